@@ -1,0 +1,148 @@
+package lineage
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+func TestBlobIsNeverWritable(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	nodes, mem := testTree(t, s)
+	for _, n := range nodes {
+		b := n.Blob()
+		if _, err := b.File().WriteAt([]byte{1}, b.DataOffset()); err == nil {
+			t.Error("a blob's file can be written")
+		}
+		if fi, err := b.File().Stat(); err != nil || fi.Mode().Perm()&0o222 != 0 {
+			t.Errorf("mode %v, %v", fi.Mode(), err)
+		}
+		func() {
+			defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+			defer func() {
+				if recover() == nil {
+					t.Error("a blob's memory can be written")
+				}
+			}()
+			b.Bytes(0)[0] ^= 1
+		}()
+	}
+	for i, n := range nodes {
+		checkView(t, n.View(), mem[i])
+	}
+}
+
+func TestBlobVerify(t *testing.T) {
+	b := testBlob(t, "a", 100)
+	if err := b.Verify(); err != nil {
+		t.Fatal(err)
+	}
+	b.digest[0] ^= 1
+	if err := b.Verify(); !errors.Is(err, ErrChecksum) {
+		t.Errorf("wrong digest: %v", err)
+	}
+	b.digest[0] ^= 1
+	if err := os.Truncate(b.File().Name(), 50*PageSize); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Verify(); err == nil {
+		t.Error("a truncated file was verified")
+	}
+	f, err := os.Open(b.File().Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newBlob("short", f, 0, 51, Digest{}); !errors.Is(err, ErrLength) {
+		t.Errorf("mapping more pages than the file has: %v", err)
+	}
+}
+
+// openFiles counts this process's file descriptors.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// collectUntil runs the garbage collector until done says so.
+func collectUntil(done func() bool) bool {
+	for range 200 {
+		runtime.GC()
+		if done() {
+			return true
+		}
+		time.Sleep(10 * time.Millisecond) // clean-ups run on their own goroutine
+	}
+	return false
+}
+
+// Opening a store opens no node; using nodes and letting go of them leaks none.
+func TestFilesAreOpenedLazilyAndReleased(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	g, r := newGuest(testGuestPages), rand.New(rand.NewPCG(1, 1))
+	image := addTestImage(t, s)
+	g.reset(image.View())
+	var last *Node
+	for i := range 100 {
+		g.reset(image.View())
+		g.scribble(r, 3)
+		last = capture(t, s, NodeSpec{State: []byte{byte(i)}}, image, g)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	id, imageID := last.ID, image.ID
+	settled := 0 // files of earlier tests may still be about to go
+	collectUntil(func() bool { n := openFiles(t); same := n == settled; settled = n; return same })
+	before := openFiles(t)
+	again := openStore(t, dir)
+	if n := openFiles(t) - before; n > 10 {
+		t.Fatalf("opening a store of 101 nodes opened %d files", n)
+	}
+	n, err := again.Load(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range again.List() {
+		if n.Loaded() != (n.ID == id || n.ID == imageID) {
+			t.Fatalf("node %s: loaded is %v", n.ID, n.Loaded())
+		}
+	}
+	view := n.View()
+	checkView(t, view, g.mem)
+	blob := n.Blob()
+	again.Unload(id)
+	if n.View() != nil || n.State() != nil {
+		t.Error("an unloaded node has a view")
+	}
+	if _, err := again.Load(id); err != nil {
+		t.Fatal(err)
+	}
+	if n.Blob() != blob {
+		t.Error("a blob in use was mapped a second time")
+	}
+	for range Diff(view, n.View()) {
+		t.Error("the same node loaded twice differs from itself")
+	}
+	for _, n := range again.List() {
+		if _, err := again.Load(n.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	blob = nil
+	for _, n := range again.List() {
+		again.Unload(n.ID)
+	}
+	if !collectUntil(func() bool { return openFiles(t) <= before+10 }) {
+		t.Errorf("%d files are still open after unloading", openFiles(t)-before)
+	}
+	checkView(t, view, g.mem) // this one was held
+}

@@ -1,0 +1,128 @@
+package lineage
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"seuss/dirtytrack"
+)
+
+// NodeSpec is what a capture knows beyond the pages. Parent and image follow
+// from the parent node.
+type NodeSpec struct {
+	Kind        Kind
+	Key         Key
+	State       []byte // machine state, opaque, at most 64 MiB
+	CPUFeatures CPUFeatures
+	ABIVersion  uint32
+	Created     time.Time // zero means now
+	CaptureCost time.Duration
+	SavedTime   time.Duration
+	Purity      Purity
+}
+
+// Capture stores a node below parent and returns it loaded. Of the candidate
+// pages, a superset of those written since the parent, it keeps those whose
+// content differs from the parent's. A page that became all zero is stored as
+// nothing, equal pages of the node are stored once.
+//
+// read returns the PageSize bytes of a guest page, or nil for a zero page; it is
+// called once a candidate, in ascending order, from this goroutine. Guest memory
+// should not change meanwhile, but if it does, each page is still stored exactly
+// as it was compared and hashed.
+//
+// If a node with the same content exists already, that one is returned. After an
+// error nothing new is visible and the Store is as before; a full disk or a
+// failed sync does not damage other nodes.
+func (s *Store) Capture(spec NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {
+	if parent == nil {
+		return nil, fmt.Errorf("capture %s node: no parent: %w", spec.Kind, ErrInvalid)
+	}
+	n, err := s.capture(&spec, parent, candidates, read)
+	if err != nil {
+		return nil, fmt.Errorf("capture %s node below %s: %w", spec.Kind, parent.ID, err)
+	}
+	return n, nil
+}
+
+func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	info := &Info{
+		Parent:      parent.ID,
+		Kind:        spec.Kind,
+		Key:         spec.Key.clone(),
+		ImageDigest: parent.ImageDigest,
+		CPUFeatures: CPUFeatures{Opaque: spec.CPUFeatures.Opaque, Named: slices.Clone(spec.CPUFeatures.Named)},
+		ABIVersion:  spec.ABIVersion,
+		Created:     createdAt(spec.Created),
+		GuestPages:  parent.GuestPages,
+		CaptureCost: spec.CaptureCost,
+		SavedTime:   spec.SavedTime,
+		Purity:      spec.Purity,
+	}
+	info.Purity.Reasons = slices.Clone(spec.Purity.Reasons)
+	info.DataDigest = Digest{}.String() // until it is known
+	if err := info.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
+	}
+	if len(spec.State) > maxStateBytes {
+		return nil, fmt.Errorf("machine state has %d bytes, at most %d: %w", len(spec.State), maxStateBytes, ErrInvalid)
+	}
+	if s.lookup(parent.ID) != parent {
+		return nil, fmt.Errorf("parent: %w", ErrNotFound)
+	}
+	base, err := s.load(parent)
+	if err != nil {
+		return nil, err
+	}
+	w, err := s.newNodeWriter()
+	if err != nil {
+		return nil, err
+	}
+	defer w.discard()
+	delta := newDeltaWriter(w.pending, base.view)
+	for page := range candidates.All() {
+		if page >= info.GuestPages {
+			return nil, fmt.Errorf("candidate page %#x, the guest has %#x pages: %w", page, info.GuestPages, ErrInvalid)
+		}
+		if err := delta.add(page, read(page)); err != nil {
+			return nil, err
+		}
+	}
+	x, digest, err := delta.finish()
+	runtime.KeepAlive(base)
+	if err != nil {
+		return nil, err
+	}
+	info.DataDigest = digest.String()
+	info.DeltaPages = x.deltaPages()
+	info.DeltaBytes = x.dataPages * PageSize
+	info.SharedPages = backedPages(base.view) - delta.hidden
+	return s.sealNode(w, info, spec.State, x, base)
+}
+
+func createdAt(t time.Time) time.Time {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return t.UTC().Round(0)
+}
+
+func (k Key) clone() Key {
+	k.Imports, k.Args = slices.Clone(k.Imports), slices.Clone(k.Args)
+	return k
+}
+
+// backedPages counts the pages that a blob holds.
+func backedPages(v *View) (n uint64) {
+	for r := range v.Runs(0, v.Pages()) {
+		if r.Blob != nil {
+			n += r.Count
+		}
+	}
+	return n
+}

@@ -1,0 +1,35 @@
+// Package lineage keeps the snapshot tree: nodes, the page deltas that they
+// store against their parents, and the views that resolve a guest page of a
+// node to the bytes that hold it. The tree follows SEUSS (EuroSys 2020); a
+// node may have any kind below any other, and lineages may be of any depth.
+//
+// A Store is one state directory:
+//
+//	lock                      held by the one process that may write
+//	images/<digest>.img       root images, written by package images
+//	nodes/<id>.node           one sealed file a node, see format.go
+//	nodes/<id>.hits           use count, best effort
+//	functions/<name>.json     deployments
+//	code/<digest>             their code
+//
+// Every file is written to a temporary name, synced, renamed and its directory
+// synced; what a crash leaves behind is swept when the Store is opened. A file
+// is validated in the order magic, version, length, checksum before use. Page
+// data is checked once, when a node is first loaded.
+//
+// Units: a page is 4 KiB. Page numbers are guest frame numbers unless a name
+// says otherwise (page of a blob); offsets in files are bytes; durations are
+// time.Duration; digests are SHA-256, in lower-case hex where they are text;
+// checksums are CRC-32C (Castagnoli).
+//
+// Ownership: the Store owns files and catalogue. A Blob's mapping and its file
+// live for as long as the Blob is reachable, through a View or directly; a byte
+// slice taken from either is valid only for that long, and is read-only memory
+// (a write to it faults). Removing or unloading a node, or closing the Store,
+// therefore never pulls memory from under a machine that still uses a View.
+// Node, View and Blob are immutable and safe for concurrent use.
+//
+// Lock order: Store.mu, which serialises changes of the directory and of the
+// catalogue, and Node.mu, which serialises loading one node, are leaves: neither
+// is held while the other is taken. Readers of the catalogue take no lock.
+package lineage

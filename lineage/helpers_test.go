@@ -1,0 +1,189 @@
+package lineage
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"seuss/dirtytrack"
+)
+
+// testBlob makes a blob of pages that all differ.
+func testBlob(t testing.TB, name string, pages uint64) *Blob {
+	t.Helper()
+	data := make([]byte, pages*PageSize)
+	for p := range pages {
+		copy(data[p*PageSize:], fmt.Sprintf("blob %s page %d", name, p))
+	}
+	path := filepath.Join(t.TempDir(), "blob")
+	if err := os.WriteFile(path, data, 0o444); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := newPageHasher()
+	h.addPages(data)
+	b, err := newBlob(name, f, 0, pages, h.sum())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// guest is memory as a machine would have it, with the pages written since the
+// last capture.
+type guest struct {
+	mem   []byte
+	dirty *dirtytrack.PageSet
+}
+
+func newGuest(pages uint64) *guest {
+	return &guest{make([]byte, pages*PageSize), dirtytrack.NewPageSet(pages)}
+}
+
+func (g *guest) page(p uint64) []byte { return g.mem[p*PageSize : (p+1)*PageSize] }
+func (g *guest) pages() uint64        { return uint64(len(g.mem)) / PageSize }
+
+// fill writes a page whose content depends on seed only; seed 0 is zero.
+func (g *guest) fill(p, seed uint64) {
+	page := g.page(p)
+	clear(page)
+	if seed != 0 {
+		for i := 0; i < PageSize; i += 64 {
+			binary.LittleEndian.PutUint64(page[i:], seed*0x9e3779b97f4a7c15+uint64(i))
+		}
+	}
+	g.dirty.Add(p)
+}
+
+// scribble changes about n pages: new content, content seen before, zero, or
+// the same again.
+func (g *guest) scribble(r *rand.Rand, n int) {
+	for range n {
+		p := r.Uint64N(g.pages())
+		switch r.IntN(5) {
+		case 0, 1:
+			g.fill(p, 1+r.Uint64())
+		case 2:
+			g.fill(p, 1+r.Uint64N(4))
+		case 3:
+			g.fill(p, 0)
+		case 4:
+			g.dirty.Add(p)
+		}
+	}
+}
+
+func (g *guest) reset(v *View) {
+	for p := range g.pages() {
+		copy(g.page(p), orZero(v.Bytes(p)))
+	}
+	g.dirty.Clear()
+}
+
+// checkView compares a view with what the guest had.
+func checkView(t testing.TB, v *View, want []byte) {
+	t.Helper()
+	if v == nil {
+		t.Fatal("no view")
+	}
+	if v.Pages() != uint64(len(want))/PageSize {
+		t.Fatalf("view of %d pages, want %d", v.Pages(), len(want)/PageSize)
+	}
+	for p := range v.Pages() {
+		if !bytes.Equal(orZero(v.Bytes(p)), want[p*PageSize:(p+1)*PageSize]) {
+			t.Fatalf("page %d differs", p)
+		}
+	}
+}
+
+func openStore(t testing.TB, dir string) *Store {
+	t.Helper()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+const testGuestPages = 1200 // three chunks, the last one partial
+
+// addTestImage adds an image of 40 pages, of which 30 are placed.
+func addTestImage(t testing.TB, s *Store) *Node {
+	t.Helper()
+	data := make([]byte, 40*PageSize)
+	for p := range 40 {
+		copy(data[p*PageSize:], fmt.Sprintf("image page %d", p))
+	}
+	digest := fmt.Sprintf("%x", sha256.Sum256(data))
+	path := s.ImagePath(digest)
+	if _, err := os.Stat(path); err != nil {
+		if err := os.WriteFile(path, data, 0o444); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n, err := s.AddImage(digest, path, testGuestPages, []ImageRun{
+		{First: 32, Count: 10, FilePage: 1}, {First: 505, Count: 20, FilePage: 15},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func capture(t testing.TB, s *Store, spec NodeSpec, parent *Node, g *guest) *Node {
+	t.Helper()
+	if spec.Kind == "" {
+		spec.Kind = KindFunction
+	}
+	n, err := s.Capture(spec, parent, g.dirty, g.page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.dirty.Clear()
+	return n
+}
+
+// testTree makes image - base - import - function - two arguments, and returns
+// the nodes from the root on with what each one's guest held.
+func testTree(t testing.TB, s *Store) (nodes []*Node, mem [][]byte) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(42, 42))
+	image := addTestImage(t, s)
+	g := newGuest(testGuestPages)
+	g.reset(image.View())
+	keep := func(n *Node) {
+		nodes = append(nodes, n)
+		mem = append(mem, bytes.Clone(g.mem))
+	}
+	keep(image)
+	next := func(parent *Node, spec NodeSpec, writes int) *Node {
+		g.scribble(r, writes)
+		spec.State = fmt.Appendf(nil, "state of %s", spec.Kind)
+		n := capture(t, s, spec, parent, g)
+		keep(n)
+		return n
+	}
+	base := next(image, NodeSpec{Kind: KindBase, ABIVersion: 1}, 300)
+	imports := next(base, NodeSpec{Kind: KindImport, Key: Key{Imports: []string{"json", "re"}}}, 200)
+	function := next(imports, NodeSpec{Kind: KindFunction, Key: Key{Function: "hello", Handler: "main.run", CodeDigest: CodeDigest([]byte("x")), Lazy: true}}, 100)
+	key := function.Key
+	key.Args, key.NextKey = []Binding{{Key: "a", Digest: CodeDigest([]byte("1")), Preview: "1"}}, "b"
+	next(function, NodeSpec{Kind: KindArgument, Key: key, Purity: Purity{Clock: 2, Reasons: []string{"clock_gettime"}}}, 60)
+	g.reset(function.View())
+	key.Args = []Binding{{Key: "a", Digest: CodeDigest([]byte("2")), Preview: Preview([]byte("2ß"))}}
+	next(function, NodeSpec{Kind: KindArgument, Key: key}, 60)
+	return nodes, mem
+}

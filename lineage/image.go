@@ -1,0 +1,134 @@
+package lineage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// ImageRun places pages of an image file in guest memory: guest pages
+// [First, First+Count) are the file's pages from FilePage on.
+type ImageRun struct {
+	First, Count uint64
+	FilePage     uint64
+}
+
+// AddImage makes the sealed image file at path the root of a lineage and returns
+// its node, loaded. The guest has pages pages (RAM and whatever else the image
+// places); those that no run covers are zero. Runs ascend and do not overlap.
+//
+// The file is the node's blob. It belongs at ImagePath(digest); a file elsewhere
+// is copied there. digest names the image and is not checked against the file,
+// whose format is package images' business; the node records its own digest of
+// the pages, and from then on a changed file is refused. Adding the same again
+// returns the existing node. Removing the node leaves the image file.
+func (s *Store) AddImage(digest, path string, pages uint64, runs []ImageRun) (*Node, error) {
+	n, err := s.addImage(digest, path, pages, runs)
+	if err != nil {
+		return nil, fmt.Errorf("add image %s from %s: %w", digest, path, err)
+	}
+	return n, nil
+}
+
+func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*Node, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	if !validDigest(digest) {
+		return nil, fmt.Errorf("digest is not 64 lower-case hex digits: %w", ErrInvalid)
+	}
+	if err := s.importImage(path, s.ImagePath(digest)); err != nil {
+		return nil, err
+	}
+	x, sum, err := indexImage(s.ImagePath(digest))
+	if err != nil {
+		return nil, err
+	}
+	x.guestPages = pages
+	for _, r := range runs {
+		x.runs = append(x.runs, indexRun{first: r.First, count: r.Count, page: r.FilePage})
+	}
+	// The reader's rules are the rules for the runs.
+	if _, err := decodeIndex(x.encode()); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
+	}
+	for i, r := range x.runs {
+		if r.page == zeroRun {
+			return nil, fmt.Errorf("run %d has no file page: %w", i, ErrInvalid)
+		}
+	}
+	info := &Info{
+		Kind:        KindImage,
+		ImageDigest: digest,
+		DataDigest:  sum.String(),
+		Created:     createdAt(time.Time{}),
+		GuestPages:  pages,
+		DeltaPages:  x.deltaPages(),
+	}
+	if err := info.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
+	}
+	w, err := s.newNodeWriter()
+	if err != nil {
+		return nil, err
+	}
+	defer w.discard()
+	return s.sealNode(w, info, nil, x, nil)
+}
+
+// indexImage reads an image file once for its checksums and its digest.
+func indexImage(path string) (*pageIndex, Digest, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	if !fi.Mode().IsRegular() || fi.Size()%PageSize != 0 || fi.Size()/PageSize > maxBlobPages {
+		return nil, Digest{}, fmt.Errorf("%v of %d bytes is no image of whole pages: %w", fi.Mode(), fi.Size(), ErrInvalid)
+	}
+	x, h := &pageIndex{dataPages: uint64(fi.Size()) / PageSize}, newPageHasher()
+	err = readPages(f, 0, x.dataPages, func(_ uint64, data []byte) error {
+		x.sums = append(x.sums, checksum(data))
+		h.addPages(data)
+		return nil
+	})
+	if err != nil {
+		return nil, Digest{}, err
+	}
+	return x, h.sum(), nil
+}
+
+// importImage copies the file at from to its place, unless it is there. An image
+// that is there already is never replaced: nodes may map it.
+func (s *Store) importImage(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	if _, err := os.Stat(to); err == nil {
+		return nil
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	p, err := s.newPending(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	defer p.discard()
+	if n, err := io.Copy(p, src); err != nil {
+		return fmt.Errorf("copy to %s after %d bytes: %w", p.Name(), n, err)
+	}
+	if err := p.sync(); err != nil {
+		return err
+	}
+	return p.publish(to)
+}

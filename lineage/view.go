@@ -1,0 +1,264 @@
+package lineage
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+)
+
+// Shape of the tree behind a View: the root lists tables of 64 chunks, a chunk
+// resolves 512 pages (2 MiB, one x86-64 large page). A node with a small delta
+// copies the root (16 words for a 2 GiB guest) and what it touches below.
+const (
+	chunkPages  = 512
+	tableChunks = 64
+	tablePages  = tableChunks * chunkPages
+)
+
+// maxViewPages bounds a guest: 1 TiB.
+const maxViewPages = 1 << 28
+
+// Run says where consecutive guest pages have their content: guest page
+// First+i is page Page+i of Blob, for i < Count. A nil Blob means zero pages.
+type Run struct {
+	First, Count uint64
+	Blob         *Blob
+	Page         uint64
+}
+
+// View maps every page of a guest to a page of a blob or to zero. It is
+// immutable; a View made by With shares with its origin all that it did not
+// change. Resolving a page costs the same however many deltas lie behind it.
+//
+// Page arguments must be below Pages; the methods panic otherwise.
+type View struct {
+	pages  uint64
+	tables []*table
+}
+
+// A nil table or chunk is all zero, and an all-zero one is always nil, so that
+// equal pointers are a quick test for "nothing differs here".
+type table [tableChunks]*chunk
+
+// chunk lists segments by ascending first page; the first begins at 0, and each
+// extends to the next one. Neighbours that could be one segment are one.
+type chunk struct{ segments []segment }
+
+// segment is 16 bytes, because a fragmented chunk has hundreds of them.
+type segment struct {
+	blob  *Blob
+	page  uint32
+	first uint16
+}
+
+// NewView returns a View of pages zero pages. It panics above 1 TiB of pages.
+func NewView(pages uint64) *View {
+	if pages > maxViewPages {
+		panic(fmt.Sprintf("lineage: view of %d pages, at most %d", pages, uint64(maxViewPages)))
+	}
+	return &View{pages: pages, tables: make([]*table, (pages+tablePages-1)/tablePages)}
+}
+
+// Pages returns the number of guest pages.
+func (v *View) Pages() uint64 { return v.pages }
+
+// Bytes returns the PageSize bytes of a guest page, nil for a zero page. The
+// memory is read-only and valid while the View is reachable.
+func (v *View) Bytes(page uint64) []byte {
+	v.check(page, 1)
+	blob, at, _ := v.span(page)
+	if blob == nil {
+		return nil
+	}
+	return blob.Bytes(at)
+}
+
+// Lookup returns the backing of page and of as many pages after it as the View
+// records together with it; Runs gives maximal runs.
+func (v *View) Lookup(page uint64) Run {
+	v.check(page, 1)
+	blob, at, n := v.span(page)
+	return Run{First: page, Count: min(n, v.pages-page), Blob: blob, Page: at}
+}
+
+// Runs yields the backing of the count pages from first on as maximal runs in
+// ascending order, clipped to that range.
+func (v *View) Runs(first, count uint64) iter.Seq[Run] {
+	v.check(first, count)
+	return func(yield func(Run) bool) { v.eachRun(first, first+count, yield) }
+}
+
+func (v *View) eachRun(page, end uint64, yield func(Run) bool) {
+	var cur Run
+	for page < end {
+		blob, at, n := v.span(page)
+		n = min(n, end-page)
+		if cur.Count > 0 && cur.Blob == blob && (blob == nil || cur.Page+cur.Count == at) {
+			cur.Count += n
+		} else {
+			if cur.Count > 0 && !yield(cur) {
+				return
+			}
+			cur = Run{First: page, Count: n, Blob: blob, Page: at}
+		}
+		page += n
+	}
+	if cur.Count > 0 {
+		yield(cur)
+	}
+}
+
+// span resolves page and tells for how many pages that backing continues within
+// the chunk (or the table, where that is missing). Pages past the end are zero.
+func (v *View) span(page uint64) (blob *Blob, at, count uint64) {
+	t := v.table(page / tablePages)
+	if t == nil {
+		return nil, 0, tablePages - page%tablePages
+	}
+	off := page % chunkPages
+	c := t[page/chunkPages%tableChunks]
+	if c == nil {
+		return nil, 0, chunkPages - off
+	}
+	lo, hi := 0, len(c.segments) // the last segment that begins at or before off
+	for hi-lo > 1 {
+		if mid := (lo + hi) / 2; uint64(c.segments[mid].first) <= off {
+			lo = mid
+		} else {
+			hi = mid
+		}
+	}
+	end := uint64(chunkPages)
+	if hi < len(c.segments) {
+		end = uint64(c.segments[hi].first)
+	}
+	s := c.segments[lo]
+	if s.blob == nil {
+		return nil, 0, end - off
+	}
+	return s.blob, uint64(s.page) + off - uint64(s.first), end - off
+}
+
+func (v *View) table(i uint64) *table {
+	if i < uint64(len(v.tables)) {
+		return v.tables[i]
+	}
+	return nil
+}
+
+func (v *View) check(first, count uint64) {
+	if first > v.pages || count > v.pages-first {
+		panic(fmt.Sprintf("lineage: pages %d+%d outside a view of %d pages", first, count, v.pages))
+	}
+}
+
+// With returns a View in which the pages of runs have the given backing and all
+// others that of v. Where runs overlap, the later one holds; ascending order is
+// fastest. It panics if a run lies outside the View or outside its Blob.
+func (v *View) With(runs []Run) *View {
+	e := editor{base: v, view: &View{pages: v.pages, tables: slices.Clone(v.tables)}}
+	for _, r := range runs {
+		v.check(r.First, r.Count)
+		if r.Blob != nil && (r.Page > r.Blob.pages || r.Count > r.Blob.pages-r.Page) {
+			panic(fmt.Sprintf("lineage: run of pages %d+%d outside blob %s of %d pages", r.Page, r.Count, r.Blob.name, r.Blob.pages))
+		}
+		for done := uint64(0); done < r.Count; {
+			page := r.First + done
+			n := min(chunkPages-page%chunkPages, r.Count-done)
+			e.open(page / chunkPages)
+			e.set(page%chunkPages, n, r.Blob, r.Page+done)
+			done += n
+		}
+	}
+	e.close()
+	return e.view
+}
+
+// editor changes one chunk at a time in an expanded form, one entry a page.
+type editor struct {
+	base, view *View
+	chunk      uint64
+	isOpen     bool
+	entries    [chunkPages]struct {
+		blob *Blob
+		page uint32
+	}
+}
+
+func (e *editor) open(chunk uint64) {
+	if e.isOpen && e.chunk == chunk {
+		return
+	}
+	e.close()
+	e.chunk, e.isOpen = chunk, true
+	for off := uint64(0); off < chunkPages; {
+		blob, at, n := e.view.span(chunk*chunkPages + off)
+		n = min(n, chunkPages-off)
+		e.set(off, n, blob, at)
+		off += n
+	}
+}
+
+func (e *editor) set(off, n uint64, blob *Blob, at uint64) {
+	for i := range n {
+		entry := &e.entries[off+i]
+		entry.blob, entry.page = blob, 0
+		if blob != nil {
+			entry.page = uint32(at + i)
+		}
+	}
+}
+
+// close packs the open chunk and hangs it into the view, unless it is as before.
+func (e *editor) close() {
+	if !e.isOpen {
+		return
+	}
+	e.isOpen = false
+	starts := func(i int) bool {
+		if i == 0 {
+			return true
+		}
+		a, b := e.entries[i-1], e.entries[i]
+		return a.blob != b.blob || b.blob != nil && b.page != a.page+1
+	}
+	count := 0
+	for i := range e.entries {
+		if starts(i) {
+			count++
+		}
+	}
+	var packed *chunk
+	if count > 1 || e.entries[0].blob != nil {
+		packed = &chunk{segments: make([]segment, 0, count)}
+		for i, entry := range e.entries {
+			if starts(i) {
+				packed.segments = append(packed.segments, segment{blob: entry.blob, page: entry.page, first: uint16(i)})
+			}
+		}
+	}
+	ti, ci := e.chunk/tableChunks, e.chunk%tableChunks
+	old := e.view.tables[ti]
+	switch {
+	case old == nil && packed == nil:
+		return
+	case old == nil:
+		t := &table{}
+		t[ci] = packed
+		e.view.tables[ti] = t
+		return
+	case old[ci] != nil && packed != nil && slices.Equal(old[ci].segments, packed.segments):
+		return
+	case old[ci] == packed:
+		return
+	}
+	if old == e.base.tables[ti] { // still shared with the origin
+		old = &table{}
+		*old = *e.base.tables[ti]
+		e.view.tables[ti] = old
+	}
+	old[ci] = packed
+	if *old == (table{}) {
+		e.view.tables[ti] = nil
+	}
+}
