@@ -1,0 +1,189 @@
+package images
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+)
+
+// debPackage is an installed Debian package.
+type debPackage struct {
+	name    string // without the architecture
+	id      string // as dpkg-query wants it, name or name:arch
+	version string
+	depends [][]string // each a list of alternatives, names only
+}
+
+// debPackages is the set of packages installed on this host.
+type debPackages struct {
+	byName    map[string]*debPackage
+	providers map[string][]*debPackage // of virtual packages
+}
+
+// packageFields is the format of one line of dpkg-query(1), tabs between.
+const packageFields = "${Package}\t${binary:Package}\t${Architecture}\t${db:Status-Status}\t${Version}\t${Pre-Depends}\t${Depends}\t${Provides}\n"
+
+// readPackages asks dpkg for all installed packages of this architecture.
+func readPackages(ctx context.Context) (*debPackages, error) {
+	if _, err := exec.LookPath("dpkg-query"); err != nil {
+		return nil, errors.New("collect from installed packages: dpkg-query is missing; this needs a Debian or Ubuntu host with the package dpkg")
+	}
+	out, err := runTool(ctx, "dpkg-query", "-W", "-f", packageFields)
+	if err != nil {
+		return nil, err
+	}
+	return parsePackages(out)
+}
+
+// parsePackages reads lines in the format packageFields.
+func parsePackages(out []byte) (*debPackages, error) {
+	db := &debPackages{byName: map[string]*debPackage{}, providers: map[string][]*debPackage{}}
+	sc := bufio.NewScanner(bytes.NewReader(out))
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		f := strings.Split(sc.Text(), "\t")
+		if len(f) != 8 {
+			return nil, fmt.Errorf("package list: line %.80q has %d fields, want 8", sc.Text(), len(f))
+		}
+		if f[3] != "installed" || f[2] != "amd64" && f[2] != "all" {
+			continue
+		}
+		p := &debPackage{name: f[0], id: f[1], version: f[4]}
+		for _, list := range []string{f[5], f[6]} {
+			p.depends = append(p.depends, parseRelations(list)...)
+		}
+		db.byName[p.name] = p
+		for _, alt := range parseRelations(f[7]) {
+			db.providers[alt[0]] = append(db.providers[alt[0]], p)
+		}
+	}
+	if err := sc.Err(); err != nil {
+		return nil, fmt.Errorf("package list: %w", err)
+	}
+	return db, nil
+}
+
+// parseRelations reads a dependency field (Debian Policy, 7.1) down to the
+// names: "a (>= 1) | b, c:any" is [[a b] [c]].
+func parseRelations(field string) [][]string {
+	var out [][]string
+	for group := range strings.SplitSeq(field, ",") {
+		var alts []string
+		for alt := range strings.SplitSeq(group, "|") {
+			name, _, _ := strings.Cut(strings.TrimSpace(alt), " ")
+			name, _, _ = strings.Cut(name, ":")
+			if name != "" {
+				alts = append(alts, name)
+			}
+		}
+		if len(alts) > 0 {
+			out = append(out, alts)
+		}
+	}
+	return out
+}
+
+// closure returns a package and everything it depends on as installed, sorted
+// by name. Of alternatives the first installed counts, or its first provider.
+// follow says which packages to take; a package that is not taken is not
+// looked into either.
+func (db *debPackages) closure(name string, follow func(*debPackage) bool) []*debPackage {
+	seen := map[string]*debPackage{}
+	queue := []*debPackage{db.byName[name]}
+	for len(queue) > 0 {
+		p := queue[0]
+		queue = queue[1:]
+		if p == nil || seen[p.name] != nil {
+			continue
+		}
+		seen[p.name] = p
+		for _, alts := range p.depends {
+			if dep := db.installed(alts); dep != nil && follow(dep) {
+				queue = append(queue, dep)
+			}
+		}
+	}
+	var out []*debPackage
+	for _, p := range seen {
+		out = append(out, p)
+	}
+	slices.SortFunc(out, func(a, b *debPackage) int { return strings.Compare(a.name, b.name) })
+	return out
+}
+
+func (db *debPackages) installed(alts []string) *debPackage {
+	for _, name := range alts {
+		if p := db.byName[name]; p != nil {
+			return p
+		}
+		if list := db.providers[name]; len(list) > 0 {
+			return list[0]
+		}
+	}
+	return nil
+}
+
+// packageFiles asks dpkg for the paths of the given packages.
+func packageFiles(ctx context.Context, list []*debPackage) ([]string, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	args := []string{"-L"}
+	for _, p := range list {
+		args = append(args, p.id)
+	}
+	out, err := runTool(ctx, "dpkg-query", args...)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for line := range strings.SplitSeq(string(out), "\n") {
+		// Other lines tell of diversions.
+		if strings.HasPrefix(line, "/") && line != "/." {
+			paths = append(paths, line)
+		}
+	}
+	return paths, nil
+}
+
+// owners returns, as name=version, the packages that own any of the paths.
+// Paths that no package owns are passed over: dpkg-query reports them through
+// its exit status together with what it found.
+func (db *debPackages) owners(ctx context.Context, paths []string) ([]string, error) {
+	// A package may list /lib/… although /lib is a link to /usr/lib today.
+	args := []string{"-S", "--"}
+	for _, p := range paths {
+		args = append(args, p)
+		if rest, ok := strings.CutPrefix(p, "/usr/"); ok {
+			args = append(args, "/"+rest)
+		}
+	}
+	if len(args) == 2 {
+		return nil, nil
+	}
+	out, err := runTool(ctx, "dpkg-query", args...)
+	var exit *exec.ExitError
+	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
+		return nil, err
+	}
+	var found []string
+	for line := range strings.SplitSeq(string(out), "\n") {
+		names, _, ok := strings.Cut(line, ": ")
+		if !ok || strings.HasPrefix(line, "diversion ") {
+			continue
+		}
+		for name := range strings.SplitSeq(names, ", ") {
+			name, _, _ = strings.Cut(name, ":")
+			if p := db.byName[name]; p != nil {
+				found = append(found, p.name+"="+p.version)
+			}
+		}
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
+}

@@ -1,0 +1,122 @@
+package images
+
+import (
+	"bytes"
+	"debug/elf"
+	"fmt"
+	"io"
+)
+
+// placement is a run of guest pages at a link address. A shared one is backed
+// by the pages of the program's own file in the image, another by a copy.
+type placement struct {
+	gpa, bytes uint64
+	shared     bool
+	fileOff    uint64  // shared: page offset in the file
+	pieces     []piece // copy: what to take from the file; the rest is zero
+}
+
+// piece is n bytes of the file at off that appear at a distance into a copy.
+type piece struct{ at, off, n uint64 }
+
+// fill returns the content of a copied placement.
+func (p placement) fill(r io.ReaderAt) ([]byte, error) {
+	buf := make([]byte, p.bytes)
+	for _, c := range p.pieces {
+		if err := readFull(r, buf[c.at:c.at+c.n], c.off); err != nil {
+			return nil, fmt.Errorf("read pages for %#x: %w", p.gpa, err)
+		}
+	}
+	return buf, nil
+}
+
+// placeCopies lays the segments out exactly, [p_vaddr, p_vaddr+p_filesz) each
+// and zero around it, one copied run per stretch of neighbouring pages.
+func placeCopies(o *object) []placement {
+	var out []placement
+	for _, s := range o.segs {
+		if s.filesz == 0 {
+			continue
+		}
+		start, end := pageFloor(s.vaddr), pageCeil(s.fileEnd())
+		if n := len(out); n == 0 || start > out[n-1].gpa+out[n-1].bytes {
+			out = append(out, placement{gpa: start})
+		}
+		run := &out[len(out)-1]
+		run.bytes = end - run.gpa
+		run.pieces = append(run.pieces, piece{s.vaddr - run.gpa, s.off, s.filesz})
+	}
+	return out
+}
+
+// placeProgram places an ET_EXEC program. Where the file maps by pages and no
+// two segments meet in a guest page, the guest sees the file's own pages, so
+// they cost the image nothing. Only the page in which a writable segment ends
+// is copied, because what follows it in the file must read as zero.
+func placeProgram(o *object) []placement {
+	var behind uint64
+	for _, s := range o.segs {
+		if !s.congruent() || pageFloor(s.vaddr) < behind {
+			return placeCopies(o)
+		}
+		behind = pageCeil(s.memEnd())
+	}
+	var out []placement
+	share := func(gpa, end, off uint64) {
+		if end == gpa {
+			return
+		}
+		if n := len(out); n > 0 {
+			if p := &out[n-1]; p.shared && p.gpa+p.bytes == gpa && p.fileOff+p.bytes == off {
+				p.bytes += end - gpa
+				return
+			}
+		}
+		out = append(out, placement{gpa: gpa, bytes: end - gpa, shared: true, fileOff: off})
+	}
+	for _, s := range o.segs {
+		if s.filesz == 0 {
+			continue
+		}
+		start, end, off := pageFloor(s.vaddr), s.fileEnd(), pageFloor(s.off)
+		zeroTail := end%abiPageSize != 0 && (s.flags&elf.PF_W != 0 || s.memsz > s.filesz)
+		if !zeroTail {
+			share(start, pageCeil(end), off)
+			continue
+		}
+		last := pageFloor(end)
+		share(start, last, off)
+		out = append(out, placement{
+			gpa: last, bytes: abiPageSize,
+			pieces: []piece{{0, off + (last - start), end - last}},
+		})
+	}
+	return out
+}
+
+// kernelObject decodes the kernel library and checks where it is linked.
+func kernelObject(image []byte) (*object, error) {
+	o, err := readObject(bytes.NewReader(image), int64(len(image)))
+	if err != nil {
+		return nil, fmt.Errorf("kernel library of %d bytes: %w", len(image), err)
+	}
+	lo, hi := pageFloor(o.segs[0].vaddr), pageCeil(o.end())
+	switch {
+	case o.typ != elf.ET_EXEC || o.interp != "":
+		return nil, fmt.Errorf("kernel library: want a static ET_EXEC, got %v with interpreter %q", o.typ, o.interp)
+	case lo != abiKernelGPA || hi > abiProgramGPA:
+		return nil, fmt.Errorf("kernel library: linked at [%#x, %#x), want from %#x to at most %#x", lo, hi, uint64(abiKernelGPA), uint64(abiProgramGPA))
+	case !o.executable(o.entry):
+		return nil, fmt.Errorf("kernel library: entry point %#x is not in an executable segment", o.entry)
+	}
+	return o, nil
+}
+
+// checkProgram says whether an ET_EXEC program fits between the kernel library
+// and the end of RAM.
+func checkProgram(o *object, memoryBytes uint64) error {
+	if lo, hi := pageFloor(o.segs[0].vaddr), pageCeil(o.end()); lo < abiProgramGPA || hi > memoryBytes {
+		return fmt.Errorf("linked at [%#x, %#x), want from %#x to the end of memory at %#x", lo, hi, uint64(abiProgramGPA), memoryBytes)
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// chunk is a stretch of the image with content; between chunks it is zero.
+type chunk struct {
+	off, size uint64
+	what      string
+	write     func(ctx context.Context, w io.Writer) error
+}
+
+// plan is the layout of an image: every offset is settled before a byte is
+// written. In file order: header page, configuration, tables, link targets and
+// small files, then page-aligned content.
+type plan struct {
+	header      Header
+	nodes       []*node // by inode number
+	inodes      []Inode
+	dirents     []dirent
+	names       []byte
+	extents     []Extent
+	config      []byte
+	chunks      []chunk // in file order
+	end         uint64  // behind the last chunk
+	loadBytes   uint64
+	notLoadable []string
+}
+
+// newPlan settles the layout of an image for a Spec.
+func newPlan(spec *Spec) (*plan, error) {
+	p := &plan{}
+	cfg := spec.config()
+	var err error
+	if p.config, err = encodeConfig(cfg); err != nil {
+		return nil, err
+	}
+	root, err := buildTree(spec.Files)
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := kernelObject(spec.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	kernelRuns := placeCopies(kernel)
+	program, programRuns, err := planProgram(root, &cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.number(root); err != nil {
+		return nil, err
+	}
+	extents := len(kernelRuns) + len(programRuns)
+	if extents > maxExtents {
+		return nil, fmt.Errorf("kernel library and program need %d extents, at most %d are supported", extents, maxExtents)
+	}
+	p.header = Header{
+		Magic: abiImageMagic, Version: abiImageVersion, ABIVersion: abiVersion,
+		InodeCount: uint64(len(p.nodes)), DirentCount: uint64(len(p.dirents)),
+		NamesBytes: uint64(len(p.names)), ExtentCount: uint64(extents),
+		ConfigBytes: uint64(len(p.config)),
+		Entry:       kernel.entry, KernelEnd: pageCeil(kernel.end()),
+	}
+	if len(programRuns) > 0 {
+		p.header.Program = program.inode
+	}
+	p.end = abiPageSize
+	h := &p.header
+	h.ConfigOff = p.reserve(h.ConfigBytes, smallAlign)
+	h.InodesOff = p.reserve(h.InodeCount*inodeSize, smallAlign)
+	h.DirentsOff = p.reserve(h.DirentCount*direntSize, smallAlign)
+	h.NamesOff = p.reserve(h.NamesBytes, smallAlign)
+	h.ExtentsOff = p.reserve(h.ExtentCount*extentSize, smallAlign)
+
+	p.placeSmall()
+	kr := bytes.NewReader(spec.Kernel)
+	for _, run := range kernelRuns {
+		p.addCopy(run, "kernel library", func() (content, func() error, error) {
+			return kr, func() error { return nil }, nil
+		})
+	}
+	if err := p.placeLarge(); err != nil {
+		return nil, err
+	}
+	for _, run := range programRuns {
+		if run.shared {
+			p.extents = append(p.extents, Extent{run.gpa, program.off + run.fileOff, run.bytes})
+		} else {
+			p.addCopy(run, program.guest, program.open)
+		}
+	}
+	h.TotalBytes = pageCeil(p.end)
+	if ram := alignUp(cfg.MemoryBytes, abiImageAlign); h.TotalBytes > maxGPA-ram {
+		return nil, fmt.Errorf("image %s: %d bytes of memory and %d bytes of image exceed %d GiB", cfg.Name, cfg.MemoryBytes, h.TotalBytes, abiMaxGiB)
+	}
+	p.fillInodes()
+	return p, nil
+}
+
+// planProgram finds the program in the tree. An ET_EXEC program comes with
+// its placements; a position-independent one has a loaded layout instead.
+func planProgram(root *node, cfg *Config) (*node, []placement, error) {
+	if cfg.Program == "" {
+		return nil, nil, nil
+	}
+	fail := func(err error) (*node, []placement, error) {
+		return nil, nil, fmt.Errorf("program %s: %w", cfg.Program, err)
+	}
+	n, err := root.resolve(cfg.Program)
+	if err != nil {
+		return fail(err)
+	}
+	switch {
+	case n.mode&modeTypeMask != modeRegular:
+		return fail(errors.New("not a regular file"))
+	case n.objectErr != nil:
+		return fail(n.objectErr)
+	case n.object == nil:
+		return fail(errNotELF)
+	}
+	if interp := n.object.interp; interp != "" {
+		if _, err := root.resolve(interp); err != nil {
+			return fail(fmt.Errorf("its ELF interpreter is not in the image: %w", err))
+		}
+	}
+	if n.object.typ == elf.ET_DYN {
+		return n, nil, nil
+	}
+	if err := checkProgram(n.object, cfg.MemoryBytes); err != nil {
+		return fail(err)
+	}
+	n.aligned = true // its pages are shared with the extents
+	return n, placeProgram(n.object), nil
+}
+
+// number gives out inodes breadth first, so that the entries of a directory
+// lie together, and makes the name and dirent tables.
+func (p *plan) number(root *node) error {
+	p.nodes = []*node{root}
+	for i := 0; i < len(p.nodes); i++ {
+		dir := p.nodes[i]
+		dir.inode = uint32(i)
+		if !dir.isDir() {
+			continue
+		}
+		dir.off = uint64(len(p.dirents))
+		for _, c := range dir.children {
+			p.dirents = append(p.dirents, dirent{uint64(len(p.names)), uint32(len(c.name)), uint32(len(p.nodes))})
+			p.names = append(p.names, c.name...)
+			p.nodes = append(p.nodes, c)
+		}
+	}
+	if len(p.nodes) > maxInodes || len(p.names) > maxNameBytes {
+		return fmt.Errorf("tree has %d files with %d bytes of names, at most %d and %d are supported", len(p.nodes), len(p.names), maxInodes, maxNameBytes)
+	}
+	return nil
+}
+
+// reserve takes space behind what is planned so far.
+func (p *plan) reserve(size, align uint64) uint64 {
+	off := alignUp(p.end, align)
+	p.end = off + size
+	return off
+}
+
+// add plans a chunk and returns where it lies.
+func (p *plan) add(size, align uint64, what string, write func(context.Context, io.Writer) error) uint64 {
+	off := p.reserve(size, align)
+	p.chunks = append(p.chunks, chunk{off, size, what, write})
+	return off
+}
+
+// placeSmall packs link targets and files below a page.
+func (p *plan) placeSmall() {
+	for _, n := range p.nodes {
+		switch {
+		case n.isDir() || n.size == 0 || n.size >= abiPageSize || n.aligned:
+		case n.link != "":
+			n.off = p.add(n.size, smallAlign, n.guest, func(_ context.Context, w io.Writer) error {
+				_, err := io.WriteString(w, n.link)
+				return err
+			})
+		default:
+			n.off = p.add(n.size, smallAlign, n.guest, n.copyTo)
+		}
+	}
+	p.end = pageCeil(p.end)
+}
+
+// placeLarge gives every other file whole pages, and an ET_DYN object its
+// loaded layout right behind, so that the two are close on disk.
+func (p *plan) placeLarge() error {
+	for _, n := range p.nodes {
+		if n.mode&modeTypeMask != modeRegular {
+			continue
+		}
+		if n.size > maxGPA || p.end > maxGPA {
+			return fmt.Errorf("the files up to %s take more than %d GiB", n.guest, abiMaxGiB)
+		}
+		if n.size >= abiPageSize || n.aligned {
+			n.off = p.add(n.size, abiPageSize, n.guest, n.copyTo)
+			p.end = pageCeil(p.end)
+		}
+		if n.objectErr != nil {
+			p.notLoadable = append(p.notLoadable, n.guest)
+		}
+		if n.object == nil || n.object.typ != elf.ET_DYN {
+			continue
+		}
+		bytes, err := n.object.loadBytes()
+		if err != nil {
+			p.notLoadable = append(p.notLoadable, n.guest)
+			continue
+		}
+		n.loadOff = p.add(bytes, abiPageSize, n.guest, n.loadTo)
+		p.loadBytes += bytes
+	}
+	return nil
+}
+
+// addCopy plans a copied placement and its extent.
+func (p *plan) addCopy(run placement, what string, open func() (content, func() error, error)) {
+	off := p.add(run.bytes, abiPageSize, what, func(_ context.Context, w io.Writer) (err error) {
+		r, done, err := open()
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, done()) }()
+		buf, err := run.fill(r)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(buf)
+		return err
+	})
+	p.extents = append(p.extents, Extent{run.gpa, off, run.bytes})
+}
+
+// copyTo writes the content of a regular file.
+func (n *node) copyTo(ctx context.Context, w io.Writer) (err error) {
+	r, done, err := n.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	for left := int64(n.size); left > 0; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		got, err := io.CopyN(w, r, min(left, 1<<20))
+		left -= got
+		if err != nil {
+			return fmt.Errorf("copy %s: %d of %d bytes left: %w", n.guest, left, n.size, err)
+		}
+	}
+	return nil
+}
+
+// loadTo writes the loaded layout of an ET_DYN object.
+func (n *node) loadTo(_ context.Context, w io.Writer) (err error) {
+	r, done, err := n.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	mem, err := n.object.load(r)
+	if err != nil {
+		return fmt.Errorf("lay out %s: %w", n.guest, err)
+	}
+	_, err = w.Write(mem)
+	return err
+}
+
+// fillInodes makes the inode table once all offsets are known.
+func (p *plan) fillInodes() {
+	p.inodes = make([]Inode, len(p.nodes))
+	for i, n := range p.nodes {
+		out := Inode{Mode: n.mode, Nlink: 1, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
+		if n.isDir() {
+			out.Size, out.Nlink = uint64(len(n.children)), 2
+			for _, c := range n.children {
+				if c.isDir() {
+					out.Nlink++
+				}
+			}
+		}
+		if n.loadOff != 0 {
+			out.LoadOff = n.loadOff
+			// loadBytes succeeded when the layout was planned.
+			out.LoadBytes, _ = n.object.loadBytes()
+		}
+		p.inodes[i] = out
+	}
+}

@@ -1,0 +1,209 @@
+package images
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+	"unicode/utf8"
+)
+
+// DefaultMemoryBytes is the guest RAM of a Spec that leaves MemoryBytes zero.
+// It fits Debian's Python with room for a function's working set.
+const DefaultMemoryBytes = 256 << 20
+
+// Spec says what goes into an image.
+type Spec struct {
+	// Name names the image for people and for the store: letters, digits,
+	// '.', '_' and '-', at most 64, the first a letter or a digit.
+	Name string
+	// Program is the guest path of the one program that runs, an x86-64 ELF
+	// that Files contain; symbolic links in it are followed. Empty = the
+	// image holds a file system only.
+	Program string
+	// Argv and Env are the program's arguments and environment. Together,
+	// NUL-terminated, they take at most ABI_ARGS_SIZE bytes.
+	Argv []string
+	Env  []string
+	// MemoryBytes is guest RAM, a page multiple; 0 = DefaultMemoryBytes.
+	MemoryBytes uint64
+	// Kernel is the kernel library: a static x86-64 ELF of type ET_EXEC
+	// whose lowest segment is linked at ABI_KERNEL_GPA.
+	Kernel []byte
+	// Files is the root file system. Directories that are only implied by a
+	// path are made with mode 0755 and the newest time among their entries.
+	Files []File
+	// Driver is the guest path of the runtime driver, or empty. It travels
+	// in the configuration only.
+	Driver string
+	// Packages names what the tree was collected from, as name=version.
+	Packages []string
+	// Labels are free text for the user.
+	Labels map[string]string
+	// Skipped counts what a collector left out because an image cannot hold
+	// it: devices, sockets and FIFOs. Build ignores it.
+	Skipped int
+}
+
+// File is one entry of the root file system: exactly one of a directory
+// (fs.ModeDir in Mode), a symbolic link (Symlink), a host file (HostPath) or
+// given content (otherwise; Data may be empty).
+type File struct {
+	GuestPath string      // absolute and clean
+	HostPath  string      // regular file to read; a symbolic link is followed
+	Data      []byte      // content when HostPath is empty
+	Mode      fs.FileMode // permissions, setuid, setgid, sticky; 0 = the host file's, or 0644 (directory 0755)
+	Symlink   string      // link target
+	Mtime     int64       // seconds since 1970; 0 = the host file's, or 1970
+}
+
+// Config is the host's part of an image, stored in it as JSON.
+type Config struct {
+	Name        string            `json:"name"`
+	Program     string            `json:"program,omitempty"` // guest path as the Spec gave it
+	Argv        []string          `json:"argv,omitempty"`
+	Env         []string          `json:"env,omitempty"`
+	MemoryBytes uint64            `json:"memory_bytes"`
+	Driver      string            `json:"driver,omitempty"`
+	Packages    []string          `json:"packages,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+}
+
+// config returns the configuration of a Spec.
+func (s *Spec) config() Config {
+	c := Config{
+		Name: s.Name, Program: s.Program, Argv: s.Argv, Env: s.Env,
+		MemoryBytes: s.MemoryBytes, Driver: s.Driver,
+		Packages: s.Packages, Labels: s.Labels,
+	}
+	if c.MemoryBytes == 0 {
+		c.MemoryBytes = DefaultMemoryBytes
+	}
+	return c
+}
+
+// encodeConfig returns the JSON of a valid configuration. Text that is not
+// UTF-8 is refused, because JSON would silently replace it.
+func encodeConfig(c Config) ([]byte, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	for _, list := range [][]string{{c.Program, c.Driver}, c.Argv, c.Env, c.Packages} {
+		for _, s := range list {
+			if !utf8.ValidString(s) {
+				return nil, fmt.Errorf("configuration of image %s: %q is not valid UTF-8", c.Name, s)
+			}
+		}
+	}
+	for k, v := range c.Labels {
+		if !utf8.ValidString(k) || !utf8.ValidString(v) {
+			return nil, fmt.Errorf("configuration of image %s: label %q=%q is not valid UTF-8", c.Name, k, v)
+		}
+	}
+	out, err := json.Marshal(c)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration of image %s: %w", c.Name, err)
+	}
+	if len(out) > maxConfigBytes {
+		return nil, fmt.Errorf("configuration of image %s is %d bytes, at most %d fit", c.Name, len(out), maxConfigBytes)
+	}
+	return out, nil
+}
+
+// validate checks everything that can be checked without the file tree.
+func (c *Config) validate() error {
+	if err := checkName(c.Name); err != nil {
+		return err
+	}
+	if c.MemoryBytes == 0 || c.MemoryBytes%abiPageSize != 0 || c.MemoryBytes > maxGPA {
+		return fmt.Errorf("image %s: memory of %d bytes is not a page multiple up to %d GiB", c.Name, c.MemoryBytes, abiMaxGiB)
+	}
+	if c.MemoryBytes <= abiProgramGPA {
+		return fmt.Errorf("image %s: memory of %d bytes ends below the program at %#x", c.Name, c.MemoryBytes, uint64(abiProgramGPA))
+	}
+	bytes := 0
+	for _, list := range [][]string{c.Argv, c.Env} {
+		for _, s := range list {
+			if strings.IndexByte(s, 0) >= 0 {
+				return fmt.Errorf("image %s: argument or variable %q contains a NUL", c.Name, s)
+			}
+			bytes += len(s) + 1
+		}
+	}
+	if bytes > abiArgsSize {
+		return fmt.Errorf("image %s: arguments and environment take %d bytes, at most %d fit", c.Name, bytes, abiArgsSize)
+	}
+	for what, p := range map[string]string{"program": c.Program, "driver": c.Driver} {
+		if p == "" {
+			continue
+		}
+		if err := checkGuestPath(p); err != nil {
+			return fmt.Errorf("image %s: %s: %w", c.Name, what, err)
+		}
+	}
+	return nil
+}
+
+// checkName says whether a name may name an image. The rule keeps names
+// usable as file names and apart from paths.
+func checkName(name string) error {
+	ok := name != "" && len(name) <= 64
+	for i, r := range name {
+		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
+		if !letter && (i == 0 || !strings.ContainsRune("._-", r)) {
+			ok = false
+		}
+	}
+	if !ok {
+		return fmt.Errorf("image name %q: want 1 to 64 letters, digits, '.', '_' or '-', the first a letter or digit", name)
+	}
+	return nil
+}
+
+// checkGuestPath says whether p is an absolute, clean path whose parts an
+// image can hold.
+func checkGuestPath(p string) error {
+	if !strings.HasPrefix(p, "/") || path.Clean(p) != p {
+		return fmt.Errorf("guest path %q is not absolute and clean", p)
+	}
+	if len(p) > maxSymlink {
+		return fmt.Errorf("guest path %.64q… has %d bytes, at most %d fit", p, len(p), maxSymlink)
+	}
+	if p == "/" {
+		return nil
+	}
+	for part := range strings.SplitSeq(p[1:], "/") {
+		if err := checkEntryName(part); err != nil {
+			return fmt.Errorf("guest path %q: %w", p, err)
+		}
+	}
+	return nil
+}
+
+// checkEntryName says whether a directory entry may have this name.
+func checkEntryName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fmt.Errorf("entry name %q is reserved", name)
+	case len(name) > abiImageNameMax:
+		return fmt.Errorf("entry name %.32q… has %d bytes, at most %d fit", name, len(name), abiImageNameMax)
+	case strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("entry name %q contains a slash or a NUL", name)
+	}
+	return nil
+}
+
+// linuxMode returns the st_mode permission bits of a mode.
+func linuxMode(m fs.FileMode) uint32 {
+	bits := uint32(m.Perm())
+	for _, x := range []struct {
+		from fs.FileMode
+		to   uint32
+	}{{fs.ModeSetuid, modeSetuid}, {fs.ModeSetgid, modeSetgid}, {fs.ModeSticky, modeSticky}} {
+		if m&x.from != 0 {
+			bits |= x.to
+		}
+	}
+	return bits
+}

@@ -1,0 +1,321 @@
+package images
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	imageSuffix = ".img"
+	tagSuffix   = ".tag"
+	tempPattern = ".add-*.tmp"
+
+	// minPrefix is the shortest digest prefix that Find accepts, in
+	// hexadecimal digits.
+	minPrefix = 6
+	// staleAge is when a temporary file cannot belong to a build that still
+	// runs, and Add removes it.
+	staleAge = 24 * time.Hour
+)
+
+var (
+	digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	prefixPattern = regexp.MustCompile(`^[0-9a-f]{6,64}$`)
+)
+
+// Store is a directory of images: <digest>.img holds an image, <name>.tag the
+// digest of the newest image of that name. An image never changes; adding one
+// of a name that exists moves the tag and keeps the older image.
+type Store struct {
+	Dir string
+}
+
+// Stored describes one image of a Store.
+type Stored struct {
+	Name    string   // that the image carries
+	Tags    []string // names that lead to it now, sorted
+	Digest  string   // hexadecimal
+	Path    string
+	Bytes   int64
+	Program string    // guest path
+	Created time.Time // modification time of the file
+	Err     error     // why the image cannot be opened, and Name is empty
+}
+
+// Add builds an image into the store and points the tag of its name at it.
+// Neither a crash nor an error leaves a partial image under its final name.
+func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int64, what string)) (Info, error) {
+	if err := checkName(spec.Name); err != nil {
+		return Info{}, err
+	}
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return Info{}, fmt.Errorf("make image store: %w", err)
+	}
+	if err := s.removeStale(); err != nil {
+		return Info{}, err
+	}
+	var info Info
+	_, err := s.writeFile(0o444, func(f *os.File) (name string, err error) {
+		if info, err = Build(ctx, f, spec, progress); err != nil {
+			return "", err
+		}
+		// The reader's own rules decide whether the writer kept them.
+		img, err := Open(f.Name(), SkipDigest())
+		if err != nil {
+			return "", fmt.Errorf("check the image just built: %w", err)
+		}
+		return info.Digest.String() + imageSuffix, img.Close()
+	})
+	if err != nil {
+		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)
+	}
+	_, err = s.writeFile(0o644, func(f *os.File) (string, error) {
+		_, err := fmt.Fprintln(f, info.Digest)
+		return spec.Name + tagSuffix, err
+	})
+	if err != nil {
+		return Info{}, fmt.Errorf("tag image %s in %s: %w", spec.Name, s.Dir, err)
+	}
+	return info, nil
+}
+
+// writeFile fills a temporary file, makes it durable and gives it the name
+// that fill returns, and makes that durable too.
+func (s Store) writeFile(mode fs.FileMode, fill func(*os.File) (string, error)) (path string, err error) {
+	f, err := os.CreateTemp(s.Dir, tempPattern)
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			// The first error matters; a file that stays is removed later.
+			f.Close()
+			os.Remove(f.Name())
+		}
+	}()
+	name, err := fill(f)
+	if err != nil {
+		return "", err
+	}
+	if err := f.Chmod(mode); err != nil {
+		return "", err
+	}
+	if err := f.Sync(); err != nil {
+		return "", err
+	}
+	if err := f.Close(); err != nil {
+		return "", err
+	}
+	path = filepath.Join(s.Dir, name)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return "", err
+	}
+	return path, s.syncDir()
+}
+
+// syncDir makes renames and removals in the directory durable.
+func (s Store) syncDir() error {
+	d, err := os.Open(s.Dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// removeStale removes what a crashed Add left behind.
+func (s Store) removeStale() error {
+	paths, err := filepath.Glob(filepath.Join(globEscape(s.Dir), tempPattern))
+	if err != nil {
+		return fmt.Errorf("look for stale files in %s: %w", s.Dir, err)
+	}
+	for _, p := range paths {
+		st, err := os.Lstat(p)
+		if err == nil && time.Since(st.ModTime()) > staleAge {
+			err = os.Remove(p)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove stale file: %w", err)
+		}
+	}
+	return nil
+}
+
+// globEscape keeps the directory's own name out of the pattern.
+func globEscape(dir string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
+}
+
+// List returns the images, the newest first. One that cannot be opened is
+// listed with Err. A store that does not exist yet is empty.
+func (s Store) List() ([]Stored, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("list images: %w", err)
+	}
+	tags, err := s.tags(entries)
+	if err != nil {
+		return nil, err
+	}
+	var out []Stored
+	for _, e := range entries {
+		digest, ok := strings.CutSuffix(e.Name(), imageSuffix)
+		if !ok || !digestPattern.MatchString(digest) {
+			continue
+		}
+		st, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // removed meanwhile
+		} else if err != nil {
+			return nil, fmt.Errorf("list images: %w", err)
+		}
+		item := Stored{
+			Digest: digest, Path: filepath.Join(s.Dir, e.Name()),
+			Bytes: st.Size(), Created: st.ModTime(),
+		}
+		for name, d := range tags {
+			if d == digest {
+				item.Tags = append(item.Tags, name)
+			}
+		}
+		slices.Sort(item.Tags)
+		item.describe()
+		out = append(out, item)
+	}
+	slices.SortFunc(out, func(a, b Stored) int {
+		if c := b.Created.Compare(a.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Digest, b.Digest)
+	})
+	return out, nil
+}
+
+// describe fills in what the image itself says.
+func (i *Stored) describe() {
+	img, err := Open(i.Path, SkipDigest())
+	if err != nil {
+		i.Err = err
+		return
+	}
+	if got := img.Digest().String(); got != i.Digest {
+		i.Err = fmt.Errorf("image %s: %w: its header says digest %s", i.Path, ErrCorrupt, got)
+	} else {
+		i.Name, i.Program = img.Config().Name, img.Config().Program
+	}
+	i.Err = errors.Join(i.Err, img.Close())
+}
+
+// tags reads all tags, name to digest.
+func (s Store) tags(entries []fs.DirEntry) (map[string]string, error) {
+	tags := map[string]string{}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), tagSuffix)
+		if !ok || checkName(name) != nil {
+			continue
+		}
+		digest, err := s.readTag(name)
+		if errors.Is(err, ErrNotFound) {
+			continue // removed meanwhile
+		} else if err != nil {
+			return nil, err
+		}
+		tags[name] = digest
+	}
+	return tags, nil
+}
+
+// readTag returns the digest that a name leads to.
+func (s Store) readTag(name string) (string, error) {
+	path := filepath.Join(s.Dir, name+tagSuffix)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("image %s: %w in %s", name, ErrNotFound, s.Dir)
+	} else if err != nil {
+		return "", fmt.Errorf("read tag: %w", err)
+	}
+	digest := strings.TrimSuffix(string(text), "\n")
+	if !digestPattern.MatchString(digest) {
+		return "", fmt.Errorf("tag %s: %w: holds %.80q, want a digest", path, ErrCorrupt, text)
+	}
+	return digest, nil
+}
+
+// Find returns the path of an image by name, or by digest or its first digits,
+// six at least. A name goes before a digest.
+func (s Store) Find(ref string) (string, error) {
+	if checkName(ref) == nil {
+		digest, err := s.readTag(ref)
+		if err == nil {
+			path := filepath.Join(s.Dir, digest+imageSuffix)
+			if _, err := os.Stat(path); err != nil {
+				return "", fmt.Errorf("image %s: its tag leads to a missing file: %w", ref, err)
+			}
+			return path, nil
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return "", err
+		}
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("find image %q: %w", ref, err)
+	}
+	var found []string
+	for _, e := range entries {
+		digest, ok := strings.CutSuffix(e.Name(), imageSuffix)
+		if ok && prefixPattern.MatchString(ref) && digestPattern.MatchString(digest) && strings.HasPrefix(digest, ref) {
+			found = append(found, filepath.Join(s.Dir, e.Name()))
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return "", fmt.Errorf("image %q: %w in %s by name or by at least %d digits of its digest", ref, ErrNotFound, s.Dir, minPrefix)
+	}
+	return "", fmt.Errorf("image %q: %w: %d digests begin so", ref, ErrAmbiguous, len(found))
+}
+
+// Remove removes an image, found as by Find, and every tag that leads to it.
+// Machines that run from the image keep their mapping of it.
+func (s Store) Remove(ref string) error {
+	path, err := s.Find(ref)
+	if err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.Dir)
+	if err != nil {
+		return fmt.Errorf("remove image %q: %w", ref, err)
+	}
+	tags, err := s.tags(entries)
+	if err != nil {
+		return err
+	}
+	// Tags first: a crash in between leaves an image without a name, not a
+	// name without an image.
+	for name, digest := range tags {
+		if digest+imageSuffix != filepath.Base(path) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.Dir, name+tagSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove tag of image %q: %w", ref, err)
+		}
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove image %q: %w", ref, err)
+	}
+	if err := s.syncDir(); err != nil {
+		return fmt.Errorf("remove image %q: %w", ref, err)
+	}
+	return nil
+}
