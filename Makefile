@@ -1,0 +1,63 @@
+# seuss: `make demo` shows it, `make test` checks it. Both work from a clean
+# clone; what is missing is installed by tools/setup.sh.
+
+GO ?= go
+BIN := bin/seussctl
+# The suites that a fresh machine needs packages for are named in setup.sh.
+SETUP := ./tools/setup.sh
+
+.PHONY: all build demo test check generate generated fmt vet unit e2e race fuzz test-guest test-nested bench clean setup
+
+all: build
+
+setup:
+	@$(SETUP)
+
+build:
+	@mkdir -p bin
+	$(GO) build -o $(BIN) ./tools/seussctl
+
+demo: setup build
+	@$(BIN) doctor --quiet
+	$(BIN) demo
+
+## What CI runs, in this order: the cheap checks first.
+test: setup check unit e2e race fuzz test-nested
+
+check: fmt vet generated
+
+fmt:
+	@out=$$(gofmt -l .); test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
+
+vet:
+	$(GO) vet ./...
+
+generate:
+	$(GO) generate ./guest
+
+## The committed kernel library and Go mirror of abi.h are what the sources give.
+generated: generate
+	@git diff --exit-code --stat -- guest/abi_gen.go guest/kernel.elf || \
+		{ echo "guest/abi_gen.go or guest/kernel.elf differ from their sources: run make generate and commit them"; exit 1; }
+
+unit:
+	$(GO) test $(shell $(GO) list ./... | grep -v /tests)
+
+e2e: build
+	$(GO) test -timeout 20m ./tests/...
+
+race:
+	$(GO) test -race ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...
+
+## A few seconds of each fuzz target; the corpora's named cases run with unit.
+fuzz:
+	$(GO) run ./tools/fuzzall -time 5s
+
+test-nested:
+	tests/nested/test.sh
+
+bench: setup build
+	$(BIN) bench start
+
+clean:
+	rm -rf bin

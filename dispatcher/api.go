@@ -1,0 +1,137 @@
+package dispatcher
+
+import (
+	"encoding/json"
+	"log/slog"
+	"time"
+
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// Defaults of Options and Request.
+const (
+	DefaultTimeout  = 30 * time.Second
+	DefaultPoolSize = 4                // shells kept per image
+	MaxEventBytes   = 6 << 20          // AWS Lambda's limit for a synchronous payload
+	MaxResultBytes  = 6 << 20          // likewise
+	maxLogBytes     = 1 << 20          // console output kept per invocation
+	bootTimeout     = 60 * time.Second // cold boot to the driver's READY
+)
+
+// Options configure a Dispatcher.
+type Options struct {
+	// StateDir holds images, nodes and functions; it is created.
+	StateDir string
+	// Platform runs the machines. The caller closes it after the Dispatcher.
+	Platform vmm.Platform
+	// ReadOnly opens the state directory without its lock: nothing can be
+	// captured or deployed, invocations work.
+	ReadOnly bool
+	// PoolSize is how many shells are kept per image, DefaultPoolSize if 0.
+	PoolSize int
+	// AutoArguments lets the dispatcher take argument snapshots by itself when
+	// the same binding recurs and the state is pure.
+	AutoArguments bool
+	// Log receives what the dispatcher has to say; nil means nowhere.
+	Log *slog.Logger
+	// Progress is told about long steps, nil means nobody: what is being done,
+	// and how much of it (0 to 1, negative if that is not known).
+	Progress func(step string, fraction float64)
+}
+
+// StartPath says where an invocation started.
+type StartPath string
+
+// The start paths, from the slowest to the fastest.
+const (
+	PathCold     StartPath = "cold"     // booted from the image
+	PathBase     StartPath = "base"     // base or import node, then the code was loaded
+	PathFunction StartPath = "function" // function node
+	PathArgument StartPath = "argument" // argument node
+)
+
+// FunctionSpec is a function to deploy.
+type FunctionSpec struct {
+	Name    string            // 1 to 64 of A-Z a-z 0-9 _ -
+	Handler string            // module.function
+	Files   map[string][]byte // by path relative to the task root; at most lineage.MaxCodeBytes in all
+	Image   string            // image name; "" means the runtime's default, "python"
+	Imports []string          // modules that an import node below the base should hold
+	Lazy    bool              // the event's keys are asked for one by one
+}
+
+// Request is one invocation.
+type Request struct {
+	Function string
+	Event    []byte        // JSON; a lazy function needs an object
+	Timeout  time.Duration // DefaultTimeout if 0
+	// MaxPath limits how deep the invocation may start; "" means no limit.
+	// PathCold boots a machine for this invocation alone.
+	MaxPath StartPath
+	// Explain asks for the candidates in the result.
+	Explain bool
+	// Fresh keeps the invocation off pooled shells: a new machine is made for
+	// it. It shows what a pool saves.
+	Fresh bool
+}
+
+// FunctionError is the function's own failure, in AWS Lambda's form.
+type FunctionError struct {
+	Type       string   `json:"errorType"`
+	Message    string   `json:"errorMessage"`
+	StackTrace []string `json:"stackTrace"`
+}
+
+func (e *FunctionError) Error() string { return e.Type + ": " + e.Message }
+
+// LogLine is console output of an invocation in the order in which it was written.
+type LogLine struct {
+	Stream string `json:"stream"` // stdout, stderr, kernel
+	Text   string `json:"text"`
+}
+
+// Timings are the phases of one invocation. They do not overlap.
+type Timings struct {
+	Match  time.Duration `json:"match_ns"`  // choosing the node
+	Shell  time.Duration `json:"shell_ns"`  // getting a machine, creating one if none was free
+	Deploy time.Duration `json:"deploy_ns"` // bringing its memory and registers to the node
+	Load   time.Duration `json:"load_ns"`   // base path: importing the code
+	Run    time.Duration `json:"run_ns"`    // the handler, from event in to result out
+	Total  time.Duration `json:"total_ns"`
+}
+
+// Result is what an invocation gave.
+type Result struct {
+	RequestID string          `json:"request_id"`
+	Output    json.RawMessage `json:"output,omitempty"`
+	Error     *FunctionError  `json:"error,omitempty"` // the function failed; Output is empty
+	Logs      []LogLine       `json:"logs,omitempty"`
+	LogsCut   bool            `json:"logs_cut,omitempty"` // output beyond the limit was dropped
+
+	Path    StartPath `json:"path"`
+	Pooled  bool      `json:"pooled"` // the shell stood ready on the node
+	NodeID  string    `json:"node"`
+	Timings Timings   `json:"timings"`
+	// PagesCopied and PagesMapped say what deploying moved.
+	PagesCopied uint64 `json:"pages_copied"`
+	PagesMapped uint64 `json:"pages_mapped"`
+	// PagesDirtied is how many of the machine's pages are private to it after
+	// the run.
+	PagesDirtied uint64 `json:"pages_dirtied"`
+	// Unsupported names system calls that the guest refused with ENOSYS.
+	Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
+	Candidates  []Candidate       `json:"candidates,omitempty"`
+	// Captured lists argument nodes that the automatic policy made.
+	Captured []string `json:"captured,omitempty"`
+}
+
+// Candidate is a node that an invocation might have started from.
+type Candidate struct {
+	NodeID string       `json:"node"`
+	Kind   lineage.Kind `json:"kind"`
+	Key    string       `json:"key"`
+	Depth  int          `json:"depth"` // in the tree, the image node is 0
+	Chosen bool         `json:"chosen"`
+	Reason string       `json:"reason"` // why it was chosen or was not
+}

@@ -1,0 +1,51 @@
+package dispatcher
+
+import (
+	"fmt"
+	"time"
+
+	"seuss/guest"
+	"seuss/lineage"
+)
+
+// capture makes a node of what the shell holds now, below parent. The shell
+// rests at its idle doorbell and stands at the new node afterwards.
+func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key lineage.Key, saved time.Duration, purity lineage.Purity) (*target, error) {
+	start := time.Now()
+	if _, err := trim(s.m); err != nil {
+		return nil, fmt.Errorf("capture %s node: %w", kind, err)
+	}
+	state, err := s.m.Capture()
+	if err != nil {
+		return nil, fmt.Errorf("capture %s node: %w", kind, err)
+	}
+	bytes, err := state.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("capture %s node: %w", kind, err)
+	}
+	if err := s.layout.collect(true); err != nil {
+		return nil, fmt.Errorf("capture %s node: %w", kind, err)
+	}
+	// Every page that may differ from the parent's: the private ones, and those
+	// where another view than the parent's is mapped.
+	candidates := s.layout.private.Clone()
+	for first, count := range lineage.Diff(s.layout.base, parent.view) {
+		candidates.AddRange(first, count)
+	}
+	ram := s.m.Memory().Bytes()
+	n, err := d.store.Capture(lineage.NodeSpec{
+		Kind: kind, Key: key, State: bytes, CPUFeatures: d.cpuFeatures(), ABIVersion: guest.Version,
+		CaptureCost: time.Since(start), SavedTime: saved, Purity: purity,
+	}, parent.node, candidates, func(page uint64) []byte {
+		return ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
+	})
+	if err != nil {
+		return nil, err
+	}
+	t, err := d.catalog.target(n.Info.ID)
+	if err != nil {
+		return nil, err
+	}
+	s.last = t
+	return t, nil
+}

@@ -1,0 +1,192 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// target is a node that a shell can be brought to: loaded, checked against
+// this host, its machine state decoded.
+type target struct {
+	node  *lineage.Node
+	state *vmm.State // nil for an image node: it is booted, not restored
+	view  *lineage.View
+	depth int
+}
+
+// function is what the request path needs of a deployed function.
+type function struct {
+	spec      lineage.Function
+	image     *image
+	node      *target   // the function node; nil if it has to be made again
+	ancestors []*target // from the image node to the function node's parent
+	arguments []*target // argument nodes below the function node
+	code      []byte    // of a function that is not in the store
+}
+
+// catalog caches functions and targets. The store is the truth: whoever
+// changes it calls forget.
+type catalog struct {
+	d         *Dispatcher
+	mu        sync.RWMutex
+	functions map[string]*function
+	targets   map[string]*target
+	images    map[string]*image
+	prefixes  map[string]int // binding prefixes of lazy invocations, for the automatic policy
+}
+
+func (c *catalog) init(d *Dispatcher) {
+	c.d = d
+	c.functions = map[string]*function{}
+	c.targets = map[string]*target{}
+	c.images = map[string]*image{}
+	c.prefixes = map[string]int{}
+}
+
+// forget drops what is known about a function; name "" drops everything.
+func (c *catalog) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if name != "" {
+		delete(c.functions, name)
+		return
+	}
+	clear(c.functions)
+	clear(c.targets)
+	clear(c.images)
+}
+
+func (c *catalog) image(name string) (*image, error) {
+	c.mu.RLock()
+	img := c.images[name]
+	c.mu.RUnlock()
+	if img != nil {
+		return img, nil
+	}
+	img, err := c.d.openImage(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.images[name] = img
+	c.mu.Unlock()
+	return img, nil
+}
+
+// function returns what is known about a deployed function.
+func (c *catalog) function(name string) (*function, error) {
+	c.mu.RLock()
+	f := c.functions[name]
+	c.mu.RUnlock()
+	if f != nil {
+		return f, nil
+	}
+	f, err := c.build(name)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	c.functions[name] = f
+	c.mu.Unlock()
+	return f, nil
+}
+
+func (c *catalog) build(name string) (*function, error) {
+	spec, err := c.d.store.GetFunction(name)
+	if errors.Is(err, lineage.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
+	} else if err != nil {
+		return nil, err
+	}
+	f := &function{spec: spec}
+	if f.image, err = c.image(spec.Image); err != nil {
+		return nil, fmt.Errorf("function %q: %w", name, err)
+	}
+	for _, n := range c.d.store.Function(name) {
+		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
+			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.digest {
+			continue // of an earlier deployment
+		}
+		t, err := c.target(n.Info.ID)
+		if err != nil {
+			return nil, fmt.Errorf("function %q: %w", name, err)
+		}
+		if n.Info.Kind == lineage.KindFunction {
+			f.node = t
+		} else if n.Info.Kind == lineage.KindArgument {
+			f.arguments = append(f.arguments, t)
+		}
+	}
+	if f.node == nil {
+		return f, nil
+	}
+	chain, err := c.d.store.Lineage(f.node.node)
+	if err != nil {
+		return nil, fmt.Errorf("function %q: %w", name, err)
+	}
+	for _, n := range chain {
+		if n.Info.ID == f.node.node.Info.ID {
+			continue
+		}
+		t, err := c.target(n.Info.ID)
+		if err != nil {
+			return nil, fmt.Errorf("function %q: %w", name, err)
+		}
+		f.ancestors = append(f.ancestors, t)
+	}
+	return f, nil
+}
+
+// target loads a node and checks that this host can run it.
+func (c *catalog) target(id string) (*target, error) {
+	c.mu.RLock()
+	t := c.targets[id]
+	c.mu.RUnlock()
+	if t != nil {
+		return t, nil
+	}
+	n, err := c.d.store.Load(id)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := c.d.store.Lineage(n)
+	if err != nil {
+		return nil, err
+	}
+	t = &target{node: n, view: n.View(), depth: len(chain) - 1}
+	if n.Info.Kind != lineage.KindImage {
+		if err := c.d.checkCPU(n); err != nil {
+			return nil, err
+		}
+		t.state = new(vmm.State)
+		if err := t.state.UnmarshalBinary(n.State()); err != nil {
+			return nil, fmt.Errorf("node %.12s: %w", id, err)
+		}
+	}
+	c.mu.Lock()
+	c.targets[id] = t
+	c.mu.Unlock()
+	return t, nil
+}
+
+// checkCPU refuses a node whose code may have chosen instructions that this
+// host has not.
+func (d *Dispatcher) checkCPU(n *lineage.Node) error {
+	var recorded vmm.CPUFeatures
+	recorded.Names = n.Info.CPUFeatures.Named
+	host := d.platform.CPU().Features
+	recorded.XSaveBytes = host.XSaveBytes // the state's own check is exact
+	if missing := recorded.Missing(host); len(missing) > 0 {
+		return fmt.Errorf("node %.12s, taken on %s: %w: %v", n.Info.ID, n.Info.CPUFeatures.Opaque, ErrCPU, missing)
+	}
+	return nil
+}
+
+func (d *Dispatcher) cpuFeatures() lineage.CPUFeatures {
+	f := d.platform.CPU().Features
+	return lineage.CPUFeatures{Opaque: f.String(), Named: f.Names}
+}

@@ -1,0 +1,194 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// DefaultImage is the root image of functions that name none.
+const DefaultImage = "python"
+
+// Errors. Those that are not listed come from the packages below and say what
+// failed on what.
+var (
+	// ErrUnknownFunction: no function of that name is deployed.
+	ErrUnknownFunction = errors.New("unknown function")
+	// ErrNoImage: no root image of that name has been built.
+	ErrNoImage = errors.New("no such image")
+	// ErrBadEvent: the event is not JSON, too large, or not an object where one is needed.
+	ErrBadEvent = errors.New("bad event")
+	// ErrTimeout: the function did not answer in time; its instance is gone.
+	ErrTimeout = errors.New("timed out")
+	// ErrGuestExit: the program ended (os._exit, or the runtime gave up).
+	ErrGuestExit = errors.New("the runtime exited")
+	// ErrClosed: the Dispatcher was closed.
+	ErrClosed = errors.New("dispatcher is closed")
+	// ErrCPU: a snapshot was taken on a CPU with features that this host lacks.
+	ErrCPU = errors.New("snapshot needs CPU features that this host lacks")
+	// ErrNotLazy: argument snapshots need a function deployed with lazy arguments.
+	ErrNotLazy = errors.New("function was not deployed with lazy arguments")
+	// ErrNotAsked: the function ended without asking for the argument.
+	ErrNotAsked = errors.New("function did not ask for the argument")
+)
+
+// CrashError is the death of a guest: a signal, a panic of the kernel library,
+// a triple fault, a broken device protocol.
+type CrashError struct {
+	Summary string // one line
+	Report  string // instruction, registers, backtrace, last output
+	Logs    []LogLine
+}
+
+func (e *CrashError) Error() string { return "the guest crashed: " + e.Summary }
+
+// Dispatcher serves invocations from one state directory.
+type Dispatcher struct {
+	opts     Options
+	platform vmm.Platform
+	store    *lineage.Store
+	images   images.Store
+	log      *slog.Logger
+	catalog  catalog
+
+	deployMu sync.Mutex // one deployment or explicit capture at a time
+
+	poolMu sync.Mutex
+	pools  map[string]*pool // by image digest
+	closed bool
+	resets sync.WaitGroup // shells on their way back
+}
+
+// Open opens the state directory. The platform must outlive the Dispatcher.
+func Open(o Options) (*Dispatcher, error) {
+	if o.Platform == nil {
+		return nil, errors.New("open dispatcher: no platform given")
+	}
+	if o.PoolSize <= 0 {
+		o.PoolSize = DefaultPoolSize
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Progress == nil {
+		o.Progress = func(string, float64) {}
+	}
+	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly})
+	if err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", err)
+	}
+	d := &Dispatcher{
+		opts: o, platform: o.Platform, store: store, log: o.Log,
+		images: images.Store{Dir: filepath.Join(o.StateDir, "images")},
+		pools:  map[string]*pool{},
+	}
+	d.catalog.init(d)
+	for _, damage := range store.Damaged() {
+		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)
+	}
+	return d, nil
+}
+
+// Store returns the lineage store, for reading.
+func (d *Dispatcher) Store() *lineage.Store { return d.store }
+
+// Images returns the image store.
+func (d *Dispatcher) Images() images.Store { return d.images }
+
+// Close waits for running resets, destroys the shells and closes the store.
+// Invocations under way must have returned.
+func (d *Dispatcher) Close() error {
+	d.poolMu.Lock()
+	d.closed = true
+	pools := d.pools
+	d.pools = nil
+	d.poolMu.Unlock()
+	d.resets.Wait()
+	var errs []error
+	for _, p := range pools {
+		errs = append(errs, p.close())
+	}
+	errs = append(errs, d.store.Close())
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("close dispatcher: %w", err)
+	}
+	return nil
+}
+
+// pool returns the image's pool of shells.
+func (d *Dispatcher) pool(img *image) (*pool, error) {
+	d.poolMu.Lock()
+	defer d.poolMu.Unlock()
+	if d.closed {
+		return nil, ErrClosed
+	}
+	p := d.pools[img.digest]
+	if p == nil {
+		p = newPool(d, img)
+		d.pools[img.digest] = p
+	}
+	return p, nil
+}
+
+// image is a root image that machines can be made for.
+type image struct {
+	name, digest string
+	config       images.Config
+	imageBytes   uint64
+	root         *lineage.Node
+}
+
+// openImage finds an image by name and registers its root node. The content is
+// checked against its digest when the root node is first made.
+func (d *Dispatcher) openImage(name string) (*image, error) {
+	if name == "" {
+		name = DefaultImage
+	}
+	path, err := d.images.Find(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q (build it with: seussctl image build): %w", ErrNoImage, name, err)
+	}
+	return d.registerImage(name, path)
+}
+
+func (d *Dispatcher) registerImage(name, path string) (*image, error) {
+	known := false
+	for _, n := range d.store.Kind(lineage.KindImage) {
+		known = known || d.store.ImagePath(n.Info.ImageDigest) == path
+	}
+	var opts []images.OpenOption
+	if known {
+		opts = append(opts, images.SkipDigest()) // the store checks pages as it loads them
+	}
+	im, err := images.Open(path, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("image %q: %w", name, err)
+	}
+	defer im.Close()
+	h, config := im.Header(), im.Config()
+	ramPages := config.MemoryBytes / lineage.PageSize
+	var runs []lineage.ImageRun
+	for _, e := range im.Extents() {
+		runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
+	}
+	runs = append(runs, lineage.ImageRun{First: ramPages, Count: h.TotalBytes / lineage.PageSize})
+	root, err := d.store.AddImage(im.Digest().String(), path, ramPages+h.TotalBytes/lineage.PageSize, runs)
+	if err != nil {
+		return nil, fmt.Errorf("image %q: %w", name, err)
+	}
+	return &image{name: name, digest: im.Digest().String(), config: config, imageBytes: h.TotalBytes, root: root}, nil
+}
+
+func (d *Dispatcher) checkContext(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("cancelled: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,323 @@
+package dispatcher
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"seuss/guest"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// becomeInstance gives the machine an identity of its own: from here on it is
+// one instance, for one request.
+func (s *shell) becomeInstance() error { return s.m.WriteIdentity(vmm.Identity{}) }
+
+// invocation is one request on its way.
+type invocation struct {
+	d        *Dispatcher
+	f        *function
+	event    *event
+	deadline time.Time
+	context  []byte // JSON, preceded by its length
+	result   *Result
+	bound    []lineage.Binding // arguments given so far, in order
+	from     *target           // the node that the next capture's delta is against
+	started  time.Time
+	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
+}
+
+// Invoke runs a function on an event. What the function does wrong is in the
+// Result; an error means that there is none: an unknown function, a bad event,
+// ErrTimeout, ErrGuestExit, *CrashError, or a failure of the host.
+func (d *Dispatcher) Invoke(ctx context.Context, req Request) (*Result, error) {
+	r, err := d.invoke(ctx, &req)
+	if err != nil {
+		return nil, fmt.Errorf("invoke %q: %w", req.Function, err)
+	}
+	return r, nil
+}
+
+func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) {
+	start := time.Now()
+	f, err := d.catalog.function(req.Function)
+	if err != nil {
+		return nil, err
+	}
+	e, err := f.event(req.Event)
+	if err != nil {
+		return nil, err
+	}
+	i := d.newInvocation(f, e, req.Timeout, start)
+	if d.opts.AutoArguments && f.spec.Lazy && !d.opts.ReadOnly {
+		i.capture = d.autoCapture
+	}
+	if req.MaxPath == PathCold {
+		return i.finish(i.cold())
+	}
+	t := f.match(e, req.MaxPath)
+	if t == nil || t.state == nil {
+		// The node is gone, or this host needs another one: make it again.
+		if t, err = d.restoreFunction(ctx, f); err != nil {
+			return nil, err
+		}
+		if f, err = d.catalog.function(req.Function); err != nil {
+			return nil, err
+		}
+		i.f = f
+	}
+	if req.Explain {
+		i.result.Candidates = f.candidates(e, t, req.MaxPath)
+	}
+	i.result.Timings.Match = time.Since(start)
+	return i.finish(i.warm(ctx, t, req.Fresh))
+}
+
+func (d *Dispatcher) newInvocation(f *function, e *event, timeout time.Duration, start time.Time) *invocation {
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: newRequestID()}}
+	i.context = i.renderContext()
+	return i
+}
+
+// newRequestID returns a random UUID (RFC 9562, version 4), as Lambda's are.
+func newRequestID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	var t [36]byte
+	hex.Encode(t[:8], b[:4])
+	hex.Encode(t[9:13], b[4:6])
+	hex.Encode(t[14:18], b[6:8])
+	hex.Encode(t[19:23], b[8:10])
+	hex.Encode(t[24:], b[10:])
+	t[8], t[13], t[18], t[23] = '-', '-', '-', '-'
+	return string(t[:])
+}
+
+// renderContext makes what the driver turns into Lambda's context object.
+func (i *invocation) renderContext() []byte {
+	name := i.f.spec.Name // no character of it needs quoting
+	b := make([]byte, 4, 512)
+	b = append(b, `{"aws_request_id":"`...)
+	b = append(b, i.result.RequestID...)
+	b = append(b, `","function_name":"`...)
+	b = append(b, name...)
+	b = append(b, `","function_version":"$LATEST","invoked_function_arn":"arn:aws:lambda:local:000000000000:function:`...)
+	b = append(b, name...)
+	b = append(b, `","memory_limit_in_mb":"`...)
+	b = strconv.AppendUint(b, i.f.image.config.MemoryBytes>>20, 10)
+	b = append(b, `","log_group_name":"/aws/lambda/`...)
+	b = append(b, name...)
+	b = append(b, `","log_stream_name":"`...)
+	b = append(b, i.result.RequestID...)
+	b = append(b, `","identity":null,"client_context":null,"deadline_ms":`...)
+	b = strconv.AppendInt(b, i.deadline.UnixMilli(), 10)
+	b = append(b, '}')
+	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
+	return b
+}
+
+// warm runs the invocation from node t.
+func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
+	l, err := i.d.lend(ctx, i.f.image, t, fresh)
+	if err != nil {
+		return err
+	}
+	r := i.result
+	r.Path, r.Pooled, r.NodeID = pathOf(t.node.Info.Kind), l.pooled, t.node.Info.ID
+	r.Timings.Shell, r.Timings.Deploy = l.waited, l.deploy
+	r.PagesCopied, r.PagesMapped = l.moved.copied, l.moved.mapped
+	t.node.Hit()
+	err = i.run(l, t)
+	i.giveBack(l, err)
+	return err
+}
+
+// cold boots a machine for this invocation alone.
+func (i *invocation) cold() error {
+	s, took, err := i.d.coldBoot(i.f.image)
+	if err != nil {
+		return err
+	}
+	l := &lease{shell: s}
+	root, err := i.d.catalog.target(i.f.image.root.Info.ID)
+	if err != nil {
+		l.destroy(i.d)
+		return err
+	}
+	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, root.node.Info.ID, took
+	err = i.run(l, root)
+	i.giveBack(l, err)
+	return err
+}
+
+// giveBack takes what is left to know from the shell and returns it.
+func (i *invocation) giveBack(l *lease, err error) {
+	r := i.result
+	r.Logs = append(r.Logs, l.logs.take()...)
+	r.LogsCut = l.m.Stats().ConsoleDropped > 0
+	if calls, cerr := l.m.UnsupportedCalls(); cerr == nil && len(calls) > 0 {
+		r.Unsupported = nameCalls(calls)
+	}
+	r.PagesDirtied = l.layout.private.Len()
+	var crash *CrashError
+	if errors.As(err, &crash) {
+		l.destroy(i.d) // a reset would do; but a crash may be the machine's fault
+		return
+	}
+	l.release(i.d)
+}
+
+// nameCalls names unsupported system calls.
+func nameCalls(counts map[int]uint32) map[string]uint32 {
+	named := make(map[string]uint32, len(counts))
+	for number, n := range counts {
+		named[guest.SyscallName(number)] = n
+	}
+	return named
+}
+
+func (i *invocation) finish(err error) (*Result, error) {
+	i.result.Timings.Total = time.Since(i.started)
+	var failed *FunctionError
+	if errors.As(err, &failed) {
+		i.result.Error = failed
+		return i.result, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return i.result, nil
+}
+
+// run talks to the driver until there is a result.
+func (i *invocation) run(l *lease, t *target) error {
+	i.from = t
+	var seed [guest.SeedBytes]byte
+	var f frame
+	var err error
+	switch t.node.Info.Kind {
+	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
+		if err := i.load(l); err != nil {
+			return err
+		}
+		fallthrough
+	case lineage.KindFunction:
+		rand.Read(seed[:])
+		start := time.Now()
+		if i.f.spec.Lazy {
+			f, err = l.exchange(i.deadline, guest.MsgInvokeLazy, seed[:], i.context)
+		} else {
+			f, err = l.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, i.event.raw)
+		}
+		i.result.Timings.Run = time.Since(start)
+	case lineage.KindArgument:
+		i.bound = append(i.bound, t.node.Info.Key.Args...)
+		f, err = i.answer(l, t.node.Info.Key.NextKey)
+	default:
+		return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", t.node.Info.ID, t.node.Info.Kind)
+	}
+	for err == nil && f.kind == guest.MsgWant {
+		var w want
+		if w, err = decodeWant(f.payload); err != nil {
+			break
+		}
+		if w.all {
+			w.key = wholeEvent
+		}
+		if err = i.captureAt(l, w); err != nil {
+			return err
+		}
+		f, err = i.answer(l, w.key)
+	}
+	if err != nil {
+		return err
+	}
+	switch f.kind {
+	case guest.MsgResult:
+		if len(f.payload) > MaxResultBytes {
+			return &FunctionError{Type: "Function.ResponseSizeTooLarge",
+				Message: fmt.Sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes).", len(f.payload), MaxResultBytes)}
+		}
+		i.result.Output = append(i.result.Output, f.payload...)
+		return nil
+	case guest.MsgError:
+		return decodeError(f.payload)
+	}
+	return fmt.Errorf("%w: message %d in place of a result", errProtocol, f.kind)
+}
+
+// load imports the code on the base path.
+func (i *invocation) load(l *lease) error {
+	code := i.f.code
+	if code == nil {
+		var err error
+		if code, err = i.d.store.FunctionCode(i.f.spec); err != nil {
+			return err
+		}
+	}
+	start := time.Now()
+	err := l.prepareDriver(i.deadline, guest.MsgLoad, code)
+	i.result.Timings.Load = time.Since(start)
+	return err
+}
+
+// answer gives the function the argument that it asked for.
+func (i *invocation) answer(l *lease, key string) (frame, error) {
+	value, present := i.event.value(key)
+	i.bound = append(i.bound, i.event.binding(key))
+	flag := []byte{0}
+	if present {
+		flag[0] = 1
+	}
+	var seed [guest.SeedBytes]byte
+	rand.Read(seed[:])
+	start := time.Now()
+	f, err := l.exchange(i.deadline, guest.MsgArg, seed[:], i.context, flag, value)
+	i.result.Timings.Run += time.Since(start)
+	return f, err
+}
+
+func (i *invocation) captureAt(l *lease, w want) error {
+	if i.capture == nil {
+		return nil
+	}
+	t, err := i.capture(i, l, w)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		i.from = t
+		i.result.Captured = append(i.result.Captured, t.node.Info.ID)
+	}
+	return nil
+}
+
+// restoreFunction makes the nodes of a deployed function again.
+func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*target, error) {
+	d.deployMu.Lock()
+	defer d.deployMu.Unlock()
+	code, err := d.store.FunctionCode(f.spec)
+	if err != nil {
+		return nil, err
+	}
+	parent, err := d.imported(ctx, f.spec.Image, f.spec.Imports)
+	if err != nil {
+		return nil, err
+	}
+	t, err := d.functionNode(ctx, &f.spec, code, parent)
+	if err != nil {
+		return nil, err
+	}
+	d.catalog.forget(f.spec.Name)
+	return t, nil
+}

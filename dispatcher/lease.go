@@ -1,0 +1,83 @@
+package dispatcher
+
+import (
+	"context"
+	"time"
+)
+
+// lease is a shell on loan from its pool, brought to a node.
+type lease struct {
+	*shell
+	pool   *pool
+	pooled bool // it stood ready
+	moved  moved
+	waited time.Duration // for the shell
+	deploy time.Duration
+}
+
+// take lends a shell that stands at t, as a fresh instance of it.
+func (d *Dispatcher) take(ctx context.Context, imageName string, t *target) (*lease, error) {
+	img, err := d.catalog.image(nameOrDefault(imageName))
+	if err != nil {
+		return nil, err
+	}
+	return d.lend(ctx, img, t, false)
+}
+
+// lend is take for a known image. fresh asks for a machine of its own.
+func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool) (*lease, error) {
+	p, err := d.pool(img)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	l := &lease{}
+	if fresh {
+		if l.shell, err = d.newShell(img, t.view); err != nil {
+			return nil, err
+		}
+	} else {
+		l.pool = p
+		if l.shell, err = p.take(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	got := time.Now()
+	l.waited = got.Sub(start)
+	l.pooled = l.shell.at == t
+	if !l.pooled {
+		if l.moved, err = l.shell.bring(t); err != nil {
+			l.destroy(d)
+			return nil, err
+		}
+		l.deploy = time.Since(got)
+	}
+	start = time.Now()
+	if err := l.shell.becomeInstance(); err != nil {
+		l.destroy(d)
+		return nil, err
+	}
+	l.deploy += time.Since(start)
+	return l, nil
+}
+
+// release gives the shell back; it is reset off the caller's path.
+func (l *lease) release(d *Dispatcher) {
+	if l.pool == nil {
+		l.destroy(d)
+		return
+	}
+	l.pool.recycle(l.shell)
+}
+
+// destroy is release for a shell whose machine is not to be trusted with a
+// reset, or that belongs to no pool.
+func (l *lease) destroy(d *Dispatcher) {
+	if l.pool != nil {
+		l.pool.discard(l.shell)
+		return
+	}
+	if err := l.shell.close(); err != nil {
+		d.log.Error("a machine could not be destroyed cleanly", "error", err)
+	}
+}

@@ -1,0 +1,233 @@
+package dispatcher
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"seuss/lineage"
+)
+
+// wholeEvent is the key of a binding to the event as a whole; JSON keys of
+// events that are also called so are never bound by themselves.
+const wholeEvent = "*"
+
+// event is an invocation's event, its keys parsed only if they are needed.
+type event struct {
+	raw    []byte
+	keys   map[string]json.RawMessage // nil until parsed
+	digest map[string]string          // of bound values, computed once
+}
+
+// parseEvent checks that raw is a JSON value of allowed size.
+func parseEvent(raw []byte) (*event, error) {
+	if len(raw) > MaxEventBytes {
+		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadEvent, len(raw), MaxEventBytes)
+	}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return nil, fmt.Errorf("%w: it is empty; the smallest event is {}", ErrBadEvent)
+	}
+	if !json.Valid(raw) {
+		var v any
+		return nil, fmt.Errorf("%w: not JSON: %w", ErrBadEvent, json.Unmarshal(raw, &v))
+	}
+	return &event{raw: raw}, nil
+}
+
+// object parses the event's keys; a lazy function's event must be an object.
+func (e *event) object() error {
+	if e.keys != nil {
+		return nil
+	}
+	if err := json.Unmarshal(e.raw, &e.keys); err != nil || e.keys == nil {
+		return fmt.Errorf("%w: a function with lazy arguments takes a JSON object", ErrBadEvent)
+	}
+	e.digest = map[string]string{}
+	return nil
+}
+
+// value returns the value of a key; ok is false if the event has no such key.
+func (e *event) value(key string) (v []byte, ok bool) {
+	if key == wholeEvent {
+		return e.raw, true
+	}
+	v, ok = e.keys[key]
+	return v, ok
+}
+
+// binding returns what an argument node records for key. An absent key is
+// bound to the digest of no bytes, which no JSON value has.
+func (e *event) binding(key string) lineage.Binding {
+	v, ok := e.value(key)
+	var compact bytes.Buffer
+	if ok {
+		if json.Compact(&compact, v) != nil { // cannot be: the event was valid
+			compact.Write(v)
+		}
+	}
+	d, known := e.digest[key]
+	if !known {
+		sum := sha256.Sum256(compact.Bytes())
+		d = hex.EncodeToString(sum[:])
+		e.digest[key] = d
+	}
+	return lineage.Binding{Key: key, Digest: d, Preview: lineage.Preview(compact.Bytes())}
+}
+
+// fits reports whether the event has the values that a node was bound to, or
+// says which binding differs.
+func (e *event) fits(args []lineage.Binding) (ok bool, differs string) {
+	for _, b := range args {
+		if e.binding(b.Key).Digest != b.Digest {
+			return false, b.Key
+		}
+	}
+	return true, ""
+}
+
+// pathOf is the start path that a node of kind gives.
+func pathOf(kind lineage.Kind) StartPath {
+	switch kind {
+	case lineage.KindArgument:
+		return PathArgument
+	case lineage.KindFunction:
+		return PathFunction
+	case lineage.KindBase, lineage.KindImport:
+		return PathBase
+	}
+	return PathCold
+}
+
+var pathRank = map[StartPath]int{PathCold: 0, PathBase: 1, PathFunction: 2, PathArgument: 3}
+
+// match picks the deepest node of the function's lineage that fits the event.
+func (f *function) match(e *event, maxPath StartPath) *target {
+	limit := pathRank[PathArgument]
+	if maxPath != "" {
+		limit = pathRank[maxPath]
+	}
+	var best *target
+	for _, t := range f.ancestors {
+		if pathRank[pathOf(t.node.Info.Kind)] <= limit {
+			best = t
+		}
+	}
+	if f.node == nil || limit < pathRank[PathFunction] {
+		return best
+	}
+	best = f.node
+	if limit < pathRank[PathArgument] {
+		return best
+	}
+	for _, t := range f.arguments {
+		if t.depth <= best.depth {
+			continue
+		}
+		if ok, _ := e.fits(t.node.Info.Key.Args); ok {
+			best = t
+		}
+	}
+	return best
+}
+
+// candidates lists every node that the function could start from, and why each
+// was or was not taken.
+func (f *function) candidates(e *event, chosen *target, maxPath StartPath) []Candidate {
+	var list []Candidate
+	add := func(t *target, reason string) {
+		info := &t.node.Info
+		list = append(list, Candidate{
+			NodeID: info.ID, Kind: info.Kind, Key: describeKey(info), Depth: t.depth, Chosen: t == chosen, Reason: reason,
+		})
+	}
+	reason := func(t *target) string {
+		if t == chosen {
+			return "deepest node that fits"
+		}
+		if maxPath != "" && pathRank[pathOf(t.node.Info.Kind)] > pathRank[maxPath] {
+			return fmt.Sprintf("the request allows no deeper start than %s", maxPath)
+		}
+		if t.node.Info.Kind == lineage.KindArgument {
+			if ok, key := e.fits(t.node.Info.Key.Args); !ok {
+				return fmt.Sprintf("argument %q differs: it was taken with %s", key, previewOf(t.node.Info.Key.Args, key))
+			}
+		}
+		return fmt.Sprintf("node %.12s is deeper", chosen.node.Info.ID)
+	}
+	for _, t := range f.ancestors {
+		add(t, reason(t))
+	}
+	if f.node != nil {
+		add(f.node, reason(f.node))
+	}
+	for _, t := range f.arguments {
+		add(t, reason(t))
+	}
+	return list
+}
+
+func previewOf(args []lineage.Binding, key string) string {
+	for _, b := range args {
+		if b.Key == key {
+			if b.Preview == "" {
+				return "the key absent"
+			}
+			return b.Preview
+		}
+	}
+	return "nothing"
+}
+
+// describeKey is a node's key for people.
+func describeKey(info *lineage.Info) string {
+	k := &info.Key
+	switch info.Kind {
+	case lineage.KindImport:
+		return strings.Join(k.Imports, ",")
+	case lineage.KindFunction:
+		return k.Function
+	case lineage.KindArgument:
+		var b strings.Builder
+		b.WriteString(k.Function)
+		b.WriteByte('(')
+		for i, a := range k.Args {
+			if i > 0 {
+				b.WriteString(", ")
+			}
+			b.WriteString(a.Key)
+			b.WriteByte('=')
+			b.WriteString(previewOf(k.Args, a.Key))
+		}
+		b.WriteByte(')')
+		return b.String()
+	}
+	return fmt.Sprintf("%.12s", info.ImageDigest)
+}
+
+// Explain lists the candidates for an invocation without carrying it out.
+func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
+	f, err := d.catalog.function(name)
+	if err != nil {
+		return nil, err
+	}
+	e, err := f.event(raw)
+	if err != nil {
+		return nil, err
+	}
+	return f.candidates(e, f.match(e, ""), ""), nil
+}
+
+// event parses the event as far as the function needs it.
+func (f *function) event(raw []byte) (*event, error) {
+	e, err := parseEvent(raw)
+	if err != nil {
+		return nil, err
+	}
+	if f.spec.Lazy {
+		err = e.object()
+	}
+	return e, err
+}

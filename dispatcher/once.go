@@ -1,0 +1,47 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"seuss/lineage"
+)
+
+// RunOnce runs code that is not deployed: on the image's base node (or the
+// import node that spec names), the code is loaded and invoked. Nothing of it is
+// stored.
+func (d *Dispatcher) RunOnce(ctx context.Context, spec FunctionSpec, req Request) (*Result, error) {
+	r, err := d.runOnce(ctx, &spec, &req)
+	if err != nil {
+		return nil, fmt.Errorf("run %q: %w", spec.Name, err)
+	}
+	return r, nil
+}
+
+func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Request) (*Result, error) {
+	code, err := spec.code()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	if !lineage.ValidFunctionName(spec.Name) {
+		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
+	}
+	d.deployMu.Lock()
+	t, err := d.imported(ctx, spec.Image, spec.Imports)
+	d.deployMu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	img, err := d.catalog.image(nameOrDefault(spec.Image))
+	if err != nil {
+		return nil, err
+	}
+	f := &function{spec: lineage.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy}, image: img, code: code}
+	e, err := f.event(req.Event)
+	if err != nil {
+		return nil, err
+	}
+	i := d.newInvocation(f, e, req.Timeout, time.Now())
+	return i.finish(i.warm(ctx, t, req.Fresh))
+}

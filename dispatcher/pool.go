@@ -1,0 +1,195 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// pool keeps the shells of one image. A shell that stands ready on the node
+// that a request wants is preferred, then any free one, then a new one while
+// there are fewer than the limit; beyond that requests wait for their turn.
+type pool struct {
+	d     *Dispatcher
+	image *image
+
+	mu      sync.Mutex
+	free    []*shell // the last put back is the first taken: its pages are in the caches
+	total   int      // shells that exist, busy ones included
+	waiters []chan *shell
+	closed  bool
+}
+
+func newPool(d *Dispatcher, img *image) *pool { return &pool{d: d, image: img} }
+
+// take returns a shell, ready on t if there is one. The shell may have to be
+// brought to t first: its field at says where it is.
+func (p *pool) take(ctx context.Context, t *target) (*shell, error) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return nil, ErrClosed
+	}
+	if s := p.pick(t); s != nil {
+		p.mu.Unlock()
+		return s, nil
+	}
+	if p.total < p.d.opts.PoolSize {
+		p.total++
+		p.mu.Unlock()
+		return p.create(t)
+	}
+	turn := make(chan *shell, 1)
+	p.waiters = append(p.waiters, turn)
+	p.mu.Unlock()
+	select {
+	case s := <-turn:
+		if s == nil {
+			return p.retry(ctx, t)
+		}
+		return s, nil
+	case <-ctx.Done():
+		p.forsake(turn)
+		return nil, fmt.Errorf("wait for a machine: %w", ctx.Err())
+	}
+}
+
+// pick takes the best free shell, nil if none is free. p.mu is held.
+func (p *pool) pick(t *target) *shell {
+	best := -1
+	for i := len(p.free) - 1; i >= 0; i-- {
+		if p.free[i].at == t {
+			best = i
+			break
+		}
+	}
+	if best < 0 {
+		// A shell that stands ready on another node may be somebody's soon; a
+		// new one is better while there is room, the oldest otherwise.
+		if len(p.free) == 0 || p.total < p.d.opts.PoolSize && t.state != nil && p.total < 2 {
+			return nil
+		}
+		best = 0
+	}
+	s := p.free[best]
+	p.free = append(p.free[:best], p.free[best+1:]...)
+	return s
+}
+
+func (p *pool) create(t *target) (*shell, error) {
+	s, err := p.d.newShell(p.image, t.view)
+	if err != nil {
+		p.lost()
+		return nil, err
+	}
+	return s, nil
+}
+
+// retry runs after a shell was lost: there is room for a new one.
+func (p *pool) retry(ctx context.Context, t *target) (*shell, error) { return p.take(ctx, t) }
+
+// forsake takes a waiter out of the queue; a shell that came meanwhile goes back.
+func (p *pool) forsake(turn chan *shell) {
+	p.mu.Lock()
+	for i, w := range p.waiters {
+		if w == turn {
+			p.waiters = append(p.waiters[:i], p.waiters[i+1:]...)
+			p.mu.Unlock()
+			return
+		}
+	}
+	p.mu.Unlock()
+	if s := <-turn; s != nil {
+		p.put(s)
+	}
+}
+
+// put gives a shell back, to the one who waits longest or to the free list.
+func (p *pool) put(s *shell) {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		s.close()
+		return
+	}
+	if len(p.waiters) > 0 {
+		turn := p.waiters[0]
+		p.waiters = p.waiters[1:]
+		p.mu.Unlock()
+		turn <- s
+		return
+	}
+	p.free = append(p.free, s)
+	p.mu.Unlock()
+}
+
+// lost accounts for a shell that is gone; who waits longest may make a new one.
+func (p *pool) lost() {
+	p.mu.Lock()
+	p.total--
+	var turn chan *shell
+	if len(p.waiters) > 0 {
+		turn = p.waiters[0]
+		p.waiters = p.waiters[1:]
+	}
+	p.mu.Unlock()
+	if turn != nil {
+		turn <- nil
+	}
+}
+
+// recycle brings a shell that has run back to its node, off the request path,
+// and puts it back.
+func (p *pool) recycle(s *shell) {
+	p.d.poolMu.Lock()
+	if p.d.closed {
+		p.d.poolMu.Unlock()
+		p.discard(s)
+		return
+	}
+	p.d.resets.Add(1)
+	p.d.poolMu.Unlock()
+	go func() {
+		defer p.d.resets.Done()
+		p.reset(s)
+	}()
+}
+
+func (p *pool) reset(s *shell) {
+	if s.last == nil || s.last.state == nil {
+		p.discard(s)
+		return
+	}
+	if _, err := s.bring(s.last); err != nil {
+		p.d.log.Error("a machine could not be reset and is thrown away", "image", p.image.name, "error", err)
+		p.discard(s)
+		return
+	}
+	p.put(s)
+}
+
+// discard destroys a shell.
+func (p *pool) discard(s *shell) {
+	if err := s.close(); err != nil {
+		p.d.log.Error("a machine could not be destroyed cleanly", "image", p.image.name, "error", err)
+	}
+	p.lost()
+}
+
+func (p *pool) close() error {
+	p.mu.Lock()
+	p.closed = true
+	free := p.free
+	p.free = nil
+	for _, turn := range p.waiters {
+		close(turn)
+	}
+	p.waiters = nil
+	p.mu.Unlock()
+	var errs []error
+	for _, s := range free {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}

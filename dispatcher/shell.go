@@ -1,0 +1,111 @@
+package dispatcher
+
+import (
+	"fmt"
+
+	"seuss/dirtytrack"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// shell is a machine that invocations run in, one after the other, each in a
+// fresh instance: between two of them memory, registers and devices are put
+// back to a node.
+type shell struct {
+	image  *image
+	m      *vmm.Machine
+	layout layout
+	at     *target // the node it stands ready on; nil: it has run
+	last   *target // the node it was at before it ran
+	link   link
+	logs   logBuffer
+	seen   uint64 // host page faults of the vCPU thread that were accounted for
+}
+
+// newShell makes a machine whose memory shows view. It is not ready to run.
+func (d *Dispatcher) newShell(img *image, view *lineage.View) (*shell, error) {
+	s := &shell{image: img}
+	m, err := vmm.NewMachine(d.platform, vmm.Config{
+		RAMBytes: img.config.MemoryBytes, ImageBytes: img.imageBytes,
+		Console: s.logs.write, ConsoleLimit: maxLogBytes,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
+	}
+	s.m = m
+	if err := s.prepare(view); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
+	}
+	return s, nil
+}
+
+func (s *shell) prepare(view *lineage.View) error {
+	mem := s.m.Memory()
+	tracker, err := dirtytrack.NewPagemap(mem.Bytes())
+	if err != nil {
+		return err
+	}
+	s.layout = layout{mem: mem, private: dirtytrack.NewPageSet(mem.Pages()), tracker: tracker}
+	return s.layout.mapAll(view)
+}
+
+// bring puts the shell at a node: memory, registers, devices. It is then a
+// fresh instance but for its identity page, which the request writes.
+func (s *shell) bring(t *target) (moved, error) {
+	s.at = nil
+	if err := s.layout.collect(true); err != nil {
+		return moved{}, err
+	}
+	m, err := s.layout.deploy(t.view)
+	if err != nil {
+		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
+	}
+	if err := s.m.RestoreFull(t.state); err != nil {
+		return m, fmt.Errorf("restore node %.12s: %w", t.node.Info.ID, err)
+	}
+	if err := s.link.attach(s.m); err != nil {
+		return m, fmt.Errorf("restore node %.12s: %w", t.node.Info.ID, err)
+	}
+	s.logs.reset()
+	s.m.ResetConsole()
+	s.at, s.last = t, t
+	return m, nil
+}
+
+func (s *shell) close() error {
+	err := s.layout.tracker.Close()
+	if merr := s.m.Close(); merr != nil {
+		err = merr
+	}
+	return err
+}
+
+// logBuffer keeps an invocation's console output.
+type logBuffer struct {
+	lines []LogLine
+}
+
+var streamNames = [...]string{"kernel", "stdout", "stderr"}
+
+func (b *logBuffer) write(fd uint16, p []byte) {
+	if len(p) == 0 {
+		return
+	}
+	name := "kernel"
+	if int(fd) < len(streamNames) {
+		name = streamNames[fd]
+	}
+	if n := len(b.lines); n > 0 && b.lines[n-1].Stream == name {
+		b.lines[n-1].Text += string(p)
+		return
+	}
+	b.lines = append(b.lines, LogLine{Stream: name, Text: string(p)})
+}
+
+func (b *logBuffer) reset() { b.lines = nil }
+func (b *logBuffer) take() []LogLine {
+	lines := b.lines
+	b.lines = nil
+	return lines
+}

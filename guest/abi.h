@@ -1,0 +1,285 @@
+/*
+ * abi.h: the one contract between the monitor (host, Go) and the kernel
+ * library (guest, C and assembly).
+ *
+ * Every address, register, structure and constant that both sides use is here
+ * and nowhere else. The Go side (guest/abi_gen.go) is generated from this file
+ * by `go generate ./guest`; assembly includes it for the #defines. It includes
+ * nothing but stdint.h and stddef.h. Fields are marked IN (host writes, guest
+ * reads) or OUT (guest writes, host reads and does not trust). All integers
+ * are little endian; all addresses are guest-physical, which in this flat,
+ * identity-mapped guest equals virtual.
+ */
+#ifndef SEUSS_ABI_H
+#define SEUSS_ABI_H
+
+#define ABI_VERSION 1
+
+/* ---- Guest-physical memory map ----------------------------------------- */
+
+#define ABI_PAGE_SIZE 0x1000
+#define ABI_BOOT_GPA 0x1000      /* struct abi_boot, written once at cold boot */
+#define ABI_IDENTITY_GPA 0x2000  /* struct abi_identity, fresh at every restore */
+#define ABI_CONTROL_GPA 0x3000   /* struct abi_control */
+#define ABI_GDT_GPA 0x4000       /* GDT; the TSS follows at ABI_TSS_GPA */
+#define ABI_TSS_GPA 0x4800
+#define ABI_IDT_GPA 0x5000       /* 256 gates of 16 bytes */
+#define ABI_PML4_GPA 0x6000
+#define ABI_PDPT_GPA 0x7000
+#define ABI_PT0_GPA 0x8000       /* 4 KiB mappings of the first 2 MiB */
+#define ABI_PD_DEVICE_GPA 0x9000 /* page directory of the device window */
+#define ABI_PD_GPA 0xa000        /* ABI_MAX_GIB page directories */
+#define ABI_MAX_GIB 8            /* RAM and root image together */
+#define ABI_ARGS_GPA 0x12000     /* argv then envp, NUL-terminated strings */
+#define ABI_ARGS_SIZE 0xe000
+#define ABI_KERNEL_GPA 0x20000   /* the kernel library is linked here ... */
+#define ABI_PROGRAM_GPA 0x400000 /* ... and ends below the first ET_EXEC program */
+
+/* The device window: mapped by the guest's page tables, backed by no memslot,
+ * so a store exits to the monitor on every KVM. It lies at 511 GiB. */
+#define ABI_DEVICE_GPA 0x7fc0000000
+#define ABI_DEVICE_SIZE 0x2000
+#define ABI_DOORBELL_GPA 0x7fc0000000
+#define ABI_VSOCK_MMIO_GPA 0x7fc0001000 /* virtio-mmio v2 registers, virtio-vsock */
+
+/* Doorbell registers: a 4-byte store at ABI_DOORBELL_GPA + offset. */
+#define ABI_DOORBELL_IDLE 0x00    /* nothing runnable; service queues, wake at control.deadline_ns */
+#define ABI_DOORBELL_CONSOLE 0x08 /* the console ring is full: drain it */
+#define ABI_DOORBELL_EXIT 0x10    /* exit_group(value) */
+#define ABI_DOORBELL_FAULT 0x18   /* the program died; struct abi_fault at control.fault_gpa, value = signal */
+#define ABI_DOORBELL_CR2 0x28     /* an 8-byte load: the last page fault's address, which CPL 3 cannot read */
+#define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
+
+/* ---- Driver protocol ------------------------------------------------------
+ *
+ * The language runtime's driver connects to ABI_DRIVER_PORT of CID 2 once and
+ * then speaks frames on that stream, strictly in turns: uint32_t payload
+ * length, uint8_t type, payload. A seed is ABI_SEED_BYTES of fresh entropy for
+ * the runtime's own generators. ctx is JSON, preceded by its uint32_t length.
+ */
+#define ABI_DRIVER_PORT 1
+#define ABI_FRAME_HEADER 5
+#define ABI_SEED_BYTES 32
+
+/* host to driver */
+#define ABI_MSG_IMPORT 1      /* JSON list of module names to import */
+#define ABI_MSG_LOAD 2        /* JSON {handler, files: {path: base64}}: import the function */
+#define ABI_MSG_INVOKE 3      /* seed, ctx, event JSON */
+#define ABI_MSG_INVOKE_LAZY 4 /* seed, ctx: the event's keys are asked for with WANT */
+#define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
+/* driver to host */
+#define ABI_MSG_READY 16  /* JSON: runtime, version */
+#define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded */
+#define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
+#define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
+#define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */
+
+#define ABI_WANT_ALL 1         /* the whole event */
+#define ABI_WANT_CONTEXT 2     /* the function has read its context: impure */
+#define ABI_WANT_RANDOM 4      /* it has drawn from the runtime's generators: impure */
+
+/* setsockopt(AF_VSOCK, ABI_SO_DRIVER) on the driver's stream: it is the
+ * driver's from now on, and the purity counters start at zero. */
+#define ABI_SO_DRIVER 0x5e55
+
+/* ---- Segments and control bits ------------------------------------------ */
+
+#define ABI_SEL_CODE0 0x08 /* ring 0 code; STAR points here on hardware KVM */
+#define ABI_SEL_DATA0 0x10
+#define ABI_SEL_DATA3 0x1b /* ring 3, RPL 3 */
+#define ABI_SEL_CODE3 0x23
+#define ABI_SEL_TSS 0x28
+
+#define ABI_ENTRIES_MAGIC 0x5952544e45535553 /* "SUSENTRY" */
+
+/* Offsets that assembly needs; asserted below. */
+#define ABI_CONTROL_UPCALL_RIP 136
+#define ABI_CONTROL_UPCALL_RSP 144
+#define ABI_CONTROL_UPCALL_RFLAGS 152
+
+#define ABI_IST_STACK 1 /* exceptions use this IST slot: the program's red zone survives */
+
+#ifndef __ASSEMBLER__
+#include <stddef.h>
+#include <stdint.h>
+
+/* ---- Boot information --------------------------------------------------- */
+
+/* Table at ABI_KERNEL_GPA: where the monitor enters the kernel library. */
+struct abi_entries {
+	uint64_t magic;       /* OUT ABI_ENTRIES_MAGIC */
+	uint32_t abi_version; /* OUT ABI_VERSION */
+	uint32_t reserved;
+	uint64_t boot;        /* OUT first instruction at cold boot */
+	uint64_t syscall;     /* OUT LSTAR */
+	uint64_t exceptions;  /* OUT 32 stubs, 16 bytes apart, by vector */
+	uint64_t kernel_end;  /* OUT kernel library is [ABI_KERNEL_GPA, kernel_end) */
+};
+
+#define ABI_BOOT_MAGIC 0x544f4f4253535545 /* "EUSSBOOT" */
+
+struct abi_boot {
+	uint64_t magic;       /* IN  ABI_BOOT_MAGIC */
+	uint32_t abi_version; /* IN  ABI_VERSION */
+	uint32_t argc;        /* IN  strings in ABI_ARGS_GPA that are argv */
+	uint32_t envc;        /* IN  strings that follow and are envp */
+	uint32_t xsave_bytes; /* IN  size of the extended state, CPUID leaf 0xD */
+	uint64_t ram_bytes;   /* IN  RAM is [0, ram_bytes) without page 0 */
+	uint64_t image_gpa;   /* IN  root image, ABI_IMAGE_ALIGN aligned, above RAM */
+	uint64_t image_bytes; /* IN */
+};
+
+/* ---- Identity page: what makes a clone itself --------------------------- */
+
+struct abi_identity {
+	uint64_t generation;  /* IN  changes at every restore, never 0 */
+	uint8_t entropy[64];  /* IN  fresh from the host's getrandom */
+	uint64_t wall_ns;     /* IN  CLOCK_REALTIME at tsc, ns since 1970 */
+	uint64_t mono_ns;     /* IN  CLOCK_MONOTONIC at tsc, ns; continues over a capture */
+	uint64_t tsc;         /* IN  time-stamp counter at which the two hold */
+	uint64_t tsc_mult;    /* IN  ns = (tsc delta * tsc_mult) >> 32 */
+	uint32_t cid;         /* IN  vsock context id */
+	uint32_t reserved;
+};
+
+/* ---- Control page: live words shared while the guest runs --------------- */
+
+struct abi_purity { /* outside input seen since boot; the host takes differences */
+	uint64_t entropy; /* OUT getrandom, /dev/urandom reads */
+	uint64_t clock;   /* OUT clock reads by the program */
+	uint64_t socket;  /* OUT receives on sockets other than the driver's */
+};
+
+struct abi_control {
+	/* Set once by the kernel library before the first IDLE. */
+	uint64_t kernel_end;   /* OUT kernel library is [ABI_KERNEL_GPA, kernel_end) */
+	uint64_t upcall_entry; /* OUT where a kick outside the kernel library continues */
+	uint64_t used_bitmap;  /* OUT GPA, one bit a RAM page: allocated */
+	uint64_t clean_bitmap; /* OUT GPA, one bit a RAM page: free and known to be zero */
+	uint64_t bitmap_pages; /* OUT bits in each bitmap */
+	uint64_t console_gpa;  /* OUT ring of ABI_CONSOLE_BYTES */
+	uint64_t fault_gpa;    /* OUT struct abi_fault */
+	uint64_t panic_gpa;    /* OUT NUL-terminated text */
+	uint64_t enosys_gpa;   /* OUT uint32_t[ABI_SYSCALLS]: unsupported calls by number */
+
+	/* Live. */
+	uint64_t console_head; /* OUT bytes ever written to the ring */
+	uint64_t console_tail; /* IN  bytes ever taken from the ring */
+	uint64_t deadline_ns;  /* OUT earliest timer, monotonic ns; 0 = none */
+	uint32_t runnable;     /* OUT threads that wait for the CPU: != 0 asks for preemption */
+	uint32_t attention;    /* IN  != 0: look at queues and timers before returning to the program */
+	uint32_t tid;          /* OUT thread that runs */
+	uint32_t driver_port;  /* IN  vsock port of the driver's own stream, outside the purity count */
+	struct abi_purity purity;
+
+	/* Upcall frame, written by the host together with RIP = upcall_entry. */
+	uint64_t upcall_rip;    /* IN */
+	uint64_t upcall_rsp;    /* IN */
+	uint64_t upcall_rflags; /* IN */
+};
+
+#define ABI_SYSCALLS 512
+
+/* ---- Console ------------------------------------------------------------ */
+
+#define ABI_CONSOLE_BYTES 0x10000
+
+/* A record in the console ring; len bytes follow, records may wrap. */
+struct abi_console_record {
+	uint16_t fd;  /* OUT 1 or 2; 0 = the kernel library's own messages */
+	uint16_t len; /* OUT bytes that follow */
+};
+
+/* ---- Fault report --------------------------------------------------------- */
+
+/* General registers in the order in which the guest's entry code pushes them. */
+struct abi_frame {
+	uint64_t r15, r14, r13, r12, rbp, rbx, r11, r10, r9, r8;
+	uint64_t rax, rcx, rdx, rsi, rdi;
+	uint64_t vector, error; /* exception vector and error code; syscall: number, 0 */
+	uint64_t rip, cs, rflags, rsp, ss;
+};
+
+struct abi_fault {
+	uint32_t signal;   /* OUT Linux signal number that killed the program */
+	uint32_t tid;      /* OUT */
+	uint64_t address;  /* OUT CR2 for a page fault */
+	struct abi_frame frame; /* OUT */
+	uint64_t fs_base;  /* OUT */
+};
+
+/* ---- Root image ---------------------------------------------------------
+ *
+ * One file, mapped read-only at image_gpa in its entirety; every offset below
+ * is in bytes from its start. Page ABI_PAGE_SIZE alignment of everything that
+ * a program may map lets mmap answer with a pointer into the image itself.
+ */
+
+#define ABI_IMAGE_MAGIC 0x31474d4953535553 /* "SUSSIMG1" */
+#define ABI_IMAGE_VERSION 1
+#define ABI_IMAGE_ALIGN 0x200000
+#define ABI_IMAGE_NAME_MAX 255
+
+struct abi_image_header { /* first page of the image */
+	uint64_t magic;        /* ABI_IMAGE_MAGIC */
+	uint32_t version;      /* ABI_IMAGE_VERSION */
+	uint32_t abi_version;  /* ABI_VERSION of the kernel library inside */
+	uint64_t total_bytes;  /* length of the file, a multiple of ABI_PAGE_SIZE */
+	uint8_t digest[32];    /* SHA-256 of the whole file with this field zero */
+	uint64_t inodes_off;   /* struct abi_image_inode[inode_count]; inode 0 is the root directory */
+	uint64_t inode_count;
+	uint64_t dirents_off;  /* struct abi_image_dirent[dirent_count] */
+	uint64_t dirent_count;
+	uint64_t names_off;    /* names, not terminated */
+	uint64_t names_bytes;
+	uint64_t extents_off;  /* struct abi_image_extent[extent_count], sorted by gpa */
+	uint64_t extent_count;
+	uint64_t entry;        /* kernel library's entry point */
+	uint64_t kernel_end;   /* kernel library is [ABI_KERNEL_GPA, kernel_end) */
+	uint32_t program;      /* inode of the program whose segments the extents place; 0 = none */
+	uint32_t reserved;
+	uint64_t config_off;   /* JSON for the host: name, argv, env, memory, driver, packages */
+	uint64_t config_bytes;
+};
+
+/* What the host puts at fixed addresses before the guest starts: the kernel
+ * library, and the segments of an ET_EXEC program at their link addresses. */
+struct abi_image_extent {
+	uint64_t gpa;   /* page aligned */
+	uint64_t off;   /* page aligned */
+	uint64_t bytes; /* page multiple; the tail of the last page is zero */
+};
+
+struct abi_image_inode {
+	uint32_t mode;       /* st_mode: S_IFREG, S_IFDIR or S_IFLNK and permissions */
+	uint32_t nlink;
+	uint64_t size;       /* bytes; entries for a directory */
+	uint64_t off;        /* content; link target; for a directory index of its first dirent */
+	uint64_t mtime;      /* seconds since 1970 */
+	uint64_t load_off;   /* ET_DYN: its PT_LOAD segments laid out as loaded; 0 = none */
+	uint64_t load_bytes; /* page multiple, bss included and zero */
+};
+
+struct abi_image_dirent { /* a directory's entries lie together, sorted by name bytes */
+	uint64_t name_off; /* from names_off */
+	uint32_t name_len;
+	uint32_t inode;
+};
+
+/* ---- Layout that must not move ------------------------------------------ */
+
+_Static_assert(sizeof(struct abi_boot) == 48, "abi_boot");
+_Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
+_Static_assert(sizeof(struct abi_identity) == 112, "abi_identity");
+_Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
+_Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
+_Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
+_Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
+_Static_assert(sizeof(struct abi_control) == 160, "abi_control");
+_Static_assert(sizeof(struct abi_frame) == 176, "abi_frame");
+_Static_assert(sizeof(struct abi_image_inode) == 48, "abi_image_inode");
+_Static_assert(sizeof(struct abi_image_dirent) == 16, "abi_image_dirent");
+_Static_assert(sizeof(struct abi_image_extent) == 24, "abi_image_extent");
+
+#endif /* !__ASSEMBLER__ */
+#endif

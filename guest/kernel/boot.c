@@ -1,0 +1,31 @@
+/*
+ * boot.c: cold boot, from the monitor's first RIP to the program's first
+ * instruction. Snapshots are taken after this; a restored guest never runs it.
+ */
+#include "core.h"
+
+void console_init(void);
+void kernel_main(void);
+void upcall_entry(void);
+_Noreturn void return_full(void);
+
+extern u32 enosys_counts[ABI_SYSCALLS];
+
+void kernel_main(void)
+{
+	console_init();
+	if (boot_info->magic != ABI_BOOT_MAGIC || boot_info->abi_version != ABI_VERSION)
+		panic("the monitor speaks ABI version %u, this kernel library %u", boot_info->abi_version, ABI_VERSION);
+	control->kernel_end = (u64)kernel_end;
+	control->upcall_entry = (u64)upcall_entry;
+	control->enosys_gpa = (u64)enosys_counts;
+	mm_init();
+	sched_init();
+	vfs_init((const void *)boot_info->image_gpa, boot_info->image_bytes);
+	file_init();
+	vsock_init();
+	struct abi_frame *f = (void *)(current->kstack_top - sizeof *f);
+	exec_boot(f);
+	__asm__ volatile("movq %0, %%rsp\n\tjmp return_full" ::"r"(f) : "memory");
+	__builtin_unreachable();
+}

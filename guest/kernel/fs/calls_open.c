@@ -1,0 +1,102 @@
+/*
+ * calls_open.c: opening files, files without a name, the working directory
+ * and the file mode mask.
+ */
+#include "calls.h"
+#include "fs.h"
+
+#include <linux/memfd.h>
+
+static long install(struct file *f, bool cloexec, long err) { return f ? fd_install(f, cloexec, 0) : err; }
+
+long sys_openat(int dirfd, const char *path, u32 flags, u32 mode)
+{
+	long err = 0;
+	struct file *f = open_at(dirfd, path, flags, mode, &err);
+	return install(f, flags & O_CLOEXEC, err);
+}
+
+long sys_open(const char *path, u32 flags, u32 mode) { return sys_openat(AT_FDCWD, path, flags, mode); }
+long sys_creat(const char *path, u32 mode) { return sys_openat(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode); }
+
+enum { MEMFD_NAME_MAX = 249 }; /* memfd_create(2) */
+
+long sys_memfd_create(const char *name, u32 flags)
+{
+	static const char prefix[] = "/memfd:";
+	if (flags & ~(u32)(MFD_CLOEXEC | MFD_ALLOW_SEALING))
+		return -EINVAL;
+	long len = user_strlen(name, MEMFD_NAME_MAX + 1);
+	if (len < 0)
+		return len == -EFAULT ? -EFAULT : -EINVAL;
+	struct inode *ip = inode_new(S_IFREG | 0777, DEV_MEMFD);
+	if (!ip)
+		return -ENOMEM;
+	inode_get(ip);
+	ip->seals = flags & MFD_ALLOW_SEALING ? 0 : F_SEAL_SEAL;
+	struct file *f = open_inode(ip, O_RDWR | O_LARGEFILE);
+	inode_put(ip);
+	if (!f)
+		return -ENOMEM;
+	f->path = kmalloc(sizeof prefix + (u64)len);
+	if (!f->path) {
+		file_put(f);
+		return -ENOMEM;
+	}
+	memcpy(f->path, prefix, sizeof prefix - 1);
+	memcpy(f->path + sizeof prefix - 1, name, (u64)len);
+	f->path[sizeof prefix - 1 + (u64)len] = 0;
+	return fd_install(f, flags & MFD_CLOEXEC, 0);
+}
+
+long sys_getcwd(char *buf, u64 size)
+{
+	char tmp[PATH_LEN_MAX];
+	if (dir_is_dead(cwd))
+		return -ENOENT;
+	/* The path it was reached by, unless a directory on the way was moved. */
+	const char *path = path_leads_to(cwd_text(), cwd) ? cwd_text() : dir_path(cwd, tmp, sizeof tmp);
+	if (!path)
+		return -ENOENT;
+	u64 n = strlen(path) + 1;
+	if (n > size)
+		return -ERANGE;
+	if (!user_writable(buf, n))
+		return -EFAULT;
+	memcpy(buf, path, n);
+	return (long)n;
+}
+
+long sys_chdir(const char *path)
+{
+	char buf[PATH_LEN_MAX];
+	struct path_text text = {buf, 0, false};
+	struct place at;
+	long err = walk_at(AT_FDCWD, path, WALK_FOLLOW, &at, &text);
+	if (err)
+		return err;
+	if (!node_is_dir(at.node))
+		return -ENOTDIR;
+	if (text.lost)
+		return -ENAMETOOLONG;
+	buf[text.len < PATH_LEN_MAX ? text.len : PATH_LEN_MAX - 1] = 0;
+	return cwd_set(at.node, buf);
+}
+
+long sys_fchdir(int fd)
+{
+	struct file *f = fd_get(fd);
+	if (!f)
+		return -EBADF;
+	struct node n = file_node(f);
+	if (!n.v || !node_is_dir(n))
+		return -ENOTDIR;
+	return cwd_set(canon(n), f->path);
+}
+
+long sys_umask(u32 mask)
+{
+	u32 old = file_umask;
+	file_umask = mask & 0777;
+	return old;
+}

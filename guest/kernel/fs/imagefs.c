@@ -1,0 +1,169 @@
+/*
+ * imagefs.c: reads the root image's tables (struct abi_image_* in abi.h). The
+ * host validated the image once, but nothing here relies on it: every offset,
+ * count and name is checked where it is used, so a damaged image gives EIO
+ * and never a stray access.
+ */
+#include "fs.h"
+
+static const u8 *img;
+static u64 img_bytes;
+static const struct abi_image_inode *inodes;
+static const struct abi_image_dirent *dirents;
+static const char *names;
+static u64 dirent_count, names_bytes;
+static u32 inode_count;
+static u64 *handed_out; /* bit per inode: its loaded layout is mapped */
+
+static bool within(u64 off, u64 n, u64 limit) { return n <= limit && off <= limit - n; }
+
+/* A table of count elements: in the image and aligned for its integers. */
+static bool table_ok(u64 off, u64 count, u64 size, u64 total)
+{
+	return off % 8 == 0 && count <= total / size && within(off, count * size, total);
+}
+
+const char *img_init(const void *image, u64 bytes)
+{
+	const struct abi_image_header *h = image;
+	img = NULL;
+	inode_count = 0;
+	dirent_count = names_bytes = 0;
+	kfree(handed_out);
+	handed_out = NULL;
+	if (bytes < PAGE_SIZE)
+		return "shorter than its header";
+	if (h->magic != ABI_IMAGE_MAGIC)
+		return "wrong magic";
+	if (h->version != ABI_IMAGE_VERSION)
+		return "unknown version";
+	if (h->total_bytes > bytes || h->total_bytes < PAGE_SIZE)
+		return "length in the header exceeds the image";
+	u64 total = h->total_bytes;
+	if (h->inode_count == 0 || h->inode_count > 0x3fffffff ||
+	    !table_ok(h->inodes_off, h->inode_count, sizeof *inodes, total))
+		return "inode table outside the image";
+	if (h->dirent_count > 0xffffffff || !table_ok(h->dirents_off, h->dirent_count, sizeof *dirents, total))
+		return "directory table outside the image";
+	if (!within(h->names_off, h->names_bytes, total))
+		return "name table outside the image";
+	const struct abi_image_inode *root = (const void *)((const u8 *)image + h->inodes_off);
+	if ((root->mode & S_IFMT) != S_IFDIR)
+		return "root inode is no directory";
+	img = image;
+	img_bytes = total;
+	inodes = root;
+	inode_count = (u32)h->inode_count;
+	dirents = (const void *)(img + h->dirents_off);
+	dirent_count = h->dirent_count;
+	names = (const char *)img + h->names_off;
+	names_bytes = h->names_bytes;
+	return NULL;
+}
+
+u32 img_count(void) { return inode_count; }
+const struct abi_image_inode *img_inode(u32 ino) { return ino < inode_count ? &inodes[ino] : NULL; }
+
+static const struct abi_image_inode *directory(u32 ino)
+{
+	const struct abi_image_inode *i = img_inode(ino);
+	if (!i || (i->mode & S_IFMT) != S_IFDIR || !within(i->off, i->size, dirent_count))
+		return NULL;
+	return i;
+}
+
+static bool decode(const struct abi_image_dirent *d, struct img_name *out)
+{
+	if (d->name_len == 0 || d->name_len > ABI_IMAGE_NAME_MAX || !within(d->name_off, d->name_len, names_bytes) ||
+	    d->inode >= inode_count)
+		return false;
+	*out = (struct img_name){names + d->name_off, d->name_len, d->inode};
+	return true;
+}
+
+long img_dirent(u32 dir, u64 index, struct img_name *out)
+{
+	const struct abi_image_inode *i = directory(dir);
+	if (!i)
+		return -EIO;
+	if (index >= i->size)
+		return 0;
+	return decode(&dirents[i->off + index], out) ? 1 : -EIO;
+}
+
+s64 img_lookup(u32 dir, const char *name, u32 len)
+{
+	const struct abi_image_inode *i = directory(dir);
+	if (!i)
+		return -EIO;
+	u64 lo = 0, hi = i->size;
+	while (lo < hi) {
+		u64 mid = lo + (hi - lo) / 2;
+		struct img_name e;
+		if (!decode(&dirents[i->off + mid], &e))
+			return -EIO;
+		int c = memcmp(name, e.name, MIN(len, e.len));
+		if (c == 0 && len == e.len)
+			return e.ino;
+		if (c < 0 || (c == 0 && len < e.len))
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return -ENOENT;
+}
+
+const u8 *img_content(u32 ino)
+{
+	const struct abi_image_inode *i = img_inode(ino);
+	if (!i || (i->mode & S_IFMT) == S_IFDIR || !within(i->off, i->size, img_bytes))
+		return NULL;
+	return img + i->off;
+}
+
+/* Inodes do not name their parents: a scan over all names finds it. Needed
+ * only for ".." out of a directory that the walk did not come through and for
+ * the path of a working directory, and it costs no memory. */
+s64 img_parent(u32 dir, struct img_name *self)
+{
+	u64 at = 0;
+	for (; at < dirent_count; at++)
+		if (dirents[at].inode == dir)
+			break;
+	if (at == dirent_count || !decode(&dirents[at], self))
+		return -EIO;
+	for (u32 i = 0; i < inode_count; i++)
+		if (directory(i) && at >= inodes[i].off && at - inodes[i].off < inodes[i].size)
+			return i;
+	return -EIO;
+}
+
+void *img_direct(u32 ino, u64 off, u64 n)
+{
+	const struct abi_image_inode *i = img_inode(ino);
+	const u8 *content = img_content(ino);
+	if (!content || n == 0 || off % PAGE_SIZE || i->off % PAGE_SIZE)
+		return NULL;
+	u64 end = PAGE_UP(i->size); /* size is below 2^63: it lies in the image */
+	if (!within(off, n, end) || !within(i->off, end, img_bytes))
+		return NULL;
+	for (u64 t = i->size; t < end && off + n > i->size; t++)
+		if (content[t]) /* a mapping's bytes behind the end of the file read as zero */
+			return NULL;
+	return (void *)(content + off);
+}
+
+void *img_loaded(u32 ino, u64 *bytes)
+{
+	const struct abi_image_inode *i = img_inode(ino);
+	if (!i || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE ||
+	    !within(i->load_off, i->load_bytes, img_bytes))
+		return NULL;
+	if (!handed_out && !(handed_out = kzalloc((inode_count + 63) / 64 * 8)))
+		return NULL;
+	if (handed_out[ino / 64] >> ino % 64 & 1)
+		return NULL; /* the program wrote its data there; another mapping needs a copy */
+	handed_out[ino / 64] |= 1ull << ino % 64;
+	*bytes = i->load_bytes;
+	return (void *)(img + i->load_off);
+}

@@ -1,0 +1,233 @@
+/*
+ * inet.c: the AF_INET and AF_INET6 families: socket creation, addresses and
+ * the IP-level options.
+ */
+#include "inet.h"
+
+#include <linux/ipv6.h>
+
+static struct file *create(int family, int type, int protocol, u32 flags, long *err)
+{
+	struct file *f;
+	if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
+		f = tcp_create(family, flags);
+	} else if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
+		f = udp_create(family, flags);
+	} else {
+		*err = type == SOCK_STREAM || type == SOCK_DGRAM ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
+		return NULL;
+	}
+	*err = f ? 0 : -ENOMEM;
+	return f;
+}
+
+static struct file *inet4_create(int type, int protocol, u32 flags, long *err)
+{
+	return create(AF_INET, type, protocol, flags, err);
+}
+
+static struct file *inet6_create(int type, int protocol, u32 flags, long *err)
+{
+	return create(AF_INET6, type, protocol, flags, err);
+}
+
+const struct sock_family inet_family = {.family = AF_INET, .create = inet4_create};
+const struct sock_family inet6_family = {.family = AF_INET6, .create = inet6_create};
+
+void inet_init(struct inet *in, struct sock *s)
+{
+	in->s = s;
+	in->local.kind = s->family == AF_INET6 ? INET_V6_ANY : INET_V4;
+}
+
+/* ---- addresses -------------------------------------------------------------------- */
+
+static u16 swap16(u16 v) { return __builtin_bswap16(v); }
+static u32 swap32(u32 v) { return __builtin_bswap32(v); }
+
+#define SIN6_LEN_MIN 24u /* SIN6_LEN_RFC2133: without the scope */
+
+static const u8 mapped_prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+
+static void classify4(u32 ip, struct inet_addr *out)
+{
+	out->ip = ip;
+	out->kind = ip == 0 || ip >> 24 == 127 ? INET_V4 : INET_FOREIGN;
+}
+
+static void classify6(const u8 a[16], struct inet_addr *out)
+{
+	static const u8 zeros[15];
+	out->ip = 0;
+	if (!memcmp(a, mapped_prefix, sizeof mapped_prefix)) {
+		u32 ip;
+		memcpy(&ip, a + 12, sizeof ip);
+		classify4(swap32(ip), out);
+	} else if (!memcmp(a, zeros, sizeof zeros) && a[15] <= 1) {
+		out->kind = a[15] ? INET_V6_LO : INET_V6_ANY;
+	} else {
+		out->kind = INET_FOREIGN;
+	}
+}
+
+long inet_parse(const struct inet *in, const struct sockaddr_k *a, u32 len, struct inet_addr *out)
+{
+	if (in->s->family == AF_INET) {
+		struct sockaddr_in sin;
+		if (len < sizeof sin)
+			return -EINVAL;
+		memcpy(&sin, a, sizeof sin);
+		if (sin.sin_family != AF_INET)
+			return -EAFNOSUPPORT;
+		classify4(swap32(sin.sin_addr.s_addr), out);
+		out->port = swap16(sin.sin_port);
+		return 0;
+	}
+	struct sockaddr_in6 sin6;
+	if (len < SIN6_LEN_MIN)
+		return -EINVAL;
+	memcpy(&sin6, a, sizeof sin6);
+	if (sin6.sin6_family != AF_INET6)
+		return -EAFNOSUPPORT;
+	classify6(sin6.sin6_addr.s6_addr, out);
+	out->port = swap16(sin6.sin6_port);
+	return 0;
+}
+
+u32 inet_put(int family, const struct inet_addr *from, struct sockaddr_k *a)
+{
+	if (family == AF_INET) {
+		struct sockaddr_in sin = {.sin_family = AF_INET, .sin_port = swap16(from->port), .sin_addr = {swap32(from->ip)}};
+		memcpy(a, &sin, sizeof sin);
+		return sizeof sin;
+	}
+	struct sockaddr_in6 sin6 = {.sin6_family = AF_INET6, .sin6_port = swap16(from->port)};
+	u8 *bytes = sin6.sin6_addr.s6_addr;
+	if (from->kind == INET_V4) {
+		u32 ip = swap32(from->ip);
+		memcpy(bytes, mapped_prefix, sizeof mapped_prefix);
+		memcpy(bytes + 12, &ip, sizeof ip);
+	} else if (from->kind == INET_V6_LO) {
+		bytes[15] = 1;
+	}
+	memcpy(a, &sin6, sizeof sin6);
+	return sizeof sin6;
+}
+
+bool inet_same(const struct inet_addr *a, const struct inet_addr *b)
+{
+	return a->kind == b->kind && a->ip == b->ip && a->port == b->port;
+}
+
+long inet_destination(const struct inet *in, struct inet_addr *to)
+{
+	if (to->kind == INET_V6_ANY)
+		to->kind = INET_V6_LO;
+	if (to->kind == INET_V4 && !to->ip)
+		to->ip = LOOPBACK_IP;
+	if (to->kind == INET_FOREIGN || (to->kind == INET_V4 && in->v6only))
+		return -ENETUNREACH;
+	/* A socket bound to an address of one kind cannot reach the other. */
+	bool v4 = in->local.kind == INET_V4, either = in->local.kind == INET_V6_ANY;
+	return either || v4 == (to->kind == INET_V4) ? 0 : -ENETUNREACH;
+}
+
+struct inet_addr inet_source(const struct inet *in, const struct inet_addr *to)
+{
+	struct inet_addr from = in->local;
+	if (to->kind == INET_V4) {
+		if (from.kind != INET_V4 || !from.ip)
+			from.ip = LOOPBACK_IP;
+		from.kind = INET_V4;
+	} else {
+		from.kind = INET_V6_LO;
+		from.ip = 0;
+	}
+	return from;
+}
+
+static bool is_any(const struct inet_addr *a) { return a->kind == INET_V6_ANY || (a->kind == INET_V4 && !a->ip); }
+
+void inet_connect(struct inet *in, const struct inet_addr *to)
+{
+	in->chosen = is_any(&in->local);
+	in->local = inet_source(in, to);
+	in->remote = *to;
+}
+
+void inet_disconnect(struct inet *in)
+{
+	in->remote = (struct inet_addr){0};
+	if (!in->chosen)
+		return;
+	in->chosen = false;
+	in->local.kind = in->s->family == AF_INET6 ? INET_V6_ANY : INET_V4;
+	in->local.ip = 0;
+}
+
+int inet_match(const struct inet *in, const struct inet_addr *to)
+{
+	const struct inet_addr *l = &in->local;
+	if (l->port != to->port)
+		return 0;
+	if (to->kind == INET_V4) {
+		if (l->kind == INET_V4)
+			return l->ip == to->ip ? 3 : l->ip == 0 ? 2 : 0;
+		return l->kind == INET_V6_ANY && !in->v6only;
+	}
+	return l->kind == INET_V6_LO ? 3 : l->kind == INET_V6_ANY ? 2 : 0;
+}
+
+/* ---- options ------------------------------------------------------------------------- */
+
+/* Accepted without effect: what they steer does not exist on a loopback without wires. */
+static bool ip_ignored(int opt)
+{
+	return opt == IP_TOS || opt == IP_TTL || opt == IP_RECVERR || opt == IP_MTU_DISCOVER || opt == IP_FREEBIND ||
+	       opt == IP_BIND_ADDRESS_NO_PORT || opt == IP_MULTICAST_TTL || opt == IP_MULTICAST_LOOP;
+}
+
+static bool ipv6_ignored(int opt)
+{
+	return opt == IPV6_UNICAST_HOPS || opt == IPV6_MULTICAST_HOPS || opt == IPV6_MULTICAST_LOOP ||
+	       opt == IPV6_MTU_DISCOVER || opt == IPV6_RECVERR || opt == IPV6_TCLASS || opt == IPV6_FREEBIND;
+}
+
+long inet_setsockopt(struct inet *in, int level, int opt, const void *v, u32 len)
+{
+	bool v6 = in->s->family == AF_INET6;
+	if (level == SOL_SOCKET)
+		return opt == SO_PASSCRED ? -EOPNOTSUPP : sock_setsockopt(in->s, opt, v, len);
+	if (level == IPPROTO_IPV6 && v6 && opt == IPV6_V6ONLY) {
+		int value;
+		long r = opt_get_int(v, len, &value);
+		if (r)
+			return r;
+		if (in->local.port)
+			return -EINVAL;
+		in->v6only = value != 0;
+		return 0;
+	}
+	if ((level == IPPROTO_IP && ip_ignored(opt)) || (level == IPPROTO_IPV6 && v6 && ipv6_ignored(opt)))
+		return len ? 0 : -EINVAL;
+	return -ENOPROTOOPT;
+}
+
+long inet_getsockopt(struct inet *in, int level, int opt, bool listening, void *v, u32 *len)
+{
+	bool v6 = in->s->family == AF_INET6;
+	int value;
+	if (level == SOL_SOCKET)
+		return sock_getsockopt(in->s, opt, listening, v, len);
+	if (level == IPPROTO_IPV6 && v6 && opt == IPV6_V6ONLY)
+		value = in->v6only;
+	else if (level == IPPROTO_IPV6 && v6 && opt == IPV6_UNICAST_HOPS)
+		value = 64;
+	else if (level == IPPROTO_IP && opt == IP_TTL)
+		value = 64;
+	else if (level == IPPROTO_IP && opt == IP_TOS)
+		value = 0;
+	else
+		return -ENOPROTOOPT;
+	return opt_put(v, len, &value, sizeof value);
+}

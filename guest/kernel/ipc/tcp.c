@@ -1,0 +1,393 @@
+/*
+ * tcp.c: stream sockets of AF_INET and AF_INET6. A connection is two ends in
+ * memory, so connecting ends at once, unless the listener's queue is full:
+ * then the socket waits in the listener's pending list, as a SYN that is sent
+ * again would.
+ */
+#include "inet.h"
+
+#include <linux/tcp.h>
+
+struct tcp {
+	struct stream st;
+	struct inet in;
+	u32 keep_idle, keep_interval, keep_count; /* what was set; there is nothing to probe */
+	bool nodelay, cork;
+};
+
+static struct list ports;
+static const struct file_ops tcp_ops;
+
+static struct tcp *tcp_of(struct file *f) { return f->priv; }
+
+struct file *tcp_create(int family, u32 flags)
+{
+	struct tcp *t = kzalloc(sizeof *t);
+	if (!t)
+		return NULL;
+	struct file *f = file_new(&tcp_ops, O_RDWR | flags, t);
+	if (!f) {
+		kfree(t);
+		return NULL;
+	}
+	sock_init(&t->st.s, f, family, SOCK_STREAM, IPPROTO_TCP);
+	inet_init(&t->in, &t->st.s);
+	t->keep_idle = 7200, t->keep_interval = 75, t->keep_count = 9; /* tcp(7) */
+	return f;
+}
+
+static bool listening(const struct inet *in)
+{
+	return container_of(in, struct tcp, in)->st.state == STREAM_LISTENING;
+}
+
+static long tcp_bind(struct file *f, const struct sockaddr_k *a, u32 len)
+{
+	struct tcp *t = tcp_of(f);
+	struct inet_addr addr;
+	long err = inet_parse(&t->in, a, len, &addr);
+	if (err)
+		return err;
+	if (t->in.local.port || t->st.state != STREAM_IDLE)
+		return -EINVAL;
+	return inet_bind(&ports, &t->in, &addr, listening);
+}
+
+static long tcp_listen(struct file *f, int backlog)
+{
+	struct tcp *t = tcp_of(f);
+	if (t->st.state != STREAM_IDLE && t->st.state != STREAM_LISTENING)
+		return -EINVAL;
+	if (t->st.state == STREAM_IDLE && t->in.local.port) {
+		/* SO_REUSEADDR let two sockets have the port; only one may listen. */
+		struct list *head = inet_ports(&ports);
+		for (struct list *l = head->next; l != head; l = l->next) {
+			const struct inet *o = container_of(l, struct inet, bound);
+			bool share = sock_opt(&t->st.s, SO_REUSEPORT) && sock_opt(o->s, SO_REUSEPORT);
+			if (o != &t->in && listening(o) && inet_overlap(&t->in, &t->in.local, o) && !share)
+				return -EADDRINUSE;
+		}
+	}
+	if (!t->in.local.port) {
+		long err = inet_autobind(&ports, &t->in);
+		if (err)
+			return -EADDRINUSE;
+	}
+	return stream_listen(&t->st, backlog);
+}
+
+/* ---- connecting -------------------------------------------------------------------- */
+
+/* Who listens: the best match; among equals (SO_REUSEPORT) the shortest queue. */
+static struct tcp *find_listener(const struct inet_addr *to)
+{
+	struct tcp *best = NULL;
+	int best_match = 0;
+	struct list *head = inet_ports(&ports);
+	for (struct list *l = head->next; l != head; l = l->next) {
+		struct tcp *t = container_of(container_of(l, struct inet, bound), struct tcp, in);
+		if (t->st.state != STREAM_LISTENING || t->st.s.shut & SHUT_RX)
+			continue;
+		int match = inet_match(&t->in, to);
+		if (match > best_match || (match && match == best_match && t->st.listener->queued < best->st.listener->queued)) {
+			best = t;
+			best_match = match;
+		}
+	}
+	return best;
+}
+
+static long establish(struct tcp *t, struct tcp *l)
+{
+	struct file *f = tcp_create(l->st.s.family, 0);
+	if (!f)
+		return -ENOMEM;
+	struct tcp *child = tcp_of(f);
+	child->in.local = t->in.remote;
+	child->in.remote = t->in.local;
+	child->in.v6only = l->in.v6only;
+	child->nodelay = l->nodelay;
+	child->st.s.opts = l->st.s.opts;
+	child->st.s.linger = l->st.s.linger;
+	child->st.s.sndbuf = l->st.s.sndbuf;
+	child->st.s.rcvbuf = l->st.s.rcvbuf;
+	stream_join(&t->st, &child->st);
+	listener_add(&l->st, &child->st);
+	return 0;
+}
+
+static long start(struct tcp *t, const struct sockaddr_k *a, u32 len)
+{
+	struct inet_addr to;
+	long err = inet_parse(&t->in, a, len, &to);
+	if (!err)
+		err = inet_destination(&t->in, &to);
+	if (err)
+		return err;
+	struct tcp *l = find_listener(&to);
+	if (!l)
+		return -ECONNREFUSED;
+	if (!t->in.local.port && (err = inet_autobind(&ports, &t->in)))
+		return err;
+	inet_connect(&t->in, &to);
+	if (!listener_full(l->st.listener)) {
+		err = establish(t, l);
+	} else {
+		t->st.state = STREAM_CONNECTING;
+		list_add_tail(&l->st.listener->pending, &t->st.link);
+	}
+	return err;
+}
+
+static void cut(struct tcp *t);
+
+static long disconnect(struct tcp *t)
+{
+	if (t->st.state == STREAM_LISTENING)
+		return -EINVAL;
+	cut(t);
+	stream_clear(&t->st);
+	t->st.state = STREAM_IDLE;
+	t->st.s.shut = 0;
+	t->st.s.error = 0;
+	t->st.fin = false;
+	inet_disconnect(&t->in);
+	return 0;
+}
+
+static long tcp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
+{
+	struct tcp *t = tcp_of(f);
+	struct sock *s = &t->st.s;
+	if (a->family == AF_UNSPEC)
+		return disconnect(t);
+	bool nonblock = sock_nonblock(s, 0);
+	switch (t->st.state) {
+	case STREAM_LISTENING:
+	case STREAM_CONNECTED:
+		return -EISCONN;
+	case STREAM_CONNECTING:
+		if (nonblock)
+			return -EALREADY;
+		break;
+	case STREAM_IDLE: {
+		long err = start(t, a, len);
+		if (err)
+			return err;
+	}
+	}
+	while (t->st.state == STREAM_CONNECTING) {
+		long err = sock_wait(s, EPOLLOUT, nonblock, sock_deadline(s->sndtimeo));
+		if (err)
+			return err == -EAGAIN ? -EINPROGRESS : err;
+	}
+	return t->st.state == STREAM_CONNECTED ? 0 : sock_take_error(s);
+}
+
+/* A place in the queue is free: the first that waits for it is connected. */
+static void admit(struct tcp *l)
+{
+	struct listener *q = l->st.listener;
+	while (!listener_full(q) && !list_empty(&q->pending)) {
+		struct tcp *t = container_of(container_of(q->pending.next, struct stream, link), struct tcp, st);
+		list_del(&t->st.link);
+		if (establish(t, l)) {
+			t->st.state = STREAM_IDLE;
+			sock_fail(&t->st.s, ENOMEM);
+		}
+		wake_all(&t->st.s.file->wq);
+	}
+}
+
+static struct file *tcp_accept(struct file *f, long *err)
+{
+	struct tcp *l = tcp_of(f);
+	struct file *nf = stream_accept(&l->st, err);
+	if (nf)
+		admit(l);
+	return nf;
+}
+
+/* ---- ending -------------------------------------------------------------------------- */
+
+/* Ends the connection: in order, or with a reset if data was not read (RFC 2525, 2.17). */
+static void cut(struct tcp *t)
+{
+	struct stream *peer = t->st.peer;
+	if (t->st.state == STREAM_CONNECTING)
+		list_del(&t->st.link);
+	if (!peer)
+		return;
+	if (t->st.rx.used || t->st.embryo || t->st.s.linger == 0) {
+		sock_fail(&peer->s, ECONNRESET);
+		peer->s.shut = SHUT_BOTH;
+	} else {
+		peer->s.shut |= SHUT_RX;
+		peer->fin = true;
+	}
+	peer->peer = NULL;
+	t->st.peer = NULL;
+	wake_all(&peer->s.file->wq);
+}
+
+static long tcp_shutdown(struct file *f, int how)
+{
+	struct tcp *t = tcp_of(f);
+	struct stream *s = &t->st;
+	if (s->state == STREAM_LISTENING && how != SHUT_WR) {
+		s->s.shut |= SHUT_RX; /* stops listening; accept answers EINVAL */
+		wake_all(&f->wq);
+		return 0;
+	}
+	if (s->state != STREAM_CONNECTED)
+		return -ENOTCONN;
+	if (how != SHUT_WR)
+		s->s.shut |= SHUT_RX;
+	if (how != SHUT_RD && !(s->s.shut & SHUT_TX)) {
+		s->s.shut |= SHUT_TX;
+		if (s->peer) {
+			s->peer->s.shut |= SHUT_RX;
+			s->peer->fin = true;
+			wake_all(&s->peer->s.file->wq);
+		}
+	}
+	wake_all(&f->wq);
+	return 0;
+}
+
+static void tcp_release(struct file *f)
+{
+	struct tcp *t = tcp_of(f);
+	inet_unbind(&t->in);
+	listener_close(&t->st);
+	cut(t);
+	stream_clear(&t->st);
+	kfree(t);
+}
+
+/* ---- data ------------------------------------------------------------------------------ */
+
+static long tcp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
+{
+	struct tcp *t = tcp_of(f);
+	struct sock *s = &t->st.s;
+	if (flags & (MSG_OOB | MSG_FASTOPEN))
+		return -EOPNOTSUPP;
+	while (t->st.state == STREAM_CONNECTING) {
+		long err = sock_wait(s, EPOLLOUT, sock_nonblock(s, flags), sock_deadline(s->sndtimeo));
+		if (err)
+			return err;
+	}
+	if (t->st.state != STREAM_CONNECTED)
+		return sock_pipe_error(s, flags);
+	return stream_send(&t->st, m, flags, NULL);
+}
+
+static long tcp_recvmsg(struct file *f, struct msghdr_k *m, int flags)
+{
+	struct tcp *t = tcp_of(f);
+	struct sock *s = &t->st.s;
+	while (t->st.state == STREAM_CONNECTING) {
+		long err = sock_wait(s, EPOLLIN, sock_nonblock(s, flags), sock_deadline(s->rcvtimeo));
+		if (err)
+			return err;
+		if (s->error)
+			return sock_take_error(s);
+	}
+	return t->st.state == STREAM_CONNECTED ? stream_recv(&t->st, m, flags) : -ENOTCONN;
+}
+
+static u32 tcp_poll(struct file *f) { return stream_poll(&tcp_of(f)->st); }
+
+static long tcp_ioctl(struct file *f, u32 request, u64 arg) { return stream_ioctl(&tcp_of(f)->st, request, arg); }
+
+/* ---- names and options ------------------------------------------------------------------- */
+
+static long tcp_getname(struct file *f, struct sockaddr_k *a, bool peer)
+{
+	struct tcp *t = tcp_of(f);
+	if (peer && t->st.state != STREAM_CONNECTED)
+		return -ENOTCONN;
+	return inet_put(t->st.s.family, peer ? &t->in.remote : &t->in.local, a);
+}
+
+static long tcp_setsockopt(struct file *f, int level, int opt, const void *v, u32 len)
+{
+	struct tcp *t = tcp_of(f);
+	if (level != IPPROTO_TCP)
+		return inet_setsockopt(&t->in, level, opt, v, len);
+	int value;
+	long r = opt_get_int(v, len, &value);
+	if (r)
+		return r;
+	switch (opt) {
+	case TCP_NODELAY:
+		t->nodelay = value != 0;
+		return 0;
+	case TCP_CORK:
+		t->cork = value != 0;
+		return 0;
+	case TCP_KEEPIDLE:
+	case TCP_KEEPINTVL:
+		if (value < 1 || value > 32767)
+			return -EINVAL;
+		*(opt == TCP_KEEPIDLE ? &t->keep_idle : &t->keep_interval) = (u32)value;
+		return 0;
+	case TCP_KEEPCNT:
+		if (value < 1 || value > 127)
+			return -EINVAL;
+		t->keep_count = (u32)value;
+		return 0;
+	case TCP_QUICKACK: /* acknowledgements, retransmission: nothing is ever on a wire */
+	case TCP_USER_TIMEOUT:
+	case TCP_DEFER_ACCEPT:
+	case TCP_SYNCNT:
+	case TCP_LINGER2:
+	case TCP_NOTSENT_LOWAT:
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static long tcp_getsockopt(struct file *f, int level, int opt, void *v, u32 *len)
+{
+	struct tcp *t = tcp_of(f);
+	if (level != IPPROTO_TCP)
+		return inet_getsockopt(&t->in, level, opt, t->st.state == STREAM_LISTENING, v, len);
+	u32 value;
+	switch (opt) {
+	case TCP_NODELAY: value = t->nodelay; break;
+	case TCP_CORK: value = t->cork; break;
+	case TCP_KEEPIDLE: value = t->keep_idle; break;
+	case TCP_KEEPINTVL: value = t->keep_interval; break;
+	case TCP_KEEPCNT: value = t->keep_count; break;
+	case TCP_MAXSEG: value = 65483; break; /* of Linux's loopback, MTU 65536 */
+	default: return -ENOPROTOOPT;
+	}
+	return opt_put(v, len, &value, sizeof value);
+}
+
+static const struct sock_ops tcp_sock_ops = {
+	.bind = tcp_bind,
+	.connect = tcp_connect,
+	.listen = tcp_listen,
+	.accept = tcp_accept,
+	.sendmsg = tcp_sendmsg,
+	.recvmsg = tcp_recvmsg,
+	.shutdown = tcp_shutdown,
+	.getname = tcp_getname,
+	.setsockopt = tcp_setsockopt,
+	.getsockopt = tcp_getsockopt,
+};
+
+static const struct file_ops tcp_ops = {
+	.name = "tcp",
+	.read = sock_read,
+	.write = sock_write,
+	.stat = sock_stat,
+	.ioctl = tcp_ioctl,
+	.poll = tcp_poll,
+	.release = tcp_release,
+	.sock = &tcp_sock_ops,
+};

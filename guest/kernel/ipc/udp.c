@@ -1,0 +1,227 @@
+/*
+ * udp.c: datagram sockets of AF_INET and AF_INET6. As with UDP anywhere there
+ * is no flow control: a datagram for a full queue is lost.
+ */
+#include "inet.h"
+
+#include <asm/ioctls.h>
+
+/* Largest payload: 65535 less the UDP header and, for IPv4, the IP header. */
+#define V4_MAX 65507u
+#define V6_MAX 65527u
+
+struct udp {
+	struct sock s;
+	struct inet in;
+	struct msgq q;
+};
+
+static struct list ports;
+static const struct file_ops udp_ops;
+
+static struct udp *udp_of(struct file *f) { return f->priv; }
+
+struct file *udp_create(int family, u32 flags)
+{
+	struct udp *u = kzalloc(sizeof *u);
+	if (!u)
+		return NULL;
+	struct file *f = file_new(&udp_ops, O_RDWR | flags, u);
+	if (!f) {
+		kfree(u);
+		return NULL;
+	}
+	sock_init(&u->s, f, family, SOCK_DGRAM, IPPROTO_UDP);
+	inet_init(&u->in, &u->s);
+	return f;
+}
+
+static bool never(const struct inet *in)
+{
+	(void)in;
+	return false;
+}
+
+static long udp_bind(struct file *f, const struct sockaddr_k *a, u32 len)
+{
+	struct udp *u = udp_of(f);
+	struct inet_addr addr;
+	long err = inet_parse(&u->in, a, len, &addr);
+	if (err)
+		return err;
+	return u->in.local.port ? -EINVAL : inet_bind(&ports, &u->in, &addr, never);
+}
+
+static long udp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
+{
+	struct udp *u = udp_of(f);
+	if (a->family == AF_UNSPEC) {
+		inet_disconnect(&u->in);
+		u->s.error = 0;
+		return 0;
+	}
+	inet_disconnect(&u->in);
+	struct inet_addr to;
+	long err = inet_parse(&u->in, a, len, &to);
+	if (!err)
+		err = inet_destination(&u->in, &to);
+	if (!err && !u->in.local.port)
+		err = inet_autobind(&ports, &u->in);
+	if (err)
+		return err == -EADDRNOTAVAIL ? -EAGAIN : err;
+	inet_connect(&u->in, &to);
+	return 0;
+}
+
+/* Who receives: the best match; a socket connected to the sender before others. */
+static struct udp *find(const struct inet_addr *to, const struct inet_addr *from)
+{
+	struct udp *best = NULL;
+	int best_match = 0;
+	struct list *head = inet_ports(&ports);
+	for (struct list *l = head->next; l != head; l = l->next) {
+		struct udp *u = container_of(container_of(l, struct inet, bound), struct udp, in);
+		int match = inet_match(&u->in, to);
+		if (match && u->in.remote.port)
+			match = inet_same(&u->in.remote, from) ? match + 4 : 0;
+		if (match > best_match) {
+			best = u;
+			best_match = match;
+		}
+	}
+	return best;
+}
+
+static long destination(struct udp *u, const struct msghdr_k *m, struct inet_addr *to)
+{
+	if (!m->name) {
+		*to = u->in.remote;
+		return to->port ? 0 : -EDESTADDRREQ;
+	}
+	long err = inet_parse(&u->in, m->name, m->namelen, to);
+	if (err)
+		return err;
+	return to->port ? inet_destination(&u->in, to) : -EINVAL;
+}
+
+static long udp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
+{
+	struct udp *u = udp_of(f);
+	if (flags & MSG_OOB)
+		return -EOPNOTSUPP;
+	if (m->ctllen) /* source addresses, segmentation: not served, so not ignored */
+		return -EINVAL;
+	long err = sock_take_error(&u->s);
+	struct inet_addr to;
+	if (!err)
+		err = destination(u, m, &to);
+	if (!err && u->s.shut & SHUT_TX)
+		err = -EPIPE;
+	u64 len = iov_bytes(m->iov, m->iovlen);
+	if (!err && len > (to.kind == INET_V4 ? V4_MAX : V6_MAX))
+		err = -EMSGSIZE;
+	if (!err && !u->in.local.port)
+		err = inet_autobind(&ports, &u->in) ? -EAGAIN : 0;
+	if (err)
+		return err;
+	struct inet_addr from = inet_source(&u->in, &to);
+	struct udp *receiver = find(&to, &from);
+	if (!receiver) {
+		if (u->in.remote.port) { /* "port unreachable" reaches connected sockets */
+			sock_fail(&u->s, ECONNREFUSED);
+			wake_all(&f->wq);
+		}
+		return (long)len;
+	}
+	if (receiver->s.shut & SHUT_RX || msgq_full(&receiver->q, &receiver->s))
+		return (long)len;
+	struct sockaddr_k name;
+	u32 namelen = inet_put(receiver->s.family, &from, &name);
+	struct msg *msg = msg_new(&name, namelen, m, len);
+	if (!msg)
+		return -ENOBUFS;
+	msgq_add(&receiver->q, msg);
+	wake_all(&receiver->s.file->wq);
+	return (long)len;
+}
+
+static long udp_recvmsg(struct file *f, struct msghdr_k *m, int flags)
+{
+	struct udp *u = udp_of(f);
+	return msgq_recv(&u->s, &u->q, NULL, m, flags);
+}
+
+static u32 udp_poll(struct file *f)
+{
+	const struct udp *u = udp_of(f);
+	u32 mask = EPOLL_WRITE | (u->s.error ? EPOLLERR : 0) | (u->s.shut == SHUT_BOTH ? EPOLLHUP : 0);
+	if (u->s.shut & SHUT_RX)
+		mask |= EPOLL_READ | EPOLLRDHUP;
+	return mask | (u->q.head ? EPOLL_READ : 0);
+}
+
+static long udp_ioctl(struct file *f, u32 request, u64 arg)
+{
+	const struct udp *u = udp_of(f);
+	if (request == TIOCOUTQ)
+		return user_put_int(arg, 0);
+	return request == FIONREAD ? user_put_int(arg, u->q.head ? (int)u->q.head->len : 0) : -ENOTTY;
+}
+
+static long udp_shutdown(struct file *f, int how)
+{
+	struct udp *u = udp_of(f);
+	if (!u->in.remote.port)
+		return -ENOTCONN;
+	u->s.shut |= how == SHUT_RD ? SHUT_RX : how == SHUT_WR ? SHUT_TX : SHUT_BOTH;
+	wake_all(&f->wq);
+	return 0;
+}
+
+static long udp_getname(struct file *f, struct sockaddr_k *a, bool peer)
+{
+	struct udp *u = udp_of(f);
+	if (peer && !u->in.remote.port)
+		return -ENOTCONN;
+	return inet_put(u->s.family, peer ? &u->in.remote : &u->in.local, a);
+}
+
+static long udp_setsockopt(struct file *f, int level, int opt, const void *v, u32 len)
+{
+	return inet_setsockopt(&udp_of(f)->in, level, opt, v, len);
+}
+
+static long udp_getsockopt(struct file *f, int level, int opt, void *v, u32 *len)
+{
+	return inet_getsockopt(&udp_of(f)->in, level, opt, false, v, len);
+}
+
+static void udp_release(struct file *f)
+{
+	struct udp *u = udp_of(f);
+	inet_unbind(&u->in);
+	msgq_free(&u->q);
+	kfree(u);
+}
+
+static const struct sock_ops udp_sock_ops = {
+	.bind = udp_bind,
+	.connect = udp_connect,
+	.sendmsg = udp_sendmsg,
+	.recvmsg = udp_recvmsg,
+	.shutdown = udp_shutdown,
+	.getname = udp_getname,
+	.setsockopt = udp_setsockopt,
+	.getsockopt = udp_getsockopt,
+};
+
+static const struct file_ops udp_ops = {
+	.name = "udp",
+	.read = sock_read,
+	.write = sock_write,
+	.stat = sock_stat,
+	.ioctl = udp_ioctl,
+	.poll = udp_poll,
+	.release = udp_release,
+	.sock = &udp_sock_ops,
+};

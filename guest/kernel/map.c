@@ -1,0 +1,257 @@
+/*
+ * map.c: mmap and its relatives. A file mapping that the root image can serve
+ * in place (page-aligned content, or a shared object laid out as loaded) costs
+ * nothing; any other is a copy. Protections are validated and otherwise
+ * ignored: there is no guest paging at run time.
+ */
+#include "core.h"
+#include "map.h"
+
+#include <elf.h>
+#include <linux/mman.h>
+
+/* Shared objects that were handed out where they lie in the image. */
+struct loaded {
+	struct loaded *next;
+	u64 base, bytes;
+};
+static struct loaded *loaded;
+
+static long read_into(struct file *f, u64 addr, u64 bytes, u64 off)
+{
+	if (!f->ops->read)
+		return -ENODEV;
+	while (bytes) {
+		long n = f->ops->read(f, (void *)addr, bytes, &off);
+		if (n < 0)
+			return n;
+		if (n == 0)
+			break; /* past the end: zero, as it is */
+		addr += (u64)n;
+		bytes -= (u64)n;
+	}
+	return 0;
+}
+
+/* Is [addr, addr+bytes) already what this MAP_FIXED asks for, because the
+ * image holds the object as loaded? For a file: a PT_LOAD's file pages at
+ * their place. For anonymous memory: the pages of bss behind them. */
+static bool already_there(u64 addr, u64 bytes, bool file, u64 off)
+{
+	for (struct loaded *l = loaded; l; l = l->next) {
+		if (addr < l->base || addr + bytes > l->base + l->bytes)
+			continue;
+		const Elf64_Ehdr *e = (void *)l->base;
+		const Elf64_Phdr *ph = (void *)(l->base + e->e_phoff);
+		for (int i = 0; i < e->e_phnum; i++) {
+			if (ph[i].p_type != PT_LOAD)
+				continue;
+			u64 start = l->base + PAGE_DOWN(ph[i].p_vaddr);
+			u64 file_end = l->base + PAGE_UP(ph[i].p_vaddr + ph[i].p_filesz);
+			u64 mem_end = l->base + PAGE_UP(ph[i].p_vaddr + ph[i].p_memsz);
+			if (file && addr == start && addr + bytes <= mem_end && off == PAGE_DOWN(ph[i].p_offset))
+				return true;
+			if (!file && addr >= file_end && addr + bytes <= mem_end)
+				return true;
+		}
+	}
+	return false;
+}
+
+static long map_loaded(struct file *f, u64 bytes)
+{
+	u64 span;
+	void *base = f->ops->map_loaded ? f->ops->map_loaded(f, &span) : NULL;
+	if (!base || bytes > span)
+		return 0;
+	struct loaded *l = kzalloc(sizeof *l);
+	if (!l)
+		return 0;
+	*l = (struct loaded){loaded, (u64)base, span};
+	loaded = l;
+	return (long)base;
+}
+
+static bool is_elf_head(struct file *f, u64 off, u64 bytes)
+{
+	u8 magic[4];
+	u64 pos = 0;
+	return off == 0 && bytes > PAGE_SIZE && f->ops->map_loaded && f->ops->read &&
+	       f->ops->read(f, magic, 4, &pos) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+}
+
+static long map_fixed(u64 addr, u64 bytes, int flags, struct file *f, u64 off)
+{
+	bool image = mm_in_image(addr, bytes);
+	if (!image && !mm_in_ram(addr, bytes))
+		return -ENOMEM;
+	if (flags & MAP_FIXED_NOREPLACE && (image || !mm_is_free(addr, bytes / PAGE_SIZE)))
+		return -EEXIST;
+	if (image && already_there(addr, bytes, f != NULL, off))
+		return (long)addr;
+	if (image) {
+		memset((void *)addr, 0, bytes);
+	} else {
+		mm_give(addr, bytes / PAGE_SIZE); /* what was there goes; it comes back zeroed */
+		mm_take(addr, bytes / PAGE_SIZE);
+	}
+	long err = f ? read_into(f, addr, bytes, off) : 0;
+	return err ? err : (long)addr;
+}
+
+long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
+{
+	(void)prot;
+	u64 bytes = PAGE_UP(len);
+	if (len == 0 || off % PAGE_SIZE)
+		return -EINVAL;
+	if (bytes < len)
+		return -ENOMEM;
+	struct file *f = NULL;
+	if (!(flags & MAP_ANONYMOUS)) {
+		f = fd_get(fd);
+		if (!f)
+			return -EBADF;
+		if (!f->ops->read)
+			return -ENODEV;
+	}
+	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
+		if (addr % PAGE_SIZE)
+			return -EINVAL;
+		return map_fixed(addr, bytes, flags, f, off);
+	}
+	if (f) {
+		void *p = NULL;
+		if ((flags & MAP_TYPE) == MAP_SHARED && (prot & PROT_WRITE))
+			return f->ops->map_shared && (p = f->ops->map_shared(f, off, bytes)) ? (long)p : -ENODEV;
+		if ((flags & MAP_TYPE) == MAP_SHARED && f->ops->map_shared && (p = f->ops->map_shared(f, off, bytes)))
+			return (long)p;
+		if (is_elf_head(f, off, bytes)) {
+			long base = map_loaded(f, bytes);
+			if (base)
+				return base;
+		}
+		if (!(prot & PROT_WRITE) && f->ops->map_direct && (p = f->ops->map_direct(f, off, len)))
+			return (long)p;
+	}
+	u64 at = 0;
+	if (addr && mm_in_ram(PAGE_DOWN(addr), bytes) && mm_is_free(PAGE_DOWN(addr), bytes / PAGE_SIZE))
+		at = PAGE_DOWN(addr);
+	else
+		at = mm_find(bytes / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);
+	if (!at)
+		return -ENOMEM;
+	mm_take(at, bytes / PAGE_SIZE);
+	long err = f ? read_into(f, at, bytes, off) : 0;
+	if (err) {
+		mm_give(at, bytes / PAGE_SIZE);
+		return err;
+	}
+	return (long)at;
+}
+
+long mm_load_segment(struct file *f, u64 addr, u64 bytes, u64 off) { return read_into(f, addr, bytes, off); }
+
+long mm_map_elf(struct file *f, u64 total, u64 *base)
+{
+	long at = map_loaded(f, total);
+	*base = (u64)at;
+	return at ? 1 : 0;
+}
+
+long sys_munmap(u64 addr, u64 len)
+{
+	u64 bytes = PAGE_UP(len);
+	if (addr % PAGE_SIZE || len == 0 || bytes < len)
+		return -EINVAL;
+	if (mm_in_ram(addr, bytes))
+		mm_give(addr, bytes / PAGE_SIZE);
+	/* A range of the image stays: nothing else can use its addresses. */
+	return 0;
+}
+
+long sys_mprotect(u64 addr, u64 len, int prot)
+{
+	if (addr % PAGE_SIZE || prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN | PROT_GROWSUP))
+		return -EINVAL;
+	u64 bytes = PAGE_UP(len);
+	if (bytes == 0 || mm_in_image(addr, bytes))
+		return 0;
+	return mm_in_ram(addr, bytes) && mm_is_used(addr, bytes / PAGE_SIZE) ? 0 : -ENOMEM;
+}
+
+static bool is_zero(const u64 *p)
+{
+	for (u64 i = 0; i < PAGE_SIZE / 8; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+
+long sys_madvise(u64 addr, u64 len, int advice)
+{
+	u64 bytes = PAGE_UP(len);
+	if (addr % PAGE_SIZE)
+		return -EINVAL;
+	if (advice != MADV_DONTNEED && advice != MADV_FREE)
+		return advice >= 0 && advice <= MADV_WIPEONFORK + 8 ? 0 : -EINVAL;
+	if (bytes == 0)
+		return 0;
+	if (!mm_in_ram(addr, bytes) || !mm_is_used(addr, bytes / PAGE_SIZE))
+		return mm_in_image(addr, bytes) ? 0 : -ENOMEM;
+	for (u64 p = addr; advice == MADV_DONTNEED && p < addr + bytes; p += PAGE_SIZE)
+		if (!is_zero((void *)p)) /* do not dirty what was never touched */
+			memset((void *)p, 0, PAGE_SIZE);
+	return 0;
+}
+
+long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
+{
+	u64 from = PAGE_UP(old_len), to = PAGE_UP(new_len);
+	if (old % PAGE_SIZE || to == 0 || from == 0 || flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
+		return -EINVAL;
+	if (flags & MREMAP_DONTUNMAP)
+		return -EINVAL;
+	if (!mm_in_ram(old, from) || !mm_is_used(old, from / PAGE_SIZE))
+		return -EFAULT;
+	if (!(flags & MREMAP_FIXED)) {
+		if (to <= from) {
+			mm_give(old + to, (from - to) / PAGE_SIZE);
+			return (long)old;
+		}
+		if (mm_in_ram(old, to) && mm_is_free(old + from, (to - from) / PAGE_SIZE)) {
+			mm_take(old + from, (to - from) / PAGE_SIZE);
+			return (long)old;
+		}
+	}
+	if (!(flags & MREMAP_MAYMOVE))
+		return flags & MREMAP_FIXED ? -EINVAL : -ENOMEM;
+	u64 at;
+	if (flags & MREMAP_FIXED) {
+		if (new_addr % PAGE_SIZE || !mm_in_ram(new_addr, to) || (new_addr < old + from && old < new_addr + to))
+			return -EINVAL;
+		at = new_addr;
+		mm_give(at, to / PAGE_SIZE);
+	} else {
+		at = mm_find(to / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);
+		if (!at)
+			return -ENOMEM;
+	}
+	mm_take(at, to / PAGE_SIZE);
+	memcpy((void *)at, (void *)old, MIN(from, to));
+	mm_give(old, from / PAGE_SIZE);
+	return (long)at;
+}
+
+long sys_mincore(u64 addr, u64 len, u8 *vec)
+{
+	u64 n = PAGE_UP(len) / PAGE_SIZE;
+	if (addr % PAGE_SIZE)
+		return -EINVAL;
+	if (!user_writable(vec, n))
+		return -EFAULT;
+	if (!mm_in_ram(addr, n * PAGE_SIZE) || !mm_is_used(addr, n))
+		return -ENOMEM;
+	memset(vec, 1, n);
+	return 0;
+}

@@ -1,0 +1,24 @@
+/* map.h: the page bitmap's operations that mmap and program loading use, and their calls. */
+#ifndef SEUSS_MAP_H
+#define SEUSS_MAP_H
+
+#include "kernel.h"
+
+bool mm_is_free(u64 addr, u64 pages);
+bool mm_is_used(u64 addr, u64 pages);
+bool mm_in_ram(u64 addr, u64 bytes);
+bool mm_in_image(u64 addr, u64 bytes);
+void mm_take(u64 addr, u64 pages); /* hands out, zeroed */
+void mm_give(u64 addr, u64 pages);
+u64 mm_find(u64 pages, u64 limit, u64 align); /* highest free run below limit; 0: none */
+long mm_maps(char *buf, size_t n);
+
+long sys_brk(u64 want);
+long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
+long sys_munmap(u64 addr, u64 len);
+long sys_mprotect(u64 addr, u64 len, int prot);
+long sys_madvise(u64 addr, u64 len, int advice);
+long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr);
+long sys_mincore(u64 addr, u64 len, u8 *vec);
+
+#endif

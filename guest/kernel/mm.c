@@ -1,0 +1,216 @@
+/*
+ * mm.c: the region allocator. Addresses are physical and identity mapped, so
+ * a mapping is a run of RAM pages marked in a bitmap and nothing else.
+ *
+ * Two bitmaps, both read by the monitor at capture: `used` (allocated) and
+ * `clean` (free and known to be zero). Free pages that are not clean are
+ * zeroed by the monitor when it captures, so freed memory never enters a
+ * snapshot, and by page_take() when they are handed out before that.
+ */
+#include "core.h"
+#include "map.h"
+
+static u64 *used, *clean;
+static u64 pages; /* RAM pages = bits */
+static u64 free_pages;
+
+static inline bool bit(const u64 *map, u64 n) { return map[n / 64] >> (n % 64) & 1; }
+static inline void set_bit(u64 *map, u64 n) { map[n / 64] |= 1ull << (n % 64); }
+static inline void clear_bit(u64 *map, u64 n) { map[n / 64] &= ~(1ull << (n % 64)); }
+
+static bool range_free(u64 first, u64 n)
+{
+	for (u64 i = first; i < first + n; i++)
+		if (bit(used, i))
+			return false;
+	return true;
+}
+
+static bool range_used(u64 first, u64 n)
+{
+	for (u64 i = first; i < first + n; i++)
+		if (!bit(used, i))
+			return false;
+	return true;
+}
+
+/* Hands out pages, zeroed. */
+static void page_take(u64 first, u64 n)
+{
+	u64 dirty = 0; /* length of the run of not-clean pages that ends here */
+	for (u64 i = first; i < first + n; i++) {
+		if (!bit(used, i)) {
+			set_bit(used, i);
+			free_pages--;
+		}
+		if (bit(clean, i)) {
+			clear_bit(clean, i);
+			if (dirty)
+				memset((void *)((i - dirty) * PAGE_SIZE), 0, dirty * PAGE_SIZE);
+			dirty = 0;
+		} else {
+			dirty++;
+		}
+	}
+	if (dirty)
+		memset((void *)((first + n - dirty) * PAGE_SIZE), 0, dirty * PAGE_SIZE);
+}
+
+static void page_give(u64 first, u64 n)
+{
+	for (u64 i = first; i < first + n; i++)
+		if (bit(used, i)) {
+			clear_bit(used, i);
+			free_pages++;
+		}
+}
+
+/* The highest run of n free pages that ends at or below limit; 0: none. */
+static u64 find_free(u64 n, u64 limit, u64 align)
+{
+	u64 run = 0;
+	for (u64 i = limit; i-- > 1;) {
+		if (run == 0 && used[i / 64] == ~0ull) {
+			i = i / 64 * 64; /* a word of used pages */
+			continue;
+		}
+		if (bit(used, i)) {
+			run = 0;
+			continue;
+		}
+		if (++run >= n && i % align == 0)
+			return i;
+	}
+	return 0;
+}
+
+void mm_init(void)
+{
+	pages = boot_info->ram_bytes / PAGE_SIZE;
+	u64 words = (pages + 63) / 64, map_pages = (words * 8 + PAGE_SIZE - 1) / PAGE_SIZE;
+	u64 first = pages - 2 * map_pages;
+	used = (u64 *)(first * PAGE_SIZE);
+	clean = (u64 *)((first + map_pages) * PAGE_SIZE);
+	free_pages = pages;
+	memset(clean, 0xff, words * 8);
+	if (pages % 64) /* bits past the end are used for ever */
+		used[words - 1] = ~0ull << (pages % 64);
+	mm_claim(0, (u64)kernel_end / PAGE_SIZE);
+	mm_claim(first * PAGE_SIZE, 2 * map_pages);
+	control->used_bitmap = (u64)used;
+	control->clean_bitmap = (u64)clean;
+	control->bitmap_pages = pages;
+}
+
+long mm_claim(u64 addr, u64 n)
+{
+	u64 first = addr / PAGE_SIZE;
+	if (first + n > pages || first + n < first)
+		return -ENOMEM;
+	for (u64 i = first; i < first + n; i++) {
+		if (!bit(used, i)) {
+			set_bit(used, i);
+			free_pages--;
+		}
+		clear_bit(clean, i);
+	}
+	return 0;
+}
+
+u64 mm_map_anywhere(u64 n)
+{
+	if (n == 0 || n > free_pages)
+		return 0;
+	u64 first = find_free(n, pages, 1);
+	if (first)
+		page_take(first, n);
+	return first * PAGE_SIZE;
+}
+
+void *page_alloc(u64 n) { return (void *)mm_map_anywhere(n); }
+void page_free(void *addr, u64 n) { page_give((u64)addr / PAGE_SIZE, n); }
+u64 ram_pages_total(void) { return pages; }
+u64 ram_pages_free(void) { return free_pages; }
+
+static bool in_image(u64 addr, u64 n)
+{
+	u64 start = boot_info->image_gpa, len = boot_info->image_bytes;
+	return addr >= start && n <= len && addr - start <= len - n;
+}
+
+static bool in_ram(u64 addr, u64 n)
+{
+	u64 end = pages * PAGE_SIZE;
+	return addr >= (u64)kernel_end && n <= end && addr <= end - n;
+}
+
+bool user_readable(const void *p, u64 n) { return in_ram((u64)p, n) || in_image((u64)p, n); }
+/* Libraries' data segments are written where they lie in the image: the
+ * monitor maps it copy-on-write. */
+bool user_writable(void *p, u64 n) { return user_readable(p, n); }
+
+long user_strlen(const char *s, size_t max)
+{
+	for (size_t i = 0; i < max; i++) {
+		if ((i == 0 || ((u64)(s + i) % PAGE_SIZE) == 0) && !user_readable(s + i, 1))
+			return -EFAULT;
+		if (!s[i])
+			return (long)i;
+	}
+	return -ENAMETOOLONG;
+}
+
+/* ---- brk -------------------------------------------------------------------- */
+
+static u64 brk_start, brk_now;
+
+void mm_set_brk(u64 start) { brk_start = brk_now = PAGE_UP(start); }
+
+long sys_brk(u64 want)
+{
+	if (want < brk_start)
+		return (long)brk_now;
+	u64 have = PAGE_UP(brk_now) / PAGE_SIZE, need = PAGE_UP(want) / PAGE_SIZE;
+	if (need > pages)
+		return (long)brk_now;
+	if (need > have) {
+		if (!range_free(have, need - have))
+			return (long)brk_now;
+		page_take(have, need - have);
+	} else {
+		page_give(need, have - need);
+		if (want < brk_now && want % PAGE_SIZE) /* what comes back later must be zero */
+			memset((void *)want, 0, MIN(PAGE_UP(want), brk_now) - want);
+	}
+	brk_now = want;
+	return (long)want;
+}
+
+/* ---- what the other mapping calls need (map.c) ------------------------------ */
+
+bool mm_is_free(u64 addr, u64 n) { return addr / PAGE_SIZE + n <= pages && range_free(addr / PAGE_SIZE, n); }
+bool mm_is_used(u64 addr, u64 n) { return addr / PAGE_SIZE + n <= pages && range_used(addr / PAGE_SIZE, n); }
+bool mm_in_ram(u64 addr, u64 bytes) { return in_ram(addr, bytes); }
+bool mm_in_image(u64 addr, u64 bytes) { return in_image(addr, bytes); }
+void mm_take(u64 addr, u64 n) { page_take(addr / PAGE_SIZE, n); }
+void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
+u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }
+
+/* /proc/self/maps: runs of used pages. */
+long mm_maps(char *buf, size_t n)
+{
+	u64 len = 0;
+	for (u64 i = (u64)kernel_end / PAGE_SIZE; i < pages;) {
+		if (!bit(used, i)) {
+			i++;
+			continue;
+		}
+		u64 first = i;
+		while (i < pages && bit(used, i))
+			i++;
+		const char *name = first * PAGE_SIZE <= brk_start && brk_start <= i * PAGE_SIZE ? "[heap]" : "";
+		len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx rwxp 00000000 00:00 0 %s\n",
+				      first * PAGE_SIZE, i * PAGE_SIZE, name);
+	}
+	return (long)len;
+}

@@ -1,0 +1,298 @@
+/*
+ * sched.c: threads on one CPU: the run queue, wait queues, and the idle loop
+ * that hands the CPU back to the monitor with one doorbell.
+ */
+#include "core.h"
+
+struct thread *current;
+struct thread *threads;
+u32 thread_count;
+static struct thread *run_head, *run_tail;
+static u32 last_tid;
+
+static void sleep_expired(struct timer *t)
+{
+	struct thread *th = container_of(t, struct thread, sleep_timer);
+	if (th->state == THREAD_BLOCKED)
+		thread_ready(th);
+}
+
+struct thread *thread_new(void)
+{
+	u8 *stack = page_alloc(KSTACK_BYTES / PAGE_SIZE);
+	if (!stack)
+		return NULL;
+	struct thread *t = (void *)stack;
+	t->kstack_top = (u64)stack + KSTACK_BYTES;
+	t->tid = ++last_tid;
+	t->state = THREAD_BLOCKED;
+	t->sleep_timer.fire = sleep_expired;
+	t->all_next = threads;
+	threads = t;
+	thread_count++;
+	return t;
+}
+
+void sched_init(void)
+{
+	current = thread_new();
+	if (!current)
+		panic("no memory for the first thread");
+	current->state = THREAD_RUNNING;
+	kstack_top = current->kstack_top;
+	control->tid = current->tid;
+}
+
+struct thread *thread_by_tid(u32 tid)
+{
+	for (struct thread *t = threads; t; t = t->all_next)
+		if (t->tid == tid && t->state != THREAD_DEAD)
+			return t;
+	return NULL;
+}
+
+void thread_ready(struct thread *t)
+{
+	t->state = THREAD_READY;
+	t->run_next = NULL;
+	if (run_tail)
+		run_tail->run_next = t;
+	else
+		run_head = t;
+	run_tail = t;
+	control->runnable = control->runnable + 1;
+}
+
+void thread_interrupt(struct thread *t)
+{
+	if (t->state == THREAD_BLOCKED)
+		thread_ready(t);
+}
+
+/* A thread that exited cannot free the stack it runs on: the next one does. */
+static struct thread *reap;
+
+static void reap_dead(void)
+{
+	if (!reap || reap == current)
+		return;
+	for (struct thread **p = &threads; *p; p = &(*p)->all_next)
+		if (*p == reap) {
+			*p = reap->all_next;
+			break;
+		}
+	if (reap->xsave)
+		page_free(reap->xsave, PAGE_UP(boot_info->xsave_bytes) / PAGE_SIZE);
+	page_free(reap, KSTACK_BYTES / PAGE_SIZE);
+	reap = NULL;
+}
+
+static void switch_to(struct thread *next)
+{
+	struct thread *prev = current;
+	prev->fs_base = rdfsbase();
+	prev->gs_base = rdgsbase();
+	if (prev->state != THREAD_DEAD) {
+		if (!prev->xsave && !(prev->xsave = page_alloc(PAGE_UP(boot_info->xsave_bytes) / PAGE_SIZE)))
+			panic("no memory for the extended state of thread %u", prev->tid);
+		xsave(prev->xsave);
+	}
+	current = next;
+	next->state = THREAD_RUNNING;
+	kstack_top = next->kstack_top;
+	control->tid = next->tid;
+	wrfsbase(next->fs_base);
+	if (next->gs_base != prev->gs_base)
+		wrgsbase(next->gs_base);
+	if (next->xsave)
+		xrstor(next->xsave);
+	switch_stacks(&prev->ksp, next->ksp);
+	reap_dead(); /* on the new thread's stack */
+}
+
+void poll_devices(void)
+{
+	control->attention = 0;
+	vsock_poll();
+	timers_run();
+}
+
+static void idle(void)
+{
+	while (!run_head) {
+		poll_devices();
+		if (run_head)
+			return;
+		u64 next = timers_next();
+		control->deadline_ns = next == NO_DEADLINE ? 0 : next;
+		doorbell(ABI_DOORBELL_IDLE, 0);
+	}
+}
+
+/* current is READY (queued), BLOCKED or DEAD. */
+void schedule(void)
+{
+	idle();
+	struct thread *next = run_head;
+	run_head = next->run_next;
+	if (!run_head)
+		run_tail = NULL;
+	control->runnable = control->runnable - 1;
+	if (next == current)
+		next->state = THREAD_RUNNING;
+	else
+		switch_to(next);
+	/* Kicks are asked for while others wait or a timer is due. */
+	u64 deadline = timers_next();
+	control->deadline_ns = deadline == NO_DEADLINE ? 0 : deadline;
+}
+
+void yield(void)
+{
+	if (!run_head)
+		return;
+	thread_ready(current);
+	schedule();
+}
+
+void thread_exit(void)
+{
+	thread_count--;
+	current->state = THREAD_DEAD;
+	reap = current;
+	timer_cancel(&current->sleep_timer);
+	schedule();
+	__builtin_unreachable();
+}
+
+/* Called on a new thread's stack, first thing (start.S). */
+void thread_enter(struct abi_frame *frame);
+void thread_enter(struct abi_frame *frame)
+{
+	(void)frame;
+	reap_dead();
+	u64 deadline = timers_next();
+	control->deadline_ns = deadline == NO_DEADLINE ? 0 : deadline;
+}
+
+/* ---- wait queues -------------------------------------------------------------- */
+
+void waitq_add(struct waitq *q, struct waiter *w)
+{
+	w->q = q;
+	w->woken = false;
+	if (!w->notify)
+		w->thread = current;
+	if (!q->head) {
+		q->head = w->next = w->prev = w;
+		return;
+	}
+	w->next = q->head;
+	w->prev = q->head->prev;
+	w->prev->next = w;
+	q->head->prev = w;
+}
+
+void waitq_remove(struct waiter *w)
+{
+	struct waitq *q = w->q;
+	if (!q)
+		return;
+	if (w->next == w) {
+		q->head = NULL;
+	} else {
+		w->next->prev = w->prev;
+		w->prev->next = w->next;
+		if (q->head == w)
+			q->head = w->next;
+	}
+	w->q = NULL;
+}
+
+static void wake(struct waiter *w)
+{
+	w->woken = true;
+	w->thread->wake_pending = true;
+	if (w->thread->state == THREAD_BLOCKED)
+		thread_ready(w->thread);
+}
+
+static void wake_some(struct waitq *q, bool all)
+{
+	if (!q->head)
+		return;
+	struct waiter *w = q->head, *last = w->prev;
+	for (bool done = false; !done;) {
+		struct waiter *next = w->next;
+		done = w == last;
+		if (w->notify) {
+			w->notify(w);
+		} else if (!w->woken) {
+			wake(w);
+			if (!all)
+				return;
+		}
+		w = next;
+	}
+}
+
+void wake_all(struct waitq *q) { wake_some(q, true); }
+void wake_one(struct waitq *q) { wake_some(q, false); }
+
+long wait_queued(u64 deadline)
+{
+	struct thread *t = current;
+	long result = 0;
+	if (deadline != NO_DEADLINE)
+		timer_arm(&t->sleep_timer, deadline);
+	for (;;) {
+		if (t->wake_pending)
+			break;
+		if (signal_pending(t)) {
+			result = -ERESTARTSYS;
+			break;
+		}
+		if (deadline != NO_DEADLINE && mono_ns() >= deadline) {
+			result = -ETIMEDOUT;
+			break;
+		}
+		t->state = THREAD_BLOCKED;
+		schedule();
+	}
+	t->wake_pending = false;
+	timer_cancel(&t->sleep_timer);
+	return result;
+}
+
+long wait_on(struct waitq *q, u64 deadline)
+{
+	struct waiter w = {0};
+	current->wake_pending = false;
+	waitq_add(q, &w);
+	long r = wait_queued(deadline);
+	waitq_remove(&w);
+	return r;
+}
+
+/* ---- for /proc (kernel.h) ------------------------------------------------------- */
+
+u32 thread_self(void) { return current->tid; }
+
+u32 thread_tids(u32 *tids, u32 max)
+{
+	u32 n = 0;
+	for (struct thread *t = threads; t; t = t->all_next) {
+		if (t->state == THREAD_DEAD)
+			continue;
+		if (n < max)
+			tids[n] = t->tid;
+		n++;
+	}
+	return n;
+}
+
+const char *thread_name(u32 tid)
+{
+	struct thread *t = thread_by_tid(tid);
+	return t ? t->name : NULL;
+}

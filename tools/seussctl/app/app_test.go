@@ -1,0 +1,219 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+func TestUsageErrors(t *testing.T) {
+	for _, args := range []string{
+		"frobnicate", "snapshot", "snapshot frob", "image frob", "--frob", "invoke", "invoke a b", "invoke a --frob",
+		"invoke a --event", "invoke a --event {", "invoke a --event=", "invoke a --timeout soon", "invoke a --timeout 0s",
+		"invoke a --from nowhere", "run", "run a.py b.py", "run --timings", "function deploy a", "function deploy", "function deploy a/b x.py",
+		"function deploy a x.py --import ,", "snapshot show", "snapshot show a b", "snapshot rm", "snapshot ls --kind twig",
+		"image build extra", "image build --memory much", "image build --memory 5", "image build --env X", "image rm",
+		"doctor now", "bench", "bench start --rounds 0", "bench start --depths 0", "bench start --depths 1,,2", "completion", "completion tcsh", "demo x",
+	} {
+		words := strings.Fields(args)
+		out := command(t, t.TempDir(), "", nil, words...)
+		if out.code != exitUsage {
+			t.Errorf("%s: exit %d, want %d; %q", args, out.code, exitUsage, out.stderr)
+		}
+		if out.stdout != "" || !strings.HasPrefix(out.stderr, "seussctl: ") || !strings.Contains(out.stderr, "--help") || strings.Count(out.stderr, "\n") != 2 {
+			t.Errorf("%s: stdout %q, stderr %q", args, out.stdout, out.stderr)
+		}
+	}
+}
+
+func TestSuggestions(t *testing.T) {
+	for args, want := range map[string]string{
+		"snapshot tre":          "tree",
+		"invok":                 "invoke",
+		"invoke x --timming":    "timings",
+		"function deploy --lay": "--lazy-args",
+	} {
+		out := command(t, t.TempDir(), "", nil, strings.Fields(args)...)
+		if out.code != exitUsage || !strings.Contains(out.stderr, want) {
+			t.Errorf("%s: exit %d, %q names no %s", args, out.code, out.stderr, want)
+		}
+	}
+}
+
+// Every command has a help text with an example, in every position in which
+// people ask for it.
+func TestHelp(t *testing.T) {
+	root := newEnv(nil, nil, nil).root()
+	var walk func(path []string, commands []*cli.Command)
+	walk = func(path []string, commands []*cli.Command) {
+		for _, c := range commands {
+			p := append(slices.Clone(path), c.Name)
+			full := "seussctl " + strings.Join(p, " ")
+			for _, args := range [][]string{append(p, "--help"), append(slices.Clone(p), "-h"), append([]string{"help"}, p...), append([]string{"--json"}, append(p, "--help")...)} {
+				out := command(t, t.TempDir(), "", nil, args...)
+				if out.code != exitOK || out.stderr != "" || !strings.HasPrefix(out.stdout, full+" - ") {
+					t.Errorf("%q: exit %d, %q %q", args, out.code, out.stdout, out.stderr)
+				}
+				if len(c.Subcommands) == 0 && !strings.Contains(out.stdout, "EXAMPLES\n") {
+					t.Errorf("%q shows no example:\n%s", args, out.stdout)
+				}
+			}
+			walk(p, c.Subcommands)
+		}
+	}
+	walk(nil, root.Commands)
+	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"-h"}} {
+		if out := command(t, t.TempDir(), "", nil, args...); out.code != exitOK || !strings.Contains(out.stdout, "EXIT CODES") {
+			t.Errorf("%q: exit %d, %q", args, out.code, out.stderr)
+		}
+	}
+}
+
+func TestArrange(t *testing.T) {
+	for _, c := range []struct{ in, want string }{
+		{"", ""},
+		{"invoke hello --event {} --json", "--json invoke --event {} -- hello"},
+		{"invoke hello -e - --timings", "invoke -e - --timings -- hello"},
+		{"snapshot --state dir tree", "--state dir snapshot tree"},
+		{"snapshot rm --cascade=true id", "snapshot rm --cascade=true -- id"},
+		{"invoke --event=@f -- --odd", "invoke --event=@f -- --odd"},
+		{"invoke invoke", "invoke -- invoke"},
+		{"function deploy doctor x.py", "function deploy -- doctor x.py"},
+		{"invoke h --event", "invoke --event -- h"},
+		{"invoke h --unknown x", "invoke --unknown -- h x"},
+		{"help snapshot tree", "snapshot tree --help"},
+	} {
+		in := append([]string{"p"}, strings.Fields(c.in)...)
+		got := arrange(newEnv(nil, nil, nil).root(), in)
+		if want := append([]string{"p"}, strings.Fields(c.want)...); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", c.in, got, want)
+		}
+	}
+}
+
+// Arranging moves words, but loses and invents none.
+func FuzzArrange(f *testing.F) {
+	f.Add("invoke a --event {} --json --state x")
+	f.Add("-- --json - -e")
+	f.Add("snapshot -- rm --cascade --cascade=0 x")
+	root := newEnv(nil, nil, nil).root()
+	f.Fuzz(func(t *testing.T, line string) {
+		words := strings.Fields(line)
+		if len(words) > 0 && words[0] == helpWord {
+			return
+		}
+		drop := func(s []string) []string {
+			s = slices.DeleteFunc(slices.Clone(s), func(w string) bool { return w == "--" })
+			slices.Sort(s)
+			return s
+		}
+		got := arrange(root, append([]string{"p"}, words...))
+		if !slices.Equal(drop(got[1:]), drop(words)) {
+			t.Errorf("%q became %q", words, got)
+		}
+	})
+}
+
+func TestStateDirectory(t *testing.T) {
+	for _, c := range []struct {
+		vars map[string]string
+		root bool
+		flag string
+		want string
+	}{
+		{map[string]string{"HOME": "/home/a"}, false, "", "/home/a/.local/state/seuss"},
+		{map[string]string{"HOME": "/root"}, true, "", "/var/lib/seuss"},
+		{map[string]string{"HOME": "/h", "XDG_STATE_HOME": "/x"}, false, "", "/x/seuss"},
+		{map[string]string{"HOME": "/h", "XDG_STATE_HOME": "relative"}, false, "", "/h/.local/state/seuss"},
+		{map[string]string{"HOME": "/h", stateVariable: "/s"}, true, "", "/s"},
+		{map[string]string{"HOME": "/h", stateVariable: "/s"}, true, "/f", "/f"},
+	} {
+		e := newEnv(nil, nil, nil)
+		e.getenv = func(n string) string { return c.vars[n] }
+		e.isRoot = c.root
+		if err := e.setState(c.flag); err != nil || e.stateDir != c.want {
+			t.Errorf("%+v: %q, %v", c, e.stateDir, err)
+		}
+		own := e.stateDir
+		if e.ownState("demo"); (e.stateDir == own) != e.stateGiven {
+			t.Errorf("%+v: own directory %s", c, e.stateDir)
+		}
+	}
+	e := newEnv(nil, nil, nil)
+	e.getenv, e.isRoot = func(string) string { return "" }, false
+	if err := e.setState(""); err == nil {
+		t.Error("no home, no error")
+	}
+}
+
+func TestReport(t *testing.T) {
+	crash := &dispatcher.CrashError{Summary: "SIGSEGV", Report: "rip 0x1\nrax 0x2\n", Logs: []dispatcher.LogLine{{Stream: "stderr", Text: "before\n"}}}
+	for _, c := range []struct {
+		err            error
+		code           int
+		stdout, stderr string
+	}{
+		{nil, exitOK, "", ""},
+		{errors.New("disk full"), exitFailure, "", "seussctl: disk full\n"},
+		{fmt.Errorf("open: %w: /dev/kvm", vmm.ErrNoKVM), exitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
+		{fmt.Errorf("x: %w", &usageError{"seussctl run", errors.New("bad")}), exitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
+		{fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "E", Message: "m<"}), exitFunction, `{"errorType":"E","errorMessage":"m\u003c","stackTrace":[]}` + "\n", ""},
+		{fmt.Errorf("invoke: %w", crash), exitFailure, "", "before\nseussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},
+		{errReported, exitFailure, "", ""},
+		{errFunctionReported, exitFunction, "", ""},
+	} {
+		var stdout, stderr strings.Builder
+		if code := report(&stdout, &stderr, c.err); code != c.code || stdout.String() != c.stdout || stderr.String() != c.stderr {
+			t.Errorf("%v: exit %d, %q, %q", c.err, code, stdout.String(), stderr.String())
+		}
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	dir := t.TempDir()
+	nodes := testTree(t, dir)
+	s, err := lineage.Open(dir, lineage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.PutFunction(lineage.Function{Name: "hello", Handler: "a.b", Image: defaultImage}, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		words []string
+		want  []string
+	}{
+		{[]string{"sn"}, []string{"snapshot"}},
+		{[]string{"snapshot", "t"}, []string{"tree"}},
+		{[]string{"snapshot", "rm", short(nodes["base"].ID)[:7]}, []string{short(nodes["base"].ID)}},
+		{[]string{"invoke", ""}, []string{"hello"}},
+		{[]string{"invoke", "hello", ""}, nil},
+		{[]string{"invoke", "hello", "--ev"}, []string{"--event"}},
+		{[]string{"invoke", "hello", "--event", ""}, nil},
+		{[]string{"snapshot", "rm", "--ca"}, []string{"--cascade"}},
+		{[]string{"--state", "/nowhere", "invoke", ""}, nil},
+		{[]string{"completion", "z"}, []string{"zsh"}},
+		{[]string{"image", "rm", ""}, []string{"python"}},
+	} {
+		out := command(t, dir, "", nil, append([]string{completeWord}, c.words...)...)
+		if got := strings.Fields(out.stdout); out.code != exitOK || !slices.Equal(got, c.want) {
+			t.Errorf("%q: %q, want %q", c.words, got, c.want)
+		}
+	}
+	for shell := range completionScripts {
+		if out := command(t, dir, "", nil, "completion", shell); out.code != exitOK || !strings.Contains(out.stdout, completeWord) {
+			t.Errorf("%s: exit %d, %q", shell, out.code, out.stdout)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"seuss/dispatcher"
+	"seuss/tools/seussctl/bench"
+	"seuss/tools/seussctl/samples"
+)
+
+// Names of what the benchmark deploys.
+const (
+	benchEager = "greet"
+	benchLazy  = "greet-lazy"
+	benchOther = "sort"
+	python     = "/usr/bin/python3"
+)
+
+// benchEvent is small on purpose: what is measured is the start.
+const benchEvent = `{"name": "Ada", "items": [3, 1, {"x": [1.5, true, null]}, "four"]}`
+
+// otherEvent is for the function that a shell switches to.
+const otherEvent = `{"name": "Ada", "items": [3, 1, 2]}`
+
+// benchWork is what one measurement works on.
+type benchWork struct {
+	answer        json.RawMessage // of the event, from the first start
+	functionBytes uint64
+	turn          int // counts switches
+}
+
+// deployBench deploys the functions, takes the argument snapshot, and learns
+// the right answer.
+func (e *env) deployBench(ctx context.Context, d engine) (*benchWork, error) {
+	w := &benchWork{}
+	for _, f := range []struct {
+		name string
+		code []byte
+		lazy bool
+	}{{benchEager, samples.Greet, false}, {benchLazy, samples.Greet, true}, {benchOther, samples.Sort, false}} {
+		e.progress.step("deploying "+f.name, -1)
+		n, err := d.Deploy(ctx, sample(f.name, f.code, f.lazy, nil))
+		if err != nil {
+			return nil, err
+		}
+		if f.name == benchEager {
+			w.functionBytes = n.DeltaBytes
+		}
+	}
+	if _, err := d.CaptureArgument(ctx, benchLazy, []byte(benchEvent), "items"); err != nil {
+		return nil, err
+	}
+	r, err := d.Invoke(ctx, dispatcher.Request{Function: benchEager, Event: []byte(benchEvent)})
+	if err == nil && r.Error != nil {
+		err = r.Error
+	}
+	if err != nil {
+		return nil, fmt.Errorf("invoke %s: %w", benchEager, err)
+	}
+	w.answer = r.Output
+	return w, nil
+}
+
+// sample is the deployment of an embedded function.
+func sample(name string, code []byte, lazy bool, imports []string) dispatcher.FunctionSpec {
+	return dispatcher.FunctionSpec{
+		Name: name, Handler: "main" + handlerSuffix, Files: map[string][]byte{"main.py": code},
+		Image: defaultImage, Imports: imports, Lazy: lazy,
+	}
+}
+
+// paths are the start paths. PerRound is chosen so that each takes a similar
+// part of the time, but enough samples of the fast ones for a p99.
+func (w *benchWork) paths(d, switcher engine) []bench.Path {
+	invoke := func(e engine, want dispatcher.StartPath, check bool, r dispatcher.Request) func(context.Context) error {
+		return func(ctx context.Context) error { return w.invoke(ctx, e, r, want, check) }
+	}
+	event, other := []byte(benchEvent), []byte(otherEvent)
+	pooled := invoke(d, dispatcher.PathFunction, true, dispatcher.Request{Function: benchEager, Event: event})
+	a := invoke(switcher, dispatcher.PathFunction, true, dispatcher.Request{Function: benchEager, Event: event})
+	b := invoke(switcher, dispatcher.PathFunction, false, dispatcher.Request{Function: benchOther, Event: other})
+	fresh := func(name string, perRound int, path dispatcher.StartPath, function string) bench.Path {
+		return bench.Path{Name: name, PerRound: perRound, Run: invoke(d, path, true, dispatcher.Request{
+			Function: function, Event: event, MaxPath: path, Fresh: true,
+		})}
+	}
+	return []bench.Path{
+		fresh("cold", 1, dispatcher.PathCold, benchEager),
+		fresh("base", 5, dispatcher.PathBase, benchEager),
+		fresh("function", 10, dispatcher.PathFunction, benchEager),
+		fresh("argument", 10, dispatcher.PathArgument, benchLazy),
+		{Name: "pooled", PerRound: 200, Prepare: pooled, Run: pooled},
+		{Name: "switch", PerRound: 50, Prepare: b, Run: func(ctx context.Context) error {
+			if w.turn++; w.turn%2 == 1 {
+				return a(ctx)
+			}
+			return b(ctx)
+		}},
+	}
+}
+
+// invoke runs one invocation and checks that it started where it should and,
+// where asked, that it answers the same.
+func (w *benchWork) invoke(ctx context.Context, d engine, r dispatcher.Request, want dispatcher.StartPath, check bool) error {
+	got, err := d.Invoke(ctx, r)
+	switch {
+	case err != nil:
+		return err
+	case got.Error != nil:
+		return got.Error
+	case got.Path != want:
+		return fmt.Errorf("invocation of %s started from %s, want %s", r.Function, got.Path, want)
+	case check && string(got.Output) != string(w.answer):
+		return checkAnswer(string(want), got.Output, w.answer)
+	}
+	return nil
+}
+
+// startBaselines starts what the paths are measured against. A missing
+// compiler costs a row, nothing else.
+func (e *env) startBaselines(ctx context.Context, w *benchWork) (list []bench.Baseline, err error) {
+	defer func() {
+		if err != nil {
+			for _, b := range list {
+				err = errors.Join(err, b.Close())
+			}
+		}
+	}()
+	h := bench.Handler{Python: python, Module: "greet", Code: samples.Greet, Event: []byte(benchEvent)}
+	for _, start := range []func() (bench.Baseline, error){
+		func() (bench.Baseline, error) { return bench.NewPythonCold(h) },
+		func() (bench.Baseline, error) { return bench.NewZygote(ctx, samples.Zygote, h) },
+	} {
+		b, err := start()
+		if err != nil {
+			return list, err
+		}
+		list = append(list, b)
+		answer, err := b.Run(ctx)
+		if err != nil {
+			return list, err
+		}
+		if err := checkAnswer(b.Name(), answer, w.answer); err != nil {
+			return list, err
+		}
+	}
+	b, err := bench.NewForkExec(ctx, samples.ForkExec)
+	if errors.Is(err, bench.ErrNoCompiler) {
+		e.notef("fork-exec-c is left out: %v", err)
+		return list, nil
+	} else if err != nil {
+		return list, err
+	}
+	return append(list, b), nil
+}
+
+func baselinePath(b bench.Baseline) bench.Path {
+	perRound := map[string]int{"python-cold": 3, "zygote": 50, "fork-exec-c": 20}[b.Name()]
+	return bench.Path{Name: b.Name(), PerRound: perRound, Run: func(ctx context.Context) error {
+		_, err := b.Run(ctx)
+		return err
+	}}
+}

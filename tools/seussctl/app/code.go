@@ -1,0 +1,214 @@
+package app
+
+import (
+	"archive/zip"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"seuss/lineage"
+)
+
+const (
+	maxCodeFiles  = 10_000
+	handlerSuffix = ".handler" // the function that a module exports by default
+)
+
+// loadCode reads a function's files from a .py file, a directory or a .zip,
+// by path relative to the task root, and returns the handler that the files
+// suggest: "" if none.
+func loadCode(from string) (map[string][]byte, string, error) {
+	files, err := readCode(from)
+	if err != nil {
+		return nil, "", fmt.Errorf("read function code: %w", err)
+	}
+	if len(files) == 0 {
+		return nil, "", fmt.Errorf("read function code: %s holds no files", from)
+	}
+	return files, suggestHandler(files), nil
+}
+
+func readCode(from string) (map[string][]byte, error) {
+	st, err := os.Stat(from)
+	switch {
+	case err != nil:
+		return nil, err
+	case st.IsDir():
+		return readDir(from)
+	case !st.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is neither a file nor a directory but %v", from, st.Mode().Type())
+	case strings.HasSuffix(from, ".zip"):
+		return readZipFile(from, st.Size())
+	case strings.HasSuffix(from, ".py"):
+		c := codeFiles{}
+		err := c.add(filepath.Base(from), func() (io.ReadCloser, error) { return os.Open(from) })
+		return c.files, err
+	}
+	return nil, fmt.Errorf("%s: want a .py file, a directory or a .zip", from)
+}
+
+// suggestHandler takes the only module at the top as the one with the handler.
+func suggestHandler(files map[string][]byte) string {
+	var modules []string
+	for name := range files {
+		if module, ok := strings.CutSuffix(name, ".py"); ok && !strings.ContainsAny(module, "/.") {
+			modules = append(modules, module)
+		}
+	}
+	if len(modules) == 1 {
+		return modules[0] + handlerSuffix
+	}
+	return ""
+}
+
+// codeFiles collects files within the limits of a deployment.
+type codeFiles struct {
+	files map[string][]byte
+	bytes int
+}
+
+func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
+	if c.files == nil {
+		c.files = map[string][]byte{}
+	}
+	if len(c.files) == maxCodeFiles {
+		return fmt.Errorf("more than %d files", maxCodeFiles)
+	}
+	if _, ok := c.files[name]; ok {
+		return fmt.Errorf("two files named %q", name)
+	}
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	left := lineage.MaxCodeBytes - c.bytes
+	data, err := io.ReadAll(io.LimitReader(r, int64(left)+1))
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if len(data) > left {
+		return fmt.Errorf("more than %d bytes in all", lineage.MaxCodeBytes)
+	}
+	c.files[name] = data
+	c.bytes += len(data)
+	return nil
+}
+
+// skipped says which parts of a tree are never a function's: what starts with
+// a dot (version control, editors) and byte code that Python would distrust.
+func skipped(name string) bool {
+	for part := range strings.SplitSeq(name, "/") {
+		if strings.HasPrefix(part, ".") || part == "__pycache__" {
+			return true
+		}
+	}
+	return false
+}
+
+// readDir reads a directory; symbolic links are followed only to files.
+func readDir(dir string) (map[string][]byte, error) {
+	var c codeFiles
+	root, err := filepath.EvalSymlinks(dir) // WalkDir does not follow a link at its root
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		switch {
+		case rel == ".":
+			return nil
+		case skipped(rel) && d.IsDir():
+			return fs.SkipDir
+		case skipped(rel) || d.IsDir():
+			return nil
+		}
+		st, err := os.Stat(p)
+		if err != nil {
+			return err
+		}
+		if !st.Mode().IsRegular() {
+			return fmt.Errorf("%s is not a file but %v", p, st.Mode().Type())
+		}
+		return c.add(filepath.ToSlash(rel), func() (io.ReadCloser, error) { return os.Open(p) })
+	})
+	return c.files, err
+}
+
+func readZipFile(name string, size int64) (map[string][]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	files, err := readZip(f, size)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return files, nil
+}
+
+// readZip unpacks an archive into memory. Its directory is hostile until the
+// names are checked; sizes are bounded by what really comes out.
+func readZip(r io.ReaderAt, size int64) (map[string][]byte, error) {
+	z, err := zip.NewReader(r, size)
+	if err != nil {
+		return nil, err
+	}
+	var c codeFiles
+	for _, f := range z.File {
+		name := strings.TrimSuffix(f.Name, "/")
+		switch {
+		case !fs.ValidPath(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00"):
+			return nil, fmt.Errorf("entry %q: not a clean path below the archive", f.Name)
+		case f.FileInfo().IsDir() || skipped(name):
+			continue
+		case !f.Mode().IsRegular():
+			return nil, fmt.Errorf("entry %q is not a file but %v", f.Name, f.Mode().Type())
+		}
+		if err := c.add(name, f.Open); err != nil {
+			return nil, err
+		}
+	}
+	return c.files, checkTree(c.files)
+}
+
+// checkTree refuses an archive in which one file is another one's directory.
+func checkTree(files map[string][]byte) error {
+	for name := range files {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			if _, ok := files[dir]; ok {
+				return fmt.Errorf("%q is both a file and a directory", dir)
+			}
+		}
+	}
+	return nil
+}
+
+// splitList takes a comma-separated flag apart and drops empty and repeated
+// items.
+func splitList(text string) ([]string, error) {
+	var out []string
+	for item := range strings.SplitSeq(text, ",") {
+		item = strings.TrimSpace(item)
+		if item == "" {
+			return nil, errors.New("an item is empty")
+		}
+		if !slices.Contains(out, item) {
+			out = append(out, item)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,138 @@
+package app
+
+import (
+	"archive/zip"
+	"bytes"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"seuss/lineage"
+)
+
+func zipOf(t testing.TB, entries ...string) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, name := range entries {
+		f, err := w.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasSuffix(name, "/") {
+			if _, err := f.Write([]byte("# " + name)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func names(files map[string][]byte) string {
+	var out []string
+	for name := range files {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func TestLoadCode(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"main.py", "lib/util.py", ".git/config", "lib/__pycache__/util.pyc", "data.bin"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(name), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	archive := writeFile(t, "code.zip", string(zipOf(t, "main.py", "other.py", "pkg/", "pkg/__init__.py", ".hidden/x")))
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ from, files, handler string }{
+		{dir, "data.bin lib/util.py main.py", "main.handler"},
+		{link, "data.bin lib/util.py main.py", "main.handler"},
+		{filepath.Join(dir, "main.py"), "main.py", "main.handler"},
+		{archive, "main.py other.py pkg/__init__.py", ""},
+	} {
+		files, handler, err := loadCode(c.from)
+		if err != nil || names(files) != c.files || handler != c.handler {
+			t.Errorf("%s: %q, %q, %v", c.from, names(files), handler, err)
+		}
+	}
+}
+
+func TestLoadCodeRefuses(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Symlink("/dev/zero", filepath.Join(dir, "zero.py")); err != nil {
+		t.Fatal(err)
+	}
+	for want, from := range map[string]string{
+		"holds no files":             t.TempDir(),
+		"want a .py file":            writeFile(t, "code.txt", "x"),
+		"no such file":               filepath.Join(dir, "none.py"),
+		"not a file but":             dir,
+		"neither a file nor":         "/dev/null",
+		"not a valid zip":            writeFile(t, "a.zip", "PK nonsense"),
+		"not a clean path":           writeFile(t, "b.zip", string(zipOf(t, "../x.py"))),
+		"two files named":            writeFile(t, "c.zip", string(zipOf(t, "x.py", "x.py"))),
+		"both a file and a director": writeFile(t, "d.zip", string(zipOf(t, "x", "x/y.py"))),
+	} {
+		if _, _, err := loadCode(from); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", from, err, want)
+		}
+	}
+}
+
+func TestZipBombIsBounded(t *testing.T) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	f, err := w.Create("zero.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := make([]byte, 1<<20)
+	for range lineage.MaxCodeBytes/len(chunk) + 1 {
+		if _, err := f.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readZip(bytes.NewReader(b.Bytes()), int64(b.Len())); err == nil || !strings.Contains(err.Error(), "bytes in all") {
+		t.Errorf("%d bytes of archive: %v", b.Len(), err)
+	}
+}
+
+func FuzzReadZip(f *testing.F) {
+	f.Add(zipOf(f, "main.py", "pkg/x.py"))
+	f.Add(zipOf(f, "a/../b"))
+	f.Add([]byte("PK\x05\x06"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		files, err := readZip(bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		total := 0
+		for name, content := range files {
+			if !fs.ValidPath(name) || name == "." {
+				t.Errorf("file name %q", name)
+			}
+			total += len(content)
+		}
+		if total > lineage.MaxCodeBytes {
+			t.Errorf("%d bytes", total)
+		}
+	})
+}

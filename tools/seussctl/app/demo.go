@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/tools/seussctl/bench"
+	"seuss/tools/seussctl/samples"
+)
+
+func (e *env) demo() *cli.Command {
+	return e.command(spec{
+		name:  "demo",
+		usage: "run three sample functions on every start path and show the lineage",
+		description: `
+Builds the Python image if it is missing, takes the base snapshot, deploys three
+functions (one imports json, re and hashlib, one NumPy, one builds a table of 20
+MB from its first argument), invokes each several times on each start path, and
+prints what that took and the snapshots behind it. Uses a state directory of its
+own below the default, or the one given with --state.`,
+		examples: []string{"seussctl demo", "seussctl demo --json"},
+		action: func(c *cli.Context, e *env) error {
+			e.ownState("demo")
+			if err := e.freshImage(c.Context); err != nil {
+				return err
+			}
+			return e.withEngine(dispatcher.Options{}, func(d engine) error { return e.runDemo(c.Context, d) })
+		},
+	})
+}
+
+// demoFunction is one function of the demo and what it is invoked with.
+type demoFunction struct {
+	name    string
+	code    []byte
+	imports []string
+	event   string
+	lazy    bool
+	stopAt  string // argument at which to take a snapshot
+}
+
+var demoFunctions = []demoFunction{
+	{
+		name: "json-hash", code: samples.JSONHash, imports: []string{"json", "re", "hashlib"},
+		event: `{"text": "The quick brown fox jumps over the lazy dog, and the dog sleeps on", "top": 3}`,
+	},
+	{
+		name: "matrix", code: samples.Matrix, imports: []string{"numpy"},
+		event: `{"n": 60}`,
+	},
+	{
+		name: "table", code: samples.Table, imports: []string{"hashlib"}, lazy: true, stopAt: "query",
+		event: `{"table": {"rows": 110000, "seed": 7}, "query": {"customer": "c004711", "orders": 3}}`,
+	},
+}
+
+// demoPath is a start path with how often each function takes it.
+type demoPath struct {
+	name  string
+	path  dispatcher.StartPath
+	fresh bool
+	n     int
+}
+
+var demoPaths = []demoPath{
+	{"cold", dispatcher.PathCold, true, 2},
+	{"base", dispatcher.PathBase, true, 5},
+	{"function", dispatcher.PathFunction, true, 20},
+	{"argument", dispatcher.PathArgument, true, 20},
+	{"pooled", "", false, 100},
+}
+
+// demoRow is one line of the demo's table.
+type demoRow struct {
+	Function     string  `json:"function"`
+	Path         string  `json:"path"`
+	N            int     `json:"n"`
+	P50          float64 `json:"p50_us"`
+	P99          float64 `json:"p99_us"`
+	PagesDirtied uint64  `json:"pages_dirtied"` // median
+	StoredBytes  uint64  `json:"stored_bytes"`  // of the snapshot that it started from
+	Node         string  `json:"node"`
+}
+
+func (e *env) runDemo(ctx context.Context, d engine) error {
+	functions, err := e.deployDemo(ctx, d)
+	if err != nil {
+		return err
+	}
+	var rows []demoRow
+	done, all := 0, len(functions)*len(demoPaths)
+	for _, f := range functions {
+		var answer json.RawMessage
+		for _, p := range demoPaths {
+			e.progress.step("invoking", float64(done)/float64(all))
+			done++
+			if p.path == dispatcher.PathArgument && !f.lazy {
+				continue // it has no arguments to start behind
+			}
+			row, err := f.measure(ctx, d, p, &answer)
+			if err != nil {
+				return fmt.Errorf("function %s on path %s: %w", f.name, p.name, err)
+			}
+			rows = append(rows, row)
+		}
+	}
+	e.progress.clear()
+	if e.json {
+		return e.printJSON(struct {
+			Rows []demoRow   `json:"rows"`
+			Tree []*nodeItem `json:"tree"`
+		}{rows, forest(d.Store())})
+	}
+	if err := printDemo(e.stdout, rows); err != nil {
+		return err
+	}
+	return printTrees(e.stdout, forest(d.Store()), imageTags(e.images()))
+}
+
+// deployDemo deploys the functions that this machine's image can run.
+func (e *env) deployDemo(ctx context.Context, d engine) ([]demoFunction, error) {
+	if _, err := d.Base(ctx, defaultImage); err != nil {
+		return nil, err
+	}
+	numpy, err := e.imageHas("/usr/lib/python3/dist-packages/numpy")
+	if err != nil {
+		return nil, err
+	}
+	var functions []demoFunction
+	for _, f := range demoFunctions {
+		if f.name == "matrix" && !numpy {
+			e.notef("the image holds no NumPy; leaving out %s (apt-get install python3-numpy, then seussctl image build)", f.name)
+			continue
+		}
+		if _, err := d.Deploy(ctx, sample(f.name, f.code, f.lazy, f.imports)); err != nil {
+			return nil, err
+		}
+		if f.stopAt != "" {
+			if _, err := d.CaptureArgument(ctx, f.name, []byte(f.event), f.stopAt); err != nil {
+				return nil, err
+			}
+		}
+		functions = append(functions, f)
+	}
+	return functions, nil
+}
+
+// imageHas reports whether the default image holds a path.
+func (e *env) imageHas(path string) (has bool, err error) {
+	file, err := e.images().Find(defaultImage)
+	if err != nil {
+		return false, err
+	}
+	img, err := images.Open(file, images.SkipDigest())
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, img.Close()) }()
+	_, err = img.Lookup(path)
+	if errors.Is(err, images.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// measure invokes the function on one path. All invocations must give the same
+// answer, wherever they start.
+func (f *demoFunction) measure(ctx context.Context, d engine, p demoPath, answer *json.RawMessage) (demoRow, error) {
+	row := demoRow{Function: f.name, Path: p.name, N: p.n}
+	request := dispatcher.Request{Function: f.name, Event: []byte(f.event), MaxPath: p.path, Fresh: p.fresh}
+	var took []time.Duration
+	var dirtied []uint64
+	warmUp := 0
+	if !p.fresh {
+		warmUp = 2 * dispatcher.DefaultPoolSize // brings the shells to the node
+	}
+	for i := range warmUp + p.n {
+		start := time.Now()
+		r, err := d.Invoke(ctx, request)
+		elapsed := time.Since(start)
+		switch {
+		case err != nil:
+			return row, err
+		case r.Error != nil:
+			return row, r.Error
+		case p.path != "" && r.Path != p.path:
+			return row, fmt.Errorf("it started from %s", r.Path)
+		case *answer == nil:
+			*answer = r.Output
+		case string(r.Output) != string(*answer):
+			return row, fmt.Errorf("it answers %s, on another path %s", r.Output, *answer)
+		}
+		if i < warmUp {
+			continue
+		}
+		took = append(took, elapsed)
+		dirtied = append(dirtied, r.PagesDirtied)
+		row.Node = r.NodeID
+	}
+	summary := bench.NewRow(p.name, took)
+	row.P50, row.P99 = summary.P50, summary.P99
+	row.PagesDirtied = bench.Percentile(dirtied, 50)
+	if n, err := d.Store().Get(row.Node); err == nil && n.Kind != lineage.KindImage {
+		row.StoredBytes = n.DeltaBytes
+	}
+	return row, nil
+}
+
+func printDemo(w io.Writer, rows []demoRow) error {
+	t := newTable("FUNCTION", "START PATH", ">N", ">P50", ">P99", ">PAGES DIRTIED", ">BYTES STORED")
+	last := ""
+	for _, r := range rows {
+		name := r.Function
+		if name == last {
+			name = ""
+		}
+		last = r.Function
+		t.row(name, r.Path, fmt.Sprint(r.N), formatMicros(r.P50), formatMicros(r.P99), formatPages(r.PagesDirtied), formatBytes(r.StoredBytes))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w)
+	return err
+}

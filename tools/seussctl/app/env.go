@@ -1,0 +1,220 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/vmm/kvm"
+)
+
+const (
+	// stateVariable names the state directory where --state does not.
+	stateVariable    = "SEUSS_STATE"
+	defaultStateText = "$XDG_STATE_HOME/seuss, else ~/.local/state/seuss, /var/lib/seuss for root"
+	// defaultImage is the image of functions that name none.
+	defaultImage = "python"
+)
+
+// engine is what commands need of a dispatcher.
+type engine interface {
+	Store() *lineage.Store
+	Base(ctx context.Context, image string) (*lineage.Node, error)
+	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
+	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error)
+	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
+	RunOnce(ctx context.Context, spec dispatcher.FunctionSpec, request dispatcher.Request) (*dispatcher.Result, error)
+	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
+	BenchDepth(ctx context.Context, depths []int, n int) (map[int][]time.Duration, error)
+	Close() error
+}
+
+var _ engine = (*dispatcher.Dispatcher)(nil)
+
+// env is everything that a command gets from outside.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	isRoot         bool // the user is root
+	open           func(dispatcher.Options) (engine, error)
+	progress       *progress
+	complete       map[*cli.Command]func(*env) []string
+
+	// Set from the global flags.
+	stateDir   string
+	stateGiven bool // by flag or variable
+	json       bool
+	log        *slog.Logger
+}
+
+func newEnv(stdin io.Reader, stdout, stderr io.Writer) *env {
+	return &env{
+		stdin: stdin, stdout: stdout, stderr: stderr,
+		getenv:   os.Getenv,
+		isRoot:   os.Geteuid() == 0,
+		open:     openDispatcher,
+		progress: newProgress(stderr),
+		complete: map[*cli.Command]func(*env) []string{},
+	}
+}
+
+// readGlobals takes over the global flags before any command runs.
+func (e *env) readGlobals(ctx *cli.Context) error {
+	e.json = ctx.Bool("json")
+	if ctx.Bool("verbose") {
+		e.log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	return e.setState(ctx.String("state"))
+}
+
+func (e *env) setState(dir string) error {
+	if dir == "" {
+		dir = e.getenv(stateVariable)
+	}
+	e.stateGiven = dir != ""
+	if dir == "" {
+		var err error
+		if dir, err = e.defaultState(); err != nil {
+			return err
+		}
+	}
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("state directory %s: %w", dir, err)
+	}
+	e.stateDir = abs
+	return nil
+}
+
+// defaultState follows the XDG Base Directory Specification, which tells to
+// ignore relative paths; root's state belongs to the machine.
+func (e *env) defaultState() (string, error) {
+	if dir := e.getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "seuss"), nil
+	}
+	if e.isRoot {
+		return "/var/lib/seuss", nil
+	}
+	if home := e.getenv("HOME"); filepath.IsAbs(home) {
+		return filepath.Join(home, ".local", "state", "seuss"), nil
+	}
+	return "", errors.New("no state directory: neither --state, " + stateVariable + ", XDG_STATE_HOME nor HOME is set")
+}
+
+// ownState moves a command that brings its own functions to a state directory
+// below the default, so that it does not mix them with the user's. A directory
+// that the user names is taken as it is.
+func (e *env) ownState(name string) {
+	if !e.stateGiven {
+		e.stateDir = filepath.Join(e.stateDir, name)
+	}
+}
+
+func (e *env) images() images.Store {
+	return images.Store{Dir: filepath.Join(e.stateDir, "images")}
+}
+
+// notef prints a remark for the person at the terminal.
+func (e *env) notef(format string, args ...any) {
+	e.progress.clear()
+	fmt.Fprintf(e.stderr, "seussctl: note: "+format+"\n", args...)
+}
+
+// readStore opens the catalogue without the lock; nil means that nothing has
+// been stored yet.
+func (e *env) readStore() (*lineage.Store, error) {
+	s, err := lineage.Open(e.stateDir, lineage.Options{ReadOnly: true})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range s.Damaged() {
+		e.notef("left out %s: %v", d.Path, d.Err)
+	}
+	return s, nil
+}
+
+// withStore runs f with the catalogue open for writing. Removing things needs
+// no machine, so it works without KVM.
+func (e *env) withStore(f func(*lineage.Store) error) (err error) {
+	if _, err := os.Stat(e.stateDir); err != nil {
+		return fmt.Errorf("state directory: %w", err) // do not create it to remove from it
+	}
+	s, err := lineage.Open(e.stateDir, lineage.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return f(s)
+}
+
+// withEngine runs f with a dispatcher that may write.
+func (e *env) withEngine(o dispatcher.Options, f func(engine) error) (err error) {
+	o.StateDir = e.stateDir
+	o.Log = e.log
+	o.Progress = e.progress.step
+	d, err := e.open(o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+	return f(d)
+}
+
+// withReader is withEngine for commands that gain from writing (snapshots made
+// on the way, use counts) but can do without: where another process holds the
+// state directory, or it cannot be written, it is opened read-only.
+func (e *env) withReader(o dispatcher.Options, f func(engine) error) error {
+	var opened bool
+	err := e.withEngine(o, func(d engine) error {
+		opened = true
+		return f(d)
+	})
+	if opened || !(errors.Is(err, lineage.ErrLocked) || errors.Is(err, fs.ErrPermission) || isReadOnlyFS(err)) {
+		return err
+	}
+	if _, statErr := os.Stat(e.stateDir); statErr != nil {
+		return err // nothing to read either
+	}
+	e.notef("%v; going on read-only", err)
+	o.ReadOnly = true
+	return e.withEngine(o, f)
+}
+
+// openDispatcher opens KVM and a dispatcher on it.
+func openDispatcher(o dispatcher.Options) (engine, error) {
+	platform, err := kvm.New(kvm.Options{})
+	if err != nil {
+		return nil, err
+	}
+	o.Platform = platform
+	d, err := dispatcher.Open(o)
+	if err != nil {
+		return nil, errors.Join(err, platform.Close())
+	}
+	return &ownedEngine{d, platform}, nil
+}
+
+// ownedEngine closes the platform after the dispatcher.
+type ownedEngine struct {
+	*dispatcher.Dispatcher
+	platform io.Closer
+}
+
+func (o *ownedEngine) Close() error {
+	return errors.Join(o.Dispatcher.Close(), o.platform.Close())
+}

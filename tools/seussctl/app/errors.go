@@ -1,0 +1,83 @@
+package app
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"seuss/dispatcher"
+)
+
+// Exit codes of seussctl.
+const (
+	exitOK       = 0
+	exitFailure  = 1
+	exitUsage    = 2
+	exitFunction = 3 // the function itself failed
+)
+
+// usageError says that the command line cannot mean anything.
+type usageError struct {
+	command string // full name, to point at its help
+	err     error
+}
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// usagef returns a usageError for a command's full name.
+func usagef(command, format string, args ...any) error {
+	return &usageError{command, fmt.Errorf(format, args...)}
+}
+
+// These end a command that has printed why it failed itself.
+var (
+	errReported         = errors.New("failed as reported")              // exitFailure
+	errFunctionReported = errors.New("the function failed as reported") // exitFunction
+)
+
+// report prints an error the way its kind asks for and returns the exit code.
+func report(stdout, stderr io.Writer, err error) int {
+	var usage *usageError
+	var function *dispatcher.FunctionError
+	var crash *dispatcher.CrashError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errReported):
+		return exitFailure
+	case errors.Is(err, errFunctionReported):
+		return exitFunction
+	case errors.Is(err, dispatcher.ErrBadEvent) && !errors.As(err, &usage):
+		fmt.Fprintf(stderr, "seussctl: %v\n", err)
+		return exitUsage
+	case errors.As(err, &usage):
+		fmt.Fprintf(stderr, "seussctl: %v\nRun '%s --help' for help.\n", err, usage.command)
+		return exitUsage
+	case errors.As(err, &function):
+		printFunctionError(stdout, function)
+		return exitFunction
+	case errors.As(err, &crash):
+		// What it wrote before it died, why, and the whole story.
+		_ = printLogs(stderr, &dispatcher.Result{Logs: crash.Logs})
+		fmt.Fprintf(stderr, "seussctl: %v\n%s\n", err, strings.TrimRight(crash.Report, "\n"))
+		return exitFailure
+	}
+	fmt.Fprintf(stderr, "seussctl: %s\n", strings.TrimRight(err.Error(), "\n"))
+	return exitFailure
+}
+
+// printFunctionError prints a function's own failure as AWS Lambda does.
+func printFunctionError(w io.Writer, e *dispatcher.FunctionError) {
+	doc := *e
+	if doc.StackTrace == nil {
+		doc.StackTrace = []string{} // Lambda always has the field
+	}
+	b, err := json.Marshal(doc)
+	if err != nil { // strings always encode
+		panic(fmt.Sprintf("encode function error: %v", err))
+	}
+	fmt.Fprintf(w, "%s\n", b)
+}

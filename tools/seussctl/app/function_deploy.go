@@ -1,0 +1,59 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/lineage"
+)
+
+func (e *env) functionDeploy() *cli.Command {
+	return e.command(spec{
+		name:  "deploy",
+		args:  "NAME PATH",
+		usage: "deploy a function and take its snapshot",
+		description: `
+PATH is a .py file, a directory or a .zip. The handler has the signature of AWS
+Lambda's Python model, handler(event, context). The code is loaded in a machine
+and captured, so later invocations start with the code in memory. Deploying a
+name again replaces the function.`,
+		examples: []string{
+			"seussctl function deploy hello hello.py",
+			"seussctl function deploy report ./report --handler main.run --import json,re",
+			"seussctl function deploy table table.py --lazy-args",
+		},
+		flags:   codeFlags(),
+		minArgs: 2, maxArgs: 2,
+		action: func(c *cli.Context, e *env) error {
+			name := c.Args().Get(0)
+			if !lineage.ValidFunctionName(name) {
+				return usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", name)
+			}
+			spec, err := e.readFunction(c, name, c.Args().Get(1))
+			if err != nil {
+				return err
+			}
+			return e.deploy(c, spec)
+		},
+	})
+}
+
+func (e *env) deploy(c *cli.Context, spec dispatcher.FunctionSpec) error {
+	if err := e.ensureImage(c.Context, spec.Image); err != nil {
+		return err
+	}
+	return e.withEngine(dispatcher.Options{}, func(d engine) error {
+		node, err := d.Deploy(c.Context, spec)
+		if err != nil {
+			return err
+		}
+		e.progress.clear()
+		if e.json {
+			return e.printJSON(newNodeItem(d.Store(), node))
+		}
+		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.DeltaBytes))
+		return err
+	})
+}

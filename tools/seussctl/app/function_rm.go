@@ -1,0 +1,51 @@
+package app
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"seuss/lineage"
+)
+
+func (e *env) functionRm() *cli.Command {
+	return e.command(spec{
+		name:     "rm",
+		args:     "NAME",
+		usage:    "remove a function and its snapshots",
+		examples: []string{"seussctl function rm hello"},
+		minArgs:  1, maxArgs: 1,
+		complete: functionNames,
+		action: func(c *cli.Context, e *env) error {
+			return e.withStore(func(s *lineage.Store) error {
+				nodes, err := removeFunction(s, c.Args().First())
+				if err != nil {
+					return err
+				}
+				return e.printRemoved(struct {
+					Function string   `json:"function"`
+					Nodes    []string `json:"nodes"`
+				}{c.Args().First(), nodes}, "removed function %s and %d snapshots", c.Args().First(), len(nodes))
+			})
+		},
+	})
+}
+
+// removeFunction removes a deployment and the nodes of all its code, and
+// returns the nodes' ids. The deployment goes first: if removing a node fails,
+// nothing is left that would be captured again.
+func removeFunction(s *lineage.Store, name string) ([]string, error) {
+	if err := s.RemoveFunction(name); err != nil {
+		return nil, err
+	}
+	removed := []string{}
+	for _, n := range s.Function(name) {
+		if _, err := s.Get(n.ID); err != nil {
+			continue // went with its parent
+		}
+		ids := append([]string{n.ID}, descendants(s, n.ID)...)
+		if err := s.Remove(n.ID, true); err != nil {
+			return removed, err
+		}
+		removed = append(removed, ids...)
+	}
+	return removed, nil
+}

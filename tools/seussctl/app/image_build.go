@@ -1,0 +1,77 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"seuss/images"
+	"seuss/lineage"
+)
+
+func (e *env) imageBuild() *cli.Command {
+	return e.command(spec{
+		name:  "build",
+		usage: "build an image from this machine's own Python",
+		description: `
+Collects /usr/bin/python3, its standard library, NumPy if it is installed, and
+the shared objects they need, adds the guest kernel library and the runtime
+driver, and stores the image under its name. An older image of that name stays
+until it is removed; snapshots belong to the image that they were taken from.`,
+		examples: []string{
+			"seussctl image build",
+			"seussctl image build --name python-small --memory 128MiB --no-numpy",
+		},
+		flags: []cli.Flag{
+			&cli.StringFlag{Name: "name", Value: defaultImage, Usage: "`NAME` of the image"},
+			&cli.StringFlag{Name: "memory", Value: "256MiB", Usage: "guest memory, a `SIZE` such as 256MiB"},
+			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "no-numpy", Usage: "leave NumPy out although it is installed"},
+		},
+		action: func(c *cli.Context, e *env) error {
+			memory, err := parseMemory(c.String("memory"))
+			if err != nil {
+				return usagef(c.Command.HelpName, "--memory: %w", err)
+			}
+			for _, v := range c.StringSlice("env") {
+				if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+					return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
+				}
+			}
+			info, err := e.buildPython(c.Context, images.PythonOptions{
+				Name: c.String("name"), MemoryBytes: memory, Env: c.StringSlice("env"), NoNumPy: c.Bool("no-numpy"),
+			})
+			if err != nil {
+				return err
+			}
+			if e.json {
+				return e.printJSON(struct {
+					Name        string   `json:"name"`
+					Digest      string   `json:"digest"`
+					Bytes       int64    `json:"bytes"`
+					Files       int      `json:"files"`
+					NotLoadable []string `json:"not_loadable,omitempty"`
+				}{info.Name, info.Digest.String(), info.Bytes, info.Files, info.NotLoadable})
+			}
+			for _, p := range info.NotLoadable {
+				e.notef("%s is a damaged ELF file; it is in the image as plain data", p)
+			}
+			_, err = fmt.Fprintf(e.stdout, "%s  %s  %s in %s files\n", info.Name, short(info.Digest.String()), formatBytes(uint64(info.Bytes)), humanize.Comma(int64(info.Files)))
+			return err
+		},
+	})
+}
+
+// parseMemory reads a size that guests can have as RAM: whole pages.
+func parseMemory(text string) (uint64, error) {
+	n, err := humanize.ParseBytes(text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a size such as 256MiB", text)
+	}
+	if n == 0 || n%lineage.PageSize != 0 {
+		return 0, fmt.Errorf("%q is %d bytes, want a multiple of %d", text, n, lineage.PageSize)
+	}
+	return n, nil
+}

@@ -1,0 +1,118 @@
+package app
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"seuss/images"
+	"seuss/lineage"
+)
+
+// nodeItem is a node as commands print it.
+type nodeItem struct {
+	lineage.Info
+	SharedBytes uint64 `json:"shared_bytes"`
+	// ImageBytes is the size of an image node's file, which stores its pages.
+	ImageBytes uint64      `json:"image_bytes,omitempty"`
+	Hits       uint64      `json:"hits"`
+	Pure       bool        `json:"pure"`
+	Children   []*nodeItem `json:"children,omitempty"` // in a tree only
+}
+
+func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {
+	item := &nodeItem{Info: n.Info, SharedBytes: pageBytes(n.SharedPages), Hits: n.Hits(), Pure: n.Purity.Pure()}
+	if n.Kind == lineage.KindImage {
+		if st, err := os.Stat(s.ImagePath(n.ImageDigest)); err == nil {
+			item.ImageBytes = uint64(st.Size())
+		}
+	}
+	return item
+}
+
+// stored is what the node takes on disk in pages.
+func (n *nodeItem) stored() uint64 { return n.DeltaBytes + n.ImageBytes }
+
+// nodeTree returns the item of a node with all that hang on it.
+func nodeTree(s *lineage.Store, n *lineage.Node) *nodeItem {
+	item := newNodeItem(s, n)
+	for _, child := range s.Children(n.ID) {
+		item.Children = append(item.Children, nodeTree(s, child))
+	}
+	return item
+}
+
+// forest returns the trees of a store; s may be nil, an empty one.
+func forest(s *lineage.Store) []*nodeItem {
+	trees := []*nodeItem{}
+	if s == nil {
+		return trees
+	}
+	for _, n := range s.Kind(lineage.KindImage) {
+		trees = append(trees, nodeTree(s, n))
+	}
+	return trees
+}
+
+// imageTags returns the names that lead to images, by digest.
+func imageTags(store images.Store) map[string]string {
+	tags := map[string]string{}
+	list, err := store.List()
+	if err != nil {
+		return tags // the names are a decoration
+	}
+	for _, i := range list {
+		tags[i.Digest] = strings.Join(i.Tags, ",")
+	}
+	return tags
+}
+
+// nodeKey says in words what a node holds beyond its parent.
+func nodeKey(n *nodeItem, tags map[string]string) string {
+	k := n.Key
+	switch n.Kind {
+	case lineage.KindImage:
+		if tag := tags[n.ImageDigest]; tag != "" {
+			return tag
+		}
+		return short(n.ImageDigest)
+	case lineage.KindImport:
+		return strings.Join(k.Imports, ",")
+	case lineage.KindFunction:
+		if k.Lazy {
+			return k.Function + " (lazy arguments)"
+		}
+		return k.Function
+	case lineage.KindArgument:
+		var parts []string
+		for _, a := range k.Args {
+			parts = append(parts, a.Key+"="+argumentPreview(a))
+		}
+		text := k.Function + "(" + strings.Join(parts, ", ")
+		if k.NextKey != "" {
+			if len(parts) > 0 {
+				text += ", "
+			}
+			text += k.NextKey + "=?"
+		}
+		text += ")"
+		if !n.Pure {
+			text += " impure"
+		}
+		return text
+	}
+	return ""
+}
+
+// argumentPreview shortens a bound value to what fits a table.
+func argumentPreview(a lineage.Binding) string {
+	const most = 28
+	text := []rune(a.Preview)
+	switch {
+	case len(text) == 0:
+		return fmt.Sprintf("<%s>", short(a.Digest))
+	case len(text) > most:
+		return string(text[:most-1]) + "…"
+	}
+	return string(text)
+}

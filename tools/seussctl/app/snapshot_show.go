@@ -1,0 +1,112 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/lineage"
+)
+
+func (e *env) snapshotShow() *cli.Command {
+	return e.command(spec{
+		name:     "show",
+		args:     "ID",
+		usage:    "print everything about one snapshot",
+		examples: []string{"seussctl snapshot show 4f1c0a"},
+		minArgs:  1, maxArgs: 1,
+		complete: nodeIDs,
+		action: func(c *cli.Context, e *env) error {
+			return e.showNode(c.Args().First())
+		},
+	})
+}
+
+func (e *env) showNode(id string) (err error) {
+	s, err := e.readStore()
+	if err != nil {
+		return err
+	}
+	if s == nil {
+		return fmt.Errorf("node %s: %w: nothing is stored in %s yet", id, lineage.ErrNotFound, e.stateDir)
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	n, err := s.Get(id)
+	if err != nil {
+		return err
+	}
+	path, err := s.Lineage(n)
+	if err != nil {
+		return err
+	}
+	item := newNodeItem(s, n)
+	if e.json {
+		ids := []string{}
+		for _, p := range path {
+			ids = append(ids, p.ID)
+		}
+		return e.printJSON(struct {
+			*nodeItem
+			Lineage []string `json:"lineage"` // ids from the root down to this node
+		}{item, ids})
+	}
+	tags := imageTags(e.images())
+	var steps []string
+	for _, p := range path {
+		step := string(p.Kind)
+		if key := nodeKey(newNodeItem(s, p), tags); key != "" {
+			step += " " + key
+		}
+		steps = append(steps, step)
+	}
+	return printNode(e.stdout, item, strings.Join(steps, " > "), len(s.Children(n.ID)))
+}
+
+func printNode(w io.Writer, n *nodeItem, path string, children int) error {
+	t := newTable("FIELD", "VALUE")
+	add := func(name, format string, args ...any) { t.row(name, fmt.Sprintf(format, args...)) }
+	add("id", "%s", n.ID)
+	add("kind", "%s", n.Kind)
+	add("lineage", "%s", path)
+	add("parent", "%s", dash(n.Parent))
+	add("children", "%d", children)
+	add("image", "%s", n.ImageDigest)
+	if n.Key.Function != "" {
+		add("function", "%s, handler %s, code %s", n.Key.Function, n.Key.Handler, short(n.Key.CodeDigest))
+	}
+	if len(n.Key.Imports) > 0 {
+		add("imports", "%s", strings.Join(n.Key.Imports, ", "))
+	}
+	for _, a := range n.Key.Args {
+		add("argument", "%s = %s (SHA-256 %s)", a.Key, a.Preview, short(a.Digest))
+	}
+	if n.Key.NextKey != "" {
+		add("waits for", "%s", n.Key.NextKey)
+	}
+	add("created", "%s", formatTime(n.Created))
+	add("guest pages", "%s (%s)", formatPages(n.GuestPages), formatBytes(pageBytes(n.GuestPages)))
+	add("delta pages", "%s", formatPages(n.DeltaPages))
+	add("stored", "%s", formatBytes(n.stored()))
+	add("shared", "%s in %s pages of its ancestors", formatBytes(n.SharedBytes), formatPages(n.SharedPages))
+	add("hits", "%d", n.Hits)
+	add("capture took", "%s", formatDuration(n.CaptureCost))
+	add("saves", "%s an invocation", formatDuration(n.SavedTime))
+	if n.Pure {
+		add("purity", "pure: nothing but the bound arguments went into it")
+	} else {
+		add("purity", "impure: entropy %d, clock %d, socket %d, context %v; %s", n.Purity.Entropy, n.Purity.Clock, n.Purity.Socket, n.Purity.Context, dash(strings.Join(n.Purity.Reasons, "; ")))
+	}
+	add("guest ABI", "%d", n.ABIVersion)
+	add("CPU features", "%d", len(n.CPUFeatures.Named))
+	return t.print(w)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,73 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/lineage"
+)
+
+func (e *env) snapshotTree() *cli.Command {
+	return e.command(spec{
+		name:  "tree",
+		usage: "print the lineage of all snapshots",
+		description: `
+DELTA PAGES is how many pages differ from the parent's, STORED what they take after
+equal pages were merged, SHARED what the snapshot uses of its ancestors' pages,
+HITS how often an invocation started from it.`,
+		examples: []string{"seussctl snapshot tree", "seussctl snapshot tree --json"},
+		action: func(_ *cli.Context, e *env) (err error) {
+			s, err := e.readStore()
+			if err != nil {
+				return err
+			}
+			if s != nil {
+				defer func() { err = errors.Join(err, s.Close()) }()
+			}
+			return e.printForest(s)
+		},
+	})
+}
+
+func (e *env) printForest(s *lineage.Store) error {
+	trees := forest(s)
+	if e.json {
+		return e.printJSON(trees)
+	}
+	return printTrees(e.stdout, trees, imageTags(e.images()))
+}
+
+// printTrees draws trees with one node a line and its figures beside it.
+func printTrees(w io.Writer, trees []*nodeItem, tags map[string]string) error {
+	t := newTable("NODE", "ID", ">DELTA PAGES", ">STORED", ">SHARED", ">HITS")
+	var nodes int
+	var bytes uint64
+	var draw func(n *nodeItem, lead, below string)
+	draw = func(n *nodeItem, lead, below string) {
+		nodes++
+		bytes += n.stored()
+		name := lead + string(n.Kind)
+		if key := nodeKey(n, tags); key != "" {
+			name += " " + key
+		}
+		t.row(name, short(n.ID), formatPages(n.DeltaPages), formatBytes(n.stored()), formatBytes(n.SharedBytes), fmt.Sprint(n.Hits))
+		for i, child := range n.Children {
+			if i < len(n.Children)-1 {
+				draw(child, below+"├─ ", below+"│  ")
+			} else {
+				draw(child, below+"└─ ", below+"   ")
+			}
+		}
+	}
+	for _, n := range trees {
+		draw(n, "", "")
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "%d nodes, %s stored\n", nodes, formatBytes(bytes))
+	return err
+}

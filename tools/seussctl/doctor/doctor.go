@@ -1,0 +1,83 @@
+// Package doctor looks at a host and says whether functions can run on it:
+// what is there, what is missing, and how to get it. It changes nothing.
+//
+// Units: sizes are bytes. Ownership: a Check belongs to the caller; nothing
+// stays open after Run. Locks: none.
+package doctor
+
+import (
+	"context"
+	"os"
+)
+
+// Status says how a check came out.
+type Status string
+
+// Failed means that functions cannot run; Warning that something works less
+// well, or one feature not at all.
+const (
+	OK      Status = "ok"
+	Warning Status = "warning"
+	Failed  Status = "failed"
+)
+
+// Check is one finding.
+type Check struct {
+	Name   string `json:"name"`
+	Status Status `json:"status"`
+	Detail string `json:"detail"`        // what was found
+	Fix    string `json:"fix,omitempty"` // what to do about it, unless OK
+}
+
+// Host is where the checks look. The zero value of a field means the real
+// place; tests give others.
+type Host struct {
+	StateDir string
+	KVM      string // device, "/dev/kvm" if empty
+	Python   string // interpreter, "/usr/bin/python3" if empty
+	Proc     string // "/proc" if empty
+	Sys      string // "/sys" if empty
+}
+
+func (h *Host) defaults() {
+	for _, f := range []struct {
+		to    *string
+		value string
+	}{{&h.KVM, "/dev/kvm"}, {&h.Python, "/usr/bin/python3"}, {&h.Proc, "/proc"}, {&h.Sys, "/sys"}} {
+		if *f.to == "" {
+			*f.to = f.value
+		}
+	}
+}
+
+// Run makes all checks, in the order in which a user should mend things.
+func Run(ctx context.Context, h Host) []Check {
+	h.defaults()
+	checks := h.kvm()
+	checks = append(checks,
+		h.kernel(),
+		pagemap(),
+		h.memory(),
+		h.hugePages(),
+		h.python(ctx),
+		h.numpy(ctx),
+		compiler(),
+	)
+	return append(checks, h.state()...)
+}
+
+// Healthy reports whether nothing that is needed is missing.
+func Healthy(checks []Check) bool {
+	for _, c := range checks {
+		if c.Status == Failed {
+			return false
+		}
+	}
+	return true
+}
+
+// exists reports whether path can be seen.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

@@ -1,0 +1,32 @@
+// Package vmm is the monitor: machines, their memory, their one vCPU and their
+// devices. It knows nothing of functions, languages or lineage.
+//
+// The package is in two layers. Platform, VM and VCPU (platform.go) say what
+// can run a vCPU; package vmm/kvm is the first implementation, and nothing in
+// this package knows KVM. On top of them Machine joins a VM with guest memory,
+// console, clock and virtio-vsock, boots it cold or restores it, and runs it
+// until it is idle or finished. What host and guest agree on is in
+// guest/abi.h, whose Go mirror is package guest.
+//
+// Units: a GPA is a guest-physical byte address; sizes are bytes unless the
+// name says pages (4 KiB); times with the suffix NS are nanoseconds; TSC values
+// are counts of the guest's time-stamp counter.
+//
+// Ownership: a Machine owns its VM, its Memory and its devices until Close. A
+// Platform outlives its machines. Slices that Memory.Slice returns are windows
+// into guest RAM, valid until Close; the guest may change them at any time
+// while it runs, so whatever comes from the guest is copied once, validated,
+// then used.
+//
+// Concurrency: one goroutine at a time calls the methods of a Machine, and it
+// is that goroutine which runs the vCPU, inside Machine.Run. Three things may
+// be called from any goroutine at any time: Machine.Interrupt, and the methods
+// of Vsock and Conn that say so.
+//
+// Locks, in the order in which they may be taken: ticker.mu (the registry of
+// machines), Machine.ticking (keeps the ticker and Interrupt away from a machine that is
+// not inside Run or is closed), Vsock.mu (streams and listeners). None is held while the guest
+// runs or while a callback is called. Guest memory and virtqueues have
+// no lock: only the goroutine inside Run, or the caller while the machine is
+// at rest, touches them.
+package vmm

@@ -1,0 +1,42 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+)
+
+var (
+	// ErrNoKVM means that /dev/kvm is missing or may not be opened. The error
+	// that wraps it says which, and what to do.
+	ErrNoKVM = errors.New("KVM is not available")
+
+	// ErrABI means that the kernel library in guest memory speaks another
+	// version of the host/guest contract than this monitor, or that none is
+	// there. The error that wraps it names both versions.
+	ErrABI = errors.New("host/guest contract mismatch")
+
+	// ErrGuestAddress means that a guest-physical range is not in guest memory.
+	ErrGuestAddress = errors.New("guest address outside memory")
+
+	// ErrState means that bytes are not a machine state that this build reads.
+	ErrState = errors.New("machine state")
+
+	// ErrStateMismatch means that a valid state belongs to a machine of another
+	// shape: memory size, privilege level or CPU.
+	ErrStateMismatch = errors.New("machine state does not fit this machine")
+
+	// ErrNotQuiescent means that an operation needs a machine that is stopped
+	// at its idle doorbell, and it is not.
+	ErrNotQuiescent = errors.New("machine is not idle")
+
+	// ErrBusy means that another goroutine is inside Run.
+	ErrBusy = errors.New("machine is running")
+
+	// ErrClosed means that the machine or stream has been closed.
+	ErrClosed = errors.New("closed")
+)
+
+// addressError reports a range of guest memory that does not exist.
+func addressError(gpa GPA, n uint64, end GPA) error {
+	return fmt.Errorf("%w: %d bytes at %#x, memory is [%#x, %#x)", ErrGuestAddress, n, uint64(gpa), pageSize, uint64(end))
+}

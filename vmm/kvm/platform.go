@@ -1,0 +1,254 @@
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/bobuhiro11/gokvm/kvm"
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm"
+)
+
+// Level chooses the privilege level of guests.
+type Level uint8
+
+// Levels. LevelAuto is CPL 3 under kvm_pvm and CPL 0 on hardware KVM.
+const (
+	LevelAuto Level = iota
+	LevelKernel
+	LevelUser
+)
+
+// Options adjust a platform. The zero value is right for production.
+type Options struct {
+	// Device is the KVM device, "/dev/kvm" if empty.
+	Device string
+	// Level overrides the privilege level, for tests.
+	Level Level
+	// DirtyRingEntries, if not 0, gives every VM a dirty ring of so many
+	// entries (a power of two); it cannot be combined with the dirty log.
+	DirtyRingEntries uint32
+}
+
+// pvmModule exists where the KVM in use is kvm_pvm.
+const pvmModule = "/sys/module/kvm_pvm"
+
+// Platform is an open KVM.
+type Platform struct {
+	dev        handle
+	device     string
+	pvm        bool
+	cpu        vmm.CPU
+	cpuid      *cpuidList
+	msrs       []uint32 // to save and restore, ascending
+	runBytes   int      // size of the vCPU's mapping
+	xsaveBytes int      // size that KVM_GET_XSAVE2 fills
+	syncMask   uint64
+	clock      clockCheck
+	ringBytes  uint64
+}
+
+var _ vmm.Platform = (*Platform)(nil)
+
+// New opens KVM, checks that it offers what a machine needs and learns what
+// its guests see of the processor. A missing or forbidden device is an error
+// that wraps vmm.ErrNoKVM and says what to do.
+func New(o Options) (*Platform, error) {
+	if o.Device == "" {
+		o.Device = "/dev/kvm"
+	}
+	f, err := os.OpenFile(o.Device, os.O_RDWR, 0)
+	if err != nil {
+		return nil, openError(o.Device, err)
+	}
+	p := &Platform{dev: handle{file: f, fd: f.Fd()}, device: o.Device}
+	if err := p.init(o); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("set up %s: %w", o.Device, err)
+	}
+	return p, nil
+}
+
+func openError(device string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %s does not exist: switch virtualisation on in the firmware, load kvm_intel, kvm_amd or kvm_pvm, "+
+			"and pass the device into the container if this is one", vmm.ErrNoKVM, device)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: no permission to open %s: run as root or add the user to the group that owns it (often kvm)", vmm.ErrNoKVM, device)
+	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("%w: %s has no driver behind it: load kvm_intel, kvm_amd or kvm_pvm", vmm.ErrNoKVM, device)
+	}
+	return fmt.Errorf("%w: %w", vmm.ErrNoKVM, err)
+}
+
+// neededCaps are the capabilities without which no machine is created.
+var neededCaps = []struct {
+	number kvm.Capability
+	name   string
+}{
+	{kvm.CapUserMemory, "KVM_CAP_USER_MEMORY"},
+	{kvm.CapImmediateExit, "KVM_CAP_IMMEDIATE_EXIT (Linux 4.13)"},
+	{kvm.CapSyncRegs, "KVM_CAP_SYNC_REGS (Linux 4.17)"},
+	{kvm.CapXCRS, "KVM_CAP_XCRS"},
+	{kvm.CapXSave, "KVM_CAP_XSAVE"},
+	{kvm.CapVCPUEvents, "KVM_CAP_VCPU_EVENTS"},
+	{kvm.CapDebugRegs, "KVM_CAP_DEBUGREGS"},
+	{kvm.CapMPState, "KVM_CAP_MP_STATE"},
+	{kvm.CapGetTSCkHz, "KVM_CAP_GET_TSC_KHZ"},
+}
+
+func (p *Platform) init(o Options) error {
+	version, err := p.dev.call("KVM_GET_API_VERSION", kvmGetAPIVersion, 0)
+	if err != nil {
+		return err
+	}
+	if version != apiVersion {
+		return fmt.Errorf("KVM API version %d, need %d", version, apiVersion)
+	}
+	for _, c := range neededCaps {
+		if p.capability(c.number) == 0 {
+			return fmt.Errorf("this KVM lacks %s", c.name)
+		}
+	}
+	p.syncMask = uint64(p.capability(kvm.CapSyncRegs)) & syncAll
+	if p.syncMask != syncAll {
+		return fmt.Errorf("KVM_CAP_SYNC_REGS offers %#x, need %#x", p.syncMask, uint64(syncAll))
+	}
+	if p.runBytes, err = p.dev.call("KVM_GET_VCPU_MMAP_SIZE", kvmGetVCPUMmapSize, 0); err != nil {
+		return err
+	}
+	// 4096 is the size of struct kvm_xsave, which KVM without KVM_CAP_XSAVE2 fills.
+	p.xsaveBytes = max(p.capability(kvm.CapXSave2), 4096)
+	if _, err := os.Stat(pvmModule); err == nil {
+		p.pvm = true
+	}
+	if o.DirtyRingEntries != 0 {
+		if err := p.setRing(o.DirtyRingEntries); err != nil {
+			return err
+		}
+	}
+	if p.cpuid, err = p.supportedCPUID(); err != nil {
+		return err
+	}
+	p.setLevel(o.Level)
+	return p.learnFromProbe()
+}
+
+func (p *Platform) setLevel(l Level) {
+	switch {
+	case l == LevelUser, l == LevelAuto && p.pvm:
+		p.cpu.CPL = 3
+	default:
+		p.cpu.CPL = 0
+	}
+}
+
+func (p *Platform) setRing(entries uint32) error {
+	bytes := uint64(entries) * dirtyRingEntryBytes
+	most := uint64(p.capability(kvm.CapDirtyLogRing))
+	switch {
+	case most == 0:
+		return errors.New("this KVM offers no dirty ring (KVM_CAP_DIRTY_LOG_RING, Linux 5.11)")
+	case entries&(entries-1) != 0 || bytes < pageSize || bytes > most:
+		return fmt.Errorf("dirty ring of %d entries: must be a power of two from %d to %d",
+			entries, pageSize/dirtyRingEntryBytes, most/dirtyRingEntryBytes)
+	}
+	p.ringBytes = bytes
+	return nil
+}
+
+// capability returns KVM_CHECK_EXTENSION's answer, 0 for an unknown one.
+func (p *Platform) capability(c kvm.Capability) int {
+	n, err := p.dev.call("KVM_CHECK_EXTENSION", kvmCheckExtension, uintptr(c))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// learnFromProbe creates a VM for a moment, since MSRs, extended state and the
+// TSC frequency can only be asked of a vCPU.
+func (p *Platform) learnFromProbe() (err error) {
+	started := time.Now()
+	start, err := readClocks()
+	if err != nil {
+		return err
+	}
+	vm, err := p.newVM()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, vm.Close()) }()
+	v := vm.vcpu
+	khz, err := v.h.call("KVM_GET_TSC_KHZ", kvmGetTSCKHz, 0)
+	if err != nil {
+		return err
+	}
+	if err := p.learnExtendedState(); err != nil {
+		return err
+	}
+	if p.msrs, err = p.settableMSRs(v); err != nil {
+		return err
+	}
+	if p.clock, err = checkClock(start, started, uint64(khz)); err != nil {
+		return err
+	}
+	p.cpu.TSCKHz = p.clock.khz
+	p.cpu.Features = vmm.ReadCPUFeatures(p.guestCPUID(), p.cpu.XCR0, p.cpu.XSaveBytes)
+	p.cpu.FSGSBASE = p.pvm || slices.Contains(p.cpu.Features.Names, "fsgsbase")
+	return nil
+}
+
+// Name implements vmm.Platform: "kvm" or "kvm-pvm".
+func (p *Platform) Name() string {
+	if p.pvm {
+		return "kvm-pvm"
+	}
+	return "kvm"
+}
+
+// CPU implements vmm.Platform.
+func (p *Platform) CPU() vmm.CPU { return p.cpu }
+
+// NewVM implements vmm.Platform.
+func (p *Platform) NewVM() (vmm.VM, error) {
+	vm, err := p.newVM()
+	if err != nil {
+		return nil, err // not vm: a nil *VM in an interface is not nil
+	}
+	return vm, nil
+}
+
+// Close implements vmm.Platform.
+func (p *Platform) Close() error {
+	if err := p.dev.close(); err != nil {
+		return fmt.Errorf("close %s: %w", p.device, err)
+	}
+	return nil
+}
+
+// Info implements vmm.Platform.
+func (p *Platform) Info() vmm.Info {
+	yes := func(c kvm.Capability) string {
+		if n := p.capability(c); n != 0 {
+			return fmt.Sprintf("yes (%d)", n)
+		}
+		return "no"
+	}
+	return vmm.Info{Platform: p.Name(), Device: p.device, Facts: []string{
+		fmt.Sprintf("guest privilege level: CPL %d", p.cpu.CPL),
+		"processor: " + p.cpu.Features.String(),
+		fmt.Sprintf("extended state: XCR0 %#x, %d bytes", p.cpu.XCR0, p.cpu.XSaveBytes),
+		"time-stamp counter: " + p.clock.String(),
+		fmt.Sprintf("saved MSRs: %d", len(p.msrs)),
+		"fsgsbase: " + fmt.Sprint(p.cpu.FSGSBASE),
+		"dirty ring: " + yes(kvm.CapDirtyLogRing),
+		"dirty log, manual protect: " + yes(kvm.CapManualDirtyLogProtect2),
+		"memory slots: " + yes(kvm.CapNRMemSlots),
+	}}
+}

@@ -1,0 +1,267 @@
+package kvm
+
+import (
+	"fmt"
+	"runtime"
+
+	"github.com/bobuhiro11/gokvm/kvm"
+
+	"seuss/vmm"
+	"seuss/vmm/internal/x86"
+)
+
+// State implements vmm.VCPU. It mirrors SetState, in the same order: the
+// multiprocessing state first, because reading it may act on pending INIT and
+// SIPI events, and the events last, because every other call may change them
+// (KVM_SET_REGS clears a pending exception, for instance).
+func (v *VCPU) State(s *vmm.CPUState) error {
+	if err := v.complete(); err != nil {
+		return fmt.Errorf("save vCPU: %w", err)
+	}
+	if err := v.readState(s); err != nil {
+		return fmt.Errorf("save vCPU: %w", err)
+	}
+	return nil
+}
+
+func (v *VCPU) readState(s *vmm.CPUState) error {
+	var mp kvm.MPState
+	if _, err := callPtr(v.h, "KVM_GET_MP_STATE", kvmGetMPState, &mp); err != nil {
+		return err
+	}
+	s.MPState = mp.State
+	var regs kvm.Regs
+	if _, err := callPtr(v.h, "KVM_GET_REGS", kvmGetRegs, &regs); err != nil {
+		return err
+	}
+	s.Regs = vmm.Regs(regs)
+	var sregs kvm.Sregs
+	if _, err := callPtr(v.h, "KVM_GET_SREGS", kvmGetSregs, &sregs); err != nil {
+		return err
+	}
+	specialFromKVM(&s.Special, &sregs)
+	if err := v.readXSave(s); err != nil {
+		return err
+	}
+	var xcrs kvm.XCRS
+	if _, err := callPtr(v.h, "KVM_GET_XCRS", kvmGetXCRs, &xcrs); err != nil {
+		return err
+	}
+	var err error
+	if s.XCR0, err = xcr0Of(&xcrs); err != nil {
+		return err
+	}
+	var debug kvm.DebugRegs
+	if _, err := callPtr(v.h, "KVM_GET_DEBUGREGS", kvmGetDebugRegs, &debug); err != nil {
+		return err
+	}
+	s.Debug = vmm.DebugRegs{DB: debug.DB, DR6: debug.DR6, DR7: debug.DR7, Flags: debug.Flags}
+	if s.MSRs, err = v.getMSRs(s.MSRs); err != nil {
+		return err
+	}
+	var events kvm.VCPUEvents
+	if _, err := callPtr(v.h, "KVM_GET_VCPU_EVENTS", kvmGetVCPUEvents, &events); err != nil {
+		return err
+	}
+	s.Events = eventsFromKVM(&events)
+	return nil
+}
+
+func (v *VCPU) readXSave(s *vmm.CPUState) error {
+	name, request := "KVM_GET_XSAVE2", kvmGetXSave2
+	if len(v.xsave) == 4096 { // the two are then the same, and older kernels have only this
+		name, request = "KVM_GET_XSAVE", kvmGetXSave
+	}
+	if err := callBytes(v.h, name, request, v.xsave); err != nil {
+		return err
+	}
+	s.XSave = append(s.XSave[:0], v.xsave...)
+	return nil
+}
+
+// SetState implements vmm.VCPU.
+func (v *VCPU) SetState(s *vmm.CPUState) error {
+	// What the guest left pending in the run page must not come back.
+	v.page.dirtyRegs = 0
+	if err := v.complete(); err != nil {
+		return fmt.Errorf("restore vCPU: %w", err)
+	}
+	if err := v.writeState(s); err != nil {
+		return fmt.Errorf("restore vCPU: %w", err)
+	}
+	v.page.regs = kvm.Regs(s.Regs)
+	return nil
+}
+
+func (v *VCPU) writeState(s *vmm.CPUState) error {
+	if len(s.XSave) != len(v.xsave) {
+		return fmt.Errorf("extended state of %d bytes, this host uses %d", len(s.XSave), len(v.xsave))
+	}
+	mp := kvm.MPState{State: s.MPState}
+	if _, err := callPtr(v.h, "KVM_SET_MP_STATE", kvmSetMPState, &mp); err != nil {
+		return err
+	}
+	regs := kvm.Regs(s.Regs)
+	if _, err := callPtr(v.h, "KVM_SET_REGS", kvmSetRegs, &regs); err != nil {
+		return err
+	}
+	var sregs kvm.Sregs
+	specialToKVM(&sregs, &s.Special)
+	if _, err := callPtr(v.h, "KVM_SET_SREGS", kvmSetSregs, &sregs); err != nil {
+		return fmt.Errorf("CR0 %#x, CR4 %#x, EFER %#x: %w", sregs.CR0, sregs.CR4, sregs.EFER, err)
+	}
+	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, s.XSave); err != nil {
+		return err
+	}
+	xcrs := kvm.XCRS{NrXRCS: 1}
+	xcrs.Registers[0].Value = s.XCR0
+	if _, err := callPtr(v.h, "KVM_SET_XCRS", kvmSetXCRs, &xcrs); err != nil {
+		return fmt.Errorf("XCR0 %#x: %w", s.XCR0, err)
+	}
+	debug := kvm.DebugRegs{DB: s.Debug.DB, DR6: s.Debug.DR6, DR7: s.Debug.DR7, Flags: s.Debug.Flags}
+	if _, err := callPtr(v.h, "KVM_SET_DEBUGREGS", kvmSetDebugRegs, &debug); err != nil {
+		return err
+	}
+	if err := v.setMSRs(s.MSRs); err != nil {
+		return err
+	}
+	if err := v.resetTSCOffset(); err != nil {
+		return err
+	}
+	events := eventsToKVM(&s.Events)
+	if _, err := callPtr(v.h, "KVM_SET_VCPU_EVENTS", kvmSetVCPUEvents, &events); err != nil {
+		return err
+	}
+	return nil
+}
+
+// SetFast implements vmm.VCPU. The registers travel in the run page
+// (KVM_CAP_SYNC_REGS). A pending MMIO store needs no completion: its effects
+// on the guest are over when KVM reports it, and KVM takes the registers from
+// the run page before it looks at pending accesses. A pending load would write
+// its destination register afterwards, so it is completed first.
+func (v *VCPU) SetFast(s *vmm.CPUState) error {
+	if v.readBytes != 0 {
+		if err := v.complete(); err != nil {
+			return fmt.Errorf("restore registers: %w", err)
+		}
+	}
+	v.page.regs = kvm.Regs(s.Regs)
+	specialToKVM(&v.page.sregs, &s.Special)
+	v.page.events = eventsToKVM(&s.Events)
+	v.page.dirtyRegs = syncAll
+	return nil
+}
+
+// KVM_VCPU_TSC_CTRL and KVM_VCPU_TSC_OFFSET, Documentation/virt/kvm/devices/vcpu.rst, 4.
+const (
+	groupTSC   = 0
+	attrOffset = 0
+)
+
+// learnTSCOffset finds what the guest's TSC adds to the host's: exactly, where
+// the kernel tells (Linux 5.16), else by reading both. Under kvm_pvm the guest
+// reads the host's counter itself.
+func (v *VCPU) learnTSCOffset(pvm bool) error {
+	if pvm {
+		return nil
+	}
+	value := new(uint64)
+	attr := attrOf(groupTSC, attrOffset, value)
+	defer runtime.KeepAlive(value)
+	if _, err := callPtr(v.h, "KVM_HAS_DEVICE_ATTR", kvmHasDeviceAttr, &attr); err == nil {
+		if _, err := callPtr(v.h, "KVM_GET_DEVICE_ATTR TSC offset", kvmGetDeviceAttr, &attr); err != nil {
+			return err
+		}
+		v.tscOffset, v.hasOffset = int64(*value), true
+		return nil
+	}
+	b := &msrBlock{count: 1}
+	b.entries[0].index = uint32(kvm.MSRIA32TSC)
+	before := x86.TSC()
+	n, err := callPtr(v.h, "KVM_GET_MSRS", kvmGetMSRs, b)
+	if err != nil {
+		return fmt.Errorf("read guest TSC: %w", err)
+	}
+	if n != 1 {
+		return fmt.Errorf("read guest TSC: the kernel refused MSR %#x", b.entries[0].index)
+	}
+	after := x86.TSC()
+	v.tscOffset = int64(b.entries[0].value - before - (after-before)/2)
+	return nil
+}
+
+// resetTSCOffset undoes a guest's write to its TSC.
+func (v *VCPU) resetTSCOffset() error {
+	if !v.hasOffset {
+		return nil
+	}
+	value := new(uint64)
+	*value = uint64(v.tscOffset)
+	attr := attrOf(groupTSC, attrOffset, value)
+	_, err := callPtr(v.h, "KVM_SET_DEVICE_ATTR TSC offset", kvmSetDeviceAttr, &attr)
+	runtime.KeepAlive(value)
+	return err
+}
+
+func segmentFromKVM(s kvm.Segment) vmm.Segment {
+	return vmm.Segment{Base: s.Base, Limit: s.Limit, Selector: s.Selector, Type: s.Typ, Present: s.Present,
+		DPL: s.DPL, DB: s.DB, S: s.S, L: s.L, G: s.G, AVL: s.AVL, Unusable: s.Unusable}
+}
+
+func segmentToKVM(s *vmm.Segment) kvm.Segment {
+	return kvm.Segment{Base: s.Base, Limit: s.Limit, Selector: s.Selector, Typ: s.Type, Present: s.Present,
+		DPL: s.DPL, DB: s.DB, S: s.S, L: s.L, G: s.G, AVL: s.AVL, Unusable: s.Unusable}
+}
+
+func specialFromKVM(d *vmm.SpecialRegs, s *kvm.Sregs) {
+	d.CS, d.DS, d.ES, d.FS = segmentFromKVM(s.CS), segmentFromKVM(s.DS), segmentFromKVM(s.ES), segmentFromKVM(s.FS)
+	d.GS, d.SS, d.TR, d.LDT = segmentFromKVM(s.GS), segmentFromKVM(s.SS), segmentFromKVM(s.TR), segmentFromKVM(s.LDT)
+	d.GDT = vmm.Table{Base: s.GDT.Base, Limit: s.GDT.Limit}
+	d.IDT = vmm.Table{Base: s.IDT.Base, Limit: s.IDT.Limit}
+	d.CR0, d.CR2, d.CR3, d.CR4, d.CR8 = s.CR0, s.CR2, s.CR3, s.CR4, s.CR8
+	d.EFER, d.APICBase, d.InterruptBitmap = s.EFER, s.ApicBase, s.InterruptBitmap
+}
+
+func specialToKVM(d *kvm.Sregs, s *vmm.SpecialRegs) {
+	d.CS, d.DS, d.ES, d.FS = segmentToKVM(&s.CS), segmentToKVM(&s.DS), segmentToKVM(&s.ES), segmentToKVM(&s.FS)
+	d.GS, d.SS, d.TR, d.LDT = segmentToKVM(&s.GS), segmentToKVM(&s.SS), segmentToKVM(&s.TR), segmentToKVM(&s.LDT)
+	d.GDT = kvm.Descriptor{Base: s.GDT.Base, Limit: s.GDT.Limit}
+	d.IDT = kvm.Descriptor{Base: s.IDT.Base, Limit: s.IDT.Limit}
+	d.CR0, d.CR2, d.CR3, d.CR4, d.CR8 = s.CR0, s.CR2, s.CR3, s.CR4, s.CR8
+	d.EFER, d.ApicBase, d.InterruptBitmap = s.EFER, s.APICBase, s.InterruptBitmap
+}
+
+func eventsFromKVM(s *kvm.VCPUEvents) vmm.Events {
+	return vmm.Events{
+		ExceptionInjected: s.E.Inject, ExceptionNr: s.E.Nr, ExceptionHasError: s.E.HadErrorCode,
+		ExceptionPending: s.E.Pending, ExceptionError: s.E.ErrorCode,
+		InterruptInjected: s.I.Inject, InterruptNr: s.I.Nr, InterruptSoft: s.I.Soft, InterruptShadow: s.I.Shadow,
+		NMIInjected: s.N.Inject, NMIPending: s.N.Pending, NMIMasked: s.N.Masked, TripleFault: s.TripleFault,
+		SIPIVector: s.SipiVector, Flags: s.Flags,
+		SMM: s.S.SMM, SMIPending: s.S.Pening, SMMInsideNMI: s.S.SMMInsideNMI, LatchedInit: s.S.LatchedInit,
+		ExceptionHasPayload: s.ExceptionHasPayload, ExceptionPayload: s.ExceptionPayload,
+	}
+}
+
+func eventsToKVM(s *vmm.Events) kvm.VCPUEvents {
+	return kvm.VCPUEvents{
+		E: kvm.Exception{Inject: s.ExceptionInjected, Nr: s.ExceptionNr, HadErrorCode: s.ExceptionHasError,
+			Pending: s.ExceptionPending, ErrorCode: s.ExceptionError},
+		I:          kvm.Interrupt{Inject: s.InterruptInjected, Nr: s.InterruptNr, Soft: s.InterruptSoft, Shadow: s.InterruptShadow},
+		N:          kvm.NMI{Inject: s.NMIInjected, Pending: s.NMIPending, Masked: s.NMIMasked},
+		SipiVector: s.SIPIVector, Flags: s.Flags,
+		S:           kvm.SMI{SMM: s.SMM, Pening: s.SMIPending, SMMInsideNMI: s.SMMInsideNMI, LatchedInit: s.LatchedInit},
+		TripleFault: s.TripleFault, ExceptionHasPayload: s.ExceptionHasPayload, ExceptionPayload: s.ExceptionPayload,
+	}
+}
+
+// FaultAddress implements vmm.VCPU. It costs an ioctl: only a guest that runs at
+// CPL 3 and took a fault asks for it.
+func (v *VCPU) FaultAddress() (uint64, error) {
+	var sregs kvm.Sregs
+	if _, err := callPtr(v.h, "KVM_GET_SREGS", kvmGetSregs, &sregs); err != nil {
+		return 0, err
+	}
+	return sregs.CR2, nil
+}

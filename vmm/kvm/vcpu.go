@@ -1,0 +1,216 @@
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/bobuhiro11/gokvm/kvm"
+	"golang.org/x/sys/unix"
+
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+// VCPU is a KVM vCPU. Kick may be called from any goroutine.
+type VCPU struct {
+	h         handle
+	page      *runPage
+	mapping   []byte
+	immediate *atomic.Uint32 // first word of page, with immediateExitBit
+	tid       atomic.Int32   // thread inside KVM_RUN, 0 = none
+	pid       int
+	readBytes uint8 // an MMIO read of so many bytes waits for its value
+
+	saved     []uint32 // the platform's MSR list
+	msrs      msrBlock
+	xsave     []byte
+	tscOffset int64
+	hasOffset bool // the offset can be set
+}
+
+var _ vmm.VCPU = (*VCPU)(nil)
+
+func newVCPU(vm *VM) (*VCPU, error) {
+	p := vm.platform
+	fd, err := vm.h.call("KVM_CREATE_VCPU", kvmCreateVCPU, 0)
+	if err != nil {
+		return nil, err
+	}
+	v := &VCPU{h: newHandle(uintptr(fd), "kvm-vcpu"), pid: unix.Getpid(), saved: p.msrs, xsave: make([]byte, p.xsaveBytes)}
+	if err := v.init(p); err != nil {
+		return nil, errors.Join(err, v.close())
+	}
+	return v, nil
+}
+
+func (v *VCPU) init(p *Platform) error {
+	mapping, err := unix.Mmap(int(v.h.fd), 0, p.runBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	if err != nil {
+		return fmt.Errorf("map run page of %d bytes: %w", p.runBytes, err)
+	}
+	v.mapping = mapping
+	if v.page, v.immediate, err = runPageOf(mapping); err != nil {
+		return err
+	}
+	// CPUID first: newer kernels refuse control register bits, and with them
+	// KVM_SET_SREGS, that the vCPU's CPUID does not announce.
+	if _, err := callPtr(v.h, "KVM_SET_CPUID2", kvmSetCPUID2, p.cpuid); err != nil {
+		return err
+	}
+	v.page.validRegs = syncRegs | syncEvents
+	return v.learnTSCOffset(p.pvm)
+}
+
+// Run implements vmm.VCPU.
+//
+// The thread is fixed only while it is inside KVM_RUN, so that Kick knows whom
+// to signal. A signal that is not a kick (Go preempts with the same one) makes
+// KVM_RUN return too; the guest is then simply entered again.
+func (v *VCPU) Run() (vmm.Exit, error) {
+	runtime.LockOSThread()
+	v.tid.Store(int32(unix.Gettid()))
+	var errno unix.Errno
+	for {
+		errno = v.h.runOnce()
+		if errno != unix.EINTR && errno != unix.EAGAIN || v.kicked() {
+			break
+		}
+	}
+	v.tid.Store(0)
+	runtime.UnlockOSThread()
+	v.readBytes = 0
+	switch errno {
+	case 0:
+		return v.exit()
+	case unix.EINTR, unix.EAGAIN:
+		v.ClearKick()
+		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+	}
+	return vmm.Exit{}, v.runError(errno)
+}
+
+func (v *VCPU) runError(errno unix.Errno) error {
+	if errno == unix.EINVAL {
+		return fmt.Errorf("run vCPU at RIP %#x, CR0 %#x, CR4 %#x, EFER %#x: registers refused: %w",
+			v.page.regs.RIP, v.page.sregs.CR0, v.page.sregs.CR4, v.page.sregs.EFER, errno)
+	}
+	return fmt.Errorf("run vCPU at RIP %#x: %w", v.page.regs.RIP, errno)
+}
+
+// exit translates struct kvm_run's exit data.
+func (v *VCPU) exit() (vmm.Exit, error) {
+	d := &v.page.Data
+	switch reason := kvm.ExitType(v.page.ExitReason); reason {
+	case kvm.EXITMMIO:
+		// { __u64 phys_addr; __u8 data[8]; __u32 len; __u8 is_write; }
+		e := vmm.Exit{GPA: vmm.GPA(d[0]), Size: uint8(d[2])}
+		if e.Size == 0 || e.Size > 8 {
+			return e, fmt.Errorf("run vCPU: MMIO access of %d bytes at %#x", uint32(d[2]), d[0])
+		}
+		if d[2]>>32&0xff == 0 {
+			e.Kind, v.readBytes = vmm.ExitMMIORead, e.Size
+			return e, nil
+		}
+		e.Kind, e.Value = vmm.ExitMMIOWrite, d[1]&(^uint64(0)>>(64-8*uint(e.Size)))
+		if e.GPA&^(pageSize-1) == guest.DoorbellGPA && e.Size == 4 {
+			e.Kind = vmm.ExitDoorbell
+			e.GPA -= guest.DoorbellGPA
+		}
+		return e, nil
+	case kvm.EXITSHUTDOWN:
+		return vmm.Exit{Kind: vmm.ExitShutdown}, nil
+	case exitDirtyRingFull:
+		return vmm.Exit{Kind: vmm.ExitDirtyFull}, nil
+	case kvm.EXITINTR:
+		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+	case kvm.EXITINTERNALERROR:
+		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(reason), Detail: d[0] & 0xffffffff}, nil
+	default: // hlt, port I/O, failed entry: nothing that our guests do on purpose
+		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(reason), Detail: d[0]}, nil
+	}
+}
+
+// Kick implements vmm.VCPU. The flag is set before the thread is looked up: if
+// the thread is about to enter KVM_RUN, the flag makes it return at once; if
+// it is inside, the signal does. A signal that comes too late is harmless,
+// since the Go runtime takes it for an unneeded preemption request.
+func (v *VCPU) Kick() {
+	v.immediate.Store(immediateExitBit)
+	if tid := v.tid.Load(); tid != 0 {
+		// ESRCH cannot happen while the thread is in KVM_RUN, and otherwise
+		// there is nobody to interrupt.
+		_ = unix.Tgkill(v.pid, int(tid), unix.SIGURG)
+	}
+}
+
+func (v *VCPU) kicked() bool { return v.immediate.Load()&immediateExitBit != 0 }
+
+// ClearKick implements vmm.VCPU.
+func (v *VCPU) ClearKick() { v.immediate.Store(0) }
+
+// CompleteRead implements vmm.VCPU.
+func (v *VCPU) CompleteRead(value uint64) {
+	v.page.Data[1] = value
+}
+
+// Regs implements vmm.VCPU.
+func (v *VCPU) Regs(into *vmm.Regs) { *into = vmm.Regs(v.page.regs) }
+
+// SetRegs implements vmm.VCPU.
+func (v *VCPU) SetRegs(r *vmm.Regs) {
+	v.page.regs = kvm.Regs(*r)
+	v.page.dirtyRegs |= syncRegs
+}
+
+// EventPending implements vmm.VCPU.
+func (v *VCPU) EventPending() bool {
+	e := &v.page.events
+	return e.E.Inject|e.E.Pending|e.I.Inject|e.N.Inject|e.N.Pending != 0
+}
+
+// TSCOffset implements vmm.VCPU.
+func (v *VCPU) TSCOffset() int64 { return v.tscOffset }
+
+// complete finishes a pending MMIO access without running the guest: api.rst,
+// 5, "KVM_EXIT_MMIO". A kick that waits stays waiting.
+func (v *VCPU) complete() error {
+	waiting := v.immediate.Swap(immediateExitBit)
+	errno := v.h.runOnce()
+	if waiting == 0 {
+		v.ClearKick()
+	}
+	v.readBytes = 0
+	if errno != unix.EINTR && errno != unix.EAGAIN {
+		if errno == 0 {
+			return fmt.Errorf("complete MMIO access: unexpected exit %d", v.page.ExitReason)
+		}
+		return fmt.Errorf("complete MMIO access: %w", v.runError(errno))
+	}
+	return nil
+}
+
+func (v *VCPU) close() error {
+	var errs []error
+	if v.mapping != nil {
+		if err := unix.Munmap(v.mapping); err != nil {
+			errs = append(errs, fmt.Errorf("unmap run page: %w", err))
+		}
+		v.mapping, v.page, v.immediate = nil, nil, nil
+	}
+	if err := v.h.close(); err != nil {
+		errs = append(errs, fmt.Errorf("close vCPU: %w", err))
+	}
+	return errors.Join(errs...)
+}
+
+// xcr0Of finds XCR0 in a list of extended control registers.
+func xcr0Of(x *kvm.XCRS) (uint64, error) {
+	for _, r := range x.Registers[:min(x.NrXRCS, uint32(len(x.Registers)))] {
+		if r.XRC == 0 {
+			return r.Value, nil
+		}
+	}
+	return 0, errors.New("get XCRs: the kernel returned no XCR0")
+}

@@ -1,0 +1,139 @@
+package kvm
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/bobuhiro11/gokvm/kvm"
+
+	"seuss/dirtytrack"
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+const (
+	pageSize = guest.PageSize
+	// dirtyRingEntryBytes is sizeof(struct kvm_dirty_gfn).
+	dirtyRingEntryBytes = 16
+	// tssAddr is where VMX without unrestricted guest keeps three pages of its
+	// own (KVM_SET_TSS_ADDR, api.rst 4.35): below 4 GiB, where a guest with
+	// that much RAM would have its firmware, and not in our memory map as long
+	// as no real-mode code runs, which it never does.
+	tssAddr = 0xfffbd000
+)
+
+// VM is one KVM virtual machine with one vCPU and one memory slot.
+type VM struct {
+	platform *Platform
+	h        handle
+	vcpu     *VCPU
+	mapped   uint64 // bytes of the slot, 0 = none
+	logDirty bool
+}
+
+var _ vmm.VM = (*VM)(nil)
+
+func (p *Platform) newVM() (*VM, error) {
+	fd, err := p.dev.call("KVM_CREATE_VM", kvmCreateVM, 0)
+	if err != nil {
+		return nil, fmt.Errorf("create VM: %w", err)
+	}
+	vm := &VM{platform: p, h: newHandle(uintptr(fd), "kvm-vm")}
+	if err := vm.init(); err != nil {
+		return nil, errors.Join(fmt.Errorf("create VM: %w", err), vm.Close())
+	}
+	return vm, nil
+}
+
+func (vm *VM) init() error {
+	p := vm.platform
+	if !p.pvm {
+		// Guests see no paravirtual leaves (supportedCPUID): make KVM hold them to it.
+		if p.capability(capEnforcePVFeatureCPUID) != 0 {
+			if err := vm.enable("KVM_CAP_ENFORCE_PV_FEATURE_CPUID", capEnforcePVFeatureCPUID, 1); err != nil {
+				return err
+			}
+		}
+		if p.capability(kvm.CapSetTSSAddr) != 0 {
+			if _, err := vm.h.call("KVM_SET_TSS_ADDR", kvmSetTSSAddr, tssAddr); err != nil {
+				return err
+			}
+		}
+	}
+	if p.ringBytes != 0 { // must come before the vCPU
+		if err := vm.enable("KVM_CAP_DIRTY_LOG_RING", kvm.CapDirtyLogRing, p.ringBytes); err != nil {
+			return err
+		}
+	}
+	v, err := newVCPU(vm)
+	if err != nil {
+		return err
+	}
+	vm.vcpu = v
+	return nil
+}
+
+func (vm *VM) enable(name string, c kvm.Capability, arg uint64) error {
+	cap := &enableCap{capability: uint32(c), args: [4]uint64{arg}}
+	if _, err := callPtr(vm.h, "KVM_ENABLE_CAP "+name, kvmEnableCap, cap); err != nil {
+		return err
+	}
+	return nil
+}
+
+// MapMemory implements vmm.VM. A second call replaces the first one's memory
+// or flags, as long as address and size are the same.
+func (vm *VM) MapMemory(mem []byte, gpa vmm.GPA, logDirty bool) error {
+	addr := addressOf(mem)
+	if len(mem) == 0 || addr%pageSize != 0 || uint64(gpa)%pageSize != 0 || len(mem)%pageSize != 0 {
+		return fmt.Errorf("map guest memory of %d bytes from %#x at %#x: not page aligned", len(mem), addr, uint64(gpa))
+	}
+	r := &kvm.UserspaceMemoryRegion{Slot: slotRAM, GuestPhysAddr: uint64(gpa), MemorySize: uint64(len(mem)), UserspaceAddr: addr}
+	if logDirty {
+		r.Flags |= memLogDirtyPages
+	}
+	if _, err := callPtr(vm.h, "KVM_SET_USER_MEMORY_REGION", kvmSetUserMemoryRegion, r); err != nil {
+		return fmt.Errorf("map guest memory of %d bytes at %#x: %w", len(mem), uint64(gpa), err)
+	}
+	vm.mapped, vm.logDirty = r.MemorySize, logDirty
+	return nil
+}
+
+// VCPU implements vmm.VM.
+func (vm *VM) VCPU() vmm.VCPU { return vm.vcpu }
+
+// File returns the VM's file for dirty tracking. The VM keeps owning it.
+func (vm *VM) File() *os.File { return vm.h.file }
+
+// DirtyLog returns a tracker over the VM's memory that uses KVM's dirty log.
+// The memory must have been mapped with logDirty.
+func (vm *VM) DirtyLog() (dirtytrack.Tracker, error) {
+	if !vm.logDirty {
+		return nil, errors.New("dirty log: the memory was mapped without it")
+	}
+	return dirtytrack.NewDirtyLog(vm.h.file, slotRAM, vm.mapped/pageSize)
+}
+
+// DirtyRing returns a tracker over the VM's memory that uses KVM's dirty ring.
+// The platform must have been opened with Options.DirtyRingEntries and the
+// memory mapped with logDirty.
+func (vm *VM) DirtyRing() (dirtytrack.Tracker, error) {
+	if vm.platform.ringBytes == 0 || !vm.logDirty {
+		return nil, errors.New("dirty ring: the platform was opened, or the memory mapped, without it")
+	}
+	return dirtytrack.NewDirtyRing(vm.h.file, vm.vcpu.h.file, slotRAM, vm.mapped/pageSize, vm.platform.ringBytes)
+}
+
+// Close implements vmm.VM.
+func (vm *VM) Close() error {
+	var errs []error
+	if vm.vcpu != nil {
+		errs = append(errs, vm.vcpu.close())
+		vm.vcpu = nil
+	}
+	if err := vm.h.close(); err != nil {
+		errs = append(errs, fmt.Errorf("close VM: %w", err))
+	}
+	return errors.Join(errs...)
+}

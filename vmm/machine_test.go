@@ -1,0 +1,217 @@
+package vmm_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"seuss/guest"
+	"seuss/vmm"
+	"seuss/vmm/kvm"
+	"seuss/vmm/vmmtest"
+)
+
+// The mailbox and commands of testdata/guest.S.
+const (
+	mailbox      vmm.GPA = 0x400000
+	mailUpcalls          = mailbox + 0x08
+	mailVector           = mailbox + 0x10
+	mailRIP              = mailbox + 0x18
+	mailRSP              = mailbox + 0x20
+	mailResult           = mailbox + 0x28
+	mailSyscalls         = mailbox + 0x40
+	mailCount            = mailbox + 0x48
+	mailSaved            = mailbox + 0x80
+	mailProgram          = mailbox + 0x1000
+	mailList             = mailbox + 0x2000
+)
+
+const (
+	cmdProgram uint32 = iota + 1
+	cmdPageFault
+	cmdUndefined
+	cmdRegisters
+	cmdTripleFault
+	cmdExit
+	cmdConsole
+	cmdStores
+	cmdMMIORead
+	cmdSyscall
+	cmdExtendedState
+	cmdTime
+	cmdKernelSpin
+	cmdOutside
+	cmdBadDoorbell
+	cmdDivide
+)
+
+const (
+	testRAM   = 8 << 20
+	testImage = 1 << 20
+	// testTime is enough for anything that a test does, on the slowest host.
+	testTime = 20 * time.Second
+)
+
+// bench is a machine with the test guest, resting at its idle doorbell.
+type bench struct {
+	*vmm.Machine
+	t       testing.TB
+	p       *kvm.Platform
+	console bytes.Buffer
+}
+
+func newBench(t testing.TB) *bench {
+	t.Helper()
+	return newBenchOn(t, vmmtest.RequireKVM(t), false)
+}
+
+func newBenchOn(t testing.TB, p *kvm.Platform, logDirty bool) *bench {
+	t.Helper()
+	b := &bench{t: t, p: p}
+	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: testRAM, ImageBytes: testImage, LogDirty: logDirty,
+		Console: func(fd uint16, p []byte) { b.console.WriteString(string(rune('0'+fd)) + string(p)) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b.Machine = m
+	b.load()
+	if err := m.ColdBoot(vmm.BootConfig{Args: []string{"test"}}); err != nil {
+		t.Fatal(err)
+	}
+	b.expect(vmm.StopIdle)
+	return b
+}
+
+func (b *bench) load() {
+	b.t.Helper()
+	code, err := os.ReadFile("testdata/guest.bin")
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.Memory().Write(guest.KernelGPA, code); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// command runs one command until the guest stops.
+func (b *bench) command(cmd uint32) vmm.Stop {
+	b.t.Helper()
+	if err := b.Memory().WriteU32(mailbox, cmd); err != nil {
+		b.t.Fatal(err)
+	}
+	return b.run(vmm.RunOptions{Deadline: time.Now().Add(testTime)})
+}
+
+func (b *bench) run(o vmm.RunOptions) vmm.Stop {
+	b.t.Helper()
+	stop, err := b.Run(o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return stop
+}
+
+func (b *bench) expect(kind vmm.StopKind) vmm.Stop {
+	b.t.Helper()
+	return b.check(b.run(vmm.RunOptions{Deadline: time.Now().Add(testTime)}), kind)
+}
+
+func (b *bench) check(s vmm.Stop, kind vmm.StopKind) vmm.Stop {
+	b.t.Helper()
+	if s.Kind != kind {
+		b.t.Fatalf("stopped with %v (exit %v at %#x, value %#x, detail %#x, error %v), want %v\nregisters %+v",
+			s.Kind, s.Exit.Kind, uint64(s.Exit.GPA), s.Exit.Value, s.Exit.Detail, s.Err, kind, b.Registers())
+	}
+	return s
+}
+
+func (b *bench) u64(gpa vmm.GPA) uint64 {
+	b.t.Helper()
+	v, err := b.Memory().ReadU64(gpa)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return v
+}
+
+func (b *bench) setU64(gpa vmm.GPA, v uint64) {
+	b.t.Helper()
+	if err := b.Memory().WriteU64(gpa, v); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// program puts code where it is not the kernel library.
+func (b *bench) program(code ...byte) {
+	b.t.Helper()
+	if err := b.Memory().Write(mailProgram, code); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+var spin = []byte{0xeb, 0xfe} // jmp to itself
+
+func TestGuestBinaryIsCurrent(t *testing.T) {
+	for _, tool := range []string{"gcc", "ld"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("needs gcc and ld:", err)
+		}
+	}
+	dir := t.TempDir()
+	object, flat := filepath.Join(dir, "guest.o"), filepath.Join(dir, "guest.bin")
+	for _, args := range [][]string{
+		{"gcc", "-c", "-o", object, "testdata/guest.S"},
+		{"ld", "-Ttext=0x20000", "-e", "0x20000", "--oformat", "binary", "-o", flat, object},
+	} {
+		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %v\n%s", args, err, out)
+		}
+	}
+	got, err := os.ReadFile(flat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile("testdata/guest.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("testdata/guest.bin is not what testdata/guest.S assembles to")
+	}
+}
+
+func TestBootReachesIdle(t *testing.T) {
+	b := newBench(t)
+	if !b.Quiescent() {
+		t.Error("an idle machine is not quiescent")
+	}
+	for range 3 {
+		b.expect(vmm.StopIdle)
+	}
+	t.Log(b.p.Info())
+}
+
+func TestExtendedStateAndLevel(t *testing.T) {
+	b := newBench(t)
+	cpu := b.p.CPU()
+	if b.p.Name() == "kvm-pvm" && cpu.CPL == 0 {
+		t.Skip("kvm_pvm does not interpret xgetbv at CPL 0")
+	}
+	b.check(b.command(cmdExtendedState), vmm.StopIdle)
+	xcr0, size, cs := b.u64(mailResult), uint32(b.u64(mailResult+8)), b.u64(mailResult+8)>>32
+	t.Logf("guest sees XCR0 %#x, %d bytes, CS %#x; platform says XCR0 %#x, %d bytes, CPL %d", xcr0, size, cs, cpu.XCR0, cpu.XSaveBytes, cpu.CPL)
+	if uint8(cs&3) != cpu.CPL {
+		t.Errorf("guest runs at CPL %d, platform says %d", cs&3, cpu.CPL)
+	}
+	if size > cpu.XSaveBytes {
+		t.Errorf("XSAVE writes %d bytes, platform says %d", size, cpu.XSaveBytes)
+	}
+}

@@ -1,0 +1,238 @@
+package vmm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+	"os"
+
+	"seuss/dirtytrack"
+	"seuss/guest"
+)
+
+const (
+	pageSize  = guest.PageSize
+	largePage = guest.ImageAlign // 2 MiB, the unit of the guest's page tables
+)
+
+// Memory is a guest's memory: RAM from guest-physical 0 and, directly above
+// it, the root image, in one contiguous reservation of host address space.
+// Page 0 belongs to the reservation but not to the guest: its page tables do
+// not map it and Slice refuses it.
+//
+// All access by the monitor goes through the methods. Those that write mark
+// the pages in the set that HostWritten returns, because hardware dirty
+// tracking does not see them.
+type Memory struct {
+	mem         []byte
+	ram         uint64
+	image       uint64
+	hostWritten *dirtytrack.PageSet
+}
+
+// NewMemory reserves ramBytes of RAM, a multiple of 2 MiB, and imageBytes, a
+// multiple of the page size, of room for the root image. Nothing is committed:
+// untouched memory costs the host address space only. Contents are zero.
+func NewMemory(ramBytes, imageBytes uint64) (*Memory, error) {
+	const limit = guest.MaxGiB << 30
+	switch {
+	case ramBytes < guest.ProgramGPA || ramBytes%largePage != 0:
+		return nil, fmt.Errorf("guest RAM of %d bytes: must be a multiple of 2 MiB and at least %d", ramBytes, guest.ProgramGPA)
+	case imageBytes%pageSize != 0:
+		return nil, fmt.Errorf("root image of %d bytes: must be a multiple of %d", imageBytes, pageSize)
+	case ramBytes > limit || imageBytes > limit-ramBytes:
+		return nil, fmt.Errorf("guest RAM of %d bytes and root image of %d: together more than %d GiB", ramBytes, imageBytes, guest.MaxGiB)
+	}
+	mem, err := reserve(ramBytes + imageBytes)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d bytes of guest memory: %w", ramBytes+imageBytes, err)
+	}
+	return &Memory{
+		mem: mem, ram: ramBytes, image: imageBytes,
+		hostWritten: dirtytrack.NewPageSet((ramBytes + imageBytes) / pageSize),
+	}, nil
+}
+
+// RAMBytes returns the size of RAM, page 0 included.
+func (m *Memory) RAMBytes() uint64 { return m.ram }
+
+// ImageGPA returns where the root image lies: at the end of RAM.
+func (m *Memory) ImageGPA() GPA { return GPA(m.ram) }
+
+// ImageBytes returns the room for the root image.
+func (m *Memory) ImageBytes() uint64 { return m.image }
+
+// Pages returns the number of pages of RAM and image together.
+func (m *Memory) Pages() uint64 { return uint64(len(m.mem)) / pageSize }
+
+// Bytes returns the whole reservation, page 0 included: guest-physical address
+// n is byte n. It is for dirty trackers and for copying whole pages; writing
+// through it marks nothing.
+func (m *Memory) Bytes() []byte { return m.mem }
+
+// HostWritten returns the set of pages that the monitor wrote since the caller
+// last cleared it.
+func (m *Memory) HostWritten() *dirtytrack.PageSet { return m.hostWritten }
+
+// end returns the first address behind memory.
+func (m *Memory) end() GPA { return GPA(len(m.mem)) }
+
+// Slice returns n bytes of guest memory at gpa as a window, not a copy. A
+// range that is not entirely in memory, or touches page 0, is an error that
+// wraps ErrGuestAddress. Writing through the window needs MarkWritten.
+func (m *Memory) Slice(gpa GPA, n uint64) ([]byte, error) {
+	if gpa < pageSize || gpa > m.end() || n > uint64(m.end()-gpa) {
+		return nil, addressError(gpa, n, m.end())
+	}
+	return m.mem[gpa : uint64(gpa)+n : uint64(gpa)+n], nil
+}
+
+// MarkWritten records that the monitor wrote n bytes at gpa, which must be a
+// range that Slice has accepted.
+func (m *Memory) MarkWritten(gpa GPA, n uint64) {
+	if n == 0 {
+		return
+	}
+	first, last := uint64(gpa)/pageSize, (uint64(gpa)+n-1)/pageSize
+	if first == last {
+		m.hostWritten.Add(first)
+		return
+	}
+	m.hostWritten.AddRange(first, last-first+1)
+}
+
+// Read copies len(p) bytes at gpa into p.
+func (m *Memory) Read(gpa GPA, p []byte) error {
+	s, err := m.Slice(gpa, uint64(len(p)))
+	if err == nil {
+		copy(p, s)
+	}
+	return err
+}
+
+// Write copies p to gpa.
+func (m *Memory) Write(gpa GPA, p []byte) error {
+	s, err := m.Slice(gpa, uint64(len(p)))
+	if err != nil {
+		return err
+	}
+	copy(s, p)
+	m.MarkWritten(gpa, uint64(len(p)))
+	return nil
+}
+
+// ReadU64 returns the little-endian word at gpa.
+func (m *Memory) ReadU64(gpa GPA) (uint64, error) {
+	s, err := m.Slice(gpa, 8)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint64(s), nil
+}
+
+// ReadU32 returns the little-endian word at gpa.
+func (m *Memory) ReadU32(gpa GPA) (uint32, error) {
+	s, err := m.Slice(gpa, 4)
+	if err != nil {
+		return 0, err
+	}
+	return binary.LittleEndian.Uint32(s), nil
+}
+
+// WriteU64 stores a little-endian word at gpa.
+func (m *Memory) WriteU64(gpa GPA, v uint64) error {
+	s, err := m.Slice(gpa, 8)
+	if err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint64(s, v)
+	m.MarkWritten(gpa, 8)
+	return nil
+}
+
+// WriteU32 stores a little-endian word at gpa.
+func (m *Memory) WriteU32(gpa GPA, v uint32) error {
+	s, err := m.Slice(gpa, 4)
+	if err != nil {
+		return err
+	}
+	binary.LittleEndian.PutUint32(s, v)
+	m.MarkWritten(gpa, 4)
+	return nil
+}
+
+// ReadStruct copies the bytes at gpa into v, a pointer to one of package
+// guest's mirrors.
+func (m *Memory) ReadStruct(gpa GPA, v any) error {
+	n := binary.Size(v)
+	if n < 0 {
+		return fmt.Errorf("read guest memory into %T: not a fixed-size structure", v)
+	}
+	s, err := m.Slice(gpa, uint64(n))
+	if err != nil {
+		return err
+	}
+	if _, err := binary.Decode(s, binary.LittleEndian, v); err != nil {
+		return fmt.Errorf("read guest memory into %T: %w", v, err)
+	}
+	return nil
+}
+
+// WriteStruct stores v, one of package guest's mirrors, at gpa.
+func (m *Memory) WriteStruct(gpa GPA, v any) error {
+	b, err := binary.Append(nil, binary.LittleEndian, v)
+	if err != nil {
+		return fmt.Errorf("write %T to guest memory: %w", v, err)
+	}
+	return m.Write(gpa, b)
+}
+
+// MapFile replaces count pages from page first on by the content of f from
+// byte offset off, copy-on-write: the guest's stores stay private. The file
+// must not shrink while it is mapped.
+func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
+	window, err := m.pages(first, count)
+	if err != nil {
+		return fmt.Errorf("map %s: %w", f.Name(), err)
+	}
+	if off < 0 || off%pageSize != 0 || off > math.MaxInt64-int64(len(window)) {
+		return fmt.Errorf("map %s at page %d: offset %d is not page aligned", f.Name(), first, off)
+	}
+	if err := mapFixed(window, f, off); err != nil {
+		return fmt.Errorf("map %d pages of %s, offset %d, at page %d: %w", count, f.Name(), off, first, err)
+	}
+	return nil
+}
+
+// MapZero replaces count pages from page first on by fresh zero pages.
+func (m *Memory) MapZero(first, count uint64) error {
+	window, err := m.pages(first, count)
+	if err != nil {
+		return fmt.Errorf("map zero pages: %w", err)
+	}
+	if err := mapFixed(window, nil, 0); err != nil {
+		return fmt.Errorf("map %d zero pages at page %d: %w", count, first, err)
+	}
+	return nil
+}
+
+// Close releases the memory. Every window into it becomes invalid.
+func (m *Memory) Close() error {
+	if m.mem == nil {
+		return nil
+	}
+	mem := m.mem
+	m.mem = nil
+	if err := release(mem); err != nil {
+		return fmt.Errorf("release %d bytes of guest memory: %w", len(mem), err)
+	}
+	return nil
+}
+
+// pages returns the window of a page run, page 0 included.
+func (m *Memory) pages(first, count uint64) ([]byte, error) {
+	if count == 0 || first > m.Pages() || count > m.Pages()-first {
+		return nil, fmt.Errorf("pages %d+%d: memory has %d pages", first, count, m.Pages())
+	}
+	return m.mem[first*pageSize : (first+count)*pageSize], nil
+}

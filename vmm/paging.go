@@ -1,0 +1,150 @@
+package vmm
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"seuss/guest"
+)
+
+// Page table entry bits, Intel SDM vol. 3, 4.5. Accessed and dirty are set from
+// the start, so that the CPU never writes to the tables: they stay equal in
+// every machine of an image and cost no delta page.
+const (
+	ptePresent  = 1 << 0
+	pteWritable = 1 << 1
+	pteUser     = 1 << 2
+	pteAccessed = 1 << 5
+	pteDirty    = 1 << 6
+	pteLarge    = 1 << 7
+
+	pteTable = ptePresent | pteWritable | pteUser | pteAccessed
+	ptePage  = pteTable | pteDirty
+
+	pteCount = 512 // entries of a table
+)
+
+// writePageTables maps RAM and image one to one: 2 MiB pages, but 4 KiB pages
+// for the first 2 MiB, of which page 0 is absent so that null pointers fault.
+// The device window is mapped as well; no memory lies behind it.
+func (m *Memory) writePageTables() error {
+	tables := map[GPA]func(i uint64) uint64{
+		guest.PML4GPA: func(i uint64) uint64 {
+			if i == 0 {
+				return guest.PDPTGPA | pteTable
+			}
+			return 0
+		},
+		guest.PDPTGPA: func(i uint64) uint64 {
+			switch {
+			case i == guest.DeviceGPA>>30:
+				return guest.PDDeviceGPA | pteTable
+			case i < guest.MaxGiB && i<<30 < uint64(m.end()):
+				return (guest.PDGPA + i*pageSize) | pteTable
+			}
+			return 0
+		},
+		guest.PDDeviceGPA: func(i uint64) uint64 {
+			if i == 0 {
+				return guest.DeviceGPA | ptePage | pteLarge
+			}
+			return 0
+		},
+		guest.PT0GPA: func(i uint64) uint64 {
+			if i == 0 {
+				return 0
+			}
+			return i*pageSize | ptePage
+		},
+	}
+	for gib := range uint64(guest.MaxGiB) {
+		tables[GPA(guest.PDGPA+gib*pageSize)] = func(i uint64) uint64 {
+			at := gib<<30 + i*largePage
+			switch {
+			case at == 0:
+				return guest.PT0GPA | pteTable
+			case at < uint64(m.end()):
+				return at | ptePage | pteLarge
+			}
+			return 0
+		}
+	}
+	for gpa, entry := range tables {
+		table := make([]byte, 0, pageSize)
+		for i := range uint64(pteCount) {
+			table = binary.LittleEndian.AppendUint64(table, entry(i))
+		}
+		if err := m.Write(gpa, table); err != nil {
+			return fmt.Errorf("write page table: %w", err)
+		}
+	}
+	return nil
+}
+
+// Descriptors of the GDT, SDM vol. 3, 3.4.5 and 7.2.3: flat 64-bit code and
+// data at both levels and the TSS.
+const (
+	gdtCode0 = 0x00af9b000000ffff
+	gdtData0 = 0x00cf93000000ffff
+	gdtData3 = 0x00cff3000000ffff
+	gdtCode3 = 0x00affb000000ffff
+
+	tssBytes   = 104  // SDM vol. 3, figure 7-11
+	tssBusy    = 0x8b // present, busy 64-bit TSS
+	tssRSP0    = 4
+	tssIST1    = 36
+	tssIOMap   = 102
+	gdtBytes   = guest.SelTSS + 16
+	idtVectors = 256
+
+	gateBytes     = 16
+	gateInterrupt = 0x8e // present interrupt gate
+	stubBytes     = 16   // distance of two exception stubs, abi.h
+	stubVectors   = 32
+)
+
+// writeDescriptors writes GDT, TSS and IDT. Exceptions enter the kernel
+// library's stubs at the level at which the guest runs anyway, on the stack
+// named by the TSS. Until the kernel library has put its own there, that is
+// the rest of the page that holds GDT and TSS.
+func (m *Memory) writeDescriptors(cpl uint8, exceptions uint64) error {
+	gdt := make([]byte, gdtBytes)
+	for sel, d := range map[int]uint64{
+		guest.SelCode0:      gdtCode0,
+		guest.SelData0:      gdtData0,
+		guest.SelData3 &^ 3: gdtData3,
+		guest.SelCode3 &^ 3: gdtCode3,
+		guest.SelTSS:        (tssBytes - 1) | guest.TSSGPA<<16 | tssBusy<<40,
+	} {
+		binary.LittleEndian.PutUint64(gdt[sel:], d)
+	}
+	if err := m.Write(guest.GDTGPA, gdt); err != nil {
+		return fmt.Errorf("write GDT: %w", err)
+	}
+	tss := make([]byte, tssBytes)
+	const stack = guest.GDTGPA + pageSize
+	binary.LittleEndian.PutUint64(tss[tssRSP0:], stack)
+	binary.LittleEndian.PutUint64(tss[tssIST1:], stack)
+	binary.LittleEndian.PutUint16(tss[tssIOMap:], tssBytes) // no I/O bitmap
+	if err := m.Write(guest.TSSGPA, tss); err != nil {
+		return fmt.Errorf("write TSS: %w", err)
+	}
+	selector := uint16(guest.SelCode0)
+	if cpl == 3 {
+		selector = guest.SelCode3
+	}
+	idt := make([]byte, idtVectors*gateBytes)
+	for v := range uint64(stubVectors) {
+		stub, g := exceptions+v*stubBytes, idt[v*gateBytes:]
+		binary.LittleEndian.PutUint16(g[0:], uint16(stub))
+		binary.LittleEndian.PutUint16(g[2:], selector)
+		g[4] = guest.ISTStack
+		g[5] = gateInterrupt | cpl<<5
+		binary.LittleEndian.PutUint16(g[6:], uint16(stub>>16))
+		binary.LittleEndian.PutUint32(g[8:], uint32(stub>>32))
+	}
+	if err := m.Write(guest.IDTGPA, idt); err != nil {
+		return fmt.Errorf("write IDT: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package vmm
+
+// GPA is a guest-physical address in bytes. It is a type of its own so that a
+// guest address cannot be used as an offset or a host address by mistake;
+// Memory translates it.
+type GPA uint64
+
+// Platform is a host facility that runs vCPUs: KVM, and others to come. Its
+// methods may be called from any goroutine.
+type Platform interface {
+	// Name identifies the facility and its flavour in reports and states,
+	// such as "kvm" or "kvm-pvm".
+	Name() string
+
+	// Info describes the facility for a person who looks for a fault.
+	Info() Info
+
+	// CPU returns what guests on this platform see of the processor.
+	CPU() CPU
+
+	// NewVM creates a virtual machine with one vCPU and no memory.
+	NewVM() (VM, error)
+
+	// Close releases the facility. Machines must have been closed before.
+	Close() error
+}
+
+// Info is what a platform reports about itself and its host.
+type Info struct {
+	Platform string
+	Device   string   // path of the device that was opened
+	Facts    []string // "name: value", in the order in which to print them
+}
+
+// CPU describes the virtual processor that a platform offers.
+type CPU struct {
+	// CPL is the privilege level (0 or 3) at which the whole guest runs.
+	CPL uint8
+	// FSGSBASE tells that the guest may use rdfsbase and its relatives.
+	FSGSBASE bool
+	// XCR0 holds the extended state components that the guest has enabled.
+	XCR0 uint64
+	// XSaveBytes is how many bytes XSAVE with all components requested may
+	// write, standard format. It can be more than XCR0's components take.
+	XSaveBytes uint32
+	// TSCKHz is the frequency of the guest's time-stamp counter.
+	TSCKHz uint64
+	// Features identifies the processor for the snapshot check.
+	Features CPUFeatures
+}
+
+// VM is one virtual machine of a platform.
+type VM interface {
+	// MapMemory makes mem guest RAM at gpa. Both must be page aligned and mem
+	// must be mapped (not Go heap) memory that outlives the VM. logDirty asks
+	// for the platform's own write tracking, where it has one.
+	MapMemory(mem []byte, gpa GPA, logDirty bool) error
+
+	// VCPU returns the machine's vCPU.
+	VCPU() VCPU
+
+	// Close destroys the machine and its vCPU.
+	Close() error
+}
+
+// VCPU is a virtual CPU. All methods but Kick are called by one goroutine at a
+// time.
+type VCPU interface {
+	// Run enters the guest until something needs the monitor. It allocates
+	// nothing. An error means that the vCPU could not be run at all; whatever
+	// the guest does wrong is an Exit.
+	Run() (Exit, error)
+
+	// Kick makes the current Run, or else the next one, return
+	// ExitInterrupted. It may be called from any goroutine. Kicks do not add up.
+	Kick()
+
+	// ClearKick forgets a kick that no Run has returned for.
+	ClearKick()
+
+	// CompleteRead supplies the value of the MMIO read that the last Run
+	// returned. It must be called before the next Run.
+	CompleteRead(value uint64)
+
+	// Regs copies the general registers as of the last exit.
+	Regs(into *Regs)
+
+	// FaultAddress returns CR2 as of the last exit: the address of the guest's
+	// last page fault, which a guest at CPL 3 cannot read by itself.
+	FaultAddress() (uint64, error)
+	// SetRegs replaces the general registers with the next Run.
+	SetRegs(*Regs)
+
+	// EventPending reports whether at the last exit an exception or interrupt
+	// was on its way to the guest. RIP must not be changed then.
+	EventPending() bool
+
+	// State completes a pending MMIO access and reads the whole vCPU. It
+	// reuses the slices of into.
+	State(into *CPUState) error
+
+	// SetState replaces the whole vCPU. A pending MMIO access is completed
+	// first, so that it cannot write into the new state.
+	SetState(*CPUState) error
+
+	// SetFast replaces general and special registers and pending events with
+	// the next Run, and nothing else. It makes no system call unless an MMIO
+	// read is pending.
+	SetFast(*CPUState) error
+
+	// TSCOffset is what must be added to the host's time-stamp counter to get
+	// the guest's.
+	TSCOffset() int64
+}
+
+// ExitKind says why the guest stopped.
+type ExitKind uint8
+
+// The exits. Fields of Exit that are not named hold zero.
+const (
+	// ExitUnknown is never returned together with a nil error.
+	ExitUnknown ExitKind = iota
+	// ExitDoorbell is a 4-byte store to the doorbell page: GPA is the offset
+	// in that page, Value what was stored.
+	ExitDoorbell
+	// ExitMMIORead is a load from an address without memory: GPA and Size. The
+	// value is supplied through VCPU.CompleteRead.
+	ExitMMIORead
+	// ExitMMIOWrite is a store to an address without memory: GPA, Size, Value.
+	ExitMMIOWrite
+	// ExitInterrupted is a kick.
+	ExitInterrupted
+	// ExitShutdown is a triple fault.
+	ExitShutdown
+	// ExitDirtyFull means that the platform's write tracking must be collected
+	// before the guest can go on.
+	ExitDirtyFull
+	// ExitInternalError means that the platform cannot go on: Value is its
+	// reason, Detail the suberror.
+	ExitInternalError
+)
+
+var exitNames = [...]string{"unknown", "doorbell", "mmio read", "mmio write", "interrupted", "shutdown (triple fault)", "dirty tracking full", "platform cannot continue"}
+
+func (k ExitKind) String() string {
+	if int(k) < len(exitNames) {
+		return exitNames[k]
+	}
+	return "invalid"
+}
+
+// Exit tells why VCPU.Run returned.
+type Exit struct {
+	Kind   ExitKind
+	Size   uint8 // bytes, 1 to 8
+	GPA    GPA
+	Value  uint64
+	Detail uint64
+}

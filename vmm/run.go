@@ -1,0 +1,319 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"seuss/guest"
+)
+
+// Wait says what Run does when the guest has nothing to do.
+type Wait uint8
+
+const (
+	// WaitNone returns StopIdle at once.
+	WaitNone Wait = iota
+	// WaitTimers sleeps while the guest has a timer set, and returns StopIdle
+	// when it has none.
+	WaitTimers
+	// WaitEvents sleeps until a timer or a message for the guest, and returns
+	// only for another reason than idleness.
+	WaitEvents
+)
+
+// RunOptions adjust one Run.
+type RunOptions struct {
+	// Deadline is when Run gives up with StopTimeout; zero is never. A guest
+	// that computes is stopped within 20 ms after it.
+	Deadline time.Time
+	// Wait says what to do when the guest is idle.
+	Wait Wait
+	// Done, if not nil, is asked whenever the guest is idle, after its
+	// messages were taken; true makes Run return StopDone. It is called by the
+	// goroutine inside Run.
+	Done func() bool
+}
+
+// StopKind says why Run returned.
+type StopKind uint8
+
+// The stops.
+const (
+	// StopIdle: the guest rests at its idle doorbell. GuestDeadlineNS is its
+	// earliest timer.
+	StopIdle StopKind = iota + 1
+	// StopDone: as StopIdle, and RunOptions.Done said so.
+	StopDone
+	// StopTimeout: the deadline passed.
+	StopTimeout
+	// StopInterrupted: Interrupt was called.
+	StopInterrupted
+	// StopExit: the program ended. Code is its exit status.
+	StopExit
+	// StopFault: the program was killed by a signal, which Code holds.
+	StopFault
+	// StopPanic: the kernel library gave up.
+	StopPanic
+	// StopCrash: the vCPU cannot go on. Exit says how.
+	StopCrash
+	// StopDeviceError: the guest broke the protocol of a device. Err says how.
+	StopDeviceError
+	// StopDirtyFull: the platform's dirty tracking must be collected before
+	// the guest can go on.
+	StopDirtyFull
+)
+
+var stopNames = [...]string{"none", "idle", "done", "timeout", "interrupted", "exit", "fault", "panic", "crash", "device error", "dirty tracking full"}
+
+func (k StopKind) String() string {
+	if int(k) < len(stopNames) {
+		return stopNames[k]
+	}
+	return "invalid"
+}
+
+// Stop tells why Run returned. After StopIdle and StopDone the machine is
+// quiescent. After StopTimeout, StopInterrupted and StopDirtyFull it can be
+// run on. After the others it must be restored or closed; CrashReport tells
+// more.
+type Stop struct {
+	Kind            StopKind
+	Code            uint32
+	GuestDeadlineNS uint64 // guest's monotonic ns, 0 = no timer
+	Exit            Exit
+	Err             error
+}
+
+// processStart is the origin of host deadlines as plain numbers.
+var processStart = time.Now()
+
+// hostNow returns ns since processStart.
+func hostNow() int64 { return int64(time.Since(processStart)) }
+
+// maxDeadlineNS bounds what a guest's timer may ask for: hostile values must
+// not overflow. A year is for ever.
+const maxDeadlineNS = uint64(365 * 24 * time.Hour)
+
+// Run lets the guest run until it is idle, finished, broken or out of time. It
+// allocates nothing. Only a failure of the host is an error.
+func (m *Machine) Run(o RunOptions) (Stop, error) {
+	if m.closed {
+		return Stop{}, fmt.Errorf("run: %w", ErrClosed)
+	}
+	if !m.running.CompareAndSwap(false, true) {
+		return Stop{}, fmt.Errorf("run: %w", ErrBusy)
+	}
+	deadline := int64(0)
+	if !o.Deadline.IsZero() {
+		deadline = max(int64(o.Deadline.Sub(processStart)), 1)
+	}
+	m.deadline.Store(deadline)
+	m.vcpu.ClearKick() // of an earlier Run; what caused it is looked at anew
+	clockwork.start()
+	stop, err := m.run(&o, deadline)
+	m.quiescent = err == nil && (stop.Kind == StopIdle || stop.Kind == StopDone)
+	m.running.Store(false)
+	m.ticking.Lock() // the ticker does not look at the machine any more
+	m.ticking.Unlock()
+	if err != nil {
+		return stop, fmt.Errorf("run: %w", err)
+	}
+	return stop, nil
+}
+
+func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
+	if m.stopAsked.Swap(false) {
+		return Stop{Kind: StopInterrupted}, nil
+	}
+	if stop, err := m.service(); stop.Kind != 0 || err != nil {
+		return stop, err
+	}
+	for {
+		exit, err := m.enter()
+		if err != nil {
+			return Stop{}, err
+		}
+		var stop Stop
+		switch exit.Kind {
+		case ExitDoorbell:
+			m.stats.Doorbells++
+			stop, err = m.doorbell(exit, o, deadline)
+		case ExitMMIORead, ExitMMIOWrite:
+			m.stats.MMIO++
+			stop = m.mmio(exit)
+		case ExitInterrupted:
+			m.stats.Kicks++
+			stop, err = m.interrupted(deadline)
+		case ExitDirtyFull:
+			stop.Kind = StopDirtyFull
+		default:
+			stop = Stop{Kind: StopCrash, Exit: exit}
+		}
+		if stop.Kind != 0 || err != nil {
+			return stop, err
+		}
+	}
+}
+
+// enter runs the vCPU once. The counter tells the ticker whether, and since
+// when, the guest runs.
+func (m *Machine) enter() (Exit, error) {
+	m.quiescent = false
+	m.stats.Entries++
+	m.entries.Add(1)
+	exit, err := m.vcpu.Run()
+	m.entries.Add(1)
+	return exit, err
+}
+
+// service moves messages and console output in both directions. The rings may
+// be looked at whenever the guest does not run.
+func (m *Machine) service() (Stop, error) {
+	if m.console.pending(m.control) {
+		m.console.drain(m.control)
+	}
+	if err := m.vsock.service(); err != nil {
+		return m.deviceStop(err)
+	}
+	return Stop{}, nil
+}
+
+// deviceStop tells the guest's mistakes from the host's.
+func (m *Machine) deviceStop(err error) (Stop, error) {
+	var broken *ringError
+	if errors.As(err, &broken) {
+		return Stop{Kind: StopDeviceError, Err: err}, nil
+	}
+	return Stop{}, err
+}
+
+func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) {
+	switch e.GPA {
+	case guest.DoorbellIdle:
+		return m.idle(o, deadline)
+	case guest.DoorbellConsole:
+		m.console.drain(m.control)
+		return Stop{}, nil
+	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
+		stop, err := m.service()
+		if stop.Kind != 0 || err != nil {
+			return stop, err
+		}
+		stop.Code = uint32(e.Value)
+		switch e.GPA {
+		case guest.DoorbellExit:
+			stop.Kind = StopExit
+		case guest.DoorbellFault:
+			stop.Kind = StopFault
+		default:
+			stop.Kind = StopPanic
+		}
+		return stop, nil
+	}
+	return Stop{Kind: StopCrash, Exit: e}, nil
+}
+
+// mmio serves a device register, or ends the machine if there is none.
+func (m *Machine) mmio(e Exit) Stop {
+	const base, end = guest.VsockMMIOGPA, guest.VsockMMIOGPA + pageSize
+	if e.Kind == ExitMMIORead && e.GPA == guest.DoorbellGPA+guest.DoorbellCr2 {
+		address, err := m.vcpu.FaultAddress()
+		if err != nil {
+			return Stop{Kind: StopCrash, Exit: e, Err: err}
+		}
+		m.vcpu.CompleteRead(address)
+		return Stop{}
+	}
+	if e.GPA < base || e.GPA >= end {
+		return Stop{Kind: StopCrash, Exit: e}
+	}
+	if e.Kind == ExitMMIORead {
+		m.vcpu.CompleteRead(m.vsock.readRegister(uint32(e.GPA-base), e.Size))
+		return Stop{}
+	}
+	if err := m.vsock.writeRegister(uint32(e.GPA-base), e.Size, e.Value); err != nil {
+		return Stop{Kind: StopDeviceError, Err: err}
+	}
+	return Stop{}
+}
+
+// idle decides at the idle doorbell: go on (no stop), stop or sleep.
+func (m *Machine) idle(o *RunOptions, deadline int64) (Stop, error) {
+	for {
+		if stop, err := m.service(); stop.Kind != 0 || err != nil {
+			return stop, err
+		}
+		if o.Done != nil && o.Done() {
+			return Stop{Kind: StopDone, GuestDeadlineNS: m.guestDeadline()}, nil
+		}
+		if m.stopAsked.Swap(false) {
+			return Stop{Kind: StopInterrupted}, nil
+		}
+		if m.vsock.takeInterrupt() {
+			return Stop{}, nil
+		}
+		timer := m.guestDeadline()
+		until := int64(-1) // ns from now, -1 = no timer
+		if timer != 0 {
+			now := m.clock.now()
+			if timer <= now {
+				return Stop{}, nil
+			}
+			until = int64(min(timer-now, maxDeadlineNS))
+		}
+		if o.Wait == WaitNone || o.Wait == WaitTimers && timer == 0 {
+			return Stop{Kind: StopIdle, GuestDeadlineNS: timer}, nil
+		}
+		if deadline != 0 {
+			left := deadline - hostNow()
+			if left <= 0 {
+				return Stop{Kind: StopTimeout}, nil
+			}
+			if until < 0 || left < until {
+				until = left
+			}
+		}
+		m.sleep(until)
+	}
+}
+
+// guestDeadline is the guest's earliest timer.
+func (m *Machine) guestDeadline() uint64 { return loadU64(m.control[guest.ControlDeadlineNS:]) }
+
+// sleep waits for ns nanoseconds (negative: for ever), or until notify.
+func (m *Machine) sleep(ns int64) {
+	if ns < 0 {
+		<-m.wake
+		return
+	}
+	m.timer.Reset(time.Duration(ns))
+	select {
+	case <-m.wake:
+		m.timer.Stop()
+	case <-m.timer.C:
+	}
+}
+
+// notify ends a sleep inside Run: there is something for the guest. It may be
+// called from any goroutine.
+func (m *Machine) notify() {
+	select {
+	case m.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Interrupt makes the current Run return StopInterrupted, or else the next
+// one, as soon as the guest can be stopped. It may be called from any
+// goroutine; on a closed machine it does nothing.
+func (m *Machine) Interrupt() {
+	m.ticking.Lock()
+	defer m.ticking.Unlock()
+	if m.gone {
+		return
+	}
+	m.stopAsked.Store(true)
+	m.vcpu.Kick()
+	m.notify()
+}

@@ -1,0 +1,259 @@
+package vmm
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"seuss/guest"
+)
+
+// trusted is what the monitor keeps about a guest outside of guest memory, so
+// that the guest cannot change it once it is known.
+type trusted struct {
+	kernelEnd   uint64 // kernel library is [guest.KernelGPA, kernelEnd)
+	upcallEntry uint64 // 0 until the kernel library has told
+}
+
+// State is everything of a quiescent machine but its memory. Its encoding is
+// what a snapshot stores beside the pages.
+type State struct {
+	CPU CPUState
+
+	CPL         uint8  // level at which the guest runs
+	RAMBytes    uint64 // shape of the memory
+	ImageBytes  uint64
+	KernelEnd   uint64 // kernel library is [guest.KernelGPA, KernelEnd)
+	UpcallEntry uint64
+	ConsoleTail uint64 // position in the console ring
+	MonoNS      uint64 // guest's monotonic time at capture
+
+	Vsock VsockState
+}
+
+// Equal reports whether two states are the same in everything.
+func (s *State) Equal(o *State) bool {
+	return s.CPU.Equal(&o.CPU) && s.CPL == o.CPL && s.RAMBytes == o.RAMBytes && s.ImageBytes == o.ImageBytes &&
+		s.KernelEnd == o.KernelEnd && s.UpcallEntry == o.UpcallEntry && s.ConsoleTail == o.ConsoleTail &&
+		s.MonoNS == o.MonoNS && s.Vsock.Equal(&o.Vsock)
+}
+
+// The encoding: header, fixed part, MSRs, extended state, vsock state, in
+// little-endian order without padding. A change of any of it is a new version.
+const (
+	stateMagic   = 0x54534d5653535553 // "SUSSVMST"
+	stateVersion = 1
+
+	maxStateMSRs  = 256
+	maxStateXSave = 64 << 10 // AMX needs 11 KiB
+	maxStateBytes = 64 << 20 // streams with full buffers
+)
+
+// stateHeader begins every encoded state.
+type stateHeader struct {
+	Magic      uint64
+	Version    uint32
+	ABIVersion uint32
+	TotalBytes uint64
+}
+
+// stateFixed is the part of constant size.
+type stateFixed struct {
+	Regs    Regs
+	Special SpecialRegs
+	Debug   DebugRegs
+	Events  Events
+	XCR0    uint64
+	MPState uint32
+	CPL     uint32
+
+	RAMBytes, ImageBytes, KernelEnd, UpcallEntry, ConsoleTail, MonoNS uint64
+
+	MSRs       uint32 // entries that follow
+	XSaveBytes uint32 // bytes that follow them
+	VsockBytes uint32 // bytes that follow those
+	Reserved   uint32
+}
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (s *State) MarshalBinary() ([]byte, error) {
+	vsock := s.Vsock.append(nil)
+	fixed := stateFixed{
+		Regs: s.CPU.Regs, Special: s.CPU.Special, Debug: s.CPU.Debug, Events: s.CPU.Events,
+		XCR0: s.CPU.XCR0, MPState: s.CPU.MPState, CPL: uint32(s.CPL),
+		RAMBytes: s.RAMBytes, ImageBytes: s.ImageBytes, KernelEnd: s.KernelEnd, UpcallEntry: s.UpcallEntry,
+		ConsoleTail: s.ConsoleTail, MonoNS: s.MonoNS,
+		MSRs: uint32(len(s.CPU.MSRs)), XSaveBytes: uint32(len(s.CPU.XSave)), VsockBytes: uint32(len(vsock)),
+	}
+	header := stateHeader{Magic: stateMagic, Version: stateVersion, ABIVersion: guest.Version}
+	header.TotalBytes = uint64(binary.Size(header) + binary.Size(fixed) + binary.Size(s.CPU.MSRs) + len(s.CPU.XSave) + len(vsock))
+	out := make([]byte, 0, header.TotalBytes)
+	for _, part := range []any{header, fixed, s.CPU.MSRs, s.CPU.XSave, vsock} {
+		var err error
+		if out, err = binary.Append(out, binary.LittleEndian, part); err != nil {
+			return nil, fmt.Errorf("encode machine state: %T: %w", part, err)
+		}
+	}
+	if err := s.check(); err != nil {
+		return nil, fmt.Errorf("encode machine state: %w", err)
+	}
+	return out, nil
+}
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler. Bytes that are not a
+// valid state are refused with an error that wraps ErrState; s is unchanged
+// then. They are checked in the order magic, version, length, content.
+func (s *State) UnmarshalBinary(data []byte) error {
+	var n State
+	if err := n.decode(data); err != nil {
+		return fmt.Errorf("%w: %w", ErrState, err)
+	}
+	*s = n
+	return nil
+}
+
+func (s *State) decode(data []byte) error {
+	var header stateHeader
+	if len(data) < binary.Size(header) {
+		return fmt.Errorf("%d bytes are too short for a header", len(data))
+	}
+	r := bytes.NewReader(data)
+	if err := binary.Read(r, binary.LittleEndian, &header); err != nil {
+		return fmt.Errorf("header: %w", err)
+	}
+	switch {
+	case header.Magic != stateMagic:
+		return fmt.Errorf("magic %#x, expected %#x", header.Magic, uint64(stateMagic))
+	case header.Version != stateVersion:
+		return fmt.Errorf("format version %d, this build reads version %d", header.Version, stateVersion)
+	case header.ABIVersion != guest.Version:
+		return fmt.Errorf("host/guest contract version %d, this build speaks version %d", header.ABIVersion, guest.Version)
+	case header.TotalBytes != uint64(len(data)):
+		return fmt.Errorf("%d bytes, the header says %d", len(data), header.TotalBytes)
+	}
+	var fixed stateFixed
+	if err := binary.Read(r, binary.LittleEndian, &fixed); err != nil {
+		return fmt.Errorf("fixed part: %w", err)
+	}
+	if fixed.MSRs > maxStateMSRs || fixed.XSaveBytes > maxStateXSave || fixed.VsockBytes > maxStateBytes ||
+		fixed.CPL > 3 || fixed.Reserved != 0 {
+		return fmt.Errorf("fixed part: %d MSRs, %d bytes of extended state, %d of vsock, CPL %d, reserved %d: out of range",
+			fixed.MSRs, fixed.XSaveBytes, fixed.VsockBytes, fixed.CPL, fixed.Reserved)
+	}
+	rest := data[len(data)-r.Len():]
+	msrBytes := int(fixed.MSRs) * binary.Size(MSR{})
+	if want := msrBytes + int(fixed.XSaveBytes) + int(fixed.VsockBytes); want != len(rest) {
+		return fmt.Errorf("variable part: %d bytes, its counts say %d", len(rest), want)
+	}
+	*s = State{
+		CPU: CPUState{Regs: fixed.Regs, Special: fixed.Special, Debug: fixed.Debug, Events: fixed.Events,
+			XCR0: fixed.XCR0, MPState: fixed.MPState, MSRs: make([]MSR, fixed.MSRs)},
+		CPL: uint8(fixed.CPL), RAMBytes: fixed.RAMBytes, ImageBytes: fixed.ImageBytes,
+		KernelEnd: fixed.KernelEnd, UpcallEntry: fixed.UpcallEntry, ConsoleTail: fixed.ConsoleTail, MonoNS: fixed.MonoNS,
+	}
+	if _, err := binary.Decode(rest, binary.LittleEndian, s.CPU.MSRs); err != nil {
+		return fmt.Errorf("MSRs: %w", err)
+	}
+	s.CPU.XSave = bytes.Clone(rest[msrBytes : msrBytes+int(fixed.XSaveBytes)])
+	if err := s.Vsock.decode(rest[msrBytes+int(fixed.XSaveBytes):]); err != nil {
+		return fmt.Errorf("vsock: %w", err)
+	}
+	return s.check()
+}
+
+// check validates what does not depend on a machine.
+func (s *State) check() error {
+	switch {
+	case s.CPL != 0 && s.CPL != 3:
+		return fmt.Errorf("CPL %d: must be 0 or 3", s.CPL)
+	case s.KernelEnd <= guest.KernelGPA || s.KernelEnd > guest.ProgramGPA:
+		return fmt.Errorf("kernel library ends at %#x, outside (%#x, %#x]", s.KernelEnd, guest.KernelGPA, guest.ProgramGPA)
+	case s.UpcallEntry != 0 && (s.UpcallEntry < guest.KernelGPA || s.UpcallEntry >= s.KernelEnd):
+		return fmt.Errorf("upcall entry %#x outside the kernel library [%#x, %#x)", s.UpcallEntry, guest.KernelGPA, s.KernelEnd)
+	case !slices.IsSortedFunc(s.CPU.MSRs, func(a, b MSR) int { return cmp.Compare(a.Index, b.Index) }):
+		return errors.New("MSRs are not in order")
+	}
+	for i, m := range s.CPU.MSRs {
+		if m.Reserved != 0 || i > 0 && s.CPU.MSRs[i-1].Index == m.Index {
+			return fmt.Errorf("MSR %#x: given twice or with reserved bits", m.Index)
+		}
+	}
+	return nil
+}
+
+// Capture reads the state of a machine that rests at its idle doorbell. The
+// memory is the caller's to read, through Memory, while the machine rests.
+func (m *Machine) Capture() (*State, error) {
+	if err := m.usable(); err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	if !m.quiescent {
+		return nil, fmt.Errorf("capture: %w", ErrNotQuiescent)
+	}
+	// Anything still queued goes into the stream state, not into the rings,
+	// so that capturing changes no memory.
+	m.learnUpcall()
+	s := &State{CPL: m.cpu.CPL, RAMBytes: m.mem.RAMBytes(), ImageBytes: m.mem.ImageBytes(),
+		KernelEnd: m.trusted.kernelEnd, UpcallEntry: m.trusted.upcallEntry, ConsoleTail: m.console.taken}
+	if err := m.vcpu.State(&s.CPU); err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	s.MonoNS = m.clock.now()
+	m.vsock.save(&s.Vsock)
+	return s, nil
+}
+
+// RestoreFull gives the machine the whole of a captured state; only memory is
+// left, which the caller puts in place. It takes several system calls and is
+// meant for the time between requests. WriteIdentity must follow before Run.
+func (m *Machine) RestoreFull(s *State) error {
+	return m.restore(s, m.vcpu.SetState)
+}
+
+// RestoreFast is RestoreFull for a machine whose extended state and MSRs are
+// known to be those of s already: general and special registers, pending
+// events, devices and clock. It makes no system call.
+func (m *Machine) RestoreFast(s *State) error {
+	return m.restore(s, m.vcpu.SetFast)
+}
+
+func (m *Machine) restore(s *State, set func(*CPUState) error) error {
+	if err := m.usable(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := m.fits(s); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	m.quiescent = false
+	if err := m.vsock.restore(&s.Vsock); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := set(&s.CPU); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	m.vcpu.ClearKick()
+	m.stopAsked.Store(false)
+	m.trusted = trusted{kernelEnd: s.KernelEnd, upcallEntry: s.UpcallEntry}
+	m.console.reset()
+	m.console.taken = s.ConsoleTail
+	m.clock.stop(s.MonoNS)
+	m.quiescent = true
+	return nil
+}
+
+// fits checks that a state is of a machine like this one.
+func (m *Machine) fits(s *State) error {
+	switch {
+	case s.CPL != m.cpu.CPL:
+		return fmt.Errorf("%w: captured at CPL %d, this platform runs guests at CPL %d", ErrStateMismatch, s.CPL, m.cpu.CPL)
+	case s.RAMBytes != m.mem.RAMBytes() || s.ImageBytes != m.mem.ImageBytes():
+		return fmt.Errorf("%w: captured with %d bytes of RAM and %d of image, this machine has %d and %d",
+			ErrStateMismatch, s.RAMBytes, s.ImageBytes, m.mem.RAMBytes(), m.mem.ImageBytes())
+	case s.CPU.XCR0&^m.cpu.XCR0 != 0:
+		return fmt.Errorf("%w: captured with XCR0 %#x, this CPU offers %#x", ErrStateMismatch, s.CPU.XCR0, m.cpu.XCR0)
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package vmm
+
+import "fmt"
+
+// Split virtqueues, Virtual I/O Device (VIRTIO) Version 1.2, section 2.7. The
+// driver's side, in guest memory, is hostile: every index, address, length and
+// link is checked, and what breaks the rules is a ringError.
+
+const (
+	queueMax = 256 // entries of a queue: QueueNumMax
+
+	descBytes     = 16 // struct virtq_desc
+	descNext      = 1  // VIRTQ_DESC_F_NEXT
+	descWrite     = 2  // VIRTQ_DESC_F_WRITE
+	descIndirect  = 4  // VIRTQ_DESC_F_INDIRECT, which is not offered
+	ringHeader    = 4  // flags and idx of avail and used ring
+	ringIdx       = 2
+	usedElemBytes = 8
+	noInterrupt   = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
+)
+
+// ringError means that the guest broke the rules of a virtqueue.
+type ringError struct {
+	queue int
+	what  string
+}
+
+func (e *ringError) Error() string {
+	return fmt.Sprintf("vsock queue %d: the driver broke the ring: %s", e.queue, e.what)
+}
+
+// QueueState is a queue's registers and positions.
+type QueueState struct {
+	Size      uint16
+	Ready     bool
+	Desc      GPA
+	Avail     GPA
+	Used      GPA
+	NextAvail uint16
+	NextUsed  uint16
+}
+
+// virtqueue is the device's side of a split virtqueue.
+type virtqueue struct {
+	QueueState
+	mem   *Memory
+	index int
+
+	// Windows into guest memory while the queue is ready.
+	desc, avail, used []byte
+}
+
+// segment is one buffer of a descriptor chain.
+type segment struct {
+	gpa   GPA
+	buf   []byte
+	write bool // the device may write it, and not read it
+}
+
+func (q *virtqueue) broken(format string, args ...any) error {
+	return &ringError{queue: q.index, what: fmt.Sprintf(format, args...)}
+}
+
+// open validates the registers and maps the rings.
+func (q *virtqueue) open() error {
+	if q.Size == 0 || q.Size > queueMax || q.Size&(q.Size-1) != 0 {
+		return q.broken("size %d is not a power of two up to %d", q.Size, queueMax)
+	}
+	if q.Desc%16 != 0 || q.Avail%2 != 0 || q.Used%4 != 0 { // VIRTIO 2.7, alignment
+		return q.broken("rings at %#x, %#x, %#x are not aligned", uint64(q.Desc), uint64(q.Avail), uint64(q.Used))
+	}
+	var err error
+	size := uint64(q.Size)
+	if q.desc, err = q.mem.Slice(q.Desc, size*descBytes); err != nil {
+		return q.broken("descriptor table: %v", err)
+	}
+	if q.avail, err = q.mem.Slice(q.Avail, ringHeader+size*2); err != nil {
+		return q.broken("available ring: %v", err)
+	}
+	if q.used, err = q.mem.Slice(q.Used, ringHeader+size*usedElemBytes); err != nil {
+		return q.broken("used ring: %v", err)
+	}
+	q.Ready = true
+	return nil
+}
+
+// reset forgets everything but where the queue belongs.
+func (q *virtqueue) reset() { *q = virtqueue{mem: q.mem, index: q.index} }
+
+// available returns how many chains the driver has offered.
+func (q *virtqueue) available() (uint16, error) {
+	if !q.Ready {
+		return 0, nil
+	}
+	// The guest does not run now, so a plain load sees all it stored.
+	n := le16(q.avail[ringIdx:]) - q.NextAvail
+	if n > q.Size {
+		return 0, q.broken("available index runs %d ahead of a queue of %d", n, q.Size)
+	}
+	return n, nil
+}
+
+// pop takes the next chain and appends its segments to chain. The caller has
+// checked that one is available.
+func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
+	head = le16(q.avail[ringHeader+2*uint64(q.NextAvail%q.Size):])
+	i := head
+	for n := uint16(0); ; n++ {
+		if i >= q.Size {
+			return 0, nil, q.broken("descriptor %d of %d", i, q.Size)
+		}
+		if n == q.Size {
+			return 0, nil, q.broken("the chain of descriptor %d loops", head)
+		}
+		d := q.desc[uint64(i)*descBytes:]
+		gpa, length, flags := GPA(le64(d)), le32(d[8:]), le16(d[12:])
+		if flags&descIndirect != 0 {
+			return 0, nil, q.broken("descriptor %d is indirect, which was not offered", i)
+		}
+		buf, err := q.mem.Slice(gpa, uint64(length))
+		if err != nil {
+			return 0, nil, q.broken("descriptor %d: %v", i, err)
+		}
+		chain = append(chain, segment{gpa: gpa, buf: buf, write: flags&descWrite != 0})
+		if flags&descNext == 0 {
+			break
+		}
+		i = le16(d[14:])
+	}
+	q.NextAvail++
+	return head, chain, nil
+}
+
+// push returns a chain to the driver, n bytes of which were written.
+func (q *virtqueue) push(head uint16, n uint32) {
+	elem := ringHeader + usedElemBytes*uint64(q.NextUsed%q.Size)
+	put32(q.used[elem:], uint32(head))
+	put32(q.used[elem+4:], n)
+	q.mem.MarkWritten(q.Used+GPA(elem), usedElemBytes)
+	q.NextUsed++
+	// No barrier: the guest does not run now, and entering it is one.
+	put16(q.used[ringIdx:], q.NextUsed)
+	q.mem.MarkWritten(q.Used, ringHeader)
+}
+
+// wantsInterrupt reports whether the driver asked to be told of used buffers.
+func (q *virtqueue) wantsInterrupt() bool { return le16(q.avail)&noInterrupt == 0 }
+
+// copyFrom copies len(p) bytes from offset off of a chain into p and returns
+// how many there were.
+func copyFrom(chain []segment, off int, p []byte) int {
+	done := 0
+	for _, s := range chain {
+		if off >= len(s.buf) {
+			off -= len(s.buf)
+			continue
+		}
+		done += copy(p[done:], s.buf[off:])
+		off = 0
+		if done == len(p) {
+			break
+		}
+	}
+	return done
+}
+
+// chainBytes returns the sum of a chain's lengths. It cannot overflow: there
+// are at most queueMax segments of 32-bit length.
+func chainBytes(chain []segment) int {
+	n := 0
+	for _, s := range chain {
+		n += len(s.buf)
+	}
+	return n
+}
