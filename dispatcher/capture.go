@@ -23,7 +23,7 @@ func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key li
 	if err != nil {
 		return nil, fmt.Errorf("capture %s node: %w", kind, err)
 	}
-	if err := s.layout.collect(true); err != nil {
+	if err := s.collect(); err != nil {
 		return nil, fmt.Errorf("capture %s node: %w", kind, err)
 	}
 	// Every page that may differ from the parent's: the private ones, and those

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"bytes"
 	"fmt"
 
 	"seuss/dirtytrack"
@@ -14,23 +15,31 @@ import (
 // run. Measured in RATIONALE.md, "Why is a reset a memcpy?".
 const (
 	// mapRun is the shortest run of pages, lying together in one blob, that is
-	// mapped rather than copied when the shell has no private pages there.
+	// mapped rather than copied.
 	mapRun = 64
+	// learnResets is how many resets to the same node compare before they copy.
+	// A private page that no run in all of them changed is cold: it goes back to
+	// being mapped, and later resets need not touch it.
+	learnResets = 6
 	// keepPrivate bounds the private pages that a shell keeps for the next
-	// request; beyond it those that the node has no use for are given back.
+	// request.
 	keepPrivate = 8192
 )
 
-// layout keeps track of what a shell's memory shows: each page is either what
+// layout keeps track of what a machine's memory shows: each page is either what
 // base maps there, or a private copy.
 type layout struct {
-	mem *vmm.Memory
+	mem     *vmm.Memory
+	tracker dirtytrack.Tracker
 	// base is the view whose runs are mapped.
 	base *lineage.View
-	// private holds the pages that are private copies. Their content is
-	// known only right after deploy: the guest writes to them.
+	// private holds the pages that are private copies. Their content is known
+	// only right after deploy: then it is the target's.
 	private *dirtytrack.PageSet
-	tracker dirtytrack.Tracker
+
+	target  *lineage.View       // of the last deploy
+	resets  int                 // deploys to that same target
+	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
 }
 
 // moved counts what one deployment did.
@@ -38,13 +47,24 @@ type moved struct {
 	copied, mapped uint64 // pages
 }
 
-// collect notes the pages that became private since the last call.
-// guestFaulted says whether the vCPU's thread took a page fault: only then can
-// the guest have got new private pages.
-func (l *layout) collect(guestFaulted bool) error {
+func newLayout(mem *vmm.Memory) (layout, error) {
+	tracker, err := dirtytrack.NewPagemap(mem.Bytes())
+	if err != nil {
+		return layout{}, err
+	}
+	return layout{
+		mem: mem, tracker: tracker,
+		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
+	}, nil
+}
+
+// collect notes the pages that became private since the last call. faulted says
+// whether running the guest caused a host page fault: only then can the guest
+// have got new private pages.
+func (l *layout) collect(faulted bool) error {
 	l.private.Union(l.mem.HostWritten())
 	l.mem.HostWritten().Clear()
-	if !guestFaulted {
+	if !faulted {
 		return nil
 	}
 	if err := l.tracker.Collect(l.private); err != nil {
@@ -56,69 +76,140 @@ func (l *layout) collect(guestFaulted bool) error {
 // deploy makes memory show exactly what target holds. collect must have been
 // called after the guest last ran.
 func (l *layout) deploy(target *lineage.View) (moved, error) {
-	var m moved
-	// Long runs that differ are mapped; that moves base towards target.
-	if target != l.base {
-		runs, err := l.mapLarge(target, &m)
-		if err != nil {
-			return m, err
-		}
-		if len(runs) > 0 {
-			l.base = l.base.With(runs)
-		}
-		// What still differs is small: it becomes private and is copied below.
-		if err := l.mem.Populate(func(yield func(first, count uint64) bool) {
-			for first, count := range lineage.Diff(l.base, target) {
-				if !yield(first, count) {
-					return
-				}
-			}
-		}); err != nil {
-			return m, fmt.Errorf("populate pages of the node: %w", err)
-		}
-		for first, count := range lineage.Diff(l.base, target) {
-			l.private.AddRange(first, count)
-		}
+	if target == l.target {
+		return l.reset()
 	}
-	if err := l.shrink(target); err != nil {
+	m, err := l.move(target)
+	if err != nil {
 		return m, err
 	}
-	ram := l.mem.Bytes()
-	for page := range l.private.All() {
-		dst := ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
-		if src := target.Bytes(page); src != nil {
-			copy(dst, src)
-		} else {
-			clear(dst)
-		}
-	}
-	m.copied = l.private.Len()
+	l.target, l.resets = target, 0
+	l.changed.Clear()
 	return m, nil
 }
 
-// mapLarge maps the runs of target that differ from base, are long, and hold
-// no private page. It returns them.
-func (l *layout) mapLarge(target *lineage.View, m *moved) ([]lineage.Run, error) {
-	var mapped []lineage.Run
-	for first, count := range lineage.Diff(l.base, target) {
-		if count < mapRun {
-			continue
+// reset puts the private pages back to the target that they were last at.
+func (l *layout) reset() (moved, error) {
+	if l.resets >= learnResets {
+		l.copyPrivate()
+		return moved{copied: l.private.Len()}, nil
+	}
+	l.resets++
+	before := l.changed.Len()
+	ram := l.mem.Bytes()
+	for page := range l.private.All() {
+		dst, src := pageOf(ram, page), l.target.Bytes(page)
+		switch {
+		case src == nil && !isZero(dst):
+			clear(dst)
+			l.changed.Add(page)
+		case src != nil && !bytes.Equal(dst, src):
+			copy(dst, src)
+			l.changed.Add(page)
 		}
+	}
+	m := moved{copied: l.changed.Len() - before}
+	if l.resets < learnResets {
+		return m, nil
+	}
+	mapped, err := l.cool()
+	m.mapped += mapped
+	return m, err
+}
+
+// cool maps the private pages that no run has changed.
+func (l *layout) cool() (mapped uint64, err error) {
+	cold := l.private.Clone()
+	for page := range l.changed.All() {
+		cold.Remove(page)
+	}
+	var runs []lineage.Run
+	for first, count := range cold.Runs() {
+		for run := range l.target.Runs(first, count) {
+			if err := l.mapRun(run); err != nil {
+				return mapped, err
+			}
+			runs = append(runs, run)
+		}
+		mapped += count
+	}
+	for page := range cold.All() {
+		l.private.Remove(page)
+	}
+	if len(runs) > 0 {
+		l.base = l.base.With(runs)
+	}
+	return mapped, nil
+}
+
+// move brings memory from wherever it is to another target.
+func (l *layout) move(target *lineage.View) (moved, error) {
+	var m moved
+	var runs []lineage.Run
+	small := dirtytrack.NewPageSet(l.mem.Pages())
+	for first, count := range lineage.Diff(l.base, target) {
 		for run := range target.Runs(first, count) {
 			if run.Count < mapRun {
+				small.AddRange(run.First, run.Count)
 				continue
 			}
 			if err := l.mapRun(run); err != nil {
-				return nil, err
+				return m, err
 			}
 			for page := run.First; page < run.First+run.Count; page++ {
 				l.private.Remove(page)
 			}
 			m.mapped += run.Count
-			mapped = append(mapped, run)
+			runs = append(runs, run)
 		}
 	}
-	return mapped, nil
+	if len(runs) > 0 {
+		l.base = l.base.With(runs)
+	}
+	// What still differs from base is small: it becomes private and is copied.
+	if err := l.mem.Populate(small.Runs()); err != nil {
+		return m, fmt.Errorf("populate pages of the node: %w", err)
+	}
+	if l.private.Len() > keepPrivate {
+		if err := l.shrink(small); err != nil {
+			return m, err
+		}
+	}
+	l.private.Union(small)
+	l.target = target
+	l.copyPrivate()
+	m.copied = l.private.Len()
+	return m, nil
+}
+
+// copyPrivate gives every private page the target's content.
+func (l *layout) copyPrivate() {
+	ram := l.mem.Bytes()
+	for page := range l.private.All() {
+		dst := pageOf(ram, page)
+		if src := l.target.Bytes(page); src != nil {
+			copy(dst, src)
+		} else {
+			clear(dst)
+		}
+	}
+}
+
+// shrink drops the private copies that are not wanted: what base maps shows.
+func (l *layout) shrink(wanted *dirtytrack.PageSet) error {
+	drop := l.private.Clone()
+	for page := range wanted.All() {
+		drop.Remove(page)
+	}
+	for first, count := range drop.Runs() {
+		if err := l.mem.Discard(first, count); err != nil {
+			return fmt.Errorf("give private pages back: %w", err)
+		}
+	}
+	for page := range drop.All() {
+		l.private.Remove(page)
+	}
+	return nil
 }
 
 func (l *layout) mapRun(run lineage.Run) error {
@@ -127,42 +218,6 @@ func (l *layout) mapRun(run lineage.Run) error {
 	}
 	off := run.Blob.DataOffset() + int64(run.Page)*lineage.PageSize
 	return l.mem.MapFile(run.First, run.Count, run.Blob.File(), off)
-}
-
-// shrink gives private pages back when there are too many: where base shows
-// what target wants, dropping the copy is enough.
-func (l *layout) shrink(target *lineage.View) error {
-	if l.private.Len() <= keepPrivate {
-		return nil
-	}
-	differ := dirtytrack.NewPageSet(l.mem.Pages())
-	for first, count := range lineage.Diff(l.base, target) {
-		differ.AddRange(first, count)
-	}
-	for first, count := range l.private.Clone().Runs() {
-		start := first
-		flush := func(end uint64) error {
-			if end == start {
-				return nil
-			}
-			for page := start; page < end; page++ {
-				l.private.Remove(page)
-			}
-			return l.mem.Discard(start, end-start)
-		}
-		for page := first; page < first+count; page++ {
-			if differ.Has(page) {
-				if err := flush(page); err != nil {
-					return err
-				}
-				start = page + 1
-			}
-		}
-		if err := flush(first + count); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // mapAll maps every run of view into fresh memory.
@@ -175,7 +230,15 @@ func (l *layout) mapAll(view *lineage.View) error {
 			return fmt.Errorf("map pages %d to %d: %w", run.First, run.First+run.Count-1, err)
 		}
 	}
-	l.base = view
+	l.base, l.target, l.resets = view, nil, 0
 	l.private.Clear()
 	return nil
 }
+
+func pageOf(ram []byte, page uint64) []byte {
+	return ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
+}
+
+var zeroPage [lineage.PageSize]byte
+
+func isZero(page []byte) bool { return bytes.Equal(page, zeroPage[:]) }

@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"fmt"
 
-	"seuss/dirtytrack"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -19,7 +18,7 @@ type shell struct {
 	last   *target // the node it was at before it ran
 	link   link
 	logs   logBuffer
-	seen   uint64 // host page faults of the vCPU thread that were accounted for
+	faults uint64 // host page faults whose pages are accounted for
 }
 
 // newShell makes a machine whose memory shows view. It is not ready to run.
@@ -41,12 +40,11 @@ func (d *Dispatcher) newShell(img *image, view *lineage.View) (*shell, error) {
 }
 
 func (s *shell) prepare(view *lineage.View) error {
-	mem := s.m.Memory()
-	tracker, err := dirtytrack.NewPagemap(mem.Bytes())
+	l, err := newLayout(s.m.Memory())
 	if err != nil {
 		return err
 	}
-	s.layout = layout{mem: mem, private: dirtytrack.NewPageSet(mem.Pages()), tracker: tracker}
+	s.layout = l
 	return s.layout.mapAll(view)
 }
 
@@ -54,7 +52,7 @@ func (s *shell) prepare(view *lineage.View) error {
 // fresh instance but for its identity page, which the request writes.
 func (s *shell) bring(t *target) (moved, error) {
 	s.at = nil
-	if err := s.layout.collect(true); err != nil {
+	if err := s.collect(); err != nil {
 		return moved{}, err
 	}
 	m, err := s.layout.deploy(t.view)
@@ -71,6 +69,14 @@ func (s *shell) bring(t *target) (moved, error) {
 	s.m.ResetConsole()
 	s.at, s.last = t, t
 	return m, nil
+}
+
+// collect notes the pages that became private since the last call.
+func (s *shell) collect() error {
+	now := s.m.Stats().HostFaults
+	faulted := now != s.faults
+	s.faults = now
+	return s.layout.collect(faulted)
 }
 
 func (s *shell) close() error {

@@ -63,6 +63,7 @@ type Stats struct {
 	MMIO           uint64 // device register accesses
 	Kicks          uint64 // times the guest was interrupted
 	Upcalls        uint64 // of those, redirected to the kernel library
+	HostFaults     uint64 // host page faults that running the guest caused
 	ConsoleBytes   int    // output of this invocation that was passed on
 	ConsoleDropped uint64 // output of this invocation that was not
 }
@@ -159,6 +160,7 @@ func (m *Machine) Quiescent() bool { return m.quiescent && !m.running.Load() }
 // Stats returns the machine's counters.
 func (m *Machine) Stats() Stats {
 	s := m.stats
+	s.HostFaults = m.vcpu.Faults()
 	s.ConsoleBytes, s.ConsoleDropped = m.console.used, m.console.dropped
 	return s
 }

@@ -85,6 +85,9 @@ type VCPU interface {
 	// Regs copies the general registers as of the last exit.
 	Regs(into *Regs)
 
+	// Faults counts the host page faults that running the guest has caused. If
+	// it stands still over a Run, no page became private in it.
+	Faults() uint64
 	// FaultAddress returns CR2 as of the last exit: the address of the guest's
 	// last page fault, which a guest at CPL 3 cannot read by itself.
 	FaultAddress() (uint64, error)

@@ -129,6 +129,7 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 	if stop, err := m.service(); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
+	m.vsock.takeInterrupt() // the guest looks at its queues when it is entered
 	for {
 		exit, err := m.enter()
 		if err != nil {

@@ -131,7 +131,7 @@ func TestVsockResetFlood(t *testing.T) {
 }
 
 // TestVsockCloseWithoutCredit: a stream that is closed while the guest grants
-// no credit waits; the device does not spin over it. (Found by FuzzVsock.)
+// no credit waits; the device does not spin over it.
 func TestVsockCloseWithoutCredit(t *testing.T) {
 	d := newFakeDriver(t)
 	listen(t, d, 5)

@@ -21,7 +21,9 @@ type VCPU struct {
 	immediate *atomic.Uint32 // first word of page, with immediateExitBit
 	tid       atomic.Int32   // thread inside KVM_RUN, 0 = none
 	pid       int
-	readBytes uint8 // an MMIO read of so many bytes waits for its value
+	usage     unix.Rusage
+	faults    uint64 // page faults that running the guest has caused
+	readBytes uint8  // an MMIO read of so many bytes waits for its value
 
 	saved     []uint32 // the platform's MSR list
 	msrs      msrBlock
@@ -59,6 +61,12 @@ func (v *VCPU) init(p *Platform) error {
 	if _, err := callPtr(v.h, "KVM_SET_CPUID2", kvmSetCPUID2, p.cpuid); err != nil {
 		return err
 	}
+	if !p.pvm && p.capability(capEnforcePVFeatureCPUID) != 0 {
+		// Guests see no paravirtual leaves (supportedCPUID): hold them to it.
+		if err := v.h.enable("KVM_CAP_ENFORCE_PV_FEATURE_CPUID", capEnforcePVFeatureCPUID, 1); err != nil {
+			return err
+		}
+	}
 	v.page.validRegs = syncRegs | syncEvents
 	return v.learnTSCOffset(p.pvm)
 }
@@ -71,6 +79,7 @@ func (v *VCPU) init(p *Platform) error {
 func (v *VCPU) Run() (vmm.Exit, error) {
 	runtime.LockOSThread()
 	v.tid.Store(int32(unix.Gettid()))
+	before := v.threadFaults()
 	var errno unix.Errno
 	for {
 		errno = v.h.runOnce()
@@ -78,6 +87,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 			break
 		}
 	}
+	v.faults += v.threadFaults() - before
 	v.tid.Store(0)
 	runtime.UnlockOSThread()
 	v.readBytes = 0
@@ -90,6 +100,20 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	}
 	return vmm.Exit{}, v.runError(errno)
 }
+
+// threadFaults returns the page faults that the calling thread has taken
+// without disk access. KVM resolves the guest's faults on the vCPU's thread and
+// the kernel counts them there, so a count that stood still means that the guest
+// got no new page.
+func (v *VCPU) threadFaults() uint64 {
+	if unix.Getrusage(unix.RUSAGE_THREAD, &v.usage) != nil {
+		v.usage.Minflt++ // unknown counts as one
+	}
+	return uint64(v.usage.Minflt) + uint64(v.usage.Majflt)
+}
+
+// Faults implements vmm.VCPU.
+func (v *VCPU) Faults() uint64 { return v.faults }
 
 func (v *VCPU) runError(errno unix.Errno) error {
 	if errno == unix.EINVAL {

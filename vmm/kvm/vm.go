@@ -48,21 +48,13 @@ func (p *Platform) newVM() (*VM, error) {
 
 func (vm *VM) init() error {
 	p := vm.platform
-	if !p.pvm {
-		// Guests see no paravirtual leaves (supportedCPUID): make KVM hold them to it.
-		if p.capability(capEnforcePVFeatureCPUID) != 0 {
-			if err := vm.enable("KVM_CAP_ENFORCE_PV_FEATURE_CPUID", capEnforcePVFeatureCPUID, 1); err != nil {
-				return err
-			}
-		}
-		if p.capability(kvm.CapSetTSSAddr) != 0 {
-			if _, err := vm.h.call("KVM_SET_TSS_ADDR", kvmSetTSSAddr, tssAddr); err != nil {
-				return err
-			}
+	if !p.pvm && p.capability(kvm.CapSetTSSAddr) != 0 {
+		if _, err := vm.h.call("KVM_SET_TSS_ADDR", kvmSetTSSAddr, tssAddr); err != nil {
+			return err
 		}
 	}
 	if p.ringBytes != 0 { // must come before the vCPU
-		if err := vm.enable("KVM_CAP_DIRTY_LOG_RING", kvm.CapDirtyLogRing, p.ringBytes); err != nil {
+		if err := vm.h.enable("KVM_CAP_DIRTY_LOG_RING", kvm.CapDirtyLogRing, p.ringBytes); err != nil {
 			return err
 		}
 	}
@@ -74,12 +66,10 @@ func (vm *VM) init() error {
 	return nil
 }
 
-func (vm *VM) enable(name string, c kvm.Capability, arg uint64) error {
-	cap := &enableCap{capability: uint32(c), args: [4]uint64{arg}}
-	if _, err := callPtr(vm.h, "KVM_ENABLE_CAP "+name, kvmEnableCap, cap); err != nil {
-		return err
-	}
-	return nil
+// enable switches a capability of a VM or vCPU on.
+func (h handle) enable(name string, c kvm.Capability, arg uint64) error {
+	_, err := callPtr(h, "KVM_ENABLE_CAP "+name, kvmEnableCap, &enableCap{capability: uint32(c), args: [4]uint64{arg}})
+	return err
 }
 
 // MapMemory implements vmm.VM. A second call replaces the first one's memory

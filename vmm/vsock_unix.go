@@ -1,0 +1,248 @@
+package vmm
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// connectTimeout bounds how long a client may take for its handshake, and the
+// guest for accepting the stream.
+const connectTimeout = 10 * time.Second
+
+// maxConnectLine is the longest handshake: "CONNECT 4294967295\n".
+const maxConnectLine = 19
+
+// UnixFront makes a guest's vsock reachable for programs on the host, in the
+// way that users of Firecracker know: a client connects to the Unix socket and
+// writes "CONNECT <port>\n"; it reads "OK <host port>\n" once the guest has
+// accepted, and then the bytes are the stream's. In the other direction, a
+// port that is forwarded leads from the guest to the Unix socket
+// "<path>_<port>".
+//
+// Bytes move only while some goroutine is inside the machine's Run.
+type UnixFront struct {
+	dev  *Vsock
+	path string
+	l    *net.UnixListener
+	wg   sync.WaitGroup
+
+	mu    sync.Mutex
+	ports []uint32               // forwarded
+	open  map[io.Closer]struct{} // what Close has to end
+	done  bool
+}
+
+// NewUnixFront listens on a Unix socket, which must not exist yet.
+func NewUnixFront(dev *Vsock, path string) (*UnixFront, error) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("vsock front %s: %w", path, err)
+	}
+	f := &UnixFront{dev: dev, path: path, l: l, open: map[io.Closer]struct{}{}}
+	f.wg.Go(f.serve)
+	return f, nil
+}
+
+// Forward lets the guest connect to port; the stream continues to the Unix
+// socket "<path>_<port>". If nothing listens there the stream is reset.
+func (f *UnixFront) Forward(port uint32) error {
+	err := f.dev.Listen(port, func(c *Conn) error {
+		s := NewStream(c)
+		if !f.track(s) {
+			return ErrClosed
+		}
+		f.wg.Go(func() {
+			defer f.untrack(s)
+			u, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: fmt.Sprintf("%s_%d", f.path, port), Net: "unix"})
+			if err != nil {
+				c.Reset()
+				return
+			}
+			f.join(u, s)
+		})
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("vsock front %s: forward: %w", f.path, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ports = append(f.ports, port)
+	return nil
+}
+
+// Close ends all connections, removes the socket and waits for everything that
+// the front has started.
+func (f *UnixFront) Close() error {
+	f.mu.Lock()
+	f.done = true
+	for _, port := range f.ports {
+		f.dev.Unlisten(port)
+	}
+	f.ports = nil
+	open := f.open
+	f.open = map[io.Closer]struct{}{}
+	f.mu.Unlock()
+	err := f.l.Close()
+	for c := range open {
+		if s, ok := c.(*Stream); ok {
+			s.c.Reset()
+		}
+		err = errors.Join(err, ignoreClosed(c.Close()))
+	}
+	f.wg.Wait()
+	if err != nil {
+		return fmt.Errorf("vsock front %s: close: %w", f.path, err)
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// track notes something that Close has to end; false means that it is too late.
+func (f *UnixFront) track(c io.Closer) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.done {
+		return false
+	}
+	f.open[c] = struct{}{}
+	return true
+}
+
+func (f *UnixFront) untrack(c io.Closer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.open, c)
+}
+
+func (f *UnixFront) serve() {
+	for {
+		u, err := f.l.AcceptUnix()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			time.Sleep(10 * time.Millisecond) // out of descriptors, for instance: let some go
+			continue
+		}
+		if !f.track(u) {
+			u.Close()
+			return
+		}
+		f.wg.Go(func() {
+			defer f.untrack(u)
+			if err := f.client(u); err != nil {
+				u.Close()
+			}
+		})
+	}
+}
+
+// client serves one connection: the handshake, then the stream.
+func (f *UnixFront) client(u *net.UnixConn) error {
+	if err := u.SetReadDeadline(time.Now().Add(connectTimeout)); err != nil {
+		return err
+	}
+	r := bufio.NewReaderSize(u, 16) // the smallest there is; what it holds beyond the line belongs to the stream
+	port, err := readConnect(r)
+	if err != nil {
+		return err
+	}
+	if err := u.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	c, err := f.dev.Dial(port)
+	if err != nil {
+		return err
+	}
+	s := NewStream(c)
+	if !f.track(s) {
+		c.Reset()
+		return ErrClosed
+	}
+	defer f.untrack(s)
+	if err := s.SetReadDeadline(time.Now().Add(connectTimeout)); err != nil {
+		return err
+	}
+	if err := s.WaitOpen(); err != nil {
+		c.Reset()
+		return err
+	}
+	if err := s.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(u, "OK %d\n", c.HostPort()); err != nil {
+		c.Reset()
+		return err
+	}
+	early, err := r.Peek(r.Buffered())
+	if err == nil && len(early) > 0 {
+		_, err = s.Write(early)
+	}
+	if err != nil {
+		c.Reset()
+		return err
+	}
+	f.join(u, s)
+	return nil
+}
+
+// readConnect reads the line "CONNECT <port>\n".
+func readConnect(r io.ByteReader) (uint32, error) {
+	var line strings.Builder
+	for {
+		b, err := r.ReadByte()
+		if err != nil {
+			return 0, fmt.Errorf("read handshake: %w", err)
+		}
+		if b == '\n' {
+			break
+		}
+		if line.Len() >= maxConnectLine {
+			return 0, fmt.Errorf("handshake %.24q: longer than %d bytes", line.String(), maxConnectLine)
+		}
+		line.WriteByte(b)
+	}
+	text, ok := strings.CutPrefix(line.String(), "CONNECT ")
+	port, err := strconv.ParseUint(text, 10, 32)
+	if !ok || err != nil {
+		return 0, fmt.Errorf("handshake %q: expected CONNECT and a port number", line.String())
+	}
+	return uint32(port), nil
+}
+
+// join copies in both directions until both have ended.
+func (f *UnixFront) join(u *net.UnixConn, s *Stream) {
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := io.Copy(s, u); err != nil {
+			s.c.Reset()
+			u.Close()
+			return
+		}
+		_ = s.CloseWrite() // an error means that the stream is over anyway
+	})
+	wg.Go(func() {
+		if _, err := io.Copy(u, s); err != nil && !errors.Is(err, io.EOF) {
+			u.Close()
+			return
+		}
+		_ = u.CloseWrite()
+	})
+	wg.Wait()
+	s.Close()
+	u.Close()
+}
