@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -12,9 +13,9 @@ import (
 // Defaults of Options and Request.
 const (
 	DefaultTimeout  = 30 * time.Second
-	DefaultPoolSize = 4                // shells kept per image
-	MaxEventBytes   = 6 << 20          // AWS Lambda's limit for a synchronous payload
-	MaxResultBytes  = 6 << 20          // likewise
+	DefaultPoolSize = 4 // shells kept per image
+	MaxEventBytes   = guest.EventBytes
+	MaxResultBytes  = guest.ResultBytes
 	maxLogBytes     = 1 << 20          // console output kept per invocation
 	bootTimeout     = 60 * time.Second // cold boot to the driver's READY
 )

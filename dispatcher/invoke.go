@@ -244,10 +244,6 @@ func (i *invocation) run(l *lease, t *target) error {
 	}
 	switch f.kind {
 	case guest.MsgResult:
-		if len(f.payload) > MaxResultBytes {
-			return &FunctionError{Type: "Function.ResponseSizeTooLarge",
-				Message: fmt.Sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size (%d bytes).", len(f.payload), MaxResultBytes)}
-		}
 		i.result.Output = append(i.result.Output, f.payload...)
 		return nil
 	case guest.MsgError:

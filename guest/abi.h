@@ -60,6 +60,8 @@
 #define ABI_DRIVER_PORT 1
 #define ABI_FRAME_HEADER 5
 #define ABI_SEED_BYTES 32
+#define ABI_EVENT_BYTES 0x600000  /* AWS Lambda's limit for a synchronous payload, 6 MiB */
+#define ABI_RESULT_BYTES 0x600000 /* likewise; the driver turns more into an error */
 
 /* host to driver */
 #define ABI_MSG_IMPORT 1      /* JSON list of module names to import */

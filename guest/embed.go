@@ -34,6 +34,7 @@ func protocolModule() []byte {
 		value int
 	}{
 		{"DRIVER_PORT", DriverPort}, {"FRAME_HEADER", FrameHeader}, {"SEED_BYTES", SeedBytes}, {"SO_DRIVER", SoDriver},
+		{"RESULT_BYTES", ResultBytes},
 		{"MSG_IMPORT", MsgImport}, {"MSG_LOAD", MsgLoad}, {"MSG_INVOKE", MsgInvoke},
 		{"MSG_INVOKE_LAZY", MsgInvokeLazy}, {"MSG_ARG", MsgArg}, {"MSG_READY", MsgReady}, {"MSG_DONE", MsgDone},
 		{"MSG_RESULT", MsgResult}, {"MSG_ERROR", MsgError}, {"MSG_WANT", MsgWant},

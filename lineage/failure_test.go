@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -155,7 +156,7 @@ func TestFunctionFailsAtEveryStep(t *testing.T) {
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, syscall.ENOSPC) || got.Handler != "new" && got != old {
+		if !errors.Is(err, syscall.ENOSPC) || got.Handler != "new" && !reflect.DeepEqual(got, old) {
 			t.Fatalf("step %d: %v, deployed is %+v", steps, err, got)
 		}
 		noTemps(t, s)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -25,7 +26,7 @@ func TestFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := s.GetFunction("hello-1_A")
-	if err != nil || got != f {
+	if err != nil || !reflect.DeepEqual(got, f) {
 		t.Errorf("got %+v, %v, want %+v", got, err, f)
 	}
 	if b, err := s.FunctionCode(got); err != nil || !bytes.Equal(b, code) {

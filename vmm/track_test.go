@@ -2,8 +2,11 @@ package vmm_test
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"seuss/dirtytrack"
 	"seuss/guest"
@@ -61,6 +64,22 @@ func track(t *testing.T, b *bench, ring bool) {
 		extra = found.Len() - uint64(differ)
 		if differ == 0 || extra > b.Memory().Pages()/4 {
 			t.Errorf("%s: round %d: %d pages differ, %d more reported", tracker.Name(), round, differ, extra)
+		}
+	}
+}
+
+func TestDirtyTrackersRefuse(t *testing.T) {
+	b := newBench(t) // its memory is mapped without dirty logging
+	vm := b.VM().(*kvm.VM)
+	if _, err := vm.DirtyLog(); err == nil {
+		t.Error("a dirty log of memory that is mapped without one")
+	}
+	if _, err := vm.DirtyRing(); err == nil {
+		t.Error("a dirty ring of a platform that was opened without one")
+	}
+	for _, slot := range []uint32{0, 5} {
+		if _, err := dirtytrack.NewDirtyLog(vm.File(), slot, b.Memory().Pages()); !errors.Is(err, unix.ENOENT) {
+			t.Errorf("slot %d: %v", slot, err)
 		}
 	}
 }

@@ -286,10 +286,17 @@ class Driver:
         try:
             if lazy and isinstance(result, LazyEvent):
                 result._bind_all()
-            return p.MSG_RESULT, json.dumps(result).encode()
+            body = json.dumps(result).encode()
         except BaseException as e:
             e.__traceback__ = None
             return p.MSG_ERROR, error_document(type(e)(f"Unable to marshal response: {e}"), "Runtime.MarshalError")
+        if len(body) > p.RESULT_BYTES:
+            return p.MSG_ERROR, json.dumps({
+                "errorType": "Function.ResponseSizeTooLarge",
+                "errorMessage": f"Response payload size ({len(body)} bytes) exceeded maximum allowed payload size ({p.RESULT_BYTES} bytes).",
+                "stackTrace": [],
+            }).encode()
+        return p.MSG_RESULT, body
 
     def serve(self):
         link = self.link

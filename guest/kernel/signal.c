@@ -108,10 +108,14 @@ static bool take(struct thread *t, u64 mask, struct siginfo_k *out)
 	return false;
 }
 
+/* The last synchronous fault. A handler that only reports (faulthandler) sends
+ * itself the same signal again to die: the report is to show the first cause. */
+static struct abi_fault fault;
+
 void die_by_signal(struct abi_frame *frame, int sig, u64 addr)
 {
-	static struct abi_fault fault;
-	fault = (struct abi_fault){.signal = (u32)sig, .tid = current->tid, .address = addr, .frame = *frame, .fs_base = rdfsbase()};
+	if (fault.signal != (u32)sig || fault.tid != current->tid || frame->vector < 32)
+		fault = (struct abi_fault){.signal = (u32)sig, .tid = current->tid, .address = addr, .frame = *frame, .fs_base = rdfsbase()};
 	control->fault_gpa = (u64)&fault;
 	for (;;)
 		doorbell(ABI_DOORBELL_FAULT, (u32)sig);
@@ -222,6 +226,7 @@ bool signal_deliver(struct abi_frame *f)
 void signal_fault(struct abi_frame *f, int sig, int code, u64 addr)
 {
 	struct siginfo_k info = {.signo = sig, .code = code, .fields = {addr}};
+	fault = (struct abi_fault){.signal = (u32)sig, .tid = current->tid, .address = addr, .frame = *f, .fs_base = rdfsbase()};
 	if (actions[sig].handler == (u64)SIG_DFL || actions[sig].handler == (u64)SIG_IGN || current->sigmask & SIGBIT(sig))
 		die_by_signal(f, sig, addr);
 	run_handler(f, &info);

@@ -138,10 +138,11 @@ func (v *VCPU) writeState(s *vmm.CPUState) error {
 // SetFast implements vmm.VCPU. The registers travel in the run page
 // (KVM_CAP_SYNC_REGS). A pending MMIO store needs no completion: its effects
 // on the guest are over when KVM reports it, and KVM takes the registers from
-// the run page before it looks at pending accesses. A pending load would write
-// its destination register afterwards, so it is completed first.
+// the run page before it looks at pending accesses. A pending load, from memory
+// or a port, would write its destination register afterwards, so it is
+// completed first.
 func (v *VCPU) SetFast(s *vmm.CPUState) error {
-	if v.readBytes != 0 {
+	if v.unfinished {
 		if err := v.complete(); err != nil {
 			return fmt.Errorf("restore registers: %w", err)
 		}

@@ -23,7 +23,9 @@ type VCPU struct {
 	pid       int
 	usage     unix.Rusage
 	faults    uint64 // page faults that running the guest has caused
-	readBytes uint8  // an MMIO read of so many bytes waits for its value
+	// unfinished: the last exit left something that KVM completes in the next
+	// KVM_RUN by writing to the guest's registers.
+	unfinished bool
 
 	saved     []uint32 // the platform's MSR list
 	msrs      msrBlock
@@ -90,7 +92,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	v.faults += v.threadFaults() - before
 	v.tid.Store(0)
 	runtime.UnlockOSThread()
-	v.readBytes = 0
+	v.unfinished = false
 	switch errno {
 	case 0:
 		return v.exit()
@@ -126,6 +128,7 @@ func (v *VCPU) runError(errno unix.Errno) error {
 // exit translates struct kvm_run's exit data.
 func (v *VCPU) exit() (vmm.Exit, error) {
 	d := &v.page.Data
+	v.unfinished = true
 	switch reason := kvm.ExitType(v.page.ExitReason); reason {
 	case kvm.EXITMMIO:
 		// { __u64 phys_addr; __u8 data[8]; __u32 len; __u8 is_write; }
@@ -134,9 +137,10 @@ func (v *VCPU) exit() (vmm.Exit, error) {
 			return e, fmt.Errorf("run vCPU: MMIO access of %d bytes at %#x", uint32(d[2]), d[0])
 		}
 		if d[2]>>32&0xff == 0 {
-			e.Kind, v.readBytes = vmm.ExitMMIORead, e.Size
+			e.Kind = vmm.ExitMMIORead
 			return e, nil
 		}
+		v.unfinished = false // a store's effects on the guest are over
 		e.Kind, e.Value = vmm.ExitMMIOWrite, d[1]&(^uint64(0)>>(64-8*uint(e.Size)))
 		if e.GPA&^(pageSize-1) == guest.DoorbellGPA && e.Size == 4 {
 			e.Kind = vmm.ExitDoorbell
@@ -205,7 +209,7 @@ func (v *VCPU) complete() error {
 	if waiting == 0 {
 		v.ClearKick()
 	}
-	v.readBytes = 0
+	v.unfinished = false
 	if errno != unix.EINTR && errno != unix.EAGAIN {
 		if errno == 0 {
 			return fmt.Errorf("complete MMIO access: unexpected exit %d", v.page.ExitReason)

@@ -7,13 +7,13 @@
 
 #include <linux/memfd.h>
 
-static long install(struct file *f, bool cloexec, long err) { return f ? fd_install(f, cloexec, 0) : err; }
-
 long sys_openat(int dirfd, const char *path, u32 flags, u32 mode)
 {
-	long err = 0;
+	long err = fd_reserve(); /* before a file is created or emptied */
+	if (err)
+		return err;
 	struct file *f = open_at(dirfd, path, flags, mode, &err);
-	return install(f, flags & O_CLOEXEC, err);
+	return f ? fd_install(f, flags & O_CLOEXEC, 0) : err;
 }
 
 long sys_open(const char *path, u32 flags, u32 mode) { return sys_openat(AT_FDCWD, path, flags, mode); }

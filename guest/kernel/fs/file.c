@@ -109,20 +109,34 @@ static long table_grow(u32 fd)
 	return 0;
 }
 
-long fd_install(struct file *f, bool cloexec, int lowest)
+/* The lowest free descriptor at or above lowest, with room for it in the table. */
+static long find_free(u32 lowest)
 {
-	u32 fd = MAX(lowest < 0 ? 0u : (u32)lowest, lowest_free);
-	bool first = fd == lowest_free;
+	u32 fd = MAX(lowest, lowest_free);
 	while (fd < table_size && table[fd])
 		fd++;
-	long err = fd >= limit ? -EMFILE : table_grow(fd);
-	if (err) {
+	if (fd >= limit)
+		return -EMFILE;
+	long err = table_grow(fd);
+	return err ? err : (long)fd;
+}
+
+long fd_reserve(void)
+{
+	long fd = find_free(0);
+	return fd < 0 ? fd : 0;
+}
+
+long fd_install(struct file *f, bool cloexec, int lowest)
+{
+	long fd = find_free(lowest < 0 ? 0u : (u32)lowest);
+	if (fd < 0) {
 		file_put(f);
-		return err;
+		return fd;
 	}
 	table[fd] = (u64)f | cloexec;
-	if (first)
-		lowest_free = fd + 1;
+	if (lowest <= (int)lowest_free)
+		lowest_free = (u32)fd + 1;
 	return fd;
 }
 

@@ -29,6 +29,17 @@
 #include <linux/fcntl.h>
 #include <linux/stat.h>
 
+#ifndef S_IFMT /* linux/stat.h keeps these to itself where glibc's headers are about, as in host tests */
+#define S_IFMT 00170000
+#define S_IFSOCK 0140000
+#define S_IFLNK 0120000
+#define S_IFREG 0100000
+#define S_IFBLK 0060000
+#define S_IFDIR 0040000
+#define S_IFCHR 0020000
+#define S_IFIFO 0010000
+#endif
+
 #define NAME_LEN_MAX 255u
 #define PATH_LEN_MAX 4096u /* with the NUL */
 #define FILE_SIZE_MAX 0x7fffffffffffffffull
@@ -248,6 +259,7 @@ long tree_rename(struct place *from, struct place *to);
 
 struct file *fd_io(int fd);                  /* as fd_get, but an O_PATH descriptor is EBADF too */
 struct file *fd_next(int *fd);               /* first open descriptor at or above *fd; NULL: none */
+long fd_reserve(void);                       /* 0 if fd_install() will find room */
 long fd_dup_to(struct file *f, int fd, bool cloexec); /* takes a new reference; closes what was there */
 bool fd_cloexec(int fd);
 void fd_set_cloexec(int fd, bool on);

@@ -268,6 +268,31 @@ static struct file *open_tmpfile(struct node dir, u32 flags, u32 mode, long *err
 	return f;
 }
 
+/* O_CREAT where there is nothing. */
+static long create(struct place *at, u32 mode)
+{
+	struct inode *ip = inode_new(S_IFREG | (mode & 07777 & ~file_umask), DEV_ROOT);
+	if (!ip)
+		return -ENOMEM;
+	inode_get(ip);
+	long err = tree_create(at, ip);
+	if (!err)
+		at->node = node_inode(ip);
+	inode_put(ip); /* its name holds it now, or it goes */
+	return err;
+}
+
+static char *copy_text(const struct path_text *text)
+{
+	u32 n = MAX(text->len, 1u);
+	char *path = kmalloc(n + 1);
+	if (path) {
+		memcpy(path, text->len ? text->buf : "/", n);
+		path[n] = 0;
+	}
+	return path;
+}
+
 static struct file *open_place(struct place *at, struct path_text *text, u32 flags, u32 mode, long *err)
 {
 	if (at->file && !(flags & O_PATH)) { /* /proc/self/fd/N of a pipe, socket, ...: the same open file */
@@ -278,38 +303,26 @@ static struct file *open_place(struct place *at, struct path_text *text, u32 fla
 		*err = -ENOTDIR;
 		return node_is_dir(at->node) ? open_tmpfile(at->node, flags, mode, err) : NULL;
 	}
-	if (flags & O_CREAT) {
-		*err = at->node.v && flags & O_EXCL ? -EEXIST
-		       : at->slash && at->last == LAST_NAME ? -EISDIR
-							    : 0;
-		if (*err)
-			return NULL;
+	*err = 0;
+	if (flags & O_CREAT && flags & O_EXCL && at->node.v)
+		*err = -EEXIST;
+	else if (flags & O_CREAT && at->slash && at->last == LAST_NAME)
+		*err = -EISDIR;
+	if (*err)
+		return NULL;
+	char *path = text->lost ? NULL : copy_text(text);
+	bool created = !at->node.v;
+	*err = !text->lost && !path ? -ENOMEM : created ? create(at, mode) : 0;
+	if (*err) {
+		kfree(path);
+		return NULL;
 	}
-	if (!at->node.v) {
-		*err = -ENOMEM;
-		struct inode *ip = inode_new(S_IFREG | (mode & 07777 & ~file_umask), DEV_ROOT);
-		if (!ip)
-			return NULL;
-		inode_get(ip);
-		*err = tree_create(at, ip);
-		if (!*err)
-			at->node = node_inode(ip);
-		inode_put(ip); /* its name holds it now, or it goes */
-		if (*err)
-			return NULL;
+	if (created)
 		flags &= ~(u32)(O_CREAT | O_TRUNC);
-	}
-	char *path = NULL;
-	if (!text->lost) {
-		path = kmalloc(MAX(text->len, 1u) + 1);
-		if (!path) {
-			*err = -ENOMEM;
-			return NULL;
-		}
-		memcpy(path, text->len ? text->buf : "/", MAX(text->len, 1u));
-		path[MAX(text->len, 1u)] = 0;
-	}
-	return open_node(at->node, flags, path, err);
+	struct file *f = open_node(at->node, flags, path, err);
+	if (!f && created) /* its entry is there, so this needs no memory */
+		tree_unlink(at, false);
+	return f;
 }
 
 /* Before the walk: flags that contradict each other. */

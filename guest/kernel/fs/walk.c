@@ -254,7 +254,7 @@ long walk_at(int dirfd, const char *path, u32 flags, struct place *at, struct pa
 	if (len == 0) {
 		if (!(flags & WALK_EMPTY))
 			return -ENOENT;
-		*at = (struct place){.last = LAST_JUMP, .node = canon(start), .file = f};
+		*at = (struct place){.last = LAST_JUMP, .node = canon(start), .file = start.v ? NULL : f};
 		return 0;
 	}
 	if (f && (!start.v || !node_is_dir(start)))

@@ -7,10 +7,10 @@
 long stream_listen(struct stream *s, int backlog)
 {
 	u32 limit = MIN((u32)backlog, SOMAXCONN); /* a negative one is huge */
+	s->s.shut = 0; /* listens again after shutdown */
 	if (s->listener) {
 		bool full = listener_full(s->listener);
 		s->listener->backlog = limit;
-		s->s.shut &= (u8)~SHUT_RX;
 		if (full && !listener_full(s->listener))
 			wake_all(&s->listener->space);
 		return 0;

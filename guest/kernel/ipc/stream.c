@@ -35,8 +35,8 @@ u32 stream_poll(const struct stream *s)
 	case STREAM_CONNECTING:
 		return mask;
 	case STREAM_LISTENING:
-		if (s->s.shut & SHUT_RX)
-			mask |= EPOLL_READ | EPOLLRDHUP | EPOLLHUP;
+		if (s->s.shut & SHUT_RX) /* as Linux: a TCP socket is closed then */
+			mask |= s->s.family == AF_UNIX ? EPOLL_READ | EPOLLRDHUP : EPOLL_WRITE | EPOLLHUP;
 		return mask | (s->listener->queued ? EPOLL_READ : 0);
 	case STREAM_CONNECTED:
 		break;

@@ -4,21 +4,10 @@
  * then the socket waits in the listener's pending list, as a SYN that is sent
  * again would.
  */
-#include "inet.h"
-
-#include <linux/tcp.h>
-
-struct tcp {
-	struct stream st;
-	struct inet in;
-	u32 keep_idle, keep_interval, keep_count; /* what was set; there is nothing to probe */
-	bool nodelay, cork;
-};
+#include "tcp.h"
 
 static struct list ports;
 static const struct file_ops tcp_ops;
-
-static struct tcp *tcp_of(struct file *f) { return f->priv; }
 
 struct file *tcp_create(int family, u32 flags)
 {
@@ -53,6 +42,8 @@ static long tcp_bind(struct file *f, const struct sockaddr_k *a, u32 len)
 	return inet_bind(&ports, &t->in, &addr, listening);
 }
 
+static void admit(struct tcp *l);
+
 static long tcp_listen(struct file *f, int backlog)
 {
 	struct tcp *t = tcp_of(f);
@@ -73,7 +64,10 @@ static long tcp_listen(struct file *f, int backlog)
 		if (err)
 			return -EADDRINUSE;
 	}
-	return stream_listen(&t->st, backlog);
+	long err = stream_listen(&t->st, backlog);
+	if (!err)
+		admit(t); /* the backlog may have grown */
+	return err;
 }
 
 /* ---- connecting -------------------------------------------------------------------- */
@@ -152,6 +146,7 @@ static long disconnect(struct tcp *t)
 	t->st.s.error = 0;
 	t->st.fin = false;
 	inet_disconnect(&t->in);
+	wake_all(&t->st.s.file->wq); /* EPOLLHUP */
 	return 0;
 }
 
@@ -301,7 +296,7 @@ static u32 tcp_poll(struct file *f) { return stream_poll(&tcp_of(f)->st); }
 
 static long tcp_ioctl(struct file *f, u32 request, u64 arg) { return stream_ioctl(&tcp_of(f)->st, request, arg); }
 
-/* ---- names and options ------------------------------------------------------------------- */
+/* ---- the operations ------------------------------------------------------------------- */
 
 static long tcp_getname(struct file *f, struct sockaddr_k *a, bool peer)
 {
@@ -309,63 +304,6 @@ static long tcp_getname(struct file *f, struct sockaddr_k *a, bool peer)
 	if (peer && t->st.state != STREAM_CONNECTED)
 		return -ENOTCONN;
 	return inet_put(t->st.s.family, peer ? &t->in.remote : &t->in.local, a);
-}
-
-static long tcp_setsockopt(struct file *f, int level, int opt, const void *v, u32 len)
-{
-	struct tcp *t = tcp_of(f);
-	if (level != IPPROTO_TCP)
-		return inet_setsockopt(&t->in, level, opt, v, len);
-	int value;
-	long r = opt_get_int(v, len, &value);
-	if (r)
-		return r;
-	switch (opt) {
-	case TCP_NODELAY:
-		t->nodelay = value != 0;
-		return 0;
-	case TCP_CORK:
-		t->cork = value != 0;
-		return 0;
-	case TCP_KEEPIDLE:
-	case TCP_KEEPINTVL:
-		if (value < 1 || value > 32767)
-			return -EINVAL;
-		*(opt == TCP_KEEPIDLE ? &t->keep_idle : &t->keep_interval) = (u32)value;
-		return 0;
-	case TCP_KEEPCNT:
-		if (value < 1 || value > 127)
-			return -EINVAL;
-		t->keep_count = (u32)value;
-		return 0;
-	case TCP_QUICKACK: /* acknowledgements, retransmission: nothing is ever on a wire */
-	case TCP_USER_TIMEOUT:
-	case TCP_DEFER_ACCEPT:
-	case TCP_SYNCNT:
-	case TCP_LINGER2:
-	case TCP_NOTSENT_LOWAT:
-		return 0;
-	default:
-		return -ENOPROTOOPT;
-	}
-}
-
-static long tcp_getsockopt(struct file *f, int level, int opt, void *v, u32 *len)
-{
-	struct tcp *t = tcp_of(f);
-	if (level != IPPROTO_TCP)
-		return inet_getsockopt(&t->in, level, opt, t->st.state == STREAM_LISTENING, v, len);
-	u32 value;
-	switch (opt) {
-	case TCP_NODELAY: value = t->nodelay; break;
-	case TCP_CORK: value = t->cork; break;
-	case TCP_KEEPIDLE: value = t->keep_idle; break;
-	case TCP_KEEPINTVL: value = t->keep_interval; break;
-	case TCP_KEEPCNT: value = t->keep_count; break;
-	case TCP_MAXSEG: value = 65483; break; /* of Linux's loopback, MTU 65536 */
-	default: return -ENOPROTOOPT;
-	}
-	return opt_put(v, len, &value, sizeof value);
 }
 
 static const struct sock_ops tcp_sock_ops = {

@@ -164,6 +164,8 @@ static long unix_shutdown(struct file *f, int how)
 {
 	struct unix_sock *u = unix_of(f), *peer = peer_of(u);
 	u8 bits = how == SHUT_RD ? SHUT_RX : how == SHUT_WR ? SHUT_TX : SHUT_BOTH;
+	if (u->st.state == STREAM_IDLE && !unix_is_dgram(u))
+		return 0; /* nothing is open yet that could be shut */
 	u->st.s.shut |= bits;
 	if (peer && !unix_is_dgram(u)) {
 		peer->st.s.shut |= (u8)((bits & SHUT_RX ? SHUT_TX : 0) | (bits & SHUT_TX ? SHUT_RX : 0));

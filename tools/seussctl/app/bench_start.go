@@ -151,7 +151,7 @@ func printBench(w io.Writer, r *bench.Report) error {
 	for _, row := range r.Rows {
 		ratio := "-"
 		if hasZygote && zygote.P50 > 0 {
-			ratio = fmt.Sprintf("%.3f", row.P50/zygote.P50)
+			ratio = formatRatio(row.P50 / zygote.P50)
 		}
 		t.row(row.Path, fmt.Sprint(row.N), formatMicros(row.P50), formatMicros(row.P99), ratio)
 	}
@@ -186,6 +186,14 @@ func printBars(w io.Writer, bars []bench.Bar) error {
 		t.row(b.Name, b.Format(b.Measured), "≤ "+b.Format(b.Limit), met)
 	}
 	return t.print(w)
+}
+
+// formatRatio shows three digits, but of a large ratio no fraction.
+func formatRatio(r float64) string {
+	if r >= 100 {
+		return fmt.Sprintf("%.0f", r)
+	}
+	return fmt.Sprintf("%.3g", r)
 }
 
 func formatMicros(us float64) string {

@@ -49,6 +49,7 @@ type env struct {
 	getenv         func(string) string
 	isRoot         bool // the user is root
 	open           func(dispatcher.Options) (engine, error)
+	checkPlatform  func() error // says whether open would find KVM
 	progress       *progress
 	complete       map[*cli.Command]func(*env) []string
 
@@ -62,11 +63,12 @@ type env struct {
 func newEnv(stdin io.Reader, stdout, stderr io.Writer) *env {
 	return &env{
 		stdin: stdin, stdout: stdout, stderr: stderr,
-		getenv:   os.Getenv,
-		isRoot:   os.Geteuid() == 0,
-		open:     openDispatcher,
-		progress: newProgress(stderr),
-		complete: map[*cli.Command]func(*env) []string{},
+		getenv:        os.Getenv,
+		isRoot:        os.Geteuid() == 0,
+		open:          openDispatcher,
+		checkPlatform: checkKVM,
+		progress:      newProgress(stderr),
+		complete:      map[*cli.Command]func(*env) []string{},
 	}
 }
 
@@ -193,6 +195,15 @@ func (e *env) withReader(o dispatcher.Options, f func(engine) error) error {
 	e.notef("%v; going on read-only", err)
 	o.ReadOnly = true
 	return e.withEngine(o, f)
+}
+
+// checkKVM finds out early, before a long step, that no machine can be made.
+func checkKVM() error {
+	platform, err := kvm.New(kvm.Options{})
+	if err != nil {
+		return err
+	}
+	return platform.Close()
 }
 
 // openDispatcher opens KVM and a dispatcher on it.

@@ -73,6 +73,9 @@ func (e *env) ensureImage(ctx context.Context, name string) error {
 	if !errors.Is(err, images.ErrNotFound) {
 		return err
 	}
+	if err := e.checkPlatform(); err != nil {
+		return err
+	}
 	e.notef("image %s does not exist yet; building it from this machine's /usr/bin/python3", defaultImage)
 	_, err = e.buildPython(ctx, images.PythonOptions{Name: defaultImage})
 	return err

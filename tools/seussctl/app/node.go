@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"seuss/images"
@@ -77,7 +78,7 @@ func nodeKey(n *nodeItem, tags map[string]string) string {
 		}
 		return short(n.ImageDigest)
 	case lineage.KindImport:
-		return strings.Join(k.Imports, ",")
+		return cut(strings.Join(k.Imports, ","), maxImportsText)
 	case lineage.KindFunction:
 		if k.Lazy {
 			return k.Function + " (lazy arguments)"
@@ -104,15 +105,39 @@ func nodeKey(n *nodeItem, tags map[string]string) string {
 	return ""
 }
 
-// argumentPreview shortens a bound value to what fits a table.
-func argumentPreview(a lineage.Binding) string {
-	const most = 28
-	text := []rune(a.Preview)
-	switch {
-	case len(text) == 0:
-		return fmt.Sprintf("<%s>", short(a.Digest))
-	case len(text) > most:
-		return string(text[:most-1]) + "…"
+// treeKey is nodeKey for a node drawn below its parent: of an import node it
+// names what the parent has not imported.
+func treeKey(n, parent *nodeItem, tags map[string]string) string {
+	if n.Kind != lineage.KindImport || parent == nil {
+		return nodeKey(n, tags)
 	}
-	return string(text)
+	var added []string
+	for _, module := range n.Key.Imports {
+		if !slices.Contains(parent.Key.Imports, module) {
+			added = append(added, module)
+		}
+	}
+	return cut(strings.Join(added, ","), maxImportsText)
+}
+
+// What fits a line of a table.
+const (
+	maxImportsText  = 60
+	maxArgumentText = 28
+)
+
+// cut shortens text to most characters.
+func cut(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:most-1]) + "…"
+	}
+	return text
+}
+
+// argumentPreview shortens a bound value; one that is not text has a digest only.
+func argumentPreview(a lineage.Binding) string {
+	if a.Preview == "" {
+		return fmt.Sprintf("<%s>", short(a.Digest))
+	}
+	return cut(a.Preview, maxArgumentText)
 }

@@ -16,6 +16,9 @@ func (e *env) freshImage(ctx context.Context) error {
 	if e.imageIsCurrent() {
 		return nil
 	}
+	if err := e.checkPlatform(); err != nil {
+		return err
+	}
 	if !e.stateGiven {
 		if err := e.dropImages(); err != nil {
 			return err

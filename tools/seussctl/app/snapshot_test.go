@@ -31,6 +31,30 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// In a chain each import node names what it adds.
+func TestTreeNamesAddedImports(t *testing.T) {
+	node := func(imports ...string) *nodeItem {
+		n := &nodeItem{}
+		n.ID, n.Kind, n.Key.Imports = "0123456789abcdef", lineage.KindImport, imports
+		return n
+	}
+	outer, inner := node("json"), node("json", "re", "os")
+	outer.Children = []*nodeItem{inner}
+	long := node(strings.Repeat("x", 100))
+	var b strings.Builder
+	if err := printTrees(&b, []*nodeItem{outer, long}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"import json ", "└─ import re,os ", strings.Repeat("x", maxImportsText-1) + "… "} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "json,re") {
+		t.Errorf("repeats the parent's:\n%s", b.String())
+	}
+}
+
 func TestTreeJSON(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)

@@ -45,25 +45,25 @@ func printTrees(w io.Writer, trees []*nodeItem, tags map[string]string) error {
 	t := newTable("NODE", "ID", ">DELTA PAGES", ">STORED", ">SHARED", ">HITS")
 	var nodes int
 	var bytes uint64
-	var draw func(n *nodeItem, lead, below string)
-	draw = func(n *nodeItem, lead, below string) {
+	var draw func(n, parent *nodeItem, lead, below string)
+	draw = func(n, parent *nodeItem, lead, below string) {
 		nodes++
 		bytes += n.stored()
 		name := lead + string(n.Kind)
-		if key := nodeKey(n, tags); key != "" {
+		if key := treeKey(n, parent, tags); key != "" {
 			name += " " + key
 		}
 		t.row(name, short(n.ID), formatPages(n.DeltaPages), formatBytes(n.stored()), formatBytes(n.SharedBytes), fmt.Sprint(n.Hits))
 		for i, child := range n.Children {
 			if i < len(n.Children)-1 {
-				draw(child, below+"├─ ", below+"│  ")
+				draw(child, n, below+"├─ ", below+"│  ")
 			} else {
-				draw(child, below+"└─ ", below+"   ")
+				draw(child, n, below+"└─ ", below+"   ")
 			}
 		}
 	}
 	for _, n := range trees {
-		draw(n, "", "")
+		draw(n, nil, "", "")
 	}
 	if err := t.print(w); err != nil {
 		return err

@@ -61,6 +61,7 @@ func (z *zygote) start(ctx context.Context, script []byte, h Handler) error {
 	z.cmd = cmd
 	// It says when it listens; if it dies instead, the pipe closes.
 	if _, err := bufio.NewReader(stdout).ReadString('\n'); err != nil {
+		z.stop() // completes what it wrote to stderr
 		return fmt.Errorf("it did not come up: %w: %s", err, lastLine(z.stderr.Bytes()))
 	}
 	z.conn, err = net.DialTimeout("unix", socket, runTimeout)
@@ -91,16 +92,21 @@ func (z *zygote) Run(context.Context) ([]byte, error) {
 	return answer, nil
 }
 
-func (z *zygote) Close() error {
-	var errs []error
-	if z.conn != nil {
-		errs = append(errs, z.conn.Close())
-	}
+// stop ends the process. Errors are those of a process that has ended already,
+// and that it was killed.
+func (z *zygote) stop() {
 	if z.cmd != nil {
-		if err := z.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
-			errs = append(errs, fmt.Errorf("stop zygote: %w", err))
-		}
-		_ = z.cmd.Wait() // it was killed, which is what Wait would report
+		_ = z.cmd.Process.Kill()
+		_ = z.cmd.Wait()
+		z.cmd = nil
 	}
-	return errors.Join(append(errs, os.RemoveAll(z.dir))...)
+}
+
+func (z *zygote) Close() error {
+	var err error
+	if z.conn != nil {
+		err = z.conn.Close()
+	}
+	z.stop()
+	return errors.Join(err, os.RemoveAll(z.dir))
 }

@@ -1,0 +1,19 @@
+/* tcp.h: between the files of TCP. */
+#ifndef SEUSS_IPC_TCP_H
+#define SEUSS_IPC_TCP_H
+
+#include "inet.h"
+
+struct tcp {
+	struct stream st;
+	struct inet in;
+	u32 keep_idle, keep_interval, keep_count; /* what was set; there is nothing to probe */
+	bool nodelay, cork;
+};
+
+static inline struct tcp *tcp_of(struct file *f) { return f->priv; }
+
+long tcp_setsockopt(struct file *f, int level, int opt, const void *v, u32 len);
+long tcp_getsockopt(struct file *f, int level, int opt, void *v, u32 *len);
+
+#endif

@@ -1,0 +1,145 @@
+/*
+ * fs_image_test.c: the root image's decoder: what it finds, and that damaged
+ * images never make it read outside the image (the sanitizers watch).
+ */
+// link: ../fs/*.c
+#include "fsimage.h"
+
+static const struct image_file files[] = {
+	DIRECTORY("/bin"), DIRECTORY("/empty"), DIRECTORY("/usr"), DIRECTORY("/usr/lib"),
+	BLOB("/bin/prog", 5000), HARDLINK("/bin/prog2", "/bin/prog"),
+	SYMLINK("/lib", "usr/lib"), TEXT("/usr/lib/a", "alpha"), TEXT("/usr/lib/ab", "beta"), TEXT("/usr/lib/b", ""),
+	{"/usr/lib/so", S_IFREG | 0755, NULL, 8192, NULL, true},
+};
+
+static void test_reads(void)
+{
+	struct image im = image_build(files, ARRAY_SIZE(files));
+	CHECK(img_init(im.bytes, im.size) == NULL);
+	CHECK_EQ(img_count(), ARRAY_SIZE(files)); /* the root, less the hard link */
+	s64 usr = img_lookup(0, "usr", 3), lib = img_lookup((u32)usr, "lib", 3), so = img_lookup((u32)lib, "so", 2);
+	CHECK(usr > 0 && lib > 0 && so > 0);
+	CHECK_EQ(img_lookup(0, "us", 2), -ENOENT);
+	CHECK_EQ(img_lookup(0, "usr2", 4), -ENOENT);
+	CHECK_EQ(img_lookup((u32)so, "x", 1), -EIO); /* no directory */
+	CHECK_EQ(img_lookup(1000, "x", 1), -EIO);
+	u32 a = (u32)img_lookup((u32)lib, "a", 1), ab = (u32)img_lookup((u32)lib, "ab", 2);
+	CHECK(memcmp(img_content(a), "alpha", 5) == 0 && memcmp(img_content(ab), "beta", 4) == 0);
+	struct img_name self;
+	CHECK_EQ(img_parent((u32)lib, &self), usr);
+	CHECK(self.len == 3 && memcmp(self.name, "lib", 3) == 0);
+	CHECK_EQ(img_parent(0, &self), -EIO);
+	CHECK_EQ(img_lookup((u32)img_lookup(0, "bin", 3), "prog", 4), img_lookup((u32)img_lookup(0, "bin", 3), "prog2", 5));
+	u32 prog = (u32)img_lookup((u32)img_lookup(0, "bin", 3), "prog", 4);
+	CHECK(img_direct(prog, 0, 5000) == img_content(prog));
+	CHECK(img_direct(prog, 4096, 4096) == img_content(prog) + 4096);
+	CHECK(img_direct(prog, 4096, 4097) == NULL); /* behind the last page */
+	CHECK(img_direct(prog, 100, 100) == NULL);
+	CHECK(img_direct(a, 0, 5) == NULL); /* not page aligned in the image */
+	u8 *tail = (u8 *)img_content(prog) + 5000;
+	*tail = 1; /* something else lies behind the end: a mapping would show it */
+	CHECK(img_direct(prog, 0, 8192) == NULL);
+	CHECK(img_direct(prog, 0, 4096) == img_content(prog));
+	u64 bytes = 0;
+	u8 *loaded = img_loaded((u32)so, &bytes);
+	CHECK(loaded && *loaded == 'L' && bytes == 8192);
+	CHECK(img_loaded((u32)so, &bytes) == NULL); /* once */
+	CHECK(img_loaded(a, &bytes) == NULL);
+	free(im.bytes);
+}
+
+static void test_refuses(void)
+{
+	struct image im = image_build(files, ARRAY_SIZE(files));
+	struct abi_image_header *h = (void *)im.bytes, good = *h;
+#define REFUSED(change)                                      \
+	do {                                                 \
+		*h = good;                                   \
+		change;                                      \
+		CHECK(img_init(im.bytes, im.size) != NULL);  \
+	} while (0)
+	REFUSED(h->magic ^= 1);
+	REFUSED(h->version++);
+	REFUSED(h->total_bytes = im.size + 1);
+	REFUSED(h->total_bytes = 8);
+	REFUSED(h->inode_count = 0);
+	REFUSED(h->inode_count = ~0ull / 48);
+	REFUSED(h->inodes_off = im.size - 8);
+	REFUSED(h->inodes_off += 4);
+	REFUSED(h->dirents_off = ~7ull);
+	REFUSED(h->dirent_count = 1ull << 60);
+	REFUSED(h->names_bytes = ~0ull);
+	REFUSED(h->inodes_off = h->dirents_off); /* the root is no directory then */
+	*h = good;
+	CHECK(img_init(im.bytes, 100) != NULL);
+	CHECK(img_init(im.bytes, im.size) == NULL);
+	free(im.bytes);
+}
+
+static volatile u64 sum;
+
+/* Touches everything that the decoder says is there. */
+static void use_all(void)
+{
+	for (u32 ino = 0; ino < MIN(img_count(), 64u) + 1; ino++) {
+		const struct abi_image_inode *i = img_inode(ino);
+		struct img_name name;
+		u64 bytes;
+		if (!i)
+			continue;
+		const u8 *content = img_content(ino), *p;
+		if (content && i->size)
+			sum += content[0] + content[i->size - 1] + content[i->size / 2];
+		for (u64 k = 0; k < 64 && img_dirent(ino, k, &name) == 1; k++)
+			for (u32 c = 0; c < name.len; c++)
+				sum += (u8)name.name[c];
+		img_lookup(ino, "usr", 3);
+		img_lookup(ino, "zz", 2);
+		if (img_parent(ino, &name) >= 0)
+			sum += (u8)name.name[name.len - 1];
+		if ((p = img_direct(ino, 0, 4096)))
+			sum += p[0] + p[4095];
+		if ((p = img_direct(ino, 4096, 100)))
+			sum += p[99];
+		if ((p = img_loaded(ino, &bytes)))
+			sum += p[0] + p[bytes - 1];
+	}
+}
+
+static void test_damaged(void)
+{
+	struct image im = image_build(files, ARRAY_SIZE(files));
+	const struct abi_image_header *h = (void *)im.bytes;
+	u64 tables = h->names_off + h->names_bytes;
+	int accepted = 0;
+	for (int round = 0; round < 60000; round++) {
+		/* A heap object of exactly the image's size: a byte beyond is caught. */
+		u8 *copy = aligned_alloc(PAGE_SIZE, im.size);
+		memcpy(copy, im.bytes, im.size);
+		for (u32 k = host_random(6) + 1; k; k--) {
+			u64 at = host_random(2) ? host_random(sizeof *h) : PAGE_SIZE + host_random((u32)(tables - PAGE_SIZE));
+			if (host_random(3))
+				copy[at] ^= (u8)(1u << host_random(8));
+			else
+				memset(copy + (at & ~7ull), host_random(2) ? 0xff : 0, 8);
+		}
+		if (host_random(2)) { /* most damage to the header is refused at once: also try behind it */
+			memcpy(copy, im.bytes, sizeof *h);
+		}
+		if (img_init(copy, im.size) == NULL) {
+			accepted++;
+			use_all();
+		}
+		free(copy);
+	}
+	CHECK(accepted > 1000);
+	free(im.bytes);
+}
+
+int main(void)
+{
+	test_reads();
+	test_refuses();
+	test_damaged();
+	return 0;
+}

@@ -1,0 +1,238 @@
+package tests
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"seuss/dispatcher"
+)
+
+// impureFunction keeps whatever it can between calls: a fresh instance shows none.
+const impureFunction = `
+import os, threading
+calls = 0
+kept = []
+def handler(event, context):
+    global calls
+    calls += 1
+    kept.append(event["secret"])
+    open("/tmp/left-behind", "a").write(event["secret"])
+    os.environ["SECRET"] = os.environ.get("SECRET", "") + event["secret"]
+    threading.Thread(target=lambda: kept.append("thread")).start()
+    return [calls, len([k for k in kept if k != "thread"]), os.path.getsize("/tmp/left-behind"), len(os.environ["SECRET"])]
+`
+
+// TestEveryInvocationIsFresh runs an impure function 1,000 times on pooled
+// shells, from several goroutines.
+func TestEveryInvocationIsFresh(t *testing.T) {
+	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 3 })
+	deploy(t, d, "impure", impureFunction, nil)
+	var wg sync.WaitGroup
+	for worker := range 4 {
+		wg.Go(func() {
+			for n := range 250 {
+				secret := fmt.Sprintf("s%d-%03d", worker, n)
+				r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "` + secret + `"}`)})
+				if err != nil {
+					t.Error(describe(err))
+					return
+				}
+				if want := fmt.Sprintf("[1, 1, %d, %d]", len(secret), len(secret)); string(r.Output) != want {
+					t.Errorf("invocation %s: %s, want %s", secret, r.Output, want)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestClonesAreDistinct: two clones of one node never give the same random
+// bytes, from any generator that Python programs use.
+func TestClonesAreDistinct(t *testing.T) {
+	d := open(t, nil)
+	deploy(t, d, "random", `
+import os, random, uuid, ssl, secrets, tempfile, numpy
+numpy.random.random()
+tempfile.mkdtemp()
+ssl.RAND_bytes(8)
+def handler(event, context):
+    return {"urandom": os.urandom(16).hex(), "random": random.random(), "choice": random.choices(range(100), k=8), "uuid4": str(uuid.uuid4()),
+            "ssl": ssl.RAND_bytes(16).hex(), "secrets": secrets.token_hex(16), "numpy": float(numpy.random.random()),
+            "device": open("/dev/urandom", "rb").read(16).hex(), "tempfile": tempfile.mktemp(), "hash": id(object()) * 0}
+`, nil)
+	seen := map[string]int{}
+	const clones = 50
+	for range clones {
+		for generator, value := range output[map[string]any](t, invoke(t, d, "random", `{}`)) {
+			if generator != "hash" {
+				seen[fmt.Sprint(generator, "=", value)]++
+			}
+		}
+	}
+	for value, n := range seen {
+		if n > 1 {
+			t.Errorf("%d of %d clones gave %s", n, clones, value)
+		}
+	}
+	if len(seen) != 9*clones {
+		t.Errorf("%d distinct values, want %d", len(seen), 9*clones)
+	}
+}
+
+// TestWallClock: a clone knows what time it is, however old its snapshot, and
+// its monotonic clock goes forward.
+func TestWallClock(t *testing.T) {
+	d := open(t, nil)
+	deploy(t, d, "clock", "import time\nloaded = time.time()\nm = time.monotonic()\ndef handler(e, c):\n    return [time.time(), time.monotonic() - m, c.get_remaining_time_in_millis()]\n", nil)
+	time.Sleep(1100 * time.Millisecond)
+	before := time.Now()
+	got := output[[]float64](t, invoke(t, d, "clock", `{}`))
+	after := time.Now()
+	if at := time.Unix(0, int64(got[0]*1e9)); at.Before(before.Add(-5*time.Millisecond)) || at.After(after.Add(5*time.Millisecond)) {
+		t.Errorf("the clone says it is %v, it ran between %v and %v", at, before, after)
+	}
+	if got[1] < 0 || got[1] > 1 {
+		t.Errorf("%v s of monotonic time since the function was loaded: the time in storage must not count", got[1])
+	}
+	if got[2] < 15_000 || got[2] > 20_000 {
+		t.Errorf("%v ms remain of 20 s", got[2])
+	}
+}
+
+// TestNoTraceOfOthers plants a secret and looks for it in the whole memory of
+// the next instance, of the same function and of another.
+func TestNoTraceOfOthers(t *testing.T) {
+	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
+	deploy(t, d, "plant", "def handler(e, c):\n    x = [e['secret'] + str(i) for i in range(1000)]\n    open('/tmp/s', 'w').write(''.join(x))\n    return len(x)\n", nil)
+	// The pattern is split, so that the scanner does not find itself.
+	scanner := `
+import ctypes
+def handler(event, context):
+    needle = (event["a"] + event["b"]).encode()
+    found = 0
+    own = ctypes.addressof(ctypes.create_string_buffer(needle))
+    for line in open("/proc/self/maps"):
+        lo, hi = (int(x, 16) for x in line.split()[0].split("-"))
+        at = lo
+        while at < hi:
+            n = min(1 << 20, hi - at)
+            found += ctypes.string_at(at, n).count(needle)
+            at += n
+    return found
+`
+	deploy(t, d, "scan", scanner, nil)
+	for range 3 {
+		invoke(t, d, "plant", `{"secret": "XYZZY-PLUGH"}`)
+		// The needle itself and copies of it in buffers are the scan's own; a
+		// thousand planted ones would stand out.
+		if n := output[int](t, invoke(t, d, "scan", `{"a": "XYZZY-", "b": "PLUGH"}`)); n > 50 {
+			t.Errorf("%d traces of another function's secret", n)
+		}
+	}
+	deploy(t, d, "both", scanner+"\ndef plant(e):\n    global kept\n    kept = [e + str(i) for i in range(1000)]\nscan = handler\ndef handler(e, c):\n    if 'plant' in e: plant(e['plant'])\n    return scan(e, c)\n", nil)
+	if n := output[int](t, invoke(t, d, "both", `{"plant": "XYZZY-PLUGH", "a": "XYZZY-", "b": "PLUGH"}`)); n < 1000 {
+		t.Fatalf("the scan found %d of 1000 planted secrets: it is blind", n)
+	}
+	if n := output[int](t, invoke(t, d, "both", `{"a": "XYZZY-", "b": "PLUGH"}`)); n > 50 {
+		t.Errorf("%d traces of the previous invocation's secret", n)
+	}
+}
+
+// TestManyInvocations: blobs unchanged, nothing grows.
+func TestManyInvocations(t *testing.T) {
+	n := 10_000
+	if testing.Short() {
+		n = 1000
+	}
+	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 2 })
+	deploy(t, d, "impure", impureFunction, nil)
+	run := func(n int) {
+		for k := range n {
+			r := invoke(t, d, "impure", fmt.Sprintf(`{"secret": "%05d"}`, k))
+			if string(r.Output) != "[1, 1, 5, 5]" {
+				t.Fatalf("invocation %d: %s %v", k, r.Output, r.Error)
+			}
+		}
+	}
+	run(200)
+	before, files := footprint(t), blobDigests(t, d)
+	run(n)
+	after := footprint(t)
+	if after.fds > before.fds {
+		t.Errorf("%d file descriptors before, %d after %d invocations", before.fds, after.fds, n)
+	}
+	if after.maps > before.maps+16 {
+		t.Errorf("%d mappings before, %d after", before.maps, after.maps)
+	}
+	if after.rss > before.rss+16<<20 {
+		t.Errorf("%d KiB resident before, %d after", before.rss>>10, after.rss>>10)
+	}
+	for path, digest := range blobDigests(t, d) {
+		if files[path] != digest {
+			t.Errorf("%s changed", path)
+		}
+	}
+	for _, node := range d.Store().List() {
+		if err := d.Store().Verify(node.Info.ID); err != nil {
+			t.Errorf("verify: %v", err)
+		}
+	}
+}
+
+type usage struct {
+	fds, maps int
+	rss       int64
+}
+
+func footprint(t *testing.T) usage {
+	t.Helper()
+	runtime.GC()
+	var u usage
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, resident int64
+	fmt.Sscan(string(statm), &size, &resident)
+	u.fds, u.maps, u.rss = len(fds), strings.Count(string(maps), "\n"), resident*4096
+	return u
+}
+
+func blobDigests(t *testing.T, d *dispatcher.Dispatcher) map[string][32]byte {
+	t.Helper()
+	digests := map[string][32]byte{}
+	for _, pattern := range []string{"nodes/*.node", "images/*.img"} {
+		paths, err := filepath.Glob(filepath.Join(d.Store().Dir(), pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			digests[path] = sha256.Sum256(b)
+		}
+	}
+	if len(digests) < 3 {
+		t.Fatalf("only %d blobs found", len(digests))
+	}
+	return digests
+}
+

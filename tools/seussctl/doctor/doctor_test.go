@@ -1,0 +1,150 @@
+package doctor
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"seuss/lineage"
+)
+
+func find(t *testing.T, checks []Check, name string) Check {
+	t.Helper()
+	for _, c := range checks {
+		if c.Name == name {
+			return c
+		}
+	}
+	t.Fatalf("no check %q in %+v", name, checks)
+	return Check{}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A host that has nothing gets a way to mend for each thing, and no panic.
+func TestBareHost(t *testing.T) {
+	dir := t.TempDir()
+	none := filepath.Join(dir, "none")
+	write(t, filepath.Join(dir, "file"), "")
+	checks := Run(t.Context(), Host{StateDir: filepath.Join(dir, "file", "state"), KVM: none, Python: none, Proc: none, Sys: none})
+	if Healthy(checks) {
+		t.Error("healthy")
+	}
+	for _, c := range checks {
+		if (c.Status == OK) != (c.Fix == "") || c.Detail == "" || strings.Contains(c.Detail+c.Fix, "\n") {
+			t.Errorf("%+v", c)
+		}
+	}
+	for name, want := range map[string]string{"KVM": none, "python3": "missing", "state directory": "cannot be written"} {
+		if c := find(t, checks, name); c.Status != Failed || !strings.Contains(c.Detail, want) {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+	if c := find(t, checks, "KVM"); !strings.Contains(c.Fix, "modprobe") {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestMemory(t *testing.T) {
+	for available, want := range map[string]Status{"100000": Failed, "1000000": Warning, "8000000": OK} {
+		h := Host{Proc: t.TempDir()}
+		write(t, filepath.Join(h.Proc, "meminfo"), "MemTotal:       16000000 kB\nMemAvailable:  "+available+" kB\nHugePages_Total:       5\n")
+		if c := h.memory(); c.Status != want || !strings.Contains(c.Detail, "15 GiB") {
+			t.Errorf("%s: %+v", available, c)
+		}
+		if c := h.hugePages(); c.Detail != "5 reserved" {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestKernel(t *testing.T) {
+	for release, want := range map[string]Status{"6.1.0-18-amd64": Warning, "6.13.0": OK, "7.0": OK, "weird": OK} {
+		h := Host{Proc: t.TempDir()}
+		write(t, filepath.Join(h.Proc, "sys/kernel/osrelease"), release+"\n")
+		if c := h.kernel(); c.Status != want || !strings.Contains(c.Detail, release) {
+			t.Errorf("%s: %+v", release, c)
+		}
+	}
+}
+
+func TestMeminfoTolerates(t *testing.T) {
+	for text, want := range map[string]uint64{"": 0, "X": 0, "X:": 0, "X: many kB": 0, "X: 3": 3, "Y: 1\nX: 2 kB": 2048} {
+		if got := meminfo(text, "X"); got != want {
+			t.Errorf("%q: %d, want %d", text, got, want)
+		}
+	}
+}
+
+func TestLockHolder(t *testing.T) {
+	const text = "1: POSIX  ADVISORY  WRITE 11 fe:01:500 0 EOF\n2: FLOCK  ADVISORY  READ 12 fe:01:500 0 EOF\n" +
+		"2: -> FLOCK  ADVISORY  WRITE 14 fe:01:500 0 EOF\n3: FLOCK  ADVISORY  WRITE 13 fe:01:500 0 EOF\n\ngarbage\n"
+	if pid, held := lockHolder(text, 500); pid != 13 || !held {
+		t.Errorf("%d %v", pid, held)
+	}
+	if _, held := lockHolder(text, 50); held {
+		t.Error("another inode's lock")
+	}
+}
+
+// A real lock is seen, and looking does not take it.
+func TestLockIsSeen(t *testing.T) {
+	dir := t.TempDir()
+	h := Host{StateDir: dir}
+	h.defaults()
+	if c := h.lock(); c.Status != OK {
+		t.Errorf("before: %+v", c)
+	}
+	s, err := lineage.Open(dir, lineage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := h.lock(); c.Status != Warning || !strings.Contains(c.Detail, "held by process") {
+		t.Errorf("held: %+v", c)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if c := h.lock(); c.Status != OK {
+		t.Errorf("after: %+v", c)
+	}
+}
+
+func TestDamageIsReported(t *testing.T) {
+	dir := t.TempDir()
+	id := strings.Repeat("ab", 32)
+	write(t, filepath.Join(dir, "nodes", id+".node"), "rubbish")
+	write(t, filepath.Join(dir, "images", id+".img"), "rubbish")
+	h := Host{StateDir: dir}
+	h.defaults()
+	checks := h.state()
+	for _, name := range []string{"images", "snapshots"} {
+		if c := find(t, checks, name); c.Status != Warning || c.Fix == "" || !strings.Contains(c.Detail, id) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if c := find(t, checks, "state directory"); c.Status == Failed {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestNothingIsMade(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "b")
+	h := Host{StateDir: dir}
+	h.defaults()
+	if c := h.writable(); c.Status != OK || !strings.Contains(c.Detail, "can be made") {
+		t.Errorf("%+v", c)
+	}
+	if exists(filepath.Dir(dir)) {
+		t.Error("a directory was made")
+	}
+}
