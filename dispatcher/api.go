@@ -77,14 +77,17 @@ type Request struct {
 	Fresh bool
 }
 
-// FunctionError is the function's own failure, in AWS Lambda's form.
+// FunctionError is the function's own failure, in AWS Lambda's form. It wraps
+// ErrTimeout, ErrGuestExit or a *CrashError where the instance did not survive.
 type FunctionError struct {
 	Type       string   `json:"errorType"`
 	Message    string   `json:"errorMessage"`
 	StackTrace []string `json:"stackTrace"`
+	cause      error
 }
 
 func (e *FunctionError) Error() string { return e.Type + ": " + e.Message }
+func (e *FunctionError) Unwrap() error { return e.cause }
 
 // LogLine is console output of an invocation in the order in which it was written.
 type LogLine struct {
@@ -109,6 +112,7 @@ type Result struct {
 	Error     *FunctionError  `json:"error,omitempty"` // the function failed; Output is empty
 	Logs      []LogLine       `json:"logs,omitempty"`
 	LogsCut   bool            `json:"logs_cut,omitempty"` // output beyond the limit was dropped
+	Crash     string          `json:"crash,omitempty"`    // the crash report, if the guest died
 
 	Path    StartPath `json:"path"`
 	Pooled  bool      `json:"pooled"` // the shell stood ready on the node

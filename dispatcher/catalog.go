@@ -1,10 +1,12 @@
 package dispatcher
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
 
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -16,6 +18,9 @@ type target struct {
 	state *vmm.State // nil for an image node: it is booted, not restored
 	view  *lineage.View
 	depth int
+
+	callsOnce sync.Once
+	calls     map[int]uint32 // see unsupported
 }
 
 // function is what the request path needs of a deployed function.
@@ -171,6 +176,34 @@ func (c *catalog) target(id string) (*target, error) {
 	c.targets[id] = t
 	c.mu.Unlock()
 	return t, nil
+}
+
+// unsupported returns the counts of unsupported system calls that the node's
+// memory holds: what was called before it was captured.
+func (t *target) unsupported() map[int]uint32 {
+	t.callsOnce.Do(func() {
+		t.calls = map[int]uint32{}
+		word := func(gpa uint64, n int) uint64 {
+			page := t.view.Bytes(gpa / lineage.PageSize)
+			if at := gpa % lineage.PageSize; page != nil && at+uint64(n) <= lineage.PageSize {
+				if n == 4 {
+					return uint64(binary.LittleEndian.Uint32(page[at:]))
+				}
+				return binary.LittleEndian.Uint64(page[at:])
+			}
+			return 0
+		}
+		table := word(guest.ControlGPA+guest.ControlENOSYSGPA, 8)
+		if table == 0 || table+4*guest.Syscalls > t.view.Pages()*lineage.PageSize {
+			return // an image node, or a guest that forged it
+		}
+		for n := range guest.Syscalls {
+			if count := word(table+uint64(4*n), 4); count != 0 {
+				t.calls[n] = uint32(count)
+			}
+		}
+	})
+	return t.calls
 }
 
 // checkCPU refuses a node whose code may have chosen instructions that this

@@ -12,7 +12,7 @@ import (
 // little else: each becomes one import node of a chain.
 var depthModules = []string{
 	"bisect", "colorsys", "copy", "fnmatch", "getopt", "keyword", "linecache", "numbers", "quopri", "reprlib",
-	"sched", "shlex", "stat", "statistics", "string", "stringprep", "textwrap", "this", "timeit", "token",
+	"sched", "shlex", "stat", "statistics", "string", "stringprep", "textwrap", "symtable", "timeit", "token",
 	"tokenize", "tabnanny", "trace", "types", "uu", "wave", "weakref", "queue", "pprint", "pickletools",
 	"operator", "opcode", "nturl2path", "ntpath", "netrc", "modulefinder", "mimetypes", "mailcap", "imghdr", "html",
 	"heapq", "graphlib", "gettext", "genericpath", "fractions", "filecmp", "difflib", "decimal", "csv", "contextvars",

@@ -28,7 +28,7 @@ var (
 	// ErrTimeout: the function did not answer in time; its instance is gone.
 	ErrTimeout = errors.New("timed out")
 	// ErrGuestExit: the program ended (os._exit, or the runtime gave up).
-	ErrGuestExit = errors.New("the runtime exited")
+	ErrGuestExit = errors.New("runtime exited")
 	// ErrClosed: the Dispatcher was closed.
 	ErrClosed = errors.New("dispatcher is closed")
 	// ErrCPU: a snapshot was taken on a CPU with features that this host lacks.
@@ -44,7 +44,6 @@ var (
 type CrashError struct {
 	Summary string // one line
 	Report  string // instruction, registers, backtrace, last output
-	Logs    []LogLine
 }
 
 func (e *CrashError) Error() string { return "the guest crashed: " + e.Summary }
@@ -179,6 +178,14 @@ func (d *Dispatcher) registerImage(name, path string) (*image, error) {
 		runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
 	}
 	runs = append(runs, lineage.ImageRun{First: ramPages, Count: h.TotalBytes / lineage.PageSize})
+	if d.opts.ReadOnly {
+		for _, n := range d.store.Kind(lineage.KindImage) {
+			if n.Info.ImageDigest == im.Digest().String() {
+				return &image{name: name, digest: n.Info.ImageDigest, config: config, imageBytes: h.TotalBytes, root: n}, nil
+			}
+		}
+		return nil, fmt.Errorf("image %q was never booted: %w", name, lineage.ErrReadOnly)
+	}
 	root, err := d.store.AddImage(im.Digest().String(), path, ramPages+h.TotalBytes/lineage.PageSize, runs)
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", name, err)

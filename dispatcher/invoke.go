@@ -28,14 +28,16 @@ type invocation struct {
 	context  []byte // JSON, preceded by its length
 	result   *Result
 	bound    []lineage.Binding // arguments given so far, in order
+	start    *target           // the node that it started from
 	from     *target           // the node that the next capture's delta is against
 	started  time.Time
 	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
 }
 
 // Invoke runs a function on an event. What the function does wrong is in the
-// Result; an error means that there is none: an unknown function, a bad event,
-// ErrTimeout, ErrGuestExit, *CrashError, or a failure of the host.
+// Result, its time running out and its death included; an error means that there
+// is none: an unknown function, a bad event, a cancelled context, or a failure of
+// the host.
 func (d *Dispatcher) Invoke(ctx context.Context, req Request) (*Result, error) {
 	r, err := d.invoke(ctx, &req)
 	if err != nil {
@@ -59,7 +61,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		i.capture = d.autoCapture
 	}
 	if req.MaxPath == PathCold {
-		return i.finish(i.cold())
+		return i.finish(i.cold(ctx))
 	}
 	t := f.match(e, req.MaxPath)
 	if t == nil || t.state == nil {
@@ -137,13 +139,27 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	r.Timings.Shell, r.Timings.Deploy = l.waited, l.deploy
 	r.PagesCopied, r.PagesMapped = l.moved.copied, l.moved.mapped
 	t.node.Hit()
-	err = i.run(l, t)
+	err = i.cancellable(ctx, l, func() error { return i.run(l, t) })
 	i.giveBack(l, err)
 	return err
 }
 
+// cancellable ends the guest's run when ctx ends.
+func (i *invocation) cancellable(ctx context.Context, l *lease, run func() error) error {
+	if ctx.Done() == nil {
+		return run()
+	}
+	stop := context.AfterFunc(ctx, l.m.Interrupt)
+	err := run()
+	stop()
+	if errors.Is(err, errInterrupted) {
+		return fmt.Errorf("cancelled: %w", context.Cause(ctx))
+	}
+	return err
+}
+
 // cold boots a machine for this invocation alone.
-func (i *invocation) cold() error {
+func (i *invocation) cold(ctx context.Context) error {
 	s, took, err := i.d.coldBoot(i.f.image)
 	if err != nil {
 		return err
@@ -155,7 +171,7 @@ func (i *invocation) cold() error {
 		return err
 	}
 	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, root.node.Info.ID, took
-	err = i.run(l, root)
+	err = i.cancellable(ctx, l, func() error { return i.run(l, root) })
 	i.giveBack(l, err)
 	return err
 }
@@ -166,7 +182,10 @@ func (i *invocation) giveBack(l *lease, err error) {
 	r.Logs = append(r.Logs, l.logs.take()...)
 	r.LogsCut = l.m.Stats().ConsoleDropped > 0
 	if calls, cerr := l.m.UnsupportedCalls(); cerr == nil && len(calls) > 0 {
-		r.Unsupported = nameCalls(calls)
+		r.Unsupported = nameCalls(calls, i.start.unsupported())
+	}
+	if cerr := l.collect(); cerr != nil {
+		i.d.log.Warn("private pages unknown", "error", cerr)
 	}
 	r.PagesDirtied = l.layout.private.Len()
 	var crash *CrashError
@@ -177,31 +196,48 @@ func (i *invocation) giveBack(l *lease, err error) {
 	l.release(i.d)
 }
 
-// nameCalls names unsupported system calls.
-func nameCalls(counts map[int]uint32) map[string]uint32 {
-	named := make(map[string]uint32, len(counts))
+// nameCalls names the unsupported system calls that were made since before.
+func nameCalls(counts, before map[int]uint32) map[string]uint32 {
+	named := map[string]uint32{}
 	for number, n := range counts {
-		named[guest.SyscallName(number)] = n
+		if n > before[number] {
+			named[guest.SyscallName(number)] = n - before[number]
+		}
 	}
 	return named
 }
 
+// finish turns what the function did wrong into the result's error, in
+// Lambda's words; other errors are the host's.
 func (i *invocation) finish(err error) (*Result, error) {
-	i.result.Timings.Total = time.Since(i.started)
+	r := i.result
+	r.Timings.Total = time.Since(i.started)
 	var failed *FunctionError
-	if errors.As(err, &failed) {
-		i.result.Error = failed
-		return i.result, nil
-	}
-	if err != nil {
+	var crash *CrashError
+	switch {
+	case err == nil:
+	case errors.As(err, &failed):
+		r.Error = failed
+	case errors.Is(err, ErrTimeout):
+		r.Error = &FunctionError{Type: "Sandbox.Timedout", cause: err,
+			Message: fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", r.RequestID, i.deadline.Sub(i.started).Seconds())}
+	case errors.Is(err, ErrGuestExit):
+		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %v", r.RequestID, err)}
+	case errors.As(err, &crash):
+		r.Crash = crash.Report
+		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %s", r.RequestID, crash.Summary)}
+	default:
 		return nil, err
 	}
-	return i.result, nil
+	if r.Error != nil && r.Error.StackTrace == nil {
+		r.Error.StackTrace = []string{}
+	}
+	return r, nil
 }
 
 // run talks to the driver until there is a result.
 func (i *invocation) run(l *lease, t *target) error {
-	i.from = t
+	i.start, i.from = t, t
 	var seed [guest.SeedBytes]byte
 	var f frame
 	var err error

@@ -10,6 +10,9 @@ import (
 	"seuss/vmm"
 )
 
+// errInterrupted: the caller's context ended while the guest ran.
+var errInterrupted = errors.New("interrupted")
+
 // link is the host's end of the driver's stream.
 type link struct {
 	conn  *vmm.Conn
@@ -101,8 +104,10 @@ func (s *shell) runToFrame(deadline time.Time) (frame, error) {
 		return s.link.frame, nil
 	case vmm.StopTimeout:
 		return frame{}, ErrTimeout
+	case vmm.StopInterrupted:
+		return frame{}, errInterrupted
 	case vmm.StopExit:
-		return frame{}, fmt.Errorf("%w with status %d before it answered", ErrGuestExit, int32(stop.Code))
+		return frame{}, fmt.Errorf("%w: exit status %d", ErrGuestExit, int32(stop.Code))
 	}
 	return frame{}, s.crash(stop, "")
 }
@@ -114,5 +119,5 @@ func (s *shell) crash(stop vmm.Stop, summary string) error {
 	if summary == "" {
 		summary, _, _ = strings.Cut(text, "\n")
 	}
-	return &CrashError{Summary: summary, Report: text, Logs: s.logs.take()}
+	return &CrashError{Summary: summary, Report: text}
 }

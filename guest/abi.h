@@ -81,8 +81,12 @@
 #define ABI_WANT_RANDOM 4      /* it has drawn from the runtime's generators: impure */
 
 /* setsockopt(AF_VSOCK, ABI_SO_DRIVER) on the driver's stream: it is the
- * driver's from now on, and the purity counters start at zero. */
+ * driver's from now on, and the purity counters start at zero. A value
+ * other than 0 is an address to which clock_gettime returns in code that waits
+ * for a lock: CPython reads the clock at every lock, contended or not, and keeps
+ * no trace of the time; such reads are not counted. At most ABI_LOCK_SITES. */
 #define ABI_SO_DRIVER 0x5e55
+#define ABI_LOCK_SITES 32
 
 /* ---- Segments and control bits ------------------------------------------ */
 
@@ -125,7 +129,8 @@ struct abi_boot {
 	uint32_t abi_version; /* IN  ABI_VERSION */
 	uint32_t argc;        /* IN  strings in ABI_ARGS_GPA that are argv */
 	uint32_t envc;        /* IN  strings that follow and are envp */
-	uint32_t xsave_bytes; /* IN  size of the extended state, CPUID leaf 0xD */
+	uint32_t reserved;
+	uint64_t xsave_mask;  /* IN  components that XSAVE saves; XCR0 may hold more */
 	uint64_t ram_bytes;   /* IN  RAM is [0, ram_bytes) without page 0 */
 	uint64_t image_gpa;   /* IN  root image, ABI_IMAGE_ALIGN aligned, above RAM */
 	uint64_t image_bytes; /* IN */
@@ -270,7 +275,7 @@ struct abi_image_dirent { /* a directory's entries lie together, sorted by name 
 
 /* ---- Layout that must not move ------------------------------------------ */
 
-_Static_assert(sizeof(struct abi_boot) == 48, "abi_boot");
+_Static_assert(sizeof(struct abi_boot) == 56, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
 _Static_assert(sizeof(struct abi_identity) == 112, "abi_identity");
 _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");

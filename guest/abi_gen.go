@@ -51,6 +51,7 @@ const (
 	WantContext         = 2        // the function has read its context: impure
 	WantRandom          = 4        // it has drawn from the runtime's generators: impure
 	SoDriver            = 0x5e55
+	LockSites           = 32
 	SelCode0            = 0x08 // ring 0 code; STAR points here on hardware KVM
 	SelData0            = 0x10
 	SelData3            = 0x1b // ring 3, RPL 3
@@ -95,15 +96,16 @@ type Entries struct {
 
 // Size in bytes and field offsets of struct abi_boot.
 const (
-	BootSize        = 48
+	BootSize        = 56
 	BootMagicOffset = 0
 	BootABIVersion  = 8
 	BootArgc        = 12
 	BootEnvc        = 16
-	BootXSaveBytes  = 20
-	BootRAMBytes    = 24
-	BootImageGPA    = 32
-	BootImageBytes  = 40
+	BootReserved    = 20
+	BootXSaveMask   = 24
+	BootRAMBytes    = 32
+	BootImageGPA    = 40
+	BootImageBytes  = 48
 )
 
 // Boot mirrors struct abi_boot.
@@ -112,7 +114,8 @@ type Boot struct {
 	ABIVersion uint32 // IN  ABI_VERSION
 	Argc       uint32 // IN  strings in ABI_ARGS_GPA that are argv
 	Envc       uint32 // IN  strings that follow and are envp
-	XSaveBytes uint32 // IN  size of the extended state, CPUID leaf 0xD
+	Reserved   uint32
+	XSaveMask  uint64 // IN  components that XSAVE saves; XCR0 may hold more
 	RAMBytes   uint64 // IN  RAM is [0, ram_bytes) without page 0
 	ImageGPA   uint64 // IN  root image, ABI_IMAGE_ALIGN aligned, above RAM
 	ImageBytes uint64 // IN

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash"
 	"io"
+
+	"seuss/guest"
 )
 
 // Info describes an image that Build wrote.
@@ -23,6 +25,8 @@ type Info struct {
 	Entry       uint64
 	KernelEnd   uint64
 	Extents     int
+	DirectCalls int      // system calls in loaded layouts that trampolines serve
+	LeftCalls   int      // those that could not safely be changed
 	NotLoadable []string // guest paths of damaged ELF files, kept as plain data
 }
 
@@ -55,6 +59,8 @@ func Build(ctx context.Context, w io.WriterAt, spec Spec, progress func(done, to
 			info.Links++
 		default:
 			info.Files++
+			info.DirectCalls += len(p.nodes[i].direct.calls)
+			info.LeftCalls += p.nodes[i].direct.left
 		}
 	}
 	return info, nil
@@ -94,7 +100,7 @@ func (p *plan) write(ctx context.Context, w io.WriterAt, progress func(done, tot
 		return digest, err
 	}
 	out.sum.Sum(digest[:0])
-	if _, err := w.WriteAt(digest[:], digestOff); err != nil {
+	if _, err := w.WriteAt(digest[:], guest.ImageHeaderDigest); err != nil {
 		return digest, fmt.Errorf("write digest: %w", err)
 	}
 	return digest, nil

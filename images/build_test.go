@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"seuss/guest"
 )
 
 func TestBuildAndReopen(t *testing.T) {
@@ -77,7 +79,7 @@ func TestBuildAndReopen(t *testing.T) {
 func checkTail(t *testing.T, img *Image, e Entry) {
 	t.Helper()
 	n := e.Inode
-	if n.Size < abiPageSize {
+	if n.Size < guest.PageSize {
 		return
 	}
 	tail := make([]byte, pageCeil(n.Size)-n.Size)
@@ -87,7 +89,7 @@ func checkTail(t *testing.T, img *Image, e Entry) {
 	if _, err := img.File().ReadAt(tail, int64(n.Off+n.Size)); err != nil {
 		t.Fatal(err)
 	}
-	if n.Off%abiPageSize != 0 || !bytes.Equal(tail, make([]byte, len(tail))) {
+	if n.Off%guest.PageSize != 0 || !bytes.Equal(tail, make([]byte, len(tail))) {
 		t.Errorf("%s: at %#x, not aligned or not followed by zero", e.Path, n.Off)
 	}
 }
@@ -167,16 +169,16 @@ func TestDeterministic(t *testing.T) {
 func TestKernelExtents(t *testing.T) {
 	path, info := build(t, Spec{Name: "k"})
 	img := reopen(t, path)
-	if info.Entry != abiKernelGPA+0x10 || info.KernelEnd != abiKernelGPA+0x7000 {
+	if info.Entry != guest.KernelGPA+0x10 || info.KernelEnd != guest.KernelGPA+0x7000 {
 		t.Errorf("entry %#x, end %#x", info.Entry, info.KernelEnd)
 	}
 	checkSegments(t, img, testKernel(), info.KernelEnd)
 }
 
 func TestBuildRefuses(t *testing.T) {
-	text := testSeg{vaddr: abiKernelGPA, off: 0x1000, data: pattern(64, 1), flags: elf.PF_R | elf.PF_X}
+	text := testSeg{vaddr: guest.KernelGPA, off: 0x1000, data: pattern(64, 1), flags: elf.PF_R | elf.PF_X}
 	high := text
-	high.memsz = abiProgramGPA
+	high.memsz = guest.ProgramGPA
 	host := filepath.Join(t.TempDir(), "none")
 	for name, c := range map[string]struct {
 		change func(*Spec)
@@ -184,12 +186,12 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		"name":            {func(s *Spec) { s.Name = "../x" }, "image name"},
 		"no kernel":       {func(s *Spec) { s.Kernel = []byte{} }, "kernel library of 0 bytes"},
-		"kernel type":     {func(s *Spec) { s.Kernel = makeELF(elf.ET_DYN, abiKernelGPA, text) }, "static ET_EXEC"},
-		"kernel place":    {func(s *Spec) { s.Kernel = makeELF(elf.ET_EXEC, abiKernelGPA, high) }, "linked at"},
+		"kernel type":     {func(s *Spec) { s.Kernel = makeELF(elf.ET_DYN, guest.KernelGPA, text) }, "static ET_EXEC"},
+		"kernel place":    {func(s *Spec) { s.Kernel = makeELF(elf.ET_EXEC, guest.KernelGPA, high) }, "linked at"},
 		"kernel entry":    {func(s *Spec) { s.Kernel = makeELF(elf.ET_EXEC, 5, text) }, "entry point"},
 		"memory":          {func(s *Spec) { s.MemoryBytes = 5000 }, "memory of 5000 bytes"},
 		"memory too much": {func(s *Spec) { s.MemoryBytes = maxGPA }, "exceed"},
-		"argv":            {func(s *Spec) { s.Argv = []string{strings.Repeat("x", abiArgsSize)} }, "at most"},
+		"argv":            {func(s *Spec) { s.Argv = []string{strings.Repeat("x", guest.ArgsSize)} }, "at most"},
 		"nul":             {func(s *Spec) { s.Env = []string{"a\x00b"} }, "NUL"},
 		"utf-8":           {func(s *Spec) { s.Env = []string{"a=\xff"} }, "UTF-8"},
 		"relative":        {func(s *Spec) { s.Files = []File{{GuestPath: "a"}} }, "absolute"},

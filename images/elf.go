@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"seuss/guest"
 )
 
 // maxLoadBytes bounds the loaded size of one object; a larger one is a
@@ -29,7 +31,7 @@ func (s segment) fileEnd() uint64 { return s.vaddr + s.filesz }
 func (s segment) memEnd() uint64 { return s.vaddr + s.memsz }
 
 // congruent says whether the segment can be mapped from the file by pages.
-func (s segment) congruent() bool { return (s.vaddr^s.off)%abiPageSize == 0 }
+func (s segment) congruent() bool { return (s.vaddr^s.off)%guest.PageSize == 0 }
 
 // object is what the package needs to know of an ELF file.
 type object struct {
@@ -111,6 +113,9 @@ func (o *object) check() error {
 // end is the address behind the last segment.
 func (o *object) end() uint64 { return o.segs[len(o.segs)-1].memEnd() }
 
+// first is the link-time address of the loaded layout.
+func (o *object) first() uint64 { return pageFloor(o.segs[0].vaddr) }
+
 // executable says whether addr lies in an executable segment.
 func (o *object) executable(addr uint64) bool {
 	return slices.ContainsFunc(o.segs, func(s segment) bool {
@@ -121,7 +126,7 @@ func (o *object) executable(addr uint64) bool {
 // loadBytes returns the size of the loaded layout of an ET_DYN object: from
 // the page of its first segment to the page behind its last.
 func (o *object) loadBytes() (uint64, error) {
-	n := pageCeil(o.end()) - pageFloor(o.segs[0].vaddr)
+	n := pageCeil(o.end()) - o.first()
 	if n > maxLoadBytes {
 		return 0, fmt.Errorf("ELF takes %#x bytes when loaded, at most %#x are supported", n, uint64(maxLoadBytes))
 	}
@@ -143,7 +148,7 @@ func (o *object) load(r io.ReaderAt) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	first := pageFloor(o.segs[0].vaddr)
+	first := o.first()
 	mem := make([]byte, n)
 	for i, s := range o.segs {
 		start := pageFloor(s.vaddr) - first

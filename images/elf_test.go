@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+
+	"seuss/guest"
 )
 
 // mmapLayout is the oracle for loaded layouts: the pages as this host's kernel
@@ -64,7 +66,7 @@ func TestLoadedLayout(t *testing.T) {
 			paths = append(paths, p)
 		}
 	}
-	spec := Spec{Name: "load"}
+	spec := Spec{Name: "load", NoDirectCalls: true}
 	for _, p := range paths {
 		spec.Files = append(spec.Files, File{GuestPath: "/" + filepath.Base(p), HostPath: p})
 	}
@@ -225,7 +227,7 @@ func TestPositionIndependentProgram(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if img.Header().Program != 0 || e.Inode.LoadBytes != abiPageSize || img.Config().Program != "/p" {
+	if img.Header().Program != 0 || e.Inode.LoadBytes != guest.PageSize || img.Config().Program != "/p" {
 		t.Errorf("program %d, %d loaded bytes", img.Header().Program, e.Inode.LoadBytes)
 	}
 }
@@ -279,18 +281,22 @@ func FuzzObject(f *testing.F) {
 			return
 		}
 		if n, err := o.loadBytes(); err == nil && n < 16<<20 {
-			if mem, err := o.load(r); err != nil || uint64(len(mem)) != n {
-				t.Errorf("layout of %d bytes, planned %d: %v", len(mem), n, err)
+			mem, err := o.load(r)
+			if err != nil || uint64(len(mem)) != n {
+				t.Fatalf("layout of %d bytes, planned %d: %v", len(mem), n, err)
+			}
+			if p, err := o.planDirect(r); err == nil {
+				checkDirect(t, mem, &p)
 			}
 		}
 		var end uint64
 		for _, p := range placeProgram(o) {
-			if p.gpa < end || p.gpa%abiPageSize != 0 || p.bytes%abiPageSize != 0 || p.bytes == 0 {
+			if p.gpa < end || p.gpa%guest.PageSize != 0 || p.bytes%guest.PageSize != 0 || p.bytes == 0 {
 				t.Fatalf("placement %+v after %#x", p, end)
 			}
 			end = p.gpa + p.bytes
 			if p.shared {
-				if p.fileOff%abiPageSize != 0 || p.fileOff+p.bytes > pageCeil(uint64(len(b))) {
+				if p.fileOff%guest.PageSize != 0 || p.fileOff+p.bytes > pageCeil(uint64(len(b))) {
 					t.Fatalf("placement %+v in a file of %d bytes", p, len(b))
 				}
 			} else if _, err := p.fill(r); err != nil {

@@ -4,20 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-)
 
-// Constants of guest/abi.h. This block is their only place in the package.
-const (
-	abiVersion      = 1                  // ABI_VERSION
-	abiPageSize     = 0x1000             // ABI_PAGE_SIZE
-	abiMaxGiB       = 8                  // ABI_MAX_GIB
-	abiArgsSize     = 0xe000             // ABI_ARGS_SIZE
-	abiKernelGPA    = 0x20000            // ABI_KERNEL_GPA
-	abiProgramGPA   = 0x400000           // ABI_PROGRAM_GPA
-	abiImageMagic   = 0x31474d4953535553 // ABI_IMAGE_MAGIC
-	abiImageVersion = 1                  // ABI_IMAGE_VERSION
-	abiImageAlign   = 0x200000           // ABI_IMAGE_ALIGN
-	abiImageNameMax = 255                // ABI_IMAGE_NAME_MAX
+	"seuss/guest"
 )
 
 // Linux st_mode bits, inode(7).
@@ -39,23 +27,16 @@ const (
 	maxNameBytes   = 64 << 20
 	maxExtents     = 4096
 	maxConfigBytes = 1 << 20
-	maxSymlink     = abiPageSize - 1 // PATH_MAX of Linux, without the NUL
-	maxFollow      = 40              // MAXSYMLINKS of Linux
+	maxSymlink     = guest.PageSize - 1 // PATH_MAX of Linux, without the NUL
+	maxFollow      = 40                 // MAXSYMLINKS of Linux
 )
 
 // maxGPA is the end of the guest-physical space that the guest's static page
 // tables map: RAM and root image together.
-const maxGPA = uint64(abiMaxGiB) << 30
+const maxGPA = uint64(guest.MaxGiB) << 30
 
-// Sizes of the structures and the place of the digest, from guest/abi.h.
-const (
-	headerSize = 160
-	inodeSize  = 48
-	direntSize = 16
-	extentSize = 24
-	digestOff  = 24
-	smallAlign = 16 // files below a page, link targets and tables
-)
+// smallAlign aligns tables, link targets and files below a page.
+const smallAlign = 16
 
 // Digest is the SHA-256 of an image with the digest field itself zero.
 type Digest [32]byte
@@ -145,7 +126,7 @@ func decode(buf []byte, v any) error {
 func alignUp(n, align uint64) uint64 { return (n + align - 1) &^ (align - 1) }
 
 // pageFloor rounds n down to a page boundary.
-func pageFloor(n uint64) uint64 { return n &^ (abiPageSize - 1) }
+func pageFloor(n uint64) uint64 { return n &^ (guest.PageSize - 1) }
 
 // pageCeil rounds n up to a page boundary.
-func pageCeil(n uint64) uint64 { return alignUp(n, abiPageSize) }
+func pageCeil(n uint64) uint64 { return alignUp(n, guest.PageSize) }

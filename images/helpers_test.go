@@ -11,16 +11,19 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"seuss/guest"
 )
 
-// testSeg is a PT_LOAD of a synthetic ELF.
+// testSeg is a program header of a synthetic ELF.
 type testSeg struct {
+	typ               elf.ProgType // 0 = PT_LOAD
 	vaddr, off, memsz uint64
 	data              []byte
 	flags             elf.ProgFlag
 }
 
-// makeELF returns an x86-64 ELF with the given segments and no sections.
+// makeELF returns an x86-64 ELF with the given program headers and no sections.
 func makeELF(typ elf.Type, entry uint64, segs ...testSeg) []byte {
 	h := elf.Header64{
 		Type: uint16(typ), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: entry,
@@ -38,9 +41,12 @@ func makeELF(typ elf.Type, entry uint64, segs ...testSeg) []byte {
 	put(h)
 	end := uint64(0)
 	for _, s := range segs {
+		if s.typ == elf.PT_NULL {
+			s.typ = elf.PT_LOAD
+		}
 		put(elf.Prog64{
-			Type: uint32(elf.PT_LOAD), Flags: uint32(s.flags), Off: s.off, Vaddr: s.vaddr, Paddr: s.vaddr,
-			Filesz: uint64(len(s.data)), Memsz: max(s.memsz, uint64(len(s.data))), Align: abiPageSize,
+			Type: uint32(s.typ), Flags: uint32(s.flags), Off: s.off, Vaddr: s.vaddr, Paddr: s.vaddr,
+			Filesz: uint64(len(s.data)), Memsz: max(s.memsz, uint64(len(s.data))), Align: guest.PageSize,
 		})
 		end = max(end, s.off+uint64(len(s.data)))
 	}
@@ -68,9 +74,9 @@ func pattern(n int, seed byte) []byte {
 // testKernel is a stand-in for the kernel library: text, and data with bss
 // that begins in the page where the text ends.
 func testKernel() []byte {
-	return makeELF(elf.ET_EXEC, abiKernelGPA+0x10,
-		testSeg{vaddr: abiKernelGPA, off: 0x1000, data: pattern(0x1800, 1), flags: elf.PF_R | elf.PF_X},
-		testSeg{vaddr: abiKernelGPA + 0x1800, off: 0x2800, data: pattern(0x100, 2), memsz: 0x5000, flags: elf.PF_R | elf.PF_W})
+	return makeELF(elf.ET_EXEC, guest.KernelGPA+0x10,
+		testSeg{vaddr: guest.KernelGPA, off: 0x1000, data: pattern(0x1800, 1), flags: elf.PF_R | elf.PF_X},
+		testSeg{vaddr: guest.KernelGPA + 0x1800, off: 0x2800, data: pattern(0x100, 2), memsz: 0x5000, flags: elf.PF_R | elf.PF_W})
 }
 
 // build builds a Spec, with the test kernel unless it has one.
@@ -205,9 +211,9 @@ func smallSpec(t testing.TB) Spec {
 			{GuestPath: "/bin/y", Symlink: "x", Mtime: 5},
 			{GuestPath: "/bin/abs", Symlink: "/usr/../bin/y"},
 			{GuestPath: "/usr/share/empty"},
-			{GuestPath: "/usr/share/page", Data: pattern(abiPageSize, 2)},
-			{GuestPath: "/usr/share/big", Data: pattern(3*abiPageSize+1, 4)},
-			{GuestPath: "/usr/share/below", Data: pattern(abiPageSize-1, 5)},
+			{GuestPath: "/usr/share/page", Data: pattern(guest.PageSize, 2)},
+			{GuestPath: "/usr/share/big", Data: pattern(3*guest.PageSize+1, 4)},
+			{GuestPath: "/usr/share/below", Data: pattern(guest.PageSize-1, 5)},
 			{GuestPath: "/usr/share/host", HostPath: host, Mtime: 9},
 			{GuestPath: "/loop", Symlink: "/loop"},
 			{GuestPath: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},

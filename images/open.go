@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"seuss/guest"
 )
 
 // Image is an open, validated root image.
@@ -102,10 +104,10 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		v          any
 	}{
 		{"configuration", h.ConfigOff, h.ConfigBytes, config},
-		{"inodes", h.InodesOff, h.InodeCount * inodeSize, img.inodes},
-		{"directory entries", h.DirentsOff, h.DirentCount * direntSize, img.dirents},
+		{"inodes", h.InodesOff, h.InodeCount * guest.ImageInodeSize, img.inodes},
+		{"directory entries", h.DirentsOff, h.DirentCount * guest.ImageDirentSize, img.dirents},
 		{"names", h.NamesOff, h.NamesBytes, img.names},
-		{"extents", h.ExtentsOff, h.ExtentCount * extentSize, img.extents},
+		{"extents", h.ExtentsOff, h.ExtentCount * guest.ImageExtentSize, img.extents},
 	} {
 		buf := make([]byte, t.bytes)
 		if err := readFull(r, buf, t.off); err != nil {
@@ -132,7 +134,7 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 
 // readHeader reads the header and checks magic, version, ABI and length.
 func readHeader(r io.ReaderAt, size int64, h *Header) error {
-	buf := make([]byte, headerSize)
+	buf := make([]byte, guest.ImageHeaderSize)
 	n, err := r.ReadAt(buf, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("read header: %w", err)
@@ -144,16 +146,16 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 		return err
 	}
 	switch {
-	case n >= 8 && h.Magic != abiImageMagic:
-		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(abiImageMagic))
-	case n >= 12 && h.Version != abiImageVersion:
-		return fmt.Errorf("%w: version is %d, this program reads %d", ErrVersion, h.Version, abiImageVersion)
-	case n >= 16 && h.ABIVersion != abiVersion:
-		return fmt.Errorf("%w: image has ABI %d, this monitor has %d", ErrABI, h.ABIVersion, abiVersion)
-	case n < headerSize:
-		return fmt.Errorf("%w: %d bytes, a header has %d", ErrTruncated, size, headerSize)
-	case h.TotalBytes%abiPageSize != 0 || h.TotalBytes < abiPageSize || h.TotalBytes > maxGPA:
-		return fmt.Errorf("%w: length of %d bytes is not a page multiple up to %d GiB", ErrCorrupt, h.TotalBytes, abiMaxGiB)
+	case n >= 8 && h.Magic != guest.ImageMagic:
+		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(guest.ImageMagic))
+	case n >= 12 && h.Version != guest.ImageVersion:
+		return fmt.Errorf("%w: version is %d, this program reads %d", ErrVersion, h.Version, guest.ImageVersion)
+	case n >= 16 && h.ABIVersion != guest.Version:
+		return fmt.Errorf("%w: image has ABI %d, this monitor has %d", ErrABI, h.ABIVersion, guest.Version)
+	case n < guest.ImageHeaderSize:
+		return fmt.Errorf("%w: %d bytes, a header has %d", ErrTruncated, size, guest.ImageHeaderSize)
+	case h.TotalBytes%guest.PageSize != 0 || h.TotalBytes < guest.PageSize || h.TotalBytes > maxGPA:
+		return fmt.Errorf("%w: length of %d bytes is not a page multiple up to %d GiB", ErrCorrupt, h.TotalBytes, guest.MaxGiB)
 	case uint64(size) < h.TotalBytes:
 		return fmt.Errorf("%w: %d of %d bytes", ErrTruncated, size, h.TotalBytes)
 	case uint64(size) > h.TotalBytes:
@@ -164,11 +166,11 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 
 // verifyDigest sums the whole file.
 func verifyDigest(r io.ReaderAt, h *Header) error {
-	head := make([]byte, digestOff+len(h.Digest))
+	head := make([]byte, guest.ImageHeaderDigest+len(h.Digest))
 	if err := readFull(r, head, 0); err != nil {
 		return fmt.Errorf("verify digest: %w", err)
 	}
-	clear(head[digestOff:])
+	clear(head[guest.ImageHeaderDigest:])
 	sum := sha256.New()
 	sum.Write(head) // never fails, see hash.Hash
 	rest := io.NewSectionReader(r, int64(len(head)), int64(h.TotalBytes)-int64(len(head)))

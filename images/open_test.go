@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"seuss/guest"
 )
 
 // TestConstants holds format.go to guest/abi.h.
@@ -19,10 +21,10 @@ func TestConstants(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]uint64{
-		"ABI_VERSION": abiVersion, "ABI_PAGE_SIZE": abiPageSize, "ABI_MAX_GIB": abiMaxGiB,
-		"ABI_ARGS_SIZE": abiArgsSize, "ABI_KERNEL_GPA": abiKernelGPA, "ABI_PROGRAM_GPA": abiProgramGPA,
-		"ABI_IMAGE_MAGIC": abiImageMagic, "ABI_IMAGE_VERSION": abiImageVersion,
-		"ABI_IMAGE_ALIGN": abiImageAlign, "ABI_IMAGE_NAME_MAX": abiImageNameMax,
+		"ABI_VERSION": guest.Version, "ABI_PAGE_SIZE": guest.PageSize, "ABI_MAX_GIB": guest.MaxGiB,
+		"ABI_ARGS_SIZE": guest.ArgsSize, "ABI_KERNEL_GPA": guest.KernelGPA, "ABI_PROGRAM_GPA": guest.ProgramGPA,
+		"ABI_IMAGE_MAGIC": guest.ImageMagic, "ABI_IMAGE_VERSION": guest.ImageVersion,
+		"ABI_IMAGE_ALIGN": guest.ImageAlign, "ABI_IMAGE_NAME_MAX": guest.ImageNameMax,
 	} {
 		m := regexp.MustCompile(`(?m)^#define ` + name + ` (\w+)`).FindSubmatch(text)
 		if m == nil {
@@ -34,8 +36,8 @@ func TestConstants(t *testing.T) {
 		}
 	}
 	for name, c := range map[string][2]int{
-		"header": {binary.Size(Header{}), headerSize}, "inode": {binary.Size(Inode{}), inodeSize},
-		"dirent": {binary.Size(dirent{}), direntSize}, "extent": {binary.Size(Extent{}), extentSize},
+		"header": {binary.Size(Header{}), guest.ImageHeaderSize}, "inode": {binary.Size(Inode{}), guest.ImageInodeSize},
+		"dirent": {binary.Size(dirent{}), guest.ImageDirentSize}, "extent": {binary.Size(Extent{}), guest.ImageExtentSize},
 	} {
 		if c[0] != c[1] {
 			t.Errorf("%s has %d bytes, want %d", name, c[0], c[1])
@@ -99,11 +101,11 @@ func TestOpenHeader(t *testing.T) {
 		"version before abi":  {append(bytes.Clone(good[:8]), bytes.Repeat([]byte{9}, 5000)...), ErrVersion},
 		"empty":               {nil, ErrTruncated},
 		"head only":           {good[:100], ErrTruncated},
-		"page short":          {good[:len(good)-abiPageSize], ErrTruncated},
+		"page short":          {good[:len(good)-guest.PageSize], ErrTruncated},
 		"byte short":          {good[:len(good)-1], ErrTruncated},
 		"more":                {append(bytes.Clone(good), 0), ErrCorrupt},
 		"length no page":      {set(16, 1), ErrCorrupt},
-		"digest":              {set(digestOff, 1), ErrCorrupt},
+		"digest":              {set(guest.ImageHeaderDigest, 1), ErrCorrupt},
 		"last byte":           {set(len(good)-1, 1), ErrCorrupt},
 		"reserved":            {set(140, 1), ErrCorrupt},
 		"header page padding": {set(4000, 1), ErrCorrupt},
@@ -138,9 +140,9 @@ func TestTruncation(t *testing.T) {
 // TestBitFlips: one flipped bit anywhere is noticed.
 func TestBitFlips(t *testing.T) {
 	good, img := goodImage(t)
-	tables := int(img.header.ExtentsOff + img.header.ExtentCount*extentSize)
+	tables := int(img.header.ExtentsOff + img.header.ExtentCount*guest.ImageExtentSize)
 	for at := 0; at < len(good); at++ {
-		if padding := at >= headerSize && at < abiPageSize; padding || at >= tables {
+		if padding := at >= guest.ImageHeaderSize && at < guest.PageSize; padding || at >= tables {
 			at += 1020 // every byte of header and tables, some of the rest
 		}
 		if at >= len(good) {
@@ -181,7 +183,7 @@ func TestTables(t *testing.T) {
 		"no extent":           func(m *Image) { m.header.ExtentCount = 0 },
 		"config outside":      func(m *Image) { m.header.ConfigOff = 1<<64 - 16 },
 		"config cut":          func(m *Image) { m.header.ConfigBytes-- },
-		"kernel end":          func(m *Image) { m.header.KernelEnd += abiProgramGPA },
+		"kernel end":          func(m *Image) { m.header.KernelEnd += guest.ProgramGPA },
 		"entry":               func(m *Image) { m.header.Entry = m.header.KernelEnd },
 		"program inode":       func(m *Image) { m.header.Program = 1 << 30 },
 		"program is dir":      func(m *Image) { m.header.Program = bin },
@@ -209,7 +211,7 @@ func TestTables(t *testing.T) {
 		"file time":           func(m *Image) { m.inodes[file].Mtime = 1 << 63 },
 		"link empty":          func(m *Image) { m.inodes[link].Size = 0 },
 		"link long":           func(m *Image) { m.inodes[link].Size = 5000 },
-		"link has layout":     func(m *Image) { m.inodes[link].LoadOff, m.inodes[link].LoadBytes = abiPageSize, abiPageSize },
+		"link has layout":     func(m *Image) { m.inodes[link].LoadOff, m.inodes[link].LoadBytes = guest.PageSize, guest.PageSize },
 		"layout outside":      func(m *Image) { m.inodes[lib].LoadBytes = m.header.TotalBytes },
 		"layout unaligned":    func(m *Image) { m.inodes[lib].LoadOff++ },
 		"layout empty":        func(m *Image) { m.inodes[lib].LoadBytes = 0 },
@@ -217,10 +219,10 @@ func TestTables(t *testing.T) {
 		"extent unaligned":    func(m *Image) { m.extents[0].GPA++ },
 		"extent empty":        func(m *Image) { m.extents[0].Bytes = 0 },
 		"extent outside file": func(m *Image) { m.extents[0].Off = m.header.TotalBytes },
-		"extent low":          func(m *Image) { m.extents[0].GPA = abiPageSize },
+		"extent low":          func(m *Image) { m.extents[0].GPA = guest.PageSize },
 		"extent over kernel":  func(m *Image) { m.extents[0].GPA = m.header.KernelEnd },
 		"extent high":         func(m *Image) { m.extents[len(m.extents)-1].GPA = maxGPA },
-		"extent wraps":        func(m *Image) { m.extents[len(m.extents)-1].GPA = 1<<64 - abiPageSize },
+		"extent wraps":        func(m *Image) { m.extents[len(m.extents)-1].GPA = 1<<64 - guest.PageSize },
 		"extent above memory": func(m *Image) { m.extents[len(m.extents)-1].GPA = DefaultMemoryBytes },
 		"extent order":        func(m *Image) { m.extents[0], m.extents[1] = m.extents[1], m.extents[0] },
 		"extent overlap":      func(m *Image) { m.extents[1].GPA = m.extents[0].GPA },
@@ -264,14 +266,14 @@ func FuzzDecode(f *testing.F) {
 	if err := readHeader(bytes.NewReader(good), int64(len(good)), &h); err != nil {
 		f.Fatal(err)
 	}
-	const identity = digestOff + 32
-	tables := good[h.ConfigOff : h.ExtentsOff+h.ExtentCount*extentSize]
-	f.Add(good[identity:headerSize], tables)
-	f.Add(good[identity:headerSize], tables[:len(tables)/2])
+	const identity = guest.ImageHeaderDigest + 32
+	tables := good[h.ConfigOff : h.ExtentsOff+h.ExtentCount*guest.ImageExtentSize]
+	f.Add(good[identity:guest.ImageHeaderSize], tables)
+	f.Add(good[identity:guest.ImageHeaderSize], tables[:len(tables)/2])
 	f.Fuzz(func(t *testing.T, head, tables []byte) {
 		b := bytes.Clone(good)
-		copy(b[identity:headerSize], head)
-		copy(b[abiPageSize:], tables)
+		copy(b[identity:guest.ImageHeaderSize], head)
+		copy(b[guest.PageSize:], tables)
 		m, err := decodeImage(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			if !errors.Is(err, ErrCorrupt) {
@@ -308,8 +310,8 @@ func FuzzDecode(f *testing.F) {
 // FuzzHeader: any file at all is refused by a named error or accepted.
 func FuzzHeader(f *testing.F) {
 	good, _ := goodImage(f)
-	f.Add(good[:abiPageSize])
-	f.Add(good[:headerSize])
+	f.Add(good[:guest.PageSize])
+	f.Add(good[:guest.ImageHeaderSize])
 	f.Add([]byte("hello"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_, err := decodeImage(bytes.NewReader(b), int64(len(b)))

@@ -5,6 +5,8 @@ import (
 	"debug/elf"
 	"fmt"
 	"io"
+
+	"seuss/guest"
 )
 
 // placement is a run of guest pages at a link address. A shared one is backed
@@ -79,7 +81,7 @@ func placeProgram(o *object) []placement {
 			continue
 		}
 		start, end, off := pageFloor(s.vaddr), s.fileEnd(), pageFloor(s.off)
-		zeroTail := end%abiPageSize != 0 && (s.flags&elf.PF_W != 0 || s.memsz > s.filesz)
+		zeroTail := end%guest.PageSize != 0 && (s.flags&elf.PF_W != 0 || s.memsz > s.filesz)
 		if !zeroTail {
 			share(start, pageCeil(end), off)
 			continue
@@ -87,7 +89,7 @@ func placeProgram(o *object) []placement {
 		last := pageFloor(end)
 		share(start, last, off)
 		out = append(out, placement{
-			gpa: last, bytes: abiPageSize,
+			gpa: last, bytes: guest.PageSize,
 			pieces: []piece{{0, off + (last - start), end - last}},
 		})
 	}
@@ -104,8 +106,8 @@ func kernelObject(image []byte) (*object, error) {
 	switch {
 	case o.typ != elf.ET_EXEC || o.interp != "":
 		return nil, fmt.Errorf("kernel library: want a static ET_EXEC, got %v with interpreter %q", o.typ, o.interp)
-	case lo != abiKernelGPA || hi > abiProgramGPA:
-		return nil, fmt.Errorf("kernel library: linked at [%#x, %#x), want from %#x to at most %#x", lo, hi, uint64(abiKernelGPA), uint64(abiProgramGPA))
+	case lo != guest.KernelGPA || hi > guest.ProgramGPA:
+		return nil, fmt.Errorf("kernel library: linked at [%#x, %#x), want from %#x to at most %#x", lo, hi, uint64(guest.KernelGPA), uint64(guest.ProgramGPA))
 	case !o.executable(o.entry):
 		return nil, fmt.Errorf("kernel library: entry point %#x is not in an executable segment", o.entry)
 	}
@@ -115,8 +117,8 @@ func kernelObject(image []byte) (*object, error) {
 // checkProgram says whether an ET_EXEC program fits between the kernel library
 // and the end of RAM.
 func checkProgram(o *object, memoryBytes uint64) error {
-	if lo, hi := pageFloor(o.segs[0].vaddr), pageCeil(o.end()); lo < abiProgramGPA || hi > memoryBytes {
-		return fmt.Errorf("linked at [%#x, %#x), want from %#x to the end of memory at %#x", lo, hi, uint64(abiProgramGPA), memoryBytes)
+	if lo, hi := pageFloor(o.segs[0].vaddr), pageCeil(o.end()); lo < guest.ProgramGPA || hi > memoryBytes {
+		return fmt.Errorf("linked at [%#x, %#x), want from %#x to the end of memory at %#x", lo, hi, uint64(guest.ProgramGPA), memoryBytes)
 	}
 	return nil
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"seuss/guest"
 )
 
 // chunk is a stretch of the image with content; between chunks it is zero.
@@ -31,12 +33,13 @@ type plan struct {
 	end         uint64  // behind the last chunk
 	loadBytes   uint64
 	notLoadable []string
+	directCalls bool
 }
 
 // newPlan settles the layout of an image for a Spec.
 func newPlan(spec *Spec) (*plan, error) {
-	p := &plan{}
 	cfg := spec.config()
+	p := &plan{directCalls: cfg.DirectCalls}
 	var err error
 	if p.config, err = encodeConfig(cfg); err != nil {
 		return nil, err
@@ -62,7 +65,7 @@ func newPlan(spec *Spec) (*plan, error) {
 		return nil, fmt.Errorf("kernel library and program need %d extents, at most %d are supported", extents, maxExtents)
 	}
 	p.header = Header{
-		Magic: abiImageMagic, Version: abiImageVersion, ABIVersion: abiVersion,
+		Magic: guest.ImageMagic, Version: guest.ImageVersion, ABIVersion: guest.Version,
 		InodeCount: uint64(len(p.nodes)), DirentCount: uint64(len(p.dirents)),
 		NamesBytes: uint64(len(p.names)), ExtentCount: uint64(extents),
 		ConfigBytes: uint64(len(p.config)),
@@ -71,13 +74,13 @@ func newPlan(spec *Spec) (*plan, error) {
 	if len(programRuns) > 0 {
 		p.header.Program = program.inode
 	}
-	p.end = abiPageSize
+	p.end = guest.PageSize
 	h := &p.header
 	h.ConfigOff = p.reserve(h.ConfigBytes, smallAlign)
-	h.InodesOff = p.reserve(h.InodeCount*inodeSize, smallAlign)
-	h.DirentsOff = p.reserve(h.DirentCount*direntSize, smallAlign)
+	h.InodesOff = p.reserve(h.InodeCount*guest.ImageInodeSize, smallAlign)
+	h.DirentsOff = p.reserve(h.DirentCount*guest.ImageDirentSize, smallAlign)
 	h.NamesOff = p.reserve(h.NamesBytes, smallAlign)
-	h.ExtentsOff = p.reserve(h.ExtentCount*extentSize, smallAlign)
+	h.ExtentsOff = p.reserve(h.ExtentCount*guest.ImageExtentSize, smallAlign)
 
 	p.placeSmall()
 	kr := bytes.NewReader(spec.Kernel)
@@ -97,8 +100,8 @@ func newPlan(spec *Spec) (*plan, error) {
 		}
 	}
 	h.TotalBytes = pageCeil(p.end)
-	if ram := alignUp(cfg.MemoryBytes, abiImageAlign); h.TotalBytes > maxGPA-ram {
-		return nil, fmt.Errorf("image %s: %d bytes of memory and %d bytes of image exceed %d GiB", cfg.Name, cfg.MemoryBytes, h.TotalBytes, abiMaxGiB)
+	if ram := alignUp(cfg.MemoryBytes, guest.ImageAlign); h.TotalBytes > maxGPA-ram {
+		return nil, fmt.Errorf("image %s: %d bytes of memory and %d bytes of image exceed %d GiB", cfg.Name, cfg.MemoryBytes, h.TotalBytes, guest.MaxGiB)
 	}
 	p.fillInodes()
 	return p, nil
@@ -181,7 +184,7 @@ func (p *plan) add(size, align uint64, what string, write func(context.Context, 
 func (p *plan) placeSmall() {
 	for _, n := range p.nodes {
 		switch {
-		case n.isDir() || n.size == 0 || n.size >= abiPageSize || n.aligned:
+		case n.isDir() || n.size == 0 || n.size >= guest.PageSize || n.aligned:
 		case n.link != "":
 			n.off = p.add(n.size, smallAlign, n.guest, func(_ context.Context, w io.Writer) error {
 				_, err := io.WriteString(w, n.link)
@@ -202,10 +205,10 @@ func (p *plan) placeLarge() error {
 			continue
 		}
 		if n.size > maxGPA || p.end > maxGPA {
-			return fmt.Errorf("the files up to %s take more than %d GiB", n.guest, abiMaxGiB)
+			return fmt.Errorf("the files up to %s take more than %d GiB", n.guest, guest.MaxGiB)
 		}
-		if n.size >= abiPageSize || n.aligned {
-			n.off = p.add(n.size, abiPageSize, n.guest, n.copyTo)
+		if n.size >= guest.PageSize || n.aligned {
+			n.off = p.add(n.size, guest.PageSize, n.guest, n.copyTo)
 			p.end = pageCeil(p.end)
 		}
 		if n.objectErr != nil {
@@ -214,20 +217,26 @@ func (p *plan) placeLarge() error {
 		if n.object == nil || n.object.typ != elf.ET_DYN {
 			continue
 		}
-		bytes, err := n.object.loadBytes()
-		if err != nil {
+		var err error
+		if n.loadBytes, err = n.object.loadBytes(); err != nil {
 			p.notLoadable = append(p.notLoadable, n.guest)
 			continue
 		}
-		n.loadOff = p.add(bytes, abiPageSize, n.guest, n.loadTo)
-		p.loadBytes += bytes
+		if p.directCalls {
+			if err := n.planDirect(); err != nil {
+				return err
+			}
+			n.loadBytes += n.direct.bytes
+		}
+		n.loadOff = p.add(n.loadBytes, guest.PageSize, n.guest, n.loadTo)
+		p.loadBytes += n.loadBytes
 	}
 	return nil
 }
 
 // addCopy plans a copied placement and its extent.
 func (p *plan) addCopy(run placement, what string, open func() (content, func() error, error)) {
-	off := p.add(run.bytes, abiPageSize, what, func(_ context.Context, w io.Writer) (err error) {
+	off := p.add(run.bytes, guest.PageSize, what, func(_ context.Context, w io.Writer) (err error) {
 		r, done, err := open()
 		if err != nil {
 			return err
@@ -271,11 +280,27 @@ func (n *node) loadTo(_ context.Context, w io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, done()) }()
 	mem, err := n.object.load(r)
+	if err == nil {
+		mem, err = n.direct.apply(mem)
+	}
 	if err != nil {
 		return fmt.Errorf("lay out %s: %w", n.guest, err)
 	}
 	_, err = w.Write(mem)
 	return err
+}
+
+// planDirect plans the direct system calls of an ET_DYN object.
+func (n *node) planDirect() (err error) {
+	r, done, err := n.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, done()) }()
+	if n.direct, err = n.object.planDirect(r); err != nil {
+		return fmt.Errorf("find system calls of %s: %w", n.guest, err)
+	}
+	return nil
 }
 
 // fillInodes makes the inode table once all offsets are known.
@@ -292,9 +317,7 @@ func (p *plan) fillInodes() {
 			}
 		}
 		if n.loadOff != 0 {
-			out.LoadOff = n.loadOff
-			// loadBytes succeeded when the layout was planned.
-			out.LoadBytes, _ = n.object.loadBytes()
+			out.LoadOff, out.LoadBytes = n.loadOff, n.loadBytes
 		}
 		p.inodes[i] = out
 	}

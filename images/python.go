@@ -99,12 +99,16 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 	if main != "" {
 		argv = append(argv, main)
 	}
+	lockCode, err := lockCodeEnv(exe)
+	if err != nil {
+		return Spec{}, err
+	}
 	name := opts.Name
 	if name == "" {
 		name = "python"
 	}
 	return Spec{
-		Name: name, Program: exe, Argv: append(argv, opts.Args...), Env: mergeEnv(pythonEnv, opts.Env),
+		Name: name, Program: exe, Argv: append(argv, opts.Args...), Env: mergeEnv(append(lockCode, pythonEnv...), opts.Env),
 		MemoryBytes: opts.MemoryBytes, Kernel: opts.Kernel, Files: c.sorted(),
 		Driver: main, Packages: packages, Labels: opts.Labels,
 	}, nil

@@ -7,6 +7,8 @@ import (
 	"path"
 	"strings"
 	"unicode/utf8"
+
+	"seuss/guest"
 )
 
 // DefaultMemoryBytes is the guest RAM of a Spec that leaves MemoryBytes zero.
@@ -37,6 +39,11 @@ type Spec struct {
 	// Driver is the guest path of the runtime driver, or empty. It travels
 	// in the configuration only.
 	Driver string
+	// NoDirectCalls leaves every syscall instruction of loaded layouts to the
+	// CPU. By default those that can be are reached through trampolines that
+	// jump to the kernel library, which saves a world switch where KVM is
+	// nested. File content is the same either way.
+	NoDirectCalls bool
 	// Packages names what the tree was collected from, as name=version.
 	Packages []string
 	// Labels are free text for the user.
@@ -66,6 +73,7 @@ type Config struct {
 	Env         []string          `json:"env,omitempty"`
 	MemoryBytes uint64            `json:"memory_bytes"`
 	Driver      string            `json:"driver,omitempty"`
+	DirectCalls bool              `json:"direct_calls,omitempty"` // loaded layouts are patched
 	Packages    []string          `json:"packages,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 }
@@ -74,7 +82,7 @@ type Config struct {
 func (s *Spec) config() Config {
 	c := Config{
 		Name: s.Name, Program: s.Program, Argv: s.Argv, Env: s.Env,
-		MemoryBytes: s.MemoryBytes, Driver: s.Driver,
+		MemoryBytes: s.MemoryBytes, Driver: s.Driver, DirectCalls: !s.NoDirectCalls,
 		Packages: s.Packages, Labels: s.Labels,
 	}
 	if c.MemoryBytes == 0 {
@@ -116,11 +124,11 @@ func (c *Config) validate() error {
 	if err := checkName(c.Name); err != nil {
 		return err
 	}
-	if c.MemoryBytes == 0 || c.MemoryBytes%abiPageSize != 0 || c.MemoryBytes > maxGPA {
-		return fmt.Errorf("image %s: memory of %d bytes is not a page multiple up to %d GiB", c.Name, c.MemoryBytes, abiMaxGiB)
+	if c.MemoryBytes == 0 || c.MemoryBytes%guest.PageSize != 0 || c.MemoryBytes > maxGPA {
+		return fmt.Errorf("image %s: memory of %d bytes is not a page multiple up to %d GiB", c.Name, c.MemoryBytes, guest.MaxGiB)
 	}
-	if c.MemoryBytes <= abiProgramGPA {
-		return fmt.Errorf("image %s: memory of %d bytes ends below the program at %#x", c.Name, c.MemoryBytes, uint64(abiProgramGPA))
+	if c.MemoryBytes <= guest.ProgramGPA {
+		return fmt.Errorf("image %s: memory of %d bytes ends below the program at %#x", c.Name, c.MemoryBytes, uint64(guest.ProgramGPA))
 	}
 	bytes := 0
 	for _, list := range [][]string{c.Argv, c.Env} {
@@ -131,8 +139,8 @@ func (c *Config) validate() error {
 			bytes += len(s) + 1
 		}
 	}
-	if bytes > abiArgsSize {
-		return fmt.Errorf("image %s: arguments and environment take %d bytes, at most %d fit", c.Name, bytes, abiArgsSize)
+	if bytes > guest.ArgsSize {
+		return fmt.Errorf("image %s: arguments and environment take %d bytes, at most %d fit", c.Name, bytes, guest.ArgsSize)
 	}
 	for what, p := range map[string]string{"program": c.Program, "driver": c.Driver} {
 		if p == "" {
@@ -186,8 +194,8 @@ func checkEntryName(name string) error {
 	switch {
 	case name == "" || name == "." || name == "..":
 		return fmt.Errorf("entry name %q is reserved", name)
-	case len(name) > abiImageNameMax:
-		return fmt.Errorf("entry name %.32q… has %d bytes, at most %d fit", name, len(name), abiImageNameMax)
+	case len(name) > guest.ImageNameMax:
+		return fmt.Errorf("entry name %.32q… has %d bytes, at most %d fit", name, len(name), guest.ImageNameMax)
 	case strings.ContainsAny(name, "/\x00"):
 		return fmt.Errorf("entry name %q contains a slash or a NUL", name)
 	}

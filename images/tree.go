@@ -35,8 +35,11 @@ type node struct {
 	// Filled by the plan.
 	inode   uint32
 	off     uint64
-	loadOff uint64
 	aligned bool // content starts at a page
+
+	// Loaded layout of an ET_DYN object, 0 = none.
+	loadOff, loadBytes uint64
+	direct             directPlan
 }
 
 func (n *node) isDir() bool { return n.mode&modeTypeMask == modeDir }

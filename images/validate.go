@@ -3,6 +3,8 @@ package images
 import (
 	"bytes"
 	"fmt"
+
+	"seuss/guest"
 )
 
 // corrupt returns an ErrCorrupt that says what is wrong.
@@ -18,10 +20,10 @@ func (h *Header) check() error {
 		off, count, size uint64
 		atLeast, atMost  uint64
 	}{
-		{"inodes", h.InodesOff, h.InodeCount, inodeSize, 1, maxInodes},
-		{"directory entries", h.DirentsOff, h.DirentCount, direntSize, 0, maxDirents},
+		{"inodes", h.InodesOff, h.InodeCount, guest.ImageInodeSize, 1, maxInodes},
+		{"directory entries", h.DirentsOff, h.DirentCount, guest.ImageDirentSize, 0, maxDirents},
 		{"names", h.NamesOff, h.NamesBytes, 1, 0, maxNameBytes},
-		{"extents", h.ExtentsOff, h.ExtentCount, extentSize, 1, maxExtents},
+		{"extents", h.ExtentsOff, h.ExtentCount, guest.ImageExtentSize, 1, maxExtents},
 		{"configuration", h.ConfigOff, h.ConfigBytes, 1, 2, maxConfigBytes},
 	} {
 		if t.count < t.atLeast || t.count > t.atMost {
@@ -31,11 +33,11 @@ func (h *Header) check() error {
 			return corrupt("%s at %#x with %#x bytes, the file has %#x", t.what, t.off, t.count*t.size, h.TotalBytes)
 		}
 	}
-	if h.KernelEnd%abiPageSize != 0 || h.KernelEnd <= abiKernelGPA || h.KernelEnd > abiProgramGPA {
-		return corrupt("kernel library ends at %#x, want a page from %#x to %#x", h.KernelEnd, uint64(abiKernelGPA), uint64(abiProgramGPA))
+	if h.KernelEnd%guest.PageSize != 0 || h.KernelEnd <= guest.KernelGPA || h.KernelEnd > guest.ProgramGPA {
+		return corrupt("kernel library ends at %#x, want a page from %#x to %#x", h.KernelEnd, uint64(guest.KernelGPA), uint64(guest.ProgramGPA))
 	}
-	if h.Entry < abiKernelGPA || h.Entry >= h.KernelEnd {
-		return corrupt("entry point %#x is outside the kernel library [%#x, %#x)", h.Entry, uint64(abiKernelGPA), h.KernelEnd)
+	if h.Entry < guest.KernelGPA || h.Entry >= h.KernelEnd {
+		return corrupt("entry point %#x is outside the kernel library [%#x, %#x)", h.Entry, uint64(guest.KernelGPA), h.KernelEnd)
 	}
 	if uint64(h.Program) >= h.InodeCount {
 		return corrupt("program is inode %d of %d", h.Program, h.InodeCount)
@@ -48,7 +50,7 @@ func (h *Header) check() error {
 
 // inside says whether [off, off+n) lies in the file behind the header page.
 func (h *Header) inside(off, n uint64) bool {
-	return off >= abiPageSize && off <= h.TotalBytes && n <= h.TotalBytes-off
+	return off >= guest.PageSize && off <= h.TotalBytes && n <= h.TotalBytes-off
 }
 
 // checkTree verifies every inode and that the directories form one tree: walk
@@ -118,8 +120,8 @@ func (m *Image) checkInode(i int) error {
 		}
 	case n.IsRegular():
 		align := uint64(smallAlign)
-		if n.Size >= abiPageSize {
-			align = abiPageSize
+		if n.Size >= guest.PageSize {
+			align = guest.PageSize
 		}
 		if n.Size != 0 && (n.Off%align != 0 || !h.inside(n.Off, n.Size)) {
 			return corrupt("file inode %d has its content at %#x with %#x bytes", i, n.Off, n.Size)
@@ -133,7 +135,7 @@ func (m *Image) checkInode(i int) error {
 	if n.LoadOff == 0 && n.LoadBytes == 0 {
 		return nil
 	}
-	if !n.IsRegular() || n.LoadBytes == 0 || (n.LoadOff|n.LoadBytes)%abiPageSize != 0 || !h.inside(n.LoadOff, n.LoadBytes) {
+	if !n.IsRegular() || n.LoadBytes == 0 || (n.LoadOff|n.LoadBytes)%guest.PageSize != 0 || !h.inside(n.LoadOff, n.LoadBytes) {
 		return corrupt("inode %d has its loaded layout at %#x with %#x bytes", i, n.LoadOff, n.LoadBytes)
 	}
 	return nil
@@ -191,17 +193,17 @@ func (m *Image) checkExtents() error {
 	var end uint64
 	for i, e := range m.extents {
 		switch {
-		case (e.GPA|e.Off|e.Bytes)%abiPageSize != 0 || e.Bytes == 0:
+		case (e.GPA|e.Off|e.Bytes)%guest.PageSize != 0 || e.Bytes == 0:
 			return corrupt("extent %d: %+v is not in pages", i, e)
 		case !h.inside(e.Off, e.Bytes):
 			return corrupt("extent %d: %+v lies outside the file of %#x bytes", i, e, h.TotalBytes)
 		case e.GPA >= maxGPA || e.Bytes > maxGPA-e.GPA:
-			return corrupt("extent %d: %+v ends above %d GiB", i, e, abiMaxGiB)
-		case e.GPA < end || e.GPA < abiKernelGPA:
+			return corrupt("extent %d: %+v ends above %d GiB", i, e, guest.MaxGiB)
+		case e.GPA < end || e.GPA < guest.KernelGPA:
 			return corrupt("extent %d: %+v is out of order or overlaps", i, e)
-		case e.GPA < abiProgramGPA && e.GPA+e.Bytes > h.KernelEnd:
+		case e.GPA < guest.ProgramGPA && e.GPA+e.Bytes > h.KernelEnd:
 			return corrupt("extent %d: %+v lies outside kernel library and program", i, e)
-		case e.GPA >= abiProgramGPA && h.Program == 0:
+		case e.GPA >= guest.ProgramGPA && h.Program == 0:
 			return corrupt("extent %d: %+v, but there is no program to place", i, e)
 		}
 		end = e.GPA + e.Bytes
@@ -216,8 +218,8 @@ func (m *Image) checkMemory() error {
 	if last := m.extents[len(m.extents)-1]; last.GPA+last.Bytes > ram {
 		return corrupt("extent %+v ends behind the memory of %#x bytes", last, ram)
 	}
-	if m.header.TotalBytes > maxGPA-alignUp(ram, abiImageAlign) {
-		return corrupt("%d bytes of memory and %d bytes of image exceed %d GiB", ram, m.header.TotalBytes, abiMaxGiB)
+	if m.header.TotalBytes > maxGPA-alignUp(ram, guest.ImageAlign) {
+		return corrupt("%d bytes of memory and %d bytes of image exceed %d GiB", ram, m.header.TotalBytes, guest.MaxGiB)
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func TestFunctions(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openStore(t, dir)
-	if got, err := s.GetFunction(f.Name); err != nil || got != v2 {
+	if got, err := s.GetFunction(f.Name); err != nil || !reflect.DeepEqual(got, v2) {
 		t.Errorf("after opening again %+v, %v", got, err)
 	}
 	if _, err := os.Stat(s.codePath(stray)); !errors.Is(err, fs.ErrNotExist) {
@@ -118,7 +118,7 @@ func TestFunctionDamage(t *testing.T) {
 		t.Errorf("damaged deployment: %v", err)
 	}
 	list, err := s.ListFunctions()
-	if len(list) != 1 || list[0] != f || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "bad") {
+	if len(list) != 1 || !reflect.DeepEqual(list[0], f) || !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "bad") {
 		t.Errorf("list %v, %v", list, err)
 	}
 	damage(t, s.codePath(f.CodeDigest), func(b []byte) []byte { b[0] ^= 1; return b })

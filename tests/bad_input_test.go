@@ -63,13 +63,13 @@ func wantError(kind, message string) func(*testing.T, *dispatcher.Result, error)
 }
 
 func wantTimeout(t *testing.T, r *dispatcher.Result, err error) {
-	if !errors.Is(err, dispatcher.ErrTimeout) {
+	if err != nil || !errors.Is(r.Error, dispatcher.ErrTimeout) || r.Error.Type != "Sandbox.Timedout" {
 		t.Fatalf("result %+v, error %v; want a timeout", r, err)
 	}
 }
 
 func wantExit(t *testing.T, r *dispatcher.Result, err error) {
-	if !errors.Is(err, dispatcher.ErrGuestExit) || !strings.Contains(err.Error(), "status 7") {
+	if err != nil || !errors.Is(r.Error, dispatcher.ErrGuestExit) || !strings.Contains(r.Error.Message, "exit status 7") {
 		t.Fatalf("result %+v, error %v; want the exit status", r, err)
 	}
 }
@@ -79,7 +79,7 @@ func wantExit(t *testing.T, r *dispatcher.Result, err error) {
 func wantCrash(signal, python string) func(*testing.T, *dispatcher.Result, error) {
 	return func(t *testing.T, r *dispatcher.Result, err error) {
 		var crash *dispatcher.CrashError
-		if !errors.As(err, &crash) {
+		if err != nil || !errors.As(r.Error, &crash) {
 			t.Fatalf("result %+v, error %v; want a crash", r, err)
 		}
 		for _, want := range []string{signal, "rip", "rsp"} {
@@ -88,7 +88,7 @@ func wantCrash(signal, python string) func(*testing.T, *dispatcher.Result, error
 			}
 		}
 		all := crash.Report
-		for _, l := range crash.Logs {
+		for _, l := range r.Logs {
 			all += l.Text
 		}
 		if !strings.Contains(all, python) {
@@ -105,7 +105,7 @@ func TestHostileFunctions(t *testing.T) {
 			deploy(t, d, h.name, h.source, nil)
 			start := time.Now()
 			r, err := d.Invoke(context.Background(), dispatcher.Request{Function: h.name, Event: []byte(h.event), Timeout: h.timeout})
-			if h.timeout != 0 && errors.Is(err, dispatcher.ErrTimeout) {
+			if h.timeout != 0 && err == nil && errors.Is(r.Error, dispatcher.ErrTimeout) {
 				if late := time.Since(start) - h.timeout; late > 100*time.Millisecond {
 					t.Logf("the timeout came %v late", late)
 				}

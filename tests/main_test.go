@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,6 +18,10 @@ import (
 	"seuss/vmm/vmmtest"
 )
 
+// imagesDir names an image store with the Python image in it, for machines that
+// have no Python to make it from (make test-nested).
+var imagesDir = flag.String("images", "", "use the image store in this directory instead of making an image")
+
 // shared is a state directory with the Python image and its base node, made
 // once for the whole package. Tests that change or damage it take a copy.
 var shared struct {
@@ -26,6 +31,7 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code := m.Run()
 	if shared.dir != "" {
 		os.RemoveAll(shared.dir)
@@ -35,6 +41,9 @@ func TestMain(m *testing.M) {
 
 // buildImage makes the Python image from the machine's own python3.
 func buildImage(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "images"), 0o755); err != nil {
+		return err
+	}
 	spec, err := images.Python(ctx, images.PythonOptions{
 		Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py",
 	})
@@ -52,7 +61,8 @@ func sharedState(t testing.TB) string {
 		if shared.dir, shared.err = os.MkdirTemp("", "seuss-tests-"); shared.err != nil {
 			return
 		}
-		if shared.err = os.MkdirAll(filepath.Join(shared.dir, "images"), 0o755); shared.err != nil {
+		if *imagesDir != "" {
+			shared.err = os.CopyFS(filepath.Join(shared.dir, "images"), os.DirFS(*imagesDir))
 			return
 		}
 		shared.err = buildImage(context.Background(), shared.dir)
@@ -126,7 +136,7 @@ func output[T any](t testing.TB, r *dispatcher.Result) T {
 func describe(err error) string {
 	var crash *dispatcher.CrashError
 	if as(err, &crash) {
-		return fmt.Sprintf("%v\n%s\n%v", err, crash.Report, crash.Logs)
+		return fmt.Sprintf("%v\n%s", err, crash.Report)
 	}
 	return err.Error()
 }

@@ -129,7 +129,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 	}
 	if err := m.mem.WriteStruct(guest.BootGPA, guest.Boot{
 		Magic: guest.BootMagic, ABIVersion: guest.Version,
-		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), XSaveBytes: m.cpu.XSaveBytes,
+		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), XSaveMask: m.cpu.XCR0,
 		RAMBytes: m.mem.RAMBytes(), ImageGPA: uint64(m.mem.ImageGPA()), ImageBytes: m.mem.ImageBytes(),
 	}); err != nil {
 		return err

@@ -133,6 +133,14 @@ func (b *bench) check(s vmm.Stop, kind vmm.StopKind) vmm.Stop {
 	return s
 }
 
+// needExtendedState skips where the guest's code cannot use SSE and AVX.
+func (b *bench) needExtendedState() {
+	b.t.Helper()
+	if b.p.Name() == "kvm-pvm" && b.p.CPU().CPL == 0 {
+		b.t.Skip("kvm_pvm interprets CPL 0 without the extended state's instructions")
+	}
+}
+
 func (b *bench) u64(gpa vmm.GPA) uint64 {
 	b.t.Helper()
 	v, err := b.Memory().ReadU64(gpa)
@@ -202,9 +210,7 @@ func TestBootReachesIdle(t *testing.T) {
 func TestExtendedStateAndLevel(t *testing.T) {
 	b := newBench(t)
 	cpu := b.p.CPU()
-	if b.p.Name() == "kvm-pvm" && cpu.CPL == 0 {
-		t.Skip("kvm_pvm does not interpret xgetbv at CPL 0")
-	}
+	b.needExtendedState()
 	b.check(b.command(cmdExtendedState), vmm.StopIdle)
 	xcr0, size, cs := b.u64(mailResult), uint32(b.u64(mailResult+8)), b.u64(mailResult+8)>>32
 	t.Logf("guest sees XCR0 %#x, %d bytes, CS %#x; platform says XCR0 %#x, %d bytes, CPL %d", xcr0, size, cs, cpu.XCR0, cpu.XSaveBytes, cpu.CPL)

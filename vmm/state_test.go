@@ -18,6 +18,7 @@ import (
 // restWithRegisters lets the guest rest with known registers and captures it.
 func restWithRegisters(t *testing.T) (*bench, *vmm.State, []byte) {
 	b := newBench(t)
+	b.needExtendedState()
 	b.check(b.command(cmdRegisters), vmm.StopIdle)
 	s := b.state()
 	return b, s, bytes.Clone(b.Memory().Bytes())

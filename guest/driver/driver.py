@@ -34,6 +34,9 @@ class Link:
         self.sock = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
         self.sock.connect((socket.VMADDR_CID_HOST if hasattr(socket, "VMADDR_CID_HOST") else 2, p.DRIVER_PORT))
         self.buffer = memoryview(bytearray(65536))
+        # Where CPython reads the clock for a lock; the image's builder knows.
+        for site in filter(None, os.environ.pop("SEUSS_LOCK_CODE", "").split(",")):
+            self.sock.setsockopt(socket.AF_VSOCK, p.SO_DRIVER, int(site, 16))
         self.own()
 
     def own(self):
@@ -177,6 +180,7 @@ class Generators:
 
     def __init__(self):
         self._before = None
+        self._used = False
 
     def reseed(self, seed):
         modules = sys.modules
@@ -201,11 +205,17 @@ class Generators:
             repr(numpy_random.get_state()) if numpy_random is not None else None,
         )
 
+    def begin(self):
+        self._used = False
+        self.mark()
+
     def mark(self):
         self._before = self._states()
 
     def drawn(self):
-        return self._before != self._states()
+        """Whether the function has drawn from them since begin()."""
+        self._used = self._used or self._before != self._states()
+        return self._used
 
 
 def error_document(exc, kind=None):
@@ -272,7 +282,7 @@ class Driver:
         context._renew(raw_context)
         try:
             if lazy:
-                self.generators.mark()
+                self.generators.begin()
                 context._used = False
                 self.link.own()
                 event = LazyEvent(self.ask)

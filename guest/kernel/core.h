@@ -47,6 +47,7 @@ extern u64 kstack_top;
 extern char kernel_end[];
 extern struct thread *threads; /* all, linked by all_next */
 extern u32 thread_count;
+extern u32 xsave_bytes; /* of an area for the components in boot_info->xsave_mask */
 
 /* sched.c */
 void sched_init(void);
@@ -61,6 +62,7 @@ void poll_devices(void); /* vsock rings; wakes who waits */
 
 /* time.c */
 void timers_run(void);
+void clock_lock_site(u64 address); /* ABI_SO_DRIVER */
 u64 timers_next(void); /* earliest deadline or NO_DEADLINE */
 
 /* mm.c */
@@ -128,7 +130,17 @@ static inline u64 rdgsbase(void)
 	return v;
 }
 static inline void wrgsbase(u64 v) { __asm__ volatile("wrgsbase %0" ::"r"(v)); }
-static inline void xsave(void *area) { __asm__ volatile("xsave64 (%0)" ::"r"(area), "a"(-1), "d"(-1) : "memory"); }
-static inline void xrstor(const void *area) { __asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"(-1), "d"(-1) : "memory"); }
+/* The monitor names the components: XCR0 as the program sees it may be the
+ * host's own and hold more, AMX's 8 KiB for one, which no guest is offered. */
+static inline void xsave(void *area)
+{
+	u64 m = boot_info->xsave_mask;
+	__asm__ volatile("xsave64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
+}
+static inline void xrstor(const void *area)
+{
+	u64 m = boot_info->xsave_mask;
+	__asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
+}
 
 #endif

@@ -82,7 +82,7 @@ static void reap_dead(void)
 			break;
 		}
 	if (reap->xsave)
-		page_free(reap->xsave, PAGE_UP(boot_info->xsave_bytes) / PAGE_SIZE);
+		page_free(reap->xsave, PAGE_UP(xsave_bytes) / PAGE_SIZE);
 	page_free(reap, KSTACK_BYTES / PAGE_SIZE);
 	reap = NULL;
 }
@@ -93,7 +93,7 @@ static void switch_to(struct thread *next)
 	prev->fs_base = rdfsbase();
 	prev->gs_base = rdgsbase();
 	if (prev->state != THREAD_DEAD) {
-		if (!prev->xsave && !(prev->xsave = page_alloc(PAGE_UP(boot_info->xsave_bytes) / PAGE_SIZE)))
+		if (!prev->xsave && !(prev->xsave = page_alloc(PAGE_UP(xsave_bytes) / PAGE_SIZE)))
 			panic("no memory for the extended state of thread %u", prev->tid);
 		xsave(prev->xsave);
 	}

@@ -132,7 +132,7 @@ static u64 frame_stack(struct thread *t, struct abi_frame *f, const struct sigac
 static bool build_frame(struct abi_frame *f, const struct sigaction_k *sa, const struct siginfo_k *info, u64 oldmask)
 {
 	struct thread *t = current;
-	u32 xbytes = boot_info->xsave_bytes;
+	u32 xbytes = xsave_bytes;
 	u64 fp = (frame_stack(t, f, sa) - xbytes - FP_XSTATE_MAGIC2_SIZE) & ~63ull;
 	struct rt_sigframe *sf = (void *)(((fp - sizeof *sf) & ~15ull) - 8);
 	if (!user_writable(sf, fp - (u64)sf + xbytes + FP_XSTATE_MAGIC2_SIZE))
@@ -248,7 +248,7 @@ long sys_rt_sigreturn(void)
 	f->vector = VEC_UPCALL;              /* rax is the program's, not a result */
 	current->sigmask = sf->uc.sigmask & ~UNBLOCKABLE;
 	u64 fp = mc->fpstate;
-	if (fp && fp % 64 == 0 && user_readable((void *)fp, boot_info->xsave_bytes)) {
+	if (fp && fp % 64 == 0 && user_readable((void *)fp, xsave_bytes)) {
 		u8 *x = (void *)fp;
 		memset(x + 520, 0, 56); /* XCOMP_BV and reserved bytes: anything else would fault */
 		*(u64 *)(x + 512) &= ((const struct _fpx_sw_bytes *)(x + 464))->xfeatures;

@@ -40,7 +40,7 @@ static long clone_thread(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, 
 	t->fs_base = flags & CLONE_SETTLS ? tls : rdfsbase();
 	t->gs_base = rdgsbase();
 	memcpy(t->name, current->name, sizeof t->name);
-	t->xsave = page_alloc(PAGE_UP(boot_info->xsave_bytes) / PAGE_SIZE);
+	t->xsave = page_alloc(PAGE_UP(xsave_bytes) / PAGE_SIZE);
 	if (!t->xsave)
 		panic("no memory for the extended state of thread %u", t->tid);
 	xsave(t->xsave); /* a thread inherits its creator's */

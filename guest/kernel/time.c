@@ -47,6 +47,8 @@ void timer_arm(struct timer *t, u64 deadline)
 		p = &(*p)->next;
 	t->next = *p;
 	*p = t;
+	if (timers == t)
+		control->deadline_ns = deadline; /* the monitor kicks when it is due */
 }
 
 u64 timers_next(void) { return timers ? timers->deadline : NO_DEADLINE; }

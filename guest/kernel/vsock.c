@@ -62,6 +62,7 @@ void vsock_init(void)
 	reg_write(VIRTIO_MMIO_STATUS, status);
 	if (!(reg_read(VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_FEATURES_OK))
 		panic("the monitor's virtio-vsock refused VIRTIO_F_VERSION_1");
+	tx.avail.flags = VRING_AVAIL_F_NO_INTERRUPT; /* nobody waits for sent packets: no notice, no second exit */
 	queue_setup(&rx, 0, VSOCK_RING);
 	queue_setup(&tx, 1, VSOCK_RING);
 	queue_setup(&events, 2, ARRAY_SIZE(event_buffers));

@@ -527,8 +527,12 @@ static long vsock_getname(struct file *f, struct sockaddr_k *a, bool peer)
 static long vsock_setsockopt(struct file *f, int level, int opt, const void *v, u32 len)
 {
 	struct vsock *s = f->priv;
-	(void)v, (void)len;
 	if (level == AF_VSOCK && opt == ABI_SO_DRIVER) {
+		u64 site = 0;
+		if (len == sizeof site)
+			memcpy(&site, v, sizeof site);
+		if (site)
+			clock_lock_site(site);
 		control->driver_port = s->local_port;
 		control->purity.entropy = control->purity.clock = control->purity.socket = 0;
 		return 0;

@@ -55,9 +55,11 @@ long sys_getcwd(char *buf, u64 size)
 	if (dir_is_dead(cwd))
 		return -ENOENT;
 	/* The path it was reached by, unless a directory on the way was moved. */
-	const char *path = path_leads_to(cwd_text(), cwd) ? cwd_text() : dir_path(cwd, tmp, sizeof tmp);
+	const char *path = cwd_text();
+	if (!path || !path_leads_to(path, cwd))
+		path = dir_path(cwd, tmp, sizeof tmp);
 	if (!path)
-		return -ENOENT;
+		return -ENAMETOOLONG;
 	u64 n = strlen(path) + 1;
 	if (n > size)
 		return -ERANGE;
@@ -77,10 +79,8 @@ long sys_chdir(const char *path)
 		return err;
 	if (!node_is_dir(at.node))
 		return -ENOTDIR;
-	if (text.lost)
-		return -ENAMETOOLONG;
-	buf[text.len < PATH_LEN_MAX ? text.len : PATH_LEN_MAX - 1] = 0;
-	return cwd_set(at.node, buf);
+	buf[text.lost ? 0 : text.len] = 0; /* a walk leaves room for it */
+	return cwd_set(at.node, text.lost ? NULL : buf);
 }
 
 long sys_fchdir(int fd)

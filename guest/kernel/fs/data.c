@@ -4,7 +4,8 @@
  * A file's bytes lie in runs, each contiguous. A small file is one object of
  * the heap; up to BIG it is one run that is replaced when it grows; beyond, or
  * while the program has it mapped, growth appends runs, so nothing is copied
- * and mapped memory never moves. The bytes between size and cap are zero.
+ * and mapped memory never moves. The bytes between size and cap are zero,
+ * unless the program stored there through a mapping: then growing clears them.
  * Capacity that was never written costs the host nothing; a size beyond the
  * capacity is a hole that reads as zero.
  */
@@ -139,7 +140,7 @@ static void zero(struct inode *ip, u64 off, u64 end)
  * not show when the file grows. */
 static void clear_tail(struct inode *ip, u64 new_size)
 {
-	if (ip->file.maps && new_size > ip->size)
+	if (ip->flags & INODE_MAPPED && new_size > ip->size)
 		zero(ip, ip->size, new_size);
 }
 

@@ -94,6 +94,7 @@ enum { /* struct inode.flags */
 	INODE_MOUNT = 2,    /* root of a file system: cannot be moved or removed */
 	INODE_BORROWED = 4, /* content still in the image */
 	INODE_LINKABLE = 8, /* O_TMPFILE: may get its first name */
+	INODE_MAPPED = 16,  /* was mapped: what lies behind size may not be zero */
 };
 
 struct inode {
@@ -108,7 +109,7 @@ struct inode {
 	union {
 		struct {
 			struct run run; /* first of the runs */
-			u64 cap;        /* bytes of all runs; what lies behind size is zero */
+			u64 cap;        /* bytes of all runs */
 			u32 maps;       /* shared mappings: memory must not move */
 		} file;
 		struct {
@@ -234,7 +235,7 @@ long walk(struct node start, const char *path, u64 len, u32 flags, struct place 
 long walk_at(int dirfd, const char *path, u32 flags, struct place *at, struct path_text *text);
 extern struct node cwd;
 long cwd_set(struct node dir, const char *path); /* path is copied */
-const char *cwd_text(void);
+const char *cwd_text(void); /* NULL: longer than PATH_LEN_MAX, or unknown */
 bool path_leads_to(const char *path, struct node n);
 
 /* ---- vfs.c, tree.c ---------------------------------------------------------------------------- */

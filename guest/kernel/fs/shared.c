@@ -27,6 +27,7 @@ void *shared_map(struct inode *ip, u64 off, u64 n)
 	*s = (struct shared){list, ip, (u64)p, n};
 	list = s;
 	ip->file.maps++;
+	ip->flags |= INODE_MAPPED;
 	inode_get(ip);
 	return p;
 }

@@ -356,9 +356,11 @@ struct file *vfs_open(const char *path, u32 flags, u32 mode, long *err)
 	*err = len == PATH_LEN_MAX ? -ENAMETOOLONG : check_flags(&flags);
 	if (*err)
 		return NULL;
-	if (cwd_text()[1]) { /* not "/", which is no text */
-		text.len = (u32)strlen(cwd_text());
-		memcpy(buf, cwd_text(), text.len);
+	const char *from = cwd_text();
+	text.lost = !from;
+	if (from && from[1]) { /* not "/", which is no text */
+		text.len = (u32)strlen(from);
+		memcpy(buf, from, text.len);
 	}
 	if ((*err = walk(cwd, path, len, walk_flags(flags), &at, &text)))
 		return NULL;

@@ -217,9 +217,9 @@ long walk(struct node start, const char *path, u64 len, u32 flags, struct place 
 /* ---- the working directory, and paths from the program ------------------------------ */
 
 struct node cwd;
-static char *cwd_path; /* as it was reached; NULL: the root */
+static char *cwd_path; /* as it was reached; NULL: the root, or too long */
 
-const char *cwd_text(void) { return cwd_path ? cwd_path : "/"; }
+const char *cwd_text(void) { return cwd_path ? cwd_path : same(cwd, node_inode(root_inode)) ? "/" : NULL; }
 
 long cwd_set(struct node dir, const char *path)
 {

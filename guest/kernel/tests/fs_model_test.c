@@ -10,7 +10,7 @@
 
 #include <linux/fs.h>
 
-enum { NAMES = 6, MAX_CHILDREN = NAMES + 1, OPEN_FILES = 6, STEPS = 100000, FILE_MAX = 24000 };
+enum { NAMES = 6, MAX_CHILDREN = NAMES + 1, OPEN_FILES = 6, STEPS = 80000, FILE_MAX = 24000 };
 
 static const struct image_file files[] = {
 	DIRECTORY("/a"), DIRECTORY("/a/b"), DIRECTORY("/a/b/c"), DIRECTORY("/b"), DIRECTORY("/b/a"),
@@ -181,6 +181,23 @@ static const char *random_path(char *buf)
 	return buf;
 }
 
+/* Mostly a path of something that exists, maybe deep down. */
+static const char *known_path(char *buf)
+{
+	struct m *n = root;
+	*buf = 0;
+	for (int depth = 0; depth < 14 && n->type == S_IFDIR && (depth == 0 || host_random(6)); depth++) {
+		u32 i = host_random(MAX_CHILDREN), tries = 0;
+		while (!n->child[i].node && ++tries <= MAX_CHILDREN)
+			i = (i + 1) % MAX_CHILDREN;
+		if (!n->child[i].node)
+			break;
+		sprintf(buf + strlen(buf), "/%s", n->child[i].name);
+		n = n->child[i].node;
+	}
+	return *buf ? buf : random_path(buf);
+}
+
 static void op_open(void)
 {
 	char path[32];
@@ -268,7 +285,7 @@ static void op_remove(void)
 	char path[32];
 	struct at at;
 	bool dir = host_random(2);
-	long want = find(random_path(path), false, &at);
+	long want = find(host_random(3) ? known_path(path) : random_path(path), false, &at);
 	if (!want)
 		want = !at.node ? -ENOENT : dir ? (at.node->type != S_IFDIR ? -ENOTDIR : m_empty(at.node) ? 0 : -ENOTEMPTY)
 						: (at.node->type == S_IFDIR ? -EISDIR : 0);
@@ -291,7 +308,7 @@ static void op_rename(void)
 {
 	char from[32], to[32];
 	struct at a, b;
-	long want = find(random_path(from), false, &a), err = find(random_path(to), false, &b);
+	long want = find(host_random(2) ? known_path(from) : random_path(from), false, &a), err = find(random_path(to), false, &b);
 	if (!want)
 		want = err;
 	if (!want && !a.node)
@@ -320,7 +337,7 @@ static void op_link(void)
 {
 	char from[32], to[32];
 	struct at a, b;
-	long want = find(random_path(from), false, &a), err = find(random_path(to), false, &b);
+	long want = find(host_random(2) ? known_path(from) : random_path(from), false, &a), err = find(random_path(to), false, &b);
 	if (!want && !a.node)
 		want = -ENOENT;
 	if (!want)

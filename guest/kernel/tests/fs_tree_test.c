@@ -9,7 +9,7 @@
 #include <linux/fs.h>
 
 static const struct image_file files[] = {
-	DIRECTORY("/d"),          DIRECTORY("/d/empty"),    DIRECTORY("/d/sub"),       DIRECTORY("/d/sub/deep"),
+	DIRECTORY("/d"),          DIRECTORY("/d/empty"),    DIRECTORY("/d/sub"),       DIRECTORY("/d/here"),    TEXT("/d/open", "open"),       DIRECTORY("/d/sub/deep"),
 	DIRECTORY("/proc"),       DIRECTORY("/tmp"),        TEXT("/d/f", "content"),   TEXT("/d/g", "other"),
 	BLOB("/d/big", 20000),    HARDLINK("/d/hard", "/d/g"), SYMLINK("/link", "d/sub"), SYMLINK("/abs", "/d/f"),
 	SYMLINK("/loop1", "loop2"), SYMLINK("/loop2", "/loop1"), SYMLINK("/dangling", "d/nothing"), TEXT("/d/sub/deep/x", "x"),
@@ -295,6 +295,67 @@ static void test_directories(void)
 	sys_close(fd);
 }
 
+/* Image files and directories that lose their last name while somebody holds them. */
+static void test_removed_from_image(void)
+{
+	struct stat st;
+	char buf[8] = "";
+	int fd = opened("/d/open", O_RDONLY);
+	CHECK_EQ(sys_unlink("/d/open"), 0);
+	CHECK_EQ(sys_fstat(fd, &st), 0);
+	CHECK_EQ(st.st_nlink, 0);
+	CHECK_EQ(sys_read(fd, buf, 8), 4);
+	CHECK_STR(buf, "open");
+	sys_close(fd);
+	CHECK_EQ(sys_chdir("/d/here"), 0);
+	CHECK_EQ(sys_rmdir("/d/here"), 0);
+	CHECK_EQ(sys_mkdir("/d/here/new", 0755), -ENOENT);
+	CHECK_EQ(sys_mkdir("new", 0755), -ENOENT);
+	CHECK_EQ(sys_chdir(".."), 0);
+	CHECK_STR(content("f"), "content");
+	CHECK_EQ(sys_chdir("/"), 0);
+}
+
+/* Deeper than a walk remembers, up again, and a path too long to remember. */
+static void test_deep(void)
+{
+	char path[400] = "/tmp", buf[PATH_LEN_MAX], up[400] = "";
+	for (int i = 0; i < 40; i++) {
+		sprintf(path + strlen(path), "/%c%d", 'a' + i % 26, i);
+		CHECK_EQ(sys_mkdir(path, 0755), 0);
+		if (i)
+			strcat(up, "../");
+	}
+	put("/tmp/a0/mark", "here");
+	snprintf(buf, sizeof buf, "%s/%smark", path, up);
+	CHECK_STR(content(buf), "here");
+	CHECK_EQ(sys_chdir(path), 0);
+	CHECK_EQ(sys_getcwd(buf, sizeof buf), strlen(path) + 1);
+	CHECK_STR(buf, path);
+	CHECK_EQ(sys_rename("/tmp/a0", "/tmp/z"), 0);
+	CHECK_EQ(sys_getcwd(buf, sizeof buf), strlen(path));
+	CHECK(strncmp(buf, "/tmp/z/b1/", 10) == 0);
+	CHECK_EQ(sys_rename("/tmp/z", "/tmp/a0"), 0);
+	char name[256];
+	memset(name, 'n', 255);
+	name[255] = 0;
+	CHECK_EQ(sys_chdir("/tmp"), 0);
+	for (int i = 0; i < 17; i++) { /* 17 * 256 > PATH_MAX */
+		CHECK_EQ(sys_mkdir(name, 0755), 0);
+		CHECK_EQ(sys_chdir(name), 0);
+	}
+	CHECK_EQ(sys_getcwd(buf, sizeof buf), -ENAMETOOLONG);
+	put("file", "deep");
+	CHECK_STR(content("file"), "deep");
+	int fd = opened("file", O_RDONLY); /* it has no path that could be shown */
+	CHECK(fd_get(fd)->path == NULL);
+	sys_close(fd);
+	for (int i = 0; i < 16; i++)
+		CHECK_EQ(sys_chdir(".."), 0);
+	CHECK_EQ(sys_getcwd(buf, sizeof buf), 5 + 255 + 1);
+	CHECK_EQ(sys_chdir("/"), 0);
+}
+
 /* Deleting while reading, as rm -r does, finds every name once. */
 static void test_changing_directory(void)
 {
@@ -409,6 +470,8 @@ int main(void)
 	test_open_flags();
 	test_copy_up();
 	test_directories();
+	test_removed_from_image();
+	test_deep();
 	test_changing_directory();
 	test_rename();
 	test_no_memory();

@@ -155,7 +155,7 @@ func TestStateDirectory(t *testing.T) {
 }
 
 func TestReport(t *testing.T) {
-	crash := &dispatcher.CrashError{Summary: "SIGSEGV", Report: "rip 0x1\nrax 0x2\n", Logs: []dispatcher.LogLine{{Stream: "stderr", Text: "before\n"}}}
+	crash := &dispatcher.CrashError{Summary: "SIGSEGV", Report: "rip 0x1\nrax 0x2\n"}
 	for _, c := range []struct {
 		err            error
 		code           int
@@ -166,7 +166,7 @@ func TestReport(t *testing.T) {
 		{fmt.Errorf("open: %w: /dev/kvm", vmm.ErrNoKVM), exitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
 		{fmt.Errorf("x: %w", &usageError{"seussctl run", errors.New("bad")}), exitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
 		{fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "E", Message: "m<"}), exitFunction, `{"errorType":"E","errorMessage":"m\u003c","stackTrace":[]}` + "\n", ""},
-		{fmt.Errorf("invoke: %w", crash), exitFailure, "", "before\nseussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},
+		{fmt.Errorf("invoke: %w", crash), exitFailure, "", "seussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},
 		{errReported, exitFailure, "", ""},
 		{errFunctionReported, exitFunction, "", ""},
 	} {

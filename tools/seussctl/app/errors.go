@@ -60,8 +60,7 @@ func report(stdout, stderr io.Writer, err error) int {
 		printFunctionError(stdout, function)
 		return exitFunction
 	case errors.As(err, &crash):
-		// What it wrote before it died, why, and the whole story.
-		_ = printLogs(stderr, &dispatcher.Result{Logs: crash.Logs})
+		// Died while it was prepared, not in an invocation.
 		fmt.Fprintf(stderr, "seussctl: %v\n%s\n", err, strings.TrimRight(crash.Report, "\n"))
 		return exitFailure
 	}

@@ -39,6 +39,9 @@ func (e *env) printResult(r *dispatcher.Result, s shown) error {
 			return err
 		}
 	}
+	if r.Crash != "" {
+		fmt.Fprintf(e.stderr, "%s\n", strings.TrimRight(r.Crash, "\n"))
+	}
 	if r.Error != nil {
 		return r.Error
 	}

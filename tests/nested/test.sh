@@ -1,0 +1,24 @@
+#!/bin/bash
+# test.sh: the monitor's, the dirty trackers' and the end-to-end tests on a
+# faithful hardware KVM: kvm_amd inside QEMU, where the guest runs at CPL 0.
+# The end-to-end tests are a slice, since everything is 7 to 30 times slower.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$root"
+
+export CGO_ENABLED=0
+go test -c -o "$work/vmm.test" ./vmm
+go test -c -o "$work/kvm.test" ./vmm/kvm
+go test -c -o "$work/dirtytrack.test" ./dirtytrack
+go test -c -o "$work/tests.test" ./tests
+go run ./tools/seussctl --state "$work/state" image build >/dev/null
+
+slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestRestoreLaw|TestHostileFunctions/(exception|endless|null|illegal|os-exit|deep)|TestLazyArguments|TestPythonFeatures'
+"$here/run.sh" --timeout 840 --memory 3072 \
+	--file "vmm/testdata:/work/vmm/testdata" --file "$work/state/images:/images" -- \
+	"$work/vmm.test" ::: "$work/kvm.test" ::: "$work/dirtytrack.test" ::: \
+	"$work/tests.test" -test.v -test.run "$slice" -images /images
