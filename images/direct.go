@@ -26,6 +26,10 @@ import (
 // interrupted call, which moves RIP back onto it. A site is left alone unless
 // no branch can lead into the bytes that change, see direct_scan.go.
 //
+// While a call runs or waits, RIP in its frame is behind the syscall
+// instruction, as ever, so unwinding sees nothing new. Only a signal that
+// arrives within the trampoline's few instructions finds no unwind information.
+//
 // The kernel library takes the object's memory to be what the image holds, so
 // this reaches shared objects and position-independent programs. An ET_EXEC
 // program shares the pages of its file and stays as it is, and so does every
@@ -115,10 +119,10 @@ const (
 // (LSTAR): in abi_entries, below 2 GiB and so in reach of an absolute operand.
 const entryWord = guest.KernelGPA + guest.EntriesSyscall
 
-// callFlags is RFLAGS as the program finds it after the call. Boot, signal
-// return and thread start give the program the same: bit 1 is always set, IF
-// stays clear as at boot, and compilers expect nothing of the others but DF = 0
-// ("cc" is clobbered by every syscall wrapper).
+// callFlags is RFLAGS as the program finds it after the call: as at boot, bit 1,
+// which is always set, alone. At CPL 3 popf leaves IF as it is, and at CPL 0 IF
+// must stay clear. Of the others the psABI asks only that DF be clear, and every
+// syscall wrapper declares the arithmetic flags clobbered.
 const callFlags = 2
 
 // assemble returns the trampoline's code, padded. It uses neither the stack,

@@ -12,7 +12,7 @@ const (
 	// shortReach is beyond what a branch with an 8-bit displacement reaches,
 	// counted from a syscall: 128 bytes, the branch itself and what changes.
 	shortReach = 128 + lookBack*15 + 2
-	// maxSyscallSites bounds the work on one object. The C library has 570.
+	// maxSyscallSites bounds the work on one object. glibc 2.36 has 526.
 	maxSyscallSites = 1 << 16
 	// rtSigreturn: unwinders recognise a signal frame by the bytes of this call
 	// (x86_64_fallback_frame_state of libgcc), so its site stays as it is.
@@ -152,8 +152,8 @@ func (s *scan) decode(k int) {
 // 32-bit displacement leads to, wherever its bytes lie.
 func (s *scan) longBranches() {
 	for _, sp := range s.spans {
-		// The opcode may be the end of a span, by the scan's own error, and
-		// the displacement lie in the next: read on in the layout.
+		// A span may end within an instruction, if its end is wrong: read on
+		// in the layout.
 		for at := sp.start; at < sp.end; at++ {
 			n := uint64(0)
 			switch b := s.mem[at]; {

@@ -6,6 +6,10 @@
 // that place the kernel library and an ET_EXEC program at their link
 // addresses. The layout is struct abi_image_* of guest/abi.h.
 //
+// In the loaded layout of a position-independent object, system calls jump to
+// the kernel library instead of executing the syscall instruction, unless the
+// Spec says otherwise; direct.go says how and where.
+//
 // Units: every offset, size and address is in bytes; offsets count from the
 // start of the image, addresses are guest-physical. Times are whole seconds
 // since 1970. Modes in a Spec are fs.FileMode, modes in an image are Linux

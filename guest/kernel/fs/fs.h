@@ -8,11 +8,12 @@
  *	imagefs.c           the root image's tables, every offset checked
  *	inode.c, data.c     inodes in memory and the content of their files
  *	shared.c            file memory that the program mapped MAP_SHARED
- *	dirent.c            names in directories in memory
+ *	dirent.c, dirfile.c names in directories in memory; reading any directory
  *	overlay.c           image and memory as one tree: look up, copy up, white out
- *	procfs.c, devfs.c   made-up files
+ *	procfs.c, proctext.c, devfs.c  made-up files
  *	walk.c              paths
- *	vfs.c, tree.c       open files; create, remove, rename
+ *	vfs.c, open.c       files of the tree, and opening them
+ *	tree.c              create, remove, rename
  *	calls_*.c           system calls
  *
  * An image file is copied up at its inode number, not at its path: once it
@@ -238,7 +239,7 @@ long cwd_set(struct node dir, const char *path); /* path is copied */
 const char *cwd_text(void); /* NULL: longer than PATH_LEN_MAX, or unknown */
 bool path_leads_to(const char *path, struct node n);
 
-/* ---- vfs.c, tree.c ---------------------------------------------------------------------------- */
+/* ---- vfs.c, open.c, tree.c ---------------------------------------------------------------------------- */
 
 extern const struct file_ops image_ops, inode_ops, dir_ops, path_ops;
 extern u32 file_umask;

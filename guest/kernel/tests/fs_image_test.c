@@ -4,6 +4,7 @@
  */
 // link: ../fs/*.c
 #include "fsimage.h"
+#include "../fs/calls.h"
 
 static const struct image_file files[] = {
 	DIRECTORY("/bin"), DIRECTORY("/empty"), DIRECTORY("/usr"), DIRECTORY("/usr/lib"),
@@ -106,13 +107,39 @@ static void use_all(void)
 	}
 }
 
+/* The same through paths: whatever the image says, calls end and give a result or an error. */
+static void use_tree(void)
+{
+	static const char *const paths[] = {"/usr/lib/../lib/a", "/lib/ab", "/bin/prog2", "/usr/lib/so", "/empty/../usr", "/lib/..", "/bin"};
+	u8 buf[3000];
+	for (u32 i = 0; i < ARRAY_SIZE(paths); i++) {
+		struct stat st;
+		sys_lstat(paths[i], &st);
+		sys_readlink(paths[i], (char *)buf, sizeof buf);
+		long fd = sys_open(paths[i], O_RDONLY, 0);
+		if (fd < 0)
+			continue;
+		for (int k = 0; k < 3; k++)
+			sys_read((int)fd, buf, sizeof buf), sys_getdents64((int)fd, buf, sizeof buf);
+		if (sys_fchdir((int)fd) == 0) {
+			sys_getcwd((char *)buf, sizeof buf);
+			sys_stat("../lib/b", &st);
+			sys_chdir("..");
+		}
+		CHECK_EQ(sys_close((int)fd), 0);
+		CHECK_EQ(sys_chdir("/"), 0);
+	}
+}
+
 static void test_damaged(void)
 {
 	struct image im = image_build(files, ARRAY_SIZE(files));
+	vfs_init(im.bytes, im.size);
+	use_tree();
 	const struct abi_image_header *h = (void *)im.bytes;
 	u64 tables = h->names_off + h->names_bytes;
 	int accepted = 0;
-	for (int round = 0; round < 60000; round++) {
+	for (int round = 0; round < 30000; round++) {
 		/* A heap object of exactly the image's size: a byte beyond is caught. */
 		u8 *copy = aligned_alloc(PAGE_SIZE, im.size);
 		memcpy(copy, im.bytes, im.size);
@@ -129,6 +156,7 @@ static void test_damaged(void)
 		if (img_init(copy, im.size) == NULL) {
 			accepted++;
 			use_all();
+			use_tree();
 		}
 		free(copy);
 	}
