@@ -6,12 +6,16 @@ import (
 
 	"seuss/guest"
 	"seuss/lineage"
+	"seuss/vmm"
 )
 
 // capture makes a node of what the shell holds now, below parent. The shell
 // rests at its idle doorbell and stands at the new node afterwards.
 func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key lineage.Key, saved time.Duration, purity lineage.Purity) (*target, error) {
 	start := time.Now()
+	if s.link.conn.State() != vmm.StreamOpen || s.link.conn.Ended() {
+		return nil, fmt.Errorf("capture %s node: %w", kind, errStream)
+	}
 	if _, err := trim(s.m); err != nil {
 		return nil, fmt.Errorf("capture %s node: %w", kind, err)
 	}

@@ -194,7 +194,7 @@ func (t *target) unsupported() map[int]uint32 {
 			return 0
 		}
 		table := word(guest.ControlGPA+guest.ControlENOSYSGPA, 8)
-		if table == 0 || table+4*guest.Syscalls > t.view.Pages()*lineage.PageSize {
+		if end := t.view.Pages() * lineage.PageSize; table == 0 || table > end || end-table < 4*guest.Syscalls {
 			return // an image node, or a guest that forged it
 		}
 		for n := range guest.Syscalls {

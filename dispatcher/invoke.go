@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -28,6 +29,7 @@ type invocation struct {
 	context  []byte // JSON, preceded by its length
 	result   *Result
 	bound    []lineage.Binding // arguments given so far, in order
+	asked    int               // bytes that remembering them takes
 	start    *target           // the node that it started from
 	from     *target           // the node that the next capture's delta is against
 	started  time.Time
@@ -223,6 +225,8 @@ func (i *invocation) finish(err error) (*Result, error) {
 			Message: fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", r.RequestID, i.deadline.Sub(i.started).Seconds())}
 	case errors.Is(err, ErrGuestExit):
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %v", r.RequestID, err)}
+	case errors.Is(err, errProtocol), errors.Is(err, errStream):
+		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %v", r.RequestID, err)}
 	case errors.As(err, &crash):
 		r.Crash = crash.Report
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %s", r.RequestID, crash.Summary)}
@@ -264,7 +268,7 @@ func (i *invocation) run(l *lease, t *target) error {
 	}
 	for err == nil && f.kind == guest.MsgWant {
 		var w want
-		if w, err = decodeWant(f.payload); err != nil {
+		if w, err = i.want(f.payload); err != nil {
 			break
 		}
 		if w.all {
@@ -280,12 +284,36 @@ func (i *invocation) run(l *lease, t *target) error {
 	}
 	switch f.kind {
 	case guest.MsgResult:
+		if !json.Valid(f.payload) { // such as NaN, which Python's encoder lets pass
+			return &FunctionError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
+		}
 		i.result.Output = append(i.result.Output, f.payload...)
 		return nil
 	case guest.MsgError:
 		return decodeError(f.payload)
 	}
 	return fmt.Errorf("%w: message %d in place of a result", errProtocol, f.kind)
+}
+
+// Every key that a function asks for is remembered: what that takes is bounded.
+const (
+	bindingBytes = 256      // beside the key itself
+	maxAsked     = 64 << 20 // bytes; a quarter of a million keys
+)
+
+// want decodes the driver's question.
+func (i *invocation) want(payload []byte) (want, error) {
+	w, err := decodeWant(payload)
+	if err != nil {
+		return want{}, err
+	}
+	if !i.f.spec.Lazy {
+		return want{}, fmt.Errorf("%w: WANT of a function that was given its whole event", errProtocol)
+	}
+	if i.asked += len(w.key) + bindingBytes; i.asked > maxAsked {
+		return want{}, fmt.Errorf("%w: it has asked for %d keys, which take more than %d bytes", errProtocol, len(i.bound), maxAsked)
+	}
+	return w, nil
 }
 
 // load imports the code on the base path.

@@ -10,7 +10,7 @@ import (
 )
 
 // errProtocol: the driver's stream holds what no driver sends. The guest is
-// hostile; its machine is thrown away.
+// hostile, and its instance over.
 var errProtocol = errors.New("malformed message from the guest's driver")
 
 // maxFrame bounds what the driver may announce: a result and some room for an

@@ -10,8 +10,12 @@ import (
 	"seuss/vmm"
 )
 
-// errInterrupted: the caller's context ended while the guest ran.
-var errInterrupted = errors.New("interrupted")
+var (
+	// errInterrupted: the caller's context ended while the guest ran.
+	errInterrupted = errors.New("interrupted")
+	// errStream: the guest has ended the stream that only its driver may use.
+	errStream = errors.New("the guest's driver has closed its stream")
+)
 
 // link is the host's end of the driver's stream.
 type link struct {
@@ -75,7 +79,7 @@ func (l *link) send(kind uint8, parts ...[]byte) error {
 	}
 	l.reply = l.reply[:0]
 	if err := l.conn.Send(l.out); err != nil {
-		return fmt.Errorf("send to the guest's driver: %w", err)
+		return fmt.Errorf("%w: %w", errStream, err)
 	}
 	return nil
 }

@@ -89,7 +89,9 @@ func (s *shell) close() error {
 
 // logBuffer keeps an invocation's console output.
 type logBuffer struct {
-	lines []LogLine
+	lines  []LogLine // finished: another stream was written to after them
+	stream string    // of what is being written
+	text   []byte    // grows; a string would be copied for each of its bytes
 }
 
 var streamNames = [...]string{"kernel", "stdout", "stderr"}
@@ -102,15 +104,24 @@ func (b *logBuffer) write(fd uint16, p []byte) {
 	if int(fd) < len(streamNames) {
 		name = streamNames[fd]
 	}
-	if n := len(b.lines); n > 0 && b.lines[n-1].Stream == name {
-		b.lines[n-1].Text += string(p)
-		return
+	if name != b.stream {
+		b.finish()
+		b.stream = name
 	}
-	b.lines = append(b.lines, LogLine{Stream: name, Text: string(p)})
+	b.text = append(b.text, p...)
 }
 
-func (b *logBuffer) reset() { b.lines = nil }
+func (b *logBuffer) finish() {
+	if len(b.text) > 0 {
+		b.lines = append(b.lines, LogLine{Stream: b.stream, Text: string(b.text)})
+		b.text = b.text[:0]
+	}
+}
+
+func (b *logBuffer) reset() { b.lines, b.text = nil, b.text[:0] }
+
 func (b *logBuffer) take() []LogLine {
+	b.finish()
 	lines := b.lines
 	b.lines = nil
 	return lines

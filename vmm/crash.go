@@ -3,6 +3,7 @@ package vmm
 import (
 	"fmt"
 	"strings"
+	"unicode"
 
 	"golang.org/x/arch/x86/x86asm"
 	"golang.org/x/sys/unix"
@@ -127,14 +128,20 @@ func describeExit(e Exit) string {
 	return fmt.Sprintf("unexpected exit: %v", e.Kind)
 }
 
-// text returns a NUL-terminated string of guest memory.
+// text returns a NUL-terminated string of guest memory. What cannot be printed
+// is replaced: it goes to somebody's terminal.
 func (m *Machine) text(gpa GPA) string {
 	for n := uint64(panicTextBytes); n > 0; n /= 2 {
 		if b, err := m.mem.Slice(gpa, n); err == nil {
 			if i := strings.IndexByte(string(b), 0); i >= 0 {
 				b = b[:i]
 			}
-			return strings.ToValidUTF8(string(b), "?")
+			return strings.Map(func(r rune) rune {
+				if !unicode.IsPrint(r) {
+					return '?'
+				}
+				return r
+			}, strings.ToValidUTF8(string(b), "?"))
 		}
 	}
 	return fmt.Sprintf("(no text at %#x)", uint64(gpa))
@@ -148,7 +155,7 @@ func (m *Machine) disassemble(rip uint64, symbols SymbolFunc) []CodeLine {
 	var code []byte
 	for ; ; start++ { // the window may begin outside memory
 		n := min(rip+codeAfter, uint64(m.mem.end())) // rip is hostile
-		if start > rip || n <= start {
+		if start > rip || n <= start || n <= rip {
 			return nil
 		}
 		b, err := m.mem.Slice(GPA(start), n-start)

@@ -33,7 +33,7 @@ func TestCrashReport(t *testing.T) {
 		}
 	}
 	// Hostile addresses give a report without code, not a panic.
-	for _, rip := range []uint64{0, 1, 4095, 4096, testRAM + testImage - 1, testRAM + testImage, 1 << 63, ^uint64(0), ^uint64(0) - 20} {
+	for _, rip := range []uint64{0, 1, 4095, 4096, testRAM + testImage - 1, testRAM + testImage, testRAM + testImage + 10, testRAM + testImage + 31, 1 << 63, ^uint64(0), ^uint64(0) - 20} {
 		b.setU64(fault+guest.FaultFrame+guest.FrameRIP, rip)
 		_ = b.CrashReport(stop, nil).String()
 	}

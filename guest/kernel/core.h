@@ -70,6 +70,7 @@ void mm_init(void);
 long mm_claim(u64 addr, u64 pages); /* marks pages used, e.g. a program's segments */
 u64 mm_map_anywhere(u64 pages);     /* zeroed, 0: no memory */
 void mm_set_brk(u64 start);
+void mm_guard(u64 addr, u64 bytes); /* the one range of RAM that nothing may touch */
 long mm_load_segment(struct file *f, u64 addr, u64 bytes, u64 off);
 long mm_map_elf(struct file *f, u64 total, u64 *base); /* the whole span of an ET_DYN file */
 

@@ -125,6 +125,7 @@ static u64 make_stack(void)
 		mm_give(top, (base + span - top) / PAGE_SIZE);
 	volatile u64 *pd = (volatile u64 *)ABI_PD_GPA;
 	pd[guard / GUARD_BYTES] = 0;
+	mm_guard(guard, GUARD_BYTES);
 	return top;
 }
 
@@ -192,6 +193,7 @@ void exec_boot(struct abi_frame *frame)
 		panic("nothing to run: argc is 0");
 	const char *path = (const char *)ABI_ARGS_GPA;
 	load(&prog, path, interp, sizeof interp);
+	proc_set_exe(path);
 	if (prog.eh.e_type == ET_EXEC)
 		mm_set_brk(prog.end);
 	else

@@ -222,6 +222,7 @@ void proc_set_exe(const char *path);
  * *file: the prefix is a file's memory and stays with the file, else the
  * caller gives it back. */
 u64 fs_unmap(u64 addr, u64 bytes, bool *file);
+bool fs_owns(u64 addr); /* is this address in a file's shared mapping? */
 /* Highest number of descriptors (RLIMIT_NOFILE, at most FD_MAX): 1024 until set. */
 #define FD_MAX 4096u
 void fd_set_limit(u32 limit);

@@ -8,6 +8,7 @@
 #include "map.h"
 
 #include <elf.h>
+#include <linux/fcntl.h>
 #include <linux/mman.h>
 
 /* Shared objects that were handed out where they lie in the image. */
@@ -80,6 +81,17 @@ static bool is_elf_head(struct file *f, u64 off, u64 bytes)
 	       f->ops->read(f, magic, 4, &pos) == 4 && memcmp(magic, "\177ELF", 4) == 0;
 }
 
+/* Frees a range of RAM; pages of tmpfs files that are mapped shared stay the files'. */
+static void unmap(u64 addr, u64 bytes)
+{
+	for (u64 n; bytes; addr += n, bytes -= n) {
+		bool file;
+		n = fs_unmap(addr, bytes, &file);
+		if (!file)
+			mm_give(addr, n / PAGE_SIZE);
+	}
+}
+
 static long map_fixed(u64 addr, u64 bytes, int flags, struct file *f, u64 off)
 {
 	bool image = mm_in_image(addr, bytes);
@@ -92,7 +104,9 @@ static long map_fixed(u64 addr, u64 bytes, int flags, struct file *f, u64 off)
 	if (image) {
 		memset((void *)addr, 0, bytes);
 	} else {
-		mm_give(addr, bytes / PAGE_SIZE); /* what was there goes; it comes back zeroed */
+		unmap(addr, bytes); /* what was there goes; it comes back zeroed */
+		if (!mm_is_free(addr, bytes / PAGE_SIZE))
+			return -ENOMEM; /* a file's memory lies there */
 		mm_take(addr, bytes / PAGE_SIZE);
 	}
 	long err = f ? read_into(f, addr, bytes, off) : 0;
@@ -122,6 +136,8 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 	}
 	if (f) {
 		void *p = NULL;
+		if ((flags & MAP_TYPE) == MAP_SHARED && prot & PROT_WRITE && (f->flags & O_ACCMODE) != O_RDWR)
+			return -EACCES;
 		if ((flags & MAP_TYPE) == MAP_SHARED && (prot & PROT_WRITE))
 			return f->ops->map_shared && (p = f->ops->map_shared(f, off, bytes)) ? (long)p : -ENODEV;
 		if ((flags & MAP_TYPE) == MAP_SHARED && f->ops->map_shared && (p = f->ops->map_shared(f, off, bytes)))
@@ -165,7 +181,7 @@ long sys_munmap(u64 addr, u64 len)
 	if (addr % PAGE_SIZE || len == 0 || bytes < len)
 		return -EINVAL;
 	if (mm_in_ram(addr, bytes))
-		mm_give(addr, bytes / PAGE_SIZE);
+		unmap(addr, bytes);
 	/* A range of the image stays: nothing else can use its addresses. */
 	return 0;
 }
@@ -199,8 +215,10 @@ long sys_madvise(u64 addr, u64 len, int advice)
 		return 0;
 	if (!mm_in_ram(addr, bytes) || !mm_is_used(addr, bytes / PAGE_SIZE))
 		return mm_in_image(addr, bytes) ? 0 : -ENOMEM;
-	for (u64 p = addr; advice == MADV_DONTNEED && p < addr + bytes; p += PAGE_SIZE)
-		if (!is_zero((void *)p)) /* do not dirty what was never touched */
+	if (advice != MADV_DONTNEED)
+		return 0;
+	for (u64 p = addr; p < addr + bytes; p += PAGE_SIZE)
+		if (!fs_owns(p) && !is_zero((void *)p)) /* do not dirty what was never touched */
 			memset((void *)p, 0, PAGE_SIZE);
 	return 0;
 }
@@ -216,7 +234,7 @@ long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
 		return -EFAULT;
 	if (!(flags & MREMAP_FIXED)) {
 		if (to <= from) {
-			mm_give(old + to, (from - to) / PAGE_SIZE);
+			unmap(old + to, from - to);
 			return (long)old;
 		}
 		if (mm_in_ram(old, to) && mm_is_free(old + from, (to - from) / PAGE_SIZE)) {
@@ -231,7 +249,9 @@ long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
 		if (new_addr % PAGE_SIZE || !mm_in_ram(new_addr, to) || (new_addr < old + from && old < new_addr + to))
 			return -EINVAL;
 		at = new_addr;
-		mm_give(at, to / PAGE_SIZE);
+		unmap(at, to);
+		if (!mm_is_free(at, to / PAGE_SIZE))
+			return -ENOMEM;
 	} else {
 		at = mm_find(to / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);
 		if (!at)
@@ -239,7 +259,7 @@ long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
 	}
 	mm_take(at, to / PAGE_SIZE);
 	memcpy((void *)at, (void *)old, MIN(from, to));
-	mm_give(old, from / PAGE_SIZE);
+	unmap(old, from);
 	return (long)at;
 }
 

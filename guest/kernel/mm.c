@@ -138,9 +138,20 @@ static bool in_image(u64 addr, u64 n)
 	return addr >= start && n <= len && addr - start <= len - n;
 }
 
+/* The main stack's guard: in no page table, so not even the kernel library may touch it. */
+static u64 guard_start, guard_end;
+
+void mm_guard(u64 addr, u64 bytes)
+{
+	guard_start = addr;
+	guard_end = addr + bytes;
+}
+
 static bool in_ram(u64 addr, u64 n)
 {
 	u64 end = pages * PAGE_SIZE;
+	if (addr < guard_end && addr + n > guard_start)
+		return false;
 	return addr >= (u64)kernel_end && n <= end && addr <= end - n;
 }
 
@@ -206,11 +217,14 @@ long mm_maps(char *buf, size_t n)
 			continue;
 		}
 		u64 first = i;
-		while (i < pages && bit(used, i))
+		bool guard = first * PAGE_SIZE == guard_start;
+		while (i < pages && bit(used, i) && (i == first || i * PAGE_SIZE != guard_start) && (!guard || i * PAGE_SIZE < guard_end))
 			i++;
 		const char *name = first * PAGE_SIZE <= brk_start && brk_start <= i * PAGE_SIZE ? "[heap]" : "";
-		len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx rwxp 00000000 00:00 0 %s\n",
-				      first * PAGE_SIZE, i * PAGE_SIZE, name);
+		if (first * PAGE_SIZE == guard_end)
+			name = "[stack]";
+		len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx %s 00000000 00:00 0 %s\n",
+				      first * PAGE_SIZE, i * PAGE_SIZE, guard ? "---p" : "rwxp", name);
 	}
 	return (long)len;
 }

@@ -23,8 +23,8 @@ long sys_uname(void *buf)
 	memset(u, 0, sizeof *u);
 	ksnprintf(u->sysname, sizeof u->sysname, "Linux");
 	ksnprintf(u->nodename, sizeof u->nodename, "seuss");
-	ksnprintf(u->release, sizeof u->release, "6.1.0-seuss");
-	ksnprintf(u->version, sizeof u->version, "#1 seuss");
+	ksnprintf(u->release, sizeof u->release, KERNEL_RELEASE);
+	ksnprintf(u->version, sizeof u->version, KERNEL_VERSION);
 	ksnprintf(u->machine, sizeof u->machine, "x86_64");
 	ksnprintf(u->domainname, sizeof u->domainname, "(none)");
 	return 0;
@@ -86,8 +86,11 @@ long sys_prlimit64(int pid, int resource, const u64 *value, u64 *old)
 	}
 	if (old)
 		old[0] = limits[resource][0], old[1] = limits[resource][1];
-	if (value)
+	if (value) {
 		limits[resource][0] = want[0], limits[resource][1] = want[1];
+		if (resource == RLIMIT_NOFILE)
+			fd_set_limit((u32)MIN(want[0], (u64)FD_MAX));
+	}
 	return 0;
 }
 

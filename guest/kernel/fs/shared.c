@@ -32,6 +32,14 @@ void *shared_map(struct inode *ip, u64 off, u64 n)
 	return p;
 }
 
+bool fs_owns(u64 addr)
+{
+	for (struct shared *s = list; s; s = s->next)
+		if (addr - s->addr < s->bytes)
+			return true;
+	return false;
+}
+
 u64 fs_unmap(u64 addr, u64 bytes, bool *file)
 {
 	u64 end = addr + bytes, gap = end;
