@@ -2,8 +2,10 @@ package dispatcher
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -13,6 +15,10 @@ import (
 // autoMinimum is the least time that an argument node must save for the
 // automatic policy to take it: restoring and storing one costs milliseconds.
 const autoMinimum = 2 * time.Millisecond
+
+// maxAutoAsked bounds the keys, in bytes as want counts them, behind which the
+// policy does not look: each look costs as much as there are keys.
+const maxAutoAsked = 64 << 10
 
 // maxArgumentNodes bounds what the automatic policy takes for one function.
 const maxArgumentNodes = 64
@@ -55,7 +61,7 @@ func (i *invocation) captureArgument(l *lease, w want, purity lineage.Purity) (*
 // autoCapture is the automatic policy: a binding prefix that recurs, a pure
 // state, and time worth saving.
 func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, error) {
-	if len(i.bound) == 0 || i.result.Timings.Run < autoMinimum || len(i.f.arguments) >= maxArgumentNodes {
+	if len(i.bound) == 0 || i.asked > maxAutoAsked || i.result.Timings.Run < autoMinimum || len(i.f.arguments) >= maxArgumentNodes {
 		return nil, nil
 	}
 	if !d.recurs(i) {
@@ -82,10 +88,12 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 // recurs counts the binding prefixes that were seen, and reports whether this
 // one came before.
 func (d *Dispatcher) recurs(i *invocation) bool {
-	id := i.f.spec.Name
+	prefix := sha256.New()
+	io.WriteString(prefix, i.f.spec.Name) // a hash's Write never fails
 	for _, b := range i.bound {
-		id += "\x00" + b.Key + "\x00" + b.Digest
+		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}
+	id := string(prefix.Sum(nil))
 	d.catalog.mu.Lock()
 	defer d.catalog.mu.Unlock()
 	seen := d.catalog.prefixes

@@ -157,7 +157,7 @@ func (d *Dispatcher) importOne(ctx context.Context, imageName string, parent *ta
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", name, err)
 	}
-	if err := s.prepareDriver(start.Add(bootTimeout), guest.MsgImport, request); err != nil {
+	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgImport, request) }); err != nil {
 		return nil, fmt.Errorf("import %s: %w", name, err)
 	}
 	return d.capture(s.shell, parent, lineage.KindImport, lineage.Key{Imports: slices.Clone(modules)}, time.Since(start), lineage.Purity{})

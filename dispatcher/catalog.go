@@ -41,7 +41,7 @@ type catalog struct {
 	functions map[string]*function
 	targets   map[string]*target
 	images    map[string]*image
-	prefixes  map[string]int // binding prefixes of lazy invocations, for the automatic policy
+	prefixes  map[string]int // digests of lazy invocations' binding prefixes, for the automatic policy
 }
 
 func (c *catalog) init(d *Dispatcher) {

@@ -40,6 +40,8 @@ type layout struct {
 	target  *lineage.View       // of the last deploy
 	resets  int                 // deploys to that same target
 	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
+
+	small, fresh *dirtytrack.PageSet // scratch of move
 }
 
 // moved counts what one deployment did.
@@ -55,6 +57,7 @@ func newLayout(mem *vmm.Memory) (layout, error) {
 	return layout{
 		mem: mem, tracker: tracker,
 		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
+		small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
 	}, nil
 }
 
@@ -146,33 +149,43 @@ func (l *layout) cool() (mapped uint64, err error) {
 func (l *layout) move(target *lineage.View) (moved, error) {
 	var m moved
 	var runs []lineage.Run
-	small := dirtytrack.NewPageSet(l.mem.Pages())
+	small, fresh := l.small, l.fresh
+	small.Clear()
+	fresh.Clear()
 	for first, count := range lineage.Diff(l.base, target) {
 		for run := range target.Runs(first, count) {
-			if run.Count < mapRun {
-				small.AddRange(run.First, run.Count)
-				continue
-			}
-			if err := l.mapRun(run); err != nil {
-				return m, err
+			if run.Count >= mapRun {
+				if err := l.mapRun(run); err != nil {
+					return m, err
+				}
+				m.mapped += run.Count
+				runs = append(runs, run)
 			}
 			for page := run.First; page < run.First+run.Count; page++ {
-				l.private.Remove(page)
+				switch {
+				case run.Count >= mapRun:
+					l.private.Remove(page)
+				case l.private.Has(page):
+					small.Add(page)
+				default:
+					small.Add(page)
+					fresh.Add(page)
+				}
 			}
-			m.mapped += run.Count
-			runs = append(runs, run)
 		}
 	}
 	if len(runs) > 0 {
 		l.base = l.base.With(runs)
 	}
-	// What still differs from base is small: it becomes private and is copied.
-	if err := l.mem.Populate(small.Runs()); err != nil {
-		return m, fmt.Errorf("populate pages of the node: %w", err)
-	}
 	if l.private.Len() > keepPrivate {
 		if err := l.shrink(small); err != nil {
 			return m, err
+		}
+	}
+	// What still differs from base is small: it becomes private and is copied.
+	if fresh.Len() > 0 {
+		if err := l.mem.Populate(fresh.Runs()); err != nil {
+			return m, fmt.Errorf("populate pages of the node: %w", err)
 		}
 	}
 	l.private.Union(small)

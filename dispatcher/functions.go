@@ -102,7 +102,7 @@ func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code
 	}
 	defer s.release(d)
 	start := time.Now()
-	if err := s.prepareDriver(start.Add(bootTimeout), guest.MsgLoad, code); err != nil {
+	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgLoad, code) }); err != nil {
 		return nil, err
 	}
 	return d.capture(s.shell, parent, lineage.KindFunction, key, time.Since(start), lineage.Purity{})

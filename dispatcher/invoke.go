@@ -141,19 +141,25 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	r.Timings.Shell, r.Timings.Deploy = l.waited, l.deploy
 	r.PagesCopied, r.PagesMapped = l.moved.copied, l.moved.mapped
 	t.node.Hit()
-	err = i.cancellable(ctx, l, func() error { return i.run(l, t) })
+	err = cancellable(ctx, l.m, func() error { return i.run(l, t) })
 	i.giveBack(l, err)
 	return err
 }
 
 // cancellable ends the guest's run when ctx ends.
-func (i *invocation) cancellable(ctx context.Context, l *lease, run func() error) error {
+func cancellable(ctx context.Context, m *vmm.Machine, run func() error) error {
 	if ctx.Done() == nil {
 		return run()
 	}
-	stop := context.AfterFunc(ctx, l.m.Interrupt)
+	interrupted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		m.Interrupt()
+		close(interrupted)
+	})
 	err := run()
-	stop()
+	if !stop() {
+		<-interrupted // or it might hit the machine's next run
+	}
 	if errors.Is(err, errInterrupted) {
 		return fmt.Errorf("cancelled: %w", context.Cause(ctx))
 	}
@@ -173,7 +179,7 @@ func (i *invocation) cold(ctx context.Context) error {
 		return err
 	}
 	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, root.node.Info.ID, took
-	err = i.cancellable(ctx, l, func() error { return i.run(l, root) })
+	err = cancellable(ctx, l.m, func() error { return i.run(l, root) })
 	i.giveBack(l, err)
 	return err
 }

@@ -59,7 +59,7 @@ func (s *shell) bring(t *target) (moved, error) {
 	if err != nil {
 		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
 	}
-	if err := s.m.RestoreFull(t.state); err != nil {
+	if err := s.m.Restore(t.state); err != nil {
 		return m, fmt.Errorf("restore node %.12s: %w", t.node.Info.ID, err)
 	}
 	if err := s.link.attach(s.m); err != nil {

@@ -384,7 +384,9 @@ func TestHostileModules(t *testing.T) {
 		{"spinning-thread", "threading.Thread(target=stuck, daemon=True).start()", "return 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: c.name, Handler: "main.handler", Files: map[string][]byte{
+			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			defer cancel()
+			_, err := d.Deploy(ctx, dispatcher.FunctionSpec{Name: c.name, Handler: "main.handler", Files: map[string][]byte{
 				"main.py": []byte(forge + c.module + "\ndef handler(event, context):\n    " + c.handler + "\n")}})
 			if err == nil {
 				for range 2 {

@@ -113,6 +113,7 @@ func (m *Machine) ColdBoot(cfg BootConfig) error {
 }
 
 func (m *Machine) boot(cfg BootConfig) error {
+	m.full = nil
 	if err := m.usable(); err != nil {
 		return err
 	}

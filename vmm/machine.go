@@ -36,6 +36,7 @@ type Machine struct {
 	control  []byte // the control page, in guest memory
 	cold     CPUState
 	trusted  trusted
+	full     *State // the state whose privileged part the vCPU has, nil if that is not known
 	clock    guestClock
 	console  console
 	vsock    *Vsock

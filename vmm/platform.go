@@ -111,6 +111,9 @@ type VCPU interface {
 	// read is pending.
 	SetFast(*CPUState) error
 
+	// SetUnprivileged is SetFast and the extended state: everything that code
+	// without privileges can change.
+	SetUnprivileged(*CPUState) error
 	// TSCOffset is what must be added to the host's time-stamp counter to get
 	// the guest's.
 	TSCOffset() int64

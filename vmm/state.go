@@ -213,6 +213,22 @@ func (m *Machine) RestoreFull(s *State) error {
 	return m.restore(s, m.vcpu.SetState)
 }
 
+// Restore is RestoreFull without what cannot have changed: a guest that runs at
+// CPL 3 cannot write MSRs, debug registers or XCR0, so where the machine was
+// last given all of a state with the same of those, only what unprivileged code
+// reaches is put back.
+func (m *Machine) Restore(s *State) error {
+	if m.cpu.CPL == 3 && m.full != nil && m.full.CPU.samePrivileged(&s.CPU) {
+		return m.restore(s, m.vcpu.SetUnprivileged)
+	}
+	m.full = nil
+	if err := m.RestoreFull(s); err != nil {
+		return err
+	}
+	m.full = s
+	return nil
+}
+
 // RestoreFast is RestoreFull for a machine whose extended state and MSRs are
 // known to be those of s already: general and special registers, pending
 // events, devices and clock. It makes no system call.

@@ -18,7 +18,9 @@ go test -c -o "$work/tests.test" ./tests
 go run ./tools/seussctl --state "$work/state" image build >/dev/null
 
 slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestRestoreLaw|TestHostileFunctions/(exception|endless|null|illegal|os-exit|deep)|TestLazyArguments|TestPythonFeatures'
-"$here/run.sh" --timeout 840 --memory 3072 \
+# One CPU: with two, QEMU now and then runs into a half-patched jump label when
+# KVM switches its preemption notifiers on (an int3 oops of the inner Linux).
+"$here/run.sh" --smp 1 --timeout 840 --memory 3072 \
 	--file "vmm/testdata:/work/vmm/testdata" --file "$work/state/images:/images" -- \
 	"$work/vmm.test" ::: "$work/kvm.test" ::: "$work/dirtytrack.test" ::: \
 	"$work/tests.test" -test.v -test.run "$slice" -images /images

@@ -154,6 +154,17 @@ func (v *VCPU) SetFast(s *vmm.CPUState) error {
 	return nil
 }
 
+// SetUnprivileged implements vmm.VCPU.
+func (v *VCPU) SetUnprivileged(s *vmm.CPUState) error {
+	if len(s.XSave) != len(v.xsave) {
+		return fmt.Errorf("restore vCPU: extended state of %d bytes, this host uses %d", len(s.XSave), len(v.xsave))
+	}
+	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, s.XSave); err != nil {
+		return fmt.Errorf("restore vCPU: %w", err)
+	}
+	return v.SetFast(s)
+}
+
 // KVM_VCPU_TSC_CTRL and KVM_VCPU_TSC_OFFSET, Documentation/virt/kvm/devices/vcpu.rst, 4.
 const (
 	groupTSC   = 0

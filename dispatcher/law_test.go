@@ -1,0 +1,419 @@
+package dispatcher
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"seuss/dirtytrack"
+	"seuss/guest"
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/vmm"
+	"seuss/vmm/kvm"
+	"seuss/vmm/vmmtest"
+)
+
+// mutator changes its instance in the way that the event says, from a few
+// objects to most of memory, the parts that only the monitor and the kernel
+// library should write included.
+const mutator = `
+import ctypes, os, threading, time
+kept = [{"n": n, "text": str(n)} for n in range(2000)]
+def handler(event, context):
+    how = event["how"]
+    if how == "little": kept.append(event)
+    if how == "objects":
+        for k in kept: k["n"] += 1
+    if how == "files":
+        for n in range(40): open("/tmp/f%d" % n, "w").write("x" * 5000)
+    if how == "large": kept.append(bytearray(os.urandom(1 << 16) * 640))
+    if how == "freed": bytearray(b"y" * (20 << 20))
+    if how == "thread": threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    if how == "raise": raise ValueError(os.urandom(8))
+    if how == "exit": os._exit(9)
+    if how == "spin":
+        while True: kept.append(len(kept))
+    if how == "image": ctypes.memset(event["image"] + (1 << 20), 0xaa, 1 << 20)
+    if how == "tables": ctypes.memset(0x4000, 0xaa, 0x8000)
+    if how == "kernel": ctypes.memset(0x20000, 0xaa, 0x8000)
+    if how == "control": ctypes.memset(0x2000, 0xaa, 0x2000)
+    if how == "simd":
+        x = [float(n) ** 0.5 for n in range(1000)]
+    return len(kept)
+`
+
+// gentle mutations end with an answer; rough ones may end in any way.
+var (
+	gentle = []string{"little", "objects", "files", "large", "freed", "thread", "simd", "raise"}
+	rough  = []string{"exit", "spin", "image", "tables", "kernel", "control"}
+)
+
+// lawImage is a small Python image, made once for the package's tests.
+func lawImage(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	store := filepath.Join(dir, "images")
+	if err := os.MkdirAll(store, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := images.Python(t.Context(), images.PythonOptions{
+		Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py", MemoryBytes: 96 << 20, NoNumPy: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (images.Store{Dir: store}).Add(t.Context(), spec, nil); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// lawBench is a dispatcher with nodes of every kind and depth.
+type lawBench struct {
+	*testing.T
+	d     *Dispatcher
+	img   *image
+	nodes map[string]*target
+	order []string // names of nodes
+}
+
+func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
+	t.Helper()
+	d, err := Open(Options{StateDir: lawImage(t), Platform: platform})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	b := &lawBench{T: t, d: d, nodes: map[string]*target{}}
+	ctx := context.Background()
+	add := func(name string) func(n *lineage.Node, err error) {
+		return func(n *lineage.Node, err error) {
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if b.nodes[name], err = d.catalog.target(n.Info.ID); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			b.order = append(b.order, name)
+		}
+	}
+	spec := func(name, source string, lazy bool, imports ...string) FunctionSpec {
+		return FunctionSpec{Name: name, Handler: "main.handler", Lazy: lazy, Imports: imports, Files: map[string][]byte{"main.py": []byte(source)}}
+	}
+	add("base")(d.Base(ctx, ""))
+	add("import")(d.Import(ctx, "", []string{"decimal", "sqlite3"}))
+	add("function A")(d.Deploy(ctx, spec("a", mutator, false)))
+	add("function B")(d.Deploy(ctx, spec("b", "import hashlib, json, re\nbig = [b'%d' % n for n in range(100000)]\n"+mutator, false, "decimal", "sqlite3")))
+	add("lazy function")(d.Deploy(ctx, spec("c", mutator+"\nrun = handler\ndef handler(event, context):\n"+
+		"    kept.append(list(range(event['rows'])))\n    return run(event, context)\n", true)))
+	add("argument")(d.CaptureArgument(ctx, "c", []byte(`{"rows": 200000}`), "how"))
+	if b.img, err = d.catalog.image(DefaultImage); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// functionOf is which function runs from a node.
+var functionOf = map[string]string{"base": "a", "import": "b", "function A": "a", "function B": "b", "lazy function": "c", "argument": "c"}
+
+// shell makes a machine of the test's own, as the pool does.
+func (b *lawBench) shell(platform vmm.Platform, logDirty bool) *shell {
+	b.Helper()
+	s := &shell{image: b.img}
+	m, err := vmm.NewMachine(platform, vmm.Config{
+		RAMBytes: b.img.config.MemoryBytes, ImageBytes: b.img.imageBytes, Console: s.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s.m = m
+	if err := s.prepare(b.nodes["base"].view); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+func (b *lawBench) bring(s *shell, name string) {
+	b.Helper()
+	if _, err := s.bring(b.nodes[name]); err != nil {
+		b.Fatalf("%s: %v", name, err)
+	}
+}
+
+// invoke runs one invocation in a shell that stands at a node and leaves the
+// shell as it then is.
+func (b *lawBench) invoke(s *shell, name, how string) error {
+	b.Helper()
+	f, err := b.d.catalog.function(functionOf[name])
+	if err != nil {
+		b.Fatal(err)
+	}
+	e, err := f.event(fmt.Appendf(nil, `{"rows": 200000, "how": %q, "image": %d}`, how, b.img.config.MemoryBytes))
+	if err != nil {
+		b.Fatal(err)
+	}
+	timeout := 20 * time.Second
+	if !isGentle(how) {
+		timeout = 30 * time.Millisecond
+	}
+	if err := s.becomeInstance(); err != nil {
+		b.Fatal(err)
+	}
+	err = b.d.newInvocation(f, e, timeout, time.Now()).run(&lease{shell: s}, b.nodes[name])
+	var failed *FunctionError
+	if isGentle(how) && err != nil && !(how == "raise" && errors.As(err, &failed)) {
+		b.Fatalf("%s from %s: %v", how, name, err)
+	}
+	return err
+}
+
+func isGentle(how string) bool {
+	for _, g := range gentle {
+		if g == how {
+			return true
+		}
+	}
+	return false
+}
+
+// record is all that an instance can see.
+type record struct {
+	memory []byte
+	state  *vmm.State
+}
+
+func (b *lawBench) record(s *shell) *record {
+	b.Helper()
+	return &record{memory: bytes.Clone(s.m.Memory().Bytes()), state: b.state(s)}
+}
+
+func (b *lawBench) state(s *shell) *vmm.State {
+	b.Helper()
+	state, err := s.m.Capture()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return state
+}
+
+// check compares a shell with a record: every byte of memory, the identity page
+// included, which only the next request writes, and the whole machine state.
+func (b *lawBench) check(s *shell, want *record, what string) {
+	b.Helper()
+	mem := s.m.Memory().Bytes()
+	if !bytes.Equal(mem, want.memory) {
+		pages := differing(mem, want.memory)
+		b.Fatalf("%s: %d pages differ, the first is %#x", what, len(pages), pages[0])
+	}
+	if got := b.state(s); !got.Equal(want.state) {
+		b.Fatalf("%s: the machine state differs:\n%+v\nwant\n%+v", what, got, want.state)
+	}
+}
+
+// differing compares everything: it is the oracle for all that is cleverer.
+func differing(a, b []byte) (pages []uint64) {
+	for page := uint64(0); page < uint64(len(a))/lineage.PageSize; page++ {
+		if !bytes.Equal(pageOf(a, page), pageOf(b, page)) {
+			pages = append(pages, page)
+		}
+	}
+	return pages
+}
+
+// records brings a fresh machine to every node; what it then holds must be what
+// the node's view and state say.
+func (b *lawBench) records(s *shell) map[string]*record {
+	b.Helper()
+	records := map[string]*record{}
+	for _, name := range b.order {
+		b.bring(s, name)
+		t := b.nodes[name]
+		r := b.record(s)
+		for page := range t.view.Pages() {
+			want := t.view.Bytes(page)
+			if want == nil {
+				want = zeroPage[:]
+			}
+			if !bytes.Equal(pageOf(r.memory, page), want) {
+				b.Fatalf("%s: page %#x is not what the node holds", name, page)
+			}
+		}
+		if !r.state.Equal(t.state) {
+			b.Fatalf("%s: the machine state is not what the node holds:\n%+v\nwant\n%+v", name, r.state, t.state)
+		}
+		records[name] = r
+	}
+	return records
+}
+
+// TestRestoreLaw: bring, run, bring again: memory and registers are the same,
+// byte for byte, whatever ran, from each node often enough for every way of
+// resetting (compare, cool, copy), and in random order between the nodes.
+func TestRestoreLaw(t *testing.T) {
+	platform := vmmtest.RequireKVM(t)
+	b := newLawBench(t, platform)
+	s := b.shell(platform, false)
+	records := b.records(s)
+	for _, name := range b.order {
+		b.bring(s, name)
+		for round := range 2 {
+			for _, how := range append(append([]string{}, gentle...), rough...) {
+				err := b.invoke(s, name, how)
+				if round == 0 && how == "objects" && len(differing(s.m.Memory().Bytes(), records[name].memory)) == 0 {
+					t.Fatalf("%s: running changed nothing: the comparison is blind", name)
+				}
+				b.bring(s, name)
+				b.check(s, records[name], fmt.Sprintf("%s, round %d, after %s (%v)", name, round, how, err))
+			}
+		}
+	}
+	r := rand.New(rand.NewPCG(7, 11))
+	at := "base"
+	b.bring(s, at)
+	for n := range 200 {
+		how := "nothing"
+		switch k := r.IntN(10); {
+		case k < 6:
+			how = gentle[r.IntN(len(gentle))]
+		case k < 8:
+			how = rough[r.IntN(len(rough))]
+		}
+		if how != "nothing" {
+			b.invoke(s, at, how)
+		}
+		next := b.order[r.IntN(len(b.order))]
+		b.bring(s, next)
+		b.check(s, records[next], fmt.Sprintf("switch %d from %s after %s to %s", n, at, how, next))
+		at = next
+	}
+}
+
+// TestTrackersSeeEverything: what each dirty tracker reports of a real Python
+// invocation contains every page that a comparison of all memory finds, and
+// equals it after pruning the pages that do not differ.
+func TestTrackersSeeEverything(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		options  kvm.Options
+		logDirty bool
+		open     func(*shell) (dirtytrack.Tracker, error)
+	}{
+		{"pagemap", kvm.Options{}, false, func(s *shell) (dirtytrack.Tracker, error) { return dirtytrack.NewPagemap(s.m.Memory().Bytes()) }},
+		{"dirty-log", kvm.Options{}, true, func(s *shell) (dirtytrack.Tracker, error) { return s.m.VM().(*kvm.VM).DirtyLog() }},
+		{"dirty-ring", kvm.Options{DirtyRingEntries: 1 << 15}, true, func(s *shell) (dirtytrack.Tracker, error) { return s.m.VM().(*kvm.VM).DirtyRing() }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.options.DirtyRingEntries != 0 {
+				probe, err := kvm.New(c.options)
+				if err != nil && !errors.Is(err, vmm.ErrNoKVM) {
+					t.Skip("skipped, this KVM has no dirty ring:", err)
+				} else if err == nil {
+					probe.Close()
+				}
+			}
+			platform := vmmtest.RequireKVMOptions(t, c.options)
+			b := newLawBench(t, platform)
+			s := b.shell(platform, c.logDirty)
+			tracker, err := c.open(s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { // before the shell is closed
+				if err := tracker.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			for _, name := range []string{"base", "function A", "function B", "argument"} {
+				for _, how := range gentle {
+					b.bring(s, name)
+					before := bytes.Clone(s.m.Memory().Bytes())
+					if err := tracker.Arm(); err != nil {
+						t.Fatal(err)
+					}
+					s.m.Memory().HostWritten().Clear()
+					b.invoke(s, name, how)
+					found := dirtytrack.NewPageSet(s.m.Memory().Pages())
+					if err := tracker.Collect(found); err != nil {
+						t.Fatal(err)
+					}
+					found.Union(s.m.Memory().HostWritten())
+					pages := differing(s.m.Memory().Bytes(), before)
+					for _, page := range pages {
+						if !found.Has(page) {
+							t.Errorf("%s, %s: page %#x differs and is not reported", name, how, page)
+						}
+					}
+					if len(pages) == 0 || found.Len() == found.Cap() {
+						t.Errorf("%s, %s: %d pages differ, %d of %d are reported", name, how, len(pages), found.Len(), found.Cap())
+					}
+					// What the dispatcher itself keeps must contain them as well.
+					if err := s.collect(); err != nil {
+						t.Fatal(err)
+					}
+					for _, page := range pages {
+						if !s.layout.private.Has(page) {
+							t.Errorf("%s, %s: page %#x differs and is not in the layout's private pages", name, how, page)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestRunPathAllocations: the monitor's part of an invocation (identity,
+// request in, run, answer out) takes nothing from the heap.
+func TestRunPathAllocations(t *testing.T) {
+	platform := vmmtest.RequireKVM(t)
+	b := newLawBench(t, platform)
+	s := b.shell(platform, false)
+	b.bring(s, "function A")
+	f, err := b.d.catalog.function("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := f.event([]byte(`{"how": "simd"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := b.d.newInvocation(f, e, time.Hour, time.Now())
+	var seed [guest.SeedBytes]byte
+	request := appendHeader(nil, guest.MsgInvoke, len(seed)+len(i.context)+len(e.raw))
+	request = append(append(append(request, seed[:]...), i.context...), e.raw...)
+	options := vmm.RunOptions{Deadline: i.deadline, Wait: vmm.WaitEvents, Done: s.link.arrived}
+	once := func() {
+		if err := s.m.WriteIdentity(vmm.Identity{}); err != nil {
+			t.Fatal(err)
+		}
+		s.link.reply = s.link.reply[:0]
+		if err := s.link.conn.Send(request); err != nil {
+			t.Fatal(err)
+		}
+		stop, err := s.m.Run(options)
+		if err != nil || stop.Kind != vmm.StopDone || s.link.err != nil || s.link.frame.kind != guest.MsgResult {
+			t.Fatal(stop, err, s.link.err, s.link.frame.kind)
+		}
+	}
+	for range 20 {
+		once() // buffers grow to their size
+	}
+	if n := testing.AllocsPerRun(300, once); n != 0 {
+		t.Errorf("%v allocations an invocation, want none", n)
+	}
+}
