@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -30,11 +31,11 @@ def handler(event, context):
     how = event["how"]
     if how == "little": kept.append(event)
     if how == "objects":
-        for k in kept: k["n"] += 1
+        for k in kept[:2000]: k["n"] += 1
     if how == "files":
         for n in range(40): open("/tmp/f%d" % n, "w").write("x" * 5000)
-    if how == "large": kept.append(bytearray(os.urandom(1 << 16) * 640))
-    if how == "freed": bytearray(b"y" * (20 << 20))
+    if how == "large": kept.append(bytearray(os.urandom(8)) * (5 << 20))
+    if how == "freed": bytearray(b"y") * (20 << 20)
     if how == "thread": threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
     if how == "raise": raise ValueError(os.urandom(8))
     if how == "exit": os._exit(9)
@@ -55,24 +56,48 @@ var (
 	rough  = []string{"exit", "spin", "image", "tables", "kernel", "control"}
 )
 
-// lawImage is a small Python image, made once for the package's tests.
-func lawImage(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	store := filepath.Join(dir, "images")
-	if err := os.MkdirAll(store, 0o755); err != nil {
-		t.Fatal(err)
+// lawState is a state directory with a small Python image, made once for the
+// package's tests, which use it one after the other.
+var lawState struct {
+	once sync.Once
+	dir  string
+	err  error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if lawState.dir != "" {
+		os.RemoveAll(lawState.dir)
 	}
-	spec, err := images.Python(t.Context(), images.PythonOptions{
+	os.Exit(code)
+}
+
+func lawDir(t *testing.T) string {
+	t.Helper()
+	lawState.once.Do(func() { lawState.dir, lawState.err = makeLawDir(context.Background()) })
+	if lawState.err != nil {
+		t.Fatalf("prepare the state directory: %v", lawState.err)
+	}
+	return lawState.dir
+}
+
+func makeLawDir(ctx context.Context) (string, error) {
+	dir, err := os.MkdirTemp("", "seuss-law-")
+	if err != nil {
+		return "", err
+	}
+	store := images.Store{Dir: filepath.Join(dir, "images")}
+	if err := os.MkdirAll(store.Dir, 0o755); err != nil {
+		return dir, err
+	}
+	spec, err := images.Python(ctx, images.PythonOptions{
 		Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py", MemoryBytes: 96 << 20, NoNumPy: true,
 	})
 	if err != nil {
-		t.Fatal(err)
+		return dir, err
 	}
-	if _, err := (images.Store{Dir: store}).Add(t.Context(), spec, nil); err != nil {
-		t.Fatal(err)
-	}
-	return dir
+	_, err = store.Add(ctx, spec, nil)
+	return dir, err
 }
 
 // lawBench is a dispatcher with nodes of every kind and depth.
@@ -86,7 +111,7 @@ type lawBench struct {
 
 func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
 	t.Helper()
-	d, err := Open(Options{StateDir: lawImage(t), Platform: platform})
+	d, err := Open(Options{StateDir: lawDir(t), Platform: platform})
 	if err != nil {
 		t.Fatal(err)
 	}
