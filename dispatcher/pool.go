@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -15,7 +16,7 @@ type pool struct {
 	image *image
 
 	mu      sync.Mutex
-	free    []*shell // the last put back is the first taken: its pages are in the caches
+	free    []*shell // in the order in which they were put back
 	total   int      // shells that exist, busy ones included
 	waiters []chan *shell
 	closed  bool
@@ -55,22 +56,33 @@ func (p *pool) take(ctx context.Context, t *target) (*shell, error) {
 	}
 }
 
-// pick takes the best free shell, nil if none is free. p.mu is held.
+// pick takes the best free shell for t, nil if a new one would be better: one
+// that stands ready on t, one that ran t and waits for its reset, another that
+// waits for its reset, at last the one that has stood ready the longest on some
+// other node. p.mu is held.
 func (p *pool) pick(t *target) *shell {
-	best := -1
-	for i := len(p.free) - 1; i >= 0; i-- {
-		if p.free[i].at == t {
-			best = i
-			break
+	best, rank := -1, 0
+	for i, s := range p.free {
+		r := 1
+		switch {
+		case s.at == t:
+			r = 4
+		case s.at == nil && s.last == t:
+			r = 3
+		case s.at == nil:
+			r = 2
+		}
+		// Of equals the last put back is warm in the caches; but of those that
+		// stand ready for others the first is missed the least.
+		if r > rank || r == rank && r > 1 {
+			best, rank = i, r
 		}
 	}
-	if best < 0 {
-		// A shell that stands ready on another node may be somebody's soon; a
-		// new one is better while there is room, the oldest otherwise.
-		if len(p.free) == 0 || p.total < p.d.opts.PoolSize && t.state != nil && p.total < 2 {
-			return nil
-		}
-		best = 0
+	// A function that is asked for faster than its shells are reset gets more of
+	// them; for another function, switching a shell is cheaper than a new one.
+	room := p.total < p.d.opts.PoolSize
+	if best < 0 || room && (rank == 3 || rank < 3 && p.total < 2) {
+		return nil
 	}
 	s := p.free[best]
 	p.free = append(p.free[:best], p.free[best+1:]...)
@@ -139,9 +151,14 @@ func (p *pool) lost() {
 	}
 }
 
-// recycle brings a shell that has run back to its node, off the request path,
-// and puts it back.
+// recycle puts back a shell that has run, and has it reset off the request path.
+// Whoever needs a shell before that happens takes it as it is and brings it
+// straight to the node that he wants.
 func (p *pool) recycle(s *shell) {
+	if s.last == nil || s.last.state == nil {
+		p.discard(s)
+		return
+	}
 	p.d.poolMu.Lock()
 	if p.d.closed {
 		p.d.poolMu.Unlock()
@@ -150,17 +167,24 @@ func (p *pool) recycle(s *shell) {
 	}
 	p.d.resets.Add(1)
 	p.d.poolMu.Unlock()
+	p.put(s)
 	go func() {
 		defer p.d.resets.Done()
 		p.reset(s)
 	}()
 }
 
+// reset brings a free shell that has run back to its node, unless somebody took
+// it meanwhile.
 func (p *pool) reset(s *shell) {
-	if s.last == nil || s.last.state == nil {
-		p.discard(s)
+	p.mu.Lock()
+	i := slices.Index(p.free, s)
+	if i < 0 || s.at != nil {
+		p.mu.Unlock()
 		return
 	}
+	p.free = slices.Delete(p.free, i, i+1)
+	p.mu.Unlock()
 	if _, err := s.bring(s.last); err != nil {
 		p.d.log.Error("a machine could not be reset and is thrown away", "image", p.image.name, "error", err)
 		p.discard(s)
