@@ -18,7 +18,6 @@ build:
 	$(GO) build -o $(BIN) ./tools/seussctl
 
 demo: setup build
-	@$(BIN) doctor --quiet
 	$(BIN) demo
 
 ## What CI runs, in this order: the cheap checks first.
