@@ -158,39 +158,45 @@ func (d *Dispatcher) openImage(name string) (*image, error) {
 }
 
 func (d *Dispatcher) registerImage(name, path string) (*image, error) {
-	known := false
+	var root *lineage.Node
 	for _, n := range d.store.Kind(lineage.KindImage) {
-		known = known || d.store.ImagePath(n.Info.ImageDigest) == path
+		if d.store.ImagePath(n.Info.ImageDigest) == path {
+			root = n
+		}
 	}
 	var opts []images.OpenOption
-	if known {
-		opts = append(opts, images.SkipDigest()) // the store checks pages as it loads them
+	if root != nil {
+		opts = append(opts, images.SkipDigest()) // the store checks the pages as it loads them
 	}
 	im, err := images.Open(path, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("image %q: %w", name, err)
 	}
 	defer im.Close()
-	h, config := im.Header(), im.Config()
-	ramPages := config.MemoryBytes / lineage.PageSize
+	digest := im.Digest().String()
+	if root == nil {
+		if root, err = d.addImage(im, path); err != nil {
+			return nil, fmt.Errorf("image %q: %w", name, err)
+		}
+	} else if root.Info.ImageDigest != digest {
+		return nil, fmt.Errorf("image %q: open image %s: %w: its header has the digest %s", name, path, images.ErrCorrupt, digest)
+	}
+	return &image{name: name, digest: digest, config: im.Config(), imageBytes: im.Header().TotalBytes, root: root}, nil
+}
+
+// addImage makes the root node of an image whose content has been checked.
+func (d *Dispatcher) addImage(im *images.Image, path string) (*lineage.Node, error) {
+	if d.opts.ReadOnly {
+		return nil, fmt.Errorf("it was never booted: %w", lineage.ErrReadOnly)
+	}
+	total := im.Header().TotalBytes
+	ramPages := im.Config().MemoryBytes / lineage.PageSize
 	var runs []lineage.ImageRun
 	for _, e := range im.Extents() {
 		runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
 	}
-	runs = append(runs, lineage.ImageRun{First: ramPages, Count: h.TotalBytes / lineage.PageSize})
-	if d.opts.ReadOnly {
-		for _, n := range d.store.Kind(lineage.KindImage) {
-			if n.Info.ImageDigest == im.Digest().String() {
-				return &image{name: name, digest: n.Info.ImageDigest, config: config, imageBytes: h.TotalBytes, root: n}, nil
-			}
-		}
-		return nil, fmt.Errorf("image %q was never booted: %w", name, lineage.ErrReadOnly)
-	}
-	root, err := d.store.AddImage(im.Digest().String(), path, ramPages+h.TotalBytes/lineage.PageSize, runs)
-	if err != nil {
-		return nil, fmt.Errorf("image %q: %w", name, err)
-	}
-	return &image{name: name, digest: im.Digest().String(), config: config, imageBytes: h.TotalBytes, root: root}, nil
+	runs = append(runs, lineage.ImageRun{First: ramPages, Count: total / lineage.PageSize})
+	return d.store.AddImage(im.Digest().String(), path, ramPages+total/lineage.PageSize, runs)
 }
 
 func (d *Dispatcher) checkContext(ctx context.Context) error {

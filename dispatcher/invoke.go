@@ -368,7 +368,8 @@ func (i *invocation) captureAt(l *lease, w want) error {
 	return nil
 }
 
-// restoreFunction makes the nodes of a deployed function again.
+// restoreFunction makes the nodes of a deployed function again. Where nothing
+// can be stored it returns the node that they would hang on.
 func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*target, error) {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
@@ -379,6 +380,9 @@ func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*target,
 	parent, err := d.imported(ctx, f.spec.Image, f.spec.Imports)
 	if err != nil {
 		return nil, err
+	}
+	if d.opts.ReadOnly {
+		return parent, nil // the code is loaded for this invocation alone
 	}
 	t, err := d.functionNode(ctx, &f.spec, code, parent)
 	if err != nil {

@@ -144,11 +144,11 @@ func (s *Store) Close() error {
 	if s.readOnly {
 		return nil
 	}
-	err := s.flushHits()
-	if lockErr := s.lock.Close(); lockErr != nil {
-		err = errors.Join(err, fmt.Errorf("unlock state directory %s: %w", s.dir, lockErr))
+	_ = s.flushHits() // a hint: where the disk is full it is lost, and nothing else
+	if err := s.lock.Close(); err != nil {
+		return fmt.Errorf("unlock state directory %s: %w", s.dir, err)
 	}
-	return err
+	return nil
 }
 
 func (s *Store) usable() error {
