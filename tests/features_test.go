@@ -1,7 +1,12 @@
 package tests
 
 import (
+	"context"
+	"slices"
+	"strings"
 	"testing"
+
+	"seuss/dispatcher"
 )
 
 // pythonFeatures are programs that use what CPython's library brings; each
@@ -108,5 +113,35 @@ func TestPythonFeatures(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAnswerBesideBusyThread: a thread that computes on does not hold the answer
+// up, nor does it live on in the next instance.
+func TestAnswerBesideBusyThread(t *testing.T) {
+	d := open(t, nil)
+	deploy(t, d, "busy", "import threading\nseen = []\ndef spin():\n    while True: seen.append(1) if len(seen) < 5 else None\ndef handler(e, c):\n    before = len(seen)\n    threading.Thread(target=spin, daemon=True).start()\n    return before\n", nil)
+	for range 5 {
+		if n := output[int](t, invoke(t, d, "busy", `{}`)); n != 0 {
+			t.Errorf("%d traces of the thread of an earlier instance", n)
+		}
+	}
+}
+
+// TestModuleWithThreads: threads that a module starts are in its snapshot, and
+// wait or run in every instance; a module whose thread never rests cannot be
+// captured, and the error says so.
+func TestModuleWithThreads(t *testing.T) {
+	d := open(t, nil)
+	deploy(t, d, "pool", "import queue, threading\nq, done = queue.Queue(), queue.Queue()\ndef work():\n    while True: done.put(q.get() * 2)\nfor _ in range(3): threading.Thread(target=work, daemon=True).start()\ndef handler(e, c):\n    for n in range(5): q.put(n)\n    return sorted(done.get() for _ in range(5))\n", nil)
+	for range 5 {
+		if got := output[[]int](t, invoke(t, d, "pool", `{}`)); !slices.Equal(got, []int{0, 2, 4, 6, 8}) {
+			t.Errorf("the worker threads answered %v", got)
+		}
+	}
+	_, err := d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: "spins", Handler: "main.handler", Files: map[string][]byte{
+		"main.py": []byte("import threading\ndef spin():\n    while True: pass\nthreading.Thread(target=spin, daemon=True).start()\ndef handler(e, c): return 1\n")}})
+	if err == nil || !strings.Contains(err.Error(), "computes on") {
+		t.Errorf("a module that never rests: error %v", err)
 	}
 }

@@ -6,7 +6,7 @@ import "seuss/guest"
 // made to look at them: a program is diverted to the kernel library's upcall
 // entry; the kernel library itself, which is never interrupted, finds a word
 // set that it reads before it returns to the program.
-func (m *Machine) interrupted(deadline int64) (Stop, error) {
+func (m *Machine) interrupted(o *RunOptions, deadline int64) (Stop, error) {
 	if m.stopAsked.Swap(false) {
 		return Stop{Kind: StopInterrupted}, nil
 	}
@@ -15,6 +15,9 @@ func (m *Machine) interrupted(deadline int64) (Stop, error) {
 	}
 	if stop, err := m.service(); stop.Kind != 0 || err != nil {
 		return stop, err
+	}
+	if o.Done != nil && o.Done() {
+		return Stop{Kind: StopDone, GuestDeadlineNS: m.guestDeadline()}, nil
 	}
 	m.vsock.takeInterrupt()
 	m.learnUpcall()

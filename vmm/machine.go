@@ -43,6 +43,7 @@ type Machine struct {
 
 	identities uint64 // times WriteIdentity has been called
 	quiescent  bool   // stopped at the idle doorbell
+	atIdle     bool   // the guest's last exit was its idle doorbell
 	closed     bool
 
 	running   atomic.Bool   // a goroutine is inside Run

@@ -29,9 +29,9 @@ type RunOptions struct {
 	Deadline time.Time
 	// Wait says what to do when the guest is idle.
 	Wait Wait
-	// Done, if not nil, is asked whenever the guest is idle, after its
-	// messages were taken; true makes Run return StopDone. It is called by the
-	// goroutine inside Run.
+	// Done, if not nil, is asked whenever the guest is idle or was interrupted,
+	// after its messages were taken; true makes Run return StopDone. It is
+	// called by the goroutine inside Run.
 	Done func() bool
 }
 
@@ -43,7 +43,8 @@ const (
 	// StopIdle: the guest rests at its idle doorbell. GuestDeadlineNS is its
 	// earliest timer.
 	StopIdle StopKind = iota + 1
-	// StopDone: as StopIdle, and RunOptions.Done said so.
+	// StopDone: RunOptions.Done said so. The machine is quiescent only if the
+	// guest was idle: a thread may compute on after the answer was sent.
 	StopDone
 	// StopTimeout: the deadline passed.
 	StopTimeout
@@ -73,8 +74,8 @@ func (k StopKind) String() string {
 	return "invalid"
 }
 
-// Stop tells why Run returned. After StopIdle and StopDone the machine is
-// quiescent. After StopTimeout, StopInterrupted and StopDirtyFull it can be
+// Stop tells why Run returned. After StopIdle the machine is quiescent, after
+// StopDone Quiescent tells. After StopTimeout, StopInterrupted and StopDirtyFull it can be
 // run on. After the others it must be restored or closed; CrashReport tells
 // more.
 type Stop struct {
@@ -112,7 +113,7 @@ func (m *Machine) Run(o RunOptions) (Stop, error) {
 	m.vcpu.ClearKick() // of an earlier Run; what caused it is looked at anew
 	clockwork.start()
 	stop, err := m.run(&o, deadline)
-	m.quiescent = err == nil && (stop.Kind == StopIdle || stop.Kind == StopDone)
+	m.quiescent = err == nil && m.atIdle && (stop.Kind == StopIdle || stop.Kind == StopDone)
 	m.running.Store(false)
 	m.ticking.Lock() // the ticker does not look at the machine any more
 	m.ticking.Unlock()
@@ -143,9 +144,12 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 		case ExitMMIORead, ExitMMIOWrite:
 			m.stats.MMIO++
 			stop = m.mmio(exit)
+			if stop.Kind == 0 && exit.Kind == ExitMMIOWrite && o.Done != nil && o.Done() {
+				stop.Kind = StopDone // the guest announced what it sent and goes on computing
+			}
 		case ExitInterrupted:
 			m.stats.Kicks++
-			stop, err = m.interrupted(deadline)
+			stop, err = m.interrupted(o, deadline)
 		case ExitDirtyFull:
 			stop.Kind = StopDirtyFull
 		default:
@@ -160,7 +164,7 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 // enter runs the vCPU once. The counter tells the ticker whether, and since
 // when, the guest runs.
 func (m *Machine) enter() (Exit, error) {
-	m.quiescent = false
+	m.quiescent, m.atIdle = false, false
 	m.stats.Entries++
 	m.entries.Add(1)
 	exit, err := m.vcpu.Run()
@@ -241,6 +245,7 @@ func (m *Machine) mmio(e Exit) Stop {
 
 // idle decides at the idle doorbell: go on (no stop), stop or sleep.
 func (m *Machine) idle(o *RunOptions, deadline int64) (Stop, error) {
+	m.atIdle = true
 	for {
 		if stop, err := m.service(); stop.Kind != 0 || err != nil {
 			return stop, err

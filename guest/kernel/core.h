@@ -95,6 +95,7 @@ void futex_thread_exit(struct thread *t);
 /* vsock.c */
 void vsock_init(void);
 void vsock_poll(void);
+void vsock_flush(void);
 void vsock_set_driver(u32 port);
 
 /* entry and exit (start.S, cpu.h) */

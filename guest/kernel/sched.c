@@ -90,6 +90,7 @@ static void reap_dead(void)
 static void switch_to(struct thread *next)
 {
 	struct thread *prev = current;
+	vsock_flush();
 	prev->fs_base = rdfsbase();
 	prev->gs_base = rdgsbase();
 	if (prev->state != THREAD_DEAD) {

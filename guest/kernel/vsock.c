@@ -85,6 +85,14 @@ bool vsock_present(void) { return present; }
 
 bool vsock_tx_room(void) { return (u16)(tx.avail.idx - *(volatile u16 *)&tx.used.idx) < tx.size; }
 
+/* Another thread takes the CPU, so the idle doorbell may be far: what was sent
+ * is announced now. */
+void vsock_flush(void)
+{
+	if (present && tx.avail.idx != *(volatile u16 *)&tx.used.idx)
+		vsock_kick();
+}
+
 void vsock_kick(void) { reg_write(VIRTIO_MMIO_QUEUE_NOTIFY, 1); }
 
 /* Queues a packet: header and payload in one buffer. The slot is free because
