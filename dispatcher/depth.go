@@ -21,35 +21,63 @@ const depthFunction = "def handler(event, context):\n    return len(event)\n"
 
 // BenchDepth measures how long a shell takes to be brought back to a function
 // node after a run, n times for each depth, where depth is the number of nodes
-// between the base and the function. It makes the chains that it needs and
-// removes the functions, not the import nodes.
+// below the base. The depths take turns, so that a noisy machine disturbs all
+// alike. It makes the chains that it needs and removes the functions, not the
+// import nodes.
 func (d *Dispatcher) BenchDepth(ctx context.Context, depths []int, n int) (map[int][]time.Duration, error) {
-	times := map[int][]time.Duration{}
+	var benches []*depthBench
+	defer func() {
+		for _, b := range benches {
+			b.lease.release(d)
+		}
+	}()
 	for _, depth := range depths {
 		if depth < 1 || depth > maxBenchDepth {
 			return nil, fmt.Errorf("lineage depth %d is not in 1 to %d", depth, maxBenchDepth)
 		}
-		name := fmt.Sprintf("bench-depth-%d", depth)
-		// The function node itself is one level: depth 1 is a child of the base.
-		spec := FunctionSpec{Name: name, Handler: "main.handler", Imports: slices.Repeat([]string{depthImport}, depth-1),
-			Files: map[string][]byte{"main.py": []byte(depthFunction)}}
-		if _, err := d.Deploy(ctx, spec); err != nil {
-			return nil, err
-		}
-		took, err := d.benchReset(ctx, name, n)
+		b, err := d.newDepthBench(ctx, depth)
 		if err != nil {
-			return nil, fmt.Errorf("depth %d: %w", depth, err)
+			return nil, fmt.Errorf("lineage depth %d: %w", depth, err)
 		}
-		times[depth] = took
-		if err := d.RemoveFunction(name); err != nil {
+		benches = append(benches, b)
+	}
+	const warmUp = 20
+	times := map[int][]time.Duration{}
+	for k := range n + warmUp {
+		for _, b := range benches {
+			took, err := b.reset(d)
+			if err != nil {
+				return nil, fmt.Errorf("lineage depth %d: %w", b.depth, err)
+			}
+			if k >= warmUp {
+				times[b.depth] = append(times[b.depth], took)
+			}
+		}
+	}
+	for _, b := range benches {
+		if err := d.RemoveFunction(b.f.spec.Name); err != nil {
 			return nil, err
 		}
 	}
 	return times, nil
 }
 
-// benchReset runs a function n times on one machine and times the resets.
-func (d *Dispatcher) benchReset(ctx context.Context, name string, n int) ([]time.Duration, error) {
+// depthBench is a function at one depth, on a machine of its own.
+type depthBench struct {
+	depth int
+	f     *function
+	event *event
+	lease *lease
+}
+
+func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench, error) {
+	name := fmt.Sprintf("bench-depth-%d", depth)
+	// The function node itself is one level: depth 1 is a child of the base.
+	spec := FunctionSpec{Name: name, Handler: "main.handler", Imports: slices.Repeat([]string{depthImport}, depth-1),
+		Files: map[string][]byte{"main.py": []byte(depthFunction)}}
+	if _, err := d.Deploy(ctx, spec); err != nil {
+		return nil, err
+	}
 	f, err := d.catalog.function(name)
 	if err != nil {
 		return nil, err
@@ -62,25 +90,20 @@ func (d *Dispatcher) benchReset(ctx context.Context, name string, n int) ([]time
 	if err != nil {
 		return nil, err
 	}
-	defer l.release(d)
-	const warmUp = 20
-	took := make([]time.Duration, 0, n)
-	for k := range n + warmUp {
-		if err := l.becomeInstance(); err != nil {
-			return nil, err
-		}
-		i := d.newInvocation(f, e, 0, time.Now())
-		var seed [guest.SeedBytes]byte
-		if _, err := l.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, e.raw); err != nil {
-			return nil, err
-		}
-		start := time.Now()
-		if _, err := l.bring(f.node); err != nil {
-			return nil, err
-		}
-		if k >= warmUp {
-			took = append(took, time.Since(start))
-		}
+	return &depthBench{depth, f, e, l}, nil
+}
+
+// reset runs the function once and times the way back to its node.
+func (b *depthBench) reset(d *Dispatcher) (time.Duration, error) {
+	if err := b.lease.becomeInstance(); err != nil {
+		return 0, err
 	}
-	return took, nil
+	i := d.newInvocation(b.f, b.event, 0, time.Now())
+	var seed [guest.SeedBytes]byte
+	if _, err := b.lease.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, b.event.raw); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	_, err := b.lease.bring(b.f.node)
+	return time.Since(start), err
 }

@@ -125,9 +125,9 @@ func unknownCommand(ctx *cli.Context, parent string, commands []*cli.Command) er
 	}
 	name := ctx.Args().First()
 	if near := cli.SuggestCommand(visible(commands), name); near != "" {
-		return usagef(parent, "%s: unknown command %q. %s", parent, name, near)
+		return usagef(parent, "unknown command %q. %s", name, near)
 	}
-	return usagef(parent, "%s: unknown command %q", parent, name)
+	return usagef(parent, "unknown command %q", name)
 }
 
 func visible(commands []*cli.Command) (out []*cli.Command) {
