@@ -58,6 +58,14 @@ func (c *catalog) forget(name string) {
 	defer c.mu.Unlock()
 	if name != "" {
 		delete(c.functions, name)
+		for id, t := range c.targets { // nodes of earlier deployments are gone
+			if t.node.Info.Key.Function != name {
+				continue
+			}
+			if _, err := c.d.store.Get(id); err != nil {
+				delete(c.targets, id)
+			}
+		}
 		return
 	}
 	clear(c.functions)

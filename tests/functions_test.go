@@ -3,6 +3,7 @@ package tests
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"seuss/dispatcher"
@@ -47,5 +48,27 @@ func TestStartPaths(t *testing.T) {
 		}
 		t.Logf("path %-9s total %v: shell %v deploy %v load %v run %v; copied %d mapped %d dirtied %d", r.Path, r.Timings.Total, r.Timings.Shell,
 			r.Timings.Deploy, r.Timings.Load, r.Timings.Run, r.PagesCopied, r.PagesMapped, r.PagesDirtied)
+	}
+}
+
+// TestRedeploy: a new version answers at once, and the old one's nodes are gone.
+func TestRedeploy(t *testing.T) {
+	d := open(t, nil)
+	for version := range 5 {
+		deploy(t, d, "versioned", fmt.Sprintf("def handler(e, c):\n    return %d\n", version), nil)
+		for range 2 {
+			if got := output[int](t, invoke(t, d, "versioned", `{}`)); got != version {
+				t.Errorf("version %d answered %d", version, got)
+			}
+		}
+		if nodes := d.Store().Function("versioned"); len(nodes) != 1 {
+			t.Errorf("version %d: %d nodes", version, len(nodes))
+		}
+	}
+	if err := d.RemoveFunction("versioned"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Invoke(context.Background(), dispatcher.Request{Function: "versioned", Event: []byte(`{}`)}); !errors.Is(err, dispatcher.ErrUnknownFunction) {
+		t.Errorf("a removed function: %v", err)
 	}
 }
