@@ -7,6 +7,7 @@
 
 #include <asm/prctl.h>
 #include <asm/signal.h>
+#include <asm/unistd_64.h>
 #include <linux/sched.h>
 
 /* What pthread_create asks for; anything less would be a process. */
@@ -15,7 +16,7 @@
 static long clone_thread(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, u64 tls)
 {
 	if ((flags & THREAD_FLAGS) != THREAD_FLAGS) {
-		syscall_unsupported(56 /* clone: counted under one name */);
+		syscall_unsupported(__NR_clone); /* clone3 too: counted under one name */
 		return -ENOSYS; /* fork, vfork: another address space cannot exist here */
 	}
 	if ((flags & CLONE_PARENT_SETTID && !user_writable(parent_tid, 4)) ||
