@@ -67,15 +67,20 @@ func (o *object) planDirect(r io.ReaderAt) (directPlan, error) {
 	if err != nil {
 		return p, err
 	}
-	p.calls, p.left = newScan(mem, spans).calls()
+	calls, left := newScan(mem, spans).calls()
+	p.left = left
 	at := uint64(len(mem))
-	for i := range p.calls {
-		c := &p.calls[i]
+	for _, c := range calls {
 		c.trampoline = at
 		code, err := c.assemble()
+		if errors.Is(err, errFar) { // reachable from the site, but not from behind the layout
+			p.left++
+			continue
+		}
 		if err != nil {
 			return directPlan{}, err
 		}
+		p.calls = append(p.calls, c)
 		at += uint64(len(code))
 	}
 	p.bytes = pageCeil(at) - uint64(len(mem))

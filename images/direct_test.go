@@ -408,6 +408,19 @@ func TestDirectCallsInImage(t *testing.T) {
 	}
 }
 
+// TestFarBranchStays: a branch that reaches its target from where it is, but
+// not from a trampoline behind the layout, is left where it is; its neighbours
+// are not. Found by FuzzDirectCalls.
+func TestFarBranchStays(t *testing.T) {
+	far := "0f 84 00 00 00 80 0f 05" // je as far back as it goes; syscall
+	mem, p := planOf(t, makeELF(elf.ET_DYN, 0, testSeg{off: 0x1000,
+		data: code(far + " c3 b8 27 00 00 00 0f 05 c3"), flags: elf.PF_R | elf.PF_X}))
+	if len(p.calls) != 1 || p.left != 1 {
+		t.Fatalf("%d direct calls, %d left; want 1 and 1", len(p.calls), p.left)
+	}
+	checkDirect(t, mem, &p)
+}
+
 // TestApplyNoticesChange: a plan is for one layout.
 func TestApplyNoticesChange(t *testing.T) {
 	mem, p := planOf(t, makeELF(elf.ET_DYN, 0, testSeg{off: 0x1000, data: code("b8 27 00 00 00 0f 05 c3"), flags: elf.PF_R | elf.PF_X}))
