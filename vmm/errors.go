@@ -3,6 +3,8 @@ package vmm
 import (
 	"errors"
 	"fmt"
+
+	"seuss/guest"
 )
 
 var (
@@ -38,5 +40,5 @@ var (
 
 // addressError reports a range of guest memory that does not exist.
 func addressError(gpa GPA, n uint64, end GPA) error {
-	return fmt.Errorf("%w: %d bytes at %#x, memory is [%#x, %#x)", ErrGuestAddress, n, uint64(gpa), pageSize, uint64(end))
+	return fmt.Errorf("%w: %d bytes at %#x, memory is [%#x, %#x)", ErrGuestAddress, n, uint64(gpa), uint64(guest.LowGPA), uint64(end))
 }

@@ -177,7 +177,7 @@ func TestGuestBinaryIsCurrent(t *testing.T) {
 	object, flat := filepath.Join(dir, "guest.o"), filepath.Join(dir, "guest.bin")
 	for _, args := range [][]string{
 		{"gcc", "-c", "-o", object, "testdata/guest.S"},
-		{"ld", "-Ttext=0x20000", "-e", "0x20000", "--oformat", "binary", "-o", flat, object},
+		{"ld", "-Ttext=0x30000", "-e", "0x30000", "--oformat", "binary", "-o", flat, object},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", args, err, out)

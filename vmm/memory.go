@@ -17,8 +17,8 @@ const (
 
 // Memory is a guest's memory: RAM from guest-physical 0 and, directly above
 // it, the root image, in one contiguous reservation of host address space.
-// Page 0 belongs to the reservation but not to the guest: its page tables do
-// not map it and Slice refuses it.
+// What lies below guest.LowGPA belongs to the reservation but not to the guest:
+// its page tables do not map it and Slice refuses it.
 //
 // All access by the monitor goes through the methods. Those that write mark
 // the pages in the set that HostWritten returns, because hardware dirty
@@ -53,7 +53,7 @@ func NewMemory(ramBytes, imageBytes uint64) (*Memory, error) {
 	}, nil
 }
 
-// RAMBytes returns the size of RAM, page 0 included.
+// RAMBytes returns the size of RAM, what lies below guest.LowGPA included.
 func (m *Memory) RAMBytes() uint64 { return m.ram }
 
 // ImageGPA returns where the root image lies: at the end of RAM.
@@ -65,7 +65,7 @@ func (m *Memory) ImageBytes() uint64 { return m.image }
 // Pages returns the number of pages of RAM and image together.
 func (m *Memory) Pages() uint64 { return uint64(len(m.mem)) / pageSize }
 
-// Bytes returns the whole reservation, page 0 included: guest-physical address
+// Bytes returns the whole reservation: guest-physical address
 // n is byte n. It is for dirty trackers and for copying whole pages; writing
 // through it marks nothing.
 func (m *Memory) Bytes() []byte { return m.mem }
@@ -78,10 +78,10 @@ func (m *Memory) HostWritten() *dirtytrack.PageSet { return m.hostWritten }
 func (m *Memory) end() GPA { return GPA(len(m.mem)) }
 
 // Slice returns n bytes of guest memory at gpa as a window, not a copy. A
-// range that is not entirely in memory, or touches page 0, is an error that
+// range that is not entirely in memory, or reaches below guest.LowGPA, is an error that
 // wraps ErrGuestAddress. Writing through the window needs MarkWritten.
 func (m *Memory) Slice(gpa GPA, n uint64) ([]byte, error) {
-	if gpa < pageSize || gpa > m.end() || n > uint64(m.end()-gpa) {
+	if gpa < guest.LowGPA || gpa > m.end() || n > uint64(m.end()-gpa) {
 		return nil, addressError(gpa, n, m.end())
 	}
 	return m.mem[gpa : uint64(gpa)+n : uint64(gpa)+n], nil
@@ -229,7 +229,7 @@ func (m *Memory) Close() error {
 	return nil
 }
 
-// pages returns the window of a page run, page 0 included.
+// pages returns the window of a page run, wherever it lies in the reservation.
 func (m *Memory) pages(first, count uint64) ([]byte, error) {
 	if count == 0 || first > m.Pages() || count > m.Pages()-first {
 		return nil, fmt.Errorf("pages %d+%d: memory has %d pages", first, count, m.Pages())
