@@ -51,7 +51,7 @@ func TestMemorySlice(t *testing.T) {
 		n   uint64
 		ok  bool
 	}{
-		{0, 1, false}, {4095, 1, false}, {4095, 2, false}, {4096, 1, true}, {end - 1, 1, true}, {end - 1, 2, false}, {end, 0, true},
+		{0, 1, false}, {4096, 1, false}, {0xffff, 1, false}, {0xffff, 2, false}, {0x10000, 1, true}, {end - 1, 1, true}, {end - 1, 2, false}, {end, 0, true},
 		{end, 1, false}, {end + 1, 0, false}, {4096, ^uint64(0), false}, {^GPA(0), 2, false}, {^GPA(0), ^uint64(0), false},
 	} {
 		s, err := m.Slice(c.gpa, c.n)
