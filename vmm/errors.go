@@ -12,6 +12,10 @@ var (
 	// that wraps it says which, and what to do.
 	ErrNoKVM = errors.New("KVM is not available")
 
+	// ErrNoProcess means that guests cannot run as processes here. The error that
+	// wraps it says what the host lacks.
+	ErrNoProcess = errors.New("guests cannot run as processes")
+
 	// ErrABI means that the kernel library in guest memory speaks another
 	// version of the host/guest contract than this monitor, or that none is
 	// there. The error that wraps it names both versions.

@@ -10,7 +10,6 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
 	"seuss/vmm/vmmtest"
 )
 
@@ -59,16 +58,16 @@ const (
 type bench struct {
 	*vmm.Machine
 	t       testing.TB
-	p       *kvm.Platform
+	p       vmm.Platform
 	console bytes.Buffer
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	return newBenchOn(t, vmmtest.RequireKVM(t), false)
+	return newBenchOn(t, vmmtest.Require(t), false)
 }
 
-func newBenchOn(t testing.TB, p *kvm.Platform, logDirty bool) *bench {
+func newBenchOn(t testing.TB, p vmm.Platform, logDirty bool) *bench {
 	t.Helper()
 	b := &bench{t: t, p: p}
 	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: testRAM, ImageBytes: testImage, LogDirty: logDirty,
