@@ -284,7 +284,7 @@ func TestCommandsAsProcesses(t *testing.T) {
 func TestLockedState(t *testing.T) {
 	dir := treeCopy(t)
 	d := openAt(t, dir, nil)
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	_, err := dispatcher.Open(dispatcher.Options{StateDir: dir, Platform: platform})
 	if !errors.Is(err, lineage.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Errorf("error %v, want ErrLocked naming process %d", err, os.Getpid())
@@ -377,7 +377,7 @@ func TestInterrupted(t *testing.T) {
 // TestWithoutKVM: a machine without /dev/kvm, or where it may not be opened,
 // gets one sentence that says what to do; what needs no machine still works.
 func TestWithoutKVM(t *testing.T) {
-	vmmtest.RequireKVM(t)
+	vmmtest.Require(t)
 	if os.Geteuid() != 0 {
 		t.Skip("skipped, only root can hide /dev/kvm from a process")
 	}

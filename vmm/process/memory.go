@@ -142,11 +142,13 @@ func (m *memory) take(page uint64) {
 // asked maps it.
 func (m *memory) own(gpa uint64) bool {
 	page := gpa / pageSize
-	if gpa%pageSize != 0 || gpa < guest.LowGPA || page >= uint64(len(m.window))/pageSize || !m.shown.Has(page) {
+	if gpa%pageSize != 0 || gpa < guest.LowGPA || page >= uint64(len(m.window))/pageSize {
 		return false
 	}
-	m.take(page)
-	m.taken++
+	if m.shown.Has(page) { // else it asks again for what it was given
+		m.take(page)
+		m.taken++
+	}
 	return true
 }
 
@@ -171,8 +173,15 @@ func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
 		return m.below.find(page).content(page)
 	}
+	// Looking into a hole would put a page there.
+	at := int64(page * pageSize)
+	if data, err := m.file.Seek(at, unix.SEEK_DATA); err != nil || data >= at+pageSize {
+		return zeros[:]
+	}
 	return m.page(page)
 }
+
+var zeros [pageSize]byte
 
 // Tracker implements vmm.Backing: the own pages are those with data.
 func (m *memory) Tracker() (dirtytrack.Tracker, error) {
