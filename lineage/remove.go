@@ -39,24 +39,38 @@ func (s *Store) remove(id string, cascade bool) error {
 		return fmt.Errorf("%s: %w", nameNodes(doomed[1:]), ErrHasChildren)
 	}
 	slices.Reverse(doomed)
+	// Out of the catalogue first: who finds a node there finds its file.
 	txn := s.db.Txn(true)
 	defer txn.Abort()
-	var failed error
 	for _, n := range doomed {
-		if err := s.fs.remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = fmt.Errorf("delete the file of %s: %w", n.ID, err)
-			break
-		}
-		_ = s.fs.remove(s.hitsPath(n.ID)) // a stray count harms nobody
 		if err := txn.Delete(nodeTable, n); err != nil {
-			failed = fmt.Errorf("catalogue: %w", err)
-			break
+			return fmt.Errorf("catalogue: %w", err)
 		}
 	}
-	// What is deleted must leave the catalogue whatever happened afterwards.
 	txn.Commit()
+	var failed error
+	for i, n := range doomed {
+		if err := s.fs.remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(fmt.Errorf("delete the file of %s: %w", n.ID, err), s.putBack(doomed[i:]))
+			break
+		}
+		s.hot.forget(n)
+	}
 	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))
 	}
 	return failed
+}
+
+// putBack catalogues nodes whose files could not be deleted.
+func (s *Store) putBack(nodes []*Node) error {
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	for _, n := range nodes {
+		if err := txn.Insert(nodeTable, n); err != nil {
+			return fmt.Errorf("catalogue: %w", err)
+		}
+	}
+	txn.Commit()
+	return nil
 }
