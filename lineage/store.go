@@ -134,7 +134,18 @@ func open(dir string, opts Options) (_ *Store, err error) {
 	if err := s.scan(); err != nil {
 		return nil, err
 	}
+	if err := s.scanMarks(); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+func fileSize(path string) (uint64, error) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(fi.Size()), nil
 }
 
 func (s *Store) path(elem ...string) string {
