@@ -103,6 +103,7 @@ func (m *Machine) WriteIdentity(id Identity) error {
 	put64(page[guest.IdentityTSC:], m.clock.baseTSC)
 	put64(page[guest.IdentityTSCMult:], m.clock.mult)
 	put32(page[guest.IdentityCID:], id.CID)
+	put64(page[guest.IdentityDeviceStore:], m.vcpu.DeviceStore())
 	m.mem.MarkWritten(guest.IdentityGPA, guest.IdentitySize)
 	m.vsock.setCID(uint64(id.CID))
 	clear(random[:])
