@@ -151,6 +151,8 @@ struct abi_identity {
 	uint32_t reserved;
 	uint64_t device_store; /* IN  0, or code to call in place of a 4-byte store to the device
 	                        * window: edx = offset in the window, eax = value, all registers kept */
+	uint64_t set_base;     /* IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
+	                        * ARCH_SET_FS or ARCH_SET_GS, rsi = value; rax, rcx and r11 are lost */
 };
 
 /* ---- Control page: live words shared while the guest runs --------------- */
@@ -281,7 +283,7 @@ struct abi_image_dirent { /* a directory's entries lie together, sorted by name 
 
 _Static_assert(sizeof(struct abi_boot) == 56, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
-_Static_assert(sizeof(struct abi_identity) == 120, "abi_identity");
+_Static_assert(sizeof(struct abi_identity) == 128, "abi_identity");
 _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");

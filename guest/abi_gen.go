@@ -124,7 +124,7 @@ type Boot struct {
 
 // Size in bytes and field offsets of struct abi_identity.
 const (
-	IdentitySize        = 120
+	IdentitySize        = 128
 	IdentityGeneration  = 0
 	IdentityEntropy     = 8
 	IdentityWallNS      = 72
@@ -134,6 +134,7 @@ const (
 	IdentityCID         = 104
 	IdentityReserved    = 108
 	IdentityDeviceStore = 112
+	IdentitySetBase     = 120
 )
 
 // Identity mirrors struct abi_identity.
@@ -147,6 +148,7 @@ type Identity struct {
 	CID         uint32    // IN  vsock context id
 	Reserved    uint32
 	DeviceStore uint64 // IN  0, or code to call in place of a 4-byte store to the device
+	SetBase     uint64 // IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
 }
 
 // Size in bytes and field offsets of struct abi_purity.

@@ -66,7 +66,7 @@ func (b *PrivateBacking) Discard(first, count uint64) error {
 }
 
 // Page implements Backing.
-func (b *PrivateBacking) Page(page uint64) ([]byte, error) { return b.window(page, 1), nil }
+func (b *PrivateBacking) Page(page uint64) []byte { return b.window(page, 1) }
 
 // Tracker implements Backing with the host's page map.
 func (b *PrivateBacking) Tracker() (dirtytrack.Tracker, error) { return dirtytrack.NewPagemap(b.mem) }

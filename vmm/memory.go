@@ -56,7 +56,7 @@ type Backing interface {
 
 	// Page returns the content of a page to be read, valid until the next call
 	// of any method. It changes nothing.
-	Page(page uint64) ([]byte, error)
+	Page(page uint64) []byte
 
 	// Tracker finds the pages that are the guest's own: that hold, or may hold,
 	// something else than what is mapped there.
@@ -261,14 +261,9 @@ func (m *Memory) MapZero(first, count uint64) error {
 	return nil
 }
 
-// Page returns the content of a page to be read, valid until the next call of
-// any method.
-func (m *Memory) Page(page uint64) ([]byte, error) {
-	if _, err := m.pages(page, 1); err != nil {
-		return nil, fmt.Errorf("read guest memory: %w", err)
-	}
-	return m.backing.Page(page)
-}
+// Page returns the content of a page, less than Pages, to be read. It is valid
+// until the next call of any method.
+func (m *Memory) Page(page uint64) []byte { return m.backing.Page(page) }
 
 // Tracker returns a tracker that finds the pages which are the guest's own. It
 // must be closed before the memory.

@@ -88,9 +88,8 @@ type VCPU interface {
 	// another instance's.
 	Settle() error
 
-	// DeviceStore is where a guest may call in place of a store to the device
-	// window, 0 if it cannot (struct abi_identity).
-	DeviceStore() uint64
+	// GuestCalls are what a guest may call.
+	GuestCalls() GuestCalls
 
 	// Regs copies the general registers as of the last exit.
 	Regs(into *Regs)
@@ -127,6 +126,13 @@ type VCPU interface {
 	// TSCOffset is what must be added to the host's time-stamp counter to get
 	// the guest's.
 	TSCOffset() int64
+}
+
+// GuestCalls are addresses that a guest may call in place of instructions, 0
+// where it must use the instructions; see struct abi_identity in guest/abi.h.
+type GuestCalls struct {
+	DeviceStore uint64
+	SetBase     uint64
 }
 
 // ExitKind says why the guest stopped.

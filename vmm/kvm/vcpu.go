@@ -186,8 +186,8 @@ func (v *VCPU) CompleteRead(value uint64) {
 // Settle implements vmm.VCPU: once KVM_RUN has returned nothing runs.
 func (v *VCPU) Settle() error { return nil }
 
-// DeviceStore implements vmm.VCPU: a guest of KVM stores.
-func (v *VCPU) DeviceStore() uint64 { return 0 }
+// GuestCalls implements vmm.VCPU: a guest of KVM has the instructions.
+func (v *VCPU) GuestCalls() vmm.GuestCalls { return vmm.GuestCalls{} }
 
 // Regs implements vmm.VCPU.
 func (v *VCPU) Regs(into *vmm.Regs) { *into = vmm.Regs(v.page.regs) }

@@ -138,11 +138,7 @@ func (v *VCPU) claim(gpa, n uint64) ([]byte, bool) {
 func (v *VCPU) read(gpa uint64, p []byte) (n int) {
 	m := v.vm.mem
 	for n < len(p) && gpa >= guest.LowGPA && gpa < uint64(len(m.window)) {
-		page, err := m.Page(gpa / pageSize)
-		if err != nil {
-			return n
-		}
-		k := copy(p[n:], page[gpa%pageSize:])
+		k := copy(p[n:], m.Page(gpa / pageSize)[gpa%pageSize:])
 		n, gpa = n+k, gpa+uint64(k)
 	}
 	return n

@@ -167,11 +167,11 @@ func (m *memory) Discard(first, count uint64) error {
 }
 
 // Page implements vmm.Backing.
-func (m *memory) Page(page uint64) ([]byte, error) {
+func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
-		return m.below.find(page).content(page), nil
+		return m.below.find(page).content(page)
 	}
-	return m.page(page), nil
+	return m.page(page)
 }
 
 // Tracker implements vmm.Backing: the own pages are those with data.

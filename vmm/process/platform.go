@@ -1,6 +1,7 @@
 package process
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -107,7 +108,7 @@ func (p *Platform) learnCPU() error {
 	if p.clock, err = host.CheckClock(start, time.Now(), 0); err != nil {
 		return err
 	}
-	p.cpu = vmm.CPU{CPL: 3, FSGSBASE: true, XCR0: xcr0 &^ amx, XSaveBytes: size, TSCKHz: p.clock.KHz}
+	p.cpu = vmm.CPU{CPL: 3, FSGSBASE: keepsBases(), XCR0: xcr0 &^ amx, XSaveBytes: size, TSCKHz: p.clock.KHz}
 	p.parts = componentsOf(cpuid, p.cpu.XCR0)
 	p.cpu.Features = vmm.ReadCPUFeatures(cpuid, p.cpu.XCR0, size)
 	return nil
@@ -127,6 +128,26 @@ func probeKernel() error {
 		return need("system call filters (CONFIG_SECCOMP_FILTER), or /proc is not mounted", err)
 	}
 	return nil
+}
+
+const (
+	atHWCAP2       = 26     // AT_HWCAP2
+	hwcap2FSGSBASE = 1 << 1 // arch/x86/include/uapi/asm/hwcap2.h
+)
+
+// keepsBases reports whether the kernel keeps, over a context switch, what a
+// program has set with wrfsbase.
+func keepsBases() bool {
+	auxv, err := os.ReadFile("/proc/self/auxv")
+	if err != nil {
+		return false
+	}
+	for ; len(auxv) >= 16; auxv = auxv[16:] {
+		if binary.NativeEndian.Uint64(auxv) == atHWCAP2 {
+			return binary.NativeEndian.Uint64(auxv[8:])&hwcap2FSGSBASE != 0
+		}
+	}
+	return false
 }
 
 // probeStub starts a stub for a moment: with namespaces of its own where the
@@ -149,7 +170,7 @@ func (p *Platform) probeStub() error {
 	err := try()
 	var death *deathError
 	if errors.As(err, &death) && death.signal() == unix.SIGILL {
-		return fmt.Errorf("%w: programs may not use FSGSBASE (Linux 5.9 and a processor since 2012): %w", vmm.ErrNoProcess, err)
+		return fmt.Errorf("%w: programs may not use FSGSBASE (a processor since 2012 and a kernel that switches it on): %w", vmm.ErrNoProcess, err)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", vmm.ErrNoProcess, err)

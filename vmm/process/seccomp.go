@@ -26,6 +26,8 @@ const (
 	dataArch   = 4
 	dataArgs   = 16
 
+	archSetGS      = 0x1001     // ARCH_SET_GS, asm/prctl.h
+	archSetFS      = 0x1002     // ARCH_SET_FS
 	auditArchX8664 = 0xc000003e // AUDIT_ARCH_X86_64
 )
 
@@ -81,6 +83,12 @@ func filter(notify bool) ([]bpf.RawInstruction, error) {
 			when(n, actAllow)
 		}
 	}
+	// The bases of FS and GS, nothing else of arch_prctl.
+	p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.SYS_ARCH_PRCTL, SkipFalse: 6})
+	load(arg(0, 0))
+	when(archSetFS, actAllow)
+	when(archSetGS, actAllow)
+	p = append(p, bpf.RetConstant{Val: actKill})
 	unless(bpf.JumpEqual, unix.SYS_MMAP, actKill)
 	// mmap: within guest memory, far below the stub.
 	const highLimit = guest.MaxGiB<<30>>32 - 1

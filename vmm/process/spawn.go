@@ -72,15 +72,20 @@ func memfd(name string, bytes int64) (*os.File, error) {
 	return f, nil
 }
 
-// programFile puts the stub's program where it can be executed from.
+// programFile puts the stub's program where it can be executed from: under a
+// descriptor that is not among those which a starting stub is given.
 func programFile() (*os.File, error) {
 	f, err := memfd("seuss-stub", 0)
 	if err != nil {
 		return nil, err
 	}
+	defer f.Close()
 	if _, err := f.Write(stub.ELF); err != nil {
-		f.Close()
 		return nil, fmt.Errorf("write the stub's program: %w", err)
 	}
-	return f, nil
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, stub.FDWindow)
+	if err != nil {
+		return nil, fmt.Errorf("keep the stub's program: %w", err)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }

@@ -144,8 +144,15 @@ func (v *VCPU) ClearKick() { v.vm.proc.clearKick() }
 // Settle implements vmm.VCPU.
 func (v *VCPU) Settle() error { return v.vm.proc.settle() }
 
-// DeviceStore implements vmm.VCPU.
-func (v *VCPU) DeviceStore() uint64 { return v.vm.platform.entries.DeviceStore }
+// GuestCalls implements vmm.VCPU.
+func (v *VCPU) GuestCalls() vmm.GuestCalls {
+	p := v.vm.platform
+	c := vmm.GuestCalls{DeviceStore: p.entries.DeviceStore}
+	if !p.cpu.FSGSBASE {
+		c.SetBase = p.entries.SetBase
+	}
+	return c
+}
 
 // Regs implements vmm.VCPU.
 func (v *VCPU) Regs(into *vmm.Regs) { *into = v.state.Regs }

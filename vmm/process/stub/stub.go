@@ -24,6 +24,7 @@ var ELF []byte
 type Entries struct {
 	Parked      uint64 // behind the instruction in which a stub parks
 	DeviceStore uint64 // what a guest calls in place of a store to the device window
+	SetBase     uint64 // what it calls in place of wrfsbase and wrgsbase
 	Syscall     uint64 // handler of SIGSYS
 	Signal      uint64 // handler of the other signals
 	SigReturn   uint64 // where handlers return to
@@ -45,7 +46,7 @@ func FindEntries() (Entries, error) {
 		at[s.Name] = s.Value
 	}
 	for name, to := range map[string]*uint64{
-		"stub_parked": &e.Parked, "stub_device_store": &e.DeviceStore, "stub_syscall": &e.Syscall,
+		"stub_parked": &e.Parked, "stub_device_store": &e.DeviceStore, "stub_set_base": &e.SetBase, "stub_syscall": &e.Syscall,
 		"stub_signal": &e.Signal, "stub_sigreturn": &e.SigReturn,
 	} {
 		if *to = at[name]; *to < Text || *to >= Text+TextSize {

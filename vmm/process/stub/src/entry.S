@@ -9,6 +9,7 @@
  */
 #include "stub.h"
 #include "offsets.h"
+#include <asm/prctl.h>
 #include <asm/unistd.h>
 
 #define STACK_TOP (ABI_SHARED + ABI_STACK_OFFSET)
@@ -81,6 +82,15 @@ stub_device_store:
 	call stub_give
 	ud2
 
+/* In place of wrfsbase and wrgsbase: edi = ARCH_SET_FS or ARCH_SET_GS, rsi =
+ * value. A kernel that has not taken FSGSBASE over restores at every context
+ * switch what was last set by this call. */
+	.globl stub_set_base
+stub_set_base:
+	movl $__NR_arch_prctl, %eax
+	syscall
+	ret
+
 /* Enters the guest with the registers in the area. */
 	.globl stub_enter
 stub_enter:
@@ -90,11 +100,20 @@ stub_enter:
 	movl 4 + AT(AREA_XSAVE_MASK), %edx
 	movabsq $ABI_SHARED + ABI_XSAVE_OFFSET, %rcx
 	xrstor64 (%rcx)
-1:	movq AT(AREA_FS_BASE), %rax
-	wrfsbase %rax
-	movq AT(AREA_GS_BASE), %rax
-	wrgsbase %rax
-	movabsq $STACK_TOP, %rsp
+1:	movabsq $STACK_TOP, %rsp
+	rdfsbase %rax
+	movq AT(AREA_FS_BASE), %rsi
+	cmpq %rax, %rsi
+	je 2f
+	movl $ARCH_SET_FS, %edi
+	call stub_set_base
+2:	rdgsbase %rax
+	movq AT(AREA_GS_BASE), %rsi
+	cmpq %rax, %rsi
+	je 3f
+	movl $ARCH_SET_GS, %edi
+	call stub_set_base
+3:
 	movl %ss, %eax
 	pushq %rax
 	pushq AT(AREA_RSP)
