@@ -176,3 +176,8 @@ func (s *Store) flatten(id, ancestor string) (*Node, error) {
 	runtime.KeepAlive(own)
 	return n, err
 }
+
+// CanTakeForm reports whether Reform can store the node in that form.
+func CanTakeForm(n *Node, form Form) bool {
+	return form == FormPages || n.Kind != KindImage && n.DeltaBytes/PageSize <= maxDeltaPages
+}
