@@ -84,7 +84,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 		diffs = new(deltaEncoder)
 		diffs.addState(base.state, spec.State)
 	}
-	w, err := s.newNodeWriter(diffs)
+	w, err := s.newNodeWriter(s.path(nodesDir), diffs)
 	if err != nil {
 		return nil, err
 	}

@@ -72,7 +72,7 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
 	}
-	w, err := s.newNodeWriter(nil)
+	w, err := s.newNodeWriter(s.path(nodesDir), nil)
 	if err != nil {
 		return nil, err
 	}

@@ -9,8 +9,8 @@ type nodeWriter struct {
 	diffs *deltaEncoder
 }
 
-func (s *Store) newNodeWriter(diffs *deltaEncoder) (nodeWriter, error) {
-	p, err := s.newPending(s.path(nodesDir))
+func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, error) {
+	p, err := s.newPending(dir)
 	if err != nil {
 		return nodeWriter{}, err
 	}

@@ -50,7 +50,7 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 		return 0, 0, err
 	}
 	info := n.Info
-	w, x, err := s.writeDelta(&info, form, parent, own)
+	w, x, err := s.writeDelta(s.path(nodesDir), &info, form, parent, own)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -82,13 +82,13 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 }
 
 // writeDelta writes what differs between two views as the data of a node file.
-func (s *Store) writeDelta(info *Info, form Form, parent, own Snapshot) (nodeWriter, *pageIndex, error) {
+func (s *Store) writeDelta(dir string, info *Info, form Form, parent, own Snapshot) (nodeWriter, *pageIndex, error) {
 	var diffs *deltaEncoder
 	if form == FormDifferences {
 		diffs = new(deltaEncoder)
 		diffs.addState(parent.State, own.State)
 	}
-	w, err := s.newNodeWriter(diffs)
+	w, err := s.newNodeWriter(dir, diffs)
 	if err != nil {
 		return nodeWriter{}, nil, err
 	}

@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,33 +79,45 @@ func (s *Store) verifyNode(n *Node) (faults []Fault) {
 	if !sameInfo(&m.Info, &n.Info) {
 		return fault(fmt.Errorf("the metadata is not what the catalogue has: %w", ErrIdentity))
 	}
-	x, err := readIndex(f, h, &m.Info)
-	if err != nil {
-		return fault(err)
-	}
-	var state []byte
-	var leaves []Digest
 	report := func(e *PageError) {
 		if len(faults) < maxPageFaults {
 			faults = fault(e)
 		}
 	}
-	if h.form == FormDifferences {
-		state, leaves, err = s.expandedLeaves(f, h, x, n, report)
-	} else {
-		state, leaves, err = s.storedLeaves(f, h, x, n, report)
-	}
-	if err != nil {
+	if err := s.verifyContent(f, h, &m.Info, report); err != nil && len(faults) == 0 {
 		return fault(err)
 	}
-	if len(faults) > 0 {
-		return faults
+	return faults
+}
+
+// verifyContent checks everything in a node file against the metadata, which is
+// complete, and this against the id. It reports damaged pages, and returns an
+// error where something is wrong.
+func (s *Store) verifyContent(f *os.File, h *header, info *Info, report func(*PageError)) error {
+	x, err := readIndex(f, h, info)
+	if err != nil {
+		return err
 	}
-	if got := x.root(leaves).String(); got != n.Root {
-		return fault(fmt.Errorf("the pages have the root %s, sealed as %s: %w", got, n.Root, ErrIdentity))
+	var state []byte
+	var leaves []Digest
+	var bad error
+	each := func(e *PageError) {
+		bad = cmp.Or(bad, error(e))
+		report(e)
 	}
-	if got := nodeID(&m.Info, state, x); got != n.ID {
-		return fault(fmt.Errorf("content has the id %s: %w", got, ErrIdentity))
+	if h.form == FormDifferences {
+		state, leaves, err = s.expandedLeaves(f, h, x, info, each)
+	} else {
+		state, leaves, err = s.storedLeaves(f, h, x, info, each)
+	}
+	if err = cmp.Or(err, bad); err != nil {
+		return err
+	}
+	if got := x.root(leaves).String(); got != info.Root {
+		return fmt.Errorf("the pages have the root %s, sealed as %s: %w", got, info.Root, ErrIdentity)
+	}
+	if got := nodeID(info, state, x); got != info.ID {
+		return fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
 	}
 	return nil
 }
@@ -116,7 +129,7 @@ func sameInfo(a, b *Info) bool {
 	return a.Created.Equal(b.Created) && reflect.DeepEqual(&x, b)
 }
 
-func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Node, report func(*PageError)) ([]byte, []Digest, error) {
+func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Info, report func(*PageError)) ([]byte, []Digest, error) {
 	state, err := h.readSection(f, sectionState)
 	if err != nil {
 		return nil, nil, err
@@ -138,12 +151,15 @@ func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Node, repor
 	return state, leaves, err
 }
 
-func (s *Store) expandedLeaves(f *os.File, h *header, x *pageIndex, n *Node, report func(*PageError)) ([]byte, []Digest, error) {
+func (s *Store) expandedLeaves(f *os.File, h *header, x *pageIndex, n *Info, report func(*PageError)) ([]byte, []Digest, error) {
 	data, err := h.readSection(f, sectionData)
 	if err != nil {
 		return nil, nil, err
 	}
 	parent, err := s.Snapshot(n.Parent)
+	if err == nil && parent.View.Pages() != x.guestPages {
+		err = fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, parent.View.Pages(), ErrFormat)
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("its differences cannot be applied: %w", err)
 	}
