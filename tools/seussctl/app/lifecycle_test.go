@@ -149,7 +149,9 @@ func TestVerifyNamesDamage(t *testing.T) {
 	if out.code != exitFailure || !strings.Contains(out.stdout, short(nodes["base"].ID)) || !strings.Contains(out.stdout, "guest page 0x") || strings.Count(out.stderr, "\n") != 1 {
 		t.Errorf("exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
-	r := decode[struct{ Faults []struct{ Node, Guest, Error string } }](t, command(t, dir, "", nil, "snapshot", "verify", "--json", nodes["base"].ID).stdout)
+	r := decode[struct {
+		Faults []struct{ Node, Guest, Error string }
+	}](t, command(t, dir, "", nil, "snapshot", "verify", "--json", nodes["base"].ID).stdout)
 	if len(r.Faults) != 1 || r.Faults[0].Node != nodes["base"].ID || r.Faults[0].Guest == "" {
 		t.Errorf("%+v", r)
 	}

@@ -11,6 +11,6 @@ func (e *env) snapshotGroup() *cli.Command {
 		e.snapshotStats(), e.snapshotDiff(), e.snapshotVerify(),
 		e.snapshotTag(), e.snapshotPin(), e.snapshotUnpin(), e.snapshotExpire(),
 		e.snapshotCompact(), e.snapshotFlatten(), e.snapshotRebaseCheck(),
-		e.snapshotGC(), e.snapshotRm(),
+		e.snapshotExport(), e.snapshotImport(), e.snapshotGC(), e.snapshotRm(),
 	)
 }
