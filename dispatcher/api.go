@@ -60,13 +60,27 @@ type FunctionSpec struct {
 	Image   string            // image name; "" means the runtime's default, "python"
 	Imports []string          // modules that an import node below the base should hold
 	Lazy    bool              // the event's keys are asked for one by one
+	// WarmUp are events on which the function is invoked before its node is
+	// captured, so that what is done lazily at first use is in the snapshot.
+	WarmUp   []json.RawMessage
+	Settings lineage.Settings
+	Create   bool   // fail with ErrExists if there is a function of that name
+	Revision string // if not empty: fail with ErrRevision unless it is the function's
 }
 
 // Request is one invocation.
 type Request struct {
+	// Function is a function's name; a colon and a version's number, an alias or
+	// $LATEST may follow it.
 	Function string
 	Event    []byte        // JSON; a lazy function needs an object
-	Timeout  time.Duration // DefaultTimeout if 0
+	Timeout  time.Duration // 0: the deployment's, or else DefaultTimeout
+	// RequestID names the invocation; a new UUID if empty.
+	RequestID string
+	// ARN is what the function's context calls the function that was invoked; ""
+	// makes one up. ClientContext is a JSON value for the context, or nothing.
+	ARN           string
+	ClientContext []byte
 	// MaxPath limits how deep the invocation may start; "" means no limit.
 	// PathCold boots a machine for this invocation alone.
 	MaxPath StartPath
@@ -108,6 +122,7 @@ type Timings struct {
 // Result is what an invocation gave.
 type Result struct {
 	RequestID string          `json:"request_id"`
+	Version   string          `json:"version,omitempty"` // that was executed; "" is $LATEST
 	Output    json.RawMessage `json:"output,omitempty"`
 	Error     *FunctionError  `json:"error,omitempty"` // the function failed; Output is empty
 	Logs      []LogLine       `json:"logs,omitempty"`

@@ -52,7 +52,7 @@ func certificate(l *lease, w want) (lineage.Purity, error) {
 func (i *invocation) captureArgument(l *lease, w want, purity lineage.Purity) (*target, error) {
 	spec := &i.f.spec
 	key := lineage.Key{
-		Function: spec.Name, Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
+		Function: lineage.FunctionOf(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
 		Args: slices.Clone(i.bound), NextKey: w.key,
 	}
 	return i.d.capture(l.shell, i.from, lineage.KindArgument, key, i.result.Timings.Run, purity)
@@ -89,7 +89,7 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 // one came before.
 func (d *Dispatcher) recurs(i *invocation) bool {
 	prefix := sha256.New()
-	io.WriteString(prefix, i.f.spec.Name) // a hash's Write never fails
+	io.WriteString(prefix, lineage.FunctionOf(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
 	for _, b := range i.bound {
 		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}
@@ -119,6 +119,10 @@ func (d *Dispatcher) CaptureArgument(ctx context.Context, name string, raw []byt
 }
 
 func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byte, stopAt string) (*lineage.Node, error) {
+	name, err := d.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
 	d.deployMu.Lock()
 	f, err := d.catalog.function(name)
 	d.deployMu.Unlock()
@@ -148,7 +152,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if t.node.Info.Kind == lineage.KindArgument && stops(t.node.Info.Key.NextKey) {
 		return t.node, nil // it is there already
 	}
-	i := d.newInvocation(f, e, 10*DefaultTimeout, time.Now())
+	i := d.newInvocation(f, e, &Request{Timeout: 10 * DefaultTimeout}, time.Now())
 	var made *target
 	i.capture = func(i *invocation, l *lease, w want) (*target, error) {
 		if !stops(w.key) {

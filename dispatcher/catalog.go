@@ -52,12 +52,17 @@ func (c *catalog) init(d *Dispatcher) {
 	c.prefixes = map[string]int{}
 }
 
-// forget drops what is known about a function; name "" drops everything.
+// forget drops what is known about a function and its versions; name "" drops everything.
 func (c *catalog) forget(name string) {
+	name = lineage.FunctionOf(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if name != "" {
-		delete(c.functions, name)
+		for deployment := range c.functions { // its versions as well
+			if lineage.FunctionOf(deployment) == name {
+				delete(c.functions, deployment)
+			}
+		}
 		for id, t := range c.targets { // nodes of earlier deployments are gone
 			if t.node.Info.Key.Function != name {
 				continue
@@ -119,7 +124,7 @@ func (c *catalog) build(name string) (*function, error) {
 	if f.image, err = c.image(spec.Image); err != nil {
 		return nil, fmt.Errorf("function %q: %w", name, err)
 	}
-	for _, n := range c.d.store.Function(name) {
+	for _, n := range c.d.store.Function(lineage.FunctionOf(name)) {
 		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
 			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.digest {
 			continue // of an earlier deployment

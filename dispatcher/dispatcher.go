@@ -35,6 +35,14 @@ var (
 	ErrCPU = errors.New("snapshot needs CPU features that this host lacks")
 	// ErrNotLazy: argument snapshots need a function deployed with lazy arguments.
 	ErrNotLazy = errors.New("function was not deployed with lazy arguments")
+	// ErrExists: there is a function, or an alias, of that name already.
+	ErrExists = errors.New("it exists already")
+	// ErrRevision: the function has changed since the caller looked at it.
+	ErrRevision = errors.New("the revision is not the current one")
+	// ErrUnknownAlias: the function has no alias of that name.
+	ErrUnknownAlias = errors.New("unknown alias")
+	// ErrInUse: an alias names the version.
+	ErrInUse = errors.New("it is in use")
 	// ErrNotAsked: the function ended without asking for the argument.
 	ErrNotAsked = errors.New("function did not ask for the argument")
 )

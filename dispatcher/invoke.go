@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"seuss/guest"
@@ -50,7 +51,11 @@ func (d *Dispatcher) Invoke(ctx context.Context, req Request) (*Result, error) {
 
 func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) {
 	start := time.Now()
-	f, err := d.catalog.function(req.Function)
+	deployment, err := d.Resolve(req.Function)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.catalog.function(deployment)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +63,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	i := d.newInvocation(f, e, req.Timeout, start)
+	i := d.newInvocation(f, e, req, start)
 	if d.opts.AutoArguments && f.spec.Lazy && !d.opts.ReadOnly {
 		i.capture = d.autoCapture
 	}
@@ -71,7 +76,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err
 		}
-		if f, err = d.catalog.function(req.Function); err != nil {
+		if f, err = d.catalog.function(deployment); err != nil {
 			return nil, err
 		}
 		i.f = f
@@ -83,12 +88,21 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	return i.finish(i.warm(ctx, t, req.Fresh))
 }
 
-func (d *Dispatcher) newInvocation(f *function, e *event, timeout time.Duration, start time.Time) *invocation {
+func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
+	timeout := req.Timeout
+	if timeout <= 0 {
+		timeout = time.Duration(f.spec.Settings.TimeoutSec) * time.Second
+	}
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: newRequestID()}}
-	i.context = i.renderContext()
+	id := req.RequestID
+	if id == "" {
+		id = newRequestID()
+	}
+	_, version, _ := strings.Cut(f.spec.Name, ":")
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version}}
+	i.context = i.renderContext(req)
 	return i
 }
 
@@ -108,22 +122,43 @@ func newRequestID() string {
 }
 
 // renderContext makes what the driver turns into Lambda's context object.
-func (i *invocation) renderContext() []byte {
-	name := i.f.spec.Name // no character of it needs quoting
+func (i *invocation) renderContext(req *Request) []byte {
+	name := lineage.FunctionOf(i.f.spec.Name) // no character of it needs quoting
+	version := i.result.Version
+	if version == "" {
+		version = "$LATEST"
+	}
+	memory := i.f.image.config.MemoryBytes >> 20
+	if m := i.f.spec.Settings.MemoryMiB; m > 0 {
+		memory = uint64(m)
+	}
 	b := make([]byte, 4, 512)
-	b = append(b, `{"aws_request_id":"`...)
-	b = append(b, i.result.RequestID...)
-	b = append(b, `","function_name":"`...)
+	b = append(b, `{"aws_request_id":`...)
+	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
+	b = append(b, `,"function_name":"`...)
 	b = append(b, name...)
-	b = append(b, `","function_version":"$LATEST","invoked_function_arn":"arn:aws:lambda:local:000000000000:function:`...)
-	b = append(b, name...)
+	b = append(b, `","function_version":"`...)
+	b = append(b, version...)
+	b = append(b, `","invoked_function_arn":"`...)
+	if req.ARN != "" {
+		b = append(b, req.ARN...)
+	} else {
+		b = append(b, `arn:aws:lambda:local:000000000000:function:`...)
+		b = append(b, name...)
+	}
 	b = append(b, `","memory_limit_in_mb":"`...)
-	b = strconv.AppendUint(b, i.f.image.config.MemoryBytes>>20, 10)
+	b = strconv.AppendUint(b, memory, 10)
 	b = append(b, `","log_group_name":"/aws/lambda/`...)
 	b = append(b, name...)
-	b = append(b, `","log_stream_name":"`...)
-	b = append(b, i.result.RequestID...)
-	b = append(b, `","identity":null,"client_context":null,"deadline_ms":`...)
+	b = append(b, `","log_stream_name":`...)
+	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
+	b = append(b, `,"identity":null,"client_context":`...)
+	if len(req.ClientContext) > 0 {
+		b = append(b, req.ClientContext...)
+	} else {
+		b = append(b, `null`...)
+	}
+	b = append(b, `,"deadline_ms":`...)
 	b = strconv.AppendInt(b, i.deadline.UnixMilli(), 10)
 	b = append(b, '}')
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
@@ -248,16 +283,29 @@ func (i *invocation) finish(err error) (*Result, error) {
 // run talks to the driver until there is a result.
 func (i *invocation) run(l *lease, t *target) error {
 	i.start, i.from = t, t
-	var seed [guest.SeedBytes]byte
-	var f frame
-	var err error
 	switch t.node.Info.Kind {
 	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
 		if err := i.load(l); err != nil {
 			return err
 		}
-		fallthrough
+		return i.converse(l, nil)
 	case lineage.KindFunction:
+		return i.converse(l, nil)
+	case lineage.KindArgument:
+		return i.converse(l, &t.node.Info.Key)
+	}
+	return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", t.node.Info.ID, t.node.Info.Kind)
+}
+
+// converse sends the event, or the argument that an argument node stopped at,
+// and answers the driver's questions until there is a result.
+func (i *invocation) converse(l *lease, stopped *lineage.Key) (err error) {
+	var f frame
+	if stopped != nil {
+		i.bound = append(i.bound, stopped.Args...)
+		f, err = i.answer(l, stopped.NextKey)
+	} else {
+		var seed [guest.SeedBytes]byte
 		rand.Read(seed[:])
 		start := time.Now()
 		if i.f.spec.Lazy {
@@ -266,11 +314,6 @@ func (i *invocation) run(l *lease, t *target) error {
 			f, err = l.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, i.event.raw)
 		}
 		i.result.Timings.Run = time.Since(start)
-	case lineage.KindArgument:
-		i.bound = append(i.bound, t.node.Info.Key.Args...)
-		f, err = i.answer(l, t.node.Info.Key.NextKey)
-	default:
-		return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", t.node.Info.ID, t.node.Info.Kind)
 	}
 	for err == nil && f.kind == guest.MsgWant {
 		var w want

@@ -209,6 +209,10 @@ func describeKey(info *lineage.Info) string {
 
 // Explain lists the candidates for an invocation without carrying it out.
 func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
+	name, err := d.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
 	f, err := d.catalog.function(name)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,8 @@
 package app
 
 import (
+	"errors"
+
 	"github.com/urfave/cli/v2"
 
 	"seuss/lineage"
@@ -30,9 +32,21 @@ func (e *env) functionRm() *cli.Command {
 }
 
 // removeFunction removes a deployment and the nodes of all its code, and
-// returns the nodes' ids. The deployment goes first: if removing a node fails,
-// nothing is left that would be captured again.
+// returns the nodes' ids. The published versions go first and the deployment
+// itself next: if removing a node fails, nothing is left that would be captured
+// again.
 func removeFunction(s *lineage.Store, name string) ([]string, error) {
+	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+		return nil, err
+	}
+	functions, _ := s.ListFunctions() // a damaged version has no nodes of its own
+	for _, f := range functions {
+		if f.Name != name && lineage.FunctionOf(f.Name) == name {
+			if err := s.RemoveFunction(f.Name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := s.RemoveFunction(name); err != nil {
 		return nil, err
 	}
