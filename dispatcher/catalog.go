@@ -41,6 +41,7 @@ type catalog struct {
 	functions map[string]*function
 	targets   map[string]*target
 	images    map[string]*image
+	changes   uint64         // counts the calls of forget
 	prefixes  map[string]int // digests of lazy invocations' binding prefixes, for the automatic policy
 }
 
@@ -57,6 +58,7 @@ func (c *catalog) forget(name string) {
 	name = lineage.FunctionOf(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.changes++
 	if name != "" {
 		for deployment := range c.functions { // its versions as well
 			if lineage.FunctionOf(deployment) == name {
@@ -98,7 +100,7 @@ func (c *catalog) image(name string) (*image, error) {
 // function returns what is known about a deployed function.
 func (c *catalog) function(name string) (*function, error) {
 	c.mu.RLock()
-	f := c.functions[name]
+	f, changes := c.functions[name], c.changes
 	c.mu.RUnlock()
 	if f != nil {
 		return f, nil
@@ -108,7 +110,9 @@ func (c *catalog) function(name string) (*function, error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	c.functions[name] = f
+	if c.changes == changes { // or what was built may be out of date
+		c.functions[name] = f
+	}
 	c.mu.Unlock()
 	return f, nil
 }

@@ -215,3 +215,12 @@ func (d *Dispatcher) RemoveNode(idOrPrefix string, cascade bool) error {
 	d.catalog.forget("")
 	return nil
 }
+
+// ImageMemory returns the bytes of RAM of an image's guests.
+func (d *Dispatcher) ImageMemory(image string) (bytes uint64, err error) {
+	img, err := d.catalog.image(nameOrDefault(image))
+	if err != nil {
+		return 0, err
+	}
+	return img.config.MemoryBytes, nil
+}

@@ -73,6 +73,12 @@ func join(base, version string) string {
 
 // Function returns the record of a deployment.
 func (d *Dispatcher) Function(deployment string) (lineage.Function, error) {
+	d.catalog.mu.RLock()
+	known := d.catalog.functions[deployment]
+	d.catalog.mu.RUnlock()
+	if known != nil {
+		return known.spec, nil
+	}
 	f, err := d.store.GetFunction(deployment)
 	if errors.Is(err, lineage.ErrNotFound) {
 		return f, fmt.Errorf("%w: %q", ErrUnknownFunction, deployment)
