@@ -16,6 +16,9 @@ import (
 // automatic policy to take it: restoring and storing one costs milliseconds.
 const autoMinimum = 2 * time.Millisecond
 
+// autoPagePrice is the time that a page of an argument node must save.
+const autoPagePrice = 1 * time.Microsecond
+
 // maxAutoAsked bounds the keys, in bytes as want counts them, behind which the
 // policy does not look: each look costs as much as there are keys.
 const maxAutoAsked = 64 << 10
@@ -64,6 +67,11 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 	if len(i.bound) == 0 || i.asked > maxAutoAsked || i.result.Timings.Run < autoMinimum || len(i.f.arguments) >= maxArgumentNodes {
 		return nil, nil
 	}
+	// What the node would hold is at most what the machine holds privately; its
+	// saved time has to pay for storing and moving that.
+	if pages := l.layout.private.Len(); i.result.Timings.Run < time.Duration(pages)*autoPagePrice {
+		return nil, nil
+	}
 	if !d.recurs(i) {
 		return nil, nil
 	}
@@ -72,6 +80,7 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 		return nil, err
 	}
 	if !purity.Pure() {
+		d.events.impure.Add(1)
 		d.log.Info("no argument snapshot: the state is impure", "function", i.f.spec.Name, "reasons", purity.Reasons)
 		return nil, nil
 	}
@@ -136,7 +145,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if err != nil {
 		return nil, err
 	}
-	t := f.match(e, "")
+	t := d.match(f, e, "")
 	if t == nil || t.state == nil {
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err

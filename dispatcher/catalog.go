@@ -18,6 +18,8 @@ type target struct {
 	state *vmm.State // nil for an image node: it is booted, not restored
 	view  *lineage.View
 	depth int
+	pages uint64 // that its lineage below the base and imports has changed
+	run   mean   // of invocations from it, on machines that stood ready
 
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
@@ -180,6 +182,11 @@ func (c *catalog) target(id string) (*target, error) {
 		return nil, err
 	}
 	t = &target{node: n, view: n.View(), depth: len(chain) - 1}
+	for _, a := range chain {
+		if k := a.Info.Kind; k == lineage.KindFunction || k == lineage.KindArgument || a == n && k != lineage.KindImage {
+			t.pages += a.Info.DeltaPages
+		}
+	}
 	if n.Info.Kind != lineage.KindImage {
 		if err := c.d.checkCPU(n); err != nil {
 			return nil, err

@@ -158,6 +158,8 @@ func (d *Dispatcher) dropOldNodes(name string, parent *target) {
 		}
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {
 			d.log.Warn("an old node could not be removed", "node", n.Info.ID, "error", err)
+		} else if err == nil {
+			d.events.nodesRemoved.Add(1)
 		}
 	}
 }

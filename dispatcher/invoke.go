@@ -64,13 +64,13 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		return nil, err
 	}
 	i := d.newInvocation(f, e, req, start)
-	if d.opts.AutoArguments && f.spec.Lazy && !d.opts.ReadOnly {
+	if (d.opts.AutoArguments || req.AutoArguments) && f.spec.Lazy && !d.opts.ReadOnly {
 		i.capture = d.autoCapture
 	}
 	if req.MaxPath == PathCold {
 		return i.finish(i.cold(ctx))
 	}
-	t := f.match(e, req.MaxPath)
+	t := d.match(f, e, req.MaxPath)
 	if t == nil || t.state == nil {
 		// The node is gone, or this host needs another one: make it again.
 		if t, err = d.restoreFunction(ctx, f); err != nil {
@@ -82,7 +82,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		i.f = f
 	}
 	if req.Explain {
-		i.result.Candidates = f.candidates(e, t, req.MaxPath)
+		i.result.Candidates = d.candidates(f, e, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(start)
 	return i.finish(i.warm(ctx, t, req.Fresh))
@@ -178,6 +178,9 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	t.node.Hit()
 	err = cancellable(ctx, l.m, func() error { return i.run(l, t) })
 	i.giveBack(l, err)
+	if err == nil {
+		i.d.learn(t, r)
+	}
 	return err
 }
 
@@ -227,6 +230,7 @@ func (i *invocation) giveBack(l *lease, err error) {
 	if calls, cerr := l.m.UnsupportedCalls(); cerr == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())
 	}
+	r.Faults = l.m.Stats().HostFaults - l.faults
 	if cerr := l.collect(); cerr != nil {
 		i.d.log.Warn("private pages unknown", "error", cerr)
 	}
@@ -262,6 +266,7 @@ func (i *invocation) finish(err error) (*Result, error) {
 	case errors.As(err, &failed):
 		r.Error = failed
 	case errors.Is(err, ErrTimeout):
+		i.d.events.timeouts.Add(1)
 		r.Error = &FunctionError{Type: "Sandbox.Timedout", cause: err,
 			Message: fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", r.RequestID, i.deadline.Sub(i.started).Seconds())}
 	case errors.Is(err, ErrGuestExit):
@@ -269,6 +274,7 @@ func (i *invocation) finish(err error) (*Result, error) {
 	case errors.Is(err, errProtocol), errors.Is(err, errStream):
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %v", r.RequestID, err)}
 	case errors.As(err, &crash):
+		i.d.events.crashes.Add(1)
 		r.Crash = crash.Report
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %s", r.RequestID, crash.Summary)}
 	default:

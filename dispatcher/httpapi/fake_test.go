@@ -68,7 +68,10 @@ func (f *fakeBackend) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*
 		Name: spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
 		LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}, code)
-	return &lineage.Node{}, err
+	if err != nil {
+		return nil, err
+	}
+	return f.node(lineage.KindFunction)
 }
 
 // Invoke does what the handler of tests/sdk/lambda.mjs and sdk_test.go does.
@@ -134,4 +137,34 @@ func (f *fakeBackend) put(t testing.TB, names ...string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// What has no machine behind it answers with a document of the right form.
+
+func (f *fakeBackend) RunOnce(ctx context.Context, _ dispatcher.FunctionSpec, r dispatcher.Request) (*dispatcher.Result, error) {
+	return f.Invoke(ctx, r)
+}
+
+func (f *fakeBackend) Explain(string, []byte) ([]dispatcher.Candidate, error) {
+	return []dispatcher.Candidate{{NodeID: "ab", Kind: lineage.KindFunction, Key: "echo", Chosen: true, Reason: "deepest node that fits"}}, nil
+}
+
+func (f *fakeBackend) node(kind lineage.Kind) (*lineage.Node, error) {
+	return &lineage.Node{Info: lineage.Info{ID: "ab", Kind: kind}}, nil
+}
+
+func (f *fakeBackend) Base(context.Context, string) (*lineage.Node, error) {
+	return f.node(lineage.KindBase)
+}
+
+func (f *fakeBackend) Import(context.Context, string, []string) (*lineage.Node, error) {
+	return f.node(lineage.KindImport)
+}
+
+func (f *fakeBackend) CaptureArgument(context.Context, string, []byte, string) (*lineage.Node, error) {
+	return f.node(lineage.KindArgument)
+}
+
+func (f *fakeBackend) Pools() []dispatcher.PoolStats {
+	return []dispatcher.PoolStats{{Image: "python", Machines: 2, At: map[string]int{"ab": 1}}}
 }

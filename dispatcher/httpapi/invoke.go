@@ -24,14 +24,17 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 	arrived := time.Now()
 	ticket, err := s.scheduler.Acquire(ctx, lineage.FunctionOf(deployment), limit)
 	if err != nil {
+		s.metrics.refused("refused")
 		return nil, s.cancelled(ctx, err)
 	}
 	defer ticket.Release()
 	began := time.Now()
 	result, err := s.backend.Invoke(ctx, *request)
 	if err != nil {
+		s.metrics.refused("error")
 		return nil, s.cancelled(ctx, err)
 	}
+	s.metrics.invoked(result, began.Sub(arrived))
 	s.log.Info("invocation", "request_id", request.RequestID, "function", deployment, "path", result.Path, "pooled", result.Pooled,
 		"waited", began.Sub(arrived), "total", result.Timings.Total, "failed", result.Error != nil)
 	return result, nil

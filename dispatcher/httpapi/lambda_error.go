@@ -97,6 +97,11 @@ func throttleReason(r sched.Reason) string {
 	return "ConcurrentInvocationLimitExceeded"
 }
 
+// retryAfter writes a pause in whole seconds, rounded up.
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
+}
+
 // writeError answers with an error as Lambda does.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *apiError) {
 	kind := "User"
@@ -107,7 +112,7 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *apiError)
 	h := w.Header()
 	h.Set("X-Amzn-Errortype", e.code)
 	if e.retryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.retryAfter+time.Second-1)/time.Second)))
+		h.Set("Retry-After", retryAfter(e.retryAfter))
 	}
 	// Of some errors Lambda writes "Message", of others "message"; clients read
 	// either.

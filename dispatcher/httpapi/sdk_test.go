@@ -302,7 +302,7 @@ func TestGoSDKRefusals(t *testing.T) {
 		"arm64":             func(in *lambda.CreateFunctionInput) { in.Architectures = []types.Architecture{types.ArchitectureArm64} },
 		"MemorySize 512":    func(in *lambda.CreateFunctionInput) { in.MemorySize = aws.Int32(512) },
 		"The code does not": func(in *lambda.CreateFunctionInput) { in.Code.ZipFile = archive(t, "main.py", "does not compile") },
-		"_HANDLER": func(in *lambda.CreateFunctionInput) {
+		"is reserved": func(in *lambda.CreateFunctionInput) {
 			in.Environment = &types.Environment{Variables: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x", "_HANDLER": "y"}}
 		},
 		"at most 4096": func(in *lambda.CreateFunctionInput) {

@@ -34,6 +34,17 @@ type Backend interface {
 	RemoveFunction(deployment string) error
 
 	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
+	RunOnce(ctx context.Context, spec dispatcher.FunctionSpec, request dispatcher.Request) (*dispatcher.Result, error)
+	Explain(name string, event []byte) ([]dispatcher.Candidate, error)
+
+	Base(ctx context.Context, image string) (*lineage.Node, error)
+	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
+	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
+	RemoveNode(idOrPrefix string, cascade bool) error
+	RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error)
+	Pools() []dispatcher.PoolStats
+	Stats() dispatcher.Stats
+	Refresh() error
 }
 
 var _ Backend = (*dispatcher.Dispatcher)(nil)
@@ -58,6 +69,9 @@ type Server struct {
 	region, account string
 	runtimes        map[string]string
 	events          *eventQueue
+	metrics         *metrics
+	started         time.Time
+	stopping        chan struct{} // closed by Stop
 	handler         http.Handler
 }
 
@@ -65,6 +79,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		backend: o.Backend, scheduler: o.Scheduler, log: o.Log, region: o.Region, account: o.Account, runtimes: o.Runtimes,
+		started: time.Now(), stopping: make(chan struct{}),
 	}
 	if s.scheduler == nil {
 		s.scheduler = sched.New(sched.Options{Slots: dispatcher.DefaultPoolSize})
@@ -82,12 +97,17 @@ func New(o Options) *Server {
 		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
 	}
 	s.events = newEventQueue(s)
+	s.metrics = newMetrics(s)
 	s.handler = s.identify(s.routes())
 	return s
 }
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// Stop ends the answers that would go on for ever (watch). It may be called once,
+// before the HTTP server's Shutdown.
+func (s *Server) Stop() { close(s.stopping) }
 
 // Close waits until the queued asynchronous events are done, or ctx ends; those
 // that are left then are lost.
@@ -128,6 +148,7 @@ func (s *Server) routes() http.Handler {
 	} {
 		mux.HandleFunc(pattern, s.handle(f))
 	}
+	s.nativeRoutes(mux)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		// What AWS answers for a path that is no operation of the service.
 		s.writeError(w, r, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "Unknown operation: " + r.Method + " " + r.URL.Path})

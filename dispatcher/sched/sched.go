@@ -53,6 +53,9 @@ const (
 	Draining      Reason = "the service is shutting down"
 )
 
+// Reasons lists them.
+var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Draining}
+
 // RefusedError: the request was not served and may be tried again.
 type RefusedError struct {
 	Reason     Reason
