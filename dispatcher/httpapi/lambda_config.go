@@ -170,7 +170,7 @@ func (r *settingsRequest) apply(set *lineage.Settings, handler *string, memoryLi
 }
 
 // reservedVariables are set by the runtime itself.
-var reservedVariables = []string{"_HANDLER", "_X_AMZN_TRACE_ID", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"}
+var reservedVariables = []string{"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"}
 
 func checkEnvironment(variables map[string]string) error {
 	size := 0

@@ -303,7 +303,7 @@ func TestGoSDKRefusals(t *testing.T) {
 		"MemorySize 512":    func(in *lambda.CreateFunctionInput) { in.MemorySize = aws.Int32(512) },
 		"The code does not": func(in *lambda.CreateFunctionInput) { in.Code.ZipFile = archive(t, "main.py", "does not compile") },
 		"is reserved": func(in *lambda.CreateFunctionInput) {
-			in.Environment = &types.Environment{Variables: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x", "_HANDLER": "y"}}
+			in.Environment = &types.Environment{Variables: map[string]string{"AWS_LAMBDA_RUNTIME_API": "x"}}
 		},
 		"at most 4096": func(in *lambda.CreateFunctionInput) {
 			in.Environment = &types.Environment{Variables: map[string]string{"BIG": strings.Repeat("x", 5000)}}
