@@ -61,13 +61,11 @@ func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key li
 	for first, count := range lineage.Diff(s.layout.base, parent.view) {
 		candidates.AddRange(first, count)
 	}
-	ram := s.m.Memory().Bytes()
+	mem := s.m.Memory()
 	n, err := d.store.Capture(lineage.NodeSpec{
 		Kind: kind, Key: key, State: bytes, CPUFeatures: d.cpuFeatures(), ABIVersion: guest.Version,
 		CaptureCost: time.Since(start), SavedTime: saved, Purity: purity,
-	}, parent.node, candidates, func(page uint64) []byte {
-		return ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
-	})
+	}, parent.node, candidates, mem.Page)
 	if err != nil {
 		return nil, err
 	}

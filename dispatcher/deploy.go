@@ -50,7 +50,7 @@ type moved struct {
 }
 
 func newLayout(mem *vmm.Memory) (layout, error) {
-	tracker, err := dirtytrack.NewPagemap(mem.Bytes())
+	tracker, err := mem.Tracker()
 	if err != nil {
 		return layout{}, err
 	}

@@ -49,9 +49,9 @@ def handler(event, context):
     if how == "spin":
         while True: kept.append(len(kept))
     if how == "image": ctypes.memset(event["image"] + (1 << 20), 0xaa, 1 << 20)
-    if how == "tables": ctypes.memset(0x4000, 0xaa, 0x8000)
-    if how == "kernel": ctypes.memset(0x20000, 0xaa, 0x8000)
-    if how == "control": ctypes.memset(0x2000, 0xaa, 0x2000)
+    if how == "tables": ctypes.memset(0x14000, 0xaa, 0x8000)
+    if how == "kernel": ctypes.memset(0x30000, 0xaa, 0x8000)
+    if how == "control": ctypes.memset(0x12000, 0xaa, 0x2000)
     if how in CODE:
         m = mmap.mmap(-1, 4096, prot=7)
         m.write(bytes.fromhex(CODE[how]))

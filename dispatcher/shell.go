@@ -57,6 +57,9 @@ func (s *shell) prepare(view *lineage.View) error {
 // fresh instance but for its identity page, which the request writes.
 func (s *shell) bring(t *target) (moved, error) {
 	s.at = nil
+	if err := s.m.Settle(); err != nil {
+		return moved{}, err
+	}
 	if err := s.collect(); err != nil {
 		return moved{}, err
 	}

@@ -33,7 +33,6 @@ func trim(m *vmm.Machine) (zeroed uint64, err error) {
 		return 0, fmt.Errorf("trim: bitmap of clean pages: %w", err)
 	}
 	first := uint64(guest.ProgramGPA) / lineage.PageSize
-	ram := mem.Bytes()
 	for word := first / 64; word < (pages+63)/64; word++ {
 		at := word * 8
 		dirty := ^binary.LittleEndian.Uint64(used[at:]) &^ binary.LittleEndian.Uint64(clean[at:])
@@ -45,7 +44,11 @@ func trim(m *vmm.Machine) (zeroed uint64, err error) {
 			if dirty>>bit&1 == 0 || page < first || page >= pages {
 				continue
 			}
-			clear(ram[page*lineage.PageSize : (page+1)*lineage.PageSize])
+			content, err := mem.Slice(vmm.GPA(page*lineage.PageSize), lineage.PageSize)
+			if err != nil {
+				return zeroed, fmt.Errorf("trim: %w", err)
+			}
+			clear(content)
 			mem.MarkWritten(vmm.GPA(page*lineage.PageSize), lineage.PageSize)
 			zeroed++
 		}

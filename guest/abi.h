@@ -13,26 +13,28 @@
 #ifndef SEUSS_ABI_H
 #define SEUSS_ABI_H
 
-#define ABI_VERSION 1
+#define ABI_VERSION 2
 
 /* ---- Guest-physical memory map ----------------------------------------- */
 
 #define ABI_PAGE_SIZE 0x1000
-#define ABI_BOOT_GPA 0x1000      /* struct abi_boot, written once at cold boot */
-#define ABI_IDENTITY_GPA 0x2000  /* struct abi_identity, fresh at every restore */
-#define ABI_CONTROL_GPA 0x3000   /* struct abi_control */
-#define ABI_GDT_GPA 0x4000       /* GDT; the TSS follows at ABI_TSS_GPA */
-#define ABI_TSS_GPA 0x4800
-#define ABI_IDT_GPA 0x5000       /* 256 gates of 16 bytes */
-#define ABI_PML4_GPA 0x6000
-#define ABI_PDPT_GPA 0x7000
-#define ABI_PT0_GPA 0x8000       /* 4 KiB mappings of the first 2 MiB */
-#define ABI_PD_DEVICE_GPA 0x9000 /* page directory of the device window */
-#define ABI_PD_GPA 0xa000        /* ABI_MAX_GIB page directories */
+#define ABI_LOW_GPA 0x10000      /* below it nothing is mapped: null pointers fault, and Linux
+                                  * lets no unprivileged process map it (vm.mmap_min_addr) */
+#define ABI_BOOT_GPA 0x11000      /* struct abi_boot, written once at cold boot */
+#define ABI_IDENTITY_GPA 0x12000  /* struct abi_identity, fresh at every restore */
+#define ABI_CONTROL_GPA 0x13000   /* struct abi_control */
+#define ABI_GDT_GPA 0x14000       /* GDT; the TSS follows at ABI_TSS_GPA */
+#define ABI_TSS_GPA 0x14800
+#define ABI_IDT_GPA 0x15000       /* 256 gates of 16 bytes */
+#define ABI_PML4_GPA 0x16000
+#define ABI_PDPT_GPA 0x17000
+#define ABI_PT0_GPA 0x18000       /* 4 KiB mappings of the first 2 MiB */
+#define ABI_PD_DEVICE_GPA 0x19000 /* page directory of the device window */
+#define ABI_PD_GPA 0x1a000        /* ABI_MAX_GIB page directories */
 #define ABI_MAX_GIB 8            /* RAM and root image together */
-#define ABI_ARGS_GPA 0x12000     /* argv then envp, NUL-terminated strings */
+#define ABI_ARGS_GPA 0x22000     /* argv then envp, NUL-terminated strings */
 #define ABI_ARGS_SIZE 0xe000
-#define ABI_KERNEL_GPA 0x20000   /* the kernel library is linked here ... */
+#define ABI_KERNEL_GPA 0x30000   /* the kernel library is linked here ... */
 #define ABI_PROGRAM_GPA 0x400000 /* ... and ends below the first ET_EXEC program */
 
 /* The device window: mapped by the guest's page tables, backed by no memslot,
@@ -131,7 +133,7 @@ struct abi_boot {
 	uint32_t envc;        /* IN  strings that follow and are envp */
 	uint32_t reserved;
 	uint64_t xsave_mask;  /* IN  components that XSAVE saves; XCR0 may hold more */
-	uint64_t ram_bytes;   /* IN  RAM is [0, ram_bytes) without page 0 */
+	uint64_t ram_bytes;   /* IN  RAM is [ABI_LOW_GPA, ram_bytes) */
 	uint64_t image_gpa;   /* IN  root image, ABI_IMAGE_ALIGN aligned, above RAM */
 	uint64_t image_bytes; /* IN */
 };
@@ -147,6 +149,10 @@ struct abi_identity {
 	uint64_t tsc_mult;    /* IN  ns = (tsc delta * tsc_mult) >> 32 */
 	uint32_t cid;         /* IN  vsock context id */
 	uint32_t reserved;
+	uint64_t device_store; /* IN  0, or code to call in place of a 4-byte store to the device
+	                        * window: edx = offset in the window, eax = value, all registers kept */
+	uint64_t set_base;     /* IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
+	                        * ARCH_SET_FS or ARCH_SET_GS, rsi = value; rax, rcx and r11 are lost */
 };
 
 /* ---- Control page: live words shared while the guest runs --------------- */
@@ -277,7 +283,7 @@ struct abi_image_dirent { /* a directory's entries lie together, sorted by name 
 
 _Static_assert(sizeof(struct abi_boot) == 56, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
-_Static_assert(sizeof(struct abi_identity) == 112, "abi_identity");
+_Static_assert(sizeof(struct abi_identity) == 128, "abi_identity");
 _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");

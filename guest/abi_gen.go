@@ -4,23 +4,24 @@ package guest
 
 // Constants of abi.h.
 const (
-	Version             = 1
+	Version             = 2
 	PageSize            = 0x1000
-	BootGPA             = 0x1000 // struct abi_boot, written once at cold boot
-	IdentityGPA         = 0x2000 // struct abi_identity, fresh at every restore
-	ControlGPA          = 0x3000 // struct abi_control
-	GDTGPA              = 0x4000 // GDT; the TSS follows at ABI_TSS_GPA
-	TSSGPA              = 0x4800
-	IDTGPA              = 0x5000 // 256 gates of 16 bytes
-	PML4GPA             = 0x6000
-	PDPTGPA             = 0x7000
-	PT0GPA              = 0x8000  // 4 KiB mappings of the first 2 MiB
-	PDDeviceGPA         = 0x9000  // page directory of the device window
-	PDGPA               = 0xa000  // ABI_MAX_GIB page directories
+	LowGPA              = 0x10000 // below it nothing is mapped: null pointers fault, and Linux
+	BootGPA             = 0x11000 // struct abi_boot, written once at cold boot
+	IdentityGPA         = 0x12000 // struct abi_identity, fresh at every restore
+	ControlGPA          = 0x13000 // struct abi_control
+	GDTGPA              = 0x14000 // GDT; the TSS follows at ABI_TSS_GPA
+	TSSGPA              = 0x14800
+	IDTGPA              = 0x15000 // 256 gates of 16 bytes
+	PML4GPA             = 0x16000
+	PDPTGPA             = 0x17000
+	PT0GPA              = 0x18000 // 4 KiB mappings of the first 2 MiB
+	PDDeviceGPA         = 0x19000 // page directory of the device window
+	PDGPA               = 0x1a000 // ABI_MAX_GIB page directories
 	MaxGiB              = 8       // RAM and root image together
-	ArgsGPA             = 0x12000 // argv then envp, NUL-terminated strings
+	ArgsGPA             = 0x22000 // argv then envp, NUL-terminated strings
 	ArgsSize            = 0xe000
-	KernelGPA           = 0x20000  // the kernel library is linked here ...
+	KernelGPA           = 0x30000  // the kernel library is linked here ...
 	ProgramGPA          = 0x400000 // ... and ends below the first ET_EXEC program
 	DeviceGPA           = 0x7fc0000000
 	DeviceSize          = 0x2000
@@ -116,34 +117,38 @@ type Boot struct {
 	Envc       uint32 // IN  strings that follow and are envp
 	Reserved   uint32
 	XSaveMask  uint64 // IN  components that XSAVE saves; XCR0 may hold more
-	RAMBytes   uint64 // IN  RAM is [0, ram_bytes) without page 0
+	RAMBytes   uint64 // IN  RAM is [ABI_LOW_GPA, ram_bytes)
 	ImageGPA   uint64 // IN  root image, ABI_IMAGE_ALIGN aligned, above RAM
 	ImageBytes uint64 // IN
 }
 
 // Size in bytes and field offsets of struct abi_identity.
 const (
-	IdentitySize       = 112
-	IdentityGeneration = 0
-	IdentityEntropy    = 8
-	IdentityWallNS     = 72
-	IdentityMonoNS     = 80
-	IdentityTSC        = 88
-	IdentityTSCMult    = 96
-	IdentityCID        = 104
-	IdentityReserved   = 108
+	IdentitySize        = 128
+	IdentityGeneration  = 0
+	IdentityEntropy     = 8
+	IdentityWallNS      = 72
+	IdentityMonoNS      = 80
+	IdentityTSC         = 88
+	IdentityTSCMult     = 96
+	IdentityCID         = 104
+	IdentityReserved    = 108
+	IdentityDeviceStore = 112
+	IdentitySetBase     = 120
 )
 
 // Identity mirrors struct abi_identity.
 type Identity struct {
-	Generation uint64    // IN  changes at every restore, never 0
-	Entropy    [64]uint8 // IN  fresh from the host's getrandom
-	WallNS     uint64    // IN  CLOCK_REALTIME at tsc, ns since 1970
-	MonoNS     uint64    // IN  CLOCK_MONOTONIC at tsc, ns; continues over a capture
-	TSC        uint64    // IN  time-stamp counter at which the two hold
-	TSCMult    uint64    // IN  ns = (tsc delta * tsc_mult) >> 32
-	CID        uint32    // IN  vsock context id
-	Reserved   uint32
+	Generation  uint64    // IN  changes at every restore, never 0
+	Entropy     [64]uint8 // IN  fresh from the host's getrandom
+	WallNS      uint64    // IN  CLOCK_REALTIME at tsc, ns since 1970
+	MonoNS      uint64    // IN  CLOCK_MONOTONIC at tsc, ns; continues over a capture
+	TSC         uint64    // IN  time-stamp counter at which the two hold
+	TSCMult     uint64    // IN  ns = (tsc delta * tsc_mult) >> 32
+	CID         uint32    // IN  vsock context id
+	Reserved    uint32
+	DeviceStore uint64 // IN  0, or code to call in place of a 4-byte store to the device
+	SetBase     uint64 // IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
 }
 
 // Size in bytes and field offsets of struct abi_purity.

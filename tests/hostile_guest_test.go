@@ -22,7 +22,7 @@ import (
 // that the monitor will look. Addresses and layouts are those of guest/abi.h.
 const forge = `
 import ctypes, gc, json, os, socket, struct, sys, threading, time
-BELL, MMIO, CONTROL = 0x7fc0000000, 0x7fc0001000, 0x3000
+BELL, MMIO, CONTROL = 0x7fc0000000, 0x7fc0001000, 0x13000
 IDLE, CONSOLE, EXIT, FAULT, PANIC = 0, 8, 0x10, 0x18, 0x20
 MAX = 2**64 - 1
 def code(*b):
@@ -48,7 +48,7 @@ def buffer(b):
     keep.append(ctypes.create_string_buffer(b, len(b)))
     return ctypes.addressof(keep[-1])
 def memory_end():
-    _, _, _, _, _, _, _, image, size = struct.unpack("<QIIIIQQQQ", ctypes.string_at(0x1000, 56))
+    _, _, _, _, _, _, _, image, size = struct.unpack("<QIIIIQQQQ", ctypes.string_at(0x11000, 56))
     return image + size
 class Queue:  # struct vsock_queue of guest/kernel/vsock.h
     def __init__(self, at): self.desc, self.avail, self.used = at, at + 256, at + 296
@@ -59,7 +59,7 @@ class Queue:  # struct vsock_queue of guest/kernel/vsock.h
         self.idx += 1
 def queues():
     "The rx and tx queues: sixteen descriptors of buffers 64 KiB apart."
-    base, end = 0x20000, control(KERNEL_END)
+    base, end = 0x30000, control(KERNEL_END)
     d = list(struct.iter_unpack("<QIHH", ctypes.string_at(base, (end - base) & ~15)))
     at = [i for i in range(len(d) - 16) if d[i][0] and d[i + 1][0] == d[i][0] + 0x10000 and all(d[i + k][0] == d[i][0] + k * 0x10000 for k in range(2, 16))]
     found = {bool(d[i][2]): Queue(base + 16 * i) for i in at}

@@ -138,6 +138,9 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err := m.mem.WriteStruct(guest.ControlGPA, guest.Control{}); err != nil {
 		return err
 	}
+	if err := m.claimControl(); err != nil {
+		return err
+	}
 	if err := m.mem.writePageTables(); err != nil {
 		return err
 	}

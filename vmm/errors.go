@@ -3,12 +3,18 @@ package vmm
 import (
 	"errors"
 	"fmt"
+
+	"seuss/guest"
 )
 
 var (
 	// ErrNoKVM means that /dev/kvm is missing or may not be opened. The error
 	// that wraps it says which, and what to do.
 	ErrNoKVM = errors.New("KVM is not available")
+
+	// ErrNoProcess means that guests cannot run as processes here. The error that
+	// wraps it says what the host lacks.
+	ErrNoProcess = errors.New("guests cannot run as processes")
 
 	// ErrABI means that the kernel library in guest memory speaks another
 	// version of the host/guest contract than this monitor, or that none is
@@ -38,5 +44,5 @@ var (
 
 // addressError reports a range of guest memory that does not exist.
 func addressError(gpa GPA, n uint64, end GPA) error {
-	return fmt.Errorf("%w: %d bytes at %#x, memory is [%#x, %#x)", ErrGuestAddress, n, uint64(gpa), pageSize, uint64(end))
+	return fmt.Errorf("%w: %d bytes at %#x, memory is [%#x, %#x)", ErrGuestAddress, n, uint64(gpa), uint64(guest.LowGPA), uint64(end))
 }

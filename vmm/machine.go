@@ -88,11 +88,7 @@ func newMachine(p Platform, cfg Config) (*Machine, error) {
 	if cfg.ConsoleLimit == 0 {
 		cfg.ConsoleLimit = DefaultConsoleLimit
 	}
-	mem, err := NewMemory(cfg.RAMBytes, cfg.ImageBytes)
-	if err != nil {
-		return nil, err
-	}
-	m := &Machine{platform: p, cpu: p.CPU(), mem: mem, wake: make(chan struct{}, 1)}
+	m := &Machine{platform: p, cpu: p.CPU(), wake: make(chan struct{}, 1)}
 	if err := m.init(cfg); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -101,14 +97,17 @@ func newMachine(p Platform, cfg Config) (*Machine, error) {
 
 func (m *Machine) init(cfg Config) error {
 	var err error
-	if m.control, err = m.mem.Slice(guest.ControlGPA, guest.ControlSize); err != nil {
-		return err
-	}
 	if m.vm, err = m.platform.NewVM(); err != nil {
 		return err
 	}
 	m.vcpu = m.vm.VCPU()
-	if err := m.vm.MapMemory(m.mem.Bytes(), 0, cfg.LogDirty); err != nil {
+	m.mem, err = newMemory(cfg.RAMBytes, cfg.ImageBytes, func(bytes uint64) (Backing, error) {
+		return m.vm.NewMemory(bytes, cfg.LogDirty)
+	})
+	if err != nil {
+		return err
+	}
+	if err := m.claimControl(); err != nil {
 		return err
 	}
 	if m.clock, err = newGuestClock(m.cpu.TSCKHz, m.vcpu.TSCOffset()); err != nil {
@@ -122,6 +121,25 @@ func (m *Machine) init(cfg Config) error {
 	m.timer = time.NewTimer(time.Hour)
 	m.timer.Stop()
 	clockwork.add(m)
+	return nil
+}
+
+// claimControl makes sure that the control page's window shows what the guest
+// sees, after other memory was mapped there.
+func (m *Machine) claimControl() (err error) {
+	m.control, err = m.mem.Slice(guest.ControlGPA, guest.ControlSize)
+	return err
+}
+
+// Settle makes sure that the guest has stopped, whatever it pretends. It must
+// be called after Run before the machine's memory is made another instance's.
+func (m *Machine) Settle() error {
+	if err := m.usable(); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
+	if err := m.vcpu.Settle(); err != nil {
+		return fmt.Errorf("settle: %w", err)
+	}
 	return nil
 }
 
@@ -226,7 +244,9 @@ func (m *Machine) Close() error {
 	if m.vm != nil {
 		errs = append(errs, m.vm.Close())
 	}
-	errs = append(errs, m.mem.Close())
+	if m.mem != nil {
+		errs = append(errs, m.mem.Close())
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close machine: %w", err)
 	}

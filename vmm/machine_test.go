@@ -10,7 +10,6 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
 	"seuss/vmm/vmmtest"
 )
 
@@ -59,16 +58,16 @@ const (
 type bench struct {
 	*vmm.Machine
 	t       testing.TB
-	p       *kvm.Platform
+	p       vmm.Platform
 	console bytes.Buffer
 }
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
-	return newBenchOn(t, vmmtest.RequireKVM(t), false)
+	return newBenchOn(t, vmmtest.Require(t), false)
 }
 
-func newBenchOn(t testing.TB, p *kvm.Platform, logDirty bool) *bench {
+func newBenchOn(t testing.TB, p vmm.Platform, logDirty bool) *bench {
 	t.Helper()
 	b := &bench{t: t, p: p}
 	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: testRAM, ImageBytes: testImage, LogDirty: logDirty,
@@ -177,7 +176,7 @@ func TestGuestBinaryIsCurrent(t *testing.T) {
 	object, flat := filepath.Join(dir, "guest.o"), filepath.Join(dir, "guest.bin")
 	for _, args := range [][]string{
 		{"gcc", "-c", "-o", object, "testdata/guest.S"},
-		{"ld", "-Ttext=0x20000", "-e", "0x20000", "--oformat", "binary", "-o", flat, object},
+		{"ld", "-Ttext=0x30000", "-e", "0x30000", "--oformat", "binary", "-o", flat, object},
 	} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %v\n%s", args, err, out)

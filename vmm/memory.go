@@ -17,23 +17,63 @@ const (
 
 // Memory is a guest's memory: RAM from guest-physical 0 and, directly above
 // it, the root image, in one contiguous reservation of host address space.
-// Page 0 belongs to the reservation but not to the guest: its page tables do
-// not map it and Slice refuses it.
+// What lies below guest.LowGPA belongs to the reservation but not to the guest:
+// its page tables do not map it and Slice refuses it.
 //
 // All access by the monitor goes through the methods. Those that write mark
 // the pages in the set that HostWritten returns, because hardware dirty
 // tracking does not see them.
 type Memory struct {
-	mem         []byte
+	backing     Backing
+	mem         []byte // backing.Bytes()
 	ram         uint64
 	image       uint64
 	hostWritten *dirtytrack.PageSet
 }
 
-// NewMemory reserves ramBytes of RAM, a multiple of 2 MiB, and imageBytes, a
-// multiple of the page size, of room for the root image. Nothing is committed:
-// untouched memory costs the host address space only. Contents are zero.
+// Backing is where a guest's memory is kept, and what changes what the guest
+// sees in it: the first page of the machine is page 0. Its methods are called
+// by whoever may call the Memory's, never while the guest runs.
+type Backing interface {
+	// Bytes returns the monitor's window on all of it. What stands in a page of
+	// the window holds once the page was claimed.
+	Bytes() []byte
+
+	// Claim makes the window and the guest share count pages from page first
+	// on, content kept, until another file or zeros are mapped there.
+	Claim(first, count uint64) error
+
+	// MapFile makes the guest see the content of f from offset off, a page
+	// multiple, in count pages; its stores stay private. MapZero makes it see
+	// zeros.
+	MapFile(first, count uint64, f *os.File, off int64) error
+	MapZero(first, count uint64) error
+
+	// Populate makes pages ready for stores, content kept. Discard drops what
+	// was stored: the guest sees what was mapped there last.
+	Populate(first, count uint64) error
+	Discard(first, count uint64) error
+
+	// Page returns the content of a page to be read, valid until the next call
+	// of any method. It changes nothing.
+	Page(page uint64) []byte
+
+	// Tracker finds the pages that are the guest's own: that hold, or may hold,
+	// something else than what is mapped there.
+	Tracker() (dirtytrack.Tracker, error)
+
+	Close() error
+}
+
+// NewMemory returns memory of ramBytes of RAM, a multiple of 2 MiB, and
+// imageBytes, a multiple of the page size, of room for the root image, in the
+// monitor's own address space. Nothing is committed: untouched memory costs the
+// host address space only. Contents are zero.
 func NewMemory(ramBytes, imageBytes uint64) (*Memory, error) {
+	return newMemory(ramBytes, imageBytes, func(bytes uint64) (Backing, error) { return NewPrivateBacking(bytes) })
+}
+
+func newMemory(ramBytes, imageBytes uint64, back func(bytes uint64) (Backing, error)) (*Memory, error) {
 	const limit = guest.MaxGiB << 30
 	switch {
 	case ramBytes < guest.ProgramGPA || ramBytes%largePage != 0:
@@ -43,17 +83,17 @@ func NewMemory(ramBytes, imageBytes uint64) (*Memory, error) {
 	case ramBytes > limit || imageBytes > limit-ramBytes:
 		return nil, fmt.Errorf("guest RAM of %d bytes and root image of %d: together more than %d GiB", ramBytes, imageBytes, guest.MaxGiB)
 	}
-	mem, err := reserve(ramBytes + imageBytes)
+	b, err := back(ramBytes + imageBytes)
 	if err != nil {
-		return nil, fmt.Errorf("reserve %d bytes of guest memory: %w", ramBytes+imageBytes, err)
+		return nil, err
 	}
 	return &Memory{
-		mem: mem, ram: ramBytes, image: imageBytes,
+		backing: b, mem: b.Bytes(), ram: ramBytes, image: imageBytes,
 		hostWritten: dirtytrack.NewPageSet((ramBytes + imageBytes) / pageSize),
 	}, nil
 }
 
-// RAMBytes returns the size of RAM, page 0 included.
+// RAMBytes returns the size of RAM, what lies below guest.LowGPA included.
 func (m *Memory) RAMBytes() uint64 { return m.ram }
 
 // ImageGPA returns where the root image lies: at the end of RAM.
@@ -65,9 +105,9 @@ func (m *Memory) ImageBytes() uint64 { return m.image }
 // Pages returns the number of pages of RAM and image together.
 func (m *Memory) Pages() uint64 { return uint64(len(m.mem)) / pageSize }
 
-// Bytes returns the whole reservation, page 0 included: guest-physical address
-// n is byte n. It is for dirty trackers and for copying whole pages; writing
-// through it marks nothing.
+// Bytes returns the window on the whole reservation: guest-physical address n
+// is byte n. It is for copying whole pages that are known to be the guest's own
+// (Tracker, Populate); Page reads any. Writing through it marks nothing.
 func (m *Memory) Bytes() []byte { return m.mem }
 
 // HostWritten returns the set of pages that the monitor wrote since the caller
@@ -78,11 +118,17 @@ func (m *Memory) HostWritten() *dirtytrack.PageSet { return m.hostWritten }
 func (m *Memory) end() GPA { return GPA(len(m.mem)) }
 
 // Slice returns n bytes of guest memory at gpa as a window, not a copy. A
-// range that is not entirely in memory, or touches page 0, is an error that
+// range that is not entirely in memory, or reaches below guest.LowGPA, is an error that
 // wraps ErrGuestAddress. Writing through the window needs MarkWritten.
 func (m *Memory) Slice(gpa GPA, n uint64) ([]byte, error) {
-	if gpa < pageSize || gpa > m.end() || n > uint64(m.end()-gpa) {
+	if gpa < guest.LowGPA || gpa > m.end() || n > uint64(m.end()-gpa) {
 		return nil, addressError(gpa, n, m.end())
+	}
+	if n > 0 {
+		first := uint64(gpa) / pageSize
+		if err := m.backing.Claim(first, (uint64(gpa)+n-1)/pageSize-first+1); err != nil {
+			return nil, err
+		}
 	}
 	return m.mem[gpa : uint64(gpa)+n : uint64(gpa)+n], nil
 }
@@ -198,7 +244,7 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	if off < 0 || off%pageSize != 0 || off > math.MaxInt64-int64(len(window)) {
 		return fmt.Errorf("map %s at page %d: offset %d is not page aligned", f.Name(), first, off)
 	}
-	if err := mapFixed(window, f, off); err != nil {
+	if err := m.backing.MapFile(first, count, f, off); err != nil {
 		return fmt.Errorf("map %d pages of %s, offset %d, at page %d: %w", count, f.Name(), off, first, err)
 	}
 	return nil
@@ -206,30 +252,37 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 
 // MapZero replaces count pages from page first on by fresh zero pages.
 func (m *Memory) MapZero(first, count uint64) error {
-	window, err := m.pages(first, count)
-	if err != nil {
+	if _, err := m.pages(first, count); err != nil {
 		return fmt.Errorf("map zero pages: %w", err)
 	}
-	if err := mapFixed(window, nil, 0); err != nil {
+	if err := m.backing.MapZero(first, count); err != nil {
 		return fmt.Errorf("map %d zero pages at page %d: %w", count, first, err)
 	}
 	return nil
 }
 
+// Page returns the content of a page, less than Pages, to be read. It is valid
+// until the next call of any method.
+func (m *Memory) Page(page uint64) []byte { return m.backing.Page(page) }
+
+// Tracker returns a tracker that finds the pages which are the guest's own. It
+// must be closed before the memory.
+func (m *Memory) Tracker() (dirtytrack.Tracker, error) { return m.backing.Tracker() }
+
 // Close releases the memory. Every window into it becomes invalid.
 func (m *Memory) Close() error {
-	if m.mem == nil {
+	if m.backing == nil {
 		return nil
 	}
-	mem := m.mem
-	m.mem = nil
-	if err := release(mem); err != nil {
-		return fmt.Errorf("release %d bytes of guest memory: %w", len(mem), err)
+	b := m.backing
+	m.backing, m.mem = nil, nil
+	if err := b.Close(); err != nil {
+		return fmt.Errorf("release guest memory: %w", err)
 	}
 	return nil
 }
 
-// pages returns the window of a page run, page 0 included.
+// pages returns the window of a page run, wherever it lies in the reservation.
 func (m *Memory) pages(first, count uint64) ([]byte, error) {
 	if count == 0 || first > m.Pages() || count > m.Pages()-first {
 		return nil, fmt.Errorf("pages %d+%d: memory has %d pages", first, count, m.Pages())

@@ -51,7 +51,7 @@ func TestMemorySlice(t *testing.T) {
 		n   uint64
 		ok  bool
 	}{
-		{0, 1, false}, {4095, 1, false}, {4095, 2, false}, {4096, 1, true}, {end - 1, 1, true}, {end - 1, 2, false}, {end, 0, true},
+		{0, 1, false}, {4096, 1, false}, {0xffff, 1, false}, {0xffff, 2, false}, {0x10000, 1, true}, {end - 1, 1, true}, {end - 1, 2, false}, {end, 0, true},
 		{end, 1, false}, {end + 1, 0, false}, {4096, ^uint64(0), false}, {^GPA(0), 2, false}, {^GPA(0), ^uint64(0), false},
 	} {
 		s, err := m.Slice(c.gpa, c.n)
@@ -66,19 +66,19 @@ func TestMemorySlice(t *testing.T) {
 
 func TestMemoryMarksWrites(t *testing.T) {
 	m := newTestMemory(t, 4<<20, 0)
-	if err := m.WriteU64(0x5ffc, 0x1122334455667788); err != nil { // over a page boundary
+	if err := m.WriteU64(0x15ffc, 0x1122334455667788); err != nil { // over a page boundary
 		t.Fatal(err)
 	}
-	if v, err := m.ReadU64(0x5ffc); err != nil || v != 0x1122334455667788 {
+	if v, err := m.ReadU64(0x15ffc); err != nil || v != 0x1122334455667788 {
 		t.Errorf("%#x, %v", v, err)
 	}
-	if err := m.Write(0x10000, make([]byte, 3*pageSize)); err != nil {
+	if err := m.Write(0x20000, make([]byte, 3*pageSize)); err != nil {
 		t.Fatal(err)
 	}
-	if err := m.WriteStruct(0x20000, guest.Boot{Magic: 1}); err != nil {
+	if err := m.WriteStruct(0x30000, guest.Boot{Magic: 1}); err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []uint64{5, 6, 0x10, 0x11, 0x12, 0x20} {
+	for _, page := range []uint64{0x15, 0x16, 0x20, 0x21, 0x22, 0x30} {
 		if !m.HostWritten().Has(page) {
 			t.Errorf("page %#x is not marked", page)
 		}

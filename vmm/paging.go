@@ -25,7 +25,8 @@ const (
 )
 
 // writePageTables maps RAM and image one to one: 2 MiB pages, but 4 KiB pages
-// for the first 2 MiB, of which page 0 is absent so that null pointers fault.
+// for the first 2 MiB, of which those below guest.LowGPA are absent so that null
+// pointers fault.
 // The device window is mapped as well; no memory lies behind it.
 func (m *Memory) writePageTables() error {
 	tables := map[GPA]func(i uint64) uint64{
@@ -51,7 +52,7 @@ func (m *Memory) writePageTables() error {
 			return 0
 		},
 		guest.PT0GPA: func(i uint64) uint64 {
-			if i == 0 {
+			if i < guest.LowGPA/pageSize {
 				return 0
 			}
 			return i*pageSize | ptePage

@@ -51,10 +51,11 @@ type CPU struct {
 
 // VM is one virtual machine of a platform.
 type VM interface {
-	// MapMemory makes mem guest RAM at gpa. Both must be page aligned and mem
-	// must be mapped (not Go heap) memory that outlives the VM. logDirty asks
-	// for the platform's own write tracking, where it has one.
-	MapMemory(mem []byte, gpa GPA, logDirty bool) error
+	// NewMemory gives the machine its memory, which lies at guest-physical 0.
+	// It must be called once, before the vCPU is used, and the VM be closed
+	// before the Backing. logDirty asks for the platform's own write tracking,
+	// where it has one.
+	NewMemory(bytes uint64, logDirty bool) (Backing, error)
 
 	// VCPU returns the machine's vCPU.
 	VCPU() VCPU
@@ -81,6 +82,14 @@ type VCPU interface {
 	// CompleteRead supplies the value of the MMIO read that the last Run
 	// returned. It must be called before the next Run.
 	CompleteRead(value uint64)
+
+	// Settle makes sure that the guest has stopped, whatever it pretends, and
+	// stays so until the next Run. It must be called before its memory is made
+	// another instance's.
+	Settle() error
+
+	// GuestCalls are what a guest may call.
+	GuestCalls() GuestCalls
 
 	// Regs copies the general registers as of the last exit.
 	Regs(into *Regs)
@@ -117,6 +126,13 @@ type VCPU interface {
 	// TSCOffset is what must be added to the host's time-stamp counter to get
 	// the guest's.
 	TSCOffset() int64
+}
+
+// GuestCalls are addresses that a guest may call in place of instructions, 0
+// where it must use the instructions; see struct abi_identity in guest/abi.h.
+type GuestCalls struct {
+	DeviceStore uint64
+	SetBase     uint64
 }
 
 // ExitKind says why the guest stopped.

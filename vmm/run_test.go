@@ -25,7 +25,7 @@ func TestKickDivertsProgram(t *testing.T) {
 		if rip := b.u64(control + guest.ControlUpcallRIP); rip != uint64(mailProgram) {
 			t.Errorf("upcall came from %#x, want %#x", rip, uint64(mailProgram))
 		}
-		if rsp := b.u64(control + guest.ControlUpcallRSP); rsp != 0x27000 {
+		if rsp := b.u64(control + guest.ControlUpcallRSP); rsp != 0x37000 {
 			t.Errorf("upcall rsp %#x", rsp)
 		}
 	}
@@ -122,7 +122,7 @@ func TestExceptionsReachTheirStubs(t *testing.T) {
 		if rip := b.u64(mailRIP); rip < guest.KernelGPA || rip >= guest.KernelGPA+0x1000 {
 			t.Errorf("%s: RIP %#x", c.name, rip)
 		}
-		if rsp := b.u64(mailRSP); rsp != 0x27000 {
+		if rsp := b.u64(mailRSP); rsp != 0x37000 {
 			t.Errorf("%s: RSP %#x: the exception did not save the program's stack pointer", c.name, rsp)
 		}
 	}

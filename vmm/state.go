@@ -244,6 +244,9 @@ func (m *Machine) restore(s *State, set func(*CPUState) error) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	m.quiescent = false
+	if err := m.claimControl(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
 	if err := m.vsock.restore(&s.Vsock); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

@@ -8,6 +8,8 @@
 
 #include "kernel.h"
 
+#include <asm/prctl.h>
+
 #define VEC_SYSCALL 256 /* abi_frame.vector of a system call (start.S) */
 #define VEC_UPCALL 257  /* ... and of the monitor's upcall */
 
@@ -104,7 +106,16 @@ void thread_start(void);
 
 /* ---- CPU ------------------------------------------------------------------ */
 
-static inline void mmio_write32(u64 gpa, u32 v) { __asm__ volatile("movl %0, (%1)" ::"a"(v), "r"(gpa) : "memory"); }
+/* A platform that takes calls offers one in the identity page: there a store
+ * to the device window costs a page fault and a signal. */
+static inline void mmio_write32(u64 gpa, u32 v)
+{
+	u64 call = identity->device_store;
+	if (call)
+		__asm__ volatile("call *%0" ::"r"(call), "a"(v), "d"(gpa - ABI_DEVICE_GPA) : "memory");
+	else
+		__asm__ volatile("movl %0, (%1)" ::"a"(v), "r"(gpa) : "memory");
+}
 static inline u32 mmio_read32(u64 gpa)
 {
 	u32 v;
@@ -124,14 +135,30 @@ static inline u64 rdfsbase(void)
 	__asm__ volatile("rdfsbase %0" : "=r"(v));
 	return v;
 }
-static inline void wrfsbase(u64 v) { __asm__ volatile("wrfsbase %0" ::"r"(v)); }
+/* A host that does not keep a base that wrfsbase has set offers a call. */
+static inline bool set_base_by_call(u64 which, u64 v)
+{
+	u64 call = identity->set_base;
+	if (call)
+		__asm__ volatile("call *%0" ::"r"(call), "D"(which), "S"(v) : "rax", "rcx", "r11", "memory");
+	return call != 0;
+}
+static inline void wrfsbase(u64 v)
+{
+	if (!set_base_by_call(ARCH_SET_FS, v))
+		__asm__ volatile("wrfsbase %0" ::"r"(v));
+}
 static inline u64 rdgsbase(void)
 {
 	u64 v;
 	__asm__ volatile("rdgsbase %0" : "=r"(v));
 	return v;
 }
-static inline void wrgsbase(u64 v) { __asm__ volatile("wrgsbase %0" ::"r"(v)); }
+static inline void wrgsbase(u64 v)
+{
+	if (!set_base_by_call(ARCH_SET_GS, v))
+		__asm__ volatile("wrgsbase %0" ::"r"(v));
+}
 /* The monitor names the components: XCR0 as the program sees it may be the
  * host's own and hold more, AMX's 8 KiB for one, which no guest is offered. */
 static inline void xsave(void *area)

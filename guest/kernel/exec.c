@@ -162,7 +162,7 @@ static u64 build_stack(const struct object *prog, const struct object *interp, c
 		AT_PHDR, prog->phdrs, AT_PHENT, sizeof(Elf64_Phdr), AT_PHNUM, prog->eh.e_phnum,
 		AT_BASE, interp ? interp->bias : 0, AT_FLAGS, 0, AT_ENTRY, prog->bias + prog->eh.e_entry,
 		AT_UID, 0, AT_EUID, 0, AT_GID, 0, AT_EGID, 0, AT_SECURE, 0,
-		AT_RANDOM, at_random, AT_HWCAP2, 2 /* FSGSBASE works */, AT_EXECFN, execfn, AT_PLATFORM, platform,
+		AT_RANDOM, at_random, AT_HWCAP2, 0 /* no FSGSBASE: not every host keeps it */, AT_EXECFN, execfn, AT_PLATFORM, platform,
 		AT_MINSIGSTKSZ, 2048 + xsave_bytes, AT_NULL, 0,
 	};
 	_Static_assert(sizeof auxv <= sizeof exec_auxv, "exec_auxv");

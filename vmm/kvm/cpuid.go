@@ -2,9 +2,8 @@ package kvm
 
 import (
 	"fmt"
-	"math/bits"
 
-	"seuss/vmm/internal/x86"
+	"seuss/vmm/internal/host"
 )
 
 // Leaves of CPUID that are looked at here.
@@ -12,9 +11,7 @@ const (
 	leafXSave     = 0xd        // Intel SDM vol. 1, 13.2
 	leafKVMFirst  = 0x40000001 // KVM_CPUID_FEATURES, Documentation/virt/kvm/x86/cpuid.rst
 	leafKVMLast   = 0x400000ff
-	leafExtended  = 0x80000000
-	cpuidOSXSAVE  = 1 << 27 // leaf 1, ECX
-	cpuidSigIndex = 1       // KVM_CPUID_FLAG_SIGNIFCANT_INDEX
+	cpuidSigIndex = 1 // KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 )
 
 // supportedCPUID asks what KVM can show to a guest. On hardware KVM the
@@ -56,29 +53,11 @@ func (l *cpuidList) lookup(leaf, subleaf uint32) (a, b, c, d uint32) {
 
 // guestCPUID returns CPUID as the guest's programs see it: under kvm_pvm
 // essentially the host CPU's own, else KVM's table.
-// Answers are remembered, since CPUID exits when the host is itself a guest.
-func (p *Platform) guestCPUID() func(leaf, subleaf uint32) (a, b, c, d uint32) {
+func (p *Platform) guestCPUID() host.CPUIDFunc {
 	if !p.pvm {
 		return p.cpuid.lookup
 	}
-	known := map[[2]uint32][4]uint32{}
-	get := func(leaf, subleaf uint32) [4]uint32 {
-		key := [2]uint32{leaf, subleaf}
-		r, ok := known[key]
-		if !ok {
-			r[0], r[1], r[2], r[3] = x86.CPUID(leaf, subleaf)
-			known[key] = r
-		}
-		return r
-	}
-	return func(leaf, subleaf uint32) (a, b, c, d uint32) {
-		// A leaf above the largest returns the largest one's content (SDM).
-		if leaf > get(leaf&leafExtended, 0)[0] {
-			return 0, 0, 0, 0
-		}
-		r := get(leaf, subleaf)
-		return r[0], r[1], r[2], r[3]
-	}
+	return host.CPUID()
 }
 
 // learnExtendedState sets XCR0 to everything KVM supports and computes the
@@ -96,20 +75,11 @@ func (p *Platform) learnExtendedState() error {
 	}
 	written := xcr0
 	if p.pvm {
-		if _, _, c, _ := x86.CPUID(1, 0); c&cpuidOSXSAVE != 0 {
-			written |= x86.XGETBV()
-		}
+		written |= host.XCR0()
 	}
-	const legacyAndHeader = 512 + 64
-	size := uint32(legacyAndHeader)
-	cpuid := p.guestCPUID()
-	for rest := written &^ 3; rest != 0; rest &= rest - 1 {
-		component := uint32(bits.TrailingZeros64(rest))
-		bytes, offset, _, _ := cpuid(leafXSave, component)
-		if bytes == 0 {
-			return fmt.Errorf("CPUID leaf %#x: XCR0 component %d has no place", leafXSave, component)
-		}
-		size = max(size, offset+bytes)
+	size, err := host.XSaveBytes(p.guestCPUID(), written)
+	if err != nil {
+		return err
 	}
 	p.cpu.XCR0, p.cpu.XSaveBytes = xcr0, size
 	return nil

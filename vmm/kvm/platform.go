@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/vmm"
+	"seuss/vmm/internal/host"
 )
 
 // Level chooses the privilege level of guests.
@@ -48,7 +49,7 @@ type Platform struct {
 	runBytes   int      // size of the vCPU's mapping
 	xsaveBytes int      // size that KVM_GET_XSAVE2 fills
 	syncMask   uint64
-	clock      clockCheck
+	clock      host.ClockCheck
 	ringBytes  uint64
 }
 
@@ -175,7 +176,7 @@ func (p *Platform) capability(c kvm.Capability) int {
 // TSC frequency can only be asked of a vCPU.
 func (p *Platform) learnFromProbe() (err error) {
 	started := time.Now()
-	start, err := readClocks()
+	start, err := host.ReadClocks()
 	if err != nil {
 		return err
 	}
@@ -195,10 +196,10 @@ func (p *Platform) learnFromProbe() (err error) {
 	if p.msrs, err = p.settableMSRs(v); err != nil {
 		return err
 	}
-	if p.clock, err = checkClock(start, started, uint64(khz)); err != nil {
+	if p.clock, err = host.CheckClock(start, started, uint64(khz)); err != nil {
 		return err
 	}
-	p.cpu.TSCKHz = p.clock.khz
+	p.cpu.TSCKHz = p.clock.KHz
 	p.cpu.Features = vmm.ReadCPUFeatures(p.guestCPUID(), p.cpu.XCR0, p.cpu.XSaveBytes)
 	p.cpu.FSGSBASE = p.pvm || slices.Contains(p.cpu.Features.Names, "fsgsbase")
 	return nil

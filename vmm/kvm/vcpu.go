@@ -183,6 +183,12 @@ func (v *VCPU) CompleteRead(value uint64) {
 	v.page.Data[1] = value
 }
 
+// Settle implements vmm.VCPU: once KVM_RUN has returned nothing runs.
+func (v *VCPU) Settle() error { return nil }
+
+// GuestCalls implements vmm.VCPU: a guest of KVM has the instructions.
+func (v *VCPU) GuestCalls() vmm.GuestCalls { return vmm.GuestCalls{} }
+
 // Regs implements vmm.VCPU.
 func (v *VCPU) Regs(into *vmm.Regs) { *into = vmm.Regs(v.page.regs) }
 

@@ -72,7 +72,20 @@ func (h handle) enable(name string, c kvm.Capability, arg uint64) error {
 	return err
 }
 
-// MapMemory implements vmm.VM. A second call replaces the first one's memory
+// NewMemory implements vmm.VM: the guest runs in the monitor's own mapping.
+func (vm *VM) NewMemory(bytes uint64, logDirty bool) (vmm.Backing, error) {
+	b, err := vmm.NewPrivateBacking(bytes)
+	if err != nil {
+		return nil, fmt.Errorf("reserve %d bytes of guest memory: %w", bytes, err)
+	}
+	if err := vm.MapMemory(b.Bytes(), 0, logDirty); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// MapMemory makes mem guest RAM at gpa. Both must be page aligned and mem must
+// be mapped (not Go heap) memory that outlives the VM. A second call replaces the first one's memory
 // or flags, as long as address and size are the same.
 func (vm *VM) MapMemory(mem []byte, gpa vmm.GPA, logDirty bool) error {
 	addr := addressOf(mem)

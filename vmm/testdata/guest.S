@@ -6,7 +6,7 @@
  * The tests read guest.bin, the flat binary that the test
  * TestGuestBinaryIsCurrent compares with what this gives:
  *   gcc -c -o guest.o guest.S
- *   ld -Ttext=0x20000 -e 0x20000 --oformat binary -o guest.bin guest.o
+ *   ld -Ttext=0x30000 -e 0x30000 --oformat binary -o guest.bin guest.o
  */
 #include "../../guest/abi.h"
 
@@ -22,8 +22,8 @@
 #define SAVED 0x80     /* registers that command 4 stores after it rested */
 #define PROGRAM 0x401000 /* code outside the kernel library, put there by the test */
 #define LIST 0x402000
-#define STACK 0x27000
-#define KERNEL_END 0x28000
+#define STACK 0x37000
+#define KERNEL_END 0x38000
 
 	.text
 	.quad ABI_ENTRIES_MAGIC

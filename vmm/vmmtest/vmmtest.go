@@ -11,6 +11,7 @@ import (
 
 	"seuss/vmm"
 	"seuss/vmm/kvm"
+	"seuss/vmm/process"
 )
 
 // RequireKVM opens KVM for the test and closes it at its end. Without KVM the
@@ -37,6 +38,37 @@ func RequireKVMOptions(t testing.TB, o kvm.Options) *kvm.Platform {
 	if errors.Is(err, vmm.ErrNoKVM) && os.Getenv("CI_KVM") != "1" {
 		t.Skip("skipped without KVM:", err)
 	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// Require opens the platform that the test is to run on: the one that
+// SEUSS_TEST_PLATFORM names (kvm or process), else KVM where there is one, else
+// the process platform. It is closed at the test's end.
+func Require(t testing.TB) vmm.Platform {
+	t.Helper()
+	switch name := os.Getenv("SEUSS_TEST_PLATFORM"); name {
+	case "kvm":
+		return RequireKVM(t)
+	case "process":
+	case "":
+		if p, err := kvm.New(kvm.Options{}); err == nil {
+			p.Close()
+			return RequireKVM(t)
+		} else if !errors.Is(err, vmm.ErrNoKVM) || os.Getenv("CI_KVM") == "1" {
+			t.Fatal(err)
+		}
+	default:
+		t.Fatalf("SEUSS_TEST_PLATFORM=%s: must be kvm or process", name)
+	}
+	p, err := process.New(process.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

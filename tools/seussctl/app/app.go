@@ -43,6 +43,7 @@ func (e *env) root() *cli.App {
 		ErrWriter: e.stderr,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Usage: "`DIR` with images, snapshots and functions (default: $" + stateVariable + ", else " + defaultStateText + ")"},
+			&cli.StringFlag{Name: "platform", Usage: "`NAME` of what runs guests: kvm, process (no KVM needed, weaker isolation) or auto: kvm where there is one (default: $" + platformVariable + ", else auto)"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "json", Usage: "print the result as one JSON document"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "verbose", Usage: "say on stderr what is being done"},
 		},

@@ -16,7 +16,6 @@ import (
 	"seuss/dispatcher"
 	"seuss/images"
 	"seuss/lineage"
-	"seuss/vmm/kvm"
 )
 
 const (
@@ -49,27 +48,30 @@ type env struct {
 	getenv         func(string) string
 	isRoot         bool // the user is root
 	open           func(dispatcher.Options) (engine, error)
-	checkPlatform  func() error // says whether open would find KVM
+	checkPlatform  func() error // says whether open would find a platform
 	progress       *progress
 	complete       map[*cli.Command]func(*env) []string
 
 	// Set from the global flags.
 	stateDir   string
 	stateGiven bool // by flag or variable
+	platform   string
 	json       bool
 	log        *slog.Logger
+
+	weakerNoted bool // the user was told that isolation is weaker
 }
 
 func newEnv(stdin io.Reader, stdout, stderr io.Writer) *env {
-	return &env{
+	e := &env{
 		stdin: stdin, stdout: stdout, stderr: stderr,
-		getenv:        os.Getenv,
-		isRoot:        os.Geteuid() == 0,
-		open:          openDispatcher,
-		checkPlatform: checkKVM,
-		progress:      newProgress(stderr),
-		complete:      map[*cli.Command]func(*env) []string{},
+		getenv:   os.Getenv,
+		isRoot:   os.Geteuid() == 0,
+		progress: newProgress(stderr),
+		complete: map[*cli.Command]func(*env) []string{},
 	}
+	e.open, e.checkPlatform = e.openDispatcher, e.tryPlatform
+	return e
 }
 
 // readGlobals takes over the global flags before any command runs.
@@ -77,6 +79,9 @@ func (e *env) readGlobals(ctx *cli.Context) error {
 	e.json = ctx.Bool("json")
 	if ctx.Bool("verbose") {
 		e.log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if err := e.setPlatform(ctx.String("platform")); err != nil {
+		return err
 	}
 	return e.setState(ctx.String("state"))
 }
@@ -195,37 +200,4 @@ func (e *env) withReader(o dispatcher.Options, f func(engine) error) error {
 	e.notef("%v; going on read-only", err)
 	o.ReadOnly = true
 	return e.withEngine(o, f)
-}
-
-// checkKVM finds out early, before a long step, that no machine can be made.
-func checkKVM() error {
-	platform, err := kvm.New(kvm.Options{})
-	if err != nil {
-		return err
-	}
-	return platform.Close()
-}
-
-// openDispatcher opens KVM and a dispatcher on it.
-func openDispatcher(o dispatcher.Options) (engine, error) {
-	platform, err := kvm.New(kvm.Options{})
-	if err != nil {
-		return nil, err
-	}
-	o.Platform = platform
-	d, err := dispatcher.Open(o)
-	if err != nil {
-		return nil, errors.Join(err, platform.Close())
-	}
-	return &ownedEngine{d, platform}, nil
-}
-
-// ownedEngine closes the platform after the dispatcher.
-type ownedEngine struct {
-	*dispatcher.Dispatcher
-	platform io.Closer
-}
-
-func (o *ownedEngine) Close() error {
-	return errors.Join(o.Dispatcher.Close(), o.platform.Close())
 }

@@ -1,4 +1,4 @@
-package kvm
+package host
 
 import (
 	"fmt"
@@ -17,21 +17,21 @@ const (
 	clockSpan = 2 * time.Millisecond
 	// longClockSpan is used where the two disagree, to learn the frequency.
 	longClockSpan = 50 * time.Millisecond
-	// clockTolerance is the relative error, 1/n, beyond which KVM's frequency
+	// clockTolerance is the relative error, 1/n, beyond which the reported frequency
 	// is not believed.
 	clockTolerance = 500
 )
 
-// clocks is one reading of TSC and CLOCK_MONOTONIC_RAW.
-type clocks struct {
+// Clocks is one reading of TSC and CLOCK_MONOTONIC_RAW.
+type Clocks struct {
 	tsc uint64
 	raw int64 // ns
 }
 
-// readClocks reads the pair several times and keeps the reading in which the
+// ReadClocks reads the pair several times and keeps the reading in which the
 // clock call took the least time, so that an interruption does not skew it.
-func readClocks() (clocks, error) {
-	var best clocks
+func ReadClocks() (Clocks, error) {
+	var best Clocks
 	width := ^uint64(0)
 	for range 5 {
 		var ts unix.Timespec
@@ -42,14 +42,14 @@ func readClocks() (clocks, error) {
 		after := x86.TSC()
 		if after-before < width {
 			width = after - before
-			best = clocks{tsc: before + width/2, raw: ts.Nano()}
+			best = Clocks{tsc: before + width/2, raw: ts.Nano()}
 		}
 	}
 	return best, nil
 }
 
 // khzBetween is the TSC frequency that two readings show.
-func khzBetween(a, b clocks) uint64 {
+func khzBetween(a, b Clocks) uint64 {
 	if b.raw <= a.raw || b.tsc <= a.tsc {
 		return 0
 	}
@@ -62,25 +62,27 @@ func khzBetween(a, b clocks) uint64 {
 	return khz
 }
 
-// clockCheck is the outcome of comparing KVM's idea of the TSC frequency with
+// ClockCheck is the outcome of comparing what is reported as the TSC frequency with
 // the host's raw clock.
-type clockCheck struct {
-	khz, reported, measured uint64
+type ClockCheck struct {
+	KHz                uint64 // to be used
+	reported, measured uint64
 }
 
-func (c clockCheck) String() string {
-	if c.khz != c.reported {
-		return fmt.Sprintf("%d kHz, measured; KVM says %d kHz", c.khz, c.reported)
+func (c ClockCheck) String() string {
+	if c.KHz != c.reported {
+		return fmt.Sprintf("%d kHz, measured; reported are %d kHz", c.KHz, c.reported)
 	}
-	return fmt.Sprintf("%d kHz, measured %d kHz", c.khz, c.measured)
+	return fmt.Sprintf("%d kHz, measured %d kHz", c.KHz, c.measured)
 }
 
-// checkClock measures from start on and decides for KVM's frequency, which is
-// exact, if the measurement agrees, else for a longer measurement.
-func checkClock(start clocks, started time.Time, reported uint64) (clockCheck, error) {
+// CheckClock measures from start on and decides for the reported frequency, which is
+// exact, if the measurement agrees, else (and where 0 is reported) for a longer
+// measurement.
+func CheckClock(start Clocks, started time.Time, reported uint64) (ClockCheck, error) {
 	measure := func(span time.Duration) (uint64, error) {
 		time.Sleep(span - min(span, time.Since(started)))
-		end, err := readClocks()
+		end, err := ReadClocks()
 		if err != nil {
 			return 0, err
 		}
@@ -89,7 +91,7 @@ func checkClock(start clocks, started time.Time, reported uint64) (clockCheck, e
 	agree := func(measured uint64) bool {
 		return max(measured, reported)-min(measured, reported) <= reported/clockTolerance
 	}
-	c := clockCheck{khz: reported, reported: reported}
+	c := ClockCheck{KHz: reported, reported: reported}
 	var err error
 	if c.measured, err = measure(clockSpan); err != nil || reported != 0 && agree(c.measured) {
 		return c, err
@@ -98,10 +100,10 @@ func checkClock(start clocks, started time.Time, reported uint64) (clockCheck, e
 		return c, err
 	}
 	if c.measured == 0 {
-		return c, fmt.Errorf("the time-stamp counter does not advance with CLOCK_MONOTONIC_RAW; KVM says %d kHz", reported)
+		return c, fmt.Errorf("the time-stamp counter does not advance with CLOCK_MONOTONIC_RAW; reported are %d kHz", reported)
 	}
 	if reported == 0 || !agree(c.measured) {
-		c.khz = c.measured
+		c.KHz = c.measured
 	}
 	return c, nil
 }

@@ -1,0 +1,299 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/dirtytrack"
+	"seuss/guest"
+	"seuss/vmm"
+	"seuss/vmm/process/stub"
+)
+
+// memory is the memory of a machine: a memfd that the monitor and the stub map,
+// and over it, in the stub only, read-only mappings of snapshots' files. A page
+// that shows a file becomes the guest's own (content copied into the memfd, the
+// memfd mapped there) when the guest stores to it or the monitor claims it.
+//
+// What the stub has mapped is brought up to date in one go (flush), before the
+// guest runs.
+type memory struct {
+	vm     *VM
+	file   *os.File
+	window []byte
+	// below is what is mapped under the own pages; shown are the pages of it
+	// that the guest sees, because they are not its own.
+	below runs
+	shown *dirtytrack.PageSet
+	// stale are the pages where the stub's mapping is not yet what it should be.
+	stale *dirtytrack.PageSet
+	taken uint64 // pages that became the guest's own because it stored to them
+}
+
+var _ vmm.Backing = (*memory)(nil)
+
+func newMemory(vm *VM, bytes uint64) (*memory, error) {
+	f, err := memfd("seuss-memory", int64(bytes))
+	if err != nil {
+		return nil, err
+	}
+	window, err := mapMemory(f, bytes)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	pages := bytes / pageSize
+	return &memory{vm: vm, file: f, window: window, shown: dirtytrack.NewPageSet(pages), stale: dirtytrack.NewPageSet(pages)}, nil
+}
+
+// Bytes implements vmm.Backing.
+func (m *memory) Bytes() []byte { return m.window }
+
+func (m *memory) page(n uint64) []byte { return m.window[n*pageSize : (n+1)*pageSize] }
+
+// MapFile implements vmm.Backing.
+func (m *memory) MapFile(first, count uint64, f *os.File, off int64) error {
+	s, err := m.vm.platform.sources.get(f)
+	if err != nil {
+		return err
+	}
+	if uint64(off)+count*pageSize > uint64(len(s.data)) {
+		return errors.Join(fmt.Errorf("%s has %d bytes, %d are needed", f.Name(), len(s.data), uint64(off)+count*pageSize),
+			m.vm.platform.sources.release(s, 1))
+	}
+	if err := m.lay(run{first, count, s, off}); err != nil {
+		return err
+	}
+	m.shown.AddRange(first, count)
+	m.stale.AddRange(first, count)
+	return nil
+}
+
+// MapZero implements vmm.Backing: a hole of the memfd shows zeros.
+func (m *memory) MapZero(first, count uint64) error {
+	if err := m.lay(run{first: first, count: count}); err != nil {
+		return err
+	}
+	m.forget(first, count)
+	return nil
+}
+
+// lay puts n below the own pages and takes those away.
+func (m *memory) lay(n run) error {
+	if err := m.punch(n.first, n.count); err != nil {
+		return err
+	}
+	below, lost, won := m.below.replace(n)
+	m.below = below
+	var errs []error
+	s := &m.vm.platform.sources
+	for _, x := range won {
+		s.mu.Lock()
+		x.refs++
+		s.mu.Unlock()
+	}
+	for _, x := range lost {
+		errs = append(errs, s.release(x, 1))
+	}
+	return errors.Join(errs...)
+}
+
+// forget makes pages show the memfd.
+func (m *memory) forget(first, count uint64) {
+	for page := first; page < first+count; page++ {
+		if m.shown.Has(page) {
+			m.shown.Remove(page)
+			m.stale.Add(page)
+		}
+	}
+}
+
+// punch drops the guest's own content of pages.
+func (m *memory) punch(first, count uint64) error {
+	err := unix.Fallocate(int(m.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(first*pageSize), int64(count*pageSize))
+	if err != nil {
+		return fmt.Errorf("drop guest memory, pages %d+%d: %w", first, count, err)
+	}
+	return nil
+}
+
+// Claim implements vmm.Backing.
+func (m *memory) Claim(first, count uint64) error {
+	for page := first; page < first+count; page++ {
+		if m.shown.Has(page) {
+			m.take(page)
+			m.stale.Add(page)
+		}
+	}
+	return nil
+}
+
+// take copies a page's content to where it is the guest's own.
+func (m *memory) take(page uint64) {
+	copy(m.page(page), m.below.find(page).content(page))
+	m.shown.Remove(page)
+}
+
+// own answers the stub's request for a page of the guest's own; the call that
+// asked maps it.
+func (m *memory) own(gpa uint64) bool {
+	page := gpa / pageSize
+	if gpa%pageSize != 0 || gpa < guest.LowGPA || page >= uint64(len(m.window))/pageSize || !m.shown.Has(page) {
+		return false
+	}
+	m.take(page)
+	m.taken++
+	return true
+}
+
+// Populate implements vmm.Backing.
+func (m *memory) Populate(first, count uint64) error { return m.Claim(first, count) }
+
+// Discard implements vmm.Backing.
+func (m *memory) Discard(first, count uint64) error {
+	if err := m.punch(first, count); err != nil {
+		return err
+	}
+	for i := m.below.at(first); i < len(m.below) && m.below[i].first < first+count; i++ {
+		part := m.below[i].part(first, count)
+		m.shown.AddRange(part.first, part.count)
+		m.stale.AddRange(part.first, part.count)
+	}
+	return nil
+}
+
+// Page implements vmm.Backing.
+func (m *memory) Page(page uint64) []byte {
+	if m.shown.Has(page) {
+		return m.below.find(page).content(page)
+	}
+	return m.page(page)
+}
+
+// Tracker implements vmm.Backing: the own pages are those with data.
+func (m *memory) Tracker() (dirtytrack.Tracker, error) {
+	return dirtytrack.NewFileData(m.file, uint64(len(m.window))/pageSize), nil
+}
+
+// batch is a list of mappings for the stub and the files that it needs.
+type batch struct {
+	calls []stub.Call
+	files []*os.File
+}
+
+// add appends a mapping, and reports false where the batch has no room.
+func (b *batch) add(first, count uint64, f *os.File, off int64, prot, flags uint64) bool {
+	slot := slices.Index(b.files, f)
+	if len(b.calls) == stub.Calls-1 || slot < 0 && len(b.files) == stub.WindowFds {
+		return false
+	}
+	if slot < 0 {
+		slot = len(b.files)
+		b.files = append(b.files, f)
+	}
+	b.calls = append(b.calls, stub.Call{Number: unix.SYS_MMAP, Args: [6]uint64{
+		first * pageSize, count * pageSize, prot, flags, uint64(stub.FDWindow + slot), uint64(off)}})
+	return true
+}
+
+// flush brings the stub's mappings up to date.
+func (m *memory) flush() error {
+	if m.stale.Len() == 0 {
+		return nil
+	}
+	var b batch
+	add := func(first, count uint64, f *os.File, off int64, prot, flags uint64) error {
+		if b.add(first, count, f, off, prot, flags) {
+			return nil
+		}
+		if err := m.vm.proc.remap(&b); err != nil {
+			return err
+		}
+		b = batch{}
+		b.add(first, count, f, off, prot, flags)
+		return nil
+	}
+	for first, count := range m.stale.Runs() {
+		if low := uint64(guest.LowGPA / pageSize); first < low { // mapped for nobody
+			count -= min(count, low-first)
+			first = low
+		}
+		for count > 0 {
+			var n uint64
+			var err error
+			if m.shown.Has(first) {
+				part := m.below.find(first).part(first, count)
+				for n = 1; n < part.count && m.shown.Has(first+n); n++ {
+				}
+				err = add(first, n, part.source.file, part.off, fileProt, fileFlags)
+			} else {
+				for n = 1; n < count && !m.shown.Has(first+n); n++ {
+				}
+				err = add(first, n, m.file, int64(first*pageSize), ownProt, ownFlags)
+			}
+			if err != nil {
+				return err
+			}
+			first, count = first+n, count-n
+		}
+	}
+	if err := m.vm.proc.remap(&b); err != nil {
+		return err
+	}
+	m.stale.Clear()
+	return nil
+}
+
+// Close implements vmm.Backing. The stub must be gone.
+func (m *memory) Close() error {
+	var errs []error
+	for _, r := range m.below {
+		errs = append(errs, m.vm.platform.sources.release(r.source, 1))
+	}
+	m.below = nil
+	if m.window != nil {
+		if err := unmapMemory(m.window); err != nil {
+			errs = append(errs, fmt.Errorf("unmap guest memory: %w", err))
+		}
+		m.window = nil
+	}
+	errs = append(errs, m.file.Close())
+	return errors.Join(errs...)
+}
+
+// remap has the stub make a batch of mappings. The files are lent to it for as
+// long as that takes: they are put into the descriptor table of the parked
+// stub, which the kernel says it is, and are closed by the last call of the list.
+func (p *proc) remap(b *batch) error {
+	if len(b.calls) == 0 {
+		return nil
+	}
+	if err := p.settle(); err != nil {
+		return err
+	}
+	for i, f := range b.files {
+		a := addFD{id: p.parked, flags: addFDSet, from: uint32(f.Fd()), to: uint32(stub.FDWindow + i)}
+		if err := ioctl(p.notify, notifAddFD, &a); err != nil {
+			return fmt.Errorf("lend %s to the guest's process: %w", f.Name(), err)
+		}
+	}
+	n := copy(p.area.Calls[:], b.calls)
+	p.area.Calls[n] = stub.Call{Number: unix.SYS_CLOSE_RANGE, Args: [6]uint64{stub.FDWindow, stub.FDWindow + stub.WindowFds - 1}}
+	if err := p.make(n + 1); err != nil {
+		return err
+	}
+	for i := range b.calls {
+		c := &p.area.Calls[i]
+		if c.Result != int64(b.calls[i].Args[0]) {
+			return fmt.Errorf("map %d bytes at %#x into the guest's process: %w", c.Args[1], c.Args[0], unix.Errno(-c.Result))
+		}
+	}
+	if r := p.area.Calls[n].Result; r != 0 {
+		return fmt.Errorf("close what was lent to the guest's process: %w", unix.Errno(-r))
+	}
+	return nil
+}

@@ -1,0 +1,295 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm/internal/x86"
+	"seuss/vmm/process/stub"
+)
+
+// errBroken means that a stub does not follow the protocol: its guest has
+// meddled with it. The machine is of no more use.
+var errBroken = errors.New("the guest's process does not follow the monitor's protocol")
+
+const (
+	// pollPeriodMS is how often a waiting monitor looks whether the stub lives.
+	pollPeriodMS = 50
+	// patience is how long a kicked guest may take to stop, and a stub to park.
+	// Both take microseconds, unless the host does not run them at all.
+	patience = 2 * time.Second
+)
+
+// proc is a stub process and the monitor's side of the hand-over.
+//
+// The turn goes back and forth in the area's word turn. Whoever waits spins a
+// little first and then sleeps: the monitor in poll, the stub in a system call
+// that the filter reports (it parks). Both are the same descriptor, notify, so
+// that a stub which parks wakes the monitor.
+type proc struct {
+	pid     int
+	process *os.Process
+	ended   chan struct{} // closed when the process is gone
+	state   *os.ProcessState
+
+	area   *stub.Area
+	mem    []byte // the area as bytes
+	socket int
+	notify int
+	spin   uint64 // TSC ticks that the monitor spins
+	parked uint64 // id of the notification of a parked stub, 0 = not received
+	parkIP uint64
+	// settled: the stub is known to be within its own code until the next run.
+	settled  bool
+	kickedAt atomic.Int64 // unix ns of a kick that nothing came of, 0 = none
+	// own answers a guest's request for a page.
+	own func(page uint64) bool
+}
+
+// make has the stub make the first n calls of the area.
+func (p *proc) make(n int) error {
+	p.area.CallCount = uint32(n)
+	return p.command(stub.CommandCalls)
+}
+
+// command has the stub do something that involves no guest.
+func (p *proc) command(c uint32) error {
+	if err := p.hand(c); err != nil {
+		return err
+	}
+	if err := p.await(); err != nil {
+		return err
+	}
+	if p.area.Reason != stub.ReasonDone {
+		return fmt.Errorf("%w: command %d ended with reason %d", errBroken, c, p.area.Reason)
+	}
+	return nil
+}
+
+// call has the stub make one system call.
+func (p *proc) call(number uint64, args ...uint64) error {
+	c := stub.Call{Number: number}
+	copy(c.Args[:], args)
+	p.area.Calls[0] = c
+	if err := p.make(1); err != nil {
+		return err
+	}
+	if r := p.area.Calls[0].Result; r < 0 && r > -4096 {
+		return unix.Errno(-r)
+	}
+	return nil
+}
+
+// hand gives the stub the turn.
+func (p *proc) hand(command uint32) error {
+	p.area.Command = command
+	if command == stub.CommandRun {
+		p.settled = false
+	}
+	if atomic.SwapUint32(&p.area.Turn, stub.TurnStub) == stub.TurnParked {
+		return p.unpark()
+	}
+	return nil
+}
+
+// unpark answers the notification of a parked stub.
+func (p *proc) unpark() error {
+	for {
+		if err := p.receiveParked(); err != nil {
+			return err
+		}
+		r := response{id: p.parked}
+		p.parked = 0
+		err := ioctl(p.notify, notifSend, &r)
+		if err == nil {
+			return nil
+		}
+		if err != unix.ENOENT { // else a signal ended that call, and another one follows
+			return fmt.Errorf("wake the guest's process: %w", err)
+		}
+	}
+}
+
+// receiveParked waits for the notification of a stub that is about to park.
+func (p *proc) receiveParked() error {
+	limit := time.Time{}
+	for p.parked == 0 {
+		ready, hangup, err := pollIn(p.notify, pollPeriodMS)
+		switch {
+		case err != nil:
+			return fmt.Errorf("wait for the guest's process: %w", err)
+		case ready:
+			if err := p.receive(false); err != nil {
+				return err
+			}
+			continue
+		case hangup || p.gone():
+			return p.death()
+		}
+		if now := time.Now(); limit.IsZero() {
+			limit = now.Add(patience)
+		} else if now.After(limit) {
+			p.kill()
+			return fmt.Errorf("%w: it does not park", errBroken)
+		}
+	}
+	return nil
+}
+
+// receive takes one notification: the stub has parked, or the guest asks for a
+// page, which only a guest that runs may do.
+func (p *proc) receive(running bool) error {
+	var n notification
+	if err := ioctl(p.notify, notifReceive, &n); err != nil {
+		if err == unix.ENOENT {
+			return nil // a signal ended that call
+		}
+		return fmt.Errorf("receive from the guest's process: %w", err)
+	}
+	if n.data.number == unix.SYS_PAUSE && n.data.instruction == p.parkIP {
+		p.parked = n.id
+		return nil
+	}
+	r := response{id: n.id, err: -int32(unix.EPERM)}
+	asked := n.data.number == unix.SYS_MMAP && running
+	if asked && n.data.args[5] == n.data.args[0] && n.data.args[2] == ownProt && p.own(n.data.args[0]) {
+		r.err, r.flags = 0, respContinue
+	}
+	if err := ioctl(p.notify, notifSend, &r); err != nil && err != unix.ENOENT {
+		return fmt.Errorf("answer the guest's process: %w", err)
+	}
+	if !asked {
+		p.kill()
+		return fmt.Errorf("%w: system call %d at %#x", errBroken, n.data.number, n.data.instruction)
+	}
+	return nil
+}
+
+// await waits until it is the monitor's turn, spinning first.
+func (p *proc) await() error {
+	a := p.area
+	for start := x86.TSC(); ; {
+		if atomic.LoadUint32(&a.Turn) != stub.TurnStub {
+			return nil
+		}
+		if atomic.LoadUint32(&a.Owning) != 0 || x86.TSC()-start > p.spin {
+			break
+		}
+	}
+	if a.Sealed == 0 {
+		return p.awaitUnsealed()
+	}
+	for {
+		atomic.StoreUint32(&a.Asleep, 1)
+		if atomic.LoadUint32(&a.Turn) != stub.TurnStub {
+			atomic.StoreUint32(&a.Asleep, 0)
+			return nil
+		}
+		ready, hangup, err := pollIn(p.notify, pollPeriodMS)
+		atomic.StoreUint32(&a.Asleep, 0)
+		switch {
+		case err != nil:
+			return fmt.Errorf("wait for the guest's process: %w", err)
+		case atomic.LoadUint32(&a.Turn) != stub.TurnStub:
+			return nil
+		case ready:
+			if err := p.receive(true); err != nil {
+				return err
+			}
+			if p.parked != 0 {
+				// It rests where a stub parks, so it is the monitor's turn,
+				// whatever the word in the area says.
+				atomic.StoreUint32(&a.Turn, stub.TurnParked)
+				return nil
+			}
+		case hangup || p.gone():
+			return p.death()
+		}
+		if at := p.kickedAt.Load(); at != 0 && time.Since(time.Unix(0, at)) > patience {
+			p.kill()
+			return fmt.Errorf("%w: it does not stop", errBroken)
+		}
+	}
+}
+
+// awaitUnsealed waits for a stub that cannot park yet.
+func (p *proc) awaitUnsealed() error {
+	for limit := time.Now().Add(patience); atomic.LoadUint32(&p.area.Turn) == stub.TurnStub; {
+		if p.gone() {
+			return p.death()
+		}
+		if time.Now().After(limit) {
+			p.kill()
+			return fmt.Errorf("%w: it does not set itself up", errBroken)
+		}
+		time.Sleep(20 * time.Microsecond)
+	}
+	return nil
+}
+
+// settle parks the stub and has the kernel say so.
+func (p *proc) settle() error {
+	if p.settled && p.parked != 0 {
+		return nil
+	}
+	p.area.Command = stub.CommandPark
+	atomic.SwapUint32(&p.area.Turn, stub.TurnStub) // a stub that parks by itself does not look any more
+	if err := p.receiveParked(); err != nil {
+		return err
+	}
+	atomic.StoreUint32(&p.area.Turn, stub.TurnParked)
+	p.settled = true
+	return nil
+}
+
+// kick stops a running guest.
+func (p *proc) kick() {
+	p.kickedAt.CompareAndSwap(0, time.Now().UnixNano())
+	atomic.StoreUint32(&p.area.Kick, 1)
+	if atomic.LoadUint32(&p.area.Turn) == stub.TurnStub {
+		_ = unix.Tgkill(p.pid, p.pid, kickSignal) // a process that is gone needs no kick
+	}
+}
+
+func (p *proc) clearKick() {
+	p.kickedAt.Store(0)
+	atomic.StoreUint32(&p.area.Kick, 0)
+}
+
+func (p *proc) kill() { _ = p.process.Kill() }
+
+func (p *proc) gone() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// deathError tells how a stub's process ended.
+type deathError struct{ state *os.ProcessState }
+
+func (e *deathError) Error() string { return "the guest's process died: " + e.state.String() }
+
+// signal is what killed it, 0 if it ended by itself.
+func (e *deathError) signal() syscall.Signal {
+	if e.state == nil {
+		return 0
+	}
+	if status, ok := e.state.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		return status.Signal()
+	}
+	return 0
+}
+
+func (p *proc) death() error {
+	<-p.ended
+	return &deathError{p.state}
+}
