@@ -23,13 +23,15 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 	limit := s.concurrencyOf(&f)
 	arrived := time.Now()
 	ticket, err := s.scheduler.Acquire(ctx, lineage.FunctionOf(deployment), limit)
+	began := time.Now()
 	if err != nil {
 		s.metrics.refused("refused")
+		s.record(ctx, request, nil, err, arrived, began, began)
 		return nil, s.cancelled(ctx, err)
 	}
 	defer ticket.Release()
-	began := time.Now()
 	result, err := s.backend.Invoke(ctx, *request)
+	s.record(ctx, request, result, err, arrived, began, time.Now())
 	if err != nil {
 		s.metrics.refused("error")
 		return nil, s.cancelled(ctx, err)

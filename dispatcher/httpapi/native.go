@@ -54,8 +54,8 @@ func (s *Server) native(f func(http.ResponseWriter, *http.Request) error) http.H
 	}
 }
 
-// codes are the errors that programs tell apart, with the status of each.
-var codes = []struct {
+// errorCodes are the errors that programs tell apart, with the status of each.
+var errorCodes = []struct {
 	err    error
 	code   api.Code
 	status int
@@ -102,7 +102,7 @@ func (s *Server) writeNativeError(w http.ResponseWriter, r *http.Request, err er
 	case errors.As(err, &crash):
 		status, doc.Code, doc.Crash = http.StatusUnprocessableEntity, api.Crashed, &api.Crash{Summary: crash.Summary, Report: crash.Report}
 	default:
-		for _, c := range codes {
+		for _, c := range errorCodes {
 			if errors.Is(err, c.err) {
 				status, doc.Code = c.status, c.code
 				break

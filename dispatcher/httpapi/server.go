@@ -11,6 +11,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"seuss/dispatcher"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
@@ -56,6 +58,8 @@ type Options struct {
 	Log       *slog.Logger     // nil: nowhere
 	// Region and Account are those of functions' ARNs.
 	Region, Account string
+	// Tracer makes spans of invocations; nil: none are made.
+	Tracer trace.Tracer
 	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that
 	// python3.* runs in the default image.
 	Runtimes map[string]string
@@ -66,6 +70,7 @@ type Server struct {
 	backend         Backend
 	scheduler       *sched.Scheduler
 	log             *slog.Logger
+	tracer          trace.Tracer
 	region, account string
 	runtimes        map[string]string
 	events          *eventQueue
@@ -79,7 +84,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		backend: o.Backend, scheduler: o.Scheduler, log: o.Log, region: o.Region, account: o.Account, runtimes: o.Runtimes,
-		started: time.Now(), stopping: make(chan struct{}),
+		tracer: o.Tracer, started: time.Now(), stopping: make(chan struct{}),
 	}
 	if s.scheduler == nil {
 		s.scheduler = sched.New(sched.Options{Slots: dispatcher.DefaultPoolSize})
@@ -171,7 +176,7 @@ func (s *Server) identify(next http.Handler) http.Handler {
 		start := time.Now()
 		id := newRequestID()
 		w.Header().Set("X-Amzn-Requestid", id)
-		r = r.WithContext(context.WithValue(r.Context(), requestIDKey{}, id))
+		r = r.WithContext(context.WithValue(parent(r), requestIDKey{}, id))
 		answer := &statusWriter{ResponseWriter: w}
 		defer func() {
 			if fault := recover(); fault != nil {

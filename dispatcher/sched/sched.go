@@ -381,15 +381,26 @@ func (s *Scheduler) Drain(ctx context.Context) error {
 		return ErrDrained
 	}
 	s.draining = true
-	idle := make(chan struct{})
-	s.idle = idle
+	s.idle = make(chan struct{})
 	s.settle()
 	s.mu.Unlock()
+	return s.Wait(ctx)
+}
+
+// Wait waits after Drain until nothing waits or runs any more, or ctx ends.
+func (s *Scheduler) Wait(ctx context.Context) error {
+	s.mu.Lock()
+	idle := s.idle
+	s.mu.Unlock()
+	if idle == nil {
+		return nil
+	}
 	select {
 	case <-idle:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("drain: %w", context.Cause(ctx))
+		st := s.Stats()
+		return fmt.Errorf("%d invocations run and %d wait: %w", st.Running, st.Waiting, context.Cause(ctx))
 	}
 }
 

@@ -60,6 +60,7 @@ func (e *env) root() *cli.App {
 			e.runCommand(),
 			e.group("function", "deployed functions", e.functionDeploy(), e.functionLs(), e.functionRm()),
 			e.invoke(),
+			e.serve(),
 			e.group("snapshot", "the snapshot tree", e.snapshotCreate(), e.snapshotLs(), e.snapshotTree(), e.snapshotShow(), e.snapshotRm()),
 			e.group("bench", "measurements", e.benchStart()),
 			e.demo(),

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,18 +18,48 @@ func (e *env) functionRm() *cli.Command {
 		minArgs:  1, maxArgs: 1,
 		complete: functionNames,
 		action: func(c *cli.Context, e *env) error {
-			return e.withStore(func(s *lineage.Store) error {
-				nodes, err := removeFunction(s, c.Args().First())
-				if err != nil {
-					return err
-				}
+			name := c.Args().First()
+			print := func(nodes []string) error {
 				return e.printRemoved(struct {
 					Function string   `json:"function"`
 					Nodes    []string `json:"nodes"`
-				}{c.Args().First(), nodes}, "removed function %s and %d snapshots", c.Args().First(), len(nodes))
+				}{name, nodes}, "removed function %s and %d snapshots", name, len(nodes))
+			}
+			if d := e.daemon(); d != nil {
+				defer d.Close()
+				nodes, err := nodesOf(d.Store(), name)
+				if err == nil {
+					err = d.removeFunction(c.Context, name)
+				}
+				if err != nil {
+					return err
+				}
+				return print(nodes)
+			}
+			return e.withStore(func(s *lineage.Store) error {
+				nodes, err := removeFunction(s, name)
+				if err != nil {
+					return err
+				}
+				return print(nodes)
 			})
 		},
 	})
+}
+
+// nodesOf lists the nodes that go with a deployment.
+func nodesOf(s *lineage.Store, name string) ([]string, error) {
+	if s == nil {
+		return nil, lineage.ErrNotFound
+	}
+	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+		return nil, fmt.Errorf("remove: %w", err)
+	}
+	nodes := []string{}
+	for _, n := range s.Function(name) {
+		nodes = append(nodes, n.ID)
+	}
+	return nodes, nil
 }
 
 // removeFunction removes a deployment and the nodes of all its code, and
@@ -37,7 +68,7 @@ func (e *env) functionRm() *cli.Command {
 // again.
 func removeFunction(s *lineage.Store, name string) ([]string, error) {
 	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
-		return nil, err
+		return nil, fmt.Errorf("remove: %w", err)
 	}
 	functions, _ := s.ListFunctions() // a damaged version has no nodes of its own
 	for _, f := range functions {
