@@ -216,7 +216,7 @@ func (b *lawBench) invoke(s *shell, name, how string) error {
 	if err := s.becomeInstance(); err != nil {
 		b.Fatal(err)
 	}
-	err = b.d.newInvocation(f, e, timeout, time.Now()).run(&lease{shell: s}, b.nodes[name])
+	err = b.d.newInvocation(f, e, &Request{Timeout: timeout}, time.Now()).run(&lease{shell: s}, b.nodes[name])
 	var failed *FunctionError
 	if isGentle(how) && err != nil && !(how == "raise" && errors.As(err, &failed)) {
 		b.Fatalf("%s from %s: %v", how, name, err)
@@ -517,7 +517,7 @@ func TestRunPathAllocations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	i := b.d.newInvocation(f, e, time.Hour, time.Now())
+	i := b.d.newInvocation(f, e, &Request{Timeout: time.Hour}, time.Now())
 	var seed [guest.SeedBytes]byte
 	request := appendHeader(nil, guest.MsgInvoke, len(seed)+len(i.context)+len(e.raw))
 	request = append(append(append(request, seed[:]...), i.context...), e.raw...)
