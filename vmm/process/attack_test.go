@@ -50,10 +50,10 @@ func testPlatform(t *testing.T) *Platform {
 // victim is a machine that rests at its idle doorbell.
 type victim struct {
 	*vmm.Machine
-	t *testing.T
+	t testing.TB
 }
 
-func newVictim(t *testing.T, p *Platform) *victim {
+func newVictim(t testing.TB, p *Platform) *victim {
 	t.Helper()
 	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: 8 << 20, ImageBytes: 1 << 20})
 	if err != nil {
