@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 )
 
 // Dir returns the Spec of an image with the directory at p as its root file
@@ -71,4 +72,29 @@ func dir(p string) (Spec, error) {
 		return Spec{}, err
 	}
 	return spec, nil
+}
+
+// mountPoints are the directories on which the kernel library puts its own file
+// systems, and where programs expect to be able to write.
+var mountPoints = []File{
+	{GuestPath: "/dev", Mode: fs.ModeDir | 0o755},
+	{GuestPath: "/proc", Mode: fs.ModeDir | 0o755},
+	{GuestPath: "/sys", Mode: fs.ModeDir | 0o755},
+	{GuestPath: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
+}
+
+// WithMountPoints returns files with the directories that every guest needs, where
+// files does not have them.
+func WithMountPoints(files []File) []File {
+	have := map[string]bool{}
+	for _, f := range files {
+		have[f.GuestPath] = true
+	}
+	out := slices.Clone(files)
+	for _, f := range mountPoints {
+		if !have[f.GuestPath] {
+			out = append(out, f)
+		}
+	}
+	return out
 }

@@ -108,7 +108,7 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 		name = "python"
 	}
 	return Spec{
-		Name: name, Program: exe, Argv: append(argv, opts.Args...), Env: mergeEnv(append(lockCode, pythonEnv...), opts.Env),
+		Name: name, Program: exe, Argv: append(argv, opts.Args...), Env: MergeEnv(append(lockCode, pythonEnv...), opts.Env),
 		MemoryBytes: opts.MemoryBytes, Kernel: opts.Kernel, Files: c.sorted(),
 		Driver: main, Packages: packages, Labels: opts.Labels,
 	}, nil
@@ -332,9 +332,9 @@ func (c *collector) packages(ctx context.Context, db *debPackages, used []*debPa
 	return slices.Compact(out), nil
 }
 
-// mergeEnv returns the defaults with those of the same name replaced, then the
+// MergeEnv returns the environment of the defaults with those of the same name replaced, then the
 // others.
-func mergeEnv(defaults, extra []string) []string {
+func MergeEnv(defaults, extra []string) []string {
 	out := slices.Clone(defaults)
 	for _, e := range extra {
 		key, _, _ := strings.Cut(e, "=")

@@ -27,6 +27,7 @@ func run(ctx context.Context, e *env, args []string) int {
 		e.printCompletions(root, args[2:])
 		return exitOK
 	}
+	e.dashed = slices.Contains(args, "--")
 	err := root.RunContext(ctx, arrange(root, args))
 	e.progress.clear()
 	return report(e.stdout, e.stderr, err)

@@ -58,6 +58,7 @@ type env struct {
 	platform   string
 	json       bool
 	log        *slog.Logger
+	dashed     bool // the command line has a "--"
 
 	weakerNoted bool // the user was told that isolation is weaker
 }

@@ -32,6 +32,16 @@ func usagef(command, format string, args ...any) error {
 	return &usageError{command, fmt.Errorf(format, args...)}
 }
 
+// programExit ends seussctl with a program's exit code; err, if not nil, says why
+// there is no other.
+type programExit struct {
+	code int
+	err  error
+}
+
+func (e *programExit) Error() string { return fmt.Sprintf("exit code %d: %v", e.code, e.err) }
+func (e *programExit) Unwrap() error { return e.err }
+
 // These end a command that has printed why it failed itself.
 var (
 	errReported         = errors.New("failed as reported")              // exitFailure
@@ -40,6 +50,13 @@ var (
 
 // report prints an error the way its kind asks for and returns the exit code.
 func report(stdout, stderr io.Writer, err error) int {
+	var program *programExit
+	if errors.As(err, &program) {
+		if program.err != nil {
+			report(io.Discard, stderr, program.err)
+		}
+		return program.code
+	}
 	var usage *usageError
 	var function *dispatcher.FunctionError
 	var crash *dispatcher.CrashError

@@ -98,13 +98,8 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
-	var calls []string
-	for name, n := range r.Unsupported {
-		calls = append(calls, fmt.Sprintf("%s (%d)", name, n))
-	}
-	slices.Sort(calls)
-	if len(calls) > 0 {
-		if _, err := fmt.Fprintf(w, "system calls refused with ENOSYS: %s\n", strings.Join(calls, ", ")); err != nil {
+	if calls := formatCalls(r.Unsupported); calls != "" {
+		if _, err := fmt.Fprintf(w, "system calls refused with ENOSYS: %s\n", calls); err != nil {
 			return err
 		}
 	}
@@ -114,6 +109,16 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 		}
 	}
 	return nil
+}
+
+// formatCalls lists system calls with how often they were made.
+func formatCalls(counts map[string]uint32) string {
+	var calls []string
+	for name, n := range counts {
+		calls = append(calls, fmt.Sprintf("%s (%d)", name, n))
+	}
+	slices.Sort(calls)
+	return strings.Join(calls, ", ")
 }
 
 func printCandidates(w io.Writer, candidates []dispatcher.Candidate) error {

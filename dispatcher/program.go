@@ -1,0 +1,110 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// Program is a program of an image, to be run from its start to its end in a
+// machine of its own, without a driver.
+type Program struct {
+	Image *images.Image // whose content the caller trusts; it stays the caller's
+	// Args are the program's arguments; the first is its absolute path in the image.
+	Args []string
+	Env  []string
+	// MemoryBytes is guest RAM, a multiple of 2 MiB; 0 = what the image says.
+	MemoryBytes uint64
+	Timeout     time.Duration // 0 = none
+	// Output receives what the program writes: fd 1 or 2, 0 for the kernel
+	// library's own messages. p is valid until it returns.
+	Output func(fd uint16, p []byte)
+}
+
+// ProgramResult says how a program ended.
+type ProgramResult struct {
+	Status int // exit status, 0 to 255; with a Signal it is 0
+	Signal int // that killed it; 0 = none
+	Report string
+	// Unsupported names system calls that the guest refused with ENOSYS.
+	Unsupported map[string]uint32
+}
+
+// RunProgram runs a program to its end. A machine that dies (a triple fault, a
+// panic of the kernel library) is a *CrashError, a program that is killed is not.
+func RunProgram(ctx context.Context, platform vmm.Platform, p Program) (*ProgramResult, error) {
+	if len(p.Args) == 0 {
+		return nil, errors.New("run program: no program is named")
+	}
+	r, err := runProgram(ctx, platform, &p)
+	if err != nil {
+		return nil, fmt.Errorf("run %s: %w", p.Args[0], err)
+	}
+	return r, nil
+}
+
+func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *ProgramResult, err error) {
+	if p.MemoryBytes == 0 {
+		p.MemoryBytes = p.Image.Config().MemoryBytes
+	}
+	m, err := vmm.NewMachine(platform, vmm.Config{
+		RAMBytes: p.MemoryBytes, ImageBytes: p.Image.Header().TotalBytes, Console: p.Output, ConsoleLimit: math.MaxInt,
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	if err := placeImage(m.Memory(), p.Image); err != nil {
+		return nil, err
+	}
+	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env}); err != nil {
+		return nil, err
+	}
+	var deadline time.Time
+	if p.Timeout > 0 {
+		deadline = time.Now().Add(p.Timeout)
+	}
+	var stop vmm.Stop
+	err = cancellable(ctx, m, func() error {
+		stop, err = m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitEvents})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	calls, err := m.UnsupportedCalls()
+	if err != nil {
+		calls = nil // the guest has forged the table's address
+	}
+	r = &ProgramResult{Unsupported: nameCalls(calls, nil)}
+	switch stop.Kind {
+	case vmm.StopExit:
+		r.Status = int(stop.Code & 0xff)
+		return r, nil
+	case vmm.StopFault:
+		r.Signal, r.Report = int(stop.Code), m.CrashReport(stop, nil).String()
+		return r, nil
+	case vmm.StopTimeout:
+		return nil, ErrTimeout
+	case vmm.StopInterrupted:
+		return nil, errInterrupted
+	}
+	report := m.CrashReport(stop, nil)
+	return nil, &CrashError{Summary: report.Cause, Report: report.String()}
+}
+
+// placeImage maps an image as its lineage root would show it.
+func placeImage(mem *vmm.Memory, im *images.Image) error {
+	for _, e := range im.Extents() {
+		if err := mem.MapFile(e.GPA/lineage.PageSize, e.Bytes/lineage.PageSize, im.File(), int64(e.Off)); err != nil {
+			return err
+		}
+	}
+	return mem.MapFile(uint64(mem.ImageGPA())/lineage.PageSize, im.Header().TotalBytes/lineage.PageSize, im.File(), 0)
+}

@@ -1,0 +1,226 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/guest"
+	"seuss/images"
+)
+
+// Exit codes of a run program that has none of its own, as env(1), timeout(1)
+// and shells give them.
+const (
+	exitProgramTimeout  = 124
+	exitProgramFailure  = 125 // seussctl's own, or the machine's
+	exitProgramNotFound = 127
+	exitProgramSignal   = 128 // and the signal's number
+)
+
+const (
+	dirPrefix      = "dir:"
+	programPath    = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+	maxProgramArgs = guest.ArgsSize
+)
+
+func programFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of a program, may be repeated"},
+		&cli.StringFlag{Name: "memory", Usage: "guest memory of a program, a `SIZE` such as 2GiB (default: the image's; 1GiB for dir:PATH)"},
+	}
+}
+
+// isProgram tells a program of an image from a function's file.
+func (e *env) isProgram(c *cli.Context) bool {
+	return strings.HasPrefix(c.String("image"), dirPrefix) || c.IsSet("image") && e.dashed
+}
+
+// runProgram runs a program; whatever fails before it, but wrong usage, is 125.
+func (e *env) runProgram(c *cli.Context) error {
+	for _, name := range []string{"handler", "import", "lazy-args", "event", "timings"} {
+		if c.IsSet(name) {
+			return usagef(c.Command.HelpName, "--%s is for functions, not for a program", name)
+		}
+	}
+	if err := checkTimeout(c); err != nil {
+		return err
+	}
+	p := dispatcher.Program{Args: c.Args().Slice(), Env: []string{"PATH=" + programPath, "HOME=/root"}}
+	for _, v := range c.StringSlice("env") {
+		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
+			return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
+		}
+		p.Env = images.MergeEnv(p.Env, []string{v})
+	}
+	if c.IsSet("memory") {
+		memory, err := parseMemory(c.String("memory"))
+		if err != nil {
+			return usagef(c.Command.HelpName, "--memory: %w", err)
+		}
+		p.MemoryBytes = memory
+	}
+	if c.IsSet("timeout") {
+		p.Timeout = c.Duration("timeout")
+	}
+	err := e.runInImage(c.Context, c.String("image"), p)
+	var exit *programExit
+	switch {
+	case err == nil || errors.As(err, &exit):
+		return err
+	case errors.Is(err, dispatcher.ErrTimeout):
+		return &programExit{exitProgramTimeout, err}
+	}
+	return &programExit{exitProgramFailure, err}
+}
+
+func (e *env) runInImage(ctx context.Context, ref string, p dispatcher.Program) (err error) {
+	image, err := e.programImage(ctx, ref)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	p.Image = image
+	if p.Args[0], err = findProgram(image, p.Args[0]); err != nil {
+		return &programExit{exitProgramNotFound, err}
+	}
+	platform, err := e.openPlatform()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, platform.Close()) }()
+	var out programOutput
+	p.Output = func(fd uint16, text []byte) { out.write(e, fd, text) }
+	e.progress.clear()
+	r, err := dispatcher.RunProgram(ctx, platform, p)
+	if err = errors.Join(err, out.err); err != nil {
+		return err
+	}
+	code := r.Status
+	if r.Signal != 0 {
+		code = exitProgramSignal + r.Signal
+	}
+	if e.json {
+		err := e.printJSON(struct {
+			ExitCode    int               `json:"exit_code"`
+			Signal      int               `json:"signal,omitempty"`
+			Stdout      string            `json:"stdout"`
+			Stderr      string            `json:"stderr"`
+			Crash       string            `json:"crash,omitempty"`
+			Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
+		}{code, r.Signal, out.stdout.String(), out.stderr.String(), r.Report, r.Unsupported})
+		return errors.Join(err, exitCode(code))
+	}
+	if r.Report != "" {
+		fmt.Fprintf(e.stderr, "seussctl: %s\n", strings.TrimRight(r.Report, "\n"))
+	}
+	if calls := formatCalls(r.Unsupported); calls != "" && r.Report != "" {
+		e.notef("system calls refused with ENOSYS: %s", calls)
+	}
+	return exitCode(code)
+}
+
+func exitCode(code int) error {
+	if code == 0 {
+		return nil
+	}
+	return &programExit{code: code}
+}
+
+// programOutput passes on what a program writes, or keeps it for a JSON document.
+type programOutput struct {
+	stdout, stderr strings.Builder
+	err            error
+}
+
+func (o *programOutput) write(e *env, fd uint16, text []byte) {
+	var w io.Writer
+	switch {
+	case fd == 1 && e.json:
+		w = &o.stdout
+	case e.json:
+		w = &o.stderr
+	case fd == 1:
+		w = e.stdout
+	default:
+		w = e.stderr
+	}
+	if _, err := w.Write(text); err != nil && o.err == nil {
+		o.err = fmt.Errorf("pass on the program's output: %w", err)
+	}
+}
+
+// findProgram returns the path of a program in the image. A name without a
+// slash is looked up as a shell would, in the image's directories.
+func findProgram(image *images.Image, name string) (string, error) {
+	tried := []string{name}
+	if !strings.Contains(name, "/") {
+		tried = nil
+		for dir := range strings.SplitSeq(programPath, ":") {
+			tried = append(tried, path.Join(dir, name))
+		}
+	}
+	for _, p := range tried {
+		if found, err := image.Lookup(path.Join("/", p)); err == nil && found.Inode.IsRegular() {
+			return path.Join("/", p), nil
+		}
+	}
+	return "", fmt.Errorf("the image holds no program %s", name)
+}
+
+// programImage opens a stored image, or builds one from a directory that lasts
+// as long as it is open.
+func (e *env) programImage(ctx context.Context, ref string) (*images.Image, error) {
+	dir, ok := strings.CutPrefix(ref, dirPrefix)
+	if !ok {
+		if err := e.ensureImage(ctx, ref); err != nil {
+			return nil, err
+		}
+		file, err := e.images().Find(ref)
+		if err != nil {
+			return nil, err
+		}
+		return images.Open(file)
+	}
+	spec, err := images.Dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if spec.Name == "" {
+		spec.Name = "dir"
+	}
+	spec.Kernel, spec.MemoryBytes = guest.Kernel(), programMemory
+	if spec.Skipped > 0 {
+		e.notef("%s: left out %d devices, sockets and FIFOs", dir, spec.Skipped)
+	}
+	spec.Files = images.WithMountPoints(spec.Files)
+	if err := os.MkdirAll(e.stateDir, 0o755); err != nil {
+		return nil, fmt.Errorf("state directory: %w", err)
+	}
+	f, err := os.CreateTemp(e.stateDir, ".run-*.img")
+	if err != nil {
+		return nil, fmt.Errorf("temporary image: %w", err)
+	}
+	defer f.Close()
+	defer os.Remove(f.Name()) // the open image keeps its content
+	if _, err := images.Build(ctx, f, spec, func(done, total int64, _ string) {
+		if total > 0 {
+			e.progress.step("building image", float64(done)/float64(total))
+		}
+	}); err != nil {
+		return nil, err
+	}
+	return images.Open(filepath.Clean(f.Name()), images.SkipDigest())
+}
+
+// programMemory is the guest RAM of a program from a directory: room for what
+// Go's runtime and allocators like it reserve and never touch.
+const programMemory = 1 << 30
