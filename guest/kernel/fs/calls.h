@@ -30,6 +30,7 @@ long sys_lseek(int fd, s64 off, int whence);
 /* calls_copy.c */
 long sys_sendfile(int out, int in, s64 *off, u64 n);
 long sys_copy_file_range(int in, s64 *off_in, int out, s64 *off_out, u64 n, u32 flags);
+long sys_splice(void);
 
 /* calls_open.c */
 long sys_open(const char *path, u32 flags, u32 mode);
