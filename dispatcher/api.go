@@ -110,7 +110,25 @@ type FunctionError struct {
 	Type       string   `json:"errorType"`
 	Message    string   `json:"errorMessage"`
 	StackTrace []string `json:"stackTrace"`
-	cause      error
+	// Trace is in its place where the runtime is Node.js, as in Lambda.
+	Trace []string `json:"trace,omitempty"`
+	cause error
+}
+
+// MarshalJSON writes the field that Lambda's runtime of that language writes.
+func (e FunctionError) MarshalJSON() ([]byte, error) {
+	if e.Trace == nil {
+		return json.Marshal(struct {
+			Type       string   `json:"errorType"`
+			Message    string   `json:"errorMessage"`
+			StackTrace []string `json:"stackTrace"`
+		}{e.Type, e.Message, e.StackTrace})
+	}
+	return json.Marshal(struct {
+		Type    string   `json:"errorType"`
+		Message string   `json:"errorMessage"`
+		Trace   []string `json:"trace"`
+	}{e.Type, e.Message, e.Trace})
 }
 
 func (e *FunctionError) Error() string { return e.Type + ": " + e.Message }

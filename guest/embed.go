@@ -1,7 +1,7 @@
 package guest
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"strings"
 )
@@ -13,6 +13,11 @@ var kernelELF []byte
 
 //go:embed driver/driver.py
 var pythonDriver []byte
+
+//go:generate sh driver/node/build.sh host.node
+
+//go:embed driver/node/driver.js driver/node/random.js driver/node/host.node
+var nodeDriver embed.FS
 
 // Kernel returns the kernel library, an x86-64 ELF linked at KernelGPA. It is
 // built from guest/kernel by go generate and committed, so that nobody needs a
@@ -26,21 +31,48 @@ func PythonDriver() map[string][]byte {
 	return map[string][]byte{"driver.py": pythonDriver, "protocol.py": protocolModule()}
 }
 
+// NodeDriver returns the files of the Node.js runtime's driver by name, as they
+// belong into one directory of the root image: driver.js, the program, random.js
+// and host.node, which it loads, and protocol.js, the constants of abi.h.
+func NodeDriver() map[string][]byte {
+	files := map[string][]byte{"protocol.js": protocolScript()}
+	for _, name := range []string{"driver.js", "random.js", "host.node"} {
+		content, err := nodeDriver.ReadFile("driver/node/" + name)
+		if err != nil { // it is embedded
+			panic(err)
+		}
+		files[name] = content
+	}
+	return files
+}
+
+// protocol lists the driver protocol's constants under the names that drivers use.
+var protocol = []struct {
+	name  string
+	value int
+}{
+	{"DRIVER_PORT", DriverPort}, {"FRAME_HEADER", FrameHeader}, {"SEED_BYTES", SeedBytes}, {"SO_DRIVER", SoDriver},
+	{"RESULT_BYTES", ResultBytes},
+	{"MSG_IMPORT", MsgImport}, {"MSG_LOAD", MsgLoad}, {"MSG_INVOKE", MsgInvoke},
+	{"MSG_INVOKE_LAZY", MsgInvokeLazy}, {"MSG_ARG", MsgArg}, {"MSG_READY", MsgReady}, {"MSG_DONE", MsgDone},
+	{"MSG_RESULT", MsgResult}, {"MSG_ERROR", MsgError}, {"MSG_WANT", MsgWant},
+	{"WANT_ALL", WantAll}, {"WANT_CONTEXT", WantContext}, {"WANT_RANDOM", WantRandom},
+}
+
 func protocolModule() []byte {
 	var b strings.Builder
 	b.WriteString("\"\"\"The driver protocol's constants, from guest/abi.h.\"\"\"\n\n")
-	for _, c := range []struct {
-		name  string
-		value int
-	}{
-		{"DRIVER_PORT", DriverPort}, {"FRAME_HEADER", FrameHeader}, {"SEED_BYTES", SeedBytes}, {"SO_DRIVER", SoDriver},
-		{"RESULT_BYTES", ResultBytes},
-		{"MSG_IMPORT", MsgImport}, {"MSG_LOAD", MsgLoad}, {"MSG_INVOKE", MsgInvoke},
-		{"MSG_INVOKE_LAZY", MsgInvokeLazy}, {"MSG_ARG", MsgArg}, {"MSG_READY", MsgReady}, {"MSG_DONE", MsgDone},
-		{"MSG_RESULT", MsgResult}, {"MSG_ERROR", MsgError}, {"MSG_WANT", MsgWant},
-		{"WANT_ALL", WantAll}, {"WANT_CONTEXT", WantContext}, {"WANT_RANDOM", WantRandom},
-	} {
+	for _, c := range protocol {
 		fmt.Fprintf(&b, "%s = %d\n", c.name, c.value)
+	}
+	return []byte(b.String())
+}
+
+func protocolScript() []byte {
+	var b strings.Builder
+	b.WriteString("// The driver protocol's constants, from guest/abi.h.\n'use strict';\n\n")
+	for _, c := range protocol {
+		fmt.Fprintf(&b, "exports.%s = %d;\n", c.name, c.value)
 	}
 	return []byte(b.String())
 }

@@ -87,11 +87,11 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 	if err := c.closeOver(ctx); err != nil {
 		return Spec{}, err
 	}
-	main, err := c.addDriver(opts)
+	main, err := c.addDriver(opts.Driver, opts.Main)
 	if err != nil {
 		return Spec{}, err
 	}
-	packages, err := c.packages(ctx, db, used)
+	packages, err := c.packages(ctx, db, used, nil)
 	if err != nil {
 		return Spec{}, err
 	}
@@ -293,28 +293,29 @@ func (c *collector) addTree(dir string) error {
 	return err
 }
 
-// addDriver adds the driver's scripts and returns the guest path of Main.
-func (c *collector) addDriver(opts PythonOptions) (string, error) {
-	for name, text := range opts.Driver {
+// addDriver adds a driver's files and returns the guest path of main.
+func (c *collector) addDriver(driver map[string][]byte, main string) (string, error) {
+	for name, text := range driver {
 		p := path.Join(DriverDir, name)
 		if !fs.ValidPath(name) || name == "." {
 			return "", fmt.Errorf("driver script %q: want a clean path below %s", name, DriverDir)
 		}
 		c.addData(p, text)
 	}
-	if opts.Main == "" {
+	if main == "" {
 		return "", nil
 	}
-	if _, ok := opts.Driver[opts.Main]; !ok {
-		return "", fmt.Errorf("driver has no script %q", opts.Main)
+	if _, ok := driver[main]; !ok {
+		return "", fmt.Errorf("driver has no script %q", main)
 	}
-	return path.Join(DriverDir, opts.Main), nil
+	return path.Join(DriverDir, main), nil
 }
 
 // packages names the packages of the collected files as name=version: those
-// collected from, and the owners of the libraries that they need.
-func (c *collector) packages(ctx context.Context, db *debPackages, used []*debPackage) ([]string, error) {
-	var libs []string
+// collected from, and the owners of the libraries that they need and of other
+// paths.
+func (c *collector) packages(ctx context.Context, db *debPackages, used []*debPackage, others []string) ([]string, error) {
+	libs := slices.Clone(others)
 	for p, f := range c.files {
 		if f.HostPath != "" && strings.Contains(path.Base(p), ".so") && !strings.HasPrefix(p, "/usr/lib/python3") {
 			libs = append(libs, p)

@@ -1,4 +1,4 @@
-// Package bundle reads a function's code into memory: from a Python file, a
+// Package bundle reads a function's code into memory: from a source file, a
 // directory or a zip archive, within the limits of a deployment. What it reads
 // may be hostile; names are clean paths below the task root or refused.
 //
@@ -25,7 +25,11 @@ const (
 	HandlerSuffix = ".handler" // the function that a module exports by default
 )
 
-// Load reads a function's files from a .py file, a directory or a .zip,
+// Sources are the endings of the files that may be a module with a handler: those
+// of Python and of Node.js.
+var Sources = []string{".py", ".js", ".mjs", ".cjs"}
+
+// Load reads a function's files from a source file, a directory or a .zip,
 // by path relative to the task root, and returns the handler that the files
 // suggest: "" if none.
 func Load(from string) (map[string][]byte, string, error) {
@@ -50,19 +54,20 @@ func readCode(from string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("%s is neither a file nor a directory but %v", from, st.Mode().Type())
 	case strings.HasSuffix(from, ".zip"):
 		return readZipFile(from, st.Size())
-	case strings.HasSuffix(from, ".py"):
+	case slices.Contains(Sources, path.Ext(from)):
 		c := codeFiles{}
 		err := c.add(filepath.Base(from), func() (io.ReadCloser, error) { return os.Open(from) })
 		return c.files, err
 	}
-	return nil, fmt.Errorf("%s: want a .py file, a directory or a .zip", from)
+	return nil, fmt.Errorf("%s: want a .py, .js, .mjs or .cjs file, a directory or a .zip", from)
 }
 
 // SuggestHandler takes the only module at the top as the one with the handler.
 func SuggestHandler(files map[string][]byte) string {
 	var modules []string
 	for name := range files {
-		if module, ok := strings.CutSuffix(name, ".py"); ok && !strings.ContainsAny(module, "/.") {
+		module := strings.TrimSuffix(name, path.Ext(name))
+		if slices.Contains(Sources, path.Ext(name)) && !strings.ContainsAny(module, "/.") {
 			modules = append(modules, module)
 		}
 	}

@@ -99,7 +99,7 @@ func New(o Options) *Server {
 		s.account = DefaultAccount
 	}
 	if s.runtimes == nil {
-		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
+		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage, "nodejs": "node"}
 	}
 	s.events = newEventQueue(s)
 	s.metrics = newMetrics(s)

@@ -81,7 +81,7 @@ func parseDepths(text string) ([]int, error) {
 // measure deploys what is measured, measures it, and sums it up.
 func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *bench.Report, err error) {
 	e.ownState("bench")
-	if err := e.freshImage(ctx); err != nil {
+	if err := e.freshImages(ctx); err != nil {
 		return nil, err
 	}
 	report = &bench.Report{Rows: []bench.Row{}, Depth: []bench.Depth{}}

@@ -31,7 +31,7 @@ own below the default, or the one given with --state.`,
 		examples: []string{"seussctl demo", "seussctl demo --json"},
 		action: func(c *cli.Context, e *env) error {
 			e.ownState("demo")
-			if err := e.freshImage(c.Context); err != nil {
+			if err := e.freshImages(c.Context); err != nil {
 				return err
 			}
 			return e.withEngine(dispatcher.Options{}, func(d engine) error { return e.runDemo(c.Context, d) })

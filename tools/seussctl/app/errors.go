@@ -88,7 +88,7 @@ func report(stdout, stderr io.Writer, err error) int {
 // printFunctionError prints a function's own failure as AWS Lambda does.
 func printFunctionError(w io.Writer, e *dispatcher.FunctionError) {
 	doc := *e
-	if doc.StackTrace == nil {
+	if doc.StackTrace == nil && doc.Trace == nil {
 		doc.StackTrace = []string{} // Lambda always has the field
 	}
 	b, err := json.Marshal(doc)

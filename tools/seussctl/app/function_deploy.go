@@ -15,13 +15,14 @@ func (e *env) functionDeploy() *cli.Command {
 		args:  "NAME PATH",
 		usage: "deploy a function and take its snapshot",
 		description: `
-PATH is a .py file, a directory or a .zip. The handler has the signature of AWS
-Lambda's Python model, handler(event, context). The code is loaded in a machine
+PATH is a .py, .js, .mjs or .cjs file, a directory or a .zip. The handler is one
+of AWS Lambda's Python model, handler(event, context), or of its Node.js model. The code is loaded in a machine
 and captured, so later invocations start with the code in memory. Deploying a
 name again replaces the function.`,
 		examples: []string{
 			"seussctl function deploy hello hello.py",
 			"seussctl function deploy report ./report --handler main.run --import json,re",
+			"seussctl function deploy thumbnail index.mjs",
 			"seussctl function deploy table table.py --lazy-args",
 		},
 		flags:   codeFlags(),

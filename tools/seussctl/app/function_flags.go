@@ -15,7 +15,8 @@ func codeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "handler", Usage: "`MODULE.FUNCTION` to call (default: the only module's \"handler\")"},
 		&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to have imported in a snapshot of their own"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "lazy-args", Usage: "let the function ask for the event's keys one by one, so that it can be captured half way"},
-		&cli.StringFlag{Name: "image", Value: defaultImage, Usage: "`NAME` of the image to run in"},
+		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: python or node (default: by the files' endings)"},
+		&cli.StringFlag{Name: "image", Usage: "`NAME` of the image to run in (default: the runtime's)"},
 	}
 }
 
@@ -35,6 +36,18 @@ func (e *env) readFunction(c *cli.Context, name, path string) (dispatcher.Functi
 		return spec, err
 	}
 	spec.Files = files
+	r := runtimeOf(files)
+	if name := c.String("runtime"); name != "" {
+		if r, err = findRuntime(name); err == nil && r.sources == nil {
+			err = fmt.Errorf("functions cannot be written in %s", r.what)
+		}
+		if err != nil {
+			return spec, usagef(c.Command.HelpName, "--runtime: %w", err)
+		}
+	}
+	if spec.Image == "" {
+		spec.Image = r.name
+	}
 	if spec.Handler == "" {
 		spec.Handler = handler
 	}

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
+	"strings"
 
 	"seuss/guest"
 	"seuss/images"
@@ -15,6 +17,7 @@ import (
 
 const (
 	pythonMain = "driver.py"
+	nodeMain   = "driver.js"
 	// guestLabel says which kernel library and driver an image was built with.
 	guestLabel = "seuss.guest"
 )
@@ -27,9 +30,7 @@ func BuildPython(ctx context.Context, store images.Store, opts images.PythonOpti
 	opts.Kernel = guest.Kernel()
 	opts.Driver = guest.PythonDriver()
 	opts.Main = pythonMain
-	labels := map[string]string{guestLabel: guestDigest()}
-	maps.Copy(labels, opts.Labels)
-	opts.Labels = labels
+	opts.Labels = withGuestLabel(opts.Labels, opts.Driver)
 	spec, err := images.Python(ctx, opts)
 	if err != nil {
 		return images.Info{}, err
@@ -37,12 +38,85 @@ func BuildPython(ctx context.Context, store images.Store, opts images.PythonOpti
 	return store.Add(ctx, spec, progress)
 }
 
-// guestDigest identifies the kernel library and driver that this program
-// carries.
-func guestDigest() string {
+// guestRuntime is a language runtime that images are built for. Its image is named
+// after it, where the user names none.
+type guestRuntime struct {
+	name    string
+	what    string   // for people
+	memory  string   // guest memory by default
+	sources []string // endings of its functions' files; none: it has no driver
+	driver  func() map[string][]byte
+	collect func(context.Context, images.HostOptions) (images.Spec, error) // all but Python's
+	main    string
+}
+
+var runtimes = []guestRuntime{
+	{name: defaultImage, what: "Python", memory: "256MiB", sources: []string{".py"}, driver: guest.PythonDriver, main: pythonMain},
+	{name: "node", what: "Node.js", memory: "2GiB", sources: []string{".js", ".mjs", ".cjs"}, driver: guest.NodeDriver, main: nodeMain, collect: images.Node},
+	{name: "lua", what: "Lua 5.4", memory: "256MiB", driver: func() map[string][]byte { return nil }, collect: images.Lua},
+}
+
+func findRuntime(name string) (*guestRuntime, error) {
+	for i := range runtimes {
+		if runtimes[i].name == name {
+			return &runtimes[i], nil
+		}
+	}
+	var names []string
+	for _, r := range runtimes {
+		names = append(names, r.name)
+	}
+	return nil, fmt.Errorf("%q is not one of %s", name, strings.Join(names, ", "))
+}
+
+// runtimeOf returns the runtime of a function's files by their endings: the one
+// that a module at the top is for. If there are none or several it is Python.
+func runtimeOf(files map[string][]byte) *guestRuntime {
+	var found []*guestRuntime
+	for i := range runtimes {
+		r := &runtimes[i]
+		for name := range files {
+			if !strings.Contains(name, "/") && slices.Contains(r.sources, path.Ext(name)) {
+				found = append(found, r)
+				break
+			}
+		}
+	}
+	if len(found) != 1 {
+		return &runtimes[0]
+	}
+	return found[0]
+}
+
+// BuildHost is BuildPython for the other runtimes.
+func BuildHost(ctx context.Context, store images.Store, name string, opts images.HostOptions, progress func(done, total int64, what string)) (images.Info, error) {
+	r, err := findRuntime(name)
+	if err != nil {
+		return images.Info{}, fmt.Errorf("build image: runtime %w", err)
+	}
+	if r.collect == nil {
+		return images.Info{}, fmt.Errorf("build image: runtime %s has a builder of its own", name)
+	}
+	opts.Kernel, opts.Driver, opts.Main = guest.Kernel(), r.driver(), r.main
+	opts.Labels = withGuestLabel(opts.Labels, opts.Driver)
+	spec, err := r.collect(ctx, opts)
+	if err != nil {
+		return images.Info{}, err
+	}
+	return store.Add(ctx, spec, progress)
+}
+
+func withGuestLabel(labels map[string]string, driver map[string][]byte) map[string]string {
+	out := map[string]string{guestLabel: guestDigest(driver)}
+	maps.Copy(out, labels)
+	return out
+}
+
+// guestDigest identifies the kernel library that this program carries, and a
+// driver.
+func guestDigest(driver map[string][]byte) string {
 	h := sha256.New()
 	h.Write(guest.Kernel())
-	driver := guest.PythonDriver()
 	for _, name := range slices.Sorted(maps.Keys(driver)) {
 		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(driver[name]))
 		h.Write(driver[name])
@@ -53,45 +127,64 @@ func guestDigest() string {
 // buildPython is BuildPython with progress shown.
 func (e *env) buildPython(ctx context.Context, opts images.PythonOptions) (images.Info, error) {
 	e.progress.step("collecting Python", -1)
-	info, err := BuildPython(ctx, e.images(), opts, func(done, total int64, what string) {
-		if total > 0 {
-			e.progress.step("building image", float64(done)/float64(total))
-		}
-	})
-	e.progress.clear()
-	return info, err
+	defer e.progress.clear()
+	return BuildPython(ctx, e.images(), opts, e.buildProgress)
 }
 
-// ensureImage builds the default image if it does not exist yet, so that the
+// buildHost is BuildHost with progress shown.
+func (e *env) buildHost(ctx context.Context, r *guestRuntime, opts images.HostOptions) (images.Info, error) {
+	e.progress.step("collecting "+r.what, -1)
+	defer e.progress.clear()
+	return BuildHost(ctx, e.images(), r.name, opts, e.buildProgress)
+}
+
+func (e *env) buildRuntime(ctx context.Context, r *guestRuntime) (images.Info, error) {
+	if r.collect == nil {
+		return e.buildPython(ctx, images.PythonOptions{Name: r.name})
+	}
+	return e.buildHost(ctx, r, images.HostOptions{Name: r.name})
+}
+
+func (e *env) buildProgress(done, total int64, _ string) {
+	if total > 0 {
+		e.progress.step("building image", float64(done)/float64(total))
+	}
+}
+
+// ensureImage builds a runtime's own image if it does not exist yet, so that the
 // first command of a new user works. Any other missing or damaged image is the
 // user's to look at.
 func (e *env) ensureImage(ctx context.Context, name string) error {
-	if name != "" && name != defaultImage {
-		return nil
+	if name == "" {
+		name = defaultImage
 	}
-	_, err := e.images().Find(defaultImage)
+	r, err := findRuntime(name)
+	if err != nil {
+		return nil // it is not a runtime's
+	}
+	_, err = e.images().Find(name)
 	if !errors.Is(err, images.ErrNotFound) {
 		return err
 	}
 	if err := e.checkPlatform(); err != nil {
 		return err
 	}
-	e.notef("image %s does not exist yet; building it from this machine's /usr/bin/python3", defaultImage)
-	_, err = e.buildPython(ctx, images.PythonOptions{Name: defaultImage})
+	e.notef("image %s does not exist yet; building it from this machine's %s", name, r.what)
+	_, err = e.buildRuntime(ctx, r)
 	return err
 }
 
-// imageIsCurrent reports whether the default image exists and carries this
+// imageIsCurrent reports whether a runtime's image exists and carries this
 // program's kernel library and driver. An image that cannot be read is not.
-func (e *env) imageIsCurrent() bool {
-	path, err := e.images().Find(defaultImage)
+func (e *env) imageIsCurrent(r *guestRuntime) bool {
+	file, err := e.images().Find(r.name)
 	if err != nil {
 		return false
 	}
-	img, err := images.Open(path, images.SkipDigest())
+	img, err := images.Open(file, images.SkipDigest())
 	if err != nil {
 		return false
 	}
 	defer img.Close()
-	return img.Config().Labels[guestLabel] == guestDigest()
+	return img.Config().Labels[guestLabel] == guestDigest(r.driver())
 }

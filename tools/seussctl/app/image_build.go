@@ -14,24 +14,37 @@ import (
 func (e *env) imageBuild() *cli.Command {
 	return e.command(spec{
 		name:  "build",
-		usage: "build an image from this machine's own Python",
+		usage: "build an image from this machine's own Python, Node.js or Lua",
 		description: `
-Collects /usr/bin/python3, its standard library, NumPy if it is installed, and
-the shared objects they need, adds the guest kernel library and the runtime
+Collects the runtime (for Python: /usr/bin/python3, its standard library, and
+NumPy if it is installed) with the shared objects that it needs, adds the guest kernel library and the runtime
 driver, and stores the image under its name. An older image of that name stays
 until it is removed; snapshots belong to the image that they were taken from.`,
 		examples: []string{
 			"seussctl image build",
+			"seussctl image build --runtime node",
 			"seussctl image build --name python-small --memory 128MiB --no-numpy",
 		},
 		flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Value: defaultImage, Usage: "`NAME` of the image"},
-			&cli.StringFlag{Name: "memory", Value: "256MiB", Usage: "guest memory, a `SIZE` such as 256MiB"},
+			&cli.StringFlag{Name: "runtime", Value: defaultImage, Usage: "`RUNTIME` to put into it: python, node or lua"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image (default: the runtime's)"},
+			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "no-numpy", Usage: "leave NumPy out although it is installed"},
 		},
 		action: func(c *cli.Context, e *env) error {
-			memory, err := parseMemory(c.String("memory"))
+			r, err := findRuntime(c.String("runtime"))
+			if err != nil {
+				return usagef(c.Command.HelpName, "--runtime: %w", err)
+			}
+			name, size := r.name, r.memory
+			if c.IsSet("name") {
+				name = c.String("name")
+			}
+			if c.IsSet("memory") {
+				size = c.String("memory")
+			}
+			memory, err := parseMemory(size)
 			if err != nil {
 				return usagef(c.Command.HelpName, "--memory: %w", err)
 			}
@@ -40,9 +53,12 @@ until it is removed; snapshots belong to the image that they were taken from.`,
 					return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 				}
 			}
-			info, err := e.buildPython(c.Context, images.PythonOptions{
-				Name: c.String("name"), MemoryBytes: memory, Env: c.StringSlice("env"), NoNumPy: c.Bool("no-numpy"),
-			})
+			var info images.Info
+			if r.collect == nil {
+				info, err = e.buildPython(c.Context, images.PythonOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), NoNumPy: c.Bool("no-numpy")})
+			} else {
+				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env")})
+			}
 			if err != nil {
 				return err
 			}

@@ -4,16 +4,26 @@ import (
 	"context"
 	"os"
 
-	"seuss/images"
 	"seuss/lineage"
 )
 
-// freshImage makes sure that a state directory of the demo's or the
-// benchmark's own holds an image with this program's guest in it. What was
-// made with an older guest is of no use to anybody and goes; a directory that
-// the user named keeps everything.
-func (e *env) freshImage(ctx context.Context) error {
-	if e.imageIsCurrent() {
+// freshImages makes sure that a state directory of the demo's or the benchmark's
+// own holds images with this program's guest in them, of Python and of what else
+// is named. What was made with an older guest is of no use to anybody and goes; a
+// directory that the user named keeps everything.
+func (e *env) freshImages(ctx context.Context, others ...string) error {
+	var all, stale []*guestRuntime
+	for _, name := range append([]string{defaultImage}, others...) {
+		r, err := findRuntime(name)
+		if err != nil {
+			return err
+		}
+		all = append(all, r)
+		if !e.imageIsCurrent(r) {
+			stale = append(stale, r)
+		}
+	}
+	if len(stale) == 0 {
 		return nil
 	}
 	if err := e.checkPlatform(); err != nil {
@@ -23,9 +33,14 @@ func (e *env) freshImage(ctx context.Context) error {
 		if err := e.dropImages(); err != nil {
 			return err
 		}
+		stale = all
 	}
-	_, err := e.buildPython(ctx, images.PythonOptions{Name: defaultImage})
-	return err
+	for _, r := range stale {
+		if _, err := e.buildRuntime(ctx, r); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // dropImages removes all images with the nodes below them.

@@ -1,0 +1,163 @@
+package images
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// HostOptions say what goes into an image around one program of this host.
+type HostOptions struct {
+	Name        string   // of the image
+	Program     string   // path on this host, and in the guest
+	Trees       []string // directories to take along, where the host has them
+	Args        []string // arguments behind the program, and before the driver's Main
+	Kernel      []byte   // the kernel library, see Spec.Kernel
+	MemoryBytes uint64   // see Spec.MemoryBytes
+	Driver      map[string][]byte
+	Main        string   // the key of Driver that the program runs; "" = none
+	Env         []string // added to the environment, or replacing a default
+	Labels      map[string]string
+}
+
+// hostEnv is the default environment, see pythonEnv.
+var hostEnv = []string{"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/root", "LANG=C.UTF-8", "MALLOC_ARENA_MAX=1"}
+
+// Host returns the Spec of an image with one program of this host and every
+// shared object that it needs.
+func Host(ctx context.Context, opts HostOptions) (Spec, error) {
+	spec, err := host(ctx, opts)
+	if err != nil {
+		return Spec{}, fmt.Errorf("collect an image of %s: %w", opts.Program, err)
+	}
+	return spec, nil
+}
+
+func host(ctx context.Context, opts HostOptions) (Spec, error) {
+	db, err := readPackages(ctx)
+	if err != nil {
+		return Spec{}, err
+	}
+	c := newCollector()
+	exe, err := c.addPath(opts.Program)
+	if err != nil {
+		return Spec{}, err
+	}
+	for _, dir := range opts.Trees {
+		if err := c.addTree(dir); err != nil {
+			return Spec{}, err
+		}
+	}
+	if err := c.addRuntimeFiles(); err != nil {
+		return Spec{}, err
+	}
+	if err := c.closeOver(ctx); err != nil {
+		return Spec{}, err
+	}
+	main, err := c.addDriver(opts.Driver, opts.Main)
+	if err != nil {
+		return Spec{}, err
+	}
+	packages, err := c.packages(ctx, db, nil, []string{exe})
+	if err != nil {
+		return Spec{}, err
+	}
+	argv := append([]string{exe}, opts.Args...)
+	if main != "" {
+		argv = append(argv, main)
+	}
+	return Spec{
+		Name: opts.Name, Program: exe, Argv: argv, Env: MergeEnv(hostEnv, opts.Env),
+		MemoryBytes: opts.MemoryBytes, Kernel: opts.Kernel, Files: c.sorted(),
+		Driver: main, Packages: packages, Labels: opts.Labels,
+	}, nil
+}
+
+// nodeMemory is the guest RAM of a Node.js image: V8 reserves address space for
+// code and heap in large pieces, and touches little of it.
+const nodeMemory = 2 << 30
+
+// wasmFlag keeps V8 from reserving 8 GiB around each WebAssembly memory, which no
+// guest has: bounds are checked in the code instead. Node.js knows it since
+// 20.15 and 22.2.
+const wasmFlag = "--disable-wasm-trap-handler"
+
+// Node completes options for an image of this host's Node.js: its binary and
+// libraries, and what Debian's package keeps outside of them.
+func Node(ctx context.Context, opts HostOptions) (Spec, error) {
+	exe, err := findOnPath("node")
+	if err != nil {
+		return Spec{}, fmt.Errorf("collect a Node.js image: %w; install it with: apt-get install nodejs", err)
+	}
+	opts.Program = exe
+	opts.Trees = append(slices.Clone(opts.Trees), "/usr/share/nodejs/acorn", "/usr/share/nodejs/acorn-walk", "/usr/share/nodejs/cjs-module-lexer", "/usr/share/nodejs/undici")
+	if opts.Name == "" {
+		opts.Name = "node"
+	}
+	if opts.MemoryBytes == 0 {
+		opts.MemoryBytes = nodeMemory
+	}
+	spec, err := Host(ctx, opts)
+	if err != nil {
+		return Spec{}, err
+	}
+	for _, f := range spec.Files {
+		base := filepath.Base(f.GuestPath)
+		if f.HostPath == "" || base != "node" && base != "nodejs" && !strings.HasPrefix(base, "libnode.so") {
+			continue
+		}
+		has, err := fileHas(f.HostPath, wasmFlag)
+		if err != nil {
+			return Spec{}, fmt.Errorf("collect a Node.js image: %w", err)
+		}
+		if has {
+			spec.Argv = slices.Insert(spec.Argv, 1, wasmFlag)
+			break
+		}
+	}
+	return spec, nil
+}
+
+// Lua completes options for an image of this host's Lua 5.4.
+func Lua(ctx context.Context, opts HostOptions) (Spec, error) {
+	exe, err := findOnPath("lua5.4")
+	if err != nil {
+		return Spec{}, fmt.Errorf("collect a Lua image: %w; install it with: apt-get install lua5.4", err)
+	}
+	opts.Program = exe
+	opts.Trees = append(slices.Clone(opts.Trees), "/usr/share/lua/5.4", "/usr/lib/x86_64-linux-gnu/lua/5.4", "/usr/local/share/lua/5.4", "/usr/local/lib/lua/5.4")
+	if opts.Name == "" {
+		opts.Name = "lua"
+	}
+	return Host(ctx, opts)
+}
+
+// findOnPath finds a program in the directories of distributions, and follows
+// links such as those of update-alternatives.
+func findOnPath(name string) (string, error) {
+	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
+		exe, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+		if err == nil {
+			return exe, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			return "", err
+		}
+	}
+	return "", fmt.Errorf("neither /usr/bin/%s nor /usr/local/bin/%s exists", name, name)
+}
+
+// fileHas reports whether a file contains a string.
+func fileHas(name, text string) (bool, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Contains(b, []byte(text)), nil
+}
