@@ -281,6 +281,9 @@ class Driver {
 
   async prepare(kind, payload) {
     try {
+      // What modules draw as they load is their snapshot's, not that of every
+      // function that starts from the same parent.
+      this.generators.reseed(entropy());
       const request = JSON.parse(payload.toString('utf8'));
       if (kind === p.MSG_LOAD) {
         await this.load(request);
@@ -305,6 +308,15 @@ class Driver {
       this.link.send(...reply);
     }
   }
+}
+
+// entropy returns bytes of the instance's own, from the host.
+function entropy() {
+  const fd = fs.openSync('/dev/urandom');
+  const seed = Buffer.alloc(p.SEED_BYTES);
+  fs.readSync(fd, seed);
+  fs.closeSync(fd);
+  return seed;
 }
 
 // loadModule loads the handler's module as Lambda does: NAME.js (an ES module if
