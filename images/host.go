@@ -91,9 +91,9 @@ const wasmFlag = "--disable-wasm-trap-handler"
 // Node completes options for an image of this host's Node.js: its binary and
 // libraries, and what Debian's package keeps outside of them.
 func Node(ctx context.Context, opts HostOptions) (Spec, error) {
-	exe, err := findOnPath("node")
+	exe, err := NodePath()
 	if err != nil {
-		return Spec{}, fmt.Errorf("collect a Node.js image: %w; install it with: apt-get install nodejs", err)
+		return Spec{}, fmt.Errorf("collect a Node.js image: %w", err)
 	}
 	opts.Program = exe
 	opts.Trees = append(slices.Clone(opts.Trees), "/usr/share/nodejs/acorn", "/usr/share/nodejs/acorn-walk", "/usr/share/nodejs/cjs-module-lexer", "/usr/share/nodejs/undici")
@@ -122,6 +122,15 @@ func Node(ctx context.Context, opts HostOptions) (Spec, error) {
 		}
 	}
 	return spec, nil
+}
+
+// NodePath returns the path of this host's Node.js.
+func NodePath() (string, error) {
+	exe, err := findOnPath("node")
+	if err != nil {
+		return "", fmt.Errorf("%w; install it with: apt-get install nodejs", err)
+	}
+	return exe, nil
 }
 
 // Lua completes options for an image of this host's Lua 5.4.

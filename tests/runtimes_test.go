@@ -145,7 +145,7 @@ int main(int argc, char **argv)
 	switch (argv[1][0]) {
 	case 's': *(volatile int *)0 = 1;
 	case 'a': abort();
-	case 'f': return 1 / (argc - 2);
+	case 'f': return 100 / (argc - 2);
 	case 'k': raise(SIGKILL);
 	case 'l': for (;;) ;
 	}

@@ -144,6 +144,18 @@ function errorDocument(error, kind, message) {
   return Buffer.from(JSON.stringify(document));
 }
 
+// limitWorkers gives each worker a code range of 64 MiB where it asks for none. V8
+// would set 512 MiB of addresses aside, and in a guest addresses are memory: the
+// third worker would find none.
+function limitWorkers() {
+  const threads = require('worker_threads');
+  threads.Worker = class Worker extends threads.Worker {
+    constructor(file, options) {
+      super(file, { ...options, resourceLimits: { codeRangeSizeMb: 64, ...options?.resourceLimits } });
+    }
+  };
+}
+
 class LoadError extends Error {
   constructor(kind, message, cause) {
     super(message);
@@ -155,6 +167,7 @@ class LoadError extends Error {
 class Driver {
   constructor() {
     this.link = new Link();
+    limitWorkers();
     this.generators = new Generators(host);
     this.context = { raw: '{}', fields: null, used: false };
     this.handler = null;

@@ -28,7 +28,8 @@ func (e *env) benchStart() *cli.Command {
 		description: `
 Runs one small JSON function from a cold boot, base, function and argument
 snapshots, each in a new machine; on a pooled shell; and on a shell that
-switches between two functions. Beside them: python3 started anew, a Python
+switches between two functions; the same function in Node.js, where there is
+one. Beside them: python3 started anew, a Python
 zygote that forks per request, and fork+exec of a static C program. Samples are
 taken in turns. Uses a state directory of its own below the default, or the
 one given with --state.`,
@@ -81,7 +82,7 @@ func parseDepths(text string) ([]int, error) {
 // measure deploys what is measured, measures it, and sums it up.
 func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *bench.Report, err error) {
 	e.ownState("bench")
-	if err := e.freshImages(ctx); err != nil {
+	if err := e.freshImages(ctx, e.otherRuntimes()...); err != nil {
 		return nil, err
 	}
 	report = &bench.Report{Rows: []bench.Row{}, Depth: []bench.Depth{}}

@@ -8,6 +8,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
+	"seuss/images"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/samples"
 )
@@ -17,6 +18,8 @@ const (
 	benchEager = "greet"
 	benchLazy  = "greet-lazy"
 	benchOther = "sort"
+	benchNode  = "node-greet"
+	nodeLazy   = "node-greet-lazy"
 	python     = "/usr/bin/python3"
 )
 
@@ -30,7 +33,8 @@ const otherEvent = `{"name": "Ada", "items": [3, 1, 2]}`
 type benchWork struct {
 	answer        json.RawMessage // of the event, from the first start
 	functionBytes uint64
-	turn          int // counts switches
+	turn          int  // counts switches
+	node          bool // Node.js functions are deployed too
 }
 
 // deployBench deploys the functions, takes the argument snapshot, and learns
@@ -54,6 +58,18 @@ func (e *env) deployBench(ctx context.Context, d engine) (*benchWork, error) {
 	if _, err := d.CaptureArgument(ctx, benchLazy, []byte(benchEvent), "items"); err != nil {
 		return nil, err
 	}
+	if _, err := e.images().Find(nodeImage); err == nil {
+		w.node = true
+		for _, name := range []string{benchNode, nodeLazy} {
+			e.progress.step("deploying "+name, -1)
+			if _, err := d.Deploy(ctx, nodeSample(name, samples.NodeGreet, name == nodeLazy)); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := d.CaptureArgument(ctx, nodeLazy, []byte(benchEvent), "items"); err != nil {
+			return nil, err
+		}
+	}
 	r, err := d.Invoke(ctx, dispatcher.Request{Function: benchEager, Event: []byte(benchEvent)})
 	if err == nil && r.Error != nil {
 		err = r.Error
@@ -73,6 +89,13 @@ func sample(name string, code []byte, lazy bool, imports []string) dispatcher.Fu
 	}
 }
 
+// nodeSample is sample for Node.js.
+func nodeSample(name string, code []byte, lazy bool) dispatcher.FunctionSpec {
+	return dispatcher.FunctionSpec{
+		Name: name, Handler: "main" + bundle.HandlerSuffix, Files: map[string][]byte{"main.js": code}, Image: nodeImage, Lazy: lazy,
+	}
+}
+
 // paths are the start paths. PerRound is chosen so that each takes a similar
 // part of the time, but enough samples of the fast ones for a p99.
 func (w *benchWork) paths(d, switcher engine) []bench.Path {
@@ -88,7 +111,7 @@ func (w *benchWork) paths(d, switcher engine) []bench.Path {
 			Function: function, Event: event, MaxPath: path, Fresh: true,
 		})}
 	}
-	return []bench.Path{
+	paths := []bench.Path{
 		fresh("cold", 1, dispatcher.PathCold, benchEager),
 		fresh("base", 5, dispatcher.PathBase, benchEager),
 		fresh("function", 10, dispatcher.PathFunction, benchEager),
@@ -101,6 +124,16 @@ func (w *benchWork) paths(d, switcher engine) []bench.Path {
 			return b(ctx)
 		}},
 	}
+	if !w.node {
+		return paths
+	}
+	node := invoke(d, dispatcher.PathFunction, true, dispatcher.Request{Function: benchNode, Event: event})
+	return append(paths,
+		fresh("node-cold", 1, dispatcher.PathCold, benchNode),
+		fresh("node-base", 3, dispatcher.PathBase, benchNode),
+		fresh("node-function", 5, dispatcher.PathFunction, benchNode),
+		fresh("node-argument", 5, dispatcher.PathArgument, nodeLazy),
+		bench.Path{Name: "node-pooled", PerRound: 100, Prepare: node, Run: node})
 }
 
 // invoke runs one invocation and checks that it started where it should and,
@@ -114,7 +147,7 @@ func (w *benchWork) invoke(ctx context.Context, d engine, r dispatcher.Request, 
 		return got.Error
 	case got.Path != want:
 		return fmt.Errorf("invocation of %s started from %s, want %s", r.Function, got.Path, want)
-	case check && string(got.Output) != string(w.answer):
+	case check && string(got.Output) != string(w.answer): // Node.js writes JSON in another way
 		return checkAnswer(string(want), got.Output, w.answer)
 	}
 	return nil
@@ -131,10 +164,20 @@ func (e *env) startBaselines(ctx context.Context, w *benchWork) (list []bench.Ba
 		}
 	}()
 	h := bench.Handler{Python: python, Module: "greet", Code: samples.Greet, Event: []byte(benchEvent)}
-	for _, start := range []func() (bench.Baseline, error){
+	starts := []func() (bench.Baseline, error){
 		func() (bench.Baseline, error) { return bench.NewPythonCold(h) },
 		func() (bench.Baseline, error) { return bench.NewZygote(ctx, samples.Zygote, h) },
-	} {
+	}
+	if w.node {
+		node, err := images.NodePath()
+		if err != nil {
+			return nil, err
+		}
+		starts = append(starts, func() (bench.Baseline, error) {
+			return bench.NewNodeStart(node, samples.NodeGreet, []byte(benchEvent))
+		})
+	}
+	for _, start := range starts {
 		b, err := start()
 		if err != nil {
 			return list, err
@@ -159,7 +202,7 @@ func (e *env) startBaselines(ctx context.Context, w *benchWork) (list []bench.Ba
 }
 
 func baselinePath(b bench.Baseline) bench.Path {
-	perRound := map[string]int{"python-cold": 3, "zygote": 50, "fork-exec-c": 20}[b.Name()]
+	perRound := map[string]int{"python-cold": 3, "node-start": 2, "zygote": 50, "fork-exec-c": 20}[b.Name()]
 	return bench.Path{Name: b.Name(), PerRound: perRound, Run: func(ctx context.Context) error {
 		_, err := b.Run(ctx)
 		return err

@@ -21,17 +21,17 @@ import (
 func (e *env) demo() *cli.Command {
 	return e.command(spec{
 		name:  "demo",
-		usage: "run three sample functions on every start path and show the lineage",
+		usage: "run sample functions on every start path and show the lineage",
 		description: `
 Builds the Python image if it is missing, takes the base snapshot, deploys three
 functions (one imports json, re and hashlib, one NumPy, one builds a table of 20
-MB from its first argument), invokes each several times on each start path, and
+MB from its first argument) and two of Node.js where there is one, invokes each several times on each start path, and
 prints what that took and the snapshots behind it. Uses a state directory of its
 own below the default, or the one given with --state.`,
 		examples: []string{"seussctl demo", "seussctl demo --json"},
 		action: func(c *cli.Context, e *env) error {
 			e.ownState("demo")
-			if err := e.freshImages(c.Context); err != nil {
+			if err := e.freshImages(c.Context, e.otherRuntimes()...); err != nil {
 				return err
 			}
 			return e.withEngine(dispatcher.Options{}, func(d engine) error { return e.runDemo(c.Context, d) })
@@ -47,6 +47,17 @@ type demoFunction struct {
 	event   string
 	lazy    bool
 	stopAt  string // argument at which to take a snapshot
+	node    bool   // for Node.js
+}
+
+// otherRuntimes names the runtimes besides Python that the demo and the
+// benchmark use, where this machine has them.
+func (e *env) otherRuntimes() []string {
+	if _, err := images.NodePath(); err != nil {
+		e.notef("Node.js is left out: %v", err)
+		return nil
+	}
+	return []string{nodeImage}
 }
 
 var demoFunctions = []demoFunction{
@@ -60,6 +71,11 @@ var demoFunctions = []demoFunction{
 	},
 	{
 		name: "table", code: samples.Table, imports: []string{"hashlib"}, lazy: true, stopAt: "query",
+		event: `{"table": {"rows": 110000, "seed": 7}, "query": {"customer": "c004711", "orders": 3}}`,
+	},
+	{name: "node-greet", code: samples.NodeGreet, node: true, event: benchEvent},
+	{
+		name: "node-table", code: samples.NodeTable, node: true, lazy: true, stopAt: "query",
 		event: `{"table": {"rows": 110000, "seed": 7}, "query": {"customer": "c004711", "orders": 3}}`,
 	},
 }
@@ -142,7 +158,14 @@ func (e *env) deployDemo(ctx context.Context, d engine) ([]demoFunction, error) 
 			e.notef("the image holds no NumPy; leaving out %s (apt-get install python3-numpy, then seussctl image build)", f.name)
 			continue
 		}
-		if _, err := d.Deploy(ctx, sample(f.name, f.code, f.lazy, f.imports)); err != nil {
+		spec := sample(f.name, f.code, f.lazy, f.imports)
+		if f.node {
+			if _, err := e.images().Find(nodeImage); err != nil {
+				continue // as otherRuntimes has said
+			}
+			spec = nodeSample(f.name, f.code, f.lazy)
+		}
+		if _, err := d.Deploy(ctx, spec); err != nil {
 			return nil, err
 		}
 		if f.stopAt != "" {

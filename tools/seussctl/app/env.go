@@ -24,6 +24,7 @@ const (
 	defaultStateText = "$XDG_STATE_HOME/seuss, else ~/.local/state/seuss, /var/lib/seuss for root"
 	// defaultImage is the image of functions that name none.
 	defaultImage = "python"
+	nodeImage    = "node"
 )
 
 // engine is what commands need of a dispatcher.

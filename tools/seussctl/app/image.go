@@ -52,7 +52,7 @@ type guestRuntime struct {
 
 var runtimes = []guestRuntime{
 	{name: defaultImage, what: "Python", memory: "256MiB", sources: []string{".py"}, driver: guest.PythonDriver, main: pythonMain},
-	{name: "node", what: "Node.js", memory: "2GiB", sources: []string{".js", ".mjs", ".cjs"}, driver: guest.NodeDriver, main: nodeMain, collect: images.Node},
+	{name: nodeImage, what: "Node.js", memory: "2GiB", sources: []string{".js", ".mjs", ".cjs"}, driver: guest.NodeDriver, main: nodeMain, collect: images.Node},
 	{name: "lua", what: "Lua 5.4", memory: "256MiB", driver: func() map[string][]byte { return nil }, collect: images.Lua},
 }
 

@@ -74,6 +74,34 @@ func (p *pythonCold) Run(ctx context.Context) ([]byte, error) {
 
 func (p *pythonCold) Close() error { return os.RemoveAll(p.dir) }
 
+// nodeProgram is coldProgram for Node.js.
+const nodeProgram = `require(process.argv[1]).handler(JSON.parse(process.argv[2]), {}).then((r) => process.stdout.write(JSON.stringify(r)))`
+
+type nodeStart struct {
+	node, dir string
+	event     []byte
+}
+
+// NewNodeStart starts node for every request, with the module code.
+func NewNodeStart(node string, code, event []byte) (Baseline, error) {
+	dir, err := os.MkdirTemp("", "seuss-node-")
+	if err != nil {
+		return nil, fmt.Errorf("make directory of node-start: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "index.js"), code, 0o644); err != nil {
+		return nil, errors.Join(fmt.Errorf("install index.js: %w", err), os.RemoveAll(dir))
+	}
+	return &nodeStart{node, dir, event}, nil
+}
+
+func (n *nodeStart) Name() string { return "node-start" }
+
+func (n *nodeStart) Run(ctx context.Context) ([]byte, error) {
+	return command(ctx, n.node, "-e", nodeProgram, filepath.Join(n.dir, "index.js"), string(n.event))
+}
+
+func (n *nodeStart) Close() error { return os.RemoveAll(n.dir) }
+
 // command runs a program and returns what it printed.
 func command(ctx context.Context, name string, args ...string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)

@@ -2,7 +2,7 @@
 // embedded so that the command is one file.
 //
 // Every Python sample has a handler with the signature of AWS Lambda's Python
-// model. The others are what the benchmark measures functions against.
+// model, every one for Node.js is one of its Node.js model. The others are what the benchmark measures functions against.
 //
 // Units, ownership, locks: the package has no state; callers must not change
 // what it returns.
@@ -35,6 +35,16 @@ var Matrix []byte
 //
 //go:embed table.py
 var Table []byte
+
+// NodeGreet is Greet for Node.js.
+//
+//go:embed greet.js
+var NodeGreet []byte
+
+// NodeTable is Table for Node.js.
+//
+//go:embed table.js
+var NodeTable []byte
 
 // Zygote is a server that forks one pre-imported Python process a request.
 //

@@ -1,0 +1,280 @@
+package tests
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/guest"
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/vmm/vmmtest"
+)
+
+var nodeImage struct {
+	once sync.Once
+	err  error
+}
+
+// openNode opens a dispatcher on the shared state with a Node.js image in it.
+func openNode(t *testing.T) *dispatcher.Dispatcher {
+	t.Helper()
+	vmmtest.Require(t)
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("skipped without Node.js: apt-get install nodejs")
+	}
+	dir := sharedState(t)
+	nodeImage.once.Do(func() {
+		var spec images.Spec
+		if spec, nodeImage.err = images.Node(context.Background(), images.HostOptions{Kernel: guest.Kernel(), Driver: guest.NodeDriver(), Main: "driver.js"}); nodeImage.err == nil {
+			_, nodeImage.err = images.Store{Dir: filepath.Join(dir, "images")}.Add(context.Background(), spec, nil)
+		}
+	})
+	if nodeImage.err != nil {
+		t.Fatal(nodeImage.err)
+	}
+	return openAt(t, dir, func(o *dispatcher.Options) { o.PoolSize = 1 })
+}
+
+func deployNode(t *testing.T, d *dispatcher.Dispatcher, name, file, source string, lazy bool) {
+	t.Helper()
+	_, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{
+		Name: name, Handler: "index.handler", Image: "node", Lazy: lazy, Files: map[string][]byte{file: []byte(source)},
+	})
+	if err != nil {
+		t.Fatalf("deploy %s: %s", name, describe(err))
+	}
+}
+
+// nodeRunner evaluates every feature, or those of the event.
+const nodeRunner = `
+const features = require('./features.js');
+exports.names = Object.keys(features);
+exports.handler = async (event) => {
+  const out = {};
+  for (const name of event.names ?? exports.names) {
+    try { out[name] = await features[name](); } catch (e) { out[name] = 'threw ' + e.stack; }
+  }
+  return out;
+};
+`
+
+// TestNodeFeatures: what Node.js brings answers as natively.
+func TestNodeFeatures(t *testing.T) {
+	d := openNode(t)
+	features, err := os.ReadFile("testdata/nodefeatures/features.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"features.js": string(features), "index.js": nodeRunner} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	native := map[string]json.RawMessage{}
+	text := natively(t, "node", "-e", `const r = require(process.argv[1]); r.handler({}).then((o) => console.log(JSON.stringify(o)))`, filepath.Join(dir, "index.js"))
+	if err := json.Unmarshal([]byte(text), &native); err != nil {
+		t.Fatal(err)
+	}
+	if len(native) < 60 {
+		t.Errorf("%d features, want 60 or more", len(native))
+	}
+	if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{
+		Name: "features", Handler: "index.handler", Image: "node",
+		Files: map[string][]byte{"index.js": []byte(nodeRunner), "features.js": features},
+	}); err != nil {
+		t.Fatal(describe(err))
+	}
+	for name, want := range native {
+		t.Run(name, func(t *testing.T) {
+			event, err := json.Marshal(map[string][]string{"names": {name}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := d.Invoke(t.Context(), dispatcher.Request{Function: "features", Event: event, Timeout: 90 * time.Second})
+			if err != nil {
+				t.Fatal(describe(err))
+			}
+			got := output[map[string]json.RawMessage](t, r)[name]
+			if !bytes.Equal(got, want) {
+				t.Errorf("in the guest: %s\nnatively: %s\nlogs %v", got, want, r.Logs)
+			}
+			if len(r.Unsupported) > 0 {
+				t.Logf("unsupported calls: %v", r.Unsupported)
+			}
+		})
+	}
+}
+
+// TestNodeClonesAreDistinct: two clones of one snapshot never draw the same, be it
+// from OpenSSL, from what crypto keeps of its bytes, or from Math.random; and
+// what a module draws as it loads is not that of another function.
+func TestNodeClonesAreDistinct(t *testing.T) {
+	d := openNode(t)
+	source := `
+const crypto = require('crypto');
+const vm = require('vm');
+const { randomUUID } = crypto;
+const draw = () => ({
+  randomBytes: crypto.randomBytes(16).toString('hex'),
+  randomUUID: crypto.randomUUID(), taken: randomUUID(), web: globalThis.crypto.randomUUID(),
+  randomInt: crypto.randomInt(2 ** 47), random: Math.random(), getRandomValues: crypto.getRandomValues(new Uint32Array(4)).join(),
+  key: crypto.generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }).x,
+  context: vm.runInNewContext('Math.random()'),
+});
+const atLoad = draw();
+exports.handler = async () => ({
+  ...draw(),
+  async: (await require('util').promisify(crypto.randomBytes)(16)).toString('hex'),
+  atLoad: JSON.stringify(atLoad),
+});
+`
+	seen := map[string]string{}
+	for _, name := range []string{"draw-1", "draw-2"} {
+		deployNode(t, d, name, "index.js", source, false)
+		var loaded string
+		for n := range 4 {
+			r, err := d.Invoke(t.Context(), dispatcher.Request{Function: name, Event: []byte(`{}`), Timeout: 90 * time.Second})
+			if err != nil {
+				t.Fatal(describe(err))
+			}
+			for what, v := range output[map[string]any](t, r) {
+				text, err := json.Marshal(v)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if what == "atLoad" {
+					if n > 0 && string(text) != loaded {
+						t.Errorf("%s: what its module drew changes", name)
+					}
+					loaded = string(text)
+					continue
+				}
+				if before, ok := seen[string(text)]; ok {
+					t.Errorf("%s, clone %d: %s is %s, as %s was", name, n, what, text, before)
+				}
+				seen[string(text)] = what
+			}
+		}
+		var values map[string]any
+		if err := json.Unmarshal([]byte(strings.ReplaceAll(strings.Trim(loaded, `"`), `\"`, `"`)), &values); err != nil {
+			t.Fatal(err)
+		}
+		for what, v := range values {
+			text, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if before, ok := seen[string(text)]; ok {
+				t.Errorf("%s at load: %s is %s, as %s was", name, what, text, before)
+			}
+			seen[string(text)] = what + " at load of " + name
+		}
+	}
+}
+
+// TestNodeHandlers: the forms of handlers and errors of Lambda's Node.js model.
+func TestNodeHandlers(t *testing.T) {
+	d := openNode(t)
+	for _, x := range []struct{ name, file, source, event, want string }{
+		{"async", "index.js", `exports.handler = async (e) => ({ n: e.n + 1 });`, `{"n": 1}`, `{"n":2}`},
+		{"callback", "index.js", `exports.handler = (e, c, cb) => setTimeout(() => cb(null, e.n * 2), 5);`, `{"n": 4}`, `8`},
+		{"callback-waits", "index.js", `exports.handler = (e, c, cb) => { const out = []; cb(null, out); setTimeout(() => out.push('ran'), 5); };`, `{}`, `["ran"]`},
+		{"callback-does-not-wait", "index.js", `exports.handler = (e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false; const out = []; cb(null, out); setTimeout(() => out.push('ran'), 500); };`, `{}`, `[]`},
+		{"module", "index.mjs", `import { basename } from 'path'; const late = await Promise.resolve(5); export const handler = async () => [late, basename(import.meta.url)];`, `{}`, `[5,"index.mjs"]`},
+		{"common", "index.cjs", `exports.handler = async function () { return typeof require; };`, `{}`, `"function"`},
+		{"nothing", "index.js", `exports.handler = async () => {};`, `{}`, `null`},
+		{"never", "index.js", `exports.handler = () => new Promise(() => {});`, `{}`, `null`},
+		{"context", "index.js", `exports.handler = async (e, c) => [c.functionName, c.awsRequestId.length, c.getRemainingTimeInMillis() > 0];`, `{}`, `["context",36,true]`},
+		{"throws", "index.js", `exports.handler = async () => { throw new TypeError('no luck'); };`, `{}`, `{"errorType":"TypeError","errorMessage":"no luck","trace":["TypeError: no luck",`},
+		{"callback-error", "index.js", `exports.handler = (e, c, cb) => cb(new RangeError('far'));`, `{}`, `{"errorType":"RangeError","errorMessage":"far","trace":[`},
+		{"throws-text", "index.js", `exports.handler = async () => { throw 'text'; };`, `{}`, `{"errorType":"string","errorMessage":"text","trace":[]}`},
+		{"rejection", "index.js", `exports.handler = async () => { Promise.reject(new Error('nobody')); await new Promise((r) => setTimeout(r, 100)); };`, `{}`, `{"errorType":"Runtime.UnhandledPromiseRejection","errorMessage":"Error: nobody","trace":[`},
+		{"uncaught", "index.js", `exports.handler = async () => { setTimeout(() => { throw new Error('later'); }, 1); await new Promise((r) => setTimeout(r, 1000)); };`, `{}`, `{"errorType":"Error","errorMessage":"later","trace":[`},
+		{"exits", "index.js", `exports.handler = async () => process.exit(3);`, `{}`, `{"errorType":"Runtime.ExitError"`},
+		{"marshal", "index.js", `exports.handler = async () => 1n;`, `{}`, `{"errorType":"Runtime.MarshalError"`},
+		{"large", "index.js", `exports.handler = async () => 'x'.repeat(7 << 20);`, `{}`, `{"errorType":"Function.ResponseSizeTooLarge"`},
+		{"large-event", "index.js", `exports.handler = async (e) => e.text.length;`, `{"text":"` + strings.Repeat("x", 300_000) + `"}`, `300000`},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			deployNode(t, d, x.name, x.file, x.source, false)
+			for range 2 {
+				r, err := d.Invoke(t.Context(), dispatcher.Request{Function: x.name, Event: []byte(x.event), Timeout: 60 * time.Second})
+				if err != nil {
+					t.Fatal(describe(err))
+				}
+				got := string(r.Output)
+				if r.Error != nil {
+					text, err := json.Marshal(r.Error)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = string(text)
+				}
+				if !strings.HasPrefix(got, x.want) || x.want[0] != '{' && got != x.want {
+					t.Errorf("%s, want %s; logs %v", got, x.want, r.Logs)
+				}
+			}
+		})
+	}
+	for _, x := range []struct{ kind, handler, source string }{
+		{"Runtime.UserCodeSyntaxError", "index.handler", `exports.handler = async ( => 1;`},
+		{"Runtime.ImportModuleError", "index.handler", `require('nowhere');`},
+		{"Runtime.ImportModuleError", "other.handler", `exports.handler = 1;`},
+		{"Runtime.HandlerNotFound", "index.other", `exports.handler = async () => 1;`},
+		{"ReferenceError", "index.handler", `undefinedThing();`},
+	} {
+		_, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: "bad", Handler: x.handler, Image: "node", Files: map[string][]byte{"index.js": []byte(x.source)}})
+		var failed *dispatcher.FunctionError
+		if !as(err, &failed) || failed.Type != x.kind {
+			t.Errorf("%s: %v, want %s", x.source, err, x.kind)
+		}
+	}
+}
+
+// TestNodeArguments: a lazy function is captured half way, and goes on from there
+// with another query.
+func TestNodeArguments(t *testing.T) {
+	d := openNode(t)
+	deployNode(t, d, "lazy", "index.js", `
+exports.handler = async (event) => {
+  const table = Array.from({ length: event.rows }, (_, n) => n * n);
+  let slow = 1; // worth a snapshot
+  for (let n = 0; n < 1e8; n++) slow = (slow * 31 + n) % 65521;
+  table.push(slow);
+  const known = 'query' in event;
+  return { known, answer: table[event.query], keys: Object.keys(event).sort(), missing: event.missing };
+};`, true)
+	n, err := d.CaptureArgument(t.Context(), "lazy", []byte(`{"rows": 1000, "query": 5}`), "query")
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+	if n.Info.Kind != lineage.KindArgument || n.Info.Key.NextKey != "query" {
+		t.Errorf("captured %s at %q", n.Info.Kind, n.Info.Key.NextKey)
+	}
+	for query, want := range map[string]string{
+		`{"rows": 1000, "query": 30}`: `{"known":true,"answer":900,"keys":["query","rows"]}`,
+		`{"rows": 1000}`:              `{"known":false,"keys":["rows"]}`,
+		`{"rows": 7, "query": 6}`:     `{"known":true,"answer":36,"keys":["query","rows"]}`,
+	} {
+		r, err := d.Invoke(t.Context(), dispatcher.Request{Function: "lazy", Event: []byte(query), Timeout: 60 * time.Second})
+		if err != nil {
+			t.Fatal(describe(err))
+		}
+		if string(r.Output) != want {
+			t.Errorf("%s: %s %v, want %s", query, r.Output, r.Error, want)
+		}
+		if started := r.Path == dispatcher.PathArgument; started != strings.Contains(query, "1000") {
+			t.Errorf("%s started from %s", query, r.Path)
+		}
+	}
+}
