@@ -39,7 +39,7 @@ generate:
 	$(GO) generate ./guest ./vmm/process/stub
 
 ## The committed kernel library, stub and Go mirrors are what the sources give.
-GENERATED := guest/abi_gen.go guest/kernel.elf vmm/process/stub/stub_gen.go vmm/process/stub/stub.elf
+GENERATED := guest/abi_gen.go guest/kernel.elf guest/driver/node/host.node vmm/process/stub/stub_gen.go vmm/process/stub/stub.elf
 generated: generate
 	@git diff --exit-code --stat -- $(GENERATED) || \
 		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }

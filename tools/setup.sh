@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what seuss needs and the machine lacks, through apt: the Python that
-# the image is made from, numpy for it, and the compiler for the guest.
+# the image is made from, numpy for it, the compiler for the guest, and the
+# runtimes of further images, which the demo and the tests use.
 set -euo pipefail
 
 missing=()
@@ -14,6 +15,8 @@ need python3 /usr/bin/python3 -c 'import json, sqlite3, ssl'
 need python3-numpy /usr/bin/python3 -c 'import numpy'
 need gcc sh -c 'command -v gcc'
 need libc6-dev test -e /usr/include/stdio.h
+need nodejs sh -c 'test -x /usr/bin/node || test -x /usr/local/bin/node'
+need lua5.4 test -x /usr/bin/lua5.4
 need binutils sh -c 'command -v objcopy'
 
 [ ${#missing[@]} -eq 0 ] && exit 0
