@@ -142,10 +142,11 @@ type Result struct {
 	LogsCut   bool            `json:"logs_cut,omitempty"` // output beyond the limit was dropped
 	Crash     string          `json:"crash,omitempty"`    // the crash report, if the guest died
 
-	Path    StartPath `json:"path"`
-	Pooled  bool      `json:"pooled"` // the shell stood ready on the node
-	NodeID  string    `json:"node"`
-	Timings Timings   `json:"timings"`
+	Platform string    `json:"platform"` // that ran it
+	Path     StartPath `json:"path"`
+	Pooled   bool      `json:"pooled"` // the shell stood ready on the node
+	NodeID   string    `json:"node"`
+	Timings  Timings   `json:"timings"`
 	// PagesCopied and PagesMapped say what deploying moved.
 	PagesCopied uint64 `json:"pages_copied"`
 	PagesMapped uint64 `json:"pages_mapped"`

@@ -101,7 +101,7 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 		id = newRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version}}
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
 	i.context = i.renderContext(req)
 	return i
 }
