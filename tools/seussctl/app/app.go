@@ -61,7 +61,7 @@ func (e *env) root() *cli.App {
 			e.group("function", "deployed functions", e.functionDeploy(), e.functionLs(), e.functionRm()),
 			e.invoke(),
 			e.snapshotGroup(),
-			e.group("bench", "measurements", e.benchStart()),
+			e.group("bench", "measurements", e.benchStart(), e.benchStore()),
 			e.demo(),
 			e.completion(),
 		},
