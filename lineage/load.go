@@ -177,6 +177,9 @@ func (s *Store) setLoaded(n *Node, l *loadedNode) {
 	s.hot.add(n, l.blob)
 }
 
+// wholeFileBytes bounds what is read with one call.
+const wholeFileBytes = 1 << 20
+
 // openNode reads, checks and maps the node file at path. The node's pages are
 // those of blob if that is not nil: an earlier call made it. Else they are mapped
 // and, with VerifyEager, checked.
@@ -191,14 +194,23 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 			f.Close()
 		}
 	}()
-	stored, err := readInfo(f, h, info.ID)
+	// A small file is read at once.
+	from := io.ReaderAt(f)
+	if h.form == FormDifferences && h.total <= wholeFileBytes {
+		b := make([]byte, h.total)
+		if n, err := f.ReadAt(b, 0); n < len(b) {
+			return nil, fmt.Errorf("read: got %d of %d bytes: %w", n, len(b), noEOF(err))
+		}
+		from = bytesAt(b)
+	}
+	stored, err := readInfo(from, h, info.ID)
 	if err != nil {
 		return nil, err
 	}
 	if stored.Root != info.Root {
 		return nil, fmt.Errorf("root changed from %s to %s: %w", info.Root, stored.Root, ErrIdentity)
 	}
-	x, err := readIndex(f, h, &stored.Info)
+	x, err := readIndex(from, h, &stored.Info)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +224,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	l := &loadedNode{blob: blob}
 	switch {
 	case h.form == FormDifferences:
-		err = l.openDifferences(f, h, x, info.ID, base)
+		err = l.openDifferences(from, h, x, info.ID, base)
 	case info.Kind == KindImage:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
 			l.blob, err = s.openImage(info.ImageDigest, x)
