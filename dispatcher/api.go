@@ -32,8 +32,16 @@ type Options struct {
 	// Verify says when pages of snapshots are compared with their checksums: all
 	// when a node is loaded, or each before it is first shown to a machine.
 	Verify lineage.Verify
-	// PoolSize is how many shells are kept per image, DefaultPoolSize if 0.
+	// PoolSize is how many shells there may be per image, DefaultPoolSize if 0.
 	PoolSize int
+	// PoolFloor is how many shells are kept however low the demand.
+	PoolFloor int
+	// PoolWindow is over which time the demand for shells is looked at; those
+	// that it did not need are closed. 0: shells are kept until Close.
+	PoolWindow time.Duration
+	// PoolBytes bounds the private memory of all shells of an image, in bytes,
+	// as far as it is known when a shell is made; 0: no bound.
+	PoolBytes uint64
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool
@@ -57,22 +65,38 @@ const (
 
 // FunctionSpec is a function to deploy.
 type FunctionSpec struct {
-	Name    string            // 1 to 64 of A-Z a-z 0-9 _ -
-	Handler string            // module.function
-	Files   map[string][]byte // by path relative to the task root; at most lineage.MaxCodeBytes in all
-	Image   string            // image name; "" means the runtime's default, "python"
-	Imports []string          // modules that an import node below the base should hold
-	Lazy    bool              // the event's keys are asked for one by one
+	Name    string            `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
+	Handler string            `json:"handler"`           // module.function
+	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most lineage.MaxCodeBytes in all
+	Image   string            `json:"image,omitempty"`   // image name; "" means the runtime's default, "python"
+	Imports []string          `json:"imports,omitempty"` // modules that an import node below the base should hold
+	Lazy    bool              `json:"lazy,omitempty"`    // the event's keys are asked for one by one
+	// WarmUp are events on which the function is invoked before its node is
+	// captured, so that what is done lazily at first use is in the snapshot.
+	WarmUp   []json.RawMessage `json:"warm_up,omitempty"`
+	Settings lineage.Settings  `json:"settings,omitzero"`
+	Create   bool              `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
+	Revision string            `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
 }
 
 // Request is one invocation.
 type Request struct {
+	// Function is a function's name; a colon and a version's number, an alias or
+	// $LATEST may follow it.
 	Function string
 	Event    []byte        // JSON; a lazy function needs an object
-	Timeout  time.Duration // DefaultTimeout if 0
+	Timeout  time.Duration // 0: the deployment's, or else DefaultTimeout
+	// RequestID names the invocation; a new UUID if empty.
+	RequestID string
+	// ARN is what the function's context calls the function that was invoked; ""
+	// makes one up. ClientContext is a JSON value for the context, or nothing.
+	ARN           string
+	ClientContext []byte
 	// MaxPath limits how deep the invocation may start; "" means no limit.
 	// PathCold boots a machine for this invocation alone.
 	MaxPath StartPath
+	// AutoArguments is Options.AutoArguments for this invocation.
+	AutoArguments bool
 	// Explain asks for the candidates in the result.
 	Explain bool
 	// Fresh keeps the invocation off pooled shells: a new machine is made for
@@ -111,6 +135,7 @@ type Timings struct {
 // Result is what an invocation gave.
 type Result struct {
 	RequestID string          `json:"request_id"`
+	Version   string          `json:"version,omitempty"` // that was executed; "" is $LATEST
 	Output    json.RawMessage `json:"output,omitempty"`
 	Error     *FunctionError  `json:"error,omitempty"` // the function failed; Output is empty
 	Logs      []LogLine       `json:"logs,omitempty"`
@@ -127,6 +152,8 @@ type Result struct {
 	// PagesDirtied is how many of the machine's pages are private to it after
 	// the run.
 	PagesDirtied uint64 `json:"pages_dirtied"`
+	// Faults is how many host page faults the run took.
+	Faults uint64 `json:"faults"`
 	// Unsupported names system calls that the guest refused with ENOSYS.
 	Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
 	Candidates  []Candidate       `json:"candidates,omitempty"`
@@ -142,4 +169,5 @@ type Candidate struct {
 	Depth  int          `json:"depth"` // in the tree, the image node is 0
 	Chosen bool         `json:"chosen"`
 	Reason string       `json:"reason"` // why it was chosen or was not
+	Prediction
 }

@@ -16,6 +16,9 @@ import (
 // automatic policy to take it: restoring and storing one costs milliseconds.
 const autoMinimum = 2 * time.Millisecond
 
+// autoPagePrice is the time that a page of an argument node must save.
+const autoPagePrice = 1 * time.Microsecond
+
 // maxAutoAsked bounds the keys, in bytes as want counts them, behind which the
 // policy does not look: each look costs as much as there are keys.
 const maxAutoAsked = 64 << 10
@@ -52,7 +55,7 @@ func certificate(l *lease, w want) (lineage.Purity, error) {
 func (i *invocation) captureArgument(l *lease, w want, purity lineage.Purity) (*target, error) {
 	spec := &i.f.spec
 	key := lineage.Key{
-		Function: spec.Name, Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
+		Function: lineage.FunctionOf(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
 		Args: slices.Clone(i.bound), NextKey: w.key,
 	}
 	return i.d.capture(l.shell, i.from, lineage.KindArgument, key, i.result.Timings.Run, purity)
@@ -64,6 +67,11 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 	if len(i.bound) == 0 || i.asked > maxAutoAsked || i.result.Timings.Run < autoMinimum || len(i.f.arguments) >= maxArgumentNodes {
 		return nil, nil
 	}
+	// What the node would hold is at most what the machine holds privately; its
+	// saved time has to pay for storing and moving that.
+	if pages := l.layout.private.Len(); i.result.Timings.Run < time.Duration(pages)*autoPagePrice {
+		return nil, nil
+	}
 	if !d.recurs(i) {
 		return nil, nil
 	}
@@ -72,6 +80,7 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 		return nil, err
 	}
 	if !purity.Pure() {
+		d.events.impure.Add(1)
 		d.log.Info("no argument snapshot: the state is impure", "function", i.f.spec.Name, "reasons", purity.Reasons)
 		return nil, nil
 	}
@@ -89,7 +98,7 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 // one came before.
 func (d *Dispatcher) recurs(i *invocation) bool {
 	prefix := sha256.New()
-	io.WriteString(prefix, i.f.spec.Name) // a hash's Write never fails
+	io.WriteString(prefix, lineage.FunctionOf(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
 	for _, b := range i.bound {
 		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}
@@ -119,6 +128,10 @@ func (d *Dispatcher) CaptureArgument(ctx context.Context, name string, raw []byt
 }
 
 func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byte, stopAt string) (*lineage.Node, error) {
+	name, err := d.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
 	d.deployMu.Lock()
 	f, err := d.catalog.function(name)
 	d.deployMu.Unlock()
@@ -132,7 +145,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if err != nil {
 		return nil, err
 	}
-	t := f.match(e, "")
+	t := d.match(f, e, "")
 	if t == nil || t.state == nil {
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err
@@ -148,7 +161,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if t.node.Info.Kind == lineage.KindArgument && stops(t.node.Info.Key.NextKey) {
 		return t.node, nil // it is there already
 	}
-	i := d.newInvocation(f, e, 10*DefaultTimeout, time.Now())
+	i := d.newInvocation(f, e, &Request{Timeout: 10 * DefaultTimeout}, time.Now())
 	var made *target
 	i.capture = func(i *invocation, l *lease, w want) (*target, error) {
 		if !stops(w.key) {

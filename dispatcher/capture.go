@@ -69,6 +69,7 @@ func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key li
 	if err != nil {
 		return nil, err
 	}
+	d.events.captures.Add(1)
 	t, err := d.catalog.target(n.Info.ID)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,8 @@ type target struct {
 	state *vmm.State // nil for an image node: it is booted, not restored
 	view  *lineage.View
 	depth int
+	pages uint64 // that its lineage below the base and imports has changed
+	run   mean   // of invocations from it, on machines that stood ready
 
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
@@ -41,6 +43,7 @@ type catalog struct {
 	functions map[string]*function
 	targets   map[string]*target
 	images    map[string]*image
+	changes   uint64         // counts the calls of forget
 	prefixes  map[string]int // digests of lazy invocations' binding prefixes, for the automatic policy
 }
 
@@ -52,12 +55,18 @@ func (c *catalog) init(d *Dispatcher) {
 	c.prefixes = map[string]int{}
 }
 
-// forget drops what is known about a function; name "" drops everything.
+// forget drops what is known about a function and its versions; name "" drops everything.
 func (c *catalog) forget(name string) {
+	name = lineage.FunctionOf(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.changes++
 	if name != "" {
-		delete(c.functions, name)
+		for deployment := range c.functions { // its versions as well
+			if lineage.FunctionOf(deployment) == name {
+				delete(c.functions, deployment)
+			}
+		}
 		for id, t := range c.targets { // nodes of earlier deployments are gone
 			if t.node.Info.Key.Function != name {
 				continue
@@ -93,7 +102,7 @@ func (c *catalog) image(name string) (*image, error) {
 // function returns what is known about a deployed function.
 func (c *catalog) function(name string) (*function, error) {
 	c.mu.RLock()
-	f := c.functions[name]
+	f, changes := c.functions[name], c.changes
 	c.mu.RUnlock()
 	if f != nil {
 		return f, nil
@@ -103,7 +112,9 @@ func (c *catalog) function(name string) (*function, error) {
 		return nil, err
 	}
 	c.mu.Lock()
-	c.functions[name] = f
+	if c.changes == changes { // or what was built may be out of date
+		c.functions[name] = f
+	}
 	c.mu.Unlock()
 	return f, nil
 }
@@ -119,7 +130,7 @@ func (c *catalog) build(name string) (*function, error) {
 	if f.image, err = c.image(spec.Image); err != nil {
 		return nil, fmt.Errorf("function %q: %w", name, err)
 	}
-	for _, n := range c.d.store.Function(name) {
+	for _, n := range c.d.store.Function(lineage.FunctionOf(name)) {
 		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
 			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.digest {
 			continue // of an earlier deployment
@@ -173,6 +184,11 @@ func (c *catalog) target(id string) (*target, error) {
 		return nil, err
 	}
 	t = &target{node: n, view: snapshot.View, depth: len(chain) - 1}
+	for _, a := range chain {
+		if k := a.Info.Kind; k == lineage.KindFunction || k == lineage.KindArgument || a == n && k != lineage.KindImage {
+			t.pages += a.Info.DeltaPages
+		}
+	}
 	if n.Info.Kind != lineage.KindImage {
 		if err := c.d.checkCPU(n); err != nil {
 			return nil, err

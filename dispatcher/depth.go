@@ -98,7 +98,7 @@ func (b *depthBench) reset(d *Dispatcher) (time.Duration, error) {
 	if err := b.lease.becomeInstance(); err != nil {
 		return 0, err
 	}
-	i := d.newInvocation(b.f, b.event, 0, time.Now())
+	i := d.newInvocation(b.f, b.event, &Request{}, time.Now())
 	var seed [guest.SeedBytes]byte
 	if _, err := b.lease.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, b.event.raw); err != nil {
 		return 0, err

@@ -35,6 +35,14 @@ var (
 	ErrCPU = errors.New("snapshot needs CPU features that this host lacks")
 	// ErrNotLazy: argument snapshots need a function deployed with lazy arguments.
 	ErrNotLazy = errors.New("function was not deployed with lazy arguments")
+	// ErrExists: there is a function, or an alias, of that name already.
+	ErrExists = errors.New("it exists already")
+	// ErrRevision: the function has changed since the caller looked at it.
+	ErrRevision = errors.New("the revision is not the current one")
+	// ErrUnknownAlias: the function has no alias of that name.
+	ErrUnknownAlias = errors.New("unknown alias")
+	// ErrInUse: an alias names the version.
+	ErrInUse = errors.New("it is in use")
 	// ErrNotAsked: the function ended without asking for the argument.
 	ErrNotAsked = errors.New("function did not ask for the argument")
 )
@@ -62,7 +70,11 @@ type Dispatcher struct {
 	poolMu sync.Mutex
 	pools  map[string]*pool // by image digest
 	closed bool
-	resets sync.WaitGroup // shells on their way back
+	resets sync.WaitGroup // shells on their way back, machines being made
+	sizing chan struct{}  // closed to end the sizing of pools
+	events counters
+
+	pageCost mean // of moving a page into a machine
 }
 
 // Open opens the state directory. The platform must outlive the Dispatcher.
@@ -89,6 +101,11 @@ func Open(o Options) (*Dispatcher, error) {
 		pools:  map[string]*pool{},
 	}
 	d.catalog.init(d)
+	if o.PoolWindow > 0 {
+		d.sizing = make(chan struct{})
+		d.resets.Add(1)
+		go d.sizePools()
+	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)
 	}
@@ -108,6 +125,10 @@ func (d *Dispatcher) Close() error {
 	d.closed = true
 	pools := d.pools
 	d.pools = nil
+	if d.sizing != nil {
+		close(d.sizing)
+		d.sizing = nil
+	}
 	d.poolMu.Unlock()
 	d.resets.Wait()
 	var errs []error
@@ -119,6 +140,18 @@ func (d *Dispatcher) Close() error {
 		return fmt.Errorf("close dispatcher: %w", err)
 	}
 	return nil
+}
+
+// background runs f on a goroutine that Close waits for; false means that it is
+// too late.
+func (d *Dispatcher) background(f func()) bool {
+	d.poolMu.Lock()
+	defer d.poolMu.Unlock()
+	if d.closed {
+		return false
+	}
+	d.resets.Go(f)
+	return true
 }
 
 // pool returns the image's pool of shells.

@@ -18,7 +18,15 @@ import (
 type loadRequest struct {
 	Handler string            `json:"handler"`
 	Files   map[string][]byte `json:"files"` // encoding/json writes them in base64, keys sorted
+	// Environment is set before the code is imported.
+	Environment map[string]string `json:"environment,omitempty"`
+	// WarmUp are events on which the function is invoked before its node is
+	// captured. They are the dispatcher's business; the driver reads past them.
+	WarmUp []json.RawMessage `json:"warm_up,omitempty"`
 }
+
+// maxWarmUps bounds the invocations before a capture.
+const maxWarmUps = 1000
 
 func (spec *FunctionSpec) code() ([]byte, error) {
 	if len(spec.Files) == 0 {
@@ -32,7 +40,15 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 	if !strings.Contains(spec.Handler, ".") {
 		return nil, fmt.Errorf("handler %q is not of the form module.function", spec.Handler)
 	}
-	code, err := json.Marshal(loadRequest{Handler: spec.Handler, Files: spec.Files})
+	if len(spec.WarmUp) > maxWarmUps {
+		return nil, fmt.Errorf("%d warm-up invocations, at most %d are allowed", len(spec.WarmUp), maxWarmUps)
+	}
+	for n, e := range spec.WarmUp {
+		if _, err := parseEvent(e); err != nil {
+			return nil, fmt.Errorf("warm-up event %d: %w", n+1, err)
+		}
+	}
+	code, err := json.Marshal(loadRequest{Handler: spec.Handler, Files: spec.Files, Environment: spec.Settings.Environment, WarmUp: spec.WarmUp})
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +75,13 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, e
 	if !lineage.ValidFunctionName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
+	old, err := d.store.GetFunction(spec.Name)
+	if err == nil && spec.Create {
+		return nil, fmt.Errorf("%w: %q", ErrExists, spec.Name)
+	}
+	if err := checkRevision(&old, spec.Revision); err != nil {
+		return nil, err
+	}
 	code, err := spec.code()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
@@ -71,7 +94,9 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, e
 	record := lineage.Function{
 		Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy,
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
+		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}
+	record.Settings.Revision = newRequestID()
 	record.CodeDigest = lineage.CodeDigest(code)
 	t, err := d.functionNode(ctx, &record, code, parent)
 	if err != nil {
@@ -81,14 +106,14 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, e
 		return nil, err
 	}
 	d.catalog.forget(spec.Name)
-	d.dropOldNodes(&record, parent)
+	d.dropOldNodes(spec.Name, parent)
 	d.catalog.forget(spec.Name)
 	return t, nil
 }
 
 // functionNode returns the node with the code loaded, below parent.
 func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code []byte, parent *target) (*target, error) {
-	key := lineage.Key{Function: f.Name, Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
+	key := lineage.Key{Function: lineage.FunctionOf(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
 	for _, n := range d.store.Children(parent.node.Info.ID) {
 		k := &n.Info.Key
 		if n.Info.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
@@ -105,37 +130,76 @@ func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code
 	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgLoad, code) }); err != nil {
 		return nil, err
 	}
-	return d.capture(s.shell, parent, lineage.KindFunction, key, time.Since(start), lineage.Purity{})
+	saved := time.Since(start)
+	if err := d.warmUp(ctx, s, f, code); err != nil {
+		return nil, err
+	}
+	return d.capture(s.shell, parent, lineage.KindFunction, key, saved, lineage.Purity{})
 }
 
-// dropOldNodes removes nodes of earlier deployments under the same name.
-func (d *Dispatcher) dropOldNodes(f *lineage.Function, parent *target) {
-	for _, n := range d.store.Function(f.Name) {
+// dropOldNodes removes the nodes that no deployment of the function, of whatever
+// version, starts from any more. parent is where the unversioned one hangs.
+func (d *Dispatcher) dropOldNodes(name string, parent *target) {
+	records, err := d.deployments(name)
+	if err != nil {
+		d.log.Warn("old nodes are kept", "function", name, "error", err)
+		return
+	}
+	for _, n := range d.store.Function(name) {
 		k := &n.Info.Key
-		current := k.CodeDigest == f.CodeDigest && k.Handler == f.Handler && k.Lazy == f.Lazy
-		if current && n.Info.Kind == lineage.KindArgument || current && n.Info.Parent == parent.node.Info.ID {
+		used := slices.ContainsFunc(records, func(f lineage.Function) bool {
+			if k.CodeDigest != f.CodeDigest || k.Handler != f.Handler || k.Lazy != f.Lazy {
+				return false
+			}
+			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == nil || n.Info.Parent == parent.node.Info.ID
+		})
+		if used {
 			continue
 		}
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {
 			d.log.Warn("an old node could not be removed", "node", n.Info.ID, "error", err)
+		} else if err == nil {
+			d.events.nodesRemoved.Add(1)
 		}
 	}
 }
 
-// RemoveFunction removes a function and its nodes.
+// RemoveFunction removes a deployment and the nodes that no other version of it
+// needs. Without a version in the name all versions go.
 func (d *Dispatcher) RemoveFunction(name string) error {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	if _, err := d.store.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+	f, err := d.store.GetFunction(name)
+	if errors.Is(err, lineage.ErrNotFound) {
 		return fmt.Errorf("%w: %q", ErrUnknownFunction, name)
+	}
+	base := lineage.FunctionOf(name)
+	defer d.catalog.forget(base)
+	if base != name {
+		if err := d.removeVersion(&f); err != nil {
+			return fmt.Errorf("remove function %q: %w", name, err)
+		}
+		d.catalog.forget(base)
+		d.dropOldNodes(base, nil)
+		return nil
+	}
+	versions, err := d.deployments(base)
+	if err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
 	}
 	for _, n := range d.store.Function(name) {
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {
 			return fmt.Errorf("remove function %q: %w", name, err)
 		}
 	}
-	d.catalog.forget(name)
-	return d.store.RemoveFunction(name)
+	// The unversioned record goes last: until then the removal can be repeated.
+	for _, v := range slices.Backward(versions) {
+		d.catalog.forget(base)
+		if err := d.store.RemoveFunction(v.Name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // RemoveNode removes a node by id or prefix; cascade takes its descendants
@@ -152,4 +216,13 @@ func (d *Dispatcher) RemoveNode(idOrPrefix string, cascade bool) error {
 	}
 	d.catalog.forget("")
 	return nil
+}
+
+// ImageMemory returns the bytes of RAM of an image's guests.
+func (d *Dispatcher) ImageMemory(image string) (bytes uint64, err error) {
+	img, err := d.catalog.image(nameOrDefault(image))
+	if err != nil {
+		return 0, err
+	}
+	return img.config.MemoryBytes, nil
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"seuss/guest"
@@ -50,7 +51,11 @@ func (d *Dispatcher) Invoke(ctx context.Context, req Request) (*Result, error) {
 
 func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) {
 	start := time.Now()
-	f, err := d.catalog.function(req.Function)
+	deployment, err := d.Resolve(req.Function)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.catalog.function(deployment)
 	if err != nil {
 		return nil, err
 	}
@@ -58,37 +63,46 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	i := d.newInvocation(f, e, req.Timeout, start)
-	if d.opts.AutoArguments && f.spec.Lazy && !d.opts.ReadOnly {
+	i := d.newInvocation(f, e, req, start)
+	if (d.opts.AutoArguments || req.AutoArguments) && f.spec.Lazy && !d.opts.ReadOnly {
 		i.capture = d.autoCapture
 	}
 	if req.MaxPath == PathCold {
 		return i.finish(i.cold(ctx))
 	}
-	t := f.match(e, req.MaxPath)
+	t := d.match(f, e, req.MaxPath)
 	if t == nil || t.state == nil {
 		// The node is gone, or this host needs another one: make it again.
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err
 		}
-		if f, err = d.catalog.function(req.Function); err != nil {
+		if f, err = d.catalog.function(deployment); err != nil {
 			return nil, err
 		}
 		i.f = f
 	}
 	if req.Explain {
-		i.result.Candidates = f.candidates(e, t, req.MaxPath)
+		i.result.Candidates = d.candidates(f, e, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(start)
 	return i.finish(i.warm(ctx, t, req.Fresh))
 }
 
-func (d *Dispatcher) newInvocation(f *function, e *event, timeout time.Duration, start time.Time) *invocation {
+func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
+	timeout := req.Timeout
+	if timeout <= 0 {
+		timeout = time.Duration(f.spec.Settings.TimeoutSec) * time.Second
+	}
 	if timeout <= 0 {
 		timeout = DefaultTimeout
 	}
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: newRequestID()}}
-	i.context = i.renderContext()
+	id := req.RequestID
+	if id == "" {
+		id = newRequestID()
+	}
+	_, version, _ := strings.Cut(f.spec.Name, ":")
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version}}
+	i.context = i.renderContext(req)
 	return i
 }
 
@@ -108,22 +122,43 @@ func newRequestID() string {
 }
 
 // renderContext makes what the driver turns into Lambda's context object.
-func (i *invocation) renderContext() []byte {
-	name := i.f.spec.Name // no character of it needs quoting
+func (i *invocation) renderContext(req *Request) []byte {
+	name := lineage.FunctionOf(i.f.spec.Name) // no character of it needs quoting
+	version := i.result.Version
+	if version == "" {
+		version = "$LATEST"
+	}
+	memory := i.f.image.config.MemoryBytes >> 20
+	if m := i.f.spec.Settings.MemoryMiB; m > 0 {
+		memory = uint64(m)
+	}
 	b := make([]byte, 4, 512)
-	b = append(b, `{"aws_request_id":"`...)
-	b = append(b, i.result.RequestID...)
-	b = append(b, `","function_name":"`...)
+	b = append(b, `{"aws_request_id":`...)
+	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
+	b = append(b, `,"function_name":"`...)
 	b = append(b, name...)
-	b = append(b, `","function_version":"$LATEST","invoked_function_arn":"arn:aws:lambda:local:000000000000:function:`...)
-	b = append(b, name...)
+	b = append(b, `","function_version":"`...)
+	b = append(b, version...)
+	b = append(b, `","invoked_function_arn":"`...)
+	if req.ARN != "" {
+		b = append(b, req.ARN...)
+	} else {
+		b = append(b, `arn:aws:lambda:local:000000000000:function:`...)
+		b = append(b, name...)
+	}
 	b = append(b, `","memory_limit_in_mb":"`...)
-	b = strconv.AppendUint(b, i.f.image.config.MemoryBytes>>20, 10)
+	b = strconv.AppendUint(b, memory, 10)
 	b = append(b, `","log_group_name":"/aws/lambda/`...)
 	b = append(b, name...)
-	b = append(b, `","log_stream_name":"`...)
-	b = append(b, i.result.RequestID...)
-	b = append(b, `","identity":null,"client_context":null,"deadline_ms":`...)
+	b = append(b, `","log_stream_name":`...)
+	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
+	b = append(b, `,"identity":null,"client_context":`...)
+	if len(req.ClientContext) > 0 {
+		b = append(b, req.ClientContext...)
+	} else {
+		b = append(b, `null`...)
+	}
+	b = append(b, `,"deadline_ms":`...)
 	b = strconv.AppendInt(b, i.deadline.UnixMilli(), 10)
 	b = append(b, '}')
 	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
@@ -143,6 +178,9 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	t.node.Hit()
 	err = cancellable(ctx, l.m, func() error { return i.run(l, t) })
 	i.giveBack(l, err)
+	if err == nil {
+		i.d.learn(t, r)
+	}
 	return err
 }
 
@@ -192,6 +230,7 @@ func (i *invocation) giveBack(l *lease, err error) {
 	if calls, cerr := l.m.UnsupportedCalls(); cerr == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())
 	}
+	r.Faults = l.m.Stats().HostFaults - l.faults
 	if cerr := l.collect(); cerr != nil {
 		i.d.log.Warn("private pages unknown", "error", cerr)
 	}
@@ -227,6 +266,7 @@ func (i *invocation) finish(err error) (*Result, error) {
 	case errors.As(err, &failed):
 		r.Error = failed
 	case errors.Is(err, ErrTimeout):
+		i.d.events.timeouts.Add(1)
 		r.Error = &FunctionError{Type: "Sandbox.Timedout", cause: err,
 			Message: fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", r.RequestID, i.deadline.Sub(i.started).Seconds())}
 	case errors.Is(err, ErrGuestExit):
@@ -234,6 +274,7 @@ func (i *invocation) finish(err error) (*Result, error) {
 	case errors.Is(err, errProtocol), errors.Is(err, errStream):
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %v", r.RequestID, err)}
 	case errors.As(err, &crash):
+		i.d.events.crashes.Add(1)
 		r.Crash = crash.Report
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %s", r.RequestID, crash.Summary)}
 	default:
@@ -248,16 +289,29 @@ func (i *invocation) finish(err error) (*Result, error) {
 // run talks to the driver until there is a result.
 func (i *invocation) run(l *lease, t *target) error {
 	i.start, i.from = t, t
-	var seed [guest.SeedBytes]byte
-	var f frame
-	var err error
 	switch t.node.Info.Kind {
 	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
 		if err := i.load(l); err != nil {
 			return err
 		}
-		fallthrough
+		return i.converse(l, nil)
 	case lineage.KindFunction:
+		return i.converse(l, nil)
+	case lineage.KindArgument:
+		return i.converse(l, &t.node.Info.Key)
+	}
+	return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", t.node.Info.ID, t.node.Info.Kind)
+}
+
+// converse sends the event, or the argument that an argument node stopped at,
+// and answers the driver's questions until there is a result.
+func (i *invocation) converse(l *lease, stopped *lineage.Key) (err error) {
+	var f frame
+	if stopped != nil {
+		i.bound = append(i.bound, stopped.Args...)
+		f, err = i.answer(l, stopped.NextKey)
+	} else {
+		var seed [guest.SeedBytes]byte
 		rand.Read(seed[:])
 		start := time.Now()
 		if i.f.spec.Lazy {
@@ -266,11 +320,6 @@ func (i *invocation) run(l *lease, t *target) error {
 			f, err = l.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, i.event.raw)
 		}
 		i.result.Timings.Run = time.Since(start)
-	case lineage.KindArgument:
-		i.bound = append(i.bound, t.node.Info.Key.Args...)
-		f, err = i.answer(l, t.node.Info.Key.NextKey)
-	default:
-		return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", t.node.Info.ID, t.node.Info.Kind)
 	}
 	for err == nil && f.kind == guest.MsgWant {
 		var w want

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"seuss/lineage"
@@ -103,8 +104,11 @@ func pathOf(kind lineage.Kind) StartPath {
 
 var pathRank = map[StartPath]int{PathCold: 0, PathBase: 1, PathFunction: 2, PathArgument: 3}
 
-// match picks the deepest node of the function's lineage that fits the event.
-func (f *function) match(e *event, maxPath StartPath) *target {
+// match picks the node of the function's lineage that fits the event and is
+// predicted to cost the least. A function's own node is always better than what
+// lies above it; among argument nodes a deeper one may hold more pages than its
+// saved time is worth.
+func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *target {
 	limit := pathRank[PathArgument]
 	if maxPath != "" {
 		limit = pathRank[maxPath]
@@ -123,10 +127,10 @@ func (f *function) match(e *event, maxPath StartPath) *target {
 		return best
 	}
 	for _, t := range f.arguments {
-		if t.depth <= best.depth {
+		if ok, _ := e.fits(t.node.Info.Key.Args); !ok {
 			continue
 		}
-		if ok, _ := e.fits(t.node.Info.Key.Args); ok {
+		if t.depth > best.depth && d.better(f, t, best) || t.depth < best.depth && !d.better(f, best, t) {
 			best = t
 		}
 	}
@@ -135,17 +139,24 @@ func (f *function) match(e *event, maxPath StartPath) *target {
 
 // candidates lists every node that the function could start from, and why each
 // was or was not taken.
-func (f *function) candidates(e *event, chosen *target, maxPath StartPath) []Candidate {
+func (d *Dispatcher) candidates(f *function, e *event, chosen *target, maxPath StartPath) []Candidate {
 	var list []Candidate
 	add := func(t *target, reason string) {
 		info := &t.node.Info
 		list = append(list, Candidate{
 			NodeID: info.ID, Kind: info.Kind, Key: describeKey(info), Depth: t.depth, Chosen: t == chosen, Reason: reason,
+			Prediction: d.predict(f, t),
 		})
 	}
+	deepest := !slices.ContainsFunc(f.arguments, func(t *target) bool {
+		ok, _ := e.fits(t.node.Info.Key.Args)
+		return ok && t.depth > chosen.depth && maxPath == ""
+	})
 	reason := func(t *target) string {
-		if t == chosen {
+		if t == chosen && deepest {
 			return "deepest node that fits"
+		} else if t == chosen {
+			return "the node that fits and is predicted to cost the least"
 		}
 		if maxPath != "" && pathRank[pathOf(t.node.Info.Kind)] > pathRank[maxPath] {
 			return fmt.Sprintf("the request allows no deeper start than %s", maxPath)
@@ -154,6 +165,9 @@ func (f *function) candidates(e *event, chosen *target, maxPath StartPath) []Can
 			if ok, key := e.fits(t.node.Info.Key.Args); !ok {
 				return fmt.Sprintf("argument %q differs: it was taken with %s", key, previewOf(t.node.Info.Key.Args, key))
 			}
+		}
+		if t.depth > chosen.depth {
+			return fmt.Sprintf("node %.12s is predicted to cost less", chosen.node.Info.ID)
 		}
 		return fmt.Sprintf("node %.12s is deeper", chosen.node.Info.ID)
 	}
@@ -209,6 +223,10 @@ func describeKey(info *lineage.Info) string {
 
 // Explain lists the candidates for an invocation without carrying it out.
 func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
+	name, err := d.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
 	f, err := d.catalog.function(name)
 	if err != nil {
 		return nil, err
@@ -217,7 +235,11 @@ func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return f.candidates(e, f.match(e, ""), ""), nil
+	t := d.match(f, e, "")
+	if t == nil {
+		return []Candidate{}, nil // its nodes are gone; an invocation makes them again
+	}
+	return d.candidates(f, e, t, ""), nil
 }
 
 // event parses the event as far as the function needs it.

@@ -37,11 +37,11 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err != nil {
 		return nil, err
 	}
-	f := &function{spec: lineage.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy}, image: img, code: code}
+	f := &function{spec: lineage.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}, image: img, code: code}
 	e, err := f.event(req.Event)
 	if err != nil {
 		return nil, err
 	}
-	i := d.newInvocation(f, e, req.Timeout, time.Now())
+	i := d.newInvocation(f, e, req, time.Now())
 	return i.finish(i.warm(ctx, t, req.Fresh))
 }

@@ -6,43 +6,64 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
+
+	"seuss/lineage"
 )
 
 // pool keeps the shells of one image. A shell that stands ready on the node
 // that a request wants is preferred, then any free one, then a new one while
-// there are fewer than the limit; beyond that requests wait for their turn.
+// there is room; beyond that requests wait for their turn. How many there are is
+// decided in poolsize.go.
 type pool struct {
 	d     *Dispatcher
 	image *image
 
 	mu      sync.Mutex
 	free    []*shell // in the order in which they were put back
-	total   int      // shells that exist, busy ones included
+	total   int      // shells that exist or are being made, busy ones included
 	waiters []chan *shell
 	closed  bool
+	demand  demand
+	counts  poolCounts
 }
 
-func newPool(d *Dispatcher, img *image) *pool { return &pool{d: d, image: img} }
+func newPool(d *Dispatcher, img *image) *pool {
+	return &pool{d: d, image: img, demand: newDemand(d.opts.PoolWindow)}
+}
 
 // take returns a shell, ready on t if there is one. The shell may have to be
-// brought to t first: its field at says where it is.
+// brought to t first: its field at says where it is. A machine is made here only
+// if none is free.
 func (p *pool) take(ctx context.Context, t *target) (*shell, error) {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if s := p.pick(t); s != nil {
+	p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
+	if s, rank := p.pick(t); s != nil {
+		grow := rank < rankReady && p.demand.missed(t) && p.room()
+		if rank == rankReady {
+			p.counts.ready++
+		} else {
+			p.counts.moved++
+		}
 		p.mu.Unlock()
+		if grow {
+			p.grow(t)
+		}
 		return s, nil
 	}
-	if p.total < p.d.opts.PoolSize {
+	if p.room() {
 		p.total++
+		p.counts.madeOnPath++
 		p.mu.Unlock()
 		return p.create(t)
 	}
 	turn := make(chan *shell, 1)
 	p.waiters = append(p.waiters, turn)
+	p.counts.waited++
 	p.mu.Unlock()
 	select {
 	case s := <-turn:
@@ -52,41 +73,43 @@ func (p *pool) take(ctx context.Context, t *target) (*shell, error) {
 		return s, nil
 	case <-ctx.Done():
 		p.forsake(turn)
-		return nil, fmt.Errorf("wait for a machine: %w", ctx.Err())
+		return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
 	}
 }
 
-// pick takes the best free shell for t, nil if a new one would be better: one
-// that stands ready on t, one that ran t and waits for its reset, another that
-// waits for its reset, at last the one that has stood ready the longest on some
-// other node. p.mu is held.
-func (p *pool) pick(t *target) *shell {
+// How well a free shell fits a request.
+const (
+	rankOther = iota + 1 // it stands ready on another node
+	rankRan              // it has run something else and waits for its reset
+	rankSame             // it has run the same and waits for its reset
+	rankReady            // it stands ready on the node
+)
+
+// pick takes the best free shell for t, nil if none is free. p.mu is held.
+func (p *pool) pick(t *target) (*shell, int) {
 	best, rank := -1, 0
 	for i, s := range p.free {
-		r := 1
+		r := rankOther
 		switch {
 		case s.at == t:
-			r = 4
+			r = rankReady
 		case s.at == nil && s.last == t:
-			r = 3
+			r = rankSame
 		case s.at == nil:
-			r = 2
+			r = rankRan
 		}
 		// Of equals the last put back is warm in the caches; but of those that
 		// stand ready for others the first is missed the least.
-		if r > rank || r == rank && r > 1 {
+		if r > rank || r == rank && r > rankOther {
 			best, rank = i, r
 		}
 	}
-	// A function that is asked for faster than its shells are reset gets more of
-	// them; for another function, switching a shell is cheaper than a new one.
-	room := p.total < p.d.opts.PoolSize
-	if best < 0 || room && (rank == 3 || rank < 3 && p.total < 2) {
-		return nil
+	if best < 0 {
+		return nil, 0
 	}
 	s := p.free[best]
 	p.free = append(p.free[:best], p.free[best+1:]...)
-	return s
+	return s, rank
 }
 
 func (p *pool) create(t *target) (*shell, error) {
@@ -119,6 +142,8 @@ func (p *pool) forsake(turn chan *shell) {
 
 // put gives a shell back, to the one who waits longest or to the free list.
 func (p *pool) put(s *shell) {
+	s.freed = time.Now()
+	s.footprint = s.layout.private.Len() * lineage.PageSize
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -159,19 +184,8 @@ func (p *pool) recycle(s *shell) {
 		p.discard(s)
 		return
 	}
-	p.d.poolMu.Lock()
-	if p.d.closed {
-		p.d.poolMu.Unlock()
-		p.discard(s)
-		return
-	}
-	p.d.resets.Add(1)
-	p.d.poolMu.Unlock()
 	p.put(s)
-	go func() {
-		defer p.d.resets.Done()
-		p.reset(s)
-	}()
+	p.d.background(func() { p.reset(s) }) // or Close takes it as it is
 }
 
 // reset brings a free shell that has run back to its node, unless somebody took

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"fmt"
+	"time"
 
 	"seuss/lineage"
 	"seuss/vmm"
@@ -19,6 +20,10 @@ type shell struct {
 	link   link
 	logs   logBuffer
 	faults uint64 // host page faults whose pages are accounted for
+
+	// Of a shell in the pool, guarded by its lock.
+	freed     time.Time // when it was put back
+	footprint uint64    // bytes of its private pages then
 }
 
 // newShell makes a machine whose memory shows view. It is not ready to run.

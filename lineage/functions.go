@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -27,13 +28,46 @@ const (
 // Function is a deployment: what the dispatcher needs to make the function's
 // node when it does not exist yet.
 type Function struct {
-	Name       string    `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
+	Name       string    `json:"name"`              // see ValidDeploymentName
 	Handler    string    `json:"handler"`           // what the runtime driver calls, 1 to 256 bytes
 	CodeDigest string    `json:"code_digest"`       // SHA-256 of the code, hex
 	Lazy       bool      `json:"lazy"`              // arguments are asked for one by one
 	Image      string    `json:"image"`             // name of the root image it runs in
 	Imports    []string  `json:"imports,omitempty"` // what the import node above it holds
 	Deployed   time.Time `json:"deployed"`
+
+	Settings Settings `json:"settings,omitzero"`
+	// LastVersion is the number that was given last to a published version;
+	// numbers are never given twice. Of an unversioned deployment only.
+	LastVersion uint64 `json:"last_version,omitempty"`
+	// Aliases are further names of versions. Of an unversioned deployment only.
+	Aliases map[string]Alias `json:"aliases,omitempty"`
+}
+
+// Settings are what a deployment asks of those who run it, in the terms of AWS
+// Lambda's function configuration. The store keeps them and reads none.
+type Settings struct {
+	Description string            `json:"description,omitempty"`
+	Runtime     string            `json:"runtime,omitempty"`
+	Role        string            `json:"role,omitempty"`
+	TimeoutSec  int               `json:"timeout_s,omitempty"`   // 0: the dispatcher's default
+	MemoryMiB   int               `json:"memory_mib,omitempty"`  // 0: the image's
+	Concurrency *int              `json:"concurrency,omitempty"` // invocations at a time; nil: no limit of its own
+	Environment map[string]string `json:"environment,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	// PackageDigest is the SHA-256, in base64, of the archive that was uploaded,
+	// PackageBytes its size.
+	PackageDigest string `json:"package_sha256,omitempty"`
+	PackageBytes  int64  `json:"package_bytes,omitempty"`
+	Revision      string `json:"revision,omitempty"` // changes with each change of the record
+}
+
+// Alias names a version, or two of them with a share of the traffic.
+type Alias struct {
+	Version     string             `json:"version"` // "$LATEST" or a number
+	Description string             `json:"description,omitempty"`
+	Weights     map[string]float64 `json:"weights,omitempty"` // further versions, share 0 to 1
+	Revision    string             `json:"revision,omitempty"`
 }
 
 // ValidFunctionName reports whether name may be used: 1 to 64 of A-Z a-z 0-9 _ -,
@@ -50,10 +84,31 @@ func ValidFunctionName(name string) bool {
 	return true
 }
 
+// ValidDeploymentName reports whether name may name a deployment: a function
+// name, or a function name, a colon, and the number of a published version.
+func ValidDeploymentName(name string) bool {
+	base, version, versioned := strings.Cut(name, ":")
+	if !ValidFunctionName(base) {
+		return false
+	}
+	if !versioned {
+		return true
+	}
+	n, err := strconv.ParseUint(version, 10, 64)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == version
+}
+
+// FunctionOf returns the function that a deployment is a version of: its name
+// without the version. Nodes are keyed by it, so versions share them.
+func FunctionOf(deployment string) string {
+	base, _, _ := strings.Cut(deployment, ":")
+	return base
+}
+
 func (f *Function) validate() error {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	switch {
-	case !ValidFunctionName(f.Name):
+	case !ValidDeploymentName(f.Name):
 		return fmt.Errorf("name %q is not 1 to %d of A-Z a-z 0-9 _ -", f.Name, maxFunctionName)
 	case f.Handler == "" || len(f.Handler) > maxHandlerBytes || !utf8.ValidString(f.Handler) || strings.ContainsFunc(f.Handler, unprintable):
 		return fmt.Errorf("handler %q is not 1 to %d bytes of printable text", f.Handler, maxHandlerBytes)
@@ -92,6 +147,9 @@ func (s *Store) putFunction(f *Function, code []byte) error {
 	if err != nil {
 		return fmt.Errorf("encode: %w", err)
 	}
+	if len(b) >= maxFunctionBytes {
+		return fmt.Errorf("the deployment's record takes %d bytes, at most %d: %w", len(b), maxFunctionBytes-1, ErrInvalid)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.writable(); err != nil {
@@ -126,7 +184,7 @@ func (s *Store) GetFunction(name string) (Function, error) {
 }
 
 func (s *Store) readFunction(name string) (Function, error) {
-	if !ValidFunctionName(name) {
+	if !ValidDeploymentName(name) {
 		return Function{}, fmt.Errorf("function %q: not a function name: %w: %w", name, ErrInvalid, ErrNotFound)
 	}
 	b, err := readLimited(s.functionPath(name), maxFunctionBytes)
@@ -174,7 +232,7 @@ func (s *Store) ListFunctions() ([]Function, error) {
 	var failed error
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), functionSuffix)
-		if !ok || !ValidFunctionName(name) {
+		if !ok || !ValidDeploymentName(name) {
 			continue // not ours
 		}
 		f, err := s.readFunction(name)

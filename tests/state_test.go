@@ -244,7 +244,7 @@ func (p lesserPlatform) CPU() vmm.CPU {
 
 func TestWrongCPU(t *testing.T) {
 	dir := treeCopy(t)
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	lacks := platform.CPU().Features.Names[:2]
 	d := openAt(t, dir, func(o *dispatcher.Options) { o.Platform = lesserPlatform{platform, lacks} })
 	err := tryVictim(t, d)
@@ -357,7 +357,7 @@ func TestReadOnlyState(t *testing.T) {
 		}
 		os.Remove(filepath.Join(dir, "lock"))
 	}
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	d, err := dispatcher.Open(dispatcher.Options{StateDir: dir, Platform: platform})
 	if err == nil {
 		d.Close()

@@ -238,6 +238,7 @@ class Driver:
         self.handler = None
 
     def load(self, request):
+        os.environ.update(request.get("environment", {}))
         for path, content in request["files"].items():
             target = os.path.join(TASK_ROOT, path)
             if "/" in path:

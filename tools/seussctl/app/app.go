@@ -60,6 +60,7 @@ func (e *env) root() *cli.App {
 			e.runCommand(),
 			e.group("function", "deployed functions", e.functionDeploy(), e.functionLs(), e.functionRm()),
 			e.invoke(),
+			e.serve(),
 			e.snapshotGroup(),
 			e.group("bench", "measurements", e.benchStart(), e.benchStore()),
 			e.demo(),

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bundle"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/samples"
 )
@@ -67,7 +68,7 @@ func (e *env) deployBench(ctx context.Context, d engine) (*benchWork, error) {
 // sample is the deployment of an embedded function.
 func sample(name string, code []byte, lazy bool, imports []string) dispatcher.FunctionSpec {
 	return dispatcher.FunctionSpec{
-		Name: name, Handler: "main" + handlerSuffix, Files: map[string][]byte{"main.py": code},
+		Name: name, Handler: "main" + bundle.HandlerSuffix, Files: map[string][]byte{"main.py": code},
 		Image: defaultImage, Imports: imports, Lazy: lazy,
 	}
 }

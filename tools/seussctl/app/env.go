@@ -142,6 +142,14 @@ func (e *env) notef(format string, args ...any) {
 // readStore opens the catalogue without the lock; nil means that nothing has
 // been stored yet.
 func (e *env) readStore() (*lineage.Store, error) {
+	if d := e.daemon(); d != nil {
+		if err := d.refresh(context.Background()); err != nil {
+			return nil, errors.Join(err, d.Close())
+		}
+		if err := d.Close(); err != nil {
+			return nil, err
+		}
+	}
 	s, err := lineage.Open(e.stateDir, lineage.Options{ReadOnly: true})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -169,8 +177,13 @@ func (e *env) withStore(f func(*lineage.Store) error) (err error) {
 	return f(s)
 }
 
-// withEngine runs f with a dispatcher that may write.
+// withEngine runs f with a dispatcher that may write: the daemon's, where one
+// runs on the state directory, else one of this process.
 func (e *env) withEngine(o dispatcher.Options, f func(engine) error) (err error) {
+	if d := e.daemon(); d != nil {
+		defer func() { err = errors.Join(err, d.Close()) }()
+		return f(d)
+	}
 	o.StateDir = e.stateDir
 	o.Log = e.log
 	o.Progress = e.progress.step

@@ -6,6 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bundle"
 )
 
 // codeFlags are the flags of commands that take a function's code.
@@ -29,7 +30,7 @@ func (e *env) readFunction(c *cli.Context, name, path string) (dispatcher.Functi
 			return spec, usagef(c.Command.HelpName, "--import %q: %w", c.String("import"), err)
 		}
 	}
-	files, handler, err := loadCode(path)
+	files, handler, err := bundle.Load(path)
 	if err != nil {
 		return spec, err
 	}

@@ -1,6 +1,9 @@
 package app
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
 	"seuss/lineage"
@@ -15,24 +18,66 @@ func (e *env) functionRm() *cli.Command {
 		minArgs:  1, maxArgs: 1,
 		complete: functionNames,
 		action: func(c *cli.Context, e *env) error {
-			return e.withStore(func(s *lineage.Store) error {
-				nodes, err := removeFunction(s, c.Args().First())
-				if err != nil {
-					return err
-				}
+			name := c.Args().First()
+			print := func(nodes []string) error {
 				return e.printRemoved(struct {
 					Function string   `json:"function"`
 					Nodes    []string `json:"nodes"`
-				}{c.Args().First(), nodes}, "removed function %s and %d snapshots", c.Args().First(), len(nodes))
+				}{name, nodes}, "removed function %s and %d snapshots", name, len(nodes))
+			}
+			if d := e.daemon(); d != nil {
+				defer d.Close()
+				nodes, err := nodesOf(d.Store(), name)
+				if err == nil {
+					err = d.removeFunction(c.Context, name)
+				}
+				if err != nil {
+					return err
+				}
+				return print(nodes)
+			}
+			return e.withStore(func(s *lineage.Store) error {
+				nodes, err := removeFunction(s, name)
+				if err != nil {
+					return err
+				}
+				return print(nodes)
 			})
 		},
 	})
 }
 
+// nodesOf lists the nodes that go with a deployment.
+func nodesOf(s *lineage.Store, name string) ([]string, error) {
+	if s == nil {
+		return nil, lineage.ErrNotFound
+	}
+	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+		return nil, fmt.Errorf("remove: %w", err)
+	}
+	nodes := []string{}
+	for _, n := range s.Function(name) {
+		nodes = append(nodes, n.ID)
+	}
+	return nodes, nil
+}
+
 // removeFunction removes a deployment and the nodes of all its code, and
-// returns the nodes' ids. The deployment goes first: if removing a node fails,
-// nothing is left that would be captured again.
+// returns the nodes' ids. The published versions go first and the deployment
+// itself next: if removing a node fails, nothing is left that would be captured
+// again.
 func removeFunction(s *lineage.Store, name string) ([]string, error) {
+	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+		return nil, fmt.Errorf("remove: %w", err)
+	}
+	functions, _ := s.ListFunctions() // a damaged version has no nodes of its own
+	for _, f := range functions {
+		if f.Name != name && lineage.FunctionOf(f.Name) == name {
+			if err := s.RemoveFunction(f.Name); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if err := s.RemoveFunction(name); err != nil {
 		return nil, err
 	}

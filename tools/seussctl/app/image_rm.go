@@ -23,6 +23,14 @@ snapshots is kept unless --cascade removes them as well.`,
 		minArgs:  1, maxArgs: 1,
 		complete: imageNames,
 		action: func(c *cli.Context, e *env) error {
+			if d := e.daemon(); d != nil {
+				defer d.Close()
+				removed, err := d.removeImage(c.Context, c.Args().First(), c.Bool("cascade"))
+				if err != nil {
+					return err
+				}
+				return e.printRemovedImage(removed.Image, removed.Nodes)
+			}
 			return e.removeImage(c.Args().First(), c.Bool("cascade"))
 		},
 	})
@@ -54,6 +62,10 @@ func (e *env) removeImage(ref string, cascade bool) error {
 	if err != nil {
 		return err
 	}
+	return e.printRemovedImage(digest, removed)
+}
+
+func (e *env) printRemovedImage(digest string, removed []string) error {
 	return e.printRemoved(struct {
 		Image string   `json:"image"`
 		Nodes []string `json:"nodes"`

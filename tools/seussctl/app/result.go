@@ -117,13 +117,13 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 }
 
 func printCandidates(w io.Writer, candidates []dispatcher.Candidate) error {
-	t := newTable("", "NODE", "KIND", ">DEPTH", "KEY", "WHY")
+	t := newTable("", "NODE", "KIND", ">DEPTH", ">PAGES", ">READY", ">SAVES", ">PREDICTED", "KEY", "WHY")
 	for _, c := range candidates {
 		mark := ""
 		if c.Chosen {
 			mark = "*"
 		}
-		t.row(mark, short(c.NodeID), string(c.Kind), fmt.Sprint(c.Depth), c.Key, c.Reason)
+		t.row(mark, short(c.NodeID), string(c.Kind), fmt.Sprint(c.Depth), formatPages(c.Pages), fmt.Sprint(c.Ready), formatDuration(c.Saved), formatDuration(c.Total), c.Key, c.Reason)
 	}
 	return t.print(w)
 }

@@ -20,6 +20,9 @@ snapshots are taken again when they are needed.`,
 		minArgs:  1, maxArgs: 1,
 		complete: nodeIDs,
 		action: func(c *cli.Context, e *env) error {
+			if d := e.daemon(); d != nil {
+				return e.removeNodeRemotely(c, d)
+			}
 			return e.withStore(func(s *lineage.Store) error {
 				n, err := s.Get(c.Args().First())
 				if err != nil {
@@ -35,4 +38,24 @@ snapshots are taken again when they are needed.`,
 			})
 		},
 	})
+}
+
+// removeNodeRemotely is rm while a daemon holds the state directory.
+func (e *env) removeNodeRemotely(c *cli.Context, d *remote) error {
+	defer d.Close()
+	s := d.Store()
+	if s == nil {
+		return lineage.ErrNotFound
+	}
+	n, err := s.Get(c.Args().First())
+	if err != nil {
+		return err
+	}
+	ids := append([]string{n.ID}, descendants(s, n.ID)...)
+	if err := d.removeNode(c.Context, n.ID, c.Bool("cascade")); err != nil {
+		return err
+	}
+	return e.printRemoved(struct {
+		Nodes []string `json:"nodes"`
+	}{ids}, "removed %d snapshots", len(ids))
 }

@@ -1,9 +1,10 @@
-package app
+package bundle
 
 import (
 	"archive/zip"
 	"bytes"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -65,7 +66,7 @@ func TestLoadCode(t *testing.T) {
 		{filepath.Join(dir, "main.py"), "main.py", "main.handler"},
 		{archive, "main.py other.py pkg/__init__.py", ""},
 	} {
-		files, handler, err := loadCode(c.from)
+		files, handler, err := Load(c.from)
 		if err != nil || names(files) != c.files || handler != c.handler {
 			t.Errorf("%s: %q, %q, %v", c.from, names(files), handler, err)
 		}
@@ -88,7 +89,7 @@ func TestLoadCodeRefuses(t *testing.T) {
 		"two files named":            writeFile(t, "c.zip", string(zipOf(t, "x.py", "x.py"))),
 		"both a file and a director": writeFile(t, "d.zip", string(zipOf(t, "x", "x/y.py"))),
 	} {
-		if _, _, err := loadCode(from); err == nil || !strings.Contains(err.Error(), want) {
+		if _, _, err := Load(from); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", from, err, want)
 		}
 	}
@@ -110,7 +111,7 @@ func TestZipBombIsBounded(t *testing.T) {
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readZip(bytes.NewReader(b.Bytes()), int64(b.Len())); err == nil || !strings.Contains(err.Error(), "bytes in all") {
+	if _, err := Zip(bytes.NewReader(b.Bytes()), int64(b.Len())); err == nil || !strings.Contains(err.Error(), "bytes in all") {
 		t.Errorf("%d bytes of archive: %v", b.Len(), err)
 	}
 }
@@ -120,7 +121,7 @@ func FuzzReadZip(f *testing.F) {
 	f.Add(zipOf(f, "a/../b"))
 	f.Add([]byte("PK\x05\x06"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		files, err := readZip(bytes.NewReader(data), int64(len(data)))
+		files, err := Zip(bytes.NewReader(data), int64(len(data)))
 		if err != nil {
 			return
 		}
@@ -135,4 +136,28 @@ func FuzzReadZip(f *testing.F) {
 			t.Errorf("%d bytes", total)
 		}
 	})
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWriteZipReadsBack(t *testing.T) {
+	files := map[string][]byte{"a.py": []byte("x"), "b/c.txt": bytes.Repeat([]byte("y"), 10_000), "b/d": {}}
+	var first, second bytes.Buffer
+	if err := WriteZip(&first, files); err != nil {
+		t.Fatal(err)
+	}
+	if err := WriteZip(&second, files); err != nil || !bytes.Equal(first.Bytes(), second.Bytes()) {
+		t.Error("two archives of the same files differ", err)
+	}
+	got, err := Zip(bytes.NewReader(first.Bytes()), int64(first.Len()))
+	if err != nil || !maps.EqualFunc(got, files, bytes.Equal) {
+		t.Errorf("%v %v", got, err)
+	}
 }

@@ -1,11 +1,16 @@
-package app
+// Package bundle reads a function's code into memory: from a Python file, a
+// directory or a zip archive, within the limits of a deployment. What it reads
+// may be hostile; names are clean paths below the task root or refused.
+//
+// It keeps no state and has no locks; the files belong to the caller.
+package bundle
 
 import (
 	"archive/zip"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -17,13 +22,13 @@ import (
 
 const (
 	maxCodeFiles  = 10_000
-	handlerSuffix = ".handler" // the function that a module exports by default
+	HandlerSuffix = ".handler" // the function that a module exports by default
 )
 
-// loadCode reads a function's files from a .py file, a directory or a .zip,
+// Load reads a function's files from a .py file, a directory or a .zip,
 // by path relative to the task root, and returns the handler that the files
 // suggest: "" if none.
-func loadCode(from string) (map[string][]byte, string, error) {
+func Load(from string) (map[string][]byte, string, error) {
 	files, err := readCode(from)
 	if err != nil {
 		return nil, "", fmt.Errorf("read function code: %w", err)
@@ -31,7 +36,7 @@ func loadCode(from string) (map[string][]byte, string, error) {
 	if len(files) == 0 {
 		return nil, "", fmt.Errorf("read function code: %s holds no files", from)
 	}
-	return files, suggestHandler(files), nil
+	return files, SuggestHandler(files), nil
 }
 
 func readCode(from string) (map[string][]byte, error) {
@@ -53,8 +58,8 @@ func readCode(from string) (map[string][]byte, error) {
 	return nil, fmt.Errorf("%s: want a .py file, a directory or a .zip", from)
 }
 
-// suggestHandler takes the only module at the top as the one with the handler.
-func suggestHandler(files map[string][]byte) string {
+// SuggestHandler takes the only module at the top as the one with the handler.
+func SuggestHandler(files map[string][]byte) string {
 	var modules []string
 	for name := range files {
 		if module, ok := strings.CutSuffix(name, ".py"); ok && !strings.ContainsAny(module, "/.") {
@@ -62,7 +67,7 @@ func suggestHandler(files map[string][]byte) string {
 		}
 	}
 	if len(modules) == 1 {
-		return modules[0] + handlerSuffix
+		return modules[0] + HandlerSuffix
 	}
 	return ""
 }
@@ -153,16 +158,16 @@ func readZipFile(name string, size int64) (map[string][]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	files, err := readZip(f, size)
+	files, err := Zip(f, size)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return files, nil
 }
 
-// readZip unpacks an archive into memory. Its directory is hostile until the
+// Zip unpacks an archive into memory, by path relative to the task root. Its directory is hostile until the
 // names are checked; sizes are bounded by what really comes out.
-func readZip(r io.ReaderAt, size int64) (map[string][]byte, error) {
+func Zip(r io.ReaderAt, size int64) (map[string][]byte, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, err
@@ -197,18 +202,18 @@ func checkTree(files map[string][]byte) error {
 	return nil
 }
 
-// splitList takes a comma-separated flag apart and drops empty and repeated
-// items.
-func splitList(text string) ([]string, error) {
-	var out []string
-	for item := range strings.SplitSeq(text, ",") {
-		item = strings.TrimSpace(item)
-		if item == "" {
-			return nil, errors.New("an item is empty")
+// WriteZip writes files as an archive that Zip reads back, the same bytes for
+// the same files.
+func WriteZip(w io.Writer, files map[string][]byte) error {
+	z := zip.NewWriter(w)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f, err := z.CreateHeader(&zip.FileHeader{Name: name, Method: zip.Deflate})
+		if err == nil {
+			_, err = f.Write(files[name])
 		}
-		if !slices.Contains(out, item) {
-			out = append(out, item)
+		if err != nil {
+			return fmt.Errorf("archive %s: %w", name, err)
 		}
 	}
-	return out, nil
+	return z.Close()
 }

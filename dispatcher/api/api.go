@@ -1,0 +1,143 @@
+// Package api holds the documents of the native HTTP API that dispatcher/httpapi
+// serves and seussctl speaks. The API is described by /openapi.json.
+//
+// It keeps no state. Units are in the fields' names; sizes are bytes.
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/sched"
+	"seuss/lineage"
+)
+
+// Code tells errors apart for programs.
+type Code string
+
+// The codes.
+const (
+	Failed          Code = "failed" // see the message
+	Invalid         Code = "invalid"
+	UnknownFunction Code = "unknown_function"
+	NoImage         Code = "no_image"
+	NotFound        Code = "not_found"
+	Ambiguous       Code = "ambiguous"
+	HasChildren     Code = "has_children"
+	BadEvent        Code = "bad_event"
+	Conflict        Code = "conflict"
+	NotLazy         Code = "not_lazy"
+	NotAsked        Code = "not_asked"
+	ReadOnly        Code = "read_only"
+	FunctionFailed  Code = "function_failed" // its code does not load; see Function
+	Crashed         Code = "crashed"         // the guest died while it was prepared; see Crash
+	Refused         Code = "refused"         // too much is asked; Retry-After says when to come again
+	Unavailable     Code = "unavailable"
+)
+
+// Error is the answer to a request that failed.
+type Error struct {
+	Code      Code                      `json:"code"`
+	Message   string                    `json:"message"`
+	RequestID string                    `json:"request_id"`
+	Function  *dispatcher.FunctionError `json:"function_error,omitempty"`
+	Crash     *Crash                    `json:"crash,omitempty"`
+}
+
+// Crash is the death of a guest.
+type Crash struct {
+	Summary string `json:"summary"`
+	Report  string `json:"report"`
+}
+
+// Health says whether the service is up.
+type Health struct {
+	Status        string      `json:"status"` // ok, draining
+	UptimeSeconds int64       `json:"uptime_s"`
+	StateDir      string      `json:"state_dir"`
+	Scheduler     sched.Stats `json:"scheduler"`
+	Events        int         `json:"events"` // asynchronous ones that are not done
+}
+
+// Function is a deployment with what its snapshots sum up to.
+type Function struct {
+	lineage.Function
+	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
+	StoredBytes uint64 `json:"stored_bytes"`
+	Hits        uint64 `json:"hits"`
+}
+
+// Snapshot is a node; in a tree it has its children.
+type Snapshot struct {
+	lineage.Info
+	SharedBytes uint64      `json:"shared_bytes"`
+	ImageBytes  uint64      `json:"image_bytes,omitempty"` // of an image's file
+	Hits        uint64      `json:"hits"`
+	Pure        bool        `json:"pure"`
+	Children    []*Snapshot `json:"children,omitempty"`
+}
+
+// Invocation asks for an invocation.
+type Invocation struct {
+	Event         json.RawMessage      `json:"event"`
+	TimeoutMS     int64                `json:"timeout_ms,omitempty"`
+	From          dispatcher.StartPath `json:"from,omitempty"` // start no deeper than this
+	Explain       bool                 `json:"explain,omitempty"`
+	Fresh         bool                 `json:"fresh,omitempty"`
+	AutoArguments bool                 `json:"auto_arguments,omitempty"`
+}
+
+// InvocationOf is the invocation that a request asks for.
+func InvocationOf(r dispatcher.Request) Invocation {
+	return Invocation{
+		Event: r.Event, TimeoutMS: r.Timeout.Milliseconds(), From: r.MaxPath, Explain: r.Explain, Fresh: r.Fresh, AutoArguments: r.AutoArguments,
+	}
+}
+
+// Request is the reverse of InvocationOf.
+func (i *Invocation) Request(function string) dispatcher.Request {
+	return dispatcher.Request{
+		Function: function, Event: i.Event, Timeout: time.Duration(i.TimeoutMS) * time.Millisecond,
+		MaxPath: i.From, Explain: i.Explain, Fresh: i.Fresh, AutoArguments: i.AutoArguments,
+	}
+}
+
+// Run asks for an invocation of code that is not deployed.
+type Run struct {
+	Function   dispatcher.FunctionSpec `json:"function"`
+	Invocation Invocation              `json:"invocation"`
+}
+
+// Capture asks for an argument snapshot.
+type Capture struct {
+	Event  json.RawMessage `json:"event"`
+	StopAt string          `json:"stop_at,omitempty"`
+}
+
+// Imports asks for an import snapshot.
+type Imports struct {
+	Modules []string `json:"modules"`
+}
+
+// RemovedImage says what went.
+type RemovedImage struct {
+	Image string   `json:"image"` // digest
+	Nodes []string `json:"nodes"`
+}
+
+// Decode reads one JSON document with no unknown fields.
+func Decode(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("more than one JSON document")
+	}
+	return nil
+}

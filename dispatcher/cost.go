@@ -1,0 +1,121 @@
+package dispatcher
+
+import (
+	"sync/atomic"
+	"time"
+
+	"seuss/lineage"
+)
+
+// What a start from a node costs is predicted from what starts have cost: the
+// time to move its pages into a machine, unless one stands ready, and the time
+// that the function then still takes.
+
+// defaultPageCost is the time to put one page in place while nothing has been
+// measured: a copy and its page fault (RATIONALE.md, "Why is a reset a memcpy?").
+const defaultPageCost = time.Microsecond
+
+// restoreCost is what a move takes besides pages: registers and devices.
+const restoreCost = 15 * time.Microsecond
+
+// mean is an exponential mean of durations. The zero value has none.
+type mean struct{ ps atomic.Int64 } // picoseconds
+
+func (m *mean) add(d time.Duration) { m.addPS(int64(d) * 1000) }
+
+func (m *mean) addPS(sample int64) {
+	old := m.ps.Load()
+	if old != 0 {
+		sample = old + (sample-old)/8
+	}
+	m.ps.Store(max(sample, 1)) // a sample that is lost to a race is no harm
+}
+
+func (m *mean) known() bool        { return m.ps.Load() != 0 }
+func (m *mean) get() time.Duration { return time.Duration(m.ps.Load() / 1000) }
+
+// Prediction is what an invocation would cost from a node.
+type Prediction struct {
+	Total time.Duration `json:"predicted_ns"`
+	Move  time.Duration `json:"predicted_move_ns"` // bringing a machine to the node
+	Run   time.Duration `json:"predicted_run_ns"`  // from there to the result
+	Saved time.Duration `json:"saved_ns"`          // what the node makes unnecessary, as it was measured at its capture
+	// Pages are those that a machine on the image's base lacks.
+	Pages uint64 `json:"pages_to_move"`
+	// Ready is how many machines stand ready on the node: with one, nothing is
+	// moved.
+	Ready int `json:"machines_ready"`
+	// Measured tells a measured Run from one that is concluded from Saved.
+	Measured bool `json:"measured"`
+}
+
+// predict says what an invocation of f from t would cost.
+func (d *Dispatcher) predict(f *function, t *target) Prediction {
+	p := Prediction{Saved: t.node.Info.SavedTime, Pages: t.pages, Ready: d.readyAt(f.image, t)}
+	if p.Ready == 0 {
+		page := defaultPageCost
+		if d.pageCost.known() {
+			page = d.pageCost.get()
+		}
+		p.Move = restoreCost + time.Duration(t.pages)*page
+	}
+	switch {
+	case t.run.known():
+		p.Run, p.Measured = t.run.get(), true
+	case f.node != nil && f.node.run.known():
+		// Measured from the function node: what lies between need not be run.
+		p.Run = f.node.run.get()
+		if t.node.Info.Kind == lineage.KindArgument {
+			p.Run = max(p.Run-p.Saved, 0)
+		} else if t != f.node {
+			p.Run += f.node.node.Info.SavedTime // the code has to be loaded
+		}
+	case t.node.Info.Kind != lineage.KindArgument && f.node != nil && t != f.node:
+		p.Run = f.node.node.Info.SavedTime
+	}
+	p.Total = p.Move + p.Run
+	return p
+}
+
+// better reports whether a deeper node is worth it: only if what it saves is
+// known to be less than what it costs to get there is it not.
+func (d *Dispatcher) better(f *function, deeper, than *target) bool {
+	a, b := d.predict(f, deeper), d.predict(f, than)
+	if !a.Measured && !b.Measured {
+		// Neither has run: the deeper one saves this much, and costs its pages.
+		return a.Move <= b.Move+a.Saved
+	}
+	return a.Total <= b.Total
+}
+
+// learn takes over what an invocation has cost.
+func (d *Dispatcher) learn(t *target, r *Result) {
+	if r.Error != nil {
+		return
+	}
+	if moved := r.PagesCopied + r.PagesMapped; !r.Pooled && moved >= 16 && r.Timings.Deploy > 0 {
+		d.pageCost.addPS(int64(r.Timings.Deploy) * 1000 / int64(moved))
+	}
+	if r.Pooled { // on a machine that has just been moved, faults would be counted as the function's
+		t.run.add(r.Timings.Load + r.Timings.Run)
+	}
+}
+
+// readyAt is how many machines stand ready on t.
+func (d *Dispatcher) readyAt(img *image, t *target) int {
+	d.poolMu.Lock()
+	p := d.pools[img.digest]
+	d.poolMu.Unlock()
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, s := range p.free {
+		if s.at == t {
+			n++
+		}
+	}
+	return n
+}

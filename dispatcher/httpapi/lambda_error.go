@@ -1,0 +1,137 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/sched"
+	"seuss/lineage"
+)
+
+// apiError is an answer that refuses a request. Its code is an error name of
+// Lambda's API reference.
+type apiError struct {
+	status     int
+	code       string
+	message    string
+	reason     string        // of TooManyRequestsException
+	retryAfter time.Duration // 0: nothing is said
+}
+
+func (e *apiError) Error() string { return e.code + ": " + e.message }
+
+func validation(field, value, pattern string) error {
+	if len(value) > 300 {
+		value = value[:300] + "…"
+	}
+	return &apiError{status: http.StatusBadRequest, code: "ValidationException", message: fmt.Sprintf(
+		"1 validation error detected: Value '%s' at '%s' failed to satisfy constraint: Member must satisfy regular expression pattern: %s", value, field, pattern)}
+}
+
+func invalidParameter(format string, args ...any) error {
+	return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: fmt.Sprintf(format, args...)}
+}
+
+func notFound(arn string) error {
+	return &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException", message: "Function not found: " + arn}
+}
+
+func tooLarge(limit int64, operation string) error {
+	return &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestTooLargeException",
+		message: fmt.Sprintf("Request must be smaller than %d bytes for the %s operation", limit, operation)}
+}
+
+// statusClientGone is what nginx logs for a client that has hung up: nobody
+// reads it but the log.
+const statusClientGone = 499
+
+// asAPIError finds the answer for an error of the dispatcher's. arn names what
+// was asked for.
+func asAPIError(err error, arn string) *apiError {
+	var api *apiError
+	var refused *sched.RefusedError
+	var failed *dispatcher.FunctionError
+	var crash *dispatcher.CrashError
+	switch {
+	case errors.As(err, &api):
+		return api
+	case errors.As(err, &refused):
+		status, code := http.StatusTooManyRequests, "TooManyRequestsException"
+		if refused.Reason == sched.Draining {
+			status, code = http.StatusServiceUnavailable, "ServiceException"
+		}
+		return &apiError{status: status, code: code, message: "Rate Exceeded: " + refused.Error(), reason: throttleReason(refused.Reason), retryAfter: refused.RetryAfter}
+	case errors.Is(err, dispatcher.ErrUnknownAlias), errors.Is(err, dispatcher.ErrUnknownFunction):
+		return &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException", message: "Function not found: " + arn}
+	case errors.Is(err, dispatcher.ErrExists):
+		return &apiError{status: http.StatusConflict, code: "ResourceConflictException", message: "Already exists: " + arn}
+	case errors.Is(err, dispatcher.ErrInUse):
+		return &apiError{status: http.StatusConflict, code: "ResourceConflictException", message: err.Error()}
+	case errors.Is(err, dispatcher.ErrRevision):
+		return &apiError{status: http.StatusPreconditionFailed, code: "PreconditionFailedException",
+			message: "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"}
+	case errors.Is(err, dispatcher.ErrBadEvent):
+		return &apiError{status: http.StatusBadRequest, code: "InvalidRequestContentException", message: "Could not parse request body into json: " + err.Error()}
+	case errors.As(err, &failed):
+		return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: "The code does not load: " + failed.Error()}
+	case errors.As(err, &crash):
+		return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: "The runtime died while it loaded the code: " + crash.Summary}
+	case errors.Is(err, lineage.ErrInvalid), errors.Is(err, dispatcher.ErrNoImage):
+		return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: err.Error()}
+	case errors.Is(err, dispatcher.ErrClosed):
+		return &apiError{status: http.StatusServiceUnavailable, code: "ServiceException", message: "The service is shutting down.", retryAfter: time.Second}
+	}
+	return &apiError{status: http.StatusInternalServerError, code: "ServiceException", message: err.Error()}
+}
+
+// throttleReason is the Reason of a TooManyRequestsException.
+func throttleReason(r sched.Reason) string {
+	if r == sched.FunctionLimit {
+		return "ReservedFunctionConcurrentInvocationLimitExceeded"
+	}
+	return "ConcurrentInvocationLimitExceeded"
+}
+
+// retryAfter writes a pause in whole seconds, rounded up.
+func retryAfter(d time.Duration) string {
+	return strconv.Itoa(int((d + time.Second - 1) / time.Second))
+}
+
+// writeError answers with an error as Lambda does.
+func (s *Server) writeError(w http.ResponseWriter, r *http.Request, e *apiError) {
+	kind := "User"
+	if e.status >= 500 {
+		kind = "Service"
+		s.log.Error("request failed", "request_id", requestID(r), "path", r.URL.Path, "error", e.message)
+	}
+	h := w.Header()
+	h.Set("X-Amzn-Errortype", e.code)
+	if e.retryAfter > 0 {
+		h.Set("Retry-After", retryAfter(e.retryAfter))
+	}
+	// Of some errors Lambda writes "Message", of others "message"; clients read
+	// either.
+	writeJSON(w, e.status, struct {
+		Reason  string `json:"Reason,omitempty"`
+		Type    string `json:"Type"`
+		Message string `json:"Message"`
+		Lower   string `json:"message"`
+	}{e.reason, kind, e.message, e.message})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, `{"Type":"Service","message":"the answer could not be encoded"}`, http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.WriteHeader(status)
+	w.Write(b) // a client that has gone is no concern
+}

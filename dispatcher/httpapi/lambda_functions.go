@@ -1,0 +1,455 @@
+package httpapi
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/bundle"
+	"seuss/lineage"
+)
+
+// Limits of the operations with code (API reference and "Lambda quotas").
+const (
+	maxCodeRequest   = 70167211 // a 50 MB archive in base64 and the rest of the request
+	maxArchiveBytes  = 50 << 20
+	maxConfigRequest = 1 << 20
+	maxListItems     = 50
+)
+
+// codeRequest is where a function's code comes from.
+type codeRequest struct {
+	ZipFile  []byte // base64 in JSON
+	S3Bucket string
+	ImageUri string
+}
+
+type createRequest struct {
+	settingsRequest
+	FunctionName  string
+	Code          codeRequest
+	Publish       bool
+	PackageType   string
+	Architectures []string
+	Tags          map[string]string
+}
+
+// decode reads a request's JSON. Fields that this service does not know are
+// passed over, as Lambda does, because SDKs send what is newer than this list.
+func decode(r *http.Request, limit int64, operation string, v any) error {
+	b, err := readBody(r, limit, operation)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return &apiError{status: http.StatusBadRequest, code: "InvalidRequestContentException", message: "Could not parse request body into json: " + err.Error()}
+	}
+	return nil
+}
+
+// files unpacks the code of a request.
+func (c *codeRequest) files(set *lineage.Settings) (map[string][]byte, error) {
+	switch {
+	case c.S3Bucket != "":
+		return nil, invalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
+	case c.ImageUri != "":
+		return nil, invalidParameter("Container images are not supported: upload an archive as ZipFile.")
+	case len(c.ZipFile) == 0:
+		return nil, invalidParameter("Please provide a source for function code.")
+	case len(c.ZipFile) > maxArchiveBytes:
+		return nil, tooLarge(maxArchiveBytes, "code upload")
+	}
+	files, err := bundle.Zip(bytes.NewReader(c.ZipFile), int64(len(c.ZipFile)))
+	if err != nil {
+		return nil, invalidParameter("Could not unzip uploaded file. Please check your file, then try to upload again: %v", err)
+	}
+	if len(files) == 0 {
+		return nil, invalidParameter("Uploaded file must be a non-empty zip")
+	}
+	sum := sha256.Sum256(c.ZipFile)
+	set.PackageDigest, set.PackageBytes = base64.StdEncoding.EncodeToString(sum[:]), int64(len(c.ZipFile))
+	return files, nil
+}
+
+// imageOf returns the image that a runtime runs in, and its memory in MiB.
+func (s *Server) imageOf(runtime string) (string, int, error) {
+	image := ""
+	for prefix, name := range s.runtimes {
+		if strings.HasPrefix(runtime, prefix) {
+			image = name
+		}
+	}
+	if image == "" {
+		return "", 0, invalidParameter("Value %s at 'runtime' failed to satisfy constraint: no image runs it; there are images for: %s", runtime, strings.Join(s.runtimePrefixes(), ", "))
+	}
+	memory, err := s.backend.ImageMemory(image)
+	if err != nil {
+		return "", 0, err
+	}
+	return image, int(memory >> 20), nil
+}
+
+func (s *Server) createFunction(w http.ResponseWriter, r *http.Request) error {
+	var c createRequest
+	if err := decode(r, maxCodeRequest, "CreateFunction", &c); err != nil {
+		return err
+	}
+	name, err := s.parseFunctionName(c.FunctionName, "")
+	if err != nil {
+		return err
+	}
+	switch {
+	case name.qualifier != "":
+		return invalidParameter("FunctionName must not have a qualifier.")
+	case c.PackageType != "" && c.PackageType != "Zip":
+		return invalidParameter("PackageType %q is not supported: upload an archive as Zip.", c.PackageType)
+	case len(c.Architectures) > 1 || len(c.Architectures) == 1 && c.Architectures[0] != "x86_64":
+		return invalidParameter("Architectures %v are not supported: guests are x86_64.", c.Architectures)
+	case c.Handler == nil || *c.Handler == "":
+		return invalidParameter("Handler is required for packages of type Zip.")
+	case c.Runtime == nil || *c.Runtime == "":
+		return invalidParameter("Runtime is required for packages of type Zip.")
+	}
+	spec := dispatcher.FunctionSpec{Name: name.name, Create: true, Settings: lineage.Settings{
+		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
+	}}
+	image, memory, err := s.imageOf(*c.Runtime)
+	if err != nil {
+		return err
+	}
+	spec.Image = image
+	if err := c.apply(&spec.Settings, &spec.Handler, memory); err != nil {
+		return err
+	}
+	if spec.Files, err = c.Code.files(&spec.Settings); err != nil {
+		return err
+	}
+	arn := s.arn(name.name, "")
+	if _, err := s.backend.Deploy(r.Context(), spec); err != nil {
+		if e := asAPIError(err, arn); e.code != "ResourceConflictException" {
+			return e
+		}
+		return &apiError{status: http.StatusConflict, code: "ResourceConflictException", message: "Function already exist: " + name.name}
+	}
+	return s.answerDeployment(w, http.StatusCreated, name.name, c.Publish)
+}
+
+// answerDeployment describes a function after a change, and publishes it first
+// if that was asked for.
+func (s *Server) answerDeployment(w http.ResponseWriter, status int, name string, publish bool) error {
+	f, err := s.backend.Function(name)
+	if err == nil && publish {
+		f, err = s.backend.Publish(name, "", "", nil)
+	}
+	if err != nil {
+		return asAPIError(err, s.arn(name, ""))
+	}
+	qualifier := ""
+	if publish {
+		qualifier = dispatcher.VersionOf(f.Name)
+	}
+	writeJSON(w, status, s.configuration(&f, qualifier))
+	return nil
+}
+
+func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.unqualified(r)
+	if err != nil {
+		return err
+	}
+	var u struct {
+		codeRequest
+		Publish       bool
+		DryRun        bool
+		RevisionId    string
+		Architectures []string
+	}
+	if err := decode(r, maxCodeRequest, "UpdateFunctionCode", &u); err != nil {
+		return err
+	}
+	arn := s.arn(name, "")
+	f, err := s.backend.Function(name)
+	if err != nil {
+		return asAPIError(err, arn)
+	}
+	spec := s.respecify(&f)
+	_, warmUp, err := s.backend.FunctionFiles(f)
+	if err != nil {
+		return asAPIError(err, arn)
+	}
+	spec.WarmUp, spec.Revision = warmUp, u.RevisionId
+	if spec.Files, err = u.files(&spec.Settings); err != nil {
+		return err
+	}
+	if u.DryRun {
+		f.Settings = spec.Settings
+		writeJSON(w, http.StatusOK, s.configuration(&f, ""))
+		return nil
+	}
+	if _, err := s.backend.Deploy(r.Context(), spec); err != nil {
+		return asAPIError(err, arn)
+	}
+	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
+}
+
+// respecify describes a function's deployment as it was, but for its files.
+func (s *Server) respecify(f *lineage.Function) dispatcher.FunctionSpec {
+	return dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Lazy: f.Lazy, Settings: f.Settings}
+}
+
+func (s *Server) updateConfiguration(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.unqualified(r)
+	if err != nil {
+		return err
+	}
+	var u struct {
+		settingsRequest
+		RevisionId string
+	}
+	if err := decode(r, maxConfigRequest, "UpdateFunctionConfiguration", &u); err != nil {
+		return err
+	}
+	arn := s.arn(name, "")
+	f, err := s.backend.Function(name)
+	if err != nil {
+		return asAPIError(err, arn)
+	}
+	spec := s.respecify(&f)
+	if u.Runtime != nil {
+		if spec.Image, _, err = s.imageOf(*u.Runtime); err != nil {
+			return err
+		}
+	}
+	memory, err := s.backend.ImageMemory(spec.Image)
+	if err != nil {
+		return asAPIError(err, arn)
+	}
+	if err := u.apply(&spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
+		return err
+	}
+	spec.Revision = u.RevisionId
+	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
+		_, err = s.backend.Configure(name, u.RevisionId, func(set *lineage.Settings) { *set = spec.Settings })
+	} else if spec.Files, spec.WarmUp, err = s.backend.FunctionFiles(f); err == nil {
+		_, err = s.backend.Deploy(r.Context(), spec) // it has to be loaded anew
+	}
+	if err != nil {
+		return asAPIError(err, arn)
+	}
+	return s.answerDeployment(w, http.StatusOK, name, false)
+}
+
+// find returns the deployment that a request names.
+func (s *Server) find(r *http.Request) (functionName, lineage.Function, error) {
+	name, err := s.nameOf(r)
+	if err != nil {
+		return name, lineage.Function{}, err
+	}
+	arn := s.arn(name.name, name.qualifier)
+	deployment, err := s.lookup(name)
+	if err != nil {
+		return name, lineage.Function{}, asAPIError(err, arn)
+	}
+	f, err := s.backend.Function(deployment)
+	if err != nil {
+		return name, f, asAPIError(err, arn)
+	}
+	return name, f, nil
+}
+
+func (s *Server) getFunction(w http.ResponseWriter, r *http.Request) error {
+	name, f, err := s.find(r)
+	if err != nil {
+		return err
+	}
+	type code struct{ RepositoryType, Location string }
+	type concurrency struct{ ReservedConcurrentExecutions int }
+	answer := struct {
+		Configuration *functionConfiguration
+		Code          code
+		Tags          map[string]string `json:",omitempty"`
+		Concurrency   *concurrency      `json:",omitempty"`
+	}{Configuration: s.configuration(&f, name.qualifier), Tags: f.Settings.Tags}
+	answer.Code = code{"S3", codeLocation(r, f.Name)}
+	if latest, err := s.backend.Function(name.name); err == nil && latest.Settings.Concurrency != nil {
+		answer.Concurrency = &concurrency{*latest.Settings.Concurrency}
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// codeLocation is where getCode serves a deployment's files.
+func codeLocation(r *http.Request, deployment string) string {
+	host := r.Host
+	if host == "" {
+		host = "localhost"
+	}
+	return (&url.URL{Scheme: "http", Host: host, Path: "/v1/functions/" + deployment + "/code"}).String()
+}
+
+func (s *Server) getConfiguration(w http.ResponseWriter, r *http.Request) error {
+	name, f, err := s.find(r)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, s.configuration(&f, name.qualifier))
+	return nil
+}
+
+// page cuts a list as Marker and MaxItems ask for. Marker is the place of the
+// first item.
+func page[T any](r *http.Request, list []T) ([]T, string, error) {
+	q := r.URL.Query()
+	first, limit := 0, maxListItems
+	if m := q.Get("Marker"); m != "" {
+		n, err := strconv.Atoi(m)
+		if err != nil || n < 0 {
+			return nil, "", invalidParameter("Invalid Marker %q.", m)
+		}
+		first = min(n, len(list))
+	}
+	if m := q.Get("MaxItems"); m != "" {
+		n, err := strconv.Atoi(m)
+		if err != nil || n < 1 || n > 10000 {
+			return nil, "", validation("maxItems", m, "Member must have value between 1 and 10000")
+		}
+		limit = min(n, maxListItems)
+	}
+	next := ""
+	end := min(first+limit, len(list))
+	if end < len(list) {
+		next = strconv.Itoa(end)
+	}
+	return list[first:end], next, nil
+}
+
+func (s *Server) listFunctions(w http.ResponseWriter, r *http.Request) error {
+	all := false
+	switch v := r.URL.Query().Get("FunctionVersion"); v {
+	case "":
+	case "ALL":
+		all = true
+	default:
+		return validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
+	}
+	functions, err := s.backend.Functions()
+	if err != nil {
+		s.log.Warn("some deployments cannot be read", "error", err)
+	}
+	functions = slices.DeleteFunc(functions, func(f lineage.Function) bool { return !all && strings.Contains(f.Name, ":") })
+	return s.answerList(w, r, functions, "Functions", all)
+}
+
+func (s *Server) answerList(w http.ResponseWriter, r *http.Request, functions []lineage.Function, field string, qualified bool) error {
+	part, next, err := page(r, functions)
+	if err != nil {
+		return err
+	}
+	list := []*functionConfiguration{}
+	for _, f := range part {
+		qualifier := ""
+		if qualified {
+			qualifier = dispatcher.VersionOf(f.Name)
+		}
+		list = append(list, s.configuration(&f, qualifier))
+	}
+	answer := map[string]any{field: list}
+	if next != "" {
+		answer["NextMarker"] = next
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (s *Server) deleteFunction(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.nameOf(r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case name.qualifier == dispatcher.Latest:
+		return invalidParameter("$LATEST version cannot be deleted without deleting the function.")
+	case name.qualifier != "" && !numberPattern.MatchString(name.qualifier):
+		return invalidParameter("Deletion of functions by alias is not permitted: delete the alias.")
+	}
+	if err := s.backend.RemoveFunction(name.deployment()); err != nil {
+		return asAPIError(err, s.arn(name.name, name.qualifier))
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// Concurrency: how many invocations of a function may run at a time.
+
+func (s *Server) putConcurrency(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.unqualified(r)
+	if err != nil {
+		return err
+	}
+	var c struct{ ReservedConcurrentExecutions *int }
+	if err := decode(r, maxConfigRequest, "PutFunctionConcurrency", &c); err != nil {
+		return err
+	}
+	n := c.ReservedConcurrentExecutions
+	if n == nil || *n < 0 {
+		return invalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
+	}
+	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = n }); err != nil {
+		return asAPIError(err, s.arn(name, ""))
+	}
+	writeJSON(w, http.StatusOK, map[string]int{"ReservedConcurrentExecutions": *n})
+	return nil
+}
+
+func (s *Server) getConcurrency(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.unqualified(r)
+	if err != nil {
+		return err
+	}
+	f, err := s.backend.Function(name)
+	if err != nil {
+		return asAPIError(err, s.arn(name, ""))
+	}
+	answer := map[string]int{}
+	if f.Settings.Concurrency != nil {
+		answer["ReservedConcurrentExecutions"] = *f.Settings.Concurrency
+	}
+	writeJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+func (s *Server) deleteConcurrency(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.unqualified(r)
+	if err != nil {
+		return err
+	}
+	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = nil }); err != nil {
+		return asAPIError(err, s.arn(name, ""))
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }
+
+// runtimePrefixes names the runtimes for which there are images.
+func (s *Server) runtimePrefixes() []string {
+	var list []string
+	for prefix := range s.runtimes {
+		list = append(list, prefix+"*")
+	}
+	slices.SortFunc(list, cmp.Compare[string])
+	return list
+}

@@ -1,0 +1,239 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"seuss/dispatcher"
+	"seuss/lineage"
+)
+
+// described loads the description that the server itself serves.
+func described(t testing.TB, s *Server) (*openapi3.T, routers.Router) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
+	doc, err := openapi3.NewLoader().LoadFromData(w.Body.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc, router
+}
+
+// checked sends a request and holds the answer against the description.
+func checked(t testing.TB, s *Server, router routers.Router, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	answer := bytes.Clone(w.Body.Bytes())
+	route, params, err := router.FindRoute(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	in := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route,
+			Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}},
+		Status: w.Code, Header: w.Header(), Body: io.NopCloser(bytes.NewReader(answer)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: false},
+	}
+	if w.Header().Get("Content-Type") == "application/zip" {
+		in.Options.ExcludeResponseBody = true
+	}
+	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
+		t.Errorf("%s %s: %d does not match the description: %v\n%.2000s", method, path, w.Code, err, answer)
+	}
+	return w
+}
+
+// TestAnswersMatchTheDescription asks every operation, well and badly.
+func TestAnswersMatchTheDescription(t *testing.T) {
+	f := newFake(t)
+	s, _ := serve(t, f, nil)
+	doc, router := described(t, s)
+	f.put(t, "echo")
+	node := f.addImage(t)
+	asked := map[string]bool{}
+	ask := func(want int, method, path, body string, header ...string) {
+		t.Helper()
+		w := checked(t, s, router, method, path, body, header...)
+		if w.Code != want {
+			t.Errorf("%s %s: %d, want %d: %.300s", method, path, w.Code, want, w.Body)
+		}
+		r := httptest.NewRequest(method, path, nil)
+		if route, _, err := router.FindRoute(r); err == nil {
+			asked[method+" "+route.Path] = true
+		}
+	}
+	const L = "/2015-03-31/functions"
+	zip, err := json.Marshal(archive(t, "main.py", "x = 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := `"files":{"main.py":"eA=="}`
+	ask(200, "GET", "/v1/health", "")
+	ask(200, "GET", "/openapi.json", "")
+	ask(200, "GET", "/metrics", "")
+	ask(201, "PUT", "/v1/functions/made", `{"handler":"main.handler",`+file+`,"warm_up":[{"a":1}],"settings":{"timeout_s":4}}`)
+	ask(400, "PUT", "/v1/functions/made", `{"handler":"main.handler","surprise":1}`)
+	ask(400, "PUT", "/v1/functions/a.b", `{}`)
+	ask(200, "GET", "/v1/functions", "")
+	ask(200, "GET", "/v1/functions/echo", "")
+	ask(404, "GET", "/v1/functions/nobody", "")
+	ask(200, "GET", "/v1/functions/echo/code", "")
+	ask(200, "POST", "/v1/functions/echo/invoke", `{"event":{"a":1},"explain":true,"timeout_ms":1000}`)
+	ask(404, "POST", "/v1/functions/nobody/invoke", `{"event":{}}`)
+	ask(400, "POST", "/v1/functions/echo/invoke", `{"event":`)
+	ask(200, "POST", "/v1/functions/echo/explain", `{}`)
+	ask(201, "POST", "/v1/functions/echo/snapshots", `{"event":{},"stop_at":"k"}`)
+	ask(200, "POST", "/v1/run", `{"function":{"name":"run","handler":"main.handler",`+file+`},"invocation":{"event":{}}}`)
+	ask(201, "POST", "/v1/images/python/base", ``)
+	ask(201, "POST", "/v1/images/python/imports", `{"modules":["json"]}`)
+	ask(200, "GET", "/v1/snapshots", "")
+	ask(200, "GET", "/v1/snapshots/"+node[:10], "")
+	ask(404, "GET", "/v1/snapshots/ffffffff", "")
+	ask(200, "GET", "/v1/lineage", "")
+	ask(200, "GET", "/v1/pools", "")
+	ask(204, "POST", "/v1/refresh", "")
+
+	create := `{"FunctionName":"lam","Runtime":"python3.11","Handler":"main.handler","Role":"r","Publish":true,"Environment":{"Variables":{"A1":"b"}},"Code":{"ZipFile":` + string(zip) + `}}`
+	ask(201, "POST", L, create)
+	ask(409, "POST", L, create)
+	ask(400, "POST", L, `{"FunctionName":`)
+	ask(200, "GET", L, "")
+	ask(200, "GET", L+"?FunctionVersion=ALL&MaxItems=1", "")
+	ask(400, "GET", L+"?MaxItems=0", "")
+	ask(200, "GET", L+"/lam", "")
+	ask(404, "GET", L+"/nobody", "")
+	ask(200, "GET", L+"/lam/configuration", "")
+	ask(200, "PUT", L+"/lam/configuration", `{"Timeout":5}`)
+	ask(200, "PUT", L+"/lam/code", `{"ZipFile":`+string(zip)+`}`)
+	ask(201, "POST", L+"/lam/versions", `{}`)
+	ask(200, "GET", L+"/lam/versions", "")
+	ask(201, "POST", L+"/lam/aliases", `{"Name":"live","FunctionVersion":"1"}`)
+	ask(200, "GET", L+"/lam/aliases", "")
+	ask(200, "GET", L+"/lam/aliases/live", "")
+	ask(404, "GET", L+"/lam/aliases/dead", "")
+	ask(200, "PUT", L+"/lam/aliases/live", `{"FunctionVersion":"$LATEST","RoutingConfig":{"AdditionalVersionWeights":{"1":0.1}}}`)
+	ask(204, "DELETE", L+"/lam/aliases/live", "")
+	ask(200, "POST", L+"/lam/invocations", `{}`, "X-Amz-Log-Type", "Tail")
+	ask(200, "POST", L+"/lam/invocations", `{"fail":"x"}`)
+	ask(202, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "Event")
+	ask(204, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "DryRun")
+	ask(400, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "Maybe")
+	ask(200, "PUT", "/2017-10-31/functions/lam/concurrency", `{"ReservedConcurrentExecutions":0}`)
+	ask(429, "POST", L+"/lam/invocations", `{}`)
+	ask(429, "POST", "/v1/functions/lam/invoke", `{"event":{}}`)
+	ask(200, "GET", "/2019-09-30/functions/lam/concurrency", "")
+	ask(204, "DELETE", "/2017-10-31/functions/lam/concurrency", "")
+	ask(204, "DELETE", L+"/lam", "")
+	ask(404, "DELETE", L+"/lam", "")
+	ask(204, "DELETE", "/v1/functions/echo", "")
+	ask(204, "DELETE", "/v1/snapshots/"+node, "")
+	f.addImage(t)
+	ask(200, "DELETE", "/v1/images/python?cascade=true", "")
+
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			if !asked[method+" "+path] && path != "/v1/watch" {
+				t.Errorf("%s %s is described and was not asked", method, path)
+			}
+		}
+	}
+}
+
+// TestEveryRouteIsDescribed: the mux knows nothing that the description does not.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	s, _ := serve(t, newFake(t), nil)
+	doc, _ := described(t, s)
+	for _, name := range []string{"server.go", "native.go", "metrics.go"} {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(source), "\n") {
+			_, rest, ok := strings.Cut(line, `"`)
+			pattern, _, ok2 := strings.Cut(rest, `"`)
+			method, path, ok3 := strings.Cut(pattern, " ")
+			if !ok || !ok2 || !ok3 || !strings.HasPrefix(path, "/") || !slices.Contains([]string{"GET", "PUT", "POST", "DELETE"}, method) || strings.HasSuffix(path, "{$}") {
+				continue
+			}
+			item := doc.Paths.Value(path)
+			if item == nil || item.Operations()[method] == nil {
+				t.Errorf("%s: %s is not described", name, pattern)
+			}
+		}
+	}
+}
+
+// TestUnknownPaths: what no route takes gets an error that clients understand.
+func TestUnknownPaths(t *testing.T) {
+	s, _ := serve(t, newFake(t), nil)
+	for _, path := range []string{"/", "/2015-03-31/event-source-mappings/", "/2015-03-31/functions/../../etc/passwd", "/v2", "/v1/functions/a/b/c"} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != http.StatusNotFound && w.Code != http.StatusMovedPermanently && w.Code != http.StatusTemporaryRedirect {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}
+
+// addImage gives the fake's store a root node and its image a name.
+func (f *fakeBackend) addImage(t testing.TB) (id string) {
+	t.Helper()
+	data := make([]byte, lineage.PageSize)
+	copy(data, "image")
+	digest := lineage.CodeDigest(data)
+	path := f.Store().ImagePath(digest)
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.Store().Dir()+"/images/"+dispatcher.DefaultImage+".tag", []byte(digest+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	n, err := f.Store().AddImage(digest, path, 100, []lineage.ImageRun{{First: 16, Count: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.ID
+}
+
+func FuzzFunctionName(f *testing.F) {
+	s := New(Options{})
+	for _, name := range []string{"f", "f:1", "f:$LATEST", "000000000000:function:f", "arn:aws:lambda:us-east-1:000000000000:function:f:live", "../x", "a/b", "a\x00", ":", "arn:aws:lambda:::function:f", "function:f"} {
+		f.Add(name, "")
+		f.Add(name, "1")
+	}
+	f.Fuzz(func(t *testing.T, text, qualifier string) {
+		name, err := s.parseFunctionName(text, qualifier)
+		if err != nil {
+			return
+		}
+		if !lineage.ValidFunctionName(name.name) || strings.ContainsAny(name.deployment(), "/\\\x00") || strings.Contains(name.deployment(), "..") {
+			t.Errorf("%q with %q became %q", text, qualifier, name.deployment())
+		}
+	})
+}

@@ -1,0 +1,290 @@
+package dispatcher
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// emptyShellBytes is what a machine takes that has not run: page tables, rings,
+// the vCPU.
+const emptyShellBytes = 2 << 20
+
+// demandSlots is into how many parts the window of the demand is divided.
+const demandSlots = 10
+
+// demand is what was asked of a pool within a sliding window: the most shells at
+// a time, and which nodes requests had to wait for because no shell stood ready.
+type demand struct {
+	slot   time.Duration
+	peaks  [demandSlots]int
+	misses [demandSlots]map[*target]int
+	at     int       // the current slot
+	since  time.Time // its beginning
+}
+
+func newDemand(window time.Duration) demand {
+	if window <= 0 {
+		window = 10 * time.Second // for the misses, which count in any case
+	}
+	return demand{slot: window / demandSlots}
+}
+
+// asked notes that so many shells were in use or wanted.
+func (d *demand) asked(now time.Time, shells int) {
+	d.turn(now)
+	d.peaks[d.at] = max(d.peaks[d.at], shells)
+}
+
+// turn drops the slots that have left the window.
+func (d *demand) turn(now time.Time) {
+	if d.since.IsZero() {
+		d.since = now
+	}
+	for n := 0; now.Sub(d.since) >= d.slot; n++ {
+		if n == demandSlots { // all are empty
+			d.since = now
+			break
+		}
+		d.at = (d.at + 1) % demandSlots
+		d.peaks[d.at] = 0
+		clear(d.misses[d.at])
+		d.since = d.since.Add(d.slot)
+	}
+}
+
+// missed notes that no shell stood ready on t, and reports whether that has
+// happened before: once is no reason to make a machine.
+func (d *demand) missed(t *target) bool {
+	if d.misses[d.at] == nil {
+		d.misses[d.at] = map[*target]int{}
+	}
+	d.misses[d.at][t]++
+	n := 0
+	for _, m := range d.misses {
+		n += m[t]
+	}
+	return n >= 2
+}
+
+// peak is the most shells that were asked for within the window.
+func (d *demand) peak() int { return slices.Max(d.peaks[:]) }
+
+// wanted returns the nodes for which no shell stood ready, those that were
+// missed most often first.
+func (d *demand) wanted() []*target {
+	sum := map[*target]int{}
+	for _, m := range d.misses {
+		for t, n := range m {
+			sum[t] += n
+		}
+	}
+	return slices.SortedFunc(maps.Keys(sum), func(a, b *target) int {
+		return cmp.Or(cmp.Compare(sum[b], sum[a]), cmp.Compare(a.node.Info.ID, b.node.Info.ID))
+	})
+}
+
+// room reports whether one more shell may be made. p.mu is held.
+func (p *pool) room() bool {
+	return p.total < p.d.opts.PoolSize && (p.d.opts.PoolBytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.d.opts.PoolBytes)
+}
+
+// bytes estimates the private memory of all shells: what is known of the free
+// ones, and as much for each of the others. p.mu is held.
+func (p *pool) bytes() uint64 { return uint64(p.total) * p.typical() }
+
+func (p *pool) typical() uint64 {
+	if len(p.free) == 0 {
+		return emptyShellBytes
+	}
+	sum := uint64(0)
+	for _, s := range p.free {
+		sum += emptyShellBytes + s.footprint
+	}
+	return sum / uint64(len(p.free))
+}
+
+// grow makes a shell ready on t, off the request path. One is made at a time.
+func (p *pool) grow(t *target) {
+	p.mu.Lock()
+	if p.closed || p.counts.growing || !p.room() {
+		p.mu.Unlock()
+		return
+	}
+	p.counts.growing = true
+	p.total++
+	p.counts.madeAhead++
+	p.mu.Unlock()
+	made := func() {
+		p.mu.Lock()
+		p.counts.growing = false
+		p.mu.Unlock()
+	}
+	if !p.d.background(func() {
+		defer made()
+		s, err := p.create(t)
+		if err == nil {
+			if _, err = s.bring(t); err != nil {
+				p.discard(s)
+			}
+		}
+		if err != nil {
+			p.d.log.Warn("a machine could not be made ahead of demand", "image", p.image.name, "error", err)
+			return
+		}
+		p.put(s)
+	}) {
+		made()
+		p.lost()
+	}
+}
+
+// sizePools brings every pool to its size now and then, until Close.
+func (d *Dispatcher) sizePools() {
+	defer d.resets.Done()
+	d.poolMu.Lock()
+	end := d.sizing
+	d.poolMu.Unlock()
+	if end == nil {
+		return
+	}
+	tick := time.NewTicker(max(d.opts.PoolWindow/demandSlots, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-end:
+			return
+		case now := <-tick.C:
+			d.poolMu.Lock()
+			pools := slices.Collect(maps.Values(d.pools))
+			d.poolMu.Unlock()
+			for _, p := range pools {
+				p.resize(now)
+			}
+		}
+	}
+}
+
+// size is how many shells the demand asks for: as many as were in use at a time
+// and one to spare, and one for each node that found none ready. p.mu is held.
+func (p *pool) size() int {
+	want := 0
+	if peak := p.demand.peak(); peak > 0 {
+		want = max(peak+1, len(p.demand.wanted()))
+	}
+	want = max(want, p.d.opts.PoolFloor)
+	if budget := p.d.opts.PoolBytes; budget > 0 {
+		want = min(want, max(int(budget/p.typical()), 1))
+	}
+	return min(want, p.d.opts.PoolSize)
+}
+
+// resize closes shells that the demand of the window did not need, those that
+// have been free the longest first, and makes one where there are too few.
+func (p *pool) resize(now time.Time) {
+	p.mu.Lock()
+	p.demand.turn(now)
+	want := p.size()
+	var idle []*shell
+	for p.total-len(idle) > want && len(p.free) > 0 && now.Sub(p.free[0].freed) >= p.d.opts.PoolWindow/2 {
+		idle = append(idle, p.free[0])
+		p.free = p.free[1:]
+	}
+	p.counts.closedIdle += uint64(len(idle))
+	var next *target
+	if p.total < want {
+		next = p.nextWanted()
+	}
+	p.mu.Unlock()
+	for _, s := range idle {
+		p.discard(s)
+	}
+	if next != nil {
+		p.grow(next)
+	}
+}
+
+// nextWanted is the node that was missed most and has no free shell, or else the
+// node of any free shell. p.mu is held.
+func (p *pool) nextWanted() *target {
+	has := func(t *target) bool {
+		return slices.ContainsFunc(p.free, func(s *shell) bool { return s.at == t })
+	}
+	for _, t := range p.demand.wanted() {
+		if !has(t) {
+			return t
+		}
+	}
+	for _, s := range p.free {
+		if s.at != nil {
+			return s.at
+		}
+	}
+	return nil
+}
+
+// poolCounts are guarded by the pool's lock.
+type poolCounts struct {
+	growing    bool
+	ready      uint64 // requests that found a shell ready on their node
+	moved      uint64 // that took another free shell
+	madeOnPath uint64 // for which a machine was made
+	waited     uint64
+	madeAhead  uint64 // machines made off the request path
+	closedIdle uint64
+}
+
+// PoolStats are the state and the counts of one image's pool.
+type PoolStats struct {
+	Image       string `json:"image"`
+	ImageDigest string `json:"image_digest"`
+	Machines    int    `json:"machines"`
+	Free        int    `json:"free"`
+	Ready       int    `json:"ready"` // free and reset to a node
+	Waiting     int    `json:"waiting"`
+	Wanted      int    `json:"wanted"` // by the demand of the window
+	Ceiling     int    `json:"ceiling"`
+	Floor       int    `json:"floor"`
+	Bytes       uint64 `json:"private_bytes"` // estimated
+
+	HitsReady  uint64         `json:"requests_ready"`
+	HitsMoved  uint64         `json:"requests_moved"`
+	HitsMade   uint64         `json:"requests_made"`
+	HitsWaited uint64         `json:"requests_waited"`
+	MadeAhead  uint64         `json:"made_ahead"`
+	ClosedIdle uint64         `json:"closed_idle"`
+	At         map[string]int `json:"at"` // ready shells by node
+}
+
+// Pools returns what the pools hold, by image.
+func (d *Dispatcher) Pools() []PoolStats {
+	d.poolMu.Lock()
+	pools := slices.Collect(maps.Values(d.pools))
+	d.poolMu.Unlock()
+	list := []PoolStats{}
+	for _, p := range pools {
+		list = append(list, p.stats())
+	}
+	slices.SortFunc(list, func(a, b PoolStats) int { return cmp.Compare(a.Image+a.ImageDigest, b.Image+b.ImageDigest) })
+	return list
+}
+
+func (p *pool) stats() PoolStats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := &p.counts
+	st := PoolStats{
+		Image: p.image.name, ImageDigest: p.image.digest, Machines: p.total, Free: len(p.free), Waiting: len(p.waiters),
+		Wanted: p.size(), Ceiling: p.d.opts.PoolSize, Floor: p.d.opts.PoolFloor, Bytes: p.bytes(),
+		HitsReady: c.ready, HitsMoved: c.moved, HitsMade: c.madeOnPath, HitsWaited: c.waited, MadeAhead: c.madeAhead, ClosedIdle: c.closedIdle,
+		At: map[string]int{},
+	}
+	for _, s := range p.free {
+		if s.at != nil {
+			st.Ready++
+			st.At[s.at.node.Info.ID]++
+		}
+	}
+	return st
+}

@@ -1,0 +1,67 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"seuss/lineage"
+)
+
+// RemoveImage removes an image, by name or digest, and returns the ids of the
+// nodes that went with it. One that nodes were taken from is refused without
+// cascade.
+func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error) {
+	d.deployMu.Lock()
+	defer d.deployMu.Unlock()
+	path, err := d.images.Find(ref)
+	if err != nil {
+		return "", nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+	}
+	digest = strings.TrimSuffix(filepath.Base(path), ".img")
+	nodes = []string{}
+	for _, n := range d.store.Kind(lineage.KindImage) {
+		if n.Info.ImageDigest != digest {
+			continue
+		}
+		below := d.descendants(n.Info.ID)
+		if len(below) > 0 && !cascade {
+			return digest, nil, fmt.Errorf("image %s has %d snapshots; remove them too with --cascade: %w", ref, len(below), lineage.ErrHasChildren)
+		}
+		if err := d.store.Remove(n.Info.ID, true); err != nil {
+			return digest, nodes, err
+		}
+		nodes = append(append(nodes, below...), n.Info.ID)
+	}
+	d.catalog.forget("")
+	return digest, nodes, d.images.Remove(ref)
+}
+
+func (d *Dispatcher) descendants(id string) (ids []string) {
+	for _, child := range d.store.Children(id) {
+		ids = append(append(ids, child.Info.ID), d.descendants(child.Info.ID)...)
+	}
+	return ids
+}
+
+// Refresh writes the nodes' use counts to the state directory, and takes note of
+// images that were put there since.
+func (d *Dispatcher) Refresh() error {
+	d.catalog.mu.RLock()
+	stale := false
+	for name, img := range d.catalog.images {
+		path, err := d.images.Find(name)
+		if err != nil || strings.TrimSuffix(filepath.Base(path), ".img") != img.digest {
+			stale = true
+		}
+	}
+	d.catalog.mu.RUnlock()
+	if stale {
+		d.catalog.forget("")
+	}
+	if err := d.store.FlushHits(); err != nil && !errors.Is(err, lineage.ErrReadOnly) {
+		return err
+	}
+	return nil
+}

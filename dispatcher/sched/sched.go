@@ -1,0 +1,432 @@
+// Package sched decides which waiting invocation may run next. Functions share
+// the slots fairly by the time that they use, each within its own limit of
+// concurrency; queues are bounded, and what cannot be served in time is refused
+// while it is still cheap to refuse it.
+//
+// The order is that of start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM
+// 1996): a request's start tag is the larger of the virtual time and its
+// function's last finish tag, its cost the function's mean service time; the
+// smallest start tag goes first. A function that floods its queue waits for
+// itself, not others for it.
+//
+// Units: tags are virtual nanoseconds, times time.Duration.
+//
+// Ownership: a Ticket belongs to who acquired it until Release.
+//
+// Concurrency: everything may be called from any goroutine. The one lock is
+// Scheduler.mu; nothing foreign is called with it held.
+package sched
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// Defaults of Options.
+const (
+	DefaultQueue         = 1000
+	DefaultFunctionQueue = 200
+	DefaultMaxWait       = 10 * time.Second
+)
+
+// Options configure a Scheduler.
+type Options struct {
+	Slots         int           // invocations at a time, at least 1
+	Queue         int           // requests that may wait in all
+	FunctionQueue int           // requests that may wait for one function
+	MaxWait       time.Duration // a request that would have to wait longer is refused
+	Now           func() time.Time
+}
+
+// Reason says why a request was refused.
+type Reason string
+
+// The reasons.
+const (
+	QueueFull     Reason = "the queue is full"
+	FunctionQueue Reason = "the function's queue is full"
+	FunctionLimit Reason = "the function's concurrency is 0"
+	TooLong       Reason = "the wait would be too long"
+	Draining      Reason = "the service is shutting down"
+)
+
+// Reasons lists them.
+var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Draining}
+
+// RefusedError: the request was not served and may be tried again.
+type RefusedError struct {
+	Reason     Reason
+	RetryAfter time.Duration // at least a second
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s; try again in %v", e.Reason, e.RetryAfter.Round(time.Second))
+}
+
+// function is what is known about one function. It is forgotten when nothing of
+// it waits or runs and enough others are known.
+type function struct {
+	name    string
+	limit   int // -1: none
+	running int
+	queue   []*waiter // oldest first
+	finish  float64   // finish tag of its last request
+	mean    float64   // service time, ns; 0: not known
+	at      int       // place in the heap, -1 if it is not there
+}
+
+type waiter struct {
+	f     *function
+	start float64 // tag
+	since time.Time
+	turn  chan error // buffered: nil or why not
+}
+
+// Ticket is the right to run one invocation.
+type Ticket struct {
+	s       *Scheduler
+	f       *function
+	began   time.Time
+	Waited  time.Duration
+	expired bool
+}
+
+// Scheduler hands out the slots.
+type Scheduler struct {
+	o Options
+
+	mu        sync.Mutex
+	functions map[string]*function
+	ready     heap // functions with waiters and below their limit
+	running   int
+	waiting   int
+	virtual   float64 // start tag of the last request that began
+	mean      float64 // service time over all functions, ns
+	draining  bool
+	idle      chan struct{} // closed when nothing runs or waits; while draining
+	refused   map[Reason]uint64
+	abandoned uint64
+}
+
+// New makes a scheduler.
+func New(o Options) *Scheduler {
+	o.Slots = max(o.Slots, 1)
+	if o.Queue <= 0 {
+		o.Queue = DefaultQueue
+	}
+	if o.FunctionQueue <= 0 {
+		o.FunctionQueue = DefaultFunctionQueue
+	}
+	if o.MaxWait <= 0 {
+		o.MaxWait = DefaultMaxWait
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Scheduler{o: o, functions: map[string]*function{}, refused: map[Reason]uint64{}}
+}
+
+// Acquire waits for a slot for a function; limit is how many invocations of it
+// may run at a time, negative for no limit. The error is a *RefusedError, or
+// ctx's.
+func (s *Scheduler) Acquire(ctx context.Context, name string, limit int) (*Ticket, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, context.Cause(ctx)
+	}
+	s.mu.Lock()
+	f := s.function(name, limit)
+	w, err := s.admit(f)
+	now := s.o.Now()
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if w == nil {
+		return &Ticket{s: s, f: f, began: now}, nil
+	}
+	timer := time.NewTimer(s.o.MaxWait)
+	defer timer.Stop()
+	select {
+	case err := <-w.turn:
+		return s.begin(w, err)
+	case <-timer.C:
+		return s.forsake(w, s.refuse)
+	case <-ctx.Done():
+		return s.forsake(w, func(Reason, time.Duration) error {
+			s.abandoned++
+			return context.Cause(ctx)
+		})
+	}
+}
+
+// function finds or makes what is known of a function. mu is held.
+func (s *Scheduler) function(name string, limit int) *function {
+	f := s.functions[name]
+	if f == nil {
+		if len(s.functions) > 4*(s.o.Queue+s.o.Slots) {
+			for key, old := range s.functions {
+				if old.running == 0 && len(old.queue) == 0 {
+					delete(s.functions, key)
+				}
+			}
+		}
+		f = &function{name: name, at: -1}
+		s.functions[name] = f
+	}
+	if limit < 0 {
+		limit = -1
+	}
+	f.limit = limit
+	return f
+}
+
+func (f *function) full() bool { return f.limit >= 0 && f.running >= f.limit }
+
+// admit starts a request at once (no waiter, no error), queues it, or refuses
+// it. mu is held.
+func (s *Scheduler) admit(f *function) (*waiter, error) {
+	switch {
+	case s.draining:
+		return nil, s.refuse(Draining, time.Second)
+	case f.limit == 0:
+		return nil, s.refuse(FunctionLimit, time.Second)
+	case s.running < s.o.Slots && !f.full() && len(f.queue) == 0:
+		s.start(f, s.tag(f))
+		return nil, nil
+	}
+	wait := s.predict(f)
+	switch {
+	case len(f.queue) >= s.o.FunctionQueue:
+		return nil, s.refuse(FunctionQueue, wait)
+	case wait > s.o.MaxWait:
+		return nil, s.refuse(TooLong, wait-s.o.MaxWait)
+	}
+	if s.waiting >= s.o.Queue {
+		// The longest queue gives way: whoever fills the queues loses, not who
+		// comes last.
+		longest := s.longest()
+		if longest == nil || len(longest.queue) <= len(f.queue)+1 {
+			return nil, s.refuse(QueueFull, wait)
+		}
+		last := longest.queue[len(longest.queue)-1]
+		s.unqueue(last)
+		last.turn <- s.refuse(QueueFull, s.predict(longest))
+	}
+	w := &waiter{f: f, start: s.tag(f), since: s.o.Now(), turn: make(chan error, 1)}
+	f.queue = append(f.queue, w)
+	s.waiting++
+	s.place(f)
+	return w, nil
+}
+
+func (s *Scheduler) refuse(r Reason, after time.Duration) error {
+	s.refused[r]++
+	return &RefusedError{Reason: r, RetryAfter: max(after, time.Second)}
+}
+
+// tag gives a function's next request its start tag. mu is held.
+func (s *Scheduler) tag(f *function) float64 {
+	start := max(s.virtual, f.finish)
+	f.finish = start + s.cost(f)
+	return start
+}
+
+// cost is the service time that is expected of a function's request, ns.
+func (s *Scheduler) cost(f *function) float64 {
+	switch {
+	case f.mean > 0:
+		return f.mean
+	case s.mean > 0:
+		return s.mean
+	}
+	return float64(time.Millisecond)
+}
+
+// predict is how long a new request of f would wait: its share of the slots has
+// to work off its queue. mu is held.
+func (s *Scheduler) predict(f *function) time.Duration {
+	share := float64(s.o.Slots) / float64(max(len(s.ready)+1, 1))
+	if f.at >= 0 {
+		share = float64(s.o.Slots) / float64(len(s.ready))
+	}
+	if f.limit > 0 {
+		share = min(share, float64(f.limit))
+	}
+	return time.Duration(float64(len(f.queue)+1) * s.cost(f) / share)
+}
+
+func (s *Scheduler) longest() *function {
+	var longest *function
+	for _, f := range s.functions {
+		if longest == nil || len(f.queue) > len(longest.queue) {
+			longest = f
+		}
+	}
+	return longest
+}
+
+// start gives a slot away. mu is held.
+func (s *Scheduler) start(f *function, tag float64) {
+	f.running++
+	s.running++
+	s.virtual = max(s.virtual, tag)
+}
+
+// begin makes the ticket of a waiter whose turn has come.
+func (s *Scheduler) begin(w *waiter, err error) (*Ticket, error) {
+	if err != nil {
+		return nil, err
+	}
+	now := s.o.Now()
+	return &Ticket{s: s, f: w.f, began: now, Waited: now.Sub(w.since)}, nil
+}
+
+// forsake takes a waiter out of its queue; its turn may have come meanwhile.
+func (s *Scheduler) forsake(w *waiter, why func(Reason, time.Duration) error) (*Ticket, error) {
+	s.mu.Lock()
+	if !s.unqueue(w) {
+		s.mu.Unlock()
+		return s.begin(w, <-w.turn)
+	}
+	err := why(TooLong, s.predict(w.f))
+	s.settle()
+	s.mu.Unlock()
+	return nil, err
+}
+
+// unqueue takes a waiter out of its queue, false if it is not there any more.
+// mu is held.
+func (s *Scheduler) unqueue(w *waiter) bool {
+	for i, other := range w.f.queue {
+		if other == w {
+			w.f.queue = append(w.f.queue[:i], w.f.queue[i+1:]...)
+			s.waiting--
+			s.place(w.f)
+			return true
+		}
+	}
+	return false
+}
+
+// Release gives the slot back. The time since Acquire is the function's service
+// time.
+func (t *Ticket) Release() {
+	s := t.s
+	took := float64(s.o.Now().Sub(t.began))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t.expired {
+		return
+	}
+	t.expired = true
+	t.f.mean = average(t.f.mean, took)
+	s.mean = average(s.mean, took)
+	t.f.running--
+	s.running--
+	s.place(t.f)
+	s.dispatch()
+	s.settle()
+}
+
+// average moves an exponential mean; the first sample counts fully.
+func average(mean, sample float64) float64 {
+	const weight = 1.0 / 8
+	if mean == 0 {
+		return max(sample, 1)
+	}
+	return max(mean+weight*(sample-mean), 1)
+}
+
+// dispatch starts what may start. mu is held.
+func (s *Scheduler) dispatch() {
+	for s.running < s.o.Slots && len(s.ready) > 0 {
+		f := s.ready[0]
+		w := f.queue[0]
+		f.queue = f.queue[1:]
+		s.waiting--
+		s.start(f, w.start)
+		s.place(f)
+		w.turn <- nil
+	}
+}
+
+// place puts a function into the heap, or moves or removes it. mu is held.
+func (s *Scheduler) place(f *function) {
+	if len(f.queue) == 0 {
+		f.queue = nil
+	}
+	s.ready.place(f, len(f.queue) > 0 && !f.full())
+}
+
+// settle tells a drain that nothing is left. mu is held.
+func (s *Scheduler) settle() {
+	if s.idle != nil && s.running == 0 && s.waiting == 0 {
+		close(s.idle)
+		s.idle = nil
+	}
+}
+
+// ErrDrained: Drain was called twice.
+var ErrDrained = errors.New("the scheduler is draining already")
+
+// Drain refuses new requests and waits until those that wait or run are done, or
+// ctx ends.
+func (s *Scheduler) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	if s.draining {
+		s.mu.Unlock()
+		return ErrDrained
+	}
+	s.draining = true
+	s.idle = make(chan struct{})
+	s.settle()
+	s.mu.Unlock()
+	return s.Wait(ctx)
+}
+
+// Wait waits after Drain until nothing waits or runs any more, or ctx ends.
+func (s *Scheduler) Wait(ctx context.Context) error {
+	s.mu.Lock()
+	idle := s.idle
+	s.mu.Unlock()
+	if idle == nil {
+		return nil
+	}
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		st := s.Stats()
+		return fmt.Errorf("%d invocations run and %d wait: %w", st.Running, st.Waiting, context.Cause(ctx))
+	}
+}
+
+// Stats are a scheduler's counts.
+type Stats struct {
+	Slots     int               `json:"slots"`
+	Running   int               `json:"running"`
+	Waiting   int               `json:"waiting"`
+	Functions int               `json:"functions"` // that wait or run
+	Refused   map[Reason]uint64 `json:"refused"`
+	Abandoned uint64            `json:"abandoned"` // the client left the queue
+	Draining  bool              `json:"draining"`
+}
+
+// Stats returns the counts.
+func (s *Scheduler) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{Slots: s.o.Slots, Running: s.running, Waiting: s.waiting, Refused: map[Reason]uint64{}, Abandoned: s.abandoned, Draining: s.draining}
+	for r, n := range s.refused {
+		st.Refused[r] = n
+	}
+	for _, f := range s.functions {
+		if f.running > 0 || len(f.queue) > 0 {
+			st.Functions++
+		}
+	}
+	return st
+}

@@ -1,0 +1,41 @@
+package dispatcher
+
+import (
+	"sync/atomic"
+
+	"seuss/lineage"
+)
+
+// counters count what happened since Open.
+type counters struct {
+	crashes, timeouts atomic.Uint64
+	captures, impure  atomic.Uint64
+	nodesRemoved      atomic.Uint64
+}
+
+// Stats are a Dispatcher's counts since Open, and what its store holds.
+type Stats struct {
+	Crashes        uint64                  `json:"crashes"`
+	Timeouts       uint64                  `json:"timeouts"`
+	Captures       uint64                  `json:"captures"`        // nodes made
+	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
+	NodesRemoved   uint64                  `json:"nodes_removed"`   // to make room, or because their code is gone
+	Nodes          int                     `json:"nodes"`           // in the store
+	NodeBytes      uint64                  `json:"node_bytes"`      // stored pages of all of them
+	BytesByKind    map[lineage.Kind]uint64 `json:"bytes_by_kind"`
+}
+
+// Stats returns the counts.
+func (d *Dispatcher) Stats() Stats {
+	c := &d.events
+	st := Stats{
+		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
+		PurityRefusals: c.impure.Load(), NodesRemoved: c.nodesRemoved.Load(), BytesByKind: map[lineage.Kind]uint64{},
+	}
+	for _, n := range d.store.List() {
+		st.Nodes++
+		st.NodeBytes += n.Info.DeltaBytes
+		st.BytesByKind[n.Info.Kind] += n.Info.DeltaBytes
+	}
+	return st
+}

@@ -1,0 +1,40 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"seuss/lineage"
+)
+
+// warmUp invokes a function that has just been loaded on the events that came
+// with its code. What the function does lazily at its first use is then in the
+// node that is captured next (SEUSS calls it anticipatory optimisation).
+func (d *Dispatcher) warmUp(ctx context.Context, l *lease, spec *lineage.Function, code []byte) error {
+	var request loadRequest
+	if err := json.Unmarshal(code, &request); err != nil {
+		return fmt.Errorf("code of function %q: %w", spec.Name, err)
+	}
+	if len(request.WarmUp) == 0 {
+		return nil
+	}
+	img, err := d.catalog.image(nameOrDefault(spec.Image))
+	if err != nil {
+		return err
+	}
+	f := &function{spec: *spec, image: img}
+	for n, raw := range request.WarmUp {
+		e, err := f.event(raw)
+		if err != nil {
+			return fmt.Errorf("warm-up event %d: %w", n+1, err)
+		}
+		i := d.newInvocation(f, e, &Request{}, time.Now())
+		if err := cancellable(ctx, l.m, func() error { return i.converse(l, nil) }); err != nil {
+			return fmt.Errorf("warm-up event %d: %w", n+1, err)
+		}
+	}
+	l.logs.take() // nobody asked for what it printed
+	return nil
+}
