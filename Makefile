@@ -6,7 +6,7 @@ BIN := bin/seussctl
 # The suites that a fresh machine needs packages for are named in setup.sh.
 SETUP := ./tools/setup.sh
 
-.PHONY: all build demo test check generate generated fmt vet unit e2e race fuzz test-guest test-nested bench clean setup
+.PHONY: all build demo test check generate generated fmt vet unit e2e race fuzz test-guest test-nested test-sdk bench clean setup
 
 all: build
 
@@ -21,7 +21,7 @@ demo: setup build
 	$(BIN) demo
 
 ## What CI runs, in this order: the cheap checks first.
-test: setup check unit e2e race fuzz test-nested
+test: setup check unit e2e test-sdk race fuzz test-nested
 
 check: fmt vet generated
 
@@ -54,6 +54,11 @@ fuzz:
 
 test-nested:
 	tests/nested/test.sh
+
+## AWS SDK for JavaScript, from npm, against the daemon. (AWS SDK for Go runs with e2e.)
+test-sdk: setup build
+	tests/sdk/install.sh .cache/sdk-js
+	SEUSS_JS_SDK=$(CURDIR)/.cache/sdk-js $(GO) test -count=1 -run TestJavaScriptSDK ./tests
 
 bench: setup build
 	$(BIN) bench start

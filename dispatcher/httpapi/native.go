@@ -1,14 +1,17 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
 	"seuss/dispatcher/sched"
+	"seuss/images"
 	"seuss/lineage"
 )
 
@@ -63,6 +66,7 @@ var errorCodes = []struct {
 	{dispatcher.ErrUnknownFunction, api.UnknownFunction, http.StatusNotFound},
 	{dispatcher.ErrNoImage, api.NoImage, http.StatusNotFound},
 	{lineage.ErrNotFound, api.NotFound, http.StatusNotFound},
+	{images.ErrNotFound, api.NotFound, http.StatusNotFound},
 	{lineage.ErrAmbiguous, api.Ambiguous, http.StatusConflict},
 	{lineage.ErrHasChildren, api.HasChildren, http.StatusConflict},
 	{dispatcher.ErrBadEvent, api.BadEvent, http.StatusBadRequest},
@@ -255,7 +259,7 @@ func (s *Server) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, result)
+	writeResult(w, result)
 	return nil
 }
 
@@ -275,7 +279,7 @@ func (s *Server) nativeRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, result)
+	writeResult(w, result)
 	return nil
 }
 
@@ -336,4 +340,23 @@ func (s *Server) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// writeResult writes a result with the output byte for byte as the function gave
+// it: encoding/json would write it anew.
+func writeResult(w http.ResponseWriter, r *dispatcher.Result) {
+	rest := *r
+	rest.Output = nil
+	b, err := json.Marshal(&rest)
+	if err != nil || len(r.Output) == 0 {
+		writeJSON(w, http.StatusOK, r)
+		return
+	}
+	answer := make([]byte, 0, len(b)+len(r.Output)+16)
+	answer = append(answer, `{"output":`...)
+	answer = append(append(answer, r.Output...), ',')
+	answer = append(answer, b[1:]...)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Write(answer)
 }
