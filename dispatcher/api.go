@@ -29,6 +29,9 @@ type Options struct {
 	// ReadOnly opens the state directory without its lock: nothing can be
 	// captured or deployed, invocations work.
 	ReadOnly bool
+	// Verify says when pages of snapshots are compared with their checksums: all
+	// when a node is loaded, or each before it is first shown to a machine.
+	Verify lineage.Verify
 	// PoolSize is how many shells there may be per image, DefaultPoolSize if 0.
 	PoolSize int
 	// PoolFloor is how many shells are kept however low the demand.

@@ -173,15 +173,17 @@ func (c *catalog) target(id string) (*target, error) {
 	if t != nil {
 		return t, nil
 	}
-	n, err := c.d.store.Load(id)
+	// A Snapshot, because the store unloads nodes when it keeps too many.
+	snapshot, err := c.d.store.Snapshot(id)
 	if err != nil {
 		return nil, err
 	}
+	n := snapshot.Node
 	chain, err := c.d.store.Lineage(n)
 	if err != nil {
 		return nil, err
 	}
-	t = &target{node: n, view: n.View(), depth: len(chain) - 1}
+	t = &target{node: n, view: snapshot.View, depth: len(chain) - 1}
 	for _, a := range chain {
 		if k := a.Info.Kind; k == lineage.KindFunction || k == lineage.KindArgument || a == n && k != lineage.KindImage {
 			t.pages += a.Info.DeltaPages
@@ -192,7 +194,7 @@ func (c *catalog) target(id string) (*target, error) {
 			return nil, err
 		}
 		t.state = new(vmm.State)
-		if err := t.state.UnmarshalBinary(n.State()); err != nil {
+		if err := t.state.UnmarshalBinary(snapshot.State); err != nil {
 			return nil, fmt.Errorf("node %.12s: %w", id, err)
 		}
 	}

@@ -152,6 +152,13 @@ func (l *layout) move(target *lineage.View) (moved, error) {
 	small, fresh := l.small, l.fresh
 	small.Clear()
 	fresh.Clear()
+	// What does not differ from base was checked when base was mapped. Nothing is
+	// changed before the rest is known to be right; after that, it costs a load.
+	for first, count := range lineage.Diff(l.base, target) {
+		if err := target.Check(first, count); err != nil {
+			return m, err
+		}
+	}
 	for first, count := range lineage.Diff(l.base, target) {
 		for run := range target.Runs(first, count) {
 			if run.Count >= mapRun {
@@ -235,6 +242,9 @@ func (l *layout) mapRun(run lineage.Run) error {
 
 // mapAll maps every run of view into fresh memory.
 func (l *layout) mapAll(view *lineage.View) error {
+	if err := view.Check(0, view.Pages()); err != nil {
+		return err
+	}
 	for run := range view.Runs(0, view.Pages()) {
 		if run.Blob == nil {
 			continue // fresh memory is zero

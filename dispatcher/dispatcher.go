@@ -91,7 +91,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly})
+	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify})
 	if err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}

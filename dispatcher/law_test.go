@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"seuss/lineage"
 	"seuss/vmm"
 	"seuss/vmm/kvm"
+	"seuss/vmm/process"
 	"seuss/vmm/vmmtest"
 )
 
@@ -27,10 +29,10 @@ import (
 const mutator = `
 import ctypes, mmap, os, threading, time
 CODE = {
-    # DS, ES, GS = 0x1b; GS.base = 0x1000; YMM0 = ~0; MXCSR and the x87 control word
+    # DS, ES, GS = a data segment; GS.base = 0x1000; YMM0 = ~0; MXCSR and the x87 control word
     # round up; fld1; NT, AC and ID set: what a program may change of itself.
-    "registers": "b81b0000008ed88ec08ee8 48c7c000100000f3480faed8 c5fd76c0 68805f00000fae142458 687f0f0000d92c2458 d9e8 9c48810c24004024009d c3",
-    "fs": "b81b0000008ee0c3",
+    "registers": "b8SELECTOR0000008ed88ec08ee8 48c7c000100000f3480faed8 c5fd76c0 68805f00000fae142458 687f0f0000d92c2458 d9e8 9c48810c24004024009d c3",
+    "fs": "b8SELECTOR0000008ee0c3",
     "stack": "4831e4ebfe",
 }
 kept = [{"n": n, "text": str(n)} for n in range(2000)]
@@ -115,10 +117,11 @@ func makeLawDir(ctx context.Context) (string, error) {
 // lawBench is a dispatcher with nodes of every kind and depth.
 type lawBench struct {
 	*testing.T
-	d     *Dispatcher
-	img   *image
-	nodes map[string]*target
-	order []string // names of nodes
+	platform vmm.Platform
+	d        *Dispatcher
+	img      *image
+	nodes    map[string]*target
+	order    []string // names of nodes
 }
 
 func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
@@ -132,7 +135,7 @@ func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
 			t.Error(err)
 		}
 	})
-	b := &lawBench{T: t, d: d, nodes: map[string]*target{}}
+	b := &lawBench{T: t, platform: platform, d: d, nodes: map[string]*target{}}
 	ctx := context.Background()
 	add := func(name string) func(n *lineage.Node, err error) {
 		return func(n *lineage.Node, err error) {
@@ -150,9 +153,10 @@ func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
 	}
 	add("base")(d.Base(ctx, ""))
 	add("import")(d.Import(ctx, "", []string{"decimal", "sqlite3"}))
-	add("function A")(d.Deploy(ctx, spec("a", mutator, false)))
-	add("function B")(d.Deploy(ctx, spec("b", "import hashlib, json, re\nbig = [b'%d' % n for n in range(100000)]\n"+mutator, false, "decimal", "sqlite3")))
-	add("lazy function")(d.Deploy(ctx, spec("c", mutator+"\nrun = handler\ndef handler(event, context):\n"+
+	source := strings.ReplaceAll(mutator, "SELECTOR", dataSelector(platform))
+	add("function A")(d.Deploy(ctx, spec("a", source, false)))
+	add("function B")(d.Deploy(ctx, spec("b", "import hashlib, json, re\nbig = [b'%d' % n for n in range(100000)]\n"+source, false, "decimal", "sqlite3")))
+	add("lazy function")(d.Deploy(ctx, spec("c", source+"\nrun = handler\ndef handler(event, context):\n"+
 		"    kept.append(list(range(event['rows'])))\n    return run(event, context)\n", true)))
 	add("argument")(d.CaptureArgument(ctx, "c", []byte(`{"rows": 200000}`), "how"))
 	if b.img, err = d.catalog.image(DefaultImage); err != nil {
@@ -237,7 +241,7 @@ type record struct {
 
 func (b *lawBench) record(s *shell) *record {
 	b.Helper()
-	return &record{memory: bytes.Clone(s.m.Memory().Bytes()), state: b.state(s)}
+	return &record{memory: contents(s.m.Memory()), state: b.state(s)}
 }
 
 func (b *lawBench) state(s *shell) *vmm.State {
@@ -253,7 +257,8 @@ func (b *lawBench) state(s *shell) *vmm.State {
 // included, which only the next request writes, and the whole machine state.
 func (b *lawBench) check(s *shell, want *record, what string) {
 	b.Helper()
-	mem := s.m.Memory().Bytes()
+	mem := contents(s.m.Memory())
+	b.sameInProcess(s, mem, what)
 	if !bytes.Equal(mem, want.memory) {
 		pages := differing(mem, want.memory)
 		b.Fatalf("%s: %d pages differ, the first is %#x", what, len(pages), pages[0])
@@ -299,6 +304,15 @@ func (b *lawBench) records(s *shell) map[string]*record {
 	return records
 }
 
+// dataSelector is a data segment that a guest's program can load, in hexadecimal:
+// its own table's, or as a process that of Linux.
+func dataSelector(p vmm.Platform) string {
+	if p.Name() == "process" {
+		return "2b"
+	}
+	return fmt.Sprintf("%02x", guest.SelData3)
+}
+
 // changedRegisters makes sure that the mutation which is about them works.
 func (b *lawBench) changedRegisters(s *shell, name string) {
 	b.Helper()
@@ -310,8 +324,54 @@ func (b *lawBench) changedRegisters(s *shell, name string) {
 	const mxcsr = 24 // in the XSAVE area, Intel SDM vol. 1, table 10-2
 	b.Logf("%s: DS %#x to %#x, GS base %#x to %#x, MXCSR %x to %x, flags %#x to %#x", name, was.Special.DS.Selector, now.Special.DS.Selector,
 		was.Special.GS.Base, now.Special.GS.Base, was.XSave[mxcsr:mxcsr+2], now.XSave[mxcsr:mxcsr+2], was.Regs.RFLAGS, now.Regs.RFLAGS)
-	if bytes.Equal(was.XSave[mxcsr:mxcsr+2], now.XSave[mxcsr:mxcsr+2]) || was.Special.GS.Base == now.Special.GS.Base {
+	if bytes.Equal(was.XSave[mxcsr:mxcsr+2], now.XSave[mxcsr:mxcsr+2]) || b.platform.CPU().FSGSBASE && was.Special.GS.Base == now.Special.GS.Base {
 		b.Errorf("%s: the registers were not changed: the comparison is blind", name)
+	}
+}
+
+// contents copies all that the guest sees, without changing any of it.
+func contents(m *vmm.Memory) []byte {
+	out := make([]byte, 0, m.Pages()*guest.PageSize)
+	for page := range m.Pages() {
+		out = append(out, m.Page(page)...)
+	}
+	return out
+}
+
+// sameInProcess compares with what a guest that is a process really sees, where
+// it has looked: looking for it would make pages of its own.
+func (b *lawBench) sameInProcess(s *shell, mem []byte, what string) {
+	b.Helper()
+	vm, ok := s.m.VM().(*process.VM)
+	if !ok {
+		return
+	}
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", vm.PID()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", vm.PID()))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer pagemap.Close()
+	entries := make([]byte, len(mem)/guest.PageSize*8)
+	if _, err := pagemap.ReadAt(entries, 0); err != nil {
+		b.Fatal(err)
+	}
+	page := make([]byte, guest.PageSize)
+	for at := int64(guest.LowGPA); at < int64(len(mem)); at += guest.PageSize {
+		const present = 0x80 // bit 63, Documentation/admin-guide/mm/pagemap.rst
+		if entries[at/guest.PageSize*8+7]&present == 0 {
+			continue
+		}
+		if _, err := f.ReadAt(page, at); err != nil {
+			b.Fatalf("%s: the process's memory at %#x: %v", what, at, err)
+		}
+		if !bytes.Equal(page, mem[at:at+guest.PageSize]) {
+			b.Fatalf("%s: the guest's process sees another page at %#x than the monitor", what, at)
+		}
 	}
 }
 
@@ -319,7 +379,7 @@ func (b *lawBench) changedRegisters(s *shell, name string) {
 // byte for byte, whatever ran, from each node often enough for every way of
 // resetting (compare, cool, copy), and in random order between the nodes.
 func TestRestoreLaw(t *testing.T) {
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	b := newLawBench(t, platform)
 	s := b.shell(platform, false)
 	records := b.records(s)
@@ -333,7 +393,7 @@ func TestRestoreLaw(t *testing.T) {
 		}
 		for _, how := range ways {
 			err := b.invoke(s, name, how)
-			if how == "objects" && bytes.Equal(s.m.Memory().Bytes(), records[name].memory) {
+			if how == "objects" && bytes.Equal(contents(s.m.Memory()), records[name].memory) {
 				t.Fatalf("%s: running changed nothing: the comparison is blind", name)
 			}
 			if how == "registers" {
@@ -345,6 +405,7 @@ func TestRestoreLaw(t *testing.T) {
 	}
 	at := "base"
 	b.bring(s, at)
+	b.check(s, records[at], "base after the last of those runs")
 	for n := range 200 {
 		how := "nothing"
 		switch k := r.IntN(10); {
@@ -373,7 +434,7 @@ func TestTrackersSeeEverything(t *testing.T) {
 		logDirty bool
 		open     func(*shell) (dirtytrack.Tracker, error)
 	}{
-		{"pagemap", kvm.Options{}, false, func(s *shell) (dirtytrack.Tracker, error) { return dirtytrack.NewPagemap(s.m.Memory().Bytes()) }},
+		{"memory", kvm.Options{}, false, func(s *shell) (dirtytrack.Tracker, error) { return s.m.Memory().Tracker() }},
 		{"dirty-log", kvm.Options{}, true, func(s *shell) (dirtytrack.Tracker, error) { return s.m.VM().(*kvm.VM).DirtyLog() }},
 		{"dirty-ring", kvm.Options{DirtyRingEntries: 1 << 15}, true, func(s *shell) (dirtytrack.Tracker, error) { return s.m.VM().(*kvm.VM).DirtyRing() }},
 	} {
@@ -386,7 +447,12 @@ func TestTrackersSeeEverything(t *testing.T) {
 					probe.Close()
 				}
 			}
-			platform := vmmtest.RequireKVMOptions(t, c.options)
+			var platform vmm.Platform
+			if c.logDirty { // KVM's own mechanisms
+				platform = vmmtest.RequireKVMOptions(t, c.options)
+			} else {
+				platform = vmmtest.Require(t)
+			}
 			b := newLawBench(t, platform)
 			s := b.shell(platform, c.logDirty)
 			tracker, err := c.open(s)
@@ -401,7 +467,7 @@ func TestTrackersSeeEverything(t *testing.T) {
 			for _, name := range []string{"base", "function A", "function B", "argument"} {
 				for _, how := range []string{"little", "files", "large", "thread", "raise"} {
 					b.bring(s, name)
-					before := bytes.Clone(s.m.Memory().Bytes())
+					before := contents(s.m.Memory())
 					if err := tracker.Arm(); err != nil {
 						t.Fatal(err)
 					}
@@ -412,7 +478,7 @@ func TestTrackersSeeEverything(t *testing.T) {
 						t.Fatal(err)
 					}
 					found.Union(s.m.Memory().HostWritten())
-					pages := differing(s.m.Memory().Bytes(), before)
+					pages := differing(contents(s.m.Memory()), before)
 					for _, page := range pages {
 						if !found.Has(page) {
 							t.Errorf("%s, %s: page %#x differs and is not reported", name, how, page)
@@ -439,7 +505,7 @@ func TestTrackersSeeEverything(t *testing.T) {
 // TestRunPathAllocations: the monitor's part of an invocation (identity,
 // request in, run, answer out) takes nothing from the heap.
 func TestRunPathAllocations(t *testing.T) {
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	b := newLawBench(t, platform)
 	s := b.shell(platform, false)
 	b.bring(s, "function A")

@@ -77,14 +77,33 @@ func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int
 	if err != nil {
 		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)
 	}
-	_, err = s.writeFile(0o644, func(f *os.File) (string, error) {
-		_, err := fmt.Fprintln(f, info.Digest)
-		return spec.Name + tagSuffix, err
+	return info, s.tag(spec.Name, info.Digest.String())
+}
+
+// TagNew points the tag of a name at an image that is in the store, if there is no
+// tag of that name, and reports whether it did.
+func (s Store) TagNew(name, digest string) (bool, error) {
+	if err := checkName(name); err != nil {
+		return false, err
+	}
+	if _, err := s.readTag(name); !errors.Is(err, ErrNotFound) {
+		return false, err
+	}
+	if _, err := os.Stat(filepath.Join(s.Dir, digest+imageSuffix)); err != nil {
+		return false, fmt.Errorf("tag image %s: %w", name, err)
+	}
+	return true, s.tag(name, digest)
+}
+
+func (s Store) tag(name, digest string) error {
+	_, err := s.writeFile(0o644, func(f *os.File) (string, error) {
+		_, err := fmt.Fprintln(f, digest)
+		return name + tagSuffix, err
 	})
 	if err != nil {
-		return Info{}, fmt.Errorf("tag image %s in %s: %w", spec.Name, s.Dir, err)
+		return fmt.Errorf("tag image %s in %s: %w", name, s.Dir, err)
 	}
-	return info, nil
+	return nil
 }
 
 // writeFile fills a temporary file, makes it durable and gives it the name

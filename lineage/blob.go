@@ -1,12 +1,14 @@
 package lineage
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"math"
 	"os"
 	"runtime"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -20,9 +22,9 @@ const PageSize = dirtytrack.PageSize
 // spends on them: 16 TiB.
 const maxBlobPages = math.MaxUint32
 
-// Digest is a SHA-256 value. A blob's digest is taken over the concatenated
-// SHA-256 values of its pages, so that hashing every page once serves the
-// search for duplicates, the blob and the node id.
+// Digest is a SHA-256 value. Digests of several pages are roots over those of
+// each, see rootHash, so that hashing every page once serves the search for
+// duplicates, the verification of each page, the blob and the node id.
 type Digest [sha256.Size]byte
 
 // String returns the digest in lower-case hex.
@@ -37,18 +39,23 @@ func ParseDigest(s string) (d Digest, err error) {
 	return d, err
 }
 
-// Blob is an immutable run of whole pages in a file: a root image, or the data
-// section of a node file. It is mapped MAP_SHARED and read-only, so all nodes
-// and all machines that use it share the host's page cache.
+// Blob is an immutable run of whole pages in a file: a root image, the data
+// section of a node file, or memory into which differences were expanded. It is
+// mapped MAP_SHARED and read-only, so all machines that use it share the host's
+// page cache.
 //
 // The mapping and the file are released when the Blob is no longer reachable.
 type Blob struct {
-	name   string
-	file   *os.File
-	offset int64
-	pages  uint64
-	mem    []byte
-	digest Digest
+	name     string
+	file     *os.File
+	offset   int64
+	pages    uint64
+	mem      []byte
+	inMemory bool       // expanded, not mapped from a file of the store
+	index    *pageIndex // sums, digests if known, and what names the guest pages
+
+	checked   []atomic.Uint64 // a bit for each page whose checksum was right
+	unchecked atomic.Int64    // pages without
 }
 
 // mapping is what a Blob leaves to release.
@@ -65,10 +72,11 @@ func (m mapping) release() {
 	_ = m.file.Close()
 }
 
-// newBlob maps pages pages at offset of file, and owns file from then on,
-// also when it fails. The range must lie inside the file.
-func newBlob(name string, file *os.File, offset int64, pages uint64, digest Digest) (*Blob, error) {
+// newBlob maps the pages of x at offset of file, and owns file from then on, also
+// when it fails. The range must lie inside the file. No page is checked yet.
+func newBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, error) {
 	m := mapping{file: file}
+	pages := x.dataPages
 	if pages > maxBlobPages || offset%PageSize != 0 {
 		m.release()
 		return nil, fmt.Errorf("map blob %s: %d pages at offset %d: %w", name, pages, offset, ErrFormat)
@@ -90,7 +98,9 @@ func newBlob(name string, file *os.File, offset int64, pages uint64, digest Dige
 			return nil, fmt.Errorf("map blob %s: %d pages at offset %d: %w", name, pages, offset, err)
 		}
 	}
-	b := &Blob{name: name, file: file, offset: offset, pages: pages, mem: m.mem, digest: digest}
+	b := &Blob{name: name, file: file, offset: offset, pages: pages, mem: m.mem, index: x}
+	b.checked = make([]atomic.Uint64, (pages+63)/64)
+	b.unchecked.Store(int64(pages))
 	runtime.AddCleanup(b, mapping.release, m)
 	return b, nil
 }
@@ -110,11 +120,10 @@ func (b *Blob) DataOffset() int64 { return b.offset }
 // Pages returns the number of pages.
 func (b *Blob) Pages() uint64 { return b.pages }
 
-// Digest returns the digest that the pages had when the blob was sealed.
-func (b *Blob) Digest() Digest { return b.digest }
-
 // Bytes returns the PageSize bytes of one page. The memory is read-only and
-// valid while the Blob is reachable. It panics if page is not below Pages.
+// valid while the Blob is reachable. Unless the Store was opened with VerifyEager,
+// or Check passed for it, the page may be damaged. It panics if page is not below
+// Pages.
 func (b *Blob) Bytes(page uint64) []byte {
 	if page >= b.pages {
 		panic(fmt.Sprintf("lineage: page %d of blob %s, which has %d", page, b.name, b.pages))
@@ -123,20 +132,88 @@ func (b *Blob) Bytes(page uint64) []byte {
 	return b.mem[lo : lo+PageSize : lo+PageSize]
 }
 
-// Verify reads the blob from its file and compares it with Digest. The error
-// matches ErrChecksum if the content changed.
+// Check compares the count pages from first on with their checksums, those that
+// were not compared before. What is checked once costs one load of a counter.
+// The error is a *PageError that names node and guest page, or that of reading.
+func (b *Blob) Check(first, count uint64) error {
+	if b.unchecked.Load() == 0 || count == 0 {
+		return nil
+	}
+	if first > b.pages || count > b.pages-first {
+		panic(fmt.Sprintf("lineage: check pages %d+%d of blob %s, which has %d", first, count, b.name, b.pages))
+	}
+	for end := first + count; first < end; {
+		n := uint64(0)
+		for first+n < end && !b.isChecked(first+n) {
+			n++
+		}
+		if err := b.checkRun(first, n); err != nil {
+			return err
+		}
+		first += n + 1
+	}
+	return nil
+}
+
+func (b *Blob) isChecked(page uint64) bool { return b.checked[page/64].Load()&(1<<(page%64)) != 0 }
+
+func (b *Blob) checkRun(first, count uint64) error {
+	err := readPages(b.file, b.offset, first, count, func(first uint64, data []byte) error {
+		for i := uint64(0); len(data) > 0; i, data = i+1, data[PageSize:] {
+			if why := checkSum(data[:PageSize], b.index.sums[first+i]); why != "" {
+				return b.pageError(first+i, why)
+			}
+			b.setChecked(first + i)
+		}
+		return nil
+	})
+	runtime.KeepAlive(b)
+	return err
+}
+
+func (b *Blob) setChecked(page uint64) {
+	if bit := uint64(1) << (page % 64); b.checked[page/64].Or(bit)&bit == 0 {
+		b.unchecked.Add(-1)
+	}
+}
+
+// allChecked notes that the content was checked on its way into the blob.
+func (b *Blob) allChecked() { b.unchecked.Store(0) }
+
+func (b *Blob) pageError(page uint64, why string) *PageError {
+	return &PageError{Where: b.name, Page: page, Guest: b.index.guestRuns(page, 1), Why: why}
+}
+
+// Verify reads the blob from its file and compares every page with its checksum,
+// and with its digest where the Blob has them. The error matches ErrChecksum if
+// the content changed, and names the first such page.
 func (b *Blob) Verify() error {
-	h := newPageHasher()
-	err := readPages(b.file, b.offset, b.pages, func(_ uint64, data []byte) error {
-		h.addPages(data)
+	var bad error
+	_, err := b.leaves(func(e *PageError) { bad = cmp.Or(bad, error(e)) })
+	return cmp.Or(err, bad)
+}
+
+// leaves reads the blob from its file, reports damaged pages, and returns the
+// digest of every page as it is.
+func (b *Blob) leaves(report func(*PageError)) ([]Digest, error) {
+	leaves := make([]Digest, 0, b.pages)
+	err := readPages(b.file, b.offset, 0, b.pages, func(first uint64, data []byte) error {
+		for i := first; len(data) > 0; i, data = i+1, data[PageSize:] {
+			leaf := pageDigest(data[:PageSize])
+			leaves = append(leaves, leaf)
+			why := checkSum(data[:PageSize], b.index.sums[i])
+			if why == "" && b.index.digests != nil && leaf != b.index.digests[i] {
+				why = fmt.Sprintf("digest is %v, sealed as %v", leaf, b.index.digests[i])
+			}
+			if why != "" {
+				report(b.pageError(i, why))
+			}
+		}
 		return nil
 	})
 	runtime.KeepAlive(b)
 	if err != nil {
-		return fmt.Errorf("verify blob %s: %w", b.name, err)
+		return nil, fmt.Errorf("verify blob %s: %w", b.name, err)
 	}
-	if got := h.sum(); got != b.digest {
-		return fmt.Errorf("verify blob %s: digest of %d pages is %s, sealed as %s: %w", b.name, b.pages, got, b.digest, ErrChecksum)
-	}
-	return nil
+	return leaves, nil
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,11 +42,11 @@ func TestBlobVerify(t *testing.T) {
 	if err := b.Verify(); err != nil {
 		t.Fatal(err)
 	}
-	b.digest[0] ^= 1
-	if err := b.Verify(); !errors.Is(err, ErrChecksum) {
+	b.index.digests[7][0] ^= 1
+	if err := b.Verify(); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), "data page 7 ") {
 		t.Errorf("wrong digest: %v", err)
 	}
-	b.digest[0] ^= 1
+	b.index.digests[7][0] ^= 1
 	if err := os.Truncate(b.File().Name(), 50*PageSize); err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +57,7 @@ func TestBlobVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newBlob("short", f, 0, 51, Digest{}); !errors.Is(err, ErrLength) {
+	if _, err := newBlob("short", f, 0, &pageIndex{dataPages: 51}); !errors.Is(err, ErrLength) {
 		t.Errorf("mapping more pages than the file has: %v", err)
 	}
 }

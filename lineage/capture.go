@@ -65,7 +65,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 		Purity:      spec.Purity,
 	}
 	info.Purity.Reasons = slices.Clone(spec.Purity.Reasons)
-	info.DataDigest = Digest{}.String() // until it is known
+	info.Root = Digest{}.String() // until it is known
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
 	}
@@ -79,12 +79,17 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 	if err != nil {
 		return nil, err
 	}
-	w, err := s.newNodeWriter()
+	var diffs *deltaEncoder
+	if chooseForm(s.formOption, spec.Kind, candidates.Len()) == FormDifferences {
+		diffs = new(deltaEncoder)
+		diffs.addState(base.state, spec.State)
+	}
+	w, err := s.newNodeWriter(s.path(nodesDir), diffs)
 	if err != nil {
 		return nil, err
 	}
 	defer w.discard()
-	delta := newDeltaWriter(w.pending, base.view)
+	delta := newDeltaWriter(w.pending, base.view, diffs)
 	for page := range candidates.All() {
 		if page >= info.GuestPages {
 			return nil, fmt.Errorf("candidate page %#x, the guest has %#x pages: %w", page, info.GuestPages, ErrInvalid)
@@ -93,16 +98,32 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 			return nil, err
 		}
 	}
-	x, digest, err := delta.finish()
+	x, root, err := delta.finish()
 	runtime.KeepAlive(base)
 	if err != nil {
 		return nil, err
 	}
-	info.DataDigest = digest.String()
+	info.Root = root.String()
 	info.DeltaPages = x.deltaPages()
 	info.DeltaBytes = x.dataPages * PageSize
-	info.SharedPages = backedPages(base.view) - delta.hidden
-	return s.sealNode(w, info, spec.State, x, base)
+	info.SharedPages = base.backed - delta.hidden
+	return s.sealNode(w, info, spec.State, x, &parent.Info, base)
+}
+
+// autoDeltaPages bounds what FormAuto stores as differences: 4 MiB of whole
+// pages. A larger node takes longer to expand than to map, and most of its pages
+// are new rather than changed.
+const autoDeltaPages = 1024
+
+// chooseForm tells how a node with at most this many delta pages is stored.
+func chooseForm(option Form, kind Kind, pages uint64) Form {
+	switch {
+	case kind == KindImage || pages > maxDeltaPages || option == FormPages:
+		return FormPages
+	case option == FormDifferences || pages <= autoDeltaPages && (kind == KindFunction || kind == KindArgument):
+		return FormDifferences
+	}
+	return FormPages
 }
 
 func createdAt(t time.Time) time.Time {
@@ -115,14 +136,4 @@ func createdAt(t time.Time) time.Time {
 func (k Key) clone() Key {
 	k.Imports, k.Args = slices.Clone(k.Imports), slices.Clone(k.Args)
 	return k
-}
-
-// backedPages counts the pages that a blob holds.
-func backedPages(v *View) (n uint64) {
-	for r := range v.Runs(0, v.Pages()) {
-		if r.Blob != nil {
-			n += r.Count
-		}
-	}
-	return n
 }

@@ -17,6 +17,9 @@ const lockHolderEnv = "LINEAGE_TEST_HOLD_LOCK"
 // TestMain lets the test binary play the process that holds the lock: it opens
 // the directory, says so, and waits until its standard input ends.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(tortureEnv); dir != "" {
+		tortureWriter(dir)
+	}
 	if dir := os.Getenv(lockHolderEnv); dir != "" {
 		if _, err := Open(dir, Options{}); err != nil {
 			fmt.Println(err)

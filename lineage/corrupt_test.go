@@ -27,11 +27,14 @@ func damage(t testing.TB, path string, change func(b []byte) []byte) {
 	}
 }
 
-// sealedNode returns a store directory, a node's id and path, and its file.
-func sealedNode(t testing.TB) (dir string, n *Node, path string, file []byte) {
+var bothForms = []Form{FormPages, FormDifferences}
+
+// sealedNode returns a store directory, a node's id and path, and its file, which
+// is of the given form.
+func sealedNode(t testing.TB, form Form) (dir string, n *Node, path string, file []byte) {
 	t.Helper()
 	dir = t.TempDir()
-	s := openStore(t, dir)
+	s := openStoreAs(t, dir, Options{Form: form})
 	nodes, _ := testTree(t, s)
 	n = nodes[3]
 	path = s.nodePath(n.ID)
@@ -46,13 +49,24 @@ func sealedNode(t testing.TB) (dir string, n *Node, path string, file []byte) {
 }
 
 func resealHeader(b []byte) {
+	n := binary.LittleEndian.Uint32(b[28:])
+	if n != pagesHeaderBytes && n != differencesHeaderBytes || uint64(n) > uint64(len(b)) {
+		return
+	}
 	clear(b[headerCRCOffset : headerCRCOffset+4])
-	binary.LittleEndian.PutUint32(b[headerCRCOffset:], checksum(b[:headerBytes]))
+	binary.LittleEndian.PutUint32(b[headerCRCOffset:], checksum(b[:n]))
 }
 
 // Every field of the header, changed alone, gives its own sentinel.
 func TestHeaderCorruption(t *testing.T) {
-	_, _, _, file := sealedNode(t)
+	for _, form := range bothForms {
+		t.Run(form.String(), func(t *testing.T) { testHeaderCorruption(t, form) })
+	}
+}
+
+func testHeaderCorruption(t *testing.T, form Form) {
+	_, _, _, file := sealedNode(t, form)
+	headerBytes := int(form.headerBytes())
 	le := binary.LittleEndian
 	add := func(at int, n uint64) func(b []byte) []byte {
 		return func(b []byte) []byte { le.PutUint64(b[at:], le.Uint64(b[at:])+n); return b }
@@ -71,18 +85,26 @@ func TestHeaderCorruption(t *testing.T) {
 		"version":          {func(b []byte) []byte { b[8]++; return b }, ErrVersion},
 		"version resealed": {sealed(func(b []byte) []byte { b[8]++; return b }), ErrVersion},
 		"version of short": {func(b []byte) []byte { b[8]++; return b[:20] }, ErrVersion},
-		"half a header":    {func(b []byte) []byte { return b[:headerBytes/2] }, ErrLength},
+		"half a header":    {func(b []byte) []byte { return b[:differencesHeaderBytes/2] }, ErrLength},
+		"form":             {func(b []byte) []byte { b[24] ^= 3; return b }, ErrChecksum},
+		"form resealed":    {sealed(func(b []byte) []byte { b[24] = 7; return b }), ErrChecksum},
+		"header length":    {func(b []byte) []byte { b[28] ^= 1; return b }, ErrChecksum},
 		"total":            {add(16, 1), ErrLength},
 		"total resealed":   {sealed(add(16, 1)), ErrLength},
 		"truncated":        {func(b []byte) []byte { return b[:len(b)-1] }, ErrLength},
 		"extended":         {func(b []byte) []byte { return append(b, 0) }, ErrLength},
 		"checksum":         {add(headerCRCOffset, 1), ErrChecksum},
 		"reserved":         {add(headerBytes-8, 1), ErrChecksum},
-		"partial data page": {sealed(func(b []byte) []byte {
+	}
+	if form == FormPages {
+		cases["partial data page"] = struct {
+			change func(b []byte) []byte
+			want   error
+		}{sealed(func(b []byte) []byte {
 			b = add(headerSectionStart+8, ^uint64(0))(b)
 			b = add(headerSectionStart+headerSectionBytes, ^uint64(0))(b)
 			return add(headerSectionStart+headerSectionBytes+8, 1)(b)
-		}), ErrFormat},
+		}), ErrFormat}
 	}
 	for id := range sectionCount {
 		at := headerSectionStart + int(id)*headerSectionBytes
@@ -125,7 +147,13 @@ func TestHeaderCorruption(t *testing.T) {
 // One flipped bit in any section is found before anything of it is used, and
 // the error names the node.
 func TestSectionBitFlips(t *testing.T) {
-	dir, n, path, file := sealedNode(t)
+	for _, form := range bothForms {
+		t.Run(form.String(), func(t *testing.T) { testSectionBitFlips(t, form) })
+	}
+}
+
+func testSectionBitFlips(t *testing.T, form Form) {
+	dir, n, path, file := sealedNode(t, form)
 	h, err := readHeader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
@@ -134,6 +162,9 @@ func TestSectionBitFlips(t *testing.T) {
 	for id := range sectionCount {
 		for range 8 {
 			sec := h.sections[id]
+			if sec.length == 0 {
+				continue // machine state beside differences
+			}
 			at := sec.offset + r.Uint64N(sec.length)
 			damage(t, path, func([]byte) []byte {
 				b := bytes.Clone(file)
@@ -174,9 +205,9 @@ func TestSectionBitFlips(t *testing.T) {
 			if !errors.Is(got, ErrChecksum) || !strings.Contains(got.Error(), n.ID) || !strings.Contains(got.Error(), id.String()) {
 				t.Fatalf("%v section, byte %d: %v", id, at, got)
 			}
-			if id == sectionData {
-				chunk := (at - sec.offset) / PageSize / crcPages * crcPages
-				if want := fmt.Sprintf("data pages %d+", chunk); !strings.Contains(got.Error(), want) || !strings.Contains(got.Error(), "guest pages 0x") {
+			if id == sectionData && form == FormPages {
+				page := (at - sec.offset) / PageSize
+				if want := fmt.Sprintf("data page %d ", page); !strings.Contains(got.Error(), want) || !strings.Contains(got.Error(), "guest page 0x") {
 					t.Fatalf("byte %d: %v, want %q", at, got, want)
 				}
 			}
@@ -220,7 +251,7 @@ func TestImageFlip(t *testing.T) {
 
 // A file whose checksums are right but whose content is another node's.
 func TestForgedNode(t *testing.T) {
-	dir, n, path, file := sealedNode(t)
+	dir, n, path, file := sealedNode(t, FormPages)
 	h, err := readHeader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
@@ -251,13 +282,14 @@ func TestForgedNode(t *testing.T) {
 		t.Errorf("other state: %v", err)
 	}
 	s = forge(func(b []byte) { // a run that leaves the data section
-		binary.LittleEndian.PutUint64(b[h.sections[sectionIndex].offset+indexHeadBytes+16:], 1<<40)
+		at := h.sections[sectionIndex].offset
+		b[skipVarints(b, at, 5)] = 0x7f
 	})
 	if _, err := s.Load(n.ID); !errors.Is(err, ErrFormat) {
 		t.Errorf("forged run: %v", err)
 	}
 	s = forge(func(b []byte) { // a smaller guest
-		binary.LittleEndian.PutUint64(b[h.sections[sectionIndex].offset:], testGuestPages-1)
+		binary.PutUvarint(b[h.sections[sectionIndex].offset:], testGuestPages-1)
 	})
 	if _, err := s.Load(n.ID); !errors.Is(err, ErrFormat) {
 		t.Errorf("forged guest size: %v", err)
@@ -286,6 +318,15 @@ func TestForgedNode(t *testing.T) {
 	}
 }
 
+// skipVarints returns where the n-th number after the one at offset at begins.
+func skipVarints(b []byte, at uint64, n int) uint64 {
+	for ; n > 0; n-- {
+		_, size := binary.Uvarint(b[at:])
+		at += uint64(size)
+	}
+	return at
+}
+
 // decodeAll reads a whole node file as Open, Load and Verify do.
 func decodeAll(b []byte) (*Info, *pageIndex, error) {
 	r := bytes.NewReader(b)
@@ -301,30 +342,50 @@ func decodeAll(b []byte) (*Info, *pageIndex, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	x, _, err := readIndex(r, h, info)
+	x, err := readIndex(r, h, &info.Info)
 	if err != nil {
 		return nil, nil, err
 	}
 	if _, err := h.readSection(r, sectionState); err != nil {
 		return nil, nil, err
 	}
-	if info.Kind != KindImage {
-		err = verifyPages(r, int64(h.sections[sectionData].offset), x.dataPages, x.sums)
+	switch {
+	case h.form == FormDifferences:
+		var data []byte
+		if data, err = h.readSection(r, sectionData); err != nil {
+			return nil, nil, err
+		}
+		err = decodeDifferences(data, x)
+	case info.Kind != KindImage:
+		err = readPages(r, int64(h.sections[sectionData].offset), 0, x.dataPages, func(uint64, []byte) error { return nil })
 	}
-	return info, x, err
+	return &info.Info, x, err
+}
+
+// decodeDifferences applies them to a parent of zeroes, whose checksums they need
+// not meet.
+func decodeDifferences(data []byte, x *pageIndex) error {
+	d, err := newDeltaDecoder(data, x.dataPages)
+	if err != nil {
+		return err
+	}
+	if _, err := d.state(nil); err != nil {
+		return err
+	}
+	return eachExpanded(d, x, NewView(x.guestPages), func(uint64, []byte) error { return nil })
 }
 
 // reseal gives mutated bytes right checksums where the layout still allows it,
 // so that fuzzing reaches the code behind them.
 func reseal(b []byte) {
-	if len(b) < headerBytes {
+	if len(b) < differencesHeaderBytes {
 		return
 	}
 	le := binary.LittleEndian
 	for id := range sectionCount {
 		at := headerSectionStart + int(id)*headerSectionBytes
 		off, n := le.Uint64(b[at:]), le.Uint64(b[at+8:])
-		if id != sectionData && off <= uint64(len(b)) && n <= uint64(len(b))-off {
+		if (id != sectionData || le.Uint32(b[24:]) == uint32(FormDifferences)) && off <= uint64(len(b)) && n <= uint64(len(b))-off {
 			le.PutUint32(b[at+16:], checksum(b[off:off+n]))
 		}
 	}
@@ -341,14 +402,16 @@ func FuzzNodeFile(f *testing.F) {
 	g.fill(700, 1)
 	key := Key{Function: "f", Imports: []string{"os"}, Args: []Binding{{Key: "k", Digest: CodeDigest(nil)}}}
 	base := capture(f, s, NodeSpec{Kind: KindBase, State: []byte("state"), Key: key}, image, g)
-	for _, n := range []*Node{image, base} {
+	g.fill(41, 5)
+	function := capture(f, s, NodeSpec{Kind: KindFunction, State: []byte("state 2")}, base, g)
+	for _, n := range []*Node{image, base, function} {
 		b, err := os.ReadFile(s.nodePath(n.ID))
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(b, false)
 		f.Add(b, true)
-		f.Add(b[:headerBytes+100], true)
+		f.Add(b[:len(b)-100], true)
 	}
 	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
 		if sealed {
@@ -376,7 +439,8 @@ func FuzzNodeFile(f *testing.F) {
 
 func FuzzIndex(f *testing.F) {
 	f.Add((&pageIndex{}).encode())
-	f.Add((&pageIndex{guestPages: 100, dataPages: 65, runs: []indexRun{{1, 2, 3}, {3, 1, zeroRun}}, sums: []uint32{1, 2}}).encode())
+	f.Add((&pageIndex{guestPages: 100, dataPages: 65, runs: []indexRun{{1, 2, 3}, {3, 1, zeroRun}}, sums: make([]uint32, 65)}).encode())
+	f.Add((&pageIndex{guestPages: 9, dataPages: 1, runs: []indexRun{{1, 1, 0}}, sums: []uint32{5}, digests: make([]Digest, 1)}).encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		x, err := decodeIndex(b)
 		if err != nil {

@@ -5,26 +5,27 @@ import (
 	"fmt"
 )
 
-// deltaWriter turns candidate pages into data pages and an index.
+// deltaWriter turns candidate pages into the data section and the index.
 type deltaWriter struct {
 	out    *pending
 	base   *View
+	diffs  *deltaEncoder // nil if pages are written whole
 	index  pageIndex
+	leaves []Digest
 	stored map[Digest]uint64 // content to data page
-	hasher *pageHasher
-	hidden uint64 // changed pages that an ancestor's blob backs
+	hidden uint64            // changed pages that an ancestor's blob backs
 
-	buf    [crcPages * PageSize]byte
+	buf    [batchPages * PageSize]byte
 	filled int // bytes of buf that wait to be written
 }
 
-func newDeltaWriter(out *pending, base *View) *deltaWriter {
+func newDeltaWriter(out *pending, base *View, diffs *deltaEncoder) *deltaWriter {
 	return &deltaWriter{
 		out:    out,
 		base:   base,
+		diffs:  diffs,
 		index:  pageIndex{guestPages: base.Pages()},
 		stored: map[Digest]uint64{},
-		hasher: newPageHasher(),
 	}
 }
 
@@ -39,6 +40,9 @@ func (d *deltaWriter) add(page uint64, content []byte) error {
 	// Copied once: what is compared is what is hashed and written.
 	own := d.buf[d.filled : d.filled+PageSize]
 	copy(own, content)
+	if err := d.base.Check(page, 1); err != nil {
+		return fmt.Errorf("compare with the parent: %w", err)
+	}
 	old := d.base.Bytes(page)
 	if bytes.Equal(own, orZero(old)) {
 		return nil
@@ -50,14 +54,17 @@ func (d *deltaWriter) add(page uint64, content []byte) error {
 		d.addRun(page, zeroRun)
 		return nil
 	}
-	hash := pageHash(own)
-	at, known := d.stored[hash]
+	leaf := pageDigest(own)
+	at, known := d.stored[leaf]
 	if !known {
 		at = d.index.dataPages
-		d.stored[hash] = at
-		d.hasher.add(hash)
+		d.stored[leaf] = at
+		d.leaves = append(d.leaves, leaf)
+		d.index.sums = append(d.index.sums, checksum(own))
 		d.index.dataPages++
-		if d.filled += PageSize; d.filled == len(d.buf) {
+		if d.diffs != nil {
+			d.diffs.add(orZero(old), own)
+		} else if d.filled += PageSize; d.filled == len(d.buf) {
 			if err := d.flush(); err != nil {
 				return err
 			}
@@ -65,13 +72,6 @@ func (d *deltaWriter) add(page uint64, content []byte) error {
 	}
 	d.addRun(page, at)
 	return nil
-}
-
-func orZero(page []byte) []byte {
-	if page == nil {
-		return zeroPage[:]
-	}
-	return page
 }
 
 // addRun extends the last run where it can.
@@ -94,7 +94,6 @@ func (d *deltaWriter) flush() error {
 	}
 	data := d.buf[:d.filled]
 	d.filled = 0
-	d.index.sums = append(d.index.sums, checksum(data))
 	if n, err := d.out.Write(data); err != nil {
 		return fmt.Errorf("write %d data pages to %s: wrote %d of %d bytes: %w",
 			len(data)/PageSize, d.out.Name(), n, len(data), err)
@@ -102,10 +101,17 @@ func (d *deltaWriter) flush() error {
 	return nil
 }
 
-// finish writes what is left and returns the index and the data's digest.
+// finish writes what is left and returns the index and the root.
 func (d *deltaWriter) finish() (*pageIndex, Digest, error) {
 	if err := d.flush(); err != nil {
 		return nil, Digest{}, err
 	}
-	return &d.index, d.hasher.sum(), nil
+	root := d.index.root(d.leaves)
+	if d.diffs == nil {
+		d.index.digests = d.leaves
+		if d.leaves == nil {
+			d.index.digests = []Digest{}
+		}
+	}
+	return &d.index, root, nil
 }

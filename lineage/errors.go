@@ -34,6 +34,8 @@ var (
 	ErrReadOnly = errors.New("store is read-only")
 	// ErrHasChildren: the node has dependents and cascade was not asked for.
 	ErrHasChildren = errors.New("node has dependents")
+	// ErrPinned: the node, or one below it, is pinned or tagged.
+	ErrPinned = errors.New("node is kept by a pin or tag")
 	// ErrClosed: the Store was closed.
 	ErrClosed = errors.New("store is closed")
 )

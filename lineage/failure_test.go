@@ -21,10 +21,15 @@ type failAt struct {
 	n, seen int
 	err     error
 	forever bool
+	die     bool // kill this process instead
 }
 
 func (f *failAt) step() error {
 	f.seen++
+	if f.seen-1 == f.n && f.die {
+		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
+		select {} // until the signal arrives
+	}
 	if f.seen-1 == f.n || f.forever && f.seen-1 > f.n {
 		return f.err
 	}
@@ -46,7 +51,12 @@ func (f *failAt) wrap(real sealFS) sealFS {
 			}
 			return real.rename(from, to)
 		},
-		remove: real.remove,
+		remove: func(path string) error {
+			if f.die { // a failed removal has tests of its own
+				_ = f.step()
+			}
+			return real.remove(path)
+		},
 		syncDir: func(dir string) error {
 			if err := f.step(); err != nil {
 				return err
@@ -62,6 +72,9 @@ type failFile struct {
 }
 
 func (w *failFile) Write(b []byte) (int, error) {
+	if w.f.die && w.f.seen == w.f.n {
+		_, _ = w.sealFile.Write(b[:len(b)/2]) // a torn write
+	}
 	if err := w.f.step(); err != nil {
 		n, _ := w.sealFile.Write(b[:len(b)/2]) // a torn write
 		return n, err

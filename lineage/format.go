@@ -7,28 +7,40 @@ import (
 	"io"
 )
 
-// Node file, version 1. All integers are little endian.
+// Node file, version 2. All integers are little endian.
 //
-//	page 0     header: magic u64, version u32, CRC-32C of this page with the
-//	           CRC itself zero u32, total length u64, then for each section
-//	           offset u64, length u64, CRC-32C u32, zero u32; the rest is zero
-//	data       the delta's pages; empty for an image node, whose pages lie in
-//	           the image file
+//	header     magic u64, version u32, CRC-32C of the header with the CRC
+//	           itself zero u32, total length u64, form u32, header length u32,
+//	           then for each section offset u64, length u64, CRC-32C u32, zero
+//	           u32; the rest is zero
+//	data       the delta's content, by the form below
 //	metadata   JSON, see metadata
 //	state      machine state, opaque
 //	index      see pageIndex
 //
 // The sections follow each other without gaps. The data comes first because its
 // length is known last: a capture then needs one pass over guest memory, and
-// what was compared, hashed and stored is one and the same copy. The data's
-// checksum is that of its chunk checksums, which the index lists.
+// what was compared, hashed and stored is one and the same copy.
+//
+// In the form "pages" the header takes a page and the data is whole pages, which
+// can be mapped; it is empty for an image node, whose pages lie in the image
+// file. The CRC of the data is that of the index's page checksums.
+//
+// In the form "differences" the header is short, the data is what encodeDelta
+// writes, machine state included, and the state section is empty. The CRC of
+// the data is over its bytes.
+//
+// Version 1 had one checksum for 64 pages, no page digests, and ids that
+// depended on how pages were stored. It is refused.
 const (
 	nodeMagic   = 0x31444f4e53535553 // "SUSSNOD1"
-	nodeVersion = 1
+	nodeVersion = 2
 
-	headerBytes        = PageSize
+	pagesHeaderBytes       = PageSize
+	differencesHeaderBytes = 128
+
 	headerCRCOffset    = 12
-	headerSectionStart = 24
+	headerSectionStart = 32
 	headerSectionBytes = 24
 )
 
@@ -37,6 +49,40 @@ const (
 	maxMetadataBytes = 1 << 20
 	maxStateBytes    = 64 << 20
 )
+
+// Form says how a node file holds the node's pages. It has no influence on the
+// node's id or memory.
+type Form uint32
+
+const (
+	// FormAuto, in Options, stores small function and argument nodes as
+	// differences and everything else as pages.
+	FormAuto Form = iota
+	// FormPages stores whole pages: mapped as they are, 4 KiB each.
+	FormPages
+	// FormDifferences stores the words that differ from the parent's pages,
+	// compressed. Loading expands them into memory.
+	FormDifferences
+)
+
+func (f Form) String() string {
+	switch f {
+	case FormAuto:
+		return "auto"
+	case FormPages:
+		return "pages"
+	case FormDifferences:
+		return "differences"
+	}
+	return fmt.Sprintf("form %d", uint32(f))
+}
+
+func (f Form) headerBytes() uint64 {
+	if f == FormDifferences {
+		return differencesHeaderBytes
+	}
+	return pagesHeaderBytes
+}
 
 type sectionID int
 
@@ -57,18 +103,21 @@ type section struct {
 	crc            uint32
 }
 
-// header is the decoded first page.
+// header is the decoded beginning of a node file.
 type header struct {
 	total    uint64
+	form     Form
 	sections [sectionCount]section
 }
 
 func (h *header) encode() []byte {
 	le := binary.LittleEndian
-	b := make([]byte, headerBytes)
+	b := make([]byte, h.form.headerBytes())
 	le.PutUint64(b[0:], nodeMagic)
 	le.PutUint32(b[8:], nodeVersion)
 	le.PutUint64(b[16:], h.total)
+	le.PutUint32(b[24:], uint32(h.form))
+	le.PutUint32(b[28:], uint32(len(b)))
 	for i, s := range h.sections {
 		at := headerSectionStart + i*headerSectionBytes
 		le.PutUint64(b[at:], s.offset)
@@ -81,7 +130,8 @@ func (h *header) encode() []byte {
 
 // readHeader reads and validates the header of a node file of size bytes.
 func readHeader(r io.ReaderAt, size int64) (*header, error) {
-	b := make([]byte, headerBytes)
+	var page [pagesHeaderBytes]byte
+	b := page[:]
 	n, err := r.ReadAt(b, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("read header: got %d of %d bytes: %w", n, len(b), err)
@@ -90,6 +140,7 @@ func readHeader(r io.ReaderAt, size int64) (*header, error) {
 }
 
 // decodeHeader validates in the order magic, version, length, checksum, layout.
+// It changes b.
 func decodeHeader(b []byte, size int64) (*header, error) {
 	le := binary.LittleEndian
 	if len(b) < 8 {
@@ -103,23 +154,30 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 			return nil, fmt.Errorf("version is %d, this program reads %d: %w", version, nodeVersion, ErrVersion)
 		}
 	}
-	if len(b) < headerBytes {
-		return nil, fmt.Errorf("header has %d of %d bytes: %w", len(b), headerBytes, ErrLength)
+	if len(b) < differencesHeaderBytes {
+		return nil, fmt.Errorf("header has %d of %d bytes: %w", len(b), differencesHeaderBytes, ErrLength)
 	}
-	h := &header{total: le.Uint64(b[16:])}
+	h := &header{total: le.Uint64(b[16:]), form: Form(le.Uint32(b[24:]))}
 	if size < 0 || h.total != uint64(size) {
 		return nil, fmt.Errorf("header tells %d bytes, the file has %d: %w", h.total, size, ErrLength)
 	}
-	page := append([]byte(nil), b[:headerBytes]...)
+	length := uint64(le.Uint32(b[28:]))
+	if length != h.form.headerBytes() || length > uint64(len(b)) || h.form != FormPages && h.form != FormDifferences {
+		// Which of the fields is wrong cannot be told before the checksum is
+		// right, and its extent is one of them.
+		return nil, fmt.Errorf("header of %v has %d bytes: %w", h.form, length, ErrChecksum)
+	}
+	page := b[:length]
+	want := le.Uint32(page[headerCRCOffset:])
 	clear(page[headerCRCOffset : headerCRCOffset+4])
-	if got, want := checksum(page), le.Uint32(b[headerCRCOffset:]); got != want {
+	if got := checksum(page); got != want {
 		return nil, fmt.Errorf("header checksum is %#08x, sealed as %#08x: %w", got, want, ErrChecksum)
 	}
-	next := uint64(headerBytes)
+	next := length
 	for i := range h.sections {
 		at := headerSectionStart + i*headerSectionBytes
-		s := section{offset: le.Uint64(b[at:]), length: le.Uint64(b[at+8:]), crc: le.Uint32(b[at+16:])}
-		if s.offset != next || s.length > h.total-next {
+		s := section{offset: le.Uint64(page[at:]), length: le.Uint64(page[at+8:]), crc: le.Uint32(page[at+16:])}
+		if s.offset != next || next > h.total || s.length > h.total-next {
 			return nil, fmt.Errorf("%v section is %d bytes at %d, expected at %d of %d: %w",
 				sectionID(i), s.length, s.offset, next, h.total, ErrFormat)
 		}
@@ -129,8 +187,13 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 	if next != h.total {
 		return nil, fmt.Errorf("sections end at %d of %d: %w", next, h.total, ErrFormat)
 	}
-	if n := h.sections[sectionData].length; n%PageSize != 0 {
+	switch n := h.sections[sectionData].length; {
+	case h.form == FormPages && n%PageSize != 0:
 		return nil, fmt.Errorf("data section is %d bytes, not whole pages: %w", n, ErrFormat)
+	case h.form == FormDifferences && n > maxDeltaBytes:
+		return nil, fmt.Errorf("data section is %d bytes, at most %d: %w", n, uint64(maxDeltaBytes), ErrFormat)
+	case h.form == FormDifferences && h.sections[sectionState].length != 0:
+		return nil, fmt.Errorf("state section beside differences: %w", ErrFormat)
 	}
 	for id, limit := range map[sectionID]uint64{sectionMetadata: maxMetadataBytes, sectionState: maxStateBytes} {
 		if n := h.sections[id].length; n > limit {
@@ -140,7 +203,7 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 	return h, nil
 }
 
-// readSection reads one section other than the data and checks it.
+// readSection reads one section other than whole pages and checks it.
 func (h *header) readSection(r io.ReaderAt, id sectionID) ([]byte, error) {
 	s := h.sections[id]
 	b := make([]byte, s.length)

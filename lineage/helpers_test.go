@@ -28,9 +28,13 @@ func testBlob(t testing.TB, name string, pages uint64) *Blob {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := newPageHasher()
-	h.addPages(data)
-	b, err := newBlob(name, f, 0, pages, h.sum())
+	x := &pageIndex{guestPages: pages, dataPages: pages, digests: []Digest{}}
+	for at := 0; at < len(data); at += PageSize {
+		x.sums = append(x.sums, checksum(data[at:at+PageSize]))
+		x.digests = append(x.digests, pageDigest(data[at:at+PageSize]))
+	}
+	x.runs = []indexRun{{0, pages, 0}}
+	b, err := newBlob(name, f, 0, x)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +110,12 @@ func checkView(t testing.TB, v *View, want []byte) {
 
 func openStore(t testing.TB, dir string) *Store {
 	t.Helper()
-	s, err := Open(dir, Options{})
+	return openStoreAs(t, dir, Options{})
+}
+
+func openStoreAs(t testing.TB, dir string, o Options) *Store {
+	t.Helper()
+	s, err := Open(dir, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // idDomain separates node ids from other uses of SHA-256 and versions them.
-const idDomain = "seuss node id 1"
+const idDomain = "seuss node id 2"
 
 // idHash feeds fields to a hash so that no two lists of fields feed the same
 // bytes: every text is preceded by its length, every list by its count.
@@ -27,9 +27,17 @@ func (h idHash) bytes(b []byte) {
 
 func (h idHash) text(s string) { h.bytes([]byte(s)) }
 
-// nodeID computes the id of a node from its parts. The pages enter through
-// Info.DataDigest, which is a digest of their hashes.
-func nodeID(i *Info, state, index []byte) string {
+func (h idHash) texts(list []string) {
+	h.num(uint64(len(list)))
+	for _, s := range list {
+		h.text(s)
+	}
+}
+
+// nodeID computes the id of a node from its parts. The pages enter through the
+// guest pages that differ from the parent's and Info.Root over their digests, so
+// the id does not depend on how the file stores them.
+func nodeID(i *Info, state []byte, x *pageIndex) string {
 	h := idHash{sha256.New()}
 	h.text(idDomain)
 	h.text(i.Parent)
@@ -38,10 +46,7 @@ func nodeID(i *Info, state, index []byte) string {
 	h.text(k.Function)
 	h.text(k.Handler)
 	h.text(k.CodeDigest)
-	h.num(uint64(len(k.Imports)))
-	for _, s := range k.Imports {
-		h.text(s)
-	}
+	h.texts(k.Imports)
 	h.num(uint64(len(k.Args)))
 	for _, a := range k.Args {
 		h.text(a.Key)
@@ -55,15 +60,36 @@ func nodeID(i *Info, state, index []byte) string {
 	h.num(lazy)
 	h.text(k.NextKey)
 	h.text(i.ImageDigest)
+	h.text(i.CPUFeatures.Opaque)
+	h.texts(i.CPUFeatures.Named)
+	h.num(uint64(i.ABIVersion))
 	h.bytes(state)
-	h.bytes(index)
-	h.text(i.DataDigest)
+	h.num(x.guestPages)
+	runs := x.guestPageRuns()
+	h.num(uint64(len(runs)))
+	for _, r := range runs {
+		h.num(r.first)
+		h.num(r.count)
+	}
+	h.text(i.Root)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// encodeInfo writes the metadata section.
-func encodeInfo(i *Info) ([]byte, error) {
-	b, err := json.Marshal(i)
+// metadata is the metadata section: Info, without the CPU features where they
+// are the parent's, as they are for most nodes.
+type metadata struct {
+	Info
+	InheritCPU bool `json:"inherit_cpu,omitempty"`
+}
+
+// encodeInfo writes the metadata section of a node below parent, which is nil for
+// an image node.
+func encodeInfo(i, parent *Info) ([]byte, error) {
+	m := metadata{Info: *i}
+	if parent != nil && i.CPUFeatures.equal(&parent.CPUFeatures) {
+		m.InheritCPU, m.CPUFeatures = true, CPUFeatures{}
+	}
+	b, err := json.Marshal(&m)
 	if err != nil {
 		return nil, fmt.Errorf("encode metadata of node %s: %w", i.ID, err)
 	}
@@ -74,19 +100,37 @@ func encodeInfo(i *Info) ([]byte, error) {
 }
 
 // decodeInfo reads the metadata section. Fields that this version does not know
-// are refused: a new field comes with a new format version.
-func decodeInfo(b []byte) (*Info, error) {
-	i := new(Info)
-	if err := decodeStrict(b, i); err != nil {
+// are refused: a new field comes with a new format version. The node's parent
+// has to complete it, see inherit.
+func decodeInfo(b []byte) (*metadata, error) {
+	m := new(metadata)
+	if err := decodeStrict(b, m); err != nil {
 		return nil, fmt.Errorf("metadata: %w: %w", err, ErrFormat)
 	}
-	if !validDigest(i.ID) {
-		return nil, fmt.Errorf("metadata: id %q is not 64 hex digits: %w", i.ID, ErrFormat)
+	if !validDigest(m.ID) {
+		return nil, fmt.Errorf("metadata: id %q is not 64 hex digits: %w", m.ID, ErrFormat)
 	}
-	if err := i.validate(); err != nil {
+	if err := m.validate(); err != nil {
 		return nil, fmt.Errorf("metadata: %w: %w", err, ErrFormat)
 	}
-	return i, nil
+	return m, nil
+}
+
+// inherit takes from the parent what the metadata leaves to it, and shares with
+// it the texts that are equal: a store has many nodes.
+func (m *metadata) inherit(parent *Info) {
+	if m.InheritCPU {
+		m.CPUFeatures = parent.CPUFeatures
+	}
+	m.Parent = parent.ID
+	for _, share := range []struct {
+		own *string
+		of  string
+	}{{&m.ImageDigest, parent.ImageDigest}, {&m.Key.Function, parent.Key.Function}, {&m.Key.Handler, parent.Key.Handler}, {&m.Key.CodeDigest, parent.Key.CodeDigest}} {
+		if *share.own == share.of {
+			*share.own = share.of
+		}
+	}
 }
 
 // decodeStrict decodes exactly one JSON value without unknown fields.

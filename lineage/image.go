@@ -44,7 +44,7 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 	if err := s.importImage(path, s.ImagePath(digest)); err != nil {
 		return nil, err
 	}
-	x, sum, err := indexImage(s.ImagePath(digest))
+	x, err := indexImage(s.ImagePath(digest))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +64,7 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 	info := &Info{
 		Kind:        KindImage,
 		ImageDigest: digest,
-		DataDigest:  sum.String(),
+		Root:        x.root(x.digests).String(),
 		Created:     createdAt(time.Time{}),
 		GuestPages:  pages,
 		DeltaPages:  x.deltaPages(),
@@ -72,38 +72,37 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 	if err := info.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
 	}
-	w, err := s.newNodeWriter()
+	w, err := s.newNodeWriter(s.path(nodesDir), nil)
 	if err != nil {
 		return nil, err
 	}
 	defer w.discard()
-	return s.sealNode(w, info, nil, x, nil)
+	return s.sealNode(w, info, nil, x, nil, nil)
 }
 
-// indexImage reads an image file once for its checksums and its digest.
-func indexImage(path string) (*pageIndex, Digest, error) {
+// indexImage reads an image file once for the checksums and digests of its pages.
+func indexImage(path string) (*pageIndex, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, Digest{}, err
+		return nil, err
 	}
 	defer f.Close()
 	fi, err := f.Stat()
 	if err != nil {
-		return nil, Digest{}, err
+		return nil, err
 	}
 	if !fi.Mode().IsRegular() || fi.Size()%PageSize != 0 || fi.Size()/PageSize > maxBlobPages {
-		return nil, Digest{}, fmt.Errorf("%v of %d bytes is no image of whole pages: %w", fi.Mode(), fi.Size(), ErrInvalid)
+		return nil, fmt.Errorf("%v of %d bytes is no image of whole pages: %w", fi.Mode(), fi.Size(), ErrInvalid)
 	}
-	x, h := &pageIndex{dataPages: uint64(fi.Size()) / PageSize}, newPageHasher()
-	err = readPages(f, 0, x.dataPages, func(_ uint64, data []byte) error {
-		x.sums = append(x.sums, checksum(data))
-		h.addPages(data)
+	x := &pageIndex{dataPages: uint64(fi.Size()) / PageSize, digests: []Digest{}}
+	err = readPages(f, 0, 0, x.dataPages, func(_ uint64, data []byte) error {
+		for ; len(data) > 0; data = data[PageSize:] {
+			x.sums = append(x.sums, checksum(data[:PageSize]))
+			x.digests = append(x.digests, pageDigest(data[:PageSize]))
+		}
 		return nil
 	})
-	if err != nil {
-		return nil, Digest{}, err
-	}
-	return x, h.sum(), nil
+	return x, err
 }
 
 // importImage copies the file at from to its place, unless it is there. An image

@@ -1,7 +1,6 @@
 package lineage
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -26,50 +25,63 @@ func openNodeFile(path string) (*os.File, *header, error) {
 }
 
 // readInfo reads the metadata of the node that the file's name promises.
-func readInfo(r io.ReaderAt, h *header, id string) (*Info, error) {
+func readInfo(r io.ReaderAt, h *header, id string) (*metadata, error) {
 	b, err := h.readSection(r, sectionMetadata)
 	if err != nil {
 		return nil, err
 	}
-	info, err := decodeInfo(b)
+	m, err := decodeInfo(b)
 	if err != nil {
 		return nil, err
 	}
-	if info.ID != id {
-		return nil, fmt.Errorf("the file holds node %s: %w", info.ID, ErrIdentity)
+	if m.ID != id {
+		return nil, fmt.Errorf("the file holds node %s: %w", m.ID, ErrIdentity)
 	}
-	return info, nil
+	return m, nil
 }
 
 // readIndex reads the index and checks it against header and metadata.
-func readIndex(r io.ReaderAt, h *header, info *Info) (*pageIndex, []byte, error) {
+func readIndex(r io.ReaderAt, h *header, info *Info) (*pageIndex, error) {
 	b, err := h.readSection(r, sectionIndex)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	x, err := decodeIndex(b)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if got, want := checksum(x.encodeSums()), h.sections[sectionData].crc; got != want {
-		return nil, nil, fmt.Errorf("data section: checksum of its checksums is %#08x, sealed as %#08x: %w", got, want, ErrChecksum)
+	data := h.sections[sectionData]
+	if h.form == FormPages {
+		if got := checksum(x.encodeSums()); got != data.crc {
+			return nil, fmt.Errorf("data section: checksum of its checksums is %#08x, sealed as %#08x: %w", got, data.crc, ErrChecksum)
+		}
 	}
-	stored := h.sections[sectionData].length / PageSize
-	want := x.dataPages
-	if info.Kind == KindImage {
-		want = 0 // the pages lie in the image file
+	isImage := info.Kind == KindImage
+	bytes := x.dataPages * PageSize
+	if isImage {
+		bytes = 0 // the pages lie in the image file
 	}
-	if stored != want || x.guestPages != info.GuestPages || x.deltaPages() != info.DeltaPages || stored*PageSize != info.DeltaBytes {
-		return nil, nil, fmt.Errorf("index of %d guest pages, %d of them in %d data pages, contradicts the metadata (%d, %d) or the data section of %d pages: %w",
-			x.guestPages, x.deltaPages(), x.dataPages, info.GuestPages, info.DeltaPages, stored, ErrFormat)
+	switch {
+	case x.guestPages != info.GuestPages || x.deltaPages() != info.DeltaPages || bytes != info.DeltaBytes:
+		err = fmt.Errorf("index of %d guest pages, %d of them in %d data pages, contradicts the metadata (%d, %d, %d bytes)",
+			x.guestPages, x.deltaPages(), x.dataPages, info.GuestPages, info.DeltaPages, info.DeltaBytes)
+	case h.form == FormPages && data.length != bytes:
+		err = fmt.Errorf("index of %d data pages, the data section has %d bytes", x.dataPages, data.length)
+	case isImage && h.form != FormPages:
+		err = fmt.Errorf("image node in the form %v", h.form)
+	case (x.digests != nil) != (h.form == FormPages):
+		err = fmt.Errorf("index with %d digests in the form %v", len(x.digests), h.form)
 	}
-	return x, b, nil
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrFormat)
+	}
+	return x, nil
 }
 
 // Load resolves the memory of the node with this exact id: it opens the node and
-// all its ancestors, checks every byte of those that were not loaded yet, and
-// builds their Views. Afterwards View, State and Blob of the returned node are
-// set, and the View's methods cannot fail.
+// all its ancestors, checks those that were not loaded yet as Options.Verify
+// says, and builds their Views. Afterwards View, State and Blob of the returned
+// node are set.
 //
 // Damage is reported as an error that matches ErrChecksum, ErrFormat or another
 // of the file errors, and names the node and the pages; damaged memory is never
@@ -109,7 +121,7 @@ func (s *Store) Snapshot(id string) (Snapshot, error) {
 // soon as no other View uses them. Load brings them back.
 func (s *Store) Unload(id string) {
 	if n := s.lookup(id); n != nil {
-		n.loaded.Store(nil)
+		s.hot.remove(n)
 	}
 }
 
@@ -150,23 +162,25 @@ func (s *Store) loadOne(n *Node, parent *loadedNode) (*loadedNode, error) {
 	if l := n.loaded.Load(); l != nil {
 		return l, nil
 	}
-	l, err := s.openNode(s.nodePath(n.ID), &n.Info, parent, n.blob.Value())
+	l, err := s.openNode(s.nodePath(n.ID), &n.Info, parent, n.blob.Value(), s.verify)
 	if err != nil {
 		return nil, fmt.Errorf("load node %s: %w", n.ID, err)
 	}
-	n.setLoaded(l)
+	s.setLoaded(n, l)
 	return l, nil
 }
 
-// setLoaded needs n.mu, or a node that nobody else knows.
-func (n *Node) setLoaded(l *loadedNode) {
+// setLoaded needs n.mu.
+func (s *Store) setLoaded(n *Node, l *loadedNode) {
 	n.blob = weak.Make(l.blob)
 	n.loaded.Store(l)
+	s.hot.add(n, l.blob)
 }
 
-// openNode reads, checks and maps the node file at path. Its page data is
-// checked unless blob is the mapping of it that an earlier check admitted.
-func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob) (_ *loadedNode, err error) {
+// openNode reads, checks and maps the node file at path. The node's pages are
+// those of blob if that is not nil: an earlier call made it. Else they are mapped
+// and, with VerifyEager, checked.
+func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
 	f, h, err := openNodeFile(path)
 	if err != nil {
 		return nil, err
@@ -181,120 +195,93 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	if err != nil {
 		return nil, err
 	}
-	if stored.DataDigest != info.DataDigest {
-		return nil, fmt.Errorf("data digest changed from %s to %s: %w", info.DataDigest, stored.DataDigest, ErrIdentity)
+	if stored.Root != info.Root {
+		return nil, fmt.Errorf("root changed from %s to %s: %w", info.Root, stored.Root, ErrIdentity)
 	}
-	x, _, err := readIndex(f, h, stored)
+	x, err := readIndex(f, h, &stored.Info)
 	if err != nil {
 		return nil, err
 	}
-	if parent != nil && parent.view.Pages() != x.guestPages {
-		return nil, fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, parent.view.Pages(), ErrFormat)
-	}
-	state, err := h.readSection(f, sectionState)
-	if err != nil {
-		return nil, err
-	}
-	if blob == nil {
-		data, offset := f, int64(h.sections[sectionData].offset)
-		if info.Kind == KindImage {
-			offset = 0
-			if data, err = os.Open(s.ImagePath(info.ImageDigest)); err != nil {
-				return nil, err
-			}
-		} else {
-			keep = true
-		}
-		if blob, err = openBlob(data, offset, info, x); err != nil {
-			return nil, err
-		}
-	}
-	base := NewView(x.guestPages)
+	base := &loadedNode{view: NewView(x.guestPages)}
 	if parent != nil {
-		base = parent.view
+		base = parent
 	}
-	return &loadedNode{view: base.With(x.viewRuns(blob)), state: state, blob: blob}, nil
-}
-
-// openBlob checks the page data of a node and maps it. It owns f.
-func openBlob(f *os.File, offset int64, info *Info, x *pageIndex) (*Blob, error) {
-	name := "of node " + info.ID
-	if info.Kind == KindImage {
-		name = "of image " + info.ImageDigest
-		fi, err := f.Stat()
-		if err == nil && uint64(fi.Size()) != x.dataPages*PageSize {
-			err = fmt.Errorf("image %s has %d bytes, sealed with %d: %w", f.Name(), fi.Size(), x.dataPages*PageSize, ErrLength)
+	if base.view.Pages() != x.guestPages {
+		return nil, fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, base.view.Pages(), ErrFormat)
+	}
+	l := &loadedNode{blob: blob}
+	switch {
+	case h.form == FormDifferences:
+		err = l.openDifferences(f, h, x, info.ID, base)
+	case info.Kind == KindImage:
+		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
+			l.blob, err = s.openImage(info.ImageDigest, x)
 		}
-		if err != nil {
-			f.Close()
+	default:
+		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
+			keep = true
+			l.blob, err = newBlob("of node "+info.ID, f, int64(h.sections[sectionData].offset), x)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if verify == VerifyEager {
+		if err := l.blob.Check(0, l.blob.pages); err != nil {
 			return nil, err
 		}
 	}
-	if err := verifyPages(f, offset, x.dataPages, x.sums); err != nil {
-		path := f.Name()
-		f.Close()
-		if bad := (*chunkError)(nil); errors.As(err, &bad) {
-			return nil, fmt.Errorf("%s: %s: %w", path, x.guestRuns(bad.first, bad.count), err)
+	runs := x.viewRuns(l.blob)
+	l.view = base.view.With(runs)
+	// The pages that a blob holds: those of the parent, but for what the delta
+	// hides, and those of the delta.
+	l.backed = base.backed
+	for _, r := range runs {
+		for old := range base.view.Runs(r.First, r.Count) {
+			if old.Blob != nil {
+				l.backed -= old.Count
+			}
 		}
-		return nil, fmt.Errorf("%s: %w", path, err)
+		if r.Blob != nil {
+			l.backed += r.Count
+		}
 	}
-	digest, err := ParseDigest(info.DataDigest)
+	return l, nil
+}
+
+// openDifferences reads the state and, unless the node has a blob already,
+// expands the pages.
+func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode) error {
+	data, err := h.readSection(f, sectionData)
+	if err != nil {
+		return err
+	}
+	d, err := newDeltaDecoder(data, x.dataPages)
+	if err != nil {
+		return err
+	}
+	if l.state, err = d.state(base.state); err != nil {
+		return err
+	}
+	if l.blob == nil {
+		l.blob, err = expand("of node "+id, d, x, base.view)
+	}
+	return err
+}
+
+// openImage maps an image file.
+func (s *Store) openImage(digest string, x *pageIndex) (*Blob, error) {
+	f, err := os.Open(s.ImagePath(digest))
+	if err != nil {
+		return nil, err
+	}
+	fi, err := f.Stat()
+	if err == nil && uint64(fi.Size()) != x.dataPages*PageSize {
+		err = fmt.Errorf("image %s has %d bytes, sealed with %d: %w", f.Name(), fi.Size(), x.dataPages*PageSize, ErrLength)
+	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return newBlob(name, f, offset, x.dataPages, digest)
-}
-
-// Verify reads a node from disk again, page data or image file included, and
-// recomputes its id. It finds what the checksums cannot: files whose content is
-// consistent but not what was captured. It does not look at ancestors.
-func (s *Store) Verify(id string) error {
-	if err := s.usable(); err != nil {
-		return fmt.Errorf("verify node %s: %w", id, err)
-	}
-	if err := s.verify(id); err != nil {
-		return fmt.Errorf("verify node %s: %w", id, err)
-	}
-	return nil
-}
-
-func (s *Store) verify(id string) error {
-	f, h, err := openNodeFile(s.nodePath(id))
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	info, err := readInfo(f, h, id)
-	if err != nil {
-		return err
-	}
-	x, index, err := readIndex(f, h, info)
-	if err != nil {
-		return err
-	}
-	state, err := h.readSection(f, sectionState)
-	if err != nil {
-		return err
-	}
-	data, offset := f, int64(h.sections[sectionData].offset)
-	if info.Kind == KindImage {
-		if data, err = os.Open(s.ImagePath(info.ImageDigest)); err != nil {
-			return err
-		}
-		offset = 0
-	} else if data, err = os.Open(f.Name()); err != nil { // openBlob closes what it gets
-		return err
-	}
-	blob, err := openBlob(data, offset, info, x)
-	if err != nil {
-		return err
-	}
-	if err := blob.Verify(); err != nil {
-		return err
-	}
-	if got := nodeID(info, state, index); got != id {
-		return fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
-	}
-	return nil
+	return newBlob("of image "+digest, f, 0, x)
 }

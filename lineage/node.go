@@ -70,6 +70,10 @@ type CPUFeatures struct {
 	Named  []string `json:"named,omitempty"`  // features by name, for messages
 }
 
+func (c *CPUFeatures) equal(o *CPUFeatures) bool {
+	return c.Opaque == o.Opaque && slices.Equal(c.Named, o.Named)
+}
+
 // Purity counts what entered the state from outside since the function node.
 type Purity struct {
 	Entropy uint64   `json:"entropy"`
@@ -87,20 +91,23 @@ func (p Purity) Pure() bool {
 // Info is everything about a node but its memory and machine state. It never
 // changes; do not modify its slices.
 type Info struct {
-	// ID is the hex SHA-256 over parent id, kind, key, image digest, machine
-	// state, page index and the hashes of the stored pages.
-	ID          string      `json:"id"`
-	Parent      string      `json:"parent,omitempty"` // empty for an image node
-	Kind        Kind        `json:"kind"`
-	Key         Key         `json:"key"`
-	ImageDigest string      `json:"image_digest"`
-	DataDigest  string      `json:"data_digest"` // see Digest
+	// ID is the hex SHA-256 over parent id, kind, key, image digest, CPU features,
+	// ABI version, machine state, and number and content of the guest pages that
+	// differ from the parent's. How the pages are stored is not part of it.
+	ID          string `json:"id"`
+	Parent      string `json:"parent,omitempty"` // empty for an image node
+	Kind        Kind   `json:"kind"`
+	Key         Key    `json:"key"`
+	ImageDigest string `json:"image_digest"`
+	// Root is the Merkle root over the SHA-256 values of the guest pages that
+	// differ from the parent's, in ascending order.
+	Root        string      `json:"root"`
 	CPUFeatures CPUFeatures `json:"cpu_features"`
 	ABIVersion  uint32      `json:"abi_version"`
 	Created     time.Time   `json:"created"`
 	GuestPages  uint64      `json:"guest_pages"`
 	DeltaPages  uint64      `json:"delta_pages"`  // guest pages that differ from the parent's
-	DeltaBytes  uint64      `json:"delta_bytes"`  // stored page bytes, after removal of duplicates; 0 for an image node
+	DeltaBytes  uint64      `json:"delta_bytes"`  // bytes of these as whole pages, after removal of zero pages and duplicates; 0 for an image node
 	SharedPages uint64      `json:"shared_pages"` // non-zero guest pages that an ancestor stores
 	// CaptureCost is how long the capture took, SavedTime how much of an
 	// invocation the node makes unnecessary.
@@ -115,6 +122,8 @@ type Node struct {
 
 	hits      atomic.Uint64
 	savedHits atomic.Uint64 // what the hits file says
+	used      atomic.Int64  // when a flush last found new hits, Unix seconds; 0: never
+	fileBytes atomic.Uint64 // size of the node file
 
 	mu     sync.Mutex // serialises loading
 	loaded atomic.Pointer[loadedNode]
@@ -123,9 +132,10 @@ type Node struct {
 
 // loadedNode is a node's memory and machine state.
 type loadedNode struct {
-	view  *View
-	state []byte
-	blob  *Blob
+	view   *View
+	state  []byte
+	blob   *Blob
+	backed uint64 // guest pages that a blob holds
 }
 
 // Loaded reports whether the node's memory is resolved.
@@ -164,6 +174,19 @@ func (n *Node) Hit() uint64 { return n.hits.Add(1) }
 // Hits returns the number of uses, including those of earlier processes.
 func (n *Node) Hits() uint64 { return n.hits.Load() }
 
+// LastUsed returns when the node was last used, to the accuracy of FlushHits, or
+// its creation if it never was.
+func (n *Node) LastUsed() time.Time {
+	if used := n.used.Load(); used != 0 {
+		return time.Unix(used, 0).UTC()
+	}
+	return n.Created
+}
+
+// StoredBytes returns the size of the node's file. That of an image node does not
+// hold the image.
+func (n *Node) StoredBytes() uint64 { return n.fileBytes.Load() }
+
 func validDigest(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
@@ -179,8 +202,8 @@ func (i *Info) validate() error {
 		return fmt.Errorf("parent %q is not a node id", i.Parent)
 	case !validDigest(i.ImageDigest):
 		return fmt.Errorf("image digest %q is not 64 hex digits", i.ImageDigest)
-	case !validDigest(i.DataDigest):
-		return fmt.Errorf("data digest %q is not 64 hex digits", i.DataDigest)
+	case !validDigest(i.Root):
+		return fmt.Errorf("root %q is not 64 hex digits", i.Root)
 	case i.CaptureCost < 0 || i.SavedTime < 0:
 		return fmt.Errorf("capture cost %v or saved time %v is negative", i.CaptureCost, i.SavedTime)
 	case i.GuestPages > maxViewPages || i.DeltaPages > i.GuestPages || i.SharedPages > i.GuestPages:

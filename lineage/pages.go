@@ -9,9 +9,8 @@ import (
 	"io"
 )
 
-// crcPages is the number of data pages that one checksum of the index covers:
-// 256 KiB, small enough to name the damaged part of a guest.
-const crcPages = 64
+// batchPages is the number of pages that are read or written at a time: 256 KiB.
+const batchPages = 64
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -21,35 +20,54 @@ var zeroPage [PageSize]byte
 
 func isZero(page []byte) bool { return bytes.Equal(page, zeroPage[:]) }
 
-// pageHasher computes the Digest of a sequence of pages.
-type pageHasher struct{ h hash.Hash }
-
-func newPageHasher() *pageHasher { return &pageHasher{sha256.New()} }
-
-func pageHash(page []byte) Digest { return sha256.Sum256(page) }
-
-// add appends a page by its hash.
-func (p *pageHasher) add(hash Digest) { p.h.Write(hash[:]) }
-
-// addPages appends whole pages.
-func (p *pageHasher) addPages(data []byte) {
-	for ; len(data) > 0; data = data[PageSize:] {
-		p.add(pageHash(data[:PageSize]))
+func orZero(page []byte) []byte {
+	if page == nil {
+		return zeroPage[:]
 	}
+	return page
 }
 
-func (p *pageHasher) sum() (d Digest) {
-	p.h.Sum(d[:0])
+// pageDigest is the leaf of a page.
+func pageDigest(page []byte) Digest { return sha256.Sum256(page) }
+
+var zeroLeaf = pageDigest(zeroPage[:])
+
+// rootHash computes the digest over a sequence of leaves: a Merkle tree of
+// height one, whose fan-out is the number of pages. A proof for one page is the
+// list of leaves, which a reader has in the index anyway.
+type rootHash struct{ h hash.Hash }
+
+const rootDomain = "seuss pages 2\x00"
+
+func newRootHash() *rootHash {
+	r := &rootHash{sha256.New()}
+	r.h.Write([]byte(rootDomain))
+	return r
+}
+
+func (r *rootHash) add(leaf Digest) { r.h.Write(leaf[:]) }
+
+func (r *rootHash) sum() (d Digest) {
+	r.h.Sum(d[:0])
 	return d
 }
 
-// readPages calls f with at most crcPages pages at a time: the number of the
+// rootOf is the root over leaves in the given order.
+func rootOf(leaves []Digest) Digest {
+	r := newRootHash()
+	for _, leaf := range leaves {
+		r.add(leaf)
+	}
+	return r.sum()
+}
+
+// readPages calls f with at most batchPages pages at a time: the number of the
 // first and the bytes. It reads with pread, so that a bad disk is an error and
 // not a fault in a mapping.
-func readPages(r io.ReaderAt, offset int64, pages uint64, f func(first uint64, data []byte) error) error {
-	buf := make([]byte, min(pages, crcPages)*PageSize)
-	for first := uint64(0); first < pages; first += crcPages {
-		data := buf[:min(crcPages, pages-first)*PageSize]
+func readPages(r io.ReaderAt, offset int64, first, count uint64, f func(first uint64, data []byte) error) error {
+	buf := make([]byte, min(count, batchPages)*PageSize)
+	for end := first + count; first < end; first += batchPages {
+		data := buf[:min(batchPages, end-first)*PageSize]
 		at := offset + int64(first*PageSize)
 		if n, err := r.ReadAt(data, at); n < len(data) {
 			return fmt.Errorf("read pages %d+%d at offset %d: got %d of %d bytes: %w",
@@ -70,24 +88,25 @@ func noEOF(err error) error {
 	return err
 }
 
-// chunkError is the first chunk of pages whose checksum is wrong.
-type chunkError struct {
-	first, count uint64 // pages of the blob
-	got, want    uint32
+// PageError is a page whose content is not what was sealed. It matches
+// ErrChecksum.
+type PageError struct {
+	Where string // the blob, by name: it names the node
+	Page  uint64 // of the blob
+	Guest string // guest pages that show it
+	Why   string
 }
 
-func (e *chunkError) Error() string {
-	return fmt.Sprintf("data pages %d+%d: checksum %#08x, sealed as %#08x: %v", e.first, e.count, e.got, e.want, ErrChecksum)
+func (e *PageError) Error() string {
+	return fmt.Sprintf("data page %d %s (%s): %s: %v", e.Page, e.Where, e.Guest, e.Why, ErrChecksum)
 }
 
-func (e *chunkError) Unwrap() error { return ErrChecksum }
+func (e *PageError) Unwrap() error { return ErrChecksum }
 
-// verifyPages compares pages with the checksums of an index.
-func verifyPages(r io.ReaderAt, offset int64, pages uint64, sums []uint32) error {
-	return readPages(r, offset, pages, func(first uint64, data []byte) error {
-		if got, want := checksum(data), sums[first/crcPages]; got != want {
-			return &chunkError{first: first, count: uint64(len(data)) / PageSize, got: got, want: want}
-		}
-		return nil
-	})
+// checkSum compares a page with its checksum and returns what is wrong.
+func checkSum(page []byte, want uint32) string {
+	if got := checksum(page); got != want {
+		return fmt.Sprintf("checksum is %#08x, sealed as %#08x", got, want)
+	}
+	return ""
 }

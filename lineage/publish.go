@@ -2,73 +2,111 @@ package lineage
 
 import "fmt"
 
-// nodeWriter is a node file on its way: header space first, then data.
-type nodeWriter struct{ *pending }
+// nodeWriter is a node file on its way. Whole pages are written behind space for
+// the header as they come; differences are collected and written at the end.
+type nodeWriter struct {
+	*pending
+	diffs *deltaEncoder
+}
 
-func (s *Store) newNodeWriter() (nodeWriter, error) {
-	p, err := s.newPending(s.path(nodesDir))
+func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, error) {
+	p, err := s.newPending(dir)
 	if err != nil {
 		return nodeWriter{}, err
 	}
+	w := nodeWriter{p, diffs}
 	// The header's place is held by zeroes, which are no valid magic: a torn
 	// file can never pass for a node.
-	if n, err := p.Write(make([]byte, headerBytes)); err != nil {
+	n := int(w.form().headerBytes())
+	if got, err := p.Write(make([]byte, n)); err != nil {
 		p.discard()
-		return nodeWriter{}, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", p.Name(), n, headerBytes, err)
+		return nodeWriter{}, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", p.Name(), got, n, err)
 	}
-	return nodeWriter{p}, nil
+	return w, nil
 }
 
-// complete writes what follows the data, then the header, and syncs the file.
-func (w nodeWriter) complete(info *Info, state, index []byte, sums uint32, dataBytes uint64) error {
-	meta, err := encodeInfo(info)
-	if err != nil {
-		return err
+func (w nodeWriter) form() Form {
+	if w.diffs != nil {
+		return FormDifferences
 	}
-	h := header{total: headerBytes}
+	return FormPages
+}
+
+// complete writes what follows whole pages, or everything, then the header, and
+// syncs the file.
+func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (total uint64, err error) {
+	meta, err := encodeInfo(info, parent)
+	if err != nil {
+		return 0, err
+	}
+	h := header{form: w.form(), total: w.form().headerBytes()}
 	put := func(id sectionID, length uint64, crc uint32) {
 		h.sections[id] = section{offset: h.total, length: length, crc: crc}
 		h.total += length
 	}
-	put(sectionData, dataBytes, sums)
-	for _, part := range []struct {
+	type part struct {
 		id   sectionID
 		data []byte
-	}{{sectionMetadata, meta}, {sectionState, state}, {sectionIndex, index}} {
-		put(part.id, uint64(len(part.data)), checksum(part.data))
-		if n, err := w.Write(part.data); err != nil {
-			return fmt.Errorf("write %v section of %s: wrote %d of %d bytes: %w", part.id, w.Name(), n, len(part.data), err)
+	}
+	parts := []part{{sectionMetadata, meta}, {sectionState, state}, {sectionIndex, x.encode()}}
+	if w.diffs != nil {
+		data, err := w.diffs.encode()
+		if err != nil {
+			return 0, err
 		}
+		parts = []part{{sectionData, data}, {sectionMetadata, meta}, {sectionState, nil}, {sectionIndex, x.encode()}}
+	} else {
+		put(sectionData, info.DeltaBytes, checksum(x.encodeSums()))
 	}
-	if n, err := w.WriteAt(h.encode(), 0); err != nil {
-		return fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, headerBytes, err)
+	var all []byte
+	for _, p := range parts {
+		put(p.id, uint64(len(p.data)), checksum(p.data))
+		all = append(all, p.data...)
 	}
-	return w.sync()
+	if n, err := w.Write(all); err != nil {
+		return 0, fmt.Errorf("write %s: wrote %d of %d bytes: %w", w.Name(), n, len(all), err)
+	}
+	head := h.encode()
+	if n, err := w.WriteAt(head, 0); err != nil {
+		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(head), err)
+	}
+	return h.total, w.sync()
 }
 
-// sealNode completes a node file whose data is written, reads it back, and puts
-// the node into directory and catalogue. parent is nil for an image node.
-func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, parent *loadedNode) (*Node, error) {
-	index := x.encode()
-	info.ID = nodeID(info, state, index)
+// sealNode completes a node file whose data is written or collected, reads it
+// back, and puts the node into directory and catalogue. parent and above are nil
+// for an image node.
+func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, parent *Info, above *loadedNode) (*Node, error) {
+	info.ID = nodeID(info, state, x)
 	if n := s.lookup(info.ID); n != nil {
 		_, err := s.load(n)
 		return n, err
 	}
-	if err := w.complete(info, state, index, checksum(x.encodeSums()), info.DeltaBytes); err != nil {
+	total, err := w.complete(info, parent, state, x)
+	if err != nil {
 		return nil, err
 	}
 	// Reading back what was written shows a damaged file while the guest that
 	// could be captured again still exists.
-	l, err := s.openNode(w.Name(), info, parent, nil)
+	l, err := s.openNode(w.Name(), info, above, nil, VerifyEager)
 	if err != nil {
 		return nil, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
-	fresh := &Node{Info: *info}
-	fresh.setLoaded(l)
+	m := metadata{Info: *info}
+	if parent != nil {
+		m.inherit(parent)
+	}
+	fresh := &Node{Info: m.Info}
+	fresh.fileBytes.Store(total)
 	n, err := s.publishNode(w, fresh)
-	if err != nil || n == fresh {
+	if err != nil {
 		return n, err
+	}
+	if n == fresh {
+		n.mu.Lock()
+		s.setLoaded(n, l)
+		n.mu.Unlock()
+		return n, nil
 	}
 	_, err = s.load(n)
 	return n, err

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"time"
 )
 
 // Remove deletes the node with this exact id. A node with descendants is refused
 // with an error that matches ErrHasChildren and names them, unless cascade is
 // set: then they are deleted too, leaves first, so that an interruption leaves a
-// smaller tree and no orphans.
+// smaller tree and no orphans. If one of them is pinned or tagged, nothing is
+// deleted and the error matches ErrPinned.
 //
 // Views in use stay valid. Their memory and disk space are released when the
 // last of them is gone. The image file of an image node is left in place.
@@ -27,36 +29,103 @@ func (s *Store) remove(id string, cascade bool) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	n := s.lookup(id)
+	c := s.catalogue()
+	n := c.lookup(id)
 	if n == nil {
 		return ErrNotFound
 	}
 	doomed := []*Node{n} // parents before children
 	for i := 0; i < len(doomed); i++ {
-		doomed = append(doomed, s.Children(doomed[i].ID)...)
+		doomed = append(doomed, c.Children(doomed[i].ID)...)
 	}
 	if len(doomed) > 1 && !cascade {
 		return fmt.Errorf("%s: %w", nameNodes(doomed[1:]), ErrHasChildren)
 	}
-	slices.Reverse(doomed)
-	txn := s.db.Txn(true)
-	defer txn.Abort()
-	var failed error
-	for _, n := range doomed {
-		if err := s.fs.remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			failed = fmt.Errorf("delete the file of %s: %w", n.ID, err)
-			break
-		}
-		_ = s.fs.remove(s.hitsPath(n.ID)) // a stray count harms nobody
-		if err := txn.Delete(nodeTable, n); err != nil {
-			failed = fmt.Errorf("catalogue: %w", err)
-			break
+	kept := kept(c.Marks(), time.Now())
+	for _, d := range doomed {
+		if why := kept[d.ID]; why != "" {
+			return fmt.Errorf("%s is %s: %w", nameNodes([]*Node{d}), why, ErrPinned)
 		}
 	}
-	// What is deleted must leave the catalogue whatever happened afterwards.
+	slices.Reverse(doomed)
+	return s.removeNodes(doomed)
+}
+
+// removeNodes deletes nodes, leaves first, with their marks. It needs s.mu.
+func (s *Store) removeNodes(doomed []*Node) error {
+	// Out of the catalogue first: who finds a node there finds its file.
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	marks := 0
+	for _, n := range doomed {
+		if err := txn.Delete(nodeTable, n); err != nil {
+			return fmt.Errorf("catalogue: %w", err)
+		}
+		m, err := txn.DeleteAll(markTable, nodeIndex, n.ID)
+		if err != nil {
+			return fmt.Errorf("catalogue: %w", err)
+		}
+		marks += m
+	}
 	txn.Commit()
+	var failed error
+	for i, n := range doomed {
+		if err := s.fs.remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(fmt.Errorf("delete the file of %s: %w", n.ID, err), s.putBack(doomed[i:]))
+			break
+		}
+		s.hot.forget(n)
+	}
 	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))
 	}
+	if marks > 0 {
+		left := map[string]*Mark{}
+		for _, m := range s.Marks() {
+			left[m.key()] = m
+		}
+		// The marks of a node that is gone are ignored when they are read.
+		_ = s.storeMarks(left)
+	}
 	return failed
+}
+
+// putBack catalogues nodes whose files could not be deleted.
+func (s *Store) putBack(nodes []*Node) error {
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	for _, n := range nodes {
+		if err := txn.Insert(nodeTable, n); err != nil {
+			return fmt.Errorf("catalogue: %w", err)
+		}
+	}
+	txn.Commit()
+	return nil
+}
+
+// removeDamaged deletes the node files that Open left out. Those of an unknown
+// version are damaged to this program too: the caller has asked for it.
+func (s *Store) removeDamaged(dryRun bool, report *GCReport) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var left []Damage
+	for i, d := range s.damaged {
+		size, err := fileSize(d.Path)
+		if err == nil && !dryRun {
+			err = s.fs.remove(d.Path)
+		}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			s.damaged = append(left, s.damaged[i:]...)
+			return fmt.Errorf("delete %s: %w", d.Path, err)
+		case dryRun:
+			left = append(left, d)
+		}
+		report.Removed = append(report.Removed, Evicted{Path: d.Path, Bytes: size, Reason: "damaged"})
+		report.BytesFreed += size
+	}
+	s.damaged = left
+	return nil
 }

@@ -1,14 +1,11 @@
 package lineage
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -22,10 +19,10 @@ const (
 	nodesDir     = "nodes"
 	functionsDir = "functions"
 	codeDir      = "code"
+	hitsName     = "hits"
 
 	imageSuffix    = ".img"
 	nodeSuffix     = ".node"
-	hitsSuffix     = ".hits"
 	functionSuffix = ".json"
 )
 
@@ -35,7 +32,30 @@ type Options struct {
 	// taking the lock: a process that captures may have it open. What that
 	// process adds later is not seen, what it removes can no longer be loaded.
 	ReadOnly bool
+	// Verify says when pages are compared with their checksums.
+	Verify Verify
+	// Form says how captures are stored.
+	Form Form
+	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
+	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
+	HotBytes uint64
 }
+
+// DefaultHotBytes is Options.HotBytes where it is 0.
+const DefaultHotBytes = 1 << 30
+
+// Verify says when the pages of a node are compared with their checksums. No
+// page is ever shown to a machine before that.
+type Verify int
+
+const (
+	// VerifyEager checks all pages of a node when it is loaded. After that its
+	// View's methods cannot fail.
+	VerifyEager Verify = iota
+	// VerifyLazy checks a page when View.Check or Blob.Check is called for it for
+	// the first time. Users must call them before they show pages to a machine.
+	VerifyLazy
+)
 
 // Store is one open state directory. Its methods may be called concurrently.
 type Store struct {
@@ -45,7 +65,12 @@ type Store struct {
 	db       *memdb.MemDB
 	damaged  []Damage
 	fs       sealFS
-	closed   atomic.Bool
+	verify   Verify
+
+	formOption Form
+	hot        hotSet
+
+	closed atomic.Bool
 
 	mu sync.Mutex // serialises changes of the directory and the catalogue
 }
@@ -72,7 +97,8 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, readOnly: opts.ReadOnly, fs: osSealFS()}
+	s := &Store{dir: dir, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, formOption: opts.Form}
+	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	if s.readOnly {
 		if fi, err := os.Stat(dir); err != nil {
 			return nil, err
@@ -93,7 +119,7 @@ func open(dir string, opts Options) (_ *Store, err error) {
 				s.lock.Close()
 			}
 		}()
-		for _, d := range []string{imagesDir, nodesDir, functionsDir, codeDir} {
+		for _, d := range []string{"", imagesDir, nodesDir, functionsDir, codeDir} {
 			if err := sweep(s.path(d)); err != nil {
 				return nil, writableError(err)
 			}
@@ -108,7 +134,18 @@ func open(dir string, opts Options) (_ *Store, err error) {
 	if err := s.scan(); err != nil {
 		return nil, err
 	}
+	if err := s.scanMarks(); err != nil {
+		return nil, err
+	}
 	return s, nil
+}
+
+func fileSize(path string) (uint64, error) {
+	fi, err := os.Lstat(path)
+	if err != nil {
+		return 0, err
+	}
+	return uint64(fi.Size()), nil
 }
 
 func (s *Store) path(elem ...string) string {
@@ -116,7 +153,6 @@ func (s *Store) path(elem ...string) string {
 }
 
 func (s *Store) nodePath(id string) string { return s.path(nodesDir, id+nodeSuffix) }
-func (s *Store) hitsPath(id string) string { return s.path(nodesDir, id+hitsSuffix) }
 
 // Dir returns the state directory.
 func (s *Store) Dir() string { return s.dir }
@@ -139,7 +175,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	for _, n := range s.List() {
-		n.loaded.Store(nil)
+		s.hot.remove(n)
 	}
 	if s.readOnly {
 		return nil
@@ -165,130 +201,5 @@ func (s *Store) writable() error {
 	if s.readOnly {
 		return fmt.Errorf("state directory %s: %w", s.dir, ErrReadOnly)
 	}
-	return nil
-}
-
-// scan fills the catalogue from the nodes directory.
-func (s *Store) scan() error {
-	entries, err := os.ReadDir(s.path(nodesDir))
-	if errors.Is(err, fs.ErrNotExist) && s.readOnly {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list nodes: %w", err)
-	}
-	var ids []string
-	found := map[string]*Node{}
-	children := map[string][]*Node{}
-	hits := map[string]bool{}
-	for _, e := range entries {
-		if id, ok := strings.CutSuffix(e.Name(), hitsSuffix); ok {
-			hits[id] = true
-		}
-		id, ok := strings.CutSuffix(e.Name(), nodeSuffix)
-		if !ok || !validDigest(id) {
-			continue // not ours
-		}
-		n, err := s.readNode(id)
-		if err != nil {
-			s.damaged = append(s.damaged, Damage{s.nodePath(id), err})
-			continue
-		}
-		ids = append(ids, id)
-		found[id] = n
-		children[n.Parent] = append(children[n.Parent], n)
-	}
-	// Only what hangs on a root is reachable: this leaves out the descendants of
-	// a damaged node, and forged circles.
-	txn := s.db.Txn(true)
-	defer txn.Abort()
-	for todo := children[""]; len(todo) > 0; {
-		n := todo[len(todo)-1]
-		todo = append(todo[:len(todo)-1], children[n.ID]...)
-		if hits[n.ID] {
-			s.readHits(n)
-		}
-		if err := txn.Insert(nodeTable, n); err != nil {
-			return fmt.Errorf("catalogue node %s: %w", n.ID, err)
-		}
-		delete(found, n.ID)
-	}
-	txn.Commit()
-	for _, id := range ids {
-		if n, ok := found[id]; ok {
-			s.damaged = append(s.damaged, Damage{s.nodePath(id), fmt.Errorf("node %s: parent %s: %w", id, n.Parent, ErrOrphan)})
-		}
-	}
-	return nil
-}
-
-// readNode reads header and metadata of a node file.
-func (s *Store) readNode(id string) (*Node, error) {
-	f, h, err := openNodeFile(s.nodePath(id))
-	if err != nil {
-		return nil, fmt.Errorf("node %s: %w", id, err)
-	}
-	defer f.Close()
-	info, err := readInfo(f, h, id)
-	if err != nil {
-		return nil, fmt.Errorf("node %s: %w", id, err)
-	}
-	return &Node{Info: *info}, nil
-}
-
-// readHits takes over the stored use count; a lost count is no damage.
-func (s *Store) readHits(n *Node) {
-	b, err := os.ReadFile(s.hitsPath(n.ID))
-	if err != nil {
-		return
-	}
-	if hits, err := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64); err == nil {
-		n.hits.Store(hits)
-		n.savedHits.Store(hits)
-	}
-}
-
-// FlushHits writes the use counts that changed. Counts are a hint for policies:
-// they are not synced, and those since the last flush are lost in a crash.
-func (s *Store) FlushHits() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.writable(); err != nil {
-		return fmt.Errorf("flush hits: %w", err)
-	}
-	return s.flushHits()
-}
-
-func (s *Store) flushHits() error {
-	for _, n := range s.List() {
-		hits := n.Hits()
-		if hits == n.savedHits.Load() {
-			continue
-		}
-		if err := s.writeHits(n.ID, hits); err != nil {
-			return fmt.Errorf("store hits of node %s: %w", n.ID, err)
-		}
-		n.savedHits.Store(hits)
-	}
-	return nil
-}
-
-func (s *Store) writeHits(id string, hits uint64) error {
-	p, err := s.newPending(s.path(nodesDir))
-	if err != nil {
-		return err
-	}
-	defer p.discard()
-	if _, err := p.Write([]byte(strconv.FormatUint(hits, 10) + "\n")); err != nil {
-		return err
-	}
-	p.open = false
-	if err := p.Close(); err != nil {
-		return err
-	}
-	if err := p.fs.rename(p.Name(), s.hitsPath(id)); err != nil {
-		return err
-	}
-	p.gone = true
 	return nil
 }

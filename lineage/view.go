@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
@@ -71,6 +72,27 @@ func (v *View) Bytes(page uint64) []byte {
 		return nil
 	}
 	return blob.Bytes(at)
+}
+
+// Check compares the count pages from first on with their checksums, as far as
+// that was not done before: see Blob.Check. A machine must not run on pages of a
+// Store that was opened with VerifyLazy before they were checked.
+func (v *View) Check(first, count uint64) error {
+	v.check(first, count)
+	for page := first; page < first+count; {
+		blob, at, n := v.span(page)
+		n = min(n, first+count-page)
+		if blob != nil {
+			if err := blob.Check(at, n); err != nil {
+				if bad := (*PageError)(nil); errors.As(err, &bad) {
+					bad.Guest = fmt.Sprintf("guest page %#x", page+bad.Page-at)
+				}
+				return err
+			}
+		}
+		page += n
+	}
+	return nil
 }
 
 // Lookup returns the backing of page and of as many pages after it as the View

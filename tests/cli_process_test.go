@@ -18,6 +18,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
+	"seuss/vmm/process"
 	"seuss/vmm/vmmtest"
 )
 
@@ -32,9 +33,10 @@ var seussctl struct {
 // cli runs the command as a user does: one process a call.
 type cli struct {
 	*testing.T
-	state string
-	attr  *syscall.SysProcAttr
-	path  string // of the binary as the process sees it
+	state    string
+	attr     *syscall.SysProcAttr
+	path     string // of the binary as the process sees it
+	platform string // for SEUSS_PLATFORM
 }
 
 func newCLI(t *testing.T) *cli {
@@ -51,7 +53,11 @@ func newCLI(t *testing.T) *cli {
 	if seussctl.err != nil {
 		t.Fatal(seussctl.err)
 	}
-	return &cli{T: t, state: filepath.Join(t.TempDir(), "state"), path: seussctl.path}
+	platform := "kvm"
+	if vmmtest.Require(t).Name() == "process" {
+		platform = "process"
+	}
+	return &cli{T: t, state: filepath.Join(t.TempDir(), "state"), path: seussctl.path, platform: platform}
 }
 
 // ran is what a process did.
@@ -66,7 +72,7 @@ func (c *cli) command(stdin string, args ...string) (*exec.Cmd, *bytes.Buffer, *
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &stdout, &stderr
-	cmd.Env = []string{"SEUSS_STATE=" + c.state, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
+	cmd.Env = []string{"SEUSS_STATE=" + c.state, "PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "SEUSS_PLATFORM=" + c.platform}
 	cmd.SysProcAttr = c.attr
 	return cmd, &stdout, &stderr
 }
@@ -284,7 +290,7 @@ func TestCommandsAsProcesses(t *testing.T) {
 func TestLockedState(t *testing.T) {
 	dir := treeCopy(t)
 	d := openAt(t, dir, nil)
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	_, err := dispatcher.Open(dispatcher.Options{StateDir: dir, Platform: platform})
 	if !errors.Is(err, lineage.ErrLocked) || !strings.Contains(err.Error(), fmt.Sprintf("process %d ", os.Getpid())) {
 		t.Errorf("error %v, want ErrLocked naming process %d", err, os.Getpid())
@@ -377,7 +383,7 @@ func TestInterrupted(t *testing.T) {
 // TestWithoutKVM: a machine without /dev/kvm, or where it may not be opened,
 // gets one sentence that says what to do; what needs no machine still works.
 func TestWithoutKVM(t *testing.T) {
-	vmmtest.RequireKVM(t)
+	vmmtest.Require(t)
 	if os.Geteuid() != 0 {
 		t.Skip("skipped, only root can hide /dev/kvm from a process")
 	}
@@ -387,7 +393,7 @@ func TestWithoutKVM(t *testing.T) {
 	if err := os.Link(seussctl.path, filepath.Join(root, "seussctl")); err != nil {
 		t.Fatal(err)
 	}
-	c.path, c.attr = "/seussctl", &syscall.SysProcAttr{Chroot: root}
+	c.path, c.attr, c.platform = "/seussctl", &syscall.SysProcAttr{Chroot: root}, "kvm"
 	c.state = "/state"
 	if _, err := os.Stat(c.path); err == nil {
 		t.Skip("skipped,", c.path, "exists")
@@ -395,9 +401,20 @@ func TestWithoutKVM(t *testing.T) {
 	c.failure(1, "/dev/kvm does not exist", "invoke", "victim", "--event", `{"n": 1}`)
 	c.want(0, "victim", "function", "ls")
 
-	c = newCLI(t)
+	c = asNobody(t)
+	if info, err := os.Stat("/dev/kvm"); err != nil || info.Mode().Perm()&0o006 != 0 {
+		t.Skip("skipped, everybody may open /dev/kvm here:", err)
+	}
+	c.platform = "kvm"
+	c.failure(1, "no permission to open /dev/kvm", "invoke", "victim", "--event", `{"n": 1}`)
+}
+
+// asNobody returns a CLI that runs as a user without privileges, who may read a
+// state directory with functions in it.
+func asNobody(t *testing.T) *cli {
+	t.Helper()
+	c := newCLI(t)
 	c.state = treeCopy(t)
-	// Nobody: reads the state directory, may not open the device.
 	for dir := c.state; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
 		if err := os.Chmod(dir, 0o755); err != nil {
 			t.Fatal(err)
@@ -406,9 +423,32 @@ func TestWithoutKVM(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(seussctl.path), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if info, err := os.Stat("/dev/kvm"); err != nil || info.Mode().Perm()&0o006 != 0 {
-		t.Skip("skipped, everybody may open /dev/kvm here:", err)
-	}
 	c.attr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	c.failure(1, "no permission to open /dev/kvm", "invoke", "victim", "--event", `{"n": 1}`)
+	return c
+}
+
+// TestProcessPlatformUnprivileged: where there is no KVM that may be used, any
+// user can run guests as processes, and is told that they are that.
+func TestProcessPlatformUnprivileged(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("skipped, only root can become another user")
+	}
+	if p, err := process.New(process.Options{}); err != nil {
+		t.Skip("skipped,", err)
+	} else if err := p.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := asNobody(t)
+	if vmmtest.Require(t).Name() == "process" { // the nodes were taken on it
+		c.platform = "process"
+		c.want(0, `"14"`, "invoke", "victim", "--event", `{"n": 14}`)
+	}
+	if _, err := os.Stat("/dev/kvm"); err == nil {
+		return // what auto chooses here is KVM's business
+	}
+	c.platform = "auto"
+	got := c.want(0, `"14"`, "invoke", "victim", "--event", `{"n": 14}`)
+	if strings.Count(got.stderr, "isolation is weaker") != 1 || !strings.Contains(got.stderr, "/dev/kvm") {
+		t.Errorf("stderr %q", got.stderr)
+	}
 }

@@ -56,7 +56,7 @@ func buildImage(ctx context.Context, dir string) error {
 
 func sharedState(t testing.TB) string {
 	t.Helper()
-	vmmtest.RequireKVM(t)
+	vmmtest.Require(t)
 	shared.once.Do(func() {
 		if shared.dir, shared.err = os.MkdirTemp("", "seuss-tests-"); shared.err != nil {
 			return
@@ -81,7 +81,7 @@ func open(t testing.TB, change func(*dispatcher.Options)) *dispatcher.Dispatcher
 
 func openAt(t testing.TB, dir string, change func(*dispatcher.Options)) *dispatcher.Dispatcher {
 	t.Helper()
-	o := dispatcher.Options{StateDir: dir, Platform: vmmtest.RequireKVM(t)}
+	o := dispatcher.Options{StateDir: dir, Platform: vmmtest.Require(t)}
 	if change != nil {
 		change(&o)
 	}

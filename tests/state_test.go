@@ -109,7 +109,7 @@ func flipAt(at int) func([]byte) []byte {
 // lineage/format.go: data, metadata, state, index.
 func flipSection(section int) func([]byte) []byte {
 	return func(b []byte) []byte {
-		at, n := binary.LittleEndian.Uint64(b[24+24*section:]), binary.LittleEndian.Uint64(b[32+24*section:])
+		at, n := binary.LittleEndian.Uint64(b[32+24*section:]), binary.LittleEndian.Uint64(b[40+24*section:])
 		b[at+n/2] ^= 1
 		return b
 	}
@@ -244,7 +244,7 @@ func (p lesserPlatform) CPU() vmm.CPU {
 
 func TestWrongCPU(t *testing.T) {
 	dir := treeCopy(t)
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	lacks := platform.CPU().Features.Names[:2]
 	d := openAt(t, dir, func(o *dispatcher.Options) { o.Platform = lesserPlatform{platform, lacks} })
 	err := tryVictim(t, d)
@@ -357,7 +357,7 @@ func TestReadOnlyState(t *testing.T) {
 		}
 		os.Remove(filepath.Join(dir, "lock"))
 	}
-	platform := vmmtest.RequireKVM(t)
+	platform := vmmtest.Require(t)
 	d, err := dispatcher.Open(dispatcher.Options{StateDir: dir, Platform: platform})
 	if err == nil {
 		d.Close()
@@ -477,7 +477,7 @@ func fillUp(t *testing.T, path string, room int64) {
 func listing(t *testing.T, dir string) (files []string) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && filepath.Ext(path) != ".hits" {
+		if err == nil && !e.IsDir() && filepath.Base(path) != "hits" {
 			files = append(files, path)
 		}
 		return err

@@ -194,7 +194,7 @@ func TestStateMismatch(t *testing.T) {
 }
 
 func TestABIMismatch(t *testing.T) {
-	p := vmmtest.RequireKVM(t)
+	p := vmmtest.Require(t)
 	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: testRAM, ImageBytes: testImage})
 	if err != nil {
 		t.Fatal(err)

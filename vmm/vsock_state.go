@@ -200,10 +200,8 @@ func (d *Vsock) restore(s *VsockState) error {
 	d.queueSel, d.interruptStatus, d.interrupt = s.QueueSel, s.InterruptStatus, false
 	for i := range d.queues {
 		q := &d.queues[i]
-		same := q.Ready && q.Desc == s.Queues[i].Desc && q.Avail == s.Queues[i].Avail && q.Used == s.Queues[i].Used &&
-			q.Size == s.Queues[i].Size
 		q.QueueState = s.Queues[i]
-		if q.Ready && !same {
+		if q.Ready { // its memory is another instance's now: claim it anew
 			q.Ready = false
 			if err := q.open(); err != nil {
 				return fmt.Errorf("restore vsock: %w", err)

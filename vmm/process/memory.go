@@ -30,8 +30,9 @@ type memory struct {
 	below runs
 	shown *dirtytrack.PageSet
 	// stale are the pages where the stub's mapping is not yet what it should be.
-	stale *dirtytrack.PageSet
-	taken uint64 // pages that became the guest's own because it stored to them
+	stale  *dirtytrack.PageSet
+	guards guards
+	taken  uint64 // pages that became the guest's own because it stored to them
 }
 
 var _ vmm.Backing = (*memory)(nil)
@@ -142,11 +143,13 @@ func (m *memory) take(page uint64) {
 // asked maps it.
 func (m *memory) own(gpa uint64) bool {
 	page := gpa / pageSize
-	if gpa%pageSize != 0 || gpa < guest.LowGPA || page >= uint64(len(m.window))/pageSize || !m.shown.Has(page) {
+	if gpa%pageSize != 0 || gpa < guest.LowGPA || page >= uint64(len(m.window))/pageSize || m.isGuard(page) {
 		return false
 	}
-	m.take(page)
-	m.taken++
+	if m.shown.Has(page) { // else it asks again for what it was given
+		m.take(page)
+		m.taken++
+	}
 	return true
 }
 
@@ -171,8 +174,15 @@ func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
 		return m.below.find(page).content(page)
 	}
+	// Looking into a hole would put a page there.
+	at := int64(page * pageSize)
+	if data, err := m.file.Seek(at, unix.SEEK_DATA); err != nil || data >= at+pageSize {
+		return zeros[:]
+	}
 	return m.page(page)
 }
+
+var zeros [pageSize]byte
 
 // Tracker implements vmm.Backing: the own pages are those with data.
 func (m *memory) Tracker() (dirtytrack.Tracker, error) {
@@ -202,6 +212,7 @@ func (b *batch) add(first, count uint64, f *os.File, off int64, prot, flags uint
 
 // flush brings the stub's mappings up to date.
 func (m *memory) flush() error {
+	m.syncGuards()
 	if m.stale.Len() == 0 {
 		return nil
 	}
@@ -225,13 +236,17 @@ func (m *memory) flush() error {
 		for count > 0 {
 			var n uint64
 			var err error
-			if m.shown.Has(first) {
+			switch {
+			case m.isGuard(first):
+				n = min(count, guardPages-first%guardPages)
+				err = add(first, n, m.file, int64(first*pageSize), unix.PROT_NONE, ownFlags)
+			case m.shown.Has(first):
 				part := m.below.find(first).part(first, count)
-				for n = 1; n < part.count && m.shown.Has(first+n); n++ {
+				for n = 1; n < part.count && m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
 				}
 				err = add(first, n, part.source.file, part.off, fileProt, fileFlags)
-			} else {
-				for n = 1; n < count && !m.shown.Has(first+n); n++ {
+			default:
+				for n = 1; n < count && !m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
 				}
 				err = add(first, n, m.file, int64(first*pageSize), ownProt, ownFlags)
 			}

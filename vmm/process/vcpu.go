@@ -9,6 +9,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 	"golang.org/x/sys/unix"
 
+	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/process/stub"
 )
@@ -108,7 +109,7 @@ func (v *VCPU) failed(err error) (vmm.Exit, error) {
 
 // Flags that belong to the guest; of the others only IF is set outside.
 const (
-	guestFlags = 0x240dd5 // CF PF AF ZF SF TF DF OF NT AC ID, reserved bit 1 apart
+	guestFlags = 0x244dd5 // CF PF AF ZF SF TF DF OF NT AC ID, reserved bit 1 apart
 	flagFixed  = 1 << 1
 	flagIF     = 1 << 9
 )
@@ -118,7 +119,29 @@ func (v *VCPU) putRegs() {
 	a.RAX, a.RBX, a.RCX, a.RDX, a.RSI, a.RDI, a.RSP, a.RBP = r.RAX, r.RBX, r.RCX, r.RDX, r.RSI, r.RDI, r.RSP, r.RBP
 	a.R8, a.R9, a.R10, a.R11, a.R12, a.R13, a.R14, a.R15 = r.R8, r.R9, r.R10, r.R11, r.R12, r.R13, r.R14, r.R15
 	a.RIP, a.RFLAGS = r.RIP, r.RFLAGS&guestFlags|flagFixed|flagIF
-	a.FSBase, a.GSBase = v.state.Special.FS.Base, v.state.Special.GS.Base
+	s := &v.state.Special
+	a.FSBase, a.GSBase = s.FS.Base, s.GS.Base
+	a.DS, a.ES, a.FS, a.GS = toHost(s.DS), toHost(s.ES), toHost(s.FS), toHost(s.GS)
+}
+
+// Selectors of Linux that load on every x86-64 kernel (asm/segment.h); a state
+// has those of KVM's guests, whose data segment is a program's null selector.
+const hostUserDS = 0x2b
+
+func toHost(s vmm.Segment) uint16 {
+	if s.Selector == hostUserDS {
+		return hostUserDS
+	}
+	return 0
+}
+
+func fromHost(s *vmm.Segment, selector uint16) {
+	switch {
+	case selector == hostUserDS:
+		s.Selector = hostUserDS
+	case s.Selector == hostUserDS:
+		s.Selector = guest.SelData3
+	}
 }
 
 func (v *VCPU) getRegs() {
@@ -128,7 +151,12 @@ func (v *VCPU) getRegs() {
 		R8: a.R8, R9: a.R9, R10: a.R10, R11: a.R11, R12: a.R12, R13: a.R13, R14: a.R14, R15: a.R15,
 		RIP: a.RIP, RFLAGS: a.RFLAGS&guestFlags | flagFixed,
 	}
-	v.state.Special.FS.Base, v.state.Special.GS.Base = a.FSBase, a.GSBase
+	s := &v.state.Special
+	s.FS.Base, s.GS.Base = a.FSBase, a.GSBase
+	fromHost(&s.DS, a.DS)
+	fromHost(&s.ES, a.ES)
+	fromHost(&s.FS, a.FS)
+	fromHost(&s.GS, a.GS)
 }
 
 // Kick implements vmm.VCPU.
@@ -268,7 +296,7 @@ func (v *VCPU) stopped(s *vmm.CPUState) error {
 func (v *VCPU) fresh() error {
 	p := v.vm.proc
 	clear(p.mem[stub.AreaKick:]) // turn and asleep before it stay in use
-	p.area.Sealed = 1
+	p.area.Sealed, p.area.LoadSegments = 1, 1
 	v.constants()
 	v.putXSave()
 	if err := v.vm.mem.flush(); err != nil {

@@ -93,6 +93,9 @@ func (p *proc) close() error {
 // VCPU implements vmm.VM.
 func (vm *VM) VCPU() vmm.VCPU { return vm.vcpu }
 
+// PID is the process that the guest runs in, for whoever accounts for memory.
+func (vm *VM) PID() int { return vm.proc.pid }
+
 // Close implements vmm.VM.
 func (vm *VM) Close() error {
 	if vm.proc == nil {

@@ -127,7 +127,7 @@ var initialisms = map[string]string{
 	"rip": "RIP", "rsp": "RSP", "rflags": "RFLAGS", "ram": "RAM", "cs": "CS", "ss": "SS", "enosys": "ENOSYS",
 	"rax": "RAX", "rbx": "RBX", "rcx": "RCX", "rdx": "RDX", "rsi": "RSI", "rdi": "RDI", "rbp": "RBP",
 	"r8": "R8", "r9": "R9", "r10": "R10", "r11": "R11", "r12": "R12", "r13": "R13", "r14": "R14", "r15": "R15",
-	"fd": "FD", "tid": "TID", "ns": "NS", "fs": "FS", "gs": "GS", "id": "ID", "xsave": "XSave",
+	"fd": "FD", "tid": "TID", "ns": "NS", "fs": "FS", "gs": "GS", "ds": "DS", "es": "ES", "id": "ID", "xsave": "XSave",
 }
 
 // goName turns a C name without its abi_ prefix into an exported Go name.

@@ -61,7 +61,7 @@ func (e *env) root() *cli.App {
 			e.group("function", "deployed functions", e.functionDeploy(), e.functionLs(), e.functionRm()),
 			e.invoke(),
 			e.serve(),
-			e.group("snapshot", "the snapshot tree", e.snapshotCreate(), e.snapshotLs(), e.snapshotTree(), e.snapshotShow(), e.snapshotRm()),
+			e.snapshotGroup(),
 			e.group("bench", "measurements", e.benchStart()),
 			e.demo(),
 			e.completion(),

@@ -195,7 +195,7 @@ func TestCompletion(t *testing.T) {
 		want  []string
 	}{
 		{[]string{"sn"}, []string{"snapshot"}},
-		{[]string{"snapshot", "t"}, []string{"tree"}},
+		{[]string{"snapshot", "t"}, []string{"tree", "tag"}},
 		{[]string{"snapshot", "rm", short(nodes["base"].ID)[:7]}, []string{short(nodes["base"].ID)}},
 		{[]string{"invoke", ""}, []string{"hello"}},
 		{[]string{"invoke", "hello", ""}, nil},

@@ -211,7 +211,7 @@ func (f *demoFunction) measure(ctx context.Context, d engine, p demoPath, answer
 	row.P50, row.P99 = summary.P50, summary.P99
 	row.PagesDirtied = bench.Percentile(dirtied, 50)
 	if n, err := d.Store().Get(row.Node); err == nil && n.Kind != lineage.KindImage {
-		row.StoredBytes = n.DeltaBytes
+		row.StoredBytes = n.StoredBytes()
 	}
 	return row, nil
 }

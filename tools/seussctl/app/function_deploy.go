@@ -53,7 +53,7 @@ func (e *env) deploy(c *cli.Context, spec dispatcher.FunctionSpec) error {
 		if e.json {
 			return e.printJSON(newNodeItem(d.Store(), node))
 		}
-		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.DeltaBytes))
+		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.StoredBytes()))
 		return err
 	})
 }

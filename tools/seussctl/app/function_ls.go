@@ -68,7 +68,7 @@ func newFunctionItem(s *lineage.Store, f lineage.Function) functionItem {
 			continue // of an earlier deployment
 		}
 		item.Nodes++
-		item.StoredBytes += n.DeltaBytes
+		item.StoredBytes += n.StoredBytes()
 		item.Hits += n.Hits()
 	}
 	return item

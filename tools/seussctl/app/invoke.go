@@ -29,6 +29,7 @@ as AWS Lambda does and the exit code is 3.`,
 			&cli.BoolFlag{DisableDefaultText: true, Name: "explain", Usage: "list the snapshots that might have been used, and why each was not, on stderr"},
 			&cli.StringFlag{Name: "from", Usage: "start no deeper than `PATH`: cold, base, function or argument"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "let the dispatcher take argument snapshots by itself"},
+			verifyFlag(),
 		},
 		minArgs: 1, maxArgs: 1,
 		complete: functionNames,
@@ -50,7 +51,11 @@ as AWS Lambda does and the exit code is 3.`,
 				Function: c.Args().First(), Event: event, Timeout: c.Duration("timeout"),
 				MaxPath: from, Explain: c.Bool("explain"), AutoArguments: c.Bool("auto-arguments"),
 			}
-			options := dispatcher.Options{PoolSize: 1, AutoArguments: c.Bool("auto-arguments")}
+			verify, err := readVerify(c)
+			if err != nil {
+				return err
+			}
+			options := dispatcher.Options{PoolSize: 1, AutoArguments: c.Bool("auto-arguments"), Verify: verify}
 			return e.withReader(options, func(d engine) error {
 				result, err := d.Invoke(c.Context, request)
 				if err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"seuss/images"
 	"seuss/lineage"
@@ -16,13 +17,24 @@ type nodeItem struct {
 	SharedBytes uint64 `json:"shared_bytes"`
 	// ImageBytes is the size of an image node's file, which stores its pages.
 	ImageBytes uint64      `json:"image_bytes,omitempty"`
+	FileBytes  uint64      `json:"file_bytes"` // of the node's file
 	Hits       uint64      `json:"hits"`
 	Pure       bool        `json:"pure"`
+	Tags       []string    `json:"tags,omitempty"`
+	Pinned     bool        `json:"pinned,omitempty"`
 	Children   []*nodeItem `json:"children,omitempty"` // in a tree only
 }
 
 func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {
-	item := &nodeItem{Info: n.Info, SharedBytes: pageBytes(n.SharedPages), Hits: n.Hits(), Pure: n.Purity.Pure()}
+	item := &nodeItem{Info: n.Info, SharedBytes: pageBytes(n.SharedPages), FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
+	for _, m := range s.NodeMarks(n.ID) {
+		switch m.Kind {
+		case lineage.MarkTag:
+			item.Tags = append(item.Tags, m.Name)
+		case lineage.MarkPin:
+			item.Pinned = m.Expires.IsZero() || time.Now().Before(m.Expires)
+		}
+	}
 	if n.Kind == lineage.KindImage {
 		if st, err := os.Stat(s.ImagePath(n.ImageDigest)); err == nil {
 			item.ImageBytes = uint64(st.Size())
@@ -31,8 +43,8 @@ func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {
 	return item
 }
 
-// stored is what the node takes on disk in pages.
-func (n *nodeItem) stored() uint64 { return n.DeltaBytes + n.ImageBytes }
+// stored is what the node takes on disk.
+func (n *nodeItem) stored() uint64 { return n.FileBytes + n.ImageBytes }
 
 // nodeTree returns the item of a node with all that hang on it.
 func nodeTree(s *lineage.Store, n *lineage.Node) *nodeItem {

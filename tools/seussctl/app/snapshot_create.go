@@ -105,6 +105,6 @@ func (e *env) printNewNode(s *lineage.Store, n *lineage.Node) error {
 	if key := nodeKey(item, imageTags(e.images())); key != "" {
 		text += " " + printable(key)
 	}
-	_, err := fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", short(n.ID), text, formatPages(n.DeltaPages), formatBytes(n.DeltaBytes))
+	_, err := fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", short(n.ID), text, formatPages(n.DeltaPages), formatBytes(n.StoredBytes()))
 	return err
 }

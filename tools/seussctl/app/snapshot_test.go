@@ -9,13 +9,13 @@ import (
 )
 
 const wantTree = `NODE                                                                         ID            DELTA PAGES   STORED   SHARED  HITS
-image python                                                                 image                   8   32 KiB      0 B     0
+image python                                                                 image                   8   37 KiB      0 B     0
 └─ base                                                                      base                1,200  4.7 MiB   32 KiB     0
-   ├─ import json,re                                                         import                100  400 KiB  4.7 MiB     0
-   │  └─ function hello                                                      function               20   80 KiB  5.1 MiB     3
-   └─ function table (lazy arguments)                                        lazy                   10   40 KiB  4.7 MiB     0
-      └─ argument table(table={"rows": 110000, "seed": 7,…, query=?) impure  argument              300  1.2 MiB  4.8 MiB     0
-6 nodes, 6.4 MiB stored
+   ├─ import json,re                                                         import                100  408 KiB  4.7 MiB     0
+   │  └─ function hello                                                      function               20  1.0 KiB  5.1 MiB     3
+   └─ function table (lazy arguments)                                        lazy                   10    997 B  4.7 MiB     0
+      └─ argument table(table={"rows": 110000, "seed": 7,…, query=?) impure  argument              300  2.5 KiB  4.8 MiB     0
+6 nodes, 5.2 MiB stored
 `
 
 func TestTree(t *testing.T) {
@@ -216,7 +216,7 @@ func TestSnapshotCreate(t *testing.T) {
 
 func TestFunctionLsAndRm(t *testing.T) {
 	dir := t.TempDir()
-	testTree(t, dir)
+	nodes := testTree(t, dir)
 	s, err := lineage.Open(dir, lineage.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +234,7 @@ func TestFunctionLsAndRm(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.stdout), &items); err != nil {
 		t.Fatal(err)
 	}
-	if len(items) != 2 || items[0].Name != "hello" || items[0].Hits != 3 || items[1].Nodes != 2 || items[1].StoredBytes != 310*lineage.PageSize {
+	if len(items) != 2 || items[0].Name != "hello" || items[0].Hits != 3 || items[1].Nodes != 2 || items[1].StoredBytes != nodes["lazy"].StoredBytes()+nodes["argument"].StoredBytes() {
 		t.Errorf("%+v", items)
 	}
 	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != exitOK || out.stdout != "removed function table and 2 snapshots\n" {

@@ -15,9 +15,9 @@ func (e *env) snapshotTree() *cli.Command {
 		name:  "tree",
 		usage: "print the lineage of all snapshots",
 		description: `
-DELTA PAGES is how many pages differ from the parent's, STORED what they take after
-equal pages were merged, SHARED what the snapshot uses of its ancestors' pages,
-HITS how often an invocation started from it.`,
+DELTA PAGES is how many pages differ from the parent's, STORED what the snapshot
+takes on disk, SHARED what it uses of its ancestors' pages, HITS how often an
+invocation started from it.`,
 		examples: []string{"seussctl snapshot tree", "seussctl snapshot tree --json"},
 		action: func(_ *cli.Context, e *env) (err error) {
 			s, err := e.readStore()
@@ -52,6 +52,9 @@ func printTrees(w io.Writer, trees []*nodeItem, tags map[string]string) error {
 		name := lead + string(n.Kind)
 		if key := treeKey(n, parent, tags); key != "" {
 			name += " " + key
+		}
+		for _, tag := range n.Tags {
+			name += " [" + tag + "]"
 		}
 		t.row(name, short(n.ID), formatPages(n.DeltaPages), formatBytes(n.stored()), formatBytes(n.SharedBytes), fmt.Sprint(n.Hits))
 		for i, child := range n.Children {

@@ -86,6 +86,9 @@ struct abi_area {
 	uint64_t rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp;
 	uint64_t r8, r9, r10, r11, r12, r13, r14, r15;
 	uint64_t rip, rflags, fs_base, gs_base;
+	uint16_t ds, es, fs, gs; /* selectors */
+	uint32_t load_segments;  /* IN  load those, too: a fresh instance has none of the old one's */
+	uint32_t reserved;
 	uint32_t load_xsave; /* the extended state is in the area, not in the CPU */
 	uint32_t call_count;
 	struct abi_call calls[ABI_CALLS];

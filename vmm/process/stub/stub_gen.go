@@ -50,7 +50,7 @@ type Call struct {
 
 // Size in bytes and field offsets of struct abi_area.
 const (
-	AreaSize         = 4520
+	AreaSize         = 4536
 	AreaTurn         = 0
 	AreaAsleep       = 4
 	AreaKick         = 8
@@ -89,10 +89,16 @@ const (
 	AreaRFLAGS       = 248
 	AreaFSBase       = 256
 	AreaGSBase       = 264
-	AreaLoadXSave    = 272
-	AreaCallCount    = 276
-	AreaCalls        = 280
-	AreaUsage        = 4376
+	AreaDS           = 272
+	AreaES           = 274
+	AreaFS           = 276
+	AreaGS           = 278
+	AreaLoadSegments = 280
+	AreaReserved     = 284
+	AreaLoadXSave    = 288
+	AreaCallCount    = 292
+	AreaCalls        = 296
+	AreaUsage        = 4392
 )
 
 // Area mirrors struct abi_area.
@@ -135,6 +141,12 @@ type Area struct {
 	RFLAGS       uint64
 	FSBase       uint64
 	GSBase       uint64
+	DS           uint16
+	ES           uint16
+	FS           uint16
+	GS           uint16 // selectors
+	LoadSegments uint32 // IN  load those, too: a fresh instance has none of the old one's
+	Reserved     uint32
 	LoadXSave    uint32 // the extended state is in the area, not in the CPU
 	CallCount    uint32
 	Calls        [64]Call

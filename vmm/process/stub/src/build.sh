@@ -13,7 +13,7 @@ flags="-std=gnu11 -O2 -g0 -ffreestanding -fpie -fno-plt -fno-stack-protector -fn
 
 # Offsets for assembly, from the compiler itself.
 fields="rax rbx rcx rdx rsi rdi rsp rbp r8 r9 r10 r11 r12 r13 r14 r15 rip rflags fs_base gs_base
- load_xsave xsave_mask syscall_entry device_offset device_value"
+ ds es fs gs load_segments load_xsave xsave_mask syscall_entry device_offset device_value"
 {
 	echo '#include "stub.h"'
 	echo '#define OFFSET(name, field) __asm__("#define AREA_" name " %c0" ::"i"(offsetof(struct abi_area, field)))'

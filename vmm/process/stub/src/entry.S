@@ -75,6 +75,10 @@ stub_device_store:
 	movq %rax, AT(AREA_FS_BASE)
 	rdgsbase %rax
 	movq %rax, AT(AREA_GS_BASE)
+	movw %ds, AT(AREA_DS)
+	movw %es, AT(AREA_ES)
+	movw %fs, AT(AREA_FS)
+	movw %gs, AT(AREA_GS)
 	movl $0, AT(AREA_LOAD_XSAVE) /* it stays in the CPU: the stub uses none of it */
 	movabsq $STACK_TOP, %rsp
 	cld
@@ -94,7 +98,16 @@ stub_set_base:
 /* Enters the guest with the registers in the area. */
 	.globl stub_enter
 stub_enter:
-	cmpl $0, AT(AREA_LOAD_XSAVE)
+	pushq $2                   /* NT among others: iretq must not meet it */
+	popfq
+	cmpl $0, AT(AREA_LOAD_SEGMENTS)
+	je 1f
+	movl $0, AT(AREA_LOAD_SEGMENTS)
+	movw AT(AREA_DS), %ds
+	movw AT(AREA_ES), %es
+	movw AT(AREA_FS), %fs      /* clears the base, which is set below */
+	movw AT(AREA_GS), %gs
+1:	cmpl $0, AT(AREA_LOAD_XSAVE)
 	je 1f
 	movl AT(AREA_XSAVE_MASK), %eax
 	movl 4 + AT(AREA_XSAVE_MASK), %edx

@@ -142,6 +142,8 @@ static void save(const struct sigcontext_64 *mc)
 	a->rflags = mc->flags;
 	a->fs_base = fs_base();
 	a->gs_base = gs_base();
+	__asm__ volatile("movw %%ds, %0\n\tmovw %%es, %1\n\tmovw %%fs, %2\n\tmovw %%gs, %3"
+			 : "=m"(a->ds), "=m"(a->es), "=m"(a->fs), "=m"(a->gs));
 	uint64_t n = a->xsave_bytes;
 	copy((void *)(ABI_SHARED + ABI_XSAVE_OFFSET), (const void *)mc->fpstate, n < ABI_XSAVE_MAX ? n : ABI_XSAVE_MAX);
 	a->load_xsave = 1;

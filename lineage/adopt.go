@@ -1,0 +1,222 @@
+package lineage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Portable is a node's file as it is exported: in the form "differences" where the
+// node can take it, so that it is small and its bytes are the same whichever store
+// it comes from.
+type Portable struct {
+	Info  Info
+	Size  int64
+	bytes []byte // or
+	path  string
+}
+
+// Open returns the content.
+func (p *Portable) Open() (io.ReadSeekCloser, error) {
+	if p.path == "" {
+		return memoryFile{io.NewSectionReader(bytesAt(p.bytes), 0, p.Size)}, nil
+	}
+	f, err := os.Open(p.path)
+	if err != nil {
+		return nil, fmt.Errorf("read node %s: %w", p.Info.ID, err)
+	}
+	return f, nil
+}
+
+type bytesAt []byte
+
+func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+type memoryFile struct{ *io.SectionReader }
+
+func (memoryFile) Close() error { return nil }
+
+// Export returns the file of the node with this exact id. What it returns stays
+// valid only as long as the node is there.
+func (s *Store) Export(id string) (*Portable, error) {
+	p, err := s.export(id)
+	if err != nil {
+		return nil, fmt.Errorf("export node %s: %w", id, err)
+	}
+	return p, nil
+}
+
+func (s *Store) export(id string) (*Portable, error) {
+	if err := s.usable(); err != nil {
+		return nil, err
+	}
+	n := s.lookup(id)
+	if n == nil {
+		return nil, ErrNotFound
+	}
+	f, h, err := openNodeFile(s.nodePath(id))
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	if h.form == FormDifferences || !CanTakeForm(n, FormDifferences) {
+		return &Portable{Info: n.Info, Size: int64(h.total), path: s.nodePath(id)}, nil
+	}
+	parent, err := s.Snapshot(n.Parent)
+	if err != nil {
+		return nil, err
+	}
+	own, err := s.Snapshot(id)
+	if err != nil {
+		return nil, err
+	}
+	info := n.Info
+	w, x, err := s.writeDelta(os.TempDir(), &info, FormDifferences, parent, own)
+	if err != nil {
+		return nil, err
+	}
+	defer w.discard()
+	if _, err := w.complete(&info, &parent.Node.Info, own.State, x); err != nil {
+		return nil, err
+	}
+	b, err := os.ReadFile(w.Name())
+	if err != nil {
+		return nil, err
+	}
+	return &Portable{Info: n.Info, Size: int64(len(b)), bytes: b}, nil
+}
+
+// Adopt stores a node file of size bytes that comes from elsewhere. Its parent
+// must be in the store, and for an image node the image file. Everything is
+// checked as by Verify before the node shows; check, which may be nil, is asked
+// before that whether a node of this description is wanted. The file is hostile:
+// reading it takes memory of the order of what it unpacks to, which its header
+// bounds.
+func (s *Store) Adopt(r io.Reader, size int64, check func(*Info) error) (*Node, error) {
+	n, err := s.adopt(r, size, check)
+	if err != nil {
+		return nil, fmt.Errorf("adopt node: %w", err)
+	}
+	return n, nil
+}
+
+func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	p, err := s.receive(s.path(nodesDir), r, size)
+	if err != nil {
+		return nil, err
+	}
+	defer p.discard()
+	f, h, err := openNodeFile(p.Name())
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := h.readSection(f, sectionMetadata)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeInfo(b)
+	if err != nil {
+		return nil, err
+	}
+	fail := func(err error) (*Node, error) { return nil, fmt.Errorf("%.12s (%s): %w", m.ID, m.Kind, err) }
+	if known := s.lookup(m.ID); known != nil {
+		return known, nil
+	}
+	if m.Kind != KindImage {
+		parent := s.lookup(m.Parent)
+		if parent == nil {
+			return fail(fmt.Errorf("parent %s: %w", m.Parent, ErrNotFound))
+		}
+		m.inherit(&parent.Info)
+		if m.ImageDigest != parent.ImageDigest || m.GuestPages != parent.GuestPages {
+			return fail(fmt.Errorf("image %.12s of %d guest pages, the parent has %.12s of %d: %w",
+				m.ImageDigest, m.GuestPages, parent.ImageDigest, parent.GuestPages, ErrIdentity))
+		}
+	} else if m.InheritCPU {
+		return fail(fmt.Errorf("an image node inherits nothing: %w", ErrFormat))
+	}
+	if check != nil {
+		if err := check(&m.Info); err != nil {
+			return fail(err)
+		}
+	}
+	if err := s.verifyContent(f, h, &m.Info, func(*PageError) {}); err != nil {
+		return fail(err)
+	}
+	n := &Node{Info: m.Info}
+	n.fileBytes.Store(h.total)
+	got, err := s.publishNode(nodeWriter{pending: p}, n)
+	if err != nil {
+		return fail(err)
+	}
+	return got, nil
+}
+
+// receive copies exactly size bytes into a synced temporary file.
+func (s *Store) receive(dir string, r io.Reader, size int64) (_ *pending, err error) {
+	p, err := s.newPending(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			p.discard()
+		}
+	}()
+	n, err := io.Copy(p, io.LimitReader(r, size))
+	if err != nil {
+		return nil, fmt.Errorf("after %d of %d bytes: %w", n, size, err)
+	}
+	if n < size {
+		return nil, fmt.Errorf("got %d of %d bytes: %w", n, size, ErrLength)
+	}
+	if extra, err := io.ReadFull(r, make([]byte, 1)); extra > 0 {
+		return nil, fmt.Errorf("more than %d bytes: %w", size, ErrLength)
+	} else if err != io.EOF && err != nil { // checksums at the end are checked there
+		return nil, fmt.Errorf("after %d bytes: %w", n, err)
+	}
+	return p, p.sync()
+}
+
+// AdoptImage stores an image file of size bytes under its digest, if there is none
+// yet. check is asked about the complete file before it gets its name: the store
+// does not know how digests of images are made.
+func (s *Store) AdoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
+	if err := s.adoptImage(digest, r, size, check); err != nil {
+		return fmt.Errorf("adopt image %s: %w", digest, err)
+	}
+	return nil
+}
+
+func (s *Store) adoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	if !validDigest(digest) {
+		return fmt.Errorf("not 64 lower-case hex digits: %w", ErrInvalid)
+	}
+	if _, err := os.Stat(s.ImagePath(digest)); !errors.Is(err, fs.ErrNotExist) {
+		return err // there, or not to be known
+	}
+	p, err := s.receive(s.path(imagesDir), r, size)
+	if err != nil {
+		return err
+	}
+	defer p.discard()
+	if err := check(p.Name()); err != nil {
+		return err
+	}
+	return p.publish(s.ImagePath(digest))
+}

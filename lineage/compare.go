@@ -1,0 +1,163 @@
+package lineage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+)
+
+// PageDiff is a guest page whose content differs between two nodes.
+type PageDiff struct {
+	Page uint64
+	// First and Last are the offsets of the first and the last byte that differ.
+	First, Last int
+	Bytes       int // that differ
+	A, B        []byte
+}
+
+// Compare yields the pages that differ between the memory of two nodes of guests
+// of one size, ascending. A and B, PageSize bytes each, are valid during the
+// yield and read-only. An error is yielded last.
+func (s *Store) Compare(a, b string) iter.Seq2[PageDiff, error] {
+	return func(yield func(PageDiff, error) bool) {
+		x, err := s.Snapshot(a)
+		if err != nil {
+			yield(PageDiff{}, fmt.Errorf("compare: %w", err))
+			return
+		}
+		y, err := s.Snapshot(b)
+		if err != nil {
+			yield(PageDiff{}, fmt.Errorf("compare: %w", err))
+			return
+		}
+		if x.View.Pages() != y.View.Pages() {
+			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), ErrInvalid))
+			return
+		}
+		for first, count := range Diff(x.View, y.View) {
+			if err := errors.Join(x.View.Check(first, count), y.View.Check(first, count)); err != nil {
+				yield(PageDiff{}, fmt.Errorf("compare: %w", err))
+				return
+			}
+			for page := first; page < first+count; page++ {
+				d := PageDiff{Page: page, A: orZero(x.View.Bytes(page)), B: orZero(y.View.Bytes(page))}
+				if d.count() && !yield(d, nil) {
+					return
+				}
+			}
+		}
+		runtime.KeepAlive(x)
+		runtime.KeepAlive(y)
+	}
+}
+
+// count fills the figures in and reports whether anything differs.
+func (d *PageDiff) count() bool {
+	if bytes.Equal(d.A, d.B) {
+		return false
+	}
+	d.First = -1
+	for i := range PageSize {
+		if d.A[i] != d.B[i] {
+			d.Bytes++
+			d.Last = i
+			if d.First < 0 {
+				d.First = i
+			}
+		}
+	}
+	return true
+}
+
+// Rebase says whether a node could hang on another parent.
+type Rebase struct {
+	Node   string `json:"node"`
+	Parent string `json:"parent"` // the present one
+	Onto   string `json:"onto"`
+	// Possible is whether the node would be the same below Onto: nothing that it
+	// was built on differs there. A node is memory with addresses in it, so its
+	// delta means nothing on a parent that differs anywhere, even in pages that
+	// the delta does not touch.
+	Possible bool `json:"possible"`
+	// Why lists what stands against it.
+	Why []string `json:"why"`
+	// DiffPages is how many guest pages differ between the parents, Overlap how
+	// many of them the node changes too.
+	DiffPages uint64 `json:"diff_pages"`
+	Overlap   uint64 `json:"overlap"`
+}
+
+// RebaseCheck compares the parent of a node with the node onto.
+func (s *Store) RebaseCheck(id, onto string) (Rebase, error) {
+	r, err := s.rebaseCheck(id, onto)
+	if err != nil {
+		return Rebase{}, fmt.Errorf("rebase check of node %s onto %s: %w", id, onto, err)
+	}
+	return r, nil
+}
+
+func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
+	c := s.catalogue()
+	n, to := c.lookup(id), c.lookup(onto)
+	if n == nil || to == nil {
+		return Rebase{}, ErrNotFound
+	}
+	if n.Parent == "" {
+		return Rebase{}, fmt.Errorf("an image node has no parent: %w", ErrInvalid)
+	}
+	r := Rebase{Node: id, Parent: n.Parent, Onto: onto, Why: []string{}}
+	path, err := c.Lineage(to)
+	if err != nil {
+		return Rebase{}, err
+	}
+	for _, above := range path {
+		if above == n {
+			return Rebase{}, fmt.Errorf("it hangs below the node itself: %w", ErrInvalid)
+		}
+	}
+	from, err := s.Snapshot(n.Parent)
+	if err != nil {
+		return Rebase{}, err
+	}
+	target, err := s.Snapshot(onto)
+	if err != nil {
+		return Rebase{}, err
+	}
+	against := func(format string, args ...any) { r.Why = append(r.Why, fmt.Sprintf(format, args...)) }
+	if n.ImageDigest != to.ImageDigest {
+		against("image %.12s, onto has %.12s", n.ImageDigest, to.ImageDigest)
+	}
+	if n.ABIVersion != to.ABIVersion && to.Kind != KindImage {
+		against("guest ABI %d, onto has %d", n.ABIVersion, to.ABIVersion)
+	}
+	if !n.CPUFeatures.equal(&to.CPUFeatures) && to.Kind != KindImage {
+		against("other CPU features than onto")
+	}
+	if !bytes.Equal(from.State, target.State) {
+		against("the parents' machine states differ")
+	}
+	if from.View.Pages() != target.View.Pages() {
+		against("%d guest pages, onto has %d", from.View.Pages(), target.View.Pages())
+		return r, nil
+	}
+	own, err := s.Snapshot(id)
+	if err != nil {
+		return Rebase{}, err
+	}
+	for d, err := range s.Compare(n.Parent, onto) {
+		if err != nil {
+			return Rebase{}, err
+		}
+		r.DiffPages++
+		if !bytes.Equal(orZero(own.View.Bytes(d.Page)), d.A) {
+			r.Overlap++
+		}
+	}
+	if r.DiffPages > 0 {
+		against("the parents differ in %d pages, %d of which the node changes", r.DiffPages, r.Overlap)
+	}
+	r.Possible = len(r.Why) == 0
+	return r, nil
+}

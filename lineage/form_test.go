@@ -1,0 +1,395 @@
+package lineage
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var updateGolden = flag.Bool("update-golden", false, "write the golden store of the current format anew")
+
+// The form of a file has no influence on ids and memory, and each can be turned
+// into the other, also below nodes that hang on it.
+func TestFormsAreEqual(t *testing.T) {
+	stores := map[Form]*Store{}
+	var want [][]byte
+	var wantIDs []string
+	inOrder := func(nodes []*Node) (ids []string) {
+		for _, n := range nodes {
+			ids = append(ids, n.ID)
+		}
+		return ids
+	}
+	for _, form := range bothForms {
+		s := openStoreAs(t, t.TempDir(), Options{Form: form})
+		nodes, mem := testTree(t, s)
+		stores[form] = s
+		if wantIDs == nil {
+			want, wantIDs = mem, inOrder(nodes)
+		} else if got := inOrder(nodes); strings.Join(got, " ") != strings.Join(wantIDs, " ") {
+			t.Fatalf("as %v the ids are %v, want %v", form, got, wantIDs)
+		}
+	}
+	for _, form := range bothForms {
+		s := stores[form]
+		other := FormPages + FormDifferences - form
+		for i, id := range wantIDs {
+			if i == 0 {
+				if _, _, err := s.Reform(id, FormDifferences); !errors.Is(err, ErrInvalid) {
+					t.Errorf("an image node as differences: %v", err)
+				}
+				continue
+			}
+			before, after, err := s.Reform(id, other)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fi, err := os.Stat(s.nodePath(id)); err != nil || uint64(fi.Size()) != after || (after < before) != (other == FormDifferences) {
+				t.Errorf("node %d from %v to %v: %d bytes, then %d; %v", i, form, other, before, after, err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := openStore(t, s.Dir())
+		if len(again.Damaged()) != 0 {
+			t.Fatal(again.Damaged())
+		}
+		for i, id := range wantIDs {
+			n, err := again.Load(id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkView(t, n.View(), want[i])
+			if err := again.Verify(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestFlatten(t *testing.T) {
+	for _, form := range []Form{FormAuto, FormPages, FormDifferences} {
+		s := openStoreAs(t, t.TempDir(), Options{Form: form})
+		nodes, mem := testTree(t, s)
+		for i := 2; i < len(nodes); i++ {
+			for above := range 2 {
+				n, err := s.Flatten(nodes[i].ID, nodes[above].ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if n.Parent != nodes[above].ID || n.Kind != nodes[i].Kind || n.Key.Function != nodes[i].Key.Function {
+					t.Fatalf("flattened to %+v", n.Info)
+				}
+				checkView(t, n.View(), mem[i])
+				if !bytes.Equal(n.State(), nodes[i].State()) {
+					t.Fatal("another machine state")
+				}
+				if err := s.Verify(n.ID); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if _, err := s.Flatten(nodes[4].ID, nodes[5].ID); !errors.Is(err, ErrInvalid) {
+			t.Errorf("onto a sibling: %v", err)
+		}
+		if _, err := s.Flatten(nodes[4].ID, nodes[4].ID); !errors.Is(err, ErrInvalid) {
+			t.Errorf("onto itself: %v", err)
+		}
+		if _, err := s.Flatten(nodes[0].ID, ""); !errors.Is(err, ErrInvalid) {
+			t.Errorf("an image node: %v", err)
+		}
+	}
+}
+
+// Damage in a page that is not used does not hinder a lazy reader; where it is
+// used, it is found and named, and every other page is usable.
+func TestLazyVerify(t *testing.T) {
+	dir, n, path, file := sealedNode(t, FormPages)
+	h, err := readHeader(bytes.NewReader(file), int64(len(file)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bad = 5 // data page
+	damage(t, path, func([]byte) []byte {
+		b := bytes.Clone(file)
+		b[h.sections[sectionData].offset+bad*PageSize+77] ^= 0x10
+		return b
+	})
+	eager := openStoreAs(t, dir, Options{ReadOnly: true})
+	if _, err := eager.Load(n.ID); !errors.Is(err, ErrChecksum) {
+		t.Fatalf("eager: %v", err)
+	}
+	s := openStoreAs(t, dir, Options{Verify: VerifyLazy})
+	got, err := s.Load(n.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	view := got.View()
+	found := 0
+	for page := range view.Pages() {
+		err := view.Check(page, 1)
+		run := view.Lookup(page)
+		if isBad := run.Blob == got.Blob() && run.Page == bad; isBad != (err != nil) {
+			t.Fatalf("page %#x: %v", page, err)
+		} else if isBad {
+			found++
+			var e *PageError
+			if !errors.As(err, &e) || e.Page != bad || !strings.Contains(err.Error(), n.ID) || e.Guest != fmt.Sprintf("guest page %#x", page) {
+				t.Fatalf("page %#x: %v", page, err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Fatal("the damaged page is not in the view")
+	}
+	if err := view.Check(0, view.Pages()); !errors.Is(err, ErrChecksum) {
+		t.Errorf("everything: %v", err)
+	}
+	// What hangs on the node is stored as differences: it fails if it needs the
+	// page, and never is wrong.
+	for _, child := range s.Children(n.ID) {
+		c, err := s.Load(child.ID)
+		if err != nil && !errors.Is(err, ErrChecksum) {
+			t.Fatal(err)
+		}
+		if err == nil {
+			err = c.View().Check(0, c.View().Pages())
+			shows := false
+			for run := range c.View().Runs(0, c.View().Pages()) {
+				shows = shows || run.Blob == got.Blob() && run.Page <= bad && bad < run.Page+run.Count
+			}
+			if shows != (err != nil) {
+				t.Errorf("child shows the page: %v, %v", shows, err)
+			}
+		}
+	}
+	// A capture that compares with the page fails.
+	g := newGuest(testGuestPages)
+	for p := range view.Pages() {
+		g.dirty.Add(p)
+	}
+	if _, err := s.Capture(NodeSpec{Kind: KindArgument}, got, g.dirty, g.page); !errors.Is(err, ErrChecksum) {
+		t.Errorf("capture below: %v", err)
+	}
+}
+
+// A checked page costs nothing to check again.
+func TestCheckAllocatesNothing(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	nodes, _ := testTree(t, s)
+	view := nodes[4].View()
+	if n := testing.AllocsPerRun(100, func() {
+		if err := view.Check(0, view.Pages()); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// The store keeps only so much of expanded nodes; what is in use stays valid.
+func TestHotSet(t *testing.T) {
+	s := openStoreAs(t, t.TempDir(), Options{HotBytes: 40 * PageSize})
+	image := addTestImage(t, s)
+	g := newGuest(testGuestPages)
+	var nodes []*Node
+	var views []*View
+	for i := range uint64(8) {
+		g.reset(image.View())
+		for p := range uint64(10) {
+			g.fill(100+p, 1000*i+p+1)
+		}
+		n := capture(t, s, NodeSpec{}, image, g)
+		nodes, views = append(nodes, n), append(views, n.View())
+	}
+	loaded := 0
+	for i, n := range nodes {
+		if n.Loaded() {
+			loaded++
+		}
+		g.reset(views[i])
+		if want := 1000*uint64(i) + 1; !bytes.Equal(g.page(100), pageOfSeed(want)) {
+			t.Errorf("view %d is wrong", i)
+		}
+	}
+	if loaded != 4 || !nodes[7].Loaded() || nodes[0].Loaded() {
+		t.Errorf("%d nodes of 10 pages are loaded, 4 fit", loaded)
+	}
+	for i, n := range nodes {
+		snapshot, err := s.Snapshot(n.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if snapshot.View.Lookup(100).Blob != views[i].Lookup(100).Blob {
+			t.Error("a blob in use was expanded a second time")
+		}
+	}
+}
+
+func pageOfSeed(seed uint64) []byte {
+	g := newGuest(1)
+	g.fill(0, seed)
+	return g.page(0)
+}
+
+// Stores of earlier formats are refused by name, and lose nothing.
+func TestGoldenFormat1(t *testing.T) {
+	dir := copyTree(t, "testdata/format-1")
+	s := openStore(t, dir)
+	if len(s.List()) != 0 || len(s.Damaged()) != 3 {
+		t.Fatalf("%d nodes, damaged %v", len(s.List()), s.Damaged())
+	}
+	for _, d := range s.Damaged() {
+		if !errors.Is(d.Err, ErrVersion) || !strings.Contains(d.Err.Error(), "version is 1, this program reads 2") {
+			t.Error(d.Err)
+		}
+		if _, err := os.Stat(d.Path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// goldenTree is what testdata/format-2 holds.
+func goldenTree(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
+	image := addTestImage(t, s)
+	r := rand.New(rand.NewPCG(2, 2))
+	g := newGuest(testGuestPages)
+	g.reset(image.View())
+	parent := image
+	for i, kind := range []Kind{KindBase, KindFunction, KindArgument} {
+		g.scribble(r, 12)
+		parent = capture(t, s, NodeSpec{
+			Kind: kind, State: []byte(kind + " state"), Created: time.Unix(1700000000+int64(i), 0), ABIVersion: 2,
+			Key: Key{Function: "f", Handler: "m.h"}, CPUFeatures: CPUFeatures{Opaque: "x", Named: []string{"avx2"}},
+		}, parent, g)
+		nodes, mem = append(nodes, parent), append(mem, bytes.Clone(g.mem))
+	}
+	return nodes, mem
+}
+
+// The files that this format's first release wrote are read for ever, and the
+// same content still has the same id.
+func TestGoldenFormat2(t *testing.T) {
+	const golden = "testdata/format-2"
+	if *updateGolden {
+		if err := os.RemoveAll(golden); err != nil {
+			t.Fatal(err)
+		}
+		s := openStore(t, golden)
+		goldenTree(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range []string{lockName, functionsDir, codeDir} {
+			if err := os.RemoveAll(filepath.Join(golden, left)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := openStore(t, copyTree(t, golden))
+	nodes, mem := goldenTree(t, openStore(t, t.TempDir()))
+	if len(s.Damaged()) != 0 || len(s.List()) != len(nodes)+1 {
+		t.Fatalf("%d nodes, damaged %v", len(s.List()), s.Damaged())
+	}
+	for i, want := range nodes {
+		n, err := s.Load(want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkView(t, n.View(), mem[i])
+		if !sameInfo(&n.Info, &want.Info) || !bytes.Equal(n.State(), want.State()) {
+			t.Errorf("%+v, want %+v", n.Info, want.Info)
+		}
+		if err := s.Verify(n.ID); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func copyTree(t *testing.T, from string) string {
+	t.Helper()
+	dir := t.TempDir()
+	err := fs.WalkDir(os.DirFS(from), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(filepath.Join(from, path))
+		if err != nil {
+			return err
+		}
+		to := filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, sealedMode)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// Audit names every damaged node and page, and what the directory holds besides.
+func TestAudit(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	nodes, _ := testTree(t, s)
+	done := 0
+	faults, err := s.Audit(t.Context(), nil, func(n, total int) { done = n })
+	if err != nil || len(faults) != 0 || done != len(nodes) {
+		t.Fatalf("%v, %v, %d nodes", faults, err, done)
+	}
+	// Damage under the open store: two pages of the base node, a node file gone,
+	// one that came from nowhere, and something else.
+	base, gone := nodes[1], nodes[5]
+	damage(t, s.nodePath(base.ID), func(b []byte) []byte {
+		b[pagesHeaderBytes+3*PageSize] ^= 1
+		b[pagesHeaderBytes+9*PageSize+100] ^= 1
+		return b
+	})
+	file, err := os.ReadFile(s.nodePath(gone.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(s.nodePath(gone.ID)); err != nil {
+		t.Fatal(err)
+	}
+	stranger := s.nodePath(strings.Repeat("0", 64))
+	for _, path := range []string{stranger, filepath.Join(dir, nodesDir, "notes")} {
+		if err := os.WriteFile(path, file, 0o444); err != nil {
+			t.Fatal(err)
+		}
+	}
+	faults, err = s.Audit(t.Context(), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pages, missing, unknown int
+	for _, f := range faults {
+		switch {
+		case f.Node == base.ID && f.Guest != "" && errors.Is(f, ErrChecksum):
+			pages++
+		case f.Node == gone.ID && errors.Is(f, fs.ErrNotExist):
+			missing++
+		case f.Path == stranger || strings.HasSuffix(f.Path, "notes"):
+			unknown++
+		default:
+			t.Errorf("%+v", f)
+		}
+	}
+	if pages != 2 || missing != 1 || unknown != 2 {
+		t.Errorf("%d pages, %d missing, %d unknown: %v", pages, missing, unknown, faults)
+	}
+	if faults, err := s.Audit(t.Context(), []string{nodes[2].ID[:10]}, nil); err != nil || len(faults) != 0 {
+		t.Errorf("a whole node: %v, %v", faults, err)
+	}
+}

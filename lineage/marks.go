@@ -1,0 +1,250 @@
+package lineage
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+)
+
+// marksName is the file of pins, tags and expiries.
+const (
+	marksName     = "marks"
+	marksVersion  = 1
+	maxMarksBytes = 256 << 20
+	maxTagBytes   = 128
+)
+
+// MarkKind says what a Mark does.
+type MarkKind string
+
+const (
+	MarkTag    MarkKind = "tag"    // names a node; it is kept
+	MarkPin    MarkKind = "pin"    // keeps a node, until Expires if that is set
+	MarkExpiry MarkKind = "expiry" // lets GC remove a node after Expires
+)
+
+// Mark is something that people have said about a node. It is immutable.
+type Mark struct {
+	Kind    MarkKind  `json:"kind"`
+	Name    string    `json:"name,omitempty"` // of a tag
+	Node    string    `json:"node"`           // id
+	Expires time.Time `json:"expires,omitzero"`
+}
+
+// key is what makes a mark unique: a tag's name, or a node's id.
+func (m *Mark) key() string {
+	if m.Kind == MarkTag {
+		return string(m.Kind) + " " + m.Name
+	}
+	return string(m.Kind) + " " + m.Node
+}
+
+// keeps reports whether the mark protects its node at that time.
+func (m *Mark) keeps(now time.Time) bool {
+	return m.Kind == MarkTag || m.Kind == MarkPin && (m.Expires.IsZero() || now.Before(m.Expires))
+}
+
+// ValidTag reports whether name may be a tag: name or name@version, each of 1 to
+// 64 of A-Z a-z 0-9 _ - and, in the version, dot. What could be the beginning of
+// an id, hex digits only, is no tag.
+func ValidTag(name string) bool {
+	base, version, versioned := strings.Cut(name, "@")
+	if !ValidFunctionName(base) || len(name) > maxTagBytes {
+		return false
+	}
+	if versioned {
+		return ValidFunctionName(strings.ReplaceAll(version, ".", "_"))
+	}
+	return strings.Trim(name, "0123456789abcdef") != ""
+}
+
+// SetTag gives a node a name, taking it from the node that had it.
+func (s *Store) SetTag(name, id string) error {
+	if !ValidTag(name) {
+		return fmt.Errorf("tag %q is not NAME or NAME@VERSION of letters, digits, _ and -, and not all hex digits: %w", name, ErrInvalid)
+	}
+	return s.mark(Mark{Kind: MarkTag, Name: name, Node: id})
+}
+
+// RemoveTag takes a name away. The error matches ErrNotFound if nothing has it.
+func (s *Store) RemoveTag(name string) error { return s.unmark(Mark{Kind: MarkTag, Name: name}) }
+
+// Pin keeps a node from being removed, until expires unless that is zero.
+func (s *Store) Pin(id string, expires time.Time) error {
+	return s.mark(Mark{Kind: MarkPin, Node: id, Expires: expires.UTC().Round(0)})
+}
+
+// Unpin is the opposite of Pin. The error matches ErrNotFound if it is not pinned.
+func (s *Store) Unpin(id string) error { return s.unmark(Mark{Kind: MarkPin, Node: id}) }
+
+// SetExpiry lets GC remove a node, and what hangs on it, after a time; a zero time
+// takes that back.
+func (s *Store) SetExpiry(id string, at time.Time) error {
+	if at.IsZero() {
+		if err := s.unmark(Mark{Kind: MarkExpiry, Node: id}); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		return nil
+	}
+	return s.mark(Mark{Kind: MarkExpiry, Node: id, Expires: at.UTC().Round(0)})
+}
+
+func (s *Store) mark(m Mark) error {
+	err := s.changeMarks(func(marks map[string]*Mark) error {
+		if s.lookup(m.Node) == nil {
+			return ErrNotFound
+		}
+		marks[m.key()] = &m
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s node %s: %w", m.Kind, m.Node, err)
+	}
+	return nil
+}
+
+func (s *Store) unmark(m Mark) error {
+	err := s.changeMarks(func(marks map[string]*Mark) error {
+		if marks[m.key()] == nil {
+			return ErrNotFound
+		}
+		delete(marks, m.key())
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", m.key(), err)
+	}
+	return nil
+}
+
+// changeMarks lets f change the marks, stores them, and then shows them.
+func (s *Store) changeMarks(f func(map[string]*Mark) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	old := s.catalogue().Marks()
+	marks := make(map[string]*Mark, len(old)+1)
+	for _, m := range old {
+		marks[m.key()] = m
+	}
+	if err := f(marks); err != nil {
+		return err
+	}
+	return s.storeMarks(marks)
+}
+
+// storeMarks needs s.mu.
+func (s *Store) storeMarks(marks map[string]*Mark) error {
+	list := make([]*Mark, 0, len(marks))
+	for _, m := range marks {
+		list = append(list, m)
+	}
+	slices.SortFunc(list, func(a, b *Mark) int { return strings.Compare(a.key(), b.key()) })
+	b, err := json.Marshal(marksFile{marksVersion, list})
+	if err != nil {
+		return fmt.Errorf("encode marks: %w", err)
+	}
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	if _, err := txn.DeleteAll(markTable, idIndex+"_prefix", ""); err != nil {
+		return fmt.Errorf("catalogue: %w", err)
+	}
+	for _, m := range list {
+		if err := txn.Insert(markTable, m); err != nil {
+			return fmt.Errorf("catalogue mark %s: %w", m.key(), err)
+		}
+	}
+	if err := s.writeSealed(s.path(marksName), append(b, '\n')); err != nil {
+		return err
+	}
+	txn.Commit()
+	return nil
+}
+
+type marksFile struct {
+	Version int     `json:"version"`
+	Marks   []*Mark `json:"marks"`
+}
+
+// decodeMarks reads what storeMarks writes.
+func decodeMarks(b []byte) ([]*Mark, error) {
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &version); err != nil {
+		return nil, fmt.Errorf("marks: %w: %w", err, ErrFormat)
+	}
+	if version.Version != marksVersion {
+		return nil, fmt.Errorf("marks: version is %d, this program reads %d: %w", version.Version, marksVersion, ErrVersion)
+	}
+	var file marksFile
+	if err := decodeStrict(b, &file); err != nil {
+		return nil, fmt.Errorf("marks: %w: %w", err, ErrFormat)
+	}
+	seen := map[string]bool{}
+	for _, m := range file.Marks {
+		switch {
+		case m == nil || !validDigest(m.Node) || seen[m.key()]:
+			return nil, fmt.Errorf("marks: %+v has no node or is there twice: %w", m, ErrFormat)
+		case m.Kind == MarkTag && ValidTag(m.Name) && m.Expires.IsZero():
+		case m.Kind == MarkPin && m.Name == "":
+		case m.Kind == MarkExpiry && m.Name == "" && !m.Expires.IsZero():
+		default:
+			return nil, fmt.Errorf("marks: %+v: %w", *m, ErrFormat)
+		}
+		seen[m.key()] = true
+	}
+	return file.Marks, nil
+}
+
+// scanMarks catalogues the marks of nodes that are there. A damaged file is
+// listed as damage; it is replaced by the next change.
+func (s *Store) scanMarks() error {
+	b, err := readLimited(s.path(marksName), maxMarksBytes)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	var marks []*Mark
+	if err == nil {
+		marks, err = decodeMarks(b)
+	}
+	if err != nil {
+		s.damaged = append(s.damaged, Damage{s.path(marksName), err})
+		return nil
+	}
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	for _, m := range marks {
+		if s.lookup(m.Node) == nil {
+			continue // of a node that was removed before its mark
+		}
+		if err := txn.Insert(markTable, m); err != nil {
+			return fmt.Errorf("catalogue mark %s: %w", m.key(), err)
+		}
+	}
+	txn.Commit()
+	return nil
+}
+
+// kept says, for each node that marks protect, by which; now decides about pins
+// that expire.
+func kept(marks []*Mark, now time.Time) map[string]string {
+	why := map[string]string{}
+	for _, m := range marks {
+		if m.keeps(now) {
+			text := "pinned"
+			if m.Kind == MarkTag {
+				text = "tagged " + m.Name
+			}
+			why[m.Node] = cmp.Or(why[m.Node], text)
+		}
+	}
+	return why
+}

@@ -1,0 +1,225 @@
+package oci
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+	"reflect"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/klauspost/compress/zstd"
+
+	"seuss/lineage"
+)
+
+// ImportOptions say what an importer accepts.
+type ImportOptions struct {
+	// ABIVersion is that of this program's guests; nodes of another are refused.
+	ABIVersion uint32
+	// CheckCPU judges the processor that a node was captured on; nil accepts all.
+	CheckCPU func(lineage.CPUFeatures) error
+	// CheckImage verifies that the image file at path has this digest.
+	CheckImage func(path, digest string) error
+	// MaxBytes bounds all that is stored; 0 means DefaultMaxBytes.
+	MaxBytes int64
+	// Tell is told what is being done; nil means nobody.
+	Tell func(step string)
+}
+
+// Imported says what an import did.
+type Imported struct {
+	Node    *lineage.Node   // the image's own
+	Added   []*lineage.Node // what was not there before
+	Bytes   int64           // of layers that were read
+	Skipped int             // layers that were not needed
+}
+
+// source is what an importer reads: an image whose manifest and config are
+// bounded, and whose layers stream.
+type source interface {
+	readManifest() ([]byte, error)
+	blob(d v1.Descriptor) (io.ReadCloser, error)
+}
+
+// load puts the nodes of an image into a store, those that are not there, from the
+// root down. Each is verified completely before it shows; after an error those
+// before it stay, as a smaller tree.
+func load(s *lineage.Store, src source, o ImportOptions) (*Imported, error) {
+	if o.MaxBytes == 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.Tell == nil {
+		o.Tell = func(string) {}
+	}
+	raw, err := src.readManifest()
+	if err != nil {
+		return nil, err
+	}
+	m, err := decodeManifest(raw)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readConfig(src, m)
+	if err != nil {
+		return nil, err
+	}
+	if len(c.Nodes) != len(m.Layers)-1 {
+		return nil, fmt.Errorf("%d nodes in %d layers: %w", len(c.Nodes), len(m.Layers)-1, ErrFormat)
+	}
+	// What differs is said before anything is transferred.
+	for i := range c.Nodes {
+		if err := o.check(&c.Nodes[i]); err != nil {
+			return nil, err
+		}
+	}
+	total := c.Image.Bytes
+	for _, l := range m.Layers[1:] {
+		if total += l.Size; l.Size > o.MaxBytes || total > o.MaxBytes {
+			return nil, fmt.Errorf("more than %d bytes: %w", o.MaxBytes, ErrTooLarge)
+		}
+	}
+	if total > o.MaxBytes || m.Layers[0].Size > o.MaxBytes {
+		return nil, fmt.Errorf("%d bytes, at most %d: %w", total, o.MaxBytes, ErrTooLarge)
+	}
+	done := &Imported{}
+	for i := range c.Nodes {
+		n, err := s.Get(c.Nodes[i].ID)
+		if err == nil {
+			done.Node = n
+			done.Skipped++
+			if i == 0 {
+				done.Skipped++
+			}
+			continue
+		}
+		if i == 0 {
+			o.Tell("importing the image")
+			if err := importImage(s, src, m.Layers[0], c.Image, &o, done); err != nil {
+				return nil, err
+			}
+		}
+		o.Tell("importing snapshot " + c.Nodes[i].ID[:12])
+		if n, err = importNode(s, src, m.Layers[i+1], &c.Nodes[i], &o, done); err != nil {
+			return nil, err
+		}
+		done.Node = n
+		done.Added = append(done.Added, n)
+	}
+	return done, nil
+}
+
+func readConfig(src source, m *v1.Manifest) (*config, error) {
+	r, err := src.blob(m.Config)
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	defer r.Close()
+	b, err := io.ReadAll(checked(r, m.Config))
+	if err != nil {
+		return nil, fmt.Errorf("config: %w", err)
+	}
+	return decodeConfig(b)
+}
+
+// check refuses by name what differs.
+func (o *ImportOptions) check(n *lineage.Info) error {
+	if n.Kind == lineage.KindImage {
+		return nil
+	}
+	if n.ABIVersion != o.ABIVersion {
+		return fmt.Errorf("node %.12s (%s) has guest ABI %d, this program has %d: %w", n.ID, n.Kind, n.ABIVersion, o.ABIVersion, ErrMismatch)
+	}
+	if o.CheckCPU != nil {
+		if err := o.CheckCPU(n.CPUFeatures); err != nil {
+			return fmt.Errorf("node %.12s (%s): %w: %w", n.ID, n.Kind, err, ErrMismatch)
+		}
+	}
+	return nil
+}
+
+func importImage(s *lineage.Store, src source, d v1.Descriptor, want imageFile, o *ImportOptions, done *Imported) error {
+	r, err := src.blob(d)
+	if err != nil {
+		return fmt.Errorf("image layer: %w", err)
+	}
+	defer r.Close()
+	body := checked(r, d)
+	z, err := zstd.NewReader(body, zstd.WithDecoderMaxWindow(8<<20), zstd.WithDecoderConcurrency(1))
+	if err != nil {
+		return fmt.Errorf("image layer: %w", err)
+	}
+	defer z.Close()
+	// However much it would unpack to, no more than the config says is written.
+	err = s.AdoptImage(want.Digest, z, want.Bytes, func(path string) error {
+		if _, err := io.Copy(io.Discard, body); err != nil { // to the end, for the digest
+			return err
+		}
+		if o.CheckImage == nil {
+			return nil
+		}
+		return o.CheckImage(path, want.Digest)
+	})
+	done.Bytes += d.Size
+	if err != nil {
+		return fmt.Errorf("image layer: %w", err)
+	}
+	return nil
+}
+
+func importNode(s *lineage.Store, src source, d v1.Descriptor, want *lineage.Info, o *ImportOptions, done *Imported) (*lineage.Node, error) {
+	r, err := src.blob(d)
+	if err != nil {
+		return nil, fmt.Errorf("layer of node %.12s: %w", want.ID, err)
+	}
+	defer r.Close()
+	n, err := s.Adopt(checked(r, d), d.Size, func(got *lineage.Info) error {
+		x := *want
+		x.Created = got.Created
+		if !got.Created.Equal(want.Created) || !reflect.DeepEqual(&x, got) {
+			return fmt.Errorf("the layer does not hold the node %.12s that the config describes: %w", want.ID, ErrFormat)
+		}
+		return o.check(got)
+	})
+	done.Bytes += d.Size
+	if err != nil {
+		return nil, fmt.Errorf("layer of node %.12s: %w", want.ID, err)
+	}
+	if n.ID != want.ID {
+		return nil, fmt.Errorf("the layer of node %.12s holds %.12s: %w", want.ID, n.ID, ErrFormat)
+	}
+	return n, nil
+}
+
+// checkedReader gives out no more than a descriptor says, and an error in place of
+// the end if that was not what the descriptor names.
+type checkedReader struct {
+	r    io.Reader
+	want v1.Descriptor
+	hash hash.Hash
+	n    int64
+}
+
+func checked(r io.Reader, d v1.Descriptor) *checkedReader {
+	return &checkedReader{r: r, want: d, hash: sha256.New()}
+}
+
+func (c *checkedReader) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.n += int64(n)
+	c.hash.Write(p[:n])
+	if c.n > c.want.Size {
+		return 0, fmt.Errorf("blob %v has more than %d bytes: %w", c.want.Digest, c.want.Size, lineage.ErrLength)
+	}
+	if err == io.EOF {
+		got := hex.EncodeToString(c.hash.Sum(nil))
+		if c.n < c.want.Size {
+			return n, fmt.Errorf("blob %v has %d of %d bytes: %w", c.want.Digest, c.n, c.want.Size, lineage.ErrLength)
+		}
+		if c.want.Digest.Algorithm != "sha256" || got != c.want.Digest.Hex {
+			return n, fmt.Errorf("blob %v has the digest %s: %w", c.want.Digest, got, lineage.ErrChecksum)
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,206 @@
+package oci
+
+import (
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+
+	"seuss/lineage"
+)
+
+func TestLayout(t *testing.T) {
+	from := openStore(t)
+	nodes, mem := testTree(t, from)
+	dir := filepath.Join(t.TempDir(), "layout")
+	for i, name := range map[int]string{2: "one@v1", 3: "two@v1"} {
+		if err := WriteLayout(dir, name, export(t, from, nodes[i].ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Writing again replaces, and siblings share layers: config and manifest of
+	// two, image, image node, base node, two functions.
+	if err := WriteLayout(dir, "one@v1", export(t, from, nodes[2].ID)); err != nil {
+		t.Fatal(err)
+	}
+	if blobs, err := os.ReadDir(filepath.Join(dir, "blobs", "sha256")); err != nil || len(blobs) != 9 {
+		t.Errorf("%d blobs, want 9; %v", len(blobs), err)
+	}
+	to := openStore(t)
+	if _, err := ReadLayout(to, dir, "", accept()); !errors.Is(err, lineage.ErrAmbiguous) {
+		t.Errorf("two images and no name: %v", err)
+	}
+	if _, err := ReadLayout(to, dir, "three", accept()); !errors.Is(err, lineage.ErrNotFound) {
+		t.Errorf("unknown name: %v", err)
+	}
+	done, err := ReadLayout(to, dir, "one@v1", accept())
+	if err != nil || len(done.Added) != 3 || done.Skipped != 0 || done.Node.ID != nodes[2].ID {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	checkImported(t, to, nodes[2], mem[2])
+	done, err = ReadLayout(to, dir, "two@v1", accept())
+	if err != nil || len(done.Added) != 1 || done.Skipped != 3 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	checkImported(t, to, nodes[3], mem[3])
+	if done, err = ReadLayout(to, dir, "two@v1", accept()); err != nil || len(done.Added) != 0 || done.Bytes != 0 {
+		t.Fatalf("again: %+v, %v", done, err)
+	}
+	// What was imported is exported to the same bytes.
+	again := filepath.Join(t.TempDir(), "layout")
+	if err := WriteLayout(again, "one@v1", export(t, to, nodes[2].ID)); err != nil {
+		t.Fatal(err)
+	}
+	a, err := os.ReadFile(filepath.Join(again, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "index.json")); err != nil || !strings.Contains(string(b), digestIn(t, string(a))) {
+		t.Errorf("another manifest: %s, %v", a, err)
+	}
+}
+
+func digestIn(t *testing.T, index string) string {
+	t.Helper()
+	at := strings.Index(index, "sha256:")
+	if at < 0 {
+		t.Fatal(index)
+	}
+	return index[at : at+7+64]
+}
+
+func TestArchive(t *testing.T) {
+	from, to := openStore(t), openStore(t)
+	nodes, mem := testTree(t, from)
+	path := filepath.Join(t.TempDir(), "one.tar")
+	if err := WriteArchive(path, "one", export(t, from, nodes[2].ID)); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(filepath.Dir(path)); err != nil || len(entries) != 1 {
+		t.Errorf("left beside the archive: %v, %v", entries, err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := ReadArchive(to, f, "", accept()); err != nil {
+		t.Fatal(err)
+	}
+	checkImported(t, to, nodes[2], mem[2])
+}
+
+// A registry process on loopback, with its requests counted.
+func TestRegistry(t *testing.T) {
+	var uploads, downloads atomic.Int64
+	handler := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/blobs/uploads/"):
+			uploads.Add(1)
+		case r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/blobs/sha256:"):
+			downloads.Add(1)
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	host := strings.TrimPrefix(server.URL, "http://")
+	from, to := openStore(t), openStore(t)
+	nodes, mem := testTree(t, from)
+
+	if err := Push(t.Context(), host+"/seuss/fn:one", export(t, from, nodes[2].ID)); err != nil {
+		t.Fatal(err)
+	}
+	if n := uploads.Swap(0); n != 5 { // image, three nodes, config
+		t.Errorf("%d blobs were sent, want 5", n)
+	}
+	if err := Push(t.Context(), host+"/seuss/fn:two", export(t, from, nodes[3].ID)); err != nil {
+		t.Fatal(err)
+	}
+	if n := uploads.Swap(0); n != 2 { // one node, config
+		t.Errorf("%d blobs were sent for a sibling, want 2", n)
+	}
+	done, err := Pull(t.Context(), to, host+"/seuss/fn:one", accept())
+	if err != nil || len(done.Added) != 3 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	checkImported(t, to, nodes[2], mem[2])
+	downloads.Store(0)
+	if done, err = Pull(t.Context(), to, host+"/seuss/fn:two", accept()); err != nil || len(done.Added) != 1 || done.Skipped != 3 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if n := downloads.Load(); n != 2 { // config, one node
+		t.Errorf("%d blobs were fetched for a sibling, want 2", n)
+	}
+	checkImported(t, to, nodes[3], mem[3])
+
+	if _, err := Pull(t.Context(), to, host+"/seuss/fn:three", accept()); err == nil || !strings.Contains(err.Error(), "fn:three") {
+		t.Errorf("unknown tag: %v", err)
+	}
+	if _, err := Pull(t.Context(), to, "not a reference", accept()); !errors.Is(err, lineage.ErrInvalid) {
+		t.Errorf("bad reference: %v", err)
+	}
+}
+
+// A registry that answers with something endless or absurd.
+func TestHostileRegistry(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.URL.Path, "/manifests/") {
+			return
+		}
+		w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
+		for range 1 << 14 { // 64 MiB, of unknown length
+			if _, err := w.Write(make([]byte, 4096)); err != nil {
+				return
+			}
+		}
+	}))
+	defer server.Close()
+	s := openStore(t)
+	_, err := Pull(t.Context(), s, strings.TrimPrefix(server.URL, "http://")+"/x/y:z", accept())
+	if !errors.Is(err, ErrTooLarge) {
+		t.Errorf("endless manifest: %v", err)
+	}
+	noTraces(t, s)
+}
+
+// What does not fit is refused by name, before anything is stored.
+func TestImportMismatch(t *testing.T) {
+	from := openStore(t)
+	nodes, _ := testTree(t, from)
+	dir := filepath.Join(t.TempDir(), "layout")
+	if err := WriteLayout(dir, "one", export(t, from, nodes[2].ID)); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		change func(*ImportOptions)
+		want   error
+		text   string
+	}{
+		"ABI": {func(o *ImportOptions) { o.ABIVersion = 8 }, ErrMismatch, "guest ABI 7, this program has 8"},
+		"CPU": {func(o *ImportOptions) {
+			o.CheckCPU = func(f lineage.CPUFeatures) error { return errors.New("lacks " + f.Named[1]) }
+		}, ErrMismatch, "lacks sha_ni"},
+		"image": {func(o *ImportOptions) {
+			o.CheckImage = func(string, string) error { return errors.New("image has another digest") }
+		}, nil, "another digest"},
+		"size": {func(o *ImportOptions) { o.MaxBytes = 100_000 }, ErrTooLarge, "100000"},
+	} {
+		s := openStore(t)
+		o := accept()
+		c.change(&o)
+		_, err := ReadLayout(s, dir, "", o)
+		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
+			t.Errorf("%s: %v", name, err)
+		}
+		noTraces(t, s)
+	}
+}

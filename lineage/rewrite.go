@@ -1,0 +1,183 @@
+package lineage
+
+import (
+	"fmt"
+	"runtime"
+	"slices"
+
+	"seuss/dirtytrack"
+)
+
+// Reform writes a node's file anew in the given form and returns its size before
+// and after. Id, memory and users of the node notice nothing. FormAuto decides as
+// for a capture. An image node has no other form than pages.
+func (s *Store) Reform(id string, form Form) (before, after uint64, err error) {
+	before, after, err = s.reform(id, form)
+	if err != nil {
+		return 0, 0, fmt.Errorf("store node %s anew: %w", id, err)
+	}
+	return before, after, nil
+}
+
+func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
+	if err := s.writable(); err != nil {
+		return 0, 0, err
+	}
+	n := s.lookup(id)
+	if n == nil {
+		return 0, 0, ErrNotFound
+	}
+	before = n.StoredBytes()
+	if form == FormAuto {
+		form = chooseForm(FormAuto, n.Kind, n.DeltaPages)
+	}
+	switch {
+	case form != FormPages && form != FormDifferences:
+		return 0, 0, fmt.Errorf("%v: %w", form, ErrInvalid)
+	case n.Kind == KindImage && form == FormPages:
+		return before, before, nil
+	case n.Kind == KindImage:
+		return 0, 0, fmt.Errorf("an image node is stored as pages only: %w", ErrInvalid)
+	case form == FormDifferences && n.DeltaBytes/PageSize > maxDeltaPages:
+		return 0, 0, fmt.Errorf("it has %d pages, as differences at most %d: %w", n.DeltaBytes/PageSize, maxDeltaPages, ErrInvalid)
+	}
+	parent, err := s.Snapshot(n.Parent)
+	if err != nil {
+		return 0, 0, err
+	}
+	own, err := s.Snapshot(id)
+	if err != nil {
+		return 0, 0, err
+	}
+	info := n.Info
+	w, x, err := s.writeDelta(s.path(nodesDir), &info, form, parent, own)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer w.discard()
+	if got := nodeID(&info, own.State, x); got != id {
+		return 0, 0, fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
+	}
+	after, err = w.complete(&info, &parent.Node.Info, own.State, x)
+	if err != nil {
+		return 0, 0, err
+	}
+	above := &loadedNode{view: parent.View, state: parent.State}
+	if _, err := s.openNode(w.Name(), &info, above, nil, VerifyEager); err != nil {
+		return 0, 0, fmt.Errorf("read back %s: %w", w.Name(), err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return 0, 0, err
+	}
+	if s.lookup(id) != n {
+		return 0, 0, fmt.Errorf("removed meanwhile: %w", ErrNotFound)
+	}
+	if err := w.publish(s.nodePath(id)); err != nil {
+		return 0, 0, err
+	}
+	n.fileBytes.Store(after)
+	return before, after, nil
+}
+
+// writeDelta writes what differs between two views as the data of a node file.
+func (s *Store) writeDelta(dir string, info *Info, form Form, parent, own Snapshot) (nodeWriter, *pageIndex, error) {
+	var diffs *deltaEncoder
+	if form == FormDifferences {
+		diffs = new(deltaEncoder)
+		diffs.addState(parent.State, own.State)
+	}
+	w, err := s.newNodeWriter(dir, diffs)
+	if err != nil {
+		return nodeWriter{}, nil, err
+	}
+	delta := newDeltaWriter(w.pending, parent.View, diffs)
+	for first, count := range Diff(parent.View, own.View) {
+		if err = own.View.Check(first, count); err != nil {
+			break
+		}
+		for page := first; page < first+count && err == nil; page++ {
+			err = delta.add(page, own.View.Bytes(page))
+		}
+		if err != nil {
+			break
+		}
+	}
+	var x *pageIndex
+	var root Digest
+	if err == nil {
+		x, root, err = delta.finish()
+	}
+	runtime.KeepAlive(parent)
+	runtime.KeepAlive(own)
+	if err != nil {
+		w.discard()
+		return nodeWriter{}, nil, err
+	}
+	info.Root = root.String()
+	info.DeltaPages = x.deltaPages()
+	info.DeltaBytes = x.dataPages * PageSize
+	return w, x, nil
+}
+
+// Flatten stores a node that has the memory and state of the node of this id and
+// hangs directly below ancestor, which must be one of its ancestors: the chain
+// between them collapsed into one delta. With ancestor empty it is the image
+// node. The nodes of the chain stay; they can be removed if nothing else hangs on
+// them. Nodes below the given one keep hanging on it.
+func (s *Store) Flatten(id, ancestor string) (*Node, error) {
+	n, err := s.flatten(id, ancestor)
+	if err != nil {
+		return nil, fmt.Errorf("flatten node %s: %w", id, err)
+	}
+	return n, nil
+}
+
+func (s *Store) flatten(id, ancestor string) (*Node, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	own, err := s.Snapshot(id)
+	if err != nil {
+		return nil, err
+	}
+	path, err := s.Lineage(own.Node)
+	if err != nil {
+		return nil, err
+	}
+	at := 0
+	if ancestor != "" {
+		at = slices.IndexFunc(path, func(n *Node) bool { return n.ID == ancestor })
+	}
+	if at < 0 || at == len(path)-1 {
+		return nil, fmt.Errorf("%s is not above it: %w", ancestor, ErrInvalid)
+	}
+	parent, err := s.Snapshot(path[at].ID)
+	if err != nil {
+		return nil, err
+	}
+	candidates := dirtytrack.NewPageSet(own.View.Pages())
+	for first, count := range Diff(parent.View, own.View) {
+		if err := own.View.Check(first, count); err != nil {
+			return nil, err
+		}
+		candidates.AddRange(first, count)
+	}
+	i := own.Node.Info
+	spec := NodeSpec{
+		Kind: i.Kind, Key: i.Key, State: own.State, CPUFeatures: i.CPUFeatures, ABIVersion: i.ABIVersion, Purity: i.Purity,
+	}
+	for _, n := range path[at+1:] {
+		spec.CaptureCost += n.CaptureCost
+		spec.SavedTime += n.SavedTime
+	}
+	n, err := s.capture(&spec, path[at], candidates, own.View.Bytes)
+	runtime.KeepAlive(own)
+	return n, err
+}
+
+// CanTakeForm reports whether Reform can store the node in that form.
+func CanTakeForm(n *Node, form Form) bool {
+	return form == FormPages || n.Kind != KindImage && n.DeltaBytes/PageSize <= maxDeltaPages
+}

@@ -1,0 +1,138 @@
+package lineage
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// found is a node file as a scan of the directory finds it.
+type found struct {
+	id    string
+	meta  *metadata
+	bytes uint64
+	err   error
+}
+
+// scanNodes reads header and metadata of every node file, in the order of ids.
+func (s *Store) scanNodes() ([]found, error) {
+	d, err := os.Open(s.path(nodesDir))
+	if errors.Is(err, fs.ErrNotExist) && s.readOnly {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	defer d.Close()
+	names, err := d.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var nodes []found
+	for _, name := range names {
+		if id, ok := strings.CutSuffix(name, nodeSuffix); ok && validDigest(id) { // else not ours
+			nodes = append(nodes, found{id: id})
+		}
+	}
+	slices.SortFunc(nodes, func(a, b found) int { return strings.Compare(a.id, b.id) })
+	// Reading is as much waiting as computing: every processor takes a share.
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	const share = 64
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				lo := int(next.Add(share)) - share
+				if lo >= len(nodes) {
+					return
+				}
+				for i := lo; i < min(lo+share, len(nodes)); i++ {
+					n := &nodes[i]
+					n.meta, n.bytes, n.err = s.readNode(n.id)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return nodes, nil
+}
+
+// scan fills the catalogue from the directory.
+func (s *Store) scan() error {
+	nodes, err := s.scanNodes()
+	if err != nil {
+		return err
+	}
+	children := map[string][]*found{}
+	for i := range nodes {
+		n := &nodes[i]
+		if n.err != nil {
+			s.damaged = append(s.damaged, Damage{s.nodePath(n.id), n.err})
+			continue
+		}
+		children[n.meta.Parent] = append(children[n.meta.Parent], n)
+	}
+	hits := s.readHits()
+	// Only what hangs on a root is reachable: this leaves out the descendants of
+	// a damaged node, and forged circles.
+	txn := s.db.Txn(true)
+	defer txn.Abort()
+	type hung struct {
+		n      *found
+		parent *Node
+	}
+	var todo []hung
+	for _, n := range children[""] {
+		todo = append(todo, hung{n, nil})
+	}
+	reached := 0
+	for len(todo) > 0 {
+		h := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if h.parent != nil {
+			h.n.meta.inherit(&h.parent.Info)
+		}
+		n := &Node{Info: h.n.meta.Info}
+		h.n.meta = nil // reached
+		n.fileBytes.Store(h.n.bytes)
+		if use, ok := hits[n.ID]; ok {
+			n.hits.Store(use.hits)
+			n.savedHits.Store(use.hits)
+			n.used.Store(use.used)
+		}
+		if err := txn.Insert(nodeTable, n); err != nil {
+			return fmt.Errorf("catalogue node %s: %w", n.ID, err)
+		}
+		for _, child := range children[n.ID] {
+			todo = append(todo, hung{child, n})
+		}
+		reached++
+	}
+	txn.Commit()
+	for i := range nodes {
+		if n := &nodes[i]; n.err == nil && n.meta != nil {
+			s.damaged = append(s.damaged, Damage{s.nodePath(n.id), fmt.Errorf("node %s: parent %s: %w", n.id, n.meta.Parent, ErrOrphan)})
+		}
+	}
+	return nil
+}
+
+// readNode reads header and metadata of a node file.
+func (s *Store) readNode(id string) (*metadata, uint64, error) {
+	f, h, err := openNodeFile(s.nodePath(id))
+	if err != nil {
+		return nil, 0, fmt.Errorf("node %s: %w", id, err)
+	}
+	defer f.Close()
+	m, err := readInfo(f, h, id)
+	if err != nil {
+		return nil, 0, fmt.Errorf("node %s: %w", id, err)
+	}
+	return m, h.total, nil
+}

@@ -1,0 +1,262 @@
+package lineage
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The torture tests run this test binary as a writer that is killed.
+const (
+	tortureEnv     = "LINEAGE_TEST_TORTURE"      // state directory: write until killed
+	tortureSeedEnv = "LINEAGE_TEST_TORTURE_SEED" // of what is written
+	tortureStepEnv = "LINEAGE_TEST_TORTURE_STEP" // die before this file system call
+)
+
+// tortureWriter captures, removes, re-forms, deploys and counts hits for ever. It
+// says what it is about to do, and what is done, one line each: a line that was
+// read tells something that was durable when it was written.
+func tortureWriter(dir string) {
+	seed, _ := strconv.ParseUint(os.Getenv(tortureSeedEnv), 10, 64)
+	s, err := Open(dir, Options{})
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(1)
+	}
+	if step, err := strconv.Atoi(os.Getenv(tortureStepEnv)); err == nil {
+		s.fs = (&failAt{n: step, die: true}).wrap(s.fs)
+	}
+	check := func(err error) {
+		if err != nil {
+			fmt.Println("error", err)
+			os.Exit(1)
+		}
+	}
+	fmt.Println("open")
+	r := rand.New(rand.NewPCG(seed, 1))
+	image := s.Kind(KindImage)[0]
+	for i := 0; ; i++ {
+		nodes := s.List()
+		switch op := r.IntN(10); {
+		case op < 6:
+			parent := nodes[r.IntN(len(nodes))]
+			snapshot, err := s.Snapshot(parent.ID)
+			check(err)
+			g := newGuest(testGuestPages)
+			g.reset(snapshot.View)
+			g.scribble(r, 1+r.IntN(60))
+			kind := []Kind{KindBase, KindFunction}[r.IntN(2)]
+			n, err := s.Capture(NodeSpec{Kind: kind, State: fmt.Appendf(nil, "%d %d", seed, i)}, parent, g.dirty, g.page)
+			check(err)
+			fmt.Println("have", n.ID)
+		case op < 7 && len(nodes) > 8:
+			n := nodes[r.IntN(len(nodes))]
+			if n == image {
+				continue
+			}
+			for _, d := range append([]*Node{n}, descendants(s, n)...) {
+				fmt.Println("drop", d.ID)
+			}
+			check(s.Remove(n.ID, true))
+		case op < 8:
+			n := nodes[r.IntN(len(nodes))]
+			if n != image {
+				_, _, err := s.Reform(n.ID, bothForms[r.IntN(2)])
+				check(err)
+			}
+		case op < 9:
+			_, err := s.PutFunction(Function{Name: fmt.Sprintf("f%d", r.IntN(3)), Handler: "h"}, fmt.Appendf(nil, "code %d", r.IntN(5)))
+			check(err)
+		default:
+			nodes[r.IntN(len(nodes))].Hit()
+			check(s.FlushHits())
+		}
+	}
+}
+
+func descendants(s *Store, n *Node) (all []*Node) {
+	for _, child := range s.Children(n.ID) {
+		all = append(all, child)
+		all = append(all, descendants(s, child)...)
+	}
+	return all
+}
+
+// tortured is what a killed writer had said.
+type tortured struct {
+	have, maybe map[string]bool // sealed; perhaps removed
+	errors      []string
+}
+
+// runTorture starts a writer, and kills it so long after it has opened the store,
+// or, negative, after it was started; 0 if it dies of itself.
+func runTorture(t *testing.T, dir string, seed uint64, after time.Duration, env ...string) tortured {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), append(env, tortureEnv+"="+dir, tortureSeedEnv+"="+strconv.FormatUint(seed, 10))...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := func() { time.AfterFunc(max(after, 1), func() { _ = cmd.Process.Kill() }) } // it may be gone
+	if after < 0 {
+		after = -after
+		kill() // while it starts, perhaps
+	}
+	said := tortured{have: map[string]bool{}, maybe: map[string]bool{}}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		what, id, _ := strings.Cut(lines.Text(), " ")
+		switch {
+		case what == "have" && len(id) == 64: // the last line may be cut
+			said.have[id] = true
+			delete(said.maybe, id)
+		case what == "drop" && len(id) == 64:
+			delete(said.have, id)
+			said.maybe[id] = true
+		case what == "open" && after > 0:
+			kill()
+		case what == "error":
+			said.errors = append(said.errors, id)
+		}
+	}
+	err = cmd.Wait()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != syscall.SIGKILL {
+		t.Fatalf("the writer was not killed: %v, %v", err, said.errors)
+	}
+	return said
+}
+
+// checkTortured opens the store and verifies all of it.
+func checkTortured(t *testing.T, dir string, said tortured, known map[string]bool) {
+	t.Helper()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if d := s.Damaged(); len(d) > 0 {
+		t.Fatalf("half-written or orphaned: %v", d)
+	}
+	noTemps(t, s)
+	faults, err := s.Audit(t.Context(), nil, nil)
+	if err != nil || len(faults) > 0 {
+		t.Fatalf("%v, %v", faults, err)
+	}
+	for id := range said.have {
+		known[id] = true
+	}
+	for id := range said.maybe {
+		delete(known, id)
+	}
+	for id := range known {
+		if s.lookup(id) == nil {
+			t.Fatalf("node %s was sealed and is lost", id)
+		}
+	}
+	for _, n := range s.List() {
+		known[n.ID] = true // sealed, and the writer died before it could say so
+	}
+	functions, err := s.ListFunctions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range functions {
+		if _, err := s.FunctionCode(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// memoryDir returns a directory in memory where there is such a file system: a
+// kill loses nothing that was written, so a disk would only make the writer slow.
+// What a power cut loses is TestPowerCut's subject.
+func memoryDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("/dev/shm", "lineage-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// A writer is killed hundreds of times, at random, always on the same store:
+// nothing sealed is lost, nothing half-written shows.
+func TestKilledWriter(t *testing.T) {
+	rounds := 200
+	if testing.Short() {
+		rounds = 20
+	}
+	dir := memoryDir(t)
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := addTestImage(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{image.ID: true}
+	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	sealed := 0
+	for i := range rounds {
+		after := time.Duration(1+r.IntN(100_000)) * time.Microsecond
+		if i%5 == 0 {
+			after = -after
+		}
+		said := runTorture(t, dir, r.Uint64(), after)
+		if len(said.errors) > 0 {
+			t.Fatal(said.errors)
+		}
+		sealed += len(said.have)
+		checkTortured(t, dir, said, known)
+		if i%20 == 19 { // keep the rounds short
+			s := openStore(t, dir)
+			for _, n := range s.Children(image.ID) {
+				if err := s.Remove(n.ID, true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s.Close()
+			known = map[string]bool{image.ID: true}
+		}
+	}
+	t.Logf("%d kills, %d nodes sealed", rounds, sealed)
+	if sealed < rounds {
+		t.Errorf("only %d nodes were sealed in %d rounds", sealed, rounds)
+	}
+}
+
+// A writer dies before each of its first file system calls.
+func TestWriterDiesAtEveryCall(t *testing.T) {
+	calls := 120
+	if testing.Short() {
+		calls = 15
+	}
+	for seed := range uint64(2) {
+		for step := range calls / 2 {
+			dir := memoryDir(t)
+			s, err := Open(dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			image := addTestImage(t, s)
+			s.Close()
+			said := runTorture(t, dir, seed, 0, tortureStepEnv+"="+strconv.Itoa(step))
+			checkTortured(t, dir, said, map[string]bool{image.ID: true})
+		}
+	}
+}

@@ -1,0 +1,254 @@
+package lineage
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+)
+
+// Fault is something that Audit found wrong.
+type Fault struct {
+	Node string `json:"node,omitempty"` // id; empty where the fault is in no known node
+	Path string `json:"path,omitempty"` // of the file
+	// Guest names the guest pages that show a damaged page, empty where the fault
+	// is in no page.
+	Guest string `json:"guest,omitempty"`
+	Err   error  `json:"-"`
+}
+
+func (f Fault) Error() string { return f.Err.Error() }
+func (f Fault) Unwrap() error { return f.Err }
+
+// maxPageFaults bounds the pages that one node's audit names.
+const maxPageFaults = 16
+
+// Verify reads a node from disk again, page data or image file included, compares
+// every page with its checksum and digest, and recomputes root and id: it finds
+// damage and files that are consistent but not what was captured. Of a node that
+// is stored as differences it also finds damage in the ancestors' pages that it
+// needs. The error names the first thing that is wrong.
+func (s *Store) Verify(id string) error {
+	if err := s.usable(); err != nil {
+		return fmt.Errorf("verify node %s: %w", id, err)
+	}
+	n := s.lookup(id)
+	if n == nil {
+		if _, err := os.Lstat(s.nodePath(id)); err != nil {
+			return fmt.Errorf("verify node %s: %w", id, ErrNotFound)
+		}
+		_, _, err := s.readNode(id)
+		return fmt.Errorf("verify: %w", errors.Join(err, ErrNotFound))
+	}
+	if faults := s.verifyNode(n); len(faults) > 0 {
+		return fmt.Errorf("verify node %s: %w", id, faults[0].Err)
+	}
+	return nil
+}
+
+// verifyNode is Verify of a node in the catalogue, and names more than one page.
+func (s *Store) verifyNode(n *Node) (faults []Fault) {
+	path := s.nodePath(n.ID)
+	fault := func(err error) []Fault {
+		f := Fault{Node: n.ID, Path: path, Err: err}
+		var page *PageError
+		if errors.As(err, &page) {
+			f.Guest = page.Guest
+		}
+		return append(faults, f)
+	}
+	f, h, err := openNodeFile(path)
+	if err != nil {
+		return fault(err)
+	}
+	defer f.Close()
+	m, err := readInfo(f, h, n.ID)
+	if err != nil {
+		return fault(err)
+	}
+	if n.Parent != "" && m.Parent == n.Parent {
+		if parent := s.lookup(n.Parent); parent != nil {
+			m.inherit(&parent.Info)
+		}
+	}
+	if !sameInfo(&m.Info, &n.Info) {
+		return fault(fmt.Errorf("the metadata is not what the catalogue has: %w", ErrIdentity))
+	}
+	report := func(e *PageError) {
+		if len(faults) < maxPageFaults {
+			faults = fault(e)
+		}
+	}
+	if err := s.verifyContent(f, h, &m.Info, report); err != nil && len(faults) == 0 {
+		return fault(err)
+	}
+	return faults
+}
+
+// verifyContent checks everything in a node file against the metadata, which is
+// complete, and this against the id. It reports damaged pages, and returns an
+// error where something is wrong.
+func (s *Store) verifyContent(f *os.File, h *header, info *Info, report func(*PageError)) error {
+	x, err := readIndex(f, h, info)
+	if err != nil {
+		return err
+	}
+	var state []byte
+	var leaves []Digest
+	var bad error
+	each := func(e *PageError) {
+		bad = cmp.Or(bad, error(e))
+		report(e)
+	}
+	if h.form == FormDifferences {
+		state, leaves, err = s.expandedLeaves(f, h, x, info, each)
+	} else {
+		state, leaves, err = s.storedLeaves(f, h, x, info, each)
+	}
+	if err = cmp.Or(err, bad); err != nil {
+		return err
+	}
+	if got := x.root(leaves).String(); got != info.Root {
+		return fmt.Errorf("the pages have the root %s, sealed as %s: %w", got, info.Root, ErrIdentity)
+	}
+	if got := nodeID(info, state, x); got != info.ID {
+		return fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
+	}
+	return nil
+}
+
+// sameInfo compares all that a file says.
+func sameInfo(a, b *Info) bool {
+	x := *a
+	x.Created = b.Created
+	return a.Created.Equal(b.Created) && reflect.DeepEqual(&x, b)
+}
+
+func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Info, report func(*PageError)) ([]byte, []Digest, error) {
+	state, err := h.readSection(f, sectionState)
+	if err != nil {
+		return nil, nil, err
+	}
+	var blob *Blob
+	if n.Kind == KindImage {
+		blob, err = s.openImage(n.ImageDigest, x)
+	} else {
+		var data *os.File
+		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
+			return nil, nil, err
+		}
+		blob, err = newBlob("of node "+n.ID, data, int64(h.sections[sectionData].offset), x)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	leaves, err := blob.leaves(report)
+	return state, leaves, err
+}
+
+func (s *Store) expandedLeaves(f *os.File, h *header, x *pageIndex, n *Info, report func(*PageError)) ([]byte, []Digest, error) {
+	data, err := h.readSection(f, sectionData)
+	if err != nil {
+		return nil, nil, err
+	}
+	parent, err := s.Snapshot(n.Parent)
+	if err == nil && parent.View.Pages() != x.guestPages {
+		err = fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, parent.View.Pages(), ErrFormat)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("its differences cannot be applied: %w", err)
+	}
+	d, err := newDeltaDecoder(data, x.dataPages)
+	if err != nil {
+		return nil, nil, err
+	}
+	state, err := d.state(parent.State)
+	if err != nil {
+		return nil, nil, err
+	}
+	var leaves []Digest
+	err = eachExpanded(d, x, parent.View, func(page uint64, content []byte) error {
+		leaves = append(leaves, pageDigest(content))
+		if why := checkSum(content, x.sums[page]); why != "" {
+			report(&PageError{Where: "of node " + n.ID, Page: page, Guest: x.guestRuns(page, 1), Why: why})
+		}
+		return nil
+	})
+	return state, leaves, err
+}
+
+// Audit verifies the nodes of these ids, or all, and then also compares the
+// catalogue with the directory: damaged and unknown files, nodes without one. It
+// calls each, which may be nil, after every node. Of a Store that is read-only,
+// what a writer changes meanwhile shows up as faults too.
+func (s *Store) Audit(ctx context.Context, ids []string, each func(done, total int)) ([]Fault, error) {
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("verify: %w", err)
+	}
+	var nodes []*Node
+	for _, id := range ids {
+		n, err := s.Get(id)
+		if err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+		nodes = append(nodes, n)
+	}
+	var faults []Fault
+	if len(ids) == 0 {
+		nodes = s.List()
+		var err error
+		if faults, err = s.compare(nodes); err != nil {
+			return nil, fmt.Errorf("verify: %w", err)
+		}
+	}
+	for i, n := range nodes {
+		if err := ctx.Err(); err != nil {
+			return faults, fmt.Errorf("verify: cancelled after %d of %d nodes: %w", i, len(nodes), err)
+		}
+		faults = append(faults, s.verifyNode(n)...)
+		if each != nil {
+			each(i+1, len(nodes))
+		}
+	}
+	return faults, nil
+}
+
+// compare finds what the directory holds and the catalogue of nodes does not.
+// Nodes without a file are found as their files are opened.
+func (s *Store) compare(nodes []*Node) (faults []Fault, err error) {
+	known := map[string]bool{}
+	for _, n := range nodes {
+		known[n.ID] = true
+	}
+	damaged := map[string]error{}
+	for _, d := range s.damaged {
+		damaged[d.Path] = d.Err
+	}
+	entries, err := os.ReadDir(s.path(nodesDir))
+	if err != nil && !(errors.Is(err, fs.ErrNotExist) && s.readOnly) {
+		return nil, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(s.path(nodesDir), e.Name())
+		id, isNode := strings.CutSuffix(e.Name(), nodeSuffix)
+		switch {
+		case isNode && known[id] || strings.HasPrefix(e.Name(), tempPrefix):
+			// Temporary files belong to the writer.
+		case damaged[path] != nil:
+			faults = append(faults, Fault{Path: path, Err: damaged[path]})
+		case isNode && validDigest(id):
+			if _, err := os.Lstat(path); err != nil {
+				continue // removed meanwhile
+			}
+			faults = append(faults, Fault{Path: path, Err: fmt.Errorf("node %s is on disk and not in the catalogue: %w", id, ErrIdentity)})
+		default:
+			faults = append(faults, Fault{Path: path, Err: fmt.Errorf("%s is no node file by its name: %w", e.Name(), ErrFormat)})
+		}
+	}
+	return faults, nil
+}

@@ -1,0 +1,67 @@
+package app
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"seuss/lineage"
+)
+
+func (e *env) snapshotStats() *cli.Command {
+	return e.command(spec{
+		name:  "stats",
+		usage: "say what each snapshot takes on disk and in memory",
+		description: `
+FILE is what the snapshot takes on disk, and what removing it frees. The others are
+of memory in whole pages: RESIDENT what an instance that touches everything maps,
+UNIQUE what no other snapshot shows, SHARED the rest, PROPORTIONAL each page divided
+by the number of snapshots that show it. RATIO is the delta in whole pages to FILE.`,
+		examples: []string{"seussctl snapshot stats", "seussctl snapshot stats --json"},
+		action: func(_ *cli.Context, e *env) error {
+			return e.withReading(e.printStats)
+		},
+	})
+}
+
+func (e *env) printStats(s *lineage.Store) error {
+	usage, err := s.Stats()
+	if err != nil {
+		return err
+	}
+	type item struct {
+		ID   string       `json:"id"`
+		Kind lineage.Kind `json:"kind"`
+		lineage.Usage
+		Ratio float64 `json:"ratio"` // delta in whole pages to file
+	}
+	items := []item{}
+	tags := imageTags(e.images())
+	t := newTable("ID", "KIND", "KEY", ">FILE", ">RATIO", ">RESIDENT", ">UNIQUE", ">SHARED", ">PROPORTIONAL")
+	var file, pages uint64
+	for _, n := range s.List() {
+		u, ok := usage[n.ID]
+		if !ok {
+			continue // added or removed meanwhile
+		}
+		node := newNodeItem(s, n)
+		whole := n.DeltaBytes + node.ImageBytes
+		ratio := float64(whole) / float64(max(u.FileBytes, 1))
+		items = append(items, item{n.ID, n.Kind, u, ratio})
+		t.row(short(n.ID), string(n.Kind), nodeKey(node, tags), formatBytes(u.FileBytes), formatRatio(ratio), formatBytes(u.ResidentBytes),
+			formatBytes(u.UniqueBytes), formatBytes(u.SharedBytes), formatBytes(uint64(u.ProportionalBytes+0.5)))
+		file += u.FileBytes
+		pages += whole
+	}
+	if e.json {
+		return e.printJSON(items)
+	}
+	t.row("all", "", "", formatBytes(file), formatRatio(float64(pages)/float64(max(file, 1))), "", "", "", formatBytes(totalProportional(usage)))
+	return t.print(e.stdout)
+}
+
+func totalProportional(usage map[string]lineage.Usage) uint64 {
+	sum := 0.0
+	for _, u := range usage {
+		sum += u.ProportionalBytes
+	}
+	return uint64(sum + 0.5)
+}

@@ -1,0 +1,99 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/lineage"
+)
+
+// verifyFlag is for commands that restore.
+func verifyFlag() cli.Flag {
+	return &cli.StringFlag{Name: "verify", Value: "eager", Usage: "compare a snapshot's pages with their checksums `WHEN`: eager (all when it is loaded) or lazy (each before a machine first sees it)"}
+}
+
+func readVerify(c *cli.Context) (lineage.Verify, error) {
+	switch when := c.String("verify"); when {
+	case "eager":
+		return lineage.VerifyEager, nil
+	case "lazy":
+		return lineage.VerifyLazy, nil
+	default:
+		return 0, usagef(c.Command.HelpName, "--verify %q: want eager or lazy", when)
+	}
+}
+
+func (e *env) snapshotVerify() *cli.Command {
+	return e.command(spec{
+		name:  "verify",
+		args:  "[ID...]",
+		usage: "check snapshots against their digests",
+		description: `
+Reads every page of the given snapshots, or of all, compares it with its checksum
+and digest, and computes each snapshot's Merkle root and id anew. Of all snapshots,
+it also compares the catalogue with the directory. What is wrong is named by
+snapshot and guest page, and the exit code is 1. Nothing is changed.`,
+		examples: []string{"seussctl snapshot verify", "seussctl snapshot verify 4f1c0a --json"},
+		maxArgs:  1 << 20,
+		complete: nodeIDs,
+		action: func(c *cli.Context, e *env) error {
+			return e.verifyNodes(c)
+		},
+	})
+}
+
+// faultItem is a lineage.Fault as it is printed.
+type faultItem struct {
+	lineage.Fault
+	Error string `json:"error"`
+}
+
+func (e *env) verifyNodes(c *cli.Context) (err error) {
+	s, err := lineage.Open(e.stateDir, lineage.Options{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	count := len(c.Args().Slice())
+	if count == 0 {
+		count = len(s.List())
+	}
+	faults, err := s.Audit(c.Context, c.Args().Slice(), func(done, total int) {
+		e.progress.step("verifying snapshots", float64(done)/float64(total))
+	})
+	if err != nil {
+		return err
+	}
+	e.progress.clear()
+	items := []faultItem{}
+	for _, f := range faults {
+		items = append(items, faultItem{f, f.Err.Error()})
+	}
+	if e.json {
+		err = e.printJSON(struct {
+			Nodes  int         `json:"nodes"`
+			Faults []faultItem `json:"faults"`
+		}{count, items})
+	} else if len(faults) == 0 {
+		_, err = fmt.Fprintf(e.stdout, "%d snapshots are as they were captured\n", count)
+	} else {
+		t := newTable("ID", "WHERE", "WHAT")
+		for _, i := range items {
+			where := i.Guest
+			if where == "" {
+				where = "-"
+			}
+			t.row(dash(short(i.Node)), where, i.Error)
+		}
+		err = t.print(e.stdout)
+	}
+	if err != nil {
+		return err
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%d faults in %d snapshots of %s; remove what is damaged with: seussctl snapshot rm ID --cascade", len(faults), count, e.stateDir)
+	}
+	return nil
+}
