@@ -148,7 +148,12 @@ func TestNoPlatformStopsEarly(t *testing.T) {
 		var out, errs strings.Builder
 		e := newEnv(nil, &out, &errs)
 		dir := t.TempDir()
-		e.getenv = func(string) string { return dir }
+		e.getenv = func(name string) string {
+			if name == platformVariable {
+				return ""
+			}
+			return dir
+		}
 		e.checkPlatform = func() error { return none }
 		code := run(t.Context(), e, append([]string{"seussctl"}, args...))
 		if code != exitFailure || out.String() != "" || errs.String() != "seussctl: "+none.Error()+"\n" {

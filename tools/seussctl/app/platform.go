@@ -31,7 +31,7 @@ func (e *env) setPlatform(name string) error {
 		name = platformAuto
 	case platformAuto, platformKVM, platformProcess:
 	default:
-		return usagef("", "platform %q: must be %s, %s or %s", name, platformAuto, platformKVM, platformProcess)
+		return usagef("seussctl", "platform %q: must be %s, %s or %s", name, platformAuto, platformKVM, platformProcess)
 	}
 	e.platform = name
 	return nil
