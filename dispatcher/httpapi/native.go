@@ -39,6 +39,7 @@ func (s *Server) nativeRoutes(mux *http.ServeMux) {
 		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
 		"GET /v1/lineage":                     s.nativeLineage,
 		"GET /v1/pools":                       s.nativePools,
+		"GET /v1/instances":                   s.nativeInstances,
 		"POST /v1/refresh":                    s.nativeRefresh,
 	} {
 		mux.HandleFunc(pattern, s.native(f))
@@ -155,7 +156,7 @@ func (s *Server) functionItem(f lineage.Function) api.Function {
 			continue // of another version
 		}
 		item.Nodes++
-		item.StoredBytes += n.DeltaBytes
+		item.StoredBytes += n.StoredBytes()
 		item.Hits += n.Hits()
 	}
 	return item
@@ -329,6 +330,11 @@ func (s *Server) nativeImports(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) nativePools(w http.ResponseWriter, _ *http.Request) error {
 	writeJSON(w, http.StatusOK, s.backend.Pools())
+	return nil
+}
+
+func (s *Server) nativeInstances(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, s.backend.Instances())
 	return nil
 }
 
