@@ -6,7 +6,7 @@ BIN := bin/seussctl
 # The suites that a fresh machine needs packages for are named in setup.sh.
 SETUP := ./tools/setup.sh
 
-.PHONY: all build demo test check generate generated fmt vet unit e2e race fuzz test-guest test-nested test-sdk bench clean setup
+.PHONY: all build demo test check generate generated fmt vet unit e2e race fuzz test-guest test-nested test-sdk load bench clean setup
 
 all: build
 
@@ -59,6 +59,10 @@ test-nested:
 test-sdk: setup build
 	tests/sdk/install.sh .cache/sdk-js
 	SEUSS_JS_SDK=$(CURDIR)/.cache/sdk-js $(GO) test -count=1 -run TestJavaScriptSDK ./tests
+
+## The daemon under load: mixed workload at 1x, 2x and 5x of what it sustains, and a burst.
+load: setup build
+	tests/load.sh $(or $(SECONDS),20)
 
 bench: setup build
 	$(BIN) bench start

@@ -55,7 +55,7 @@ func queue(t *testing.T, s *Scheduler, ctx context.Context, name string, limit i
 // TestFairByTime: a function whose requests take ten times as long gets a tenth
 // of the turns, however many it queues.
 func TestFairByTime(t *testing.T) {
-	s, c := newTest(Options{Slots: 1, Queue: 1000, FunctionQueue: 1000, MaxWait: time.Hour})
+	s, c := newTest(Options{Slots: 1, Queue: 1000, FunctionQueue: 1000, MaxWait: time.Hour, Affinity: -1})
 	cost := map[string]time.Duration{"cheap": time.Millisecond, "dear": 10 * time.Millisecond}
 	for name, d := range cost { // what they cost is known
 		for range 50 {
@@ -325,5 +325,45 @@ func BenchmarkAcquire(b *testing.B) {
 			b.Fatal(err)
 		}
 		k.Release()
+	}
+}
+
+// TestAffinity: a function goes on while it is warm, but not for ever.
+func TestAffinity(t *testing.T) {
+	s, c := newTest(Options{Slots: 1, Queue: 1000, FunctionQueue: 1000, MaxWait: time.Hour, Affinity: 10 * time.Millisecond})
+	for _, name := range []string{"a", "b"} {
+		k, err := s.Acquire(t.Context(), name, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.add(time.Millisecond)
+		k.Release()
+	}
+	busy, err := s.Acquire(t.Context(), "a", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type turn struct {
+		name string
+		k    *Ticket
+	}
+	turns := make(chan turn, 1)
+	for n := range 100 {
+		name := []string{"a", "b"}[n%2]
+		queue(t, s, t.Context(), name, -1, func(k *Ticket, err error) { turns <- turn{name, k} })
+	}
+	busy.Release()
+	switches, longest, run, last := 0, 0, 0, ""
+	for range 100 {
+		k := <-turns
+		if run++; k.name != last {
+			switches, run = switches+1, 1
+		}
+		last, longest = k.name, max(longest, run)
+		c.add(time.Millisecond)
+		k.k.Release()
+	}
+	if switches > 20 || longest > 25 {
+		t.Errorf("%d switches, %d turns in a row: want runs of about ten to twenty", switches, longest)
 	}
 }
