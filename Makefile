@@ -6,7 +6,11 @@ BIN := bin/seussctl
 # The suites that a fresh machine needs packages for are named in setup.sh.
 SETUP := ./tools/setup.sh
 
-.PHONY: all build demo test check generate generated fmt vet unit e2e race fuzz test-guest test-nested test-sdk load bench clean setup
+# Tests run on KVM where there is one, else on the process platform. Where there
+# is KVM the process platform's turn comes in a second round.
+HAVE_KVM := $(wildcard /dev/kvm)
+
+.PHONY: all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -21,7 +25,7 @@ demo: setup build
 	$(BIN) demo
 
 ## What CI runs, in this order: the cheap checks first.
-test: setup check unit e2e test-sdk race fuzz test-nested
+test: setup check unit e2e test-sdk process race fuzz test-nested
 
 check: fmt vet generated
 
@@ -32,18 +36,31 @@ vet:
 	$(GO) vet ./...
 
 generate:
-	$(GO) generate ./guest
+	$(GO) generate ./guest ./vmm/process/stub
 
-## The committed kernel library and Go mirror of abi.h are what the sources give.
+## The committed kernel library, stub and Go mirrors are what the sources give.
+GENERATED := guest/abi_gen.go guest/kernel.elf vmm/process/stub/stub_gen.go vmm/process/stub/stub.elf
 generated: generate
-	@git diff --exit-code --stat -- guest/abi_gen.go guest/kernel.elf || \
-		{ echo "guest/abi_gen.go or guest/kernel.elf differ from their sources: run make generate and commit them"; exit 1; }
+	@git diff --exit-code --stat -- $(GENERATED) || \
+		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }
 
 unit:
 	$(GO) test $(shell $(GO) list ./... | grep -v /tests)
 
 e2e: build
 	$(GO) test -timeout 20m ./tests/...
+
+## The process platform where the other suites ran on KVM.
+process: build
+ifneq ($(HAVE_KVM),)
+	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./tests
+else
+	@echo "no /dev/kvm: the suites above ran on the process platform"
+endif
+
+## A hundred thousand invocations on either platform: minutes.
+test-soak:
+	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
 
 race:
 	$(GO) test -race ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...

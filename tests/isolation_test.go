@@ -5,15 +5,20 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/vmm/vmmtest"
 )
 
 // impureFunction keeps whatever it can between calls: a fresh instance shows none.
@@ -148,9 +153,16 @@ def handler(event, context):
 	}
 }
 
-// TestManyInvocations: blobs unchanged, nothing grows.
+// TestManyInvocations: blobs unchanged, nothing grows. SEUSS_SOAK gives another
+// number of invocations (make test-soak).
 func TestManyInvocations(t *testing.T) {
 	n := 10_000
+	if s := os.Getenv("SEUSS_SOAK"); s != "" {
+		var err error
+		if n, err = strconv.Atoi(s); err != nil || n <= 0 {
+			t.Fatalf("SEUSS_SOAK=%s: must be a number of invocations", s)
+		}
+	}
 	if testing.Short() {
 		n = 1000
 	}
@@ -171,6 +183,12 @@ func TestManyInvocations(t *testing.T) {
 	if after.fds > before.fds {
 		t.Errorf("%d file descriptors before, %d after %d invocations", before.fds, after.fds, n)
 	}
+	if after.children > before.children {
+		t.Errorf("%d child processes before, %d after", before.children, after.children)
+	}
+	if after.guest > before.guest+16<<20 {
+		t.Errorf("%d KiB of shared memory files before, %d after", before.guest>>10, after.guest>>10)
+	}
 	if after.maps > before.maps+16 {
 		t.Errorf("%d mappings before, %d after", before.maps, after.maps)
 	}
@@ -190,8 +208,9 @@ func TestManyInvocations(t *testing.T) {
 }
 
 type usage struct {
-	fds, maps int
-	rss       int64
+	fds, maps, children int
+	rss                 int64
+	guest               int64 // bytes in memory files: guests that are processes
 }
 
 func footprint(t *testing.T) usage {
@@ -214,9 +233,107 @@ func footprint(t *testing.T) usage {
 	// resident - shared.
 	var size, resident, shared int64
 	fmt.Sscan(string(statm), &size, &resident, &shared)
+	for _, fd := range fds {
+		path := "/proc/self/fd/" + fd.Name()
+		if name, err := os.Readlink(path); err == nil && strings.HasPrefix(name, "/memfd:seuss-memory") {
+			var st syscall.Stat_t
+			if err := syscall.Stat(path, &st); err != nil {
+				t.Fatal(err)
+			}
+			u.guest += st.Blocks * 512
+		}
+	}
+	u.children = len(children(t))
 	u.fds, u.maps, u.rss = len(fds), strings.Count(string(maps), "\n"), (resident-shared)*4096
-	t.Logf("%d fds, %d mappings, %d KiB resident, %d KiB of them shared", u.fds, u.maps, resident*4, shared*4)
+	t.Logf("%d fds, %d mappings, %d KiB resident, %d KiB of them shared, %d children, %d KiB in memory files",
+		u.fds, u.maps, resident*4, shared*4, u.children, u.guest>>10)
 	return u
+}
+
+// children returns the process ids of this process's children.
+func children(t *testing.T) (pids []int) {
+	t.Helper()
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range tasks {
+		list, err := os.ReadFile(path)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		for _, word := range strings.Fields(string(list)) {
+			pid, err := strconv.Atoi(word)
+			if err != nil {
+				t.Fatal(err)
+			}
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// TestKilledProcesses: guests that are processes and die at any time are errors
+// of single requests; the dispatcher goes on and nothing is left over.
+func TestKilledProcesses(t *testing.T) {
+	if vmmtest.Require(t).Name() != "process" {
+		t.Skip("skipped: guests are no processes here")
+	}
+	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 3 })
+	deploy(t, d, "impure", impureFunction, nil)
+	invoke(t, d, "impure", `{"secret": "12345"}`)
+	before := footprint(t)
+	r := rand.New(rand.NewPCG(3, 5))
+	stop := make(chan struct{})
+	var killer sync.WaitGroup
+	killed := 0
+	killer.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(100+r.IntN(300)) * time.Millisecond):
+			}
+			if pids := children(t); len(pids) > 0 && syscall.Kill(pids[r.IntN(len(pids))], syscall.SIGKILL) == nil {
+				killed++
+			}
+		}
+	})
+	var good, bad atomic.Int64
+	var clients sync.WaitGroup
+	for range 2 {
+		clients.Go(func() {
+			for start := time.Now(); time.Since(start) < 6*time.Second; {
+				result, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "12345"}`)})
+				switch {
+				case err != nil:
+					if !strings.Contains(err.Error(), "process") {
+						t.Errorf("an error that does not tell the reason: %v", err)
+					}
+					bad.Add(1)
+				case string(result.Output) != "[1, 1, 5, 5]":
+					t.Errorf("output %s %v", result.Output, result.Error)
+				default:
+					good.Add(1)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	killer.Wait()
+	t.Logf("%d processes killed, %d invocations right, %d with an error", killed, good.Load(), bad.Load())
+	if killed < 10 || good.Load() == 0 {
+		t.Error("the test showed little")
+	}
+	for range 20 {
+		if got := invoke(t, d, "impure", `{"secret": "54321"}`); string(got.Output) != "[1, 1, 5, 5]" {
+			t.Errorf("afterwards: %s %v", got.Output, got.Error)
+		}
+	}
+	if after := footprint(t); after.children > 3 || after.fds > before.fds+2*10 {
+		t.Errorf("before %+v, after %+v: something is left over", before, after)
+	}
 }
 
 func fileDigest(t *testing.T, path string) (digest [32]byte) {

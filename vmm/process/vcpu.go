@@ -58,7 +58,6 @@ func (v *VCPU) constants() {
 	c := &v.vm.platform.cpu
 	a.Spin = v.vm.platform.stubSpin
 	a.XSaveMask, a.XSaveBytes = c.XCR0, min(uint64(c.XSaveBytes), stub.XSaveMax)
-	a.MemoryEnd = uint64(len(v.vm.mem.window))
 	for _, m := range v.state.MSRs {
 		if m.Index == msrLSTAR {
 			a.SyscallEntry = m.Value
@@ -83,7 +82,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	}
 	for {
 		v.putRegs()
-		v.usage = true
+		v.usage, v.vm.mem.ran = true, true
 		err := p.hand(stub.CommandRun)
 		if err == nil {
 			err = p.await()
@@ -212,7 +211,7 @@ func (v *VCPU) Faults() uint64 {
 	}
 	v.usage = false
 	u := p.area.Usage[:]
-	v.faults = binary.LittleEndian.Uint64(u[minor:]) + binary.LittleEndian.Uint64(u[major:]) + v.vm.mem.taken
+	v.faults = binary.LittleEndian.Uint64(u[minor:]) + binary.LittleEndian.Uint64(u[major:])
 	return v.faults
 }
 

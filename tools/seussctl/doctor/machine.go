@@ -15,6 +15,7 @@ import (
 	"seuss/dirtytrack"
 	"seuss/vmm"
 	"seuss/vmm/kvm"
+	"seuss/vmm/process"
 )
 
 const (
@@ -40,6 +41,41 @@ func (h *Host) kvm() []Check {
 		c.Status, c.Fix = Warning, err.Error()
 	}
 	return []Check{c, level, processor}
+}
+
+// platforms looks at what can run guests: KVM, and processes where there is
+// none. One of the two is needed.
+func (h *Host) platforms() []Check {
+	checks, own := h.kvm(), processCheck()
+	if checks[0].Status == Failed && own.Status == OK {
+		checks[0].Status = Warning
+		checks[0].Fix = "without it guests run as processes, whose isolation is weaker; to get it: " + checks[0].Fix
+		own.Detail += "; used here, since there is no KVM"
+	}
+	return append(checks, own)
+}
+
+// processName is the check of the platform that KVM makes unnecessary.
+const processName = "process platform"
+
+// processCheck opens the process platform, which starts a process for a moment.
+func processCheck() Check {
+	c := Check{Name: processName}
+	p, err := process.New(process.Options{})
+	if err != nil {
+		c.Status, c.Detail, c.Fix = Failed, err.Error(), "needed only where there is no KVM: use Linux 5.11 or newer"
+		return c
+	}
+	c.Status, c.Detail = OK, "guests can run as processes, with weaker isolation"
+	for _, fact := range p.Info().Facts {
+		if strings.HasPrefix(fact, "namespaces: ") {
+			c.Detail += ", " + fact
+		}
+	}
+	if err := p.Close(); err != nil {
+		c.Status, c.Fix = Warning, err.Error()
+	}
+	return c
 }
 
 // processorName is the recorded description without its list of features.
