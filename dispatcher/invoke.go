@@ -289,6 +289,13 @@ func (i *invocation) finish(err error) (*Result, error) {
 // run talks to the driver until there is a result.
 func (i *invocation) run(l *lease, t *target) error {
 	i.start, i.from = t, t
+	if i.d.opts.VsockDir != "" {
+		front, err := i.openFront(l)
+		if err != nil {
+			return err
+		}
+		defer front.close()
+	}
 	switch t.node.Info.Kind {
 	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
 		if err := i.load(l); err != nil {
