@@ -36,6 +36,7 @@ type memory struct {
 	stale  *dirtytrack.PageSet
 	guards guards
 
+	claims uint64              // pages that became the memfd's because the monitor wanted them
 	ran    bool                // since absorb: there may be copies in the stub
 	copies *dirtytrack.Pagemap // finds them
 	found  *dirtytrack.PageSet
@@ -200,6 +201,7 @@ func (m *memory) Claim(first, count uint64) error {
 		copy(m.page(page), content)
 		m.shown.Remove(page)
 		m.stale.Add(page)
+		m.claims++
 	}
 	return nil
 }

@@ -199,20 +199,21 @@ func (v *VCPU) TSCOffset() int64 { return 0 }
 // Faults implements vmm.VCPU. The count is the kernel's, of the stub's process;
 // the stub asks for it once it is known to be in its own code.
 func (v *VCPU) Faults() uint64 {
+	// A page that was claimed is one more that may change without a fault.
 	if !v.usage {
-		return v.faults
+		return v.faults + v.vm.mem.claims
 	}
 	const minor, major = 64, 72 // struct rusage
 	p := v.vm.proc
 	at := stub.Shared + uint64(stub.AreaUsage)
 	if p.settle() != nil || p.call(unix.SYS_GETRUSAGE, unix.RUSAGE_SELF, at) != nil {
 		v.faults++ // unknown counts as one; the next Run tells the reason
-		return v.faults
+		return v.faults + v.vm.mem.claims
 	}
 	v.usage = false
 	u := p.area.Usage[:]
 	v.faults = binary.LittleEndian.Uint64(u[minor:]) + binary.LittleEndian.Uint64(u[major:])
-	return v.faults
+	return v.faults + v.vm.mem.claims
 }
 
 // State implements vmm.VCPU.
