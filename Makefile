@@ -10,7 +10,7 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-soak bench clean setup
+.PHONY: all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -25,7 +25,7 @@ demo: setup build
 	$(BIN) demo
 
 ## What CI runs, in this order: the cheap checks first.
-test: setup check unit e2e process race fuzz test-nested
+test: setup check unit e2e test-sdk process race fuzz test-nested
 
 check: fmt vet generated
 
@@ -71,6 +71,15 @@ fuzz:
 
 test-nested:
 	tests/nested/test.sh
+
+## AWS SDK for JavaScript, from npm, against the daemon. (AWS SDK for Go runs with e2e.)
+test-sdk: setup build
+	tests/sdk/install.sh .cache/sdk-js
+	SEUSS_JS_SDK=$(CURDIR)/.cache/sdk-js $(GO) test -count=1 -run TestJavaScriptSDK ./tests
+
+## The daemon under load: mixed workload at 1x, 2x and 5x of what it sustains, and a burst.
+load: setup build
+	tests/load.sh $(or $(SECONDS),20)
 
 bench: setup build
 	$(BIN) bench start

@@ -45,14 +45,16 @@ const (
 // reads the page-map entries, which cannot tell the shared zero page from a
 // written page: an anonymous page that was only read may then be reported too.
 //
+// PagemapOf does the same for a range of another process's address space.
+//
 // Pagemap implements Tracker, with one difference to write-tracking
 // mechanisms: Arm does nothing, and Collect reports a page for as long as it
 // is private to the mapping, whenever it was written. A caller that restores a
 // page by copying content back removes that page from the answer itself.
 type Pagemap struct {
 	file    *os.File
-	mem     []byte
-	base    uint64 // address of mem
+	base    uint64 // address of the range
+	bytes   uint64
 	scan    bool
 	regions []pageRegion
 	arg     *scanArg
@@ -79,16 +81,33 @@ func newPagemap(mem []byte, scan bool) (*Pagemap, error) {
 	if len(mem) == 0 || base%PageSize != 0 || len(mem)%PageSize != 0 {
 		return nil, fmt.Errorf("track private pages at %#x: %d bytes are not a non-empty run of whole pages", base, len(mem))
 	}
-	f, err := os.Open(pagemapPath)
+	return openPagemap(pagemapPath, base, uint64(len(mem)), scan)
+}
+
+// PagemapOf returns a tracker over the given number of pages from an address of
+// another process on. It needs the right to trace that process.
+func PagemapOf(pid int, base, pages uint64) (*Pagemap, error) {
+	works, err := scanWorks()
+	if err != nil {
+		return nil, err
+	}
+	if base%PageSize != 0 || pages == 0 {
+		return nil, fmt.Errorf("track private pages of process %d at %#x: %d pages are not a non-empty run of whole pages", pid, base, pages)
+	}
+	return openPagemap(fmt.Sprintf("/proc/%d/pagemap", pid), base, pages*PageSize, works)
+}
+
+func openPagemap(path string, base, bytes uint64, scan bool) (*Pagemap, error) {
+	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("open page map: %w", err)
 	}
-	p := &Pagemap{file: f, mem: mem, base: base, scan: scan}
+	p := &Pagemap{file: f, base: base, bytes: bytes, scan: scan}
 	if scan {
 		p.regions = make([]pageRegion, scanRegions)
 		p.arg = new(scanArg)
 	} else {
-		p.entries = make([]byte, min(readEntries, len(mem)/PageSize)*entryBytes)
+		p.entries = make([]byte, min(readEntries, bytes/PageSize)*entryBytes)
 	}
 	return p, nil
 }
@@ -102,7 +121,7 @@ func (p *Pagemap) Name() string {
 }
 
 // Pages returns the number of pages of the tracked range.
-func (p *Pagemap) Pages() uint64 { return uint64(len(p.mem)) / PageSize }
+func (p *Pagemap) Pages() uint64 { return p.bytes / PageSize }
 
 // Arm implements Tracker and does nothing: see the type.
 func (p *Pagemap) Arm() error { return nil }

@@ -45,6 +45,13 @@ type Options struct {
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool
+	// VsockDir, if not empty, is a directory in which each running instance has a
+	// Unix socket, named by its request with ".sock" behind it: host programs
+	// reach the guest's ports there with the handshake "CONNECT <port>\n".
+	VsockDir string
+	// HostPorts are the vsock ports of the host (CID 2) that guests may connect
+	// to; each leads to the Unix socket "host_<port>" in VsockDir.
+	HostPorts []uint32
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Progress is told about long steps, nil means nobody: what is being done,
@@ -160,10 +167,11 @@ type Result struct {
 	LogsCut   bool            `json:"logs_cut,omitempty"` // output beyond the limit was dropped
 	Crash     string          `json:"crash,omitempty"`    // the crash report, if the guest died
 
-	Path    StartPath `json:"path"`
-	Pooled  bool      `json:"pooled"` // the shell stood ready on the node
-	NodeID  string    `json:"node"`
-	Timings Timings   `json:"timings"`
+	Platform string    `json:"platform"` // that ran it
+	Path     StartPath `json:"path"`
+	Pooled   bool      `json:"pooled"` // the shell stood ready on the node
+	NodeID   string    `json:"node"`
+	Timings  Timings   `json:"timings"`
 	// PagesCopied and PagesMapped say what deploying moved.
 	PagesCopied uint64 `json:"pages_copied"`
 	PagesMapped uint64 `json:"pages_mapped"`

@@ -77,13 +77,7 @@ func (d *Dispatcher) base(ctx context.Context, imageName string) (*target, error
 		if n.Info.Kind != lineage.KindBase || n.Info.ABIVersion != guest.Version {
 			continue
 		}
-		t, err := d.catalog.target(n.Info.ID)
-		if err != nil {
-			return nil, err
-		}
-		if t.state.CPL == d.platform.CPU().CPL {
-			return t, nil
-		}
+		return d.catalog.target(n.Info.ID)
 	}
 	if err := d.checkContext(ctx); err != nil {
 		return nil, err

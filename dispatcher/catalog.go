@@ -197,6 +197,7 @@ func (c *catalog) target(id string) (*target, error) {
 		if err := t.state.UnmarshalBinary(snapshot.State); err != nil {
 			return nil, fmt.Errorf("node %.12s: %w", id, err)
 		}
+		t.state = t.state.Adapt(c.d.platform.CPU())
 	}
 	c.mu.Lock()
 	c.targets[id] = t

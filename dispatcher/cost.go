@@ -59,33 +59,38 @@ func (d *Dispatcher) predict(f *function, t *target) Prediction {
 		}
 		p.Move = restoreCost + time.Duration(t.pages)*page
 	}
-	switch {
+	switch full := f.fullRun(); {
 	case t.run.known():
 		p.Run, p.Measured = t.run.get(), true
-	case f.node != nil && f.node.run.known():
-		// Measured from the function node: what lies between need not be run.
-		p.Run = f.node.run.get()
-		if t.node.Info.Kind == lineage.KindArgument {
-			p.Run = max(p.Run-p.Saved, 0)
-		} else if t != f.node {
-			p.Run += f.node.node.Info.SavedTime // the code has to be loaded
-		}
-	case t.node.Info.Kind != lineage.KindArgument && f.node != nil && t != f.node:
-		p.Run = f.node.node.Info.SavedTime
+	case t.node.Info.Kind == lineage.KindArgument:
+		p.Run = max(full-p.Saved, 0)
+	case t == f.node:
+		p.Run = full
+	case f.node != nil:
+		p.Run = full + f.node.node.Info.SavedTime // the code has to be loaded
 	}
 	p.Total = p.Move + p.Run
 	return p
 }
 
-// better reports whether a deeper node is worth it: only if what it saves is
-// known to be less than what it costs to get there is it not.
-func (d *Dispatcher) better(f *function, deeper, than *target) bool {
-	a, b := d.predict(f, deeper), d.predict(f, than)
-	if !a.Measured && !b.Measured {
-		// Neither has run: the deeper one saves this much, and costs its pages.
-		return a.Move <= b.Move+a.Saved
+// fullRun is how long f runs from its function node: as measured, or as measured
+// from an argument node and what that saves, or at least what any of these saves.
+func (f *function) fullRun() (full time.Duration) {
+	if f.node != nil && f.node.run.known() {
+		return f.node.run.get()
 	}
-	return a.Total <= b.Total
+	for _, t := range f.arguments {
+		if t.run.known() {
+			return t.run.get() + t.node.Info.SavedTime
+		}
+		full = max(full, t.node.Info.SavedTime)
+	}
+	return full
+}
+
+// better reports whether a deeper node is worth it.
+func (d *Dispatcher) better(f *function, deeper, than *target) bool {
+	return d.predict(f, deeper).Total <= d.predict(f, than).Total
 }
 
 // learn takes over what an invocation has cost.

@@ -74,6 +74,8 @@ type Dispatcher struct {
 	sizing chan struct{}  // closed to end the sizing of pools
 	events counters
 
+	instances sync.Map // by request id, while they run; with a VsockDir only
+
 	pageCost mean // of moving a page into a machine
 }
 
@@ -87,6 +89,9 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := checkVsock(&o); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}

@@ -101,7 +101,7 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 		id = newRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version}}
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
 	i.context = i.renderContext(req)
 	return i
 }
@@ -289,6 +289,13 @@ func (i *invocation) finish(err error) (*Result, error) {
 // run talks to the driver until there is a result.
 func (i *invocation) run(l *lease, t *target) error {
 	i.start, i.from = t, t
+	if i.d.opts.VsockDir != "" {
+		front, err := i.openFront(l)
+		if err != nil {
+			return err
+		}
+		defer front.close()
+	}
 	switch t.node.Info.Kind {
 	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
 		if err := i.load(l); err != nil {

@@ -17,7 +17,7 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes
 	defer d.deployMu.Unlock()
 	path, err := d.images.Find(ref)
 	if err != nil {
-		return "", nil, fmt.Errorf("%w: %w", ErrNoImage, err)
+		return "", nil, err
 	}
 	digest = strings.TrimSuffix(filepath.Base(path), ".img")
 	nodes = []string{}
@@ -27,7 +27,7 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes
 		}
 		below := d.descendants(n.Info.ID)
 		if len(below) > 0 && !cascade {
-			return digest, nil, fmt.Errorf("image %s has %d snapshots; remove them too with --cascade: %w", ref, len(below), lineage.ErrHasChildren)
+			return digest, nil, &imageInUseError{ref, len(below)}
 		}
 		if err := d.store.Remove(n.Info.ID, true); err != nil {
 			return digest, nodes, err
@@ -37,6 +37,18 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes
 	d.catalog.forget("")
 	return digest, nodes, d.images.Remove(ref)
 }
+
+// imageInUseError: nodes were taken from an image that is to be removed.
+type imageInUseError struct {
+	ref   string
+	nodes int
+}
+
+func (e *imageInUseError) Error() string {
+	return fmt.Sprintf("image %s has %d snapshots; remove them too with --cascade", e.ref, e.nodes)
+}
+
+func (e *imageInUseError) Unwrap() error { return lineage.ErrHasChildren }
 
 func (d *Dispatcher) descendants(id string) (ids []string) {
 	for _, child := range d.store.Children(id) {

@@ -44,8 +44,12 @@ func (l *link) attach(m *vmm.Machine) error {
 	for _, c := range m.Vsock().Conns() {
 		if c.HostPort() == guest.DriverPort {
 			l.conn = c
-			return nil
+		} else {
+			c.Reset() // whoever was at the other end when it was captured is not now
 		}
+	}
+	if l.conn != nil {
+		return nil
 	}
 	return errors.New("the snapshot has no open driver stream")
 }

@@ -21,7 +21,7 @@ type Stats struct {
 	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
 	NodesRemoved   uint64                  `json:"nodes_removed"`   // to make room, or because their code is gone
 	Nodes          int                     `json:"nodes"`           // in the store
-	NodeBytes      uint64                  `json:"node_bytes"`      // stored pages of all of them
+	NodeBytes      uint64                  `json:"node_bytes"`      // of their files
 	BytesByKind    map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
@@ -34,8 +34,8 @@ func (d *Dispatcher) Stats() Stats {
 	}
 	for _, n := range d.store.List() {
 		st.Nodes++
-		st.NodeBytes += n.Info.DeltaBytes
-		st.BytesByKind[n.Info.Kind] += n.Info.DeltaBytes
+		st.NodeBytes += n.StoredBytes()
+		st.BytesByKind[n.Info.Kind] += n.StoredBytes()
 	}
 	return st
 }

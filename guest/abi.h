@@ -101,6 +101,7 @@
 #define ABI_ENTRIES_MAGIC 0x5952544e45535553 /* "SUSENTRY" */
 
 /* Offsets that assembly needs; asserted below. */
+#define ABI_IDENTITY_SET_BASE 120
 #define ABI_CONTROL_UPCALL_RIP 136
 #define ABI_CONTROL_UPCALL_RSP 144
 #define ABI_CONTROL_UPCALL_RFLAGS 152
@@ -283,6 +284,7 @@ struct abi_image_dirent { /* a directory's entries lie together, sorted by name 
 
 _Static_assert(sizeof(struct abi_boot) == 56, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
+_Static_assert(offsetof(struct abi_identity, set_base) == ABI_IDENTITY_SET_BASE, "set_base");
 _Static_assert(sizeof(struct abi_identity) == 128, "abi_identity");
 _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");

@@ -59,6 +59,7 @@ const (
 	SelCode3            = 0x23
 	SelTSS              = 0x28
 	EntriesMagic        = 0x5952544e45535553 // "SUSENTRY"
+	IdentitySetBase     = 120
 	ControlUpcallRIP    = 136
 	ControlUpcallRSP    = 144
 	ControlUpcallRFLAGS = 152
@@ -134,7 +135,6 @@ const (
 	IdentityCID         = 104
 	IdentityReserved    = 108
 	IdentityDeviceStore = 112
-	IdentitySetBase     = 120
 )
 
 // Identity mirrors struct abi_identity.

@@ -46,13 +46,13 @@ func ParseDigest(s string) (d Digest, err error) {
 //
 // The mapping and the file are released when the Blob is no longer reachable.
 type Blob struct {
-	name     string
-	file     *os.File
-	offset   int64
-	pages    uint64
-	mem      []byte
-	inMemory bool       // expanded, not mapped from a file of the store
-	index    *pageIndex // sums, digests if known, and what names the guest pages
+	name   string
+	file   *os.File
+	offset int64
+	pages  uint64
+	mem    []byte
+	slab   *slab      // of expanded pages; nil if they are those of a file of the store
+	index  *pageIndex // sums, digests if known, and what names the guest pages
 
 	checked   []atomic.Uint64 // a bit for each page whose checksum was right
 	unchecked atomic.Int64    // pages without
@@ -111,7 +111,12 @@ func (b *Blob) Name() string { return b.name }
 // File returns the open file, for mapping pages of it elsewhere: page n lies at
 // DataOffset() + n*PageSize. It is open for reading only and belongs to the
 // Blob: do not close it, and keep the Blob reachable while using it.
-func (b *Blob) File() *os.File { return b.file }
+func (b *Blob) File() *os.File {
+	if b.slab != nil {
+		b.slab.shown.Store(true)
+	}
+	return b.file
+}
 
 // DataOffset returns the offset of page 0 in the file, in bytes, a multiple of
 // PageSize.
@@ -176,9 +181,6 @@ func (b *Blob) setChecked(page uint64) {
 		b.unchecked.Add(-1)
 	}
 }
-
-// allChecked notes that the content was checked on its way into the blob.
-func (b *Blob) allChecked() { b.unchecked.Store(0) }
 
 func (b *Blob) pageError(page uint64, why string) *PageError {
 	return &PageError{Where: b.name, Page: page, Guest: b.index.guestRuns(page, 1), Why: why}

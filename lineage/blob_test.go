@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"bytes"
 	"errors"
 	"math/rand/v2"
 	"os"
@@ -16,11 +17,16 @@ func TestBlobIsNeverWritable(t *testing.T) {
 	nodes, mem := testTree(t, s)
 	for _, n := range nodes {
 		b := n.Blob()
-		if _, err := b.File().WriteAt([]byte{1}, b.DataOffset()); err == nil {
+		f := b.File()
+		if _, err := f.WriteAt([]byte{1}, b.DataOffset()); err == nil {
 			t.Error("a blob's file can be written")
 		}
-		if fi, err := b.File().Stat(); err != nil || fi.Mode().Perm()&0o222 != 0 {
+		if fi, err := f.Stat(); err != nil || fi.Mode().Perm()&0o222 != 0 {
 			t.Errorf("mode %v, %v", fi.Mode(), err)
+		}
+		got := make([]byte, b.Pages()*PageSize)
+		if n, err := f.ReadAt(got, b.DataOffset()); n != len(got) || !bytes.Equal(got, b.mem) {
+			t.Errorf("the file has other content than the memory: %d bytes, %v", n, err)
 		}
 		func() {
 			defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
@@ -47,13 +53,13 @@ func TestBlobVerify(t *testing.T) {
 		t.Errorf("wrong digest: %v", err)
 	}
 	b.index.digests[7][0] ^= 1
-	if err := os.Truncate(b.File().Name(), 50*PageSize); err != nil {
+	if err := os.Truncate(b.file.Name(), 50*PageSize); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Verify(); err == nil {
 		t.Error("a truncated file was verified")
 	}
-	f, err := os.Open(b.File().Name())
+	f, err := os.Open(b.file.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

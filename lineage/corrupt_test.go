@@ -455,3 +455,36 @@ func FuzzIndex(f *testing.F) {
 		_ = x.guestRuns(0, x.dataPages)
 	})
 }
+
+// FuzzDifferences decodes hostile differences of two pages that are packed well.
+func FuzzDifferences(f *testing.F) {
+	var e deltaEncoder
+	e.addState([]byte("old state"), []byte("new state, longer"))
+	g := newGuest(2)
+	g.fill(0, 1)
+	g.fill(1, 2)
+	e.add(zeroPage[:], g.page(0))
+	e.add(g.page(0), g.page(1))
+	data, err := e.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	raw, err := deltaDecompressor.DecodeAll(data[4:], nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Add([]byte{0, 3, 0, 0, 0})
+	f.Add([]byte{1, 2, 1, 1, 0xff})
+	x := &pageIndex{guestPages: 2, dataPages: 2, runs: []indexRun{{0, 2, 0}}, sums: make([]uint32, 2)}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		data := deltaCompressor.EncodeAll(raw, binary.LittleEndian.AppendUint32(nil, uint32(len(raw))))
+		if err := decodeDifferences(data, x); err != nil && !errors.Is(err, ErrFormat) {
+			t.Fatal(err)
+		}
+		// What was not packed at all.
+		if err := decodeDifferences(raw, x); err != nil && !errors.Is(err, ErrFormat) {
+			t.Fatal(err)
+		}
+	})
+}

@@ -167,23 +167,33 @@ func (d *deltaDecoder) state(old []byte) ([]byte, error) {
 	return out[:d.stateBytes:d.stateBytes], nil
 }
 
-// apply brings page from the old content to the new one.
+// apply brings page from the old content to the new one. Numbers of one byte, which
+// nearly all are, are read here: this is the inner loop of loading.
 func (d *deltaDecoder) apply(page []byte) error {
+	total := uint64(len(page)) / wordBytes
 	for at := uint64(0); ; {
-		skip := d.control.next("differences")
-		if d.control.err != nil {
-			return d.control.err
+		var skip, count uint64
+		if b := d.control.b; len(b) > 2 && b[0]|b[1] < 0x80 && b[0] != 0 {
+			skip, count = uint64(b[0]), uint64(b[1])
+			d.control.b = b[2:]
+		} else {
+			if skip = d.control.next("differences"); skip == 0 {
+				return d.control.err
+			}
+			count = d.control.next("differences")
+			if d.control.err != nil {
+				return d.control.err
+			}
 		}
-		if skip == 0 {
-			return nil
-		}
-		count := d.control.next("differences")
-		total := uint64(len(page)) / wordBytes
 		if skip-1 > total-at || count == 0 || count > total-at-(skip-1) || count > uint64(len(d.words))/wordBytes {
 			return fmt.Errorf("run of %d words at %d+%d of %d, %d are left: %w", count, at, skip-1, total, len(d.words)/wordBytes, ErrFormat)
 		}
 		at += skip - 1
-		copy(page[at*wordBytes:], d.words[:count*wordBytes])
+		if count == 1 {
+			*(*[wordBytes]byte)(page[at*wordBytes:]) = [wordBytes]byte(d.words)
+		} else {
+			copy(page[at*wordBytes:], d.words[:count*wordBytes])
+		}
 		d.words = d.words[count*wordBytes:]
 		at += count
 	}

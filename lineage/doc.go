@@ -8,14 +8,17 @@
 //	lock                      held by the one process that may write
 //	images/<digest>.img       root images, written by package images
 //	nodes/<id>.node           one sealed file a node, see format.go
-//	nodes/<id>.hits           use count, best effort
+//	hits                      use counts, best effort
+//	marks                     pins, tags and expiries
+//	catalogue                 cache of the nodes' metadata, see cache.go
 //	functions/<name>.json     deployments
 //	code/<digest>             their code
 //
 // Every file is written to a temporary name, synced, renamed and its directory
 // synced; what a crash leaves behind is swept when the Store is opened. A file
-// is validated in the order magic, version, length, checksum before use. Page
-// data is checked once, when a node is first loaded.
+// is validated in the order magic, version, length, checksum before use. Every
+// page has a checksum and a digest; it is compared with the checksum before a
+// machine sees it, with the digest by Verify.
 //
 // Units: a page is 4 KiB. Page numbers are guest frame numbers unless a name
 // says otherwise (page of a blob); offsets in files are bytes; durations are
@@ -30,6 +33,7 @@
 // Node, View and Blob are immutable and safe for concurrent use.
 //
 // Lock order: Store.mu, which serialises changes of the directory and of the
-// catalogue, and Node.mu, which serialises loading one node, are leaves: neither
-// is held while the other is taken. Readers of the catalogue take no lock.
+// catalogue, and Node.mu, which serialises loading one node, are never held
+// together; hotSet.mu and the slabs' lock are leaves below both. Readers of the
+// catalogue take no lock.
 package lineage

@@ -206,6 +206,13 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 // readSection reads one section other than whole pages and checks it.
 func (h *header) readSection(r io.ReaderAt, id sectionID) ([]byte, error) {
 	s := h.sections[id]
+	if whole, ok := r.(bytesAt); ok && s.offset+s.length <= uint64(len(whole)) {
+		b := whole[s.offset : s.offset+s.length : s.offset+s.length]
+		if got := checksum(b); got != s.crc {
+			return nil, fmt.Errorf("%v section: checksum is %#08x, sealed as %#08x: %w", id, got, s.crc, ErrChecksum)
+		}
+		return b, nil
+	}
 	b := make([]byte, s.length)
 	if n, err := r.ReadAt(b, int64(s.offset)); n < len(b) {
 		return nil, fmt.Errorf("read %v section at offset %d: got %d of %d bytes: %w", id, s.offset, n, len(b), noEOF(err))

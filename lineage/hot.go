@@ -23,7 +23,7 @@ type hotNode struct {
 
 // add notes that n is loaded, and unloads others where that is too much.
 func (h *hotSet) add(n *Node, blob *Blob) {
-	if !blob.inMemory {
+	if blob.slab == nil {
 		return
 	}
 	h.mu.Lock()

@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -57,15 +58,15 @@ func readIndex(r io.ReaderAt, h *header, info *Info) (*pageIndex, error) {
 		}
 	}
 	isImage := info.Kind == KindImage
-	bytes := x.dataPages * PageSize
+	dataBytes := x.dataPages * PageSize
 	if isImage {
-		bytes = 0 // the pages lie in the image file
+		dataBytes = 0 // the pages lie in the image file
 	}
 	switch {
-	case x.guestPages != info.GuestPages || x.deltaPages() != info.DeltaPages || bytes != info.DeltaBytes:
+	case x.guestPages != info.GuestPages || x.deltaPages() != info.DeltaPages || dataBytes != info.DeltaBytes:
 		err = fmt.Errorf("index of %d guest pages, %d of them in %d data pages, contradicts the metadata (%d, %d, %d bytes)",
 			x.guestPages, x.deltaPages(), x.dataPages, info.GuestPages, info.DeltaPages, info.DeltaBytes)
-	case h.form == FormPages && data.length != bytes:
+	case h.form == FormPages && data.length != dataBytes:
 		err = fmt.Errorf("index of %d data pages, the data section has %d bytes", x.dataPages, data.length)
 	case isImage && h.form != FormPages:
 		err = fmt.Errorf("image node in the form %v", h.form)
@@ -177,6 +178,30 @@ func (s *Store) setLoaded(n *Node, l *loadedNode) {
 	s.hot.add(n, l.blob)
 }
 
+// checkInfo compares the metadata with what the catalogue has, without decoding it
+// where it holds the very id and root: Open has decoded it, and the checksum is
+// right.
+func checkInfo(r io.ReaderAt, h *header, info *Info) error {
+	b, err := h.readSection(r, sectionMetadata)
+	if err != nil {
+		return err
+	}
+	if bytes.Contains(b, []byte(`"id":"`+info.ID+`"`)) && bytes.Contains(b, []byte(`"root":"`+info.Root+`"`)) {
+		return nil
+	}
+	stored, err := decodeInfo(b)
+	switch {
+	case err != nil:
+		return err
+	case stored.ID != info.ID:
+		return fmt.Errorf("the file holds node %s: %w", stored.ID, ErrIdentity)
+	}
+	return fmt.Errorf("root changed from %s to %s: %w", info.Root, stored.Root, ErrIdentity)
+}
+
+// wholeFileBytes bounds what is read with one call.
+const wholeFileBytes = 1 << 20
+
 // openNode reads, checks and maps the node file at path. The node's pages are
 // those of blob if that is not nil: an earlier call made it. Else they are mapped
 // and, with VerifyEager, checked.
@@ -191,14 +216,19 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 			f.Close()
 		}
 	}()
-	stored, err := readInfo(f, h, info.ID)
-	if err != nil {
+	// A small file is read at once.
+	from := io.ReaderAt(f)
+	if h.form == FormDifferences && h.total <= wholeFileBytes {
+		b := make([]byte, h.total)
+		if n, err := f.ReadAt(b, 0); n < len(b) {
+			return nil, fmt.Errorf("read: got %d of %d bytes: %w", n, len(b), noEOF(err))
+		}
+		from = bytesAt(b)
+	}
+	if err := checkInfo(from, h, info); err != nil {
 		return nil, err
 	}
-	if stored.Root != info.Root {
-		return nil, fmt.Errorf("root changed from %s to %s: %w", info.Root, stored.Root, ErrIdentity)
-	}
-	x, err := readIndex(f, h, &stored.Info)
+	x, err := readIndex(from, h, info)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +242,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	l := &loadedNode{blob: blob}
 	switch {
 	case h.form == FormDifferences:
-		err = l.openDifferences(f, h, x, info.ID, base)
+		err = l.openDifferences(from, h, x, info.ID, base)
 	case info.Kind == KindImage:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
 			l.blob, err = s.openImage(info.ImageDigest, x)

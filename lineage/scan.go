@@ -16,11 +16,14 @@ import (
 type found struct {
 	id    string
 	meta  *metadata
+	raw   []byte // the metadata section; nil if that could not be had
+	stamp fileStamp
 	bytes uint64
 	err   error
 }
 
-// scanNodes reads header and metadata of every node file, in the order of ids.
+// scanNodes reads header and metadata of every node file, in the order of ids, or
+// takes the metadata from the cache.
 func (s *Store) scanNodes() ([]found, error) {
 	d, err := os.Open(s.path(nodesDir))
 	if errors.Is(err, fs.ErrNotExist) && s.readOnly {
@@ -42,7 +45,8 @@ func (s *Store) scanNodes() ([]found, error) {
 	}
 	slices.SortFunc(nodes, func(a, b found) int { return strings.Compare(a.id, b.id) })
 	// Reading is as much waiting as computing: every processor takes a share.
-	var next atomic.Int64
+	cache := s.readCache()
+	var next, misses atomic.Int64
 	var wg sync.WaitGroup
 	const share = 64
 	for range runtime.GOMAXPROCS(0) {
@@ -53,14 +57,34 @@ func (s *Store) scanNodes() ([]found, error) {
 					return
 				}
 				for i := lo; i < min(lo+share, len(nodes)); i++ {
-					n := &nodes[i]
-					n.meta, n.bytes, n.err = s.readNode(n.id)
+					if !s.scanNode(&nodes[i], int(d.Fd()), cache) {
+						misses.Add(1)
+					}
 				}
 			}
 		})
 	}
 	wg.Wait()
+	s.writeCache(nodes, int(misses.Load()))
 	return nodes, nil
+}
+
+// scanNode fills in what the cache or the node file in dir says, and reports
+// whether the cache had it.
+func (s *Store) scanNode(n *found, dir int, cache map[string]cacheEntry) bool {
+	// The stamp comes first: a file that changes while it is read then does not fit
+	// the stamp that is kept.
+	if n.stamp, n.err = stampAt(dir, n.id+nodeSuffix); n.err != nil {
+		return false
+	}
+	if e, ok := cache[n.id]; ok && e.stamp == n.stamp {
+		if m, err := decodeInfo(e.meta); err == nil && m.ID == n.id {
+			n.meta, n.raw, n.bytes = m, e.meta, n.stamp.size
+			return true
+		}
+	}
+	n.meta, n.raw, n.bytes, n.err = s.readNode(n.id)
+	return false
 }
 
 // scan fills the catalogue from the directory.
@@ -124,15 +148,22 @@ func (s *Store) scan() error {
 }
 
 // readNode reads header and metadata of a node file.
-func (s *Store) readNode(id string) (*metadata, uint64, error) {
+func (s *Store) readNode(id string) (*metadata, []byte, uint64, error) {
 	f, h, err := openNodeFile(s.nodePath(id))
 	if err != nil {
-		return nil, 0, fmt.Errorf("node %s: %w", id, err)
+		return nil, nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
 	defer f.Close()
-	m, err := readInfo(f, h, id)
+	b, err := h.readSection(f, sectionMetadata)
 	if err != nil {
-		return nil, 0, fmt.Errorf("node %s: %w", id, err)
+		return nil, nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
-	return m, h.total, nil
+	m, err := decodeInfo(b)
+	if err == nil && m.ID != id {
+		err = fmt.Errorf("the file holds node %s: %w", m.ID, ErrIdentity)
+	}
+	if err != nil {
+		return nil, nil, 0, fmt.Errorf("node %s: %w", id, err)
+	}
+	return m, b, h.total, nil
 }

@@ -39,6 +39,8 @@ type Options struct {
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
+
+	cacheMisses int // for tests: see defaultCacheMisses
 }
 
 // DefaultHotBytes is Options.HotBytes where it is 0.
@@ -67,8 +69,9 @@ type Store struct {
 	fs       sealFS
 	verify   Verify
 
-	formOption Form
-	hot        hotSet
+	formOption  Form
+	cacheMisses int
+	hot         hotSet
 
 	closed atomic.Bool
 
@@ -83,8 +86,9 @@ type Damage struct {
 }
 
 // Open opens the state directory dir, creating it unless opts.ReadOnly. Of each
-// node it reads and checks only header and metadata; nodes that fail this, and
-// their descendants, are left out and listed by Damaged.
+// node it reads and checks only header and metadata, or takes them from a cache if
+// the file was not touched since; nodes that fail this, and their descendants, are
+// left out and listed by Damaged.
 //
 // The error matches ErrLocked, and names the process, if another one holds the
 // directory.
@@ -99,6 +103,7 @@ func Open(dir string, opts Options) (*Store, error) {
 func open(dir string, opts Options) (_ *Store, err error) {
 	s := &Store{dir: dir, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, formOption: opts.Form}
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
+	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)
 	if s.readOnly {
 		if fi, err := os.Stat(dir); err != nil {
 			return nil, err

@@ -57,7 +57,7 @@ var featureBits = []struct {
 	{1, 0, regEDX, 25, "sse"}, {1, 0, regEDX, 26, "sse2"},
 	{1, 0, regECX, 0, "sse3"}, {1, 0, regECX, 1, "pclmulqdq"}, {1, 0, regECX, 9, "ssse3"}, {1, 0, regECX, 12, "fma"},
 	{1, 0, regECX, 13, "cx16"}, {1, 0, regECX, 19, "sse4_1"}, {1, 0, regECX, 20, "sse4_2"}, {1, 0, regECX, 22, "movbe"},
-	{1, 0, regECX, 23, "popcnt"}, {1, 0, regECX, 25, "aes"}, {1, 0, regECX, 26, "xsave"}, {1, 0, regECX, 27, "osxsave"},
+	{1, 0, regECX, 23, "popcnt"}, {1, 0, regECX, 25, "aes"}, {1, 0, regECX, 26, "xsave"},
 	{1, 0, regECX, 28, "avx"}, {1, 0, regECX, 29, "f16c"}, {1, 0, regECX, 30, "rdrand"},
 	{7, 0, regEBX, 0, "fsgsbase"}, {7, 0, regEBX, 3, "bmi1"}, {7, 0, regEBX, 4, "hle"}, {7, 0, regEBX, 5, "avx2"},
 	{7, 0, regEBX, 8, "bmi2"}, {7, 0, regEBX, 9, "erms"}, {7, 0, regEBX, 11, "rtm"}, {7, 0, regEBX, 16, "avx512f"},

@@ -32,6 +32,8 @@ type State struct {
 	MonoNS      uint64 // guest's monotonic time at capture
 
 	Vsock VsockState
+
+	newLevel bool // adapted: the gates in memory are another level's; not encoded
 }
 
 // Equal reports whether two states are the same in everything.
@@ -210,7 +212,14 @@ func (m *Machine) Capture() (*State, error) {
 // left, which the caller puts in place. It takes several system calls and is
 // meant for the time between requests. WriteIdentity must follow before Run.
 func (m *Machine) RestoreFull(s *State) error {
-	return m.restore(s, m.vcpu.SetState)
+	return m.restore(s, func(c *CPUState) error {
+		if len(c.MSRs) < len(m.cold.MSRs) { // of a platform that names fewer
+			full := *c
+			full.MSRs = c.withCold(&m.cold)
+			c = &full
+		}
+		return m.vcpu.SetState(c)
+	})
 }
 
 // Restore is RestoreFull without what cannot have changed: a guest that runs at
@@ -246,6 +255,11 @@ func (m *Machine) restore(s *State, set func(*CPUState) error) error {
 	m.quiescent = false
 	if err := m.claimControl(); err != nil {
 		return fmt.Errorf("restore: %w", err)
+	}
+	if s.newLevel {
+		if err := m.mem.setGateLevel(s.CPL); err != nil {
+			return fmt.Errorf("restore: %w", err)
+		}
 	}
 	if err := m.vsock.restore(&s.Vsock); err != nil {
 		return fmt.Errorf("restore: %w", err)

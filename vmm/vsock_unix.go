@@ -53,6 +53,11 @@ func NewUnixFront(dev *Vsock, path string) (*UnixFront, error) {
 // Forward lets the guest connect to port; the stream continues to the Unix
 // socket "<path>_<port>". If nothing listens there the stream is reset.
 func (f *UnixFront) Forward(port uint32) error {
+	return f.ForwardTo(port, fmt.Sprintf("%s_%d", f.path, port))
+}
+
+// ForwardTo is Forward to another Unix socket.
+func (f *UnixFront) ForwardTo(port uint32, socket string) error {
 	err := f.dev.Listen(port, func(c *Conn) error {
 		s := NewStream(c)
 		if !f.track(s) {
@@ -60,11 +65,16 @@ func (f *UnixFront) Forward(port uint32) error {
 		}
 		f.wg.Go(func() {
 			defer f.untrack(s)
-			u, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: fmt.Sprintf("%s_%d", f.path, port), Net: "unix"})
+			u, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 			if err != nil {
 				c.Reset()
 				return
 			}
+			if !f.track(u) {
+				u.Close()
+				return
+			}
+			defer f.untrack(u)
 			f.join(u, s)
 		})
 		return nil
@@ -78,8 +88,12 @@ func (f *UnixFront) Forward(port uint32) error {
 	return nil
 }
 
+// flushTimeout bounds how long Close waits for a client to take what the guest
+// had sent.
+const flushTimeout = time.Second
+
 // Close ends all connections, removes the socket and waits for everything that
-// the front has started.
+// the front has started. What the guest has sent is still passed on.
 func (f *UnixFront) Close() error {
 	f.mu.Lock()
 	f.done = true
@@ -92,10 +106,13 @@ func (f *UnixFront) Close() error {
 	f.mu.Unlock()
 	err := f.l.Close()
 	for c := range open {
-		if s, ok := c.(*Stream); ok {
-			s.c.Reset()
+		switch c := c.(type) {
+		case *Stream:
+			c.c.Reset() // reading goes on to the end of what has arrived
+			err = errors.Join(err, c.Close())
+		case *net.UnixConn:
+			err = errors.Join(err, ignoreClosed(c.SetReadDeadline(time.Now())), ignoreClosed(c.SetWriteDeadline(time.Now().Add(flushTimeout))))
 		}
-		err = errors.Join(err, ignoreClosed(c.Close()))
 	}
 	f.wg.Wait()
 	if err != nil {
@@ -229,8 +246,7 @@ func (f *UnixFront) join(u *net.UnixConn, s *Stream) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, err := io.Copy(s, u); err != nil {
-			s.c.Reset()
-			u.Close()
+			s.c.Reset() // which ends the other direction, after what has arrived
 			return
 		}
 		_ = s.CloseWrite() // an error means that the stream is over anyway

@@ -76,6 +76,7 @@ type Snapshot struct {
 	lineage.Info
 	SharedBytes uint64      `json:"shared_bytes"`
 	ImageBytes  uint64      `json:"image_bytes,omitempty"` // of an image's file
+	FileBytes   uint64      `json:"file_bytes"`            // of the node's file
 	Hits        uint64      `json:"hits"`
 	Pure        bool        `json:"pure"`
 	Children    []*Snapshot `json:"children,omitempty"`

@@ -80,7 +80,7 @@ func TestLoadCodeRefuses(t *testing.T) {
 	}
 	for want, from := range map[string]string{
 		"holds no files":             t.TempDir(),
-		"want a .py file":            writeFile(t, "code.txt", "x"),
+		"want a .py, .js, .mjs or .cjs file":            writeFile(t, "code.txt", "x"),
 		"no such file":               filepath.Join(dir, "none.py"),
 		"not a file but":             dir,
 		"neither a file nor":         "/dev/null",

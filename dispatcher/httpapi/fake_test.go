@@ -165,6 +165,10 @@ func (f *fakeBackend) CaptureArgument(context.Context, string, []byte, string) (
 	return f.node(lineage.KindArgument)
 }
 
+func (f *fakeBackend) Instances() []dispatcher.Instance {
+	return []dispatcher.Instance{{RequestID: "r", Function: "echo", NodeID: "ab", Socket: "/run/r.sock"}}
+}
+
 func (f *fakeBackend) Pools() []dispatcher.PoolStats {
 	return []dispatcher.PoolStats{{Image: "python", Machines: 2, At: map[string]int{"ab": 1}}}
 }

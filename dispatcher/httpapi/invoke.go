@@ -3,6 +3,8 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"time"
 
 	"seuss/dispatcher"
@@ -12,12 +14,12 @@ import (
 // run carries out an invocation when its turn has come.
 func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
 	deployment, err := s.backend.Resolve(request.Function)
-	if err != nil {
-		return nil, err
+	var f lineage.Function
+	if err == nil {
+		f, err = s.backend.Function(deployment)
 	}
-	f, err := s.backend.Function(deployment)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("invoke %q: %w", request.Function, err)
 	}
 	request.Function = deployment
 	limit := s.concurrencyOf(&f)
@@ -37,8 +39,9 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 		return nil, s.cancelled(ctx, err)
 	}
 	s.metrics.invoked(result, began.Sub(arrived))
-	s.log.Info("invocation", "request_id", request.RequestID, "function", deployment, "path", result.Path, "pooled", result.Pooled,
-		"waited", began.Sub(arrived), "total", result.Timings.Total, "failed", result.Error != nil)
+	s.log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", request.RequestID), slog.String("function", deployment),
+		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", began.Sub(arrived)),
+		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 	return result, nil
 }
 

@@ -1,14 +1,17 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
 	"seuss/dispatcher/sched"
+	"seuss/images"
 	"seuss/lineage"
 )
 
@@ -36,6 +39,7 @@ func (s *Server) nativeRoutes(mux *http.ServeMux) {
 		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
 		"GET /v1/lineage":                     s.nativeLineage,
 		"GET /v1/pools":                       s.nativePools,
+		"GET /v1/instances":                   s.nativeInstances,
 		"POST /v1/refresh":                    s.nativeRefresh,
 	} {
 		mux.HandleFunc(pattern, s.native(f))
@@ -63,6 +67,7 @@ var errorCodes = []struct {
 	{dispatcher.ErrUnknownFunction, api.UnknownFunction, http.StatusNotFound},
 	{dispatcher.ErrNoImage, api.NoImage, http.StatusNotFound},
 	{lineage.ErrNotFound, api.NotFound, http.StatusNotFound},
+	{images.ErrNotFound, api.NotFound, http.StatusNotFound},
 	{lineage.ErrAmbiguous, api.Ambiguous, http.StatusConflict},
 	{lineage.ErrHasChildren, api.HasChildren, http.StatusConflict},
 	{dispatcher.ErrBadEvent, api.BadEvent, http.StatusBadRequest},
@@ -151,7 +156,7 @@ func (s *Server) functionItem(f lineage.Function) api.Function {
 			continue // of another version
 		}
 		item.Nodes++
-		item.StoredBytes += n.DeltaBytes
+		item.StoredBytes += n.StoredBytes()
 		item.Hits += n.Hits()
 	}
 	return item
@@ -255,7 +260,7 @@ func (s *Server) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, result)
+	writeResult(w, result)
 	return nil
 }
 
@@ -275,7 +280,7 @@ func (s *Server) nativeRun(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, result)
+	writeResult(w, result)
 	return nil
 }
 
@@ -328,6 +333,11 @@ func (s *Server) nativePools(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+func (s *Server) nativeInstances(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, s.backend.Instances())
+	return nil
+}
+
 // nativeRefresh makes the state directory show what the daemon knows, and the
 // daemon see what was put there beside it (images).
 func (s *Server) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
@@ -336,4 +346,23 @@ func (s *Server) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// writeResult writes a result with the output byte for byte as the function gave
+// it: encoding/json would write it anew.
+func writeResult(w http.ResponseWriter, r *dispatcher.Result) {
+	rest := *r
+	rest.Output = nil
+	b, err := json.Marshal(&rest)
+	if err != nil || len(r.Output) == 0 {
+		writeJSON(w, http.StatusOK, r)
+		return
+	}
+	answer := make([]byte, 0, len(b)+len(r.Output)+16)
+	answer = append(answer, `{"output":`...)
+	answer = append(append(answer, r.Output...), ',')
+	answer = append(answer, b[1:]...)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Write(answer)
 }

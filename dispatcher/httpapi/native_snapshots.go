@@ -12,7 +12,7 @@ import (
 )
 
 func (s *Server) snapshot(n *lineage.Node) *api.Snapshot {
-	item := &api.Snapshot{Info: n.Info, SharedBytes: n.SharedPages * lineage.PageSize, Hits: n.Hits(), Pure: n.Purity.Pure()}
+	item := &api.Snapshot{Info: n.Info, SharedBytes: n.SharedPages * lineage.PageSize, FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
 	if n.Kind == lineage.KindImage {
 		if st, err := os.Stat(s.backend.Store().ImagePath(n.ImageDigest)); err == nil {
 			item.ImageBytes = uint64(st.Size())

@@ -117,6 +117,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(404, "GET", "/v1/snapshots/ffffffff", "")
 	ask(200, "GET", "/v1/lineage", "")
 	ask(200, "GET", "/v1/pools", "")
+	ask(200, "GET", "/v1/instances", "")
 	ask(204, "POST", "/v1/refresh", "")
 
 	create := `{"FunctionName":"lam","Runtime":"python3.11","Handler":"main.handler","Role":"r","Publish":true,"Environment":{"Variables":{"A1":"b"}},"Code":{"ZipFile":` + string(zip) + `}}`

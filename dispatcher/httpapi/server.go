@@ -45,6 +45,7 @@ type Backend interface {
 	RemoveNode(idOrPrefix string, cascade bool) error
 	RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error)
 	Pools() []dispatcher.PoolStats
+	Instances() []dispatcher.Instance
 	Stats() dispatcher.Stats
 	Refresh() error
 }

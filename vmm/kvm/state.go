@@ -94,8 +94,9 @@ func (v *VCPU) SetState(s *vmm.CPUState) error {
 }
 
 func (v *VCPU) writeState(s *vmm.CPUState) error {
-	if len(s.XSave) != len(v.xsave) {
-		return fmt.Errorf("extended state of %d bytes, this host uses %d", len(s.XSave), len(v.xsave))
+	xsave, err := vmm.FitXSave(s.XSave, len(v.xsave))
+	if err != nil {
+		return err
 	}
 	mp := kvm.MPState{State: s.MPState}
 	if _, err := callPtr(v.h, "KVM_SET_MP_STATE", kvmSetMPState, &mp); err != nil {
@@ -110,7 +111,7 @@ func (v *VCPU) writeState(s *vmm.CPUState) error {
 	if _, err := callPtr(v.h, "KVM_SET_SREGS", kvmSetSregs, &sregs); err != nil {
 		return fmt.Errorf("CR0 %#x, CR4 %#x, EFER %#x: %w", sregs.CR0, sregs.CR4, sregs.EFER, err)
 	}
-	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, s.XSave); err != nil {
+	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, xsave); err != nil {
 		return err
 	}
 	xcrs := kvm.XCRS{NrXRCS: 1}
@@ -156,10 +157,11 @@ func (v *VCPU) SetFast(s *vmm.CPUState) error {
 
 // SetUnprivileged implements vmm.VCPU.
 func (v *VCPU) SetUnprivileged(s *vmm.CPUState) error {
-	if len(s.XSave) != len(v.xsave) {
-		return fmt.Errorf("restore vCPU: extended state of %d bytes, this host uses %d", len(s.XSave), len(v.xsave))
+	xsave, err := vmm.FitXSave(s.XSave, len(v.xsave))
+	if err != nil {
+		return fmt.Errorf("restore vCPU: %w", err)
 	}
-	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, s.XSave); err != nil {
+	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, xsave); err != nil {
 		return fmt.Errorf("restore vCPU: %w", err)
 	}
 	return v.SetFast(s)

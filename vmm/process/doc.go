@@ -10,16 +10,15 @@
 // travel in an area that both sides map, as KVM's run page.
 //
 // Memory is a memfd that the monitor and the stub map. Pages of snapshots are
-// mapped into the stub read-only from their files; the first store to one asks
-// for a page of the guest's own (memory.go).
+// mapped into the stub from their files, copy-on-write; copies move into the
+// memfd after a run (memory.go).
 //
 // Trust: while the guest runs it can write to the area and jump anywhere in the
 // stub, so neither says anything about where the guest is. What says so is the
 // kernel: a parked stub rests in a system call that the filter turns into a
 // notification, which carries the address of the instruction. Before memory is
 // given to another instance the stub must be parked (Settle). It holds no file
-// descriptor but that of its own memory, and that one only maps what the
-// monitor confirms.
+// descriptor while the guest runs.
 //
 // Units and names are those of package vmm. A VM owns its process and its
 // memory. Locks: the platform's cache of mapped files has one, taken last. A

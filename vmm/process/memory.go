@@ -15,9 +15,12 @@ import (
 )
 
 // memory is the memory of a machine: a memfd that the monitor and the stub map,
-// and over it, in the stub only, read-only mappings of snapshots' files. A page
-// that shows a file becomes the guest's own (content copied into the memfd, the
-// memfd mapped there) when the guest stores to it or the monitor claims it.
+// and over it, in the stub only, private mappings of snapshots' files.
+//
+// A store of the guest to a page that shows a file makes the stub's kernel copy
+// it, at the cost of a page fault. Such a copy is in the stub alone. absorb, which
+// the tracker does after a run, moves copies into the memfd, where resetting them
+// is a memcpy of the monitor's; so does Claim with what the monitor touches.
 //
 // What the stub has mapped is brought up to date in one go (flush), before the
 // guest runs.
@@ -25,14 +28,20 @@ type memory struct {
 	vm     *VM
 	file   *os.File
 	window []byte
-	// below is what is mapped under the own pages; shown are the pages of it
-	// that the guest sees, because they are not its own.
+	// below is what is mapped under the memfd's pages; shown are the pages of it
+	// that the guest sees.
 	below runs
 	shown *dirtytrack.PageSet
 	// stale are the pages where the stub's mapping is not yet what it should be.
 	stale  *dirtytrack.PageSet
 	guards guards
-	taken  uint64 // pages that became the guest's own because it stored to them
+
+	claims uint64              // pages that became the memfd's because the monitor wanted them
+	ran    bool                // since absorb: there may be copies in the stub
+	copies *dirtytrack.Pagemap // finds them
+	found  *dirtytrack.PageSet
+	remote *os.File // the stub's address space
+	buffer [pageSize]byte
 }
 
 var _ vmm.Backing = (*memory)(nil)
@@ -48,7 +57,64 @@ func newMemory(vm *VM, bytes uint64) (*memory, error) {
 		return nil, err
 	}
 	pages := bytes / pageSize
-	return &memory{vm: vm, file: f, window: window, shown: dirtytrack.NewPageSet(pages), stale: dirtytrack.NewPageSet(pages)}, nil
+	return &memory{vm: vm, file: f, window: window, shown: dirtytrack.NewPageSet(pages),
+		stale: dirtytrack.NewPageSet(pages), found: dirtytrack.NewPageSet(pages)}, nil
+}
+
+// attach opens what the kernel tells of the stub's memory.
+func (m *memory) attach(pid int) (err error) {
+	if m.copies, err = dirtytrack.PagemapOf(pid, 0, uint64(len(m.window))/pageSize); err != nil {
+		return err
+	}
+	m.remote, err = os.Open(fmt.Sprintf("/proc/%d/mem", pid))
+	return err
+}
+
+// absorb moves what the guest has stored to into the memfd.
+func (m *memory) absorb() error {
+	if !m.ran {
+		return nil
+	}
+	m.found.Clear()
+	if err := m.copies.Collect(m.found); err != nil {
+		return err
+	}
+	for first, count := range m.found.Runs() {
+		for end := first + count; first < end; first++ {
+			n := uint64(0)
+			for first+n < end && m.shown.Has(first+n) {
+				n++
+			}
+			if n == 0 {
+				continue // claimed since: the memfd has it
+			}
+			if _, err := m.remote.ReadAt(m.window[first*pageSize:(first+n)*pageSize], int64(first*pageSize)); err != nil {
+				return fmt.Errorf("read %d pages of the guest's process at %#x: %w", n, first*pageSize, err)
+			}
+			for page := first; page < first+n; page++ {
+				m.shown.Remove(page)
+			}
+			m.stale.AddRange(first, n)
+			first += n - 1
+		}
+	}
+	m.ran = false
+	return nil
+}
+
+// content returns what the guest sees in a page that shows a file.
+func (m *memory) content(page uint64) ([]byte, error) {
+	if m.ran {
+		m.found.Clear()
+		if err := m.copies.CollectRange(page, 1, m.found); err != nil {
+			return nil, err
+		}
+		if m.found.Has(page) {
+			_, err := m.remote.ReadAt(m.buffer[:], int64(page*pageSize))
+			return m.buffer[:], err
+		}
+	}
+	return m.below.find(page).content(page), nil
 }
 
 // Bytes implements vmm.Backing.
@@ -125,32 +191,19 @@ func (m *memory) punch(first, count uint64) error {
 // Claim implements vmm.Backing.
 func (m *memory) Claim(first, count uint64) error {
 	for page := first; page < first+count; page++ {
-		if m.shown.Has(page) {
-			m.take(page)
-			m.stale.Add(page)
+		if !m.shown.Has(page) {
+			continue
 		}
+		content, err := m.content(page)
+		if err != nil {
+			return fmt.Errorf("read the guest's process at %#x: %w", page*pageSize, err)
+		}
+		copy(m.page(page), content)
+		m.shown.Remove(page)
+		m.stale.Add(page)
+		m.claims++
 	}
 	return nil
-}
-
-// take copies a page's content to where it is the guest's own.
-func (m *memory) take(page uint64) {
-	copy(m.page(page), m.below.find(page).content(page))
-	m.shown.Remove(page)
-}
-
-// own answers the stub's request for a page of the guest's own; the call that
-// asked maps it.
-func (m *memory) own(gpa uint64) bool {
-	page := gpa / pageSize
-	if gpa%pageSize != 0 || gpa < guest.LowGPA || page >= uint64(len(m.window))/pageSize || m.isGuard(page) {
-		return false
-	}
-	if m.shown.Has(page) { // else it asks again for what it was given
-		m.take(page)
-		m.taken++
-	}
-	return true
 }
 
 // Populate implements vmm.Backing.
@@ -172,7 +225,11 @@ func (m *memory) Discard(first, count uint64) error {
 // Page implements vmm.Backing.
 func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
-		return m.below.find(page).content(page)
+		content, err := m.content(page)
+		if err != nil {
+			return zeros[:] // the process is gone, and its memory with it
+		}
+		return content
 	}
 	// Looking into a hole would put a page there.
 	at := int64(page * pageSize)
@@ -184,9 +241,23 @@ func (m *memory) Page(page uint64) []byte {
 
 var zeros [pageSize]byte
 
-// Tracker implements vmm.Backing: the own pages are those with data.
+// Tracker implements vmm.Backing: once the copies are absorbed, the guest's own
+// pages are those of the memfd that hold data.
 func (m *memory) Tracker() (dirtytrack.Tracker, error) {
-	return dirtytrack.NewFileData(m.file, uint64(len(m.window))/pageSize), nil
+	return &tracker{dirtytrack.NewFileData(m.file, uint64(len(m.window))/pageSize), m}, nil
+}
+
+type tracker struct {
+	*dirtytrack.FileData
+	mem *memory
+}
+
+// Collect implements dirtytrack.Tracker.
+func (t *tracker) Collect(into *dirtytrack.PageSet) error {
+	if err := t.mem.absorb(); err != nil {
+		return err
+	}
+	return t.FileData.Collect(into)
 }
 
 // batch is a list of mappings for the stub and the files that it needs.
@@ -244,11 +315,11 @@ func (m *memory) flush() error {
 				part := m.below.find(first).part(first, count)
 				for n = 1; n < part.count && m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
 				}
-				err = add(first, n, part.source.file, part.off, fileProt, fileFlags)
+				err = add(first, n, part.source.file, part.off, guestProt, fileFlags)
 			default:
 				for n = 1; n < count && !m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
 				}
-				err = add(first, n, m.file, int64(first*pageSize), ownProt, ownFlags)
+				err = add(first, n, m.file, int64(first*pageSize), guestProt, ownFlags)
 			}
 			if err != nil {
 				return err
@@ -275,6 +346,12 @@ func (m *memory) Close() error {
 			errs = append(errs, fmt.Errorf("unmap guest memory: %w", err))
 		}
 		m.window = nil
+	}
+	if m.copies != nil {
+		errs = append(errs, m.copies.Close())
+	}
+	if m.remote != nil {
+		errs = append(errs, m.remote.Close())
 	}
 	errs = append(errs, m.file.Close())
 	return errors.Join(errs...)

@@ -48,8 +48,6 @@ type proc struct {
 	// settled: the stub is known to be within its own code until the next run.
 	settled  bool
 	kickedAt atomic.Int64 // unix ns of a kick that nothing came of, 0 = none
-	// own answers a guest's request for a page.
-	own func(page uint64) bool
 }
 
 // make has the stub make the first n calls of the area.
@@ -125,7 +123,7 @@ func (p *proc) receiveParked() error {
 		case err != nil:
 			return fmt.Errorf("wait for the guest's process: %w", err)
 		case ready:
-			if err := p.receive(false); err != nil {
+			if err := p.receive(); err != nil {
 				return err
 			}
 			continue
@@ -142,9 +140,8 @@ func (p *proc) receiveParked() error {
 	return nil
 }
 
-// receive takes one notification: the stub has parked, or the guest asks for a
-// page, which only a guest that runs may do.
-func (p *proc) receive(running bool) error {
+// receive takes one notification: the stub has parked. There is no other.
+func (p *proc) receive() error {
 	var n notification
 	if err := ioctl(p.notify, notifReceive, &n); err != nil {
 		if err == unix.ENOENT {
@@ -152,22 +149,11 @@ func (p *proc) receive(running bool) error {
 		}
 		return fmt.Errorf("receive from the guest's process: %w", err)
 	}
-	if n.data.number == unix.SYS_PAUSE && n.data.instruction == p.parkIP {
-		p.parked = n.id
-		return nil
-	}
-	r := response{id: n.id, err: -int32(unix.EPERM)}
-	asked := n.data.number == unix.SYS_MMAP && running
-	if asked && n.data.args[5] == n.data.args[0] && n.data.args[2] == ownProt && p.own(n.data.args[0]) {
-		r.err, r.flags = 0, respContinue
-	}
-	if err := ioctl(p.notify, notifSend, &r); err != nil && err != unix.ENOENT {
-		return fmt.Errorf("answer the guest's process: %w", err)
-	}
-	if !asked {
+	if n.data.number != unix.SYS_PAUSE || n.data.instruction != p.parkIP {
 		p.kill()
 		return fmt.Errorf("%w: system call %d at %#x", errBroken, n.data.number, n.data.instruction)
 	}
+	p.parked = n.id
 	return nil
 }
 
@@ -178,7 +164,7 @@ func (p *proc) await() error {
 		if atomic.LoadUint32(&a.Turn) != stub.TurnStub {
 			return nil
 		}
-		if atomic.LoadUint32(&a.Owning) != 0 || x86.TSC()-start > p.spin {
+		if x86.TSC()-start > p.spin {
 			break
 		}
 	}
@@ -199,7 +185,7 @@ func (p *proc) await() error {
 		case atomic.LoadUint32(&a.Turn) != stub.TurnStub:
 			return nil
 		case ready:
-			if err := p.receive(true); err != nil {
+			if err := p.receive(); err != nil {
 				return err
 			}
 			if p.parked != 0 {

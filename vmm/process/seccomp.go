@@ -14,11 +14,11 @@ import (
 // to any instruction of the stub with any register values.
 //
 // pause parks: the monitor is told, with the address of the instruction, and
-// answers when it is the stub's turn. mmap of the stub's one file, the guest's
-// memory, is put to the monitor as well. mmap of a file that the monitor lent
-// goes through: such files exist only while the stub works off a list of the
-// monitor's, with the guest stopped; a guest that tries finds a closed
-// descriptor. Whatever else a guest calls, kills it.
+// answers when it is the stub's turn. mmap of files goes through, within guest
+// memory. But files exist only while the stub works off a list of the monitor's,
+// with the guest stopped: the monitor lends them for that, and the last call of
+// the list closes them. A guest that tries finds a closed descriptor. Whatever
+// else a guest calls, kills it.
 
 // Offsets in struct seccomp_data.
 const (
@@ -42,8 +42,7 @@ const (
 const (
 	ownFlags  = unix.MAP_SHARED | unix.MAP_FIXED
 	fileFlags = unix.MAP_PRIVATE | unix.MAP_FIXED | unix.MAP_NORESERVE
-	ownProt   = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
-	fileProt  = unix.PROT_READ | unix.PROT_EXEC
+	guestProt = unix.PROT_READ | unix.PROT_WRITE | unix.PROT_EXEC
 )
 
 // Calls that the stub makes for ever, and those that it makes while it is set up.
@@ -96,13 +95,6 @@ func filter(notify bool) ([]bpf.RawInstruction, error) {
 	unless(bpf.JumpLessOrEqual, highLimit, actKill)
 	load(arg(1, 1))
 	unless(bpf.JumpLessOrEqual, highLimit, actKill)
-	load(arg(4, 0))
-	p = append(p, bpf.JumpIf{Cond: bpf.JumpEqual, Val: stub.FDMemory, SkipFalse: 7}) // over the next three checks
-	load(arg(3, 0))
-	unless(bpf.JumpEqual, ownFlags, actKill)
-	load(arg(1, 0))
-	unless(bpf.JumpEqual, guest.PageSize, actKill)
-	p = append(p, bpf.RetConstant{Val: told})
 	load(arg(4, 0))
 	unless(bpf.JumpGreaterOrEqual, stub.FDWindow, actKill)
 	unless(bpf.JumpLessThan, stub.FDWindow+stub.WindowFds, actKill)

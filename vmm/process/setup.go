@@ -39,9 +39,7 @@ const scratch = stub.Shared + stub.XSaveOffset
 // setUp makes a fresh stub ready for its guest and locks it in. Everything that
 // the stub does to itself is a list of system calls that is made here.
 func (p *proc) setUp(e stub.Entries, memoryEnd uint64) error {
-	a := p.area
-	a.MemoryEnd = memoryEnd
-	if err := p.call(unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, ownProt, ownFlags, stub.FDMemory, guest.LowGPA); err != nil {
+	if err := p.call(unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, guestProt, ownFlags, stub.FDMemory, guest.LowGPA); err != nil {
 		return fmt.Errorf("map guest memory: %w", err)
 	}
 	for _, s := range []unix.Signal{unix.SIGSYS, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, kickSignal} {
@@ -116,10 +114,8 @@ func (p *proc) lockIn() error {
 	if _, err := p.install(false, 0); err != nil {
 		return fmt.Errorf("install the second system call filter: %w", err)
 	}
-	for _, r := range [][2]uint64{{0, stub.FDMemory - 1}, {stub.FDMemory + 1, 1<<32 - 1}} {
-		if err := p.call(unix.SYS_CLOSE_RANGE, r[0], r[1], 0); err != nil {
-			return fmt.Errorf("close descriptors %d to %d: %w", r[0], r[1], err)
-		}
+	if err := p.call(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0); err != nil {
+		return fmt.Errorf("close descriptors: %w", err)
 	}
 	return nil
 }

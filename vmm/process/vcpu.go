@@ -58,7 +58,6 @@ func (v *VCPU) constants() {
 	c := &v.vm.platform.cpu
 	a.Spin = v.vm.platform.stubSpin
 	a.XSaveMask, a.XSaveBytes = c.XCR0, min(uint64(c.XSaveBytes), stub.XSaveMax)
-	a.MemoryEnd = uint64(len(v.vm.mem.window))
 	for _, m := range v.state.MSRs {
 		if m.Index == msrLSTAR {
 			a.SyscallEntry = m.Value
@@ -83,7 +82,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	}
 	for {
 		v.putRegs()
-		v.usage = true
+		v.usage, v.vm.mem.ran = true, true
 		err := p.hand(stub.CommandRun)
 		if err == nil {
 			err = p.await()
@@ -200,20 +199,21 @@ func (v *VCPU) TSCOffset() int64 { return 0 }
 // Faults implements vmm.VCPU. The count is the kernel's, of the stub's process;
 // the stub asks for it once it is known to be in its own code.
 func (v *VCPU) Faults() uint64 {
+	// A page that was claimed is one more that may change without a fault.
 	if !v.usage {
-		return v.faults
+		return v.faults + v.vm.mem.claims
 	}
 	const minor, major = 64, 72 // struct rusage
 	p := v.vm.proc
 	at := stub.Shared + uint64(stub.AreaUsage)
 	if p.settle() != nil || p.call(unix.SYS_GETRUSAGE, unix.RUSAGE_SELF, at) != nil {
 		v.faults++ // unknown counts as one; the next Run tells the reason
-		return v.faults
+		return v.faults + v.vm.mem.claims
 	}
 	v.usage = false
 	u := p.area.Usage[:]
-	v.faults = binary.LittleEndian.Uint64(u[minor:]) + binary.LittleEndian.Uint64(u[major:]) + v.vm.mem.taken
-	return v.faults
+	v.faults = binary.LittleEndian.Uint64(u[minor:]) + binary.LittleEndian.Uint64(u[major:])
+	return v.faults + v.vm.mem.claims
 }
 
 // State implements vmm.VCPU.

@@ -35,8 +35,11 @@ func (vm *VM) NewMemory(bytes uint64, _ bool) (vmm.Backing, error) {
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	p.own = m.own
 	vm.mem, vm.proc = m, p
+	if err := m.attach(p.pid); err != nil {
+		vm.proc = nil
+		return nil, errors.Join(fmt.Errorf("look into the guest's process: %w", err), p.close(), m.Close())
+	}
 	vm.vcpu.prepare()
 	return m, nil
 }

@@ -75,6 +75,14 @@ divide:
 	divl %ecx
 
 registers: /* rests with known registers, and stores what it finds afterwards */
+	movl $ABI_IDENTITY_GPA, %eax
+	movq ABI_IDENTITY_SET_BASE(%rax), %rax
+	testq %rax, %rax
+	jz 1f
+	movl $0x1002, %edi /* ARCH_SET_FS */
+	movl $0x1005, %esi
+	call *%rax
+1:
 	movq $0x1001, %rax
 	movq $0x1002, %rcx
 	movq $0x1003, %rsi
@@ -84,8 +92,11 @@ registers: /* rests with known registers, and stores what it finds afterwards */
 	movq $0x1007, %r15
 	movq %rdi, %xmm0
 	movq %rsi, %xmm15
+	rdfsbase %r9
+	cmpq %r9, %rbp
+	je 2f
 	wrfsbase %rbp
-	movl $0, ABI_DOORBELL_IDLE(%rdx)
+2:	movl $0, ABI_DOORBELL_IDLE(%rdx)
 	movq %rax, SAVED + 0(%rbx)
 	movq %rcx, SAVED + 8(%rbx)
 	movq %rsi, SAVED + 16(%rbx)

@@ -172,6 +172,9 @@ func (e *env) withStore(f func(*lineage.Store) error) (err error) {
 		return fmt.Errorf("state directory: %w", err) // do not create it to remove from it
 	}
 	s, err := lineage.Open(e.stateDir, lineage.Options{})
+	if errors.Is(err, lineage.ErrLocked) && e.daemon() != nil {
+		return fmt.Errorf("%w: it is a daemon (seussctl serve), which this command needs stopped", err)
+	}
 	if err != nil {
 		return err
 	}

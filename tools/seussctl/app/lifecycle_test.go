@@ -161,3 +161,30 @@ func TestVerifyNamesDamage(t *testing.T) {
 		t.Errorf("the file was changed: %v", err)
 	}
 }
+
+func TestExport(t *testing.T) {
+	dir := t.TempDir()
+	nodes := testTree(t, dir)
+	to := t.TempDir()
+	layout := "oci:" + filepath.Join(to, "layout")
+	want(t, dir, []string{"snapshot", "tag", nodes["function"].ID, "hello@v1"})
+	r := decode[struct {
+		ID, Name, Digest string
+		Layers           int
+	}](t, want(t, dir, []string{"snapshot", "export", "--json", "hello@v1", layout}))
+	if r.ID != nodes["function"].ID || r.Name != "hello@v1" || r.Layers != 5 || !strings.HasPrefix(r.Digest, "sha256:") {
+		t.Errorf("%+v", r)
+	}
+	want(t, dir, []string{"snapshot", "export", nodes["argument"].ID, layout + "@table@v2"}, "5 layers")
+	index, err := os.ReadFile(filepath.Join(to, "layout", "index.json"))
+	if err != nil || !strings.Contains(string(index), `"hello@v1"`) || !strings.Contains(string(index), `"table@v2"`) {
+		t.Errorf("%s, %v", index, err)
+	}
+	want(t, dir, []string{"snapshot", "export", "hello@v1", "oci-archive:" + filepath.Join(to, "x.tar")}, r.Digest)
+	refused(t, dir, exitFailure, []string{"snapshot", "export", "nobody", layout}, "not found")
+	refused(t, dir, exitFailure, []string{"snapshot", "export", "hello@v1", "oci:" + dir}, "something else")
+	for _, place := range []string{"", "oci:", "layout", "docker:x", "ftp://x"} {
+		refused(t, dir, exitUsage, []string{"snapshot", "export", "hello@v1", place}, "want oci:DIR")
+		refused(t, dir, exitUsage, []string{"snapshot", "import", place}, "want oci:DIR")
+	}
+}

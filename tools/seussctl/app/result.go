@@ -77,6 +77,9 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 	if r.NodeID != "" {
 		path += ", node " + short(r.NodeID)
 	}
+	if r.Platform != "" {
+		path += ", on " + r.Platform
+	}
 	if _, err := fmt.Fprintf(w, "started from %s\n", path); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,9 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "max-wait", Value: sched.DefaultMaxWait, Usage: "refuse what would have to wait longer than `TIME`"},
 		&cli.DurationFlag{Name: "drain", Value: 30 * time.Second, Usage: "finish what runs within `TIME` at the end"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
+		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
+		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},
+		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
 		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL"},
 	}
@@ -123,10 +127,26 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait")},
 	}
-	level := &slog.HandlerOptions{Level: slog.LevelInfo}
-	if e.log != nil {
-		level.Level = slog.LevelDebug // --verbose
+	cfg.options.VsockDir = c.String("vsock-dir")
+	if text := c.String("host-ports"); text != "" {
+		ports, err := splitList(text)
+		for _, p := range ports {
+			n, perr := strconv.ParseUint(p, 10, 32)
+			err = errors.Join(err, perr)
+			cfg.options.HostPorts = append(cfg.options.HostPorts, uint32(n))
+		}
+		if err != nil || cfg.options.VsockDir == "" {
+			return nil, bad("host-ports", "must be port numbers, together with --vsock-dir")
+		}
 	}
+	var least slog.Level
+	if err := least.UnmarshalText([]byte(c.String("log-level"))); err != nil {
+		return nil, bad("log-level", "must be debug, info, warn or error")
+	}
+	if e.log != nil {
+		least = slog.LevelDebug // --verbose
+	}
+	level := &slog.HandlerOptions{Level: least}
 	switch c.String("log-format") {
 	case "text":
 		cfg.log = slog.New(slog.NewTextHandler(e.stderr, level))

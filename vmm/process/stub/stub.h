@@ -22,9 +22,9 @@
 #define ABI_SIGNAL_OFFSET 0x8000 /* alternate signal stack */
 #define ABI_SIGNAL_SIZE 0x8000
 
-/* File descriptors of the stub. Once it is sealed only the first stays open,
- * and that is good for one mapping only: see seccomp.go. */
-#define ABI_FD_MEMORY 3 /* guest memory */
+/* File descriptors of the stub. Once it is sealed none is open, but for those
+ * that the monitor lends it for a moment: see seccomp.go. */
+#define ABI_FD_MEMORY 3 /* guest memory, until it is mapped */
 #define ABI_FD_AREA 4   /* the shared area, until it is mapped */
 #define ABI_FD_SOCKET 5 /* carries the notification descriptor out, until sealed */
 #define ABI_FD_WINDOW 8 /* first of those that the monitor lends for a batch of mappings */
@@ -65,7 +65,7 @@ struct abi_area {
 	uint32_t turn;
 	uint32_t asleep;  /* IN  the monitor sleeps: park when giving the turn back */
 	uint32_t kick;    /* IN  do not enter the guest */
-	uint32_t owning;  /* OUT a request for a page of its own is under way */
+	uint32_t reserved0;
 	uint32_t command; /* IN */
 	uint32_t sealed;  /* IN  the filter is in place: parking works */
 	uint64_t spin;    /* IN  time-stamp counter ticks to spin before parking */
@@ -74,7 +74,6 @@ struct abi_area {
 	uint64_t xsave_mask;
 	uint64_t xsave_bytes;
 	uint64_t syscall_entry; /* LSTAR */
-	uint64_t memory_end;    /* guest memory is [ABI_LOW_GPA, memory_end) */
 
 	/* Why it stopped. */
 	uint32_t reason;

@@ -13,7 +13,7 @@ const (
 	StackOffset       = 0x8000 // top of the stub's stack, which begins behind the extended state
 	SignalOffset      = 0x8000 // alternate signal stack
 	SignalSize        = 0x8000
-	FDMemory          = 3 // guest memory
+	FDMemory          = 3 // guest memory, until it is mapped
 	FDArea            = 4 // the shared area, until it is mapped
 	FDSocket          = 5 // carries the notification descriptor out, until sealed
 	FDWindow          = 8 // first of those that the monitor lends for a batch of mappings
@@ -50,55 +50,54 @@ type Call struct {
 
 // Size in bytes and field offsets of struct abi_area.
 const (
-	AreaSize         = 4536
+	AreaSize         = 4528
 	AreaTurn         = 0
 	AreaAsleep       = 4
 	AreaKick         = 8
-	AreaOwning       = 12
+	AreaReserved0    = 12
 	AreaCommand      = 16
 	AreaSealed       = 20
 	AreaSpin         = 24
 	AreaXSaveMask    = 32
 	AreaXSaveBytes   = 40
 	AreaSyscallEntry = 48
-	AreaMemoryEnd    = 56
-	AreaReason       = 64
-	AreaSignal       = 68
-	AreaTrap         = 72
-	AreaError        = 80
-	AreaAddress      = 88
-	AreaDeviceOffset = 96
-	AreaDeviceValue  = 104
-	AreaRAX          = 112
-	AreaRBX          = 120
-	AreaRCX          = 128
-	AreaRDX          = 136
-	AreaRSI          = 144
-	AreaRDI          = 152
-	AreaRSP          = 160
-	AreaRBP          = 168
-	AreaR8           = 176
-	AreaR9           = 184
-	AreaR10          = 192
-	AreaR11          = 200
-	AreaR12          = 208
-	AreaR13          = 216
-	AreaR14          = 224
-	AreaR15          = 232
-	AreaRIP          = 240
-	AreaRFLAGS       = 248
-	AreaFSBase       = 256
-	AreaGSBase       = 264
-	AreaDS           = 272
-	AreaES           = 274
-	AreaFS           = 276
-	AreaGS           = 278
-	AreaLoadSegments = 280
-	AreaReserved     = 284
-	AreaLoadXSave    = 288
-	AreaCallCount    = 292
-	AreaCalls        = 296
-	AreaUsage        = 4392
+	AreaReason       = 56
+	AreaSignal       = 60
+	AreaTrap         = 64
+	AreaError        = 72
+	AreaAddress      = 80
+	AreaDeviceOffset = 88
+	AreaDeviceValue  = 96
+	AreaRAX          = 104
+	AreaRBX          = 112
+	AreaRCX          = 120
+	AreaRDX          = 128
+	AreaRSI          = 136
+	AreaRDI          = 144
+	AreaRSP          = 152
+	AreaRBP          = 160
+	AreaR8           = 168
+	AreaR9           = 176
+	AreaR10          = 184
+	AreaR11          = 192
+	AreaR12          = 200
+	AreaR13          = 208
+	AreaR14          = 216
+	AreaR15          = 224
+	AreaRIP          = 232
+	AreaRFLAGS       = 240
+	AreaFSBase       = 248
+	AreaGSBase       = 256
+	AreaDS           = 264
+	AreaES           = 266
+	AreaFS           = 268
+	AreaGS           = 270
+	AreaLoadSegments = 272
+	AreaReserved     = 276
+	AreaLoadXSave    = 280
+	AreaCallCount    = 284
+	AreaCalls        = 288
+	AreaUsage        = 4384
 )
 
 // Area mirrors struct abi_area.
@@ -106,14 +105,13 @@ type Area struct {
 	Turn         uint32
 	Asleep       uint32 // IN  the monitor sleeps: park when giving the turn back
 	Kick         uint32 // IN  do not enter the guest
-	Owning       uint32 // OUT a request for a page of its own is under way
+	Reserved0    uint32
 	Command      uint32 // IN
 	Sealed       uint32 // IN  the filter is in place: parking works
 	Spin         uint64 // IN  time-stamp counter ticks to spin before parking
 	XSaveMask    uint64
 	XSaveBytes   uint64
 	SyscallEntry uint64 // LSTAR
-	MemoryEnd    uint64 // guest memory is [ABI_LOW_GPA, memory_end)
 	Reason       uint32
 	Signal       uint32
 	Trap         uint64

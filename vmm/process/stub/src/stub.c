@@ -4,12 +4,10 @@
  * It has no data; its stack and all it knows are in the shared area.
  */
 #include "stub.h"
-#include "../../../../guest/abi.h"
 
 #include <asm/signal.h>
 #include <asm/sigcontext.h>
 #include <asm/unistd.h>
-#include <linux/mman.h>
 
 struct ucontext {
 	uint64_t flags, link, stack[3];
@@ -20,9 +18,6 @@ void stub_enter(void) __attribute__((noreturn));
 void stub_park(void) __attribute__((noreturn));
 void stub_resume(void) __attribute__((noreturn));
 long stub_call(const volatile struct abi_call *);
-
-#define SIGNAL_PAGE_FAULT 14 /* trap number of a page fault */
-#define FAULT_WRITE 2        /* its error code's bit for a store */
 
 static inline uint64_t ticks(void)
 {
@@ -118,19 +113,6 @@ void stub_wait(void)
 	}
 }
 
-/* Asks for a page of the guest's own in place of a page of a snapshot. The
- * monitor copies the content before it lets the call through. */
-static int own(uint64_t address)
-{
-	uint64_t page = address & ~(uint64_t)(ABI_PAGE_SIZE - 1);
-	struct abi_call c = {__NR_mmap,
-		{page, ABI_PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_SHARED | MAP_FIXED, ABI_FD_MEMORY, page}, 0};
-	AREA->owning = 1;
-	long r = stub_call(&c);
-	AREA->owning = 0;
-	return r == (long)page;
-}
-
 static void save(const struct sigcontext_64 *mc)
 {
 	volatile struct abi_area *a = AREA;
@@ -164,9 +146,6 @@ void stub_on_signal(int signal, const void *info, const struct ucontext *uc)
 		save(mc);
 		stub_give(ABI_REASON_INTERRUPTED);
 	}
-	if (signal == SIGSEGV && mc->trapno == SIGNAL_PAGE_FAULT && mc->err & FAULT_WRITE &&
-	    mc->cr2 >= ABI_LOW_GPA && mc->cr2 < AREA->memory_end && own(mc->cr2))
-		return;
 	save(mc);
 	AREA->signal = (uint32_t)signal;
 	AREA->trap = mc->trapno;

@@ -1,0 +1,155 @@
+package dispatcher
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"seuss/dirtytrack"
+	"seuss/lineage"
+)
+
+func TestDemandSlides(t *testing.T) {
+	d := newDemand(10 * time.Second)
+	now := time.Unix(1e9, 0)
+	d.asked(now, 3)
+	d.asked(now.Add(time.Second), 7)
+	if got := d.peak(); got != 7 {
+		t.Errorf("peak %d, want 7", got)
+	}
+	d.turn(now.Add(9 * time.Second))
+	if got := d.peak(); got != 7 {
+		t.Errorf("within the window: peak %d, want 7", got)
+	}
+	d.asked(now.Add(11500*time.Millisecond), 2)
+	if got := d.peak(); got != 2 {
+		t.Errorf("after the window: peak %d, want 2", got)
+	}
+	d.turn(now.Add(time.Hour)) // and far beyond it
+	if got := d.peak(); got != 0 {
+		t.Errorf("an hour later: peak %d", got)
+	}
+	d.turn(now) // a clock that was set back changes nothing
+	if got := d.peak(); got != 0 {
+		t.Errorf("peak %d", got)
+	}
+}
+
+func testTarget(id string) *target {
+	return &target{node: &lineage.Node{Info: lineage.Info{ID: id}}}
+}
+
+func TestMissesCount(t *testing.T) {
+	d := newDemand(10 * time.Second)
+	now := time.Unix(1e9, 0)
+	a, b := testTarget("a"), testTarget("b")
+	d.turn(now)
+	if d.missed(a) {
+		t.Error("once is no reason for a machine")
+	}
+	if !d.missed(a) || d.missed(b) {
+		t.Error("twice is one, and nodes are counted apart")
+	}
+	if w := d.wanted(); len(w) != 2 || w[0] != a {
+		t.Errorf("wanted %v", w)
+	}
+	d.turn(now.Add(time.Minute))
+	if len(d.wanted()) != 0 || d.missed(a) {
+		t.Error("misses outlive the window")
+	}
+}
+
+// testPool is a pool whose shells have no machine.
+func testPool(o Options, free ...*shell) *pool {
+	d := &Dispatcher{opts: o, pools: map[string]*pool{}}
+	p := newPool(d, &image{name: "test"})
+	p.free, p.total = free, len(free)
+	return p
+}
+
+func testShell(at, last *target, private uint64) *shell {
+	s := &shell{at: at, last: last, footprint: private}
+	s.layout.private = dirtytrack.NewPageSet(1)
+	return s
+}
+
+// TestPickPrefers: ready on the node, then what ran it, then what has run, then
+// what has stood ready elsewhere the longest.
+func TestPickPrefers(t *testing.T) {
+	a, b, c := testTarget("a"), testTarget("b"), testTarget("c")
+	readyB, readyC := testShell(b, b, 0), testShell(c, c, 0)
+	ranB, ranA, readyA := testShell(nil, b, 0), testShell(nil, a, 0), testShell(a, a, 0)
+	p := testPool(Options{PoolSize: 9}, readyB, readyC, ranB, ranA, readyA)
+	for n, want := range []*shell{readyA, ranA, ranB, readyB, readyC} {
+		got, rank := p.pick(a)
+		if got != want || rank != []int{rankReady, rankSame, rankRan, rankOther, rankOther}[n] {
+			t.Errorf("pick %d: %+v, rank %d", n, got, rank)
+		}
+	}
+	if got, _ := p.pick(a); got != nil {
+		t.Error("nothing is free")
+	}
+}
+
+func TestSizeFollowsDemand(t *testing.T) {
+	now := time.Unix(1e9, 0)
+	for _, c := range []struct {
+		o       Options
+		peak    int
+		missed  int // nodes
+		private uint64
+		want    int
+	}{
+		{Options{PoolSize: 8}, 0, 0, 0, 0},
+		{Options{PoolSize: 8, PoolFloor: 2}, 0, 0, 0, 2},
+		{Options{PoolSize: 8}, 3, 0, 0, 4},
+		{Options{PoolSize: 8}, 1, 6, 0, 6},
+		{Options{PoolSize: 8}, 20, 0, 0, 8},
+		{Options{PoolSize: 8, PoolBytes: 30 << 20}, 20, 0, 8 << 20, 3}, // 2 MiB each besides
+		{Options{PoolSize: 8, PoolBytes: 1 << 20}, 20, 0, 8 << 20, 1},
+	} {
+		p := testPool(c.o, testShell(nil, nil, c.private))
+		p.demand.asked(now, c.peak)
+		for n := range c.missed {
+			p.demand.missed(testTarget(fmt.Sprint(n)))
+		}
+		if got := p.size(); got != c.want {
+			t.Errorf("%+v: size %d", c, got)
+		}
+	}
+}
+
+func TestRoomKeepsTheBudget(t *testing.T) {
+	p := testPool(Options{PoolSize: 8, PoolBytes: 25 << 20}, testShell(nil, nil, 6<<20), testShell(nil, nil, 6<<20))
+	if !p.room() { // 16 MiB, and 8 for one more
+		t.Error("there is room for a third")
+	}
+	p.total++
+	if p.room() {
+		t.Error("a fourth is beyond the budget")
+	}
+	if q := testPool(Options{PoolSize: 1, PoolBytes: 1}); !q.room() {
+		t.Error("one machine there may be in any case, or nothing runs")
+	}
+}
+
+func TestMean(t *testing.T) {
+	var m mean
+	if m.known() {
+		t.Error("nothing was measured")
+	}
+	m.add(8 * time.Millisecond)
+	m.add(16 * time.Millisecond)
+	if got := m.get(); got != 9*time.Millisecond {
+		t.Errorf("%v", got)
+	}
+}
+
+func TestPickVersion(t *testing.T) {
+	a := lineage.Alias{Version: "3", Weights: map[string]float64{"1": 0.25, "2": 0.25}}
+	for r, want := range map[float64]string{0: "1", 0.2: "1", 0.3: "2", 0.49: "2", 0.6: "3", 0.999: "3"} {
+		if got := pickVersion(a, r); got != want {
+			t.Errorf("%v: %s, want %s", r, got, want)
+		}
+	}
+}

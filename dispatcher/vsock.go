@@ -1,0 +1,106 @@
+package dispatcher
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"seuss/guest"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// maxVsockDir leaves room for a request id and ".sock" in what the kernel takes
+// for a Unix socket's path (unix(7)).
+const maxVsockDir = 107 - 42
+
+func checkVsock(o *Options) error {
+	if o.VsockDir == "" {
+		if len(o.HostPorts) > 0 {
+			return fmt.Errorf("host ports without a directory for their sockets: %w", lineage.ErrInvalid)
+		}
+		return nil
+	}
+	if len(o.VsockDir) > maxVsockDir {
+		return fmt.Errorf("vsock directory %s: its name has %d bytes, at most %d leave room for sockets: %w", o.VsockDir, len(o.VsockDir), maxVsockDir, lineage.ErrInvalid)
+	}
+	if slices.Contains(o.HostPorts, guest.DriverPort) {
+		return fmt.Errorf("host port %d is the driver's: %w", guest.DriverPort, lineage.ErrInvalid)
+	}
+	if err := os.MkdirAll(o.VsockDir, 0o700); err != nil {
+		return fmt.Errorf("vsock directory: %w", err)
+	}
+	// What a killed process left behind.
+	old, err := filepath.Glob(filepath.Join(o.VsockDir, "*.sock"))
+	if err != nil {
+		return fmt.Errorf("vsock directory: %w", err)
+	}
+	for _, path := range old {
+		if st, err := os.Lstat(path); err == nil && st.Mode().Type() == os.ModeSocket {
+			if err := os.Remove(path); err != nil {
+				return fmt.Errorf("vsock directory: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// Instance is an invocation that runs and can be reached through its socket.
+type Instance struct {
+	RequestID string    `json:"request_id"`
+	Function  string    `json:"function"`
+	NodeID    string    `json:"node"`
+	Started   time.Time `json:"started"`
+	Socket    string    `json:"socket"`
+}
+
+// Instances lists what runs, oldest first; nothing without a VsockDir.
+func (d *Dispatcher) Instances() []Instance {
+	list := []Instance{}
+	d.instances.Range(func(_, v any) bool {
+		list = append(list, v.(Instance))
+		return true
+	})
+	slices.SortFunc(list, func(a, b Instance) int {
+		return cmp.Or(a.Started.Compare(b.Started), cmp.Compare(a.RequestID, b.RequestID))
+	})
+	return list
+}
+
+// instanceFront is the host's way to one instance. It ends with the instance:
+// the next one in the same machine has another.
+type instanceFront struct {
+	i     *invocation
+	front *vmm.UnixFront
+}
+
+func (i *invocation) openFront(l *lease) (*instanceFront, error) {
+	id := i.result.RequestID
+	if filepath.Base(id) != id || len(id) > 36 {
+		return nil, fmt.Errorf("request id %q cannot name a socket: %w", id, lineage.ErrInvalid)
+	}
+	dir := i.d.opts.VsockDir
+	path := filepath.Join(dir, id+".sock")
+	front, err := vmm.NewUnixFront(l.m.Vsock(), path)
+	if err != nil {
+		return nil, err
+	}
+	for _, port := range i.d.opts.HostPorts {
+		if err := front.ForwardTo(port, filepath.Join(dir, fmt.Sprintf("host_%d", port))); err != nil {
+			return nil, errors.Join(err, front.Close())
+		}
+	}
+	i.d.instances.Store(id, Instance{RequestID: id, Function: i.f.spec.Name, NodeID: i.start.node.Info.ID, Started: i.started, Socket: path})
+	return &instanceFront{i, front}, nil
+}
+
+func (f *instanceFront) close() {
+	f.i.d.instances.Delete(f.i.result.RequestID)
+	if err := f.front.Close(); err != nil {
+		f.i.d.log.Warn("an instance's socket was not closed cleanly", "request_id", f.i.result.RequestID, "error", err)
+	}
+}

@@ -1,0 +1,108 @@
+package lineage
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"testing"
+)
+
+// A store that is opened with the cache is the same as one without, whatever
+// changed since the cache was written.
+func TestCatalogueCache(t *testing.T) {
+	dir := t.TempDir()
+	s := openStoreAs(t, dir, Options{cacheMisses: 1})
+	nodes, _ := testTree(t, s)
+	s.Close()
+	same := func(want int) *Store {
+		t.Helper()
+		s := openStoreAs(t, dir, Options{cacheMisses: 1})
+		if len(s.List()) != want || len(s.Damaged()) != 0 {
+			t.Fatalf("%d nodes, want %d; damaged %v", len(s.List()), want, s.Damaged())
+		}
+		for _, n := range s.List() {
+			for _, w := range nodes {
+				if n.ID == w.ID && (!sameInfo(&n.Info, &w.Info) || n.StoredBytes() == 0) {
+					t.Fatalf("%+v, want %+v", n.Info, w.Info)
+				}
+			}
+		}
+		if faults, err := s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+			t.Fatal(faults, err)
+		}
+		return s
+	}
+	s = same(6) // writes it
+	s.Close()
+	path := s.path(cacheName)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = same(6) // reads it
+	if _, _, err := s.Reform(nodes[3].ID, FormPages); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(nodes[5].ID, false); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	damage(t, path, func([]byte) []byte { return good }) // an old one
+	s = same(5)
+	if n := s.lookup(nodes[3].ID); n.StoredBytes() < 10*PageSize {
+		t.Error("the size is that before the file was written anew")
+	}
+	s.Close()
+	// A node that was damaged after the cache was written is found by opening.
+	node := s.nodePath(nodes[2].ID)
+	file, err := os.ReadFile(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage(t, node, func(b []byte) []byte { b[0] ^= 1; return b })
+	s = openStoreAs(t, dir, Options{ReadOnly: true})
+	if len(s.Damaged()) != 3 || !errors.Is(s.Damaged()[0].Err, ErrMagic) {
+		t.Errorf("damaged: %v", s.Damaged())
+	}
+	damage(t, node, func([]byte) []byte { return file })
+	// Any damage of the cache itself costs nothing but time.
+	for at := 0; at < len(good); at += 1 + len(good)/97 {
+		damage(t, path, func([]byte) []byte {
+			b := bytes.Clone(good)
+			b[at] ^= 4
+			return b
+		})
+		same(5).Close()
+	}
+	for _, n := range []int{0, 7, cacheHeaderBytes, len(good) / 2} {
+		damage(t, path, func([]byte) []byte { return good[:n] })
+		same(5).Close()
+	}
+}
+
+func FuzzCache(f *testing.F) {
+	id := CodeDigest([]byte("x"))
+	f.Add(encodeCache([]found{{id: id, raw: []byte("{}"), stamp: fileStamp{1, 2, 3, 4}}}))
+	f.Add(encodeCache(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		for range 2 {
+			entries, err := decodeCache(b)
+			if err == nil {
+				var nodes []found
+				for id, e := range entries {
+					nodes = append(nodes, found{id: id, raw: e.meta, stamp: e.stamp})
+				}
+				if again, err := decodeCache(encodeCache(nodes)); err != nil || len(again) != len(entries) {
+					t.Fatalf("%d entries, then %d, %v", len(entries), len(again), err)
+				}
+			}
+			if len(b) < cacheHeaderBytes {
+				return
+			}
+			b = bytes.Clone(b) // again with the right checksum
+			for i := range 4 {
+				b[12+i] = byte(checksum(b[16:]) >> (8 * i))
+			}
+		}
+	})
+}
