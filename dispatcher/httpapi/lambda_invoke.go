@@ -97,8 +97,9 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 			Message    string   `json:"errorMessage"`
 			Type       string   `json:"errorType"`
 			RequestID  string   `json:"requestId"`
-			StackTrace []string `json:"stackTrace"`
-		}{result.Error.Message, result.Error.Type, result.RequestID, result.Error.StackTrace})
+			StackTrace []string `json:"stackTrace,omitzero"`
+			Trace      []string `json:"trace,omitzero"` // of Node.js
+		}{result.Error.Message, result.Error.Type, result.RequestID, stackTrace(result.Error), result.Error.Trace})
 		return nil
 	}
 	w.WriteHeader(http.StatusOK)
@@ -178,11 +179,19 @@ func logTail(r *dispatcher.Result, memoryMiB int) []byte {
 		b.WriteString("[more output was dropped]\n")
 	}
 	if r.Error != nil {
-		fmt.Fprintf(&b, "[ERROR] %s: %s\n%s", r.Error.Type, r.Error.Message, strings.Join(r.Error.StackTrace, ""))
+		fmt.Fprintf(&b, "[ERROR] %s: %s\n%s", r.Error.Type, r.Error.Message, strings.Join(r.Error.StackTrace, "")+strings.Join(r.Error.Trace, "\n"))
 	}
 	run := float64(r.Timings.Total) / float64(time.Millisecond)
 	fmt.Fprintf(&b, "END RequestId: %s\nREPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %.0f ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t\n",
 		r.RequestID, r.RequestID, run, math.Ceil(run), memoryMiB, (r.PagesDirtied*4096+1<<20-1)>>20)
 	text := b.Bytes()
 	return text[max(0, len(text)-logTailBytes):]
+}
+
+// stackTrace is nil, and so left out, where the runtime gives a trace instead.
+func stackTrace(e *dispatcher.FunctionError) []string {
+	if e.Trace != nil {
+		return nil
+	}
+	return e.StackTrace
 }

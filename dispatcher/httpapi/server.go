@@ -100,7 +100,7 @@ func New(o Options) *Server {
 		s.account = DefaultAccount
 	}
 	if s.runtimes == nil {
-		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage, "nodejs": "node"}
+		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
 	}
 	s.events = newEventQueue(s)
 	s.metrics = newMetrics(s)

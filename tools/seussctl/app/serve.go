@@ -241,6 +241,16 @@ func (e *env) runService(c *cli.Context) error {
 	return errors.Join(e.serveBackend(c.Context, cfg, backend), d.Close())
 }
 
+// lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
+// are: Node.js where its image has been built.
+func (e *env) lambdaRuntimes() map[string]string {
+	names := map[string]string{"python3.": defaultImage}
+	if _, err := e.images().Find(nodeImage); err == nil {
+		names["nodejs"] = nodeImage
+	}
+	return names
+}
+
 // serveBackend serves until ctx ends, then drains.
 func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpapi.Backend) error {
 	tracing, err := startTracing(ctx, cfg.trace, e.stdout)
@@ -249,7 +259,7 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	}
 	defer tracing.close(cfg.log)
 	scheduler := sched.New(cfg.queue)
-	s := httpapi.New(httpapi.Options{Backend: backend, Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
+	s := httpapi.New(httpapi.Options{Backend: backend, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
 	listeners, err := e.listen(cfg)
 	if err != nil {
 		return errors.Join(err, s.Close(ctx))
