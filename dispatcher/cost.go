@@ -88,9 +88,21 @@ func (f *function) fullRun() (full time.Duration) {
 	return full
 }
 
-// better reports whether a deeper node is worth it.
+// moveSlack is how much longer than what it saves a move may take: the machine
+// then stands on the node for those that come next, and a host's other work makes
+// short moves look long.
+const moveSlack = 10 * time.Millisecond
+
+// better reports whether a deeper node is worth it: whether bringing a machine to
+// it takes little longer than what it saves over the other one. Runs that were
+// measured do not decide: they were of other events, and a function that is quick
+// with some argument would seem to need no node for those with which it is slow.
 func (d *Dispatcher) better(f *function, deeper, than *target) bool {
-	return d.predict(f, deeper).Total <= d.predict(f, than).Total
+	gain := deeper.node.Info.SavedTime
+	if than.node.Info.Kind == lineage.KindArgument { // both count from the function node
+		gain -= than.node.Info.SavedTime
+	}
+	return d.predict(f, deeper).Move <= d.predict(f, than).Move+max(gain, 0)+moveSlack
 }
 
 // learn takes over what an invocation has cost.

@@ -93,6 +93,23 @@ def handler(event, context):
 	}
 }
 
+// TestImportsDrawApart: what two functions draw while their modules are imported
+// differs, although both start from one base snapshot with the import of random.
+func TestImportsDrawApart(t *testing.T) {
+	d := open(t, nil)
+	seen := map[string]bool{}
+	for _, name := range []string{"draws1", "draws2", "draws3"} {
+		source := "import random, uuid\n# " + name + "\ndrawn = [random.random(), str(uuid.uuid4())]\ndef handler(e, c):\n    return drawn\n"
+		deploy(t, d, name, source, func(s *dispatcher.FunctionSpec) { s.Imports = []string{"random"} })
+		for _, value := range output[[]any](t, invoke(t, d, name, `{}`)) {
+			if seen[fmt.Sprint(value)] {
+				t.Errorf("%s: %v was drawn before", name, value)
+			}
+			seen[fmt.Sprint(value)] = true
+		}
+	}
+}
+
 // TestWallClock: a clone knows what time it is, however old its snapshot, and
 // its monotonic clock goes forward.
 func TestWallClock(t *testing.T) {

@@ -354,6 +354,9 @@ class Driver:
     def prepare(self, kind, payload):
         try:
             request = json.loads(bytes(payload))
+            # What modules draw as they are imported must not be what those of
+            # another function drew: both come from one snapshot.
+            self.generators.reseed(os.urandom(p.SEED_BYTES))
             if kind == p.MSG_LOAD:
                 self.load(request)
             elif kind == p.MSG_IMPORT:
