@@ -35,9 +35,9 @@ var list string
 
 const (
 	library = "/usr/lib/python3.11"
-	// moduleTimeout bounds one module. The slowest that must pass takes a
-	// fifth of it on two quiet cores.
-	moduleTimeout = 2 * time.Minute
+	// moduleTimeout bounds one module. The slowest that must pass took
+	// 62 s on two cores that others used too.
+	moduleTimeout = 3 * time.Minute
 )
 
 // module is a row of modules.txt: name, expectation and reason or "ci".
@@ -82,7 +82,7 @@ func image(t *testing.T) *boot.Image {
 		if err != nil || have[p] {
 			return err
 		}
-		if e.IsDir() && strings.HasPrefix(e.Name(), "config-") {
+		if e.IsDir() && (strings.HasPrefix(e.Name(), "config-") || e.Name() == "dist-packages") {
 			return filepath.SkipDir
 		}
 		if e.Type().IsRegular() {
@@ -101,7 +101,7 @@ var env []string
 
 // run runs one module and says what became of it: pass, skip or fail, and why.
 func run(p vmm.Platform, img *boot.Image, name string) (got, why string, r boot.Result, err error) {
-	r, err = img.Run(p, []string{"/usr/bin/python3.11", images.DriverDir + "/run.py", "-W", name}, env, moduleTimeout)
+	r, err = img.Run(p, []string{"/usr/bin/python3.11", images.DriverDir + "/run.py", "-v", name}, env, moduleTimeout)
 	if err != nil {
 		return "", "", r, err
 	}
