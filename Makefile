@@ -10,7 +10,7 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-sdk test-soak load bench clean setup
+.PHONY: readme test-cpython all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -61,6 +61,15 @@ endif
 ## A hundred thousand invocations on either platform: minutes.
 test-soak:
 	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
+
+## CPython's own test suite, a module a guest: half an hour on 2 cores.
+test-cpython: setup
+	tests/cpython/setup.sh
+	$(GO) test -count=1 -timeout 120m ./tests/cpython -all
+
+## The README's tables of system calls.
+readme:
+	SEUSS_UPDATE_README=1 $(GO) test -count=1 -run TestReadmeShowsTheSyscallTable ./tests
 
 race:
 	$(GO) test -race ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...

@@ -7,7 +7,22 @@
 #include <asm/signal.h>
 #include <linux/time.h>
 
-static bool known_clock(int clock) { return clock >= 0 && clock <= CLOCK_TAI && clock != 10; }
+/* A negative clock is the CPU clock of a process or, with the third bit, of a
+ * thread: include/linux/posix-timers_types.h. */
+static bool known_clock(int clock)
+{
+	if (clock >= 0)
+		return clock <= CLOCK_TAI && clock != 10;
+	u32 id = ~(u32)(clock >> 3);
+	if ((clock & 3) == 3)
+		return false; /* CLOCKFD */
+	return clock & 4 ? id == 0 || thread_by_tid(id) : id <= 1;
+}
+
+static bool cpu_clock(int clock)
+{
+	return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+}
 
 static u64 read_clock(int clock)
 {
@@ -17,8 +32,18 @@ static u64 read_clock(int clock)
 	case CLOCK_REALTIME_ALARM:
 	case CLOCK_TAI:
 		return wall_ns();
-	default: /* one CPU that is the program's own: CPU time is run time */
-		return mono_ns();
+	case CLOCK_PROCESS_CPUTIME_ID:
+		return cpu_ns();
+	case CLOCK_THREAD_CPUTIME_ID:
+		return thread_cpu_ns(current);
+	default:
+		if (clock >= 0)
+			return mono_ns();
+		if (!(clock & 4))
+			return cpu_ns();
+		u32 tid = ~(u32)(clock >> 3);
+		struct thread *t = tid ? thread_by_tid(tid) : current;
+		return t ? thread_cpu_ns(t) : 0;
 	}
 }
 
@@ -46,8 +71,8 @@ static bool waits_for_lock(void)
 
 long sys_clock_gettime(int clock, struct timespec_k *ts)
 {
-	if (!known_clock(clock) && clock >= 0)
-		return -EINVAL; /* a negative one names a thread's CPU clock */
+	if (!known_clock(clock))
+		return -EINVAL;
 	if (!user_writable(ts, sizeof *ts))
 		return -EFAULT;
 	if (!waits_for_lock())
@@ -59,12 +84,12 @@ long sys_clock_gettime(int clock, struct timespec_k *ts)
 
 long sys_clock_getres(int clock, struct timespec_k *ts)
 {
-	if (!known_clock(clock) && clock >= 0)
+	if (!known_clock(clock))
 		return -EINVAL;
 	if (ts && !user_writable(ts, sizeof *ts))
 		return -EFAULT;
 	if (ts)
-		*ts = (struct timespec_k){0, 1};
+		*ts = (struct timespec_k){0, clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE ? 4000000 : 1};
 	return 0;
 }
 
@@ -99,7 +124,7 @@ long sys_times(s64 *buf)
 	purity_clock();
 	s64 ticks = (s64)(mono_ns() / (NS_PER_SEC / 100));
 	if (buf)
-		buf[0] = ticks, buf[1] = buf[2] = buf[3] = 0;
+		buf[0] = (s64)(cpu_ns() / (NS_PER_SEC / 100)), buf[1] = buf[2] = buf[3] = 0;
 	return ticks;
 }
 
@@ -107,8 +132,10 @@ long sys_times(s64 *buf)
 
 long sys_clock_nanosleep(int clock, int flags, const struct timespec_k *req, struct timespec_k *rem)
 {
-	if (!known_clock(clock) || clock == CLOCK_THREAD_CPUTIME_ID)
+	if (!known_clock(clock))
 		return -EINVAL;
+	if (clock == CLOCK_THREAD_CPUTIME_ID || clock == CLOCK_MONOTONIC_RAW || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC_COARSE)
+		return -EOPNOTSUPP;
 	if (!user_readable(req, sizeof *req) || (rem && !user_writable(rem, sizeof *rem)))
 		return -EFAULT;
 	if (req->sec < 0 || req->nsec < 0 || req->nsec >= (s64)NS_PER_SEC)
@@ -137,7 +164,7 @@ long sys_nanosleep(const struct timespec_k *req, struct timespec_k *rem)
 	return sys_clock_nanosleep(CLOCK_MONOTONIC, 0, req, rem);
 }
 
-/* ---- interval timers: ITIMER_REAL and POSIX timers share one shape ---------------- */
+/* ---- interval timers: itimers and POSIX timers share one shape ---------------- */
 
 struct interval_timer {
 	struct timer timer;
@@ -145,6 +172,8 @@ struct interval_timer {
 	int sig;
 	u32 tid;      /* != 0: SIGEV_THREAD_ID */
 	u64 value;    /* sigev_value */
+	u64 cpu_deadline; /* of a CPU clock: the timer only says when to look again */
+	s64 overrun;
 	int id, clock;
 	bool used, silent; /* silent: SIGEV_NONE */
 };
@@ -152,9 +181,21 @@ struct interval_timer {
 static void interval_fire(struct timer *t)
 {
 	struct interval_timer *it = container_of(t, struct interval_timer, timer);
+	u64 now = mono_ns(), due = t->deadline;
+	if (cpu_clock(it->clock)) {
+		u64 used = read_clock(it->clock);
+		if (used < it->cpu_deadline) {
+			timer_arm(t, now + (it->cpu_deadline - used));
+			return;
+		}
+		due = now;
+		it->cpu_deadline = used + it->interval;
+	}
+	it->overrun = 0;
 	if (it->interval) {
-		u64 next = t->deadline + it->interval, now = mono_ns();
-		timer_arm(t, next > now ? next : now + it->interval);
+		u64 missed = (now - MIN(due, now)) / it->interval;
+		it->overrun = (s64)MIN(missed, 0x7fffffffull);
+		timer_arm(t, due + (missed + 1) * it->interval);
 	}
 	if (it->silent)
 		return;
@@ -171,33 +212,47 @@ static void interval_fire(struct timer *t)
 static void interval_get(struct interval_timer *it, struct itimerspec_k *out)
 {
 	u64 now = mono_ns();
-	u64 left = !it->timer.armed ? 0 : it->timer.deadline > now ? it->timer.deadline - now : 1;
+	u64 deadline = it->timer.deadline;
+	if (cpu_clock(it->clock)) {
+		now = read_clock(it->clock);
+		deadline = it->cpu_deadline;
+	}
+	u64 left = !it->timer.armed ? 0 : deadline > now ? deadline - now : 1;
 	out->interval = (struct timespec_k){(s64)(it->interval / NS_PER_SEC), (s64)(it->interval % NS_PER_SEC)};
 	out->value = (struct timespec_k){(s64)(left / NS_PER_SEC), (s64)(left % NS_PER_SEC)};
 }
 
-static void interval_set(struct interval_timer *it, u64 deadline, u64 interval)
+/* ns from now; 0: disarm. */
+static void interval_set(struct interval_timer *it, u64 ns, u64 interval)
 {
 	it->timer.fire = interval_fire;
 	it->interval = interval;
-	if (deadline)
-		timer_arm(&it->timer, deadline);
+	it->overrun = 0;
+	if (cpu_clock(it->clock))
+		it->cpu_deadline = read_clock(it->clock) + ns;
+	if (ns)
+		timer_arm(&it->timer, mono_ns() + ns);
 	else
 		timer_cancel(&it->timer);
 }
 
-static struct interval_timer real_timer = {.id = -1, .sig = SIGALRM};
+/* The kernel library's part of the CPU time is not told from the program's. */
+static struct interval_timer itimers[] = {
+	[ITIMER_REAL] = {.id = -1, .sig = SIGALRM, .clock = CLOCK_MONOTONIC},
+	[ITIMER_VIRTUAL] = {.id = -1, .sig = SIGVTALRM, .clock = CLOCK_PROCESS_CPUTIME_ID},
+	[ITIMER_PROF] = {.id = -1, .sig = SIGPROF, .clock = CLOCK_PROCESS_CPUTIME_ID},
+};
 
 static u64 timeval_ns(const struct timeval_k *t) { return (u64)t->sec * NS_PER_SEC + (u64)t->usec * 1000; }
 
 long sys_getitimer(int which, struct itimerval_k *value)
 {
-	if (which != ITIMER_REAL)
-		return which == ITIMER_VIRTUAL || which == ITIMER_PROF ? -ENOSYS : -EINVAL;
+	if (which < 0 || which >= (int)ARRAY_SIZE(itimers))
+		return -EINVAL;
 	if (!user_writable(value, sizeof *value))
 		return -EFAULT;
 	struct itimerspec_k its;
-	interval_get(&real_timer, &its);
+	interval_get(&itimers[which], &its);
 	value->interval = (struct timeval_k){its.interval.sec, its.interval.nsec / 1000};
 	value->value = (struct timeval_k){its.value.sec, its.value.nsec / 1000};
 	return 0;
@@ -205,8 +260,8 @@ long sys_getitimer(int which, struct itimerval_k *value)
 
 long sys_setitimer(int which, const struct itimerval_k *value, struct itimerval_k *old)
 {
-	if (which != ITIMER_REAL)
-		return which == ITIMER_VIRTUAL || which == ITIMER_PROF ? -ENOSYS : -EINVAL;
+	if (which < 0 || which >= (int)ARRAY_SIZE(itimers))
+		return -EINVAL;
 	if (!user_readable(value, sizeof *value) || (old && !user_writable(old, sizeof *old)))
 		return -EFAULT;
 	struct itimerval_k v = *value;
@@ -215,15 +270,15 @@ long sys_setitimer(int which, const struct itimerval_k *value, struct itimerval_
 	if (old)
 		sys_getitimer(which, old);
 	u64 ns = timeval_ns(&v.value);
-	interval_set(&real_timer, ns ? mono_ns() + ns : 0, timeval_ns(&v.interval));
+	interval_set(&itimers[which], ns, timeval_ns(&v.interval));
 	return 0;
 }
 
 long sys_alarm(u32 seconds)
 {
 	struct itimerspec_k before;
-	interval_get(&real_timer, &before);
-	interval_set(&real_timer, seconds ? mono_ns() + seconds * NS_PER_SEC : 0, 0);
+	interval_get(&itimers[ITIMER_REAL], &before);
+	interval_set(&itimers[ITIMER_REAL], seconds * NS_PER_SEC, 0);
 	return before.value.sec + (before.value.nsec > 0);
 }
 
@@ -276,14 +331,14 @@ long sys_timer_settime(int id, int flags, const struct itimerspec_k *value, stru
 		return -EFAULT;
 	if (value->value.nsec < 0 || value->value.nsec >= (s64)NS_PER_SEC || value->value.sec < 0)
 		return -EINVAL;
-	u64 ns = timespec_ns(&value->value), interval = timespec_ns(&value->interval), now = mono_ns();
+	u64 ns = timespec_ns(&value->value), interval = timespec_ns(&value->interval);
 	if (old)
 		interval_get(it, old);
 	if (ns && flags & TIMER_ABSTIME) {
 		u64 clock_now = read_clock(it->clock);
 		ns = ns > clock_now ? ns - clock_now : 1;
 	}
-	interval_set(it, ns ? now + ns : 0, interval);
+	interval_set(it, ns, interval);
 	return 0;
 }
 
@@ -298,7 +353,11 @@ long sys_timer_gettime(int id, struct itimerspec_k *value)
 	return 0;
 }
 
-long sys_timer_getoverrun(int id) { return timer_find(id) ? 0 : -EINVAL; }
+long sys_timer_getoverrun(int id)
+{
+	struct interval_timer *it = timer_find(id);
+	return it ? it->overrun : -EINVAL;
+}
 
 long sys_timer_delete(int id)
 {

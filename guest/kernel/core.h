@@ -31,6 +31,7 @@ struct thread {
 	u32 tid;
 	bool wake_pending; /* a waiter of this thread was woken */
 	struct timer sleep_timer;
+	u64 cpu_ns; /* CPU time until it last stopped running */
 
 	u32 *clear_child_tid;
 	void *robust_list;
@@ -41,6 +42,7 @@ struct thread {
 	u64 altstack_sp, altstack_size;
 	u32 altstack_flags;
 	struct abi_frame *frame; /* of the entry in progress */
+	u8 policy, priority; /* of sched_setscheduler: kept for who asks, without effect */
 	char name[16];
 };
 
@@ -60,6 +62,8 @@ void schedule(void);                     /* gives the CPU away unless current is
 void yield(void);
 _Noreturn void thread_exit(void);
 struct thread *thread_by_tid(u32 tid);
+u64 cpu_ns(void);                      /* CPU time of the process: time that was not idle */
+u64 thread_cpu_ns(struct thread *t);
 void poll_devices(void); /* vsock rings; wakes who waits */
 
 /* time.c */

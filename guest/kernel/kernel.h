@@ -228,6 +228,7 @@ bool fs_owns(u64 addr); /* is this address in a file's shared mapping? */
 void fd_set_limit(u32 limit);
 
 /* What /proc shows of memory and threads; the core implements it. */
+bool mm_mapped(u64 addr, u64 bytes); /* is all of it mapped, or of the image? */
 long mm_maps(char *buf, size_t n);     /* /proc/self/maps: the length it wanted */
 extern u64 exec_auxv[];                /* pairs; AT_NULL ends them */
 u32 thread_tids(u32 *tids, u32 max);   /* live threads: writes at most max, returns how many there are */

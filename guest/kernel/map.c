@@ -121,13 +121,21 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 		return -EINVAL;
 	if (bytes < len)
 		return -ENOMEM;
+	int type = flags & MAP_TYPE;
+	if (type != MAP_PRIVATE && type != MAP_SHARED && type != MAP_SHARED_VALIDATE)
+		return -EINVAL;
 	struct file *f = NULL;
 	if (!(flags & MAP_ANONYMOUS)) {
 		f = fd_get(fd);
 		if (!f)
 			return -EBADF;
-		if (!f->ops->read)
+		/* Streams have no content to map: reading one might wait for ever. */
+		if (!f->ops->read || !f->ops->seek || f->ops->getdents)
 			return -ENODEV;
+		if ((f->flags & O_ACCMODE) == O_WRONLY)
+			return -EACCES;
+	} else if (off > ~bytes) {
+		return -EINVAL;
 	}
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		if (addr % PAGE_SIZE)
@@ -209,13 +217,13 @@ long sys_madvise(u64 addr, u64 len, int advice)
 	u64 bytes = PAGE_UP(len);
 	if (addr % PAGE_SIZE)
 		return -EINVAL;
-	if (advice != MADV_DONTNEED && advice != MADV_FREE)
-		return advice >= 0 && advice <= MADV_WIPEONFORK + 8 ? 0 : -EINVAL;
+	if (bytes < len || advice < 0 || (advice > MADV_DONTNEED && advice < MADV_FREE) || advice > MADV_COLLAPSE)
+		return -EINVAL;
 	if (bytes == 0)
 		return 0;
-	if (!mm_in_ram(addr, bytes) || !mm_is_used(addr, bytes / PAGE_SIZE))
-		return mm_in_image(addr, bytes) ? 0 : -ENOMEM;
-	if (advice != MADV_DONTNEED)
+	if (!mm_mapped(addr, bytes))
+		return -ENOMEM;
+	if (advice != MADV_DONTNEED || mm_in_image(addr, bytes))
 		return 0;
 	for (u64 p = addr; p < addr + bytes; p += PAGE_SIZE)
 		if (!fs_owns(p) && !is_zero((void *)p)) /* do not dirty what was never touched */

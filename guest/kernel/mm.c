@@ -203,6 +203,10 @@ bool mm_is_free(u64 addr, u64 n) { return addr / PAGE_SIZE + n <= pages && range
 bool mm_is_used(u64 addr, u64 n) { return addr / PAGE_SIZE + n <= pages && range_used(addr / PAGE_SIZE, n); }
 bool mm_in_ram(u64 addr, u64 bytes) { return in_ram(addr, bytes); }
 bool mm_in_image(u64 addr, u64 bytes) { return in_image(addr, bytes); }
+bool mm_mapped(u64 addr, u64 bytes)
+{
+	return in_image(addr, bytes) || (in_ram(addr, bytes) && range_used(addr / PAGE_SIZE, PAGE_UP(bytes) / PAGE_SIZE));
+}
 void mm_take(u64 addr, u64 n) { page_take(addr / PAGE_SIZE, n); }
 void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
 u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }

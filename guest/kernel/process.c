@@ -7,12 +7,14 @@
 #include <linux/capability.h>
 #include <linux/prctl.h>
 #include <linux/resource.h>
+#include <linux/sched.h>
 #include <linux/sysinfo.h>
 #include <linux/utsname.h>
 
 long sys_getpid(void) { return 1; }
 long sys_getppid(void) { return 0; }
 long sys_zero(void) { return 0; }
+long sys_eperm(void) { return -EPERM; }
 long sys_getpgid(int pid) { return pid == 0 || pid == 1 ? 1 : -ESRCH; }
 
 long sys_uname(void *buf)
@@ -105,10 +107,11 @@ long sys_getrusage(int who, void *usage)
 		return -EFAULT;
 	purity_clock();
 	memset(r, 0, sizeof *r);
-	u64 us = mono_ns() / 1000;
+	u64 us = (who == RUSAGE_SELF ? cpu_ns() : who == 1 /* RUSAGE_THREAD */ ? thread_cpu_ns(current) : 0) / 1000;
 	r->ru_utime.tv_sec = (s64)(us / 1000000);
 	r->ru_utime.tv_usec = (s64)(us % 1000000);
-	r->ru_maxrss = (s64)((ram_pages_total() - ram_pages_free()) * PAGE_SIZE / 1024);
+	if (who != RUSAGE_CHILDREN)
+		r->ru_maxrss = (s64)((ram_pages_total() - ram_pages_free()) * PAGE_SIZE / 1024);
 	return 0;
 }
 
@@ -165,19 +168,86 @@ long sys_sched_setaffinity(int pid, u64 size, const u8 *mask)
 	return mask[0] & 1 ? 0 : -EINVAL;
 }
 
-long sys_sched_getscheduler(int pid) { return pid && !thread_by_tid((u32)pid) ? -ESRCH : 0; }
+/* ---- scheduling: what was set is kept for who asks; threads take turns regardless -- */
+
+static struct thread *scheduled(int pid, long *err)
+{
+	*err = pid < 0 ? -EINVAL : -ESRCH;
+	return pid == 0 ? current : pid > 0 ? thread_by_tid((u32)pid) : NULL;
+}
+
+static bool real_time(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
+static bool known_policy(int policy) { return policy >= 0 && policy <= SCHED_IDLE && policy != 4; }
+
+long sys_sched_getscheduler(int pid)
+{
+	long err;
+	struct thread *t = scheduled(pid, &err);
+	return t ? t->policy : err;
+}
 
 long sys_sched_getparam(int pid, int *param)
 {
-	if (pid && !thread_by_tid((u32)pid))
-		return -ESRCH;
+	long err;
+	struct thread *t = param ? scheduled(pid, &err) : (err = -EINVAL, NULL);
+	if (!t)
+		return err;
 	if (!user_writable(param, 4))
 		return -EFAULT;
-	*param = 0;
+	*param = t->priority;
 	return 0;
 }
 
-long sys_sched_get_priority(int policy) { return policy == 0 ? 0 : -EINVAL; }
+long sys_sched_setscheduler(int pid, int policy, const int *param)
+{
+	long err;
+	if (pid < 0 || policy < 0 || !param)
+		return -EINVAL;
+	if (!user_readable(param, 4))
+		return -EFAULT;
+	struct thread *t = scheduled(pid, &err);
+	if (!t)
+		return err;
+	policy &= ~0x40000000; /* SCHED_RESET_ON_FORK */
+	if (!known_policy(policy) || *param < 0 || *param > 99 || real_time(policy) != (*param > 0))
+		return -EINVAL;
+	t->policy = (u8)policy;
+	t->priority = (u8)*param;
+	return 0;
+}
+
+long sys_sched_setparam(int pid, const int *param)
+{
+	long err;
+	if (pid < 0 || !param)
+		return -EINVAL;
+	struct thread *t = scheduled(pid, &err);
+	return t ? sys_sched_setscheduler(pid, t->policy, param) : err;
+}
+
+long sys_sched_get_priority_max(int policy) { return real_time(policy) ? 99 : known_policy(policy) || policy == 6 ? 0 : -EINVAL; }
+long sys_sched_get_priority_min(int policy) { return real_time(policy) ? 1 : known_policy(policy) || policy == 6 ? 0 : -EINVAL; }
+
+static int nice_value;
+
+static bool priority_of(u32 which, int who) { return who == 0 || (which == PRIO_USER ? false : which == PRIO_PGRP ? who == 1 : thread_by_tid((u32)who) != NULL); }
+
+long sys_getpriority(u32 which, int who)
+{
+	if (which > PRIO_USER)
+		return -EINVAL;
+	return priority_of(which, who) ? 20 - nice_value : -ESRCH;
+}
+
+long sys_setpriority(u32 which, int who, int value)
+{
+	if (which > PRIO_USER)
+		return -EINVAL;
+	if (!priority_of(which, who))
+		return -ESRCH;
+	nice_value = value < -20 ? -20 : value > 19 ? 19 : value;
+	return 0;
+}
 
 long sys_getcpu(u32 *cpu, u32 *node, void *unused)
 {

@@ -87,9 +87,21 @@ static void reap_dead(void)
 	reap = NULL;
 }
 
+/* ---- CPU time ------------------------------------------------------------------ */
+
+static u64 idle_ns;     /* time in which no thread could run */
+static u64 switched_at; /* cpu_ns() when current began to run */
+
+u64 cpu_ns(void) { return mono_ns() - idle_ns; }
+
+u64 thread_cpu_ns(struct thread *t) { return t->cpu_ns + (t == current ? cpu_ns() - switched_at : 0); }
+
 static void switch_to(struct thread *next)
 {
 	struct thread *prev = current;
+	u64 now = cpu_ns();
+	prev->cpu_ns += now - switched_at;
+	switched_at = now;
 	vsock_flush();
 	prev->fs_base = rdfsbase();
 	prev->gs_base = rdgsbase();
@@ -120,14 +132,20 @@ void poll_devices(void)
 
 static void idle(void)
 {
+	if (run_head)
+		return;
+	u64 since = mono_ns();
 	while (!run_head) {
 		poll_devices();
 		if (run_head)
-			return;
+			break;
 		u64 next = timers_next();
 		control->deadline_ns = next == NO_DEADLINE ? 0 : next;
 		doorbell(ABI_DOORBELL_IDLE, 0);
 	}
+	u64 now = mono_ns();
+	if (now > since)
+		idle_ns += now - since;
 }
 
 /* current is READY (queued), BLOCKED or DEAD. */

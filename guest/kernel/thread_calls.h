@@ -65,6 +65,7 @@ long sys_timer_delete(int id);
 /* process.c */
 long sys_getpid(void);
 long sys_getppid(void);
+long sys_eperm(void); /* what needs a capability */
 long sys_zero(void); /* uid, gid and friends: root */
 long sys_uname(void *buf);
 long sys_sysinfo(void *info);
@@ -77,7 +78,12 @@ long sys_sched_getaffinity(int pid, u64 size, u8 *mask);
 long sys_sched_setaffinity(int pid, u64 size, const u8 *mask);
 long sys_sched_getscheduler(int pid);
 long sys_sched_getparam(int pid, int *param);
-long sys_sched_get_priority(int policy);
+long sys_sched_get_priority_max(int policy);
+long sys_sched_get_priority_min(int policy);
+long sys_sched_setscheduler(int pid, int policy, const int *param);
+long sys_sched_setparam(int pid, const int *param);
+long sys_getpriority(u32 which, int who);
+long sys_setpriority(u32 which, int who, int value);
 long sys_getcpu(u32 *cpu, u32 *node, void *unused);
 long sys_membarrier(int cmd, u32 flags, int cpu);
 long sys_capget(void *header, void *data);

@@ -107,7 +107,7 @@ static long set_mode(struct inode *ip, u32 mode)
 {
 	if ((ip->mode & S_IFMT) == S_IFLNK)
 		return -EOPNOTSUPP;
-	ip->mode = (ip->mode & S_IFMT) | (mode & 07777);
+	ip->mode = (u16)((ip->mode & S_IFMT) | (mode & 07777));
 	inode_changed(ip);
 	return 0;
 }
@@ -131,20 +131,28 @@ long sys_fchmod(int fd, u32 mode)
 	return err ? err : set_mode(ip, mode);
 }
 
-/* Everything belongs to root and stays so. */
-static long check_owner(u32 uid, u32 gid)
+/* Every file is root's until the program, which is root, gives it away. As on
+ * Linux that takes the set-id bits from a file that can be executed. */
+static long set_owner(struct inode *ip, u32 uid, u32 gid)
 {
-	return (uid == 0 || uid == ~0u) && (gid == 0 || gid == ~0u) ? 0 : -EPERM;
+	u32 old_uid, old_gid;
+	inode_owner(ip, &old_uid, &old_gid);
+	long err = inode_set_owner(ip, uid == ~0u ? old_uid : uid, gid == ~0u ? old_gid : gid);
+	if (err)
+		return err;
+	if ((ip->mode & S_IFMT) != S_IFDIR)
+		ip->mode &= (u16)~(04000 | (ip->mode & 010 ? 02000 : 0));
+	inode_changed(ip);
+	return 0;
 }
 
 long sys_fchownat(int dirfd, const char *path, u32 uid, u32 gid, u32 flags)
 {
-	struct place at;
+	struct inode *ip;
 	if (flags & ~(u32)(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
 		return -EINVAL;
-	long err = walk_at(dirfd, path,
-			   (flags & AT_SYMLINK_NOFOLLOW ? 0 : WALK_FOLLOW) | (flags & AT_EMPTY_PATH ? WALK_EMPTY : 0), &at, NULL);
-	return err ? err : check_owner(uid, gid);
+	long err = inode_by_path(dirfd, path, flags, &ip);
+	return err ? err : set_owner(ip, uid, gid);
 }
 
 long sys_chown(const char *path, u32 uid, u32 gid) { return sys_fchownat(AT_FDCWD, path, uid, gid, 0); }
@@ -152,7 +160,13 @@ long sys_lchown(const char *path, u32 uid, u32 gid)
 {
 	return sys_fchownat(AT_FDCWD, path, uid, gid, AT_SYMLINK_NOFOLLOW);
 }
-long sys_fchown(int fd, u32 uid, u32 gid) { return fd_io(fd) ? check_owner(uid, gid) : -EBADF; }
+
+long sys_fchown(int fd, u32 uid, u32 gid)
+{
+	struct inode *ip;
+	long err = inode_by_fd(fd, &ip);
+	return err ? err : set_owner(ip, uid, gid);
+}
 
 /* ---- times ------------------------------------------------------------------------------------ */
 

@@ -116,6 +116,8 @@ long sys_linkat(int fromfd, const char *from, int tofd, const char *to, u32 flag
 		return err;
 	if (b.last != LAST_NAME || b.node.v)
 		return -EEXIST;
+	if (b.slash)
+		return -ENOENT; /* only a directory can be made under such a name */
 	if (a.file || node_kind(a.node) == NODE_PROC || node_kind(b.dir) == NODE_PROC || node_dev(a.node) != node_dev(b.dir))
 		return -EXDEV;
 	if (node_is_dir(a.node))
@@ -157,7 +159,7 @@ long sys_renameat2(int fromfd, const char *from, int tofd, const char *to, u32 f
 		err = walk_at(tofd, to, WALK_CREATE, &b, NULL);
 	if (err)
 		return err;
-	if (flags & RENAME_NOREPLACE && a.last == LAST_NAME && a.node.v && b.node.v)
+	if (flags & RENAME_NOREPLACE && a.last == LAST_NAME && (b.last != LAST_NAME || (a.node.v && b.node.v)))
 		return -EEXIST;
 	return tree_rename(&a, &b);
 }

@@ -239,7 +239,7 @@ long sys_msync(void *addr, u64 n, int flags)
 	u64 bytes = PAGE_UP(n);
 	if (bytes < n)
 		return -ENOMEM;
-	return bytes == 0 || user_readable(addr, bytes) ? 0 : -ENOMEM;
+	return bytes == 0 || mm_mapped((u64)addr, bytes) ? 0 : -ENOMEM;
 }
 
 long sys_fadvise64(int fd, s64 off, s64 n, int advice)

@@ -75,6 +75,8 @@ long sys_statx(int dirfd, const char *path, u32 flags, u32 mask, struct statx *u
 	struct statx x = {
 		.stx_mask = STATX_BASIC_STATS,
 		.stx_blksize = (u32)st.st_blksize,
+		.stx_uid = st.st_uid,
+		.stx_gid = st.st_gid,
 		.stx_nlink = (u32)st.st_nlink,
 		.stx_mode = (u16)st.st_mode,
 		.stx_ino = st.st_ino,

@@ -102,7 +102,9 @@ struct inode {
 	struct inode *map_next;    /* overlay.c */
 	u32 ino;
 	u32 lower;                 /* image inode + 1 that this one stands for; 0: none */
-	u32 mode, nlink;
+	u16 mode;
+	u16 owner;                 /* row of inode.c's table; 0: root */
+	u32 nlink;
 	u32 refs;                  /* open files, mappings, cwd, subdirectories; names count in nlink */
 	u8 dev, flags, seals, device; /* DEV_*, INODE_*, F_SEAL_*, devfs.c's device */
 	u64 size;
@@ -124,6 +126,9 @@ struct inode {
 _Static_assert(sizeof(struct inode) <= 112, "an inode fits a 128-byte object");
 
 struct inode *inode_new(u32 mode, u32 dev); /* no name, no reference; NULL: no memory */
+/* Owners are pairs in a table: an inode has no room for them, and they are few. */
+void inode_owner(const struct inode *ip, u32 *uid, u32 *gid);
+long inode_set_owner(struct inode *ip, u32 uid, u32 gid); /* -ENOSPC: the table is full */
 void inode_get(struct inode *ip);
 void inode_put(struct inode *ip);
 void inode_unlinked(struct inode *ip);      /* one name less */

@@ -14,10 +14,36 @@ struct inode *inode_new(u32 mode, u32 dev)
 	if (last_ino < img_count())
 		last_ino = img_count();
 	ip->ino = ++last_ino + 1; /* image inode i shows as i + 1 */
-	ip->mode = mode;
+	ip->mode = (u16)mode;
 	ip->dev = (u8)dev;
 	ip->atime = ip->mtime = ip->ctime = wall_ns();
 	return ip;
+}
+
+enum { OWNERS = 256 };
+static struct { u32 uid, gid; } owners[OWNERS]; /* row 0 is root */
+static u32 owner_count = 1;
+
+void inode_owner(const struct inode *ip, u32 *uid, u32 *gid)
+{
+	*uid = owners[ip->owner].uid;
+	*gid = owners[ip->owner].gid;
+}
+
+long inode_set_owner(struct inode *ip, u32 uid, u32 gid)
+{
+	u32 i = 0;
+	while (i < owner_count && (owners[i].uid != uid || owners[i].gid != gid))
+		i++;
+	if (i == OWNERS)
+		return -ENOSPC;
+	if (i == owner_count) {
+		owners[i].uid = uid;
+		owners[i].gid = gid;
+		owner_count++;
+	}
+	ip->owner = (u16)i;
+	return 0;
 }
 
 static void inode_free(struct inode *ip)

@@ -135,9 +135,11 @@ static struct file *open_place(struct place *at, struct path_text *text, u32 fla
 		return node_is_dir(at->node) ? open_tmpfile(at->node, flags, mode, err) : NULL;
 	}
 	*err = 0;
-	if (flags & O_CREAT && flags & O_EXCL && at->node.v)
+	if (flags & O_CREAT && at->slash && at->last == LAST_NAME)
+		*err = -EISDIR;
+	else if (flags & O_CREAT && flags & O_EXCL && at->node.v)
 		*err = -EEXIST;
-	else if (flags & O_CREAT && at->slash && at->last == LAST_NAME)
+	else if (flags & (O_CREAT | O_TRUNC) && at->node.v && node_is_dir(at->node))
 		*err = -EISDIR;
 	if (*err)
 		return NULL;

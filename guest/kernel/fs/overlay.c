@@ -155,6 +155,7 @@ void node_stat(struct node n, struct stat *st)
 		st->st_ino = ip->ino;
 		st->st_nlink = ip->nlink;
 		st->st_size = (s64)ip->size;
+		inode_owner(ip, &st->st_uid, &st->st_gid);
 		st->st_rdev = dev_rdev(ip);
 		stat_times(st, ip->atime, ip->mtime, ip->ctime);
 		break;

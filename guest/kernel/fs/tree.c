@@ -150,6 +150,8 @@ static long check_rename(struct place *from, struct place *to)
 		return -ENOTDIR;
 	if (is_dir && within(to->dir, from->node))
 		return -EINVAL;
+	if (to->node.v && node_is_dir(to->node) && within(from->dir, to->node))
+		return -ENOTEMPTY;
 	if (node_is_mount(from->node) || (to->node.v && node_is_mount(to->node)))
 		return -EBUSY;
 	if (to->node.v && !same(from->node, to->node)) {

@@ -144,6 +144,7 @@ static long disconnect(struct tcp *t)
 	t->st.state = STREAM_IDLE;
 	t->st.s.shut = 0;
 	t->st.s.error = 0;
+	t->unreported = false;
 	t->st.fin = false;
 	inet_disconnect(&t->in);
 	wake_all(&t->st.s.file->wq); /* EPOLLHUP */
@@ -159,16 +160,34 @@ static long tcp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
 	bool nonblock = sock_nonblock(s, 0);
 	switch (t->st.state) {
 	case STREAM_LISTENING:
-	case STREAM_CONNECTED:
 		return -EISCONN;
+	case STREAM_CONNECTED: {
+		bool unreported = t->unreported;
+		t->unreported = false;
+		return unreported ? 0 : -EISCONN;
+	}
 	case STREAM_CONNECTING:
 		if (nonblock)
 			return -EALREADY;
 		break;
 	case STREAM_IDLE: {
+		if (t->unreported) { /* refused, while the program went on */
+			t->unreported = false;
+			long failed = sock_take_error(s);
+			if (failed)
+				return failed;
+		}
 		long err = start(t, a, len);
-		if (err)
+		if (err && (err != -ECONNREFUSED || !nonblock))
 			return err;
+		if (nonblock) {
+			/* As on Linux, where the answer comes behind the call even on loopback. */
+			t->unreported = true;
+			if (err)
+				sock_fail(s, ECONNREFUSED);
+			wake_all(&f->wq);
+			return -EINPROGRESS;
+		}
 	}
 	}
 	while (t->st.state == STREAM_CONNECTING) {
@@ -214,7 +233,7 @@ static void cut(struct tcp *t)
 	if (!peer)
 		return;
 	if (t->st.rx.used || t->st.embryo || t->st.s.linger == 0) {
-		sock_fail(&peer->s, ECONNRESET);
+		sock_fail(&peer->s, peer->fin ? EPIPE : ECONNRESET); /* Linux: net/ipv4/tcp_input.c, tcp_reset */
 		peer->s.shut = SHUT_BOTH;
 	} else {
 		peer->s.shut |= SHUT_RX;
@@ -301,7 +320,7 @@ static long tcp_ioctl(struct file *f, u32 request, u64 arg) { return stream_ioct
 static long tcp_getname(struct file *f, struct sockaddr_k *a, bool peer)
 {
 	struct tcp *t = tcp_of(f);
-	if (peer && t->st.state != STREAM_CONNECTED)
+	if (peer && (t->st.state != STREAM_CONNECTED || (!t->st.peer && t->st.s.shut == SHUT_BOTH))) /* closed */
 		return -ENOTCONN;
 	return inet_put(t->st.s.family, peer ? &t->in.remote : &t->in.local, a);
 }

@@ -9,6 +9,7 @@ struct tcp {
 	struct inet in;
 	u32 keep_idle, keep_interval, keep_count; /* what was set; there is nothing to probe */
 	bool nodelay, cork;
+	bool unreported; /* a connect that answered EINPROGRESS, and nobody has asked for its end */
 };
 
 static inline struct tcp *tcp_of(struct file *f) { return f->priv; }

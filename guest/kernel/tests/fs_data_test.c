@@ -279,7 +279,13 @@ static void test_attributes(void)
 	CHECK_EQ(sys_fstat(fd, &st), 0);
 	CHECK_EQ(st.st_mode, S_IFREG | 0755);
 	CHECK_EQ(sys_chown("/tmp/attr", 0, ~0u), 0);
-	CHECK_EQ(sys_fchown(fd, 1000, 0), -EPERM);
+	CHECK_EQ(sys_fchmod(fd, 06755), 0);
+	CHECK_EQ(sys_fchown(fd, 1000, ~0u), 0);
+	CHECK_EQ(sys_fstat(fd, &st), 0);
+	CHECK_EQ(st.st_uid, 1000);
+	CHECK_EQ(st.st_gid, 0);
+	CHECK_EQ(st.st_mode & 07777, 0755);
+	CHECK_EQ(sys_fchown(fd, 0, 0), 0);
 	CHECK_EQ(sys_chmod("/proc/version", 0600), -EPERM);
 	CHECK_EQ(sys_getxattr("/tmp/attr", "user.x", NULL, 0), -ENODATA);
 	CHECK_EQ(sys_getxattr("/tmp/none", "user.x", NULL, 0), -ENOENT);
