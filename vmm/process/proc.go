@@ -24,6 +24,9 @@ const (
 	// patience is how long a kicked guest may take to stop, and a stub to park.
 	// Both take microseconds, unless the host does not run them at all.
 	patience = 2 * time.Second
+	// setUpPatience is the same for each step of setting a stub up, which nobody
+	// waits for on a request's path.
+	setUpPatience = 20 * time.Second
 )
 
 // proc is a stub process and the monitor's side of the hand-over.
@@ -206,7 +209,7 @@ func (p *proc) await() error {
 
 // awaitUnsealed waits for a stub that cannot park yet.
 func (p *proc) awaitUnsealed() error {
-	for limit := time.Now().Add(patience); atomic.LoadUint32(&p.area.Turn) == stub.TurnStub; {
+	for limit := time.Now().Add(setUpPatience); atomic.LoadUint32(&p.area.Turn) == stub.TurnStub; {
 		if p.gone() {
 			return p.death()
 		}

@@ -65,8 +65,11 @@ static long tcp_listen(struct file *f, int backlog)
 			return -EADDRINUSE;
 	}
 	long err = stream_listen(&t->st, backlog);
-	if (!err)
+	if (!err) {
+		t->st.s.error = 0; /* of a connect that was refused: accept would look for its end for ever */
+		t->unreported = false;
 		admit(t); /* the backlog may have grown */
+	}
 	return err;
 }
 

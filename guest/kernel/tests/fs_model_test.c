@@ -317,6 +317,8 @@ static void op_rename(void)
 		bool dir = a.node->type == S_IFDIR;
 		if (dir && m_within(b.dir, a.node))
 			want = -EINVAL;
+		else if (b.node && m_within(a.dir, b.node))
+			want = -ENOTEMPTY;
 		else if (b.node && b.node != a.node)
 			want = dir ? (b.node->type != S_IFDIR ? -ENOTDIR : m_empty(b.node) ? 0 : -ENOTEMPTY)
 				   : (b.node->type == S_IFDIR ? -EISDIR : 0);

@@ -104,6 +104,7 @@ static bool user_range(const void *p, u64 n)
 	return !host_bad || a + n <= (u64)host_bad || a >= (u64)host_bad + PAGE_SIZE;
 }
 
+WEAK bool mm_mapped(u64 addr, u64 bytes) { return user_range((const void *)addr, bytes); }
 WEAK bool user_readable(const void *p, u64 n) { return user_range(p, n); }
 WEAK bool user_writable(void *p, u64 n) { return user_range(p, n); }
 

@@ -222,7 +222,16 @@ static void test_backlog(void)
 	CHECK_EQ(sys_accept(listener, NULL, NULL) >= 0, 1);
 	CHECK_EQ(mask(b), EPOLLOUT);
 	CHECK_EQ(option(b, SOL_SOCKET, SO_ERROR), 0);
+	CHECK_EQ(connect4(b, LO, 80), 0); /* tells the end once, as on Linux */
 	CHECK_EQ(connect4(b, LO, 80), -EISCONN);
+	/* Without a listener: the refusal comes behind the call, and the socket can listen. */
+	int r = (int)sys_socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	CHECK_EQ(connect4(r, LO, 81), -EINPROGRESS);
+	CHECK_EQ(connect4(r, LO, 81), -ECONNREFUSED);
+	CHECK_EQ(connect4(r, LO, 81), -EINPROGRESS);
+	CHECK_EQ(sys_listen(r, 1), 0);
+	CHECK_EQ(sys_accept(r, NULL, NULL), -EAGAIN);
+	CHECK_EQ(fd_close(r), 0);
 	ipc_other(accept_one);
 	CHECK_EQ(connect4(c, LO, 80), 0);
 	ipc_other(grow_backlog);
