@@ -3,6 +3,7 @@ package process
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
 	"seuss/vmm/internal/host"
 )
@@ -25,13 +26,14 @@ const (
 // component is a part of the area behind the header.
 type component struct{ bit, off, size int }
 
-// componentsOf returns the parts for the bits of XCR0, by bit.
+// componentsOf returns the parts for the bits of XCR0, by place.
 func componentsOf(cpuid host.CPUIDFunc, xcr0 uint64) (out []component) {
 	for rest := xcr0 &^ 3; rest != 0; rest &= rest - 1 {
 		bit := bits.TrailingZeros64(rest)
 		size, off, _, _ := cpuid(0xd, uint32(bit))
 		out = append(out, component{bit, int(off), int(size)})
 	}
+	slices.SortFunc(out, func(a, b component) int { return a.off - b.off })
 	return out
 }
 
@@ -57,6 +59,7 @@ func canonical(x []byte, xcr0 uint64, parts []component) {
 	end := xEnd
 	for _, c := range parts {
 		lo, hi := min(c.off, len(x)), min(c.off+c.size, len(x))
+		clear(x[min(end, lo):lo]) // a gap
 		if present>>c.bit&1 == 0 {
 			clear(x[lo:hi])
 		}
