@@ -93,11 +93,18 @@ func (f *function) fullRun() (full time.Duration) {
 // short moves look long.
 const moveSlack = 10 * time.Millisecond
 
+// fewPages is below what number of pages a move is never held against a node: 16
+// MiB, some milliseconds at most on a host that has nothing else to do.
+const fewPages = 4096
+
 // better reports whether a deeper node is worth it: whether bringing a machine to
 // it takes little longer than what it saves over the other one. Runs that were
 // measured do not decide: they were of other events, and a function that is quick
 // with some argument would seem to need no node for those with which it is slow.
 func (d *Dispatcher) better(f *function, deeper, than *target) bool {
+	if deeper.pages < than.pages+fewPages {
+		return true
+	}
 	gain := deeper.node.Info.SavedTime
 	if than.node.Info.Kind == lineage.KindArgument { // both count from the function node
 		gain -= than.node.Info.SavedTime

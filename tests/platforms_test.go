@@ -54,7 +54,7 @@ func TestNodesMoveBetweenPlatforms(t *testing.T) {
 			}
 			const lazy = "import threading\nkept = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(2)]\n" +
 				"for k in kept: k.start()\n" +
-				"def handler(event, context):\n    table = [n * n for n in range(event['rows'])]\n    return sum(table) + event['query']\n"
+				"def handler(event, context):\n    table = sum(n * n for n in range(event['rows']))\n    return table + event['query']\n"
 			on(order[0], func(d *dispatcher.Dispatcher) {
 				deploy(t, d, "first", lazy, func(s *dispatcher.FunctionSpec) { s.Lazy = true })
 				if _, err := d.CaptureArgument(context.Background(), "first", []byte(`{"rows": 1000}`), ""); err != nil {
