@@ -149,7 +149,7 @@ func (m *memory) MapZero(first, count uint64) error {
 	return nil
 }
 
-// lay puts n below the own pages and takes those away.
+// lay puts n below the memfd's pages and takes those away.
 func (m *memory) lay(n run) error {
 	if err := m.punch(n.first, n.count); err != nil {
 		return err

@@ -94,7 +94,7 @@ func (r *run) content(page uint64) []byte {
 	return r.source.data[at : at+pageSize]
 }
 
-// runs are what is mapped below a machine's own pages: sorted, not overlapping.
+// runs are what is mapped below the memfd's pages of a machine: sorted, not overlapping.
 type runs []run
 
 // at returns the index of the first run that ends behind page.
