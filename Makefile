@@ -10,7 +10,7 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: readme test-cpython all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-sdk test-soak load bench clean setup
+.PHONY: readme test-cpython all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-container test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -25,7 +25,7 @@ demo: setup build
 	$(BIN) demo
 
 ## What CI runs, in this order: the cheap checks first.
-test: setup check unit e2e test-sdk process race fuzz test-nested
+test: setup check unit e2e test-sdk process race fuzz test-container test-nested
 
 check: fmt vet generated
 
@@ -80,6 +80,10 @@ fuzz:
 
 test-nested:
 	tests/nested/test.sh
+
+## Guests as processes in a container: no root, no capabilities, Docker's system call filter.
+test-container: build
+	tests/container/test.sh
 
 ## AWS SDK for JavaScript, from npm, against the daemon. (AWS SDK for Go runs with e2e.)
 test-sdk: setup build

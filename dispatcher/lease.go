@@ -38,7 +38,7 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 		}
 	} else {
 		l.pool = p
-		if l.shell, err = p.take(ctx, t); err != nil {
+		if l.shell, err = p.takeAlive(ctx, t); err != nil {
 			return nil, err
 		}
 	}

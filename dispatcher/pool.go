@@ -77,6 +77,19 @@ func (p *pool) take(ctx context.Context, t *target) (*shell, error) {
 	}
 }
 
+// takeAlive is take, past machines that have died while they stood in the pool:
+// no request has to fail for those.
+func (p *pool) takeAlive(ctx context.Context, t *target) (*shell, error) {
+	for {
+		s, err := p.take(ctx, t)
+		if err != nil || s.m.VM().Alive() {
+			return s, err
+		}
+		p.d.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.name)
+		p.discard(s)
+	}
+}
+
 // How well a free shell fits a request.
 const (
 	rankOther = iota + 1 // it stands ready on another node

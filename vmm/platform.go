@@ -60,6 +60,10 @@ type VM interface {
 	// VCPU returns the machine's vCPU.
 	VCPU() VCPU
 
+	// Alive reports whether the machine can run: false once it has died by itself,
+	// as a guest's process may. It may be called from any goroutine.
+	Alive() bool
+
 	// Close destroys the machine and its vCPU.
 	Close() error
 }

@@ -128,6 +128,9 @@ func (vm *VM) DirtyRing() (dirtytrack.Tracker, error) {
 	return dirtytrack.NewDirtyRing(vm.h.file, vm.vcpu.h.file, slotRAM, vm.mapped/pageSize, vm.platform.ringBytes)
 }
 
+// Alive implements vmm.VM.
+func (vm *VM) Alive() bool { return true }
+
 // Close implements vmm.VM.
 func (vm *VM) Close() error {
 	var errs []error

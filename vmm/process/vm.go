@@ -99,6 +99,9 @@ func (vm *VM) VCPU() vmm.VCPU { return vm.vcpu }
 // PID is the process that the guest runs in, for whoever accounts for memory.
 func (vm *VM) PID() int { return vm.proc.pid }
 
+// Alive implements vmm.VM.
+func (vm *VM) Alive() bool { return vm.proc == nil || !vm.proc.gone() }
+
 // Close implements vmm.VM.
 func (vm *VM) Close() error {
 	if vm.proc == nil {
