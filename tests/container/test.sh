@@ -31,7 +31,11 @@ fi
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work" && rm -rf "$work"' EXIT
 chmod 755 "$work"
-mkdir -p "$work"/root/{usr,lib,lib64,bin,sbin,etc,tmp,proc,sys,dev,work,go,modules,var/lib/dpkg} "$work"/home/{home,tmp}
+mkdir -p "$work"/root/{usr,etc,tmp,proc,sys,dev,work,go,modules,var/lib/dpkg} "$work"/home/{home,tmp}
+system=(-v /usr:/usr:ro -v /etc:/etc:ro -v /var/lib/dpkg:/var/lib/dpkg:ro)
+for d in lib lib64 bin sbin; do # links into /usr, on most systems
+	if [ -L "/$d" ]; then cp -P "/$d" "$work/root/$d"; else mkdir "$work/root/$d" && system+=(-v "/$d:/$d:ro"); fi
+done
 (cd "$work" && go mod download -json "$profiles") >"$work/module.json"
 profile=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$work/module.json")/default.json
 
@@ -42,8 +46,7 @@ inside() {
 		--user 1000:1000 --cap-drop=all --security-opt no-new-privileges --security-opt "seccomp=$profile" \
 		-e HOME=/work/home -e GOMODCACHE=/modules -e GOFLAGS=-mod=mod -e GOPROXY=off -e GOTOOLCHAIN=local \
 		-e PATH=/go/bin:/usr/local/bin:/usr/bin:/bin \
-		-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro -v /bin:/bin:ro -v /sbin:/sbin:ro -v /etc:/etc:ro \
-		-v /var/lib/dpkg:/var/lib/dpkg:ro -v "$(go env GOROOT):/go:ro" -v "$(go env GOMODCACHE):/modules:ro" \
+		"${system[@]}" -v "$(go env GOROOT):/go:ro" -v "$(go env GOMODCACHE):/modules:ro" \
 		-v "$work/home:/work" -v "$work/home/tmp:/tmp" -w "$in" --rootfs "$work/root" "$@"
 }
 

@@ -56,3 +56,13 @@ var Zygote []byte
 //
 //go:embed forkexec.c.txt
 var ForkExec []byte
+
+// Hold keeps its machine for as many seconds as its event says.
+//
+//go:embed hold.py
+var Hold []byte
+
+// NodeHold is Hold for Node.js.
+//
+//go:embed hold.js
+var NodeHold []byte

@@ -1,0 +1,179 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"seuss/dispatcher"
+	"seuss/tools/seussctl/bench"
+	"seuss/tools/seussctl/samples"
+)
+
+// holdFirst is how long invocations keep their machines at first, so that each
+// needs one of its own. It is doubled until that has come about.
+const (
+	holdFirst   = 500 * time.Millisecond
+	longestHold = 20 * time.Second
+)
+
+// memoryReport is what bench memory prints.
+type memoryReport struct {
+	Platform string                `json:"platform"`
+	Rows     []bench.MachineMemory `json:"rows"`
+}
+
+func (e *env) benchMemory() *cli.Command {
+	return e.command(spec{
+		name:  "memory",
+		usage: "measure what a machine takes of the host, beside what all share",
+		description: `
+Makes --machines machines that each have run a small function and stand ready
+again, and prints the mean of what each took of the host, by the kernel's own
+figures: anonymous memory and memory files of this process and of the guests'
+processes, their page tables, and by how much MemAvailable fell, in which KVM's
+own memory shows, and whatever else went on on the host. Image and snapshots are
+shared by all machines and not counted. With --platform on one platform, so that
+two can be compared.`,
+		examples: []string{"seussctl bench memory", "seussctl --platform process bench memory --machines 16 --json"},
+		flags:    []cli.Flag{&cli.IntFlag{Name: "machines", Value: 8, Usage: "`N` machines to take the mean of"}},
+		action: func(c *cli.Context, e *env) error {
+			n := c.Int("machines")
+			if n < 1 || n > 1000 {
+				return usagef(c.Command.HelpName, "--machines %d: want 1 to 1000", n)
+			}
+			report, err := e.measureMemory(c.Context, n)
+			if err != nil {
+				return err
+			}
+			e.progress.clear()
+			if e.json {
+				return e.printJSON(report)
+			}
+			return printMemory(e.stdout, report)
+		},
+	})
+}
+
+func (e *env) measureMemory(ctx context.Context, n int) (*memoryReport, error) {
+	e.ownState("bench")
+	if err := e.freshImages(ctx, e.otherRuntimes()...); err != nil {
+		return nil, err
+	}
+	report := &memoryReport{}
+	functions := []dispatcher.FunctionSpec{sample("hold", samples.Hold, false, nil)}
+	if _, err := e.images().Find(nodeImage); err == nil {
+		functions = append(functions, nodeSample("node-hold", samples.NodeHold, false))
+	}
+	for _, f := range functions {
+		err := e.withEngine(dispatcher.Options{PoolSize: n + 1}, func(d engine) error {
+			row, err := e.machineMemory(ctx, d, f, n, &report.Platform)
+			report.Rows = append(report.Rows, row)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return report, nil
+}
+
+// pools is what an embedded dispatcher tells of its machines.
+type pools interface{ Pools() []dispatcher.PoolStats }
+
+// machineMemory measures with one machine, and again with n more.
+func (e *env) machineMemory(ctx context.Context, d engine, f dispatcher.FunctionSpec, n int, platform *string) (row bench.MachineMemory, err error) {
+	counter, ok := d.(pools)
+	if !ok {
+		return row, errors.New("a daemon runs on this state directory: choose another one with --state")
+	}
+	e.progress.step("deploying "+f.Name, -1)
+	if _, err := d.Deploy(ctx, f); err != nil {
+		return row, err
+	}
+	invoke := func(hold time.Duration) error {
+		r, err := d.Invoke(ctx, dispatcher.Request{Function: f.Name, Event: fmt.Appendf(nil, `{"hold": %g}`, hold.Seconds())})
+		if err == nil && r.Error != nil {
+			err = r.Error
+		}
+		if err == nil {
+			*platform = r.Platform
+		}
+		return err
+	}
+	if err := invoke(0); err != nil {
+		return row, err
+	}
+	first, err := settledMachines(ctx, counter)
+	if err != nil {
+		return row, err
+	}
+	before, err := bench.ReadHostMemory()
+	if err != nil {
+		return row, err
+	}
+	machines, want := first, n+1
+	for hold := holdFirst; machines < want; hold *= 2 {
+		if hold > longestHold {
+			return row, fmt.Errorf("%d machines were wanted, %d came about", want, machines)
+		}
+		e.progress.step(fmt.Sprintf("running %s on %d machines", f.Name, want), -1)
+		var g errgroup.Group
+		for range want {
+			g.Go(func() error { return invoke(hold) })
+		}
+		if err := g.Wait(); err != nil {
+			return row, err
+		}
+		if machines, err = settledMachines(ctx, counter); err != nil {
+			return row, err
+		}
+	}
+	if machines == first {
+		return row, fmt.Errorf("all %d machines were made before the measurement: ask for more with --machines", first)
+	}
+	after, err := bench.ReadHostMemory()
+	if err != nil {
+		return row, err
+	}
+	return bench.PerMachine(f.Name, before, after, machines-first), nil
+}
+
+// settledMachines waits until all machines stand ready and returns how many
+// there are.
+func settledMachines(ctx context.Context, d pools) (int, error) {
+	for {
+		total, ready := 0, 0
+		for _, p := range d.Pools() {
+			total += p.Machines
+			ready += p.Ready
+		}
+		if total == ready {
+			return total, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func printMemory(w io.Writer, r *memoryReport) error {
+	t := newTable("FUNCTION", ">MACHINES", ">ANONYMOUS", ">MEMORY FILES", ">PAGE TABLES", ">TOTAL", ">OF THE HOST", ">PROCESSES", ">DESCRIPTORS")
+	bytes := func(v float64) string { return formatBytes(uint64(max(v, 0))) }
+	for _, m := range r.Rows {
+		t.row(m.Function, fmt.Sprint(m.Machines), bytes(m.Anonymous), bytes(m.MemoryFiles), bytes(m.PageTables), bytes(m.Total), bytes(m.Host),
+			formatRatio(m.Processes), formatRatio(m.Files))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\nOf each machine, on platform %s, beside the image and the snapshots that all share.\n", r.Platform)
+	return err
+}
