@@ -2,6 +2,8 @@ package process
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -99,4 +101,37 @@ func benchVictim(b *testing.B, o Options, code func(stub.Entries) []byte) *vmm.M
 		b.Fatal(err)
 	}
 	return v.Machine
+}
+
+// BenchmarkStart makes a machine without content and ends it: what the process,
+// its namespaces and its locks cost.
+func BenchmarkStart(b *testing.B) {
+	p, err := New(Options{})
+	if err != nil {
+		b.Skip("skipped where guests cannot run as processes:", err)
+	}
+	b.Cleanup(func() { p.Close() })
+	for _, own := range []bool{false, true} {
+		b.Run(fmt.Sprintf("namespaces=%v", own), func(b *testing.B) {
+			if own && !p.namespaces {
+				b.Skip("this host allows no new namespaces")
+			}
+			allowed := p.namespaces
+			defer func() { p.namespaces = allowed }()
+			p.namespaces = own
+			for b.Loop() {
+				vm, err := p.NewVM()
+				if err != nil {
+					b.Fatal(err)
+				}
+				m, err := vm.NewMemory(64<<20, false)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := errors.Join(vm.Close(), m.Close()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
