@@ -15,6 +15,7 @@ type counters struct {
 
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
+	Platform       string                  `json:"platform"` // that runs the machines
 	Crashes        uint64                  `json:"crashes"`
 	Timeouts       uint64                  `json:"timeouts"`
 	Captures       uint64                  `json:"captures"`        // nodes made
@@ -29,7 +30,8 @@ type Stats struct {
 func (d *Dispatcher) Stats() Stats {
 	c := &d.events
 	st := Stats{
-		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
+		Platform: d.platform.Name(),
+		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
 		PurityRefusals: c.impure.Load(), NodesRemoved: c.nodesRemoved.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	for _, n := range d.store.List() {

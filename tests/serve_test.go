@@ -23,6 +23,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 	"github.com/aws/smithy-go"
+
+	"seuss/vmm/vmmtest"
 )
 
 const echoHandler = `
@@ -354,6 +356,9 @@ func TestServedFunctionsThatDoWrong(t *testing.T) {
 			wg.Go(func() { d.wantOutput("good", `{"a": 1}`, `{"a": 1}`) })
 		}
 		wg.Wait()
+	}
+	if got := d.metric(fmt.Sprintf(`seuss_platform_info{platform="%s"}`, vmmtest.Require(t).Name())); got != "1" {
+		t.Errorf("the platform is not told: %q", got)
 	}
 	if got := d.metric(`seuss_invocations_total{outcome="crash"}`); got != "2" {
 		t.Errorf("%s crashes are counted, want 2", got)

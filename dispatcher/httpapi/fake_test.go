@@ -29,6 +29,8 @@ type fakeBackend struct {
 // noPlatform is never asked for a machine.
 type noPlatform struct{ vmm.Platform }
 
+func (noPlatform) Name() string { return "none" }
+
 func newFake(t testing.TB) *fakeBackend {
 	t.Helper()
 	d, err := dispatcher.Open(dispatcher.Options{StateDir: t.TempDir(), Platform: noPlatform{}})

@@ -98,6 +98,7 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
+	platformInfo  = describe("seuss_platform_info", "1, with the platform that runs the machines.", "platform")
 	poolMachines  = describe("seuss_pool_machines", "Machines of a pool by state.", "image", "state")
 	poolBytes     = describe("seuss_pool_private_bytes", "Estimated private memory of a pool's machines.", "image")
 	poolRequests  = describe("seuss_pool_requests_total", "Requests for a machine by what they found.", "image", "found")
@@ -156,6 +157,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		count(poolClosed, p.ClosedIdle, image)
 	}
 	st := c.s.backend.Stats()
+	gauge(platformInfo, 1, st.Platform)
 	gauge(lineageNodes, float64(st.Nodes))
 	for kind, n := range st.BytesByKind {
 		gauge(lineageBytes, float64(n), string(kind))
