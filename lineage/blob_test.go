@@ -53,6 +53,9 @@ func TestBlobVerify(t *testing.T) {
 		t.Errorf("wrong digest: %v", err)
 	}
 	b.index.digests[7][0] ^= 1
+	if err := os.Chmod(b.file.Name(), 0o600); err != nil { // a blob is sealed
+		t.Fatal(err)
+	}
 	if err := os.Truncate(b.file.Name(), 50*PageSize); err != nil {
 		t.Fatal(err)
 	}

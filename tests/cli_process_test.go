@@ -43,6 +43,10 @@ func newCLI(t *testing.T) *cli {
 	t.Helper()
 	source := sharedState(t) // its directory holds the binary
 	seussctl.once.Do(func() {
+		if *seussctlPath != "" {
+			seussctl.path = *seussctlPath
+			return
+		}
 		seussctl.path = filepath.Join(source, "seussctl")
 		build := exec.Command("go", "build", "-o", seussctl.path, "seuss/tools/seussctl")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -249,7 +249,7 @@ func TestHostileGuests(t *testing.T) {
 	var neighbours sync.WaitGroup
 	neighbours.Go(func() {
 		for n := 0; !over.Load(); n++ {
-			r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "sound", Event: []byte("{}"), Timeout: 20 * time.Second})
+			r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "sound", Event: []byte("{}"), Timeout: patience(20 * time.Second)})
 			if kind, text := outcome(r, err); kind != "ok" || text != want {
 				t.Errorf("the neighbour's invocation %d: %s %s", n, kind, text)
 				return
@@ -259,7 +259,7 @@ func TestHostileGuests(t *testing.T) {
 	})
 	for _, name := range slices.Sorted(maps.Keys(hostileAttacks)) {
 		t.Run(name, func(t *testing.T) {
-			const limit = 400 * time.Millisecond
+			limit := patience(400 * time.Millisecond)
 			start := time.Now()
 			r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "forge", Event: []byte(`{"attack": "` + name + `"}`), Timeout: limit})
 			took := time.Since(start)
@@ -346,7 +346,7 @@ func TestHostileQuestions(t *testing.T) {
 	for name, key := range map[string]string{"large-keys": "b'k' * (1 << 20)", "many-keys": "b''"} {
 		deploy(t, d, "asks", forge+"def handler(event, context):\n    s, n = stream(), 0\n    while True:\n        k = b'%d' % n + "+key+
 			"\n        n += 1\n        s.sendall(struct.pack('<IB', len(k) + 1, 20) + bytes(1) + k)\n        s.recv(1 << 16)\n", lazy)
-		r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "asks", Event: []byte("{}"), Timeout: 3 * time.Second})
+		r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "asks", Event: []byte("{}"), Timeout: patience(3 * time.Second)})
 		kind, text := outcome(r, err)
 		t.Logf("%s: %s %s", name, kind, text)
 		if !allowed("died:it has asked for|timeout", kind, text) || name == "large-keys" && kind != "died" {
@@ -384,13 +384,13 @@ func TestHostileModules(t *testing.T) {
 		{"spinning-thread", "threading.Thread(target=stuck, daemon=True).start()", "return 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(context.Background(), patience(2*time.Second))
 			defer cancel()
 			_, err := d.Deploy(ctx, dispatcher.FunctionSpec{Name: c.name, Handler: "main.handler", Files: map[string][]byte{
 				"main.py": []byte(forge + c.module + "\ndef handler(event, context):\n    " + c.handler + "\n")}})
 			if err == nil {
 				for range 2 {
-					r, err := d.Invoke(context.Background(), dispatcher.Request{Function: c.name, Event: []byte("{}"), Timeout: 300 * time.Millisecond})
+					r, err := d.Invoke(context.Background(), dispatcher.Request{Function: c.name, Event: []byte("{}"), Timeout: patience(300 * time.Millisecond)})
 					kind, text := outcome(r, err)
 					t.Logf("deployed, then: %s %s", kind, text)
 					if kind == "host" {

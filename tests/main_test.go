@@ -22,6 +22,15 @@ import (
 // have no Python to make it from (make test-nested).
 var imagesDir = flag.String("images", "", "use the image store in this directory instead of making an image")
 
+// slow is for machines on which everything takes longer, such as emulated ones.
+var slow = flag.Int("slow", 1, "multiply the time that functions are given by this")
+
+// patience is a time limit for a function on this machine.
+func patience(d time.Duration) time.Duration { return d * time.Duration(*slow) }
+
+// seussctlPath is for machines that have no Go to build the command with.
+var seussctlPath = flag.String("seussctl", "", "use the seussctl at this path instead of building one")
+
 // shared is a state directory with the Python image and its base node, made
 // once for the whole package. Tests that change or damage it take a copy.
 var shared struct {
@@ -112,7 +121,7 @@ func deploy(t testing.TB, d *dispatcher.Dispatcher, name, source string, change 
 // invoke runs a function and fails the test if there is no result.
 func invoke(t testing.TB, d *dispatcher.Dispatcher, name, event string) *dispatcher.Result {
 	t.Helper()
-	r, err := d.Invoke(context.Background(), dispatcher.Request{Function: name, Event: []byte(event), Timeout: 20 * time.Second})
+	r, err := d.Invoke(context.Background(), dispatcher.Request{Function: name, Event: []byte(event), Timeout: patience(20 * time.Second)})
 	if err != nil {
 		t.Fatalf("invoke %s: %s", name, describe(err))
 	}
