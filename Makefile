@@ -10,7 +10,7 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: readme test-cpython all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-container test-sdk test-soak load bench clean setup
+.PHONY: readme test-cpython all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-nested-all test-container test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -77,6 +77,10 @@ race:
 ## A few seconds of each fuzz target; the corpora's named cases run with unit.
 fuzz:
 	$(GO) run ./tools/fuzzall -time 5s
+
+## The whole end-to-end suite on KVM in that machine: half an hour.
+test-nested-all:
+	tests/nested/test.sh all
 
 test-nested:
 	tests/nested/test.sh
