@@ -5,20 +5,17 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"seuss/dispatcher"
-	"seuss/vmm/vmmtest"
 )
 
 // impureFunction keeps whatever it can between calls: a fresh instance shows none.
@@ -268,9 +265,11 @@ func footprint(t *testing.T) usage {
 }
 
 // children returns the process ids of this process's children.
-func children(t *testing.T) (pids []int) {
+func children(t *testing.T) []int { return childrenOf(t, os.Getpid()) }
+
+func childrenOf(t *testing.T, parent int) (pids []int) {
 	t.Helper()
-	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", parent))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,77 +287,6 @@ func children(t *testing.T) (pids []int) {
 		}
 	}
 	return pids
-}
-
-// TestKilledProcesses: guests that are processes and die at any time are errors
-// of single requests; the dispatcher goes on and nothing is left over.
-func TestKilledProcesses(t *testing.T) {
-	if vmmtest.Require(t).Name() != "process" {
-		t.Skip("skipped: guests are no processes here")
-	}
-	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 3 })
-	deploy(t, d, "impure", impureFunction, nil)
-	invoke(t, d, "impure", `{"secret": "12345"}`)
-	before := footprint(t)
-	r := rand.New(rand.NewPCG(3, 5))
-	stop := make(chan struct{})
-	var killer sync.WaitGroup
-	killed := 0
-	killer.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Duration(100+r.IntN(300)) * time.Millisecond):
-			}
-			if pids := children(t); len(pids) > 0 && syscall.Kill(pids[r.IntN(len(pids))], syscall.SIGKILL) == nil {
-				killed++
-			}
-		}
-	})
-	var good, bad atomic.Int64
-	var clients sync.WaitGroup
-	for range 2 {
-		clients.Go(func() {
-			for start := time.Now(); time.Since(start) < 6*time.Second; {
-				result, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "12345"}`)})
-				switch {
-				case err != nil:
-					if !strings.Contains(err.Error(), "process") {
-						t.Errorf("an error that does not tell the reason: %v", err)
-					}
-					bad.Add(1)
-				case string(result.Output) != "[1, 1, 5, 5]":
-					t.Errorf("output %s %v", result.Output, result.Error)
-				default:
-					good.Add(1)
-				}
-			}
-		})
-	}
-	clients.Wait()
-	close(stop)
-	killer.Wait()
-	t.Logf("%d processes killed, %d invocations right, %d with an error", killed, good.Load(), bad.Load())
-	if killed < 10 || good.Load() == 0 {
-		t.Error("the test showed little")
-	}
-	late := 0 // found dead only by the request that they were given to
-	for range 20 {
-		got, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "54321"}`)})
-		switch {
-		case err != nil:
-			late++
-		case string(got.Output) != "[1, 1, 5, 5]":
-			t.Errorf("afterwards: %s %v", got.Output, got.Error)
-		}
-	}
-	if late > 1 { // only the last one killed may not have been reaped yet
-		t.Errorf("%d machines that had died were given to requests", late)
-	}
-	if after := footprint(t); after.children > 3 || after.fds > before.fds+2*10 {
-		t.Errorf("before %+v, after %+v: something is left over", before, after)
-	}
 }
 
 func fileDigest(t *testing.T, path string) (digest [32]byte) {

@@ -3,7 +3,15 @@ package tests
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"seuss/dispatcher"
 	"seuss/lineage"
@@ -74,5 +82,143 @@ func TestNodesMoveBetweenPlatforms(t *testing.T) {
 				run(d, "first", `{"rows": 1000, "query": 6}`, "332833506", dispatcher.PathArgument)
 			})
 		})
+	}
+}
+
+// TestKilledProcesses: guests that are processes and die at any time are errors
+// of single requests; the dispatcher goes on and nothing is left over.
+func TestKilledProcesses(t *testing.T) {
+	if vmmtest.Require(t).Name() != "process" {
+		t.Skip("skipped: guests are no processes here")
+	}
+	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 3 })
+	deploy(t, d, "impure", impureFunction, nil)
+	invoke(t, d, "impure", `{"secret": "12345"}`)
+	before := footprint(t)
+	r := rand.New(rand.NewPCG(3, 5))
+	stop := make(chan struct{})
+	var killer sync.WaitGroup
+	killed := 0
+	killer.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(time.Duration(100+r.IntN(300)) * time.Millisecond):
+			}
+			if pids := children(t); len(pids) > 0 && syscall.Kill(pids[r.IntN(len(pids))], syscall.SIGKILL) == nil {
+				killed++
+			}
+		}
+	})
+	var good, bad atomic.Int64
+	var clients sync.WaitGroup
+	for range 2 {
+		clients.Go(func() {
+			for start := time.Now(); time.Since(start) < 6*time.Second; {
+				result, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "12345"}`)})
+				switch {
+				case err != nil:
+					if !strings.Contains(err.Error(), "process") {
+						t.Errorf("an error that does not tell the reason: %v", err)
+					}
+					bad.Add(1)
+				case string(result.Output) != "[1, 1, 5, 5]":
+					t.Errorf("output %s %v", result.Output, result.Error)
+				default:
+					good.Add(1)
+				}
+			}
+		})
+	}
+	clients.Wait()
+	close(stop)
+	killer.Wait()
+	t.Logf("%d processes killed, %d invocations right, %d with an error", killed, good.Load(), bad.Load())
+	if killed < 10 || good.Load() == 0 {
+		t.Error("the test showed little")
+	}
+	late := 0 // found dead only by the request that they were given to
+	for range 20 {
+		got, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "54321"}`)})
+		switch {
+		case err != nil:
+			late++
+		case string(got.Output) != "[1, 1, 5, 5]":
+			t.Errorf("afterwards: %s %v", got.Output, got.Error)
+		}
+	}
+	if late > 1 { // only the last one killed may not have been reaped yet
+		t.Errorf("%d machines that had died were given to requests", late)
+	}
+	if after := footprint(t); after.children > 3 || after.fds > before.fds+2*10 {
+		t.Errorf("before %+v, after %+v: something is left over", before, after)
+	}
+}
+
+// TestProcessesEndWithTheMonitor: guests that are processes do not outlive a
+// monitor that is killed.
+func TestProcessesEndWithTheMonitor(t *testing.T) {
+	c := newCLI(t)
+	if c.platform != "process" {
+		t.Skip("skipped: guests are no processes here")
+	}
+	linkTree(t, sharedState(t)+"/images", c.state+"/images")
+	cmd, _, stderr := c.command("", "run", c.file("main.py", "import time\ndef handler(e, c):\n    time.sleep(60)\n"), "--event", "{}")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var guests []int
+	for len(guests) == 0 && cmd.Process.Signal(syscall.Signal(0)) == nil {
+		guests = named(t, childrenOf(t, cmd.Process.Pid), "seuss-guest")
+		time.Sleep(time.Millisecond)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _ = cmd.Wait(); len(guests) == 0 {
+		t.Fatalf("no guest was started: %s", stderr)
+	}
+	for start := time.Now(); len(named(t, guests, "seuss-guest")) > 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > 20*time.Second {
+			t.Fatalf("processes %v are left", named(t, guests, "seuss-guest"))
+		}
+	}
+}
+
+// named returns those of processes that run and have the name.
+func named(t *testing.T, pids []int, name string) (running []int) {
+	t.Helper()
+	for _, pid := range pids {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has ended
+		}
+		if _, rest, ok := strings.Cut(string(stat), "("+name+") "); ok && !strings.HasPrefix(rest, "Z") {
+			running = append(running, pid)
+		}
+	}
+	return running
+}
+
+// TestBenchMemory: the figures are of the order of a machine's private pages.
+func TestBenchMemory(t *testing.T) {
+	c := newCLI(t)
+	linkTree(t, sharedState(t)+"/images", c.state+"/images")
+	type row struct {
+		Function string
+		Machines int
+		Total    float64 `json:"total_bytes"`
+		Tables   float64 `json:"page_tables_bytes"`
+	}
+	report := document[struct {
+		Platform string
+		Rows     []row
+	}](c, "bench", "memory", "--machines", "3")
+	if len(report.Rows) == 0 || !strings.HasPrefix(report.Platform, c.platform) {
+		t.Fatalf("%+v", report)
+	}
+	if r := report.Rows[0]; r.Function != "hold" || r.Machines < 1 || r.Total < 256<<10 || r.Total > 64<<20 || r.Tables <= 0 {
+		t.Errorf("%+v", r)
 	}
 }

@@ -32,6 +32,7 @@ const (
 type Platform struct {
 	program    *os.File // the stub's
 	entries    stub.Entries
+	filters    [2][]byte // of stubs, see setup.go
 	cpu        vmm.CPU
 	clock      host.ClockCheck
 	namespaces bool // stubs have some of their own
@@ -63,6 +64,9 @@ func (p *Platform) init(o Options) error {
 	}
 	var err error
 	if p.entries, err = stub.FindEntries(); err != nil {
+		return err
+	}
+	if p.filters, err = filters(); err != nil {
 		return err
 	}
 	if p.program, err = programFile(); err != nil {

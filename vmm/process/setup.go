@@ -2,6 +2,7 @@ package process
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -29,6 +30,9 @@ const (
 	filterWaitKillable       = 1 << 5 // Linux 5.19: a kick does not end a notification
 )
 
+// processName is what ps and top show of a stub, at most 15 bytes.
+const processName = "seuss-guest"
+
 // kickSignal makes a running guest stop.
 const kickSignal = unix.SIGUSR1
 
@@ -38,39 +42,85 @@ const scratch = stub.Shared + stub.XSaveOffset
 
 // setUp makes a fresh stub ready for its guest and locks it in. Everything that
 // the stub does to itself is a list of system calls that is made here.
-func (p *proc) setUp(e stub.Entries, memoryEnd uint64) error {
-	if err := p.call(unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, guestProt, ownFlags, stub.FDMemory, guest.LowGPA); err != nil {
-		return fmt.Errorf("map guest memory: %w", err)
+func (p *proc) setUp(of *Platform, memoryEnd uint64) error {
+	l := list{p: p}
+	if of.namespaces {
+		// Not by way of the flags of clone: a new user namespace among them has
+		// Go copy the monitor's page tables for the child.
+		l.add("leave the host's namespaces", unix.SYS_UNSHARE, namespaces)
 	}
+	name := l.put(0, 0)
+	copy(p.mem[name-stub.Shared:], processName)
+	l.add("name the process", unix.SYS_PRCTL, unix.PR_SET_NAME, name, 0, 0, 0)
+	l.add("map guest memory", unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, guestProt, ownFlags, stub.FDMemory, guest.LowGPA)
 	for _, s := range []unix.Signal{unix.SIGSYS, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, kickSignal} {
-		handler := e.Signal
+		handler := of.entries.Signal
 		if s == unix.SIGSYS {
-			handler = e.Syscall
+			handler = of.entries.Syscall
 		}
 		// struct sigaction of the kernel: handler, flags, restorer, mask
-		p.scratch(handler, saSigInfo|saOnStack|saRestorer|saRestart|saNoDefer, e.SigReturn, 0)
-		if err := p.call(unix.SYS_RT_SIGACTION, uint64(s), scratch, 0, 8); err != nil {
-			return fmt.Errorf("handle %v: %w", s, err)
-		}
+		action := l.put(handler, saSigInfo|saOnStack|saRestorer|saRestart|saNoDefer, of.entries.SigReturn, 0)
+		l.add("handle signals", unix.SYS_RT_SIGACTION, uint64(s), action, 0, 8)
 	}
-	p.scratch(stub.Shared+stub.SignalOffset, 0, stub.SignalSize) // stack_t
-	if err := p.call(unix.SYS_SIGALTSTACK, scratch, 0); err != nil {
-		return fmt.Errorf("set the signal stack: %w", err)
-	}
-	if err := p.unmapRest(memoryEnd); err != nil {
+	stack := l.put(stub.Shared+stub.SignalOffset, 0, stub.SignalSize) // stack_t
+	l.add("set the signal stack", unix.SYS_SIGALTSTACK, stack, 0)
+	if err := l.run(); err != nil {
 		return err
 	}
-	if err := p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("give up new privileges: %w", err)
+	if err := p.unmapRest(&l, memoryEnd); err != nil {
+		return err
 	}
-	if err := p.call(unix.SYS_PRCTL, prSetSyscallUserDispatch, prSysDispatchOn, stub.Text, stub.TextSize, 0); err != nil {
-		return fmt.Errorf("switch Syscall User Dispatch on (Linux 5.11): %w", err)
+	l.add("give up new privileges", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	l.add("switch Syscall User Dispatch on (Linux 5.11)", unix.SYS_PRCTL, prSetSyscallUserDispatch, prSysDispatchOn, stub.Text, stub.TextSize, 0)
+	if err := l.run(); err != nil {
+		return err
 	}
-	return p.lockIn()
+	return p.lockIn(&l, of)
+}
+
+// list collects system calls for the stub to make in one turn, and structures
+// for them, while there is no extended state of a guest in their place.
+type list struct {
+	p     *proc
+	whats []string
+	used  uint64 // bytes of scratch
+}
+
+// add adds a call; what says what it is for, if it fails.
+func (l *list) add(what string, number uint64, args ...uint64) {
+	c := stub.Call{Number: number}
+	copy(c.Args[:], args)
+	l.p.area.Calls[len(l.whats)] = c
+	l.whats = append(l.whats, what)
+}
+
+// put places a structure of 64-bit words and returns its address in the stub.
+func (l *list) put(words ...uint64) (at uint64) {
+	at = scratch + l.used
+	for _, w := range words {
+		binary.LittleEndian.PutUint64(l.p.mem[scratch-stub.Shared+l.used:], w)
+		l.used += 8
+	}
+	return at
+}
+
+// run has the calls made. The first that failed is the error.
+func (l *list) run() error {
+	n, whats := len(l.whats), l.whats
+	l.whats, l.used = l.whats[:0], 0
+	if err := l.p.make(n); err != nil {
+		return err
+	}
+	for i, what := range whats[:n] {
+		if r := l.p.area.Calls[i].Result; r < 0 && r > -4096 {
+			return fmt.Errorf("%s: %w", what, unix.Errno(-r))
+		}
+	}
+	return nil
 }
 
 // unmapRest takes away what the kernel gave the process: stack, vDSO.
-func (p *proc) unmapRest(memoryEnd uint64) error {
+func (p *proc) unmapRest(l *list, memoryEnd uint64) error {
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.pid))
 	if err != nil {
 		return fmt.Errorf("read the stub's mappings: %w", err)
@@ -80,7 +130,7 @@ func (p *proc) unmapRest(memoryEnd uint64) error {
 		to, _, _ := strings.Cut(rest, " ")
 		start, err1 := strconv.ParseUint(from, 16, 64)
 		end, err2 := strconv.ParseUint(to, 16, 64)
-		if err1 != nil || err2 != nil {
+		if err1 != nil || err2 != nil || len(l.whats) > stub.Calls/2 {
 			return fmt.Errorf("read the stub's mappings: %q", line)
 		}
 		switch {
@@ -89,56 +139,53 @@ func (p *proc) unmapRest(memoryEnd uint64) error {
 		case start >= 1<<63: // vsyscall: no mapping of the process's own
 			continue
 		}
-		if err := p.call(unix.SYS_MUNMAP, start, end-start); err != nil {
-			return fmt.Errorf("unmap %#x-%#x: %w", start, end, err)
-		}
+		l.add("unmap what the kernel gave the process", unix.SYS_MUNMAP, start, end-start)
 	}
 	return nil
 }
 
 // lockIn installs the filters, takes the notification descriptor out and closes
 // what the stub does not need any more.
-func (p *proc) lockIn() error {
-	flags := uint64(filterNewListener | filterWaitKillable)
-	listener, err := p.install(true, flags)
-	if err == unix.EINVAL {
-		listener, err = p.install(true, filterNewListener)
+func (p *proc) lockIn(l *list, of *Platform) error {
+	l.install(of.filters[0], filterNewListener|filterWaitKillable)
+	err := l.run()
+	if errors.Is(err, unix.EINVAL) {
+		l.install(of.filters[0], filterNewListener)
+		err = l.run()
 	}
 	if err != nil {
-		return fmt.Errorf("install the system call filter: %w", err)
+		return err
 	}
-	if err := p.takeListener(listener); err != nil {
+	if err := p.takeListener(l, int(p.area.Calls[0].Result)); err != nil {
 		return fmt.Errorf("take over the filter's notifications: %w", err)
 	}
 	p.area.Sealed = 1 // from now on it can park
-	if _, err := p.install(false, 0); err != nil {
-		return fmt.Errorf("install the second system call filter: %w", err)
-	}
-	if err := p.call(unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0); err != nil {
-		return fmt.Errorf("close descriptors: %w", err)
-	}
-	return nil
+	l.install(of.filters[1], 0)
+	l.add("close descriptors", unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)
+	return l.run()
 }
 
-// install hands the stub one of the two filters and returns its listener.
-func (p *proc) install(notify bool, flags uint64) (int, error) {
-	raw, err := filter(notify)
-	if err != nil {
-		return 0, err
+// install adds the installation of a filter.
+func (l *list) install(filter []byte, flags uint64) {
+	const head = 16 // struct sock_fprog: 16-bit length, pointer
+	program := l.put(uint64(len(filter)/8), scratch+l.used+head)
+	copy(l.p.mem[scratch-stub.Shared+l.used:], filter)
+	l.used += uint64(len(filter))
+	l.add("install the system call filter", unix.SYS_SECCOMP, seccompModeFilter, flags, program)
+}
+
+// filters assembles the two filters, as arrays of struct sock_filter.
+func filters() (f [2][]byte, err error) {
+	for i := range f {
+		raw, err := filter(i == 0)
+		if err != nil {
+			return f, err
+		}
+		for _, in := range raw {
+			f[i] = append(f[i], sockFilter(in)...)
+		}
 	}
-	const program = scratch + 16
-	p.scratch(uint64(len(raw)), program) // struct sock_fprog: 16-bit length, pointer
-	for i, in := range raw {
-		copy(p.mem[program-stub.Shared+8*i:], sockFilter(in))
-	}
-	p.area.Calls[0] = stub.Call{Number: unix.SYS_SECCOMP, Args: [6]uint64{seccompModeFilter, flags, scratch}}
-	if err := p.make(1); err != nil {
-		return 0, err
-	}
-	if r := p.area.Calls[0].Result; r < 0 {
-		return 0, unix.Errno(-r)
-	}
-	return int(p.area.Calls[0].Result), nil
+	return f, nil
 }
 
 // sockFilter encodes struct sock_filter.
@@ -150,21 +197,13 @@ func sockFilter(in bpf.RawInstruction) []byte {
 }
 
 // takeListener has the stub send its listener through the socket.
-func (p *proc) takeListener(listener int) error {
-	const (
-		iov     = scratch + 64
-		control = scratch + 96
-		payload = scratch + 128
-	)
-	put := func(at uint64, words ...uint64) {
-		for i, w := range words {
-			binary.LittleEndian.PutUint64(p.mem[at-stub.Shared+uint64(8*i):], w)
-		}
-	}
-	put(scratch, 0, 0, iov, 1, control, 24, 0) // struct msghdr
-	put(iov, payload, 1)
-	put(control, 20, uint64(unix.SCM_RIGHTS)<<32|unix.SOL_SOCKET, uint64(listener)) // struct cmsghdr
-	if err := p.call(unix.SYS_SENDMSG, stub.FDSocket, scratch, 0); err != nil {
+func (p *proc) takeListener(l *list, listener int) error {
+	payload := l.put(0)
+	iov := l.put(payload, 1)
+	control := l.put(20, uint64(unix.SCM_RIGHTS)<<32|unix.SOL_SOCKET, uint64(listener)) // struct cmsghdr
+	message := l.put(0, 0, iov, 1, control, 24, 0)                                     // struct msghdr
+	l.add("send the descriptor", unix.SYS_SENDMSG, stub.FDSocket, message, 0)
+	if err := l.run(); err != nil {
 		return err
 	}
 	oob := make([]byte, unix.CmsgSpace(4))
@@ -182,11 +221,4 @@ func (p *proc) takeListener(listener int) error {
 	}
 	p.notify = fds[0]
 	return nil
-}
-
-// scratch puts words where the stub's set-up calls find them.
-func (p *proc) scratch(words ...uint64) {
-	for i, w := range words {
-		binary.LittleEndian.PutUint64(p.mem[scratch-stub.Shared+8*i:], w)
-	}
 }

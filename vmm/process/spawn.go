@@ -30,23 +30,18 @@ var starter = sync.OnceValue(func() chan<- func() {
 // might let through finds no network, no IPC, no host name of the host's.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET
 
-// startStub starts a stub process with its three descriptors. Where the host
-// forbids new namespaces it does without.
+// startStub starts a stub process with its three descriptors.
 func (p *Platform) startStub(memory, area, socket *os.File) (*os.Process, error) {
 	var process *os.Process
 	done := make(chan error)
 	starter() <- func() {
-		flags := uintptr(0)
-		if p.namespaces {
-			flags = namespaces
-		}
 		attr := &os.ProcAttr{
 			Dir: "/", Env: []string{},
 			Files: []*os.File{0: nil, 1: nil, 2: nil, stub.FDMemory: memory, stub.FDArea: area, stub.FDSocket: socket},
-			Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true, Cloneflags: flags},
+			Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true},
 		}
 		var err error
-		process, err = os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", p.program.Fd()), []string{"seuss-guest"}, attr)
+		process, err = os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", p.program.Fd()), []string{processName}, attr)
 		done <- err
 	}
 	if err := <-done; err != nil {

@@ -73,7 +73,7 @@ func (p *Platform) newProc(mem *os.File, bytes uint64) (_ *proc, err error) {
 		c.state, _ = process.Wait() // an error leaves no state, and the channel tells all the same
 		close(c.ended)
 	}()
-	if err := c.setUp(p.entries, bytes); err != nil {
+	if err := c.setUp(p, bytes); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up the guest's process: %w", err), c.close())
 	}
 	return c, nil
