@@ -30,8 +30,12 @@ type Options struct {
 	// captured or deployed, invocations work.
 	ReadOnly bool
 	// Verify says when pages of snapshots are compared with their checksums: all
-	// when a node is loaded, or each before it is first shown to a machine.
+	// when a node is loaded, each before it is first shown to a machine, or each when
+	// a guest first touches it.
 	Verify lineage.Verify
+	// Prefetch says, with lineage.VerifyDemand, when the loading sets of nodes are
+	// read.
+	Prefetch Prefetch
 	// PoolSize is how many shells there may be per image, DefaultPoolSize if 0.
 	PoolSize int
 	// PoolFloor is how many shells are kept however low the demand.

@@ -23,6 +23,8 @@ type target struct {
 
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
+
+	cold coldState
 }
 
 // function is what the request path needs of a deployed function.

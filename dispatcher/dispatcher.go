@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"seuss/images"
 	"seuss/lineage"
@@ -67,12 +68,13 @@ type Dispatcher struct {
 
 	deployMu sync.Mutex // one deployment or explicit capture at a time
 
-	poolMu sync.Mutex
-	pools  map[string]*pool // by image digest
-	closed bool
-	resets sync.WaitGroup // shells on their way back, machines being made
-	sizing chan struct{}  // closed to end the sizing of pools
-	events counters
+	poolMu  sync.Mutex
+	pools   map[string]*pool // by image digest
+	closed  bool
+	closing atomic.Bool    // what is a hint only stops
+	resets  sync.WaitGroup // shells on their way back, machines being made
+	sizing  chan struct{}  // closed to end the sizing of pools
+	events  counters
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
 
@@ -126,6 +128,7 @@ func (d *Dispatcher) Images() images.Store { return d.images }
 // Close waits for running resets, destroys the shells and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.closing.Store(true)
 	d.poolMu.Lock()
 	d.closed = true
 	pools := d.pools

@@ -30,6 +30,7 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 	if err != nil {
 		return nil, err
 	}
+	d.prefetch(t)
 	start := time.Now()
 	l := &lease{}
 	if fresh {
@@ -45,6 +46,7 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 	got := time.Now()
 	l.waited = got.Sub(start)
 	l.pooled = l.shell.at == t
+	l.shell.record(d, t)
 	if !l.pooled {
 		if l.moved, err = l.shell.bring(t); err != nil {
 			l.destroy(d)
@@ -63,6 +65,7 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 
 // release gives the shell back; it is reset off the caller's path.
 func (l *lease) release(d *Dispatcher) {
+	l.recorded(d)
 	if l.pool == nil {
 		l.destroy(d)
 		return

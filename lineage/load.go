@@ -245,12 +245,12 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 		err = l.openDifferences(from, h, x, info.ID, base)
 	case info.Kind == KindImage:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
-			l.blob, err = s.openImage(info.ImageDigest, x)
+			l.blob, err = s.openImage(info.ImageDigest, x, verify)
 		}
 	default:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
 			keep = true
-			l.blob, err = newBlob("of node "+info.ID, f, int64(h.sections[sectionData].offset), x)
+			l.blob, err = newBlobAs(verify, "of node "+info.ID, f, int64(h.sections[sectionData].offset), x)
 		}
 	}
 	if err != nil {
@@ -300,7 +300,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id 
 }
 
 // openImage maps an image file.
-func (s *Store) openImage(digest string, x *pageIndex) (*Blob, error) {
+func (s *Store) openImage(digest string, x *pageIndex, verify Verify) (*Blob, error) {
 	f, err := os.Open(s.ImagePath(digest))
 	if err != nil {
 		return nil, err
@@ -313,5 +313,12 @@ func (s *Store) openImage(digest string, x *pageIndex) (*Blob, error) {
 		f.Close()
 		return nil, err
 	}
-	return newBlob("of image "+digest, f, 0, x)
+	return newBlobAs(verify, "of image "+digest, f, 0, x)
+}
+
+func newBlobAs(verify Verify, name string, f *os.File, offset int64, x *pageIndex) (*Blob, error) {
+	if verify == VerifyDemand && x.dataPages > 0 && x.dataPages <= maxBlobPages {
+		return newPagedBlob(name, f, offset, x)
+	}
+	return newBlob(name, f, offset, x)
 }

@@ -38,12 +38,16 @@ func (s *Store) scanNodes() ([]found, error) {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
 	var nodes []found
+	var loading []string // ids of loading sets
 	for _, name := range names {
 		if id, ok := strings.CutSuffix(name, nodeSuffix); ok && validDigest(id) { // else not ours
 			nodes = append(nodes, found{id: id})
+		} else if id, ok := strings.CutSuffix(name, loadingSuffix); ok {
+			loading = append(loading, id)
 		}
 	}
 	slices.SortFunc(nodes, func(a, b found) int { return strings.Compare(a.id, b.id) })
+	s.sweepLoading(loading, nodes)
 	// Reading is as much waiting as computing: every processor takes a share.
 	cache := s.readCache()
 	var next, misses atomic.Int64

@@ -57,6 +57,11 @@ const (
 	// VerifyLazy checks a page when View.Check or Blob.Check is called for it for
 	// the first time. Users must call them before they show pages to a machine.
 	VerifyLazy
+	// VerifyDemand leaves the pages in the files until they are needed, and checks
+	// them then: see Blob.Fill. What View.Check and Blob.Check were not called for
+	// must not be shown to a machine, but as a file of which missing pages are filled
+	// first.
+	VerifyDemand
 )
 
 // Store is one open state directory. Its methods may be called concurrently.

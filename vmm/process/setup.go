@@ -38,7 +38,8 @@ const scratch = stub.Shared + stub.XSaveOffset
 
 // setUp makes a fresh stub ready for its guest and locks it in. Everything that
 // the stub does to itself is a list of system calls that is made here.
-func (p *proc) setUp(e stub.Entries, memoryEnd uint64) error {
+func (p *proc) setUp(e stub.Entries, m *memory) error {
+	memoryEnd := uint64(len(m.window))
 	if err := p.call(unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, guestProt, ownFlags, stub.FDMemory, guest.LowGPA); err != nil {
 		return fmt.Errorf("map guest memory: %w", err)
 	}
@@ -58,6 +59,9 @@ func (p *proc) setUp(e stub.Entries, memoryEnd uint64) error {
 		return fmt.Errorf("set the signal stack: %w", err)
 	}
 	if err := p.unmapRest(memoryEnd); err != nil {
+		return err
+	}
+	if err := m.takePaging(p); err != nil {
 		return err
 	}
 	if err := p.call(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
@@ -107,7 +111,7 @@ func (p *proc) lockIn() error {
 	if err != nil {
 		return fmt.Errorf("install the system call filter: %w", err)
 	}
-	if err := p.takeListener(listener); err != nil {
+	if p.notify, err = p.takeFD(listener); err != nil {
 		return fmt.Errorf("take over the filter's notifications: %w", err)
 	}
 	p.area.Sealed = 1 // from now on it can park
@@ -149,8 +153,8 @@ func sockFilter(in bpf.RawInstruction) []byte {
 	return binary.LittleEndian.AppendUint32(b, in.K)
 }
 
-// takeListener has the stub send its listener through the socket.
-func (p *proc) takeListener(listener int) error {
+// takeFD has the stub send one of its descriptors through the socket.
+func (p *proc) takeFD(theirs int) (ours int, err error) {
 	const (
 		iov     = scratch + 64
 		control = scratch + 96
@@ -163,25 +167,24 @@ func (p *proc) takeListener(listener int) error {
 	}
 	put(scratch, 0, 0, iov, 1, control, 24, 0) // struct msghdr
 	put(iov, payload, 1)
-	put(control, 20, uint64(unix.SCM_RIGHTS)<<32|unix.SOL_SOCKET, uint64(listener)) // struct cmsghdr
+	put(control, 20, uint64(unix.SCM_RIGHTS)<<32|unix.SOL_SOCKET, uint64(theirs)) // struct cmsghdr
 	if err := p.call(unix.SYS_SENDMSG, stub.FDSocket, scratch, 0); err != nil {
-		return err
+		return -1, err
 	}
 	oob := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(p.socket, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("receive: %w", err)
+		return -1, fmt.Errorf("receive: %w", err)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(messages) != 1 {
-		return fmt.Errorf("receive: %d messages, %v", len(messages), err)
+		return -1, fmt.Errorf("receive: %d messages, %v", len(messages), err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return fmt.Errorf("receive: %d descriptors, %v", len(fds), err)
+		return -1, fmt.Errorf("receive: %d descriptors, %v", len(fds), err)
 	}
-	p.notify = fds[0]
-	return nil
+	return fds[0], nil
 }
 
 // scratch puts words where the stub's set-up calls find them.
