@@ -182,6 +182,8 @@ type Result struct {
 	// PagesDirtied is how many of the machine's pages are private to it after
 	// the run.
 	PagesDirtied uint64 `json:"pages_dirtied"`
+	// PagesPagedIn is how many pages had to be brought from the disk on demand.
+	PagesPagedIn uint64 `json:"pages_paged_in"`
 	// Faults is how many host page faults the run took.
 	Faults uint64 `json:"faults"`
 	// Unsupported names system calls that the guest refused with ENOSYS.

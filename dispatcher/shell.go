@@ -19,6 +19,7 @@ type shell struct {
 	last      *target // the node it was at before it ran
 	link      link
 	logs      logBuffer
+	paged     uint64  // pages that were paged in, as of the last invocation
 	recording *target // the node whose loading set its first run gives
 	faults    uint64  // host page faults whose pages are accounted for
 

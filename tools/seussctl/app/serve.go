@@ -56,6 +56,7 @@ at most --drain.`,
 
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
+		verifyFlag(),
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients need"},
@@ -127,6 +128,11 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait")},
 	}
+	verify, err := readVerify(c)
+	if err != nil {
+		return nil, err
+	}
+	cfg.options.Verify = verify
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
 		ports, err := splitList(text)
@@ -158,7 +164,6 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
 		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
 	}
-	var err error
 	if cfg.token, err = e.readToken(c.String("token-file")); err != nil {
 		return nil, err
 	}
