@@ -68,9 +68,6 @@ func newBlobOver(name string, file *os.File, offset int64, x *pageIndex) (*Blob,
 		into.Close()
 		return nil, err
 	}
-	// What is read is what was asked for: the pages that belong together are known
-	// better here than to the kernel's readahead. A hint, again.
-	_ = unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_RANDOM)
 	blob.source = &pageSource{file: file, offset: offset, into: into}
 	runtime.AddCleanup(blob, (*pageSource).release, blob.source)
 	return blob, nil

@@ -151,10 +151,12 @@ func (p *Paging) Touch(page uint64) (first, count uint64, err error) {
 	lo := max(at-at%around, r.page)
 	hi := min(at-at%around+around, r.page+r.count)
 	p.note(page, 1, r.pager, at)
-	if err = r.pager.Fill(at, 1); err == nil {
-		// What lies around is a guess: if it is damaged, who needs it is told.
-		_ = r.pager.Fill(lo, hi-lo)
+	// What lies around is a guess: if it cannot be had, the page alone may.
+	if r.pager.Fill(lo, hi-lo) == nil {
 		return r.first + lo - r.page, hi - lo, nil
+	}
+	if err = r.pager.Fill(at, 1); err == nil {
+		return page, 1, nil
 	}
 	err = fmt.Errorf("page in guest page %#x: %w", page, err)
 	if failed != nil {
