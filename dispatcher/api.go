@@ -46,6 +46,9 @@ type Options struct {
 	// PoolBytes bounds the private memory of all shells of an image, in bytes,
 	// as far as it is known when a shell is made; 0: no bound.
 	PoolBytes uint64
+	// NodeBytes is the budget of the nodes' files, to which they are brought back
+	// every minute as by Collect; 0: no bound.
+	NodeBytes uint64
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool

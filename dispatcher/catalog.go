@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"seuss/guest"
 	"seuss/lineage"
@@ -24,7 +25,8 @@ type target struct {
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
 
-	cold coldState
+	cold  coldState
+	users atomic.Int32 // leases that stand at it
 }
 
 // function is what the request path needs of a deployed function.

@@ -62,6 +62,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients need"},
 		&cli.IntFlag{Name: "machines", Value: 4 * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
+		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
@@ -133,6 +134,13 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 		return nil, err
 	}
 	cfg.options.Verify = verify
+	if text := c.String("node-budget"); text != "" {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n == 0 {
+			return nil, bad("node-budget", "must be a size such as 2GiB")
+		}
+		cfg.options.NodeBytes = n
+	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
 		ports, err := splitList(text)
