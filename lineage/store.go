@@ -78,7 +78,8 @@ type Store struct {
 	cacheMisses int
 	hot         hotSet
 
-	closed atomic.Bool
+	closed   atomic.Bool
+	uncached atomic.Int64 // node files written since Open, and those that the cache did not have
 
 	mu sync.Mutex // serialises changes of the directory and the catalogue
 }
@@ -190,6 +191,7 @@ func (s *Store) Close() error {
 	if s.readOnly {
 		return nil
 	}
+	s.closeCache()
 	_ = s.flushHits() // a hint: where the disk is full it is lost, and nothing else
 	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("unlock state directory %s: %w", s.dir, err)

@@ -42,7 +42,7 @@ func (s *Store) Verify(id string) error {
 		if _, err := os.Lstat(s.nodePath(id)); err != nil {
 			return fmt.Errorf("verify node %s: %w", id, ErrNotFound)
 		}
-		_, _, _, err := s.readNode(id)
+		_, _, err := s.readNode(id)
 		return fmt.Errorf("verify: %w", errors.Join(err, ErrNotFound))
 	}
 	if faults := s.verifyNode(n); len(faults) > 0 {
