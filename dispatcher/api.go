@@ -30,8 +30,12 @@ type Options struct {
 	// captured or deployed, invocations work.
 	ReadOnly bool
 	// Verify says when pages of snapshots are compared with their checksums: all
-	// when a node is loaded, or each before it is first shown to a machine.
+	// when a node is loaded, each before it is first shown to a machine, or each when
+	// a guest first touches it.
 	Verify lineage.Verify
+	// Prefetch says, with lineage.VerifyDemand, when the loading sets of nodes are
+	// read.
+	Prefetch Prefetch
 	// PoolSize is how many shells there may be per image, DefaultPoolSize if 0.
 	PoolSize int
 	// PoolFloor is how many shells are kept however low the demand.
@@ -42,6 +46,9 @@ type Options struct {
 	// PoolBytes bounds the private memory of all shells of an image, in bytes,
 	// as far as it is known when a shell is made; 0: no bound.
 	PoolBytes uint64
+	// NodeBytes is the budget of the nodes' files, to which they are brought back
+	// every minute as by Collect; 0: no bound.
+	NodeBytes uint64
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool
@@ -178,6 +185,8 @@ type Result struct {
 	// PagesDirtied is how many of the machine's pages are private to it after
 	// the run.
 	PagesDirtied uint64 `json:"pages_dirtied"`
+	// PagesPagedIn is how many pages had to be brought from the disk on demand.
+	PagesPagedIn uint64 `json:"pages_paged_in"`
 	// Faults is how many host page faults the run took.
 	Faults uint64 `json:"faults"`
 	// Unsupported names system calls that the guest refused with ENOSYS.

@@ -59,6 +59,10 @@ func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key li
 	// where another view than the parent's is mapped.
 	candidates := s.layout.private.Clone()
 	for first, count := range lineage.Diff(s.layout.base, parent.view) {
+		// What is read below must be there, and right.
+		if err := s.layout.base.Check(first, count); err != nil {
+			return nil, fmt.Errorf("capture %s node: %w", kind, err)
+		}
 		candidates.AddRange(first, count)
 	}
 	mem := s.m.Memory()

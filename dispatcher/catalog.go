@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"seuss/guest"
 	"seuss/lineage"
@@ -23,6 +24,9 @@ type target struct {
 
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
+
+	cold  coldState
+	users atomic.Int32 // leases that stand at it
 }
 
 // function is what the request path needs of a deployed function.

@@ -155,8 +155,13 @@ func (l *layout) move(target *lineage.View) (moved, error) {
 	// What does not differ from base was checked when base was mapped. Nothing is
 	// changed before the rest is known to be right; after that, it costs a load.
 	for first, count := range lineage.Diff(l.base, target) {
-		if err := target.Check(first, count); err != nil {
-			return m, err
+		for run := range target.Runs(first, count) {
+			if run.Count >= mapRun && run.Blob != nil && run.Blob.Paged() {
+				continue // checked as the guest touches it
+			}
+			if err := target.Check(run.First, run.Count); err != nil {
+				return m, err
+			}
 		}
 	}
 	for first, count := range lineage.Diff(l.base, target) {
@@ -236,18 +241,23 @@ func (l *layout) mapRun(run lineage.Run) error {
 	if run.Blob == nil {
 		return l.mem.MapZero(run.First, run.Count)
 	}
+	if run.Blob.Paged() {
+		return l.mem.MapPager(run.First, run.Count, run.Blob, run.Page)
+	}
 	off := run.Blob.DataOffset() + int64(run.Page)*lineage.PageSize
 	return l.mem.MapFile(run.First, run.Count, run.Blob.File(), off)
 }
 
 // mapAll maps every run of view into fresh memory.
 func (l *layout) mapAll(view *lineage.View) error {
-	if err := view.Check(0, view.Pages()); err != nil {
-		return err
-	}
 	for run := range view.Runs(0, view.Pages()) {
 		if run.Blob == nil {
 			continue // fresh memory is zero
+		}
+		if !run.Blob.Paged() {
+			if err := view.Check(run.First, run.Count); err != nil {
+				return err
+			}
 		}
 		if err := l.mapRun(run); err != nil {
 			return fmt.Errorf("map pages %d to %d: %w", run.First, run.First+run.Count-1, err)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"seuss/images"
 	"seuss/lineage"
@@ -67,12 +68,14 @@ type Dispatcher struct {
 
 	deployMu sync.Mutex // one deployment or explicit capture at a time
 
-	poolMu sync.Mutex
-	pools  map[string]*pool // by image digest
-	closed bool
-	resets sync.WaitGroup // shells on their way back, machines being made
-	sizing chan struct{}  // closed to end the sizing of pools
-	events counters
+	poolMu     sync.Mutex
+	pools      map[string]*pool // by image digest
+	closed     bool
+	closing    atomic.Bool    // what is a hint only stops
+	resets     sync.WaitGroup // shells on their way back, machines being made
+	sizing     chan struct{}  // closed to end the sizing of pools
+	collecting chan struct{}  // closed to end keeping the budget
+	events     counters
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
 
@@ -106,6 +109,11 @@ func Open(o Options) (*Dispatcher, error) {
 		pools:  map[string]*pool{},
 	}
 	d.catalog.init(d)
+	if o.NodeBytes > 0 && !o.ReadOnly {
+		stop := make(chan struct{})
+		d.collecting = stop
+		d.resets.Go(func() { d.keepBudget(stop) })
+	}
 	if o.PoolWindow > 0 {
 		d.sizing = make(chan struct{})
 		d.resets.Add(1)
@@ -126,10 +134,15 @@ func (d *Dispatcher) Images() images.Store { return d.images }
 // Close waits for running resets, destroys the shells and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.closing.Store(true)
 	d.poolMu.Lock()
 	d.closed = true
 	pools := d.pools
 	d.pools = nil
+	if d.collecting != nil {
+		close(d.collecting)
+		d.collecting = nil
+	}
 	if d.sizing != nil {
 		close(d.sizing)
 		d.sizing = nil

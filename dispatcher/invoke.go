@@ -235,6 +235,8 @@ func (i *invocation) giveBack(l *lease, err error) {
 		i.d.log.Warn("private pages unknown", "error", cerr)
 	}
 	r.PagesDirtied = l.layout.private.Len()
+	_, paged := l.m.Memory().PagingStats()
+	r.PagesPagedIn, l.paged = paged-l.paged, paged
 	var crash *CrashError
 	if errors.As(err, &crash) {
 		l.destroy(i.d) // a reset would do; but a crash may be the machine's fault

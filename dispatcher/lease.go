@@ -9,7 +9,8 @@ import (
 type lease struct {
 	*shell
 	pool   *pool
-	pooled bool // it stood ready
+	target *target // that it was lent for
+	pooled bool    // it stood ready
 	moved  moved
 	waited time.Duration // for the shell
 	deploy time.Duration
@@ -25,13 +26,20 @@ func (d *Dispatcher) take(ctx context.Context, imageName string, t *target) (*le
 }
 
 // lend is take for a known image. fresh asks for a machine of its own.
-func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool) (*lease, error) {
+func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool) (_ *lease, err error) {
 	p, err := d.pool(img)
 	if err != nil {
 		return nil, err
 	}
+	d.prefetch(t)
 	start := time.Now()
-	l := &lease{}
+	l := &lease{target: t}
+	t.users.Add(1)
+	defer func() {
+		if err != nil {
+			l.left()
+		}
+	}()
 	if fresh {
 		if l.shell, err = d.newShell(img, t.view); err != nil {
 			return nil, err
@@ -45,6 +53,7 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 	got := time.Now()
 	l.waited = got.Sub(start)
 	l.pooled = l.shell.at == t
+	l.shell.record(d, t)
 	if !l.pooled {
 		if l.moved, err = l.shell.bring(t); err != nil {
 			l.destroy(d)
@@ -63,8 +72,10 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 
 // release gives the shell back; it is reset off the caller's path.
 func (l *lease) release(d *Dispatcher) {
+	l.recorded(d)
+	defer l.left()
 	if l.pool == nil {
-		l.destroy(d)
+		l.end(d)
 		return
 	}
 	l.pool.recycle(l.shell)
@@ -73,6 +84,19 @@ func (l *lease) release(d *Dispatcher) {
 // destroy is release for a shell whose machine is not to be trusted with a
 // reset, or that belongs to no pool.
 func (l *lease) destroy(d *Dispatcher) {
+	l.left()
+	l.end(d)
+}
+
+// left notes that nobody stands at the target any more, for this lease.
+func (l *lease) left() {
+	if l.target != nil {
+		l.target.users.Add(-1)
+		l.target = nil
+	}
+}
+
+func (l *lease) end(d *Dispatcher) {
 	if l.pool != nil {
 		l.pool.discard(l.shell)
 		return

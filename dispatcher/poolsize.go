@@ -259,15 +259,18 @@ type PoolStats struct {
 
 // Pools returns what the pools hold, by image.
 func (d *Dispatcher) Pools() []PoolStats {
-	d.poolMu.Lock()
-	pools := slices.Collect(maps.Values(d.pools))
-	d.poolMu.Unlock()
 	list := []PoolStats{}
-	for _, p := range pools {
+	for _, p := range d.allPools() {
 		list = append(list, p.stats())
 	}
 	slices.SortFunc(list, func(a, b PoolStats) int { return cmp.Compare(a.Image+a.ImageDigest, b.Image+b.ImageDigest) })
 	return list
+}
+
+func (d *Dispatcher) allPools() []*pool {
+	d.poolMu.Lock()
+	defer d.poolMu.Unlock()
+	return slices.Collect(maps.Values(d.pools))
 }
 
 func (p *pool) stats() PoolStats {

@@ -12,14 +12,16 @@ import (
 // fresh instance: between two of them memory, registers and devices are put
 // back to a node.
 type shell struct {
-	image  *image
-	m      *vmm.Machine
-	layout layout
-	at     *target // the node it stands ready on; nil: it has run
-	last   *target // the node it was at before it ran
-	link   link
-	logs   logBuffer
-	faults uint64 // host page faults whose pages are accounted for
+	image     *image
+	m         *vmm.Machine
+	layout    layout
+	at        *target // the node it stands ready on; nil: it has run
+	last      *target // the node it was at before it ran
+	link      link
+	logs      logBuffer
+	paged     uint64  // pages that were paged in, as of the last invocation
+	recording *target // the node whose loading set its first run gives
+	faults    uint64  // host page faults whose pages are accounted for
 
 	// Of a shell in the pool, guarded by its lock.
 	freed     time.Time // when it was put back

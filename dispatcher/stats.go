@@ -11,6 +11,8 @@ type counters struct {
 	crashes, timeouts atomic.Uint64
 	captures, impure  atomic.Uint64
 	nodesRemoved      atomic.Uint64
+	prefetched        atomic.Uint64
+	demanded          atomic.Uint64
 }
 
 // Stats are a Dispatcher's counts since Open, and what its store holds.

@@ -51,7 +51,10 @@ type Blob struct {
 	offset int64
 	pages  uint64
 	mem    []byte
-	slab   *slab      // of expanded pages; nil if they are those of a file of the store
+	slab   *slab // of expanded pages; nil if they are those of a file of the store
+	// source is where pages come from that are filled when they are needed; nil if
+	// they are all there.
+	source *pageSource
 	index  *pageIndex // sums, digests if known, and what names the guest pages
 
 	checked   []atomic.Uint64 // a bit for each page whose checksum was right
@@ -81,15 +84,10 @@ func newBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, err
 		m.release()
 		return nil, fmt.Errorf("map blob %s: %d pages at offset %d: %w", name, pages, offset, ErrFormat)
 	}
-	fi, err := file.Stat()
+	err := checkExtent(file, offset, pages)
 	if err != nil {
 		m.release()
 		return nil, fmt.Errorf("map blob %s: %w", name, err)
-	}
-	if end := offset + int64(pages*PageSize); fi.Size() < end {
-		m.release()
-		return nil, fmt.Errorf("map blob %s: %d pages at offset %d end at %d, the file has %d bytes: %w",
-			name, pages, offset, end, fi.Size(), ErrLength)
 	}
 	if pages > 0 {
 		m.mem, err = unix.Mmap(int(file.Fd()), offset, int(pages*PageSize), unix.PROT_READ, unix.MAP_SHARED)
@@ -103,6 +101,18 @@ func newBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, err
 	b.unchecked.Store(int64(pages))
 	runtime.AddCleanup(b, mapping.release, m)
 	return b, nil
+}
+
+// checkExtent makes sure that a file has pages at an offset.
+func checkExtent(file *os.File, offset int64, pages uint64) error {
+	fi, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	if end := offset + int64(pages*PageSize); fi.Size() < end {
+		return fmt.Errorf("%d pages at offset %d end at %d, the file has %d bytes: %w", pages, offset, end, fi.Size(), ErrLength)
+	}
+	return nil
 }
 
 // Name says where the blob comes from, for messages.
@@ -127,11 +137,14 @@ func (b *Blob) Pages() uint64 { return b.pages }
 
 // Bytes returns the PageSize bytes of one page. The memory is read-only and
 // valid while the Blob is reachable. Unless the Store was opened with VerifyEager,
-// or Check passed for it, the page may be damaged. It panics if page is not below
-// Pages.
+// or Check passed for it, the page may be damaged; a damaged page of a Blob that is
+// Paged shows zeros. It panics if page is not below Pages.
 func (b *Blob) Bytes(page uint64) []byte {
 	if page >= b.pages {
 		panic(fmt.Sprintf("lineage: page %d of blob %s, which has %d", page, b.name, b.pages))
+	}
+	if b.source != nil && b.Check(page, 1) != nil {
+		return zeroPage[:] // not what it is, but not the damage either
 	}
 	lo := page * PageSize
 	return b.mem[lo : lo+PageSize : lo+PageSize]
@@ -152,7 +165,11 @@ func (b *Blob) Check(first, count uint64) error {
 		for first+n < end && !b.isChecked(first+n) {
 			n++
 		}
-		if err := b.checkRun(first, n); err != nil {
+		check := b.checkRun
+		if b.source != nil {
+			check = b.fillRun
+		}
+		if err := check(first, n); err != nil {
 			return err
 		}
 		first += n + 1
@@ -199,7 +216,11 @@ func (b *Blob) Verify() error {
 // digest of every page as it is.
 func (b *Blob) leaves(report func(*PageError)) ([]Digest, error) {
 	leaves := make([]Digest, 0, b.pages)
-	err := readPages(b.file, b.offset, 0, b.pages, func(first uint64, data []byte) error {
+	file, offset := b.file, b.offset
+	if b.source != nil {
+		file, offset = b.source.file, b.source.offset
+	}
+	err := readPages(file, offset, 0, b.pages, func(first uint64, data []byte) error {
 		for i := first; len(data) > 0; i, data = i+1, data[PageSize:] {
 			leaf := pageDigest(data[:PageSize])
 			leaves = append(leaves, leaf)

@@ -17,11 +17,11 @@ import (
 //
 //	header   magic u64, version u32, CRC-32C of all that follows u32, count u64
 //	entries  id 32 bytes, size u64, inode u64, mtime i64 ns, ctime i64 ns,
-//	         length u32, metadata section
+//	         length u32, metadata as in cache_entry.go
 const (
 	cacheName        = "catalogue"
 	cacheMagic       = 0x3154414353535553 // "SUSSCAT1"
-	cacheVersion     = 1
+	cacheVersion     = 2                  // 1 held the metadata section
 	cacheHeaderBytes = 24
 	cacheEntryBytes  = 32 + 4*8 + 4
 	maxCacheBytes    = 4 << 30
@@ -128,12 +128,46 @@ func encodeCache(nodes []found) []byte {
 	return b
 }
 
+// closeCache keeps what the next opener would have to read, if that is much. It
+// needs s.mu.
+func (s *Store) closeCache() {
+	known := s.List()
+	misses := int(s.uncached.Load())
+	if misses < s.cacheMisses || misses*10 < len(known) {
+		return
+	}
+	d, err := os.Open(s.path(nodesDir))
+	if err != nil {
+		return
+	}
+	defer d.Close()
+	byID := make(map[string]*Node, len(known))
+	for _, n := range known {
+		byID[n.ID] = n
+	}
+	nodes := make([]found, 0, len(known))
+	for _, n := range known {
+		m := metadata{Info: n.Info}
+		if parent := byID[n.Parent]; parent != nil && m.CPUFeatures.equal(&parent.CPUFeatures) {
+			m.InheritCPU, m.CPUFeatures = true, CPUFeatures{}
+		}
+		f := found{id: n.ID, raw: encodeEntry(&m)}
+		// A file of another size is not what this process has written or read.
+		if f.stamp, err = stampAt(int(d.Fd()), n.ID+nodeSuffix); err == nil && f.stamp.size == n.StoredBytes() {
+			nodes = append(nodes, f)
+		}
+	}
+	s.writeCache(nodes, misses)
+}
+
 // writeCache keeps what a scan has read, if that was much. A failure costs the next
 // opener time and nothing else.
 func (s *Store) writeCache(nodes []found, misses int) {
+	s.uncached.Store(int64(misses))
 	if s.readOnly || misses < s.cacheMisses || misses*10 < len(nodes) {
 		return
 	}
+	s.uncached.Store(0)
 	if b := encodeCache(nodes); len(b) <= maxCacheBytes {
 		if err := s.writeSealed(s.path(cacheName), b); err != nil {
 			_ = os.Remove(s.path(cacheName))

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"reflect"
 	"testing"
+	"time"
 )
 
 // A store that is opened with the cache is the same as one without, whatever
@@ -13,7 +15,16 @@ func TestCatalogueCache(t *testing.T) {
 	dir := t.TempDir()
 	s := openStoreAs(t, dir, Options{cacheMisses: 1})
 	nodes, _ := testTree(t, s)
-	s.Close()
+	s.Close() // writes it
+	if _, err := os.Stat(s.path(cacheName)); err != nil {
+		t.Fatal(err)
+	}
+	if entries := s.readCache(); len(entries) != 6 {
+		t.Fatalf("%d entries after the first Close", len(entries))
+	}
+	if err := os.Remove(s.path(cacheName)); err != nil {
+		t.Fatal(err)
+	}
 	same := func(want int) *Store {
 		t.Helper()
 		s := openStoreAs(t, dir, Options{cacheMisses: 1})
@@ -78,6 +89,34 @@ func TestCatalogueCache(t *testing.T) {
 		damage(t, path, func([]byte) []byte { return good[:n] })
 		same(5).Close()
 	}
+}
+
+// FuzzCacheEntry: what is decoded is valid metadata, and encodes to the same again.
+func FuzzCacheEntry(f *testing.F) {
+	id, digest := CodeDigest([]byte("x")), CodeDigest([]byte("y"))
+	full := &metadata{InheritCPU: true, Info: Info{
+		ID: id, Parent: digest, Kind: KindArgument, ImageDigest: digest, Root: id, ABIVersion: 2, Created: time.Unix(-5, 7).UTC(),
+		Key: Key{Function: "f", Handler: "main.handler", CodeDigest: digest, Imports: []string{"json", "re"}, Lazy: true, NextKey: "q",
+			Args: []Binding{{"k", digest, "v"}, {"l", id, ""}}},
+		CPUFeatures: CPUFeatures{"cpu", []string{"a", "b"}}, GuestPages: 2000, DeltaPages: 12, DeltaBytes: 11 * PageSize, SharedPages: 77,
+		CaptureCost: 3, SavedTime: 4, Purity: Purity{1, 2, 3, true, []string{"why"}},
+	}}
+	got, err := decodeEntry(id, encodeEntry(full))
+	if err != nil || !reflect.DeepEqual(got, full) {
+		f.Fatalf("got %+v, %v, want %+v", got, err, full)
+	}
+	f.Add(encodeEntry(full))
+	f.Add(encodeEntry(&metadata{Info: Info{Kind: KindImage, ImageDigest: digest, Root: id, Created: time.Unix(0, 0).UTC()}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := decodeEntry(id, b)
+		if err != nil {
+			return
+		}
+		again, err := decodeEntry(id, encodeEntry(m))
+		if err != nil || !reflect.DeepEqual(again, m) {
+			t.Fatalf("got %+v, %v, want %+v", again, err, m)
+		}
+	})
 }
 
 func FuzzCache(f *testing.F) {

@@ -106,7 +106,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 	info.Root = root.String()
 	info.DeltaPages = x.deltaPages()
 	info.DeltaBytes = x.dataPages * PageSize
-	info.SharedPages = base.backed - delta.hidden
+	info.SharedPages = base.view.backed() - delta.hidden
 	return s.sealNode(w, info, spec.State, x, &parent.Info, base)
 }
 

@@ -3,6 +3,7 @@ package lineage
 import (
 	"encoding/binary"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -123,6 +124,22 @@ type deltaDecoder struct {
 	stateBytes int
 	control    varints
 	words      []byte
+	raw        *[]byte // what both lie in, from rawBuffers
+}
+
+// rawBuffers are for what small deltas unpack to.
+var rawBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxKeptRaw bounds a buffer that is kept.
+const maxKeptRaw = 1 << 20
+
+// release gives the decoder's memory back; the decoder is of no more use. It need not
+// be called.
+func (d *deltaDecoder) release() {
+	if cap(*d.raw) <= maxKeptRaw {
+		rawBuffers.Put(d.raw)
+	}
+	*d = deltaDecoder{}
 }
 
 // newDeltaDecoder unpacks a data section, which is hostile: it takes no more
@@ -143,7 +160,11 @@ func newDeltaDecoder(data []byte, pages uint64) (*deltaDecoder, error) {
 	if err := h.Decode(frame); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != length {
 		return nil, fmt.Errorf("differences are no zstd frame of %d bytes (%d, %v): %w", length, h.FrameContentSize, err, ErrFormat)
 	}
-	raw, err := deltaDecompressor.DecodeAll(frame, make([]byte, 0, length))
+	buf := rawBuffers.Get().(*[]byte)
+	if uint64(cap(*buf)) < length {
+		*buf = make([]byte, 0, length)
+	}
+	raw, err := deltaDecompressor.DecodeAll(frame, (*buf)[:0])
 	if err != nil || uint64(len(raw)) != length {
 		return nil, fmt.Errorf("unpack differences: %d of %d bytes: %v: %w", len(raw), length, err, ErrFormat)
 	}
@@ -155,7 +176,7 @@ func newDeltaDecoder(data []byte, pages uint64) (*deltaDecoder, error) {
 	if state > maxStateBytes || control > uint64(len(v.b)) {
 		return nil, fmt.Errorf("differences with %d bytes of machine state and %d of control: %w", state, control, ErrFormat)
 	}
-	return &deltaDecoder{stateBytes: int(state), control: varints{b: v.b[:control]}, words: v.b[control:]}, nil
+	return &deltaDecoder{stateBytes: int(state), control: varints{b: v.b[:control]}, words: v.b[control:], raw: buf}, nil
 }
 
 // state returns the machine state; the first record.

@@ -42,10 +42,15 @@ func expand(name string, d *deltaDecoder, x *pageIndex, parent *View) (_ *Blob, 
 
 // expandPage gives the next data page, whose first guest page is guest.
 func (d *deltaDecoder) expandPage(content []byte, page, guest uint64, parent *View) error {
-	if err := parent.Check(guest, 1); err != nil {
-		return err
+	blob, at, _ := parent.span(guest)
+	if blob == nil {
+		clear(content)
+	} else {
+		if blob.Check(at, 1) != nil {
+			return parent.Check(guest, 1) // which names the guest's page
+		}
+		copy(content, blob.Bytes(at))
 	}
-	copy(content, orZero(parent.Bytes(guest)))
 	if err := d.apply(content); err != nil {
 		return fmt.Errorf("data page %d, guest page %#x: %w", page, guest, err)
 	}

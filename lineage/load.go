@@ -2,10 +2,14 @@ package lineage
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"weak"
+
+	"golang.org/x/sys/unix"
 )
 
 // openNodeFile opens a node file and validates its header.
@@ -199,32 +203,66 @@ func checkInfo(r io.ReaderAt, h *header, info *Info) error {
 	return fmt.Errorf("root changed from %s to %s: %w", info.Root, stored.Root, ErrIdentity)
 }
 
-// wholeFileBytes bounds what is read with one call.
-const wholeFileBytes = 1 << 20
+// smallFileBytes is the most that is read with one call: function nodes are stored
+// as a few of ten kilobytes.
+const smallFileBytes = 64 << 10
+
+// smallFiles are buffers for one small file and a byte more.
+var smallFiles = sync.Pool{New: func() any {
+	b := make([]byte, smallFileBytes+1)
+	return &b
+}}
+
+// openSmall reads a small node file in the form "differences" with three system
+// calls, which is what loading one costs most for otherwise. Nothing that is decoded
+// from such a file refers to its bytes. It returns no header if the file is larger,
+// or of the other form.
+func openSmall(path string) (h *header, buf *[]byte, err error) {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, nil // openNodeFile tells
+	}
+	defer unix.Close(fd)
+	buf = smallFiles.Get().(*[]byte)
+	n, err := unix.Pread(fd, *buf, 0)
+	if err != nil || n > smallFileBytes || n < differencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(FormDifferences) {
+		smallFiles.Put(buf)
+		return nil, nil, nil
+	}
+	var head [differencesHeaderBytes]byte
+	copy(head[:], *buf) // it is changed
+	if h, err = decodeHeader(head[:], int64(n)); err != nil {
+		smallFiles.Put(buf)
+		return nil, nil, err
+	}
+	return h, buf, nil
+}
 
 // openNode reads, checks and maps the node file at path. The node's pages are
 // those of blob if that is not nil: an earlier call made it. Else they are mapped
 // and, with VerifyEager, checked.
 func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
-	f, h, err := openNodeFile(path)
+	var f *os.File
+	h, buf, err := openSmall(path)
+	from := io.ReaderAt(nil)
+	if buf != nil {
+		from = bytesAt((*buf)[:h.total])
+	} else if err == nil { // a large one
+		f, h, err = openNodeFile(path)
+		from = f
+	}
 	if err != nil {
 		return nil, err
 	}
 	keep := false
 	defer func() {
-		if !keep {
+		if f != nil && !keep {
 			f.Close()
 		}
-	}()
-	// A small file is read at once.
-	from := io.ReaderAt(f)
-	if h.form == FormDifferences && h.total <= wholeFileBytes {
-		b := make([]byte, h.total)
-		if n, err := f.ReadAt(b, 0); n < len(b) {
-			return nil, fmt.Errorf("read: got %d of %d bytes: %w", n, len(b), noEOF(err))
+		if buf != nil {
+			smallFiles.Put(buf)
 		}
-		from = bytesAt(b)
-	}
+	}()
 	if err := checkInfo(from, h, info); err != nil {
 		return nil, err
 	}
@@ -245,12 +283,12 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 		err = l.openDifferences(from, h, x, info.ID, base)
 	case info.Kind == KindImage:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
-			l.blob, err = s.openImage(info.ImageDigest, x)
+			l.blob, err = s.openImage(info.ImageDigest, x, verify)
 		}
 	default:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
 			keep = true
-			l.blob, err = newBlob("of node "+info.ID, f, int64(h.sections[sectionData].offset), x)
+			l.blob, err = newBlobAs(verify, "of node "+info.ID, f, int64(h.sections[sectionData].offset), x)
 		}
 	}
 	if err != nil {
@@ -263,19 +301,6 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	}
 	runs := x.viewRuns(l.blob)
 	l.view = base.view.With(runs)
-	// The pages that a blob holds: those of the parent, but for what the delta
-	// hides, and those of the delta.
-	l.backed = base.backed
-	for _, r := range runs {
-		for old := range base.view.Runs(r.First, r.Count) {
-			if old.Blob != nil {
-				l.backed -= old.Count
-			}
-		}
-		if r.Blob != nil {
-			l.backed += r.Count
-		}
-	}
 	return l, nil
 }
 
@@ -290,6 +315,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id 
 	if err != nil {
 		return err
 	}
+	defer d.release()
 	if l.state, err = d.state(base.state); err != nil {
 		return err
 	}
@@ -300,7 +326,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id 
 }
 
 // openImage maps an image file.
-func (s *Store) openImage(digest string, x *pageIndex) (*Blob, error) {
+func (s *Store) openImage(digest string, x *pageIndex, verify Verify) (*Blob, error) {
 	f, err := os.Open(s.ImagePath(digest))
 	if err != nil {
 		return nil, err
@@ -313,5 +339,12 @@ func (s *Store) openImage(digest string, x *pageIndex) (*Blob, error) {
 		f.Close()
 		return nil, err
 	}
-	return newBlob("of image "+digest, f, 0, x)
+	return newBlobAs(verify, "of image "+digest, f, 0, x)
+}
+
+func newBlobAs(verify Verify, name string, f *os.File, offset int64, x *pageIndex) (*Blob, error) {
+	if verify == VerifyDemand && x.dataPages > 0 && x.dataPages <= maxBlobPages {
+		return newPagedBlob(name, f, offset, x)
+	}
+	return newBlob(name, f, offset, x)
 }

@@ -132,10 +132,9 @@ type Node struct {
 
 // loadedNode is a node's memory and machine state.
 type loadedNode struct {
-	view   *View
-	state  []byte
-	blob   *Blob
-	backed uint64 // guest pages that a blob holds
+	view  *View
+	state []byte
+	blob  *Blob
 }
 
 // Loaded reports whether the node's memory is resolved.

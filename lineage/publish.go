@@ -134,6 +134,7 @@ func (s *Store) publishNode(w nodeWriter, n *Node) (*Node, error) {
 	if err := w.publish(s.nodePath(n.ID)); err != nil {
 		return nil, err
 	}
+	s.uncached.Add(1)
 	txn.Commit()
 	return n, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"time"
 )
@@ -75,6 +76,8 @@ func (s *Store) removeNodes(doomed []*Node) error {
 			break
 		}
 		s.hot.forget(n)
+		// What is left of it after a failure is swept by the next Open.
+		_ = os.Remove(s.loadingPath(n.ID))
 	}
 	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))

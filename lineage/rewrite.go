@@ -77,6 +77,7 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 	if err := w.publish(s.nodePath(id)); err != nil {
 		return 0, 0, err
 	}
+	s.uncached.Add(1)
 	n.fileBytes.Store(after)
 	return before, after, nil
 }

@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,7 +17,7 @@ import (
 type found struct {
 	id    string
 	meta  *metadata
-	raw   []byte // the metadata section; nil if that could not be had
+	raw   []byte // the metadata as the cache has it, nil if it cannot
 	stamp fileStamp
 	bytes uint64
 	err   error
@@ -38,14 +39,19 @@ func (s *Store) scanNodes() ([]found, error) {
 		return nil, fmt.Errorf("list nodes: %w", err)
 	}
 	var nodes []found
+	var loading []string // ids of loading sets
 	for _, name := range names {
 		if id, ok := strings.CutSuffix(name, nodeSuffix); ok && validDigest(id) { // else not ours
 			nodes = append(nodes, found{id: id})
+		} else if id, ok := strings.CutSuffix(name, loadingSuffix); ok {
+			loading = append(loading, id)
 		}
 	}
 	slices.SortFunc(nodes, func(a, b found) int { return strings.Compare(a.id, b.id) })
+	s.sweepLoading(loading, nodes)
 	// Reading is as much waiting as computing: every processor takes a share.
 	cache := s.readCache()
+	order := statOrder(nodes, cache)
 	var next, misses atomic.Int64
 	var wg sync.WaitGroup
 	const share = 64
@@ -56,7 +62,7 @@ func (s *Store) scanNodes() ([]found, error) {
 				if lo >= len(nodes) {
 					return
 				}
-				for i := lo; i < min(lo+share, len(nodes)); i++ {
+				for _, i := range order[lo:min(lo+share, len(nodes))] {
 					if !s.scanNode(&nodes[i], int(d.Fd()), cache) {
 						misses.Add(1)
 					}
@@ -69,6 +75,19 @@ func (s *Store) scanNodes() ([]found, error) {
 	return nodes, nil
 }
 
+// statOrder is the order in which to look at the nodes: that of their inodes, where
+// the cache knows them, because inodes that are numbered together lie together.
+func statOrder(nodes []found, cache map[string]cacheEntry) []int {
+	order := make([]int, len(nodes))
+	inodes := make([]uint64, len(nodes))
+	for i := range nodes {
+		order[i] = i
+		inodes[i] = cache[nodes[i].id].stamp.inode
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(inodes[a], inodes[b]) })
+	return order
+}
+
 // scanNode fills in what the cache or the node file in dir says, and reports
 // whether the cache had it.
 func (s *Store) scanNode(n *found, dir int, cache map[string]cacheEntry) bool {
@@ -78,12 +97,14 @@ func (s *Store) scanNode(n *found, dir int, cache map[string]cacheEntry) bool {
 		return false
 	}
 	if e, ok := cache[n.id]; ok && e.stamp == n.stamp {
-		if m, err := decodeInfo(e.meta); err == nil && m.ID == n.id {
+		if m, err := decodeEntry(n.id, e.meta); err == nil {
 			n.meta, n.raw, n.bytes = m, e.meta, n.stamp.size
 			return true
 		}
 	}
-	n.meta, n.raw, n.bytes, n.err = s.readNode(n.id)
+	if n.meta, n.bytes, n.err = s.readNode(n.id); n.err == nil {
+		n.raw = encodeEntry(n.meta)
+	}
 	return false
 }
 
@@ -148,22 +169,22 @@ func (s *Store) scan() error {
 }
 
 // readNode reads header and metadata of a node file.
-func (s *Store) readNode(id string) (*metadata, []byte, uint64, error) {
+func (s *Store) readNode(id string) (*metadata, uint64, error) {
 	f, h, err := openNodeFile(s.nodePath(id))
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("node %s: %w", id, err)
+		return nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
 	defer f.Close()
 	b, err := h.readSection(f, sectionMetadata)
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("node %s: %w", id, err)
+		return nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
 	m, err := decodeInfo(b)
 	if err == nil && m.ID != id {
 		err = fmt.Errorf("the file holds node %s: %w", m.ID, ErrIdentity)
 	}
 	if err != nil {
-		return nil, nil, 0, fmt.Errorf("node %s: %w", id, err)
+		return nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
-	return m, b, h.total, nil
+	return m, h.total, nil
 }

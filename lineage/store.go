@@ -57,6 +57,11 @@ const (
 	// VerifyLazy checks a page when View.Check or Blob.Check is called for it for
 	// the first time. Users must call them before they show pages to a machine.
 	VerifyLazy
+	// VerifyDemand leaves the pages in the files until they are needed, and checks
+	// them then: see Blob.Fill. What View.Check and Blob.Check were not called for
+	// must not be shown to a machine, but as a file of which missing pages are filled
+	// first.
+	VerifyDemand
 )
 
 // Store is one open state directory. Its methods may be called concurrently.
@@ -73,7 +78,8 @@ type Store struct {
 	cacheMisses int
 	hot         hotSet
 
-	closed atomic.Bool
+	closed   atomic.Bool
+	uncached atomic.Int64 // node files written since Open, and those that the cache did not have
 
 	mu sync.Mutex // serialises changes of the directory and the catalogue
 }
@@ -185,6 +191,7 @@ func (s *Store) Close() error {
 	if s.readOnly {
 		return nil
 	}
+	s.closeCache()
 	_ = s.flushHits() // a hint: where the disk is full it is lost, and nothing else
 	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("unlock state directory %s: %w", s.dir, err)

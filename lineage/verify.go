@@ -42,7 +42,7 @@ func (s *Store) Verify(id string) error {
 		if _, err := os.Lstat(s.nodePath(id)); err != nil {
 			return fmt.Errorf("verify node %s: %w", id, ErrNotFound)
 		}
-		_, _, _, err := s.readNode(id)
+		_, _, err := s.readNode(id)
 		return fmt.Errorf("verify: %w", errors.Join(err, ErrNotFound))
 	}
 	if faults := s.verifyNode(n); len(faults) > 0 {
@@ -136,7 +136,7 @@ func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Info, repor
 	}
 	var blob *Blob
 	if n.Kind == KindImage {
-		blob, err = s.openImage(n.ImageDigest, x)
+		blob, err = s.openImage(n.ImageDigest, x, VerifyLazy)
 	} else {
 		var data *os.File
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
@@ -239,6 +239,7 @@ func (s *Store) compare(nodes []*Node) (faults []Fault, err error) {
 		switch {
 		case isNode && known[id] || strings.HasPrefix(e.Name(), tempPrefix):
 			// Temporary files belong to the writer.
+		case s.isLoadingSet(e.Name(), known): // a hint
 		case damaged[path] != nil:
 			faults = append(faults, Fault{Path: path, Err: damaged[path]})
 		case isNode && validDigest(id):

@@ -130,6 +130,16 @@ func (v *View) eachRun(page, end uint64, yield func(Run) bool) {
 	}
 }
 
+// backed counts the pages that a blob holds.
+func (v *View) backed() (n uint64) {
+	for r := range v.Runs(0, v.pages) {
+		if r.Blob != nil {
+			n += r.Count
+		}
+	}
+	return n
+}
+
 // span resolves page and tells for how many pages that backing continues within
 // the chunk (or the table, where that is missing). Pages past the end are zero.
 func (v *View) span(page uint64) (blob *Blob, at, count uint64) {
@@ -178,32 +188,100 @@ func (v *View) check(first, count uint64) {
 // others that of v. Where runs overlap, the later one holds; ascending order is
 // fastest. It panics if a run lies outside the View or outside its Blob.
 func (v *View) With(runs []Run) *View {
-	e := editor{base: v, view: &View{pages: v.pages, tables: slices.Clone(v.tables)}}
 	for _, r := range runs {
 		v.check(r.First, r.Count)
 		if r.Blob != nil && (r.Page > r.Blob.pages || r.Count > r.Blob.pages-r.Page) {
 			panic(fmt.Sprintf("lineage: run of pages %d+%d outside blob %s of %d pages", r.Page, r.Count, r.Blob.name, r.Blob.pages))
 		}
-		for done := uint64(0); done < r.Count; {
-			page := r.First + done
-			n := min(chunkPages-page%chunkPages, r.Count-done)
-			e.open(page / chunkPages)
-			e.set(page%chunkPages, n, r.Blob, r.Page+done)
-			done += n
-		}
+	}
+	e := editor{base: v, view: &View{pages: v.pages, tables: slices.Clone(v.tables)}}
+	for i := 0; i < len(runs); {
+		i += e.merge(runs[i:])
 	}
 	e.close()
 	return e.view
 }
 
-// editor changes one chunk at a time in an expanded form, one entry a page.
+// editor changes one chunk at a time. A chunk that is changed in ascending order, as
+// by a delta, is merged segment by segment; else it is opened in an expanded form, one
+// entry a page.
 type editor struct {
 	base, view *View
 	chunk      uint64
 	isOpen     bool
-	entries    [chunkPages]struct {
-		blob *Blob
-		page uint32
+	merged     []segment
+	entries    []entry // chunkPages of them, or nil
+}
+
+type entry struct {
+	blob *Blob
+	page uint32
+}
+
+// merge puts the first of runs in place, with those after it that lie behind it in
+// the same chunk, and returns how many.
+func (e *editor) merge(runs []Run) int {
+	first := runs[0]
+	if first.Count == 0 {
+		return 1
+	}
+	chunk := first.First / chunkPages
+	if first.First%chunkPages+first.Count > chunkPages || e.isOpen && e.chunk == chunk {
+		e.scatter(first)
+		return 1
+	}
+	e.close()
+	end := (chunk + 1) * chunkPages
+	n, next := 0, first.First
+	for ; n < len(runs) && runs[n].First >= next && runs[n].First+runs[n].Count <= end; n++ {
+		next = runs[n].First + runs[n].Count
+	}
+	e.merged = e.merged[:0]
+	at := chunk * chunkPages
+	for _, r := range runs[:n] {
+		e.keep(at, r.First)
+		if r.Count > 0 {
+			e.push(r.First, r.Blob, r.Page)
+		}
+		at = r.First + r.Count
+	}
+	e.keep(at, end)
+	e.hang(chunk, e.merged)
+	return n
+}
+
+// keep adds what the view has from page at on, up to end.
+func (e *editor) keep(at, end uint64) {
+	for at < end {
+		blob, page, n := e.view.span(at)
+		e.push(at, blob, page)
+		at += min(n, end-at)
+	}
+}
+
+// push adds a segment that begins at a page, unless it goes on with the last one.
+func (e *editor) push(at uint64, blob *Blob, page uint64) {
+	off := uint16(at % chunkPages)
+	if blob == nil {
+		page = 0
+	}
+	if n := len(e.merged); n > 0 {
+		last := e.merged[n-1]
+		if last.blob == blob && (blob == nil || uint64(last.page)+uint64(off-last.first) == page) {
+			return
+		}
+	}
+	e.merged = append(e.merged, segment{blob: blob, page: uint32(page), first: off})
+}
+
+// scatter puts one run in place, whatever order it comes in.
+func (e *editor) scatter(r Run) {
+	for done := uint64(0); done < r.Count; {
+		page := r.First + done
+		n := min(chunkPages-page%chunkPages, r.Count-done)
+		e.open(page / chunkPages)
+		e.set(page%chunkPages, n, r.Blob, r.Page+done)
+		done += n
 	}
 }
 
@@ -212,6 +290,9 @@ func (e *editor) open(chunk uint64) {
 		return
 	}
 	e.close()
+	if e.entries == nil {
+		e.entries = make([]entry, chunkPages)
+	}
 	e.chunk, e.isOpen = chunk, true
 	for off := uint64(0); off < chunkPages; {
 		blob, at, n := e.view.span(chunk*chunkPages + off)
@@ -231,53 +312,45 @@ func (e *editor) set(off, n uint64, blob *Blob, at uint64) {
 	}
 }
 
-// close packs the open chunk and hangs it into the view, unless it is as before.
+// close packs the open chunk.
 func (e *editor) close() {
 	if !e.isOpen {
 		return
 	}
 	e.isOpen = false
-	starts := func(i int) bool {
-		if i == 0 {
-			return true
-		}
-		a, b := e.entries[i-1], e.entries[i]
-		return a.blob != b.blob || b.blob != nil && b.page != a.page+1
+	e.merged = e.merged[:0]
+	for i, entry := range e.entries {
+		e.push(uint64(i), entry.blob, uint64(entry.page))
 	}
-	count := 0
-	for i := range e.entries {
-		if starts(i) {
-			count++
-		}
-	}
+	e.hang(e.chunk, e.merged)
+}
+
+// hang puts a chunk into the view, unless it is as before.
+func (e *editor) hang(chunkNumber uint64, segments []segment) {
 	var packed *chunk
-	if count > 1 || e.entries[0].blob != nil {
-		packed = &chunk{segments: make([]segment, 0, count)}
-		for i, entry := range e.entries {
-			if starts(i) {
-				packed.segments = append(packed.segments, segment{blob: entry.blob, page: entry.page, first: uint16(i)})
-			}
-		}
+	if len(segments) > 1 || segments[0].blob != nil {
+		packed = &chunk{segments: segments}
 	}
-	ti, ci := e.chunk/tableChunks, e.chunk%tableChunks
+	ti, ci := chunkNumber/tableChunks, chunkNumber%tableChunks
 	old := e.view.tables[ti]
 	switch {
 	case old == nil && packed == nil:
 		return
-	case old == nil:
-		t := &table{}
-		t[ci] = packed
-		e.view.tables[ti] = t
+	case old != nil && old[ci] != nil && packed != nil && slices.Equal(old[ci].segments, packed.segments):
 		return
-	case old[ci] != nil && packed != nil && slices.Equal(old[ci].segments, packed.segments):
-		return
-	case old[ci] == packed:
+	case old != nil && old[ci] == packed:
 		return
 	}
-	if old == e.base.tables[ti] { // still shared with the origin
-		old = &table{}
-		*old = *e.base.tables[ti]
-		e.view.tables[ti] = old
+	if packed != nil {
+		packed.segments = slices.Clone(segments) // they are the editor's
+	}
+	if old == nil || old == e.base.tables[ti] { // still shared with the origin
+		t := &table{}
+		if old != nil {
+			*t = *old
+		}
+		old = t
+		e.view.tables[ti] = t
 	}
 	old[ci] = packed
 	if *old == (table{}) {

@@ -3,6 +3,7 @@ package lineage
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -273,4 +274,42 @@ func BenchmarkDepth(b *testing.B) {
 		}
 	})
 	_ = sink
+}
+
+// TestViewMerge: runs in ascending order, which are merged a chunk at a time, give
+// what they give one by one in any order.
+func TestViewMerge(t *testing.T) {
+	r := rand.New(rand.NewPCG(4, 2))
+	blobs := []*Blob{nil, {name: "a", pages: 5000}, {name: "b", pages: 5000}}
+	view := NewView(4 * chunkPages)
+	for range 300 {
+		var runs []Run
+		for at := uint64(r.IntN(200)); at < view.Pages(); {
+			run := Run{First: at, Count: min(uint64(r.IntN(40)*r.IntN(30)), view.Pages()-at), Blob: blobs[r.IntN(3)]}
+			if run.Blob != nil {
+				run.Page = uint64(r.IntN(2000))
+			}
+			runs = append(runs, run)
+			at += run.Count + uint64(r.IntN(3)*r.IntN(120))
+		}
+		want := view
+		for _, i := range r.Perm(len(runs)) {
+			want = want.With(runs[i : i+1])
+		}
+		got := view.With(runs)
+		for page := range view.Pages() {
+			a, b := got.Lookup(page), want.Lookup(page)
+			if a.Blob != b.Blob || a.Blob != nil && a.Page != b.Page {
+				t.Fatalf("page %d is page %d of %v, want %d of %v", page, a.Page, a.Blob, b.Page, b.Blob)
+			}
+		}
+		for ti, tab := range got.tables {
+			for ci := range tableChunks {
+				if tab != nil && want.tables[ti] != nil && !reflect.DeepEqual(tab[ci], want.tables[ti][ci]) {
+					t.Fatalf("chunk %d: %+v, want %+v", ci, tab[ci], want.tables[ti][ci])
+				}
+			}
+		}
+		view = got
+	}
 }

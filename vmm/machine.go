@@ -46,13 +46,14 @@ type Machine struct {
 	atIdle     bool   // the guest's last exit was its idle doorbell
 	closed     bool
 
-	running   atomic.Bool   // a goroutine is inside Run
-	ticking   sync.Mutex    // the ticker, or Interrupt, looks at the machine
-	gone      bool          // closed; protected by ticking
-	entries   atomic.Uint64 // guest entries and exits: odd while the guest runs
-	deadline  atomic.Int64  // host deadline of the current Run, ns since processStart; 0 = none
-	stopAsked atomic.Bool   // Interrupt was called
-	wake      chan struct{} // ends a sleep inside Run
+	running   atomic.Bool           // a goroutine is inside Run
+	ticking   sync.Mutex            // the ticker, or Interrupt, looks at the machine
+	gone      bool                  // closed; protected by ticking
+	entries   atomic.Uint64         // guest entries and exits: odd while the guest runs
+	deadline  atomic.Int64          // host deadline of the current Run, ns since processStart; 0 = none
+	stopAsked atomic.Bool           // Interrupt was called
+	missing   atomic.Pointer[error] // why a page that the guest waits for cannot be had
+	wake      chan struct{}         // ends a sleep inside Run
 	timer     *time.Timer
 	tickSeen  uint64 // ticker's: entries at the last tick
 	stats     Stats
@@ -107,6 +108,10 @@ func (m *Machine) init(cfg Config) error {
 	if err != nil {
 		return err
 	}
+	m.mem.backing.Paging().OnFailure(func(err error) {
+		m.missing.Store(&err)
+		m.vcpu.Kick()
+	})
 	if err := m.claimControl(); err != nil {
 		return err
 	}

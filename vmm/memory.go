@@ -49,6 +49,11 @@ type Backing interface {
 	MapFile(first, count uint64, f *os.File, off int64) error
 	MapZero(first, count uint64) error
 
+	// MapPager is MapFile of a file that is filled as its pages are needed. Paging
+	// tells of that; pages that the monitor looks at are filled first.
+	MapPager(first, count uint64, p Pager, page uint64) error
+	Paging() *Paging
+
 	// Populate makes pages ready for stores, content kept. Discard drops what
 	// was stored: the guest sees what was mapped there last.
 	Populate(first, count uint64) error

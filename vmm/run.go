@@ -124,6 +124,9 @@ func (m *Machine) Run(o RunOptions) (Stop, error) {
 }
 
 func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
+	if why := m.missing.Load(); why != nil {
+		return Stop{}, *why
+	}
 	if m.stopAsked.Swap(false) {
 		return Stop{Kind: StopInterrupted}, nil
 	}
@@ -169,6 +172,9 @@ func (m *Machine) enter() (Exit, error) {
 	m.entries.Add(1)
 	exit, err := m.vcpu.Run()
 	m.entries.Add(1)
+	if why := m.missing.Load(); why != nil {
+		return Exit{}, *why
+	}
 	return exit, err
 }
 

@@ -253,6 +253,7 @@ func (m *Machine) restore(s *State, set func(*CPUState) error) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	m.quiescent = false
+	m.missing.Store(nil)
 	if err := m.claimControl(); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}

@@ -119,6 +119,17 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "GET", "/v1/pools", "")
 	ask(200, "GET", "/v1/instances", "")
 	ask(204, "POST", "/v1/refresh", "")
+	ask(204, "POST", "/v1/marks", `{"action":"tag","node":"`+node[:10]+`","tag":"root@v1"}`)
+	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"root@v1"}`)
+	ask(204, "POST", "/v1/marks", `{"action":"pin","node":"`+node+`","at":"2100-01-02T03:04:05Z"}`)
+	ask(204, "POST", "/v1/marks", `{"action":"unpin","node":"`+node+`"}`)
+	ask(404, "POST", "/v1/marks", `{"action":"expire","node":"ffffffff"}`)
+	ask(400, "POST", "/v1/marks", `{"action":"burn","node":"`+node+`"}`)
+	ask(200, "POST", "/v1/gc", `{"budget_bytes":1,"dry_run":true}`)
+	ask(400, "POST", "/v1/gc", `{"unused_ms":-1}`)
+	ask(404, "POST", "/v1/snapshots/ffffffff/form", `{"form":"pages"}`)
+	ask(400, "POST", "/v1/snapshots/"+node+"/form", `{"form":"zip"}`)
+	ask(404, "POST", "/v1/snapshots/ffffffff/flatten", `{}`)
 
 	create := `{"FunctionName":"lam","Runtime":"python3.11","Handler":"main.handler","Role":"r","Publish":true,"Environment":{"Variables":{"A1":"b"}},"Code":{"ZipFile":` + string(zip) + `}}`
 	ask(201, "POST", L, create)

@@ -43,6 +43,7 @@ type Backend interface {
 	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
 	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
 	RemoveNode(idOrPrefix string, cascade bool) error
+	Collect(lineage.GCOptions) (lineage.GCReport, error)
 	RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error)
 	Pools() []dispatcher.PoolStats
 	Instances() []dispatcher.Instance

@@ -11,6 +11,7 @@ import (
 	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/internal/demand"
 	"seuss/vmm/process/stub"
 )
 
@@ -35,6 +36,8 @@ type memory struct {
 	// stale are the pages where the stub's mapping is not yet what it should be.
 	stale  *dirtytrack.PageSet
 	guards guards
+	paging vmm.Paging
+	space  *demand.Space // nil where the host cannot page on demand
 
 	claims uint64              // pages that became the memfd's because the monitor wanted them
 	ran    bool                // since absorb: there may be copies in the stub
@@ -114,6 +117,9 @@ func (m *memory) content(page uint64) ([]byte, error) {
 			return m.buffer[:], err
 		}
 	}
+	if err := m.paging.Fill(page, 1); err != nil {
+		return nil, err
+	}
 	return m.below.find(page).content(page), nil
 }
 
@@ -135,6 +141,7 @@ func (m *memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	if err := m.lay(run{first, count, s, off}); err != nil {
 		return err
 	}
+	m.paging.Lay(first, count, nil, 0)
 	m.shown.AddRange(first, count)
 	m.stale.AddRange(first, count)
 	return nil
@@ -145,6 +152,7 @@ func (m *memory) MapZero(first, count uint64) error {
 	if err := m.lay(run{first: first, count: count}); err != nil {
 		return err
 	}
+	m.paging.Lay(first, count, nil, 0)
 	m.forget(first, count)
 	return nil
 }
@@ -227,7 +235,7 @@ func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
 		content, err := m.content(page)
 		if err != nil {
-			return zeros[:] // the process is gone, and its memory with it
+			return zeros[:] // the process is gone, or the page's file is damaged: who runs the guest learns it
 		}
 		return content
 	}
@@ -288,6 +296,7 @@ func (m *memory) flush() error {
 		return nil
 	}
 	var b batch
+	var paged []stretch
 	add := func(first, count uint64, f *os.File, off int64, prot, flags uint64) error {
 		if b.add(first, count, f, off, prot, flags) {
 			return nil
@@ -316,6 +325,7 @@ func (m *memory) flush() error {
 				for n = 1; n < part.count && m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
 				}
 				err = add(first, n, part.source.file, part.off, guestProt, fileFlags)
+				paged = m.appendPaged(paged, first, n)
 			default:
 				for n = 1; n < count && !m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
 				}
@@ -328,6 +338,9 @@ func (m *memory) flush() error {
 		}
 	}
 	if err := m.vm.proc.remap(&b); err != nil {
+		return err
+	}
+	if err := m.registerPaged(paged); err != nil {
 		return err
 	}
 	m.stale.Clear()
@@ -352,6 +365,9 @@ func (m *memory) Close() error {
 	}
 	if m.remote != nil {
 		errs = append(errs, m.remote.Close())
+	}
+	if m.space != nil {
+		errs = append(errs, m.space.Close())
 	}
 	errs = append(errs, m.file.Close())
 	return errors.Join(errs...)

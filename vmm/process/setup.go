@@ -42,7 +42,8 @@ const scratch = stub.Shared + stub.XSaveOffset
 
 // setUp makes a fresh stub ready for its guest and locks it in. Everything that
 // the stub does to itself is a list of system calls that is made here.
-func (p *proc) setUp(of *Platform, memoryEnd uint64) error {
+func (p *proc) setUp(of *Platform, m *memory) error {
+	memoryEnd := uint64(len(m.window))
 	l := list{p: p}
 	if of.namespaces {
 		// Not by way of the flags of clone: a new user namespace among them has
@@ -65,6 +66,9 @@ func (p *proc) setUp(of *Platform, memoryEnd uint64) error {
 	stack := l.put(stub.Shared+stub.SignalOffset, 0, stub.SignalSize) // stack_t
 	l.add("set the signal stack", unix.SYS_SIGALTSTACK, stack, 0)
 	if err := l.run(); err != nil {
+		return err
+	}
+	if err := m.takePaging(&l); err != nil {
 		return err
 	}
 	if err := p.unmapRest(&l, memoryEnd); err != nil {
@@ -156,7 +160,7 @@ func (p *proc) lockIn(l *list, of *Platform) error {
 	if err != nil {
 		return err
 	}
-	if err := p.takeListener(l, int(p.area.Calls[0].Result)); err != nil {
+	if p.notify, err = p.takeFD(l, int(p.area.Calls[0].Result)); err != nil {
 		return fmt.Errorf("take over the filter's notifications: %w", err)
 	}
 	p.area.Sealed = 1 // from now on it can park
@@ -196,29 +200,28 @@ func sockFilter(in bpf.RawInstruction) []byte {
 	return binary.LittleEndian.AppendUint32(b, in.K)
 }
 
-// takeListener has the stub send its listener through the socket.
-func (p *proc) takeListener(l *list, listener int) error {
+// takeFD has the stub send one of its descriptors through the socket.
+func (p *proc) takeFD(l *list, theirs int) (ours int, err error) {
 	payload := l.put(0)
 	iov := l.put(payload, 1)
-	control := l.put(20, uint64(unix.SCM_RIGHTS)<<32|unix.SOL_SOCKET, uint64(listener)) // struct cmsghdr
-	message := l.put(0, 0, iov, 1, control, 24, 0)                                     // struct msghdr
-	l.add("send the descriptor", unix.SYS_SENDMSG, stub.FDSocket, message, 0)
+	control := l.put(20, uint64(unix.SCM_RIGHTS)<<32|unix.SOL_SOCKET, uint64(theirs)) // struct cmsghdr
+	message := l.put(0, 0, iov, 1, control, 24, 0)                                    // struct msghdr
+	l.add("send a descriptor", unix.SYS_SENDMSG, stub.FDSocket, message, 0)
 	if err := l.run(); err != nil {
-		return err
+		return -1, err
 	}
 	oob := make([]byte, unix.CmsgSpace(4))
 	_, n, _, _, err := unix.Recvmsg(p.socket, make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
 	if err != nil {
-		return fmt.Errorf("receive: %w", err)
+		return -1, fmt.Errorf("receive: %w", err)
 	}
 	messages, err := unix.ParseSocketControlMessage(oob[:n])
 	if err != nil || len(messages) != 1 {
-		return fmt.Errorf("receive: %d messages, %v", len(messages), err)
+		return -1, fmt.Errorf("receive: %d messages, %v", len(messages), err)
 	}
 	fds, err := unix.ParseUnixRights(&messages[0])
 	if err != nil || len(fds) != 1 {
-		return fmt.Errorf("receive: %d descriptors, %v", len(fds), err)
+		return -1, fmt.Errorf("receive: %d descriptors, %v", len(fds), err)
 	}
-	p.notify = fds[0]
-	return nil
+	return fds[0], nil
 }

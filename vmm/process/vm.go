@@ -31,7 +31,7 @@ func (vm *VM) NewMemory(bytes uint64, _ bool) (vmm.Backing, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := vm.platform.newProc(m.file, bytes)
+	p, err := vm.platform.newProc(m)
 	if err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
@@ -45,7 +45,7 @@ func (vm *VM) NewMemory(bytes uint64, _ bool) (vmm.Backing, error) {
 }
 
 // newProc starts a stub and locks it in.
-func (p *Platform) newProc(mem *os.File, bytes uint64) (_ *proc, err error) {
+func (p *Platform) newProc(m *memory) (_ *proc, err error) {
 	areaFile, err := memfd("seuss-area", stub.SharedSize)
 	if err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (p *Platform) newProc(mem *os.File, bytes uint64) (_ *proc, err error) {
 	defer theirs.Close()
 	defer unix.Close(pair[0])
 	area.Spin = p.stubSpin
-	process, err := p.startStub(mem, areaFile, theirs)
+	process, err := p.startStub(m.file, areaFile, theirs)
 	if err != nil {
 		return nil, errors.Join(err, unix.Munmap(areaBytes))
 	}
@@ -73,7 +73,7 @@ func (p *Platform) newProc(mem *os.File, bytes uint64) (_ *proc, err error) {
 		c.state, _ = process.Wait() // an error leaves no state, and the channel tells all the same
 		close(c.ended)
 	}()
-	if err := c.setUp(p, bytes); err != nil {
+	if err := c.setUp(p, m); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up the guest's process: %w", err), c.close())
 	}
 	return c, nil

@@ -16,13 +16,16 @@ type nodeItem struct {
 	lineage.Info
 	SharedBytes uint64 `json:"shared_bytes"`
 	// ImageBytes is the size of an image node's file, which stores its pages.
-	ImageBytes uint64      `json:"image_bytes,omitempty"`
-	FileBytes  uint64      `json:"file_bytes"` // of the node's file
-	Hits       uint64      `json:"hits"`
-	Pure       bool        `json:"pure"`
-	Tags       []string    `json:"tags,omitempty"`
-	Pinned     bool        `json:"pinned,omitempty"`
-	Children   []*nodeItem `json:"children,omitempty"` // in a tree only
+	ImageBytes uint64   `json:"image_bytes,omitempty"`
+	FileBytes  uint64   `json:"file_bytes"` // of the node's file
+	Hits       uint64   `json:"hits"`
+	Pure       bool     `json:"pure"`
+	Tags       []string `json:"tags,omitempty"`
+	Pinned     bool     `json:"pinned,omitempty"`
+	// LoadingPages and LoadingRuns are the size of the loading set, in snapshot show only.
+	LoadingPages uint64      `json:"loading_pages,omitempty"`
+	LoadingRuns  uint64      `json:"loading_runs,omitempty"`
+	Children     []*nodeItem `json:"children,omitempty"` // in a tree only
 }
 
 func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {

@@ -93,7 +93,7 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 		{"shell", formatDuration(r.Timings.Shell), "get a machine"},
 		{"deploy", formatDuration(r.Timings.Deploy), fmt.Sprintf("bring it to the snapshot: %s pages copied, %s mapped", formatPages(r.PagesCopied), formatPages(r.PagesMapped))},
 		{"load", formatDuration(r.Timings.Load), "load the code"},
-		{"run", formatDuration(r.Timings.Run), fmt.Sprintf("run the handler: %s pages dirtied", formatPages(r.PagesDirtied))},
+		{"run", formatDuration(r.Timings.Run), fmt.Sprintf("run the handler: %s pages dirtied, %s paged in", formatPages(r.PagesDirtied), formatPages(r.PagesPagedIn))},
 		{"total", formatDuration(r.Timings.Total), ""},
 	} {
 		t.row(p.name, p.d, p.what)

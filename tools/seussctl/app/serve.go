@@ -56,11 +56,13 @@ at most --drain.`,
 
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
+		verifyFlag(),
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients need"},
 		&cli.IntFlag{Name: "machines", Value: 4 * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
+		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
@@ -127,6 +129,18 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait")},
 	}
+	verify, err := readVerify(c)
+	if err != nil {
+		return nil, err
+	}
+	cfg.options.Verify = verify
+	if text := c.String("node-budget"); text != "" {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n == 0 {
+			return nil, bad("node-budget", "must be a size such as 2GiB")
+		}
+		cfg.options.NodeBytes = n
+	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
 		ports, err := splitList(text)
@@ -158,7 +172,6 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
 		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
 	}
-	var err error
 	if cfg.token, err = e.readToken(c.String("token-file")); err != nil {
 		return nil, err
 	}

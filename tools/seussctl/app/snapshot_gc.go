@@ -39,8 +39,8 @@ again when they are needed.`,
 				}
 				o.Budget = budget
 			}
-			return e.withStore(func(s *lineage.Store) error {
-				r, err := s.GC(o)
+			return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error {
+				r, err := k.GC(o)
 				if err != nil {
 					return err
 				}

@@ -12,13 +12,19 @@ import (
 
 // change runs f on a node with the catalogue open for writing, and prints what
 // was done to it.
-func (e *env) change(name, done string, f func(*lineage.Store, *lineage.Node) error) error {
-	return e.withStore(func(s *lineage.Store) error {
+func (e *env) change(c *cli.Context, name, done string, f func(keeper, *lineage.Node) error) error {
+	return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error {
 		n, err := s.Get(name)
 		if err != nil {
 			return err
 		}
-		if err := f(s, n); err != nil {
+		if err := f(k, n); err != nil {
+			return err
+		}
+		if s, err = reread(s, k); err != nil {
+			return err
+		}
+		if n, err = s.Get(n.ID); err != nil {
 			return err
 		}
 		if e.json {
@@ -46,7 +52,7 @@ func (e *env) snapshotPin() *cli.Command {
 			} else if d > 0 {
 				until = time.Now().Add(d)
 			}
-			return e.change(c.Args().First(), "pinned", func(s *lineage.Store, n *lineage.Node) error { return s.Pin(n.ID, until) })
+			return e.change(c, c.Args().First(), "pinned", func(k keeper, n *lineage.Node) error { return k.Pin(n.ID, until) })
 		},
 	})
 }
@@ -60,7 +66,7 @@ func (e *env) snapshotUnpin() *cli.Command {
 		minArgs:  1, maxArgs: 1,
 		complete: nodeIDs,
 		action: func(c *cli.Context, e *env) error {
-			return e.change(c.Args().First(), "unpinned", func(s *lineage.Store, n *lineage.Node) error { return s.Unpin(n.ID) })
+			return e.change(c, c.Args().First(), "unpinned", func(k keeper, n *lineage.Node) error { return k.Unpin(n.ID) })
 		},
 	})
 }
@@ -84,8 +90,8 @@ Without arguments, lists all tags.`,
 			case c.IsSet("remove") && name != "":
 				return usagef(c.Command.HelpName, "--remove takes the tag away wherever it is: leave out %s", name)
 			case c.IsSet("remove"):
-				return e.withStore(func(s *lineage.Store) error {
-					if err := s.RemoveTag(c.String("remove")); err != nil {
+				return e.withKeeper(c.Context, func(_ *lineage.Store, k keeper) error {
+					if err := k.RemoveTag(c.String("remove")); err != nil {
 						return err
 					}
 					return e.printRemoved(struct {
@@ -97,7 +103,7 @@ Without arguments, lists all tags.`,
 			case !lineage.ValidTag(tag):
 				return usagef(c.Command.HelpName, "tag %q: want NAME or NAME@VERSION of letters, digits, _ and -, and not hex digits only", tag)
 			}
-			return e.change(name, "tagged "+tag, func(s *lineage.Store, n *lineage.Node) error { return s.SetTag(tag, n.ID) })
+			return e.change(c, name, "tagged "+tag, func(k keeper, n *lineage.Node) error { return k.SetTag(tag, n.ID) })
 		},
 	})
 }
@@ -149,7 +155,7 @@ removes the snapshot and what hangs on it, unless that is pinned or tagged.`,
 				}
 				at = time.Now().Add(d)
 			}
-			return e.change(c.Args().First(), "set the expiry of", func(s *lineage.Store, n *lineage.Node) error { return s.SetExpiry(n.ID, at) })
+			return e.change(c, c.Args().First(), "set the expiry of", func(k keeper, n *lineage.Node) error { return k.SetExpiry(n.ID, at) })
 		},
 	})
 }

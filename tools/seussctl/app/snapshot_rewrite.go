@@ -27,12 +27,12 @@ stored so from the start. Ids and content stay the same.`,
 			if c.Bool("pages") {
 				form = lineage.FormPages
 			}
-			return e.withStore(func(s *lineage.Store) error { return e.compact(s, c.Args().Slice(), form) })
+			return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error { return e.compact(s, k, c.Args().Slice(), form) })
 		},
 	})
 }
 
-func (e *env) compact(s *lineage.Store, names []string, form lineage.Form) error {
+func (e *env) compact(s *lineage.Store, k keeper, names []string, form lineage.Form) error {
 	var nodes []*lineage.Node
 	for _, name := range names {
 		n, err := s.Get(name)
@@ -59,7 +59,7 @@ func (e *env) compact(s *lineage.Store, names []string, form lineage.Form) error
 	tags := imageTags(e.images())
 	for i, n := range nodes {
 		e.progress.step("storing snapshots anew", float64(i)/float64(len(nodes)))
-		b, a, err := s.Reform(n.ID, form)
+		b, a, err := k.Reform(n.ID, form)
 		if err != nil {
 			return err
 		}
@@ -89,7 +89,7 @@ with rm.`,
 		minArgs:  1, maxArgs: 1,
 		complete: nodeIDs,
 		action: func(c *cli.Context, e *env) error {
-			return e.withStore(func(s *lineage.Store) error {
+			return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error {
 				n, err := s.Get(c.Args().First())
 				if err != nil {
 					return err
@@ -102,8 +102,11 @@ with rm.`,
 					}
 					onto = a.ID
 				}
-				flat, err := s.Flatten(n.ID, onto)
+				flat, err := k.Flatten(n.ID, onto)
 				if err != nil {
+					return err
+				}
+				if s, err = reread(s, k); err != nil {
 					return err
 				}
 				return e.printNewNode(s, flat)

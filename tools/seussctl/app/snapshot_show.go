@@ -43,6 +43,11 @@ func (e *env) showNode(id string) (err error) {
 		return err
 	}
 	item := newNodeItem(s, n)
+	set, err := s.LoadingSet(n)
+	if err != nil {
+		e.notef("%v; the next run records another one", err)
+	}
+	item.LoadingPages, item.LoadingRuns = set.Len(), uint64(len(set))
 	if e.json {
 		ids := []string{}
 		for _, p := range path {
@@ -85,6 +90,11 @@ func printNode(w io.Writer, n *nodeItem, path string, children int) error {
 	}
 	if n.Key.NextKey != "" {
 		add("waits for", "%s", n.Key.NextKey)
+	}
+	if n.LoadingPages > 0 {
+		add("loading set", "%s pages in %s runs (%s), read first at a start from disk", formatPages(n.LoadingPages), formatPages(n.LoadingRuns), formatBytes(pageBytes(n.LoadingPages)))
+	} else {
+		add("loading set", "- (none was recorded)")
 	}
 	add("created", "%s", formatTime(n.Created))
 	add("guest pages", "%s (%s)", formatPages(n.GuestPages), formatBytes(pageBytes(n.GuestPages)))

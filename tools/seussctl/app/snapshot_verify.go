@@ -11,7 +11,7 @@ import (
 
 // verifyFlag is for commands that restore.
 func verifyFlag() cli.Flag {
-	return &cli.StringFlag{Name: "verify", Value: "eager", Usage: "compare a snapshot's pages with their checksums `WHEN`: eager (all when it is loaded) or lazy (each before a machine first sees it)"}
+	return &cli.StringFlag{Name: "verify", Value: "demand", Usage: "read a snapshot's pages, and compare them with their checksums, `WHEN`: eager (all when it is loaded), lazy (before a machine is shown them) or demand (each when a guest first touches it)"}
 }
 
 func readVerify(c *cli.Context) (lineage.Verify, error) {
@@ -20,8 +20,10 @@ func readVerify(c *cli.Context) (lineage.Verify, error) {
 		return lineage.VerifyEager, nil
 	case "lazy":
 		return lineage.VerifyLazy, nil
+	case "demand":
+		return lineage.VerifyDemand, nil
 	default:
-		return 0, usagef(c.Command.HelpName, "--verify %q: want eager or lazy", when)
+		return 0, usagef(c.Command.HelpName, "--verify %q: want eager, lazy or demand", when)
 	}
 }
 

@@ -1,0 +1,113 @@
+package dispatcher
+
+import (
+	"slices"
+	"time"
+
+	"seuss/lineage"
+)
+
+// collectEvery is how often the store is brought back to its budget.
+const collectEvery = time.Minute
+
+// Collect removes nodes as lineage.Store.GC does. Nodes at which machines of this
+// Dispatcher stand, and those under way, are running. Functions stay deployed.
+func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
+	d.deployMu.Lock() // what hangs on a node that is being made is not known yet
+	defer d.deployMu.Unlock()
+	running := d.running()
+	o.Running = func(id string) bool { return running[id] }
+	report, err := d.store.GC(o)
+	if o.DryRun {
+		return report, err
+	}
+	var gone []*lineage.Node
+	for _, r := range report.Removed {
+		if r.Node == nil {
+			continue // a damaged file
+		}
+		if _, lerr := d.store.Get(r.ID); lerr != nil {
+			gone = append(gone, r.Node)
+		}
+	}
+	d.catalog.gone(gone)
+	d.events.nodesRemoved.Add(uint64(len(gone)))
+	return report, err
+}
+
+// running returns the nodes at which instances stand.
+func (d *Dispatcher) running() map[string]bool {
+	ids := map[string]bool{}
+	d.catalog.mu.RLock()
+	for id, t := range d.catalog.targets {
+		if t.users.Load() > 0 {
+			ids[id] = true
+		}
+	}
+	d.catalog.mu.RUnlock()
+	for _, p := range d.allPools() {
+		p.mu.Lock()
+		for _, s := range p.free {
+			for _, t := range []*target{s.at, s.last} {
+				if t != nil {
+					ids[t.node.ID] = true
+				}
+			}
+		}
+		p.mu.Unlock()
+	}
+	return ids
+}
+
+// gone forgets nodes that were removed.
+func (c *catalog) gone(nodes []*lineage.Node) {
+	if len(nodes) == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	for _, n := range nodes {
+		delete(c.targets, n.ID)
+		if n.Kind == lineage.KindImage {
+			clear(c.images)
+		}
+	}
+	for name, f := range c.functions {
+		lost := func(t *target) bool { return t != nil && c.targets[t.node.ID] != t }
+		if lost(f.node) || slices.ContainsFunc(f.ancestors, lost) || slices.ContainsFunc(f.arguments, lost) {
+			delete(c.functions, name)
+		}
+	}
+}
+
+// keepBudget collects whenever the store has outgrown its budget, until stop is
+// closed.
+func (d *Dispatcher) keepBudget(stop <-chan struct{}) {
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+			d.collectBudget()
+		}
+	}
+}
+
+func (d *Dispatcher) collectBudget() {
+	var bytes uint64
+	for _, n := range d.store.List() {
+		bytes += n.StoredBytes()
+	}
+	if bytes <= d.opts.NodeBytes {
+		return
+	}
+	report, err := d.Collect(lineage.GCOptions{Budget: d.opts.NodeBytes})
+	if err != nil {
+		d.log.Error("the store could not be brought back to its budget", "error", err)
+		return
+	}
+	d.log.Info("collected", "removed", len(report.Removed), "bytes_freed", report.BytesFreed, "bytes_left", report.BytesAfter, "within_budget", report.WithinBudget)
+}

@@ -1,0 +1,50 @@
+package dispatcher
+
+import (
+	"context"
+	"testing"
+
+	"seuss/lineage"
+)
+
+// TestCollect: a collection keeps what machines stand at, and functions whose nodes
+// went are captured again when they are invoked.
+func TestCollect(t *testing.T) {
+	b := newColdBench(t)
+	d := b.open(Options{PoolSize: 1})
+	defer b.close(d)
+	if _, err := d.Deploy(context.Background(), FunctionSpec{Name: "other", Handler: "main.handler", Files: map[string][]byte{"main.py": []byte("def handler(e, c): return e\n")}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.invoke(d, `"1"`); err != nil { // the one machine stands at its node
+		t.Fatal(err)
+	}
+	stands, others := b.node(d).ID, len(d.store.Function("other"))
+	report, err := d.Collect(lineage.GCOptions{Budget: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.store.Get(stands); err != nil || report.Kept["running"] == 0 || report.WithinBudget {
+		t.Errorf("%+v, %v", report, err)
+	}
+	if len(report.Removed) == 0 || others == 0 || len(d.store.Function("other")) != 0 {
+		t.Errorf("removed %+v", report.Removed)
+	}
+	r, err := d.Invoke(context.Background(), Request{Function: "other", Event: []byte(`[1]`)})
+	if err != nil || r.Error != nil || string(r.Output) != "[1]" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if len(d.store.Function("other")) == 0 {
+		t.Error("the function was not captured again")
+	}
+	if err := b.invoke(d, `"2"`); err != nil {
+		t.Error(err)
+	}
+	d.catalog.mu.RLock()
+	defer d.catalog.mu.RUnlock()
+	for id, tg := range d.catalog.targets {
+		if n := tg.users.Load(); n != 0 {
+			t.Errorf("node %s has %d users", id, n)
+		}
+	}
+}
