@@ -35,9 +35,12 @@ func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 	return report, err
 }
 
-// running returns the nodes at which instances stand.
+// running returns the nodes at which instances stand. A machine is in its pool or
+// counted among a node's users, for a moment both. The pools are looked at before
+// and after, so that no machine goes unseen that changes from one to the other.
 func (d *Dispatcher) running() map[string]bool {
 	ids := map[string]bool{}
+	d.standing(ids)
 	d.catalog.mu.RLock()
 	for id, t := range d.catalog.targets {
 		if t.users.Load() > 0 {
@@ -45,6 +48,12 @@ func (d *Dispatcher) running() map[string]bool {
 		}
 	}
 	d.catalog.mu.RUnlock()
+	d.standing(ids)
+	return ids
+}
+
+// standing adds the nodes of the machines that are free.
+func (d *Dispatcher) standing(ids map[string]bool) {
 	for _, p := range d.allPools() {
 		p.mu.Lock()
 		for _, s := range p.free {
@@ -56,7 +65,6 @@ func (d *Dispatcher) running() map[string]bool {
 		}
 		p.mu.Unlock()
 	}
-	return ids
 }
 
 // gone forgets nodes that were removed.
