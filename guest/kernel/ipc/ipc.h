@@ -240,6 +240,9 @@ u32 stream_poll(const struct stream *s);
 long stream_ioctl(struct stream *s, u32 request, u64 arg);
 void stream_clear(struct stream *s); /* frees what it holds */
 
+/* interface.c: ioctls that every socket knows; -ENOTTY: not one of them */
+long interface_ioctl(u32 request, u64 arg);
+
 /* listen.c */
 long stream_listen(struct stream *s, int backlog);
 static inline bool listener_full(const struct listener *l) { return l->queued > l->backlog; } /* sk_acceptq_is_full() */

@@ -176,7 +176,7 @@ static long udp_ioctl(struct file *f, u32 request, u64 arg)
 	const struct udp *u = udp_of(f);
 	if (request == TIOCOUTQ)
 		return user_put_int(arg, 0);
-	return request == FIONREAD ? user_put_int(arg, u->q.head ? (int)u->q.head->len : 0) : -ENOTTY;
+	return request == FIONREAD ? user_put_int(arg, u->q.head ? (int)u->q.head->len : 0) : interface_ioctl(request, arg);
 }
 
 static long udp_shutdown(struct file *f, int how)
