@@ -67,6 +67,7 @@ func newLayout(mem *vmm.Memory) (layout, error) {
 func (l *layout) collect(faulted bool) error {
 	l.private.Union(l.mem.HostWritten())
 	l.mem.HostWritten().Clear()
+	l.forgetGiven()
 	if !faulted {
 		return nil
 	}
@@ -74,6 +75,25 @@ func (l *layout) collect(faulted bool) error {
 		return fmt.Errorf("find the machine's private pages: %w", err)
 	}
 	return nil
+}
+
+// forgetGiven takes out of private what the guest has given back where zeros are
+// the target's content too.
+func (l *layout) forgetGiven() {
+	given := l.mem.GivenBack()
+	if given.Len() == 0 {
+		return
+	}
+	target := l.target
+	if target == nil {
+		target = l.base
+	}
+	for page := range given.All() {
+		if l.private.Has(page) && target.Bytes(page) == nil && l.base.Bytes(page) == nil {
+			l.private.Remove(page)
+		}
+	}
+	given.Clear()
 }
 
 // deploy makes memory show exactly what target holds. collect must have been

@@ -57,6 +57,10 @@ def handler(event, context):
         m.write(bytes.fromhex(CODE[how]))
         ctypes.CFUNCTYPE(None)(ctypes.addressof(ctypes.c_char.from_buffer(m)))()
         while True: kept.append(1.5 ** len(kept) / 3)
+    if how.startswith("plant"):
+        kept.extend([how + str(n) for n in range(1000)])
+        open("/tmp/planted", "w").write(how * 1000)
+        os.environ["PLANTED"] = how
     if how == "simd":
         x = [float(n) ** 0.5 for n in range(1000)]
     return len(kept)
@@ -231,7 +235,7 @@ func isGentle(how string) bool {
 			return true
 		}
 	}
-	return false
+	return strings.HasPrefix(how, "plant")
 }
 
 // record is all that an instance can see.

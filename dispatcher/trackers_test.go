@@ -60,12 +60,14 @@ func TestTrackersSeeEverything(t *testing.T) {
 						t.Fatal(err)
 					}
 					s.m.Memory().HostWritten().Clear()
+					s.m.Memory().GivenBack().Clear()
 					b.invoke(s, name, how)
 					found := dirtytrack.NewPageSet(s.m.Memory().Pages())
 					if err := tracker.Collect(found); err != nil {
 						t.Fatal(err)
 					}
 					found.Union(s.m.Memory().HostWritten())
+					found.Union(s.m.Memory().GivenBack())
 					pages := differing(contents(s.m.Memory()), before)
 					for _, page := range pages {
 						if !found.Has(page) {

@@ -13,7 +13,7 @@
 #ifndef SEUSS_ABI_H
 #define SEUSS_ABI_H
 
-#define ABI_VERSION 2
+#define ABI_VERSION 3
 
 /* ---- Guest-physical memory map ----------------------------------------- */
 
@@ -50,6 +50,8 @@
 #define ABI_DOORBELL_EXIT 0x10    /* exit_group(value) */
 #define ABI_DOORBELL_FAULT 0x18   /* the program died; struct abi_fault at control.fault_gpa, value = signal */
 #define ABI_DOORBELL_CR2 0x28     /* an 8-byte load: the last page fault's address, which CPL 3 cannot read */
+#define ABI_DOORBELL_GIVE 0x30    /* value: how many ranges at control.give_gpa hold nothing that counts:
+                                   * afterwards they are zero, and their memory is the host's where it can be */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- Driver protocol ------------------------------------------------------
@@ -169,7 +171,7 @@ struct abi_control {
 	uint64_t kernel_end;   /* OUT kernel library is [ABI_KERNEL_GPA, kernel_end) */
 	uint64_t upcall_entry; /* OUT where a kick outside the kernel library continues */
 	uint64_t used_bitmap;  /* OUT GPA, one bit a RAM page: allocated */
-	uint64_t clean_bitmap; /* OUT GPA, one bit a RAM page: free and known to be zero */
+	uint64_t clean_bitmap; /* OUT GPA, one bit a RAM page: known to be zero; free, or set aside and never touched */
 	uint64_t bitmap_pages; /* OUT bits in each bitmap */
 	uint64_t console_gpa;  /* OUT ring of ABI_CONSOLE_BYTES */
 	uint64_t fault_gpa;    /* OUT struct abi_fault */
@@ -190,6 +192,15 @@ struct abi_control {
 	uint64_t upcall_rip;    /* IN */
 	uint64_t upcall_rsp;    /* IN */
 	uint64_t upcall_rflags; /* IN */
+
+	uint64_t give_gpa; /* OUT struct abi_range[ABI_GIVE_RANGES], set once */
+};
+
+#define ABI_GIVE_RANGES 256
+
+struct abi_range { /* of pages of RAM, ABI_LOW_GPA and above */
+	uint64_t first; /* OUT */
+	uint64_t count; /* OUT */
 };
 
 #define ABI_SYSCALLS 512
@@ -290,7 +301,7 @@ _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
 _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
-_Static_assert(sizeof(struct abi_control) == 160, "abi_control");
+_Static_assert(sizeof(struct abi_control) == 168, "abi_control");
 _Static_assert(sizeof(struct abi_frame) == 176, "abi_frame");
 _Static_assert(sizeof(struct abi_image_inode) == 48, "abi_image_inode");
 _Static_assert(sizeof(struct abi_image_dirent) == 16, "abi_image_dirent");

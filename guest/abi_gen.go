@@ -4,7 +4,7 @@ package guest
 
 // Constants of abi.h.
 const (
-	Version             = 2
+	Version             = 3
 	PageSize            = 0x1000
 	LowGPA              = 0x10000 // below it nothing is mapped: null pointers fault, and Linux
 	BootGPA             = 0x11000 // struct abi_boot, written once at cold boot
@@ -32,6 +32,7 @@ const (
 	DoorbellExit        = 0x10         // exit_group(value)
 	DoorbellFault       = 0x18         // the program died; struct abi_fault at control.fault_gpa, value = signal
 	DoorbellCr2         = 0x28         // an 8-byte load: the last page fault's address, which CPL 3 cannot read
+	DoorbellGive        = 0x30         // value: how many ranges at control.give_gpa hold nothing that counts:
 	DoorbellPanic       = 0x20         // the kernel library gives up; message at control.panic_gpa
 	DriverPort          = 1
 	FrameHeader         = 5
@@ -65,6 +66,7 @@ const (
 	ControlUpcallRFLAGS = 152
 	ISTStack            = 1                  // exceptions use this IST slot: the program's red zone survives
 	BootMagic           = 0x544f4f4253535545 // "EUSSBOOT"
+	GiveRanges          = 256
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 	ImageMagic          = 0x31474d4953535553 // "SUSSIMG1"
@@ -168,7 +170,7 @@ type Purity struct {
 
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize        = 160
+	ControlSize        = 168
 	ControlKernelEnd   = 0
 	ControlUpcallEntry = 8
 	ControlUsedBitmap  = 16
@@ -186,6 +188,7 @@ const (
 	ControlTID         = 104
 	ControlDriverPort  = 108
 	ControlPurity      = 112
+	ControlGiveGPA     = 160
 )
 
 // Control mirrors struct abi_control.
@@ -193,7 +196,7 @@ type Control struct {
 	KernelEnd    uint64 // OUT kernel library is [ABI_KERNEL_GPA, kernel_end)
 	UpcallEntry  uint64 // OUT where a kick outside the kernel library continues
 	UsedBitmap   uint64 // OUT GPA, one bit a RAM page: allocated
-	CleanBitmap  uint64 // OUT GPA, one bit a RAM page: free and known to be zero
+	CleanBitmap  uint64 // OUT GPA, one bit a RAM page: known to be zero; free, or set aside and never touched
 	BitmapPages  uint64 // OUT bits in each bitmap
 	ConsoleGPA   uint64 // OUT ring of ABI_CONSOLE_BYTES
 	FaultGPA     uint64 // OUT struct abi_fault
@@ -210,6 +213,20 @@ type Control struct {
 	UpcallRIP    uint64 // IN
 	UpcallRSP    uint64 // IN
 	UpcallRFLAGS uint64 // IN
+	GiveGPA      uint64 // OUT struct abi_range[ABI_GIVE_RANGES], set once
+}
+
+// Size in bytes and field offsets of struct abi_range.
+const (
+	RangeSize  = 16
+	RangeFirst = 0
+	RangeCount = 8
+)
+
+// Range mirrors struct abi_range.
+type Range struct {
+	First uint64 // OUT
+	Count uint64 // OUT
 }
 
 // Size in bytes and field offsets of struct abi_console_record.

@@ -245,7 +245,7 @@ func (c *collector) addRuntimeFiles() error {
 	}
 	for _, p := range []string{
 		glibcDir + "libnss_files.so.2", "/etc/ld.so.cache",
-		"/etc/ssl/openssl.cnf", "/usr/share/zoneinfo/UTC",
+		"/etc/ssl/openssl.cnf", "/usr/share/zoneinfo/UTC", "/etc/services", "/etc/protocols",
 	} {
 		if err := c.addOptional(p); err != nil {
 			return err

@@ -167,6 +167,38 @@ def handler(event, context):
 	}
 }
 
+// TestFreedMemoryGoesBack: what a function has freed is not its machine's any
+// more, whether by munmap or by madvise.
+func TestFreedMemoryGoesBack(t *testing.T) {
+	d := open(t, nil)
+	deploy(t, d, "freed", `
+import mmap
+def handler(event, context):
+    size = event["mib"] << 20
+    for _ in range(3):
+        x = bytearray(b"y") * size
+        assert x[-1] == ord("y")
+        del x
+    m = mmap.mmap(-1, max(size, 4096))
+    for at in range(0, size, 4096):
+        m[at] = 1
+    if event["advise"]:
+        m.madvise(mmap.MADV_DONTNEED)
+        assert not any(m[at] for at in range(0, size, 1 << 20))
+        m[0] = 1
+        context.kept = m
+    return size
+`, nil)
+	little := invoke(t, d, "freed", `{"mib": 0, "advise": false}`).PagesDirtied
+	for _, advise := range []string{"false", "true"} {
+		got := invoke(t, d, "freed", `{"mib": 100, "advise": `+advise+`}`).PagesDirtied
+		// Up to 16 MiB may wait for more to come.
+		if limit := little + 16<<20/4096; got > limit {
+			t.Errorf("madvise %s: %d pages are private after 300 MiB were freed, %d where nothing was", advise, got, little)
+		}
+	}
+}
+
 // TestManyInvocations: blobs unchanged, nothing grows. SEUSS_SOAK gives another
 // number of invocations (make test-soak).
 func TestManyInvocations(t *testing.T) {

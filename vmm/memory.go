@@ -29,6 +29,8 @@ type Memory struct {
 	ram         uint64
 	image       uint64
 	hostWritten *dirtytrack.PageSet
+	givenBack   *dirtytrack.PageSet
+	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
 }
 
 // Backing is where a guest's memory is kept, and what changes what the guest
@@ -92,9 +94,9 @@ func newMemory(ramBytes, imageBytes uint64, back func(bytes uint64) (Backing, er
 	if err != nil {
 		return nil, err
 	}
+	set := func() *dirtytrack.PageSet { return dirtytrack.NewPageSet((ramBytes + imageBytes) / pageSize) }
 	return &Memory{
-		backing: b, mem: b.Bytes(), ram: ramBytes, image: imageBytes,
-		hostWritten: dirtytrack.NewPageSet((ramBytes + imageBytes) / pageSize),
+		backing: b, mem: b.Bytes(), ram: ramBytes, image: imageBytes, hostWritten: set(), givenBack: set(), files: set(),
 	}, nil
 }
 
@@ -145,6 +147,11 @@ func (m *Memory) MarkWritten(gpa GPA, n uint64) {
 		return
 	}
 	first, last := uint64(gpa)/pageSize, (uint64(gpa)+n-1)/pageSize
+	if m.givenBack.Len() > 0 {
+		for page := first; page <= last; page++ {
+			m.givenBack.Remove(page)
+		}
+	}
 	if first == last {
 		m.hostWritten.Add(first)
 		return
@@ -252,6 +259,7 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	if err := m.backing.MapFile(first, count, f, off); err != nil {
 		return fmt.Errorf("map %d pages of %s, offset %d, at page %d: %w", count, f.Name(), off, first, err)
 	}
+	m.files.AddRange(first, count)
 	return nil
 }
 
@@ -262,6 +270,9 @@ func (m *Memory) MapZero(first, count uint64) error {
 	}
 	if err := m.backing.MapZero(first, count); err != nil {
 		return fmt.Errorf("map %d zero pages at page %d: %w", count, first, err)
+	}
+	for page := first; page < first+count; page++ {
+		m.files.Remove(page)
 	}
 	return nil
 }

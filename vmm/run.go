@@ -206,6 +206,11 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 	case guest.DoorbellConsole:
 		m.console.drain(m.control)
 		return Stop{}, nil
+	case guest.DoorbellGive:
+		if err := m.giveBack(e.Value); err != nil {
+			return Stop{Kind: StopDeviceError, Err: err}, nil
+		}
+		return Stop{}, nil
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service()
 		if stop.Kind != 0 || err != nil {

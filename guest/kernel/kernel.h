@@ -261,7 +261,7 @@ struct sock_family {
 	struct file *(*create)(int type, int protocol, u32 flags, long *err);
 	long (*pair)(int type, int protocol, u32 flags, struct file *out[2]); /* NULL: -EOPNOTSUPP */
 };
-extern const struct sock_family unix_family, vsock_family, inet_family, inet6_family;
+extern const struct sock_family unix_family, vsock_family, inet_family, inet6_family, netlink_family;
 
 /* ---- console.c ---------------------------------------------------------------------- */
 void console_write(u16 fd, const void *buf, size_t n); /* never fails; rings the doorbell when full */

@@ -92,7 +92,16 @@ static void unmap(u64 addr, u64 bytes)
 	}
 }
 
-static long map_fixed(u64 addr, u64 bytes, int flags, struct file *f, u64 off)
+/* Takes free pages for a mapping. */
+static void take(u64 addr, u64 bytes, int prot, const struct file *f)
+{
+	if (prot == PROT_NONE && !f)
+		mm_reserve(addr, bytes / PAGE_SIZE);
+	else
+		mm_take(addr, bytes / PAGE_SIZE);
+}
+
+static long map_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, u64 off)
 {
 	bool image = mm_in_image(addr, bytes);
 	if (!image && !mm_in_ram(addr, bytes))
@@ -107,7 +116,7 @@ static long map_fixed(u64 addr, u64 bytes, int flags, struct file *f, u64 off)
 		unmap(addr, bytes); /* what was there goes; it comes back zeroed */
 		if (!mm_is_free(addr, bytes / PAGE_SIZE))
 			return -ENOMEM; /* a file's memory lies there */
-		mm_take(addr, bytes / PAGE_SIZE);
+		take(addr, bytes, prot, f);
 	}
 	long err = f ? read_into(f, addr, bytes, off) : 0;
 	return err ? err : (long)addr;
@@ -115,7 +124,6 @@ static long map_fixed(u64 addr, u64 bytes, int flags, struct file *f, u64 off)
 
 long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
-	(void)prot;
 	u64 bytes = PAGE_UP(len);
 	if (len == 0 || off % PAGE_SIZE)
 		return -EINVAL;
@@ -140,7 +148,7 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 	if (flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) {
 		if (addr % PAGE_SIZE)
 			return -EINVAL;
-		return map_fixed(addr, bytes, flags, f, off);
+		return map_fixed(addr, bytes, prot, flags, f, off);
 	}
 	if (f) {
 		void *p = NULL;
@@ -165,7 +173,7 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 		at = mm_find(bytes / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);
 	if (!at)
 		return -ENOMEM;
-	mm_take(at, bytes / PAGE_SIZE);
+	take(at, bytes, prot, f);
 	long err = f ? read_into(f, at, bytes, off) : 0;
 	if (err) {
 		mm_give(at, bytes / PAGE_SIZE);
@@ -201,15 +209,11 @@ long sys_mprotect(u64 addr, u64 len, int prot)
 	u64 bytes = PAGE_UP(len);
 	if (bytes == 0 || mm_in_image(addr, bytes))
 		return 0;
-	return mm_in_ram(addr, bytes) && mm_is_used(addr, bytes / PAGE_SIZE) ? 0 : -ENOMEM;
-}
-
-static bool is_zero(const u64 *p)
-{
-	for (u64 i = 0; i < PAGE_SIZE / 8; i++)
-		if (p[i])
-			return false;
-	return true;
+	if (!mm_in_ram(addr, bytes) || !mm_is_used(addr, bytes / PAGE_SIZE))
+		return -ENOMEM;
+	if (prot != PROT_NONE)
+		mm_open(addr, bytes / PAGE_SIZE);
+	return 0;
 }
 
 long sys_madvise(u64 addr, u64 len, int advice)
@@ -223,11 +227,9 @@ long sys_madvise(u64 addr, u64 len, int advice)
 		return 0;
 	if (!mm_mapped(addr, bytes))
 		return -ENOMEM;
-	if (advice != MADV_DONTNEED || mm_in_image(addr, bytes))
-		return 0;
-	for (u64 p = addr; p < addr + bytes; p += PAGE_SIZE)
-		if (!fs_owns(p) && !is_zero((void *)p)) /* do not dirty what was never touched */
-			memset((void *)p, 0, PAGE_SIZE);
+	/* What MADV_FREE leaves may be lost at any time: it is at once. */
+	if ((advice == MADV_DONTNEED || advice == MADV_FREE) && !mm_in_image(addr, bytes))
+		mm_zero(addr, bytes / PAGE_SIZE);
 	return 0;
 }
 
@@ -240,6 +242,7 @@ long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
 		return -EINVAL;
 	if (!mm_in_ram(old, from) || !mm_is_used(old, from / PAGE_SIZE))
 		return -EFAULT;
+	mm_open(old, from / PAGE_SIZE);
 	if (!(flags & MREMAP_FIXED)) {
 		if (to <= from) {
 			unmap(old + to, from - to);

@@ -3,9 +3,10 @@
  * a mapping is a run of RAM pages marked in a bitmap and nothing else.
  *
  * Two bitmaps, both read by the monitor at capture: `used` (allocated) and
- * `clean` (free and known to be zero). Free pages that are not clean are
- * zeroed by the monitor when it captures, so freed memory never enters a
- * snapshot, and by page_take() when they are handed out before that.
+ * `clean` (known to be zero: free, or set aside by PROT_NONE and never opened).
+ * Free pages that are not clean are zeroed by the monitor when it captures, so
+ * freed memory never enters a snapshot, and by page_take() when they are handed
+ * out before that. When many have come together, the monitor gets them back.
  */
 #include "core.h"
 #include "map.h"
@@ -13,6 +14,14 @@
 static u64 *used, *clean;
 static u64 pages; /* RAM pages = bits */
 static u64 free_pages;
+static u64 dirty_pages; /* free and not clean */
+
+/* So many dirty pages go back to the host at once: fewer are likely to be taken
+ * again soon, and then cost a page fault each in place of a memset. */
+#define GIVE_PAGES 4096u
+/* A used range is zeroed by the host from this length on. */
+#define ZERO_PAGES 64u
+static struct abi_range give[ABI_GIVE_RANGES];
 
 static inline bool bit(const u64 *map, u64 n) { return map[n / 64] >> (n % 64) & 1; }
 static inline void set_bit(u64 *map, u64 n) { map[n / 64] |= 1ull << (n % 64); }
@@ -39,9 +48,17 @@ static void page_take(u64 first, u64 n)
 {
 	u64 dirty = 0; /* length of the run of not-clean pages that ends here */
 	for (u64 i = first; i < first + n; i++) {
+		if (i % 64 == 0 && first + n - i >= 64 && !dirty && !used[i / 64] && clean[i / 64] == ~0ull) {
+			used[i / 64] = ~0ull;
+			clean[i / 64] = 0;
+			free_pages -= 64;
+			i += 63;
+			continue;
+		}
 		if (!bit(used, i)) {
 			set_bit(used, i);
 			free_pages--;
+			dirty_pages -= !bit(clean, i);
 		}
 		if (bit(clean, i)) {
 			clear_bit(clean, i);
@@ -56,13 +73,71 @@ static void page_take(u64 first, u64 n)
 		memset((void *)((first + n - dirty) * PAGE_SIZE), 0, dirty * PAGE_SIZE);
 }
 
+/* Sets pages aside that nothing may touch: they keep, or get, the mark of being
+ * zero, so that mapping parts of a large reservation later costs nothing. */
+static void page_reserve(u64 first, u64 n)
+{
+	for (u64 i = first; i < first + n; i++) {
+		if (i % 64 == 0 && first + n - i >= 64 && !used[i / 64] && clean[i / 64] == ~0ull) {
+			used[i / 64] = ~0ull;
+			free_pages -= 64;
+			i += 63;
+			continue;
+		}
+		if (bit(used, i) || !bit(clean, i))
+			page_take(i, 1);
+		else
+			free_pages--;
+		set_bit(used, i);
+		set_bit(clean, i);
+	}
+}
+
+static void flush_ranges(u32 *n)
+{
+	if (*n)
+		doorbell(ABI_DOORBELL_GIVE, *n);
+	*n = 0;
+}
+
+static void add_range(u32 *n, u64 first, u64 count)
+{
+	give[(*n)++] = (struct abi_range){first, count};
+	if (*n == ABI_GIVE_RANGES)
+		flush_ranges(n);
+}
+
+/* Gives all dirty pages to the host. */
+static void give_back(void)
+{
+	u32 n = 0;
+	for (u64 i = 0; i < pages;) {
+		if (i % 64 == 0 && (used[i / 64] | clean[i / 64]) == ~0ull) {
+			i += 64;
+			continue;
+		}
+		u64 first = i;
+		for (; i < pages && !bit(used, i) && !bit(clean, i); i++)
+			set_bit(clean, i);
+		if (i > first)
+			add_range(&n, first, i - first);
+		else
+			i++;
+	}
+	flush_ranges(&n);
+	dirty_pages = 0;
+}
+
 static void page_give(u64 first, u64 n)
 {
 	for (u64 i = first; i < first + n; i++)
 		if (bit(used, i)) {
 			clear_bit(used, i);
 			free_pages++;
+			dirty_pages += !bit(clean, i);
 		}
+	if (dirty_pages >= GIVE_PAGES)
+		give_back();
 }
 
 /* The highest run of n free pages that ends at or below limit; 0: none. */
@@ -76,6 +151,11 @@ static u64 find_free(u64 n, u64 limit, u64 align)
 		}
 		if (bit(used, i)) {
 			run = 0;
+			continue;
+		}
+		if (i % 64 == 63 && !used[i / 64] && i >= 64 && run + 64 < n) {
+			run += 64; /* a word of free pages, and not the last of the run */
+			i -= 63;
 			continue;
 		}
 		if (++run >= n && i % align == 0)
@@ -100,6 +180,7 @@ void mm_init(void)
 	control->used_bitmap = (u64)used;
 	control->clean_bitmap = (u64)clean;
 	control->bitmap_pages = pages;
+	control->give_gpa = (u64)give;
 }
 
 long mm_claim(u64 addr, u64 n)
@@ -111,6 +192,7 @@ long mm_claim(u64 addr, u64 n)
 		if (!bit(used, i)) {
 			set_bit(used, i);
 			free_pages--;
+			dirty_pages -= !bit(clean, i);
 		}
 		clear_bit(clean, i);
 	}
@@ -208,6 +290,42 @@ bool mm_mapped(u64 addr, u64 bytes)
 	return in_image(addr, bytes) || (in_ram(addr, bytes) && range_used(addr / PAGE_SIZE, PAGE_UP(bytes) / PAGE_SIZE));
 }
 void mm_take(u64 addr, u64 n) { page_take(addr / PAGE_SIZE, n); }
+void mm_reserve(u64 addr, u64 n) { page_reserve(addr / PAGE_SIZE, n); }
+void mm_open(u64 addr, u64 n)
+{
+	for (u64 i = addr / PAGE_SIZE; n; i++, n--)
+		if (bit(used, i))
+			clear_bit(clean, i);
+}
+static bool is_zero(const u64 *p)
+{
+	for (u64 i = 0; i < PAGE_SIZE / 8; i++)
+		if (p[i])
+			return false;
+	return true;
+}
+void mm_zero(u64 addr, u64 n)
+{
+	u32 ranges = 0;
+	u64 end = addr / PAGE_SIZE + n;
+	for (u64 i = addr / PAGE_SIZE; i < end;) {
+		if (bit(clean, i) || fs_owns(i * PAGE_SIZE)) {
+			i++;
+			continue;
+		}
+		u64 first = i;
+		while (i < end && !bit(clean, i) && !fs_owns(i * PAGE_SIZE))
+			i++;
+		if (i - first >= ZERO_PAGES) {
+			add_range(&ranges, first, i - first);
+			continue;
+		}
+		for (u64 p = first; p < i; p++)
+			if (!is_zero((void *)(p * PAGE_SIZE))) /* do not dirty what was never touched */
+				memset((void *)(p * PAGE_SIZE), 0, PAGE_SIZE);
+	}
+	flush_ranges(&ranges);
+}
 void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
 u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }
 

@@ -57,6 +57,8 @@ static void deliver_control(struct sock *s, const struct msg *msg, struct msghdr
 		s32 program[3] = {1, 0, 0}; /* pid, uid, gid */
 		scm_put(m, cap, SCM_CREDENTIALS, program, sizeof program);
 	}
+	if (s->ancillary)
+		inet_put_control(s, msg, m, cap);
 	if (msg->rights)
 		scm_put_rights(m, cap, msg->rights, flags);
 }

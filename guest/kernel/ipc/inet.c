@@ -1,18 +1,15 @@
 /*
- * inet.c: the AF_INET and AF_INET6 families: socket creation, addresses and
- * the IP-level options.
+ * inet.c: the AF_INET and AF_INET6 families: socket creation and addresses.
  */
 #include "inet.h"
-
-#include <linux/ipv6.h>
 
 static struct file *create(int family, int type, int protocol, u32 flags, long *err)
 {
 	struct file *f;
 	if (type == SOCK_STREAM && (protocol == 0 || protocol == IPPROTO_TCP)) {
 		f = tcp_create(family, flags);
-	} else if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP)) {
-		f = udp_create(family, flags);
+	} else if (type == SOCK_DGRAM && (protocol == 0 || protocol == IPPROTO_UDP || protocol == IPPROTO_UDPLITE)) {
+		f = udp_create(family, protocol ? protocol : IPPROTO_UDP, flags);
 	} else {
 		*err = type == SOCK_STREAM || type == SOCK_DGRAM ? -EPROTONOSUPPORT : -ESOCKTNOSUPPORT;
 		return NULL;
@@ -38,6 +35,7 @@ void inet_init(struct inet *in, struct sock *s)
 {
 	in->s = s;
 	in->local.kind = s->family == AF_INET6 ? INET_V6_ANY : INET_V4;
+	in->v4.ttl = in->v6.ttl = INET_TTL;
 }
 
 /* ---- addresses -------------------------------------------------------------------- */
@@ -176,58 +174,4 @@ int inet_match(const struct inet *in, const struct inet_addr *to)
 		return l->kind == INET_V6_ANY && !in->v6only;
 	}
 	return l->kind == INET_V6_LO ? 3 : l->kind == INET_V6_ANY ? 2 : 0;
-}
-
-/* ---- options ------------------------------------------------------------------------- */
-
-/* Accepted without effect: what they steer does not exist on a loopback without wires. */
-static bool ip_ignored(int opt)
-{
-	return opt == IP_TOS || opt == IP_TTL || opt == IP_RECVERR || opt == IP_MTU_DISCOVER || opt == IP_FREEBIND ||
-	       opt == IP_BIND_ADDRESS_NO_PORT || opt == IP_MULTICAST_TTL || opt == IP_MULTICAST_LOOP;
-}
-
-static bool ipv6_ignored(int opt)
-{
-	return opt == IPV6_UNICAST_HOPS || opt == IPV6_MULTICAST_HOPS || opt == IPV6_MULTICAST_LOOP ||
-	       opt == IPV6_MTU_DISCOVER || opt == IPV6_RECVERR || opt == IPV6_TCLASS || opt == IPV6_FREEBIND;
-}
-
-long inet_setsockopt(struct inet *in, int level, int opt, const void *v, u32 len)
-{
-	bool v6 = in->s->family == AF_INET6;
-	if (level == SOL_SOCKET)
-		return opt == SO_PASSCRED ? -EOPNOTSUPP : sock_setsockopt(in->s, opt, v, len);
-	if (level == IPPROTO_IPV6 && v6 && opt == IPV6_V6ONLY) {
-		int value;
-		long r = opt_get_int(v, len, &value);
-		if (r)
-			return r;
-		if (in->local.port)
-			return -EINVAL;
-		in->v6only = value != 0;
-		return 0;
-	}
-	if ((level == IPPROTO_IP && ip_ignored(opt)) || (level == IPPROTO_IPV6 && v6 && ipv6_ignored(opt)))
-		return len ? 0 : -EINVAL;
-	return -ENOPROTOOPT;
-}
-
-long inet_getsockopt(struct inet *in, int level, int opt, bool listening, void *v, u32 *len)
-{
-	bool v6 = in->s->family == AF_INET6;
-	int value;
-	if (level == SOL_SOCKET)
-		return sock_getsockopt(in->s, opt, listening, v, len);
-	if (level == IPPROTO_IPV6 && v6 && opt == IPV6_V6ONLY)
-		value = in->v6only;
-	else if (level == IPPROTO_IPV6 && v6 && opt == IPV6_UNICAST_HOPS)
-		value = 64;
-	else if (level == IPPROTO_IP && opt == IP_TTL)
-		value = 64;
-	else if (level == IPPROTO_IP && opt == IP_TOS)
-		value = 0;
-	else
-		return -ENOPROTOOPT;
-	return opt_put(v, len, &value, sizeof value);
 }

@@ -24,10 +24,19 @@ struct inet_addr {
 };
 #define LOOPBACK_IP 0x7f000001u
 
+#define INET_TTL 64u /* net.ipv4.ip_default_ttl, net.ipv6.conf.all.hop_limit */
+
+/* Of a packet's header. IPv6's names are traffic class and hop limit. */
+struct inet_header { u8 tos, ttl; };
+
+/* Bits of sock.ancillary: what recvmsg tells of a packet's header. */
+enum { INET_RECV_TTL = 1, INET_RECV_TOS = 2, INET_RECV_HOPLIMIT = 4, INET_RECV_TCLASS = 8 };
+
 struct inet { /* what TCP and UDP sockets share */
 	struct sock *s;
 	struct inet_addr local, remote; /* remote.port 0: not connected */
 	struct list bound;              /* in its protocol's list of bound ports */
+	struct inet_header v4, v6;      /* of what is sent by either protocol */
 	bool v6only;
 	bool chosen;                    /* connect chose local's address; the program bound any */
 };
@@ -57,10 +66,12 @@ void inet_unbind(struct inet *in);
 struct list *inet_ports(struct list *ports); /* initialises it at first use */
 
 /* IPPROTO_IP and IPPROTO_IPV6, and what SOL_SOCKET asks; -ENOPROTOOPT: neither. */
+/* inet_option.c. inet_control: changes the header as a message's control messages ask; 0 or -EINVAL. */
+long inet_control(const struct msghdr_k *m, struct inet_header *h);
 long inet_setsockopt(struct inet *in, int level, int opt, const void *v, u32 len);
 long inet_getsockopt(struct inet *in, int level, int opt, bool listening, void *v, u32 *len);
 
 struct file *tcp_create(int family, u32 flags);
-struct file *udp_create(int family, u32 flags);
+struct file *udp_create(int family, int protocol, u32 flags);
 
 #endif

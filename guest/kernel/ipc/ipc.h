@@ -124,6 +124,7 @@ struct sock {
 	u8 family, type, shut;
 	int protocol;
 	u32 opts;          /* bit n: boolean option SO_n is set */
+	u8 ancillary;      /* AF_INET, AF_INET6: control messages that recvmsg adds (inet.h) */
 	s32 error;         /* positive errno that the next call or SO_ERROR takes */
 	s32 linger;        /* seconds; -1: off */
 	u32 rcvbuf, sndbuf, rcvlowat; /* bytes */
@@ -167,6 +168,9 @@ void addr_to_user(void *addr, int *len, const struct sockaddr_k *from, u32 bytes
 
 /* ---- scm.c: control messages --------------------------------------------------------------- */
 
+struct cmsghdr_k { u64 len; int level, type; }; /* struct cmsghdr */
+#define CMSG_ALIGN(n) (((u64)(n) + 7) & ~7ull)
+
 struct rights { /* files on their way to another socket */
 	struct rights *next;
 	u64 start, end; /* in a byte stream: the bytes they travel with */
@@ -177,7 +181,11 @@ struct rights { /* files on their way to another socket */
 long scm_parse(const struct msghdr_k *m, struct rights **out);
 void rights_free(struct rights *r);
 /* Appends to the program's control buffer of cap bytes; m->ctllen is what was used so far. */
-void scm_put(struct msghdr_k *m, u64 cap, int type, const void *data, u32 n);
+void cmsg_put(struct msghdr_k *m, u64 cap, int level, int type, const void *data, u32 n);
+static inline void scm_put(struct msghdr_k *m, u64 cap, int type, const void *data, u32 n)
+{
+	cmsg_put(m, cap, SOL_SOCKET, type, data, n);
+}
 void scm_put_rights(struct msghdr_k *m, u64 cap, const struct rights *r, int flags);
 
 /* ---- dgram.c: message queues ------------------------------------------------------------------ */
@@ -186,6 +194,8 @@ struct msg {
 	struct msg *next;
 	struct rights *rights;
 	u32 namelen, len;
+	bool v6;     /* AF_INET6: the packet's protocol ... */
+	u8 tos, ttl; /* ... and its header */
 	u8 bytes[]; /* the sender's address, then the payload */
 };
 struct msgq { struct msg *head, *tail; u32 bytes; }; /* bytes: memory, headers included */
@@ -196,6 +206,8 @@ void msgq_add(struct msgq *q, struct msg *m);
 void msgq_free(struct msgq *q);
 /* Receives one message. space: woken when the queue ceases to be full; NULL: nobody waits. */
 long msgq_recv(struct sock *s, struct msgq *q, struct waitq *space, struct msghdr_k *m, int flags);
+/* inet_option.c: what sock.ancillary asks for. */
+void inet_put_control(const struct sock *s, const struct msg *msg, struct msghdr_k *m, u64 cap);
 static inline bool msgq_full(const struct msgq *q, const struct sock *s) { return q->bytes >= s->rcvbuf; }
 
 /* ---- stream.c: connected byte streams (AF_UNIX, TCP) ------------------------------------------- */
@@ -227,6 +239,9 @@ long stream_recv(struct stream *s, struct msghdr_k *m, int flags);
 u32 stream_poll(const struct stream *s);
 long stream_ioctl(struct stream *s, u32 request, u64 arg);
 void stream_clear(struct stream *s); /* frees what it holds */
+
+/* interface.c: ioctls that every socket knows; -ENOTTY: not one of them */
+long interface_ioctl(u32 request, u64 arg);
 
 /* listen.c */
 long stream_listen(struct stream *s, int backlog);

@@ -6,10 +6,8 @@
  */
 #include "ipc.h"
 
-struct cmsghdr_k { u64 len; int level, type; }; /* struct cmsghdr */
 struct ucred_k { s32 pid; u32 uid, gid; };      /* struct ucred */
 
-#define CMSG_ALIGN(n) (((u64)(n) + 7) & ~7ull)
 #define PROGRAM_PID 1
 
 void rights_free(struct rights *r)
@@ -95,9 +93,9 @@ long scm_parse(const struct msghdr_k *m, struct rights **out)
 	return err;
 }
 
-void scm_put(struct msghdr_k *m, u64 cap, int type, const void *data, u32 n)
+void cmsg_put(struct msghdr_k *m, u64 cap, int level, int type, const void *data, u32 n)
 {
-	struct cmsghdr_k h = {sizeof h + n, SOL_SOCKET, type};
+	struct cmsghdr_k h = {sizeof h + n, level, type};
 	u64 left = cap - m->ctllen;
 	if (!m->ctl || left < sizeof h) {
 		m->flags |= MSG_CTRUNC;

@@ -8,7 +8,7 @@
 #include "calls.h"
 #include "ipc.h"
 
-static const struct sock_family *const families[] = {&unix_family, &inet_family, &inet6_family, &vsock_family};
+static const struct sock_family *const families[] = {&unix_family, &inet_family, &inet6_family, &netlink_family, &vsock_family};
 
 static const struct sock_family *family_of(int family)
 {

@@ -220,6 +220,6 @@ long stream_ioctl(struct stream *s, u32 request, u64 arg)
 	case TIOCOUTQ:
 		return s->state == STREAM_LISTENING ? -EINVAL : user_put_int(arg, s->peer ? (int)s->peer->rx.used : 0);
 	default:
-		return -ENOTTY;
+		return interface_ioctl(request, arg);
 	}
 }

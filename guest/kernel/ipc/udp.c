@@ -1,5 +1,6 @@
 /*
- * udp.c: datagram sockets of AF_INET and AF_INET6. As with UDP anywhere there
+ * udp.c: datagram sockets of AF_INET and AF_INET6: UDP and UDP-Lite, whose
+ * checksum coverage nothing here looks at. As with UDP anywhere there
  * is no flow control: a datagram for a full queue is lost.
  */
 #include "inet.h"
@@ -10,18 +11,24 @@
 #define V4_MAX 65507u
 #define V6_MAX 65527u
 
+/* Linux: include/net/udplite.h; 8: the header, which is always covered. */
+enum { UDPLITE_SEND_CSCOV = 10, UDPLITE_RECV_CSCOV = 11, COVERAGE_MIN = 8, COVERAGE_MAX = 65535 };
+
 struct udp {
 	struct sock s;
 	struct inet in;
 	struct msgq q;
+	int coverage[2]; /* UDP-Lite: sent, received */
 };
 
-static struct list ports;
+static struct list udp_ports, udplite_ports;
 static const struct file_ops udp_ops;
 
 static struct udp *udp_of(struct file *f) { return f->priv; }
 
-struct file *udp_create(int family, u32 flags)
+static struct list *ports_of(const struct udp *u) { return u->s.protocol == IPPROTO_UDP ? &udp_ports : &udplite_ports; }
+
+struct file *udp_create(int family, int protocol, u32 flags)
 {
 	struct udp *u = kzalloc(sizeof *u);
 	if (!u)
@@ -31,7 +38,7 @@ struct file *udp_create(int family, u32 flags)
 		kfree(u);
 		return NULL;
 	}
-	sock_init(&u->s, f, family, SOCK_DGRAM, IPPROTO_UDP);
+	sock_init(&u->s, f, family, SOCK_DGRAM, protocol);
 	inet_init(&u->in, &u->s);
 	return f;
 }
@@ -49,7 +56,7 @@ static long udp_bind(struct file *f, const struct sockaddr_k *a, u32 len)
 	long err = inet_parse(&u->in, a, len, &addr);
 	if (err)
 		return err;
-	return u->in.local.port ? -EINVAL : inet_bind(&ports, &u->in, &addr, never);
+	return u->in.local.port ? -EINVAL : inet_bind(ports_of(u), &u->in, &addr, never);
 }
 
 static long udp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
@@ -66,7 +73,7 @@ static long udp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
 	if (!err)
 		err = inet_destination(&u->in, &to);
 	if (!err && !u->in.local.port)
-		err = inet_autobind(&ports, &u->in);
+		err = inet_autobind(ports_of(u), &u->in);
 	if (err)
 		return err == -EADDRNOTAVAIL ? -EAGAIN : err;
 	inet_connect(&u->in, &to);
@@ -74,11 +81,11 @@ static long udp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
 }
 
 /* Who receives: the best match; a socket connected to the sender before others. */
-static struct udp *find(const struct inet_addr *to, const struct inet_addr *from)
+static struct udp *find(struct list *ports, const struct inet_addr *to, const struct inet_addr *from)
 {
 	struct udp *best = NULL;
 	int best_match = 0;
-	struct list *head = inet_ports(&ports);
+	struct list *head = inet_ports(ports);
 	for (struct list *l = head->next; l != head; l = l->next) {
 		struct udp *u = container_of(container_of(l, struct inet, bound), struct udp, in);
 		int match = inet_match(&u->in, to);
@@ -109,23 +116,24 @@ static long udp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
 	struct udp *u = udp_of(f);
 	if (flags & MSG_OOB)
 		return -EOPNOTSUPP;
-	if (m->ctllen) /* source addresses, segmentation: not served, so not ignored */
-		return -EINVAL;
 	long err = sock_take_error(&u->s);
-	struct inet_addr to;
+	struct inet_addr to = {0};
 	if (!err)
 		err = destination(u, m, &to);
 	if (!err && u->s.shut & SHUT_TX)
 		err = -EPIPE;
+	struct inet_header h = to.kind == INET_V4 ? u->in.v4 : u->in.v6;
+	if (!err)
+		err = inet_control(m, &h);
 	u64 len = iov_bytes(m->iov, m->iovlen);
 	if (!err && len > (to.kind == INET_V4 ? V4_MAX : V6_MAX))
 		err = -EMSGSIZE;
 	if (!err && !u->in.local.port)
-		err = inet_autobind(&ports, &u->in) ? -EAGAIN : 0;
+		err = inet_autobind(ports_of(u), &u->in) ? -EAGAIN : 0;
 	if (err)
 		return err;
 	struct inet_addr from = inet_source(&u->in, &to);
-	struct udp *receiver = find(&to, &from);
+	struct udp *receiver = find(ports_of(u), &to, &from);
 	if (!receiver) {
 		if (u->in.remote.port) { /* "port unreachable" reaches connected sockets */
 			sock_fail(&u->s, ECONNREFUSED);
@@ -140,6 +148,9 @@ static long udp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
 	struct msg *msg = msg_new(&name, namelen, m, len);
 	if (!msg)
 		return -ENOBUFS;
+	msg->v6 = to.kind != INET_V4;
+	msg->tos = h.tos;
+	msg->ttl = h.ttl;
 	msgq_add(&receiver->q, msg);
 	wake_all(&receiver->s.file->wq);
 	return (long)len;
@@ -165,7 +176,7 @@ static long udp_ioctl(struct file *f, u32 request, u64 arg)
 	const struct udp *u = udp_of(f);
 	if (request == TIOCOUTQ)
 		return user_put_int(arg, 0);
-	return request == FIONREAD ? user_put_int(arg, u->q.head ? (int)u->q.head->len : 0) : -ENOTTY;
+	return request == FIONREAD ? user_put_int(arg, u->q.head ? (int)u->q.head->len : 0) : interface_ioctl(request, arg);
 }
 
 static long udp_shutdown(struct file *f, int how)
@@ -188,11 +199,22 @@ static long udp_getname(struct file *f, struct sockaddr_k *a, bool peer)
 
 static long udp_setsockopt(struct file *f, int level, int opt, const void *v, u32 len)
 {
+	struct udp *u = udp_of(f);
+	if (level == IPPROTO_UDPLITE && u->s.protocol == level && (opt == UDPLITE_SEND_CSCOV || opt == UDPLITE_RECV_CSCOV)) {
+		int value;
+		long r = opt_get_int(v, len, &value);
+		if (!r)
+			u->coverage[opt - UDPLITE_SEND_CSCOV] = value ? MIN(MAX(value, COVERAGE_MIN), COVERAGE_MAX) : 0;
+		return r;
+	}
 	return inet_setsockopt(&udp_of(f)->in, level, opt, v, len);
 }
 
 static long udp_getsockopt(struct file *f, int level, int opt, void *v, u32 *len)
 {
+	struct udp *u = udp_of(f);
+	if (level == IPPROTO_UDPLITE && u->s.protocol == level && (opt == UDPLITE_SEND_CSCOV || opt == UDPLITE_RECV_CSCOV))
+		return opt_put(v, len, &u->coverage[opt - UDPLITE_SEND_CSCOV], sizeof u->coverage[0]);
 	return inet_getsockopt(&udp_of(f)->in, level, opt, false, v, len);
 }
 

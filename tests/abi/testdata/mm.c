@@ -184,9 +184,44 @@ static void fuzz(void)
 	}
 }
 
+/* Address space that is set aside first and opened in parts, as runtimes do. */
+static void reservations(void)
+{
+	enum { BIG = 64 << 20, PART = 2 << 20 };
+	char *p = mmap(NULL, BIG, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0), *q;
+	R(p != MAP_FAILED);
+	R(mmap(p + PART, PART, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + PART);
+	R(zero(p + PART, PART));
+	memset(p + PART, 1, PART);
+	R(mmap(p + PART, PART, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == p + PART);
+	R(mprotect(p + PART / 2, 2 * PART, PROT_READ | PROT_WRITE));
+	R(zero(p + PART / 2, 2 * PART));
+	memset(p + PART / 2, 2, 2 * PART);
+	R(mprotect(p + PART, PART, PROT_NONE));
+	R(mprotect(p + PART, PART, PROT_READ));
+	R(p[PART] + p[2 * PART - 1]); /* kept */
+	R(madvise(p + PART, PART, MADV_DONTNEED));
+	R(zero(p + PART, PART));
+	R(p[PART - 1] + p[2 * PART]);
+	R(mprotect(p + BIG - PART, PART, PROT_READ | PROT_WRITE));
+	memset(p + BIG - PART, 3, PART);
+	R(munmap(p + PART / 2, BIG - PART / 2));
+	R(mprotect(p, PART / 2, PROT_READ | PROT_WRITE));
+	R(zero(p, PART / 2));
+	R(munmap(p, PART / 2));
+	for (int round = 0; round < 4; round++) { /* freed memory comes back zero */
+		q = map(BIG, 0);
+		R(zero(q, BIG));
+		memset(q, 4 + round, BIG);
+		R(madvise(q + P, BIG - 3 * P, round % 2 ? MADV_DONTNEED : MADV_NORMAL));
+		R(q[0] + q[P] + q[BIG - 2 * P] + q[BIG - 1]);
+		R(munmap(q, BIG));
+	}
+}
+
 int main(int argc, char **argv)
 {
 	seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	basics(), errors(), advice(), remap(), breaks(), files(), fuzz();
+	basics(), errors(), advice(), reservations(), remap(), breaks(), files(), fuzz();
 	return 0;
 }

@@ -167,9 +167,91 @@ static void udp(void)
 	R(send(y, big, sizeof big, 0));
 }
 
+/* Prints the control messages of a datagram. */
+static void control(int s, size_t room)
+{
+	union { char b[256]; struct cmsghdr align; } u;
+	char b[8];
+	struct iovec v = {b, sizeof b};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = room};
+	R(recvmsg(s, &m, 0));
+	R(m.msg_controllen);
+	R(m.msg_flags);
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		R(c->cmsg_level);
+		R(c->cmsg_type);
+		R(c->cmsg_len);
+		int value = 0;
+		memcpy(&value, CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0) < 4 ? c->cmsg_len - CMSG_LEN(0) : 4);
+		R(value);
+	}
+}
+
+static void send_control(int s, int level, int type, int value, size_t bytes)
+{
+	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr align; } u = {.align = {CMSG_LEN(bytes), level, type}};
+	struct iovec v = {"c", 1};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof u};
+	memcpy(CMSG_DATA(&u.align), &value, bytes);
+	R(sendmsg(s, &m, 0));
+}
+
+/* Header fields: options, and control messages in both directions. */
+static void header(int family)
+{
+	union { struct sockaddr_in v4; struct sockaddr_in6 v6; } a = {0};
+	socklen_t n = sizeof a;
+	if (family == AF_INET)
+		a.v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	else
+		a.v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+	const struct { int level, ttl, tos, recv_ttl, recv_tos, cmsg_ttl; } names[] = {
+		{IPPROTO_IP, IP_TTL, IP_TOS, IP_RECVTTL, IP_RECVTOS, IP_TTL},
+		{IPPROTO_IPV6, IPV6_UNICAST_HOPS, IPV6_TCLASS, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS, IPV6_HOPLIMIT},
+	}, *o = &names[family == AF_INET6];
+	int x = socket(family, SOCK_DGRAM, 0), y = socket(family, SOCK_DGRAM, 0), v;
+	R(bind(x, (void *)&a, n));
+	R(getsockname(x, (void *)&a, &n));
+	R(connect(y, (void *)&a, n));
+	n = sizeof v;
+	const int opts[] = {o->ttl, o->tos, o->recv_ttl, o->recv_tos}, values[] = {-2, -1, 0, 1, 7, 255, 256};
+	for (int i = 0; i < 4; i++) {
+		R(getsockopt(y, o->level, opts[i], &v, &n));
+		R(v);
+		for (int k = 0; k < 7; k++) {
+			if (family == AF_INET && opts[i] == IP_TOS && values[k] != 7 && values[k] != 0)
+				continue;
+			R(setsockopt(y, o->level, opts[i], &values[k], sizeof v));
+			R(getsockopt(y, o->level, opts[i], &v, &n));
+			R(v);
+		}
+		v = -1;
+		R(setsockopt(y, o->level, opts[i], &v, sizeof v));
+	}
+	v = 1;
+	R(send(y, "a", 1, 0));
+	control(x, 256);
+	R(setsockopt(x, o->level, o->recv_ttl, &v, sizeof v));
+	R(send(y, "b", 1, 0));
+	control(x, 256);
+	R(setsockopt(x, o->level, o->recv_tos, &v, sizeof v));
+	send_control(y, o->level, o->cmsg_ttl, 17, 4);
+	control(x, 256);
+	send_control(y, o->level, o->tos, 32, 4);
+	control(x, CMSG_SPACE(sizeof v) + 8);
+	send_control(y, o->level, o->tos, 32, 2);
+	send_control(y, o->level, o->cmsg_ttl, 256, 4);
+	send_control(y, o->level, 9999, 1, 4);
+	for (size_t room = 0; room < 24; room += 5) {
+		R(send(y, "c", 1, 0));
+		control(x, room);
+	}
+}
+
 int main(void)
 {
 	arguments(), pairs(SOCK_STREAM), pairs(SOCK_DGRAM), pairs(SOCK_SEQPACKET), named();
 	tcp(AF_INET, 0), tcp(AF_INET, SOCK_NONBLOCK), tcp(AF_INET6, 0), udp();
+	header(AF_INET), header(AF_INET6);
 	return 0;
 }
