@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -72,6 +73,12 @@ var (
 	rough  = []string{"exit", "spin", "image", "tables", "kernel", "control", "registers", "fs", "stack"}
 )
 
+// imagesDir names an image store with such an image in it, for machines that have
+// no Python to make it from (make test-nested).
+var imagesDir = flag.String("images", "", "use the image store in this directory instead of making an image")
+
+var slow = flag.Int("slow", 1, "multiply the time that functions are given by this, on machines where everything takes longer")
+
 // lawState is a state directory with a small Python image, made once for the
 // package's tests, which use it one after the other.
 var lawState struct {
@@ -81,6 +88,7 @@ var lawState struct {
 }
 
 func TestMain(m *testing.M) {
+	flag.Parse()
 	code := m.Run()
 	if lawState.dir != "" {
 		os.RemoveAll(lawState.dir)
@@ -103,6 +111,9 @@ func makeLawDir(ctx context.Context) (string, error) {
 		return "", err
 	}
 	store := images.Store{Dir: filepath.Join(dir, "images")}
+	if *imagesDir != "" {
+		return dir, os.CopyFS(store.Dir, os.DirFS(*imagesDir))
+	}
 	if err := os.MkdirAll(store.Dir, 0o755); err != nil {
 		return dir, err
 	}
@@ -221,7 +232,7 @@ func (b *lawBench) invoke(s *shell, name, how string) error {
 	if err := s.becomeInstance(); err != nil {
 		b.Fatal(err)
 	}
-	err = b.d.newInvocation(f, e, &Request{Timeout: timeout}, time.Now()).run(&lease{shell: s}, b.nodes[name])
+	err = b.d.newInvocation(f, e, &Request{Timeout: timeout * time.Duration(*slow)}, time.Now()).run(&lease{shell: s}, b.nodes[name])
 	var failed *FunctionError
 	if isGentle(how) && err != nil && !(how == "raise" && errors.As(err, &failed)) {
 		b.Fatalf("%s from %s: %v", how, name, err)
