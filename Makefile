@@ -10,7 +10,7 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: readme test-cpython all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-nested-all test-container test-sdk test-soak load bench clean setup
+.PHONY: readme test-cpython test-gostd all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-nested-all test-container test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -66,6 +66,10 @@ test-soak:
 test-cpython: setup
 	tests/cpython/setup.sh
 	$(GO) test -count=1 -timeout 120m ./tests/cpython -all
+
+## The tests of Go's standard library, compiled static, a package a guest.
+test-gostd:
+	$(GO) test -count=1 -timeout 60m ./tests/gostd -all
 
 ## The README's tables of system calls.
 readme:

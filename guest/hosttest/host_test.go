@@ -84,6 +84,27 @@ func linked(test string) ([]string, error) {
 	return files, nil
 }
 
+// build links a test program, with what it names, into dir.
+func (o *objects) build(test, bin string) error {
+	sources, err := linked(test)
+	if err != nil {
+		return err
+	}
+	sources = append(sources, test, filepath.Join(kernelDir, "tests", "host.c"))
+	args := append(append([]string{}, cflags...), "-o", bin)
+	for _, src := range sources {
+		obj, err := o.get(src)
+		if err != nil {
+			return err
+		}
+		args = append(args, obj)
+	}
+	if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("link %s: %w\n%s", filepath.Base(bin), err, out)
+	}
+	return nil
+}
+
 // TestHost builds and runs every tests/*_test.c.
 func TestHost(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
@@ -104,22 +125,9 @@ func TestHost(t *testing.T) {
 	for _, test := range tests {
 		name := strings.TrimSuffix(filepath.Base(test), "_test.c")
 		t.Run(name, func(t *testing.T) {
-			sources, err := linked(test)
-			if err != nil {
-				t.Fatal(err)
-			}
-			sources = append(sources, test, filepath.Join(kernelDir, "tests", "host.c"))
 			bin := filepath.Join(dir, name)
-			args := append(append([]string{}, cflags...), "-o", bin)
-			for _, src := range sources {
-				obj, err := objs.get(src)
-				if err != nil {
-					t.Fatal(err)
-				}
-				args = append(args, obj)
-			}
-			if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
-				t.Fatalf("link %s: %v\n%s", name, err, out)
+			if err := objs.build(test, bin); err != nil {
+				t.Fatal(err)
 			}
 			cmd := exec.Command(bin)
 			cmd.Env = append(os.Environ(), "ASAN_OPTIONS=detect_leaks=1:abort_on_error=0", "UBSAN_OPTIONS=print_stacktrace=1")

@@ -82,6 +82,8 @@ static void load(struct object *o, const char *path, char *interp, size_t interp
 		}
 		if (p->p_type != PT_LOAD)
 			continue;
+		if (p->p_filesz > p->p_memsz || p->p_memsz > ABI_MAX_GIB * 1ull << 30 || p->p_vaddr > ~0ull - p->p_memsz - PAGE_SIZE)
+			panic("%s: segment %d of %lu bytes, of which the file has %lu, at %lx", path, i, p->p_memsz, p->p_filesz, p->p_vaddr);
 		low = MIN(low, PAGE_DOWN(p->p_vaddr));
 		high = MAX(high, PAGE_UP(p->p_vaddr + p->p_memsz));
 	}

@@ -226,6 +226,7 @@ bool fs_owns(u64 addr); /* is this address in a file's shared mapping? */
 /* Highest number of descriptors (RLIMIT_NOFILE, at most FD_MAX): 1024 until set. */
 #define FD_MAX 4096u
 void fd_set_limit(u32 limit);
+void limit_get(int resource, u64 out[2]); /* process.c: soft and hard limit, ~0: none */
 
 /* What /proc shows of memory and threads; the core implements it. */
 bool mm_mapped(u64 addr, u64 bytes); /* is all of it mapped, or of the image? */

@@ -66,6 +66,41 @@ static void show_maps(struct text *t, u32 tid)
 	t->len += (u64)mm_maps(t->buf + t->len, t->cap - t->len);
 }
 
+/* A column of the given width; what is wider is followed by one space. */
+static void column(struct text *t, const char *s, u64 width)
+{
+	u64 len = strlen(s);
+	text_add(t, "%s ", s);
+	for (; len < width; len++)
+		text_add(t, " ");
+}
+
+static void show_limits(struct text *t, u32 tid)
+{
+	static const struct { const char *name, *unit; } rows[] = { /* by RLIMIT_* */
+		{"Max cpu time", "seconds"}, {"Max file size", "bytes"}, {"Max data size", "bytes"}, {"Max stack size", "bytes"},
+		{"Max core file size", "bytes"}, {"Max resident set", "bytes"}, {"Max processes", "processes"},
+		{"Max open files", "files"}, {"Max locked memory", "bytes"}, {"Max address space", "bytes"}, {"Max file locks", "locks"},
+		{"Max pending signals", "signals"}, {"Max msgqueue size", "bytes"}, {"Max nice priority", ""},
+		{"Max realtime priority", ""}, {"Max realtime timeout", "us"},
+	};
+	(void)tid;
+	text_add(t, "Limit                     Soft Limit           Hard Limit           Units     \n");
+	for (u32 i = 0; i < ARRAY_SIZE(rows); i++) {
+		u64 v[2];
+		char number[24];
+		limit_get((int)i, v);
+		column(t, rows[i].name, 25);
+		for (int k = 0; k < 2; k++) {
+			ksnprintf(number, sizeof number, "%lu", v[k]);
+			column(t, v[k] == ~0ull ? "unlimited" : number, 20);
+		}
+		if (*rows[i].unit)
+			column(t, rows[i].unit, 9);
+		text_add(t, "\n");
+	}
+}
+
 /* The bytes of `count` strings after `skip` others among the boot arguments. */
 static void show_args(struct text *t, u32 skip, u32 count)
 {
@@ -311,6 +346,7 @@ const struct proc_row proc_rows[] = {
 	{"statm", P_PID, REG, show_statm},
 	{"comm", P_PID, REG, show_comm},
 	{"maps", P_PID, REG, show_maps},
+	{"limits", P_PID, REG, show_limits},
 	{"cmdline", P_PID, REG, show_cmdline},
 	{"environ", P_PID, REG, show_environ},
 	{"auxv", P_PID, REG, show_auxv},

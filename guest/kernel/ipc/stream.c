@@ -80,7 +80,7 @@ long stream_send(struct stream *s, const struct msghdr_k *m, int flags, struct r
 			s->s.shut = SHUT_BOTH;
 			sock_fail(&s->s, EPIPE);
 			wake_all(&s->s.file->wq);
-			done = iov_bytes(m->iov, m->iovlen);
+			done += MIN(iov_bytes(m->iov, m->iovlen) - done, (u64)s->s.sndbuf);
 			break;
 		}
 		u32 space = room(s);

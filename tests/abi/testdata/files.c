@@ -233,11 +233,33 @@ static void fuzz(void)
 	}
 }
 
+/* /proc/self/limits, after every limit was set: those that a machine starts with differ. */
+static void limits(void)
+{
+	for (int i = 0; i < RLIM_NLIMITS; i++) {
+		struct rlimit l = {50 + i, 100 + i}; /* less than anywhere: lowering is always allowed */
+		if (i == RLIMIT_CPU || i == RLIMIT_FSIZE || i == RLIMIT_DATA || i == RLIMIT_STACK || i == RLIMIT_AS || i == RLIMIT_RSS)
+			continue;
+		if (i == RLIMIT_NICE || i == RLIMIT_RTPRIO)
+			l = (struct rlimit){0, 0};
+		R(setrlimit(i, &l));
+	}
+	char b[4096];
+	int fd = open("/proc/self/limits", O_RDONLY), n;
+	while ((n = read(fd, b, sizeof b - 1)) > 0) {
+		b[n] = 0;
+		for (char *line = strtok(b, "\n"); line; line = strtok(NULL, "\n"))
+			if (!strstr(line, "stack size")) /* its hard limit is the host's */
+				puts(line);
+	}
+	R(close(fd));
+}
+
 int main(int argc, char **argv)
 {
 	seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
 	if (system(NULL) && access(D, F_OK) == 0) /* natively something may be left */
 		(void)!system("rm -rf " D);
-	tree(), unnamed(), directory(), descriptors(), devices(), fuzz();
+	tree(), unnamed(), directory(), descriptors(), devices(), fuzz(), limits();
 	return 0;
 }
