@@ -76,6 +76,7 @@ type Server struct {
 	runtimes        map[string]string
 	events          *eventQueue
 	metrics         *metrics
+	shed            shed
 	started         time.Time
 	stopping        chan struct{} // closed by Stop
 	handler         http.Handler
@@ -189,7 +190,9 @@ func (s *Server) identify(next http.Handler) http.Handler {
 					s.writeError(answer, r, &apiError{status: http.StatusInternalServerError, code: "ServiceException", message: "internal error"})
 				}
 			}
-			s.log.Debug("request", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", answer.status, "took", time.Since(start))
+			if s.log.Enabled(r.Context(), slog.LevelDebug) {
+				s.log.Debug("request", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", answer.status, "took", time.Since(start))
+			}
 		}()
 		next.ServeHTTP(answer, r)
 	})

@@ -67,6 +67,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "queue", Value: sched.DefaultQueue, Usage: "let `N` invocations wait, then refuse"},
 		&cli.IntFlag{Name: "function-queue", Value: sched.DefaultFunctionQueue, Usage: "let `N` invocations of one function wait"},
 		&cli.DurationFlag{Name: "max-wait", Value: sched.DefaultMaxWait, Usage: "refuse what would have to wait longer than `TIME`"},
+		&cli.DurationFlag{Name: "target-wait", Value: sched.DefaultTarget, Usage: "while there is more work than can be done, refuse what would have to wait longer than `TIME`"},
 		&cli.DurationFlag{Name: "drain", Value: 30 * time.Second, Usage: "finish what runs within `TIME` at the end"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
@@ -96,7 +97,7 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 			return nil, bad(name, "must be at least 1")
 		}
 	}
-	for _, name := range []string{"window", "max-wait", "drain"} {
+	for _, name := range []string{"window", "max-wait", "target-wait", "drain"} {
 		if c.Duration(name) <= 0 {
 			return nil, bad(name, "must be more than 0")
 		}
@@ -125,7 +126,7 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
 			AutoArguments: c.Bool("auto-arguments"),
 		},
-		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait")},
+		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
 	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
