@@ -259,8 +259,12 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 		return err
 	}
 	defer tracing.close(cfg.log)
+	journal, err := httpapi.OpenJournal(filepath.Join(e.stateDir, "events.db"))
+	if err != nil {
+		return err
+	}
 	scheduler := sched.New(cfg.queue)
-	s := httpapi.New(httpapi.Options{Backend: backend, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
+	s := httpapi.New(httpapi.Options{Backend: backend, Journal: journal, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
 	listeners, err := e.listen(cfg)
 	if err != nil {
 		return errors.Join(err, s.Close(ctx))
