@@ -10,7 +10,6 @@ import (
 type counters struct {
 	crashes, timeouts atomic.Uint64
 	captures, impure  atomic.Uint64
-	nodesRemoved      atomic.Uint64
 }
 
 // Stats are a Dispatcher's counts since Open, and what its store holds.
@@ -19,7 +18,7 @@ type Stats struct {
 	Timeouts       uint64                  `json:"timeouts"`
 	Captures       uint64                  `json:"captures"`        // nodes made
 	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
-	NodesRemoved   uint64                  `json:"nodes_removed"`   // to make room, or because their code is gone
+	NodesRemoved   uint64                  `json:"nodes_removed"`   // by hand, to make room, or because their code is gone
 	Nodes          int                     `json:"nodes"`           // in the store
 	NodeBytes      uint64                  `json:"node_bytes"`      // of their files
 	BytesByKind    map[lineage.Kind]uint64 `json:"bytes_by_kind"`
@@ -30,7 +29,7 @@ func (d *Dispatcher) Stats() Stats {
 	c := &d.events
 	st := Stats{
 		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
-		PurityRefusals: c.impure.Load(), NodesRemoved: c.nodesRemoved.Load(), BytesByKind: map[lineage.Kind]uint64{},
+		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	for _, n := range d.store.List() {
 		st.Nodes++

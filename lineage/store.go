@@ -72,6 +72,7 @@ type Store struct {
 	formOption  Form
 	cacheMisses int
 	hot         hotSet
+	removed     atomic.Uint64 // nodes, since Open
 
 	closed atomic.Bool
 

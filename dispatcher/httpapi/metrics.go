@@ -105,7 +105,7 @@ var (
 	poolClosed    = describe("seuss_pool_machines_closed_total", "Machines closed because the demand fell.", "image")
 	lineageNodes  = describe("seuss_lineage_nodes", "Snapshots in the store.")
 	lineageBytes  = describe("seuss_lineage_bytes", "Stored page bytes by kind of snapshot.", "kind")
-	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed because nothing starts from them any more.")
+	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed: by hand, to make room, or because nothing starts from them any more.")
 	captures      = describe("seuss_captures_total", "Snapshots taken.")
 	crashes       = describe("seuss_crashes_total", "Guests that died.")
 	timeouts      = describe("seuss_timeouts_total", "Invocations that ran out of time.")
