@@ -421,3 +421,40 @@ func TestStandingQueue(t *testing.T) {
 		t.Errorf("%d are counted, want 2", n)
 	}
 }
+
+// TestClockSetBack: times come from the monotonic clock, but a clock that runs
+// backwards must not break the arithmetic either: everybody gets a turn, and
+// predictions stay sane.
+func TestClockSetBack(t *testing.T) {
+	s, c := newTest(Options{Slots: 1, Queue: 100, FunctionQueue: 100})
+	for n := range 20 {
+		done := make(chan error, 3)
+		k, err := s.Acquire(t.Context(), "f", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"f", "g", "h"} {
+			queue(t, s, t.Context(), name, -1, func(k *Ticket, err error) {
+				if err == nil {
+					c.add(time.Millisecond)
+					k.Release()
+				}
+				done <- err
+			})
+		}
+		if n%2 == 0 {
+			c.add(-time.Hour)
+		} else {
+			c.add(time.Millisecond)
+		}
+		k.Release()
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Check("f", -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
