@@ -9,6 +9,7 @@ import (
 // counters count what happened since Open.
 type counters struct {
 	crashes, timeouts atomic.Uint64
+	outOfMemory       atomic.Uint64
 	captures, impure  atomic.Uint64
 }
 
@@ -16,6 +17,7 @@ type counters struct {
 type Stats struct {
 	Crashes        uint64                  `json:"crashes"`
 	Timeouts       uint64                  `json:"timeouts"`
+	OutOfMemory    uint64                  `json:"out_of_memory"`   // instances that outgrew their function's memory
 	Captures       uint64                  `json:"captures"`        // nodes made
 	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
 	NodesRemoved   uint64                  `json:"nodes_removed"`   // by hand, to make room, or because their code is gone
@@ -28,7 +30,7 @@ type Stats struct {
 func (d *Dispatcher) Stats() Stats {
 	c := &d.events
 	st := Stats{
-		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
+		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
 		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	for _, n := range d.store.List() {
