@@ -31,7 +31,6 @@ func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 		}
 	}
 	d.catalog.gone(gone)
-	d.events.nodesRemoved.Add(uint64(len(gone)))
 	return report, err
 }
 

@@ -28,6 +28,9 @@ var (
 	ErrBadEvent = errors.New("bad event")
 	// ErrTimeout: the function did not answer in time; its instance is gone.
 	ErrTimeout = errors.New("timed out")
+	// ErrMemory: the instance has written more memory than its function may have;
+	// it is gone.
+	ErrMemory = errors.New("out of memory")
 	// ErrGuestExit: the program ended (os._exit, or the runtime gave up).
 	ErrGuestExit = errors.New("runtime exited")
 	// ErrClosed: the Dispatcher was closed.

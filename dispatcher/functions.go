@@ -25,8 +25,8 @@ type loadRequest struct {
 	WarmUp []json.RawMessage `json:"warm_up,omitempty"`
 }
 
-// maxWarmUps bounds the invocations before a capture.
-const maxWarmUps = 1000
+// MaxWarmUps bounds the invocations before a capture.
+const MaxWarmUps = 1000
 
 func (spec *FunctionSpec) code() ([]byte, error) {
 	if len(spec.Files) == 0 {
@@ -40,8 +40,8 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 	if !strings.Contains(spec.Handler, ".") {
 		return nil, fmt.Errorf("handler %q is not of the form module.function", spec.Handler)
 	}
-	if len(spec.WarmUp) > maxWarmUps {
-		return nil, fmt.Errorf("%d warm-up invocations, at most %d are allowed", len(spec.WarmUp), maxWarmUps)
+	if len(spec.WarmUp) > MaxWarmUps {
+		return nil, fmt.Errorf("%d warm-up invocations, at most %d are allowed", len(spec.WarmUp), MaxWarmUps)
 	}
 	for n, e := range spec.WarmUp {
 		if _, err := parseEvent(e); err != nil {
@@ -158,8 +158,6 @@ func (d *Dispatcher) dropOldNodes(name string, parent *target) {
 		}
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {
 			d.log.Warn("an old node could not be removed", "node", n.Info.ID, "error", err)
-		} else if err == nil {
-			d.events.nodesRemoved.Add(1)
 		}
 	}
 }

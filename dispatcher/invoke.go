@@ -238,7 +238,7 @@ func (i *invocation) giveBack(l *lease, err error) {
 	_, paged := l.m.Memory().PagingStats()
 	r.PagesPagedIn, l.paged = paged-l.paged, paged
 	var crash *CrashError
-	if errors.As(err, &crash) {
+	if errors.As(err, &crash) || errors.Is(err, ErrMemory) {
 		l.destroy(i.d) // a reset would do; but a crash may be the machine's fault
 		return
 	}
@@ -271,6 +271,9 @@ func (i *invocation) finish(err error) (*Result, error) {
 		i.d.events.timeouts.Add(1)
 		r.Error = &FunctionError{Type: "Sandbox.Timedout", cause: err,
 			Message: fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", r.RequestID, i.deadline.Sub(i.started).Seconds())}
+	case errors.Is(err, ErrMemory):
+		i.d.events.outOfMemory.Add(1)
+		r.Error = &FunctionError{Type: "Runtime.OutOfMemory", cause: err, Message: fmt.Sprintf("RequestId: %s Error: Runtime exited with error: signal: killed", r.RequestID)}
 	case errors.Is(err, ErrGuestExit):
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %v", r.RequestID, err)}
 	case errors.Is(err, errProtocol), errors.Is(err, errStream):
@@ -291,6 +294,8 @@ func (i *invocation) finish(err error) (*Result, error) {
 // run talks to the driver until there is a result.
 func (i *invocation) run(l *lease, t *target) error {
 	i.start, i.from = t, t
+	l.memoryPages = i.memoryLimit(t)
+	defer func() { l.memoryPages = 0 }()
 	if i.d.opts.VsockDir != "" {
 		front, err := i.openFront(l)
 		if err != nil {

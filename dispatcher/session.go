@@ -100,9 +100,19 @@ func (s *shell) exchange(deadline time.Time, kind uint8, parts ...[]byte) (frame
 // runToFrame runs the guest until the driver's next frame is complete.
 func (s *shell) runToFrame(deadline time.Time) (frame, error) {
 	s.at = nil // whatever happens now, it is no fresh instance any more
-	stop, err := s.m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitEvents, Done: s.link.arrived})
-	if err != nil {
-		return frame{}, err
+	var stop vmm.Stop
+	var err error
+	for {
+		until := s.nextLook(deadline)
+		if stop, err = s.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: s.link.arrived}); err != nil {
+			return frame{}, err
+		}
+		if stop.Kind != vmm.StopTimeout || until.Equal(deadline) {
+			break
+		}
+		if err := s.checkMemory(); err != nil {
+			return frame{}, err
+		}
 	}
 	switch stop.Kind {
 	case vmm.StopDone:

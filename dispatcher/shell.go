@@ -23,6 +23,8 @@ type shell struct {
 	recording *target // the node whose loading set its first run gives
 	faults    uint64  // host page faults whose pages are accounted for
 
+	memoryPages uint64 // that may be written while it runs; 0: no limit
+
 	// Of a shell in the pool, guarded by its lock.
 	freed     time.Time // when it was put back
 	footprint uint64    // bytes of its private pages then

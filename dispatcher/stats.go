@@ -9,8 +9,8 @@ import (
 // counters count what happened since Open.
 type counters struct {
 	crashes, timeouts atomic.Uint64
+	outOfMemory       atomic.Uint64
 	captures, impure  atomic.Uint64
-	nodesRemoved      atomic.Uint64
 	prefetched        atomic.Uint64
 	demanded          atomic.Uint64
 }
@@ -20,9 +20,10 @@ type Stats struct {
 	Platform       string                  `json:"platform"` // that runs the machines
 	Crashes        uint64                  `json:"crashes"`
 	Timeouts       uint64                  `json:"timeouts"`
+	OutOfMemory    uint64                  `json:"out_of_memory"`   // instances that outgrew their function's memory
 	Captures       uint64                  `json:"captures"`        // nodes made
 	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
-	NodesRemoved   uint64                  `json:"nodes_removed"`   // to make room, or because their code is gone
+	NodesRemoved   uint64                  `json:"nodes_removed"`   // by hand, to make room, or because their code is gone
 	Nodes          int                     `json:"nodes"`           // in the store
 	NodeBytes      uint64                  `json:"node_bytes"`      // of their files
 	BytesByKind    map[lineage.Kind]uint64 `json:"bytes_by_kind"`
@@ -33,8 +34,8 @@ func (d *Dispatcher) Stats() Stats {
 	c := &d.events
 	st := Stats{
 		Platform: d.platform.Name(),
-		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
-		PurityRefusals: c.impure.Load(), NodesRemoved: c.nodesRemoved.Load(), BytesByKind: map[lineage.Kind]uint64{},
+		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
+		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	for _, n := range d.store.List() {
 		st.Nodes++

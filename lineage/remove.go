@@ -78,6 +78,7 @@ func (s *Store) removeNodes(doomed []*Node) error {
 		s.hot.forget(n)
 		// What is left of it after a failure is swept by the next Open.
 		_ = os.Remove(s.loadingPath(n.ID))
+		s.removed.Add(1)
 	}
 	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))
@@ -92,6 +93,9 @@ func (s *Store) removeNodes(doomed []*Node) error {
 	}
 	return failed
 }
+
+// Removed is how many nodes have been removed since Open, by whatever call.
+func (s *Store) Removed() uint64 { return s.removed.Load() }
 
 // putBack catalogues nodes whose files could not be deleted.
 func (s *Store) putBack(nodes []*Node) error {

@@ -77,6 +77,7 @@ type Store struct {
 	formOption  Form
 	cacheMisses int
 	hot         hotSet
+	removed     atomic.Uint64 // nodes, since Open
 
 	closed   atomic.Bool
 	uncached atomic.Int64 // node files written since Open, and those that the cache did not have

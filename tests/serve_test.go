@@ -356,12 +356,17 @@ func TestServedFunctionsThatDoWrong(t *testing.T) {
 		"crash": "import ctypes\ndef handler(e, c):\n    ctypes.string_at(0)\n",
 		"hang":  "def handler(e, c):\n    while True: pass\n",
 		"eat":   "def handler(e, c):\n    x = []\n    while True: x.append(bytearray(1 << 20))\n",
+		"limit": "def handler(e, c):\n    x = []\n    try:\n        while True: x.append(bytearray(b'x' * (1 << 20)))\n    except MemoryError:\n        pass\n    while True: pass\n",
 		"flood": "def handler(e, c):\n    while True: print('x' * 1000)\n",
 		"exit":  "import os\ndef handler(e, c):\n    os._exit(3)\n",
 		"deep":  "def handler(e, c):\n    return handler(e, c)\n",
 	} {
 		d.create(name, source, func(in *lambda.CreateFunctionInput) {
 			in.Timeout = aws.Int32(30)
+			in.MemorySize = aws.Int32(256)
+			if name == "limit" {
+				in.MemorySize = aws.Int32(128)
+			}
 			if name == "hang" || name == "flood" {
 				in.Timeout = aws.Int32(1)
 			}
@@ -369,7 +374,7 @@ func TestServedFunctionsThatDoWrong(t *testing.T) {
 	}
 	for range 2 {
 		var wg sync.WaitGroup
-		for name, want := range map[string]string{"crash": "Runtime.ExitError", "hang": "Sandbox.Timedout", "eat": "MemoryError", "flood": "Sandbox.Timedout", "exit": "Runtime.ExitError", "deep": "RecursionError"} {
+		for name, want := range map[string]string{"crash": "Runtime.ExitError", "hang": "Sandbox.Timedout", "eat": "MemoryError", "limit": "Runtime.OutOfMemory", "flood": "Sandbox.Timedout", "exit": "Runtime.ExitError", "deep": "RecursionError"} {
 			wg.Go(func() {
 				out, err := d.invoke(t.Context(), name, `{}`)
 				if err != nil || aws.ToString(out.FunctionError) != "Unhandled" || !strings.Contains(string(out.Payload), `"errorType":"`+want+`"`) {
@@ -385,6 +390,9 @@ func TestServedFunctionsThatDoWrong(t *testing.T) {
 	}
 	if got := d.metric(`seuss_invocations_total{outcome="crash"}`); got != "2" {
 		t.Errorf("%s crashes are counted, want 2", got)
+	}
+	if got := d.metric("seuss_out_of_memory_total"); got != "2" {
+		t.Errorf("%s instances were out of memory, want 2", got)
 	}
 	if got := d.metric(`seuss_invocations_total{outcome="timeout"}`); got != "4" {
 		t.Errorf("%s timeouts are counted, want 4", got)

@@ -5,29 +5,56 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/sched"
 	"seuss/lineage"
 )
 
+// check refuses an invocation of what name stands for that would be refused
+// anyway, before anything of it but its head has been read.
+func (s *Server) check(name string) error {
+	_, f, err := s.resolve(name)
+	if err != nil {
+		return nil // whoever invokes it says so, in the words of his API
+	}
+	if err := s.scheduler.Check(lineage.FunctionOf(f.Name), s.concurrencyOf(&f)); err != nil {
+		s.metrics.refused("refused")
+		s.shed.count(s.log)
+		return err
+	}
+	return nil
+}
+
+func (s *Server) resolve(name string) (string, lineage.Function, error) {
+	deployment, err := s.backend.Resolve(name)
+	if err != nil {
+		return "", lineage.Function{}, err
+	}
+	f, err := s.backend.Function(deployment)
+	return deployment, f, err
+}
+
 // run carries out an invocation when its turn has come.
 func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
-	deployment, err := s.backend.Resolve(request.Function)
-	var f lineage.Function
-	if err == nil {
-		f, err = s.backend.Function(deployment)
-	}
+	deployment, f, err := s.resolve(request.Function)
 	if err != nil {
 		return nil, fmt.Errorf("invoke %q: %w", request.Function, err)
 	}
 	request.Function = deployment
-	limit := s.concurrencyOf(&f)
 	arrived := time.Now()
-	ticket, err := s.scheduler.Acquire(ctx, lineage.FunctionOf(deployment), limit)
+	ticket, err := s.scheduler.Acquire(ctx, lineage.FunctionOf(deployment), s.concurrencyOf(&f))
 	began := time.Now()
 	if err != nil {
-		s.metrics.refused("refused")
+		var refused *sched.RefusedError
+		if errors.As(err, &refused) {
+			s.metrics.refused("refused")
+			s.shed.count(s.log)
+		} else {
+			s.metrics.refused("cancelled")
+		}
 		s.record(ctx, request, nil, err, arrived, began, began)
 		return nil, s.cancelled(ctx, err)
 	}
@@ -43,6 +70,32 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", began.Sub(arrived)),
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 	return result, nil
+}
+
+// shedEvery is how often refusals are logged: a line for each would cost more
+// than the refusal.
+const shedEvery = 10 * time.Second
+
+// shed counts refusals for the log.
+type shed struct {
+	mu    sync.Mutex
+	since time.Time // of the last line
+	n     int       // refused since then
+}
+
+func (c *shed) count(log *slog.Logger) {
+	now := time.Now()
+	c.mu.Lock()
+	c.n++
+	n := c.n
+	due := now.Sub(c.since) >= shedEvery
+	if due {
+		c.since, c.n = now, 0
+	}
+	c.mu.Unlock()
+	if due {
+		log.Warn("invocations are refused: there is more to do than can be done", "refused", n)
+	}
 }
 
 // concurrencyOf is the limit of a function over all its versions, -1 for none.

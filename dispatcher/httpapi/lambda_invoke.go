@@ -45,6 +45,11 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
+	if kind == "" || kind == "RequestResponse" {
+		if err := s.check(name.deployment()); err != nil {
+			return err
+		}
+	}
 	event, err := readBody(r, limit, "InvokeFunction")
 	if err != nil {
 		return err

@@ -66,6 +66,8 @@ func (m *metrics) invoked(r *dispatcher.Result, waited time.Duration) {
 			outcome = "crash"
 		case r.Error.Type == "Sandbox.Timedout":
 			outcome = "timeout"
+		case r.Error.Type == "Runtime.OutOfMemory":
+			outcome = "out_of_memory"
 		default:
 			outcome = "function_error"
 		}
@@ -106,10 +108,11 @@ var (
 	poolClosed    = describe("seuss_pool_machines_closed_total", "Machines closed because the demand fell.", "image")
 	lineageNodes  = describe("seuss_lineage_nodes", "Snapshots in the store.")
 	lineageBytes  = describe("seuss_lineage_bytes", "Stored page bytes by kind of snapshot.", "kind")
-	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed because nothing starts from them any more.")
+	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed: by hand, to make room, or because nothing starts from them any more.")
 	captures      = describe("seuss_captures_total", "Snapshots taken.")
 	crashes       = describe("seuss_crashes_total", "Guests that died.")
 	timeouts      = describe("seuss_timeouts_total", "Invocations that ran out of time.")
+	outOfMemory   = describe("seuss_out_of_memory_total", "Instances that outgrew their function's memory.")
 	impure        = describe("seuss_purity_refusals_total", "Argument snapshots that were not taken because the state is impure.")
 	queueLength   = describe("seuss_queue_length", "Invocations that wait for their turn.")
 	running       = describe("seuss_running", "Invocations that run.")
@@ -166,6 +169,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	count(captures, st.Captures)
 	count(crashes, st.Crashes)
 	count(timeouts, st.Timeouts)
+	count(outOfMemory, st.OutOfMemory)
 	count(impure, st.PurityRefusals)
 	q := c.s.scheduler.Stats()
 	gauge(queueLength, float64(q.Waiting))

@@ -255,6 +255,9 @@ func (s *Server) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.check(name); err != nil {
+		return err
+	}
 	var in api.Invocation
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err

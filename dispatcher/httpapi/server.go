@@ -60,6 +60,9 @@ type Options struct {
 	Log       *slog.Logger     // nil: nowhere
 	// Region and Account are those of functions' ARNs.
 	Region, Account string
+	// Journal keeps asynchronous events; nil: they are in memory. The Server
+	// closes it.
+	Journal *Journal
 	// Tracer makes spans of invocations; nil: none are made.
 	Tracer trace.Tracer
 	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that
@@ -77,6 +80,7 @@ type Server struct {
 	runtimes        map[string]string
 	events          *eventQueue
 	metrics         *metrics
+	shed            shed
 	started         time.Time
 	stopping        chan struct{} // closed by Stop
 	handler         http.Handler
@@ -103,8 +107,8 @@ func New(o Options) *Server {
 	if s.runtimes == nil {
 		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
 	}
-	s.events = newEventQueue(s)
 	s.metrics = newMetrics(s)
+	s.events = newEventQueue(s, o.Journal) // it may begin at once
 	s.handler = s.identify(s.routes())
 	return s
 }
@@ -117,7 +121,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.S
 func (s *Server) Stop() { close(s.stopping) }
 
 // Close waits until the queued asynchronous events are done, or ctx ends; those
-// that are left then are lost.
+// that are left then stay in the journal, or are lost without one.
 func (s *Server) Close(ctx context.Context) error { return s.events.close(ctx) }
 
 // handle adapts a handler whose errors are answers.
@@ -190,7 +194,9 @@ func (s *Server) identify(next http.Handler) http.Handler {
 					s.writeError(answer, r, &apiError{status: http.StatusInternalServerError, code: "ServiceException", message: "internal error"})
 				}
 			}
-			s.log.Debug("request", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", answer.status, "took", time.Since(start))
+			if s.log.Enabled(r.Context(), slog.LevelDebug) {
+				s.log.Debug("request", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", answer.status, "took", time.Since(start))
+			}
 		}()
 		next.ServeHTTP(answer, r)
 	})

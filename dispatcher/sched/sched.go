@@ -1,7 +1,11 @@
 // Package sched decides which waiting invocation may run next. Functions share
 // the slots fairly by the time that they use, each within its own limit of
 // concurrency; queues are bounded, and what cannot be served in time is refused
-// while it is still cheap to refuse it.
+// while it is still cheap to refuse it. A queue that does not empty is no buffer
+// but a delay for everybody: once it has stood for Options.Interval, requests
+// that would wait longer than Options.Target are refused (after CoDel: Nichols,
+// Jacobson, "Controlling Queue Delay", 2012; here at the tail, where a refusal
+// costs least, and not at the head).
 //
 // The order is that of start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM
 // 1996): a request's start tag is the larger of the virtual time and its
@@ -33,6 +37,8 @@ const (
 	DefaultFunctionQueue = 200
 	DefaultAffinity      = 20 * time.Millisecond
 	DefaultMaxWait       = 10 * time.Second
+	DefaultTarget        = 250 * time.Millisecond
+	DefaultInterval      = 250 * time.Millisecond
 )
 
 // Options configure a Scheduler.
@@ -41,6 +47,12 @@ type Options struct {
 	Queue         int           // requests that may wait in all
 	FunctionQueue int           // requests that may wait for one function
 	MaxWait       time.Duration // a request that would have to wait longer is refused
+	// Target is the longest wait that a request is let in for while there is more
+	// work than slots, which is when all slots were taken and somebody waited
+	// during all of the last Interval. As many as there are slots may wait in any
+	// case. Negative: only MaxWait counts.
+	Target   time.Duration
+	Interval time.Duration
 	// Affinity is by how much service time a function may get ahead of the others
 	// because machines that have just run it are warm; negative: not at all.
 	Affinity time.Duration
@@ -56,11 +68,12 @@ const (
 	FunctionQueue Reason = "the function's queue is full"
 	FunctionLimit Reason = "the function's concurrency is 0"
 	TooLong       Reason = "the wait would be too long"
+	Overload      Reason = "there is more work than can be done"
 	Draining      Reason = "the service is shutting down"
 )
 
 // Reasons lists them.
-var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Draining}
+var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining}
 
 // RefusedError: the request was not served and may be tried again.
 type RefusedError struct {
@@ -106,11 +119,13 @@ type Scheduler struct {
 
 	mu        sync.Mutex
 	functions map[string]*function
-	ready     heap // functions with waiters and below their limit
+	queued    map[*function]struct{} // functions with waiters
+	ready     heap                   // functions with waiters and below their limit
 	running   int
 	waiting   int
-	virtual   float64 // start tag of the last request that began
-	mean      float64 // service time over all functions, ns
+	virtual   float64   // start tag of the last request that began
+	mean      float64   // service time over all functions, ns
+	standing  time.Time // since when all slots are taken and somebody waits; zero: they are not
 	draining  bool
 	idle      chan struct{} // closed when nothing runs or waits; while draining
 	refused   map[Reason]uint64
@@ -133,10 +148,30 @@ func New(o Options) *Scheduler {
 		o.Affinity = DefaultAffinity
 	}
 	o.Affinity = max(o.Affinity, 0)
+	if o.Target == 0 {
+		o.Target = DefaultTarget
+	}
+	if o.Interval <= 0 {
+		o.Interval = DefaultInterval
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Scheduler{o: o, functions: map[string]*function{}, refused: map[Reason]uint64{}}
+	return &Scheduler{o: o, functions: map[string]*function{}, queued: map[*function]struct{}{}, refused: map[Reason]uint64{}}
+}
+
+// Check refuses a request that Acquire would refuse if it came now, and counts it
+// as refused. It is for callers to whom a request costs something before they can
+// ask for its slot: nil promises nothing.
+func (s *Scheduler) Check(name string, limit int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.function(name, limit)
+	if s.startable(f) {
+		return nil
+	}
+	_, err := s.refusal(f)
+	return err
 }
 
 // Acquire waits for a slot for a function; limit is how many invocations of it
@@ -195,17 +230,47 @@ func (s *Scheduler) function(name string, limit int) *function {
 
 func (f *function) full() bool { return f.limit >= 0 && f.running >= f.limit }
 
+// startable: a request of f need not wait. mu is held.
+func (s *Scheduler) startable(f *function) bool {
+	return !s.draining && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
+}
+
 // admit starts a request at once (no waiter, no error), queues it, or refuses
 // it. mu is held.
 func (s *Scheduler) admit(f *function) (*waiter, error) {
+	if s.startable(f) {
+		s.start(f, s.tag(f))
+		return nil, nil
+	}
+	victim, err := s.refusal(f)
+	if err != nil {
+		return nil, err
+	}
+	if victim != nil {
+		last := victim.queue[len(victim.queue)-1]
+		s.unqueue(last)
+		last.turn <- s.refuse(QueueFull, s.predict(victim))
+	}
+	now := s.o.Now()
+	w := &waiter{f: f, start: s.tag(f), since: now, turn: make(chan error, 1)}
+	f.queue = append(f.queue, w)
+	s.waiting++
+	s.place(f)
+	if s.standing.IsZero() && s.running >= s.o.Slots {
+		s.standing = now
+	}
+	return w, nil
+}
+
+// refusal is the reason not to queue a request of f, if there is one. Where the
+// queue is full it may be let in at the cost of another function's newest. mu is
+// held.
+func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 	switch {
 	case s.draining:
 		return nil, s.refuse(Draining, time.Second)
 	case f.limit == 0:
 		return nil, s.refuse(FunctionLimit, time.Second)
-	case s.running < s.o.Slots && !f.full() && len(f.queue) == 0:
-		s.start(f, s.tag(f))
-		return nil, nil
 	}
 	wait := s.predict(f)
 	switch {
@@ -213,23 +278,17 @@ func (s *Scheduler) admit(f *function) (*waiter, error) {
 		return nil, s.refuse(FunctionQueue, wait)
 	case wait > s.o.MaxWait:
 		return nil, s.refuse(TooLong, wait-s.o.MaxWait)
+	case s.o.Target >= 0 && wait > s.o.Target && s.waiting >= s.o.Slots && !s.standing.IsZero() && s.o.Now().Sub(s.standing) >= s.o.Interval:
+		return nil, s.refuse(Overload, wait-s.o.Target)
+	case s.waiting < s.o.Queue:
+		return nil, nil
 	}
-	if s.waiting >= s.o.Queue {
-		// The longest queue gives way: whoever fills the queues loses, not who
-		// comes last.
-		longest := s.longest()
-		if longest == nil || len(longest.queue) <= len(f.queue)+1 {
-			return nil, s.refuse(QueueFull, wait)
-		}
-		last := longest.queue[len(longest.queue)-1]
-		s.unqueue(last)
-		last.turn <- s.refuse(QueueFull, s.predict(longest))
+	// The longest queue gives way: whoever fills the queues loses, not who
+	// comes last.
+	if victim = s.longest(); victim == nil || len(victim.queue) <= len(f.queue)+1 {
+		return nil, s.refuse(QueueFull, wait)
 	}
-	w := &waiter{f: f, start: s.tag(f), since: s.o.Now(), turn: make(chan error, 1)}
-	f.queue = append(f.queue, w)
-	s.waiting++
-	s.place(f)
-	return w, nil
+	return victim, nil
 }
 
 func (s *Scheduler) refuse(r Reason, after time.Duration) error {
@@ -270,7 +329,7 @@ func (s *Scheduler) predict(f *function) time.Duration {
 
 func (s *Scheduler) longest() *function {
 	var longest *function
-	for _, f := range s.functions {
+	for f := range s.queued {
 		if longest == nil || len(f.queue) > len(longest.queue) {
 			longest = f
 		}
@@ -371,12 +430,19 @@ func (s *Scheduler) dispatch(warm *function) {
 func (s *Scheduler) place(f *function) {
 	if len(f.queue) == 0 {
 		f.queue = nil
+		delete(s.queued, f)
+	} else {
+		s.queued[f] = struct{}{}
 	}
 	s.ready.place(f, len(f.queue) > 0 && !f.full())
 }
 
-// settle tells a drain that nothing is left. mu is held.
+// settle notes that there is no more work than slots, if so, and tells a drain
+// that nothing is left. mu is held.
 func (s *Scheduler) settle() {
+	if s.running < s.o.Slots || s.waiting == 0 {
+		s.standing = time.Time{}
+	}
 	if s.idle != nil && s.running == 0 && s.waiting == 0 {
 		close(s.idle)
 		s.idle = nil

@@ -367,3 +367,94 @@ func TestAffinity(t *testing.T) {
 		t.Errorf("%d switches, %d turns in a row: want runs of about ten to twenty", switches, longest)
 	}
 }
+
+// TestStandingQueue: while there is more work than slots, what would wait longer
+// than the target is refused; a burst that comes at once is not, and neither is
+// anybody once the queue has emptied.
+func TestStandingQueue(t *testing.T) {
+	s, c := newTest(Options{Slots: 2, Queue: 100, FunctionQueue: 100, MaxWait: time.Hour, Target: 50 * time.Millisecond, Interval: time.Second})
+	for range 20 { // a request takes 10 ms
+		k, err := s.Acquire(t.Context(), "f", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.add(10 * time.Millisecond)
+		k.Release()
+	}
+	tickets := make(chan *Ticket, 100)
+	got := func(k *Ticket, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+		tickets <- k
+	}
+	const burst = 30
+	fill := func() { // the last of the burst waits 150 ms
+		for range 2 {
+			got(s.Acquire(t.Context(), "f", -1))
+		}
+		for range burst {
+			queue(t, s, t.Context(), "f", -1, got)
+		}
+	}
+	empty := func() {
+		for range burst + 2 {
+			(<-tickets).Release()
+		}
+	}
+	fill()
+	if err := s.Check("f", -1); err != nil {
+		t.Error("a burst is refused:", err)
+	}
+	c.add(time.Second)
+	_, err := s.Acquire(t.Context(), "f", -1)
+	if reason(err) != Overload || reason(s.Check("f", -1)) != Overload {
+		t.Errorf("%v; want %s", err, Overload)
+	}
+	if err := s.Check("g", -1); err != nil {
+		t.Error("a function that has nothing queued would wait 10 ms:", err)
+	}
+	empty()
+	fill() // the queue was empty: a new burst
+	empty()
+	if n := s.Stats().Refused[Overload]; n != 2 {
+		t.Errorf("%d are counted, want 2", n)
+	}
+}
+
+// TestClockSetBack: times come from the monotonic clock, but a clock that runs
+// backwards must not break the arithmetic either: everybody gets a turn, and
+// predictions stay sane.
+func TestClockSetBack(t *testing.T) {
+	s, c := newTest(Options{Slots: 1, Queue: 100, FunctionQueue: 100})
+	for n := range 20 {
+		done := make(chan error, 3)
+		k, err := s.Acquire(t.Context(), "f", -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"f", "g", "h"} {
+			queue(t, s, t.Context(), name, -1, func(k *Ticket, err error) {
+				if err == nil {
+					c.add(time.Millisecond)
+					k.Release()
+				}
+				done <- err
+			})
+		}
+		if n%2 == 0 {
+			c.add(-time.Hour)
+		} else {
+			c.add(time.Millisecond)
+		}
+		k.Release()
+		for range 3 {
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.Check("f", -1); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -50,7 +50,7 @@ type proc struct {
 	parkIP uint64
 	// settled: the stub is known to be within its own code until the next run.
 	settled  bool
-	kickedAt atomic.Int64 // unix ns of a kick that nothing came of, 0 = none
+	kickedAt atomic.Int64 // time of a kick that nothing came of, as sinceStart; 0 = none
 }
 
 // make has the stub make the first n calls of the area.
@@ -200,7 +200,7 @@ func (p *proc) await() error {
 		case hangup || p.gone():
 			return p.death()
 		}
-		if at := p.kickedAt.Load(); at != 0 && time.Since(time.Unix(0, at)) > patience {
+		if at := p.kickedAt.Load(); at != 0 && time.Duration(sinceStart()-at) > patience {
 			p.kill()
 			return fmt.Errorf("%w: it does not stop", errBroken)
 		}
@@ -237,9 +237,15 @@ func (p *proc) settle() error {
 	return nil
 }
 
+var started = time.Now()
+
+// sinceStart is a time in ns, more than 0, on the monotonic clock: when the
+// machine's wall clock is set no guest may seem to have been kicked long ago.
+func sinceStart() int64 { return int64(time.Since(started)) + 1 }
+
 // kick stops a running guest.
 func (p *proc) kick() {
-	p.kickedAt.CompareAndSwap(0, time.Now().UnixNano())
+	p.kickedAt.CompareAndSwap(0, sinceStart())
 	atomic.StoreUint32(&p.area.Kick, 1)
 	if atomic.LoadUint32(&p.area.Turn) == stub.TurnStub {
 		_ = unix.Tgkill(p.pid, p.pid, kickSignal) // a process that is gone needs no kick

@@ -50,8 +50,10 @@ func (e *env) root() *cli.App {
 		},
 		CustomAppHelpTemplate: rootHelp,
 		HideHelpCommand:       true,
-		HideVersion:           true,
-		OnUsageError:          usageFromLibrary,
+		// JSON has commas.
+		DisableSliceFlagSeparator: true,
+		HideVersion:               true,
+		OnUsageError:              usageFromLibrary,
 		// Errors are reported by run, never by exiting from inside the library.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Before:         e.readGlobals,
@@ -63,7 +65,7 @@ func (e *env) root() *cli.App {
 			e.invoke(),
 			e.serve(),
 			e.snapshotGroup(),
-			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold()),
+			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp()),
 			e.demo(),
 			e.completion(),
 		},

@@ -18,14 +18,20 @@ func (e *env) functionDeploy() *cli.Command {
 PATH is a .py, .js, .mjs or .cjs file, a directory or a .zip. The handler is one
 of AWS Lambda's Python model, handler(event, context), or of its Node.js model. The code is loaded in a machine
 and captured, so later invocations start with the code in memory. Deploying a
-name again replaces the function.`,
+name again replaces the function.
+
+With --warm-up the function is invoked on an event, or on several, after it has
+been loaded and before it is captured, so that what it does lazily at its first
+use is in the snapshot (SEUSS calls it anticipatory optimisation). These
+invocations leave their traces in memory: globals, caches, open files.`,
 		examples: []string{
 			"seussctl function deploy hello hello.py",
 			"seussctl function deploy report ./report --handler main.run --import json,re",
 			"seussctl function deploy thumbnail index.mjs",
 			"seussctl function deploy table table.py --lazy-args",
+			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
-		flags:   codeFlags(),
+		flags:   append(codeFlags(), warmUpFlags()...),
 		minArgs: 2, maxArgs: 2,
 		action: func(c *cli.Context, e *env) error {
 			name := c.Args().Get(0)
@@ -34,6 +40,9 @@ name again replaces the function.`,
 			}
 			spec, err := e.readFunction(c, name, c.Args().Get(1))
 			if err != nil {
+				return err
+			}
+			if spec.WarmUp, err = e.readWarmUp(c); err != nil {
 				return err
 			}
 			return e.deploy(c, spec)

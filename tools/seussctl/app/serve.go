@@ -69,6 +69,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "queue", Value: sched.DefaultQueue, Usage: "let `N` invocations wait, then refuse"},
 		&cli.IntFlag{Name: "function-queue", Value: sched.DefaultFunctionQueue, Usage: "let `N` invocations of one function wait"},
 		&cli.DurationFlag{Name: "max-wait", Value: sched.DefaultMaxWait, Usage: "refuse what would have to wait longer than `TIME`"},
+		&cli.DurationFlag{Name: "target-wait", Value: sched.DefaultTarget, Usage: "while there is more work than can be done, refuse what would have to wait longer than `TIME`"},
 		&cli.DurationFlag{Name: "drain", Value: 30 * time.Second, Usage: "finish what runs within `TIME` at the end"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
@@ -98,7 +99,7 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 			return nil, bad(name, "must be at least 1")
 		}
 	}
-	for _, name := range []string{"window", "max-wait", "drain"} {
+	for _, name := range []string{"window", "max-wait", "target-wait", "drain"} {
 		if c.Duration(name) <= 0 {
 			return nil, bad(name, "must be more than 0")
 		}
@@ -127,7 +128,7 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
 			AutoArguments: c.Bool("auto-arguments"),
 		},
-		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait")},
+		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
 	}
 	verify, err := readVerify(c)
 	if err != nil {
@@ -271,8 +272,12 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 		return err
 	}
 	defer tracing.close(cfg.log)
+	journal, err := httpapi.OpenJournal(filepath.Join(e.stateDir, "events.db"))
+	if err != nil {
+		return err
+	}
 	scheduler := sched.New(cfg.queue)
-	s := httpapi.New(httpapi.Options{Backend: backend, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
+	s := httpapi.New(httpapi.Options{Backend: backend, Journal: journal, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
 	listeners, err := e.listen(cfg)
 	if err != nil {
 		return errors.Join(err, s.Close(ctx))

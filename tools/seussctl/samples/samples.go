@@ -25,6 +25,11 @@ var Greet []byte
 //go:embed sort.py
 var Sort []byte
 
+// Invoice does much at its first use, to show what a warm-up buys.
+//
+//go:embed invoice.py
+var Invoice []byte
+
 // Matrix solves linear equations with NumPy.
 //
 //go:embed matrix.py
