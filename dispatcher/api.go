@@ -46,6 +46,9 @@ type Options struct {
 	// PoolBytes bounds the private memory of all shells of an image, in bytes,
 	// as far as it is known when a shell is made; 0: no bound.
 	PoolBytes uint64
+	// HotBytes bounds the memory of expanded nodes that are kept though no machine
+	// stands at them: see lineage.Options.HotBytes.
+	HotBytes uint64
 	// NodeBytes is the budget of the nodes' files, to which they are brought back
 	// every minute as by Collect; 0: no bound.
 	NodeBytes uint64
