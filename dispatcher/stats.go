@@ -12,19 +12,19 @@ type counters struct {
 	captures, impure  atomic.Uint64
 	nodesRemoved      atomic.Uint64
 	prefetched        atomic.Uint64
-	demanded          atomic.Uint64
 }
 
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
-	Crashes        uint64                  `json:"crashes"`
-	Timeouts       uint64                  `json:"timeouts"`
-	Captures       uint64                  `json:"captures"`        // nodes made
-	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
-	NodesRemoved   uint64                  `json:"nodes_removed"`   // to make room, or because their code is gone
-	Nodes          int                     `json:"nodes"`           // in the store
-	NodeBytes      uint64                  `json:"node_bytes"`      // of their files
-	BytesByKind    map[lineage.Kind]uint64 `json:"bytes_by_kind"`
+	Crashes         uint64                  `json:"crashes"`
+	Timeouts        uint64                  `json:"timeouts"`
+	Captures        uint64                  `json:"captures"`         // nodes made
+	PurityRefusals  uint64                  `json:"purity_refusals"`  // argument snapshots that the policy did not take
+	NodesRemoved    uint64                  `json:"nodes_removed"`    // to make room, or because their code is gone
+	PagesPrefetched uint64                  `json:"pages_prefetched"` // of loading sets
+	Nodes           int                     `json:"nodes"`            // in the store
+	NodeBytes       uint64                  `json:"node_bytes"`       // of their files
+	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
 // Stats returns the counts.
@@ -32,7 +32,7 @@ func (d *Dispatcher) Stats() Stats {
 	c := &d.events
 	st := Stats{
 		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), Captures: c.captures.Load(),
-		PurityRefusals: c.impure.Load(), NodesRemoved: c.nodesRemoved.Load(), BytesByKind: map[lineage.Kind]uint64{},
+		PurityRefusals: c.impure.Load(), NodesRemoved: c.nodesRemoved.Load(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	for _, n := range d.store.List() {
 		st.Nodes++
