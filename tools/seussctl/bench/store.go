@@ -113,4 +113,3 @@ func (b *storeBench) size() error {
 }
 
 func (b *storeBench) functions() []*lineage.Node { return b.s.Kind(lineage.KindFunction) }
-

@@ -162,4 +162,3 @@ func (b *storeBench) fill() error {
 	b.report.Capture = NewRow("capture", took)
 	return nil
 }
-

@@ -103,4 +103,3 @@ func (b *storeBench) lookUp() error {
 	}
 	return nil
 }
-
