@@ -46,6 +46,9 @@ type Options struct {
 	// PoolBytes bounds the private memory of all shells of an image, in bytes,
 	// as far as it is known when a shell is made; 0: no bound.
 	PoolBytes uint64
+	// HotBytes bounds the memory of expanded nodes that are kept though no machine
+	// stands at them: see lineage.Options.HotBytes.
+	HotBytes uint64
 	// NodeBytes is the budget of the nodes' files, to which they are brought back
 	// every minute as by Collect; 0: no bound.
 	NodeBytes uint64
@@ -113,6 +116,8 @@ type Request struct {
 	AutoArguments bool
 	// Explain asks for the candidates in the result.
 	Explain bool
+	// Memory asks for PrivateBytes and SharedBytes in the result.
+	Memory bool
 	// Fresh keeps the invocation off pooled shells: a new machine is made for
 	// it. It shows what a pool saves.
 	Fresh bool
@@ -185,6 +190,11 @@ type Result struct {
 	// PagesDirtied is how many of the machine's pages are private to it after
 	// the run.
 	PagesDirtied uint64 `json:"pages_dirtied"`
+	// PrivateBytes and SharedBytes are what the instance takes of the host's memory
+	// after the run, as the kernel counts it: pages of its own, and pages of snapshots
+	// that others may have mapped too. Only if Request.Memory asks for them.
+	PrivateBytes uint64 `json:"private_bytes,omitempty"`
+	SharedBytes  uint64 `json:"shared_bytes,omitempty"`
 	// PagesPagedIn is how many pages had to be brought from the disk on demand.
 	PagesPagedIn uint64 `json:"pages_paged_in"`
 	// Faults is how many host page faults the run took.

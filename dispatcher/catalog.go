@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -45,6 +46,7 @@ type catalog struct {
 	d         *Dispatcher
 	mu        sync.RWMutex
 	functions map[string]*function
+	specs     map[string]lineage.Function // of functions, and of those whose nodes were unloaded
 	targets   map[string]*target
 	images    map[string]*image
 	changes   uint64         // counts the calls of forget
@@ -54,6 +56,7 @@ type catalog struct {
 func (c *catalog) init(d *Dispatcher) {
 	c.d = d
 	c.functions = map[string]*function{}
+	c.specs = map[string]lineage.Function{}
 	c.targets = map[string]*target{}
 	c.images = map[string]*image{}
 	c.prefixes = map[string]int{}
@@ -71,6 +74,11 @@ func (c *catalog) forget(name string) {
 				delete(c.functions, deployment)
 			}
 		}
+		for deployment := range c.specs {
+			if lineage.FunctionOf(deployment) == name {
+				delete(c.specs, deployment)
+			}
+		}
 		for id, t := range c.targets { // nodes of earlier deployments are gone
 			if t.node.Info.Key.Function != name {
 				continue
@@ -82,6 +90,7 @@ func (c *catalog) forget(name string) {
 		return
 	}
 	clear(c.functions)
+	clear(c.specs)
 	clear(c.targets)
 	clear(c.images)
 }
@@ -117,14 +126,20 @@ func (c *catalog) function(name string) (*function, error) {
 	}
 	c.mu.Lock()
 	if c.changes == changes { // or what was built may be out of date
-		c.functions[name] = f
+		c.functions[name], c.specs[name] = f, f.spec
 	}
 	c.mu.Unlock()
 	return f, nil
 }
 
 func (c *catalog) build(name string) (*function, error) {
-	spec, err := c.d.store.GetFunction(name)
+	c.mu.RLock()
+	spec, known := c.specs[name]
+	c.mu.RUnlock()
+	var err error
+	if !known {
+		spec, err = c.d.store.GetFunction(name)
+	}
 	if errors.Is(err, lineage.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
 	} else if err != nil {
@@ -167,6 +182,34 @@ func (c *catalog) build(name string) (*function, error) {
 		f.ancestors = append(f.ancestors, t)
 	}
 	return f, nil
+}
+
+// unloaded lets go of a node's memory: the store has too much of it. The function is
+// built again, from what is known of it, when it is next asked for.
+func (c *catalog) unloaded(n *lineage.Node) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.targets[n.ID]
+	if t == nil {
+		return
+	}
+	delete(c.targets, n.ID)
+	uses := func(f *function) bool {
+		return f.node == t || slices.Contains(f.arguments, t) || slices.Contains(f.ancestors, t)
+	}
+	if n.Kind == lineage.KindFunction { // nearly always, and then only one deployment's
+		if f := c.functions[n.Key.Function]; f != nil && uses(f) {
+			delete(c.functions, n.Key.Function)
+			if f.spec.LastVersion == 0 {
+				return
+			}
+		}
+	}
+	for name, f := range c.functions {
+		if uses(f) {
+			delete(c.functions, name)
+		}
+	}
 }
 
 // target loads a node and checks that this host can run it.

@@ -85,7 +85,6 @@ func (s *shell) recorded(d *Dispatcher) {
 	s.recording = nil
 	pages := s.m.Memory().PagedIn()
 	s.m.Memory().RecordPaging(false, false)
-	d.events.demanded.Add(uint64(len(pages)))
 	had := *t.cold.set.Load()
 	if n := had.Len(); len(pages) == 0 || n > 0 && uint64(len(pages)) <= max(leastMisses, n/missesShare) {
 		return

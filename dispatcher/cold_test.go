@@ -248,3 +248,26 @@ func flipBit(t *testing.T, path string, off int64) {
 		t.Fatal(err)
 	}
 }
+
+// TestResident: what an instance takes is told as the kernel counts it: its own
+// pages are at least those that it has written, the shared ones those of the nodes.
+func TestResident(t *testing.T) {
+	b := newColdBench(t)
+	for _, o := range []Options{{}, {Verify: lineage.VerifyDemand}} {
+		d := b.open(o)
+		for range 3 {
+			r, err := d.Invoke(context.Background(), Request{Function: "cold", Event: []byte(`{"keys": ["5"]}`), Memory: true})
+			if err != nil || r.Error != nil {
+				t.Fatal(err, r)
+			}
+			if r.PrivateBytes < r.PagesDirtied*lineage.PageSize/2 || r.PrivateBytes > 64<<20 || r.SharedBytes < 100*lineage.PageSize || r.SharedBytes > 72<<20 {
+				t.Errorf("%d bytes private, %d shared, %d pages dirtied", r.PrivateBytes, r.SharedBytes, r.PagesDirtied)
+			}
+		}
+		p := d.Pools()
+		if len(p) != 1 || p[0].FreePrivate == 0 {
+			t.Errorf("%+v", p)
+		}
+		b.close(d)
+	}
+}

@@ -48,3 +48,36 @@ func TestCollect(t *testing.T) {
 		}
 	}
 }
+
+// TestUnloadedFunctions: a function whose node was unloaded for want of room is let
+// go of, and expanded again when it is invoked.
+func TestUnloadedFunctions(t *testing.T) {
+	b := newColdBench(t)
+	d := b.open(Options{PoolSize: 1, HotBytes: 1}) // room for one node
+	defer b.close(d)
+	for _, name := range []string{"one", "two", "three"} {
+		source := "def handler(e, c): return ['" + name + "', e]\n"
+		if _, err := d.Deploy(context.Background(), FunctionSpec{Name: name, Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(source)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		for _, name := range []string{"one", "two", "three"} {
+			r, err := d.Invoke(context.Background(), Request{Function: name, Event: []byte(`1`)})
+			if err != nil || r.Error != nil || string(r.Output) != `["`+name+`", 1]` {
+				t.Fatalf("%s: %+v, %v", name, r, err)
+			}
+		}
+	}
+	expanded := 0
+	d.catalog.mu.RLock()
+	defer d.catalog.mu.RUnlock()
+	for _, tg := range d.catalog.targets {
+		if tg.node.Kind == lineage.KindFunction && tg.node.Key.Function != "cold" {
+			expanded++
+		}
+	}
+	if expanded != 1 || len(d.catalog.functions) != 1 {
+		t.Errorf("%d nodes and %d functions are held, want 1", expanded, len(d.catalog.functions))
+	}
+}

@@ -102,16 +102,17 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify})
-	if err != nil {
-		return nil, fmt.Errorf("open dispatcher: %w", err)
-	}
 	d := &Dispatcher{
-		opts: o, platform: o.Platform, store: store, log: o.Log,
+		opts: o, platform: o.Platform, log: o.Log,
 		images: images.Store{Dir: filepath.Join(o.StateDir, "images")},
 		pools:  map[string]*pool{},
 	}
 	d.catalog.init(d)
+	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, Unloaded: d.catalog.unloaded})
+	if err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", err)
+	}
+	d.store = store
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		stop := make(chan struct{})
 		d.collecting = stop

@@ -34,6 +34,7 @@ type invocation struct {
 	start    *target           // the node that it started from
 	from     *target           // the node that the next capture's delta is against
 	started  time.Time
+	memory   bool                                                   // the result should tell what the instance takes
 	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
 }
 
@@ -101,7 +102,7 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 		id = newRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
 	i.context = i.renderContext(req)
 	return i
 }
@@ -235,6 +236,11 @@ func (i *invocation) giveBack(l *lease, err error) {
 		i.d.log.Warn("private pages unknown", "error", cerr)
 	}
 	r.PagesDirtied = l.layout.private.Len()
+	if i.memory {
+		if resident, rerr := l.m.Memory().Resident(); rerr == nil {
+			r.PrivateBytes, r.SharedBytes = resident.Private, resident.Shared
+		}
+	}
 	_, paged := l.m.Memory().PagingStats()
 	r.PagesPagedIn, l.paged = paged-l.paged, paged
 	var crash *CrashError

@@ -255,6 +255,11 @@ type PoolStats struct {
 	MadeAhead  uint64         `json:"made_ahead"`
 	ClosedIdle uint64         `json:"closed_idle"`
 	At         map[string]int `json:"at"` // ready shells by node
+	// FreePrivate and FreeShared are what the free machines take of the host's memory,
+	// as the kernel counts it; shared pages are counted for each machine that has them
+	// mapped.
+	FreePrivate uint64 `json:"free_resident_private_bytes"`
+	FreeShared  uint64 `json:"free_resident_shared_bytes"`
 }
 
 // Pools returns what the pools hold, by image.
@@ -284,6 +289,10 @@ func (p *pool) stats() PoolStats {
 		At: map[string]int{},
 	}
 	for _, s := range p.free {
+		// Here, where nobody takes or closes it; a machine that has died has none.
+		if r, err := s.m.Memory().Resident(); err == nil {
+			st.FreePrivate, st.FreeShared = st.FreePrivate+r.Private, st.FreeShared+r.Shared
+		}
 		if s.at != nil {
 			st.Ready++
 			st.At[s.at.node.Info.ID]++

@@ -12,21 +12,21 @@ type counters struct {
 	outOfMemory       atomic.Uint64
 	captures, impure  atomic.Uint64
 	prefetched        atomic.Uint64
-	demanded          atomic.Uint64
 }
 
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
-	Platform       string                  `json:"platform"` // that runs the machines
-	Crashes        uint64                  `json:"crashes"`
-	Timeouts       uint64                  `json:"timeouts"`
-	OutOfMemory    uint64                  `json:"out_of_memory"`   // instances that outgrew their function's memory
-	Captures       uint64                  `json:"captures"`        // nodes made
-	PurityRefusals uint64                  `json:"purity_refusals"` // argument snapshots that the policy did not take
-	NodesRemoved   uint64                  `json:"nodes_removed"`   // by hand, to make room, or because their code is gone
-	Nodes          int                     `json:"nodes"`           // in the store
-	NodeBytes      uint64                  `json:"node_bytes"`      // of their files
-	BytesByKind    map[lineage.Kind]uint64 `json:"bytes_by_kind"`
+	Platform        string                  `json:"platform"` // that runs the machines
+	Crashes         uint64                  `json:"crashes"`
+	Timeouts        uint64                  `json:"timeouts"`
+	OutOfMemory     uint64                  `json:"out_of_memory"`    // instances that outgrew their function's memory
+	Captures        uint64                  `json:"captures"`         // nodes made
+	PurityRefusals  uint64                  `json:"purity_refusals"`  // argument snapshots that the policy did not take
+	NodesRemoved    uint64                  `json:"nodes_removed"`    // by hand, to make room, or because their code is gone
+	PagesPrefetched uint64                  `json:"pages_prefetched"` // of loading sets
+	Nodes           int                     `json:"nodes"`            // in the store
+	NodeBytes       uint64                  `json:"node_bytes"`       // of their files
+	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
 // Stats returns the counts.
@@ -35,7 +35,7 @@ func (d *Dispatcher) Stats() Stats {
 	st := Stats{
 		Platform: d.platform.Name(),
 		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
-		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), BytesByKind: map[lineage.Kind]uint64{},
+		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	for _, n := range d.store.List() {
 		st.Nodes++

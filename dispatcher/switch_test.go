@@ -50,13 +50,8 @@ func BenchmarkSwitch(b *testing.B) {
 	forget := func(name string) {
 		for _, n := range d.store.Function(name) {
 			d.store.Unload(n.ID)
-			d.catalog.mu.Lock()
-			delete(d.catalog.targets, n.ID)
-			d.catalog.mu.Unlock()
+			d.catalog.unloaded(n) // as for room
 		}
-		d.catalog.mu.Lock()
-		delete(d.catalog.functions, name)
-		d.catalog.mu.Unlock()
 		runtime.GC() // nothing of it is left in memory
 		runtime.GC()
 	}

@@ -8,6 +8,7 @@
 //	lock                      held by the one process that may write
 //	images/<digest>.img       root images, written by package images
 //	nodes/<id>.node           one sealed file a node, see format.go
+//	nodes/<id>.load           what its first run needed, see loading.go
 //	hits                      use counts, best effort
 //	marks                     pins, tags and expiries
 //	catalogue                 cache of the nodes' metadata, see cache.go

@@ -6,7 +6,7 @@ import (
 )
 
 // hotSet bounds the memory of nodes that were expanded from differences: the
-// least recently loaded ones are unloaded first. Pages that are mapped from files
+// least recently loaded ones are unloaded first, unless they were used since. Pages that are mapped from files
 // are the page cache's business and do not count.
 type hotSet struct {
 	mu    sync.Mutex // a leaf
@@ -14,6 +14,8 @@ type hotSet struct {
 	bytes uint64
 	order list.List // of *hotNode, the latest in front
 	at    map[*Node]*list.Element
+	// unloaded, if not nil, is told what was unloaded to make room, without the lock.
+	unloaded func(*Node)
 }
 
 type hotNode struct {
@@ -26,6 +28,15 @@ func (h *hotSet) add(n *Node, blob *Blob) {
 	if blob.slab == nil {
 		return
 	}
+	dropped := h.insert(n, blob)
+	if h.unloaded != nil {
+		for _, n := range dropped {
+			h.unloaded(n)
+		}
+	}
+}
+
+func (h *hotSet) insert(n *Node, blob *Blob) (dropped []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.at == nil {
@@ -33,13 +44,22 @@ func (h *hotSet) add(n *Node, blob *Blob) {
 	}
 	if e := h.at[n]; e != nil {
 		h.order.MoveToFront(e)
-		return
+		return nil
 	}
 	h.at[n] = h.order.PushFront(&hotNode{n, blob.pages * PageSize})
 	h.bytes += blob.pages * PageSize
-	for h.bytes > h.limit && h.order.Len() > 1 {
-		h.drop(h.order.Back())
+	for spare := h.order.Len(); h.bytes > h.limit && h.order.Len() > 1; {
+		e := h.order.Back()
+		last := e.Value.(*hotNode).node
+		if spare > 0 && last.recent.Swap(false) { // a second chance
+			h.order.MoveAfter(e, h.order.Front()) // which is the one that just came
+			spare--
+			continue
+		}
+		h.drop(e)
+		dropped = append(dropped, last)
 	}
+	return dropped
 }
 
 func (h *hotSet) drop(e *list.Element) {

@@ -123,6 +123,7 @@ type Node struct {
 	hits      atomic.Uint64
 	savedHits atomic.Uint64 // what the hits file says
 	used      atomic.Int64  // when a flush last found new hits, Unix seconds; 0: never
+	recent    atomic.Bool   // used since the hot set last looked
 	fileBytes atomic.Uint64 // size of the node file
 
 	mu     sync.Mutex // serialises loading
@@ -168,7 +169,12 @@ func (n *Node) Blob() *Blob {
 
 // Hit counts one use of the node and returns the new count. The count reaches
 // the disk with Store.FlushHits.
-func (n *Node) Hit() uint64 { return n.hits.Add(1) }
+func (n *Node) Hit() uint64 {
+	if !n.recent.Load() {
+		n.recent.Store(true)
+	}
+	return n.hits.Add(1)
+}
 
 // Hits returns the number of uses, including those of earlier processes.
 func (n *Node) Hits() uint64 { return n.hits.Load() }

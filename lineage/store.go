@@ -39,6 +39,10 @@ type Options struct {
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
+	// Unloaded, if not nil, is called with each node that was unloaded to keep that
+	// bound, so that whoever holds its View can let go of it. It may be called from any
+	// method that loads a node, and must call none.
+	Unloaded func(*Node)
 
 	cacheMisses int // for tests: see defaultCacheMisses
 }
@@ -109,6 +113,7 @@ func Open(dir string, opts Options) (*Store, error) {
 
 func open(dir string, opts Options) (_ *Store, err error) {
 	s := &Store{dir: dir, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, formOption: opts.Form}
+	s.hot.unloaded = opts.Unloaded
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)
 	if s.readOnly {

@@ -236,42 +236,62 @@ func (e *editor) merge(runs []Run) int {
 	for ; n < len(runs) && runs[n].First >= next && runs[n].First+runs[n].Count <= end; n++ {
 		next = runs[n].First + runs[n].Count
 	}
-	e.merged = e.merged[:0]
-	at := chunk * chunkPages
-	for _, r := range runs[:n] {
-		e.keep(at, r.First)
-		if r.Count > 0 {
-			e.push(r.First, r.Blob, r.Page)
+	// Both lists ascend: one pass over each.
+	old := e.view.chunkAt(chunk)
+	out, at, i := e.merged[:0], uint64(0), 0
+	for k := 0; k <= n; k++ {
+		to := uint64(chunkPages) // where the next run begins
+		if k < n {
+			to = runs[k].First % chunkPages
+			if runs[k].Count == 0 {
+				continue
+			}
 		}
-		at = r.First + r.Count
+		for at < to { // what stays
+			for i+1 < len(old) && uint64(old[i+1].first) <= at {
+				i++
+			}
+			s := old[i]
+			if s.blob != nil {
+				s.page += uint32(at) - uint32(s.first)
+			}
+			s.first = uint16(at)
+			out = pushSegment(out, s)
+			if at = uint64(chunkPages); i+1 < len(old) {
+				at = uint64(old[i+1].first)
+			}
+		}
+		if k < n {
+			s := segment{blob: runs[k].Blob, first: uint16(to)}
+			if s.blob != nil {
+				s.page = uint32(runs[k].Page)
+			}
+			out = pushSegment(out, s)
+			at = to + runs[k].Count
+		}
 	}
-	e.keep(at, end)
-	e.hang(chunk, e.merged)
+	e.merged = out
+	e.hang(chunk, out)
 	return n
 }
 
-// keep adds what the view has from page at on, up to end.
-func (e *editor) keep(at, end uint64) {
-	for at < end {
-		blob, page, n := e.view.span(at)
-		e.push(at, blob, page)
-		at += min(n, end-at)
+// chunkAt returns the segments of a chunk.
+func (v *View) chunkAt(n uint64) []segment {
+	if t := v.table(n / tableChunks); t != nil && t[n%tableChunks] != nil {
+		return t[n%tableChunks].segments
 	}
+	return zeroSegments
 }
 
-// push adds a segment that begins at a page, unless it goes on with the last one.
-func (e *editor) push(at uint64, blob *Blob, page uint64) {
-	off := uint16(at % chunkPages)
-	if blob == nil {
-		page = 0
-	}
-	if n := len(e.merged); n > 0 {
-		last := e.merged[n-1]
-		if last.blob == blob && (blob == nil || uint64(last.page)+uint64(off-last.first) == page) {
-			return
+// pushSegment adds a segment, unless it goes on with the last one.
+func pushSegment(list []segment, s segment) []segment {
+	if n := len(list); n > 0 {
+		last := &list[n-1]
+		if last.blob == s.blob && (s.blob == nil || last.page+uint32(s.first-last.first) == s.page) {
+			return list
 		}
 	}
-	e.merged = append(e.merged, segment{blob: blob, page: uint32(page), first: off})
+	return append(list, s)
 }
 
 // scatter puts one run in place, whatever order it comes in.
@@ -320,7 +340,7 @@ func (e *editor) close() {
 	e.isOpen = false
 	e.merged = e.merged[:0]
 	for i, entry := range e.entries {
-		e.push(uint64(i), entry.blob, uint64(entry.page))
+		e.merged = pushSegment(e.merged, segment{blob: entry.blob, page: entry.page, first: uint16(i)})
 	}
 	e.hang(e.chunk, e.merged)
 }

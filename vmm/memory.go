@@ -69,6 +69,9 @@ type Backing interface {
 	// something else than what is mapped there.
 	Tracker() (dirtytrack.Tracker, error)
 
+	// Resident tells what the guest takes of the host's memory.
+	Resident() (Resident, error)
+
 	Close() error
 }
 

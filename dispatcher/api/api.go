@@ -90,12 +90,13 @@ type Invocation struct {
 	Explain       bool                 `json:"explain,omitempty"`
 	Fresh         bool                 `json:"fresh,omitempty"`
 	AutoArguments bool                 `json:"auto_arguments,omitempty"`
+	Memory        bool                 `json:"memory,omitempty"` // tell what the instance takes
 }
 
 // InvocationOf is the invocation that a request asks for.
 func InvocationOf(r dispatcher.Request) Invocation {
 	return Invocation{
-		Event: r.Event, TimeoutMS: r.Timeout.Milliseconds(), From: r.MaxPath, Explain: r.Explain, Fresh: r.Fresh, AutoArguments: r.AutoArguments,
+		Event: r.Event, TimeoutMS: r.Timeout.Milliseconds(), From: r.MaxPath, Explain: r.Explain, Fresh: r.Fresh, AutoArguments: r.AutoArguments, Memory: r.Memory,
 	}
 }
 
@@ -103,7 +104,7 @@ func InvocationOf(r dispatcher.Request) Invocation {
 func (i *Invocation) Request(function string) dispatcher.Request {
 	return dispatcher.Request{
 		Function: function, Event: i.Event, Timeout: time.Duration(i.TimeoutMS) * time.Millisecond,
-		MaxPath: i.From, Explain: i.Explain, Fresh: i.Fresh, AutoArguments: i.AutoArguments,
+		MaxPath: i.From, Explain: i.Explain, Fresh: i.Fresh, AutoArguments: i.AutoArguments, Memory: i.Memory,
 	}
 }
 

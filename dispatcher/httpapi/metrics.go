@@ -103,6 +103,8 @@ var (
 	platformInfo  = describe("seuss_platform_info", "1, with the platform that runs the machines.", "platform")
 	poolMachines  = describe("seuss_pool_machines", "Machines of a pool by state.", "image", "state")
 	poolBytes     = describe("seuss_pool_private_bytes", "Estimated private memory of a pool's machines.", "image")
+	poolResident  = describe("seuss_pool_free_resident_bytes", "Memory of a pool's free machines as the kernel counts it: their own, and shared with others.", "image", "of")
+	pagesPaged    = describe("seuss_pages_prefetched_total", "Pages of loading sets that were read ahead of their use.")
 	poolRequests  = describe("seuss_pool_requests_total", "Requests for a machine by what they found.", "image", "found")
 	poolMade      = describe("seuss_pool_machines_made_total", "Machines made, on the request path or ahead of demand.", "image", "when")
 	poolClosed    = describe("seuss_pool_machines_closed_total", "Machines closed because the demand fell.", "image")
@@ -138,6 +140,8 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		sum.Free += p.Free
 		sum.Ready += p.Ready
 		sum.Bytes += p.Bytes
+		sum.FreePrivate += p.FreePrivate
+		sum.FreeShared += p.FreeShared
 		sum.HitsReady += p.HitsReady
 		sum.HitsMoved += p.HitsMoved
 		sum.HitsMade += p.HitsMade
@@ -151,6 +155,8 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(poolMachines, float64(p.Free-p.Ready), image, "resetting")
 		gauge(poolMachines, float64(p.Machines-p.Free), image, "busy")
 		gauge(poolBytes, float64(p.Bytes), image)
+		gauge(poolResident, float64(p.FreePrivate), image, "private")
+		gauge(poolResident, float64(p.FreeShared), image, "shared")
 		count(poolRequests, p.HitsReady, image, "ready")
 		count(poolRequests, p.HitsMoved, image, "moved")
 		count(poolRequests, p.HitsMade, image, "made")
@@ -162,6 +168,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	st := c.s.backend.Stats()
 	gauge(platformInfo, 1, st.Platform)
 	gauge(lineageNodes, float64(st.Nodes))
+	count(pagesPaged, st.PagesPrefetched)
 	for kind, n := range st.BytesByKind {
 		gauge(lineageBytes, float64(n), string(kind))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 
@@ -345,6 +346,22 @@ func (m *memory) flush() error {
 	}
 	m.stale.Clear()
 	return nil
+}
+
+// Resident implements vmm.Backing. The memfd is the guest's own whether it has its
+// pages mapped or the monitor has; what the stub's kernel copied of a snapshot is too.
+func (m *memory) Resident() (vmm.Resident, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(m.file.Fd()), &st); err != nil {
+		return vmm.Resident{}, err
+	}
+	const blockBytes = 512 // of st_blocks
+	r := vmm.Resident{Private: uint64(st.Blocks) * blockBytes}
+	pid := strconv.Itoa(m.vm.proc.pid)
+	rss, anonymous, err := vmm.ResidentOf(pid, "memfd:"+m.file.Name(), 0, uint64(len(m.window)))
+	r.Private += anonymous
+	r.Shared = rss - min(anonymous, rss)
+	return r, err
 }
 
 // Close implements vmm.Backing. The stub must be gone.

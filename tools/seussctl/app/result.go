@@ -101,6 +101,11 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
+	if r.PrivateBytes+r.SharedBytes > 0 {
+		if _, err := fmt.Fprintf(w, "resident: %s of its own, %s shared with other instances of its snapshots\n", formatBytes(r.PrivateBytes), formatBytes(r.SharedBytes)); err != nil {
+			return err
+		}
+	}
 	if calls := formatCalls(r.Unsupported); calls != "" {
 		if _, err := fmt.Fprintf(w, "system calls refused with ENOSYS: %s\n", calls); err != nil {
 			return err

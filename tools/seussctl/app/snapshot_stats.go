@@ -1,6 +1,9 @@
 package app
 
 import (
+	"context"
+	"fmt"
+
 	"github.com/urfave/cli/v2"
 
 	"seuss/lineage"
@@ -14,9 +17,15 @@ func (e *env) snapshotStats() *cli.Command {
 FILE is what the snapshot takes on disk, and what removing it frees. The others are
 of memory in whole pages: RESIDENT what an instance that touches everything maps,
 UNIQUE what no other snapshot shows, SHARED the rest, PROPORTIONAL each page divided
-by the number of snapshots that show it. RATIO is the delta in whole pages to FILE.`,
-		examples: []string{"seussctl snapshot stats", "seussctl snapshot stats --json"},
-		action: func(_ *cli.Context, e *env) error {
+by the number of snapshots that show it. RATIO is the delta in whole pages to FILE.
+--duplicates reads all snapshots and says how much of what they store, each for
+itself, is the same in several of them.`,
+		examples: []string{"seussctl snapshot stats", "seussctl snapshot stats --json", "seussctl snapshot stats --duplicates"},
+		flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "duplicates", Usage: "compare the content of all snapshots instead"}},
+		action: func(c *cli.Context, e *env) error {
+			if c.Bool("duplicates") {
+				return e.withReading(func(s *lineage.Store) error { return e.printDuplicates(c.Context, s) })
+			}
 			return e.withReading(e.printStats)
 		},
 	})
@@ -55,6 +64,24 @@ func (e *env) printStats(s *lineage.Store) error {
 		return e.printJSON(items)
 	}
 	t.row("all", "", "", formatBytes(file), formatRatio(float64(pages)/float64(max(file, 1))), "", "", "", formatBytes(totalProportional(usage)))
+	return t.print(e.stdout)
+}
+
+func (e *env) printDuplicates(ctx context.Context, s *lineage.Store) error {
+	d, err := s.FindDuplicates(ctx, func(done, total int) { e.progress.step("comparing snapshots", float64(done)/float64(total)) })
+	if err != nil {
+		return err
+	}
+	e.progress.clear()
+	if e.json {
+		return e.printJSON(d)
+	}
+	t := newTable("WHAT", ">STORED", ">DISTINCT", ">THE SAME AS ANOTHER")
+	row := func(what string, all, distinct uint64) {
+		t.row(what, formatPages(all), formatPages(distinct), fmt.Sprintf("%.1f %%", 100*float64(all-distinct)/float64(max(all, 1))))
+	}
+	row("pages", d.Pages, d.DistinctPages)
+	row("blocks of 64 bytes that differ from the parent's", d.Blocks, d.DistinctBlocks)
 	return t.print(e.stdout)
 }
 

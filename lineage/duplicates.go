@@ -1,0 +1,87 @@
+package lineage
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"hash/maphash"
+)
+
+// blockBytes is the part of a page that Duplicates compares below pages: a cache
+// line, the size of a few objects.
+const blockBytes = 64
+
+// Duplicates says how much of what nodes hold is the same in several of them. Image
+// nodes are left out, zero pages are no pages, and within one node equal pages are
+// one.
+type Duplicates struct {
+	Pages         uint64 `json:"pages"`          // that nodes store, each for itself
+	DistinctPages uint64 `json:"distinct_pages"` // of different content
+	// Blocks of 64 bytes in these pages that differ from the parent's page: what the
+	// form "differences" stores, in coarser units.
+	Blocks         uint64 `json:"blocks"`
+	DistinctBlocks uint64 `json:"distinct_blocks"`
+}
+
+// FindDuplicates loads every node, one after the other, and compares what they store
+// by content. each, which may be nil, is called after every node.
+func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) (d Duplicates, err error) {
+	if err := s.usable(); err != nil {
+		return d, fmt.Errorf("duplicates: %w", err)
+	}
+	pages, blocks := map[Digest]struct{}{}, map[uint64]struct{}{}
+	seed := maphash.MakeSeed()
+	nodes := s.List()
+	for i, n := range nodes {
+		if err := ctx.Err(); err != nil {
+			return d, fmt.Errorf("duplicates: cancelled after %d of %d nodes: %w", i, len(nodes), err)
+		}
+		if n.Kind == KindImage {
+			continue
+		}
+		if err := s.eachStored(n, func(content, old []byte) {
+			d.Pages++
+			pages[pageDigest(content)] = struct{}{}
+			for at := 0; at < PageSize; at += blockBytes {
+				if block := content[at : at+blockBytes]; !bytes.Equal(block, old[at:at+blockBytes]) {
+					d.Blocks++
+					blocks[maphash.Bytes(seed, block)] = struct{}{}
+				}
+			}
+		}); err != nil {
+			return d, fmt.Errorf("duplicates: %w", err)
+		}
+		if each != nil {
+			each(i+1, len(nodes))
+		}
+	}
+	d.DistinctPages, d.DistinctBlocks = uint64(len(pages)), uint64(len(blocks))
+	return d, nil
+}
+
+// eachStored calls f with each page that a node stores and the parent's page that it
+// was compared with.
+func (s *Store) eachStored(n *Node, f func(content, old []byte)) error {
+	l, err := s.load(n)
+	if err != nil {
+		return err
+	}
+	parent, err := s.Snapshot(n.Parent)
+	if err != nil {
+		return err
+	}
+	uses, err := l.blob.index.firstUses()
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.ID, err)
+	}
+	for page, guest := range uses {
+		if err := l.blob.Check(uint64(page), 1); err != nil {
+			return err
+		}
+		if err := parent.View.Check(guest, 1); err != nil {
+			return err
+		}
+		f(l.blob.Bytes(uint64(page)), orZero(parent.View.Bytes(guest)))
+	}
+	return nil
+}
