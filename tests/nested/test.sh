@@ -21,10 +21,13 @@ go run ./tools/seussctl --state "$work/state" image build >/dev/null
 
 if [ "${1:-}" = all ]; then
 	go build -o "$work/seussctl" ./tools/seussctl
+	go test -c -o "$work/dispatcher.test" ./dispatcher
+	"$work/seussctl" --state "$work/small" image build --memory 72MiB --no-numpy >/dev/null
 	lacks='TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme'
-	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" \
-		--file "vmm/testdata:/work/vmm/testdata" --file "$work/state/images:/images" -- \
-		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -seussctl /seussctl
+	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" --file "vmm/testdata:/work/vmm/testdata" \
+		--file "$work/state/images:/images" --file "$work/small/images:/small" -- \
+		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -seussctl /seussctl ::: \
+		"$work/dispatcher.test" -test.v -test.run 'Law|Trackers|Cold|Collect|Secret' -images /small -slow 10
 	exit
 fi
 
