@@ -63,7 +63,7 @@ func (e *env) root() *cli.App {
 			e.invoke(),
 			e.serve(),
 			e.snapshotGroup(),
-			e.group("bench", "measurements", e.benchStart(), e.benchStore()),
+			e.group("bench", "measurements", e.benchStart(), e.benchStore(), e.benchGuest()),
 			e.demo(),
 			e.completion(),
 		},
