@@ -61,8 +61,8 @@ try:
 except ImportError:
     pass
 else:
-    a = numpy.arange(250000, dtype=float).reshape(500, 500)
-    best("numpy: product of 500 x 500 matrices", lambda: a @ a)
+    a = numpy.arange(40000, dtype=float).reshape(200, 200)
+    best("numpy: product of 200 x 200 matrices", lambda: a @ a, 30)
 `
 	nodeWork = `
 function best(name, f) {

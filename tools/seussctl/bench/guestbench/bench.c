@@ -1,6 +1,7 @@
 /*
  * bench.c: what system calls and threads cost. It runs natively and in a guest;
- * each line is a name and nanoseconds, the best of some rounds.
+ * each line is a name and nanoseconds, the best of some rounds, which are short
+ * enough to fall between two turns of other programs on a busy machine.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS = 5, ROUND_NS = 4000000, MIB = 1 << 20 };
+enum { ROUNDS = 30, ROUND_NS = 1000000, MIB = 1 << 20 };
 
 static double now(void)
 {
