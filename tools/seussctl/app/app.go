@@ -65,7 +65,7 @@ func (e *env) root() *cli.App {
 			e.invoke(),
 			e.serve(),
 			e.snapshotGroup(),
-			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp()),
+			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp(), e.benchGuest()),
 			e.demo(),
 			e.completion(),
 		},

@@ -1,0 +1,143 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/images"
+	"seuss/tools/seussctl/bench"
+	"seuss/vmm"
+)
+
+func (e *env) benchGuest() *cli.Command {
+	return e.command(spec{
+		name:  "guest",
+		usage: "compare programs in a guest with the same programs natively",
+		description: `
+Runs a C program, compiled with gcc, and the runtimes whose images exist (build them
+with image build) on the host and in a guest, in turns: the time from start to end,
+which in a guest includes making the machine, the cost of system calls and switches,
+memory, and computing. Figures are the best of all rounds.`,
+		examples: []string{"seussctl bench guest", "seussctl bench guest --rounds 5 --json"},
+		flags: []cli.Flag{
+			&cli.IntFlag{Name: "rounds", Value: 3, Usage: "`N` runs on either side"},
+		},
+		action: func(c *cli.Context, e *env) error {
+			if n := c.Int("rounds"); n < 1 || n > 1000 {
+				return usagef(c.Command.HelpName, "--rounds %d: want 1 to 1000", n)
+			}
+			r, err := e.measureGuest(c.Context, c.Int("rounds"))
+			if err != nil {
+				return err
+			}
+			e.progress.clear()
+			if e.json {
+				return e.printJSON(r)
+			}
+			return printGuestBench(e.stdout, r)
+		},
+	})
+}
+
+func (e *env) measureGuest(ctx context.Context, rounds int) (r *bench.GuestReport, err error) {
+	root, err := os.MkdirTemp("", "seuss-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(root)) }()
+	c, err := bench.BuildGuestBench(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	platform, err := e.openPlatform()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, platform.Close()) }()
+	r = &bench.GuestReport{Rows: []bench.GuestRow{}}
+	programs := append([]bench.GuestProgram{c}, bench.GuestRuntimes...)
+	for i, p := range programs {
+		e.progress.step("measuring "+p.Runtime, float64(i)/float64(len(programs)))
+		if reason := e.lacks(p); reason != "" {
+			r.LeftOut = append(r.LeftOut, p.Runtime+": "+reason)
+			continue
+		}
+		rows, err := e.measureProgram(ctx, platform, p, rounds)
+		if err != nil {
+			return nil, err
+		}
+		r.Rows = append(r.Rows, rows...)
+	}
+	return r, nil
+}
+
+// lacks says why a program cannot be measured.
+func (e *env) lacks(p bench.GuestProgram) string {
+	if _, err := os.Stat(p.Native); err != nil {
+		return "this machine has no " + p.Native
+	}
+	if strings.HasPrefix(p.Image, dirPrefix) {
+		return ""
+	}
+	if _, err := e.images().Find(p.Image); err != nil {
+		return "there is no image; make it with: seussctl image build --runtime " + p.Runtime
+	}
+	return ""
+}
+
+func (e *env) measureProgram(ctx context.Context, platform vmm.Platform, p bench.GuestProgram, rounds int) (rows []bench.GuestRow, err error) {
+	image, err := e.programImage(ctx, p.Image)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, image.Close()) }()
+	return bench.MeasureGuest(ctx, p, rounds, func(args []string) (string, error) { return runMeasured(ctx, platform, image, args) })
+}
+
+// runMeasured runs a program in a machine of its own and returns its output.
+func runMeasured(ctx context.Context, platform vmm.Platform, image *images.Image, args []string) (string, error) {
+	var out strings.Builder
+	r, err := dispatcher.RunProgram(ctx, platform, dispatcher.Program{
+		Image: image, Args: args, Env: []string{"PATH=" + programPath, "HOME=/root"}, Timeout: time.Minute,
+		Output: func(fd uint16, text []byte) { out.Write(text) },
+	})
+	if err != nil {
+		return "", err
+	}
+	if r.Status != 0 || r.Signal != 0 {
+		return "", fmt.Errorf("%s in a guest: exit %d, signal %d\n%s%s", args[0], r.Status, r.Signal, out.String(), r.Report)
+	}
+	return out.String(), nil
+}
+
+func printGuestBench(w io.Writer, r *bench.GuestReport) error {
+	t := newTable("RUNTIME", "WHAT", ">NATIVE", ">GUEST", ">GUEST/NATIVE")
+	for _, row := range r.Rows {
+		t.row(row.Runtime, row.What, formatNS(row.NativeNS), formatNS(row.GuestNS), formatRatio(row.Ratio()))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	for _, reason := range r.LeftOut {
+		if _, err := fmt.Fprintln(w, "left out,", reason); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// formatNS prints a time that may be a fraction of a microsecond.
+func formatNS(ns float64) string {
+	if ns < 1000 {
+		return fmt.Sprintf("%.3g ns", ns)
+	}
+	return formatDuration(time.Duration(ns))
+}
