@@ -27,7 +27,7 @@ const (
 	// missesShare: a run that misses more than one page for so many in the loading
 	// set extends it.
 	missesShare = 8
-	// leastMisses are not worth writing the file again.
+	// leastMisses are not worth writing a file for.
 	leastMisses = 32
 )
 
@@ -86,7 +86,8 @@ func (s *shell) recorded(d *Dispatcher) {
 	pages := s.m.Memory().PagedIn()
 	s.m.Memory().RecordPaging(false, false)
 	had := *t.cold.set.Load()
-	if n := had.Len(); len(pages) == 0 || n > 0 && uint64(len(pages)) <= max(leastMisses, n/missesShare) {
+	// In a process that has run others most of it is there: that is no recording.
+	if uint64(len(pages)) <= max(leastMisses, had.Len()/missesShare) {
 		return
 	}
 	if !t.cold.saved.CompareAndSwap(false, true) {

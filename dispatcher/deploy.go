@@ -172,8 +172,9 @@ func (l *layout) move(target *lineage.View) (moved, error) {
 	small, fresh := l.small, l.fresh
 	small.Clear()
 	fresh.Clear()
-	// What does not differ from base was checked when base was mapped. Nothing is
-	// changed before the rest is known to be right; after that, it costs a load.
+	// What does not differ from base was checked when base was mapped, or is as the
+	// guest touches it. Nothing is changed before the rest is known to be right; after
+	// that, it costs a load.
 	for first, count := range lineage.Diff(l.base, target) {
 		for run := range target.Runs(first, count) {
 			if run.Count >= mapRun && run.Blob != nil && run.Blob.Paged() {

@@ -72,6 +72,7 @@ func printStoreBench(w io.Writer, r *bench.StoreReport) error {
 	t.row("memory of the catalogue, each", bytes(r.MemoryBytes), perMillion(r.MemoryBytes))
 	t.row("resident, nothing loaded", formatBytes(r.RSSBytes), "")
 	t.row("reopen", fmt.Sprintf("%.0f ms", r.ReopenMS), fmt.Sprintf("%.0f s", r.ReopenMS/float64(r.Nodes)*million/1000))
+	t.row("the same, processor time", fmt.Sprintf("%.0f ms", r.ReopenCPUMS), fmt.Sprintf("%.0f s", r.ReopenCPUMS/float64(r.Nodes)*million/1000))
 	t.row("reopen from the node files", fmt.Sprintf("%.0f ms", r.ReopenScanMS), fmt.Sprintf("%.0f s", r.ReopenScanMS/float64(r.Nodes)*million/1000))
 	if r.ReopenColdMS > 0 {
 		t.row("reopen, empty page cache", fmt.Sprintf("%.0f ms", r.ReopenColdMS), fmt.Sprintf("%.0f s", r.ReopenColdMS/float64(r.Nodes)*million/1000))

@@ -22,6 +22,7 @@ type StoreReport struct {
 	WholePagesBytes float64 `json:"whole_page_bytes_per_node"`
 	RSSBytes        uint64  `json:"rss_bytes"`      // of a process that has the store open and nothing loaded
 	ReopenMS        float64 `json:"reopen_ms"`      // median, with the cache of the catalogue
+	ReopenCPUMS     float64 `json:"reopen_cpu_ms"`  // processor time of the same, median
 	ReopenScanMS    float64 `json:"reopen_scan_ms"` // the first time, from the node files
 	// ReopenColdMS is with an empty page cache; 0 if that could not be dropped.
 	ReopenColdMS float64      `json:"reopen_cold_ms,omitempty"`

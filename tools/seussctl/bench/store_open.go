@@ -29,7 +29,7 @@ func (b *storeBench) reopen() error {
 	}
 	before := heap()
 	const turns = 5
-	var took []time.Duration
+	var took, cpu []time.Duration
 	for turn := range turns {
 		b.o.Progress("reopening the store", float64(turn)/turns)
 		if b.s != nil {
@@ -44,17 +44,18 @@ func (b *storeBench) reopen() error {
 				return err
 			}
 		}
-		start := time.Now()
+		start, used := time.Now(), processorTime()
 		if err := b.open(); err != nil {
 			return err
 		}
-		took = append(took, time.Since(start))
+		took, cpu = append(took, time.Since(start)), append(cpu, processorTime()-used)
 		if n := b.s.Catalogue().Len(); n != b.o.Nodes+2 {
 			return fmt.Errorf("%d nodes after reopening, want %d", n, b.o.Nodes+2)
 		}
 	}
 	b.report.ReopenScanMS = millis(took[0])
 	b.report.ReopenMS = millis(Percentile(took[1:], 50))
+	b.report.ReopenCPUMS = millis(Percentile(cpu[1:], 50))
 	b.report.MemoryBytes = float64(heap()-before) / float64(b.o.Nodes)
 	var err error
 	if b.report.RSSBytes, err = residentBytes(); err != nil {
