@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"seuss/dispatcher"
@@ -23,7 +22,6 @@ const (
 	maxCodeRequest   = 70167211 // a 50 MB archive in base64 and the rest of the request
 	maxArchiveBytes  = 50 << 20
 	maxConfigRequest = 1 << 20
-	maxListItems     = 50
 )
 
 // codeRequest is where a function's code comes from.
@@ -165,10 +163,6 @@ func (s *Server) answerDeployment(w http.ResponseWriter, status int, name string
 }
 
 func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.unqualified(r)
-	if err != nil {
-		return err
-	}
 	var u struct {
 		codeRequest
 		Publish       bool
@@ -176,15 +170,11 @@ func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
 		RevisionId    string
 		Architectures []string
 	}
-	if err := decode(r, maxCodeRequest, "UpdateFunctionCode", &u); err != nil {
+	f, spec, err := s.change(r, maxCodeRequest, "UpdateFunctionCode", &u)
+	if err != nil {
 		return err
 	}
-	arn := s.arn(name, "")
-	f, err := s.backend.Function(name)
-	if err != nil {
-		return asAPIError(err, arn)
-	}
-	spec := s.respecify(&f)
+	name, arn := f.Name, s.arn(f.Name, "")
 	_, warmUp, err := s.backend.FunctionFiles(f)
 	if err != nil {
 		return asAPIError(err, arn)
@@ -204,29 +194,32 @@ func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
 	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
 }
 
-// respecify describes a function's deployment as it was, but for its files.
-func (s *Server) respecify(f *lineage.Function) dispatcher.FunctionSpec {
-	return dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Lazy: f.Lazy, Settings: f.Settings}
+// change reads a request that changes a function, and describes the function's
+// deployment as it was, but for its files.
+func (s *Server) change(r *http.Request, limit int64, operation string, request any) (f lineage.Function, spec dispatcher.FunctionSpec, err error) {
+	name, err := s.unqualified(r)
+	if err == nil {
+		err = decode(r, limit, operation, request)
+	}
+	if err != nil {
+		return f, spec, err
+	}
+	if f, err = s.backend.Function(name); err != nil {
+		return f, spec, asAPIError(err, s.arn(name, ""))
+	}
+	return f, dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Lazy: f.Lazy, Settings: f.Settings}, nil
 }
 
 func (s *Server) updateConfiguration(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.unqualified(r)
-	if err != nil {
-		return err
-	}
 	var u struct {
 		settingsRequest
 		RevisionId string
 	}
-	if err := decode(r, maxConfigRequest, "UpdateFunctionConfiguration", &u); err != nil {
+	f, spec, err := s.change(r, maxConfigRequest, "UpdateFunctionConfiguration", &u)
+	if err != nil {
 		return err
 	}
-	arn := s.arn(name, "")
-	f, err := s.backend.Function(name)
-	if err != nil {
-		return asAPIError(err, arn)
-	}
-	spec := s.respecify(&f)
+	name, arn := f.Name, s.arn(f.Name, "")
 	if u.Runtime != nil {
 		if spec.Image, _, err = s.imageOf(*u.Runtime); err != nil {
 			return err
@@ -308,71 +301,6 @@ func (s *Server) getConfiguration(w http.ResponseWriter, r *http.Request) error 
 	return nil
 }
 
-// page cuts a list as Marker and MaxItems ask for. Marker is the place of the
-// first item.
-func page[T any](r *http.Request, list []T) ([]T, string, error) {
-	q := r.URL.Query()
-	first, limit := 0, maxListItems
-	if m := q.Get("Marker"); m != "" {
-		n, err := strconv.Atoi(m)
-		if err != nil || n < 0 {
-			return nil, "", invalidParameter("Invalid Marker %q.", m)
-		}
-		first = min(n, len(list))
-	}
-	if m := q.Get("MaxItems"); m != "" {
-		n, err := strconv.Atoi(m)
-		if err != nil || n < 1 || n > 10000 {
-			return nil, "", validation("maxItems", m, "Member must have value between 1 and 10000")
-		}
-		limit = min(n, maxListItems)
-	}
-	next := ""
-	end := min(first+limit, len(list))
-	if end < len(list) {
-		next = strconv.Itoa(end)
-	}
-	return list[first:end], next, nil
-}
-
-func (s *Server) listFunctions(w http.ResponseWriter, r *http.Request) error {
-	all := false
-	switch v := r.URL.Query().Get("FunctionVersion"); v {
-	case "":
-	case "ALL":
-		all = true
-	default:
-		return validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
-	}
-	functions, err := s.backend.Functions()
-	if err != nil {
-		s.log.Warn("some deployments cannot be read", "error", err)
-	}
-	functions = slices.DeleteFunc(functions, func(f lineage.Function) bool { return !all && strings.Contains(f.Name, ":") })
-	return s.answerList(w, r, functions, "Functions", all)
-}
-
-func (s *Server) answerList(w http.ResponseWriter, r *http.Request, functions []lineage.Function, field string, qualified bool) error {
-	part, next, err := page(r, functions)
-	if err != nil {
-		return err
-	}
-	list := []*functionConfiguration{}
-	for _, f := range part {
-		qualifier := ""
-		if qualified {
-			qualifier = dispatcher.VersionOf(f.Name)
-		}
-		list = append(list, s.configuration(&f, qualifier))
-	}
-	answer := map[string]any{field: list}
-	if next != "" {
-		answer["NextMarker"] = next
-	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
-}
-
 func (s *Server) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.nameOf(r)
 	if err != nil {
@@ -386,57 +314,6 @@ func (s *Server) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err := s.backend.RemoveFunction(name.deployment()); err != nil {
 		return asAPIError(err, s.arn(name.name, name.qualifier))
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-// Concurrency: how many invocations of a function may run at a time.
-
-func (s *Server) putConcurrency(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.unqualified(r)
-	if err != nil {
-		return err
-	}
-	var c struct{ ReservedConcurrentExecutions *int }
-	if err := decode(r, maxConfigRequest, "PutFunctionConcurrency", &c); err != nil {
-		return err
-	}
-	n := c.ReservedConcurrentExecutions
-	if n == nil || *n < 0 {
-		return invalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
-	}
-	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = n }); err != nil {
-		return asAPIError(err, s.arn(name, ""))
-	}
-	writeJSON(w, http.StatusOK, map[string]int{"ReservedConcurrentExecutions": *n})
-	return nil
-}
-
-func (s *Server) getConcurrency(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.unqualified(r)
-	if err != nil {
-		return err
-	}
-	f, err := s.backend.Function(name)
-	if err != nil {
-		return asAPIError(err, s.arn(name, ""))
-	}
-	answer := map[string]int{}
-	if f.Settings.Concurrency != nil {
-		answer["ReservedConcurrentExecutions"] = *f.Settings.Concurrency
-	}
-	writeJSON(w, http.StatusOK, answer)
-	return nil
-}
-
-func (s *Server) deleteConcurrency(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.unqualified(r)
-	if err != nil {
-		return err
-	}
-	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = nil }); err != nil {
-		return asAPIError(err, s.arn(name, ""))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
