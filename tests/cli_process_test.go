@@ -43,11 +43,11 @@ func newCLI(t *testing.T) *cli {
 	t.Helper()
 	source := sharedState(t) // its directory holds the binary
 	seussctl.once.Do(func() {
+		seussctl.path = filepath.Join(source, "seussctl")
 		if *seussctlPath != "" {
-			seussctl.path = *seussctlPath
+			seussctl.err = copyProgram(*seussctlPath, seussctl.path)
 			return
 		}
-		seussctl.path = filepath.Join(source, "seussctl")
 		build := exec.Command("go", "build", "-o", seussctl.path, "seuss/tools/seussctl")
 		build.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := build.CombinedOutput(); err != nil {
@@ -62,6 +62,14 @@ func newCLI(t *testing.T) *cli {
 		platform = "process"
 	}
 	return &cli{T: t, state: filepath.Join(t.TempDir(), "state"), path: seussctl.path, platform: platform}
+}
+
+func copyProgram(from, to string) error {
+	b, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(to, b, 0o755)
 }
 
 // ran is what a process did.

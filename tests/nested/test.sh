@@ -23,7 +23,7 @@ if [ "${1:-}" = all ]; then
 	go build -o "$work/seussctl" ./tools/seussctl
 	go test -c -o "$work/dispatcher.test" ./dispatcher
 	"$work/seussctl" --state "$work/small" image build --memory 72MiB --no-numpy >/dev/null
-	lacks='TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme'
+	lacks='TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme'
 	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" --file "vmm/testdata:/work/vmm/testdata" \
 		--file "$work/state/images:/images" --file "$work/small/images:/small" -- \
 		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -seussctl /seussctl ::: \
