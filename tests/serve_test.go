@@ -175,7 +175,7 @@ func TestJavaScriptSDK(t *testing.T) {
 
 // varying is what may differ between two runs of a command: times, sizes of
 // nodes (their content is compressed), and what depends on whether a machine was pooled.
-var varying = regexp.MustCompile(`[0-9.]+ (ns|µs|ms|s)\b|[0-9-]{10} [0-9:]{8}|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9.,]+ (B|KiB|MiB)\b|"[a-z_]+_ns": ?[0-9]+|"[a-z_]*(hits|stored_bytes|delta_bytes|file_bytes|pages_[a-z]+|faults|machines_ready|created|deployed|revision|pooled|measured)": ?("[^"]*"|[0-9]+|true|false)| +`)
+var varying = regexp.MustCompile(`[0-9.]+ (ns|µs|ms|s)\b|[0-9-]{10} [0-9:]{8}|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9.,]+ (B|KiB|MiB)\b|"[a-z_]+_ns": ?[0-9]+|"[a-z_]*(hits|stored_bytes|delta_bytes|file_bytes|pages_[a-z_]+|faults|machines_ready|created|deployed|revision|pooled|measured)": ?("[^"]*"|[0-9]+|true|false)|[0-9]+\.[0-9]+| +`)
 
 // machinesReady is the column of invoke --explain that says so, between others.
 var machinesReady = regexp.MustCompile(`~\d+~~~~~`)
