@@ -76,7 +76,7 @@ readme:
 	SEUSS_UPDATE_README=1 $(GO) test -count=1 -run TestReadmeShowsTheSyscallTable ./tests
 
 race:
-	$(GO) test -race -short ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...
+	$(GO) test -race -short -timeout 20m ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...
 
 ## A few seconds of each fuzz target; the corpora's named cases run with unit.
 fuzz:
