@@ -52,6 +52,8 @@
 #define ABI_DOORBELL_CR2 0x28     /* an 8-byte load: the last page fault's address, which CPL 3 cannot read */
 #define ABI_DOORBELL_GIVE 0x30    /* value: how many ranges at control.give_gpa hold nothing that counts:
                                    * afterwards they are zero, and their memory is the host's where it can be */
+#define ABI_DOORBELL_OFFER 0x38   /* the same for memory that is free; of each range the monitor leaves what it
+                                   * keeps, which is as it was, and count 0 if that is nothing */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- Driver protocol ------------------------------------------------------
@@ -199,8 +201,8 @@ struct abi_control {
 #define ABI_GIVE_RANGES 256
 
 struct abi_range { /* of pages of RAM, ABI_LOW_GPA and above */
-	uint64_t first; /* OUT */
-	uint64_t count; /* OUT */
+	uint64_t first; /* OUT; IN after ABI_DOORBELL_OFFER */
+	uint64_t count; /* OUT; IN after ABI_DOORBELL_OFFER */
 };
 
 #define ABI_SYSCALLS 512

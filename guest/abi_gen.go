@@ -33,6 +33,7 @@ const (
 	DoorbellFault       = 0x18         // the program died; struct abi_fault at control.fault_gpa, value = signal
 	DoorbellCr2         = 0x28         // an 8-byte load: the last page fault's address, which CPL 3 cannot read
 	DoorbellGive        = 0x30         // value: how many ranges at control.give_gpa hold nothing that counts:
+	DoorbellOffer       = 0x38         // the same for memory that is free; of each range the monitor leaves what it
 	DoorbellPanic       = 0x20         // the kernel library gives up; message at control.panic_gpa
 	DriverPort          = 1
 	FrameHeader         = 5
@@ -225,8 +226,8 @@ const (
 
 // Range mirrors struct abi_range.
 type Range struct {
-	First uint64 // OUT
-	Count uint64 // OUT
+	First uint64 // OUT; IN after ABI_DOORBELL_OFFER
+	Count uint64 // OUT; IN after ABI_DOORBELL_OFFER
 }
 
 // Size in bytes and field offsets of struct abi_console_record.

@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"encoding/binary"
 	"fmt"
 
 	"seuss/dirtytrack"
@@ -66,19 +67,58 @@ func isZero(b []byte) bool {
 	return true
 }
 
-// giveBack serves the guest's doorbell: n ranges.
-func (m *Machine) giveBack(n uint64) error {
+// Offer gives back what it can of free pages without writing: it keeps the
+// stretch from the first page to the last that lies over a file's, and returns it.
+// To zero those would make pages private that the guest may never look at again.
+func (m *Memory) Offer(first, count uint64) (keptFirst, keptCount uint64, err error) {
+	if _, err := m.pages(first, count); err != nil {
+		return first, count, fmt.Errorf("offer: %w", err)
+	}
+	end := first + count
+	lo, hi := first, end
+	for lo < end && !m.files.Has(lo) {
+		lo++
+	}
+	for hi > lo && !m.files.Has(hi-1) {
+		hi--
+	}
+	for _, r := range [...][2]uint64{{first, lo}, {hi, end}} {
+		if r[0] < r[1] {
+			if err := m.GiveBack(r[0], r[1]-r[0]); err != nil {
+				return first, count, err
+			}
+		}
+	}
+	return lo, hi - lo, nil
+}
+
+// giveBack serves the guest's doorbells: n ranges that have to be zero, or that
+// are on offer.
+func (m *Machine) giveBack(n uint64, offer bool) error {
 	if n > guest.GiveRanges {
 		return fmt.Errorf("the guest gives back %d ranges, at most %d are possible", n, guest.GiveRanges)
 	}
-	ranges, err := m.mem.Slice(GPA(le64(m.control[guest.ControlGiveGPA:])), n*guest.RangeSize)
+	at := GPA(le64(m.control[guest.ControlGiveGPA:]))
+	ranges, err := m.mem.Slice(at, n*guest.RangeSize)
 	if err != nil {
 		return err
 	}
-	for ; len(ranges) > 0; ranges = ranges[guest.RangeSize:] {
-		if err := m.mem.GiveBack(le64(ranges[guest.RangeFirst:]), le64(ranges[guest.RangeCount:])); err != nil {
+	for r := ranges; len(r) > 0; r = r[guest.RangeSize:] {
+		first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
+		if !offer {
+			if err := m.mem.GiveBack(first, count); err != nil {
+				return err
+			}
+			continue
+		}
+		if first, count, err = m.mem.Offer(first, count); err != nil {
 			return err
 		}
+		binary.LittleEndian.PutUint64(r[guest.RangeFirst:], first)
+		binary.LittleEndian.PutUint64(r[guest.RangeCount:], count)
+	}
+	if offer && n > 0 {
+		m.mem.MarkWritten(at, n*guest.RangeSize)
 	}
 	return nil
 }

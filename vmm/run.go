@@ -206,8 +206,8 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 	case guest.DoorbellConsole:
 		m.console.drain(m.control)
 		return Stop{}, nil
-	case guest.DoorbellGive:
-		if err := m.giveBack(e.Value); err != nil {
+	case guest.DoorbellGive, guest.DoorbellOffer:
+		if err := m.giveBack(e.Value, e.GPA == guest.DoorbellOffer); err != nil {
 			return Stop{Kind: StopDeviceError, Err: err}, nil
 		}
 		return Stop{}, nil

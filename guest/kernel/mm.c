@@ -14,7 +14,7 @@
 static u64 *used, *clean;
 static u64 pages; /* RAM pages = bits */
 static u64 free_pages;
-static u64 dirty_pages; /* free and not clean */
+static u64 dirty_pages; /* free and not clean, without those that the host did not take */
 
 /* So many dirty pages go back to the host at once: fewer are likely to be taken
  * again soon, and then cost a page fault each in place of a memset. */
@@ -58,7 +58,8 @@ static void page_take(u64 first, u64 n)
 		if (!bit(used, i)) {
 			set_bit(used, i);
 			free_pages--;
-			dirty_pages -= !bit(clean, i);
+			if (dirty_pages)
+				dirty_pages -= !bit(clean, i);
 		}
 		if (bit(clean, i)) {
 			clear_bit(clean, i);
@@ -107,7 +108,21 @@ static void add_range(u32 *n, u64 first, u64 count)
 		flush_ranges(n);
 }
 
-/* Gives all dirty pages to the host. */
+/* Offers free pages that are marked as clean to the host. What it does not take
+ * is not clean. */
+static void flush_offer(u32 *n)
+{
+	if (*n)
+		doorbell(ABI_DOORBELL_OFFER, *n);
+	for (u32 r = 0; r < *n; r++) {
+		const volatile struct abi_range *kept = &give[r];
+		for (u64 i = kept->first, end = i + kept->count; i < end; i++)
+			clear_bit(clean, i);
+	}
+	*n = 0;
+}
+
+/* Offers all dirty pages to the host: those of a snapshot are cheaper to keep. */
 static void give_back(void)
 {
 	u32 n = 0;
@@ -119,12 +134,15 @@ static void give_back(void)
 		u64 first = i;
 		for (; i < pages && !bit(used, i) && !bit(clean, i); i++)
 			set_bit(clean, i);
-		if (i > first)
-			add_range(&n, first, i - first);
-		else
+		if (i == first) {
 			i++;
+			continue;
+		}
+		give[n++] = (struct abi_range){first, i - first};
+		if (n == ABI_GIVE_RANGES)
+			flush_offer(&n);
 	}
-	flush_ranges(&n);
+	flush_offer(&n);
 	dirty_pages = 0;
 }
 
@@ -192,7 +210,8 @@ long mm_claim(u64 addr, u64 n)
 		if (!bit(used, i)) {
 			set_bit(used, i);
 			free_pages--;
-			dirty_pages -= !bit(clean, i);
+			if (dirty_pages)
+				dirty_pages -= !bit(clean, i);
 		}
 		clear_bit(clean, i);
 	}
