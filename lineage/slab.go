@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"sync"
 	"sync/atomic"
 
@@ -68,28 +67,18 @@ func newSlab(size int) (_ *slab, err error) {
 	}
 	f := os.NewFile(uintptr(fd), "seuss pages")
 	defer f.Close()
-	if err := f.Truncate(int64(size)); err != nil {
-		return nil, fmt.Errorf("memory of %d bytes: %w", size, err)
-	}
-	if err := f.Chmod(sealedMode); err != nil {
-		return nil, fmt.Errorf("memory of %d bytes: %w", size, err)
-	}
-	const seals = unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
-	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
-		return nil, fmt.Errorf("seal the size of memory: %w", err)
-	}
 	s := &slab{}
 	defer func() {
 		if err != nil {
 			s.release()
 		}
 	}()
+	// What everybody gets cannot be written, neither the mapping nor the file.
+	if s.file, err = sealSize(f, uint64(size)); err != nil {
+		return nil, err
+	}
 	if s.rw, err = unix.Mmap(fd, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("map %d bytes: %w", size, err)
-	}
-	// What everybody gets cannot be written, neither the mapping nor the file.
-	if s.file, err = os.Open("/proc/self/fd/" + strconv.Itoa(fd)); err != nil {
-		return nil, err
 	}
 	if s.ro, err = unix.Mmap(int(s.file.Fd()), 0, size, unix.PROT_READ, unix.MAP_SHARED); err != nil {
 		return nil, fmt.Errorf("map %d bytes: %w", size, err)
