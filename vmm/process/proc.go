@@ -24,6 +24,9 @@ const (
 	// patience is how long a kicked guest may take to stop, and a stub to park.
 	// Both take microseconds, unless the host does not run them at all.
 	patience = 2 * time.Second
+	// signalAgain is how long the signal of a kick may be under way before it is
+	// sent once more.
+	signalAgain = 50 * time.Millisecond
 	// setUpPatience is the same for each step of setting a stub up, which nobody
 	// waits for on a request's path.
 	setUpPatience = 20 * time.Second
@@ -49,8 +52,9 @@ type proc struct {
 	parked uint64 // id of the notification of a parked stub, 0 = not received
 	parkIP uint64
 	// settled: the stub is known to be within its own code until the next run.
-	settled  bool
-	kickedAt atomic.Int64 // time of a kick that nothing came of, as sinceStart; 0 = none
+	settled     bool
+	signalledAt atomic.Int64 // time of the last signal of a kick, as sinceStart
+	kickedAt    atomic.Int64 // time of a kick that nothing came of, as sinceStart; 0 = none
 }
 
 // make has the stub make the first n calls of the area.
@@ -247,9 +251,18 @@ func sinceStart() int64 { return int64(time.Since(started)) + 1 }
 func (p *proc) kick() {
 	p.kickedAt.CompareAndSwap(0, sinceStart())
 	atomic.StoreUint32(&p.area.Kick, 1)
-	if atomic.LoadUint32(&p.area.Turn) == stub.TurnStub {
-		_ = unix.Tgkill(p.pid, p.pid, kickSignal) // a process that is gone needs no kick
+	if atomic.LoadUint32(&p.area.Turn) != stub.TurnStub {
+		return
 	}
+	// One signal at a time: a stub that does not get a processor would pile up
+	// their frames, none of which it has begun to handle, until its stack is full.
+	// The guest may forge the word, but gains little time by that.
+	now := sinceStart()
+	if atomic.SwapUint32(&p.area.Signalled, 1) != 0 && time.Duration(now-p.signalledAt.Load()) < signalAgain {
+		return
+	}
+	p.signalledAt.Store(now)
+	_ = unix.Tgkill(p.pid, p.pid, kickSignal) // a process that is gone needs no kick
 }
 
 func (p *proc) clearKick() {

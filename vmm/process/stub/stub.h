@@ -65,7 +65,7 @@ struct abi_area {
 	uint32_t turn;
 	uint32_t asleep;  /* IN  the monitor sleeps: park when giving the turn back */
 	uint32_t kick;    /* IN  do not enter the guest */
-	uint32_t reserved0;
+	uint32_t signalled; /* IN the signal of a kick is under way, until the stub takes it */
 	uint32_t command; /* IN */
 	uint32_t sealed;  /* IN  the filter is in place: parking works */
 	uint64_t spin;    /* IN  time-stamp counter ticks to spin before parking */

@@ -54,7 +54,7 @@ const (
 	AreaTurn         = 0
 	AreaAsleep       = 4
 	AreaKick         = 8
-	AreaReserved0    = 12
+	AreaSignalled    = 12
 	AreaCommand      = 16
 	AreaSealed       = 20
 	AreaSpin         = 24
@@ -105,7 +105,7 @@ type Area struct {
 	Turn         uint32
 	Asleep       uint32 // IN  the monitor sleeps: park when giving the turn back
 	Kick         uint32 // IN  do not enter the guest
-	Reserved0    uint32
+	Signalled    uint32 // IN the signal of a kick is under way, until the stub takes it
 	Command      uint32 // IN
 	Sealed       uint32 // IN  the filter is in place: parking works
 	Spin         uint64 // IN  time-stamp counter ticks to spin before parking

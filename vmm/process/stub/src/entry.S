@@ -178,9 +178,12 @@ stub_syscall:
 	movq UC(96), %rdx
 	movq UC(104), %rax
 	movq UC(128), %rcx      /* rip */
+	movq UC(120), %r11
+	movq %r11, AT(AREA_RSP)
 	movq UC(136), %r11      /* flags */
-	movq UC(120), %rsp
 	movq UC(88), %rbx
+	/* From here on a kick writes its frame over this one. */
+	movq AT(AREA_RSP), %rsp
 	jmp *AT(AREA_SYSCALL_ENTRY)
 
 /* Any other signal: edi = number, rsi = siginfo, rdx = ucontext. */

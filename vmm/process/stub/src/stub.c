@@ -136,6 +136,8 @@ void stub_on_signal(int signal, const void *info, const struct ucontext *uc)
 {
 	(void)info;
 	const struct sigcontext_64 *mc = &uc->mc;
+	if (signal == SIGUSR1)
+		AREA->signalled = 0;
 	if (mc->ip - ABI_TEXT < ABI_TEXT_SIZE) {
 		if (signal == SIGUSR1)
 			return; /* too late, or too early: the monitor kicks again */
