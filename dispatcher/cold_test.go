@@ -90,6 +90,7 @@ func (b *coldBench) invoke(d *Dispatcher, keys string) error {
 // whatever they do with it a machine shows the node's memory byte for byte, and with
 // other input too.
 func TestColdTier(t *testing.T) {
+	vmmtest.RequirePaging(t)
 	b := newColdBench(t)
 	demand := Options{Verify: lineage.VerifyDemand}
 	d := b.open(demand)
@@ -158,6 +159,7 @@ func (b *coldBench) sameMemory(d *Dispatcher) {
 // TestColdTierDamage: a loading set is a hint, and a page that is not what was sealed
 // is named and not run.
 func TestColdTierDamage(t *testing.T) {
+	vmmtest.RequirePaging(t)
 	b := newColdBench(t)
 	demand := Options{Verify: lineage.VerifyDemand}
 	d := b.open(demand)

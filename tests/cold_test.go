@@ -6,12 +6,14 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
+	"seuss/vmm/vmmtest"
 )
 
 // TestColdStart: a node whose pages are on disk runs while they are paged in, the
 // first process records what it needs, later ones read that first, and the answers
 // are those of a node that was loaded whole.
 func TestColdStart(t *testing.T) {
+	vmmtest.RequirePaging(t)
 	dir := copyState(t)
 	d := openAt(t, dir, nil)
 	deploy(t, d, "counter", counterFunction, nil)
