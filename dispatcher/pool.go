@@ -210,15 +210,12 @@ func (p *pool) reset(s *shell) {
 		p.mu.Unlock()
 		return
 	}
-	t := s.last
-	t.users.Add(1)
-	defer t.users.Add(-1)
 	p.free = slices.Delete(p.free, i, i+1)
 	last := s.last
 	last.users.Add(1) // it stands at the node, and is in no list
 	defer last.users.Add(-1)
 	p.mu.Unlock()
-	if _, err := s.bring(t); err != nil {
+	if _, err := s.bring(last); err != nil {
 		p.d.log.Error("a machine could not be reset and is thrown away", "image", p.image.name, "error", err)
 		p.discard(s)
 		return

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,11 @@ import (
 // takeLock makes this process the one that may write below path's directory.
 // The kernel drops the lock when the process ends, however it ends.
 func takeLock(path string) (*os.File, error) {
+	// A lock file that is there already may be written where nothing else can.
+	dir := filepath.Dir(path)
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS); errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return nil, writableError(&fs.PathError{Op: "write to", Path: dir, Err: err})
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, writableError(err)

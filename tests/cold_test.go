@@ -9,22 +9,30 @@ import (
 	"seuss/vmm/vmmtest"
 )
 
-// TestColdStart: a node whose pages are on disk runs while they are paged in, the
-// first process records what it needs, later ones read that first, and the answers
-// are those of a node that was loaded whole.
-func TestColdStart(t *testing.T) {
-	vmmtest.RequirePaging(t)
-	dir := copyState(t)
+// counterAsPages is a state directory with the function counter, whose node is stored
+// as whole pages, and what it answers to 7.
+func counterAsPages(t *testing.T) (dir string, n *lineage.Node, want string) {
+	t.Helper()
+	dir = copyState(t)
 	d := openAt(t, dir, nil)
 	deploy(t, d, "counter", counterFunction, nil)
-	n := functionNode(t, d, "counter")
-	want := string(invoke(t, d, "counter", `{"n": "7"}`).Output)
+	n = functionNode(t, d, "counter")
+	want = string(invoke(t, d, "counter", `{"n": "7"}`).Output)
 	if _, _, err := d.Store().Reform(n.ID, lineage.FormPages); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return dir, n, want
+}
+
+// TestColdStart: a node whose pages are on disk runs while they are paged in, the
+// first process records what it needs, later ones read that first, and the answers
+// are those of a node that was loaded whole.
+func TestColdStart(t *testing.T) {
+	vmmtest.RequirePaging(t)
+	dir, n, want := counterAsPages(t)
 	paged := map[dispatcher.Prefetch]uint64{}
 	for _, how := range []dispatcher.Prefetch{dispatcher.PrefetchNone, dispatcher.PrefetchBeside, dispatcher.PrefetchFirst} {
 		d := openAt(t, dir, func(o *dispatcher.Options) { o.Verify, o.Prefetch = lineage.VerifyDemand, how })

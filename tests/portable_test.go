@@ -105,17 +105,7 @@ func TestNodeTravels(t *testing.T) {
 // A flipped bit in a page that the function's machine would see is found before it
 // does, whenever pages are checked.
 func TestDamagedPageNeverRuns(t *testing.T) {
-	dir := copyState(t)
-	d := openAt(t, dir, nil)
-	deploy(t, d, "counter", counterFunction, nil)
-	n := functionNode(t, d, "counter")
-	want := string(invoke(t, d, "counter", `{"n": "7"}`).Output)
-	if _, _, err := d.Store().Reform(n.ID, lineage.FormPages); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
+	dir, n, want := counterAsPages(t)
 	damage(t, nodeFile(dir, n.ID), func(b []byte) []byte {
 		pages := binary.LittleEndian.Uint64(b[40:]) / lineage.PageSize
 		b[lineage.PageSize*(1+pages/2)+123] ^= 4

@@ -355,7 +355,6 @@ func TestReadOnlyState(t *testing.T) {
 			}
 			t.Cleanup(func() { os.Chmod(path, 0o755) })
 		}
-		os.Remove(filepath.Join(dir, "lock"))
 	}
 	platform := vmmtest.Require(t)
 	d, err := dispatcher.Open(dispatcher.Options{StateDir: dir, Platform: platform})

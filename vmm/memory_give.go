@@ -1,6 +1,7 @@
 package vmm
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 
@@ -46,7 +47,7 @@ func (m *Memory) GiveBack(first, count uint64) error {
 }
 
 func (m *Memory) zero(page uint64) error {
-	if isZero(m.backing.Page(page)) {
+	if bytes.Equal(m.backing.Page(page), zeros[:]) {
 		return nil
 	}
 	s, err := m.Slice(GPA(page*pageSize), pageSize)
@@ -56,15 +57,6 @@ func (m *Memory) zero(page uint64) error {
 	clear(s)
 	m.MarkWritten(GPA(page*pageSize), pageSize)
 	return nil
-}
-
-func isZero(b []byte) bool {
-	for ; len(b) >= 8; b = b[8:] {
-		if le64(b) != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // Offer gives back what it can of free pages without writing: it keeps the

@@ -283,6 +283,19 @@ func TestForgedTurn(t *testing.T) {
 	}
 }
 
+// TestForgedSignalled: a guest that says again and again that a signal is under
+// way, so that none would be sent, is stopped nevertheless.
+func TestForgedSignalled(t *testing.T) {
+	v := newVictim(t, testPlatform(t))
+	var a asm
+	a.store32(stub.Shared+stub.AreaSignalled, 1)
+	store := a.Len()
+	a.Write([]byte{0xeb, byte(-store - 2)}) // jmp to the start
+	if stop := v.attack(a.Bytes()); stop.Kind != vmm.StopTimeout {
+		t.Errorf("the guest ended with %v, not by its deadline", stop.Kind)
+	}
+}
+
 // TestForgedPark: a guest that parks by itself, with registers and an area of its
 // choice, is stopped; what runs in its machine next has nothing of it.
 func TestForgedPark(t *testing.T) {
