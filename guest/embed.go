@@ -11,12 +11,12 @@ import (
 //go:embed kernel.elf
 var kernelELF []byte
 
-//go:embed driver/driver.py
-var pythonDriver []byte
+//go:embed driver/driver.py driver/warm_up.py
+var pythonDriver embed.FS
 
 //go:generate sh driver/node/build.sh host.node
 
-//go:embed driver/node/driver.js driver/node/random.js driver/node/host.node
+//go:embed driver/node/driver.js driver/node/warm_up.js driver/node/random.js driver/node/host.node
 var nodeDriver embed.FS
 
 // Kernel returns the kernel library, an x86-64 ELF linked at KernelGPA. It is
@@ -24,20 +24,33 @@ var nodeDriver embed.FS
 // C compiler to build this module. The caller must not change it.
 func Kernel() []byte { return kernelELF }
 
+// WarmUpFile is the name, among a driver's files, of the function that the driver
+// loads and invokes before the base snapshot is taken: a JSON object with
+// "handler", "files" (content in base64 by path) and "warm_up" (the events).
+const WarmUpFile = "warm_up.json"
+
 // PythonDriver returns the files of the Python runtime's driver by name, as
 // they belong into one directory of the root image: driver.py, the program,
-// and protocol.py, the constants of abi.h that it uses.
+// warm_up.py, and protocol.py, the constants of abi.h that they use.
 func PythonDriver() map[string][]byte {
-	return map[string][]byte{"driver.py": pythonDriver, "protocol.py": protocolModule()}
+	files := embedded(pythonDriver, "driver/", "driver.py", "warm_up.py")
+	files["protocol.py"] = protocolModule()
+	return files
 }
 
 // NodeDriver returns the files of the Node.js runtime's driver by name, as they
-// belong into one directory of the root image: driver.js, the program, random.js
-// and host.node, which it loads, and protocol.js, the constants of abi.h.
+// belong into one directory of the root image: driver.js, the program, what it
+// loads, and protocol.js, the constants of abi.h.
 func NodeDriver() map[string][]byte {
-	files := map[string][]byte{"protocol.js": protocolScript()}
-	for _, name := range []string{"driver.js", "random.js", "host.node"} {
-		content, err := nodeDriver.ReadFile("driver/node/" + name)
+	files := embedded(nodeDriver, "driver/node/", "driver.js", "warm_up.js", "random.js", "host.node")
+	files["protocol.js"] = protocolScript()
+	return files
+}
+
+func embedded(from embed.FS, dir string, names ...string) map[string][]byte {
+	files := map[string][]byte{}
+	for _, name := range names {
+		content, err := from.ReadFile(dir + name)
 		if err != nil { // it is embedded
 			panic(err)
 		}

@@ -23,6 +23,7 @@ import traceback
 import types
 
 import protocol as p
+import warm_up
 
 TASK_ROOT = "/var/task"
 _header = struct.Struct("<IB")
@@ -372,6 +373,23 @@ class Driver:
         return p.MSG_DONE, b"{}"
 
 
+    def forget(self):
+        """Drops what load() brought, but not the modules from outside the task
+        root that it imported."""
+        self.handler = None
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None) or "").startswith(TASK_ROOT + "/"):
+                del sys.modules[name]
+        for directory, below, files in os.walk(TASK_ROOT, topdown=False):
+            for name in files:
+                os.unlink(f"{directory}/{name}")
+            for name in below:
+                os.rmdir(f"{directory}/{name}")
+            sys.path_importer_cache.pop(directory, None)
+        gc.unfreeze()  # or the module and its functions, which name each other, stay
+        sys.path.remove(TASK_ROOT)
+
+
 class LoadError(Exception):
     def __init__(self, kind, message):
         super().__init__(message)
@@ -398,37 +416,6 @@ def settle():
     way, so that later collections do not touch (and so copy) its pages."""
     gc.collect()
     gc.freeze()
-
-
-# Often enough for CPython to specialise the driver's own bytecode (PEP 659 does
-# so after a few dozen executions) and to fill its type caches.
-WARM_UPS = 100
-
-WARM_UP_CODE = b"""
-def handler(event, context):
-    context.aws_request_id
-    if "fail" in event:
-        raise ValueError(event["fail"])
-    return {"echo": event["text"], "list": [1, 2.5, None, True, {"key": "value"}]}
-"""
-
-
-def warm_up(driver):
-    """Loads and invokes a function of the driver's own before the base snapshot
-    is taken, so that whatever is built or specialised at first use is in the
-    base, neither in every function's snapshot nor in every request's way."""
-    context = json.dumps({"aws_request_id": "0", "deadline_ms": 0}).encode()
-    head = bytes(p.SEED_BYTES) + _u32.pack(len(context)) + context
-    for _ in range(60):
-        driver.load({"handler": "main.handler", "files": {"main.py": base64.b64encode(WARM_UP_CODE).decode()}})
-        for _ in range(4):
-            driver.invoke(False, memoryview(head + b'{"text": "warm", "more": [1, 2]}'))
-        driver.invoke(False, memoryview(head + b'{"fail": "warm"}'))
-        del sys.modules["main"]
-        os.unlink(TASK_ROOT + "/main.py")
-    driver.handler = None
-    sys.path.remove(TASK_ROOT)
-    sys.path_importer_cache.pop(TASK_ROOT, None)
 
 
 def fill_holes():
@@ -469,7 +456,8 @@ def main():
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)
     driver = Driver()
-    warm_up(driver)
+    warm_up.built_in(driver)
+    warm_up.configured(driver)
     gc.collect()
     driver.filler = fill_holes()
     settle()

@@ -18,6 +18,7 @@ const { createRequire } = require('module');
 const { pathToFileURL } = require('url');
 const p = require('./protocol.js');
 const { Generators } = require('./random.js');
+const warmUp = require('./warm_up.js');
 const host = require('./host.node');
 
 const TASK_ROOT = '/var/task';
@@ -222,6 +223,16 @@ class Driver {
     this.handler = handler;
   }
 
+  // forget drops what load() brought, but not what that loaded from outside the
+  // task root.
+  forget() {
+    this.handler = null;
+    for (const name of Object.keys(require.cache)) if (name.startsWith(`${TASK_ROOT}/`)) delete require.cache[name];
+    for (const name of fs.readdirSync(TASK_ROOT)) fs.rmSync(path.join(TASK_ROOT, name), { recursive: true });
+    // Node remembers what it has looked up below the task root.
+    for (const key of Object.keys(module.constructor._pathCache)) delete module.constructor._pathCache[key];
+  }
+
   ask(key) {
     let flags = (key === null ? p.WANT_ALL : 0) | (this.context.used ? p.WANT_CONTEXT : 0);
     if (this.generators.drawn) flags |= p.WANT_RANDOM;
@@ -358,35 +369,6 @@ function packageType(dir) {
   }
 }
 
-const WARM_UP_CODE = `
-exports.handler = async (event, context) => {
-  if (event.fail) throw new Error(event.fail);
-  return { echo: event.text, id: context.awsRequestId, list: [1, 2.5, null, true, { key: 'value' }] };
-};
-`;
-
-// warmUp loads and invokes a function of the driver's own before the base
-// snapshot is taken, so that what is compiled or built at first use is in the
-// base, neither in every function's snapshot nor in every request's way.
-async function warmUp(driver) {
-  const context = Buffer.from(JSON.stringify({ aws_request_id: '0', deadline_ms: 0 }));
-  const head = Buffer.alloc(p.SEED_BYTES + 4);
-  head.writeUInt32LE(context.length, p.SEED_BYTES);
-  const message = (event) => Buffer.concat([head, context, Buffer.from(event)]);
-  const files = { 'main.js': Buffer.from(WARM_UP_CODE).toString('base64'), 'main.mjs': Buffer.from('export const handler = async () => 1;').toString('base64') };
-  for (let n = 0; n < 30; n++) {
-    await driver.load({ handler: 'main.handler', files });
-    for (let m = 0; m < 8; m++) await driver.invoke(false, message('{"text": "warm", "more": [1, 2]}'));
-    await driver.invoke(false, message('{"fail": "warm"}'));
-    delete require.cache[`${TASK_ROOT}/main.js`];
-  }
-  await import(pathToFileURL(`${TASK_ROOT}/main.mjs`).href); // the loader of ES modules
-  driver.handler = null;
-  for (const name of Object.keys(files)) fs.unlinkSync(path.join(TASK_ROOT, name));
-  // Node remembers what it has looked up below the task root.
-  for (const key of Object.keys(module.constructor._pathCache)) delete module.constructor._pathCache[key];
-}
-
 // settle throws garbage away before a capture.
 function settle() {
   v8.setFlagsFromString('--expose-gc');
@@ -397,7 +379,8 @@ function settle() {
 async function main() {
   const driver = new Driver();
   process.chdir(TASK_ROOT);
-  await warmUp(driver);
+  await warmUp.builtIn(driver);
+  await warmUp.configured(driver);
   settle();
   driver.link.send(p.MSG_READY, Buffer.from(JSON.stringify({ runtime: 'node', version: process.versions.node })));
   await driver.serve();

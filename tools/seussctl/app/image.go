@@ -24,13 +24,12 @@ const (
 
 // BuildPython collects this host's own Python, adds the kernel library and the
 // driver that this program carries, and stores the image under its name. Of
-// opts it fills in Kernel, Driver and Main. progress may be nil; see
-// images.Build.
+// opts it fills in Kernel and Main, and adds the driver's files to Driver, which
+// may hold a guest.WarmUpFile. progress may be nil; see images.Build.
 func BuildPython(ctx context.Context, store images.Store, opts images.PythonOptions, progress func(done, total int64, what string)) (images.Info, error) {
-	opts.Kernel = guest.Kernel()
-	opts.Driver = guest.PythonDriver()
-	opts.Main = pythonMain
-	opts.Labels = withGuestLabel(opts.Labels, opts.Driver)
+	driver := guest.PythonDriver()
+	opts.Kernel, opts.Main = guest.Kernel(), pythonMain
+	opts.Driver, opts.Labels = merged(opts.Driver, driver), withGuestLabel(opts.Labels, driver)
 	spec, err := images.Python(ctx, opts)
 	if err != nil {
 		return images.Info{}, err
@@ -97,8 +96,9 @@ func BuildHost(ctx context.Context, store images.Store, name string, opts images
 	if r.collect == nil {
 		return images.Info{}, fmt.Errorf("build image: runtime %s has a builder of its own", name)
 	}
-	opts.Kernel, opts.Driver, opts.Main = guest.Kernel(), r.driver(), r.main
-	opts.Labels = withGuestLabel(opts.Labels, opts.Driver)
+	driver := r.driver()
+	opts.Kernel, opts.Main = guest.Kernel(), r.main
+	opts.Driver, opts.Labels = merged(opts.Driver, driver), withGuestLabel(opts.Labels, driver)
 	spec, err := r.collect(ctx, opts)
 	if err != nil {
 		return images.Info{}, err
@@ -107,8 +107,14 @@ func BuildHost(ctx context.Context, store images.Store, name string, opts images
 }
 
 func withGuestLabel(labels map[string]string, driver map[string][]byte) map[string]string {
-	out := map[string]string{guestLabel: guestDigest(driver)}
-	maps.Copy(out, labels)
+	return merged(map[string]string{guestLabel: guestDigest(driver)}, labels)
+}
+
+// merged returns the entries of both; b's win.
+func merged[V any](a, b map[string]V) map[string]V {
+	out := make(map[string]V, len(a)+len(b))
+	maps.Copy(out, a)
+	maps.Copy(out, b)
 	return out
 }
 

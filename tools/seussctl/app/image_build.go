@@ -19,19 +19,28 @@ func (e *env) imageBuild() *cli.Command {
 Collects the runtime (for Python: /usr/bin/python3, its standard library, and
 NumPy if it is installed) with the shared objects that it needs, adds the guest kernel library and the runtime
 driver, and stores the image under its name. An older image of that name stays
-until it is removed; snapshots belong to the image that they were taken from.`,
+until it is removed; snapshots belong to the image that they were taken from.
+
+With --warm-up-code the image carries a function that is loaded and invoked on
+the --warm-up events when the image boots, before its base snapshot is taken:
+what it imports, compiles and builds at first use is then in the base, for every
+function of the image. The function itself is dropped. If it fails, so does the
+boot, and says why.`,
 		examples: []string{
 			"seussctl image build",
 			"seussctl image build --runtime node",
 			"seussctl image build --name python-small --memory 128MiB --no-numpy",
+			"seussctl image build --name reports --warm-up-code typical.py --warm-up '{\"rows\": 1}' --warm-up-runs 20",
 		},
-		flags: []cli.Flag{
+		flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "runtime", Value: defaultImage, Usage: "`RUNTIME` to put into it: python, node or lua"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image (default: the runtime's)"},
 			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "no-numpy", Usage: "leave NumPy out although it is installed"},
-		},
+			&cli.StringFlag{Name: "warm-up-code", Usage: "`PATH` of a function (file, directory or zip) to run before the base snapshot is taken"},
+			&cli.StringFlag{Name: "warm-up-handler", Usage: "its `MODULE.FUNCTION` (default: the only module's \"handler\")"},
+		}, warmUpFlags()...),
 		action: func(c *cli.Context, e *env) error {
 			r, err := findRuntime(c.String("runtime"))
 			if err != nil {
@@ -53,11 +62,15 @@ until it is removed; snapshots belong to the image that they were taken from.`,
 					return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 				}
 			}
+			driver, err := e.readBaseWarmUp(c, r)
+			if err != nil {
+				return err
+			}
 			var info images.Info
 			if r.collect == nil {
-				info, err = e.buildPython(c.Context, images.PythonOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), NoNumPy: c.Bool("no-numpy")})
+				info, err = e.buildPython(c.Context, images.PythonOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver, NoNumPy: c.Bool("no-numpy")})
 			} else {
-				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env")})
+				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver})
 			}
 			if err != nil {
 				return err

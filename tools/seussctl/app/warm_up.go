@@ -7,11 +7,13 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bundle"
+	"seuss/guest"
 )
 
 func warmUpFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringSliceFlag{Name: "warm-up", Usage: "`EVENT` to invoke the function on before its snapshot is taken: JSON or @FILE; may be repeated"},
+		&cli.StringSliceFlag{Name: "warm-up", Usage: "`EVENT` to invoke the function on before the snapshot is taken: JSON or @FILE; may be repeated"},
 		&cli.IntFlag{Name: "warm-up-runs", Value: 1, Usage: "go through the warm-up events `N` times"},
 	}
 }
@@ -44,4 +46,51 @@ func (e *env) readWarmUp(c *cli.Context) ([]json.RawMessage, error) {
 		all = append(all, events...)
 	}
 	return all, nil
+}
+
+// baseWarmUp is a driver's guest.WarmUpFile.
+type baseWarmUp struct {
+	Handler string            `json:"handler"`
+	Files   map[string][]byte `json:"files"`
+	WarmUp  []json.RawMessage `json:"warm_up"`
+}
+
+// readBaseWarmUp returns the file that an image's driver takes its warm-up from,
+// by name; nil if the flags ask for none.
+func (e *env) readBaseWarmUp(c *cli.Context, r *guestRuntime) (map[string][]byte, error) {
+	name := c.Command.HelpName
+	path := c.String("warm-up-code")
+	if path == "" {
+		for _, flag := range []string{"warm-up-handler", "warm-up", "warm-up-runs"} {
+			if c.IsSet(flag) {
+				return nil, usagef(name, "--%s needs --warm-up-code, the function to invoke", flag)
+			}
+		}
+		return nil, nil
+	}
+	files, handler, err := bundle.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	if found := runtimeOf(files); found != r {
+		return nil, usagef(name, "--warm-up-code %s: it is for %s, the image has %s", path, found.what, r.what)
+	}
+	if c.IsSet("warm-up-handler") {
+		handler = c.String("warm-up-handler")
+	}
+	if handler == "" {
+		return nil, usagef(name, "%s holds more than one module at its top; say which with --warm-up-handler MODULE.FUNCTION", path)
+	}
+	events, err := e.readWarmUp(c)
+	if err != nil {
+		return nil, err
+	}
+	if len(events) == 0 {
+		events = []json.RawMessage{[]byte("{}")}
+	}
+	doc, err := json.Marshal(baseWarmUp{Handler: handler, Files: files, WarmUp: events})
+	if err != nil {
+		return nil, fmt.Errorf("warm-up of the image: %w", err)
+	}
+	return map[string][]byte{guest.WarmUpFile: doc}, nil
 }
