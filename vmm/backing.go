@@ -138,11 +138,11 @@ func (b *PrivateBacking) Tracker() (dirtytrack.Tracker, error) { return dirtytra
 
 // Close implements Backing.
 func (b *PrivateBacking) Close() error {
-	mem, space := b.mem, b.space
-	b.mem, b.space = nil, nil
-	err := release(mem)
-	if space != nil {
-		err = errors.Join(err, space.Close())
+	var err error
+	if b.space != nil {
+		err = b.space.Close() // before what its goroutines use goes
 	}
-	return err
+	mem := b.mem
+	b.mem, b.space = nil, nil
+	return errors.Join(err, release(mem))
 }

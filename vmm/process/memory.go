@@ -367,6 +367,9 @@ func (m *memory) Resident() (vmm.Resident, error) {
 // Close implements vmm.Backing. The stub must be gone.
 func (m *memory) Close() error {
 	var errs []error
+	if m.space != nil {
+		errs = append(errs, m.space.Close()) // before what its goroutines use goes
+	}
 	for _, r := range m.below {
 		errs = append(errs, m.vm.platform.sources.release(r.source, 1))
 	}
@@ -382,9 +385,6 @@ func (m *memory) Close() error {
 	}
 	if m.remote != nil {
 		errs = append(errs, m.remote.Close())
-	}
-	if m.space != nil {
-		errs = append(errs, m.space.Close())
 	}
 	errs = append(errs, m.file.Close())
 	return errors.Join(errs...)

@@ -17,7 +17,8 @@ import (
 
 // Space is the address space of one guest.
 type Space struct {
-	serve func(address uint64)
+	serve   func(address uint64)
+	serving sync.WaitGroup // calls of serve; one begins under waiter.mu only
 
 	mu sync.RWMutex
 	fd int // -1: closed
@@ -86,7 +87,7 @@ func take(fd int) {
 		return
 	}
 	// An error leaves the fault waiting, and the machine's kick ends that.
-	_ = readFaults(fd, func(address uint64) { go s.serve(address &^ (pageSize - 1)) })
+	_ = readFaults(fd, func(address uint64) { s.serving.Go(func() { s.serve(address &^ (pageSize - 1)) }) })
 }
 
 const pageSize = 4096
@@ -106,12 +107,14 @@ func (s *Space) Wake(start, n uint64) error {
 	return wake(s.fd, start, n)
 }
 
-// Close ends the reporting. Whoever used the address space must be gone: from here
-// on a missing page would be one of zeros.
+// Close ends the reporting, and returns when no call of serve is under way. Whoever
+// used the address space must be gone: from here on a missing page would be one of
+// zeros.
 func (s *Space) Close() error {
 	waiter.mu.Lock()
 	delete(waiter.spaces, s.fd)
 	waiter.mu.Unlock()
+	s.serving.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	fd := s.fd
