@@ -61,6 +61,10 @@ type Backing interface {
 	Populate(first, count uint64) error
 	Discard(first, count uint64) error
 
+	// Protect makes sure that the guest may use pages as its page tables say now,
+	// content kept.
+	Protect(first, count uint64) error
+
 	// Page returns the content of a page to be read, valid until the next call
 	// of any method. It changes nothing.
 	Page(page uint64) []byte

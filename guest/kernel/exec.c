@@ -5,11 +5,11 @@
  */
 #include "core.h"
 #include "map.h"
+#include "protect.h"
 
-#include <elf.h>
 #include <linux/fcntl.h>
 
-enum { STACK_BYTES = 8 << 20, GUARD_BYTES = 2 << 20, MAX_PHDRS = 32 };
+enum { STACK_BYTES = 8 << 20, GUARD_BYTES = 1 << 20, MAX_PHDRS = 32 };
 
 u64 exec_auxv[48];
 
@@ -107,28 +107,20 @@ static void load(struct object *o, const char *path, char *interp, size_t interp
 		if (p->p_type == PT_LOAD && o->eh.e_phoff >= p->p_offset && o->eh.e_phoff < p->p_offset + p->p_filesz)
 			o->phdrs = o->bias + p->p_vaddr + o->eh.e_phoff - p->p_offset;
 	}
+	if (!from_image)
+		protect_segments(o->ph, o->eh.e_phnum, o->bias, !in_place);
 	o->end = o->bias + high;
 	file_put(f);
 }
 
-/* The main stack ends in a guard that is taken out of the page tables here,
- * before anything ever touched it: no TLB holds it yet. */
+/* The main stack ends in a guard as large as Linux's stack_guard_gap. */
 static u64 make_stack(void)
 {
-	u64 span = STACK_BYTES + 2 * GUARD_BYTES; /* room to align the guard to a large page */
-	u64 base = mm_map_anywhere(span / PAGE_SIZE);
+	u64 base = mm_map_anywhere((GUARD_BYTES + STACK_BYTES) / PAGE_SIZE);
 	if (!base)
 		panic("no memory for a stack of %u bytes", STACK_BYTES);
-	u64 guard = (base + GUARD_BYTES - 1) & ~((u64)GUARD_BYTES - 1);
-	u64 top = guard + GUARD_BYTES + STACK_BYTES;
-	if (guard > base)
-		mm_give(base, (guard - base) / PAGE_SIZE);
-	if (base + span > top)
-		mm_give(top, (base + span - top) / PAGE_SIZE);
-	volatile u64 *pd = (volatile u64 *)ABI_PD_GPA;
-	pd[guard / GUARD_BYTES] = 0;
-	mm_guard(guard, GUARD_BYTES);
-	return top;
+	mm_guard(base, GUARD_BYTES);
+	return base + GUARD_BYTES + STACK_BYTES;
 }
 
 static u64 push_bytes(u64 *sp, const void *p, u64 n)

@@ -11,6 +11,7 @@ bool mm_in_image(u64 addr, u64 bytes);
 void mm_take(u64 addr, u64 pages); /* hands out, zeroed */
 void mm_reserve(u64 addr, u64 pages); /* PROT_NONE: zero, and nothing touches it until mm_open */
 void mm_open(u64 addr, u64 pages);
+void mm_close(u64 addr, u64 pages); /* PROT_NONE for what may have been used */
 void mm_give(u64 addr, u64 pages);
 void mm_zero(u64 addr, u64 pages); /* zeroes; gives the host large ranges back */
 u64 mm_find(u64 pages, u64 limit, u64 align); /* highest free run below limit; 0: none */

@@ -181,7 +181,7 @@ static void run_handler(struct abi_frame *f, const struct siginfo_k *info)
 	u64 oldmask = current->restore_mask ? current->saved_mask : current->sigmask;
 	current->restore_mask = false;
 	if (!build_frame(f, &sa, info, oldmask))
-		die_by_signal(f, SIGSEGV, f->rsp);
+		die_by_signal(f, SIGSEGV, f->vector == 14 ? info->fields[0] : f->rsp);
 	current->sigmask |= sa.mask | (sa.flags & SA_NODEFER ? 0 : SIGBIT(sig));
 	current->sigmask &= ~UNBLOCKABLE;
 	if (sa.flags & SA_RESETHAND)

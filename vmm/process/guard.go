@@ -4,65 +4,132 @@ import (
 	"bytes"
 	"encoding/binary"
 
+	"golang.org/x/sys/unix"
+
 	"seuss/guest"
 )
 
-// Guards are stretches of guest memory that nothing may touch. The kernel
-// library makes them by taking entries out of the page tables in its memory.
-// No processor reads those tables here, so the monitor does: what has no entry
-// is mapped without any permission. The tables are part of every snapshot, and
-// so are the guards.
+// The guest's page tables are in its memory, and part of every snapshot. No
+// processor reads them here, so the stub's mappings follow them: pages are mapped
+// as their entries say when they are mapped for another reason. Where an entry
+// allows more by now, the guest's access faults, and the page is mapped anew
+// (opens). Where it allows less, the guest rings for that (Protect); of another
+// node's guards the list of guards tells (syncGuards).
 
-const (
-	guardPages   = guest.ImageAlign / pageSize // pages that an entry of a page directory maps
-	tableEntries = pageSize / 8
-)
+// openPages bounds what is mapped anew together with a page that faulted.
+const openPages = 64
 
-// guards is what a memory knows of its page directories.
-type guards struct {
-	tables  [][]byte // as last looked at, one for each GiB
-	guarded []bool   // by entry
+// tables is what a memory knows of its guest's page tables.
+type tables struct {
+	guards []byte // the list of guards, as last looked at
+	fault  uint64 // address that was opened last
+	again  int    // times in a row
 }
 
-// syncGuards takes over what the page directories say, if that has changed.
-// The cost of finding out that nothing has is that of comparing a page a GiB.
+// syncGuards takes over the list of guards, if that has changed. The cost of
+// finding out that it has not is that of comparing a page.
 func (m *memory) syncGuards() {
-	gib := (uint64(len(m.window)) + 1<<30 - 1) >> 30
-	for i := range gib {
-		table := m.Page(guest.PDGPA/pageSize + i)
-		if m.guards.tables == nil {
-			m.guards.tables = make([][]byte, gib)
-			m.guards.guarded = make([]bool, gib*tableEntries)
-		}
-		if bytes.Equal(table, m.guards.tables[i]) {
-			continue
-		}
-		m.guards.tables[i] = append(m.guards.tables[i][:0], table...)
-		m.takeTable(i, table)
+	list := m.Page(guest.GuardsGPA / pageSize)
+	if bytes.Equal(list, m.tables.guards) {
+		return
 	}
-}
-
-// takeTable marks what a changed page directory maps otherwise. An empty one is
-// that of a machine which has not been booted.
-func (m *memory) takeTable(gib uint64, table []byte) {
-	empty := bytes.Equal(table, zeros[:])
+	known := map[[2]uint64]bool{}
+	for _, r := range guardsIn(m.tables.guards) {
+		known[r] = true
+	}
 	pages := uint64(len(m.window)) / pageSize
-	for i := range uint64(tableEntries) {
-		entry := gib*tableEntries + i
-		first := entry * guardPages
-		if first >= pages {
-			return
-		}
-		guarded := !empty && entry != 0 && binary.LittleEndian.Uint64(table[8*i:]) == 0
-		if guarded != m.guards.guarded[entry] {
-			m.guards.guarded[entry] = guarded
-			m.stale.AddRange(first, min(guardPages, pages-first))
+	for _, r := range guardsIn(list) {
+		if first, count := r[0], r[1]; !known[r] && first < pages && count <= pages-first {
+			m.stale.AddRange(first, count)
 		}
 	}
+	m.tables.guards = append(m.tables.guards[:0], list...)
 }
 
-// isGuard reports whether a page lies in a guard.
-func (m *memory) isGuard(page uint64) bool {
-	entry := page / guardPages
-	return entry < uint64(len(m.guards.guarded)) && m.guards.guarded[entry]
+// guardsIn decodes a list of guards: first page and count of each.
+func guardsIn(list []byte) (out [][2]uint64) {
+	if len(list) == 0 {
+		return nil
+	}
+	n := min(binary.LittleEndian.Uint32(list[guest.GuardsCount:]), guest.GuardsMax)
+	for i := range n {
+		r := list[guest.GuardsRanges+i*guest.RangeSize:]
+		out = append(out, [2]uint64{binary.LittleEndian.Uint64(r[guest.RangeFirst:]), binary.LittleEndian.Uint64(r[guest.RangeCount:])})
+	}
+	return out
+}
+
+// Protect implements vmm.Backing.
+func (m *memory) Protect(first, count uint64) error {
+	m.stale.AddRange(first, count)
+	return nil
+}
+
+// opens reports whether the guest may make an access that faulted, and has the
+// page, with those around it that are protected in the same way, mapped anew.
+func (m *memory) opens(address uint64, write bool) bool {
+	page := address / pageSize
+	if page < guest.LowGPA/pageSize || page >= uint64(len(m.window))/pageSize {
+		return false
+	}
+	r := m.newTableReader()
+	prot := r.prot(page)
+	if r.base == 0 || prot == unix.PROT_NONE || write && prot&unix.PROT_WRITE == 0 {
+		return false
+	}
+	if m.tables.again++; m.tables.fault != address {
+		m.tables.fault, m.tables.again = address, 0
+	} else if m.tables.again > 1 {
+		return false // it is for another reason
+	}
+	first, end := page, page+1
+	for first%openPages != 0 && r.prot(first-1) == prot {
+		first--
+	}
+	for end%openPages != 0 && end < uint64(len(m.window))/pageSize && r.prot(end) == prot {
+		end++
+	}
+	m.stale.AddRange(first, end-first)
+	return m.flush() == nil
+}
+
+// tableReader looks entries up, a table at a time.
+type tableReader struct {
+	m       *memory
+	base    uint64 // page of the first table, 0 = there are none yet
+	current uint64 // table that entries holds, + 1
+	entries [pageSize]byte
+}
+
+func (m *memory) newTableReader() *tableReader {
+	r := &m.reader
+	r.m, r.base, r.current = m, 0, 0
+	boot := m.Page(guest.BootGPA / pageSize)[guest.BootGPA%pageSize:]
+	at := binary.LittleEndian.Uint64(boot[guest.BootTablesGPA:])
+	pages := uint64(len(m.window)) / pageSize
+	if binary.LittleEndian.Uint64(boot) == guest.BootMagic && at%pageSize == 0 && at < uint64(len(m.window)) &&
+		(pages+tableEntries-1)/tableEntries <= pages-at/pageSize {
+		r.base = at / pageSize
+	}
+	return r
+}
+
+const tableEntries = pageSize / 8
+
+// prot says how a page is to be mapped.
+func (r *tableReader) prot(page uint64) uint64 {
+	if r.base == 0 {
+		return guestProt
+	}
+	if table := page/tableEntries + 1; table != r.current {
+		copy(r.entries[:], r.m.Page(r.base+table-1))
+		r.current = table
+	}
+	switch entry := binary.LittleEndian.Uint64(r.entries[page%tableEntries*8:]); {
+	case entry&guest.PtePresent == 0:
+		return unix.PROT_NONE
+	case entry&guest.PteWritable == 0:
+		return guestProt &^ unix.PROT_WRITE
+	}
+	return guestProt
 }

@@ -36,7 +36,8 @@ type memory struct {
 	shown *dirtytrack.PageSet
 	// stale are the pages where the stub's mapping is not yet what it should be.
 	stale  *dirtytrack.PageSet
-	guards guards
+	tables tables
+	reader tableReader
 	paging vmm.Paging
 	space  *demand.Space // nil where the host cannot page on demand
 
@@ -309,6 +310,7 @@ func (m *memory) flush() error {
 		b.add(first, count, f, off, prot, flags)
 		return nil
 	}
+	tables := m.newTableReader()
 	for first, count := range m.stale.Runs() {
 		if low := uint64(guest.LowGPA / pageSize); first < low { // mapped for nobody
 			count -= min(count, low-first)
@@ -317,20 +319,17 @@ func (m *memory) flush() error {
 		for count > 0 {
 			var n uint64
 			var err error
-			switch {
-			case m.isGuard(first):
-				n = min(count, guardPages-first%guardPages)
-				err = add(first, n, m.file, int64(first*pageSize), unix.PROT_NONE, ownFlags)
-			case m.shown.Has(first):
+			prot := tables.prot(first)
+			if m.shown.Has(first) {
 				part := m.below.find(first).part(first, count)
-				for n = 1; n < part.count && m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
+				for n = 1; n < part.count && m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
-				err = add(first, n, part.source.file, part.off, guestProt, fileFlags)
+				err = add(first, n, part.source.file, part.off, prot, fileFlags)
 				paged = m.appendPaged(paged, first, n)
-			default:
-				for n = 1; n < count && !m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
+			} else {
+				for n = 1; n < count && !m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
-				err = add(first, n, m.file, int64(first*pageSize), guestProt, ownFlags)
+				err = add(first, n, m.file, int64(first*pageSize), prot, ownFlags)
 			}
 			if err != nil {
 				return err

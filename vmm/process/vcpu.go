@@ -174,7 +174,7 @@ func (v *VCPU) Settle() error { return v.vm.proc.settle() }
 // GuestCalls implements vmm.VCPU.
 func (v *VCPU) GuestCalls() vmm.GuestCalls {
 	p := v.vm.platform
-	c := vmm.GuestCalls{DeviceStore: p.entries.DeviceStore}
+	c := vmm.GuestCalls{DeviceStore: p.entries.DeviceStore, Protect: true}
 	if !p.cpu.FSGSBASE {
 		c.SetBase = p.entries.SetBase
 	}
