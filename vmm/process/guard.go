@@ -3,10 +3,12 @@ package process
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
 
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm"
 )
 
 // The guest's page tables are in its memory, and part of every snapshot. No
@@ -16,13 +18,17 @@ import (
 // (opens). Where it allows less, the guest rings for that (Protect); of another
 // node's guards the list of guards tells (syncGuards).
 
+// maxProtected bounds the runs of protected pages that one flush maps. A guest that
+// has more in its tables wants to wear the monitor out: its pages are open then.
+const maxProtected = 8192
+
 // openPages bounds what is mapped anew together with a page that faulted.
 const openPages = 64
 
 // tables is what a memory knows of its guest's page tables.
 type tables struct {
 	guards []byte // the list of guards, as last looked at
-	fault  uint64 // address that was opened last
+	fault  uint64 // address that was opened last in this run, 0 = none
 	again  int    // times in a row
 }
 
@@ -33,30 +39,17 @@ func (m *memory) syncGuards() {
 	if bytes.Equal(list, m.tables.guards) {
 		return
 	}
-	known := map[[2]uint64]bool{}
-	for _, r := range guardsIn(m.tables.guards) {
-		known[r] = true
-	}
 	pages := uint64(len(m.window)) / pageSize
-	for _, r := range guardsIn(list) {
-		if first, count := r[0], r[1]; !known[r] && first < pages && count <= pages-first {
+	known := map[uint64]uint64{}
+	if m.tables.guards != nil {
+		known = maps.Collect(vmm.GuardsIn(m.tables.guards, pages))
+	}
+	for first, count := range vmm.GuardsIn(list, pages) {
+		if known[first] != count {
 			m.stale.AddRange(first, count)
 		}
 	}
 	m.tables.guards = append(m.tables.guards[:0], list...)
-}
-
-// guardsIn decodes a list of guards: first page and count of each.
-func guardsIn(list []byte) (out [][2]uint64) {
-	if len(list) == 0 {
-		return nil
-	}
-	n := min(binary.LittleEndian.Uint32(list[guest.GuardsCount:]), guest.GuardsMax)
-	for i := range n {
-		r := list[guest.GuardsRanges+i*guest.RangeSize:]
-		out = append(out, [2]uint64{binary.LittleEndian.Uint64(r[guest.RangeFirst:]), binary.LittleEndian.Uint64(r[guest.RangeCount:])})
-	}
-	return out
 }
 
 // Protect implements vmm.Backing.

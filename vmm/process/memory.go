@@ -310,7 +310,7 @@ func (m *memory) flush() error {
 		b.add(first, count, f, off, prot, flags)
 		return nil
 	}
-	tables := m.newTableReader()
+	tables, protected := m.newTableReader(), 0
 	for first, count := range m.stale.Runs() {
 		if low := uint64(guest.LowGPA / pageSize); first < low { // mapped for nobody
 			count -= min(count, low-first)
@@ -320,6 +320,11 @@ func (m *memory) flush() error {
 			var n uint64
 			var err error
 			prot := tables.prot(first)
+			if prot != guestProt {
+				if protected++; protected > maxProtected {
+					tables.base, prot = 0, guestProt
+				}
+			}
 			if m.shown.Has(first) {
 				part := m.below.find(first).part(first, count)
 				for n = 1; n < part.count && m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {

@@ -80,6 +80,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	if err := v.vm.mem.flush(); err != nil {
 		return v.failed(err)
 	}
+	v.vm.mem.tables.fault = 0
 	for {
 		v.putRegs()
 		v.usage, v.vm.mem.ran = true, true
