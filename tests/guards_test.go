@@ -73,7 +73,7 @@ func copyTo(t *testing.T, path string, content []byte) {
 
 // guarded has a guard of its own in its snapshot, and does what the event says.
 const guarded = `
-import ctypes, mmap, sys, threading
+import ctypes, mmap, struct, sys, threading
 libc = ctypes.CDLL(None)
 libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 area = mmap.mmap(-1, 3 * 4096)
@@ -92,6 +92,16 @@ def in_thread(size):
     t = threading.Thread(target=overflow)
     t.start()
     t.join()
+class Info(ctypes.Structure): _fields_ = [("file", ctypes.c_char_p), ("base", ctypes.c_void_p), ("name", ctypes.c_char_p), ("at", ctypes.c_void_p)]
+def relro():
+    "What the loader made read-only again after it had written to it."
+    info = Info()
+    assert libc.dladdr(ctypes.c_void_p(address(libc.strtoull)), ctypes.byref(info))
+    head = ctypes.string_at(info.base, 64)
+    phoff, (size, n) = struct.unpack_from("<Q", head, 32)[0], struct.unpack_from("<HH", head, 54)
+    for i in range(n):
+        kind, _, _, vaddr, _, _, bytes = struct.unpack_from("<IIQQQQQ", ctypes.string_at(info.base + phoff + size * i, 56))
+        if kind == 0x6474e552: return page(info.base + vaddr + bytes) - 4096
 def store(where): ctypes.memset(where, 0xcc, 1)
 def handler(event, context):
     how = event["how"]
@@ -103,6 +113,7 @@ def handler(event, context):
     if how == "library": store(address(libc.strtoull))
     if how == "program": store(address(ctypes.pythonapi.PyObject_Repr))
     if how == "guard": store(at)
+    if how == "relro": store(relro())
     if how == "lift":
         protect(at, 3)
         store(at)
@@ -143,7 +154,7 @@ func TestProtectedFunction(t *testing.T) {
 	const exhausted = "is exhausted"
 	for _, c := range [][2]string{
 		{"main-stack", "the stack of thread 1 " + exhausted}, {"thread", exhausted}, {"small-thread", exhausted}, {"null", "SIGSEGV"},
-		{"kernel", "SIGSEGV"}, {"library", "SIGSEGV"}, {"program", "SIGSEGV"}, {"guard", "lies in a guard"},
+		{"kernel", "SIGSEGV"}, {"library", "SIGSEGV"}, {"program", "SIGSEGV"}, {"relro", "SIGSEGV"}, {"guard", "lies in a guard"},
 	} {
 		t.Run(c[0], func(t *testing.T) {
 			_, err := run(c[0])

@@ -34,26 +34,32 @@ type tables struct {
 
 // syncGuards takes over the list of guards, if that has changed. The cost of
 // finding out that it has not is that of comparing a page.
-func (m *memory) syncGuards() {
+func (m *memory) syncGuards() error {
 	list := m.Page(guest.GuardsGPA / pageSize)
 	if bytes.Equal(list, m.tables.guards) {
-		return
+		return nil
 	}
 	pages := uint64(len(m.window)) / pageSize
 	known := map[uint64]uint64{}
 	if m.tables.guards != nil {
 		known = maps.Collect(vmm.GuardsIn(m.tables.guards, pages))
 	}
-	for first, count := range vmm.GuardsIn(list, pages) {
+	m.tables.guards = append(m.tables.guards[:0], list...)
+	for first, count := range vmm.GuardsIn(m.tables.guards, pages) {
 		if known[first] != count {
-			m.stale.AddRange(first, count)
+			if err := m.Protect(first, count); err != nil {
+				return err
+			}
 		}
 	}
-	m.tables.guards = append(m.tables.guards[:0], list...)
+	return nil
 }
 
 // Protect implements vmm.Backing.
 func (m *memory) Protect(first, count uint64) error {
+	if err := m.absorbRange(first, count); err != nil {
+		return err
+	}
 	m.stale.AddRange(first, count)
 	return nil
 }
@@ -82,8 +88,7 @@ func (m *memory) opens(address uint64, write bool) bool {
 	for end%openPages != 0 && end < uint64(len(m.window))/pageSize && r.prot(end) == prot {
 		end++
 	}
-	m.stale.AddRange(first, end-first)
-	return m.flush() == nil
+	return m.Protect(first, end-first) == nil && m.flush() == nil
 }
 
 // tableReader looks entries up, a table at a time.

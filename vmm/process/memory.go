@@ -80,8 +80,17 @@ func (m *memory) absorb() error {
 	if !m.ran {
 		return nil
 	}
+	if err := m.absorbRange(0, uint64(len(m.window))/pageSize); err != nil {
+		return err
+	}
+	m.ran = false
+	return nil
+}
+
+// absorbRange does that for some pages, which may then be mapped anew.
+func (m *memory) absorbRange(first, count uint64) error {
 	m.found.Clear()
-	if err := m.copies.Collect(m.found); err != nil {
+	if err := m.copies.CollectRange(first, count, m.found); err != nil {
 		return err
 	}
 	for first, count := range m.found.Runs() {
@@ -103,7 +112,6 @@ func (m *memory) absorb() error {
 			first += n - 1
 		}
 	}
-	m.ran = false
 	return nil
 }
 
@@ -293,7 +301,9 @@ func (b *batch) add(first, count uint64, f *os.File, off int64, prot, flags uint
 
 // flush brings the stub's mappings up to date.
 func (m *memory) flush() error {
-	m.syncGuards()
+	if err := m.syncGuards(); err != nil {
+		return err
+	}
 	if m.stale.Len() == 0 {
 		return nil
 	}
