@@ -374,8 +374,22 @@ void mm_zero(u64 addr, u64 n)
 void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
 u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }
 
-/* /proc/self/maps: runs of used pages that are protected in the same way. */
-long mm_maps(char *buf, size_t n)
+/* What smaps says of a range, in kB: of what is there nothing is shared or swapped. */
+static u64 sizes_of(char *buf, u64 room, u64 first, u64 end, const char *flags)
+{
+	u64 there = 0, kb = PAGE_SIZE / 1024;
+	for (u64 i = first; i < end; i++)
+		there += bit(clean, i) ? 0 : kb;
+	return (u64)ksnprintf(buf, room,
+			      "Size:           %8lu kB\nKernelPageSize: %8lu kB\nMMUPageSize:    %8lu kB\nRss:            %8lu kB\n"
+			      "Pss:            %8lu kB\nShared_Clean:          0 kB\nShared_Dirty:          0 kB\nPrivate_Clean:         0 kB\n"
+			      "Private_Dirty:  %8lu kB\nReferenced:     %8lu kB\nAnonymous:      %8lu kB\nAnonHugePages:         0 kB\n"
+			      "Swap:                  0 kB\nLocked:                0 kB\nVmFlags: %s\n",
+			      (end - first) * kb, kb, kb, there, there, there, there, there, flags);
+}
+
+/* /proc/self/maps and smaps: runs of used pages that are protected in the same way. */
+long mm_maps(char *buf, size_t n, bool sizes)
 {
 	u64 len = 0;
 	for (u64 i = (u64)kernel_end / PAGE_SIZE; i < pages;) {
@@ -393,6 +407,8 @@ long mm_maps(char *buf, size_t n)
 			name = "[stack]";
 		len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx %s 00000000 00:00 0 %s\n",
 				      first * PAGE_SIZE, i * PAGE_SIZE, !open ? "---p" : write ? "rwxp" : "r-xp", name);
+		if (sizes)
+			len += sizes_of(buf + MIN(len, n), n - MIN(len, n), first, i, !open ? "" : write ? "rd wr ex" : "rd ex");
 	}
 	return (long)len;
 }
