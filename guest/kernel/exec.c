@@ -123,6 +123,19 @@ static u64 make_stack(void)
 	return base + GUARD_BYTES + STACK_BYTES;
 }
 
+/* The clocks for programs whose system calls are not patched. */
+extern const char vdso_start[], vdso_end[];
+
+static u64 map_vdso(void)
+{
+	u64 bytes = (u64)(vdso_end - vdso_start), base = mm_map_anywhere(PAGE_UP(bytes) / PAGE_SIZE);
+	if (base) {
+		memcpy((void *)base, vdso_start, bytes);
+		protect_set(base, bytes, false);
+	}
+	return base;
+}
+
 static u64 push_bytes(u64 *sp, const void *p, u64 n)
 {
 	*sp -= n;
@@ -143,6 +156,7 @@ static u64 build_stack(const struct object *prog, const struct object *interp, c
 	}
 	u8 random[16];
 	random_bytes(random, sizeof random);
+	u64 vdso = interp ? 0 : map_vdso();
 	u64 execfn = push_bytes(&sp, path, strlen(path) + 1);
 	u64 platform = push_bytes(&sp, "x86_64", 7);
 	u64 text = push_bytes(&sp, args, len);
@@ -157,7 +171,7 @@ static u64 build_stack(const struct object *prog, const struct object *interp, c
 		AT_BASE, interp ? interp->bias : 0, AT_FLAGS, 0, AT_ENTRY, prog->bias + prog->eh.e_entry,
 		AT_UID, 0, AT_EUID, 0, AT_GID, 0, AT_EGID, 0, AT_SECURE, 0,
 		AT_RANDOM, at_random, AT_HWCAP2, 0 /* no FSGSBASE: not every host keeps it */, AT_EXECFN, execfn, AT_PLATFORM, platform,
-		AT_MINSIGSTKSZ, 2048 + xsave_bytes, AT_NULL, 0,
+		AT_MINSIGSTKSZ, 2048 + xsave_bytes, vdso ? AT_SYSINFO_EHDR : AT_IGNORE, vdso, AT_NULL, 0,
 	};
 	_Static_assert(sizeof auxv <= sizeof exec_auxv, "exec_auxv");
 	memcpy(exec_auxv, auxv, sizeof auxv);
