@@ -12,7 +12,7 @@ import (
 
 const (
 	pageSize  = guest.PageSize
-	largePage = guest.ImageAlign // 2 MiB, the unit of the guest's page tables
+	largePage = guest.ImageAlign // 2 MiB, what one of the guest's page tables maps
 )
 
 // Memory is a guest's memory: RAM from guest-physical 0 and, directly above
