@@ -83,12 +83,20 @@ func (d *DirtyRing) harvest(into *PageSet) error {
 		d.next = (d.next + 1) % len(d.entries)
 		taken++
 	}
-	n, err := resetDirtyRings(d.vm)
-	if err != nil {
-		return fmt.Errorf("dirty ring of slot %d: %w", d.slot, err)
+	// Since Linux 6.16 the kernel stops at a signal and returns what it has done.
+	const tries = 100
+	reset := 0
+	for range tries {
+		n, err := resetDirtyRings(d.vm)
+		if err != nil {
+			return fmt.Errorf("dirty ring of slot %d: %w", d.slot, err)
+		}
+		if reset += n; reset >= taken {
+			break
+		}
 	}
-	if n != taken {
-		return fmt.Errorf("dirty ring of slot %d: harvested %d entries, the kernel reset %d", d.slot, taken, n)
+	if reset != taken {
+		return fmt.Errorf("dirty ring of slot %d: harvested %d entries, the kernel reset %d", d.slot, taken, reset)
 	}
 	return nil
 }

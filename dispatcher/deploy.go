@@ -98,17 +98,36 @@ func (l *layout) forgetGiven() {
 
 // deploy makes memory show exactly what target holds. collect must have been
 // called after the guest last ran.
-func (l *layout) deploy(target *lineage.View) (moved, error) {
+func (l *layout) deploy(target *lineage.View) (m moved, err error) {
 	if target == l.target {
-		return l.reset()
+		m, err = l.reset()
+	} else if m, err = l.move(target); err == nil {
+		l.target, l.resets = target, 0
+		l.changed.Clear()
 	}
-	m, err := l.move(target)
 	if err != nil {
 		return m, err
 	}
-	l.target, l.resets = target, 0
-	l.changed.Clear()
-	return m, nil
+	return m, l.closeGuards()
+}
+
+// closeGuards drops the private copies of pages that the target's page tables let
+// nobody touch. KVM may still let the guest use a page that was one of an instance
+// before; it does not for a page that was dropped.
+func (l *layout) closeGuards() error {
+	for first, count := range l.mem.Guards() {
+		for page := first; page < first+count; page++ {
+			if !l.private.Has(page) || !bytes.Equal(l.base.Bytes(page), l.target.Bytes(page)) {
+				continue
+			}
+			if err := l.mem.Discard(page, 1); err != nil {
+				return fmt.Errorf("close a guard: %w", err)
+			}
+			l.private.Remove(page)
+			l.changed.Remove(page)
+		}
+	}
+	return nil
 }
 
 // reset puts the private pages back to the target that they were last at.

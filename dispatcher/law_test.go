@@ -45,6 +45,17 @@ def handler(event, context):
     if how == "large": kept.append(bytearray(os.urandom(8)) * (34 << 17))
     if how == "freed": bytearray(b"y") * (20 << 20)
     if how == "thread": threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    if how == "guards":
+        libc = ctypes.CDLL(None)
+        for n in range(20):
+            m = mmap.mmap(-1, 3 * 4096)
+            at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+            libc.mprotect(ctypes.c_void_p(at + 4096), ctypes.c_size_t(4096), n % 2 and 3)
+            kept.append((m, bytearray(70000)))
+    if how == "patch":
+        libc, at = ctypes.CDLL(None), event["image"] + (1 << 20)
+        libc.mprotect(ctypes.c_void_p(at), ctypes.c_size_t(1 << 20), 7)
+        ctypes.memset(at, 0xaa, 1 << 20)
     if how == "raise": raise ValueError(os.urandom(8))
     if how == "exit": os._exit(9)
     if how == "spin":
@@ -69,8 +80,8 @@ def handler(event, context):
 
 // gentle mutations end with an answer; rough ones may end in any way.
 var (
-	gentle = []string{"little", "objects", "files", "large", "freed", "thread", "simd", "raise"}
-	rough  = []string{"exit", "spin", "image", "tables", "kernel", "control", "registers", "fs", "stack"}
+	gentle = []string{"little", "objects", "files", "large", "freed", "thread", "guards", "simd", "raise"}
+	rough  = []string{"exit", "spin", "image", "patch", "tables", "kernel", "control", "registers", "fs", "stack"}
 )
 
 // imagesDir names an image store with such an image in it, for machines that have

@@ -13,7 +13,7 @@
 #ifndef SEUSS_ABI_H
 #define SEUSS_ABI_H
 
-#define ABI_VERSION 3
+#define ABI_VERSION 4
 
 /* ---- Guest-physical memory map ----------------------------------------- */
 
@@ -28,9 +28,10 @@
 #define ABI_IDT_GPA 0x15000       /* 256 gates of 16 bytes */
 #define ABI_PML4_GPA 0x16000
 #define ABI_PDPT_GPA 0x17000
-#define ABI_PT0_GPA 0x18000       /* 4 KiB mappings of the first 2 MiB */
+#define ABI_GUARDS_GPA 0x18000    /* struct abi_guards */
 #define ABI_PD_DEVICE_GPA 0x19000 /* page directory of the device window */
-#define ABI_PD_GPA 0x1a000        /* ABI_MAX_GIB page directories */
+#define ABI_PD_GPA 0x1a000        /* ABI_MAX_GIB page directories, which name the tables at
+                                   * abi_boot.tables_gpa: nothing but entries of these ever changes */
 #define ABI_MAX_GIB 8            /* RAM and root image together */
 #define ABI_ARGS_GPA 0x22000     /* argv then envp, NUL-terminated strings */
 #define ABI_ARGS_SIZE 0xe000
@@ -54,6 +55,8 @@
                                    * afterwards they are zero, and their memory is the host's where it can be */
 #define ABI_DOORBELL_OFFER 0x38   /* the same for memory that is free; of each range the monitor leaves what it
                                    * keeps, which is as it was, and count 0 if that is nothing */
+#define ABI_DOORBELL_PROTECT 0x40 /* pages at control.protect may be used for less than before: whoever keeps
+                                   * copies of their entries looks at them anew */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- Driver protocol ------------------------------------------------------
@@ -127,6 +130,7 @@ struct abi_entries {
 	uint64_t syscall;     /* OUT LSTAR */
 	uint64_t exceptions;  /* OUT 32 stubs, 16 bytes apart, by vector */
 	uint64_t kernel_end;  /* OUT kernel library is [ABI_KERNEL_GPA, kernel_end) */
+	uint64_t data;        /* OUT nothing below it, a page, is ever written */
 };
 
 #define ABI_BOOT_MAGIC 0x544f4f4253535545 /* "EUSSBOOT" */
@@ -141,7 +145,14 @@ struct abi_boot {
 	uint64_t ram_bytes;   /* IN  RAM is [ABI_LOW_GPA, ram_bytes) */
 	uint64_t image_gpa;   /* IN  root image, ABI_IMAGE_ALIGN aligned, above RAM */
 	uint64_t image_bytes; /* IN */
+	uint64_t tables_gpa;  /* IN  page table entries, 8 bytes for each page of RAM and image, in order */
 };
+
+/* Page table entries. Accessed and dirty are set from the start, so that the CPU
+ * never writes to the tables. */
+#define ABI_PTE_PRESENT 1
+#define ABI_PTE_WRITABLE 2
+#define ABI_PTE_BITS 0x67 /* present, writable, for all levels, accessed, dirty */
 
 /* ---- Identity page: what makes a clone itself --------------------------- */
 
@@ -153,7 +164,7 @@ struct abi_identity {
 	uint64_t tsc;         /* IN  time-stamp counter at which the two hold */
 	uint64_t tsc_mult;    /* IN  ns = (tsc delta * tsc_mult) >> 32 */
 	uint32_t cid;         /* IN  vsock context id */
-	uint32_t reserved;
+	uint32_t protect;     /* IN  != 0: ring ABI_DOORBELL_PROTECT whenever pages may be used for less */
 	uint64_t device_store; /* IN  0, or code to call in place of a 4-byte store to the device
 	                        * window: edx = offset in the window, eax = value, all registers kept */
 	uint64_t set_base;     /* IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
@@ -161,6 +172,11 @@ struct abi_identity {
 };
 
 /* ---- Control page: live words shared while the guest runs --------------- */
+
+struct abi_range { /* of pages */
+	uint64_t first; /* OUT; IN after ABI_DOORBELL_OFFER */
+	uint64_t count; /* OUT; IN after ABI_DOORBELL_OFFER */
+};
 
 struct abi_purity { /* outside input seen since boot; the host takes differences */
 	uint64_t entropy; /* OUT getrandom, /dev/urandom reads */
@@ -196,13 +212,24 @@ struct abi_control {
 	uint64_t upcall_rflags; /* IN */
 
 	uint64_t give_gpa; /* OUT struct abi_range[ABI_GIVE_RANGES], set once */
+	struct abi_range protect; /* OUT see ABI_DOORBELL_PROTECT */
 };
 
 #define ABI_GIVE_RANGES 256
 
-struct abi_range { /* of pages of RAM, ABI_LOW_GPA and above */
-	uint64_t first; /* OUT; IN after ABI_DOORBELL_OFFER */
-	uint64_t count; /* OUT; IN after ABI_DOORBELL_OFFER */
+/* ---- Guards: pages that nothing may touch ----------------------------------
+ *
+ * The page tables say so; this list says where to look. It is part of every
+ * snapshot: whoever moves a machine to another node learns from it what the
+ * machine has to lose access to. */
+
+#define ABI_GUARDS_MAX 255
+
+struct abi_guards {
+	uint32_t count;    /* OUT */
+	uint32_t reserved;
+	uint64_t reserved2;
+	struct abi_range ranges[ABI_GUARDS_MAX]; /* OUT not in order, not overlapping */
 };
 
 #define ABI_SYSCALLS 512
@@ -295,7 +322,7 @@ struct abi_image_dirent { /* a directory's entries lie together, sorted by name 
 
 /* ---- Layout that must not move ------------------------------------------ */
 
-_Static_assert(sizeof(struct abi_boot) == 56, "abi_boot");
+_Static_assert(sizeof(struct abi_boot) == 64, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
 _Static_assert(offsetof(struct abi_identity, set_base) == ABI_IDENTITY_SET_BASE, "set_base");
 _Static_assert(sizeof(struct abi_identity) == 128, "abi_identity");
@@ -303,7 +330,8 @@ _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
 _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
-_Static_assert(sizeof(struct abi_control) == 168, "abi_control");
+_Static_assert(sizeof(struct abi_control) == 184, "abi_control");
+_Static_assert(sizeof(struct abi_guards) == ABI_PAGE_SIZE, "abi_guards");
 _Static_assert(sizeof(struct abi_frame) == 176, "abi_frame");
 _Static_assert(sizeof(struct abi_image_inode) == 48, "abi_image_inode");
 _Static_assert(sizeof(struct abi_image_dirent) == 16, "abi_image_dirent");

@@ -4,7 +4,7 @@ package guest
 
 // Constants of abi.h.
 const (
-	Version             = 3
+	Version             = 4
 	PageSize            = 0x1000
 	LowGPA              = 0x10000 // below it nothing is mapped: null pointers fault, and Linux
 	BootGPA             = 0x11000 // struct abi_boot, written once at cold boot
@@ -15,9 +15,9 @@ const (
 	IDTGPA              = 0x15000 // 256 gates of 16 bytes
 	PML4GPA             = 0x16000
 	PDPTGPA             = 0x17000
-	PT0GPA              = 0x18000 // 4 KiB mappings of the first 2 MiB
+	GuardsGPA           = 0x18000 // struct abi_guards
 	PDDeviceGPA         = 0x19000 // page directory of the device window
-	PDGPA               = 0x1a000 // ABI_MAX_GIB page directories
+	PDGPA               = 0x1a000 // ABI_MAX_GIB page directories, which name the tables at
 	MaxGiB              = 8       // RAM and root image together
 	ArgsGPA             = 0x22000 // argv then envp, NUL-terminated strings
 	ArgsSize            = 0xe000
@@ -34,6 +34,7 @@ const (
 	DoorbellCr2         = 0x28         // an 8-byte load: the last page fault's address, which CPL 3 cannot read
 	DoorbellGive        = 0x30         // value: how many ranges at control.give_gpa hold nothing that counts:
 	DoorbellOffer       = 0x38         // the same for memory that is free; of each range the monitor leaves what it
+	DoorbellProtect     = 0x40         // pages at control.protect may be used for less than before: whoever keeps
 	DoorbellPanic       = 0x20         // the kernel library gives up; message at control.panic_gpa
 	DriverPort          = 1
 	FrameHeader         = 5
@@ -67,7 +68,11 @@ const (
 	ControlUpcallRFLAGS = 152
 	ISTStack            = 1                  // exceptions use this IST slot: the program's red zone survives
 	BootMagic           = 0x544f4f4253535545 // "EUSSBOOT"
+	PtePresent          = 1
+	PteWritable         = 2
+	PteBits             = 0x67 // present, writable, for all levels, accessed, dirty
 	GiveRanges          = 256
+	GuardsMax           = 255
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 	ImageMagic          = 0x31474d4953535553 // "SUSSIMG1"
@@ -78,7 +83,7 @@ const (
 
 // Size in bytes and field offsets of struct abi_entries.
 const (
-	EntriesSize        = 48
+	EntriesSize        = 56
 	EntriesMagicOffset = 0
 	EntriesABIVersion  = 8
 	EntriesReserved    = 12
@@ -86,6 +91,7 @@ const (
 	EntriesSyscall     = 24
 	EntriesExceptions  = 32
 	EntriesKernelEnd   = 40
+	EntriesData        = 48
 )
 
 // Entries mirrors struct abi_entries.
@@ -97,11 +103,12 @@ type Entries struct {
 	Syscall    uint64 // OUT LSTAR
 	Exceptions uint64 // OUT 32 stubs, 16 bytes apart, by vector
 	KernelEnd  uint64 // OUT kernel library is [ABI_KERNEL_GPA, kernel_end)
+	Data       uint64 // OUT nothing below it, a page, is ever written
 }
 
 // Size in bytes and field offsets of struct abi_boot.
 const (
-	BootSize        = 56
+	BootSize        = 64
 	BootMagicOffset = 0
 	BootABIVersion  = 8
 	BootArgc        = 12
@@ -111,6 +118,7 @@ const (
 	BootRAMBytes    = 32
 	BootImageGPA    = 40
 	BootImageBytes  = 48
+	BootTablesGPA   = 56
 )
 
 // Boot mirrors struct abi_boot.
@@ -124,6 +132,7 @@ type Boot struct {
 	RAMBytes   uint64 // IN  RAM is [ABI_LOW_GPA, ram_bytes)
 	ImageGPA   uint64 // IN  root image, ABI_IMAGE_ALIGN aligned, above RAM
 	ImageBytes uint64 // IN
+	TablesGPA  uint64 // IN  page table entries, 8 bytes for each page of RAM and image, in order
 }
 
 // Size in bytes and field offsets of struct abi_identity.
@@ -136,7 +145,7 @@ const (
 	IdentityTSC         = 88
 	IdentityTSCMult     = 96
 	IdentityCID         = 104
-	IdentityReserved    = 108
+	IdentityProtect     = 108
 	IdentityDeviceStore = 112
 )
 
@@ -149,9 +158,22 @@ type Identity struct {
 	TSC         uint64    // IN  time-stamp counter at which the two hold
 	TSCMult     uint64    // IN  ns = (tsc delta * tsc_mult) >> 32
 	CID         uint32    // IN  vsock context id
-	Reserved    uint32
-	DeviceStore uint64 // IN  0, or code to call in place of a 4-byte store to the device
-	SetBase     uint64 // IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
+	Protect     uint32    // IN  != 0: ring ABI_DOORBELL_PROTECT whenever pages may be used for less
+	DeviceStore uint64    // IN  0, or code to call in place of a 4-byte store to the device
+	SetBase     uint64    // IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
+}
+
+// Size in bytes and field offsets of struct abi_range.
+const (
+	RangeSize  = 16
+	RangeFirst = 0
+	RangeCount = 8
+)
+
+// Range mirrors struct abi_range.
+type Range struct {
+	First uint64 // OUT; IN after ABI_DOORBELL_OFFER
+	Count uint64 // OUT; IN after ABI_DOORBELL_OFFER
 }
 
 // Size in bytes and field offsets of struct abi_purity.
@@ -171,7 +193,7 @@ type Purity struct {
 
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize        = 168
+	ControlSize        = 184
 	ControlKernelEnd   = 0
 	ControlUpcallEntry = 8
 	ControlUsedBitmap  = 16
@@ -190,6 +212,7 @@ const (
 	ControlDriverPort  = 108
 	ControlPurity      = 112
 	ControlGiveGPA     = 160
+	ControlProtect     = 168
 )
 
 // Control mirrors struct abi_control.
@@ -215,19 +238,24 @@ type Control struct {
 	UpcallRSP    uint64 // IN
 	UpcallRFLAGS uint64 // IN
 	GiveGPA      uint64 // OUT struct abi_range[ABI_GIVE_RANGES], set once
+	Protect      Range  // OUT see ABI_DOORBELL_PROTECT
 }
 
-// Size in bytes and field offsets of struct abi_range.
+// Size in bytes and field offsets of struct abi_guards.
 const (
-	RangeSize  = 16
-	RangeFirst = 0
-	RangeCount = 8
+	GuardsSize      = 4096
+	GuardsCount     = 0
+	GuardsReserved  = 4
+	GuardsReserved2 = 8
+	GuardsRanges    = 16
 )
 
-// Range mirrors struct abi_range.
-type Range struct {
-	First uint64 // OUT; IN after ABI_DOORBELL_OFFER
-	Count uint64 // OUT; IN after ABI_DOORBELL_OFFER
+// Guards mirrors struct abi_guards.
+type Guards struct {
+	Count     uint32 // OUT
+	Reserved  uint32
+	Reserved2 uint64
+	Ranges    [255]Range // OUT not in order, not overlapping
 }
 
 // Size in bytes and field offsets of struct abi_console_record.

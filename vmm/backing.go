@@ -123,6 +123,17 @@ func (b *PrivateBacking) Discard(first, count uint64) error {
 	return unix.Madvise(b.window(first, count), unix.MADV_DONTNEED)
 }
 
+// Protect implements Backing. KVM keeps copies of a guest's page table entries
+// that only an instruction at ring 0 would drop. It also drops them when the
+// protection of the host's mapping changes.
+func (b *PrivateBacking) Protect(first, count uint64) error {
+	window := b.window(first, count)
+	if err := unix.Mprotect(window, unix.PROT_READ); err != nil {
+		return os.NewSyscallError("mprotect", err)
+	}
+	return os.NewSyscallError("mprotect", unix.Mprotect(window, unix.PROT_READ|unix.PROT_WRITE))
+}
+
 // Page implements Backing.
 func (b *PrivateBacking) Page(page uint64) []byte {
 	if b.paging.Fill(page, 1) != nil {

@@ -68,6 +68,9 @@ func (m *Memory) readEntries() (guest.Entries, error) {
 	if e.KernelEnd <= guest.KernelGPA || e.KernelEnd > guest.ProgramGPA {
 		return e, fmt.Errorf("%w: kernel library ends at %#x, outside (%#x, %#x]", ErrABI, e.KernelEnd, guest.KernelGPA, guest.ProgramGPA)
 	}
+	if e.Data < guest.KernelGPA || e.Data > e.KernelEnd || e.Data%pageSize != 0 {
+		return e, fmt.Errorf("%w: the kernel library's data begins at %#x, no page of [%#x, %#x]", ErrABI, e.Data, guest.KernelGPA, e.KernelEnd)
+	}
 	for _, entry := range []struct {
 		name string
 		at   uint64
@@ -132,6 +135,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 		Magic: guest.BootMagic, ABIVersion: guest.Version,
 		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), XSaveMask: m.cpu.XCR0,
 		RAMBytes: m.mem.RAMBytes(), ImageGPA: uint64(m.mem.ImageGPA()), ImageBytes: m.mem.ImageBytes(),
+		TablesGPA: uint64(m.mem.tablesGPA()),
 	}); err != nil {
 		return err
 	}
@@ -141,7 +145,10 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err := m.claimControl(); err != nil {
 		return err
 	}
-	if err := m.mem.writePageTables(); err != nil {
+	if err := m.mem.WriteStruct(guest.GuardsGPA, guest.Guards{}); err != nil {
+		return err
+	}
+	if err := m.mem.writePageTables(GPA(entries.Data)); err != nil {
 		return err
 	}
 	if err := m.mem.writeDescriptors(m.cpu.CPL, entries.Exceptions); err != nil {

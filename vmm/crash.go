@@ -94,6 +94,11 @@ func (m *Machine) describeFault(r *CrashReport, s Stop) {
 	if name := exceptionName(g.Vector); name != "" {
 		r.Cause += fmt.Sprintf(": %s, error code %#x", name, g.Error)
 	}
+	if r.HasAddr {
+		if guard := m.describeGuard(r); guard != "" {
+			r.Cause += ": " + guard
+		}
+	}
 }
 
 func signalName(n uint32) string {

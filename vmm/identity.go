@@ -106,6 +106,9 @@ func (m *Machine) WriteIdentity(id Identity) error {
 	calls := m.vcpu.GuestCalls()
 	put64(page[guest.IdentityDeviceStore:], calls.DeviceStore)
 	put64(page[guest.IdentitySetBase:], calls.SetBase)
+	if calls.Protect {
+		put32(page[guest.IdentityProtect:], 1)
+	}
 	m.mem.MarkWritten(guest.IdentityGPA, guest.IdentitySize)
 	m.vsock.setCID(uint64(id.CID))
 	clear(random[:])

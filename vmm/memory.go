@@ -12,7 +12,7 @@ import (
 
 const (
 	pageSize  = guest.PageSize
-	largePage = guest.ImageAlign // 2 MiB, the unit of the guest's page tables
+	largePage = guest.ImageAlign // 2 MiB, what one of the guest's page tables maps
 )
 
 // Memory is a guest's memory: RAM from guest-physical 0 and, directly above
@@ -60,6 +60,10 @@ type Backing interface {
 	// was stored: the guest sees what was mapped there last.
 	Populate(first, count uint64) error
 	Discard(first, count uint64) error
+
+	// Protect makes sure that the guest may use pages as its page tables say now,
+	// content kept.
+	Protect(first, count uint64) error
 
 	// Page returns the content of a page to be read, valid until the next call
 	// of any method. It changes nothing.

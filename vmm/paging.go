@@ -8,11 +8,10 @@ import (
 )
 
 // Page table entry bits, Intel SDM vol. 3, 4.5. Accessed and dirty are set from
-// the start, so that the CPU never writes to the tables: they stay equal in
-// every machine of an image and cost no delta page.
+// the start, so that the CPU never writes to the tables.
 const (
-	ptePresent  = 1 << 0
-	pteWritable = 1 << 1
+	ptePresent  = guest.PtePresent
+	pteWritable = guest.PteWritable
 	pteUser     = 1 << 2
 	pteAccessed = 1 << 5
 	pteDirty    = 1 << 6
@@ -24,12 +23,21 @@ const (
 	pteCount = 512 // entries of a table
 )
 
-// writePageTables maps RAM and image one to one: 2 MiB pages, but 4 KiB pages
-// for the first 2 MiB, of which those below guest.LowGPA are absent so that null
-// pointers fault.
+// tablesGPA is where the page tables of RAM and image lie, one after the other: at
+// the end of RAM.
+func (m *Memory) tablesGPA() GPA {
+	tables := (uint64(m.end()) + largePage - 1) / largePage
+	return GPA(m.ram - tables*pageSize)
+}
+
+// writePageTables maps RAM and image one to one in pages of 4 KiB, so that single
+// pages can be protected: nothing below guest.LowGPA, so that null pointers fault;
+// for reading only the kernel library below its data, and the image, of which the
+// kernel library opens what programs write. Later only entries of pages change.
 // The device window is mapped as well; no memory lies behind it.
-func (m *Memory) writePageTables() error {
-	tables := map[GPA]func(i uint64) uint64{
+func (m *Memory) writePageTables(data GPA) error {
+	tables := m.tablesGPA()
+	upper := map[GPA]func(i uint64) uint64{
 		guest.PML4GPA: func(i uint64) uint64 {
 			if i == 0 {
 				return guest.PDPTGPA | pteTable
@@ -51,26 +59,16 @@ func (m *Memory) writePageTables() error {
 			}
 			return 0
 		},
-		guest.PT0GPA: func(i uint64) uint64 {
-			if i < guest.LowGPA/pageSize {
-				return 0
-			}
-			return i*pageSize | ptePage
-		},
 	}
 	for gib := range uint64(guest.MaxGiB) {
-		tables[GPA(guest.PDGPA+gib*pageSize)] = func(i uint64) uint64 {
-			at := gib<<30 + i*largePage
-			switch {
-			case at == 0:
-				return guest.PT0GPA | pteTable
-			case at < uint64(m.end()):
-				return at | ptePage | pteLarge
+		upper[GPA(guest.PDGPA+gib*pageSize)] = func(i uint64) uint64 {
+			if n := gib*pteCount + i; n*largePage < uint64(m.end()) {
+				return (uint64(tables) + n*pageSize) | pteTable
 			}
 			return 0
 		}
 	}
-	for gpa, entry := range tables {
+	for gpa, entry := range upper {
 		table := make([]byte, 0, pageSize)
 		for i := range uint64(pteCount) {
 			table = binary.LittleEndian.AppendUint64(table, entry(i))
@@ -79,6 +77,19 @@ func (m *Memory) writePageTables() error {
 			return fmt.Errorf("write page table: %w", err)
 		}
 	}
+	lowest, err := m.Slice(tables, m.ram-uint64(tables))
+	if err != nil {
+		return fmt.Errorf("write page tables: %w", err)
+	}
+	clear(lowest)
+	for page := uint64(guest.LowGPA / pageSize); page < m.Pages(); page++ {
+		at, bits := GPA(page*pageSize), uint64(ptePage)
+		if at >= guest.KernelGPA && at < data || at >= m.ImageGPA() {
+			bits &^= pteWritable
+		}
+		binary.LittleEndian.PutUint64(lowest[page*8:], uint64(at)|bits)
+	}
+	m.MarkWritten(tables, uint64(len(lowest)))
 	return nil
 }
 

@@ -137,6 +137,9 @@ type VCPU interface {
 type GuestCalls struct {
 	DeviceStore uint64
 	SetBase     uint64
+	// Protect: no processor reads the guest's page tables, so it must tell of
+	// entries that allow less.
+	Protect bool
 }
 
 // ExitKind says why the guest stopped.

@@ -211,6 +211,11 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 			return Stop{Kind: StopDeviceError, Err: err}, nil
 		}
 		return Stop{}, nil
+	case guest.DoorbellProtect:
+		if err := m.protect(); err != nil {
+			return Stop{Kind: StopDeviceError, Err: err}, nil
+		}
+		return Stop{}, nil
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service()
 		if stop.Kind != 0 || err != nil {

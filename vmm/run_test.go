@@ -162,7 +162,7 @@ func TestStops(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
-			b.setU64(mailResult, testRAM+testImage) // behind memory, in its last large page
+			b.setU64(mailResult, guest.DeviceGPA+0x10000) // behind the devices
 			stop := b.check(b.command(c.cmd), c.kind)
 			if c.kind == vmm.StopExit && stop.Code != 42 {
 				t.Errorf("code %d", stop.Code)

@@ -3,6 +3,7 @@
  * instruction. Snapshots are taken after this; a restored guest never runs it.
  */
 #include "core.h"
+#include "protect.h"
 
 void console_init(void);
 void kernel_main(void);
@@ -38,6 +39,7 @@ void kernel_main(void)
 	control->enosys_gpa = (u64)enosys_counts;
 	*(volatile u64 *)(ABI_TSS_GPA + 36) = (u64)exception_stack_top; /* IST1, SDM vol. 3, 8.7 */
 	measure_xsave();
+	protect_init();
 	mm_init();
 	sched_init();
 	vfs_init((const void *)boot_info->image_gpa, boot_info->image_bytes);

@@ -94,6 +94,11 @@ bool signal_deliver(struct abi_frame *frame);
 void signal_fault(struct abi_frame *frame, int sig, int code, u64 addr); /* synchronous: never ignored */
 _Noreturn void die_by_signal(struct abi_frame *frame, int sig, u64 addr);
 
+/* Takes a pending signal of mask for the current thread, as sigwait does. */
+bool signal_take(u64 mask, struct siginfo_k *out);
+u64 signal_waiting(void);   /* pending for the current thread, blocked or not */
+void signalfd_notify(int sig); /* signalfd.c: a signal was sent */
+
 /* futex.c */
 long futex_wake_at(u32 *addr, int count);
 void futex_thread_exit(struct thread *t);

@@ -5,11 +5,11 @@
  */
 #include "core.h"
 #include "map.h"
+#include "protect.h"
 
-#include <elf.h>
 #include <linux/fcntl.h>
 
-enum { STACK_BYTES = 8 << 20, GUARD_BYTES = 2 << 20, MAX_PHDRS = 32 };
+enum { STACK_BYTES = 8 << 20, GUARD_BYTES = 1 << 20, MAX_PHDRS = 32 };
 
 u64 exec_auxv[48];
 
@@ -107,28 +107,33 @@ static void load(struct object *o, const char *path, char *interp, size_t interp
 		if (p->p_type == PT_LOAD && o->eh.e_phoff >= p->p_offset && o->eh.e_phoff < p->p_offset + p->p_filesz)
 			o->phdrs = o->bias + p->p_vaddr + o->eh.e_phoff - p->p_offset;
 	}
+	if (!from_image)
+		protect_segments(o->ph, o->eh.e_phnum, o->bias, !in_place);
 	o->end = o->bias + high;
 	file_put(f);
 }
 
-/* The main stack ends in a guard that is taken out of the page tables here,
- * before anything ever touched it: no TLB holds it yet. */
+/* The main stack ends in a guard as large as Linux's stack_guard_gap. */
 static u64 make_stack(void)
 {
-	u64 span = STACK_BYTES + 2 * GUARD_BYTES; /* room to align the guard to a large page */
-	u64 base = mm_map_anywhere(span / PAGE_SIZE);
+	u64 base = mm_map_anywhere((GUARD_BYTES + STACK_BYTES) / PAGE_SIZE);
 	if (!base)
 		panic("no memory for a stack of %u bytes", STACK_BYTES);
-	u64 guard = (base + GUARD_BYTES - 1) & ~((u64)GUARD_BYTES - 1);
-	u64 top = guard + GUARD_BYTES + STACK_BYTES;
-	if (guard > base)
-		mm_give(base, (guard - base) / PAGE_SIZE);
-	if (base + span > top)
-		mm_give(top, (base + span - top) / PAGE_SIZE);
-	volatile u64 *pd = (volatile u64 *)ABI_PD_GPA;
-	pd[guard / GUARD_BYTES] = 0;
-	mm_guard(guard, GUARD_BYTES);
-	return top;
+	mm_guard(base, GUARD_BYTES);
+	return base + GUARD_BYTES + STACK_BYTES;
+}
+
+/* The clocks for programs whose system calls are not patched. */
+extern const char vdso_start[], vdso_end[];
+
+static u64 map_vdso(void)
+{
+	u64 bytes = (u64)(vdso_end - vdso_start), base = mm_map_anywhere(PAGE_UP(bytes) / PAGE_SIZE);
+	if (base) {
+		memcpy((void *)base, vdso_start, bytes);
+		protect_set(base, bytes, false);
+	}
+	return base;
 }
 
 static u64 push_bytes(u64 *sp, const void *p, u64 n)
@@ -151,6 +156,7 @@ static u64 build_stack(const struct object *prog, const struct object *interp, c
 	}
 	u8 random[16];
 	random_bytes(random, sizeof random);
+	u64 vdso = interp ? 0 : map_vdso();
 	u64 execfn = push_bytes(&sp, path, strlen(path) + 1);
 	u64 platform = push_bytes(&sp, "x86_64", 7);
 	u64 text = push_bytes(&sp, args, len);
@@ -165,7 +171,7 @@ static u64 build_stack(const struct object *prog, const struct object *interp, c
 		AT_BASE, interp ? interp->bias : 0, AT_FLAGS, 0, AT_ENTRY, prog->bias + prog->eh.e_entry,
 		AT_UID, 0, AT_EUID, 0, AT_GID, 0, AT_EGID, 0, AT_SECURE, 0,
 		AT_RANDOM, at_random, AT_HWCAP2, 0 /* no FSGSBASE: not every host keeps it */, AT_EXECFN, execfn, AT_PLATFORM, platform,
-		AT_MINSIGSTKSZ, 2048 + xsave_bytes, AT_NULL, 0,
+		AT_MINSIGSTKSZ, 2048 + xsave_bytes, vdso ? AT_SYSINFO_EHDR : AT_IGNORE, vdso, AT_NULL, 0,
 	};
 	_Static_assert(sizeof auxv <= sizeof exec_auxv, "exec_auxv");
 	memcpy(exec_auxv, auxv, sizeof auxv);

@@ -230,7 +230,7 @@ void limit_get(int resource, u64 out[2]); /* process.c: soft and hard limit, ~0:
 
 /* What /proc shows of memory and threads; the core implements it. */
 bool mm_mapped(u64 addr, u64 bytes); /* is all of it mapped, or of the image? */
-long mm_maps(char *buf, size_t n);     /* /proc/self/maps: the length it wanted */
+long mm_maps(char *buf, size_t n, bool sizes); /* /proc/self/maps, or smaps: the length it wanted */
 extern u64 exec_auxv[];                /* pairs; AT_NULL ends them */
 u32 thread_tids(u32 *tids, u32 max);   /* live threads: writes at most max, returns how many there are */
 u32 thread_self(void);                 /* tid of the current thread */

@@ -10,6 +10,7 @@ SECTIONS {
 	.text : { *(.text .text.*) } :text
 	.rodata : { *(.rodata .rodata.*) } :text
 	. = ALIGN(ABI_PAGE_SIZE);
+	kernel_data = .;
 	.data : { *(.data .data.*) } :data
 	.bss : { *(.bss .bss.* COMMON) } :data
 	. = ALIGN(ABI_PAGE_SIZE);

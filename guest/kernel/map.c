@@ -1,13 +1,14 @@
 /*
  * map.c: mmap and its relatives. A file mapping that the root image can serve
  * in place (page-aligned content, or a shared object laid out as loaded) costs
- * nothing; any other is a copy. Protections are validated and otherwise
- * ignored: there is no guest paging at run time.
+ * nothing; any other is a copy. Of protections these are enforced: what is in
+ * the image can be written only where a program has asked for that, and small
+ * PROT_NONE ranges are guards (protect.c).
  */
 #include "core.h"
 #include "map.h"
+#include "protect.h"
 
-#include <elf.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
@@ -70,6 +71,8 @@ static long map_loaded(struct file *f, u64 bytes)
 		return 0;
 	*l = (struct loaded){loaded, (u64)base, span};
 	loaded = l;
+	const Elf64_Ehdr *e = base;
+	protect_segments((void *)((u64)base + e->e_phoff), e->e_phnum, (u64)base, false);
 	return (long)base;
 }
 
@@ -95,8 +98,11 @@ static void unmap(u64 addr, u64 bytes)
 /* Takes free pages for a mapping. */
 static void take(u64 addr, u64 bytes, int prot, const struct file *f)
 {
-	if (prot == PROT_NONE && !f)
+	if (prot == PROT_NONE && !f) {
 		mm_reserve(addr, bytes / PAGE_SIZE);
+		if (bytes / PAGE_SIZE <= GUARD_PAGES)
+			mm_close(addr, bytes / PAGE_SIZE);
+	}
 	else
 		mm_take(addr, bytes / PAGE_SIZE);
 }
@@ -111,6 +117,7 @@ static long map_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, 
 	if (image && already_there(addr, bytes, f != NULL, off))
 		return (long)addr;
 	if (image) {
+		protect_set(addr, bytes, true);
 		memset((void *)addr, 0, bytes);
 	} else {
 		unmap(addr, bytes); /* what was there goes; it comes back zeroed */
@@ -207,12 +214,22 @@ long sys_mprotect(u64 addr, u64 len, int prot)
 	if (addr % PAGE_SIZE || prot & ~(PROT_READ | PROT_WRITE | PROT_EXEC | PROT_GROWSDOWN | PROT_GROWSUP))
 		return -EINVAL;
 	u64 bytes = PAGE_UP(len);
-	if (bytes == 0 || mm_in_image(addr, bytes))
+	if (bytes == 0)
 		return 0;
+	if (mm_in_image(addr, bytes)) { /* never PROT_NONE: a loader closes gaps that other objects' files fill */
+		protect_set(addr, bytes, prot & PROT_WRITE);
+		return 0;
+	}
 	if (!mm_in_ram(addr, bytes) || !mm_is_used(addr, bytes / PAGE_SIZE))
 		return -ENOMEM;
+	if (prot & PROT_WRITE)
+		protect_reset(addr / PAGE_SIZE, bytes / PAGE_SIZE);
+	else if (prot != PROT_NONE)
+		protect_text(addr, bytes);
 	if (prot != PROT_NONE)
 		mm_open(addr, bytes / PAGE_SIZE);
+	else if (bytes / PAGE_SIZE <= GUARD_PAGES)
+		mm_close(addr, bytes / PAGE_SIZE);
 	return 0;
 }
 

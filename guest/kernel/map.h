@@ -11,10 +11,10 @@ bool mm_in_image(u64 addr, u64 bytes);
 void mm_take(u64 addr, u64 pages); /* hands out, zeroed */
 void mm_reserve(u64 addr, u64 pages); /* PROT_NONE: zero, and nothing touches it until mm_open */
 void mm_open(u64 addr, u64 pages);
+void mm_close(u64 addr, u64 pages); /* PROT_NONE for what may have been used */
 void mm_give(u64 addr, u64 pages);
 void mm_zero(u64 addr, u64 pages); /* zeroes; gives the host large ranges back */
 u64 mm_find(u64 pages, u64 limit, u64 align); /* highest free run below limit; 0: none */
-long mm_maps(char *buf, size_t n);
 
 long sys_brk(u64 want);
 long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);

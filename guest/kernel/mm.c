@@ -10,6 +10,7 @@
  */
 #include "core.h"
 #include "map.h"
+#include "protect.h"
 
 static u64 *used, *clean;
 static u64 pages; /* RAM pages = bits */
@@ -47,6 +48,7 @@ static bool range_used(u64 first, u64 n)
 static void page_take(u64 first, u64 n)
 {
 	u64 dirty = 0; /* length of the run of not-clean pages that ends here */
+	protect_reset(first, n);
 	for (u64 i = first; i < first + n; i++) {
 		if (i % 64 == 0 && first + n - i >= 64 && !dirty && !used[i / 64] && clean[i / 64] == ~0ull) {
 			used[i / 64] = ~0ull;
@@ -186,7 +188,7 @@ void mm_init(void)
 {
 	pages = boot_info->ram_bytes / PAGE_SIZE;
 	u64 words = (pages + 63) / 64, map_pages = (words * 8 + PAGE_SIZE - 1) / PAGE_SIZE;
-	u64 first = pages - 2 * map_pages;
+	u64 top = boot_info->tables_gpa / PAGE_SIZE, first = top - 2 * map_pages;
 	used = (u64 *)(first * PAGE_SIZE);
 	clean = (u64 *)((first + map_pages) * PAGE_SIZE);
 	free_pages = pages;
@@ -194,7 +196,7 @@ void mm_init(void)
 	if (pages % 64) /* bits past the end are used for ever */
 		used[words - 1] = ~0ull << (pages % 64);
 	mm_claim(0, (u64)kernel_end / PAGE_SIZE);
-	mm_claim(first * PAGE_SIZE, 2 * map_pages);
+	mm_claim(first * PAGE_SIZE, pages - first);
 	control->used_bitmap = (u64)used;
 	control->clean_bitmap = (u64)clean;
 	control->bitmap_pages = pages;
@@ -239,13 +241,14 @@ static bool in_image(u64 addr, u64 n)
 	return addr >= start && n <= len && addr - start <= len - n;
 }
 
-/* The main stack's guard: in no page table, so not even the kernel library may touch it. */
+/* The main stack's guard, which stays for ever. */
 static u64 guard_start, guard_end;
 
 void mm_guard(u64 addr, u64 bytes)
 {
 	guard_start = addr;
 	guard_end = addr + bytes;
+	guard_add(addr / PAGE_SIZE, bytes / PAGE_SIZE, false);
 }
 
 static bool in_ram(u64 addr, u64 n)
@@ -256,10 +259,15 @@ static bool in_ram(u64 addr, u64 n)
 	return addr >= (u64)kernel_end && n <= end && addr <= end - n;
 }
 
-bool user_readable(const void *p, u64 n) { return in_ram((u64)p, n) || in_image((u64)p, n); }
+static bool allowed(u64 addr, u64 n, bool write)
+{
+	return (in_ram(addr, n) || in_image(addr, n)) && protect_allows(addr, n, write);
+}
+
+bool user_readable(const void *p, u64 n) { return allowed((u64)p, n, false); }
 /* Libraries' data segments are written where they lie in the image: the
  * monitor maps it copy-on-write. */
-bool user_writable(void *p, u64 n) { return user_readable(p, n); }
+bool user_writable(void *p, u64 n) { return allowed((u64)p, n, true); }
 
 long user_strlen(const char *s, size_t max)
 {
@@ -312,9 +320,27 @@ void mm_take(u64 addr, u64 n) { page_take(addr / PAGE_SIZE, n); }
 void mm_reserve(u64 addr, u64 n) { page_reserve(addr / PAGE_SIZE, n); }
 void mm_open(u64 addr, u64 n)
 {
-	for (u64 i = addr / PAGE_SIZE; n; i++, n--)
+	u64 first = addr / PAGE_SIZE, below = first;
+	guard_lift(first, n);
+	for (u64 i = first; i < first + n; i++)
 		if (bit(used, i))
 			clear_bit(clean, i);
+	/* What stays closed below is a guard, if it is that small: so threads' stacks are made. */
+	while (first - below <= GUARD_PAGES && bit(used, below - 1) && bit(clean, below - 1))
+		below--;
+	if (below < first && first - below <= GUARD_PAGES)
+		guard_add(below, first - below, false);
+}
+void mm_close(u64 addr, u64 n)
+{
+	u64 first = addr / PAGE_SIZE;
+	bool touched = false;
+	for (u64 i = first; i < first + n; i++) {
+		touched |= !bit(clean, i);
+		if (!bit(used, i) || fs_owns(i * PAGE_SIZE))
+			return;
+	}
+	guard_add(first, n, touched);
 }
 static bool is_zero(const u64 *p)
 {
@@ -335,7 +361,7 @@ void mm_zero(u64 addr, u64 n)
 		u64 first = i;
 		while (i < end && !bit(clean, i) && !fs_owns(i * PAGE_SIZE))
 			i++;
-		if (i - first >= ZERO_PAGES) {
+		if (i - first >= ZERO_PAGES || !protect_allows(first * PAGE_SIZE, (i - first) * PAGE_SIZE, true)) {
 			add_range(&ranges, first, i - first);
 			continue;
 		}
@@ -348,8 +374,22 @@ void mm_zero(u64 addr, u64 n)
 void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
 u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }
 
-/* /proc/self/maps: runs of used pages. */
-long mm_maps(char *buf, size_t n)
+/* What smaps says of a range, in kB: of what is there nothing is shared or swapped. */
+static u64 sizes_of(char *buf, u64 room, u64 first, u64 end, const char *flags)
+{
+	u64 there = 0, kb = PAGE_SIZE / 1024;
+	for (u64 i = first; i < end; i++)
+		there += bit(clean, i) ? 0 : kb;
+	return (u64)ksnprintf(buf, room,
+			      "Size:           %8lu kB\nKernelPageSize: %8lu kB\nMMUPageSize:    %8lu kB\nRss:            %8lu kB\n"
+			      "Pss:            %8lu kB\nShared_Clean:          0 kB\nShared_Dirty:          0 kB\nPrivate_Clean:         0 kB\n"
+			      "Private_Dirty:  %8lu kB\nReferenced:     %8lu kB\nAnonymous:      %8lu kB\nAnonHugePages:         0 kB\n"
+			      "Swap:                  0 kB\nLocked:                0 kB\nVmFlags: %s\n",
+			      (end - first) * kb, kb, kb, there, there, there, there, there, flags);
+}
+
+/* /proc/self/maps and smaps: runs of used pages that are protected in the same way. */
+long mm_maps(char *buf, size_t n, bool sizes)
 {
 	u64 len = 0;
 	for (u64 i = (u64)kernel_end / PAGE_SIZE; i < pages;) {
@@ -358,14 +398,17 @@ long mm_maps(char *buf, size_t n)
 			continue;
 		}
 		u64 first = i;
-		bool guard = first * PAGE_SIZE == guard_start;
-		while (i < pages && bit(used, i) && (i == first || i * PAGE_SIZE != guard_start) && (!guard || i * PAGE_SIZE < guard_end))
+		bool open = protect_allows(first * PAGE_SIZE, 1, false), write = protect_allows(first * PAGE_SIZE, 1, true);
+		while (i < pages && bit(used, i) && (i == first || i * PAGE_SIZE != guard_end) &&
+		       protect_allows(i * PAGE_SIZE, 1, false) == open && protect_allows(i * PAGE_SIZE, 1, true) == write)
 			i++;
 		const char *name = first * PAGE_SIZE <= brk_start && brk_start <= i * PAGE_SIZE ? "[heap]" : "";
 		if (first * PAGE_SIZE == guard_end)
 			name = "[stack]";
 		len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx %s 00000000 00:00 0 %s\n",
-				      first * PAGE_SIZE, i * PAGE_SIZE, guard ? "---p" : "rwxp", name);
+				      first * PAGE_SIZE, i * PAGE_SIZE, !open ? "---p" : write ? "rwxp" : "r-xp", name);
+		if (sizes)
+			len += sizes_of(buf + MIN(len, n), n - MIN(len, n), first, i, !open ? "" : write ? "rd wr ex" : "rd ex");
 	}
 	return (long)len;
 }

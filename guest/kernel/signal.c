@@ -72,6 +72,7 @@ static void post(struct thread *target, int sig, const struct siginfo_k *info)
 		tail = &(*tail)->next;
 	*tail = p;
 	*mask |= SIGBIT(sig);
+	signalfd_notify(sig);
 	if (target) {
 		if (!(target->sigmask & SIGBIT(sig)))
 			thread_interrupt(target);
@@ -107,6 +108,9 @@ static bool take(struct thread *t, u64 mask, struct siginfo_k *out)
 	}
 	return false;
 }
+
+bool signal_take(u64 mask, struct siginfo_k *out) { return take(current, mask, out); }
+u64 signal_waiting(void) { return current->sigpending | process_pending; }
 
 /* The last synchronous fault. A handler that only reports (faulthandler) sends
  * itself the same signal again to die: the report is to show the first cause. */
@@ -181,7 +185,7 @@ static void run_handler(struct abi_frame *f, const struct siginfo_k *info)
 	u64 oldmask = current->restore_mask ? current->saved_mask : current->sigmask;
 	current->restore_mask = false;
 	if (!build_frame(f, &sa, info, oldmask))
-		die_by_signal(f, SIGSEGV, f->rsp);
+		die_by_signal(f, SIGSEGV, f->vector == 14 ? info->fields[0] : f->rsp);
 	current->sigmask |= sa.mask | (sa.flags & SA_NODEFER ? 0 : SIGBIT(sig));
 	current->sigmask &= ~UNBLOCKABLE;
 	if (sa.flags & SA_RESETHAND)

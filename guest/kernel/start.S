@@ -28,6 +28,7 @@ abi_entries:
 	.quad syscall_entry
 	.quad exception_entries
 	.quad kernel_end
+	.quad kernel_data
 
 	.macro PUSH_REGS
 	pushq %rdi

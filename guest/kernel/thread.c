@@ -192,6 +192,7 @@ static u64 fault_address(void)
 void exception_dispatch(struct abi_frame *f);
 void exception_dispatch(struct abi_frame *f)
 {
+	u64 address;
 	current->frame = f;
 	switch (f->vector) {
 	case 0:
@@ -209,7 +210,8 @@ void exception_dispatch(struct abi_frame *f)
 		signal_fault(f, SIGILL, 2 /* ILL_ILLOPN */, f->rip);
 		return;
 	case 14:
-		signal_fault(f, SIGSEGV, f->error & 1 ? 2 : 1 /* SEGV_ACCERR, SEGV_MAPERR */, fault_address());
+		address = fault_address();
+		signal_fault(f, SIGSEGV, mm_mapped(PAGE_DOWN(address), 1) ? 2 : 1 /* SEGV_ACCERR, SEGV_MAPERR */, address);
 		return;
 	case 17:
 		signal_fault(f, SIGBUS, 1 /* BUS_ADRALN */, f->rip);

@@ -33,6 +33,10 @@ long sys_tkill(int tid, int sig);
 long sys_tgkill(int pid, int tid, int sig);
 long sys_pause(void);
 
+/* signalfd.c */
+long sys_signalfd4(int fd, const u64 *mask, u64 size, int flags);
+long sys_signalfd(int fd, const u64 *mask, u64 size);
+
 /* thread.c */
 long sys_clone(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, u64 tls);
 long sys_clone3(const void *args, u64 size);

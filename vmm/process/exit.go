@@ -15,6 +15,7 @@ import (
 const (
 	vectors      = 32
 	vecPageFault = 14
+	errorWrite   = 1 << 1 // in a page fault's error code, SDM vol. 3, 4.7
 )
 
 // exit translates why the stub gave the turn back. Everything in the area may
@@ -50,8 +51,10 @@ func deviceStore(offset, value uint64) vmm.Exit {
 // device window is one of the monitor's, everything else an exception.
 func (v *VCPU) signal(s unix.Signal, trap, code, address uint64) (e vmm.Exit, again bool) {
 	switch {
-	case trap == vecPageFault && v.withoutMemory(address):
+	case trap == vecPageFault && withoutMemory(address):
 		return v.device(address)
+	case s == unix.SIGSEGV && trap == vecPageFault && v.vm.mem.opens(address, code&errorWrite != 0):
+		return e, true
 	case s == unix.SIGBUS && trap == vecPageFault: // a file that ends early, or no memory left
 		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(s), Detail: address}, false
 	case trap >= vectors:
@@ -67,12 +70,9 @@ func (v *VCPU) signal(s unix.Signal, trap, code, address uint64) (e vmm.Exit, ag
 }
 
 // withoutMemory reports whether the guest's page tables, which serve it on KVM,
-// map an address behind which there is no memory: the device window, and what
-// the last large page has left over.
-func (v *VCPU) withoutMemory(address uint64) bool {
-	end := uint64(len(v.vm.mem.window))
-	return address >= guest.DeviceGPA && address < guest.DeviceGPA+guest.ImageAlign ||
-		address >= end && address < (end+guest.ImageAlign-1)&^(guest.ImageAlign-1)
+// map an address behind which there is no memory: the device window.
+func withoutMemory(address uint64) bool {
+	return address >= guest.DeviceGPA && address < guest.DeviceGPA+guest.ImageAlign
 }
 
 // Where the processor finds a handler and its stack, SDM vol. 3, 6.14 and 7.7.

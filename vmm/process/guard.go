@@ -3,66 +3,131 @@ package process
 import (
 	"bytes"
 	"encoding/binary"
+	"maps"
+
+	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm"
 )
 
-// Guards are stretches of guest memory that nothing may touch. The kernel
-// library makes them by taking entries out of the page tables in its memory.
-// No processor reads those tables here, so the monitor does: what has no entry
-// is mapped without any permission. The tables are part of every snapshot, and
-// so are the guards.
+// The guest's page tables are in its memory, and part of every snapshot. No
+// processor reads them here, so the stub's mappings follow them: pages are mapped
+// as their entries say when they are mapped for another reason. Where an entry
+// allows more by now, the guest's access faults, and the page is mapped anew
+// (opens). Where it allows less, the guest rings for that (Protect); of another
+// node's guards the list of guards tells (syncGuards).
 
-const (
-	guardPages   = guest.ImageAlign / pageSize // pages that an entry of a page directory maps
-	tableEntries = pageSize / 8
-)
+// maxProtected bounds the runs of protected pages that one flush maps. A guest that
+// has more in its tables wants to wear the monitor out: its pages are open then.
+const maxProtected = 8192
 
-// guards is what a memory knows of its page directories.
-type guards struct {
-	tables  [][]byte // as last looked at, one for each GiB
-	guarded []bool   // by entry
+// openPages bounds what is mapped anew together with a page that faulted.
+const openPages = 64
+
+// tables is what a memory knows of its guest's page tables.
+type tables struct {
+	guards []byte // the list of guards, as last looked at
+	fault  uint64 // address that was opened last in this run, 0 = none
+	again  int    // times in a row
 }
 
-// syncGuards takes over what the page directories say, if that has changed.
-// The cost of finding out that nothing has is that of comparing a page a GiB.
-func (m *memory) syncGuards() {
-	gib := (uint64(len(m.window)) + 1<<30 - 1) >> 30
-	for i := range gib {
-		table := m.Page(guest.PDGPA/pageSize + i)
-		if m.guards.tables == nil {
-			m.guards.tables = make([][]byte, gib)
-			m.guards.guarded = make([]bool, gib*tableEntries)
-		}
-		if bytes.Equal(table, m.guards.tables[i]) {
-			continue
-		}
-		m.guards.tables[i] = append(m.guards.tables[i][:0], table...)
-		m.takeTable(i, table)
+// syncGuards takes over the list of guards, if that has changed. The cost of
+// finding out that it has not is that of comparing a page.
+func (m *memory) syncGuards() error {
+	list := m.Page(guest.GuardsGPA / pageSize)
+	if bytes.Equal(list, m.tables.guards) {
+		return nil
 	}
-}
-
-// takeTable marks what a changed page directory maps otherwise. An empty one is
-// that of a machine which has not been booted.
-func (m *memory) takeTable(gib uint64, table []byte) {
-	empty := bytes.Equal(table, zeros[:])
 	pages := uint64(len(m.window)) / pageSize
-	for i := range uint64(tableEntries) {
-		entry := gib*tableEntries + i
-		first := entry * guardPages
-		if first >= pages {
-			return
-		}
-		guarded := !empty && entry != 0 && binary.LittleEndian.Uint64(table[8*i:]) == 0
-		if guarded != m.guards.guarded[entry] {
-			m.guards.guarded[entry] = guarded
-			m.stale.AddRange(first, min(guardPages, pages-first))
+	known := map[uint64]uint64{}
+	if m.tables.guards != nil {
+		known = maps.Collect(vmm.GuardsIn(m.tables.guards, pages))
+	}
+	m.tables.guards = append(m.tables.guards[:0], list...)
+	for first, count := range vmm.GuardsIn(m.tables.guards, pages) {
+		if known[first] != count {
+			if err := m.Protect(first, count); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
-// isGuard reports whether a page lies in a guard.
-func (m *memory) isGuard(page uint64) bool {
-	entry := page / guardPages
-	return entry < uint64(len(m.guards.guarded)) && m.guards.guarded[entry]
+// Protect implements vmm.Backing.
+func (m *memory) Protect(first, count uint64) error {
+	if err := m.absorbRange(first, count); err != nil {
+		return err
+	}
+	m.stale.AddRange(first, count)
+	return nil
+}
+
+// opens reports whether the guest may make an access that faulted, and has the
+// page, with those around it that are protected in the same way, mapped anew.
+func (m *memory) opens(address uint64, write bool) bool {
+	page := address / pageSize
+	if page < guest.LowGPA/pageSize || page >= uint64(len(m.window))/pageSize {
+		return false
+	}
+	r := m.newTableReader()
+	prot := r.prot(page)
+	if r.base == 0 || prot == unix.PROT_NONE || write && prot&unix.PROT_WRITE == 0 {
+		return false
+	}
+	if m.tables.again++; m.tables.fault != address {
+		m.tables.fault, m.tables.again = address, 0
+	} else if m.tables.again > 1 {
+		return false // it is for another reason
+	}
+	first, end := page, page+1
+	for first%openPages != 0 && r.prot(first-1) == prot {
+		first--
+	}
+	for end%openPages != 0 && end < uint64(len(m.window))/pageSize && r.prot(end) == prot {
+		end++
+	}
+	return m.Protect(first, end-first) == nil && m.flush() == nil
+}
+
+// tableReader looks entries up, a table at a time.
+type tableReader struct {
+	m       *memory
+	base    uint64 // page of the first table, 0 = there are none yet
+	current uint64 // table that entries holds, + 1
+	entries [pageSize]byte
+}
+
+func (m *memory) newTableReader() *tableReader {
+	r := &m.reader
+	r.m, r.base, r.current = m, 0, 0
+	boot := m.Page(guest.BootGPA / pageSize)[guest.BootGPA%pageSize:]
+	at := binary.LittleEndian.Uint64(boot[guest.BootTablesGPA:])
+	pages := uint64(len(m.window)) / pageSize
+	if binary.LittleEndian.Uint64(boot) == guest.BootMagic && at%pageSize == 0 && at < uint64(len(m.window)) &&
+		(pages+tableEntries-1)/tableEntries <= pages-at/pageSize {
+		r.base = at / pageSize
+	}
+	return r
+}
+
+const tableEntries = pageSize / 8
+
+// prot says how a page is to be mapped.
+func (r *tableReader) prot(page uint64) uint64 {
+	if r.base == 0 {
+		return guestProt
+	}
+	if table := page/tableEntries + 1; table != r.current {
+		copy(r.entries[:], r.m.Page(r.base+table-1))
+		r.current = table
+	}
+	switch entry := binary.LittleEndian.Uint64(r.entries[page%tableEntries*8:]); {
+	case entry&guest.PtePresent == 0:
+		return unix.PROT_NONE
+	case entry&guest.PteWritable == 0:
+		return guestProt &^ unix.PROT_WRITE
+	}
+	return guestProt
 }

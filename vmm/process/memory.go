@@ -36,7 +36,8 @@ type memory struct {
 	shown *dirtytrack.PageSet
 	// stale are the pages where the stub's mapping is not yet what it should be.
 	stale  *dirtytrack.PageSet
-	guards guards
+	tables tables
+	reader tableReader
 	paging vmm.Paging
 	space  *demand.Space // nil where the host cannot page on demand
 
@@ -79,8 +80,17 @@ func (m *memory) absorb() error {
 	if !m.ran {
 		return nil
 	}
+	if err := m.absorbRange(0, uint64(len(m.window))/pageSize); err != nil {
+		return err
+	}
+	m.ran = false
+	return nil
+}
+
+// absorbRange does that for some pages, which may then be mapped anew.
+func (m *memory) absorbRange(first, count uint64) error {
 	m.found.Clear()
-	if err := m.copies.Collect(m.found); err != nil {
+	if err := m.copies.CollectRange(first, count, m.found); err != nil {
 		return err
 	}
 	for first, count := range m.found.Runs() {
@@ -102,7 +112,6 @@ func (m *memory) absorb() error {
 			first += n - 1
 		}
 	}
-	m.ran = false
 	return nil
 }
 
@@ -292,7 +301,9 @@ func (b *batch) add(first, count uint64, f *os.File, off int64, prot, flags uint
 
 // flush brings the stub's mappings up to date.
 func (m *memory) flush() error {
-	m.syncGuards()
+	if err := m.syncGuards(); err != nil {
+		return err
+	}
 	if m.stale.Len() == 0 {
 		return nil
 	}
@@ -309,6 +320,7 @@ func (m *memory) flush() error {
 		b.add(first, count, f, off, prot, flags)
 		return nil
 	}
+	tables, protected := m.newTableReader(), 0
 	for first, count := range m.stale.Runs() {
 		if low := uint64(guest.LowGPA / pageSize); first < low { // mapped for nobody
 			count -= min(count, low-first)
@@ -317,20 +329,22 @@ func (m *memory) flush() error {
 		for count > 0 {
 			var n uint64
 			var err error
-			switch {
-			case m.isGuard(first):
-				n = min(count, guardPages-first%guardPages)
-				err = add(first, n, m.file, int64(first*pageSize), unix.PROT_NONE, ownFlags)
-			case m.shown.Has(first):
+			prot := tables.prot(first)
+			if prot != guestProt {
+				if protected++; protected > maxProtected {
+					tables.base, prot = 0, guestProt
+				}
+			}
+			if m.shown.Has(first) {
 				part := m.below.find(first).part(first, count)
-				for n = 1; n < part.count && m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
+				for n = 1; n < part.count && m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
-				err = add(first, n, part.source.file, part.off, guestProt, fileFlags)
+				err = add(first, n, part.source.file, part.off, prot, fileFlags)
 				paged = m.appendPaged(paged, first, n)
-			default:
-				for n = 1; n < count && !m.shown.Has(first+n) && !m.isGuard(first+n); n++ {
+			} else {
+				for n = 1; n < count && !m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
-				err = add(first, n, m.file, int64(first*pageSize), guestProt, ownFlags)
+				err = add(first, n, m.file, int64(first*pageSize), prot, ownFlags)
 			}
 			if err != nil {
 				return err

@@ -80,6 +80,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	if err := v.vm.mem.flush(); err != nil {
 		return v.failed(err)
 	}
+	v.vm.mem.tables.fault = 0
 	for {
 		v.putRegs()
 		v.usage, v.vm.mem.ran = true, true
@@ -174,7 +175,7 @@ func (v *VCPU) Settle() error { return v.vm.proc.settle() }
 // GuestCalls implements vmm.VCPU.
 func (v *VCPU) GuestCalls() vmm.GuestCalls {
 	p := v.vm.platform
-	c := vmm.GuestCalls{DeviceStore: p.entries.DeviceStore}
+	c := vmm.GuestCalls{DeviceStore: p.entries.DeviceStore, Protect: true}
 	if !p.cpu.FSGSBASE {
 		c.SetBase = p.entries.SetBase
 	}

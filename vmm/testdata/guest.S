@@ -33,6 +33,7 @@
 	.quad syscall_entry
 	.quad exceptions
 	.quad KERNEL_END
+	.quad ABI_KERNEL_GPA
 
 boot:
 	movl $ABI_CONTROL_GPA, %eax
@@ -197,7 +198,7 @@ kernel_spin: /* inside the kernel library until the monitor asks for attention *
 	jmp rest
 
 outside: /* mapped by the page tables, no memory behind it */
-	movl RESULT(%rbx), %eax
+	movq RESULT(%rbx), %rax
 	movl $1, (%rax)
 	jmp rest
 

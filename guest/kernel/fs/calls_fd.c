@@ -202,10 +202,12 @@ long sys_ioctl(int fd, u32 request, u64 arg)
 
 /* ---- locks, synchronising, advice -------------------------------------------------------- */
 
-enum { FLOCK_SH = 1, FLOCK_EX = 2, FLOCK_NB = 4, FLOCK_UN = 8 }; /* flock(2); not in an exported header */
+enum { FLOCK_SH = 1, FLOCK_EX = 2, FLOCK_NB = 4, FLOCK_UN = 8, FLOCK_MAND = 32 }; /* flock(2); not in an exported header */
 
 long sys_flock(int fd, u32 op)
 {
+	if (op & FLOCK_MAND)
+		return 0; /* gone since Linux 5.17, and no error */
 	op &= ~(u32)FLOCK_NB;
 	if (op != FLOCK_SH && op != FLOCK_EX && op != FLOCK_UN)
 		return -EINVAL;

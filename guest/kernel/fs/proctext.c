@@ -63,7 +63,13 @@ static void show_comm(struct text *t, u32 tid) { text_add(t, "%s\n", comm(tid));
 static void show_maps(struct text *t, u32 tid)
 {
 	(void)tid;
-	t->len += (u64)mm_maps(t->buf + t->len, t->cap - t->len);
+	t->len += (u64)mm_maps(t->buf + t->len, t->cap - t->len, false);
+}
+
+static void show_smaps(struct text *t, u32 tid)
+{
+	(void)tid;
+	t->len += (u64)mm_maps(t->buf + t->len, t->cap - t->len, true);
 }
 
 /* A column of the given width; what is wider is followed by one space. */
@@ -346,6 +352,7 @@ const struct proc_row proc_rows[] = {
 	{"statm", P_PID, REG, show_statm},
 	{"comm", P_PID, REG, show_comm},
 	{"maps", P_PID, REG, show_maps},
+	{"smaps", P_PID, REG, show_smaps},
 	{"limits", P_PID, REG, show_limits},
 	{"cmdline", P_PID, REG, show_cmdline},
 	{"environ", P_PID, REG, show_environ},

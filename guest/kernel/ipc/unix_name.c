@@ -69,10 +69,15 @@ long unix_bind(struct file *f, const struct sockaddr_k *a, u32 len)
 	long err = check(a, len);
 	if (err)
 		return err;
-	if (u->namelen)
-		return -EINVAL;
 	char path[UNIX_PATH_MAX + 1];
 	u8 generated[6];
+	if (u->namelen) { /* a path is made first, and so may be taken */
+		u64 taken;
+		if (len == NAME_OFFSET)
+			return 0;
+		err = a->data[0] ? vfs_socket_find(path_of(a, len, path), &taken) : -ENOENT;
+		return err == 0 || err == -ECONNREFUSED ? -EADDRINUSE : -EINVAL;
+	}
 	const void *name = a->data;
 	u32 bytes = len - NAME_OFFSET;
 	u64 ino = 0;

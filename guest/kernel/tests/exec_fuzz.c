@@ -20,6 +20,9 @@ u32 xsave_bytes;
 void proc_set_exe(const char *path) { (void)path; }
 void mm_set_brk(u64 start) { (void)start; }
 void mm_guard(u64 addr, u64 bytes) { (void)addr, (void)bytes; }
+const char vdso_start[1], vdso_end[1];
+void protect_set(u64 addr, u64 bytes, bool write) { (void)addr, (void)bytes, (void)write; }
+void protect_segments(const Elf64_Phdr *ph, u32 n, u64 bias, bool copied) { (void)ph, (void)n, (void)bias, (void)copied; }
 void random_bytes(void *buf, size_t n) { memset(buf, 0, n); }
 
 void panic(const char *fmt, ...)

@@ -297,8 +297,9 @@ WEAK void panic(const char *fmt, ...)
 
 u64 exec_auxv[48] WEAK = {6 /* AT_PAGESZ */, 4096, 0, 0};
 
-WEAK long mm_maps(char *buf, size_t n)
+WEAK long mm_maps(char *buf, size_t n, bool sizes)
 {
+	(void)sizes;
 	return ksnprintf(buf, n, "00400000-00500000 rwxp 00000000 00:00 0 %s\n", "[heap]");
 }
 

@@ -164,6 +164,10 @@ static void descriptors(void)
 	R(fcntl(fd, F_OFD_SETLK, &l));
 	R(flock(fd, LOCK_EX | LOCK_NB));
 	R(flock(fd, LOCK_UN));
+	for (int op = 0; op < 80; op++)
+		R(flock(fd, op));
+	R(flock(99, 77));
+	R(flock(99, LOCK_EX));
 	R(pread(fd, NULL, 1, 0));
 	R(pread(fd, &l, 1, -1));
 	R(pwrite(fd, "z", 1, -1));

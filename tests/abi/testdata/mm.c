@@ -219,9 +219,31 @@ static void reservations(void)
 	}
 }
 
+/* Every mapping that maps lists is in smaps, with its size. */
+static void sizes(void)
+{
+	char line[512];
+	unsigned long from, to, kb, maps = 0, smaps = 0, wrong = 0;
+	FILE *f = fopen("/proc/self/maps", "r");
+	while (f && fgets(line, sizeof line, f))
+		maps++;
+	R(fclose(f));
+	f = fopen("/proc/self/smaps", "r");
+	while (f && fgets(line, sizeof line, f))
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			smaps++;
+		else if (sscanf(line, "Size: %lu kB", &kb) == 1)
+			wrong += kb != (to - from) / 1024;
+		else if (sscanf(line, "Rss: %lu kB", &kb) == 1)
+			wrong += kb > (to - from) / 1024;
+	R(fclose(f));
+	R(maps > 3 && maps == smaps);
+	R(wrong);
+}
+
 int main(int argc, char **argv)
 {
 	seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
-	basics(), errors(), advice(), reservations(), remap(), breaks(), files(), fuzz();
+	basics(), errors(), advice(), reservations(), remap(), breaks(), files(), fuzz(), sizes();
 	return 0;
 }

@@ -1,6 +1,7 @@
 /* signals.c: handlers, masks, the alternate stack, faults, interrupted calls. */
 #include "abi.h"
 #include <setjmp.h>
+#include <sys/signalfd.h>
 #include <ucontext.h>
 
 static volatile int got, code;
@@ -139,9 +140,76 @@ static void interrupted(int flags)
 	close(ends[0]), close(ends[1]);
 }
 
+static void *send_later(void *to)
+{
+	usleep(20000);
+	pthread_kill(*(pthread_t *)to, SIGUSR2);
+	return NULL;
+}
+
+static void descriptors(void)
+{
+	sigset_t s, none;
+	struct signalfd_siginfo i[3];
+	sigemptyset(&none), sigemptyset(&s);
+	sigaddset(&s, SIGUSR2), sigaddset(&s, SIGRTMIN), sigaddset(&s, SIGKILL);
+	R(sigprocmask(SIG_BLOCK, &s, NULL));
+	int fd = signalfd(-1, &s, SFD_NONBLOCK | SFD_CLOEXEC);
+	R(fcntl(fd, F_GETFD));
+	R(fcntl(fd, F_GETFL) & (O_NONBLOCK | O_ACCMODE));
+	R(read(fd, i, sizeof i));
+	R(read(fd, i, sizeof i[0] - 1));
+	R(write(fd, i, sizeof i));
+	struct pollfd p = {fd, POLLIN | POLLOUT, 0};
+	R(poll(&p, 1, 0));
+	R(kill(getpid(), SIGUSR2));
+	union sigval v = {.sival_int = 5};
+	R(sigqueue(getpid(), SIGRTMIN, v));
+	R(sigqueue(getpid(), SIGRTMIN, (union sigval){.sival_int = 6}));
+	R(poll(&p, 1, 0));
+	R(p.revents);
+	R(read(fd, i, sizeof i));
+	for (int n = 0; n < 3; n++) {
+		R(i[n].ssi_signo);
+		R(i[n].ssi_code);
+		R(i[n].ssi_int);
+		R(i[n].ssi_pid == (unsigned)getpid());
+		R(i[n].ssi_uid);
+	}
+	R(read(fd, i, sizeof i));
+	R(raise(SIGUSR2));
+	R(signalfd(fd, &none, 0) == fd);
+	R(read(fd, i, sizeof i));
+	R(signalfd(fd, &s, 0) == fd);
+	R(read(fd, i, sizeof i));
+	R(fcntl(fd, F_SETFL, 0));
+	pthread_t self = pthread_self(), t;
+	pthread_create(&t, NULL, send_later, &self);
+	R(read(fd, i, sizeof i));
+	R(i[0].ssi_signo);
+	pthread_join(t, NULL);
+	int e = epoll_create1(0);
+	struct epoll_event ev = {.events = EPOLLIN};
+	R(epoll_ctl(e, EPOLL_CTL_ADD, fd, &ev));
+	pthread_create(&t, NULL, send_later, &self);
+	R(epoll_wait(e, &ev, 1, 5000));
+	R(ev.events);
+	pthread_join(t, NULL);
+	R(close(fd));
+	R(close(e));
+	R(signalfd(-1, &s, 77));
+	R(signalfd(0, &s, 0));
+	R(signalfd(99, &s, 0));
+	R(syscall(SYS_signalfd4, -1, &s, 4, 0));
+	R(syscall(SYS_signalfd4, -1, NULL, 8, 0));
+	siginfo_t info;
+	R(sigtimedwait(&s, &info, &(struct timespec){0, 0}));
+	R(sigprocmask(SIG_UNBLOCK, &s, NULL));
+}
+
 int main(void)
 {
-	arguments(), masks(), faults(), interrupted(0), interrupted(SA_RESTART);
+	descriptors(), arguments(), masks(), faults(), interrupted(0), interrupted(SA_RESTART);
 	signal(SIGTERM, SIG_IGN);
 	R(raise(SIGTERM));
 	return 7;

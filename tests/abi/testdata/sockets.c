@@ -248,8 +248,28 @@ static void header(int family)
 	}
 }
 
+static void bound_twice(void)
+{
+	struct sockaddr_un a = {AF_UNIX, "/tmp/abi-bound"}, b = {AF_UNIX, "/tmp/abi-bound2"}, name = {AF_UNIX, "\0abi-bound"};
+	unlink(a.sun_path), unlink(b.sun_path);
+	int s = socket(AF_UNIX, SOCK_STREAM, 0), t = socket(AF_UNIX, SOCK_STREAM, 0);
+	R(bind(s, (void *)&a, sizeof a));
+	R(bind(s, (void *)&a, sizeof a));
+	R(bind(s, (void *)&b, sizeof b));
+	R(access(b.sun_path, F_OK));
+	R(bind(s, (void *)&name, sizeof name));
+	R(bind(s, (void *)&a, sizeof(sa_family_t)));
+	R(bind(t, (void *)&a, sizeof a));
+	R(bind(t, (void *)&name, sizeof name));
+	R(bind(t, (void *)&name, sizeof name));
+	R(unlink(a.sun_path));
+	R(close(s));
+	R(close(t));
+}
+
 int main(void)
 {
+	bound_twice();
 	arguments(), pairs(SOCK_STREAM), pairs(SOCK_DGRAM), pairs(SOCK_SEQPACKET), named();
 	tcp(AF_INET, 0), tcp(AF_INET, SOCK_NONBLOCK), tcp(AF_INET6, 0), udp();
 	header(AF_INET), header(AF_INET6);

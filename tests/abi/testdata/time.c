@@ -122,8 +122,39 @@ static void timerfds(void)
 	R(timerfd_gettime(99, &cur));
 }
 
+static int64_t read_clock(int clock, int by_call)
+{
+	struct timespec t = {-1, -1};
+	if (by_call ? syscall(SYS_clock_gettime, clock, &t) : clock_gettime(clock, &t))
+		return -1;
+	return t.tv_sec * 1000000000ll + t.tv_nsec;
+}
+
+/* The C library's own way to the clocks tells the same time as the calls. */
+static void both_ways(void)
+{
+	const int clocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_MONOTONIC_RAW, CLOCK_BOOTTIME, CLOCK_TAI,
+			      CLOCK_REALTIME_COARSE, CLOCK_MONOTONIC_COARSE, CLOCK_PROCESS_CPUTIME_ID};
+	for (int i = 0; i < 8; i++) {
+		int wrong = 0;
+		int64_t slack = clocks[i] == CLOCK_REALTIME_COARSE || clocks[i] == CLOCK_MONOTONIC_COARSE ? 20000000 : 0;
+		for (int n = 0; n < 1000; n++) {
+			int64_t a = read_clock(clocks[i], n & 1), b = read_clock(clocks[i], !(n & 1)), c = read_clock(clocks[i], n & 1);
+			wrong += a < 0 || b + slack < a || c + slack < b;
+		}
+		R(wrong);
+	}
+	struct timeval v;
+	R(gettimeofday(&v, NULL));
+	R(llabs(v.tv_sec - read_clock(CLOCK_REALTIME, 1) / 1000000000) <= 1);
+	R(llabs(time(NULL) - v.tv_sec) <= 1);
+	R(clock_gettime(77, &(struct timespec){0}));
+	R(clock_gettime(-1, &(struct timespec){0}));
+}
+
 int main(void)
 {
+	both_ways();
 	clocks(), sleeps(), itimers(), timers(), timerfds();
 	struct rusage u;
 	R(getrusage(RUSAGE_SELF, &u));

@@ -63,7 +63,9 @@ func New(image *images.Image, view *lineage.View) (*Map, error) {
 	}
 	add(0, guest.KernelGPA, Tables)
 	add(guest.KernelGPA, ram, Mapped)
-	add(ram, ram+image.Header().TotalBytes, File)
+	end := ram + image.Header().TotalBytes
+	add(ram, end, File)
+	add(ram-(end+guest.ImageAlign-1)/guest.ImageAlign*guest.PageSize, ram, Tables) // vmm/paging.go
 	library, err := elf.NewFile(bytes.NewReader(guest.Kernel()))
 	if err != nil {
 		return nil, fmt.Errorf("kernel library: %w", err)

@@ -1,0 +1,71 @@
+package vmm
+
+import (
+	"fmt"
+	"iter"
+
+	"seuss/guest"
+)
+
+// Guards yields the guest's guards, ranges of pages (first, count) that its page
+// tables let nobody touch.
+func (m *Memory) Guards() iter.Seq2[uint64, uint64] {
+	return GuardsIn(m.backing.Page(guest.GuardsGPA/pageSize), m.ram/pageSize)
+}
+
+// GuardsIn decodes a list of guards, which the guest can forge: ranges that do not
+// lie in pages are left out, and in all the ranges hold no more pages than that.
+func GuardsIn(list []byte, pages uint64) iter.Seq2[uint64, uint64] {
+	return func(yield func(uint64, uint64) bool) {
+		n := min(le32(list[guest.GuardsCount:]), guest.GuardsMax)
+		left := pages
+		for r := list[guest.GuardsRanges:][:n*guest.RangeSize]; len(r) > 0; r = r[guest.RangeSize:] {
+			first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
+			if first >= pages || count > min(pages-first, left) {
+				continue
+			}
+			left -= count
+			if !yield(first, count) {
+				return
+			}
+		}
+	}
+}
+
+// protect serves the guest's doorbell: page table entries have changed.
+func (m *Machine) protect() error {
+	r := m.control[guest.ControlProtect:]
+	first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
+	if _, err := m.mem.pages(first, count); err != nil {
+		return fmt.Errorf("protect: %w", err)
+	}
+	return m.mem.backing.Protect(first, count)
+}
+
+// guardOf finds the guard that an address lies in.
+func (m *Memory) guardOf(address uint64) (first, count uint64, ok bool) {
+	page := address / pageSize
+	for first, count := range m.Guards() {
+		if page >= first && page-first < count {
+			return first, count, true
+		}
+	}
+	return 0, 0, false
+}
+
+// stackReach is how far from a guard a stack pointer may be when the access that
+// hit the guard was one of the stack's: a large frame is written from its far end.
+const stackReach = 1 << 20
+
+// describeGuard says what a fault in a guard means, "" for another one.
+func (m *Machine) describeGuard(r *CrashReport) string {
+	first, count, ok := m.mem.guardOf(r.Address)
+	if !ok {
+		return ""
+	}
+	start, end := first*pageSize, (first+count)*pageSize
+	if r.Regs.RSP+stackReach >= start && r.Regs.RSP < end+stackReach {
+		return fmt.Sprintf("the stack of thread %d is exhausted: %#x lies in the guard below it, %#x-%#x", r.Thread, r.Address, start, end)
+	}
+	return fmt.Sprintf("%#x lies in a guard, %#x-%#x, which nothing may touch", r.Address, start, end)
+}
