@@ -1,0 +1,3 @@
+exports.check = (event) => {
+  if (event.fail) throw new Error(event.fail);
+};
