@@ -283,6 +283,30 @@ func TestForgedTurn(t *testing.T) {
 	}
 }
 
+// TestNamespaces: a stub shares neither network, mounts, IPC, control groups nor the
+// host's name with its monitor, and its root directory is empty.
+func TestNamespaces(t *testing.T) {
+	p := testPlatform(t)
+	if !p.namespaces {
+		t.Skip("skipped where the host allows no new namespaces")
+	}
+	v := newVictim(t, p)
+	dir := fmt.Sprintf("/proc/%d/", v.proc().pid)
+	for _, kind := range []string{"user", "net", "mnt", "ipc", "cgroup", "uts"} {
+		theirs, err := os.Readlink(dir + "ns/" + kind)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ours, err := os.Readlink("/proc/self/ns/" + kind); err != nil || ours == theirs {
+			t.Errorf("the stub is in %s, the monitor in %s (%v)", theirs, ours, err)
+		}
+	}
+	files, err := os.ReadDir(dir + "root/")
+	if err != nil || len(files) != 0 {
+		t.Errorf("the stub's root directory holds %v (%v)", files, err)
+	}
+}
+
 // TestForgedSignalled: a guest that says again and again that a signal is under
 // way, so that none would be sent, is stopped nevertheless.
 func TestForgedSignalled(t *testing.T) {

@@ -190,7 +190,7 @@ func (p *Platform) CPU() vmm.CPU { return p.cpu }
 
 // Info implements vmm.Platform.
 func (p *Platform) Info() vmm.Info {
-	own := "user, network, IPC and host name of its own"
+	own := "user, network, mounts, IPC, control group and host name of its own, an empty root directory"
 	if !p.namespaces {
 		own = "the host's (new ones are not allowed)"
 	}

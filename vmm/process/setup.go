@@ -49,10 +49,12 @@ func (p *proc) setUp(of *Platform, m *memory) error {
 		// Not by way of the flags of clone: a new user namespace among them has
 		// Go copy the monitor's page tables for the child.
 		l.add("leave the host's namespaces", unix.SYS_UNSHARE, namespaces)
+		// Nor are there files: the root is a directory that holds nothing once the
+		// stub has closed its descriptors, and ends with the process.
+		l.add("leave the host's files", unix.SYS_CHROOT, l.text("/proc/self/fdinfo"))
+		l.add("leave the host's files", unix.SYS_CHDIR, l.text("/"))
 	}
-	name := l.put(0, 0)
-	copy(p.mem[name-stub.Shared:], processName)
-	l.add("name the process", unix.SYS_PRCTL, unix.PR_SET_NAME, name, 0, 0, 0)
+	l.add("name the process", unix.SYS_PRCTL, unix.PR_SET_NAME, l.text(processName), 0, 0, 0)
 	l.add("map guest memory", unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, guestProt, ownFlags, stub.FDMemory, guest.LowGPA)
 	for _, s := range []unix.Signal{unix.SIGSYS, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, kickSignal} {
 		handler := of.entries.Signal
@@ -105,6 +107,13 @@ func (l *list) put(words ...uint64) (at uint64) {
 		binary.LittleEndian.PutUint64(l.p.mem[scratch-stub.Shared+l.used:], w)
 		l.used += 8
 	}
+	return at
+}
+
+// text places a string and its zero.
+func (l *list) text(s string) (at uint64) {
+	at = l.put(make([]uint64, len(s)/8+1)...)
+	copy(l.p.mem[at-stub.Shared:], s)
 	return at
 }
 

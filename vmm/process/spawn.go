@@ -27,8 +27,10 @@ var starter = sync.OnceValue(func() chan<- func() {
 })
 
 // Namespaces of a stub. It has nothing to see in them: whatever the filter
-// might let through finds no network, no IPC, no host name of the host's.
-const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET
+// might let through finds no network, no mount, no IPC, no control group, no host
+// name of the host's. A process cannot leave its PID namespace, only its children do.
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET |
+	unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP
 
 // startStub starts a stub process with its three descriptors.
 func (p *Platform) startStub(memory, area, socket *os.File) (*os.Process, error) {
