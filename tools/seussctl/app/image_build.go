@@ -59,6 +59,9 @@ until it is removed; snapshots belong to the image that they were taken from.`,
 			} else {
 				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env")})
 			}
+			if err == nil {
+				err = e.refreshDaemon(c.Context)
+			}
 			if err != nil {
 				return err
 			}
