@@ -44,7 +44,19 @@ func (s *Store) Capture(spec NodeSpec, parent *Node, candidates *dirtytrack.Page
 	if err != nil {
 		return nil, fmt.Errorf("capture %s node below %s: %w", spec.Kind, parent.ID, err)
 	}
+	s.shrink(n, candidates.Len())
 	return n, nil
+}
+
+// shrink stores a new node as differences that was written as pages because it might
+// have become large: of a machine's many candidates few pages may differ from the
+// parent's. What cannot be made smaller stays as it is.
+func (s *Store) shrink(n *Node, candidates uint64) {
+	if chooseForm(s.formOption, n.Kind, candidates) == FormDifferences || chooseForm(s.formOption, n.Kind, n.DeltaPages) != FormDifferences ||
+		n.StoredBytes() < n.DeltaBytes { // it was there, as differences
+		return
+	}
+	_, _, _ = s.reform(n.ID, FormDifferences)
 }
 
 func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {

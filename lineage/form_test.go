@@ -76,6 +76,42 @@ func TestFormsAreEqual(t *testing.T) {
 	}
 }
 
+// A machine that has done much before may have many candidates of which few differ:
+// the node is small all the same.
+func TestManyCandidatesFewDiffer(t *testing.T) {
+	dir := t.TempDir()
+	s := openStoreAs(t, dir, Options{Form: FormAuto})
+	image := addTestImage(t, s)
+	g := newGuest(testGuestPages)
+	g.reset(image.View())
+	for p := range uint64(autoDeltaPages + 1) {
+		g.dirty.Add(p)
+	}
+	g.fill(3, 5)
+	small := capture(t, s, NodeSpec{Kind: KindFunction, State: []byte("state")}, image, g)
+	if small.StoredBytes() > PageSize*2 || small.DeltaPages != 1 {
+		t.Errorf("%d pages take %d bytes", small.DeltaPages, small.StoredBytes())
+	}
+	checkView(t, small.View(), g.mem)
+	for p := range uint64(autoDeltaPages + 1) {
+		g.fill(p, p+9)
+	}
+	if large := capture(t, s, NodeSpec{Kind: KindFunction, State: []byte("state")}, image, g); large.StoredBytes() < large.DeltaBytes {
+		t.Errorf("%d pages take %d bytes", large.DeltaPages, large.StoredBytes())
+	}
+	s.Unload(small.ID)
+	g.reset(image.View())
+	g.fill(3, 5)
+	again, err := s.Load(small.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkView(t, again.View(), g.mem)
+	if err := s.Verify(small.ID); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestFlatten(t *testing.T) {
 	for _, form := range []Form{FormAuto, FormPages, FormDifferences} {
 		s := openStoreAs(t, t.TempDir(), Options{Form: form})

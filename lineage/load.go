@@ -280,7 +280,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	l := &loadedNode{blob: blob}
 	switch {
 	case h.form == FormDifferences:
-		err = l.openDifferences(from, h, x, info.ID, base)
+		err = l.openDifferences(from, h, x, info.ID, base, verify == VerifyEager)
 	case info.Kind == KindImage:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
 			l.blob, err = s.openImage(info.ImageDigest, x, verify)
@@ -306,7 +306,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 
 // openDifferences reads the state and, unless the node has a blob already,
 // expands the pages.
-func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode) error {
+func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode, sums bool) error {
 	data, err := h.readSection(f, sectionData)
 	if err != nil {
 		return err
@@ -320,7 +320,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id 
 		return err
 	}
 	if l.blob == nil {
-		l.blob, err = expand("of node "+id, d, x, base.view)
+		l.blob, err = expand("of node "+id, d, x, base.view, sums)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"testing"
 	"weak"
 )
@@ -28,7 +29,13 @@ func BenchmarkExpand(b *testing.B) {
 			}
 			n := capture(b, s, NodeSpec{Kind: KindFunction, State: make([]byte, 8<<10)}, base, g)
 			b.ReportMetric(float64(n.StoredBytes()), "B/node")
-			for b.Loop() {
+			for i := 0; b.Loop(); i++ {
+				if i%64 == 0 { // or no slab would be used again
+					b.StopTimer()
+					runtime.GC()
+					runtime.GC()
+					b.StartTimer()
+				}
 				n.loaded.Store(nil)
 				n.blob = weak.Pointer[Blob]{} // as if nobody used it
 				if _, err := s.Load(n.ID); err != nil {

@@ -81,7 +81,11 @@ func TestNodeTravels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := oci.ReadLayout(s, layout, "", oci.ImportOptions{ABIVersion: guest.Version})
+	src, err := oci.OpenLayout(layout, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := oci.Import(s, src, oci.ImportOptions{ABIVersion: guest.Version})
 	if err != nil || done.Node.ID != n.ID {
 		t.Fatalf("%+v, %v", done, err)
 	}

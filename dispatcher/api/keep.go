@@ -46,3 +46,12 @@ type Reformed struct {
 type Flatten struct {
 	Onto string `json:"onto,omitempty"`
 }
+
+// Imported says what an import did.
+type Imported struct {
+	Node      *Snapshot   `json:"node"`
+	Added     []*Snapshot `json:"added"` // what was not there before
+	Bytes     int64       `json:"bytes_read"`
+	Skipped   int         `json:"layers_skipped"`
+	NameTaken string      `json:"name_taken,omitempty"` // of the image; another one has it
+}

@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/sched"
 	"seuss/images"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
 
 // maxNativeRequest bounds a request of the native API that carries code: what
@@ -39,6 +40,7 @@ func (s *Server) nativeRoutes(mux *http.ServeMux) {
 		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
 		"POST /v1/snapshots/{id}/form":        s.nativeForm,
 		"POST /v1/snapshots/{id}/flatten":     s.nativeFlatten,
+		"POST /v1/import":                     s.nativeImport,
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,
 		"GET /v1/lineage":                     s.nativeLineage,
@@ -84,6 +86,10 @@ var errorCodes = []struct {
 	{dispatcher.ErrCPU, api.Failed, http.StatusConflict},
 	{lineage.ErrReadOnly, api.ReadOnly, http.StatusConflict},
 	{lineage.ErrInvalid, api.Invalid, http.StatusBadRequest},
+	{oci.ErrFormat, api.Invalid, http.StatusBadRequest},
+	{oci.ErrTooLarge, api.Invalid, http.StatusRequestEntityTooLarge},
+	{oci.ErrMismatch, api.Conflict, http.StatusConflict},
+	{lineage.ErrChecksum, api.Invalid, http.StatusBadRequest},
 	{dispatcher.ErrClosed, api.Unavailable, http.StatusServiceUnavailable},
 }
 

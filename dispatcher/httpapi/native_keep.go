@@ -1,13 +1,19 @@
 package httpapi
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
 	"seuss/dispatcher/api"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
+
+// importTimeout is for an archive: an image in it may be large.
+const importTimeout = time.Hour
 
 // nativeGC removes the nodes that are worth least.
 func (s *Server) nativeGC(w http.ResponseWriter, r *http.Request) error {
@@ -112,4 +118,30 @@ func (s *Server) nativeFlatten(w http.ResponseWriter, r *http.Request) error {
 	}
 	flat, err := s.backend.Store().Flatten(n.ID, onto)
 	return s.answerNode(w, http.StatusCreated, flat, err)
+}
+
+// nativeImport takes over the nodes of an archive.
+func (s *Server) nativeImport(w http.ResponseWriter, r *http.Request) error {
+	if b, ok := r.Body.(*timedBody); ok {
+		b.end = time.Now().Add(importTimeout)
+	}
+	q := r.URL.Query()
+	src, err := oci.OpenArchive(r.Body, q.Get("name"), 0)
+	// To the end: a client that still writes would not see the answer.
+	if _, readErr := io.Copy(io.Discard, io.LimitReader(r.Body, oci.DefaultMaxBytes)); err == nil && readErr != nil {
+		err = errors.Join(readErr, src.Close())
+	}
+	if err != nil {
+		return err
+	}
+	done, err := s.backend.Receive(r.Context(), src, q.Get("tag"))
+	if err = errors.Join(err, src.Close()); err != nil {
+		return err
+	}
+	doc := api.Imported{Node: s.snapshot(done.Node), Added: []*api.Snapshot{}, Bytes: done.Bytes, Skipped: done.Skipped, NameTaken: done.NameTaken}
+	for _, n := range done.Added {
+		doc.Added = append(doc.Added, s.snapshot(n))
+	}
+	writeJSON(w, http.StatusOK, doc)
+	return nil
 }

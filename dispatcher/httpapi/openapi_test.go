@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -20,6 +21,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
 
 // described loads the description that the server itself serves.
@@ -132,6 +134,10 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(400, "POST", "/v1/snapshots/"+node+"/form", `{"form":"zip"}`)
 	ask(404, "POST", "/v1/snapshots/ffffffff/flatten", `{}`)
 
+	ask(200, "POST", "/v1/import?tag=two@v1", f.archive(t))
+	ask(400, "POST", "/v1/import?tag=0", f.archive(t))
+	ask(400, "POST", "/v1/import", "no archive")
+	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"two@v1"}`)
 	create := `{"FunctionName":"lam","Runtime":"python3.11","Handler":"main.handler","Role":"r","Publish":true,"Environment":{"Variables":{"A1":"b"}},"Code":{"ZipFile":` + string(zip) + `}}`
 	ask(201, "POST", L, create)
 	ask(409, "POST", L, create)
@@ -235,6 +241,24 @@ func (f *fakeBackend) addImage(t testing.TB) (id string) {
 		t.Fatal(err)
 	}
 	return n.ID
+}
+
+// archive exports the fake's root node.
+func (f *fakeBackend) archive(t testing.TB) string {
+	t.Helper()
+	b, err := oci.Export(f.Store(), f.Store().Kind(lineage.KindImage)[0].ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := t.TempDir() + "/archive"
+	if err := errors.Join(oci.WriteArchive(path, "x", b), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
 }
 
 func FuzzFunctionName(f *testing.F) {

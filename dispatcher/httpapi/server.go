@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
 
 // Backend is what the handlers need of a *dispatcher.Dispatcher.
@@ -42,6 +43,7 @@ type Backend interface {
 	Base(ctx context.Context, image string) (*lineage.Node, error)
 	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
 	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
+	Receive(ctx context.Context, src *oci.Source, tag string) (*dispatcher.Received, error)
 	RemoveNode(idOrPrefix string, cascade bool) error
 	Collect(lineage.GCOptions) (lineage.GCReport, error)
 	RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error)

@@ -151,10 +151,10 @@ func (im *image) build(c *config, layers []*layer) (err error) {
 	if len(im.config) > maxConfigBytes {
 		return fmt.Errorf("config of %d bytes, at most %d: %w", len(im.config), maxConfigBytes, ErrTooLarge)
 	}
-	sum := sha256.Sum256(im.config)
+
 	m := v1.Manifest{
 		SchemaVersion: 2, MediaType: types.OCIManifestSchema1,
-		Config: v1.Descriptor{MediaType: ConfigType, Size: int64(len(im.config)), Digest: v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(sum[:])}},
+		Config: v1.Descriptor{MediaType: ConfigType, Size: int64(len(im.config)), Digest: digestOf(im.config)},
 	}
 	for i, l := range layers {
 		im.layers[l.digest] = l

@@ -3,6 +3,7 @@ package oci
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -122,5 +123,16 @@ func noTraces(t testing.TB, s *lineage.Store) {
 		if err != nil || len(entries) != 0 {
 			t.Errorf("%s holds %v, %v", dir, entries, err)
 		}
+	}
+}
+
+// take imports from what open returned.
+func take(s *lineage.Store, o ImportOptions) func(*Source, error) (*Imported, error) {
+	return func(src *Source, err error) (*Imported, error) {
+		if err != nil {
+			return nil, err
+		}
+		done, err := Import(s, src, o)
+		return done, errors.Join(err, src.Close())
 	}
 }

@@ -269,7 +269,7 @@ func TestHostileLayouts(t *testing.T) {
 			s := openStore(t)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := ReadLayout(s, dir, "", accept())
+			_, err := take(s, accept())(OpenLayout(dir, ""))
 			runtime.ReadMemStats(&after)
 			if err == nil || c.want != nil && !errors.Is(err, c.want) {
 				t.Errorf("%v, want %v", err, c.want)
@@ -300,7 +300,7 @@ func TestLinkedBlob(t *testing.T) {
 	if err := os.Symlink(elsewhere, path); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadLayout(openStore(t), dir, "", accept()); !errors.Is(err, ErrFormat) {
+	if _, err := take(openStore(t), accept())(OpenLayout(dir, "")); !errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
 }
@@ -342,7 +342,7 @@ func TestHostileArchives(t *testing.T) {
 		s := openStore(t)
 		outside := t.TempDir()
 		t.Setenv("TMPDIR", outside)
-		if _, err := ReadArchive(s, bytes.NewReader(c.archive), "", accept()); !errors.Is(err, c.want) {
+		if _, err := take(s, accept())(OpenArchive(bytes.NewReader(c.archive), "", 0)); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 		noTraces(t, s)

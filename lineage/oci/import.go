@@ -36,37 +36,19 @@ type Imported struct {
 	Skipped int             // layers that were not needed
 }
 
-// source is what an importer reads: an image whose manifest and config are
-// bounded, and whose layers stream.
-type source interface {
-	readManifest() ([]byte, error)
-	blob(d v1.Descriptor) (io.ReadCloser, error)
-}
-
-// load puts the nodes of an image into a store, those that are not there, from the
+// Import puts the nodes of an image into a store, those that are not there, from the
 // root down. Each is verified completely before it shows; after an error those
 // before it stay, as a smaller tree.
-func load(s *lineage.Store, src source, o ImportOptions) (*Imported, error) {
+func Import(s *lineage.Store, src *Source, o ImportOptions) (*Imported, error) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
 	}
 	if o.Tell == nil {
 		o.Tell = func(string) {}
 	}
-	raw, err := src.readManifest()
+	_, m, c, err := src.describe()
 	if err != nil {
 		return nil, err
-	}
-	m, err := decodeManifest(raw)
-	if err != nil {
-		return nil, err
-	}
-	c, err := readConfig(src, m)
-	if err != nil {
-		return nil, err
-	}
-	if len(c.Nodes) != len(m.Layers)-1 {
-		return nil, fmt.Errorf("%d nodes in %d layers: %w", len(c.Nodes), len(m.Layers)-1, ErrFormat)
 	}
 	// What differs is said before anything is transferred.
 	for i := range c.Nodes {
@@ -110,19 +92,6 @@ func load(s *lineage.Store, src source, o ImportOptions) (*Imported, error) {
 	return done, nil
 }
 
-func readConfig(src source, m *v1.Manifest) (*config, error) {
-	r, err := src.blob(m.Config)
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	defer r.Close()
-	b, err := io.ReadAll(checked(r, m.Config))
-	if err != nil {
-		return nil, fmt.Errorf("config: %w", err)
-	}
-	return decodeConfig(b)
-}
-
 // check refuses by name what differs.
 func (o *ImportOptions) check(n *lineage.Info) error {
 	if n.Kind == lineage.KindImage {
@@ -139,8 +108,8 @@ func (o *ImportOptions) check(n *lineage.Info) error {
 	return nil
 }
 
-func importImage(s *lineage.Store, src source, d v1.Descriptor, want imageFile, o *ImportOptions, done *Imported) error {
-	r, err := src.blob(d)
+func importImage(s *lineage.Store, src *Source, d v1.Descriptor, want imageFile, o *ImportOptions, done *Imported) error {
+	r, err := src.blobs.blob(d)
 	if err != nil {
 		return fmt.Errorf("image layer: %w", err)
 	}
@@ -168,8 +137,8 @@ func importImage(s *lineage.Store, src source, d v1.Descriptor, want imageFile, 
 	return nil
 }
 
-func importNode(s *lineage.Store, src source, d v1.Descriptor, want *lineage.Info, o *ImportOptions, done *Imported) (*lineage.Node, error) {
-	r, err := src.blob(d)
+func importNode(s *lineage.Store, src *Source, d v1.Descriptor, want *lineage.Info, o *ImportOptions, done *Imported) (*lineage.Node, error) {
+	r, err := src.blobs.blob(d)
 	if err != nil {
 		return nil, fmt.Errorf("layer of node %.12s: %w", want.ID, err)
 	}

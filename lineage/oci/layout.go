@@ -1,14 +1,12 @@
 package oci
 
 import (
-	"archive/tar"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -40,17 +38,9 @@ func WriteLayout(dir, name string, b *Bundle) error {
 	return nil
 }
 
-// ReadLayout imports the image of a name from the image layout in dir; with name
-// empty the only one there is.
-func ReadLayout(s *lineage.Store, dir, name string, o ImportOptions) (*Imported, error) {
-	done, err := readLayout(s, dir, name, o)
-	if err != nil {
-		return nil, fmt.Errorf("import from image layout %s: %w", dir, err)
-	}
-	return done, nil
-}
-
-func readLayout(s *lineage.Store, dir, name string, o ImportOptions) (*Imported, error) {
+// OpenLayout opens the image of a name in the image layout in dir; with name empty
+// the only one there is.
+func OpenLayout(dir, name string) (*Source, error) {
 	if err := bounded(filepath.Join(dir, "index.json"), maxManifestBytes); err != nil {
 		return nil, err
 	}
@@ -88,7 +78,7 @@ func readLayout(s *lineage.Store, dir, name string, o ImportOptions) (*Imported,
 	case len(found) > 1:
 		return nil, fmt.Errorf("%d images; say which by name: %w", len(found), lineage.ErrAmbiguous)
 	}
-	return load(s, layoutSource{p, dir, found[0]}, o)
+	return &Source{blobs: layoutSource{p, dir, found[0]}}, nil
 }
 
 // bounded reports a file that is not regular or larger than limit.
@@ -140,104 +130,4 @@ func (l layoutSource) blob(d v1.Descriptor) (io.ReadCloser, error) {
 		return nil, err
 	}
 	return l.p.Blob(d.Digest)
-}
-
-// blobName is the only kind of name besides two files that an archive may hold.
-var blobName = regexp.MustCompile(`^blobs/sha256/[0-9a-f]{64}$`)
-
-// maxArchiveFiles bounds the entries of an archive.
-const maxArchiveFiles = 1 << 16
-
-// WriteArchive writes an image layout with one image as a tar archive.
-func WriteArchive(path, name string, b *Bundle) (err error) {
-	dir, err := os.MkdirTemp(filepath.Dir(path), ".seuss-archive-")
-	if err != nil {
-		return fmt.Errorf("write archive %s: %w", path, err)
-	}
-	defer os.RemoveAll(dir)
-	if err := WriteLayout(filepath.Join(dir, "layout"), name, b); err != nil {
-		return err
-	}
-	temp := filepath.Join(dir, "archive")
-	if err := writeTar(temp, filepath.Join(dir, "layout")); err != nil {
-		return fmt.Errorf("write archive %s: %w", path, err)
-	}
-	if err := os.Rename(temp, path); err != nil {
-		return fmt.Errorf("write archive %s: %w", path, err)
-	}
-	return nil
-}
-
-func writeTar(path, dir string) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	w := tar.NewWriter(f)
-	if err := w.AddFS(os.DirFS(dir)); err != nil {
-		return err
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// ReadArchive imports the image of a name from a tar archive of an image layout.
-func ReadArchive(s *lineage.Store, r io.Reader, name string, o ImportOptions) (*Imported, error) {
-	dir, err := os.MkdirTemp("", "seuss-import-")
-	if err != nil {
-		return nil, fmt.Errorf("import archive: %w", err)
-	}
-	defer os.RemoveAll(dir)
-	limit := o.MaxBytes
-	if limit == 0 {
-		limit = DefaultMaxBytes
-	}
-	if err := unpack(r, dir, limit); err != nil {
-		return nil, fmt.Errorf("import archive: %w", err)
-	}
-	return ReadLayout(s, dir, name, o)
-}
-
-// unpack writes the files of a layout, and refuses anything else.
-func unpack(r io.Reader, dir string, limit int64) error {
-	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
-		return err
-	}
-	t := tar.NewReader(r)
-	left := limit
-	for files := 0; ; files++ {
-		h, err := t.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("%w: %w", err, ErrFormat)
-		}
-		if files >= maxArchiveFiles {
-			return fmt.Errorf("more than %d files: %w", maxArchiveFiles, ErrTooLarge)
-		}
-		switch name := h.Name; {
-		case h.Typeflag == tar.TypeDir && (name == "blobs/" || name == "blobs/sha256/" || name == "./"):
-			continue
-		case h.Typeflag != tar.TypeReg || name != "index.json" && name != "oci-layout" && !blobName.MatchString(name):
-			return fmt.Errorf("entry %q of type %q does not belong into an image layout: %w", name, h.Typeflag, ErrFormat)
-		case h.Size > left:
-			return fmt.Errorf("entry %q has %d bytes, more than %d in all: %w", name, h.Size, limit, ErrTooLarge)
-		}
-		left -= h.Size
-		f, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(h.Name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("entry %q is there twice: %w", h.Name, ErrFormat)
-		}
-		if err != nil {
-			return err
-		}
-		_, err = io.Copy(f, t)
-		if err = errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("entry %q: %w", h.Name, err)
-		}
-	}
 }

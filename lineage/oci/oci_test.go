@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"log"
@@ -35,23 +36,23 @@ func TestLayout(t *testing.T) {
 		t.Errorf("%d blobs, want 9; %v", len(blobs), err)
 	}
 	to := openStore(t)
-	if _, err := ReadLayout(to, dir, "", accept()); !errors.Is(err, lineage.ErrAmbiguous) {
+	if _, err := take(to, accept())(OpenLayout(dir, "")); !errors.Is(err, lineage.ErrAmbiguous) {
 		t.Errorf("two images and no name: %v", err)
 	}
-	if _, err := ReadLayout(to, dir, "three", accept()); !errors.Is(err, lineage.ErrNotFound) {
+	if _, err := take(to, accept())(OpenLayout(dir, "three")); !errors.Is(err, lineage.ErrNotFound) {
 		t.Errorf("unknown name: %v", err)
 	}
-	done, err := ReadLayout(to, dir, "one@v1", accept())
+	done, err := take(to, accept())(OpenLayout(dir, "one@v1"))
 	if err != nil || len(done.Added) != 3 || done.Skipped != 0 || done.Node.ID != nodes[2].ID {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	checkImported(t, to, nodes[2], mem[2])
-	done, err = ReadLayout(to, dir, "two@v1", accept())
+	done, err = take(to, accept())(OpenLayout(dir, "two@v1"))
 	if err != nil || len(done.Added) != 1 || done.Skipped != 3 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	checkImported(t, to, nodes[3], mem[3])
-	if done, err = ReadLayout(to, dir, "two@v1", accept()); err != nil || len(done.Added) != 0 || done.Bytes != 0 {
+	if done, err = take(to, accept())(OpenLayout(dir, "two@v1")); err != nil || len(done.Added) != 0 || done.Bytes != 0 {
 		t.Fatalf("again: %+v, %v", done, err)
 	}
 	// What was imported is exported to the same bytes.
@@ -92,10 +93,54 @@ func TestArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if _, err := ReadArchive(to, f, "", accept()); err != nil {
+	if _, err := take(to, accept())(OpenArchive(f, "", 0)); err != nil {
 		t.Fatal(err)
 	}
 	checkImported(t, to, nodes[2], mem[2])
+}
+
+// What is sent has no layers of nodes that the other side has, and is taken there as
+// the whole is. Nobody else takes it.
+func TestSend(t *testing.T) {
+	from, to := openStore(t), openStore(t)
+	nodes, mem := testTree(t, from)
+	dir := filepath.Join(t.TempDir(), "layout")
+	for i, name := range map[int]string{2: "one", 3: "two"} {
+		if err := WriteLayout(dir, name, export(t, from, nodes[i].ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send := func(name string, has func(string) bool) *bytes.Buffer {
+		t.Helper()
+		src, err := OpenLayout(dir, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := new(bytes.Buffer)
+		if err := errors.Join(src.Send(b, has), src.Close()); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	all := send("one", func(string) bool { return false })
+	if _, err := take(to, accept())(OpenArchive(all, "", 0)); err != nil {
+		t.Fatal(err)
+	}
+	checkImported(t, to, nodes[2], mem[2])
+	part := send("two", func(id string) bool { _, err := to.Get(id); return err == nil })
+	if left := part.Len(); left > 40<<10 {
+		t.Errorf("%d bytes were sent for a sibling", left)
+	}
+	other := openStore(t)
+	if _, err := take(other, accept())(OpenArchive(bytes.NewReader(part.Bytes()), "", 0)); !errors.Is(err, ErrFormat) {
+		t.Errorf("a store that has no ancestors: %v", err)
+	}
+	noTraces(t, other)
+	done, err := take(to, accept())(OpenArchive(part, "", 0))
+	if err != nil || len(done.Added) != 1 || done.Skipped != 3 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	checkImported(t, to, nodes[3], mem[3])
 }
 
 // A registry process on loopback, with its requests counted.
@@ -128,13 +173,13 @@ func TestRegistry(t *testing.T) {
 	if n := uploads.Swap(0); n != 2 { // one node, config
 		t.Errorf("%d blobs were sent for a sibling, want 2", n)
 	}
-	done, err := Pull(t.Context(), to, host+"/seuss/fn:one", accept())
+	done, err := take(to, accept())(OpenRegistry(t.Context(), host+"/seuss/fn:one"))
 	if err != nil || len(done.Added) != 3 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	checkImported(t, to, nodes[2], mem[2])
 	downloads.Store(0)
-	if done, err = Pull(t.Context(), to, host+"/seuss/fn:two", accept()); err != nil || len(done.Added) != 1 || done.Skipped != 3 {
+	if done, err = take(to, accept())(OpenRegistry(t.Context(), host+"/seuss/fn:two")); err != nil || len(done.Added) != 1 || done.Skipped != 3 {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	if n := downloads.Load(); n != 2 { // config, one node
@@ -142,10 +187,10 @@ func TestRegistry(t *testing.T) {
 	}
 	checkImported(t, to, nodes[3], mem[3])
 
-	if _, err := Pull(t.Context(), to, host+"/seuss/fn:three", accept()); err == nil || !strings.Contains(err.Error(), "fn:three") {
+	if _, err := take(to, accept())(OpenRegistry(t.Context(), host+"/seuss/fn:three")); err == nil || !strings.Contains(err.Error(), "fn:three") {
 		t.Errorf("unknown tag: %v", err)
 	}
-	if _, err := Pull(t.Context(), to, "not a reference", accept()); !errors.Is(err, lineage.ErrInvalid) {
+	if _, err := take(to, accept())(OpenRegistry(t.Context(), "not a reference")); !errors.Is(err, lineage.ErrInvalid) {
 		t.Errorf("bad reference: %v", err)
 	}
 }
@@ -165,7 +210,7 @@ func TestHostileRegistry(t *testing.T) {
 	}))
 	defer server.Close()
 	s := openStore(t)
-	_, err := Pull(t.Context(), s, strings.TrimPrefix(server.URL, "http://")+"/x/y:z", accept())
+	_, err := take(s, accept())(OpenRegistry(t.Context(), strings.TrimPrefix(server.URL, "http://")+"/x/y:z"))
 	if !errors.Is(err, ErrTooLarge) {
 		t.Errorf("endless manifest: %v", err)
 	}
@@ -197,7 +242,7 @@ func TestImportMismatch(t *testing.T) {
 		s := openStore(t)
 		o := accept()
 		c.change(&o)
-		_, err := ReadLayout(s, dir, "", o)
+		_, err := take(s, o)(OpenLayout(dir, ""))
 		if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: %v", name, err)
 		}

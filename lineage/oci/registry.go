@@ -37,18 +37,14 @@ func Push(ctx context.Context, reference string, b *Bundle) error {
 	return nil
 }
 
-// Pull imports an image from a registry. Layers whose nodes the store has are not
-// fetched.
-func Pull(ctx context.Context, s *lineage.Store, reference string, o ImportOptions) (*Imported, error) {
+// OpenRegistry opens an image of a registry. Nothing but what Import or Send needs
+// is fetched. Requests end with ctx.
+func OpenRegistry(ctx context.Context, reference string) (*Source, error) {
 	ref, err := name.ParseReference(reference, name.StrictValidation)
 	if err != nil {
-		return nil, fmt.Errorf("pull %q: %w: %w", reference, err, lineage.ErrInvalid)
+		return nil, fmt.Errorf("reference %q: %w: %w", reference, err, lineage.ErrInvalid)
 	}
-	done, err := load(s, registrySource{ctx, ref}, o)
-	if err != nil {
-		return nil, fmt.Errorf("pull %s: %w", reference, err)
-	}
-	return done, nil
+	return &Source{blobs: registrySource{ctx, ref}}, nil
 }
 
 type registrySource struct {
@@ -59,7 +55,7 @@ type registrySource struct {
 func (r registrySource) readManifest() ([]byte, error) {
 	d, err := remote.Get(r.ref, options(r.ctx)...)
 	if err != nil {
-		return nil, fmt.Errorf("manifest: %w", err)
+		return nil, fmt.Errorf("manifest of %s: %w", r.ref, err)
 	}
 	return d.Manifest, nil
 }

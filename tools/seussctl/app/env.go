@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/images"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
 
 const (
@@ -36,6 +37,7 @@ type engine interface {
 	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
 	RunOnce(ctx context.Context, spec dispatcher.FunctionSpec, request dispatcher.Request) (*dispatcher.Result, error)
 	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
+	Receive(ctx context.Context, src *oci.Source, tag string) (*dispatcher.Received, error)
 	BenchDepth(ctx context.Context, depths []int, n int) (map[int][]time.Duration, error)
 	Close() error
 }
@@ -141,16 +143,20 @@ func (e *env) notef(format string, args ...any) {
 	fmt.Fprintf(e.stderr, "seussctl: note: "+format+"\n", args...)
 }
 
+// refreshDaemon tells a daemon that the state directory has another image.
+func (e *env) refreshDaemon(ctx context.Context) error {
+	d := e.daemon()
+	if d == nil {
+		return nil
+	}
+	return errors.Join(d.refresh(ctx), d.Close())
+}
+
 // readStore opens the catalogue without the lock; nil means that nothing has
 // been stored yet.
 func (e *env) readStore() (*lineage.Store, error) {
-	if d := e.daemon(); d != nil {
-		if err := d.refresh(context.Background()); err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
-		if err := d.Close(); err != nil {
-			return nil, err
-		}
+	if err := e.refreshDaemon(context.Background()); err != nil {
+		return nil, err
 	}
 	s, err := lineage.Open(e.stateDir, lineage.Options{ReadOnly: true})
 	if errors.Is(err, fs.ErrNotExist) {

@@ -14,6 +14,7 @@ import (
 	"seuss/dirtytrack"
 	"seuss/dispatcher"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
 
 // fakeEngine answers what a test tells it to and remembers what it was asked.
@@ -57,6 +58,9 @@ func (f *fakeEngine) RunOnce(_ context.Context, s dispatcher.FunctionSpec, r dis
 func (f *fakeEngine) CaptureArgument(_ context.Context, _ string, event []byte, stopAt string) (*lineage.Node, error) {
 	f.argument, f.stopAt = event, stopAt
 	return f.node, f.err
+}
+func (f *fakeEngine) Receive(context.Context, *oci.Source, string) (*dispatcher.Received, error) {
+	return nil, f.err
 }
 func (f *fakeEngine) BenchDepth(_ context.Context, depths []int, n int) (map[int][]time.Duration, error) {
 	out := map[int][]time.Duration{}

@@ -72,6 +72,9 @@ boot, and says why.`,
 			} else {
 				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver})
 			}
+			if err == nil {
+				err = e.refreshDaemon(c.Context)
+			}
 			if err != nil {
 				return err
 			}

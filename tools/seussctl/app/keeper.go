@@ -41,7 +41,7 @@ func (e *env) withKeeper(ctx context.Context, f func(s *lineage.Store, k keeper)
 	}
 	s := d.Store()
 	if s == nil {
-		return errors.New("the daemon's state directory cannot be read")
+		return errNoRead
 	}
 	return f(s, &remoteKeeper{ctx, d})
 }
@@ -56,7 +56,7 @@ func reread(s *lineage.Store, k keeper) (*lineage.Store, error) {
 		return nil, err
 	}
 	if s = r.Store(); s == nil {
-		return nil, errors.New("the daemon's state directory cannot be read")
+		return nil, errNoRead
 	}
 	return s, nil
 }

@@ -56,6 +56,8 @@ var errorOf = map[api.Code]error{
 	api.Invalid:         lineage.ErrInvalid,
 }
 
+var errNoRead = errors.New("the daemon's state directory cannot be read")
+
 // call sends a request; in and out may be nil.
 func (r *remote) call(ctx context.Context, method, path string, in, out any) error {
 	var body io.Reader
@@ -70,6 +72,10 @@ func (r *remote) call(ctx context.Context, method, path string, in, out any) err
 	if err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)
 	}
+	return r.do(request, out)
+}
+
+func (r *remote) do(request *http.Request, out any) error {
 	answer, err := r.client.Do(request)
 	if err != nil {
 		return fmt.Errorf("ask the daemon: %w", err)
@@ -125,7 +131,7 @@ func (r *remote) node(ctx context.Context, method, path string, in any) (*lineag
 	}
 	s := r.Store()
 	if s == nil {
-		return nil, errors.New("the daemon's state directory cannot be read")
+		return nil, errNoRead
 	}
 	return s.Get(made.ID)
 }

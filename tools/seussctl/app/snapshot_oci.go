@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,11 +9,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"seuss/guest"
-	"seuss/images"
+	"seuss/dispatcher"
 	"seuss/lineage"
 	"seuss/lineage/oci"
-	"seuss/vmm"
 )
 
 // Places are written as skopeo writes them.
@@ -152,116 +151,52 @@ same code, to be invoked from the snapshot.`,
 	})
 }
 
-func (e *env) importNode(c *cli.Context, kind, where, name string) (err error) {
-	checkCPU, err := e.cpuChecker()
-	if err != nil {
-		return err
-	}
-	o := oci.ImportOptions{
-		ABIVersion: guest.Version, CheckCPU: checkCPU, CheckImage: checkImage,
-		Tell: func(step string) { e.progress.step(step, -1) },
-	}
-	s, err := lineage.Open(e.stateDir, lineage.Options{})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	var done *oci.Imported
+// openPlace opens the image at a PLACE to import it.
+func openPlace(ctx context.Context, kind, where, name string) (*oci.Source, error) {
 	switch kind {
 	case placeLayout:
-		done, err = oci.ReadLayout(s, where, name, o)
+		return oci.OpenLayout(where, name)
 	case placeArchive:
-		var f *os.File
-		if f, err = os.Open(where); err == nil {
-			done, err = oci.ReadArchive(s, f, name, o)
-			f.Close()
+		f, err := os.Open(where)
+		if err != nil {
+			return nil, err
 		}
-	default:
-		done, err = oci.Pull(c.Context, s, where, o)
+		defer f.Close()
+		return oci.OpenArchive(f, name, 0)
 	}
-	if err != nil {
-		return err
-	}
-	// Pages that others share are mapped, not expanded by each of them.
-	for _, n := range done.Added {
-		if _, _, err := s.Reform(n.ID, lineage.FormAuto); err != nil {
-			return err
-		}
-	}
-	if err := e.nameImage(s, done.Node.ImageDigest); err != nil {
-		return err
-	}
-	if c.IsSet("tag") {
-		if err := s.SetTag(c.String("tag"), done.Node.ID); err != nil {
-			return err
-		}
-	}
-	e.progress.clear()
-	if e.json {
-		items := []*nodeItem{}
-		for _, n := range done.Added {
-			items = append(items, newNodeItem(s, n))
-		}
-		return e.printJSON(struct {
-			ID      string      `json:"id"`
-			Added   []*nodeItem `json:"added"`
-			Bytes   int64       `json:"bytes_read"`
-			Skipped int         `json:"layers_skipped"`
-		}{done.Node.ID, items, done.Bytes, done.Skipped})
-	}
-	_, err = fmt.Fprintf(e.stdout, "%s  %d snapshots added, %s read, %d layers were here already\n", short(done.Node.ID), len(done.Added), formatBytes(uint64(done.Bytes)), done.Skipped)
-	return err
+	return oci.OpenRegistry(ctx, where)
 }
 
-// nameImage gives an imported image the name that it was built under, unless
-// another one has it here.
-func (e *env) nameImage(s *lineage.Store, digest string) error {
-	image, err := images.Open(s.ImagePath(digest), images.SkipDigest())
-	if err != nil {
-		return err
-	}
-	name := image.Config().Name
-	if err := image.Close(); err != nil {
-		return err
-	}
-	named, err := e.images().TagNew(name, digest)
-	if err == nil && !named {
-		if path, findErr := e.images().Find(name); findErr != nil || path != s.ImagePath(digest) {
-			e.notef("the name %s stays with another image; the imported one is %s", name, short(digest))
+func (e *env) importNode(c *cli.Context, kind, where, name string) error {
+	return e.withEngine(dispatcher.Options{PoolSize: 1}, func(d engine) (err error) {
+		fail := func(err error) error { return fmt.Errorf("import from %s%s: %w", kind, where, err) }
+		e.progress.step("opening "+where, -1)
+		src, err := openPlace(c.Context, kind, where, name)
+		if err != nil {
+			return fail(err)
 		}
-	}
-	return err
-}
-
-// cpuChecker compares features with those of the platform that would run the
-// snapshot.
-func (e *env) cpuChecker() (func(lineage.CPUFeatures) error, error) {
-	platform, err := e.openPlatform()
-	if err != nil {
-		return nil, fmt.Errorf("the CPU features of guests cannot be found out: %w", err)
-	}
-	host := platform.CPU().Features
-	if err := platform.Close(); err != nil {
-		return nil, err
-	}
-	return func(f lineage.CPUFeatures) error {
-		recorded := vmm.CPUFeatures{Names: f.Named, XSaveBytes: host.XSaveBytes}
-		if missing := recorded.Missing(host); len(missing) > 0 {
-			return fmt.Errorf("taken on %s, this host lacks %s", f.Opaque, strings.Join(missing, ", "))
+		defer func() { err = errors.Join(err, src.Close()) }()
+		done, err := d.Receive(c.Context, src, c.String("tag"))
+		if err != nil {
+			return fail(err)
 		}
-		return nil
-	}, nil
-}
-
-// checkImage verifies a root image's content against its digest.
-func checkImage(path, digest string) error {
-	image, err := images.Open(path)
-	if err != nil {
+		e.progress.clear()
+		if done.NameTaken != "" {
+			e.notef("the name %s stays with another image; the imported one is %s", done.NameTaken, short(done.Node.ImageDigest))
+		}
+		if e.json {
+			items := []*nodeItem{}
+			for _, n := range done.Added {
+				items = append(items, newNodeItem(d.Store(), n))
+			}
+			return e.printJSON(struct {
+				ID      string      `json:"id"`
+				Added   []*nodeItem `json:"added"`
+				Bytes   int64       `json:"bytes_read"`
+				Skipped int         `json:"layers_skipped"`
+			}{done.Node.ID, items, done.Bytes, done.Skipped})
+		}
+		_, err = fmt.Fprintf(e.stdout, "%s  %d snapshots added, %s read, %d layers were here already\n", short(done.Node.ID), len(done.Added), formatBytes(uint64(done.Bytes)), done.Skipped)
 		return err
-	}
-	defer image.Close()
-	if got := image.Digest().String(); got != digest {
-		return fmt.Errorf("image has the digest %s, want %s: %w", got, digest, images.ErrCorrupt)
-	}
-	return nil
+	})
 }

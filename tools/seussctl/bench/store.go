@@ -90,7 +90,8 @@ type storeBench struct {
 }
 
 func (b *storeBench) open() (err error) {
-	b.s, err = lineage.Open(b.dir, lineage.Options{HotBytes: storeHotBytes})
+	// Pages are checked when invocations and the daemon have them checked by default.
+	b.s, err = lineage.Open(b.dir, lineage.Options{HotBytes: storeHotBytes, Verify: lineage.VerifyDemand})
 	return err
 }
 

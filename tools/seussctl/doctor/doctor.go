@@ -8,6 +8,8 @@ package doctor
 import (
 	"context"
 	"os"
+
+	"seuss/vmm"
 )
 
 // Status says how a check came out.
@@ -57,6 +59,7 @@ func Run(ctx context.Context, h Host) []Check {
 	checks = append(checks,
 		h.kernel(),
 		pagemap(),
+		paging(vmm.CanPage),
 		h.memory(),
 		h.hugePages(),
 		h.python(ctx),

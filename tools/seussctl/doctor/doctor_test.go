@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -71,6 +72,24 @@ func TestMemory(t *testing.T) {
 		}
 		if c := h.hugePages(); c.Detail != "5 reserved" {
 			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// What cannot be paged in on which platform, and what that means, is said.
+func TestPaging(t *testing.T) {
+	no := errors.Join(errors.New("not"), errors.New("permitted"))
+	for _, c := range []struct {
+		own, child error
+		status     Status
+		says       string
+	}{
+		{nil, nil, OK, "paged in while"}, {no, nil, Warning, "under KVM (not; permitted)"},
+		{nil, no, Warning, "with guests as processes (not; permitted)"}, {no, no, Warning, "a cold start reads all"},
+	} {
+		got := paging(func() (own, child error) { return c.own, c.child })
+		if got.Status != c.status || !strings.Contains(got.Detail, c.says) || (got.Status == OK) != (got.Fix == "") || strings.Contains(got.Detail, "\n") {
+			t.Errorf("%v, %v: %+v", c.own, c.child, got)
 		}
 	}
 }

@@ -139,6 +139,28 @@ func pagemap() Check {
 	return c
 }
 
+// paging asks whether snapshots can be paged in while a guest runs.
+func paging(canPage func() (own, child error)) Check {
+	c := Check{Name: "userfaultfd"}
+	const without = "snapshots are read before a guest runs: a cold start reads all of them"
+	own, child := canPage()
+	switch {
+	case own == nil && child == nil:
+		c.Status, c.Detail = OK, "snapshots are paged in while their guests run"
+	case own == nil:
+		c.Status, c.Detail = Warning, fmt.Sprintf("under KVM snapshots are paged in while their guests run; with guests as processes (%v) %s", child, without)
+		c.Fix = "allow the system call userfaultfd in this container's seccomp profile"
+	case child == nil:
+		c.Status, c.Detail = Warning, fmt.Sprintf("with guests as processes snapshots are paged in while they run; under KVM (%v) %s", own, without)
+		c.Fix = "let this user open /dev/userfaultfd, run with CAP_SYS_PTRACE, or: sysctl vm.unprivileged_userfaultfd=1"
+	default:
+		c.Status, c.Detail = Warning, fmt.Sprintf("it cannot be used (%v), so %s", child, without)
+		c.Fix = "allow the system call userfaultfd: in a container by its seccomp profile, else by a kernel with CONFIG_USERFAULTFD (Linux 5.11)"
+	}
+	c.Detail = strings.ReplaceAll(c.Detail, "\n", "; ")
+	return c
+}
+
 func (h *Host) memory() Check {
 	c := Check{Name: "memory"}
 	b, err := os.ReadFile(filepath.Join(h.Proc, "meminfo"))

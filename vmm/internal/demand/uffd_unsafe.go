@@ -67,6 +67,15 @@ func OpenOwn() (int, error) {
 	return int(fd), nil
 }
 
+// OpenUser opens a descriptor as a guest's process does.
+func OpenUser() (int, error) {
+	fd, _, errno := unix.Syscall(unix.SYS_USERFAULTFD, SyscallFlags, 0, 0)
+	if errno != 0 {
+		return -1, os.NewSyscallError("userfaultfd", errno)
+	}
+	return int(fd), nil
+}
+
 // enable must be the first call on a descriptor.
 func enable(fd int) error {
 	a := uffdioAPI{api: uffdAPI, features: featureMissShmem}

@@ -1,0 +1,102 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"seuss/guest"
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/lineage/oci"
+	"seuss/vmm"
+)
+
+// Received says what Receive did.
+type Received struct {
+	oci.Imported
+	// NameTaken is the name that the imported image was built under, where another
+	// image has it here; else it is empty.
+	NameTaken string
+}
+
+// Receive imports a node and its ancestors, those that are not here, and tags the
+// node if tag is not empty. What this host's guests cannot run is refused by name.
+func (d *Dispatcher) Receive(ctx context.Context, src *oci.Source, tag string) (*Received, error) {
+	if tag != "" && !lineage.ValidTag(tag) {
+		return nil, fmt.Errorf("tag %q: want NAME or NAME@VERSION: %w", tag, lineage.ErrInvalid)
+	}
+	d.deployMu.Lock() // what hangs on a node that has just come is not known yet
+	defer d.deployMu.Unlock()
+	if err := d.checkContext(ctx); err != nil {
+		return nil, err
+	}
+	done, err := oci.Import(d.store, src, oci.ImportOptions{
+		ABIVersion: guest.Version, CheckCPU: d.lacks, CheckImage: checkImage,
+		Tell: func(step string) { d.opts.Progress(step, -1) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	// Pages that others share are mapped, not expanded by each of them.
+	for _, n := range done.Added {
+		if _, _, err := d.store.Reform(n.ID, lineage.FormAuto); err != nil {
+			return nil, err
+		}
+	}
+	r := &Received{Imported: *done}
+	if r.NameTaken, err = d.nameImage(done.Node.ImageDigest); err != nil {
+		return nil, err
+	}
+	if tag != "" {
+		if err := d.store.SetTag(tag, done.Node.ID); err != nil {
+			return nil, err
+		}
+	}
+	d.catalog.forget("")
+	return r, nil
+}
+
+// nameImage gives an imported image the name that it was built under. That stays
+// with another image that has it, and is returned.
+func (d *Dispatcher) nameImage(digest string) (taken string, err error) {
+	image, err := images.Open(d.store.ImagePath(digest), images.SkipDigest())
+	if err != nil {
+		return "", err
+	}
+	name := image.Config().Name
+	if err := image.Close(); err != nil {
+		return "", err
+	}
+	named, err := d.images.TagNew(name, digest)
+	if err != nil || named {
+		return "", err
+	}
+	if path, err := d.images.Find(name); err != nil || path != d.store.ImagePath(digest) {
+		return name, nil
+	}
+	return "", nil
+}
+
+// lacks says what the platform's processor has not of what a node was captured on.
+func (d *Dispatcher) lacks(f lineage.CPUFeatures) error {
+	host := d.platform.CPU().Features
+	recorded := vmm.CPUFeatures{Names: f.Named, XSaveBytes: host.XSaveBytes}
+	if missing := recorded.Missing(host); len(missing) > 0 {
+		return fmt.Errorf("taken on %s, this host lacks %s", f.Opaque, strings.Join(missing, ", "))
+	}
+	return nil
+}
+
+// checkImage verifies a root image's content against its digest.
+func checkImage(path, digest string) error {
+	image, err := images.Open(path)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	if got := image.Digest().String(); got != digest {
+		return fmt.Errorf("image has the digest %s, want %s: %w", got, digest, images.ErrCorrupt)
+	}
+	return nil
+}
