@@ -102,7 +102,7 @@ func (i *Instance) relay(ctx context.Context, c *vmm.Conn, s *vmm.Stream, remote
 			remote.Close()
 		case errors.Is(err, vmm.ErrClosed), errors.Is(err, net.ErrClosed): // the instance has ended
 		default: // the remote takes no more
-			c.Reset()
+			reset(c, s)
 			remote.Close()
 		}
 	})
@@ -112,7 +112,7 @@ func (i *Instance) relay(ctx context.Context, c *vmm.Conn, s *vmm.Stream, remote
 		case err == nil:
 			_ = s.CloseWrite() // an error means that the stream is over anyway
 		case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.ETIMEDOUT):
-			c.Reset()
+			reset(c, s)
 		case errors.Is(err, os.ErrDeadlineExceeded): // ctx has ended
 		}
 	})

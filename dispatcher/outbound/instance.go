@@ -31,7 +31,7 @@ type Instance struct {
 
 	mu      sync.Mutex
 	done    bool
-	streams map[*vmm.Conn]struct{}
+	streams map[*vmm.Conn]*vmm.Stream
 	granted map[netip.Addr][]uint16 // what names have led to, and its ports
 	noted   map[string]uint32       // refusals
 }
@@ -65,10 +65,10 @@ func (i *Instance) Accept(c *vmm.Conn) error {
 		return c.Send(status(syscall.ENOBUFS))
 	}
 	if i.streams == nil {
-		i.streams = map[*vmm.Conn]struct{}{}
+		i.streams = map[*vmm.Conn]*vmm.Stream{}
 	}
-	i.streams[c] = struct{}{}
 	s := vmm.NewStream(c)
+	i.streams[c] = s
 	i.wg.Go(func() {
 		i.serve(c, s)
 		i.mu.Lock()
@@ -85,16 +85,20 @@ func (i *Instance) Close() map[string]uint32 {
 	if i.n != nil {
 		i.mu.Lock()
 		i.done = true
-		for c := range i.streams {
-			if c.Err() == nil {
-				c.Reset() // reading goes on to the end of what has arrived
-			}
+		for c, s := range i.streams {
+			reset(c, s) // reading goes on to the end of what has arrived
 		}
 		i.mu.Unlock()
 		i.end()
 		i.wg.Wait()
 	}
 	return i.noted
+}
+
+// reset ends a stream, and wakes who waits for it.
+func reset(c *vmm.Conn, s *vmm.Stream) {
+	c.Reset()
+	s.Close()
 }
 
 // note counts a refusal, and logs the first of its kind.
@@ -133,13 +137,13 @@ func (i *Instance) serve(c *vmm.Conn, s *vmm.Stream) {
 		err = s.SetReadDeadline(time.Time{})
 	}
 	if err != nil {
-		c.Reset()
+		reset(c, s)
 		return
 	}
 	r, ok := decodeRequest(raw)
 	switch {
 	case !ok:
-		c.Reset()
+		reset(c, s)
 	case r.kind == guest.NetKindDatagram:
 		i.datagrams(s)
 	case r.to.Port() == guest.NetDnsPort:

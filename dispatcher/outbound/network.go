@@ -49,7 +49,9 @@ type Network struct {
 func New(p *Policy) *Network {
 	dialer := net.Dialer{Timeout: connectTimeout}
 	return &Network{
-		Policy: p, Resolver: net.DefaultResolver,
+		Policy: p,
+		// Go's own: a lookup that nobody waits for any more ends.
+		Resolver: &net.Resolver{PreferGo: true},
 		Dial: func(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", to.String())
 		},
