@@ -47,6 +47,10 @@ of seussctl or of the machine 125.`,
 			if err := checkTimeout(c); err != nil {
 				return err
 			}
+			network, err := readNetwork(c)
+			if err != nil {
+				return err
+			}
 			event, err := e.readEvent(c)
 			if err != nil {
 				return err
@@ -60,10 +64,6 @@ of seussctl or of the machine 125.`,
 				return err
 			}
 			request := dispatcher.Request{Function: spec.Name, Event: event, Timeout: c.Duration("timeout")}
-			network, err := readNetwork(c)
-			if err != nil {
-				return err
-			}
 			return e.withReader(dispatcher.Options{PoolSize: 1, Network: network}, func(d engine) error {
 				result, err := d.RunOnce(c.Context, spec, request)
 				if err != nil {
