@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -62,6 +63,8 @@ type Options struct {
 	// HostPorts are the vsock ports of the host (CID 2) that guests may connect
 	// to; each leads to the Unix socket "host_<port>" in VsockDir.
 	HostPorts []uint32
+	// Network is what functions may reach beyond their machines; nil is nothing.
+	Network *outbound.Network
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Progress is told about long steps, nil means nobody: what is being done,
@@ -201,7 +204,10 @@ type Result struct {
 	Faults uint64 `json:"faults"`
 	// Unsupported names system calls that the guest refused with ENOSYS.
 	Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
-	Candidates  []Candidate       `json:"candidates,omitempty"`
+	// NetworkRefused are the addresses and names that the function asked for and that
+	// Options.Network does not let it reach, with how often.
+	NetworkRefused map[string]uint32 `json:"network_refused,omitempty"`
+	Candidates     []Candidate       `json:"candidates,omitempty"`
 	// Captured lists argument nodes that the automatic policy made.
 	Captured []string `json:"captured,omitempty"`
 }

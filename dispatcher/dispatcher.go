@@ -99,6 +99,9 @@ func Open(o Options) (*Dispatcher, error) {
 	if err := checkVsock(&o); err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
+	if o.Network != nil && o.Network.Log == nil {
+		o.Network.Log = o.Log
+	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}

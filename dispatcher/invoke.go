@@ -302,6 +302,11 @@ func (i *invocation) run(l *lease, t *target) error {
 	i.start, i.from = t, t
 	l.memoryPages = i.memoryLimit(t)
 	defer func() { l.memoryPages = 0 }()
+	l.outbound = i.d.opts.Network.Open(i.result.RequestID)
+	defer func() {
+		i.result.NetworkRefused = l.outbound.Close()
+		l.outbound = nil
+	}()
 	if i.d.opts.VsockDir != "" {
 		front, err := i.openFront(l)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"math"
 	"time"
 
+	"seuss/dispatcher/outbound"
+	"seuss/guest"
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -22,6 +24,8 @@ type Program struct {
 	// MemoryBytes is guest RAM, a multiple of 2 MiB; 0 = what the image says.
 	MemoryBytes uint64
 	Timeout     time.Duration // 0 = none
+	// Network is what the program may reach beyond its machine; nil is nothing.
+	Network *outbound.Network
 	// Output receives what the program writes: fd 1 or 2, 0 for the kernel
 	// library's own messages. p is valid until it returns.
 	Output func(fd uint16, p []byte)
@@ -34,6 +38,8 @@ type ProgramResult struct {
 	Report string
 	// Unsupported names system calls that the guest refused with ENOSYS.
 	Unsupported map[string]uint32
+	// NetworkRefused are the addresses and names that Network did not let it reach.
+	NetworkRefused map[string]uint32
 }
 
 // RunProgram runs a program to its end. A machine that dies (a triple fault, a
@@ -66,6 +72,10 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env}); err != nil {
 		return nil, err
 	}
+	way := p.Network.Open(p.Args[0])
+	if err := m.Vsock().Listen(guest.NetPort, way.Accept); err != nil {
+		return nil, err
+	}
 	var deadline time.Time
 	if p.Timeout > 0 {
 		deadline = time.Now().Add(p.Timeout)
@@ -75,6 +85,7 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 		stop, err = m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitEvents})
 		return err
 	})
+	refused := way.Close()
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +93,7 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if err != nil {
 		calls = nil // the guest has forged the table's address
 	}
-	r = &ProgramResult{Unsupported: nameCalls(calls, nil)}
+	r = &ProgramResult{Unsupported: nameCalls(calls, nil), NetworkRefused: refused}
 	switch stop.Kind {
 	case vmm.StopExit:
 		r.Status = int(stop.Code & 0xff)

@@ -1,9 +1,12 @@
 package dispatcher
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
+	"seuss/dispatcher/outbound"
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -23,6 +26,8 @@ type shell struct {
 	recording *target // the node whose loading set its first run gives
 	faults    uint64  // host page faults whose pages are accounted for
 
+	outbound *outbound.Instance // the way out of the invocation that runs; nil: none runs
+
 	memoryPages uint64 // that may be written while it runs; 0: no limit
 
 	// Of a shell in the pool, guarded by its lock.
@@ -41,11 +46,25 @@ func (d *Dispatcher) newShell(img *image, view *lineage.View) (*shell, error) {
 		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
 	}
 	s.m = m
+	if err := m.Vsock().Listen(guest.NetPort, s.leaves); err != nil {
+		m.Close()
+		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
+	}
 	if err := s.prepare(view); err != nil {
 		m.Close()
 		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
 	}
 	return s, nil
+}
+
+var errNoInvocation = errors.New("there is no way out outside invocations")
+
+// leaves takes a stream that wants to leave the machine.
+func (s *shell) leaves(c *vmm.Conn) error {
+	if s.outbound == nil { // what is captured before a function runs comes from the machine alone
+		return errNoInvocation
+	}
+	return s.outbound.Accept(c)
 }
 
 func (s *shell) prepare(view *lineage.View) error {

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"sync/atomic"
 
+	"seuss/dispatcher/outbound"
 	"seuss/lineage"
 )
 
@@ -24,6 +25,7 @@ type Stats struct {
 	PurityRefusals  uint64                  `json:"purity_refusals"`  // argument snapshots that the policy did not take
 	NodesRemoved    uint64                  `json:"nodes_removed"`    // by hand, to make room, or because their code is gone
 	PagesPrefetched uint64                  `json:"pages_prefetched"` // of loading sets
+	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
 	Nodes           int                     `json:"nodes"`            // in the store
 	NodeBytes       uint64                  `json:"node_bytes"`       // of their files
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
@@ -37,6 +39,7 @@ func (d *Dispatcher) Stats() Stats {
 		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
 		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
+	st.Network = d.opts.Network.Stats()
 	for _, n := range d.store.List() {
 		st.Nodes++
 		st.NodeBytes += n.StoredBytes()

@@ -28,8 +28,10 @@ func checkVsock(o *Options) error {
 	if len(o.VsockDir) > maxVsockDir {
 		return fmt.Errorf("vsock directory %s: its name has %d bytes, at most %d leave room for sockets: %w", o.VsockDir, len(o.VsockDir), maxVsockDir, lineage.ErrInvalid)
 	}
-	if slices.Contains(o.HostPorts, guest.DriverPort) {
-		return fmt.Errorf("host port %d is the driver's: %w", guest.DriverPort, lineage.ErrInvalid)
+	for _, port := range []uint32{guest.DriverPort, guest.NetPort} {
+		if slices.Contains(o.HostPorts, port) {
+			return fmt.Errorf("host port %d is the monitor's own: %w", port, lineage.ErrInvalid)
+		}
 	}
 	if err := os.MkdirAll(o.VsockDir, 0o700); err != nil {
 		return fmt.Errorf("vsock directory: %w", err)

@@ -97,6 +97,21 @@
 #define ABI_SO_DRIVER 0x5e55
 #define ABI_LOCK_SITES 32
 
+/* ---- The way out of the machine ------------------------------------------
+ *
+ * A socket that leaves the machine is a stream to ABI_NET_PORT of CID 2. It
+ * begins with a struct abi_net_request. ABI_NET_KIND_STREAM is answered by a uint32_t:
+ * 0, after which the stream is that of the TCP connection, or an errno, after
+ * which it ends. ABI_NET_KIND_DATAGRAM is not answered: struct abi_net_datagram, each
+ * with its payload behind it, then go both ways. The monitor resets streams of a
+ * machine that has no way out.
+ */
+#define ABI_NET_PORT 2
+#define ABI_NET_KIND_STREAM 1
+#define ABI_NET_KIND_DATAGRAM 2
+#define ABI_NET_DATAGRAM_BYTES 4096 /* longest payload */
+#define ABI_NET_DNS_PORT 53         /* of any address: the monitor's own resolver answers */
+
 /* ---- Segments and control bits ------------------------------------------ */
 
 #define ABI_SEL_CODE0 0x08 /* ring 0 code; STAR points here on hardware KVM */
@@ -234,6 +249,21 @@ struct abi_guards {
 
 #define ABI_SYSCALLS 512
 
+/* ---- The way out of the machine ------------------------------------------ */
+
+struct abi_net_request {
+	uint8_t kind;     /* OUT ABI_NET_KIND_STREAM or ABI_NET_KIND_DATAGRAM */
+	uint8_t reserved; /* OUT 0 */
+	uint16_t port;    /* OUT of a stream, host order */
+	uint8_t addr[16]; /* OUT of a stream: IPv6, or IPv4 mapped into it */
+};
+
+struct abi_net_datagram {
+	uint8_t addr[16]; /* OUT whom it is for; IN whom it is from */
+	uint16_t port;    /* OUT; IN */
+	uint16_t bytes;   /* OUT; IN that follow */
+};
+
 /* ---- Console ------------------------------------------------------------ */
 
 #define ABI_CONSOLE_BYTES 0x10000
@@ -332,6 +362,8 @@ _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RS
 _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
 _Static_assert(sizeof(struct abi_control) == 184, "abi_control");
 _Static_assert(sizeof(struct abi_guards) == ABI_PAGE_SIZE, "abi_guards");
+_Static_assert(sizeof(struct abi_net_request) == 20, "abi_net_request");
+_Static_assert(sizeof(struct abi_net_datagram) == 20, "abi_net_datagram");
 _Static_assert(sizeof(struct abi_frame) == 176, "abi_frame");
 _Static_assert(sizeof(struct abi_image_inode) == 48, "abi_image_inode");
 _Static_assert(sizeof(struct abi_image_dirent) == 16, "abi_image_dirent");

@@ -56,6 +56,11 @@ const (
 	WantRandom          = 4        // it has drawn from the runtime's generators: impure
 	SoDriver            = 0x5e55
 	LockSites           = 32
+	NetPort             = 2
+	NetKindStream       = 1
+	NetKindDatagram     = 2
+	NetDatagramBytes    = 4096 // longest payload
+	NetDnsPort          = 53   // of any address: the monitor's own resolver answers
 	SelCode0            = 0x08 // ring 0 code; STAR points here on hardware KVM
 	SelData0            = 0x10
 	SelData3            = 0x1b // ring 3, RPL 3
@@ -256,6 +261,38 @@ type Guards struct {
 	Reserved  uint32
 	Reserved2 uint64
 	Ranges    [255]Range // OUT not in order, not overlapping
+}
+
+// Size in bytes and field offsets of struct abi_net_request.
+const (
+	NetRequestSize     = 20
+	NetRequestKind     = 0
+	NetRequestReserved = 1
+	NetRequestPort     = 2
+	NetRequestAddr     = 4
+)
+
+// NetRequest mirrors struct abi_net_request.
+type NetRequest struct {
+	Kind     uint8     // OUT ABI_NET_KIND_STREAM or ABI_NET_KIND_DATAGRAM
+	Reserved uint8     // OUT 0
+	Port     uint16    // OUT of a stream, host order
+	Addr     [16]uint8 // OUT of a stream: IPv6, or IPv4 mapped into it
+}
+
+// Size in bytes and field offsets of struct abi_net_datagram.
+const (
+	NetDatagramSize        = 20
+	NetDatagramAddr        = 0
+	NetDatagramPort        = 16
+	NetDatagramBytesOffset = 18
+)
+
+// NetDatagram mirrors struct abi_net_datagram.
+type NetDatagram struct {
+	Addr  [16]uint8 // OUT whom it is for; IN whom it is from
+	Port  uint16    // OUT; IN
+	Bytes uint16    // OUT; IN that follow
 }
 
 // Size in bytes and field offsets of struct abi_console_record.

@@ -237,21 +237,22 @@ func (c *collector) addByteCode() error {
 // addRuntimeFiles adds what the C library and Python expect around them.
 func (c *collector) addRuntimeFiles() error {
 	// pthread_cancel and pthread_exit open libgcc_s by name (glibc,
-	// sysdeps/nptl); the resolver may open libnss_files.
+	// sysdeps/nptl); the resolver of older ones opens libnss_files and libnss_dns.
 	for _, p := range []string{"/lib64/ld-linux-x86-64.so.2", glibcDir + "libc.so.6", glibcDir + "libgcc_s.so.1"} {
 		if _, err := c.addPath(p); err != nil {
 			return fmt.Errorf("%w; install it with: apt-get install libc6 libgcc-s1", err)
 		}
 	}
 	for _, p := range []string{
-		glibcDir + "libnss_files.so.2", "/etc/ld.so.cache",
+		glibcDir + "libnss_files.so.2", glibcDir + "libnss_dns.so.2", glibcDir + "libresolv.so.2", "/etc/ld.so.cache",
 		"/etc/ssl/openssl.cnf", "/usr/share/zoneinfo/UTC", "/etc/services", "/etc/protocols",
+		"/etc/ssl/certs/ca-certificates.crt", // public, and what cert.pem leads to: TLS to servers that the network allows
 	} {
 		if err := c.addOptional(p); err != nil {
 			return err
 		}
 	}
-	// The links only: what certs and private hold stays on the host.
+	// The links only: what else certs and private hold stays on the host.
 	for _, name := range []string{"cert.pem", "certs", "openssl.cnf"} {
 		p := "/usr/lib/ssl/" + name
 		if st, err := os.Lstat(p); err == nil && st.Mode()&fs.ModeSymlink != 0 {
@@ -267,8 +268,9 @@ func (c *collector) addRuntimeFiles() error {
 	c.addData("/etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"))
 	c.addData("/etc/group", []byte("root:x:0:\nnogroup:x:65534:\n"))
 	c.addData("/etc/hosts", []byte("127.0.0.1 localhost\n"))
+	// None is named, so resolvers ask 127.0.0.1: there the monitor answers.
 	c.addData("/etc/resolv.conf", nil)
-	c.addData("/etc/nsswitch.conf", []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n"))
+	c.addData("/etc/nsswitch.conf", []byte("passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nservices: files\nprotocols: files\n"))
 	for _, p := range []string{"/dev", "/proc", "/run", "/sys", "/var/task"} {
 		c.addDir(p, 0o755)
 	}

@@ -25,7 +25,7 @@ var nodeImage struct {
 }
 
 // openNode opens a dispatcher on the shared state with a Node.js image in it.
-func openNode(t *testing.T) *dispatcher.Dispatcher {
+func openNode(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dispatcher {
 	t.Helper()
 	vmmtest.Require(t)
 	if _, err := exec.LookPath("node"); err != nil {
@@ -41,7 +41,12 @@ func openNode(t *testing.T) *dispatcher.Dispatcher {
 	if nodeImage.err != nil {
 		t.Fatal(nodeImage.err)
 	}
-	return openAt(t, dir, func(o *dispatcher.Options) { o.PoolSize = 1 })
+	return openAt(t, dir, func(o *dispatcher.Options) {
+		o.PoolSize = 1
+		for _, f := range change {
+			f(o)
+		}
+	})
 }
 
 func deployNode(t *testing.T, d *dispatcher.Dispatcher, name, file, source string, lazy bool) {

@@ -198,12 +198,15 @@ void vsock_receive(const struct virtio_vsock_hdr *h, const u8 *payload, u16 id)
 	}
 	if (!keep)
 		vsock_release(id);
-	wake_all(queue_of(s));
+	if (s->changed)
+		s->changed(s->file);
+	else
+		wake_all(queue_of(s));
 }
 
 /* ---- data ---------------------------------------------------------------------------- */
 
-static u32 credit(const struct vsock *s)
+u32 vsock_credit(const struct vsock *s)
 {
 	u32 in_flight = s->tx_cnt - s->peer_fwd_cnt;
 	return in_flight < s->peer_alloc ? s->peer_alloc - in_flight : 0;
@@ -217,7 +220,7 @@ u32 vsock_stream_poll(struct file *f)
 		return s->backlog ? EPOLLIN | EPOLLRDNORM : 0;
 	if (s->rx_bytes || s->peer_no_send || s->no_receive)
 		mask |= EPOLLIN | EPOLLRDNORM;
-	if (s->state == CONNECTED && credit(s) && !s->no_send)
+	if (s->state == CONNECTED && vsock_credit(s) && !s->no_send)
 		mask |= EPOLLOUT | EPOLLWRNORM;
 	if (s->peer_no_send || s->no_receive)
 		mask |= EPOLLRDHUP;
@@ -242,12 +245,13 @@ static long wait_for(struct file *f, u32 events, int flags)
 	return file_wait(f, events, NO_DEADLINE);
 }
 
-static u32 copy_out(struct vsock *s, u8 *buf, u32 n, bool peek)
+u32 vsock_stream_take(struct vsock *s, void *buf, u32 n, bool peek)
 {
+	u8 *to = buf;
 	u32 done = 0;
 	for (struct chunk *c = s->rx_head; c && done < n;) {
 		u32 take = MIN(n - done, c->len - c->off);
-		memcpy(buf + done, c->data + c->off, take);
+		memcpy(to + done, c->data + c->off, take);
 		done += take;
 		struct chunk *next = c->next;
 		if (!peek) {
@@ -258,6 +262,23 @@ static u32 copy_out(struct vsock *s, u8 *buf, u32 n, bool peek)
 				drop_chunk(s);
 		}
 		c = next;
+	}
+	/* Half the advertised buffer freed without the peer knowing: tell it. */
+	if (s->state == CONNECTED && s->fwd_cnt - s->told_fwd_cnt >= VSOCK_CREDIT / 2)
+		vsock_send_packet(s, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0, NULL, 0);
+	return done;
+}
+
+u32 vsock_stream_put(struct vsock *s, const void *buf, u32 n)
+{
+	u32 done = 0;
+	while (done < n) {
+		u32 len = MIN(MIN(n - done, vsock_credit(s)), VSOCK_BUFFER - (u32)sizeof(struct virtio_vsock_hdr));
+		if (!len)
+			break;
+		s->tx_cnt += len;
+		vsock_send_packet(s, VIRTIO_VSOCK_OP_RW, 0, (const u8 *)buf + done, len);
+		done += len;
 	}
 	return done;
 }
@@ -274,10 +295,7 @@ long vsock_stream_receive(struct file *f, void *buf, size_t n, int flags)
 		return 0;
 	for (;;) {
 		if (s->rx_bytes) {
-			done += copy_out(s, (u8 *)buf + done, (u32)MIN(n - done, (size_t)VSOCK_CREDIT), flags & MSG_PEEK_FLAG);
-			/* Half the advertised buffer freed without the peer knowing: tell it. */
-			if (s->state == CONNECTED && s->fwd_cnt - s->told_fwd_cnt >= VSOCK_CREDIT / 2)
-				vsock_send_packet(s, VIRTIO_VSOCK_OP_CREDIT_UPDATE, 0, NULL, 0);
+			done += vsock_stream_take(s, (u8 *)buf + done, (u32)MIN(n - done, (size_t)VSOCK_CREDIT), flags & MSG_PEEK_FLAG);
 			if (done == n || !(flags & MSG_WAITALL_FLAG) || flags & MSG_PEEK_FLAG)
 				return (long)done;
 		}
@@ -305,21 +323,17 @@ long vsock_stream_transmit(struct file *f, const void *buf, size_t n, int flags)
 				signal_send_thread(current, 13 /* SIGPIPE */, NULL);
 			return done ? (long)done : -EPIPE;
 		}
-		u32 room = credit(s);
-		if (room == 0) {
+		if (vsock_credit(s) == 0) {
 			vsock_kick(); /* the monitor may free credit at once */
 			poll_devices();
-			if (credit(s))
+			if (vsock_credit(s))
 				continue;
 			long err = wait_for(f, EPOLLOUT, flags);
 			if (err)
 				return done ? (long)done : err;
 			continue;
 		}
-		u32 len = (u32)MIN(MIN(n - done, (size_t)room), VSOCK_BUFFER - sizeof(struct virtio_vsock_hdr));
-		s->tx_cnt += len;
-		vsock_send_packet(s, VIRTIO_VSOCK_OP_RW, 0, (const u8 *)buf + done, len);
-		done += len;
+		done += vsock_stream_put(s, (const u8 *)buf + done, (u32)MIN(n - done, (size_t)VSOCK_CREDIT));
 	}
 	return (long)done;
 }

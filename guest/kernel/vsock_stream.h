@@ -27,6 +27,7 @@ struct chunk {
 struct vsock {
 	struct vsock *next;
 	struct file *file; /* NULL until accepted */
+	void (*changed)(struct file *f); /* not NULL: called instead of waking the file's queue; may free the stream */
 	enum vsock_state state;
 	u32 local_port, peer_port;
 	u64 peer_cid;
@@ -46,6 +47,9 @@ bool vsock_port_taken(u32 port);
 void vsock_send_packet(struct vsock *s, u16 op, u32 flags, const void *payload, u32 len);
 long vsock_take_error(struct vsock *s); /* the connection's pending error, negative; it is then gone */
 u32 vsock_stream_poll(struct file *f);
+u32 vsock_credit(const struct vsock *s); /* bytes that the peer has room for */
+u32 vsock_stream_take(struct vsock *s, void *buf, u32 n, bool peek);  /* bytes of what has arrived */
+u32 vsock_stream_put(struct vsock *s, const void *buf, u32 n);        /* bytes sent, as far as there is credit */
 long vsock_stream_receive(struct file *f, void *buf, size_t n, int flags);
 long vsock_stream_transmit(struct file *f, const void *buf, size_t n, int flags);
 

@@ -23,7 +23,7 @@ go build -o "$work/seussctl" ./tools/seussctl
 if [ "${1:-}" = all ]; then
 	go test -c -o "$work/dispatcher.test" ./dispatcher
 	"$work/seussctl" --state "$work/small" image build --memory 72MiB --no-numpy >/dev/null
-	lacks='TestGoProgram|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme'
+	lacks='TestGoProgram|TestOutboundGo|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme'
 	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" --file "vmm/testdata:/work/vmm/testdata" \
 		--file "$work/state/images:/images" --file "$work/small/images:/small" -- \
 		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -set-clock -seussctl /seussctl ::: \
@@ -31,7 +31,7 @@ if [ "${1:-}" = all ]; then
 	exit
 fi
 
-slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestHostileFunctions/(exception|endless|null|illegal|os-exit|deep)|TestLazyArguments|TestColdStart|TestMemoryLimitLooksOnly|TestClockJumps|TestDamagedPageNeverRuns|TestPythonFeatures|TestNodesMoveBetweenPlatforms|TestProtectedFunction'
+slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestHostileFunctions/(exception|endless|null|illegal|os-exit|deep)|TestLazyArguments|TestColdStart|TestMemoryLimitLooksOnly|TestClockJumps|TestDamagedPageNeverRuns|TestPythonFeatures|TestNodesMoveBetweenPlatforms|TestProtectedFunction|TestOutboundSnapshot'
 # One CPU: with two, QEMU now and then runs into a half-patched jump label when
 # KVM switches its preemption notifiers on (an int3 oops of the inner Linux).
 "$here/run.sh" --smp 1 --timeout 840 --memory 3072 \

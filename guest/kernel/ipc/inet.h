@@ -1,7 +1,8 @@
 /*
- * inet.h: between the files of AF_INET and AF_INET6. Only loopback exists:
- * 127.0.0.0/8, ::1, the unspecified addresses that stand for them, and IPv4
- * addresses mapped into IPv6.
+ * inet.h: between the files of AF_INET and AF_INET6. The machine itself has
+ * loopback: 127.0.0.0/8, ::1, the unspecified addresses that stand for them, and
+ * IPv4 addresses mapped into IPv6. All others are beyond the monitor, which
+ * decides what may be reached (outbound.c).
  */
 #ifndef SEUSS_IPC_INET_H
 #define SEUSS_IPC_INET_H
@@ -15,12 +16,13 @@ enum inet_kind {
 	INET_V4,      /* ip; 0: any. Of an AF_INET6 socket: mapped */
 	INET_V6_ANY,  /* :: */
 	INET_V6_LO,   /* ::1 */
-	INET_FOREIGN, /* no such host */
+	INET_FOREIGN, /* v6: beyond the machine */
 };
 struct inet_addr {
 	enum inet_kind kind;
 	u32 ip;   /* host order */
 	u16 port; /* host order; 0: none yet */
+	u8 v6[16]; /* INET_FOREIGN: IPv6, or IPv4 mapped into it */
 };
 #define LOOPBACK_IP 0x7f000001u
 
@@ -45,7 +47,7 @@ void inet_init(struct inet *in, struct sock *s);
 /* Reads an address of the socket's family: 0, -EINVAL, -EAFNOSUPPORT. */
 long inet_parse(const struct inet *in, const struct sockaddr_k *a, u32 len, struct inet_addr *out);
 u32 inet_put(int family, const struct inet_addr *from, struct sockaddr_k *a); /* length */
-/* Makes a parsed address a destination: unspecified means loopback. 0 or -ENETUNREACH. */
+/* Makes a parsed address a destination: unspecified means loopback. 0, -ENETUNREACH or -EINVAL. */
 long inet_destination(const struct inet *in, struct inet_addr *to);
 /* connect: fixes both addresses; the port is there. inet_disconnect: takes that back. */
 void inet_connect(struct inet *in, const struct inet_addr *to);
@@ -70,6 +72,10 @@ struct list *inet_ports(struct list *ports); /* initialises it at first use */
 long inet_control(const struct msghdr_k *m, struct inet_header *h);
 long inet_setsockopt(struct inet *in, int level, int opt, const void *v, u32 len);
 long inet_getsockopt(struct inet *in, int level, int opt, bool listening, void *v, u32 *len);
+
+/* Any address as IPv6, IPv4 mapped into it. */
+void inet_bytes(const struct inet_addr *a, u8 out[16]);
+bool inet_from_bytes(const u8 bytes[16], u16 port, int family, struct inet_addr *out); /* false: not of that family */
 
 struct file *tcp_create(int family, u32 flags);
 struct file *udp_create(int family, int protocol, u32 flags);

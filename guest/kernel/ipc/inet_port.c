@@ -20,6 +20,8 @@ bool inet_overlap(const struct inet *a, const struct inet_addr *x, const struct 
 	const struct inet_addr *y = &b->local;
 	if (x->port != y->port)
 		return false;
+	if (y->kind == INET_FOREIGN) /* connected to others: only sockets for any address meet it */
+		return x->kind == INET_V6_ANY || (x->kind == INET_V4 && !x->ip);
 	bool x4 = x->kind == INET_V4, y4 = y->kind == INET_V4;
 	if (x4 && y4)
 		return x->ip == y->ip || !x->ip || !y->ip;

@@ -1,10 +1,13 @@
 /*
- * tcp.c: stream sockets of AF_INET and AF_INET6. A connection is two ends in
+ * tcp.c: stream sockets of AF_INET and AF_INET6. On loopback a connection is two ends in
  * memory, so connecting ends at once, unless the listener's queue is full:
  * then the socket waits in the listener's pending list, as a SYN that is sent
  * again would.
  */
+#include "outbound.h"
 #include "tcp.h"
+
+#include <asm/ioctls.h>
 
 static struct list ports;
 static const struct file_ops tcp_ops;
@@ -121,11 +124,15 @@ static long start(struct tcp *t, const struct sockaddr_k *a, u32 len)
 		err = inet_destination(&t->in, &to);
 	if (err)
 		return err;
-	struct tcp *l = find_listener(&to);
-	if (!l)
+	struct tcp *l = to.kind == INET_FOREIGN ? NULL : find_listener(&to);
+	bool outbound = to.kind == INET_FOREIGN || (!l && to.port == ABI_NET_DNS_PORT);
+	if (!l && !outbound)
 		return -ECONNREFUSED;
-	if (!t->in.local.port && (err = inet_autobind(&ports, &t->in)))
+	t->autobound = !t->in.local.port;
+	if (t->autobound && (err = inet_autobind(&ports, &t->in)))
 		return err;
+	if (outbound)
+		return outbound_connect(t, &to);
 	inet_connect(&t->in, &to);
 	if (!listener_full(l->st.listener)) {
 		err = establish(t, l);
@@ -230,6 +237,10 @@ static struct file *tcp_accept(struct file *f, long *err)
 /* Ends the connection: in order, or with a reset if data was not read (RFC 2525, 2.17). */
 static void cut(struct tcp *t)
 {
+	if (t->out) {
+		outbound_close(t);
+		return;
+	}
 	struct stream *peer = t->st.peer;
 	if (t->st.state == STREAM_CONNECTING)
 		list_del(&t->st.link);
@@ -262,7 +273,9 @@ static long tcp_shutdown(struct file *f, int how)
 		s->s.shut |= SHUT_RX;
 	if (how != SHUT_RD && !(s->s.shut & SHUT_TX)) {
 		s->s.shut |= SHUT_TX;
-		if (s->peer) {
+		if (t->out) {
+			host_stream_shutdown(t->out);
+		} else if (s->peer) {
 			s->peer->s.shut |= SHUT_RX;
 			s->peer->fin = true;
 			wake_all(&s->peer->s.file->wq);
@@ -297,7 +310,7 @@ static long tcp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
 	}
 	if (t->st.state != STREAM_CONNECTED)
 		return sock_pipe_error(s, flags);
-	return stream_send(&t->st, m, flags, NULL);
+	return t->out ? outbound_send(t, m, flags) : stream_send(&t->st, m, flags, NULL);
 }
 
 static long tcp_recvmsg(struct file *f, struct msghdr_k *m, int flags)
@@ -311,19 +324,32 @@ static long tcp_recvmsg(struct file *f, struct msghdr_k *m, int flags)
 		if (s->error)
 			return sock_take_error(s);
 	}
-	return t->st.state == STREAM_CONNECTED ? stream_recv(&t->st, m, flags) : -ENOTCONN;
+	if (t->st.state != STREAM_CONNECTED)
+		return -ENOTCONN;
+	return t->out ? outbound_recv(t, m, flags) : stream_recv(&t->st, m, flags);
 }
 
-static u32 tcp_poll(struct file *f) { return stream_poll(&tcp_of(f)->st); }
+static u32 tcp_poll(struct file *f)
+{
+	const struct tcp *t = tcp_of(f);
+	return t->out ? outbound_poll(t) : stream_poll(&t->st);
+}
 
-static long tcp_ioctl(struct file *f, u32 request, u64 arg) { return stream_ioctl(&tcp_of(f)->st, request, arg); }
+static long tcp_ioctl(struct file *f, u32 request, u64 arg)
+{
+	struct tcp *t = tcp_of(f);
+	if (t->out && t->st.state == STREAM_CONNECTED && (request == FIONREAD || request == TIOCOUTQ))
+		return user_put_int(arg, (int)(request == FIONREAD ? host_stream_waiting(t->out) : host_stream_sending(t->out)));
+	return stream_ioctl(&t->st, request, arg);
+}
 
 /* ---- the operations ------------------------------------------------------------------- */
 
 static long tcp_getname(struct file *f, struct sockaddr_k *a, bool peer)
 {
 	struct tcp *t = tcp_of(f);
-	if (peer && (t->st.state != STREAM_CONNECTED || (!t->st.peer && t->st.s.shut == SHUT_BOTH))) /* closed */
+	bool alone = t->out ? host_stream_reset(t->out) : !t->st.peer;
+	if (peer && (t->st.state != STREAM_CONNECTED || (alone && t->st.s.shut == SHUT_BOTH))) /* closed */
 		return -ENOTCONN;
 	return inet_put(t->st.s.family, peer ? &t->in.remote : &t->in.local, a);
 }

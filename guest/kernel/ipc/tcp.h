@@ -9,6 +9,9 @@ struct tcp {
 	struct inet in;
 	u32 keep_idle, keep_interval, keep_count; /* what was set; there is nothing to probe */
 	bool nodelay, cork;
+	struct vsock *out; /* not NULL: the peer is another machine (outbound.c), and not st.peer */
+	bool autobound;    /* connect chose the port */
+	bool asked;        /* the monitor knows which */
 	bool unreported; /* a connect that answered EINPROGRESS, and nobody has asked for its end */
 };
 

@@ -3,7 +3,7 @@
  * checksum coverage nothing here looks at. As with UDP anywhere there
  * is no flow control: a datagram for a full queue is lost.
  */
-#include "inet.h"
+#include "outbound.h"
 
 #include <asm/ioctls.h>
 
@@ -18,6 +18,7 @@ struct udp {
 	struct sock s;
 	struct inet in;
 	struct msgq q;
+	struct dns_way dns;
 	int coverage[2]; /* UDP-Lite: sent, received */
 };
 
@@ -59,6 +60,12 @@ static long udp_bind(struct file *f, const struct sockaddr_k *a, u32 len)
 	return u->in.local.port ? -EINVAL : inet_bind(ports_of(u), &u->in, &addr, never);
 }
 
+/* Of other machines only name servers can be reached. */
+static bool is_dns(const struct udp *u, const struct inet_addr *to)
+{
+	return to->port == ABI_NET_DNS_PORT && u->s.protocol == IPPROTO_UDP;
+}
+
 static long udp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
 {
 	struct udp *u = udp_of(f);
@@ -72,6 +79,8 @@ static long udp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
 	long err = inet_parse(&u->in, a, len, &to);
 	if (!err)
 		err = inet_destination(&u->in, &to);
+	if (!err && to.kind == INET_FOREIGN && !is_dns(u, &to))
+		err = -ENETUNREACH;
 	if (!err && !u->in.local.port)
 		err = inet_autobind(ports_of(u), &u->in);
 	if (err)
@@ -108,7 +117,26 @@ static long destination(struct udp *u, const struct msghdr_k *m, struct inet_add
 	long err = inet_parse(&u->in, m->name, m->namelen, to);
 	if (err)
 		return err;
-	return to->port ? inet_destination(&u->in, to) : -EINVAL;
+	err = to->port ? inet_destination(&u->in, to) : -EINVAL;
+	return !err && to->kind == INET_FOREIGN && !is_dns(u, to) ? -ENETUNREACH : err;
+}
+
+/* False: no memory. A datagram for a full queue is lost. */
+static bool deliver(struct udp *to, const struct inet_addr *from, const struct inet_header *h, bool v6, const struct msghdr_k *m, u64 len)
+{
+	if (to->s.shut & SHUT_RX || msgq_full(&to->q, &to->s))
+		return true;
+	struct sockaddr_k name;
+	u32 namelen = inet_put(to->s.family, from, &name);
+	struct msg *msg = msg_new(&name, namelen, m, len);
+	if (!msg)
+		return false;
+	msg->v6 = v6;
+	msg->tos = h->tos;
+	msg->ttl = h->ttl;
+	msgq_add(&to->q, msg);
+	wake_all(&to->s.file->wq);
+	return true;
 }
 
 static long udp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
@@ -133,7 +161,11 @@ static long udp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
 	if (err)
 		return err;
 	struct inet_addr from = inet_source(&u->in, &to);
-	struct udp *receiver = find(ports_of(u), &to, &from);
+	struct udp *receiver = to.kind == INET_FOREIGN ? NULL : find(ports_of(u), &to, &from);
+	if (!receiver && is_dns(u, &to)) { /* glibc and Go ask 127.0.0.1 where no /etc/resolv.conf names another */
+		err = dns_send(f, &to, m, len);
+		return err ? err : (long)len;
+	}
 	if (!receiver) {
 		if (u->in.remote.port) { /* "port unreachable" reaches connected sockets */
 			sock_fail(&u->s, ECONNREFUSED);
@@ -141,20 +173,26 @@ static long udp_sendmsg(struct file *f, const struct msghdr_k *m, int flags)
 		}
 		return (long)len;
 	}
-	if (receiver->s.shut & SHUT_RX || msgq_full(&receiver->q, &receiver->s))
-		return (long)len;
-	struct sockaddr_k name;
-	u32 namelen = inet_put(receiver->s.family, &from, &name);
-	struct msg *msg = msg_new(&name, namelen, m, len);
-	if (!msg)
-		return -ENOBUFS;
-	msg->v6 = to.kind != INET_V4;
-	msg->tos = h.tos;
-	msg->ttl = h.ttl;
-	msgq_add(&receiver->q, msg);
-	wake_all(&receiver->s.file->wq);
-	return (long)len;
+	return deliver(receiver, &from, &h, to.kind != INET_V4, m, len) ? (long)len : -ENOBUFS;
 }
+
+void udp_deliver(struct file *f, const struct inet_addr *from, const struct msghdr_k *m, u64 len)
+{
+	struct udp *u = udp_of(f);
+	struct inet_header h = {.ttl = INET_TTL};
+	deliver(u, from, &h, u->s.family == AF_INET6, m, len);
+}
+
+void udp_unreachable(struct file *f)
+{
+	struct udp *u = udp_of(f);
+	if (!u->in.remote.port)
+		return;
+	sock_fail(&u->s, ECONNREFUSED);
+	wake_all(&f->wq);
+}
+
+struct dns_way *udp_dns_way(struct file *f) { return &udp_of(f)->dns; }
 
 static long udp_recvmsg(struct file *f, struct msghdr_k *m, int flags)
 {
@@ -222,6 +260,7 @@ static void udp_release(struct file *f)
 {
 	struct udp *u = udp_of(f);
 	inet_unbind(&u->in);
+	dns_close(&u->dns);
 	msgq_free(&u->q);
 	kfree(u);
 }

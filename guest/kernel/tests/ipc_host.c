@@ -5,6 +5,8 @@
  */
 #include "ipc_host.h"
 
+#include "../hoststream.h"
+
 /* ---- waiting -------------------------------------------------------------------- */
 
 enum { STEPS = 16 };
@@ -138,6 +140,27 @@ static struct file *no_vsock(int type, int protocol, u32 flags, long *err)
 	return NULL;
 }
 const struct sock_family vsock_family = {.family = 40, .create = no_vsock};
+
+/* ---- the monitor: a machine without the device, unless a test brings one ------------- */
+
+#define WEAK __attribute__((weak))
+WEAK struct vsock *host_stream_open(struct file *f, u32 port, void (*changed)(struct file *f))
+{
+	(void)f, (void)port, (void)changed;
+	return NULL;
+}
+WEAK bool host_stream_accepted(const struct vsock *s) { return s && false; }
+WEAK bool host_stream_reset(const struct vsock *s) { return s && false; }
+WEAK bool host_stream_ended(const struct vsock *s) { return s && false; }
+WEAK u32 host_stream_waiting(const struct vsock *s) { return s && false; }
+WEAK u32 host_stream_room(const struct vsock *s) { return s && false; }
+WEAK u32 host_stream_sending(const struct vsock *s) { return s && false; }
+WEAK u32 host_stream_take(struct vsock *s, void *buf, u32 n, bool peek) { return s && buf && n && peek && false; }
+WEAK u32 host_stream_put(struct vsock *s, const void *buf, u32 n) { return s && buf && n && false; }
+WEAK void host_stream_shutdown(struct vsock *s) { (void)s; }
+WEAK void host_stream_close(struct vsock *s, bool reset) { (void)s, (void)reset; }
+WEAK void host_stream_announce(void) {}
+WEAK void host_stream_kick(void) {}
 
 /* ---- descriptors ---------------------------------------------------------------------- */
 

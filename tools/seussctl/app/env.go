@@ -193,6 +193,9 @@ func (e *env) withStore(f func(*lineage.Store) error) (err error) {
 func (e *env) withEngine(o dispatcher.Options, f func(engine) error) (err error) {
 	if d := e.daemon(); d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()
+		if o.Network != nil {
+			return usagef("seussctl serve", "--allow-net: the daemon on this state directory says what functions may reach: give it to seussctl serve")
+		}
 		return f(d)
 	}
 	o.StateDir = e.stateDir

@@ -23,13 +23,14 @@ as AWS Lambda does and the exit code is 3.`,
 			`seussctl invoke hello --event '{"name": "Ada"}'`,
 			"seussctl invoke hello --event @event.json --timings",
 			"seussctl invoke table --event @event.json --explain",
+			"seussctl invoke fetch --allow-net api.example.com:443 --allow-net 10.2.0.0/16:5432",
 		},
 		flags: []cli.Flag{
 			eventFlag(), timeoutFlag(), timingsFlag(),
 			&cli.BoolFlag{DisableDefaultText: true, Name: "explain", Usage: "list the snapshots that might have been used, and why each was not, on stderr"},
 			&cli.StringFlag{Name: "from", Usage: "start no deeper than `PATH`: cold, base, function or argument"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "let the dispatcher take argument snapshots by itself"},
-			verifyFlag(),
+			verifyFlag(), allowNetFlag(),
 		},
 		minArgs: 1, maxArgs: 1,
 		complete: functionNames,
@@ -56,7 +57,11 @@ as AWS Lambda does and the exit code is 3.`,
 			if err != nil {
 				return err
 			}
-			options := dispatcher.Options{PoolSize: 1, AutoArguments: c.Bool("auto-arguments"), Verify: verify}
+			network, err := readNetwork(c)
+			if err != nil {
+				return err
+			}
+			options := dispatcher.Options{PoolSize: 1, AutoArguments: c.Bool("auto-arguments"), Verify: verify, Network: network}
 			return e.withReader(options, func(d engine) error {
 				result, err := d.Invoke(c.Context, request)
 				if err != nil {

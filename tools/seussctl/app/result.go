@@ -42,6 +42,7 @@ func (e *env) printResult(r *dispatcher.Result, s shown) error {
 	if r.Crash != "" {
 		fmt.Fprintf(e.stderr, "%s\n", strings.TrimRight(r.Crash, "\n"))
 	}
+	e.noteRefused(r.NetworkRefused)
 	if r.Error != nil {
 		return r.Error
 	}

@@ -28,8 +28,9 @@ of seussctl or of the machine 125.`,
 			`seussctl run hello.py --event '{"name": "Ada"}'`,
 			"cat event.json | seussctl run ./report --handler main.run --event -",
 			"seussctl run --image dir:./rootfs -- /bin/server --once",
+			"seussctl run fetch.py --allow-net api.example.com:443 --allow-net '*.example.org:*'",
 		},
-		flags:   append(append(codeFlags(), eventFlag(), timeoutFlag(), timingsFlag()), programFlags()...),
+		flags:   append(append(codeFlags(), eventFlag(), timeoutFlag(), timingsFlag(), allowNetFlag()), programFlags()...),
 		minArgs: 1, maxArgs: maxProgramArgs,
 		action: func(c *cli.Context, e *env) error {
 			if e.isProgram(c) {
@@ -46,6 +47,10 @@ of seussctl or of the machine 125.`,
 			if err := checkTimeout(c); err != nil {
 				return err
 			}
+			network, err := readNetwork(c)
+			if err != nil {
+				return err
+			}
 			event, err := e.readEvent(c)
 			if err != nil {
 				return err
@@ -59,7 +64,7 @@ of seussctl or of the machine 125.`,
 				return err
 			}
 			request := dispatcher.Request{Function: spec.Name, Event: event, Timeout: c.Duration("timeout")}
-			return e.withReader(dispatcher.Options{PoolSize: 1}, func(d engine) error {
+			return e.withReader(dispatcher.Options{PoolSize: 1, Network: network}, func(d engine) error {
 				result, err := d.RunOnce(c.Context, spec, request)
 				if err != nil {
 					return err

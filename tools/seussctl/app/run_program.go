@@ -71,7 +71,12 @@ func (e *env) runProgram(c *cli.Context) error {
 	if c.IsSet("timeout") {
 		p.Timeout = c.Duration("timeout")
 	}
-	err := e.runInImage(c.Context, c.String("image"), p)
+	network, err := readNetwork(c)
+	if err != nil {
+		return err
+	}
+	p.Network = network
+	err = e.runInImage(c.Context, c.String("image"), p)
 	var exit *programExit
 	switch {
 	case err == nil || errors.As(err, &exit):
@@ -108,6 +113,9 @@ func (e *env) runInImage(ctx context.Context, ref string, p dispatcher.Program) 
 	if r.Signal != 0 {
 		code = exitProgramSignal + r.Signal
 	}
+	if !e.json {
+		e.noteRefused(r.NetworkRefused)
+	}
 	if e.json {
 		err := e.printJSON(struct {
 			ExitCode    int               `json:"exit_code"`
@@ -116,7 +124,8 @@ func (e *env) runInImage(ctx context.Context, ref string, p dispatcher.Program) 
 			Stderr      string            `json:"stderr"`
 			Crash       string            `json:"crash,omitempty"`
 			Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
-		}{code, r.Signal, out.stdout.String(), out.stderr.String(), r.Report, r.Unsupported})
+			Refused     map[string]uint32 `json:"network_refused,omitempty"`
+		}{code, r.Signal, out.stdout.String(), out.stderr.String(), r.Report, r.Unsupported, r.NetworkRefused})
 		return errors.Join(err, exitCode(code))
 	}
 	if r.Report != "" {

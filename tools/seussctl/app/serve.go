@@ -47,6 +47,7 @@ at most --drain.`,
 		examples: []string{
 			"seussctl serve",
 			"seussctl serve --listen 127.0.0.1:9001 --machines 16 --memory 2GiB",
+			"seussctl serve --allow-net api.example.com:443 --allow-net '[2001:db8::/32]:*'",
 			"aws lambda invoke --endpoint-url http://127.0.0.1:9001 --function-name hello /dev/stdout",
 		},
 		flags:  serveFlags(),
@@ -56,7 +57,7 @@ at most --drain.`,
 
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
-		verifyFlag(),
+		verifyFlag(), allowNetFlag(),
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients need"},
@@ -135,6 +136,9 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 		return nil, err
 	}
 	cfg.options.Verify = verify
+	if cfg.options.Network, err = readNetwork(c); err != nil {
+		return nil, err
+	}
 	if text := c.String("node-budget"); text != "" {
 		n, err := humanize.ParseBytes(text)
 		if err != nil || n == 0 {
