@@ -119,7 +119,8 @@ type Request struct {
 	AutoArguments bool
 	// Explain asks for the candidates in the result.
 	Explain bool
-	// Memory asks for PrivateBytes and SharedBytes in the result.
+	// Memory asks for what the run did to its machine's memory: PagesDirtied, Faults,
+	// PrivateBytes and SharedBytes. Finding out delays the result.
 	Memory bool
 	// Fresh keeps the invocation off pooled shells: a new machine is made for
 	// it. It shows what a pool saves.
@@ -169,7 +170,7 @@ type Timings struct {
 	Deploy time.Duration `json:"deploy_ns"` // bringing its memory and registers to the node
 	Load   time.Duration `json:"load_ns"`   // base path: importing the code
 	Run    time.Duration `json:"run_ns"`    // the handler, from event in to result out
-	Total  time.Duration `json:"total_ns"`
+	Total  time.Duration `json:"total_ns"`  // without what Request.Memory costs
 }
 
 // Result is what an invocation gave.
@@ -191,8 +192,8 @@ type Result struct {
 	PagesCopied uint64 `json:"pages_copied"`
 	PagesMapped uint64 `json:"pages_mapped"`
 	// PagesDirtied is how many of the machine's pages are private to it after
-	// the run.
-	PagesDirtied uint64 `json:"pages_dirtied"`
+	// the run. Only if Request.Memory asks, or the machine was new.
+	PagesDirtied uint64 `json:"pages_dirtied,omitempty"`
 	// PrivateBytes and SharedBytes are what the instance takes of the host's memory
 	// after the run, as the kernel counts it: pages of its own, and pages of snapshots
 	// that others may have mapped too. Only if Request.Memory asks for them.
@@ -200,8 +201,8 @@ type Result struct {
 	SharedBytes  uint64 `json:"shared_bytes,omitempty"`
 	// PagesPagedIn is how many pages had to be brought from the disk on demand.
 	PagesPagedIn uint64 `json:"pages_paged_in"`
-	// Faults is how many host page faults the run took.
-	Faults uint64 `json:"faults"`
+	// Faults is how many host page faults the run took. As PagesDirtied.
+	Faults uint64 `json:"faults,omitempty"`
 	// Unsupported names system calls that the guest refused with ENOSYS.
 	Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
 	// NetworkRefused are the addresses and names that the function asked for and that

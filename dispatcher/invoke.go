@@ -19,7 +19,10 @@ import (
 
 // becomeInstance gives the machine an identity of its own: from here on it is
 // one instance, for one request.
-func (s *shell) becomeInstance() error { return s.m.WriteIdentity(vmm.Identity{}) }
+func (s *shell) becomeInstance() error {
+	s.ran, s.before = true, s.faults
+	return s.m.WriteIdentity(vmm.Identity{})
+}
 
 // invocation is one request on its way.
 type invocation struct {
@@ -231,15 +234,8 @@ func (i *invocation) giveBack(l *lease, err error) {
 	if calls, cerr := l.m.UnsupportedCalls(); cerr == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())
 	}
-	r.Faults = l.m.Stats().HostFaults - l.faults
-	if cerr := l.collect(); cerr != nil {
-		i.d.log.Warn("private pages unknown", "error", cerr)
-	}
-	r.PagesDirtied = l.layout.private.Len()
-	if i.memory {
-		if resident, rerr := l.m.Memory().Resident(); rerr == nil {
-			r.PrivateBytes, r.SharedBytes = resident.Private, resident.Shared
-		}
+	if i.memory || l.pool == nil { // else it is found out before the machine is reset
+		i.measure(l)
 	}
 	_, paged := l.m.Memory().PagingStats()
 	r.PagesPagedIn, l.paged = paged-l.paged, paged
@@ -249,6 +245,23 @@ func (i *invocation) giveBack(l *lease, err error) {
 		return
 	}
 	l.release(i.d)
+}
+
+// measure takes the figures that cost a request time, which Total leaves out.
+func (i *invocation) measure(l *lease) {
+	r := i.result
+	r.Timings.Total = time.Since(i.started)
+	if err := l.collect(); err != nil {
+		i.d.log.Warn("private pages unknown", "error", err)
+	}
+	r.Faults, r.PagesDirtied = l.faults-l.before, l.layout.private.Len()
+	l.account()
+	if !i.memory {
+		return
+	}
+	if resident, err := l.m.Memory().Resident(); err == nil {
+		r.PrivateBytes, r.SharedBytes = resident.Private, resident.Shared
+	}
 }
 
 // nameCalls names the unsupported system calls that were made since before.
@@ -266,7 +279,9 @@ func nameCalls(counts, before map[int]uint32) map[string]uint32 {
 // Lambda's words; other errors are the host's.
 func (i *invocation) finish(err error) (*Result, error) {
 	r := i.result
-	r.Timings.Total = time.Since(i.started)
+	if r.Timings.Total == 0 {
+		r.Timings.Total = time.Since(i.started)
+	}
 	var failed *FunctionError
 	var crash *CrashError
 	switch {

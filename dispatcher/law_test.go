@@ -195,7 +195,7 @@ var functionOf = map[string]string{"base": "a", "import": "b", "function A": "a"
 // shell makes a machine of the test's own, as the pool does.
 func (b *lawBench) shell(platform vmm.Platform, logDirty bool) *shell {
 	b.Helper()
-	s := &shell{image: b.img}
+	s := &shell{image: b.img, counts: &counters{}}
 	m, err := vmm.NewMachine(platform, vmm.Config{
 		RAMBytes: b.img.config.MemoryBytes, ImageBytes: b.img.imageBytes, Console: s.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
 	})

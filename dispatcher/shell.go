@@ -25,6 +25,9 @@ type shell struct {
 	paged     uint64  // pages that were paged in, as of the last invocation
 	recording *target // the node whose loading set its first run gives
 	faults    uint64  // host page faults whose pages are accounted for
+	before    uint64  // the same when the instance began
+	ran       bool    // an instance has run that is not in the counts yet
+	counts    *counters
 
 	outbound *outbound.Instance // the way out of the invocation that runs; nil: none runs
 
@@ -37,7 +40,7 @@ type shell struct {
 
 // newShell makes a machine whose memory shows view. It is not ready to run.
 func (d *Dispatcher) newShell(img *image, view *lineage.View) (*shell, error) {
-	s := &shell{image: img}
+	s := &shell{image: img, counts: &d.events}
 	m, err := vmm.NewMachine(d.platform, vmm.Config{
 		RAMBytes: img.config.MemoryBytes, ImageBytes: img.imageBytes,
 		Console: s.logs.write, ConsoleLimit: maxLogBytes,
@@ -86,6 +89,7 @@ func (s *shell) bring(t *target) (moved, error) {
 	if err := s.collect(); err != nil {
 		return moved{}, err
 	}
+	s.account()
 	m, err := s.layout.deploy(t.view)
 	if err != nil {
 		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
@@ -102,9 +106,19 @@ func (s *shell) bring(t *target) (moved, error) {
 	return m, nil
 }
 
+// account adds what the last instance did to the counts. collect must have been
+// called since.
+func (s *shell) account() {
+	if s.ran {
+		s.ran = false
+		s.counts.faults.Add(s.faults - s.before)
+		s.counts.dirtied.Add(s.layout.private.Len())
+	}
+}
+
 // collect notes the pages that became private since the last call.
 func (s *shell) collect() error {
-	now := s.m.Stats().HostFaults
+	now := s.m.HostFaults()
 	faulted := now != s.faults
 	s.faults = now
 	return s.layout.collect(faulted)

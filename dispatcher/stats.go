@@ -13,6 +13,7 @@ type counters struct {
 	outOfMemory       atomic.Uint64
 	captures, impure  atomic.Uint64
 	prefetched        atomic.Uint64
+	dirtied, faults   atomic.Uint64
 }
 
 // Stats are a Dispatcher's counts since Open, and what its store holds.
@@ -25,6 +26,8 @@ type Stats struct {
 	PurityRefusals  uint64                  `json:"purity_refusals"`  // argument snapshots that the policy did not take
 	NodesRemoved    uint64                  `json:"nodes_removed"`    // by hand, to make room, or because their code is gone
 	PagesPrefetched uint64                  `json:"pages_prefetched"` // of loading sets
+	PagesDirtied    uint64                  `json:"pages_dirtied"`    // that runs left private to their machines
+	HostFaults      uint64                  `json:"host_faults"`      // page faults of the host while functions ran
 	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
 	Nodes           int                     `json:"nodes"`            // in the store
 	NodeBytes       uint64                  `json:"node_bytes"`       // of their files
@@ -40,6 +43,7 @@ func (d *Dispatcher) Stats() Stats {
 		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	st.Network = d.opts.Network.Stats()
+	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
 	for _, n := range d.store.List() {
 		st.Nodes++
 		st.NodeBytes += n.StoredBytes()

@@ -66,7 +66,6 @@ type Stats struct {
 	MMIO           uint64 // device register accesses
 	Kicks          uint64 // times the guest was interrupted
 	Upcalls        uint64 // of those, redirected to the kernel library
-	HostFaults     uint64 // host page faults that running the guest caused
 	ConsoleBytes   int    // output of this invocation that was passed on
 	ConsoleDropped uint64 // output of this invocation that was not
 }
@@ -185,10 +184,14 @@ func (m *Machine) Quiescent() bool { return m.quiescent && !m.running.Load() }
 // Stats returns the machine's counters.
 func (m *Machine) Stats() Stats {
 	s := m.stats
-	s.HostFaults = m.vcpu.Faults()
 	s.ConsoleBytes, s.ConsoleDropped = m.console.used, m.console.dropped
 	return s
 }
+
+// HostFaults returns how many host page faults running the guest has caused. It may
+// have to stop the guest's process and ask its kernel, so it belongs off the request
+// path.
+func (m *Machine) HostFaults() uint64 { return m.vcpu.Faults() }
 
 // ResetConsole starts a new budget of console output, for the next invocation.
 func (m *Machine) ResetConsole() { m.console.reset() }

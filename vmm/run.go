@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"seuss/guest"
 )
 
@@ -208,12 +210,12 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 		return Stop{}, nil
 	case guest.DoorbellGive, guest.DoorbellOffer:
 		if err := m.giveBack(e.Value, e.GPA == guest.DoorbellOffer); err != nil {
-			return Stop{Kind: StopDeviceError, Err: err}, nil
+			return m.deviceError(err)
 		}
 		return Stop{}, nil
 	case guest.DoorbellProtect:
 		if err := m.protect(); err != nil {
-			return Stop{Kind: StopDeviceError, Err: err}, nil
+			return m.deviceError(err)
 		}
 		return Stop{}, nil
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
@@ -338,4 +340,13 @@ func (m *Machine) Interrupt() {
 	m.stopAsked.Store(true)
 	m.vcpu.Kick()
 	m.notify()
+}
+
+// deviceError tells what the guest did wrong from what its process died of in the
+// middle of a service.
+func (m *Machine) deviceError(err error) (Stop, error) {
+	if errors.Is(err, unix.ESRCH) || !m.vm.Alive() {
+		return Stop{}, fmt.Errorf("the guest's process is gone: %w", err)
+	}
+	return Stop{Kind: StopDeviceError, Err: err}, nil
 }

@@ -64,6 +64,7 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	qualifier := name.qualifier
 	request := dispatcher.Request{
 		Function: name.deployment(), Event: event, RequestID: requestID(r), ARN: s.arn(name.name, qualifier), ClientContext: client,
+		Memory: tail, // for the report line
 	}
 	arn := s.arn(name.name, qualifier)
 	switch kind {

@@ -20,9 +20,14 @@ type metrics struct {
 	waited   prometheus.Histogram
 	phases   *prometheus.HistogramVec
 	pages    *prometheus.CounterVec
-	faults   prometheus.Counter
 	outcomes *prometheus.CounterVec
 }
+
+// The pages that runs dirtied are counted by the dispatcher, after the result.
+const (
+	pagesName = "seuss_pages_total"
+	pagesHelp = "Guest pages that deployments copied and mapped, and that runs left private."
+)
 
 // latencyBuckets go from a pooled start to a slow function, in seconds.
 var latencyBuckets = []float64{50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60}
@@ -36,11 +41,10 @@ func newMetrics(s *Server) *metrics {
 			Help: "Time that invocations waited for their turn."}),
 		phases: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "seuss_phase_seconds", Buckets: latencyBuckets,
 			Help: "Time of an invocation's phases."}, []string{"phase"}),
-		pages:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seuss_pages_total", Help: "Guest pages that deployments copied and mapped, and that runs left private."}, []string{"what"}),
-		faults:   prometheus.NewCounter(prometheus.CounterOpts{Name: "seuss_host_faults_total", Help: "Host page faults while functions ran."}),
+		pages:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: pagesName, Help: pagesHelp}, []string{"what"}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seuss_invocations_total", Help: "Invocations by how they ended."}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.latency, m.waited, m.phases, m.pages, m.faults, m.outcomes,
+	m.registry.MustRegister(m.latency, m.waited, m.phases, m.pages, m.outcomes,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &stateCollector{s})
 	return m
 }
@@ -57,8 +61,6 @@ func (m *metrics) invoked(r *dispatcher.Result, waited time.Duration) {
 	}
 	m.pages.WithLabelValues("copied").Add(float64(r.PagesCopied))
 	m.pages.WithLabelValues("mapped").Add(float64(r.PagesMapped))
-	m.pages.WithLabelValues("dirtied").Add(float64(r.PagesDirtied))
-	m.faults.Add(float64(r.Faults))
 	outcome := "ok"
 	if r.Error != nil {
 		switch {
@@ -104,6 +106,8 @@ var (
 	poolMachines  = describe("seuss_pool_machines", "Machines of a pool by state.", "image", "state")
 	poolBytes     = describe("seuss_pool_private_bytes", "Estimated private memory of a pool's machines.", "image")
 	poolResident  = describe("seuss_pool_free_resident_bytes", "Memory of a pool's free machines as the kernel counts it: their own, and shared with others.", "image", "of")
+	pagesOfRuns   = describe(pagesName, pagesHelp, "what")
+	hostFaults    = describe("seuss_host_faults_total", "Host page faults while functions ran.")
 	pagesPaged    = describe("seuss_pages_prefetched_total", "Pages of loading sets that were read ahead of their use.")
 	poolRequests  = describe("seuss_pool_requests_total", "Requests for a machine by what they found.", "image", "found")
 	poolMade      = describe("seuss_pool_machines_made_total", "Machines made, on the request path or ahead of demand.", "image", "when")
@@ -171,6 +175,8 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	st := c.s.backend.Stats()
 	gauge(platformInfo, 1, st.Platform)
 	gauge(lineageNodes, float64(st.Nodes))
+	count(pagesOfRuns, st.PagesDirtied, "dirtied")
+	count(hostFaults, st.HostFaults)
 	count(pagesPaged, st.PagesPrefetched)
 	for kind, n := range st.BytesByKind {
 		gauge(lineageBytes, float64(n), string(kind))

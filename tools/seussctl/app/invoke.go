@@ -51,7 +51,7 @@ as AWS Lambda does and the exit code is 3.`,
 			request := dispatcher.Request{
 				Function: c.Args().First(), Event: event, Timeout: c.Duration("timeout"),
 				MaxPath: from, Explain: c.Bool("explain"), AutoArguments: c.Bool("auto-arguments"),
-				Memory: c.Bool("timings"),
+				Memory: c.Bool("timings") || e.json,
 			}
 			verify, err := readVerify(c)
 			if err != nil {
