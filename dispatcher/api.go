@@ -192,8 +192,9 @@ type Result struct {
 	PagesCopied uint64 `json:"pages_copied"`
 	PagesMapped uint64 `json:"pages_mapped"`
 	// PagesDirtied is how many of the machine's pages are private to it after
-	// the run. Only if Request.Memory asks, or the machine was new.
-	PagesDirtied uint64 `json:"pages_dirtied,omitempty"`
+	// the run. 0 unless Request.Memory asks or the
+	// machine was new.
+	PagesDirtied uint64 `json:"pages_dirtied"`
 	// PrivateBytes and SharedBytes are what the instance takes of the host's memory
 	// after the run, as the kernel counts it: pages of its own, and pages of snapshots
 	// that others may have mapped too. Only if Request.Memory asks for them.
@@ -202,7 +203,7 @@ type Result struct {
 	// PagesPagedIn is how many pages had to be brought from the disk on demand.
 	PagesPagedIn uint64 `json:"pages_paged_in"`
 	// Faults is how many host page faults the run took. As PagesDirtied.
-	Faults uint64 `json:"faults,omitempty"`
+	Faults uint64 `json:"faults"`
 	// Unsupported names system calls that the guest refused with ENOSYS.
 	Unsupported map[string]uint32 `json:"unsupported_calls,omitempty"`
 	// NetworkRefused are the addresses and names that the function asked for and that

@@ -61,6 +61,9 @@ const (
 	notifReceive = 0xc0502100 // SECCOMP_IOCTL_NOTIF_RECV
 	notifSend    = 0xc0182101 // SECCOMP_IOCTL_NOTIF_SEND
 	notifAddFD   = 0x40182103 // SECCOMP_IOCTL_NOTIF_ADDFD
+	notifFlags   = 0x40082104 // SECCOMP_IOCTL_NOTIF_SET_FLAGS, Linux 6.6
+
+	wakeHere = 1 // SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP: wake the other side on this CPU
 
 	respContinue = 1 // SECCOMP_USER_NOTIF_FLAG_CONTINUE
 	addFDSet     = 1 // SECCOMP_ADDFD_FLAG_SETFD

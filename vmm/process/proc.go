@@ -53,6 +53,10 @@ type proc struct {
 	parkIP uint64
 	// settled: the stub is known to be within its own code until the next run.
 	settled     bool
+	canWakeHere bool         // the kernel can wake a parked stub, and the monitor, on the waker's CPU
+	wakesHere   bool         // and does so
+	wokenHere   bool         // the stub was, since await was last called
+	rested      uint64       // time-stamp counter when it last gave the turn back
 	signalledAt atomic.Int64 // time of the last signal of a kick, as sinceStart
 	kickedAt    atomic.Int64 // time of a kick that nothing came of, as sinceStart; 0 = none
 }
@@ -104,7 +108,18 @@ func (p *proc) hand(command uint32) error {
 }
 
 // unpark answers the notification of a parked stub.
+//
+// A stub that has rested for longer than anybody spins is woken on this CPU, and
+// the monitor sleeps until it is woken here in turn: no other CPU has to be
+// interrupted. One that is used again at once will stop again soon: it is woken
+// wherever there is a CPU, and both sides spin.
 func (p *proc) unpark() error {
+	if here := p.canWakeHere && x86.TSC()-p.rested > p.spin; here != p.wakesHere {
+		if err := p.setWake(here); err != nil {
+			return err
+		}
+	}
+	p.wokenHere = p.wakesHere
 	for {
 		if err := p.receiveParked(); err != nil {
 			return err
@@ -164,10 +179,28 @@ func (p *proc) receive() error {
 	return nil
 }
 
-// await waits until it is the monitor's turn, spinning first.
+// setWake chooses where a notification wakes the other side: on this CPU, or
+// anywhere.
+func (p *proc) setWake(here bool) error {
+	flags := uintptr(0)
+	if here {
+		flags = wakeHere
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(p.notify), notifFlags, flags); errno != 0 {
+		return fmt.Errorf("choose where the guest's process is woken: %w", errno)
+	}
+	p.wakesHere = here
+	return nil
+}
+
+// await waits until it is the monitor's turn, spinning first, unless the stub was
+// woken on this CPU and needs it.
 func (p *proc) await() error {
+	defer func() { p.rested = x86.TSC() }()
 	a := p.area
-	for start := x86.TSC(); ; {
+	start := x86.TSC()
+	here := p.wokenHere
+	for p.wokenHere = false; !here; {
 		if atomic.LoadUint32(&a.Turn) != stub.TurnStub {
 			return nil
 		}

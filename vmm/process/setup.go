@@ -172,6 +172,7 @@ func (p *proc) lockIn(l *list, of *Platform) error {
 	if p.notify, err = p.takeFD(l, int(p.area.Calls[0].Result)); err != nil {
 		return fmt.Errorf("take over the filter's notifications: %w", err)
 	}
+	p.canWakeHere = p.setWake(true) == nil
 	p.area.Sealed = 1 // from now on it can park
 	l.install(of.filters[1], 0)
 	l.add("close descriptors", unix.SYS_CLOSE_RANGE, 0, 1<<32-1, 0)
