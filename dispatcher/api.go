@@ -191,9 +191,8 @@ type Result struct {
 	// PagesCopied and PagesMapped say what deploying moved.
 	PagesCopied uint64 `json:"pages_copied"`
 	PagesMapped uint64 `json:"pages_mapped"`
-	// PagesDirtied is how many of the machine's pages are private to it after
-	// the run. 0 unless Request.Memory asks or the
-	// machine was new.
+	// PagesDirtied is how many of the machine's pages are private to it after the
+	// run. 0 unless Request.Memory asks, or the machine was made for the request.
 	PagesDirtied uint64 `json:"pages_dirtied"`
 	// PrivateBytes and SharedBytes are what the instance takes of the host's memory
 	// after the run, as the kernel counts it: pages of its own, and pages of snapshots

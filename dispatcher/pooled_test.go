@@ -2,34 +2,15 @@ package dispatcher
 
 import (
 	"context"
-	"os"
 	"slices"
 	"testing"
 	"time"
-
-	"seuss/vmm/vmmtest"
 )
 
 // BenchmarkPooled invokes a function on a machine that stands ready: one request
 // as soon as the machine is, and with pauses in which it falls asleep.
 func BenchmarkPooled(b *testing.B) {
-	platform := vmmtest.Require(b)
-	dir, err := makeLawDir(context.Background())
-	if dir != "" {
-		defer os.RemoveAll(dir)
-	}
-	if err != nil {
-		b.Fatal(err)
-	}
-	d, err := Open(Options{StateDir: dir, Platform: platform, PoolSize: 1})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer d.Close()
-	source := "import json\n\ndef handler(event, context):\n    return {'n': event['n'] + 1}\n"
-	if _, err := d.Deploy(context.Background(), FunctionSpec{Name: "f", Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(source)}}); err != nil {
-		b.Fatal(err)
-	}
+	d := openBench(b, "f")
 	for _, pause := range []time.Duration{200 * time.Microsecond, 2 * time.Millisecond} {
 		b.Run("after-"+pause.String(), func(b *testing.B) {
 			var total, run []time.Duration

@@ -12,15 +12,13 @@ import (
 	"seuss/vmm/vmmtest"
 )
 
-// BenchmarkSwitch compares switching a machine between two functions whose nodes
-// are loaded with switching it to one that has to be read, expanded from
-// differences and checked first. Times are those of finding the node and bringing
-// the machine's memory and registers to it, without the run.
-func BenchmarkSwitch(b *testing.B) {
+// openBench opens a dispatcher with one machine and small functions of these names.
+func openBench(b *testing.B, names ...string) *Dispatcher {
+	b.Helper()
 	platform := vmmtest.Require(b)
 	dir, err := makeLawDir(context.Background())
 	if dir != "" {
-		defer os.RemoveAll(dir)
+		b.Cleanup(func() { os.RemoveAll(dir) })
 	}
 	if err != nil {
 		b.Fatal(err)
@@ -29,14 +27,27 @@ func BenchmarkSwitch(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer d.Close()
-	names := []string{"a", "b"}
+	b.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			b.Error(err)
+		}
+	})
 	for _, name := range names {
 		source := fmt.Sprintf("import json\n\ndef handler(event, context):\n    return {'from': '%s', 'n': event['n'] + 1}\n", name)
 		if _, err := d.Deploy(context.Background(), FunctionSpec{Name: name, Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(source)}}); err != nil {
 			b.Fatal(err)
 		}
 	}
+	return d
+}
+
+// BenchmarkSwitch compares switching a machine between two functions whose nodes
+// are loaded with switching it to one that has to be read, expanded from
+// differences and checked first. Times are those of finding the node and bringing
+// the machine's memory and registers to it, without the run.
+func BenchmarkSwitch(b *testing.B) {
+	names := []string{"a", "b"}
+	d := openBench(b, names...)
 	next := 0
 	invoke := func() time.Duration {
 		r, err := d.Invoke(context.Background(), Request{Function: names[next%2], Event: []byte(`{"n": 1}`)})

@@ -91,7 +91,7 @@ func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *be
 		if err != nil {
 			return err
 		}
-		report.FunctionNodeBytes = w.functionBytes
+		report.Platform, report.FunctionNodeBytes = w.platform, w.functionBytes
 		return e.withSwitcher(func(switcher engine) error {
 			if report.Rows, err = e.measurePaths(ctx, d, switcher, w, rounds); err != nil {
 				return err

@@ -32,6 +32,7 @@ const otherEvent = `{"name": "Ada", "items": [3, 1, 2]}`
 // benchWork is what one measurement works on.
 type benchWork struct {
 	answer        json.RawMessage // of the event, from the first start
+	platform      string // that ran it
 	functionBytes uint64
 	turn          int  // counts switches
 	node          bool // Node.js functions are deployed too
@@ -77,7 +78,7 @@ func (e *env) deployBench(ctx context.Context, d engine) (*benchWork, error) {
 	if err != nil {
 		return nil, fmt.Errorf("invoke %s: %w", benchEager, err)
 	}
-	w.answer = r.Output
+	w.answer, w.platform = r.Output, r.Platform
 	return w, nil
 }
 

@@ -37,6 +37,7 @@ func TestPercentile(t *testing.T) {
 // The report's form is what other programs read.
 func TestReportJSON(t *testing.T) {
 	r := Report{
+		Platform: "process",
 		Rows:  []Row{NewRow("pooled", []time.Duration{52100, 61940})},
 		Depth: []Depth{NewDepth(10, []time.Duration{40 * time.Microsecond})}, FunctionNodeBytes: 409600,
 	}
@@ -44,7 +45,7 @@ func TestReportJSON(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"rows":[{"path":"pooled","n":2,"p50_us":52.1,"p99_us":61.9}],"depth":[{"depth":10,"p50_us":40}],"function_node_bytes":409600}`
+	want := `{"platform":"process","rows":[{"path":"pooled","n":2,"p50_us":52.1,"p99_us":61.9}],"depth":[{"depth":10,"p50_us":40}],"function_node_bytes":409600}`
 	if string(got) != want {
 		t.Errorf("%s, want %s", got, want)
 	}
@@ -103,6 +104,13 @@ func TestBars(t *testing.T) {
 	// pooled p50, p99, switch, depth (33 is 17.5 % off), node size
 	if want := []bool{true, true, false, false, false}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
+	}
+	r.Rows[0].P50 = 120 // of a zygote's 1000: enough for processes only
+	for platform, met := range map[string]bool{"kvm-pvm": false, "process": true} {
+		r.Platform = platform
+		if b := Bars(r)[0]; b.Met() != met {
+			t.Errorf("%s: %+v", platform, b)
+		}
 	}
 	if bars := Bars(&Report{}); len(bars) != 0 {
 		t.Errorf("bars of nothing: %+v", bars)

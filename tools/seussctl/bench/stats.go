@@ -33,6 +33,7 @@ type Depth struct {
 
 // Report is a whole measurement.
 type Report struct {
+	Platform          string  `json:"platform"` // that ran the guests
 	Rows              []Row   `json:"rows"`
 	Depth             []Depth `json:"depth"`
 	FunctionNodeBytes uint64  `json:"function_node_bytes"`
