@@ -32,7 +32,7 @@ const otherEvent = `{"name": "Ada", "items": [3, 1, 2]}`
 // benchWork is what one measurement works on.
 type benchWork struct {
 	answer        json.RawMessage // of the event, from the first start
-	platform      string // that ran it
+	platform      string          // that ran it
 	functionBytes uint64
 	turn          int  // counts switches
 	node          bool // Node.js functions are deployed too

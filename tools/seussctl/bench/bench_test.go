@@ -38,8 +38,8 @@ func TestPercentile(t *testing.T) {
 func TestReportJSON(t *testing.T) {
 	r := Report{
 		Platform: "process",
-		Rows:  []Row{NewRow("pooled", []time.Duration{52100, 61940})},
-		Depth: []Depth{NewDepth(10, []time.Duration{40 * time.Microsecond})}, FunctionNodeBytes: 409600,
+		Rows:     []Row{NewRow("pooled", []time.Duration{52100, 61940})},
+		Depth:    []Depth{NewDepth(10, []time.Duration{40 * time.Microsecond})}, FunctionNodeBytes: 409600,
 	}
 	got, err := json.Marshal(r)
 	if err != nil {
