@@ -45,7 +45,7 @@ func TestClockJumps(t *testing.T) {
 		for range 5 {
 			d.wantNow("0")
 		}
-		if _, err := d.lambda().Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("clock"), InvocationType: types.InvocationTypeEvent, Payload: []byte("0")}); err != nil {
+		if _, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("clock"), InvocationType: types.InvocationTypeEvent, Payload: []byte("0")}); err != nil {
 			t.Errorf("an event after a jump by %v: %v", by, err)
 		}
 		for d.metric("seuss_events") != "0" {

@@ -29,6 +29,7 @@ type daemon struct {
 	args []string
 	cmd  *exec.Cmd
 	url  string
+	aws  *lambda.Client // of url; each client keeps connections of its own
 	log  *lockedBuffer
 	exit chan error
 }
@@ -87,6 +88,7 @@ func (d *daemon) start() {
 		d.Fatalf("the daemon did not start: %v\n%s", err, d.log)
 	}
 	d.url = doc.Listening[0]
+	d.aws = newLambda(d.url)
 	go func() {
 		io.Copy(io.Discard, io.MultiReader(dec.Buffered(), out))
 		exit <- d.cmd.Wait()
@@ -115,9 +117,9 @@ func (d *daemon) stop() int {
 	return d.cmd.ProcessState.ExitCode()
 }
 
-// lambda is AWS's own client, pointed at the daemon. It does not retry.
-func (d *daemon) lambda() *lambda.Client {
-	return lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(d.url), RetryMaxAttempts: 1,
+// newLambda is AWS's own client, pointed at a daemon. It does not retry.
+func newLambda(url string) *lambda.Client {
+	return lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(url), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
 }
 
@@ -129,7 +131,7 @@ func (d *daemon) create(name, source string, change func(*lambda.CreateFunctionI
 	if change != nil {
 		change(in)
 	}
-	if _, err := d.lambda().CreateFunction(d.Context(), in); err != nil {
+	if _, err := d.aws.CreateFunction(d.Context(), in); err != nil {
 		d.Fatalf("create %s: %v", name, err)
 	}
 }
@@ -153,7 +155,7 @@ func zipped(t testing.TB, source string) []byte {
 
 // invoke calls a function through Lambda's API; its error is a part of the result.
 func (d *daemon) invoke(ctx context.Context, name, event string) (*lambda.InvokeOutput, error) {
-	return d.lambda().Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: []byte(event), LogType: types.LogTypeTail})
+	return d.aws.Invoke(ctx, &lambda.InvokeInput{FunctionName: &name, Payload: []byte(event), LogType: types.LogTypeTail})
 }
 
 func (d *daemon) wantOutput(name, event, want string) {

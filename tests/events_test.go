@@ -23,7 +23,7 @@ func TestEventsSurviveKill(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range events {
 		wg.Go(func() {
-			out, err := d.lambda().Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("slow"), InvocationType: types.InvocationTypeEvent, Payload: fmt.Appendf(nil, `{"n":%d}`, n)})
+			out, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("slow"), InvocationType: types.InvocationTypeEvent, Payload: fmt.Appendf(nil, `{"n":%d}`, n)})
 			if err != nil || out.StatusCode != 202 {
 				t.Errorf("event %d: %v", n, err)
 				return

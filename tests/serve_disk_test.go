@@ -87,15 +87,15 @@ func TestServeDiskFull(t *testing.T) {
 		for range 5 {
 			d.wantOutput("before", `{"a": 1}`, `[1, {"a": 1}]`)
 		}
-		_, err := d.lambda().CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: aws.String("new"), Handler: aws.String("main.handler"),
+		_, err := d.aws.CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: aws.String("new"), Handler: aws.String("main.handler"),
 			Runtime: types.RuntimePython311, Role: aws.String("r"), Code: &types.FunctionCode{ZipFile: zipped(t, fmt.Sprintf(source, 2))}})
 		wantAPIError(t, err, "ServiceException", "no space left on device")
-		_, err = d.lambda().UpdateFunctionCode(t.Context(), &lambda.UpdateFunctionCodeInput{FunctionName: aws.String("before"), ZipFile: zipped(t, fmt.Sprintf(source, 3))})
+		_, err = d.aws.UpdateFunctionCode(t.Context(), &lambda.UpdateFunctionCodeInput{FunctionName: aws.String("before"), ZipFile: zipped(t, fmt.Sprintf(source, 3))})
 		wantAPIError(t, err, "ServiceException", "no space left on device")
 		// An event is accepted only if it could be stored.
 		refused := false
 		for n := range 2000 {
-			_, err := d.lambda().Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("before"), InvocationType: types.InvocationTypeEvent,
+			_, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("before"), InvocationType: types.InvocationTypeEvent,
 				Payload: fmt.Appendf(nil, `{"n": %d, "x": %q}`, n, strings.Repeat("x", 200_000))})
 			if err != nil {
 				wantAPIError(t, err, "ServiceException", "no space left on device")

@@ -41,7 +41,7 @@ def handler(event, context):
 // TestLambdaAPI goes through Lambda's API with AWS's client and real guests.
 func TestLambdaAPI(t *testing.T) {
 	d := startDaemon(t)
-	c := d.lambda()
+	c := d.aws
 	ctx := t.Context()
 	d.create("echo", echoHandler, func(in *lambda.CreateFunctionInput) {
 		in.Environment = &types.Environment{Variables: map[string]string{"MODE": "one"}}
@@ -119,7 +119,7 @@ func TestLambdaAPI(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	d.start()
-	c = d.lambda()
+	c = d.aws
 	d.wantOutput("echo:live", `{}`, `"new"`)
 	if a := call("echo:1", `{}`); a.Mode != "one" || a.Version != "1" {
 		t.Errorf("after a restart: %+v", a)
