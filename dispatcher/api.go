@@ -125,6 +125,19 @@ type Request struct {
 	// Fresh keeps the invocation off pooled shells: a new machine is made for
 	// it. It shows what a pool saves.
 	Fresh bool
+	// OnReset, where it is not nil, is told of the reset that follows the
+	// invocation, once, from another goroutine, usually after the result is out. It
+	// is not called where none follows: the machine is the invocation's own, or is
+	// thrown away, or the next invocation takes it as it is.
+	OnReset func(Reset)
+}
+
+// Reset is the way of a machine that has run back to its node.
+type Reset struct {
+	Began       time.Time
+	Took        time.Duration
+	PagesCopied uint64 // written back
+	PagesMapped uint64 // mapped anew
 }
 
 // FunctionError is the function's own failure, in AWS Lambda's form. It wraps

@@ -37,6 +37,7 @@ type invocation struct {
 	start    *target           // the node that it started from
 	from     *target           // the node that the next capture's delta is against
 	started  time.Time
+	onReset  func(Reset)
 	memory   bool                                                   // the result should tell what the instance takes
 	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
 }
@@ -105,7 +106,7 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 		id = newRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, onReset: req.OnReset, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
 	i.context = i.renderContext(req)
 	return i
 }
@@ -175,6 +176,7 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	if err != nil {
 		return err
 	}
+	l.onReset = i.onReset
 	r := i.result
 	r.Path, r.Pooled, r.NodeID = pathOf(t.node.Info.Kind), l.pooled, t.node.Info.ID
 	r.Timings.Shell, r.Timings.Deploy = l.waited, l.deploy

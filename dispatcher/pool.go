@@ -215,12 +215,19 @@ func (p *pool) reset(s *shell) {
 	last.users.Add(1) // it stands at the node, and is in no list
 	defer last.users.Add(-1)
 	p.mu.Unlock()
-	if _, err := s.bring(last); err != nil {
+	began := time.Now()
+	m, err := s.bring(last)
+	if err != nil {
 		p.d.log.Error("a machine could not be reset and is thrown away", "image", p.image.name, "error", err)
 		p.discard(s)
 		return
 	}
+	onReset, took := s.onReset, time.Since(began)
+	s.onReset = nil
 	p.put(s)
+	if onReset != nil {
+		onReset(Reset{Began: began, Took: took, PagesCopied: m.copied, PagesMapped: m.mapped})
+	}
 }
 
 // discard destroys a shell.

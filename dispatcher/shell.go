@@ -28,6 +28,7 @@ type shell struct {
 	before    uint64  // the same when the instance began
 	ran       bool    // an instance has run that is not in the counts yet
 	counts    *counters
+	onReset   func(Reset) // whoever ran last wants to know; nil: nobody
 
 	outbound *outbound.Instance // the way out of the invocation that runs; nil: none runs
 

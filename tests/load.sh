@@ -3,11 +3,13 @@
 # workload for SECONDS at the sustainable rate and for shorter at 2 and 5 times
 # that, then a burst. The generator shares the machine and so runs at a lower
 # priority than the daemon.
-# Usage: load.sh SECONDS
+# Usage: load.sh SECONDS [WORK]
+#   WORK: numbers that each invocation of the mixed workload adds up, default 0
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 seconds=${1:-20}
+work=${2:-0}
 dir=$(mktemp -d)
 pid=
 trap '[ -z "$pid" ] || { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; }; rm -rf "$dir"' EXIT
@@ -26,7 +28,7 @@ serve() {
 }
 
 serve
-nice -n 10 bin/load -url "$url" -pid "$pid" -duration "${seconds}s" -burst 0
+nice -n 10 bin/load -url "$url" -pid "$pid" -duration "${seconds}s" -work "$work" -burst 0
 kill "$pid"
 wait "$pid"
 # The burst waits for its turn rather than be refused.

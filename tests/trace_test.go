@@ -5,18 +5,22 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"seuss/dispatcher"
 )
 
 // TestSpans: a client's trace goes on in the spans that an OTLP collector gets:
-// one for the invocation, below the client's span, and one for each phase below
-// that, within its time.
+// one for the invocation, below the client's span, one for each phase below that,
+// within its time, and one for the reset that follows.
 func TestSpans(t *testing.T) {
 	var mu sync.Mutex
 	spans := map[string][]*tracepb.Span{} // by trace
@@ -67,6 +71,7 @@ func TestSpans(t *testing.T) {
 			t.Fatal(err)
 		}
 		resp.Body.Close()
+		waitForResets(d) // or the next request takes the machine as it is
 	}
 	d.wantOutput("echo", `{}`, `{}`) // of no client's trace
 	if code := d.stop(); code != 0 {
@@ -108,5 +113,21 @@ func TestSpans(t *testing.T) {
 			}
 			last = s.EndTimeUnixNano
 		}
+		// Nobody waited for the machine: its reset comes after the run.
+		if s := byName["reset"]; s == nil || string(s.ParentSpanId) != string(root.SpanId) || s.StartTimeUnixNano < last || s.EndTimeUnixNano < s.StartTimeUnixNano {
+			t.Errorf("trace %s: reset %v after %d", id, s, last)
+		}
 	}
+}
+
+// waitForResets waits until every machine that is free stands ready.
+func waitForResets(d *daemon) {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		var pools []dispatcher.PoolStats
+		d.get("/v1/pools", &pools)
+		if !slices.ContainsFunc(pools, func(p dispatcher.PoolStats) bool { return p.Free < p.Machines || p.Ready < p.Free }) {
+			return
+		}
+	}
+	d.Error("machines are not reset")
 }

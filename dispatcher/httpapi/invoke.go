@@ -55,12 +55,17 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 		} else {
 			s.metrics.refused("cancelled")
 		}
-		s.record(ctx, request, nil, err, arrived, began, began)
+		s.record(ctx, request, nil, err, arrived, began, began, nil)
 		return nil, s.cancelled(ctx, err)
 	}
 	defer ticket.Release()
+	var reset *resetSpan
+	if s.tracer != nil {
+		reset = &resetSpan{tracer: s.tracer}
+		request.OnReset = reset.done
+	}
 	result, err := s.backend.Invoke(ctx, *request)
-	s.record(ctx, request, result, err, arrived, began, time.Now())
+	s.record(ctx, request, result, err, arrived, began, time.Now(), reset)
 	if err != nil {
 		s.metrics.refused("error")
 		return nil, s.cancelled(ctx, err)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -20,14 +21,18 @@ func parent(r *http.Request) context.Context {
 
 // record makes the spans of an invocation after it has ended: one for the whole,
 // one for its wait, one for each phase. Their times are those that the
-// dispatcher measured, and nothing is done on the invocation's way.
-func (s *Server) record(ctx context.Context, request *dispatcher.Request, result *dispatcher.Result, err error, arrived, began, ended time.Time) {
+// dispatcher measured, and nothing is done on the invocation's way. reset, which
+// may be nil, makes one more when the machine has been reset.
+func (s *Server) record(ctx context.Context, request *dispatcher.Request, result *dispatcher.Result, err error, arrived, began, ended time.Time, reset *resetSpan) {
 	if s.tracer == nil {
 		return
 	}
 	ctx, span := s.tracer.Start(ctx, "invoke "+request.Function, trace.WithTimestamp(arrived), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(attribute.String("faas.name", request.Function), attribute.String("faas.invocation_id", request.RequestID)))
 	defer span.End(trace.WithTimestamp(ended))
+	if reset != nil {
+		reset.below(ctx)
+	}
 	_, wait := s.tracer.Start(ctx, "wait", trace.WithTimestamp(arrived))
 	wait.End(trace.WithTimestamp(began))
 	if err != nil {
@@ -49,4 +54,36 @@ func (s *Server) record(ctx context.Context, request *dispatcher.Request, result
 		at = at.Add(p.took)
 		child.End(trace.WithTimestamp(at))
 	}
+}
+
+// resetSpan makes the span of a reset, which may end before or after the spans of
+// the invocation that it follows are made.
+type resetSpan struct {
+	tracer trace.Tracer
+	mu     sync.Mutex
+	ctx    context.Context   // of the invocation's span; nil: not made yet
+	reset  *dispatcher.Reset // nil: not done yet
+}
+
+func (s *resetSpan) below(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ctx = ctx
+	s.end()
+}
+
+func (s *resetSpan) done(r dispatcher.Reset) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reset = &r
+	s.end()
+}
+
+func (s *resetSpan) end() {
+	if s.ctx == nil || s.reset == nil {
+		return
+	}
+	_, span := s.tracer.Start(s.ctx, "reset", trace.WithTimestamp(s.reset.Began), trace.WithAttributes(
+		attribute.Int64("seuss.pages_copied", int64(s.reset.PagesCopied)), attribute.Int64("seuss.pages_mapped", int64(s.reset.PagesMapped))))
+	span.End(trace.WithTimestamp(s.reset.Began.Add(s.reset.Took)))
 }

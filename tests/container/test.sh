@@ -56,6 +56,7 @@ inside sh -c 'grep -q "^Seccomp:.2" /proc/self/status && grep -q "^NoNewPrivs:.1
 	grep -q "^CapBnd:.0*$" /proc/self/status && [ "$(id -u)" = 1000 ] && ! unshare -U true 2>/dev/null' ||
 	{ echo "the container is not as strict as it should be" >&2; exit 1; }
 
+[ $# -eq 0 ] || go mod download
 git clone -q "$root" "$work/home/seuss"
 if [ $# -eq 0 ]; then
 	CGO_ENABLED=0 go build -o "$work/home/seussctl" ./tools/seussctl

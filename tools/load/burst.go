@@ -78,7 +78,7 @@ func atOnce(n int, f func(int) error) (time.Duration, []time.Duration, int) {
 }
 
 func (l *load) runUnseen(k int) error {
-	spec := functionSpec(1_000_000 + k)
+	spec := functionSpec(1_000_000+k, 0)
 	spec.Name = "unseen"
 	b, status, err := l.call("POST", "/v1/run", api.Run{Function: spec, Invocation: event})
 	if err == nil && status != http.StatusOK {
@@ -124,7 +124,7 @@ func askZygote(address string, k int) error {
 		return err
 	}
 	defer c.Close()
-	request, err := json.Marshal(map[string]any{"source": source(1_000_000 + k), "event": event.Event})
+	request, err := json.Marshal(map[string]any{"source": source(1_000_000+k, 0), "event": event.Event})
 	if err != nil {
 		return err
 	}

@@ -34,6 +34,7 @@ func main() {
 type load struct {
 	url       string
 	functions int
+	work      int
 	rates     []float64
 	duration  time.Duration
 	pid       int
@@ -44,6 +45,7 @@ func run() error {
 	l := &load{}
 	flag.StringVar(&l.url, "url", "http://127.0.0.1:9001", "where the daemon listens")
 	flag.IntVar(&l.functions, "functions", 100, "how many functions the mixed workload has")
+	flag.IntVar(&l.work, "work", 0, "numbers that a function of the mixed workload adds up in each invocation, some 20 ns each; with 100,000 the generator keeps up with five times what the daemon sustains")
 	flag.DurationVar(&l.duration, "duration", 20*time.Second, "how long the first rate is held; the others a tenth of it, but at least 20 s, or all of it if it is shorter")
 	rates := flag.String("rates", "1,2,5", "rates of the mixed workload, in parts of what the daemon sustains")
 	flag.IntVar(&l.pid, "pid", 0, "the daemon's process, to report its memory")
@@ -70,12 +72,12 @@ func run() error {
 
 // source is a function of the mixed workload: all are alike but for a number,
 // so that differences between them are the start paths'.
-func source(n int) string {
-	return fmt.Sprintf("import json\nNUMBER = %d\ndef handler(event, context):\n    return {'number': NUMBER, 'keys': len(json.loads(json.dumps(event)))}\n", n)
+func source(n, work int) string {
+	return fmt.Sprintf("import json\nNUMBER, WORK = %d, %d\ndef handler(event, context):\n    return {'number': NUMBER, 'keys': len(json.loads(json.dumps(event))), 'sum': sum(range(WORK))}\n", n, work)
 }
 
-func functionSpec(n int) dispatcher.FunctionSpec {
-	return dispatcher.FunctionSpec{Name: fmt.Sprintf("load-%d", n), Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(source(n))}}
+func functionSpec(n, work int) dispatcher.FunctionSpec {
+	return dispatcher.FunctionSpec{Name: fmt.Sprintf("load-%d", n), Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(source(n, work))}}
 }
 
 func (l *load) call(method, path string, in any) ([]byte, int, error) {

@@ -21,7 +21,7 @@ const workers = 512
 func (l *load) mixed() error {
 	fmt.Printf("deploying %d functions\n", l.functions)
 	for n := range l.functions {
-		b, status, err := l.call("PUT", fmt.Sprintf("/v1/functions/load-%d", n), functionSpec(n))
+		b, status, err := l.call("PUT", fmt.Sprintf("/v1/functions/load-%d", n), functionSpec(n, l.work))
 		if err != nil || status != http.StatusCreated {
 			return fmt.Errorf("deploy: status %d, %v: %.200s", status, err, b)
 		}
