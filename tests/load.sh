@@ -2,8 +2,9 @@
 # Starts a daemon on a state directory of its own and puts it under load: a mixed
 # workload for SECONDS at the sustainable rate and for shorter at 2 and 5 times
 # that, then a burst. The generator shares the machine and so runs at a lower
-# priority than the daemon.
-# Usage: load.sh SECONDS [WORK]
+# priority than the daemon, or, with PIN=1, on a processor of its own, the last,
+# while the daemon has the others.
+# Usage: [PIN=1] load.sh SECONDS [WORK]
 #   WORK: numbers that each invocation of the mixed workload adds up, default 0
 set -euo pipefail
 
@@ -12,13 +13,21 @@ seconds=${1:-20}
 work=${2:-0}
 dir=$(mktemp -d)
 pid=
+daemon=(env)
+generator=(nice -n 10)
+if [ "${PIN:-0}" = 1 ]; then
+	last=$(($(nproc) - 1))
+	[ "$last" -gt 0 ] || { echo "load.sh: PIN=1 needs two processors" >&2; exit 2; }
+	daemon=(taskset -c "0-$((last - 1))")
+	generator=(taskset -c "$last")
+fi
 trap '[ -z "$pid" ] || { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; }; rm -rf "$dir"' EXIT
 mkdir -p bin
 go build -o bin/load ./tools/load
 
 # serve ARGS: sets pid and url.
 serve() {
-	bin/seussctl --state "$dir" --json serve --listen 127.0.0.1:0 --log-level error "$@" >"$dir/listening" &
+	"${daemon[@]}" bin/seussctl --state "$dir" --json serve --listen 127.0.0.1:0 --log-level error "$@" >"$dir/listening" &
 	pid=$!
 	until grep -q '\]' "$dir/listening"; do
 		kill -0 "$pid"
@@ -28,7 +37,7 @@ serve() {
 }
 
 serve
-nice -n 10 bin/load -url "$url" -pid "$pid" -duration "${seconds}s" -work "$work" -burst 0
+"${generator[@]}" bin/load -url "$url" -pid "$pid" -duration "${seconds}s" -work "$work" -burst 0
 kill "$pid"
 wait "$pid"
 # The burst waits for its turn rather than be refused.
