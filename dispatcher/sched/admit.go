@@ -39,14 +39,18 @@ func (s *Scheduler) admit(f *function) (*waiter, error) {
 		s.start(f, s.tag(f))
 		return nil, nil
 	}
+	if s.overloaded() && !s.trimmed {
+		s.trimmed = true
+		for other := range s.queued {
+			s.trim(other)
+		}
+	}
 	victim, err := s.refusal(f)
 	if err != nil {
 		return nil, err
 	}
 	if victim != nil {
-		last := victim.queue[len(victim.queue)-1]
-		s.unqueue(last)
-		last.turn <- s.refuse(QueueFull, s.predict(victim))
+		s.refuseLast(victim, QueueFull, s.predict(victim))
 	}
 	now := s.o.Now()
 	w := &waiter{f: f, start: s.tag(f), since: now, turn: make(chan error, 1)}
@@ -75,7 +79,7 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 		return nil, s.refuse(FunctionQueue, wait)
 	case wait > s.o.MaxWait:
 		return nil, s.refuse(TooLong, wait-s.o.MaxWait)
-	case s.o.Target >= 0 && wait > s.o.Target && s.waiting >= s.o.Slots && !s.standing.IsZero() && s.o.Now().Sub(s.standing) >= s.o.Interval:
+	case wait > s.o.Target && s.overloaded():
 		return nil, s.refuse(Overload, wait-s.o.Target)
 	case s.waiting < s.o.Queue:
 		return nil, nil
@@ -86,6 +90,31 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 		return nil, s.refuse(QueueFull, wait)
 	}
 	return victim, nil
+}
+
+// overloaded: what waits is no burst but more than can be done. mu is held.
+func (s *Scheduler) overloaded() bool {
+	return s.o.Target >= 0 && s.waiting >= s.o.Slots && !s.standing.IsZero() && s.o.Now().Sub(s.standing) >= s.o.Interval
+}
+
+// trim refuses what had been let in as a burst, or on the strength of a prediction
+// that has turned out wrong, and would wait for too long from now on. The newest go:
+// they have waited the least. mu is held.
+func (s *Scheduler) trim(f *function) {
+	for len(f.queue) > 0 && s.overloaded() {
+		wait := s.until(f.queue[len(f.queue)-1].start)
+		if wait <= s.o.Target {
+			return
+		}
+		s.refuseLast(f, Overload, wait-s.o.Target)
+	}
+}
+
+// refuseLast refuses the newest of a function's waiting requests. mu is held.
+func (s *Scheduler) refuseLast(f *function, why Reason, after time.Duration) {
+	last := f.queue[len(f.queue)-1]
+	s.unqueue(last)
+	last.turn <- s.refuse(why, after)
 }
 
 func (s *Scheduler) refuse(r Reason, after time.Duration) error {
@@ -111,17 +140,61 @@ func (s *Scheduler) cost(f *function) float64 {
 	return float64(time.Millisecond)
 }
 
-// predict is how long a new request of f would wait: its share of the slots has
-// to work off its queue. mu is held.
+// predict is how long a new request of f would wait: until the virtual time has
+// reached its start tag, at the pace that it has; and not less than f's oldest
+// request has waited by now. Where the pace is not known, or f's limit of
+// concurrency holds it back, it is how long f's share of the slots takes to work
+// off its queue. mu is held.
 func (s *Scheduler) predict(f *function) time.Duration {
-	share := float64(s.o.Slots) / float64(max(len(s.ready)+1, 1))
-	if f.at >= 0 {
-		share = float64(s.o.Slots) / float64(len(s.ready))
-	}
+	queue := float64(len(f.queue)+1) * s.cost(f)
+	var wait float64
 	if f.limit > 0 {
-		share = min(share, float64(f.limit))
+		wait = queue / float64(min(f.limit, s.o.Slots))
 	}
-	return time.Duration(float64(len(f.queue)+1) * s.cost(f) / share)
+	if real := s.pace.real; s.pace.virtual > 0 {
+		wait = max(wait, float64(s.until(f.finish)), real)
+	} else {
+		shares := len(s.ready)
+		if f.at < 0 {
+			shares++
+		}
+		wait = max(wait, queue*float64(shares)/float64(s.o.Slots))
+	}
+	if len(f.queue) > 0 {
+		wait = max(wait, float64(s.o.Now().Sub(f.queue[0].since)))
+	}
+	return time.Duration(wait)
+}
+
+// until is how long it takes until requests of that tag begin; 0 if the pace of the
+// virtual time is not known. mu is held.
+func (s *Scheduler) until(tag float64) time.Duration {
+	if s.pace.virtual <= 0 {
+		return 0
+	}
+	return time.Duration(max(tag-s.virtual, 0) * s.pace.real / s.pace.virtual)
+}
+
+// pace is how fast the virtual time goes while there is more work than slots: means
+// over the requests that began, ns from one to the next.
+type pace struct {
+	real, virtual float64
+	last          time.Time // when one began; zero: none since work came to stand
+}
+
+// began notes that a request began at now, and moved the virtual time by moved.
+func (p *pace) began(now time.Time, moved float64) {
+	const weight = 1.0 / 64
+	if !p.last.IsZero() {
+		took := float64(now.Sub(p.last))
+		if p.real == 0 {
+			p.real, p.virtual = took, moved
+		} else {
+			p.real += weight * (took - p.real)
+			p.virtual += weight * (moved - p.virtual)
+		}
+	}
+	p.last = now
 }
 
 func (s *Scheduler) longest() *function {

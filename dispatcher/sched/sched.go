@@ -123,9 +123,11 @@ type Scheduler struct {
 	ready     heap                   // functions with waiters and below their limit
 	running   int
 	waiting   int
-	virtual   float64   // start tag of the last request that began
+	virtual   float64 // start tag of the last request that began
+	pace      pace
 	mean      float64   // service time over all functions, ns
 	standing  time.Time // since when all slots are taken and somebody waits; zero: they are not
+	trimmed   bool      // since then the queues were trimmed, once
 	draining  bool
 	idle      chan struct{} // closed when nothing runs or waits; while draining
 	refused   map[Reason]uint64
@@ -241,6 +243,9 @@ func (s *Scheduler) forsake(w *waiter, why func(Reason, time.Duration) error) (*
 func (s *Scheduler) unqueue(w *waiter) bool {
 	for i, other := range w.f.queue {
 		if other == w {
+			if i == len(w.f.queue)-1 {
+				w.f.finish = w.start // it will not have been served
+			}
 			w.f.queue = append(w.f.queue[:i], w.f.queue[i+1:]...)
 			s.waiting--
 			s.place(w.f)
@@ -261,8 +266,11 @@ func (t *Ticket) Release() {
 		return
 	}
 	t.expired = true
-	t.f.mean = average(t.f.mean, took)
 	s.mean = average(s.mean, took)
+	if t.f.mean == 0 {
+		t.f.mean = s.mean // one slow start says little of a function
+	}
+	t.f.mean = average(t.f.mean, took)
 	t.f.running--
 	s.running--
 	s.place(t.f)
@@ -290,9 +298,12 @@ func (s *Scheduler) dispatch(warm *function) {
 		w := f.queue[0]
 		f.queue = f.queue[1:]
 		s.waiting--
+		before := s.virtual
 		s.start(f, w.start)
+		s.pace.began(s.o.Now(), s.virtual-before)
 		s.place(f)
 		w.turn <- nil
+		s.trim(f)
 	}
 }
 
@@ -311,7 +322,7 @@ func (s *Scheduler) place(f *function) {
 // that nothing is left. mu is held.
 func (s *Scheduler) settle() {
 	if s.running < s.o.Slots || s.waiting == 0 {
-		s.standing = time.Time{}
+		s.standing, s.pace.last, s.trimmed = time.Time{}, time.Time{}, false
 	}
 	if s.idle != nil && s.running == 0 && s.waiting == 0 {
 		close(s.idle)

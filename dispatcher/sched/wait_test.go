@@ -1,0 +1,85 @@
+package sched
+
+import (
+	"math/rand"
+	"slices"
+	"testing"
+	"time"
+)
+
+// TestWaitsUnderOverload: at twice and at five times of what the slots can do, with
+// functions as differently popular as they are, all slots are used, and whoever is
+// let in is served within twice the target, nearly always, and never much later. The
+// clock is the test's own.
+func TestWaitsUnderOverload(t *testing.T) {
+	const (
+		slots     = 8
+		service   = 11 * time.Millisecond // on average
+		functions = 100
+		last      = 20 * time.Second
+	)
+	for _, load := range []float64{2, 5} {
+		c := &clock{now: time.Unix(0, 0)}
+		s := New(Options{Slots: slots, Now: c.Now})
+		random := rand.New(rand.NewSource(1))
+		zipf := rand.NewZipf(random, 1.1, 1, functions-1)
+		var waits []time.Duration
+		var waiting []*waiter
+		running := map[*Ticket]time.Time{} // when it ends
+		begin := func(k *Ticket) {
+			waits = append(waits, k.Waited)
+			running[k] = c.now.Add(time.Duration(float64(service) * (0.5 + random.Float64())))
+		}
+		// turns takes what the scheduler has decided of those that wait.
+		turns := func() {
+			waiting = slices.DeleteFunc(waiting, func(w *waiter) bool {
+				select {
+				case err := <-w.turn:
+					if k, err := s.begin(w, err); err == nil {
+						begin(k)
+					}
+					return true
+				default:
+					return false
+				}
+			})
+		}
+		arrival := c.now
+		for end := c.now.Add(last); c.now.Before(end); {
+			var first *Ticket
+			for k, at := range running {
+				if first == nil || at.Before(running[first]) {
+					first = k
+				}
+			}
+			if first != nil && running[first].Before(arrival) {
+				c.now = running[first]
+				delete(running, first)
+				first.Release()
+				turns()
+				continue
+			}
+			c.now = arrival
+			arrival = c.now.Add(time.Duration(random.ExpFloat64() * float64(service) / slots / load))
+			s.mu.Lock()
+			f := s.function(string(rune('A'+zipf.Uint64())), -1)
+			w, err := s.admit(f)
+			s.mu.Unlock()
+			if err == nil && w == nil {
+				begin(&Ticket{s: s, f: f, began: c.now})
+			} else if err == nil {
+				waiting = append(waiting, w)
+			}
+			turns()
+		}
+		slices.Sort(waits)
+		p99, most := waits[len(waits)*99/100], waits[len(waits)-1]
+		t.Logf("%v times: %d served, waited %v at the median, %v at the 99th percentile, %v at most; refused %v", load, len(waits), waits[len(waits)/2], p99, most, s.refused)
+		if could := int(last / service * slots); len(waits) < could*98/100 {
+			t.Errorf("%v times: %d served, the slots can do %d", load, len(waits), could)
+		}
+		if p99 > 2*DefaultTarget || most > 4*DefaultTarget {
+			t.Errorf("%v times: waited %v at the 99th percentile, %v at most", load, p99, most)
+		}
+	}
+}
