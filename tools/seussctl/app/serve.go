@@ -4,22 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
-	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/net/netutil"
 
-	"seuss/dispatcher"
 	"seuss/dispatcher/httpapi"
 	"seuss/dispatcher/sched"
 )
@@ -81,159 +76,6 @@ func serveFlags() []cli.Flag {
 	}
 }
 
-// serveConfig is what the flags say.
-type serveConfig struct {
-	listen, socket, token string
-	options               dispatcher.Options
-	queue                 sched.Options
-	drain                 time.Duration
-	log                   *slog.Logger
-	trace                 string
-}
-
-func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
-	bad := func(name string, why string) error {
-		return usagef(c.Command.HelpName, "--%s %v: %s", name, c.Value(name), why)
-	}
-	for _, name := range []string{"machines", "queue", "function-queue"} {
-		if c.Int(name) < 1 {
-			return nil, bad(name, "must be at least 1")
-		}
-	}
-	for _, name := range []string{"window", "max-wait", "target-wait", "drain"} {
-		if c.Duration(name) <= 0 {
-			return nil, bad(name, "must be more than 0")
-		}
-	}
-	if c.Int("spare") < 0 || c.Int("spare") > c.Int("machines") {
-		return nil, bad("spare", "must be 0 to the number of machines")
-	}
-	slots := c.Int("concurrency")
-	if !c.IsSet("concurrency") {
-		slots = c.Int("machines")
-	}
-	if slots < 1 {
-		return nil, bad("concurrency", "must be at least 1")
-	}
-	memory := hostMemory() / 4
-	if text := c.String("memory"); text != "" {
-		n, err := humanize.ParseBytes(text)
-		if err != nil || n < 16<<20 {
-			return nil, bad("memory", "must be a size of at least 16MiB")
-		}
-		memory = n
-	}
-	cfg := &serveConfig{
-		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
-		options: dispatcher.Options{
-			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
-			AutoArguments: c.Bool("auto-arguments"),
-		},
-		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
-	}
-	verify, err := readVerify(c)
-	if err != nil {
-		return nil, err
-	}
-	cfg.options.Verify = verify
-	if cfg.options.Network, err = readNetwork(c); err != nil {
-		return nil, err
-	}
-	if text := c.String("node-budget"); text != "" {
-		n, err := humanize.ParseBytes(text)
-		if err != nil || n == 0 {
-			return nil, bad("node-budget", "must be a size such as 2GiB")
-		}
-		cfg.options.NodeBytes = n
-	}
-	cfg.options.VsockDir = c.String("vsock-dir")
-	if text := c.String("host-ports"); text != "" {
-		ports, err := splitList(text)
-		for _, p := range ports {
-			n, perr := strconv.ParseUint(p, 10, 32)
-			err = errors.Join(err, perr)
-			cfg.options.HostPorts = append(cfg.options.HostPorts, uint32(n))
-		}
-		if err != nil || cfg.options.VsockDir == "" {
-			return nil, bad("host-ports", "must be port numbers, together with --vsock-dir")
-		}
-	}
-	var least slog.Level
-	if err := least.UnmarshalText([]byte(c.String("log-level"))); err != nil {
-		return nil, bad("log-level", "must be debug, info, warn or error")
-	}
-	if e.log != nil {
-		least = slog.LevelDebug // --verbose
-	}
-	level := &slog.HandlerOptions{Level: least}
-	switch c.String("log-format") {
-	case "text":
-		cfg.log = slog.New(slog.NewTextHandler(e.stderr, level))
-	case "json":
-		cfg.log = slog.New(slog.NewJSONHandler(e.stderr, level))
-	default:
-		return nil, bad("log-format", "must be text or json")
-	}
-	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
-		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
-	}
-	if cfg.token, err = e.readToken(c.String("token-file")); err != nil {
-		return nil, err
-	}
-	if cfg.token == "" {
-		if err := checkLoopback(cfg.listen); err != nil {
-			return nil, usagef(c.Command.HelpName, "%w", err)
-		}
-	}
-	return cfg, nil
-}
-
-// minToken keeps a token from being guessed.
-const minToken = 16
-
-func (e *env) readToken(file string) (string, error) {
-	token := e.getenv(tokenVariable)
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("token: %w", err)
-		}
-		token = strings.TrimSpace(string(b))
-		if token == "" {
-			return "", fmt.Errorf("token: %s is empty", file)
-		}
-	}
-	if token != "" && len(token) < minToken {
-		return "", fmt.Errorf("token: it has %d characters, at least %d are needed: it is all that keeps others out", len(token), minToken)
-	}
-	return token, nil
-}
-
-// checkLoopback says whether an address can be reached from this machine only. A
-// name is not looked up: what it leads to may change.
-func checkLoopback(address string) error {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return fmt.Errorf("--listen %q: %w", address, err)
-	}
-	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
-		return nil
-	}
-	return fmt.Errorf("--listen %s can be reached from other machines: a token is required, see --token-file", address)
-}
-
-// hostMemory is the host's memory in bytes, 4 GiB if it cannot be read.
-func hostMemory() uint64 {
-	b, err := os.ReadFile("/proc/meminfo")
-	var kib uint64
-	if err == nil {
-		if _, err = fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
-			return kib << 10
-		}
-	}
-	return 4 << 30
-}
-
 func (e *env) runService(c *cli.Context) error {
 	cfg, err := e.readServeFlags(c)
 	if err != nil {
@@ -280,6 +122,7 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	if err != nil {
 		return err
 	}
+	addProcessors(cfg.queue.Slots)
 	scheduler := sched.New(cfg.queue)
 	s := httpapi.New(httpapi.Options{Backend: backend, Journal: journal, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
 	listeners, err := e.listen(cfg)
@@ -312,6 +155,17 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	return errors.Join(err, drain(cfg, s, scheduler, servers, cancel))
 }
 
+// addProcessors lets Go run as many threads more as may be inside a guest at a time.
+// A thread that is keeps its processor of Go's until the runtime's monitor takes it
+// away; under load that takes milliseconds, in which requests are not even read
+// (RATIONALE.md, "Why does the daemon take more of Go's processors than there are?").
+// $GOMAXPROCS, where it is set, stands.
+func addProcessors(slots int) {
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + slots)
+	}
+}
+
 var errDrained = errors.New("the service has ended")
 
 // drain ends the service: nothing new is taken, what waits and runs is finished,
@@ -342,54 +196,4 @@ func drain(cfg *serveConfig, s *httpapi.Server, scheduler *sched.Scheduler, serv
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
-}
-
-type listener struct {
-	net.Listener
-	unix bool
-	name string
-}
-
-// listen opens the address and the sockets.
-func (e *env) listen(cfg *serveConfig) (list []listener, err error) {
-	defer func() {
-		if err != nil {
-			for _, l := range list {
-				l.Close()
-			}
-		}
-	}()
-	l, err := net.Listen("tcp", cfg.listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
-	}
-	list = append(list, listener{l, false, "http://" + l.Addr().String()})
-	paths := []string{filepath.Join(e.stateDir, socketName)}
-	if cfg.socket != "" {
-		paths = append(paths, cfg.socket)
-	}
-	for _, path := range paths {
-		l, err := listenSocket(path)
-		if err != nil {
-			return list, err
-		}
-		list = append(list, listener{l, true, "unix:" + path})
-	}
-	return list, nil
-}
-
-// announce says where the service is reached: programs read the one JSON
-// document on stdout, people a line on stderr.
-func (e *env) announce(listeners []listener) error {
-	var names []string
-	for _, l := range listeners {
-		names = append(names, l.name)
-	}
-	if e.json {
-		return e.printJSON(struct {
-			Listening []string `json:"listening"`
-		}{names})
-	}
-	_, err := io.WriteString(e.stderr, "seussctl: serving on "+strings.Join(names, " and ")+"\n")
-	return err
 }

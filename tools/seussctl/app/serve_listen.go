@@ -1,0 +1,59 @@
+package app
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+)
+
+type listener struct {
+	net.Listener
+	unix bool
+	name string
+}
+
+// listen opens the address and the sockets.
+func (e *env) listen(cfg *serveConfig) (list []listener, err error) {
+	defer func() {
+		if err != nil {
+			for _, l := range list {
+				l.Close()
+			}
+		}
+	}()
+	l, err := net.Listen("tcp", cfg.listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	list = append(list, listener{l, false, "http://" + l.Addr().String()})
+	paths := []string{filepath.Join(e.stateDir, socketName)}
+	if cfg.socket != "" {
+		paths = append(paths, cfg.socket)
+	}
+	for _, path := range paths {
+		l, err := listenSocket(path)
+		if err != nil {
+			return list, err
+		}
+		list = append(list, listener{l, true, "unix:" + path})
+	}
+	return list, nil
+}
+
+// announce says where the service is reached: programs read the one JSON
+// document on stdout, people a line on stderr.
+func (e *env) announce(listeners []listener) error {
+	var names []string
+	for _, l := range listeners {
+		names = append(names, l.name)
+	}
+	if e.json {
+		return e.printJSON(struct {
+			Listening []string `json:"listening"`
+		}{names})
+	}
+	_, err := io.WriteString(e.stderr, "seussctl: serving on "+strings.Join(names, " and ")+"\n")
+	return err
+}
