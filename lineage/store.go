@@ -81,6 +81,8 @@ type Store struct {
 	formOption  Form
 	cacheMisses int
 	hot         hotSet
+	blobs       sharedBlobs
+	siblings    siblings
 	removed     atomic.Uint64 // nodes, since Open
 
 	closed   atomic.Bool
