@@ -75,6 +75,16 @@ func (p *powerFS) wrap(real sealFS) sealFS {
 			delete(p.dirty, from)
 			return nil
 		},
+		link: func(from, to string) error {
+			if err := p.step(); err != nil {
+				return err
+			}
+			if _, err := os.Lstat(to); err == nil {
+				return real.link(from, to) // which says that it is there
+			}
+			p.note(to)
+			return real.link(from, to)
+		},
 		remove: func(path string) error {
 			if err := p.step(); err != nil {
 				return err
