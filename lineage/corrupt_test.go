@@ -360,7 +360,7 @@ func decodeAll(b []byte) (*Info, *pageIndex, error) {
 		}
 		err = decodeDifferences(data, x)
 	case info.Kind != KindImage:
-		err = readPages(r, int64(h.sections[sectionData].offset), 0, x.dataPages, func(uint64, []byte) error { return nil })
+		err = readPages(r, int64(h.sections[sectionData].offset), 0, x.ownPages(), func(uint64, []byte) error { return nil })
 	}
 	return &info.Info, x, err
 }
@@ -385,7 +385,11 @@ func reseal(b []byte) {
 		return
 	}
 	le := binary.LittleEndian
-	for id := range sectionCount {
+	sections := sectionCount
+	if le.Uint32(b[8:]) == nodeVersionDonors && len(b) >= pagesHeaderBytes {
+		sections = maxSections
+	}
+	for id := range sections {
 		at := headerSectionStart + int(id)*headerSectionBytes
 		off, n := le.Uint64(b[at:]), le.Uint64(b[at+8:])
 		if (id != sectionData || le.Uint32(b[24:]) == uint32(FormDifferences)) && off <= uint64(len(b)) && n <= uint64(len(b))-off {
@@ -407,7 +411,8 @@ func FuzzNodeFile(f *testing.F) {
 	base := capture(f, s, NodeSpec{Kind: KindBase, State: []byte("state"), Key: key}, image, g)
 	g.fill(41, 5)
 	function := capture(f, s, NodeSpec{Kind: KindFunction, State: []byte("state 2")}, base, g)
-	for _, n := range []*Node{image, base, function} {
+	shared, _ := smallSiblings(f, s, image)
+	for _, n := range []*Node{image, base, function, shared} {
 		b, err := os.ReadFile(s.nodePath(n.ID))
 		if err != nil {
 			f.Fatal(err)

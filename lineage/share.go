@@ -41,7 +41,7 @@ func (s *Store) share(w nodeWriter, info *Info, x *pageIndex) nodeWriter {
 	shared := nodeWriter{links: &madeLinks{s: s, id: info.ID}}
 	d := &donors{}
 	for _, o := range offers[:min(len(offers), maxDonors)] {
-		shared.takeOffer(d, o, whole)
+		shared.takeOffer(d, o, whole, x)
 	}
 	if len(d.list) == 0 {
 		return w
@@ -57,7 +57,8 @@ func (s *Store) share(w nodeWriter, info *Info, x *pageIndex) nodeWriter {
 }
 
 // takeOffer links a donor's file and takes those of its pages that are what they seem.
-func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File) {
+// A donor must be all that loading asks of it: a bad one spoils no new node.
+func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File, x *pageIndex) {
 	ordinal, err := w.links.add(o.file.path)
 	if err != nil {
 		return // gone, of another file system, or with as many names as it can have
@@ -65,8 +66,8 @@ func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File) {
 	path := w.links.s.linkPath(w.links.id, ordinal)
 	f, h, err := openDonorFile(path, &o.file.donor)
 	if err == nil {
-		var same []hit
-		if same, err = samePages(whole, f, h, o.hits); err == nil && len(same) >= leastShared {
+		same := sealedAlike(f, h, &o.file.donor, o.hits, x)
+		if same, err = samePages(whole, f, h, same); err == nil && len(same) >= leastShared {
 			donor := o.file.donor
 			donor.ordinal = ordinal
 			d.list = append(d.list, donor)
@@ -79,6 +80,22 @@ func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File) {
 		f.Close()
 	}
 	w.links.drop(ordinal)
+}
+
+// sealedAlike returns the hits for which the donor's file has the same checksum and
+// digest.
+func sealedAlike(f *os.File, h *header, d *donor, hits []hit, x *pageIndex) (same []hit) {
+	index, err := readDonorIndex(f, h, d)
+	if err != nil {
+		return nil
+	}
+	own := index.own()
+	for _, hit := range hits {
+		if hit.at < own.dataPages && own.sums[hit.at] == x.sums[hit.page] && own.digests[hit.at] == x.digests[hit.page] {
+			same = append(same, hit)
+		}
+	}
+	return same
 }
 
 // samePages compares pages of a node file in the making with those of a donor, byte by
