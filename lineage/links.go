@@ -56,20 +56,8 @@ func isLink(name string) bool {
 	return ok
 }
 
-// isDonor reports whether files of other nodes say that pages of theirs lie in this
-// node's file.
-func (s *Store) isDonor(id string) (bool, error) {
-	f, h, err := openNodeFile(s.nodePath(id))
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return false, fmt.Errorf("stat %s: %w", f.Name(), err)
-	}
-	return h.form == FormPages && st.Nlink > 1, nil
-}
+// isDonor reports whether other nodes have pages in this node's file.
+func (s *Store) isDonor(n *Node) bool { return holders(s.List())[n.file.Load().inode] > 1 }
 
 // statFile describes a file: its size and inode.
 func statFile(path string) (bytes, inode uint64, err error) {

@@ -43,12 +43,10 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 	case form == FormDifferences && n.DeltaBytes/PageSize > maxDeltaPages:
 		return 0, 0, fmt.Errorf("it has %d pages, as differences at most %d: %w", n.DeltaBytes/PageSize, maxDeltaPages, ErrInvalid)
 	}
-	if form == FormPages {
+	if form == FormPages && s.isDonor(n) {
 		// What others need stays whatever becomes of the node: another file would only
 		// come on top.
-		if held, err := s.isDonor(id); held || err != nil {
-			return before, before, err
-		}
+		return before, before, nil
 	}
 	parent, err := s.Snapshot(n.Parent)
 	if err != nil {
