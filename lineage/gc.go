@@ -146,7 +146,7 @@ func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 	for _, n := range nodes {
 		p.byID[n.ID] = n
 		p.children[n.Parent]++
-		n.file.Load().each(func(inode, _ uint64) {
+		n.stored().each(func(inode, _ uint64) {
 			if p.holders[inode] > 1 {
 				p.holding[inode] = append(p.holding[inode], n)
 			}
@@ -219,7 +219,7 @@ func (p *gcPlan) leaf(n *Node, now time.Time) gcLeaf {
 }
 
 // frees is what removing a node now would free.
-func (p *gcPlan) frees(n *Node) uint64 { return n.file.Load().freed(p.holders) }
+func (p *gcPlan) frees(n *Node) uint64 { return n.stored().freed(p.holders) }
 
 // again offers a leaf once more.
 func (p *gcPlan) again(n *Node, now time.Time) {
@@ -237,7 +237,7 @@ func (p *gcPlan) evict(leaf gcLeaf, reason string, now time.Time) {
 	if parent := p.byID[n.Parent]; parent != nil {
 		p.again(parent, now)
 	}
-	n.file.Load().each(func(inode, _ uint64) {
+	n.stored().each(func(inode, _ uint64) {
 		if p.holders[inode]--; p.holders[inode] == 1 { // whoever holds it alone frees more now
 			for _, other := range p.holding[inode] {
 				p.again(other, now)

@@ -57,7 +57,7 @@ func isLink(name string) bool {
 }
 
 // isDonor reports whether other nodes have pages in this node's file.
-func (s *Store) isDonor(n *Node) bool { return holders(s.List())[n.file.Load().inode] > 1 }
+func (s *Store) isDonor(n *Node) bool { return holders(s.List())[n.stored().inode] > 1 }
 
 // statFile describes a file: its size and inode.
 func statFile(path string) (bytes, inode uint64, err error) {
@@ -166,7 +166,7 @@ func (s *Store) removeLinksOf(id string) {
 func holders(nodes []*Node) map[uint64]int {
 	count := make(map[uint64]int, len(nodes))
 	for _, n := range nodes {
-		n.file.Load().each(func(inode, _ uint64) { count[inode]++ })
+		n.stored().each(func(inode, _ uint64) { count[inode]++ })
 	}
 	return count
 }
@@ -198,7 +198,7 @@ func (s *Store) DiskBytes() uint64 { return diskBytes(s.List()) }
 func diskBytes(nodes []*Node) (sum uint64) {
 	seen := make(map[uint64]bool, len(nodes))
 	for _, n := range nodes {
-		n.file.Load().each(func(inode, bytes uint64) {
+		n.stored().each(func(inode, bytes uint64) {
 			if !seen[inode] {
 				seen[inode] = true
 				sum += bytes

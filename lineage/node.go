@@ -193,7 +193,17 @@ func (n *Node) LastUsed() time.Time {
 // StoredBytes returns the size of the node's file. That of an image node does not
 // hold the image, and that of a node with donors not the pages that lie in files of
 // its siblings: see Store.DiskBytes.
-func (n *Node) StoredBytes() uint64 { return n.file.Load().bytes }
+func (n *Node) StoredBytes() uint64 { return n.stored().bytes }
+
+// noFile is what a Node has that no Store made.
+var noFile storedFile
+
+func (n *Node) stored() *storedFile {
+	if f := n.file.Load(); f != nil {
+		return f
+	}
+	return &noFile
+}
 
 func validDigest(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""

@@ -676,3 +676,28 @@ func TestSharingConcurrently(t *testing.T) {
 	}
 	noTemps(t, s)
 }
+
+// TestSharedCatalogueCache: a link changes its file's times, so the donor is read anew,
+// and nodes that the cache knows have their links.
+func TestSharedCatalogueCache(t *testing.T) {
+	dir := t.TempDir()
+	o := Options{cacheMisses: 1}
+	h := newSharing(t, openStoreAs(t, dir, o), 2)
+	for range 2 {
+		h.reopen(t, o)
+		if got := h.nodes[1].file.Load(); len(got.links) != 1 || got.links[0].inode != h.nodes[0].file.Load().inode || got.bytes != h.nodes[1].StoredBytes() {
+			t.Fatalf("%+v", got)
+		}
+		if n := h.s.uncached.Load(); n != 0 {
+			t.Errorf("%d files were read and not cached", n)
+		}
+		h.add(t)
+	}
+	h.reopen(t, o)
+	for i := range h.nodes {
+		h.check(t, i)
+	}
+	if n := len(h.s.readCache()); n != len(h.nodes)+1 {
+		t.Errorf("%d entries of %d nodes", n, len(h.nodes)+1)
+	}
+}

@@ -186,7 +186,7 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 	if d == nil {
 		return
 	}
-	u := Usage{FileBytes: n.StoredBytes(), FreedBytes: n.file.Load().freed(t.holders)}
+	u := Usage{FileBytes: n.StoredBytes(), FreedBytes: n.stored().freed(t.holders)}
 	if n.Kind == KindImage {
 		if size, err := fileSize(t.s.ImagePath(n.ImageDigest)); err == nil {
 			u.FileBytes += size
