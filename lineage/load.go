@@ -8,7 +8,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"sync"
 	"weak"
 
 	"golang.org/x/sys/unix"
@@ -231,10 +230,11 @@ func checkInfo(r io.ReaderAt, h *header, info *Info) error {
 const smallFileBytes = 64 << 10
 
 // smallFiles are buffers for one small file and a byte more.
-var smallFiles = sync.Pool{New: func() any {
-	b := make([]byte, smallFileBytes+1)
-	return &b
-}}
+var smallFiles = make(buffers, keptBuffers)
+
+// keptBuffers is how many are kept of each kind: so many nodes can be loaded at a time
+// without new ones.
+const keptBuffers = 4
 
 // openSmall reads a small node file in the form "differences" with three system
 // calls, which is what loading one costs most for otherwise. Nothing that is decoded
@@ -246,16 +246,18 @@ func openSmall(path string) (h *header, buf *[]byte, err error) {
 		return nil, nil, nil // openNodeFile tells
 	}
 	defer unix.Close(fd)
-	buf = smallFiles.Get().(*[]byte)
+	if buf = smallFiles.get(); *buf == nil {
+		*buf = make([]byte, smallFileBytes+1)
+	}
 	n, err := unix.Pread(fd, *buf, 0)
 	if err != nil || n > smallFileBytes || n < differencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(FormDifferences) {
-		smallFiles.Put(buf)
+		smallFiles.put(buf)
 		return nil, nil, nil
 	}
 	var head [differencesHeaderBytes]byte
 	copy(head[:], *buf) // it is changed
 	if h, err = decodeHeader(head[:], int64(n)); err != nil {
-		smallFiles.Put(buf)
+		smallFiles.put(buf)
 		return nil, nil, err
 	}
 	return h, buf, nil
@@ -283,7 +285,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 			f.Close()
 		}
 		if buf != nil {
-			smallFiles.Put(buf)
+			smallFiles.put(buf)
 		}
 	}()
 	if err := checkInfo(from, h, info); err != nil {
