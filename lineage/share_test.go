@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -700,4 +701,77 @@ func TestSharedCatalogueCache(t *testing.T) {
 	if n := len(h.s.readCache()); n != len(h.nodes)+1 {
 		t.Errorf("%d entries of %d nodes", n, len(h.nodes)+1)
 	}
+}
+
+// TestManyDonors: a node takes the donors that save most, and no more than it may have.
+func TestManyDonors(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	image := addTestImage(t, s)
+	view := image.View()
+	const donors, each = 10, 40
+	var nodes []*Node
+	for i := range uint64(donors) {
+		g := newGuest(testGuestPages)
+		g.reset(view)
+		for p := range each + i {
+			g.fill(i*100+p, 1000*(i+1)+p)
+		}
+		nodes = append(nodes, capture(t, s, NodeSpec{Kind: KindImport}, image, g))
+	}
+	g := newGuest(testGuestPages)
+	g.reset(view)
+	for i := range uint64(donors) {
+		for p := range each + i { // in turns, and in another order
+			g.fill(50+p*donors+(i*3)%donors, 1000*(i+1)+p)
+		}
+	}
+	n := capture(t, s, NodeSpec{Kind: KindImport, State: []byte("all")}, image, g)
+	links := n.file.Load().links
+	if len(links) != maxDonors {
+		t.Fatalf("%d donors, want %d", len(links), maxDonors)
+	}
+	for i, donor := range nodes {
+		if got := slices.ContainsFunc(links, func(l link) bool { return l.inode == donor.file.Load().inode }); got != (i >= donors-maxDonors) {
+			t.Errorf("node %d, with %d pages, is a donor: %v", i, each+i, got)
+		}
+		if err := s.Remove(donor.ID, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Unload(n.ID)
+	if _, err := s.Load(n.ID); err != nil {
+		t.Fatal(err)
+	}
+	checkView(t, n.View(), g.mem)
+	if err := s.Verify(n.ID); err != nil {
+		t.Error(err)
+	}
+	if got, want := n.file.Load().freed(holders(s.List())), s.DiskBytes()-image.StoredBytes(); got != want {
+		t.Errorf("removing it frees %d bytes of %d", got, want)
+	}
+}
+
+// TestSharedExportAsDifferences: a node with donors that is small enough travels as any
+// other.
+func TestSharedExportAsDifferences(t *testing.T) {
+	h := newSharing(t, openStore(t, t.TempDir()), 2)
+	p, err := h.s.Export(h.nodes[1].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	there := openStore(t, t.TempDir())
+	addTestImage(t, there)
+	n, err := there.Adopt(r, p.Size, nil)
+	if err != nil || n.ID != h.nodes[1].ID {
+		t.Fatal(n, err)
+	}
+	if _, err := there.Load(n.ID); err != nil {
+		t.Fatal(err)
+	}
+	checkView(t, n.View(), h.mem[1])
 }

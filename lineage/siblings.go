@@ -115,22 +115,20 @@ func (t *siblingTable) update(s *Store) {
 	for id, file := range t.known {
 		anew = anew || now[id] != file
 	}
-	room := t.limit - len(t.at)
+	room := t.limit
 	if !anew {
+		pages := len(t.at)
 		for _, n := range children {
 			if t.known[n.ID] == nil && mayHavePages(n, now[n.ID]) {
-				room -= int(n.DeltaBytes / PageSize)
+				pages += int(n.DeltaBytes / PageSize)
 			}
 		}
-		anew = room < 0
+		if pages > t.limit {
+			anew, room = true, t.limit/2
+		}
 	}
 	if anew {
 		*t = siblingTable{parent: t.parent, known: map[string]*storedFile{}, at: map[uint64]placeOf{}, limit: t.limit}
-		if room < 0 {
-			room = t.limit / 2
-		}
-	} else {
-		room = t.limit
 	}
 	slices.SortStableFunc(children, func(a, b *Node) int { return b.Created.Compare(a.Created) })
 	for _, n := range children {
