@@ -326,6 +326,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	}
 	runs := x.viewRuns(l.blob, l.donors)
 	l.view = base.view.With(runs)
+	l.view.node = info.ID
 	return l, nil
 }
 

@@ -64,7 +64,7 @@ func TestDonorDamage(t *testing.T) {
 				if err := snapshot.View.Check(guest-3, 3); err != nil {
 					t.Error(err)
 				}
-				if err := snapshot.View.Check(guest, 1); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), want) {
+				if err := snapshot.View.Check(guest, 1); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
 					t.Errorf("node %d: check: %v", i, err)
 				}
 				run := snapshot.View.Lookup(guest)
