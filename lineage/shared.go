@@ -70,7 +70,7 @@ func (s *Store) openPages(f *os.File, h *header, x *pageIndex, id string, verify
 		d := &x.donors.list[i]
 		blob, err := s.openDonor(s.linkPath(id, d.ordinal), d, verify)
 		if err == nil {
-			err = x.compareDonor(i, blob)
+			err = x.compareDonor(i, blob.index)
 		}
 		if err != nil {
 			return nil, nil, errLink(d, x.pagesOf(i), err)
@@ -148,19 +148,20 @@ func (x *pageIndex) pagesOf(donor int) (n uint64) {
 }
 
 // compareDonor makes sure that what is sealed of a donor's pages is what is sealed of
-// the node's: then a page that is right for the one is right for the other.
-func (x *pageIndex) compareDonor(donor int, blob *Blob) error {
+// the node's: then a page that is right for the one is right for the other. own is the
+// index of what lies in the donor's file.
+func (x *pageIndex) compareDonor(donor int, own *pageIndex) error {
 	for _, r := range x.donors.runs {
 		if r.donor != donor {
 			continue
 		}
-		if r.page > blob.pages || r.count > blob.pages-r.page {
-			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.first, r.count, r.page, r.count, blob.pages, ErrFormat)
+		if r.page > own.dataPages || r.count > own.dataPages-r.page {
+			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.first, r.count, r.page, r.count, own.dataPages, ErrFormat)
 		}
 		for i := range r.count {
-			if x.sums[r.first+i] != blob.index.sums[r.page+i] || x.digests[r.first+i] != blob.index.digests[r.page+i] {
+			if x.sums[r.first+i] != own.sums[r.page+i] || x.digests[r.first+i] != own.digests[r.page+i] {
 				return fmt.Errorf("data page %d (%s) is its page %d, which is sealed as another one: digest %v, not %v: %w",
-					r.first+i, x.guestRuns(r.first+i, 1), r.page+i, blob.index.digests[r.page+i], x.digests[r.first+i], ErrIdentity)
+					r.first+i, x.guestRuns(r.first+i, 1), r.page+i, own.digests[r.page+i], x.digests[r.first+i], ErrIdentity)
 			}
 		}
 	}
@@ -203,6 +204,12 @@ func (s *Store) donorLeaves(x *pageIndex, id string, own []Digest, report func(*
 		f, h, err := openDonorFile(s.linkPath(id, d.ordinal), d)
 		if err == nil {
 			err = x.readDonor(f, h, i, id, leaves, report)
+			if err == nil { // loading the node asks for it
+				var index *pageIndex
+				if index, err = readDonorIndex(f, h, d); err == nil {
+					err = x.compareDonor(i, index.own())
+				}
+			}
 			f.Close()
 		}
 		if err != nil {
