@@ -104,11 +104,7 @@ func (d *Dispatcher) keepBudget(stop <-chan struct{}) {
 }
 
 func (d *Dispatcher) collectBudget() {
-	var bytes uint64
-	for _, n := range d.store.List() {
-		bytes += n.StoredBytes()
-	}
-	if bytes <= d.opts.NodeBytes {
+	if d.store.DiskBytes() <= d.opts.NodeBytes {
 		return
 	}
 	report, err := d.Collect(lineage.GCOptions{Budget: d.opts.NodeBytes})

@@ -30,7 +30,7 @@ type Stats struct {
 	HostFaults      uint64                  `json:"host_faults"`      // page faults of the host while functions ran
 	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
 	Nodes           int                     `json:"nodes"`            // in the store
-	NodeBytes       uint64                  `json:"node_bytes"`       // of their files
+	NodeBytes       uint64                  `json:"node_bytes"`       // of their files, each counted once
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
@@ -46,8 +46,8 @@ func (d *Dispatcher) Stats() Stats {
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
 	for _, n := range d.store.List() {
 		st.Nodes++
-		st.NodeBytes += n.StoredBytes()
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()
 	}
+	st.NodeBytes = d.store.DiskBytes()
 	return st
 }

@@ -10,16 +10,20 @@ import (
 
 // Portable is a node's file as it is exported: in the form "differences" where the
 // node can take it, so that it is small and its bytes are the same whichever store
-// it comes from.
+// it comes from, and else with all pages in it.
 type Portable struct {
 	Info  Info
 	Size  int64
 	bytes []byte // or
-	path  string
+	path  string // or
+	whole *wholeFile
 }
 
 // Open returns the content.
 func (p *Portable) Open() (io.ReadSeekCloser, error) {
+	if p.whole != nil {
+		return p.whole.open()
+	}
 	if p.path == "" {
 		return memoryFile{io.NewSectionReader(bytesAt(p.bytes), 0, p.Size)}, nil
 	}
@@ -67,7 +71,11 @@ func (s *Store) export(id string) (*Portable, error) {
 		return nil, err
 	}
 	f.Close()
-	if h.form == FormDifferences || !CanTakeForm(n, FormDifferences) {
+	switch {
+	case h.form == FormPages && CanTakeForm(n, FormDifferences):
+	case h.version == nodeVersionDonors:
+		return s.exportWhole(n)
+	default:
 		return &Portable{Info: n.Info, Size: int64(h.total), path: s.nodePath(id)}, nil
 	}
 	parent, err := s.Snapshot(n.Parent)
@@ -122,6 +130,9 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 		return nil, err
 	}
 	defer f.Close()
+	if h.version == nodeVersionDonors {
+		return nil, fmt.Errorf("pages of it lie in other files of the store that it comes from; export it there: %w", ErrFormat)
+	}
 	b, err := h.readSection(f, sectionMetadata)
 	if err != nil {
 		return nil, err
@@ -155,13 +166,48 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 	if err := s.verifyContent(f, h, &m.Info, func(*PageError) {}); err != nil {
 		return fail(err)
 	}
-	n := &Node{Info: m.Info}
-	n.fileBytes.Store(h.total)
-	got, err := s.publishNode(nodeWriter{pending: p}, n)
+	w, err := s.shareAdopted(nodeWriter{pending: p}, f, h, &m.Info)
+	if err != nil {
+		return fail(err)
+	}
+	defer w.discard()
+	got, err := s.publishNode(w, &Node{Info: m.Info})
 	if err != nil {
 		return fail(err)
 	}
 	return got, nil
+}
+
+// shareAdopted writes a node that came whole anew if siblings have pages of it.
+func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *header, info *Info) (nodeWriter, error) {
+	if h.form != FormPages {
+		return w, nil
+	}
+	x, err := readIndex(f, h, info)
+	if err != nil {
+		return w, err
+	}
+	if w = s.share(w, info, x); w.donors == nil {
+		return w, nil
+	}
+	parent := s.lookup(info.Parent)
+	if parent == nil {
+		err = fmt.Errorf("parent was removed meanwhile: %w", ErrNotFound)
+	}
+	var state []byte
+	if err == nil {
+		state, err = h.readSection(f, sectionState)
+	}
+	if err == nil {
+		_, err = w.complete(info, &parent.Info, state, x)
+	}
+	if err == nil {
+		err = s.verifyFile(w.Name(), info)
+	}
+	if err != nil {
+		w.discard()
+	}
+	return w, err
 }
 
 // receive copies exactly size bytes into a synced temporary file.

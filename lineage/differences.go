@@ -3,7 +3,6 @@ package lineage
 import (
 	"encoding/binary"
 	"fmt"
-	"sync"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -136,7 +135,7 @@ type deltaDecoder struct {
 }
 
 // rawBuffers are for what small deltas unpack to.
-var rawBuffers = sync.Pool{New: func() any { return new([]byte) }}
+var rawBuffers = make(buffers, keptBuffers)
 
 // maxKeptRaw bounds a buffer that is kept.
 const maxKeptRaw = 1 << 20
@@ -145,7 +144,7 @@ const maxKeptRaw = 1 << 20
 // be called.
 func (d *deltaDecoder) release() {
 	if cap(*d.raw) <= maxKeptRaw {
-		rawBuffers.Put(d.raw)
+		rawBuffers.put(d.raw)
 	}
 	*d = deltaDecoder{}
 }
@@ -168,7 +167,7 @@ func newDeltaDecoder(data []byte, pages uint64) (*deltaDecoder, error) {
 	if err := h.Decode(frame); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != length {
 		return nil, fmt.Errorf("differences are no zstd frame of %d bytes (%d, %v): %w", length, h.FrameContentSize, err, ErrFormat)
 	}
-	buf := rawBuffers.Get().(*[]byte)
+	buf := rawBuffers.get()
 	if uint64(cap(*buf)) < length {
 		*buf = make([]byte, 0, length)
 	}

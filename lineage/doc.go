@@ -8,6 +8,7 @@
 //	lock                      held by the one process that may write
 //	images/<digest>.img       root images, written by package images
 //	nodes/<id>.node           one sealed file a node, see format.go
+//	nodes/<id>.from-<n>       hard links to files that hold pages of it, see share.go
 //	nodes/<id>.load           what its first run needed, see loading.go
 //	hits                      use counts, best effort
 //	marks                     pins, tags and expiries
@@ -26,15 +27,16 @@
 // time.Duration; digests are SHA-256, in lower-case hex where they are text;
 // checksums are CRC-32C (Castagnoli).
 //
-// Ownership: the Store owns files and catalogue. A Blob's mapping and its file
-// live for as long as the Blob is reachable, through a View or directly; a byte
-// slice taken from either is valid only for that long, and is read-only memory
+// Ownership: the Store owns files and catalogue. A node's file belongs to the node and
+// to those that have a link to it: the file system counts them. A Blob's mapping and
+// its file live for as long as the Blob is reachable, through a View or directly; a
+// byte slice taken from either is valid only for that long, and is read-only memory
 // (a write to it faults). Removing or unloading a node, or closing the Store,
 // therefore never pulls memory from under a machine that still uses a View.
 // Node, View and Blob are immutable and safe for concurrent use.
 //
 // Lock order: Store.mu, which serialises changes of the directory and of the
 // catalogue, and Node.mu, which serialises loading one node, are never held
-// together; hotSet.mu and the slabs' lock are leaves below both. Readers of the
-// catalogue take no lock.
+// together; siblings.mu is below both; hotSet.mu, sharedBlobs.mu and the slabs' lock
+// are leaves. Readers of the catalogue take no lock.
 package lineage

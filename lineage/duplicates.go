@@ -3,6 +3,7 @@ package lineage
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 )
@@ -15,7 +16,8 @@ const blockBytes = 64
 // nodes are left out, zero pages are no pages, and within one node equal pages are
 // one.
 type Duplicates struct {
-	Pages         uint64 `json:"pages"`          // that nodes store, each for itself
+	Pages         uint64 `json:"pages"`          // that nodes hold
+	SharedPages   uint64 `json:"shared_pages"`   // of these, those that lie in a sibling's file
 	DistinctPages uint64 `json:"distinct_pages"` // of different content
 	// Blocks of 64 bytes in these pages that differ from the parent's page: what the
 	// form "differences" stores, in coarser units.
@@ -39,8 +41,11 @@ func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) 
 		if n.Kind == KindImage {
 			continue
 		}
-		if err := s.eachStored(n, func(content, old []byte) {
+		if err := s.eachStored(n, func(content, old []byte, shared bool) {
 			d.Pages++
+			if shared {
+				d.SharedPages++
+			}
 			pages[pageDigest(content)] = struct{}{}
 			for at := 0; at < PageSize; at += blockBytes {
 				if block := content[at : at+blockBytes]; !bytes.Equal(block, old[at:at+blockBytes]) {
@@ -59,9 +64,9 @@ func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) 
 	return d, nil
 }
 
-// eachStored calls f with each page that a node stores and the parent's page that it
-// was compared with.
-func (s *Store) eachStored(n *Node, f func(content, old []byte)) error {
+// eachStored calls f with each page that a node holds, the parent's page that it was
+// compared with, and whether it lies in a sibling's file.
+func (s *Store) eachStored(n *Node, f func(content, old []byte, shared bool)) error {
 	l, err := s.load(n)
 	if err != nil {
 		return err
@@ -70,18 +75,26 @@ func (s *Store) eachStored(n *Node, f func(content, old []byte)) error {
 	if err != nil {
 		return err
 	}
-	uses, err := l.blob.index.firstUses()
+	file, h, err := openNodeFile(s.nodePath(n.ID))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	x, err := readIndex(file, h, &n.Info)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", n.ID, err)
+	}
+	uses, err := x.firstUses()
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
 	for page, guest := range uses {
-		if err := l.blob.Check(uint64(page), 1); err != nil {
+		if err := errors.Join(l.view.Check(guest, 1), parent.View.Check(guest, 1)); err != nil {
 			return err
 		}
-		if err := parent.View.Check(guest, 1); err != nil {
-			return err
-		}
-		f(l.blob.Bytes(uint64(page)), orZero(parent.View.Bytes(guest)))
+		shared := false
+		x.eachPlace(uint64(page), 1, func(_, _ uint64, donor int, _ uint64) { shared = donor != ownFile })
+		f(orZero(l.view.Bytes(guest)), orZero(parent.View.Bytes(guest)), shared)
 	}
 	return nil
 }

@@ -51,6 +51,12 @@ func (f *failAt) wrap(real sealFS) sealFS {
 			}
 			return real.rename(from, to)
 		},
+		link: func(from, to string) error {
+			if err := f.step(); err != nil {
+				return err
+			}
+			return real.link(from, to)
+		},
 		remove: func(path string) error {
 			if f.die { // a failed removal has tests of its own
 				_ = f.step()

@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Node file, version 2. All integers are little endian.
+// Node file, version 2 or 3. All integers are little endian.
 //
 //	header     magic u64, version u32, CRC-32C of the header with the CRC
 //	           itself zero u32, total length u64, form u32, header length u32,
@@ -17,6 +17,7 @@ import (
 //	metadata   JSON, see metadata
 //	state      machine state, opaque
 //	index      see pageIndex
+//	donors     version 3 only: which pages lie in files of siblings, see donors
 //
 // The sections follow each other without gaps. The data comes first because its
 // length is known last: a capture then needs one pass over guest memory, and
@@ -24,7 +25,8 @@ import (
 //
 // In the form "pages" the header takes a page and the data is whole pages, which
 // can be mapped; it is empty for an image node, whose pages lie in the image
-// file. The CRC of the data is that of the index's page checksums.
+// file. The CRC of the data is that of the index's page checksums. Version 3 is of
+// this form; a node without donors is written as version 2.
 //
 // In the form "differences" the header is short, the data is what encodeDelta
 // writes, machine state included, and the state section is empty. The CRC of
@@ -33,8 +35,9 @@ import (
 // Version 1 had one checksum for 64 pages, no page digests, and ids that
 // depended on how pages were stored. It is refused.
 const (
-	nodeMagic   = 0x31444f4e53535553 // "SUSSNOD1"
-	nodeVersion = 2
+	nodeMagic         = 0x31444f4e53535553 // "SUSSNOD1"
+	nodeVersion       = 2
+	nodeVersionDonors = 3
 
 	pagesHeaderBytes       = PageSize
 	differencesHeaderBytes = 128
@@ -91,11 +94,14 @@ const (
 	sectionMetadata
 	sectionState
 	sectionIndex
-	sectionCount
+	sectionDonors // of version 3
+	maxSections
+
+	sectionCount = sectionDonors // of version 2
 )
 
 func (id sectionID) String() string {
-	return [...]string{"data", "metadata", "state", "index"}[id]
+	return [...]string{"data", "metadata", "state", "index", "donors"}[id]
 }
 
 type section struct {
@@ -105,26 +111,37 @@ type section struct {
 
 // header is the decoded beginning of a node file.
 type header struct {
+	version  uint32
+	crc      uint32 // as it is sealed; encode sets it
 	total    uint64
 	form     Form
-	sections [sectionCount]section
+	sections [maxSections]section
+}
+
+// sectionList is what a header of this version lists.
+func (h *header) sectionList() []section {
+	if h.version == nodeVersionDonors {
+		return h.sections[:]
+	}
+	return h.sections[:sectionCount]
 }
 
 func (h *header) encode() []byte {
 	le := binary.LittleEndian
 	b := make([]byte, h.form.headerBytes())
 	le.PutUint64(b[0:], nodeMagic)
-	le.PutUint32(b[8:], nodeVersion)
+	le.PutUint32(b[8:], h.version)
 	le.PutUint64(b[16:], h.total)
 	le.PutUint32(b[24:], uint32(h.form))
 	le.PutUint32(b[28:], uint32(len(b)))
-	for i, s := range h.sections {
+	for i, s := range h.sectionList() {
 		at := headerSectionStart + i*headerSectionBytes
 		le.PutUint64(b[at:], s.offset)
 		le.PutUint64(b[at+8:], s.length)
 		le.PutUint32(b[at+16:], s.crc)
 	}
-	le.PutUint32(b[headerCRCOffset:], checksum(b))
+	h.crc = checksum(b)
+	le.PutUint32(b[headerCRCOffset:], h.crc)
 	return b
 }
 
@@ -149,15 +166,16 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 	if magic := le.Uint64(b); magic != nodeMagic {
 		return nil, fmt.Errorf("magic is %#x, want %#x: %w", magic, uint64(nodeMagic), ErrMagic)
 	}
+	version := uint32(0)
 	if len(b) >= headerCRCOffset {
-		if version := le.Uint32(b[8:]); version != nodeVersion {
-			return nil, fmt.Errorf("version is %d, this program reads %d: %w", version, nodeVersion, ErrVersion)
+		if version = le.Uint32(b[8:]); version != nodeVersion && version != nodeVersionDonors {
+			return nil, fmt.Errorf("version is %d, this program reads %d and %d: %w", version, nodeVersion, nodeVersionDonors, ErrVersion)
 		}
 	}
 	if len(b) < differencesHeaderBytes {
 		return nil, fmt.Errorf("header has %d of %d bytes: %w", len(b), differencesHeaderBytes, ErrLength)
 	}
-	h := &header{total: le.Uint64(b[16:]), form: Form(le.Uint32(b[24:]))}
+	h := &header{version: version, crc: le.Uint32(b[headerCRCOffset:]), total: le.Uint64(b[16:]), form: Form(le.Uint32(b[24:]))}
 	if size < 0 || h.total != uint64(size) {
 		return nil, fmt.Errorf("header tells %d bytes, the file has %d: %w", h.total, size, ErrLength)
 	}
@@ -168,13 +186,15 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 		return nil, fmt.Errorf("header of %v has %d bytes: %w", h.form, length, ErrChecksum)
 	}
 	page := b[:length]
-	want := le.Uint32(page[headerCRCOffset:])
 	clear(page[headerCRCOffset : headerCRCOffset+4])
-	if got := checksum(page); got != want {
-		return nil, fmt.Errorf("header checksum is %#08x, sealed as %#08x: %w", got, want, ErrChecksum)
+	if got := checksum(page); got != h.crc {
+		return nil, fmt.Errorf("header checksum is %#08x, sealed as %#08x: %w", got, h.crc, ErrChecksum)
+	}
+	if version == nodeVersionDonors && h.form != FormPages {
+		return nil, fmt.Errorf("donors in the form %v: %w", h.form, ErrFormat)
 	}
 	next := length
-	for i := range h.sections {
+	for i := range h.sectionList() {
 		at := headerSectionStart + i*headerSectionBytes
 		s := section{offset: le.Uint64(page[at:]), length: le.Uint64(page[at+8:]), crc: le.Uint32(page[at+16:])}
 		if s.offset != next || next > h.total || s.length > h.total-next {

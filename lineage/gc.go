@@ -11,7 +11,8 @@ import (
 
 // GCOptions say what a collection may remove.
 type GCOptions struct {
-	// Budget is how many bytes of node files may stay; 0 means any number.
+	// Budget is how many bytes of node files may stay, as DiskBytes counts them; 0 means
+	// any number.
 	Budget uint64
 	// Unused removes nodes that were not used for so long; 0 means never.
 	Unused time.Duration
@@ -30,7 +31,7 @@ type GCReport struct {
 	// Kept counts what was not removed because it is protected, by the reason:
 	// pinned, tagged, running.
 	Kept        map[string]int `json:"kept"`
-	BytesBefore uint64         `json:"bytes_before"` // of node files
+	BytesBefore uint64         `json:"bytes_before"` // of node files, as DiskBytes counts them
 	BytesAfter  uint64         `json:"bytes_after"`
 	BytesFreed  uint64         `json:"bytes_freed"`
 	// WithinBudget is false if what is protected takes more than the budget.
@@ -42,23 +43,27 @@ type Evicted struct {
 	Node   *Node   `json:"-"`
 	ID     string  `json:"id,omitempty"`
 	Path   string  `json:"path,omitempty"` // of a damaged file
-	Bytes  uint64  `json:"bytes"`
-	Reason string  `json:"reason"` // expired, unused, budget or damaged
-	Value  float64 `json:"value"`  // see Value
+	Bytes  uint64  `json:"bytes"`          // that its removal frees, after those before it
+	Reason string  `json:"reason"`         // expired, unused, budget or damaged
+	Value  float64 `json:"value"`          // see Value
 }
 
 // Value is what a node is worth: milliseconds that it saved an hour, for each byte
 // of its file. It is measured from the node's creation; a node counts as at least
 // an hour old, so that a single early use does not outweigh steady ones.
-func (n *Node) Value(now time.Time) float64 {
+func (n *Node) Value(now time.Time) float64 { return n.value(now, n.StoredBytes()) }
+
+// value is Value where removing the node frees so many bytes.
+func (n *Node) value(now time.Time, bytes uint64) float64 {
 	hours := math.Max(now.Sub(n.Created).Hours(), 1)
 	saved := float64(n.SavedTime.Microseconds()) / 1000 * float64(n.Hits()) / hours
-	return saved / float64(max(n.StoredBytes(), 1))
+	return saved / float64(max(bytes, 1))
 }
 
 // GC removes nodes that have expired or were not used, and then those of least
 // Value until the rest fits the budget. Only leaves can go, so what others hang on
-// goes after them. Image nodes, and what is pinned, tagged or running, stay, and
+// goes after them. A node in whose file siblings have pages frees nothing, so the
+// budget takes it only after them. Image nodes, and what is pinned, tagged or running, stay, and
 // with it all above it.
 func (s *Store) GC(o GCOptions) (GCReport, error) {
 	if err := s.writable(); err != nil {
@@ -121,6 +126,8 @@ type gcPlan struct {
 	children map[string]int
 	byID     map[string]*Node
 	kept     map[string]string
+	holding  map[uint64][]*Node // by the inode of a file: the nodes that hold it
+	holders  map[uint64]int     // their number
 	leaves   leafHeap
 }
 
@@ -128,7 +135,7 @@ type gcPlan struct {
 func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 	c := s.catalogue()
 	nodes, marks := c.List(), c.Marks()
-	p := &gcPlan{children: map[string]int{}, byID: map[string]*Node{}, kept: kept(marks, now)}
+	p := &gcPlan{children: map[string]int{}, byID: map[string]*Node{}, kept: kept(marks, now), holding: map[uint64][]*Node{}, holders: holders(nodes)}
 	p.report = GCReport{Removed: []Evicted{}, Kept: map[string]int{}}
 	expires := map[string]time.Time{}
 	for _, m := range marks {
@@ -139,7 +146,11 @@ func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 	for _, n := range nodes {
 		p.byID[n.ID] = n
 		p.children[n.Parent]++
-		p.report.BytesBefore += n.StoredBytes()
+		n.stored().each(func(inode, _ uint64) {
+			if p.holders[inode] > 1 {
+				p.holding[inode] = append(p.holding[inode], n)
+			}
+		})
 		switch why := p.kept[n.ID]; {
 		case why != "":
 			p.report.Kept[map[bool]string{true: "pinned", false: "tagged"}[why == "pinned"]]++
@@ -150,6 +161,7 @@ func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 			p.kept[n.ID] = "image"
 		}
 	}
+	p.report.BytesBefore = diskBytes(nodes)
 	p.report.BytesAfter = p.report.BytesBefore
 	// An expiry holds for all that hangs on the node.
 	doomed := func(n *Node) string {
@@ -177,6 +189,9 @@ func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 				break
 			}
 			leaf := heap.Pop(&p.leaves).(gcLeaf)
+			if p.byID[leaf.node.ID] == nil || leaf.bytes != p.frees(leaf.node) || pass == 1 && leaf.bytes == 0 {
+				continue // gone, there once more with what it frees now, or freeing nothing yet
+			}
 			reason := "budget"
 			if pass == 0 {
 				if reason = doomed(leaf.node); reason == "" {
@@ -194,19 +209,41 @@ func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 // offer adds a node to the leaves if it may go.
 func (p *gcPlan) offer(n *Node, now time.Time) {
 	if p.children[n.ID] == 0 && p.kept[n.ID] == "" {
-		p.leaves = append(p.leaves, gcLeaf{n, n.Value(now)})
+		p.leaves = append(p.leaves, p.leaf(n, now))
+	}
+}
+
+func (p *gcPlan) leaf(n *Node, now time.Time) gcLeaf {
+	bytes := p.frees(n)
+	return gcLeaf{n, bytes, n.value(now, bytes)}
+}
+
+// frees is what removing a node now would free.
+func (p *gcPlan) frees(n *Node) uint64 { return n.stored().freed(p.holders) }
+
+// again offers a leaf once more.
+func (p *gcPlan) again(n *Node, now time.Time) {
+	if p.byID[n.ID] != nil && p.children[n.ID] == 0 && p.kept[n.ID] == "" {
+		heap.Push(&p.leaves, p.leaf(n, now))
 	}
 }
 
 func (p *gcPlan) evict(leaf gcLeaf, reason string, now time.Time) {
 	n := leaf.node
-	p.report.Removed = append(p.report.Removed, Evicted{Node: n, ID: n.ID, Bytes: n.StoredBytes(), Reason: reason, Value: leaf.value})
-	p.report.BytesAfter -= n.StoredBytes()
+	p.report.Removed = append(p.report.Removed, Evicted{Node: n, ID: n.ID, Bytes: leaf.bytes, Reason: reason, Value: leaf.value})
+	p.report.BytesAfter -= leaf.bytes
 	delete(p.byID, n.ID)
 	p.children[n.Parent]--
-	if parent := p.byID[n.Parent]; parent != nil && p.children[parent.ID] == 0 && p.kept[parent.ID] == "" {
-		heap.Push(&p.leaves, gcLeaf{parent, parent.Value(now)})
+	if parent := p.byID[n.Parent]; parent != nil {
+		p.again(parent, now)
 	}
+	n.stored().each(func(inode, _ uint64) {
+		if p.holders[inode]--; p.holders[inode] == 1 { // whoever holds it alone frees more now
+			for _, other := range p.holding[inode] {
+				p.again(other, now)
+			}
+		}
+	})
 }
 
 // leafHeap has the leaf of least value first; of equal ones, that which was not
@@ -215,6 +252,7 @@ type leafHeap []gcLeaf
 
 type gcLeaf struct {
 	node  *Node
+	bytes uint64 // that removing it freed when it became one
 	value float64
 }
 

@@ -132,6 +132,12 @@ const testGuestPages = 1200 // three chunks, the last one partial
 // addTestImage adds an image of 40 pages, of which 30 are placed.
 func addTestImage(t testing.TB, s *Store) *Node {
 	t.Helper()
+	return addTestImageOf(t, s, testGuestPages)
+}
+
+// addTestImageOf is addTestImage for a guest of so many pages.
+func addTestImageOf(t testing.TB, s *Store, pages uint64) *Node {
+	t.Helper()
 	data := make([]byte, 40*PageSize)
 	for p := range 40 {
 		copy(data[p*PageSize:], fmt.Sprintf("image page %d", p))
@@ -143,7 +149,7 @@ func addTestImage(t testing.TB, s *Store) *Node {
 			t.Fatal(err)
 		}
 	}
-	n, err := s.AddImage(digest, path, testGuestPages, []ImageRun{
+	n, err := s.AddImage(digest, path, pages, []ImageRun{
 		{First: 32, Count: 10, FilePage: 1}, {First: 505, Count: 20, FilePage: 15},
 	})
 	if err != nil {

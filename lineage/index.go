@@ -21,6 +21,7 @@ type pageIndex struct {
 	runs       []indexRun
 	sums       []uint32
 	digests    []Digest // nil or one for each data page
+	donors     *donors  // where data pages lie that are not in the node's own file; nil: none. Not part of the section
 }
 
 // indexRun places data pages [page, page+count) at guest pages [first, first+count).
@@ -196,18 +197,6 @@ func (x *pageIndex) firstUses() ([]uint64, error) {
 		return nil, fmt.Errorf("index uses %d of %d data pages: %w", len(uses), x.dataPages, ErrFormat)
 	}
 	return uses, nil
-}
-
-// viewRuns gives the runs the blob that holds their data.
-func (x *pageIndex) viewRuns(blob *Blob) []Run {
-	runs := make([]Run, len(x.runs))
-	for i, r := range x.runs {
-		runs[i] = Run{First: r.first, Count: r.count}
-		if r.page != zeroRun {
-			runs[i].Blob, runs[i].Page = blob, r.page
-		}
-	}
-	return runs
 }
 
 // guestRuns describes, for a message, which guest pages use the count data

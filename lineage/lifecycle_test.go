@@ -269,6 +269,32 @@ func TestStats(t *testing.T) {
 		g.scribble(r, 80)
 		nodes = append(nodes, capture(t, s, NodeSpec{Kind: []Kind{KindBase, KindFunction}[r.IntN(2)], State: []byte{1}}, parent, g))
 	}
+	// Siblings that have pages in one file, and nodes below them that hide some.
+	for i := range uint64(3) {
+		image, err := s.Snapshot(nodes[0].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := newGuest(testGuestPages)
+		g.reset(image.View)
+		fillShared(g, i)
+		sibling := capture(t, s, NodeSpec{Kind: KindImport, State: []byte{byte(i)}}, nodes[0], g)
+		for p := range uint64(50) {
+			g.fill(120+p, 9000+p)
+		}
+		nodes = append(nodes, sibling, capture(t, s, NodeSpec{Kind: KindFunction, State: []byte{1}}, sibling, g))
+	}
+	if links(t, s) != 2 {
+		t.Errorf("%d links", links(t, s))
+	}
+	// The file's own node goes.
+	if err := s.Remove(nodes[len(nodes)-5].ID, false); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(nodes[len(nodes)-6].ID, false); err != nil {
+		t.Fatal(err)
+	}
+	nodes = slices.Delete(nodes, len(nodes)-6, len(nodes)-4)
 	type page struct {
 		blob *Blob
 		page uint64

@@ -3,10 +3,11 @@ package lineage
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
-	"sync"
 	"weak"
 
 	"golang.org/x/sys/unix"
@@ -45,7 +46,8 @@ func readInfo(r io.ReaderAt, h *header, id string) (*metadata, error) {
 	return m, nil
 }
 
-// readIndex reads the index and checks it against header and metadata.
+// readIndex reads the index, and the donors, and checks them against header and
+// metadata.
 func readIndex(r io.ReaderAt, h *header, info *Info) (*pageIndex, error) {
 	b, err := h.readSection(r, sectionIndex)
 	if err != nil {
@@ -70,17 +72,18 @@ func readIndex(r io.ReaderAt, h *header, info *Info) (*pageIndex, error) {
 	case x.guestPages != info.GuestPages || x.deltaPages() != info.DeltaPages || dataBytes != info.DeltaBytes:
 		err = fmt.Errorf("index of %d guest pages, %d of them in %d data pages, contradicts the metadata (%d, %d, %d bytes)",
 			x.guestPages, x.deltaPages(), x.dataPages, info.GuestPages, info.DeltaPages, info.DeltaBytes)
-	case h.form == FormPages && data.length != dataBytes:
+	case isImage && (h.form != FormPages || h.version == nodeVersionDonors):
+		err = fmt.Errorf("image node in the form %v, version %d", h.form, h.version)
+	case h.form == FormPages && h.version == nodeVersion && data.length != dataBytes:
 		err = fmt.Errorf("index of %d data pages, the data section has %d bytes", x.dataPages, data.length)
-	case isImage && h.form != FormPages:
-		err = fmt.Errorf("image node in the form %v", h.form)
 	case (x.digests != nil) != (h.form == FormPages):
 		err = fmt.Errorf("index with %d digests in the form %v", len(x.digests), h.form)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrFormat)
 	}
-	return x, nil
+	x.donors, err = readDonors(r, h, x.dataPages)
+	return x, err
 }
 
 // Load resolves the memory of the node with this exact id: it opens the node and
@@ -167,7 +170,11 @@ func (s *Store) loadOne(n *Node, parent *loadedNode) (*loadedNode, error) {
 	if l := n.loaded.Load(); l != nil {
 		return l, nil
 	}
-	l, err := s.openNode(s.nodePath(n.ID), &n.Info, parent, n.blob.Value(), s.verify)
+	var l *loadedNode
+	err := s.whileRewritten(n, func() (err error) {
+		l, err = s.openNode(s.nodePath(n.ID), &n.Info, parent, n.blob.Value(), s.verify)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("load node %s: %w", n.ID, err)
 	}
@@ -175,9 +182,24 @@ func (s *Store) loadOne(n *Node, parent *loadedNode) (*loadedNode, error) {
 	return l, nil
 }
 
+// whileRewritten calls f, which opens the node's files, again if they were replaced
+// by others meanwhile: then the links of the old file are gone.
+func (s *Store) whileRewritten(n *Node, f func() error) error {
+	for {
+		file := n.file.Load()
+		err := f()
+		if !errors.Is(err, fs.ErrNotExist) || n.file.Load() == file || s.lookup(n.ID) == nil {
+			return err
+		}
+	}
+}
+
 // setLoaded needs n.mu.
 func (s *Store) setLoaded(n *Node, l *loadedNode) {
-	n.blob = weak.Make(l.blob)
+	n.blob = weak.Pointer[Blob]{}
+	if len(l.donors) == 0 { // else its blobs are found by their files
+		n.blob = weak.Make(l.blob)
+	}
 	n.loaded.Store(l)
 	s.hot.add(n, l.blob)
 }
@@ -208,10 +230,11 @@ func checkInfo(r io.ReaderAt, h *header, info *Info) error {
 const smallFileBytes = 64 << 10
 
 // smallFiles are buffers for one small file and a byte more.
-var smallFiles = sync.Pool{New: func() any {
-	b := make([]byte, smallFileBytes+1)
-	return &b
-}}
+var smallFiles = make(buffers, keptBuffers)
+
+// keptBuffers is how many are kept of each kind: so many nodes can be loaded at a time
+// without new ones.
+const keptBuffers = 4
 
 // openSmall reads a small node file in the form "differences" with three system
 // calls, which is what loading one costs most for otherwise. Nothing that is decoded
@@ -223,22 +246,24 @@ func openSmall(path string) (h *header, buf *[]byte, err error) {
 		return nil, nil, nil // openNodeFile tells
 	}
 	defer unix.Close(fd)
-	buf = smallFiles.Get().(*[]byte)
+	if buf = smallFiles.get(); *buf == nil {
+		*buf = make([]byte, smallFileBytes+1)
+	}
 	n, err := unix.Pread(fd, *buf, 0)
 	if err != nil || n > smallFileBytes || n < differencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(FormDifferences) {
-		smallFiles.Put(buf)
+		smallFiles.put(buf)
 		return nil, nil, nil
 	}
 	var head [differencesHeaderBytes]byte
 	copy(head[:], *buf) // it is changed
 	if h, err = decodeHeader(head[:], int64(n)); err != nil {
-		smallFiles.Put(buf)
+		smallFiles.put(buf)
 		return nil, nil, err
 	}
 	return h, buf, nil
 }
 
-// openNode reads, checks and maps the node file at path. The node's pages are
+// openNode reads, checks and maps the node file at path. All of the node's pages are
 // those of blob if that is not nil: an earlier call made it. Else they are mapped
 // and, with VerifyEager, checked.
 func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
@@ -260,7 +285,7 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 			f.Close()
 		}
 		if buf != nil {
-			smallFiles.Put(buf)
+			smallFiles.put(buf)
 		}
 	}()
 	if err := checkInfo(from, h, info); err != nil {
@@ -288,19 +313,20 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	default:
 		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
 			keep = true
-			l.blob, err = newBlobAs(verify, "of node "+info.ID, f, int64(h.sections[sectionData].offset), x)
+			l.blob, l.donors, err = s.openPages(f, h, x, info.ID, verify)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
 	if verify == VerifyEager {
-		if err := l.blob.Check(0, l.blob.pages); err != nil {
+		if err := errors.Join(l.blob.Check(0, l.blob.pages), x.checkDonors(l.donors, info.ID)); err != nil {
 			return nil, err
 		}
 	}
-	runs := x.viewRuns(l.blob)
+	runs := x.viewRuns(l.blob, l.donors)
 	l.view = base.view.With(runs)
+	l.view.node = info.ID
 	return l, nil
 }
 

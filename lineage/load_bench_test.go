@@ -38,6 +38,7 @@ func BenchmarkExpand(b *testing.B) {
 				}
 				n.loaded.Store(nil)
 				n.blob = weak.Pointer[Blob]{} // as if nobody used it
+				clear(s.blobs.at)
 				if _, err := s.Load(n.ID); err != nil {
 					b.Fatal(err)
 				}

@@ -121,21 +121,22 @@ type Node struct {
 	Info
 
 	hits      atomic.Uint64
-	savedHits atomic.Uint64 // what the hits file says
-	used      atomic.Int64  // when a flush last found new hits, Unix seconds; 0: never
-	recent    atomic.Bool   // used since the hot set last looked
-	fileBytes atomic.Uint64 // size of the node file
+	savedHits atomic.Uint64              // what the hits file says
+	used      atomic.Int64               // when a flush last found new hits, Unix seconds; 0: never
+	recent    atomic.Bool                // used since the hot set last looked
+	file      atomic.Pointer[storedFile] // replaced as a whole
 
 	mu     sync.Mutex // serialises loading
 	loaded atomic.Pointer[loadedNode]
-	blob   weak.Pointer[Blob] // guarded by mu; survives an Unload while Views use it
+	blob   weak.Pointer[Blob] // of all pages; guarded by mu; survives an Unload while Views use it
 }
 
 // loadedNode is a node's memory and machine state.
 type loadedNode struct {
-	view  *View
-	state []byte
-	blob  *Blob
+	view   *View
+	state  []byte
+	blob   *Blob   // all pages, or with donors those in its own file
+	donors []*Blob // in the order of the node's donors
 }
 
 // Loaded reports whether the node's memory is resolved.
@@ -159,7 +160,8 @@ func (n *Node) State() []byte {
 	return nil
 }
 
-// Blob returns what holds the node's own pages, nil under the conditions of View.
+// Blob returns what holds the pages of the node's own file, nil under the conditions
+// of View.
 func (n *Node) Blob() *Blob {
 	if l := n.loaded.Load(); l != nil {
 		return l.blob
@@ -189,8 +191,19 @@ func (n *Node) LastUsed() time.Time {
 }
 
 // StoredBytes returns the size of the node's file. That of an image node does not
-// hold the image.
-func (n *Node) StoredBytes() uint64 { return n.fileBytes.Load() }
+// hold the image, and that of a node with donors not the pages that lie in files of
+// its siblings: see Store.DiskBytes.
+func (n *Node) StoredBytes() uint64 { return n.stored().bytes }
+
+// noFile is what a Node has that no Store made.
+var noFile storedFile
+
+func (n *Node) stored() *storedFile {
+	if f := n.file.Load(); f != nil {
+		return f
+	}
+	return &noFile
+}
 
 func validDigest(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""

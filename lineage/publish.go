@@ -1,12 +1,41 @@
 package lineage
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+)
 
 // nodeWriter is a node file on its way. Whole pages are written behind space for
 // the header as they come; differences are collected and written at the end.
 type nodeWriter struct {
 	*pending
-	diffs *deltaEncoder
+	diffs  *deltaEncoder
+	donors *donors    // where pages lie that are not written; nil: none
+	links  *madeLinks // to the donors' files
+}
+
+// discard, always safe to call, removes what was not published.
+func (w nodeWriter) discard() {
+	if w.pending != nil {
+		w.pending.discard()
+	}
+	if w.links != nil { // after the file that names them
+		w.links.discard()
+	}
+}
+
+// publish gives the synced file its name.
+func (w nodeWriter) publish(path string) error {
+	err := w.pending.publish(path)
+	if w.links != nil && w.gone {
+		// After an error the file may have its name all the same.
+		if _, statErr := os.Lstat(path); err == nil || !errors.Is(statErr, fs.ErrNotExist) {
+			w.links.keep()
+		}
+	}
+	return err
 }
 
 func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, error) {
@@ -14,7 +43,7 @@ func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, erro
 	if err != nil {
 		return nodeWriter{}, err
 	}
-	w := nodeWriter{p, diffs}
+	w := nodeWriter{pending: p, diffs: diffs}
 	// The header's place is held by zeroes, which are no valid magic: a torn
 	// file can never pass for a node.
 	n := int(w.form().headerBytes())
@@ -39,7 +68,7 @@ func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (to
 	if err != nil {
 		return 0, err
 	}
-	h := header{form: w.form(), total: w.form().headerBytes()}
+	h := header{version: nodeVersion, form: w.form(), total: w.form().headerBytes()}
 	put := func(id sectionID, length uint64, crc uint32) {
 		h.sections[id] = section{offset: h.total, length: length, crc: crc}
 		h.total += length
@@ -56,7 +85,13 @@ func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (to
 		}
 		parts = []part{{sectionData, data}, {sectionMetadata, meta}, {sectionState, nil}, {sectionIndex, x.encode()}}
 	} else {
-		put(sectionData, info.DeltaBytes, checksum(x.encodeSums()))
+		own := info.DeltaBytes
+		if w.donors != nil {
+			h.version = nodeVersionDonors
+			own -= w.donors.pages * PageSize
+			parts = append(parts, part{sectionDonors, w.donors.encode()})
+		}
+		put(sectionData, own, checksum(x.encodeSums()))
 	}
 	var all []byte
 	for _, p := range parts {
@@ -82,8 +117,11 @@ func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, p
 		_, err := s.load(n)
 		return n, err
 	}
-	total, err := w.complete(info, parent, state, x)
-	if err != nil {
+	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == FormPages { // else it will be written anew, see shrink
+		w = s.share(w, info, x)
+		defer w.discard()
+	}
+	if _, err := w.complete(info, parent, state, x); err != nil {
 		return nil, err
 	}
 	// Reading back what was written shows a damaged file while the guest that
@@ -97,7 +135,6 @@ func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, p
 		m.inherit(parent)
 	}
 	fresh := &Node{Info: m.Info}
-	fresh.fileBytes.Store(total)
 	n, err := s.publishNode(w, fresh)
 	if err != nil {
 		return n, err
@@ -126,6 +163,11 @@ func (s *Store) publishNode(w nodeWriter, n *Node) (*Node, error) {
 	if n.Parent != "" && s.lookup(n.Parent) == nil {
 		return nil, fmt.Errorf("parent was removed meanwhile: %w", ErrNotFound)
 	}
+	file, err := s.newStoredFile(w.Name(), n.ID, w.donors)
+	if err != nil {
+		return nil, err
+	}
+	n.file.Store(file)
 	txn := s.db.Txn(true)
 	defer txn.Abort()
 	if err := txn.Insert(nodeTable, n); err != nil {

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,7 +18,8 @@ import (
 // deleted and the error matches ErrPinned.
 //
 // Views in use stay valid. Their memory and disk space are released when the
-// last of them is gone. The image file of an image node is left in place.
+// last of them is gone; that of pages that siblings refer to when the last of these is
+// removed too. The image file of an image node is left in place.
 func (s *Store) Remove(id string, cascade bool) error {
 	if err := s.remove(id, cascade); err != nil {
 		return fmt.Errorf("remove node %s: %w", id, err)
@@ -76,6 +79,7 @@ func (s *Store) removeNodes(doomed []*Node) error {
 			break
 		}
 		s.hot.forget(n)
+		s.removeLinks(n.ID, n.file.Load().links)
 		// What is left of it after a failure is swept by the next Open.
 		_ = os.Remove(s.loadingPath(n.ID))
 		s.removed.Add(1)
@@ -119,7 +123,9 @@ func (s *Store) removeDamaged(dryRun bool, report *GCReport) error {
 	for i, d := range s.damaged {
 		size, err := fileSize(d.Path)
 		if err == nil && !dryRun {
-			err = s.fs.remove(d.Path)
+			if err = s.fs.remove(d.Path); err == nil {
+				s.removeLinksOf(strings.TrimSuffix(filepath.Base(d.Path), nodeSuffix))
+			}
 		}
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

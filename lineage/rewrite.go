@@ -10,7 +10,9 @@ import (
 
 // Reform writes a node's file anew in the given form and returns its size before
 // and after. Id, memory and users of the node notice nothing. FormAuto decides as
-// for a capture. An image node has no other form than pages.
+// for a capture. An image node has no other form than pages. As pages, a node then
+// leaves out what its siblings have, and one whose file others have pages in stays as
+// it is; as differences, that file's bytes are freed when those others are gone.
 func (s *Store) Reform(id string, form Form) (before, after uint64, err error) {
 	before, after, err = s.reform(id, form)
 	if err != nil {
@@ -41,6 +43,11 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 	case form == FormDifferences && n.DeltaBytes/PageSize > maxDeltaPages:
 		return 0, 0, fmt.Errorf("it has %d pages, as differences at most %d: %w", n.DeltaBytes/PageSize, maxDeltaPages, ErrInvalid)
 	}
+	if form == FormPages && s.isDonor(n) {
+		// What others need stays whatever becomes of the node: another file would only
+		// come on top.
+		return before, before, nil
+	}
 	parent, err := s.Snapshot(n.Parent)
 	if err != nil {
 		return 0, 0, err
@@ -58,6 +65,8 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 	if got := nodeID(&info, own.State, x); got != id {
 		return 0, 0, fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
 	}
+	w = s.share(w, &info, x)
+	defer w.discard()
 	after, err = w.complete(&info, &parent.Node.Info, own.State, x)
 	if err != nil {
 		return 0, 0, err
@@ -74,11 +83,16 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 	if s.lookup(id) != n {
 		return 0, 0, fmt.Errorf("removed meanwhile: %w", ErrNotFound)
 	}
+	file, err := s.newStoredFile(w.Name(), id, w.donors)
+	if err != nil {
+		return 0, 0, err
+	}
 	if err := w.publish(s.nodePath(id)); err != nil {
 		return 0, 0, err
 	}
 	s.uncached.Add(1)
-	n.fileBytes.Store(after)
+	old := n.file.Swap(file)
+	s.removeLinks(id, old.links)
 	return before, after, nil
 }
 

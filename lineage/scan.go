@@ -20,6 +20,7 @@ type found struct {
 	raw   []byte // the metadata as the cache has it, nil if it cannot
 	stamp fileStamp
 	bytes uint64
+	links []link
 	err   error
 }
 
@@ -40,11 +41,14 @@ func (s *Store) scanNodes() ([]found, error) {
 	}
 	var nodes []found
 	var loading []string // ids of loading sets
+	links := map[string][]uint32{}
 	for _, name := range names {
 		if id, ok := strings.CutSuffix(name, nodeSuffix); ok && validDigest(id) { // else not ours
 			nodes = append(nodes, found{id: id})
 		} else if id, ok := strings.CutSuffix(name, loadingSuffix); ok {
 			loading = append(loading, id)
+		} else if id, ordinal, ok := parseLink(name); ok {
+			links[id] = append(links[id], ordinal)
 		}
 	}
 	slices.SortFunc(nodes, func(a, b found) int { return strings.Compare(a.id, b.id) })
@@ -71,6 +75,7 @@ func (s *Store) scanNodes() ([]found, error) {
 		})
 	}
 	wg.Wait()
+	s.settleLinks(links, nodes)
 	s.writeCache(nodes, int(misses.Load()))
 	return nodes, nil
 }
@@ -145,7 +150,7 @@ func (s *Store) scan() error {
 		}
 		n := &Node{Info: h.n.meta.Info}
 		h.n.meta = nil // reached
-		n.fileBytes.Store(h.n.bytes)
+		n.file.Store(&storedFile{bytes: h.n.bytes, inode: h.n.stamp.inode, links: h.n.links})
 		if use, ok := hits[n.ID]; ok {
 			n.hits.Store(use.hits)
 			n.savedHits.Store(use.hits)

@@ -33,6 +33,7 @@ type sealFile interface {
 type sealFS struct {
 	create  func(dir string) (sealFile, error)
 	rename  func(from, to string) error
+	link    func(from, to string) error // a further name of a file
 	remove  func(path string) error
 	syncDir func(dir string) error
 }
@@ -47,6 +48,7 @@ func osSealFS() sealFS {
 			return f, nil
 		},
 		rename:  os.Rename,
+		link:    os.Link,
 		remove:  os.Remove,
 		syncDir: syncDir,
 	}

@@ -3,12 +3,17 @@ package lineage
 import (
 	"fmt"
 	"os"
+	"slices"
 )
 
 // Usage says what a node takes. Page figures count each stored page once, however
 // many guest pages show it, and no zero pages.
 type Usage struct {
-	FileBytes uint64 `json:"file_bytes"` // of the node file; removing the node frees them
+	FileBytes uint64 `json:"file_bytes"` // of the node file
+	// FreedBytes are what removing this node alone frees on disk: its file, unless
+	// siblings have pages in it, and files of siblings that are gone already if nobody
+	// else has pages in them.
+	FreedBytes uint64 `json:"freed_bytes"`
 	// ResidentBytes is what an instance that touches every page of the node maps:
 	// unique and shared ones.
 	ResidentBytes uint64 `json:"resident_bytes"`
@@ -26,87 +31,120 @@ func (s *Store) Stats() (map[string]Usage, error) {
 	if err := s.usable(); err != nil {
 		return nil, fmt.Errorf("stats: %w", err)
 	}
-	t := accounting{s: s, c: s.catalogue(), deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{}}
-	for _, root := range t.c.Kind(KindImage) {
-		t.view = nil
+	c := s.catalogue()
+	t := accounting{
+		s: s, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
+		files: map[uint64]*Blob{}, users: map[*Blob][]uint32{}, holders: holders(c.List()),
+	}
+	roots := c.Kind(KindImage)
+	for _, root := range roots {
+		t.view = map[pageOf]uint32{}
 		if err := t.measure(root, NewView(root.GuestPages)); err != nil {
 			return nil, fmt.Errorf("stats: %w", err)
 		}
+	}
+	for _, root := range roots {
 		t.divide(root, 0, 0)
 	}
 	return t.out, nil
 }
 
-// visibility is what a node's delta changes about the pages that memory shows.
-type visibility struct {
-	users  []uint32 // of each own page: nodes that show it
-	shown  uint64   // own pages that the node shows: all but unplaced ones of an image
-	hidden []pageOf // ancestors' pages that it shows no longer
-}
+// visibility is what a node's delta changes about the pages that memory shows: those
+// that it shows and the parent does not, and the reverse.
+type visibility struct{ shown, hidden []pageOf }
 
-// pageOf is a page of a node's own.
+// pageOf is a page of a file, which a Blob that nobody reads stands for.
 type pageOf struct {
-	owner string
-	page  uint64
+	file *Blob
+	page uint64
 }
 
 // accounting walks a tree twice. The cost follows the sizes of the deltas: a page
 // that appears at a node is added to all of its subtree at once, and one that
 // disappears is taken from all of that subtree.
 type accounting struct {
-	s      *Store
-	c      Catalogue
-	deltas map[string]*visibility
-	size   map[string]uint64 // nodes in the subtree
-	owner  map[*Blob]string
-	view   map[pageOf]uint32 // guest pages that show a page, at the node of the walk
-	out    map[string]Usage
+	s       *Store
+	c       Catalogue
+	deltas  map[string]*visibility
+	size    map[string]uint64  // nodes in the subtree
+	files   map[uint64]*Blob   // by inode
+	users   map[*Blob][]uint32 // of each page: nodes that show it
+	view    map[pageOf]uint32  // guest pages that show a page, at the node of the walk
+	holders map[uint64]int
+	out     map[string]Usage
+}
+
+// file returns what stands for a file of at least so many pages.
+func (t *accounting) file(inode, pages uint64) *Blob {
+	b := t.files[inode]
+	if b == nil {
+		b = &Blob{name: fmt.Sprintf("of inode %d", inode)}
+		t.files[inode] = b
+	}
+	if b.pages < pages {
+		b.pages = pages
+		t.users[b] = append(t.users[b], make([]uint32, pages-uint64(len(t.users[b])))...)
+	}
+	return b
+}
+
+// runs reads the index of a node and says where its pages lie.
+func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
+	f, h, err := openNodeFile(t.s.nodePath(n.ID))
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	x, err := readIndex(f, h, &n.Info)
+	if err != nil {
+		return nil, 0, err
+	}
+	stored := n.file.Load()
+	var donors []*Blob
+	if x.donors != nil {
+		for _, d := range x.donors.list {
+			i := slices.IndexFunc(stored.links, func(l link) bool { return l.ordinal == d.ordinal })
+			if i < 0 {
+				return nil, 0, fmt.Errorf("link %d to the file of node %.12s is missing: %w", d.ordinal, d.id, ErrNotFound)
+			}
+			donors = append(donors, t.file(stored.links[i].inode, d.pages()))
+		}
+	}
+	return x.viewRuns(t.file(stored.inode, x.ownPages()), donors), x.guestPages, nil
 }
 
 // measure fills deltas for n and all below it; view is the parent's.
 func (t *accounting) measure(n *Node, parent *View) error {
-	if t.view == nil {
-		t.view, t.owner = map[pageOf]uint32{}, map[*Blob]string{}
-	}
-	f, h, err := openNodeFile(t.s.nodePath(n.ID))
-	if err != nil {
-		if os.IsNotExist(err) && t.s.lookup(n.ID) == nil {
-			return nil // removed meanwhile
-		}
+	runs, guestPages, err := t.runs(n)
+	switch {
+	case os.IsNotExist(err) && t.s.lookup(n.ID) == nil:
+		return nil // removed meanwhile
+	case err != nil:
 		return fmt.Errorf("node %s: %w", n.ID, err)
+	case parent.Pages() != guestPages:
+		return fmt.Errorf("node %s: %d guest pages, the parent has %d: %w", n.ID, guestPages, parent.Pages(), ErrFormat)
 	}
-	x, err := readIndex(f, h, &n.Info)
-	f.Close()
-	if err != nil {
-		return fmt.Errorf("node %s: %w", n.ID, err)
-	}
-	if parent.Pages() != x.guestPages {
-		return fmt.Errorf("node %s: %d guest pages, the parent has %d: %w", n.ID, x.guestPages, parent.Pages(), ErrFormat)
-	}
-	blob := &Blob{name: "of node " + n.ID, pages: x.dataPages} // stands for pages that nobody reads
-	t.owner[blob] = n.ID
-	d := &visibility{users: make([]uint32, x.dataPages)}
+	d := &visibility{}
 	t.deltas[n.ID] = d
 	var undo []pageOf
-	for _, r := range x.runs {
-		for old := range parent.Runs(r.first, r.count) {
+	for _, r := range runs {
+		for old := range parent.Runs(r.First, r.Count) {
 			for i := uint64(0); old.Blob != nil && i < old.Count; i++ {
-				p := pageOf{t.owner[old.Blob], old.Page + i}
+				p := pageOf{old.Blob, old.Page + i}
 				undo = append(undo, p)
-				if t.view[p]--; t.view[p] == 0 {
-					delete(t.view, p)
+				if t.hide(p) {
 					d.hidden = append(d.hidden, p)
 				}
 			}
 		}
-		for i := uint64(0); r.page != zeroRun && i < r.count; i++ {
-			p := pageOf{n.ID, r.page + i}
+		for i := uint64(0); r.Blob != nil && i < r.Count; i++ {
+			p := pageOf{r.Blob, r.Page + i}
 			if t.view[p]++; t.view[p] == 1 {
-				d.shown++
+				d.shown = append(d.shown, p)
 			}
 		}
 	}
-	view := parent.With(x.viewRuns(blob))
+	view := parent.With(runs)
 	size := uint64(1)
 	for _, child := range t.c.Children(n.ID) {
 		if err := t.measure(child, view); err != nil {
@@ -115,19 +153,31 @@ func (t *accounting) measure(n *Node, parent *View) error {
 		size += t.size[child.ID]
 	}
 	t.size[n.ID] = size
-	for p := range d.users {
-		if t.view[pageOf{n.ID, uint64(p)}] > 0 {
-			d.users[p] += uint32(size)
-		}
-		delete(t.view, pageOf{n.ID, uint64(p)})
+	for _, p := range d.shown {
+		t.users[p.file][p.page] += uint32(size)
 	}
 	for _, p := range d.hidden {
-		t.deltas[p.owner].users[p.page] -= uint32(size)
+		t.users[p.file][p.page] -= uint32(size)
+	}
+	for _, r := range runs {
+		for i := uint64(0); r.Blob != nil && i < r.Count; i++ {
+			t.hide(pageOf{r.Blob, r.Page + i})
+		}
 	}
 	for _, p := range undo {
 		t.view[p]++
 	}
 	return nil
+}
+
+// hide takes one guest page from those that show p, and reports whether it was the
+// last one.
+func (t *accounting) hide(p pageOf) bool {
+	if t.view[p]--; t.view[p] > 0 {
+		return false
+	}
+	delete(t.view, p)
+	return true
 }
 
 // divide computes the figures of n and all below it from those of the parent.
@@ -136,20 +186,18 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 	if d == nil {
 		return
 	}
-	u := Usage{FileBytes: n.StoredBytes()}
+	u := Usage{FileBytes: n.StoredBytes(), FreedBytes: n.stored().freed(t.holders)}
 	if n.Kind == KindImage {
 		if size, err := fileSize(t.s.ImagePath(n.ImageDigest)); err == nil {
 			u.FileBytes += size
 		}
 	}
 	for _, p := range d.hidden {
-		proportional -= 1 / float64(t.deltas[p.owner].users[p.page])
+		proportional -= 1 / float64(t.users[p.file][p.page])
 		resident--
 	}
-	for _, users := range d.users {
-		if users == 0 {
-			continue
-		}
+	for _, p := range d.shown {
+		users := t.users[p.file][p.page]
 		resident++
 		proportional += 1 / float64(users)
 		if users == 1 {

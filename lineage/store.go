@@ -81,6 +81,8 @@ type Store struct {
 	formOption  Form
 	cacheMisses int
 	hot         hotSet
+	blobs       *sharedBlobs // not in the Store: Blobs keep it, and may outlive that
+	siblings    siblings
 	removed     atomic.Uint64 // nodes, since Open
 
 	closed   atomic.Bool
@@ -112,7 +114,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, formOption: opts.Form}
+	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, formOption: opts.Form}
 	s.hot.unloaded = opts.Unloaded
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)

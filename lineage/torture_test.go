@@ -44,7 +44,19 @@ func tortureWriter(dir string) {
 	image := s.Kind(KindImage)[0]
 	for i := 0; ; i++ {
 		nodes := s.List()
-		switch op := r.IntN(10); {
+		switch op := r.IntN(12); {
+		case op >= 10 || i == 1 || i == 2: // siblings that have the same pages
+			snapshot, err := s.Snapshot(image.ID)
+			check(err)
+			g := newGuest(testGuestPages)
+			g.reset(snapshot.View)
+			for p := range uint64(40 + r.IntN(40)) {
+				g.fill(100+p, 1+p)
+			}
+			g.scribble(r, 1+r.IntN(10))
+			n, err := s.Capture(NodeSpec{Kind: KindImport, State: fmt.Appendf(nil, "%d %d", seed, i)}, image, g.dirty, g.page)
+			check(err)
+			fmt.Println("have", n.ID)
 		case op < 6:
 			parent := nodes[r.IntN(len(nodes))]
 			snapshot, err := s.Snapshot(parent.ID)
@@ -139,8 +151,9 @@ func runTorture(t *testing.T, dir string, seed uint64, seals int, after time.Dur
 	return said
 }
 
-// checkTortured opens the store and verifies all of it.
-func checkTortured(t *testing.T, dir string, said tortured, known map[string]bool) {
+// checkTortured opens the store and verifies all of it. It returns how many nodes
+// have pages in other nodes' files.
+func checkTortured(t *testing.T, dir string, said tortured, known map[string]bool) (shared int) {
 	t.Helper()
 	s, err := Open(dir, Options{})
 	if err != nil {
@@ -166,8 +179,16 @@ func checkTortured(t *testing.T, dir string, said tortured, known map[string]boo
 			t.Fatalf("node %s was sealed and is lost", id)
 		}
 	}
+	named := 0
 	for _, n := range s.List() {
 		known[n.ID] = true // sealed, and the writer died before it could say so
+		if l := len(n.file.Load().links); l > 0 {
+			named += l
+			shared++
+		}
+	}
+	if got := links(t, s); got != named {
+		t.Fatalf("%d links, nodes name %d", got, named)
 	}
 	functions, err := s.ListFunctions()
 	if err != nil {
@@ -178,6 +199,7 @@ func checkTortured(t *testing.T, dir string, said tortured, known map[string]boo
 			t.Fatal(err)
 		}
 	}
+	return shared
 }
 
 // memoryDir returns a directory in memory where there is such a file system: a
@@ -214,7 +236,7 @@ func TestKilledWriter(t *testing.T) {
 	}
 	known := map[string]bool{image.ID: true}
 	r := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
-	sealed := 0
+	sealed, shared := 0, 0
 	for i := range rounds {
 		// However slow the machine is, many are killed after they have sealed something.
 		said := runTorture(t, dir, r.Uint64(), r.IntN(6)-1, time.Duration(1+r.IntN(15_000))*time.Microsecond)
@@ -222,7 +244,7 @@ func TestKilledWriter(t *testing.T) {
 			t.Fatal(said.errors)
 		}
 		sealed += len(said.have)
-		checkTortured(t, dir, said, known)
+		shared += checkTortured(t, dir, said, known)
 		if i%20 == 19 { // keep the rounds short
 			s := openStore(t, dir)
 			for _, n := range s.Children(image.ID) {
@@ -235,8 +257,8 @@ func TestKilledWriter(t *testing.T) {
 		}
 	}
 	t.Logf("%d kills, %d nodes sealed", rounds, sealed)
-	if sealed == 0 {
-		t.Errorf("no node was sealed in %d rounds", rounds)
+	if sealed == 0 || shared == 0 {
+		t.Errorf("%d nodes were sealed in %d rounds, %d times there was one with donors", sealed, rounds, shared)
 	}
 }
 
@@ -246,6 +268,7 @@ func TestWriterDiesAtEveryCall(t *testing.T) {
 	if testing.Short() {
 		calls = 15
 	}
+	shared := 0
 	for seed := range uint64(2) {
 		for step := range calls / 2 {
 			dir := memoryDir(t)
@@ -256,7 +279,10 @@ func TestWriterDiesAtEveryCall(t *testing.T) {
 			image := addTestImage(t, s)
 			s.Close()
 			said := runTorture(t, dir, seed, 0, 0, tortureStepEnv+"="+strconv.Itoa(step))
-			checkTortured(t, dir, said, map[string]bool{image.ID: true})
+			shared += checkTortured(t, dir, said, map[string]bool{image.ID: true})
 		}
+	}
+	if shared == 0 && !testing.Short() {
+		t.Error("no node with donors was written")
 	}
 }

@@ -51,8 +51,8 @@ func (s *Store) Verify(id string) error {
 	return nil
 }
 
-// verifyNode is Verify of a node in the catalogue, and names more than one page.
-func (s *Store) verifyNode(n *Node) (faults []Fault) {
+// verifyOnce is Verify of a node in the catalogue, and names more than one page.
+func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 	path := s.nodePath(n.ID)
 	fault := func(err error) []Fault {
 		f := Fault{Node: n.ID, Path: path, Err: err}
@@ -90,6 +90,17 @@ func (s *Store) verifyNode(n *Node) (faults []Fault) {
 	return faults
 }
 
+// verifyNode is verifyOnce of a node that may be written anew meanwhile.
+func (s *Store) verifyNode(n *Node) (faults []Fault) {
+	_ = s.whileRewritten(n, func() error {
+		if faults = s.verifyOnce(n); len(faults) > 0 {
+			return faults[0].Err
+		}
+		return nil
+	})
+	return faults
+}
+
 // verifyContent checks everything in a node file against the metadata, which is
 // complete, and this against the id. It reports damaged pages, and returns an
 // error where something is wrong.
@@ -122,6 +133,16 @@ func (s *Store) verifyContent(f *os.File, h *header, info *Info, report func(*Pa
 	return nil
 }
 
+// verifyFile is verifyContent of the node file at path.
+func (s *Store) verifyFile(path string, info *Info) error {
+	f, h, err := openNodeFile(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return s.verifyContent(f, h, info, func(*PageError) {})
+}
+
 // sameInfo compares all that a file says.
 func sameInfo(a, b *Info) bool {
 	x := *a
@@ -142,12 +163,15 @@ func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Info, repor
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
 			return nil, nil, err
 		}
-		blob, err = newBlob("of node "+n.ID, data, int64(h.sections[sectionData].offset), x)
+		blob, err = newBlob("of node "+n.ID, data, int64(h.sections[sectionData].offset), x.own())
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	leaves, err := blob.leaves(report)
+	if err == nil && x.donors != nil {
+		leaves, err = s.donorLeaves(x, n.ID, leaves, report)
+	}
 	return state, leaves, err
 }
 
@@ -240,6 +264,7 @@ func (s *Store) compare(nodes []*Node) (faults []Fault, err error) {
 		case isNode && known[id] || strings.HasPrefix(e.Name(), tempPrefix):
 			// Temporary files belong to the writer.
 		case s.isLoadingSet(e.Name(), known): // a hint
+		case isLink(e.Name()): // those that a node needs are verified with it
 		case damaged[path] != nil:
 			faults = append(faults, Fault{Path: path, Err: damaged[path]})
 		case isNode && validDigest(id):

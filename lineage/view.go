@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 )
 
 // Shape of the tree behind a View: the root lists tables of 64 chunks, a chunk
@@ -35,6 +36,7 @@ type Run struct {
 type View struct {
 	pages  uint64
 	tables []*table
+	node   string // whose memory it is, for messages; may be empty
 }
 
 // A nil table or chunk is all zero, and an all-zero one is always nil, so that
@@ -86,6 +88,9 @@ func (v *View) Check(first, count uint64) error {
 			if err := blob.Check(at, n); err != nil {
 				if bad := (*PageError)(nil); errors.As(err, &bad) {
 					bad.Guest = fmt.Sprintf("guest page %#x", page+bad.Page-at)
+					if v.node != "" && !strings.Contains(bad.Where, v.node) { // of an ancestor's or a sibling's file
+						bad.Where += ", which node " + v.node + " shows"
+					}
 				}
 				return err
 			}

@@ -49,6 +49,9 @@ const (
 	stateMagic   = 0x54534d5653535553 // "SUSSVMST"
 	stateVersion = 1
 
+	stateHeaderBytes = 24
+	msrBytes         = 16
+
 	maxStateMSRs  = 256
 	maxStateXSave = 64 << 10 // AMX needs 11 KiB
 	maxStateBytes = 64 << 20 // streams with full buffers
@@ -118,14 +121,11 @@ func (s *State) UnmarshalBinary(data []byte) error {
 }
 
 func (s *State) decode(data []byte) error {
-	var header stateHeader
-	if len(data) < binary.Size(header) {
+	if len(data) < stateHeaderBytes {
 		return fmt.Errorf("%d bytes are too short for a header", len(data))
 	}
-	r := bytes.NewReader(data)
-	if err := binary.Read(r, binary.LittleEndian, &header); err != nil {
-		return fmt.Errorf("header: %w", err)
-	}
+	le := binary.LittleEndian
+	header := stateHeader{Magic: le.Uint64(data), Version: le.Uint32(data[8:]), ABIVersion: le.Uint32(data[12:]), TotalBytes: le.Uint64(data[16:])}
 	switch {
 	case header.Magic != stateMagic:
 		return fmt.Errorf("magic %#x, expected %#x", header.Magic, uint64(stateMagic))
@@ -136,18 +136,19 @@ func (s *State) decode(data []byte) error {
 	case header.TotalBytes != uint64(len(data)):
 		return fmt.Errorf("%d bytes, the header says %d", len(data), header.TotalBytes)
 	}
+	rest := data[stateHeaderBytes:]
 	var fixed stateFixed
-	if err := binary.Read(r, binary.LittleEndian, &fixed); err != nil {
-		return fmt.Errorf("fixed part: %w", err)
+	if len(rest) < stateFixedBytes {
+		return fmt.Errorf("fixed part: %d of %d bytes", len(rest), stateFixedBytes)
 	}
+	rest = rest[copy(fixed.bytes(), rest):]
 	if fixed.MSRs > maxStateMSRs || fixed.XSaveBytes > maxStateXSave || fixed.VsockBytes > maxStateBytes ||
 		fixed.CPL > 3 || fixed.Reserved != 0 {
 		return fmt.Errorf("fixed part: %d MSRs, %d bytes of extended state, %d of vsock, CPL %d, reserved %d: out of range",
 			fixed.MSRs, fixed.XSaveBytes, fixed.VsockBytes, fixed.CPL, fixed.Reserved)
 	}
-	rest := data[len(data)-r.Len():]
-	msrBytes := int(fixed.MSRs) * binary.Size(MSR{})
-	if want := msrBytes + int(fixed.XSaveBytes) + int(fixed.VsockBytes); want != len(rest) {
+	allMSRs := int(fixed.MSRs) * msrBytes
+	if want := allMSRs + int(fixed.XSaveBytes) + int(fixed.VsockBytes); want != len(rest) {
 		return fmt.Errorf("variable part: %d bytes, its counts say %d", len(rest), want)
 	}
 	*s = State{
@@ -156,11 +157,11 @@ func (s *State) decode(data []byte) error {
 		CPL: uint8(fixed.CPL), RAMBytes: fixed.RAMBytes, ImageBytes: fixed.ImageBytes,
 		KernelEnd: fixed.KernelEnd, UpcallEntry: fixed.UpcallEntry, ConsoleTail: fixed.ConsoleTail, MonoNS: fixed.MonoNS,
 	}
-	if _, err := binary.Decode(rest, binary.LittleEndian, s.CPU.MSRs); err != nil {
-		return fmt.Errorf("MSRs: %w", err)
+	for i := range s.CPU.MSRs {
+		s.CPU.MSRs[i] = MSR{Index: le.Uint32(rest[i*msrBytes:]), Reserved: le.Uint32(rest[i*msrBytes+4:]), Value: le.Uint64(rest[i*msrBytes+8:])}
 	}
-	s.CPU.XSave = bytes.Clone(rest[msrBytes : msrBytes+int(fixed.XSaveBytes)])
-	if err := s.Vsock.decode(rest[msrBytes+int(fixed.XSaveBytes):]); err != nil {
+	s.CPU.XSave = bytes.Clone(rest[allMSRs : allMSRs+int(fixed.XSaveBytes)])
+	if err := s.Vsock.decode(rest[allMSRs+int(fixed.XSaveBytes):]); err != nil {
 		return fmt.Errorf("vsock: %w", err)
 	}
 	return s.check()

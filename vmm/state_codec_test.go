@@ -51,6 +51,28 @@ func TestStateEncoding(t *testing.T) {
 	}
 }
 
+// What is decoded by hand is what encoding/binary writes, field by field.
+func TestStateFixedLayout(t *testing.T) {
+	raw := make([]byte, stateFixedBytes)
+	for i := range raw {
+		raw[i] = byte(i*7 + 1)
+	}
+	var a, b stateFixed
+	if n, err := binary.Decode(raw, binary.LittleEndian, &a); err != nil || n != stateFixedBytes {
+		t.Fatal(n, err)
+	}
+	copy(b.bytes(), raw)
+	if a != b {
+		t.Errorf("%+v, want %+v", b, a)
+	}
+	if n := binary.Size(stateHeader{}); n != stateHeaderBytes {
+		t.Errorf("a header has %d bytes, not %d", n, stateHeaderBytes)
+	}
+	if n := binary.Size(MSR{}); n != msrBytes {
+		t.Errorf("an MSR has %d bytes, not %d", n, msrBytes)
+	}
+}
+
 func TestStateRefusals(t *testing.T) {
 	raw, err := sampleState().MarshalBinary()
 	if err != nil {

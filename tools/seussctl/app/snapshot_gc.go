@@ -17,7 +17,8 @@ func (e *env) snapshotGC() *cli.Command {
 Removes what has expired, what was not used for --unused, and then, until the
 snapshots take no more than --budget on disk, those that save the fewest
 milliseconds an hour for each byte: time saved by a start from it x how often that
-happens / its bytes. Only snapshots on which nothing hangs can go. Image, pinned,
+happens / the bytes that removing it frees. Only snapshots on which nothing hangs can
+go, and one whose file holds pages for others goes after them. Image, pinned,
 tagged and running ones stay. Functions stay deployed; their snapshots are taken
 again when they are needed.`,
 		examples: []string{"seussctl snapshot gc --budget 2GiB --dry-run", "seussctl snapshot gc --unused 168h", "seussctl snapshot gc --damaged"},

@@ -17,7 +17,8 @@ func (e *env) snapshotCompact() *cli.Command {
 Writes the files of the given snapshots, or of all but images, anew: only the words
 that differ from the parent's pages, compressed. Loading such a snapshot takes a
 little longer, running it does not. Small function and argument snapshots are
-stored so from the start. Ids and content stay the same.`,
+stored so from the start. Ids and content stay the same. With --pages, pages that a
+snapshot below the same parent has too are stored once.`,
 		examples: []string{"seussctl snapshot compact", "seussctl snapshot compact 4f1c0a", "seussctl snapshot compact --pages 4f1c0a"},
 		flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "pages", Usage: "the other way round: store whole pages"}},
 		maxArgs:  1 << 20,

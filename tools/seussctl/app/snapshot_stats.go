@@ -14,12 +14,15 @@ func (e *env) snapshotStats() *cli.Command {
 		name:  "stats",
 		usage: "say what each snapshot takes on disk and in memory",
 		description: `
-FILE is what the snapshot takes on disk, and what removing it frees. The others are
-of memory in whole pages: RESIDENT what an instance that touches everything maps,
+FILE is the snapshot's file, RATIO the delta in whole pages to it. FREES is what
+removing the snapshot alone frees on disk: where snapshots below the same parent have
+equal pages, the file of one holds them for all, and is freed with the last of these.
+So the sum of FILE also counts such files of snapshots that were removed. The others
+are of memory in whole pages: RESIDENT what an instance that touches everything maps,
 UNIQUE what no other snapshot shows, SHARED the rest, PROPORTIONAL each page divided
-by the number of snapshots that show it. RATIO is the delta in whole pages to FILE.
---duplicates reads all snapshots and says how much of what they store, each for
-itself, is the same in several of them.`,
+by the number of snapshots that show it. --duplicates reads all snapshots and says
+how much of what they hold is the same in several of them, and how much of that is
+stored once.`,
 		examples: []string{"seussctl snapshot stats", "seussctl snapshot stats --json", "seussctl snapshot stats --duplicates"},
 		flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "duplicates", Usage: "compare the content of all snapshots instead"}},
 		action: func(c *cli.Context, e *env) error {
@@ -44,8 +47,8 @@ func (e *env) printStats(s *lineage.Store) error {
 	}
 	items := []item{}
 	tags := imageTags(e.images())
-	t := newTable("ID", "KIND", "KEY", ">FILE", ">RATIO", ">RESIDENT", ">UNIQUE", ">SHARED", ">PROPORTIONAL")
-	var file, pages uint64
+	t := newTable("ID", "KIND", "KEY", ">FILE", ">FREES", ">RATIO", ">RESIDENT", ">UNIQUE", ">SHARED", ">PROPORTIONAL")
+	file, pages := s.DiskBytes(), uint64(0)
 	for _, n := range s.List() {
 		u, ok := usage[n.ID]
 		if !ok {
@@ -55,15 +58,15 @@ func (e *env) printStats(s *lineage.Store) error {
 		whole := n.DeltaBytes + node.ImageBytes
 		ratio := float64(whole) / float64(max(u.FileBytes, 1))
 		items = append(items, item{n.ID, n.Kind, u, ratio})
-		t.row(short(n.ID), string(n.Kind), nodeKey(node, tags), formatBytes(u.FileBytes), formatRatio(ratio), formatBytes(u.ResidentBytes),
+		t.row(short(n.ID), string(n.Kind), nodeKey(node, tags), formatBytes(u.FileBytes), formatBytes(u.FreedBytes), formatRatio(ratio), formatBytes(u.ResidentBytes),
 			formatBytes(u.UniqueBytes), formatBytes(u.SharedBytes), formatBytes(uint64(u.ProportionalBytes+0.5)))
-		file += u.FileBytes
+		file += u.FileBytes - n.StoredBytes() // the image
 		pages += whole
 	}
 	if e.json {
 		return e.printJSON(items)
 	}
-	t.row("all", "", "", formatBytes(file), formatRatio(float64(pages)/float64(max(file, 1))), "", "", "", formatBytes(totalProportional(usage)))
+	t.row("all", "", "", formatBytes(file), "", formatRatio(float64(pages)/float64(max(file, 1))), "", "", "", formatBytes(totalProportional(usage)))
 	return t.print(e.stdout)
 }
 
@@ -76,12 +79,10 @@ func (e *env) printDuplicates(ctx context.Context, s *lineage.Store) error {
 	if e.json {
 		return e.printJSON(d)
 	}
-	t := newTable("WHAT", ">STORED", ">DISTINCT", ">THE SAME AS ANOTHER")
-	row := func(what string, all, distinct uint64) {
-		t.row(what, formatPages(all), formatPages(distinct), fmt.Sprintf("%.1f %%", 100*float64(all-distinct)/float64(max(all, 1))))
-	}
-	row("pages", d.Pages, d.DistinctPages)
-	row("blocks of 64 bytes that differ from the parent's", d.Blocks, d.DistinctBlocks)
+	percent := func(part, all uint64) string { return fmt.Sprintf("%.1f %%", 100*float64(part)/float64(max(all, 1))) }
+	t := newTable("WHAT", ">HELD", ">DISTINCT", ">THE SAME AS ANOTHER", ">STORED ONCE")
+	t.row("pages", formatPages(d.Pages), formatPages(d.DistinctPages), percent(d.Pages-d.DistinctPages, d.Pages), percent(d.SharedPages, d.Pages))
+	t.row("blocks of 64 bytes that differ from the parent's", formatPages(d.Blocks), formatPages(d.DistinctBlocks), percent(d.Blocks-d.DistinctBlocks, d.Blocks), "-")
 	return t.print(e.stdout)
 }
 

@@ -1,0 +1,217 @@
+package lineage
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// Siblings that load the same library each by itself have the same pages. A node that
+// is stored as pages has those that are in a sibling's file already not once more in
+// its own: its file says where they lie (see donors), and it gets a hard link of its
+// own to that file. So the file system counts who needs a file's pages: removing the
+// sibling takes its name away and nothing else, and there is no second parent in the
+// tree. Where anything of this fails, the node is stored whole.
+
+// leastShared is how many pages a donor must save: a link, and a file to open and
+// map for each load, against 128 KiB.
+const leastShared = 32
+
+// shareable reports whether pages of a node are looked for with its siblings.
+func (s *Store) shareable(w nodeWriter, info *Info) bool {
+	return w.diffs == nil && info.Kind != KindImage && info.DeltaBytes >= leastShared*PageSize
+}
+
+// share makes of a node file of whole pages, whose data is written, one that leaves
+// out what siblings have. It returns w where that does not pay, or fails.
+func (s *Store) share(w nodeWriter, info *Info, x *pageIndex) nodeWriter {
+	if !s.shareable(w, info) {
+		return w
+	}
+	offers := s.findShared(info.Parent, info.ID, x, leastShared)
+	if len(offers) == 0 {
+		return w
+	}
+	whole, err := os.Open(w.Name())
+	if err != nil {
+		return w
+	}
+	defer whole.Close()
+	shared := nodeWriter{links: &madeLinks{s: s, id: info.ID}}
+	d := &donors{}
+	for _, o := range offers[:min(len(offers), maxDonors)] {
+		shared.takeOffer(d, o, whole, x)
+	}
+	if len(d.list) == 0 {
+		return w
+	}
+	d.sort()
+	if err := s.writeOwn(&shared, whole, x, d); err != nil {
+		shared.discard()
+		return w
+	}
+	x.donors = d
+	w.discard()
+	return shared
+}
+
+// takeOffer links a donor's file and takes those of its pages that are what they seem.
+// A donor must be all that loading asks of it: a bad one spoils no new node.
+func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File, x *pageIndex) {
+	ordinal, err := w.links.add(o.file.path)
+	if err != nil {
+		return // gone, of another file system, or with as many names as it can have
+	}
+	path := w.links.s.linkPath(w.links.id, ordinal)
+	f, h, err := openDonorFile(path, &o.file.donor)
+	if err == nil {
+		same := sealedAlike(f, h, &o.file.donor, o.hits, x)
+		if same, err = samePages(whole, f, h, same); err == nil && len(same) >= leastShared {
+			donor := o.file.donor
+			donor.ordinal = ordinal
+			d.list = append(d.list, donor)
+			for _, hit := range same {
+				d.add(hit, len(d.list)-1)
+			}
+			f.Close()
+			return
+		}
+		f.Close()
+	}
+	w.links.drop(ordinal)
+}
+
+// sealedAlike returns the hits for which the donor's file has the same checksum and
+// digest.
+func sealedAlike(f *os.File, h *header, d *donor, hits []hit, x *pageIndex) (same []hit) {
+	index, err := readDonorIndex(f, h, d)
+	if err != nil {
+		return nil
+	}
+	own := index.own()
+	for _, hit := range hits {
+		if hit.at < own.dataPages && own.sums[hit.at] == x.sums[hit.page] && own.digests[hit.at] == x.digests[hit.page] {
+			same = append(same, hit)
+		}
+	}
+	return same
+}
+
+// samePages compares pages of a node file in the making with those of a donor, byte by
+// byte, and returns the hits that are right.
+func samePages(whole, donor *os.File, h *header, hits []hit) (same []hit, err error) {
+	var a, b [batchPages * PageSize]byte
+	data := h.sections[sectionData]
+	for len(hits) > 0 {
+		n := 1
+		for n < len(hits) && n < batchPages && hits[n].page == hits[0].page+uint64(n) && hits[n].at == hits[0].at+uint64(n) {
+			n++
+		}
+		size := n * PageSize
+		if end := hits[n-1].at*PageSize + PageSize; end > data.length {
+			return nil, fmt.Errorf("page %d is beyond a data section of %d bytes: %w", hits[n-1].at, data.length, ErrFormat)
+		}
+		if _, err := whole.ReadAt(a[:size], int64(pagesHeaderBytes+hits[0].page*PageSize)); err != nil {
+			return nil, err
+		}
+		if _, err := donor.ReadAt(b[:size], int64(data.offset+hits[0].at*PageSize)); err != nil {
+			return nil, err
+		}
+		for i := range n {
+			if at := i * PageSize; bytes.Equal(a[at:at+PageSize], b[at:at+PageSize]) {
+				same = append(same, hits[i])
+			}
+		}
+		hits = hits[n:]
+	}
+	return same, nil
+}
+
+// add places one data page.
+func (d *donors) add(h hit, donor int) {
+	d.pages++
+	if n := len(d.runs); n > 0 {
+		last := &d.runs[n-1]
+		if last.donor == donor && last.first+last.count == h.page && last.page+last.count == h.at {
+			last.count++
+			return
+		}
+	}
+	d.runs = append(d.runs, donorRun{first: h.page, count: 1, donor: donor, page: h.at})
+}
+
+// sort brings donors and runs, which were added donor by donor, into their order.
+func (d *donors) sort() {
+	order := make([]int, len(d.list)) // new place to old one
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return int(d.list[a].ordinal) - int(d.list[b].ordinal) })
+	list, place := make([]donor, len(order)), make([]int, len(order))
+	for i, old := range order {
+		list[i], place[old] = d.list[old], i
+	}
+	d.list = list
+	slices.SortFunc(d.runs, func(a, b donorRun) int { return int(int64(a.first) - int64(b.first)) })
+	before := uint64(0)
+	for i := range d.runs {
+		r := &d.runs[i]
+		r.donor, r.before = place[r.donor], before
+		before += r.count
+	}
+}
+
+// writeOwn makes the links durable and copies the pages that are left into a file of
+// their own.
+func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *pageIndex, d *donors) error {
+	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
+		return err
+	}
+	own, err := s.newNodeWriter(s.path(nodesDir), nil)
+	if err != nil {
+		return err
+	}
+	w.pending, w.donors = own.pending, d
+	left := pageIndex{dataPages: x.dataPages, donors: d}
+	left.eachPlace(0, x.dataPages, func(at, count uint64, donor int, _ uint64) {
+		if err == nil && donor == ownFile {
+			err = readPages(whole, pagesHeaderBytes, at, count, func(_ uint64, data []byte) error {
+				_, err := w.Write(data)
+				return err
+			})
+		}
+	})
+	return err
+}
+
+// madeLinks are links that were made for a node file that is not published yet.
+type madeLinks struct {
+	s        *Store
+	id       string
+	ordinals []uint32
+}
+
+func (m *madeLinks) add(path string) (uint32, error) {
+	ordinal, err := m.s.addLink(path, m.id)
+	if err == nil {
+		m.ordinals = append(m.ordinals, ordinal)
+	}
+	return ordinal, err
+}
+
+// drop takes one away.
+func (m *madeLinks) drop(ordinal uint32) {
+	m.ordinals = slices.DeleteFunc(m.ordinals, func(o uint32) bool { return o == ordinal })
+	m.s.removeLinks(m.id, []link{{ordinal: ordinal}})
+}
+
+// discard takes all of them away, unless they were kept.
+func (m *madeLinks) discard() {
+	for len(m.ordinals) > 0 {
+		m.drop(m.ordinals[0])
+	}
+}
+
+// keep leaves them to the node, which is published.
+func (m *madeLinks) keep() { m.ordinals = nil }

@@ -1,0 +1,403 @@
+package lineage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+var updateGolden3 = flag.Bool("update-golden-3", false, "write the golden store of version 3 of the node file anew")
+
+// flipBit changes a file in place, under all of its names.
+func flipBit(t testing.TB, path string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrPermission) {
+		if err = os.Chmod(path, 0o644); err == nil {
+			f, err = os.OpenFile(path, os.O_RDWR, 0)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b [1]byte
+	if _, err := f.ReadAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+	b[0] ^= 8
+	if _, err := f.WriteAt(b[:], at); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A flipped bit in a page that two nodes have is found for both, by node, page and
+// guest page, whenever pages are checked; a page of one's own only for that one.
+func TestDonorDamage(t *testing.T) {
+	for _, verify := range []Verify{VerifyEager, VerifyLazy, VerifyDemand} {
+		h := newSharing(t, openStore(t, t.TempDir()), 3)
+		// Guest page 110 of the first, in the second at 710: data page 10 of the first's file.
+		flipBit(t, h.s.nodePath(h.nodes[0].ID), pagesHeaderBytes+10*PageSize+99)
+		h.reopen(t, Options{Verify: verify})
+		ids := []string{h.nodes[0].ID, h.nodes[1].ID}
+		for i, guest := range []uint64{110, 710} {
+			want := fmt.Sprintf("guest page %#x", guest)
+			snapshot, err := h.s.Snapshot(ids[i])
+			if verify == VerifyEager {
+				if !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), "data page 10 of node") ||
+					!strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), want) {
+					t.Errorf("node %d: load: %v", i, err)
+				}
+			} else {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := snapshot.View.Check(guest-3, 3); err != nil {
+					t.Error(err)
+				}
+				if err := snapshot.View.Check(guest, 1); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
+					t.Errorf("node %d: check: %v", i, err)
+				}
+				run := snapshot.View.Lookup(guest)
+				if got := snapshot.View.Bytes(guest); verify == VerifyDemand && (!isZero(got) || run.Blob.Filled(run.Page, 1)) {
+					t.Errorf("node %d: a damaged page is shown", i)
+				}
+			}
+			if err := h.s.Verify(ids[i]); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
+				t.Errorf("node %d: verify: %v", i, err)
+			}
+		}
+		faults, err := h.s.Audit(t.Context(), nil, nil)
+		if err != nil || len(faults) != 3 {
+			t.Fatalf("%v, %v", faults, err)
+		}
+		for _, f := range faults {
+			if f.Guest == "" || !slices.ContainsFunc(h.nodes, func(n *Node) bool { return n.ID == f.Node }) {
+				t.Errorf("%+v", f)
+			}
+		}
+		// The second's own pages are nobody else's business.
+		flipBit(t, h.s.nodePath(ids[1]), pagesHeaderBytes+PageSize)
+		if faults, err = h.s.Audit(t.Context(), []string{ids[1]}, nil); err != nil || len(faults) != 2 {
+			t.Errorf("%v, %v", faults, err)
+		}
+		if faults, err = h.s.Audit(t.Context(), []string{ids[0]}, nil); err != nil || len(faults) != 1 {
+			t.Errorf("%v, %v", faults, err)
+		}
+		// A page that is damaged is not taken for a new node.
+		n := h.add(t)
+		h.s.Unload(n.ID)
+		if err := h.s.Verify(n.ID); err != nil {
+			t.Error(err)
+		}
+		h.check(t, 3)
+	}
+}
+
+// forgeDonors changes the donors section of a node file and makes its checksums right.
+func forgeDonors(t testing.TB, path string, change func(d *donors) []byte) {
+	t.Helper()
+	damage(t, path, func(b []byte) []byte {
+		h, err := readHeader(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		section := h.sections[sectionDonors]
+		d, err := decodeDonors(b[section.offset:], 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := change(d)
+		if raw == nil {
+			raw = d.encode()
+		}
+		h.sections[sectionDonors].length, h.sections[sectionDonors].crc = uint64(len(raw)), checksum(raw)
+		h.total = section.offset + uint64(len(raw))
+		b = append(b[:section.offset], raw...)
+		copy(b, h.encode())
+		return b
+	})
+}
+
+func TestHostileDonors(t *testing.T) {
+	made := newSharing(t, openStore(t, t.TempDir()), 3)
+	made.s.Close()
+	a, b, c := made.nodes[0], made.nodes[1], made.nodes[2]
+	plain := func(f func(d *donors)) func(d *donors) []byte {
+		return func(d *donors) []byte { f(d); return nil }
+	}
+	varint := func(n uint64) []byte { return binary.AppendUvarint(nil, n) }
+	for name, test := range map[string]struct {
+		forge func(d *donors) []byte
+		files func(t *testing.T, s *Store)
+		want  error
+		says  string
+	}{
+		"beyond what the file can hold": {forge: plain(func(d *donors) { d.runs[0].page = 1 << 40 }), want: ErrFormat, says: "whose file has"},
+		"beyond the donor's pages":      {forge: plain(func(d *donors) { d.runs[0].page = 400; d.runs[0].count = 2 }), want: ErrFormat},
+		"the end of the donor's pages":  {forge: plain(func(d *donors) { d.runs[len(d.runs)-1].page = 401 - d.runs[len(d.runs)-1].count }), want: ErrFormat, says: "it has 400"},
+		"another page":                  {forge: plain(func(d *donors) { d.runs[0].page++ }), want: ErrIdentity, says: "sealed as another one"},
+		"more pages":                    {forge: plain(func(d *donors) { d.runs[len(d.runs)-1].count++ }), want: ErrFormat},
+		"overlapping runs":              {forge: plain(func(d *donors) { d.runs = append(d.runs, d.runs[0]) }), want: ErrFormat},
+		"another length":                {forge: plain(func(d *donors) { d.list[0].length += PageSize }), want: ErrIdentity, says: "another file"},
+		"another header":                {forge: plain(func(d *donors) { d.list[0].crc++ }), want: ErrIdentity, says: "another file"},
+		"another id":                    {forge: plain(func(d *donors) { d.list[0].id = b.ID }), want: ErrIdentity},
+		"a link that is not there":      {forge: plain(func(d *donors) { d.list[0].ordinal = 7 }), want: fs.ErrNotExist, says: "link 7"},
+		"an absurd link":                {forge: plain(func(d *donors) { d.list[0].ordinal = maxLinks }), want: ErrFormat},
+		"no donor":                      {forge: func(*donors) []byte { return []byte{0, 0} }, want: ErrFormat},
+		"too many donors":               {forge: func(*donors) []byte { return varint(maxDonors + 1) }, want: ErrFormat},
+		"absurdly many donors":          {forge: func(*donors) []byte { return varint(1 << 62) }, want: ErrFormat},
+		"absurdly many runs": {forge: func(d *donors) []byte {
+			d.runs = nil
+			raw := d.encode()
+			return append(raw[:len(raw)-1], varint(1<<62)...)
+		}, want: ErrFormat},
+		"donor that is not used": {forge: plain(func(d *donors) {
+			more := d.list[0]
+			more.ordinal++
+			d.list = append(d.list, more)
+		}), want: ErrFormat},
+		"the same link twice": {forge: plain(func(d *donors) { d.list = append(d.list, d.list[0]) }), want: ErrFormat},
+		"bytes at the end":    {forge: func(d *donors) []byte { return append(d.encode(), 0) }, want: ErrFormat},
+		"missing link": {files: func(t *testing.T, s *Store) { remove(t, s.linkPath(c.ID, 0)) },
+			want: fs.ErrNotExist, says: "300 of its pages lie in the file of node " + a.ID[:12]},
+		"wrong donor": {files: func(t *testing.T, s *Store) {
+			remove(t, s.linkPath(c.ID, 0))
+			if err := os.Link(s.nodePath(b.ID), s.linkPath(c.ID, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}, want: ErrIdentity, says: "another file"},
+		"link to a directory": {files: func(t *testing.T, s *Store) {
+			remove(t, s.linkPath(c.ID, 0))
+			if err := os.Mkdir(s.linkPath(c.ID, 0), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}, says: "link 0"},
+		"damaged index of the donor": {files: func(t *testing.T, s *Store) {
+			h, _ := headerOf(t, s.linkPath(c.ID, 0))
+			flipBit(t, s.linkPath(c.ID, 0), int64(h.sections[sectionIndex].offset+50))
+		}, want: ErrChecksum, says: "index section"},
+		"shorter donor": {files: func(t *testing.T, s *Store) {
+			damage(t, s.linkPath(c.ID, 0), func(b []byte) []byte { return b[:len(b)-100] })
+		}, want: ErrLength},
+		// A donor whose own pages lie with a donor has no page there.
+		"chain": {files: func(t *testing.T, s *Store) {
+			remove(t, s.linkPath(c.ID, 0))
+			if err := os.Link(s.nodePath(b.ID), s.linkPath(c.ID, 0)); err != nil {
+				t.Fatal(err)
+			}
+			raw, err := os.ReadFile(s.nodePath(b.ID))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h, err := readHeader(bytes.NewReader(raw), int64(len(raw)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			forgeDonors(t, s.nodePath(c.ID), plain(func(d *donors) {
+				d.list[0] = donor{ordinal: 0, length: h.total, crc: h.crc, id: b.ID}
+				d.runs = []donorRun{{first: 0, count: 150, page: 0}, {first: 150, count: 150, page: 0}}
+				d.pages = 300
+			}))
+		}, want: ErrFormat},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copyTree(t, made.s.Dir())
+			s, err := Open(dir, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if test.files != nil {
+				test.files(t, s)
+			}
+			if test.forge != nil {
+				forgeDonors(t, s.nodePath(c.ID), test.forge)
+			}
+			s.Close()
+			s = openStore(t, dir)
+			_, loading := s.Load(c.ID)
+			for what, err := range map[string]error{"load": loading, "verify": s.Verify(c.ID)} {
+				if what == "verify" && name == "another page" { // its content is looked at first
+					if !errors.Is(err, ErrChecksum) {
+						t.Errorf("verify: %v", err)
+					}
+					continue
+				}
+				if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), c.ID) || what == "load" && !strings.Contains(err.Error(), test.says) {
+					t.Errorf("%s: %v, want %v, %q", what, err, test.want, test.says)
+				}
+			}
+			for _, n := range []*Node{a, b} {
+				if _, err := s.Load(n.ID); err != nil {
+					t.Error(err)
+				}
+			}
+			// A new sibling is stored all the same, and the bad one can be removed.
+			h := &sharing{s: s, image: s.lookup(made.image.ID), nodes: make([]*Node, 3), mem: make([][]byte, 3)}
+			h.add(t)
+			h.check(t, 3)
+			if err := s.Remove(c.ID, false); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// FuzzDonors decodes hostile donors of 100 data pages.
+func FuzzDonors(f *testing.F) {
+	d := donors{
+		list: []donor{{0, 50 * PageSize, 7, strings.Repeat("a", 64)}, {3, 90 * PageSize, 8, strings.Repeat("b", 64)}},
+		runs: []donorRun{{first: 0, count: 3, donor: 1, page: 9}, {first: 10, count: 40, donor: 0, page: 2}, {first: 99, count: 1, donor: 1}},
+	}
+	f.Add(d.encode())
+	d.list, d.runs = d.list[1:], []donorRun{{first: 0, count: 100 - 12, page: 0}}
+	f.Add(d.encode())
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d, err := decodeDonors(b, 100)
+		if err != nil {
+			if !errors.Is(err, ErrFormat) {
+				t.Fatalf("not ErrFormat: %v", err)
+			}
+			return
+		}
+		if !bytes.Equal(d.encode(), b) {
+			t.Fatal("two encodings of the same donors")
+		}
+		x := &pageIndex{guestPages: 200, dataPages: 100, runs: []indexRun{{0, 60, 0}, {70, 5, zeroRun}, {80, 40, 60}, {150, 20, 3}},
+			sums: make([]uint32, 100), digests: make([]Digest, 100), donors: d}
+		for i := range x.sums {
+			x.sums[i] = uint32(i)
+		}
+		own := x.own()
+		if own.dataPages != x.ownPages() || uint64(len(own.sums)) != own.dataPages || len(own.digests) != len(own.sums) {
+			t.Fatalf("%d own pages, %d checksums", own.dataPages, len(own.sums))
+		}
+		// However it is cut, each page has one place.
+		for first := range uint64(100) {
+			next := first
+			x.eachPlace(first, 100-first, func(at, n uint64, donor int, page uint64) {
+				if at != next || n == 0 {
+					t.Fatalf("pages %d+%d after %d", at, n, next)
+				}
+				for i := range n {
+					var where int
+					var at2 uint64
+					x.eachPlace(at+i, 1, func(_, _ uint64, d int, p uint64) { where, at2 = d, p })
+					if where != donor || at2 != page+i || donor == ownFile && own.sums[at2] != x.sums[at+i] {
+						t.Fatalf("page %d lies at %d, %d and %d, %d", at+i, donor, page+i, where, at2)
+					}
+				}
+				next += n
+			})
+			if next != 100 {
+				t.Fatalf("pages up to %d", next)
+			}
+		}
+		blobs := []*Blob{}
+		for i := range d.list {
+			blobs = append(blobs, &Blob{pages: d.list[i].pages()})
+		}
+		NewView(200).With(x.viewRuns(&Blob{pages: own.dataPages}, blobs))
+	})
+}
+
+// goldenSiblings is what testdata/format-3 holds.
+func goldenSiblings(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
+	image := addTestImage(t, s)
+	for i := range uint64(2) {
+		g := newGuest(testGuestPages)
+		g.reset(image.View())
+		for p := range uint64(leastShared + 2) {
+			g.fill(100+p+i*7, 1+p)
+		}
+		g.fill(600+i, 50+i)
+		g.fill(40, 0)
+		n := capture(t, s, NodeSpec{Kind: KindImport, State: fmt.Append(nil, i), Created: time.Unix(1700000000+int64(i), 0), Key: Key{Imports: []string{"m"}}}, image, g)
+		nodes, mem = append(nodes, n), append(mem, bytes.Clone(g.mem))
+	}
+	return nodes, mem
+}
+
+// The files that this version's first release wrote are read for ever, also where a
+// copy has made files of the links.
+func TestGoldenFormat3(t *testing.T) {
+	const golden = "testdata/format-3"
+	if *updateGolden3 {
+		if err := os.RemoveAll(golden); err != nil {
+			t.Fatal(err)
+		}
+		s := openStore(t, golden)
+		goldenSiblings(t, s)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, left := range []string{lockName, functionsDir, codeDir} {
+			if err := os.RemoveAll(filepath.Join(golden, left)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := openStore(t, copyTree(t, golden))
+	nodes, mem := goldenSiblings(t, openStore(t, t.TempDir()))
+	if len(s.Damaged()) != 0 || len(s.List()) != len(nodes)+1 || links(t, s) != 1 {
+		t.Fatalf("%d nodes, damaged %v, %d links", len(s.List()), s.Damaged(), links(t, s))
+	}
+	for i, want := range nodes {
+		n, err := s.Load(want.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		checkView(t, n.View(), mem[i])
+		if !sameInfo(&n.Info, &want.Info) || !bytes.Equal(n.State(), want.State()) {
+			t.Errorf("%+v, want %+v", n.Info, want.Info)
+		}
+		if err := s.Verify(n.ID); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// smallSiblings makes a node with a donor whose file is as small as it can be.
+func smallSiblings(t testing.TB, s *Store, image *Node) (n *Node, donor *Node) {
+	for i := range uint64(2) {
+		g := newGuest(testGuestPages)
+		g.reset(image.View())
+		for p := range uint64(leastShared) {
+			g.fill(100+p, 1+p)
+		}
+		g.fill(600, 50+i)
+		donor, n = n, capture(t, s, NodeSpec{Kind: KindImport}, image, g)
+	}
+	if h, f := headerOf(t, s.nodePath(n.ID)); h.version != nodeVersionDonors || len(f) > 4*PageSize {
+		t.Fatalf("version %d, %d bytes", h.version, len(f))
+	}
+	return n, donor
+}
+
+func headerOf(t testing.TB, path string) (*header, []byte) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := readHeader(bytes.NewReader(b), int64(len(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h, b
+}

@@ -1,0 +1,199 @@
+package lineage
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+)
+
+// siblings finds pages of a new node in files of nodes with the same parent, by a part
+// of their digests. What it says is a hint: files may go and change at any time, and
+// two pages may share that part, so whoever uses a page makes sure first. Tables are
+// made when somebody asks, from the indexes of the files.
+type siblings struct {
+	mu     sync.Mutex // below Store.mu and Node.mu; neither is taken with it
+	tables []*siblingTable
+}
+
+const (
+	// maxSiblingTables and maxSiblingPages bound the memory: some 30 bytes a page,
+	// 32 MiB in all. Of more pages the oldest nodes' are left out.
+	maxSiblingTables = 4
+	maxSiblingPages  = 1 << 18
+)
+
+// siblingTable is what is known of the nodes below one parent.
+type siblingTable struct {
+	parent string
+	known  map[string]*storedFile // nodes that were looked at, as they were
+	files  []*donorFile
+	at     map[uint64]placeOf
+	limit  int // pages
+}
+
+// placeOf is a page in a file's data section.
+type placeOf struct {
+	file uint32
+	page uint32
+}
+
+// donorFile is a file that has pages of a sibling.
+type donorFile struct {
+	donor
+	inode uint64
+	path  string // a name that it had
+}
+
+// digestKey is the part of a digest that a table has.
+func digestKey(d *Digest) uint64 { return binary.LittleEndian.Uint64(d[:]) }
+
+// hit is a data page of a new node that a file seems to have.
+type hit struct {
+	page uint64
+	at   uint64 // in the file's data section
+}
+
+// offer is a file and what it seems to have.
+type offer struct {
+	file *donorFile
+	hits []hit // ascending by page
+}
+
+// find returns the files that seem to have least or more of x's pages, those with the
+// most first. without, an id, is left out.
+func (s *Store) findShared(parent, without string, x *pageIndex, least int) []offer {
+	s.siblings.mu.Lock()
+	defer s.siblings.mu.Unlock()
+	t := s.siblings.table(parent)
+	t.update(s)
+	var not uint64 // the node's present file goes
+	if n := s.lookup(without); n != nil {
+		not = n.file.Load().inode
+	}
+	hits := make([][]hit, len(t.files))
+	for page := range x.digests {
+		if at, ok := t.at[digestKey(&x.digests[page])]; ok && t.files[at.file].inode != not {
+			hits[at.file] = append(hits[at.file], hit{uint64(page), uint64(at.page)})
+		}
+	}
+	var offers []offer
+	for i, h := range hits {
+		if len(h) >= least {
+			offers = append(offers, offer{t.files[i], h})
+		}
+	}
+	slices.SortStableFunc(offers, func(a, b offer) int { return cmp.Compare(len(b.hits), len(a.hits)) })
+	return offers
+}
+
+// table returns the table of a parent, as the latest one.
+func (b *siblings) table(parent string) *siblingTable {
+	i := slices.IndexFunc(b.tables, func(t *siblingTable) bool { return t.parent == parent })
+	var t *siblingTable
+	switch {
+	case i >= 0:
+		t = b.tables[i]
+		b.tables = slices.Delete(b.tables, i, i+1)
+	default:
+		t = &siblingTable{parent: parent, limit: maxSiblingPages}
+	}
+	b.tables = append([]*siblingTable{t}, b.tables[:min(len(b.tables), maxSiblingTables-1)]...)
+	return t
+}
+
+// update takes in new nodes, and begins anew where known ones are gone or were written
+// anew, or where there is no room: then with the latest nodes, up to half of the room.
+func (t *siblingTable) update(s *Store) {
+	children := s.catalogue().Children(t.parent)
+	now := make(map[string]*storedFile, len(children))
+	for _, n := range children {
+		now[n.ID] = n.file.Load()
+	}
+	anew := t.at == nil
+	for id, file := range t.known {
+		anew = anew || now[id] != file
+	}
+	room := t.limit
+	if !anew {
+		pages := len(t.at)
+		for _, n := range children {
+			if t.known[n.ID] == nil && mayHavePages(n, now[n.ID]) {
+				pages += int(n.DeltaBytes / PageSize)
+			}
+		}
+		if pages > t.limit {
+			anew, room = true, t.limit/2
+		}
+	}
+	if anew {
+		*t = siblingTable{parent: t.parent, known: map[string]*storedFile{}, at: map[uint64]placeOf{}, limit: t.limit}
+	}
+	slices.SortStableFunc(children, func(a, b *Node) int { return b.Created.Compare(a.Created) })
+	for _, n := range children {
+		if file := now[n.ID]; t.known[n.ID] == nil {
+			t.known[n.ID] = file
+			if mayHavePages(n, file) && len(t.at)+int(n.DeltaBytes/PageSize) <= room {
+				_ = t.add(s, n, file) // a node that cannot be read gives nothing
+			}
+		}
+	}
+}
+
+// mayHavePages tells without a look at the file whether it is in the form "pages":
+// differences take less, or are not worth the look.
+func mayHavePages(n *Node, file *storedFile) bool {
+	return n.Kind != KindImage && n.DeltaBytes >= leastShared*PageSize && (len(file.links) > 0 || file.bytes > n.DeltaBytes)
+}
+
+// add takes in the pages of a node: those of its file, and those that it has with
+// donors, whose nodes may be gone.
+func (t *siblingTable) add(s *Store, n *Node, file *storedFile) error {
+	f, h, err := openNodeFile(s.nodePath(n.ID))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if h.form != FormPages {
+		return nil
+	}
+	x, err := readIndex(f, h, &n.Info)
+	if err != nil {
+		return err
+	}
+	own := t.file(&donorFile{donor{length: h.total, crc: h.crc, id: n.ID}, file.inode, s.nodePath(n.ID)})
+	var with []uint32
+	if x.donors != nil {
+		for _, d := range x.donors.list {
+			i := slices.IndexFunc(file.links, func(l link) bool { return l.ordinal == d.ordinal })
+			if i < 0 {
+				return fmt.Errorf("link %d: %w", d.ordinal, ErrNotFound)
+			}
+			with = append(with, t.file(&donorFile{d, file.links[i].inode, s.linkPath(n.ID, d.ordinal)}))
+		}
+	}
+	x.eachPlace(0, x.dataPages, func(at, count uint64, donor int, page uint64) {
+		in := own
+		if donor != ownFile {
+			in = with[donor]
+		}
+		for i := range count {
+			key := digestKey(&x.digests[at+i])
+			if _, ok := t.at[key]; !ok {
+				t.at[key] = placeOf{in, uint32(page + i)}
+			}
+		}
+	})
+	return nil
+}
+
+// file returns the number of a file, by its inode.
+func (t *siblingTable) file(f *donorFile) uint32 {
+	i := slices.IndexFunc(t.files, func(known *donorFile) bool { return known.inode == f.inode })
+	if i < 0 {
+		i = len(t.files)
+		t.files = append(t.files, f)
+	}
+	return uint32(i)
+}
