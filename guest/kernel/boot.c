@@ -44,7 +44,6 @@ void kernel_main(void)
 	sched_init();
 	vfs_init((const void *)boot_info->image_gpa, boot_info->image_bytes);
 	file_init();
-	vsock_init();
 	struct abi_frame *f = (void *)(current->kstack_top - sizeof *f);
 	exec_boot(f);
 	__asm__ volatile("movq %0, %%rsp\n\tjmp return_full" ::"r"(f) : "memory");

@@ -104,7 +104,6 @@ long futex_wake_at(u32 *addr, int count);
 void futex_thread_exit(struct thread *t);
 
 /* vsock.c */
-void vsock_init(void);
 void vsock_poll(void);
 void vsock_flush(void);
 void vsock_set_driver(u32 port);
