@@ -10,7 +10,6 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/images"
-	"seuss/lineage"
 	"seuss/vmm"
 )
 
@@ -69,6 +68,9 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if err := placeImage(m.Memory(), p.Image); err != nil {
 		return nil, err
 	}
+	if _, err := placeProgram(m.Memory(), programRuns(p.Image.Extents()), fileContent(p.Image.File())); err != nil {
+		return nil, err
+	}
 	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env}); err != nil {
 		return nil, err
 	}
@@ -108,14 +110,4 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	}
 	report := m.CrashReport(stop, nil)
 	return nil, &CrashError{Summary: report.Cause, Report: report.String()}
-}
-
-// placeImage maps an image as its lineage root would show it.
-func placeImage(mem *vmm.Memory, im *images.Image) error {
-	for _, e := range im.Extents() {
-		if err := mem.MapFile(e.GPA/lineage.PageSize, e.Bytes/lineage.PageSize, im.File(), int64(e.Off)); err != nil {
-			return err
-		}
-	}
-	return mem.MapFile(uint64(mem.ImageGPA())/lineage.PageSize, im.Header().TotalBytes/lineage.PageSize, im.File(), 0)
 }
