@@ -97,7 +97,7 @@ func (e *env) lacks(p bench.GuestProgram) string {
 }
 
 func (e *env) measureProgram(ctx context.Context, platform vmm.Platform, p bench.GuestProgram, rounds int) (rows []bench.GuestRow, err error) {
-	image, err := e.programImage(ctx, p.Image)
+	image, err := e.programImage(ctx, p.Image, p.Start[0])
 	if err != nil {
 		return nil, err
 	}
