@@ -12,9 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Huge pages. Where a Store was opened with Options.HugePages, and the host gives huge
-// pages to files in memory, an image's pages are copied there when its node is loaded:
-// all of them, each compared with its checksum. Where a machine shows 2 MiB of an image
+// Huge pages. Pages that are mapped from an image file are in huge pages where its file
+// system keeps them so. VerifyDemand shows files in memory instead. Where a Store was
+// opened with Options.HugePages, and the host gives huge pages to such files, an
+// image's pages are copied there when its node is loaded: all of them, each compared
+// with its checksum. Where a machine shows 2 MiB of an image
 // at an address that is congruent to their place in the file, the host then maps them
 // with one entry, and so does a guest whose page tables do. A store of the guest's
 // copies a page of 4 KiB, as ever.

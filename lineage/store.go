@@ -39,9 +39,10 @@ type Options struct {
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
-	// HugePages puts images into huge pages when they are loaded, where the host
-	// gives some: see HugePagesOffered. That reads and checks all of an image at once,
-	// and keeps a copy of it in memory, at most 1 GiB of such in a process.
+	// HugePages, with VerifyDemand, puts images into huge pages when they are loaded,
+	// where the host gives some: see HugePagesOffered. That reads and checks all of an
+	// image at once, and keeps a copy of it in memory, at most 1 GiB of such in a
+	// process.
 	HugePages bool
 	// Unloaded, if not nil, is called with each node that was unloaded to keep that
 	// bound, so that whoever holds its View can let go of it. It may be called from any

@@ -47,7 +47,8 @@ func (e *env) benchHuge() *cli.Command {
 		usage: "measure starts in new machines with and without the host's huge pages",
 		description: `
 Starts a small JSON function, and the same in Node.js, in new machines from a cold boot,
-the base and the function snapshot, in turns with and without huge pages. Whether
+the base and the function snapshot, in turns with and without huge pages, as serve
+would. Whether
 the host gives them to files in memory, doctor tells. Uses a state directory of its own
 below the default, or the one given with --state.`,
 		examples: []string{"seussctl bench huge --rounds 20"},
@@ -79,14 +80,14 @@ func (e *env) measureHuge(ctx context.Context, rounds int) (r *hugeReport, err e
 		return nil, err
 	}
 	r = &hugeReport{Offered: lineage.HugePagesOffered(), Rows: []hugeRow{}}
-	err = e.withEngine(dispatcher.Options{HugePages: true}, func(huge engine) error {
+	err = e.withEngine(dispatcher.Options{HugePages: true, Verify: lineage.VerifyDemand}, func(huge engine) error {
 		w, err := e.deployBench(ctx, huge)
 		if err != nil {
 			return err
 		}
 		e.hugePages = false // the second platform's
 		defer func() { e.hugePages = true }()
-		return e.withEngine(dispatcher.Options{ReadOnly: true}, func(small engine) error {
+		return e.withEngine(dispatcher.Options{ReadOnly: true, Verify: lineage.VerifyDemand}, func(small engine) error {
 			err := e.compareHuge(ctx, w, huge, small, rounds, r)
 			r.CopyBytes = lineage.HugeBytes()
 			return err
