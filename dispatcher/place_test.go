@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -104,5 +105,61 @@ func TestHugePages(t *testing.T) {
 		if err := root.Blob().Check(page, 1); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestWrittenPages: the pages that the first instance in a new machine writes are private
+// ahead in the next ones, which show the node all the same and answer the same.
+func TestWrittenPages(t *testing.T) {
+	b := newColdBench(t)
+	d := b.open(Options{Verify: lineage.VerifyDemand})
+	defer b.close(d)
+	fresh := func(event string) *Result {
+		t.Helper()
+		r, err := d.Invoke(t.Context(), Request{Function: "cold", Event: []byte(event), Fresh: true})
+		if err != nil || r.Error != nil {
+			t.Fatal(err, r)
+		}
+		return r
+	}
+	first := fresh(`{"keys": ["1", "77"]}`)
+	f, err := d.catalog.function("cold")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := f.node.written.Load()
+	s, err := d.newShell(f.image, f.node.view)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	if _, err := s.bring(f.node); err != nil {
+		t.Fatal(err)
+	}
+	if shares := s.m.Memory().SharesWindow(); shares != (written != nil) {
+		t.Fatalf("pages were learned: %v, and can be made private ahead: %v", written != nil, shares)
+	}
+	if written != nil {
+		found := dirtytrack.NewPageSet(s.m.Memory().Pages())
+		if err := s.layout.tracker.Collect(found); err != nil {
+			t.Fatal(err)
+		}
+		for page := range written.All() {
+			if !found.Has(page) || !s.layout.private.Has(page) {
+				t.Fatalf("page %#x of %d is not private", page, written.Len())
+			}
+		}
+		if written.Len() < 20 || written.Len() > maxWritten {
+			t.Errorf("%d pages", written.Len())
+		}
+	}
+	b.sameMemory(d)
+	for range 3 {
+		if again := fresh(`{"keys": ["1", "77"]}`); !bytes.Equal(again.Output, first.Output) {
+			t.Errorf("answer %s, first %s", again.Output, first.Output)
+		}
+	}
+	if f.node.written.Load() != written {
+		t.Error("what was populated was taken for what was written")
 	}
 }

@@ -20,6 +20,13 @@ func (m *Memory) Populate(runs iter.Seq2[uint64, uint64]) error {
 	return nil
 }
 
+// SharesWindow reports whether guest and monitor see memory through one mapping, so
+// that what is populated spares the guest its faults.
+func (m *Memory) SharesWindow() bool {
+	_, ok := m.backing.(*PrivateBacking)
+	return ok
+}
+
 // Discard hands the content of count pages from page first on back to the
 // host: private copies are dropped, so that the pages show again what is
 // mapped there (a file's content, or zeros).

@@ -78,7 +78,7 @@ func (m *Memory) writePageTables(data GPA) error {
 		}
 	}
 	layout, bytes := tableLayout{m.ram, uint64(m.end()), uint64(data)}, m.ram-uint64(tables)
-	if _, ok := m.backing.(*PrivateBacking); ok {
+	if m.SharesWindow() {
 		if err := layout.mapTables(m, uint64(tables)/pageSize, bytes/pageSize); err != nil {
 			return fmt.Errorf("map page tables: %w", err)
 		}
