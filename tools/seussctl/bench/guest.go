@@ -56,6 +56,17 @@ func (r *GuestReport) Excess(row GuestRow) (ns float64, ok bool) {
 	return 0, false
 }
 
+// Within reports whether a row meets its bar: calls take no longer than natively beyond
+// the platform's own cost of entering the kernel library, and a program is at its main
+// no later than natively. ok is false for rows that have none.
+func (r *GuestReport) Within(row GuestRow) (met, ok bool) {
+	if row.What == guestToMain {
+		return row.GuestNS <= row.NativeNS, true
+	}
+	ns, ok := r.Excess(row)
+	return ok && ns <= 0, ok
+}
+
 // GuestRun is one run of a program in a guest.
 type GuestRun struct {
 	Output  string

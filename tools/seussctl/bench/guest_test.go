@@ -32,6 +32,12 @@ func TestGuestExcess(t *testing.T) {
 	if ns, ok := r.Excess(pipe); ns != -100 || !ok {
 		t.Errorf("%v, %v", ns, ok)
 	}
+	slow := GuestRow{"C", guestToMain, 5, 6, 0}
+	for row, want := range map[GuestRow][2]bool{pipe: {true, true}, slow: {false, true}, {"C", guestToMain, 6, 5, 0}: {true, true}, r.Rows[0]: {}, {"C", "pipe", 10, 2100, 2}: {false, true}} {
+		if met, ok := r.Within(row); met != want[0] || ok != want[1] {
+			t.Errorf("%+v: %v, %v", row, met, ok)
+		}
+	}
 	for _, other := range []GuestRow{r.Rows[0], {"C", "memcpy", 1, 1, 0}, {"lua", "pipe", 400, 2300, 2}} {
 		if ns, ok := r.Excess(other); ok {
 			t.Errorf("%+v: %v", other, ns)
