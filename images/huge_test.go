@@ -47,6 +47,31 @@ func TestCongruentProgram(t *testing.T) {
 	}
 }
 
+// TestDataApart: the data of a library with much text begins a stretch of 2 MiB.
+func TestDataApart(t *testing.T) {
+	for _, c := range []struct {
+		text  int
+		apart bool
+	}{{1200 << 10, true}, {3 << 20, true}, {600 << 10, false}} {
+		end := pageCeil(uint64(c.text))
+		library := makeELF(elf.ET_DYN, 0, testSeg{vaddr: 0, off: 0, data: nil, memsz: 0x1000, flags: elf.PF_R},
+			testSeg{vaddr: 0x1000, off: 0x1000, data: pattern(c.text, 1), flags: elf.PF_R | elf.PF_X},
+			testSeg{vaddr: end + 0x2000, off: end + 0x2000, data: pattern(500, 2), memsz: 0x3000, flags: elf.PF_R | elf.PF_W})
+		path, _ := build(t, Spec{Name: "apart", Files: []File{{GuestPath: "/a", Data: pattern(70000, 5)}, {GuestPath: "/lib.so", Data: library}, {GuestPath: "/z", Data: pattern(9000, 6)}}})
+		img := reopen(t, path)
+		e, err := img.Lookup("/lib.so")
+		if err != nil || e.Inode.LoadOff == 0 {
+			t.Fatal(e, err)
+		}
+		if begins := (e.Inode.LoadOff+end+0x2000)%guest.ImageAlign == 0; begins != c.apart {
+			t.Errorf("%+v: loaded at %#x, its data at %#x", c, e.Inode.LoadOff, e.Inode.LoadOff+end+0x2000)
+		}
+		if !bytes.Equal(read(t, img, "/z"), pattern(9000, 6)) {
+			t.Errorf("%+v: another file differs", c)
+		}
+	}
+}
+
 // writes keeps what it is given, and how much at a time.
 type writes struct {
 	bytes.Buffer

@@ -240,11 +240,20 @@ func (p *plan) placeLarge() error {
 			}
 			n.loadBytes += n.direct.bytes
 		}
+		if data := n.object.dataOffset(); data >= apartBytes {
+			p.end = pageCeil(p.end)
+			p.end += -(p.end + data) % guest.ImageAlign
+		}
 		n.loadOff = p.add(n.loadBytes, guest.PageSize, n.guest, n.loadTo)
 		p.loadBytes += n.loadBytes
 	}
 	return nil
 }
+
+// apartBytes is the least text of a library whose data begins a stretch of 2 MiB. The
+// kernel library maps stretches by one entry in which nothing is written; so the
+// text of the C library is not divided for the sake of the data behind it.
+const apartBytes = guest.ImageAlign / 2
 
 // addCopy plans a copied placement and its extent.
 func (p *plan) addCopy(run placement, what string, open func() (content, func() error, error)) {
