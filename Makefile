@@ -10,7 +10,7 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: readme test-cpython test-gostd all build demo test check generate generated fmt vet unit e2e process race fuzz test-nested test-nested-all test-container test-sdk test-soak load bench clean setup
+.PHONY: readme test-cpython test-gostd all build demo test check generate generated fmt vet unit e2e process race fuzz test-debian-node test-nested test-nested-all test-container test-sdk test-soak load bench clean setup
 
 all: build
 
@@ -25,7 +25,7 @@ demo: setup build
 	$(BIN) demo
 
 ## What CI runs, in this order: the cheap checks first.
-test: setup check unit e2e test-sdk process race fuzz test-container test-nested
+test: setup check unit e2e test-sdk test-debian-node process race fuzz test-container test-nested
 
 check: fmt vet generated
 
@@ -102,6 +102,10 @@ test-sdk: setup build
 ## WORK=100000 makes each invocation compute for 2 ms.
 load: setup build
 	tests/load.sh $(or $(SECONDS),20) $(or $(WORK),0)
+
+## Node.js functions with Debian's own nodejs, which the machine need not have.
+test-debian-node: setup
+	tests/debiannode/test.sh
 
 bench: setup build
 	$(BIN) bench start

@@ -50,6 +50,9 @@ type Options struct {
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
 	// stands at them: see lineage.Options.HotBytes.
 	HotBytes uint64
+	// HugePages puts images into huge pages where the host gives some, which pays for a
+	// Dispatcher that makes many machines: see lineage.Options.HugePages.
+	HugePages bool
 	// NodeBytes is the budget of the nodes' files, to which they are brought back
 	// every minute as by Collect; 0: no bound.
 	NodeBytes uint64

@@ -23,7 +23,10 @@ func (d *Dispatcher) coldBoot(img *image) (*shell, time.Duration, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	if err := d.boot(s, start.Add(bootTimeout)); err != nil {
+	if err = s.layout.placeProgram(); err == nil {
+		err = d.boot(s, start.Add(bootTimeout))
+	}
+	if err != nil {
 		s.close()
 		return nil, 0, fmt.Errorf("boot image %q: %w", img.name, err)
 	}

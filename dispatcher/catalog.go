@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -28,6 +29,8 @@ type target struct {
 
 	cold  coldState
 	users atomic.Int32 // leases that stand at it
+
+	written atomic.Pointer[dirtytrack.PageSet] // by instances in new machines; nil: not known
 }
 
 // function is what the request path needs of a deployed function.

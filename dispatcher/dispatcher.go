@@ -111,7 +111,7 @@ func Open(o Options) (*Dispatcher, error) {
 		pools:  map[string]*pool{},
 	}
 	d.catalog.init(d)
-	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, Unloaded: d.catalog.unloaded})
+	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages, Unloaded: d.catalog.unloaded})
 	if err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}

@@ -10,7 +10,6 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/images"
-	"seuss/lineage"
 	"seuss/vmm"
 )
 
@@ -40,6 +39,10 @@ type ProgramResult struct {
 	Unsupported map[string]uint32
 	// NetworkRefused are the addresses and names that Network did not let it reach.
 	NetworkRefused map[string]uint32
+	// Machine is how long it took to make the machine, with the image in its memory, and
+	// Booted is when the cold boot began then.
+	Machine time.Duration
+	Booted  time.Time
 }
 
 // RunProgram runs a program to its end. A machine that dies (a triple fault, a
@@ -59,6 +62,7 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if p.MemoryBytes == 0 {
 		p.MemoryBytes = p.Image.Config().MemoryBytes
 	}
+	began := time.Now()
 	m, err := vmm.NewMachine(platform, vmm.Config{
 		RAMBytes: p.MemoryBytes, ImageBytes: p.Image.Header().TotalBytes, Console: p.Output, ConsoleLimit: math.MaxInt,
 	})
@@ -69,6 +73,10 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if err := placeImage(m.Memory(), p.Image); err != nil {
 		return nil, err
 	}
+	if _, err := placeProgram(m.Memory(), programRuns(p.Image.Extents()), fileContent(p.Image.File())); err != nil {
+		return nil, err
+	}
+	booted := time.Now()
 	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env}); err != nil {
 		return nil, err
 	}
@@ -93,7 +101,7 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if err != nil {
 		calls = nil // the guest has forged the table's address
 	}
-	r = &ProgramResult{Unsupported: nameCalls(calls, nil), NetworkRefused: refused}
+	r = &ProgramResult{Unsupported: nameCalls(calls, nil), NetworkRefused: refused, Machine: booted.Sub(began), Booted: booted}
 	switch stop.Kind {
 	case vmm.StopExit:
 		r.Status = int(stop.Code & 0xff)
@@ -108,14 +116,4 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	}
 	report := m.CrashReport(stop, nil)
 	return nil, &CrashError{Summary: report.Cause, Report: report.String()}
-}
-
-// placeImage maps an image as its lineage root would show it.
-func placeImage(mem *vmm.Memory, im *images.Image) error {
-	for _, e := range im.Extents() {
-		if err := mem.MapFile(e.GPA/lineage.PageSize, e.Bytes/lineage.PageSize, im.File(), int64(e.Off)); err != nil {
-			return err
-		}
-	}
-	return mem.MapFile(uint64(mem.ImageGPA())/lineage.PageSize, im.Header().TotalBytes/lineage.PageSize, im.File(), 0)
 }

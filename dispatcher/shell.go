@@ -24,6 +24,8 @@ type shell struct {
 	logs      logBuffer
 	paged     uint64  // pages that were paged in, as of the last invocation
 	recording *target // the node whose loading set its first run gives
+	fresh     bool    // nothing has run in it
+	learning  *target // the node whose written pages its first run gives
 	faults    uint64  // host page faults whose pages are accounted for
 	before    uint64  // the same when the instance began
 	ran       bool    // an instance has run that is not in the counts yet
@@ -41,7 +43,7 @@ type shell struct {
 
 // newShell makes a machine whose memory shows view. It is not ready to run.
 func (d *Dispatcher) newShell(img *image, view *lineage.View) (*shell, error) {
-	s := &shell{image: img, counts: &d.events}
+	s := &shell{image: img, counts: &d.events, fresh: true}
 	m, err := vmm.NewMachine(d.platform, vmm.Config{
 		RAMBytes: img.config.MemoryBytes, ImageBytes: img.imageBytes,
 		Console: s.logs.write, ConsoleLimit: maxLogBytes,
@@ -95,6 +97,9 @@ func (s *shell) bring(t *target) (moved, error) {
 	if err != nil {
 		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
 	}
+	if err := s.makeWritten(t); err != nil {
+		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
+	}
 	if err := s.m.Restore(t.state); err != nil {
 		return m, fmt.Errorf("restore node %.12s: %w", t.node.Info.ID, err)
 	}
@@ -112,6 +117,7 @@ func (s *shell) bring(t *target) (moved, error) {
 func (s *shell) account() {
 	if s.ran {
 		s.ran = false
+		s.learnWritten()
 		s.counts.faults.Add(s.faults - s.before)
 		s.counts.dirtied.Add(s.layout.private.Len())
 	}

@@ -31,6 +31,7 @@ type Stats struct {
 	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
 	Nodes           int                     `json:"nodes"`            // in the store
 	NodeBytes       uint64                  `json:"node_bytes"`       // of their files, each counted once
+	HugePageBytes   uint64                  `json:"huge_page_bytes"`  // of this process's copies of images
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
@@ -44,6 +45,7 @@ func (d *Dispatcher) Stats() Stats {
 	}
 	st.Network = d.opts.Network.Stats()
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
+	st.HugePageBytes = lineage.HugeBytes()
 	for _, n := range d.store.List() {
 		st.Nodes++
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()

@@ -30,8 +30,9 @@
 #define ABI_PDPT_GPA 0x17000
 #define ABI_GUARDS_GPA 0x18000    /* struct abi_guards */
 #define ABI_PD_DEVICE_GPA 0x19000 /* page directory of the device window */
-#define ABI_PD_GPA 0x1a000        /* ABI_MAX_GIB page directories, which name the tables at
-                                   * abi_boot.tables_gpa: nothing but entries of these ever changes */
+#define ABI_PD_GPA 0x1a000        /* ABI_MAX_GIB page directories: an entry names its table at
+                                   * abi_boot.tables_gpa, or maps the same 2 MiB itself, read-only, where
+                                   * the table's entries say no more; nothing but these two ever changes */
 #define ABI_MAX_GIB 8            /* RAM and root image together */
 #define ABI_ARGS_GPA 0x22000     /* argv then envp, NUL-terminated strings */
 #define ABI_ARGS_SIZE 0xe000
@@ -168,6 +169,8 @@ struct abi_boot {
 #define ABI_PTE_PRESENT 1
 #define ABI_PTE_WRITABLE 2
 #define ABI_PTE_BITS 0x67 /* present, writable, for all levels, accessed, dirty */
+#define ABI_PTE_TABLE 0x27 /* the same of a directory's entry that names a table */
+#define ABI_PTE_LARGE 0x80 /* a directory's entry maps 2 MiB */
 
 /* ---- Identity page: what makes a clone itself --------------------------- */
 

@@ -17,7 +17,7 @@ const (
 	PDPTGPA             = 0x17000
 	GuardsGPA           = 0x18000 // struct abi_guards
 	PDDeviceGPA         = 0x19000 // page directory of the device window
-	PDGPA               = 0x1a000 // ABI_MAX_GIB page directories, which name the tables at
+	PDGPA               = 0x1a000 // ABI_MAX_GIB page directories: an entry names its table at
 	MaxGiB              = 8       // RAM and root image together
 	ArgsGPA             = 0x22000 // argv then envp, NUL-terminated strings
 	ArgsSize            = 0xe000
@@ -76,6 +76,8 @@ const (
 	PtePresent          = 1
 	PteWritable         = 2
 	PteBits             = 0x67 // present, writable, for all levels, accessed, dirty
+	PteTable            = 0x27 // the same of a directory's entry that names a table
+	PteLarge            = 0x80 // a directory's entry maps 2 MiB
 	GiveRanges          = 256
 	GuardsMax           = 255
 	Syscalls            = 512

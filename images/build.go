@@ -1,7 +1,6 @@
 package images
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -73,7 +72,7 @@ func (p *plan) write(ctx context.Context, w io.WriterAt, progress func(done, tot
 	if err != nil {
 		return digest, err
 	}
-	disk := bufio.NewWriterSize(io.NewOffsetWriter(w, 0), 1<<20)
+	disk := &stretchWriter{w: io.NewOffsetWriter(w, 0), buf: make([]byte, 0, guest.ImageAlign)}
 	out := &imageWriter{w: disk, sum: sha256.New()}
 	total := p.header.TotalBytes
 	for _, c := range append(tables, p.chunks...) {
@@ -96,7 +95,7 @@ func (p *plan) write(ctx context.Context, w io.WriterAt, progress func(done, tot
 	if err := out.zeroTo(total); err != nil {
 		return digest, err
 	}
-	if err := disk.Flush(); err != nil {
+	if err := disk.flush(); err != nil {
 		return digest, err
 	}
 	out.sum.Sum(digest[:0])
@@ -132,6 +131,34 @@ func (p *plan) encodeTables() ([]chunk, error) {
 		}})
 	}
 	return out, nil
+}
+
+// stretchWriter writes 2 MiB at a time, at multiples of it: a file system that can
+// then keeps them in huge pages of the page cache (RATIONALE.md, "Where do huge pages
+// come from?").
+type stretchWriter struct {
+	w   io.Writer
+	buf []byte
+}
+
+func (s *stretchWriter) Write(b []byte) (n int, err error) {
+	for n < len(b) {
+		took := min(len(b)-n, cap(s.buf)-len(s.buf))
+		s.buf = append(s.buf, b[n:n+took]...)
+		n += took
+		if len(s.buf) == cap(s.buf) {
+			if err := s.flush(); err != nil {
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
+func (s *stretchWriter) flush() error {
+	_, err := s.w.Write(s.buf)
+	s.buf = s.buf[:0]
+	return err
 }
 
 // imageWriter counts and sums what goes to the file.

@@ -116,6 +116,17 @@ func (o *object) end() uint64 { return o.segs[len(o.segs)-1].memEnd() }
 // first is the link-time address of the loaded layout.
 func (o *object) first() uint64 { return pageFloor(o.segs[0].vaddr) }
 
+// dataOffset is where in the loaded layout the first page lies that may be written, or
+// the layout's length.
+func (o *object) dataOffset() uint64 {
+	for _, s := range o.segs {
+		if s.flags&elf.PF_W != 0 {
+			return pageFloor(s.vaddr) - o.first()
+		}
+	}
+	return pageCeil(o.end()) - o.first()
+}
+
 // executable says whether addr lies in an executable segment.
 func (o *object) executable(addr uint64) bool {
 	return slices.ContainsFunc(o.segs, func(s segment) bool {

@@ -88,14 +88,17 @@ const nodeMemory = 2 << 30
 // 20.15 and 22.2.
 const wasmFlag = "--disable-wasm-trap-handler"
 
-// Node completes options for an image of this host's Node.js: its binary and
-// libraries, and what Debian's package keeps outside of them.
+// Node completes options for an image of this host's Node.js, the one that Program
+// names or else NodePath's: its binary and libraries, and what Debian's package keeps
+// outside of them.
 func Node(ctx context.Context, opts HostOptions) (Spec, error) {
-	exe, err := NodePath()
-	if err != nil {
-		return Spec{}, fmt.Errorf("collect a Node.js image: %w", err)
+	if opts.Program == "" {
+		exe, err := NodePath()
+		if err != nil {
+			return Spec{}, fmt.Errorf("collect a Node.js image: %w", err)
+		}
+		opts.Program = exe
 	}
-	opts.Program = exe
 	opts.Trees = append(slices.Clone(opts.Trees), "/usr/share/nodejs/acorn", "/usr/share/nodejs/acorn-walk", "/usr/share/nodejs/cjs-module-lexer", "/usr/share/nodejs/undici")
 	if opts.Name == "" {
 		opts.Name = "node"
@@ -133,13 +136,15 @@ func NodePath() (string, error) {
 	return exe, nil
 }
 
-// Lua completes options for an image of this host's Lua 5.4.
+// Lua completes options for an image of this host's Lua 5.4, or of Program.
 func Lua(ctx context.Context, opts HostOptions) (Spec, error) {
-	exe, err := findOnPath("lua5.4")
-	if err != nil {
-		return Spec{}, fmt.Errorf("collect a Lua image: %w; install it with: apt-get install lua5.4", err)
+	if opts.Program == "" {
+		exe, err := findOnPath("lua5.4")
+		if err != nil {
+			return Spec{}, fmt.Errorf("collect a Lua image: %w; install it with: apt-get install lua5.4", err)
+		}
+		opts.Program = exe
 	}
-	opts.Program = exe
 	opts.Trees = append(slices.Clone(opts.Trees), "/usr/share/lua/5.4", "/usr/lib/x86_64-linux-gnu/lua/5.4", "/usr/local/share/lua/5.4", "/usr/local/lib/lua/5.4")
 	if opts.Name == "" {
 		opts.Name = "lua"

@@ -140,7 +140,15 @@ func planProgram(root *node, cfg *Config) (*node, []placement, error) {
 		return fail(err)
 	}
 	n.aligned = true // its pages are shared with the extents
-	return n, placeProgram(n.object), nil
+	runs := placeProgram(n.object)
+	var largest uint64
+	for _, r := range runs {
+		// Then the host may show it by huge pages.
+		if r.shared && r.bytes >= max(largest, guest.ImageAlign) && r.gpa >= r.fileOff {
+			largest, n.congruent = r.bytes, r.gpa-r.fileOff
+		}
+	}
+	return n, runs, nil
 }
 
 // number gives out inodes breadth first, so that the entries of a directory
@@ -208,6 +216,10 @@ func (p *plan) placeLarge() error {
 			return fmt.Errorf("the files up to %s take more than %d GiB", n.guest, guest.MaxGiB)
 		}
 		if n.size >= guest.PageSize || n.aligned {
+			if n.congruent != 0 {
+				p.end = pageCeil(p.end)
+				p.end += (n.congruent - p.end) % guest.ImageAlign
+			}
 			n.off = p.add(n.size, guest.PageSize, n.guest, n.copyTo)
 			p.end = pageCeil(p.end)
 		}
@@ -228,11 +240,20 @@ func (p *plan) placeLarge() error {
 			}
 			n.loadBytes += n.direct.bytes
 		}
+		if data := n.object.dataOffset(); data >= apartBytes {
+			p.end = pageCeil(p.end)
+			p.end += -(p.end + data) % guest.ImageAlign
+		}
 		n.loadOff = p.add(n.loadBytes, guest.PageSize, n.guest, n.loadTo)
 		p.loadBytes += n.loadBytes
 	}
 	return nil
 }
+
+// apartBytes is the least text of a library whose data begins a stretch of 2 MiB. The
+// kernel library maps stretches by one entry in which nothing is written; so the
+// text of the C library is not divided for the sake of the data behind it.
+const apartBytes = guest.ImageAlign / 2
 
 // addCopy plans a copied placement and its extent.
 func (p *plan) addCopy(run placement, what string, open func() (content, func() error, error)) {

@@ -36,6 +36,9 @@ type node struct {
 	inode   uint32
 	off     uint64
 	aligned bool // content starts at a page
+	// congruent, if not 0, is a guest address of the file's first byte: the two lie at
+	// the same place in their stretches of 2 MiB.
+	congruent uint64
 
 	// Loaded layout of an ET_DYN object, 0 = none.
 	loadOff, loadBytes uint64

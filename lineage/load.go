@@ -365,6 +365,11 @@ func (s *Store) openImage(digest string, x *pageIndex, verify Verify) (*Blob, er
 		f.Close()
 		return nil, err
 	}
+	if s.huge && verify == VerifyDemand {
+		if b, err := newHugeBlob("of image "+digest, f, 0, x); b != nil || err != nil {
+			return b, err
+		}
+	}
 	return newBlobAs(verify, "of image "+digest, f, 0, x)
 }
 

@@ -40,7 +40,7 @@ func (b *pageSource) release() {
 
 // newPagedBlob is newBlob of pages that are filled when they are needed.
 func newPagedBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, error) {
-	b, err := newBlobOver(name, file, offset, x)
+	b, err := newBlobOver(name, file, offset, x, x.dataPages*PageSize)
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("map blob %s: %w", name, err)
@@ -48,11 +48,11 @@ func newPagedBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob
 	return b, nil
 }
 
-func newBlobOver(name string, file *os.File, offset int64, x *pageIndex) (*Blob, error) {
+// newBlobOver makes a Blob of a file in memory of this size, in which no page is yet.
+func newBlobOver(name string, file *os.File, offset int64, x *pageIndex, size uint64) (*Blob, error) {
 	if err := checkExtent(file, offset, x.dataPages); err != nil {
 		return nil, err
 	}
-	size := x.dataPages * PageSize
 	fd, err := unix.MemfdCreate("seuss pages "+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("memfd_create: %w", err)

@@ -39,6 +39,11 @@ type Options struct {
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
+	// HugePages, with VerifyDemand, puts images into huge pages when they are loaded,
+	// where the host gives some: see HugePagesOffered. That reads and checks all of an
+	// image at once, and keeps a copy of it in memory, at most 1 GiB of such in a
+	// process.
+	HugePages bool
 	// Unloaded, if not nil, is called with each node that was unloaded to keep that
 	// bound, so that whoever holds its View can let go of it. It may be called from any
 	// method that loads a node, and must call none.
@@ -77,6 +82,7 @@ type Store struct {
 	damaged  []Damage
 	fs       sealFS
 	verify   Verify
+	huge     bool // images are copied into huge pages
 
 	formOption  Form
 	cacheMisses int
@@ -114,7 +120,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, formOption: opts.Form}
+	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, huge: opts.HugePages && HugePagesOffered(), formOption: opts.Form}
 	s.hot.unloaded = opts.Unloaded
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)

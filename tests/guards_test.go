@@ -44,9 +44,10 @@ func TestProtectedProgram(t *testing.T) {
 	const exhausted = "is exhausted"
 	for what, report := range map[string]string{
 		"null": "SIGSEGV", "text": "SIGSEGV", "library": "SIGSEGV", "constant": "SIGSEGV", "kernel": "SIGSEGV",
+		"large": "SIGSEGV", "beside-opened": "SIGSEGV",
 		"main-stack": "the stack of thread 1 " + exhausted, "thread": "the stack of thread 2 " + exhausted,
 		"small-thread": "the stack of thread 2 " + exhausted, "guard": "lies in a guard", "reservation": "lies in a guard",
-		"handler": "", "handler-guard": "", "allowed": "",
+		"handler": "", "handler-guard": "", "allowed": "", "opened": "",
 	} {
 		for _, program := range []string{"/static", "/dynamic"} {
 			t.Run(what+program, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -99,8 +100,12 @@ func TestNodeFeatures(t *testing.T) {
 	}); err != nil {
 		t.Fatal(describe(err))
 	}
+	noWasm := exec.Command("node", "--disable-wasm-trap-handler", "-e", "0").Run() != nil
 	for name, want := range native {
 		t.Run(name, func(t *testing.T) {
+			if noWasm && slices.Contains([]string{"wasm-memory", "wasm-bounds", "http"}, name) {
+				t.Skip("skipped: this Node.js reserves 8 GiB for each WebAssembly memory, which its fetch has one of; from 20.15 and 22.2 on it need not")
+			}
 			event, err := json.Marshal(map[string][]string{"names": {name}})
 			if err != nil {
 				t.Fatal(err)
@@ -131,7 +136,7 @@ const vm = require('vm');
 const { randomUUID } = crypto;
 const draw = () => ({
   randomBytes: crypto.randomBytes(16).toString('hex'),
-  randomUUID: crypto.randomUUID(), taken: randomUUID(), web: globalThis.crypto.randomUUID(),
+  randomUUID: crypto.randomUUID(), taken: randomUUID(), web: (globalThis.crypto ?? crypto.webcrypto).randomUUID(),
   randomInt: crypto.randomInt(2 ** 47), random: Math.random(), getRandomValues: crypto.getRandomValues(new Uint32Array(4)).join(),
   key: crypto.generateKeyPairSync('ed25519').publicKey.export({ format: 'jwk' }).x,
   context: vm.runInNewContext('Math.random()'),

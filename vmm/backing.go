@@ -3,6 +3,8 @@ package vmm
 import (
 	"errors"
 	"os"
+	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -23,17 +25,19 @@ type PrivateBacking struct {
 	paging Paging
 	space  *demand.Space // nil until a Pager is mapped
 	barred bool          // the host cannot page on demand
+	small  bool          // PreferHuge is refused
 }
 
 var _ Backing = (*PrivateBacking)(nil)
 
-// NewPrivateBacking reserves address space, aligned to 2 MiB.
-func NewPrivateBacking(bytes uint64) (*PrivateBacking, error) {
+// NewPrivateBacking reserves address space, aligned to 2 MiB. Without huge it never
+// asks the host for huge pages.
+func NewPrivateBacking(bytes uint64, huge bool) (*PrivateBacking, error) {
 	mem, err := reserve(bytes)
 	if err != nil {
 		return nil, err
 	}
-	return &PrivateBacking{mem: mem}, nil
+	return &PrivateBacking{mem: mem, small: !huge}, nil
 }
 
 // Bytes implements Backing.
@@ -122,6 +126,17 @@ func (b *PrivateBacking) Populate(first, count uint64) error {
 func (b *PrivateBacking) Discard(first, count uint64) error {
 	return unix.Madvise(b.window(first, count), unix.MADV_DONTNEED)
 }
+
+// PreferHuge implements Backing.
+func (b *PrivateBacking) PreferHuge(first, count uint64) bool {
+	return !b.small && hugeOffered() && unix.Madvise(b.window(first, count), unix.MADV_HUGEPAGE) == nil
+}
+
+// hugeOffered tells whether the host gives huge pages to those who ask.
+var hugeOffered = sync.OnceValue(func() bool {
+	b, err := os.ReadFile("/sys/kernel/mm/transparent_hugepage/enabled")
+	return err == nil && !strings.Contains(string(b), "[never]")
+})
 
 // Protect implements Backing. KVM keeps copies of a guest's page table entries
 // that only an instruction at ring 0 would drop. It also drops them when the

@@ -61,6 +61,10 @@ type Backing interface {
 	Populate(first, count uint64) error
 	Discard(first, count uint64) error
 
+	// PreferHuge asks the host for huge pages where zeros are mapped, and reports
+	// whether it gives some.
+	PreferHuge(first, count uint64) bool
+
 	// Protect makes sure that the guest may use pages as its page tables say now,
 	// content kept.
 	Protect(first, count uint64) error
@@ -84,7 +88,7 @@ type Backing interface {
 // monitor's own address space. Nothing is committed: untouched memory costs the
 // host address space only. Contents are zero.
 func NewMemory(ramBytes, imageBytes uint64) (*Memory, error) {
-	return newMemory(ramBytes, imageBytes, func(bytes uint64) (Backing, error) { return NewPrivateBacking(bytes) })
+	return newMemory(ramBytes, imageBytes, func(bytes uint64) (Backing, error) { return NewPrivateBacking(bytes, true) })
 }
 
 func newMemory(ramBytes, imageBytes uint64, back func(bytes uint64) (Backing, error)) (*Memory, error) {

@@ -77,19 +77,18 @@ func (m *Memory) writePageTables(data GPA) error {
 			return fmt.Errorf("write page table: %w", err)
 		}
 	}
-	lowest, err := m.Slice(tables, m.ram-uint64(tables))
-	if err != nil {
+	layout, bytes := tableLayout{m.ram, uint64(m.end()), uint64(data)}, m.ram-uint64(tables)
+	if m.SharesWindow() {
+		if err := layout.mapTables(m, uint64(tables)/pageSize, bytes/pageSize); err != nil {
+			return fmt.Errorf("map page tables: %w", err)
+		}
+		m.MarkWritten(tables, bytes)
+		return nil
+	}
+	// Elsewhere the window is the guest's memory only where it was written.
+	if err := m.Write(tables, layout.pages()); err != nil {
 		return fmt.Errorf("write page tables: %w", err)
 	}
-	clear(lowest)
-	for page := uint64(guest.LowGPA / pageSize); page < m.Pages(); page++ {
-		at, bits := GPA(page*pageSize), uint64(ptePage)
-		if at >= guest.KernelGPA && at < data || at >= m.ImageGPA() {
-			bits &^= pteWritable
-		}
-		binary.LittleEndian.PutUint64(lowest[page*8:], uint64(at)|bits)
-	}
-	m.MarkWritten(tables, uint64(len(lowest)))
 	return nil
 }
 

@@ -114,6 +114,7 @@ var (
 	poolClosed    = describe("seuss_pool_machines_closed_total", "Machines closed because the demand fell.", "image")
 	lineageNodes  = describe("seuss_lineage_nodes", "Snapshots in the store.")
 	lineageBytes  = describe("seuss_lineage_bytes", "Stored page bytes by kind of snapshot.", "kind")
+	hugePages     = describe("seuss_huge_page_bytes", "Memory that holds copies of images in huge pages.")
 	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed: by hand, to make room, or because nothing starts from them any more.")
 	captures      = describe("seuss_captures_total", "Snapshots taken.")
 	crashes       = describe("seuss_crashes_total", "Guests that died.")
@@ -181,6 +182,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	for kind, n := range st.BytesByKind {
 		gauge(lineageBytes, float64(n), string(kind))
 	}
+	gauge(hugePages, float64(st.HugePageBytes))
 	count(evictions, st.NodesRemoved)
 	count(captures, st.Captures)
 	count(crashes, st.Crashes)

@@ -14,6 +14,7 @@ extern u32 enosys_counts[ABI_SYSCALLS];
 
 extern char exception_stack_top[];
 u32 xsave_bytes;
+bool xsave_compact;
 
 /* The standard format's size for the components that are saved (SDM vol. 1, 13.4). */
 static void measure_xsave(void)
@@ -27,6 +28,9 @@ static void measure_xsave(void)
 		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
 		xsave_bytes = MAX(xsave_bytes, b + a); /* offset + size */
 	}
+	u32 a = 0xd, b, c = 1, d;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	xsave_compact = a & 2; /* XSAVEC, SDM vol. 1, 13.2 */
 }
 
 void kernel_main(void)
@@ -44,7 +48,6 @@ void kernel_main(void)
 	sched_init();
 	vfs_init((const void *)boot_info->image_gpa, boot_info->image_bytes);
 	file_init();
-	vsock_init();
 	struct abi_frame *f = (void *)(current->kstack_top - sizeof *f);
 	exec_boot(f);
 	__asm__ volatile("movq %0, %%rsp\n\tjmp return_full" ::"r"(f) : "memory");

@@ -51,6 +51,7 @@ extern u64 kstack_top;
 extern char kernel_end[];
 extern struct thread *threads; /* all, linked by all_next */
 extern u32 thread_count;
+extern bool xsave_compact; /* the CPU has XSAVEC */
 extern u32 xsave_bytes; /* of an area for the components in boot_info->xsave_mask */
 
 /* sched.c */
@@ -104,7 +105,6 @@ long futex_wake_at(u32 *addr, int count);
 void futex_thread_exit(struct thread *t);
 
 /* vsock.c */
-void vsock_init(void);
 void vsock_poll(void);
 void vsock_flush(void);
 void vsock_set_driver(u32 port);
@@ -174,6 +174,17 @@ static inline void xsave(void *area)
 {
 	u64 m = boot_info->xsave_mask;
 	__asm__ volatile("xsave64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
+}
+/* The same where nobody but xrstor reads it: components in their initial state, most of
+ * them in most programs, are left out. */
+static inline void xsave_thread(void *area)
+{
+	if (!xsave_compact) {
+		xsave(area);
+		return;
+	}
+	u64 m = boot_info->xsave_mask;
+	__asm__ volatile("xsavec64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
 }
 static inline void xrstor(const void *area)
 {

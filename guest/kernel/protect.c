@@ -10,6 +10,9 @@
  * guests are processes it keeps the copies itself and is asked always. At CPL 0
  * an instruction does it.
  *
+ * What is read-only in whole stretches of 2 MiB, most of the image and of a large
+ * program, is mapped by one entry each until a page of it is opened.
+ *
  * The kernel library runs with these entries as well: it must not touch a page
  * that they forbid. user_readable and user_writable ask here.
  */
@@ -18,12 +21,67 @@
 #include "protect.h"
 
 #define guards ((volatile struct abi_guards *)ABI_GUARDS_GPA)
+#define directory ((volatile u64 *)ABI_PD_GPA) /* by 2 MiB */
 #define WRITABLE ((u64)ABI_PTE_PRESENT | ABI_PTE_WRITABLE)
+#define READ_ONLY ((u64)ABI_PTE_BITS & ~(u64)ABI_PTE_WRITABLE)
+#define LARGE 512u /* pages that an entry of the directory maps */
 
-static volatile u64 *entries; /* by page */
+static volatile u64 *entries; /* by page; those below a large entry say what it says */
 static u64 text_start, text_end; /* RAM in which read-only segments lie, as page numbers */
 
-void protect_init(void) { entries = (volatile u64 *)boot_info->tables_gpa; }
+static bool at_cpl0(void)
+{
+	u64 cs;
+	__asm__ volatile("movq %%cs, %0" : "=r"(cs));
+	return (cs & 3) == 0;
+}
+
+static void flush(u64 page)
+{
+	if (at_cpl0())
+		__asm__ volatile("invlpg (%0)" ::"r"(page * PAGE_SIZE) : "memory");
+}
+
+/* Maps 2 MiB, all of them read-only, by one entry: where the host has huge pages
+ * too, the first touch of any of it is the last that faults. */
+static void join(u64 i)
+{
+	u64 large = i * LARGE * PAGE_SIZE | READ_ONLY | ABI_PTE_LARGE;
+	if (directory[i] == large)
+		return;
+	directory[i] = large;
+	flush(i * LARGE);
+}
+
+/* Maps them by the entries of their pages, one of which is about to change. */
+static void split(u64 i)
+{
+	if (!(directory[i] & ABI_PTE_LARGE))
+		return;
+	directory[i] = ((u64)entries + i * PAGE_SIZE) | ABI_PTE_TABLE;
+	flush(i * LARGE);
+}
+
+/* Joins what can be joined of pages. */
+static void join_all(u64 first, u64 end)
+{
+	for (u64 i = (first + LARGE - 1) / LARGE; i < end / LARGE; i++) {
+		u64 n = 0;
+		while (n < LARGE && entries[i * LARGE + n] == ((i * LARGE + n) * PAGE_SIZE | READ_ONLY))
+			n++;
+		if (n == LARGE)
+			join(i);
+	}
+}
+
+void protect_init(void)
+{
+	entries = (volatile u64 *)boot_info->tables_gpa;
+	/* The monitor has made the image read-only; to look would touch its tables. */
+	u64 first = boot_info->image_gpa / PAGE_SIZE, end = first + boot_info->image_bytes / PAGE_SIZE;
+	for (u64 i = (first + LARGE - 1) / LARGE; i < end / LARGE; i++)
+		join(i);
+}
 
 bool protect_allows(u64 addr, u64 bytes, bool write)
 {
@@ -36,25 +94,18 @@ bool protect_allows(u64 addr, u64 bytes, bool write)
 	return true;
 }
 
-static bool at_cpl0(void)
-{
-	u64 cs;
-	__asm__ volatile("movq %%cs, %0" : "=r"(cs));
-	return (cs & 3) == 0;
-}
-
 /* Gives n entries these bits, and reports whether any lost one. */
 static bool set_entries(u64 first, u64 n, u64 bits)
 {
-	bool lost = false, flush = at_cpl0();
+	bool lost = false;
 	for (u64 i = first; i < first + n; i++) {
 		u64 old = entries[i], new = i * PAGE_SIZE | bits;
 		if (old == new)
 			continue;
+		split(i / LARGE);
 		entries[i] = new; /* an unchanged one is left alone: a store dirties the table */
 		lost |= (old & ~new & WRITABLE) != 0;
-		if (flush)
-			__asm__ volatile("invlpg (%0)" ::"r"(i * PAGE_SIZE) : "memory");
+		flush(i);
 	}
 	return lost;
 }
@@ -69,7 +120,7 @@ static void tell(u64 first, u64 n, bool touched)
 	doorbell(ABI_DOORBELL_PROTECT, 0);
 }
 
-static u64 bits_of(bool write) { return write ? ABI_PTE_BITS : ABI_PTE_BITS & ~ABI_PTE_WRITABLE; }
+static u64 bits_of(bool write) { return write ? ABI_PTE_BITS : READ_ONLY; }
 
 void protect_reset(u64 first, u64 n)
 {
@@ -92,6 +143,7 @@ void protect_set(u64 addr, u64 bytes, bool write)
 
 void protect_segments(const Elf64_Phdr *ph, u32 n, u64 bias, bool copied)
 {
+	bool joined = false;
 	/* A page that two segments share is as writable as either. */
 	for (int write = 0; write < 2; write++)
 		for (u32 i = 0; i < n; i++) {
@@ -108,7 +160,10 @@ void protect_segments(const Elf64_Phdr *ph, u32 n, u64 bias, bool copied)
 		text_start = text_end ? MIN(text_start, first) : first;
 		text_end = MAX(text_end, end);
 		tell(first, end - first, copied);
+		joined = true;
 	}
+	if (joined) /* only now: two segments may meet in a stretch */
+		join_all(text_start, text_end);
 }
 
 /* ---- guards ------------------------------------------------------------------ */

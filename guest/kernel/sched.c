@@ -108,7 +108,7 @@ static void switch_to(struct thread *next)
 	if (prev->state != THREAD_DEAD) {
 		if (!prev->xsave && !(prev->xsave = page_alloc(PAGE_UP(xsave_bytes) / PAGE_SIZE)))
 			panic("no memory for the extended state of thread %u", prev->tid);
-		xsave(prev->xsave);
+		xsave_thread(prev->xsave);
 	}
 	current = next;
 	next->state = THREAD_RUNNING;

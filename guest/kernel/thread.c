@@ -44,7 +44,7 @@ static long clone_thread(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, 
 	t->xsave = page_alloc(PAGE_UP(xsave_bytes) / PAGE_SIZE);
 	if (!t->xsave)
 		panic("no memory for the extended state of thread %u", t->tid);
-	xsave(t->xsave); /* a thread inherits its creator's */
+	xsave_thread(t->xsave); /* a thread inherits its creator's */
 	if (flags & CLONE_PARENT_SETTID)
 		*parent_tid = t->tid;
 	if (flags & CLONE_CHILD_SETTID)

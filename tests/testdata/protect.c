@@ -15,6 +15,7 @@
 
 enum { P = 4096, WORKED = 3 };
 static const char constant[] = "constant";
+static const char large[6 << 20] = {1}; /* several stretches of 2 MiB, which one entry may map */
 static int failed;
 
 #define CHECK(x) ((x) ? (void)0 : (void)(failed = 1, printf("line %d: %s: %s\n", __LINE__, #x, strerror(errno))))
@@ -90,6 +91,24 @@ static void allowed(void)
 	CHECK(munmap(p, 8 * P) == 0);
 }
 
+/* Pages in the midst of a large read-only range are opened, changed and closed. */
+static void opened(void)
+{
+	volatile char *mid = (char *)(((uintptr_t)large + sizeof large / 2) & ~(uintptr_t)(P - 1));
+	CHECK(mid[-1] == 0 && mid[0] == 0 && mid[P] == 0);
+	CHECK(mprotect((char *)mid, P, PROT_READ | PROT_WRITE) == 0);
+	mid[0] = 7, mid[P - 1] = 8;
+	CHECK(mid[0] == 7 && mid[P - 1] == 8 && mid[-1] == 0 && mid[P] == 0);
+	CHECK(mprotect((char *)mid, P, PROT_READ) == 0 && mid[0] == 7);
+	int n = 0;
+	for (size_t i = 0; i < sizeof large; i += P)
+		n += ((volatile const char *)large)[i];
+	CHECK(n == 1 + (((char *)mid - large) % P ? 0 : 7));
+	int fd[2];
+	CHECK(pipe(fd) == 0 && write(fd[1], "xyz", 3) == 3);
+	CHECK(read(fd[0], (char *)mid + P, 3) == -1 && errno == EFAULT); /* its neighbour is as it was */
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	(void)context;
@@ -109,6 +128,16 @@ int main(int argc, char **argv)
 		store((void *)(uintptr_t)strtoull);
 	if (!strcmp(what, "constant"))
 		store(constant);
+	if (!strcmp(what, "large"))
+		store(large + sizeof large / 2);
+	if (!strcmp(what, "beside-opened")) {
+		opened();
+		store((char *)(((uintptr_t)large + sizeof large / 2) & ~(uintptr_t)(P - 1)) + P);
+	}
+	if (!strcmp(what, "opened")) {
+		opened();
+		return failed ? 1 : WORKED;
+	}
 	if (!strcmp(what, "kernel"))
 		store((void *)0x30100);
 	if (!strcmp(what, "main-stack"))

@@ -33,6 +33,8 @@ type Options struct {
 	// DirtyRingEntries, if not 0, gives every VM a dirty ring of so many
 	// entries (a power of two); it cannot be combined with the dirty log.
 	DirtyRingEntries uint32
+	// NoHugePages makes guests' memory of the host's ordinary pages only.
+	NoHugePages bool
 }
 
 // pvmModule exists where the KVM in use is kvm_pvm.
@@ -51,6 +53,7 @@ type Platform struct {
 	syncMask   uint64
 	clock      host.ClockCheck
 	ringBytes  uint64
+	small      bool // no huge pages
 }
 
 var _ vmm.Platform = (*Platform)(nil)
@@ -66,7 +69,7 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, openError(o.Device, err)
 	}
-	p := &Platform{dev: handle{file: f, fd: f.Fd()}, device: o.Device}
+	p := &Platform{dev: handle{file: f, fd: f.Fd()}, device: o.Device, small: o.NoHugePages}
 	if err := p.init(o); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("set up %s: %w", o.Device, err)

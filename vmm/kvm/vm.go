@@ -74,7 +74,7 @@ func (h handle) enable(name string, c kvm.Capability, arg uint64) error {
 
 // NewMemory implements vmm.VM: the guest runs in the monitor's own mapping.
 func (vm *VM) NewMemory(bytes uint64, logDirty bool) (vmm.Backing, error) {
-	b, err := vmm.NewPrivateBacking(bytes)
+	b, err := vmm.NewPrivateBacking(bytes, !vm.platform.small)
 	if err != nil {
 		return nil, fmt.Errorf("reserve %d bytes of guest memory: %w", bytes, err)
 	}

@@ -240,6 +240,10 @@ func (m *memory) Discard(first, count uint64) error {
 	return nil
 }
 
+// PreferHuge implements vmm.Backing: a file in memory gets huge pages where the host
+// says so for all of them.
+func (m *memory) PreferHuge(_, _ uint64) bool { return false }
+
 // Page implements vmm.Backing.
 func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {

@@ -45,6 +45,7 @@ func (e *env) root() *cli.App {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "state", Usage: "`DIR` with images, snapshots and functions (default: $" + stateVariable + ", else " + defaultStateText + ")"},
 			&cli.StringFlag{Name: "platform", Usage: "`NAME` of what runs guests: kvm, process (no KVM needed, weaker isolation) or auto: kvm where there is one (default: $" + platformVariable + ", else auto)"},
+			&cli.StringFlag{Name: "huge-pages", Usage: "`WHEN` the host's huge pages are used, if it has any: auto, where it pays, or never (default: $" + hugePagesVariable + ", else auto)"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "json", Usage: "print the result as one JSON document"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "verbose", Usage: "say on stderr what is being done"},
 		},
@@ -65,7 +66,7 @@ func (e *env) root() *cli.App {
 			e.invoke(),
 			e.serve(),
 			e.snapshotGroup(),
-			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp(), e.benchGuest()),
+			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp(), e.benchGuest(), e.benchHuge()),
 			e.demo(),
 			e.completion(),
 		},

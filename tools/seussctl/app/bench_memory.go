@@ -71,7 +71,7 @@ func (e *env) measureMemory(ctx context.Context, n int) (*memoryReport, error) {
 		functions = append(functions, nodeSample("node-hold", samples.NodeHold, false))
 	}
 	for _, f := range functions {
-		err := e.withEngine(dispatcher.Options{PoolSize: n + 1}, func(d engine) error {
+		err := e.withEngine(dispatcher.Options{PoolSize: n + 1, HugePages: e.hugePages}, func(d engine) error {
 			row, err := e.machineMemory(ctx, d, f, n, &report.Platform)
 			report.Rows = append(report.Rows, row)
 			return err

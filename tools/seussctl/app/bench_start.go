@@ -86,7 +86,7 @@ func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *be
 		return nil, err
 	}
 	report = &bench.Report{Rows: []bench.Row{}, Depth: []bench.Depth{}}
-	err = e.withEngine(dispatcher.Options{}, func(d engine) error {
+	err = e.withEngine(dispatcher.Options{HugePages: e.hugePages}, func(d engine) error {
 		w, err := e.deployBench(ctx, d)
 		if err != nil {
 			return err
@@ -106,7 +106,7 @@ func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *be
 // withSwitcher opens a second dispatcher on the same directory with one shell,
 // which two functions then have to share.
 func (e *env) withSwitcher(f func(engine) error) error {
-	return e.withEngine(dispatcher.Options{ReadOnly: true, PoolSize: 1}, f)
+	return e.withEngine(dispatcher.Options{ReadOnly: true, PoolSize: 1, HugePages: e.hugePages}, f)
 }
 
 func (e *env) measurePaths(ctx context.Context, d, switcher engine, w *benchWork, rounds int) (rows []bench.Row, err error) {

@@ -149,7 +149,7 @@ func TestNoPlatformStopsEarly(t *testing.T) {
 		e := newEnv(nil, &out, &errs)
 		dir := t.TempDir()
 		e.getenv = func(name string) string {
-			if name == platformVariable {
+			if name != stateVariable {
 				return ""
 			}
 			return dir
@@ -161,6 +161,21 @@ func TestNoPlatformStopsEarly(t *testing.T) {
 		}
 		if list, err := e.images().List(); err != nil || len(list) != 0 {
 			t.Errorf("%v: built %v, %v", args, list, err)
+		}
+	}
+}
+
+// TestHugePagesFlag: the flag, else the variable, says whether dispatchers that make
+// many machines use huge pages.
+func TestHugePagesFlag(t *testing.T) {
+	for _, c := range []struct {
+		flag, variable string
+		want, wrong    bool
+	}{{"", "", true, false}, {"never", "auto", false, false}, {"", "never", false, false}, {"auto", "never", true, false}, {"", "yes", false, true}} {
+		e := newEnv(nil, nil, nil)
+		e.getenv = func(string) string { return c.variable }
+		if err := e.setHugePages(c.flag); (err != nil) != c.wrong || !c.wrong && e.hugePages != c.want {
+			t.Errorf("%+v: %v, %v", c, e.hugePages, err)
 		}
 	}
 }

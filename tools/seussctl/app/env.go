@@ -59,6 +59,7 @@ type env struct {
 	stateDir   string
 	stateGiven bool // by flag or variable
 	platform   string
+	hugePages  bool // where it pays
 	json       bool
 	log        *slog.Logger
 	dashed     bool // the command line has a "--"
@@ -85,6 +86,9 @@ func (e *env) readGlobals(ctx *cli.Context) error {
 		e.log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if err := e.setPlatform(ctx.String("platform")); err != nil {
+		return err
+	}
+	if err := e.setHugePages(ctx.String("huge-pages")); err != nil {
 		return err
 	}
 	return e.setState(ctx.String("state"))

@@ -53,7 +53,7 @@ OPTIONS{{range .VisibleFlags}}
    {{.}}{{end}}
 
 GLOBAL OPTIONS
-   --json, --state DIR, --platform NAME, --verbose: see 'seussctl --help'
+   --json, --state DIR, --platform NAME, --huge-pages WHEN, --verbose: see 'seussctl --help'
 `
 )
 

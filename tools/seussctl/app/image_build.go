@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"github.com/dustin/go-humanize"
@@ -29,12 +30,14 @@ boot, and says why.`,
 		examples: []string{
 			"seussctl image build",
 			"seussctl image build --runtime node",
+			"seussctl image build --runtime node --name node22 --program /opt/node-22/bin/node",
 			"seussctl image build --name python-small --memory 128MiB --no-numpy",
 			"seussctl image build --name reports --warm-up-code typical.py --warm-up '{\"rows\": 1}' --warm-up-runs 20",
 		},
 		flags: append([]cli.Flag{
 			&cli.StringFlag{Name: "runtime", Value: defaultImage, Usage: "`RUNTIME` to put into it: python, node or lua"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image (default: the runtime's)"},
+			&cli.StringFlag{Name: "program", Usage: "`PATH` of the Node.js or Lua to take (default: node, lua5.4 in /usr/bin, else in /usr/local/bin)"},
 			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "no-numpy", Usage: "leave NumPy out although it is installed"},
@@ -62,6 +65,10 @@ boot, and says why.`,
 					return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 				}
 			}
+			program := c.String("program")
+			if program != "" && (r.collect == nil || !filepath.IsAbs(program)) {
+				return usagef(c.Command.HelpName, "--program %q: want the absolute path of a Node.js or Lua", program)
+			}
 			driver, err := e.readBaseWarmUp(c, r)
 			if err != nil {
 				return err
@@ -70,7 +77,7 @@ boot, and says why.`,
 			if r.collect == nil {
 				info, err = e.buildPython(c.Context, images.PythonOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver, NoNumPy: c.Bool("no-numpy")})
 			} else {
-				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver})
+				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, Program: program, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver})
 			}
 			if err == nil {
 				err = e.refreshDaemon(c.Context)

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -17,16 +18,22 @@ func TestAllowNet(t *testing.T) {
 	}{
 		{"invoke f", false},
 		{"invoke f --allow-net example.com:443 --allow-net [2001:db8::/32]:*", true},
+		{"snapshot create f", false},
+		{"snapshot create f --allow-net example.com:443", true},
 	} {
 		var got dispatcher.Options
+		code := exitOK
+		if fake.err = nil; strings.HasPrefix(c.args, "snapshot") {
+			fake.err, code = errors.New("not taken, this is a test of options"), exitFailure
+		}
 		out := command(t, t.TempDir(), "", func(o dispatcher.Options) (engine, error) {
 			got = o
 			return fake, nil
 		}, strings.Fields(c.args)...)
-		if out.code != exitOK || (got.Network != nil) != c.allowed {
+		if out.code != code || (got.Network != nil) != c.allowed {
 			t.Errorf("%s: exit %d, network %v; %s", c.args, out.code, got.Network, out.stderr)
 		}
-		if !strings.Contains(out.stderr, "not allowed to reach: 192.0.2.9:443 (2), name example.net (1)") {
+		if strings.HasPrefix(c.args, "invoke") && !strings.Contains(out.stderr, "not allowed to reach: 192.0.2.9:443 (2), name example.net (1)") {
 			t.Errorf("%s: %q", c.args, out.stderr)
 		}
 	}

@@ -37,17 +37,33 @@ func (e *env) setPlatform(name string) error {
 	return nil
 }
 
+// hugePagesVariable says it where --huge-pages does not.
+const hugePagesVariable = "SEUSS_HUGE_PAGES"
+
+func (e *env) setHugePages(when string) error {
+	if when == "" {
+		when = e.getenv(hugePagesVariable)
+	}
+	switch when {
+	case "", "auto", "never":
+	default:
+		return usagef("seussctl", "huge pages %q: must be auto or never", when)
+	}
+	e.hugePages = when != "never"
+	return nil
+}
+
 // openPlatform opens the platform that the user asked for. Asked for none in
 // particular it takes KVM where that can be used, else processes, and says so
 // once.
 func (e *env) openPlatform() (vmm.Platform, error) {
 	switch e.platform {
 	case platformKVM:
-		return asPlatform(kvm.New(kvm.Options{}))
+		return asPlatform(kvm.New(kvm.Options{NoHugePages: !e.hugePages}))
 	case platformProcess:
 		return asPlatform(process.New(process.Options{}))
 	}
-	p, kvmErr := kvm.New(kvm.Options{})
+	p, kvmErr := kvm.New(kvm.Options{NoHugePages: !e.hugePages})
 	if kvmErr == nil {
 		return p, nil
 	}

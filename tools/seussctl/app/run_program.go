@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +89,7 @@ func (e *env) runProgram(c *cli.Context) error {
 }
 
 func (e *env) runInImage(ctx context.Context, ref string, p dispatcher.Program) (err error) {
-	image, err := e.programImage(ctx, ref)
+	image, err := e.programImage(ctx, ref, p.Args[0])
 	if err != nil {
 		return err
 	}
@@ -167,27 +168,54 @@ func (o *programOutput) write(e *env, fd uint16, text []byte) {
 	}
 }
 
-// findProgram returns the path of a program in the image. A name without a
-// slash is looked up as a shell would, in the image's directories.
+// findProgram returns the path of a program in the image.
 func findProgram(image *images.Image, name string) (string, error) {
-	tried := []string{name}
-	if !strings.Contains(name, "/") {
-		tried = nil
-		for dir := range strings.SplitSeq(programPath, ":") {
-			tried = append(tried, path.Join(dir, name))
-		}
-	}
-	for _, p := range tried {
-		if found, err := image.Lookup(path.Join("/", p)); err == nil && found.Inode.IsRegular() {
-			return path.Join("/", p), nil
+	for _, p := range programPaths(name) {
+		if found, err := image.Lookup(p); err == nil && found.Inode.IsRegular() {
+			return p, nil
 		}
 	}
 	return "", fmt.Errorf("the image holds no program %s", name)
 }
 
+// programPaths are where a program may lie: a name without a slash is looked up as a
+// shell would, in the image's directories.
+func programPaths(name string) []string {
+	if strings.Contains(name, "/") {
+		return []string{path.Join("/", name)}
+	}
+	var paths []string
+	for dir := range strings.SplitSeq(programPath, ":") {
+		paths = append(paths, path.Join(dir, name))
+	}
+	return paths
+}
+
+// fixedProgram returns the path of a program in a directory if it is linked for fixed
+// addresses, else "". An image shows such a program in its place, so the kernel library
+// need not copy it there.
+func fixedProgram(dir, name string) string {
+	for _, p := range programPaths(name) {
+		host := filepath.Join(dir, p)
+		if st, err := os.Lstat(host); err != nil || !st.Mode().IsRegular() {
+			continue
+		}
+		f, err := elf.Open(host)
+		if err != nil {
+			return ""
+		}
+		defer f.Close()
+		if f.Type == elf.ET_EXEC && f.Machine == elf.EM_X86_64 {
+			return p
+		}
+		return ""
+	}
+	return ""
+}
+
 // programImage opens a stored image, or builds one from a directory that lasts
-// as long as it is open.
-func (e *env) programImage(ctx context.Context, ref string) (*images.Image, error) {
+// as long as it is open. program is what will be run.
+func (e *env) programImage(ctx context.Context, ref, program string) (*images.Image, error) {
 	dir, ok := strings.CutPrefix(ref, dirPrefix)
 	if !ok {
 		if err := e.ensureImage(ctx, ref); err != nil {
@@ -207,6 +235,7 @@ func (e *env) programImage(ctx context.Context, ref string) (*images.Image, erro
 		spec.Name = "dir"
 	}
 	spec.Kernel, spec.MemoryBytes = guest.Kernel(), programMemory
+	spec.Program = fixedProgram(dir, program)
 	if spec.Skipped > 0 {
 		e.notef("%s: left out %d devices, sockets and FIFOs", dir, spec.Skipped)
 	}

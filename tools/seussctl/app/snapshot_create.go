@@ -18,7 +18,8 @@ func (e *env) snapshotCreate() *cli.Command {
 With NAME: runs that function, which must have been deployed with --lazy-args,
 until it asks for the key --stop-at (by default the first key that the event
 lacks) and captures it there. Later invocations whose event is equal so far
-start from this point.
+start from this point. Until then it may reach what --allow-net names; connections
+that are open when the snapshot is taken are reset in what starts from it.
 
 With --import: imports the modules on top of the base snapshot and captures
 that. Functions deployed with the same imports start from it.
@@ -35,6 +36,7 @@ commands do this by themselves when they need it.`,
 			&cli.StringFlag{Name: "stop-at", Usage: "capture where the function asks for `KEY`"},
 			&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to import"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "base", Usage: "take the image's base snapshot"},
+			allowNetFlag(),
 			&cli.StringFlag{Name: "image", Value: defaultImage, Usage: "`NAME` of the image, with --import or --base"},
 		},
 		maxArgs:  1,
@@ -44,12 +46,16 @@ commands do this by themselves when they need it.`,
 			if err != nil {
 				return err
 			}
+			network, err := readNetwork(c)
+			if err != nil {
+				return err
+			}
 			if !c.Args().Present() {
 				if err := e.ensureImage(c.Context, c.String("image")); err != nil {
 					return err
 				}
 			}
-			return e.withEngine(dispatcher.Options{PoolSize: 1}, func(d engine) error {
+			return e.withEngine(dispatcher.Options{PoolSize: 1, Network: network}, func(d engine) error {
 				n, err := take(d)
 				if err != nil {
 					return err
@@ -73,8 +79,8 @@ func (e *env) chooseSnapshot(c *cli.Context) (func(engine) (*lineage.Node, error
 	switch {
 	case asked != 1:
 		return nil, usagef(name, "%s needs one of: a function's NAME, --import MODULES, --base", name)
-	case function == "" && (c.IsSet("event") || c.IsSet("stop-at")):
-		return nil, usagef(name, "--event and --stop-at belong to a function's NAME")
+	case function == "" && (c.IsSet("event") || c.IsSet("stop-at") || c.IsSet("allow-net")):
+		return nil, usagef(name, "--event, --stop-at and --allow-net belong to a function's NAME")
 	case function != "" && c.IsSet("image"):
 		return nil, usagef(name, "--image belongs to --import and --base; a function has its image from its deployment")
 	case c.Bool("base"):

@@ -27,15 +27,57 @@ type GuestReport struct {
 type GuestRow struct {
 	Runtime  string  `json:"runtime"`
 	What     string  `json:"what"`
-	NativeNS float64 `json:"native_ns"`
+	NativeNS float64 `json:"native_ns"` // 0: there is no such thing natively
 	GuestNS  float64 `json:"guest_ns"`
+	// Calls is how many system calls are in it, 0 if it is not about calls.
+	Calls int `json:"calls,omitempty"`
 }
 
 // Ratio is guest to native.
 func (r GuestRow) Ratio() float64 { return r.GuestNS / r.NativeNS }
 
-// GuestProgram is a runtime that is measured: Start does nothing, Work prints
-// lines of a name, a tab and nanoseconds.
+// Names of figures that mean something to the report.
+const (
+	guestEmpty   = "empty call" // what the platform takes for a system call that does nothing
+	guestMachine = "making the machine"
+	guestToMain  = "start to main"
+	guestToEnd   = "start to end, making the machine included"
+)
+
+// Excess is by how much a row's calls take longer than natively beyond what as many
+// calls that do nothing take in the guest, in nanoseconds: that is the platform's own
+// cost of entering the kernel library. ok is false for rows that are not about calls.
+func (r *GuestReport) Excess(row GuestRow) (ns float64, ok bool) {
+	for _, empty := range r.Rows {
+		if empty.Runtime == row.Runtime && empty.What == guestEmpty && row.Calls > 0 && row.What != guestEmpty {
+			return row.GuestNS - row.NativeNS - float64(row.Calls)*empty.GuestNS, true
+		}
+	}
+	return 0, false
+}
+
+// Within reports whether a row meets its bar: calls take no longer than natively beyond
+// the platform's own cost of entering the kernel library, and a program is at its main
+// no later than natively. ok is false for rows that have none.
+func (r *GuestReport) Within(row GuestRow) (met, ok bool) {
+	if row.What == guestToMain {
+		return row.GuestNS <= row.NativeNS, true
+	}
+	ns, ok := r.Excess(row)
+	return ok && ns <= 0, ok
+}
+
+// GuestRun is one run of a program in a guest.
+type GuestRun struct {
+	Output  string
+	Machine time.Duration // to make it, with the image in its memory
+	Booted  time.Time     // when its cold boot began
+}
+
+// GuestProgram is a runtime that is measured: Start does nothing, or prints a line of
+// "main", a tab and the wall clock in nanoseconds as its first statement; Work prints
+// lines of a name, a tab, nanoseconds, and if it is about them a tab and how many
+// system calls that takes.
 type GuestProgram struct {
 	Runtime     string
 	Image       string // as for run --image
@@ -84,8 +126,8 @@ print(string.format("fib(22)\t%.0f", least * 1e9))
 
 // GuestRuntimes are the runtimes besides C, each with its stock image.
 var GuestRuntimes = []GuestProgram{
-	{"python", "python", []string{"/usr/bin/python3.11", "-c", "pass"}, []string{"/usr/bin/python3.11", "-c", pythonWork}, "/usr/bin/python3.11"},
-	{"node", "node", []string{"/usr/bin/node", "-e", ""}, []string{"/usr/bin/node", "-e", nodeWork}, "/usr/bin/node"},
+	{"python", "python", []string{"/usr/bin/python3.11", "-c", "import time; print('main', time.time_ns(), sep='\\t')"}, []string{"/usr/bin/python3.11", "-c", pythonWork}, "/usr/bin/python3.11"},
+	{"node", "node", []string{"/usr/bin/node", "-e", "const t = performance.timeOrigin + performance.now(); console.log('main\\t' + (t * 1e6).toFixed())"}, []string{"/usr/bin/node", "-e", nodeWork}, "/usr/bin/node"},
 	{"lua", "lua", []string{"/usr/bin/lua5.4", "-e", ""}, []string{"/usr/bin/lua5.4", "-e", luaWork}, "/usr/bin/lua5.4"},
 }
 
@@ -108,26 +150,39 @@ func BuildGuestBench(ctx context.Context, root string) (GuestProgram, error) {
 	return p, nil
 }
 
-// MeasureGuest runs one program on both sides in turns. run runs it in a guest
-// and returns what it printed.
-func MeasureGuest(ctx context.Context, p GuestProgram, rounds int, run func(args []string) (string, error)) ([]GuestRow, error) {
-	native := func(args []string) (string, error) {
+// MeasureGuest runs one program on both sides in turns. run runs it in a guest.
+func MeasureGuest(ctx context.Context, p GuestProgram, rounds int, run func(args []string) (GuestRun, error)) ([]GuestRow, error) {
+	native := func(args []string) (GuestRun, error) {
+		r := GuestRun{Booted: time.Now()}
 		out, err := exec.CommandContext(ctx, p.Native, args[1:]...).Output()
-		return string(out), err
+		r.Output = string(out)
+		return r, err
 	}
-	rows := []GuestRow{{p.Runtime, "start to end", math.Inf(1), math.Inf(1)}}
+	rows := []GuestRow{{Runtime: p.Runtime, What: guestMachine, GuestNS: math.Inf(1)}}
 	for range rounds {
-		for side, run := range []func([]string) (string, error){native, run} {
+		for side, run := range []func([]string) (GuestRun, error){native, run} {
 			start := time.Now()
-			if _, err := run(p.Start); err != nil {
-				return nil, fmt.Errorf("%s: %w", p.Runtime, err)
-			}
-			rows[0].least(side, float64(time.Since(start)))
-			out, err := run(p.Work)
+			r, err := run(p.Start)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", p.Runtime, err)
 			}
-			if rows, err = addGuestRows(rows, p.Runtime, side, out); err != nil {
+			took := time.Since(start)
+			if main, ok := strings.CutPrefix(strings.TrimSpace(r.Output), "main\t"); ok {
+				at, err := strconv.ParseInt(main, 10, 64)
+				if err != nil {
+					return nil, fmt.Errorf("%s printed %q, want the time of its main", p.Runtime, r.Output)
+				}
+				rows = addGuestRow(rows, side, GuestRow{Runtime: p.Runtime, What: guestToMain}, float64(at-r.Booted.UnixNano()))
+			}
+			rows = addGuestRow(rows, side, GuestRow{Runtime: p.Runtime, What: guestToEnd}, float64(took))
+			if side == 1 {
+				rows = addGuestRow(rows, side, GuestRow{Runtime: p.Runtime, What: guestMachine}, float64(r.Machine))
+			}
+			work, err := run(p.Work)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.Runtime, err)
+			}
+			if rows, err = addGuestRows(rows, p.Runtime, side, work.Output); err != nil {
 				return nil, err
 			}
 		}
@@ -148,21 +203,29 @@ func addGuestRows(rows []GuestRow, runtime string, side int, out string) ([]Gues
 	s := bufio.NewScanner(strings.NewReader(out))
 	for s.Scan() {
 		name, figure, ok := strings.Cut(s.Text(), "\t")
+		figure, count, counted := strings.Cut(figure, "\t")
+		row := GuestRow{Runtime: runtime, What: name}
 		ns, err := strconv.ParseFloat(figure, 64)
-		if !ok || err != nil || ns <= 0 {
+		if err == nil && counted {
+			row.Calls, err = strconv.Atoi(count)
+		}
+		if !ok || err != nil || ns <= 0 || row.Calls < 0 {
 			return nil, fmt.Errorf("%s printed %q, want a name, a tab and nanoseconds", runtime, s.Text())
 		}
-		at := -1
-		for i := range rows {
-			if rows[i].What == name {
-				at = i
-			}
-		}
-		if at < 0 {
-			at = len(rows)
-			rows = append(rows, GuestRow{runtime, name, math.Inf(1), math.Inf(1)})
-		}
-		rows[at].least(side, ns)
+		rows = addGuestRow(rows, side, row, ns)
 	}
 	return rows, nil
+}
+
+// addGuestRow keeps the least of the figures of a row.
+func addGuestRow(rows []GuestRow, side int, row GuestRow, ns float64) []GuestRow {
+	for i := range rows {
+		if rows[i].What == row.What {
+			rows[i].least(side, ns)
+			return rows
+		}
+	}
+	row.NativeNS, row.GuestNS = math.Inf(1), math.Inf(1)
+	row.least(side, ns)
+	return append(rows, row)
 }

@@ -65,13 +65,31 @@ func TestBareHost(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	for available, want := range map[string]Status{"100000": Failed, "1000000": Warning, "8000000": OK} {
-		h := Host{Proc: t.TempDir()}
+		h := Host{Proc: t.TempDir(), Sys: t.TempDir()}
 		write(t, filepath.Join(h.Proc, "meminfo"), "MemTotal:       16000000 kB\nMemAvailable:  "+available+" kB\nHugePages_Total:       5\n")
 		if c := h.memory(); c.Status != want || !strings.Contains(c.Detail, "15 GiB") {
 			t.Errorf("%s: %+v", available, c)
 		}
-		if c := h.hugePages(); c.Detail != "5 reserved" {
+		if c := h.hugePages(); c.Detail != "the kernel has no transparent ones; 5 reserved ones are not used" {
 			t.Errorf("%+v", c)
+		}
+	}
+}
+
+func TestHugePages(t *testing.T) {
+	h := Host{Proc: t.TempDir(), Sys: t.TempDir()}
+	at := filepath.Join(h.Sys, "kernel/mm/transparent_hugepage")
+	if err := os.MkdirAll(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(at, "enabled"), "always [madvise] never\n")
+	for setting, want := range map[string]string{
+		"always within_size advise [never] deny force": "images of a daemon: no (never; to have some: echo advise > " + at + "/shmem_enabled)",
+		"always within_size [advise] never deny force": "images of a daemon: yes (shmem_enabled = advise)",
+	} {
+		write(t, filepath.Join(at, "shmem_enabled"), setting+"\n")
+		if c := h.hugePages(); c.Detail != "memory of cold boots: yes (enabled = madvise); "+want {
+			t.Errorf("%s: %+v", setting, c)
 		}
 	}
 }
@@ -96,7 +114,7 @@ func TestPaging(t *testing.T) {
 
 func TestKernel(t *testing.T) {
 	for release, want := range map[string]Status{"6.1.0-18-amd64": Warning, "6.13.0": OK, "7.0": OK, "weird": OK} {
-		h := Host{Proc: t.TempDir()}
+		h := Host{Proc: t.TempDir(), Sys: t.TempDir()}
 		write(t, filepath.Join(h.Proc, "sys/kernel/osrelease"), release+"\n")
 		if c := h.kernel(); c.Status != want || !strings.Contains(c.Detail, release) {
 			t.Errorf("%s: %+v", release, c)

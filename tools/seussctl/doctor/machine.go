@@ -202,24 +202,36 @@ func meminfo(text, field string) uint64 {
 	return 0
 }
 
+// hugePages says which huge pages the host gives, and to what: cold boots take those of
+// anonymous memory, images those of files in memory.
 func (h *Host) hugePages() Check {
 	c := Check{Name: "huge pages", Status: OK}
 	var facts []string
-	if b, err := os.ReadFile(filepath.Join(h.Proc, "meminfo")); err == nil {
-		facts = append(facts, fmt.Sprintf("%d reserved", meminfo(string(b), "HugePages_Total")))
-	}
-	for _, name := range []string{"enabled", "shmem_enabled"} {
-		b, err := os.ReadFile(filepath.Join(h.Sys, "kernel/mm/transparent_hugepage", name))
+	for _, use := range []struct{ setting, memory, hint string }{
+		{"enabled", "memory of cold boots", "madvise"},
+		{"shmem_enabled", "images of a daemon", "advise"},
+	} {
+		path := filepath.Join(h.Sys, "kernel/mm/transparent_hugepage", use.setting)
+		b, err := os.ReadFile(path)
 		if err != nil {
 			continue
 		}
-		if _, rest, ok := strings.Cut(string(b), "["); ok {
-			value, _, _ := strings.Cut(rest, "]")
-			facts = append(facts, "transparent "+name+" = "+value)
+		_, rest, _ := strings.Cut(string(b), "[")
+		switch value, _, _ := strings.Cut(rest, "]"); value {
+		case "never", "deny":
+			facts = append(facts, fmt.Sprintf("%s: no (%s; to have some: echo %s > %s)", use.memory, value, use.hint, path))
+		default:
+			facts = append(facts, fmt.Sprintf("%s: yes (%s = %s)", use.memory, use.setting, value))
 		}
 	}
-	if c.Detail = strings.Join(facts, ", "); c.Detail == "" {
-		c.Detail = "none"
+	if len(facts) == 0 {
+		facts = append(facts, "the kernel has no transparent ones")
 	}
+	if b, err := os.ReadFile(filepath.Join(h.Proc, "meminfo")); err == nil {
+		if n := meminfo(string(b), "HugePages_Total"); n > 0 {
+			facts = append(facts, fmt.Sprintf("%d reserved ones are not used", n))
+		}
+	}
+	c.Detail = strings.Join(facts, "; ")
 	return c
 }

@@ -1,0 +1,139 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/lineage"
+)
+
+// hugeReport compares starts in new machines with and without the host's huge pages.
+type hugeReport struct {
+	Offered   bool      `json:"offered"` // huge pages for files in memory
+	Rows      []hugeRow `json:"rows"`
+	CopyBytes uint64    `json:"copy_bytes"` // of images
+}
+
+type hugeRow struct {
+	Path  string     `json:"path"`
+	Huge  hugeSample `json:"huge"`
+	Small hugeSample `json:"small"`
+}
+
+// hugeSample is in microseconds.
+type hugeSample struct {
+	Least  float64 `json:"least_us"`
+	Median float64 `json:"p50_us"`
+}
+
+func newHugeSample(took []time.Duration) hugeSample {
+	slices.Sort(took)
+	us := func(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+	return hugeSample{us(took[0]), us(took[len(took)/2])}
+}
+
+func (e *env) benchHuge() *cli.Command {
+	return e.command(spec{
+		name:  "huge",
+		usage: "measure starts in new machines with and without the host's huge pages",
+		description: `
+Starts a small JSON function, and the same in Node.js, in new machines from a cold boot,
+the base and the function snapshot, in turns with and without huge pages, as serve
+would. Whether
+the host gives them to files in memory, doctor tells. Uses a state directory of its own
+below the default, or the one given with --state.`,
+		examples: []string{"seussctl bench huge --rounds 20"},
+		flags:    []cli.Flag{&cli.IntFlag{Name: "rounds", Value: defaultRounds, Usage: "`N` turns over all paths"}},
+		action: func(c *cli.Context, e *env) error {
+			rounds := c.Int("rounds")
+			if rounds < 1 {
+				return usagef(c.Command.HelpName, "--rounds %d: want 1 or more", rounds)
+			}
+			if !e.hugePages {
+				return usagef(c.Command.HelpName, "--huge-pages never leaves nothing to compare")
+			}
+			r, err := e.measureHuge(c.Context, rounds)
+			if err != nil {
+				return err
+			}
+			e.progress.clear()
+			if e.json {
+				return e.printJSON(r)
+			}
+			return printHuge(e.stdout, r)
+		},
+	})
+}
+
+func (e *env) measureHuge(ctx context.Context, rounds int) (r *hugeReport, err error) {
+	e.ownState("bench")
+	if err := e.freshImages(ctx, e.otherRuntimes()...); err != nil {
+		return nil, err
+	}
+	r = &hugeReport{Offered: lineage.HugePagesOffered(), Rows: []hugeRow{}}
+	err = e.withEngine(dispatcher.Options{HugePages: true, Verify: lineage.VerifyDemand}, func(huge engine) error {
+		w, err := e.deployBench(ctx, huge)
+		if err != nil {
+			return err
+		}
+		e.hugePages = false // the second platform's
+		defer func() { e.hugePages = true }()
+		return e.withEngine(dispatcher.Options{ReadOnly: true, Verify: lineage.VerifyDemand}, func(small engine) error {
+			err := e.compareHuge(ctx, w, huge, small, rounds, r)
+			r.CopyBytes = lineage.HugeBytes()
+			return err
+		})
+	})
+	return r, err
+}
+
+func (e *env) compareHuge(ctx context.Context, w *benchWork, huge, small engine, rounds int, r *hugeReport) error {
+	left, right := w.paths(huge, huge), w.paths(small, small)
+	for i := range left {
+		name := left[i].Name
+		if !slices.Contains([]string{"cold", "base", "function"}, strings.TrimPrefix(name, "node-")) {
+			continue
+		}
+		var took [2][]time.Duration
+		for round := range rounds + 1 {
+			e.progress.step("measuring "+name, float64(round)/float64(rounds+1))
+			for side, run := range []func(context.Context) error{left[i].Run, right[i].Run} {
+				start := time.Now()
+				if err := run(ctx); err != nil {
+					return errors.Join(fmt.Errorf("measure %s", name), err)
+				}
+				if round > 0 {
+					took[side] = append(took[side], time.Since(start))
+				}
+			}
+		}
+		r.Rows = append(r.Rows, hugeRow{name, newHugeSample(took[0]), newHugeSample(took[1])})
+	}
+	return nil
+}
+
+func printHuge(w io.Writer, r *hugeReport) error {
+	t := newTable("PATH", ">HUGE P50", ">SMALL P50", ">RATIO", ">HUGE LEAST", ">SMALL LEAST", ">RATIO")
+	for _, row := range r.Rows {
+		t.row(row.Path, formatMicros(row.Huge.Median), formatMicros(row.Small.Median), formatRatio(row.Huge.Median/row.Small.Median),
+			formatMicros(row.Huge.Least), formatMicros(row.Small.Least), formatRatio(row.Huge.Least/row.Small.Least))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	if !r.Offered {
+		_, err := fmt.Fprintln(w, "the host gives no huge pages to files in memory, so images have none: see seussctl doctor")
+		return err
+	}
+	_, err := fmt.Fprintln(w, "copies of images in huge pages:", humanize.IBytes(r.CopyBytes))
+	return err
+}
