@@ -2,9 +2,9 @@
 # Starts a daemon on a state directory of its own and puts it under load: a mixed
 # workload for SECONDS at the sustainable rate and for shorter at 2 and 5 times
 # that, then a burst. The generator shares the machine and so runs at a lower
-# priority than the daemon, or, with PIN=1, on a processor of its own, the last,
+# priority than the daemon (NICE=10), or, with PIN=1, on a processor of its own, the last,
 # while the daemon has the others.
-# Usage: [PIN=1] load.sh SECONDS [WORK]
+# Usage: [PIN=1|NICE=0] load.sh SECONDS [WORK]
 #   WORK: numbers that each invocation of the mixed workload adds up, default 0
 set -euo pipefail
 
@@ -14,7 +14,7 @@ work=${2:-0}
 dir=$(mktemp -d)
 pid=
 daemon=(env)
-generator=(nice -n 10)
+generator=(nice -n "${NICE:-10}")
 if [ "${PIN:-0}" = 1 ]; then
 	last=$(($(nproc) - 1))
 	[ "$last" -gt 0 ] || { echo "load.sh: PIN=1 needs two processors" >&2; exit 2; }
