@@ -3,18 +3,13 @@ package lineage
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
-
-var updateGolden = flag.Bool("update-golden", false, "write the golden store of the current format anew")
 
 // The form of a file has no influence on ids and memory, and each can be turned
 // into the other, also below nodes that hang on it.
@@ -292,86 +287,6 @@ func TestGoldenFormat1(t *testing.T) {
 			t.Error(err)
 		}
 	}
-}
-
-// goldenTree is what testdata/format-2 holds.
-func goldenTree(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
-	image := addTestImage(t, s)
-	r := rand.New(rand.NewPCG(2, 2))
-	g := newGuest(testGuestPages)
-	g.reset(image.View())
-	parent := image
-	for i, kind := range []Kind{KindBase, KindFunction, KindArgument} {
-		g.scribble(r, 12)
-		parent = capture(t, s, NodeSpec{
-			Kind: kind, State: []byte(kind + " state"), Created: time.Unix(1700000000+int64(i), 0), ABIVersion: 2,
-			Key: Key{Function: "f", Handler: "m.h"}, CPUFeatures: CPUFeatures{Opaque: "x", Named: []string{"avx2"}},
-		}, parent, g)
-		nodes, mem = append(nodes, parent), append(mem, bytes.Clone(g.mem))
-	}
-	return nodes, mem
-}
-
-// The files that this format's first release wrote are read for ever, and the
-// same content still has the same id.
-func TestGoldenFormat2(t *testing.T) {
-	const golden = "testdata/format-2"
-	if *updateGolden {
-		if err := os.RemoveAll(golden); err != nil {
-			t.Fatal(err)
-		}
-		s := openStore(t, golden)
-		goldenTree(t, s)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		for _, left := range []string{lockName, functionsDir, codeDir} {
-			if err := os.RemoveAll(filepath.Join(golden, left)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	s := openStore(t, copyTree(t, golden))
-	nodes, mem := goldenTree(t, openStore(t, t.TempDir()))
-	if len(s.Damaged()) != 0 || len(s.List()) != len(nodes)+1 {
-		t.Fatalf("%d nodes, damaged %v", len(s.List()), s.Damaged())
-	}
-	for i, want := range nodes {
-		n, err := s.Load(want.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkView(t, n.View(), mem[i])
-		if !sameInfo(&n.Info, &want.Info) || !bytes.Equal(n.State(), want.State()) {
-			t.Errorf("%+v, want %+v", n.Info, want.Info)
-		}
-		if err := s.Verify(n.ID); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-func copyTree(t *testing.T, from string) string {
-	t.Helper()
-	dir := t.TempDir()
-	err := fs.WalkDir(os.DirFS(from), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(filepath.Join(from, path))
-		if err != nil {
-			return err
-		}
-		to := filepath.Join(dir, path)
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			return err
-		}
-		return os.WriteFile(to, b, sealedMode)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
 }
 
 // Audit names every damaged node and page, and what the directory holds besides.

@@ -4,18 +4,13 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
-
-var updateGolden3 = flag.Bool("update-golden-3", false, "write the golden store of version 3 of the node file anew")
 
 // flipBit changes a file in place, under all of its names.
 func flipBit(t testing.TB, path string, at int64) {
@@ -315,62 +310,6 @@ func FuzzDonors(f *testing.F) {
 		}
 		NewView(200).With(x.viewRuns(&Blob{pages: own.dataPages}, blobs))
 	})
-}
-
-// goldenSiblings is what testdata/format-3 holds.
-func goldenSiblings(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
-	image := addTestImage(t, s)
-	for i := range uint64(2) {
-		g := newGuest(testGuestPages)
-		g.reset(image.View())
-		for p := range uint64(leastShared + 2) {
-			g.fill(100+p+i*7, 1+p)
-		}
-		g.fill(600+i, 50+i)
-		g.fill(40, 0)
-		n := capture(t, s, NodeSpec{Kind: KindImport, State: fmt.Append(nil, i), Created: time.Unix(1700000000+int64(i), 0), Key: Key{Imports: []string{"m"}}}, image, g)
-		nodes, mem = append(nodes, n), append(mem, bytes.Clone(g.mem))
-	}
-	return nodes, mem
-}
-
-// The files that this version's first release wrote are read for ever, also where a
-// copy has made files of the links.
-func TestGoldenFormat3(t *testing.T) {
-	const golden = "testdata/format-3"
-	if *updateGolden3 {
-		if err := os.RemoveAll(golden); err != nil {
-			t.Fatal(err)
-		}
-		s := openStore(t, golden)
-		goldenSiblings(t, s)
-		if err := s.Close(); err != nil {
-			t.Fatal(err)
-		}
-		for _, left := range []string{lockName, functionsDir, codeDir} {
-			if err := os.RemoveAll(filepath.Join(golden, left)); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	s := openStore(t, copyTree(t, golden))
-	nodes, mem := goldenSiblings(t, openStore(t, t.TempDir()))
-	if len(s.Damaged()) != 0 || len(s.List()) != len(nodes)+1 || links(t, s) != 1 {
-		t.Fatalf("%d nodes, damaged %v, %d links", len(s.List()), s.Damaged(), links(t, s))
-	}
-	for i, want := range nodes {
-		n, err := s.Load(want.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		checkView(t, n.View(), mem[i])
-		if !sameInfo(&n.Info, &want.Info) || !bytes.Equal(n.State(), want.State()) {
-			t.Errorf("%+v, want %+v", n.Info, want.Info)
-		}
-		if err := s.Verify(n.ID); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 // smallSiblings makes a node with a donor whose file is as small as it can be.
