@@ -147,6 +147,29 @@ func (s *Store) donorsOf(m *metadata) (*donors, error) {
 	return d, err
 }
 
+// Donor is a snapshot in whose file another one has pages.
+type Donor struct {
+	ID    string `json:"id"`    // the snapshot itself may be gone
+	Pages uint64 `json:"pages"` // of the other one's that lie there
+}
+
+// Donors returns the siblings in whose files a node has pages, which are stored once;
+// none for most nodes.
+func (s *Store) Donors(n *Node) ([]Donor, error) {
+	if len(n.stored().links) == 0 {
+		return nil, nil
+	}
+	d, err := s.donorsOf(&metadata{Info: n.Info})
+	if err != nil {
+		return nil, fmt.Errorf("donors of node %s: %w", n.ID, err)
+	}
+	list := make([]Donor, len(d.list))
+	for i := range list {
+		list[i] = Donor{d.list[i].id, d.pagesOf(i)}
+	}
+	return list, nil
+}
+
 // removeLinksOf removes all links of a node whose file could not be read, after that
 // file.
 func (s *Store) removeLinksOf(id string) {

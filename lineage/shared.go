@@ -73,7 +73,7 @@ func (s *Store) openPages(f *os.File, h *header, x *pageIndex, id string, verify
 			err = x.compareDonor(i, blob.index)
 		}
 		if err != nil {
-			return nil, nil, errLink(d, x.pagesOf(i), err)
+			return nil, nil, errLink(d, x.donors.pagesOf(i), err)
 		}
 		donors = append(donors, blob)
 	}
@@ -138,8 +138,8 @@ func readDonorIndex(f *os.File, h *header, d *donor) (*pageIndex, error) {
 }
 
 // pagesOf counts the pages that lie with a donor.
-func (x *pageIndex) pagesOf(donor int) (n uint64) {
-	for _, r := range x.donors.runs {
+func (d *donors) pagesOf(donor int) (n uint64) {
+	for _, r := range d.runs {
 		if r.donor == donor {
 			n += r.count
 		}
@@ -213,7 +213,7 @@ func (s *Store) donorLeaves(x *pageIndex, id string, own []Digest, report func(*
 			f.Close()
 		}
 		if err != nil {
-			return nil, errLink(d, x.pagesOf(i), err)
+			return nil, errLink(d, x.donors.pagesOf(i), err)
 		}
 	}
 	return leaves, nil

@@ -64,7 +64,7 @@ func (s *Store) exportWhole(n *Node) (*Portable, error) {
 		path := s.linkPath(n.ID, d.ordinal)
 		f, h, err := openDonorFile(path, d)
 		if err != nil {
-			return nil, errLink(d, x.pagesOf(i), err)
+			return nil, errLink(d, x.donors.pagesOf(i), err)
 		}
 		f.Close()
 		w.paths = append(w.paths, path)

@@ -48,6 +48,16 @@ func TestSiblingsShareALibrary(t *testing.T) {
 	if first.FileBytes < 10<<20 || second.FileBytes > first.FileBytes/4 || first.FreedBytes != 0 || second.FreedBytes != second.FileBytes {
 		t.Fatalf("%+v, %+v", first, second)
 	}
+	shown := document[struct {
+		Donors []struct {
+			ID    string
+			Pages uint64
+		}
+	}](c, "snapshot", "show", second.ID).Donors
+	if len(shown) != 1 || shown[0].ID != first.ID || shown[0].Pages < 2500 {
+		t.Errorf("donors %+v", shown)
+	}
+	c.want(0, "lie in the file of "+first.ID[:12], "snapshot", "show", second.ID)
 	// The file outlives its snapshot.
 	c.want(0, "removed", "snapshot", "rm", first.ID)
 	if _, err := os.Stat(filepath.Join(c.state, "nodes", first.ID+".node")); !os.IsNotExist(err) {

@@ -22,10 +22,12 @@ type nodeItem struct {
 	Pure       bool     `json:"pure"`
 	Tags       []string `json:"tags,omitempty"`
 	Pinned     bool     `json:"pinned,omitempty"`
-	// LoadingPages and LoadingRuns are the size of the loading set, in snapshot show only.
-	LoadingPages uint64      `json:"loading_pages,omitempty"`
-	LoadingRuns  uint64      `json:"loading_runs,omitempty"`
-	Children     []*nodeItem `json:"children,omitempty"` // in a tree only
+	// LoadingPages and LoadingRuns are the size of the loading set, in snapshot show only,
+	// and so are Donors.
+	LoadingPages uint64          `json:"loading_pages,omitempty"`
+	LoadingRuns  uint64          `json:"loading_runs,omitempty"`
+	Donors       []lineage.Donor `json:"donors,omitempty"`
+	Children     []*nodeItem     `json:"children,omitempty"` // in a tree only
 }
 
 func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {

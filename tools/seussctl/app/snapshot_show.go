@@ -48,6 +48,9 @@ func (e *env) showNode(id string) (err error) {
 		e.notef("%v; the next run records another one", err)
 	}
 	item.LoadingPages, item.LoadingRuns = set.Len(), uint64(len(set))
+	if item.Donors, err = s.Donors(n); err != nil {
+		return err
+	}
 	if e.json {
 		ids := []string{}
 		for _, p := range path {
@@ -100,6 +103,9 @@ func printNode(w io.Writer, n *nodeItem, path string, children int) error {
 	add("guest pages", "%s (%s)", formatPages(n.GuestPages), formatBytes(pageBytes(n.GuestPages)))
 	add("delta pages", "%s", formatPages(n.DeltaPages))
 	add("stored", "%s", formatBytes(n.stored()))
+	for _, d := range n.Donors {
+		add("stored once", "%s pages (%s) lie in the file of %s", formatPages(d.Pages), formatBytes(pageBytes(d.Pages)), short(d.ID))
+	}
 	add("as pages", "%s", formatBytes(n.DeltaBytes+n.ImageBytes))
 	add("tags", "%s", dash(strings.Join(n.Tags, ", ")))
 	add("pinned", "%v", n.Pinned)
