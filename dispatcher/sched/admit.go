@@ -151,8 +151,8 @@ func (s *Scheduler) predict(f *function) time.Duration {
 	if f.limit > 0 {
 		wait = queue / float64(min(f.limit, s.o.Slots))
 	}
-	if real := s.pace.real; s.pace.virtual > 0 {
-		wait = max(wait, float64(s.until(f.finish)), real)
+	if s.pace.virtual > 0 {
+		wait = max(wait, float64(s.until(f.finish)))
 	} else {
 		shares := len(s.ready)
 		if f.at < 0 {

@@ -268,7 +268,7 @@ func (t *Ticket) Release() {
 	t.expired = true
 	s.mean = average(s.mean, took)
 	if t.f.mean == 0 {
-		t.f.mean = s.mean // one slow start says little of a function
+		t.f.mean = min(s.mean, took) // one slow start says little of a function
 	}
 	t.f.mean = average(t.f.mean, took)
 	t.f.running--

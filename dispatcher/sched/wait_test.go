@@ -9,8 +9,8 @@ import (
 
 // TestWaitsUnderOverload: at twice and at five times of what the slots can do, with
 // functions as differently popular as they are, all slots are used, and whoever is
-// let in is served within twice the target, nearly always, and never much later. The
-// clock is the test's own.
+// let in is served within three times the target, nearly always, and never much later.
+// The clock is the test's own.
 func TestWaitsUnderOverload(t *testing.T) {
 	const (
 		slots     = 8
@@ -78,7 +78,7 @@ func TestWaitsUnderOverload(t *testing.T) {
 		if could := int(last / service * slots); len(waits) < could*98/100 {
 			t.Errorf("%v times: %d served, the slots can do %d", load, len(waits), could)
 		}
-		if p99 > 2*DefaultTarget || most > 4*DefaultTarget {
+		if p99 > 3*DefaultTarget || most > 4*DefaultTarget {
 			t.Errorf("%v times: waited %v at the 99th percentile, %v at most", load, p99, most)
 		}
 	}
