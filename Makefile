@@ -99,7 +99,7 @@ test-sdk: setup build
 	SEUSS_JS_SDK=$(CURDIR)/.cache/sdk-js $(GO) test -count=1 -run TestJavaScriptSDK ./tests
 
 ## The daemon under load: mixed workload at 1x, 2x and 5x of what it sustains, and a burst.
-## WORK=100000 makes each invocation compute for 2 ms.
+## WORK=100000 makes each invocation compute for 1 to 2 ms.
 load: setup build
 	tests/load.sh $(or $(SECONDS),20) $(or $(WORK),0)
 

@@ -45,7 +45,7 @@ func run() error {
 	l := &load{}
 	flag.StringVar(&l.url, "url", "http://127.0.0.1:9001", "where the daemon listens")
 	flag.IntVar(&l.functions, "functions", 100, "how many functions the mixed workload has")
-	flag.IntVar(&l.work, "work", 0, "numbers that a function of the mixed workload adds up in each invocation, some 20 ns each; with 100,000 the generator keeps up with five times what the daemon sustains")
+	flag.IntVar(&l.work, "work", 0, "numbers that a function of the mixed workload adds up in each invocation, 10 to 20 ns each; with 100,000 the generator keeps up with five times what the daemon sustains")
 	flag.DurationVar(&l.duration, "duration", 20*time.Second, "how long the first rate is held; the others a tenth of it, but at least 20 s, or all of it if it is shorter")
 	rates := flag.String("rates", "1,2,5", "rates of the mixed workload, in parts of what the daemon sustains")
 	flag.IntVar(&l.pid, "pid", 0, "the daemon's process, to report its memory")
