@@ -53,6 +53,7 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 	got := time.Now()
 	l.waited = got.Sub(start)
 	l.pooled = l.shell.at == t
+	l.shell.onReset = nil // of whoever ran before, where it was not reset since
 	l.shell.record(d, t)
 	if !l.pooled {
 		if l.moved, err = l.shell.bring(t); err != nil {
