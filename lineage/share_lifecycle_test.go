@@ -81,15 +81,7 @@ func TestSharedExport(t *testing.T) {
 		t.Fatalf("%d of %d bytes, links %+v", b.StoredBytes(), b.DeltaBytes, b.file.Load().links)
 	}
 	read := func(s *Store, id string) []byte {
-		p, err := s.Export(id)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := p.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
+		p, r := exported(t, s, id)
 		out, err := io.ReadAll(r)
 		if err != nil || int64(len(out)) != p.Size {
 			t.Fatalf("%d of %d bytes, %v", len(out), p.Size, err)
@@ -253,15 +245,7 @@ func TestSharedCatalogueCache(t *testing.T) {
 // other.
 func TestSharedExportAsDifferences(t *testing.T) {
 	h := newSharing(t, openStore(t, t.TempDir()), 2)
-	p, err := h.s.Export(h.nodes[1].ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := p.Open()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
+	p, r := exported(t, h.s, h.nodes[1].ID)
 	there := openStore(t, t.TempDir())
 	addTestImage(t, there)
 	n, err := there.Adopt(r, p.Size, nil)
@@ -272,4 +256,19 @@ func TestSharedExportAsDifferences(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkView(t, n.View(), h.mem[1])
+}
+
+// exported opens a node as it travels.
+func exported(t *testing.T, s *Store, id string) (*Portable, io.ReadSeekCloser) {
+	t.Helper()
+	p, err := s.Export(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := p.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return p, r
 }
