@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"time"
+	"weak"
 )
 
 // emptyShellBytes is what a machine takes that has not run: page tables, rings,
@@ -16,10 +17,11 @@ const demandSlots = 10
 
 // demand is what was asked of a pool within a sliding window: the most shells at
 // a time, and which nodes requests had to wait for because no shell stood ready.
+// It does not hold those: what the store lets go of for room must not stay in memory.
 type demand struct {
 	slot   time.Duration
 	peaks  [demandSlots]int
-	misses [demandSlots]map[*target]int
+	misses [demandSlots]map[weak.Pointer[target]]int
 	at     int       // the current slot
 	since  time.Time // its beginning
 }
@@ -58,12 +60,13 @@ func (d *demand) turn(now time.Time) {
 // happened before: once is no reason to make a machine.
 func (d *demand) missed(t *target) bool {
 	if d.misses[d.at] == nil {
-		d.misses[d.at] = map[*target]int{}
+		d.misses[d.at] = map[weak.Pointer[target]]int{}
 	}
-	d.misses[d.at][t]++
+	w := weak.Make(t)
+	d.misses[d.at][w]++
 	n := 0
 	for _, m := range d.misses {
-		n += m[t]
+		n += m[w]
 	}
 	return n >= 2
 }
@@ -76,8 +79,10 @@ func (d *demand) peak() int { return slices.Max(d.peaks[:]) }
 func (d *demand) wanted() []*target {
 	sum := map[*target]int{}
 	for _, m := range d.misses {
-		for t, n := range m {
-			sum[t] += n
+		for w, n := range m {
+			if t := w.Value(); t != nil {
+				sum[t] += n
+			}
 		}
 	}
 	return slices.SortedFunc(maps.Keys(sum), func(a, b *target) int {

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -56,6 +57,18 @@ func TestMissesCount(t *testing.T) {
 	d.turn(now.Add(time.Minute))
 	if len(d.wanted()) != 0 || d.missed(a) {
 		t.Error("misses outlive the window")
+	}
+}
+
+// What is not used otherwise is not kept in memory by having been missed.
+func TestMissesHoldNothing(t *testing.T) {
+	d := newDemand(10 * time.Second)
+	d.missed(testTarget("a"))
+	b := testTarget("b")
+	d.missed(b)
+	runtime.GC()
+	if w := d.wanted(); len(w) != 1 || w[0] != b {
+		t.Errorf("wanted %v", w)
 	}
 }
 
