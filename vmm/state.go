@@ -109,14 +109,12 @@ func (s *State) MarshalBinary() ([]byte, error) {
 }
 
 // UnmarshalBinary implements encoding.BinaryUnmarshaler. Bytes that are not a
-// valid state are refused with an error that wraps ErrState; s is unchanged
+// valid state are refused with an error that wraps ErrState; s holds anything
 // then. They are checked in the order magic, version, length, content.
 func (s *State) UnmarshalBinary(data []byte) error {
-	var n State
-	if err := n.decode(data); err != nil {
+	if err := s.decode(data); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	*s = n
 	return nil
 }
 
@@ -137,7 +135,7 @@ func (s *State) decode(data []byte) error {
 		return fmt.Errorf("%d bytes, the header says %d", len(data), header.TotalBytes)
 	}
 	rest := data[stateHeaderBytes:]
-	var fixed stateFixed
+	fixed := new(stateFixed)
 	if len(rest) < stateFixedBytes {
 		return fmt.Errorf("fixed part: %d of %d bytes", len(rest), stateFixedBytes)
 	}
@@ -151,12 +149,11 @@ func (s *State) decode(data []byte) error {
 	if want := allMSRs + int(fixed.XSaveBytes) + int(fixed.VsockBytes); want != len(rest) {
 		return fmt.Errorf("variable part: %d bytes, its counts say %d", len(rest), want)
 	}
-	*s = State{
-		CPU: CPUState{Regs: fixed.Regs, Special: fixed.Special, Debug: fixed.Debug, Events: fixed.Events,
-			XCR0: fixed.XCR0, MPState: fixed.MPState, MSRs: make([]MSR, fixed.MSRs)},
-		CPL: uint8(fixed.CPL), RAMBytes: fixed.RAMBytes, ImageBytes: fixed.ImageBytes,
-		KernelEnd: fixed.KernelEnd, UpcallEntry: fixed.UpcallEntry, ConsoleTail: fixed.ConsoleTail, MonoNS: fixed.MonoNS,
-	}
+	c := &s.CPU
+	c.Regs, c.Special, c.Debug, c.Events = fixed.Regs, fixed.Special, fixed.Debug, fixed.Events
+	c.XCR0, c.MPState, c.MSRs = fixed.XCR0, fixed.MPState, make([]MSR, fixed.MSRs)
+	s.CPL, s.RAMBytes, s.ImageBytes = uint8(fixed.CPL), fixed.RAMBytes, fixed.ImageBytes
+	s.KernelEnd, s.UpcallEntry, s.ConsoleTail, s.MonoNS = fixed.KernelEnd, fixed.UpcallEntry, fixed.ConsoleTail, fixed.MonoNS
 	for i := range s.CPU.MSRs {
 		s.CPU.MSRs[i] = MSR{Index: le.Uint32(rest[i*msrBytes:]), Reserved: le.Uint32(rest[i*msrBytes+4:]), Value: le.Uint64(rest[i*msrBytes+8:])}
 	}

@@ -103,10 +103,8 @@ func (s *VsockState) decode(b []byte) error {
 	if len(b) < vsockFixedBytes {
 		return fmt.Errorf("%d bytes are too short", len(b))
 	}
-	*s = VsockState{
-		CID: le64(b[0:]), DriverFeatures: le64(b[8:]), Status: le32(b[16:]), DeviceSel: le32(b[20:]), DriverSel: le32(b[24:]),
-		QueueSel: le32(b[28:]), InterruptStatus: le32(b[32:]), NextPort: le32(b[36:]),
-	}
+	s.CID, s.DriverFeatures, s.Status, s.DeviceSel, s.DriverSel = le64(b[0:]), le64(b[8:]), le32(b[16:]), le32(b[20:]), le32(b[24:])
+	s.QueueSel, s.InterruptStatus, s.NextPort = le32(b[28:]), le32(b[32:]), le32(b[36:])
 	for i := range s.Queues {
 		e := b[40+queueStateBytes*i:]
 		s.Queues[i] = QueueState{Desc: GPA(le64(e[0:])), Avail: GPA(le64(e[8:])), Used: GPA(le64(e[16:])),
