@@ -52,8 +52,9 @@ type catalog struct {
 	specs     map[string]lineage.Function // of functions, and of those whose nodes were unloaded
 	targets   map[string]*target
 	images    map[string]*image
-	changes   uint64         // counts the calls of forget
-	prefixes  map[string]int // digests of lazy invocations' binding prefixes, for the automatic policy
+	changes   uint64                 // counts the calls of forget
+	features  atomic.Pointer[string] // the first of a list that this host has all of
+	prefixes  map[string]int         // digests of lazy invocations' binding prefixes, for the automatic policy
 }
 
 func (c *catalog) init(d *Dispatcher) {
@@ -260,9 +261,14 @@ func (c *catalog) target(id string) (*target, error) {
 func (t *target) unsupported() map[int]uint32 {
 	t.callsOnce.Do(func() {
 		t.calls = map[int]uint32{}
+		var page [lineage.PageSize]byte
+		held := ^uint64(0)
 		word := func(gpa uint64, n int) uint64 {
-			page := t.view.Bytes(gpa / lineage.PageSize)
-			if at := gpa % lineage.PageSize; page != nil && at+uint64(n) <= lineage.PageSize {
+			if number := gpa / lineage.PageSize; number != held {
+				t.view.CopyPage(page[:], number)
+				held = number
+			}
+			if at := gpa % lineage.PageSize; at+uint64(n) <= lineage.PageSize {
 				if n == 4 {
 					return uint64(binary.LittleEndian.Uint32(page[at:]))
 				}
@@ -288,10 +294,16 @@ func (t *target) unsupported() map[int]uint32 {
 func (d *Dispatcher) checkCPU(n *lineage.Node) error {
 	var recorded vmm.CPUFeatures
 	recorded.Names = n.Info.CPUFeatures.Named
+	if len(recorded.Names) > 0 && d.catalog.features.Load() == &recorded.Names[0] {
+		return nil // a node has its parent's list, where that is the same
+	}
 	host := d.platform.CPU().Features
 	recorded.XSaveBytes = host.XSaveBytes // the state's own check is exact
 	if missing := recorded.Missing(host); len(missing) > 0 {
 		return fmt.Errorf("node %.12s, taken on %s: %w: %v", n.Info.ID, n.Info.CPUFeatures.Opaque, ErrCPU, missing)
+	}
+	if len(recorded.Names) > 0 {
+		d.catalog.features.Store(&recorded.Names[0])
 	}
 	return nil
 }

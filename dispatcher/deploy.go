@@ -89,7 +89,7 @@ func (l *layout) forgetGiven() {
 		target = l.base
 	}
 	for page := range given.All() {
-		if l.private.Has(page) && target.Bytes(page) == nil && l.base.Bytes(page) == nil {
+		if l.private.Has(page) && target.Lookup(page).Blob == nil && l.base.Lookup(page).Blob == nil {
 			l.private.Remove(page)
 		}
 	}
@@ -251,12 +251,7 @@ func (l *layout) move(target *lineage.View) (moved, error) {
 func (l *layout) copyPrivate() {
 	ram := l.mem.Bytes()
 	for page := range l.private.All() {
-		dst := pageOf(ram, page)
-		if src := l.target.Bytes(page); src != nil {
-			copy(dst, src)
-		} else {
-			clear(dst)
-		}
+		l.target.CopyPage(pageOf(ram, page), page)
 	}
 }
 

@@ -52,6 +52,8 @@ type Blob struct {
 	pages  uint64
 	mem    []byte
 	slab   *slab // of expanded pages; nil if they are those of a file of the store
+	// patches are what pages of the slab are still to be made of; nil if they are there.
+	patches atomic.Pointer[patches]
 	// source is where pages come from that are filled when they are needed; nil if
 	// they are all there.
 	source *pageSource
@@ -124,6 +126,7 @@ func (b *Blob) Name() string { return b.name }
 func (b *Blob) File() *os.File {
 	if b.slab != nil {
 		b.slab.shown.Store(true)
+		b.makePages()
 	}
 	return b.file
 }
@@ -146,6 +149,7 @@ func (b *Blob) Bytes(page uint64) []byte {
 	if b.source != nil && b.Check(page, 1) != nil {
 		return zeroPage[:] // not what it is, but not the damage either
 	}
+	b.makePages()
 	lo := page * PageSize
 	return b.mem[lo : lo+PageSize : lo+PageSize]
 }
@@ -216,6 +220,7 @@ func (b *Blob) Verify() error {
 // digest of every page as it is.
 func (b *Blob) leaves(report func(*PageError)) ([]Digest, error) {
 	leaves := make([]Digest, 0, b.pages)
+	b.makePages()
 	file, offset := b.file, b.offset
 	if b.source != nil {
 		file, offset = b.source.file, b.source.offset

@@ -7,8 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
 )
 
 // damage rewrites a sealed file.
@@ -82,19 +86,23 @@ func testHeaderCorruption(t *testing.T, form Form) {
 		"seven bytes":      {func(b []byte) []byte { return b[:7] }, ErrMagic},
 		"magic":            {add(0, 1), ErrMagic},
 		"magic first":      {func(b []byte) []byte { clear(b[:headerBytes]); return b }, ErrMagic},
-		"version":          {func(b []byte) []byte { b[8] += 2; return b }, ErrVersion},
-		"version resealed": {sealed(func(b []byte) []byte { b[8] += 2; return b }), ErrVersion},
-		"version of short": {func(b []byte) []byte { b[8] += 2; return b[:20] }, ErrVersion},
-		"half a header":    {func(b []byte) []byte { return b[:differencesHeaderBytes/2] }, ErrLength},
-		"form":             {func(b []byte) []byte { b[24] ^= 3; return b }, ErrChecksum},
-		"form resealed":    {sealed(func(b []byte) []byte { b[24] = 7; return b }), ErrChecksum},
-		"header length":    {func(b []byte) []byte { b[28] ^= 1; return b }, ErrChecksum},
-		"total":            {add(16, 1), ErrLength},
-		"total resealed":   {sealed(add(16, 1)), ErrLength},
-		"truncated":        {func(b []byte) []byte { return b[:len(b)-1] }, ErrLength},
-		"extended":         {func(b []byte) []byte { return append(b, 0) }, ErrLength},
-		"checksum":         {add(headerCRCOffset, 1), ErrChecksum},
-		"reserved":         {add(headerBytes-8, 1), ErrChecksum},
+		"version":          {func(b []byte) []byte { b[8] = nodeVersionMasks + 1; return b }, ErrVersion},
+		"version resealed": {sealed(func(b []byte) []byte { b[8] = nodeVersionMasks + 1; return b }), ErrVersion},
+		"version of short": {func(b []byte) []byte { b[8] = nodeVersionMasks + 1; return b[:20] }, ErrVersion},
+		"version of other": {sealed(func(b []byte) []byte {
+			b[8] = []byte{FormPages: nodeVersionMasks, FormDifferences: nodeVersionDonors}[form]
+			return b
+		}), ErrFormat},
+		"half a header":  {func(b []byte) []byte { return b[:differencesHeaderBytes/2] }, ErrLength},
+		"form":           {func(b []byte) []byte { b[24] ^= 3; return b }, ErrChecksum},
+		"form resealed":  {sealed(func(b []byte) []byte { b[24] = 7; return b }), ErrChecksum},
+		"header length":  {func(b []byte) []byte { b[28] ^= 1; return b }, ErrChecksum},
+		"total":          {add(16, 1), ErrLength},
+		"total resealed": {sealed(add(16, 1)), ErrLength},
+		"truncated":      {func(b []byte) []byte { return b[:len(b)-1] }, ErrLength},
+		"extended":       {func(b []byte) []byte { return append(b, 0) }, ErrLength},
+		"checksum":       {add(headerCRCOffset, 1), ErrChecksum},
+		"reserved":       {add(headerBytes-8, 1), ErrChecksum},
 	}
 	if form == FormPages {
 		cases["partial data page"] = struct {
@@ -138,8 +146,8 @@ func testHeaderCorruption(t *testing.T, form Form) {
 				break
 			}
 		}
-		if bit == 64 { // version 3, which is read as well
-			want = ErrChecksum
+		if v := le.Uint32(b[8:]); bit/32 == 2 && v >= nodeVersion && v <= nodeVersionMasks {
+			want = ErrChecksum // which is read as well
 		}
 		if _, err := decodeHeader(b, int64(len(file))); !errors.Is(err, want) {
 			t.Fatalf("bit %d: %v, want %v", bit, err, want)
@@ -358,7 +366,7 @@ func decodeAll(b []byte) (*Info, *pageIndex, error) {
 		if data, err = h.readSection(r, sectionData); err != nil {
 			return nil, nil, err
 		}
-		err = decodeDifferences(data, x)
+		err = decodeDifferences(h.version, data, x)
 	case info.Kind != KindImage:
 		err = readPages(r, int64(h.sections[sectionData].offset), 0, x.ownPages(), func(uint64, []byte) error { return nil })
 	}
@@ -367,15 +375,24 @@ func decodeAll(b []byte) (*Info, *pageIndex, error) {
 
 // decodeDifferences applies them to a parent of zeroes, whose checksums they need
 // not meet.
-func decodeDifferences(data []byte, x *pageIndex) error {
-	d, err := newDeltaDecoder(data, x.dataPages)
+func decodeDifferences(version uint32, data []byte, x *pageIndex) error {
+	d, err := parseDifferences(version, data, x.dataPages)
+	if err == nil {
+		err = d.unpack(nil)
+	}
 	if err != nil {
 		return err
 	}
-	if _, err := d.state(nil); err != nil {
+	d.state(nil)
+	p, err := newPatches(d, x, NewView(x.guestPages))
+	if err != nil {
 		return err
 	}
-	return eachExpanded(d, x, NewView(x.guestPages), func(uint64, []byte) error { return nil })
+	var content [PageSize]byte
+	for page := range x.dataPages {
+		p.copyPage(content[:], page)
+	}
+	return nil
 }
 
 // reseal gives mutated bytes right checksums where the layout still allows it,
@@ -477,22 +494,45 @@ func FuzzDifferences(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	raw, err := deltaDecompressor.DecodeAll(data[4:], nil)
+	raw, err := s2.Decode(nil, data[diffsHeaderBytes:])
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(raw)
-	f.Add([]byte{0, 3, 0, 0, 0})
-	f.Add([]byte{1, 2, 1, 1, 0xff})
+	f.Add(raw, uint32(e.stateBytes), uint32(len(e.words)/wordBytes))
+	f.Add(make([]byte, 2*pageMaskBytes), uint32(0), uint32(0))
+	f.Add(make([]byte, 8+2*pageMaskBytes+1), uint32(9), uint32(1))
+	// Of version 2.
+	f.Add([]byte{0, 3, 0, 0, 0}, uint32(0), uint32(0))
+	f.Add([]byte{1, 2, 1, 1, 0xff}, uint32(0), uint32(0))
+	f.Add(append([]byte{9, 11, 1, 2, 0, 1, 2, 5, 1, 0, 9, 1, 0}, make([]byte, 6*wordBytes)...), uint32(0), uint32(0))
+	zstdEncoder, err := zstd.NewWriter(nil, zstd.WithSingleSegment(true))
+	if err != nil {
+		f.Fatal(err)
+	}
 	x := &pageIndex{guestPages: 2, dataPages: 2, runs: []indexRun{{0, 2, 0}}, sums: make([]uint32, 2)}
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		data := deltaCompressor.EncodeAll(raw, binary.LittleEndian.AppendUint32(nil, uint32(len(raw))))
-		if err := decodeDifferences(data, x); err != nil && !errors.Is(err, ErrFormat) {
-			t.Fatal(err)
+	f.Fuzz(func(t *testing.T, raw []byte, state, words uint32) {
+		runs := zstdEncoder.EncodeAll(raw, binary.LittleEndian.AppendUint32(nil, uint32(len(raw))))
+		for _, data := range [][]byte{packDifferences(raw, state, words), runs, raw} { // the last not packed at all
+			for _, version := range []uint32{nodeVersion, nodeVersionMasks} {
+				if err := decodeDifferences(version, data, x); err != nil && !errors.Is(err, ErrFormat) {
+					t.Fatal(err)
+				}
+			}
 		}
-		// What was not packed at all.
-		if err := decodeDifferences(raw, x); err != nil && !errors.Is(err, ErrFormat) {
-			t.Fatal(err)
+	})
+}
+
+// Words come back as they were, whatever they are.
+func FuzzWords(f *testing.F) {
+	f.Add([]byte("12345678"))
+	f.Add(slices.Concat(make([]byte, 16), []byte("abcdefghabcdefgiabcdxxxx\x01\x00\x00\x00\x00\x00\x00\x00"), make([]byte, 300), []byte("abcdefgh")))
+	f.Fuzz(func(t *testing.T, words []byte) {
+		n := len(words) / wordBytes
+		words = words[:n*wordBytes]
+		coded := appendCoded(nil, words)
+		out := make([]byte, len(words))
+		if err := decodeWords(out, coded[:n], append(coded[n:], "whatever"...)); err != nil || !bytes.Equal(out, words) {
+			t.Fatalf("%x: %x, %v", words, out, err)
 		}
 	})
 }

@@ -3,8 +3,10 @@ package lineage
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"slices"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 )
 
 // Most pages of a small delta differ from the parent's page in a few words:
@@ -14,20 +16,23 @@ import (
 // repeat and their XOR with garbage does not (RATIONALE.md, "Why are changed
 // words stored, not their XOR?").
 //
-// The data section is the raw length u32 and one zstd frame of
+// The data section is the unpacked length u32, the state length u32, both in bytes, the
+// number of words u32, and one S2 block of
 //
-//	state length   uvarint, bytes
-//	control length uvarint, bytes
-//	control        for the machine state, then for each data page: runs of
-//	               words, each the number of equal words before it + 1 and its
-//	               count, as uvarints; 0 ends the record
-//	words          those of all runs, 8 bytes each
+//	masks  for the machine state, then for each data page: a bit for each word, the
+//	       lowest first, that is set where the word differs; filled up with zeroes
+//	       to u64s
+//	words  those, in order, coded as words.go says
 //
 // The machine state, filled up with zeroes to whole words, is compared with the
-// parent's, each data page with the parent's page at its first guest page.
+// parent's, each data page with the parent's page at its first guest page. Version 2
+// had another form, see runs.go.
 const (
-	wordBytes = 8
-	pageWords = PageSize / wordBytes
+	wordBytes     = 8
+	pageWords     = PageSize / wordBytes
+	pageMaskBytes = pageWords / 8
+
+	diffsHeaderBytes = 12
 
 	// maxDeltaBytes bounds the raw and the compressed data of a node in this form.
 	maxDeltaBytes = 128 << 20
@@ -36,39 +41,13 @@ const (
 	maxDeltaPages = 16 << 10
 )
 
-// The codecs are safe for concurrent use of EncodeAll and DecodeAll. Small nodes are
-// loaded while somebody waits, so their frames are made for that: better matches, and
-// literals as they are. That unpacks in 70 % of the time and takes 8 to 10 % more
-// (RATIONALE.md, "How are differences compressed?").
-var (
-	deltaCompressor      = newZstdEncoder(zstd.WithEncoderLevel(zstd.SpeedDefault))
-	smallDeltaCompressor = newZstdEncoder(zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithNoEntropyCompression(true))
-	deltaDecompressor    = newZstdDecoder()
-)
-
-// smallDeltaBytes bounds what that is done for.
-const smallDeltaBytes = 128 << 10
-
-func newZstdEncoder(o ...zstd.EOption) *zstd.Encoder {
-	e, err := zstd.NewWriter(nil, append(o, zstd.WithEncoderCRC(false), zstd.WithSingleSegment(true))...)
-	if err != nil {
-		panic(fmt.Sprintf("lineage: zstd encoder: %v", err)) // options are constant
-	}
-	return e
-}
-
-func newZstdDecoder() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxDeltaBytes), zstd.WithDecoderConcurrency(0))
-	if err != nil {
-		panic(fmt.Sprintf("lineage: zstd decoder: %v", err))
-	}
-	return d
-}
+// maskBytes is what the mask of so many bytes takes.
+func maskBytes(n int) int { return (n + 64*wordBytes - 1) / (64 * wordBytes) * 8 }
 
 // deltaEncoder collects records.
 type deltaEncoder struct {
-	stateBytes     int
-	control, words []byte
+	stateBytes   int
+	masks, words []byte
 }
 
 // addState must come first.
@@ -86,151 +65,174 @@ func padWords(b []byte, n int) []byte {
 
 // add takes two slices of the same whole number of words.
 func (e *deltaEncoder) add(old, now []byte) {
-	equal := uint64(0)
-	for at := 0; at < len(now); {
-		if sameWord(old, now, at) {
-			equal++
-			at += wordBytes
-			continue
+	mask := uint64(0)
+	for at := 0; at < len(now); at += wordBytes {
+		if word := now[at : at+wordBytes]; binary.LittleEndian.Uint64(word) != binary.LittleEndian.Uint64(old[at:]) {
+			mask |= 1 << (at / wordBytes % 64)
+			e.words = append(e.words, word...)
 		}
-		end := at + wordBytes
-		for end < len(now) && !sameWord(old, now, end) {
-			end += wordBytes
+		if end := at + wordBytes; end%(64*wordBytes) == 0 || end == len(now) {
+			e.masks = binary.LittleEndian.AppendUint64(e.masks, mask)
+			mask = 0
 		}
-		e.control = binary.AppendUvarint(e.control, equal+1)
-		e.control = binary.AppendUvarint(e.control, uint64(end-at)/wordBytes)
-		e.words = append(e.words, now[at:end]...)
-		equal, at = 0, end
 	}
-	e.control = append(e.control, 0)
-}
-
-func sameWord(a, b []byte, at int) bool {
-	return binary.LittleEndian.Uint64(a[at:]) == binary.LittleEndian.Uint64(b[at:])
 }
 
 // encode returns the data section.
 func (e *deltaEncoder) encode() ([]byte, error) {
-	raw := make([]byte, 0, len(e.control)+len(e.words)+2*binary.MaxVarintLen64)
-	raw = binary.AppendUvarint(raw, uint64(e.stateBytes))
-	raw = binary.AppendUvarint(raw, uint64(len(e.control)))
-	raw = append(raw, e.control...)
-	raw = append(raw, e.words...)
+	raw := appendCoded(slices.Clone(e.masks), e.words)
 	if len(raw) > maxDeltaBytes {
 		return nil, fmt.Errorf("differences take %d bytes, at most %d: %w", len(raw), maxDeltaBytes, ErrInvalid)
 	}
-	out := binary.LittleEndian.AppendUint32(make([]byte, 0, len(raw)/2), uint32(len(raw)))
-	if len(raw) <= smallDeltaBytes {
-		return smallDeltaCompressor.EncodeAll(raw, out), nil
+	return packDifferences(raw, uint32(e.stateBytes), uint32(len(e.words)/wordBytes)), nil
+}
+
+func packDifferences(raw []byte, stateBytes, words uint32) []byte {
+	var head [diffsHeaderBytes]byte
+	binary.LittleEndian.PutUint32(head[0:], uint32(len(raw)))
+	binary.LittleEndian.PutUint32(head[4:], stateBytes)
+	binary.LittleEndian.PutUint32(head[8:], words)
+	return append(head[:], s2.EncodeBetter(nil, raw)...)
+}
+
+// differences are a data section. It is hostile: reading it takes no more memory than
+// it says, and it may not say more than its node can need.
+type differences struct {
+	version uint32
+	pages   int
+	length  int    // unpacked
+	packed  []byte // until it is unpacked
+	keeps   int    // bytes of the room that unpack takes; 0: not known
+
+	stateBytes   int
+	masks, words []byte
+	starts       []uint32 // where each page's words begin, in words
+}
+
+// parseDifferences reads the beginning of the data section of a node of pages data
+// pages.
+func parseDifferences(version uint32, data []byte, pages uint64) (*differences, error) {
+	if pages > maxDeltaPages {
+		return nil, fmt.Errorf("differences of %d pages, at most %d: %w", pages, uint64(maxDeltaPages), ErrFormat)
 	}
-	return deltaCompressor.EncodeAll(raw, out), nil
+	d := &differences{version: version, pages: int(pages)}
+	if version == nodeVersion {
+		return d, d.parseRuns(data)
+	}
+	if len(data) < diffsHeaderBytes {
+		return nil, fmt.Errorf("differences of %d bytes: %w", len(data), ErrFormat)
+	}
+	le := binary.LittleEndian
+	length, state, words := uint64(le.Uint32(data)), uint64(le.Uint32(data[4:])), uint64(le.Uint32(data[8:]))
+	d.packed = data[diffsHeaderBytes:]
+	n, err := s2.DecodedLen(d.packed)
+	if err != nil || uint64(n) != length {
+		return nil, fmt.Errorf("differences are no S2 block of %d bytes (%d, %v): %w", length, n, err, ErrFormat)
+	}
+	if state > maxStateBytes || words > pages*pageWords+(state+wordBytes-1)/wordBytes {
+		return nil, fmt.Errorf("differences of %d pages with %d bytes of machine state and %d words: %w", pages, state, words, ErrFormat)
+	}
+	d.length, d.stateBytes = int(length), int(state)
+	if least := d.maskBytes() + int(words); d.length < least || d.length > min(least+int(words)*wordBytes, maxDeltaBytes) {
+		return nil, fmt.Errorf("differences with %d bytes of masks and %d words are %d bytes unpacked: %w", d.maskBytes(), words, length, ErrFormat)
+	}
+	d.keeps = d.maskBytes() + int(words)*wordBytes
+	return d, nil
 }
 
-// deltaDecoder gives the records back, in their order.
-type deltaDecoder struct {
-	stateBytes int
-	control    varints
-	words      []byte
-	raw        *[]byte // what both lie in, from rawBuffers
-}
+// maskBytes is what all masks take.
+func (d *differences) maskBytes() int { return maskBytes(d.stateBytes) + d.pages*pageMaskBytes }
 
-// rawBuffers are for what small deltas unpack to.
-var rawBuffers = make(buffers, keptBuffers)
+// unpacked are buffers for what differences unpack to.
+var unpacked = make(buffers, keptBuffers)
 
 // maxKeptRaw bounds a buffer that is kept.
 const maxKeptRaw = 1 << 20
 
-// release gives the decoder's memory back; the decoder is of no more use. It need not
-// be called.
-func (d *deltaDecoder) release() {
-	if cap(*d.raw) <= maxKeptRaw {
-		rawBuffers.put(d.raw)
+// unpack unpacks them into room, in which they lie from then on, or into memory of
+// their own if that is too small.
+func (d *differences) unpack(room []byte) error {
+	buf := unpacked.get()
+	if cap(*buf) < d.length+wordBytes {
+		*buf = make([]byte, d.length+wordBytes)
 	}
-	*d = deltaDecoder{}
-}
-
-// newDeltaDecoder unpacks a data section, which is hostile: it takes no more
-// memory than the section says, and the section may not say more than its node
-// of pages pages can need.
-func newDeltaDecoder(data []byte, pages uint64) (*deltaDecoder, error) {
-	if len(data) < 4 {
-		return nil, fmt.Errorf("differences of %d bytes: %w", len(data), ErrFormat)
+	if cap(*buf) <= maxKeptRaw {
+		defer unpacked.put(buf)
 	}
-	length, frame := uint64(binary.LittleEndian.Uint32(data)), data[4:]
-	// A page costs at most its words and, for every other word, two bytes of control.
-	const perPage = PageSize + pageWords/2*4 + 1
-	if most := pages*perPage + 2*maxStateBytes + 32; pages > maxDeltaPages || length > min(most, maxDeltaBytes) {
-		return nil, fmt.Errorf("differences of %d pages are %d bytes unpacked, at most %d pages and %d bytes: %w",
-			pages, length, uint64(maxDeltaPages), min(most, maxDeltaBytes), ErrFormat)
-	}
-	var h zstd.Header
-	if err := h.Decode(frame); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != length {
-		return nil, fmt.Errorf("differences are no zstd frame of %d bytes (%d, %v): %w", length, h.FrameContentSize, err, ErrFormat)
-	}
-	buf := rawBuffers.get()
-	if uint64(cap(*buf)) < length {
-		*buf = make([]byte, 0, length)
-	}
-	raw, err := deltaDecompressor.DecodeAll(frame, (*buf)[:0])
-	if err != nil || uint64(len(raw)) != length {
-		return nil, fmt.Errorf("unpack differences: %d of %d bytes: %v: %w", len(raw), length, err, ErrFormat)
-	}
-	v := varints{b: raw}
-	state, control := v.next("state length"), v.next("control length")
-	if v.err != nil {
-		return nil, v.err
-	}
-	if state > maxStateBytes || control > uint64(len(v.b)) {
-		return nil, fmt.Errorf("differences with %d bytes of machine state and %d of control: %w", state, control, ErrFormat)
-	}
-	return &deltaDecoder{stateBytes: int(state), control: varints{b: v.b[:control]}, words: v.b[control:], raw: buf}, nil
-}
-
-// state returns the machine state; the first record.
-func (d *deltaDecoder) state(old []byte) ([]byte, error) {
-	out := padWords(old, d.stateBytes)
-	if err := d.apply(out); err != nil {
-		return nil, fmt.Errorf("machine state: %w", err)
-	}
-	return out[:d.stateBytes:d.stateBytes], nil
-}
-
-// apply brings page from the old content to the new one. Numbers of one byte, which
-// nearly all are, are read here: this is the inner loop of loading.
-func (d *deltaDecoder) apply(page []byte) error {
-	total := uint64(len(page)) / wordBytes
-	for at := uint64(0); ; {
-		var skip, count uint64
-		if b := d.control.b; len(b) > 2 && b[0]|b[1] < 0x80 && b[0] != 0 {
-			skip, count = uint64(b[0]), uint64(b[1])
-			d.control.b = b[2:]
-		} else {
-			if skip = d.control.next("differences"); skip == 0 {
-				return d.control.err
-			}
-			count = d.control.next("differences")
-			if d.control.err != nil {
-				return d.control.err
-			}
+	raw := (*buf)[:d.length+wordBytes]
+	if d.version == nodeVersion {
+		if err := d.unpackRuns(raw); err != nil {
+			return err
 		}
-		if skip-1 > total-at || count == 0 || count > total-at-(skip-1) || count > uint64(len(d.words))/wordBytes {
-			return fmt.Errorf("run of %d words at %d+%d of %d, %d are left: %w", count, at, skip-1, total, len(d.words)/wordBytes, ErrFormat)
-		}
-		at += skip - 1
-		if count == 1 {
-			*(*[wordBytes]byte)(page[at*wordBytes:]) = [wordBytes]byte(d.words)
-		} else {
-			copy(page[at*wordBytes:], d.words[:count*wordBytes])
-		}
-		d.words = d.words[count*wordBytes:]
-		at += count
+		return d.count()
 	}
+	if len(room) < d.keeps {
+		room = make([]byte, d.keeps)
+	}
+	n := d.maskBytes()
+	d.masks, d.words = room[:n:n], room[n:d.keeps:d.keeps]
+	words := len(d.words) / wordBytes
+	if _, err := s2.Decode(raw[:d.length], d.packed); err != nil {
+		return fmt.Errorf("unpack differences of %d bytes: %w: %w", d.length, err, ErrFormat)
+	}
+	copy(d.masks, raw)
+	if err := decodeWords(d.words, raw[n:n+words], raw[n+words:]); err != nil {
+		return err
+	}
+	return d.count()
 }
 
-// end reports what is left over.
-func (d *deltaDecoder) end() error {
-	if len(d.control.b) != 0 || len(d.words) != 0 {
-		return fmt.Errorf("%d bytes after the differences: %w", len(d.control.b)+len(d.words), ErrFormat)
+// count finds where each page's words begin, and makes sure that there are as many as
+// the masks say, none behind the machine state's end. So applying cannot fail.
+func (d *differences) count() error {
+	state := maskBytes(d.stateBytes)
+	words, n := (d.stateBytes+wordBytes-1)/wordBytes, 0
+	d.starts = make([]uint32, 0, d.pages)
+	for at := 0; at < len(d.masks); at += 8 {
+		if at >= state && (at-state)%pageMaskBytes == 0 {
+			d.starts = append(d.starts, uint32(n))
+		}
+		mask := binary.LittleEndian.Uint64(d.masks[at:])
+		if left := words - at*8; at < state && left < 64 && mask>>left != 0 {
+			return fmt.Errorf("words behind a machine state of %d bytes: %w", d.stateBytes, ErrFormat)
+		}
+		n += bits.OnesCount64(mask)
+	}
+	if len(d.words) != n*wordBytes {
+		return fmt.Errorf("differences have %d bytes for %d words: %w", len(d.words), n, ErrFormat)
 	}
 	return nil
+}
+
+// state returns the machine state.
+func (d *differences) state(old []byte) []byte {
+	out := padWords(old, d.stateBytes)
+	applyWords(out, d.masks[:maskBytes(d.stateBytes)], d.words)
+	return out[:d.stateBytes:d.stateBytes]
+}
+
+// apply brings a data page from the old content to the new one.
+func (d *differences) apply(content []byte, page uint64) {
+	at := maskBytes(d.stateBytes) + int(page)*pageMaskBytes
+	applyWords(content, d.masks[at:at+pageMaskBytes], d.words[d.starts[page]*wordBytes:])
+}
+
+// applyWords puts the words of one record in place. It is the inner loop of deploying a
+// cold node; most words come in runs.
+func applyWords(content, mask, words []byte) {
+	for ; len(mask) > 0; mask = mask[8:] {
+		m := binary.LittleEndian.Uint64(mask)
+		for m != 0 {
+			at := bits.TrailingZeros64(m)
+			n := bits.TrailingZeros64(^(m >> at))
+			if to := content[at*wordBytes:]; n == 1 {
+				*(*[wordBytes]byte)(to) = [wordBytes]byte(words)
+			} else {
+				copy(to, words[:n*wordBytes])
+			}
+			words = words[n*wordBytes:]
+			m &= ^uint64(0) << (at + n)
+		}
+		content = content[min(64*wordBytes, len(content)):]
+	}
 }

@@ -1,81 +1,106 @@
 package lineage
 
 import (
-	"fmt"
 	"runtime"
+	"sync"
 )
 
-// expand makes a blob of whole pages from differences: each data page is the
-// parent's page at its first guest page with some words replaced. Both of these were
-// compared with their checksums, so the page is what it was; with sums it is compared
-// with its own too.
-func expand(name string, d *deltaDecoder, x *pageIndex, parent *View, sums bool) (_ *Blob, err error) {
+// patches are what a Blob of expanded pages is made of. Bringing a machine to a node
+// needs each page once, in the machine: there it is put together from the parent's page
+// and the words that differ, and not before that in the Blob. The Blob's own pages are
+// made when somebody looks at them, as the reset after the machine's first run does
+// (RATIONALE.md, "When are whole pages made of differences?").
+type patches struct {
+	*differences
+	mu     sync.Mutex // of who makes the pages
+	from   [][]byte   // what each page was compared with; nil: zeroes
+	parent *View      // which keeps them in memory
+}
+
+// newPatches finds the parent's pages, and makes sure that they are right.
+func newPatches(d *differences, x *pageIndex, parent *View) (*patches, error) {
 	uses, err := x.firstUses()
 	if err != nil {
 		return nil, err
 	}
-	b := &Blob{name: name, pages: x.dataPages, index: x}
-	b.slab, err = takeSlab(int(max(b.pages, 1) * PageSize))
-	if err != nil {
-		return nil, fmt.Errorf("expand pages %s: %w", name, err)
-	}
-	defer func() {
-		if err != nil {
-			giveSlab(b.slab)
-		}
-	}()
-	b.file, b.mem = b.slab.file, b.slab.ro[:b.pages*PageSize]
-	for page := range uses {
-		content := b.slab.rw[page*PageSize : (page+1)*PageSize]
-		if err := d.expandPage(content, uint64(page), uses[page], parent); err != nil {
-			return nil, err
-		}
-		if !sums {
+	p := &patches{differences: d, from: make([][]byte, len(uses)), parent: parent}
+	for page, guest := range uses {
+		blob, at, _ := parent.span(guest)
+		if blob == nil {
 			continue
 		}
-		if why := checkSum(content, x.sums[page]); why != "" {
-			return nil, b.pageError(uint64(page), why)
+		if blob.Check(at, 1) != nil {
+			return nil, parent.Check(guest, 1) // which names the guest's page
 		}
+		p.from[page] = blob.Bytes(at)
 	}
-	if err := d.end(); err != nil {
+	return p, nil
+}
+
+// copyPage writes a data page to dst.
+func (p *patches) copyPage(dst []byte, page uint64) {
+	if from := p.from[page]; from != nil {
+		copy(dst, from)
+	} else {
+		clear(dst)
+	}
+	p.apply(dst, page)
+	runtime.KeepAlive(p)
+}
+
+// smallDeltaBytes bounds the differences that are kept as such.
+const smallDeltaBytes = 128 << 10
+
+// expand makes a Blob of differences, in a slab that has room for its pages. Both the
+// parent's pages and the differences were compared with their checksums, so a page of
+// both is what it was; with sums it is compared with its own too. With now the pages
+// are made at once.
+func expand(name string, s *slab, d *differences, x *pageIndex, parent *View, sums, now bool) (*Blob, error) {
+	p, err := newPatches(d, x, parent)
+	if err != nil {
 		return nil, err
 	}
-	runtime.AddCleanup(b, giveSlab, b.slab)
+	b := &Blob{name: name, pages: x.dataPages, index: x, slab: s, file: s.file, mem: s.ro[:x.dataPages*PageSize]}
+	b.patches.Store(p)
+	if sums {
+		var content [PageSize]byte // stays in the caches
+		for page := range b.pages {
+			p.copyPage(content[:], page)
+			if why := checkSum(content[:], x.sums[page]); why != "" {
+				return nil, b.pageError(page, why)
+			}
+		}
+	}
+	if now {
+		b.makePages()
+	}
+	runtime.AddCleanup(b, giveSlab, s)
 	return b, nil
 }
 
-// expandPage gives the next data page, whose first guest page is guest.
-func (d *deltaDecoder) expandPage(content []byte, page, guest uint64, parent *View) error {
-	blob, at, _ := parent.span(guest)
-	if blob == nil {
-		clear(content)
-	} else {
-		if blob.Check(at, 1) != nil {
-			return parent.Check(guest, 1) // which names the guest's page
-		}
-		copy(content, blob.Bytes(at))
+// makePages makes the pages, if they are not there yet. Until then there is anything
+// in their place.
+func (b *Blob) makePages() {
+	p := b.patches.Load()
+	if p == nil {
+		return
 	}
-	if err := d.apply(content); err != nil {
-		return fmt.Errorf("data page %d, guest page %#x: %w", page, guest, err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b.patches.Load() == nil {
+		return
 	}
-	return nil
+	for page := range b.pages {
+		p.copyPage(b.slab.rw[page*PageSize:(page+1)*PageSize], page)
+	}
+	b.patches.Store(nil)
 }
 
-// eachExpanded calls f with each data page in order. content is valid only
-// during the call.
-func eachExpanded(d *deltaDecoder, x *pageIndex, parent *View, f func(page uint64, content []byte) error) error {
-	uses, err := x.firstUses()
-	if err != nil {
-		return err
+// copyPage writes a page to dst.
+func (b *Blob) copyPage(dst []byte, page uint64) {
+	if p := b.patches.Load(); p != nil {
+		p.copyPage(dst, page)
+	} else {
+		copy(dst, b.Bytes(page))
 	}
-	var content [PageSize]byte
-	for page, guest := range uses {
-		if err := d.expandPage(content[:], uint64(page), guest, parent); err != nil {
-			return err
-		}
-		if err := f(uint64(page), content[:]); err != nil {
-			return err
-		}
-	}
-	return d.end()
 }

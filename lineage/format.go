@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// Node file, version 2 or 3. All integers are little endian.
+// Node file, version 2 to 4. All integers are little endian.
 //
 //	header     magic u64, version u32, CRC-32C of the header with the CRC
 //	           itself zero u32, total length u64, form u32, header length u32,
@@ -28,9 +28,9 @@ import (
 // file. The CRC of the data is that of the index's page checksums. Version 3 is of
 // this form; a node without donors is written as version 2.
 //
-// In the form "differences" the header is short, the data is what encodeDelta
-// writes, machine state included, and the state section is empty. The CRC of
-// the data is over its bytes.
+// In the form "differences" the header is short, the data is as differences.go says,
+// machine state included, and the state section is empty. The CRC of the data is over
+// its bytes. Version 4 is of this form; version 2 had it with other data, see runs.go.
 //
 // Version 1 had one checksum for 64 pages, no page digests, and ids that
 // depended on how pages were stored. It is refused.
@@ -38,6 +38,7 @@ const (
 	nodeMagic         = 0x31444f4e53535553 // "SUSSNOD1"
 	nodeVersion       = 2
 	nodeVersionDonors = 3
+	nodeVersionMasks  = 4
 
 	pagesHeaderBytes       = PageSize
 	differencesHeaderBytes = 128
@@ -168,8 +169,8 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 	}
 	version := uint32(0)
 	if len(b) >= headerCRCOffset {
-		if version = le.Uint32(b[8:]); version != nodeVersion && version != nodeVersionDonors {
-			return nil, fmt.Errorf("version is %d, this program reads %d and %d: %w", version, nodeVersion, nodeVersionDonors, ErrVersion)
+		if version = le.Uint32(b[8:]); version < nodeVersion || version > nodeVersionMasks {
+			return nil, fmt.Errorf("version is %d, this program reads %d to %d: %w", version, nodeVersion, nodeVersionMasks, ErrVersion)
 		}
 	}
 	if len(b) < differencesHeaderBytes {
@@ -190,8 +191,8 @@ func decodeHeader(b []byte, size int64) (*header, error) {
 	if got := checksum(page); got != h.crc {
 		return nil, fmt.Errorf("header checksum is %#08x, sealed as %#08x: %w", got, h.crc, ErrChecksum)
 	}
-	if version == nodeVersionDonors && h.form != FormPages {
-		return nil, fmt.Errorf("donors in the form %v: %w", h.form, ErrFormat)
+	if version == nodeVersionDonors && h.form != FormPages || version == nodeVersionMasks && h.form != FormDifferences {
+		return nil, fmt.Errorf("version %d in the form %v: %w", version, h.form, ErrFormat)
 	}
 	next := length
 	for i := range h.sectionList() {

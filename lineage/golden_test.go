@@ -102,6 +102,39 @@ func TestGoldenFormat3(t *testing.T) {
 	}
 }
 
+// goldenDifferences is what testdata/format-4 holds: a small node, one that is all new,
+// and a large one.
+func goldenDifferences(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
+	parent := addTestImage(t, s)
+	g := newGuest(testGuestPages)
+	for i, pages := range []uint64{1, 20, 300} {
+		g.reset(parent.View())
+		for p := range pages {
+			if page := g.page(300 + p*3); i == 0 {
+				copy(page[p*80:], "a few words")
+			} else {
+				g.fill(300+p*3, uint64(i)*1000+p)
+			}
+			g.dirty.Add(300 + p*3)
+		}
+		g.fill(40, 0)
+		parent = capture(t, s, NodeSpec{
+			Kind: KindFunction, State: bytes.Repeat([]byte("state "), 100*i), Created: time.Unix(1700000000+int64(i), 0), Key: Key{Function: "f"},
+		}, parent, g)
+		nodes, mem = append(nodes, parent), append(mem, bytes.Clone(g.mem))
+	}
+	return nodes, mem
+}
+
+func TestGoldenFormat4(t *testing.T) {
+	s := openGolden(t, 4, goldenDifferences)
+	for _, n := range s.Kind(KindFunction) {
+		if h, _ := headerOf(t, s.nodePath(n.ID)); h.version != nodeVersionMasks {
+			t.Errorf("version %d", h.version)
+		}
+	}
+}
+
 func copyTree(t *testing.T, from string) string {
 	t.Helper()
 	dir := t.TempDir()

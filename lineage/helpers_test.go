@@ -92,7 +92,7 @@ func (g *guest) reset(v *View) {
 	g.dirty.Clear()
 }
 
-// checkView compares a view with what the guest had.
+// checkView compares a view with what the guest had, first as a machine copies it.
 func checkView(t testing.TB, v *View, want []byte) {
 	t.Helper()
 	if v == nil {
@@ -100,6 +100,12 @@ func checkView(t testing.TB, v *View, want []byte) {
 	}
 	if v.Pages() != uint64(len(want))/PageSize {
 		t.Fatalf("view of %d pages, want %d", v.Pages(), len(want)/PageSize)
+	}
+	page := make([]byte, PageSize)
+	for p := range v.Pages() {
+		if v.CopyPage(page, p); !bytes.Equal(page, want[p*PageSize:(p+1)*PageSize]) {
+			t.Fatalf("page %d differs where it is copied", p)
+		}
 	}
 	for p := range v.Pages() {
 		if !bytes.Equal(orZero(v.Bytes(p)), want[p*PageSize:(p+1)*PageSize]) {

@@ -119,7 +119,7 @@ func decodeInfo(b []byte) (*metadata, error) {
 // inherit takes from the parent what the metadata leaves to it, and shares with
 // it the texts that are equal: a store has many nodes.
 func (m *metadata) inherit(parent *Info) {
-	if m.InheritCPU {
+	if m.InheritCPU || m.CPUFeatures.equal(&parent.CPUFeatures) {
 		m.CPUFeatures = parent.CPUFeatures
 	}
 	m.Parent = parent.ID

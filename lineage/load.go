@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"weak"
 
 	"golang.org/x/sys/unix"
@@ -236,12 +237,25 @@ var smallFiles = make(buffers, keptBuffers)
 // without new ones.
 const keptBuffers = 4
 
+// openAt opens a file of a directory for reading, in half of the time that its path
+// takes.
+func openAt(dir *os.File, name string) (fd int, err error) {
+	conn, err := dir.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	if cerr := conn.Control(func(d uintptr) { fd, err = unix.Openat(int(d), name, unix.O_RDONLY|unix.O_CLOEXEC, 0) }); cerr != nil {
+		return -1, cerr // it is closed
+	}
+	return fd, err
+}
+
 // openSmall reads a small node file in the form "differences" with three system
 // calls, which is what loading one costs most for otherwise. Nothing that is decoded
 // from such a file refers to its bytes. It returns no header if the file is larger,
 // or of the other form.
-func openSmall(path string) (h *header, buf *[]byte, err error) {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+func (s *Store) openSmall(name string) (h *header, buf *[]byte, err error) {
+	fd, err := openAt(s.nodes, name)
 	if err != nil {
 		return nil, nil, nil // openNodeFile tells
 	}
@@ -263,12 +277,12 @@ func openSmall(path string) (h *header, buf *[]byte, err error) {
 	return h, buf, nil
 }
 
-// openNode reads, checks and maps the node file at path. All of the node's pages are
+// openNode reads, checks and maps the node file at path, in the nodes' directory. All of the node's pages are
 // those of blob if that is not nil: an earlier call made it. Else they are mapped
 // and, with VerifyEager, checked.
 func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
 	var f *os.File
-	h, buf, err := openSmall(path)
+	h, buf, err := s.openSmall(filepath.Base(path))
 	from := io.ReaderAt(nil)
 	if buf != nil {
 		from = bytesAt((*buf)[:h.total])
@@ -332,22 +346,41 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 
 // openDifferences reads the state and, unless the node has a blob already,
 // expands the pages.
-func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode, sums bool) error {
+func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode, sums bool) (err error) {
 	data, err := h.readSection(f, sectionData)
 	if err != nil {
 		return err
 	}
-	d, err := newDeltaDecoder(data, x.dataPages)
+	d, err := parseDifferences(h.version, data, x.dataPages)
 	if err != nil {
 		return err
 	}
-	defer d.release()
-	if l.state, err = d.state(base.state); err != nil {
+	if l.blob != nil {
+		if err = d.unpack(nil); err == nil {
+			l.state = d.state(base.state)
+		}
 		return err
 	}
-	if l.blob == nil {
-		l.blob, err = expand("of node "+id, d, x, base.view, sums)
+	// Small ones stay as long as the blob does, behind its pages.
+	pages := int(max(x.dataPages, 1) * PageSize)
+	size, small := pages, d.keeps <= smallDeltaBytes
+	if small {
+		size += d.keeps
 	}
+	s, err := takeSlab(size)
+	if err != nil {
+		return fmt.Errorf("expand pages of node %s: %w", id, err)
+	}
+	defer func() {
+		if err != nil {
+			giveSlab(s)
+		}
+	}()
+	if err = d.unpack(s.rw[pages:]); err != nil {
+		return err
+	}
+	l.state = d.state(base.state)
+	l.blob, err = expand("of node "+id, s, d, x, base.view, sums, !small)
 	return err
 }
 

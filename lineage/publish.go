@@ -79,6 +79,7 @@ func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (to
 	}
 	parts := []part{{sectionMetadata, meta}, {sectionState, state}, {sectionIndex, x.encode()}}
 	if w.diffs != nil {
+		h.version = nodeVersionMasks
 		data, err := w.diffs.encode()
 		if err != nil {
 			return 0, err

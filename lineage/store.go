@@ -2,7 +2,9 @@ package lineage
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,6 +80,7 @@ type Store struct {
 	dir      string
 	readOnly bool
 	lock     *os.File // nil if read-only
+	nodes    *os.File // the directory of the node files; nil if there is none
 	db       *memdb.MemDB
 	damaged  []Damage
 	fs       sealFS
@@ -153,6 +156,15 @@ func open(dir string, opts Options) (_ *Store, err error) {
 			return nil, writableError(err)
 		}
 	}
+	if s.nodes, err = os.Open(s.path(nodesDir)); err == nil {
+		defer func() {
+			if err != nil {
+				s.nodes.Close()
+			}
+		}()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	if s.db, err = memdb.NewMemDB(catalogueSchema()); err != nil {
 		return nil, fmt.Errorf("create catalogue: %w", err)
 	}
@@ -202,6 +214,7 @@ func (s *Store) Close() error {
 	for _, n := range s.List() {
 		s.hot.remove(n)
 	}
+	_ = s.nodes.Close() // it is nil, or only read
 	if s.readOnly {
 		return nil
 	}

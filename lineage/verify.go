@@ -187,23 +187,27 @@ func (s *Store) expandedLeaves(f *os.File, h *header, x *pageIndex, n *Info, rep
 	if err != nil {
 		return nil, nil, fmt.Errorf("its differences cannot be applied: %w", err)
 	}
-	d, err := newDeltaDecoder(data, x.dataPages)
+	d, err := parseDifferences(h.version, data, x.dataPages)
+	if err == nil {
+		err = d.unpack(nil)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	state, err := d.state(parent.State)
+	p, err := newPatches(d, x, parent.View)
 	if err != nil {
 		return nil, nil, err
 	}
 	var leaves []Digest
-	err = eachExpanded(d, x, parent.View, func(page uint64, content []byte) error {
-		leaves = append(leaves, pageDigest(content))
-		if why := checkSum(content, x.sums[page]); why != "" {
+	var content [PageSize]byte
+	for page := range x.dataPages {
+		p.copyPage(content[:], page)
+		leaves = append(leaves, pageDigest(content[:]))
+		if why := checkSum(content[:], x.sums[page]); why != "" {
 			report(&PageError{Where: "of node " + n.ID, Page: page, Guest: x.guestRuns(page, 1), Why: why})
 		}
-		return nil
-	})
-	return state, leaves, err
+	}
+	return d.state(parent.State), leaves, nil
 }
 
 // Audit verifies the nodes of these ids, or all, and then also compares the

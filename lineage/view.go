@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"runtime"
 	"slices"
 	"strings"
 )
@@ -74,6 +75,19 @@ func (v *View) Bytes(page uint64) []byte {
 		return nil
 	}
 	return blob.Bytes(at)
+}
+
+// CopyPage writes the content of a guest page to dst, of PageSize bytes. What Bytes says
+// of it holds here too; but that a page is copied is no reason to expand its node.
+func (v *View) CopyPage(dst []byte, page uint64) {
+	v.check(page, 1)
+	blob, at, _ := v.span(page)
+	if blob == nil {
+		clear(dst[:PageSize])
+		return
+	}
+	blob.copyPage(dst[:PageSize], at)
+	runtime.KeepAlive(v)
 }
 
 // Check compares the count pages from first on with their checksums, as far as
@@ -252,7 +266,7 @@ func (e *editor) merge(runs []Run) int {
 				continue
 			}
 		}
-		for at < to { // what stays
+		if at < to { // what stays
 			for i+1 < len(old) && uint64(old[i+1].first) <= at {
 				i++
 			}
@@ -262,9 +276,11 @@ func (e *editor) merge(runs []Run) int {
 			}
 			s.first = uint16(at)
 			out = pushSegment(out, s)
-			if at = uint64(chunkPages); i+1 < len(old) {
-				at = uint64(old[i+1].first)
+			whole := i + 1
+			for i+1 < len(old) && uint64(old[i+1].first) < to {
+				i++
 			}
+			out = append(out, old[whole:i+1]...)
 		}
 		if k < n {
 			s := segment{blob: runs[k].Blob, first: uint16(to)}

@@ -13,8 +13,8 @@ image python                                                                 ima
 └─ base                                                                      base                1,200  4.7 MiB   32 KiB     0
    ├─ import json,re                                                         import                100  408 KiB  4.7 MiB     0
    │  └─ function hello                                                      function               20  1.0 KiB  5.1 MiB     3
-   └─ function table (lazy arguments)                                        lazy                   10   1000 B  4.7 MiB     0
-      └─ argument table(table={"rows": 110000, "seed": 7,…, query=?) impure  argument              300  2.6 KiB  4.8 MiB     0
+   └─ function table (lazy arguments)                                        lazy                   10    981 B  4.7 MiB     0
+      └─ argument table(table={"rows": 110000, "seed": 7,…, query=?) impure  argument              300  2.5 KiB  4.8 MiB     0
 6 nodes, 5.2 MiB stored
 `
 

@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"bytes"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -52,15 +54,24 @@ func (d *deployer) deploy(v *lineage.View) error {
 			return err
 		}
 		for p := first; p < first+count; p++ {
-			dst := d.ram[p*lineage.PageSize : (p+1)*lineage.PageSize]
-			if src := v.Bytes(p); src != nil {
-				copy(dst, src)
-			} else {
-				clear(dst)
-			}
+			v.CopyPage(d.ram[p*lineage.PageSize:(p+1)*lineage.PageSize], p)
 		}
 	}
 	d.view = v
+	return nil
+}
+
+// reset looks at all pages that the deployment has copied, as a machine's reset does
+// after its run.
+func (d *deployer) reset(from *lineage.View) error {
+	for first, count := range lineage.Diff(from, d.view) {
+		for p := first; p < first+count; p++ {
+			src := d.view.Bytes(p)
+			if src != nil && !bytes.Equal(src, d.ram[p*lineage.PageSize:(p+1)*lineage.PageSize]) {
+				return fmt.Errorf("page %#x is not what was deployed", p)
+			}
+		}
+	}
 	return nil
 }
 
@@ -99,6 +110,7 @@ func (b *storeBench) deploys() error {
 					return err
 				}
 				hotDone := time.Since(start)
+				from := d.view
 				start = time.Now()
 				s, err := b.s.Snapshot(nodes[k].ID)
 				if err != nil {
@@ -111,6 +123,9 @@ func (b *storeBench) deploys() error {
 					hotTook, coldTook = append(hotTook, hotDone), append(coldTook, coldDone)
 				}
 				hot[k] = s.View
+				if err := d.reset(from); err != nil {
+					return err
+				}
 			}
 		}
 	}
