@@ -186,13 +186,7 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	r.PagesCopied, r.PagesMapped = l.moved.copied, l.moved.mapped
 	t.node.Hit()
 	err = cancellable(ctx, l.m, func() error { return i.run(l, t) })
-	i.gather(l, err)
-	if i.deliver != nil {
-		if _, failed := i.finish(err); failed == nil {
-			i.deliver(r)
-		}
-	}
-	i.giveBack(l, err)
+	i.handOver(l, err)
 	if err == nil {
 		i.d.learn(t, r)
 	}
@@ -233,9 +227,19 @@ func (i *invocation) cold(ctx context.Context) error {
 	}
 	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, root.node.Info.ID, took
 	err = cancellable(ctx, l.m, func() error { return i.run(l, root) })
-	i.gather(l, err)
-	i.giveBack(l, err)
+	i.handOver(l, err)
 	return err
+}
+
+// handOver delivers the result and returns the shell.
+func (i *invocation) handOver(l *lease, err error) {
+	i.gather(l, err)
+	if i.deliver != nil {
+		if r, failed := i.finish(err); failed == nil {
+			i.deliver(r)
+		}
+	}
+	i.giveBack(l, err)
 }
 
 // gather takes what is left to know from the shell.

@@ -13,7 +13,7 @@ import (
 )
 
 // openBench opens a dispatcher with one machine and small functions of these names.
-func openBench(b *testing.B, names ...string) *Dispatcher {
+func openBench(b testing.TB, names ...string) *Dispatcher {
 	b.Helper()
 	platform := vmmtest.Require(b)
 	dir, err := makeLawDir(context.Background())
