@@ -32,11 +32,12 @@ func TestDeliver(t *testing.T) {
 			resets := 0
 			got, err := d.Invoke(context.Background(), Request{
 				Function: c.function, Event: []byte(c.event), MaxPath: c.path, Timeout: timeoutOf[c.function],
-				Deliver: func(r *Result) {
+				Deliver: func(r *Result) bool {
 					if resets > 0 {
 						t.Error("delivered after the reset")
 					}
 					delivered = append(delivered, r)
+					return true
 				},
 				OnReset: func(Reset) { resets++ }, // by this goroutine, or the race detector tells
 			})
@@ -55,13 +56,27 @@ func TestDeliver(t *testing.T) {
 			}
 		})
 	}
-	_, err := d.Invoke(context.Background(), Request{Function: "nobody", Event: []byte(`{}`), Deliver: func(*Result) { t.Error("delivered") }})
+	others := make(chan Reset, 1)
+	_, err := d.Invoke(context.Background(), Request{
+		Function: "f", Event: []byte(`{"n": 1}`),
+		Deliver: func(*Result) bool { return false },
+		OnReset: func(r Reset) { others <- r },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-others:
+	case <-time.After(10 * time.Second):
+		t.Error("nobody resets the machine")
+	}
+	_, err = d.Invoke(context.Background(), Request{Function: "nobody", Event: []byte(`{}`), Deliver: func(*Result) bool { t.Error("delivered"); return false }})
 	if !errors.Is(err, ErrUnknownFunction) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
-	_, err = d.Invoke(ctx, Request{Function: "slow", Event: []byte(`{}`), Deliver: func(*Result) { t.Error("delivered") }})
+	_, err = d.Invoke(ctx, Request{Function: "slow", Event: []byte(`{}`), Deliver: func(*Result) bool { t.Error("delivered"); return false }})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}

@@ -36,7 +36,8 @@ type invocation struct {
 	start    *target           // the node that it started from
 	from     *target           // the node that the next capture's delta is against
 	started  time.Time
-	deliver  func(*Result)
+	deliver  func(*Result) bool
+	reset    bool // here, by this goroutine
 	onReset  func(Reset)
 	finished bool  // finish has been called: result or err is what Invoke returns
 	err      error
@@ -236,7 +237,7 @@ func (i *invocation) handOver(l *lease, err error) {
 	i.gather(l, err)
 	if i.deliver != nil {
 		if r, failed := i.finish(err); failed == nil {
-			i.deliver(r)
+			i.reset = i.deliver(r)
 		}
 	}
 	i.giveBack(l, err)
@@ -264,7 +265,7 @@ func (i *invocation) giveBack(l *lease, err error) {
 		l.destroy(i.d) // a reset would do; but a crash may be the machine's fault
 		return
 	}
-	l.release(i.d, i.deliver != nil)
+	l.release(i.d, i.reset)
 }
 
 // measure takes the figures that cost a request time, which Total leaves out.

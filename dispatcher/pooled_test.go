@@ -21,7 +21,7 @@ func BenchmarkPooled(b *testing.B) {
 					began, ended := time.Now(), time.Time{}
 					request := Request{Function: "f", Event: []byte(`{"n": 1}`)}
 					if way == "delivered" {
-						request.Deliver = func(*Result) { ended = time.Now() }
+						request.Deliver = func(*Result) bool { ended = time.Now(); return true }
 					}
 					r, err := d.Invoke(context.Background(), request)
 					if err != nil || r.Error != nil {

@@ -82,8 +82,7 @@ func (f *fakeBackend) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*
 func (f *fakeBackend) Invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
 	result, err := f.invocation(ctx, r)
 	if err == nil && r.Deliver != nil {
-		r.Deliver(result)
-		if f.reset != nil {
+		if r.Deliver(result) && f.reset != nil {
 			f.reset()
 		}
 	}

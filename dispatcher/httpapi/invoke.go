@@ -68,9 +68,10 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request, respond f
 	}
 	var ended time.Time
 	if respond != nil {
-		request.Deliver = func(result *dispatcher.Result) {
+		request.Deliver = func(result *dispatcher.Result) bool {
 			ended = time.Now()
 			respond(result)
+			return !s.scheduler.Waiting() // who waits may want the machine for something else
 		}
 	}
 	result, err := s.backend.Invoke(ctx, *request)

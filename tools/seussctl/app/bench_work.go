@@ -103,7 +103,7 @@ func (w *benchWork) paths(d, switcher engine) []bench.Path {
 	invoke := func(e engine, want dispatcher.StartPath, check bool, r dispatcher.Request) func(context.Context, func()) error {
 		return func(ctx context.Context, answered func()) error {
 			r := r
-			r.Deliver = func(*dispatcher.Result) { answered() }
+			r.Deliver = func(*dispatcher.Result) bool { answered(); return true }
 			return w.invoke(ctx, e, r, want, check)
 		}
 	}
