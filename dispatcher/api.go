@@ -128,10 +128,16 @@ type Request struct {
 	// Fresh keeps the invocation off pooled shells: a new machine is made for
 	// it. It shows what a pool saves.
 	Fresh bool
+	// Deliver, where it is not nil, is given the result as soon as there is one, by
+	// Invoke's goroutine; Invoke returns the same later. It reports whether Invoke is
+	// to reset the machine itself before that. Else, and without Deliver, that is
+	// another goroutine's work unless somebody wants the machine before; having that
+	// goroutine woken delays Invoke. It is not called where Invoke returns an error.
+	Deliver func(*Result) (reset bool)
 	// OnReset, where it is not nil, is told of the reset that follows the
-	// invocation, once, from another goroutine, usually after the result is out. It
-	// is not called where none follows: the machine is the invocation's own, or is
-	// thrown away, or the next invocation takes it as it is.
+	// invocation, once, usually after the result is out and from another goroutine
+	// (but see Deliver). It is not called where none follows: the machine is the
+	// invocation's own, or is thrown away, or the next invocation takes it as it is.
 	OnReset func(Reset)
 }
 

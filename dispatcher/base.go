@@ -148,7 +148,7 @@ func (d *Dispatcher) importOne(ctx context.Context, imageName string, parent *ta
 	if err != nil {
 		return nil, err
 	}
-	defer s.release(d)
+	defer s.release(d, false)
 	start := time.Now()
 	request, err := json.Marshal([]string{name})
 	if err != nil {

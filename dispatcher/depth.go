@@ -28,7 +28,7 @@ func (d *Dispatcher) BenchDepth(ctx context.Context, depths []int, n int) (map[i
 	var benches []*depthBench
 	defer func() {
 		for _, b := range benches {
-			b.lease.release(d)
+			b.lease.release(d, false)
 		}
 	}()
 	for _, depth := range depths {

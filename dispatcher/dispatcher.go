@@ -179,6 +179,20 @@ func (d *Dispatcher) background(f func()) bool {
 	return true
 }
 
+// foreground is background for work that the caller does himself.
+func (d *Dispatcher) foreground(f func()) bool {
+	d.poolMu.Lock()
+	if d.closed {
+		d.poolMu.Unlock()
+		return false
+	}
+	d.resets.Add(1)
+	d.poolMu.Unlock()
+	defer d.resets.Done()
+	f()
+	return true
+}
+
 // pool returns the image's pool of shells.
 func (d *Dispatcher) pool(img *image) (*pool, error) {
 	d.poolMu.Lock()

@@ -125,7 +125,7 @@ func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code
 	if err != nil {
 		return nil, err
 	}
-	defer s.release(d)
+	defer s.release(d, false)
 	start := time.Now()
 	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgLoad, code) }); err != nil {
 		return nil, err

@@ -36,7 +36,11 @@ type invocation struct {
 	start    *target           // the node that it started from
 	from     *target           // the node that the next capture's delta is against
 	started  time.Time
+	deliver  func(*Result) bool
+	reset    bool // here, by this goroutine
 	onReset  func(Reset)
+	finished bool  // finish has been called: result or err is what Invoke returns
+	err      error
 	memory   bool                                                   // the result should tell what the instance takes
 	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
 }
@@ -105,7 +109,8 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 		id = newRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, onReset: req.OnReset, result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
+	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
+		 result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
 	i.context = i.renderContext(req)
 	return i
 }
@@ -182,7 +187,7 @@ func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
 	r.PagesCopied, r.PagesMapped = l.moved.copied, l.moved.mapped
 	t.node.Hit()
 	err = cancellable(ctx, l.m, func() error { return i.run(l, t) })
-	i.giveBack(l, err)
+	i.handOver(l, err)
 	if err == nil {
 		i.d.learn(t, r)
 	}
@@ -223,12 +228,23 @@ func (i *invocation) cold(ctx context.Context) error {
 	}
 	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, root.node.Info.ID, took
 	err = cancellable(ctx, l.m, func() error { return i.run(l, root) })
-	i.giveBack(l, err)
+	i.handOver(l, err)
 	return err
 }
 
-// giveBack takes what is left to know from the shell and returns it.
-func (i *invocation) giveBack(l *lease, err error) {
+// handOver delivers the result and returns the shell.
+func (i *invocation) handOver(l *lease, err error) {
+	i.gather(l, err)
+	if i.deliver != nil {
+		if r, failed := i.finish(err); failed == nil {
+			i.reset = i.deliver(r)
+		}
+	}
+	i.giveBack(l, err)
+}
+
+// gather takes what is left to know from the shell.
+func (i *invocation) gather(l *lease, err error) {
 	r := i.result
 	r.Logs = append(r.Logs, l.logs.take()...)
 	r.LogsCut = l.m.Stats().ConsoleDropped > 0
@@ -240,12 +256,16 @@ func (i *invocation) giveBack(l *lease, err error) {
 	}
 	_, paged := l.m.Memory().PagingStats()
 	r.PagesPagedIn, l.paged = paged-l.paged, paged
+}
+
+// giveBack returns the shell.
+func (i *invocation) giveBack(l *lease, err error) {
 	var crash *CrashError
 	if errors.As(err, &crash) || errors.Is(err, ErrMemory) {
 		l.destroy(i.d) // a reset would do; but a crash may be the machine's fault
 		return
 	}
-	l.release(i.d)
+	l.release(i.d, i.reset)
 }
 
 // measure takes the figures that cost a request time, which Total leaves out.
@@ -279,6 +299,17 @@ func nameCalls(counts, before map[int]uint32) map[string]uint32 {
 // finish turns what the function did wrong into the result's error, in
 // Lambda's words; other errors are the host's.
 func (i *invocation) finish(err error) (*Result, error) {
+	if !i.finished {
+		i.finished, i.err = true, i.conclude(err)
+	}
+	if i.err != nil {
+		return nil, i.err
+	}
+	return i.result, nil
+}
+
+// conclude is finish's work, and returns what is the host's error.
+func (i *invocation) conclude(err error) error {
 	r := i.result
 	if r.Timings.Total == 0 {
 		r.Timings.Total = time.Since(i.started)
@@ -305,10 +336,10 @@ func (i *invocation) finish(err error) (*Result, error) {
 		r.Crash = crash.Report
 		r.Error = &FunctionError{Type: "Runtime.ExitError", cause: err, Message: fmt.Sprintf("RequestId: %s Error: %s", r.RequestID, crash.Summary)}
 	default:
-		return nil, err
+		return err
 	}
 	if r.Error != nil && r.Error.StackTrace == nil {
 		r.Error.StackTrace = []string{}
 	}
-	return r, nil
+	return nil
 }

@@ -71,15 +71,15 @@ func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool
 	return l, nil
 }
 
-// release gives the shell back; it is reset off the caller's path.
-func (l *lease) release(d *Dispatcher) {
+// release gives the shell back. It is reset off the caller's path, or here.
+func (l *lease) release(d *Dispatcher, here bool) {
 	l.recorded(d)
 	defer l.left()
 	if l.pool == nil {
 		l.end(d)
 		return
 	}
-	l.pool.recycle(l.shell)
+	l.pool.recycle(l.shell, here)
 }
 
 // destroy is release for a shell whose machine is not to be trusted with a

@@ -189,16 +189,20 @@ func (p *pool) lost() {
 	}
 }
 
-// recycle puts back a shell that has run, and has it reset off the request path.
-// Whoever needs a shell before that happens takes it as it is and brings it
-// straight to the node that he wants.
-func (p *pool) recycle(s *shell) {
+// recycle puts back a shell that has run, and has it reset: here, or off the
+// caller's path. Whoever needs a shell before that happens takes it as it is and
+// brings it straight to the node that he wants.
+func (p *pool) recycle(s *shell, here bool) {
 	if s.last == nil || s.last.state == nil {
 		p.discard(s)
 		return
 	}
 	p.put(s)
-	p.d.background(func() { p.reset(s) }) // or Close takes it as it is
+	do := p.d.background
+	if here {
+		do = p.d.foreground
+	}
+	do(func() { p.reset(s) }) // or Close takes it as it is
 }
 
 // reset brings a free shell that has run back to its node, unless somebody took

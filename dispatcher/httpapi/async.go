@@ -172,7 +172,7 @@ func (q *eventQueue) later(e *asyncEvent, pause time.Duration) {
 // attempt runs an event once and returns when to try again, 0 for never.
 func (q *eventQueue) attempt(e *asyncEvent) time.Duration {
 	request := e.request
-	result, err := q.s.run(q.ctx, &request)
+	result, err := q.s.run(q.ctx, &request, nil)
 	log := q.s.log.With("request_id", e.request.RequestID, "function", e.request.Function)
 	var refused *sched.RefusedError
 	switch {

@@ -23,6 +23,7 @@ import (
 type fakeBackend struct {
 	*dispatcher.Dispatcher
 	invoke  func(context.Context, dispatcher.Request) (*dispatcher.Result, error) // nil: echo
+	reset   func()                                                                // what is to do once a result was delivered, or nil
 	deploys atomic.Int64
 	spec    dispatcher.FunctionSpec // of the last deployment
 }
@@ -79,6 +80,16 @@ func (f *fakeBackend) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*
 
 // Invoke does what the handler of tests/sdk/lambda.mjs and sdk_test.go does.
 func (f *fakeBackend) Invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+	result, err := f.invocation(ctx, r)
+	if err == nil && r.Deliver != nil {
+		if r.Deliver(result) && f.reset != nil {
+			f.reset()
+		}
+	}
+	return result, err
+}
+
+func (f *fakeBackend) invocation(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
 	if f.invoke != nil {
 		return f.invoke(ctx, r)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -37,8 +38,9 @@ func (s *Server) resolve(name string) (string, lineage.Function, error) {
 	return deployment, f, err
 }
 
-// run carries out an invocation when its turn has come.
-func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
+// run carries out an invocation when its turn has come. respond, which may be nil, is
+// given the result before the machine is reset.
+func (s *Server) run(ctx context.Context, request *dispatcher.Request, respond func(*dispatcher.Result)) (*dispatcher.Result, error) {
 	deployment, f, err := s.resolve(request.Function)
 	if err != nil {
 		return nil, fmt.Errorf("invoke %q: %w", request.Function, err)
@@ -64,8 +66,19 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 		reset = &resetSpan{tracer: s.tracer}
 		request.OnReset = reset.done
 	}
+	var ended time.Time
+	if respond != nil {
+		request.Deliver = func(result *dispatcher.Result) bool {
+			ended = time.Now()
+			respond(result)
+			return !s.scheduler.Waiting() // who waits may want the machine for something else
+		}
+	}
 	result, err := s.backend.Invoke(ctx, *request)
-	s.record(ctx, request, result, err, arrived, began, time.Now(), reset)
+	if ended.IsZero() {
+		ended = time.Now()
+	}
+	s.record(ctx, request, result, err, arrived, began, ended, reset)
 	if err != nil {
 		s.metrics.refused("error")
 		return nil, s.cancelled(ctx, err)
@@ -75,6 +88,12 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request) (*dispatc
 		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", began.Sub(arrived)),
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 	return result, nil
+}
+
+// sent has a response of known length on its way at once: the handler is not at its
+// end.
+func sent(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).Flush() // a client that has gone is no concern
 }
 
 // shedEvery is how often refusals are logged: a line for each would cost more

@@ -8,6 +8,7 @@ import (
 	"io"
 	"math"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,16 +88,24 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
-	result, err := s.run(r.Context(), &request)
+	_, err = s.run(r.Context(), &request, func(result *dispatcher.Result) {
+		h := w.Header()
+		h.Set("X-Amz-Executed-Version", versionOf(result))
+		if tail {
+			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.name))))
+		}
+		writeOutcome(w, result)
+		sent(w)
+	})
 	if err != nil {
 		return asAPIError(err, arn)
 	}
+	return nil
+}
+
+// writeOutcome writes what a function returned, or Lambda's document of its error.
+func writeOutcome(w http.ResponseWriter, result *dispatcher.Result) {
 	h := w.Header()
-	h.Set("X-Amz-Executed-Version", versionOf(result))
-	if tail {
-		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.name))))
-	}
-	h.Set("Content-Type", "application/json")
 	if result.Error != nil {
 		h.Set("X-Amz-Function-Error", "Unhandled")
 		writeJSON(w, http.StatusOK, struct {
@@ -106,11 +115,12 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 			StackTrace []string `json:"stackTrace,omitzero"`
 			Trace      []string `json:"trace,omitzero"` // of Node.js
 		}{result.Error.Message, result.Error.Type, result.RequestID, stackTrace(result.Error), result.Error.Trace})
-		return nil
+		return
 	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(result.Output)))
 	w.WriteHeader(http.StatusOK)
 	w.Write(result.Output)
-	return nil
 }
 
 // lookup resolves a name to a deployment that exists.

@@ -270,12 +270,11 @@ func (s *Server) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	}
 	request := in.Request(name)
 	request.RequestID = requestID(r)
-	result, err := s.run(r.Context(), &request)
-	if err != nil {
-		return err
-	}
-	writeResult(w, result)
-	return nil
+	_, err = s.run(r.Context(), &request, func(result *dispatcher.Result) {
+		writeResult(w, result)
+		sent(w)
+	})
+	return err
 }
 
 func (s *Server) nativeRun(w http.ResponseWriter, r *http.Request) error {

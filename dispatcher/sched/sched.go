@@ -176,6 +176,13 @@ func (s *Scheduler) Check(name string, limit int) error {
 	return err
 }
 
+// Waiting reports whether anybody waits for a slot.
+func (s *Scheduler) Waiting() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting > 0
+}
+
 // Acquire waits for a slot for a function; limit is how many invocations of it
 // may run at a time, negative for no limit. The error is a *RefusedError, or
 // ctx's.

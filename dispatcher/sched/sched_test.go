@@ -232,7 +232,13 @@ func TestDrain(t *testing.T) {
 		t.Fatal(err)
 	}
 	waiting := make(chan *Ticket, 1)
+	if s.Waiting() {
+		t.Error("nobody waits yet")
+	}
 	queue(t, s, t.Context(), "f", -1, func(k *Ticket, err error) { waiting <- k })
+	if !s.Waiting() {
+		t.Error("somebody waits")
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Drain(ctx); !errors.Is(err, context.Canceled) {

@@ -3,6 +3,7 @@
  * instruction. Snapshots are taken after this; a restored guest never runs it.
  */
 #include "core.h"
+#include "extended.h"
 #include "protect.h"
 
 void console_init(void);
@@ -13,25 +14,6 @@ _Noreturn void return_full(void);
 extern u32 enosys_counts[ABI_SYSCALLS];
 
 extern char exception_stack_top[];
-u32 xsave_bytes;
-bool xsave_compact;
-
-/* The standard format's size for the components that are saved (SDM vol. 1, 13.4). */
-static void measure_xsave(void)
-{
-	u64 mask = boot_info->xsave_mask;
-	xsave_bytes = 576; /* legacy region and header */
-	for (u32 i = 2; i < 63; i++) {
-		if (!(mask >> i & 1))
-			continue;
-		u32 a = 0xd, b, c = i, d;
-		__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-		xsave_bytes = MAX(xsave_bytes, b + a); /* offset + size */
-	}
-	u32 a = 0xd, b, c = 1, d;
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-	xsave_compact = a & 2; /* XSAVEC, SDM vol. 1, 13.2 */
-}
 
 void kernel_main(void)
 {
@@ -42,7 +24,7 @@ void kernel_main(void)
 	control->upcall_entry = (u64)upcall_entry;
 	control->enosys_gpa = (u64)enosys_counts;
 	*(volatile u64 *)(ABI_TSS_GPA + 36) = (u64)exception_stack_top; /* IST1, SDM vol. 3, 8.7 */
-	measure_xsave();
+	extended_init();
 	protect_init();
 	mm_init();
 	sched_init();

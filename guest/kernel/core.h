@@ -24,7 +24,10 @@ struct thread {
 	u64 ksp;        /* kernel stack pointer while it does not run */
 	u64 kstack_top; /* where its next entry into the kernel library starts */
 	u64 fs_base, gs_base;
-	u8 *xsave;      /* extended state while another thread runs; NULL until first needed */
+	/* Extended registers while another thread runs (extended.c). */
+	void *extended;     /* NULL until first needed */
+	u64 extended_used;  /* components in it */
+	bool vectors_only;  /* ... which are those of struct vectors */
 	struct thread *run_next;
 	struct thread *all_next;
 	enum thread_state state;
@@ -51,8 +54,6 @@ extern u64 kstack_top;
 extern char kernel_end[];
 extern struct thread *threads; /* all, linked by all_next */
 extern u32 thread_count;
-extern bool xsave_compact; /* the CPU has XSAVEC */
-extern u32 xsave_bytes; /* of an area for the components in boot_info->xsave_mask */
 
 /* sched.c */
 void sched_init(void);
@@ -168,28 +169,4 @@ static inline void wrgsbase(u64 v)
 	if (!set_base_by_call(ARCH_SET_GS, v))
 		__asm__ volatile("wrgsbase %0" ::"r"(v));
 }
-/* The monitor names the components: XCR0 as the program sees it may be the
- * host's own and hold more, AMX's 8 KiB for one, which no guest is offered. */
-static inline void xsave(void *area)
-{
-	u64 m = boot_info->xsave_mask;
-	__asm__ volatile("xsave64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
-}
-/* The same where nobody but xrstor reads it: components in their initial state, most of
- * them in most programs, are left out. */
-static inline void xsave_thread(void *area)
-{
-	if (!xsave_compact) {
-		xsave(area);
-		return;
-	}
-	u64 m = boot_info->xsave_mask;
-	__asm__ volatile("xsavec64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
-}
-static inline void xrstor(const void *area)
-{
-	u64 m = boot_info->xsave_mask;
-	__asm__ volatile("xrstor64 (%0)" ::"r"(area), "a"((u32)m), "d"((u32)(m >> 32)) : "memory");
-}
-
 #endif

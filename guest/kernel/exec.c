@@ -4,6 +4,7 @@
  * addresses by the monitor; everything else is mapped as mmap would.
  */
 #include "core.h"
+#include "extended.h"
 #include "map.h"
 #include "protect.h"
 

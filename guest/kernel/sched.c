@@ -2,7 +2,7 @@
  * sched.c: threads on one CPU: the run queue, wait queues, and the idle loop
  * that hands the CPU back to the monitor with one doorbell.
  */
-#include "core.h"
+#include "extended.h"
 
 struct thread *current;
 struct thread *threads;
@@ -81,8 +81,7 @@ static void reap_dead(void)
 			*p = reap->all_next;
 			break;
 		}
-	if (reap->xsave)
-		page_free(reap->xsave, PAGE_UP(xsave_bytes) / PAGE_SIZE);
+	extended_free(reap);
 	page_free(reap, KSTACK_BYTES / PAGE_SIZE);
 	reap = NULL;
 }
@@ -105,11 +104,6 @@ static void switch_to(struct thread *next)
 	vsock_flush();
 	prev->fs_base = rdfsbase();
 	prev->gs_base = rdgsbase();
-	if (prev->state != THREAD_DEAD) {
-		if (!prev->xsave && !(prev->xsave = page_alloc(PAGE_UP(xsave_bytes) / PAGE_SIZE)))
-			panic("no memory for the extended state of thread %u", prev->tid);
-		xsave_thread(prev->xsave);
-	}
 	current = next;
 	next->state = THREAD_RUNNING;
 	kstack_top = next->kstack_top;
@@ -117,8 +111,7 @@ static void switch_to(struct thread *next)
 	wrfsbase(next->fs_base);
 	if (next->gs_base != prev->gs_base)
 		wrgsbase(next->gs_base);
-	if (next->xsave)
-		xrstor(next->xsave);
+	extended_switch(prev, next);
 	switch_stacks(&prev->ksp, next->ksp);
 	reap_dead(); /* on the new thread's stack */
 }

@@ -3,6 +3,7 @@
  * Linux's layout, so that handlers may look into their ucontext (Go does) and
  * unwinders may walk through it.
  */
+#include "extended.h"
 #include "thread_calls.h"
 
 #include <asm/sigcontext.h>
@@ -257,7 +258,7 @@ long sys_rt_sigreturn(void)
 		memset(x + 520, 0, 56); /* XCOMP_BV and reserved bytes: anything else would fault */
 		*(u64 *)(x + 512) &= ((const struct _fpx_sw_bytes *)(x + 464))->xfeatures;
 		*(u32 *)(x + 24) &= 0xffff; /* MXCSR's reserved bits */
-		xrstor(x);
+		xrstor(x, boot_info->xsave_mask);
 	}
 	return (long)f->rax;
 }

@@ -3,6 +3,7 @@
  * of every entry: system call, upcall, exception.
  */
 #include "syscall.h"
+#include "extended.h"
 #include "thread_calls.h"
 
 #include <asm/prctl.h>
@@ -41,10 +42,7 @@ static long clone_thread(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, 
 	t->fs_base = flags & CLONE_SETTLS ? tls : rdfsbase();
 	t->gs_base = rdgsbase();
 	memcpy(t->name, current->name, sizeof t->name);
-	t->xsave = page_alloc(PAGE_UP(xsave_bytes) / PAGE_SIZE);
-	if (!t->xsave)
-		panic("no memory for the extended state of thread %u", t->tid);
-	xsave_thread(t->xsave); /* a thread inherits its creator's */
+	extended_inherit(t);
 	if (flags & CLONE_PARENT_SETTID)
 		*parent_tid = t->tid;
 	if (flags & CLONE_CHILD_SETTID)

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,6 +13,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
+	"seuss/tools/seussctl/bench"
 )
 
 // hugeReport compares starts in new machines with and without the host's huge pages.
@@ -106,13 +106,13 @@ func (e *env) compareHuge(ctx context.Context, w *benchWork, huge, small engine,
 		var took [2][]time.Duration
 		for round := range rounds + 1 {
 			e.progress.step("measuring "+name, float64(round)/float64(rounds+1))
-			for side, run := range []func(context.Context) error{left[i].Run, right[i].Run} {
-				start := time.Now()
-				if err := run(ctx); err != nil {
-					return errors.Join(fmt.Errorf("measure %s", name), err)
+			for side, path := range []*bench.Path{&left[i], &right[i]} {
+				one, err := path.Time(ctx)
+				if err != nil {
+					return fmt.Errorf("measure %s: %w", name, err)
 				}
 				if round > 0 {
-					took[side] = append(took[side], time.Since(start))
+					took[side] = append(took[side], one)
 				}
 			}
 		}

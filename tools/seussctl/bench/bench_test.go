@@ -56,7 +56,7 @@ func TestMeasureTakesTurns(t *testing.T) {
 	path := func(name string, n int) Path {
 		return Path{name, n,
 			func(context.Context) error { order = append(order, "prepare "+name); return nil },
-			func(context.Context) error { order = append(order, name); return nil },
+			func(context.Context, func()) error { order = append(order, name); return nil },
 		}
 	}
 	var last float64
@@ -80,13 +80,13 @@ func TestMeasureTakesTurns(t *testing.T) {
 
 func TestMeasureStops(t *testing.T) {
 	boom := errors.New("boom")
-	_, err := Measure(t.Context(), []Path{{Name: "bad", PerRound: 1, Run: func(context.Context) error { return boom }}}, 1, nil)
+	_, err := Measure(t.Context(), []Path{{Name: "bad", PerRound: 1, Run: func(context.Context, func()) error { return boom }}}, 1, nil)
 	if !errors.Is(err, boom) || !strings.Contains(err.Error(), "bad") {
 		t.Errorf("%v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = Measure(ctx, []Path{{Name: "x", PerRound: 1, Run: func(context.Context) error { return nil }}}, 1, nil)
+	_, err = Measure(ctx, []Path{{Name: "x", PerRound: 1, Run: func(context.Context, func()) error { return nil }}}, 1, nil)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
@@ -206,5 +206,18 @@ func TestSameJSON(t *testing.T) {
 	}
 	if _, err := SameJSON([]byte(`{`), []byte(`2`)); err == nil {
 		t.Error("no error")
+	}
+}
+
+// TestAnsweredEndsTheTime checks that tidying up is not measured.
+func TestAnsweredEndsTheTime(t *testing.T) {
+	const tidy = 50 * time.Millisecond
+	p := Path{Run: func(_ context.Context, answered func()) error { answered(); time.Sleep(tidy); return nil }}
+	if took, err := p.Time(t.Context()); err != nil || took >= tidy {
+		t.Errorf("answered at once, took %v, %v", took, err)
+	}
+	p.Run = func(context.Context, func()) error { time.Sleep(tidy); return nil }
+	if took, err := p.Time(t.Context()); err != nil || took < tidy {
+		t.Errorf("returned after %v, took %v, %v", tidy, took, err)
 	}
 }
