@@ -39,7 +39,7 @@ type invocation struct {
 	deliver  func(*Result) bool
 	reset    bool // here, by this goroutine
 	onReset  func(Reset)
-	finished bool  // finish has been called: result or err is what Invoke returns
+	finished bool // finish has been called: result or err is what Invoke returns
 	err      error
 	memory   bool                                                   // the result should tell what the instance takes
 	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
@@ -110,7 +110,7 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
 	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
-		 result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
+		result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
 	i.context = i.renderContext(req)
 	return i
 }
