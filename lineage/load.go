@@ -277,9 +277,9 @@ func (s *Store) openSmall(name string) (h *header, buf *[]byte, err error) {
 	return h, buf, nil
 }
 
-// openNode reads, checks and maps the node file at path, in the nodes' directory. All of the node's pages are
-// those of blob if that is not nil: an earlier call made it. Else they are mapped
-// and, with VerifyEager, checked.
+// openNode reads, checks and maps the node file at path, in the nodes' directory. All
+// of the node's pages are those of blob if that is not nil: an earlier call made it.
+// Else they are mapped and, with VerifyEager, checked.
 func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
 	var f *os.File
 	h, buf, err := s.openSmall(filepath.Base(path))
@@ -363,7 +363,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id 
 	}
 	// Small ones stay as long as the blob does, behind its pages.
 	pages := int(max(x.dataPages, 1) * PageSize)
-	size, small := pages, d.keeps <= smallDeltaBytes
+	size, small := pages, max(d.keeps, d.length) <= smallDeltaBytes
 	if small {
 		size += d.keeps
 	}
