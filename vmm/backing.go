@@ -26,6 +26,13 @@ type PrivateBacking struct {
 	space  *demand.Space // nil until a Pager is mapped
 	barred bool          // the host cannot page on demand
 	small  bool          // PreferHuge is refused
+	slots  Slots         // nil: no guest runs in it
+}
+
+// Slots is what a PrivateBacking asks of the machine that runs in it.
+type Slots interface {
+	// Forget drops all that anybody remembers of the guest's page tables.
+	Forget() error
 }
 
 var _ Backing = (*PrivateBacking)(nil)
@@ -147,6 +154,17 @@ func (b *PrivateBacking) Protect(first, count uint64) error {
 		return os.NewSyscallError("mprotect", err)
 	}
 	return os.NewSyscallError("mprotect", unix.Mprotect(window, unix.PROT_READ|unix.PROT_WRITE))
+}
+
+// SetSlots tells whose memory it is.
+func (b *PrivateBacking) SetSlots(s Slots) { b.slots = s }
+
+// Forget implements Backing.
+func (b *PrivateBacking) Forget() error {
+	if b.slots == nil {
+		return nil
+	}
+	return b.slots.Forget()
 }
 
 // Page implements Backing.

@@ -69,6 +69,10 @@ type Backing interface {
 	// content kept.
 	Protect(first, count uint64) error
 
+	// Forget makes sure that the guest has access to what its page tables give it now
+	// and to nothing else, whatever it did to them.
+	Forget() error
+
 	// Page returns the content of a page to be read, valid until the next call
 	// of any method. It changes nothing.
 	Page(page uint64) []byte
