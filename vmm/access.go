@@ -20,6 +20,8 @@ import (
 //     level away, KVM is made to forget the page that it named (Backing.Protect).
 //   - The upper tables are the monitor's but for what the kernel library does to them.
 //     If a guest has left anything else there, everything is forgotten.
+//
+// The tables of the far window are out of a guest's reach (farTables).
 type Access struct {
 	all    bool
 	pages  []uint64 // tables of the lowest level that may change
@@ -70,13 +72,15 @@ func (a *Access) add(m *Memory, page uint64) {
 }
 
 // ordinary reports whether an upper table is as writePageTables made it, but for what
-// the kernel library may change: which of two forms maps 2 MiB.
+// the kernel library may change: entries of the far window, and which of two forms
+// maps 2 MiB.
 func (m *Memory) ordinary(page uint64, want func(uint64) uint64) bool {
 	table := m.backing.Page(page)
 	for i := range uint64(pteCount) {
 		have := le64(table[i*8:])
 		switch {
 		case have == want(i):
+		case page == guest.PML4GPA/pageSize && i-guest.FarBase>>39 < farRoots && (have == 0 || have == farEntry(i-guest.FarBase>>39)):
 		case page >= guest.PDGPA/pageSize && want(i) != 0 && have == ((page-guest.PDGPA/pageSize)*pteCount+i)*largePage|largeReadOnly:
 		default:
 			return false

@@ -27,12 +27,7 @@ type PrivateBacking struct {
 	barred bool          // the host cannot page on demand
 	small  bool          // PreferHuge is refused
 	slots  Slots         // nil: no guest runs in it
-}
-
-// Slots is what a PrivateBacking asks of the machine that runs in it.
-type Slots interface {
-	// Forget drops all that anybody remembers of the guest's page tables.
-	Forget() error
+	far    farTables
 }
 
 var _ Backing = (*PrivateBacking)(nil)
@@ -156,9 +151,6 @@ func (b *PrivateBacking) Protect(first, count uint64) error {
 	return os.NewSyscallError("mprotect", unix.Mprotect(window, unix.PROT_READ|unix.PROT_WRITE))
 }
 
-// SetSlots tells whose memory it is.
-func (b *PrivateBacking) SetSlots(s Slots) { b.slots = s }
-
 // Forget implements Backing.
 func (b *PrivateBacking) Forget() error {
 	if b.slots == nil {
@@ -188,5 +180,5 @@ func (b *PrivateBacking) Close() error {
 	}
 	mem := b.mem
 	b.mem, b.space = nil, nil
-	return errors.Join(err, release(mem))
+	return errors.Join(err, release(mem), b.far.close())
 }

@@ -31,6 +31,7 @@ type Memory struct {
 	hostWritten *dirtytrack.PageSet
 	givenBack   *dirtytrack.PageSet
 	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
+	far         bool                // something is mapped in the far window
 }
 
 // Backing is where a guest's memory is kept, and what changes what the guest
@@ -69,8 +70,12 @@ type Backing interface {
 	// content kept.
 	Protect(first, count uint64) error
 
-	// Forget makes sure that the guest has access to what its page tables give it now
-	// and to nothing else, whatever it did to them.
+	// MapFar makes the guest see these pages of memory in the far window, in
+	// ascending order, and nothing else.
+	MapFar(ranges []FarRange) error
+
+	// Forget makes sure that the guest has access to what its page tables and the far
+	// window give it now and to nothing else, whatever it did to them.
 	Forget() error
 
 	// Page returns the content of a page to be read, valid until the next call

@@ -23,7 +23,8 @@ const (
 	tssAddr = 0xfffbd000
 )
 
-// VM is one KVM virtual machine with one vCPU and one memory slot.
+// VM is one KVM virtual machine with one vCPU and one memory slot, or two: the other
+// has page tables of the far window.
 type VM struct {
 	platform *Platform
 	h        handle
@@ -99,8 +100,15 @@ func (vm *VM) setSlot(slot uint32, mem []byte, gpa vmm.GPA, flags uint32) error 
 	return nil
 }
 
-// Forget implements vmm.Slots: with a slot KVM drops all that it has shadowed. What it
-// had logged of writes is lost.
+// MapTables implements vmm.Slots.
+func (vm *VM) MapTables(mem []byte, gpa vmm.GPA) error {
+	return vm.setSlot(slotTables, mem, gpa, memReadOnly)
+}
+
+// UnmapTables implements vmm.Slots: with a slot KVM drops all it has shadowed.
+func (vm *VM) UnmapTables() error { return vm.setSlot(slotTables, nil, 0, 0) }
+
+// Forget implements vmm.Slots in the same way. What KVM had logged of writes is lost.
 func (vm *VM) Forget() error {
 	if err := vm.setSlot(slotRAM, nil, 0, 0); err != nil {
 		return err

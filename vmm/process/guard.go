@@ -64,9 +64,6 @@ func (m *memory) Protect(first, count uint64) error {
 	return nil
 }
 
-// Forget implements vmm.Backing: what the guest has access to is what is mapped.
-func (m *memory) Forget() error { return nil }
-
 // opens reports whether the guest may make an access that faulted, and has the
 // page, with those around it that are protected in the same way, mapped anew.
 func (m *memory) opens(address uint64, write bool) bool {
