@@ -257,28 +257,30 @@ long far_close(u64 addr, u64 bytes)
 	return 0;
 }
 
-/* Takes up to n pages of RAM for the pages behind the mapping before i, which they
- * go on if they can. Else they get room to grow in: memory grows by doubling. */
+/* Takes up to n pages of RAM for what comes behind the mapping before i. They go on
+ * that one's, if they can. Else they get room for as much again as there is: what
+ * grows, grows often. */
 static u64 take(u32 i, u64 first, u64 *n)
 {
-	u64 ram = 0, want = *n, room;
+	u64 ram = 0, want = *n, limit = ram_pages_total() * PAGE_SIZE, behind = 0;
 	if (i > 0 && list[i - 1].first + list[i - 1].count == first) {
-		u64 next = list[i - 1].ram + list[i - 1].count;
-		for (room = 0; room < want && mm_is_free((next + room) * PAGE_SIZE, 1);)
+		u64 next = list[i - 1].ram + list[i - 1].count, room = 0;
+		while (room < want && mm_is_free((next + room) * PAGE_SIZE, 1))
 			room++;
 		if (room) {
-			ram = next;
-			want = room;
+			mm_take(next * PAGE_SIZE, room);
+			*n = room;
+			return next;
 		}
+		behind = list[i - 1].count;
 	}
-	if (!ram)
-		ram = mm_find(2 * want, ram_pages_total() * PAGE_SIZE, PAGE_SIZE) / PAGE_SIZE;
+	ram = mm_find(2 * want + behind, limit, PAGE_SIZE);
 	for (; !ram && want; want = ram ? want : want / 2)
-		ram = mm_find(want, ram_pages_total() * PAGE_SIZE, PAGE_SIZE) / PAGE_SIZE;
+		ram = mm_find(want, limit, PAGE_SIZE);
 	if (ram)
-		mm_take(ram * PAGE_SIZE, want);
+		mm_take(ram, want);
 	*n = want;
-	return ram;
+	return ram / PAGE_SIZE;
 }
 
 /* Takes pages for a gap between mappings. */
