@@ -49,8 +49,7 @@
 /* The far window: addresses, not memory. What a program sets aside and RAM cannot
  * hold lies here; parts that it opens are pages of RAM, mapped here a second time
  * (struct abi_far). The window is a number of whole entries of the PML4. Its page
- * tables are the monitor's: they are behind all memory, where the guest cannot write,
- * and no part of a snapshot. */
+ * tables are the monitor's: they lie behind all memory and are no part of a snapshot. */
 #define ABI_FAR_BASE 0x100000000000
 #define ABI_FAR_BYTES 0x100000000000 /* 16 TiB, up to 32 TiB */
 #define ABI_FAR_TABLES_GPA 0x200000000 /* at ABI_MAX_GIB: first the table of each PML4 entry */

@@ -17,8 +17,8 @@ type FarRange struct {
 }
 
 // mapFar makes the guest see what its list of far mappings, which the control page
-// names, says now.
-func (m *Memory) mapFar(control []byte) error {
+// names, says now. fresh: it is another instance's.
+func (m *Memory) mapFar(control []byte, fresh bool) error {
 	if le32(control[guest.ControlFarUsed:]) == 0 && !m.far {
 		return nil
 	}
@@ -34,8 +34,8 @@ func (m *Memory) mapFar(control []byte) error {
 			}
 		}
 	}
-	m.far = len(ranges) > 0
-	return m.backing.MapFar(ranges)
+	m.far = true
+	return m.backing.MapFar(ranges, fresh)
 }
 
 // FarIn decodes the list that a control page names, as far as it is open. The guest

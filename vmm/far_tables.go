@@ -3,6 +3,7 @@ package vmm
 import (
 	"encoding/binary"
 	"fmt"
+	"os"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -12,8 +13,9 @@ import (
 
 // Slots is what a PrivateBacking asks of the machine that runs in it.
 type Slots interface {
-	// MapTables shows the guest memory that it can only read, where there is none.
-	MapTables(mem []byte, gpa GPA) error
+	// MapTables shows the guest memory where there is none, and tells whether the guest
+	// can write to it.
+	MapTables(mem []byte, gpa GPA) (writable bool, err error)
 	// UnmapTables takes that away. Nobody remembers what was in it.
 	UnmapTables() error
 	// Forget drops all that anybody remembers of the guest's page tables.
@@ -27,9 +29,13 @@ type Slots interface {
 // it is shown, so that the way to it never changes. And where an entry of the lowest
 // level goes, the host's mapping of its page is changed there and back (Protect): KVM
 // forgets whatever maps the page, and a processor its translations.
+//
+// Where a processor walks them itself, it does so as if it wrote, and the guest can
+// have written, too: there all tables are made anew for each instance.
 type farTables struct {
 	mem         []byte            // guest.FarTablesBytes at guest.FarTablesGPA
 	shown       bool              // to the guest
+	writable    bool              // by the guest
 	used        uint64            // tables
 	directories map[uint64]uint64 // which table serves 1 GiB
 	leaves      map[uint64]uint64 // which one serves 2 MiB
@@ -54,10 +60,16 @@ func farEntry(table uint64) uint64 { return guest.FarTablesGPA + table*pageSize 
 func (b *PrivateBacking) SetSlots(s Slots) { b.slots = s }
 
 // MapFar implements Backing.
-func (b *PrivateBacking) MapFar(ranges []FarRange) error {
+func (b *PrivateBacking) MapFar(ranges []FarRange, fresh bool) error {
 	f := &b.far
 	if err := b.showTables(); err != nil {
 		return fmt.Errorf("map the far window: %w", err)
+	}
+	if fresh && f.writable { // with the memory goes what a processor remembers
+		if err := f.empty(); err != nil {
+			return fmt.Errorf("map the far window: %w", err)
+		}
+		f.mapped = nil
 	}
 	gone, added := slices.Collect(FarWithout(f.mapped, ranges)), slices.Collect(FarWithout(ranges, f.mapped))
 	for _, r := range gone {
@@ -92,12 +104,18 @@ func (b *PrivateBacking) showTables() (err error) {
 		}
 	}
 	if b.slots != nil {
-		if err := b.slots.MapTables(f.mem, guest.FarTablesGPA); err != nil {
+		if f.writable, err = b.slots.MapTables(f.mem, guest.FarTablesGPA); err != nil {
 			return err
 		}
 	}
-	f.shown, f.used, f.directories, f.leaves = true, farRoots, map[uint64]uint64{}, map[uint64]uint64{}
-	return nil
+	f.shown = true
+	return f.empty()
+}
+
+// empty makes all tables free ones.
+func (f *farTables) empty() error {
+	f.used, f.directories, f.leaves = farRoots, map[uint64]uint64{}, map[uint64]uint64{}
+	return os.NewSyscallError("madvise", unix.Madvise(f.mem, unix.MADV_DONTNEED))
 }
 
 // renewTables starts over with empty tables.
@@ -108,9 +126,6 @@ func (b *PrivateBacking) renewTables() error {
 		}
 	}
 	b.far.shown = false
-	if err := unix.Madvise(b.far.mem, unix.MADV_DONTNEED); err != nil {
-		return err
-	}
 	return b.showTables()
 }
 

@@ -149,15 +149,16 @@ type slots struct {
 	mem            []byte
 	shown, renewed int
 	ways           map[uint64]uint64 // by level and address, which table serves it
+	writable       bool
 }
 
-func (s *slots) MapTables(mem []byte, gpa GPA) error {
+func (s *slots) MapTables(mem []byte, gpa GPA) (bool, error) {
 	if gpa != guest.FarTablesGPA || len(mem) != guest.FarTablesBytes {
 		s.t.Errorf("tables of %d bytes at %#x", len(mem), gpa)
 	}
 	s.mem, s.ways = mem, map[uint64]uint64{}
 	s.shown++
-	return nil
+	return s.writable, nil
 }
 
 func (s *slots) UnmapTables() error {
@@ -194,8 +195,13 @@ func (s *slots) walk(m *Memory, page uint64) (ram uint64, ok bool) {
 
 // TestFarTables: the tables say what is mapped, whatever was before, and content stays.
 func TestFarTables(t *testing.T) {
+	t.Run("read only", func(t *testing.T) { testFarTables(t, false) })
+	t.Run("writable", func(t *testing.T) { testFarTables(t, true) })
+}
+
+func testFarTables(t *testing.T, writable bool) {
 	m := newTestMemory(t, 16<<20, 0)
-	s := &slots{t: t}
+	s := &slots{t: t, writable: writable}
 	m.backing.(*PrivateBacking).SetSlots(s)
 	marked := bytes.Repeat([]byte{9}, pageSize)
 	if err := m.Write(700*pageSize, marked); err != nil {
@@ -215,7 +221,14 @@ func TestFarTables(t *testing.T) {
 			t.Fatal("the list is not followed")
 		}
 		m.HostWritten().Clear()
-		if err := m.mapFar(m.Page(guest.ControlGPA / pageSize)); err != nil {
+		fresh := r.IntN(2) == 0
+		if s.writable && fresh { // whatever the guest has made of them
+			for i := range s.mem {
+				s.mem[i] = 0x67
+			}
+			clear(s.ways)
+		}
+		if err := m.mapFar(m.Page(guest.ControlGPA/pageSize), fresh); err != nil {
 			t.Fatal(err)
 		}
 		if round == 0 != m.HostWritten().Has(guest.PML4GPA/pageSize) {
@@ -245,7 +258,7 @@ func TestFarTablesRunOut(t *testing.T) {
 		for n := range uint64(guest.FarMax) {
 			ranges = append(ranges, FarRange{First: farPage + n*(guest.FarBytes/pageSize/guest.FarMax) + r.Uint64N(1<<20) + 511, RAM: 600 + n, Count: 2})
 		}
-		if err := b.MapFar(ranges); err != nil {
+		if err := b.MapFar(ranges, false); err != nil {
 			t.Fatal(err)
 		}
 		for i := range uint64(farRoots) { // as the guest's memory is to have it

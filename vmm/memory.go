@@ -31,7 +31,7 @@ type Memory struct {
 	hostWritten *dirtytrack.PageSet
 	givenBack   *dirtytrack.PageSet
 	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
-	far         bool                // something is mapped in the far window
+	far         bool                // something has been mapped in the far window
 }
 
 // Backing is where a guest's memory is kept, and what changes what the guest
@@ -71,8 +71,8 @@ type Backing interface {
 	Protect(first, count uint64) error
 
 	// MapFar makes the guest see these pages of memory in the far window, in
-	// ascending order, and nothing else.
-	MapFar(ranges []FarRange) error
+	// ascending order, and nothing else. fresh: the guest is another instance.
+	MapFar(ranges []FarRange, fresh bool) error
 
 	// Forget makes sure that the guest has access to what its page tables and the far
 	// window give it now and to nothing else, whatever it did to them.

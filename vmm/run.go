@@ -219,7 +219,7 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 		}
 		return Stop{}, nil
 	case guest.DoorbellFar:
-		if err := m.mem.mapFar(m.control); err != nil {
+		if err := m.mem.mapFar(m.control, false); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil

@@ -258,7 +258,7 @@ func (m *Machine) restore(s *State, set func(*CPUState) error) error {
 	if err := m.claimControl(); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
-	if err := m.mem.mapFar(m.control); err != nil {
+	if err := m.mem.mapFar(m.control, true); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if s.newLevel {

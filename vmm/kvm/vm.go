@@ -100,9 +100,13 @@ func (vm *VM) setSlot(slot uint32, mem []byte, gpa vmm.GPA, flags uint32) error 
 	return nil
 }
 
-// MapTables implements vmm.Slots.
-func (vm *VM) MapTables(mem []byte, gpa vmm.GPA) error {
-	return vm.setSlot(slotTables, mem, gpa, memReadOnly)
+// MapTables implements vmm.Slots. Hardware that walks a guest's tables needs to be able
+// to write to them (APM vol. 2, 15.25.5; SDM vol. 3, 29.3.5).
+func (vm *VM) MapTables(mem []byte, gpa vmm.GPA) (writable bool, err error) {
+	if !vm.platform.pvm {
+		return true, vm.setSlot(slotTables, mem, gpa, 0)
+	}
+	return false, vm.setSlot(slotTables, mem, gpa, memReadOnly)
 }
 
 // UnmapTables implements vmm.Slots: with a slot KVM drops all it has shadowed.

@@ -28,7 +28,7 @@ type far struct {
 }
 
 // MapFar implements vmm.Backing.
-func (m *memory) MapFar(ranges []vmm.FarRange) error {
+func (m *memory) MapFar(ranges []vmm.FarRange, _ bool) error {
 	m.far.wanted, m.far.changed, m.far.unclaimed = slices.Clone(ranges), true, true
 	return nil
 }
