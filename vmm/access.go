@@ -67,6 +67,9 @@ func (a *Access) Note(m *Memory, private *dirtytrack.PageSet, diff iter.Seq2[uin
 }
 
 func (a *Access) add(m *Memory, page uint64) {
+	if m.backing.Paging().Missing(page, 1) {
+		return // nobody has looked at it
+	}
 	a.pages = append(a.pages, page)
 	a.copies = append(a.copies, m.backing.Page(page)...)
 }
