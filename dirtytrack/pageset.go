@@ -114,6 +114,15 @@ func (s *PageSet) each(yield func(uint64) bool) {
 	}
 }
 
+// From yields the pages of the set from page on in ascending order. No change is
+// allowed during the iteration.
+func (s *PageSet) From(page uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for page = s.next(page, 0); page < s.pages && yield(page); page = s.next(page+1, 0) {
+		}
+	}
+}
+
 // Runs yields the maximal runs of consecutive pages (first page, page count)
 // in ascending order. The rule for changes is that of All.
 func (s *PageSet) Runs() iter.Seq2[uint64, uint64] {

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"bytes"
 	"fmt"
+	"iter"
 
 	"seuss/dirtytrack"
 	"seuss/lineage"
@@ -42,6 +43,7 @@ type layout struct {
 	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
 
 	small, fresh *dirtytrack.PageSet // scratch of move
+	access       vmm.Access          // scratch of deploy
 }
 
 // moved counts what one deployment did.
@@ -99,6 +101,11 @@ func (l *layout) forgetGiven() {
 // deploy makes memory show exactly what target holds. collect must have been
 // called after the guest last ran.
 func (l *layout) deploy(target *lineage.View) (m moved, err error) {
+	var diff iter.Seq2[uint64, uint64]
+	if target != l.target {
+		diff = lineage.Diff(l.base, target)
+	}
+	l.access.Note(l.mem, l.private, diff)
 	if target == l.target {
 		m, err = l.reset()
 	} else if m, err = l.move(target); err == nil {
@@ -108,26 +115,7 @@ func (l *layout) deploy(target *lineage.View) (m moved, err error) {
 	if err != nil {
 		return m, err
 	}
-	return m, l.closeGuards()
-}
-
-// closeGuards drops the private copies of pages that the target's page tables let
-// nobody touch. KVM may still let the guest use a page that was one of an instance
-// before; it does not for a page that was dropped.
-func (l *layout) closeGuards() error {
-	for first, count := range l.mem.Guards() {
-		for page := first; page < first+count; page++ {
-			if !l.private.Has(page) || !bytes.Equal(l.base.Bytes(page), l.target.Bytes(page)) {
-				continue
-			}
-			if err := l.mem.Discard(page, 1); err != nil {
-				return fmt.Errorf("close a guard: %w", err)
-			}
-			l.private.Remove(page)
-			l.changed.Remove(page)
-		}
-	}
-	return nil
+	return m, l.mem.Revoke(&l.access)
 }
 
 // reset puts the private pages back to the target that they were last at.

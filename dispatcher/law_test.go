@@ -52,6 +52,15 @@ def handler(event, context):
             at = ctypes.addressof(ctypes.c_char.from_buffer(m))
             libc.mprotect(ctypes.c_void_p(at + 4096), ctypes.c_size_t(4096), n % 2 and 3)
             kept.append((m, bytearray(70000)))
+    if how == "far":
+        libc = ctypes.CDLL(None)
+        libc.mmap.restype = ctypes.c_void_p
+        for n in range(5):
+            at = libc.mmap(None, ctypes.c_size_t(10 << 30), 0, 0x4022, -1, ctypes.c_long(0))
+            assert libc.mprotect(ctypes.c_void_p(at + (n << 30)), ctypes.c_size_t(300000 * (n + 1)), 3) == 0
+            ctypes.memset(at + (n << 30), n + 1, 300000 * (n + 1))
+            if n == 2: libc.munmap(ctypes.c_void_p(at), ctypes.c_size_t(10 << 30))
+            else: kept.append(at)
     if how == "patch":
         libc, at = ctypes.CDLL(None), event["image"] + (1 << 20)
         libc.mprotect(ctypes.c_void_p(at), ctypes.c_size_t(1 << 20), 7)
@@ -80,7 +89,7 @@ def handler(event, context):
 
 // gentle mutations end with an answer; rough ones may end in any way.
 var (
-	gentle = []string{"little", "objects", "files", "large", "freed", "thread", "guards", "simd", "raise"}
+	gentle = []string{"little", "objects", "files", "large", "freed", "thread", "guards", "far", "simd", "raise"}
 	rough  = []string{"exit", "spin", "image", "patch", "tables", "kernel", "control", "registers", "fs", "stack"}
 )
 

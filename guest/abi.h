@@ -46,6 +46,15 @@
 #define ABI_DOORBELL_GPA 0x7fc0000000
 #define ABI_VSOCK_MMIO_GPA 0x7fc0001000 /* virtio-mmio v2 registers, virtio-vsock */
 
+/* The far window: addresses, not memory. What a program sets aside and RAM cannot
+ * hold lies here; parts that it opens are pages of RAM, mapped here a second time
+ * (struct abi_far). The window is a number of whole entries of the PML4. Its page
+ * tables are the monitor's: they lie behind all memory and are no part of a snapshot. */
+#define ABI_FAR_BASE 0x100000000000
+#define ABI_FAR_BYTES 0x100000000000 /* 16 TiB, up to 32 TiB */
+#define ABI_FAR_TABLES_GPA 0x200000000 /* at ABI_MAX_GIB: first the table of each PML4 entry */
+#define ABI_FAR_TABLES_BYTES 0x2000000
+
 /* Doorbell registers: a 4-byte store at ABI_DOORBELL_GPA + offset. */
 #define ABI_DOORBELL_IDLE 0x00    /* nothing runnable; service queues, wake at control.deadline_ns */
 #define ABI_DOORBELL_CONSOLE 0x08 /* the console ring is full: drain it */
@@ -58,6 +67,7 @@
                                    * keeps, which is as it was, and count 0 if that is nothing */
 #define ABI_DOORBELL_PROTECT 0x40 /* pages at control.protect may be used for less than before: whoever keeps
                                    * copies of their entries looks at them anew */
+#define ABI_DOORBELL_FAR 0x48     /* the list of far mappings has changed: map what it says */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- Driver protocol ------------------------------------------------------
@@ -231,6 +241,10 @@ struct abi_control {
 
 	uint64_t give_gpa; /* OUT struct abi_range[ABI_GIVE_RANGES], set once */
 	struct abi_range protect; /* OUT see ABI_DOORBELL_PROTECT */
+
+	uint64_t far_gpa;   /* OUT struct abi_far[ABI_FAR_MAX], set once */
+	uint32_t far_count; /* OUT how many of them count */
+	uint32_t far_used;  /* OUT != 0: some have at some time */
 };
 
 #define ABI_GIVE_RANGES 256
@@ -248,6 +262,20 @@ struct abi_guards {
 	uint32_t reserved;
 	uint64_t reserved2;
 	struct abi_range ranges[ABI_GUARDS_MAX]; /* OUT not in order, not overlapping */
+};
+
+/* ---- Far mappings: pages of RAM in the far window ----------------------------
+ *
+ * The monitor maps what the list says, when ABI_DOORBELL_FAR is rung and after every
+ * restore. The pages are ordinary RAM otherwise. */
+
+#define ABI_FAR_MAX 680
+
+struct abi_far { /* consecutive pages, in ascending order, not overlapping */
+	uint64_t first; /* OUT page in the far window: address / ABI_PAGE_SIZE */
+	uint64_t ram;   /* OUT page of RAM */
+	uint32_t count; /* OUT pages */
+	uint32_t open;  /* OUT != 0: mapped; 0: PROT_NONE, content kept */
 };
 
 #define ABI_SYSCALLS 512
@@ -363,7 +391,9 @@ _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
 _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
-_Static_assert(sizeof(struct abi_control) == 184, "abi_control");
+_Static_assert(sizeof(struct abi_control) == 200, "abi_control");
+_Static_assert(sizeof(struct abi_far) == 24, "abi_far");
+_Static_assert(ABI_FAR_BASE % (1ull << 39) == 0 && ABI_FAR_BYTES % (1ull << 39) == 0, "far window");
 _Static_assert(sizeof(struct abi_guards) == ABI_PAGE_SIZE, "abi_guards");
 _Static_assert(sizeof(struct abi_net_request) == 20, "abi_net_request");
 _Static_assert(sizeof(struct abi_net_datagram) == 20, "abi_net_datagram");

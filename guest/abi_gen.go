@@ -27,15 +27,20 @@ const (
 	DeviceSize          = 0x2000
 	DoorbellGPA         = 0x7fc0000000
 	VsockMMIOGPA        = 0x7fc0001000 // virtio-mmio v2 registers, virtio-vsock
-	DoorbellIdle        = 0x00         // nothing runnable; service queues, wake at control.deadline_ns
-	DoorbellConsole     = 0x08         // the console ring is full: drain it
-	DoorbellExit        = 0x10         // exit_group(value)
-	DoorbellFault       = 0x18         // the program died; struct abi_fault at control.fault_gpa, value = signal
-	DoorbellCr2         = 0x28         // an 8-byte load: the last page fault's address, which CPL 3 cannot read
-	DoorbellGive        = 0x30         // value: how many ranges at control.give_gpa hold nothing that counts:
-	DoorbellOffer       = 0x38         // the same for memory that is free; of each range the monitor leaves what it
-	DoorbellProtect     = 0x40         // pages at control.protect may be used for less than before: whoever keeps
-	DoorbellPanic       = 0x20         // the kernel library gives up; message at control.panic_gpa
+	FarBase             = 0x100000000000
+	FarBytes            = 0x100000000000 // 16 TiB, up to 32 TiB
+	FarTablesGPA        = 0x200000000    // at ABI_MAX_GIB: first the table of each PML4 entry
+	FarTablesBytes      = 0x2000000
+	DoorbellIdle        = 0x00 // nothing runnable; service queues, wake at control.deadline_ns
+	DoorbellConsole     = 0x08 // the console ring is full: drain it
+	DoorbellExit        = 0x10 // exit_group(value)
+	DoorbellFault       = 0x18 // the program died; struct abi_fault at control.fault_gpa, value = signal
+	DoorbellCr2         = 0x28 // an 8-byte load: the last page fault's address, which CPL 3 cannot read
+	DoorbellGive        = 0x30 // value: how many ranges at control.give_gpa hold nothing that counts:
+	DoorbellOffer       = 0x38 // the same for memory that is free; of each range the monitor leaves what it
+	DoorbellProtect     = 0x40 // pages at control.protect may be used for less than before: whoever keeps
+	DoorbellFar         = 0x48 // the list of far mappings has changed: map what it says
+	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
 	DriverPort          = 1
 	FrameHeader         = 5
 	SeedBytes           = 32
@@ -80,6 +85,7 @@ const (
 	PteLarge            = 0x80 // a directory's entry maps 2 MiB
 	GiveRanges          = 256
 	GuardsMax           = 255
+	FarMax              = 680
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 	ImageMagic          = 0x31474d4953535553 // "SUSSIMG1"
@@ -200,7 +206,7 @@ type Purity struct {
 
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize        = 184
+	ControlSize        = 200
 	ControlKernelEnd   = 0
 	ControlUpcallEntry = 8
 	ControlUsedBitmap  = 16
@@ -220,6 +226,9 @@ const (
 	ControlPurity      = 112
 	ControlGiveGPA     = 160
 	ControlProtect     = 168
+	ControlFarGPA      = 184
+	ControlFarCount    = 192
+	ControlFarUsed     = 196
 )
 
 // Control mirrors struct abi_control.
@@ -246,6 +255,9 @@ type Control struct {
 	UpcallRFLAGS uint64 // IN
 	GiveGPA      uint64 // OUT struct abi_range[ABI_GIVE_RANGES], set once
 	Protect      Range  // OUT see ABI_DOORBELL_PROTECT
+	FarGPA       uint64 // OUT struct abi_far[ABI_FAR_MAX], set once
+	FarCount     uint32 // OUT how many of them count
+	FarUsed      uint32 // OUT != 0: some have at some time
 }
 
 // Size in bytes and field offsets of struct abi_guards.
@@ -263,6 +275,23 @@ type Guards struct {
 	Reserved  uint32
 	Reserved2 uint64
 	Ranges    [255]Range // OUT not in order, not overlapping
+}
+
+// Size in bytes and field offsets of struct abi_far.
+const (
+	FarSize  = 24
+	FarFirst = 0
+	FarRAM   = 8
+	FarCount = 16
+	FarOpen  = 20
+)
+
+// Far mirrors struct abi_far.
+type Far struct {
+	First uint64 // OUT page in the far window: address / ABI_PAGE_SIZE
+	RAM   uint64 // OUT page of RAM
+	Count uint32 // OUT pages
+	Open  uint32 // OUT != 0: mapped; 0: PROT_NONE, content kept
 }
 
 // Size in bytes and field offsets of struct abi_net_request.

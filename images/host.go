@@ -83,9 +83,9 @@ func host(ctx context.Context, opts HostOptions) (Spec, error) {
 // code and heap in large pieces, and touches little of it.
 const nodeMemory = 2 << 30
 
-// wasmFlag keeps V8 from reserving 8 GiB around each WebAssembly memory, which no
-// guest has: bounds are checked in the code instead. Node.js knows it since
-// 20.15 and 22.2.
+// wasmFlag keeps V8 from reserving 8 GiB around each WebAssembly memory, whose parts
+// take exits to be opened: bounds are checked in the code instead. Node.js knows it
+// since 20.15 and 22.2.
 const wasmFlag = "--disable-wasm-trap-handler"
 
 // Node completes options for an image of this host's Node.js, the one that Program

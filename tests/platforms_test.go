@@ -63,13 +63,18 @@ func TestNodesMoveBetweenPlatforms(t *testing.T) {
 			const lazy = "import threading\nkept = [threading.Thread(target=threading.Event().wait, daemon=True) for _ in range(2)]\n" +
 				"for k in kept: k.start()\n" +
 				"def handler(event, context):\n    table = sum(n * n for n in range(event['rows']))\n    return table + event['query']\n"
+			far := strings.Replace(farFunction, "LOAD", "protect(here, 16, 3); fill(here, 16, 65)\ndef check(): return right(here, 16, 65)\nCHANGED = here, 16, 1", 1)
 			on(order[0], func(d *dispatcher.Dispatcher) {
+				deploy(t, d, "far", far, nil)
+				run(d, "far", `{"how": "grow"}`, `"right"`, dispatcher.PathFunction)
 				deploy(t, d, "first", lazy, func(s *dispatcher.FunctionSpec) { s.Lazy = true })
 				if _, err := d.CaptureArgument(context.Background(), "first", []byte(`{"rows": 1000}`), ""); err != nil {
 					t.Fatal(err)
 				}
 			})
 			on(order[1], func(d *dispatcher.Dispatcher) {
+				run(d, "far", `{"how": "write"}`, `"right"`, dispatcher.PathFunction)
+				run(d, "far", `{"how": "again"}`, `"right"`, dispatcher.PathFunction)
 				run(d, "first", `{"rows": 1000, "query": 5}`, "332833505", dispatcher.PathArgument)
 				deploy(t, d, "second", victimFunction, nil) // below the other's base
 				run(d, "second", `{"n": 14}`, `"14"`, dispatcher.PathFunction)

@@ -26,6 +26,8 @@ type PrivateBacking struct {
 	space  *demand.Space // nil until a Pager is mapped
 	barred bool          // the host cannot page on demand
 	small  bool          // PreferHuge is refused
+	slots  Slots         // nil: no guest runs in it
+	far    farTables
 }
 
 var _ Backing = (*PrivateBacking)(nil)
@@ -149,6 +151,14 @@ func (b *PrivateBacking) Protect(first, count uint64) error {
 	return os.NewSyscallError("mprotect", unix.Mprotect(window, unix.PROT_READ|unix.PROT_WRITE))
 }
 
+// Forget implements Backing.
+func (b *PrivateBacking) Forget() error {
+	if b.slots == nil {
+		return nil
+	}
+	return b.slots.Forget()
+}
+
 // Page implements Backing.
 func (b *PrivateBacking) Page(page uint64) []byte {
 	if b.paging.Fill(page, 1) != nil {
@@ -170,5 +180,5 @@ func (b *PrivateBacking) Close() error {
 	}
 	mem := b.mem
 	b.mem, b.space = nil, nil
-	return errors.Join(err, release(mem))
+	return errors.Join(err, release(mem), b.far.close())
 }

@@ -31,6 +31,7 @@ type Memory struct {
 	hostWritten *dirtytrack.PageSet
 	givenBack   *dirtytrack.PageSet
 	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
+	far         bool                // something has been mapped in the far window
 }
 
 // Backing is where a guest's memory is kept, and what changes what the guest
@@ -68,6 +69,14 @@ type Backing interface {
 	// Protect makes sure that the guest may use pages as its page tables say now,
 	// content kept.
 	Protect(first, count uint64) error
+
+	// MapFar makes the guest see these pages of memory in the far window, in
+	// ascending order, and nothing else. fresh: the guest is another instance.
+	MapFar(ranges []FarRange, fresh bool) error
+
+	// Forget makes sure that the guest has access to what its page tables and the far
+	// window give it now and to nothing else, whatever it did to them.
+	Forget() error
 
 	// Page returns the content of a page to be read, valid until the next call
 	// of any method. It changes nothing.

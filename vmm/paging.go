@@ -20,7 +20,11 @@ const (
 	pteTable = ptePresent | pteWritable | pteUser | pteAccessed
 	ptePage  = pteTable | pteDirty
 
-	pteCount = 512 // entries of a table
+	pteCount   = 512 // entries of a table
+	pteAddress = 0xffffffffff000
+
+	// largeReadOnly is what the kernel library maps 2 MiB with that nobody writes to.
+	largeReadOnly = ptePage&^pteWritable | pteLarge
 )
 
 // tablesGPA is where the page tables of RAM and image lie, one after the other: at
@@ -37,43 +41,16 @@ func (m *Memory) tablesGPA() GPA {
 // The device window is mapped as well; no memory lies behind it.
 func (m *Memory) writePageTables(data GPA) error {
 	tables := m.tablesGPA()
-	upper := map[GPA]func(i uint64) uint64{
-		guest.PML4GPA: func(i uint64) uint64 {
-			if i == 0 {
-				return guest.PDPTGPA | pteTable
-			}
-			return 0
-		},
-		guest.PDPTGPA: func(i uint64) uint64 {
-			switch {
-			case i == guest.DeviceGPA>>30:
-				return guest.PDDeviceGPA | pteTable
-			case i < guest.MaxGiB && i<<30 < uint64(m.end()):
-				return (guest.PDGPA + i*pageSize) | pteTable
-			}
-			return 0
-		},
-		guest.PDDeviceGPA: func(i uint64) uint64 {
-			if i == 0 {
-				return guest.DeviceGPA | ptePage | pteLarge
-			}
-			return 0
-		},
-	}
-	for gib := range uint64(guest.MaxGiB) {
-		upper[GPA(guest.PDGPA+gib*pageSize)] = func(i uint64) uint64 {
-			if n := gib*pteCount + i; n*largePage < uint64(m.end()) {
-				return (uint64(tables) + n*pageSize) | pteTable
-			}
-			return 0
+	for page := uint64(guest.PML4GPA / pageSize); page < guest.PDGPA/pageSize+guest.MaxGiB; page++ {
+		want := m.upperTable(page)
+		if want == nil {
+			continue
 		}
-	}
-	for gpa, entry := range upper {
 		table := make([]byte, 0, pageSize)
 		for i := range uint64(pteCount) {
-			table = binary.LittleEndian.AppendUint64(table, entry(i))
+			table = binary.LittleEndian.AppendUint64(table, want(i))
 		}
-		if err := m.Write(gpa, table); err != nil {
+		if err := m.Write(GPA(page*pageSize), table); err != nil {
 			return fmt.Errorf("write page table: %w", err)
 		}
 	}
@@ -88,6 +65,46 @@ func (m *Memory) writePageTables(data GPA) error {
 	// Elsewhere the window is the guest's memory only where it was written.
 	if err := m.Write(tables, layout.pages()); err != nil {
 		return fmt.Errorf("write page tables: %w", err)
+	}
+	return nil
+}
+
+// upperTable returns the entries of an upper table at a cold boot, nil for a page
+// among them that is none.
+func (m *Memory) upperTable(page uint64) func(i uint64) uint64 {
+	switch gpa := page * pageSize; {
+	case gpa == guest.PML4GPA:
+		return func(i uint64) uint64 {
+			if i == 0 {
+				return guest.PDPTGPA | pteTable
+			}
+			return 0
+		}
+	case gpa == guest.PDPTGPA:
+		return func(i uint64) uint64 {
+			switch {
+			case i == guest.DeviceGPA>>30:
+				return guest.PDDeviceGPA | pteTable
+			case i < guest.MaxGiB && i<<30 < uint64(m.end()):
+				return (guest.PDGPA + i*pageSize) | pteTable
+			}
+			return 0
+		}
+	case gpa == guest.PDDeviceGPA:
+		return func(i uint64) uint64 {
+			if i == 0 {
+				return guest.DeviceGPA | ptePage | pteLarge
+			}
+			return 0
+		}
+	case gpa >= guest.PDGPA && gpa < guest.PDGPA+guest.MaxGiB*pageSize:
+		first := (page - guest.PDGPA/pageSize) * pteCount
+		return func(i uint64) uint64 {
+			if n := first + i; n*largePage < uint64(m.end()) {
+				return (uint64(m.tablesGPA()) + n*pageSize) | pteTable
+			}
+			return 0
+		}
 	}
 	return nil
 }

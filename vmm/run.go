@@ -218,6 +218,11 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
+	case guest.DoorbellFar:
+		if err := m.mem.mapFar(m.control, false); err != nil {
+			return m.deviceError(err)
+		}
+		return Stop{}, nil
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service()
 		if stop.Kind != 0 || err != nil {

@@ -206,8 +206,8 @@ func (m *Machine) Capture() (*State, error) {
 	return s, nil
 }
 
-// RestoreFull gives the machine the whole of a captured state; only memory is
-// left, which the caller puts in place. It takes several system calls and is
+// RestoreFull gives the machine the whole of a captured state, but for memory, which
+// the caller has put in place before. It takes several system calls and is
 // meant for the time between requests. WriteIdentity must follow before Run.
 func (m *Machine) RestoreFull(s *State) error {
 	return m.restore(s, func(c *CPUState) error {
@@ -253,6 +253,9 @@ func (m *Machine) restore(s *State, set func(*CPUState) error) error {
 	m.quiescent = false
 	m.missing.Store(nil)
 	if err := m.claimControl(); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := m.mem.mapFar(m.control, true); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if s.newLevel {

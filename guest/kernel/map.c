@@ -3,9 +3,11 @@
  * in place (page-aligned content, or a shared object laid out as loaded) costs
  * nothing; any other is a copy. Of protections these are enforced: what is in
  * the image can be written only where a program has asked for that, and small
- * PROT_NONE ranges are guards (protect.c).
+ * PROT_NONE ranges are guards (protect.c). A large PROT_NONE range, or one that RAM
+ * has no room for, gets addresses of the far window (far.c).
  */
 #include "core.h"
+#include "far.h"
 #include "map.h"
 #include "protect.h"
 
@@ -109,6 +111,8 @@ static void take(u64 addr, u64 bytes, int prot, const struct file *f)
 
 static long map_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, u64 off)
 {
+	if (far_address(addr))
+		return far_mmap_fixed(addr, bytes, prot, flags, f, off);
 	bool image = mm_in_image(addr, bytes);
 	if (!image && !mm_in_ram(addr, bytes))
 		return -ENOMEM;
@@ -174,12 +178,19 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 			return (long)p;
 	}
 	u64 at = 0;
-	if (addr && mm_in_ram(PAGE_DOWN(addr), bytes) && mm_is_free(PAGE_DOWN(addr), bytes / PAGE_SIZE))
+	bool aside = prot == PROT_NONE && !f;
+	if (aside && bytes / PAGE_SIZE > ram_pages_total() / 2)
+		at = 0; /* it would not leave much to open parts of it */
+	else if (addr && mm_in_ram(PAGE_DOWN(addr), bytes) && mm_is_free(PAGE_DOWN(addr), bytes / PAGE_SIZE))
 		at = PAGE_DOWN(addr);
 	else
 		at = mm_find(bytes / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);
+	if (!at && aside)
+		at = far_reserve(bytes);
 	if (!at)
 		return -ENOMEM;
+	if (far_address(at))
+		return (long)at;
 	take(at, bytes, prot, f);
 	long err = f ? read_into(f, at, bytes, off) : 0;
 	if (err) {
@@ -203,6 +214,8 @@ long sys_munmap(u64 addr, u64 len)
 	u64 bytes = PAGE_UP(len);
 	if (addr % PAGE_SIZE || len == 0 || bytes < len)
 		return -EINVAL;
+	if (far_window(addr, bytes))
+		return far_release(addr, bytes);
 	if (mm_in_ram(addr, bytes))
 		unmap(addr, bytes);
 	/* A range of the image stays: nothing else can use its addresses. */
@@ -216,6 +229,8 @@ long sys_mprotect(u64 addr, u64 len, int prot)
 	u64 bytes = PAGE_UP(len);
 	if (bytes == 0)
 		return 0;
+	if (far_address(addr))
+		return far_mprotect(addr, bytes, prot);
 	if (mm_in_image(addr, bytes)) { /* never PROT_NONE: a loader closes gaps that other objects' files fill */
 		protect_set(addr, bytes, prot & PROT_WRITE);
 		return 0;
@@ -245,7 +260,11 @@ long sys_madvise(u64 addr, u64 len, int advice)
 	if (!mm_mapped(addr, bytes))
 		return -ENOMEM;
 	/* What MADV_FREE leaves may be lost at any time: it is at once. */
-	if ((advice == MADV_DONTNEED || advice == MADV_FREE) && !mm_in_image(addr, bytes))
+	if ((advice != MADV_DONTNEED && advice != MADV_FREE) || mm_in_image(addr, bytes))
+		return 0;
+	if (far_address(addr))
+		far_zero(addr, bytes);
+	else
 		mm_zero(addr, bytes / PAGE_SIZE);
 	return 0;
 }
@@ -257,6 +276,8 @@ long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
 		return -EINVAL;
 	if (flags & MREMAP_DONTUNMAP)
 		return -EINVAL;
+	if (far_address(old) || (flags & MREMAP_FIXED && far_address(new_addr)))
+		return far_mremap(old, from, to, flags, new_addr);
 	if (!mm_in_ram(old, from) || !mm_is_used(old, from / PAGE_SIZE))
 		return -EFAULT;
 	mm_open(old, from / PAGE_SIZE);
@@ -298,6 +319,8 @@ long sys_mincore(u64 addr, u64 len, u8 *vec)
 		return -EINVAL;
 	if (!user_writable(vec, n))
 		return -EFAULT;
+	if (far_address(addr))
+		return far_mincore(addr, n, vec);
 	if (!mm_in_ram(addr, n * PAGE_SIZE) || !mm_is_used(addr, n))
 		return -ENOMEM;
 	memset(vec, 1, n);

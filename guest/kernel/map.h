@@ -16,6 +16,12 @@ void mm_give(u64 addr, u64 pages);
 void mm_zero(u64 addr, u64 pages); /* zeroes; gives the host large ranges back */
 u64 mm_find(u64 pages, u64 limit, u64 align); /* highest free run below limit; 0: none */
 
+/* The calls below where a range begins in the far window (map_far.c). */
+long far_mmap_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, u64 off);
+long far_mprotect(u64 addr, u64 bytes, int prot);
+long far_mremap(u64 old, u64 from, u64 to, int flags, u64 new_addr);
+long far_mincore(u64 addr, u64 pages, u8 *vec);
+
 long sys_brk(u64 want);
 long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off);
 long sys_munmap(u64 addr, u64 len);

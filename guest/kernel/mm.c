@@ -9,6 +9,7 @@
  * out before that. When many have come together, the monitor gets them back.
  */
 #include "core.h"
+#include "far.h"
 #include "map.h"
 #include "protect.h"
 
@@ -261,6 +262,8 @@ static bool in_ram(u64 addr, u64 n)
 
 static bool allowed(u64 addr, u64 n, bool write)
 {
+	if (far_address(addr))
+		return far_usable(addr, n);
 	return (in_ram(addr, n) || in_image(addr, n)) && protect_allows(addr, n, write);
 }
 
@@ -314,7 +317,7 @@ bool mm_in_ram(u64 addr, u64 bytes) { return in_ram(addr, bytes); }
 bool mm_in_image(u64 addr, u64 bytes) { return in_image(addr, bytes); }
 bool mm_mapped(u64 addr, u64 bytes)
 {
-	return in_image(addr, bytes) || (in_ram(addr, bytes) && range_used(addr / PAGE_SIZE, PAGE_UP(bytes) / PAGE_SIZE));
+	return in_image(addr, bytes) || (far_address(addr) && far_reserved(addr, bytes)) || (in_ram(addr, bytes) && range_used(addr / PAGE_SIZE, PAGE_UP(bytes) / PAGE_SIZE));
 }
 void mm_take(u64 addr, u64 n) { page_take(addr / PAGE_SIZE, n); }
 void mm_reserve(u64 addr, u64 n) { page_reserve(addr / PAGE_SIZE, n); }
@@ -375,40 +378,55 @@ void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
 u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }
 
 /* What smaps says of a range, in kB: of what is there nothing is shared or swapped. */
-static u64 sizes_of(char *buf, u64 room, u64 first, u64 end, const char *flags)
+static u64 sizes_of(char *buf, u64 room, u64 n, u64 used_pages, const char *flags)
 {
-	u64 there = 0, kb = PAGE_SIZE / 1024;
-	for (u64 i = first; i < end; i++)
-		there += bit(clean, i) ? 0 : kb;
+	u64 kb = PAGE_SIZE / 1024, there = used_pages * kb;
 	return (u64)ksnprintf(buf, room,
 			      "Size:           %8lu kB\nKernelPageSize: %8lu kB\nMMUPageSize:    %8lu kB\nRss:            %8lu kB\n"
 			      "Pss:            %8lu kB\nShared_Clean:          0 kB\nShared_Dirty:          0 kB\nPrivate_Clean:         0 kB\n"
 			      "Private_Dirty:  %8lu kB\nReferenced:     %8lu kB\nAnonymous:      %8lu kB\nAnonHugePages:         0 kB\n"
 			      "Swap:                  0 kB\nLocked:                0 kB\nVmFlags: %s\n",
-			      (end - first) * kb, kb, kb, there, there, there, there, there, flags);
+			      n * kb, kb, kb, there, there, there, there, there, flags);
 }
 
-/* /proc/self/maps and smaps: runs of used pages that are protected in the same way. */
+/* One range of maps or smaps, behind len bytes; what buf has no room for only counts. */
+static u64 map_line(char *buf, u64 n, u64 len, u64 first, u64 end, bool open, bool write, const char *name, bool sizes, u64 used_pages)
+{
+	len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx %s 00000000 00:00 0 %s\n",
+			      first * PAGE_SIZE, end * PAGE_SIZE, !open ? "---p" : write ? "rwxp" : "r-xp", name);
+	if (sizes)
+		len += sizes_of(buf + MIN(len, n), n - MIN(len, n), end - first, used_pages, !open ? "" : write ? "rd wr ex" : "rd ex");
+	return len;
+}
+
+/* /proc/self/maps and smaps: runs of used pages that are protected in the same way,
+ * and what is set aside in the far window. Pages that are mapped there count there. */
 long mm_maps(char *buf, size_t n, bool sizes)
 {
-	u64 len = 0;
+	u64 len = 0, until = 0; /* far holds for all pages below */
+	bool far = false;
 	for (u64 i = (u64)kernel_end / PAGE_SIZE; i < pages;) {
-		if (!bit(used, i)) {
-			i++;
+		if (i >= until) {
+			u64 run;
+			far = far_holds(i, &run);
+			until = i + MIN(run, pages - i);
+		}
+		if (far || !bit(used, i)) {
+			i = far ? until : i + 1;
 			continue;
 		}
-		u64 first = i;
+		u64 first = i, there = 0;
 		bool open = protect_allows(first * PAGE_SIZE, 1, false), write = protect_allows(first * PAGE_SIZE, 1, true);
-		while (i < pages && bit(used, i) && (i == first || i * PAGE_SIZE != guard_end) &&
-		       protect_allows(i * PAGE_SIZE, 1, false) == open && protect_allows(i * PAGE_SIZE, 1, true) == write)
-			i++;
+		for (; i < until && bit(used, i) && (i == first || i * PAGE_SIZE != guard_end) &&
+		       protect_allows(i * PAGE_SIZE, 1, false) == open && protect_allows(i * PAGE_SIZE, 1, true) == write; i++)
+			there += !bit(clean, i);
 		const char *name = first * PAGE_SIZE <= brk_start && brk_start <= i * PAGE_SIZE ? "[heap]" : "";
 		if (first * PAGE_SIZE == guard_end)
 			name = "[stack]";
-		len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx %s 00000000 00:00 0 %s\n",
-				      first * PAGE_SIZE, i * PAGE_SIZE, !open ? "---p" : write ? "rwxp" : "r-xp", name);
-		if (sizes)
-			len += sizes_of(buf + MIN(len, n), n - MIN(len, n), first, i, !open ? "" : write ? "rd wr ex" : "rd ex");
+		len = map_line(buf, n, len, first, i, open, write, name, sizes, there);
 	}
+	struct far_stretch s;
+	for (u64 at = 0; far_next(at, &s); at = s.end)
+		len = map_line(buf, n, len, s.start / PAGE_SIZE, s.end / PAGE_SIZE, s.open, s.open, "", sizes, s.pages);
 	return (long)len;
 }

@@ -120,6 +120,8 @@ static void tell(u64 first, u64 n, bool touched)
 	doorbell(ABI_DOORBELL_PROTECT, 0);
 }
 
+void protect_far(void) { doorbell(ABI_DOORBELL_FAR, 0); }
+
 static u64 bits_of(bool write) { return write ? ABI_PTE_BITS : READ_ONLY; }
 
 void protect_reset(u64 first, u64 n)

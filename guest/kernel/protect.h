@@ -22,6 +22,9 @@ void protect_text(u64 addr, u64 bytes);
  * kernel library's own stores. */
 void protect_segments(const Elf64_Phdr *ph, u32 n, u64 bias, bool copied);
 
+/* Has the monitor map what the list of far mappings says (far.c). */
+void protect_far(void);
+
 /* Nothing may touch these pages until guard_lift. touched: something has.
  * False: there are too many guards, and these pages are none. */
 bool guard_add(u64 first, u64 n, bool touched);

@@ -59,8 +59,14 @@ const capEnforcePVFeatureCPUID = kvm.CapEnforcePVFeatureCPUID
 // memLogDirtyPages is KVM_MEM_LOG_DIRTY_PAGES.
 const memLogDirtyPages = 1 << 0
 
-// slotRAM is the one memory slot of a machine.
-const slotRAM = 0
+// memReadOnly is KVM_MEM_READONLY.
+const memReadOnly = 1 << 1
+
+// Memory slots of a machine.
+const (
+	slotRAM = iota
+	slotTables
+)
 
 // runPage is the beginning of struct kvm_run: header, exit data and the
 // register block of KVM_CAP_SYNC_REGS. KVM writes it during KVM_RUN only.

@@ -108,6 +108,7 @@ func (v *VCPU) writeState(s *vmm.CPUState) error {
 	}
 	var sregs kvm.Sregs
 	specialToKVM(&sregs, &s.Special)
+	v.flush(&sregs)
 	if _, err := callPtr(v.h, "KVM_SET_SREGS", kvmSetSregs, &sregs); err != nil {
 		return fmt.Errorf("CR0 %#x, CR4 %#x, EFER %#x: %w", sregs.CR0, sregs.CR4, sregs.EFER, err)
 	}
@@ -150,9 +151,23 @@ func (v *VCPU) SetFast(s *vmm.CPUState) error {
 	}
 	v.page.regs = kvm.Regs(s.Regs)
 	specialToKVM(&v.page.sregs, &s.Special)
+	v.flush(&v.page.sregs)
 	v.page.events = eventsToKVM(&s.Events)
 	v.page.dirtyRegs = syncAll
 	return nil
+}
+
+// cr3Flush is CR3's bit PWT (SDM vol. 3, 4.9), which changes nothing for memory that is
+// cached anyway.
+const cr3Flush = 1 << 3
+
+// flush has KVM flush what there is of the guest's translations, as a write to CR3 does:
+// the next registers have another value there than the last. Where KVM shadows the
+// guest's page tables it looks at those that the guest wrote to. So nothing is left of
+// entries that an instance made for itself and took away again.
+func (v *VCPU) flush(s *kvm.Sregs) {
+	v.cr3 ^= cr3Flush
+	s.CR3 = s.CR3&^cr3Flush | v.cr3
 }
 
 // SetUnprivileged implements vmm.VCPU.
@@ -233,7 +248,7 @@ func specialFromKVM(d *vmm.SpecialRegs, s *kvm.Sregs) {
 	d.GS, d.SS, d.TR, d.LDT = segmentFromKVM(s.GS), segmentFromKVM(s.SS), segmentFromKVM(s.TR), segmentFromKVM(s.LDT)
 	d.GDT = vmm.Table{Base: s.GDT.Base, Limit: s.GDT.Limit}
 	d.IDT = vmm.Table{Base: s.IDT.Base, Limit: s.IDT.Limit}
-	d.CR0, d.CR2, d.CR3, d.CR4, d.CR8 = s.CR0, s.CR2, s.CR3, s.CR4, s.CR8
+	d.CR0, d.CR2, d.CR3, d.CR4, d.CR8 = s.CR0, s.CR2, s.CR3&^cr3Flush, s.CR4, s.CR8
 	d.EFER, d.APICBase, d.InterruptBitmap = s.EFER, s.ApicBase, s.InterruptBitmap
 }
 

@@ -30,6 +30,7 @@ type VCPU struct {
 	saved     []uint32 // the platform's MSR list
 	msrs      msrBlock
 	xsave     []byte
+	cr3       uint64 // cr3Flush or not, as last set
 	tscOffset int64
 	hasOffset bool // the offset can be set
 }

@@ -23,12 +23,14 @@ const (
 	tssAddr = 0xfffbd000
 )
 
-// VM is one KVM virtual machine with one vCPU and one memory slot.
+// VM is one KVM virtual machine with one vCPU and one memory slot, or two: the other
+// has page tables of the far window.
 type VM struct {
 	platform *Platform
 	h        handle
 	vcpu     *VCPU
 	mapped   uint64 // bytes of the slot, 0 = none
+	memory   []byte // what it shows
 	logDirty bool
 }
 
@@ -81,7 +83,41 @@ func (vm *VM) NewMemory(bytes uint64, logDirty bool) (vmm.Backing, error) {
 	if err := vm.MapMemory(b.Bytes(), 0, logDirty); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
+	vm.memory = b.Bytes()
+	b.SetSlots(vm)
 	return b, nil
+}
+
+// setSlot makes memory the guest's, or, without any, takes a slot's away.
+func (vm *VM) setSlot(slot uint32, mem []byte, gpa vmm.GPA, flags uint32) error {
+	r := &kvm.UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: uint64(gpa), MemorySize: uint64(len(mem))}
+	if len(mem) > 0 {
+		r.UserspaceAddr = addressOf(mem)
+	}
+	if _, err := callPtr(vm.h, "KVM_SET_USER_MEMORY_REGION", kvmSetUserMemoryRegion, r); err != nil {
+		return fmt.Errorf("map %d bytes at %#x: %w", len(mem), uint64(gpa), err)
+	}
+	return nil
+}
+
+// MapTables implements vmm.Slots. Hardware that walks a guest's tables needs to be able
+// to write to them (APM vol. 2, 15.25.5; SDM vol. 3, 29.3.5).
+func (vm *VM) MapTables(mem []byte, gpa vmm.GPA) (writable bool, err error) {
+	if !vm.platform.pvm {
+		return true, vm.setSlot(slotTables, mem, gpa, 0)
+	}
+	return false, vm.setSlot(slotTables, mem, gpa, memReadOnly)
+}
+
+// UnmapTables implements vmm.Slots: with a slot KVM drops all it has shadowed.
+func (vm *VM) UnmapTables() error { return vm.setSlot(slotTables, nil, 0, 0) }
+
+// Forget implements vmm.Slots in the same way. What KVM had logged of writes is lost.
+func (vm *VM) Forget() error {
+	if err := vm.setSlot(slotRAM, nil, 0, 0); err != nil {
+		return err
+	}
+	return vm.MapMemory(vm.memory, 0, vm.logDirty)
 }
 
 // MapMemory makes mem guest RAM at gpa. Both must be page aligned and mem must

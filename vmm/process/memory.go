@@ -38,6 +38,7 @@ type memory struct {
 	stale  *dirtytrack.PageSet
 	tables tables
 	reader tableReader
+	far    far
 	paging vmm.Paging
 	space  *demand.Space // nil where the host cannot page on demand
 
@@ -152,9 +153,15 @@ func (m *memory) MapFile(first, count uint64, f *os.File, off int64) error {
 		return err
 	}
 	m.paging.Lay(first, count, nil, 0)
+	m.show(first, count)
+	return nil
+}
+
+// show makes pages show what is mapped below them.
+func (m *memory) show(first, count uint64) {
 	m.shown.AddRange(first, count)
 	m.stale.AddRange(first, count)
-	return nil
+	m.far.unclaimed = true
 }
 
 // MapZero implements vmm.Backing: a hole of the memfd shows zeros.
@@ -234,8 +241,7 @@ func (m *memory) Discard(first, count uint64) error {
 	}
 	for i := m.below.at(first); i < len(m.below) && m.below[i].first < first+count; i++ {
 		part := m.below[i].part(first, count)
-		m.shown.AddRange(part.first, part.count)
-		m.stale.AddRange(part.first, part.count)
+		m.show(part.first, part.count)
 	}
 	return nil
 }
@@ -305,10 +311,21 @@ func (b *batch) add(first, count uint64, f *os.File, off int64, prot, flags uint
 
 // flush brings the stub's mappings up to date.
 func (m *memory) flush() error {
+	err := m.flushAll()
+	if err != nil {
+		m.far.mapped, m.far.covered = nil, false // which of its mappings were made is not known
+	}
+	return err
+}
+
+func (m *memory) flushAll() error {
 	if err := m.syncGuards(); err != nil {
 		return err
 	}
-	if m.stale.Len() == 0 {
+	if err := m.claimFar(); err != nil {
+		return err
+	}
+	if m.stale.Len() == 0 && !m.far.changed {
 		return nil
 	}
 	var b batch
@@ -323,6 +340,11 @@ func (m *memory) flush() error {
 		b = batch{}
 		b.add(first, count, f, off, prot, flags)
 		return nil
+	}
+	if m.far.changed {
+		if err := m.addFar(add); err != nil {
+			return err
+		}
 	}
 	tables, protected := m.newTableReader(), 0
 	for first, count := range m.stale.Runs() {
@@ -362,6 +384,7 @@ func (m *memory) flush() error {
 	if err := m.registerPaged(paged); err != nil {
 		return err
 	}
+	m.far.done()
 	m.stale.Clear()
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 //
 // pause parks: the monitor is told, with the address of the instruction, and
 // answers when it is the stub's turn. mmap of files goes through, within guest
-// memory. But files exist only while the stub works off a list of the monitor's,
+// memory and the far window. But files exist only while the stub works off a list of the monitor's,
 // with the guest stopped: the monitor lends them for that, and the last call of
 // the list closes them. A guest that tries finds a closed descriptor. Whatever
 // else a guest calls, kills it.
@@ -89,12 +89,17 @@ func filter(notify bool) ([]bpf.RawInstruction, error) {
 	when(archSetGS, actAllow)
 	p = append(p, bpf.RetConstant{Val: actKill})
 	unless(bpf.JumpEqual, unix.SYS_MMAP, actKill)
-	// mmap: within guest memory, far below the stub.
-	const highLimit = guest.MaxGiB<<30>>32 - 1
+	// mmap: within guest memory, far below the stub, or the far window, far above.
+	const highLimit, farHigh, farLength = guest.MaxGiB<<30>>32 - 1, guest.FarBase >> 32, guest.FarBytes >> 32
 	load(arg(0, 1))
+	p = append(p, bpf.JumpIf{Cond: bpf.JumpGreaterOrEqual, Val: farHigh, SkipTrue: 6})
 	unless(bpf.JumpLessOrEqual, highLimit, actKill)
 	load(arg(1, 1))
 	unless(bpf.JumpLessOrEqual, highLimit, actKill)
+	p = append(p, bpf.Jump{Skip: 5})
+	unless(bpf.JumpLessThan, farHigh+farLength, actKill)
+	load(arg(1, 1))
+	unless(bpf.JumpLessOrEqual, farLength, actKill)
 	load(arg(4, 0))
 	unless(bpf.JumpGreaterOrEqual, stub.FDWindow, actKill)
 	unless(bpf.JumpLessThan, stub.FDWindow+stub.WindowFds, actKill)

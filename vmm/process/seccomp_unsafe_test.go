@@ -8,6 +8,7 @@ import (
 	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 
+	"seuss/guest"
 	"seuss/vmm/process/stub"
 )
 
@@ -56,6 +57,11 @@ func TestFilter(t *testing.T) {
 		"x32":              {unix.SYS_PAUSE | 0x40000000, auditArchX8664, nil, actKill, actKill},
 		"lent file":        {unix.SYS_MMAP, auditArchX8664, []uint64{0x400000, pageSize, guestProt, fileFlags, window, 0}, actAllow, actAllow},
 		"memory":           {unix.SYS_MMAP, auditArchX8664, []uint64{0x1_4000_0000, 1 << 32, guestProt, ownFlags, window, 0}, actAllow, actAllow},
+		"far window":       {unix.SYS_MMAP, auditArchX8664, []uint64{guest.FarBase, guest.FarBytes, unix.PROT_NONE, ownFlags, window, 0}, actAllow, actAllow},
+		"far page":         {unix.SYS_MMAP, auditArchX8664, []uint64{guest.FarBase + guest.FarBytes - pageSize, pageSize, guestProt, ownFlags, window, 0}, actAllow, actAllow},
+		"below far":        {unix.SYS_MMAP, auditArchX8664, []uint64{guest.FarBase - pageSize, pageSize, guestProt, ownFlags, window, 0}, actKill, actKill},
+		"above far":        {unix.SYS_MMAP, auditArchX8664, []uint64{guest.FarBase + guest.FarBytes, pageSize, guestProt, ownFlags, window, 0}, actKill, actKill},
+		"far and more":     {unix.SYS_MMAP, auditArchX8664, []uint64{guest.FarBase, guest.FarBytes + 1<<32, guestProt, ownFlags, window, 0}, actKill, actKill},
 		"above the guest":  {unix.SYS_MMAP, auditArchX8664, []uint64{stub.Text, pageSize, guestProt, ownFlags, window, 0}, actKill, actKill},
 		"far too long":     {unix.SYS_MMAP, auditArchX8664, []uint64{0x400000, 1 << 40, guestProt, ownFlags, window, 0}, actKill, actKill},
 		"anonymous":        {unix.SYS_MMAP, auditArchX8664, []uint64{0x400000, pageSize, guestProt, fileFlags | unix.MAP_ANONYMOUS, window, 0}, actKill, actKill},

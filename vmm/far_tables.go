@@ -1,0 +1,190 @@
+package vmm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/guest"
+)
+
+// Slots is what a PrivateBacking asks of the machine that runs in it.
+type Slots interface {
+	// MapTables shows the guest memory where there is none, and tells whether the guest
+	// can write to it.
+	MapTables(mem []byte, gpa GPA) (writable bool, err error)
+	// UnmapTables takes that away. Nobody remembers what was in it.
+	UnmapTables() error
+	// Forget drops all that anybody remembers of the guest's page tables.
+	Forget() error
+}
+
+// farTables are the page tables of the far window, for processors that walk them.
+//
+// KVM, where it shadows tables, does not see what the monitor stores in them. What it
+// remembers stays right by two rules. A table serves the same addresses for as long as
+// it is shown, so that the way to it never changes. And where an entry of the lowest
+// level goes, the host's mapping of its page is changed there and back (Protect): KVM
+// forgets whatever maps the page, and a processor its translations.
+//
+// Where a processor walks them itself, it does so as if it wrote, and the guest can
+// have written, too: there all tables are made anew for each instance.
+type farTables struct {
+	mem         []byte            // guest.FarTablesBytes at guest.FarTablesGPA
+	shown       bool              // to the guest
+	writable    bool              // by the guest
+	used        uint64            // tables
+	directories map[uint64]uint64 // which table serves 1 GiB
+	leaves      map[uint64]uint64 // which one serves 2 MiB
+	mapped      []FarRange
+}
+
+// Bits of a page number in the far window below which a table's entries differ.
+const (
+	leafShift      = 9
+	directoryShift = 18
+	rootShift      = 27
+	farRoots       = guest.FarBytes / pageSize >> rootShift // tables that the PML4 names
+)
+
+// farRoot returns the index of the table that serves 512 GiB of the far window.
+func farRoot(page uint64) uint64 { return (page - guest.FarBase/pageSize) >> rootShift }
+
+// farEntry is the entry that names a table.
+func farEntry(table uint64) uint64 { return guest.FarTablesGPA + table*pageSize | pteTable }
+
+// SetSlots tells whose memory it is; before that the guest has no far window.
+func (b *PrivateBacking) SetSlots(s Slots) { b.slots = s }
+
+// MapFar implements Backing.
+func (b *PrivateBacking) MapFar(ranges []FarRange, fresh bool) error {
+	f := &b.far
+	if err := b.showTables(); err != nil {
+		return fmt.Errorf("map the far window: %w", err)
+	}
+	if fresh && f.writable { // with the memory goes what a processor remembers
+		if err := f.empty(); err != nil {
+			return fmt.Errorf("map the far window: %w", err)
+		}
+		f.mapped = nil
+	}
+	gone, added := slices.Collect(FarWithout(f.mapped, ranges)), slices.Collect(FarWithout(ranges, f.mapped))
+	for _, r := range gone {
+		f.set(r, 0)
+	}
+	for _, r := range gone {
+		if err := b.Protect(r.RAM, r.Count); err != nil {
+			return fmt.Errorf("unmap pages of the far window: %w", err)
+		}
+	}
+	if f.mapped = slices.Clone(ranges); !f.room(added) {
+		if err := b.renewTables(); err != nil {
+			return fmt.Errorf("map the far window anew: %w", err)
+		}
+		added = ranges
+	}
+	for _, r := range added {
+		f.set(r, ptePage)
+	}
+	return nil
+}
+
+// showTables makes the tables the guest's.
+func (b *PrivateBacking) showTables() (err error) {
+	f := &b.far
+	if f.shown {
+		return nil
+	}
+	if f.mem == nil {
+		if f.mem, err = reserve(guest.FarTablesBytes); err != nil {
+			return err
+		}
+	}
+	if b.slots != nil {
+		if f.writable, err = b.slots.MapTables(f.mem, guest.FarTablesGPA); err != nil {
+			return err
+		}
+	}
+	f.shown = true
+	return f.empty()
+}
+
+// empty makes all tables free ones.
+func (f *farTables) empty() error {
+	f.used, f.directories, f.leaves = farRoots, map[uint64]uint64{}, map[uint64]uint64{}
+	return os.NewSyscallError("madvise", unix.Madvise(f.mem, unix.MADV_DONTNEED))
+}
+
+// renewTables starts over with empty tables.
+func (b *PrivateBacking) renewTables() error {
+	if b.slots != nil {
+		if err := b.slots.UnmapTables(); err != nil {
+			return err
+		}
+	}
+	b.far.shown = false
+	return b.showTables()
+}
+
+// room reports whether there are tables for ranges. There are for those of one list, if
+// all tables are free: two of each level at the ends of a range, and what lies between.
+func (f *farTables) room(ranges []FarRange) bool {
+	need := uint64(0)
+	for _, r := range ranges {
+		need += 4 + r.Count>>leafShift + r.Count>>directoryShift
+	}
+	return f.used+need <= guest.FarTablesBytes/pageSize
+}
+
+func (f *farTables) table(n uint64) []byte { return f.mem[n*pageSize : (n+1)*pageSize] }
+
+// below returns which table serves the addresses of a page by its number above shift,
+// and makes it where there is none: above is the table that names it.
+func (f *farTables) below(known map[uint64]uint64, page uint64, shift int, above func() []byte) uint64 {
+	key := page >> shift
+	n, ok := known[key]
+	if !ok {
+		entry := above()[key%pteCount*8:]
+		n = f.used
+		f.used++
+		known[key] = n
+		binary.LittleEndian.PutUint64(entry, farEntry(n))
+	}
+	return n
+}
+
+// leaf returns the table that has a page's entry.
+func (f *farTables) leaf(page uint64) []byte {
+	return f.table(f.below(f.leaves, page, leafShift, func() []byte {
+		return f.table(f.below(f.directories, page, directoryShift, func() []byte { return f.table(farRoot(page)) }))
+	}))
+}
+
+// set gives the entries of a range these bits, 0: nothing is there.
+func (f *farTables) set(r FarRange, bits uint64) {
+	var leaf []byte
+	for i := range r.Count {
+		page := r.First + i
+		if leaf == nil || page%pteCount == 0 {
+			leaf = f.leaf(page)
+		}
+		entry := uint64(0)
+		if bits != 0 {
+			entry = (r.RAM+i)*pageSize | bits
+		}
+		binary.LittleEndian.PutUint64(leaf[page%pteCount*8:], entry)
+	}
+}
+
+// close gives the memory of the tables back. The guest must be gone.
+func (f *farTables) close() error {
+	if f.mem == nil {
+		return nil
+	}
+	mem := f.mem
+	f.mem = nil
+	return release(mem)
+}

@@ -1,0 +1,81 @@
+package process
+
+import (
+	"os"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+// In the guest's far window pages of its memory are mapped a second time. Those
+// mappings of the stub's are of the memfd, so the pages have to be the memfd's: then
+// both ways lead to the same. Pages of a snapshot are copied there (Claim).
+
+const (
+	farFirst = guest.FarBase / pageSize
+	farPages = guest.FarBytes / pageSize
+)
+
+// far is what a memory knows of the far window.
+type far struct {
+	wanted, mapped []vmm.FarRange // as it has to be, and as it is in the stub
+	changed        bool           // those may differ
+	unclaimed      bool           // pages show files that may have been claimed for wanted
+	covered        bool           // the window is one mapping that allows nothing, but for mapped
+}
+
+// MapFar implements vmm.Backing.
+func (m *memory) MapFar(ranges []vmm.FarRange, _ bool) error {
+	m.far.wanted, m.far.changed, m.far.unclaimed = slices.Clone(ranges), true, true
+	return nil
+}
+
+// claimFar makes the pages of the window the memfd's.
+func (m *memory) claimFar() error {
+	if !m.far.unclaimed {
+		return nil
+	}
+	for _, r := range m.far.wanted {
+		if err := m.Claim(r.RAM, r.Count); err != nil {
+			return err
+		}
+	}
+	m.far.unclaimed = false
+	return nil
+}
+
+// addFar adds the mappings that make the window what it has to be. What is not used
+// of it is one mapping, or lies between those that are: however long a guest goes on,
+// its process does not collect mappings.
+func (m *memory) addFar(add func(first, count uint64, f *os.File, off int64, prot, flags uint64) error) error {
+	cover := func(first, count uint64) error {
+		return add(first, count, m.file, int64((first-farFirst)*pageSize), unix.PROT_NONE, ownFlags)
+	}
+	f := &m.far
+	if !f.covered && len(f.wanted) > 0 || len(f.mapped) > 0 && len(f.wanted) == 0 {
+		if err := cover(farFirst, farPages); err != nil {
+			return err
+		}
+		f.covered, f.mapped = true, nil
+	}
+	for r := range vmm.FarWithout(f.mapped, f.wanted) {
+		if err := cover(r.First, r.Count); err != nil {
+			return err
+		}
+	}
+	for r := range vmm.FarWithout(f.wanted, f.mapped) {
+		if err := add(r.First, r.Count, m.file, int64(r.RAM*pageSize), guestProt, ownFlags); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// done notes that the stub's mappings are what they have to be.
+func (f *far) done() { f.mapped, f.changed = f.wanted, false }
+
+// Forget implements vmm.Backing: what the guest has access to is what the monitor maps.
+func (m *memory) Forget() error { return nil }
