@@ -110,9 +110,9 @@ static void faults(void)
 static int ends[2];
 static void *poke(void *main)
 {
-	usleep(20000);
+	usleep(40000);
 	pthread_kill(*(pthread_t *)main, SIGUSR1);
-	usleep(20000);
+	usleep(40000);
 	(void)!write(ends[1], "x", 1);
 	return NULL;
 }
@@ -142,7 +142,7 @@ static void interrupted(int flags)
 
 static void *send_later(void *to)
 {
-	usleep(20000);
+	usleep(40000);
 	pthread_kill(*(pthread_t *)to, SIGUSR2);
 	return NULL;
 }
