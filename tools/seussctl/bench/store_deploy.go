@@ -146,8 +146,10 @@ func (b *storeBench) depths() error {
 	base := parent.View
 	dirty, pages := dirtytrack.NewPageSet(storeGuestPages), map[uint64][]byte{}
 	chain := map[int]lineage.Snapshot{}
-	for depth := 1; depth <= deepest; depth++ {
-		b.o.Progress("making a deep chain", float64(depth)/float64(deepest))
+	// One more than is measured: a node with a child has its whole pages, as any has
+	// that a machine was reset to.
+	for depth := 1; depth <= deepest+1; depth++ {
+		b.o.Progress("making a deep chain", float64(depth)/float64(deepest+1))
 		b.functionDelta(1_000_000+depth, base, dirty, pages)
 		n, err := b.s.Capture(lineage.NodeSpec{Kind: lineage.KindFunction, Key: lineage.Key{Function: "deep"}, State: parent.State, CPUFeatures: parent.Node.CPUFeatures, ABIVersion: 1},
 			parent.Node, dirty, func(p uint64) []byte { return pages[p] })
