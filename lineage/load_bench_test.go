@@ -38,7 +38,7 @@ func BenchmarkExpand(b *testing.B) {
 				}
 				n.loaded.Store(nil)
 				n.blob = weak.Pointer[Blob]{} // as if nobody used it
-				s.blobs.mu.Lock() // of cleanups
+				s.blobs.mu.Lock()             // of cleanups
 				clear(s.blobs.at)
 				s.blobs.mu.Unlock()
 				if _, err := s.Load(n.ID); err != nil {
