@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // The torture tests run this test binary as a writer that is killed.
@@ -202,11 +204,16 @@ func checkTortured(t *testing.T, dir string, said tortured, known map[string]boo
 	return shared
 }
 
-// memoryDir returns a directory in memory where there is such a file system: a
-// kill loses nothing that was written, so a disk would only make the writer slow.
+// memoryDir returns a directory in memory where there is such a file system, and room
+// in it, which containers give little of: a kill loses nothing that was written, so a disk would only make the writer slow.
 // What a power cut loses is TestPowerCut's subject.
 func memoryDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("/dev/shm", "lineage-test-")
+	const memory, room = "/dev/shm", 1 << 30
+	var st unix.Statfs_t
+	if unix.Statfs(memory, &st) != nil || st.Bavail*uint64(st.Bsize) < room {
+		return t.TempDir()
+	}
+	dir, err := os.MkdirTemp(memory, "lineage-test-")
 	if err != nil {
 		return t.TempDir()
 	}
