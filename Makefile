@@ -62,7 +62,7 @@ endif
 test-soak:
 	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
 
-## CPython's own test suite, a module a guest: half an hour on 2 cores.
+## CPython's own test suite, a module a guest: from some minutes to half an hour on 2 cores, by the host.
 test-cpython: setup
 	tests/cpython/setup.sh
 	$(GO) test -count=1 -timeout 120m ./tests/cpython -all
