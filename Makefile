@@ -53,7 +53,7 @@ e2e: build
 ## The process platform where the other suites ran on KVM.
 process: build
 ifneq ($(HAVE_KVM),)
-	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./tests
+	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./dispatcher/instance ./tests
 else
 	@echo "no /dev/kvm: the suites above ran on the process platform"
 endif

@@ -1,9 +1,10 @@
-package dispatcher
+package instance
 
 import (
 	"fmt"
 	"time"
 
+	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -13,13 +14,72 @@ import (
 // were started by code that has answered already.
 const restTimeout = 5 * time.Second
 
+// Capture says what a new snapshot is to be.
+type Capture struct {
+	Kind   lineage.Kind
+	Key    lineage.Key
+	Saved  time.Duration // what it took to get there from its parent
+	Purity lineage.Purity
+}
+
+// Capture makes a snapshot of what the instance is now, below the one that it began as
+// or was captured as last. The instance goes on.
+func (i *Instance) Capture(c Capture) (*Snapshot, error) {
+	spec, candidates, err := i.prepareCapture(c)
+	if err != nil {
+		return nil, fmt.Errorf("capture %s node: %w", c.Kind, err)
+	}
+	n, err := i.vm.host.Store.Capture(spec, i.parent.Node, candidates, i.vm.m.Memory().Page)
+	if err != nil {
+		return nil, err
+	}
+	i.vm.host.Observer.Captured()
+	s, err := i.vm.host.Snapshots(n.Info.ID)
+	if err != nil {
+		return nil, err
+	}
+	i.parent, i.vm.snapshot = s, s
+	return s, nil
+}
+
+// prepareCapture lets the guest come to rest, and says what of it is to be kept: its
+// state, and the pages that may differ from the parent's.
+func (i *Instance) prepareCapture(c Capture) (spec lineage.NodeSpec, candidates *dirtytrack.PageSet, err error) {
+	vm, began := i.vm, time.Now()
+	if err := vm.rest(began.Add(restTimeout)); err != nil {
+		return spec, nil, err
+	}
+	if !vm.stream.open() {
+		return spec, nil, ErrStream
+	}
+	if _, err := trim(vm.m); err != nil {
+		return spec, nil, err
+	}
+	state, err := vm.m.Capture()
+	if err != nil {
+		return spec, nil, err
+	}
+	encoded, err := state.MarshalBinary()
+	if err != nil {
+		return spec, nil, err
+	}
+	if err := vm.collect(); err != nil {
+		return spec, nil, err
+	}
+	candidates, err = vm.plan.candidates(i.parent.View)
+	return lineage.NodeSpec{
+		Kind: c.Kind, Key: c.Key, State: encoded, CPUFeatures: vm.host.cpuFeatures(), ABIVersion: guest.Version,
+		CaptureCost: time.Since(began), SavedTime: c.Saved, Purity: c.Purity,
+	}, candidates, err
+}
+
 // rest lets the guest run until all its threads wait: only then is it whole in
 // memory and registers.
-func (s *shell) rest(deadline time.Time) error {
-	if s.m.Quiescent() {
+func (vm *VM) rest(deadline time.Time) error {
+	if vm.m.Quiescent() {
 		return nil
 	}
-	stop, err := s.m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitNone})
+	stop, err := vm.m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitNone})
 	switch {
 	case err != nil:
 		return err
@@ -28,56 +88,30 @@ func (s *shell) rest(deadline time.Time) error {
 	case stop.Kind == vmm.StopTimeout:
 		return fmt.Errorf("a thread of the guest computes on: no snapshot can be taken: %w", ErrTimeout)
 	}
-	return s.crash(stop, "")
+	return vm.crash(stop, "")
 }
 
-// capture makes a node of what the shell holds now, below parent. The shell
-// rests at its idle doorbell and stands at the new node afterwards.
-func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key lineage.Key, saved time.Duration, purity lineage.Purity) (*target, error) {
-	start := time.Now()
-	if err := s.rest(start.Add(restTimeout)); err != nil {
-		return nil, fmt.Errorf("capture %s node: %w", kind, err)
-	}
-	if s.link.conn.State() != vmm.StreamOpen || s.link.conn.Ended() {
-		return nil, fmt.Errorf("capture %s node: %w", kind, errStream)
-	}
-	if _, err := trim(s.m); err != nil {
-		return nil, fmt.Errorf("capture %s node: %w", kind, err)
-	}
-	state, err := s.m.Capture()
+// Purity says which outside input went into the instance's state at a question.
+func (i *Instance) Purity(w Want) (lineage.Purity, error) {
+	counts, err := i.vm.m.Purity()
 	if err != nil {
-		return nil, fmt.Errorf("capture %s node: %w", kind, err)
+		return lineage.Purity{}, fmt.Errorf("purity certificate: %w", err)
 	}
-	bytes, err := state.MarshalBinary()
-	if err != nil {
-		return nil, fmt.Errorf("capture %s node: %w", kind, err)
-	}
-	if err := s.collect(); err != nil {
-		return nil, fmt.Errorf("capture %s node: %w", kind, err)
-	}
-	// Every page that may differ from the parent's: the private ones, and those
-	// where another view than the parent's is mapped.
-	candidates := s.layout.private.Clone()
-	for first, count := range lineage.Diff(s.layout.base, parent.view) {
-		// What is read below must be there, and right.
-		if err := s.layout.base.Check(first, count); err != nil {
-			return nil, fmt.Errorf("capture %s node: %w", kind, err)
+	p := lineage.Purity{Entropy: counts.Entropy, Clock: counts.Clock, Socket: counts.Socket, Context: w.Context}
+	for _, c := range []struct {
+		n    uint64
+		what string
+	}{{p.Entropy, "random bytes (getrandom, /dev/urandom)"}, {p.Clock, "clock reads"}, {p.Socket, "receives from a socket"}} {
+		if c.n > 0 {
+			p.Reasons = append(p.Reasons, fmt.Sprintf("%d × %s", c.n, c.what))
 		}
-		candidates.AddRange(first, count)
 	}
-	mem := s.m.Memory()
-	n, err := d.store.Capture(lineage.NodeSpec{
-		Kind: kind, Key: key, State: bytes, CPUFeatures: d.cpuFeatures(), ABIVersion: guest.Version,
-		CaptureCost: time.Since(start), SavedTime: saved, Purity: purity,
-	}, parent.node, candidates, mem.Page)
-	if err != nil {
-		return nil, err
+	if w.Context {
+		p.Reasons = append(p.Reasons, "the invocation context was read")
 	}
-	d.events.captures.Add(1)
-	t, err := d.catalog.target(n.Info.ID)
-	if err != nil {
-		return nil, err
+	if w.Random {
+		p.Entropy++
+		p.Reasons = append(p.Reasons, "the runtime's random generators were used")
 	}
-	s.last = t
-	return t, nil
+	return p, nil
 }

@@ -1,108 +1,131 @@
-package dispatcher
+package instance
 
 import (
-	"context"
 	"time"
+
+	"seuss/guest"
+	"seuss/vmm"
 )
 
-// lease is a shell on loan from its pool, brought to a node.
-type lease struct {
-	*shell
-	pool   *pool
-	target *target // that it was lent for
-	pooled bool    // it stood ready
-	moved  moved
-	waited time.Duration // for the shell
-	deploy time.Duration
+// Instance is one life: what a guest is from the moment a snapshot is given an identity
+// of its own until End. It lives on a VM, today on the same all its life.
+type Instance struct {
+	// MemoryPages bounds the pages that it may write; 0: its guest's memory is limit
+	// enough.
+	MemoryPages uint64
+	// Pooled says that its VM stood ready for it, else Moved says what was moved there.
+	Pooled bool
+	Moved  Moved
+	// Restored is how long it took to make a fresh instance of the VM.
+	Restored time.Duration
+
+	vm      *VM
+	start   *Snapshot // that it began as
+	parent  *Snapshot // against which the next capture is a difference
+	outside Outside
+	session Session
 }
 
-// take lends a shell that stands at t, as a fresh instance of it.
-func (d *Dispatcher) take(ctx context.Context, imageName string, t *target) (*lease, error) {
-	img, err := d.catalog.image(nameOrDefault(imageName))
-	if err != nil {
-		return nil, err
-	}
-	return d.lend(ctx, img, t, false)
-}
+// Outside takes the streams with which a guest wants to leave its machine.
+type Outside interface{ Accept(*vmm.Conn) error }
 
-// lend is take for a known image. fresh asks for a machine of its own.
-func (d *Dispatcher) lend(ctx context.Context, img *image, t *target, fresh bool) (_ *lease, err error) {
-	p, err := d.pool(img)
-	if err != nil {
-		return nil, err
-	}
-	d.prefetch(t)
-	start := time.Now()
-	l := &lease{target: t}
-	t.users.Add(1)
-	defer func() {
-		if err != nil {
-			l.left()
-		}
-	}()
-	if fresh {
-		if l.shell, err = d.newShell(img, t.view); err != nil {
-			return nil, err
-		}
-	} else {
-		l.pool = p
-		if l.shell, err = p.takeAlive(ctx, t); err != nil {
+// Begin makes the VM a fresh instance of s. It brings it there, unless it stands ready,
+// and gives it an identity. Where that fails the VM can only be closed.
+func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
+	began := time.Now()
+	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s)}
+	vm.record(s)
+	if !i.Pooled {
+		var err error
+		if i.Moved, err = vm.Restore(s); err != nil {
 			return nil, err
 		}
 	}
-	got := time.Now()
-	l.waited = got.Sub(start)
-	l.pooled = l.shell.at == t
-	l.shell.onReset = nil // of whoever ran before, where it was not reset since
-	l.shell.record(d, t)
-	if !l.pooled {
-		if l.moved, err = l.shell.bring(t); err != nil {
-			l.destroy(d)
-			return nil, err
-		}
-		l.deploy = time.Since(got)
-	}
-	start = time.Now()
-	if err := l.shell.becomeInstance(); err != nil {
-		l.destroy(d)
+	if err := vm.m.WriteIdentity(vmm.Identity{}); err != nil {
 		return nil, err
 	}
-	l.deploy += time.Since(start)
-	return l, nil
+	vm.unobserved, vm.before = true, vm.faults
+	vm.enter(Running)
+	vm.instance = i
+	i.Restored = time.Since(began)
+	return i, nil
 }
 
-// release gives the shell back. It is reset off the caller's path, or here.
-func (l *lease) release(d *Dispatcher, here bool) {
-	l.recorded(d)
-	defer l.left()
-	if l.pool == nil {
-		l.end(d)
-		return
-	}
-	l.pool.recycle(l.shell, here)
+// End is the end of the instance's life. It returns the VM, as the instance left it.
+func (i *Instance) End() *VM {
+	vm := i.vm
+	i.vm = nil
+	vm.recorded()
+	vm.enter(Ran)
+	vm.instance = nil
+	return vm
 }
 
-// destroy is release for a shell whose machine is not to be trusted with a
-// reset, or that belongs to no pool.
-func (l *lease) destroy(d *Dispatcher) {
-	l.left()
-	l.end(d)
+// Destroy is End for an instance whose VM is not to be used again.
+func (i *Instance) Destroy() error { return i.End().Close() }
+
+// Start is the snapshot that the instance began as.
+func (i *Instance) Start() *Snapshot { return i.start }
+
+// Leave gives the guest a way out of its machine, or takes it back with nil.
+func (i *Instance) Leave(o Outside) { i.outside = o }
+
+// Vsock is the device by which host programs reach the guest.
+func (i *Instance) Vsock() *vmm.Vsock { return i.vm.m.Vsock() }
+
+// Logs returns what the guest has printed since the last call, and whether some of it
+// was dropped.
+func (i *Instance) Logs() (lines []LogLine, cut bool) {
+	return i.vm.logs.take(), i.vm.m.Stats().ConsoleDropped > 0
 }
 
-// left notes that nobody stands at the target any more, for this lease.
-func (l *lease) left() {
-	if l.target != nil {
-		l.target.users.Add(-1)
-		l.target = nil
+// Unsupported names the system calls that the instance made and the kernel library has
+// not, with how often; nil where there are none.
+func (i *Instance) Unsupported() map[string]uint32 {
+	calls, err := i.vm.m.UnsupportedCalls()
+	if err != nil || len(calls) == 0 {
+		return nil // or the guest has forged the table's address
 	}
+	return nameCalls(calls, i.start.unsupported())
 }
 
-func (l *lease) end(d *Dispatcher) {
-	if l.pool != nil {
-		l.pool.discard(l.shell)
-		return
+// nameCalls names the unsupported system calls that were made since before.
+func nameCalls(counts, before map[int]uint32) map[string]uint32 {
+	named := map[string]uint32{}
+	for number, n := range counts {
+		if n > before[number] {
+			named[guest.SyscallName(number)] = n - before[number]
+		}
 	}
-	if err := l.shell.close(); err != nil {
-		d.log.Error("a machine could not be destroyed cleanly", "error", err)
-	}
+	return named
 }
+
+// PagedIn is how many pages were brought from the disk since the last call, because the
+// guest touched them.
+func (i *Instance) PagedIn() uint64 {
+	vm := i.vm
+	_, pages := vm.m.Memory().PagingStats()
+	since := pages - vm.paged
+	vm.paged = pages
+	return since
+}
+
+// PrivatePages is how many pages are its VM's own, as far as that is known without
+// looking; Usage looks.
+func (i *Instance) PrivatePages() uint64 { return i.vm.plan.private.Len() }
+
+// Usage looks at how many page faults of the host the instance has taken, and how many
+// pages are its VM's own now. That takes as long as there are pages.
+func (i *Instance) Usage() (faults, private uint64, err error) {
+	vm := i.vm
+	err = vm.collect()
+	faults, private = vm.faults-vm.before, vm.plan.private.Len()
+	vm.observe()
+	return faults, private, err
+}
+
+// Page is what the guest has in a page of its memory, for looking at.
+func (i *Instance) Page(page uint64) []byte { return i.vm.m.Memory().Page(page) }
+
+// Resident is what the instance takes of the host's memory, as the kernel counts it.
+func (i *Instance) Resident() (vmm.Resident, error) { return i.vm.Resident() }

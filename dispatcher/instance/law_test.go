@@ -1,19 +1,22 @@
-package dispatcher
+package instance
 
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"seuss/dispatcher/instance/instancetest"
 	"seuss/guest"
 	"seuss/images"
 	"seuss/lineage"
@@ -93,155 +96,182 @@ var (
 	rough  = []string{"exit", "spin", "image", "patch", "tables", "kernel", "control", "registers", "fs", "stack"}
 )
 
-// imagesDir names an image store with such an image in it, for machines that have
-// no Python to make it from (make test-nested).
-var imagesDir = flag.String("images", "", "use the image store in this directory instead of making an image")
+func TestMain(m *testing.M) { instancetest.Main(m) }
 
-var slow = flag.Int("slow", 1, "multiply the time that functions are given by this, on machines where everything takes longer")
-
-// lawState is a state directory with a small Python image, made once for the
-// package's tests, which use it one after the other.
-var lawState struct {
-	once sync.Once
-	dir  string
-	err  error
-}
-
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if lawState.dir != "" {
-		os.RemoveAll(lawState.dir)
-	}
-	os.Exit(code)
-}
-
-func lawDir(t *testing.T) string {
-	t.Helper()
-	lawState.once.Do(func() { lawState.dir, lawState.err = makeLawDir(context.Background()) })
-	if lawState.err != nil {
-		t.Fatalf("prepare the state directory: %v", lawState.err)
-	}
-	return lawState.dir
-}
-
-func makeLawDir(ctx context.Context) (string, error) {
-	dir, err := os.MkdirTemp("", "seuss-law-")
-	if err != nil {
-		return "", err
-	}
-	store := images.Store{Dir: filepath.Join(dir, "images")}
-	if *imagesDir != "" {
-		return dir, os.CopyFS(store.Dir, os.DirFS(*imagesDir))
-	}
-	if err := os.MkdirAll(store.Dir, 0o755); err != nil {
-		return dir, err
-	}
-	spec, err := images.Python(ctx, images.PythonOptions{
-		Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py", MemoryBytes: 72 << 20, NoNumPy: true,
-	})
-	if err != nil {
-		return dir, err
-	}
-	_, err = store.Add(ctx, spec, nil)
-	return dir, err
-}
-
-// lawBench is a dispatcher with nodes of every kind and depth.
+// lawBench is a store with snapshots of every kind and depth, without whoever decides
+// which of them is wanted.
 type lawBench struct {
 	*testing.T
-	platform vmm.Platform
-	d        *Dispatcher
-	img      *image
-	nodes    map[string]*target
-	order    []string // names of nodes
+	host  *Host
+	img   *Image
+	known map[string]*Snapshot // by node
+	nodes map[string]*Snapshot // by name
+	order []string             // names of nodes
 }
+
+// silent is an Observer.
+type silent struct{}
+
+func (silent) Ran(_, _ uint64)   {}
+func (silent) Captured()         {}
+func (silent) Prefetched(uint64) {}
 
 func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
 	t.Helper()
-	d, err := Open(Options{StateDir: lawDir(t), Platform: platform})
+	dir := instancetest.StateDir(t)
+	store, err := lineage.Open(dir, lineage.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
+		if err := store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	b := &lawBench{T: t, platform: platform, d: d, nodes: map[string]*target{}}
-	ctx := context.Background()
-	add := func(name string) func(n *lineage.Node, err error) {
-		return func(n *lineage.Node, err error) {
-			if err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if b.nodes[name], err = d.catalog.target(n.Info.ID); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			b.order = append(b.order, name)
-		}
+	b := &lawBench{T: t, known: map[string]*Snapshot{}, nodes: map[string]*Snapshot{}}
+	b.host = &Host{
+		Platform: platform, Store: store, Snapshots: b.snapshot, Observer: silent{}, Log: slog.New(slog.DiscardHandler),
+		Background: func(func()) bool { return false }, Closing: func() bool { return false },
 	}
-	spec := func(name, source string, lazy bool, imports ...string) FunctionSpec {
-		return FunctionSpec{Name: name, Handler: "main.handler", Lazy: lazy, Imports: imports, Files: map[string][]byte{"main.py": []byte(source)}}
-	}
-	add("base")(d.Base(ctx, ""))
-	add("import")(d.Import(ctx, "", []string{"decimal", "sqlite3"}))
-	source := strings.ReplaceAll(mutator, "SELECTOR", dataSelector(platform))
-	add("function A")(d.Deploy(ctx, spec("a", source, false)))
-	add("function B")(d.Deploy(ctx, spec("b", "import hashlib, json, re\nbig = [b'%d' % n for n in range(100000)]\n"+source, false, "decimal", "sqlite3")))
-	add("lazy function")(d.Deploy(ctx, spec("c", source+"\nrun = handler\ndef handler(event, context):\n"+
-		"    kept.append(list(range(event['rows'])))\n    return run(event, context)\n", true)))
-	add("argument")(d.CaptureArgument(ctx, "c", []byte(`{"rows": 200000}`), "how"))
-	if b.img, err = d.catalog.image(DefaultImage); err != nil {
+	path, err := images.Store{Dir: filepath.Join(dir, "images")}.Find("python")
+	if err != nil {
 		t.Fatal(err)
 	}
+	img, root, err := b.host.OpenImage("python", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.img = img
+	imported := func(modules ...string) Capture {
+		return Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: modules}}
+	}
+	function := func(name string) Capture {
+		return Capture{Kind: lineage.KindFunction, Key: lineage.Key{Function: name, Handler: "main.handler", CodeDigest: strings.Repeat("0", 64), Lazy: name == "c"}}
+	}
+	load := func(source string) func(*Session) error {
+		code, err := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{"main.py": []byte(source)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return func(s *Session) error { return s.Load(code) }
+	}
+	source := strings.ReplaceAll(mutator, "SELECTOR", dataSelector(platform))
+	b.nodes["image"] = b.must(b.snapshot(root.Info.ID))
+	b.add("base", "image", Capture{Kind: lineage.KindBase}, nil)
+	b.add("first import", "base", imported("decimal"), func(s *Session) error { return s.Import("decimal") })
+	b.add("import", "first import", imported("decimal", "sqlite3"), func(s *Session) error { return s.Import("sqlite3") })
+	b.add("function A", "base", function("a"), load(source))
+	b.add("function B", "import", function("b"), load("import hashlib, json, re\nbig = [b'%d' % n for n in range(100000)]\n"+source))
+	b.add("lazy function", "base", function("c"), load(source+"\nrun = handler\ndef handler(event, context):\n"+
+		"    kept.append(list(range(event['rows'])))\n    return run(event, context)\n"))
+	argument := Capture{Kind: lineage.KindArgument, Key: function("c").Key}
+	argument.Key.Args, argument.Key.NextKey = []lineage.Binding{{Key: "rows", Digest: strings.Repeat("0", 64)}}, "how"
+	b.add("argument", "lazy function", argument, func(s *Session) error {
+		reply, err := s.InvokeLazy(invocationContext)
+		for err == nil && reply.Asks && reply.Want.Key != "how" {
+			reply, err = s.Answer(invocationContext, []byte("200000"), true)
+		}
+		if err == nil && !reply.Asks {
+			err = errors.New("it did not ask")
+		}
+		return err
+	})
+	b.order = slices.DeleteFunc(b.order, func(name string) bool { return name == "first import" })
 	return b
 }
 
-// functionOf is which function runs from a node.
-var functionOf = map[string]string{"base": "a", "import": "b", "function A": "a", "function B": "b", "lazy function": "c", "argument": "c"}
+// invocationContext is a context as drivers take it, its length before it.
+var invocationContext = func() []byte {
+	document := []byte(`{"aws_request_id":"r","function_name":"f","function_version":"$LATEST","invoked_function_arn":"arn","memory_limit_in_mb":"72",` +
+		`"log_group_name":"g","log_stream_name":"s","identity":null,"client_context":null,"deadline_ms":0}`)
+	return append(binary.LittleEndian.AppendUint32(nil, uint32(len(document))), document...)
+}()
 
-// shell makes a machine of the test's own, as the pool does.
-func (b *lawBench) shell(platform vmm.Platform, logDirty bool) *shell {
+func (b *lawBench) must(s *Snapshot, err error) *Snapshot {
 	b.Helper()
-	s := &shell{image: b.img, counts: &counters{}}
-	m, err := vmm.NewMachine(platform, vmm.Config{
-		RAMBytes: b.img.config.MemoryBytes, ImageBytes: b.img.imageBytes, Console: s.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
-	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	s.m = m
-	if err := s.prepare(b.nodes["base"].view); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() {
-		if err := s.close(); err != nil {
-			b.Error(err)
-		}
-	})
 	return s
 }
 
-func (b *lawBench) bring(s *shell, name string) {
+// snapshot is the Host's cache.
+func (b *lawBench) snapshot(id string) (*Snapshot, error) {
+	if s := b.known[id]; s != nil {
+		return s, nil
+	}
+	s, err := b.host.Load(id)
+	b.known[id] = s
+	return s, err
+}
+
+// add makes a snapshot below another, by what do has the driver do; one that an earlier
+// test made is found again.
+func (b *lawBench) add(name, parent string, c Capture, do func(*Session) error) {
 	b.Helper()
-	if _, err := s.bring(b.nodes[name]); err != nil {
+	b.order = append(b.order, name)
+	above := b.nodes[parent]
+	for _, n := range b.host.Store.Children(above.Node.Info.ID) {
+		if n.Info.Kind == c.Kind && n.Info.Key.Function == c.Key.Function && slices.Equal(n.Info.Key.Imports, c.Key.Imports) {
+			b.nodes[name] = b.must(b.snapshot(n.Info.ID))
+			return
+		}
+	}
+	var i *Instance
+	var err error
+	if above.State == nil {
+		i, err = Boot(b.host, b.img, above)
+	} else {
+		var vm *VM
+		if vm, err = NewVM(b.host, b.img, above.View); err == nil {
+			i, err = vm.Begin(above)
+		}
+	}
+	if err != nil {
+		b.Fatalf("%s: %v", name, err)
+	}
+	defer i.Destroy()
+	if do != nil {
+		session := i.Converse(context.Background(), time.Now().Add(bootTimeout))
+		if err := session.Close(do(session)); err != nil {
+			b.Fatalf("%s: %v", name, err)
+		}
+	}
+	b.nodes[name] = b.must(i.Capture(c))
+}
+
+// machine makes a VM of the test's own.
+func (b *lawBench) machine(platform vmm.Platform, logDirty bool) *VM {
+	b.Helper()
+	host := &Host{Platform: platform, Store: b.host.Store, Observer: silent{}, Log: b.host.Log}
+	vm := &VM{host: host, image: b.img}
+	if err := vm.make(b.nodes["base"].View, logDirty); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := vm.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return vm
+}
+
+func (b *lawBench) bring(vm *VM, name string) {
+	b.Helper()
+	if _, err := vm.Restore(b.nodes[name]); err != nil {
 		b.Fatalf("%s: %v", name, err)
 	}
 }
 
-// invoke runs one invocation in a shell that stands at a node and leaves the
-// shell as it then is.
-func (b *lawBench) invoke(s *shell, name, how string) error {
+// invoke runs one instance on a VM that stands at a snapshot and leaves it as it then
+// is.
+func (b *lawBench) invoke(vm *VM, name, how string) error {
 	b.Helper()
-	f, err := b.d.catalog.function(functionOf[name])
+	i, err := vm.Begin(b.nodes[name])
 	if err != nil {
 		b.Fatal(err)
 	}
-	e, err := f.event(fmt.Appendf(nil, `{"rows": 200000, "how": %q, "image": %d}`, how, b.img.config.MemoryBytes))
-	if err != nil {
-		b.Fatal(err)
-	}
+	defer i.End()
 	timeout := 20 * time.Second
 	switch {
 	case how == "registers": // must get as far as changing them, on a busy host too
@@ -249,13 +279,43 @@ func (b *lawBench) invoke(s *shell, name, how string) error {
 	case !isGentle(how):
 		timeout = 50 * time.Millisecond
 	}
-	if err := s.becomeInstance(); err != nil {
-		b.Fatal(err)
-	}
-	err = b.d.newInvocation(f, e, &Request{Timeout: timeout * time.Duration(*slow)}, time.Now()).run(&lease{shell: s}, b.nodes[name])
-	var failed *FunctionError
+	session := i.Converse(context.Background(), time.Now().Add(timeout*time.Duration(*instancetest.Slow)))
+	err = session.Close(b.converse(session, b.nodes[name], how))
+	var failed *HandlerError
 	if isGentle(how) && err != nil && !(how == "raise" && errors.As(err, &failed)) {
 		b.Fatalf("%s from %s: %v", how, name, err)
+	}
+	return err
+}
+
+// converse has the mutator run, from whatever snapshot.
+func (b *lawBench) converse(s *Session, from *Snapshot, how string) (err error) {
+	event := map[string][]byte{"rows": []byte("200000"), "how": fmt.Appendf(nil, "%q", how), "image": fmt.Append(nil, b.img.MemoryBytes)}
+	whole := fmt.Appendf(nil, `{"rows": %s, "how": %s, "image": %s}`, event["rows"], event["how"], event["image"])
+	var reply Reply
+	switch key := from.Node.Info.Key; from.Node.Info.Kind {
+	case lineage.KindArgument:
+		reply, err = s.Answer(invocationContext, event[key.NextKey], true)
+	case lineage.KindFunction:
+		if key.Lazy {
+			reply, err = s.InvokeLazy(invocationContext)
+		} else {
+			reply, err = s.Invoke(invocationContext, whole)
+		}
+	default:
+		code, _ := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{
+			"main.py": []byte(strings.ReplaceAll(mutator, "SELECTOR", dataSelector(b.host.Platform)))}})
+		if err := s.Load(code); err != nil {
+			return err
+		}
+		reply, err = s.Invoke(invocationContext, whole)
+	}
+	for err == nil && reply.Asks {
+		value, present := event[reply.Want.Key]
+		if reply.Want.All {
+			value, present = whole, true
+		}
+		reply, err = s.Answer(invocationContext, value, present)
 	}
 	return err
 }
@@ -275,31 +335,31 @@ type record struct {
 	state  *vmm.State
 }
 
-func (b *lawBench) record(s *shell) *record {
+func (b *lawBench) record(vm *VM) *record {
 	b.Helper()
-	return &record{memory: contents(s.m.Memory()), state: b.state(s)}
+	return &record{memory: contents(vm.m.Memory()), state: b.state(vm)}
 }
 
-func (b *lawBench) state(s *shell) *vmm.State {
+func (b *lawBench) state(vm *VM) *vmm.State {
 	b.Helper()
-	state, err := s.m.Capture()
+	state, err := vm.m.Capture()
 	if err != nil {
 		b.Fatal(err)
 	}
 	return state
 }
 
-// check compares a shell with a record: every byte of memory, the identity page
+// check compares a VM with a record: every byte of memory, the identity page
 // included, which only the next request writes, and the whole machine state.
-func (b *lawBench) check(s *shell, want *record, what string) {
+func (b *lawBench) check(vm *VM, want *record, what string) {
 	b.Helper()
-	mem := contents(s.m.Memory())
-	b.sameInProcess(s, mem, what)
+	mem := contents(vm.m.Memory())
+	b.sameInProcess(vm, mem, what)
 	if !bytes.Equal(mem, want.memory) {
 		pages := differing(mem, want.memory)
 		b.Fatalf("%s: %d pages differ, the first is %#x", what, len(pages), pages[0])
 	}
-	if got := b.state(s); !got.Equal(want.state) {
+	if got := b.state(vm); !got.Equal(want.state) {
 		b.Fatalf("%s: the machine state differs:\n%+v\nwant\n%+v", what, got, want.state)
 	}
 }
@@ -316,15 +376,15 @@ func differing(a, b []byte) (pages []uint64) {
 
 // records brings a fresh machine to every node; what it then holds must be what
 // the node's view and state say.
-func (b *lawBench) records(s *shell) map[string]*record {
+func (b *lawBench) records(vm *VM) map[string]*record {
 	b.Helper()
 	records := map[string]*record{}
 	for _, name := range b.order {
-		b.bring(s, name)
+		b.bring(vm, name)
 		t := b.nodes[name]
-		r := b.record(s)
-		for page := range t.view.Pages() {
-			want := t.view.Bytes(page)
+		r := b.record(vm)
+		for page := range t.View.Pages() {
+			want := t.View.Bytes(page)
 			if want == nil {
 				want = zeroPage[:]
 			}
@@ -332,8 +392,8 @@ func (b *lawBench) records(s *shell) map[string]*record {
 				b.Fatalf("%s: page %#x is not what the node holds", name, page)
 			}
 		}
-		if !r.state.Equal(t.state) {
-			b.Fatalf("%s: the machine state is not what the node holds:\n%+v\nwant\n%+v", name, r.state, t.state)
+		if !r.state.Equal(t.State) {
+			b.Fatalf("%s: the machine state is not what the node holds:\n%+v\nwant\n%+v", name, r.state, t.State)
 		}
 		records[name] = r
 	}
@@ -350,17 +410,17 @@ func dataSelector(p vmm.Platform) string {
 }
 
 // changedRegisters makes sure that the mutation which is about them works.
-func (b *lawBench) changedRegisters(s *shell, name string) {
+func (b *lawBench) changedRegisters(vm *VM, name string) {
 	b.Helper()
 	var now vmm.CPUState
-	if err := s.m.VM().VCPU().State(&now); err != nil {
+	if err := vm.m.VM().VCPU().State(&now); err != nil {
 		b.Fatal(err)
 	}
-	was := &b.nodes[name].state.CPU
+	was := &b.nodes[name].State.CPU
 	const mxcsr = 24 // in the XSAVE area, Intel SDM vol. 1, table 10-2
 	b.Logf("%s: DS %#x to %#x, GS base %#x to %#x, MXCSR %x to %x, flags %#x to %#x", name, was.Special.DS.Selector, now.Special.DS.Selector,
 		was.Special.GS.Base, now.Special.GS.Base, was.XSave[mxcsr:mxcsr+2], now.XSave[mxcsr:mxcsr+2], was.Regs.RFLAGS, now.Regs.RFLAGS)
-	if bytes.Equal(was.XSave[mxcsr:mxcsr+2], now.XSave[mxcsr:mxcsr+2]) || b.platform.CPU().FSGSBASE && was.Special.GS.Base == now.Special.GS.Base {
+	if bytes.Equal(was.XSave[mxcsr:mxcsr+2], now.XSave[mxcsr:mxcsr+2]) || b.host.Platform.CPU().FSGSBASE && was.Special.GS.Base == now.Special.GS.Base {
 		b.Errorf("%s: the registers were not changed: the comparison is blind", name)
 	}
 }
@@ -376,18 +436,18 @@ func contents(m *vmm.Memory) []byte {
 
 // sameInProcess compares with what a guest that is a process really sees, where
 // it has looked: looking for it would make pages of its own.
-func (b *lawBench) sameInProcess(s *shell, mem []byte, what string) {
+func (b *lawBench) sameInProcess(vm *VM, mem []byte, what string) {
 	b.Helper()
-	vm, ok := s.m.VM().(*process.VM)
+	proc, ok := vm.m.VM().(*process.VM)
 	if !ok {
 		return
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", vm.PID()))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", proc.PID()))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", vm.PID()))
+	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", proc.PID()))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -417,35 +477,35 @@ func (b *lawBench) sameInProcess(s *shell, mem []byte, what string) {
 func TestRestoreLaw(t *testing.T) {
 	platform := vmmtest.Require(t)
 	b := newLawBench(t, platform)
-	s := b.shell(platform, false)
-	records := b.records(s)
+	vm := b.machine(platform, false)
+	records := b.records(vm)
 	r := rand.New(rand.NewPCG(7, 11))
 	order, switches := b.order, 200
 	if testing.Short() { // under the race detector
 		order, switches = b.order[2:4], 30
 	}
 	for _, name := range order {
-		b.bring(s, name)
+		b.bring(vm, name)
 		ways := append(append([]string{}, gentle...), rough...)
 		r.Shuffle(len(ways), func(i, j int) { ways[i], ways[j] = ways[j], ways[i] })
 		if len(ways) < 2*learnResets {
 			t.Fatalf("%d resets do not reach the one that only copies", len(ways))
 		}
 		for _, how := range ways {
-			err := b.invoke(s, name, how)
-			if how == "objects" && bytes.Equal(contents(s.m.Memory()), records[name].memory) {
+			err := b.invoke(vm, name, how)
+			if how == "objects" && bytes.Equal(contents(vm.m.Memory()), records[name].memory) {
 				t.Fatalf("%s: running changed nothing: the comparison is blind", name)
 			}
 			if how == "registers" {
-				b.changedRegisters(s, name)
+				b.changedRegisters(vm, name)
 			}
-			b.bring(s, name)
-			b.check(s, records[name], fmt.Sprintf("%s after %s (%v)", name, how, err))
+			b.bring(vm, name)
+			b.check(vm, records[name], fmt.Sprintf("%s after %s (%v)", name, how, err))
 		}
 	}
 	at := "base"
-	b.bring(s, at)
-	b.check(s, records[at], "base after the last of those runs")
+	b.bring(vm, at)
+	b.check(vm, records[at], "base after the last of those runs")
 	for n := range switches {
 		how := "nothing"
 		switch k := r.IntN(10); {
@@ -455,11 +515,11 @@ func TestRestoreLaw(t *testing.T) {
 			how = rough[r.IntN(len(rough))]
 		}
 		if how != "nothing" {
-			b.invoke(s, at, how)
+			b.invoke(vm, at, how)
 		}
 		next := b.order[r.IntN(len(b.order))]
-		b.bring(s, next)
-		b.check(s, records[next], fmt.Sprintf("switch %d from %s after %s to %s", n, at, how, next))
+		b.bring(vm, next)
+		b.check(vm, records[next], fmt.Sprintf("switch %d from %s after %s to %s", n, at, how, next))
 		at = next
 	}
 }

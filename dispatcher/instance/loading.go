@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"sync/atomic"
@@ -6,10 +6,10 @@ import (
 	"seuss/lineage"
 )
 
-// The cold tier: with lineage.VerifyDemand a node's pages stay in their files until
-// a guest touches them. The first run from a node on a fresh machine is recorded;
-// what it needed becomes the node's loading set. In a later process that is read, in
-// its order, while the guest runs already.
+// With Host.Demand a node's pages stay in their files until a guest touches them. The
+// first instance of a snapshot on a new VM is recorded; what it needed becomes the
+// node's loading set. In a later process that is read, in its order, while the guest
+// runs already.
 
 // Prefetch says what becomes of a loading set.
 type Prefetch int
@@ -31,71 +31,73 @@ const (
 	leastMisses = 32
 )
 
-// coldState is what a target needs of the cold tier.
-type coldState struct {
+// loadingState is what a process knows of a snapshot's loading set.
+type loadingState struct {
 	begun atomic.Bool // the first use has read the loading set
 	saved atomic.Bool // a recording was stored by this process
 	set   atomic.Pointer[lineage.LoadingSet]
 }
 
-// prefetch begins to read the node's loading set, at the first use of the node.
-func (d *Dispatcher) prefetch(t *target) {
-	if d.opts.Verify != lineage.VerifyDemand || t.state == nil || !t.cold.begun.CompareAndSwap(false, true) {
+// BeginLoading begins to read the snapshot's loading set, at its first use. Whoever is
+// about to wait for a VM for it calls this before.
+func (h *Host) BeginLoading(s *Snapshot) {
+	if !h.Demand || s.State == nil || !s.loading.begun.CompareAndSwap(false, true) {
 		return
 	}
-	set, err := d.store.LoadingSet(t.node)
+	set, err := h.Store.LoadingSet(s.Node)
 	if err != nil {
-		d.log.Warn("a loading set is left out", "error", err)
+		h.Log.Warn("a loading set is left out", "error", err)
 	}
-	t.cold.set.Store(&set)
-	if len(set) == 0 || d.opts.Prefetch == PrefetchNone {
-		return
+	s.loading.set.Store(&set)
+	switch {
+	case len(set) == 0 || h.Prefetch == PrefetchNone:
+	case h.Prefetch == PrefetchFirst:
+		h.load(s, set)
+	default:
+		h.Background(func() { h.load(s, set) })
 	}
-	read := func() {
-		filled, err := t.view.Prefetch(set, func() bool { return d.closing.Load() })
-		d.events.prefetched.Add(filled)
-		if err != nil { // whoever needs the pages is told
-			d.log.Warn("prefetch a loading set", "node", t.node.ID, "error", err)
-		}
-	}
-	if d.opts.Prefetch == PrefetchFirst {
-		read()
-		return
-	}
-	d.background(read)
 }
 
-// record begins a recording of what the first run on a machine needs.
-func (s *shell) record(d *Dispatcher, t *target) {
-	set := t.cold.set.Load()
-	if set == nil || d.opts.ReadOnly || t.cold.saved.Load() || s.last != nil {
+func (h *Host) load(s *Snapshot, set lineage.LoadingSet) {
+	filled, err := s.View.Prefetch(set, h.Closing)
+	h.Observer.Prefetched(filled)
+	if err != nil { // whoever needs the pages is told
+		h.Log.Warn("prefetch a loading set", "node", s.Node.ID, "error", err)
+	}
+}
+
+// record begins a recording of what the first instance on a VM needs.
+func (vm *VM) record(s *Snapshot) {
+	set := s.loading.set.Load()
+	if set == nil || vm.host.ReadOnly || s.loading.saved.Load() || vm.snapshot != nil {
 		return
 	}
-	s.recording = t
-	s.m.Memory().RecordPaging(true, len(*set) == 0)
+	vm.recording = s
+	vm.m.Memory().RecordPaging(true, len(*set) == 0)
 }
 
 // recorded ends the recording and makes a loading set of it, or adds to that which
 // there is if much was missing.
-func (s *shell) recorded(d *Dispatcher) {
-	t := s.recording
-	if t == nil {
+func (vm *VM) recorded() {
+	s := vm.recording
+	if s == nil {
 		return
 	}
-	s.recording = nil
-	pages := s.m.Memory().PagedIn()
-	s.m.Memory().RecordPaging(false, false)
-	had := *t.cold.set.Load()
+	vm.recording = nil
+	pages := vm.m.Memory().PagedIn()
+	vm.m.Memory().RecordPaging(false, false)
+	had := *s.loading.set.Load()
 	// In a process that has run others most of it is there: that is no recording.
 	if uint64(len(pages)) <= max(leastMisses, had.Len()/missesShare) {
 		return
 	}
-	if !t.cold.saved.CompareAndSwap(false, true) {
+	if !s.loading.saved.CompareAndSwap(false, true) {
 		return
 	}
-	d.background(func() {
-		if err := d.store.SaveLoadingSet(t.node, lineage.NewLoadingSet(append(had.Pages(), pages...))); err != nil {
-			d.log.Warn("a recording is lost", "error", err)
+	h := vm.host
+	h.Background(func() {
+		if err := h.Store.SaveLoadingSet(s.Node, lineage.NewLoadingSet(append(had.Pages(), pages...))); err != nil {
+			h.Log.Warn("a recording is lost", "error", err)
 		}
 	})
 }

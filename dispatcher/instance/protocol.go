@@ -1,21 +1,16 @@
-package dispatcher
+package instance
 
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"seuss/guest"
 )
 
-// errProtocol: the driver's stream holds what no driver sends. The guest is
-// hostile, and its instance over.
-var errProtocol = errors.New("malformed message from the guest's driver")
-
 // maxFrame bounds what the driver may announce: a result and some room for an
 // error's stack trace.
-const maxFrame = MaxResultBytes + 1<<20
+const maxFrame = guest.ResultBytes + 1<<20
 
 // frame is one message of the driver protocol (guest/abi.h).
 type frame struct {
@@ -37,7 +32,7 @@ func decodeFrame(b []byte) (f frame, rest []byte, ok bool, err error) {
 	}
 	n := binary.LittleEndian.Uint32(b)
 	if n > maxFrame {
-		return frame{}, b, false, fmt.Errorf("%w: it announces %d bytes, at most %d are allowed", errProtocol, n, maxFrame)
+		return frame{}, b, false, fmt.Errorf("%w: it announces %d bytes, at most %d are allowed", ErrProtocol, n, maxFrame)
 	}
 	end := guest.FrameHeader + int(n)
 	if len(b) < end {
@@ -46,37 +41,67 @@ func decodeFrame(b []byte) (f frame, rest []byte, ok bool, err error) {
 	return frame{kind: b[guest.FrameHeader-1], payload: b[guest.FrameHeader:end]}, b[end:], true, nil
 }
 
-// want is the driver's question for an argument.
-type want struct {
-	key     string
-	all     bool // the whole event
-	context bool // the function has read its context
-	random  bool // it has drawn from the runtime's random generators
+// Want is the driver's question for an argument.
+type Want struct {
+	Key     string
+	All     bool // the whole event
+	Context bool // the function has read its context
+	Random  bool // it has drawn from the runtime's random generators
 }
 
-func decodeWant(payload []byte) (want, error) {
+func decodeWant(payload []byte) (Want, error) {
 	if len(payload) == 0 {
-		return want{}, fmt.Errorf("%w: WANT without flags", errProtocol)
+		return Want{}, fmt.Errorf("%w: WANT without flags", ErrProtocol)
 	}
 	flags := payload[0]
-	w := want{
-		key:     string(payload[1:]),
-		all:     flags&guest.WantAll != 0,
-		context: flags&guest.WantContext != 0,
-		random:  flags&guest.WantRandom != 0,
+	w := Want{
+		Key:     string(payload[1:]),
+		All:     flags&guest.WantAll != 0,
+		Context: flags&guest.WantContext != 0,
+		Random:  flags&guest.WantRandom != 0,
 	}
 	if flags&^(guest.WantAll|guest.WantContext|guest.WantRandom) != 0 {
-		return want{}, fmt.Errorf("%w: WANT with flags %#x", errProtocol, flags)
+		return Want{}, fmt.Errorf("%w: WANT with flags %#x", ErrProtocol, flags)
 	}
 	return w, nil
 }
 
 // decodeError reads the driver's error document. A document that cannot be
 // read is still an error of the function's.
-func decodeError(payload []byte) *FunctionError {
-	e := &FunctionError{}
+func decodeError(payload []byte) *HandlerError {
+	e := &HandlerError{}
 	if err := json.Unmarshal(payload, e); err != nil || e.Type == "" {
-		return &FunctionError{Type: "Runtime.Unknown", Message: "the runtime reported an error that cannot be read"}
+		return &HandlerError{Type: "Runtime.Unknown", Message: "the runtime reported an error that cannot be read"}
 	}
 	return e
 }
+
+// HandlerError is what a function did wrong, in the form that AWS Lambda gives it and
+// drivers send. It wraps what ended the instance where that is why.
+type HandlerError struct {
+	Type       string   `json:"errorType"`
+	Message    string   `json:"errorMessage"`
+	StackTrace []string `json:"stackTrace"`
+	// Trace is in its place where the runtime writes that.
+	Trace []string `json:"trace,omitempty"`
+	Cause error    `json:"-"`
+}
+
+// MarshalJSON writes the field that the function's runtime writes.
+func (e HandlerError) MarshalJSON() ([]byte, error) {
+	if e.Trace == nil {
+		return json.Marshal(struct {
+			Type       string   `json:"errorType"`
+			Message    string   `json:"errorMessage"`
+			StackTrace []string `json:"stackTrace"`
+		}{e.Type, e.Message, e.StackTrace})
+	}
+	return json.Marshal(struct {
+		Type    string   `json:"errorType"`
+		Message string   `json:"errorMessage"`
+		Trace   []string `json:"trace"`
+	}{e.Type, e.Message, e.Trace})
+}
+
+func (e *HandlerError) Error() string { return e.Type + ": " + e.Message }
+func (e *HandlerError) Unwrap() error { return e.Cause }

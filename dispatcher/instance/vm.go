@@ -1,180 +1,153 @@
-package dispatcher
+package instance
 
 import (
 	"errors"
 	"fmt"
-	"time"
 
-	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 )
 
-// shell is a machine that invocations run in, one after the other, each in a
-// fresh instance: between two of them memory, registers and devices are put
-// back to a node.
-type shell struct {
-	image     *image
-	m         *vmm.Machine
-	layout    layout
-	at        *target // the node it stands ready on; nil: it has run
-	last      *target // the node it was at before it ran
-	link      link
-	logs      logBuffer
-	paged     uint64  // pages that were paged in, as of the last invocation
-	recording *target // the node whose loading set its first run gives
-	fresh     bool    // nothing has run in it
-	learning  *target // the node whose written pages its first run gives
-	faults    uint64  // host page faults whose pages are accounted for
-	before    uint64  // the same when the instance began
-	ran       bool    // an instance has run that is not in the counts yet
-	counts    *counters
-	onReset   func(Reset) // whoever ran last wants to know; nil: nobody
+// VM is a machine that instances live on, one after the other, each from a snapshot of
+// its image: between two of them memory, registers and devices are put back.
+type VM struct {
+	host  *Host
+	image *Image
+	m     *vmm.Machine
+	plan  memoryPlan
 
-	outbound *outbound.Instance // the way out of the invocation that runs; nil: none runs
+	state    State
+	snapshot *Snapshot // Ready: that it stands on; Running, Ran: that its instance is of; nil: none yet
+	instance *Instance // while it is Running
 
-	memoryPages uint64 // that may be written while it runs; 0: no limit
+	stream Stream
+	logs   logBuffer
 
-	// Of a shell in the pool, guarded by its lock.
-	freed     time.Time // when it was put back
-	footprint uint64    // bytes of its private pages then
+	paged      uint64    // pages that were paged in, as of the last instance
+	recording  *Snapshot // whose loading set its first instance gives
+	first      bool      // no snapshot was ever shown
+	learning   *Snapshot // whose written pages its first instance gives
+	faults     uint64    // host page faults whose pages are accounted for
+	before     uint64    // the same when the last instance began
+	unobserved bool      // there was an instance since the Observer was last told
 }
 
-// newShell makes a machine whose memory shows view. It is not ready to run.
-func (d *Dispatcher) newShell(img *image, view *lineage.View) (*shell, error) {
-	s := &shell{image: img, counts: &d.events, fresh: true}
-	m, err := vmm.NewMachine(d.platform, vmm.Config{
-		RAMBytes: img.config.MemoryBytes, ImageBytes: img.imageBytes,
-		Console: s.logs.write, ConsoleLimit: maxLogBytes,
+// NewVM makes a machine whose memory shows view. It is to be closed.
+func NewVM(h *Host, img *Image, view *lineage.View) (*VM, error) {
+	vm := &VM{host: h, image: img, first: true}
+	if err := vm.make(view, false); err != nil {
+		return nil, fmt.Errorf("machine for image %q: %w", img.Name, err)
+	}
+	return vm, nil
+}
+
+func (vm *VM) make(view *lineage.View, logDirty bool) (err error) {
+	vm.m, err = vmm.NewMachine(vm.host.Platform, vmm.Config{
+		RAMBytes: vm.image.MemoryBytes, ImageBytes: vm.image.ImageBytes,
+		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
-	}
-	s.m = m
-	if err := m.Vsock().Listen(guest.NetPort, s.leaves); err != nil {
-		m.Close()
-		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
-	}
-	if err := s.prepare(view); err != nil {
-		m.Close()
-		return nil, fmt.Errorf("machine for image %q: %w", img.name, err)
-	}
-	return s, nil
-}
-
-var errNoInvocation = errors.New("there is no way out outside invocations")
-
-// leaves takes a stream that wants to leave the machine.
-func (s *shell) leaves(c *vmm.Conn) error {
-	if s.outbound == nil { // what is captured before a function runs comes from the machine alone
-		return errNoInvocation
-	}
-	return s.outbound.Accept(c)
-}
-
-func (s *shell) prepare(view *lineage.View) error {
-	l, err := newLayout(s.m.Memory())
 	if err != nil {
 		return err
 	}
-	s.layout = l
-	return s.layout.mapAll(view)
+	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
+		if vm.plan, err = newMemoryPlan(vm.m.Memory()); err == nil {
+			if err = vm.plan.mapAll(view); err == nil {
+				return nil
+			}
+			err = errors.Join(err, vm.plan.tracker.Close())
+		}
+	}
+	return errors.Join(err, vm.m.Close())
 }
 
-// bring puts the shell at a node: memory, registers, devices. It is then a
-// fresh instance but for its identity page, which the request writes.
-func (s *shell) bring(t *target) (moved, error) {
-	s.at = nil
-	if err := s.m.Settle(); err != nil {
-		return moved{}, err
+// outward takes a stream that wants to leave the machine.
+func (vm *VM) outward(c *vmm.Conn) error {
+	if vm.instance == nil || vm.instance.outside == nil { // what is captured before a function runs comes from the machine alone
+		return errNoWay
 	}
-	if err := s.collect(); err != nil {
-		return moved{}, err
-	}
-	s.account()
-	m, err := s.layout.deploy(t.view)
+	return vm.instance.outside.Accept(c)
+}
+
+// Restore brings the VM to a snapshot: memory, registers, devices. It is Ready then, or
+// Dead if that failed.
+func (vm *VM) Restore(s *Snapshot) (Moved, error) {
+	m, err := vm.restore(s)
 	if err != nil {
-		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
+		vm.enter(Dead)
+		return m, fmt.Errorf("restore node %.12s: %w", s.Node.Info.ID, err)
 	}
-	if err := s.makeWritten(t); err != nil {
-		return m, fmt.Errorf("deploy node %.12s: %w", t.node.Info.ID, err)
-	}
-	if err := s.m.Restore(t.state); err != nil {
-		return m, fmt.Errorf("restore node %.12s: %w", t.node.Info.ID, err)
-	}
-	if err := s.link.attach(s.m); err != nil {
-		return m, fmt.Errorf("restore node %.12s: %w", t.node.Info.ID, err)
-	}
-	s.logs.reset()
-	s.m.ResetConsole()
-	s.at, s.last = t, t
+	vm.enter(Ready)
+	vm.snapshot = s
 	return m, nil
 }
 
-// account adds what the last instance did to the counts. collect must have been
-// called since.
-func (s *shell) account() {
-	if s.ran {
-		s.ran = false
-		s.learnWritten()
-		s.counts.faults.Add(s.faults - s.before)
-		s.counts.dirtied.Add(s.layout.private.Len())
+func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
+	if err := vm.m.Settle(); err != nil {
+		return m, err
+	}
+	if err := vm.collect(); err != nil {
+		return m, err
+	}
+	vm.observe()
+	if m, err = vm.plan.deploy(s.View); err != nil {
+		return m, err
+	}
+	if err := vm.makeWritten(s); err != nil {
+		return m, err
+	}
+	if err := vm.m.Restore(s.State); err != nil {
+		return m, err
+	}
+	if err := vm.stream.attach(vm.m); err != nil {
+		return m, err
+	}
+	vm.logs.reset()
+	vm.m.ResetConsole()
+	return m, nil
+}
+
+// observe tells what the last instance did. collect must have been called since.
+func (vm *VM) observe() {
+	if vm.unobserved {
+		vm.unobserved = false
+		vm.learnWritten()
+		vm.host.Observer.Ran(vm.faults-vm.before, vm.plan.private.Len())
 	}
 }
 
 // collect notes the pages that became private since the last call.
-func (s *shell) collect() error {
-	now := s.m.HostFaults()
-	faulted := now != s.faults
-	s.faults = now
-	return s.layout.collect(faulted)
+func (vm *VM) collect() error {
+	now := vm.m.HostFaults()
+	faulted := now != vm.faults
+	vm.faults = now
+	return vm.plan.collect(faulted)
 }
 
-func (s *shell) close() error {
-	err := s.layout.tracker.Close()
-	if merr := s.m.Close(); merr != nil {
-		err = merr
-	}
-	return err
-}
+// State says where the VM is in its life.
+func (vm *VM) State() State { return vm.state }
 
-// logBuffer keeps an invocation's console output.
-type logBuffer struct {
-	lines  []LogLine // finished: another stream was written to after them
-	stream string    // of what is being written
-	text   []byte    // grows; a string would be copied for each of its bytes
-}
+// Snapshot is the one that a Ready VM stands on, and of which the last instance of
+// another was; nil before the first.
+func (vm *VM) Snapshot() *Snapshot { return vm.snapshot }
 
-var streamNames = [...]string{"kernel", "stdout", "stderr"}
+// ReadyOn reports whether whoever begins on the VM is a fresh instance of s.
+func (vm *VM) ReadyOn(s *Snapshot) bool { return vm.state == Ready && vm.snapshot == s }
 
-func (b *logBuffer) write(fd uint16, p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	name := "kernel"
-	if int(fd) < len(streamNames) {
-		name = streamNames[fd]
-	}
-	if name != b.stream {
-		b.finish()
-		b.stream = name
-	}
-	b.text = append(b.text, p...)
-}
+// Restorable reports whether there is a snapshot to bring the VM back to.
+func (vm *VM) Restorable() bool { return vm.snapshot != nil && vm.snapshot.State != nil }
 
-func (b *logBuffer) finish() {
-	if len(b.text) > 0 {
-		b.lines = append(b.lines, LogLine{Stream: b.stream, Text: string(b.text)})
-		b.text = b.text[:0]
-	}
-}
+// Alive reports whether the machine still is: one may die while nothing runs on it.
+func (vm *VM) Alive() bool { return vm.m.VM().Alive() }
 
-func (b *logBuffer) reset() { b.lines, b.text = nil, b.text[:0] }
+// PrivatePages is how many pages are its own, as of the last restore or collection.
+func (vm *VM) PrivatePages() uint64 { return vm.plan.private.Len() }
 
-func (b *logBuffer) take() []LogLine {
-	b.finish()
-	lines := b.lines
-	b.lines = nil
-	return lines
+// Resident is what the VM takes of the host's memory, as the kernel counts it.
+func (vm *VM) Resident() (vmm.Resident, error) { return vm.m.Memory().Resident() }
+
+// Close ends the machine.
+func (vm *VM) Close() error {
+	vm.enter(Dead)
+	return errors.Join(vm.plan.tracker.Close(), vm.m.Close())
 }
