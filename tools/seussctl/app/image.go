@@ -134,14 +134,14 @@ func guestDigest(driver map[string][]byte) string {
 func (e *env) buildPython(ctx context.Context, opts images.PythonOptions) (images.Info, error) {
 	e.progress.step("collecting Python", -1)
 	defer e.progress.clear()
-	return BuildPython(ctx, e.images(), opts, e.addOptions())
+	return BuildPython(ctx, e.images(), opts, addOptions(e))
 }
 
 // buildHost is BuildHost with progress shown.
 func (e *env) buildHost(ctx context.Context, r *guestRuntime, opts images.HostOptions) (images.Info, error) {
 	e.progress.step("collecting "+r.what, -1)
 	defer e.progress.clear()
-	return BuildHost(ctx, e.images(), r.name, opts, e.addOptions())
+	return BuildHost(ctx, e.images(), r.name, opts, addOptions(e))
 }
 
 func (e *env) buildRuntime(ctx context.Context, r *guestRuntime) (images.Info, error) {
@@ -151,8 +151,11 @@ func (e *env) buildRuntime(ctx context.Context, r *guestRuntime) (images.Info, e
 	return e.buildHost(ctx, r, images.HostOptions{Name: r.name})
 }
 
-func (e *env) addOptions() images.AddOptions {
-	return images.AddOptions{Progress: e.buildProgress, Try: e.tryImage}
+// addOptions show the progress, and try the image in a guest.
+func addOptions(e *env) images.AddOptions {
+	return images.AddOptions{Progress: e.buildProgress, Try: func(ctx context.Context, img *images.Image, argv []string) error {
+		return tryImage(ctx, e, img, argv)
+	}}
 }
 
 func (e *env) buildProgress(done, total int64, _ string) {

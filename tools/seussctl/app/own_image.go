@@ -82,7 +82,7 @@ const (
 
 // tryImage runs an image's own check in a guest, so that what it lacks is found when
 // it is built and not by the first function. Where no guest can run it says so.
-func (e *env) tryImage(ctx context.Context, img *images.Image, argv []string) (err error) {
+func tryImage(ctx context.Context, e *env, img *images.Image, argv []string) (err error) {
 	platform, err := e.openPlatform()
 	if err != nil {
 		e.notef("image %s is not tried in a guest: %v", img.Config().Name, err)
