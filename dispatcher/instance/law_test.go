@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"seuss/dispatcher/instance/instancetest"
-	"seuss/guest"
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/vmm"
