@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -55,7 +56,7 @@ func certificate(l *lease, w want) (lineage.Purity, error) {
 func (i *invocation) captureArgument(l *lease, w want, purity lineage.Purity) (*target, error) {
 	spec := &i.f.spec
 	key := lineage.Key{
-		Function: lineage.FunctionOf(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
+		Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
 		Args: slices.Clone(i.bound), NextKey: w.key,
 	}
 	return i.d.capture(l.shell, i.from, lineage.KindArgument, key, i.result.Timings.Run, purity)
@@ -98,7 +99,7 @@ func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, erro
 // one came before.
 func (d *Dispatcher) recurs(i *invocation) bool {
 	prefix := sha256.New()
-	io.WriteString(prefix, lineage.FunctionOf(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
+	io.WriteString(prefix, functions.BaseName(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
 	for _, b := range i.bound {
 		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"seuss/dirtytrack"
+	"seuss/dispatcher/functions"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -35,7 +36,7 @@ type target struct {
 
 // function is what the request path needs of a deployed function.
 type function struct {
-	spec      lineage.Function
+	spec      functions.Function
 	image     *image
 	node      *target   // the function node; nil if it has to be made again
 	ancestors []*target // from the image node to the function node's parent
@@ -49,7 +50,7 @@ type catalog struct {
 	d         *Dispatcher
 	mu        sync.RWMutex
 	functions map[string]*function
-	specs     map[string]lineage.Function // of functions, and of those whose nodes were unloaded
+	specs     map[string]functions.Function // of functions, and of those whose nodes were unloaded
 	targets   map[string]*target
 	images    map[string]*image
 	changes   uint64                 // counts the calls of forget
@@ -60,7 +61,7 @@ type catalog struct {
 func (c *catalog) init(d *Dispatcher) {
 	c.d = d
 	c.functions = map[string]*function{}
-	c.specs = map[string]lineage.Function{}
+	c.specs = map[string]functions.Function{}
 	c.targets = map[string]*target{}
 	c.images = map[string]*image{}
 	c.prefixes = map[string]int{}
@@ -68,18 +69,18 @@ func (c *catalog) init(d *Dispatcher) {
 
 // forget drops what is known about a function and its versions; name "" drops everything.
 func (c *catalog) forget(name string) {
-	name = lineage.FunctionOf(name)
+	name = functions.BaseName(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
 	if name != "" {
 		for deployment := range c.functions { // its versions as well
-			if lineage.FunctionOf(deployment) == name {
+			if functions.BaseName(deployment) == name {
 				delete(c.functions, deployment)
 			}
 		}
 		for deployment := range c.specs {
-			if lineage.FunctionOf(deployment) == name {
+			if functions.BaseName(deployment) == name {
 				delete(c.specs, deployment)
 			}
 		}
@@ -142,7 +143,7 @@ func (c *catalog) build(name string) (*function, error) {
 	c.mu.RUnlock()
 	var err error
 	if !known {
-		spec, err = c.d.store.GetFunction(name)
+		spec, err = c.d.functions.Get(name)
 	}
 	if errors.Is(err, lineage.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
@@ -153,7 +154,7 @@ func (c *catalog) build(name string) (*function, error) {
 	if f.image, err = c.image(spec.Image); err != nil {
 		return nil, fmt.Errorf("function %q: %w", name, err)
 	}
-	for _, n := range c.d.store.Function(lineage.FunctionOf(name)) {
+	for _, n := range c.d.store.Function(functions.BaseName(name)) {
 		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
 			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.digest {
 			continue // of an earlier deployment

@@ -115,7 +115,7 @@ func (i *invocation) load(l *lease) error {
 	code := i.f.code
 	if code == nil {
 		var err error
-		if code, err = i.d.store.FunctionCode(i.f.spec); err != nil {
+		if code, err = i.d.functions.Code(i.f.spec); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func (i *invocation) captureAt(l *lease, w want) error {
 func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*target, error) {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	code, err := d.store.FunctionCode(f.spec)
+	code, err := d.functions.Code(f.spec)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"seuss/dispatcher/functions"
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -62,12 +63,13 @@ func (e *CrashError) Error() string { return "the guest crashed: " + e.Summary }
 
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
-	opts     Options
-	platform vmm.Platform
-	store    *lineage.Store
-	images   images.Store
-	log      *slog.Logger
-	catalog  catalog
+	opts      Options
+	platform  vmm.Platform
+	store     *lineage.Store
+	functions *functions.Store
+	images    images.Store
+	log       *slog.Logger
+	catalog   catalog
 
 	deployMu sync.Mutex // one deployment or explicit capture at a time
 
@@ -116,6 +118,9 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
 	d.store = store
+	if d.functions, err = functions.Open(o.StateDir, functions.Options{ReadOnly: o.ReadOnly}); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
+	}
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		stop := make(chan struct{})
 		d.collecting = stop
@@ -134,6 +139,9 @@ func Open(o Options) (*Dispatcher, error) {
 
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
+
+// FunctionStore returns the deployments, for reading.
+func (d *Dispatcher) FunctionStore() *functions.Store { return d.functions }
 
 // Images returns the image store.
 func (d *Dispatcher) Images() images.Store { return d.images }
@@ -160,6 +168,7 @@ func (d *Dispatcher) Close() error {
 	for _, p := range pools {
 		errs = append(errs, p.close())
 	}
+	d.functions.Close() // before the lock is given up
 	errs = append(errs, d.store.Close())
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close dispatcher: %w", err)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -131,7 +132,7 @@ func newRequestID() string {
 
 // renderContext makes what the driver turns into Lambda's context object.
 func (i *invocation) renderContext(req *Request) []byte {
-	name := lineage.FunctionOf(i.f.spec.Name) // no character of it needs quoting
+	name := functions.BaseName(i.f.spec.Name) // no character of it needs quoting
 	version := i.result.Version
 	if version == "" {
 		version = "$LATEST"

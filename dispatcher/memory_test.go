@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/images"
-	"seuss/lineage"
 )
 
 func TestMemoryLimit(t *testing.T) {
@@ -20,7 +20,7 @@ func TestMemoryLimit(t *testing.T) {
 		{128, 100, 32768 - 100},
 		{128, 40000, 1}, // its snapshot alone is larger: it may not write at all
 	} {
-		f := &function{image: &image{config: images.Config{MemoryBytes: 256 << 20}}, spec: lineage.Function{Settings: lineage.Settings{MemoryMiB: c.memoryMiB}}}
+		f := &function{image: &image{config: images.Config{MemoryBytes: 256 << 20}}, spec: functions.Function{Settings: functions.Settings{MemoryMiB: c.memoryMiB}}}
 		if got := (&invocation{f: f}).memoryLimit(&target{pages: c.held}); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}

@@ -4,15 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"seuss/dispatcher/functions"
 	"time"
-
-	"seuss/lineage"
 )
 
 // warmUp invokes a function that has just been loaded on the events that came
 // with its code. What the function does lazily at its first use is then in the
 // node that is captured next (SEUSS calls it anticipatory optimisation).
-func (d *Dispatcher) warmUp(ctx context.Context, l *lease, spec *lineage.Function, code []byte) error {
+func (d *Dispatcher) warmUp(ctx context.Context, l *lease, spec *functions.Function, code []byte) error {
 	var request loadRequest
 	if err := json.Unmarshal(code, &request); err != nil {
 		return fmt.Errorf("code of function %q: %w", spec.Name, err)

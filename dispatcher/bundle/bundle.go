@@ -14,10 +14,9 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"seuss/dispatcher/functions"
 	"slices"
 	"strings"
-
-	"seuss/lineage"
 )
 
 const (
@@ -98,13 +97,13 @@ func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
 		return err
 	}
 	defer r.Close()
-	left := lineage.MaxCodeBytes - c.bytes
+	left := functions.MaxCodeBytes - c.bytes
 	data, err := io.ReadAll(io.LimitReader(r, int64(left)+1))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(data) > left {
-		return fmt.Errorf("more than %d bytes in all", lineage.MaxCodeBytes)
+		return fmt.Errorf("more than %d bytes in all", functions.MaxCodeBytes)
 	}
 	c.files[name] = data
 	c.bytes += len(data)

@@ -7,11 +7,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"seuss/dispatcher/functions"
 	"slices"
 	"strings"
 	"testing"
-
-	"seuss/lineage"
 )
 
 func zipOf(t testing.TB, entries ...string) []byte {
@@ -103,7 +102,7 @@ func TestZipBombIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	chunk := make([]byte, 1<<20)
-	for range lineage.MaxCodeBytes/len(chunk) + 1 {
+	for range functions.MaxCodeBytes/len(chunk) + 1 {
 		if _, err := f.Write(chunk); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +131,7 @@ func FuzzReadZip(f *testing.F) {
 			}
 			total += len(content)
 		}
-		if total > lineage.MaxCodeBytes {
+		if total > functions.MaxCodeBytes {
 			t.Errorf("%d bytes", total)
 		}
 	})
