@@ -141,7 +141,7 @@ func (d *Dispatcher) functionNode(ctx context.Context, f *functions.Function, co
 // dropOldNodes removes the nodes that no deployment of the function, of whatever
 // version, starts from any more. parent is where the unversioned one hangs.
 func (d *Dispatcher) dropOldNodes(name string, parent *target) {
-	records, err := d.deployments(name)
+	records, err := d.functions.Versions(name)
 	if err != nil {
 		d.log.Warn("old nodes are kept", "function", name, "error", err)
 		return
@@ -182,8 +182,8 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 		d.dropOldNodes(base, nil)
 		return nil
 	}
-	versions, err := d.deployments(base)
-	if err != nil {
+	versions, err := d.functions.Versions(base)
+	if err != nil && len(versions) == 0 {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
 	for _, n := range d.store.Function(name) {

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -97,24 +96,11 @@ func (d *Dispatcher) Versions(name string) ([]functions.Function, error) {
 	if _, err := d.Function(name); err != nil {
 		return nil, err
 	}
-	return d.deployments(name)
-}
-
-func (d *Dispatcher) deployments(name string) ([]functions.Function, error) {
-	all, err := d.functions.List()
-	if err != nil && len(all) == 0 {
-		return nil, err
+	list, err := d.functions.Versions(name)
+	if len(list) > 0 {
+		err = nil // of those that cannot be read
 	}
-	list := slices.DeleteFunc(all, func(f functions.Function) bool { return functions.BaseName(f.Name) != name })
-	slices.SortFunc(list, func(a, b functions.Function) int { return cmp.Compare(versionNumber(a.Name), versionNumber(b.Name)) })
-	return list, nil
-}
-
-// versionNumber is 0 for the deployment without a version.
-func versionNumber(deployment string) uint64 {
-	_, version, _ := strings.Cut(deployment, ":")
-	n, _ := strconv.ParseUint(version, 10, 64) // a valid deployment name has nothing else there
-	return n
+	return list, err
 }
 
 // FunctionFiles returns the code of a deployment, by path, and its warm-up events.
@@ -187,8 +173,8 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	if packageDigest != "" && packageDigest != latest.Settings.PackageDigest {
 		return latest, fmt.Errorf("%w: the code's digest is %s, not %s", lineage.ErrInvalid, latest.Settings.PackageDigest, packageDigest)
 	}
-	versions, err := d.deployments(name)
-	if err != nil {
+	versions, err := d.functions.Versions(name)
+	if err != nil && len(versions) == 0 {
 		return latest, err
 	}
 	last := versions[len(versions)-1]
@@ -200,7 +186,7 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 		return latest, err
 	}
 	// A crash between the two writes leaves a version above the last number.
-	number := max(latest.LastVersion, versionNumber(last.Name)) + 1
+	number := max(latest.LastVersion, functions.VersionNumber(last.Name)) + 1
 	version := latest
 	version.Name = name + ":" + strconv.FormatUint(number, 10)
 	version.LastVersion, version.Aliases = 0, nil

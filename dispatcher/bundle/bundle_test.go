@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"seuss/dispatcher/functions"
 	"slices"
 	"strings"
 	"testing"
@@ -102,7 +101,7 @@ func TestZipBombIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	chunk := make([]byte, 1<<20)
-	for range functions.MaxCodeBytes/len(chunk) + 1 {
+	for range MaxBytes/len(chunk) + 1 {
 		if _, err := f.Write(chunk); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +130,7 @@ func FuzzReadZip(f *testing.F) {
 			}
 			total += len(content)
 		}
-		if total > functions.MaxCodeBytes {
+		if total > MaxBytes {
 			t.Errorf("%d bytes", total)
 		}
 	})

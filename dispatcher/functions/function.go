@@ -13,6 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"seuss/dispatcher/bundle"
 	"seuss/lineage"
 )
 
@@ -22,7 +23,7 @@ const (
 	maxRecordBytes  = 64 << 10 // of a deployment's JSON
 
 	// MaxCodeBytes bounds the code of one function.
-	MaxCodeBytes = 64 << 20
+	MaxCodeBytes = bundle.MaxBytes
 )
 
 // Function is a deployment: what the dispatcher needs to make the function's
@@ -103,6 +104,14 @@ func ValidDeploymentName(name string) bool {
 func BaseName(deployment string) string {
 	base, _, _ := strings.Cut(deployment, ":")
 	return base
+}
+
+// VersionNumber returns the number of the version that a valid deployment name has, 0
+// if it has none.
+func VersionNumber(deployment string) uint64 {
+	_, version, _ := strings.Cut(deployment, ":")
+	n, _ := strconv.ParseUint(version, 10, 64)
+	return n
 }
 
 func (f *Function) validate() error {

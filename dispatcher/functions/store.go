@@ -1,6 +1,7 @@
 package functions
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -181,6 +182,20 @@ func (s *Store) read(name string) (Function, error) {
 // List returns all deployments by name, versions too. Those that cannot be read are
 // left out and described by the error, which may come with a non-empty list.
 func (s *Store) List() ([]Function, error) {
+	return s.list(func(string) bool { return true })
+}
+
+// Versions returns the deployment of a function without a version, and its published
+// versions, oldest first; none if nothing of the name is deployed. Those that cannot
+// be read are left out as by List.
+func (s *Store) Versions(name string) ([]Function, error) {
+	list, err := s.list(func(deployment string) bool { return BaseName(deployment) == name })
+	slices.SortFunc(list, func(a, b Function) int { return cmp.Compare(VersionNumber(a.Name), VersionNumber(b.Name)) })
+	return list, err
+}
+
+// list is List of the deployments whose names are wanted.
+func (s *Store) list(wanted func(deployment string) bool) ([]Function, error) {
 	if err := s.usable(); err != nil {
 		return nil, fmt.Errorf("list functions: %w", err)
 	}
@@ -195,8 +210,8 @@ func (s *Store) List() ([]Function, error) {
 	var failed error
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), recordSuffix)
-		if !ok || !ValidDeploymentName(name) {
-			continue // not ours
+		if !ok || !ValidDeploymentName(name) || !wanted(name) {
+			continue // not ours, or not asked for
 		}
 		f, err := s.read(name)
 		switch {

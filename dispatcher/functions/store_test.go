@@ -163,3 +163,27 @@ func FuzzFunction(f *testing.F) {
 		}
 	})
 }
+
+func TestVersions(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, name := range []string{"f:10", "f", "f:9", "g", "f2"} {
+		if _, err := s.Put(Function{Name: name, Handler: "h"}, []byte(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := s.Versions("f")
+	var names []string
+	for _, f := range list {
+		names = append(names, f.Name)
+	}
+	if want := []string{"f", "f:9", "f:10"}; err != nil || !reflect.DeepEqual(names, want) {
+		t.Errorf("versions %v, %v, want %v", names, err, want)
+	}
+	sealedtest.Damage(t, s.recordPath("g"), func([]byte) []byte { return nil })
+	if list, err := s.Versions("f"); err != nil || len(list) != 3 {
+		t.Errorf("with another one damaged %v, %v", list, err)
+	}
+	if list, err := s.Versions("none"); err != nil || len(list) != 0 {
+		t.Errorf("of nothing %v, %v", list, err)
+	}
+}
