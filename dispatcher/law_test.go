@@ -143,7 +143,7 @@ func makeLawDir(ctx context.Context) (string, error) {
 	if err != nil {
 		return dir, err
 	}
-	_, err = store.Add(ctx, spec, nil)
+	_, err = store.Add(ctx, spec, images.AddOptions{})
 	return dir, err
 }
 

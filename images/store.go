@@ -53,9 +53,17 @@ type Stored struct {
 	Err     error     // why the image cannot be opened, and Name is empty
 }
 
+// AddOptions are what Add can do besides.
+type AddOptions struct {
+	Progress func(done, total int64, what string) // may be nil, see Build
+	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
+	// failed. An image that fails is not added.
+	Try func(ctx context.Context, img *Image, argv []string) error
+}
+
 // Add builds an image into the store and points the tag of its name at it.
 // Neither a crash nor an error leaves a partial image under its final name.
-func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int64, what string)) (Info, error) {
+func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
 	if err := checkName(spec.Name); err != nil {
 		return Info{}, err
 	}
@@ -65,20 +73,20 @@ func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int
 	if err := files.Sweep(s.Dir); err != nil {
 		return Info{}, fmt.Errorf("image store: %w", err)
 	}
-	info, err := s.add(ctx, spec, progress)
+	info, err := s.add(ctx, spec, opts)
 	if err != nil {
 		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)
 	}
 	return info, s.tag(spec.Name, info.Digest.String())
 }
 
-func (s Store) add(ctx context.Context, spec Spec, progress func(done, total int64, what string)) (Info, error) {
+func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
 	p, err := files.New(s.Dir)
 	if err != nil {
 		return Info{}, err
 	}
 	defer p.Discard()
-	info, err := Build(ctx, p, spec, progress)
+	info, err := Build(ctx, p, spec, opts.Progress)
 	if err != nil {
 		return Info{}, err
 	}
@@ -87,7 +95,10 @@ func (s Store) add(ctx context.Context, spec Spec, progress func(done, total int
 	if err != nil {
 		return Info{}, fmt.Errorf("check the image just built: %w", err)
 	}
-	if err := img.Close(); err != nil {
+	if opts.Try != nil && spec.Check != nil {
+		err = opts.Try(ctx, img, spec.Check)
+	}
+	if err := errors.Join(err, img.Close()); err != nil {
 		return Info{}, err
 	}
 	if err := p.Seal(); err != nil {

@@ -57,6 +57,10 @@ const (
 	maxStateBytes = 64 << 20 // streams with full buffers
 )
 
+// StateVersion is the version of the encoded machine state that this program reads
+// and writes.
+const StateVersion = stateVersion
+
 // stateHeader begins every encoded state.
 type stateHeader struct {
 	Magic      uint64

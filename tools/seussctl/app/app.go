@@ -69,6 +69,7 @@ func (e *env) root() *cli.App {
 			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp(), e.benchGuest(), e.benchHuge()),
 			e.demo(),
 			e.completion(),
+			versionCommand(e),
 		},
 	}
 	app.Action = func(ctx *cli.Context) error {
