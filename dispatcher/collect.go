@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -41,8 +42,8 @@ func (d *Dispatcher) running() map[string]bool {
 	ids := map[string]bool{}
 	d.standing(ids)
 	d.catalog.mu.RLock()
-	for id, t := range d.catalog.targets {
-		if t.users.Load() > 0 {
+	for id, t := range d.catalog.snapshots {
+		if t.Held() {
 			ids[id] = true
 		}
 	}
@@ -56,10 +57,8 @@ func (d *Dispatcher) standing(ids map[string]bool) {
 	for _, p := range d.allPools() {
 		p.mu.Lock()
 		for _, s := range p.free {
-			for _, t := range []*target{s.at, s.last} {
-				if t != nil {
-					ids[t.node.ID] = true
-				}
+			if s.snapshot != nil {
+				ids[s.snapshot.Node.ID] = true
 			}
 		}
 		p.mu.Unlock()
@@ -75,13 +74,13 @@ func (c *catalog) gone(nodes []*lineage.Node) {
 	defer c.mu.Unlock()
 	c.changes++
 	for _, n := range nodes {
-		delete(c.targets, n.ID)
+		delete(c.snapshots, n.ID)
 		if n.Kind == lineage.KindImage {
 			clear(c.images)
 		}
 	}
 	for name, f := range c.functions {
-		lost := func(t *target) bool { return t != nil && c.targets[t.node.ID] != t }
+		lost := func(t *instance.Snapshot) bool { return t != nil && c.snapshots[t.Node.ID] != t }
 		if lost(f.node) || slices.ContainsFunc(f.ancestors, lost) || slices.ContainsFunc(f.arguments, lost) {
 			delete(c.functions, name)
 		}

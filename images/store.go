@@ -50,9 +50,17 @@ type Stored struct {
 	Err     error     // why the image cannot be opened, and Name is empty
 }
 
+// AddOptions are what Add can do besides.
+type AddOptions struct {
+	Progress func(done, total int64, what string) // may be nil, see Build
+	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
+	// failed. An image that fails is not added.
+	Try func(ctx context.Context, img *Image, argv []string) error
+}
+
 // Add builds an image into the store and points the tag of its name at it.
 // Neither a crash nor an error leaves a partial image under its final name.
-func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int64, what string)) (Info, error) {
+func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
 	if err := checkName(spec.Name); err != nil {
 		return Info{}, err
 	}
@@ -64,7 +72,7 @@ func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int
 	}
 	var info Info
 	_, err := s.writeFile(0o444, func(f *os.File) (name string, err error) {
-		if info, err = Build(ctx, f, spec, progress); err != nil {
+		if info, err = Build(ctx, f, spec, opts.Progress); err != nil {
 			return "", err
 		}
 		// The reader's own rules decide whether the writer kept them.
@@ -72,7 +80,10 @@ func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int
 		if err != nil {
 			return "", fmt.Errorf("check the image just built: %w", err)
 		}
-		return info.Digest.String() + imageSuffix, img.Close()
+		if opts.Try != nil && spec.Check != nil {
+			err = opts.Try(ctx, img, spec.Check)
+		}
+		return info.Digest.String() + imageSuffix, errors.Join(err, img.Close())
 	})
 	if err != nil {
 		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)

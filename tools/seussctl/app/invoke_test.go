@@ -204,7 +204,7 @@ func TestFormatDuration(t *testing.T) {
 }
 
 func TestBuildNeedsPlace(t *testing.T) {
-	_, err := BuildPython(t.Context(), images.Store{Dir: "/dev/null/x"}, images.PythonOptions{Name: "bad name"}, nil)
+	_, err := BuildPython(t.Context(), images.Store{Dir: "/dev/null/x"}, images.PythonOptions{Name: "bad name"}, images.AddOptions{})
 	if err == nil {
 		t.Error("no error")
 	}
