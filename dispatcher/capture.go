@@ -67,7 +67,7 @@ func (d *Dispatcher) capture(s *shell, parent *target, kind lineage.Kind, key li
 	}
 	mem := s.m.Memory()
 	n, err := d.store.Capture(lineage.NodeSpec{
-		Kind: kind, Key: key, State: bytes, CPUFeatures: d.cpuFeatures(), ABIVersion: guest.Version,
+		Kind: kind, Key: key, State: bytes, CPUFeatures: d.cpuFeatures(), ABIVersion: guest.KernelVersion,
 		CaptureCost: time.Since(start), SavedTime: saved, Purity: purity,
 	}, parent.node, candidates, mem.Page)
 	if err != nil {

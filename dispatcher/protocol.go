@@ -17,7 +17,7 @@ var errProtocol = errors.New("malformed message from the guest's driver")
 // error's stack trace.
 const maxFrame = MaxResultBytes + 1<<20
 
-// frame is one message of the driver protocol (guest/abi.h).
+// frame is one message of the driver protocol (guest/abi/driver.h).
 type frame struct {
 	kind    uint8
 	payload []byte
