@@ -128,7 +128,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if err != nil {
 		return nil, err
 	}
-	t := d.match(f, e, "")
+	t := d.costs.match(f, e, "")
 	if t == nil || t.State == nil {
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err

@@ -40,7 +40,7 @@ func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 // and after, so that no machine goes unseen that changes from one to the other.
 func (d *Dispatcher) running() map[string]bool {
 	ids := map[string]bool{}
-	d.standing(ids)
+	d.pools.standing(ids)
 	d.catalog.mu.RLock()
 	for id, t := range d.catalog.snapshots {
 		if t.Held() {
@@ -48,21 +48,8 @@ func (d *Dispatcher) running() map[string]bool {
 		}
 	}
 	d.catalog.mu.RUnlock()
-	d.standing(ids)
+	d.pools.standing(ids)
 	return ids
-}
-
-// standing adds the nodes of the machines that are free.
-func (d *Dispatcher) standing(ids map[string]bool) {
-	for _, p := range d.allPools() {
-		p.mu.Lock()
-		for _, s := range p.free {
-			if s.snapshot != nil {
-				ids[s.snapshot.Node.ID] = true
-			}
-		}
-		p.mu.Unlock()
-	}
 }
 
 // gone forgets nodes that were removed.
@@ -87,22 +74,8 @@ func (c *catalog) gone(nodes []*lineage.Node) {
 	}
 }
 
-// keepBudget collects whenever the store has outgrown its budget, until stop is
-// closed.
-func (d *Dispatcher) keepBudget(stop <-chan struct{}) {
-	tick := time.NewTicker(collectEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
-			d.collectBudget()
-		}
-	}
-}
-
-func (d *Dispatcher) collectBudget() {
+// collectBudget collects if the store has outgrown its budget.
+func (d *Dispatcher) collectBudget(time.Time) {
 	if d.store.DiskBytes() <= d.opts.NodeBytes {
 		return
 	}

@@ -12,11 +12,17 @@ import (
 // that the function then still takes.
 
 // defaultPageCost is the time to put one page in place while nothing has been
-// measured: a copy and its page fault (RATIONALE.md, "Why is a reset a memcpy?").
+// measured: a copy and its page fault (docs/decisions/reset.md, "Why is a reset a memcpy?").
 const defaultPageCost = time.Microsecond
 
 // restoreCost is what a move takes besides pages: registers and devices.
 const restoreCost = 15 * time.Microsecond
+
+// costs predicts what starts will cost, from what they have.
+type costs struct {
+	page  instance.Mean                              // of moving one into a machine
+	ready func(img *image, s *instance.Snapshot) int // machines that stand ready on it
+}
 
 // Prediction is what an invocation would cost from a node.
 type Prediction struct {
@@ -34,12 +40,12 @@ type Prediction struct {
 }
 
 // predict says what an invocation of f from t would cost.
-func (d *Dispatcher) predict(f *function, t *instance.Snapshot) Prediction {
-	p := Prediction{Saved: t.Node.Info.SavedTime, Pages: t.Pages, Ready: d.readyAt(f.image, t)}
+func (c *costs) predict(f *function, t *instance.Snapshot) Prediction {
+	p := Prediction{Saved: t.Node.Info.SavedTime, Pages: t.Pages, Ready: c.ready(f.image, t)}
 	if p.Ready == 0 {
 		page := defaultPageCost
-		if d.pageCost.Known() {
-			page = d.pageCost.Get()
+		if c.page.Known() {
+			page = c.page.Get()
 		}
 		p.Move = restoreCost + time.Duration(t.Pages)*page
 	}
@@ -85,7 +91,7 @@ const fewPages = 4096
 // it takes little longer than what it saves over the other one. Runs that were
 // measured do not decide: they were of other events, and a function that is quick
 // with some argument would seem to need no node for those with which it is slow.
-func (d *Dispatcher) better(f *function, deeper, than *instance.Snapshot) bool {
+func (c *costs) better(f *function, deeper, than *instance.Snapshot) bool {
 	if deeper.Pages < than.Pages+fewPages {
 		return true
 	}
@@ -93,37 +99,18 @@ func (d *Dispatcher) better(f *function, deeper, than *instance.Snapshot) bool {
 	if than.Node.Info.Kind == lineage.KindArgument { // both count from the function node
 		gain -= than.Node.Info.SavedTime
 	}
-	return d.predict(f, deeper).Move <= d.predict(f, than).Move+max(gain, 0)+moveSlack
+	return c.predict(f, deeper).Move <= c.predict(f, than).Move+max(gain, 0)+moveSlack
 }
 
 // learn takes over what an invocation has cost.
-func (d *Dispatcher) learn(t *instance.Snapshot, r *Result) {
+func (c *costs) learn(t *instance.Snapshot, r *Result) {
 	if r.Error != nil {
 		return
 	}
 	if moved := r.PagesCopied + r.PagesMapped; !r.Pooled && moved >= 16 && r.Timings.Deploy > 0 {
-		d.pageCost.AddPicoseconds(int64(r.Timings.Deploy) * 1000 / int64(moved))
+		c.page.AddPicoseconds(int64(r.Timings.Deploy) * 1000 / int64(moved))
 	}
 	if r.Pooled { // on a machine that has just been moved, faults would be counted as the function's
 		t.Run.Add(r.Timings.Load + r.Timings.Run)
 	}
-}
-
-// readyAt is how many machines stand ready on t.
-func (d *Dispatcher) readyAt(img *image, t *instance.Snapshot) int {
-	d.poolMu.Lock()
-	p := d.pools[img.Digest]
-	d.poolMu.Unlock()
-	if p == nil {
-		return 0
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, s := range p.free {
-		if s.ready && s.snapshot == t {
-			n++
-		}
-	}
-	return n
 }

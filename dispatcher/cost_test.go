@@ -10,14 +10,14 @@ import (
 
 // costFunction is a function with one argument node that holds pages and saves
 // so much.
-func costFunction(pages uint64, saved time.Duration) (*Dispatcher, *function, *instance.Snapshot) {
+func costFunction(pages uint64, saved time.Duration) (*costs, *function, *instance.Snapshot) {
 	node := func(kind lineage.Kind, depth int, pages uint64, saved time.Duration) *instance.Snapshot {
 		return &instance.Snapshot{Node: &lineage.Node{Info: lineage.Info{ID: string(kind), Kind: kind, SavedTime: saved}}, Depth: depth, Pages: pages}
 	}
 	argument := node(lineage.KindArgument, 3, 100+pages, saved)
 	f := &function{image: &image{Image: &instance.Image{}}, node: node(lineage.KindFunction, 2, 100, 60*time.Millisecond),
 		ancestors: []*instance.Snapshot{node(lineage.KindImage, 0, 0, 0), node(lineage.KindBase, 1, 0, time.Second)}, arguments: []*instance.Snapshot{argument}}
-	return &Dispatcher{pools: map[string]*pool{}}, f, argument
+	return &costs{ready: func(*image, *instance.Snapshot) int { return 0 }}, f, argument
 }
 
 // TestDeeperIsWorthIt: a node that saves more than its pages cost is taken, one
@@ -43,13 +43,14 @@ func TestDeeperIsWorthIt(t *testing.T) {
 		t.Errorf("%+v", last)
 	}
 	// A machine that stands ready on it changes that: nothing is moved.
-	p := newPool(d, f.image)
-	p.free = []slot{standing(true, argument, 0)}
-	d.pools[""] = p
+	none := d.ready
+	p := testPool(Options{}, standing(true, argument, 0))
+	p.ps.byImage[""] = p
+	d.ready = p.ps.readyAt
 	if got := d.match(f, e, ""); got != argument {
 		t.Errorf("a machine stands ready: %v", got.Node.Info.ID)
 	}
-	p.free = nil
+	d.ready = none
 	// Moving pages turns out to be cheap, and the function slow.
 	d.learn(argument, &Result{PagesMapped: 50_000, Timings: Timings{Deploy: time.Millisecond}})
 	d.learn(f.node, &Result{Pooled: true, Timings: Timings{Run: 5 * time.Millisecond}})

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
 	"seuss/dispatcher/instance"
 	"seuss/images"
@@ -55,18 +54,12 @@ type Dispatcher struct {
 
 	deployMu sync.Mutex // one deployment or explicit capture at a time
 
-	poolMu     sync.Mutex
-	pools      map[string]*pool // by image digest
-	closed     bool
-	closing    atomic.Bool    // what is a hint only stops
-	resets     sync.WaitGroup // shells on their way back, machines being made
-	sizing     chan struct{}  // closed to end the sizing of pools
-	collecting chan struct{}  // closed to end keeping the budget
-	events     counters
+	tasks  *tasks
+	pools  *pools
+	costs  costs
+	events counters
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
-
-	pageCost instance.Mean // of moving a page into a machine
 }
 
 // Open opens the state directory. The platform must outlive the Dispatcher.
@@ -92,7 +85,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d := &Dispatcher{
 		opts: o, platform: o.Platform, log: o.Log,
 		images: images.Store{Dir: filepath.Join(o.StateDir, "images")},
-		pools:  map[string]*pool{},
+		tasks:  newTasks(),
 	}
 	d.catalog.init(d)
 	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages, Unloaded: d.catalog.unloaded})
@@ -102,18 +95,13 @@ func Open(o Options) (*Dispatcher, error) {
 	d.store = store
 	d.host = instance.Host{
 		Platform: o.Platform, Store: store, Snapshots: d.catalog.snapshot, Observer: &d.events, Log: o.Log,
-		Background: d.background, Closing: d.closing.Load,
+		Background: d.tasks.background, Closing: d.tasks.closing.Load,
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
+	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	d.costs.ready = d.pools.readyAt
 	if o.NodeBytes > 0 && !o.ReadOnly {
-		stop := make(chan struct{})
-		d.collecting = stop
-		d.resets.Go(func() { d.keepBudget(stop) })
-	}
-	if o.PoolWindow > 0 {
-		d.sizing = make(chan struct{})
-		d.resets.Add(1)
-		go d.sizePools()
+		d.tasks.every(collectEvery, d.collectBudget)
 	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)
@@ -127,74 +115,14 @@ func (d *Dispatcher) Store() *lineage.Store { return d.store }
 // Images returns the image store.
 func (d *Dispatcher) Images() images.Store { return d.images }
 
-// Close waits for running resets, destroys the shells and closes the store.
+// Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
-	d.closing.Store(true)
-	d.poolMu.Lock()
-	d.closed = true
-	pools := d.pools
-	d.pools = nil
-	if d.collecting != nil {
-		close(d.collecting)
-		d.collecting = nil
-	}
-	if d.sizing != nil {
-		close(d.sizing)
-		d.sizing = nil
-	}
-	d.poolMu.Unlock()
-	d.resets.Wait()
-	var errs []error
-	for _, p := range pools {
-		errs = append(errs, p.close())
-	}
-	errs = append(errs, d.store.Close())
-	if err := errors.Join(errs...); err != nil {
+	d.tasks.close()
+	if err := errors.Join(d.pools.close(), d.store.Close()); err != nil {
 		return fmt.Errorf("close dispatcher: %w", err)
 	}
 	return nil
-}
-
-// background runs f on a goroutine that Close waits for; false means that it is
-// too late.
-func (d *Dispatcher) background(f func()) bool {
-	d.poolMu.Lock()
-	defer d.poolMu.Unlock()
-	if d.closed {
-		return false
-	}
-	d.resets.Go(f)
-	return true
-}
-
-// foreground is background for work that the caller does himself.
-func (d *Dispatcher) foreground(f func()) bool {
-	d.poolMu.Lock()
-	if d.closed {
-		d.poolMu.Unlock()
-		return false
-	}
-	d.resets.Add(1)
-	d.poolMu.Unlock()
-	defer d.resets.Done()
-	f()
-	return true
-}
-
-// pool returns the image's pool of shells.
-func (d *Dispatcher) pool(img *image) (*pool, error) {
-	d.poolMu.Lock()
-	defer d.poolMu.Unlock()
-	if d.closed {
-		return nil, ErrClosed
-	}
-	p := d.pools[img.Digest]
-	if p == nil {
-		p = newPool(d, img)
-		d.pools[img.Digest] = p
-	}
-	return p, nil
 }
 
 // image is a root image that machines can be made for.

@@ -64,7 +64,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	if req.MaxPath == PathCold {
 		return i.cold(ctx)
 	}
-	t := d.match(f, e, req.MaxPath)
+	t := d.costs.match(f, e, req.MaxPath)
 	if t == nil || t.State == nil {
 		// The node is gone, or this host needs another one: make it again.
 		if t, err = d.restoreFunction(ctx, f); err != nil {
@@ -76,7 +76,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		i.f = f
 	}
 	if req.Explain {
-		i.result.Candidates = d.candidates(f, e, t, req.MaxPath)
+		i.result.Candidates = d.costs.candidates(f, e, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(start)
 	return i.warm(ctx, t, req.Fresh)
@@ -162,7 +162,7 @@ func (i *invocation) renderContext(req *Request) []byte {
 
 // warm runs the invocation from a snapshot.
 func (i *invocation) warm(ctx context.Context, s *instance.Snapshot, fresh bool) (*Result, error) {
-	l, err := i.d.lend(ctx, i.f.image, s, fresh)
+	l, err := i.d.pools.lend(ctx, i.f.image, s, fresh)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +182,7 @@ func (i *invocation) cold(ctx context.Context) (*Result, error) {
 	}
 	booted.Start().Hold()
 	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, booted.Start().Node.Info.ID, booted.Restored
-	return i.run(ctx, loan{Instance: booted, d: i.d})
+	return i.run(ctx, loan{Instance: booted, pools: i.d.pools})
 }
 
 // run runs the invocation on an instance, delivers its result, and gives the machine
@@ -217,7 +217,7 @@ func (i *invocation) run(ctx context.Context, l loan) (*Result, error) {
 		return nil, failure
 	}
 	if err == nil {
-		i.d.learn(s, i.result)
+		i.d.costs.learn(s, i.result)
 	}
 	return i.result, nil
 }

@@ -11,7 +11,7 @@ import (
 // loan is an instance on a machine of a pool, or on one of its own.
 type loan struct {
 	*instance.Instance
-	d      *Dispatcher
+	pools  *pools
 	pool   *pool         // nil: the machine is the instance's own
 	waited time.Duration // for the machine
 }
@@ -22,37 +22,7 @@ func (d *Dispatcher) take(ctx context.Context, imageName string, s *instance.Sna
 	if err != nil {
 		return loan{}, err
 	}
-	return d.lend(ctx, img, s, false)
-}
-
-// lend makes an instance of a snapshot. own asks for a machine of its own.
-func (d *Dispatcher) lend(ctx context.Context, img *image, s *instance.Snapshot, own bool) (loan, error) {
-	p, err := d.pool(img)
-	if err != nil {
-		return loan{}, err
-	}
-	d.host.BeginLoading(s)
-	began := time.Now()
-	s.Hold()
-	var vm *instance.VM
-	l := loan{d: d}
-	if own {
-		vm, err = instance.NewVM(&d.host, img.Image, s.View)
-	} else {
-		l.pool = p
-		vm, err = p.takeAlive(ctx, s)
-	}
-	if err != nil {
-		s.Release()
-		return loan{}, err
-	}
-	l.waited = time.Since(began)
-	if l.Instance, err = vm.Begin(s); err != nil {
-		l.discard(vm)
-		s.Release()
-		return loan{}, err
-	}
-	return l, nil
+	return d.pools.lend(ctx, img, s, false)
 }
 
 // release ends the instance and gives the machine back. It is reset off the caller's
@@ -78,7 +48,7 @@ func (l *loan) discard(vm *instance.VM) {
 	if l.pool != nil {
 		l.pool.discard(vm)
 	} else if err := vm.Close(); err != nil {
-		l.d.log.Error("a machine could not be destroyed cleanly", "error", err)
+		l.pools.log.Error("a machine could not be destroyed cleanly", "error", err)
 	}
 }
 

@@ -109,7 +109,7 @@ var pathRank = map[StartPath]int{PathCold: 0, PathBase: 1, PathFunction: 2, Path
 // predicted to cost the least. A function's own node is always better than what
 // lies above it; among argument nodes a deeper one may hold more pages than its
 // saved time is worth.
-func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *instance.Snapshot {
+func (c *costs) match(f *function, e *event, maxPath StartPath) *instance.Snapshot {
 	limit := pathRank[PathArgument]
 	if maxPath != "" {
 		limit = pathRank[maxPath]
@@ -131,7 +131,7 @@ func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *instance.S
 		if ok, _ := e.fits(t.Node.Info.Key.Args); !ok {
 			continue
 		}
-		if t.Depth > best.Depth && d.better(f, t, best) || t.Depth < best.Depth && !d.better(f, best, t) {
+		if t.Depth > best.Depth && c.better(f, t, best) || t.Depth < best.Depth && !c.better(f, best, t) {
 			best = t
 		}
 	}
@@ -140,13 +140,13 @@ func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *instance.S
 
 // candidates lists every node that the function could start from, and why each
 // was or was not taken.
-func (d *Dispatcher) candidates(f *function, e *event, chosen *instance.Snapshot, maxPath StartPath) []Candidate {
+func (c *costs) candidates(f *function, e *event, chosen *instance.Snapshot, maxPath StartPath) []Candidate {
 	var list []Candidate
 	add := func(t *instance.Snapshot, reason string) {
 		info := &t.Node.Info
 		list = append(list, Candidate{
 			NodeID: info.ID, Kind: info.Kind, Key: describeKey(info), Depth: t.Depth, Chosen: t == chosen, Reason: reason,
-			Prediction: d.predict(f, t),
+			Prediction: c.predict(f, t),
 		})
 	}
 	deepest := !slices.ContainsFunc(f.arguments, func(t *instance.Snapshot) bool {
@@ -236,11 +236,11 @@ func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := d.match(f, e, "")
+	t := d.costs.match(f, e, "")
 	if t == nil {
 		return []Candidate{}, nil // its nodes are gone; an invocation makes them again
 	}
-	return d.candidates(f, e, t, ""), nil
+	return d.costs.candidates(f, e, t, ""), nil
 }
 
 // event parses the event as far as the function needs it.

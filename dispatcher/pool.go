@@ -27,7 +27,7 @@ type slot struct {
 // there is room; beyond that requests wait for their turn. How many there are is
 // decided in poolsize.go.
 type pool struct {
-	d     *Dispatcher
+	ps    *pools
 	image *image
 
 	mu      sync.Mutex
@@ -39,65 +39,59 @@ type pool struct {
 	counts  poolCounts
 }
 
-func newPool(d *Dispatcher, img *image) *pool {
-	return &pool{d: d, image: img, demand: newDemand(d.opts.PoolWindow)}
+func newPool(ps *pools, img *image) *pool {
+	return &pool{ps: ps, image: img, demand: newDemand(ps.sizes.window)}
 }
 
-// take returns a machine, ready on t if there is one. The machine may have to be
-// brought to t first: its field at says where it is. A machine is made here only
-// if none is free.
+// take returns a machine, ready on t if there is one. It may have to be brought to t
+// first. A machine is made here only if none is free. Machines that have died while
+// they stood in the pool are passed by: no request has to fail for those.
 func (p *pool) take(ctx context.Context, t *instance.Snapshot) (*instance.VM, error) {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
-	if s, rank := p.pick(t); rank > 0 {
-		grow := rank < rankReady && p.demand.missed(t) && p.room()
-		if rank == rankReady {
-			p.counts.ready++
-		} else {
-			p.counts.moved++
-		}
-		p.mu.Unlock()
-		if grow {
-			p.grow(t)
-		}
-		return s.vm, nil
-	}
-	if p.room() {
-		p.total++
-		p.counts.madeOnPath++
-		p.mu.Unlock()
-		return p.create(t)
-	}
-	turn := make(chan slot, 1)
-	p.waiters = append(p.waiters, turn)
-	p.counts.waited++
-	p.mu.Unlock()
-	select {
-	case s := <-turn:
-		if s.vm == nil {
-			return p.take(ctx, t) // a machine was lost: there is room for a new one
-		}
-		return s.vm, nil
-	case <-ctx.Done():
-		p.forsake(turn)
-		return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
-	}
-}
-
-// takeAlive is take, past machines that have died while they stood in the pool:
-// no request has to fail for those.
-func (p *pool) takeAlive(ctx context.Context, t *instance.Snapshot) (*instance.VM, error) {
 	for {
-		vm, err := p.take(ctx, t)
-		if err != nil || vm.Alive() {
-			return vm, err
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, ErrClosed
 		}
-		p.d.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
-		p.discard(vm)
+		p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
+		s, rank := p.pick(t)
+		switch {
+		case rank > 0:
+			grow := rank < rankReady && p.demand.missed(t) && p.room()
+			if rank == rankReady {
+				p.counts.ready++
+			} else {
+				p.counts.moved++
+			}
+			p.mu.Unlock()
+			if grow {
+				p.grow(t)
+			}
+		case p.room():
+			p.total++
+			p.counts.madeOnPath++
+			p.mu.Unlock()
+			return p.create(t)
+		default:
+			turn := make(chan slot, 1)
+			p.waiters = append(p.waiters, turn)
+			p.counts.waited++
+			p.mu.Unlock()
+			select {
+			case s = <-turn:
+			case <-ctx.Done():
+				p.forsake(turn)
+				return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
+			}
+			if s.vm == nil {
+				continue // a machine was lost: there is room for a new one
+			}
+		}
+		if s.vm.Alive() {
+			return s.vm, nil
+		}
+		p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
+		p.discard(s.vm)
 	}
 }
 
@@ -138,7 +132,7 @@ func (p *pool) pick(t *instance.Snapshot) (s slot, rank int) {
 }
 
 func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {
-	vm, err := instance.NewVM(&p.d.host, p.image.Image, t.View)
+	vm, err := instance.NewVM(p.ps.host, p.image.Image, t.View)
 	if err != nil {
 		p.lost()
 		return nil, err
@@ -208,9 +202,9 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 		return
 	}
 	p.put(slot{vm: vm, onReset: onReset})
-	do := p.d.background
+	do := p.ps.tasks.background
 	if here {
-		do = p.d.foreground
+		do = p.ps.tasks.foreground
 	}
 	do(func() { p.reset(vm) }) // or Close takes it as it is
 }
@@ -233,7 +227,7 @@ func (p *pool) reset(vm *instance.VM) {
 	began := time.Now()
 	m, err := vm.Restore(last)
 	if err != nil {
-		p.d.log.Error("a machine could not be reset and is thrown away", "image", p.image.Name, "error", err)
+		p.ps.log.Error("a machine could not be reset and is thrown away", "image", p.image.Name, "error", err)
 		p.discard(vm)
 		return
 	}
@@ -247,7 +241,7 @@ func (p *pool) reset(vm *instance.VM) {
 // discard destroys a machine.
 func (p *pool) discard(vm *instance.VM) {
 	if err := vm.Close(); err != nil {
-		p.d.log.Error("a machine could not be destroyed cleanly", "image", p.image.Name, "error", err)
+		p.ps.log.Error("a machine could not be destroyed cleanly", "image", p.image.Name, "error", err)
 	}
 	p.lost()
 }

@@ -94,7 +94,7 @@ func (d *demand) wanted() []*instance.Snapshot {
 
 // room reports whether one more machine may be made. p.mu is held.
 func (p *pool) room() bool {
-	return p.total < p.d.opts.PoolSize && (p.d.opts.PoolBytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.d.opts.PoolBytes)
+	return p.total < p.ps.sizes.most && (p.ps.sizes.bytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.ps.sizes.bytes)
 }
 
 // bytes estimates the private memory of all machines: what is known of the free
@@ -128,7 +128,7 @@ func (p *pool) grow(t *instance.Snapshot) {
 		p.counts.growing = false
 		p.mu.Unlock()
 	}
-	if !p.d.background(func() {
+	if !p.ps.tasks.background(func() {
 		defer made()
 		vm, err := p.create(t)
 		if err == nil {
@@ -137,39 +137,13 @@ func (p *pool) grow(t *instance.Snapshot) {
 			}
 		}
 		if err != nil {
-			p.d.log.Warn("a machine could not be made ahead of demand", "image", p.image.Name, "error", err)
+			p.ps.log.Warn("a machine could not be made ahead of demand", "image", p.image.Name, "error", err)
 			return
 		}
 		p.put(slot{vm: vm})
 	}) {
 		made()
 		p.lost()
-	}
-}
-
-// sizePools brings every pool to its size now and then, until Close.
-func (d *Dispatcher) sizePools() {
-	defer d.resets.Done()
-	d.poolMu.Lock()
-	end := d.sizing
-	d.poolMu.Unlock()
-	if end == nil {
-		return
-	}
-	tick := time.NewTicker(max(d.opts.PoolWindow/demandSlots, 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-end:
-			return
-		case now := <-tick.C:
-			d.poolMu.Lock()
-			pools := slices.Collect(maps.Values(d.pools))
-			d.poolMu.Unlock()
-			for _, p := range pools {
-				p.resize(now)
-			}
-		}
 	}
 }
 
@@ -180,11 +154,11 @@ func (p *pool) size() int {
 	if peak := p.demand.peak(); peak > 0 {
 		want = max(peak+1, len(p.demand.wanted()))
 	}
-	want = max(want, p.d.opts.PoolFloor)
-	if budget := p.d.opts.PoolBytes; budget > 0 {
+	want = max(want, p.ps.sizes.floor)
+	if budget := p.ps.sizes.bytes; budget > 0 {
 		want = min(want, max(int(budget/p.typical()), 1))
 	}
-	return min(want, p.d.opts.PoolSize)
+	return min(want, p.ps.sizes.most)
 }
 
 // resize closes machines that the demand of the window did not need, those that
@@ -194,7 +168,7 @@ func (p *pool) resize(now time.Time) {
 	p.demand.turn(now)
 	want := p.size()
 	var idle []slot
-	for p.total-len(idle) > want && len(p.free) > 0 && now.Sub(p.free[0].freed) >= p.d.opts.PoolWindow/2 {
+	for p.total-len(idle) > want && len(p.free) > 0 && now.Sub(p.free[0].freed) >= p.ps.sizes.window/2 {
 		idle = append(idle, p.free[0])
 		p.free = p.free[1:]
 	}
@@ -270,20 +244,7 @@ type PoolStats struct {
 }
 
 // Pools returns what the pools hold, by image.
-func (d *Dispatcher) Pools() []PoolStats {
-	list := []PoolStats{}
-	for _, p := range d.allPools() {
-		list = append(list, p.stats())
-	}
-	slices.SortFunc(list, func(a, b PoolStats) int { return cmp.Compare(a.Image+a.ImageDigest, b.Image+b.ImageDigest) })
-	return list
-}
-
-func (d *Dispatcher) allPools() []*pool {
-	d.poolMu.Lock()
-	defer d.poolMu.Unlock()
-	return slices.Collect(maps.Values(d.pools))
-}
+func (d *Dispatcher) Pools() []PoolStats { return d.pools.stats() }
 
 func (p *pool) stats() PoolStats {
 	p.mu.Lock()
@@ -291,7 +252,7 @@ func (p *pool) stats() PoolStats {
 	c := &p.counts
 	st := PoolStats{
 		Image: p.image.Name, ImageDigest: p.image.Digest, Machines: p.total, Free: len(p.free), Waiting: len(p.waiters),
-		Wanted: p.size(), Ceiling: p.d.opts.PoolSize, Floor: p.d.opts.PoolFloor, Bytes: p.bytes(),
+		Wanted: p.size(), Ceiling: p.ps.sizes.most, Floor: p.ps.sizes.floor, Bytes: p.bytes(),
 		HitsReady: c.ready, HitsMoved: c.moved, HitsMade: c.madeOnPath, HitsWaited: c.waited, MadeAhead: c.madeAhead, ClosedIdle: c.closedIdle,
 		At: map[string]int{},
 	}

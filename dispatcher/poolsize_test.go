@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
@@ -74,8 +75,8 @@ func TestMissesHoldNothing(t *testing.T) {
 
 // testPool is a pool of machines that are none.
 func testPool(o Options, free ...slot) *pool {
-	d := &Dispatcher{opts: o, pools: map[string]*pool{}}
-	p := newPool(d, &image{Image: &instance.Image{Name: "test"}})
+	ps := newPools(nil, newTasks(), slog.New(slog.DiscardHandler), poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	p := newPool(ps, &image{Image: &instance.Image{Name: "test"}})
 	p.free, p.total = free, len(free)
 	return p
 }
