@@ -47,8 +47,8 @@ var mayImport = map[string][]string{
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
 	"dispatcher":           {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
-	"dispatcher/api":       {"lineage", "dispatcher", "dispatcher/sched"}, // the last two until the service has its documents there
-	"dispatcher/bundle":    {"lineage"},                                   // until functions have their store
+	"dispatcher/api":       {"dispatcher", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/bundle":    {"lineage"}, // until functions have their store
 	"dispatcher/sched":     {},
 	"dispatcher/events":    {"dispatcher/api"},
 	"dispatcher/functions": {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
