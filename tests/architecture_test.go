@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
 	"dispatcher":           {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
-	"dispatcher/api":       {"lineage", "dispatcher", "dispatcher/functions", "dispatcher/sched"}, // dispatcher and sched until the service has its documents there
+	"dispatcher/api":       {"dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/bundle":    {},
 	"dispatcher/sched":     {},
 	"dispatcher/events":    {"dispatcher/api"},

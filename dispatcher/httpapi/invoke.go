@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
 )
@@ -140,7 +141,7 @@ func (s *Server) concurrencyOf(f *functions.Function) int {
 // cancelled tells a client that has gone from a failure.
 func (s *Server) cancelled(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return &apiError{status: statusClientGone, code: "RequestCanceled", message: err.Error()}
+		return &apiError{status: api.StatusClientGone, code: "RequestCanceled", message: err.Error()}
 	}
 	return err
 }
