@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -151,6 +152,30 @@ func (d *Deployments) Function(deployment string) (functions.Function, error) {
 	return f.Function, nil
 }
 
+// FunctionFiles returns the code of a deployment, by path, and its warm-up events.
+func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []json.RawMessage, error) {
+	code, err := d.store.Code(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	var request loadRequest
+	if err := json.Unmarshal(code, &request); err != nil {
+		return nil, nil, fmt.Errorf("code of function %q: %w", f.Name, err)
+	}
+	return request.Files, request.WarmUp, nil
+}
+
 // Functions returns the records of all deployments, by name and version. Those
 // that cannot be read are left out and described by the error.
 func (d *Deployments) Functions() ([]functions.Function, error) { return d.store.List() }
+
+// sweep lets go of what has changed: it is read again if somebody asks.
+func (d *Deployments) sweep() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, f := range d.known {
+		if d.changed(f) {
+			delete(d.known, name)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func (m *maker) boot(img *image) (*instance.Instance, error) {
 
 // base returns the image's base snapshot.
 func (m *maker) base(ctx context.Context, img *image) (*instance.Snapshot, error) {
-	wanted := func(i *lineage.Info) bool { return i.Kind == lineage.KindBase && i.ABIVersion == guest.Version }
+	wanted := func(i *lineage.Info) bool { return i.Kind == lineage.KindBase && i.ABIVersion == guest.KernelVersion }
 	return m.make(ctx, img.root.ID, wanted, "the base of image "+img.Digest, func() (*instance.Snapshot, error) {
 		m.progress("booting image "+img.Name, -1)
 		i, err := m.boot(img)
@@ -95,7 +95,9 @@ func (m *maker) imported(ctx context.Context, imageName string, modules []string
 // imports returns the snapshot below parent in which the last of the modules is
 // imported too.
 func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string) (*instance.Snapshot, error) {
-	wanted := func(i *lineage.Info) bool { return i.Kind == lineage.KindImport && slices.Equal(i.Key.Imports, modules) }
+	wanted := func(i *lineage.Info) bool {
+		return i.Kind == lineage.KindImport && slices.Equal(i.Key.Imports, modules)
+	}
 	name := modules[len(modules)-1]
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
 		m.progress("importing "+name, -1)
@@ -158,7 +160,8 @@ func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, c
 		}
 		i := newInvocation(f, e, &Request{}, time.Now())
 		session := l.Converse(ctx, i.deadline)
-		if err := session.Close(i.converse(session, lineage.KindFunction, nil)); err != nil {
+		reply, err := i.send(session)
+		if err := session.Close(i.answerAll(session, l, reply, err)); err != nil {
 			return fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
