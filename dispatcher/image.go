@@ -25,7 +25,7 @@ type rootImages struct {
 	store images.Store
 
 	generation atomic.Uint64 // counts what refresh has found
-	mu         sync.Mutex
+	mu         sync.RWMutex
 	byName     map[string]*image
 }
 
@@ -37,13 +37,13 @@ func newRootImages(host *instance.Host, store images.Store) *rootImages {
 // digest when its root node is first made.
 func (r *rootImages) get(name string) (*image, error) {
 	name = nameOrDefault(name)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if img := r.byName[name]; img != nil {
+	r.mu.RLock()
+	img := r.byName[name]
+	r.mu.RUnlock()
+	if img != nil {
 		if root, err := r.host.Store.Get(img.root.ID); err == nil && root == img.root {
 			return img, nil
 		}
-		delete(r.byName, name)
 	}
 	path, err := r.store.Find(name)
 	if err != nil {
@@ -53,7 +53,12 @@ func (r *rootImages) get(name string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
-	img := &image{described, root}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.byName[name]; now != nil && now != img && now.root == root {
+		return now, nil // somebody else was faster
+	}
+	img = &image{described, root}
 	r.byName[name] = img
 	return img, nil
 }
