@@ -37,10 +37,6 @@ func invalidParameter(format string, args ...any) error {
 	return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: fmt.Sprintf(format, args...)}
 }
 
-func notFound(arn string) error {
-	return &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException", message: "Function not found: " + arn}
-}
-
 func tooLarge(limit int64, operation string) error {
 	return &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestTooLargeException",
 		message: fmt.Sprintf("Request must be smaller than %d bytes for the %s operation", limit, operation)}

@@ -10,13 +10,14 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 )
 
 // maxNativeRequest bounds a request of the native API that carries code: what
-// lineage.MaxCodeBytes takes in base64, and an event.
-const maxNativeRequest = lineage.MaxCodeBytes + lineage.MaxCodeBytes/2 + dispatcher.MaxEventBytes
+// functions.MaxCodeBytes takes in base64, and an event.
+const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 func (s *Server) nativeRoutes(mux *http.ServeMux) {
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
@@ -113,9 +114,9 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *Server) functionItem(f lineage.Function) api.Function {
+func (s *Server) functionItem(f functions.Function) api.Function {
 	item := api.Function{Function: f}
-	for _, n := range s.backend.Store().Function(lineage.FunctionOf(f.Name)) {
+	for _, n := range s.backend.Store().Function(functions.BaseName(f.Name)) {
 		if n.Key.CodeDigest != f.CodeDigest {
 			continue // of another version
 		}
