@@ -135,7 +135,6 @@ var writtenTwice = map[string]bool{
 	`0xc0000082`:                    true,
 	`0xc0000084`:                    true,
 	`defaultimage = "python"`:       true,
-	`failed = "failed"`:             true,
 	`imagesuffix = ".img"`:          true,
 	`leafxsave = 0xd`:               true,
 	`maxstatebytes = 64 << 20`:      true,
@@ -172,6 +171,10 @@ func TestHouseNothingTwice(t *testing.T) {
 			}
 			for _, s := range decl.Specs {
 				spec := s.(*ast.ValueSpec)
+				// A value of a type of its own is no other type's.
+				if named, ok := spec.Type.(*ast.Ident); ok && ast.IsExported(named.Name) {
+					continue
+				}
 				for i, name := range spec.Names {
 					if i >= len(spec.Values) {
 						continue
