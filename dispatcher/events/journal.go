@@ -1,4 +1,4 @@
-package httpapi
+package events
 
 import (
 	"encoding/binary"
@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-
-	"seuss/dispatcher"
 )
 
 // Journal keeps asynchronous events on disk from their acceptance until they are
@@ -34,7 +32,7 @@ type record struct {
 }
 
 // OpenJournal opens the journal in a file, or makes it. One process may have it
-// open. The Server that it is given to closes it.
+// open. The Queue that it is given to closes it.
 func OpenJournal(path string) (*Journal, error) {
 	fail := func(err error) (*Journal, error) {
 		return nil, fmt.Errorf("journal of asynchronous events %s: %w (to start without its events, move it away)", path, err)
@@ -56,9 +54,8 @@ func OpenJournal(path string) (*Journal, error) {
 
 // put stores an event; one that has no key gets the next. It returns when the
 // event is on disk.
-func (j *Journal) put(e *asyncEvent) error {
-	r := e.request
-	value, err := json.Marshal(record{r.Function, r.Event, r.RequestID, r.ARN, r.ClientContext, e.accepted, e.failures})
+func (j *Journal) put(e *queued) error {
+	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures})
 	if err != nil {
 		return err
 	}
@@ -81,13 +78,13 @@ func (j *Journal) put(e *asyncEvent) error {
 }
 
 // remove forgets an event that is done.
-func (j *Journal) remove(e *asyncEvent) error {
+func (j *Journal) remove(e *queued) error {
 	return j.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(journalKey(e.key)) })
 }
 
 // load returns the events that are not done, in the order of their acceptance,
 // and how many there are that cannot be read.
-func (j *Journal) load() (events []*asyncEvent, damaged int, err error) {
+func (j *Journal) load() (events []*queued, damaged int, err error) {
 	err = j.db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(journalBucket).ForEach(func(k, v []byte) error {
 			e, err := decodeRecord(v)
@@ -103,17 +100,15 @@ func (j *Journal) load() (events []*asyncEvent, damaged int, err error) {
 	return events, damaged, err
 }
 
-func decodeRecord(b []byte) (*asyncEvent, error) {
+func decodeRecord(b []byte) (*queued, error) {
 	var r record
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, err
 	}
-	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > maxEventAsync+4 || r.Failures < 0 {
+	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 {
 		return nil, fmt.Errorf("no event for %q", r.Function)
 	}
-	e := &asyncEvent{accepted: r.Accepted, failures: r.Failures}
-	e.request = dispatcher.Request{Function: r.Function, Event: r.Event, RequestID: r.RequestID, ARN: r.ARN, ClientContext: r.ClientContext}
-	return e, nil
+	return &queued{Event: Event{r.Function, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}, nil
 }
 
 // journalKey keeps the events in the order in which they came.

@@ -1,40 +1,39 @@
-package httpapi
+package admission
 
 import (
 	"context"
-	"net/http"
 	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"seuss/dispatcher"
 )
 
-// parent takes over the trace that a client's traceparent header names.
-func parent(r *http.Request) context.Context {
-	return propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+// span is when the parts of an invocation were.
+type span struct {
+	arrived, began, ended time.Time
+	reset                 *resetSpan // nil: not traced
 }
 
-// record makes the spans of an invocation after it has ended: one for the whole,
-// one for its wait, one for each phase. Their times are those that the
-// dispatcher measured, and nothing is done on the invocation's way. reset, which
-// may be nil, makes one more when the machine has been reset.
-func (s *Server) record(ctx context.Context, request *dispatcher.Request, result *dispatcher.Result, err error, arrived, began, ended time.Time, reset *resetSpan) {
-	if s.tracer == nil {
+// trace makes the spans of an invocation after it has ended: one for the whole,
+// one for its wait, one for each phase, and one more when the machine has been
+// reset. Their times are those that the dispatcher measured, and nothing is done on
+// the invocation's way.
+func (c *Control) trace(ctx context.Context, request *dispatcher.Request, result *dispatcher.Result, err error, times span) {
+	if c.o.Tracer == nil {
 		return
 	}
-	ctx, span := s.tracer.Start(ctx, "invoke "+request.Function, trace.WithTimestamp(arrived), trace.WithSpanKind(trace.SpanKindServer),
+	ctx, span := c.o.Tracer.Start(ctx, "invoke "+request.Function, trace.WithTimestamp(times.arrived), trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(attribute.String("faas.name", request.Function), attribute.String("faas.invocation_id", request.RequestID)))
-	defer span.End(trace.WithTimestamp(ended))
-	if reset != nil {
-		reset.below(ctx)
+	defer span.End(trace.WithTimestamp(times.ended))
+	if times.reset != nil {
+		times.reset.below(ctx)
 	}
-	_, wait := s.tracer.Start(ctx, "wait", trace.WithTimestamp(arrived))
-	wait.End(trace.WithTimestamp(began))
+	_, wait := c.o.Tracer.Start(ctx, "wait", trace.WithTimestamp(times.arrived))
+	wait.End(trace.WithTimestamp(times.began))
 	if err != nil {
 		span.RecordError(err)
 		span.SetStatus(codes.Error, err.Error())
@@ -45,13 +44,13 @@ func (s *Server) record(ctx context.Context, request *dispatcher.Request, result
 	if result.Error != nil {
 		span.SetStatus(codes.Error, result.Error.Error())
 	}
-	at := began
-	for _, p := range phasesOf(result) {
-		if p.took == 0 {
+	at := times.began
+	for _, p := range PhasesOf(result) {
+		if p.Took == 0 {
 			continue
 		}
-		_, child := s.tracer.Start(ctx, p.name, trace.WithTimestamp(at))
-		at = at.Add(p.took)
+		_, child := c.o.Tracer.Start(ctx, p.Name, trace.WithTimestamp(at))
+		at = at.Add(p.Took)
 		child.End(trace.WithTimestamp(at))
 	}
 }
@@ -86,4 +85,16 @@ func (s *resetSpan) end() {
 	_, span := s.tracer.Start(s.ctx, "reset", trace.WithTimestamp(s.reset.Began), trace.WithAttributes(
 		attribute.Int64("seuss.pages_copied", int64(s.reset.PagesCopied)), attribute.Int64("seuss.pages_mapped", int64(s.reset.PagesMapped))))
 	span.End(trace.WithTimestamp(s.reset.Began.Add(s.reset.Took)))
+}
+
+// Phase is a part of an invocation's time.
+type Phase struct {
+	Name string
+	Took time.Duration
+}
+
+// PhasesOf returns an invocation's phases, in order.
+func PhasesOf(r *dispatcher.Result) []Phase {
+	t := &r.Timings
+	return []Phase{{"match", t.Match}, {"shell", t.Shell}, {"deploy", t.Deploy}, {"load", t.Load}, {"run", t.Run}}
 }
