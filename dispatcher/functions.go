@@ -96,7 +96,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*instance.
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}
-	record.Settings.Revision = newRequestID()
+	record.Settings.Revision = NewRequestID()
 	record.CodeDigest = lineage.CodeDigest(code)
 	t, err := d.functionNode(ctx, &record, code, parent)
 	if err != nil {

@@ -166,7 +166,7 @@ func (d *Dispatcher) Configure(name, revision string, edit func(*lineage.Setting
 			return err
 		}
 		edit(&f.Settings)
-		f.Settings.Revision = newRequestID()
+		f.Settings.Revision = NewRequestID()
 		return nil
 	})
 }
@@ -203,7 +203,7 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	version := latest
 	version.Name = name + ":" + strconv.FormatUint(number, 10)
 	version.LastVersion, version.Aliases = 0, nil
-	version.Settings.Revision = newRequestID()
+	version.Settings.Revision = NewRequestID()
 	version.Settings.Concurrency = nil // a limit is the function's, all versions together
 	if description != nil {
 		version.Settings.Description = *description
@@ -265,7 +265,7 @@ func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, 
 		a = old
 		a.Weights = maps.Clone(old.Weights)
 		edit(&a)
-		a.Revision = newRequestID()
+		a.Revision = NewRequestID()
 		if err := d.checkAlias(name, a); err != nil {
 			return err
 		}

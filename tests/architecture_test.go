@@ -46,16 +46,18 @@ var mayImport = map[string][]string{
 	"vmm/platform/process":     {"dirtytrack", "guest", "vmm", "vmm/internal/...", "vmm/platform", "vmm/platform/process/..."},
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
-	"dispatcher":           {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
-	"dispatcher/api":       {"dispatcher", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
-	"dispatcher/bundle":    {"lineage"}, // until functions have their store
-	"dispatcher/sched":     {},
-	"dispatcher/events":    {"dispatcher/api"},
-	"dispatcher/functions": {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
-	"dispatcher/outbound":  {"guest", "vmm", "vmm/vsock"},
-	"dispatcher/instance":  {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
-	"dispatcher/http":      {"dispatcher", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage"},
-	"dispatcher/httpapi":   {"dispatcher", "dispatcher/...", "images", "lineage", "lineage/..."},
+	"dispatcher":                 {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
+	"dispatcher/api":             {"dispatcher", "dispatcher/admission", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/admission":       {"dispatcher", "dispatcher/events", "dispatcher/sched", "lineage"},
+	"dispatcher/bundle":          {"lineage"}, // until functions have their store
+	"dispatcher/sched":           {},
+	"dispatcher/events":          {"dispatcher/sched"},
+	"dispatcher/functions":       {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
+	"dispatcher/outbound":        {"guest", "vmm", "vmm/vsock"},
+	"dispatcher/instance":        {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
+	"dispatcher/http":            {"dispatcher", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http/listener":   {},
+	"dispatcher/http/servertest": {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm"},
 
 	"tools": {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher", "dispatcher/...", "tools/..."},
 	"tests": {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher", "dispatcher/...", "tools/...", "tests/..."},

@@ -21,7 +21,7 @@ import (
 )
 
 // service are the packages whose errors the service answers with.
-var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/functions", "dispatcher/events", "dispatcher/instance", "lineage", "lineage/oci", "images"}
+var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/instance", "lineage", "lineage/oci", "images"}
 
 // noKind are sentinels that nobody is answered with as such, and why.
 var noKind = map[string]string{
@@ -203,15 +203,15 @@ func roundTrip(t *testing.T, doc Error) error {
 	return there.Err()
 }
 
-// SPECIFICATION.md promises the exit codes that the table gives.
+// docs/api.md promises the exit codes that the table gives.
 func TestExitCodesArePromised(t *testing.T) {
-	text, err := os.ReadFile("../../SPECIFICATION.md")
+	text, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, section, ok := strings.Cut(string(text), "## Exit codes")
 	if !ok {
-		t.Fatal("SPECIFICATION.md has no section of exit codes")
+		t.Fatal("docs/api.md has no section of exit codes")
 	}
 	section, _, _ = strings.Cut(section, "\n## ")
 	promised := map[int]bool{}
@@ -225,7 +225,7 @@ func TestExitCodesArePromised(t *testing.T) {
 	}
 	for code := range codes {
 		if !promised[code] {
-			t.Errorf("SPECIFICATION.md does not promise exit code %d", code)
+			t.Errorf("docs/api.md does not promise exit code %d", code)
 		}
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	bolterrors "go.etcd.io/bbolt/errors"
 
-	"seuss/dispatcher"
+	"seuss/dispatcher/sched"
 )
 
 func journalAt(t testing.TB, path string) *Journal {
@@ -28,49 +29,47 @@ func journalAt(t testing.TB, path string) *Journal {
 // TestEventsOutliveTheService: what was accepted and is not done when a service
 // ends is run by the next one, a failure's count included; what is done is not.
 func TestEventsOutliveTheService(t *testing.T) {
-	f := newFake(t)
-	f.put(t, "echo")
 	path := filepath.Join(t.TempDir(), "events.db")
 	var mu sync.Mutex
 	var ran []string
 	block := make(chan struct{})
-	f.invoke = func(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
-		if string(r.Event) == `"fails"` {
-			return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E"}}, nil
+	run := func(ctx context.Context, e Event) error {
+		if string(e.Payload) == `"fails"` {
+			return errors.New("the function failed")
 		}
-		if string(r.Event) != `"first"` {
+		if string(e.Payload) != `"first"` {
 			select {
 			case <-block:
 			case <-ctx.Done():
-				return nil, context.Cause(ctx)
+				return context.Cause(ctx)
 			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		ran = append(ran, string(r.Event))
-		return &dispatcher.Result{}, nil
+		ran = append(ran, string(e.Payload))
+		return nil
 	}
-	s := New(Options{Backend: f, Journal: journalAt(t, path)})
+	q := New(Options{Run: run, Journal: journalAt(t, path)})
 	add := func(event string) {
 		t.Helper()
-		if err := s.events.add(dispatcher.Request{Function: "echo", Event: []byte(event), RequestID: event, ClientContext: []byte(`{"a":1}`)}); err != nil {
+		if err := q.Add(Event{Function: "echo", Payload: []byte(event), RequestID: event, ClientContext: []byte(`{"a":1}`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	add(`"first"`)
 	add(`"fails"`)
-	for s.events.length() > 1 { // "first" is done
+	for q.Len() > 1 { // "first" is done
 		time.Sleep(time.Millisecond)
 	}
 	for n := range 30 {
 		add(fmt.Sprint(n))
 	}
-	for s.events.active() != 30 { // "fails" waits for its second attempt
+	for q.active() != 30 { // "fails" waits for its second attempt
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.Close(ctx); err != nil {
+	if err := q.Close(ctx); err != nil {
 		t.Error(err)
 	}
 	j := journalAt(t, path)
@@ -78,15 +77,15 @@ func TestEventsOutliveTheService(t *testing.T) {
 	if err != nil || damaged != 0 || len(left) != 31 {
 		t.Fatalf("%d are left, %d damaged, %v", len(left), damaged, err)
 	}
-	if e := left[0]; e.failures != 1 || e.request.RequestID != `"fails"` || string(e.request.ClientContext) != `{"a":1}` || time.Since(e.accepted) < 0 {
+	if e := left[0]; e.failures != 1 || e.RequestID != `"fails"` || string(e.ClientContext) != `{"a":1}` || time.Since(e.accepted) < 0 {
 		t.Errorf("%+v", e)
 	}
 	close(block)
-	s = New(Options{Backend: f, Journal: j})
-	for s.events.active() > 0 {
+	q = New(Options{Run: run, Journal: j})
+	for q.active() > 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if err := s.Close(t.Context()); err != nil {
+	if err := q.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 	want := []string{`"first"`}
@@ -105,24 +104,86 @@ func TestEventsOutliveTheService(t *testing.T) {
 	}
 }
 
-func (q *eventQueue) active() int {
+func (q *Queue) active() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.running
 }
 
+// TestAttempts: a failure is tried again and counted, a refusal is put off and is
+// not, and what is permanent ends at once.
+func TestAttempts(t *testing.T) {
+	failed := errors.New("failed")
+	for _, c := range []struct {
+		name    string
+		answers []error // the last one for ever
+		want    int64   // attempts
+	}{
+		{"success", []error{nil}, 1},
+		{"a failure, then success", []error{failed, nil}, 2},
+		{"failures", []error{failed}, Attempts},
+		{"refusals do not count", []error{&sched.RefusedError{RetryAfter: 1}, fmt.Errorf("run: %w", &sched.RefusedError{RetryAfter: 1}), failed}, 2 + Attempts},
+		{"permanent", []error{fmt.Errorf("run: %w", Permanent(failed))}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var attempts atomic.Int64
+			q := New(Options{Delay: func(int) time.Duration { return 1 }, Run: func(context.Context, Event) error {
+				n := attempts.Add(1)
+				return c.answers[min(int(n), len(c.answers))-1]
+			}})
+			if err := q.Add(Event{Function: "f", Payload: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			for q.Len() > 0 {
+				time.Sleep(time.Millisecond)
+			}
+			if err := q.Close(t.Context()); err != nil || attempts.Load() != c.want {
+				t.Errorf("%d attempts, want %d; %v", attempts.Load(), c.want, err)
+			}
+		})
+	}
+	if !errors.Is(Permanent(failed), failed) {
+		t.Error("Permanent hides what failed")
+	}
+}
+
+// TestQueueIsBounded: in number and in bytes, and closed for good.
+func TestQueueIsBounded(t *testing.T) {
+	block := make(chan struct{})
+	q := New(Options{Run: func(context.Context, Event) error { <-block; return nil }})
+	large := make([]byte, MaxPayload)
+	var refused *sched.RefusedError
+	n := 0
+	for ; ; n++ {
+		if err := q.Add(Event{Function: "f", Payload: large}); err != nil {
+			if !errors.As(err, &refused) || refused.Reason != sched.QueueFull {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if n != MaxPayloadBytes/MaxPayload {
+		t.Errorf("%d large events were taken", n)
+	}
+	close(block)
+	if err := q.Close(t.Context()); err != nil || q.Len() != 0 {
+		t.Error(q.Len(), err)
+	}
+	if err := q.Add(Event{Function: "f", Payload: []byte("1")}); !errors.As(err, &refused) || refused.Reason != sched.Draining {
+		t.Error(err)
+	}
+}
+
 // TestJournalRefused: an event that could not be stored was not accepted, and a
 // file that is no journal is left alone.
 func TestJournalRefused(t *testing.T) {
-	f := newFake(t)
-	f.put(t, "echo")
 	j := journalAt(t, filepath.Join(t.TempDir(), "events.db"))
-	s := New(Options{Backend: f, Journal: j})
+	q := New(Options{Run: func(context.Context, Event) error { return nil }, Journal: j})
 	j.db.Close()
-	if err := s.events.add(dispatcher.Request{Function: "echo", Event: []byte("1")}); !errors.Is(err, bolterrors.ErrDatabaseNotOpen) || s.events.length() != 0 {
-		t.Errorf("%v, %d", err, s.events.length())
+	if err := q.Add(Event{Function: "echo", Payload: []byte("1")}); !errors.Is(err, bolterrors.ErrDatabaseNotOpen) || q.Len() != 0 {
+		t.Errorf("%v, %d", err, q.Len())
 	}
-	s.Close(t.Context())
+	q.Close(t.Context())
 	if _, err := OpenJournal(t.TempDir()); err == nil {
 		t.Error("a directory was opened")
 	}
@@ -135,7 +196,7 @@ func FuzzJournalRecord(f *testing.F) {
 	f.Add([]byte(`{`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := decodeRecord(b)
-		if err == nil && (e.request.Function == "" || !json.Valid(e.request.Event) || e.failures < 0) {
+		if err == nil && (e.Function == "" || !json.Valid(e.Payload) || e.failures < 0) {
 			t.Errorf("%+v", e)
 		}
 	})
@@ -150,7 +211,7 @@ func BenchmarkJournal(b *testing.B) {
 			b.SetParallelism(max(clients/2, 1))
 			if clients == 1 {
 				for b.Loop() {
-					if err := j.put(&asyncEvent{request: dispatcher.Request{Function: "f", Event: []byte("1")}}); err != nil {
+					if err := j.put(&queued{Event: Event{Function: "f", Payload: []byte("1")}}); err != nil {
 						b.Fatal(err)
 					}
 				}
@@ -158,7 +219,7 @@ func BenchmarkJournal(b *testing.B) {
 			}
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
-					if err := j.put(&asyncEvent{request: dispatcher.Request{Function: "f", Event: []byte("1")}}); err != nil {
+					if err := j.put(&queued{Event: Event{Function: "f", Payload: []byte("1")}}); err != nil {
 						b.Error(err)
 					}
 				}

@@ -1,14 +1,15 @@
-package httpapi
+package lambda
 
 import (
 	"net/http"
 
+	"seuss/dispatcher/http/server"
 	"seuss/lineage"
 )
 
 // Concurrency: how many invocations of a function may run at a time.
 
-func (s *Server) putConcurrency(w http.ResponseWriter, r *http.Request) error {
+func (s *door) putConcurrency(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
@@ -19,39 +20,39 @@ func (s *Server) putConcurrency(w http.ResponseWriter, r *http.Request) error {
 	}
 	n := c.ReservedConcurrentExecutions
 	if n == nil || *n < 0 {
-		return invalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
+		return server.InvalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
 	}
-	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = n }); err != nil {
-		return asAPIError(err, s.arn(name, ""))
+	if _, err := s.Service.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = n }); err != nil {
+		return server.Answer(err, s.ARN(name, ""))
 	}
-	writeJSON(w, http.StatusOK, map[string]int{"ReservedConcurrentExecutions": *n})
+	server.WriteJSON(w, http.StatusOK, map[string]int{"ReservedConcurrentExecutions": *n})
 	return nil
 }
 
-func (s *Server) getConcurrency(w http.ResponseWriter, r *http.Request) error {
+func (s *door) getConcurrency(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
 	}
-	f, err := s.backend.Function(name)
+	f, err := s.Service.Function(name)
 	if err != nil {
-		return asAPIError(err, s.arn(name, ""))
+		return server.Answer(err, s.ARN(name, ""))
 	}
 	answer := map[string]int{}
 	if f.Settings.Concurrency != nil {
 		answer["ReservedConcurrentExecutions"] = *f.Settings.Concurrency
 	}
-	writeJSON(w, http.StatusOK, answer)
+	server.WriteJSON(w, http.StatusOK, answer)
 	return nil
 }
 
-func (s *Server) deleteConcurrency(w http.ResponseWriter, r *http.Request) error {
+func (s *door) deleteConcurrency(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
 	}
-	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = nil }); err != nil {
-		return asAPIError(err, s.arn(name, ""))
+	if _, err := s.Service.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = nil }); err != nil {
+		return server.Answer(err, s.ARN(name, ""))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -1,4 +1,4 @@
-package httpapi
+package lambda
 
 import (
 	"cmp"
@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/http/server"
 	"seuss/lineage"
 )
 
@@ -53,11 +54,11 @@ type environment struct{ Variables map[string]string }
 
 // configuration describes a deployment. Its own ARN carries a qualifier only if
 // the request named one.
-func (s *Server) configuration(f *lineage.Function, qualifier string) *functionConfiguration {
+func (s *door) configuration(f *lineage.Function, qualifier string) *functionConfiguration {
 	name := lineage.FunctionOf(f.Name)
 	set := &f.Settings
 	c := &functionConfiguration{
-		FunctionName: name, FunctionArn: s.arn(name, qualifier),
+		FunctionName: name, FunctionArn: s.ARN(name, qualifier),
 		Runtime: cmp.Or(set.Runtime, defaultRuntime), Role: set.Role, Handler: f.Handler,
 		CodeSize: set.PackageBytes, Description: set.Description,
 		Timeout:      cmp.Or(set.TimeoutSec, int(dispatcher.DefaultTimeout.Seconds())),
@@ -112,36 +113,36 @@ type settingsRequest struct {
 func (r *settingsRequest) apply(set *lineage.Settings, handler *string, memoryLimitMiB int) error {
 	switch {
 	case len(r.Layers) > 0:
-		return invalidParameter("Layers are not supported: put the files into the function's archive.")
+		return server.InvalidParameter("Layers are not supported: put the files into the function's archive.")
 	case r.VpcConfig != nil && len(r.VpcConfig.SubnetIds)+len(r.VpcConfig.SecurityGroupIds) > 0:
-		return invalidParameter("VpcConfig is not supported: guests have no network.")
+		return server.InvalidParameter("VpcConfig is not supported: guests have no network.")
 	case len(r.FileSystemConfigs) > 0:
-		return invalidParameter("FileSystemConfigs are not supported.")
+		return server.InvalidParameter("FileSystemConfigs are not supported.")
 	case r.DeadLetterConfig != nil && r.DeadLetterConfig.TargetArn != "":
-		return invalidParameter("DeadLetterConfig is not supported.")
+		return server.InvalidParameter("DeadLetterConfig is not supported.")
 	case r.ImageConfig != nil:
-		return invalidParameter("ImageConfig is not supported: the package type is Zip.")
+		return server.InvalidParameter("ImageConfig is not supported: the package type is Zip.")
 	case r.EphemeralStorage != nil && r.EphemeralStorage.Size > 512:
-		return invalidParameter("EphemeralStorage beyond 512 MB is not supported: files are memory of the guest.")
+		return server.InvalidParameter("EphemeralStorage beyond 512 MB is not supported: files are memory of the guest.")
 	}
 	if v := r.Description; v != nil {
 		if len(*v) > maxDescription {
-			return invalidParameter("Description has %d characters, at most %d are allowed.", len(*v), maxDescription)
+			return server.InvalidParameter("Description has %d characters, at most %d are allowed.", len(*v), maxDescription)
 		}
 		set.Description = *v
 	}
 	if v := r.Timeout; v != nil {
 		if *v < 1 || *v > maxTimeoutSec {
-			return validation("timeout", itoa(*v), "Member must have value between 1 and 900")
+			return server.Validation("timeout", itoa(*v), "Member must have value between 1 and 900")
 		}
 		set.TimeoutSec = *v
 	}
 	if v := r.MemorySize; v != nil {
 		if *v < defaultMemoryMiB || *v > maxMemoryMiB {
-			return validation("memorySize", itoa(*v), "Member must have value between 128 and 10240")
+			return server.Validation("memorySize", itoa(*v), "Member must have value between 128 and 10240")
 		}
 		if *v > memoryLimitMiB {
-			return invalidParameter("MemorySize %d is more than the %d MB of the image's guests; build an image with more memory.", *v, memoryLimitMiB)
+			return server.InvalidParameter("MemorySize %d is more than the %d MB of the image's guests; build an image with more memory.", *v, memoryLimitMiB)
 		}
 		set.MemoryMiB = *v
 	}
@@ -153,13 +154,13 @@ func (r *settingsRequest) apply(set *lineage.Settings, handler *string, memoryLi
 	}
 	if v := r.Role; v != nil {
 		if len(*v) > 512 {
-			return invalidParameter("Role is longer than 512 characters.")
+			return server.InvalidParameter("Role is longer than 512 characters.")
 		}
 		set.Role = *v
 	}
 	if v := r.Handler; v != nil {
 		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") {
-			return validation("handler", *v, `[^\s]+ of the form module.function, at most 128 characters`)
+			return server.Validation("handler", *v, `[^\s]+ of the form module.function, at most 128 characters`)
 		}
 		*handler = *v
 	}
@@ -182,15 +183,15 @@ func checkEnvironment(variables map[string]string) error {
 			})
 		switch {
 		case !valid:
-			return validation("environment.variables", name, "[a-zA-Z]([a-zA-Z0-9_])+")
+			return server.Validation("environment.variables", name, "[a-zA-Z]([a-zA-Z0-9_])+")
 		case slices.Contains(reservedVariables, name):
-			return invalidParameter("Lambda was unable to configure your environment variables because %s is reserved.", name)
+			return server.InvalidParameter("Lambda was unable to configure your environment variables because %s is reserved.", name)
 		case strings.ContainsRune(value, 0):
-			return invalidParameter("The value of environment variable %s holds a zero byte.", name)
+			return server.InvalidParameter("The value of environment variable %s holds a zero byte.", name)
 		}
 	}
 	if size > maxEnvironment {
-		return invalidParameter("The environment takes %d bytes, at most %d are allowed.", size, maxEnvironment)
+		return server.InvalidParameter("The environment takes %d bytes, at most %d are allowed.", size, maxEnvironment)
 	}
 	return nil
 }

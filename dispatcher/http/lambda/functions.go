@@ -1,4 +1,4 @@
-package httpapi
+package lambda
 
 import (
 	"bytes"
@@ -14,6 +14,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/http/server"
 	"seuss/lineage"
 )
 
@@ -44,7 +45,7 @@ type createRequest struct {
 // decode reads a request's JSON. Fields that this service does not know are
 // passed over, as Lambda does, because SDKs send what is newer than this list.
 func decode(r *http.Request, limit int64, operation string, v any) error {
-	b, err := readBody(r, limit, operation)
+	b, err := server.ReadBody(r, limit, operation)
 	if err != nil {
 		return err
 	}
@@ -52,7 +53,7 @@ func decode(r *http.Request, limit int64, operation string, v any) error {
 		return nil
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return &apiError{status: http.StatusBadRequest, code: "InvalidRequestContentException", message: "Could not parse request body into json: " + err.Error()}
+		return &server.Refusal{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Could not parse request body into json: " + err.Error()}
 	}
 	return nil
 }
@@ -61,20 +62,20 @@ func decode(r *http.Request, limit int64, operation string, v any) error {
 func (c *codeRequest) files(set *lineage.Settings) (map[string][]byte, error) {
 	switch {
 	case c.S3Bucket != "":
-		return nil, invalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
+		return nil, server.InvalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
 	case c.ImageUri != "":
-		return nil, invalidParameter("Container images are not supported: upload an archive as ZipFile.")
+		return nil, server.InvalidParameter("Container images are not supported: upload an archive as ZipFile.")
 	case len(c.ZipFile) == 0:
-		return nil, invalidParameter("Please provide a source for function code.")
+		return nil, server.InvalidParameter("Please provide a source for function code.")
 	case len(c.ZipFile) > maxArchiveBytes:
-		return nil, tooLarge(maxArchiveBytes, "code upload")
+		return nil, server.TooLarge(maxArchiveBytes, "code upload")
 	}
 	files, err := bundle.Zip(bytes.NewReader(c.ZipFile), int64(len(c.ZipFile)))
 	if err != nil {
-		return nil, invalidParameter("Could not unzip uploaded file. Please check your file, then try to upload again: %v", err)
+		return nil, server.InvalidParameter("Could not unzip uploaded file. Please check your file, then try to upload again: %v", err)
 	}
 	if len(files) == 0 {
-		return nil, invalidParameter("Uploaded file must be a non-empty zip")
+		return nil, server.InvalidParameter("Uploaded file must be a non-empty zip")
 	}
 	sum := sha256.Sum256(c.ZipFile)
 	set.PackageDigest, set.PackageBytes = base64.StdEncoding.EncodeToString(sum[:]), int64(len(c.ZipFile))
@@ -82,45 +83,45 @@ func (c *codeRequest) files(set *lineage.Settings) (map[string][]byte, error) {
 }
 
 // imageOf returns the image that a runtime runs in, and its memory in MiB.
-func (s *Server) imageOf(runtime string) (string, int, error) {
+func (s *door) imageOf(runtime string) (string, int, error) {
 	image := ""
-	for prefix, name := range s.runtimes {
+	for prefix, name := range s.Runtimes {
 		if strings.HasPrefix(runtime, prefix) {
 			image = name
 		}
 	}
 	if image == "" {
-		return "", 0, invalidParameter("Value %s at 'runtime' failed to satisfy constraint: no image runs it; there are images for: %s", runtime, strings.Join(s.runtimePrefixes(), ", "))
+		return "", 0, server.InvalidParameter("Value %s at 'runtime' failed to satisfy constraint: no image runs it; there are images for: %s", runtime, strings.Join(s.runtimePrefixes(), ", "))
 	}
-	memory, err := s.backend.ImageMemory(image)
+	memory, err := s.Service.ImageMemory(image)
 	if err != nil {
 		return "", 0, err
 	}
 	return image, int(memory >> 20), nil
 }
 
-func (s *Server) createFunction(w http.ResponseWriter, r *http.Request) error {
+func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	var c createRequest
 	if err := decode(r, maxCodeRequest, "CreateFunction", &c); err != nil {
 		return err
 	}
-	name, err := s.parseFunctionName(c.FunctionName, "")
+	name, err := s.ParseFunctionName(c.FunctionName, "")
 	if err != nil {
 		return err
 	}
 	switch {
-	case name.qualifier != "":
-		return invalidParameter("FunctionName must not have a qualifier.")
+	case name.Qualifier != "":
+		return server.InvalidParameter("FunctionName must not have a qualifier.")
 	case c.PackageType != "" && c.PackageType != "Zip":
-		return invalidParameter("PackageType %q is not supported: upload an archive as Zip.", c.PackageType)
+		return server.InvalidParameter("PackageType %q is not supported: upload an archive as Zip.", c.PackageType)
 	case len(c.Architectures) > 1 || len(c.Architectures) == 1 && c.Architectures[0] != "x86_64":
-		return invalidParameter("Architectures %v are not supported: guests are x86_64.", c.Architectures)
+		return server.InvalidParameter("Architectures %v are not supported: guests are x86_64.", c.Architectures)
 	case c.Handler == nil || *c.Handler == "":
-		return invalidParameter("Handler is required for packages of type Zip.")
+		return server.InvalidParameter("Handler is required for packages of type Zip.")
 	case c.Runtime == nil || *c.Runtime == "":
-		return invalidParameter("Runtime is required for packages of type Zip.")
+		return server.InvalidParameter("Runtime is required for packages of type Zip.")
 	}
-	spec := dispatcher.FunctionSpec{Name: name.name, Create: true, Settings: lineage.Settings{
+	spec := dispatcher.FunctionSpec{Name: name.Name, Create: true, Settings: lineage.Settings{
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
 	}}
 	image, memory, err := s.imageOf(*c.Runtime)
@@ -134,35 +135,35 @@ func (s *Server) createFunction(w http.ResponseWriter, r *http.Request) error {
 	if spec.Files, err = c.Code.files(&spec.Settings); err != nil {
 		return err
 	}
-	arn := s.arn(name.name, "")
-	if _, err := s.backend.Deploy(r.Context(), spec); err != nil {
-		if e := asAPIError(err, arn); e.code != "ResourceConflictException" {
+	arn := s.ARN(name.Name, "")
+	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
+		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
-		return &apiError{status: http.StatusConflict, code: "ResourceConflictException", message: "Function already exist: " + name.name}
+		return &server.Refusal{Status: http.StatusConflict, Code: "ResourceConflictException", Message: "Function already exist: " + name.Name}
 	}
-	return s.answerDeployment(w, http.StatusCreated, name.name, c.Publish)
+	return s.answerDeployment(w, http.StatusCreated, name.Name, c.Publish)
 }
 
 // answerDeployment describes a function after a change, and publishes it first
 // if that was asked for.
-func (s *Server) answerDeployment(w http.ResponseWriter, status int, name string, publish bool) error {
-	f, err := s.backend.Function(name)
+func (s *door) answerDeployment(w http.ResponseWriter, status int, name string, publish bool) error {
+	f, err := s.Service.Function(name)
 	if err == nil && publish {
-		f, err = s.backend.Publish(name, "", "", nil)
+		f, err = s.Service.Publish(name, "", "", nil)
 	}
 	if err != nil {
-		return asAPIError(err, s.arn(name, ""))
+		return server.Answer(err, s.ARN(name, ""))
 	}
 	qualifier := ""
 	if publish {
 		qualifier = dispatcher.VersionOf(f.Name)
 	}
-	writeJSON(w, status, s.configuration(&f, qualifier))
+	server.WriteJSON(w, status, s.configuration(&f, qualifier))
 	return nil
 }
 
-func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
+func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 	var u struct {
 		codeRequest
 		Publish       bool
@@ -174,10 +175,10 @@ func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	name, arn := f.Name, s.arn(f.Name, "")
-	_, warmUp, err := s.backend.FunctionFiles(f)
+	name, arn := f.Name, s.ARN(f.Name, "")
+	_, warmUp, err := s.Service.FunctionFiles(f)
 	if err != nil {
-		return asAPIError(err, arn)
+		return server.Answer(err, arn)
 	}
 	spec.WarmUp, spec.Revision = warmUp, u.RevisionId
 	if spec.Files, err = u.files(&spec.Settings); err != nil {
@@ -185,18 +186,18 @@ func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
 	}
 	if u.DryRun {
 		f.Settings = spec.Settings
-		writeJSON(w, http.StatusOK, s.configuration(&f, ""))
+		server.WriteJSON(w, http.StatusOK, s.configuration(&f, ""))
 		return nil
 	}
-	if _, err := s.backend.Deploy(r.Context(), spec); err != nil {
-		return asAPIError(err, arn)
+	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
+		return server.Answer(err, arn)
 	}
 	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
 }
 
 // change reads a request that changes a function, and describes the function's
 // deployment as it was, but for its files.
-func (s *Server) change(r *http.Request, limit int64, operation string, request any) (f lineage.Function, spec dispatcher.FunctionSpec, err error) {
+func (s *door) change(r *http.Request, limit int64, operation string, request any) (f lineage.Function, spec dispatcher.FunctionSpec, err error) {
 	name, err := s.unqualified(r)
 	if err == nil {
 		err = decode(r, limit, operation, request)
@@ -204,13 +205,13 @@ func (s *Server) change(r *http.Request, limit int64, operation string, request 
 	if err != nil {
 		return f, spec, err
 	}
-	if f, err = s.backend.Function(name); err != nil {
-		return f, spec, asAPIError(err, s.arn(name, ""))
+	if f, err = s.Service.Function(name); err != nil {
+		return f, spec, server.Answer(err, s.ARN(name, ""))
 	}
 	return f, dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Lazy: f.Lazy, Settings: f.Settings}, nil
 }
 
-func (s *Server) updateConfiguration(w http.ResponseWriter, r *http.Request) error {
+func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error {
 	var u struct {
 		settingsRequest
 		RevisionId string
@@ -219,50 +220,50 @@ func (s *Server) updateConfiguration(w http.ResponseWriter, r *http.Request) err
 	if err != nil {
 		return err
 	}
-	name, arn := f.Name, s.arn(f.Name, "")
+	name, arn := f.Name, s.ARN(f.Name, "")
 	if u.Runtime != nil {
 		if spec.Image, _, err = s.imageOf(*u.Runtime); err != nil {
 			return err
 		}
 	}
-	memory, err := s.backend.ImageMemory(spec.Image)
+	memory, err := s.Service.ImageMemory(spec.Image)
 	if err != nil {
-		return asAPIError(err, arn)
+		return server.Answer(err, arn)
 	}
 	if err := u.apply(&spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
 		return err
 	}
 	spec.Revision = u.RevisionId
 	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
-		_, err = s.backend.Configure(name, u.RevisionId, func(set *lineage.Settings) { *set = spec.Settings })
-	} else if spec.Files, spec.WarmUp, err = s.backend.FunctionFiles(f); err == nil {
-		_, err = s.backend.Deploy(r.Context(), spec) // it has to be loaded anew
+		_, err = s.Service.Configure(name, u.RevisionId, func(set *lineage.Settings) { *set = spec.Settings })
+	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
+		_, err = s.Service.Deploy(r.Context(), spec) // it has to be loaded anew
 	}
 	if err != nil {
-		return asAPIError(err, arn)
+		return server.Answer(err, arn)
 	}
 	return s.answerDeployment(w, http.StatusOK, name, false)
 }
 
 // find returns the deployment that a request names.
-func (s *Server) find(r *http.Request) (functionName, lineage.Function, error) {
+func (s *door) find(r *http.Request) (server.FunctionName, lineage.Function, error) {
 	name, err := s.nameOf(r)
 	if err != nil {
 		return name, lineage.Function{}, err
 	}
-	arn := s.arn(name.name, name.qualifier)
+	arn := s.ARN(name.Name, name.Qualifier)
 	deployment, err := s.lookup(name)
 	if err != nil {
-		return name, lineage.Function{}, asAPIError(err, arn)
+		return name, lineage.Function{}, server.Answer(err, arn)
 	}
-	f, err := s.backend.Function(deployment)
+	f, err := s.Service.Function(deployment)
 	if err != nil {
-		return name, f, asAPIError(err, arn)
+		return name, f, server.Answer(err, arn)
 	}
 	return name, f, nil
 }
 
-func (s *Server) getFunction(w http.ResponseWriter, r *http.Request) error {
+func (s *door) getFunction(w http.ResponseWriter, r *http.Request) error {
 	name, f, err := s.find(r)
 	if err != nil {
 		return err
@@ -274,12 +275,12 @@ func (s *Server) getFunction(w http.ResponseWriter, r *http.Request) error {
 		Code          code
 		Tags          map[string]string `json:",omitempty"`
 		Concurrency   *concurrency      `json:",omitempty"`
-	}{Configuration: s.configuration(&f, name.qualifier), Tags: f.Settings.Tags}
+	}{Configuration: s.configuration(&f, name.Qualifier), Tags: f.Settings.Tags}
 	answer.Code = code{"S3", codeLocation(r, f.Name)}
-	if latest, err := s.backend.Function(name.name); err == nil && latest.Settings.Concurrency != nil {
+	if latest, err := s.Service.Function(name.Name); err == nil && latest.Settings.Concurrency != nil {
 		answer.Concurrency = &concurrency{*latest.Settings.Concurrency}
 	}
-	writeJSON(w, http.StatusOK, answer)
+	server.WriteJSON(w, http.StatusOK, answer)
 	return nil
 }
 
@@ -292,28 +293,28 @@ func codeLocation(r *http.Request, deployment string) string {
 	return (&url.URL{Scheme: "http", Host: host, Path: "/v1/functions/" + deployment + "/code"}).String()
 }
 
-func (s *Server) getConfiguration(w http.ResponseWriter, r *http.Request) error {
+func (s *door) getConfiguration(w http.ResponseWriter, r *http.Request) error {
 	name, f, err := s.find(r)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, s.configuration(&f, name.qualifier))
+	server.WriteJSON(w, http.StatusOK, s.configuration(&f, name.Qualifier))
 	return nil
 }
 
-func (s *Server) deleteFunction(w http.ResponseWriter, r *http.Request) error {
+func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.nameOf(r)
 	if err != nil {
 		return err
 	}
 	switch {
-	case name.qualifier == dispatcher.Latest:
-		return invalidParameter("$LATEST version cannot be deleted without deleting the function.")
-	case name.qualifier != "" && !numberPattern.MatchString(name.qualifier):
-		return invalidParameter("Deletion of functions by alias is not permitted: delete the alias.")
+	case name.Qualifier == dispatcher.Latest:
+		return server.InvalidParameter("$LATEST version cannot be deleted without deleting the function.")
+	case name.Qualifier != "" && !numberPattern.MatchString(name.Qualifier):
+		return server.InvalidParameter("Deletion of functions by alias is not permitted: delete the alias.")
 	}
-	if err := s.backend.RemoveFunction(name.deployment()); err != nil {
-		return asAPIError(err, s.arn(name.name, name.qualifier))
+	if err := s.Service.RemoveFunction(name.Deployment()); err != nil {
+		return server.Answer(err, s.ARN(name.Name, name.Qualifier))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -322,9 +323,9 @@ func (s *Server) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 func itoa(n int) string { return fmt.Sprint(n) }
 
 // runtimePrefixes names the runtimes for which there are images.
-func (s *Server) runtimePrefixes() []string {
+func (s *door) runtimePrefixes() []string {
 	var list []string
-	for prefix := range s.runtimes {
+	for prefix := range s.Runtimes {
 		list = append(list, prefix+"*")
 	}
 	slices.SortFunc(list, cmp.Compare[string])

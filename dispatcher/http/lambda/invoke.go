@@ -1,11 +1,10 @@
-package httpapi
+package lambda
 
 import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"math"
 	"net/http"
 	"strconv"
@@ -13,18 +12,20 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/events"
+	"seuss/dispatcher/http/server"
 )
 
 // Limits of Invoke (API reference and "Lambda quotas").
 const (
 	maxEventSync     = dispatcher.MaxEventBytes // 6 MiB
-	maxEventAsync    = 1 << 20                  // 1 MB
+	maxEventAsync    = events.MaxPayload        // 1 MB
 	maxClientContext = 3583                     // base64 characters
 	logTailBytes     = 4 << 10
 )
 
 // invoke is Lambda's Invoke.
-func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
+func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.nameOf(r)
 	if err != nil {
 		return err
@@ -35,7 +36,7 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	case "Tail":
 		tail = true
 	default:
-		return validation("logType", v, "Member must satisfy enum value set: [None, Tail]")
+		return server.Validation("logType", v, "Member must satisfy enum value set: [None, Tail]")
 	}
 	kind := r.Header.Get("X-Amz-Invocation-Type")
 	limit := int64(maxEventSync)
@@ -44,14 +45,17 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	case "Event":
 		limit = maxEventAsync
 	default:
-		return validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
+		return server.Validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
-	if kind == "" || kind == "RequestResponse" {
-		if err := s.check(name.deployment()); err != nil {
-			return err
-		}
+	arn := s.ARN(name.Name, name.Qualifier)
+	target, err := s.Admission.Resolve(name.Deployment())
+	if err == nil && (kind == "" || kind == "RequestResponse") {
+		err = s.Admission.Check(target)
 	}
-	event, err := readBody(r, limit, "InvokeFunction")
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	event, err := server.ReadBody(r, limit, "InvokeFunction")
 	if err != nil {
 		return err
 	}
@@ -62,43 +66,36 @@ func (s *Server) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	qualifier := name.qualifier
-	request := dispatcher.Request{
-		Function: name.deployment(), Event: event, RequestID: requestID(r), ARN: s.arn(name.name, qualifier), ClientContext: client,
-		Memory: tail, // for the report line
-	}
-	arn := s.arn(name.name, qualifier)
 	switch kind {
 	case "DryRun":
-		if _, err := s.lookup(name); err != nil {
-			return asAPIError(err, arn)
-		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	case "Event":
 		if !json.Valid(event) {
-			return asAPIError(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
+			return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
 		}
-		if _, err := s.lookup(name); err != nil {
-			return asAPIError(err, arn)
-		}
-		if err := s.events.add(request); err != nil {
-			return asAPIError(err, arn)
+		err := s.Events.Add(events.Event{Function: name.Deployment(), Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
+		if err != nil {
+			return server.Answer(err, arn)
 		}
 		w.WriteHeader(http.StatusAccepted)
 		return nil
 	}
-	_, err = s.run(r.Context(), &request, func(result *dispatcher.Result) {
+	request := dispatcher.Request{
+		Event: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client,
+		Memory: tail, // for the report line
+	}
+	_, err = s.Admission.Invoke(r.Context(), target, &request, func(result *dispatcher.Result) {
 		h := w.Header()
 		h.Set("X-Amz-Executed-Version", versionOf(result))
 		if tail {
-			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.name))))
+			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Name))))
 		}
 		writeOutcome(w, result)
-		sent(w)
+		server.Sent(w)
 	})
 	if err != nil {
-		return asAPIError(err, arn)
+		return server.Answer(err, arn)
 	}
 	return nil
 }
@@ -108,7 +105,7 @@ func writeOutcome(w http.ResponseWriter, result *dispatcher.Result) {
 	h := w.Header()
 	if result.Error != nil {
 		h.Set("X-Amz-Function-Error", "Unhandled")
-		writeJSON(w, http.StatusOK, struct {
+		server.WriteJSON(w, http.StatusOK, struct {
 			Message    string   `json:"errorMessage"`
 			Type       string   `json:"errorType"`
 			RequestID  string   `json:"requestId"`
@@ -124,10 +121,10 @@ func writeOutcome(w http.ResponseWriter, result *dispatcher.Result) {
 }
 
 // lookup resolves a name to a deployment that exists.
-func (s *Server) lookup(name functionName) (string, error) {
-	deployment, err := s.backend.Resolve(name.deployment())
+func (s *door) lookup(name server.FunctionName) (string, error) {
+	deployment, err := s.Service.Resolve(name.Deployment())
 	if err == nil {
-		_, err = s.backend.Function(deployment)
+		_, err = s.Service.Function(deployment)
 	}
 	return deployment, err
 }
@@ -139,31 +136,12 @@ func versionOf(r *dispatcher.Result) string {
 	return r.Version
 }
 
-func (s *Server) memoryOf(name string) int {
-	f, err := s.backend.Function(name)
+func (s *door) memoryOf(name string) int {
+	f, err := s.Service.Function(name)
 	if err != nil || f.Settings.MemoryMiB == 0 {
 		return defaultMemoryMiB
 	}
 	return f.Settings.MemoryMiB
-}
-
-// readBody reads a body of at most limit bytes.
-func readBody(r *http.Request, limit int64, operation string) ([]byte, error) {
-	if r.ContentLength > limit {
-		return nil, tooLarge(limit, operation)
-	}
-	var b bytes.Buffer
-	if r.ContentLength > 0 {
-		b.Grow(int(r.ContentLength) + bytes.MinRead)
-	}
-	n, err := b.ReadFrom(io.LimitReader(r.Body, limit+1))
-	if err != nil {
-		return nil, &apiError{status: http.StatusBadRequest, code: "InvalidRequestContentException", message: "The request body could not be read: " + err.Error()}
-	}
-	if n > limit {
-		return nil, tooLarge(limit, operation)
-	}
-	return b.Bytes(), nil
 }
 
 // clientContext decodes the header that becomes the context's client_context.
@@ -172,11 +150,11 @@ func clientContext(header string) ([]byte, error) {
 		return nil, nil
 	}
 	if len(header) > maxClientContext {
-		return nil, invalidParameter("Client context must be at most %d bytes of base64-encoded data.", maxClientContext)
+		return nil, server.InvalidParameter("Client context must be at most %d bytes of base64-encoded data.", maxClientContext)
 	}
 	b, err := base64.StdEncoding.DecodeString(header)
 	if err != nil || !json.Valid(b) {
-		return nil, &apiError{status: http.StatusBadRequest, code: "InvalidRequestContentException", message: "Client context must be a valid Base64-encoded JSON object."}
+		return nil, &server.Refusal{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Client context must be a valid Base64-encoded JSON object."}
 	}
 	return b, nil
 }

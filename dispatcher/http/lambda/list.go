@@ -1,4 +1,4 @@
-package httpapi
+package lambda
 
 import (
 	"net/http"
@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/http/server"
 	"seuss/lineage"
 )
 
@@ -21,14 +22,14 @@ func page[T any](r *http.Request, list []T) ([]T, string, error) {
 	if m := q.Get("Marker"); m != "" {
 		n, err := strconv.Atoi(m)
 		if err != nil || n < 0 {
-			return nil, "", invalidParameter("Invalid Marker %q.", m)
+			return nil, "", server.InvalidParameter("Invalid Marker %q.", m)
 		}
 		first = min(n, len(list))
 	}
 	if m := q.Get("MaxItems"); m != "" {
 		n, err := strconv.Atoi(m)
 		if err != nil || n < 1 || n > 10000 {
-			return nil, "", validation("maxItems", m, "Member must have value between 1 and 10000")
+			return nil, "", server.Validation("maxItems", m, "Member must have value between 1 and 10000")
 		}
 		limit = min(n, maxListItems)
 	}
@@ -40,24 +41,24 @@ func page[T any](r *http.Request, list []T) ([]T, string, error) {
 	return list[first:end], next, nil
 }
 
-func (s *Server) listFunctions(w http.ResponseWriter, r *http.Request) error {
+func (s *door) listFunctions(w http.ResponseWriter, r *http.Request) error {
 	all := false
 	switch v := r.URL.Query().Get("FunctionVersion"); v {
 	case "":
 	case "ALL":
 		all = true
 	default:
-		return validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
+		return server.Validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
 	}
-	functions, err := s.backend.Functions()
+	functions, err := s.Service.Functions()
 	if err != nil {
-		s.log.Warn("some deployments cannot be read", "error", err)
+		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
 	functions = slices.DeleteFunc(functions, func(f lineage.Function) bool { return !all && strings.Contains(f.Name, ":") })
 	return s.answerList(w, r, functions, "Functions", all)
 }
 
-func (s *Server) answerList(w http.ResponseWriter, r *http.Request, functions []lineage.Function, field string, qualified bool) error {
+func (s *door) answerList(w http.ResponseWriter, r *http.Request, functions []lineage.Function, field string, qualified bool) error {
 	part, next, err := page(r, functions)
 	if err != nil {
 		return err
@@ -74,6 +75,6 @@ func (s *Server) answerList(w http.ResponseWriter, r *http.Request, functions []
 	if next != "" {
 		answer["NextMarker"] = next
 	}
-	writeJSON(w, http.StatusOK, answer)
+	server.WriteJSON(w, http.StatusOK, answer)
 	return nil
 }

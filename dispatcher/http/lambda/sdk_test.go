@@ -1,4 +1,4 @@
-package httpapi
+package lambda
 
 import (
 	"archive/zip"
@@ -21,6 +21,9 @@ import (
 	"github.com/aws/smithy-go"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/events"
+	_ "seuss/dispatcher/http/native"
+	"seuss/dispatcher/http/servertest"
 )
 
 // sdk is AWS's own client, pointed at a server. It does not retry: the tests
@@ -84,8 +87,8 @@ func wantCode(t *testing.T, err error, want, words string) {
 }
 
 func TestGoSDKLifecycle(t *testing.T) {
-	f := newFake(t)
-	_, url := serve(t, f, nil)
+	f := servertest.New(t)
+	_, url := f.Serve(t, nil)
 	c := sdk(url)
 	ctx := t.Context()
 	made := create(t, c, "hello", func(in *lambda.CreateFunctionInput) {
@@ -97,8 +100,8 @@ func TestGoSDKLifecycle(t *testing.T) {
 		*made.Timeout != 7 || *made.MemorySize != 256 || made.State != types.StateActive || made.Environment.Variables["MODE"] != "test" || made.CodeSize == 0 || *made.CodeSha256 == "" {
 		t.Errorf("%+v", made)
 	}
-	if f.spec.Image != dispatcher.DefaultImage || f.spec.Settings.TimeoutSec != 7 || f.spec.Settings.Environment["MODE"] != "test" {
-		t.Errorf("deployed %+v", f.spec)
+	if f.Spec.Image != dispatcher.DefaultImage || f.Spec.Settings.TimeoutSec != 7 || f.Spec.Settings.Environment["MODE"] != "test" {
+		t.Errorf("deployed %+v", f.Spec)
 	}
 	// What waits for a function to become active returns at once.
 	if err := lambda.NewFunctionActiveV2Waiter(c).Wait(ctx, &lambda.GetFunctionInput{FunctionName: aws.String("hello")}, time.Minute); err != nil {
@@ -199,11 +202,11 @@ func TestGoSDKLifecycle(t *testing.T) {
 }
 
 func TestGoSDKInvoke(t *testing.T) {
-	f := newFake(t)
-	s, url := serve(t, f, nil)
+	f := servertest.New(t)
+	_, url := f.Serve(t, func(o *servertest.Options) { o.Delay = func(int) time.Duration { return time.Millisecond } })
 	c := sdk(url)
 	ctx := t.Context()
-	f.put(t, "echo")
+	f.Put(t, "echo")
 	client := base64.StdEncoding.EncodeToString([]byte(`{"custom":{"k":"v"}}`))
 	out, err := c.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("000000000000:function:echo"), Payload: []byte(` {"n": [1]} `), LogType: types.LogTypeTail, ClientContext: &client})
 	if err != nil {
@@ -241,16 +244,15 @@ func TestGoSDKInvoke(t *testing.T) {
 		t.Errorf("dry run: %+v %v", out, err)
 	}
 	done := make(chan string, 10)
-	f.invoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+	f.OnInvoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
 		done <- string(r.Event)
 		return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E"}}, nil
 	}
-	s.events.delay = func(int) time.Duration { return time.Millisecond }
 	out, err = c.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("echo"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`{"e":1}`)})
 	if err != nil || out.StatusCode != 202 || len(out.Payload) != 0 {
 		t.Errorf("event: %+v %v", out, err)
 	}
-	for range eventAttempts { // it fails, and is tried twice more
+	for range events.Attempts { // it fails, and is tried twice more
 		if got := <-done; got != `{"e":1}` {
 			t.Errorf("event %s", got)
 		}
@@ -258,11 +260,11 @@ func TestGoSDKInvoke(t *testing.T) {
 }
 
 func TestGoSDKRefusals(t *testing.T) {
-	f := newFake(t)
-	_, url := serve(t, f, nil)
+	f := servertest.New(t)
+	_, url := f.Serve(t, nil)
 	c := sdk(url)
 	ctx := t.Context()
-	f.put(t, "echo")
+	f.Put(t, "echo")
 	invoke := func(name, payload string, change func(*lambda.InvokeInput)) error {
 		in := &lambda.InvokeInput{FunctionName: &name, Payload: []byte(payload)}
 		if change != nil {
@@ -330,10 +332,10 @@ func TestGoSDKRefusals(t *testing.T) {
 }
 
 func TestGoSDKThrottles(t *testing.T) {
-	f := newFake(t)
-	_, url := serve(t, f, nil)
+	f := servertest.New(t)
+	_, url := f.Serve(t, nil)
 	c := sdk(url)
-	f.put(t, "echo")
+	f.Put(t, "echo")
 	if _, err := c.PutFunctionConcurrency(t.Context(), &lambda.PutFunctionConcurrencyInput{FunctionName: aws.String("echo"), ReservedConcurrentExecutions: aws.Int32(0)}); err != nil {
 		t.Fatal(err)
 	}
@@ -355,11 +357,11 @@ func TestGoSDKThrottles(t *testing.T) {
 }
 
 func TestGoSDKPages(t *testing.T) {
-	f := newFake(t)
-	_, url := serve(t, f, nil)
+	f := servertest.New(t)
+	_, url := f.Serve(t, nil)
 	c := sdk(url)
 	for n := range 120 {
-		f.put(t, fmt.Sprintf("f%03d", n))
+		f.Put(t, fmt.Sprintf("f%03d", n))
 	}
 	pages, names := 0, map[string]bool{}
 	for p := lambda.NewListFunctionsPaginator(c, &lambda.ListFunctionsInput{}); p.HasMorePages(); pages++ {

@@ -1,4 +1,4 @@
-package httpapi
+package lambda
 
 import (
 	"maps"
@@ -6,10 +6,11 @@ import (
 	"slices"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/http/server"
 	"seuss/lineage"
 )
 
-func (s *Server) publishVersion(w http.ResponseWriter, r *http.Request) error {
+func (s *door) publishVersion(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
@@ -23,24 +24,24 @@ func (s *Server) publishVersion(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if p.Description != nil && len(*p.Description) > maxDescription {
-		return invalidParameter("Description has %d characters, at most %d are allowed.", len(*p.Description), maxDescription)
+		return server.InvalidParameter("Description has %d characters, at most %d are allowed.", len(*p.Description), maxDescription)
 	}
-	f, err := s.backend.Publish(name, p.RevisionId, p.CodeSha256, p.Description)
+	f, err := s.Service.Publish(name, p.RevisionId, p.CodeSha256, p.Description)
 	if err != nil {
-		return asAPIError(err, s.arn(name, ""))
+		return server.Answer(err, s.ARN(name, ""))
 	}
-	writeJSON(w, http.StatusCreated, s.configuration(&f, dispatcher.VersionOf(f.Name)))
+	server.WriteJSON(w, http.StatusCreated, s.configuration(&f, dispatcher.VersionOf(f.Name)))
 	return nil
 }
 
-func (s *Server) listVersions(w http.ResponseWriter, r *http.Request) error {
+func (s *door) listVersions(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
 	}
-	versions, err := s.backend.Versions(name)
+	versions, err := s.Service.Versions(name)
 	if err != nil {
-		return asAPIError(err, s.arn(name, ""))
+		return server.Answer(err, s.ARN(name, ""))
 	}
 	return s.answerList(w, r, versions, "Versions", true)
 }
@@ -57,9 +58,9 @@ type aliasConfiguration struct {
 
 type routingConfig struct{ AdditionalVersionWeights map[string]float64 }
 
-func (s *Server) aliasAnswer(function, name string, a *lineage.Alias) *aliasConfiguration {
+func (s *door) aliasAnswer(function, name string, a *lineage.Alias) *aliasConfiguration {
 	c := &aliasConfiguration{
-		AliasArn: s.arn(function, name), Name: name, FunctionVersion: a.Version, Description: a.Description, RevisionId: a.Revision,
+		AliasArn: s.ARN(function, name), Name: name, FunctionVersion: a.Version, Description: a.Description, RevisionId: a.Revision,
 	}
 	if len(a.Weights) > 0 {
 		c.RoutingConfig = &routingConfig{a.Weights}
@@ -78,12 +79,12 @@ type aliasRequest struct {
 
 func checkAliasName(name string) error {
 	if !aliasPattern.MatchString(name) || numberPattern.MatchString(name) {
-		return validation("name", name, `(?!^[0-9]+$)([a-zA-Z0-9-_]+)`)
+		return server.Validation("name", name, `(?!^[0-9]+$)([a-zA-Z0-9-_]+)`)
 	}
 	return nil
 }
 
-func (s *Server) createAlias(w http.ResponseWriter, r *http.Request) error {
+func (s *door) createAlias(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
@@ -93,12 +94,12 @@ func (s *Server) createAlias(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if a.FunctionVersion == nil {
-		return invalidParameter("FunctionVersion is required.")
+		return server.InvalidParameter("FunctionVersion is required.")
 	}
 	return s.putAlias(w, name, a.Name, &a, true)
 }
 
-func (s *Server) updateAlias(w http.ResponseWriter, r *http.Request) error {
+func (s *door) updateAlias(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.unqualified(r)
 	if err != nil {
 		return err
@@ -110,7 +111,7 @@ func (s *Server) updateAlias(w http.ResponseWriter, r *http.Request) error {
 	return s.putAlias(w, name, r.PathValue("alias"), &a, false)
 }
 
-func (s *Server) putAlias(w http.ResponseWriter, function, name string, a *aliasRequest, create bool) error {
+func (s *door) putAlias(w http.ResponseWriter, function, name string, a *aliasRequest, create bool) error {
 	if err := checkAliasName(name); err != nil {
 		return err
 	}
@@ -123,13 +124,13 @@ func (s *Server) putAlias(w http.ResponseWriter, function, name string, a *alias
 	}
 	for _, v := range versions {
 		if v != dispatcher.Latest && !lineage.ValidDeploymentName(function+":"+v) {
-			return validation("functionVersion", v, `(\$LATEST|[0-9]+)`)
+			return server.Validation("functionVersion", v, `(\$LATEST|[0-9]+)`)
 		}
 	}
 	if a.Description != nil && len(*a.Description) > maxDescription {
-		return invalidParameter("Description has %d characters, at most %d are allowed.", len(*a.Description), maxDescription)
+		return server.InvalidParameter("Description has %d characters, at most %d are allowed.", len(*a.Description), maxDescription)
 	}
-	alias, err := s.backend.PutAlias(function, name, create, a.RevisionId, func(alias *lineage.Alias) {
+	alias, err := s.Service.PutAlias(function, name, create, a.RevisionId, func(alias *lineage.Alias) {
 		if a.FunctionVersion != nil {
 			alias.Version = *a.FunctionVersion
 		}
@@ -141,18 +142,18 @@ func (s *Server) putAlias(w http.ResponseWriter, function, name string, a *alias
 		}
 	})
 	if err != nil {
-		return asAPIError(err, s.arn(function, name))
+		return server.Answer(err, s.ARN(function, name))
 	}
 	status := http.StatusOK
 	if create {
 		status = http.StatusCreated
 	}
-	writeJSON(w, status, s.aliasAnswer(function, name, &alias))
+	server.WriteJSON(w, status, s.aliasAnswer(function, name, &alias))
 	return nil
 }
 
 // aliasOf finds the alias that a request's path names.
-func (s *Server) aliasOf(r *http.Request) (function, name string, a lineage.Alias, err error) {
+func (s *door) aliasOf(r *http.Request) (function, name string, a lineage.Alias, err error) {
 	if function, err = s.unqualified(r); err != nil {
 		return
 	}
@@ -160,27 +161,27 @@ func (s *Server) aliasOf(r *http.Request) (function, name string, a lineage.Alia
 	if err = checkAliasName(name); err != nil {
 		return
 	}
-	f, err := s.backend.Function(function)
+	f, err := s.Service.Function(function)
 	if err != nil {
-		return function, name, a, asAPIError(err, s.arn(function, ""))
+		return function, name, a, server.Answer(err, s.ARN(function, ""))
 	}
 	a, ok := f.Aliases[name]
 	if !ok {
-		return function, name, a, &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException", message: "Alias not found: " + s.arn(function, name)}
+		return function, name, a, &server.Refusal{Status: http.StatusNotFound, Code: "ResourceNotFoundException", Message: "Alias not found: " + s.ARN(function, name)}
 	}
 	return function, name, a, nil
 }
 
-func (s *Server) getAlias(w http.ResponseWriter, r *http.Request) error {
+func (s *door) getAlias(w http.ResponseWriter, r *http.Request) error {
 	function, name, a, err := s.aliasOf(r)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, s.aliasAnswer(function, name, &a))
+	server.WriteJSON(w, http.StatusOK, s.aliasAnswer(function, name, &a))
 	return nil
 }
 
-func (s *Server) deleteAlias(w http.ResponseWriter, r *http.Request) error {
+func (s *door) deleteAlias(w http.ResponseWriter, r *http.Request) error {
 	function, err := s.unqualified(r)
 	if err != nil {
 		return err
@@ -189,21 +190,21 @@ func (s *Server) deleteAlias(w http.ResponseWriter, r *http.Request) error {
 	if err := checkAliasName(name); err != nil {
 		return err
 	}
-	if err := s.backend.RemoveAlias(function, name); err != nil {
-		return asAPIError(err, s.arn(function, ""))
+	if err := s.Service.RemoveAlias(function, name); err != nil {
+		return server.Answer(err, s.ARN(function, ""))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func (s *Server) listAliases(w http.ResponseWriter, r *http.Request) error {
+func (s *door) listAliases(w http.ResponseWriter, r *http.Request) error {
 	function, err := s.unqualified(r)
 	if err != nil {
 		return err
 	}
-	f, err := s.backend.Function(function)
+	f, err := s.Service.Function(function)
 	if err != nil {
-		return asAPIError(err, s.arn(function, ""))
+		return server.Answer(err, s.ARN(function, ""))
 	}
 	version := r.URL.Query().Get("FunctionVersion")
 	list := []*aliasConfiguration{}
@@ -220,6 +221,6 @@ func (s *Server) listAliases(w http.ResponseWriter, r *http.Request) error {
 	if next != "" {
 		answer["NextMarker"] = next
 	}
-	writeJSON(w, http.StatusOK, answer)
+	server.WriteJSON(w, http.StatusOK, answer)
 	return nil
 }

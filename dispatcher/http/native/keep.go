@@ -1,4 +1,4 @@
-package httpapi
+package native
 
 import (
 	"errors"
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/http/server"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -16,31 +17,31 @@ import (
 const importTimeout = time.Hour
 
 // nativeGC removes the nodes that are worth least.
-func (s *Server) nativeGC(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeGC(w http.ResponseWriter, r *http.Request) error {
 	var in api.GC
-	if err := read(r, maxConfigRequest, &in); err != nil {
+	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
 	if in.UnusedMS < 0 {
 		return fmt.Errorf("collect: unused for %d ms: %w", in.UnusedMS, lineage.ErrInvalid)
 	}
-	report, err := s.backend.Collect(lineage.GCOptions{
+	report, err := s.Service.Collect(lineage.GCOptions{
 		Budget: in.BudgetBytes, Unused: time.Duration(in.UnusedMS) * time.Millisecond, Damaged: in.Damaged, DryRun: in.DryRun,
 	})
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, report)
+	server.WriteJSON(w, http.StatusOK, report)
 	return nil
 }
 
 // nativeMark changes a pin, a tag or an expiry.
-func (s *Server) nativeMark(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeMark(w http.ResponseWriter, r *http.Request) error {
 	var in api.Mark
-	if err := read(r, maxConfigRequest, &in); err != nil {
+	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	store := s.backend.Store()
+	store := s.Service.Store()
 	if in.Action == api.Untag {
 		if err := store.RemoveTag(in.Tag); err != nil {
 			return err
@@ -72,9 +73,9 @@ func (s *Server) nativeMark(w http.ResponseWriter, r *http.Request) error {
 }
 
 // nativeForm stores a node's file anew in another form.
-func (s *Server) nativeForm(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeForm(w http.ResponseWriter, r *http.Request) error {
 	var in api.Reform
-	if err := read(r, maxConfigRequest, &in); err != nil {
+	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
 	var form lineage.Form
@@ -86,45 +87,43 @@ func (s *Server) nativeForm(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return fmt.Errorf("form %q: want pages or differences: %w", in.Form, lineage.ErrInvalid)
 	}
-	n, err := s.backend.Store().Get(r.PathValue("id"))
+	n, err := s.Service.Store().Get(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	before, after, err := s.backend.Store().Reform(n.ID, form)
+	before, after, err := s.Service.Store().Reform(n.ID, form)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, api.Reformed{Before: before, After: after})
+	server.WriteJSON(w, http.StatusOK, api.Reformed{Before: before, After: after})
 	return nil
 }
 
 // nativeFlatten makes a node that holds what the chain above another one does.
-func (s *Server) nativeFlatten(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeFlatten(w http.ResponseWriter, r *http.Request) error {
 	var in api.Flatten
-	if err := read(r, maxConfigRequest, &in); err != nil {
+	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.backend.Store().Get(r.PathValue("id"))
+	n, err := s.Service.Store().Get(r.PathValue("id"))
 	if err != nil {
 		return err
 	}
 	onto := ""
 	if in.Onto != "" {
-		a, err := s.backend.Store().Get(in.Onto)
+		a, err := s.Service.Store().Get(in.Onto)
 		if err != nil {
 			return err
 		}
 		onto = a.ID
 	}
-	flat, err := s.backend.Store().Flatten(n.ID, onto)
+	flat, err := s.Service.Store().Flatten(n.ID, onto)
 	return s.answerNode(w, http.StatusCreated, flat, err)
 }
 
 // nativeImport takes over the nodes of an archive.
-func (s *Server) nativeImport(w http.ResponseWriter, r *http.Request) error {
-	if b, ok := r.Body.(*timedBody); ok {
-		b.end = time.Now().Add(importTimeout)
-	}
+func (s *door) nativeImport(w http.ResponseWriter, r *http.Request) error {
+	server.AllowBody(r, importTimeout)
 	q := r.URL.Query()
 	src, err := oci.OpenArchive(r.Body, q.Get("name"), 0)
 	// To the end: a client that still writes would not see the answer.
@@ -134,7 +133,7 @@ func (s *Server) nativeImport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.backend.Receive(r.Context(), src, q.Get("tag"))
+	done, err := s.Service.Receive(r.Context(), src, q.Get("tag"))
 	if err = errors.Join(err, src.Close()); err != nil {
 		return err
 	}
@@ -142,6 +141,6 @@ func (s *Server) nativeImport(w http.ResponseWriter, r *http.Request) error {
 	for _, n := range done.Added {
 		doc.Added = append(doc.Added, s.snapshot(n))
 	}
-	writeJSON(w, http.StatusOK, doc)
+	server.WriteJSON(w, http.StatusOK, doc)
 	return nil
 }

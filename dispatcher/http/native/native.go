@@ -1,8 +1,19 @@
-package httpapi
+// Package native is the front door for what Lambda's API has no word for: the JSON
+// API under /v1, whose documents are in package api, the lineage as a stream of
+// events, and the description of all front doors in OpenAPI. Its handlers decode,
+// call and encode.
+//
+// It registers itself: a program serves it by importing it.
+//
+// Units: those of the documents.
+//
+// It owns nothing and has no locks.
+package native
 
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,15 +21,25 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 )
+
+// maxSmallRequest bounds a request that carries none.
+const maxSmallRequest = 1 << 20
 
 // maxNativeRequest bounds a request of the native API that carries code: what
 // lineage.MaxCodeBytes takes in base64, and an event.
 const maxNativeRequest = lineage.MaxCodeBytes + lineage.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
-func (s *Server) nativeRoutes(mux *http.ServeMux) {
+// door is the API over a server.
+type door struct{ *server.Server }
+
+func init() { server.Register("native", open) }
+
+func open(on *server.Server, mux *http.ServeMux) {
+	s := &door{on}
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/functions":                   s.nativeFunctions,
@@ -50,11 +71,10 @@ func (s *Server) nativeRoutes(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("GET /v1/watch", s.watch)
 	mux.HandleFunc("GET /openapi.json", s.openAPI)
-	mux.Handle("GET /metrics", s.metrics.handler())
 }
 
 // native adapts a handler of the native API, whose errors are api.Error.
-func (s *Server) native(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (s *door) native(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := f(w, r); err != nil {
 			s.writeNativeError(w, r, err)
@@ -63,59 +83,60 @@ func (s *Server) native(f func(http.ResponseWriter, *http.Request) error) http.H
 }
 
 // writeNativeError answers with the document of an error.
-func (s *Server) writeNativeError(w http.ResponseWriter, r *http.Request, err error) {
-	doc, status := api.ErrorOf(err, requestID(r)), api.FaultOf(err).Status
-	var own *apiError
+func (s *door) writeNativeError(w http.ResponseWriter, r *http.Request, err error) {
+	doc, status := api.ErrorOf(err, server.RequestIDOf(r)), api.FaultOf(err).Status
+	var own *server.Refusal
 	var refused *sched.RefusedError
 	switch {
 	case errors.As(err, &own):
-		status, doc.Code, doc.Message = own.status, api.Invalid, own.message
-		if own.status == http.StatusNotFound {
+		status, doc.Code, doc.Message = own.Status, api.Invalid, own.Message
+		if own.Status == http.StatusNotFound {
 			doc.Code = api.NotFound
-		} else if own.status == api.StatusClientGone {
-			doc.Code = api.Unavailable
+		} else if own.Status == http.StatusTooManyRequests {
+			doc.Code = api.Refused
+			w.Header().Set("Retry-After", server.RetryAfterText(own.RetryAfter))
 		}
 	case errors.As(err, &refused):
-		w.Header().Set("Retry-After", retryAfter(refused.RetryAfter))
+		w.Header().Set("Retry-After", server.RetryAfterText(refused.RetryAfter))
 	}
 	if status >= 500 {
-		s.log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
+		s.Log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
 	}
-	writeJSON(w, status, doc)
+	server.WriteJSON(w, status, doc)
 }
 
 // read decodes a request of the native API strictly: its clients are ours.
 func read(r *http.Request, limit int64, v any) error {
-	b, err := readBody(r, limit, "request")
+	b, err := server.ReadBody(r, limit, "request")
 	if err != nil {
 		return err
 	}
 	if err := api.Decode(b, v); err != nil {
-		return &apiError{status: http.StatusBadRequest, message: "request: " + err.Error()}
+		return &server.Refusal{Status: http.StatusBadRequest, Message: "request: " + err.Error()}
 	}
 	return nil
 }
 
 // deployment checks the name in a request's path.
-func (s *Server) deployment(r *http.Request) (string, error) {
-	f, err := s.parseFunctionName(r.PathValue("name"), "")
-	return f.deployment(), err
+func (s *door) deployment(r *http.Request) (string, error) {
+	f, err := s.ParseFunctionName(r.PathValue("name"), "")
+	return f.Deployment(), err
 }
 
-func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
-	st := s.scheduler.Stats()
-	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.started).Seconds()), StateDir: s.backend.Store().Dir(), Scheduler: st, Events: s.events.length()}
+func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
+	st := s.Scheduler.Stats()
+	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), StateDir: s.Service.Store().Dir(), Scheduler: st, Events: s.Events.Len()}
 	status := http.StatusOK
 	if st.Draining {
 		h.Status, status = "draining", http.StatusServiceUnavailable
 	}
-	writeJSON(w, status, h)
+	server.WriteJSON(w, status, h)
 	return nil
 }
 
-func (s *Server) functionItem(f lineage.Function) api.Function {
+func (s *door) functionItem(f lineage.Function) api.Function {
 	item := api.Function{Function: f}
-	for _, n := range s.backend.Store().Function(lineage.FunctionOf(f.Name)) {
+	for _, n := range s.Service.Store().Function(lineage.FunctionOf(f.Name)) {
 		if n.Key.CodeDigest != f.CodeDigest {
 			continue // of another version
 		}
@@ -126,36 +147,36 @@ func (s *Server) functionItem(f lineage.Function) api.Function {
 	return item
 }
 
-func (s *Server) nativeFunctions(w http.ResponseWriter, _ *http.Request) error {
-	functions, err := s.backend.Functions()
+func (s *door) nativeFunctions(w http.ResponseWriter, _ *http.Request) error {
+	functions, err := s.Service.Functions()
 	if err != nil {
-		s.log.Warn("some deployments cannot be read", "error", err)
+		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
 	list := []api.Function{}
 	for _, f := range functions {
 		list = append(list, s.functionItem(f))
 	}
-	writeJSON(w, http.StatusOK, list)
+	server.WriteJSON(w, http.StatusOK, list)
 	return nil
 }
 
-func (s *Server) nativeFunction(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeFunction(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
 	}
-	if name, err = s.backend.Resolve(name); err != nil {
+	if name, err = s.Service.Resolve(name); err != nil {
 		return err
 	}
-	f, err := s.backend.Function(name)
+	f, err := s.Service.Function(name)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, s.functionItem(f))
+	server.WriteJSON(w, http.StatusOK, s.functionItem(f))
 	return nil
 }
 
-func (s *Server) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
@@ -165,40 +186,40 @@ func (s *Server) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	spec.Name = name
-	n, err := s.backend.Deploy(r.Context(), spec)
+	n, err := s.Service.Deploy(r.Context(), spec)
 	return s.answerNode(w, http.StatusCreated, n, err)
 }
 
-func (s *Server) answerNode(w http.ResponseWriter, status int, n *lineage.Node, err error) error {
+func (s *door) answerNode(w http.ResponseWriter, status int, n *lineage.Node, err error) error {
 	if err != nil {
 		return err
 	}
-	writeJSON(w, status, s.snapshot(n))
+	server.WriteJSON(w, status, s.snapshot(n))
 	return nil
 }
 
-func (s *Server) nativeRemove(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeRemove(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
 	}
-	if err := s.backend.RemoveFunction(name); err != nil {
+	if err := s.Service.RemoveFunction(name); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-func (s *Server) nativeCode(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeCode(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
 	}
-	f, err := s.backend.Function(name)
+	f, err := s.Service.Function(name)
 	if err != nil {
 		return err
 	}
-	files, _, err := s.backend.FunctionFiles(f)
+	files, _, err := s.Service.FunctionFiles(f)
 	if err != nil {
 		return err
 	}
@@ -209,40 +230,43 @@ func (s *Server) nativeCode(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
 	}
-	if err := s.check(name); err != nil {
-		return err
+	target, err := s.Admission.Resolve(name)
+	if err == nil {
+		err = s.Admission.Check(target)
+	}
+	if err != nil {
+		return fmt.Errorf("invoke %q: %w", name, err)
 	}
 	var in api.Invocation
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
 	request := in.Request(name)
-	request.RequestID = requestID(r)
-	_, err = s.run(r.Context(), &request, func(result *dispatcher.Result) {
+	request.RequestID = server.RequestIDOf(r)
+	_, err = s.Admission.Invoke(r.Context(), target, &request, func(result *dispatcher.Result) {
 		writeResult(w, result)
-		sent(w)
+		server.Sent(w)
 	})
 	return err
 }
 
-func (s *Server) nativeRun(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 	var in api.Run
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
-	ticket, err := s.scheduler.Acquire(r.Context(), "", -1)
-	if err != nil {
-		return s.cancelled(r.Context(), err)
-	}
-	defer ticket.Release()
 	request := in.Invocation.Request(in.Function.Name)
-	request.RequestID = requestID(r)
-	result, err := s.backend.RunOnce(r.Context(), in.Function, request)
+	request.RequestID = server.RequestIDOf(r)
+	var result *dispatcher.Result
+	err := s.Admission.Once(r.Context(), func() (err error) {
+		result, err = s.Service.RunOnce(r.Context(), in.Function, request)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -250,24 +274,24 @@ func (s *Server) nativeRun(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *Server) nativeExplain(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeExplain(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
 	}
-	event, err := readBody(r, dispatcher.MaxEventBytes, "explain")
+	event, err := server.ReadBody(r, dispatcher.MaxEventBytes, "explain")
 	if err != nil {
 		return err
 	}
-	candidates, err := s.backend.Explain(name, event)
+	candidates, err := s.Service.Explain(name, event)
 	if err != nil {
 		return err
 	}
-	writeJSON(w, http.StatusOK, candidates)
+	server.WriteJSON(w, http.StatusOK, candidates)
 	return nil
 }
 
-func (s *Server) nativeCapture(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
 		return err
@@ -276,38 +300,38 @@ func (s *Server) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.backend.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	n, err := s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
 	return s.answerNode(w, http.StatusCreated, n, err)
 }
 
-func (s *Server) nativeBase(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.backend.Base(r.Context(), r.PathValue("image"))
+func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.Service.Base(r.Context(), r.PathValue("image"))
 	return s.answerNode(w, http.StatusCreated, n, err)
 }
 
-func (s *Server) nativeImports(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 	var in api.Imports
-	if err := read(r, maxConfigRequest, &in); err != nil {
+	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.backend.Import(r.Context(), r.PathValue("image"), in.Modules)
+	n, err := s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
 	return s.answerNode(w, http.StatusCreated, n, err)
 }
 
-func (s *Server) nativePools(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, s.backend.Pools())
+func (s *door) nativePools(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, s.Service.Pools())
 	return nil
 }
 
-func (s *Server) nativeInstances(w http.ResponseWriter, _ *http.Request) error {
-	writeJSON(w, http.StatusOK, s.backend.Instances())
+func (s *door) nativeInstances(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, s.Service.Instances())
 	return nil
 }
 
 // nativeRefresh makes the state directory show what the daemon knows, and the
 // daemon see what was put there beside it (images).
-func (s *Server) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
-	if err := s.backend.Refresh(); err != nil {
+func (s *door) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.Service.Refresh(); err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -321,7 +345,7 @@ func writeResult(w http.ResponseWriter, r *dispatcher.Result) {
 	rest.Output = nil
 	b, err := json.Marshal(&rest)
 	if err != nil || len(r.Output) == 0 {
-		writeJSON(w, http.StatusOK, r)
+		server.WriteJSON(w, http.StatusOK, r)
 		return
 	}
 	answer := make([]byte, 0, len(b)+len(r.Output)+16)

@@ -1,4 +1,4 @@
-package httpapi
+package native
 
 import (
 	_ "embed"
@@ -11,7 +11,7 @@ import (
 //go:embed openapi.json
 var openapiDocument []byte
 
-func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
+func (s *door) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Write(openapiDocument)
 }

@@ -1,10 +1,9 @@
-package httpapi
+package native
 
 import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -19,13 +18,14 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/legacy"
 
-	"seuss/dispatcher"
-	"seuss/lineage"
-	"seuss/lineage/oci"
+	"seuss/dispatcher/bundle"
+	_ "seuss/dispatcher/http/lambda"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/http/servertest"
 )
 
 // described loads the description that the server itself serves.
-func described(t testing.TB, s *Server) (*openapi3.T, routers.Router) {
+func described(t testing.TB, s *server.Server) (*openapi3.T, routers.Router) {
 	t.Helper()
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
@@ -44,7 +44,7 @@ func described(t testing.TB, s *Server) (*openapi3.T, routers.Router) {
 }
 
 // checked sends a request and holds the answer against the description.
-func checked(t testing.TB, s *Server, router routers.Router, method, path, body string, header ...string) *httptest.ResponseRecorder {
+func checked(t testing.TB, s *server.Server, router routers.Router, method, path, body string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequest(method, path, strings.NewReader(body))
 	for i := 0; i+1 < len(header); i += 2 {
@@ -74,11 +74,11 @@ func checked(t testing.TB, s *Server, router routers.Router, method, path, body 
 
 // TestAnswersMatchTheDescription asks every operation, well and badly.
 func TestAnswersMatchTheDescription(t *testing.T) {
-	f := newFake(t)
-	s, _ := serve(t, f, nil)
+	f := servertest.New(t)
+	s := f.Server(t, nil)
 	doc, router := described(t, s)
-	f.put(t, "echo")
-	node := f.addImage(t)
+	f.Put(t, "echo")
+	node := f.AddImage(t)
 	asked := map[string]bool{}
 	ask := func(want int, method, path, body string, header ...string) {
 		t.Helper()
@@ -92,7 +92,11 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 		}
 	}
 	const L = "/2015-03-31/functions"
-	zip, err := json.Marshal(archive(t, "main.py", "x = 1"))
+	var content bytes.Buffer
+	if err := bundle.WriteZip(&content, map[string][]byte{"main.py": []byte("x = 1")}); err != nil {
+		t.Fatal(err)
+	}
+	zip, err := json.Marshal(content.Bytes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,8 +138,8 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(400, "POST", "/v1/snapshots/"+node+"/form", `{"form":"zip"}`)
 	ask(404, "POST", "/v1/snapshots/ffffffff/flatten", `{}`)
 
-	ask(200, "POST", "/v1/import?tag=two@v1", f.archive(t))
-	ask(400, "POST", "/v1/import?tag=0", f.archive(t))
+	ask(200, "POST", "/v1/import?tag=two@v1", f.Archive(t))
+	ask(400, "POST", "/v1/import?tag=0", f.Archive(t))
 	ask(400, "POST", "/v1/import", "no archive")
 	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"two@v1"}`)
 	create := `{"FunctionName":"lam","Runtime":"python3.11","Handler":"main.handler","Role":"r","Publish":true,"Environment":{"Variables":{"A1":"b"}},"Code":{"ZipFile":` + string(zip) + `}}`
@@ -161,7 +165,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "POST", L+"/lam/invocations", `{}`, "X-Amz-Log-Type", "Tail")
 	ask(200, "POST", L+"/lam/invocations", `{"fail":"x"}`)
 	ask(202, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "Event")
-	for s.events.length() > 0 { // or it runs into the limit of 0 below
+	for s.Events.Len() > 0 { // or it runs into the limit of 0 below
 		time.Sleep(time.Millisecond)
 	}
 	ask(204, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "DryRun")
@@ -175,7 +179,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(404, "DELETE", L+"/lam", "")
 	ask(204, "DELETE", "/v1/functions/echo", "")
 	ask(204, "DELETE", "/v1/snapshots/"+node, "")
-	f.addImage(t)
+	f.AddImage(t)
 	ask(200, "DELETE", "/v1/images/python?cascade=true", "")
 
 	for path, item := range doc.Paths.Map() {
@@ -189,9 +193,9 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 
 // TestEveryRouteIsDescribed: the mux knows nothing that the description does not.
 func TestEveryRouteIsDescribed(t *testing.T) {
-	s, _ := serve(t, newFake(t), nil)
+	s := servertest.New(t).Server(t, nil)
 	doc, _ := described(t, s)
-	for _, name := range []string{"server.go", "native.go", "metrics.go"} {
+	for _, name := range []string{"../server/server.go", "native.go", "../lambda/lambda.go"} {
 		source, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
@@ -213,7 +217,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 
 // TestUnknownPaths: what no route takes gets an error that clients understand.
 func TestUnknownPaths(t *testing.T) {
-	s, _ := serve(t, newFake(t), nil)
+	s := servertest.New(t).Server(t, nil)
 	for _, path := range []string{"/", "/2015-03-31/event-source-mappings/", "/2015-03-31/functions/../../etc/passwd", "/v2", "/v1/functions/a/b/c"} {
 		w := httptest.NewRecorder()
 		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
@@ -221,59 +225,4 @@ func TestUnknownPaths(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
-}
-
-// addImage gives the fake's store a root node and its image a name.
-func (f *fakeBackend) addImage(t testing.TB) (id string) {
-	t.Helper()
-	data := make([]byte, lineage.PageSize)
-	copy(data, "image")
-	digest := lineage.CodeDigest(data)
-	path := f.Store().ImagePath(digest)
-	if err := os.WriteFile(path, data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(f.Store().Dir()+"/images/"+dispatcher.DefaultImage+".tag", []byte(digest+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	n, err := f.Store().AddImage(digest, path, 100, []lineage.ImageRun{{First: 16, Count: 1}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n.ID
-}
-
-// archive exports the fake's root node.
-func (f *fakeBackend) archive(t testing.TB) string {
-	t.Helper()
-	b, err := oci.Export(f.Store(), f.Store().Kind(lineage.KindImage)[0].ID, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := t.TempDir() + "/archive"
-	if err := errors.Join(oci.WriteArchive(path, "x", b), b.Close()); err != nil {
-		t.Fatal(err)
-	}
-	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(content)
-}
-
-func FuzzFunctionName(f *testing.F) {
-	s := New(Options{})
-	for _, name := range []string{"f", "f:1", "f:$LATEST", "000000000000:function:f", "arn:aws:lambda:us-east-1:000000000000:function:f:live", "../x", "a/b", "a\x00", ":", "arn:aws:lambda:::function:f", "function:f"} {
-		f.Add(name, "")
-		f.Add(name, "1")
-	}
-	f.Fuzz(func(t *testing.T, text, qualifier string) {
-		name, err := s.parseFunctionName(text, qualifier)
-		if err != nil {
-			return
-		}
-		if !lineage.ValidFunctionName(name.name) || strings.ContainsAny(name.deployment(), "/\\\x00") || strings.Contains(name.deployment(), "..") {
-			t.Errorf("%q with %q became %q", text, qualifier, name.deployment())
-		}
-	})
 }

@@ -1,10 +1,8 @@
-package httpapi
+package server
 
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"errors"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -19,8 +17,6 @@ const (
 	MaxConnections = 4096
 	headerTimeout  = 5 * time.Second
 	idleTimeout    = 2 * time.Minute
-	bodyStall      = 10 * time.Second // without a byte of the body
-	bodyTimeout    = 2 * time.Minute  // for the whole body
 )
 
 // NewHTTPServer makes the net/http server for a handler of Access's, to be served
@@ -35,7 +31,7 @@ func NewHTTPServer(h http.Handler) *http.Server {
 // must come from this machine's own programs, not from a web page in its
 // browser. unix lets everything pass: the socket's permissions decide.
 func (s *Server) Access(token string, unix bool) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return s.identify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Who has not read the last answer of a connection asks for nothing more on
 		// it: the next answer would wait behind it, and a machine for the answer.
 		if !listener.Ready(r.Context()) {
@@ -45,55 +41,27 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 			body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout)}
 			// It holds for what net/http reads of a body that no handler wants, too.
 			body.control.SetReadDeadline(body.end)
-			// A copy: net/http looks at the body of its own request to see what is
-			// left of it.
-			r = r.WithContext(r.Context())
-			r.Body = body
-		}
-		if unix {
-			s.ServeHTTP(w, r)
-			return
+			stateOf(r).timed, r.Body = body, body
 		}
 		var err error
-		if token == "" {
+		switch {
+		case unix:
+		case token == "":
 			err = checkLocal(r)
-		} else {
+		default:
 			err = checkToken(r, token)
 		}
 		if err != nil {
-			w.Header().Set("X-Amzn-Requestid", newRequestID())
-			s.log.Warn("request refused", "remote", r.RemoteAddr, "path", r.URL.Path, "error", err)
-			s.writeError(w, r, asAPIError(err, ""))
+			s.Log.Warn("request refused", "remote", r.RemoteAddr, "path", r.URL.Path, "error", err)
+			s.WriteRefusal(w, r, Answer(err, ""))
 			return
 		}
-		s.ServeHTTP(w, r)
-	})
+		s.mux.ServeHTTP(w, r)
+	}))
 }
 
-// timedBody ends a body that does not come. The deadline is taken back at its
-// end: the connection is read on while the function runs, to notice a client
-// that goes away.
-type timedBody struct {
-	io.ReadCloser
-	control *http.ResponseController
-	end     time.Time
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(bodyStall)
-	if b.end.Before(deadline) {
-		deadline = b.end
-	}
-	b.control.SetReadDeadline(deadline) // a writer of tests has none
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		b.control.SetReadDeadline(time.Time{})
-	}
-	return n, err
-}
-
-var errForbidden = &apiError{status: http.StatusForbidden, code: "AccessDeniedException",
-	message: "Only programs of this machine may use this address; give the service a token for others."}
+var errForbidden = &Refusal{Status: http.StatusForbidden, Code: "AccessDeniedException",
+	Message: "Only programs of this machine may use this address; give the service a token for others."}
 
 // checkLocal refuses what a browser sends for a foreign page: a host name that
 // was made to lead here, or another origin.
@@ -111,8 +79,8 @@ func checkLocal(r *http.Request) error {
 	return nil
 }
 
-var errUnauthorized = &apiError{status: http.StatusForbidden, code: "UnrecognizedClientException",
-	message: "The security token included in the request is invalid."}
+var errUnauthorized = &Refusal{Status: http.StatusForbidden, Code: "UnrecognizedClientException",
+	Message: "The security token included in the request is invalid."}
 
 func checkToken(r *http.Request, token string) error {
 	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")

@@ -1,19 +1,16 @@
-// Package httpapi serves a dispatcher over HTTP: AWS Lambda's API for functions
-// and their invocation, a small JSON API for what Lambda has no word for, the
-// description of both in OpenAPI, and metrics. Its handlers decode, call and
-// encode; what is decided is decided in dispatcher.
+// Package server is what the front doors of the service over HTTP share: who may
+// come in (access.go: connections, tokens; sigv4.go: AWS's signatures), what a
+// request may hold (body.go), its id, log line and trace (server.go), names of
+// functions (names.go), refusals (errors.go), and metrics. A front door is a package
+// that registers itself: lambda, native.
 //
-// The files in the order in which a request travels: server.go (routes),
-// limits.go (what is refused before it is read, tokens), lambda_*.go (Lambda's
-// API; names.go are its function names), native*.go (the JSON API), async.go
-// (events that nobody waits for), invoke.go (into the scheduler and the
-// dispatcher), metrics.go and trace.go (what is told about it).
+// In the order in which a request travels: listener, Access, a handler of a front
+// door, admission.Control, dispatcher.
 //
-// Units: sizes in bytes, times as the documents of the two APIs say.
+// Units: sizes in bytes.
 //
-// Ownership: a Server owns the queue of asynchronous events and its goroutines
-// until Close; Backend and listeners stay the caller's.
+// Ownership: a Server owns nothing; listeners and what its Options hold stay the
+// caller's.
 //
-// Concurrency: everything may be called from any goroutine. The only lock is
-// eventQueue.mu; it is not held while anything else is called.
-package httpapi
+// Everything may be called from any goroutine; there are no locks.
+package server

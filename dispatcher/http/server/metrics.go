@@ -1,4 +1,4 @@
-package httpapi
+package server
 
 import (
 	"net/http"
@@ -9,12 +9,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/sched"
 )
 
-// metrics are counted as invocations end; what has a state (pools, lineage,
+// Metrics are counted as invocations end; what has a state (pools, lineage,
 // queue) is asked for when somebody reads.
-type metrics struct {
+type Metrics struct {
 	registry *prometheus.Registry
 	latency  *prometheus.HistogramVec
 	waited   prometheus.Histogram
@@ -32,8 +33,9 @@ const (
 // latencyBuckets go from a pooled start to a slow function, in seconds.
 var latencyBuckets = []float64{50e-6, 100e-6, 200e-6, 500e-6, 1e-3, 2e-3, 5e-3, 10e-3, 20e-3, 50e-3, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60}
 
-func newMetrics(s *Server) *metrics {
-	m := &metrics{
+// NewMetrics makes metrics that have counted nothing.
+func NewMetrics() *Metrics {
+	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "seuss_invocation_seconds", Buckets: latencyBuckets,
 			Help: "Time from a machine being asked for to the result, by start path."}, []string{"path", "pooled"}),
@@ -45,19 +47,20 @@ func newMetrics(s *Server) *metrics {
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seuss_invocations_total", Help: "Invocations by how they ended."}, []string{"outcome"}),
 	}
 	m.registry.MustRegister(m.latency, m.waited, m.phases, m.pages, m.outcomes,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &stateCollector{s})
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
-func (m *metrics) invoked(r *dispatcher.Result, waited time.Duration) {
+// Invoked implements admission.Metrics.
+func (m *Metrics) Invoked(r *dispatcher.Result, waited time.Duration) {
 	pooled := "no"
 	if r.Pooled {
 		pooled = "yes"
 	}
 	m.latency.WithLabelValues(string(r.Path), pooled).Observe(r.Timings.Total.Seconds())
 	m.waited.Observe(waited.Seconds())
-	for _, p := range phasesOf(r) {
-		m.phases.WithLabelValues(p.name).Observe(p.took.Seconds())
+	for _, p := range admission.PhasesOf(r) {
+		m.phases.WithLabelValues(p.Name).Observe(p.Took.Seconds())
 	}
 	m.pages.WithLabelValues("copied").Add(float64(r.PagesCopied))
 	m.pages.WithLabelValues("mapped").Add(float64(r.PagesMapped))
@@ -77,20 +80,14 @@ func (m *metrics) invoked(r *dispatcher.Result, waited time.Duration) {
 	m.outcomes.WithLabelValues(outcome).Inc()
 }
 
-func (m *metrics) refused(outcome string) { m.outcomes.WithLabelValues(outcome).Inc() }
-
-type phase struct {
-	name string
-	took time.Duration
+// NotInvoked implements admission.Metrics.
+func (m *Metrics) NotInvoked(outcome admission.Outcome) {
+	m.outcomes.WithLabelValues(string(outcome)).Inc()
 }
 
-// phasesOf are an invocation's phases, in order.
-func phasesOf(r *dispatcher.Result) []phase {
-	t := &r.Timings
-	return []phase{{"match", t.Match}, {"shell", t.Shell}, {"deploy", t.Deploy}, {"load", t.Load}, {"run", t.Run}}
-}
-
-func (m *metrics) handler() http.Handler {
+// serve is the handler of the metrics of a server, whose state is collected too.
+func (m *Metrics) serve(s *Server) http.Handler {
+	m.registry.MustRegister(&stateCollector{s})
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
@@ -142,7 +139,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
 	pools := map[string]dispatcher.PoolStats{} // an image that was built anew has two
-	for _, p := range c.s.backend.Pools() {
+	for _, p := range c.s.Service.Pools() {
 		sum := pools[p.Image]
 		sum.Machines += p.Machines
 		sum.Free += p.Free
@@ -173,7 +170,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		count(poolMade, p.MadeAhead, image, "ahead")
 		count(poolClosed, p.ClosedIdle, image)
 	}
-	st := c.s.backend.Stats()
+	st := c.s.Service.Stats()
 	gauge(platformInfo, 1, st.Platform)
 	gauge(lineageNodes, float64(st.Nodes))
 	count(pagesOfRuns, st.PagesDirtied, "dirtied")
@@ -192,11 +189,11 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	count(netAllowed, st.Network.Connections)
 	count(netRefused, st.Network.Refused)
 	count(netQuestions, st.Network.Questions)
-	q := c.s.scheduler.Stats()
+	q := c.s.Scheduler.Stats()
 	gauge(queueLength, float64(q.Waiting))
 	gauge(running, float64(q.Running))
 	for _, r := range sched.Reasons {
 		count(queueRefused, q.Refused[r], string(r))
 	}
-	gauge(eventsWaiting, float64(c.s.events.length()))
+	gauge(eventsWaiting, float64(c.s.Events.Len()))
 }

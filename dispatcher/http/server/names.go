@@ -1,4 +1,4 @@
-package httpapi
+package server
 
 import (
 	"fmt"
@@ -20,72 +20,52 @@ const (
 var (
 	functionNamePattern = regexp.MustCompile(`^(?:arn:(aws[a-zA-Z-]*):lambda:([a-z0-9-]+):|arn:(aws[a-zA-Z-]*)?:lambda:)?(?:(\d{12}):)?(?:function:)?([a-zA-Z0-9_-]+)(?::(\$LATEST|[a-zA-Z0-9_-]+))?$`)
 	qualifierPattern    = regexp.MustCompile(`^(\$LATEST|[a-zA-Z0-9_-]{1,128})$`)
-	aliasPattern        = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,128}$`)
-	numberPattern       = regexp.MustCompile(`^[0-9]+$`)
 )
 
 // maxFunctionNameText bounds a name with everything that may stand around it.
 const maxFunctionNameText = 256
 
-// functionName is what a request calls a function.
-type functionName struct {
-	name      string // valid as lineage.ValidFunctionName
-	qualifier string // "" if none was given
+// FunctionName is what a request calls a function.
+type FunctionName struct {
+	Name      string // valid as lineage.ValidFunctionName
+	Qualifier string // "" if none was given
 }
 
-// deployment is the name as the dispatcher resolves it.
-func (f functionName) deployment() string {
-	if f.qualifier == "" {
-		return f.name
+// Deployment is the name as the dispatcher resolves it.
+func (f FunctionName) Deployment() string {
+	if f.Qualifier == "" {
+		return f.Name
 	}
-	return f.name + ":" + f.qualifier
+	return f.Name + ":" + f.Qualifier
 }
 
-// parseFunctionName checks a name before anything else sees it: what it returns
+// ParseFunctionName checks a name before anything else sees it: what it returns
 // has no character that means something to a file system.
-func (s *Server) parseFunctionName(text, qualifier string) (functionName, error) {
+func (s *Server) ParseFunctionName(text, qualifier string) (FunctionName, error) {
 	m := functionNamePattern.FindStringSubmatch(text)
 	if m == nil || len(text) > maxFunctionNameText || !lineage.ValidFunctionName(m[5]) {
-		return functionName{}, validation("functionName", text, functionNamePattern.String())
+		return FunctionName{}, Validation("functionName", text, functionNamePattern.String())
 	}
-	f := functionName{name: m[5], qualifier: m[6]}
+	f := FunctionName{Name: m[5], Qualifier: m[6]}
 	region, account := m[2], m[4]
-	if region != "" && region != s.region || account != "" && account != s.account {
-		return functionName{}, &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException",
-			message: fmt.Sprintf("Function not found: %s: this is region %s, account %s", text, s.region, s.account)}
+	if region != "" && region != s.Region || account != "" && account != s.Account {
+		return FunctionName{}, &Refusal{Status: http.StatusNotFound, Code: "ResourceNotFoundException",
+			Message: fmt.Sprintf("Function not found: %s: this is region %s, account %s", text, s.Region, s.Account)}
 	}
 	if qualifier == "" {
 		return f, nil
 	}
 	if !qualifierPattern.MatchString(qualifier) {
-		return functionName{}, validation("qualifier", qualifier, qualifierPattern.String())
+		return FunctionName{}, Validation("qualifier", qualifier, qualifierPattern.String())
 	}
-	if f.qualifier != "" && f.qualifier != qualifier {
-		return functionName{}, invalidParameter("The derived qualifier from the function name does not match the specified qualifier.")
+	if f.Qualifier != "" && f.Qualifier != qualifier {
+		return FunctionName{}, InvalidParameter("The derived qualifier from the function name does not match the specified qualifier.")
 	}
-	f.qualifier = qualifier
+	f.Qualifier = qualifier
 	return f, nil
 }
 
-// nameOf parses the name in a request's path and the qualifier in its query.
-func (s *Server) nameOf(r *http.Request) (functionName, error) {
-	return s.parseFunctionName(r.PathValue("name"), r.URL.Query().Get("Qualifier"))
-}
-
-// unqualified is nameOf for operations that take no qualifier.
-func (s *Server) unqualified(r *http.Request) (string, error) {
-	f, err := s.parseFunctionName(r.PathValue("name"), "")
-	if err == nil && f.qualifier != "" && f.qualifier != dispatcher.Latest {
-		err = invalidParameter("This operation is not permitted on an alias or a version: name the function without a qualifier.")
-	}
-	return f.name, err
-}
-
-// arn is the ARN of a function; qualifier may be empty.
-func (s *Server) arn(name, qualifier string) string {
-	arn := "arn:aws:lambda:" + s.region + ":" + s.account + ":function:" + name
-	if qualifier != "" {
-		arn += ":" + qualifier
-	}
-	return arn
+// ARN is the ARN of a function; qualifier may be empty.
+func (s *Server) ARN(name, qualifier string) string {
+	return dispatcher.ARN(s.Region, s.Account, name, qualifier)
 }

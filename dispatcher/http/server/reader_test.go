@@ -1,4 +1,4 @@
-package httpapi
+package server_test
 
 import (
 	"bufio"
@@ -14,7 +14,11 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	_ "seuss/dispatcher/http/lambda"
 	"seuss/dispatcher/http/listener"
+	_ "seuss/dispatcher/http/native"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/http/servertest"
 	"seuss/dispatcher/sched"
 )
 
@@ -22,9 +26,9 @@ import (
 var largeResult = []byte(`"` + strings.Repeat("a", 5_900_000) + `"`)
 
 // onConns starts a server on a listener of a group, as the daemon does.
-func onConns(t *testing.T, f *fakeBackend, network string, slots int) (address string, conns *listener.Group) {
+func onConns(t *testing.T, f *servertest.Fake, network string, slots int) (address string, conns *listener.Group) {
 	t.Helper()
-	s, _ := serve(t, f, func(options *Options) {
+	s, _ := f.Serve(t, func(options *servertest.Options) {
 		options.Scheduler = sched.New(sched.Options{Slots: slots, MaxWait: 5 * time.Second})
 	})
 	address = "127.0.0.1:0"
@@ -36,8 +40,8 @@ func onConns(t *testing.T, f *fakeBackend, network string, slots int) (address s
 		t.Fatal(err)
 	}
 	conns = listener.NewGroup(listener.Options{})
-	h := NewHTTPServer(s.Access("", network == "unix"))
-	go h.Serve(conns.Listen(l, MaxConnections))
+	h := server.NewHTTPServer(s.Access("", network == "unix"))
+	go h.Serve(conns.Listen(l, server.MaxConnections))
 	t.Cleanup(func() {
 		h.Close()
 		over, cancel := context.WithCancel(context.Background())
@@ -71,16 +75,16 @@ func deaf(t *testing.T, address, path string) net.Conn {
 func TestClientsThatDoNotRead(t *testing.T) {
 	for _, slots := range []int{1, 4} {
 		t.Run(fmt.Sprintf("%d machines", slots), func(t *testing.T) {
-			f := newFake(t)
-			f.put(t, "large", "echo")
+			f := servertest.New(t)
+			f.Put(t, "large", "echo")
 			delivered := make(chan struct{}, 100)
-			f.invoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+			f.OnInvoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
 				if r.Function != "large" {
 					return &dispatcher.Result{Output: []byte(`1`)}, nil
 				}
 				return &dispatcher.Result{Output: largeResult}, nil
 			}
-			f.given = func() { delivered <- struct{}{} }
+			f.Delivered = func() { delivered <- struct{}{} }
 			address, conns := onConns(t, f, "tcp", slots)
 			paths := []string{"/2015-03-31/functions/large/invocations", "/v1/functions/large/invoke"}
 			for i := range 10 {
@@ -112,10 +116,10 @@ func TestClientsThatDoNotRead(t *testing.T) {
 
 // A connection whose last answer was not read asks for nothing more.
 func TestUnreadAnswerHoldsItsConnection(t *testing.T) {
-	f := newFake(t)
-	f.put(t, "large")
+	f := servertest.New(t)
+	f.Put(t, "large")
 	runs := make(chan struct{}, 100)
-	f.invoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+	f.OnInvoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
 		runs <- struct{}{}
 		return &dispatcher.Result{Output: largeResult}, nil
 	}

@@ -1,4 +1,4 @@
-package httpapi
+package server_test
 
 import (
 	"context"
@@ -10,16 +10,20 @@ import (
 	"sync"
 	"testing"
 
+	_ "seuss/dispatcher/http/lambda"
+	_ "seuss/dispatcher/http/native"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/http/servertest"
 	"seuss/dispatcher/sched"
 )
 
 // full is a server whose only slot is taken and whose queue is full.
-func full(t testing.TB) (s *Server, address string) {
+func full(t testing.TB) (s *server.Server, address string) {
 	t.Helper()
-	f := newFake(t)
-	f.put(t, "echo")
+	f := servertest.New(t)
+	f.Put(t, "echo")
 	scheduler := sched.New(sched.Options{Slots: 1, Queue: 1, FunctionQueue: 1})
-	s, _ = serve(t, f, func(o *Options) { o.Scheduler = scheduler })
+	s, _ = f.Serve(t, func(o *servertest.Options) { o.Scheduler = scheduler })
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	held, err := scheduler.Acquire(ctx, "echo", -1)
@@ -33,7 +37,7 @@ func full(t testing.TB) (s *Server, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := NewHTTPServer(s.Access("", false))
+	h := server.NewHTTPServer(s.Access("", false))
 	go h.Serve(l)
 	t.Cleanup(func() {
 		cancel()
@@ -70,7 +74,7 @@ func TestRefusedUnread(t *testing.T) {
 			t.Errorf("%s: %d %v", path, w.status, w.Header())
 		}
 	}
-	if n := s.scheduler.Stats().Refused[sched.FunctionQueue]; n != 2 {
+	if n := s.Scheduler.Stats().Refused[sched.FunctionQueue]; n != 2 {
 		t.Errorf("%d refusals are counted, want 2", n)
 	}
 }

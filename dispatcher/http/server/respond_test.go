@@ -1,4 +1,4 @@
-package httpapi
+package server_test
 
 import (
 	"io"
@@ -6,22 +6,26 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	_ "seuss/dispatcher/http/lambda"
+	_ "seuss/dispatcher/http/native"
+	"seuss/dispatcher/http/servertest"
 )
 
 // TestRespondsBeforeReset checks that a client has the whole response while the
 // machine is still being reset.
 func TestRespondsBeforeReset(t *testing.T) {
-	f := newFake(t)
-	f.put(t, "echo")
+	f := servertest.New(t)
+	f.Put(t, "echo")
 	read := make(chan struct{}, 2)
-	f.reset = func() {
+	f.OnReset = func() {
 		select {
 		case <-read:
 		case <-time.After(10 * time.Second):
 			t.Error("the response waits for the reset")
 		}
 	}
-	_, url := serve(t, f, nil)
+	_, url := f.Serve(t, nil)
 	for path, body := range map[string]string{
 		"/2015-03-31/functions/echo/invocations": `{"n": 1}`,
 		"/v1/functions/echo/invoke":              `{"event": {"n": 1}}`,

@@ -1,203 +1,159 @@
-package httpapi
+package server
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
 	"time"
 
-	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/propagation"
+	"golang.org/x/sync/semaphore"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/events"
 	"seuss/dispatcher/sched"
-	"seuss/lineage"
-	"seuss/lineage/oci"
 )
 
-// Backend is what the handlers need of a *dispatcher.Dispatcher.
-type Backend interface {
-	Store() *lineage.Store
-	ImageMemory(image string) (bytes uint64, err error)
+// DefaultBodyBytes bounds what the bodies of all requests take at a time: some of
+// the largest deployments, or eighty of the largest events.
+const DefaultBodyBytes = 512 << 20
 
-	Resolve(name string) (deployment string, err error)
-	Function(deployment string) (lineage.Function, error)
-	Functions() ([]lineage.Function, error)
-	Versions(name string) ([]lineage.Function, error)
-	FunctionFiles(lineage.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
-	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error)
-	Configure(name, revision string, edit func(*lineage.Settings)) (lineage.Function, error)
-	Publish(name, revision, packageDigest string, description *string) (lineage.Function, error)
-	PutAlias(name, alias string, create bool, revision string, edit func(*lineage.Alias)) (lineage.Alias, error)
-	RemoveAlias(name, alias string) error
-	RemoveFunction(deployment string) error
-
-	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
-	RunOnce(ctx context.Context, spec dispatcher.FunctionSpec, request dispatcher.Request) (*dispatcher.Result, error)
-	Explain(name string, event []byte) ([]dispatcher.Candidate, error)
-
-	Base(ctx context.Context, image string) (*lineage.Node, error)
-	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
-	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
-	Receive(ctx context.Context, src *oci.Source, tag string) (*dispatcher.Received, error)
-	RemoveNode(idOrPrefix string, cascade bool) error
-	Collect(lineage.GCOptions) (lineage.GCReport, error)
-	RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error)
-	Pools() []dispatcher.PoolStats
-	Instances() []dispatcher.Instance
-	Stats() dispatcher.Stats
-	Refresh() error
-}
-
-var _ Backend = (*dispatcher.Dispatcher)(nil)
-
-// Options configure a Server.
+// Options configure a Server. All but Log, Region, Account, Runtimes and BodyBytes
+// are needed; they stay the caller's.
 type Options struct {
-	Backend   Backend
-	Scheduler *sched.Scheduler // nil: one with defaults
-	Log       *slog.Logger     // nil: nowhere
+	Service   api.Service
+	Admission *admission.Control // of the Service's invocations, on Scheduler, with Metrics
+	Scheduler *sched.Scheduler
+	Events    *events.Queue
+	Metrics   *Metrics
+	Log       *slog.Logger // nil: nowhere
 	// Region and Account are those of functions' ARNs.
 	Region, Account string
-	// Journal keeps asynchronous events; nil: they are in memory. The Server
-	// closes it.
-	Journal *Journal
-	// Tracer makes spans of invocations; nil: none are made.
-	Tracer trace.Tracer
 	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that
 	// python3.* runs in the default image.
 	Runtimes map[string]string
+	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
+	BodyBytes int64
 }
 
-// Server answers requests; it is an http.Handler.
+// Server answers requests; it is an http.Handler. What its options hold is there
+// for the front doors.
 type Server struct {
-	backend         Backend
-	scheduler       *sched.Scheduler
-	log             *slog.Logger
-	tracer          trace.Tracer
-	region, account string
-	runtimes        map[string]string
-	events          *eventQueue
-	metrics         *metrics
-	shed            shed
-	started         time.Time
-	stopping        chan struct{} // closed by Stop
-	handler         http.Handler
+	Options
+	Started  time.Time
+	stopping chan struct{} // closed by Stop
+	bodies   *semaphore.Weighted
+	mux      *http.ServeMux
+	handler  http.Handler
 }
 
-// New makes a server. Close it to end what it does in the background.
+// doors are the front doors by name.
+var doors = map[string]func(*Server, *http.ServeMux){}
+
+// Register adds a front door: what it hands to the mux is served by every Server
+// that is made later. It is for the init functions of packages.
+func Register(name string, door func(*Server, *http.ServeMux)) {
+	if doors[name] != nil {
+		panic("server: two front doors are called " + name)
+	}
+	doors[name] = door
+}
+
+// New makes a server with all front doors.
 func New(o Options) *Server {
-	s := &Server{
-		backend: o.Backend, scheduler: o.Scheduler, log: o.Log, region: o.Region, account: o.Account, runtimes: o.Runtimes,
-		tracer: o.Tracer, started: time.Now(), stopping: make(chan struct{}),
+	s := &Server{Options: o, Started: time.Now(), stopping: make(chan struct{}), mux: http.NewServeMux()}
+	if s.Log == nil {
+		s.Log = slog.New(slog.DiscardHandler)
 	}
-	if s.scheduler == nil {
-		s.scheduler = sched.New(sched.Options{Slots: dispatcher.DefaultPoolSize})
+	if s.Region == "" {
+		s.Region = DefaultRegion
 	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	if s.Account == "" {
+		s.Account = DefaultAccount
 	}
-	if s.region == "" {
-		s.region = DefaultRegion
+	if s.Runtimes == nil {
+		s.Runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
 	}
-	if s.account == "" {
-		s.account = DefaultAccount
+	if s.BodyBytes <= 0 {
+		s.BodyBytes = DefaultBodyBytes
 	}
-	if s.runtimes == nil {
-		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
+	s.bodies = semaphore.NewWeighted(s.BodyBytes)
+	for _, door := range doors {
+		door(s, s.mux)
 	}
-	s.metrics = newMetrics(s)
-	s.events = newEventQueue(s, o.Journal) // it may begin at once
-	s.handler = s.identify(s.routes())
+	if s.Metrics != nil {
+		s.mux.Handle("GET /metrics", s.Metrics.serve(s))
+	}
+	s.handler = s.identify(s.mux)
 	return s
 }
 
-// ServeHTTP implements http.Handler.
+// ServeHTTP implements http.Handler. It lets everything in: see Access.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
-// Stop ends the answers that would go on for ever (watch). It may be called once,
-// before the HTTP server's Shutdown.
+// Stop ends the answers that would go on for ever. It may be called once, before
+// the HTTP server's Shutdown.
 func (s *Server) Stop() { close(s.stopping) }
 
-// Close waits until the queued asynchronous events are done, or ctx ends; those
-// that are left then stay in the journal, or are lost without one.
-func (s *Server) Close(ctx context.Context) error { return s.events.close(ctx) }
+// Stopping is closed when such answers are to end.
+func (s *Server) Stopping() <-chan struct{} { return s.stopping }
 
-// handle adapts a handler whose errors are answers.
-func (s *Server) handle(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := f(w, r); err != nil {
-			s.writeError(w, r, asAPIError(err, r.URL.Path))
-		}
+// request is what the server knows of a request on its way.
+type request struct {
+	id     string
+	server *Server
+	held   int64      // bytes of bodies, given back at its end
+	timed  *timedBody // nil: it has no body, or came past Access
+	body   []byte     // where it was read already
+}
+
+type requestKey struct{}
+
+// stateOf returns what is known of r, which has come through identify.
+func stateOf(r *http.Request) *request {
+	st, _ := r.Context().Value(requestKey{}).(*request)
+	return st
+}
+
+// RequestIDOf returns the request's id, which is that of an invocation too.
+func RequestIDOf(r *http.Request) string {
+	if st := stateOf(r); st != nil {
+		return st.id
 	}
+	return ""
 }
 
-func (s *Server) routes() http.Handler {
-	mux := http.NewServeMux()
-	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"POST /2015-03-31/functions/{name}/invocations":       s.invoke,
-		"POST /2015-03-31/functions":                          s.createFunction,
-		"POST /2015-03-31/functions/{$}":                      s.createFunction,
-		"GET /2015-03-31/functions":                           s.listFunctions,
-		"GET /2015-03-31/functions/{$}":                       s.listFunctions,
-		"GET /2015-03-31/functions/{name}":                    s.getFunction,
-		"DELETE /2015-03-31/functions/{name}":                 s.deleteFunction,
-		"PUT /2015-03-31/functions/{name}/code":               s.updateCode,
-		"GET /2015-03-31/functions/{name}/configuration":      s.getConfiguration,
-		"PUT /2015-03-31/functions/{name}/configuration":      s.updateConfiguration,
-		"POST /2015-03-31/functions/{name}/versions":          s.publishVersion,
-		"GET /2015-03-31/functions/{name}/versions":           s.listVersions,
-		"POST /2015-03-31/functions/{name}/aliases":           s.createAlias,
-		"GET /2015-03-31/functions/{name}/aliases":            s.listAliases,
-		"GET /2015-03-31/functions/{name}/aliases/{alias}":    s.getAlias,
-		"PUT /2015-03-31/functions/{name}/aliases/{alias}":    s.updateAlias,
-		"DELETE /2015-03-31/functions/{name}/aliases/{alias}": s.deleteAlias,
-		"PUT /2017-10-31/functions/{name}/concurrency":        s.putConcurrency,
-		"DELETE /2017-10-31/functions/{name}/concurrency":     s.deleteConcurrency,
-		"GET /2019-09-30/functions/{name}/concurrency":        s.getConcurrency,
-	} {
-		mux.HandleFunc(pattern, s.handle(f))
-	}
-	s.nativeRoutes(mux)
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		// What AWS answers for a path that is no operation of the service.
-		s.writeError(w, r, &apiError{status: http.StatusNotFound, code: "UnknownOperationException", message: "Unknown operation: " + r.Method + " " + r.URL.Path})
-	})
-	return mux
-}
-
-type requestIDKey struct{}
-
-// requestID returns the request's id, which is that of an invocation too.
-func requestID(r *http.Request) string {
-	id, _ := r.Context().Value(requestIDKey{}).(string)
-	return id
-}
-
-// identify gives each request an id, logs it, and keeps a fault in one handler
-// from ending the others.
+// identify gives each request an id and takes over the trace that its traceparent
+// header names, logs it, and keeps a fault in one handler from ending the others.
 func (s *Server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		id := newRequestID()
-		w.Header().Set("X-Amzn-Requestid", id)
-		r = r.WithContext(context.WithValue(parent(r), requestIDKey{}, id))
+		st := &request{id: dispatcher.NewRequestID(), server: s}
+		w.Header().Set("X-Amzn-Requestid", st.id)
+		parent := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
+		// A copy: net/http looks at the body of its own request to see what is left
+		// of it.
+		r = r.WithContext(context.WithValue(parent, requestKey{}, st))
 		answer := &statusWriter{ResponseWriter: w}
 		defer func() {
+			if st.held > 0 {
+				s.bodies.Release(st.held)
+			}
 			if fault := recover(); fault != nil {
 				if err, ok := fault.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(fault)
 				}
-				s.log.Error("a handler panicked", "request_id", id, "path", r.URL.Path, "fault", fault, "stack", string(debug.Stack()))
+				s.Log.Error("a handler panicked", "request_id", st.id, "path", r.URL.Path, "fault", fault, "stack", string(debug.Stack()))
 				if answer.status == 0 {
-					s.writeError(answer, r, &apiError{status: http.StatusInternalServerError, code: "ServiceException", message: "internal error"})
+					s.WriteRefusal(answer, r, &Refusal{Status: http.StatusInternalServerError, Code: api.LambdaService, Message: "internal error"})
 				}
 			}
-			if s.log.Enabled(r.Context(), slog.LevelDebug) {
-				s.log.Debug("request", "request_id", id, "method", r.Method, "path", r.URL.Path, "status", answer.status, "took", time.Since(start))
+			if s.Log.Enabled(r.Context(), slog.LevelDebug) {
+				s.Log.Debug("request", "request_id", st.id, "method", r.Method, "path", r.URL.Path, "status", answer.status, "took", time.Since(start))
 			}
 		}()
 		next.ServeHTTP(answer, r)
@@ -226,12 +182,3 @@ func (w *statusWriter) Write(p []byte) (int, error) {
 
 // Unwrap lets http.ResponseController reach the connection.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// newRequestID returns a random UUID (RFC 9562, version 4).
-func newRequestID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	h := hex.EncodeToString(b[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
-}

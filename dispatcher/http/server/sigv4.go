@@ -1,4 +1,4 @@
-package httpapi
+package server
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,12 +22,13 @@ const (
 	signatureAlgorithm = "AWS4-HMAC-SHA256"
 	maxClockSkew       = 15 * time.Minute
 	amzTime            = "20060102T150405Z"
-	maxSignedBody      = maxCodeRequest // the largest of Lambda's requests
+	maxSignedBody      = 70167211 // the largest of Lambda's requests: UpdateFunctionCode
 )
 
-// checkSignature verifies the Authorization header's value. The digest of the
-// body is part of what is signed; where the client has sent that digest, the
-// body is not read here and not compared with it.
+// checkSignature verifies the Authorization header's value. It is over all headers
+// that mean something to AWS's services, and over the digest of the body: where the
+// client has sent that, the body is compared with it while the operation reads it,
+// which does nothing before it has; where not, it is read here.
 func checkSignature(r *http.Request, authorization, secret string, now time.Time) error {
 	fields := map[string]string{}
 	for part := range strings.SplitSeq(authorization, ",") {
@@ -40,13 +42,31 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 		return errUnauthorized
 	}
 	if at.Before(now.Add(-maxClockSkew)) || at.After(now.Add(maxClockSkew)) {
-		return &apiError{status: http.StatusForbidden, code: "InvalidSignatureException", message: "Signature expired: the request is dated " + date}
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "Signature expired: the request is dated " + date}
 	}
 	signed := strings.Split(fields["SignedHeaders"], ";")
 	if !slices.Contains(signed, "host") || !slices.Contains(signed, "x-amz-date") {
 		return errUnauthorized
 	}
-	canonical := canonicalRequest(r, signed)
+	for name := range r.Header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-amz-") && !slices.Contains(signed, lower) {
+			return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "The header " + lower + " is not among those that are signed."}
+		}
+	}
+	digest := r.Header.Get("X-Amz-Content-Sha256")
+	switch {
+	case digest != "" && !digestPattern.MatchString(digest):
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "The digest of the body must be signed: x-amz-content-sha256 is " + strconv.Quote(digest)}
+	case r.ContentLength == 0 && digest != "" && digest != emptyDigest:
+		return errDigest
+	case digest != "":
+		r.Body = newDigestBody(r.Body, digest)
+	default: // services other than S3 need not send it
+		if digest, err = bodyDigest(r); err != nil {
+			return err
+		}
+	}
+	canonical := canonicalRequest(r, signed, digest)
 	sum := sha256.Sum256([]byte(canonical))
 	toSign := strings.Join([]string{signatureAlgorithm, date, strings.Join(scope[1:], "/"), hex.EncodeToString(sum[:])}, "\n")
 	key := []byte("AWS4" + secret)
@@ -54,8 +74,8 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 		key = sign(key, part)
 	}
 	if !equal(hex.EncodeToString(sign(key, toSign)), fields["Signature"]) {
-		return &apiError{status: http.StatusForbidden, code: "InvalidSignatureException",
-			message: "The request signature we calculated does not match the signature you provided. The secret access key must be the service's token."}
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException",
+			Message: "The request signature we calculated does not match the signature you provided. The secret access key must be the service's token."}
 	}
 	return nil
 }
@@ -67,7 +87,7 @@ func sign(key []byte, text string) []byte {
 }
 
 // canonicalRequest is the text that a signature is over.
-func canonicalRequest(r *http.Request, signed []string) string {
+func canonicalRequest(r *http.Request, signed []string, digest string) string {
 	var b strings.Builder
 	b.WriteString(r.Method + "\n")
 	// The path as it was sent, each part encoded once more, as every service but
@@ -103,12 +123,7 @@ func canonicalRequest(r *http.Request, signed []string) string {
 		}
 		b.WriteString(name + ":" + strings.Join(strings.Fields(value), " ") + "\n")
 	}
-	payload := r.Header.Get("X-Amz-Content-Sha256")
-	if payload == "" {
-		// Services other than S3 need not send the digest; it is made of the body.
-		payload = bodyDigest(r)
-	}
-	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + payload)
+	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + digest)
 	return b.String()
 }
 
@@ -117,26 +132,27 @@ func awsEscape(s string) string {
 	return strings.NewReplacer("+", "%20", "%7E", "~", "*", "%2A").Replace(url.QueryEscape(s))
 }
 
-// unsignedBodies bounds the bodies that are read before their signature is known.
-var unsignedBodies = make(chan struct{}, 8)
+// emptyDigest is the SHA-256 of nothing.
+const emptyDigest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func contentLength(r *http.Request) string { return strconv.FormatInt(r.ContentLength, 10) }
 
-// bodyDigest reads the body, which is put back for the operation to read, and
-// returns its SHA-256. A body beyond every limit cannot be signed.
-func bodyDigest(r *http.Request) string {
-	// Nothing is known yet of who sends this: few at a time may take memory.
-	select {
-	case unsignedBodies <- struct{}{}:
-		defer func() { <-unsignedBodies }()
-	case <-r.Context().Done():
-		return ""
+// bodyDigest reads the body, which is kept for the operation, and returns its
+// SHA-256. A body beyond every limit cannot be signed.
+func bodyDigest(r *http.Request) (string, error) {
+	if r.ContentLength == 0 {
+		return emptyDigest, nil
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxSignedBody+1))
-	if err != nil || len(body) > maxSignedBody {
-		return ""
+	body, err := ReadBody(r, maxSignedBody, "signed")
+	if err != nil {
+		return "", err
+	}
+	if st := stateOf(r); st != nil {
+		st.body = body
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	sum := sha256.Sum256(body)
-	return hex.EncodeToString(sum[:])
+	return hex.EncodeToString(sum[:]), nil
 }
