@@ -27,11 +27,13 @@ var mayImport = map[string][]string{
 	"dirtytrack": {},
 
 	"lineage":          {"dirtytrack", "guest", "lineage/..."},
+	"lineage/changes":  {},
+	"lineage/sealed":   {},
 	"lineage/nodefile": {"dirtytrack", "guest"},
 	"lineage/pages":    {"dirtytrack", "guest", "lineage/nodefile", "lineage/sealed"},
 	"lineage/oci":      {"dirtytrack", "guest", "lineage", "lineage/nodefile"},
 
-	"images":          {"guest", "images/direct"},
+	"images":          {"guest", "images/direct", "lineage/sealed"},
 	"images/direct":   {"guest"},
 	"images/source":   {"guest", "images", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
@@ -47,12 +49,12 @@ var mayImport = map[string][]string{
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
 	"dispatcher":                 {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
-	"dispatcher/api":             {"dispatcher", "dispatcher/admission", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
-	"dispatcher/admission":       {"dispatcher", "dispatcher/events", "dispatcher/sched", "lineage"},
-	"dispatcher/bundle":          {"lineage"}, // until functions have their store
+	"dispatcher/api":             {"dispatcher", "dispatcher/admission", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/admission":       {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/sched"},
+	"dispatcher/bundle":          {},
 	"dispatcher/sched":           {},
 	"dispatcher/events":          {"dispatcher/sched"},
-	"dispatcher/functions":       {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
+	"dispatcher/functions":       {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":        {"guest", "vmm", "vmm/vsock"},
 	"dispatcher/instance":        {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/http":            {"dispatcher", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},

@@ -406,7 +406,7 @@ func TestHostileModules(t *testing.T) {
 				t.Log(err)
 				text, _, _ := strings.Cut(err.Error(), "\n")
 				checkOneLine(t, text)
-				if _, err := d.Store().GetFunction(c.name); !errors.Is(err, lineage.ErrNotFound) {
+				if _, err := d.FunctionStore().Get(c.name); !errors.Is(err, lineage.ErrNotFound) {
 					t.Errorf("the deployment failed and left the function: %v", err)
 				}
 			}

@@ -12,8 +12,8 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
-	"seuss/lineage"
 )
 
 // ErrClientGone: nobody waits for the result any more.
@@ -22,7 +22,7 @@ var ErrClientGone = errors.New("the client has gone")
 // Functions finds deployments by name.
 type Functions interface {
 	Resolve(name string) (deployment string, err error)
-	Function(deployment string) (lineage.Function, error)
+	Function(deployment string) (functions.Function, error)
 }
 
 // Invocations runs them.
@@ -43,9 +43,9 @@ type Outcome string
 
 // The outcomes.
 const (
-	Refused   Outcome = "refused"
-	Cancelled Outcome = "cancelled"
-	Failed    Outcome = "error"
+	OutcomeRefused   Outcome = "refused"
+	OutcomeCancelled Outcome = "cancelled"
+	OutcomeFailed    Outcome = "error"
 )
 
 // Options configure a Control; Functions, Invocations and Scheduler are needed.
@@ -98,7 +98,7 @@ func (c *Control) Resolve(name string) (Target, error) {
 	if err != nil {
 		return Target{}, err
 	}
-	t := Target{Deployment: deployment, function: lineage.FunctionOf(deployment), limit: -1}
+	t := Target{Deployment: deployment, function: functions.BaseName(deployment), limit: -1}
 	if t.function != deployment {
 		if f, err = c.o.Functions.Function(t.function); err != nil {
 			return t, nil // the function itself is being removed
@@ -121,7 +121,7 @@ func (c *Control) Check(t Target) error {
 }
 
 func (c *Control) refused() {
-	c.o.Metrics.NotInvoked(Refused)
+	c.o.Metrics.NotInvoked(OutcomeRefused)
 	c.refusals.count(c.o.Log)
 }
 
@@ -137,7 +137,7 @@ func (c *Control) Invoke(ctx context.Context, t Target, request *dispatcher.Requ
 		if errors.As(err, &refused) {
 			c.refused()
 		} else {
-			c.o.Metrics.NotInvoked(Cancelled)
+			c.o.Metrics.NotInvoked(OutcomeCancelled)
 		}
 		c.trace(ctx, request, nil, err, span{arrived: arrived, began: began, ended: began})
 		return nil, gone(ctx, err)
@@ -161,7 +161,7 @@ func (c *Control) Invoke(ctx context.Context, t Target, request *dispatcher.Requ
 	}
 	c.trace(ctx, request, result, err, s)
 	if err != nil {
-		c.o.Metrics.NotInvoked(Failed)
+		c.o.Metrics.NotInvoked(OutcomeFailed)
 		return nil, gone(ctx, err)
 	}
 	waited := began.Sub(arrived)

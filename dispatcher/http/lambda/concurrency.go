@@ -3,8 +3,8 @@ package lambda
 import (
 	"net/http"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 )
 
 // Concurrency: how many invocations of a function may run at a time.
@@ -22,7 +22,7 @@ func (s *door) putConcurrency(w http.ResponseWriter, r *http.Request) error {
 	if n == nil || *n < 0 {
 		return server.InvalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
 	}
-	if _, err := s.Service.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = n }); err != nil {
+	if _, err := s.Service.Configure(name, "", func(set *functions.Settings) { set.Concurrency = n }); err != nil {
 		return server.Answer(err, s.ARN(name, ""))
 	}
 	server.WriteJSON(w, http.StatusOK, map[string]int{"ReservedConcurrentExecutions": *n})
@@ -51,7 +51,7 @@ func (s *door) deleteConcurrency(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.Service.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = nil }); err != nil {
+	if _, err := s.Service.Configure(name, "", func(set *functions.Settings) { set.Concurrency = nil }); err != nil {
 		return server.Answer(err, s.ARN(name, ""))
 	}
 	w.WriteHeader(http.StatusNoContent)

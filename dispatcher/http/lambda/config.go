@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 )
 
 // Defaults and ranges of a function's configuration (API reference,
@@ -54,8 +54,8 @@ type environment struct{ Variables map[string]string }
 
 // configuration describes a deployment. Its own ARN carries a qualifier only if
 // the request named one.
-func (s *door) configuration(f *lineage.Function, qualifier string) *functionConfiguration {
-	name := lineage.FunctionOf(f.Name)
+func (s *door) configuration(f *functions.Function, qualifier string) *functionConfiguration {
+	name := functions.BaseName(f.Name)
 	set := &f.Settings
 	c := &functionConfiguration{
 		FunctionName: name, FunctionArn: s.ARN(name, qualifier),
@@ -110,7 +110,7 @@ type settingsRequest struct {
 
 // apply checks the fields and writes those that are there into settings and
 // handler.
-func (r *settingsRequest) apply(set *lineage.Settings, handler *string, memoryLimitMiB int) error {
+func (r *settingsRequest) apply(set *functions.Settings, handler *string, memoryLimitMiB int) error {
 	switch {
 	case len(r.Layers) > 0:
 		return server.InvalidParameter("Layers are not supported: put the files into the function's archive.")

@@ -14,8 +14,8 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 )
 
 // Limits of the operations with code (API reference and "Lambda quotas").
@@ -59,7 +59,7 @@ func decode(r *http.Request, limit int64, operation string, v any) error {
 }
 
 // files unpacks the code of a request.
-func (c *codeRequest) files(set *lineage.Settings) (map[string][]byte, error) {
+func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) {
 	switch {
 	case c.S3Bucket != "":
 		return nil, server.InvalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
@@ -121,7 +121,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	case c.Runtime == nil || *c.Runtime == "":
 		return server.InvalidParameter("Runtime is required for packages of type Zip.")
 	}
-	spec := dispatcher.FunctionSpec{Name: name.Name, Create: true, Settings: lineage.Settings{
+	spec := dispatcher.FunctionSpec{Name: name.Name, Create: true, Settings: functions.Settings{
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
 	}}
 	image, memory, err := s.imageOf(*c.Runtime)
@@ -197,7 +197,7 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 
 // change reads a request that changes a function, and describes the function's
 // deployment as it was, but for its files.
-func (s *door) change(r *http.Request, limit int64, operation string, request any) (f lineage.Function, spec dispatcher.FunctionSpec, err error) {
+func (s *door) change(r *http.Request, limit int64, operation string, request any) (f functions.Function, spec dispatcher.FunctionSpec, err error) {
 	name, err := s.unqualified(r)
 	if err == nil {
 		err = decode(r, limit, operation, request)
@@ -235,7 +235,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	}
 	spec.Revision = u.RevisionId
 	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
-		_, err = s.Service.Configure(name, u.RevisionId, func(set *lineage.Settings) { *set = spec.Settings })
+		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
 		_, err = s.Service.Deploy(r.Context(), spec) // it has to be loaded anew
 	}
@@ -246,15 +246,15 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 }
 
 // find returns the deployment that a request names.
-func (s *door) find(r *http.Request) (server.FunctionName, lineage.Function, error) {
+func (s *door) find(r *http.Request) (server.FunctionName, functions.Function, error) {
 	name, err := s.nameOf(r)
 	if err != nil {
-		return name, lineage.Function{}, err
+		return name, functions.Function{}, err
 	}
 	arn := s.ARN(name.Name, name.Qualifier)
 	deployment, err := s.lookup(name)
 	if err != nil {
-		return name, lineage.Function{}, server.Answer(err, arn)
+		return name, functions.Function{}, server.Answer(err, arn)
 	}
 	f, err := s.Service.Function(deployment)
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 )
 
 // maxListItems is the most that one answer lists (API reference, ListFunctions).
@@ -50,16 +50,16 @@ func (s *door) listFunctions(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
 	}
-	functions, err := s.Service.Functions()
+	deployed, err := s.Service.Functions()
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
-	functions = slices.DeleteFunc(functions, func(f lineage.Function) bool { return !all && strings.Contains(f.Name, ":") })
-	return s.answerList(w, r, functions, "Functions", all)
+	deployed = slices.DeleteFunc(deployed, func(f functions.Function) bool { return !all && strings.Contains(f.Name, ":") })
+	return s.answerList(w, r, deployed, "Functions", all)
 }
 
-func (s *door) answerList(w http.ResponseWriter, r *http.Request, functions []lineage.Function, field string, qualified bool) error {
-	part, next, err := page(r, functions)
+func (s *door) answerList(w http.ResponseWriter, r *http.Request, deployed []functions.Function, field string, qualified bool) error {
+	part, next, err := page(r, deployed)
 	if err != nil {
 		return err
 	}

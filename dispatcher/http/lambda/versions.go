@@ -6,8 +6,8 @@ import (
 	"slices"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 )
 
 func (s *door) publishVersion(w http.ResponseWriter, r *http.Request) error {
@@ -58,7 +58,7 @@ type aliasConfiguration struct {
 
 type routingConfig struct{ AdditionalVersionWeights map[string]float64 }
 
-func (s *door) aliasAnswer(function, name string, a *lineage.Alias) *aliasConfiguration {
+func (s *door) aliasAnswer(function, name string, a *functions.Alias) *aliasConfiguration {
 	c := &aliasConfiguration{
 		AliasArn: s.ARN(function, name), Name: name, FunctionVersion: a.Version, Description: a.Description, RevisionId: a.Revision,
 	}
@@ -123,14 +123,14 @@ func (s *door) putAlias(w http.ResponseWriter, function, name string, a *aliasRe
 		versions = slices.AppendSeq(versions, maps.Keys(a.RoutingConfig.AdditionalVersionWeights))
 	}
 	for _, v := range versions {
-		if v != dispatcher.Latest && !lineage.ValidDeploymentName(function+":"+v) {
+		if v != dispatcher.Latest && !functions.ValidDeploymentName(function+":"+v) {
 			return server.Validation("functionVersion", v, `(\$LATEST|[0-9]+)`)
 		}
 	}
 	if a.Description != nil && len(*a.Description) > maxDescription {
 		return server.InvalidParameter("Description has %d characters, at most %d are allowed.", len(*a.Description), maxDescription)
 	}
-	alias, err := s.Service.PutAlias(function, name, create, a.RevisionId, func(alias *lineage.Alias) {
+	alias, err := s.Service.PutAlias(function, name, create, a.RevisionId, func(alias *functions.Alias) {
 		if a.FunctionVersion != nil {
 			alias.Version = *a.FunctionVersion
 		}
@@ -153,7 +153,7 @@ func (s *door) putAlias(w http.ResponseWriter, function, name string, a *aliasRe
 }
 
 // aliasOf finds the alias that a request's path names.
-func (s *door) aliasOf(r *http.Request) (function, name string, a lineage.Alias, err error) {
+func (s *door) aliasOf(r *http.Request) (function, name string, a functions.Alias, err error) {
 	if function, err = s.unqualified(r); err != nil {
 		return
 	}

@@ -21,6 +21,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
@@ -30,8 +31,8 @@ import (
 const maxSmallRequest = 1 << 20
 
 // maxNativeRequest bounds a request of the native API that carries code: what
-// lineage.MaxCodeBytes takes in base64, and an event.
-const maxNativeRequest = lineage.MaxCodeBytes + lineage.MaxCodeBytes/2 + dispatcher.MaxEventBytes
+// functions.MaxCodeBytes takes in base64, and an event.
+const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 // door is the API over a server.
 type door struct{ *server.Server }
@@ -134,9 +135,9 @@ func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *door) functionItem(f lineage.Function) api.Function {
+func (s *door) functionItem(f functions.Function) api.Function {
 	item := api.Function{Function: f}
-	for _, n := range s.Service.Store().Function(lineage.FunctionOf(f.Name)) {
+	for _, n := range s.Service.Store().Function(functions.BaseName(f.Name)) {
 		if n.Key.CodeDigest != f.CodeDigest {
 			continue // of another version
 		}
@@ -148,12 +149,12 @@ func (s *door) functionItem(f lineage.Function) api.Function {
 }
 
 func (s *door) nativeFunctions(w http.ResponseWriter, _ *http.Request) error {
-	functions, err := s.Service.Functions()
+	deployed, err := s.Service.Functions()
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
 	list := []api.Function{}
-	for _, f := range functions {
+	for _, f := range deployed {
 		list = append(list, s.functionItem(f))
 	}
 	server.WriteJSON(w, http.StatusOK, list)

@@ -6,7 +6,7 @@ import (
 	"regexp"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 // Account and region in the ARNs of functions, where the options name none.
@@ -27,7 +27,7 @@ const maxFunctionNameText = 256
 
 // FunctionName is what a request calls a function.
 type FunctionName struct {
-	Name      string // valid as lineage.ValidFunctionName
+	Name      string // valid as functions.ValidName
 	Qualifier string // "" if none was given
 }
 
@@ -43,7 +43,7 @@ func (f FunctionName) Deployment() string {
 // has no character that means something to a file system.
 func (s *Server) ParseFunctionName(text, qualifier string) (FunctionName, error) {
 	m := functionNamePattern.FindStringSubmatch(text)
-	if m == nil || len(text) > maxFunctionNameText || !lineage.ValidFunctionName(m[5]) {
+	if m == nil || len(text) > maxFunctionNameText || !functions.ValidName(m[5]) {
 		return FunctionName{}, Validation("functionName", text, functionNamePattern.String())
 	}
 	f := FunctionName{Name: m[5], Qualifier: m[6]}

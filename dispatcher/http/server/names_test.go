@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 func FuzzFunctionName(f *testing.F) {
@@ -18,7 +18,7 @@ func FuzzFunctionName(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !lineage.ValidFunctionName(name.Name) || strings.ContainsAny(name.Deployment(), "/\\\x00") || strings.Contains(name.Deployment(), "..") {
+		if !functions.ValidName(name.Name) || strings.ContainsAny(name.Deployment(), "/\\\x00") || strings.Contains(name.Deployment(), "..") {
 			t.Errorf("%q with %q became %q", text, qualifier, name.Deployment())
 		}
 	})

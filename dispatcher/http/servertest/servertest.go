@@ -20,6 +20,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
@@ -79,7 +80,7 @@ func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*lineage
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Store().PutFunction(lineage.Function{
+	_, err = f.FunctionStore().Put(functions.Function{
 		Name: spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
 		LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}, code)
@@ -237,7 +238,7 @@ func (f *Fake) AddImage(t testing.TB) (id string) {
 	t.Helper()
 	data := make([]byte, lineage.PageSize)
 	copy(data, "image")
-	digest := lineage.CodeDigest(data)
+	digest := functions.CodeDigest(data)
 	path := f.Store().ImagePath(digest)
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)

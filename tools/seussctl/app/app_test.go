@@ -11,6 +11,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -185,7 +186,11 @@ func TestCompletion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PutFunction(lineage.Function{Name: "hello", Handler: "a.b", Image: defaultImage}, []byte("x")); err != nil {
+	deployed, err := deployments(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := deployed.Put(functions.Function{Name: "hello", Handler: "a.b", Image: defaultImage}, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {

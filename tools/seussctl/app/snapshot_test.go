@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -222,8 +223,12 @@ func TestFunctionLsAndRm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []lineage.Function{{Name: "hello", Handler: "hello.handler", Image: defaultImage}, {Name: "table", Handler: "table.handler", Lazy: true, Image: defaultImage}} {
-		if _, err := s.PutFunction(f, []byte("code")); err != nil {
+	deployed, err := deployments(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []functions.Function{{Name: "hello", Handler: "hello.handler", Image: defaultImage}, {Name: "table", Handler: "table.handler", Lazy: true, Image: defaultImage}} {
+		if _, err := deployed.Put(f, []byte("code")); err != nil {
 			t.Fatal(err)
 		}
 	}
