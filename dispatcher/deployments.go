@@ -41,6 +41,9 @@ type Deployment struct {
 	built atomic.Pointer[function] // what the request path needs of it; nil: not known
 }
 
+// Base is the function that the deployment is a version of.
+func (d *Deployment) Base() string { return functions.BaseName(d.Name) }
+
 func newDeployments(store *functions.Store, locks *keyedLocks) *Deployments {
 	return &Deployments{store: store, locks: locks, known: map[string]*Deployment{}}
 }
@@ -120,7 +123,7 @@ func (d *Deployments) get(name string) (*Deployment, error) {
 
 // changed reports whether a deployment may be another one by now.
 func (d *Deployments) changed(f *Deployment) bool {
-	return d.store.Changes().Since(functions.BaseName(f.Name), f.seen)
+	return d.store.Changes().Since(f.Base(), f.seen)
 }
 
 func (d *Deployments) read(name string) (*Deployment, error) {
