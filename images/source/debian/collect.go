@@ -1,43 +1,74 @@
-package images
+package debian
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
+
+	"seuss/images"
 )
 
-// collector gathers files of a root file system under the paths that they have
+// Limits of Linux, as in package images.
+const (
+	maxLinks   = 40   // MAXSYMLINKS
+	maxSymlink = 4095 // PATH_MAX without the NUL
+)
+
+// libraryPathVariable has the dynamic loader search further directories.
+const libraryPathVariable = "LD_LIBRARY_PATH"
+
+// Collector gathers files of a root file system under the paths that they have
 // there.
-type collector struct {
-	root  string          // host directory of that file system; "" = the host's own
-	files map[string]File // by guest path
+type Collector struct {
+	root  string                 // host directory of that file system; "" = the host's own
+	files map[string]images.File // by guest path
+	db    *database
 	// elfQueue holds ways in which collected files may be loaded whose needs are not
 	// yet followed.
 	elfQueue    []loading
 	libraryPath string // LD_LIBRARY_PATH of the program to come
 }
 
-func newCollector(root string) *collector {
-	return &collector{root: root, files: map[string]File{}}
+// Open returns a Collector for the file system at root, "" being the host's own. env
+// is the environment that the image's program will have.
+func Open(ctx context.Context, root string, env []string) (*Collector, error) {
+	db, err := readPackages(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	c := newCollector(root)
+	c.db = db
+	for _, e := range env {
+		if value, ok := strings.CutPrefix(e, libraryPathVariable+"="); ok {
+			c.libraryPath = value
+		}
+	}
+	return c, nil
 }
 
-// host returns where the host has a path of the tree, which must be free of links.
-func (c *collector) host(p string) string { return filepath.Join("/", c.root, p) }
+func newCollector(root string) *Collector {
+	return &Collector{root: root, files: map[string]images.File{}}
+}
 
-// walk follows a path as Linux does, with absolute links counted from the tree's own
+// Host returns where the host has a path of the tree, which must be free of links.
+func (c *Collector) Host(p string) string { return filepath.Join("/", c.root, p) }
+
+// Resolve follows a path as Linux does, with absolute links counted from the tree's own
 // root, and returns it with all links resolved and what lies there. visit, if not nil,
 // is told each symbolic link on the way.
-func (c *collector) walk(p string, visit func(link, target string)) (string, fs.FileInfo, error) {
+func (c *Collector) Resolve(p string, visit func(link, target string)) (string, fs.FileInfo, error) {
 	rest := strings.Split(p, "/")
 	real := "/"
-	info, err := os.Lstat(c.host(real))
+	info, err := os.Lstat(c.Host(real))
 	if err != nil {
 		return "", nil, err
 	}
@@ -48,11 +79,11 @@ func (c *collector) walk(p string, visit func(link, target string)) (string, fs.
 			continue
 		}
 		if !info.IsDir() {
-			return "", nil, &fs.PathError{Op: "walk", Path: c.host(real), Err: syscall.ENOTDIR}
+			return "", nil, &fs.PathError{Op: "walk", Path: c.Host(real), Err: syscall.ENOTDIR}
 		}
 		// real is free of links, so Join resolves ".." as Linux does.
 		next := filepath.Join(real, part)
-		st, err := os.Lstat(c.host(next))
+		st, err := os.Lstat(c.Host(next))
 		if err != nil {
 			return "", nil, err
 		}
@@ -60,10 +91,10 @@ func (c *collector) walk(p string, visit func(link, target string)) (string, fs.
 			real, info = next, st
 			continue
 		}
-		if links++; links > maxFollow {
-			return "", nil, fmt.Errorf("more than %d symbolic links", maxFollow)
+		if links++; links > maxLinks {
+			return "", nil, fmt.Errorf("more than %d symbolic links", maxLinks)
 		}
-		target, err := os.Readlink(c.host(next))
+		target, err := os.Readlink(c.Host(next))
 		if err != nil {
 			return "", nil, err
 		}
@@ -72,7 +103,7 @@ func (c *collector) walk(p string, visit func(link, target string)) (string, fs.
 		}
 		if strings.HasPrefix(target, "/") {
 			real = "/"
-			if info, err = os.Lstat(c.host(real)); err != nil {
+			if info, err = os.Lstat(c.Host(real)); err != nil {
 				return "", nil, err
 			}
 		}
@@ -81,26 +112,26 @@ func (c *collector) walk(p string, visit func(link, target string)) (string, fs.
 	return real, info, nil
 }
 
-// addPath adds a file and every symbolic link on the way to it, links among its
+// Add adds a file and every symbolic link on the way to it, links among its
 // parent directories (/lib -> usr/lib) included, so that the path works in the guest
 // as it does here. It returns the path with all links resolved. A directory adds
 // nothing but the links.
-func (c *collector) addPath(p string) (string, error) {
-	real, info, err := c.walk(p, func(link, target string) { c.files[link] = linkTo(link, target) })
+func (c *Collector) Add(p string) (string, error) {
+	real, info, err := c.Resolve(p, func(link, target string) { c.files[link] = linkTo(link, target) })
 	if err != nil {
 		return "", fmt.Errorf("collect %s: %w", p, err)
 	}
 	switch mode := info.Mode(); {
 	case mode.IsRegular():
 		if _, ok := c.files[real]; !ok {
-			c.files[real] = File{GuestPath: real, HostPath: c.host(real)}
+			c.files[real] = images.File{GuestPath: real, HostPath: c.Host(real)}
 			c.elfQueue = append(c.elfQueue, loading{path: real})
 		}
 		if p != real {
 			c.elfQueue = append(c.elfQueue, loading{path: p})
 		}
 	case !mode.IsDir():
-		return "", fmt.Errorf("collect %s: %s is %v, want a file, directory or link", p, c.host(real), mode)
+		return "", fmt.Errorf("collect %s: %s is %v, want a file, directory or link", p, c.Host(real), mode)
 	}
 	return real, nil
 }
@@ -108,11 +139,11 @@ func (c *collector) addPath(p string) (string, error) {
 // linkTo is a symbolic link of the image. The link's own time is left out: package
 // scripts make links such as those of update-alternatives anew, with no change in
 // meaning.
-func linkTo(link, target string) File { return File{GuestPath: link, Symlink: target} }
+func linkTo(link, target string) images.File { return images.File{GuestPath: link, Symlink: target} }
 
-// addLink adds one symbolic link as it is, whatever it leads to, if there is one.
-func (c *collector) addLink(p string) error {
-	target, err := os.Readlink(c.host(p))
+// AddLink adds one symbolic link as it is, whatever it leads to, if there is one.
+func (c *Collector) AddLink(p string) error {
+	target, err := os.Readlink(c.Host(p))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // not there, or no link
 		return nil
 	}
@@ -123,28 +154,52 @@ func (c *collector) addLink(p string) error {
 	return nil
 }
 
-// addOptional is addPath, but a path that this host lacks is left out.
-func (c *collector) addOptional(p string) error {
-	_, err := c.addPath(p)
+// AddOptional is Add, but a path that this host lacks is left out.
+func (c *Collector) AddOptional(p string) error {
+	_, err := c.Add(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	return err
 }
 
-// addData adds a file with given content.
-func (c *collector) addData(p string, data []byte) {
-	c.files[p] = File{GuestPath: p, Data: data, Mode: 0o644}
+// AddData adds a file with given content.
+func (c *Collector) AddData(p string, data []byte) {
+	c.files[p] = images.File{GuestPath: p, Data: data, Mode: 0o644}
 }
 
-// addDir adds an empty directory.
-func (c *collector) addDir(p string, mode fs.FileMode) {
-	c.files[p] = File{GuestPath: p, Mode: fs.ModeDir | mode}
+// AddDir adds an empty directory.
+func (c *Collector) AddDir(p string, mode fs.FileMode) {
+	c.files[p] = images.File{GuestPath: p, Mode: fs.ModeDir | mode}
 }
 
-// sorted returns what was collected in the order of guest paths.
-func (c *collector) sorted() []File {
-	return slices.SortedFunc(maps.Values(c.files), func(a, b File) int {
+// Has reports whether a path was collected.
+func (c *Collector) Has(p string) bool {
+	_, ok := c.files[p]
+	return ok
+}
+
+// Paths returns the paths of what was collected, sorted.
+func (c *Collector) Paths() []string { return slices.Sorted(maps.Keys(c.files)) }
+
+// Files returns what was collected, in the order of guest paths.
+func (c *Collector) Files() []images.File {
+	return slices.SortedFunc(maps.Values(c.files), func(a, b images.File) int {
 		return cmp.Compare(a.GuestPath, b.GuestPath)
 	})
+}
+
+// AddTree adds every file below a directory, if there is one.
+func (c *Collector) AddTree(dir string) error {
+	err := filepath.WalkDir(c.Host(dir), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		_, err = c.Add(path.Join(dir, strings.TrimPrefix(p, c.Host(dir))))
+		return err
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }

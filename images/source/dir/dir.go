@@ -1,43 +1,56 @@
-package images
+// Package dir is the source of root file systems that are directories of this host:
+// dir:PATH.
+//
+// Symbolic links are kept as they are. Devices, sockets and FIFOs are left out and
+// counted. What programs need to find in a root, such as /proc, is added where the
+// directory lacks it.
+//
+// Units, ownership, locks: as in package source.
+package dir
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
-	"slices"
+
+	"seuss/images"
+	"seuss/images/source"
 )
 
-// Dir returns the Spec of an image with the directory at p as its root file
-// system. Symbolic links are kept as they are. Devices, sockets and FIFOs are
-// left out and counted in Spec.Skipped. The caller fills in Kernel, Program
-// and Argv, and Name where the directory's own name cannot name an image.
-func Dir(p string) (Spec, error) {
-	spec, err := dir(p)
-	if err != nil {
-		return Spec{}, fmt.Errorf("collect directory %s: %w", p, err)
-	}
-	return spec, nil
+func init() {
+	source.Register(&source.Source{Scheme: "dir", Usage: "PATH", Open: open})
 }
 
-func dir(p string) (Spec, error) {
+// open returns the directory at p as a root file system.
+func open(_ context.Context, p string, _ source.Options) (*source.Tree, source.Config, error) {
+	tree, err := walk(p)
+	if err != nil {
+		return nil, source.Config{}, fmt.Errorf("collect directory %s: %w", p, err)
+	}
+	tree.Files = withMountPoints(tree.Files)
+	return tree, source.Config{}, nil
+}
+
+func walk(p string) (*source.Tree, error) {
 	root, err := filepath.Abs(p)
 	if err != nil {
-		return Spec{}, err
+		return nil, err
 	}
 	// The directory itself may be named through a link; WalkDir would stop.
 	if root, err = filepath.EvalSymlinks(root); err != nil {
-		return Spec{}, err
+		return nil, err
 	}
 	if st, err := os.Stat(root); err != nil {
-		return Spec{}, err
+		return nil, err
 	} else if !st.IsDir() {
-		return Spec{}, fmt.Errorf("not a directory but %v", st.Mode())
+		return nil, fmt.Errorf("not a directory but %v", st.Mode())
 	}
-	var spec Spec
-	if name := filepath.Base(root); checkName(name) == nil {
-		spec.Name = name
+	tree := &source.Tree{}
+	if name := filepath.Base(root); images.CheckName(name) == nil {
+		tree.Name = name
 	}
 	err = filepath.WalkDir(root, func(host string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -51,7 +64,7 @@ func dir(p string) (Spec, error) {
 		if err != nil {
 			return err
 		}
-		f := File{GuestPath: path.Join("/", filepath.ToSlash(rel)), Mtime: info.ModTime().Unix()}
+		f := images.File{GuestPath: path.Join("/", filepath.ToSlash(rel)), Mtime: info.ModTime().Unix()}
 		switch mode := info.Mode(); {
 		case mode.IsDir():
 			f.Mode = mode
@@ -62,39 +75,38 @@ func dir(p string) (Spec, error) {
 				return err
 			}
 		default:
-			spec.Skipped++
+			tree.Skipped++
 			return nil
 		}
-		spec.Files = append(spec.Files, f)
+		tree.Files = append(tree.Files, f)
 		return nil
 	})
 	if err != nil {
-		return Spec{}, err
+		return nil, err
 	}
-	return spec, nil
+	return tree, nil
 }
 
 // mountPoints are the directories on which the kernel library puts its own file
 // systems, and where programs expect to be able to write.
-var mountPoints = []File{
+var mountPoints = []images.File{
 	{GuestPath: "/dev", Mode: fs.ModeDir | 0o755},
 	{GuestPath: "/proc", Mode: fs.ModeDir | 0o755},
 	{GuestPath: "/sys", Mode: fs.ModeDir | 0o755},
 	{GuestPath: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
 }
 
-// WithMountPoints returns files with the directories that every guest needs, where
+// withMountPoints returns files with the directories that every guest needs, where
 // files does not have them.
-func WithMountPoints(files []File) []File {
+func withMountPoints(files []images.File) []images.File {
 	have := map[string]bool{}
 	for _, f := range files {
 		have[f.GuestPath] = true
 	}
-	out := slices.Clone(files)
 	for _, f := range mountPoints {
 		if !have[f.GuestPath] {
-			out = append(out, f)
+			files = append(files, f)
 		}
 	}
-	return out
+	return files
 }
