@@ -75,7 +75,7 @@ e2e: build ## end-to-end tests
 .PHONY: process
 process: build ## the process platform, where the other suites ran on KVM
 ifneq ($(HAVE_KVM),)
-	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./tests
+	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./dispatcher/instance ./tests
 else
 	@echo "no /dev/kvm: the suites above ran on the process platform"
 endif

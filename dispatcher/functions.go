@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"seuss/guest"
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -68,10 +68,10 @@ func (d *Dispatcher) Deploy(ctx context.Context, spec FunctionSpec) (*lineage.No
 	if err != nil {
 		return nil, fmt.Errorf("deploy function %q: %w", spec.Name, err)
 	}
-	return t.node, nil
+	return t.Node, nil
 }
 
-func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, error) {
+func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*instance.Snapshot, error) {
 	if !lineage.ValidFunctionName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
@@ -112,34 +112,35 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, e
 }
 
 // functionNode returns the node with the code loaded, below parent.
-func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code []byte, parent *target) (*target, error) {
+func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
 	key := lineage.Key{Function: lineage.FunctionOf(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
-	for _, n := range d.store.Children(parent.node.Info.ID) {
+	for _, n := range d.store.Children(parent.Node.Info.ID) {
 		k := &n.Info.Key
 		if n.Info.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
 			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy {
-			return d.catalog.target(n.Info.ID)
+			return d.catalog.snapshot(n.Info.ID)
 		}
 	}
-	s, err := d.take(ctx, f.Image, parent)
+	l, err := d.take(ctx, f.Image, parent)
 	if err != nil {
 		return nil, err
 	}
-	defer s.release(d, false)
+	defer l.release(false, nil)
 	start := time.Now()
-	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgLoad, code) }); err != nil {
+	session := l.Converse(ctx, start.Add(loadTimeout))
+	if err := session.Close(session.Load(code)); err != nil {
 		return nil, err
 	}
 	saved := time.Since(start)
-	if err := d.warmUp(ctx, s, f, code); err != nil {
+	if err := d.warmUp(ctx, l.Instance, f, code); err != nil {
 		return nil, err
 	}
-	return d.capture(s.shell, parent, lineage.KindFunction, key, saved, lineage.Purity{})
+	return l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
 }
 
 // dropOldNodes removes the nodes that no deployment of the function, of whatever
 // version, starts from any more. parent is where the unversioned one hangs.
-func (d *Dispatcher) dropOldNodes(name string, parent *target) {
+func (d *Dispatcher) dropOldNodes(name string, parent *instance.Snapshot) {
 	records, err := d.deployments(name)
 	if err != nil {
 		d.log.Warn("old nodes are kept", "function", name, "error", err)
@@ -151,7 +152,7 @@ func (d *Dispatcher) dropOldNodes(name string, parent *target) {
 			if k.CodeDigest != f.CodeDigest || k.Handler != f.Handler || k.Lazy != f.Lazy {
 				return false
 			}
-			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == nil || n.Info.Parent == parent.node.Info.ID
+			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == nil || n.Info.Parent == parent.Node.Info.ID
 		})
 		if used {
 			continue
@@ -222,5 +223,5 @@ func (d *Dispatcher) ImageMemory(image string) (bytes uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return img.config.MemoryBytes, nil
+	return img.MemoryBytes, nil
 }

@@ -43,5 +43,5 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 		return nil, err
 	}
 	i := d.newInvocation(f, e, req, time.Now())
-	return i.finish(i.warm(ctx, t, req.Fresh))
+	return i.warm(ctx, t, req.Fresh)
 }

@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"dispatcher/events":    {"dispatcher/api"},
 	"dispatcher/functions": {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
 	"dispatcher/outbound":  {"guest", "vmm", "vmm/vsock"},
-	"dispatcher/instance":  {"dirtytrack", "guest", "lineage", "lineage/...", "vmm", "vmm/..."},
+	"dispatcher/instance":  {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/http":      {"dispatcher", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage"},
 	"dispatcher/httpapi":   {"dispatcher", "dispatcher/...", "images", "lineage", "lineage/..."},
 

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
 	"seuss/vmm/vmmtest"
@@ -61,7 +61,7 @@ func TestBLAS(t *testing.T) {
 		}
 		defer img.Close()
 		var said strings.Builder
-		r, err := dispatcher.RunProgram(t.Context(), platform, dispatcher.Program{
+		r, err := instance.RunProgram(t.Context(), platform, instance.Program{
 			Image: img, Args: argv, Env: spec.Env, Timeout: patience(2 * time.Minute), Output: func(_ uint16, p []byte) { said.Write(p) },
 		})
 		if err != nil {

@@ -24,6 +24,7 @@ type fakeBackend struct {
 	*dispatcher.Dispatcher
 	invoke  func(context.Context, dispatcher.Request) (*dispatcher.Result, error) // nil: echo
 	reset   func()                                                                // what is to do once a result was delivered, or nil
+	given   func()                                                                // a result was delivered, whoever resets the machine; or nil
 	deploys atomic.Int64
 	spec    dispatcher.FunctionSpec // of the last deployment
 }
@@ -84,6 +85,9 @@ func (f *fakeBackend) Invoke(ctx context.Context, r dispatcher.Request) (*dispat
 	if err == nil && r.Deliver != nil {
 		if r.Deliver(result) && f.reset != nil {
 			f.reset()
+		}
+		if f.given != nil {
+			f.given()
 		}
 	}
 	return result, err

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 	"seuss/images"
 	"seuss/lineage"
 )
@@ -91,7 +91,7 @@ func tryImage(ctx context.Context, e *env, img *images.Image, argv []string) (er
 	defer func() { err = errors.Join(err, platform.Close()) }()
 	e.progress.step("trying image", -1)
 	var said []byte
-	r, err := dispatcher.RunProgram(ctx, platform, dispatcher.Program{
+	r, err := instance.RunProgram(ctx, platform, instance.Program{
 		Image: img, Args: argv, Env: img.Config().Env, Timeout: tryTimeout,
 		Output: func(fd uint16, text []byte) {
 			said = append(said, text...)

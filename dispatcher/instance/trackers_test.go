@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"errors"
@@ -20,11 +20,11 @@ func TestTrackersSeeEverything(t *testing.T) {
 		name     string
 		options  kvm.Options
 		logDirty bool
-		open     func(*shell) (dirtytrack.Tracker, error)
+		open     func(*VM) (dirtytrack.Tracker, error)
 	}{
-		{"memory", kvm.Options{}, false, func(s *shell) (dirtytrack.Tracker, error) { return s.m.Memory().Tracker() }},
-		{"dirty-log", kvm.Options{}, true, func(s *shell) (dirtytrack.Tracker, error) { return s.m.VM().(*kvm.VM).DirtyLog() }},
-		{"dirty-ring", kvm.Options{DirtyRingEntries: 1 << 15}, true, func(s *shell) (dirtytrack.Tracker, error) { return s.m.VM().(*kvm.VM).DirtyRing() }},
+		{"memory", kvm.Options{}, false, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.Memory().Tracker() }},
+		{"dirty-log", kvm.Options{}, true, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.VM().(*kvm.VM).DirtyLog() }},
+		{"dirty-ring", kvm.Options{DirtyRingEntries: 1 << 15}, true, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.VM().(*kvm.VM).DirtyRing() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.options.DirtyRingEntries != 0 {
@@ -42,8 +42,8 @@ func TestTrackersSeeEverything(t *testing.T) {
 				platform = vmmtest.Require(t)
 			}
 			b := newLawBench(t, platform)
-			s := b.shell(platform, c.logDirty)
-			tracker, err := c.open(s)
+			vm := b.machine(platform, c.logDirty)
+			tracker, err := c.open(vm)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,21 +54,21 @@ func TestTrackersSeeEverything(t *testing.T) {
 			})
 			for _, name := range []string{"base", "function A", "function B", "argument"} {
 				for _, how := range []string{"little", "files", "large", "thread", "raise"} {
-					b.bring(s, name)
-					before := contents(s.m.Memory())
+					b.bring(vm, name)
+					before := contents(vm.m.Memory())
 					if err := tracker.Arm(); err != nil {
 						t.Fatal(err)
 					}
-					s.m.Memory().HostWritten().Clear()
-					s.m.Memory().GivenBack().Clear()
-					b.invoke(s, name, how)
-					found := dirtytrack.NewPageSet(s.m.Memory().Pages())
+					vm.m.Memory().HostWritten().Clear()
+					vm.m.Memory().GivenBack().Clear()
+					b.invoke(vm, name, how)
+					found := dirtytrack.NewPageSet(vm.m.Memory().Pages())
 					if err := tracker.Collect(found); err != nil {
 						t.Fatal(err)
 					}
-					found.Union(s.m.Memory().HostWritten())
-					found.Union(s.m.Memory().GivenBack())
-					pages := differing(contents(s.m.Memory()), before)
+					found.Union(vm.m.Memory().HostWritten())
+					found.Union(vm.m.Memory().GivenBack())
+					pages := differing(contents(vm.m.Memory()), before)
 					for _, page := range pages {
 						if !found.Has(page) {
 							t.Errorf("%s, %s: page %#x differs and is not reported", name, how, page)
@@ -78,12 +78,12 @@ func TestTrackersSeeEverything(t *testing.T) {
 						t.Errorf("%s, %s: %d pages differ, %d of %d are reported", name, how, len(pages), found.Len(), found.Cap())
 					}
 					// What the dispatcher itself keeps must contain them as well.
-					if err := s.collect(); err != nil {
+					if err := vm.collect(); err != nil {
 						t.Fatal(err)
 					}
 					for _, page := range pages {
-						if !s.layout.private.Has(page) {
-							t.Errorf("%s, %s: page %#x differs and is not in the layout's private pages", name, how, page)
+						if !vm.plan.private.Has(page) {
+							t.Errorf("%s, %s: page %#x differs and is not in the plan's private pages", name, how, page)
 						}
 					}
 				}
@@ -97,32 +97,24 @@ func TestTrackersSeeEverything(t *testing.T) {
 func TestRunPathAllocations(t *testing.T) {
 	platform := vmmtest.Require(t)
 	b := newLawBench(t, platform)
-	s := b.shell(platform, false)
-	b.bring(s, "function A")
-	f, err := b.d.catalog.function("a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	e, err := f.event([]byte(`{"how": "simd"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	i := b.d.newInvocation(f, e, &Request{Timeout: time.Hour}, time.Now())
+	vm := b.machine(platform, false)
+	b.bring(vm, "function A")
+	event := []byte(`{"how": "simd"}`)
 	var seed [guest.SeedBytes]byte
-	request := appendHeader(nil, guest.MsgInvoke, len(seed)+len(i.context)+len(e.raw))
-	request = append(append(append(request, seed[:]...), i.context...), e.raw...)
-	options := vmm.RunOptions{Deadline: i.deadline, Wait: vmm.WaitEvents, Done: s.link.arrived}
+	request := appendHeader(nil, guest.MsgInvoke, len(seed)+len(invocationContext)+len(event))
+	request = append(append(append(request, seed[:]...), invocationContext...), event...)
+	options := vmm.RunOptions{Deadline: time.Now().Add(time.Hour), Wait: vmm.WaitEvents, Done: vm.stream.arrived}
 	once := func() {
-		if err := s.m.WriteIdentity(vmm.Identity{}); err != nil {
+		if err := vm.m.WriteIdentity(vmm.Identity{}); err != nil {
 			t.Fatal(err)
 		}
-		s.link.reply = s.link.reply[:0]
-		if err := s.link.conn.Send(request); err != nil {
+		vm.stream.reply = vm.stream.reply[:0]
+		if err := vm.stream.conn.Send(request); err != nil {
 			t.Fatal(err)
 		}
-		stop, err := s.m.Run(options)
-		if err != nil || stop.Kind != vmm.StopDone || s.link.err != nil || s.link.frame.kind != guest.MsgResult {
-			t.Fatal(stop, err, s.link.err, s.link.frame.kind)
+		stop, err := vm.m.Run(options)
+		if err != nil || stop.Kind != vmm.StopDone || vm.stream.err != nil || vm.stream.frame.kind != guest.MsgResult {
+			t.Fatal(stop, err, vm.stream.err, vm.stream.frame.kind)
 		}
 	}
 	for range 20 {

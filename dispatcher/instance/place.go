@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"fmt"
@@ -124,20 +124,20 @@ func fileContent(f *os.File) func([]byte, programRun) error {
 }
 
 // placeProgram does that for a machine that shows its image's root view.
-func (l *layout) placeProgram() error {
+func (p *memoryPlan) placeProgram() error {
 	const low = guest.ProgramGPA / lineage.PageSize
 	var runs []programRun
-	for r := range l.base.Runs(low, l.mem.RAMBytes()/lineage.PageSize-low) {
+	for r := range p.base.Runs(low, p.mem.RAMBytes()/lineage.PageSize-low) {
 		if r.Blob != nil {
 			runs = append(runs, programRun{r.First, r.Count, r.Page})
 		}
 	}
-	placed, err := placeProgram(l.mem, runs, func(p []byte, r programRun) error {
-		if err := l.base.Check(r.first, r.count); err != nil {
+	placed, err := placeProgram(p.mem, runs, func(window []byte, r programRun) error {
+		if err := p.base.Check(r.first, r.count); err != nil {
 			return err
 		}
 		for i := range r.count {
-			copy(pageOf(p, i), l.base.Bytes(r.first+i))
+			copy(pageOf(window, i), p.base.Bytes(r.first+i))
 		}
 		return nil
 	})
@@ -146,7 +146,7 @@ func (l *layout) placeProgram() error {
 		zero = append(zero, lineage.Run{First: r.first, Count: r.count})
 	}
 	if len(zero) > 0 {
-		l.base = l.base.With(zero)
+		p.base = p.base.With(zero)
 	}
 	return err
 }

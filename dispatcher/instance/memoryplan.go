@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"bytes"
@@ -27,36 +27,36 @@ const (
 	keepPrivate = 8192
 )
 
-// layout keeps track of what a machine's memory shows: each page is either what
+// memoryPlan keeps track of what a machine's memory shows: each page is either what
 // base maps there, or a private copy.
-type layout struct {
+type memoryPlan struct {
 	mem     *vmm.Memory
 	tracker dirtytrack.Tracker
 	// base is the view whose runs are mapped.
 	base *lineage.View
 	// private holds the pages that are private copies. Their content is known
-	// only right after deploy: then it is the target's.
+	// only right after deploy: then it is the view's.
 	private *dirtytrack.PageSet
 
-	target  *lineage.View       // of the last deploy
-	resets  int                 // deploys to that same target
+	view    *lineage.View       // of the last deploy
+	resets  int                 // deploys to that same view
 	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
 
 	small, fresh *dirtytrack.PageSet // scratch of move
 	access       vmm.Access          // scratch of deploy
 }
 
-// moved counts what one deployment did.
-type moved struct {
-	copied, mapped uint64 // pages
+// Moved counts what bringing a machine to a snapshot has moved.
+type Moved struct {
+	Copied, Mapped uint64 // pages
 }
 
-func newLayout(mem *vmm.Memory) (layout, error) {
+func newMemoryPlan(mem *vmm.Memory) (memoryPlan, error) {
 	tracker, err := mem.Tracker()
 	if err != nil {
-		return layout{}, err
+		return memoryPlan{}, err
 	}
-	return layout{
+	return memoryPlan{
 		mem: mem, tracker: tracker,
 		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
 		small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
@@ -66,97 +66,97 @@ func newLayout(mem *vmm.Memory) (layout, error) {
 // collect notes the pages that became private since the last call. faulted says
 // whether running the guest caused a host page fault: only then can the guest
 // have got new private pages.
-func (l *layout) collect(faulted bool) error {
-	l.private.Union(l.mem.HostWritten())
-	l.mem.HostWritten().Clear()
-	l.forgetGiven()
+func (p *memoryPlan) collect(faulted bool) error {
+	p.private.Union(p.mem.HostWritten())
+	p.mem.HostWritten().Clear()
+	p.forgetGiven()
 	if !faulted {
 		return nil
 	}
-	if err := l.tracker.Collect(l.private); err != nil {
+	if err := p.tracker.Collect(p.private); err != nil {
 		return fmt.Errorf("find the machine's private pages: %w", err)
 	}
 	return nil
 }
 
 // forgetGiven takes out of private what the guest has given back where zeros are
-// the target's content too.
-func (l *layout) forgetGiven() {
-	given := l.mem.GivenBack()
+// the view's content too.
+func (p *memoryPlan) forgetGiven() {
+	given := p.mem.GivenBack()
 	if given.Len() == 0 {
 		return
 	}
-	target := l.target
-	if target == nil {
-		target = l.base
+	view := p.view
+	if view == nil {
+		view = p.base
 	}
 	for page := range given.All() {
-		if l.private.Has(page) && target.Lookup(page).Blob == nil && l.base.Lookup(page).Blob == nil {
-			l.private.Remove(page)
+		if p.private.Has(page) && view.Lookup(page).Blob == nil && p.base.Lookup(page).Blob == nil {
+			p.private.Remove(page)
 		}
 	}
 	given.Clear()
 }
 
-// deploy makes memory show exactly what target holds. collect must have been
+// deploy makes memory show exactly what view holds. collect must have been
 // called after the guest last ran.
-func (l *layout) deploy(target *lineage.View) (m moved, err error) {
+func (p *memoryPlan) deploy(view *lineage.View) (m Moved, err error) {
 	var diff iter.Seq2[uint64, uint64]
-	if target != l.target {
-		diff = lineage.Diff(l.base, target)
+	if view != p.view {
+		diff = lineage.Diff(p.base, view)
 	}
-	l.access.Note(l.mem, l.private, diff)
-	if target == l.target {
-		m, err = l.reset()
-	} else if m, err = l.move(target); err == nil {
-		l.target, l.resets = target, 0
-		l.changed.Clear()
+	p.access.Note(p.mem, p.private, diff)
+	if view == p.view {
+		m, err = p.reset()
+	} else if m, err = p.move(view); err == nil {
+		p.view, p.resets = view, 0
+		p.changed.Clear()
 	}
 	if err != nil {
 		return m, err
 	}
-	return m, l.mem.Revoke(&l.access)
+	return m, p.mem.Revoke(&p.access)
 }
 
-// reset puts the private pages back to the target that they were last at.
-func (l *layout) reset() (moved, error) {
-	if l.resets >= learnResets {
-		l.copyPrivate()
-		return moved{copied: l.private.Len()}, nil
+// reset puts the private pages back to the view that they were last at.
+func (p *memoryPlan) reset() (Moved, error) {
+	if p.resets >= learnResets {
+		p.copyPrivate()
+		return Moved{Copied: p.private.Len()}, nil
 	}
-	l.resets++
-	before := l.changed.Len()
-	ram := l.mem.Bytes()
-	for page := range l.private.All() {
-		dst, src := pageOf(ram, page), l.target.Bytes(page)
+	p.resets++
+	before := p.changed.Len()
+	ram := p.mem.Bytes()
+	for page := range p.private.All() {
+		dst, src := pageOf(ram, page), p.view.Bytes(page)
 		switch {
 		case src == nil && !isZero(dst):
 			clear(dst)
-			l.changed.Add(page)
+			p.changed.Add(page)
 		case src != nil && !bytes.Equal(dst, src):
 			copy(dst, src)
-			l.changed.Add(page)
+			p.changed.Add(page)
 		}
 	}
-	m := moved{copied: l.changed.Len() - before}
-	if l.resets < learnResets {
+	m := Moved{Copied: p.changed.Len() - before}
+	if p.resets < learnResets {
 		return m, nil
 	}
-	mapped, err := l.cool()
-	m.mapped += mapped
+	mapped, err := p.cool()
+	m.Mapped += mapped
 	return m, err
 }
 
 // cool maps the private pages that no run has changed.
-func (l *layout) cool() (mapped uint64, err error) {
-	cold := l.private.Clone()
-	for page := range l.changed.All() {
+func (p *memoryPlan) cool() (mapped uint64, err error) {
+	cold := p.private.Clone()
+	for page := range p.changed.All() {
 		cold.Remove(page)
 	}
 	var runs []lineage.Run
 	for first, count := range cold.Runs() {
-		for run := range l.target.Runs(first, count) {
-			if err := l.mapRun(run); err != nil {
+		for run := range p.view.Runs(first, count) {
+			if err := p.mapRun(run); err != nil {
 				return mapped, err
 			}
 			runs = append(runs, run)
@@ -164,48 +164,48 @@ func (l *layout) cool() (mapped uint64, err error) {
 		mapped += count
 	}
 	for page := range cold.All() {
-		l.private.Remove(page)
+		p.private.Remove(page)
 	}
 	if len(runs) > 0 {
-		l.base = l.base.With(runs)
+		p.base = p.base.With(runs)
 	}
 	return mapped, nil
 }
 
-// move brings memory from wherever it is to another target.
-func (l *layout) move(target *lineage.View) (moved, error) {
-	var m moved
+// move brings memory from wherever it is to another view.
+func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
+	var m Moved
 	var runs []lineage.Run
-	small, fresh := l.small, l.fresh
+	small, fresh := p.small, p.fresh
 	small.Clear()
 	fresh.Clear()
 	// What does not differ from base was checked when base was mapped, or is as the
 	// guest touches it. Nothing is changed before the rest is known to be right; after
 	// that, it costs a load.
-	for first, count := range lineage.Diff(l.base, target) {
-		for run := range target.Runs(first, count) {
+	for first, count := range lineage.Diff(p.base, view) {
+		for run := range view.Runs(first, count) {
 			if run.Count >= mapRun && run.Blob != nil && run.Blob.Paged() {
 				continue // checked as the guest touches it
 			}
-			if err := target.Check(run.First, run.Count); err != nil {
+			if err := view.Check(run.First, run.Count); err != nil {
 				return m, err
 			}
 		}
 	}
-	for first, count := range lineage.Diff(l.base, target) {
-		for run := range target.Runs(first, count) {
+	for first, count := range lineage.Diff(p.base, view) {
+		for run := range view.Runs(first, count) {
 			if run.Count >= mapRun {
-				if err := l.mapRun(run); err != nil {
+				if err := p.mapRun(run); err != nil {
 					return m, err
 				}
-				m.mapped += run.Count
+				m.Mapped += run.Count
 				runs = append(runs, run)
 			}
 			for page := run.First; page < run.First+run.Count; page++ {
 				switch {
 				case run.Count >= mapRun:
-					l.private.Remove(page)
-				case l.private.Has(page):
+					p.private.Remove(page)
+				case p.private.Has(page):
 					small.Add(page)
 				default:
 					small.Add(page)
@@ -215,64 +215,64 @@ func (l *layout) move(target *lineage.View) (moved, error) {
 		}
 	}
 	if len(runs) > 0 {
-		l.base = l.base.With(runs)
+		p.base = p.base.With(runs)
 	}
-	if l.private.Len() > keepPrivate {
-		if err := l.shrink(small); err != nil {
+	if p.private.Len() > keepPrivate {
+		if err := p.shrink(small); err != nil {
 			return m, err
 		}
 	}
 	// What still differs from base is small: it becomes private and is copied.
 	if fresh.Len() > 0 {
-		if err := l.mem.Populate(fresh.Runs()); err != nil {
+		if err := p.mem.Populate(fresh.Runs()); err != nil {
 			return m, fmt.Errorf("populate pages of the node: %w", err)
 		}
 	}
-	l.private.Union(small)
-	l.target = target
-	l.copyPrivate()
-	m.copied = l.private.Len()
+	p.private.Union(small)
+	p.view = view
+	p.copyPrivate()
+	m.Copied = p.private.Len()
 	return m, nil
 }
 
-// copyPrivate gives every private page the target's content.
-func (l *layout) copyPrivate() {
-	ram := l.mem.Bytes()
-	for page := range l.private.All() {
-		l.target.CopyPage(pageOf(ram, page), page)
+// copyPrivate gives every private page the view's content.
+func (p *memoryPlan) copyPrivate() {
+	ram := p.mem.Bytes()
+	for page := range p.private.All() {
+		p.view.CopyPage(pageOf(ram, page), page)
 	}
 }
 
 // shrink drops the private copies that are not wanted: what base maps shows.
-func (l *layout) shrink(wanted *dirtytrack.PageSet) error {
-	drop := l.private.Clone()
+func (p *memoryPlan) shrink(wanted *dirtytrack.PageSet) error {
+	drop := p.private.Clone()
 	for page := range wanted.All() {
 		drop.Remove(page)
 	}
 	for first, count := range drop.Runs() {
-		if err := l.mem.Discard(first, count); err != nil {
+		if err := p.mem.Discard(first, count); err != nil {
 			return fmt.Errorf("give private pages back: %w", err)
 		}
 	}
 	for page := range drop.All() {
-		l.private.Remove(page)
+		p.private.Remove(page)
 	}
 	return nil
 }
 
-func (l *layout) mapRun(run lineage.Run) error {
+func (p *memoryPlan) mapRun(run lineage.Run) error {
 	if run.Blob == nil {
-		return l.mem.MapZero(run.First, run.Count)
+		return p.mem.MapZero(run.First, run.Count)
 	}
 	if run.Blob.Paged() {
-		return l.mem.MapPager(run.First, run.Count, run.Blob, run.Page)
+		return p.mem.MapPager(run.First, run.Count, run.Blob, run.Page)
 	}
 	off := run.Blob.DataOffset() + int64(run.Page)*lineage.PageSize
-	return l.mem.MapFile(run.First, run.Count, run.Blob.File(), off)
+	return p.mem.MapFile(run.First, run.Count, run.Blob.File(), off)
 }
 
 // mapAll maps every run of view into fresh memory.
-func (l *layout) mapAll(view *lineage.View) error {
+func (p *memoryPlan) mapAll(view *lineage.View) error {
 	for run := range view.Runs(0, view.Pages()) {
 		if run.Blob == nil {
 			continue // fresh memory is zero
@@ -282,13 +282,27 @@ func (l *layout) mapAll(view *lineage.View) error {
 				return err
 			}
 		}
-		if err := l.mapRun(run); err != nil {
+		if err := p.mapRun(run); err != nil {
 			return fmt.Errorf("map pages %d to %d: %w", run.First, run.First+run.Count-1, err)
 		}
 	}
-	l.base, l.target, l.resets = view, nil, 0
-	l.private.Clear()
+	p.base, p.view, p.resets = view, nil, 0
+	p.private.Clear()
 	return nil
+}
+
+// candidates are the pages that may differ from the parent's: the private ones, and
+// those where another view is mapped. collect must have been called.
+func (p *memoryPlan) candidates(parent *lineage.View) (*dirtytrack.PageSet, error) {
+	pages := p.private.Clone()
+	for first, count := range lineage.Diff(p.base, parent) {
+		// What is read there must be there, and right.
+		if err := p.base.Check(first, count); err != nil {
+			return nil, err
+		}
+		pages.AddRange(first, count)
+	}
+	return pages, nil
 }
 
 func pageOf(ram []byte, page uint64) []byte {

@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"context"
@@ -88,11 +88,9 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if p.Timeout > 0 {
 		deadline = time.Now().Add(p.Timeout)
 	}
-	var stop vmm.Stop
-	err = cancellable(ctx, m, func() error {
-		stop, err = m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitEvents})
-		return err
-	})
+	interruption := interruptOn(ctx, m)
+	stop, err := m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitEvents})
+	err = interruption.end(err)
 	refused := way.Close()
 	if err != nil {
 		return nil, err

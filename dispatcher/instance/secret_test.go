@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"bytes"
@@ -15,25 +15,25 @@ import (
 func TestSecretLeavesNothing(t *testing.T) {
 	platform := vmmtest.Require(t)
 	b := newLawBench(t, platform)
-	s := b.shell(platform, false)
+	vm := b.machine(platform, false)
 	secret := "plant: XYZZY-PLUGH"
 	needle := []byte(secret[len("plant: "):])
 	for _, next := range []string{"function A", "function A", "function B", "base", "function A"} {
-		b.bring(s, "function A")
-		if err := b.invoke(s, "function A", secret); err != nil {
+		b.bring(vm, "function A")
+		if err := b.invoke(vm, "function A", secret); err != nil {
 			t.Fatal(err)
 		}
-		planted := bytes.Count(contents(s.m.Memory()), needle)
+		planted := bytes.Count(contents(vm.m.Memory()), needle)
 		if planted < 2000 {
 			t.Fatalf("%d of at least 2,000 planted secrets are in memory: the scan is blind", planted)
 		}
-		b.bring(s, next)
-		for page := range s.m.Memory().Pages() {
-			if at := bytes.Index(s.m.Memory().Page(page), needle); at >= 0 {
+		b.bring(vm, next)
+		for page := range vm.m.Memory().Pages() {
+			if at := bytes.Index(vm.m.Memory().Page(page), needle); at >= 0 {
 				t.Errorf("ready for %s: the secret is at %#x", next, page*guest.PageSize+uint64(at))
 			}
 		}
-		state, err := b.state(s).MarshalBinary()
+		state, err := b.state(vm).MarshalBinary()
 		if err != nil {
 			t.Fatal(err)
 		}

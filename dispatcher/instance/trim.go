@@ -1,4 +1,4 @@
-package dispatcher
+package instance
 
 import (
 	"encoding/binary"
