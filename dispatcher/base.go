@@ -58,7 +58,7 @@ func (d *Dispatcher) base(ctx context.Context, imageName string) (*instance.Snap
 
 func nameOrDefault(image string) string {
 	if image == "" {
-		return DefaultImage
+		return DefaultImage()
 	}
 	return image
 }

@@ -10,12 +10,13 @@ import (
 
 	"seuss/dispatcher/instance"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/vmm"
 )
 
-// DefaultImage is the root image of functions that name none.
-const DefaultImage = "python"
+// DefaultImage is the root image of functions that name none: the default runtime's.
+func DefaultImage() string { return runtimes.Default().Name }
 
 // Errors. Those that are not listed come from the packages below and say what
 // failed on what.
@@ -135,7 +136,7 @@ type image struct {
 // checked against its digest when the root node is first made.
 func (d *Dispatcher) openImage(name string) (*image, error) {
 	if name == "" {
-		name = DefaultImage
+		name = DefaultImage()
 	}
 	path, err := d.images.Find(name)
 	if err != nil {

@@ -97,7 +97,7 @@ func TestGoSDKLifecycle(t *testing.T) {
 		*made.Timeout != 7 || *made.MemorySize != 256 || made.State != types.StateActive || made.Environment.Variables["MODE"] != "test" || made.CodeSize == 0 || *made.CodeSha256 == "" {
 		t.Errorf("%+v", made)
 	}
-	if f.spec.Image != dispatcher.DefaultImage || f.spec.Settings.TimeoutSec != 7 || f.spec.Settings.Environment["MODE"] != "test" {
+	if f.spec.Image != dispatcher.DefaultImage() || f.spec.Settings.TimeoutSec != 7 || f.spec.Settings.Environment["MODE"] != "test" {
 		t.Errorf("deployed %+v", f.spec)
 	}
 	// What waits for a function to become active returns at once.

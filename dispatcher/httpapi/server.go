@@ -15,6 +15,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/sched"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -67,9 +68,11 @@ type Options struct {
 	Journal *Journal
 	// Tracer makes spans of invocations; nil: none are made.
 	Tracer trace.Tracer
-	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that
-	// python3.* runs in the default image.
+	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that the
+	// default runtime's run in the default image.
 	Runtimes map[string]string
+	// Versions maps images to Lambda's names of the versions in them.
+	Versions map[string]string
 }
 
 // Server answers requests; it is an http.Handler.
@@ -80,6 +83,7 @@ type Server struct {
 	tracer          trace.Tracer
 	region, account string
 	runtimes        map[string]string
+	versions        map[string]string
 	events          *eventQueue
 	metrics         *metrics
 	shed            shed
@@ -91,7 +95,7 @@ type Server struct {
 // New makes a server. Close it to end what it does in the background.
 func New(o Options) *Server {
 	s := &Server{
-		backend: o.Backend, scheduler: o.Scheduler, log: o.Log, region: o.Region, account: o.Account, runtimes: o.Runtimes,
+		backend: o.Backend, scheduler: o.Scheduler, log: o.Log, region: o.Region, account: o.Account, runtimes: o.Runtimes, versions: o.Versions,
 		tracer: o.Tracer, started: time.Now(), stopping: make(chan struct{}),
 	}
 	if s.scheduler == nil {
@@ -107,7 +111,8 @@ func New(o Options) *Server {
 		s.account = DefaultAccount
 	}
 	if s.runtimes == nil {
-		s.runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
+		r := runtimes.Default()
+		s.runtimes = map[string]string{r.LambdaPrefix: r.Name}
 	}
 	s.metrics = newMetrics(s)
 	s.events = newEventQueue(s, o.Journal) // it may begin at once

@@ -12,6 +12,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -204,7 +205,7 @@ func TestFormatDuration(t *testing.T) {
 }
 
 func TestBuildNeedsPlace(t *testing.T) {
-	_, err := BuildPython(t.Context(), images.Store{Dir: "/dev/null/x"}, images.PythonOptions{Name: "bad name"}, images.AddOptions{})
+	_, err := runtimes.Default().Build(t.Context(), images.Store{Dir: "/dev/null/x"}, runtimes.Options{Name: "bad name"}, images.AddOptions{})
 	if err == nil {
 		t.Error("no error")
 	}

@@ -17,6 +17,7 @@ import (
 	"seuss/dispatcher/http/listener"
 	"seuss/dispatcher/httpapi"
 	"seuss/dispatcher/sched"
+	"seuss/images/runtimes"
 )
 
 // tokenVariable holds the token where --token-file does not name a file.
@@ -102,13 +103,15 @@ func (e *env) runService(c *cli.Context) error {
 }
 
 // lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
-// are: Node.js where its image has been built.
-func (e *env) lambdaRuntimes() map[string]string {
-	names := map[string]string{"python3.": defaultImage}
-	if _, err := e.images().Find(nodeImage); err == nil {
-		names["nodejs"] = nodeImage
+// are, and these to Lambda's names of the versions in them.
+func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
+	prefixes, versions = map[string]string{}, map[string]string{}
+	for _, r := range runtimes.All() {
+		if c, ok := e.imageConfig(r.Name); ok && r.LambdaPrefix != "" {
+			prefixes[r.LambdaPrefix], versions[r.Name] = r.Name, r.LambdaName(c)
+		}
 	}
-	return names
+	return prefixes, versions
 }
 
 // serveBackend serves until ctx ends, then drains.
@@ -124,7 +127,8 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	}
 	addProcessors(cfg.queue.Slots)
 	scheduler := sched.New(cfg.queue)
-	s := httpapi.New(httpapi.Options{Backend: backend, Journal: journal, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
+	prefixes, versions := e.lambdaRuntimes()
+	s := httpapi.New(httpapi.Options{Backend: backend, Journal: journal, Runtimes: prefixes, Versions: versions, Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
 	listeners, err := e.listen(cfg)
 	if err != nil {
 		return errors.Join(err, s.Close(ctx))
