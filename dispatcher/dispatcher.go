@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/images"
 	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
 	"seuss/vmm"
 )

@@ -46,16 +46,17 @@ var mayImport = map[string][]string{
 	"vmm/platform/process":     {"dirtytrack", "guest", "vmm", "vmm/internal/...", "vmm/platform", "vmm/platform/process/..."},
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
-	"dispatcher":           {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
-	"dispatcher/api":       {"lineage", "dispatcher", "dispatcher/sched"}, // the last two until the service has its documents there
-	"dispatcher/bundle":    {"lineage"},                                   // until functions have their store
-	"dispatcher/sched":     {},
-	"dispatcher/events":    {"dispatcher/api"},
-	"dispatcher/functions": {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
-	"dispatcher/outbound":  {"guest", "vmm", "vmm/vsock"},
-	"dispatcher/instance":  {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
-	"dispatcher/http":      {"dispatcher", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage"},
-	"dispatcher/httpapi":   {"dispatcher", "dispatcher/...", "images", "lineage", "lineage/..."},
+	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
+	"dispatcher/api":                   {"lineage", "dispatcher", "dispatcher/sched"},         // the last two until the service has its documents there
+	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all", "lineage"}, // the last until functions have their store
+	"dispatcher/sched":                 {},
+	"dispatcher/events":                {"dispatcher/api"},
+	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/sealed"},
+	"dispatcher/outbound":              {"guest", "vmm", "vmm/vsock"},
+	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
+	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
+	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage"},
+	"dispatcher/httpapi":               {"dispatcher", "dispatcher/...", "images", "images/runtimes", "lineage", "lineage/..."},
 
 	"tools": {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher", "dispatcher/...", "tools/..."},
 	"tests": {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher", "dispatcher/...", "tools/...", "tests/..."},

@@ -137,7 +137,6 @@ var writtenTwice = map[string]bool{
 	`0xc0000081`:                    true,
 	`0xc0000082`:                    true,
 	`0xc0000084`:                    true,
-	`defaultimage = "python"`:       true,
 	`failed = "failed"`:             true,
 	`imagesuffix = ".img"`:          true,
 	`leafxsave = 0xd`:               true,

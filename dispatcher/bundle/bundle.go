@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
 )
 
@@ -53,7 +54,9 @@ func readCode(from string) (map[string][]byte, error) {
 		err := c.add(filepath.Base(from), func() (io.ReadCloser, error) { return os.Open(from) })
 		return c.files, err
 	}
-	return nil, fmt.Errorf("%s: want a file with the ending %s, a directory or a .zip", from, strings.Join(runtimes.Endings(), ", "))
+	endings := runtimes.Endings()
+	last := len(endings) - 1
+	return nil, fmt.Errorf("%s: want a %s or %s file, a directory or a .zip", from, strings.Join(endings[:last], ", "), endings[last])
 }
 
 // SuggestHandler takes the only module at the top as the one with the handler.
