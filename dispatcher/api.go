@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
@@ -90,16 +91,16 @@ const (
 type FunctionSpec struct {
 	Name    string            `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
 	Handler string            `json:"handler"`           // module.function
-	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most lineage.MaxCodeBytes in all
+	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most functions.MaxCodeBytes in all
 	Image   string            `json:"image,omitempty"`   // image name; "" means the runtime's default, "python"
 	Imports []string          `json:"imports,omitempty"` // modules that an import node below the base should hold
 	Lazy    bool              `json:"lazy,omitempty"`    // the event's keys are asked for one by one
 	// WarmUp are events on which the function is invoked before its node is
 	// captured, so that what is done lazily at first use is in the snapshot.
-	WarmUp   []json.RawMessage `json:"warm_up,omitempty"`
-	Settings lineage.Settings  `json:"settings,omitzero"`
-	Create   bool              `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
-	Revision string            `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
+	WarmUp   []json.RawMessage  `json:"warm_up,omitempty"`
+	Settings functions.Settings `json:"settings,omitzero"`
+	Create   bool               `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
+	Revision string             `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
 }
 
 // Request is one invocation.

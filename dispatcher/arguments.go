@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
@@ -34,7 +35,7 @@ func (i *invocation) captureArgument(l *instance.Instance, w instance.Want, puri
 	s, err := l.Capture(instance.Capture{
 		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
 		Key: lineage.Key{
-			Function: lineage.FunctionOf(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
+			Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
 			Args: slices.Clone(i.bound), NextKey: w.Key,
 		},
 	})
@@ -81,7 +82,7 @@ func (i *invocation) captureIfWorth(l *instance.Instance, w instance.Want) error
 // one came before.
 func (d *Dispatcher) recurs(i *invocation) bool {
 	prefix := sha256.New()
-	io.WriteString(prefix, lineage.FunctionOf(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
+	io.WriteString(prefix, functions.BaseName(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
 	for _, b := range i.bound {
 		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}

@@ -38,7 +38,7 @@ func (d *Dispatcher) base(ctx context.Context, imageName string) (*instance.Snap
 		return nil, err
 	}
 	for _, n := range d.store.Children(img.root.Info.ID) {
-		if n.Info.Kind != lineage.KindBase || n.Info.ABIVersion != guest.Version {
+		if n.Info.Kind != lineage.KindBase || n.Info.ABIVersion != guest.KernelVersion {
 			continue
 		}
 		return d.catalog.snapshot(n.Info.ID)

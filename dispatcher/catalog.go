@@ -6,13 +6,14 @@ import (
 	"slices"
 	"sync"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
 // function is what the request path needs of a deployed function.
 type function struct {
-	spec      lineage.Function
+	spec      functions.Function
 	image     *image
 	node      *instance.Snapshot   // the function node; nil if it has to be made again
 	ancestors []*instance.Snapshot // from the image node to the function node's parent
@@ -26,7 +27,7 @@ type catalog struct {
 	d         *Dispatcher
 	mu        sync.RWMutex
 	functions map[string]*function
-	specs     map[string]lineage.Function // of functions, and of those whose nodes were unloaded
+	specs     map[string]functions.Function // of functions, and of those whose nodes were unloaded
 	snapshots map[string]*instance.Snapshot
 	images    map[string]*image
 	changes   uint64         // counts the calls of forget
@@ -36,7 +37,7 @@ type catalog struct {
 func (c *catalog) init(d *Dispatcher) {
 	c.d = d
 	c.functions = map[string]*function{}
-	c.specs = map[string]lineage.Function{}
+	c.specs = map[string]functions.Function{}
 	c.snapshots = map[string]*instance.Snapshot{}
 	c.images = map[string]*image{}
 	c.prefixes = map[string]int{}
@@ -44,18 +45,18 @@ func (c *catalog) init(d *Dispatcher) {
 
 // forget drops what is known about a function and its versions; name "" drops everything.
 func (c *catalog) forget(name string) {
-	name = lineage.FunctionOf(name)
+	name = functions.BaseName(name)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
 	if name != "" {
 		for deployment := range c.functions { // its versions as well
-			if lineage.FunctionOf(deployment) == name {
+			if functions.BaseName(deployment) == name {
 				delete(c.functions, deployment)
 			}
 		}
 		for deployment := range c.specs {
-			if lineage.FunctionOf(deployment) == name {
+			if functions.BaseName(deployment) == name {
 				delete(c.specs, deployment)
 			}
 		}
@@ -118,7 +119,7 @@ func (c *catalog) build(name string) (*function, error) {
 	c.mu.RUnlock()
 	var err error
 	if !known {
-		spec, err = c.d.store.GetFunction(name)
+		spec, err = c.d.functions.Get(name)
 	}
 	if errors.Is(err, lineage.ErrNotFound) {
 		return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
@@ -129,7 +130,7 @@ func (c *catalog) build(name string) (*function, error) {
 	if f.image, err = c.image(spec.Image); err != nil {
 		return nil, fmt.Errorf("function %q: %w", name, err)
 	}
-	for _, n := range c.d.store.Function(lineage.FunctionOf(name)) {
+	for _, n := range c.d.store.Function(functions.BaseName(name)) {
 		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
 			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.Digest {
 			continue // of an earlier deployment

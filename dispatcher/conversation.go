@@ -83,7 +83,7 @@ func (i *invocation) load(s *instance.Session) error {
 	code := i.f.code
 	if code == nil {
 		var err error
-		if code, err = i.d.store.FunctionCode(i.f.spec); err != nil {
+		if code, err = i.d.functions.Code(i.f.spec); err != nil {
 			return err
 		}
 	}
@@ -110,7 +110,7 @@ func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
 func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*instance.Snapshot, error) {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	code, err := d.store.FunctionCode(f.spec)
+	code, err := d.functions.Code(f.spec)
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // that the function then still takes.
 
 // defaultPageCost is the time to put one page in place while nothing has been
-// measured: a copy and its page fault (RATIONALE.md, "Why is a reset a memcpy?").
+// measured: a copy and its page fault (docs/decisions/reset.md, "Why is a reset a memcpy?").
 const defaultPageCost = time.Microsecond
 
 // restoreCost is what a move takes besides pages: registers and devices.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/images"
 	"seuss/images/runtimes"
@@ -46,13 +47,14 @@ var (
 
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
-	opts     Options
-	platform vmm.Platform
-	store    *lineage.Store
-	images   images.Store
-	host     instance.Host // of all machines
-	log      *slog.Logger
-	catalog  catalog
+	opts      Options
+	platform  vmm.Platform
+	store     *lineage.Store
+	functions *functions.Store
+	images    images.Store
+	host      instance.Host // of all machines
+	log       *slog.Logger
+	catalog   catalog
 
 	deployMu sync.Mutex // one deployment or explicit capture at a time
 
@@ -95,6 +97,9 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
 	d.store = store
+	if d.functions, err = functions.Open(o.StateDir, functions.Options{ReadOnly: o.ReadOnly}); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
+	}
 	d.host = instance.Host{
 		Platform: o.Platform, Store: store, Snapshots: d.catalog.snapshot, Observer: &d.events, Log: o.Log,
 		Background: d.tasks.background, Closing: d.tasks.closing.Load,
@@ -114,6 +119,9 @@ func Open(o Options) (*Dispatcher, error) {
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
+// FunctionStore returns the deployments, for reading.
+func (d *Dispatcher) FunctionStore() *functions.Store { return d.functions }
+
 // Images returns the image store.
 func (d *Dispatcher) Images() images.Store { return d.images }
 
@@ -121,7 +129,9 @@ func (d *Dispatcher) Images() images.Store { return d.images }
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
 	d.tasks.close()
-	if err := errors.Join(d.pools.close(), d.store.Close()); err != nil {
+	err := d.pools.close()
+	d.functions.Close() // before the store gives up the lock
+	if err := errors.Join(err, d.store.Close()); err != nil {
 		return fmt.Errorf("close dispatcher: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
@@ -118,7 +119,7 @@ func newRequestID() string {
 
 // renderContext makes what the driver turns into Lambda's context object.
 func (i *invocation) renderContext(req *Request) []byte {
-	name := lineage.FunctionOf(i.f.spec.Name) // no character of it needs quoting
+	name := functions.BaseName(i.f.spec.Name) // no character of it needs quoting
 	version := i.result.Version
 	if version == "" {
 		version = "$LATEST"

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
@@ -146,7 +147,7 @@ func TestRoomKeepsTheBudget(t *testing.T) {
 }
 
 func TestPickVersion(t *testing.T) {
-	a := lineage.Alias{Version: "3", Weights: map[string]float64{"1": 0.25, "2": 0.25}}
+	a := functions.Alias{Version: "3", Weights: map[string]float64{"1": 0.25, "2": 0.25}}
 	for r, want := range map[float64]string{0: "1", 0.2: "1", 0.3: "2", 0.49: "2", 0.6: "3", 0.999: "3"} {
 		if got := pickVersion(a, r); got != want {
 			t.Errorf("%v: %s, want %s", r, got, want)

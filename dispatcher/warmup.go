@@ -4,16 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"seuss/dispatcher/functions"
 	"time"
 
 	"seuss/dispatcher/instance"
-	"seuss/lineage"
 )
 
 // warmUp invokes a function that has just been loaded on the events that came
 // with its code. What the function does lazily at its first use is then in the
 // node that is captured next (SEUSS calls it anticipatory optimisation).
-func (d *Dispatcher) warmUp(ctx context.Context, l *instance.Instance, spec *lineage.Function, code []byte) error {
+func (d *Dispatcher) warmUp(ctx context.Context, l *instance.Instance, spec *functions.Function, code []byte) error {
 	var request loadRequest
 	if err := json.Unmarshal(code, &request); err != nil {
 		return fmt.Errorf("code of function %q: %w", spec.Name, err)

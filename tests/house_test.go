@@ -132,8 +132,6 @@ var writtenTwice = map[string]bool{
 	`#define S_IFIFO 0010000`:       true,
 	`#define S_IFMT 00170000`:       true,
 	`#define S_IFSOCK 0140000`:      true,
-	`#define VEC_SYSCALL 256`:       true,
-	`#define VEC_UPCALL 257`:        true,
 	`0xc0000081`:                    true,
 	`0xc0000082`:                    true,
 	`0xc0000084`:                    true,

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 	"seuss/vmm"
@@ -69,7 +70,7 @@ func (f *fakeBackend) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Store().PutFunction(lineage.Function{
+	_, err = f.FunctionStore().Put(functions.Function{
 		Name: spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
 		LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}, code)

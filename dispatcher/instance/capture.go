@@ -68,7 +68,7 @@ func (i *Instance) prepareCapture(c Capture) (spec lineage.NodeSpec, candidates 
 	}
 	candidates, err = vm.plan.candidates(i.parent.View)
 	return lineage.NodeSpec{
-		Kind: c.Kind, Key: c.Key, State: encoded, CPUFeatures: vm.host.cpuFeatures(), ABIVersion: guest.Version,
+		Kind: c.Kind, Key: c.Key, State: encoded, CPUFeatures: vm.host.cpuFeatures(), ABIVersion: guest.KernelVersion,
 		CaptureCost: time.Since(began), SavedTime: c.Saved, Purity: c.Purity,
 	}, candidates, err
 }

@@ -13,7 +13,7 @@ import (
 // Thresholds of "copy small, map large". A private page that is rewritten in
 // place costs a memcpy; a page that is mapped costs a page fault in the host
 // and one in the guest's shadow at its next use, and a system call for each
-// run. Measured in RATIONALE.md, "Why is a reset a memcpy?".
+// run. Measured in docs/decisions/reset.md, "Why is a reset a memcpy?".
 const (
 	// mapRun is the shortest run of pages, lying together in one blob, that is
 	// mapped rather than copied.

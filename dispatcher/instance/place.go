@@ -14,7 +14,7 @@ import (
 // host and one in the guest's shadow page table, 2 to 20 µs, and a runtime's start
 // touches a thousand and more. Where the host offers huge pages, RAM is made of them,
 // and a program's pages are copied there rather than mapped: copying one takes less
-// than a fault (RATIONALE.md, "How does a cold boot get along with few page faults?").
+// than a fault (docs/decisions/boot.md, "How does a cold boot get along with few page faults?").
 const (
 	// hugeProgram is the smallest program for which RAM is made of huge pages: what a
 	// smaller one touches costs less than zeroing 2 MiB at a time.

@@ -12,7 +12,7 @@ import (
 // error's stack trace.
 const maxFrame = guest.ResultBytes + 1<<20
 
-// frame is one message of the driver protocol (guest/abi.h).
+// frame is one message of the driver protocol (guest/abi/driver.h).
 type frame struct {
 	kind    uint8
 	payload []byte

@@ -6,7 +6,7 @@ import "fmt"
 // not private yet: of a small Python function's first 6 ms in a new machine that is
 // the largest part. The first new machine at a snapshot tells which they are. Later ones
 // have them private before the guest runs, which also lets KVM make entries for their
-// neighbours (RATIONALE.md, "Why are starts in a new machine so much slower than on a
+// neighbours (docs/decisions/boot.md, "Why are starts in a new machine so much slower than on a
 // pooled one?").
 
 // maxWritten bounds the pages that are made private ahead: 4 MiB. What writes more

@@ -14,7 +14,9 @@
 #ifndef SEUSS_KERNEL_H
 #define SEUSS_KERNEL_H
 
-#include "../abi.h"
+#include "../abi/driver.h"
+#include "../abi/image.h"
+#include "../abi/kernel.h"
 
 #include <asm/errno.h>
 #include <stdbool.h>

@@ -1,5 +1,5 @@
 /*
- * imagefs.c: reads the root image's tables (struct abi_image_* in abi.h). The
+ * imagefs.c: reads the root image's tables (struct abi_image_* in image.h). The
  * host validated the image once, but nothing here relies on it: every offset,
  * count and name is checked where it is used, so a damaged image gives EIO
  * and never a stray access.

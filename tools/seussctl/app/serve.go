@@ -163,7 +163,7 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 // addProcessors lets Go run as many threads more as may be inside a guest at a time.
 // A thread that is keeps its processor of Go's until the runtime's monitor takes it
 // away; under load that takes milliseconds, in which requests are not even read
-// (RATIONALE.md, "Why does the daemon take more of Go's processors than there are?").
+// (docs/decisions/scheduling.md, "Why does the daemon take more of Go's processors than there are?").
 // $GOMAXPROCS, where it is set, stands.
 func addProcessors(slots int) {
 	if os.Getenv("GOMAXPROCS") == "" {

@@ -39,7 +39,8 @@ func Get() Info {
 	info := Info{
 		Version: Number, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH,
 		Formats: []Format{
-			{"guest contract", []int{guest.Version}},
+			{"guest contract", []int{guest.KernelVersion}},
+			{"driver protocol", []int{guest.DriverVersion}},
 			{"root image", []int{guest.ImageVersion}},
 			{"node file", lineage.NodeVersions()},
 			{"machine state", []int{vmm.StateVersion}},

@@ -1,19 +1,23 @@
 /*
- * abi.h: the one contract between the monitor (host, Go) and the kernel
- * library (guest, C and assembly).
+ * kernel.h: the contract between the monitor (host, Go) and the kernel library
+ * (guest, C and assembly): memory map, doorbells, shared pages.
  *
  * Every address, register, structure and constant that both sides use is here
- * and nowhere else. The Go side (guest/abi_gen.go) is generated from this file
+ * and nowhere else. The Go side (guest/abi_kernel_gen.go) is generated from this file
  * by `go generate ./guest`; assembly includes it for the #defines. It includes
  * nothing but stdint.h and stddef.h. Fields are marked IN (host writes, guest
  * reads) or OUT (guest writes, host reads and does not trust). All integers
  * are little endian; all addresses are guest-physical, which in this flat,
  * identity-mapped guest equals virtual.
+ *
+ * Each side refuses another version: the monitor reads the kernel library's from
+ * struct abi_entries and, before that, from the header of the image that holds it
+ * (image.h); the kernel library reads the monitor's from struct abi_boot.
  */
-#ifndef SEUSS_ABI_H
-#define SEUSS_ABI_H
+#ifndef SEUSS_ABI_KERNEL_H
+#define SEUSS_ABI_KERNEL_H
 
-#define ABI_VERSION 4
+#define ABI_KERNEL_VERSION 4
 
 /* ---- Guest-physical memory map ----------------------------------------- */
 
@@ -70,44 +74,6 @@
 #define ABI_DOORBELL_FAR 0x48     /* the list of far mappings has changed: map what it says */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
-/* ---- Driver protocol ------------------------------------------------------
- *
- * The language runtime's driver connects to ABI_DRIVER_PORT of CID 2 once and
- * then speaks frames on that stream, strictly in turns: uint32_t payload
- * length, uint8_t type, payload. A seed is ABI_SEED_BYTES of fresh entropy for
- * the runtime's own generators. ctx is JSON, preceded by its uint32_t length.
- */
-#define ABI_DRIVER_PORT 1
-#define ABI_FRAME_HEADER 5
-#define ABI_SEED_BYTES 32
-#define ABI_EVENT_BYTES 0x600000  /* AWS Lambda's limit for a synchronous payload, 6 MiB */
-#define ABI_RESULT_BYTES 0x600000 /* likewise; the driver turns more into an error */
-
-/* host to driver */
-#define ABI_MSG_IMPORT 1      /* JSON list of module names to import */
-#define ABI_MSG_LOAD 2        /* JSON {handler, files: {path: base64}}: import the function */
-#define ABI_MSG_INVOKE 3      /* seed, ctx, event JSON */
-#define ABI_MSG_INVOKE_LAZY 4 /* seed, ctx: the event's keys are asked for with WANT */
-#define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
-/* driver to host */
-#define ABI_MSG_READY 16  /* JSON: runtime, version */
-#define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded */
-#define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
-#define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
-#define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */
-
-#define ABI_WANT_ALL 1         /* the whole event */
-#define ABI_WANT_CONTEXT 2     /* the function has read its context: impure */
-#define ABI_WANT_RANDOM 4      /* it has drawn from the runtime's generators: impure */
-
-/* setsockopt(AF_VSOCK, ABI_SO_DRIVER) on the driver's stream: it is the
- * driver's from now on, and the purity counters start at zero. A value
- * other than 0 is an address to which clock_gettime returns in code that waits
- * for a lock: CPython reads the clock at every lock, contended or not, and keeps
- * no trace of the time; such reads are not counted. At most ABI_LOCK_SITES. */
-#define ABI_SO_DRIVER 0x5e55
-#define ABI_LOCK_SITES 32
-
 /* ---- The way out of the machine ------------------------------------------
  *
  * A socket that leaves the machine is a stream to ABI_NET_PORT of CID 2. It
@@ -133,6 +99,10 @@
 
 #define ABI_ENTRIES_MAGIC 0x5952544e45535553 /* "SUSENTRY" */
 
+/* abi_frame.vector of what is no exception. */
+#define ABI_VEC_SYSCALL 256
+#define ABI_VEC_UPCALL 257
+
 /* Offsets that assembly needs; asserted below. */
 #define ABI_IDENTITY_SET_BASE 120
 #define ABI_CONTROL_UPCALL_RIP 136
@@ -150,7 +120,7 @@
 /* Table at ABI_KERNEL_GPA: where the monitor enters the kernel library. */
 struct abi_entries {
 	uint64_t magic;       /* OUT ABI_ENTRIES_MAGIC */
-	uint32_t abi_version; /* OUT ABI_VERSION */
+	uint32_t abi_version; /* OUT ABI_KERNEL_VERSION */
 	uint32_t reserved;
 	uint64_t boot;        /* OUT first instruction at cold boot */
 	uint64_t syscall;     /* OUT LSTAR */
@@ -163,7 +133,7 @@ struct abi_entries {
 
 struct abi_boot {
 	uint64_t magic;       /* IN  ABI_BOOT_MAGIC */
-	uint32_t abi_version; /* IN  ABI_VERSION */
+	uint32_t abi_version; /* IN  ABI_KERNEL_VERSION */
 	uint32_t argc;        /* IN  strings in ABI_ARGS_GPA that are argv */
 	uint32_t envc;        /* IN  strings that follow and are envp */
 	uint32_t reserved;
@@ -323,66 +293,12 @@ struct abi_fault {
 	uint64_t fs_base;  /* OUT */
 };
 
-/* ---- Root image ---------------------------------------------------------
- *
- * One file, mapped read-only at image_gpa in its entirety; every offset below
- * is in bytes from its start. Page ABI_PAGE_SIZE alignment of everything that
- * a program may map lets mmap answer with a pointer into the image itself.
- */
-
-#define ABI_IMAGE_MAGIC 0x31474d4953535553 /* "SUSSIMG1" */
-#define ABI_IMAGE_VERSION 1
-#define ABI_IMAGE_ALIGN 0x200000
-#define ABI_IMAGE_NAME_MAX 255
-
-struct abi_image_header { /* first page of the image */
-	uint64_t magic;        /* ABI_IMAGE_MAGIC */
-	uint32_t version;      /* ABI_IMAGE_VERSION */
-	uint32_t abi_version;  /* ABI_VERSION of the kernel library inside */
-	uint64_t total_bytes;  /* length of the file, a multiple of ABI_PAGE_SIZE */
-	uint8_t digest[32];    /* SHA-256 of the whole file with this field zero */
-	uint64_t inodes_off;   /* struct abi_image_inode[inode_count]; inode 0 is the root directory */
-	uint64_t inode_count;
-	uint64_t dirents_off;  /* struct abi_image_dirent[dirent_count] */
-	uint64_t dirent_count;
-	uint64_t names_off;    /* names, not terminated */
-	uint64_t names_bytes;
-	uint64_t extents_off;  /* struct abi_image_extent[extent_count], sorted by gpa */
-	uint64_t extent_count;
-	uint64_t entry;        /* kernel library's entry point */
-	uint64_t kernel_end;   /* kernel library is [ABI_KERNEL_GPA, kernel_end) */
-	uint32_t program;      /* inode of the program whose segments the extents place; 0 = none */
-	uint32_t reserved;
-	uint64_t config_off;   /* JSON for the host: name, argv, env, memory, driver, packages */
-	uint64_t config_bytes;
-};
-
-/* What the host puts at fixed addresses before the guest starts: the kernel
- * library, and the segments of an ET_EXEC program at their link addresses. */
-struct abi_image_extent {
-	uint64_t gpa;   /* page aligned */
-	uint64_t off;   /* page aligned */
-	uint64_t bytes; /* page multiple; the tail of the last page is zero */
-};
-
-struct abi_image_inode {
-	uint32_t mode;       /* st_mode: S_IFREG, S_IFDIR or S_IFLNK and permissions */
-	uint32_t nlink;
-	uint64_t size;       /* bytes; entries for a directory */
-	uint64_t off;        /* content; link target; for a directory index of its first dirent */
-	uint64_t mtime;      /* seconds since 1970 */
-	uint64_t load_off;   /* ET_DYN: its PT_LOAD segments laid out as loaded; 0 = none */
-	uint64_t load_bytes; /* page multiple, bss included and zero */
-};
-
-struct abi_image_dirent { /* a directory's entries lie together, sorted by name bytes */
-	uint64_t name_off; /* from names_off */
-	uint32_t name_len;
-	uint32_t inode;
-};
-
 /* ---- Layout that must not move ------------------------------------------ */
 
+_Static_assert(offsetof(struct abi_entries, abi_version) == 8, "abi_entries, whose version every monitor must find");
+_Static_assert(offsetof(struct abi_entries, syscall) == 24, "abi_entries, at which images' trampolines jump");
+_Static_assert(sizeof(struct abi_entries) == 56, "abi_entries");
+_Static_assert(offsetof(struct abi_boot, abi_version) == 8, "abi_boot, whose version every kernel library must find");
 _Static_assert(sizeof(struct abi_boot) == 64, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
 _Static_assert(offsetof(struct abi_identity, set_base) == ABI_IDENTITY_SET_BASE, "set_base");
@@ -391,6 +307,7 @@ _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
 _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
+_Static_assert(offsetof(struct abi_control, give_gpa) == 160, "give_gpa");
 _Static_assert(sizeof(struct abi_control) == 200, "abi_control");
 _Static_assert(sizeof(struct abi_far) == 24, "abi_far");
 _Static_assert(ABI_FAR_BASE % (1ull << 39) == 0 && ABI_FAR_BYTES % (1ull << 39) == 0, "far window");
@@ -398,9 +315,7 @@ _Static_assert(sizeof(struct abi_guards) == ABI_PAGE_SIZE, "abi_guards");
 _Static_assert(sizeof(struct abi_net_request) == 20, "abi_net_request");
 _Static_assert(sizeof(struct abi_net_datagram) == 20, "abi_net_datagram");
 _Static_assert(sizeof(struct abi_frame) == 176, "abi_frame");
-_Static_assert(sizeof(struct abi_image_inode) == 48, "abi_image_inode");
-_Static_assert(sizeof(struct abi_image_dirent) == 16, "abi_image_dirent");
-_Static_assert(sizeof(struct abi_image_extent) == 24, "abi_image_extent");
+_Static_assert(offsetof(struct abi_fault, frame) == 16 && sizeof(struct abi_fault) == 200, "abi_fault");
 
 #endif /* !__ASSEMBLER__ */
 #endif

@@ -1,4 +1,4 @@
-package lineage
+package sealed
 
 import (
 	"errors"
@@ -12,17 +12,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// takeLock makes this process the one that may write below path's directory.
-// The kernel drops the lock when the process ends, however it ends.
-func takeLock(path string) (*os.File, error) {
+// ErrLocked: another process has the directory open for writing.
+var ErrLocked = errors.New("state directory is in use")
+
+// Lock makes this process the one that may write below path's directory, until the
+// file that it returns is closed. The kernel drops the lock when the process ends,
+// however it ends. The error matches ErrLocked, and names the process, if another one
+// has it.
+func Lock(path string) (*os.File, error) {
 	// A lock file that is there already may be written where nothing else can.
 	dir := filepath.Dir(path)
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS); errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
-		return nil, writableError(&fs.PathError{Op: "write to", Path: dir, Err: err})
+		return nil, WritableError(&fs.PathError{Op: "write to", Path: dir, Err: err})
 	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
-		return nil, writableError(err)
+		return nil, WritableError(err)
 	}
 	err = flock(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
@@ -63,8 +68,8 @@ func writePID(f *os.File) error {
 	return err
 }
 
-// writableError adds what to do about a directory that cannot be written.
-func writableError(err error) error {
+// WritableError adds to an error what to do about a directory that cannot be written.
+func WritableError(err error) error {
 	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
 		return fmt.Errorf("%w (the directory is not writable; open it read-only to list and restore)", err)
 	}
