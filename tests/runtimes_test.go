@@ -31,7 +31,7 @@ func programImage(t *testing.T, dir string) *images.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: tree.Files})
+	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
 }
 
 func builtImage(t *testing.T, spec images.Spec) *images.Image {

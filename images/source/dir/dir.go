@@ -2,8 +2,7 @@
 // dir:PATH.
 //
 // Symbolic links are kept as they are. Devices, sockets and FIFOs are left out and
-// counted. What programs need to find in a root, such as /proc, is added where the
-// directory lacks it.
+// counted.
 //
 // Units, ownership, locks: as in package source.
 package dir
@@ -30,7 +29,6 @@ func open(_ context.Context, p string, _ source.Options) (*source.Tree, source.C
 	if err != nil {
 		return nil, source.Config{}, fmt.Errorf("collect directory %s: %w", p, err)
 	}
-	tree.Files = withMountPoints(tree.Files)
 	return tree, source.Config{}, nil
 }
 
@@ -85,28 +83,4 @@ func walk(p string) (*source.Tree, error) {
 		return nil, err
 	}
 	return tree, nil
-}
-
-// mountPoints are the directories on which the kernel library puts its own file
-// systems, and where programs expect to be able to write.
-var mountPoints = []images.File{
-	{GuestPath: "/dev", Mode: fs.ModeDir | 0o755},
-	{GuestPath: "/proc", Mode: fs.ModeDir | 0o755},
-	{GuestPath: "/sys", Mode: fs.ModeDir | 0o755},
-	{GuestPath: "/tmp", Mode: fs.ModeDir | fs.ModeSticky | 0o777},
-}
-
-// withMountPoints returns files with the directories that every guest needs, where
-// files does not have them.
-func withMountPoints(files []images.File) []images.File {
-	have := map[string]bool{}
-	for _, f := range files {
-		have[f.GuestPath] = true
-	}
-	for _, f := range mountPoints {
-		if !have[f.GuestPath] {
-			files = append(files, f)
-		}
-	}
-	return files
 }

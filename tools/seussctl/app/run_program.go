@@ -238,7 +238,7 @@ func (e *env) programImage(ctx context.Context, ref, program string) (img *image
 	scheme, _, _ := strings.Cut(ref, ":")
 	spec := images.Spec{
 		Name: cmp.Or(tree.Name, scheme), Kernel: guest.Kernel(), MemoryBytes: programMemory, Env: config.Env,
-		Program: fixedProgram(tree.Files, program), Files: tree.Files, Packages: tree.Packages,
+		Program: fixedProgram(tree.Files, program), Files: images.WithMountPoints(tree.Files), Packages: tree.Packages,
 	}
 	if tree.Skipped > 0 {
 		e.notef("%s: left out %d devices, sockets and FIFOs", ref, tree.Skipped)
