@@ -36,10 +36,14 @@ type Machine struct {
 	control  []byte // the control page, in guest memory
 	cold     CPUState
 	trusted  trusted
-	full     *State // the state whose privileged part the vCPU has, nil if that is not known
-	clock    guestClock
-	console  console
-	vsock    *Vsock
+
+	// What is left to do of what the guest has rung for; it does not run before.
+	giving     giving
+	protecting pageRun
+
+	clock   guestClock
+	console console
+	vsock   *Vsock
 
 	identities uint64 // times WriteIdentity has been called
 	quiescent  bool   // stopped at the idle doorbell
@@ -71,7 +75,7 @@ type Stats struct {
 }
 
 // NewMachine creates a VM with memory. What the guest boots from is put in
-// place through Memory; then ColdBoot, or RestoreFull and WriteIdentity, then
+// place through Memory; then ColdBoot, or Restore and WriteIdentity, then
 // Run.
 func NewMachine(p Platform, cfg Config) (*Machine, error) {
 	m, err := newMachine(p, cfg)

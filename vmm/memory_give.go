@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"seuss/dirtytrack"
 	"seuss/guest"
@@ -19,30 +20,64 @@ func (m *Memory) GivenBack() *dirtytrack.PageSet { return m.givenBack }
 // memory back to the host where zeros are mapped below. Where a file's content
 // is, a page of zeros has to lie over it. It allocates nothing.
 func (m *Memory) GiveBack(first, count uint64) error {
+	if err := m.checkGive(first, count); err != nil {
+		return err
+	}
+	for count > 0 {
+		n, err := m.giveSome(first, count)
+		if err != nil {
+			return err
+		}
+		first, count = first+n, count-n
+	}
+	return nil
+}
+
+// checkGive refuses what is not RAM of the guest's.
+func (m *Memory) checkGive(first, count uint64) error {
 	if _, err := m.pages(first, count); err != nil {
 		return fmt.Errorf("give back: %w", err)
 	}
 	if first < guest.LowGPA/pageSize || first+count > m.ram/pageSize {
 		return fmt.Errorf("give back pages %d+%d: %w", first, count, ErrGuestAddress)
 	}
-	for end := first + count; first < end; {
-		n := uint64(1)
-		if m.files.Has(first) {
-			if err := m.zero(first); err != nil {
-				return err
-			}
-			first++
-			continue
-		}
-		for first+n < end && !m.files.Has(first+n) {
-			n++
-		}
-		if err := m.backing.Discard(first, n); err != nil {
-			return fmt.Errorf("give back pages %d+%d: %w", first, n, err)
-		}
-		m.givenBack.AddRange(first, n)
-		first += n
+	return nil
+}
+
+// giveUnit bounds the pages that are discarded at once, in 8 MiB that begin and end
+// with whole huge pages, which would be split otherwise: freeing them takes less than
+// a millisecond.
+const giveUnit = 4 * largePage / pageSize
+
+// giveSome gives back the first of count pages, which are RAM, and as many as there
+// are of the same kind after it, within a unit. It returns how many.
+func (m *Memory) giveSome(first, count uint64) (uint64, error) {
+	if m.files.Has(first) {
+		return 1, m.zero(first)
 	}
+	n := m.plain(first, count)
+	return n, m.discard(first, n)
+}
+
+// plain counts the pages from first on, at most a unit, where zeros are mapped.
+func (m *Memory) plain(first, count uint64) (n uint64) {
+	for count = min(count, giveUnit-first%giveUnit); n < count && !m.files.Has(first+n); n++ {
+	}
+	return n
+}
+
+// plainBefore counts them from the end backwards.
+func (m *Memory) plainBefore(end, count uint64) (n uint64) {
+	for count = min(count, (end-1)%giveUnit+1); n < count && !m.files.Has(end-1-n); n++ {
+	}
+	return n
+}
+
+func (m *Memory) discard(first, count uint64) error {
+	if err := m.backing.Discard(first, count); err != nil {
+		return fmt.Errorf("give back pages %d+%d: %w", first, count, err)
+	}
+	m.givenBack.AddRange(first, count)
 	return nil
 }
 
@@ -59,58 +94,113 @@ func (m *Memory) zero(page uint64) error {
 	return nil
 }
 
-// Offer gives back what it can of free pages without writing: it keeps the
+// Offer gives back what it can of free pages of RAM without writing: it keeps the
 // stretch from the first page to the last that lies over a file's, and returns it.
 // To zero those would make pages private that the guest may never look at again.
 func (m *Memory) Offer(first, count uint64) (keptFirst, keptCount uint64, err error) {
-	if _, err := m.pages(first, count); err != nil {
-		return first, count, fmt.Errorf("offer: %w", err)
+	if err := m.checkGive(first, count); err != nil {
+		return first, count, err
 	}
-	end := first + count
-	lo, hi := first, end
-	for lo < end && !m.files.Has(lo) {
-		lo++
-	}
-	for hi > lo && !m.files.Has(hi-1) {
-		hi--
-	}
-	for _, r := range [...][2]uint64{{first, lo}, {hi, end}} {
-		if r[0] < r[1] {
-			if err := m.GiveBack(r[0], r[1]-r[0]); err != nil {
-				return first, count, err
-			}
+	for {
+		before := count
+		if first, count, err = m.offerSome(first, count); err != nil || count == before {
+			return first, count, err
 		}
 	}
-	return lo, hi - lo, nil
 }
 
-// giveBack serves the guest's doorbells: n ranges that have to be zero, or that
-// are on offer.
-func (m *Machine) giveBack(n uint64, offer bool) error {
+// offerSome gives back a unit at either end of an offer, if it can, and returns the
+// rest.
+func (m *Memory) offerSome(first, count uint64) (uint64, uint64, error) {
+	if count == 0 {
+		return first, 0, nil
+	}
+	if n := m.plain(first, count); n > 0 {
+		return first + n, count - n, m.discard(first, n)
+	}
+	if n := m.plainBefore(first+count, count); n > 0 {
+		return first, count - n, m.discard(first+count-n, n)
+	}
+	return first, count, nil
+}
+
+// giving is what is left to do of a list of ranges that the guest has rung for. The
+// zero value is nothing.
+type giving struct {
+	at    GPA    // the list
+	n     uint64 // its length
+	next  uint64 // ranges that are done
+	begun bool   // first and count hold what is left of the one after them
+	offer bool
+
+	first, count uint64
+}
+
+func (g *giving) active() bool { return g.next < g.n }
+
+// sliceNS bounds, in ns, the host's work for the guest after which Run looks whether
+// it has to stop. A slice takes one unit of work longer, which is less than that.
+const sliceNS = int64(time.Millisecond)
+
+// startGiving serves the guest's doorbells: n ranges that have to be zero, or that
+// are on offer. continueGiving does the work.
+func (m *Machine) startGiving(n uint64, offer bool) error {
 	if n > guest.GiveRanges {
 		return fmt.Errorf("the guest gives back %d ranges, at most %d are possible", n, guest.GiveRanges)
 	}
-	at := GPA(le64(m.control[guest.ControlGiveGPA:]))
-	ranges, err := m.mem.Slice(at, n*guest.RangeSize)
-	if err != nil {
-		return err
-	}
-	for r := ranges; len(r) > 0; r = r[guest.RangeSize:] {
-		first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
-		if !offer {
-			if err := m.mem.GiveBack(first, count); err != nil {
-				return err
-			}
-			continue
-		}
-		if first, count, err = m.mem.Offer(first, count); err != nil {
+	m.giving = giving{at: GPA(le64(m.control[guest.ControlGiveGPA:])), n: n, offer: offer}
+	return nil
+}
+
+// continueGiving works for a slice. The guest does not run until all is done, so its
+// list stays what it is, but for what it overwrites itself: each range is read once.
+func (m *Machine) continueGiving() error {
+	for until := hostNow() + sliceNS; m.giving.active(); {
+		if err := m.giving.step(m.mem); err != nil {
+			m.giving = giving{}
 			return err
 		}
-		binary.LittleEndian.PutUint64(r[guest.RangeFirst:], first)
-		binary.LittleEndian.PutUint64(r[guest.RangeCount:], count)
+		if hostNow() >= until {
+			break
+		}
 	}
-	if offer && n > 0 {
-		m.mem.MarkWritten(at, n*guest.RangeSize)
+	return nil
+}
+
+// step does a unit of the next range.
+func (g *giving) step(mem *Memory) error {
+	at := g.at + GPA(g.next*guest.RangeSize)
+	if !g.begun {
+		r, err := mem.Slice(at, guest.RangeSize)
+		if err != nil {
+			return err
+		}
+		g.first, g.count, g.begun = le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:]), true
+		if err := mem.checkGive(g.first, g.count); err != nil {
+			return err
+		}
 	}
+	before := g.count
+	var err error
+	if g.offer {
+		g.first, g.count, err = mem.offerSome(g.first, g.count)
+	} else {
+		var n uint64
+		n, err = mem.giveSome(g.first, g.count)
+		g.first, g.count = g.first+n, g.count-n
+	}
+	if err != nil || g.count > 0 && g.count < before {
+		return err
+	}
+	if g.offer {
+		r, err := mem.Slice(at, guest.RangeSize)
+		if err != nil {
+			return err
+		}
+		binary.LittleEndian.PutUint64(r[guest.RangeFirst:], g.first)
+		binary.LittleEndian.PutUint64(r[guest.RangeCount:], g.count)
+		mem.MarkWritten(at, guest.RangeSize)
+	}
+	g.next, g.begun = g.next+1, false
 	return nil
 }
