@@ -1,5 +1,5 @@
-# seuss: `make demo` shows it, `make test` checks it. Both work from a clean
-# clone; what is missing is installed by tools/setup.sh.
+# `make demo` shows it, `make test` checks it, `make help` lists the rest. Both work
+# from a clean clone; what is missing is installed by tools/setup.sh.
 
 GO ?= go
 BIN := bin/seussctl
@@ -10,105 +10,148 @@ SETUP := ./tools/setup.sh
 # is KVM the process platform's turn comes in a second round.
 HAVE_KVM := $(wildcard /dev/kvm)
 
-.PHONY: readme test-cpython test-gostd all build demo test check generate generated fmt vet unit e2e process race fuzz test-debian-node test-nested test-nested-all test-container test-sdk test-soak load bench clean setup
+.DEFAULT_GOAL := build
 
-all: build
+##@ Everyday
 
-setup:
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
+
+.PHONY: setup
+setup: ## install what this machine lacks (apt)
 	@$(SETUP)
 
-build:
+.PHONY: build
+build: ## bin/seussctl
 	@mkdir -p bin
 	$(GO) build -o $(BIN) ./tools/seussctl
 
-demo: setup build
+.PHONY: demo
+demo: setup build ## five functions on every start path, and their lineage
 	$(BIN) demo
 
-## What CI runs, in this order: the cheap checks first.
-test: setup check unit e2e test-sdk test-debian-node process race fuzz test-container test-nested
+.PHONY: quick
+quick: check unit-quick ## what needs no guest: formats, vet, staticcheck, tests
 
-check: fmt vet generated
+.PHONY: clean
+clean: ## remove bin/
+	rm -rf bin
 
-fmt:
-	@out=$$(gofmt -l .); test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
+##@ What CI runs
 
-vet:
+# In this order: the cheap checks first.
+.PHONY: test
+test: setup check generated unit e2e test-sdk test-debian-node process race fuzz test-container test-nested ## everything
+
+.PHONY: check
+check: fmt vet staticcheck ## formats, vet, staticcheck
+
+.PHONY: fmt
+fmt: ## fail where gofmt would change something
+	@out=$$(git ls-files -co --exclude-standard '*.go' | xargs -r gofmt -l); test -z "$$out" || { echo "not gofmt-ed: $$out"; exit 1; }
+
+.PHONY: vet
+vet: ## go vet
 	$(GO) vet ./...
 
-generate:
-	$(GO) generate ./guest ./vmm/process/stub
+.PHONY: staticcheck
+staticcheck: ## honnef.co/go/tools, as a module tool; staticcheck.conf
+	$(GO) tool staticcheck ./...
 
-## The committed kernel library, stub and Go mirrors are what the sources give.
-GENERATED := guest/abi_gen.go guest/kernel.elf guest/driver/node/host.node vmm/process/stub/stub_gen.go vmm/process/stub/stub.elf
-generated: generate
-	@git diff --exit-code --stat -- $(GENERATED) || \
-		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }
+# The kernel library under gcc's sanitizers is a minute of compiling: unit has it.
+.PHONY: unit-quick
+unit-quick: ## tests that run no guest
+	SEUSS_TEST_PLATFORM=none $(GO) test -short $(shell $(GO) list ./... | grep -v /guest/hosttest)
 
-unit:
+.PHONY: unit
+unit: ## tests beside the code
 	$(GO) test $(shell $(GO) list ./... | grep -v /tests)
 
-e2e: build
+.PHONY: e2e
+e2e: build ## end-to-end tests
 	$(GO) test -timeout 20m ./tests/...
 
-## The process platform where the other suites ran on KVM.
-process: build
+.PHONY: process
+process: build ## the process platform, where the other suites ran on KVM
 ifneq ($(HAVE_KVM),)
-	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./tests
+	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./dispatcher/instance ./tests
 else
 	@echo "no /dev/kvm: the suites above ran on the process platform"
 endif
 
-## A hundred thousand invocations on either platform: minutes.
-test-soak:
-	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
-
-## CPython's own test suite, a module a guest: from some minutes to half an hour on 2 cores, by the host.
-test-cpython: setup
-	tests/cpython/setup.sh
-	$(GO) test -count=1 -timeout 120m ./tests/cpython -all
-
-## The tests of Go's standard library, compiled static, a package a guest.
-test-gostd:
-	$(GO) test -count=1 -timeout 60m ./tests/gostd -all
-
-## The README's tables of system calls.
-readme:
-	SEUSS_UPDATE_README=1 $(GO) test -count=1 -run TestReadmeShowsTheSyscallTable ./tests
-
-race:
+.PHONY: race
+race: ## the race detector on what has locks
 	$(GO) test -race -short -timeout 20m ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...
 
-## A few seconds of each fuzz target; the corpora's named cases run with unit.
-fuzz:
+.PHONY: fuzz
+fuzz: ## a few seconds of each fuzz target; the named cases run with unit
 	$(GO) run ./tools/fuzzall -time 5s
 
-## The whole end-to-end suite on KVM in that machine: half an hour.
-test-nested-all:
-	tests/nested/test.sh all
-
-test-nested:
-	tests/nested/test.sh
-
-## Guests as processes in a container: no root, no capabilities, Docker's system call filter.
-test-container: build
-	tests/container/test.sh
-
-## AWS SDK for JavaScript, from npm, against the daemon. (AWS SDK for Go runs with e2e.)
-test-sdk: setup build
+.PHONY: test-sdk
+test-sdk: setup build ## AWS SDK for JavaScript, from npm, against the daemon (the one for Go runs with e2e)
 	tests/sdk/install.sh .cache/sdk-js
 	SEUSS_JS_SDK=$(CURDIR)/.cache/sdk-js $(GO) test -count=1 -run TestJavaScriptSDK ./tests
 
-## The daemon under load: mixed workload at 1x, 2x and 5x of what it sustains, and a burst.
-## WORK=100000 makes each invocation compute for 1 to 2 ms.
-load: setup build
-	tests/load.sh $(or $(SECONDS),20) $(or $(WORK),0)
-
-## Node.js functions with Debian's own nodejs, which the machine need not have.
-test-debian-node: setup
+.PHONY: test-debian-node
+test-debian-node: setup ## Node.js functions with Debian's own nodejs
 	tests/debiannode/test.sh
 
-bench: setup build
+.PHONY: test-container
+test-container: build ## guests as processes in a container: no root, no capabilities, Docker's filter
+	tests/container/test.sh
+
+.PHONY: test-nested
+test-nested: ## hardware KVM that QEMU emulates, guest at CPL 0
+	tests/nested/test.sh
+
+##@ Longer suites
+
+.PHONY: test-nested-all
+test-nested-all: ## all end-to-end tests on that machine: half an hour
+	tests/nested/test.sh all
+
+.PHONY: test-soak
+test-soak: ## a hundred thousand invocations: minutes
+	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
+
+.PHONY: test-cpython
+test-cpython: setup ## CPython's own suite, a module a guest: up to half an hour on 2 cores
+	tests/cpython/setup.sh
+	$(GO) test -count=1 -timeout 120m ./tests/cpython -all
+
+.PHONY: test-gostd
+test-gostd: ## tests of Go's standard library, compiled static, a package a guest
+	$(GO) test -count=1 -timeout 60m ./tests/gostd -all
+
+##@ Generated files
+
+.PHONY: generate
+generate: ## kernel library, stub, Go mirrors of the contracts
+	$(GO) generate ./guest ./vmm/process/stub
+
+# The committed kernel library, stub and Go mirrors are what the sources give.
+GENERATED := guest/abi_kernel_gen.go guest/abi_driver_gen.go guest/abi_image_gen.go guest/kernel.elf guest/driver/node/host.node vmm/process/stub/stub_gen.go vmm/process/stub/stub.elf
+.PHONY: generated
+generated: generate ## fail where the committed ones differ from their sources
+	@git diff --exit-code --stat -- $(GENERATED) || \
+		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }
+
+.PHONY: readme
+readme: ## the tables of system calls
+	SEUSS_UPDATE_README=1 $(GO) test -count=1 -run TestReadmeShowsTheSyscallTable ./tests
+
+##@ Measurements
+
+.PHONY: bench
+bench: setup build ## seussctl bench start
 	$(BIN) bench start
 
-clean:
-	rm -rf bin
+# SECONDS=60 for longer rounds; WORK=100000 makes each invocation compute for 1 to 2 ms.
+.PHONY: load
+load: setup build ## the daemon under load: 1x, 2x and 5x of what it sustains, and a burst
+	tests/load.sh $(or $(SECONDS),20) $(or $(WORK),0)
+
+.PHONY: figures
+figures: setup build ## run all benches, write docs/measurements/DATE.md: an hour, on a machine with nothing else on it
+	tools/figures.sh

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/lineage"
@@ -17,8 +19,7 @@ const (
 	DefaultPoolSize = 4 // shells kept per image
 	MaxEventBytes   = guest.EventBytes
 	MaxResultBytes  = guest.ResultBytes
-	maxLogBytes     = 1 << 20          // console output kept per invocation
-	bootTimeout     = 60 * time.Second // cold boot to the driver's READY
+	loadTimeout     = 60 * time.Second // importing modules, or a function's code, for a snapshot
 )
 
 // Options configure a Dispatcher.
@@ -90,16 +91,16 @@ const (
 type FunctionSpec struct {
 	Name    string            `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
 	Handler string            `json:"handler"`           // module.function
-	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most lineage.MaxCodeBytes in all
+	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most functions.MaxCodeBytes in all
 	Image   string            `json:"image,omitempty"`   // image name; "" means the runtime's default, "python"
 	Imports []string          `json:"imports,omitempty"` // modules that an import node below the base should hold
 	Lazy    bool              `json:"lazy,omitempty"`    // the event's keys are asked for one by one
 	// WarmUp are events on which the function is invoked before its node is
 	// captured, so that what is done lazily at first use is in the snapshot.
-	WarmUp   []json.RawMessage `json:"warm_up,omitempty"`
-	Settings lineage.Settings  `json:"settings,omitzero"`
-	Create   bool              `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
-	Revision string            `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
+	WarmUp   []json.RawMessage  `json:"warm_up,omitempty"`
+	Settings functions.Settings `json:"settings,omitzero"`
+	Create   bool               `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
+	Revision string             `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
 }
 
 // Request is one invocation.
@@ -149,41 +150,33 @@ type Reset struct {
 	PagesMapped uint64 // mapped anew
 }
 
-// FunctionError is the function's own failure, in AWS Lambda's form. It wraps
-// ErrTimeout, ErrGuestExit or a *CrashError where the instance did not survive.
-type FunctionError struct {
-	Type       string   `json:"errorType"`
-	Message    string   `json:"errorMessage"`
-	StackTrace []string `json:"stackTrace"`
-	// Trace is in its place where the runtime is Node.js, as in Lambda.
-	Trace []string `json:"trace,omitempty"`
-	cause error
-}
+// What an instance says of itself.
+type (
+	// FunctionError is the function's own failure, in AWS Lambda's form. It wraps
+	// ErrTimeout, ErrGuestExit or a *CrashError where the instance did not survive.
+	FunctionError = instance.HandlerError
+	// CrashError is the death of a guest.
+	CrashError = instance.CrashError
+	// LogLine is console output of an invocation.
+	LogLine = instance.LogLine
+	// Prefetch says what becomes of a loading set.
+	Prefetch = instance.Prefetch
+)
 
-// MarshalJSON writes the field that Lambda's runtime of that language writes.
-func (e FunctionError) MarshalJSON() ([]byte, error) {
-	if e.Trace == nil {
-		return json.Marshal(struct {
-			Type       string   `json:"errorType"`
-			Message    string   `json:"errorMessage"`
-			StackTrace []string `json:"stackTrace"`
-		}{e.Type, e.Message, e.StackTrace})
-	}
-	return json.Marshal(struct {
-		Type    string   `json:"errorType"`
-		Message string   `json:"errorMessage"`
-		Trace   []string `json:"trace"`
-	}{e.Type, e.Message, e.Trace})
-}
+// See the package instance.
+const (
+	PrefetchBeside = instance.PrefetchBeside
+	PrefetchFirst  = instance.PrefetchFirst
+	PrefetchNone   = instance.PrefetchNone
+)
 
-func (e *FunctionError) Error() string { return e.Type + ": " + e.Message }
-func (e *FunctionError) Unwrap() error { return e.cause }
-
-// LogLine is console output of an invocation in the order in which it was written.
-type LogLine struct {
-	Stream string `json:"stream"` // stdout, stderr, kernel
-	Text   string `json:"text"`
-}
+// How an instance ends other than with an answer: see the package instance.
+var (
+	ErrTimeout   = instance.ErrTimeout
+	ErrMemory    = instance.ErrMemory
+	ErrGuestExit = instance.ErrGuestExit
+	ErrCPU       = instance.ErrCPU
+)
 
 // Timings are the phases of one invocation. They do not overlap.
 type Timings struct {

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -26,79 +29,60 @@ const maxAutoAsked = 64 << 10
 // maxArgumentNodes bounds what the automatic policy takes for one function.
 const maxArgumentNodes = 64
 
-// certificate says which outside input went into the state at a WANT.
-func certificate(l *lease, w want) (lineage.Purity, error) {
-	counts, err := l.m.Purity()
-	if err != nil {
-		return lineage.Purity{}, fmt.Errorf("purity certificate: %w", err)
-	}
-	p := lineage.Purity{Entropy: counts.Entropy, Clock: counts.Clock, Socket: counts.Socket, Context: w.context}
-	for _, c := range []struct {
-		n    uint64
-		what string
-	}{{p.Entropy, "random bytes (getrandom, /dev/urandom)"}, {p.Clock, "clock reads"}, {p.Socket, "receives from a socket"}} {
-		if c.n > 0 {
-			p.Reasons = append(p.Reasons, fmt.Sprintf("%d × %s", c.n, c.what))
-		}
-	}
-	if w.context {
-		p.Reasons = append(p.Reasons, "the invocation context was read")
-	}
-	if w.random {
-		p.Entropy++
-		p.Reasons = append(p.Reasons, "the runtime's random generators were used")
-	}
-	return p, nil
-}
-
-// captureArgument makes an argument node of the state at a WANT.
-func (i *invocation) captureArgument(l *lease, w want, purity lineage.Purity) (*target, error) {
+// captureArgument makes an argument snapshot of the state at a question.
+func (i *invocation) captureArgument(l *instance.Instance, w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
 	spec := &i.f.spec
-	key := lineage.Key{
-		Function: lineage.FunctionOf(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
-		Args: slices.Clone(i.bound), NextKey: w.key,
+	s, err := l.Capture(instance.Capture{
+		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
+		Key: lineage.Key{
+			Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
+			Args: slices.Clone(i.bound), NextKey: w.Key,
+		},
+	})
+	if err == nil {
+		i.result.Captured = append(i.result.Captured, s.Node.Info.ID)
 	}
-	return i.d.capture(l.shell, i.from, lineage.KindArgument, key, i.result.Timings.Run, purity)
+	return s, err
 }
 
-// autoCapture is the automatic policy: a binding prefix that recurs, a pure
+// captureIfWorth is the automatic policy: a binding prefix that recurs, a pure
 // state, and time worth saving.
-func (d *Dispatcher) autoCapture(i *invocation, l *lease, w want) (*target, error) {
+func (i *invocation) captureIfWorth(l *instance.Instance, w instance.Want) error {
 	if len(i.bound) == 0 || i.asked > maxAutoAsked || i.result.Timings.Run < autoMinimum || len(i.f.arguments) >= maxArgumentNodes {
-		return nil, nil
+		return nil
 	}
-	// What the node would hold is at most what the machine holds privately; its
+	// What the snapshot would hold is at most what the machine holds privately; its
 	// saved time has to pay for storing and moving that.
-	if pages := l.layout.private.Len(); i.result.Timings.Run < time.Duration(pages)*autoPagePrice {
-		return nil, nil
+	if i.result.Timings.Run < time.Duration(l.PrivatePages())*autoPagePrice {
+		return nil
 	}
+	d := i.d
 	if !d.recurs(i) {
-		return nil, nil
+		return nil
 	}
-	purity, err := certificate(l, w)
+	purity, err := l.Purity(w)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !purity.Pure() {
 		d.events.impure.Add(1)
 		d.log.Info("no argument snapshot: the state is impure", "function", i.f.spec.Name, "reasons", purity.Reasons)
-		return nil, nil
+		return nil
 	}
-	t, err := i.captureArgument(l, w, purity)
-	if err != nil {
+	if _, err := i.captureArgument(l, w, purity); err != nil {
 		// The invocation goes on: it needs no snapshot.
 		d.log.Warn("no argument snapshot", "function", i.f.spec.Name, "error", err)
-		return nil, nil
+		return nil
 	}
 	d.catalog.forget(i.f.spec.Name)
-	return t, nil
+	return nil
 }
 
 // recurs counts the binding prefixes that were seen, and reports whether this
 // one came before.
 func (d *Dispatcher) recurs(i *invocation) bool {
 	prefix := sha256.New()
-	io.WriteString(prefix, lineage.FunctionOf(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
+	io.WriteString(prefix, functions.BaseName(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
 	for _, b := range i.bound {
 		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}
@@ -145,8 +129,8 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if err != nil {
 		return nil, err
 	}
-	t := d.match(f, e, "")
-	if t == nil || t.state == nil {
+	t := d.costs.match(f, e, "")
+	if t == nil || t.State == nil {
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err
 		}
@@ -158,31 +142,34 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 		_, has := e.value(key)
 		return !has
 	}
-	if t.node.Info.Kind == lineage.KindArgument && stops(t.node.Info.Key.NextKey) {
-		return t.node, nil // it is there already
+	if t.Node.Info.Kind == lineage.KindArgument && stops(t.Node.Info.Key.NextKey) {
+		return t.Node, nil // it is there already
 	}
 	i := d.newInvocation(f, e, &Request{Timeout: 10 * DefaultTimeout}, time.Now())
-	var made *target
-	i.capture = func(i *invocation, l *lease, w want) (*target, error) {
-		if !stops(w.key) {
-			return nil, nil
+	var made *instance.Snapshot
+	i.capture = func(i *invocation, l *instance.Instance, w instance.Want) error {
+		if !stops(w.Key) {
+			return nil
 		}
-		purity, err := certificate(l, w)
+		purity, err := l.Purity(w)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if made, err = i.captureArgument(l, w, purity); err != nil {
-			return nil, err
+			return err
 		}
-		return nil, errCaptured
+		return errCaptured
 	}
-	err = i.warm(ctx, t, false)
+	r, err := i.warm(ctx, t, false)
 	if errors.Is(err, errCaptured) {
 		d.catalog.forget(name)
-		return made.node, nil
+		return made.Node, nil
 	}
 	if err != nil {
 		return nil, err
+	}
+	if failure := r.Error; failure != nil {
+		return nil, cmp.Or(failure.Cause, error(failure))
 	}
 	if stopAt == "" {
 		return nil, fmt.Errorf("%w: it ended with the arguments that the event has", ErrNotAsked)

@@ -2,61 +2,22 @@ package dispatcher
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
+	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/lineage"
-	"seuss/vmm"
 )
 
-// coldBoot makes a machine and boots the image in it until the driver is ready.
-func (d *Dispatcher) coldBoot(img *image) (*shell, time.Duration, error) {
-	start := time.Now()
-	root, err := d.catalog.target(img.root.Info.ID)
+// boot boots an image on a machine of its own until its driver is ready.
+func (d *Dispatcher) boot(img *image) (*instance.Instance, error) {
+	root, err := d.catalog.snapshot(img.root.Info.ID)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	s, err := d.newShell(img, root.view)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err = s.layout.placeProgram(); err == nil {
-		err = d.boot(s, start.Add(bootTimeout))
-	}
-	if err != nil {
-		s.close()
-		return nil, 0, fmt.Errorf("boot image %q: %w", img.name, err)
-	}
-	return s, time.Since(start), nil
-}
-
-func (d *Dispatcher) boot(s *shell, deadline time.Time) error {
-	if err := s.link.await(s.m); err != nil {
-		return err
-	}
-	if err := s.m.ColdBoot(vmm.BootConfig{Args: s.image.config.Argv, Env: s.image.config.Env}); err != nil {
-		return err
-	}
-	f, err := s.runToFrame(deadline)
-	if err != nil {
-		return s.withLogs(err)
-	}
-	if f.kind != guest.MsgReady {
-		return fmt.Errorf("%w: message %d in place of READY", errProtocol, f.kind)
-	}
-	return nil
-}
-
-// withLogs adds what the guest printed to an error of its start, where it is
-// the only explanation that there is.
-func (s *shell) withLogs(err error) error {
-	for _, line := range s.logs.take() {
-		err = fmt.Errorf("%w\n%s: %s", err, line.Stream, line.Text)
-	}
-	return err
+	return instance.Boot(&d.host, img.Image, root)
 }
 
 // Base returns the image's base node: the runtime started, nothing else. If
@@ -68,35 +29,31 @@ func (d *Dispatcher) Base(ctx context.Context, imageName string) (*lineage.Node,
 	if err != nil {
 		return nil, err
 	}
-	return t.node, nil
+	return t.Node, nil
 }
 
-func (d *Dispatcher) base(ctx context.Context, imageName string) (*target, error) {
+func (d *Dispatcher) base(ctx context.Context, imageName string) (*instance.Snapshot, error) {
 	img, err := d.catalog.image(nameOrDefault(imageName))
 	if err != nil {
 		return nil, err
 	}
 	for _, n := range d.store.Children(img.root.Info.ID) {
-		if n.Info.Kind != lineage.KindBase || n.Info.ABIVersion != guest.Version {
+		if n.Info.Kind != lineage.KindBase || n.Info.ABIVersion != guest.KernelVersion {
 			continue
 		}
-		return d.catalog.target(n.Info.ID)
+		return d.catalog.snapshot(n.Info.ID)
 	}
 	if err := d.checkContext(ctx); err != nil {
 		return nil, err
 	}
-	root, err := d.catalog.target(img.root.Info.ID)
+	d.opts.Progress("booting image "+img.Name, -1)
+	i, err := d.boot(img)
 	if err != nil {
 		return nil, err
 	}
-	d.opts.Progress("booting image "+img.name, -1)
-	s, took, err := d.coldBoot(img)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
+	defer i.Destroy()
 	d.opts.Progress("capturing the base snapshot", -1)
-	return d.capture(s, root, lineage.KindBase, lineage.Key{}, took, lineage.Purity{})
+	return i.Capture(instance.Capture{Kind: lineage.KindBase, Saved: i.Restored})
 }
 
 func nameOrDefault(image string) string {
@@ -115,12 +72,12 @@ func (d *Dispatcher) Import(ctx context.Context, imageName string, modules []str
 	if err != nil {
 		return nil, err
 	}
-	return t.node, nil
+	return t.Node, nil
 }
 
 // imported walks down one import node for each module: functions that share a
 // prefix of their imports share the nodes.
-func (d *Dispatcher) imported(ctx context.Context, imageName string, modules []string) (*target, error) {
+func (d *Dispatcher) imported(ctx context.Context, imageName string, modules []string) (*instance.Snapshot, error) {
 	t, err := d.base(ctx, imageName)
 	if err != nil {
 		return nil, err
@@ -133,10 +90,10 @@ func (d *Dispatcher) imported(ctx context.Context, imageName string, modules []s
 	return t, nil
 }
 
-func (d *Dispatcher) importOne(ctx context.Context, imageName string, parent *target, modules []string) (*target, error) {
-	for _, n := range d.store.Children(parent.node.Info.ID) {
+func (d *Dispatcher) importOne(ctx context.Context, imageName string, parent *instance.Snapshot, modules []string) (*instance.Snapshot, error) {
+	for _, n := range d.store.Children(parent.Node.Info.ID) {
 		if n.Info.Kind == lineage.KindImport && slices.Equal(n.Info.Key.Imports, modules) {
-			return d.catalog.target(n.Info.ID)
+			return d.catalog.snapshot(n.Info.ID)
 		}
 	}
 	if err := d.checkContext(ctx); err != nil {
@@ -144,34 +101,15 @@ func (d *Dispatcher) importOne(ctx context.Context, imageName string, parent *ta
 	}
 	name := modules[len(modules)-1]
 	d.opts.Progress("importing "+name, -1)
-	s, err := d.take(ctx, imageName, parent)
+	l, err := d.take(ctx, imageName, parent)
 	if err != nil {
 		return nil, err
 	}
-	defer s.release(d, false)
+	defer l.release(false, nil)
 	start := time.Now()
-	request, err := json.Marshal([]string{name})
-	if err != nil {
+	session := l.Converse(ctx, start.Add(loadTimeout))
+	if err := session.Close(session.Import(name)); err != nil {
 		return nil, fmt.Errorf("import %s: %w", name, err)
 	}
-	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgImport, request) }); err != nil {
-		return nil, fmt.Errorf("import %s: %w", name, err)
-	}
-	return d.capture(s.shell, parent, lineage.KindImport, lineage.Key{Imports: slices.Clone(modules)}, time.Since(start), lineage.Purity{})
-}
-
-// prepareDriver sends IMPORT or LOAD and waits until it is done. What the
-// function's code does wrong comes back as *FunctionError.
-func (s *shell) prepareDriver(deadline time.Time, kind uint8, request []byte) error {
-	f, err := s.exchange(deadline, kind, request)
-	if err != nil {
-		return err
-	}
-	switch f.kind {
-	case guest.MsgDone:
-		return nil
-	case guest.MsgError:
-		return decodeError(f.payload)
-	}
-	return fmt.Errorf("%w: message %d in place of DONE", errProtocol, f.kind)
+	return l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(start)})
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"seuss/dispatcher/instance/instancetest"
 	"seuss/lineage"
 	"seuss/vmm/vmmtest"
 )
@@ -31,7 +32,7 @@ func newColdBench(t *testing.T) *coldBench {
 	t.Helper()
 	vmmtest.Require(t)
 	b := &coldBench{t, t.TempDir()}
-	if err := os.CopyFS(filepath.Join(b.dir, "images"), os.DirFS(filepath.Join(lawDir(t), "images"))); err != nil {
+	if err := os.CopyFS(filepath.Join(b.dir, "images"), os.DirFS(filepath.Join(instancetest.StateDir(t), "images"))); err != nil {
 		t.Fatal(err)
 	}
 	d := b.open(Options{})
@@ -121,7 +122,7 @@ func TestColdTier(t *testing.T) {
 func (b *coldBench) sameMemory(d *Dispatcher) {
 	b.Helper()
 	id := b.node(d).ID
-	tg, err := d.catalog.target(id)
+	tg, err := d.catalog.snapshot(id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func (b *coldBench) sameMemory(d *Dispatcher) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer l.destroy(d)
+	defer l.destroy()
 	s, err := lineage.Open(b.dir, lineage.Options{ReadOnly: true})
 	if err != nil {
 		b.Fatal(err)
@@ -139,14 +140,13 @@ func (b *coldBench) sameMemory(d *Dispatcher) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	mem := l.m.Memory()
 	differ := 0
-	for page := range mem.Pages() {
+	for page := range want.View.Pages() {
 		w := want.View.Bytes(page)
 		if w == nil {
-			w = zeroPage[:]
+			w = make([]byte, lineage.PageSize)
 		}
-		if !bytes.Equal(mem.Page(page), w) {
+		if !bytes.Equal(l.Page(page), w) {
 			differ++
 		}
 	}
@@ -167,7 +167,7 @@ func TestColdTierDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := b.node(d)
-	tg, err := d.catalog.target(n.ID)
+	tg, err := d.catalog.snapshot(n.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestColdTierDamage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	view := tg.view
+	view := tg.View
 	b.close(d)
 	path := filepath.Join(b.dir, "nodes", n.ID+".load")
 	good, err := os.ReadFile(path)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -39,31 +40,16 @@ func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 // and after, so that no machine goes unseen that changes from one to the other.
 func (d *Dispatcher) running() map[string]bool {
 	ids := map[string]bool{}
-	d.standing(ids)
+	d.pools.standing(ids)
 	d.catalog.mu.RLock()
-	for id, t := range d.catalog.targets {
-		if t.users.Load() > 0 {
+	for id, t := range d.catalog.snapshots {
+		if t.Held() {
 			ids[id] = true
 		}
 	}
 	d.catalog.mu.RUnlock()
-	d.standing(ids)
+	d.pools.standing(ids)
 	return ids
-}
-
-// standing adds the nodes of the machines that are free.
-func (d *Dispatcher) standing(ids map[string]bool) {
-	for _, p := range d.allPools() {
-		p.mu.Lock()
-		for _, s := range p.free {
-			for _, t := range []*target{s.at, s.last} {
-				if t != nil {
-					ids[t.node.ID] = true
-				}
-			}
-		}
-		p.mu.Unlock()
-	}
 }
 
 // gone forgets nodes that were removed.
@@ -75,35 +61,21 @@ func (c *catalog) gone(nodes []*lineage.Node) {
 	defer c.mu.Unlock()
 	c.changes++
 	for _, n := range nodes {
-		delete(c.targets, n.ID)
+		delete(c.snapshots, n.ID)
 		if n.Kind == lineage.KindImage {
 			clear(c.images)
 		}
 	}
 	for name, f := range c.functions {
-		lost := func(t *target) bool { return t != nil && c.targets[t.node.ID] != t }
+		lost := func(t *instance.Snapshot) bool { return t != nil && c.snapshots[t.Node.ID] != t }
 		if lost(f.node) || slices.ContainsFunc(f.ancestors, lost) || slices.ContainsFunc(f.arguments, lost) {
 			delete(c.functions, name)
 		}
 	}
 }
 
-// keepBudget collects whenever the store has outgrown its budget, until stop is
-// closed.
-func (d *Dispatcher) keepBudget(stop <-chan struct{}) {
-	tick := time.NewTicker(collectEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-tick.C:
-			d.collectBudget()
-		}
-	}
-}
-
-func (d *Dispatcher) collectBudget() {
+// collectBudget collects if the store has outgrown its budget.
+func (d *Dispatcher) collectBudget(time.Time) {
 	if d.store.DiskBytes() <= d.opts.NodeBytes {
 		return
 	}

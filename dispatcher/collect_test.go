@@ -43,13 +43,13 @@ func TestCollect(t *testing.T) {
 	}
 	d.catalog.mu.RLock()
 	defer d.catalog.mu.RUnlock()
-	for id, tg := range d.catalog.targets {
+	for id, tg := range d.catalog.snapshots {
 		// The last machine's reset, off the request's way, is a user while it lasts.
-		for end := time.Now().Add(10 * time.Second); tg.users.Load() != 0 && time.Now().Before(end); {
+		for end := time.Now().Add(10 * time.Second); tg.Held() && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
-		if n := tg.users.Load(); n != 0 {
-			t.Errorf("node %s has %d users", id, n)
+		if tg.Held() {
+			t.Errorf("node %s is held", id)
 		}
 	}
 }
@@ -77,8 +77,8 @@ func TestUnloadedFunctions(t *testing.T) {
 	expanded := 0
 	d.catalog.mu.RLock()
 	defer d.catalog.mu.RUnlock()
-	for _, tg := range d.catalog.targets {
-		if tg.node.Kind == lineage.KindFunction && tg.node.Key.Function != "cold" {
+	for _, tg := range d.catalog.snapshots {
+		if tg.Node.Kind == lineage.KindFunction && tg.Node.Key.Function != "cold" {
 			expanded++
 		}
 	}

@@ -1,9 +1,9 @@
 package dispatcher
 
 import (
-	"sync/atomic"
 	"time"
 
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -12,27 +12,17 @@ import (
 // that the function then still takes.
 
 // defaultPageCost is the time to put one page in place while nothing has been
-// measured: a copy and its page fault (RATIONALE.md, "Why is a reset a memcpy?").
+// measured: a copy and its page fault (docs/decisions/reset.md, "Why is a reset a memcpy?").
 const defaultPageCost = time.Microsecond
 
 // restoreCost is what a move takes besides pages: registers and devices.
 const restoreCost = 15 * time.Microsecond
 
-// mean is an exponential mean of durations. The zero value has none.
-type mean struct{ ps atomic.Int64 } // picoseconds
-
-func (m *mean) add(d time.Duration) { m.addPS(int64(d) * 1000) }
-
-func (m *mean) addPS(sample int64) {
-	old := m.ps.Load()
-	if old != 0 {
-		sample = old + (sample-old)/8
-	}
-	m.ps.Store(max(sample, 1)) // a sample that is lost to a race is no harm
+// costs predicts what starts will cost, from what they have.
+type costs struct {
+	page  instance.Mean                              // of moving one into a machine
+	ready func(img *image, s *instance.Snapshot) int // machines that stand ready on it
 }
-
-func (m *mean) known() bool        { return m.ps.Load() != 0 }
-func (m *mean) get() time.Duration { return time.Duration(m.ps.Load() / 1000) }
 
 // Prediction is what an invocation would cost from a node.
 type Prediction struct {
@@ -50,24 +40,24 @@ type Prediction struct {
 }
 
 // predict says what an invocation of f from t would cost.
-func (d *Dispatcher) predict(f *function, t *target) Prediction {
-	p := Prediction{Saved: t.node.Info.SavedTime, Pages: t.pages, Ready: d.readyAt(f.image, t)}
+func (c *costs) predict(f *function, t *instance.Snapshot) Prediction {
+	p := Prediction{Saved: t.Node.Info.SavedTime, Pages: t.Pages, Ready: c.ready(f.image, t)}
 	if p.Ready == 0 {
 		page := defaultPageCost
-		if d.pageCost.known() {
-			page = d.pageCost.get()
+		if c.page.Known() {
+			page = c.page.Get()
 		}
-		p.Move = restoreCost + time.Duration(t.pages)*page
+		p.Move = restoreCost + time.Duration(t.Pages)*page
 	}
 	switch full := f.fullRun(); {
-	case t.run.known():
-		p.Run, p.Measured = t.run.get(), true
-	case t.node.Info.Kind == lineage.KindArgument:
+	case t.Run.Known():
+		p.Run, p.Measured = t.Run.Get(), true
+	case t.Node.Info.Kind == lineage.KindArgument:
 		p.Run = max(full-p.Saved, 0)
 	case t == f.node:
 		p.Run = full
 	case f.node != nil:
-		p.Run = full + f.node.node.Info.SavedTime // the code has to be loaded
+		p.Run = full + f.node.Node.Info.SavedTime // the code has to be loaded
 	}
 	p.Total = p.Move + p.Run
 	return p
@@ -76,14 +66,14 @@ func (d *Dispatcher) predict(f *function, t *target) Prediction {
 // fullRun is how long f runs from its function node: as measured, or as measured
 // from an argument node and what that saves, or at least what any of these saves.
 func (f *function) fullRun() (full time.Duration) {
-	if f.node != nil && f.node.run.known() {
-		return f.node.run.get()
+	if f.node != nil && f.node.Run.Known() {
+		return f.node.Run.Get()
 	}
 	for _, t := range f.arguments {
-		if t.run.known() {
-			return t.run.get() + t.node.Info.SavedTime
+		if t.Run.Known() {
+			return t.Run.Get() + t.Node.Info.SavedTime
 		}
-		full = max(full, t.node.Info.SavedTime)
+		full = max(full, t.Node.Info.SavedTime)
 	}
 	return full
 }
@@ -101,45 +91,26 @@ const fewPages = 4096
 // it takes little longer than what it saves over the other one. Runs that were
 // measured do not decide: they were of other events, and a function that is quick
 // with some argument would seem to need no node for those with which it is slow.
-func (d *Dispatcher) better(f *function, deeper, than *target) bool {
-	if deeper.pages < than.pages+fewPages {
+func (c *costs) better(f *function, deeper, than *instance.Snapshot) bool {
+	if deeper.Pages < than.Pages+fewPages {
 		return true
 	}
-	gain := deeper.node.Info.SavedTime
-	if than.node.Info.Kind == lineage.KindArgument { // both count from the function node
-		gain -= than.node.Info.SavedTime
+	gain := deeper.Node.Info.SavedTime
+	if than.Node.Info.Kind == lineage.KindArgument { // both count from the function node
+		gain -= than.Node.Info.SavedTime
 	}
-	return d.predict(f, deeper).Move <= d.predict(f, than).Move+max(gain, 0)+moveSlack
+	return c.predict(f, deeper).Move <= c.predict(f, than).Move+max(gain, 0)+moveSlack
 }
 
 // learn takes over what an invocation has cost.
-func (d *Dispatcher) learn(t *target, r *Result) {
+func (c *costs) learn(t *instance.Snapshot, r *Result) {
 	if r.Error != nil {
 		return
 	}
 	if moved := r.PagesCopied + r.PagesMapped; !r.Pooled && moved >= 16 && r.Timings.Deploy > 0 {
-		d.pageCost.addPS(int64(r.Timings.Deploy) * 1000 / int64(moved))
+		c.page.AddPicoseconds(int64(r.Timings.Deploy) * 1000 / int64(moved))
 	}
 	if r.Pooled { // on a machine that has just been moved, faults would be counted as the function's
-		t.run.add(r.Timings.Load + r.Timings.Run)
+		t.Run.Add(r.Timings.Load + r.Timings.Run)
 	}
-}
-
-// readyAt is how many machines stand ready on t.
-func (d *Dispatcher) readyAt(img *image, t *target) int {
-	d.poolMu.Lock()
-	p := d.pools[img.digest]
-	d.poolMu.Unlock()
-	if p == nil {
-		return 0
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for _, s := range p.free {
-		if s.at == t {
-			n++
-		}
-	}
-	return n
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"time"
-
-	"seuss/guest"
 )
 
 // maxBenchDepth bounds the chains that BenchDepth makes.
@@ -28,7 +26,9 @@ func (d *Dispatcher) BenchDepth(ctx context.Context, depths []int, n int) (map[i
 	var benches []*depthBench
 	defer func() {
 		for _, b := range benches {
-			b.lease.release(d, false)
+			if b.loan.Instance != nil {
+				b.loan.release(false, nil)
+			}
 		}
 	}()
 	for _, depth := range depths {
@@ -45,7 +45,7 @@ func (d *Dispatcher) BenchDepth(ctx context.Context, depths []int, n int) (map[i
 	times := map[int][]time.Duration{}
 	for k := range n + warmUp {
 		for _, b := range benches {
-			took, err := b.reset(d)
+			took, err := b.reset(ctx, d)
 			if err != nil {
 				return nil, fmt.Errorf("lineage depth %d: %w", b.depth, err)
 			}
@@ -67,7 +67,7 @@ type depthBench struct {
 	depth int
 	f     *function
 	event *event
-	lease *lease
+	loan  loan
 }
 
 func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench, error) {
@@ -86,7 +86,7 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 	if err != nil {
 		return nil, err
 	}
-	l, err := d.lend(ctx, f.image, f.node, true)
+	l, err := d.pools.lend(ctx, f.image, f.node, true)
 	if err != nil {
 		return nil, err
 	}
@@ -94,16 +94,24 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 }
 
 // reset runs the function once and times the way back to its node.
-func (b *depthBench) reset(d *Dispatcher) (time.Duration, error) {
-	if err := b.lease.becomeInstance(); err != nil {
-		return 0, err
-	}
+func (b *depthBench) reset(ctx context.Context, d *Dispatcher) (time.Duration, error) {
 	i := d.newInvocation(b.f, b.event, &Request{}, time.Now())
-	var seed [guest.SeedBytes]byte
-	if _, err := b.lease.exchange(i.deadline, guest.MsgInvoke, seed[:], i.context, b.event.raw); err != nil {
+	session := b.loan.Converse(ctx, i.deadline)
+	_, err := i.send(session)
+	if err = session.Close(err); err != nil {
 		return 0, err
 	}
+	vm := b.loan.End()
 	start := time.Now()
-	_, err := b.lease.bring(b.f.node)
-	return time.Since(start), err
+	_, err = vm.Restore(b.f.node)
+	took := time.Since(start)
+	if err == nil {
+		b.loan.Instance, err = vm.Begin(b.f.node)
+	}
+	if err != nil {
+		b.loan.discard(vm)
+		b.loan.Instance = nil
+		b.f.node.Release()
+	}
+	return took, err
 }

@@ -7,8 +7,9 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
-	"sync/atomic"
 
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -26,17 +27,8 @@ var (
 	ErrNoImage = errors.New("no such image")
 	// ErrBadEvent: the event is not JSON, too large, or not an object where one is needed.
 	ErrBadEvent = errors.New("bad event")
-	// ErrTimeout: the function did not answer in time; its instance is gone.
-	ErrTimeout = errors.New("timed out")
-	// ErrMemory: the instance has written more memory than its function may have;
-	// it is gone.
-	ErrMemory = errors.New("out of memory")
-	// ErrGuestExit: the program ended (os._exit, or the runtime gave up).
-	ErrGuestExit = errors.New("runtime exited")
 	// ErrClosed: the Dispatcher was closed.
 	ErrClosed = errors.New("dispatcher is closed")
-	// ErrCPU: a snapshot was taken on a CPU with features that this host lacks.
-	ErrCPU = errors.New("snapshot needs CPU features that this host lacks")
 	// ErrNotLazy: argument snapshots need a function deployed with lazy arguments.
 	ErrNotLazy = errors.New("function was not deployed with lazy arguments")
 	// ErrExists: there is a function, or an alias, of that name already.
@@ -51,38 +43,25 @@ var (
 	ErrNotAsked = errors.New("function did not ask for the argument")
 )
 
-// CrashError is the death of a guest: a signal, a panic of the kernel library,
-// a triple fault, a broken device protocol.
-type CrashError struct {
-	Summary string // one line
-	Report  string // instruction, registers, backtrace, last output
-}
-
-func (e *CrashError) Error() string { return "the guest crashed: " + e.Summary }
-
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
-	opts     Options
-	platform vmm.Platform
-	store    *lineage.Store
-	images   images.Store
-	log      *slog.Logger
-	catalog  catalog
+	opts      Options
+	platform  vmm.Platform
+	store     *lineage.Store
+	functions *functions.Store
+	images    images.Store
+	host      instance.Host // of all machines
+	log       *slog.Logger
+	catalog   catalog
 
 	deployMu sync.Mutex // one deployment or explicit capture at a time
 
-	poolMu     sync.Mutex
-	pools      map[string]*pool // by image digest
-	closed     bool
-	closing    atomic.Bool    // what is a hint only stops
-	resets     sync.WaitGroup // shells on their way back, machines being made
-	sizing     chan struct{}  // closed to end the sizing of pools
-	collecting chan struct{}  // closed to end keeping the budget
-	events     counters
+	tasks  *tasks
+	pools  *pools
+	costs  costs
+	events counters
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
-
-	pageCost mean // of moving a page into a machine
 }
 
 // Open opens the state directory. The platform must outlive the Dispatcher.
@@ -108,7 +87,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d := &Dispatcher{
 		opts: o, platform: o.Platform, log: o.Log,
 		images: images.Store{Dir: filepath.Join(o.StateDir, "images")},
-		pools:  map[string]*pool{},
+		tasks:  newTasks(),
 	}
 	d.catalog.init(d)
 	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages, Unloaded: d.catalog.unloaded})
@@ -116,15 +95,18 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
 	d.store = store
-	if o.NodeBytes > 0 && !o.ReadOnly {
-		stop := make(chan struct{})
-		d.collecting = stop
-		d.resets.Go(func() { d.keepBudget(stop) })
+	if d.functions, err = functions.Open(o.StateDir, functions.Options{ReadOnly: o.ReadOnly}); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
-	if o.PoolWindow > 0 {
-		d.sizing = make(chan struct{})
-		d.resets.Add(1)
-		go d.sizePools()
+	d.host = instance.Host{
+		Platform: o.Platform, Store: store, Snapshots: d.catalog.snapshot, Observer: &d.events, Log: o.Log,
+		Background: d.tasks.background, Closing: d.tasks.closing.Load,
+		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
+	}
+	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	d.costs.ready = d.pools.readyAt
+	if o.NodeBytes > 0 && !o.ReadOnly {
+		d.tasks.every(collectEvery, d.collectBudget)
 	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)
@@ -135,85 +117,28 @@ func Open(o Options) (*Dispatcher, error) {
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
+// FunctionStore returns the deployments, for reading.
+func (d *Dispatcher) FunctionStore() *functions.Store { return d.functions }
+
 // Images returns the image store.
 func (d *Dispatcher) Images() images.Store { return d.images }
 
-// Close waits for running resets, destroys the shells and closes the store.
+// Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
-	d.closing.Store(true)
-	d.poolMu.Lock()
-	d.closed = true
-	pools := d.pools
-	d.pools = nil
-	if d.collecting != nil {
-		close(d.collecting)
-		d.collecting = nil
-	}
-	if d.sizing != nil {
-		close(d.sizing)
-		d.sizing = nil
-	}
-	d.poolMu.Unlock()
-	d.resets.Wait()
-	var errs []error
-	for _, p := range pools {
-		errs = append(errs, p.close())
-	}
-	errs = append(errs, d.store.Close())
-	if err := errors.Join(errs...); err != nil {
+	d.tasks.close()
+	err := d.pools.close()
+	d.functions.Close() // before the store gives up the lock
+	if err := errors.Join(err, d.store.Close()); err != nil {
 		return fmt.Errorf("close dispatcher: %w", err)
 	}
 	return nil
 }
 
-// background runs f on a goroutine that Close waits for; false means that it is
-// too late.
-func (d *Dispatcher) background(f func()) bool {
-	d.poolMu.Lock()
-	defer d.poolMu.Unlock()
-	if d.closed {
-		return false
-	}
-	d.resets.Go(f)
-	return true
-}
-
-// foreground is background for work that the caller does himself.
-func (d *Dispatcher) foreground(f func()) bool {
-	d.poolMu.Lock()
-	if d.closed {
-		d.poolMu.Unlock()
-		return false
-	}
-	d.resets.Add(1)
-	d.poolMu.Unlock()
-	defer d.resets.Done()
-	f()
-	return true
-}
-
-// pool returns the image's pool of shells.
-func (d *Dispatcher) pool(img *image) (*pool, error) {
-	d.poolMu.Lock()
-	defer d.poolMu.Unlock()
-	if d.closed {
-		return nil, ErrClosed
-	}
-	p := d.pools[img.digest]
-	if p == nil {
-		p = newPool(d, img)
-		d.pools[img.digest] = p
-	}
-	return p, nil
-}
-
 // image is a root image that machines can be made for.
 type image struct {
-	name, digest string
-	config       images.Config
-	imageBytes   uint64
-	root         *lineage.Node
+	*instance.Image
+	root *lineage.Node
 }
 
 // openImage finds an image by name and registers its root node. The content is
@@ -226,49 +151,11 @@ func (d *Dispatcher) openImage(name string) (*image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %q (build it with: seussctl image build): %w", ErrNoImage, name, err)
 	}
-	return d.registerImage(name, path)
-}
-
-func (d *Dispatcher) registerImage(name, path string) (*image, error) {
-	var root *lineage.Node
-	for _, n := range d.store.Kind(lineage.KindImage) {
-		if d.store.ImagePath(n.Info.ImageDigest) == path {
-			root = n
-		}
-	}
-	var opts []images.OpenOption
-	if root != nil {
-		opts = append(opts, images.SkipDigest()) // the store checks the pages as it loads them
-	}
-	im, err := images.Open(path, opts...)
+	img, root, err := d.host.OpenImage(name, path)
 	if err != nil {
-		return nil, fmt.Errorf("image %q: %w", name, err)
+		return nil, err
 	}
-	defer im.Close()
-	digest := im.Digest().String()
-	if root == nil {
-		if root, err = d.addImage(im, path); err != nil {
-			return nil, fmt.Errorf("image %q: %w", name, err)
-		}
-	} else if root.Info.ImageDigest != digest {
-		return nil, fmt.Errorf("image %q: open image %s: %w: its header has the digest %s", name, path, images.ErrCorrupt, digest)
-	}
-	return &image{name: name, digest: digest, config: im.Config(), imageBytes: im.Header().TotalBytes, root: root}, nil
-}
-
-// addImage makes the root node of an image whose content has been checked.
-func (d *Dispatcher) addImage(im *images.Image, path string) (*lineage.Node, error) {
-	if d.opts.ReadOnly {
-		return nil, fmt.Errorf("it was never booted: %w", lineage.ErrReadOnly)
-	}
-	total := im.Header().TotalBytes
-	ramPages := im.Config().MemoryBytes / lineage.PageSize
-	var runs []lineage.ImageRun
-	for _, e := range im.Extents() {
-		runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
-	}
-	runs = append(runs, lineage.ImageRun{First: ramPages, Count: total / lineage.PageSize})
-	return d.store.AddImage(im.Digest().String(), path, ramPages+total/lineage.PageSize, runs)
+	return &image{img, root}, nil
 }
 
 func (d *Dispatcher) checkContext(ctx context.Context) error {

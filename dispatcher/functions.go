@@ -10,7 +10,8 @@ import (
 	"strings"
 	"time"
 
-	"seuss/guest"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -52,8 +53,8 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(code) > lineage.MaxCodeBytes {
-		return nil, fmt.Errorf("its code takes %d bytes encoded, at most %d are allowed", len(code), lineage.MaxCodeBytes)
+	if len(code) > functions.MaxCodeBytes {
+		return nil, fmt.Errorf("its code takes %d bytes encoded, at most %d are allowed", len(code), functions.MaxCodeBytes)
 	}
 	return code, nil
 }
@@ -68,14 +69,14 @@ func (d *Dispatcher) Deploy(ctx context.Context, spec FunctionSpec) (*lineage.No
 	if err != nil {
 		return nil, fmt.Errorf("deploy function %q: %w", spec.Name, err)
 	}
-	return t.node, nil
+	return t.Node, nil
 }
 
-func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, error) {
-	if !lineage.ValidFunctionName(spec.Name) {
+func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*instance.Snapshot, error) {
+	if !functions.ValidName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
-	old, err := d.store.GetFunction(spec.Name)
+	old, err := d.functions.Get(spec.Name)
 	if err == nil && spec.Create {
 		return nil, fmt.Errorf("%w: %q", ErrExists, spec.Name)
 	}
@@ -91,18 +92,18 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, e
 		return nil, err
 	}
 	d.opts.Progress("loading function "+spec.Name, -1)
-	record := lineage.Function{
+	record := functions.Function{
 		Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy,
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}
 	record.Settings.Revision = newRequestID()
-	record.CodeDigest = lineage.CodeDigest(code)
+	record.CodeDigest = functions.CodeDigest(code)
 	t, err := d.functionNode(ctx, &record, code, parent)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.store.PutFunction(record, code); err != nil {
+	if _, err := d.functions.Put(record, code); err != nil {
 		return nil, err
 	}
 	d.catalog.forget(spec.Name)
@@ -112,46 +113,47 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*target, e
 }
 
 // functionNode returns the node with the code loaded, below parent.
-func (d *Dispatcher) functionNode(ctx context.Context, f *lineage.Function, code []byte, parent *target) (*target, error) {
-	key := lineage.Key{Function: lineage.FunctionOf(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
-	for _, n := range d.store.Children(parent.node.Info.ID) {
+func (d *Dispatcher) functionNode(ctx context.Context, f *functions.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
+	key := lineage.Key{Function: functions.BaseName(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
+	for _, n := range d.store.Children(parent.Node.Info.ID) {
 		k := &n.Info.Key
 		if n.Info.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
 			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy {
-			return d.catalog.target(n.Info.ID)
+			return d.catalog.snapshot(n.Info.ID)
 		}
 	}
-	s, err := d.take(ctx, f.Image, parent)
+	l, err := d.take(ctx, f.Image, parent)
 	if err != nil {
 		return nil, err
 	}
-	defer s.release(d, false)
+	defer l.release(false, nil)
 	start := time.Now()
-	if err := cancellable(ctx, s.m, func() error { return s.prepareDriver(start.Add(bootTimeout), guest.MsgLoad, code) }); err != nil {
+	session := l.Converse(ctx, start.Add(loadTimeout))
+	if err := session.Close(session.Load(code)); err != nil {
 		return nil, err
 	}
 	saved := time.Since(start)
-	if err := d.warmUp(ctx, s, f, code); err != nil {
+	if err := d.warmUp(ctx, l.Instance, f, code); err != nil {
 		return nil, err
 	}
-	return d.capture(s.shell, parent, lineage.KindFunction, key, saved, lineage.Purity{})
+	return l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
 }
 
 // dropOldNodes removes the nodes that no deployment of the function, of whatever
 // version, starts from any more. parent is where the unversioned one hangs.
-func (d *Dispatcher) dropOldNodes(name string, parent *target) {
-	records, err := d.deployments(name)
+func (d *Dispatcher) dropOldNodes(name string, parent *instance.Snapshot) {
+	records, err := d.functions.Versions(name)
 	if err != nil {
 		d.log.Warn("old nodes are kept", "function", name, "error", err)
 		return
 	}
 	for _, n := range d.store.Function(name) {
 		k := &n.Info.Key
-		used := slices.ContainsFunc(records, func(f lineage.Function) bool {
+		used := slices.ContainsFunc(records, func(f functions.Function) bool {
 			if k.CodeDigest != f.CodeDigest || k.Handler != f.Handler || k.Lazy != f.Lazy {
 				return false
 			}
-			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == nil || n.Info.Parent == parent.node.Info.ID
+			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == nil || n.Info.Parent == parent.Node.Info.ID
 		})
 		if used {
 			continue
@@ -167,11 +169,11 @@ func (d *Dispatcher) dropOldNodes(name string, parent *target) {
 func (d *Dispatcher) RemoveFunction(name string) error {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	f, err := d.store.GetFunction(name)
+	f, err := d.functions.Get(name)
 	if errors.Is(err, lineage.ErrNotFound) {
 		return fmt.Errorf("%w: %q", ErrUnknownFunction, name)
 	}
-	base := lineage.FunctionOf(name)
+	base := functions.BaseName(name)
 	defer d.catalog.forget(base)
 	if base != name {
 		if err := d.removeVersion(&f); err != nil {
@@ -181,8 +183,8 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 		d.dropOldNodes(base, nil)
 		return nil
 	}
-	versions, err := d.deployments(base)
-	if err != nil {
+	versions, err := d.functions.Versions(base)
+	if err != nil && len(versions) == 0 {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
 	for _, n := range d.store.Function(name) {
@@ -193,7 +195,7 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 	// The unversioned record goes last: until then the removal can be repeated.
 	for _, v := range slices.Backward(versions) {
 		d.catalog.forget(base)
-		if err := d.store.RemoveFunction(v.Name); err != nil {
+		if err := d.functions.Remove(v.Name); err != nil {
 			return err
 		}
 	}
@@ -222,5 +224,5 @@ func (d *Dispatcher) ImageMemory(image string) (bytes uint64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	return img.config.MemoryBytes, nil
+	return img.MemoryBytes, nil
 }

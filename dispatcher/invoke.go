@@ -5,22 +5,15 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
 
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
-	"seuss/vmm"
 )
-
-// becomeInstance gives the machine an identity of its own: from here on it is
-// one instance, for one request.
-func (s *shell) becomeInstance() error {
-	s.ran, s.before = true, s.faults
-	return s.m.WriteIdentity(vmm.Identity{})
-}
 
 // invocation is one request on its way.
 type invocation struct {
@@ -32,16 +25,11 @@ type invocation struct {
 	result   *Result
 	bound    []lineage.Binding // arguments given so far, in order
 	asked    int               // bytes that remembering them takes
-	start    *target           // the node that it started from
-	from     *target           // the node that the next capture's delta is against
 	started  time.Time
 	deliver  func(*Result) bool
-	reset    bool // here, by this goroutine
 	onReset  func(Reset)
-	finished bool // finish has been called: result or err is what Invoke returns
-	err      error
-	memory   bool                                                   // the result should tell what the instance takes
-	capture  func(i *invocation, l *lease, w want) (*target, error) // not nil: asked at each WANT
+	memory   bool                                                             // the result should tell what the instance takes
+	capture  func(i *invocation, l *instance.Instance, w instance.Want) error // not nil: called at each question
 }
 
 // Invoke runs a function on an event. What the function does wrong is in the
@@ -72,13 +60,13 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	}
 	i := d.newInvocation(f, e, req, start)
 	if (d.opts.AutoArguments || req.AutoArguments) && f.spec.Lazy && !d.opts.ReadOnly {
-		i.capture = d.autoCapture
+		i.capture = (*invocation).captureIfWorth
 	}
 	if req.MaxPath == PathCold {
-		return i.finish(i.cold(ctx))
+		return i.cold(ctx)
 	}
-	t := d.match(f, e, req.MaxPath)
-	if t == nil || t.state == nil {
+	t := d.costs.match(f, e, req.MaxPath)
+	if t == nil || t.State == nil {
 		// The node is gone, or this host needs another one: make it again.
 		if t, err = d.restoreFunction(ctx, f); err != nil {
 			return nil, err
@@ -89,10 +77,10 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		i.f = f
 	}
 	if req.Explain {
-		i.result.Candidates = d.candidates(f, e, t, req.MaxPath)
+		i.result.Candidates = d.costs.candidates(f, e, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(start)
-	return i.finish(i.warm(ctx, t, req.Fresh))
+	return i.warm(ctx, t, req.Fresh)
 }
 
 func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
@@ -131,12 +119,12 @@ func newRequestID() string {
 
 // renderContext makes what the driver turns into Lambda's context object.
 func (i *invocation) renderContext(req *Request) []byte {
-	name := lineage.FunctionOf(i.f.spec.Name) // no character of it needs quoting
+	name := functions.BaseName(i.f.spec.Name) // no character of it needs quoting
 	version := i.result.Version
 	if version == "" {
 		version = "$LATEST"
 	}
-	memory := i.f.image.config.MemoryBytes >> 20
+	memory := i.f.image.MemoryBytes >> 20
 	if m := i.f.spec.Settings.MemoryMiB; m > 0 {
 		memory = uint64(m)
 	}
@@ -173,60 +161,64 @@ func (i *invocation) renderContext(req *Request) []byte {
 	return b
 }
 
-// warm runs the invocation from node t.
-func (i *invocation) warm(ctx context.Context, t *target, fresh bool) error {
-	l, err := i.d.lend(ctx, i.f.image, t, fresh)
+// warm runs the invocation from a snapshot.
+func (i *invocation) warm(ctx context.Context, s *instance.Snapshot, fresh bool) (*Result, error) {
+	l, err := i.d.pools.lend(ctx, i.f.image, s, fresh)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l.onReset = i.onReset
 	r := i.result
-	r.Path, r.Pooled, r.NodeID = pathOf(t.node.Info.Kind), l.pooled, t.node.Info.ID
-	r.Timings.Shell, r.Timings.Deploy = l.waited, l.deploy
-	r.PagesCopied, r.PagesMapped = l.moved.copied, l.moved.mapped
-	t.node.Hit()
-	err = cancellable(ctx, l.m, func() error { return i.run(l, t) })
-	i.handOver(l, err)
-	if err == nil {
-		i.d.learn(t, r)
-	}
-	return err
-}
-
-// cancellable ends the guest's run when ctx ends.
-func cancellable(ctx context.Context, m *vmm.Machine, run func() error) error {
-	if ctx.Done() == nil {
-		return run()
-	}
-	interrupted := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		m.Interrupt()
-		close(interrupted)
-	})
-	err := run()
-	if !stop() {
-		<-interrupted // or it might hit the machine's next run
-	}
-	if errors.Is(err, errInterrupted) {
-		return fmt.Errorf("cancelled: %w", context.Cause(ctx))
-	}
-	return err
+	r.Path, r.Pooled, r.NodeID = pathOf(s.Node.Info.Kind), l.Pooled, s.Node.Info.ID
+	r.Timings.Shell, r.Timings.Deploy = l.waited, l.Restored
+	r.PagesCopied, r.PagesMapped = l.Moved.Copied, l.Moved.Mapped
+	s.Node.Hit()
+	return i.run(ctx, l)
 }
 
 // cold boots a machine for this invocation alone.
-func (i *invocation) cold(ctx context.Context) error {
-	s, took, err := i.d.coldBoot(i.f.image)
+func (i *invocation) cold(ctx context.Context) (*Result, error) {
+	booted, err := i.d.boot(i.f.image)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	l := &lease{shell: s}
-	root, err := i.d.catalog.target(i.f.image.root.Info.ID)
-	if err != nil {
-		l.destroy(i.d)
-		return err
+	booted.Start().Hold()
+	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, booted.Start().Node.Info.ID, booted.Restored
+	return i.run(ctx, loan{Instance: booted, pools: i.d.pools})
+}
+
+// run runs the invocation on an instance, delivers its result, and gives the machine
+// back.
+func (i *invocation) run(ctx context.Context, l loan) (*Result, error) {
+	var socket *instanceSocket
+	var err error
+	if i.d.opts.VsockDir != "" {
+		socket, err = i.openSocket(l.Instance)
 	}
-	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, root.node.Info.ID, took
-	err = cancellable(ctx, l.m, func() error { return i.run(l, root) })
-	i.handOver(l, err)
-	return err
+	if err == nil {
+		l.MemoryPages = i.memoryLimit(l.Start())
+		way := i.d.opts.Network.Open(i.result.RequestID)
+		l.Leave(way)
+		session := l.Converse(ctx, i.deadline)
+		err = session.Close(i.converse(session, l.Instance))
+		socket.close()
+		i.result.NetworkRefused = way.Close()
+	}
+	i.gather(&l)
+	failure, here := i.conclude(err), false
+	if failure == nil && i.deliver != nil {
+		here = i.deliver(i.result)
+	}
+	s := l.Start()
+	if failed(err) {
+		l.destroy()
+	} else {
+		l.release(here, i.onReset)
+	}
+	if failure != nil {
+		return nil, failure
+	}
+	if err == nil {
+		i.d.costs.learn(s, i.result)
+	}
+	return i.result, nil
 }

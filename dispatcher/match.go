@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -108,14 +109,14 @@ var pathRank = map[StartPath]int{PathCold: 0, PathBase: 1, PathFunction: 2, Path
 // predicted to cost the least. A function's own node is always better than what
 // lies above it; among argument nodes a deeper one may hold more pages than its
 // saved time is worth.
-func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *target {
+func (c *costs) match(f *function, e *event, maxPath StartPath) *instance.Snapshot {
 	limit := pathRank[PathArgument]
 	if maxPath != "" {
 		limit = pathRank[maxPath]
 	}
-	var best *target
+	var best *instance.Snapshot
 	for _, t := range f.ancestors {
-		if pathRank[pathOf(t.node.Info.Kind)] <= limit {
+		if pathRank[pathOf(t.Node.Info.Kind)] <= limit {
 			best = t
 		}
 	}
@@ -127,10 +128,10 @@ func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *target {
 		return best
 	}
 	for _, t := range f.arguments {
-		if ok, _ := e.fits(t.node.Info.Key.Args); !ok {
+		if ok, _ := e.fits(t.Node.Info.Key.Args); !ok {
 			continue
 		}
-		if t.depth > best.depth && d.better(f, t, best) || t.depth < best.depth && !d.better(f, best, t) {
+		if t.Depth > best.Depth && c.better(f, t, best) || t.Depth < best.Depth && !c.better(f, best, t) {
 			best = t
 		}
 	}
@@ -139,37 +140,37 @@ func (d *Dispatcher) match(f *function, e *event, maxPath StartPath) *target {
 
 // candidates lists every node that the function could start from, and why each
 // was or was not taken.
-func (d *Dispatcher) candidates(f *function, e *event, chosen *target, maxPath StartPath) []Candidate {
+func (c *costs) candidates(f *function, e *event, chosen *instance.Snapshot, maxPath StartPath) []Candidate {
 	var list []Candidate
-	add := func(t *target, reason string) {
-		info := &t.node.Info
+	add := func(t *instance.Snapshot, reason string) {
+		info := &t.Node.Info
 		list = append(list, Candidate{
-			NodeID: info.ID, Kind: info.Kind, Key: describeKey(info), Depth: t.depth, Chosen: t == chosen, Reason: reason,
-			Prediction: d.predict(f, t),
+			NodeID: info.ID, Kind: info.Kind, Key: describeKey(info), Depth: t.Depth, Chosen: t == chosen, Reason: reason,
+			Prediction: c.predict(f, t),
 		})
 	}
-	deepest := !slices.ContainsFunc(f.arguments, func(t *target) bool {
-		ok, _ := e.fits(t.node.Info.Key.Args)
-		return ok && t.depth > chosen.depth && maxPath == ""
+	deepest := !slices.ContainsFunc(f.arguments, func(t *instance.Snapshot) bool {
+		ok, _ := e.fits(t.Node.Info.Key.Args)
+		return ok && t.Depth > chosen.Depth && maxPath == ""
 	})
-	reason := func(t *target) string {
+	reason := func(t *instance.Snapshot) string {
 		if t == chosen && deepest {
 			return "deepest node that fits"
 		} else if t == chosen {
 			return "the node that fits and is predicted to cost the least"
 		}
-		if maxPath != "" && pathRank[pathOf(t.node.Info.Kind)] > pathRank[maxPath] {
+		if maxPath != "" && pathRank[pathOf(t.Node.Info.Kind)] > pathRank[maxPath] {
 			return fmt.Sprintf("the request allows no deeper start than %s", maxPath)
 		}
-		if t.node.Info.Kind == lineage.KindArgument {
-			if ok, key := e.fits(t.node.Info.Key.Args); !ok {
-				return fmt.Sprintf("argument %q differs: it was taken with %s", key, previewOf(t.node.Info.Key.Args, key))
+		if t.Node.Info.Kind == lineage.KindArgument {
+			if ok, key := e.fits(t.Node.Info.Key.Args); !ok {
+				return fmt.Sprintf("argument %q differs: it was taken with %s", key, previewOf(t.Node.Info.Key.Args, key))
 			}
 		}
-		if t.depth > chosen.depth {
-			return fmt.Sprintf("node %.12s is predicted to cost less", chosen.node.Info.ID)
+		if t.Depth > chosen.Depth {
+			return fmt.Sprintf("node %.12s is predicted to cost less", chosen.Node.Info.ID)
 		}
-		return fmt.Sprintf("node %.12s is deeper", chosen.node.Info.ID)
+		return fmt.Sprintf("node %.12s is deeper", chosen.Node.Info.ID)
 	}
 	for _, t := range f.ancestors {
 		add(t, reason(t))
@@ -235,11 +236,11 @@ func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := d.match(f, e, "")
+	t := d.costs.match(f, e, "")
 	if t == nil {
 		return []Candidate{}, nil // its nodes are gone; an invocation makes them again
 	}
-	return d.candidates(f, e, t, ""), nil
+	return d.costs.candidates(f, e, t, ""), nil
 }
 
 // event parses the event as far as the function needs it.

@@ -2,10 +2,9 @@ package dispatcher
 
 import (
 	"testing"
-	"time"
 
-	"seuss/images"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 )
 
 func TestMemoryLimit(t *testing.T) {
@@ -20,18 +19,9 @@ func TestMemoryLimit(t *testing.T) {
 		{128, 100, 32768 - 100},
 		{128, 40000, 1}, // its snapshot alone is larger: it may not write at all
 	} {
-		f := &function{image: &image{config: images.Config{MemoryBytes: 256 << 20}}, spec: lineage.Function{Settings: lineage.Settings{MemoryMiB: c.memoryMiB}}}
-		if got := (&invocation{f: f}).memoryLimit(&target{pages: c.held}); got != c.want {
+		f := &function{image: &image{Image: &instance.Image{MemoryBytes: 256 << 20}}, spec: functions.Function{Settings: functions.Settings{MemoryMiB: c.memoryMiB}}}
+		if got := (&invocation{f: f}).memoryLimit(&instance.Snapshot{Pages: c.held}); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}
-	}
-	s := &shell{}
-	end := time.Now().Add(time.Hour)
-	if !s.nextLook(end).Equal(end) || !s.nextLook(time.Time{}).IsZero() {
-		t.Error("a run without a limit is interrupted")
-	}
-	s.memoryPages = 1
-	if soon := time.Now().Add(memoryLook / 100); !s.nextLook(end).Before(end) || !s.nextLook(soon).Equal(soon) || s.nextLook(time.Time{}).IsZero() {
-		t.Error("a run with a limit is not looked at in time")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -24,7 +25,7 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
 	}
-	if !lineage.ValidFunctionName(spec.Name) {
+	if !functions.ValidName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
 	d.deployMu.Lock()
@@ -37,11 +38,11 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err != nil {
 		return nil, err
 	}
-	f := &function{spec: lineage.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}, image: img, code: code}
+	f := &function{spec: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}, image: img, code: code}
 	e, err := f.event(req.Event)
 	if err != nil {
 		return nil, err
 	}
 	i := d.newInvocation(f, e, req, time.Now())
-	return i.finish(i.warm(ctx, t, req.Fresh))
+	return i.warm(ctx, t, req.Fresh)
 }

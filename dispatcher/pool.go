@@ -8,89 +8,94 @@ import (
 	"sync"
 	"time"
 
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
-// pool keeps the shells of one image. A shell that stands ready on the node
+// slot is a machine in its pool, and what is known of it while nobody has it.
+type slot struct {
+	vm        *instance.VM
+	ready     bool               // it stands ready on the snapshot; else an instance of it has run
+	snapshot  *instance.Snapshot // nil: it has shown none
+	freed     time.Time          // when it was put back
+	footprint uint64             // bytes of its private pages then
+	onReset   func(Reset)        // whoever ran last wants to know; nil: nobody
+}
+
+// pool keeps the machines of one image. A machine that stands ready on the node
 // that a request wants is preferred, then any free one, then a new one while
 // there is room; beyond that requests wait for their turn. How many there are is
 // decided in poolsize.go.
 type pool struct {
-	d     *Dispatcher
+	ps    *pools
 	image *image
 
 	mu      sync.Mutex
-	free    []*shell // in the order in which they were put back
-	total   int      // shells that exist or are being made, busy ones included
-	waiters []chan *shell
+	free    []slot // in the order in which they were put back
+	total   int    // machines that exist or are being made, busy ones included
+	waiters []chan slot
 	closed  bool
 	demand  demand
 	counts  poolCounts
 }
 
-func newPool(d *Dispatcher, img *image) *pool {
-	return &pool{d: d, image: img, demand: newDemand(d.opts.PoolWindow)}
+func newPool(ps *pools, img *image) *pool {
+	return &pool{ps: ps, image: img, demand: newDemand(ps.sizes.window)}
 }
 
-// take returns a shell, ready on t if there is one. The shell may have to be
-// brought to t first: its field at says where it is. A machine is made here only
-// if none is free.
-func (p *pool) take(ctx context.Context, t *target) (*shell, error) {
-	p.mu.Lock()
-	if p.closed {
-		p.mu.Unlock()
-		return nil, ErrClosed
-	}
-	p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
-	if s, rank := p.pick(t); s != nil {
-		grow := rank < rankReady && p.demand.missed(t) && p.room()
-		if rank == rankReady {
-			p.counts.ready++
-		} else {
-			p.counts.moved++
-		}
-		p.mu.Unlock()
-		if grow {
-			p.grow(t)
-		}
-		return s, nil
-	}
-	if p.room() {
-		p.total++
-		p.counts.madeOnPath++
-		p.mu.Unlock()
-		return p.create(t)
-	}
-	turn := make(chan *shell, 1)
-	p.waiters = append(p.waiters, turn)
-	p.counts.waited++
-	p.mu.Unlock()
-	select {
-	case s := <-turn:
-		if s == nil {
-			return p.retry(ctx, t)
-		}
-		return s, nil
-	case <-ctx.Done():
-		p.forsake(turn)
-		return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
-	}
-}
-
-// takeAlive is take, past machines that have died while they stood in the pool:
-// no request has to fail for those.
-func (p *pool) takeAlive(ctx context.Context, t *target) (*shell, error) {
+// take returns a machine, ready on t if there is one. It may have to be brought to t
+// first. A machine is made here only if none is free. Machines that have died while
+// they stood in the pool are passed by: no request has to fail for those.
+func (p *pool) take(ctx context.Context, t *instance.Snapshot) (*instance.VM, error) {
 	for {
-		s, err := p.take(ctx, t)
-		if err != nil || s.m.VM().Alive() {
-			return s, err
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, ErrClosed
 		}
-		p.d.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.name)
-		p.discard(s)
+		p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
+		s, rank := p.pick(t)
+		switch {
+		case rank > 0:
+			grow := rank < rankReady && p.demand.missed(t) && p.room()
+			if rank == rankReady {
+				p.counts.ready++
+			} else {
+				p.counts.moved++
+			}
+			p.mu.Unlock()
+			if grow {
+				p.grow(t)
+			}
+		case p.room():
+			p.total++
+			p.counts.madeOnPath++
+			p.mu.Unlock()
+			return p.create(t)
+		default:
+			turn := make(chan slot, 1)
+			p.waiters = append(p.waiters, turn)
+			p.counts.waited++
+			p.mu.Unlock()
+			select {
+			case s = <-turn:
+			case <-ctx.Done():
+				p.forsake(turn)
+				return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
+			}
+			if s.vm == nil {
+				continue // a machine was lost: there is room for a new one
+			}
+		}
+		if s.vm.Alive() {
+			return s.vm, nil
+		}
+		p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
+		p.discard(s.vm)
 	}
 }
 
-// How well a free shell fits a request.
+// How well a free machine fits a request.
 const (
 	rankOther = iota + 1 // it stands ready on another node
 	rankRan              // it has run something else and waits for its reset
@@ -98,17 +103,18 @@ const (
 	rankReady            // it stands ready on the node
 )
 
-// pick takes the best free shell for t, nil if none is free. p.mu is held.
-func (p *pool) pick(t *target) (*shell, int) {
-	best, rank := -1, 0
+// pick takes the best free machine for t, nil if none is free. p.mu is held.
+func (p *pool) pick(t *instance.Snapshot) (s slot, rank int) {
+	best := -1
 	for i, s := range p.free {
 		r := rankOther
 		switch {
-		case s.at == t:
+		case s.ready && s.snapshot == t:
 			r = rankReady
-		case s.at == nil && s.last == t:
+		case s.ready:
+		case s.snapshot == t:
 			r = rankSame
-		case s.at == nil:
+		default:
 			r = rankRan
 		}
 		// Of equals the last put back is warm in the caches; but of those that
@@ -118,27 +124,24 @@ func (p *pool) pick(t *target) (*shell, int) {
 		}
 	}
 	if best < 0 {
-		return nil, 0
+		return slot{}, 0
 	}
-	s := p.free[best]
-	p.free = append(p.free[:best], p.free[best+1:]...)
+	s = p.free[best]
+	p.free = slices.Delete(p.free, best, best+1)
 	return s, rank
 }
 
-func (p *pool) create(t *target) (*shell, error) {
-	s, err := p.d.newShell(p.image, t.view)
+func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {
+	vm, err := instance.NewVM(p.ps.host, p.image.Image, t.View)
 	if err != nil {
 		p.lost()
 		return nil, err
 	}
-	return s, nil
+	return vm, nil
 }
 
-// retry runs after a shell was lost: there is room for a new one.
-func (p *pool) retry(ctx context.Context, t *target) (*shell, error) { return p.take(ctx, t) }
-
-// forsake takes a waiter out of the queue; a shell that came meanwhile goes back.
-func (p *pool) forsake(turn chan *shell) {
+// forsake takes a waiter out of the queue; a machine that came meanwhile goes back.
+func (p *pool) forsake(turn chan slot) {
 	p.mu.Lock()
 	for i, w := range p.waiters {
 		if w == turn {
@@ -148,19 +151,20 @@ func (p *pool) forsake(turn chan *shell) {
 		}
 	}
 	p.mu.Unlock()
-	if s := <-turn; s != nil {
+	if s := <-turn; s.vm != nil {
 		p.put(s)
 	}
 }
 
-// put gives a shell back, to the one who waits longest or to the free list.
-func (p *pool) put(s *shell) {
+// put gives a machine back, to the one who waits longest or to the free list.
+func (p *pool) put(s slot) {
+	s.ready, s.snapshot = s.vm.State() == instance.Ready, s.vm.Snapshot()
 	s.freed = time.Now()
-	s.footprint = s.layout.private.Len() * lineage.PageSize
+	s.footprint = s.vm.PrivatePages() * lineage.PageSize
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		s.close()
+		s.vm.Close()
 		return
 	}
 	if len(p.waiters) > 0 {
@@ -174,70 +178,70 @@ func (p *pool) put(s *shell) {
 	p.mu.Unlock()
 }
 
-// lost accounts for a shell that is gone; who waits longest may make a new one.
+// lost accounts for a machine that is gone; who waits longest may make a new one.
 func (p *pool) lost() {
 	p.mu.Lock()
 	p.total--
-	var turn chan *shell
+	var turn chan slot
 	if len(p.waiters) > 0 {
 		turn = p.waiters[0]
 		p.waiters = p.waiters[1:]
 	}
 	p.mu.Unlock()
 	if turn != nil {
-		turn <- nil
+		turn <- slot{}
 	}
 }
 
-// recycle puts back a shell that has run, and has it reset: here, or off the
-// caller's path. Whoever needs a shell before that happens takes it as it is and
-// brings it straight to the node that he wants.
-func (p *pool) recycle(s *shell, here bool) {
-	if s.last == nil || s.last.state == nil {
-		p.discard(s)
+// recycle puts back a machine that has run, and has it reset: here, or off the
+// caller's path. Whoever needs a machine before that happens takes it as it is and
+// brings it straight to the snapshot that he wants. onReset is told of the reset.
+func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
+	if !vm.Restorable() {
+		p.discard(vm)
 		return
 	}
-	p.put(s)
-	do := p.d.background
+	p.put(slot{vm: vm, onReset: onReset})
+	do := p.ps.tasks.background
 	if here {
-		do = p.d.foreground
+		do = p.ps.tasks.foreground
 	}
-	do(func() { p.reset(s) }) // or Close takes it as it is
+	do(func() { p.reset(vm) }) // or Close takes it as it is
 }
 
-// reset brings a free shell that has run back to its node, unless somebody took
+// reset brings a free machine that has run back to its snapshot, unless somebody took
 // it meanwhile.
-func (p *pool) reset(s *shell) {
+func (p *pool) reset(vm *instance.VM) {
 	p.mu.Lock()
-	i := slices.Index(p.free, s)
-	if i < 0 || s.at != nil {
+	i := slices.IndexFunc(p.free, func(s slot) bool { return s.vm == vm })
+	if i < 0 || p.free[i].ready {
 		p.mu.Unlock()
 		return
 	}
+	onReset := p.free[i].onReset
 	p.free = slices.Delete(p.free, i, i+1)
-	last := s.last
-	last.users.Add(1) // it stands at the node, and is in no list
-	defer last.users.Add(-1)
+	last := vm.Snapshot()
+	last.Hold() // it stands there, and is in no list
+	defer last.Release()
 	p.mu.Unlock()
 	began := time.Now()
-	m, err := s.bring(last)
+	m, err := vm.Restore(last)
 	if err != nil {
-		p.d.log.Error("a machine could not be reset and is thrown away", "image", p.image.name, "error", err)
-		p.discard(s)
+		p.ps.log.Error("a machine could not be reset and is thrown away", "image", p.image.Name, "error", err)
+		p.discard(vm)
 		return
 	}
-	onReset, took := s.onReset, time.Since(began)
-	s.onReset = nil
-	p.put(s)
+	took := time.Since(began)
+	p.put(slot{vm: vm})
 	if onReset != nil {
-		onReset(Reset{Began: began, Took: took, PagesCopied: m.copied, PagesMapped: m.mapped})
+		onReset(Reset{Began: began, Took: took, PagesCopied: m.Copied, PagesMapped: m.Mapped})
 	}
 }
 
-// discard destroys a shell.
-func (p *pool) discard(s *shell) {
-	if err := s.close(); err != nil {
-		p.d.log.Error("a machine could not be destroyed cleanly", "image", p.image.name, "error", err)
+// discard destroys a machine.
+func (p *pool) discard(vm *instance.VM) {
+	if err := vm.Close(); err != nil {
+		p.ps.log.Error("a machine could not be destroyed cleanly", "image", p.image.Name, "error", err)
 	}
 	p.lost()
 }
@@ -254,7 +258,7 @@ func (p *pool) close() error {
 	p.mu.Unlock()
 	var errs []error
 	for _, s := range free {
-		errs = append(errs, s.close())
+		errs = append(errs, s.vm.Close())
 	}
 	return errors.Join(errs...)
 }

@@ -6,22 +6,24 @@ import (
 	"slices"
 	"time"
 	"weak"
+
+	"seuss/dispatcher/instance"
 )
 
-// emptyShellBytes is what a machine takes that has not run: page tables, rings,
+// emptyMachineBytes is what a machine takes that has not run: page tables, rings,
 // the vCPU.
-const emptyShellBytes = 2 << 20
+const emptyMachineBytes = 2 << 20
 
 // demandSlots is into how many parts the window of the demand is divided.
 const demandSlots = 10
 
-// demand is what was asked of a pool within a sliding window: the most shells at
-// a time, and which nodes requests had to wait for because no shell stood ready.
+// demand is what was asked of a pool within a sliding window: the most machines at
+// a time, and which nodes requests had to wait for because no machine stood ready.
 // It does not hold those: what the store lets go of for room must not stay in memory.
 type demand struct {
 	slot   time.Duration
 	peaks  [demandSlots]int
-	misses [demandSlots]map[weak.Pointer[target]]int
+	misses [demandSlots]map[weak.Pointer[instance.Snapshot]]int
 	at     int       // the current slot
 	since  time.Time // its beginning
 }
@@ -33,10 +35,10 @@ func newDemand(window time.Duration) demand {
 	return demand{slot: window / demandSlots}
 }
 
-// asked notes that so many shells were in use or wanted.
-func (d *demand) asked(now time.Time, shells int) {
+// asked notes that so many machines were in use or wanted.
+func (d *demand) asked(now time.Time, machines int) {
 	d.turn(now)
-	d.peaks[d.at] = max(d.peaks[d.at], shells)
+	d.peaks[d.at] = max(d.peaks[d.at], machines)
 }
 
 // turn drops the slots that have left the window.
@@ -56,11 +58,11 @@ func (d *demand) turn(now time.Time) {
 	}
 }
 
-// missed notes that no shell stood ready on t, and reports whether that has
+// missed notes that no machine stood ready on t, and reports whether that has
 // happened before: once is no reason to make a machine.
-func (d *demand) missed(t *target) bool {
+func (d *demand) missed(t *instance.Snapshot) bool {
 	if d.misses[d.at] == nil {
-		d.misses[d.at] = map[weak.Pointer[target]]int{}
+		d.misses[d.at] = map[weak.Pointer[instance.Snapshot]]int{}
 	}
 	w := weak.Make(t)
 	d.misses[d.at][w]++
@@ -71,13 +73,13 @@ func (d *demand) missed(t *target) bool {
 	return n >= 2
 }
 
-// peak is the most shells that were asked for within the window.
+// peak is the most machines that were asked for within the window.
 func (d *demand) peak() int { return slices.Max(d.peaks[:]) }
 
-// wanted returns the nodes for which no shell stood ready, those that were
+// wanted returns the nodes for which no machine stood ready, those that were
 // missed most often first.
-func (d *demand) wanted() []*target {
-	sum := map[*target]int{}
+func (d *demand) wanted() []*instance.Snapshot {
+	sum := map[*instance.Snapshot]int{}
 	for _, m := range d.misses {
 		for w, n := range m {
 			if t := w.Value(); t != nil {
@@ -85,33 +87,33 @@ func (d *demand) wanted() []*target {
 			}
 		}
 	}
-	return slices.SortedFunc(maps.Keys(sum), func(a, b *target) int {
-		return cmp.Or(cmp.Compare(sum[b], sum[a]), cmp.Compare(a.node.Info.ID, b.node.Info.ID))
+	return slices.SortedFunc(maps.Keys(sum), func(a, b *instance.Snapshot) int {
+		return cmp.Or(cmp.Compare(sum[b], sum[a]), cmp.Compare(a.Node.Info.ID, b.Node.Info.ID))
 	})
 }
 
-// room reports whether one more shell may be made. p.mu is held.
+// room reports whether one more machine may be made. p.mu is held.
 func (p *pool) room() bool {
-	return p.total < p.d.opts.PoolSize && (p.d.opts.PoolBytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.d.opts.PoolBytes)
+	return p.total < p.ps.sizes.most && (p.ps.sizes.bytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.ps.sizes.bytes)
 }
 
-// bytes estimates the private memory of all shells: what is known of the free
+// bytes estimates the private memory of all machines: what is known of the free
 // ones, and as much for each of the others. p.mu is held.
 func (p *pool) bytes() uint64 { return uint64(p.total) * p.typical() }
 
 func (p *pool) typical() uint64 {
 	if len(p.free) == 0 {
-		return emptyShellBytes
+		return emptyMachineBytes
 	}
 	sum := uint64(0)
 	for _, s := range p.free {
-		sum += emptyShellBytes + s.footprint
+		sum += emptyMachineBytes + s.footprint
 	}
 	return sum / uint64(len(p.free))
 }
 
-// grow makes a shell ready on t, off the request path. One is made at a time.
-func (p *pool) grow(t *target) {
+// grow makes a machine ready on t, off the request path. One is made at a time.
+func (p *pool) grow(t *instance.Snapshot) {
 	p.mu.Lock()
 	if p.closed || p.counts.growing || !p.room() {
 		p.mu.Unlock()
@@ -126,95 +128,69 @@ func (p *pool) grow(t *target) {
 		p.counts.growing = false
 		p.mu.Unlock()
 	}
-	if !p.d.background(func() {
+	if !p.ps.tasks.background(func() {
 		defer made()
-		s, err := p.create(t)
+		vm, err := p.create(t)
 		if err == nil {
-			if _, err = s.bring(t); err != nil {
-				p.discard(s)
+			if _, err = vm.Restore(t); err != nil {
+				p.discard(vm)
 			}
 		}
 		if err != nil {
-			p.d.log.Warn("a machine could not be made ahead of demand", "image", p.image.name, "error", err)
+			p.ps.log.Warn("a machine could not be made ahead of demand", "image", p.image.Name, "error", err)
 			return
 		}
-		p.put(s)
+		p.put(slot{vm: vm})
 	}) {
 		made()
 		p.lost()
 	}
 }
 
-// sizePools brings every pool to its size now and then, until Close.
-func (d *Dispatcher) sizePools() {
-	defer d.resets.Done()
-	d.poolMu.Lock()
-	end := d.sizing
-	d.poolMu.Unlock()
-	if end == nil {
-		return
-	}
-	tick := time.NewTicker(max(d.opts.PoolWindow/demandSlots, 10*time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-end:
-			return
-		case now := <-tick.C:
-			d.poolMu.Lock()
-			pools := slices.Collect(maps.Values(d.pools))
-			d.poolMu.Unlock()
-			for _, p := range pools {
-				p.resize(now)
-			}
-		}
-	}
-}
-
-// size is how many shells the demand asks for: as many as were in use at a time
+// size is how many machines the demand asks for: as many as were in use at a time
 // and one to spare, and one for each node that found none ready. p.mu is held.
 func (p *pool) size() int {
 	want := 0
 	if peak := p.demand.peak(); peak > 0 {
 		want = max(peak+1, len(p.demand.wanted()))
 	}
-	want = max(want, p.d.opts.PoolFloor)
-	if budget := p.d.opts.PoolBytes; budget > 0 {
+	want = max(want, p.ps.sizes.floor)
+	if budget := p.ps.sizes.bytes; budget > 0 {
 		want = min(want, max(int(budget/p.typical()), 1))
 	}
-	return min(want, p.d.opts.PoolSize)
+	return min(want, p.ps.sizes.most)
 }
 
-// resize closes shells that the demand of the window did not need, those that
+// resize closes machines that the demand of the window did not need, those that
 // have been free the longest first, and makes one where there are too few.
 func (p *pool) resize(now time.Time) {
 	p.mu.Lock()
 	p.demand.turn(now)
 	want := p.size()
-	var idle []*shell
-	for p.total-len(idle) > want && len(p.free) > 0 && now.Sub(p.free[0].freed) >= p.d.opts.PoolWindow/2 {
+	var idle []slot
+	for p.total-len(idle) > want && len(p.free) > 0 && now.Sub(p.free[0].freed) >= p.ps.sizes.window/2 {
 		idle = append(idle, p.free[0])
 		p.free = p.free[1:]
 	}
 	p.counts.closedIdle += uint64(len(idle))
-	var next *target
+	var next *instance.Snapshot
 	if p.total < want {
 		next = p.nextWanted()
 	}
 	p.mu.Unlock()
 	for _, s := range idle {
-		p.discard(s)
+		p.discard(s.vm)
 	}
 	if next != nil {
 		p.grow(next)
 	}
 }
 
-// nextWanted is the node that was missed most and has no free shell, or else the
-// node of any free shell. p.mu is held.
-func (p *pool) nextWanted() *target {
-	has := func(t *target) bool {
-		return slices.ContainsFunc(p.free, func(s *shell) bool { return s.at == t })
+// nextWanted is the node that was missed most and has no free machine, or else the
+// node of any free machine. p.mu is held.
+func (p *pool) nextWanted() *instance.Snapshot {
+	has := func(t *instance.Snapshot) bool {
+		return slices.ContainsFunc(p.free, func(s slot) bool { return s.ready && s.snapshot == t })
 	}
 	for _, t := range p.demand.wanted() {
 		if !has(t) {
@@ -222,8 +198,8 @@ func (p *pool) nextWanted() *target {
 		}
 	}
 	for _, s := range p.free {
-		if s.at != nil {
-			return s.at
+		if s.ready {
+			return s.snapshot
 		}
 	}
 	return nil
@@ -232,8 +208,8 @@ func (p *pool) nextWanted() *target {
 // poolCounts are guarded by the pool's lock.
 type poolCounts struct {
 	growing    bool
-	ready      uint64 // requests that found a shell ready on their node
-	moved      uint64 // that took another free shell
+	ready      uint64 // requests that found a machine ready on their node
+	moved      uint64 // that took another free machine
 	madeOnPath uint64 // for which a machine was made
 	waited     uint64
 	madeAhead  uint64 // machines made off the request path
@@ -259,7 +235,7 @@ type PoolStats struct {
 	HitsWaited uint64         `json:"requests_waited"`
 	MadeAhead  uint64         `json:"made_ahead"`
 	ClosedIdle uint64         `json:"closed_idle"`
-	At         map[string]int `json:"at"` // ready shells by node
+	At         map[string]int `json:"at"` // ready machines by node
 	// FreePrivate and FreeShared are what the free machines take of the host's memory,
 	// as the kernel counts it; shared pages are counted for each machine that has them
 	// mapped.
@@ -268,39 +244,26 @@ type PoolStats struct {
 }
 
 // Pools returns what the pools hold, by image.
-func (d *Dispatcher) Pools() []PoolStats {
-	list := []PoolStats{}
-	for _, p := range d.allPools() {
-		list = append(list, p.stats())
-	}
-	slices.SortFunc(list, func(a, b PoolStats) int { return cmp.Compare(a.Image+a.ImageDigest, b.Image+b.ImageDigest) })
-	return list
-}
-
-func (d *Dispatcher) allPools() []*pool {
-	d.poolMu.Lock()
-	defer d.poolMu.Unlock()
-	return slices.Collect(maps.Values(d.pools))
-}
+func (d *Dispatcher) Pools() []PoolStats { return d.pools.stats() }
 
 func (p *pool) stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := &p.counts
 	st := PoolStats{
-		Image: p.image.name, ImageDigest: p.image.digest, Machines: p.total, Free: len(p.free), Waiting: len(p.waiters),
-		Wanted: p.size(), Ceiling: p.d.opts.PoolSize, Floor: p.d.opts.PoolFloor, Bytes: p.bytes(),
+		Image: p.image.Name, ImageDigest: p.image.Digest, Machines: p.total, Free: len(p.free), Waiting: len(p.waiters),
+		Wanted: p.size(), Ceiling: p.ps.sizes.most, Floor: p.ps.sizes.floor, Bytes: p.bytes(),
 		HitsReady: c.ready, HitsMoved: c.moved, HitsMade: c.madeOnPath, HitsWaited: c.waited, MadeAhead: c.madeAhead, ClosedIdle: c.closedIdle,
 		At: map[string]int{},
 	}
 	for _, s := range p.free {
 		// Here, where nobody takes or closes it; a machine that has died has none.
-		if r, err := s.m.Memory().Resident(); err == nil {
+		if r, err := s.vm.Resident(); err == nil {
 			st.FreePrivate, st.FreeShared = st.FreePrivate+r.Private, st.FreeShared+r.Shared
 		}
-		if s.at != nil {
+		if s.ready {
 			st.Ready++
-			st.At[s.at.node.Info.ID]++
+			st.At[s.snapshot.Node.Info.ID]++
 		}
 	}
 	return st

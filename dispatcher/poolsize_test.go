@@ -2,11 +2,13 @@ package dispatcher
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"testing"
 	"time"
 
-	"seuss/dirtytrack"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -36,14 +38,14 @@ func TestDemandSlides(t *testing.T) {
 	}
 }
 
-func testTarget(id string) *target {
-	return &target{node: &lineage.Node{Info: lineage.Info{ID: id}}}
+func testSnapshot(id string) *instance.Snapshot {
+	return &instance.Snapshot{Node: &lineage.Node{Info: lineage.Info{ID: id}}}
 }
 
 func TestMissesCount(t *testing.T) {
 	d := newDemand(10 * time.Second)
 	now := time.Unix(1e9, 0)
-	a, b := testTarget("a"), testTarget("b")
+	a, b := testSnapshot("a"), testSnapshot("b")
 	d.turn(now)
 	if d.missed(a) {
 		t.Error("once is no reason for a machine")
@@ -63,8 +65,8 @@ func TestMissesCount(t *testing.T) {
 // What is not used otherwise is not kept in memory by having been missed.
 func TestMissesHoldNothing(t *testing.T) {
 	d := newDemand(10 * time.Second)
-	d.missed(testTarget("a"))
-	b := testTarget("b")
+	d.missed(testSnapshot("a"))
+	b := testSnapshot("b")
 	d.missed(b)
 	runtime.GC()
 	if w := d.wanted(); len(w) != 1 || w[0] != b {
@@ -72,34 +74,32 @@ func TestMissesHoldNothing(t *testing.T) {
 	}
 }
 
-// testPool is a pool whose shells have no machine.
-func testPool(o Options, free ...*shell) *pool {
-	d := &Dispatcher{opts: o, pools: map[string]*pool{}}
-	p := newPool(d, &image{name: "test"})
+// testPool is a pool of machines that are none.
+func testPool(o Options, free ...slot) *pool {
+	ps := newPools(nil, newTasks(), slog.New(slog.DiscardHandler), poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	p := newPool(ps, &image{Image: &instance.Image{Name: "test"}})
 	p.free, p.total = free, len(free)
 	return p
 }
 
-func testShell(at, last *target, private uint64) *shell {
-	s := &shell{at: at, last: last, footprint: private}
-	s.layout.private = dirtytrack.NewPageSet(1)
-	return s
+func standing(ready bool, on *instance.Snapshot, private uint64) slot {
+	return slot{ready: ready, snapshot: on, footprint: private}
 }
 
 // TestPickPrefers: ready on the node, then what ran it, then what has run, then
 // what has stood ready elsewhere the longest.
 func TestPickPrefers(t *testing.T) {
-	a, b, c := testTarget("a"), testTarget("b"), testTarget("c")
-	readyB, readyC := testShell(b, b, 0), testShell(c, c, 0)
-	ranB, ranA, readyA := testShell(nil, b, 0), testShell(nil, a, 0), testShell(a, a, 0)
+	a, b, c := testSnapshot("a"), testSnapshot("b"), testSnapshot("c")
+	readyB, readyC := standing(true, b, 0), standing(true, c, 0)
+	ranB, ranA, readyA := standing(false, b, 0), standing(false, a, 0), standing(true, a, 0)
 	p := testPool(Options{PoolSize: 9}, readyB, readyC, ranB, ranA, readyA)
-	for n, want := range []*shell{readyA, ranA, ranB, readyB, readyC} {
+	for n, want := range []slot{readyA, ranA, ranB, readyB, readyC} {
 		got, rank := p.pick(a)
-		if got != want || rank != []int{rankReady, rankSame, rankRan, rankOther, rankOther}[n] {
+		if got.snapshot != want.snapshot || got.ready != want.ready || rank != []int{rankReady, rankSame, rankRan, rankOther, rankOther}[n] {
 			t.Errorf("pick %d: %+v, rank %d", n, got, rank)
 		}
 	}
-	if got, _ := p.pick(a); got != nil {
+	if _, rank := p.pick(a); rank != 0 {
 		t.Error("nothing is free")
 	}
 }
@@ -121,10 +121,10 @@ func TestSizeFollowsDemand(t *testing.T) {
 		{Options{PoolSize: 8, PoolBytes: 30 << 20}, 20, 0, 8 << 20, 3}, // 2 MiB each besides
 		{Options{PoolSize: 8, PoolBytes: 1 << 20}, 20, 0, 8 << 20, 1},
 	} {
-		p := testPool(c.o, testShell(nil, nil, c.private))
+		p := testPool(c.o, standing(false, nil, c.private))
 		p.demand.asked(now, c.peak)
 		for n := range c.missed {
-			p.demand.missed(testTarget(fmt.Sprint(n)))
+			p.demand.missed(testSnapshot(fmt.Sprint(n)))
 		}
 		if got := p.size(); got != c.want {
 			t.Errorf("%+v: size %d", c, got)
@@ -133,7 +133,7 @@ func TestSizeFollowsDemand(t *testing.T) {
 }
 
 func TestRoomKeepsTheBudget(t *testing.T) {
-	p := testPool(Options{PoolSize: 8, PoolBytes: 25 << 20}, testShell(nil, nil, 6<<20), testShell(nil, nil, 6<<20))
+	p := testPool(Options{PoolSize: 8, PoolBytes: 25 << 20}, standing(false, nil, 6<<20), standing(false, nil, 6<<20))
 	if !p.room() { // 16 MiB, and 8 for one more
 		t.Error("there is room for a third")
 	}
@@ -146,20 +146,8 @@ func TestRoomKeepsTheBudget(t *testing.T) {
 	}
 }
 
-func TestMean(t *testing.T) {
-	var m mean
-	if m.known() {
-		t.Error("nothing was measured")
-	}
-	m.add(8 * time.Millisecond)
-	m.add(16 * time.Millisecond)
-	if got := m.get(); got != 9*time.Millisecond {
-		t.Errorf("%v", got)
-	}
-}
-
 func TestPickVersion(t *testing.T) {
-	a := lineage.Alias{Version: "3", Weights: map[string]float64{"1": 0.25, "2": 0.25}}
+	a := functions.Alias{Version: "3", Weights: map[string]float64{"1": 0.25, "2": 0.25}}
 	for r, want := range map[float64]string{0: "1", 0.2: "1", 0.3: "2", 0.49: "2", 0.6: "3", 0.999: "3"} {
 		if got := pickVersion(a, r); got != want {
 			t.Errorf("%v: %s, want %s", r, got, want)

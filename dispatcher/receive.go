@@ -32,7 +32,7 @@ func (d *Dispatcher) Receive(ctx context.Context, src *oci.Source, tag string) (
 		return nil, err
 	}
 	done, err := oci.Import(d.store, src, oci.ImportOptions{
-		ABIVersion: guest.Version, CheckCPU: d.lacks, CheckImage: checkImage,
+		ABIVersion: guest.KernelVersion, CheckCPU: d.lacks, CheckImage: checkImage,
 		Tell: func(step string) { d.opts.Progress(step, -1) },
 	})
 	if err != nil {

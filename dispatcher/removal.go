@@ -64,7 +64,7 @@ func (d *Dispatcher) Refresh() error {
 	stale := false
 	for name, img := range d.catalog.images {
 		path, err := d.images.Find(name)
-		if err != nil || strings.TrimSuffix(filepath.Base(path), ".img") != img.digest {
+		if err != nil || strings.TrimSuffix(filepath.Base(path), ".img") != img.Digest {
 			stale = true
 		}
 	}

@@ -16,6 +16,16 @@ type counters struct {
 	dirtied, faults   atomic.Uint64
 }
 
+// Ran, Captured and Prefetched make the counters an instance.Observer.
+func (c *counters) Ran(faults, private uint64) {
+	c.faults.Add(faults)
+	c.dirtied.Add(private)
+}
+
+func (c *counters) Captured() { c.captures.Add(1) }
+
+func (c *counters) Prefetched(pages uint64) { c.prefetched.Add(pages) }
+
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
 	Platform        string                  `json:"platform"` // that runs the machines

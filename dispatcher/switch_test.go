@@ -10,6 +10,7 @@ import (
 	"time"
 	"weak"
 
+	"seuss/dispatcher/instance/instancetest"
 	"seuss/lineage"
 	"seuss/vmm/vmmtest"
 )
@@ -23,7 +24,7 @@ func openBench(b testing.TB, names ...string) *Dispatcher {
 func openBenchAs(b testing.TB, verify lineage.Verify, names ...string) *Dispatcher {
 	b.Helper()
 	platform := vmmtest.Require(b)
-	dir, err := makeLawDir(context.Background())
+	dir, err := instancetest.MakeStateDir(context.Background())
 	if dir != "" {
 		b.Cleanup(func() { os.RemoveAll(dir) })
 	}

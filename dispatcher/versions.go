@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -40,7 +40,7 @@ func (d *Dispatcher) Resolve(name string) (string, error) {
 	if qualifier == Latest {
 		return base, nil
 	}
-	if lineage.ValidDeploymentName(name) {
+	if functions.ValidDeploymentName(name) {
 		return name, nil
 	}
 	f, err := d.Function(base)
@@ -55,7 +55,7 @@ func (d *Dispatcher) Resolve(name string) (string, error) {
 }
 
 // pickVersion chooses by a random number from 0 to 1.
-func pickVersion(a lineage.Alias, r float64) string {
+func pickVersion(a functions.Alias, r float64) string {
 	for _, version := range slices.Sorted(maps.Keys(a.Weights)) {
 		if r -= a.Weights[version]; r < 0 {
 			return version
@@ -72,14 +72,14 @@ func join(base, version string) string {
 }
 
 // Function returns the record of a deployment.
-func (d *Dispatcher) Function(deployment string) (lineage.Function, error) {
+func (d *Dispatcher) Function(deployment string) (functions.Function, error) {
 	d.catalog.mu.RLock()
 	known := d.catalog.functions[deployment]
 	d.catalog.mu.RUnlock()
 	if known != nil {
 		return known.spec, nil
 	}
-	f, err := d.store.GetFunction(deployment)
+	f, err := d.functions.Get(deployment)
 	if errors.Is(err, lineage.ErrNotFound) {
 		return f, fmt.Errorf("%w: %q", ErrUnknownFunction, deployment)
 	}
@@ -88,37 +88,24 @@ func (d *Dispatcher) Function(deployment string) (lineage.Function, error) {
 
 // Functions returns the records of all deployments, by name and version. Those
 // that cannot be read are left out and described by the error.
-func (d *Dispatcher) Functions() ([]lineage.Function, error) { return d.store.ListFunctions() }
+func (d *Dispatcher) Functions() ([]functions.Function, error) { return d.functions.List() }
 
 // Versions returns the record of a function and those of its published versions,
 // oldest first.
-func (d *Dispatcher) Versions(name string) ([]lineage.Function, error) {
+func (d *Dispatcher) Versions(name string) ([]functions.Function, error) {
 	if _, err := d.Function(name); err != nil {
 		return nil, err
 	}
-	return d.deployments(name)
-}
-
-func (d *Dispatcher) deployments(name string) ([]lineage.Function, error) {
-	all, err := d.store.ListFunctions()
-	if err != nil && len(all) == 0 {
-		return nil, err
+	list, err := d.functions.Versions(name)
+	if len(list) > 0 {
+		err = nil // of those that cannot be read
 	}
-	list := slices.DeleteFunc(all, func(f lineage.Function) bool { return lineage.FunctionOf(f.Name) != name })
-	slices.SortFunc(list, func(a, b lineage.Function) int { return cmp.Compare(versionNumber(a.Name), versionNumber(b.Name)) })
-	return list, nil
-}
-
-// versionNumber is 0 for the deployment without a version.
-func versionNumber(deployment string) uint64 {
-	_, version, _ := strings.Cut(deployment, ":")
-	n, _ := strconv.ParseUint(version, 10, 64) // a valid deployment name has nothing else there
-	return n
+	return list, err
 }
 
 // FunctionFiles returns the code of a deployment, by path, and its warm-up events.
-func (d *Dispatcher) FunctionFiles(f lineage.Function) (map[string][]byte, []json.RawMessage, error) {
-	code, err := d.store.FunctionCode(f)
+func (d *Dispatcher) FunctionFiles(f functions.Function) (map[string][]byte, []json.RawMessage, error) {
+	code, err := d.functions.Code(f)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -129,7 +116,7 @@ func (d *Dispatcher) FunctionFiles(f lineage.Function) (map[string][]byte, []jso
 	return request.Files, request.WarmUp, nil
 }
 
-func checkRevision(f *lineage.Function, want string) error {
+func checkRevision(f *functions.Function, want string) error {
 	if want != "" && want != f.Settings.Revision {
 		return fmt.Errorf("%w: it is %q", ErrRevision, f.Settings.Revision)
 	}
@@ -137,7 +124,7 @@ func checkRevision(f *lineage.Function, want string) error {
 }
 
 // change rewrites the record of a deployment. deployMu must be held.
-func (d *Dispatcher) change(name string, edit func(*lineage.Function) error) (lineage.Function, error) {
+func (d *Dispatcher) change(name string, edit func(*functions.Function) error) (functions.Function, error) {
 	f, err := d.Function(name)
 	if err != nil {
 		return f, err
@@ -145,11 +132,11 @@ func (d *Dispatcher) change(name string, edit func(*lineage.Function) error) (li
 	if err := edit(&f); err != nil {
 		return f, err
 	}
-	code, err := d.store.FunctionCode(f)
+	code, err := d.functions.Code(f)
 	if err != nil {
 		return f, err
 	}
-	if f, err = d.store.PutFunction(f, code); err != nil {
+	if f, err = d.functions.Put(f, code); err != nil {
 		return f, err
 	}
 	d.catalog.forget(name)
@@ -158,10 +145,10 @@ func (d *Dispatcher) change(name string, edit func(*lineage.Function) error) (li
 
 // Configure changes the settings of a function that do not concern its code.
 // revision, if not empty, must be the current one.
-func (d *Dispatcher) Configure(name, revision string, edit func(*lineage.Settings)) (lineage.Function, error) {
+func (d *Dispatcher) Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error) {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	return d.change(name, func(f *lineage.Function) error {
+	return d.change(name, func(f *functions.Function) error {
 		if err := checkRevision(f, revision); err != nil {
 			return err
 		}
@@ -173,7 +160,7 @@ func (d *Dispatcher) Configure(name, revision string, edit func(*lineage.Setting
 
 // Publish gives the function's present code and settings a version number. If
 // the last version has the same code and settings, that is returned.
-func (d *Dispatcher) Publish(name, revision, packageDigest string, description *string) (lineage.Function, error) {
+func (d *Dispatcher) Publish(name, revision, packageDigest string, description *string) (functions.Function, error) {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
 	latest, err := d.Function(name)
@@ -186,20 +173,20 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	if packageDigest != "" && packageDigest != latest.Settings.PackageDigest {
 		return latest, fmt.Errorf("%w: the code's digest is %s, not %s", lineage.ErrInvalid, latest.Settings.PackageDigest, packageDigest)
 	}
-	versions, err := d.deployments(name)
-	if err != nil {
+	versions, err := d.functions.Versions(name)
+	if err != nil && len(versions) == 0 {
 		return latest, err
 	}
 	last := versions[len(versions)-1]
 	if last.Name != name && sameDeployment(&latest, &last) {
 		return last, nil
 	}
-	code, err := d.store.FunctionCode(latest)
+	code, err := d.functions.Code(latest)
 	if err != nil {
 		return latest, err
 	}
 	// A crash between the two writes leaves a version above the last number.
-	number := max(latest.LastVersion, versionNumber(last.Name)) + 1
+	number := max(latest.LastVersion, functions.VersionNumber(last.Name)) + 1
 	version := latest
 	version.Name = name + ":" + strconv.FormatUint(number, 10)
 	version.LastVersion, version.Aliases = 0, nil
@@ -208,10 +195,10 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	if description != nil {
 		version.Settings.Description = *description
 	}
-	if version, err = d.store.PutFunction(version, code); err != nil {
+	if version, err = d.functions.Put(version, code); err != nil {
 		return version, err
 	}
-	_, err = d.change(name, func(f *lineage.Function) error {
+	_, err = d.change(name, func(f *functions.Function) error {
 		f.LastVersion = number
 		return nil
 	})
@@ -219,9 +206,9 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 }
 
 // sameDeployment compares what a version freezes.
-func sameDeployment(latest, version *lineage.Function) bool {
+func sameDeployment(latest, version *functions.Function) bool {
 	a, b := *latest, *version
-	for _, f := range []*lineage.Function{&a, &b} {
+	for _, f := range []*functions.Function{&a, &b} {
 		f.Name, f.LastVersion, f.Aliases = "", 0, nil
 		f.Deployed = latest.Deployed
 		f.Settings.Revision, f.Settings.Description, f.Settings.Concurrency = "", "", nil
@@ -232,8 +219,8 @@ func sameDeployment(latest, version *lineage.Function) bool {
 }
 
 // removeVersion removes a version's record. deployMu must be held.
-func (d *Dispatcher) removeVersion(f *lineage.Function) error {
-	base, version := lineage.FunctionOf(f.Name), VersionOf(f.Name)
+func (d *Dispatcher) removeVersion(f *functions.Function) error {
+	base, version := functions.BaseName(f.Name), VersionOf(f.Name)
 	latest, err := d.Function(base)
 	if err != nil && !errors.Is(err, ErrUnknownFunction) {
 		return err
@@ -243,16 +230,16 @@ func (d *Dispatcher) removeVersion(f *lineage.Function) error {
 			return fmt.Errorf("%w: alias %q names it", ErrInUse, name)
 		}
 	}
-	return d.store.RemoveFunction(f.Name)
+	return d.functions.Remove(f.Name)
 }
 
 // PutAlias creates an alias, or changes it if create is false. edit gets what
 // there is.
-func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, edit func(*lineage.Alias)) (lineage.Alias, error) {
+func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error) {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	var a lineage.Alias
-	_, err := d.change(name, func(f *lineage.Function) error {
+	var a functions.Alias
+	_, err := d.change(name, func(f *functions.Function) error {
 		old, exists := f.Aliases[alias]
 		switch {
 		case exists && create:
@@ -271,7 +258,7 @@ func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, 
 		}
 		f.Aliases = maps.Clone(f.Aliases)
 		if f.Aliases == nil {
-			f.Aliases = map[string]lineage.Alias{}
+			f.Aliases = map[string]functions.Alias{}
 		}
 		f.Aliases[alias] = a
 		return nil
@@ -279,7 +266,7 @@ func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, 
 	return a, err
 }
 
-func (d *Dispatcher) checkAlias(name string, a lineage.Alias) error {
+func (d *Dispatcher) checkAlias(name string, a functions.Alias) error {
 	sum := 0.0
 	for version, weight := range a.Weights {
 		if !(weight >= 0 && weight <= 1) {
@@ -302,7 +289,7 @@ func (d *Dispatcher) checkAlias(name string, a lineage.Alias) error {
 func (d *Dispatcher) RemoveAlias(name, alias string) error {
 	d.deployMu.Lock()
 	defer d.deployMu.Unlock()
-	_, err := d.change(name, func(f *lineage.Function) error {
+	_, err := d.change(name, func(f *functions.Function) error {
 		f.Aliases = maps.Clone(f.Aliases)
 		delete(f.Aliases, alias)
 		return nil

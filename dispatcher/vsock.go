@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
@@ -73,21 +74,21 @@ func (d *Dispatcher) Instances() []Instance {
 	return list
 }
 
-// instanceFront is the host's way to one instance. It ends with the instance:
+// instanceSocket is the host's way to one instance. It ends with the instance:
 // the next one in the same machine has another.
-type instanceFront struct {
+type instanceSocket struct {
 	i     *invocation
 	front *vmm.UnixFront
 }
 
-func (i *invocation) openFront(l *lease) (*instanceFront, error) {
+func (i *invocation) openSocket(l *instance.Instance) (*instanceSocket, error) {
 	id := i.result.RequestID
 	if filepath.Base(id) != id || len(id) > 36 {
 		return nil, fmt.Errorf("request id %q cannot name a socket: %w", id, lineage.ErrInvalid)
 	}
 	dir := i.d.opts.VsockDir
 	path := filepath.Join(dir, id+".sock")
-	front, err := vmm.NewUnixFront(l.m.Vsock(), path)
+	front, err := vmm.NewUnixFront(l.Vsock(), path)
 	if err != nil {
 		return nil, err
 	}
@@ -96,11 +97,14 @@ func (i *invocation) openFront(l *lease) (*instanceFront, error) {
 			return nil, errors.Join(err, front.Close())
 		}
 	}
-	i.d.instances.Store(id, Instance{RequestID: id, Function: i.f.spec.Name, NodeID: i.start.node.Info.ID, Started: i.started, Socket: path})
-	return &instanceFront{i, front}, nil
+	i.d.instances.Store(id, Instance{RequestID: id, Function: i.f.spec.Name, NodeID: l.Start().Node.Info.ID, Started: i.started, Socket: path})
+	return &instanceSocket{i, front}, nil
 }
 
-func (f *instanceFront) close() {
+func (f *instanceSocket) close() {
+	if f == nil {
+		return
+	}
 	f.i.d.instances.Delete(f.i.result.RequestID)
 	if err := f.front.Close(); err != nil {
 		f.i.d.log.Warn("an instance's socket was not closed cleanly", "request_id", f.i.result.RequestID, "error", err)

@@ -4,15 +4,16 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"seuss/dispatcher/functions"
 	"time"
 
-	"seuss/lineage"
+	"seuss/dispatcher/instance"
 )
 
 // warmUp invokes a function that has just been loaded on the events that came
 // with its code. What the function does lazily at its first use is then in the
 // node that is captured next (SEUSS calls it anticipatory optimisation).
-func (d *Dispatcher) warmUp(ctx context.Context, l *lease, spec *lineage.Function, code []byte) error {
+func (d *Dispatcher) warmUp(ctx context.Context, l *instance.Instance, spec *functions.Function, code []byte) error {
 	var request loadRequest
 	if err := json.Unmarshal(code, &request); err != nil {
 		return fmt.Errorf("code of function %q: %w", spec.Name, err)
@@ -31,10 +32,12 @@ func (d *Dispatcher) warmUp(ctx context.Context, l *lease, spec *lineage.Functio
 			return fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 		i := d.newInvocation(f, e, &Request{}, time.Now())
-		if err := cancellable(ctx, l.m, func() error { return i.converse(l, nil) }); err != nil {
+		session := l.Converse(ctx, i.deadline)
+		_, err = i.send(session)
+		if err = session.Close(err); err != nil {
 			return fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
-	l.logs.take() // nobody asked for what it printed
+	l.Logs() // nobody asked for what it printed
 	return nil
 }

@@ -6,32 +6,64 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"seuss/guest"
 )
 
-// TestMirrorIsCurrent regenerates the mirror and compares it with the
-// committed one.
+// TestMirrorIsCurrent regenerates the mirrors and compares them with the
+// committed ones.
 func TestMirrorIsCurrent(t *testing.T) {
 	if _, err := exec.LookPath("gcc"); err != nil {
-		t.Skip("gcc is needed to read the layout of abi.h:", err)
+		t.Skip("gcc is needed to read the layout of the headers:", err)
 	}
-	out := filepath.Join(t.TempDir(), "abi_gen.go")
-	cmd := exec.Command("go", "run", "./internal/abigen", "-header", "abi.h", "-output", out)
-	if msg, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("abigen: %v\n%s", err, msg)
+	for _, contract := range []string{"kernel", "driver", "image"} {
+		header, mirror := "abi/"+contract+".h", "abi_"+contract+"_gen.go"
+		out := filepath.Join(t.TempDir(), mirror)
+		cmd := exec.Command("go", "run", "./internal/abigen", "-header", header, "-output", out)
+		if msg, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("abigen: %v\n%s", err, msg)
+		}
+		want, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(mirror)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s does not match %s: run go generate ./guest", mirror, header)
+		}
 	}
-	want, err := os.ReadFile(out)
-	if err != nil {
-		t.Fatal(err)
+}
+
+// TestHeadersStandAlone compiles each contract by itself, as C and for assembly, and
+// looks at what it includes.
+func TestHeadersStandAlone(t *testing.T) {
+	if _, err := exec.LookPath("gcc"); err != nil {
+		t.Skip("skipped without gcc:", err)
 	}
-	got, err := os.ReadFile("abi_gen.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("abi_gen.go does not match abi.h: run go generate ./guest")
+	include := regexp.MustCompile(`(?m)^#include (.*)$`)
+	for _, contract := range []string{"kernel", "driver", "image"} {
+		header := "abi/" + contract + ".h"
+		for _, flags := range [][]string{{"-std=c11", "-x", "c"}, {"-D__ASSEMBLER__", "-x", "assembler-with-cpp"}} {
+			args := append(flags, "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-c", "-o", os.DevNull, header)
+			if out, err := exec.Command("gcc", args...).CombinedOutput(); err != nil {
+				t.Errorf("gcc %s: %v\n%s", strings.Join(args, " "), err, out)
+			}
+		}
+		text, err := os.ReadFile(header)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range include.FindAllSubmatch(text, -1) {
+			if what := string(m[1]); what != "<stdint.h>" && what != "<stddef.h>" {
+				t.Errorf("%s includes %s", header, what)
+			}
+		}
 	}
 }
 

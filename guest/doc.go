@@ -1,4 +1,5 @@
-// Package guest holds the host's view of the unikernel: the contract of abi.h
+// Package guest holds the host's view of the unikernel: three contracts, each a C
+// header with a version of its own (abi/kernel.h, abi/driver.h, abi/image.h), are
 // mirrored in Go, generated so that no number is written twice.
 //
 // Names: ABI_BOOT_GPA becomes BootGPA. struct abi_control becomes the type
@@ -15,4 +16,6 @@
 // Ownership and locks: the package has no state.
 package guest
 
-//go:generate go run ./internal/abigen -header abi.h -output abi_gen.go
+//go:generate go run ./internal/abigen -header abi/kernel.h -output abi_kernel_gen.go
+//go:generate go run ./internal/abigen -header abi/driver.h -output abi_driver_gen.go
+//go:generate go run ./internal/abigen -header abi/image.h -output abi_image_gen.go

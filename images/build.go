@@ -134,8 +134,8 @@ func (p *plan) encodeTables() ([]chunk, error) {
 }
 
 // stretchWriter writes 2 MiB at a time, at multiples of it: a file system that can
-// then keeps them in huge pages of the page cache (RATIONALE.md, "Where do huge pages
-// come from?").
+// then keeps them in huge pages of the page cache (docs/decisions/boot.md, "Where
+// do huge pages come from, and what gets them?").
 type stretchWriter struct {
 	w   io.Writer
 	buf []byte

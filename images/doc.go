@@ -4,7 +4,7 @@
 // An image is one immutable file that the monitor maps read-only above guest
 // RAM. It holds the root file system, the kernel library, and the extents
 // that place the kernel library and an ET_EXEC program at their link
-// addresses. The layout is struct abi_image_* of guest/abi.h.
+// addresses. The layout is struct abi_image_* of guest/abi/image.h.
 //
 // In the loaded layout of a position-independent object, system calls jump to
 // the kernel library instead of executing the syscall instruction, unless the

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -21,6 +23,7 @@ type debPackage struct {
 
 // debPackages is the set of packages installed on this host.
 type debPackages struct {
+	root      string // of the file system; "" = the host's own
 	byName    map[string]*debPackage
 	providers map[string][]*debPackage // of virtual packages
 }
@@ -28,27 +31,36 @@ type debPackages struct {
 // packageFields is the format of one line of dpkg-query(1), tabs between.
 const packageFields = "${Package}\t${binary:Package}\t${Architecture}\t${db:Status-Status}\t${Version}\t${Pre-Depends}\t${Depends}\t${Provides}\n"
 
-// readPackages asks dpkg for all installed packages of this architecture.
-func readPackages(ctx context.Context) (*debPackages, error) {
+// readPackages asks dpkg for all packages of this architecture that are installed in
+// the file system at root, "" being the host's own.
+func readPackages(ctx context.Context, root string) (*debPackages, error) {
 	if _, err := exec.LookPath("dpkg-query"); err != nil {
 		return nil, errors.New("collect from installed packages: dpkg-query is missing; this needs a Debian or Ubuntu host with the package dpkg")
 	}
-	out, err := runTool(ctx, "dpkg-query", "-W", "-f", packageFields)
+	db := &debPackages{root: root, byName: map[string]*debPackage{}, providers: map[string][]*debPackage{}}
+	out, err := db.query(ctx, "-W", "-f", packageFields)
 	if err != nil {
 		return nil, err
 	}
-	return parsePackages(out)
+	return db, db.parse(out)
 }
 
-// parsePackages reads lines in the format packageFields.
-func parsePackages(out []byte) (*debPackages, error) {
-	db := &debPackages{byName: map[string]*debPackage{}, providers: map[string][]*debPackage{}}
+// query runs dpkg-query(1) on the database.
+func (db *debPackages) query(ctx context.Context, args ...string) ([]byte, error) {
+	if db.root != "" {
+		args = append([]string{"--admindir=" + filepath.Join(db.root, "var/lib/dpkg")}, args...)
+	}
+	return runTool(ctx, "dpkg-query", args...)
+}
+
+// parse reads lines in the format packageFields.
+func (db *debPackages) parse(out []byte) error {
 	sc := bufio.NewScanner(bytes.NewReader(out))
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
 		f := strings.Split(sc.Text(), "\t")
 		if len(f) != 8 {
-			return nil, fmt.Errorf("package list: line %.80q has %d fields, want 8", sc.Text(), len(f))
+			return fmt.Errorf("package list: line %.80q has %d fields, want 8", sc.Text(), len(f))
 		}
 		if f[3] != "installed" || f[2] != "amd64" && f[2] != "all" {
 			continue
@@ -63,9 +75,9 @@ func parsePackages(out []byte) (*debPackages, error) {
 		}
 	}
 	if err := sc.Err(); err != nil {
-		return nil, fmt.Errorf("package list: %w", err)
+		return fmt.Errorf("package list: %w", err)
 	}
-	return db, nil
+	return nil
 }
 
 // parseRelations reads a dependency field (Debian Policy, 7.1) down to the
@@ -128,8 +140,8 @@ func (db *debPackages) installed(alts []string) *debPackage {
 	return nil
 }
 
-// packageFiles asks dpkg for the paths of the given packages.
-func packageFiles(ctx context.Context, list []*debPackage) ([]string, error) {
+// files asks dpkg for the paths of the given packages.
+func (db *debPackages) files(ctx context.Context, list []*debPackage) ([]string, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -137,7 +149,7 @@ func packageFiles(ctx context.Context, list []*debPackage) ([]string, error) {
 	for _, p := range list {
 		args = append(args, p.id)
 	}
-	out, err := runTool(ctx, "dpkg-query", args...)
+	out, err := db.query(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +178,7 @@ func (db *debPackages) owners(ctx context.Context, paths []string) ([]string, er
 	if len(args) == 2 {
 		return nil, nil
 	}
-	out, err := runTool(ctx, "dpkg-query", args...)
+	out, err := db.query(ctx, args...)
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || exit.ExitCode() != 1) {
 		return nil, err
@@ -186,4 +198,19 @@ func (db *debPackages) owners(ctx context.Context, paths []string) ([]string, er
 	}
 	slices.Sort(found)
 	return slices.Compact(found), nil
+}
+
+// runTool runs a program of the host and returns what it printed. The locale
+// is fixed because the output is parsed.
+func runTool(ctx context.Context, prog string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, prog, args...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		shown := args[:min(len(args), 4)]
+		return out, fmt.Errorf("run %s %s: %w: %.300s", prog, strings.Join(shown, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +25,11 @@ type HostOptions struct {
 	Main        string   // the key of Driver that the program runs; "" = none
 	Env         []string // added to the environment, or replacing a default
 	Labels      map[string]string
+	// Root is the host directory of the file system to collect from, with the
+	// database of dpkg in it; "" = the host's own.
+	Root string
+	// Check are the arguments of the program's trial, see Spec.Check; nil = none.
+	Check []string
 }
 
 // hostEnv is the default environment, see pythonEnv.
@@ -40,11 +46,12 @@ func Host(ctx context.Context, opts HostOptions) (Spec, error) {
 }
 
 func host(ctx context.Context, opts HostOptions) (Spec, error) {
-	db, err := readPackages(ctx)
+	db, err := readPackages(ctx, opts.Root)
 	if err != nil {
 		return Spec{}, err
 	}
-	c := newCollector()
+	c, env := newCollector(opts.Root), MergeEnv(hostEnv, opts.Env)
+	c.libraryPath = lookupEnv(env, libraryPathVariable)
 	exe, err := c.addPath(opts.Program)
 	if err != nil {
 		return Spec{}, err
@@ -57,7 +64,7 @@ func host(ctx context.Context, opts HostOptions) (Spec, error) {
 	if err := c.addRuntimeFiles(); err != nil {
 		return Spec{}, err
 	}
-	if err := c.closeOver(ctx); err != nil {
+	if err := c.closeOver(ctx, exe); err != nil {
 		return Spec{}, err
 	}
 	main, err := c.addDriver(opts.Driver, opts.Main)
@@ -68,14 +75,18 @@ func host(ctx context.Context, opts HostOptions) (Spec, error) {
 	if err != nil {
 		return Spec{}, err
 	}
+	var check []string
+	if opts.Check != nil {
+		check = append([]string{exe}, opts.Check...)
+	}
 	argv := append([]string{exe}, opts.Args...)
 	if main != "" {
 		argv = append(argv, main)
 	}
 	return Spec{
-		Name: opts.Name, Program: exe, Argv: argv, Env: MergeEnv(hostEnv, opts.Env),
+		Name: opts.Name, Program: exe, Argv: argv, Env: env,
 		MemoryBytes: opts.MemoryBytes, Kernel: opts.Kernel, Files: c.sorted(),
-		Driver: main, Packages: packages, Labels: opts.Labels,
+		Driver: main, Packages: packages, Labels: opts.Labels, Check: check,
 	}, nil
 }
 
@@ -93,7 +104,7 @@ const wasmFlag = "--disable-wasm-trap-handler"
 // outside of them.
 func Node(ctx context.Context, opts HostOptions) (Spec, error) {
 	if opts.Program == "" {
-		exe, err := NodePath()
+		exe, err := nodePath(opts.Root)
 		if err != nil {
 			return Spec{}, fmt.Errorf("collect a Node.js image: %w", err)
 		}
@@ -103,6 +114,7 @@ func Node(ctx context.Context, opts HostOptions) (Spec, error) {
 	if opts.Name == "" {
 		opts.Name = "node"
 	}
+	opts.Check = []string{"-e", "require('crypto'); require('zlib'); require('http')"}
 	if opts.MemoryBytes == 0 {
 		opts.MemoryBytes = nodeMemory
 	}
@@ -121,6 +133,7 @@ func Node(ctx context.Context, opts HostOptions) (Spec, error) {
 		}
 		if has {
 			spec.Argv = slices.Insert(spec.Argv, 1, wasmFlag)
+			spec.Check = slices.Insert(spec.Check, 1, wasmFlag)
 			break
 		}
 	}
@@ -128,8 +141,10 @@ func Node(ctx context.Context, opts HostOptions) (Spec, error) {
 }
 
 // NodePath returns the path of this host's Node.js.
-func NodePath() (string, error) {
-	exe, err := findOnPath("node")
+func NodePath() (string, error) { return nodePath("") }
+
+func nodePath(root string) (string, error) {
+	exe, err := findOnPath(root, "node")
 	if err != nil {
 		return "", fmt.Errorf("%w; install it with: apt-get install nodejs", err)
 	}
@@ -139,7 +154,7 @@ func NodePath() (string, error) {
 // Lua completes options for an image of this host's Lua 5.4, or of Program.
 func Lua(ctx context.Context, opts HostOptions) (Spec, error) {
 	if opts.Program == "" {
-		exe, err := findOnPath("lua5.4")
+		exe, err := findOnPath(opts.Root, "lua5.4")
 		if err != nil {
 			return Spec{}, fmt.Errorf("collect a Lua image: %w; install it with: apt-get install lua5.4", err)
 		}
@@ -149,14 +164,16 @@ func Lua(ctx context.Context, opts HostOptions) (Spec, error) {
 	if opts.Name == "" {
 		opts.Name = "lua"
 	}
+	opts.Check = []string{"-e", ""}
 	return Host(ctx, opts)
 }
 
 // findOnPath finds a program in the directories of distributions, and follows
 // links such as those of update-alternatives.
-func findOnPath(name string) (string, error) {
+func findOnPath(root, name string) (string, error) {
+	c := newCollector(root)
 	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
-		exe, err := filepath.EvalSymlinks(filepath.Join(dir, name))
+		exe, _, err := c.walk(path.Join(dir, name), nil)
 		if err == nil {
 			return exe, nil
 		}

@@ -12,7 +12,7 @@ import (
 
 // CPython reads the clock before it acquires any lock, for a deadline that it
 // rarely needs, and keeps no trace of the time. The guest's purity certificate
-// leaves such reads out (ABI_SO_DRIVER in guest/abi.h): they are told by the
+// leaves such reads out (ABI_SO_DRIVER in guest/abi/driver.h): they are told by the
 // address to which clock_gettime returns, where the next call is one of
 // lockCalls. Lock acquisition is inlined all over the interpreter, so there are
 // several.

@@ -150,8 +150,8 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(guest.ImageMagic))
 	case n >= 12 && h.Version != guest.ImageVersion:
 		return fmt.Errorf("%w: version is %d, this program reads %d", ErrVersion, h.Version, guest.ImageVersion)
-	case n >= 16 && h.ABIVersion != guest.Version:
-		return fmt.Errorf("%w: image has ABI %d, this monitor has %d", ErrABI, h.ABIVersion, guest.Version)
+	case n >= 16 && h.ABIVersion != guest.KernelVersion:
+		return fmt.Errorf("%w: image has ABI %d, this monitor has %d", ErrABI, h.ABIVersion, guest.KernelVersion)
 	case n < guest.ImageHeaderSize:
 		return fmt.Errorf("%w: %d bytes, a header has %d", ErrTruncated, size, guest.ImageHeaderSize)
 	case h.TotalBytes%guest.PageSize != 0 || h.TotalBytes < guest.PageSize || h.TotalBytes > maxGPA:

@@ -65,7 +65,7 @@ func newPlan(spec *Spec) (*plan, error) {
 		return nil, fmt.Errorf("kernel library and program need %d extents, at most %d are supported", extents, maxExtents)
 	}
 	p.header = Header{
-		Magic: guest.ImageMagic, Version: guest.ImageVersion, ABIVersion: guest.Version,
+		Magic: guest.ImageMagic, Version: guest.ImageVersion, ABIVersion: guest.KernelVersion,
 		InodeCount: uint64(len(p.nodes)), DirentCount: uint64(len(p.dirents)),
 		NamesBytes: uint64(len(p.names)), ExtentCount: uint64(extents),
 		ConfigBytes: uint64(len(p.config)),

@@ -35,6 +35,9 @@ type PythonOptions struct {
 	Env         []string          // added to the environment, or replacing a default
 	Labels      map[string]string
 	NoNumPy     bool // leave NumPy out although it is installed
+	// Root is the host directory of the file system to collect from, with the
+	// database of dpkg in it; "" = the host's own.
+	Root string
 }
 
 // pythonEnv is the default environment. One malloc arena, because the guest
@@ -59,7 +62,8 @@ func Python(ctx context.Context, opts PythonOptions) (Spec, error) {
 }
 
 func python(ctx context.Context, opts PythonOptions) (Spec, error) {
-	exe, err := filepath.EvalSymlinks(pythonCommand)
+	c := newCollector(opts.Root)
+	exe, _, err := c.walk(pythonCommand, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Spec{}, fmt.Errorf("%s is missing; install it with: apt-get install python3", pythonCommand)
 	} else if err != nil {
@@ -69,11 +73,12 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 	if m == nil {
 		return Spec{}, fmt.Errorf("%s is %s, want Debian's /usr/bin/python3.X; install it with: apt-get install --reinstall python3-minimal", pythonCommand, exe)
 	}
-	db, err := readPackages(ctx)
+	env := MergeEnv(pythonEnv, opts.Env)
+	c.libraryPath = lookupEnv(env, libraryPathVariable)
+	db, err := readPackages(ctx, opts.Root)
 	if err != nil {
 		return Spec{}, err
 	}
-	c := newCollector()
 	used, err := c.addPythonPackages(ctx, db, m[1], !opts.NoNumPy)
 	if err != nil {
 		return Spec{}, err
@@ -84,7 +89,7 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 	if err := c.addRuntimeFiles(); err != nil {
 		return Spec{}, err
 	}
-	if err := c.closeOver(ctx); err != nil {
+	if err := c.closeOver(ctx, exe); err != nil {
 		return Spec{}, err
 	}
 	main, err := c.addDriver(opts.Driver, opts.Main)
@@ -99,7 +104,7 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 	if main != "" {
 		argv = append(argv, main)
 	}
-	lockCode, err := lockCodeEnv(exe)
+	lockCode, err := lockCodeEnv(c.host(exe))
 	if err != nil {
 		return Spec{}, err
 	}
@@ -108,10 +113,35 @@ func python(ctx context.Context, opts PythonOptions) (Spec, error) {
 		name = "python"
 	}
 	return Spec{
-		Name: name, Program: exe, Argv: append(argv, opts.Args...), Env: MergeEnv(append(lockCode, pythonEnv...), opts.Env),
+		Name: name, Program: exe, Argv: append(argv, opts.Args...), Env: MergeEnv(lockCode, env),
 		MemoryBytes: opts.MemoryBytes, Kernel: opts.Kernel, Files: c.sorted(),
-		Driver: main, Packages: packages, Labels: opts.Labels,
+		Driver: main, Packages: packages, Labels: opts.Labels, Check: c.pythonCheck(exe),
 	}, nil
+}
+
+// pythonModules are modules of the standard library with shared objects of other
+// packages behind them.
+var pythonModules = []string{"bz2", "ctypes", "decimal", "hashlib", "lzma", "sqlite3", "ssl", "uuid", "zlib"}
+
+// pythonImport imports what its arguments name. The first cause is told: NumPy wraps
+// the loader's message into two pages of advice.
+const pythonImport = `import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except BaseException as e:
+        while e.__cause__ or e.__context__:
+            e = e.__cause__ or e.__context__
+        sys.exit(f"import {name}: {type(e).__name__}: {e}")
+`
+
+// pythonCheck is the Spec's Check.
+func (c *collector) pythonCheck(exe string) []string {
+	argv := append([]string{exe, "-c", pythonImport}, pythonModules...)
+	if _, ok := c.files[numpyDir+"/__init__.py"]; ok {
+		argv = append(argv, path.Base(numpyDir))
+	}
+	return argv
 }
 
 // addPythonPackages adds the interpreter, the standard library and NumPy, and
@@ -138,7 +168,7 @@ func (c *collector) addPythonPackages(ctx context.Context, db *debPackages, vers
 	if numpy {
 		list = append(list, db.byName[numpyPackage])
 	}
-	paths, err := packageFiles(ctx, list)
+	paths, err := db.files(ctx, list)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +194,7 @@ func (c *collector) addPythonPackages(ctx context.Context, db *debPackages, vers
 	// Libraries that NumPy's packages bring and may open at run time.
 	deps := db.closure(numpyPackage, isLibraryPackage)
 	deps = slices.DeleteFunc(deps, func(p *debPackage) bool { return p.name == numpyPackage })
-	if paths, err = packageFiles(ctx, deps); err != nil {
+	if paths, err = db.files(ctx, deps); err != nil {
 		return nil, err
 	}
 	for _, p := range paths {
@@ -217,7 +247,7 @@ func (c *collector) addByteCode() error {
 		entries, ok := dirs[dir]
 		if !ok {
 			var err error
-			entries, err = os.ReadDir(dir)
+			entries, err = os.ReadDir(c.host(dir))
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("collect byte code: %w", err)
 			}
@@ -254,11 +284,8 @@ func (c *collector) addRuntimeFiles() error {
 	}
 	// The links only: what else certs and private hold stays on the host.
 	for _, name := range []string{"cert.pem", "certs", "openssl.cnf"} {
-		p := "/usr/lib/ssl/" + name
-		if st, err := os.Lstat(p); err == nil && st.Mode()&fs.ModeSymlink != 0 {
-			if _, err := c.addLink(p); err != nil {
-				return fmt.Errorf("collect %s: %w", p, err)
-			}
+		if err := c.addLink("/usr/lib/ssl/" + name); err != nil {
+			return err
 		}
 	}
 	if err := c.addTree("/usr/lib/locale/C.utf8"); err != nil {
@@ -280,13 +307,13 @@ func (c *collector) addRuntimeFiles() error {
 	return nil
 }
 
-// addTree adds every file below a directory, if the host has it.
+// addTree adds every file below a directory, if there is one.
 func (c *collector) addTree(dir string) error {
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(c.host(dir), func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		_, err = c.addPath(p)
+		_, err = c.addPath(path.Join(dir, strings.TrimPrefix(p, c.host(dir))))
 		return err
 	})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -349,4 +376,17 @@ func MergeEnv(defaults, extra []string) []string {
 		}
 	}
 	return out
+}
+
+// libraryPathVariable has the dynamic loader search further directories.
+const libraryPathVariable = "LD_LIBRARY_PATH"
+
+// lookupEnv returns the value of a variable of an environment; "" if it has none.
+func lookupEnv(env []string, name string) string {
+	for _, e := range env {
+		if value, ok := strings.CutPrefix(e, name+"="); ok {
+			return value
+		}
+	}
+	return ""
 }

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -53,7 +52,7 @@ func TestPython(t *testing.T) {
 		"/lib/x86_64-linux-gnu/libgcc_s.so.1", "/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib/seuss/lib/x.py",
 		"/etc/passwd", "/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/tmp", "/var/task", "/dev", "/proc", "/etc/ld.so.cache",
 	}
-	db, err := readPackages(context.Background())
+	db, err := readPackages(context.Background(), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,8 +116,8 @@ func checkSameAsHost(t *testing.T, img *Image, spec Spec) {
 	}
 }
 
-// checkClosed requires that the image holds each needed library of each ELF,
-// under a path that the dynamic loader searches, with a loaded layout.
+// checkClosed requires that the image holds each needed library of each ELF, under a
+// path that the dynamic loader searches, with a loaded layout.
 func checkClosed(t *testing.T, img *Image) {
 	t.Helper()
 	objects := 0
@@ -126,25 +125,29 @@ func checkClosed(t *testing.T, img *Image) {
 		if !e.Inode.IsRegular() {
 			return nil
 		}
-		libs, interp, runpath, err := needs(e.Path)
-		if errors.Is(err, os.ErrNotExist) {
-			return nil // the driver, which the host does not have
+		r, err := img.Content(e)
+		if err != nil {
+			return err
+		}
+		d, err := readDynamic(r)
+		if errors.Is(err, errDynamic) {
+			return nil
 		} else if err != nil {
 			return err
 		}
-		for _, lib := range libs {
+		for _, lib := range d.needed {
 			objects++
 			found := false
-			for _, d := range append(runpath, defaultLibDirs...) {
-				lib, err := img.Lookup(filepath.Join(d, lib))
+			for _, dir := range append(expandSearch(d.runpath, path.Dir(e.Path)), defaultLibDirs...) {
+				lib, err := img.Lookup(path.Join(dir, lib))
 				found = found || err == nil && lib.Inode.LoadBytes > 0
 			}
 			if !found {
 				t.Errorf("%s needs %s, which the image lacks", e.Path, lib)
 			}
 		}
-		if interp != "" {
-			if _, err := img.Lookup(interp); err != nil {
+		if d.interp != "" {
+			if _, err := img.Lookup(d.interp); err != nil {
 				t.Error(err)
 			}
 		}

@@ -44,6 +44,10 @@ type Spec struct {
 	// jump to the kernel library, which saves a world switch where KVM is
 	// nested. File content is the same either way.
 	NoDirectCalls bool
+	// Check are the arguments, the first a guest path, of a program that ends with
+	// status 0 if the image holds what was asked for, and else says on its standard
+	// error what it lacks. Build ignores it.
+	Check []string
 	// Packages names what the tree was collected from, as name=version.
 	Packages []string
 	// Labels are free text for the user.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 	"time"
@@ -16,7 +17,6 @@ import (
 const (
 	imageSuffix = ".img"
 	tagSuffix   = ".tag"
-	tempPattern = ".add-*.tmp"
 
 	// minPrefix is the shortest digest prefix that Find accepts, in
 	// hexadecimal digits.
@@ -25,6 +25,9 @@ const (
 	// runs, and Add removes it.
 	staleAge = 24 * time.Hour
 )
+
+// files writes images and tags. Builds run side by side, and take no lock.
+var files = sealed.NewUnlocked(".add-", staleAge)
 
 var (
 	digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -50,34 +53,58 @@ type Stored struct {
 	Err     error     // why the image cannot be opened, and Name is empty
 }
 
+// AddOptions are what Add can do besides.
+type AddOptions struct {
+	Progress func(done, total int64, what string) // may be nil, see Build
+	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
+	// failed. An image that fails is not added.
+	Try func(ctx context.Context, img *Image, argv []string) error
+}
+
 // Add builds an image into the store and points the tag of its name at it.
 // Neither a crash nor an error leaves a partial image under its final name.
-func (s Store) Add(ctx context.Context, spec Spec, progress func(done, total int64, what string)) (Info, error) {
+func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
 	if err := checkName(spec.Name); err != nil {
 		return Info{}, err
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
 		return Info{}, fmt.Errorf("make image store: %w", err)
 	}
-	if err := s.removeStale(); err != nil {
-		return Info{}, err
+	if err := files.Sweep(s.Dir); err != nil {
+		return Info{}, fmt.Errorf("image store: %w", err)
 	}
-	var info Info
-	_, err := s.writeFile(0o444, func(f *os.File) (name string, err error) {
-		if info, err = Build(ctx, f, spec, progress); err != nil {
-			return "", err
-		}
-		// The reader's own rules decide whether the writer kept them.
-		img, err := Open(f.Name(), SkipDigest())
-		if err != nil {
-			return "", fmt.Errorf("check the image just built: %w", err)
-		}
-		return info.Digest.String() + imageSuffix, img.Close()
-	})
+	info, err := s.add(ctx, spec, opts)
 	if err != nil {
 		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)
 	}
 	return info, s.tag(spec.Name, info.Digest.String())
+}
+
+func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
+	p, err := files.New(s.Dir)
+	if err != nil {
+		return Info{}, err
+	}
+	defer p.Discard()
+	info, err := Build(ctx, p, spec, opts.Progress)
+	if err != nil {
+		return Info{}, err
+	}
+	// The reader's own rules decide whether the writer kept them.
+	img, err := Open(p.Name(), SkipDigest())
+	if err != nil {
+		return Info{}, fmt.Errorf("check the image just built: %w", err)
+	}
+	if opts.Try != nil && spec.Check != nil {
+		err = opts.Try(ctx, img, spec.Check)
+	}
+	if err := errors.Join(err, img.Close()); err != nil {
+		return Info{}, err
+	}
+	if err := p.Seal(); err != nil {
+		return Info{}, err
+	}
+	return info, p.Publish(filepath.Join(s.Dir, info.Digest.String()+imageSuffix))
 }
 
 // TagNew points the tag of a name at an image that is in the store, if there is no
@@ -96,80 +123,10 @@ func (s Store) TagNew(name, digest string) (bool, error) {
 }
 
 func (s Store) tag(name, digest string) error {
-	_, err := s.writeFile(0o644, func(f *os.File) (string, error) {
-		_, err := fmt.Fprintln(f, digest)
-		return name + tagSuffix, err
-	})
-	if err != nil {
+	if err := files.WriteFile(filepath.Join(s.Dir, name+tagSuffix), []byte(digest+"\n")); err != nil {
 		return fmt.Errorf("tag image %s in %s: %w", name, s.Dir, err)
 	}
 	return nil
-}
-
-// writeFile fills a temporary file, makes it durable and gives it the name
-// that fill returns, and makes that durable too.
-func (s Store) writeFile(mode fs.FileMode, fill func(*os.File) (string, error)) (path string, err error) {
-	f, err := os.CreateTemp(s.Dir, tempPattern)
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			// The first error matters; a file that stays is removed later.
-			f.Close()
-			os.Remove(f.Name())
-		}
-	}()
-	name, err := fill(f)
-	if err != nil {
-		return "", err
-	}
-	if err := f.Chmod(mode); err != nil {
-		return "", err
-	}
-	if err := f.Sync(); err != nil {
-		return "", err
-	}
-	if err := f.Close(); err != nil {
-		return "", err
-	}
-	path = filepath.Join(s.Dir, name)
-	if err := os.Rename(f.Name(), path); err != nil {
-		return "", err
-	}
-	return path, s.syncDir()
-}
-
-// syncDir makes renames and removals in the directory durable.
-func (s Store) syncDir() error {
-	d, err := os.Open(s.Dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-// removeStale removes what a crashed Add left behind.
-func (s Store) removeStale() error {
-	paths, err := filepath.Glob(filepath.Join(globEscape(s.Dir), tempPattern))
-	if err != nil {
-		return fmt.Errorf("look for stale files in %s: %w", s.Dir, err)
-	}
-	for _, p := range paths {
-		st, err := os.Lstat(p)
-		if err == nil && time.Since(st.ModTime()) > staleAge {
-			err = os.Remove(p)
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove stale file: %w", err)
-		}
-	}
-	return nil
-}
-
-// globEscape keeps the directory's own name out of the pattern.
-func globEscape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }
 
 // List returns the images, the newest first. One that cannot be opened is
@@ -333,8 +290,8 @@ func (s Store) Remove(ref string) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove image %q: %w", ref, err)
 	}
-	if err := s.syncDir(); err != nil {
-		return fmt.Errorf("remove image %q: %w", ref, err)
+	if err := files.SyncDir(s.Dir); err != nil {
+		return fmt.Errorf("remove image %q: sync directory %s: %w", ref, s.Dir, err)
 	}
 	return nil
 }

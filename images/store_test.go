@@ -16,7 +16,7 @@ func add(t *testing.T, s Store, name, text string) Info {
 	t.Helper()
 	info, err := s.Add(context.Background(), Spec{
 		Name: name, Kernel: testKernel(), Files: []File{{GuestPath: "/f", Data: []byte(text)}},
-	}, nil)
+	}, AddOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,12 +119,23 @@ func TestStoreFailedAdd(t *testing.T) {
 	before := names(t, s)
 	ctx, cancel := context.WithCancel(context.Background())
 	_, err := s.Add(ctx, Spec{Name: "a", Kernel: testKernel(), Files: []File{{GuestPath: "/f", Data: []byte("two")}}},
-		func(int64, int64, string) { cancel() })
+		AddOptions{Progress: func(int64, int64, string) { cancel() }})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error is %v", err)
 	}
-	if _, err := s.Add(context.Background(), Spec{Name: "a/b", Kernel: testKernel()}, nil); err == nil {
+	if _, err := s.Add(context.Background(), Spec{Name: "a/b", Kernel: testKernel()}, AddOptions{}); err == nil {
 		t.Error("a name with a slash was accepted")
+	}
+	lacks := errors.New("it lacks x")
+	_, err = s.Add(context.Background(), Spec{Name: "a", Kernel: testKernel(), Files: []File{{GuestPath: "/f", Data: []byte("two")}}, Check: []string{"/f", "x"}},
+		AddOptions{Try: func(_ context.Context, img *Image, argv []string) error {
+			if _, err := img.Lookup(argv[0]); err != nil || argv[1] != "x" {
+				t.Errorf("tried %v: %v", argv, err)
+			}
+			return lacks
+		}})
+	if !errors.Is(err, lacks) {
+		t.Errorf("error is %v", err)
 	}
 	if got := names(t, s); !slices.Equal(got, before) {
 		t.Errorf("store holds %v, want %v", got, before)

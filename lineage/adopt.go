@@ -6,6 +6,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"seuss/lineage/sealed"
 )
 
 // Portable is a node's file as it is exported: in the form "differences" where the
@@ -124,7 +125,7 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 	if err != nil {
 		return nil, err
 	}
-	defer p.discard()
+	defer p.Discard()
 	f, h, err := openNodeFile(p.Name())
 	if err != nil {
 		return nil, err
@@ -166,7 +167,7 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 	if err := s.verifyContent(f, h, &m.Info, func(*PageError) {}); err != nil {
 		return fail(err)
 	}
-	w, err := s.shareAdopted(nodeWriter{pending: p}, f, h, &m.Info)
+	w, err := s.shareAdopted(nodeWriter{Pending: p}, f, h, &m.Info)
 	if err != nil {
 		return fail(err)
 	}
@@ -211,14 +212,14 @@ func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *header, info *Info) (n
 }
 
 // receive copies exactly size bytes into a synced temporary file.
-func (s *Store) receive(dir string, r io.Reader, size int64) (_ *pending, err error) {
-	p, err := s.newPending(dir)
+func (s *Store) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending, err error) {
+	p, err := s.fs.New(dir)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			p.discard()
+			p.Discard()
 		}
 	}()
 	n, err := io.Copy(p, io.LimitReader(r, size))
@@ -233,7 +234,7 @@ func (s *Store) receive(dir string, r io.Reader, size int64) (_ *pending, err er
 	} else if err != io.EOF && err != nil { // checksums at the end are checked there
 		return nil, fmt.Errorf("after %d bytes: %w", n, err)
 	}
-	return p, p.sync()
+	return p, p.Seal()
 }
 
 // AdoptImage stores an image file of size bytes under its digest, if there is none
@@ -260,9 +261,9 @@ func (s *Store) adoptImage(digest string, r io.Reader, size int64, check func(pa
 	if err != nil {
 		return err
 	}
-	defer p.discard()
+	defer p.Discard()
 	if err := check(p.Name()); err != nil {
 		return err
 	}
-	return p.publish(s.ImagePath(digest))
+	return p.Publish(s.ImagePath(digest))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"os"
+	"seuss/lineage/sealed"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,7 +53,7 @@ func stampAt(dir int, name string) (fileStamp, error) {
 
 // readCache returns the entries by id; none if there is no usable cache.
 func (s *Store) readCache() map[string]cacheEntry {
-	b, err := readLimited(s.path(cacheName), maxCacheBytes)
+	b, err := sealed.ReadFile(s.path(cacheName), maxCacheBytes)
 	if err != nil {
 		return nil
 	}
@@ -169,7 +170,7 @@ func (s *Store) writeCache(nodes []found, misses int) {
 	}
 	s.uncached.Store(0)
 	if b := encodeCache(nodes); len(b) <= maxCacheBytes {
-		if err := s.writeSealed(s.path(cacheName), b); err != nil {
+		if err := s.fs.WriteFile(s.path(cacheName), b); err != nil {
 			_ = os.Remove(s.path(cacheName))
 		}
 	}

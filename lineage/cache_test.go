@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"seuss/lineage/sealed/sealedtest"
 	"testing"
 	"time"
 )
@@ -58,7 +59,7 @@ func TestCatalogueCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	damage(t, path, func([]byte) []byte { return good }) // an old one
+	sealedtest.Damage(t, path, func([]byte) []byte { return good }) // an old one
 	s = same(5)
 	if n := s.lookup(nodes[3].ID); n.StoredBytes() < 10*PageSize {
 		t.Error("the size is that before the file was written anew")
@@ -70,15 +71,15 @@ func TestCatalogueCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	damage(t, node, func(b []byte) []byte { b[0] ^= 1; return b })
+	sealedtest.Damage(t, node, func(b []byte) []byte { b[0] ^= 1; return b })
 	s = openStoreAs(t, dir, Options{ReadOnly: true})
 	if len(s.Damaged()) != 3 || !errors.Is(s.Damaged()[0].Err, ErrMagic) {
 		t.Errorf("damaged: %v", s.Damaged())
 	}
-	damage(t, node, func([]byte) []byte { return file })
+	sealedtest.Damage(t, node, func([]byte) []byte { return file })
 	// Any damage of the cache itself costs nothing but time.
 	for at := 0; at < len(good); at += 1 + len(good)/97 {
-		damage(t, path, func([]byte) []byte {
+		sealedtest.Damage(t, path, func([]byte) []byte {
 			b := bytes.Clone(good)
 			b[at] ^= 4
 			return b
@@ -86,14 +87,14 @@ func TestCatalogueCache(t *testing.T) {
 		same(5).Close()
 	}
 	for _, n := range []int{0, 7, cacheHeaderBytes, len(good) / 2} {
-		damage(t, path, func([]byte) []byte { return good[:n] })
+		sealedtest.Damage(t, path, func([]byte) []byte { return good[:n] })
 		same(5).Close()
 	}
 }
 
 // FuzzCacheEntry: what is decoded is valid metadata, and encodes to the same again.
 func FuzzCacheEntry(f *testing.F) {
-	id, digest := CodeDigest([]byte("x")), CodeDigest([]byte("y"))
+	id, digest := digestOf([]byte("x")), digestOf([]byte("y"))
 	full := &metadata{InheritCPU: true, Info: Info{
 		ID: id, Parent: digest, Kind: KindArgument, ImageDigest: digest, Root: id, ABIVersion: 2, Created: time.Unix(-5, 7).UTC(),
 		Key: Key{Function: "f", Handler: "main.handler", CodeDigest: digest, Imports: []string{"json", "re"}, Lazy: true, NextKey: "q",
@@ -120,7 +121,7 @@ func FuzzCacheEntry(f *testing.F) {
 }
 
 func FuzzCache(f *testing.F) {
-	id := CodeDigest([]byte("x"))
+	id := digestOf([]byte("x"))
 	f.Add(encodeCache([]found{{id: id, raw: []byte("{}"), stamp: fileStamp{1, 2, 3, 4}}}))
 	f.Add(encodeCache(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {

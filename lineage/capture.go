@@ -101,7 +101,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 		return nil, err
 	}
 	defer w.discard()
-	delta := newDeltaWriter(w.pending, base.view, diffs)
+	delta := newDeltaWriter(w.Pending, base.view, diffs)
 	for page := range candidates.All() {
 		if page >= info.GuestPages {
 			return nil, fmt.Errorf("candidate page %#x, the guest has %#x pages: %w", page, info.GuestPages, ErrInvalid)

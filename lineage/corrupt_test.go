@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
@@ -14,22 +16,6 @@ import (
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
-
-// damage rewrites a sealed file.
-func damage(t testing.TB, path string, change func(b []byte) []byte) {
-	t.Helper()
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b = change(bytes.Clone(b))
-	if err := os.Remove(path); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, b, sealedMode); err != nil {
-		t.Fatal(err)
-	}
-}
 
 var bothForms = []Form{FormPages, FormDifferences}
 
@@ -177,7 +163,7 @@ func testSectionBitFlips(t *testing.T, form Form) {
 				continue // machine state beside differences
 			}
 			at := sec.offset + r.Uint64N(sec.length)
-			damage(t, path, func([]byte) []byte {
+			sealedtest.Damage(t, path, func([]byte) []byte {
 				b := bytes.Clone(file)
 				b[at] ^= 1 << r.IntN(8)
 				return b
@@ -244,7 +230,7 @@ func TestImageFlip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		damage(t, path, c.change)
+		sealedtest.Damage(t, path, c.change)
 		ro, err := Open(dir, Options{ReadOnly: true})
 		if err != nil {
 			t.Fatal(err)
@@ -256,7 +242,7 @@ func TestImageFlip(t *testing.T) {
 			t.Errorf("%s: verify: %v", name, err)
 		}
 		ro.Close()
-		damage(t, path, func([]byte) []byte { return good })
+		sealedtest.Damage(t, path, func([]byte) []byte { return good })
 	}
 }
 
@@ -268,7 +254,7 @@ func TestForgedNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	forge := func(change func(b []byte)) *Store {
-		damage(t, path, func([]byte) []byte {
+		sealedtest.Damage(t, path, func([]byte) []byte {
 			b := bytes.Clone(file)
 			change(b)
 			for id := range sectionCount {
@@ -315,9 +301,9 @@ func TestForgedNode(t *testing.T) {
 		t.Errorf("circle: %v", d)
 	}
 	// A good file under a wrong name.
-	damage(t, path, func([]byte) []byte { return file })
+	sealedtest.Damage(t, path, func([]byte) []byte { return file })
 	other := strings.Repeat("0", 64)
-	if err := os.WriteFile(s.nodePath(other), file, sealedMode); err != nil {
+	if err := os.WriteFile(s.nodePath(other), file, sealed.Mode); err != nil {
 		t.Fatal(err)
 	}
 	s, err = Open(dir, Options{ReadOnly: true})
@@ -424,7 +410,7 @@ func FuzzNodeFile(f *testing.F) {
 	g.fill(3, 1)
 	g.fill(40, 0)
 	g.fill(700, 1)
-	key := Key{Function: "f", Imports: []string{"os"}, Args: []Binding{{Key: "k", Digest: CodeDigest(nil)}}}
+	key := Key{Function: "f", Imports: []string{"os"}, Args: []Binding{{Key: "k", Digest: digestOf(nil)}}}
 	base := capture(f, s, NodeSpec{Kind: KindBase, State: []byte("state"), Key: key}, image, g)
 	g.fill(41, 5)
 	function := capture(f, s, NodeSpec{Kind: KindFunction, State: []byte("state 2")}, base, g)

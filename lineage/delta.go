@@ -3,11 +3,12 @@ package lineage
 import (
 	"bytes"
 	"fmt"
+	"seuss/lineage/sealed"
 )
 
 // deltaWriter turns candidate pages into the data section and the index.
 type deltaWriter struct {
-	out    *pending
+	out    *sealed.Pending
 	base   *View
 	diffs  *deltaEncoder // nil if pages are written whole
 	index  pageIndex
@@ -19,7 +20,7 @@ type deltaWriter struct {
 	filled int // bytes of buf that wait to be written
 }
 
-func newDeltaWriter(out *pending, base *View, diffs *deltaEncoder) *deltaWriter {
+func newDeltaWriter(out *sealed.Pending, base *View, diffs *deltaEncoder) *deltaWriter {
 	return &deltaWriter{
 		out:    out,
 		base:   base,

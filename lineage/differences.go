@@ -13,7 +13,7 @@ import (
 // reference counts, list heads, a new object. The form "differences" stores
 // these words only. What differs is kept as its new value: it compresses to two
 // thirds of what its XOR with the old one does, because a small object's fields
-// repeat and their XOR with garbage does not (RATIONALE.md, "Why are changed
+// repeat and their XOR with garbage does not (docs/decisions/pages.md, "Why are changed
 // words stored, not their XOR?").
 //
 // The data section is the unpacked length u32, the state length u32, both in bytes, the

@@ -13,11 +13,11 @@
 //	hits                      use counts, best effort
 //	marks                     pins, tags and expiries
 //	catalogue                 cache of the nodes' metadata, see cache.go
-//	functions/<name>.json     deployments
-//	code/<digest>             their code
 //
-// Every file is written to a temporary name, synced, renamed and its directory
-// synced; what a crash leaves behind is swept when the Store is opened. A file
+// Others may keep more there: deployments are those of package dispatcher/functions.
+//
+// Every file is written by package sealed, which says what a crash leaves of it; that is
+// swept when the Store is opened. A file
 // is validated in the order magic, version, length, checksum before use. Every
 // page has a checksum and a digest; it is compared with the checksum before a
 // machine sees it, with the digest by Verify.

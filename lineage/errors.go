@@ -1,6 +1,9 @@
 package lineage
 
-import "errors"
+import (
+	"errors"
+	"seuss/lineage/sealed"
+)
 
 // What can be wrong with a node file, in the order in which it is checked.
 var (
@@ -29,7 +32,7 @@ var (
 	// ErrInvalid: an argument breaks the rules that its documentation states.
 	ErrInvalid = errors.New("invalid argument")
 	// ErrLocked: another process has the state directory open for writing.
-	ErrLocked = errors.New("state directory is in use")
+	ErrLocked = sealed.ErrLocked
 	// ErrReadOnly: the Store was opened read-only.
 	ErrReadOnly = errors.New("store is read-only")
 	// ErrHasChildren: the node has dependents and cascade was not asked for.

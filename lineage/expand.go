@@ -9,7 +9,7 @@ import (
 // needs each page once, in the machine: there it is put together from the parent's page
 // and the words that differ, and not before that in the Blob. The Blob's own pages are
 // made when somebody looks at them, as the reset after the machine's first run does
-// (RATIONALE.md, "When are whole pages made of differences?").
+// (docs/decisions/pages.md, "When are whole pages made of differences?").
 type patches struct {
 	*differences
 	mu     sync.Mutex // of who makes the pages

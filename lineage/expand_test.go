@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
+	"seuss/lineage/sealed/sealedtest"
 	"sync"
 	"testing"
 )
@@ -140,7 +141,7 @@ func TestExpandedByMany(t *testing.T) {
 // is found where all pages are checked.
 func TestExpandedChecksum(t *testing.T) {
 	s, _, n, _, _ := coldNode(t, VerifyEager)
-	damage(t, s.nodePath(n.ID), func(b []byte) []byte {
+	sealedtest.Damage(t, s.nodePath(n.ID), func(b []byte) []byte {
 		h, err := readHeader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)

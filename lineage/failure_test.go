@@ -2,117 +2,18 @@ package lineage
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"reflect"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
-
-// failAt makes the n-th operation of the sealing file system fail, counting from
-// zero, and every one after it if forever is set.
-type failAt struct {
-	n, seen int
-	err     error
-	forever bool
-	die     bool // kill this process instead
-}
-
-func (f *failAt) step() error {
-	f.seen++
-	if f.seen-1 == f.n && f.die {
-		_ = unix.Kill(os.Getpid(), unix.SIGKILL)
-		select {} // until the signal arrives
-	}
-	if f.seen-1 == f.n || f.forever && f.seen-1 > f.n {
-		return f.err
-	}
-	return nil
-}
-
-func (f *failAt) wrap(real sealFS) sealFS {
-	return sealFS{
-		create: func(dir string) (sealFile, error) {
-			if err := f.step(); err != nil {
-				return nil, err
-			}
-			file, err := real.create(dir)
-			return &failFile{file, f}, err
-		},
-		rename: func(from, to string) error {
-			if err := f.step(); err != nil {
-				return err
-			}
-			return real.rename(from, to)
-		},
-		link: func(from, to string) error {
-			if err := f.step(); err != nil {
-				return err
-			}
-			return real.link(from, to)
-		},
-		remove: func(path string) error {
-			if f.die { // a failed removal has tests of its own
-				_ = f.step()
-			}
-			return real.remove(path)
-		},
-		syncDir: func(dir string) error {
-			if err := f.step(); err != nil {
-				return err
-			}
-			return real.syncDir(dir)
-		},
-	}
-}
-
-type failFile struct {
-	sealFile
-	f *failAt
-}
-
-func (w *failFile) Write(b []byte) (int, error) {
-	if w.f.die && w.f.seen == w.f.n {
-		_, _ = w.sealFile.Write(b[:len(b)/2]) // a torn write
-	}
-	if err := w.f.step(); err != nil {
-		n, _ := w.sealFile.Write(b[:len(b)/2]) // a torn write
-		return n, err
-	}
-	return w.sealFile.Write(b)
-}
-
-func (w *failFile) WriteAt(b []byte, off int64) (int, error) {
-	if err := w.f.step(); err != nil {
-		return 0, err
-	}
-	return w.sealFile.WriteAt(b, off)
-}
-
-func (w *failFile) Chmod(mode fs.FileMode) error {
-	if err := w.f.step(); err != nil {
-		return err
-	}
-	return w.sealFile.Chmod(mode)
-}
-
-func (w *failFile) Sync() error {
-	if err := w.f.step(); err != nil {
-		return err
-	}
-	return w.sealFile.Sync()
-}
-
-func (w *failFile) Close() error {
-	err := w.sealFile.Close()
-	return errors.Join(w.f.step(), err)
-}
 
 // Whatever step of a capture fails, nothing new is visible, and the store works.
 func TestCaptureFailsAtEveryStep(t *testing.T) {
@@ -125,10 +26,10 @@ func TestCaptureFailsAtEveryStep(t *testing.T) {
 		g.scribble(rand.New(rand.NewPCG(1, 7)), 200)
 		steps := 0
 		for done := false; !done; steps++ {
-			f := &failAt{n: steps, err: cause, forever: steps%2 == 0}
-			s.fs = f.wrap(osSealFS())
+			f := &sealedtest.FailAt{N: steps, Err: cause, Forever: steps%2 == 0}
+			s.fs = f.Wrap(sealed.OS())
 			n, err := s.Capture(NodeSpec{Kind: KindBase, State: []byte("s")}, image, g.dirty, g.page)
-			s.fs = osSealFS()
+			s.fs = sealed.OS()
 			if done = err == nil; done {
 				checkView(t, n.View(), g.mem)
 				break
@@ -151,37 +52,6 @@ func TestCaptureFailsAtEveryStep(t *testing.T) {
 		if steps < 9 {
 			t.Errorf("only %d steps were tried", steps)
 		}
-	}
-}
-
-func TestFunctionFailsAtEveryStep(t *testing.T) {
-	s := openStore(t, t.TempDir())
-	old, err := s.PutFunction(Function{Name: "a", Handler: "old"}, []byte("old"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	steps := 0
-	for ; ; steps++ {
-		s.fs = (&failAt{n: steps, err: syscall.ENOSPC}).wrap(osSealFS())
-		_, err := s.PutFunction(Function{Name: "a", Handler: "new"}, fmt.Appendf(nil, "new %d", steps)) // code not stored before
-		s.fs = osSealFS()
-		got, getErr := s.GetFunction("a")
-		if getErr != nil {
-			t.Fatalf("step %d: %v", steps, getErr)
-		}
-		if _, codeErr := s.FunctionCode(got); codeErr != nil {
-			t.Fatalf("step %d: %v", steps, codeErr)
-		}
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, syscall.ENOSPC) || got.Handler != "new" && !reflect.DeepEqual(got, old) {
-			t.Fatalf("step %d: %v, deployed is %+v", steps, err, got)
-		}
-		noTemps(t, s)
-	}
-	if steps < 10 {
-		t.Errorf("only %d steps were tried", steps)
 	}
 }
 
@@ -255,17 +125,12 @@ func TestReadOnlyStoreRefusesChanges(t *testing.T) {
 	}
 	g := newGuest(testGuestPages)
 	_, err = ro.Capture(NodeSpec{Kind: KindBase}, nodes[0], g.dirty, g.page)
-	errs := []error{err, ro.Remove(nodes[5].ID, true), ro.RemoveFunction("a"), ro.FlushHits()}
+	errs := []error{err, ro.Remove(nodes[5].ID, true), ro.FlushHits()}
 	_, err = ro.AddImage(nodes[0].ImageDigest, s.ImagePath(nodes[0].ImageDigest), 10, nil)
-	errs = append(errs, err)
-	_, err = ro.PutFunction(Function{Name: "a", Handler: "h"}, nil)
 	for i, err := range append(errs, err) {
 		if !errors.Is(err, ErrReadOnly) {
 			t.Errorf("change %d: %v", i, err)
 		}
-	}
-	if f, err := ro.ListFunctions(); len(f) != 0 || err != nil {
-		t.Errorf("functions %v, %v", f, err)
 	}
 	if err := ro.Close(); err != nil {
 		t.Error(err)
@@ -291,8 +156,6 @@ func TestClosedStore(t *testing.T) {
 	_, err := s.Capture(NodeSpec{Kind: KindBase}, nodes[0], g.dirty, g.page)
 	errs := []error{err, s.Remove(nodes[5].ID, true), s.Verify(nodes[0].ID)}
 	_, err = s.Load(nodes[0].ID)
-	errs = append(errs, err)
-	_, err = s.GetFunction("a")
 	for i, err := range append(errs, err) {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("use %d: %v", i, err)
@@ -312,8 +175,7 @@ func TestSweep(t *testing.T) {
 	s.Close()
 	keep := filepath.Join(dir, imagesDir, "being-written.tmp")
 	for _, path := range []string{keep,
-		filepath.Join(dir, imagesDir, tempPrefix+"1"+tempSuffix), filepath.Join(dir, nodesDir, tempPrefix+"2"+tempSuffix),
-		filepath.Join(dir, functionsDir, tempPrefix+"3"+tempSuffix), filepath.Join(dir, codeDir, tempPrefix+"4"+tempSuffix)} {
+		filepath.Join(dir, imagesDir, sealed.TempPrefix+"1"+sealed.TempSuffix), filepath.Join(dir, nodesDir, sealed.TempPrefix+"2"+sealed.TempSuffix)} {
 		if err := os.WriteFile(path, []byte("half"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"testing"
 )
@@ -150,7 +151,7 @@ func TestLazyVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	const bad = 5 // data page
-	damage(t, path, func([]byte) []byte {
+	sealedtest.Damage(t, path, func([]byte) []byte {
 		b := bytes.Clone(file)
 		b[h.sections[sectionData].offset+bad*PageSize+77] ^= 0x10
 		return b
@@ -302,7 +303,7 @@ func TestAudit(t *testing.T) {
 	// Damage under the open store: two pages of the base node, a node file gone,
 	// one that came from nowhere, and something else.
 	base, gone := nodes[1], nodes[5]
-	damage(t, s.nodePath(base.ID), func(b []byte) []byte {
+	sealedtest.Damage(t, s.nodePath(base.ID), func(b []byte) []byte {
 		b[pagesHeaderBytes+3*PageSize] ^= 1
 		b[pagesHeaderBytes+9*PageSize+100] ^= 1
 		return b

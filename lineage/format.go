@@ -48,6 +48,10 @@ const (
 	headerSectionBytes = 24
 )
 
+// NodeVersions are the versions of the node file that this program reads; what a
+// node is written as depends on its form and its siblings.
+func NodeVersions() []int { return []int{nodeVersion, nodeVersionDonors, nodeVersionMasks} }
+
 // Bounds of what a reader takes into memory.
 const (
 	maxMetadataBytes = 1 << 20

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"seuss/lineage/sealed"
 	"testing"
 	"time"
 )
@@ -31,10 +32,8 @@ func openGolden(t *testing.T, version int, fill func(*testing.T, *Store) ([]*Nod
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		for _, left := range []string{lockName, functionsDir, codeDir} {
-			if err := os.RemoveAll(filepath.Join(golden, left)); err != nil {
-				t.Fatal(err)
-			}
+		if err := os.RemoveAll(filepath.Join(golden, lockName)); err != nil {
+			t.Fatal(err)
 		}
 	}
 	s := openStore(t, copyTree(t, golden))
@@ -150,7 +149,7 @@ func copyTree(t *testing.T, from string) string {
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return err
 		}
-		return os.WriteFile(to, b, sealedMode)
+		return os.WriteFile(to, b, sealed.Mode)
 	})
 	if err != nil {
 		t.Fatal(err)

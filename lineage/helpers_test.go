@@ -114,6 +114,9 @@ func checkView(t testing.TB, v *View, want []byte) {
 	}
 }
 
+// digestOf is the digest of something as a text.
+func digestOf(b []byte) string { return Digest(sha256.Sum256(b)).String() }
+
 func openStore(t testing.TB, dir string) *Store {
 	t.Helper()
 	return openStoreAs(t, dir, Options{})
@@ -199,12 +202,12 @@ func testTree(t testing.TB, s *Store) (nodes []*Node, mem [][]byte) {
 	}
 	base := next(image, NodeSpec{Kind: KindBase, ABIVersion: 1}, 300)
 	imports := next(base, NodeSpec{Kind: KindImport, Key: Key{Imports: []string{"json", "re"}}}, 200)
-	function := next(imports, NodeSpec{Kind: KindFunction, Key: Key{Function: "hello", Handler: "main.run", CodeDigest: CodeDigest([]byte("x")), Lazy: true}}, 100)
+	function := next(imports, NodeSpec{Kind: KindFunction, Key: Key{Function: "hello", Handler: "main.run", CodeDigest: digestOf([]byte("x")), Lazy: true}}, 100)
 	key := function.Key
-	key.Args, key.NextKey = []Binding{{Key: "a", Digest: CodeDigest([]byte("1")), Preview: "1"}}, "b"
+	key.Args, key.NextKey = []Binding{{Key: "a", Digest: digestOf([]byte("1")), Preview: "1"}}, "b"
 	next(function, NodeSpec{Kind: KindArgument, Key: key, Purity: Purity{Clock: 2, Reasons: []string{"clock_gettime"}}}, 60)
 	g.reset(function.View())
-	key.Args = []Binding{{Key: "a", Digest: CodeDigest([]byte("2")), Preview: Preview([]byte("2ß"))}}
+	key.Args = []Binding{{Key: "a", Digest: digestOf([]byte("2")), Preview: Preview([]byte("2ß"))}}
 	next(function, NodeSpec{Kind: KindArgument, Key: key}, 60)
 	return nodes, mem
 }

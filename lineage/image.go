@@ -118,16 +118,16 @@ func (s *Store) importImage(from, to string) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	p, err := s.newPending(filepath.Dir(to))
+	p, err := s.fs.New(filepath.Dir(to))
 	if err != nil {
 		return err
 	}
-	defer p.discard()
+	defer p.Discard()
 	if n, err := io.Copy(p, src); err != nil {
 		return fmt.Errorf("copy to %s after %d bytes: %w", p.Name(), n, err)
 	}
-	if err := p.sync(); err != nil {
+	if err := p.Seal(); err != nil {
 		return err
 	}
-	return p.publish(to)
+	return p.Publish(to)
 }

@@ -3,6 +3,7 @@ package lineage
 import (
 	"errors"
 	"fmt"
+	"seuss/lineage/sealed"
 	"sync"
 	"syscall"
 	"testing"
@@ -48,15 +49,15 @@ func TestCatalogueIsolation(t *testing.T) {
 				t.Errorf("%d nodes are seen", n)
 			}
 		}
-		s.fs = sealFS{
-			create: func(dir string) (sealFile, error) { look(); return osSealFS().create(dir) },
-			rename: func(string, string) error { look(); return syscall.EIO },
-			remove: osSealFS().remove, syncDir: syncDir,
+		s.fs = sealed.FS{
+			Create: func(dir string) (sealed.File, error) { look(); return sealed.OS().Create(dir) },
+			Rename: func(string, string) error { look(); return syscall.EIO },
+			Remove: sealed.OS().Remove, SyncDir: sealed.OS().SyncDir,
 		}
 		if _, err := s.Capture(NodeSpec{Kind: KindBase}, nodes[0], g.dirty, g.page); !errors.Is(err, syscall.EIO) || looked < 2 {
 			t.Errorf("%v after %d looks", err, looked)
 		}
-		s.fs = osSealFS()
+		s.fs = sealed.OS()
 		look()
 	})
 
@@ -160,13 +161,13 @@ func TestCatalogueIsolation(t *testing.T) {
 		leaf := nodes[5]
 		g.reset(leaf.View())
 		g.fill(3, 5)
-		fs := osSealFS()
-		s.fs.create = func(dir string) (sealFile, error) {
-			s.fs = osSealFS()
+		fs := sealed.OS()
+		s.fs.Create = func(dir string) (sealed.File, error) {
+			s.fs = sealed.OS()
 			if err := s.Remove(leaf.ID, false); err != nil { // in the middle of the capture
 				t.Error(err)
 			}
-			return fs.create(dir)
+			return fs.Create(dir)
 		}
 		if _, err := s.Capture(NodeSpec{Kind: KindArgument}, leaf, g.dirty, g.page); !errors.Is(err, ErrNotFound) {
 			t.Errorf("below a removed parent: %v", err)
@@ -222,7 +223,7 @@ func TestArgumentIndex(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	nodes, _ := testTree(t, s)
 	c := s.Catalogue()
-	one := []Binding{{Key: "a", Digest: CodeDigest([]byte("1"))}}
+	one := []Binding{{Key: "a", Digest: digestOf([]byte("1"))}}
 	for _, q := range []struct {
 		function string
 		args     []Binding

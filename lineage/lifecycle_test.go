@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
+	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func TestMarksDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Close()
-	damage(t, s.path(marksName), func(b []byte) []byte { return b[:len(b)/2] })
+	sealedtest.Damage(t, s.path(marksName), func(b []byte) []byte { return b[:len(b)/2] })
 	s = openStore(t, dir)
 	if d := s.Damaged(); len(d) != 1 || d[0].Path != s.path(marksName) || !errors.Is(d[0].Err, ErrFormat) || len(s.List()) != 6 {
 		t.Errorf("damaged: %v", d)
@@ -94,7 +95,7 @@ func TestMarksDamage(t *testing.T) {
 		t.Errorf("%v, %v", s.Damaged(), s.Marks())
 	}
 	s.Close()
-	damage(t, s.path(marksName), func(b []byte) []byte {
+	sealedtest.Damage(t, s.path(marksName), func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":9`), 1)
 	})
 	if s = openStore(t, dir); len(s.Damaged()) != 1 || !errors.Is(s.Damaged()[0].Err, ErrVersion) {

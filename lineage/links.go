@@ -87,7 +87,7 @@ func (s *Store) newStoredFile(path, id string, d *donors) (*storedFile, error) {
 // that is free.
 func (s *Store) addLink(from, id string) (ordinal uint32, err error) {
 	for ordinal = range uint32(maxLinks) {
-		if err = s.fs.link(from, s.linkPath(id, ordinal)); !errors.Is(err, fs.ErrExist) {
+		if err = s.fs.Link(from, s.linkPath(id, ordinal)); !errors.Is(err, fs.ErrExist) {
 			return ordinal, err
 		}
 	}
@@ -97,7 +97,7 @@ func (s *Store) addLink(from, id string) (ordinal uint32, err error) {
 // removeLinks takes links away. What stays is removed by the next Open.
 func (s *Store) removeLinks(id string, links []link) {
 	for _, l := range links {
-		_ = s.fs.remove(s.linkPath(id, l.ordinal))
+		_ = s.fs.Remove(s.linkPath(id, l.ordinal))
 	}
 }
 
@@ -179,7 +179,7 @@ func (s *Store) removeLinksOf(id string) {
 	}
 	for _, e := range entries {
 		if of, ordinal, ok := parseLink(e.Name()); ok && of == id {
-			_ = s.fs.remove(s.linkPath(id, ordinal))
+			_ = s.fs.Remove(s.linkPath(id, ordinal))
 		}
 	}
 }

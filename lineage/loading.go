@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 	"sync"
@@ -145,7 +146,7 @@ func (s *Store) loadingPath(id string) string { return s.path(nodesDir, id+loadi
 // LoadingSet returns a node's loading set. If there is none, or none that can be
 // read, it is nil; in the second case the error says why, for whoever wants to know.
 func (s *Store) LoadingSet(n *Node) (LoadingSet, error) {
-	b, err := readLimited(s.loadingPath(n.ID), maxLoadingBytes)
+	b, err := sealed.ReadFile(s.loadingPath(n.ID), maxLoadingBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -171,7 +172,7 @@ func (s *Store) SaveLoadingSet(n *Node, set LoadingSet) error {
 		set = set[:maxLoadingRuns]
 	}
 	if err == nil {
-		err = s.writeSealed(s.loadingPath(n.ID), encodeLoadingSet(n.ID, n.GuestPages, set))
+		err = s.fs.WriteFile(s.loadingPath(n.ID), encodeLoadingSet(n.ID, n.GuestPages, set))
 	}
 	if err != nil {
 		return fmt.Errorf("keep the loading set of node %s: %w", n.ID, err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ const (
 	marksVersion  = 1
 	maxMarksBytes = 256 << 20
 	maxTagBytes   = 128
+	maxWordBytes  = 64 // of a tag's name, and of its version
 )
 
 // MarkKind says what a Mark does.
@@ -54,13 +56,23 @@ func (m *Mark) keeps(now time.Time) bool {
 // an id, hex digits only, is no tag.
 func ValidTag(name string) bool {
 	base, version, versioned := strings.Cut(name, "@")
-	if !ValidFunctionName(base) || len(name) > maxTagBytes {
+	if !validWord(base) || len(name) > maxTagBytes {
 		return false
 	}
 	if versioned {
-		return ValidFunctionName(strings.ReplaceAll(version, ".", "_"))
+		return validWord(strings.ReplaceAll(version, ".", "_"))
 	}
 	return strings.Trim(name, "0123456789abcdef") != ""
+}
+
+// validWord reports whether s is 1 to 64 of A-Z a-z 0-9 _ -.
+func validWord(s string) bool {
+	for _, c := range []byte(s) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return len(s) > 0 && len(s) <= maxWordBytes
 }
 
 // SetTag gives a node a name, taking it from the node that had it.
@@ -161,7 +173,7 @@ func (s *Store) storeMarks(marks map[string]*Mark) error {
 			return fmt.Errorf("catalogue mark %s: %w", m.key(), err)
 		}
 	}
-	if err := s.writeSealed(s.path(marksName), append(b, '\n')); err != nil {
+	if err := s.fs.WriteFile(s.path(marksName), append(b, '\n')); err != nil {
 		return err
 	}
 	txn.Commit()
@@ -207,7 +219,7 @@ func decodeMarks(b []byte) ([]*Mark, error) {
 // scanMarks catalogues the marks of nodes that are there. A damaged file is
 // listed as damage; it is replaced by the next change.
 func (s *Store) scanMarks() error {
-	b, err := readLimited(s.path(marksName), maxMarksBytes)
+	b, err := sealed.ReadFile(s.path(marksName), maxMarksBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

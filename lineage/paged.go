@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"seuss/lineage/sealed"
 	"strconv"
 	"sync"
 
@@ -78,7 +79,7 @@ func sealSize(f *os.File, size uint64) (*os.File, error) {
 	if err := f.Truncate(int64(size)); err != nil {
 		return nil, fmt.Errorf("memory of %d bytes: %w", size, err)
 	}
-	if err := f.Chmod(sealedMode); err != nil {
+	if err := f.Chmod(sealed.Mode); err != nil {
 		return nil, fmt.Errorf("memory of %d bytes: %w", size, err)
 	}
 	const seals = unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL

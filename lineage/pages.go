@@ -52,15 +52,6 @@ func (r *rootHash) sum() (d Digest) {
 	return d
 }
 
-// rootOf is the root over leaves in the given order.
-func rootOf(leaves []Digest) Digest {
-	r := newRootHash()
-	for _, leaf := range leaves {
-		r.add(leaf)
-	}
-	return r.sum()
-}
-
 // readPages calls f with at most batchPages pages at a time: the number of the
 // first and the bytes. It reads with pread, so that a bad disk is an error and
 // not a fault in a mapping.

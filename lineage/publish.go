@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"seuss/lineage/sealed"
 )
 
 // nodeWriter is a node file on its way. Whole pages are written behind space for
 // the header as they come; differences are collected and written at the end.
 type nodeWriter struct {
-	*pending
+	*sealed.Pending
 	diffs  *deltaEncoder
 	donors *donors    // where pages lie that are not written; nil: none
 	links  *madeLinks // to the donors' files
@@ -18,8 +19,8 @@ type nodeWriter struct {
 
 // discard, always safe to call, removes what was not published.
 func (w nodeWriter) discard() {
-	if w.pending != nil {
-		w.pending.discard()
+	if w.Pending != nil {
+		w.Discard()
 	}
 	if w.links != nil { // after the file that names them
 		w.links.discard()
@@ -28,8 +29,8 @@ func (w nodeWriter) discard() {
 
 // publish gives the synced file its name.
 func (w nodeWriter) publish(path string) error {
-	err := w.pending.publish(path)
-	if w.links != nil && w.gone {
+	err := w.Publish(path)
+	if w.links != nil && w.Named() {
 		// After an error the file may have its name all the same.
 		if _, statErr := os.Lstat(path); err == nil || !errors.Is(statErr, fs.ErrNotExist) {
 			w.links.keep()
@@ -39,16 +40,16 @@ func (w nodeWriter) publish(path string) error {
 }
 
 func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, error) {
-	p, err := s.newPending(dir)
+	p, err := s.fs.New(dir)
 	if err != nil {
 		return nodeWriter{}, err
 	}
-	w := nodeWriter{pending: p, diffs: diffs}
+	w := nodeWriter{Pending: p, diffs: diffs}
 	// The header's place is held by zeroes, which are no valid magic: a torn
 	// file can never pass for a node.
 	n := int(w.form().headerBytes())
 	if got, err := p.Write(make([]byte, n)); err != nil {
-		p.discard()
+		p.Discard()
 		return nodeWriter{}, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", p.Name(), got, n, err)
 	}
 	return w, nil
@@ -106,7 +107,7 @@ func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (to
 	if n, err := w.WriteAt(head, 0); err != nil {
 		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(head), err)
 	}
-	return h.total, w.sync()
+	return h.total, w.Seal()
 }
 
 // sealNode completes a node file whose data is written or collected, reads it

@@ -74,7 +74,7 @@ func (s *Store) removeNodes(doomed []*Node) error {
 	txn.Commit()
 	var failed error
 	for i, n := range doomed {
-		if err := s.fs.remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := s.fs.Remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			failed = errors.Join(fmt.Errorf("delete the file of %s: %w", n.ID, err), s.putBack(doomed[i:]))
 			break
 		}
@@ -84,7 +84,7 @@ func (s *Store) removeNodes(doomed []*Node) error {
 		_ = os.Remove(s.loadingPath(n.ID))
 		s.removed.Add(1)
 	}
-	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
+	if err := s.fs.SyncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))
 	}
 	if marks > 0 {
@@ -123,7 +123,7 @@ func (s *Store) removeDamaged(dryRun bool, report *GCReport) error {
 	for i, d := range s.damaged {
 		size, err := fileSize(d.Path)
 		if err == nil && !dryRun {
-			if err = s.fs.remove(d.Path); err == nil {
+			if err = s.fs.Remove(d.Path); err == nil {
 				s.removeLinksOf(strings.TrimSuffix(filepath.Base(d.Path), nodeSuffix))
 			}
 		}

@@ -107,7 +107,7 @@ func (s *Store) writeDelta(dir string, info *Info, form Form, parent, own Snapsh
 	if err != nil {
 		return nodeWriter{}, nil, err
 	}
-	delta := newDeltaWriter(w.pending, parent.View, diffs)
+	delta := newDeltaWriter(w.Pending, parent.View, diffs)
 	for first, count := range Diff(parent.View, own.View) {
 		if err = own.View.Check(first, count); err != nil {
 			break

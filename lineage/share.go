@@ -165,14 +165,14 @@ func (d *donors) sort() {
 // writeOwn makes the links durable and copies the pages that are left into a file of
 // their own.
 func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *pageIndex, d *donors) error {
-	if err := s.fs.syncDir(s.path(nodesDir)); err != nil {
+	if err := s.fs.SyncDir(s.path(nodesDir)); err != nil {
 		return err
 	}
 	own, err := s.newNodeWriter(s.path(nodesDir), nil)
 	if err != nil {
 		return err
 	}
-	w.pending, w.donors = own.pending, d
+	w.Pending, w.donors = own.Pending, d
 	left := pageIndex{dataPages: x.dataPages, donors: d}
 	left.eachPlace(0, x.dataPages, func(at, count uint64, donor int, _ uint64) {
 		if err == nil && donor == ownFile {

@@ -40,7 +40,7 @@ func siblingBench(b *testing.B, run func(b *testing.B, s *Store, again func() *N
 		b.Run(map[bool]string{true: "shared", false: "whole"}[links], func(b *testing.B) {
 			s := openStoreAs(b, b.TempDir(), Options{Verify: VerifyLazy})
 			if !links {
-				s.fs.link = func(string, string) error { return syscall.EPERM }
+				s.fs.Link = func(string, string) error { return syscall.EPERM }
 			}
 			image := addTestImageOf(b, s, 2*pages)
 			i := uint64(0)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
@@ -101,7 +102,7 @@ func TestDonorDamage(t *testing.T) {
 // forgeDonors changes the donors section of a node file and makes its checksums right.
 func forgeDonors(t testing.TB, path string, change func(d *donors) []byte) {
 	t.Helper()
-	damage(t, path, func(b []byte) []byte {
+	sealedtest.Damage(t, path, func(b []byte) []byte {
 		h, err := readHeader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
@@ -182,7 +183,7 @@ func TestHostileDonors(t *testing.T) {
 			flipBit(t, s.linkPath(c.ID, 0), int64(h.sections[sectionIndex].offset+50))
 		}, want: ErrChecksum, says: "index section"},
 		"shorter donor": {files: func(t *testing.T, s *Store) {
-			damage(t, s.linkPath(c.ID, 0), func(b []byte) []byte { return b[:len(b)-100] })
+			sealedtest.Damage(t, s.linkPath(c.ID, 0), func(b []byte) []byte { return b[:len(b)-100] })
 		}, want: ErrLength},
 		// A donor whose own pages lie with a donor has no page there.
 		"chain": {files: func(t *testing.T, s *Store) {

@@ -64,7 +64,7 @@ func TestSharedExport(t *testing.T) {
 	bigStore := func() (*Store, *Node) {
 		s := openStore(t, t.TempDir())
 		data := bytes.Repeat([]byte{7}, PageSize)
-		digest := CodeDigest(data)
+		digest := digestOf(data)
 		if err := os.WriteFile(s.ImagePath(digest), data, 0o444); err != nil {
 			t.Fatal(err)
 		}

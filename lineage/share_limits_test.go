@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +17,7 @@ import (
 func TestNoLinks(t *testing.T) {
 	for _, cause := range []error{syscall.EPERM, syscall.EMLINK, syscall.EXDEV, syscall.EOPNOTSUPP} {
 		s := openStore(t, t.TempDir())
-		s.fs.link = func(string, string) error { return cause }
+		s.fs.Link = func(string, string) error { return cause }
 		h := newSharing(t, s, 2)
 		if b := h.nodes[1]; b.StoredBytes() < b.DeltaBytes || len(b.file.Load().links) != 0 {
 			t.Errorf("%v: %d of %d bytes", cause, b.StoredBytes(), b.DeltaBytes)
@@ -37,11 +39,11 @@ func TestSharedCaptureFailsAtEveryStep(t *testing.T) {
 			for step, quiet := 0, 0; quiet < 3; step++ {
 				g.reset(image)
 				fillShared(g, uint64(2+step))
-				f := &failAt{n: step, err: cause, forever: forever}
-				h.s.fs = f.wrap(osSealFS())
+				f := &sealedtest.FailAt{N: step, Err: cause, Forever: forever}
+				h.s.fs = f.Wrap(sealed.OS())
 				n, err := h.s.Capture(NodeSpec{Kind: KindImport, State: fmt.Append(nil, step)}, h.image, g.dirty, g.page)
-				h.s.fs = osSealFS()
-				if f.seen <= step {
+				h.s.fs = sealed.OS()
+				if f.Seen <= step {
 					quiet++
 				}
 				noTemps(t, h.s)
@@ -103,7 +105,7 @@ func TestLinksWithoutNodes(t *testing.T) {
 	}
 	h.check(t, 1)
 	// The links of a file that cannot be read stay with it, and go with it.
-	damage(t, h.s.nodePath(b.ID), func(b []byte) []byte { b[8] = 9; return b })
+	sealedtest.Damage(t, h.s.nodePath(b.ID), func(b []byte) []byte { b[8] = 9; return b })
 	h.s.Close()
 	s := openStore(t, h.s.Dir())
 	if len(s.Damaged()) != 1 || links(t, s) != have {

@@ -14,7 +14,7 @@ import (
 // writing by expand only, once read-only for everybody. A slab is used again after
 // the last Blob in it is gone, because fresh pages, and changes of protection, cost
 // many times what copying pages does where the host is virtual itself
-// (RATIONALE.md, "Why are expanded pages kept in slabs?"). One whose file was handed
+// (docs/decisions/pages.md, "Why are expanded pages kept in slabs?"). One whose file was handed
 // out is not used again: a machine may map it.
 const (
 	slabUnit = 32 * PageSize // slabs are multiples of this

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"seuss/lineage/sealed"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,16 +17,13 @@ import (
 
 // Names inside a state directory.
 const (
-	lockName     = "lock"
-	imagesDir    = "images"
-	nodesDir     = "nodes"
-	functionsDir = "functions"
-	codeDir      = "code"
-	hitsName     = "hits"
+	lockName  = "lock"
+	imagesDir = "images"
+	nodesDir  = "nodes"
+	hitsName  = "hits"
 
-	imageSuffix    = ".img"
-	nodeSuffix     = ".node"
-	functionSuffix = ".json"
+	imageSuffix = ".img"
+	nodeSuffix  = ".node"
 )
 
 // Options change how a Store is opened.
@@ -83,7 +81,7 @@ type Store struct {
 	nodes    *os.File // the directory of the node files; nil if there is none
 	db       *memdb.MemDB
 	damaged  []Damage
-	fs       sealFS
+	fs       sealed.FS
 	verify   Verify
 	huge     bool // images are copied into huge pages
 
@@ -123,7 +121,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: osSealFS(), verify: opts.Verify, huge: opts.HugePages && HugePagesOffered(), formOption: opts.Form}
+	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: sealed.OS(), verify: opts.Verify, huge: opts.HugePages && HugePagesOffered(), formOption: opts.Form}
 	s.hot.unloaded = opts.Unloaded
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)
@@ -134,12 +132,12 @@ func open(dir string, opts Options) (_ *Store, err error) {
 			return nil, fmt.Errorf("not a directory: %w", ErrInvalid)
 		}
 	} else {
-		for _, d := range []string{"", imagesDir, nodesDir, functionsDir, codeDir} {
-			if err := os.MkdirAll(s.path(d), 0o755); err != nil {
-				return nil, writableError(err)
+		for _, d := range []string{"", imagesDir, nodesDir} {
+			if err := os.MkdirAll(s.path(d), sealed.DirMode); err != nil {
+				return nil, sealed.WritableError(err)
 			}
 		}
-		if s.lock, err = takeLock(s.path(lockName)); err != nil {
+		if s.lock, err = sealed.Lock(s.path(lockName)); err != nil {
 			return nil, err
 		}
 		defer func() {
@@ -147,13 +145,10 @@ func open(dir string, opts Options) (_ *Store, err error) {
 				s.lock.Close()
 			}
 		}()
-		for _, d := range []string{"", imagesDir, nodesDir, functionsDir, codeDir} {
-			if err := sweep(s.path(d)); err != nil {
-				return nil, writableError(err)
+		for _, d := range []string{"", imagesDir, nodesDir} {
+			if err := sealed.Sweep(s.path(d)); err != nil {
+				return nil, sealed.WritableError(err)
 			}
-		}
-		if err := s.sweepCode(); err != nil {
-			return nil, writableError(err)
 		}
 	}
 	if s.nodes, err = os.Open(s.path(nodesDir)); err == nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"seuss/dirtytrack"
+	"seuss/lineage/sealed"
 )
 
 func ids(nodes []*Node) (s []string) {
@@ -304,7 +305,7 @@ func TestCaptureBadInput(t *testing.T) {
 	big.Add(testGuestPages)
 	one := dirtytrack.NewPageSet(1)
 	one.Add(0)
-	digest := CodeDigest(nil)
+	digest := digestOf(nil)
 	for name, f := range map[string]func() (*Node, error){
 		"no parent":    func() (*Node, error) { return s.Capture(NodeSpec{Kind: KindBase}, nil, g.dirty, g.page) },
 		"unknown kind": func() (*Node, error) { return s.Capture(NodeSpec{Kind: "x"}, image, g.dirty, g.page) },
@@ -359,8 +360,8 @@ func TestCaptureBadInput(t *testing.T) {
 // noTemps checks that nothing half-written is left.
 func noTemps(t testing.TB, s *Store) {
 	t.Helper()
-	for _, d := range []string{imagesDir, nodesDir, functionsDir, codeDir} {
-		found, err := filepath.Glob(filepath.Join(s.Dir(), d, tempPrefix+"*"))
+	for _, d := range []string{imagesDir, nodesDir} {
+		found, err := filepath.Glob(filepath.Join(s.Dir(), d, sealed.TempPrefix+"*"))
 		if err != nil || len(found) > 0 {
 			t.Errorf("left in %s: %v, %v", d, found, err)
 		}
@@ -373,12 +374,12 @@ func TestImageIsImported(t *testing.T) {
 	if err := os.WriteFile(elsewhere, bytes.Repeat([]byte("x"), 3*PageSize), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	digest := CodeDigest([]byte("any"))
+	digest := digestOf([]byte("any"))
 	n, err := s.AddImage(digest, elsewhere, 8, []ImageRun{{First: 1, Count: 3}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if fi, err := os.Stat(s.ImagePath(digest)); err != nil || fi.Mode().Perm() != sealedMode {
+	if fi, err := os.Stat(s.ImagePath(digest)); err != nil || fi.Mode().Perm() != sealed.Mode {
 		t.Errorf("imported image: %v, %v", fi, err)
 	}
 	if b := n.View().Bytes(3); len(b) != PageSize || b[0] != 'x' {
@@ -390,7 +391,7 @@ func TestImageIsImported(t *testing.T) {
 	if err := os.WriteFile(elsewhere, make([]byte, PageSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.AddImage(CodeDigest(nil), elsewhere, 8, nil); !errors.Is(err, ErrInvalid) {
+	if _, err := s.AddImage(digestOf(nil), elsewhere, 8, nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("an image of a page and a byte: %v", err)
 	}
 }

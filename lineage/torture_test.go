@@ -6,13 +6,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"seuss/lineage/sealed/sealedtest"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // The torture tests run this test binary as a writer that is killed.
@@ -22,7 +21,7 @@ const (
 	tortureStepEnv = "LINEAGE_TEST_TORTURE_STEP" // die before this file system call
 )
 
-// tortureWriter captures, removes, re-forms, deploys and counts hits for ever. It
+// tortureWriter captures, removes, re-forms and counts hits for ever. It
 // says what it is about to do, and what is done, one line each: a line that was
 // read tells something that was durable when it was written.
 func tortureWriter(dir string) {
@@ -33,7 +32,7 @@ func tortureWriter(dir string) {
 		os.Exit(1)
 	}
 	if step, err := strconv.Atoi(os.Getenv(tortureStepEnv)); err == nil {
-		s.fs = (&failAt{n: step, die: true}).wrap(s.fs)
+		s.fs = (&sealedtest.FailAt{N: step, Die: true}).Wrap(s.fs)
 	}
 	check := func(err error) {
 		if err != nil {
@@ -85,9 +84,6 @@ func tortureWriter(dir string) {
 				_, _, err := s.Reform(n.ID, bothForms[r.IntN(2)])
 				check(err)
 			}
-		case op < 9:
-			_, err := s.PutFunction(Function{Name: fmt.Sprintf("f%d", r.IntN(3)), Handler: "h"}, fmt.Appendf(nil, "code %d", r.IntN(5)))
-			check(err)
 		default:
 			nodes[r.IntN(len(nodes))].Hit()
 			check(s.FlushHits())
@@ -192,37 +188,7 @@ func checkTortured(t *testing.T, dir string, said tortured, known map[string]boo
 	if got := links(t, s); got != named {
 		t.Fatalf("%d links, nodes name %d", got, named)
 	}
-	functions, err := s.ListFunctions()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range functions {
-		if _, err := s.FunctionCode(f); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return shared
-}
-
-// memoryDir returns a directory in memory where there is such a file system, and room
-// in it, which containers give little of: a kill loses nothing that was written, so a disk would only make the writer slow.
-// What a power cut loses is TestPowerCut's subject.
-func memoryDir(t *testing.T) string {
-	const memory, room = "/dev/shm", 1 << 30
-	var st unix.Statfs_t
-	if unix.Statfs(memory, &st) != nil || st.Bavail*uint64(st.Bsize) < room {
-		return t.TempDir()
-	}
-	dir, err := os.MkdirTemp(memory, "lineage-test-")
-	if err != nil {
-		return t.TempDir()
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
 }
 
 // A writer is killed hundreds of times, at random, always on the same store:
@@ -232,7 +198,7 @@ func TestKilledWriter(t *testing.T) {
 	if testing.Short() {
 		rounds = 20
 	}
-	dir := memoryDir(t)
+	dir := sealedtest.MemoryDir(t)
 	s, err := Open(dir, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -278,7 +244,7 @@ func TestWriterDiesAtEveryCall(t *testing.T) {
 	shared := 0
 	for seed := range uint64(2) {
 		for step := range calls / 2 {
-			dir := memoryDir(t)
+			dir := sealedtest.MemoryDir(t)
 			s, err := Open(dir, Options{})
 			if err != nil {
 				t.Fatal(err)

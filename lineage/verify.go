@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"seuss/lineage/sealed"
 	"strings"
 )
 
@@ -265,7 +266,7 @@ func (s *Store) compare(nodes []*Node) (faults []Fault, err error) {
 		path := filepath.Join(s.path(nodesDir), e.Name())
 		id, isNode := strings.CutSuffix(e.Name(), nodeSuffix)
 		switch {
-		case isNode && known[id] || strings.HasPrefix(e.Name(), tempPrefix):
+		case isNode && known[id] || sealed.IsTemp(e.Name()):
 			// Temporary files belong to the writer.
 		case s.isLoadingSet(e.Name(), known): // a hint
 		case isLink(e.Name()): // those that a node needs are verified with it

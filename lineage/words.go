@@ -10,7 +10,7 @@ import (
 // of the last 31 words in its upper bytes, and has the others as they are. Pointers into
 // one arena, type pointers and small counts then take two to four bytes, a compressor
 // finds the rest in half of the time, and reading the code has no branch that depends on
-// the content (RATIONALE.md, "How are differences compressed?").
+// the content (docs/decisions/pages.md, "How are differences compressed?").
 //
 //	heads     a byte for each word: from its lowest bits 3 for how many bytes follow,
 //	          0 to 6, or 8 for 7; then 5 for where the others are from, 0 for zero, or

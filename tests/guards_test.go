@@ -31,15 +31,7 @@ func TestProtectedProgram(t *testing.T) {
 			t.Fatalf("gcc: %v\n%s", err, out)
 		}
 	}
-	libraries, err := exec.Command("ldd", filepath.Join(root, "dynamic")).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range strings.Fields(string(libraries)) {
-		if content, err := os.ReadFile(path); err == nil && filepath.IsAbs(path) {
-			copyTo(t, filepath.Join(root, path), content)
-		}
-	}
+	copyLibraries(t, root, "dynamic")
 	im := programImage(t, root)
 	const exhausted = "is exhausted"
 	for what, report := range map[string]string{

@@ -19,7 +19,7 @@ import (
 
 // forge gives a Python function what the guest's kernel library has: the whole
 // guest runs at one privilege level, so a hostile function can store anywhere
-// that the monitor will look. Addresses and layouts are those of guest/abi.h.
+// that the monitor will look. Addresses and layouts are those of guest/abi/kernel.h.
 const forge = `
 import ctypes, gc, json, os, socket, struct, sys, threading, time
 BELL, MMIO, CONTROL = 0x7fc0000000, 0x7fc0001000, 0x13000
@@ -406,7 +406,7 @@ func TestHostileModules(t *testing.T) {
 				t.Log(err)
 				text, _, _ := strings.Cut(err.Error(), "\n")
 				checkOneLine(t, text)
-				if _, err := d.Store().GetFunction(c.name); !errors.Is(err, lineage.ErrNotFound) {
+				if _, err := d.FunctionStore().Get(c.name); !errors.Is(err, lineage.ErrNotFound) {
 					t.Errorf("the deployment failed and left the function: %v", err)
 				}
 			}

@@ -59,7 +59,7 @@ func buildImage(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	_, err = images.Store{Dir: filepath.Join(dir, "images")}.Add(ctx, spec, nil)
+	_, err = images.Store{Dir: filepath.Join(dir, "images")}.Add(ctx, spec, images.AddOptions{})
 	return err
 }
 

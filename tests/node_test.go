@@ -37,7 +37,7 @@ func openNode(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dis
 	nodeImage.once.Do(func() {
 		var spec images.Spec
 		if spec, nodeImage.err = images.Node(context.Background(), images.HostOptions{Kernel: guest.Kernel(), Driver: guest.NodeDriver(), Main: "driver.js"}); nodeImage.err == nil {
-			_, nodeImage.err = images.Store{Dir: filepath.Join(dir, "images")}.Add(context.Background(), spec, nil)
+			_, nodeImage.err = images.Store{Dir: filepath.Join(dir, "images")}.Add(context.Background(), spec, images.AddOptions{})
 		}
 	})
 	if nodeImage.err != nil {

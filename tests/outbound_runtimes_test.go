@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 	"seuss/vmm/vmmtest"
 )
 
@@ -76,7 +77,7 @@ func TestOutboundGo(t *testing.T) {
 	}
 	args = append(args, fmt.Sprintf("http://%s:%d/", outsideAddr, port), "http://203.0.113.1/", "http://"+closedAddr+"/", "http://denied.example.net/")
 	var stdout, stderr strings.Builder
-	r, err := dispatcher.RunProgram(t.Context(), vmmtest.Require(t), dispatcher.Program{
+	r, err := instance.RunProgram(t.Context(), vmmtest.Require(t), instance.Program{
 		Image: programImage(t, root), Args: args, Timeout: 2 * time.Minute, Network: outside(t, outsideName+":*", outsideAddr+":*", closedAddr+":80"),
 		Output: func(fd uint16, p []byte) {
 			if fd == 1 {

@@ -85,7 +85,7 @@ func TestNodeTravels(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := oci.Import(s, src, oci.ImportOptions{ABIVersion: guest.Version})
+	done, err := oci.Import(s, src, oci.ImportOptions{ABIVersion: guest.KernelVersion})
 	if err != nil || done.Node.ID != n.ID {
 		t.Fatalf("%+v, %v", done, err)
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
 	"seuss/vmm/vmmtest"
@@ -51,7 +52,7 @@ func builtImage(t *testing.T, spec images.Spec) *images.Image {
 
 // programRun is what a program did in a guest.
 type programRun struct {
-	*dispatcher.ProgramResult
+	*instance.ProgramResult
 	stdout, stderr string
 }
 
@@ -59,7 +60,7 @@ func runProgram(t *testing.T, im *images.Image, args ...string) programRun {
 	t.Helper()
 	var r programRun
 	var err error
-	r.ProgramResult, err = dispatcher.RunProgram(t.Context(), vmmtest.Require(t), dispatcher.Program{
+	r.ProgramResult, err = instance.RunProgram(t.Context(), vmmtest.Require(t), instance.Program{
 		Image: im, Args: args, Env: []string{"PATH=/bin", "HOME=/root", "SEUSS_TEST=yes"}, Timeout: 2 * time.Minute,
 		Output: func(fd uint16, p []byte) {
 			if fd == 1 {
@@ -118,11 +119,11 @@ func TestGoProgram(t *testing.T) {
 		}
 	}
 	var missing *dispatcher.CrashError
-	_, err := dispatcher.RunProgram(t.Context(), vmmtest.Require(t), dispatcher.Program{Image: im, Args: []string{"/bin/none"}})
+	_, err := instance.RunProgram(t.Context(), vmmtest.Require(t), instance.Program{Image: im, Args: []string{"/bin/none"}})
 	if !errors.As(err, &missing) || !strings.Contains(missing.Summary, "cannot open /bin/none") {
 		t.Errorf("a program that is not there: %v", err)
 	}
-	_, err = dispatcher.RunProgram(t.Context(), vmmtest.Require(t), dispatcher.Program{Image: im, Args: []string{"/bin/goprogram", "preempt", "deadline"}, Timeout: time.Millisecond})
+	_, err = instance.RunProgram(t.Context(), vmmtest.Require(t), instance.Program{Image: im, Args: []string{"/bin/goprogram", "preempt", "deadline"}, Timeout: time.Millisecond})
 	if !errors.Is(err, dispatcher.ErrTimeout) {
 		t.Errorf("a program that is out of time: %v", err)
 	}

@@ -264,7 +264,7 @@ func TestWrongCPU(t *testing.T) {
 // TestDamagedImage: nothing runs from a damaged image, nothing is added to the
 // tree because of it, and when the file is back everything works again.
 func TestDamagedImage(t *testing.T) {
-	const version, digest = 8, 24 // offsets in the header, guest/abi.h
+	const version, digest = 8, 24 // offsets in the header, guest/abi/image.h
 	for _, c := range []struct {
 		name   string
 		change func([]byte) []byte

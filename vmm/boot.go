@@ -58,10 +58,10 @@ func (m *Memory) readEntries() (guest.Entries, error) {
 	}
 	if e.Magic != guest.EntriesMagic {
 		return e, fmt.Errorf("%w: no kernel library at %#x (magic %#x, contract version %d expected)",
-			ErrABI, guest.KernelGPA, e.Magic, guest.Version)
+			ErrABI, guest.KernelGPA, e.Magic, guest.KernelVersion)
 	}
-	if e.ABIVersion != guest.Version {
-		return e, fmt.Errorf("%w: the kernel library speaks version %d, this monitor version %d", ErrABI, e.ABIVersion, guest.Version)
+	if e.ABIVersion != guest.KernelVersion {
+		return e, fmt.Errorf("%w: the kernel library speaks version %d, this monitor version %d", ErrABI, e.ABIVersion, guest.KernelVersion)
 	}
 	if e.KernelEnd <= guest.KernelGPA || e.KernelEnd > guest.ProgramGPA {
 		return e, fmt.Errorf("%w: kernel library ends at %#x, outside (%#x, %#x]", ErrABI, e.KernelEnd, guest.KernelGPA, guest.ProgramGPA)
@@ -130,7 +130,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 		return err
 	}
 	if err := m.mem.WriteStruct(guest.BootGPA, guest.Boot{
-		Magic: guest.BootMagic, ABIVersion: guest.Version,
+		Magic: guest.BootMagic, ABIVersion: guest.KernelVersion,
 		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), XSaveMask: m.cpu.XCR0,
 		RAMBytes: m.mem.RAMBytes(), ImageGPA: uint64(m.mem.ImageGPA()), ImageBytes: m.mem.ImageBytes(),
 		TablesGPA: uint64(m.mem.tablesGPA()),

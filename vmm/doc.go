@@ -6,7 +6,7 @@
 // this package knows KVM. On top of them Machine joins a VM with guest memory,
 // console, clock and virtio-vsock, boots it cold or restores it, and runs it
 // until it is idle or finished. What host and guest agree on is in
-// guest/abi.h, whose Go mirror is package guest.
+// guest/abi/kernel.h, whose Go mirror is package guest.
 //
 // Units: a GPA is a guest-physical byte address; sizes are bytes unless the
 // name says pages (4 KiB); times with the suffix NS are nanoseconds; TSC values

@@ -127,7 +127,7 @@ const (
 
 	gateBytes     = 16
 	gateInterrupt = 0x8e // present interrupt gate
-	stubBytes     = 16   // distance of two exception stubs, abi.h
+	stubBytes     = 16   // distance of two exception stubs, guest/abi/kernel.h
 	stubVectors   = 32
 )
 

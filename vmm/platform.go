@@ -127,7 +127,7 @@ type VCPU interface {
 }
 
 // GuestCalls are addresses that a guest may call in place of instructions, 0
-// where it must use the instructions; see struct abi_identity in guest/abi.h.
+// where it must use the instructions; see struct abi_identity in guest/abi/kernel.h.
 type GuestCalls struct {
 	DeviceStore uint64
 	SetBase     uint64

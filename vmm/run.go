@@ -117,7 +117,8 @@ func (m *Machine) Run(o RunOptions) (Stop, error) {
 	stop, err := m.run(&o, deadline)
 	m.quiescent = err == nil && m.atIdle && (stop.Kind == StopIdle || stop.Kind == StopDone)
 	m.running.Store(false)
-	m.ticking.Lock() // the ticker does not look at the machine any more
+	//lint:ignore SA2001 the ticker, which looks at the machine under it, has to be done
+	m.ticking.Lock()
 	m.ticking.Unlock()
 	if err != nil {
 		return stop, fmt.Errorf("run: %w", err)

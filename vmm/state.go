@@ -57,6 +57,10 @@ const (
 	maxStateBytes = 64 << 20 // streams with full buffers
 )
 
+// StateVersion is the version of the encoded machine state that this program reads
+// and writes.
+const StateVersion = stateVersion
+
 // stateHeader begins every encoded state.
 type stateHeader struct {
 	Magic      uint64
@@ -93,7 +97,7 @@ func (s *State) MarshalBinary() ([]byte, error) {
 		ConsoleTail: s.ConsoleTail, MonoNS: s.MonoNS,
 		MSRs: uint32(len(s.CPU.MSRs)), XSaveBytes: uint32(len(s.CPU.XSave)), VsockBytes: uint32(len(vsock)),
 	}
-	header := stateHeader{Magic: stateMagic, Version: stateVersion, ABIVersion: guest.Version}
+	header := stateHeader{Magic: stateMagic, Version: stateVersion, ABIVersion: guest.KernelVersion}
 	header.TotalBytes = uint64(binary.Size(header) + binary.Size(fixed) + binary.Size(s.CPU.MSRs) + len(s.CPU.XSave) + len(vsock))
 	out := make([]byte, 0, header.TotalBytes)
 	for _, part := range []any{header, fixed, s.CPU.MSRs, s.CPU.XSave, vsock} {
@@ -129,8 +133,8 @@ func (s *State) decode(data []byte) error {
 		return fmt.Errorf("magic %#x, expected %#x", header.Magic, uint64(stateMagic))
 	case header.Version != stateVersion:
 		return fmt.Errorf("format version %d, this build reads version %d", header.Version, stateVersion)
-	case header.ABIVersion != guest.Version:
-		return fmt.Errorf("host/guest contract version %d, this build speaks version %d", header.ABIVersion, guest.Version)
+	case header.ABIVersion != guest.KernelVersion:
+		return fmt.Errorf("host/guest contract version %d, this build speaks version %d", header.ABIVersion, guest.KernelVersion)
 	case header.TotalBytes != uint64(len(data)):
 		return fmt.Errorf("%d bytes, the header says %d", len(data), header.TotalBytes)
 	}

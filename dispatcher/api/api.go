@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 )
@@ -65,7 +66,7 @@ type Health struct {
 
 // Function is a deployment with what its snapshots sum up to.
 type Function struct {
-	lineage.Function
+	functions.Function
 	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
 	StoredBytes uint64 `json:"stored_bytes"`
 	Hits        uint64 `json:"hits"`

@@ -16,9 +16,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"seuss/lineage"
 )
+
+// MaxBytes bounds the files of a function in all, unpacked.
+const MaxBytes = 64 << 20
 
 const (
 	maxCodeFiles  = 10_000
@@ -98,13 +99,13 @@ func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
 		return err
 	}
 	defer r.Close()
-	left := lineage.MaxCodeBytes - c.bytes
+	left := MaxBytes - c.bytes
 	data, err := io.ReadAll(io.LimitReader(r, int64(left)+1))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(data) > left {
-		return fmt.Errorf("more than %d bytes in all", lineage.MaxCodeBytes)
+		return fmt.Errorf("more than %d bytes in all", MaxBytes)
 	}
 	c.files[name] = data
 	c.bytes += len(data)

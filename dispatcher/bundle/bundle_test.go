@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"seuss/lineage"
 )
 
 func zipOf(t testing.TB, entries ...string) []byte {
@@ -103,7 +101,7 @@ func TestZipBombIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	chunk := make([]byte, 1<<20)
-	for range lineage.MaxCodeBytes/len(chunk) + 1 {
+	for range MaxBytes/len(chunk) + 1 {
 		if _, err := f.Write(chunk); err != nil {
 			t.Fatal(err)
 		}
@@ -132,7 +130,7 @@ func FuzzReadZip(f *testing.F) {
 			}
 			total += len(content)
 		}
-		if total > lineage.MaxCodeBytes {
+		if total > MaxBytes {
 			t.Errorf("%d bytes", total)
 		}
 	})

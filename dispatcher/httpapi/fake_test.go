@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 	"seuss/vmm"
@@ -24,6 +25,7 @@ type fakeBackend struct {
 	*dispatcher.Dispatcher
 	invoke  func(context.Context, dispatcher.Request) (*dispatcher.Result, error) // nil: echo
 	reset   func()                                                                // what is to do once a result was delivered, or nil
+	given   func()                                                                // a result was delivered, whoever resets the machine; or nil
 	deploys atomic.Int64
 	spec    dispatcher.FunctionSpec // of the last deployment
 }
@@ -68,7 +70,7 @@ func (f *fakeBackend) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*
 	if err != nil {
 		return nil, err
 	}
-	_, err = f.Store().PutFunction(lineage.Function{
+	_, err = f.FunctionStore().Put(functions.Function{
 		Name: spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
 		LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}, code)
@@ -84,6 +86,9 @@ func (f *fakeBackend) Invoke(ctx context.Context, r dispatcher.Request) (*dispat
 	if err == nil && r.Deliver != nil {
 		if r.Deliver(result) && f.reset != nil {
 			f.reset()
+		}
+		if f.given != nil {
+			f.given()
 		}
 	}
 	return result, err

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
-	"seuss/lineage"
 )
 
 // check refuses an invocation of what name stands for that would be refused
@@ -21,7 +22,7 @@ func (s *Server) check(name string) error {
 	if err != nil {
 		return nil // whoever invokes it says so, in the words of his API
 	}
-	if err := s.scheduler.Check(lineage.FunctionOf(f.Name), s.concurrencyOf(&f)); err != nil {
+	if err := s.scheduler.Check(functions.BaseName(f.Name), s.concurrencyOf(&f)); err != nil {
 		s.metrics.refused("refused")
 		s.shed.count(s.log)
 		return err
@@ -29,10 +30,10 @@ func (s *Server) check(name string) error {
 	return nil
 }
 
-func (s *Server) resolve(name string) (string, lineage.Function, error) {
+func (s *Server) resolve(name string) (string, functions.Function, error) {
 	deployment, err := s.backend.Resolve(name)
 	if err != nil {
-		return "", lineage.Function{}, err
+		return "", functions.Function{}, err
 	}
 	f, err := s.backend.Function(deployment)
 	return deployment, f, err
@@ -47,7 +48,7 @@ func (s *Server) run(ctx context.Context, request *dispatcher.Request, respond f
 	}
 	request.Function = deployment
 	arrived := time.Now()
-	ticket, err := s.scheduler.Acquire(ctx, lineage.FunctionOf(deployment), s.concurrencyOf(&f))
+	ticket, err := s.scheduler.Acquire(ctx, functions.BaseName(deployment), s.concurrencyOf(&f))
 	began := time.Now()
 	if err != nil {
 		var refused *sched.RefusedError
@@ -123,9 +124,9 @@ func (c *shed) count(log *slog.Logger) {
 }
 
 // concurrencyOf is the limit of a function over all its versions, -1 for none.
-func (s *Server) concurrencyOf(f *lineage.Function) int {
+func (s *Server) concurrencyOf(f *functions.Function) int {
 	latest := *f
-	if base := lineage.FunctionOf(f.Name); base != f.Name {
+	if base := functions.BaseName(f.Name); base != f.Name {
 		var err error
 		if latest, err = s.backend.Function(base); err != nil {
 			return -1
@@ -140,7 +141,7 @@ func (s *Server) concurrencyOf(f *lineage.Function) int {
 // cancelled tells a client that has gone from a failure.
 func (s *Server) cancelled(ctx context.Context, err error) error {
 	if errors.Is(context.Cause(ctx), context.Canceled) {
-		return &apiError{status: statusClientGone, code: "RequestCanceled", message: err.Error()}
+		return &apiError{status: api.StatusClientGone, code: "RequestCanceled", message: err.Error()}
 	}
 	return err
 }

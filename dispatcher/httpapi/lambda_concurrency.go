@@ -2,8 +2,7 @@ package httpapi
 
 import (
 	"net/http"
-
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 // Concurrency: how many invocations of a function may run at a time.
@@ -21,7 +20,7 @@ func (s *Server) putConcurrency(w http.ResponseWriter, r *http.Request) error {
 	if n == nil || *n < 0 {
 		return invalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
 	}
-	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = n }); err != nil {
+	if _, err := s.backend.Configure(name, "", func(set *functions.Settings) { set.Concurrency = n }); err != nil {
 		return asAPIError(err, s.arn(name, ""))
 	}
 	writeJSON(w, http.StatusOK, map[string]int{"ReservedConcurrentExecutions": *n})
@@ -50,7 +49,7 @@ func (s *Server) deleteConcurrency(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	if _, err := s.backend.Configure(name, "", func(set *lineage.Settings) { set.Concurrency = nil }); err != nil {
+	if _, err := s.backend.Configure(name, "", func(set *functions.Settings) { set.Concurrency = nil }); err != nil {
 		return asAPIError(err, s.arn(name, ""))
 	}
 	w.WriteHeader(http.StatusNoContent)

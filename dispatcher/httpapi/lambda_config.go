@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 // Defaults and ranges of a function's configuration (API reference,
@@ -53,8 +53,8 @@ type environment struct{ Variables map[string]string }
 
 // configuration describes a deployment. Its own ARN carries a qualifier only if
 // the request named one.
-func (s *Server) configuration(f *lineage.Function, qualifier string) *functionConfiguration {
-	name := lineage.FunctionOf(f.Name)
+func (s *Server) configuration(f *functions.Function, qualifier string) *functionConfiguration {
+	name := functions.BaseName(f.Name)
 	set := &f.Settings
 	c := &functionConfiguration{
 		FunctionName: name, FunctionArn: s.arn(name, qualifier),
@@ -109,7 +109,7 @@ type settingsRequest struct {
 
 // apply checks the fields and writes those that are there into settings and
 // handler.
-func (r *settingsRequest) apply(set *lineage.Settings, handler *string, memoryLimitMiB int) error {
+func (r *settingsRequest) apply(set *functions.Settings, handler *string, memoryLimitMiB int) error {
 	switch {
 	case len(r.Layers) > 0:
 		return invalidParameter("Layers are not supported: put the files into the function's archive.")

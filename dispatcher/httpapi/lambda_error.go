@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/sched"
-	"seuss/lineage"
 )
 
 // apiError is an answer that refuses a request. Its code is an error name of
@@ -37,56 +37,42 @@ func invalidParameter(format string, args ...any) error {
 	return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: fmt.Sprintf(format, args...)}
 }
 
-func notFound(arn string) error {
-	return &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException", message: "Function not found: " + arn}
-}
-
 func tooLarge(limit int64, operation string) error {
 	return &apiError{status: http.StatusRequestEntityTooLarge, code: "RequestTooLargeException",
 		message: fmt.Sprintf("Request must be smaller than %d bytes for the %s operation", limit, operation)}
 }
 
-// statusClientGone is what nginx logs for a client that has hung up: nobody
-// reads it but the log.
-const statusClientGone = 499
-
-// asAPIError finds the answer for an error of the dispatcher's. arn names what
-// was asked for.
+// asAPIError finds the answer for an error of the service's. arn names what was
+// asked for.
 func asAPIError(err error, arn string) *apiError {
-	var api *apiError
+	var answer *apiError
+	if errors.As(err, &answer) {
+		return answer
+	}
+	fault := api.FaultOf(err)
+	answer = &apiError{status: fault.StatusForLambda(), code: fault.Lambda, message: err.Error()}
 	var refused *sched.RefusedError
 	var failed *dispatcher.FunctionError
 	var crash *dispatcher.CrashError
 	switch {
-	case errors.As(err, &api):
-		return api
 	case errors.As(err, &refused):
-		status, code := http.StatusTooManyRequests, "TooManyRequestsException"
-		if refused.Reason == sched.Draining {
-			status, code = http.StatusServiceUnavailable, "ServiceException"
-		}
-		return &apiError{status: status, code: code, message: "Rate Exceeded: " + refused.Error(), reason: throttleReason(refused.Reason), retryAfter: refused.RetryAfter}
-	case errors.Is(err, dispatcher.ErrUnknownAlias), errors.Is(err, dispatcher.ErrUnknownFunction):
-		return &apiError{status: http.StatusNotFound, code: "ResourceNotFoundException", message: "Function not found: " + arn}
-	case errors.Is(err, dispatcher.ErrExists):
-		return &apiError{status: http.StatusConflict, code: "ResourceConflictException", message: "Already exists: " + arn}
-	case errors.Is(err, dispatcher.ErrInUse):
-		return &apiError{status: http.StatusConflict, code: "ResourceConflictException", message: err.Error()}
-	case errors.Is(err, dispatcher.ErrRevision):
-		return &apiError{status: http.StatusPreconditionFailed, code: "PreconditionFailedException",
-			message: "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"}
-	case errors.Is(err, dispatcher.ErrBadEvent):
-		return &apiError{status: http.StatusBadRequest, code: "InvalidRequestContentException", message: "Could not parse request body into json: " + err.Error()}
+		answer.message, answer.reason, answer.retryAfter = "Rate Exceeded: "+refused.Error(), throttleReason(refused.Reason), refused.RetryAfter
 	case errors.As(err, &failed):
-		return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: "The code does not load: " + failed.Error()}
+		answer.message = "The code does not load: " + failed.Error()
 	case errors.As(err, &crash):
-		return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: "The runtime died while it loaded the code: " + crash.Summary}
-	case errors.Is(err, lineage.ErrInvalid), errors.Is(err, dispatcher.ErrNoImage):
-		return &apiError{status: http.StatusBadRequest, code: "InvalidParameterValueException", message: err.Error()}
-	case errors.Is(err, dispatcher.ErrClosed):
-		return &apiError{status: http.StatusServiceUnavailable, code: "ServiceException", message: "The service is shutting down.", retryAfter: time.Second}
+		answer.message = "The runtime died while it loaded the code: " + crash.Summary
+	case fault.Lambda == api.LambdaNotFound:
+		answer.message = "Function not found: " + arn
+	case fault.Err == dispatcher.ErrExists:
+		answer.message = "Already exists: " + arn
+	case fault.Err == dispatcher.ErrRevision:
+		answer.message = "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+	case fault.Err == dispatcher.ErrBadEvent:
+		answer.message = "Could not parse request body into json: " + err.Error()
+	case fault.Err == dispatcher.ErrClosed:
+		answer.message, answer.retryAfter = "The service is shutting down.", time.Second
 	}
-	return &apiError{status: http.StatusInternalServerError, code: "ServiceException", message: err.Error()}
+	return answer
 }
 
 // throttleReason is the Reason of a TooManyRequestsException.

@@ -14,7 +14,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 // Limits of the operations with code (API reference and "Lambda quotas").
@@ -58,7 +58,7 @@ func decode(r *http.Request, limit int64, operation string, v any) error {
 }
 
 // files unpacks the code of a request.
-func (c *codeRequest) files(set *lineage.Settings) (map[string][]byte, error) {
+func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) {
 	switch {
 	case c.S3Bucket != "":
 		return nil, invalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
@@ -120,7 +120,7 @@ func (s *Server) createFunction(w http.ResponseWriter, r *http.Request) error {
 	case c.Runtime == nil || *c.Runtime == "":
 		return invalidParameter("Runtime is required for packages of type Zip.")
 	}
-	spec := dispatcher.FunctionSpec{Name: name.name, Create: true, Settings: lineage.Settings{
+	spec := dispatcher.FunctionSpec{Name: name.name, Create: true, Settings: functions.Settings{
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
 	}}
 	image, memory, err := s.imageOf(*c.Runtime)
@@ -196,7 +196,7 @@ func (s *Server) updateCode(w http.ResponseWriter, r *http.Request) error {
 
 // change reads a request that changes a function, and describes the function's
 // deployment as it was, but for its files.
-func (s *Server) change(r *http.Request, limit int64, operation string, request any) (f lineage.Function, spec dispatcher.FunctionSpec, err error) {
+func (s *Server) change(r *http.Request, limit int64, operation string, request any) (f functions.Function, spec dispatcher.FunctionSpec, err error) {
 	name, err := s.unqualified(r)
 	if err == nil {
 		err = decode(r, limit, operation, request)
@@ -234,7 +234,7 @@ func (s *Server) updateConfiguration(w http.ResponseWriter, r *http.Request) err
 	}
 	spec.Revision = u.RevisionId
 	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
-		_, err = s.backend.Configure(name, u.RevisionId, func(set *lineage.Settings) { *set = spec.Settings })
+		_, err = s.backend.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.backend.FunctionFiles(f); err == nil {
 		_, err = s.backend.Deploy(r.Context(), spec) // it has to be loaded anew
 	}
@@ -245,15 +245,15 @@ func (s *Server) updateConfiguration(w http.ResponseWriter, r *http.Request) err
 }
 
 // find returns the deployment that a request names.
-func (s *Server) find(r *http.Request) (functionName, lineage.Function, error) {
+func (s *Server) find(r *http.Request) (functionName, functions.Function, error) {
 	name, err := s.nameOf(r)
 	if err != nil {
-		return name, lineage.Function{}, err
+		return name, functions.Function{}, err
 	}
 	arn := s.arn(name.name, name.qualifier)
 	deployment, err := s.lookup(name)
 	if err != nil {
-		return name, lineage.Function{}, asAPIError(err, arn)
+		return name, functions.Function{}, asAPIError(err, arn)
 	}
 	f, err := s.backend.Function(deployment)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 // maxListItems is the most that one answer lists (API reference, ListFunctions).
@@ -49,16 +49,16 @@ func (s *Server) listFunctions(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
 	}
-	functions, err := s.backend.Functions()
+	deployed, err := s.backend.Functions()
 	if err != nil {
 		s.log.Warn("some deployments cannot be read", "error", err)
 	}
-	functions = slices.DeleteFunc(functions, func(f lineage.Function) bool { return !all && strings.Contains(f.Name, ":") })
-	return s.answerList(w, r, functions, "Functions", all)
+	deployed = slices.DeleteFunc(deployed, func(f functions.Function) bool { return !all && strings.Contains(f.Name, ":") })
+	return s.answerList(w, r, deployed, "Functions", all)
 }
 
-func (s *Server) answerList(w http.ResponseWriter, r *http.Request, functions []lineage.Function, field string, qualified bool) error {
-	part, next, err := page(r, functions)
+func (s *Server) answerList(w http.ResponseWriter, r *http.Request, deployed []functions.Function, field string, qualified bool) error {
+	part, next, err := page(r, deployed)
 	if err != nil {
 		return err
 	}

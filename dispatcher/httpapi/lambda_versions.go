@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 func (s *Server) publishVersion(w http.ResponseWriter, r *http.Request) error {
@@ -57,7 +57,7 @@ type aliasConfiguration struct {
 
 type routingConfig struct{ AdditionalVersionWeights map[string]float64 }
 
-func (s *Server) aliasAnswer(function, name string, a *lineage.Alias) *aliasConfiguration {
+func (s *Server) aliasAnswer(function, name string, a *functions.Alias) *aliasConfiguration {
 	c := &aliasConfiguration{
 		AliasArn: s.arn(function, name), Name: name, FunctionVersion: a.Version, Description: a.Description, RevisionId: a.Revision,
 	}
@@ -122,14 +122,14 @@ func (s *Server) putAlias(w http.ResponseWriter, function, name string, a *alias
 		versions = slices.AppendSeq(versions, maps.Keys(a.RoutingConfig.AdditionalVersionWeights))
 	}
 	for _, v := range versions {
-		if v != dispatcher.Latest && !lineage.ValidDeploymentName(function+":"+v) {
+		if v != dispatcher.Latest && !functions.ValidDeploymentName(function+":"+v) {
 			return validation("functionVersion", v, `(\$LATEST|[0-9]+)`)
 		}
 	}
 	if a.Description != nil && len(*a.Description) > maxDescription {
 		return invalidParameter("Description has %d characters, at most %d are allowed.", len(*a.Description), maxDescription)
 	}
-	alias, err := s.backend.PutAlias(function, name, create, a.RevisionId, func(alias *lineage.Alias) {
+	alias, err := s.backend.PutAlias(function, name, create, a.RevisionId, func(alias *functions.Alias) {
 		if a.FunctionVersion != nil {
 			alias.Version = *a.FunctionVersion
 		}
@@ -152,7 +152,7 @@ func (s *Server) putAlias(w http.ResponseWriter, function, name string, a *alias
 }
 
 // aliasOf finds the alias that a request's path names.
-func (s *Server) aliasOf(r *http.Request) (function, name string, a lineage.Alias, err error) {
+func (s *Server) aliasOf(r *http.Request) (function, name string, a functions.Alias, err error) {
 	if function, err = s.unqualified(r); err != nil {
 		return
 	}

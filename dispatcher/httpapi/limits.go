@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"seuss/dispatcher/http/listener"
 )
 
 // Limits of a connection. What a request may hold is in the operations' files.
@@ -21,11 +23,11 @@ const (
 	bodyTimeout    = 2 * time.Minute  // for the whole body
 )
 
-// NewHTTPServer makes the net/http server for a handler of Access's. It has no
-// timeout for answers: an invocation may take as long as its function may, and a
-// client that does not read blocks nobody else.
+// NewHTTPServer makes the net/http server for a handler of Access's, to be served
+// on listeners of a listener.Group, which says how long a client may take to read
+// its answer. An invocation may take as long as its function may.
 func NewHTTPServer(h http.Handler) *http.Server {
-	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: MaxHeaderBytes}
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: MaxHeaderBytes, ConnContext: listener.Context}
 }
 
 // Access guards a listener: with a token, requests must carry it, as a bearer
@@ -34,6 +36,11 @@ func NewHTTPServer(h http.Handler) *http.Server {
 // browser. unix lets everything pass: the socket's permissions decide.
 func (s *Server) Access(token string, unix bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Who has not read the last answer of a connection asks for nothing more on
+		// it: the next answer would wait behind it, and a machine for the answer.
+		if !listener.Ready(r.Context()) {
+			panic(http.ErrAbortHandler)
+		}
 		if r.ContentLength != 0 {
 			body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout)}
 			// It holds for what net/http reads of a body that no handler wants, too.

@@ -6,7 +6,7 @@ import (
 	"regexp"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 // Account and region in the ARNs of functions, where the options name none.
@@ -29,7 +29,7 @@ const maxFunctionNameText = 256
 
 // functionName is what a request calls a function.
 type functionName struct {
-	name      string // valid as lineage.ValidFunctionName
+	name      string // valid as functions.ValidName
 	qualifier string // "" if none was given
 }
 
@@ -45,7 +45,7 @@ func (f functionName) deployment() string {
 // has no character that means something to a file system.
 func (s *Server) parseFunctionName(text, qualifier string) (functionName, error) {
 	m := functionNamePattern.FindStringSubmatch(text)
-	if m == nil || len(text) > maxFunctionNameText || !lineage.ValidFunctionName(m[5]) {
+	if m == nil || len(text) > maxFunctionNameText || !functions.ValidName(m[5]) {
 		return functionName{}, validation("functionName", text, functionNamePattern.String())
 	}
 	f := functionName{name: m[5], qualifier: m[6]}

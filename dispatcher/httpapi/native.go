@@ -10,15 +10,14 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
-	"seuss/images"
 	"seuss/lineage"
-	"seuss/lineage/oci"
 )
 
 // maxNativeRequest bounds a request of the native API that carries code: what
-// lineage.MaxCodeBytes takes in base64, and an event.
-const maxNativeRequest = lineage.MaxCodeBytes + lineage.MaxCodeBytes/2 + dispatcher.MaxEventBytes
+// functions.MaxCodeBytes takes in base64, and an event.
+const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 func (s *Server) nativeRoutes(mux *http.ServeMux) {
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
@@ -64,66 +63,21 @@ func (s *Server) native(f func(http.ResponseWriter, *http.Request) error) http.H
 	}
 }
 
-// errorCodes are the errors that programs tell apart, with the status of each.
-var errorCodes = []struct {
-	err    error
-	code   api.Code
-	status int
-}{
-	{dispatcher.ErrUnknownFunction, api.UnknownFunction, http.StatusNotFound},
-	{dispatcher.ErrNoImage, api.NoImage, http.StatusNotFound},
-	{lineage.ErrNotFound, api.NotFound, http.StatusNotFound},
-	{images.ErrNotFound, api.NotFound, http.StatusNotFound},
-	{lineage.ErrAmbiguous, api.Ambiguous, http.StatusConflict},
-	{lineage.ErrHasChildren, api.HasChildren, http.StatusConflict},
-	{lineage.ErrPinned, api.Conflict, http.StatusConflict},
-	{dispatcher.ErrBadEvent, api.BadEvent, http.StatusBadRequest},
-	{dispatcher.ErrExists, api.Conflict, http.StatusConflict},
-	{dispatcher.ErrInUse, api.Conflict, http.StatusConflict},
-	{dispatcher.ErrRevision, api.Conflict, http.StatusPreconditionFailed},
-	{dispatcher.ErrNotLazy, api.NotLazy, http.StatusConflict},
-	{dispatcher.ErrNotAsked, api.NotAsked, http.StatusConflict},
-	{dispatcher.ErrCPU, api.Failed, http.StatusConflict},
-	{lineage.ErrReadOnly, api.ReadOnly, http.StatusConflict},
-	{lineage.ErrInvalid, api.Invalid, http.StatusBadRequest},
-	{oci.ErrFormat, api.Invalid, http.StatusBadRequest},
-	{oci.ErrTooLarge, api.Invalid, http.StatusRequestEntityTooLarge},
-	{oci.ErrMismatch, api.Conflict, http.StatusConflict},
-	{lineage.ErrChecksum, api.Invalid, http.StatusBadRequest},
-	{dispatcher.ErrClosed, api.Unavailable, http.StatusServiceUnavailable},
-}
-
-// writeNativeError keeps the error's own words: a client shows them as it would
-// show those of a dispatcher in its own process.
+// writeNativeError answers with the document of an error.
 func (s *Server) writeNativeError(w http.ResponseWriter, r *http.Request, err error) {
-	doc := api.Error{Code: api.Failed, Message: err.Error(), RequestID: requestID(r)}
-	status := http.StatusInternalServerError
-	var lambda *apiError
+	doc, status := api.ErrorOf(err, requestID(r)), api.FaultOf(err).Status
+	var own *apiError
 	var refused *sched.RefusedError
-	var crash *dispatcher.CrashError
 	switch {
-	case errors.As(err, &lambda):
-		status, doc.Code, doc.Message = lambda.status, api.Invalid, lambda.message
-		if lambda.status == http.StatusNotFound {
+	case errors.As(err, &own):
+		status, doc.Code, doc.Message = own.status, api.Invalid, own.message
+		if own.status == http.StatusNotFound {
 			doc.Code = api.NotFound
-		} else if lambda.status == statusClientGone {
+		} else if own.status == api.StatusClientGone {
 			doc.Code = api.Unavailable
 		}
 	case errors.As(err, &refused):
-		e := asAPIError(err, "")
-		status, doc.Code = e.status, api.Refused
-		w.Header().Set("Retry-After", retryAfter(e.retryAfter))
-	case errors.As(err, &doc.Function):
-		status, doc.Code = http.StatusUnprocessableEntity, api.FunctionFailed
-	case errors.As(err, &crash):
-		status, doc.Code, doc.Crash = http.StatusUnprocessableEntity, api.Crashed, &api.Crash{Summary: crash.Summary, Report: crash.Report}
-	default:
-		for _, c := range errorCodes {
-			if errors.Is(err, c.err) {
-				status, doc.Code = c.status, c.code
-				break
-			}
-		}
+		w.Header().Set("Retry-After", retryAfter(refused.RetryAfter))
 	}
 	if status >= 500 {
 		s.log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
@@ -160,9 +114,9 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *Server) functionItem(f lineage.Function) api.Function {
+func (s *Server) functionItem(f functions.Function) api.Function {
 	item := api.Function{Function: f}
-	for _, n := range s.backend.Store().Function(lineage.FunctionOf(f.Name)) {
+	for _, n := range s.backend.Store().Function(functions.BaseName(f.Name)) {
 		if n.Key.CodeDigest != f.CodeDigest {
 			continue // of another version
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/getkin/kin-openapi/routers/legacy"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -228,7 +229,7 @@ func (f *fakeBackend) addImage(t testing.TB) (id string) {
 	t.Helper()
 	data := make([]byte, lineage.PageSize)
 	copy(data, "image")
-	digest := lineage.CodeDigest(data)
+	digest := functions.CodeDigest(data)
 	path := f.Store().ImagePath(digest)
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
@@ -272,7 +273,7 @@ func FuzzFunctionName(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !lineage.ValidFunctionName(name.name) || strings.ContainsAny(name.deployment(), "/\\\x00") || strings.Contains(name.deployment(), "..") {
+		if !functions.ValidName(name.name) || strings.ContainsAny(name.deployment(), "/\\\x00") || strings.Contains(name.deployment(), "..") {
 			t.Errorf("%q with %q became %q", text, qualifier, name.deployment())
 		}
 	})

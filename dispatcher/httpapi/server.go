@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -25,14 +26,14 @@ type Backend interface {
 	ImageMemory(image string) (bytes uint64, err error)
 
 	Resolve(name string) (deployment string, err error)
-	Function(deployment string) (lineage.Function, error)
-	Functions() ([]lineage.Function, error)
-	Versions(name string) ([]lineage.Function, error)
-	FunctionFiles(lineage.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
+	Function(deployment string) (functions.Function, error)
+	Functions() ([]functions.Function, error)
+	Versions(name string) ([]functions.Function, error)
+	FunctionFiles(functions.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
 	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error)
-	Configure(name, revision string, edit func(*lineage.Settings)) (lineage.Function, error)
-	Publish(name, revision, packageDigest string, description *string) (lineage.Function, error)
-	PutAlias(name, alias string, create bool, revision string, edit func(*lineage.Alias)) (lineage.Alias, error)
+	Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error)
+	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
+	PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error)
 	RemoveAlias(name, alias string) error
 	RemoveFunction(deployment string) error
 

@@ -1,7 +1,7 @@
 // Package outbound lets guests reach other machines, as far as a list allows it.
 //
 // A guest's socket that leaves its machine is a vsock stream to guest.NetPort
-// (guest/abi.h). An Instance, one for each invocation, takes these streams: it asks
+// (guest/abi/kernel.h). An Instance, one for each invocation, takes these streams: it asks
 // the Policy whether the address may be reached, connects, and carries bytes. It
 // answers DNS questions itself, through the host's resolver, for names that the
 // policy allows and no others; what it has answered may then be connected to, by

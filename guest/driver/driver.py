@@ -199,6 +199,12 @@ class Generators:
         tempfile = modules.get("tempfile")
         if tempfile is not None:
             tempfile._name_sequence = None
+        uuid = modules.get("uuid")
+        if uuid is not None and (uuid._generate_time_safe or uuid._node is not None):
+            # libuuid keeps node and clock sequence out of reach, and the node
+            # is no device's here: both are drawn from random instead.
+            uuid._generate_time_safe = uuid._node = None
+            uuid._GETTERS = []
 
     def _states(self):
         random = sys.modules.get("random")

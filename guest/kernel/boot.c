@@ -18,8 +18,8 @@ extern char exception_stack_top[];
 void kernel_main(void)
 {
 	console_init();
-	if (boot_info->magic != ABI_BOOT_MAGIC || boot_info->abi_version != ABI_VERSION)
-		panic("the monitor speaks ABI version %u, this kernel library %u", boot_info->abi_version, ABI_VERSION);
+	if (boot_info->magic != ABI_BOOT_MAGIC || boot_info->abi_version != ABI_KERNEL_VERSION)
+		panic("the monitor speaks ABI version %u, this kernel library %u", boot_info->abi_version, ABI_KERNEL_VERSION);
 	control->kernel_end = (u64)kernel_end;
 	control->upcall_entry = (u64)upcall_entry;
 	control->enosys_gpa = (u64)enosys_counts;

@@ -10,9 +10,6 @@
 
 #include <asm/prctl.h>
 
-#define VEC_SYSCALL 256 /* abi_frame.vector of a system call (start.S) */
-#define VEC_UPCALL 257  /* ... and of the monitor's upcall */
-
 #define KSTACK_BYTES 16384
 #define SIGNALS 64
 #define SIGBIT(n) (1ull << ((n) - 1))

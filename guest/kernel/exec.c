@@ -211,7 +211,7 @@ void exec_boot(struct abi_frame *frame)
 		load(&loader, interp, NULL, 0);
 	ksnprintf(current->name, sizeof current->name, "%s", path + (strlen(path) > 15 ? strlen(path) - 15 : 0));
 	memset(frame, 0, sizeof *frame);
-	frame->vector = VEC_UPCALL;
+	frame->vector = ABI_VEC_UPCALL;
 	frame->rip = interp[0] ? loader.bias + loader.eh.e_entry : prog.bias + prog.eh.e_entry;
 	frame->rsp = build_stack(&prog, interp[0] ? &loader : NULL, path);
 	frame->rflags = 2;

@@ -4,7 +4,7 @@
  * XSAVE and XRSTOR are microcode and take most of a switch, however little there
  * is to save. Where the CPU tells which components are in use, and a thread uses
  * none but the vector registers, plain stores and loads do it in a fraction of the
- * time (RATIONALE.md). Components that are not in use are left so: their state is
+ * time (docs/decisions/guest.md). Components that are not in use are left so: their state is
  * nobody's, signal frames and snapshots leave it out, and on some CPUs upper
  * halves that are in use slow down code that uses the lower ones.
  */

@@ -14,7 +14,9 @@
 #ifndef SEUSS_KERNEL_H
 #define SEUSS_KERNEL_H
 
-#include "../abi.h"
+#include "../abi/driver.h"
+#include "../abi/image.h"
+#include "../abi/kernel.h"
 
 #include <asm/errno.h>
 #include <stdbool.h>
@@ -158,6 +160,9 @@ struct stat;   /* asm/stat.h */
 struct iovec_k { void *base; u64 len; }; /* struct iovec */
 struct file;
 
+/* Where the root image has a shared object as loaded, and the file's bytes. */
+struct file_layout { u64 base, bytes; const u8 *content; u64 size; };
+
 /* Every operation may be NULL; the comment says what the program gets then. */
 struct file_ops {
 	const char *name; /* for reports: "pipe", "tmpfs", ... */
@@ -175,8 +180,8 @@ struct file_ops {
 	 * page aligned in the root image, their address, else NULL: the caller
 	 * reads into fresh memory. */
 	void *(*map_direct)(struct file *f, u64 off, u64 n);
-	/* ET_DYN laid out as loaded: its address and length, once per file. */
-	void *(*map_loaded)(struct file *f, u64 *bytes);
+	/* An ET_DYN object that the root image holds laid out as loaded; false: it holds none. */
+	bool (*map_loaded)(struct file *f, struct file_layout *out);
 	/* Memory that stays the file's content under MAP_SHARED; NULL: -ENODEV. */
 	void *(*map_shared)(struct file *f, u64 off, u64 n);
 	void (*release)(struct file *f); /* last reference gone */
@@ -222,6 +227,9 @@ void proc_set_exe(const char *path);
  * *file: the prefix is a file's memory and stays with the file, else the
  * caller gives it back. */
 u64 fs_unmap(u64 addr, u64 bytes, bool *file);
+/* Pages of the root image are about to be written to: files whose content they are
+ * get memory of their own. -ENOMEM: some are no file's, or there is no memory. */
+long fs_disown(u64 addr, u64 bytes);
 bool fs_owns(u64 addr); /* is this address in a file's shared mapping? */
 /* Highest number of descriptors (RLIMIT_NOFILE, at most FD_MAX): 1024 until set. */
 #define FD_MAX 4096u

@@ -1,7 +1,7 @@
 /* link.ld: the kernel library lies at ABI_KERNEL_GPA, its entry table first,
  * and must end below ABI_PROGRAM_GPA. What changes often (data, bss) is apart
  * from what never changes, page aligned, so that deltas stay small. */
-#include "../abi.h"
+#include "../abi/kernel.h"
 ENTRY(boot_entry)
 PHDRS { text PT_LOAD FLAGS(5); data PT_LOAD FLAGS(6); }
 SECTIONS {

@@ -8,18 +8,13 @@
  */
 #include "core.h"
 #include "far.h"
+#include "inplace.h"
 #include "map.h"
 #include "protect.h"
 
+#include <asm/stat.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
-
-/* Shared objects that were handed out where they lie in the image. */
-struct loaded {
-	struct loaded *next;
-	u64 base, bytes;
-};
-static struct loaded *loaded;
 
 static long read_into(struct file *f, u64 addr, u64 bytes, u64 off)
 {
@@ -37,53 +32,16 @@ static long read_into(struct file *f, u64 addr, u64 bytes, u64 off)
 	return 0;
 }
 
-/* Is [addr, addr+bytes) already what this MAP_FIXED asks for, because the
- * image holds the object as loaded? For a file: a PT_LOAD's file pages at
- * their place. For anonymous memory: the pages of bss behind them. */
-static bool already_there(u64 addr, u64 bytes, bool file, u64 off)
-{
-	for (struct loaded *l = loaded; l; l = l->next) {
-		if (addr < l->base || addr + bytes > l->base + l->bytes)
-			continue;
-		const Elf64_Ehdr *e = (void *)l->base;
-		const Elf64_Phdr *ph = (void *)(l->base + e->e_phoff);
-		for (int i = 0; i < e->e_phnum; i++) {
-			if (ph[i].p_type != PT_LOAD)
-				continue;
-			u64 start = l->base + PAGE_DOWN(ph[i].p_vaddr);
-			u64 file_end = l->base + PAGE_UP(ph[i].p_vaddr + ph[i].p_filesz);
-			u64 mem_end = l->base + PAGE_UP(ph[i].p_vaddr + ph[i].p_memsz);
-			if (file && addr == start && addr + bytes <= mem_end && off == PAGE_DOWN(ph[i].p_offset))
-				return true;
-			if (!file && addr >= file_end && addr + bytes <= mem_end)
-				return true;
-		}
-	}
-	return false;
-}
-
-static long map_loaded(struct file *f, u64 bytes)
-{
-	u64 span;
-	void *base = f->ops->map_loaded ? f->ops->map_loaded(f, &span) : NULL;
-	if (!base || bytes > span)
-		return 0;
-	struct loaded *l = kzalloc(sizeof *l);
-	if (!l)
-		return 0;
-	*l = (struct loaded){loaded, (u64)base, span};
-	loaded = l;
-	const Elf64_Ehdr *e = base;
-	protect_segments((void *)((u64)base + e->e_phoff), e->e_phnum, (u64)base, false);
-	return (long)base;
-}
-
-static bool is_elf_head(struct file *f, u64 off, u64 bytes)
+/* Does a dynamic loader map the whole span of an object, whose segments it maps in
+ * their places next? Anybody else maps as much as the file has. */
+static bool is_loader(struct file *f, int flags, u64 off, u64 bytes)
 {
 	u8 magic[4];
 	u64 pos = 0;
-	return off == 0 && bytes > PAGE_SIZE && f->ops->map_loaded && f->ops->read &&
-	       f->ops->read(f, magic, 4, &pos) == 4 && memcmp(magic, "\177ELF", 4) == 0;
+	struct stat st;
+	if (off != 0 || bytes <= PAGE_SIZE || !f->ops->read || !f->ops->stat || f->ops->read(f, magic, 4, &pos) != 4 || memcmp(magic, "\177ELF", 4))
+		return false;
+	return flags & MAP_DENYWRITE || (f->ops->stat(f, &st) == 0 && PAGE_UP(st.st_size) != bytes);
 }
 
 /* Frees a range of RAM; pages of tmpfs files that are mapped shared stay the files'. */
@@ -118,9 +76,12 @@ static long map_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, 
 		return -ENOMEM;
 	if (flags & MAP_FIXED_NOREPLACE && (image || !mm_is_free(addr, bytes / PAGE_SIZE)))
 		return -EEXIST;
-	if (image && already_there(addr, bytes, f != NULL, off))
+	if (image && inplace_placed(addr, bytes, f, off))
 		return (long)addr;
 	if (image) {
+		long err = inplace_disown(addr, bytes, true);
+		if (err)
+			return err;
 		protect_set(addr, bytes, true);
 		memset((void *)addr, 0, bytes);
 	} else {
@@ -169,12 +130,10 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 			return f->ops->map_shared && (p = f->ops->map_shared(f, off, bytes)) ? (long)p : -ENODEV;
 		if ((flags & MAP_TYPE) == MAP_SHARED && f->ops->map_shared && (p = f->ops->map_shared(f, off, bytes)))
 			return (long)p;
-		if (is_elf_head(f, off, bytes)) {
-			long base = map_loaded(f, bytes);
-			if (base)
-				return base;
-		}
-		if (!(prot & PROT_WRITE) && f->ops->map_direct && (p = f->ops->map_direct(f, off, len)))
+		bool loader = is_loader(f, flags, off, bytes);
+		if (loader && (p = (void *)inplace_load(f, bytes)))
+			return (long)p;
+		if (!loader && !(prot & PROT_WRITE) && f->ops->map_direct && (p = f->ops->map_direct(f, off, len)))
 			return (long)p;
 	}
 	u64 at = 0;
@@ -204,9 +163,8 @@ long mm_load_segment(struct file *f, u64 addr, u64 bytes, u64 off) { return read
 
 long mm_map_elf(struct file *f, u64 total, u64 *base)
 {
-	long at = map_loaded(f, total);
-	*base = (u64)at;
-	return at ? 1 : 0;
+	*base = inplace_load(f, total);
+	return *base ? 1 : 0;
 }
 
 long sys_munmap(u64 addr, u64 len)
@@ -218,7 +176,8 @@ long sys_munmap(u64 addr, u64 len)
 		return far_release(addr, bytes);
 	if (mm_in_ram(addr, bytes))
 		unmap(addr, bytes);
-	/* A range of the image stays: nothing else can use its addresses. */
+	else if (mm_in_image(addr, bytes)) /* stays: nothing else can use its addresses */
+		inplace_unload(addr, bytes);
 	return 0;
 }
 
@@ -232,8 +191,10 @@ long sys_mprotect(u64 addr, u64 len, int prot)
 	if (far_address(addr))
 		return far_mprotect(addr, bytes, prot);
 	if (mm_in_image(addr, bytes)) { /* never PROT_NONE: a loader closes gaps that other objects' files fill */
-		protect_set(addr, bytes, prot & PROT_WRITE);
-		return 0;
+		long err = prot & PROT_WRITE ? inplace_disown(addr, bytes, false) : 0;
+		if (!err)
+			protect_set(addr, bytes, prot & PROT_WRITE);
+		return err;
 	}
 	if (!mm_in_ram(addr, bytes) || !mm_is_used(addr, bytes / PAGE_SIZE))
 		return -ENOMEM;
@@ -260,9 +221,11 @@ long sys_madvise(u64 addr, u64 len, int advice)
 	if (!mm_mapped(addr, bytes))
 		return -ENOMEM;
 	/* What MADV_FREE leaves may be lost at any time: it is at once. */
-	if ((advice != MADV_DONTNEED && advice != MADV_FREE) || mm_in_image(addr, bytes))
+	if (advice != MADV_DONTNEED && advice != MADV_FREE)
 		return 0;
-	if (far_address(addr))
+	if (mm_in_image(addr, bytes))
+		inplace_reset(addr, bytes);
+	else if (far_address(addr))
 		far_zero(addr, bytes);
 	else
 		mm_zero(addr, bytes / PAGE_SIZE);
@@ -321,7 +284,7 @@ long sys_mincore(u64 addr, u64 len, u8 *vec)
 		return -EFAULT;
 	if (far_address(addr))
 		return far_mincore(addr, n, vec);
-	if (!mm_in_ram(addr, n * PAGE_SIZE) || !mm_is_used(addr, n))
+	if (!mm_in_image(addr, n * PAGE_SIZE) && (!mm_in_ram(addr, n * PAGE_SIZE) || !mm_is_used(addr, n)))
 		return -ENOMEM;
 	memset(vec, 1, n);
 	return 0;

@@ -195,7 +195,7 @@ static void run_handler(struct abi_frame *f, const struct siginfo_k *info)
 
 bool signal_deliver(struct abi_frame *f)
 {
-	bool syscall = f->vector == VEC_SYSCALL, rewritten = false;
+	bool syscall = f->vector == ABI_VEC_SYSCALL, rewritten = false;
 	long result = (long)f->rax;
 	struct siginfo_k info;
 	while (take(current, ~current->sigmask, &info)) {
@@ -250,7 +250,7 @@ long sys_rt_sigreturn(void)
 	f->rdx = mc->dx, f->rax = mc->ax, f->rcx = mc->cx, f->rsp = mc->sp;
 	f->rip = mc->ip;
 	f->rflags = (mc->flags & 0xcd5) | 2; /* arithmetic flags and DF only */
-	f->vector = VEC_UPCALL;              /* rax is the program's, not a result */
+	f->vector = ABI_VEC_UPCALL;              /* rax is the program's, not a result */
 	current->sigmask = sf->uc.sigmask & ~UNBLOCKABLE;
 	u64 fp = mc->fpstate;
 	if (fp && fp % 64 == 0 && user_readable((void *)fp, xsave_bytes)) {

@@ -11,18 +11,16 @@
  * the frame that the CPU pushes holds the guest's idea of CS (0x23), while the
  * code really runs with the host's user selector.
  */
-#include "../abi.h"
+#include "../abi/kernel.h"
 
 /* Must match struct abi_frame. */
 #define FRAME_REGS 120 /* r15 .. rdi */
-#define VEC_SYSCALL 256
-#define VEC_UPCALL 257
 
 	.section .entries, "a"
 	.globl abi_entries
 abi_entries:
 	.quad ABI_ENTRIES_MAGIC
-	.long ABI_VERSION
+	.long ABI_KERNEL_VERSION
 	.long 0
 	.quad boot_entry
 	.quad syscall_entry
@@ -87,7 +85,7 @@ syscall_entry:
 	pushq $0                 /* cs */
 	pushq %rcx
 	pushq $0                 /* error */
-	pushq $VEC_SYSCALL
+	pushq $ABI_VEC_SYSCALL
 	PUSH_REGS
 	cld
 	movq %rsp, %rdi
@@ -118,7 +116,7 @@ upcall_entry:
 	pushq $0
 	pushq ABI_CONTROL_GPA + ABI_CONTROL_UPCALL_RIP
 	pushq $0
-	pushq $VEC_UPCALL
+	pushq $ABI_VEC_UPCALL
 	PUSH_REGS
 	cld
 	movq %rsp, %rdi

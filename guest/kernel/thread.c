@@ -29,7 +29,7 @@ static long clone_thread(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, 
 	struct abi_frame *f = (void *)(t->kstack_top - sizeof *f);
 	*f = *current->frame;
 	f->rax = 0;
-	f->vector = VEC_UPCALL;
+	f->vector = ABI_VEC_UPCALL;
 	if (stack)
 		f->rsp = stack;
 	/* What switch_stacks() pops: six registers and the return address. */
@@ -139,7 +139,7 @@ static bool before_return(struct abi_frame *f)
 		yield();
 	}
 	long result = (long)f->rax;
-	bool restart = f->vector == VEC_SYSCALL && result == -ERESTARTSYS;
+	bool restart = f->vector == ABI_VEC_SYSCALL && result == -ERESTARTSYS;
 	if (restart || current->restore_mask || signal_pending(current))
 		return signal_deliver(f);
 	return false;
@@ -153,7 +153,7 @@ int syscall_dispatch(struct abi_frame *f)
 	f->error = nr; /* for a restart */
 	f->rax = (u64)syscall_call(nr, f);
 	bool rewritten = before_return(f);
-	return rewritten || f->vector != VEC_SYSCALL; /* the latter: sigreturn */
+	return rewritten || f->vector != ABI_VEC_SYSCALL; /* the latter: sigreturn */
 }
 
 void upcall_dispatch(struct abi_frame *f);

@@ -22,12 +22,14 @@ go build -o "$work/seussctl" ./tools/seussctl
 
 if [ "${1:-}" = all ]; then
 	go test -c -o "$work/dispatcher.test" ./dispatcher
+	go test -c -o "$work/instance.test" ./dispatcher/instance
 	"$work/seussctl" --state "$work/small" image build --memory 72MiB --no-numpy >/dev/null
-	lacks='TestGoProgram|TestOutboundGo|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme'
+	lacks='TestGoProgram|TestOutboundGo|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme|TestHouse|TestLocks|TestReferences|TestEmbed'
 	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" --file "vmm/testdata:/work/vmm/testdata" \
 		--file "$work/state/images:/images" --file "$work/small/images:/small" -- \
 		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -set-clock -seussctl /seussctl ::: \
-		"$work/dispatcher.test" -test.v -test.run 'Law|Trackers|Cold|Collect|Secret' -images /small -slow 10
+		"$work/instance.test" -test.v -test.run "Law|Trackers|Secret|Written" -images /small -slow 10 ::: \
+		"$work/dispatcher.test" -test.v -test.run "Cold|Collect" -images /small -slow 10
 	exit
 fi
 

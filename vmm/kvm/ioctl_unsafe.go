@@ -1,7 +1,6 @@
 package kvm
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"unsafe"
@@ -69,14 +68,4 @@ func callBytes(h handle, name string, request uintptr, arg []byte) error {
 func (h handle) runOnce() unix.Errno {
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, h.fd, kvmRun, 0)
 	return errno
-}
-
-// isErrno reports whether err was caused by one of the given error numbers.
-func isErrno(err error, numbers ...unix.Errno) bool {
-	for _, n := range numbers {
-		if errors.Is(err, n) {
-			return true
-		}
-	}
-	return false
 }

@@ -138,13 +138,13 @@ const (
 
 // enableCap is struct kvm_enable_cap.
 type enableCap struct {
-	capability, flags uint32
-	args              [4]uint64
-	_                 [64]byte
+	capability, _ uint32 // and flags
+	args          [4]uint64
+	_             [64]byte
 }
 
 // deviceAttr is struct kvm_device_attr.
 type deviceAttr struct {
-	flags, group uint32
-	attr, addr   uint64
+	_, group   uint32 // flags first
+	attr, addr uint64
 }

@@ -32,27 +32,27 @@ func mapMemory(f *os.File, bytes uint64) ([]byte, error) {
 type (
 	seccompData struct {
 		number      int32
-		arch        uint32
+		_           uint32 // architecture
 		instruction uint64
-		args        [6]uint64
+		_           [6]uint64 // arguments
 	}
 	notification struct {
-		id    uint64
-		pid   uint32
-		flags uint32
-		data  seccompData
+		id   uint64
+		_    uint32 // process
+		_    uint32 // flags
+		data seccompData
 	}
 	response struct {
 		id    uint64
-		value int64
-		err   int32
+		_     int64 // value
+		_     int32 // error
 		flags uint32
 	}
 	addFD struct {
-		id         uint64
-		flags      uint32
-		from, to   uint32
-		newFDFlags uint32
+		id       uint64
+		flags    uint32
+		from, to uint32
+		_        uint32 // flags of the new descriptor
 	}
 )
 
@@ -94,11 +94,6 @@ func pollIn(fd, ms int) (ready, hangup bool, err error) {
 		return false, false, errno
 	}
 	return n > 0 && fds[0].Revents&unix.POLLIN != 0, n > 0 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR|unix.POLLNVAL) != 0, nil
-}
-
-// structBytes is the memory of a kernel structure, to be put into the area.
-func structBytes[T any](v *T) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(v)), unsafe.Sizeof(*v))
 }
 
 // unmapMemory unmaps what mapMemory mapped.

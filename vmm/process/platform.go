@@ -22,7 +22,7 @@ type Options struct {
 	MonitorSpin, StubSpin time.Duration
 }
 
-// Defaults of Options: RATIONALE.md, "How long do monitor and stub spin?".
+// Defaults of Options: docs/decisions/process-platform.md, "How long do monitor and stub spin?".
 const (
 	defaultMonitorSpin = 50 * time.Microsecond
 	defaultStubSpin    = 50 * time.Microsecond

@@ -8,7 +8,7 @@
  *   gcc -c -o guest.o guest.S
  *   ld -Ttext=0x30000 -e 0x30000 --oformat binary -o guest.bin guest.o
  */
-#include "../../guest/abi.h"
+#include "../../guest/abi/kernel.h"
 
 #define MAILBOX 0x400000
 #define COMMAND 0x00

@@ -25,6 +25,7 @@ func RequireKVM(t testing.TB) *kvm.Platform {
 // RequireKVMOptions is RequireKVM with options. VMM_TEST_CPL takes precedence.
 func RequireKVMOptions(t testing.TB, o kvm.Options) *kvm.Platform {
 	t.Helper()
+	skipGuests(t)
 	switch cpl := os.Getenv("VMM_TEST_CPL"); cpl {
 	case "":
 	case "0":
@@ -49,11 +50,21 @@ func RequireKVMOptions(t testing.TB, o kvm.Options) *kvm.Platform {
 	return p
 }
 
+// skipGuests skips a test that needs guests where nobody wants any (make quick).
+func skipGuests(t testing.TB) {
+	t.Helper()
+	if os.Getenv("SEUSS_TEST_PLATFORM") == "none" {
+		t.Skip("skipped: SEUSS_TEST_PLATFORM=none, and this test runs a guest")
+	}
+}
+
 // Require opens the platform that the test is to run on: the one that
 // SEUSS_TEST_PLATFORM names (kvm or process), else KVM where there is one, else
-// the process platform. It is closed at the test's end.
+// the process platform. It is closed at the test's end. With "none" the test is
+// skipped.
 func Require(t testing.TB) vmm.Platform {
 	t.Helper()
+	skipGuests(t)
 	switch name := os.Getenv("SEUSS_TEST_PLATFORM"); name {
 	case "kvm":
 		return RequireKVM(t)
@@ -66,7 +77,7 @@ func Require(t testing.TB) vmm.Platform {
 			t.Fatal(err)
 		}
 	default:
-		t.Fatalf("SEUSS_TEST_PLATFORM=%s: must be kvm or process", name)
+		t.Fatalf("SEUSS_TEST_PLATFORM=%s: must be kvm, process or none", name)
 	}
 	p, err := process.New(process.Options{})
 	if err != nil {

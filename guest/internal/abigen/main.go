@@ -1,4 +1,4 @@
-// Command abigen generates the Go mirror of abi.h: the #defines by reading the
+// Command abigen generates the Go mirror of a contract, a C header: the #defines by reading the
 // header, the structures from the debug information of a compiled object, so
 // that sizes and offsets are the C compiler's and not a second opinion.
 //
@@ -15,8 +15,8 @@ import (
 )
 
 func main() {
-	header := flag.String("header", "abi.h", "C header to read")
-	output := flag.String("output", "abi_gen.go", "Go file to write")
+	header := flag.String("header", "", "C header to read")
+	output := flag.String("output", "", "Go file to write")
 	pkg := flag.String("package", "guest", "Go package name")
 	flag.Parse()
 	if err := run(*header, *output, *pkg); err != nil {
@@ -34,11 +34,13 @@ func run(header, output, pkg string) error {
 	if len(defs) == 0 {
 		return fmt.Errorf("%s: no #define ABI_* with a numeric value", header)
 	}
-	structs, err := readStructs(header)
-	if err != nil {
-		return err
+	var structs []structure
+	if strings.Contains(string(text), "struct abi_") {
+		if structs, err = readStructs(header); err != nil {
+			return err
+		}
+		addComments(structs, string(text))
 	}
-	addComments(structs, string(text))
 	src, err := generate(header, pkg, defs, structs)
 	if err != nil {
 		return err

@@ -80,7 +80,9 @@ long img_dirent(u32 dir, u64 index, struct img_name *out); /* 1, 0 at the end, -
 const u8 *img_content(u32 ino);                     /* the inode's size bytes; NULL: corrupt */
 s64 img_parent(u32 dir, struct img_name *self);     /* directory that holds dir, and its name there */
 void *img_direct(u32 ino, u64 off, u64 n);          /* as file_ops.map_direct */
-void *img_loaded(u32 ino, u64 *bytes);              /* as file_ops.map_loaded */
+bool img_loaded(u32 ino, struct file_layout *out);  /* as file_ops.map_loaded */
+/* Is page-aligned content of this regular file in the range of memory, and how many pages of it? */
+bool img_holds(u32 ino, u64 addr, u64 bytes, u64 *pages);
 
 /* ---- inode.c ---------------------------------------------------------------------- */
 

@@ -1,5 +1,5 @@
 /*
- * imagefs.c: reads the root image's tables (struct abi_image_* in abi.h). The
+ * imagefs.c: reads the root image's tables (struct abi_image_* in image.h). The
  * host validated the image once, but nothing here relies on it: every offset,
  * count and name is checked where it is used, so a damaged image gives EIO
  * and never a stray access.
@@ -13,7 +13,6 @@ static const struct abi_image_dirent *dirents;
 static const char *names;
 static u64 dirent_count, names_bytes;
 static u32 inode_count;
-static u64 *handed_out; /* bit per inode: its loaded layout is mapped */
 
 static bool within(u64 off, u64 n, u64 limit) { return n <= limit && off <= limit - n; }
 
@@ -29,8 +28,6 @@ const char *img_init(const void *image, u64 bytes)
 	img = NULL;
 	inode_count = 0;
 	dirent_count = names_bytes = 0;
-	kfree(handed_out);
-	handed_out = NULL;
 	if (bytes < PAGE_SIZE)
 		return "shorter than its header";
 	if (h->magic != ABI_IMAGE_MAGIC)
@@ -153,17 +150,23 @@ void *img_direct(u32 ino, u64 off, u64 n)
 	return (void *)(content + off);
 }
 
-void *img_loaded(u32 ino, u64 *bytes)
+bool img_loaded(u32 ino, struct file_layout *out)
 {
 	const struct abi_image_inode *i = img_inode(ino);
-	if (!i || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE ||
+	const u8 *content = img_content(ino);
+	if (!content || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE ||
 	    !within(i->load_off, i->load_bytes, img_bytes))
-		return NULL;
-	if (!handed_out && !(handed_out = kzalloc((inode_count + 63) / 64 * 8)))
-		return NULL;
-	if (handed_out[ino / 64] >> ino % 64 & 1)
-		return NULL; /* the program wrote its data there; another mapping needs a copy */
-	handed_out[ino / 64] |= 1ull << ino % 64;
-	*bytes = i->load_bytes;
-	return (void *)(img + i->load_off);
+		return false;
+	*out = (struct file_layout){(u64)img + i->load_off, i->load_bytes, content, i->size};
+	return true;
+}
+
+bool img_holds(u32 ino, u64 addr, u64 bytes, u64 *pages)
+{
+	const struct abi_image_inode *i = img_inode(ino);
+	u64 start = (u64)img_content(ino), end = start + (start ? PAGE_UP(i->size) : 0);
+	if (!start || (i->mode & S_IFMT) != S_IFREG || i->off % PAGE_SIZE || end <= addr || addr + bytes <= start)
+		return false;
+	*pages = (MIN(end, addr + bytes) - MAX(start, addr)) / PAGE_SIZE;
+	return true;
 }

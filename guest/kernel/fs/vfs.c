@@ -77,7 +77,7 @@ static long image_read(struct file *f, void *buf, size_t n, u64 *pos)
 }
 
 static void *image_map_direct(struct file *f, u64 off, u64 n) { return img_direct(image_of(file_node(f)), off, n); }
-static void *image_map_loaded(struct file *f, u64 *bytes) { return img_loaded(image_of(file_node(f)), bytes); }
+static bool image_map_loaded(struct file *f, struct file_layout *out) { return img_loaded(image_of(file_node(f)), out); }
 
 static long inode_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
@@ -106,10 +106,10 @@ static void *inode_map_direct(struct file *f, u64 off, u64 n)
 	return ip->flags & INODE_BORROWED ? img_direct(ip->lower - 1, off, n) : NULL;
 }
 
-static void *inode_map_loaded(struct file *f, u64 *bytes)
+static bool inode_map_loaded(struct file *f, struct file_layout *out)
 {
 	struct inode *ip = inode_of(file_node(f));
-	return ip->flags & INODE_BORROWED ? img_loaded(ip->lower - 1, bytes) : NULL;
+	return ip->flags & INODE_BORROWED && img_loaded(ip->lower - 1, out);
 }
 
 static void *inode_map_shared(struct file *f, u64 off, u64 n)
@@ -169,6 +169,20 @@ void files_copied_up(u32 image, struct inode *ip)
 		cwd = node_inode(ip);
 		inode_get(ip);
 	}
+}
+
+long fs_disown(u64 addr, u64 bytes)
+{
+	u64 left = bytes / PAGE_SIZE, pages;
+	for (u32 i = 0; i < img_count() && left; i++) {
+		if (!img_holds(i, addr, bytes, &pages))
+			continue;
+		struct inode *ip = copy_up(node_image(i));
+		if (!ip || data_own(ip, ip->size))
+			return -ENOMEM;
+		left -= pages;
+	}
+	return left ? -ENOMEM : 0;
 }
 
 void vfs_init(const void *image, u64 bytes)

@@ -29,8 +29,12 @@ static void inode(u32 ino)
 	read_all(img_content(ino), img_content(ino) ? i->size : 0);
 	read_all(img_direct(ino, 0, i->size), i->size);
 	read_all(img_direct(ino, PAGE_SIZE, 1), 1);
-	void *loaded = img_loaded(ino, &bytes);
-	read_all(loaded, bytes);
+	struct file_layout at;
+	if (img_loaded(ino, &at)) {
+		read_all((void *)at.base, at.bytes);
+		read_all(at.content, at.size);
+	}
+	img_holds(ino, (u64)img_content(0), PAGE_SIZE, &bytes);
 }
 
 void fuzz_seed(void)

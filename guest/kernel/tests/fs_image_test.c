@@ -41,11 +41,15 @@ static void test_reads(void)
 	*tail = 1; /* something else lies behind the end: a mapping would show it */
 	CHECK(img_direct(prog, 0, 8192) == NULL);
 	CHECK(img_direct(prog, 0, 4096) == img_content(prog));
-	u64 bytes = 0;
-	u8 *loaded = img_loaded((u32)so, &bytes);
-	CHECK(loaded && *loaded == 'L' && bytes == 8192);
-	CHECK(img_loaded((u32)so, &bytes) == NULL); /* once */
-	CHECK(img_loaded(a, &bytes) == NULL);
+	struct file_layout at;
+	CHECK(img_loaded((u32)so, &at));
+	CHECK(*(u8 *)at.base == 'L' && at.bytes == 8192 && at.content == img_content((u32)so) && at.size == 8192);
+	CHECK(!img_loaded(a, &at));
+	u64 content = (u64)img_content(prog), pages = 0;
+	CHECK(img_holds(prog, content + 4096, 4096, &pages) && pages == 1);
+	CHECK(img_holds(prog, content - 4096, 5 * 4096, &pages) && pages == 2);
+	CHECK(!img_holds(prog, content + 8192, 4096, &pages) && !img_holds(prog, content - 4096, 4096, &pages));
+	CHECK(!img_holds(a, (u64)img_content(a) & -4096ull, 4096, &pages)); /* shares its page with others */
 	free(im.bytes);
 }
 
@@ -85,7 +89,7 @@ static void use_all(void)
 	for (u32 ino = 0; ino < MIN(img_count(), 64u) + 1; ino++) {
 		const struct abi_image_inode *i = img_inode(ino);
 		struct img_name name;
-		u64 bytes;
+		struct file_layout at;
 		if (!i)
 			continue;
 		const u8 *content = img_content(ino), *p;
@@ -102,8 +106,8 @@ static void use_all(void)
 			sum += p[0] + p[4095];
 		if ((p = img_direct(ino, 4096, 100)))
 			sum += p[99];
-		if ((p = img_loaded(ino, &bytes)))
-			sum += p[0] + p[bytes - 1];
+		if (img_loaded(ino, &at))
+			sum += *(u8 *)at.base + *(u8 *)(at.base + at.bytes - 1);
 	}
 }
 

@@ -63,7 +63,7 @@ static inline struct image image_build(const struct image_file *files, u32 n)
 	memset(b, 0, size);
 	struct abi_image_header *h = (void *)b;
 	*h = (struct abi_image_header){
-		.magic = ABI_IMAGE_MAGIC, .version = ABI_IMAGE_VERSION, .abi_version = ABI_VERSION, .inodes_off = PAGE_SIZE,
+		.magic = ABI_IMAGE_MAGIC, .version = ABI_IMAGE_VERSION, .abi_version = ABI_KERNEL_VERSION, .inodes_off = PAGE_SIZE,
 		.inode_count = inodes, .dirent_count = n};
 	struct abi_image_inode *ino = (void *)(b + h->inodes_off);
 	h->dirents_off = h->inodes_off + inodes * sizeof *ino;

@@ -8,7 +8,7 @@
 
 #define WEAK __attribute__((weak))
 
-struct abi_boot host_boot = {.magic = ABI_BOOT_MAGIC, .abi_version = ABI_VERSION};
+struct abi_boot host_boot = {.magic = ABI_BOOT_MAGIC, .abi_version = ABI_KERNEL_VERSION};
 struct abi_identity host_identity = {.generation = 1, .tsc_mult = 1ull << 32, .cid = 3};
 struct abi_control host_control;
 char host_args[ABI_ARGS_SIZE];

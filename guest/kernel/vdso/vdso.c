@@ -4,7 +4,7 @@
  * It runs as part of the program, may be interrupted anywhere and continued in
  * another instance, and uses nothing but the identity and control pages.
  */
-#include "../../abi.h"
+#include "../../abi/kernel.h"
 
 #include <linux/time.h>
 

@@ -27,12 +27,11 @@ const (
 func outb(port uint16, value uint8)
 
 func main() {
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "guestexit:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "guestexit:", run(os.Args[1:]))
+	os.Exit(1)
 }
 
+// run ends the machine. It returns only if it cannot, and says why.
 func run(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("want one argument, the value for the port, got %d", len(args))

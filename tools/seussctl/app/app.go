@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher/api"
 )
 
 // Run carries out one command line, args[0] being the program's name, and
@@ -25,7 +27,7 @@ func run(ctx context.Context, e *env, args []string) int {
 	root := e.root()
 	if len(args) > 1 && args[1] == completeWord {
 		e.printCompletions(root, args[2:])
-		return exitOK
+		return api.ExitOK
 	}
 	e.dashed = slices.Contains(args, "--")
 	err := root.RunContext(ctx, arrange(root, args))
@@ -69,6 +71,7 @@ func (e *env) root() *cli.App {
 			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp(), e.benchGuest(), e.benchHuge()),
 			e.demo(),
 			e.completion(),
+			versionCommand(e),
 		},
 	}
 	app.Action = func(ctx *cli.Context) error {

@@ -10,6 +10,8 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -25,8 +27,8 @@ func TestUsageErrors(t *testing.T) {
 	} {
 		words := strings.Fields(args)
 		out := command(t, t.TempDir(), "", nil, words...)
-		if out.code != exitUsage {
-			t.Errorf("%s: exit %d, want %d; %q", args, out.code, exitUsage, out.stderr)
+		if out.code != api.ExitUsage {
+			t.Errorf("%s: exit %d, want %d; %q", args, out.code, api.ExitUsage, out.stderr)
 		}
 		if out.stdout != "" || !strings.HasPrefix(out.stderr, "seussctl: ") || !strings.Contains(out.stderr, "--help") || strings.Count(out.stderr, "\n") != 2 {
 			t.Errorf("%s: stdout %q, stderr %q", args, out.stdout, out.stderr)
@@ -42,7 +44,7 @@ func TestSuggestions(t *testing.T) {
 		"function deploy --lay": "--lazy-args",
 	} {
 		out := command(t, t.TempDir(), "", nil, strings.Fields(args)...)
-		if out.code != exitUsage || !strings.Contains(out.stderr, want) {
+		if out.code != api.ExitUsage || !strings.Contains(out.stderr, want) {
 			t.Errorf("%s: exit %d, %q names no %s", args, out.code, out.stderr, want)
 		}
 	}
@@ -59,7 +61,7 @@ func TestHelp(t *testing.T) {
 			full := "seussctl " + strings.Join(p, " ")
 			for _, args := range [][]string{append(p, "--help"), append(slices.Clone(p), "-h"), append([]string{"help"}, p...), append([]string{"--json"}, append(p, "--help")...)} {
 				out := command(t, t.TempDir(), "", nil, args...)
-				if out.code != exitOK || out.stderr != "" || !strings.HasPrefix(out.stdout, full+" - ") {
+				if out.code != api.ExitOK || out.stderr != "" || !strings.HasPrefix(out.stdout, full+" - ") {
 					t.Errorf("%q: exit %d, %q %q", args, out.code, out.stdout, out.stderr)
 				}
 				if len(c.Subcommands) == 0 && !strings.Contains(out.stdout, "EXAMPLES\n") {
@@ -71,7 +73,7 @@ func TestHelp(t *testing.T) {
 	}
 	walk(nil, root.Commands)
 	for _, args := range [][]string{{}, {"--help"}, {"help"}, {"-h"}} {
-		if out := command(t, t.TempDir(), "", nil, args...); out.code != exitOK || !strings.Contains(out.stdout, "EXIT CODES") {
+		if out := command(t, t.TempDir(), "", nil, args...); out.code != api.ExitOK || !strings.Contains(out.stdout, "EXIT CODES") {
 			t.Errorf("%q: exit %d, %q", args, out.code, out.stderr)
 		}
 	}
@@ -161,14 +163,14 @@ func TestReport(t *testing.T) {
 		code           int
 		stdout, stderr string
 	}{
-		{nil, exitOK, "", ""},
-		{errors.New("disk full"), exitFailure, "", "seussctl: disk full\n"},
-		{fmt.Errorf("open: %w: /dev/kvm", vmm.ErrNoKVM), exitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
-		{fmt.Errorf("x: %w", &usageError{"seussctl run", errors.New("bad")}), exitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
-		{fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "E", Message: "m<"}), exitFunction, `{"errorType":"E","errorMessage":"m\u003c","stackTrace":[]}` + "\n", ""},
-		{fmt.Errorf("invoke: %w", crash), exitFailure, "", "seussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},
-		{errReported, exitFailure, "", ""},
-		{errFunctionReported, exitFunction, "", ""},
+		{nil, api.ExitOK, "", ""},
+		{errors.New("disk full"), api.ExitFailure, "", "seussctl: disk full\n"},
+		{fmt.Errorf("open: %w: /dev/kvm", vmm.ErrNoKVM), api.ExitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
+		{fmt.Errorf("x: %w", &usageError{"seussctl run", errors.New("bad")}), api.ExitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
+		{fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "E", Message: "m<"}), api.ExitFunction, `{"errorType":"E","errorMessage":"m\u003c","stackTrace":[]}` + "\n", ""},
+		{fmt.Errorf("invoke: %w", crash), api.ExitFailure, "", "seussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},
+		{errReported, api.ExitFailure, "", ""},
+		{errFunctionReported, api.ExitFunction, "", ""},
 	} {
 		var stdout, stderr strings.Builder
 		if code := report(&stdout, &stderr, c.err); code != c.code || stdout.String() != c.stdout || stderr.String() != c.stderr {
@@ -184,7 +186,11 @@ func TestCompletion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.PutFunction(lineage.Function{Name: "hello", Handler: "a.b", Image: defaultImage}, []byte("x")); err != nil {
+	deployed, err := deployments(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := deployed.Put(functions.Function{Name: "hello", Handler: "a.b", Image: defaultImage}, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -207,12 +213,12 @@ func TestCompletion(t *testing.T) {
 		{[]string{"image", "rm", ""}, []string{"python"}},
 	} {
 		out := command(t, dir, "", nil, append([]string{completeWord}, c.words...)...)
-		if got := strings.Fields(out.stdout); out.code != exitOK || !slices.Equal(got, c.want) {
+		if got := strings.Fields(out.stdout); out.code != api.ExitOK || !slices.Equal(got, c.want) {
 			t.Errorf("%q: %q, want %q", c.words, got, c.want)
 		}
 	}
 	for shell := range completionScripts {
-		if out := command(t, dir, "", nil, "completion", shell); out.code != exitOK || !strings.Contains(out.stdout, completeWord) {
+		if out := command(t, dir, "", nil, "completion", shell); out.code != api.ExitOK || !strings.Contains(out.stdout, completeWord) {
 			t.Errorf("%s: exit %d, %q", shell, out.code, out.stdout)
 		}
 	}

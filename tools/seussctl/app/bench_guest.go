@@ -12,7 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 	"seuss/images"
 	"seuss/tools/seussctl/bench"
 	"seuss/vmm"
@@ -109,7 +109,7 @@ func (e *env) measureProgram(ctx context.Context, platform vmm.Platform, p bench
 // runMeasured runs a program in a machine of its own and returns its output.
 func runMeasured(ctx context.Context, platform vmm.Platform, image *images.Image, args []string) (bench.GuestRun, error) {
 	var out strings.Builder
-	r, err := dispatcher.RunProgram(ctx, platform, dispatcher.Program{
+	r, err := instance.RunProgram(ctx, platform, instance.Program{
 		Image: image, Args: args, Env: []string{"PATH=" + programPath, "HOME=/root"}, Timeout: time.Minute,
 		Output: func(fd uint16, text []byte) { out.Write(text) },
 	})

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 	"seuss/tools/seussctl/bench"
 )
@@ -156,7 +157,7 @@ func TestNoPlatformStopsEarly(t *testing.T) {
 		}
 		e.checkPlatform = func() error { return none }
 		code := run(t.Context(), e, append([]string{"seussctl"}, args...))
-		if code != exitFailure || out.String() != "" || errs.String() != "seussctl: "+none.Error()+"\n" {
+		if code != api.ExitFailure || out.String() != "" || errs.String() != "seussctl: "+none.Error()+"\n" {
 			t.Errorf("%v: exit %d, %q, %q", args, code, out.String(), errs.String())
 		}
 		if list, err := e.images().List(); err != nil || len(list) != 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -173,6 +174,11 @@ func (e *env) readStore() (*lineage.Store, error) {
 		e.notef("left out %s: %v", d.Path, d.Err)
 	}
 	return s, nil
+}
+
+// deployments opens what is deployed beside a catalogue that is open.
+func deployments(s *lineage.Store) (*functions.Store, error) {
+	return functions.Open(s.Dir(), functions.Options{ReadOnly: s.ReadOnly()})
 }
 
 // withStore runs f with the catalogue open for writing. Removing things needs

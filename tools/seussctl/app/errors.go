@@ -8,14 +8,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
-)
-
-// Exit codes of seussctl.
-const (
-	exitOK       = 0
-	exitFailure  = 1
-	exitUsage    = 2
-	exitFunction = 3 // the function itself failed
+	"seuss/dispatcher/api"
 )
 
 // usageError says that the command line cannot mean anything.
@@ -44,8 +37,8 @@ func (e *programExit) Unwrap() error { return e.err }
 
 // These end a command that has printed why it failed itself.
 var (
-	errReported         = errors.New("failed as reported")              // exitFailure
-	errFunctionReported = errors.New("the function failed as reported") // exitFunction
+	errReported         = errors.New("failed as reported")              // api.ExitFailure
+	errFunctionReported = errors.New("the function failed as reported") // api.ExitFunction
 )
 
 // report prints an error the way its kind asks for and returns the exit code.
@@ -62,27 +55,24 @@ func report(stdout, stderr io.Writer, err error) int {
 	var crash *dispatcher.CrashError
 	switch {
 	case err == nil:
-		return exitOK
+		return api.ExitOK
 	case errors.Is(err, errReported):
-		return exitFailure
+		return api.ExitFailure
 	case errors.Is(err, errFunctionReported):
-		return exitFunction
-	case errors.Is(err, dispatcher.ErrBadEvent) && !errors.As(err, &usage):
-		fmt.Fprintf(stderr, "seussctl: %v\n", err)
-		return exitUsage
+		return api.ExitFunction
 	case errors.As(err, &usage):
 		fmt.Fprintf(stderr, "seussctl: %v\nRun '%s --help' for help.\n", err, usage.command)
-		return exitUsage
+		return api.ExitUsage
 	case errors.As(err, &function):
 		printFunctionError(stdout, function)
-		return exitFunction
+		return api.FaultOf(err).Exit
 	case errors.As(err, &crash):
 		// Died while it was prepared, not in an invocation.
 		fmt.Fprintf(stderr, "seussctl: %v\n%s\n", err, strings.TrimRight(crash.Report, "\n"))
-		return exitFailure
+		return api.FaultOf(err).Exit
 	}
 	fmt.Fprintf(stderr, "seussctl: %s\n", strings.TrimRight(err.Error(), "\n"))
-	return exitFailure
+	return api.FaultOf(err).Exit
 }
 
 // printFunctionError prints a function's own failure as AWS Lambda does.

@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/functions"
 )
 
 func (e *env) functionDeploy() *cli.Command {
@@ -35,7 +35,7 @@ invocations leave their traces in memory: globals, caches, open files.`,
 		minArgs: 2, maxArgs: 2,
 		action: func(c *cli.Context, e *env) error {
 			name := c.Args().Get(0)
-			if !lineage.ValidFunctionName(name) {
+			if !functions.ValidName(name) {
 				return usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", name)
 			}
 			spec, err := e.readFunction(c, name, c.Args().Get(1))

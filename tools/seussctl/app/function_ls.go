@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -20,7 +21,7 @@ func (e *env) functionLs() *cli.Command {
 
 // functionItem is a deployment with what its snapshots sum up to.
 type functionItem struct {
-	lineage.Function
+	functions.Function
 	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
 	StoredBytes uint64 `json:"stored_bytes"`
 	Hits        uint64 `json:"hits"`
@@ -35,9 +36,13 @@ func (e *env) listFunctions() (err error) {
 	var damaged error
 	if s != nil {
 		defer func() { err = errors.Join(err, s.Close()) }()
-		var functions []lineage.Function
-		functions, damaged = s.ListFunctions() // the list holds what can be read
-		for _, f := range functions {
+		deployed, err := deployments(s)
+		if err != nil {
+			return err
+		}
+		var list []functions.Function
+		list, damaged = deployed.List() // the list holds what can be read
+		for _, f := range list {
 			items = append(items, newFunctionItem(s, f))
 		}
 	}
@@ -61,7 +66,7 @@ func (e *env) listFunctions() (err error) {
 	return damaged
 }
 
-func newFunctionItem(s *lineage.Store, f lineage.Function) functionItem {
+func newFunctionItem(s *lineage.Store, f functions.Function) functionItem {
 	item := functionItem{Function: f}
 	for _, n := range s.Function(f.Name) {
 		if n.Key.CodeDigest != f.CodeDigest {
@@ -81,8 +86,12 @@ func functionNames(e *env) (names []string) {
 		return nil
 	}
 	defer s.Close()
-	functions, _ := s.ListFunctions() // damaged ones are not offered
-	for _, f := range functions {
+	deployed, err := deployments(s)
+	if err != nil {
+		return nil
+	}
+	list, _ := deployed.List() // damaged ones are not offered
+	for _, f := range list {
 		names = append(names, f.Name)
 	}
 	return names

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -52,7 +53,11 @@ func nodesOf(s *lineage.Store, name string) ([]string, error) {
 	if s == nil {
 		return nil, lineage.ErrNotFound
 	}
-	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+	deployed, err := deployments(s)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := deployed.Get(name); errors.Is(err, lineage.ErrNotFound) {
 		return nil, fmt.Errorf("remove: %w", err)
 	}
 	nodes := []string{}
@@ -67,18 +72,22 @@ func nodesOf(s *lineage.Store, name string) ([]string, error) {
 // itself next: if removing a node fails, nothing is left that would be captured
 // again.
 func removeFunction(s *lineage.Store, name string) ([]string, error) {
-	if _, err := s.GetFunction(name); errors.Is(err, lineage.ErrNotFound) {
+	deployed, err := deployments(s)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := deployed.Get(name); errors.Is(err, lineage.ErrNotFound) {
 		return nil, fmt.Errorf("remove: %w", err)
 	}
-	functions, _ := s.ListFunctions() // a damaged version has no nodes of its own
-	for _, f := range functions {
-		if f.Name != name && lineage.FunctionOf(f.Name) == name {
-			if err := s.RemoveFunction(f.Name); err != nil {
+	list, _ := deployed.List() // a damaged version has no nodes of its own
+	for _, f := range list {
+		if f.Name != name && functions.BaseName(f.Name) == name {
+			if err := deployed.Remove(f.Name); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := s.RemoveFunction(name); err != nil {
+	if err := deployed.Remove(name); err != nil {
 		return nil, err
 	}
 	removed := []string{}

@@ -13,6 +13,7 @@ import (
 
 	"seuss/dirtytrack"
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -170,7 +171,7 @@ func testTree(t *testing.T, dir string) map[string]*lineage.Node {
 		}
 		nodes[name] = n
 	}
-	code := lineage.CodeDigest([]byte("code"))
+	code := functions.CodeDigest([]byte("code"))
 	add("base", "image", lineage.KindBase, lineage.Key{}, lineage.Purity{}, 30, 1200)
 	add("import", "base", lineage.KindImport, lineage.Key{Imports: []string{"json", "re"}}, lineage.Purity{}, 1300, 100)
 	add("function", "import", lineage.KindFunction, lineage.Key{Function: "hello", Handler: "hello.handler", CodeDigest: code}, lineage.Purity{}, 1400, 20)

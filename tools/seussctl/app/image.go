@@ -25,8 +25,8 @@ const (
 // BuildPython collects this host's own Python, adds the kernel library and the
 // driver that this program carries, and stores the image under its name. Of
 // opts it fills in Kernel and Main, and adds the driver's files to Driver, which
-// may hold a guest.WarmUpFile. progress may be nil; see images.Build.
-func BuildPython(ctx context.Context, store images.Store, opts images.PythonOptions, progress func(done, total int64, what string)) (images.Info, error) {
+// may hold a guest.WarmUpFile.
+func BuildPython(ctx context.Context, store images.Store, opts images.PythonOptions, add images.AddOptions) (images.Info, error) {
 	driver := guest.PythonDriver()
 	opts.Kernel, opts.Main = guest.Kernel(), pythonMain
 	opts.Driver, opts.Labels = merged(opts.Driver, driver), withGuestLabel(opts.Labels, driver)
@@ -34,7 +34,7 @@ func BuildPython(ctx context.Context, store images.Store, opts images.PythonOpti
 	if err != nil {
 		return images.Info{}, err
 	}
-	return store.Add(ctx, spec, progress)
+	return store.Add(ctx, spec, add)
 }
 
 // guestRuntime is a language runtime that images are built for. Its image is named
@@ -88,7 +88,7 @@ func runtimeOf(files map[string][]byte) *guestRuntime {
 }
 
 // BuildHost is BuildPython for the other runtimes.
-func BuildHost(ctx context.Context, store images.Store, name string, opts images.HostOptions, progress func(done, total int64, what string)) (images.Info, error) {
+func BuildHost(ctx context.Context, store images.Store, name string, opts images.HostOptions, add images.AddOptions) (images.Info, error) {
 	r, err := findRuntime(name)
 	if err != nil {
 		return images.Info{}, fmt.Errorf("build image: runtime %w", err)
@@ -103,7 +103,7 @@ func BuildHost(ctx context.Context, store images.Store, name string, opts images
 	if err != nil {
 		return images.Info{}, err
 	}
-	return store.Add(ctx, spec, progress)
+	return store.Add(ctx, spec, add)
 }
 
 func withGuestLabel(labels map[string]string, driver map[string][]byte) map[string]string {
@@ -134,14 +134,14 @@ func guestDigest(driver map[string][]byte) string {
 func (e *env) buildPython(ctx context.Context, opts images.PythonOptions) (images.Info, error) {
 	e.progress.step("collecting Python", -1)
 	defer e.progress.clear()
-	return BuildPython(ctx, e.images(), opts, e.buildProgress)
+	return BuildPython(ctx, e.images(), opts, addOptions(e))
 }
 
 // buildHost is BuildHost with progress shown.
 func (e *env) buildHost(ctx context.Context, r *guestRuntime, opts images.HostOptions) (images.Info, error) {
 	e.progress.step("collecting "+r.what, -1)
 	defer e.progress.clear()
-	return BuildHost(ctx, e.images(), r.name, opts, e.buildProgress)
+	return BuildHost(ctx, e.images(), r.name, opts, addOptions(e))
 }
 
 func (e *env) buildRuntime(ctx context.Context, r *guestRuntime) (images.Info, error) {
@@ -149,6 +149,13 @@ func (e *env) buildRuntime(ctx context.Context, r *guestRuntime) (images.Info, e
 		return e.buildPython(ctx, images.PythonOptions{Name: r.name})
 	}
 	return e.buildHost(ctx, r, images.HostOptions{Name: r.name})
+}
+
+// addOptions show the progress, and try the image in a guest.
+func addOptions(e *env) images.AddOptions {
+	return images.AddOptions{Progress: e.buildProgress, Try: func(ctx context.Context, img *images.Image, argv []string) error {
+		return tryImage(ctx, e, img, argv)
+	}}
 }
 
 func (e *env) buildProgress(done, total int64, _ string) {

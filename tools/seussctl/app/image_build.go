@@ -21,6 +21,8 @@ Collects the runtime (for Python: /usr/bin/python3, its standard library, and
 NumPy if it is installed) with the shared objects that it needs, adds the guest kernel library and the runtime
 driver, and stores the image under its name. An older image of that name stays
 until it is removed; snapshots belong to the image that they were taken from.
+At the end a guest imports what the image was asked to hold; if it cannot, there
+is no new image, and the error names what is lacking.
 
 With --warm-up-code the image carries a function that is loaded and invoked on
 the --warm-up events when the image boots, before its base snapshot is taken:

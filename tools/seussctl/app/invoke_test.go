@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/images"
 	"seuss/lineage"
 )
@@ -34,7 +35,7 @@ func TestInvoke(t *testing.T) {
 	dir := t.TempDir()
 	f := &fakeEngine{result: goodResult()}
 	out := command(t, dir, "", with(f), "invoke", "hello", "--event", `{"x": 1}`, "--timeout", "3s", "--from", "function")
-	if out.code != exitOK || out.stdout != "{\"a\":\"<b>\"}\n" || out.stderr != "one\ntwo\n[guest kernel] three\n" || !f.closed {
+	if out.code != api.ExitOK || out.stdout != "{\"a\":\"<b>\"}\n" || out.stderr != "one\ntwo\n[guest kernel] three\n" || !f.closed {
 		t.Errorf("exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
 	if r := f.request; r.Function != "hello" || string(r.Event) != `{"x": 1}` || r.Timeout != 3*time.Second || r.MaxPath != dispatcher.PathFunction || r.Explain {
@@ -68,15 +69,15 @@ func TestFunctionFails(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.stdout), &doc); err != nil {
 		t.Fatal(err)
 	}
-	if out.code != exitFunction || doc["errorType"] != "ValueError" || doc["errorMessage"] != "no" || len(doc["stackTrace"].([]any)) != 1 || !strings.HasPrefix(out.stderr, "one\n") {
+	if out.code != api.ExitFunction || doc["errorType"] != "ValueError" || doc["errorMessage"] != "no" || len(doc["stackTrace"].([]any)) != 1 || !strings.HasPrefix(out.stderr, "one\n") {
 		t.Errorf("exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
 	out = command(t, dir, "", with(f), "invoke", "hello", "--json")
-	if err := json.Unmarshal([]byte(out.stdout), &doc); err != nil || out.code != exitFunction || doc["error"] == nil {
+	if err := json.Unmarshal([]byte(out.stdout), &doc); err != nil || out.code != api.ExitFunction || doc["error"] == nil {
 		t.Errorf("--json: exit %d, %v, %q", out.code, err, out.stdout)
 	}
 	f = &fakeEngine{err: fmt.Errorf("invoke: %w", dispatcher.ErrTimeout)}
-	if out := command(t, dir, "", with(f), "invoke", "hello"); out.code != exitFailure || out.stdout != "" || out.stderr != "seussctl: invoke: timed out\n" {
+	if out := command(t, dir, "", with(f), "invoke", "hello"); out.code != api.ExitFailure || out.stdout != "" || out.stderr != "seussctl: invoke: timed out\n" {
 		t.Errorf("timeout: exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
 }
@@ -95,18 +96,18 @@ func TestFallsBackToReadOnly(t *testing.T) {
 		return &fakeEngine{result: goodResult()}, nil
 	}
 	out := command(t, dir, "", open, "invoke", "hello")
-	if out.code != exitOK || len(tries) != 2 || !strings.Contains(out.stderr, "process 17") {
+	if out.code != api.ExitOK || len(tries) != 2 || !strings.Contains(out.stderr, "process 17") {
 		t.Errorf("exit %d, %v, %q", out.code, tries, out.stderr)
 	}
 	tagImage(t, dir, strings.Repeat("a", 64))
 	tries = nil
 	file := writeFile(t, "hello.py", "def handler(e, c): pass")
-	if out := command(t, dir, "", open, "function", "deploy", "hello", file); out.code != exitFailure || len(tries) != 1 || !strings.Contains(out.stderr, "process 17") {
+	if out := command(t, dir, "", open, "function", "deploy", "hello", file); out.code != api.ExitFailure || len(tries) != 1 || !strings.Contains(out.stderr, "process 17") {
 		t.Errorf("deploy: exit %d, %v, %q", out.code, tries, out.stderr)
 	}
 	// Any other failure is final.
 	tries, locked = nil, errors.New("broken")
-	if out := command(t, dir, "", open, "invoke", "hello"); out.code != exitFailure || len(tries) != 1 {
+	if out := command(t, dir, "", open, "invoke", "hello"); out.code != api.ExitFailure || len(tries) != 1 {
 		t.Errorf("broken: exit %d, %v", out.code, tries)
 	}
 }
@@ -121,14 +122,14 @@ func TestRunAndDeploy(t *testing.T) {
 	defer s.Close()
 	file := writeFile(t, "hello.py", "def handler(e, c): pass")
 	f := &fakeEngine{result: goodResult(), store: s, node: nodes["function"]}
-	if out := command(t, dir, `{"in": 1}`, with(f), "run", file, "--event", "-", "--import", "re"); out.code != exitOK || out.stdout != "{\"a\":\"<b>\"}\n" {
+	if out := command(t, dir, `{"in": 1}`, with(f), "run", file, "--event", "-", "--import", "re"); out.code != api.ExitOK || out.stdout != "{\"a\":\"<b>\"}\n" {
 		t.Errorf("run: exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
 	if f.spec.Handler != "hello.handler" || f.spec.Imports[0] != "re" || string(f.request.Event) != `{"in": 1}` || len(f.spec.Files["hello.py"]) == 0 {
 		t.Errorf("%+v %+v", f.spec, f.request)
 	}
 	out := command(t, dir, "", with(f), "function", "deploy", "hello", file, "--lazy-args", "--handler", "hello.main", "--image", defaultImage)
-	if out.code != exitOK || !f.spec.Lazy || f.spec.Handler != "hello.main" || f.spec.Name != "hello" || !strings.Contains(out.stdout, short(nodes["function"].ID)) {
+	if out.code != api.ExitOK || !f.spec.Lazy || f.spec.Handler != "hello.main" || f.spec.Name != "hello" || !strings.Contains(out.stdout, short(nodes["function"].ID)) {
 		t.Errorf("deploy: exit %d, %+v, %q %q", out.code, f.spec, out.stdout, out.stderr)
 	}
 	out = command(t, dir, "", with(f), "--json", "function", "deploy", "hello", file)
@@ -137,10 +138,10 @@ func TestRunAndDeploy(t *testing.T) {
 		t.Errorf("deploy --json: %v %q", err, out.stdout)
 	}
 	f = &fakeEngine{err: fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "Runtime.UserCodeSyntaxError", Message: "Syntax error"})}
-	if out := command(t, dir, "", with(f), "function", "deploy", "hello", file); out.code != exitFunction || !strings.Contains(out.stdout, "UserCodeSyntaxError") {
+	if out := command(t, dir, "", with(f), "function", "deploy", "hello", file); out.code != api.ExitFunction || !strings.Contains(out.stdout, "UserCodeSyntaxError") {
 		t.Errorf("syntax error: exit %d, %q", out.code, out.stdout)
 	}
-	if out := command(t, dir, "", nil, "run", filepath.Join(dir, "missing.py")); out.code != exitFailure || strings.Count(out.stderr, "\n") != 1 {
+	if out := command(t, dir, "", nil, "run", filepath.Join(dir, "missing.py")); out.code != api.ExitFailure || strings.Count(out.stderr, "\n") != 1 {
 		t.Errorf("missing file: exit %d, %q", out.code, out.stderr)
 	}
 }
@@ -155,26 +156,26 @@ func TestEvents(t *testing.T) {
 		code         int
 		got          string
 	}{
-		{"[1, 2]", "", exitOK, "[1, 2]"},
-		{"@" + file, "", exitOK, `{"from": "file"}`},
-		{"-", " {} \n", exitOK, " {} \n"},
-		{"-", "", exitUsage, "empty"},
-		{" ", "", exitUsage, "empty"},
-		{"{'a': 1}", "", exitUsage, "not JSON"},
-		{"{} {}", "", exitUsage, "not JSON"},
-		{"-", "\xff\xfe", exitUsage, "not JSON"},
-		{"-", big, exitUsage, "more than 6291456 bytes"},
-		{"@" + bigFile, "", exitUsage, "more than 6291456 bytes"},
-		{"@" + filepath.Join(dir, "none.json"), "", exitFailure, "no such file"},
-		{"@" + dir, "", exitFailure, "is a directory"},
+		{"[1, 2]", "", api.ExitOK, "[1, 2]"},
+		{"@" + file, "", api.ExitOK, `{"from": "file"}`},
+		{"-", " {} \n", api.ExitOK, " {} \n"},
+		{"-", "", api.ExitUsage, "empty"},
+		{" ", "", api.ExitUsage, "empty"},
+		{"{'a': 1}", "", api.ExitUsage, "not JSON"},
+		{"{} {}", "", api.ExitUsage, "not JSON"},
+		{"-", "\xff\xfe", api.ExitUsage, "not JSON"},
+		{"-", big, api.ExitUsage, "more than 6291456 bytes"},
+		{"@" + bigFile, "", api.ExitUsage, "more than 6291456 bytes"},
+		{"@" + filepath.Join(dir, "none.json"), "", api.ExitFailure, "no such file"},
+		{"@" + dir, "", api.ExitFailure, "is a directory"},
 	} {
 		f := &fakeEngine{result: goodResult()}
 		out := command(t, dir, c.stdin, with(f), "invoke", "hello", "--event", c.event)
 		if out.code != c.code {
 			t.Errorf("%.20q: exit %d, want %d: %q", c.event, out.code, c.code, out.stderr)
-		} else if c.code == exitOK && string(f.request.Event) != c.got {
+		} else if c.code == api.ExitOK && string(f.request.Event) != c.got {
 			t.Errorf("%.20q: event %q, want %q", c.event, f.request.Event, c.got)
-		} else if c.code != exitOK && !strings.Contains(out.stderr, c.got) {
+		} else if c.code != api.ExitOK && !strings.Contains(out.stderr, c.got) {
 			t.Errorf("%.20q: %q says no %q", c.event, out.stderr, c.got)
 		}
 	}
@@ -204,7 +205,7 @@ func TestFormatDuration(t *testing.T) {
 }
 
 func TestBuildNeedsPlace(t *testing.T) {
-	_, err := BuildPython(t.Context(), images.Store{Dir: "/dev/null/x"}, images.PythonOptions{Name: "bad name"}, nil)
+	_, err := BuildPython(t.Context(), images.Store{Dir: "/dev/null/x"}, images.PythonOptions{Name: "bad name"}, images.AddOptions{})
 	if err == nil {
 		t.Error("no error")
 	}

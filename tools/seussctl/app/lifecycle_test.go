@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -14,7 +15,7 @@ import (
 func want(t *testing.T, dir string, args []string, texts ...string) string {
 	t.Helper()
 	out := command(t, dir, "", nil, args...)
-	if out.code != exitOK || out.stderr != "" {
+	if out.code != api.ExitOK || out.stderr != "" {
 		t.Fatalf("%v: exit %d, %q", args, out.code, out.stderr)
 	}
 	for _, text := range texts {
@@ -57,8 +58,8 @@ func TestTagsAndPins(t *testing.T) {
 	want(t, dir, []string{"snapshot", "history", "hello"}, "hello@v1", short(id))
 	want(t, dir, []string{"snapshot", "show", "hello@v1"}, id)
 	want(t, dir, []string{"snapshot", "pin", nodes["argument"].ID, "--for", "1h"}, "pinned")
-	refused(t, dir, exitFailure, []string{"snapshot", "rm", "hello@v1"}, "tagged hello@v1")
-	refused(t, dir, exitFailure, []string{"snapshot", "rm", "--cascade", nodes["base"].ID}, "kept by a pin or tag")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "rm", "hello@v1"}, "tagged hello@v1")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "rm", "--cascade", nodes["base"].ID}, "kept by a pin or tag")
 	if n := decode[nodeItem](t, want(t, dir, []string{"snapshot", "unpin", "--json", nodes["argument"].ID})); n.Pinned {
 		t.Error("still pinned")
 	}
@@ -67,11 +68,11 @@ func TestTagsAndPins(t *testing.T) {
 	if items := decode[[]nodeItem](t, want(t, dir, []string{"snapshot", "history", "table", "--json"})); len(items) != 2 || items[0].ID != nodes["argument"].ID {
 		t.Errorf("history: %+v", items)
 	}
-	refused(t, dir, exitUsage, []string{"snapshot", "tag", nodes["base"].ID, "abc"}, "hex digits")
-	refused(t, dir, exitUsage, []string{"snapshot", "tag", "--remove", "x", nodes["base"].ID})
-	refused(t, dir, exitUsage, []string{"snapshot", "expire", nodes["base"].ID, "soon"}, "36h")
-	refused(t, dir, exitFailure, []string{"snapshot", "unpin", nodes["base"].ID}, "not found")
-	refused(t, dir, exitFailure, []string{"snapshot", "history", "nobody"}, "not found")
+	refused(t, dir, api.ExitUsage, []string{"snapshot", "tag", nodes["base"].ID, "abc"}, "hex digits")
+	refused(t, dir, api.ExitUsage, []string{"snapshot", "tag", "--remove", "x", nodes["base"].ID})
+	refused(t, dir, api.ExitUsage, []string{"snapshot", "expire", nodes["base"].ID, "soon"}, "36h")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "unpin", nodes["base"].ID}, "not found")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "history", "nobody"}, "not found")
 }
 
 func TestGC(t *testing.T) {
@@ -88,10 +89,10 @@ func TestGC(t *testing.T) {
 	if r.DryRun || len(r.Removed) != 0 || !r.WithinBudget || r.Kept["pinned"] != 1 {
 		t.Errorf("%+v", r)
 	}
-	refused(t, dir, exitFailure, []string{"snapshot", "gc", "--budget", "1KiB"}, "more than the budget")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "gc", "--budget", "1KiB"}, "more than the budget")
 	want(t, dir, []string{"snapshot", "ls"}, short(nodes["import"].ID))
 	for _, args := range [][]string{{"--budget", "lots"}, {"--budget", "0"}, {"--unused", "-1h"}} {
-		refused(t, dir, exitUsage, append([]string{"snapshot", "gc"}, args...))
+		refused(t, dir, api.ExitUsage, append([]string{"snapshot", "gc"}, args...))
 	}
 }
 
@@ -122,8 +123,8 @@ func TestStatsCompactFlatten(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	want(t, dir, []string{"snapshot", "flatten", nodes["function"].ID, "--onto", nodes["base"].ID}, "function hello")
-	refused(t, dir, exitFailure, []string{"snapshot", "flatten", nodes["function"].ID, "--onto", nodes["lazy"].ID}, "not above it")
-	refused(t, dir, exitFailure, []string{"snapshot", "rebase-check", nodes["function"].ID, nodes["base"].ID}, "capture it anew")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "flatten", nodes["function"].ID, "--onto", nodes["lazy"].ID}, "not above it")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "rebase-check", nodes["function"].ID, nodes["base"].ID}, "capture it anew")
 	want(t, dir, []string{"snapshot", "rebase-check", nodes["function"].ID, nodes["import"].ID}, "would be the same")
 	want(t, dir, []string{"snapshot", "verify", "--json"}, `"faults": []`)
 }
@@ -146,7 +147,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := command(t, dir, "", nil, "snapshot", "verify")
-	if out.code != exitFailure || !strings.Contains(out.stdout, short(nodes["base"].ID)) || !strings.Contains(out.stdout, "guest page 0x") || strings.Count(out.stderr, "\n") != 1 {
+	if out.code != api.ExitFailure || !strings.Contains(out.stdout, short(nodes["base"].ID)) || !strings.Contains(out.stdout, "guest page 0x") || strings.Count(out.stderr, "\n") != 1 {
 		t.Errorf("exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
 	r := decode[struct {
@@ -156,7 +157,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	want(t, dir, []string{"snapshot", "verify", nodes["image"].ID}, "1 snapshots")
-	refused(t, dir, exitFailure, []string{"snapshot", "verify", "ffffffffff"}, "not found")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "verify", "ffffffffff"}, "not found")
 	if again, err := os.ReadFile(path); err != nil || string(again) != string(b) {
 		t.Errorf("the file was changed: %v", err)
 	}
@@ -181,10 +182,10 @@ func TestExport(t *testing.T) {
 		t.Errorf("%s, %v", index, err)
 	}
 	want(t, dir, []string{"snapshot", "export", "hello@v1", "oci-archive:" + filepath.Join(to, "x.tar")}, r.Digest)
-	refused(t, dir, exitFailure, []string{"snapshot", "export", "nobody", layout}, "not found")
-	refused(t, dir, exitFailure, []string{"snapshot", "export", "hello@v1", "oci:" + dir}, "something else")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "export", "nobody", layout}, "not found")
+	refused(t, dir, api.ExitFailure, []string{"snapshot", "export", "hello@v1", "oci:" + dir}, "something else")
 	for _, place := range []string{"", "oci:", "layout", "docker:x", "ftp://x"} {
-		refused(t, dir, exitUsage, []string{"snapshot", "export", "hello@v1", place}, "want oci:DIR")
-		refused(t, dir, exitUsage, []string{"snapshot", "import", place}, "want oci:DIR")
+		refused(t, dir, api.ExitUsage, []string{"snapshot", "export", "hello@v1", place}, "want oci:DIR")
+		refused(t, dir, api.ExitUsage, []string{"snapshot", "import", place}, "want oci:DIR")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 )
 
 // TestAllowNet: the list reaches the dispatcher, and the command says what it kept
@@ -22,9 +23,9 @@ func TestAllowNet(t *testing.T) {
 		{"snapshot create f --allow-net example.com:443", true},
 	} {
 		var got dispatcher.Options
-		code := exitOK
+		code := api.ExitOK
 		if fake.err = nil; strings.HasPrefix(c.args, "snapshot") {
-			fake.err, code = errors.New("not taken, this is a test of options"), exitFailure
+			fake.err, code = errors.New("not taken, this is a test of options"), api.ExitFailure
 		}
 		out := command(t, t.TempDir(), "", func(o dispatcher.Options) (engine, error) {
 			got = o

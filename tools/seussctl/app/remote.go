@@ -33,29 +33,6 @@ func newRemote(stateDir, socket string) *remote {
 	}}}
 }
 
-// remoteError is a daemon's error: it says what the daemon said, and is the
-// error that the same fault would have been in this process.
-type remoteError struct {
-	message string
-	is      error
-}
-
-func (e *remoteError) Error() string { return e.message }
-func (e *remoteError) Unwrap() error { return e.is }
-
-var errorOf = map[api.Code]error{
-	api.UnknownFunction: dispatcher.ErrUnknownFunction,
-	api.NoImage:         dispatcher.ErrNoImage,
-	api.NotFound:        lineage.ErrNotFound,
-	api.Ambiguous:       lineage.ErrAmbiguous,
-	api.HasChildren:     lineage.ErrHasChildren,
-	api.BadEvent:        dispatcher.ErrBadEvent,
-	api.NotLazy:         dispatcher.ErrNotLazy,
-	api.NotAsked:        dispatcher.ErrNotAsked,
-	api.ReadOnly:        lineage.ErrReadOnly,
-	api.Invalid:         lineage.ErrInvalid,
-}
-
 var errNoRead = errors.New("the daemon's state directory cannot be read")
 
 // call sends a request; in and out may be nil.
@@ -102,14 +79,7 @@ func decodeRemoteError(answer *http.Response, b []byte) error {
 	if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {
 		return fmt.Errorf("the daemon answered %s", answer.Status)
 	}
-	e := &remoteError{message: doc.Message, is: errorOf[doc.Code]}
-	switch {
-	case doc.Function != nil:
-		e.is = doc.Function
-	case doc.Crash != nil:
-		e.is = &dispatcher.CrashError{Summary: doc.Crash.Summary, Report: doc.Crash.Report}
-	}
-	return e
+	return doc.Err()
 }
 
 // Store returns what the state directory holds now. Nil if it cannot be read.

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
 )
@@ -55,7 +56,7 @@ func (e *env) runProgram(c *cli.Context) error {
 	if err := checkTimeout(c); err != nil {
 		return err
 	}
-	p := dispatcher.Program{Args: c.Args().Slice(), Env: []string{"PATH=" + programPath, "HOME=/root"}}
+	p := instance.Program{Args: c.Args().Slice(), Env: []string{"PATH=" + programPath, "HOME=/root"}}
 	for _, v := range c.StringSlice("env") {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
 			return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
@@ -88,7 +89,7 @@ func (e *env) runProgram(c *cli.Context) error {
 	return &programExit{exitProgramFailure, err}
 }
 
-func (e *env) runInImage(ctx context.Context, ref string, p dispatcher.Program) (err error) {
+func (e *env) runInImage(ctx context.Context, ref string, p instance.Program) (err error) {
 	image, err := e.programImage(ctx, ref, p.Args[0])
 	if err != nil {
 		return err
@@ -106,7 +107,7 @@ func (e *env) runInImage(ctx context.Context, ref string, p dispatcher.Program) 
 	var out programOutput
 	p.Output = func(fd uint16, text []byte) { out.write(e, fd, text) }
 	e.progress.clear()
-	r, err := dispatcher.RunProgram(ctx, platform, p)
+	r, err := instance.RunProgram(ctx, platform, p)
 	if err = errors.Join(err, out.err); err != nil {
 		return err
 	}

@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/net/netutil"
 
+	"seuss/dispatcher/http/listener"
 	"seuss/dispatcher/httpapi"
 	"seuss/dispatcher/sched"
 )
@@ -132,6 +132,7 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
+	conns := listener.NewGroup(listener.Options{Log: cfg.log})
 	failed := make(chan error, len(listeners))
 	var servers []*http.Server
 	for _, l := range listeners {
@@ -140,7 +141,7 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 		h.ErrorLog = slog.NewLogLogger(cfg.log.Handler(), slog.LevelDebug)
 		servers = append(servers, h)
 		go func() {
-			if err := h.Serve(netutil.LimitListener(l.Listener, httpapi.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
+			if err := h.Serve(conns.Listen(l.Listener, httpapi.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 			}
 		}()
@@ -152,13 +153,13 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	return errors.Join(err, drain(cfg, s, scheduler, servers, cancel))
+	return errors.Join(err, drain(cfg, s, scheduler, servers, conns, cancel))
 }
 
 // addProcessors lets Go run as many threads more as may be inside a guest at a time.
 // A thread that is keeps its processor of Go's until the runtime's monitor takes it
 // away; under load that takes milliseconds, in which requests are not even read
-// (RATIONALE.md, "Why does the daemon take more of Go's processors than there are?").
+// (docs/decisions/scheduling.md, "Why does the daemon take more of Go's processors than there are?").
 // $GOMAXPROCS, where it is set, stands.
 func addProcessors(slots int) {
 	if os.Getenv("GOMAXPROCS") == "" {
@@ -168,31 +169,38 @@ func addProcessors(slots int) {
 
 var errDrained = errors.New("the service has ended")
 
-// drain ends the service: nothing new is taken, what waits and runs is finished,
-// and what is not when the time is over is cancelled.
-func drain(cfg *serveConfig, s *httpapi.Server, scheduler *sched.Scheduler, servers []*http.Server, cancel context.CancelCauseFunc) error {
+// lastWords is how much of the drain's time is kept for what was cancelled to
+// answer, and for clients to read: a tenth of it, but no more.
+const lastWords = 2 * time.Second
+
+// drain ends the service within cfg.drain: nothing new is taken, what waits and
+// runs is finished, and what is not when little of the time is left is cancelled.
+func drain(cfg *serveConfig, s *httpapi.Server, scheduler *sched.Scheduler, servers []*http.Server, conns *listener.Group, cancel context.CancelCauseFunc) error {
 	cfg.log.Info("draining", "running", scheduler.Stats().Running, "waiting", scheduler.Stats().Waiting, "for_at_most", cfg.drain)
-	ctx, done := context.WithTimeout(context.Background(), cfg.drain)
+	end, done := context.WithTimeout(context.Background(), cfg.drain)
+	defer done()
+	work, done := context.WithTimeout(end, cfg.drain-min(cfg.drain/10, lastWords))
 	defer done()
 	s.Stop()
 	var errs []error
 	// Events first: they need the scheduler.
-	if err := s.Close(ctx); err != nil {
+	if err := s.Close(work); err != nil {
 		errs = append(errs, err)
 	}
-	if err := scheduler.Drain(ctx); err != nil {
+	if err := scheduler.Drain(work); err != nil {
 		errs = append(errs, fmt.Errorf("%w; what still runs is cancelled", err))
 		cancel(errDrained)
 	}
 	// What was cancelled answers at once; answers are written.
-	last, done := context.WithTimeout(context.Background(), 5*time.Second)
-	defer done()
 	for _, h := range servers {
-		if err := h.Shutdown(last); err != nil {
+		if err := h.Shutdown(end); err != nil {
 			errs = append(errs, h.Close())
 		}
 	}
-	if err := scheduler.Wait(last); err != nil {
+	if err := conns.Close(end); err != nil {
+		cfg.log.Warn("the service ends before all has been read", "error", err) // no fault of the service's
+	}
+	if err := scheduler.Wait(end); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

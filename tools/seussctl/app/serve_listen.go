@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-type listener struct {
+type endpoint struct {
 	net.Listener
 	unix bool
 	name string
 }
 
 // listen opens the address and the sockets.
-func (e *env) listen(cfg *serveConfig) (list []listener, err error) {
+func (e *env) listen(cfg *serveConfig) (list []endpoint, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range list {
@@ -27,7 +27,7 @@ func (e *env) listen(cfg *serveConfig) (list []listener, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	list = append(list, listener{l, false, "http://" + l.Addr().String()})
+	list = append(list, endpoint{l, false, "http://" + l.Addr().String()})
 	paths := []string{filepath.Join(e.stateDir, socketName)}
 	if cfg.socket != "" {
 		paths = append(paths, cfg.socket)
@@ -37,14 +37,14 @@ func (e *env) listen(cfg *serveConfig) (list []listener, err error) {
 		if err != nil {
 			return list, err
 		}
-		list = append(list, listener{l, true, "unix:" + path})
+		list = append(list, endpoint{l, true, "unix:" + path})
 	}
 	return list, nil
 }
 
 // announce says where the service is reached: programs read the one JSON
 // document on stdout, people a line on stderr.
-func (e *env) announce(listeners []listener) error {
+func (e *env) announce(listeners []endpoint) error {
 	var names []string
 	for _, l := range listeners {
 		names = append(names, l.name)

@@ -179,7 +179,11 @@ that are pinned or tagged.`,
 
 func (e *env) printHistory(s *lineage.Store, name string) error {
 	nodes := s.Function(name)
-	current, err := s.GetFunction(name)
+	deployed, err := deployments(s)
+	if err != nil {
+		return err
+	}
+	current, err := deployed.Get(name)
 	if err != nil && len(nodes) == 0 {
 		return err
 	}

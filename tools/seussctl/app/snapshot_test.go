@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -22,7 +24,7 @@ func TestTree(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	out := command(t, dir, "", nil, "snapshot", "tree")
-	if out.code != exitOK || out.stderr != "" {
+	if out.code != api.ExitOK || out.stderr != "" {
 		t.Fatalf("exit %d, stderr %q", out.code, out.stderr)
 	}
 	got := named(out.stdout, nodes)
@@ -78,7 +80,7 @@ func TestTreeJSON(t *testing.T) {
 func TestEmptyStateLists(t *testing.T) {
 	dir := t.TempDir() + "/missing"
 	for _, args := range [][]string{{"snapshot", "ls"}, {"snapshot", "tree"}, {"function", "ls"}, {"image", "ls"}} {
-		if out := command(t, dir, "", nil, args...); out.code != exitOK || out.stderr != "" {
+		if out := command(t, dir, "", nil, args...); out.code != api.ExitOK || out.stderr != "" {
 			t.Errorf("%v: exit %d, stderr %q", args, out.code, out.stderr)
 		}
 		if out := command(t, dir, "", nil, append(args, "--json")...); strings.TrimSpace(out.stdout) != "[]" {
@@ -126,7 +128,7 @@ func TestSnapshotShow(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	out := command(t, dir, "", nil, "snapshot", "show", nodes["argument"].ID[:8])
-	if out.code != exitOK {
+	if out.code != api.ExitOK {
 		t.Fatal(out.stderr)
 	}
 	for _, want := range []string{
@@ -144,7 +146,7 @@ func TestSnapshotShow(t *testing.T) {
 	if err := json.Unmarshal([]byte(out.stdout), &doc); err != nil || doc.ID != nodes["function"].ID || len(doc.Lineage) != 4 {
 		t.Errorf("%v: %s", err, out.stdout)
 	}
-	if out := command(t, dir, "", nil, "snapshot", "show", "ffffffffffff"); out.code != exitFailure || !strings.Contains(out.stderr, "not found") {
+	if out := command(t, dir, "", nil, "snapshot", "show", "ffffffffffff"); out.code != api.ExitFailure || !strings.Contains(out.stderr, "not found") {
 		t.Errorf("unknown id: exit %d, %q", out.code, out.stderr)
 	}
 }
@@ -153,17 +155,17 @@ func TestSnapshotRm(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	out := command(t, dir, "", nil, "snapshot", "rm", nodes["lazy"].ID)
-	if out.code != exitFailure || !strings.Contains(out.stderr, "dependents") {
+	if out.code != api.ExitFailure || !strings.Contains(out.stderr, "dependents") {
 		t.Errorf("with children: exit %d, %q", out.code, out.stderr)
 	}
 	out = command(t, dir, "", nil, "snapshot", "rm", short(nodes["lazy"].ID), "--cascade")
-	if out.code != exitOK || out.stdout != "removed 2 snapshots\n" {
+	if out.code != api.ExitOK || out.stdout != "removed 2 snapshots\n" {
 		t.Errorf("cascade: exit %d, %q %q", out.code, out.stdout, out.stderr)
 	}
-	if out := command(t, dir, "", nil, "snapshot", "rm", nodes["argument"].ID); out.code != exitFailure {
+	if out := command(t, dir, "", nil, "snapshot", "rm", nodes["argument"].ID); out.code != api.ExitFailure {
 		t.Errorf("removed twice: exit %d", out.code)
 	}
-	if out := command(t, dir+"/none", "", nil, "snapshot", "rm", "abc"); out.code != exitFailure {
+	if out := command(t, dir+"/none", "", nil, "snapshot", "rm", "abc"); out.code != api.ExitFailure {
 		t.Errorf("no state: exit %d", out.code)
 	}
 }
@@ -177,12 +179,12 @@ func TestReadingWorksWhileLocked(t *testing.T) {
 	}
 	defer s.Close()
 	for _, args := range [][]string{{"snapshot", "ls"}, {"snapshot", "tree"}, {"snapshot", "show", nodes["base"].ID}, {"function", "ls"}} {
-		if out := command(t, dir, "", nil, args...); out.code != exitOK {
+		if out := command(t, dir, "", nil, args...); out.code != api.ExitOK {
 			t.Errorf("%v: exit %d, %q", args, out.code, out.stderr)
 		}
 	}
 	out := command(t, dir, "", nil, "snapshot", "rm", nodes["function"].ID)
-	if out.code != exitFailure || !strings.Contains(out.stderr, "in use") || strings.Count(out.stderr, "\n") != 1 {
+	if out.code != api.ExitFailure || !strings.Contains(out.stderr, "in use") || strings.Count(out.stderr, "\n") != 1 {
 		t.Errorf("rm: exit %d, %q", out.code, out.stderr)
 	}
 }
@@ -197,18 +199,18 @@ func TestSnapshotCreate(t *testing.T) {
 	defer s.Close()
 	f := &fakeEngine{store: s, node: nodes["argument"]}
 	out := command(t, dir, "", with(f), "snapshot", "create", "table", "--stop-at", "query", "--event", `{"table": 1}`)
-	if out.code != exitOK || f.stopAt != "query" || string(f.argument) != `{"table": 1}` || !strings.HasPrefix(out.stdout, short(nodes["argument"].ID)) || !f.closed {
+	if out.code != api.ExitOK || f.stopAt != "query" || string(f.argument) != `{"table": 1}` || !strings.HasPrefix(out.stdout, short(nodes["argument"].ID)) || !f.closed {
 		t.Errorf("argument: exit %d, %+v, %q %q", out.code, f, out.stdout, out.stderr)
 	}
 	f = &fakeEngine{store: s, node: nodes["import"]}
-	if out := command(t, dir, "", with(f), "snapshot", "create", "--import", "json, re,json"); out.code != exitOK || strings.Join(f.modules, "+") != "json+re" {
+	if out := command(t, dir, "", with(f), "snapshot", "create", "--import", "json, re,json"); out.code != api.ExitOK || strings.Join(f.modules, "+") != "json+re" {
 		t.Errorf("import: exit %d, %q, %q", out.code, f.modules, out.stderr)
 	}
 	for _, args := range [][]string{
 		{}, {"table", "--import", "re"}, {"--base", "--import", "re"}, {"--import", "re,,os"}, {"--base", "--event", "{}"},
 		{"--import", "re", "--stop-at", "x"}, {"table", "--image", "other"}, {"table", "extra"},
 	} {
-		if out := command(t, dir, "", nil, append([]string{"snapshot", "create"}, args...)...); out.code != exitUsage {
+		if out := command(t, dir, "", nil, append([]string{"snapshot", "create"}, args...)...); out.code != api.ExitUsage {
 			t.Errorf("%q: exit %d, %q", args, out.code, out.stderr)
 		}
 	}
@@ -221,8 +223,12 @@ func TestFunctionLsAndRm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []lineage.Function{{Name: "hello", Handler: "hello.handler", Image: defaultImage}, {Name: "table", Handler: "table.handler", Lazy: true, Image: defaultImage}} {
-		if _, err := s.PutFunction(f, []byte("code")); err != nil {
+	deployed, err := deployments(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []functions.Function{{Name: "hello", Handler: "hello.handler", Image: defaultImage}, {Name: "table", Handler: "table.handler", Lazy: true, Image: defaultImage}} {
+		if _, err := deployed.Put(f, []byte("code")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -237,10 +243,10 @@ func TestFunctionLsAndRm(t *testing.T) {
 	if len(items) != 2 || items[0].Name != "hello" || items[0].Hits != 3 || items[1].Nodes != 2 || items[1].StoredBytes != nodes["lazy"].StoredBytes()+nodes["argument"].StoredBytes() {
 		t.Errorf("%+v", items)
 	}
-	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != exitOK || out.stdout != "removed function table and 2 snapshots\n" {
+	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != api.ExitOK || out.stdout != "removed function table and 2 snapshots\n" {
 		t.Errorf("exit %d, %q %q", out.code, out.stdout, out.stderr)
 	}
-	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != exitFailure || !strings.Contains(out.stderr, "not found") {
+	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != api.ExitFailure || !strings.Contains(out.stderr, "not found") {
 		t.Errorf("twice: exit %d, %q", out.code, out.stderr)
 	}
 	if out := command(t, dir, "", nil, "function", "ls"); !strings.Contains(out.stdout, "hello") || strings.Contains(out.stdout, "table") {
@@ -252,13 +258,13 @@ func TestImageRmKeepsSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	out := command(t, dir, "", nil, "image", "rm", defaultImage)
-	if out.code != exitFailure || !strings.Contains(out.stderr, "has 5 snapshots") {
+	if out.code != api.ExitFailure || !strings.Contains(out.stderr, "has 5 snapshots") {
 		t.Errorf("exit %d, %q", out.code, out.stderr)
 	}
-	if out := command(t, dir, "", nil, "snapshot", "show", nodes["argument"].ID); out.code != exitOK {
+	if out := command(t, dir, "", nil, "snapshot", "show", nodes["argument"].ID); out.code != api.ExitOK {
 		t.Errorf("snapshots are gone: %q", out.stderr)
 	}
-	if out := command(t, dir, "", nil, "image", "rm", "--cascade", defaultImage); out.code != exitOK || !strings.Contains(out.stdout, "and 6 snapshots") {
+	if out := command(t, dir, "", nil, "image", "rm", "--cascade", defaultImage); out.code != api.ExitOK || !strings.Contains(out.stdout, "and 6 snapshots") {
 		t.Errorf("cascade: exit %d, %q %q", out.code, out.stdout, out.stderr)
 	}
 	if out := command(t, dir, "", nil, "snapshot", "ls", "--json"); strings.TrimSpace(out.stdout) != "[]" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"seuss/dirtytrack"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -137,7 +138,7 @@ func (b *storeBench) fill() error {
 				b.functionDelta(i, base.View, dirty, pages)
 				binary.LittleEndian.PutUint64(state[128:], uint64(i))
 				spent.Add(int64(time.Since(made)))
-				key := lineage.Key{Function: fmt.Sprintf("function-%d", i), Handler: "main.handler", CodeDigest: lineage.CodeDigest(state[128:136])}
+				key := lineage.Key{Function: fmt.Sprintf("function-%d", i), Handler: "main.handler", CodeDigest: functions.CodeDigest(state[128:136])}
 				began := time.Now()
 				_, errs[w] = b.s.Capture(lineage.NodeSpec{
 					Kind: lineage.KindFunction, Key: key, State: state, CPUFeatures: base.Node.CPUFeatures, ABIVersion: 1,

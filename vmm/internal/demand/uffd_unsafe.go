@@ -37,7 +37,7 @@ type uffdioRegister struct {
 type message struct {
 	event   uint8
 	_       [7]byte
-	flags   uint64
+	_       uint64 // flags
 	address uint64
 	_       uint64
 }

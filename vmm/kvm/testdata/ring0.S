@@ -8,7 +8,7 @@
  *   gcc -c -o ring0.o ring0.S
  *   ld -Ttext=0x401000 -e 0x401000 --oformat binary -o ring0.bin ring0.o
  */
-#include "../../../guest/abi.h"
+#include "../../../guest/abi/kernel.h"
 
 #define ORDERS 0x410000
 #define WAY 0x00    /* 0: a gate of #UD; 1: a gate of int, to a forged segment; 2: a call gate */

@@ -1,0 +1,174 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
+	"seuss/dispatcher/sched"
+	"seuss/images"
+	"seuss/lineage"
+	"seuss/lineage/oci"
+)
+
+// Exit codes of seussctl. What `seussctl run` gives for a program is the
+// program's.
+const (
+	ExitOK       = 0
+	ExitFailure  = 1
+	ExitUsage    = 2 // wrong usage, a bad event included
+	ExitFunction = 3 // the function itself failed
+)
+
+// StatusClientGone is what nginx logs for a client that has hung up: nobody reads
+// it but the log.
+const StatusClientGone = 499
+
+// Fault is a kind of error: what it is called and which status it has wherever the
+// service answers with it, and how seussctl ends.
+type Fault struct {
+	Err    error  // what errors of the kind are by errors.Is; nil: a type of error, or no other kind
+	Code   Code   // in the native API
+	Status int    // of HTTP
+	Lambda string // the error's name in Lambda's API; "": ServiceException
+	// LambdaStatus is Lambda's status where that is another one, else 0.
+	LambdaStatus int
+	Exit         int // of seussctl
+}
+
+// Names of errors in Lambda's API reference.
+const (
+	LambdaNotFound    = "ResourceNotFoundException"
+	LambdaConflict    = "ResourceConflictException"
+	LambdaParameter   = "InvalidParameterValueException"
+	LambdaContent     = "InvalidRequestContentException"
+	LambdaRevision    = "PreconditionFailedException"
+	LambdaThrottled   = "TooManyRequestsException"
+	LambdaService     = "ServiceException"
+	LambdaUnsupported = "UnknownOperationException"
+)
+
+// faults is the one table of the errors that programs tell apart. An error that is
+// of two kinds is the one that comes first. Of kinds with the same code a client
+// takes any for any: the code is what the wire carries.
+var faults = []Fault{
+	{dispatcher.ErrUnknownFunction, UnknownFunction, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
+	{dispatcher.ErrUnknownAlias, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
+	{dispatcher.ErrNoImage, NoImage, http.StatusNotFound, LambdaParameter, http.StatusBadRequest, ExitFailure},
+	{lineage.ErrNotFound, NotFound, http.StatusNotFound, "", http.StatusInternalServerError, ExitFailure},
+	{images.ErrNotFound, NotFound, http.StatusNotFound, "", http.StatusInternalServerError, ExitFailure},
+	{lineage.ErrAmbiguous, Ambiguous, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{images.ErrAmbiguous, Ambiguous, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{lineage.ErrHasChildren, HasChildren, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{lineage.ErrPinned, Conflict, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{dispatcher.ErrBadEvent, BadEvent, http.StatusBadRequest, LambdaContent, 0, ExitUsage},
+	{dispatcher.ErrExists, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{dispatcher.ErrInUse, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{dispatcher.ErrRevision, Conflict, http.StatusPreconditionFailed, LambdaRevision, 0, ExitFailure},
+	{dispatcher.ErrNotLazy, NotLazy, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{dispatcher.ErrNotAsked, NotAsked, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{instance.ErrCPU, Failed, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{lineage.ErrReadOnly, ReadOnly, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{lineage.ErrInvalid, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{oci.ErrFormat, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{oci.ErrTooLarge, Invalid, http.StatusRequestEntityTooLarge, LambdaParameter, 0, ExitFailure},
+	{oci.ErrMismatch, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{lineage.ErrChecksum, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{dispatcher.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{sched.ErrDrained, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+}
+
+// Kinds of errors that are types, and what is no kind of its own.
+var (
+	faultRefused  = Fault{nil, Refused, http.StatusTooManyRequests, LambdaThrottled, 0, ExitFailure}
+	faultDraining = Fault{nil, Refused, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure}
+	faultFunction = Fault{nil, FunctionFailed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFunction}
+	faultCrash    = Fault{nil, Crashed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFailure}
+	faultFailed   = Fault{nil, Failed, http.StatusInternalServerError, LambdaService, 0, ExitFailure}
+)
+
+// FaultOf returns the kind of an error; one that is of no kind has the code Failed.
+func FaultOf(err error) Fault {
+	var refused *sched.RefusedError
+	var function *dispatcher.FunctionError
+	var crash *instance.CrashError
+	switch {
+	case errors.As(err, &refused) && refused.Reason == sched.Draining:
+		return faultDraining
+	case refused != nil:
+		return faultRefused
+	case errors.As(err, &function):
+		return faultFunction
+	case errors.As(err, &crash):
+		return faultCrash
+	}
+	for _, f := range faults {
+		if errors.Is(err, f.Err) {
+			return f.whole()
+		}
+	}
+	return faultFailed
+}
+
+func (f Fault) whole() Fault {
+	if f.Lambda == "" {
+		f.Lambda = LambdaService
+	}
+	return f
+}
+
+// StatusForLambda is the status in Lambda's API.
+func (f Fault) StatusForLambda() int {
+	if f.LambdaStatus != 0 {
+		return f.LambdaStatus
+	}
+	return f.Status
+}
+
+// ErrorOf is the document of an error. It keeps the error's own words: a client
+// shows them as it would show those of a service in its own process.
+func ErrorOf(err error, requestID string) Error {
+	doc := Error{Code: FaultOf(err).Code, Message: err.Error(), RequestID: requestID}
+	var crash *instance.CrashError
+	if !errors.As(err, &doc.Function) && errors.As(err, &crash) {
+		doc.Crash = &Crash{Summary: crash.Summary, Report: crash.Report}
+	}
+	return doc
+}
+
+// Err makes of the document the error that the fault would have been in this
+// process, as far as programs tell errors apart.
+func (e *Error) Err() error {
+	remote := &RemoteError{Code: e.Code, Message: e.Message}
+	switch {
+	case e.Function != nil:
+		remote.cause = e.Function
+	case e.Crash != nil:
+		remote.cause = &instance.CrashError{Summary: e.Crash.Summary, Report: e.Crash.Report}
+	}
+	return remote
+}
+
+// RemoteError is an error of a service in another process.
+type RemoteError struct {
+	Code    Code
+	Message string
+	cause   error // the function's error, or its crash
+}
+
+func (e *RemoteError) Error() string { return e.Message }
+func (e *RemoteError) Unwrap() error { return e.cause }
+
+// Is reports whether target is of a kind that has the error's code.
+func (e *RemoteError) Is(target error) bool {
+	if e.Code == Failed {
+		return false
+	}
+	for _, f := range faults {
+		if f.Err == target {
+			return f.Code == e.Code
+		}
+	}
+	return false
+}

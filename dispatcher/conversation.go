@@ -1,0 +1,130 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"seuss/dispatcher/instance"
+	"seuss/lineage"
+)
+
+// converse runs the invocation on an instance: it loads the code where the snapshot
+// has none, sends the event, or the argument that an argument snapshot stopped at, and
+// answers the driver's questions until there is a result.
+func (i *invocation) converse(s *instance.Session, l *instance.Instance) (err error) {
+	var reply instance.Reply
+	began := l.Start().Node
+	switch began.Info.Kind {
+	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
+		if err := i.load(s); err != nil {
+			return err
+		}
+		reply, err = i.send(s)
+	case lineage.KindFunction:
+		reply, err = i.send(s)
+	case lineage.KindArgument:
+		i.bound = append(i.bound, began.Info.Key.Args...)
+		reply, err = i.answer(s, began.Info.Key.NextKey)
+	default:
+		return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", began.Info.ID, began.Info.Kind)
+	}
+	for err == nil && reply.Asks {
+		w := reply.Want
+		if i.asked += len(w.Key) + bindingBytes; i.asked > maxAsked {
+			return fmt.Errorf("%w: it has asked for %d keys, which take more than %d bytes", instance.ErrProtocol, len(i.bound), maxAsked)
+		}
+		if w.All {
+			w.Key = wholeEvent
+		}
+		if i.capture != nil {
+			if err := i.capture(i, l, w); err != nil {
+				return err
+			}
+		}
+		reply, err = i.answer(s, w.Key)
+	}
+	if err == nil {
+		i.result.Output = append(i.result.Output, reply.Output...)
+	}
+	return err
+}
+
+// Every key that a function asks for is remembered: what that takes is bounded.
+const (
+	bindingBytes = 256      // beside the key itself
+	maxAsked     = 64 << 20 // bytes; a quarter of a million keys
+)
+
+// send has the handler run.
+func (i *invocation) send(s *instance.Session) (reply instance.Reply, err error) {
+	began := time.Now()
+	if i.f.spec.Lazy {
+		reply, err = s.InvokeLazy(i.context)
+	} else {
+		reply, err = s.Invoke(i.context, i.event.raw)
+	}
+	i.result.Timings.Run = time.Since(began)
+	return reply, err
+}
+
+// answer gives the handler the argument that it asked for.
+func (i *invocation) answer(s *instance.Session, key string) (instance.Reply, error) {
+	value, present := i.event.value(key)
+	i.bound = append(i.bound, i.event.binding(key))
+	began := time.Now()
+	reply, err := s.Answer(i.context, value, present)
+	i.result.Timings.Run += time.Since(began)
+	return reply, err
+}
+
+// load imports the code on the base path.
+func (i *invocation) load(s *instance.Session) error {
+	code := i.f.code
+	if code == nil {
+		var err error
+		if code, err = i.d.functions.Code(i.f.spec); err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	err := s.Load(code)
+	i.result.Timings.Load = time.Since(began)
+	return err
+}
+
+// memoryLimit is how many pages an invocation from s may have written, so that
+// with what its function's snapshots hold it stays within the function's memory; 0:
+// its guest's memory is limit enough.
+func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
+	limit := uint64(i.f.spec.Settings.MemoryMiB) << 20
+	if limit == 0 || limit >= i.f.image.MemoryBytes {
+		return 0
+	}
+	pages := limit / lineage.PageSize
+	return max(pages-min(pages, s.Pages), 1)
+}
+
+// restoreFunction makes the snapshots of a deployed function again. Where nothing
+// can be stored it returns the one that they would hang on.
+func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*instance.Snapshot, error) {
+	d.deployMu.Lock()
+	defer d.deployMu.Unlock()
+	code, err := d.functions.Code(f.spec)
+	if err != nil {
+		return nil, err
+	}
+	parent, err := d.imported(ctx, f.spec.Image, f.spec.Imports)
+	if err != nil {
+		return nil, err
+	}
+	if d.opts.ReadOnly {
+		return parent, nil // the code is loaded for this invocation alone
+	}
+	t, err := d.functionNode(ctx, &f.spec, code, parent)
+	if err != nil {
+		return nil, err
+	}
+	d.catalog.forget(f.spec.Name)
+	return t, nil
+}

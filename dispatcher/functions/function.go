@@ -1,0 +1,169 @@
+package functions
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"seuss/dispatcher/bundle"
+	"seuss/lineage"
+)
+
+const (
+	maxNameBytes    = 64
+	maxHandlerBytes = 256
+	maxRecordBytes  = 64 << 10 // of a deployment's JSON
+
+	// MaxCodeBytes bounds the code of one function.
+	MaxCodeBytes = bundle.MaxBytes
+)
+
+// Function is a deployment: what the dispatcher needs to make the function's
+// node when it does not exist yet.
+type Function struct {
+	Name       string    `json:"name"`              // see ValidDeploymentName
+	Handler    string    `json:"handler"`           // what the runtime driver calls, 1 to 256 bytes
+	CodeDigest string    `json:"code_digest"`       // SHA-256 of the code, hex
+	Lazy       bool      `json:"lazy"`              // arguments are asked for one by one
+	Image      string    `json:"image"`             // name of the root image it runs in
+	Imports    []string  `json:"imports,omitempty"` // what the import node above it holds
+	Deployed   time.Time `json:"deployed"`
+
+	Settings Settings `json:"settings,omitzero"`
+	// LastVersion is the number that was given last to a published version;
+	// numbers are never given twice. Of an unversioned deployment only.
+	LastVersion uint64 `json:"last_version,omitempty"`
+	// Aliases are further names of versions. Of an unversioned deployment only.
+	Aliases map[string]Alias `json:"aliases,omitempty"`
+}
+
+// Settings are what a deployment asks of those who run it, in the terms of AWS
+// Lambda's function configuration. The Store keeps them and reads none.
+type Settings struct {
+	Description string            `json:"description,omitempty"`
+	Runtime     string            `json:"runtime,omitempty"`
+	Role        string            `json:"role,omitempty"`
+	TimeoutSec  int               `json:"timeout_s,omitempty"`   // 0: the dispatcher's default
+	MemoryMiB   int               `json:"memory_mib,omitempty"`  // 0: the image's
+	Concurrency *int              `json:"concurrency,omitempty"` // invocations at a time; nil: no limit of its own
+	Environment map[string]string `json:"environment,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+	// PackageDigest is the SHA-256, in base64, of the archive that was uploaded,
+	// PackageBytes its size.
+	PackageDigest string `json:"package_sha256,omitempty"`
+	PackageBytes  int64  `json:"package_bytes,omitempty"`
+	Revision      string `json:"revision,omitempty"` // changes with each change of the record
+}
+
+// Alias names a version, or two of them with a share of the traffic.
+type Alias struct {
+	Version     string             `json:"version"` // "$LATEST" or a number
+	Description string             `json:"description,omitempty"`
+	Weights     map[string]float64 `json:"weights,omitempty"` // further versions, share 0 to 1
+	Revision    string             `json:"revision,omitempty"`
+}
+
+// ValidName reports whether name may be a function's: 1 to 64 of A-Z a-z 0-9 _ -,
+// which also keeps it from leaving its directory.
+func ValidName(name string) bool {
+	if len(name) == 0 || len(name) > maxNameBytes {
+		return false
+	}
+	for _, c := range []byte(name) {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// ValidDeploymentName reports whether name may name a deployment: a function
+// name, or a function name, a colon, and the number of a published version.
+func ValidDeploymentName(name string) bool {
+	base, version, versioned := strings.Cut(name, ":")
+	if !ValidName(base) {
+		return false
+	}
+	if !versioned {
+		return true
+	}
+	n, err := strconv.ParseUint(version, 10, 64)
+	return err == nil && n > 0 && strconv.FormatUint(n, 10) == version
+}
+
+// BaseName returns the function that a deployment is a version of: its name
+// without the version. Nodes are keyed by it, so versions share them.
+func BaseName(deployment string) string {
+	base, _, _ := strings.Cut(deployment, ":")
+	return base
+}
+
+// VersionNumber returns the number of the version that a valid deployment name has, 0
+// if it has none.
+func VersionNumber(deployment string) uint64 {
+	_, version, _ := strings.Cut(deployment, ":")
+	n, _ := strconv.ParseUint(version, 10, 64)
+	return n
+}
+
+func (f *Function) validate() error {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	switch {
+	case !ValidDeploymentName(f.Name):
+		return fmt.Errorf("name %q is not 1 to %d of A-Z a-z 0-9 _ -", f.Name, maxNameBytes)
+	case f.Handler == "" || len(f.Handler) > maxHandlerBytes || !utf8.ValidString(f.Handler) || strings.ContainsFunc(f.Handler, unprintable):
+		return fmt.Errorf("handler %q is not 1 to %d bytes of printable text", f.Handler, maxHandlerBytes)
+	case !validDigest(f.CodeDigest):
+		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
+	}
+	return nil
+}
+
+// encode returns the record of a valid deployment.
+func (f *Function) encode() ([]byte, error) {
+	if err := f.validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, lineage.ErrInvalid)
+	}
+	b, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	if len(b) >= maxRecordBytes {
+		return nil, fmt.Errorf("the deployment's record takes %d bytes, at most %d: %w", len(b), maxRecordBytes-1, lineage.ErrInvalid)
+	}
+	return append(b, '\n'), nil
+}
+
+// decode reads the record that must be that of name.
+func decode(b []byte, name string) (f Function, err error) {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err = d.Decode(&f); err == nil {
+		if _, after := d.Token(); !errors.Is(after, io.EOF) {
+			err = fmt.Errorf("text after the JSON value at byte %d", d.InputOffset())
+		}
+	}
+	if err == nil {
+		err = f.validate()
+	}
+	if err != nil {
+		return Function{}, fmt.Errorf("deployment: %w: %w", err, lineage.ErrFormat)
+	}
+	if f.Name != name {
+		return Function{}, fmt.Errorf("deployment is that of %q: %w: %w", f.Name, lineage.ErrIdentity, lineage.ErrFormat)
+	}
+	return f, nil
+}
+
+func validDigest(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == 32 && hex.EncodeToString(b) == s
+}

@@ -1,0 +1,324 @@
+package functions
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"seuss/lineage"
+	"seuss/lineage/changes"
+	"seuss/lineage/sealed"
+)
+
+// Names inside a state directory.
+const (
+	recordsDir   = "functions"
+	codeDir      = "code"
+	recordSuffix = ".json"
+)
+
+// Store is what is deployed in one state directory. Its methods may be called
+// concurrently.
+type Store struct {
+	dir      string
+	readOnly bool
+	fs       sealed.FS
+	closed   atomic.Bool
+	changes  changes.Feed
+
+	mu sync.Mutex // serialises changes of the two folders
+}
+
+// Options change how a Store is opened.
+type Options struct {
+	// ReadOnly opens the Store for reading, whoever writes it: each call sees what is
+	// deployed then.
+	ReadOnly bool
+}
+
+// Open opens the deployments of the state directory dir. To write, its caller has the
+// directory's lock and keeps it until after Close; folders that are missing are made,
+// and what interrupted changes left behind is swept.
+func Open(dir string, o Options) (*Store, error) {
+	s := &Store{dir: dir, readOnly: o.ReadOnly, fs: sealed.OS()}
+	if o.ReadOnly {
+		return s, nil
+	}
+	for _, d := range []string{recordsDir, codeDir} {
+		err := os.MkdirAll(filepath.Join(dir, d), sealed.DirMode)
+		if err == nil {
+			err = sealed.Sweep(filepath.Join(dir, d))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open functions in %s: %w", dir, sealed.WritableError(err))
+		}
+	}
+	if err := s.sweepCode(); err != nil {
+		return nil, fmt.Errorf("open functions in %s: %w", dir, sealed.WritableError(err))
+	}
+	return s, nil
+}
+
+// Close ends the use of the Store: every later call returns lineage.ErrClosed.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed.Store(true)
+}
+
+// Changes says what was deployed or removed by this Store since it was opened. Its
+// keys are functions: a change of a version is one of its function.
+func (s *Store) Changes() *changes.Feed { return &s.changes }
+
+func (s *Store) recordPath(name string) string {
+	return filepath.Join(s.dir, recordsDir, name+recordSuffix)
+}
+
+func (s *Store) codePath(digest string) string { return filepath.Join(s.dir, codeDir, digest) }
+
+func (s *Store) usable() error {
+	if s.closed.Load() {
+		return lineage.ErrClosed
+	}
+	return nil
+}
+
+func (s *Store) writable() error {
+	if err := s.usable(); err != nil {
+		return err
+	}
+	if s.readOnly {
+		return fmt.Errorf("state directory %s: %w", s.dir, lineage.ErrReadOnly)
+	}
+	return nil
+}
+
+// Put deploys code under f.Name, in place of an earlier deployment of that name, and
+// returns the deployment with digest and time filled in.
+func (s *Store) Put(f Function, code []byte) (Function, error) {
+	f.CodeDigest = CodeDigest(code)
+	if f.Deployed.IsZero() {
+		f.Deployed = time.Now()
+	}
+	f.Deployed = f.Deployed.UTC().Round(0)
+	if err := s.put(&f, code); err != nil {
+		return Function{}, fmt.Errorf("deploy function %q: %w", f.Name, err)
+	}
+	return f, nil
+}
+
+func (s *Store) put(f *Function, code []byte) error {
+	record, err := f.encode()
+	if err != nil {
+		return err
+	}
+	if len(code) > MaxCodeBytes {
+		return fmt.Errorf("code has %d bytes, at most %d: %w", len(code), MaxCodeBytes, lineage.ErrInvalid)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	old, err := s.read(f.Name)
+	if err != nil && !errors.Is(err, lineage.ErrNotFound) && !errors.Is(err, lineage.ErrFormat) {
+		return err
+	}
+	// Code first: a deployment never names code that is not there. Damaged code
+	// from earlier is replaced.
+	if _, err := s.readCode(f.CodeDigest); err != nil {
+		if err := s.fs.WriteFile(s.codePath(f.CodeDigest), code); err != nil {
+			return err
+		}
+	}
+	// After an error, too, the record may be the new one.
+	defer s.changes.Changed(BaseName(f.Name))
+	if err := s.fs.WriteFile(s.recordPath(f.Name), record); err != nil {
+		return err
+	}
+	// The function is deployed: old code that stays behind is swept by Open.
+	_ = s.dropCode(old.CodeDigest)
+	return nil
+}
+
+// Get returns the deployment of that name. The error matches lineage.ErrNotFound
+// if there is none.
+func (s *Store) Get(name string) (Function, error) {
+	if err := s.usable(); err != nil {
+		return Function{}, fmt.Errorf("function %q: %w", name, err)
+	}
+	return s.read(name)
+}
+
+func (s *Store) read(name string) (Function, error) {
+	if !ValidDeploymentName(name) {
+		return Function{}, fmt.Errorf("function %q: not a function name: %w: %w", name, lineage.ErrInvalid, lineage.ErrNotFound)
+	}
+	b, err := sealed.ReadFile(s.recordPath(name), maxRecordBytes)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Function{}, fmt.Errorf("function %q: %w", name, lineage.ErrNotFound)
+	case errors.Is(err, sealed.ErrTooLarge):
+		err = fmt.Errorf("%w: %w", err, lineage.ErrFormat)
+	case err == nil:
+		var f Function
+		if f, err = decode(b, name); err == nil {
+			return f, nil
+		}
+	}
+	return Function{}, fmt.Errorf("function %q: %w", name, err)
+}
+
+// List returns all deployments by name, versions too. Those that cannot be read are
+// left out and described by the error, which may come with a non-empty list.
+func (s *Store) List() ([]Function, error) {
+	return s.list(func(string) bool { return true })
+}
+
+// Versions returns the deployment of a function without a version, and its published
+// versions, oldest first; none if nothing of the name is deployed. Those that cannot
+// be read are left out as by List.
+func (s *Store) Versions(name string) ([]Function, error) {
+	list, err := s.list(func(deployment string) bool { return BaseName(deployment) == name })
+	slices.SortFunc(list, func(a, b Function) int { return cmp.Compare(VersionNumber(a.Name), VersionNumber(b.Name)) })
+	return list, err
+}
+
+// list is List of the deployments whose names are wanted.
+func (s *Store) list(wanted func(deployment string) bool) ([]Function, error) {
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, recordsDir))
+	if errors.Is(err, fs.ErrNotExist) && s.readOnly {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list functions: %w", err)
+	}
+	var functions []Function
+	var failed error
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), recordSuffix)
+		if !ok || !ValidDeploymentName(name) || !wanted(name) {
+			continue // not ours, or not asked for
+		}
+		f, err := s.read(name)
+		switch {
+		case errors.Is(err, lineage.ErrNotFound): // removed meanwhile
+		case err != nil:
+			failed = errors.Join(failed, err)
+		default:
+			functions = append(functions, f)
+		}
+	}
+	slices.SortFunc(functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
+	return functions, failed
+}
+
+// Remove deletes a deployment, and its code if no other one uses it. The error matches
+// lineage.ErrNotFound if there is none of that name.
+func (s *Store) Remove(name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	f, err := s.read(name)
+	if err != nil && !errors.Is(err, lineage.ErrFormat) { // a damaged one can be removed too
+		return fmt.Errorf("remove: %w", err)
+	}
+	defer s.changes.Changed(BaseName(name))
+	if err := s.fs.Delete(s.recordPath(name)); err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	if err := s.dropCode(f.CodeDigest); err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	return nil
+}
+
+// CodeDigest returns the digest under which code is stored.
+func CodeDigest(code []byte) string {
+	sum := sha256.Sum256(code)
+	return hex.EncodeToString(sum[:])
+}
+
+// Code returns the code of a deployment, checked against its digest.
+func (s *Store) Code(f Function) ([]byte, error) {
+	if err := s.usable(); err != nil {
+		return nil, fmt.Errorf("code of function %q: %w", f.Name, err)
+	}
+	if !validDigest(f.CodeDigest) {
+		return nil, fmt.Errorf("code of function %q: digest %q: %w", f.Name, f.CodeDigest, lineage.ErrInvalid)
+	}
+	code, err := s.readCode(f.CodeDigest)
+	if err != nil {
+		return nil, fmt.Errorf("code of function %q: %w", f.Name, err)
+	}
+	return code, nil
+}
+
+func (s *Store) readCode(digest string) ([]byte, error) {
+	code, err := sealed.ReadFile(s.codePath(digest), MaxCodeBytes)
+	if errors.Is(err, sealed.ErrTooLarge) {
+		return nil, fmt.Errorf("%w: %w", err, lineage.ErrFormat)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if got := CodeDigest(code); got != digest {
+		return nil, fmt.Errorf("%s: digest is %s: %w", s.codePath(digest), got, lineage.ErrChecksum)
+	}
+	return code, nil
+}
+
+// dropCode deletes code that no deployment uses. It keeps the code if there is a
+// deployment that cannot be read, because that might be its user.
+func (s *Store) dropCode(digest string) error {
+	if digest == "" {
+		return nil
+	}
+	functions, err := s.List()
+	if err != nil || slices.ContainsFunc(functions, func(f Function) bool { return f.CodeDigest == digest }) {
+		return nil
+	}
+	if err := s.fs.Remove(s.codePath(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("delete unused code %s: %w", digest, err)
+	}
+	return nil
+}
+
+// sweepCode deletes code that an interrupted deployment or removal left behind.
+func (s *Store) sweepCode() error {
+	functions, err := s.List()
+	if err != nil {
+		return nil // a damaged deployment is no reason not to open, see dropCode
+	}
+	used := map[string]bool{}
+	for _, f := range functions {
+		used[f.CodeDigest] = true
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, codeDir))
+	if err != nil {
+		return fmt.Errorf("sweep code: %w", err)
+	}
+	for _, e := range entries {
+		if name := e.Name(); validDigest(name) && !used[name] {
+			if err := s.fs.Remove(s.codePath(name)); err != nil {
+				return fmt.Errorf("sweep code: %w", err)
+			}
+		}
+	}
+	return nil
+}

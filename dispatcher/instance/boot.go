@@ -1,0 +1,61 @@
+package instance
+
+import (
+	"fmt"
+	"time"
+
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+// bootTimeout bounds a cold boot to the driver's READY.
+const bootTimeout = 60 * time.Second
+
+// Boot makes a machine of which root shows the image, and boots it until the driver of
+// its runtime is ready. The VM is the instance's alone: it ends with Destroy.
+func Boot(h *Host, img *Image, root *Snapshot) (*Instance, error) {
+	began := time.Now()
+	vm, err := NewVM(h, img, root.View)
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{vm: vm, start: root, parent: root}
+	if err := i.boot(began.Add(bootTimeout)); err != nil {
+		vm.Close()
+		return nil, fmt.Errorf("boot image %q: %w", img.Name, err)
+	}
+	i.Restored = time.Since(began)
+	return i, nil
+}
+
+func (i *Instance) boot(deadline time.Time) error {
+	vm := i.vm
+	if err := vm.plan.placeProgram(); err != nil {
+		return err
+	}
+	if err := vm.stream.await(vm.m); err != nil {
+		return err
+	}
+	if err := vm.m.ColdBoot(vmm.BootConfig{Args: vm.image.Argv, Env: vm.image.Env}); err != nil {
+		return err
+	}
+	vm.enter(Running)
+	vm.instance = i
+	f, err := i.runToFrame(deadline)
+	if err != nil {
+		return i.withLogs(err)
+	}
+	if f.kind != guest.MsgReady {
+		return fmt.Errorf("%w: message %d in place of READY", ErrProtocol, f.kind)
+	}
+	return nil
+}
+
+// withLogs adds what the guest printed to an error of its start, where it is the only
+// explanation that there is.
+func (i *Instance) withLogs(err error) error {
+	for _, line := range i.vm.logs.take() {
+		err = fmt.Errorf("%w\n%s: %s", err, line.Stream, line.Text)
+	}
+	return err
+}

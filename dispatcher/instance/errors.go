@@ -1,0 +1,34 @@
+package instance
+
+import "errors"
+
+// How an instance ends other than with an answer. Errors that are not listed are the
+// host's, and say what failed on what.
+var (
+	// ErrTimeout: there was no answer by the session's deadline; the instance is over.
+	ErrTimeout = errors.New("timed out")
+	// ErrMemory: the instance has written more memory than it may; it is over.
+	ErrMemory = errors.New("out of memory")
+	// ErrGuestExit: the program ended (os._exit, or the runtime gave up).
+	ErrGuestExit = errors.New("runtime exited")
+	// ErrProtocol: the driver's stream holds what no driver sends. The guest is
+	// hostile, and its instance over.
+	ErrProtocol = errors.New("malformed message from the guest's driver")
+	// ErrStream: the guest has ended the stream that only its driver may use.
+	ErrStream = errors.New("the guest's driver has closed its stream")
+	// ErrCPU: a snapshot was taken on a CPU with features that this host lacks.
+	ErrCPU = errors.New("snapshot needs CPU features that this host lacks")
+
+	// errInterrupted: the caller's context ended while the guest ran.
+	errInterrupted = errors.New("interrupted")
+	errNoWay       = errors.New("there is no way out outside invocations")
+)
+
+// CrashError is the death of a guest: a signal, a panic of the kernel library, a triple
+// fault, a broken device protocol.
+type CrashError struct {
+	Summary string // one line
+	Report  string // instruction, registers, backtrace, last output
+}
+
+func (e *CrashError) Error() string { return "the guest crashed: " + e.Summary }

@@ -1,0 +1,70 @@
+package instance
+
+import (
+	"fmt"
+
+	"seuss/images"
+	"seuss/lineage"
+)
+
+// Image describes a root image: what the machines that run it are made of, and how its
+// program is started.
+type Image struct {
+	Name, Digest string
+	MemoryBytes  uint64 // of guest RAM
+	ImageBytes   uint64 // of the image, which is mapped above it
+	Argv, Env    []string
+}
+
+// OpenImage describes the image in a file, and returns its root node, which it makes if
+// there is none. The content is checked against its digest then.
+func (h *Host) OpenImage(name, path string) (*Image, *lineage.Node, error) {
+	img, root, err := h.openImage(name, path)
+	if err != nil {
+		return nil, nil, fmt.Errorf("image %q: %w", name, err)
+	}
+	return img, root, nil
+}
+
+func (h *Host) openImage(name, path string) (*Image, *lineage.Node, error) {
+	var root *lineage.Node
+	for _, n := range h.Store.Kind(lineage.KindImage) {
+		if h.Store.ImagePath(n.Info.ImageDigest) == path {
+			root = n
+		}
+	}
+	var opts []images.OpenOption
+	if root != nil {
+		opts = append(opts, images.SkipDigest()) // the store checks the pages as it loads them
+	}
+	im, err := images.Open(path, opts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer im.Close()
+	digest := im.Digest().String()
+	if root == nil {
+		if root, err = h.addImage(im, path); err != nil {
+			return nil, nil, err
+		}
+	} else if root.Info.ImageDigest != digest {
+		return nil, nil, fmt.Errorf("open image %s: %w: its header has the digest %s", path, images.ErrCorrupt, digest)
+	}
+	c := im.Config()
+	return &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.Header().TotalBytes, Argv: c.Argv, Env: c.Env}, root, nil
+}
+
+// addImage makes the root node of an image whose content has been checked.
+func (h *Host) addImage(im *images.Image, path string) (*lineage.Node, error) {
+	if h.ReadOnly {
+		return nil, fmt.Errorf("it was never booted: %w", lineage.ErrReadOnly)
+	}
+	total := im.Header().TotalBytes
+	ramPages := im.Config().MemoryBytes / lineage.PageSize
+	var runs []lineage.ImageRun
+	for _, e := range im.Extents() {
+		runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
+	}
+	runs = append(runs, lineage.ImageRun{First: ramPages, Count: total / lineage.PageSize})
+	return h.Store.AddImage(im.Digest().String(), path, ramPages+total/lineage.PageSize, runs)
+}

@@ -1,0 +1,131 @@
+package instance
+
+import (
+	"time"
+
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+// Instance is one life: what a guest is from the moment a snapshot is given an identity
+// of its own until End. It lives on a VM, today on the same all its life.
+type Instance struct {
+	// MemoryPages bounds the pages that it may write; 0: its guest's memory is limit
+	// enough.
+	MemoryPages uint64
+	// Pooled says that its VM stood ready for it, else Moved says what was moved there.
+	Pooled bool
+	Moved  Moved
+	// Restored is how long it took to make a fresh instance of the VM.
+	Restored time.Duration
+
+	vm      *VM
+	start   *Snapshot // that it began as
+	parent  *Snapshot // against which the next capture is a difference
+	outside Outside
+	session Session
+}
+
+// Outside takes the streams with which a guest wants to leave its machine.
+type Outside interface{ Accept(*vmm.Conn) error }
+
+// Begin makes the VM a fresh instance of s. It brings it there, unless it stands ready,
+// and gives it an identity. Where that fails the VM can only be closed.
+func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
+	began := time.Now()
+	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s)}
+	vm.record(s)
+	if !i.Pooled {
+		var err error
+		if i.Moved, err = vm.Restore(s); err != nil {
+			return nil, err
+		}
+	}
+	if err := vm.m.WriteIdentity(vmm.Identity{}); err != nil {
+		return nil, err
+	}
+	vm.unobserved, vm.before = true, vm.faults
+	vm.enter(Running)
+	vm.instance = i
+	i.Restored = time.Since(began)
+	return i, nil
+}
+
+// End is the end of the instance's life. It returns the VM, as the instance left it.
+func (i *Instance) End() *VM {
+	vm := i.vm
+	i.vm = nil
+	vm.recorded()
+	vm.enter(Ran)
+	vm.instance = nil
+	return vm
+}
+
+// Destroy is End for an instance whose VM is not to be used again.
+func (i *Instance) Destroy() error { return i.End().Close() }
+
+// Start is the snapshot that the instance began as.
+func (i *Instance) Start() *Snapshot { return i.start }
+
+// Leave gives the guest a way out of its machine, or takes it back with nil.
+func (i *Instance) Leave(o Outside) { i.outside = o }
+
+// Vsock is the device by which host programs reach the guest.
+func (i *Instance) Vsock() *vmm.Vsock { return i.vm.m.Vsock() }
+
+// Logs returns what the guest has printed since the last call, and whether some of it
+// was dropped.
+func (i *Instance) Logs() (lines []LogLine, cut bool) {
+	return i.vm.logs.take(), i.vm.m.Stats().ConsoleDropped > 0
+}
+
+// Unsupported names the system calls that the instance made and the kernel library has
+// not, with how often; nil where there are none.
+func (i *Instance) Unsupported() map[string]uint32 {
+	calls, err := i.vm.m.UnsupportedCalls()
+	if err != nil || len(calls) == 0 {
+		return nil // or the guest has forged the table's address
+	}
+	return nameCalls(calls, i.start.unsupported())
+}
+
+// nameCalls names the unsupported system calls that were made since before.
+func nameCalls(counts, before map[int]uint32) map[string]uint32 {
+	named := map[string]uint32{}
+	for number, n := range counts {
+		if n > before[number] {
+			named[guest.SyscallName(number)] = n - before[number]
+		}
+	}
+	return named
+}
+
+// PagedIn is how many pages were brought from the disk since the last call, because the
+// guest touched them.
+func (i *Instance) PagedIn() uint64 {
+	vm := i.vm
+	_, pages := vm.m.Memory().PagingStats()
+	since := pages - vm.paged
+	vm.paged = pages
+	return since
+}
+
+// PrivatePages is how many pages are its VM's own, as far as that is known without
+// looking; Usage looks.
+func (i *Instance) PrivatePages() uint64 { return i.vm.plan.private.Len() }
+
+// Usage looks at how many page faults of the host the instance has taken, and how many
+// pages are its VM's own now. That takes as long as there are pages.
+func (i *Instance) Usage() (faults, private uint64, err error) {
+	vm := i.vm
+	err = vm.collect()
+	faults, private = vm.faults-vm.before, vm.plan.private.Len()
+	vm.observe()
+	return faults, private, err
+}
+
+// Page is what the guest has in a page of its memory, for looking at.
+func (i *Instance) Page(page uint64) []byte { return i.vm.m.Memory().Page(page) }
+
+// Resident is what the instance takes of the host's memory, as the kernel counts it.
+func (i *Instance) Resident() (vmm.Resident, error) { return i.vm.Resident() }

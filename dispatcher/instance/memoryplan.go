@@ -1,0 +1,314 @@
+package instance
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+
+	"seuss/dirtytrack"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// Thresholds of "copy small, map large". A private page that is rewritten in
+// place costs a memcpy; a page that is mapped costs a page fault in the host
+// and one in the guest's shadow at its next use, and a system call for each
+// run. Measured in docs/decisions/reset.md, "Why is a reset a memcpy?".
+const (
+	// mapRun is the shortest run of pages, lying together in one blob, that is
+	// mapped rather than copied.
+	mapRun = 64
+	// learnResets is how many resets to the same node compare before they copy.
+	// A private page that no run in all of them changed is cold: it goes back to
+	// being mapped, and later resets need not touch it.
+	learnResets = 6
+	// keepPrivate bounds the private pages that a shell keeps for the next
+	// request.
+	keepPrivate = 8192
+)
+
+// memoryPlan keeps track of what a machine's memory shows: each page is either what
+// base maps there, or a private copy.
+type memoryPlan struct {
+	mem     *vmm.Memory
+	tracker dirtytrack.Tracker
+	// base is the view whose runs are mapped.
+	base *lineage.View
+	// private holds the pages that are private copies. Their content is known
+	// only right after deploy: then it is the view's.
+	private *dirtytrack.PageSet
+
+	view    *lineage.View       // of the last deploy
+	resets  int                 // deploys to that same view
+	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
+
+	small, fresh *dirtytrack.PageSet // scratch of move
+	access       vmm.Access          // scratch of deploy
+}
+
+// Moved counts what bringing a machine to a snapshot has moved.
+type Moved struct {
+	Copied, Mapped uint64 // pages
+}
+
+func newMemoryPlan(mem *vmm.Memory) (memoryPlan, error) {
+	tracker, err := mem.Tracker()
+	if err != nil {
+		return memoryPlan{}, err
+	}
+	return memoryPlan{
+		mem: mem, tracker: tracker,
+		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
+		small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
+	}, nil
+}
+
+// collect notes the pages that became private since the last call. faulted says
+// whether running the guest caused a host page fault: only then can the guest
+// have got new private pages.
+func (p *memoryPlan) collect(faulted bool) error {
+	p.private.Union(p.mem.HostWritten())
+	p.mem.HostWritten().Clear()
+	p.forgetGiven()
+	if !faulted {
+		return nil
+	}
+	if err := p.tracker.Collect(p.private); err != nil {
+		return fmt.Errorf("find the machine's private pages: %w", err)
+	}
+	return nil
+}
+
+// forgetGiven takes out of private what the guest has given back where zeros are
+// the view's content too.
+func (p *memoryPlan) forgetGiven() {
+	given := p.mem.GivenBack()
+	if given.Len() == 0 {
+		return
+	}
+	view := p.view
+	if view == nil {
+		view = p.base
+	}
+	for page := range given.All() {
+		if p.private.Has(page) && view.Lookup(page).Blob == nil && p.base.Lookup(page).Blob == nil {
+			p.private.Remove(page)
+		}
+	}
+	given.Clear()
+}
+
+// deploy makes memory show exactly what view holds. collect must have been
+// called after the guest last ran.
+func (p *memoryPlan) deploy(view *lineage.View) (m Moved, err error) {
+	var diff iter.Seq2[uint64, uint64]
+	if view != p.view {
+		diff = lineage.Diff(p.base, view)
+	}
+	p.access.Note(p.mem, p.private, diff)
+	if view == p.view {
+		m, err = p.reset()
+	} else if m, err = p.move(view); err == nil {
+		p.view, p.resets = view, 0
+		p.changed.Clear()
+	}
+	if err != nil {
+		return m, err
+	}
+	return m, p.mem.Revoke(&p.access)
+}
+
+// reset puts the private pages back to the view that they were last at.
+func (p *memoryPlan) reset() (Moved, error) {
+	if p.resets >= learnResets {
+		p.copyPrivate()
+		return Moved{Copied: p.private.Len()}, nil
+	}
+	p.resets++
+	before := p.changed.Len()
+	ram := p.mem.Bytes()
+	for page := range p.private.All() {
+		dst, src := pageOf(ram, page), p.view.Bytes(page)
+		switch {
+		case src == nil && !isZero(dst):
+			clear(dst)
+			p.changed.Add(page)
+		case src != nil && !bytes.Equal(dst, src):
+			copy(dst, src)
+			p.changed.Add(page)
+		}
+	}
+	m := Moved{Copied: p.changed.Len() - before}
+	if p.resets < learnResets {
+		return m, nil
+	}
+	mapped, err := p.cool()
+	m.Mapped += mapped
+	return m, err
+}
+
+// cool maps the private pages that no run has changed.
+func (p *memoryPlan) cool() (mapped uint64, err error) {
+	cold := p.private.Clone()
+	for page := range p.changed.All() {
+		cold.Remove(page)
+	}
+	var runs []lineage.Run
+	for first, count := range cold.Runs() {
+		for run := range p.view.Runs(first, count) {
+			if err := p.mapRun(run); err != nil {
+				return mapped, err
+			}
+			runs = append(runs, run)
+		}
+		mapped += count
+	}
+	for page := range cold.All() {
+		p.private.Remove(page)
+	}
+	if len(runs) > 0 {
+		p.base = p.base.With(runs)
+	}
+	return mapped, nil
+}
+
+// move brings memory from wherever it is to another view.
+func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
+	var m Moved
+	var runs []lineage.Run
+	small, fresh := p.small, p.fresh
+	small.Clear()
+	fresh.Clear()
+	// What does not differ from base was checked when base was mapped, or is as the
+	// guest touches it. Nothing is changed before the rest is known to be right; after
+	// that, it costs a load.
+	for first, count := range lineage.Diff(p.base, view) {
+		for run := range view.Runs(first, count) {
+			if run.Count >= mapRun && run.Blob != nil && run.Blob.Paged() {
+				continue // checked as the guest touches it
+			}
+			if err := view.Check(run.First, run.Count); err != nil {
+				return m, err
+			}
+		}
+	}
+	for first, count := range lineage.Diff(p.base, view) {
+		for run := range view.Runs(first, count) {
+			if run.Count >= mapRun {
+				if err := p.mapRun(run); err != nil {
+					return m, err
+				}
+				m.Mapped += run.Count
+				runs = append(runs, run)
+			}
+			for page := run.First; page < run.First+run.Count; page++ {
+				switch {
+				case run.Count >= mapRun:
+					p.private.Remove(page)
+				case p.private.Has(page):
+					small.Add(page)
+				default:
+					small.Add(page)
+					fresh.Add(page)
+				}
+			}
+		}
+	}
+	if len(runs) > 0 {
+		p.base = p.base.With(runs)
+	}
+	if p.private.Len() > keepPrivate {
+		if err := p.shrink(small); err != nil {
+			return m, err
+		}
+	}
+	// What still differs from base is small: it becomes private and is copied.
+	if fresh.Len() > 0 {
+		if err := p.mem.Populate(fresh.Runs()); err != nil {
+			return m, fmt.Errorf("populate pages of the node: %w", err)
+		}
+	}
+	p.private.Union(small)
+	p.view = view
+	p.copyPrivate()
+	m.Copied = p.private.Len()
+	return m, nil
+}
+
+// copyPrivate gives every private page the view's content.
+func (p *memoryPlan) copyPrivate() {
+	ram := p.mem.Bytes()
+	for page := range p.private.All() {
+		p.view.CopyPage(pageOf(ram, page), page)
+	}
+}
+
+// shrink drops the private copies that are not wanted: what base maps shows.
+func (p *memoryPlan) shrink(wanted *dirtytrack.PageSet) error {
+	drop := p.private.Clone()
+	for page := range wanted.All() {
+		drop.Remove(page)
+	}
+	for first, count := range drop.Runs() {
+		if err := p.mem.Discard(first, count); err != nil {
+			return fmt.Errorf("give private pages back: %w", err)
+		}
+	}
+	for page := range drop.All() {
+		p.private.Remove(page)
+	}
+	return nil
+}
+
+func (p *memoryPlan) mapRun(run lineage.Run) error {
+	if run.Blob == nil {
+		return p.mem.MapZero(run.First, run.Count)
+	}
+	if run.Blob.Paged() {
+		return p.mem.MapPager(run.First, run.Count, run.Blob, run.Page)
+	}
+	off := run.Blob.DataOffset() + int64(run.Page)*lineage.PageSize
+	return p.mem.MapFile(run.First, run.Count, run.Blob.File(), off)
+}
+
+// mapAll maps every run of view into fresh memory.
+func (p *memoryPlan) mapAll(view *lineage.View) error {
+	for run := range view.Runs(0, view.Pages()) {
+		if run.Blob == nil {
+			continue // fresh memory is zero
+		}
+		if !run.Blob.Paged() {
+			if err := view.Check(run.First, run.Count); err != nil {
+				return err
+			}
+		}
+		if err := p.mapRun(run); err != nil {
+			return fmt.Errorf("map pages %d to %d: %w", run.First, run.First+run.Count-1, err)
+		}
+	}
+	p.base, p.view, p.resets = view, nil, 0
+	p.private.Clear()
+	return nil
+}
+
+// candidates are the pages that may differ from the parent's: the private ones, and
+// those where another view is mapped. collect must have been called.
+func (p *memoryPlan) candidates(parent *lineage.View) (*dirtytrack.PageSet, error) {
+	pages := p.private.Clone()
+	for first, count := range lineage.Diff(p.base, parent) {
+		// What is read there must be there, and right.
+		if err := p.base.Check(first, count); err != nil {
+			return nil, err
+		}
+		pages.AddRange(first, count)
+	}
+	return pages, nil
+}
+
+func pageOf(ram []byte, page uint64) []byte {
+	return ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
+}
+
+var zeroPage [lineage.PageSize]byte
+
+func isZero(page []byte) bool { return bytes.Equal(page, zeroPage[:]) }

@@ -1,0 +1,107 @@
+package instance
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"seuss/guest"
+)
+
+// maxFrame bounds what the driver may announce: a result and some room for an
+// error's stack trace.
+const maxFrame = guest.ResultBytes + 1<<20
+
+// frame is one message of the driver protocol (guest/abi/driver.h).
+type frame struct {
+	kind    uint8
+	payload []byte
+}
+
+// appendHeader appends a frame's header for a payload of n bytes.
+func appendHeader(b []byte, kind uint8, n int) []byte {
+	b = binary.LittleEndian.AppendUint32(b, uint32(n))
+	return append(b, kind)
+}
+
+// decodeFrame takes the first frame off b. It returns ok false if b does not
+// hold a whole one yet. The payload is a part of b.
+func decodeFrame(b []byte) (f frame, rest []byte, ok bool, err error) {
+	if len(b) < guest.FrameHeader {
+		return frame{}, b, false, nil
+	}
+	n := binary.LittleEndian.Uint32(b)
+	if n > maxFrame {
+		return frame{}, b, false, fmt.Errorf("%w: it announces %d bytes, at most %d are allowed", ErrProtocol, n, maxFrame)
+	}
+	end := guest.FrameHeader + int(n)
+	if len(b) < end {
+		return frame{}, b, false, nil
+	}
+	return frame{kind: b[guest.FrameHeader-1], payload: b[guest.FrameHeader:end]}, b[end:], true, nil
+}
+
+// Want is the driver's question for an argument.
+type Want struct {
+	Key     string
+	All     bool // the whole event
+	Context bool // the function has read its context
+	Random  bool // it has drawn from the runtime's random generators
+}
+
+func decodeWant(payload []byte) (Want, error) {
+	if len(payload) == 0 {
+		return Want{}, fmt.Errorf("%w: WANT without flags", ErrProtocol)
+	}
+	flags := payload[0]
+	w := Want{
+		Key:     string(payload[1:]),
+		All:     flags&guest.WantAll != 0,
+		Context: flags&guest.WantContext != 0,
+		Random:  flags&guest.WantRandom != 0,
+	}
+	if flags&^(guest.WantAll|guest.WantContext|guest.WantRandom) != 0 {
+		return Want{}, fmt.Errorf("%w: WANT with flags %#x", ErrProtocol, flags)
+	}
+	return w, nil
+}
+
+// decodeError reads the driver's error document. A document that cannot be
+// read is still an error of the function's.
+func decodeError(payload []byte) *HandlerError {
+	e := &HandlerError{}
+	if err := json.Unmarshal(payload, e); err != nil || e.Type == "" {
+		return &HandlerError{Type: "Runtime.Unknown", Message: "the runtime reported an error that cannot be read"}
+	}
+	return e
+}
+
+// HandlerError is what a function did wrong, in the form that AWS Lambda gives it and
+// drivers send. It wraps what ended the instance where that is why.
+type HandlerError struct {
+	Type       string   `json:"errorType"`
+	Message    string   `json:"errorMessage"`
+	StackTrace []string `json:"stackTrace"`
+	// Trace is in its place where the runtime writes that.
+	Trace []string `json:"trace,omitempty"`
+	Cause error    `json:"-"`
+}
+
+// MarshalJSON writes the field that the function's runtime writes.
+func (e HandlerError) MarshalJSON() ([]byte, error) {
+	if e.Trace == nil {
+		return json.Marshal(struct {
+			Type       string   `json:"errorType"`
+			Message    string   `json:"errorMessage"`
+			StackTrace []string `json:"stackTrace"`
+		}{e.Type, e.Message, e.StackTrace})
+	}
+	return json.Marshal(struct {
+		Type    string   `json:"errorType"`
+		Message string   `json:"errorMessage"`
+		Trace   []string `json:"trace"`
+	}{e.Type, e.Message, e.Trace})
+}
+
+func (e *HandlerError) Error() string { return e.Type + ": " + e.Message }
+func (e *HandlerError) Unwrap() error { return e.Cause }

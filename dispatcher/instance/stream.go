@@ -1,0 +1,83 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+// Stream is the host's end of the driver's stream: it makes frames of the bytes there.
+type Stream struct {
+	conn  *vmm.Conn
+	reply []byte // bytes that came, not yet consumed
+	frame frame
+	err   error
+	out   []byte // frame being sent, reused
+}
+
+// await prepares for a guest that has yet to connect.
+func (s *Stream) await(m *vmm.Machine) error {
+	*s = Stream{out: s.out[:0], reply: s.reply[:0]}
+	return m.Vsock().Listen(guest.DriverPort, func(c *vmm.Conn) error {
+		if s.conn != nil {
+			return errors.New("the driver has its stream: nobody else speaks for it")
+		}
+		s.conn = c
+		return nil
+	})
+}
+
+// attach finds the stream again that was open at capture.
+func (s *Stream) attach(m *vmm.Machine) error {
+	*s = Stream{out: s.out[:0], reply: s.reply[:0]}
+	for _, c := range m.Vsock().Conns() {
+		if c.HostPort() == guest.DriverPort {
+			s.conn = c
+		} else {
+			c.Reset() // whoever was at the other end when it was captured is not now
+		}
+	}
+	if s.conn != nil {
+		return nil
+	}
+	return errors.New("the snapshot has no open driver stream")
+}
+
+// open reports whether the guest's driver is at the other end.
+func (s *Stream) open() bool { return s.conn.State() == vmm.StreamOpen && !s.conn.Ended() }
+
+// arrived takes what the guest sent and reports whether a frame is complete.
+func (s *Stream) arrived() bool {
+	if s.conn == nil {
+		return false
+	}
+	s.reply = append(s.reply, s.conn.Take()...)
+	f, _, ok, err := decodeFrame(s.reply)
+	if err != nil {
+		s.err = err
+		return true
+	}
+	if ok {
+		s.frame = f
+	}
+	return ok
+}
+
+// send sends one frame made of parts.
+func (s *Stream) send(kind uint8, parts ...[]byte) error {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	s.out = appendHeader(s.out[:0], kind, n)
+	for _, p := range parts {
+		s.out = append(s.out, p...)
+	}
+	s.reply = s.reply[:0]
+	if err := s.conn.Send(s.out); err != nil {
+		return fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+
+	"seuss/guest"
+	"seuss/lineage"
+	"seuss/vmm"
+)
+
+// VM is a machine that instances live on, one after the other, each from a snapshot of
+// its image: between two of them memory, registers and devices are put back.
+type VM struct {
+	host  *Host
+	image *Image
+	m     *vmm.Machine
+	plan  memoryPlan
+
+	state    State
+	snapshot *Snapshot // Ready: that it stands on; Running, Ran: that its instance is of; nil: none yet
+	instance *Instance // while it is Running
+
+	stream Stream
+	logs   logBuffer
+
+	paged      uint64    // pages that were paged in, as of the last instance
+	recording  *Snapshot // whose loading set its first instance gives
+	first      bool      // no snapshot was ever shown
+	learning   *Snapshot // whose written pages its first instance gives
+	faults     uint64    // host page faults whose pages are accounted for
+	before     uint64    // the same when the last instance began
+	unobserved bool      // there was an instance since the Observer was last told
+}
+
+// NewVM makes a machine whose memory shows view. It is to be closed.
+func NewVM(h *Host, img *Image, view *lineage.View) (*VM, error) {
+	vm := &VM{host: h, image: img, first: true}
+	if err := vm.make(view, false); err != nil {
+		return nil, fmt.Errorf("machine for image %q: %w", img.Name, err)
+	}
+	return vm, nil
+}
+
+func (vm *VM) make(view *lineage.View, logDirty bool) (err error) {
+	vm.m, err = vmm.NewMachine(vm.host.Platform, vmm.Config{
+		RAMBytes: vm.image.MemoryBytes, ImageBytes: vm.image.ImageBytes,
+		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
+	})
+	if err != nil {
+		return err
+	}
+	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
+		if vm.plan, err = newMemoryPlan(vm.m.Memory()); err == nil {
+			if err = vm.plan.mapAll(view); err == nil {
+				return nil
+			}
+			err = errors.Join(err, vm.plan.tracker.Close())
+		}
+	}
+	return errors.Join(err, vm.m.Close())
+}
+
+// outward takes a stream that wants to leave the machine.
+func (vm *VM) outward(c *vmm.Conn) error {
+	if vm.instance == nil || vm.instance.outside == nil { // what is captured before a function runs comes from the machine alone
+		return errNoWay
+	}
+	return vm.instance.outside.Accept(c)
+}
+
+// Restore brings the VM to a snapshot: memory, registers, devices. It is Ready then, or
+// Dead if that failed.
+func (vm *VM) Restore(s *Snapshot) (Moved, error) {
+	m, err := vm.restore(s)
+	if err != nil {
+		vm.enter(Dead)
+		return m, fmt.Errorf("restore node %.12s: %w", s.Node.Info.ID, err)
+	}
+	vm.enter(Ready)
+	vm.snapshot = s
+	return m, nil
+}
+
+func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
+	if err := vm.m.Settle(); err != nil {
+		return m, err
+	}
+	if err := vm.collect(); err != nil {
+		return m, err
+	}
+	vm.observe()
+	if m, err = vm.plan.deploy(s.View); err != nil {
+		return m, err
+	}
+	if err := vm.makeWritten(s); err != nil {
+		return m, err
+	}
+	if err := vm.m.Restore(s.State); err != nil {
+		return m, err
+	}
+	if err := vm.stream.attach(vm.m); err != nil {
+		return m, err
+	}
+	vm.logs.reset()
+	vm.m.ResetConsole()
+	return m, nil
+}
+
+// observe tells what the last instance did. collect must have been called since.
+func (vm *VM) observe() {
+	if vm.unobserved {
+		vm.unobserved = false
+		vm.learnWritten()
+		vm.host.Observer.Ran(vm.faults-vm.before, vm.plan.private.Len())
+	}
+}
+
+// collect notes the pages that became private since the last call.
+func (vm *VM) collect() error {
+	now := vm.m.HostFaults()
+	faulted := now != vm.faults
+	vm.faults = now
+	return vm.plan.collect(faulted)
+}
+
+// State says where the VM is in its life.
+func (vm *VM) State() State { return vm.state }
+
+// Snapshot is the one that a Ready VM stands on, and of which the last instance of
+// another was; nil before the first.
+func (vm *VM) Snapshot() *Snapshot { return vm.snapshot }
+
+// ReadyOn reports whether whoever begins on the VM is a fresh instance of s.
+func (vm *VM) ReadyOn(s *Snapshot) bool { return vm.state == Ready && vm.snapshot == s }
+
+// Restorable reports whether there is a snapshot to bring the VM back to.
+func (vm *VM) Restorable() bool { return vm.snapshot != nil && vm.snapshot.State != nil }
+
+// Alive reports whether the machine still is: one may die while nothing runs on it.
+func (vm *VM) Alive() bool { return vm.m.VM().Alive() }
+
+// PrivatePages is how many pages are its own, as of the last restore or collection.
+func (vm *VM) PrivatePages() uint64 { return vm.plan.private.Len() }
+
+// Resident is what the VM takes of the host's memory, as the kernel counts it.
+func (vm *VM) Resident() (vmm.Resident, error) { return vm.m.Memory().Resident() }
+
+// Close ends the machine.
+func (vm *VM) Close() error {
+	vm.enter(Dead)
+	return errors.Join(vm.plan.tracker.Close(), vm.m.Close())
+}

@@ -1,0 +1,60 @@
+package dispatcher
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"seuss/dispatcher/instance"
+)
+
+// loan is an instance on a machine of a pool, or on one of its own.
+type loan struct {
+	*instance.Instance
+	pools  *pools
+	pool   *pool         // nil: the machine is the instance's own
+	waited time.Duration // for the machine
+}
+
+// take makes an instance of a snapshot, for work that is no invocation.
+func (d *Dispatcher) take(ctx context.Context, imageName string, s *instance.Snapshot) (loan, error) {
+	img, err := d.catalog.image(nameOrDefault(imageName))
+	if err != nil {
+		return loan{}, err
+	}
+	return d.pools.lend(ctx, img, s, false)
+}
+
+// release ends the instance and gives the machine back. It is reset off the caller's
+// path, or here; onReset is told.
+func (l *loan) release(here bool, onReset func(Reset)) {
+	s := l.Start()
+	vm := l.End()
+	if l.pool == nil {
+		l.discard(vm)
+	} else {
+		l.pool.recycle(vm, here, onReset)
+	}
+	s.Release()
+}
+
+// destroy is release for a machine that is not to be trusted with a reset.
+func (l *loan) destroy() {
+	l.Start().Release()
+	l.discard(l.End())
+}
+
+func (l *loan) discard(vm *instance.VM) {
+	if l.pool != nil {
+		l.pool.discard(vm)
+	} else if err := vm.Close(); err != nil {
+		l.pools.log.Error("a machine could not be destroyed cleanly", "error", err)
+	}
+}
+
+// failed reports whether an instance ended in a way after which its machine is thrown
+// away: a reset would do, but a crash may be the machine's fault.
+func failed(err error) bool {
+	var crash *CrashError
+	return errors.As(err, &crash) || errors.Is(err, ErrMemory)
+}

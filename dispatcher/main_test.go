@@ -1,0 +1,9 @@
+package dispatcher
+
+import (
+	"testing"
+
+	"seuss/dispatcher/instance/instancetest"
+)
+
+func TestMain(m *testing.M) { instancetest.Main(m) }

@@ -1,0 +1,153 @@
+package dispatcher
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"seuss/dispatcher/instance"
+)
+
+// pools are the machines of all images.
+type pools struct {
+	host  *instance.Host
+	tasks *tasks
+	log   *slog.Logger
+	sizes poolSizes
+
+	mu      sync.Mutex
+	byImage map[string]*pool // by the image's digest; nil: closed
+}
+
+// poolSizes are the limits of each pool: see Options.
+type poolSizes struct {
+	most, floor int
+	window      time.Duration
+	bytes       uint64
+}
+
+func newPools(host *instance.Host, tasks *tasks, log *slog.Logger, sizes poolSizes) *pools {
+	ps := &pools{host: host, tasks: tasks, log: log, sizes: sizes, byImage: map[string]*pool{}}
+	if sizes.window > 0 {
+		tasks.every(max(sizes.window/demandSlots, 10*time.Millisecond), ps.resize)
+	}
+	return ps
+}
+
+// of returns an image's pool.
+func (ps *pools) of(img *image) (*pool, error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	if ps.byImage == nil {
+		return nil, ErrClosed
+	}
+	p := ps.byImage[img.Digest]
+	if p == nil {
+		p = newPool(ps, img)
+		ps.byImage[img.Digest] = p
+	}
+	return p, nil
+}
+
+func (ps *pools) all() []*pool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return slices.Collect(maps.Values(ps.byImage))
+}
+
+// lend makes an instance of a snapshot. own asks for a machine of its own.
+func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own bool) (loan, error) {
+	p, err := ps.of(img)
+	if err != nil {
+		return loan{}, err
+	}
+	ps.host.BeginLoading(s)
+	began := time.Now()
+	s.Hold()
+	var vm *instance.VM
+	l := loan{pools: ps}
+	if own {
+		vm, err = instance.NewVM(ps.host, img.Image, s.View)
+	} else {
+		l.pool = p
+		vm, err = p.take(ctx, s)
+	}
+	if err != nil {
+		s.Release()
+		return loan{}, err
+	}
+	l.waited = time.Since(began)
+	if l.Instance, err = vm.Begin(s); err != nil {
+		l.discard(vm)
+		s.Release()
+		return loan{}, err
+	}
+	return l, nil
+}
+
+// readyAt is how many machines stand ready on a snapshot.
+func (ps *pools) readyAt(img *image, t *instance.Snapshot) int {
+	ps.mu.Lock()
+	p := ps.byImage[img.Digest]
+	ps.mu.Unlock()
+	if p == nil {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for _, s := range p.free {
+		if s.ready && s.snapshot == t {
+			n++
+		}
+	}
+	return n
+}
+
+// standing adds the nodes of the machines that are free.
+func (ps *pools) standing(ids map[string]bool) {
+	for _, p := range ps.all() {
+		p.mu.Lock()
+		for _, s := range p.free {
+			if s.snapshot != nil {
+				ids[s.snapshot.Node.ID] = true
+			}
+		}
+		p.mu.Unlock()
+	}
+}
+
+// resize brings every pool to its size.
+func (ps *pools) resize(now time.Time) {
+	for _, p := range ps.all() {
+		p.resize(now)
+	}
+}
+
+// stats returns what the pools hold, by image.
+func (ps *pools) stats() []PoolStats {
+	list := []PoolStats{}
+	for _, p := range ps.all() {
+		list = append(list, p.stats())
+	}
+	slices.SortFunc(list, func(a, b PoolStats) int { return cmp.Compare(a.Image+a.ImageDigest, b.Image+b.ImageDigest) })
+	return list
+}
+
+// close destroys all machines that are free, and has those destroyed that come back.
+func (ps *pools) close() error {
+	ps.mu.Lock()
+	all := ps.byImage
+	ps.byImage = nil
+	ps.mu.Unlock()
+	var errs []error
+	for _, p := range all {
+		errs = append(errs, p.close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,76 @@
+package dispatcher
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// tasks is the work that nobody's request waits for. It ends with the Dispatcher.
+type tasks struct {
+	mu      sync.Mutex
+	closed  bool
+	ends    chan struct{} // closed when it does
+	running sync.WaitGroup
+	closing atomic.Bool // what is a hint only stops
+}
+
+func newTasks() *tasks { return &tasks{ends: make(chan struct{})} }
+
+// background runs f on a goroutine that close waits for; false means that it is too
+// late.
+func (t *tasks) background(f func()) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.running.Go(f)
+	return true
+}
+
+// foreground is background for work that the caller does himself.
+func (t *tasks) foreground(f func()) bool {
+	t.mu.Lock()
+	if t.closed {
+		t.mu.Unlock()
+		return false
+	}
+	t.running.Add(1)
+	t.mu.Unlock()
+	defer t.running.Done()
+	f()
+	return true
+}
+
+// every runs f now and then.
+func (t *tasks) every(interval time.Duration, f func(now time.Time)) {
+	t.background(func() {
+		tick := time.NewTicker(interval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-t.ends:
+				return
+			case now := <-tick.C:
+				f(now)
+			}
+		}
+	})
+}
+
+// refuse takes no more work, and close waits for what runs.
+func (t *tasks) refuse() {
+	t.closing.Store(true)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.closed = true
+		close(t.ends)
+	}
+}
+
+func (t *tasks) close() {
+	t.refuse()
+	t.running.Wait()
+}

@@ -1,0 +1,54 @@
+/*
+ * driver.h: the contract between the monitor and a language runtime's driver, the
+ * guest's first program. Drivers get these constants as a module of their language
+ * (guest/protocol.go), C includes the file.
+ *
+ * Each side refuses another version: the driver states its own in ABI_MSG_READY,
+ * as "protocol" (absent: 1), and an image states its driver's in its configuration;
+ * the monitor passes its own in the environment variable SEUSS_DRIVER_PROTOCOL, and
+ * a driver of another ends with a message that says both.
+ */
+#ifndef SEUSS_ABI_DRIVER_H
+#define SEUSS_ABI_DRIVER_H
+
+#define ABI_DRIVER_VERSION 1
+
+/* ---- Driver protocol ------------------------------------------------------
+ *
+ * The language runtime's driver connects to ABI_DRIVER_PORT of CID 2 once and
+ * then speaks frames on that stream, strictly in turns: uint32_t payload
+ * length, uint8_t type, payload. A seed is ABI_SEED_BYTES of fresh entropy for
+ * the runtime's own generators. ctx is JSON, preceded by its uint32_t length.
+ */
+#define ABI_DRIVER_PORT 1
+#define ABI_FRAME_HEADER 5
+#define ABI_SEED_BYTES 32
+#define ABI_EVENT_BYTES 0x600000  /* AWS Lambda's limit for a synchronous payload, 6 MiB */
+#define ABI_RESULT_BYTES 0x600000 /* likewise; the driver turns more into an error */
+
+/* host to driver */
+#define ABI_MSG_IMPORT 1      /* JSON list of module names to import */
+#define ABI_MSG_LOAD 2        /* JSON {handler, files: {path: base64}}: import the function */
+#define ABI_MSG_INVOKE 3      /* seed, ctx, event JSON */
+#define ABI_MSG_INVOKE_LAZY 4 /* seed, ctx: the event's keys are asked for with WANT */
+#define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
+/* driver to host */
+#define ABI_MSG_READY 16  /* JSON: runtime, version */
+#define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded */
+#define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
+#define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
+#define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */
+
+#define ABI_WANT_ALL 1         /* the whole event */
+#define ABI_WANT_CONTEXT 2     /* the function has read its context: impure */
+#define ABI_WANT_RANDOM 4      /* it has drawn from the runtime's generators: impure */
+
+/* setsockopt(AF_VSOCK, ABI_SO_DRIVER) on the driver's stream: it is the
+ * driver's from now on, and the purity counters start at zero. A value
+ * other than 0 is an address to which clock_gettime returns in code that waits
+ * for a lock: CPython reads the clock at every lock, contended or not, and keeps
+ * no trace of the time; such reads are not counted. At most ABI_LOCK_SITES. */
+#define ABI_SO_DRIVER 0x5e55
+#define ABI_LOCK_SITES 32
+
+#endif

@@ -1,0 +1,77 @@
+package sealed
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrLocked: another process has the directory open for writing.
+var ErrLocked = errors.New("state directory is in use")
+
+// Lock makes this process the one that may write below path's directory, until the
+// file that it returns is closed. The kernel drops the lock when the process ends,
+// however it ends. The error matches ErrLocked, and names the process, if another one
+// has it.
+func Lock(path string) (*os.File, error) {
+	// A lock file that is there already may be written where nothing else can.
+	dir := filepath.Dir(path)
+	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS); errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return nil, WritableError(&fs.PathError{Op: "write to", Path: dir, Err: err})
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, WritableError(err)
+	}
+	err = flock(f)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		holder := "another process"
+		if b, readErr := os.ReadFile(path); readErr == nil {
+			if pid, convErr := strconv.Atoi(strings.TrimSpace(string(b))); convErr == nil {
+				holder = fmt.Sprintf("process %d", pid)
+			}
+		}
+		f.Close()
+		return nil, fmt.Errorf("%s holds %s: %w", holder, path, ErrLocked)
+	}
+	if err == nil {
+		err = writePID(f)
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+func flock(f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// writePID tells other processes who holds the lock.
+func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	return err
+}
+
+// WritableError adds to an error what to do about a directory that cannot be written.
+func WritableError(err error) error {
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("%w (the directory is not writable; open it read-only to list and restore)", err)
+	}
+	return err
+}
