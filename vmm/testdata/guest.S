@@ -27,7 +27,7 @@
 
 	.text
 	.quad ABI_ENTRIES_MAGIC
-	.long ABI_VERSION
+	.long ABI_KERNEL_VERSION
 	.long 0
 	.quad boot
 	.quad syscall_entry
