@@ -14,6 +14,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/internal/x86"
 )
 
 // Addresses of testdata/ring0.S and of the test guest that runs it.
@@ -34,7 +35,8 @@ var ring0Values = []uint64{^uint64(0), 0x0606060606060606, 0x7fff12345000, 0xff,
 
 // ring0Ranges are where MSRs are: the architectural ones, Hyper-V's, KVM's and AMD's.
 var ring0Ranges = []msrRange{{0, 0x1000}, {0x1200, 0x20}, {0x14c0, 0x20}, {0x1500, 0x20}, {0x1600, 0x20},
-	{0x40000000, 0x130}, {0x4b564d00, 0x100}, {0xc0000080, 0x280}, {0xc0010000, 0x220}, {0xc0011000, 0x40}}
+	{0x40000000, 0x130}, {x86.MSRKVMFirst, 0x100},
+	{x86.MSREFER, 0x280}, {x86.MSRAMDFirst, 0x220}, {x86.MSRAMDFirst + 0x1000, 0x40}}
 
 // attacker is a machine whose guest goes to ring 0.
 type attacker struct {

@@ -263,7 +263,7 @@ func (v *VCPU) SetState(s *vmm.CPUState) error {
 // guest reaches none of them here.
 func isMSR(index uint32) bool {
 	const span = 0x2000
-	return index < span || index-0x4b564d00 < 0x100 || index-0xc0000000 < span || index-0xc0010000 < span
+	return index < span || index-x86.MSRKVMFirst < 0x100 || index-x86.MSRExtended < span || index-x86.MSRAMDFirst < span
 }
 
 // stopped makes sure that nothing of the old instance runs on.

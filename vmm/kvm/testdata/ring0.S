@@ -9,6 +9,7 @@
  *   ld -Ttext=0x401000 -e 0x401000 --oformat binary -o ring0.bin ring0.o
  */
 #include "../../../guest/abi/kernel.h"
+#include "../../testdata/guest.h"
 
 #define ORDERS 0x410000
 #define WAY 0x00    /* 0: a gate of #UD; 1: a gate of int, to a forged segment; 2: a call gate */
@@ -26,7 +27,6 @@
 #define OWN 0x41d000   /* of this code, at ring 0 */
 #define MOVED_GDT 0x41d000
 #define MOVED_IDT 0x41f000
-#define MAILBOX 0x400000
 
 	.text
 	movl $ORDERS, %ebx
