@@ -1,7 +1,7 @@
 /*
  * driver.h: the contract between the monitor and a language runtime's driver, the
  * guest's first program. Drivers get these constants as a module of their language
- * (guest/protocol.go), C includes the file.
+ * that package guest renders; C includes the file.
  *
  * Each side refuses another version: the driver states its own in ABI_MSG_READY,
  * as "protocol", and an image its driver's in its configuration, as "driver_protocol"
