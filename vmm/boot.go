@@ -117,7 +117,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err := m.usable(); err != nil {
 		return err
 	}
-	m.giving, m.protecting = giving{}, pageRun{}
+	m.owed = owed{}
 	entries, err := m.mem.readEntries()
 	if err != nil {
 		return err

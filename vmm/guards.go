@@ -32,31 +32,6 @@ func GuardsIn(list []byte, pages uint64) iter.Seq2[uint64, uint64] {
 	}
 }
 
-// startProtecting serves the guest's doorbell: page table entries have changed.
-// continueProtecting does the work.
-func (m *Machine) startProtecting() error {
-	r := m.control[guest.ControlProtect:]
-	first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
-	if _, err := m.mem.pages(first, count); err != nil {
-		return fmt.Errorf("protect: %w", err)
-	}
-	m.protecting = pageRun{first, count}
-	return nil
-}
-
-// protectUnit bounds the pages that are protected at once: what the guest has stored
-// to them may have to be copied.
-const protectUnit = largePage / pageSize
-
-// continueProtecting does a unit.
-func (m *Machine) continueProtecting() error {
-	r := &m.protecting
-	n := min(r.count, protectUnit-r.first%protectUnit)
-	err := m.mem.backing.Protect(r.first, n)
-	r.first, r.count = r.first+n, r.count-n
-	return err
-}
-
 // guardOf finds the guard that an address lies in.
 func (m *Memory) guardOf(address uint64) (first, count uint64, ok bool) {
 	page := address / pageSize

@@ -36,14 +36,10 @@ type Machine struct {
 	control  []byte // the control page, in guest memory
 	cold     CPUState
 	trusted  trusted
-
-	// What is left to do of what the guest has rung for; it does not run before.
-	giving     giving
-	protecting pageRun
-
-	clock   guestClock
-	console console
-	vsock   *Vsock
+	owed     owed
+	clock    guestClock
+	console  console
+	vsock    *Vsock
 
 	identities uint64 // times WriteIdentity has been called
 	quiescent  bool   // stopped at the idle doorbell

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"time"
 
 	"seuss/dirtytrack"
 	"seuss/guest"
@@ -20,11 +19,11 @@ func (m *Memory) GivenBack() *dirtytrack.PageSet { return m.givenBack }
 // memory back to the host where zeros are mapped below. Where a file's content
 // is, a page of zeros has to lie over it. It allocates nothing.
 func (m *Memory) GiveBack(first, count uint64) error {
-	if err := m.checkGive(first, count); err != nil {
+	if err := checkGive(m, first, count); err != nil {
 		return err
 	}
 	for count > 0 {
-		n, err := m.giveSome(first, count)
+		n, err := giveSome(m, first, count)
 		if err != nil {
 			return err
 		}
@@ -34,7 +33,7 @@ func (m *Memory) GiveBack(first, count uint64) error {
 }
 
 // checkGive refuses what is not RAM of the guest's.
-func (m *Memory) checkGive(first, count uint64) error {
+func checkGive(m *Memory, first, count uint64) error {
 	if _, err := m.pages(first, count); err != nil {
 		return fmt.Errorf("give back: %w", err)
 	}
@@ -51,29 +50,29 @@ const giveUnit = 4 * largePage / pageSize
 
 // giveSome gives back the first of count pages, which are RAM, and as many as there
 // are of the same kind after it, within a unit. It returns how many.
-func (m *Memory) giveSome(first, count uint64) (uint64, error) {
+func giveSome(m *Memory, first, count uint64) (uint64, error) {
 	if m.files.Has(first) {
 		return 1, m.zero(first)
 	}
-	n := m.plain(first, count)
-	return n, m.discard(first, n)
+	n := plain(m, first, count)
+	return n, discard(m, first, n)
 }
 
 // plain counts the pages from first on, at most a unit, where zeros are mapped.
-func (m *Memory) plain(first, count uint64) (n uint64) {
+func plain(m *Memory, first, count uint64) (n uint64) {
 	for count = min(count, giveUnit-first%giveUnit); n < count && !m.files.Has(first+n); n++ {
 	}
 	return n
 }
 
 // plainBefore counts them from the end backwards.
-func (m *Memory) plainBefore(end, count uint64) (n uint64) {
+func plainBefore(m *Memory, end, count uint64) (n uint64) {
 	for count = min(count, (end-1)%giveUnit+1); n < count && !m.files.Has(end-1-n); n++ {
 	}
 	return n
 }
 
-func (m *Memory) discard(first, count uint64) error {
+func discard(m *Memory, first, count uint64) error {
 	if err := m.backing.Discard(first, count); err != nil {
 		return fmt.Errorf("give back pages %d+%d: %w", first, count, err)
 	}
@@ -98,12 +97,12 @@ func (m *Memory) zero(page uint64) error {
 // stretch from the first page to the last that lies over a file's, and returns it.
 // To zero those would make pages private that the guest may never look at again.
 func (m *Memory) Offer(first, count uint64) (keptFirst, keptCount uint64, err error) {
-	if err := m.checkGive(first, count); err != nil {
+	if err := checkGive(m, first, count); err != nil {
 		return first, count, err
 	}
 	for {
 		before := count
-		if first, count, err = m.offerSome(first, count); err != nil || count == before {
+		if first, count, err = offerSome(m, first, count); err != nil || count == before {
 			return first, count, err
 		}
 	}
@@ -111,15 +110,15 @@ func (m *Memory) Offer(first, count uint64) (keptFirst, keptCount uint64, err er
 
 // offerSome gives back a unit at either end of an offer, if it can, and returns the
 // rest.
-func (m *Memory) offerSome(first, count uint64) (uint64, uint64, error) {
+func offerSome(m *Memory, first, count uint64) (uint64, uint64, error) {
 	if count == 0 {
 		return first, 0, nil
 	}
-	if n := m.plain(first, count); n > 0 {
-		return first + n, count - n, m.discard(first, n)
+	if n := plain(m, first, count); n > 0 {
+		return first + n, count - n, discard(m, first, n)
 	}
-	if n := m.plainBefore(first+count, count); n > 0 {
-		return first, count - n, m.discard(first+count-n, n)
+	if n := plainBefore(m, first+count, count); n > 0 {
+		return first, count - n, discard(m, first+count-n, n)
 	}
 	return first, count, nil
 }
@@ -138,35 +137,6 @@ type giving struct {
 
 func (g *giving) active() bool { return g.next < g.n }
 
-// sliceNS bounds, in ns, the host's work for the guest after which Run looks whether
-// it has to stop. A slice takes one unit of work longer, which is less than that.
-const sliceNS = int64(time.Millisecond)
-
-// startGiving serves the guest's doorbells: n ranges that have to be zero, or that
-// are on offer. continueGiving does the work.
-func (m *Machine) startGiving(n uint64, offer bool) error {
-	if n > guest.GiveRanges {
-		return fmt.Errorf("the guest gives back %d ranges, at most %d are possible", n, guest.GiveRanges)
-	}
-	m.giving = giving{at: GPA(le64(m.control[guest.ControlGiveGPA:])), n: n, offer: offer}
-	return nil
-}
-
-// continueGiving works for a slice. The guest does not run until all is done, so its
-// list stays what it is, but for what it overwrites itself: each range is read once.
-func (m *Machine) continueGiving() error {
-	for until := hostNow() + sliceNS; m.giving.active(); {
-		if err := m.giving.step(m.mem); err != nil {
-			m.giving = giving{}
-			return err
-		}
-		if hostNow() >= until {
-			break
-		}
-	}
-	return nil
-}
-
 // step does a unit of the next range.
 func (g *giving) step(mem *Memory) error {
 	at := g.at + GPA(g.next*guest.RangeSize)
@@ -176,17 +146,17 @@ func (g *giving) step(mem *Memory) error {
 			return err
 		}
 		g.first, g.count, g.begun = le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:]), true
-		if err := mem.checkGive(g.first, g.count); err != nil {
+		if err := checkGive(mem, g.first, g.count); err != nil {
 			return err
 		}
 	}
 	before := g.count
 	var err error
 	if g.offer {
-		g.first, g.count, err = mem.offerSome(g.first, g.count)
+		g.first, g.count, err = offerSome(mem, g.first, g.count)
 	} else {
 		var n uint64
-		n, err = mem.giveSome(g.first, g.count)
+		n, err = giveSome(mem, g.first, g.count)
 		g.first, g.count = g.first+n, g.count-n
 	}
 	if err != nil || g.count > 0 && g.count < before {

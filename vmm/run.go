@@ -191,12 +191,8 @@ func (m *Machine) due(deadline int64) Stop {
 // goOn does what the guest waits for, slice by slice. Where Run has to stop before
 // that is done, the next one goes on with it.
 func (m *Machine) goOn(deadline int64) (Stop, error) {
-	for m.giving.active() || m.protecting.count > 0 {
-		next := m.continueGiving
-		if m.protecting.count > 0 {
-			next = m.continueProtecting
-		}
-		if err := next(); err != nil {
+	for m.owed.any() {
+		if err := m.owed.slice(m.mem); err != nil {
 			return m.deviceError(err)
 		}
 		if stop := m.due(deadline); stop.Kind != 0 {
@@ -257,12 +253,12 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 		m.console.drain(m.control)
 		return Stop{}, nil
 	case guest.DoorbellGive, guest.DoorbellOffer:
-		if err := m.startGiving(e.Value, e.GPA == guest.DoorbellOffer); err != nil {
+		if err := m.owed.give(m.control, e.Value, e.GPA == guest.DoorbellOffer); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
 	case guest.DoorbellProtect:
-		if err := m.startProtecting(); err != nil {
+		if err := m.owed.protect(m.control, m.mem); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil

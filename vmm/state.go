@@ -229,7 +229,7 @@ func (m *Machine) restore(s *State) error {
 	if err := m.fits(s); err != nil {
 		return err
 	}
-	m.quiescent, m.giving, m.protecting = false, giving{}, pageRun{}
+	m.quiescent, m.owed = false, owed{}
 	m.missing.Store(nil)
 	if err := m.claimControl(); err != nil {
 		return err
