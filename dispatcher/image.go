@@ -79,7 +79,7 @@ func (r *rootImages) refresh() {
 
 func nameOrDefault(image string) string {
 	if image == "" {
-		return DefaultImage
+		return DefaultImage()
 	}
 	return image
 }
