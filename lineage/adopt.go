@@ -35,16 +35,6 @@ func (p *Portable) Open() (io.ReadSeekCloser, error) {
 	return f, nil
 }
 
-type bytesAt []byte
-
-func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
-	n := copy(p, b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
-}
-
 type memoryFile struct{ *io.SectionReader }
 
 func (memoryFile) Close() error { return nil }

@@ -2,42 +2,13 @@ package lineage
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"math"
 	"os"
 	"runtime"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
-
-	"seuss/dirtytrack"
 )
-
-// PageSize is the size of a guest page in bytes.
-const PageSize = dirtytrack.PageSize
-
-// maxBlobPages keeps a blob's page numbers within the 32 bits that a view
-// spends on them: 16 TiB.
-const maxBlobPages = math.MaxUint32
-
-// Digest is a SHA-256 value. Digests of several pages are roots over those of
-// each, see rootHash, so that hashing every page once serves the search for
-// duplicates, the verification of each page, the blob and the node id.
-type Digest [sha256.Size]byte
-
-// String returns the digest in lower-case hex.
-func (d Digest) String() string { return hex.EncodeToString(d[:]) }
-
-// ParseDigest reads what String writes.
-func ParseDigest(s string) (d Digest, err error) {
-	if !validDigest(s) {
-		return d, fmt.Errorf("digest %q is not %d lower-case hex digits: %w", s, 2*len(d), ErrFormat)
-	}
-	_, err = hex.Decode(d[:], []byte(s))
-	return d, err
-}
 
 // Blob is an immutable run of whole pages in a file: a root image, the data
 // section of a node file, or memory into which differences were expanded. It is

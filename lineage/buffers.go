@@ -22,3 +22,7 @@ func (b buffers) put(buf *[]byte) {
 	default: // there are enough
 	}
 }
+
+// keptBuffers is how many are kept of each kind: so many nodes can be loaded at a time
+// without new ones.
+const keptBuffers = 4

@@ -227,25 +227,67 @@ func (x *pageIndex) own() *pageIndex {
 	return own
 }
 
-// viewRuns gives the runs the blobs that hold their data: the own file's, and those
-// of the donors in their order. Without donors' blobs, own holds all data pages.
-func (x *pageIndex) viewRuns(own *Blob, donors []*Blob) []Run {
-	runs := make([]Run, 0, len(x.runs))
-	for _, r := range x.runs {
-		switch {
-		case r.page == zeroRun:
-			runs = append(runs, Run{First: r.first, Count: r.count})
-		case donors == nil:
-			runs = append(runs, Run{First: r.first, Count: r.count, Blob: own, Page: r.page})
-		default:
-			x.eachPlace(r.page, r.count, func(at, n uint64, donor int, page uint64) {
-				blob := own
-				if donor != ownFile {
-					blob = donors[donor]
-				}
-				runs = append(runs, Run{First: r.first + at - r.page, Count: n, Blob: blob, Page: page})
-			})
+// pagesOf counts the pages that lie with a donor.
+func (d *donors) pagesOf(donor int) (n uint64) {
+	for _, r := range d.runs {
+		if r.donor == donor {
+			n += r.count
 		}
 	}
-	return runs
+	return n
+}
+
+// compareDonor makes sure that what is sealed of a donor's pages is what is sealed of
+// the node's: then a page that is right for the one is right for the other. own is the
+// index of what lies in the donor's file.
+func (x *pageIndex) compareDonor(donor int, own *pageIndex) error {
+	for _, r := range x.donors.runs {
+		if r.donor != donor {
+			continue
+		}
+		if r.page > own.dataPages || r.count > own.dataPages-r.page {
+			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.first, r.count, r.page, r.count, own.dataPages, ErrFormat)
+		}
+		for i := range r.count {
+			if x.sums[r.first+i] != own.sums[r.page+i] || x.digests[r.first+i] != own.digests[r.page+i] {
+				return fmt.Errorf("data page %d (%s) is its page %d, which is sealed as another one: digest %v, not %v: %w",
+					r.first+i, x.guestRuns(r.first+i, 1), r.page+i, own.digests[r.page+i], x.digests[r.first+i], ErrIdentity)
+			}
+		}
+	}
+	return nil
+}
+
+// add places data page first of the node at page of a donor.
+func (d *donors) add(first, page uint64, donor int) {
+	d.pages++
+	if n := len(d.runs); n > 0 {
+		last := &d.runs[n-1]
+		if last.donor == donor && last.first+last.count == first && last.page+last.count == page {
+			last.count++
+			return
+		}
+	}
+	d.runs = append(d.runs, donorRun{first: first, count: 1, donor: donor, page: page})
+}
+
+// sort brings donors and runs, which were added donor by donor, into their order.
+func (d *donors) sort() {
+	order := make([]int, len(d.list)) // new place to old one
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return int(d.list[a].ordinal) - int(d.list[b].ordinal) })
+	list, place := make([]donor, len(order)), make([]int, len(order))
+	for i, old := range order {
+		list[i], place[old] = d.list[old], i
+	}
+	d.list = list
+	slices.SortFunc(d.runs, func(a, b donorRun) int { return int(int64(a.first) - int64(b.first)) })
+	before := uint64(0)
+	for i := range d.runs {
+		r := &d.runs[i]
+		r.donor, r.before = place[r.donor], before
+		before += r.count
+	}
 }

@@ -247,3 +247,14 @@ func (h *header) readSection(r io.ReaderAt, id sectionID) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// bytesAt reads a file that is in memory.
+type bytesAt []byte
+
+func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
+	n := copy(p, b[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}

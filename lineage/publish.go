@@ -65,49 +65,18 @@ func (w nodeWriter) form() Form {
 // complete writes what follows whole pages, or everything, then the header, and
 // syncs the file.
 func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (total uint64, err error) {
-	meta, err := encodeInfo(info, parent)
+	head, rest, err := encodeFile(info, parent, state, x, w.diffs)
 	if err != nil {
 		return 0, err
 	}
-	h := header{version: nodeVersion, form: w.form(), total: w.form().headerBytes()}
-	put := func(id sectionID, length uint64, crc uint32) {
-		h.sections[id] = section{offset: h.total, length: length, crc: crc}
-		h.total += length
+	if n, err := w.Write(rest); err != nil {
+		return 0, fmt.Errorf("write %s: wrote %d of %d bytes: %w", w.Name(), n, len(rest), err)
 	}
-	type part struct {
-		id   sectionID
-		data []byte
+	b := head.encode()
+	if n, err := w.WriteAt(b, 0); err != nil {
+		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(b), err)
 	}
-	parts := []part{{sectionMetadata, meta}, {sectionState, state}, {sectionIndex, x.encode()}}
-	if w.diffs != nil {
-		h.version = nodeVersionMasks
-		data, err := w.diffs.encode()
-		if err != nil {
-			return 0, err
-		}
-		parts = []part{{sectionData, data}, {sectionMetadata, meta}, {sectionState, nil}, {sectionIndex, x.encode()}}
-	} else {
-		own := info.DeltaBytes
-		if w.donors != nil {
-			h.version = nodeVersionDonors
-			own -= w.donors.pages * PageSize
-			parts = append(parts, part{sectionDonors, w.donors.encode()})
-		}
-		put(sectionData, own, checksum(x.encodeSums()))
-	}
-	var all []byte
-	for _, p := range parts {
-		put(p.id, uint64(len(p.data)), checksum(p.data))
-		all = append(all, p.data...)
-	}
-	if n, err := w.Write(all); err != nil {
-		return 0, fmt.Errorf("write %s: wrote %d of %d bytes: %w", w.Name(), n, len(all), err)
-	}
-	head := h.encode()
-	if n, err := w.WriteAt(head, 0); err != nil {
-		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(head), err)
-	}
-	return h.total, w.Seal()
+	return head.total, w.Seal()
 }
 
 // sealNode completes a node file whose data is written or collected, reads it

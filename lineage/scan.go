@@ -76,8 +76,19 @@ func (s *Store) scanNodes() ([]found, error) {
 	}
 	wg.Wait()
 	s.settleLinks(links, nodes)
-	s.writeCache(nodes, int(misses.Load()))
+	s.writeCache(cacheEntries(nodes), int(misses.Load()), len(nodes))
 	return nodes, nil
+}
+
+// cacheEntries is what the cache is to have of a scan.
+func cacheEntries(nodes []found) []cacheEntry {
+	entries := make([]cacheEntry, 0, len(nodes))
+	for i := range nodes {
+		if n := &nodes[i]; n.raw != nil {
+			entries = append(entries, cacheEntry{n.id, n.stamp, n.raw})
+		}
+	}
+	return entries
 }
 
 // statOrder is the order in which to look at the nodes: that of their inodes, where

@@ -72,7 +72,7 @@ func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File, x *pageIndex)
 			donor.ordinal = ordinal
 			d.list = append(d.list, donor)
 			for _, hit := range same {
-				d.add(hit, len(d.list)-1)
+				d.add(hit.page, hit.at, len(d.list)-1)
 			}
 			f.Close()
 			return
@@ -126,40 +126,6 @@ func samePages(whole, donor *os.File, h *header, hits []hit) (same []hit, err er
 		hits = hits[n:]
 	}
 	return same, nil
-}
-
-// add places one data page.
-func (d *donors) add(h hit, donor int) {
-	d.pages++
-	if n := len(d.runs); n > 0 {
-		last := &d.runs[n-1]
-		if last.donor == donor && last.first+last.count == h.page && last.page+last.count == h.at {
-			last.count++
-			return
-		}
-	}
-	d.runs = append(d.runs, donorRun{first: h.page, count: 1, donor: donor, page: h.at})
-}
-
-// sort brings donors and runs, which were added donor by donor, into their order.
-func (d *donors) sort() {
-	order := make([]int, len(d.list)) // new place to old one
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return int(d.list[a].ordinal) - int(d.list[b].ordinal) })
-	list, place := make([]donor, len(order)), make([]int, len(order))
-	for i, old := range order {
-		list[i], place[old] = d.list[old], i
-	}
-	d.list = list
-	slices.SortFunc(d.runs, func(a, b donorRun) int { return int(int64(a.first) - int64(b.first)) })
-	before := uint64(0)
-	for i := range d.runs {
-		r := &d.runs[i]
-		r.donor, r.before = place[r.donor], before
-		before += r.count
-	}
 }
 
 // writeOwn makes the links durable and copies the pages that are left into a file of

@@ -4,61 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
-	"sync"
-	"weak"
-
-	"golang.org/x/sys/unix"
 )
-
-// sharedBlobs finds the Blob of a node file by its inode. Two nodes that have pages in
-// one file, under whatever names, so have them in one Blob: one mapping, one copy of
-// what is filled on demand, each page checked once, and nothing to copy when a machine
-// goes from one of the nodes to the other. An inode is not used again while a Blob
-// has its file open.
-type sharedBlobs struct {
-	mu sync.Mutex // a leaf
-	at map[fileID]weak.Pointer[Blob]
-}
-
-type fileID struct{ device, inode uint64 }
-
-func (b *sharedBlobs) get(file fileID) *Blob {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.at[file].Value()
-}
-
-// add returns what another one has added meanwhile, or blob.
-func (b *sharedBlobs) add(file fileID, blob *Blob) *Blob {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if known := b.at[file].Value(); known != nil {
-		return known
-	}
-	if b.at == nil {
-		b.at = map[fileID]weak.Pointer[Blob]{}
-	}
-	b.at[file] = weak.Make(blob)
-	runtime.AddCleanup(blob, b.drop, file)
-	return blob
-}
-
-func (b *sharedBlobs) drop(file fileID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.at[file].Value() == nil {
-		delete(b.at, file)
-	}
-}
-
-func fileIDOf(f *os.File) (fileID, error) {
-	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return fileID{}, fmt.Errorf("stat %s: %w", f.Name(), err)
-	}
-	return fileID{st.Dev, st.Ino}, nil
-}
 
 // openPages maps the pages of a node that is stored as pages, with those of its
 // donors. It owns f.
@@ -137,46 +83,15 @@ func readDonorIndex(f *os.File, h *header, d *donor) (*pageIndex, error) {
 	return readIndex(f, h, &m.Info)
 }
 
-// pagesOf counts the pages that lie with a donor.
-func (d *donors) pagesOf(donor int) (n uint64) {
-	for _, r := range d.runs {
-		if r.donor == donor {
-			n += r.count
-		}
-	}
-	return n
-}
-
-// compareDonor makes sure that what is sealed of a donor's pages is what is sealed of
-// the node's: then a page that is right for the one is right for the other. own is the
-// index of what lies in the donor's file.
-func (x *pageIndex) compareDonor(donor int, own *pageIndex) error {
-	for _, r := range x.donors.runs {
-		if r.donor != donor {
-			continue
-		}
-		if r.page > own.dataPages || r.count > own.dataPages-r.page {
-			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.first, r.count, r.page, r.count, own.dataPages, ErrFormat)
-		}
-		for i := range r.count {
-			if x.sums[r.first+i] != own.sums[r.page+i] || x.digests[r.first+i] != own.digests[r.page+i] {
-				return fmt.Errorf("data page %d (%s) is its page %d, which is sealed as another one: digest %v, not %v: %w",
-					r.first+i, x.guestRuns(r.first+i, 1), r.page+i, own.digests[r.page+i], x.digests[r.first+i], ErrIdentity)
-			}
-		}
-	}
-	return nil
-}
-
 // checkDonors compares what the node needs of its donors with the checksums.
-func (x *pageIndex) checkDonors(blobs []*Blob, id string) error {
+func checkDonors(x *pageIndex, blobs []*Blob, id string) error {
 	if len(blobs) == 0 {
 		return nil
 	}
 	for _, r := range x.donors.runs {
 		err := blobs[r.donor].Check(r.page, r.count)
 		if bad := (*PageError)(nil); errors.As(err, &bad) {
-			return x.donorError(r.first+bad.Page-r.page, bad.Page, &x.donors.list[r.donor], id, bad.Why)
+			return donorError(x, r.first+bad.Page-r.page, bad.Page, &x.donors.list[r.donor], id, bad.Why)
 		}
 		if err != nil {
 			return err
@@ -186,7 +101,7 @@ func (x *pageIndex) checkDonors(blobs []*Blob, id string) error {
 }
 
 // donorError is about a data page of a node that lies in a donor's file.
-func (x *pageIndex) donorError(dataPage, page uint64, d *donor, id, why string) *PageError {
+func donorError(x *pageIndex, dataPage, page uint64, d *donor, id, why string) *PageError {
 	return &PageError{Where: fmt.Sprintf("of node %s, in the file of node %s", id, d.id), Page: page, Guest: x.guestRuns(dataPage, 1), Why: why}
 }
 
@@ -203,7 +118,7 @@ func (s *Store) donorLeaves(x *pageIndex, id string, own []Digest, report func(*
 		d := &x.donors.list[i]
 		f, h, err := openDonorFile(s.linkPath(id, d.ordinal), d)
 		if err == nil {
-			err = x.readDonor(f, h, i, id, leaves, report)
+			err = readDonor(x, f, h, i, id, leaves, report)
 			if err == nil { // loading the node asks for it
 				var index *pageIndex
 				if index, err = readDonorIndex(f, h, d); err == nil {
@@ -220,7 +135,7 @@ func (s *Store) donorLeaves(x *pageIndex, id string, own []Digest, report func(*
 }
 
 // readDonor computes the leaves of the pages that lie in one donor's file.
-func (x *pageIndex) readDonor(f *os.File, h *header, donor int, id string, leaves []Digest, report func(*PageError)) error {
+func readDonor(x *pageIndex, f *os.File, h *header, donor int, id string, leaves []Digest, report func(*PageError)) error {
 	data := h.sections[sectionData]
 	for _, r := range x.donors.runs {
 		if r.donor != donor {
@@ -238,7 +153,7 @@ func (x *pageIndex) readDonor(f *os.File, h *header, donor int, id string, leave
 					why = fmt.Sprintf("digest is %v, sealed as %v", leaves[at], x.digests[at])
 				}
 				if why != "" {
-					report(x.donorError(at, page, &x.donors.list[donor], id, why))
+					report(donorError(x, at, page, &x.donors.list[donor], id, why))
 				}
 			}
 			return nil

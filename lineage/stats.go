@@ -110,7 +110,7 @@ func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
 			donors = append(donors, t.file(stored.links[i].inode, d.pages()))
 		}
 	}
-	return x.viewRuns(t.file(stored.inode, x.ownPages()), donors), x.guestPages, nil
+	return viewRuns(x, t.file(stored.inode, x.ownPages()), donors), x.guestPages, nil
 }
 
 // measure fills deltas for n and all below it; view is the parent's.

@@ -55,24 +55,6 @@ type Options struct {
 // DefaultHotBytes is Options.HotBytes where it is 0.
 const DefaultHotBytes = 1 << 30
 
-// Verify says when the pages of a node are compared with their checksums. No
-// page is ever shown to a machine before that.
-type Verify int
-
-const (
-	// VerifyEager checks all pages of a node when it is loaded. After that its
-	// View's methods cannot fail.
-	VerifyEager Verify = iota
-	// VerifyLazy checks a page when View.Check or Blob.Check is called for it for
-	// the first time. Users must call them before they show pages to a machine.
-	VerifyLazy
-	// VerifyDemand leaves the pages in the files until they are needed, and checks
-	// them then: see Blob.Fill. What View.Check and Blob.Check were not called for
-	// must not be shown to a machine, but as a file of which missing pages are filled
-	// first.
-	VerifyDemand
-)
-
 // Store is one open state directory. Its methods may be called concurrently.
 type Store struct {
 	dir      string

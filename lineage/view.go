@@ -18,9 +18,6 @@ const (
 	tablePages  = tableChunks * chunkPages
 )
 
-// maxViewPages bounds a guest: 1 TiB.
-const maxViewPages = 1 << 28
-
 // Run says where consecutive guest pages have their content: guest page
 // First+i is page Page+i of Blob, for i < Count. A nil Blob means zero pages.
 type Run struct {

@@ -42,22 +42,11 @@ func (s *Store) exportWhole(n *Node) (*Portable, error) {
 	if x.donors == nil {
 		return nil, fmt.Errorf("it was written anew meanwhile; try again: %w", ErrInvalid)
 	}
-	whole := header{version: nodeVersion, form: FormPages, total: pagesHeaderBytes}
-	put := func(id sectionID, length uint64, crc uint32) {
-		whole.sections[id] = section{offset: whole.total, length: length, crc: crc}
-		whole.total += length
+	whole, rest, err := h.without(f, x)
+	if err != nil {
+		return nil, err
 	}
-	put(sectionData, x.dataPages*PageSize, h.sections[sectionData].crc)
-	w := &wholeFile{node: n.ID, paths: []string{s.nodePath(n.ID)}}
-	for _, id := range []sectionID{sectionMetadata, sectionState, sectionIndex} {
-		b, err := h.readSection(f, id)
-		if err != nil {
-			return nil, err
-		}
-		put(id, uint64(len(b)), h.sections[id].crc)
-		w.tail = append(w.tail, b...)
-	}
-	w.head, w.size = whole.encode(), int64(whole.total)
+	w := &wholeFile{node: n.ID, paths: []string{s.nodePath(n.ID)}, head: whole.encode(), tail: rest, size: int64(whole.total)}
 	offsets := []uint64{h.sections[sectionData].offset}
 	for i := range x.donors.list {
 		d := &x.donors.list[i]

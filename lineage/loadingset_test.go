@@ -15,7 +15,7 @@ var goldenLoadingSet = LoadingSet{{40, 3}, {4, 1}, {1000, 20}, {43, 1}, {0, 1}, 
 
 // TestGoldenLoadingSet: a file of version 1 means the same for ever.
 func TestGoldenLoadingSet(t *testing.T) {
-	path := filepath.Join("testdata", "loading-1.load")
+	path := filepath.Join("..", "testdata", "loading-1.load")
 	if os.Getenv("SEUSS_UPDATE_GOLDEN") != "" {
 		if err := os.WriteFile(path, encodeLoadingSet(goldenLoadingID, 2048, goldenLoadingSet), 0o644); err != nil {
 			t.Fatal(err)
