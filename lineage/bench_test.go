@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"testing"
 	"weak"
+
+	"seuss/lineage/nodefile"
 )
 
 // benchStore makes an image and nodes small nodes of 102 dirty pages below it,
@@ -32,7 +34,7 @@ func BenchmarkCapture(b *testing.B) {
 	i := uint32(0)
 	for b.Loop() {
 		i++
-		if _, err := s.Capture(NodeSpec{Kind: KindFunction, State: binary.LittleEndian.AppendUint32(nil, i)}, image, g.dirty, g.page); err != nil {
+		if _, err := s.Capture(NodeSpec{Kind: nodefile.KindFunction, State: binary.LittleEndian.AppendUint32(nil, i)}, image, g.dirty, g.page); err != nil {
 			b.Fatal(err)
 		}
 	}

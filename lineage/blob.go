@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // Blob is an immutable run of whole pages in a file: a root image, the data
@@ -28,7 +30,7 @@ type Blob struct {
 	// source is where pages come from that are filled when they are needed; nil if
 	// they are all there.
 	source *pageSource
-	index  *pageIndex // sums, digests if known, and what names the guest pages
+	index  *nodefile.Index // sums, digests if known, and what names the guest pages
 
 	checked   []atomic.Uint64 // a bit for each page whose checksum was right
 	unchecked atomic.Int64    // pages without
@@ -50,12 +52,12 @@ func (m mapping) release() {
 
 // newBlob maps the pages of x at offset of file, and owns file from then on, also
 // when it fails. The range must lie inside the file. No page is checked yet.
-func newBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, error) {
+func newBlob(name string, file *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
 	m := mapping{file: file}
-	pages := x.dataPages
-	if pages > maxBlobPages || offset%PageSize != 0 {
+	pages := x.DataPages
+	if pages > nodefile.MaxDataPages || offset%nodefile.PageSize != 0 {
 		m.release()
-		return nil, fmt.Errorf("map blob %s: %d pages at offset %d: %w", name, pages, offset, ErrFormat)
+		return nil, fmt.Errorf("map blob %s: %d pages at offset %d: %w", name, pages, offset, nodefile.ErrFormat)
 	}
 	err := checkExtent(file, offset, pages)
 	if err != nil {
@@ -63,7 +65,7 @@ func newBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, err
 		return nil, fmt.Errorf("map blob %s: %w", name, err)
 	}
 	if pages > 0 {
-		m.mem, err = unix.Mmap(int(file.Fd()), offset, int(pages*PageSize), unix.PROT_READ, unix.MAP_SHARED)
+		m.mem, err = unix.Mmap(int(file.Fd()), offset, int(pages*nodefile.PageSize), unix.PROT_READ, unix.MAP_SHARED)
 		if err != nil {
 			m.release()
 			return nil, fmt.Errorf("map blob %s: %d pages at offset %d: %w", name, pages, offset, err)
@@ -82,8 +84,8 @@ func checkExtent(file *os.File, offset int64, pages uint64) error {
 	if err != nil {
 		return err
 	}
-	if end := offset + int64(pages*PageSize); fi.Size() < end {
-		return fmt.Errorf("%d pages at offset %d end at %d, the file has %d bytes: %w", pages, offset, end, fi.Size(), ErrLength)
+	if end := offset + int64(pages*nodefile.PageSize); fi.Size() < end {
+		return fmt.Errorf("%d pages at offset %d end at %d, the file has %d bytes: %w", pages, offset, end, fi.Size(), nodefile.ErrLength)
 	}
 	return nil
 }
@@ -118,11 +120,11 @@ func (b *Blob) Bytes(page uint64) []byte {
 		panic(fmt.Sprintf("lineage: page %d of blob %s, which has %d", page, b.name, b.pages))
 	}
 	if b.source != nil && b.Check(page, 1) != nil {
-		return zeroPage[:] // not what it is, but not the damage either
+		return nodefile.ZeroPage[:] // not what it is, but not the damage either
 	}
 	b.makePages()
-	lo := page * PageSize
-	return b.mem[lo : lo+PageSize : lo+PageSize]
+	lo := page * nodefile.PageSize
+	return b.mem[lo : lo+nodefile.PageSize : lo+nodefile.PageSize]
 }
 
 // Check compares the count pages from first on with their checksums, those that
@@ -156,8 +158,8 @@ func (b *Blob) isChecked(page uint64) bool { return b.checked[page/64].Load()&(1
 
 func (b *Blob) checkRun(first, count uint64) error {
 	err := readPages(b.file, b.offset, first, count, func(first uint64, data []byte) error {
-		for i := uint64(0); len(data) > 0; i, data = i+1, data[PageSize:] {
-			if why := checkSum(data[:PageSize], b.index.sums[first+i]); why != "" {
+		for i := uint64(0); len(data) > 0; i, data = i+1, data[nodefile.PageSize:] {
+			if why := nodefile.Mismatch(data[:nodefile.PageSize], b.index.Sums[first+i]); why != "" {
 				return b.pageError(first+i, why)
 			}
 			b.setChecked(first + i)
@@ -175,7 +177,7 @@ func (b *Blob) setChecked(page uint64) {
 }
 
 func (b *Blob) pageError(page uint64, why string) *PageError {
-	return &PageError{Where: b.name, Page: page, Guest: b.index.guestRuns(page, 1), Why: why}
+	return &PageError{Where: b.name, Page: page, Guest: b.index.GuestRuns(page, 1), Why: why}
 }
 
 // Verify reads the blob from its file and compares every page with its checksum,
@@ -189,20 +191,20 @@ func (b *Blob) Verify() error {
 
 // leaves reads the blob from its file, reports damaged pages, and returns the
 // digest of every page as it is.
-func (b *Blob) leaves(report func(*PageError)) ([]Digest, error) {
-	leaves := make([]Digest, 0, b.pages)
+func (b *Blob) leaves(report func(*PageError)) ([]nodefile.Digest, error) {
+	leaves := make([]nodefile.Digest, 0, b.pages)
 	b.makePages()
 	file, offset := b.file, b.offset
 	if b.source != nil {
 		file, offset = b.source.file, b.source.offset
 	}
 	err := readPages(file, offset, 0, b.pages, func(first uint64, data []byte) error {
-		for i := first; len(data) > 0; i, data = i+1, data[PageSize:] {
-			leaf := pageDigest(data[:PageSize])
+		for i := first; len(data) > 0; i, data = i+1, data[nodefile.PageSize:] {
+			leaf := nodefile.PageDigest(data[:nodefile.PageSize])
 			leaves = append(leaves, leaf)
-			why := checkSum(data[:PageSize], b.index.sums[i])
-			if why == "" && b.index.digests != nil && leaf != b.index.digests[i] {
-				why = fmt.Sprintf("digest is %v, sealed as %v", leaf, b.index.digests[i])
+			why := nodefile.Mismatch(data[:nodefile.PageSize], b.index.Sums[i])
+			if why == "" && b.index.Digests != nil && leaf != b.index.Digests[i] {
+				why = fmt.Sprintf("digest is %v, sealed as %v", leaf, b.index.Digests[i])
 			}
 			if why != "" {
 				report(b.pageError(i, why))

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"seuss/lineage/nodefile"
 )
 
 func TestBlobIsNeverWritable(t *testing.T) {
@@ -24,7 +26,7 @@ func TestBlobIsNeverWritable(t *testing.T) {
 		if fi, err := f.Stat(); err != nil || fi.Mode().Perm()&0o222 != 0 {
 			t.Errorf("mode %v, %v", fi.Mode(), err)
 		}
-		got := make([]byte, b.Pages()*PageSize)
+		got := make([]byte, b.Pages()*nodefile.PageSize)
 		if n, err := f.ReadAt(got, b.DataOffset()); n != len(got) || !bytes.Equal(got, b.mem) {
 			t.Errorf("the file has other content than the memory: %d bytes, %v", n, err)
 		}
@@ -48,15 +50,15 @@ func TestBlobVerify(t *testing.T) {
 	if err := b.Verify(); err != nil {
 		t.Fatal(err)
 	}
-	b.index.digests[7][0] ^= 1
-	if err := b.Verify(); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), "data page 7 ") {
+	b.index.Digests[7][0] ^= 1
+	if err := b.Verify(); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), "data page 7 ") {
 		t.Errorf("wrong digest: %v", err)
 	}
-	b.index.digests[7][0] ^= 1
+	b.index.Digests[7][0] ^= 1
 	if err := os.Chmod(b.file.Name(), 0o600); err != nil { // a blob is sealed
 		t.Fatal(err)
 	}
-	if err := os.Truncate(b.file.Name(), 50*PageSize); err != nil {
+	if err := os.Truncate(b.file.Name(), 50*nodefile.PageSize); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Verify(); err == nil {
@@ -66,7 +68,7 @@ func TestBlobVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := newBlob("short", f, 0, &pageIndex{dataPages: 51}); !errors.Is(err, ErrLength) {
+	if _, err := newBlob("short", f, 0, &nodefile.Index{DataPages: 51}); !errors.Is(err, nodefile.ErrLength) {
 		t.Errorf("mapping more pages than the file has: %v", err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"seuss/lineage/sealed"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // The cache of the catalogue, see nodefile.CacheEntry, lies in the state directory.
@@ -17,21 +19,21 @@ const (
 	defaultCacheMisses = 1000
 )
 
-func stampAt(dir int, name string) (fileStamp, error) {
+func stampAt(dir int, name string) (nodefile.Stamp, error) {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, name, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
-		return fileStamp{}, fmt.Errorf("stat %s: %w", name, err)
+		return nodefile.Stamp{}, fmt.Errorf("stat %s: %w", name, err)
 	}
-	return fileStamp{uint64(st.Size), st.Ino, st.Mtim.Nano(), st.Ctim.Nano()}, nil
+	return nodefile.Stamp{Size: uint64(st.Size), Inode: st.Ino, MTime: st.Mtim.Nano(), CTime: st.Ctim.Nano()}, nil
 }
 
 // readCache returns the entries by id; none if there is no usable cache.
-func (s *Store) readCache() map[string]cacheEntry {
-	b, err := sealed.ReadFile(s.path(cacheName), MaxCacheBytes)
+func (s *Store) readCache() map[string]nodefile.CacheEntry {
+	b, err := sealed.ReadFile(s.path(cacheName), nodefile.MaxCacheBytes)
 	if err != nil {
 		return nil
 	}
-	entries, err := decodeCache(b)
+	entries, err := nodefile.DecodeCache(b)
 	if err != nil {
 		return nil // it is made again from the nodes
 	}
@@ -55,15 +57,15 @@ func (s *Store) closeCache() {
 	for _, n := range known {
 		byID[n.ID] = n
 	}
-	entries := make([]cacheEntry, 0, len(known))
+	entries := make([]nodefile.CacheEntry, 0, len(known))
 	for _, n := range known {
-		m := metadata{Info: n.Info}
-		if parent := byID[n.Parent]; parent != nil && m.CPUFeatures.equal(&parent.CPUFeatures) {
-			m.InheritCPU, m.CPUFeatures = true, CPUFeatures{}
+		m := nodefile.Metadata{Info: n.Info}
+		if parent := byID[n.Parent]; parent != nil && m.CPUFeatures.Equal(&parent.CPUFeatures) {
+			m.InheritCPU, m.CPUFeatures = true, nodefile.CPUFeatures{}
 		}
-		e := cacheEntry{id: n.ID, meta: encodeEntry(&m)}
+		e := nodefile.CacheEntry{ID: n.ID, Meta: nodefile.EncodeEntry(&m)}
 		// A file of another size is not what this process has written or read.
-		if e.stamp, err = stampAt(int(d.Fd()), n.ID+nodeSuffix); err == nil && e.stamp.size == n.StoredBytes() && e.meta != nil {
+		if e.Stamp, err = stampAt(int(d.Fd()), n.ID+nodeSuffix); err == nil && e.Stamp.Size == n.StoredBytes() && e.Meta != nil {
 			entries = append(entries, e)
 		}
 	}
@@ -72,13 +74,13 @@ func (s *Store) closeCache() {
 
 // writeCache keeps what a scan has read, if that was much. A failure costs the next
 // opener time and nothing else. Of so many nodes entries has those that it can hold.
-func (s *Store) writeCache(entries []cacheEntry, misses, nodes int) {
+func (s *Store) writeCache(entries []nodefile.CacheEntry, misses, nodes int) {
 	s.uncached.Store(int64(misses))
 	if s.readOnly || misses < s.cacheMisses || misses*10 < nodes {
 		return
 	}
 	s.uncached.Store(0)
-	if b := encodeCache(entries); len(b) <= MaxCacheBytes {
+	if b := nodefile.EncodeCache(entries); len(b) <= nodefile.MaxCacheBytes {
 		if err := s.fs.WriteFile(s.path(cacheName), b); err != nil {
 			_ = os.Remove(s.path(cacheName))
 		}

@@ -6,6 +6,8 @@ import (
 	"os"
 	"seuss/lineage/sealed/sealedtest"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // A store that is opened with the cache is the same as one without, whatever
@@ -50,7 +52,7 @@ func TestCatalogueCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = same(6) // reads it
-	if _, _, err := s.Reform(nodes[3].ID, FormPages); err != nil {
+	if _, _, err := s.Reform(nodes[3].ID, nodefile.FormPages); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Remove(nodes[5].ID, false); err != nil {
@@ -59,7 +61,7 @@ func TestCatalogueCache(t *testing.T) {
 	s.Close()
 	sealedtest.Damage(t, path, func([]byte) []byte { return good }) // an old one
 	s = same(5)
-	if n := s.lookup(nodes[3].ID); n.StoredBytes() < 10*PageSize {
+	if n := s.lookup(nodes[3].ID); n.StoredBytes() < 10*nodefile.PageSize {
 		t.Error("the size is that before the file was written anew")
 	}
 	s.Close()
@@ -71,7 +73,7 @@ func TestCatalogueCache(t *testing.T) {
 	}
 	sealedtest.Damage(t, node, func(b []byte) []byte { b[0] ^= 1; return b })
 	s = openStoreAs(t, dir, Options{ReadOnly: true})
-	if len(s.Damaged()) != 3 || !errors.Is(s.Damaged()[0].Err, ErrMagic) {
+	if len(s.Damaged()) != 3 || !errors.Is(s.Damaged()[0].Err, nodefile.ErrMagic) {
 		t.Errorf("damaged: %v", s.Damaged())
 	}
 	sealedtest.Damage(t, node, func([]byte) []byte { return file })
@@ -84,7 +86,7 @@ func TestCatalogueCache(t *testing.T) {
 		})
 		same(5).Close()
 	}
-	for _, n := range []int{0, 7, cacheHeaderBytes, len(good) / 2} {
+	for _, n := range []int{0, 7, nodefile.CacheHeaderBytes, len(good) / 2} {
 		sealedtest.Damage(t, path, func([]byte) []byte { return good[:n] })
 		same(5).Close()
 	}

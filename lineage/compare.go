@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+
+	"seuss/lineage/nodefile"
 )
 
 // PageDiff is a guest page whose content differs between two nodes.
@@ -33,7 +35,7 @@ func (s *Store) Compare(a, b string) iter.Seq2[PageDiff, error] {
 			return
 		}
 		if x.View.Pages() != y.View.Pages() {
-			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), ErrInvalid))
+			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), nodefile.ErrInvalid))
 			return
 		}
 		for first, count := range Diff(x.View, y.View) {
@@ -42,7 +44,7 @@ func (s *Store) Compare(a, b string) iter.Seq2[PageDiff, error] {
 				return
 			}
 			for page := first; page < first+count; page++ {
-				d := PageDiff{Page: page, A: orZero(x.View.Bytes(page)), B: orZero(y.View.Bytes(page))}
+				d := PageDiff{Page: page, A: nodefile.OrZero(x.View.Bytes(page)), B: nodefile.OrZero(y.View.Bytes(page))}
 				if d.count() && !yield(d, nil) {
 					return
 				}
@@ -59,7 +61,7 @@ func (d *PageDiff) count() bool {
 		return false
 	}
 	d.First = -1
-	for i := range PageSize {
+	for i := range nodefile.PageSize {
 		if d.A[i] != d.B[i] {
 			d.Bytes++
 			d.Last = i
@@ -105,7 +107,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 		return Rebase{}, ErrNotFound
 	}
 	if n.Parent == "" {
-		return Rebase{}, fmt.Errorf("an image node has no parent: %w", ErrInvalid)
+		return Rebase{}, fmt.Errorf("an image node has no parent: %w", nodefile.ErrInvalid)
 	}
 	r := Rebase{Node: id, Parent: n.Parent, Onto: onto, Why: []string{}}
 	path, err := c.Lineage(to)
@@ -114,7 +116,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 	}
 	for _, above := range path {
 		if above == n {
-			return Rebase{}, fmt.Errorf("it hangs below the node itself: %w", ErrInvalid)
+			return Rebase{}, fmt.Errorf("it hangs below the node itself: %w", nodefile.ErrInvalid)
 		}
 	}
 	from, err := s.Snapshot(n.Parent)
@@ -129,10 +131,10 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 	if n.ImageDigest != to.ImageDigest {
 		against("image %.12s, onto has %.12s", n.ImageDigest, to.ImageDigest)
 	}
-	if n.ABIVersion != to.ABIVersion && to.Kind != KindImage {
+	if n.ABIVersion != to.ABIVersion && to.Kind != nodefile.KindImage {
 		against("guest ABI %d, onto has %d", n.ABIVersion, to.ABIVersion)
 	}
-	if !n.CPUFeatures.equal(&to.CPUFeatures) && to.Kind != KindImage {
+	if !n.CPUFeatures.Equal(&to.CPUFeatures) && to.Kind != nodefile.KindImage {
 		against("other CPU features than onto")
 	}
 	if !bytes.Equal(from.State, target.State) {
@@ -151,7 +153,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 			return Rebase{}, err
 		}
 		r.DiffPages++
-		if !bytes.Equal(orZero(own.View.Bytes(d.Page)), d.A) {
+		if !bytes.Equal(nodefile.OrZero(own.View.Bytes(d.Page)), d.A) {
 			r.Overlap++
 		}
 	}

@@ -11,13 +11,15 @@ import (
 	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
-var bothForms = []Form{FormPages, FormDifferences}
+var bothForms = []nodefile.Form{nodefile.FormPages, nodefile.FormDifferences}
 
 // sealedNode returns a store directory, a node's id and path, and its file, which
 // is of the given form.
-func sealedNode(t testing.TB, form Form) (dir string, n *Node, path string, file []byte) {
+func sealedNode(t testing.TB, form nodefile.Form) (dir string, n *Node, path string, file []byte) {
 	t.Helper()
 	dir = t.TempDir()
 	s := openStoreAs(t, dir, Options{Form: form})
@@ -42,20 +44,20 @@ func TestSectionBitFlips(t *testing.T) {
 	}
 }
 
-func testSectionBitFlips(t *testing.T, form Form) {
+func testSectionBitFlips(t *testing.T, form nodefile.Form) {
 	dir, n, path, file := sealedNode(t, form)
-	h, err := readHeader(bytes.NewReader(file), int64(len(file)))
+	h, err := nodefile.ReadHeader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := rand.New(rand.NewPCG(5, 5))
-	for id := range sectionCount {
+	for id := range nodefile.SectionCount {
 		for range 8 {
-			sec := h.sections[id]
-			if sec.length == 0 {
+			sec := h.Sections[id]
+			if sec.Length == 0 {
 				continue // machine state beside differences
 			}
-			at := sec.offset + r.Uint64N(sec.length)
+			at := sec.Offset + r.Uint64N(sec.Length)
 			sealedtest.Damage(t, path, func([]byte) []byte {
 				b := bytes.Clone(file)
 				b[at] ^= 1 << r.IntN(8)
@@ -66,7 +68,7 @@ func testSectionBitFlips(t *testing.T, form Form) {
 				t.Fatal(err)
 			}
 			var got error
-			if id == sectionMetadata { // found by opening, with what hangs below
+			if id == nodefile.SectionMetadata { // found by opening, with what hangs below
 				d := s.Damaged()
 				if len(d) != 3 || d[0].Path != path {
 					t.Fatalf("damaged: %v", d)
@@ -81,22 +83,22 @@ func testSectionBitFlips(t *testing.T, form Form) {
 					t.Fatalf("%v section: a damaged node was loaded", id)
 				}
 				for _, child := range s.Children(n.ID) {
-					if _, err := s.Load(child.ID); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), n.ID) {
+					if _, err := s.Load(child.ID); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), n.ID) {
 						t.Fatalf("%v section: child: %v", id, err)
 					}
 				}
-				if err := s.Verify(n.ID); !errors.Is(err, ErrChecksum) {
+				if err := s.Verify(n.ID); !errors.Is(err, nodefile.ErrChecksum) {
 					t.Fatalf("%v section: verify: %v", id, err)
 				}
 				if _, err := s.Load(n.Parent); err != nil {
 					t.Fatalf("%v section: parent: %v", id, err)
 				}
 			}
-			if !errors.Is(got, ErrChecksum) || !strings.Contains(got.Error(), n.ID) || !strings.Contains(got.Error(), id.String()) {
+			if !errors.Is(got, nodefile.ErrChecksum) || !strings.Contains(got.Error(), n.ID) || !strings.Contains(got.Error(), id.String()) {
 				t.Fatalf("%v section, byte %d: %v", id, at, got)
 			}
-			if id == sectionData && form == FormPages {
-				page := (at - sec.offset) / PageSize
+			if id == nodefile.SectionData && form == nodefile.FormPages {
+				page := (at - sec.Offset) / nodefile.PageSize
 				if want := fmt.Sprintf("data page %d ", page); !strings.Contains(got.Error(), want) || !strings.Contains(got.Error(), "guest page 0x") {
 					t.Fatalf("byte %d: %v, want %q", at, got, want)
 				}
@@ -115,9 +117,9 @@ func TestImageFlip(t *testing.T) {
 		change func(b []byte) []byte
 		want   error
 	}{
-		"flip":      {func(b []byte) []byte { b[20*PageSize+5] ^= 4; return b }, ErrChecksum},
-		"truncated": {func(b []byte) []byte { return b[:39*PageSize] }, ErrLength},
-		"extended":  {func(b []byte) []byte { return append(b, make([]byte, PageSize)...) }, ErrLength},
+		"flip":      {func(b []byte) []byte { b[20*nodefile.PageSize+5] ^= 4; return b }, nodefile.ErrChecksum},
+		"truncated": {func(b []byte) []byte { return b[:39*nodefile.PageSize] }, nodefile.ErrLength},
+		"extended":  {func(b []byte) []byte { return append(b, make([]byte, nodefile.PageSize)...) }, nodefile.ErrLength},
 	} {
 		good, err := os.ReadFile(path)
 		if err != nil {
@@ -141,8 +143,8 @@ func TestImageFlip(t *testing.T) {
 
 // A file whose checksums are right but whose content is another node's.
 func TestForgedNode(t *testing.T) {
-	dir, n, path, file := sealedNode(t, FormPages)
-	h, err := readHeader(bytes.NewReader(file), int64(len(file)))
+	dir, n, path, file := sealedNode(t, nodefile.FormPages)
+	h, err := nodefile.ReadHeader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,12 +152,12 @@ func TestForgedNode(t *testing.T) {
 		sealedtest.Damage(t, path, func([]byte) []byte {
 			b := bytes.Clone(file)
 			change(b)
-			for id := range sectionCount {
-				if sec := h.sections[id]; id != sectionData {
-					binary.LittleEndian.PutUint32(b[headerSectionStart+int(id)*headerSectionBytes+16:], checksum(b[sec.offset:sec.offset+sec.length]))
+			for id := range nodefile.SectionCount {
+				if sec := h.Sections[id]; id != nodefile.SectionData {
+					binary.LittleEndian.PutUint32(b[nodefile.HeaderSectionStart+int(id)*nodefile.HeaderSectionBytes+16:], nodefile.Checksum(b[sec.Offset:sec.Offset+sec.Length]))
 				}
 			}
-			resealHeader(b)
+			nodefile.ResealHeader(b)
 			return b
 		})
 		s, err := Open(dir, Options{ReadOnly: true})
@@ -164,30 +166,30 @@ func TestForgedNode(t *testing.T) {
 		}
 		return s
 	}
-	s := forge(func(b []byte) { b[h.sections[sectionState].offset] ^= 1 })
+	s := forge(func(b []byte) { b[h.Sections[nodefile.SectionState].Offset] ^= 1 })
 	if _, err := s.Load(n.ID); err != nil {
 		t.Errorf("load: %v", err)
 	}
-	if err := s.Verify(n.ID); !errors.Is(err, ErrIdentity) {
+	if err := s.Verify(n.ID); !errors.Is(err, nodefile.ErrIdentity) {
 		t.Errorf("other state: %v", err)
 	}
 	s = forge(func(b []byte) { // a run that leaves the data section
-		at := h.sections[sectionIndex].offset
+		at := h.Sections[nodefile.SectionIndex].Offset
 		b[skipVarints(b, at, 5)] = 0x7f
 	})
-	if _, err := s.Load(n.ID); !errors.Is(err, ErrFormat) {
+	if _, err := s.Load(n.ID); !errors.Is(err, nodefile.ErrFormat) {
 		t.Errorf("forged run: %v", err)
 	}
 	s = forge(func(b []byte) { // a smaller guest
-		binary.PutUvarint(b[h.sections[sectionIndex].offset:], testGuestPages-1)
+		binary.PutUvarint(b[h.Sections[nodefile.SectionIndex].Offset:], testGuestPages-1)
 	})
-	if _, err := s.Load(n.ID); !errors.Is(err, ErrFormat) {
+	if _, err := s.Load(n.ID); !errors.Is(err, nodefile.ErrFormat) {
 		t.Errorf("forged guest size: %v", err)
 	}
 	// A node that is its own parent hangs on no root.
 	s = forge(func(b []byte) {
-		sec := h.sections[sectionMetadata]
-		meta := b[sec.offset : sec.offset+sec.length]
+		sec := h.Sections[nodefile.SectionMetadata]
+		meta := b[sec.Offset : sec.Offset+sec.Length]
 		copy(meta, bytes.Replace(bytes.Clone(meta), []byte(n.Parent), []byte(n.ID), 1))
 	})
 	if d := s.Damaged(); len(d) != 3 || !errors.Is(d[0].Err, ErrOrphan) {
@@ -203,7 +205,7 @@ func TestForgedNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := s.Damaged(); len(d) != 1 || !errors.Is(d[0].Err, ErrIdentity) {
+	if d := s.Damaged(); len(d) != 1 || !errors.Is(d[0].Err, nodefile.ErrIdentity) {
 		t.Errorf("wrong name: %v", d)
 	}
 }

@@ -2,7 +2,18 @@ package lineage
 
 import (
 	"errors"
+	"seuss/lineage/nodefile"
 	"seuss/lineage/sealed"
+)
+
+// What can be wrong with a file: see package nodefile.
+var (
+	ErrMagic    = nodefile.ErrMagic
+	ErrVersion  = nodefile.ErrVersion
+	ErrLength   = nodefile.ErrLength
+	ErrChecksum = nodefile.ErrChecksum
+	ErrFormat   = nodefile.ErrFormat
+	ErrIdentity = nodefile.ErrIdentity
 )
 
 // What can be wrong with a request to a Store.
@@ -11,6 +22,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrAmbiguous: more than one node id begins with the given prefix.
 	ErrAmbiguous = errors.New("ambiguous id prefix")
+	// ErrInvalid: an argument breaks the rules that its documentation states.
+	ErrInvalid = nodefile.ErrInvalid
 	// ErrOrphan: the node's parent is missing or damaged.
 	ErrOrphan = errors.New("parent is missing or damaged")
 	// ErrLocked: another process has the state directory open for writing.

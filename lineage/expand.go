@@ -3,6 +3,8 @@ package lineage
 import (
 	"runtime"
 	"sync"
+
+	"seuss/lineage/nodefile"
 )
 
 // patches are what a Blob of expanded pages is made of. Bringing a machine to a node
@@ -11,19 +13,19 @@ import (
 // made when somebody looks at them, as the reset after the machine's first run does
 // (docs/decisions/pages.md, "When are whole pages made of differences?").
 type patches struct {
-	*differences
+	*nodefile.Differences
 	mu     sync.Mutex // of who makes the pages
 	from   [][]byte   // what each page was compared with; nil: zeroes
 	parent *View      // which keeps them in memory
 }
 
 // newPatches finds the parent's pages, and makes sure that they are right.
-func newPatches(d *differences, x *pageIndex, parent *View) (*patches, error) {
-	uses, err := x.firstUses()
+func newPatches(d *nodefile.Differences, x *nodefile.Index, parent *View) (*patches, error) {
+	uses, err := x.FirstUses()
 	if err != nil {
 		return nil, err
 	}
-	p := &patches{differences: d, from: make([][]byte, len(uses)), parent: parent}
+	p := &patches{Differences: d, from: make([][]byte, len(uses)), parent: parent}
 	for page, guest := range uses {
 		blob, at, _ := parent.span(guest)
 		if blob == nil {
@@ -44,7 +46,7 @@ func (p *patches) copyPage(dst []byte, page uint64) {
 	} else {
 		clear(dst)
 	}
-	p.apply(dst, page)
+	p.Apply(dst, page)
 	runtime.KeepAlive(p)
 }
 
@@ -55,18 +57,18 @@ const smallDeltaBytes = 128 << 10
 // parent's pages and the differences were compared with their checksums, so a page of
 // both is what it was; with sums it is compared with its own too. With now the pages
 // are made at once.
-func expand(name string, s *slab, d *differences, x *pageIndex, parent *View, sums, now bool) (*Blob, error) {
+func expand(name string, s *slab, d *nodefile.Differences, x *nodefile.Index, parent *View, sums, now bool) (*Blob, error) {
 	p, err := newPatches(d, x, parent)
 	if err != nil {
 		return nil, err
 	}
-	b := &Blob{name: name, pages: x.dataPages, index: x, slab: s, file: s.file, mem: s.ro[:x.dataPages*PageSize]}
+	b := &Blob{name: name, pages: x.DataPages, index: x, slab: s, file: s.file, mem: s.ro[:x.DataPages*nodefile.PageSize]}
 	b.patches.Store(p)
 	if sums {
-		var content [PageSize]byte // stays in the caches
+		var content [nodefile.PageSize]byte // stays in the caches
 		for page := range b.pages {
 			p.copyPage(content[:], page)
-			if why := checkSum(content[:], x.sums[page]); why != "" {
+			if why := nodefile.Mismatch(content[:], x.Sums[page]); why != "" {
 				return nil, b.pageError(page, why)
 			}
 		}
@@ -91,7 +93,7 @@ func (b *Blob) makePages() {
 		return
 	}
 	for page := range b.pages {
-		p.copyPage(b.slab.rw[page*PageSize:(page+1)*PageSize], page)
+		p.copyPage(b.slab.rw[page*nodefile.PageSize:(page+1)*nodefile.PageSize], page)
 	}
 	b.patches.Store(nil)
 }

@@ -7,6 +7,8 @@ import (
 	"seuss/lineage/sealed/sealedtest"
 	"sync"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // coldNode is a small node below one of the same kind, both stored as differences and
@@ -55,22 +57,22 @@ var allVerify = []Verify{VerifyEager, VerifyLazy, VerifyDemand}
 func TestExpandedWhenAsked(t *testing.T) {
 	for _, verify := range allVerify {
 		for name, ask := range map[string]func(v *View, page uint64) []byte{
-			"bytes": func(v *View, page uint64) []byte { return orZero(v.Bytes(page)) },
+			"bytes": func(v *View, page uint64) []byte { return nodefile.OrZero(v.Bytes(page)) },
 			"copy": func(v *View, page uint64) []byte {
-				b := bytes.Repeat([]byte{0xdd}, PageSize)
+				b := bytes.Repeat([]byte{0xdd}, nodefile.PageSize)
 				v.CopyPage(b, page)
 				return b
 			},
 			"file": func(v *View, page uint64) []byte {
 				r := v.Lookup(page)
 				if r.Blob == nil {
-					return zeroPage[:]
+					return nodefile.ZeroPage[:]
 				}
-				b := make([]byte, PageSize)
+				b := make([]byte, nodefile.PageSize)
 				if err := r.Blob.Check(r.Page, 1); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := r.Blob.File().ReadAt(b, r.Blob.DataOffset()+int64(r.Page)*PageSize); err != nil {
+				if _, err := r.Blob.File().ReadAt(b, r.Blob.DataOffset()+int64(r.Page)*nodefile.PageSize); err != nil {
 					t.Fatal(err)
 				}
 				return b
@@ -87,7 +89,7 @@ func TestExpandedWhenAsked(t *testing.T) {
 				t.Errorf("%v: pages were made before anybody looked at them", verify)
 			}
 			for page := range snapshot.View.Pages() {
-				if got := ask(snapshot.View, page); !bytes.Equal(got, mem[page*PageSize:(page+1)*PageSize]) {
+				if got := ask(snapshot.View, page); !bytes.Equal(got, mem[page*nodefile.PageSize:(page+1)*nodefile.PageSize]) {
 					t.Fatalf("%v, %s: page %d differs", verify, name, page)
 				}
 			}
@@ -120,14 +122,14 @@ func TestExpandedByMany(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				b := make([]byte, PageSize)
+				b := make([]byte, nodefile.PageSize)
 				for page := range uint64(80) {
 					if i == 3 && page > 40 {
-						copy(b, orZero(snapshot.View.Bytes(page)))
+						copy(b, nodefile.OrZero(snapshot.View.Bytes(page)))
 					} else {
 						snapshot.View.CopyPage(b, page)
 					}
-					if !bytes.Equal(b, mem[page*PageSize:(page+1)*PageSize]) {
+					if !bytes.Equal(b, mem[page*nodefile.PageSize:(page+1)*nodefile.PageSize]) {
 						t.Errorf("page %d differs", page)
 					}
 				}
@@ -142,13 +144,13 @@ func TestExpandedByMany(t *testing.T) {
 func TestExpandedChecksum(t *testing.T) {
 	s, _, n, _, _ := coldNode(t, VerifyEager)
 	sealedtest.Damage(t, s.nodePath(n.ID), func(b []byte) []byte {
-		h, err := readHeader(bytes.NewReader(b), int64(len(b)))
+		h, err := nodefile.ReadHeader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		index := h.sections[sectionIndex]
-		b[index.offset+index.length-1] ^= 1 // of the last page's checksum
-		reseal(b)
+		index := h.Sections[nodefile.SectionIndex]
+		b[index.Offset+index.Length-1] ^= 1 // of the last page's checksum
+		nodefile.Reseal(b)
 		return b
 	})
 	var bad *PageError

@@ -3,6 +3,8 @@ package lineage
 import (
 	"container/list"
 	"sync"
+
+	"seuss/lineage/nodefile"
 )
 
 // hotSet bounds the memory of nodes that were expanded from differences: the
@@ -46,8 +48,8 @@ func (h *hotSet) insert(n *Node, blob *Blob) (dropped []*Node) {
 		h.order.MoveToFront(e)
 		return nil
 	}
-	h.at[n] = h.order.PushFront(&hotNode{n, blob.pages * PageSize})
-	h.bytes += blob.pages * PageSize
+	h.at[n] = h.order.PushFront(&hotNode{n, blob.pages * nodefile.PageSize})
+	h.bytes += blob.pages * nodefile.PageSize
 	for spare := h.order.Len(); h.bytes > h.limit && h.order.Len() > 1; {
 		e := h.order.Back()
 		last := e.Value.(*hotNode).node

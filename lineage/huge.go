@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // Huge pages. Pages that are mapped from an image file are in huge pages where its file
@@ -25,7 +27,7 @@ import (
 // copies 2 MiB of them, and if the pool is empty kills whoever made it.
 
 // hugeSize is the size of a huge page in bytes.
-const hugeSize = chunkPages * PageSize
+const hugeSize = chunkPages * nodefile.PageSize
 
 // maxHugeBytes bounds the copies of a process: images beyond it are as without.
 const maxHugeBytes = 1 << 30
@@ -54,7 +56,9 @@ func offersHuge(setting string) bool {
 	return false
 }
 
-func hugeFileSize(pages uint64) uint64 { return (pages*PageSize + hugeSize - 1) / hugeSize * hugeSize }
+func hugeFileSize(pages uint64) uint64 {
+	return (pages*nodefile.PageSize + hugeSize - 1) / hugeSize * hugeSize
+}
 
 // takeHuge sets bytes of the process's bound aside.
 func takeHuge(bytes uint64) bool {
@@ -73,8 +77,8 @@ func giveHuge(bytes int64) { hugeBytes.Add(-bytes) }
 
 // newHugeBlob is newPagedBlob whose pages are all there, in huge pages. It returns no
 // Blob where the process's bound leaves no room; file is the caller's then.
-func newHugeBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, error) {
-	bytes := hugeFileSize(x.dataPages)
+func newHugeBlob(name string, file *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
+	bytes := hugeFileSize(x.DataPages)
 	if !takeHuge(bytes) {
 		return nil, nil
 	}
@@ -105,12 +109,12 @@ func (b *Blob) fillHuge(bytes uint64) (err error) {
 	s := b.source
 	for first := uint64(0); first < b.pages; first += batchPages {
 		n := min(batchPages, b.pages-first)
-		data := mem[first*PageSize : (first+n)*PageSize]
-		if got, err := s.file.ReadAt(data, s.offset+int64(first*PageSize)); got < len(data) {
-			return fmt.Errorf("read pages %d+%d %s: got %d of %d bytes: %w", first, n, b.name, got, len(data), noEOF(err))
+		data := mem[first*nodefile.PageSize : (first+n)*nodefile.PageSize]
+		if got, err := s.file.ReadAt(data, s.offset+int64(first*nodefile.PageSize)); got < len(data) {
+			return fmt.Errorf("read pages %d+%d %s: got %d of %d bytes: %w", first, n, b.name, got, len(data), nodefile.NoEOF(err))
 		}
 		for i := range n {
-			if why := checkSum(data[i*PageSize:(i+1)*PageSize], b.index.sums[first+i]); why != "" {
+			if why := nodefile.Mismatch(data[i*nodefile.PageSize:(i+1)*nodefile.PageSize], b.index.Sums[first+i]); why != "" {
 				return b.pageError(first+i, why)
 			}
 			b.setChecked(first + i)

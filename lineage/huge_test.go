@@ -11,6 +11,8 @@ import (
 	"weak"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // hugeCopy makes a huge Blob of the pages of b, which testBlob made.
@@ -52,13 +54,13 @@ func TestHugeBlob(t *testing.T) {
 	}
 	defer unix.Munmap(private)
 	for _, page := range []uint64{0, 700, pages - 1} {
-		private[page*PageSize+9] ^= 0xff
+		private[page*nodefile.PageSize+9] ^= 0xff
 	}
 	for page := range uint64(pages) {
 		if !bytes.Equal(huge.Bytes(page), b.Bytes(page)) {
 			t.Fatalf("page %d differs from the file's", page)
 		}
-		own := private[page*PageSize : (page+1)*PageSize]
+		own := private[page*nodefile.PageSize : (page+1)*nodefile.PageSize]
 		if changed := page == 0 || page == 700 || page == pages-1; bytes.Equal(own, b.Bytes(page)) == changed {
 			t.Fatalf("page %d of a private mapping: changed %v", page, !changed)
 		}
@@ -68,15 +70,15 @@ func TestHugeBlob(t *testing.T) {
 
 func TestHugeBlobDamage(t *testing.T) {
 	b := testBlob(t, "image", chunkPages+100)
-	b.index.sums[chunkPages+40] ^= 1
-	if _, err := hugeCopy(t, b); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), "data page 552 ") {
+	b.index.Sums[chunkPages+40] ^= 1
+	if _, err := hugeCopy(t, b); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), "data page 552 ") {
 		t.Errorf("a damaged page: %v", err)
 	}
-	b.index.sums[chunkPages+40] ^= 1
-	if err := errors.Join(os.Chmod(b.file.Name(), 0o600), os.Truncate(b.file.Name(), chunkPages*PageSize)); err != nil {
+	b.index.Sums[chunkPages+40] ^= 1
+	if err := errors.Join(os.Chmod(b.file.Name(), 0o600), os.Truncate(b.file.Name(), chunkPages*nodefile.PageSize)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := hugeCopy(t, b); !errors.Is(err, ErrLength) {
+	if _, err := hugeCopy(t, b); !errors.Is(err, nodefile.ErrLength) {
 		t.Errorf("a file that is too short: %v", err)
 	}
 }
@@ -129,7 +131,7 @@ func TestHugeImage(t *testing.T) {
 		if _, err := s.Load(n.ID); err != nil {
 			t.Fatal(err)
 		}
-		if left := n.Blob().unchecked.Load(); n.Info.Kind == KindImage && (left > 0 || HugeBytes() == 0) {
+		if left := n.Blob().unchecked.Load(); n.Info.Kind == nodefile.KindImage && (left > 0 || HugeBytes() == 0) {
 			t.Errorf("%d pages are not there, %d bytes are counted", left, HugeBytes())
 		}
 		checkView(t, n.View(), mem[i])

@@ -11,18 +11,20 @@ import (
 	"weak"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // openNodeFile opens a node file and validates its header.
-func openNodeFile(path string) (*os.File, *header, error) {
+func openNodeFile(path string) (*os.File, *nodefile.Header, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	fi, err := f.Stat()
 	if err == nil {
-		var h *header
-		if h, err = readHeader(f, fi.Size()); err == nil {
+		var h *nodefile.Header
+		if h, err = nodefile.ReadHeader(f, fi.Size()); err == nil {
 			return f, h, nil
 		}
 	}
@@ -153,7 +155,7 @@ func (s *Store) setLoaded(n *Node, l *loadedNode) {
 const smallFileBytes = 64 << 10
 
 // smallFiles are buffers for one small file and a byte more.
-var smallFiles = make(buffers, keptBuffers)
+var smallFiles = make(nodefile.Buffers, nodefile.KeptBuffers)
 
 // openAt opens a file of a directory for reading, in half of the time that its path
 // takes.
@@ -172,24 +174,24 @@ func openAt(dir *os.File, name string) (fd int, err error) {
 // calls, which is what loading one costs most for otherwise. Nothing that is decoded
 // from such a file refers to its bytes. It returns no header if the file is larger,
 // or of the other form.
-func (s *Store) openSmall(name string) (h *header, buf *[]byte, err error) {
+func (s *Store) openSmall(name string) (h *nodefile.Header, buf *[]byte, err error) {
 	fd, err := openAt(s.nodes, name)
 	if err != nil {
 		return nil, nil, nil // openNodeFile tells
 	}
 	defer unix.Close(fd)
-	if buf = smallFiles.get(); *buf == nil {
+	if buf = smallFiles.Get(); *buf == nil {
 		*buf = make([]byte, smallFileBytes+1)
 	}
 	n, err := unix.Pread(fd, *buf, 0)
-	if err != nil || n > smallFileBytes || n < differencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(FormDifferences) {
-		smallFiles.put(buf)
+	if err != nil || n > smallFileBytes || n < nodefile.DifferencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(nodefile.FormDifferences) {
+		smallFiles.Put(buf)
 		return nil, nil, nil
 	}
-	var head [differencesHeaderBytes]byte
+	var head [nodefile.DifferencesHeaderBytes]byte
 	copy(head[:], *buf) // it is changed
-	if h, err = decodeHeader(head[:], int64(n)); err != nil {
-		smallFiles.put(buf)
+	if h, err = nodefile.DecodeHeader(head[:], int64(n)); err != nil {
+		smallFiles.Put(buf)
 		return nil, nil, err
 	}
 	return h, buf, nil
@@ -198,12 +200,12 @@ func (s *Store) openSmall(name string) (h *header, buf *[]byte, err error) {
 // openNode reads, checks and maps the node file at path, in the nodes' directory. All
 // of the node's pages are those of blob if that is not nil: an earlier call made it.
 // Else they are mapped and, with VerifyEager, checked.
-func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
+func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
 	var f *os.File
 	h, buf, err := s.openSmall(filepath.Base(path))
 	from := io.ReaderAt(nil)
 	if buf != nil {
-		from = bytesAt((*buf)[:h.total])
+		from = nodefile.Bytes((*buf)[:h.Total])
 	} else if err == nil { // a large one
 		f, h, err = openNodeFile(path)
 		from = f
@@ -217,33 +219,33 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 			f.Close()
 		}
 		if buf != nil {
-			smallFiles.put(buf)
+			smallFiles.Put(buf)
 		}
 	}()
-	if err := checkInfo(from, h, info); err != nil {
+	if err := nodefile.CheckInfo(from, h, info); err != nil {
 		return nil, err
 	}
-	x, err := readIndex(from, h, info)
+	x, err := nodefile.ReadIndex(from, h, info)
 	if err != nil {
 		return nil, err
 	}
-	base := &loadedNode{view: NewView(x.guestPages)}
+	base := &loadedNode{view: NewView(x.GuestPages)}
 	if parent != nil {
 		base = parent
 	}
-	if base.view.Pages() != x.guestPages {
-		return nil, fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, base.view.Pages(), ErrFormat)
+	if base.view.Pages() != x.GuestPages {
+		return nil, fmt.Errorf("%d guest pages, the parent has %d: %w", x.GuestPages, base.view.Pages(), nodefile.ErrFormat)
 	}
 	l := &loadedNode{blob: blob}
 	switch {
-	case h.form == FormDifferences:
+	case h.Form == nodefile.FormDifferences:
 		err = l.openDifferences(from, h, x, info.ID, base, verify == VerifyEager)
-	case info.Kind == KindImage:
-		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
+	case info.Kind == nodefile.KindImage:
+		if l.state, err = h.ReadSection(f, nodefile.SectionState); err == nil && blob == nil {
 			l.blob, err = s.openImage(info.ImageDigest, x, verify)
 		}
 	default:
-		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
+		if l.state, err = h.ReadSection(f, nodefile.SectionState); err == nil && blob == nil {
 			keep = true
 			l.blob, l.donors, err = s.openPages(f, h, x, info.ID, verify)
 		}
@@ -264,26 +266,26 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 
 // openDifferences reads the state and, unless the node has a blob already,
 // expands the pages.
-func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode, sums bool) (err error) {
-	data, err := h.readSection(f, sectionData)
+func (l *loadedNode) openDifferences(f io.ReaderAt, h *nodefile.Header, x *nodefile.Index, id string, base *loadedNode, sums bool) (err error) {
+	data, err := h.ReadSection(f, nodefile.SectionData)
 	if err != nil {
 		return err
 	}
-	d, err := parseDifferences(h.version, data, x.dataPages)
+	d, err := nodefile.ParseDifferences(h.Version, data, x.DataPages)
 	if err != nil {
 		return err
 	}
 	if l.blob != nil {
-		if err = d.unpack(nil); err == nil {
-			l.state = d.state(base.state)
+		if err = d.Unpack(nil); err == nil {
+			l.state = d.State(base.state)
 		}
 		return err
 	}
 	// Small ones stay as long as the blob does, behind its pages.
-	pages := int(max(x.dataPages, 1) * PageSize)
-	size, small := pages, max(d.keeps, d.length) <= smallDeltaBytes
+	pages := int(max(x.DataPages, 1) * nodefile.PageSize)
+	size, small := pages, max(d.Keeps, d.Length) <= smallDeltaBytes
 	if small {
-		size += d.keeps
+		size += d.Keeps
 	}
 	s, err := takeSlab(size)
 	if err != nil {
@@ -294,23 +296,23 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id 
 			giveSlab(s)
 		}
 	}()
-	if err = d.unpack(s.rw[pages:]); err != nil {
+	if err = d.Unpack(s.rw[pages:]); err != nil {
 		return err
 	}
-	l.state = d.state(base.state)
+	l.state = d.State(base.state)
 	l.blob, err = expand("of node "+id, s, d, x, base.view, sums, !small)
 	return err
 }
 
 // openImage maps an image file.
-func (s *Store) openImage(digest string, x *pageIndex, verify Verify) (*Blob, error) {
+func (s *Store) openImage(digest string, x *nodefile.Index, verify Verify) (*Blob, error) {
 	f, err := os.Open(s.ImagePath(digest))
 	if err != nil {
 		return nil, err
 	}
 	fi, err := f.Stat()
-	if err == nil && uint64(fi.Size()) != x.dataPages*PageSize {
-		err = fmt.Errorf("image %s has %d bytes, sealed with %d: %w", f.Name(), fi.Size(), x.dataPages*PageSize, ErrLength)
+	if err == nil && uint64(fi.Size()) != x.DataPages*nodefile.PageSize {
+		err = fmt.Errorf("image %s has %d bytes, sealed with %d: %w", f.Name(), fi.Size(), x.DataPages*nodefile.PageSize, nodefile.ErrLength)
 	}
 	if err != nil {
 		f.Close()

@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"testing"
 	"weak"
+
+	"seuss/lineage/nodefile"
 )
 
 // BenchmarkExpand loads one node of 121 pages, in most of which a few words differ,
@@ -18,7 +20,7 @@ func BenchmarkExpand(b *testing.B) {
 			for p := range uint64(testGuestPages) {
 				g.fill(p, p+1)
 			}
-			base := capture(b, s, NodeSpec{Kind: KindBase}, image, g)
+			base := capture(b, s, NodeSpec{Kind: nodefile.KindBase}, image, g)
 			r := rand.New(rand.NewPCG(1, 2))
 			for i := range uint64(121) {
 				page := g.page(i * 9)
@@ -27,7 +29,7 @@ func BenchmarkExpand(b *testing.B) {
 				}
 				g.dirty.Add(i * 9)
 			}
-			n := capture(b, s, NodeSpec{Kind: KindFunction, State: make([]byte, 8<<10)}, base, g)
+			n := capture(b, s, NodeSpec{Kind: nodefile.KindFunction, State: make([]byte, 8<<10)}, base, g)
 			b.ReportMetric(float64(n.StoredBytes()), "B/node")
 			for i := 0; b.Loop(); i++ {
 				if i%64 == 0 { // or no slab would be used again

@@ -8,6 +8,8 @@ import (
 	"seuss/lineage/sealed"
 	"slices"
 	"strings"
+
+	"seuss/lineage/nodefile"
 )
 
 // A node's loading set, see nodefile.LoadingSet, lies beside it as <id>.load.
@@ -17,15 +19,15 @@ func (s *Store) loadingPath(id string) string { return s.path(nodesDir, id+loadi
 
 // LoadingSet returns a node's loading set. If there is none, or none that can be
 // read, it is nil; in the second case the error says why, for whoever wants to know.
-func (s *Store) LoadingSet(n *Node) (LoadingSet, error) {
-	b, err := sealed.ReadFile(s.loadingPath(n.ID), maxLoadingBytes)
+func (s *Store) LoadingSet(n *Node) (nodefile.LoadingSet, error) {
+	b, err := sealed.ReadFile(s.loadingPath(n.ID), nodefile.MaxLoadingBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("loading set of node %s: %w", n.ID, err)
 	}
-	set, err := decodeLoadingSet(b, n.ID, n.GuestPages)
+	set, err := nodefile.DecodeLoadingSet(b, n.ID, n.GuestPages)
 	if err != nil {
 		return nil, fmt.Errorf("loading set of node %s: %w", n.ID, err)
 	}
@@ -33,18 +35,18 @@ func (s *Store) LoadingSet(n *Node) (LoadingSet, error) {
 }
 
 // SaveLoadingSet replaces a node's loading set.
-func (s *Store) SaveLoadingSet(n *Node, set LoadingSet) error {
+func (s *Store) SaveLoadingSet(n *Node, set nodefile.LoadingSet) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	err := s.writable()
 	if err == nil && s.lookup(n.ID) == nil {
 		err = ErrNotFound
 	}
-	if err == nil && len(set) > maxLoadingRuns {
-		set = set[:maxLoadingRuns]
+	if err == nil && len(set) > nodefile.MaxLoadingRuns {
+		set = set[:nodefile.MaxLoadingRuns]
 	}
 	if err == nil {
-		err = s.fs.WriteFile(s.loadingPath(n.ID), encodeLoadingSet(n.ID, n.GuestPages, set))
+		err = s.fs.WriteFile(s.loadingPath(n.ID), nodefile.EncodeLoadingSet(n.ID, n.GuestPages, set))
 	}
 	if err != nil {
 		return fmt.Errorf("keep the loading set of node %s: %w", n.ID, err)
@@ -59,7 +61,7 @@ func (s *Store) sweepLoading(ids []string, nodes []found) {
 	}
 	for _, id := range ids {
 		_, ok := slices.BinarySearchFunc(nodes, id, func(n found, id string) int { return strings.Compare(n.id, id) })
-		if !ok && validDigest(id) {
+		if !ok && nodefile.ValidDigest(id) {
 			_ = os.Remove(s.loadingPath(id)) // a hint to nothing: the next Open tries again
 		}
 	}

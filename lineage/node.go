@@ -5,11 +5,13 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
+
+	"seuss/lineage/nodefile"
 )
 
 // Node is one snapshot of the tree.
 type Node struct {
-	Info
+	nodefile.Info
 
 	hits      atomic.Uint64
 	savedHits atomic.Uint64              // what the hits file says

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // The pages of a Store that was opened with VerifyDemand stay in their files until
@@ -40,8 +42,8 @@ func (b *pageSource) release() {
 }
 
 // newPagedBlob is newBlob of pages that are filled when they are needed.
-func newPagedBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob, error) {
-	b, err := newBlobOver(name, file, offset, x, x.dataPages*PageSize)
+func newPagedBlob(name string, file *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
+	b, err := newBlobOver(name, file, offset, x, x.DataPages*nodefile.PageSize)
 	if err != nil {
 		file.Close()
 		return nil, fmt.Errorf("map blob %s: %w", name, err)
@@ -50,8 +52,8 @@ func newPagedBlob(name string, file *os.File, offset int64, x *pageIndex) (*Blob
 }
 
 // newBlobOver makes a Blob of a file in memory of this size, in which no page is yet.
-func newBlobOver(name string, file *os.File, offset int64, x *pageIndex, size uint64) (*Blob, error) {
-	if err := checkExtent(file, offset, x.dataPages); err != nil {
+func newBlobOver(name string, file *os.File, offset int64, x *nodefile.Index, size uint64) (*Blob, error) {
+	if err := checkExtent(file, offset, x.DataPages); err != nil {
 		return nil, err
 	}
 	fd, err := unix.MemfdCreate("seuss pages "+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
@@ -126,7 +128,7 @@ func (b *Blob) fillRun(first, count uint64) error {
 }
 
 // fillBuffers hold what is between file and memory.
-var fillBuffers = sync.Pool{New: func() any { return new([lockPages * PageSize]byte) }}
+var fillBuffers = sync.Pool{New: func() any { return new([lockPages * nodefile.PageSize]byte) }}
 
 // fillSome fills pages of one stretch.
 func (b *Blob) fillSome(first, count uint64) error {
@@ -134,7 +136,7 @@ func (b *Blob) fillSome(first, count uint64) error {
 	lock := &s.locks[first/lockPages%fillLocks]
 	lock.Lock()
 	defer lock.Unlock()
-	buf := fillBuffers.Get().(*[lockPages * PageSize]byte)
+	buf := fillBuffers.Get().(*[lockPages * nodefile.PageSize]byte)
 	defer fillBuffers.Put(buf)
 	for end := first + count; first < end; {
 		n := uint64(0)
@@ -145,19 +147,19 @@ func (b *Blob) fillSome(first, count uint64) error {
 			first++
 			continue
 		}
-		data := buf[:n*PageSize]
-		if got, err := s.file.ReadAt(data, s.offset+int64(first*PageSize)); got < len(data) {
-			return fmt.Errorf("read pages %d+%d %s: got %d of %d bytes: %w", first, n, b.name, got, len(data), noEOF(err))
+		data := buf[:n*nodefile.PageSize]
+		if got, err := s.file.ReadAt(data, s.offset+int64(first*nodefile.PageSize)); got < len(data) {
+			return fmt.Errorf("read pages %d+%d %s: got %d of %d bytes: %w", first, n, b.name, got, len(data), nodefile.NoEOF(err))
 		}
 		// What is right before a page that is not, is used.
 		right, bad := n, error(nil)
 		for i := range n {
-			if why := checkSum(data[i*PageSize:(i+1)*PageSize], b.index.sums[first+i]); why != "" {
+			if why := nodefile.Mismatch(data[i*nodefile.PageSize:(i+1)*nodefile.PageSize], b.index.Sums[first+i]); why != "" {
 				right, bad = i, b.pageError(first+i, why)
 				break
 			}
 		}
-		if _, err := s.into.WriteAt(data[:right*PageSize], int64(first*PageSize)); err != nil {
+		if _, err := s.into.WriteAt(data[:right*nodefile.PageSize], int64(first*nodefile.PageSize)); err != nil {
 			return fmt.Errorf("keep pages %d+%d %s in memory: %w", first, right, b.name, err)
 		}
 		for i := range right {
@@ -175,6 +177,6 @@ func (b *Blob) fillSome(first, count uint64) error {
 func (b *Blob) willNeed(first, count uint64) {
 	if s := b.source; s != nil && !b.Filled(first, count) {
 		// A hint: what comes of it is seen when the pages are read.
-		_ = unix.Fadvise(int(s.file.Fd()), s.offset+int64(first*PageSize), int64(count*PageSize), unix.FADV_WILLNEED)
+		_ = unix.Fadvise(int(s.file.Fd()), s.offset+int64(first*nodefile.PageSize), int64(count*nodefile.PageSize), unix.FADV_WILLNEED)
 	}
 }

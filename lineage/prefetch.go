@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"seuss/lineage/nodefile"
 )
 
 // readers is how many prefetches of a view read at a time: one waits for the disk
@@ -14,7 +16,7 @@ const readers = 2
 // Prefetch fills the pages of a loading set, in its order, where the View's Blobs are
 // paged, until stop says so, and returns how many were missing. The error is the
 // first one; the other pages are filled all the same.
-func (v *View) Prefetch(set LoadingSet, stop func() bool) (filled uint64, err error) {
+func (v *View) Prefetch(set nodefile.LoadingSet, stop func() bool) (filled uint64, err error) {
 	var missing []Run // ascending in the order of need
 	for _, p := range set {
 		if p.First >= v.pages {

@@ -6,15 +6,17 @@ import (
 	"io/fs"
 	"os"
 	"seuss/lineage/sealed"
+
+	"seuss/lineage/nodefile"
 )
 
 // nodeWriter is a node file on its way. Whole pages are written behind space for
 // the header as they come; differences are collected and written at the end.
 type nodeWriter struct {
 	*sealed.Pending
-	diffs  *deltaEncoder
-	donors *donors    // where pages lie that are not written; nil: none
-	links  *madeLinks // to the donors' files
+	diffs  *nodefile.DifferenceEncoder
+	donors *nodefile.Donors // where pages lie that are not written; nil: none
+	links  *madeLinks       // to the donors' files
 }
 
 // discard, always safe to call, removes what was not published.
@@ -39,7 +41,7 @@ func (w nodeWriter) publish(path string) error {
 	return err
 }
 
-func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, error) {
+func (s *Store) newNodeWriter(dir string, diffs *nodefile.DifferenceEncoder) (nodeWriter, error) {
 	p, err := s.fs.New(dir)
 	if err != nil {
 		return nodeWriter{}, err
@@ -47,7 +49,7 @@ func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, erro
 	w := nodeWriter{Pending: p, diffs: diffs}
 	// The header's place is held by zeroes, which are no valid magic: a torn
 	// file can never pass for a node.
-	n := int(w.form().headerBytes())
+	n := int(w.form().HeaderBytes())
 	if got, err := p.Write(make([]byte, n)); err != nil {
 		p.Discard()
 		return nodeWriter{}, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", p.Name(), got, n, err)
@@ -55,40 +57,40 @@ func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, erro
 	return w, nil
 }
 
-func (w nodeWriter) form() Form {
+func (w nodeWriter) form() nodefile.Form {
 	if w.diffs != nil {
-		return FormDifferences
+		return nodefile.FormDifferences
 	}
-	return FormPages
+	return nodefile.FormPages
 }
 
 // complete writes what follows whole pages, or everything, then the header, and
 // syncs the file.
-func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (total uint64, err error) {
-	head, rest, err := encodeFile(info, parent, state, x, w.diffs)
+func (w nodeWriter) complete(info, parent *nodefile.Info, state []byte, x *nodefile.Index) (total uint64, err error) {
+	head, rest, err := nodefile.EncodeFile(info, parent, state, x, w.diffs)
 	if err != nil {
 		return 0, err
 	}
 	if n, err := w.Write(rest); err != nil {
 		return 0, fmt.Errorf("write %s: wrote %d of %d bytes: %w", w.Name(), n, len(rest), err)
 	}
-	b := head.encode()
+	b := head.Encode()
 	if n, err := w.WriteAt(b, 0); err != nil {
 		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(b), err)
 	}
-	return head.total, w.Seal()
+	return head.Total, w.Seal()
 }
 
 // sealNode completes a node file whose data is written or collected, reads it
 // back, and puts the node into directory and catalogue. parent and above are nil
 // for an image node.
-func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, parent *Info, above *loadedNode) (*Node, error) {
-	info.ID = nodeID(info, state, x)
+func (s *Store) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nodefile.Index, parent *nodefile.Info, above *loadedNode) (*Node, error) {
+	info.ID = nodefile.NodeID(info, state, x)
 	if n := s.lookup(info.ID); n != nil {
 		_, err := s.load(n)
 		return n, err
 	}
-	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == FormPages { // else it will be written anew, see shrink
+	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == nodefile.FormPages { // else it will be written anew, see shrink
 		w = s.share(w, info, x)
 		defer w.discard()
 	}
@@ -101,9 +103,9 @@ func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, p
 	if err != nil {
 		return nil, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
-	m := metadata{Info: *info}
+	m := nodefile.Metadata{Info: *info}
 	if parent != nil {
-		m.inherit(parent)
+		m.Inherit(parent)
 	}
 	fresh := &Node{Info: m.Info}
 	n, err := s.publishNode(w, fresh)

@@ -3,6 +3,8 @@ package lineage
 import (
 	"fmt"
 	"io"
+
+	"seuss/lineage/nodefile"
 )
 
 // batchPages is the number of pages that are read or written at a time: 256 KiB.
@@ -12,13 +14,13 @@ const batchPages = 64
 // first and the bytes. It reads with pread, so that a bad disk is an error and
 // not a fault in a mapping.
 func readPages(r io.ReaderAt, offset int64, first, count uint64, f func(first uint64, data []byte) error) error {
-	buf := make([]byte, min(count, batchPages)*PageSize)
+	buf := make([]byte, min(count, batchPages)*nodefile.PageSize)
 	for end := first + count; first < end; first += batchPages {
-		data := buf[:min(batchPages, end-first)*PageSize]
-		at := offset + int64(first*PageSize)
+		data := buf[:min(batchPages, end-first)*nodefile.PageSize]
+		at := offset + int64(first*nodefile.PageSize)
 		if n, err := r.ReadAt(data, at); n < len(data) {
 			return fmt.Errorf("read pages %d+%d at offset %d: got %d of %d bytes: %w",
-				first, len(data)/PageSize, at, n, len(data), noEOF(err))
+				first, len(data)/nodefile.PageSize, at, n, len(data), nodefile.NoEOF(err))
 		}
 		if err := f(first, data); err != nil {
 			return err
@@ -37,7 +39,7 @@ type PageError struct {
 }
 
 func (e *PageError) Error() string {
-	return fmt.Sprintf("data page %d %s (%s): %s: %v", e.Page, e.Where, e.Guest, e.Why, ErrChecksum)
+	return fmt.Sprintf("data page %d %s (%s): %s: %v", e.Page, e.Where, e.Guest, e.Why, nodefile.ErrChecksum)
 }
 
-func (e *PageError) Unwrap() error { return ErrChecksum }
+func (e *PageError) Unwrap() error { return nodefile.ErrChecksum }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"syscall"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // BenchmarkSiblingCapture captures a node of 3,473 pages of which a sibling has 3,420,
@@ -56,7 +58,7 @@ func siblingBench(b *testing.B, run func(b *testing.B, s *Store, again func() *N
 				}
 				i++
 				b.StartTimer()
-				return capture(b, s, NodeSpec{Kind: KindImport, State: fmt.Append(nil, i)}, image, g)
+				return capture(b, s, NodeSpec{Kind: nodefile.KindImport, State: fmt.Append(nil, i)}, image, g)
 			}
 			again()
 			run(b, s, again)

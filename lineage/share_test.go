@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // sharing is a store with an image and siblings below it that hold the same pages.
@@ -57,7 +59,7 @@ func (h *sharing) add(t testing.TB) *Node {
 	g.reset(image.View)
 	i := len(h.nodes)
 	fillShared(g, uint64(i))
-	n := capture(t, h.s, NodeSpec{Kind: KindImport, State: fmt.Appendf(nil, "sibling %d", i)}, h.image, g)
+	n := capture(t, h.s, NodeSpec{Kind: nodefile.KindImport, State: fmt.Appendf(nil, "sibling %d", i)}, h.image, g)
 	h.nodes, h.mem = append(h.nodes, n), append(h.mem, bytes.Clone(g.mem))
 	return n
 }
@@ -132,7 +134,7 @@ func links(t testing.TB, s *Store) (n int) {
 	return n
 }
 
-const sharedBytes = 300 * PageSize
+const sharedBytes = 300 * nodefile.PageSize
 
 // TestSiblingsShare: pages that siblings have are on the disk once, and in memory.
 func TestSiblingsShare(t *testing.T) {
@@ -142,7 +144,7 @@ func TestSiblingsShare(t *testing.T) {
 		first, _ := onDisk(t, s)
 		h.add(t)
 		both, files := onDisk(t, s)
-		if more := both - first; more > 100*PageSize+64<<10 || files != 4 {
+		if more := both - first; more > 100*nodefile.PageSize+64<<10 || files != 4 {
 			t.Errorf("a sibling with 100 pages of its own takes %d bytes, %d files", more, files)
 		}
 		a, b := h.nodes[0], h.nodes[1]
@@ -196,7 +198,7 @@ func TestDonorGoes(t *testing.T) {
 			}
 			after, _ := onDisk(t, h.s)
 			// The file system counts blocks.
-			if want, got := usage[h.nodes[gone].ID].FreedBytes, before-after; got+8*PageSize < want || got > want+8*PageSize || says-h.s.DiskBytes() != want {
+			if want, got := usage[h.nodes[gone].ID].FreedBytes, before-after; got+8*nodefile.PageSize < want || got > want+8*nodefile.PageSize || says-h.s.DiskBytes() != want {
 				t.Errorf("%v, %d: removing node %d freed %d bytes, %d by the catalogue; it was said to free %d", perm, k, gone, got, says-h.s.DiskBytes(), want)
 			}
 			delete(left, gone)

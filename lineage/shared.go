@@ -4,22 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"seuss/lineage/nodefile"
 )
 
 // openPages maps the pages of a node that is stored as pages, with those of its
 // donors. It owns f.
-func (s *Store) openPages(f *os.File, h *header, x *pageIndex, id string, verify Verify) (own *Blob, donors []*Blob, err error) {
-	if own, err = s.openBlob(f, h, x.own(), id, verify); err != nil || x.donors == nil {
+func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id string, verify Verify) (own *Blob, donors []*Blob, err error) {
+	if own, err = s.openBlob(f, h, x.Own(), id, verify); err != nil || x.Donors == nil {
 		return own, nil, err
 	}
-	for i := range x.donors.list {
-		d := &x.donors.list[i]
-		blob, err := s.openDonor(s.linkPath(id, d.ordinal), d, verify)
+	for i := range x.Donors.List {
+		d := &x.Donors.List[i]
+		blob, err := s.openDonor(s.linkPath(id, d.Ordinal), d, verify)
 		if err == nil {
-			err = x.compareDonor(i, blob.index)
+			err = x.CompareDonor(i, blob.index)
 		}
 		if err != nil {
-			return nil, nil, errLink(d, x.donors.pagesOf(i), err)
+			return nil, nil, errLink(d, x.Donors.PagesOf(i), err)
 		}
 		donors = append(donors, blob)
 	}
@@ -27,7 +29,7 @@ func (s *Store) openPages(f *os.File, h *header, x *pageIndex, id string, verify
 }
 
 // openBlob maps the data section of a node file. It owns f.
-func (s *Store) openBlob(f *os.File, h *header, own *pageIndex, id string, verify Verify) (*Blob, error) {
+func (s *Store) openBlob(f *os.File, h *nodefile.Header, own *nodefile.Index, id string, verify Verify) (*Blob, error) {
 	file, err := fileIDOf(f)
 	if err != nil {
 		f.Close()
@@ -37,7 +39,7 @@ func (s *Store) openBlob(f *os.File, h *header, own *pageIndex, id string, verif
 		f.Close()
 		return b, nil
 	}
-	b, err := newBlobAs(verify, "of node "+id, f, int64(h.sections[sectionData].offset), own)
+	b, err := newBlobAs(verify, "of node "+id, f, int64(h.Sections[nodefile.SectionData].Offset), own)
 	if err != nil {
 		return nil, err
 	}
@@ -45,21 +47,21 @@ func (s *Store) openBlob(f *os.File, h *header, own *pageIndex, id string, verif
 }
 
 // openDonorFile opens a link and makes sure that it is the donor's file.
-func openDonorFile(path string, d *donor) (*os.File, *header, error) {
+func openDonorFile(path string, d *nodefile.Donor) (*os.File, *nodefile.Header, error) {
 	f, h, err := openNodeFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if h.total != d.length || h.crc != d.crc || h.form != FormPages {
+	if h.Total != d.Length || h.CRC != d.CRC || h.Form != nodefile.FormPages {
 		f.Close()
 		return nil, nil, fmt.Errorf("%s is another file, of %d bytes in the form %v with the header checksum %#08x, not of %d bytes with %#08x: %w",
-			path, h.total, h.form, h.crc, d.length, d.crc, ErrIdentity)
+			path, h.Total, h.Form, h.CRC, d.Length, d.CRC, nodefile.ErrIdentity)
 	}
 	return f, h, nil
 }
 
 // openDonor maps the data section of a donor's file.
-func (s *Store) openDonor(path string, d *donor, verify Verify) (*Blob, error) {
+func (s *Store) openDonor(path string, d *nodefile.Donor, verify Verify) (*Blob, error) {
 	f, h, err := openDonorFile(path, d)
 	if err != nil {
 		return nil, err
@@ -69,29 +71,29 @@ func (s *Store) openDonor(path string, d *donor, verify Verify) (*Blob, error) {
 		f.Close()
 		return nil, err
 	}
-	return s.openBlob(f, h, x.own(), d.id, verify)
+	return s.openBlob(f, h, x.Own(), d.ID, verify)
 }
 
-func readDonorIndex(f *os.File, h *header, d *donor) (*pageIndex, error) {
-	m, err := readInfo(f, h, d.id)
+func readDonorIndex(f *os.File, h *nodefile.Header, d *nodefile.Donor) (*nodefile.Index, error) {
+	m, err := nodefile.ReadInfo(f, h, d.ID)
 	if err != nil {
 		return nil, err
 	}
-	if m.Kind == KindImage {
-		return nil, fmt.Errorf("an image node has no pages in its file: %w", ErrFormat)
+	if m.Kind == nodefile.KindImage {
+		return nil, fmt.Errorf("an image node has no pages in its file: %w", nodefile.ErrFormat)
 	}
-	return readIndex(f, h, &m.Info)
+	return nodefile.ReadIndex(f, h, &m.Info)
 }
 
 // checkDonors compares what the node needs of its donors with the checksums.
-func checkDonors(x *pageIndex, blobs []*Blob, id string) error {
+func checkDonors(x *nodefile.Index, blobs []*Blob, id string) error {
 	if len(blobs) == 0 {
 		return nil
 	}
-	for _, r := range x.donors.runs {
-		err := blobs[r.donor].Check(r.page, r.count)
+	for _, r := range x.Donors.Runs {
+		err := blobs[r.Donor].Check(r.Page, r.Count)
 		if bad := (*PageError)(nil); errors.As(err, &bad) {
-			return donorError(x, r.first+bad.Page-r.page, bad.Page, &x.donors.list[r.donor], id, bad.Why)
+			return donorError(x, r.First+bad.Page-r.Page, bad.Page, &x.Donors.List[r.Donor], id, bad.Why)
 		}
 		if err != nil {
 			return err
@@ -101,59 +103,59 @@ func checkDonors(x *pageIndex, blobs []*Blob, id string) error {
 }
 
 // donorError is about a data page of a node that lies in a donor's file.
-func donorError(x *pageIndex, dataPage, page uint64, d *donor, id, why string) *PageError {
-	return &PageError{Where: fmt.Sprintf("of node %s, in the file of node %s", id, d.id), Page: page, Guest: x.guestRuns(dataPage, 1), Why: why}
+func donorError(x *nodefile.Index, dataPage, page uint64, d *nodefile.Donor, id, why string) *PageError {
+	return &PageError{Where: fmt.Sprintf("of node %s, in the file of node %s", id, d.ID), Page: page, Guest: x.GuestRuns(dataPage, 1), Why: why}
 }
 
 // donorLeaves completes the leaves of a node's own pages with those of its donors',
 // which it reads from their files.
-func (s *Store) donorLeaves(x *pageIndex, id string, own []Digest, report func(*PageError)) ([]Digest, error) {
-	leaves := make([]Digest, x.dataPages)
-	x.eachPlace(0, x.dataPages, func(at, n uint64, donor int, page uint64) {
-		if donor == ownFile {
+func (s *Store) donorLeaves(x *nodefile.Index, id string, own []nodefile.Digest, report func(*PageError)) ([]nodefile.Digest, error) {
+	leaves := make([]nodefile.Digest, x.DataPages)
+	x.EachPlace(0, x.DataPages, func(at, n uint64, donor int, page uint64) {
+		if donor == nodefile.OwnFile {
 			copy(leaves[at:at+n], own[page:])
 		}
 	})
-	for i := range x.donors.list {
-		d := &x.donors.list[i]
-		f, h, err := openDonorFile(s.linkPath(id, d.ordinal), d)
+	for i := range x.Donors.List {
+		d := &x.Donors.List[i]
+		f, h, err := openDonorFile(s.linkPath(id, d.Ordinal), d)
 		if err == nil {
 			err = readDonor(x, f, h, i, id, leaves, report)
 			if err == nil { // loading the node asks for it
-				var index *pageIndex
+				var index *nodefile.Index
 				if index, err = readDonorIndex(f, h, d); err == nil {
-					err = x.compareDonor(i, index.own())
+					err = x.CompareDonor(i, index.Own())
 				}
 			}
 			f.Close()
 		}
 		if err != nil {
-			return nil, errLink(d, x.donors.pagesOf(i), err)
+			return nil, errLink(d, x.Donors.PagesOf(i), err)
 		}
 	}
 	return leaves, nil
 }
 
 // readDonor computes the leaves of the pages that lie in one donor's file.
-func readDonor(x *pageIndex, f *os.File, h *header, donor int, id string, leaves []Digest, report func(*PageError)) error {
-	data := h.sections[sectionData]
-	for _, r := range x.donors.runs {
-		if r.donor != donor {
+func readDonor(x *nodefile.Index, f *os.File, h *nodefile.Header, donor int, id string, leaves []nodefile.Digest, report func(*PageError)) error {
+	data := h.Sections[nodefile.SectionData]
+	for _, r := range x.Donors.Runs {
+		if r.Donor != donor {
 			continue
 		}
-		if (r.page+r.count)*PageSize > data.length {
-			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.first, r.count, r.page, r.count, data.length/PageSize, ErrFormat)
+		if (r.Page+r.Count)*nodefile.PageSize > data.Length {
+			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.First, r.Count, r.Page, r.Count, data.Length/nodefile.PageSize, nodefile.ErrFormat)
 		}
-		err := readPages(f, int64(data.offset), r.page, r.count, func(page uint64, b []byte) error {
-			for ; len(b) > 0; page, b = page+1, b[PageSize:] {
-				at := r.first + page - r.page
-				leaves[at] = pageDigest(b[:PageSize])
-				why := checkSum(b[:PageSize], x.sums[at])
-				if why == "" && leaves[at] != x.digests[at] {
-					why = fmt.Sprintf("digest is %v, sealed as %v", leaves[at], x.digests[at])
+		err := readPages(f, int64(data.Offset), r.Page, r.Count, func(page uint64, b []byte) error {
+			for ; len(b) > 0; page, b = page+1, b[nodefile.PageSize:] {
+				at := r.First + page - r.Page
+				leaves[at] = nodefile.PageDigest(b[:nodefile.PageSize])
+				why := nodefile.Mismatch(b[:nodefile.PageSize], x.Sums[at])
+				if why == "" && leaves[at] != x.Digests[at] {
+					why = fmt.Sprintf("digest is %v, sealed as %v", leaves[at], x.Digests[at])
 				}
 				if why != "" {
-					report(donorError(x, at, page, &x.donors.list[donor], id, why))
+					report(donorError(x, at, page, &x.Donors.List[donor], id, why))
 				}
 			}
 			return nil

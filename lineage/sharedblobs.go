@@ -8,6 +8,8 @@ import (
 	"weak"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // sharedBlobs finds the Blob of a node file by its inode. Two nodes that have pages in
@@ -59,8 +61,8 @@ func fileIDOf(f *os.File) (fileID, error) {
 	return fileID{st.Dev, st.Ino}, nil
 }
 
-func newBlobAs(verify Verify, name string, f *os.File, offset int64, x *pageIndex) (*Blob, error) {
-	if verify == VerifyDemand && x.dataPages > 0 && x.dataPages <= maxBlobPages {
+func newBlobAs(verify Verify, name string, f *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
+	if verify == VerifyDemand && x.DataPages > 0 && x.DataPages <= nodefile.MaxDataPages {
 		return newPagedBlob(name, f, offset, x)
 	}
 	return newBlob(name, f, offset, x)

@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // Expanded pages lie in slabs: files in memory that are mapped twice, once for
@@ -17,8 +19,8 @@ import (
 // (docs/decisions/pages.md, "Why are expanded pages kept in slabs?"). One whose file was handed
 // out is not used again: a machine may map it.
 const (
-	slabUnit = 32 * PageSize // slabs are multiples of this
-	slabKeep = 128 << 20     // bytes of free slabs that are kept
+	slabUnit = 32 * nodefile.PageSize // slabs are multiples of this
+	slabKeep = 128 << 20              // bytes of free slabs that are kept
 	// slabPressure is how much is made before the garbage collector, which does
 	// not see this memory, is asked to look for Blobs that are gone.
 	slabPressure = 128 << 20

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"seuss/lineage/nodefile"
 )
 
 // Usage says what a node takes. Page figures count each stored page once, however
@@ -36,7 +38,7 @@ func (s *Store) Stats() (map[string]Usage, error) {
 		s: s, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
 		files: map[uint64]*Blob{}, users: map[*Blob][]uint32{}, holders: holders(c.List()),
 	}
-	roots := c.Kind(KindImage)
+	roots := c.Kind(nodefile.KindImage)
 	for _, root := range roots {
 		t.view = map[pageOf]uint32{}
 		if err := t.measure(root, NewView(root.GuestPages)); err != nil {
@@ -95,22 +97,22 @@ func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
 		return nil, 0, err
 	}
 	defer f.Close()
-	x, err := readIndex(f, h, &n.Info)
+	x, err := nodefile.ReadIndex(f, h, &n.Info)
 	if err != nil {
 		return nil, 0, err
 	}
 	stored := n.file.Load()
 	var donors []*Blob
-	if x.donors != nil {
-		for _, d := range x.donors.list {
-			i := slices.IndexFunc(stored.links, func(l link) bool { return l.ordinal == d.ordinal })
+	if x.Donors != nil {
+		for _, d := range x.Donors.List {
+			i := slices.IndexFunc(stored.links, func(l link) bool { return l.ordinal == d.Ordinal })
 			if i < 0 {
-				return nil, 0, fmt.Errorf("link %d to the file of node %.12s is missing: %w", d.ordinal, d.id, ErrNotFound)
+				return nil, 0, fmt.Errorf("link %d to the file of node %.12s is missing: %w", d.Ordinal, d.ID, ErrNotFound)
 			}
-			donors = append(donors, t.file(stored.links[i].inode, d.pages()))
+			donors = append(donors, t.file(stored.links[i].inode, d.Pages()))
 		}
 	}
-	return viewRuns(x, t.file(stored.inode, x.ownPages()), donors), x.guestPages, nil
+	return viewRuns(x, t.file(stored.inode, x.OwnPages()), donors), x.GuestPages, nil
 }
 
 // measure fills deltas for n and all below it; view is the parent's.
@@ -122,7 +124,7 @@ func (t *accounting) measure(n *Node, parent *View) error {
 	case err != nil:
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	case parent.Pages() != guestPages:
-		return fmt.Errorf("node %s: %d guest pages, the parent has %d: %w", n.ID, guestPages, parent.Pages(), ErrFormat)
+		return fmt.Errorf("node %s: %d guest pages, the parent has %d: %w", n.ID, guestPages, parent.Pages(), nodefile.ErrFormat)
 	}
 	d := &visibility{}
 	t.deltas[n.ID] = d
@@ -187,7 +189,7 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 		return
 	}
 	u := Usage{FileBytes: n.StoredBytes(), FreedBytes: n.stored().freed(t.holders)}
-	if n.Kind == KindImage {
+	if n.Kind == nodefile.KindImage {
 		if size, err := fileSize(t.s.ImagePath(n.ImageDigest)); err == nil {
 			u.FileBytes += size
 		}
@@ -201,12 +203,12 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 		resident++
 		proportional += 1 / float64(users)
 		if users == 1 {
-			u.UniqueBytes += PageSize
+			u.UniqueBytes += nodefile.PageSize
 		}
 	}
-	u.ResidentBytes = resident * PageSize
+	u.ResidentBytes = resident * nodefile.PageSize
 	u.SharedBytes = u.ResidentBytes - u.UniqueBytes
-	u.ProportionalBytes = proportional * PageSize
+	u.ProportionalBytes = proportional * nodefile.PageSize
 	t.out[n.ID] = u
 	for _, child := range t.c.Children(n.ID) {
 		t.divide(child, resident, proportional)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 
 	"github.com/hashicorp/go-memdb"
+
+	"seuss/lineage/nodefile"
 )
 
 // Names inside a state directory.
@@ -35,7 +37,7 @@ type Options struct {
 	// Verify says when pages are compared with their checksums.
 	Verify Verify
 	// Form says how captures are stored.
-	Form Form
+	Form nodefile.Form
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
@@ -67,7 +69,7 @@ type Store struct {
 	verify   Verify
 	huge     bool // images are copied into huge pages
 
-	formOption  Form
+	formOption  nodefile.Form
 	cacheMisses int
 	hot         hotSet
 	blobs       *sharedBlobs // not in the Store: Blobs keep it, and may outlive that
@@ -111,7 +113,7 @@ func open(dir string, opts Options) (_ *Store, err error) {
 		if fi, err := os.Stat(dir); err != nil {
 			return nil, err
 		} else if !fi.IsDir() {
-			return nil, fmt.Errorf("not a directory: %w", ErrInvalid)
+			return nil, fmt.Errorf("not a directory: %w", nodefile.ErrInvalid)
 		}
 	} else {
 		for _, d := range []string{"", imagesDir, nodesDir} {

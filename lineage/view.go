@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"seuss/lineage/nodefile"
 )
 
 // Shape of the tree behind a View: the root lists tables of 64 chunks, a chunk
@@ -54,8 +56,8 @@ type segment struct {
 
 // NewView returns a View of pages zero pages. It panics above 1 TiB of pages.
 func NewView(pages uint64) *View {
-	if pages > maxViewPages {
-		panic(fmt.Sprintf("lineage: view of %d pages, at most %d", pages, uint64(maxViewPages)))
+	if pages > nodefile.MaxGuestPages {
+		panic(fmt.Sprintf("lineage: view of %d pages, at most %d", pages, uint64(nodefile.MaxGuestPages)))
 	}
 	return &View{pages: pages, tables: make([]*table, (pages+tablePages-1)/tablePages)}
 }
@@ -80,10 +82,10 @@ func (v *View) CopyPage(dst []byte, page uint64) {
 	v.check(page, 1)
 	blob, at, _ := v.span(page)
 	if blob == nil {
-		clear(dst[:PageSize])
+		clear(dst[:nodefile.PageSize])
 		return
 	}
-	blob.copyPage(dst[:PageSize], at)
+	blob.copyPage(dst[:nodefile.PageSize], at)
 	runtime.KeepAlive(v)
 }
 

@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // backing is what the model knows about one page.
@@ -184,7 +186,7 @@ func TestViewPanicsOutside(t *testing.T) {
 		"Runs":      func() { v.Runs(99, 2) },
 		"With":      func() { v.With([]Run{{First: 99, Count: 2}}) },
 		"With blob": func() { v.With([]Run{{First: 0, Count: 2, Blob: blob, Page: 3}}) },
-		"NewView":   func() { NewView(maxViewPages + 1) },
+		"NewView":   func() { NewView(nodefile.MaxGuestPages + 1) },
 		"Blob":      func() { blob.Bytes(4) },
 	} {
 		t.Run(name, func(t *testing.T) {

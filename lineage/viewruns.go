@@ -1,22 +1,24 @@
 package lineage
 
+import "seuss/lineage/nodefile"
+
 // viewRuns gives the runs of an index the blobs that hold their data: the own file's, and those
 // of the donors in their order. Without donors' blobs, own holds all data pages.
-func viewRuns(x *pageIndex, own *Blob, donors []*Blob) []Run {
-	runs := make([]Run, 0, len(x.runs))
-	for _, r := range x.runs {
+func viewRuns(x *nodefile.Index, own *Blob, donors []*Blob) []Run {
+	runs := make([]Run, 0, len(x.Runs))
+	for _, r := range x.Runs {
 		switch {
-		case r.page == zeroRun:
-			runs = append(runs, Run{First: r.first, Count: r.count})
+		case r.Page == nodefile.ZeroRun:
+			runs = append(runs, Run{First: r.First, Count: r.Count})
 		case donors == nil:
-			runs = append(runs, Run{First: r.first, Count: r.count, Blob: own, Page: r.page})
+			runs = append(runs, Run{First: r.First, Count: r.Count, Blob: own, Page: r.Page})
 		default:
-			x.eachPlace(r.page, r.count, func(at, n uint64, donor int, page uint64) {
+			x.EachPlace(r.Page, r.Count, func(at, n uint64, donor int, page uint64) {
 				blob := own
-				if donor != ownFile {
+				if donor != nodefile.OwnFile {
 					blob = donors[donor]
 				}
-				runs = append(runs, Run{First: r.first + at - r.page, Count: n, Blob: blob, Page: page})
+				runs = append(runs, Run{First: r.First + at - r.Page, Count: n, Blob: blob, Page: page})
 			})
 		}
 	}

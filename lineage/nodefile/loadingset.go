@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"encoding/binary"
@@ -20,8 +20,8 @@ const (
 	loadingVersion     = 1
 	loadingHeaderBytes = 16
 	loadingFixedBytes  = loadingHeaderBytes + 32 + 8
-	maxLoadingRuns     = 1 << 20
-	maxLoadingBytes    = loadingFixedBytes + maxLoadingRuns*2*binary.MaxVarintLen32
+	MaxLoadingRuns     = 1 << 20
+	MaxLoadingBytes    = loadingFixedBytes + MaxLoadingRuns*2*binary.MaxVarintLen32
 )
 
 // PageRun is Count guest pages from First on.
@@ -70,7 +70,7 @@ func (set LoadingSet) Len() (n uint64) {
 	return n
 }
 
-func encodeLoadingSet(id string, guestPages uint64, set LoadingSet) []byte {
+func EncodeLoadingSet(id string, guestPages uint64, set LoadingSet) []byte {
 	le := binary.LittleEndian
 	b := make([]byte, loadingHeaderBytes, loadingFixedBytes+len(set)*6)
 	le.PutUint64(b, loadingMagic)
@@ -85,12 +85,12 @@ func encodeLoadingSet(id string, guestPages uint64, set LoadingSet) []byte {
 		b = binary.AppendUvarint(b, r.Count-1)
 		next = int64(r.First + r.Count)
 	}
-	le.PutUint32(b[12:], checksum(b[loadingHeaderBytes:]))
+	le.PutUint32(b[12:], Checksum(b[loadingHeaderBytes:]))
 	return b
 }
 
-// decodeLoadingSet accepts what encodeLoadingSet writes for this node.
-func decodeLoadingSet(b []byte, id string, guestPages uint64) (LoadingSet, error) {
+// DecodeLoadingSet accepts what encodeLoadingSet writes for this node.
+func DecodeLoadingSet(b []byte, id string, guestPages uint64) (LoadingSet, error) {
 	le := binary.LittleEndian
 	if len(b) < 8 || le.Uint64(b) != loadingMagic {
 		return nil, fmt.Errorf("loading set of %d bytes: %w", len(b), ErrMagic)
@@ -98,10 +98,10 @@ func decodeLoadingSet(b []byte, id string, guestPages uint64) (LoadingSet, error
 	if len(b) >= 12 && le.Uint32(b[8:]) != loadingVersion {
 		return nil, fmt.Errorf("loading set has version %d, this program reads %d: %w", le.Uint32(b[8:]), loadingVersion, ErrVersion)
 	}
-	if len(b) < loadingFixedBytes || len(b) > maxLoadingBytes {
+	if len(b) < loadingFixedBytes || len(b) > MaxLoadingBytes {
 		return nil, fmt.Errorf("loading set of %d bytes: %w", len(b), ErrLength)
 	}
-	if got := checksum(b[loadingHeaderBytes:]); got != le.Uint32(b[12:]) {
+	if got := Checksum(b[loadingHeaderBytes:]); got != le.Uint32(b[12:]) {
 		return nil, fmt.Errorf("loading set: checksum is %#08x: %w", got, ErrChecksum)
 	}
 	if got := hex.EncodeToString(b[loadingHeaderBytes : loadingHeaderBytes+32]); got != id {
@@ -120,7 +120,7 @@ func decodeLoadingSet(b []byte, id string, guestPages uint64) (LoadingSet, error
 			return nil, v.err
 		}
 		first := next + (int64(gap>>1) ^ -int64(gap&1))
-		if gap > 2*maxViewPages || first < 0 || uint64(first) >= pages || count >= pages-uint64(first) {
+		if gap > 2*MaxGuestPages || first < 0 || uint64(first) >= pages || count >= pages-uint64(first) {
 			return nil, fmt.Errorf("loading set: run %d is pages %d+%d of %d: %w", i, first, count, pages, ErrFormat)
 		}
 		set[i] = PageRun{uint64(first), count + 1}

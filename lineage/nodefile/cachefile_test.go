@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"bytes"
@@ -12,25 +12,25 @@ import (
 // FuzzCacheEntry: what is decoded is valid metadata, and encodes to the same again.
 func FuzzCacheEntry(f *testing.F) {
 	id, other := digest("x"), digest("y")
-	full := &metadata{InheritCPU: true, Info: Info{
+	full := &Metadata{InheritCPU: true, Info: Info{
 		ID: id, Parent: other, Kind: KindArgument, ImageDigest: other, Root: id, ABIVersion: 2, Created: time.Unix(-5, 7).UTC(),
 		Key: Key{Function: "f", Handler: "main.handler", CodeDigest: other, Imports: []string{"json", "re"}, Lazy: true, NextKey: "q",
 			Args: []Binding{{"k", other, "v"}, {"l", id, ""}}},
 		CPUFeatures: CPUFeatures{"cpu", []string{"a", "b"}}, GuestPages: 2000, DeltaPages: 12, DeltaBytes: 11 * PageSize, SharedPages: 77,
 		CaptureCost: 3, SavedTime: 4, Purity: Purity{1, 2, 3, true, []string{"why"}},
 	}}
-	got, err := decodeEntry(id, encodeEntry(full))
+	got, err := DecodeEntry(id, EncodeEntry(full))
 	if err != nil || !reflect.DeepEqual(got, full) {
 		f.Fatalf("got %+v, %v, want %+v", got, err, full)
 	}
-	f.Add(encodeEntry(full))
-	f.Add(encodeEntry(&metadata{Info: Info{Kind: KindImage, ImageDigest: other, Root: id, Created: time.Unix(0, 0).UTC()}}))
+	f.Add(EncodeEntry(full))
+	f.Add(EncodeEntry(&Metadata{Info: Info{Kind: KindImage, ImageDigest: other, Root: id, Created: time.Unix(0, 0).UTC()}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeEntry(id, b)
+		m, err := DecodeEntry(id, b)
 		if err != nil {
 			return
 		}
-		again, err := decodeEntry(id, encodeEntry(m))
+		again, err := DecodeEntry(id, EncodeEntry(m))
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Fatalf("got %+v, %v, want %+v", again, err, m)
 		}
@@ -39,25 +39,25 @@ func FuzzCacheEntry(f *testing.F) {
 
 func FuzzCache(f *testing.F) {
 	id := digest("x")
-	f.Add(encodeCache([]cacheEntry{{id: id, meta: []byte("{}"), stamp: fileStamp{1, 2, 3, 4}}}))
-	f.Add(encodeCache(nil))
+	f.Add(EncodeCache([]CacheEntry{{ID: id, Meta: []byte("{}"), Stamp: Stamp{1, 2, 3, 4}}}))
+	f.Add(EncodeCache(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for range 2 {
-			entries, err := decodeCache(b)
+			entries, err := DecodeCache(b)
 			if err == nil {
-				if again, err := decodeCache(encodeCache(slices.Collect(maps.Values(entries)))); err != nil || len(again) != len(entries) {
+				if again, err := DecodeCache(EncodeCache(slices.Collect(maps.Values(entries)))); err != nil || len(again) != len(entries) {
 					t.Fatalf("%d entries, then %d, %v", len(entries), len(again), err)
 				}
 			}
-			if len(b) < cacheHeaderBytes {
+			if len(b) < CacheHeaderBytes {
 				return
 			}
 			b = bytes.Clone(b) // again with the right checksum
 			for i := range 4 {
-				b[12+i] = byte(checksum(b[16:]) >> (8 * i))
+				b[12+i] = byte(Checksum(b[16:]) >> (8 * i))
 			}
 		}
 	})
 }
 
-func digest(s string) string { return pageDigest([]byte(s)).String() }
+func digest(s string) string { return PageDigest([]byte(s)).String() }

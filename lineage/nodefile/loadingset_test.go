@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"errors"
@@ -17,7 +17,7 @@ var goldenLoadingSet = LoadingSet{{40, 3}, {4, 1}, {1000, 20}, {43, 1}, {0, 1}, 
 func TestGoldenLoadingSet(t *testing.T) {
 	path := filepath.Join("..", "testdata", "loading-1.load")
 	if os.Getenv("SEUSS_UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(path, encodeLoadingSet(goldenLoadingID, 2048, goldenLoadingSet), 0o644); err != nil {
+		if err := os.WriteFile(path, EncodeLoadingSet(goldenLoadingID, 2048, goldenLoadingSet), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -25,7 +25,7 @@ func TestGoldenLoadingSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set, err := decodeLoadingSet(b, goldenLoadingID, 2048)
+	set, err := DecodeLoadingSet(b, goldenLoadingID, 2048)
 	if err != nil || !reflect.DeepEqual(set, goldenLoadingSet) {
 		t.Errorf("got %v, %v", set, err)
 	}
@@ -40,14 +40,14 @@ func TestGoldenLoadingSet(t *testing.T) {
 		{func(b []byte) []byte { b[len(b)-1] ^= 1; return b }, ErrChecksum},
 		{func(b []byte) []byte { return append(b, 0) }, ErrChecksum},
 	} {
-		if _, err := decodeLoadingSet(c.change(append([]byte(nil), b...)), goldenLoadingID, 2048); !errors.Is(err, c.want) {
+		if _, err := DecodeLoadingSet(c.change(append([]byte(nil), b...)), goldenLoadingID, 2048); !errors.Is(err, c.want) {
 			t.Errorf("got %v, want %v", err, c.want)
 		}
 	}
-	if _, err := decodeLoadingSet(b, strings.Repeat("ab", 32), 2048); !errors.Is(err, ErrIdentity) {
+	if _, err := DecodeLoadingSet(b, strings.Repeat("ab", 32), 2048); !errors.Is(err, ErrIdentity) {
 		t.Error(err)
 	}
-	if _, err := decodeLoadingSet(b, goldenLoadingID, 2047); !errors.Is(err, ErrFormat) {
+	if _, err := DecodeLoadingSet(b, goldenLoadingID, 2047); !errors.Is(err, ErrFormat) {
 		t.Error(err)
 	}
 }
@@ -66,12 +66,12 @@ func TestNewLoadingSet(t *testing.T) {
 // FuzzLoadingSet: whatever is decoded lies inside the node and is encoded again to
 // the same bytes but for the form of its numbers.
 func FuzzLoadingSet(f *testing.F) {
-	f.Add(encodeLoadingSet(goldenLoadingID, 2048, goldenLoadingSet)[loadingHeaderBytes:])
-	f.Add(encodeLoadingSet(goldenLoadingID, 2048, nil)[loadingHeaderBytes:])
+	f.Add(EncodeLoadingSet(goldenLoadingID, 2048, goldenLoadingSet)[loadingHeaderBytes:])
+	f.Add(EncodeLoadingSet(goldenLoadingID, 2048, nil)[loadingHeaderBytes:])
 	f.Fuzz(func(t *testing.T, body []byte) {
-		b := append(encodeLoadingSet(goldenLoadingID, 2048, nil)[:loadingHeaderBytes:loadingHeaderBytes], body...)
+		b := append(EncodeLoadingSet(goldenLoadingID, 2048, nil)[:loadingHeaderBytes:loadingHeaderBytes], body...)
 		putChecksum(b)
-		set, err := decodeLoadingSet(b, goldenLoadingID, 2048)
+		set, err := DecodeLoadingSet(b, goldenLoadingID, 2048)
 		if err != nil {
 			return
 		}
@@ -80,7 +80,7 @@ func FuzzLoadingSet(f *testing.F) {
 				t.Fatalf("run %v", r)
 			}
 		}
-		again, err := decodeLoadingSet(encodeLoadingSet(goldenLoadingID, 2048, set), goldenLoadingID, 2048)
+		again, err := DecodeLoadingSet(EncodeLoadingSet(goldenLoadingID, 2048, set), goldenLoadingID, 2048)
 		if err != nil || len(set) > 0 && !reflect.DeepEqual(again, set) {
 			t.Fatalf("got %v, %v, want %v", again, err, set)
 		}
@@ -88,6 +88,6 @@ func FuzzLoadingSet(f *testing.F) {
 }
 
 func putChecksum(b []byte) {
-	sum := checksum(b[loadingHeaderBytes:])
+	sum := Checksum(b[loadingHeaderBytes:])
 	b[12], b[13], b[14], b[15] = byte(sum), byte(sum>>8), byte(sum>>16), byte(sum>>24)
 }

@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"bytes"
@@ -21,13 +21,13 @@ func TestHeaderCorruption(t *testing.T) {
 func testHeaderCorruption(t *testing.T, form Form) {
 	version := map[Form]int{FormPages: 2, FormDifferences: 4}[form]
 	file := goldenFile(t, version, form)
-	headerBytes := int(form.headerBytes())
+	headerBytes := int(form.HeaderBytes())
 	le := binary.LittleEndian
 	add := func(at int, n uint64) func(b []byte) []byte {
 		return func(b []byte) []byte { le.PutUint64(b[at:], le.Uint64(b[at:])+n); return b }
 	}
 	sealed := func(f func(b []byte) []byte) func(b []byte) []byte {
-		return func(b []byte) []byte { b = f(b); resealHeader(b); return b }
+		return func(b []byte) []byte { b = f(b); ResealHeader(b); return b }
 	}
 	cases := map[string]struct {
 		change func(b []byte) []byte
@@ -37,14 +37,14 @@ func testHeaderCorruption(t *testing.T, form Form) {
 		"seven bytes":      {func(b []byte) []byte { return b[:7] }, ErrMagic},
 		"magic":            {add(0, 1), ErrMagic},
 		"magic first":      {func(b []byte) []byte { clear(b[:headerBytes]); return b }, ErrMagic},
-		"version":          {func(b []byte) []byte { b[8] = nodeVersionMasks + 1; return b }, ErrVersion},
-		"version resealed": {sealed(func(b []byte) []byte { b[8] = nodeVersionMasks + 1; return b }), ErrVersion},
-		"version of short": {func(b []byte) []byte { b[8] = nodeVersionMasks + 1; return b[:20] }, ErrVersion},
+		"version":          {func(b []byte) []byte { b[8] = VersionDifferences + 1; return b }, ErrVersion},
+		"version resealed": {sealed(func(b []byte) []byte { b[8] = VersionDifferences + 1; return b }), ErrVersion},
+		"version of short": {func(b []byte) []byte { b[8] = VersionDifferences + 1; return b[:20] }, ErrVersion},
 		"version of other": {sealed(func(b []byte) []byte {
-			b[8] = []byte{FormPages: nodeVersionMasks, FormDifferences: nodeVersionDonors}[form]
+			b[8] = []byte{FormPages: VersionDifferences, FormDifferences: VersionDonors}[form]
 			return b
 		}), ErrFormat},
-		"half a header":  {func(b []byte) []byte { return b[:differencesHeaderBytes/2] }, ErrLength},
+		"half a header":  {func(b []byte) []byte { return b[:DifferencesHeaderBytes/2] }, ErrLength},
 		"form":           {func(b []byte) []byte { b[24] ^= 3; return b }, ErrChecksum},
 		"form resealed":  {sealed(func(b []byte) []byte { b[24] = 7; return b }), ErrChecksum},
 		"header length":  {func(b []byte) []byte { b[28] ^= 1; return b }, ErrChecksum},
@@ -60,13 +60,13 @@ func testHeaderCorruption(t *testing.T, form Form) {
 			change func(b []byte) []byte
 			want   error
 		}{sealed(func(b []byte) []byte {
-			b = add(headerSectionStart+8, ^uint64(0))(b)
-			b = add(headerSectionStart+headerSectionBytes, ^uint64(0))(b)
-			return add(headerSectionStart+headerSectionBytes+8, 1)(b)
+			b = add(HeaderSectionStart+8, ^uint64(0))(b)
+			b = add(HeaderSectionStart+HeaderSectionBytes, ^uint64(0))(b)
+			return add(HeaderSectionStart+HeaderSectionBytes+8, 1)(b)
 		}), ErrFormat}
 	}
-	for id := range sectionCount {
-		at := headerSectionStart + int(id)*headerSectionBytes
+	for id := range SectionCount {
+		at := HeaderSectionStart + int(id)*HeaderSectionBytes
 		for field, off := range map[string]int{"offset": 0, "length": 8} {
 			cases[fmt.Sprintf("%v %s", id, field)] = struct {
 				change func(b []byte) []byte
@@ -82,7 +82,7 @@ func testHeaderCorruption(t *testing.T, form Form) {
 	}
 	for name, c := range cases {
 		b := c.change(bytes.Clone(file))
-		if _, err := readHeader(bytes.NewReader(b), int64(len(b))); !errors.Is(err, c.want) {
+		if _, err := ReadHeader(bytes.NewReader(b), int64(len(b))); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", name, err, c.want)
 		}
 	}
@@ -97,62 +97,62 @@ func testHeaderCorruption(t *testing.T, form Form) {
 				break
 			}
 		}
-		if v := le.Uint32(b[8:]); bit/32 == 2 && v >= nodeVersion && v <= nodeVersionMasks {
+		if v := le.Uint32(b[8:]); bit/32 == 2 && v >= VersionPages && v <= VersionDifferences {
 			want = ErrChecksum // which is read as well
 		}
-		if _, err := decodeHeader(b, int64(len(file))); !errors.Is(err, want) {
+		if _, err := DecodeHeader(b, int64(len(file))); !errors.Is(err, want) {
 			t.Fatalf("bit %d: %v, want %v", bit, err, want)
 		}
 	}
 }
 
 // decodeAll reads a whole node file as Open, Load and Verify do.
-func decodeAll(b []byte) (*Info, *pageIndex, error) {
+func decodeAll(b []byte) (*Info, *Index, error) {
 	r := bytes.NewReader(b)
-	h, err := readHeader(r, int64(len(b)))
+	h, err := ReadHeader(r, int64(len(b)))
 	if err != nil {
 		return nil, nil, err
 	}
-	meta, err := h.readSection(r, sectionMetadata)
+	meta, err := h.ReadSection(r, SectionMetadata)
 	if err != nil {
 		return nil, nil, err
 	}
-	info, err := decodeInfo(meta)
+	info, err := DecodeMetadata(meta)
 	if err != nil {
 		return nil, nil, err
 	}
-	x, err := readIndex(r, h, &info.Info)
+	x, err := ReadIndex(r, h, &info.Info)
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := h.readSection(r, sectionState); err != nil {
+	if _, err := h.ReadSection(r, SectionState); err != nil {
 		return nil, nil, err
 	}
 	switch {
-	case h.form == FormDifferences:
+	case h.Form == FormDifferences:
 		var data []byte
-		if data, err = h.readSection(r, sectionData); err != nil {
+		if data, err = h.ReadSection(r, SectionData); err != nil {
 			return nil, nil, err
 		}
-		err = decodeDifferences(h.version, data, x)
+		err = decodeDifferences(h.Version, data, x)
 	}
 	return &info.Info, x, err
 }
 
 // decodeDifferences applies them to a parent of zeroes, whose checksums they need
 // not meet.
-func decodeDifferences(version uint32, data []byte, x *pageIndex) error {
-	d, err := parseDifferences(version, data, x.dataPages)
+func decodeDifferences(version uint32, data []byte, x *Index) error {
+	d, err := ParseDifferences(version, data, x.DataPages)
 	if err == nil {
-		err = d.unpack(nil)
+		err = d.Unpack(nil)
 	}
 	if err != nil {
 		return err
 	}
-	d.state(nil)
-	for page := range x.dataPages {
+	d.State(nil)
+	for page := range x.DataPages {
 		var content [PageSize]byte
-		d.apply(content[:], page)
+		d.Apply(content[:], page)
 	}
 	return nil
 }
@@ -175,7 +175,7 @@ func goldenFile(t testing.TB, version int, form Form) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h, err := readHeader(bytes.NewReader(b), int64(len(b))); err == nil && h.form == form && h.sections[sectionData].length > 0 {
+		if h, err := ReadHeader(bytes.NewReader(b), int64(len(b))); err == nil && h.Form == form && h.Sections[SectionData].Length > 0 {
 			return b
 		}
 	}
@@ -207,7 +207,7 @@ func TestGoldenFiles(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || info.ID+".node" != filepath.Base(path) || x.guestPages != info.GuestPages {
+		if err != nil || info.ID+".node" != filepath.Base(path) || x.GuestPages != info.GuestPages {
 			t.Errorf("%s: %v", path, err)
 		}
 		read++

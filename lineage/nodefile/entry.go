@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"encoding/binary"
@@ -78,8 +78,8 @@ func appendTexts(b []byte, list []string) []byte {
 func zigzag(n int64) uint64   { return uint64(n<<1 ^ n>>63) }
 func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
 
-// encodeEntry writes metadata as it is before inherit; nil if a cache cannot hold it.
-func encodeEntry(m *metadata) []byte {
+// EncodeEntry writes metadata as it is before inherit; nil if a cache cannot hold it.
+func EncodeEntry(m *Metadata) []byte {
 	if m.Created.Location() != time.UTC {
 		return nil // it would come back in another zone
 	}
@@ -117,10 +117,10 @@ func encodeEntry(m *metadata) []byte {
 	return appendTexts(b, m.Purity.Reasons)
 }
 
-// decodeEntry reads what encodeEntry writes, and checks it as decodeInfo does.
-func decodeEntry(id string, b []byte) (*metadata, error) {
+// DecodeEntry reads what EncodeEntry writes, and checks it as DecodeMetadata does.
+func DecodeEntry(id string, b []byte) (*Metadata, error) {
 	t := texts{varints: varints{b: b}, all: string(b), size: len(b)}
-	m := &metadata{}
+	m := &Metadata{}
 	m.ID = id
 	flags := t.next("flags")
 	m.InheritCPU, m.Key.Lazy, m.Purity.Context = flags&entryInherits != 0, flags&entryLazy != 0, flags&entryContext != 0
@@ -149,7 +149,7 @@ func decodeEntry(id string, b []byte) (*metadata, error) {
 	case len(t.b) != 0 || flags >= entryContext<<1 || abi > 1<<32-1 || nanos >= 1e9:
 		return nil, fmt.Errorf("cache entry of node %s: flags %#x, ABI version %d, %d ns, %d bytes left: %w", id, flags, abi, nanos, len(t.b), ErrFormat)
 	}
-	if err := m.validate(); err != nil {
+	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("cache entry: %w: %w", err, ErrFormat)
 	}
 	return m, nil

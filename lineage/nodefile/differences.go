@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"encoding/binary"
@@ -26,7 +26,7 @@ import (
 //
 // The machine state, filled up with zeroes to whole words, is compared with the
 // parent's, each data page with the parent's page at its first guest page. Version 2
-// had another form, see runs.go.
+// had another form, see differences_v2.go.
 const (
 	wordBytes     = 8
 	pageWords     = PageSize / wordBytes
@@ -36,24 +36,24 @@ const (
 
 	// maxDeltaBytes bounds the raw and the compressed data of a node in this form.
 	maxDeltaBytes = 128 << 20
-	// maxDeltaPages bounds its pages, so that even pages in which everything
+	// MaxDeltaPages bounds its pages, so that even pages in which everything
 	// differs stay below that.
-	maxDeltaPages = 16 << 10
+	MaxDeltaPages = 16 << 10
 )
 
 // maskBytes is what the mask of so many bytes takes.
 func maskBytes(n int) int { return (n + 64*wordBytes - 1) / (64 * wordBytes) * 8 }
 
-// deltaEncoder collects records.
-type deltaEncoder struct {
+// DifferenceEncoder collects records.
+type DifferenceEncoder struct {
 	stateBytes   int
 	masks, words []byte
 }
 
-// addState must come first.
-func (e *deltaEncoder) addState(old, state []byte) {
+// AddState must come first.
+func (e *DifferenceEncoder) AddState(old, state []byte) {
 	e.stateBytes = len(state)
-	e.add(padWords(old, len(state)), padWords(state, len(state)))
+	e.Add(padWords(old, len(state)), padWords(state, len(state)))
 }
 
 // padWords returns b, cut or filled up with zeroes to the words that n bytes take.
@@ -63,8 +63,8 @@ func padWords(b []byte, n int) []byte {
 	return out
 }
 
-// add takes two slices of the same whole number of words.
-func (e *deltaEncoder) add(old, now []byte) {
+// Add takes two slices of the same whole number of words.
+func (e *DifferenceEncoder) Add(old, now []byte) {
 	mask := uint64(0)
 	for at := 0; at < len(now); at += wordBytes {
 		if word := now[at : at+wordBytes]; binary.LittleEndian.Uint64(word) != binary.LittleEndian.Uint64(old[at:]) {
@@ -79,7 +79,7 @@ func (e *deltaEncoder) add(old, now []byte) {
 }
 
 // encode returns the data section.
-func (e *deltaEncoder) encode() ([]byte, error) {
+func (e *DifferenceEncoder) encode() ([]byte, error) {
 	raw := appendCoded(slices.Clone(e.masks), e.words)
 	if len(raw) > maxDeltaBytes {
 		return nil, fmt.Errorf("differences take %d bytes, at most %d: %w", len(raw), maxDeltaBytes, ErrInvalid)
@@ -95,28 +95,28 @@ func packDifferences(raw []byte, stateBytes, words uint32) []byte {
 	return append(head[:], s2.EncodeBetter(nil, raw)...)
 }
 
-// differences are a data section. It is hostile: reading it takes no more memory than
+// Differences are a data section. It is hostile: reading it takes no more memory than
 // it says, and it may not say more than its node can need.
-type differences struct {
+type Differences struct {
 	version uint32
 	pages   int
-	length  int    // unpacked
+	Length  int    // unpacked
 	packed  []byte // until it is unpacked
-	keeps   int    // bytes of the room that unpack takes; 0: not known
+	Keeps   int    // bytes of the room that unpack takes; 0: not known
 
 	stateBytes   int
 	masks, words []byte
 	starts       []uint32 // where each page's words begin, in words
 }
 
-// parseDifferences reads the beginning of the data section of a node of pages data
+// ParseDifferences reads the beginning of the data section of a node of pages data
 // pages.
-func parseDifferences(version uint32, data []byte, pages uint64) (*differences, error) {
-	if pages > maxDeltaPages {
-		return nil, fmt.Errorf("differences of %d pages, at most %d: %w", pages, uint64(maxDeltaPages), ErrFormat)
+func ParseDifferences(version uint32, data []byte, pages uint64) (*Differences, error) {
+	if pages > MaxDeltaPages {
+		return nil, fmt.Errorf("differences of %d pages, at most %d: %w", pages, uint64(MaxDeltaPages), ErrFormat)
 	}
-	d := &differences{version: version, pages: int(pages)}
-	if version == nodeVersion {
+	d := &Differences{version: version, pages: int(pages)}
+	if version == VersionPages {
 		return d, d.parseRuns(data)
 	}
 	if len(data) < diffsHeaderBytes {
@@ -129,51 +129,51 @@ func parseDifferences(version uint32, data []byte, pages uint64) (*differences, 
 	if err != nil || uint64(n) != length {
 		return nil, fmt.Errorf("differences are no S2 block of %d bytes (%d, %v): %w", length, n, err, ErrFormat)
 	}
-	if state > maxStateBytes || words > pages*pageWords+(state+wordBytes-1)/wordBytes {
+	if state > MaxStateBytes || words > pages*pageWords+(state+wordBytes-1)/wordBytes {
 		return nil, fmt.Errorf("differences of %d pages with %d bytes of machine state and %d words: %w", pages, state, words, ErrFormat)
 	}
-	d.length, d.stateBytes = int(length), int(state)
-	if least := d.maskBytes() + int(words); d.length < least || d.length > min(least+int(words)*wordBytes, maxDeltaBytes) {
+	d.Length, d.stateBytes = int(length), int(state)
+	if least := d.maskBytes() + int(words); d.Length < least || d.Length > min(least+int(words)*wordBytes, maxDeltaBytes) {
 		return nil, fmt.Errorf("differences with %d bytes of masks and %d words are %d bytes unpacked: %w", d.maskBytes(), words, length, ErrFormat)
 	}
-	d.keeps = d.maskBytes() + int(words)*wordBytes
+	d.Keeps = d.maskBytes() + int(words)*wordBytes
 	return d, nil
 }
 
 // maskBytes is what all masks take.
-func (d *differences) maskBytes() int { return maskBytes(d.stateBytes) + d.pages*pageMaskBytes }
+func (d *Differences) maskBytes() int { return maskBytes(d.stateBytes) + d.pages*pageMaskBytes }
 
 // unpacked are buffers for what differences unpack to.
-var unpacked = make(buffers, keptBuffers)
+var unpacked = make(Buffers, KeptBuffers)
 
 // maxKeptRaw bounds a buffer that is kept.
 const maxKeptRaw = 1 << 20
 
-// unpack unpacks them into room, in which they lie from then on, or into memory of
+// Unpack unpacks them into room, in which they lie from then on, or into memory of
 // their own if that is too small.
-func (d *differences) unpack(room []byte) error {
-	buf := unpacked.get()
-	if cap(*buf) < d.length+wordBytes {
-		*buf = make([]byte, d.length+wordBytes)
+func (d *Differences) Unpack(room []byte) error {
+	buf := unpacked.Get()
+	if cap(*buf) < d.Length+wordBytes {
+		*buf = make([]byte, d.Length+wordBytes)
 	}
 	if cap(*buf) <= maxKeptRaw {
-		defer unpacked.put(buf)
+		defer unpacked.Put(buf)
 	}
-	raw := (*buf)[:d.length+wordBytes]
-	if d.version == nodeVersion {
+	raw := (*buf)[:d.Length+wordBytes]
+	if d.version == VersionPages {
 		if err := d.unpackRuns(raw); err != nil {
 			return err
 		}
 		return d.count()
 	}
-	if len(room) < d.keeps {
-		room = make([]byte, d.keeps)
+	if len(room) < d.Keeps {
+		room = make([]byte, d.Keeps)
 	}
 	n := d.maskBytes()
-	d.masks, d.words = room[:n:n], room[n:d.keeps:d.keeps]
+	d.masks, d.words = room[:n:n], room[n:d.Keeps:d.Keeps]
 	words := len(d.words) / wordBytes
-	if _, err := s2.Decode(raw[:d.length], d.packed); err != nil {
-		return fmt.Errorf("unpack differences of %d bytes: %w: %w", d.length, err, ErrFormat)
+	if _, err := s2.Decode(raw[:d.Length], d.packed); err != nil {
+		return fmt.Errorf("unpack differences of %d bytes: %w: %w", d.Length, err, ErrFormat)
 	}
 	copy(d.masks, raw)
 	if err := decodeWords(d.words, raw[n:n+words], raw[n+words:]); err != nil {
@@ -184,7 +184,7 @@ func (d *differences) unpack(room []byte) error {
 
 // count finds where each page's words begin, and makes sure that there are as many as
 // the masks say, none behind the machine state's end. So applying cannot fail.
-func (d *differences) count() error {
+func (d *Differences) count() error {
 	state := maskBytes(d.stateBytes)
 	words, n := (d.stateBytes+wordBytes-1)/wordBytes, 0
 	d.starts = make([]uint32, 0, d.pages)
@@ -204,15 +204,15 @@ func (d *differences) count() error {
 	return nil
 }
 
-// state returns the machine state.
-func (d *differences) state(old []byte) []byte {
+// State returns the machine state.
+func (d *Differences) State(old []byte) []byte {
 	out := padWords(old, d.stateBytes)
 	applyWords(out, d.masks[:maskBytes(d.stateBytes)], d.words)
 	return out[:d.stateBytes:d.stateBytes]
 }
 
-// apply brings a data page from the old content to the new one.
-func (d *differences) apply(content []byte, page uint64) {
+// Apply brings a data page from the old content to the new one.
+func (d *Differences) Apply(content []byte, page uint64) {
 	at := maskBytes(d.stateBytes) + int(page)*pageMaskBytes
 	applyWords(content, d.masks[at:at+pageMaskBytes], d.words[d.starts[page]*wordBytes:])
 }

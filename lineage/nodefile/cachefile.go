@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"encoding/binary"
@@ -18,56 +18,56 @@ import (
 const (
 	cacheMagic       = 0x3154414353535553 // "SUSSCAT1"
 	cacheVersion     = 2                  // 1 held the metadata section
-	cacheHeaderBytes = 24
+	CacheHeaderBytes = 24
 	cacheEntryBytes  = 32 + 4*8 + 4
 
 	// MaxCacheBytes bounds the file.
 	MaxCacheBytes = 4 << 30
 )
 
-// fileStamp tells one state of a file from another.
-type fileStamp struct {
-	size, inode  uint64
-	mtime, ctime int64 // ns
+// Stamp tells one state of a file from another.
+type Stamp struct {
+	Size, Inode  uint64
+	MTime, CTime int64 // ns
 }
 
-// cacheEntry is what the cache has of one node.
-type cacheEntry struct {
-	id    string
-	stamp fileStamp
-	meta  []byte // see encodeEntry
+// CacheEntry is what the cache has of one node.
+type CacheEntry struct {
+	ID    string
+	Stamp Stamp
+	Meta  []byte // see EncodeEntry
 }
 
-// decodeCache reads what encodeCache writes, and gives the entries by id.
-func decodeCache(b []byte) (map[string]cacheEntry, error) {
+// DecodeCache reads what encodeCache writes, and gives the entries by id.
+func DecodeCache(b []byte) (map[string]CacheEntry, error) {
 	le := binary.LittleEndian
-	if len(b) < cacheHeaderBytes || le.Uint64(b) != cacheMagic {
+	if len(b) < CacheHeaderBytes || le.Uint64(b) != cacheMagic {
 		return nil, fmt.Errorf("catalogue of %d bytes: %w", len(b), ErrMagic)
 	}
 	if v := le.Uint32(b[8:]); v != cacheVersion {
 		return nil, fmt.Errorf("catalogue has version %d, this program reads %d: %w", v, cacheVersion, ErrVersion)
 	}
-	if got := checksum(b[16:]); got != le.Uint32(b[12:]) {
+	if got := Checksum(b[16:]); got != le.Uint32(b[12:]) {
 		return nil, fmt.Errorf("catalogue: checksum is %#08x: %w", got, ErrChecksum)
 	}
 	count := le.Uint64(b[16:])
-	b = b[cacheHeaderBytes:]
+	b = b[CacheHeaderBytes:]
 	if count > uint64(len(b))/cacheEntryBytes {
 		return nil, fmt.Errorf("catalogue of %d nodes in %d bytes: %w", count, len(b), ErrFormat)
 	}
-	entries := make(map[string]cacheEntry, count)
+	entries := make(map[string]CacheEntry, count)
 	for range count {
 		if len(b) < cacheEntryBytes {
 			return nil, fmt.Errorf("catalogue ends within an entry: %w", ErrFormat)
 		}
-		e := cacheEntry{id: hex.EncodeToString(b[:32]), stamp: fileStamp{le.Uint64(b[32:]), le.Uint64(b[40:]), int64(le.Uint64(b[48:])), int64(le.Uint64(b[56:]))}}
+		e := CacheEntry{ID: hex.EncodeToString(b[:32]), Stamp: Stamp{le.Uint64(b[32:]), le.Uint64(b[40:]), int64(le.Uint64(b[48:])), int64(le.Uint64(b[56:]))}}
 		n := uint64(le.Uint32(b[64:]))
 		b = b[cacheEntryBytes:]
 		if n > uint64(len(b)) || n > maxMetadataBytes {
 			return nil, fmt.Errorf("catalogue ends within metadata of %d bytes: %w", n, ErrFormat)
 		}
-		e.meta, b = b[:n:n], b[n:]
-		entries[e.id] = e
+		e.Meta, b = b[:n:n], b[n:]
+		entries[e.ID] = e
 	}
 	if len(b) != 0 {
 		return nil, fmt.Errorf("%d bytes after the catalogue: %w", len(b), ErrFormat)
@@ -75,12 +75,12 @@ func decodeCache(b []byte) (map[string]cacheEntry, error) {
 	return entries, nil
 }
 
-// encodeCache writes the entries. Their ids are digests.
-func encodeCache(entries []cacheEntry) []byte {
+// EncodeCache writes the entries. Their ids are digests.
+func EncodeCache(entries []CacheEntry) []byte {
 	le := binary.LittleEndian
-	size := cacheHeaderBytes
+	size := CacheHeaderBytes
 	for i := range entries {
-		size += cacheEntryBytes + len(entries[i].meta)
+		size += cacheEntryBytes + len(entries[i].Meta)
 	}
 	b := make([]byte, 16, size)
 	le.PutUint64(b, cacheMagic)
@@ -88,13 +88,13 @@ func encodeCache(entries []cacheEntry) []byte {
 	b = le.AppendUint64(b, uint64(len(entries)))
 	for i := range entries {
 		e := &entries[i]
-		b, _ = hex.AppendDecode(b, []byte(e.id))
-		for _, v := range []uint64{e.stamp.size, e.stamp.inode, uint64(e.stamp.mtime), uint64(e.stamp.ctime)} {
+		b, _ = hex.AppendDecode(b, []byte(e.ID))
+		for _, v := range []uint64{e.Stamp.Size, e.Stamp.Inode, uint64(e.Stamp.MTime), uint64(e.Stamp.CTime)} {
 			b = le.AppendUint64(b, v)
 		}
-		b = le.AppendUint32(b, uint32(len(e.meta)))
-		b = append(b, e.meta...)
+		b = le.AppendUint32(b, uint32(len(e.Meta)))
+		b = append(b, e.Meta...)
 	}
-	le.PutUint32(b[12:], checksum(b[16:]))
+	le.PutUint32(b[12:], Checksum(b[16:]))
 	return b
 }

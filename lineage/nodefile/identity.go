@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"bytes"
@@ -34,10 +34,10 @@ func (h idHash) texts(list []string) {
 	}
 }
 
-// nodeID computes the id of a node from its parts. The pages enter through the
+// NodeID computes the id of a node from its parts. The pages enter through the
 // guest pages that differ from the parent's and Info.Root over their digests, so
 // the id does not depend on how the file stores them.
-func nodeID(i *Info, state []byte, x *pageIndex) string {
+func NodeID(i *Info, state []byte, x *Index) string {
 	h := idHash{sha256.New()}
 	h.text(idDomain)
 	h.text(i.Parent)
@@ -64,29 +64,29 @@ func nodeID(i *Info, state []byte, x *pageIndex) string {
 	h.texts(i.CPUFeatures.Named)
 	h.num(uint64(i.ABIVersion))
 	h.bytes(state)
-	h.num(x.guestPages)
+	h.num(x.GuestPages)
 	runs := x.guestPageRuns()
 	h.num(uint64(len(runs)))
 	for _, r := range runs {
-		h.num(r.first)
-		h.num(r.count)
+		h.num(r.First)
+		h.num(r.Count)
 	}
 	h.text(i.Root)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// metadata is the metadata section: Info, without the CPU features where they
+// Metadata is the metadata section: Info, without the CPU features where they
 // are the parent's, as they are for most nodes.
-type metadata struct {
+type Metadata struct {
 	Info
 	InheritCPU bool `json:"inherit_cpu,omitempty"`
 }
 
-// encodeInfo writes the metadata section of a node below parent, which is nil for
+// EncodeMetadata writes the metadata section of a node below parent, which is nil for
 // an image node.
-func encodeInfo(i, parent *Info) ([]byte, error) {
-	m := metadata{Info: *i}
-	if parent != nil && i.CPUFeatures.equal(&parent.CPUFeatures) {
+func EncodeMetadata(i, parent *Info) ([]byte, error) {
+	m := Metadata{Info: *i}
+	if parent != nil && i.CPUFeatures.Equal(&parent.CPUFeatures) {
 		m.InheritCPU, m.CPUFeatures = true, CPUFeatures{}
 	}
 	b, err := json.Marshal(&m)
@@ -99,27 +99,27 @@ func encodeInfo(i, parent *Info) ([]byte, error) {
 	return b, nil
 }
 
-// decodeInfo reads the metadata section. Fields that this version does not know
+// DecodeMetadata reads the metadata section. Fields that this version does not know
 // are refused: a new field comes with a new format version. The node's parent
 // has to complete it, see inherit.
-func decodeInfo(b []byte) (*metadata, error) {
-	m := new(metadata)
-	if err := decodeStrict(b, m); err != nil {
+func DecodeMetadata(b []byte) (*Metadata, error) {
+	m := new(Metadata)
+	if err := DecodeStrict(b, m); err != nil {
 		return nil, fmt.Errorf("metadata: %w: %w", err, ErrFormat)
 	}
-	if !validDigest(m.ID) {
+	if !ValidDigest(m.ID) {
 		return nil, fmt.Errorf("metadata: id %q is not 64 hex digits: %w", m.ID, ErrFormat)
 	}
-	if err := m.validate(); err != nil {
+	if err := m.Validate(); err != nil {
 		return nil, fmt.Errorf("metadata: %w: %w", err, ErrFormat)
 	}
 	return m, nil
 }
 
-// inherit takes from the parent what the metadata leaves to it, and shares with
+// Inherit takes from the parent what the metadata leaves to it, and shares with
 // it the texts that are equal: a store has many nodes.
-func (m *metadata) inherit(parent *Info) {
-	if m.InheritCPU || m.CPUFeatures.equal(&parent.CPUFeatures) {
+func (m *Metadata) Inherit(parent *Info) {
+	if m.InheritCPU || m.CPUFeatures.Equal(&parent.CPUFeatures) {
 		m.CPUFeatures = parent.CPUFeatures
 	}
 	m.Parent = parent.ID
@@ -133,8 +133,8 @@ func (m *metadata) inherit(parent *Info) {
 	}
 }
 
-// decodeStrict decodes exactly one JSON value without unknown fields.
-func decodeStrict(b []byte, into any) error {
+// DecodeStrict decodes exactly one JSON value without unknown fields.
+func DecodeStrict(b []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {

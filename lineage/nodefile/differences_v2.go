@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"encoding/binary"
@@ -29,37 +29,37 @@ func newZstdDecoder() *zstd.Decoder {
 	return d
 }
 
-// parseRuns is parseDifferences of version 2.
-func (d *differences) parseRuns(data []byte) error {
+// parseRuns is ParseDifferences of version 2.
+func (d *Differences) parseRuns(data []byte) error {
 	if len(data) < 4 {
 		return fmt.Errorf("differences of %d bytes: %w", len(data), ErrFormat)
 	}
 	length, frame := uint64(binary.LittleEndian.Uint32(data)), data[4:]
 	// A page costs at most its words and, for every other word, two bytes of control.
 	const perPage = PageSize + pageWords/2*4 + 1
-	if most := uint64(d.pages)*perPage + 2*maxStateBytes + 32; length > min(most, maxDeltaBytes) {
+	if most := uint64(d.pages)*perPage + 2*MaxStateBytes + 32; length > min(most, maxDeltaBytes) {
 		return fmt.Errorf("differences of %d pages are %d bytes unpacked, at most %d: %w", d.pages, length, min(most, maxDeltaBytes), ErrFormat)
 	}
 	var h zstd.Header
 	if err := h.Decode(frame); err != nil || h.Skippable || !h.HasFCS || h.FrameContentSize != length {
 		return fmt.Errorf("differences are no zstd frame of %d bytes (%d, %v): %w", length, h.FrameContentSize, err, ErrFormat)
 	}
-	d.length, d.packed = int(length), frame
+	d.Length, d.packed = int(length), frame
 	return nil
 }
 
 // unpackRuns makes masks of the runs, in memory of their own.
-func (d *differences) unpackRuns(buf []byte) error {
+func (d *Differences) unpackRuns(buf []byte) error {
 	raw, err := deltaDecompressor.DecodeAll(d.packed, buf[:0])
-	if err != nil || len(raw) != d.length {
-		return fmt.Errorf("unpack differences: %d of %d bytes: %v: %w", len(raw), d.length, err, ErrFormat)
+	if err != nil || len(raw) != d.Length {
+		return fmt.Errorf("unpack differences: %d of %d bytes: %v: %w", len(raw), d.Length, err, ErrFormat)
 	}
 	v := varints{b: raw}
 	state, control := v.next("state length"), v.next("control length")
 	if v.err != nil {
 		return v.err
 	}
-	if state > maxStateBytes || control > uint64(len(v.b)) {
+	if state > MaxStateBytes || control > uint64(len(v.b)) {
 		return fmt.Errorf("differences with %d bytes of machine state and %d of control: %w", state, control, ErrFormat)
 	}
 	d.stateBytes, d.words = int(state), slices.Clone(v.b[control:])
@@ -80,7 +80,7 @@ func (d *differences) unpackRuns(buf []byte) error {
 }
 
 // addMask makes a mask of the next record, of so many words.
-func (d *differences) addMask(v *varints, words uint64) error {
+func (d *Differences) addMask(v *varints, words uint64) error {
 	mask := d.masks[len(d.masks) : len(d.masks)+maskBytes(int(words)*wordBytes)]
 	d.masks = d.masks[:len(d.masks)+len(mask)]
 	for at := uint64(0); ; {

@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"bytes"
@@ -11,23 +11,23 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+func Checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-var zeroPage [PageSize]byte
+var ZeroPage [PageSize]byte
 
-func isZero(page []byte) bool { return bytes.Equal(page, zeroPage[:]) }
+func IsZero(page []byte) bool { return bytes.Equal(page, ZeroPage[:]) }
 
-func orZero(page []byte) []byte {
+func OrZero(page []byte) []byte {
 	if page == nil {
-		return zeroPage[:]
+		return ZeroPage[:]
 	}
 	return page
 }
 
-// pageDigest is the leaf of a page.
-func pageDigest(page []byte) Digest { return sha256.Sum256(page) }
+// PageDigest is the leaf of a page.
+func PageDigest(page []byte) Digest { return sha256.Sum256(page) }
 
-var zeroLeaf = pageDigest(zeroPage[:])
+var zeroLeaf = PageDigest(ZeroPage[:])
 
 // rootHash computes the digest over a sequence of leaves: a Merkle tree of
 // height one, whose fan-out is the number of pages. A proof for one page is the
@@ -49,17 +49,17 @@ func (r *rootHash) sum() (d Digest) {
 	return d
 }
 
-// noEOF turns an end of file where bytes were promised into what it means.
-func noEOF(err error) error {
+// NoEOF turns an end of file where bytes were promised into what it means.
+func NoEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// checkSum compares a page with its checksum and returns what is wrong.
-func checkSum(page []byte, want uint32) string {
-	if got := checksum(page); got != want {
+// Mismatch compares a page with its checksum and returns what is wrong.
+func Mismatch(page []byte, want uint32) string {
+	if got := Checksum(page); got != want {
 		return fmt.Sprintf("checksum is %#08x, sealed as %#08x", got, want)
 	}
 	return ""

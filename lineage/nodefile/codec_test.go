@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"bytes"
@@ -28,47 +28,47 @@ func FuzzNodeFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, sealed bool) {
 		if sealed {
 			b = bytes.Clone(b)
-			reseal(b)
+			Reseal(b)
 		}
 		info, x, err := decodeAll(b)
 		if err != nil {
 			return
 		}
-		if err := info.validate(); err != nil {
+		if err := info.Validate(); err != nil {
 			t.Fatalf("accepted metadata is invalid: %v", err)
 		}
-		if again, err := decodeIndex(x.encode()); err != nil || len(again.runs) != len(x.runs) {
+		if again, err := DecodeIndex(x.Encode()); err != nil || len(again.Runs) != len(x.Runs) {
 			t.Fatalf("an accepted index is refused when written again: %v", err)
 		}
 	})
 }
 
 func FuzzIndex(f *testing.F) {
-	f.Add((&pageIndex{}).encode())
-	f.Add((&pageIndex{guestPages: 100, dataPages: 65, runs: []indexRun{{1, 2, 3}, {3, 1, zeroRun}}, sums: make([]uint32, 65)}).encode())
-	f.Add((&pageIndex{guestPages: 9, dataPages: 1, runs: []indexRun{{1, 1, 0}}, sums: []uint32{5}, digests: make([]Digest, 1)}).encode())
+	f.Add((&Index{}).Encode())
+	f.Add((&Index{GuestPages: 100, DataPages: 65, Runs: []IndexRun{{1, 2, 3}, {3, 1, ZeroRun}}, Sums: make([]uint32, 65)}).Encode())
+	f.Add((&Index{GuestPages: 9, DataPages: 1, Runs: []IndexRun{{1, 1, 0}}, Sums: []uint32{5}, Digests: make([]Digest, 1)}).Encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
-		x, err := decodeIndex(b)
+		x, err := DecodeIndex(b)
 		if err != nil {
 			if !errors.Is(err, ErrFormat) {
 				t.Fatalf("not ErrFormat: %v", err)
 			}
 			return
 		}
-		if !bytes.Equal(x.encode(), b) {
+		if !bytes.Equal(x.Encode(), b) {
 			t.Fatal("two encodings of one index")
 		}
-		_ = x.guestRuns(0, x.dataPages)
+		_ = x.GuestRuns(0, x.DataPages)
 	})
 }
 
 // FuzzDifferences decodes hostile differences of two pages that are packed well.
 func FuzzDifferences(f *testing.F) {
-	var e deltaEncoder
-	e.addState([]byte("old state"), []byte("new state, longer"))
+	var e DifferenceEncoder
+	e.AddState([]byte("old state"), []byte("new state, longer"))
 	one, two := testPage(1), testPage(2)
-	e.add(zeroPage[:], one)
-	e.add(one, two)
+	e.Add(ZeroPage[:], one)
+	e.Add(one, two)
 	data, err := e.encode()
 	if err != nil {
 		f.Fatal(err)
@@ -88,11 +88,11 @@ func FuzzDifferences(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	x := &pageIndex{guestPages: 2, dataPages: 2, runs: []indexRun{{0, 2, 0}}, sums: make([]uint32, 2)}
+	x := &Index{GuestPages: 2, DataPages: 2, Runs: []IndexRun{{0, 2, 0}}, Sums: make([]uint32, 2)}
 	f.Fuzz(func(t *testing.T, raw []byte, state, words uint32) {
 		runs := zstdEncoder.EncodeAll(raw, binary.LittleEndian.AppendUint32(nil, uint32(len(raw))))
 		for _, data := range [][]byte{packDifferences(raw, state, words), runs, raw} { // the last not packed at all
-			for _, version := range []uint32{nodeVersion, nodeVersionMasks} {
+			for _, version := range []uint32{VersionPages, VersionDifferences} {
 				if err := decodeDifferences(version, data, x); err != nil && !errors.Is(err, ErrFormat) {
 					t.Fatal(err)
 				}

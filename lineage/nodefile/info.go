@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"fmt"
@@ -40,6 +40,12 @@ type Key struct {
 	NextKey string `json:"next_key,omitempty"`
 }
 
+// Clone returns a Key that shares nothing with k.
+func (k Key) Clone() Key {
+	k.Imports, k.Args = slices.Clone(k.Imports), slices.Clone(k.Args)
+	return k
+}
+
 // Binding is one argument that was bound before the capture, in binding order.
 type Binding struct {
 	Key     string `json:"key"`
@@ -67,7 +73,7 @@ type CPUFeatures struct {
 	Named  []string `json:"named,omitempty"`  // features by name, for messages
 }
 
-func (c *CPUFeatures) equal(o *CPUFeatures) bool {
+func (c *CPUFeatures) Equal(o *CPUFeatures) bool {
 	return c.Opaque == o.Opaque && slices.Equal(c.Named, o.Named)
 }
 
@@ -113,27 +119,27 @@ type Info struct {
 	Purity      Purity        `json:"purity"`
 }
 
-func validDigest(s string) bool {
+func ValidDigest(s string) bool {
 	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// validate checks what both a capture and a decoder must not let in.
-func (i *Info) validate() error {
+// Validate checks what both a capture and a decoder must not let in.
+func (i *Info) Validate() error {
 	switch {
 	case !slices.Contains(kinds, i.Kind):
 		return fmt.Errorf("kind %q is unknown", i.Kind)
 	case (i.Kind == KindImage) != (i.Parent == ""):
 		return fmt.Errorf("kind %s with parent %q: image nodes, and only they, have none", i.Kind, i.Parent)
-	case i.Parent != "" && !validDigest(i.Parent):
+	case i.Parent != "" && !ValidDigest(i.Parent):
 		return fmt.Errorf("parent %q is not a node id", i.Parent)
-	case !validDigest(i.ImageDigest):
+	case !ValidDigest(i.ImageDigest):
 		return fmt.Errorf("image digest %q is not 64 hex digits", i.ImageDigest)
-	case !validDigest(i.Root):
+	case !ValidDigest(i.Root):
 		return fmt.Errorf("root %q is not 64 hex digits", i.Root)
 	case i.CaptureCost < 0 || i.SavedTime < 0:
 		return fmt.Errorf("capture cost %v or saved time %v is negative", i.CaptureCost, i.SavedTime)
-	case i.GuestPages > maxViewPages || i.DeltaPages > i.GuestPages || i.SharedPages > i.GuestPages:
-		return fmt.Errorf("%d delta pages and %d shared pages of %d guest pages, at most %d", i.DeltaPages, i.SharedPages, i.GuestPages, uint64(maxViewPages))
+	case i.GuestPages > MaxGuestPages || i.DeltaPages > i.GuestPages || i.SharedPages > i.GuestPages:
+		return fmt.Errorf("%d delta pages and %d shared pages of %d guest pages, at most %d", i.DeltaPages, i.SharedPages, i.GuestPages, uint64(MaxGuestPages))
 	}
 	if err := validTexts("CPU feature", append([]string{i.CPUFeatures.Opaque}, i.CPUFeatures.Named...)); err != nil {
 		return err
@@ -152,7 +158,7 @@ func (k *Key) validate() error {
 		if err := validTexts("argument", []string{a.Key, a.Preview}); err != nil {
 			return err
 		}
-		if !validDigest(a.Digest) {
+		if !ValidDigest(a.Digest) {
 			return fmt.Errorf("digest %q of argument %q is not 64 hex digits", a.Digest, a.Key)
 		}
 		if len(a.Preview) > maxPreviewBytes {

@@ -1,4 +1,4 @@
-package lineage
+package nodefile
 
 import (
 	"crypto/sha256"
@@ -12,12 +12,12 @@ import (
 // PageSize is the size of a guest page in bytes.
 const PageSize = dirtytrack.PageSize
 
-// maxBlobPages bounds the data pages of a node, and the pages of an image file, so
+// MaxDataPages bounds the data pages of a node, and the pages of an image file, so
 // that their numbers take 32 bits: 16 TiB.
-const maxBlobPages = math.MaxUint32
+const MaxDataPages = math.MaxUint32
 
-// maxViewPages bounds a guest: 1 TiB.
-const maxViewPages = 1 << 28
+// MaxGuestPages bounds a guest: 1 TiB.
+const MaxGuestPages = 1 << 28
 
 // Digest is a SHA-256 value. Digests of several pages are roots over those of
 // each, see rootHash, so that hashing every page once serves the search for
@@ -29,7 +29,7 @@ func (d Digest) String() string { return hex.EncodeToString(d[:]) }
 
 // ParseDigest reads what String writes.
 func ParseDigest(s string) (d Digest, err error) {
-	if !validDigest(s) {
+	if !ValidDigest(s) {
 		return d, fmt.Errorf("digest %q is not %d lower-case hex digits: %w", s, 2*len(d), ErrFormat)
 	}
 	_, err = hex.Decode(d[:], []byte(s))
