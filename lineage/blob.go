@@ -90,6 +90,26 @@ func checkExtent(file *os.File, offset int64, pages uint64) error {
 	return nil
 }
 
+// Index returns what is sealed of the pages. Do not modify it.
+func (b *Blob) Index() *nodefile.Index { return b.index }
+
+// StandIn returns a Blob without a file, whose pages nobody may read: for figures about
+// which pages Views have in common. Grow gives it pages.
+func StandIn(name string) *Blob { return &Blob{name: name} }
+
+// Grow makes sure that a Blob of StandIn has so many pages, and reports whether it had
+// fewer.
+func (b *Blob) Grow(pages uint64) bool {
+	if b.file != nil {
+		panic("lineage: a blob with a file does not grow")
+	}
+	if b.pages >= pages {
+		return false
+	}
+	b.pages = pages
+	return true
+}
+
 // Name says where the blob comes from, for messages.
 func (b *Blob) Name() string { return b.name }
 

@@ -120,7 +120,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 	info.Root = root.String()
 	info.DeltaPages = x.DeltaPages()
 	info.DeltaBytes = x.DataPages * nodefile.PageSize
-	info.SharedPages = base.view.backed() - delta.hidden
+	info.SharedPages = base.view.Backed() - delta.hidden
 	return s.sealNode(w, info, spec.State, x, &parent.Info, base)
 }
 

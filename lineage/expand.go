@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"fmt"
 	"runtime"
 	"sync"
 
@@ -53,11 +54,28 @@ func (p *patches) copyPage(dst []byte, page uint64) {
 // smallDeltaBytes bounds the differences that are kept as such.
 const smallDeltaBytes = 128 << 10
 
-// expand makes a Blob of differences, in a slab that has room for its pages. Both the
-// parent's pages and the differences were compared with their checksums, so a page of
-// both is what it was; with sums it is compared with its own too. With now the pages
-// are made at once.
-func expand(name string, s *slab, d *nodefile.Differences, x *nodefile.Index, parent *View, sums, now bool) (*Blob, error) {
+// expand unpacks differences and makes a Blob of them. Both the parent's pages and the
+// differences were compared with their checksums, so a page of both is what it was; with
+// sums it is compared with its own too.
+func expand(name string, d *nodefile.Differences, x *nodefile.Index, parent *View, sums bool) (_ *Blob, err error) {
+	// Small ones stay as long as the Blob does, behind its pages.
+	pages := int(max(x.DataPages, 1) * nodefile.PageSize)
+	size, small := pages, max(d.Keeps, d.Length) <= smallDeltaBytes
+	if small {
+		size += d.Keeps
+	}
+	s, err := takeSlab(size)
+	if err != nil {
+		return nil, fmt.Errorf("expand pages %s: %w", name, err)
+	}
+	defer func() {
+		if err != nil {
+			giveSlab(s)
+		}
+	}()
+	if err := d.Unpack(s.rw[pages:]); err != nil {
+		return nil, err
+	}
 	p, err := newPatches(d, x, parent)
 	if err != nil {
 		return nil, err
@@ -73,12 +91,19 @@ func expand(name string, s *slab, d *nodefile.Differences, x *nodefile.Index, pa
 			}
 		}
 	}
-	if now {
+	if !small {
 		b.makePages()
 	}
 	runtime.AddCleanup(b, giveSlab, s)
 	return b, nil
 }
+
+// Expanded reports whether the Blob is memory of its own, made of differences.
+func (b *Blob) Expanded() bool { return b.slab != nil }
+
+// Whole reports whether all pages are there as such. Those of an expanded Blob are
+// when somebody has looked at one, and not before.
+func (b *Blob) Whole() bool { return b.patches.Load() == nil }
 
 // makePages makes the pages, if they are not there yet. Until then there is anything
 // in their place.

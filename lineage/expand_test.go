@@ -38,15 +38,8 @@ func coldNode(t *testing.T, verify Verify) (s *Store, parent, n *Node, above, me
 		t.Fatal(err)
 	}
 	s = openStoreAs(t, dir, Options{Verify: verify})
-	for units := range 4 {
-		spoiled, err := takeSlab((units + 1) * slabUnit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range spoiled.rw {
-			spoiled.rw[i] = 0xee
-		}
-		defer giveSlab(spoiled)
+	if err := Poison(); err != nil {
+		t.Fatal(err)
 	}
 	return s, parent, n, above, mem
 }
@@ -84,7 +77,7 @@ func TestExpandedWhenAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 			own := snapshot.Node.Blob()
-			isWhole := func() bool { return own.patches.Load() == nil }
+			isWhole := func() bool { return own.Whole() }
 			if isWhole() {
 				t.Errorf("%v: pages were made before anybody looked at them", verify)
 			}

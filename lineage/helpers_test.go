@@ -7,41 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"seuss/dirtytrack"
 
 	"seuss/lineage/nodefile"
 )
-
-// testBlob makes a blob of pages that all differ.
-func testBlob(t testing.TB, name string, pages uint64) *Blob {
-	t.Helper()
-	data := make([]byte, pages*nodefile.PageSize)
-	for p := range pages {
-		copy(data[p*nodefile.PageSize:], fmt.Sprintf("blob %s page %d", name, p))
-	}
-	path := filepath.Join(t.TempDir(), "blob")
-	if err := os.WriteFile(path, data, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &nodefile.Index{GuestPages: pages, DataPages: pages, Digests: []nodefile.Digest{}}
-	for at := 0; at < len(data); at += nodefile.PageSize {
-		x.Sums = append(x.Sums, nodefile.Checksum(data[at:at+nodefile.PageSize]))
-		x.Digests = append(x.Digests, nodefile.PageDigest(data[at:at+nodefile.PageSize]))
-	}
-	x.Runs = []nodefile.IndexRun{{First: 0, Count: pages, Page: 0}}
-	b, err := newBlob(name, f, 0, x)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // guest is memory as a machine would have it, with the pages written since the
 // last capture.

@@ -27,7 +27,7 @@ type hotNode struct {
 
 // add notes that n is loaded, and unloads others where that is too much.
 func (h *hotSet) add(n *Node, blob *Blob) {
-	if blob.slab == nil {
+	if !blob.Expanded() {
 		return
 	}
 	dropped := h.insert(n, blob)
@@ -48,8 +48,8 @@ func (h *hotSet) insert(n *Node, blob *Blob) (dropped []*Node) {
 		h.order.MoveToFront(e)
 		return nil
 	}
-	h.at[n] = h.order.PushFront(&hotNode{n, blob.pages * nodefile.PageSize})
-	h.bytes += blob.pages * nodefile.PageSize
+	h.at[n] = h.order.PushFront(&hotNode{n, blob.Pages() * nodefile.PageSize})
+	h.bytes += blob.Pages() * nodefile.PageSize
 	for spare := h.order.Len(); h.bytes > h.limit && h.order.Len() > 1; {
 		e := h.order.Back()
 		last := e.Value.(*hotNode).node

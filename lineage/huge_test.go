@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"weak"
 
 	"golang.org/x/sys/unix"
 
@@ -115,26 +114,6 @@ func TestHugeBound(t *testing.T) {
 	defer giveHuge(int64(left))
 	if huge, err := newHugeBlob("huge", b.file, 0, b.index); huge != nil || err != nil {
 		t.Errorf("beyond the bound: %v, %v", huge, err)
-	}
-}
-
-// TestHugeImage: a store with huge pages shows an image as one without does, and where
-// the host gives none it is one without.
-func TestHugeImage(t *testing.T) {
-	dir := t.TempDir()
-	s := openStore(t, dir)
-	nodes, mem := testTree(t, s)
-	s.huge, s.verify = true, VerifyDemand // whatever the host gives
-	for i, n := range nodes {
-		s.Unload(n.ID)
-		n.blob = weak.Pointer[Blob]{}
-		if _, err := s.Load(n.ID); err != nil {
-			t.Fatal(err)
-		}
-		if left := n.Blob().unchecked.Load(); n.Info.Kind == nodefile.KindImage && (left > 0 || HugeBytes() == 0) {
-			t.Errorf("%d pages are not there, %d bytes are counted", left, HugeBytes())
-		}
-		checkView(t, n.View(), mem[i])
 	}
 }
 

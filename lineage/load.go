@@ -254,13 +254,12 @@ func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, b
 		return nil, err
 	}
 	if verify == VerifyEager {
-		if err := errors.Join(l.blob.Check(0, l.blob.pages), checkDonors(x, l.donors, info.ID)); err != nil {
+		if err := errors.Join(l.blob.Check(0, l.blob.Pages()), checkDonors(x, l.donors, info.ID)); err != nil {
 			return nil, err
 		}
 	}
 	runs := viewRuns(x, l.blob, l.donors)
-	l.view = base.view.With(runs)
-	l.view.node = info.ID
+	l.view = base.view.With(runs).Named(info.ID)
 	return l, nil
 }
 
@@ -281,27 +280,11 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *nodefile.Header, x *nodef
 		}
 		return err
 	}
-	// Small ones stay as long as the blob does, behind its pages.
-	pages := int(max(x.DataPages, 1) * nodefile.PageSize)
-	size, small := pages, max(d.Keeps, d.Length) <= smallDeltaBytes
-	if small {
-		size += d.Keeps
-	}
-	s, err := takeSlab(size)
-	if err != nil {
-		return fmt.Errorf("expand pages of node %s: %w", id, err)
-	}
-	defer func() {
-		if err != nil {
-			giveSlab(s)
-		}
-	}()
-	if err = d.Unpack(s.rw[pages:]); err != nil {
+	if l.blob, err = expand("of node "+id, d, x, base.view, sums); err != nil {
 		return err
 	}
 	l.state = d.State(base.state)
-	l.blob, err = expand("of node "+id, s, d, x, base.view, sums, !small)
-	return err
+	return nil
 }
 
 // openImage maps an image file.
@@ -318,10 +301,5 @@ func (s *Store) openImage(digest string, x *nodefile.Index, verify Verify) (*Blo
 		f.Close()
 		return nil, err
 	}
-	if s.huge && verify == VerifyDemand {
-		if b, err := newHugeBlob("of image "+digest, f, 0, x); b != nil || err != nil {
-			return b, err
-		}
-	}
-	return newBlobAs(verify, "of image "+digest, f, 0, x)
+	return newBlobAs(verify, s.huge, "of image "+digest, f, 0, x)
 }

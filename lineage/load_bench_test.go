@@ -40,9 +40,7 @@ func BenchmarkExpand(b *testing.B) {
 				}
 				n.loaded.Store(nil)
 				n.blob = weak.Pointer[Blob]{} // as if nobody used it
-				s.blobs.mu.Lock()             // of cleanups
-				clear(s.blobs.at)
-				s.blobs.mu.Unlock()
+				s.blobs.Clear()
 				if _, err := s.Load(n.ID); err != nil {
 					b.Fatal(err)
 				}

@@ -18,7 +18,7 @@ func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id 
 		d := &x.Donors.List[i]
 		blob, err := s.openDonor(s.linkPath(id, d.Ordinal), d, verify)
 		if err == nil {
-			err = x.CompareDonor(i, blob.index)
+			err = x.CompareDonor(i, blob.Index())
 		}
 		if err != nil {
 			return nil, nil, errLink(d, x.Donors.PagesOf(i), err)
@@ -39,7 +39,7 @@ func (s *Store) openBlob(f *os.File, h *nodefile.Header, own *nodefile.Index, id
 		f.Close()
 		return b, nil
 	}
-	b, err := newBlobAs(verify, "of node "+id, f, int64(h.Sections[nodefile.SectionData].Offset), own)
+	b, err := newBlobAs(verify, false, "of node "+id, f, int64(h.Sections[nodefile.SectionData].Offset), own)
 	if err != nil {
 		return nil, err
 	}

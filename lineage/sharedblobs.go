@@ -45,6 +45,13 @@ func (b *sharedBlobs) add(file fileID, blob *Blob) *Blob {
 	return blob
 }
 
+// Clear forgets all Blobs: for benchmarks.
+func (b *sharedBlobs) Clear() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	clear(b.at)
+}
+
 func (b *sharedBlobs) drop(file fileID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -61,7 +68,14 @@ func fileIDOf(f *os.File) (fileID, error) {
 	return fileID{st.Dev, st.Ino}, nil
 }
 
-func newBlobAs(verify Verify, name string, f *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
+// newBlobAs makes a Blob of the pages of x at offset of a file, and owns the file from
+// then on, also when it fails. huge, with VerifyDemand, asks for huge pages.
+func newBlobAs(verify Verify, huge bool, name string, f *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
+	if verify == VerifyDemand && huge {
+		if b, err := newHugeBlob(name, f, offset, x); b != nil || err != nil {
+			return b, err
+		}
+	}
 	if verify == VerifyDemand && x.DataPages > 0 && x.DataPages <= nodefile.MaxDataPages {
 		return newPagedBlob(name, f, offset, x)
 	}

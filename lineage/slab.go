@@ -100,6 +100,22 @@ func (s *slab) release() {
 	}
 }
 
+// Poison fills memory that the next Blobs may be expanded into, for tests of what is
+// not written there.
+func Poison() error {
+	for units := range 4 {
+		s, err := takeSlab((units + 1) * slabUnit)
+		if err != nil {
+			return err
+		}
+		for i := range s.rw {
+			s.rw[i] = 0xee
+		}
+		defer giveSlab(s)
+	}
+	return nil
+}
+
 // giveSlab takes back what nobody looks at any more.
 func giveSlab(s *slab) {
 	if s.shown.Load() {

@@ -80,11 +80,10 @@ type accounting struct {
 func (t *accounting) file(inode, pages uint64) *Blob {
 	b := t.files[inode]
 	if b == nil {
-		b = &Blob{name: fmt.Sprintf("of inode %d", inode)}
+		b = StandIn(fmt.Sprintf("of inode %d", inode))
 		t.files[inode] = b
 	}
-	if b.pages < pages {
-		b.pages = pages
+	if b.Grow(pages) {
 		t.users[b] = append(t.users[b], make([]uint32, pages-uint64(len(t.users[b])))...)
 	}
 	return b

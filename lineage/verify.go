@@ -166,7 +166,7 @@ func (s *Store) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, 
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
 			return nil, nil, err
 		}
-		blob, err = newBlob("of node "+n.ID, data, int64(h.Sections[nodefile.SectionData].Offset), x.Own())
+		blob, err = newBlobAs(VerifyLazy, false, "of node "+n.ID, data, int64(h.Sections[nodefile.SectionData].Offset), x.Own())
 	}
 	if err != nil {
 		return nil, nil, err

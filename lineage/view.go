@@ -36,7 +36,7 @@ type Run struct {
 type View struct {
 	pages  uint64
 	tables []*table
-	node   string // whose memory it is, for messages; may be empty
+	name   string // of whose memory it is, for messages; may be empty
 }
 
 // A nil table or chunk is all zero, and an all-zero one is always nil, so that
@@ -101,8 +101,8 @@ func (v *View) Check(first, count uint64) error {
 			if err := blob.Check(at, n); err != nil {
 				if bad := (*PageError)(nil); errors.As(err, &bad) {
 					bad.Guest = fmt.Sprintf("guest page %#x", page+bad.Page-at)
-					if v.node != "" && !strings.Contains(bad.Where, v.node) { // of an ancestor's or a sibling's file
-						bad.Where += ", which node " + v.node + " shows"
+					if v.name != "" && !strings.Contains(bad.Where, v.name) { // of an ancestor's or a sibling's file
+						bad.Where += ", which node " + v.name + " shows"
 					}
 				}
 				return err
@@ -148,8 +148,8 @@ func (v *View) eachRun(page, end uint64, yield func(Run) bool) {
 	}
 }
 
-// backed counts the pages that a blob holds.
-func (v *View) backed() (n uint64) {
+// Backed counts the pages that a blob holds.
+func (v *View) Backed() (n uint64) {
 	for r := range v.Runs(0, v.pages) {
 		if r.Blob != nil {
 			n += r.Count
@@ -200,6 +200,11 @@ func (v *View) check(first, count uint64) {
 	if first > v.pages || count > v.pages-first {
 		panic(fmt.Sprintf("lineage: pages %d+%d outside a view of %d pages", first, count, v.pages))
 	}
+}
+
+// Named returns the View with a name for messages: that of a node, whose memory it is.
+func (v *View) Named(name string) *View {
+	return &View{pages: v.pages, tables: v.tables, name: name}
 }
 
 // With returns a View in which the pages of runs have the given backing and all
