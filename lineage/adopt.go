@@ -9,6 +9,8 @@ import (
 	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Portable is a node's file as it is exported: in the form "differences" where the
@@ -156,7 +158,7 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error)
 			return fail(err)
 		}
 	}
-	if err := s.verifyContent(f, h, &m.Info, func(*PageError) {}); err != nil {
+	if err := s.verifyContent(f, h, &m.Info, func(*pages.PageError) {}); err != nil {
 		return fail(err)
 	}
 	w, err := s.shareAdopted(nodeWriter{Pending: p}, f, h, &m.Info)

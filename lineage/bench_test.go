@@ -6,6 +6,8 @@ import (
 	"weak"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // benchStore makes an image and nodes small nodes of 102 dirty pages below it,
@@ -61,7 +63,7 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		n := nodes[0]
 		n.loaded.Store(nil)
-		n.blob = weak.Pointer[Blob]{} // as if nobody used it
+		n.blob = weak.Pointer[pages.Blob]{} // as if nobody used it
 		if _, err := s.Load(n.ID); err != nil {
 			b.Fatal(err)
 		}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 func TestBlobIsNeverWritable(t *testing.T) {
@@ -44,7 +46,7 @@ func TestBlobIsNeverWritable(t *testing.T) {
 }
 
 // pagesOf is all that a blob shows.
-func pagesOf(b *Blob) (all []byte) {
+func pagesOf(b *pages.Blob) (all []byte) {
 	for page := range b.Pages() {
 		all = append(all, b.Bytes(page)...)
 	}
@@ -119,7 +121,7 @@ func TestFilesAreOpenedLazilyAndReleased(t *testing.T) {
 	if n.Blob() != blob {
 		t.Error("a blob in use was mapped a second time")
 	}
-	for range Diff(view, n.View()) {
+	for range pages.Diff(view, n.View()) {
 		t.Error("the same node loaded twice differs from itself")
 	}
 	for _, n := range again.List() {

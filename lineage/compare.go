@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // PageDiff is a guest page whose content differs between two nodes.
@@ -38,7 +40,7 @@ func (s *Store) Compare(a, b string) iter.Seq2[PageDiff, error] {
 			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), nodefile.ErrInvalid))
 			return
 		}
-		for first, count := range Diff(x.View, y.View) {
+		for first, count := range pages.Diff(x.View, y.View) {
 			if err := errors.Join(x.View.Check(first, count), y.View.Check(first, count)); err != nil {
 				yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 				return

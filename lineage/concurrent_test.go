@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 const lockHolderEnv = "LINEAGE_TEST_HOLD_LOCK"
@@ -142,7 +144,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 						return
 					}
 					n.Hit()
-					for range Diff(imageView, snapshot.View) {
+					for range pages.Diff(imageView, snapshot.View) {
 						break
 					}
 					s.Unload(n.ID)
@@ -165,7 +167,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 	}
 }
 
-func checkViewSampled(t *testing.T, v *View, g *guest) {
+func checkViewSampled(t *testing.T, v *pages.View, g *guest) {
 	for p := uint64(0); p < g.pages(); p += 7 {
 		if string(nodefile.OrZero(v.Bytes(p))) != string(g.page(p)) {
 			t.Errorf("page %d differs", p)

@@ -6,23 +6,25 @@ import (
 	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // deltaWriter turns candidate pages into the data section and the index.
 type deltaWriter struct {
 	out    *sealed.Pending
-	base   *View
+	base   *pages.View
 	diffs  *nodefile.DifferenceEncoder // nil if pages are written whole
 	index  nodefile.Index
 	leaves []nodefile.Digest
 	stored map[nodefile.Digest]uint64 // content to data page
 	hidden uint64                     // changed pages that an ancestor's blob backs
 
-	buf    [batchPages * nodefile.PageSize]byte
+	buf    [pages.BatchPages * nodefile.PageSize]byte
 	filled int // bytes of buf that wait to be written
 }
 
-func newDeltaWriter(out *sealed.Pending, base *View, diffs *nodefile.DifferenceEncoder) *deltaWriter {
+func newDeltaWriter(out *sealed.Pending, base *pages.View, diffs *nodefile.DifferenceEncoder) *deltaWriter {
 	return &deltaWriter{
 		out:    out,
 		base:   base,

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // coldNode is a small node below one of the same kind, both stored as differences and
 // not in memory, with what their guests held. All slabs that could be used again hold
 // something else.
-func coldNode(t *testing.T, verify Verify) (s *Store, parent, n *Node, above, mem []byte) {
+func coldNode(t *testing.T, verify pages.Verify) (s *Store, parent, n *Node, above, mem []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	s = openStore(t, dir)
@@ -38,25 +40,25 @@ func coldNode(t *testing.T, verify Verify) (s *Store, parent, n *Node, above, me
 		t.Fatal(err)
 	}
 	s = openStoreAs(t, dir, Options{Verify: verify})
-	if err := Poison(); err != nil {
+	if err := pages.Poison(); err != nil {
 		t.Fatal(err)
 	}
 	return s, parent, n, above, mem
 }
 
-var allVerify = []Verify{VerifyEager, VerifyLazy, VerifyDemand}
+var allVerify = []pages.Verify{pages.VerifyEager, pages.VerifyLazy, pages.VerifyDemand}
 
 // The pages of a cold node are what they were, whichever way they are asked for first.
 func TestExpandedWhenAsked(t *testing.T) {
 	for _, verify := range allVerify {
-		for name, ask := range map[string]func(v *View, page uint64) []byte{
-			"bytes": func(v *View, page uint64) []byte { return nodefile.OrZero(v.Bytes(page)) },
-			"copy": func(v *View, page uint64) []byte {
+		for name, ask := range map[string]func(v *pages.View, page uint64) []byte{
+			"bytes": func(v *pages.View, page uint64) []byte { return nodefile.OrZero(v.Bytes(page)) },
+			"copy": func(v *pages.View, page uint64) []byte {
 				b := bytes.Repeat([]byte{0xdd}, nodefile.PageSize)
 				v.CopyPage(b, page)
 				return b
 			},
-			"file": func(v *View, page uint64) []byte {
+			"file": func(v *pages.View, page uint64) []byte {
 				r := v.Lookup(page)
 				if r.Blob == nil {
 					return nodefile.ZeroPage[:]
@@ -104,7 +106,7 @@ func TestExpandedWhenAsked(t *testing.T) {
 
 // Many machines copy pages of a node while others look at them.
 func TestExpandedByMany(t *testing.T) {
-	s, _, n, _, mem := coldNode(t, VerifyDemand)
+	s, _, n, _, mem := coldNode(t, pages.VerifyDemand)
 	for range 20 {
 		s.Unload(n.ID)
 		runtime.GC()
@@ -135,7 +137,7 @@ func TestExpandedByMany(t *testing.T) {
 // A page that is not what its checksum says, though parent and differences are right,
 // is found where all pages are checked.
 func TestExpandedChecksum(t *testing.T) {
-	s, _, n, _, _ := coldNode(t, VerifyEager)
+	s, _, n, _, _ := coldNode(t, pages.VerifyEager)
 	sealedtest.Damage(t, s.nodePath(n.ID), func(b []byte) []byte {
 		h, err := nodefile.ReadHeader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -146,7 +148,7 @@ func TestExpandedChecksum(t *testing.T) {
 		nodefile.Reseal(b)
 		return b
 	})
-	var bad *PageError
+	var bad *pages.PageError
 	if _, err := s.Load(n.ID); !errors.As(err, &bad) || bad.Guest != "guest page 0x384" {
 		t.Errorf("%v", err)
 	}

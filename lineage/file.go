@@ -1,6 +1,10 @@
 package lineage
 
-import "seuss/lineage/nodefile"
+import (
+	"iter"
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+)
 
 // What is said about nodes, as their files say it: see package nodefile.
 type (
@@ -14,6 +18,22 @@ type (
 	Digest      = nodefile.Digest
 	LoadingSet  = nodefile.LoadingSet
 	PageRun     = nodefile.PageRun
+)
+
+// What a node's memory is: see package pages.
+type (
+	View      = pages.View
+	Blob      = pages.Blob
+	Run       = pages.Run
+	PageError = pages.PageError
+	Verify    = pages.Verify
+)
+
+// When pages are compared with their checksums.
+const (
+	VerifyEager  = pages.VerifyEager
+	VerifyLazy   = pages.VerifyLazy
+	VerifyDemand = pages.VerifyDemand
 )
 
 // PageSize is the size of a guest page in bytes.
@@ -46,3 +66,9 @@ func NewLoadingSet(pages []uint64) LoadingSet { return nodefile.NewLoadingSet(pa
 
 // NodeVersions are the versions of the node file that this program reads.
 func NodeVersions() []int { return nodefile.Versions() }
+
+// NewView returns a View of zero pages.
+func NewView(count uint64) *View { return pages.NewView(count) }
+
+// Diff yields the runs of pages (first, count) whose backing differs: see pages.Diff.
+func Diff(a, b *View) iter.Seq2[uint64, uint64] { return pages.Diff(a, b) }

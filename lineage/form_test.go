@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // The form of a file has no influence on ids and memory, and each can be turned
@@ -162,7 +164,7 @@ func TestLazyVerify(t *testing.T) {
 	if _, err := eager.Load(n.ID); !errors.Is(err, nodefile.ErrChecksum) {
 		t.Fatalf("eager: %v", err)
 	}
-	s := openStoreAs(t, dir, Options{Verify: VerifyLazy})
+	s := openStoreAs(t, dir, Options{Verify: pages.VerifyLazy})
 	got, err := s.Load(n.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +178,7 @@ func TestLazyVerify(t *testing.T) {
 			t.Fatalf("page %#x: %v", page, err)
 		} else if isBad {
 			found++
-			var e *PageError
+			var e *pages.PageError
 			if !errors.As(err, &e) || e.Page != bad || !strings.Contains(err.Error(), n.ID) || e.Guest != fmt.Sprintf("guest page %#x", page) {
 				t.Fatalf("page %#x: %v", page, err)
 			}
@@ -236,7 +238,7 @@ func TestHotSet(t *testing.T) {
 	image := addTestImage(t, s)
 	g := newGuest(testGuestPages)
 	var nodes []*Node
-	var views []*View
+	var views []*pages.View
 	for i := range uint64(8) {
 		g.reset(image.View())
 		for p := range uint64(10) {

@@ -12,6 +12,8 @@ import (
 	"seuss/dirtytrack"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // guest is memory as a machine would have it, with the pages written since the
@@ -58,7 +60,7 @@ func (g *guest) scribble(r *rand.Rand, n int) {
 	}
 }
 
-func (g *guest) reset(v *View) {
+func (g *guest) reset(v *pages.View) {
 	for p := range g.pages() {
 		copy(g.page(p), nodefile.OrZero(v.Bytes(p)))
 	}
@@ -66,7 +68,7 @@ func (g *guest) reset(v *View) {
 }
 
 // checkView compares a view with what the guest had, first as a machine copies it.
-func checkView(t testing.TB, v *View, want []byte) {
+func checkView(t testing.TB, v *pages.View, want []byte) {
 	t.Helper()
 	if v == nil {
 		t.Fatal("no view")

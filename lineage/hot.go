@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // hotSet bounds the memory of nodes that were expanded from differences: the
@@ -26,7 +28,7 @@ type hotNode struct {
 }
 
 // add notes that n is loaded, and unloads others where that is too much.
-func (h *hotSet) add(n *Node, blob *Blob) {
+func (h *hotSet) add(n *Node, blob *pages.Blob) {
 	if !blob.Expanded() {
 		return
 	}
@@ -38,7 +40,7 @@ func (h *hotSet) add(n *Node, blob *Blob) {
 	}
 }
 
-func (h *hotSet) insert(n *Node, blob *Blob) (dropped []*Node) {
+func (h *hotSet) insert(n *Node, blob *pages.Blob) (dropped []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.at == nil {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // ImageRun places pages of an image file in guest memory: guest pages
@@ -97,7 +99,7 @@ func indexImage(path string) (*nodefile.Index, error) {
 		return nil, fmt.Errorf("%v of %d bytes is no image of whole pages: %w", fi.Mode(), fi.Size(), nodefile.ErrInvalid)
 	}
 	x := &nodefile.Index{DataPages: uint64(fi.Size()) / nodefile.PageSize, Digests: []nodefile.Digest{}}
-	err = readPages(f, 0, 0, x.DataPages, func(_ uint64, data []byte) error {
+	err = pages.ReadPages(f, 0, 0, x.DataPages, func(_ uint64, data []byte) error {
 		for ; len(data) > 0; data = data[nodefile.PageSize:] {
 			x.Sums = append(x.Sums, nodefile.Checksum(data[:nodefile.PageSize]))
 			x.Digests = append(x.Digests, nodefile.PageDigest(data[:nodefile.PageSize]))

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 func TestMarks(t *testing.T) {
@@ -299,7 +301,7 @@ func TestStats(t *testing.T) {
 	}
 	nodes = slices.Delete(nodes, len(nodes)-6, len(nodes)-4)
 	type page struct {
-		blob *Blob
+		blob *pages.Blob
 		page uint64
 	}
 	shows := map[string]map[page]bool{}

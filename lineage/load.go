@@ -13,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // openNodeFile opens a node file and validates its header.
@@ -51,7 +53,7 @@ func (s *Store) Load(id string) (*Node, error) {
 // happens to the node.
 type Snapshot struct {
 	Node  *Node
-	View  *View
+	View  *pages.View
 	State []byte // machine state; do not modify
 }
 
@@ -142,7 +144,7 @@ func (s *Store) whileRewritten(n *Node, f func() error) error {
 
 // setLoaded needs n.mu.
 func (s *Store) setLoaded(n *Node, l *loadedNode) {
-	n.blob = weak.Pointer[Blob]{}
+	n.blob = weak.Pointer[pages.Blob]{}
 	if len(l.donors) == 0 { // else its blobs are found by their files
 		n.blob = weak.Make(l.blob)
 	}
@@ -200,7 +202,7 @@ func (s *Store) openSmall(name string) (h *nodefile.Header, buf *[]byte, err err
 // openNode reads, checks and maps the node file at path, in the nodes' directory. All
 // of the node's pages are those of blob if that is not nil: an earlier call made it.
 // Else they are mapped and, with VerifyEager, checked.
-func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
+func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, blob *pages.Blob, verify pages.Verify) (*loadedNode, error) {
 	var f *os.File
 	h, buf, err := s.openSmall(filepath.Base(path))
 	from := io.ReaderAt(nil)
@@ -229,7 +231,7 @@ func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, b
 	if err != nil {
 		return nil, err
 	}
-	base := &loadedNode{view: NewView(x.GuestPages)}
+	base := &loadedNode{view: pages.NewView(x.GuestPages)}
 	if parent != nil {
 		base = parent
 	}
@@ -239,7 +241,7 @@ func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, b
 	l := &loadedNode{blob: blob}
 	switch {
 	case h.Form == nodefile.FormDifferences:
-		err = l.openDifferences(from, h, x, info.ID, base, verify == VerifyEager)
+		err = l.openDifferences(from, h, x, info.ID, base, verify == pages.VerifyEager)
 	case info.Kind == nodefile.KindImage:
 		if l.state, err = h.ReadSection(f, nodefile.SectionState); err == nil && blob == nil {
 			l.blob, err = s.openImage(info.ImageDigest, x, verify)
@@ -253,12 +255,12 @@ func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, b
 	if err != nil {
 		return nil, err
 	}
-	if verify == VerifyEager {
+	if verify == pages.VerifyEager {
 		if err := errors.Join(l.blob.Check(0, l.blob.Pages()), checkDonors(x, l.donors, info.ID)); err != nil {
 			return nil, err
 		}
 	}
-	runs := viewRuns(x, l.blob, l.donors)
+	runs := pages.RunsOf(x, l.blob, l.donors)
 	l.view = base.view.With(runs).Named(info.ID)
 	return l, nil
 }
@@ -280,7 +282,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *nodefile.Header, x *nodef
 		}
 		return err
 	}
-	if l.blob, err = expand("of node "+id, d, x, base.view, sums); err != nil {
+	if l.blob, err = pages.Expand("of node "+id, d, x, base.view, sums); err != nil {
 		return err
 	}
 	l.state = d.State(base.state)
@@ -288,7 +290,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *nodefile.Header, x *nodef
 }
 
 // openImage maps an image file.
-func (s *Store) openImage(digest string, x *nodefile.Index, verify Verify) (*Blob, error) {
+func (s *Store) openImage(digest string, x *nodefile.Index, verify pages.Verify) (*pages.Blob, error) {
 	f, err := os.Open(s.ImagePath(digest))
 	if err != nil {
 		return nil, err
@@ -301,5 +303,5 @@ func (s *Store) openImage(digest string, x *nodefile.Index, verify Verify) (*Blo
 		f.Close()
 		return nil, err
 	}
-	return newBlobAs(verify, s.huge, "of image "+digest, f, 0, x)
+	return pages.Open(verify, s.huge, "of image "+digest, f, 0, x)
 }

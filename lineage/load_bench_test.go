@@ -7,6 +7,8 @@ import (
 	"weak"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // BenchmarkExpand loads one node of 121 pages, in most of which a few words differ,
@@ -39,7 +41,7 @@ func BenchmarkExpand(b *testing.B) {
 					b.StartTimer()
 				}
 				n.loaded.Store(nil)
-				n.blob = weak.Pointer[Blob]{} // as if nobody used it
+				n.blob = weak.Pointer[pages.Blob]{} // as if nobody used it
 				s.blobs.Clear()
 				if _, err := s.Load(n.ID); err != nil {
 					b.Fatal(err)

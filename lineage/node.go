@@ -7,6 +7,8 @@ import (
 	"weak"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Node is one snapshot of the tree.
@@ -21,15 +23,15 @@ type Node struct {
 
 	mu     sync.Mutex // serialises loading
 	loaded atomic.Pointer[loadedNode]
-	blob   weak.Pointer[Blob] // of all pages; guarded by mu; survives an Unload while Views use it
+	blob   weak.Pointer[pages.Blob] // of all pages; guarded by mu; survives an Unload while Views use it
 }
 
 // loadedNode is a node's memory and machine state.
 type loadedNode struct {
-	view   *View
+	view   *pages.View
 	state  []byte
-	blob   *Blob   // all pages, or with donors those in its own file
-	donors []*Blob // in the order of the node's donors
+	blob   *pages.Blob   // all pages, or with donors those in its own file
+	donors []*pages.Blob // in the order of the node's donors
 }
 
 // Loaded reports whether the node's memory is resolved.
@@ -37,7 +39,7 @@ func (n *Node) Loaded() bool { return n.loaded.Load() != nil }
 
 // View returns the node's memory, nil unless Store.Load succeeded and no Unload
 // followed. A View once returned stays valid.
-func (n *Node) View() *View {
+func (n *Node) View() *pages.View {
 	if l := n.loaded.Load(); l != nil {
 		return l.view
 	}
@@ -55,7 +57,7 @@ func (n *Node) State() []byte {
 
 // Blob returns what holds the pages of the node's own file, nil under the conditions
 // of View.
-func (n *Node) Blob() *Blob {
+func (n *Node) Blob() *pages.Blob {
 	if l := n.loaded.Load(); l != nil {
 		return l.blob
 	}

@@ -8,6 +8,8 @@ import (
 	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // nodeWriter is a node file on its way. Whole pages are written behind space for
@@ -99,7 +101,7 @@ func (s *Store) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nod
 	}
 	// Reading back what was written shows a damaged file while the guest that
 	// could be captured again still exists.
-	l, err := s.openNode(w.Name(), info, above, nil, VerifyEager)
+	l, err := s.openNode(w.Name(), info, above, nil, pages.VerifyEager)
 	if err != nil {
 		return nil, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}

@@ -8,6 +8,8 @@ import (
 	"seuss/dirtytrack"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Reform writes a node's file anew in the given form and returns its size before
@@ -74,7 +76,7 @@ func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err
 		return 0, 0, err
 	}
 	above := &loadedNode{view: parent.View, state: parent.State}
-	if _, err := s.openNode(w.Name(), &info, above, nil, VerifyEager); err != nil {
+	if _, err := s.openNode(w.Name(), &info, above, nil, pages.VerifyEager); err != nil {
 		return 0, 0, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
 	s.mu.Lock()
@@ -110,7 +112,7 @@ func (s *Store) writeDelta(dir string, info *nodefile.Info, form nodefile.Form, 
 		return nodeWriter{}, nil, err
 	}
 	delta := newDeltaWriter(w.Pending, parent.View, diffs)
-	for first, count := range Diff(parent.View, own.View) {
+	for first, count := range pages.Diff(parent.View, own.View) {
 		if err = own.View.Check(first, count); err != nil {
 			break
 		}
@@ -175,7 +177,7 @@ func (s *Store) flatten(id, ancestor string) (*Node, error) {
 		return nil, err
 	}
 	candidates := dirtytrack.NewPageSet(own.View.Pages())
-	for first, count := range Diff(parent.View, own.View) {
+	for first, count := range pages.Diff(parent.View, own.View) {
 		if err := own.View.Check(first, count); err != nil {
 			return nil, err
 		}

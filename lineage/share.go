@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Siblings that load the same library each by itself have the same pages. A node that
@@ -103,11 +105,11 @@ func sealedAlike(f *os.File, h *nodefile.Header, d *nodefile.Donor, hits []hit, 
 // samePages compares pages of a node file in the making with those of a donor, byte by
 // byte, and returns the hits that are right.
 func samePages(whole, donor *os.File, h *nodefile.Header, hits []hit) (same []hit, err error) {
-	var a, b [batchPages * nodefile.PageSize]byte
+	var a, b [pages.BatchPages * nodefile.PageSize]byte
 	data := h.Sections[nodefile.SectionData]
 	for len(hits) > 0 {
 		n := 1
-		for n < len(hits) && n < batchPages && hits[n].page == hits[0].page+uint64(n) && hits[n].at == hits[0].at+uint64(n) {
+		for n < len(hits) && n < pages.BatchPages && hits[n].page == hits[0].page+uint64(n) && hits[n].at == hits[0].at+uint64(n) {
 			n++
 		}
 		size := n * nodefile.PageSize
@@ -144,7 +146,7 @@ func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *nodefile.Index, d *no
 	left := nodefile.Index{DataPages: x.DataPages, Donors: d}
 	left.EachPlace(0, x.DataPages, func(at, count uint64, donor int, _ uint64) {
 		if err == nil && donor == nodefile.OwnFile {
-			err = readPages(whole, nodefile.PagesHeaderBytes, at, count, func(_ uint64, data []byte) error {
+			err = pages.ReadPages(whole, nodefile.PagesHeaderBytes, at, count, func(_ uint64, data []byte) error {
 				_, err := w.Write(data)
 				return err
 			})

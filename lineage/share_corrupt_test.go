@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // flipBit changes a file in place, under all of its names.
@@ -41,7 +43,7 @@ func flipBit(t testing.TB, path string, at int64) {
 // A flipped bit in a page that two nodes have is found for both, by node, page and
 // guest page, whenever pages are checked; a page of one's own only for that one.
 func TestDonorDamage(t *testing.T) {
-	for _, verify := range []Verify{VerifyEager, VerifyLazy, VerifyDemand} {
+	for _, verify := range []pages.Verify{pages.VerifyEager, pages.VerifyLazy, pages.VerifyDemand} {
 		h := newSharing(t, openStore(t, t.TempDir()), 3)
 		// Guest page 110 of the first, in the second at 710: data page 10 of the first's file.
 		flipBit(t, h.s.nodePath(h.nodes[0].ID), nodefile.PagesHeaderBytes+10*nodefile.PageSize+99)
@@ -50,7 +52,7 @@ func TestDonorDamage(t *testing.T) {
 		for i, guest := range []uint64{110, 710} {
 			want := fmt.Sprintf("guest page %#x", guest)
 			snapshot, err := h.s.Snapshot(ids[i])
-			if verify == VerifyEager {
+			if verify == pages.VerifyEager {
 				if !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), "data page 10 of node") ||
 					!strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), want) {
 					t.Errorf("node %d: load: %v", i, err)
@@ -66,7 +68,7 @@ func TestDonorDamage(t *testing.T) {
 					t.Errorf("node %d: check: %v", i, err)
 				}
 				run := snapshot.View.Lookup(guest)
-				if got := snapshot.View.Bytes(guest); verify == VerifyDemand && (!nodefile.IsZero(got) || run.Blob.Filled(run.Page, 1)) {
+				if got := snapshot.View.Bytes(guest); verify == pages.VerifyDemand && (!nodefile.IsZero(got) || run.Blob.Filled(run.Page, 1)) {
 					t.Errorf("node %d: a damaged page is shown", i)
 				}
 			}

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // TestNoLinks: where the file system gives no link, a node is stored whole.
@@ -145,7 +147,7 @@ func TestSiblingTableIsBounded(t *testing.T) {
 
 // Siblings are captured, loaded, rewritten and removed at the same time.
 func TestSharingConcurrently(t *testing.T) {
-	s := openStoreAs(t, t.TempDir(), Options{Verify: VerifyDemand})
+	s := openStoreAs(t, t.TempDir(), Options{Verify: pages.VerifyDemand})
 	h := newSharing(t, s, 1)
 	var writers, readers sync.WaitGroup
 	stop := make(chan struct{})

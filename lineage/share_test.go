@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // sharing is a store with an image and siblings below it that hold the same pages.
@@ -138,7 +140,7 @@ const sharedBytes = 300 * nodefile.PageSize
 
 // TestSiblingsShare: pages that siblings have are on the disk once, and in memory.
 func TestSiblingsShare(t *testing.T) {
-	for _, verify := range []Verify{VerifyEager, VerifyLazy, VerifyDemand} {
+	for _, verify := range []pages.Verify{pages.VerifyEager, pages.VerifyLazy, pages.VerifyDemand} {
 		s := openStoreAs(t, t.TempDir(), Options{Verify: verify})
 		h := newSharing(t, s, 1)
 		first, _ := onDisk(t, s)
@@ -164,13 +166,13 @@ func TestSiblingsShare(t *testing.T) {
 		// One page of memory, so nothing to copy from the one to the other.
 		va, vb := h.nodes[0].View(), h.nodes[1].View()
 		x, y := va.Lookup(101), vb.Lookup(101)
-		if x.Blob != y.Blob || x.Page != y.Page || x.Blob.Paged() != (verify == VerifyDemand) {
+		if x.Blob != y.Blob || x.Page != y.Page || x.Blob.Paged() != (verify == pages.VerifyDemand) {
 			t.Errorf("page 101 of the siblings lies in %s, %d, and %s, %d", x.Blob.Name(), x.Page, y.Blob.Name(), y.Page)
 		}
 		if x, y := va.Lookup(105), vb.Lookup(705); x.Blob != y.Blob || x.Page != y.Page {
 			t.Error("a page that lies elsewhere in the sibling is another one")
 		}
-		for first, count := range Diff(va, vb) {
+		for first, count := range pages.Diff(va, vb) {
 			if first <= 101 && 101 < first+count {
 				t.Error("a page that is the same differs")
 			}

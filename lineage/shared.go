@@ -6,11 +6,13 @@ import (
 	"os"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // openPages maps the pages of a node that is stored as pages, with those of its
 // donors. It owns f.
-func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id string, verify Verify) (own *Blob, donors []*Blob, err error) {
+func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id string, verify pages.Verify) (own *pages.Blob, donors []*pages.Blob, err error) {
 	if own, err = s.openBlob(f, h, x.Own(), id, verify); err != nil || x.Donors == nil {
 		return own, nil, err
 	}
@@ -29,21 +31,21 @@ func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id 
 }
 
 // openBlob maps the data section of a node file. It owns f.
-func (s *Store) openBlob(f *os.File, h *nodefile.Header, own *nodefile.Index, id string, verify Verify) (*Blob, error) {
-	file, err := fileIDOf(f)
+func (s *Store) openBlob(f *os.File, h *nodefile.Header, own *nodefile.Index, id string, verify pages.Verify) (*pages.Blob, error) {
+	file, err := pages.FileIDOf(f)
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	if b := s.blobs.get(file); b != nil {
+	if b := s.blobs.Get(file); b != nil {
 		f.Close()
 		return b, nil
 	}
-	b, err := newBlobAs(verify, false, "of node "+id, f, int64(h.Sections[nodefile.SectionData].Offset), own)
+	b, err := pages.Open(verify, false, "of node "+id, f, int64(h.Sections[nodefile.SectionData].Offset), own)
 	if err != nil {
 		return nil, err
 	}
-	return s.blobs.add(file, b), nil
+	return s.blobs.Add(file, b), nil
 }
 
 // openDonorFile opens a link and makes sure that it is the donor's file.
@@ -61,7 +63,7 @@ func openDonorFile(path string, d *nodefile.Donor) (*os.File, *nodefile.Header, 
 }
 
 // openDonor maps the data section of a donor's file.
-func (s *Store) openDonor(path string, d *nodefile.Donor, verify Verify) (*Blob, error) {
+func (s *Store) openDonor(path string, d *nodefile.Donor, verify pages.Verify) (*pages.Blob, error) {
 	f, h, err := openDonorFile(path, d)
 	if err != nil {
 		return nil, err
@@ -86,13 +88,13 @@ func readDonorIndex(f *os.File, h *nodefile.Header, d *nodefile.Donor) (*nodefil
 }
 
 // checkDonors compares what the node needs of its donors with the checksums.
-func checkDonors(x *nodefile.Index, blobs []*Blob, id string) error {
+func checkDonors(x *nodefile.Index, blobs []*pages.Blob, id string) error {
 	if len(blobs) == 0 {
 		return nil
 	}
 	for _, r := range x.Donors.Runs {
 		err := blobs[r.Donor].Check(r.Page, r.Count)
-		if bad := (*PageError)(nil); errors.As(err, &bad) {
+		if bad := (*pages.PageError)(nil); errors.As(err, &bad) {
 			return donorError(x, r.First+bad.Page-r.Page, bad.Page, &x.Donors.List[r.Donor], id, bad.Why)
 		}
 		if err != nil {
@@ -103,13 +105,13 @@ func checkDonors(x *nodefile.Index, blobs []*Blob, id string) error {
 }
 
 // donorError is about a data page of a node that lies in a donor's file.
-func donorError(x *nodefile.Index, dataPage, page uint64, d *nodefile.Donor, id, why string) *PageError {
-	return &PageError{Where: fmt.Sprintf("of node %s, in the file of node %s", id, d.ID), Page: page, Guest: x.GuestRuns(dataPage, 1), Why: why}
+func donorError(x *nodefile.Index, dataPage, page uint64, d *nodefile.Donor, id, why string) *pages.PageError {
+	return &pages.PageError{Where: fmt.Sprintf("of node %s, in the file of node %s", id, d.ID), Page: page, Guest: x.GuestRuns(dataPage, 1), Why: why}
 }
 
 // donorLeaves completes the leaves of a node's own pages with those of its donors',
 // which it reads from their files.
-func (s *Store) donorLeaves(x *nodefile.Index, id string, own []nodefile.Digest, report func(*PageError)) ([]nodefile.Digest, error) {
+func (s *Store) donorLeaves(x *nodefile.Index, id string, own []nodefile.Digest, report func(*pages.PageError)) ([]nodefile.Digest, error) {
 	leaves := make([]nodefile.Digest, x.DataPages)
 	x.EachPlace(0, x.DataPages, func(at, n uint64, donor int, page uint64) {
 		if donor == nodefile.OwnFile {
@@ -137,7 +139,7 @@ func (s *Store) donorLeaves(x *nodefile.Index, id string, own []nodefile.Digest,
 }
 
 // readDonor computes the leaves of the pages that lie in one donor's file.
-func readDonor(x *nodefile.Index, f *os.File, h *nodefile.Header, donor int, id string, leaves []nodefile.Digest, report func(*PageError)) error {
+func readDonor(x *nodefile.Index, f *os.File, h *nodefile.Header, donor int, id string, leaves []nodefile.Digest, report func(*pages.PageError)) error {
 	data := h.Sections[nodefile.SectionData]
 	for _, r := range x.Donors.Runs {
 		if r.Donor != donor {
@@ -146,7 +148,7 @@ func readDonor(x *nodefile.Index, f *os.File, h *nodefile.Header, donor int, id 
 		if (r.Page+r.Count)*nodefile.PageSize > data.Length {
 			return fmt.Errorf("data pages %d+%d are its pages %d+%d, it has %d: %w", r.First, r.Count, r.Page, r.Count, data.Length/nodefile.PageSize, nodefile.ErrFormat)
 		}
-		err := readPages(f, int64(data.Offset), r.Page, r.Count, func(page uint64, b []byte) error {
+		err := pages.ReadPages(f, int64(data.Offset), r.Page, r.Count, func(page uint64, b []byte) error {
 			for ; len(b) > 0; page, b = page+1, b[nodefile.PageSize:] {
 				at := r.First + page - r.Page
 				leaves[at] = nodefile.PageDigest(b[:nodefile.PageSize])

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Usage says what a node takes. Page figures count each stored page once, however
@@ -36,12 +38,12 @@ func (s *Store) Stats() (map[string]Usage, error) {
 	c := s.catalogue()
 	t := accounting{
 		s: s, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
-		files: map[uint64]*Blob{}, users: map[*Blob][]uint32{}, holders: holders(c.List()),
+		files: map[uint64]*pages.Blob{}, users: map[*pages.Blob][]uint32{}, holders: holders(c.List()),
 	}
 	roots := c.Kind(nodefile.KindImage)
 	for _, root := range roots {
 		t.view = map[pageOf]uint32{}
-		if err := t.measure(root, NewView(root.GuestPages)); err != nil {
+		if err := t.measure(root, pages.NewView(root.GuestPages)); err != nil {
 			return nil, fmt.Errorf("stats: %w", err)
 		}
 	}
@@ -57,7 +59,7 @@ type visibility struct{ shown, hidden []pageOf }
 
 // pageOf is a page of a file, which a Blob that nobody reads stands for.
 type pageOf struct {
-	file *Blob
+	file *pages.Blob
 	page uint64
 }
 
@@ -68,29 +70,29 @@ type accounting struct {
 	s       *Store
 	c       Catalogue
 	deltas  map[string]*visibility
-	size    map[string]uint64  // nodes in the subtree
-	files   map[uint64]*Blob   // by inode
-	users   map[*Blob][]uint32 // of each page: nodes that show it
-	view    map[pageOf]uint32  // guest pages that show a page, at the node of the walk
+	size    map[string]uint64        // nodes in the subtree
+	files   map[uint64]*pages.Blob   // by inode
+	users   map[*pages.Blob][]uint32 // of each page: nodes that show it
+	view    map[pageOf]uint32        // guest pages that show a page, at the node of the walk
 	holders map[uint64]int
 	out     map[string]Usage
 }
 
 // file returns what stands for a file of at least so many pages.
-func (t *accounting) file(inode, pages uint64) *Blob {
+func (t *accounting) file(inode, size uint64) *pages.Blob {
 	b := t.files[inode]
 	if b == nil {
-		b = StandIn(fmt.Sprintf("of inode %d", inode))
+		b = pages.StandIn(fmt.Sprintf("of inode %d", inode))
 		t.files[inode] = b
 	}
-	if b.Grow(pages) {
-		t.users[b] = append(t.users[b], make([]uint32, pages-uint64(len(t.users[b])))...)
+	if b.Grow(size) {
+		t.users[b] = append(t.users[b], make([]uint32, size-uint64(len(t.users[b])))...)
 	}
 	return b
 }
 
 // runs reads the index of a node and says where its pages lie.
-func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
+func (t *accounting) runs(n *Node) (runs []pages.Run, guestPages uint64, err error) {
 	f, h, err := openNodeFile(t.s.nodePath(n.ID))
 	if err != nil {
 		return nil, 0, err
@@ -101,7 +103,7 @@ func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
 		return nil, 0, err
 	}
 	stored := n.file.Load()
-	var donors []*Blob
+	var donors []*pages.Blob
 	if x.Donors != nil {
 		for _, d := range x.Donors.List {
 			i := slices.IndexFunc(stored.links, func(l link) bool { return l.ordinal == d.Ordinal })
@@ -111,11 +113,11 @@ func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
 			donors = append(donors, t.file(stored.links[i].inode, d.Pages()))
 		}
 	}
-	return viewRuns(x, t.file(stored.inode, x.OwnPages()), donors), x.GuestPages, nil
+	return pages.RunsOf(x, t.file(stored.inode, x.OwnPages()), donors), x.GuestPages, nil
 }
 
 // measure fills deltas for n and all below it; view is the parent's.
-func (t *accounting) measure(n *Node, parent *View) error {
+func (t *accounting) measure(n *Node, parent *pages.View) error {
 	runs, guestPages, err := t.runs(n)
 	switch {
 	case os.IsNotExist(err) && t.s.lookup(n.ID) == nil:

@@ -15,6 +15,8 @@ import (
 	"github.com/hashicorp/go-memdb"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Names inside a state directory.
@@ -35,7 +37,7 @@ type Options struct {
 	// process adds later is not seen, what it removes can no longer be loaded.
 	ReadOnly bool
 	// Verify says when pages are compared with their checksums.
-	Verify Verify
+	Verify pages.Verify
 	// Form says how captures are stored.
 	Form nodefile.Form
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
@@ -66,13 +68,13 @@ type Store struct {
 	db       *memdb.MemDB
 	damaged  []Damage
 	fs       sealed.FS
-	verify   Verify
+	verify   pages.Verify
 	huge     bool // images are copied into huge pages
 
 	formOption  nodefile.Form
 	cacheMisses int
 	hot         hotSet
-	blobs       *sharedBlobs // not in the Store: Blobs keep it, and may outlive that
+	blobs       *pages.Shared // not in the Store: Blobs keep it, and may outlive that
 	siblings    siblings
 	removed     atomic.Uint64 // nodes, since Open
 
@@ -105,7 +107,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: sealed.OS(), verify: opts.Verify, huge: opts.HugePages && HugePagesOffered(), formOption: opts.Form}
+	s := &Store{dir: dir, blobs: &pages.Shared{}, readOnly: opts.ReadOnly, fs: sealed.OS(), verify: opts.Verify, huge: opts.HugePages && pages.HugePagesOffered(), formOption: opts.Form}
 	s.hot.unloaded = opts.Unloaded
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)

@@ -16,6 +16,8 @@ import (
 	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 func ids(nodes []*Node) (s []string) {
@@ -40,7 +42,7 @@ func TestReopenEquality(t *testing.T) {
 	}
 	nodes[3].Hit()
 	nodes[3].Hit()
-	var views []*View
+	var views []*pages.View
 	var states [][]byte
 	for _, n := range nodes {
 		views, states = append(views, n.View()), append(states, n.State())
@@ -125,7 +127,7 @@ func TestDeltaStoresOnlyWhatDiffers(t *testing.T) {
 		t.Error("an unchanged page is not the image's")
 	}
 	var diff []uint64
-	for first, count := range Diff(image.View(), base.View()) {
+	for first, count := range pages.Diff(image.View(), base.View()) {
 		diff = append(diff, first, count)
 	}
 	if !slices.Equal(diff, []uint64{32, 1, 100, 4}) {

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"seuss/lineage/nodefile"
+
+	"seuss/lineage/pages"
 )
 
 // Fault is something that Audit found wrong.
@@ -59,7 +61,7 @@ func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 	path := s.nodePath(n.ID)
 	fault := func(err error) []Fault {
 		f := Fault{Node: n.ID, Path: path, Err: err}
-		var page *PageError
+		var page *pages.PageError
 		if errors.As(err, &page) {
 			f.Guest = page.Guest
 		}
@@ -82,7 +84,7 @@ func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 	if !sameInfo(&m.Info, &n.Info) {
 		return fault(fmt.Errorf("the metadata is not what the catalogue has: %w", nodefile.ErrIdentity))
 	}
-	report := func(e *PageError) {
+	report := func(e *pages.PageError) {
 		if len(faults) < maxPageFaults {
 			faults = fault(e)
 		}
@@ -107,7 +109,7 @@ func (s *Store) verifyNode(n *Node) (faults []Fault) {
 // verifyContent checks everything in a node file against the metadata, which is
 // complete, and this against the id. It reports damaged pages, and returns an
 // error where something is wrong.
-func (s *Store) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Info, report func(*PageError)) error {
+func (s *Store) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Info, report func(*pages.PageError)) error {
 	x, err := nodefile.ReadIndex(f, h, info)
 	if err != nil {
 		return err
@@ -115,7 +117,7 @@ func (s *Store) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Inf
 	var state []byte
 	var leaves []nodefile.Digest
 	var bad error
-	each := func(e *PageError) {
+	each := func(e *pages.PageError) {
 		bad = cmp.Or(bad, error(e))
 		report(e)
 	}
@@ -143,7 +145,7 @@ func (s *Store) verifyFile(path string, info *nodefile.Info) error {
 		return err
 	}
 	defer f.Close()
-	return s.verifyContent(f, h, info, func(*PageError) {})
+	return s.verifyContent(f, h, info, func(*pages.PageError) {})
 }
 
 // sameInfo compares all that a file says.
@@ -153,32 +155,32 @@ func sameInfo(a, b *nodefile.Info) bool {
 	return a.Created.Equal(b.Created) && reflect.DeepEqual(&x, b)
 }
 
-func (s *Store) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*PageError)) ([]byte, []nodefile.Digest, error) {
+func (s *Store) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
 	state, err := h.ReadSection(f, nodefile.SectionState)
 	if err != nil {
 		return nil, nil, err
 	}
-	var blob *Blob
+	var blob *pages.Blob
 	if n.Kind == nodefile.KindImage {
-		blob, err = s.openImage(n.ImageDigest, x, VerifyLazy)
+		blob, err = s.openImage(n.ImageDigest, x, pages.VerifyLazy)
 	} else {
 		var data *os.File
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
 			return nil, nil, err
 		}
-		blob, err = newBlobAs(VerifyLazy, false, "of node "+n.ID, data, int64(h.Sections[nodefile.SectionData].Offset), x.Own())
+		blob, err = pages.Open(pages.VerifyLazy, false, "of node "+n.ID, data, int64(h.Sections[nodefile.SectionData].Offset), x.Own())
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	leaves, err := blob.leaves(report)
+	leaves, err := blob.Leaves(report)
 	if err == nil && x.Donors != nil {
 		leaves, err = s.donorLeaves(x, n.ID, leaves, report)
 	}
 	return state, leaves, err
 }
 
-func (s *Store) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*PageError)) ([]byte, []nodefile.Digest, error) {
+func (s *Store) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
 	data, err := h.ReadSection(f, nodefile.SectionData)
 	if err != nil {
 		return nil, nil, err
@@ -197,17 +199,17 @@ func (s *Store) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := newPatches(d, x, parent.View)
+	p, err := pages.NewPatches(d, x, parent.View)
 	if err != nil {
 		return nil, nil, err
 	}
 	var leaves []nodefile.Digest
 	var content [nodefile.PageSize]byte
 	for page := range x.DataPages {
-		p.copyPage(content[:], page)
+		p.CopyPage(content[:], page)
 		leaves = append(leaves, nodefile.PageDigest(content[:]))
 		if why := nodefile.Mismatch(content[:], x.Sums[page]); why != "" {
-			report(&PageError{Where: "of node " + n.ID, Page: page, Guest: x.GuestRuns(page, 1), Why: why})
+			report(&pages.PageError{Where: "of node " + n.ID, Page: page, Guest: x.GuestRuns(page, 1), Why: why})
 		}
 	}
 	return d.State(parent.State), leaves, nil

@@ -1,10 +1,10 @@
-package lineage
+package pages
 
 import "seuss/lineage/nodefile"
 
-// viewRuns gives the runs of an index the blobs that hold their data: the own file's, and those
+// RunsOf gives the runs of an index the blobs that hold their data: the own file's, and those
 // of the donors in their order. Without donors' blobs, own holds all data pages.
-func viewRuns(x *nodefile.Index, own *Blob, donors []*Blob) []Run {
+func RunsOf(x *nodefile.Index, own *Blob, donors []*Blob) []Run {
 	runs := make([]Run, 0, len(x.Runs))
 	for _, r := range x.Runs {
 		switch {

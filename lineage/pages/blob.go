@@ -1,4 +1,4 @@
-package lineage
+package pages
 
 import (
 	"cmp"
@@ -26,7 +26,7 @@ type Blob struct {
 	mem    []byte
 	slab   *slab // of expanded pages; nil if they are those of a file of the store
 	// patches are what pages of the slab are still to be made of; nil if they are there.
-	patches atomic.Pointer[patches]
+	patches atomic.Pointer[Patches]
 	// source is where pages come from that are filled when they are needed; nil if
 	// they are all there.
 	source *pageSource
@@ -177,7 +177,7 @@ func (b *Blob) Check(first, count uint64) error {
 func (b *Blob) isChecked(page uint64) bool { return b.checked[page/64].Load()&(1<<(page%64)) != 0 }
 
 func (b *Blob) checkRun(first, count uint64) error {
-	err := readPages(b.file, b.offset, first, count, func(first uint64, data []byte) error {
+	err := ReadPages(b.file, b.offset, first, count, func(first uint64, data []byte) error {
 		for i := uint64(0); len(data) > 0; i, data = i+1, data[nodefile.PageSize:] {
 			if why := nodefile.Mismatch(data[:nodefile.PageSize], b.index.Sums[first+i]); why != "" {
 				return b.pageError(first+i, why)
@@ -205,20 +205,20 @@ func (b *Blob) pageError(page uint64, why string) *PageError {
 // the content changed, and names the first such page.
 func (b *Blob) Verify() error {
 	var bad error
-	_, err := b.leaves(func(e *PageError) { bad = cmp.Or(bad, error(e)) })
+	_, err := b.Leaves(func(e *PageError) { bad = cmp.Or(bad, error(e)) })
 	return cmp.Or(err, bad)
 }
 
-// leaves reads the blob from its file, reports damaged pages, and returns the
+// Leaves reads the blob from its file, reports damaged pages, and returns the
 // digest of every page as it is.
-func (b *Blob) leaves(report func(*PageError)) ([]nodefile.Digest, error) {
+func (b *Blob) Leaves(report func(*PageError)) ([]nodefile.Digest, error) {
 	leaves := make([]nodefile.Digest, 0, b.pages)
 	b.makePages()
 	file, offset := b.file, b.offset
 	if b.source != nil {
 		file, offset = b.source.file, b.source.offset
 	}
-	err := readPages(file, offset, 0, b.pages, func(first uint64, data []byte) error {
+	err := ReadPages(file, offset, 0, b.pages, func(first uint64, data []byte) error {
 		for i := first; len(data) > 0; i, data = i+1, data[nodefile.PageSize:] {
 			leaf := nodefile.PageDigest(data[:nodefile.PageSize])
 			leaves = append(leaves, leaf)

@@ -1,4 +1,4 @@
-package lineage
+package pages
 
 import (
 	"fmt"
@@ -12,33 +12,33 @@ import (
 	"seuss/lineage/nodefile"
 )
 
-// sharedBlobs finds the Blob of a node file by its inode. Two nodes that have pages in
+// Shared finds the Blob of a node file by its inode. Two nodes that have pages in
 // one file, under whatever names, so have them in one Blob: one mapping, one copy of
 // what is filled on demand, each page checked once, and nothing to copy when a machine
 // goes from one of the nodes to the other. An inode is not used again while a Blob
 // has its file open.
-type sharedBlobs struct {
+type Shared struct {
 	mu sync.Mutex // a leaf
-	at map[fileID]weak.Pointer[Blob]
+	at map[FileID]weak.Pointer[Blob]
 }
 
-type fileID struct{ device, inode uint64 }
+type FileID struct{ device, inode uint64 }
 
-func (b *sharedBlobs) get(file fileID) *Blob {
+func (b *Shared) Get(file FileID) *Blob {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.at[file].Value()
 }
 
-// add returns what another one has added meanwhile, or blob.
-func (b *sharedBlobs) add(file fileID, blob *Blob) *Blob {
+// Add returns what another one has added meanwhile, or blob.
+func (b *Shared) Add(file FileID, blob *Blob) *Blob {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if known := b.at[file].Value(); known != nil {
 		return known
 	}
 	if b.at == nil {
-		b.at = map[fileID]weak.Pointer[Blob]{}
+		b.at = map[FileID]weak.Pointer[Blob]{}
 	}
 	b.at[file] = weak.Make(blob)
 	runtime.AddCleanup(blob, b.drop, file)
@@ -46,13 +46,13 @@ func (b *sharedBlobs) add(file fileID, blob *Blob) *Blob {
 }
 
 // Clear forgets all Blobs: for benchmarks.
-func (b *sharedBlobs) Clear() {
+func (b *Shared) Clear() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	clear(b.at)
 }
 
-func (b *sharedBlobs) drop(file fileID) {
+func (b *Shared) drop(file FileID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.at[file].Value() == nil {
@@ -60,17 +60,17 @@ func (b *sharedBlobs) drop(file fileID) {
 	}
 }
 
-func fileIDOf(f *os.File) (fileID, error) {
+func FileIDOf(f *os.File) (FileID, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return fileID{}, fmt.Errorf("stat %s: %w", f.Name(), err)
+		return FileID{}, fmt.Errorf("stat %s: %w", f.Name(), err)
 	}
-	return fileID{st.Dev, st.Ino}, nil
+	return FileID{st.Dev, st.Ino}, nil
 }
 
-// newBlobAs makes a Blob of the pages of x at offset of a file, and owns the file from
+// Open makes a Blob of the pages of x at offset of a file, and owns the file from
 // then on, also when it fails. huge, with VerifyDemand, asks for huge pages.
-func newBlobAs(verify Verify, huge bool, name string, f *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
+func Open(verify Verify, huge bool, name string, f *os.File, offset int64, x *nodefile.Index) (*Blob, error) {
 	if verify == VerifyDemand && huge {
 		if b, err := newHugeBlob(name, f, offset, x); b != nil || err != nil {
 			return b, err

@@ -1,4 +1,4 @@
-package lineage
+package pages
 
 import (
 	"fmt"
@@ -8,25 +8,25 @@ import (
 	"seuss/lineage/nodefile"
 )
 
-// patches are what a Blob of expanded pages is made of. Bringing a machine to a node
+// Patches are what a Blob of expanded pages is made of. Bringing a machine to a node
 // needs each page once, in the machine: there it is put together from the parent's page
 // and the words that differ, and not before that in the Blob. The Blob's own pages are
 // made when somebody looks at them, as the reset after the machine's first run does
 // (docs/decisions/pages.md, "When are whole pages made of differences?").
-type patches struct {
+type Patches struct {
 	*nodefile.Differences
 	mu     sync.Mutex // of who makes the pages
 	from   [][]byte   // what each page was compared with; nil: zeroes
 	parent *View      // which keeps them in memory
 }
 
-// newPatches finds the parent's pages, and makes sure that they are right.
-func newPatches(d *nodefile.Differences, x *nodefile.Index, parent *View) (*patches, error) {
+// NewPatches finds the parent's pages, and makes sure that they are right.
+func NewPatches(d *nodefile.Differences, x *nodefile.Index, parent *View) (*Patches, error) {
 	uses, err := x.FirstUses()
 	if err != nil {
 		return nil, err
 	}
-	p := &patches{Differences: d, from: make([][]byte, len(uses)), parent: parent}
+	p := &Patches{Differences: d, from: make([][]byte, len(uses)), parent: parent}
 	for page, guest := range uses {
 		blob, at, _ := parent.span(guest)
 		if blob == nil {
@@ -40,8 +40,8 @@ func newPatches(d *nodefile.Differences, x *nodefile.Index, parent *View) (*patc
 	return p, nil
 }
 
-// copyPage writes a data page to dst.
-func (p *patches) copyPage(dst []byte, page uint64) {
+// CopyPage writes a data page to dst.
+func (p *Patches) CopyPage(dst []byte, page uint64) {
 	if from := p.from[page]; from != nil {
 		copy(dst, from)
 	} else {
@@ -54,10 +54,10 @@ func (p *patches) copyPage(dst []byte, page uint64) {
 // smallDeltaBytes bounds the differences that are kept as such.
 const smallDeltaBytes = 128 << 10
 
-// expand unpacks differences and makes a Blob of them. Both the parent's pages and the
+// Expand unpacks differences and makes a Blob of them. Both the parent's pages and the
 // differences were compared with their checksums, so a page of both is what it was; with
 // sums it is compared with its own too.
-func expand(name string, d *nodefile.Differences, x *nodefile.Index, parent *View, sums bool) (_ *Blob, err error) {
+func Expand(name string, d *nodefile.Differences, x *nodefile.Index, parent *View, sums bool) (_ *Blob, err error) {
 	// Small ones stay as long as the Blob does, behind its pages.
 	pages := int(max(x.DataPages, 1) * nodefile.PageSize)
 	size, small := pages, max(d.Keeps, d.Length) <= smallDeltaBytes
@@ -76,7 +76,7 @@ func expand(name string, d *nodefile.Differences, x *nodefile.Index, parent *Vie
 	if err := d.Unpack(s.rw[pages:]); err != nil {
 		return nil, err
 	}
-	p, err := newPatches(d, x, parent)
+	p, err := NewPatches(d, x, parent)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,7 @@ func expand(name string, d *nodefile.Differences, x *nodefile.Index, parent *Vie
 	if sums {
 		var content [nodefile.PageSize]byte // stays in the caches
 		for page := range b.pages {
-			p.copyPage(content[:], page)
+			p.CopyPage(content[:], page)
 			if why := nodefile.Mismatch(content[:], x.Sums[page]); why != "" {
 				return nil, b.pageError(page, why)
 			}
@@ -118,7 +118,7 @@ func (b *Blob) makePages() {
 		return
 	}
 	for page := range b.pages {
-		p.copyPage(b.slab.rw[page*nodefile.PageSize:(page+1)*nodefile.PageSize], page)
+		p.CopyPage(b.slab.rw[page*nodefile.PageSize:(page+1)*nodefile.PageSize], page)
 	}
 	b.patches.Store(nil)
 }
@@ -126,7 +126,7 @@ func (b *Blob) makePages() {
 // copyPage writes a page to dst.
 func (b *Blob) copyPage(dst []byte, page uint64) {
 	if p := b.patches.Load(); p != nil {
-		p.copyPage(dst, page)
+		p.CopyPage(dst, page)
 	} else {
 		copy(dst, b.Bytes(page))
 	}

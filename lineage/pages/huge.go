@@ -1,4 +1,4 @@
-package lineage
+package pages
 
 import (
 	"errors"
@@ -107,8 +107,8 @@ func (b *Blob) fillHuge(bytes uint64) (err error) {
 	}()
 	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE) // without, they are ordinary ones
 	s := b.source
-	for first := uint64(0); first < b.pages; first += batchPages {
-		n := min(batchPages, b.pages-first)
+	for first := uint64(0); first < b.pages; first += BatchPages {
+		n := min(BatchPages, b.pages-first)
 		data := mem[first*nodefile.PageSize : (first+n)*nodefile.PageSize]
 		if got, err := s.file.ReadAt(data, s.offset+int64(first*nodefile.PageSize)); got < len(data) {
 			return fmt.Errorf("read pages %d+%d %s: got %d of %d bytes: %w", first, n, b.name, got, len(data), nodefile.NoEOF(err))

@@ -1,4 +1,4 @@
-package lineage
+package pages
 
 import (
 	"fmt"
@@ -7,16 +7,16 @@ import (
 	"seuss/lineage/nodefile"
 )
 
-// batchPages is the number of pages that are read or written at a time: 256 KiB.
-const batchPages = 64
+// BatchPages is the number of pages that are read or written at a time: 256 KiB.
+const BatchPages = 64
 
-// readPages calls f with at most batchPages pages at a time: the number of the
+// ReadPages calls f with at most batchPages pages at a time: the number of the
 // first and the bytes. It reads with pread, so that a bad disk is an error and
 // not a fault in a mapping.
-func readPages(r io.ReaderAt, offset int64, first, count uint64, f func(first uint64, data []byte) error) error {
-	buf := make([]byte, min(count, batchPages)*nodefile.PageSize)
-	for end := first + count; first < end; first += batchPages {
-		data := buf[:min(batchPages, end-first)*nodefile.PageSize]
+func ReadPages(r io.ReaderAt, offset int64, first, count uint64, f func(first uint64, data []byte) error) error {
+	buf := make([]byte, min(count, BatchPages)*nodefile.PageSize)
+	for end := first + count; first < end; first += BatchPages {
+		data := buf[:min(BatchPages, end-first)*nodefile.PageSize]
 		at := offset + int64(first*nodefile.PageSize)
 		if n, err := r.ReadAt(data, at); n < len(data) {
 			return fmt.Errorf("read pages %d+%d at offset %d: got %d of %d bytes: %w",
