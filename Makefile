@@ -137,9 +137,9 @@ generated: generate ## fail where the committed ones differ from their sources
 	@git diff --exit-code --stat -- $(GENERATED) || \
 		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }
 
-.PHONY: readme
-readme: ## the tables of system calls
-	SEUSS_UPDATE_README=1 $(GO) test -count=1 -run TestReadmeShowsTheSyscallTable ./tests
+.PHONY: syscall-tables
+syscall-tables: ## the tables of system calls
+	SEUSS_UPDATE_TABLES=1 $(GO) test -count=1 -run TestGuestPageShowsTheSyscallTable ./tests
 
 ##@ Measurements
 

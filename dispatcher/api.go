@@ -110,6 +110,9 @@ type Request struct {
 	Function string
 	Event    []byte        // JSON; a lazy function needs an object
 	Timeout  time.Duration // 0: the deployment's, or else DefaultTimeout
+	// Deployment is what Lookup has found for Function, so that it need not be looked up
+	// again; nil: it was not.
+	Deployment *Deployment
 	// RequestID names the invocation; a new UUID if empty.
 	RequestID string
 	// ARN is what the function's context calls the function that was invoked; ""

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"seuss/dispatcher/functions"
@@ -31,7 +32,7 @@ const maxArgumentNodes = 64
 
 // captureArgument makes an argument snapshot of the state at a question.
 func (i *invocation) captureArgument(l *instance.Instance, w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
-	spec := &i.f.spec
+	spec := i.f.spec
 	s, err := l.Capture(instance.Capture{
 		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
 		Key: lineage.Key{
@@ -57,7 +58,7 @@ func (i *invocation) captureIfWorth(l *instance.Instance, w instance.Want) error
 		return nil
 	}
 	d := i.d
-	if !d.recurs(i) {
+	if !d.prefixes.recurs(i.f.spec, i.bound) {
 		return nil
 	}
 	purity, err := l.Purity(w)
@@ -74,27 +75,33 @@ func (i *invocation) captureIfWorth(l *instance.Instance, w instance.Want) error
 		d.log.Warn("no argument snapshot", "function", i.f.spec.Name, "error", err)
 		return nil
 	}
-	d.catalog.forget(i.f.spec.Name)
 	return nil
 }
 
-// recurs counts the binding prefixes that were seen, and reports whether this
-// one came before.
-func (d *Dispatcher) recurs(i *invocation) bool {
+// prefixes counts the binding prefixes of lazy invocations that were seen.
+type prefixes struct {
+	mu   sync.Mutex
+	seen map[string]int // by digest
+}
+
+// maxPrefixes bounds what is remembered: a flood of different arguments starts over.
+const maxPrefixes = 1 << 16
+
+// recurs reports whether the prefix came before.
+func (p *prefixes) recurs(f *Deployment, bound []lineage.Binding) bool {
 	prefix := sha256.New()
-	io.WriteString(prefix, functions.BaseName(i.f.spec.Name)+i.f.spec.CodeDigest) // a hash's Write never fails
-	for _, b := range i.bound {
+	io.WriteString(prefix, functions.BaseName(f.Name)+f.CodeDigest) // a hash's Write never fails
+	for _, b := range bound {
 		fmt.Fprintf(prefix, "\x00%d %s%s", len(b.Key), b.Key, b.Digest)
 	}
 	id := string(prefix.Sum(nil))
-	d.catalog.mu.Lock()
-	defer d.catalog.mu.Unlock()
-	seen := d.catalog.prefixes
-	if len(seen) > 1<<16 { // a flood of different arguments starts over
-		clear(seen)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.seen == nil || len(p.seen) > maxPrefixes {
+		p.seen = map[string]int{}
 	}
-	seen[id]++
-	return seen[id] > 1
+	p.seen[id]++
+	return p.seen[id] > 1
 }
 
 var errCaptured = errors.New("captured")
@@ -112,13 +119,11 @@ func (d *Dispatcher) CaptureArgument(ctx context.Context, name string, raw []byt
 }
 
 func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byte, stopAt string) (*lineage.Node, error) {
-	name, err := d.Resolve(name)
+	spec, err := d.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	d.deployMu.Lock()
-	f, err := d.catalog.function(name)
-	d.deployMu.Unlock()
+	f, err := d.cache.get(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -131,7 +136,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	}
 	t := d.costs.match(f, e, "")
 	if t == nil || t.State == nil {
-		if t, err = d.restoreFunction(ctx, f); err != nil {
+		if t, err = d.restore(ctx, spec.Name); err != nil {
 			return nil, err
 		}
 	}
@@ -145,7 +150,8 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if t.Node.Info.Kind == lineage.KindArgument && stops(t.Node.Info.Key.NextKey) {
 		return t.Node, nil // it is there already
 	}
-	i := d.newInvocation(f, e, &Request{Timeout: 10 * DefaultTimeout}, time.Now())
+	i := newInvocation(f, e, &Request{Timeout: 10 * DefaultTimeout}, time.Now())
+	i.d = d
 	var made *instance.Snapshot
 	i.capture = func(i *invocation, l *instance.Instance, w instance.Want) error {
 		if !stops(w.Key) {
@@ -162,7 +168,6 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	}
 	r, err := i.warm(ctx, t, false)
 	if errors.Is(err, errCaptured) {
-		d.catalog.forget(name)
 		return made.Node, nil
 	}
 	if err != nil {

@@ -122,11 +122,15 @@ func TestColdTier(t *testing.T) {
 func (b *coldBench) sameMemory(d *Dispatcher) {
 	b.Helper()
 	id := b.node(d).ID
-	tg, err := d.catalog.snapshot(id)
+	tg, err := d.snapshots.get(id)
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := d.take(context.Background(), "", tg)
+	img, err := d.images.get("")
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := d.pools.lend(context.Background(), img, tg, false)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -167,7 +171,7 @@ func TestColdTierDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := b.node(d)
-	tg, err := d.catalog.snapshot(n.ID)
+	tg, err := d.snapshots.get(n.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

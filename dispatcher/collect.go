@@ -1,10 +1,8 @@
 package dispatcher
 
 import (
-	"slices"
 	"time"
 
-	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -14,25 +12,11 @@ const collectEvery = time.Minute
 // Collect removes nodes as lineage.Store.GC does. Nodes at which machines of this
 // Dispatcher stand, and those under way, are running. Functions stay deployed.
 func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
-	d.deployMu.Lock() // what hangs on a node that is being made is not known yet
-	defer d.deployMu.Unlock()
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
 	running := d.running()
 	o.Running = func(id string) bool { return running[id] }
-	report, err := d.store.GC(o)
-	if o.DryRun {
-		return report, err
-	}
-	var gone []*lineage.Node
-	for _, r := range report.Removed {
-		if r.Node == nil {
-			continue // a damaged file
-		}
-		if _, lerr := d.store.Get(r.ID); lerr != nil {
-			gone = append(gone, r.Node)
-		}
-	}
-	d.catalog.gone(gone)
-	return report, err
+	return d.store.GC(o)
 }
 
 // running returns the nodes at which instances stand. A machine is in its pool or
@@ -41,35 +25,28 @@ func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 func (d *Dispatcher) running() map[string]bool {
 	ids := map[string]bool{}
 	d.pools.standing(ids)
-	d.catalog.mu.RLock()
-	for id, t := range d.catalog.snapshots {
-		if t.Held() {
-			ids[id] = true
-		}
-	}
-	d.catalog.mu.RUnlock()
+	d.snapshots.held(ids)
 	d.pools.standing(ids)
 	return ids
 }
 
-// gone forgets nodes that were removed.
-func (c *catalog) gone(nodes []*lineage.Node) {
-	if len(nodes) == 0 {
-		return
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.changes++
-	for _, n := range nodes {
-		delete(c.snapshots, n.ID)
-		if n.Kind == lineage.KindImage {
-			clear(c.images)
+// sweepEvery is how long a cache may hold what has changed.
+const sweepEvery = time.Second
+
+// follow lets go of what is kept of nodes and deployments that have changed: whoever
+// asks is given what is true, but nobody may ask.
+func (d *Dispatcher) follow() {
+	for changed := d.store.Watch(); ; changed = d.store.Watch() {
+		select {
+		case <-d.tasks.ends:
+			return
+		case <-changed:
 		}
-	}
-	for name, f := range c.functions {
-		lost := func(t *instance.Snapshot) bool { return t != nil && c.snapshots[t.Node.ID] != t }
-		if lost(f.node) || slices.ContainsFunc(f.ancestors, lost) || slices.ContainsFunc(f.arguments, lost) {
-			delete(c.functions, name)
+		d.cache.sweep()
+		select {
+		case <-d.tasks.ends:
+			return
+		case <-time.After(sweepEvery):
 		}
 	}
 }

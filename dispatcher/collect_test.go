@@ -41,9 +41,9 @@ func TestCollect(t *testing.T) {
 	if err := b.invoke(d, `"2"`); err != nil {
 		t.Error(err)
 	}
-	d.catalog.mu.RLock()
-	defer d.catalog.mu.RUnlock()
-	for id, tg := range d.catalog.snapshots {
+	d.snapshots.mu.RLock()
+	defer d.snapshots.mu.RUnlock()
+	for id, tg := range d.snapshots.byID {
 		// The last machine's reset, off the request's way, is a user while it lasts.
 		for end := time.Now().Add(10 * time.Second); tg.Held() && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
@@ -75,14 +75,14 @@ func TestUnloadedFunctions(t *testing.T) {
 		}
 	}
 	expanded := 0
-	d.catalog.mu.RLock()
-	defer d.catalog.mu.RUnlock()
-	for _, tg := range d.catalog.snapshots {
+	d.snapshots.mu.RLock()
+	defer d.snapshots.mu.RUnlock()
+	for _, tg := range d.snapshots.byID {
 		if tg.Node.Kind == lineage.KindFunction && tg.Node.Key.Function != "cold" {
 			expanded++
 		}
 	}
-	if expanded != 1 || len(d.catalog.functions) != 1 {
-		t.Errorf("%d nodes and %d functions are held, want 1", expanded, len(d.catalog.functions))
+	if expanded != 1 || len(d.cache.byName) != 1 {
+		t.Errorf("%d nodes and %d functions are held, want 1", expanded, len(d.cache.byName))
 	}
 }

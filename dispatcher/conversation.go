@@ -29,6 +29,11 @@ func (i *invocation) converse(s *instance.Session, l *instance.Instance) (err er
 	default:
 		return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", began.Info.ID, began.Info.Kind)
 	}
+	return i.answerAll(s, l, reply, err)
+}
+
+// answerAll answers the driver's questions until there is a result.
+func (i *invocation) answerAll(s *instance.Session, l *instance.Instance, reply instance.Reply, err error) error {
 	for err == nil && reply.Asks {
 		w := reply.Want
 		if i.asked += len(w.Key) + bindingBytes; i.asked > maxAsked {
@@ -83,7 +88,7 @@ func (i *invocation) load(s *instance.Session) error {
 	code := i.f.code
 	if code == nil {
 		var err error
-		if code, err = i.d.functions.Code(i.f.spec); err != nil {
+		if code, err = i.d.Deployments.store.Code(i.f.spec.Function); err != nil {
 			return err
 		}
 	}
@@ -105,26 +110,21 @@ func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
 	return max(pages-min(pages, s.Pages), 1)
 }
 
-// restoreFunction makes the snapshots of a deployed function again. Where nothing
-// can be stored it returns the one that they would hang on.
-func (d *Dispatcher) restoreFunction(ctx context.Context, f *function) (*instance.Snapshot, error) {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
-	code, err := d.functions.Code(f.spec)
+// restore makes the snapshots of a deployed function again. Where nothing can be stored
+// it returns the one that they would hang on.
+func (d *Dispatcher) restore(ctx context.Context, name string) (*instance.Snapshot, error) {
+	unlock, err := d.locks.lock(ctx, lockOf(name))
 	if err != nil {
 		return nil, err
 	}
-	parent, err := d.imported(ctx, f.spec.Image, f.spec.Imports)
+	defer unlock()
+	spec, err := d.get(name)
 	if err != nil {
 		return nil, err
 	}
-	if d.opts.ReadOnly {
-		return parent, nil // the code is loaded for this invocation alone
-	}
-	t, err := d.functionNode(ctx, &f.spec, code, parent)
+	code, err := d.Deployments.store.Code(spec.Function)
 	if err != nil {
 		return nil, err
 	}
-	d.catalog.forget(f.spec.Name)
-	return t, nil
+	return d.maker.of(ctx, &spec.Function, code)
 }

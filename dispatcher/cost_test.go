@@ -15,7 +15,7 @@ func costFunction(pages uint64, saved time.Duration) (*costs, *function, *instan
 		return &instance.Snapshot{Node: &lineage.Node{Info: lineage.Info{ID: string(kind), Kind: kind, SavedTime: saved}}, Depth: depth, Pages: pages}
 	}
 	argument := node(lineage.KindArgument, 3, 100+pages, saved)
-	f := &function{image: &image{Image: &instance.Image{}}, node: node(lineage.KindFunction, 2, 100, 60*time.Millisecond),
+	f := &function{spec: &Deployment{}, image: &image{Image: &instance.Image{}}, node: node(lineage.KindFunction, 2, 100, 60*time.Millisecond),
 		ancestors: []*instance.Snapshot{node(lineage.KindImage, 0, 0, 0), node(lineage.KindBase, 1, 0, time.Second)}, arguments: []*instance.Snapshot{argument}}
 	return &costs{ready: func(*image, *instance.Snapshot) int { return 0 }}, f, argument
 }

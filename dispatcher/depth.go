@@ -45,7 +45,7 @@ func (d *Dispatcher) BenchDepth(ctx context.Context, depths []int, n int) (map[i
 	times := map[int][]time.Duration{}
 	for k := range n + warmUp {
 		for _, b := range benches {
-			took, err := b.reset(ctx, d)
+			took, err := b.reset(ctx)
 			if err != nil {
 				return nil, fmt.Errorf("lineage depth %d: %w", b.depth, err)
 			}
@@ -78,7 +78,11 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 	if _, err := d.Deploy(ctx, spec); err != nil {
 		return nil, err
 	}
-	f, err := d.catalog.function(name)
+	deployed, err := d.get(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := d.cache.get(deployed)
 	if err != nil {
 		return nil, err
 	}
@@ -94,8 +98,8 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 }
 
 // reset runs the function once and times the way back to its node.
-func (b *depthBench) reset(ctx context.Context, d *Dispatcher) (time.Duration, error) {
-	i := d.newInvocation(b.f, b.event, &Request{}, time.Now())
+func (b *depthBench) reset(ctx context.Context) (time.Duration, error) {
+	i := newInvocation(b.f, b.event, &Request{}, time.Now())
 	session := b.loan.Converse(ctx, i.deadline)
 	_, err := i.send(session)
 	if err = session.Close(err); err != nil {

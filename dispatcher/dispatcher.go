@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -45,21 +44,22 @@ var (
 
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
+	*Deployments
 	opts      Options
 	platform  vmm.Platform
-	store     *lineage.Store
-	functions *functions.Store
-	images    images.Store
-	host      instance.Host // of all machines
 	log       *slog.Logger
-	catalog   catalog
-
-	deployMu sync.Mutex // one deployment or explicit capture at a time
-
-	tasks  *tasks
-	pools  *pools
-	costs  costs
-	events counters
+	store     *lineage.Store
+	host      instance.Host // of all machines
+	images    *rootImages
+	snapshots *snapshots
+	cache     *functionCache
+	maker     *maker
+	pools     *pools
+	tasks     *tasks
+	costs     costs
+	prefixes  prefixes
+	events    counters
+	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
 }
@@ -84,27 +84,32 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	d := &Dispatcher{
-		opts: o, platform: o.Platform, log: o.Log,
-		images: images.Store{Dir: filepath.Join(o.StateDir, "images")},
-		tasks:  newTasks(),
-	}
-	d.catalog.init(d)
-	store, err := lineage.Open(o.StateDir, lineage.Options{ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages, Unloaded: d.catalog.unloaded})
+	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks()}
+	store, err := lineage.Open(o.StateDir, lineage.Options{
+		ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages,
+		Unloaded: func(n *lineage.Node) { d.cache.unloaded(n) },
+	})
 	if err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
-	d.store = store
-	if d.functions, err = functions.Open(o.StateDir, functions.Options{ReadOnly: o.ReadOnly}); err != nil {
+	deployed, err := functions.Open(o.StateDir, functions.Options{ReadOnly: o.ReadOnly})
+	if err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
+	d.store = store
+	d.snapshots = newSnapshots(&d.host, store)
 	d.host = instance.Host{
-		Platform: o.Platform, Store: store, Snapshots: d.catalog.snapshot, Observer: &d.events, Log: o.Log,
+		Platform: o.Platform, Store: store, Snapshots: d.snapshots.get, Observer: &d.events, Log: o.Log,
 		Background: d.tasks.background, Closing: d.tasks.closing.Load,
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
+	d.Deployments = newDeployments(deployed, &keyedLocks{})
+	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
+	d.cache = &functionCache{deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images, byName: map[string]*function{}}
+	d.maker = &maker{host: &d.host, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress}
+	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
 	}
@@ -118,49 +123,19 @@ func Open(o Options) (*Dispatcher, error) {
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
 // FunctionStore returns the deployments, for reading.
-func (d *Dispatcher) FunctionStore() *functions.Store { return d.functions }
+func (d *Dispatcher) FunctionStore() *functions.Store { return d.Deployments.store }
 
 // Images returns the image store.
-func (d *Dispatcher) Images() images.Store { return d.images }
+func (d *Dispatcher) Images() images.Store { return d.images.store }
 
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
 	d.tasks.close()
 	err := d.pools.close()
-	d.functions.Close() // before the store gives up the lock
+	d.Deployments.store.Close() // before the store gives up the lock
 	if err := errors.Join(err, d.store.Close()); err != nil {
 		return fmt.Errorf("close dispatcher: %w", err)
-	}
-	return nil
-}
-
-// image is a root image that machines can be made for.
-type image struct {
-	*instance.Image
-	root *lineage.Node
-}
-
-// openImage finds an image by name and registers its root node. The content is
-// checked against its digest when the root node is first made.
-func (d *Dispatcher) openImage(name string) (*image, error) {
-	if name == "" {
-		name = DefaultImage
-	}
-	path, err := d.images.Find(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %q (build it with: seussctl image build): %w", ErrNoImage, name, err)
-	}
-	img, root, err := d.host.OpenImage(name, path)
-	if err != nil {
-		return nil, err
-	}
-	return &image{img, root}, nil
-}
-
-func (d *Dispatcher) checkContext(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("cancelled: %w", err)
 	}
 	return nil
 }

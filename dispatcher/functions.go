@@ -8,10 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"time"
 
 	"seuss/dispatcher/functions"
-	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -63,35 +61,34 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 // compiled. If the code does not load, nothing is stored and the error is a
 // *FunctionError.
 func (d *Dispatcher) Deploy(ctx context.Context, spec FunctionSpec) (*lineage.Node, error) {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
-	t, err := d.deploy(ctx, &spec)
+	n, err := d.deploy(ctx, &spec)
 	if err != nil {
 		return nil, fmt.Errorf("deploy function %q: %w", spec.Name, err)
 	}
-	return t.Node, nil
+	return n, nil
 }
 
-func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*instance.Snapshot, error) {
+func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.Node, error) {
 	if !functions.ValidName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
-	old, err := d.functions.Get(spec.Name)
+	code, err := spec.code()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	unlock, err := d.locks.lock(ctx, lockOf(spec.Name))
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	deployed := d.Deployments.store
+	old, err := deployed.Get(spec.Name)
 	if err == nil && spec.Create {
 		return nil, fmt.Errorf("%w: %q", ErrExists, spec.Name)
 	}
 	if err := checkRevision(&old, spec.Revision); err != nil {
 		return nil, err
 	}
-	code, err := spec.code()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
-	}
-	parent, err := d.imported(ctx, spec.Image, spec.Imports)
-	if err != nil {
-		return nil, err
-	}
-	d.opts.Progress("loading function "+spec.Name, -1)
 	record := functions.Function{
 		Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy,
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
@@ -99,50 +96,22 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*instance.
 	}
 	record.Settings.Revision = newRequestID()
 	record.CodeDigest = functions.CodeDigest(code)
-	t, err := d.functionNode(ctx, &record, code, parent)
+	s, err := d.maker.of(ctx, &record, code)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := d.functions.Put(record, code); err != nil {
+	if _, err := deployed.Put(record, code); err != nil {
 		return nil, err
 	}
-	d.catalog.forget(spec.Name)
-	d.dropOldNodes(spec.Name, parent)
-	d.catalog.forget(spec.Name)
-	return t, nil
-}
-
-// functionNode returns the node with the code loaded, below parent.
-func (d *Dispatcher) functionNode(ctx context.Context, f *functions.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
-	key := lineage.Key{Function: functions.BaseName(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
-	for _, n := range d.store.Children(parent.Node.Info.ID) {
-		k := &n.Info.Key
-		if n.Info.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
-			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy {
-			return d.catalog.snapshot(n.Info.ID)
-		}
-	}
-	l, err := d.take(ctx, f.Image, parent)
-	if err != nil {
-		return nil, err
-	}
-	defer l.release(false, nil)
-	start := time.Now()
-	session := l.Converse(ctx, start.Add(loadTimeout))
-	if err := session.Close(session.Load(code)); err != nil {
-		return nil, err
-	}
-	saved := time.Since(start)
-	if err := d.warmUp(ctx, l.Instance, f, code); err != nil {
-		return nil, err
-	}
-	return l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
+	d.dropOldNodes(spec.Name, s.Node.Info.Parent)
+	return s.Node, nil
 }
 
 // dropOldNodes removes the nodes that no deployment of the function, of whatever
-// version, starts from any more. parent is where the unversioned one hangs.
-func (d *Dispatcher) dropOldNodes(name string, parent *instance.Snapshot) {
-	records, err := d.functions.Versions(name)
+// version, starts from any more. parent is where the unversioned one hangs, "" if it may
+// hang anywhere.
+func (d *Dispatcher) dropOldNodes(name, parent string) {
+	records, err := d.Deployments.store.Versions(name)
 	if err != nil {
 		d.log.Warn("old nodes are kept", "function", name, "error", err)
 		return
@@ -153,7 +122,7 @@ func (d *Dispatcher) dropOldNodes(name string, parent *instance.Snapshot) {
 			if k.CodeDigest != f.CodeDigest || k.Handler != f.Handler || k.Lazy != f.Lazy {
 				return false
 			}
-			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == nil || n.Info.Parent == parent.Node.Info.ID
+			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == "" || n.Info.Parent == parent
 		})
 		if used {
 			continue
@@ -167,23 +136,20 @@ func (d *Dispatcher) dropOldNodes(name string, parent *instance.Snapshot) {
 // RemoveFunction removes a deployment and the nodes that no other version of it
 // needs. Without a version in the name all versions go.
 func (d *Dispatcher) RemoveFunction(name string) error {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
-	f, err := d.functions.Get(name)
+	defer d.lock(name)()
+	f, err := d.Deployments.store.Get(name)
 	if errors.Is(err, lineage.ErrNotFound) {
 		return fmt.Errorf("%w: %q", ErrUnknownFunction, name)
 	}
 	base := functions.BaseName(name)
-	defer d.catalog.forget(base)
 	if base != name {
 		if err := d.removeVersion(&f); err != nil {
 			return fmt.Errorf("remove function %q: %w", name, err)
 		}
-		d.catalog.forget(base)
-		d.dropOldNodes(base, nil)
+		d.dropOldNodes(base, "")
 		return nil
 	}
-	versions, err := d.functions.Versions(base)
+	versions, err := d.Deployments.store.Versions(base)
 	if err != nil && len(versions) == 0 {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
@@ -194,8 +160,7 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 	}
 	// The unversioned record goes last: until then the removal can be repeated.
 	for _, v := range slices.Backward(versions) {
-		d.catalog.forget(base)
-		if err := d.functions.Remove(v.Name); err != nil {
+		if err := d.Deployments.store.Remove(v.Name); err != nil {
 			return err
 		}
 	}
@@ -205,24 +170,11 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 // RemoveNode removes a node by id or prefix; cascade takes its descendants
 // along, otherwise a node with descendants is refused.
 func (d *Dispatcher) RemoveNode(idOrPrefix string, cascade bool) error {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
 	n, err := d.store.Get(idOrPrefix)
 	if err != nil {
 		return err
 	}
-	if err := d.store.Remove(n.Info.ID, cascade); err != nil {
-		return err
-	}
-	d.catalog.forget("")
-	return nil
-}
-
-// ImageMemory returns the bytes of RAM of an image's guests.
-func (d *Dispatcher) ImageMemory(image string) (bytes uint64, err error) {
-	img, err := d.catalog.image(nameOrDefault(image))
-	if err != nil {
-		return 0, err
-	}
-	return img.MemoryBytes, nil
+	return d.store.Remove(n.Info.ID, cascade)
 }

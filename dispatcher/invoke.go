@@ -46,11 +46,14 @@ func (d *Dispatcher) Invoke(ctx context.Context, req Request) (*Result, error) {
 
 func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) {
 	start := time.Now()
-	deployment, err := d.Resolve(req.Function)
-	if err != nil {
-		return nil, err
+	spec := req.Deployment
+	var err error
+	if spec == nil {
+		if spec, err = d.Lookup(req.Function); err != nil {
+			return nil, err
+		}
 	}
-	f, err := d.catalog.function(deployment)
+	f, err := d.cache.get(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +61,8 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	i := d.newInvocation(f, e, req, start)
+	i := newInvocation(f, e, req, start)
+	i.d, i.result.Platform = d, d.platform.Name()
 	if (d.opts.AutoArguments || req.AutoArguments) && f.spec.Lazy && !d.opts.ReadOnly {
 		i.capture = (*invocation).captureIfWorth
 	}
@@ -68,10 +72,13 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	t := d.costs.match(f, e, req.MaxPath)
 	if t == nil || t.State == nil {
 		// The node is gone, or this host needs another one: make it again.
-		if t, err = d.restoreFunction(ctx, f); err != nil {
+		if t, err = d.restore(ctx, spec.Name); err != nil {
 			return nil, err
 		}
-		if f, err = d.catalog.function(deployment); err != nil {
+		if spec, err = d.get(spec.Name); err != nil {
+			return nil, err
+		}
+		if f, err = d.cache.get(spec); err != nil {
 			return nil, err
 		}
 		i.f = f
@@ -83,7 +90,7 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	return i.warm(ctx, t, req.Fresh)
 }
 
-func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
+func newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
 	timeout := req.Timeout
 	if timeout <= 0 {
 		timeout = time.Duration(f.spec.Settings.TimeoutSec) * time.Second
@@ -96,8 +103,8 @@ func (d *Dispatcher) newInvocation(f *function, e *event, req *Request, start ti
 		id = newRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{d: d, f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
-		result: &Result{RequestID: id, Version: version, Platform: d.platform.Name()}}
+	i := &invocation{f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
+		result: &Result{RequestID: id, Version: version}}
 	i.context = i.renderContext(req)
 	return i
 }
@@ -177,7 +184,7 @@ func (i *invocation) warm(ctx context.Context, s *instance.Snapshot, fresh bool)
 
 // cold boots a machine for this invocation alone.
 func (i *invocation) cold(ctx context.Context) (*Result, error) {
-	booted, err := i.d.boot(i.f.image)
+	booted, err := i.d.maker.boot(i.f.image)
 	if err != nil {
 		return nil, err
 	}

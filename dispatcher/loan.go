@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"context"
 	"errors"
 	"time"
 
@@ -14,15 +13,6 @@ type loan struct {
 	pools  *pools
 	pool   *pool         // nil: the machine is the instance's own
 	waited time.Duration // for the machine
-}
-
-// take makes an instance of a snapshot, for work that is no invocation.
-func (d *Dispatcher) take(ctx context.Context, imageName string, s *instance.Snapshot) (loan, error) {
-	img, err := d.catalog.image(nameOrDefault(imageName))
-	if err != nil {
-		return loan{}, err
-	}
-	return d.pools.lend(ctx, img, s, false)
 }
 
 // release ends the instance and gives the machine back. It is reset off the caller's

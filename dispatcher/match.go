@@ -224,11 +224,11 @@ func describeKey(info *lineage.Info) string {
 
 // Explain lists the candidates for an invocation without carrying it out.
 func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
-	name, err := d.Resolve(name)
+	spec, err := d.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
-	f, err := d.catalog.function(name)
+	f, err := d.cache.get(spec)
 	if err != nil {
 		return nil, err
 	}

@@ -28,21 +28,16 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if !functions.ValidName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
-	d.deployMu.Lock()
-	t, err := d.imported(ctx, spec.Image, spec.Imports)
-	d.deployMu.Unlock()
+	t, img, err := d.maker.imported(ctx, spec.Image, spec.Imports)
 	if err != nil {
 		return nil, err
 	}
-	img, err := d.catalog.image(nameOrDefault(spec.Image))
-	if err != nil {
-		return nil, err
-	}
-	f := &function{spec: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}, image: img, code: code}
+	f := &function{spec: &Deployment{Function: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}}, image: img, code: code}
 	e, err := f.event(req.Event)
 	if err != nil {
 		return nil, err
 	}
-	i := d.newInvocation(f, e, req, time.Now())
+	i := newInvocation(f, e, req, time.Now())
+	i.d, i.result.Platform = d, d.platform.Name()
 	return i.warm(ctx, t, req.Fresh)
 }

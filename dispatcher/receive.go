@@ -26,10 +26,10 @@ func (d *Dispatcher) Receive(ctx context.Context, src *oci.Source, tag string) (
 	if tag != "" && !lineage.ValidTag(tag) {
 		return nil, fmt.Errorf("tag %q: want NAME or NAME@VERSION: %w", tag, lineage.ErrInvalid)
 	}
-	d.deployMu.Lock() // what hangs on a node that has just come is not known yet
-	defer d.deployMu.Unlock()
-	if err := d.checkContext(ctx); err != nil {
-		return nil, err
+	d.sweeping.Lock() // what hangs on a node that has just come is not known yet
+	defer d.sweeping.Unlock()
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("cancelled: %w", err)
 	}
 	done, err := oci.Import(d.store, src, oci.ImportOptions{
 		ABIVersion: guest.KernelVersion, CheckCPU: d.lacks, CheckImage: checkImage,
@@ -53,7 +53,6 @@ func (d *Dispatcher) Receive(ctx context.Context, src *oci.Source, tag string) (
 			return nil, err
 		}
 	}
-	d.catalog.forget("")
 	return r, nil
 }
 
@@ -68,11 +67,11 @@ func (d *Dispatcher) nameImage(digest string) (taken string, err error) {
 	if err := image.Close(); err != nil {
 		return "", err
 	}
-	named, err := d.images.TagNew(name, digest)
+	named, err := d.images.store.TagNew(name, digest)
 	if err != nil || named {
 		return "", err
 	}
-	if path, err := d.images.Find(name); err != nil || path != d.store.ImagePath(digest) {
+	if path, err := d.images.store.Find(name); err != nil || path != d.store.ImagePath(digest) {
 		return name, nil
 	}
 	return "", nil

@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -13,9 +12,9 @@ import (
 // nodes that went with it. One that nodes were taken from is refused without
 // cascade.
 func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error) {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
-	path, err := d.images.Find(ref)
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
+	path, err := d.images.store.Find(ref)
 	if err != nil {
 		return "", nil, err
 	}
@@ -34,8 +33,7 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes
 		}
 		nodes = append(append(nodes, below...), n.Info.ID)
 	}
-	d.catalog.forget("")
-	return digest, nodes, d.images.Remove(ref)
+	return digest, nodes, d.images.store.Remove(ref)
 }
 
 // imageInUseError: nodes were taken from an image that is to be removed.
@@ -55,25 +53,4 @@ func (d *Dispatcher) descendants(id string) (ids []string) {
 		ids = append(append(ids, child.Info.ID), d.descendants(child.Info.ID)...)
 	}
 	return ids
-}
-
-// Refresh writes the nodes' use counts to the state directory, and takes note of
-// images that were put there since.
-func (d *Dispatcher) Refresh() error {
-	d.catalog.mu.RLock()
-	stale := false
-	for name, img := range d.catalog.images {
-		path, err := d.images.Find(name)
-		if err != nil || strings.TrimSuffix(filepath.Base(path), ".img") != img.Digest {
-			stale = true
-		}
-	}
-	d.catalog.mu.RUnlock()
-	if stale {
-		d.catalog.forget("")
-	}
-	if err := d.store.FlushHits(); err != nil && !errors.Is(err, lineage.ErrReadOnly) {
-		return err
-	}
-	return nil
 }

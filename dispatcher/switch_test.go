@@ -77,7 +77,7 @@ func benchmarkSwitch(b *testing.B, verify lineage.Verify) {
 			if forget {
 				gone = append(gone, weak.Make(n.View()))
 				d.store.Unload(n.ID)
-				d.catalog.unloaded(n) // as for room
+				d.cache.unloaded(n) // as for room
 			}
 		}
 		invoke("from")

@@ -1,120 +1,39 @@
 package dispatcher
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
-// Latest is the qualifier of the deployment that has no version.
-const Latest = "$LATEST"
-
-// A version is a deployment of its own: the record "name:7" beside "name", with
-// the same code and so the same nodes. Aliases are in the record of "name".
-
-// VersionOf returns the qualifier of a deployment's name: its version, or Latest.
-func VersionOf(deployment string) string {
-	if _, version, ok := strings.Cut(deployment, ":"); ok {
-		return version
-	}
-	return Latest
-}
-
-// Resolve turns a function's name, with or without a qualifier behind a colon,
-// into the name of a deployment. An alias that shares its traffic among versions
-// gives one of them at random.
-func (d *Dispatcher) Resolve(name string) (string, error) {
-	colon := strings.IndexByte(name, ':')
-	if colon < 0 {
-		return name, nil
-	}
-	base, qualifier := name[:colon], name[colon+1:]
-	if qualifier == Latest {
-		return base, nil
-	}
-	if functions.ValidDeploymentName(name) {
-		return name, nil
-	}
-	f, err := d.Function(base)
-	if err != nil {
-		return "", err
-	}
-	alias, ok := f.Aliases[qualifier]
-	if !ok {
-		return "", fmt.Errorf("%w: %q: %w %q", ErrUnknownFunction, base, ErrUnknownAlias, qualifier)
-	}
-	return join(base, pickVersion(alias, rand.Float64())), nil
-}
-
-// pickVersion chooses by a random number from 0 to 1.
-func pickVersion(a functions.Alias, r float64) string {
-	for _, version := range slices.Sorted(maps.Keys(a.Weights)) {
-		if r -= a.Weights[version]; r < 0 {
-			return version
-		}
-	}
-	return a.Version
-}
-
-func join(base, version string) string {
-	if version == Latest {
-		return base
-	}
-	return base + ":" + version
-}
-
-// Function returns the record of a deployment.
-func (d *Dispatcher) Function(deployment string) (functions.Function, error) {
-	d.catalog.mu.RLock()
-	known := d.catalog.functions[deployment]
-	d.catalog.mu.RUnlock()
-	if known != nil {
-		return known.spec, nil
-	}
-	f, err := d.functions.Get(deployment)
-	if errors.Is(err, lineage.ErrNotFound) {
-		return f, fmt.Errorf("%w: %q", ErrUnknownFunction, deployment)
-	}
-	return f, err
-}
-
-// Functions returns the records of all deployments, by name and version. Those
-// that cannot be read are left out and described by the error.
-func (d *Dispatcher) Functions() ([]functions.Function, error) { return d.functions.List() }
-
 // Versions returns the record of a function and those of its published versions,
 // oldest first.
-func (d *Dispatcher) Versions(name string) ([]functions.Function, error) {
+func (d *Deployments) Versions(name string) ([]functions.Function, error) {
 	if _, err := d.Function(name); err != nil {
 		return nil, err
 	}
-	list, err := d.functions.Versions(name)
+	list, err := d.store.Versions(name)
 	if len(list) > 0 {
 		err = nil // of those that cannot be read
 	}
 	return list, err
 }
 
-// FunctionFiles returns the code of a deployment, by path, and its warm-up events.
-func (d *Dispatcher) FunctionFiles(f functions.Function) (map[string][]byte, []json.RawMessage, error) {
-	code, err := d.functions.Code(f)
-	if err != nil {
-		return nil, nil, err
-	}
-	var request loadRequest
-	if err := json.Unmarshal(code, &request); err != nil {
-		return nil, nil, fmt.Errorf("code of function %q: %w", f.Name, err)
-	}
-	return request.Files, request.WarmUp, nil
+// lock waits until nobody else changes the function that a deployment is of.
+func (d *Deployments) lock(deployment string) (unlock func()) {
+	unlock, _ = d.locks.lock(context.Background(), lockOf(deployment)) // it does not end
+	return unlock
 }
+
+// lockOf is the key of a function's lock.
+func lockOf(deployment string) string { return "function " + functions.BaseName(deployment) }
 
 func checkRevision(f *functions.Function, want string) error {
 	if want != "" && want != f.Settings.Revision {
@@ -123,8 +42,8 @@ func checkRevision(f *functions.Function, want string) error {
 	return nil
 }
 
-// change rewrites the record of a deployment. deployMu must be held.
-func (d *Dispatcher) change(name string, edit func(*functions.Function) error) (functions.Function, error) {
+// change rewrites the record of a deployment. The function's lock must be held.
+func (d *Deployments) change(name string, edit func(*functions.Function) error) (functions.Function, error) {
 	f, err := d.Function(name)
 	if err != nil {
 		return f, err
@@ -132,22 +51,20 @@ func (d *Dispatcher) change(name string, edit func(*functions.Function) error) (
 	if err := edit(&f); err != nil {
 		return f, err
 	}
-	code, err := d.functions.Code(f)
+	code, err := d.store.Code(f)
 	if err != nil {
 		return f, err
 	}
-	if f, err = d.functions.Put(f, code); err != nil {
+	if f, err = d.store.Put(f, code); err != nil {
 		return f, err
 	}
-	d.catalog.forget(name)
 	return f, nil
 }
 
 // Configure changes the settings of a function that do not concern its code.
 // revision, if not empty, must be the current one.
-func (d *Dispatcher) Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error) {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
+func (d *Deployments) Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error) {
+	defer d.lock(name)()
 	return d.change(name, func(f *functions.Function) error {
 		if err := checkRevision(f, revision); err != nil {
 			return err
@@ -160,9 +77,8 @@ func (d *Dispatcher) Configure(name, revision string, edit func(*functions.Setti
 
 // Publish gives the function's present code and settings a version number. If
 // the last version has the same code and settings, that is returned.
-func (d *Dispatcher) Publish(name, revision, packageDigest string, description *string) (functions.Function, error) {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
+func (d *Deployments) Publish(name, revision, packageDigest string, description *string) (functions.Function, error) {
+	defer d.lock(name)()
 	latest, err := d.Function(name)
 	if err != nil {
 		return latest, err
@@ -173,7 +89,7 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	if packageDigest != "" && packageDigest != latest.Settings.PackageDigest {
 		return latest, fmt.Errorf("%w: the code's digest is %s, not %s", lineage.ErrInvalid, latest.Settings.PackageDigest, packageDigest)
 	}
-	versions, err := d.functions.Versions(name)
+	versions, err := d.store.Versions(name)
 	if err != nil && len(versions) == 0 {
 		return latest, err
 	}
@@ -181,7 +97,7 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	if last.Name != name && sameDeployment(&latest, &last) {
 		return last, nil
 	}
-	code, err := d.functions.Code(latest)
+	code, err := d.store.Code(latest)
 	if err != nil {
 		return latest, err
 	}
@@ -195,7 +111,7 @@ func (d *Dispatcher) Publish(name, revision, packageDigest string, description *
 	if description != nil {
 		version.Settings.Description = *description
 	}
-	if version, err = d.functions.Put(version, code); err != nil {
+	if version, err = d.store.Put(version, code); err != nil {
 		return version, err
 	}
 	_, err = d.change(name, func(f *functions.Function) error {
@@ -218,8 +134,8 @@ func sameDeployment(latest, version *functions.Function) bool {
 	return errA == nil && errB == nil && string(x) == string(y)
 }
 
-// removeVersion removes a version's record. deployMu must be held.
-func (d *Dispatcher) removeVersion(f *functions.Function) error {
+// removeVersion removes a version's record. The function's lock must be held.
+func (d *Deployments) removeVersion(f *functions.Function) error {
 	base, version := functions.BaseName(f.Name), VersionOf(f.Name)
 	latest, err := d.Function(base)
 	if err != nil && !errors.Is(err, ErrUnknownFunction) {
@@ -230,14 +146,13 @@ func (d *Dispatcher) removeVersion(f *functions.Function) error {
 			return fmt.Errorf("%w: alias %q names it", ErrInUse, name)
 		}
 	}
-	return d.functions.Remove(f.Name)
+	return d.store.Remove(f.Name)
 }
 
 // PutAlias creates an alias, or changes it if create is false. edit gets what
 // there is.
-func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error) {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
+func (d *Deployments) PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error) {
+	defer d.lock(name)()
 	var a functions.Alias
 	_, err := d.change(name, func(f *functions.Function) error {
 		old, exists := f.Aliases[alias]
@@ -266,7 +181,7 @@ func (d *Dispatcher) PutAlias(name, alias string, create bool, revision string, 
 	return a, err
 }
 
-func (d *Dispatcher) checkAlias(name string, a functions.Alias) error {
+func (d *Deployments) checkAlias(name string, a functions.Alias) error {
 	sum := 0.0
 	for version, weight := range a.Weights {
 		if !(weight >= 0 && weight <= 1) {
@@ -286,9 +201,8 @@ func (d *Dispatcher) checkAlias(name string, a functions.Alias) error {
 }
 
 // RemoveAlias removes an alias; one that is not there is no error.
-func (d *Dispatcher) RemoveAlias(name, alias string) error {
-	d.deployMu.Lock()
-	defer d.deployMu.Unlock()
+func (d *Deployments) RemoveAlias(name, alias string) error {
+	defer d.lock(name)()
 	_, err := d.change(name, func(f *functions.Function) error {
 		f.Aliases = maps.Clone(f.Aliases)
 		delete(f.Aliases, alias)

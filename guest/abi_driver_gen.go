@@ -15,7 +15,7 @@ const (
 	MsgInvoke     = 3        // seed, ctx, event JSON
 	MsgInvokeLazy = 4        // seed, ctx: the event's keys are asked for with WANT
 	MsgArg        = 5        // seed, ctx, uint8_t present, value JSON: answers WANT
-	MsgReady      = 16       // JSON: runtime, version
+	MsgReady      = 16       // JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION
 	MsgDone       = 17       // JSON: IMPORT or LOAD succeeded
 	MsgResult     = 18       // JSON: what the handler returned
 	MsgError      = 19       // JSON {errorType, errorMessage, stackTrace}

@@ -64,7 +64,7 @@ var protocol = []struct {
 	name  string
 	value int
 }{
-	{"DRIVER_PORT", DriverPort}, {"FRAME_HEADER", FrameHeader}, {"SEED_BYTES", SeedBytes}, {"SO_DRIVER", SoDriver},
+	{"VERSION", DriverVersion}, {"DRIVER_PORT", DriverPort}, {"FRAME_HEADER", FrameHeader}, {"SEED_BYTES", SeedBytes}, {"SO_DRIVER", SoDriver},
 	{"RESULT_BYTES", ResultBytes},
 	{"MSG_IMPORT", MsgImport}, {"MSG_LOAD", MsgLoad}, {"MSG_INVOKE", MsgInvoke},
 	{"MSG_INVOKE_LAZY", MsgInvokeLazy}, {"MSG_ARG", MsgArg}, {"MSG_READY", MsgReady}, {"MSG_DONE", MsgDone},

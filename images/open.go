@@ -129,6 +129,9 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 	if err := img.config.validate(); err != nil {
 		return nil, fmt.Errorf("%w: configuration: %w", ErrCorrupt, err)
 	}
+	if c := &img.config; c.Driver != "" && c.driverProtocol() != guest.DriverVersion {
+		return nil, fmt.Errorf("%w: its driver speaks driver protocol %d, this monitor %d: build the image anew", ErrABI, c.driverProtocol(), guest.DriverVersion)
+	}
 	return img, img.checkMemory()
 }
 
@@ -149,9 +152,9 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 	case n >= 8 && h.Magic != guest.ImageMagic:
 		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(guest.ImageMagic))
 	case n >= 12 && h.Version != guest.ImageVersion:
-		return fmt.Errorf("%w: version is %d, this program reads %d", ErrVersion, h.Version, guest.ImageVersion)
+		return fmt.Errorf("%w: version is %d, this program reads %d: build the image anew", ErrVersion, h.Version, guest.ImageVersion)
 	case n >= 16 && h.ABIVersion != guest.KernelVersion:
-		return fmt.Errorf("%w: image has ABI %d, this monitor has %d", ErrABI, h.ABIVersion, guest.KernelVersion)
+		return fmt.Errorf("%w: its kernel library speaks version %d of the kernel contract, this monitor %d: build the image anew", ErrABI, h.ABIVersion, guest.KernelVersion)
 	case n < guest.ImageHeaderSize:
 		return fmt.Errorf("%w: %d bytes, a header has %d", ErrTruncated, size, guest.ImageHeaderSize)
 	case h.TotalBytes%guest.PageSize != 0 || h.TotalBytes < guest.PageSize || h.TotalBytes > maxGPA:

@@ -71,15 +71,26 @@ type File struct {
 
 // Config is the host's part of an image, stored in it as JSON.
 type Config struct {
-	Name        string            `json:"name"`
-	Program     string            `json:"program,omitempty"` // guest path as the Spec gave it
-	Argv        []string          `json:"argv,omitempty"`
-	Env         []string          `json:"env,omitempty"`
-	MemoryBytes uint64            `json:"memory_bytes"`
-	Driver      string            `json:"driver,omitempty"`
-	DirectCalls bool              `json:"direct_calls,omitempty"` // loaded layouts are patched
-	Packages    []string          `json:"packages,omitempty"`
-	Labels      map[string]string `json:"labels,omitempty"`
+	Name        string   `json:"name"`
+	Program     string   `json:"program,omitempty"` // guest path as the Spec gave it
+	Argv        []string `json:"argv,omitempty"`
+	Env         []string `json:"env,omitempty"`
+	MemoryBytes uint64   `json:"memory_bytes"`
+	Driver      string   `json:"driver,omitempty"`
+	// DriverProtocol is the version of guest/abi/driver.h that the driver speaks;
+	// images that do not say so have 1.
+	DriverProtocol int               `json:"driver_protocol,omitempty"`
+	DirectCalls    bool              `json:"direct_calls,omitempty"` // loaded layouts are patched
+	Packages       []string          `json:"packages,omitempty"`
+	Labels         map[string]string `json:"labels,omitempty"`
+}
+
+// driverProtocol is the version that the image's driver speaks.
+func (c *Config) driverProtocol() int {
+	if c.DriverProtocol == 0 {
+		return 1
+	}
+	return c.DriverProtocol
 }
 
 // config returns the configuration of a Spec.
@@ -88,6 +99,9 @@ func (s *Spec) config() Config {
 		Name: s.Name, Program: s.Program, Argv: s.Argv, Env: s.Env,
 		MemoryBytes: s.MemoryBytes, Driver: s.Driver, DirectCalls: !s.NoDirectCalls,
 		Packages: s.Packages, Labels: s.Labels,
+	}
+	if c.Driver != "" {
+		c.DriverProtocol = guest.DriverVersion
 	}
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = DefaultMemoryBytes

@@ -63,7 +63,7 @@ func (m *Memory) readEntries() (guest.Entries, error) {
 			ErrABI, guest.KernelGPA, e.Magic, guest.KernelVersion)
 	}
 	if e.ABIVersion != guest.KernelVersion {
-		return e, fmt.Errorf("%w: the kernel library speaks version %d, this monitor version %d", ErrABI, e.ABIVersion, guest.KernelVersion)
+		return e, fmt.Errorf("%w: the kernel library speaks version %d of the kernel contract, this monitor %d: build the image anew", ErrABI, e.ABIVersion, guest.KernelVersion)
 	}
 	if e.KernelEnd <= guest.KernelGPA || e.KernelEnd > guest.ProgramGPA {
 		return e, fmt.Errorf("%w: kernel library ends at %#x, outside (%#x, %#x]", ErrABI, e.KernelEnd, guest.KernelGPA, guest.ProgramGPA)

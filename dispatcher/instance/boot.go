@@ -1,7 +1,9 @@
 package instance
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"seuss/guest"
@@ -36,7 +38,7 @@ func (i *Instance) boot(deadline time.Time) error {
 	if err := vm.stream.await(vm.m); err != nil {
 		return err
 	}
-	if err := vm.m.ColdBoot(vmm.BootConfig{Args: vm.image.Argv, Env: vm.image.Env}); err != nil {
+	if err := vm.m.ColdBoot(vmm.BootConfig{Args: vm.image.Argv, Env: append(slices.Clone(vm.image.Env), fmt.Sprintf("SEUSS_DRIVER_PROTOCOL=%d", guest.DriverVersion))}); err != nil {
 		return err
 	}
 	vm.enter(Running)
@@ -47,6 +49,20 @@ func (i *Instance) boot(deadline time.Time) error {
 	}
 	if f.kind != guest.MsgReady {
 		return fmt.Errorf("%w: message %d in place of READY", ErrProtocol, f.kind)
+	}
+	return checkReady(f.payload)
+}
+
+// checkReady refuses a driver of another version of the protocol.
+func checkReady(payload []byte) error {
+	ready := struct {
+		Protocol int `json:"protocol"`
+	}{Protocol: 1} // the first version, whose drivers do not state it
+	if err := json.Unmarshal(payload, &ready); err != nil {
+		return fmt.Errorf("%w: READY: %w", ErrProtocol, err)
+	}
+	if ready.Protocol != guest.DriverVersion {
+		return fmt.Errorf("%w: the image's driver speaks driver protocol %d, this monitor %d: build the image anew", ErrProtocol, ready.Protocol, guest.DriverVersion)
 	}
 	return nil
 }

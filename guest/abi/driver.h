@@ -1,12 +1,12 @@
 /*
  * driver.h: the contract between the monitor and a language runtime's driver, the
  * guest's first program. Drivers get these constants as a module of their language
- * (guest/protocol.go), C includes the file.
+ * that package guest renders; C includes the file.
  *
  * Each side refuses another version: the driver states its own in ABI_MSG_READY,
- * as "protocol" (absent: 1), and an image states its driver's in its configuration;
- * the monitor passes its own in the environment variable SEUSS_DRIVER_PROTOCOL, and
- * a driver of another ends with a message that says both.
+ * as "protocol", and an image its driver's in its configuration, as "driver_protocol"
+ * (absent in either: 1); the monitor passes its own in the environment variable
+ * SEUSS_DRIVER_PROTOCOL, and a driver of another ends with a message that says both.
  */
 #ifndef SEUSS_ABI_DRIVER_H
 #define SEUSS_ABI_DRIVER_H
@@ -33,7 +33,7 @@
 #define ABI_MSG_INVOKE_LAZY 4 /* seed, ctx: the event's keys are asked for with WANT */
 #define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
 /* driver to host */
-#define ABI_MSG_READY 16  /* JSON: runtime, version */
+#define ABI_MSG_READY 16  /* JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION */
 #define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded */
 #define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
 #define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */

@@ -459,6 +459,9 @@ def fill_holes():
 
 
 def main():
+    host = os.environ.pop("SEUSS_DRIVER_PROTOCOL", None)
+    if host not in (None, str(p.VERSION)):
+        sys.exit(f"the monitor speaks driver protocol {host}, this driver {p.VERSION}: build the image anew")
     faulthandler.enable()
     sys.stdout.reconfigure(line_buffering=True)
     driver = Driver()
@@ -467,7 +470,7 @@ def main():
     gc.collect()
     driver.filler = fill_holes()
     settle()
-    driver.link.send(p.MSG_READY, json.dumps({"runtime": "python", "version": sys.version.split()[0]}).encode())
+    driver.link.send(p.MSG_READY, json.dumps({"protocol": p.VERSION, "runtime": "python", "version": sys.version.split()[0]}).encode())
     driver.serve()
 
 

@@ -7,6 +7,7 @@
 #include "protect.h"
 
 void console_init(void);
+void contract_check(void);
 void kernel_main(void);
 void upcall_entry(void);
 _Noreturn void return_full(void);
@@ -18,8 +19,7 @@ extern char exception_stack_top[];
 void kernel_main(void)
 {
 	console_init();
-	if (boot_info->magic != ABI_BOOT_MAGIC || boot_info->abi_version != ABI_KERNEL_VERSION)
-		panic("the monitor speaks ABI version %u, this kernel library %u", boot_info->abi_version, ABI_KERNEL_VERSION);
+	contract_check();
 	control->kernel_end = (u64)kernel_end;
 	control->upcall_entry = (u64)upcall_entry;
 	control->enosys_gpa = (u64)enosys_counts;

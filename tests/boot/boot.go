@@ -29,7 +29,13 @@ type Image struct{ img *images.Image }
 // New builds an image that lasts as long as the test. Spec.Kernel is filled in.
 func New(t testing.TB, spec images.Spec) *Image {
 	t.Helper()
-	spec.Kernel = guest.Kernel()
+	return NewWith(t, guest.Kernel(), spec)
+}
+
+// NewWith is New with another kernel library.
+func NewWith(t testing.TB, library []byte, spec images.Spec) *Image {
+	t.Helper()
+	spec.Kernel = library
 	for _, p := range []string{"/dev", "/proc", "/sys", "/tmp", "/root", "/run", "/etc"} {
 		spec.Files = addDir(spec.Files, p)
 	}

@@ -377,12 +377,18 @@ function settle() {
 }
 
 async function main() {
+  const monitor = process.env.SEUSS_DRIVER_PROTOCOL;
+  delete process.env.SEUSS_DRIVER_PROTOCOL;
+  if (monitor !== undefined && monitor !== String(p.VERSION)) {
+    process.stderr.write(`the monitor speaks driver protocol ${monitor}, this driver ${p.VERSION}: build the image anew\n`);
+    process.exit(1);
+  }
   const driver = new Driver();
   process.chdir(TASK_ROOT);
   await warmUp.builtIn(driver);
   await warmUp.configured(driver);
   settle();
-  driver.link.send(p.MSG_READY, Buffer.from(JSON.stringify({ runtime: 'node', version: process.versions.node })));
+  driver.link.send(p.MSG_READY, Buffer.from(JSON.stringify({ protocol: p.VERSION, runtime: 'node', version: process.versions.node })));
   await driver.serve();
 }
 

@@ -22,6 +22,13 @@ static bool table_ok(u64 off, u64 count, u64 size, u64 total)
 	return off % 8 == 0 && count <= total / size && within(off, count * size, total);
 }
 
+static const char *version_refused(u32 version)
+{
+	static char why[100];
+	ksnprintf(why, sizeof why, "it has image format version %u, this kernel library reads %u: build the image anew", version, ABI_IMAGE_VERSION);
+	return why;
+}
+
 const char *img_init(const void *image, u64 bytes)
 {
 	const struct abi_image_header *h = image;
@@ -33,7 +40,7 @@ const char *img_init(const void *image, u64 bytes)
 	if (h->magic != ABI_IMAGE_MAGIC)
 		return "wrong magic";
 	if (h->version != ABI_IMAGE_VERSION)
-		return "unknown version";
+		return version_refused(h->version);
 	if (h->total_bytes > bytes || h->total_bytes < PAGE_SIZE)
 		return "length in the header exceeds the image";
 	u64 total = h->total_bytes;

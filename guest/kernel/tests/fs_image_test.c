@@ -65,6 +65,7 @@ static void test_refuses(void)
 	} while (0)
 	REFUSED(h->magic ^= 1);
 	REFUSED(h->version++);
+	CHECK(strcmp(img_init(im.bytes, im.size), "it has image format version 2, this kernel library reads 1: build the image anew") == 0);
 	REFUSED(h->total_bytes = im.size + 1);
 	REFUSED(h->total_bytes = 8);
 	REFUSED(h->inode_count = 0);

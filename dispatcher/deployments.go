@@ -1,0 +1,181 @@
+package dispatcher
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+
+	"seuss/dispatcher/functions"
+	"seuss/lineage"
+	"seuss/lineage/changes"
+)
+
+// Latest is the qualifier of the deployment that has no version.
+const Latest = "$LATEST"
+
+// Deployments are the functions that are deployed: their settings, versions and
+// aliases. A version is a deployment of its own: the record "name:7" beside "name",
+// with the same code and so the same nodes. Aliases are in the record of "name".
+type Deployments struct {
+	store *functions.Store
+	locks *keyedLocks // by function: one change of it at a time
+
+	mu    sync.RWMutex
+	known map[string]*Deployment // by name; read again when the store says that it changed
+}
+
+// Deployment is what a function's name has led to. It is not to be changed.
+type Deployment struct {
+	functions.Function
+	// Limit is how many invocations of the function, all versions together, may run at
+	// a time; -1: any number.
+	Limit int
+
+	seen changes.Generation // of the store, when it was read
+}
+
+func newDeployments(store *functions.Store, locks *keyedLocks) *Deployments {
+	return &Deployments{store: store, locks: locks, known: map[string]*Deployment{}}
+}
+
+// VersionOf returns the qualifier of a deployment's name: its version, or Latest.
+func VersionOf(deployment string) string {
+	if _, version, ok := strings.Cut(deployment, ":"); ok {
+		return version
+	}
+	return Latest
+}
+
+// Lookup finds the deployment that a function's name stands for, with or without a
+// qualifier behind a colon. An alias that shares its traffic among versions gives one
+// of them at random.
+func (d *Deployments) Lookup(name string) (*Deployment, error) {
+	deployment, err := d.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	return d.get(deployment)
+}
+
+// Resolve is Lookup for the name alone. It may be of nothing.
+func (d *Deployments) Resolve(name string) (string, error) {
+	base, qualifier, qualified := strings.Cut(name, ":")
+	if !qualified || functions.ValidDeploymentName(name) {
+		return name, nil
+	}
+	if qualifier == Latest {
+		return base, nil
+	}
+	f, err := d.get(base)
+	if err != nil {
+		return "", err
+	}
+	alias, ok := f.Aliases[qualifier]
+	if !ok {
+		return "", fmt.Errorf("%w: %q: %w %q", ErrUnknownFunction, base, ErrUnknownAlias, qualifier)
+	}
+	return join(base, pickVersion(alias, rand.Float64())), nil
+}
+
+// pickVersion chooses by a random number from 0 to 1.
+func pickVersion(a functions.Alias, r float64) string {
+	for _, version := range slices.Sorted(maps.Keys(a.Weights)) {
+		if r -= a.Weights[version]; r < 0 {
+			return version
+		}
+	}
+	return a.Version
+}
+
+func join(base, version string) string {
+	if version == Latest {
+		return base
+	}
+	return base + ":" + version
+}
+
+// get returns the deployment of that name.
+func (d *Deployments) get(name string) (*Deployment, error) {
+	d.mu.RLock()
+	known := d.known[name]
+	d.mu.RUnlock()
+	if known != nil && !d.changed(known) {
+		return known, nil
+	}
+	f, err := d.read(name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err != nil {
+		delete(d.known, name)
+		return nil, err
+	}
+	d.known[name] = f
+	return f, nil
+}
+
+// changed reports whether a deployment may be another one by now.
+func (d *Deployments) changed(f *Deployment) bool {
+	return d.store.Changes().Since(functions.BaseName(f.Name), f.seen)
+}
+
+func (d *Deployments) read(name string) (*Deployment, error) {
+	f := &Deployment{Limit: -1, seen: d.store.Changes().Now()}
+	var err error
+	if f.Function, err = d.store.Get(name); errors.Is(err, lineage.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
+	} else if err != nil {
+		return nil, err
+	}
+	latest := f.Function
+	if base := functions.BaseName(name); base != name {
+		if latest, err = d.store.Get(base); err != nil {
+			return f, nil // a version that outlived its function has no limit
+		}
+	}
+	if limit := latest.Settings.Concurrency; limit != nil {
+		f.Limit = *limit
+	}
+	return f, nil
+}
+
+// Function returns the record of a deployment.
+func (d *Deployments) Function(deployment string) (functions.Function, error) {
+	f, err := d.get(deployment)
+	if err != nil {
+		return functions.Function{}, err
+	}
+	return f.Function, nil
+}
+
+// FunctionFiles returns the code of a deployment, by path, and its warm-up events.
+func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []json.RawMessage, error) {
+	code, err := d.store.Code(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	var request loadRequest
+	if err := json.Unmarshal(code, &request); err != nil {
+		return nil, nil, fmt.Errorf("code of function %q: %w", f.Name, err)
+	}
+	return request.Files, request.WarmUp, nil
+}
+
+// Functions returns the records of all deployments, by name and version. Those
+// that cannot be read are left out and described by the error.
+func (d *Deployments) Functions() ([]functions.Function, error) { return d.store.List() }
+
+// sweep lets go of what has changed: it is read again if somebody asks.
+func (d *Deployments) sweep() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for name, f := range d.known {
+		if d.changed(f) {
+			delete(d.known, name)
+		}
+	}
+}

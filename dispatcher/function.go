@@ -1,0 +1,149 @@
+package dispatcher
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
+	"seuss/lineage"
+)
+
+// function is what the request path needs of a deployed function. It does not change.
+type function struct {
+	spec      *Deployment
+	image     *image
+	node      *instance.Snapshot   // the function node; nil if it has to be made again
+	ancestors []*instance.Snapshot // from the image node to the function node's parent
+	arguments []*instance.Snapshot // argument nodes below the function node
+	code      []byte               // of a function that is not in the store
+
+	changed <-chan struct{} // closed when it has nodes that are not here, or less
+	images  uint64          // rootImages.generation
+}
+
+func (f *function) uses(s *instance.Snapshot) bool {
+	return f.node == s || slices.Contains(f.arguments, s) || slices.Contains(f.ancestors, s)
+}
+
+// functionCache keeps functions by their deployment's name, as long as neither
+// deployment nor nodes nor image change: it asks each of them.
+type functionCache struct {
+	deployments *Deployments
+	nodes       *lineage.Store
+	snapshots   *snapshots
+	images      *rootImages
+
+	mu     sync.RWMutex
+	byName map[string]*function
+}
+
+// get returns what is known of a deployment.
+func (c *functionCache) get(spec *Deployment) (*function, error) {
+	c.mu.RLock()
+	f := c.byName[spec.Name]
+	c.mu.RUnlock()
+	if f != nil && f.spec == spec && c.current(f) {
+		return f, nil
+	}
+	f, err := c.build(spec)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.byName[spec.Name] = f
+	return f, nil
+}
+
+func (c *functionCache) current(f *function) bool {
+	select {
+	case <-f.changed:
+		return false
+	default:
+		return f.images == c.images.generation.Load()
+	}
+}
+
+func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("function %q: %w", spec.Name, err)
+		}
+	}()
+	name := functions.BaseName(spec.Name)
+	f := &function{spec: spec, images: c.images.generation.Load()}
+	if f.image, err = c.images.get(spec.Image); err != nil {
+		return nil, err
+	}
+	nodes := c.nodes.Catalogue()
+	f.changed = nodes.WatchFunction(name)
+	for _, n := range nodes.Function(name) {
+		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
+			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.Digest {
+			continue // of an earlier deployment
+		}
+		s, err := c.snapshots.get(n.Info.ID)
+		if err != nil {
+			return nil, err
+		}
+		if n.Info.Kind == lineage.KindFunction {
+			f.node = s
+		} else if n.Info.Kind == lineage.KindArgument {
+			f.arguments = append(f.arguments, s)
+		}
+	}
+	if f.node == nil {
+		f.changed = nodes.Watch() // its image may go, of which no node of the function would tell
+		return f, nil
+	}
+	chain, err := nodes.Lineage(f.node.Node)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range chain[:len(chain)-1] {
+		s, err := c.snapshots.get(n.Info.ID)
+		if err != nil {
+			return nil, err
+		}
+		f.ancestors = append(f.ancestors, s)
+	}
+	return f, nil
+}
+
+// unloaded lets go of a node's memory: the store has too much of it. The function is
+// built again, from what is known of it, when it is next asked for.
+func (c *functionCache) unloaded(n *lineage.Node) {
+	s := c.snapshots.drop(n.ID)
+	if s == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if n.Kind == lineage.KindFunction { // nearly always, and then only one deployment's
+		if f := c.byName[n.Key.Function]; f != nil && f.uses(s) {
+			delete(c.byName, n.Key.Function)
+			if f.spec.LastVersion == 0 {
+				return
+			}
+		}
+	}
+	for name, f := range c.byName {
+		if f.uses(s) {
+			delete(c.byName, name)
+		}
+	}
+}
+
+// sweep lets go of functions that have changed: they are built again if somebody asks.
+func (c *functionCache) sweep() {
+	c.snapshots.sweep()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, f := range c.byName {
+		if !c.current(f) || c.deployments.changed(f.spec) {
+			delete(c.byName, name)
+		}
+	}
+}

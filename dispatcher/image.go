@@ -1,0 +1,103 @@
+package dispatcher
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"seuss/dispatcher/instance"
+	"seuss/images"
+	"seuss/lineage"
+)
+
+// image is a root image that machines can be made for.
+type image struct {
+	*instance.Image
+	root *lineage.Node
+}
+
+// rootImages are the images that names lead to.
+type rootImages struct {
+	host  *instance.Host
+	store images.Store
+
+	generation atomic.Uint64 // counts what refresh has found
+	mu         sync.RWMutex
+	byName     map[string]*image
+}
+
+func newRootImages(host *instance.Host, store images.Store) *rootImages {
+	return &rootImages{host: host, store: store, byName: map[string]*image{}}
+}
+
+// get finds an image by name; "" is DefaultImage. Its content is checked against its
+// digest when its root node is first made.
+func (r *rootImages) get(name string) (*image, error) {
+	name = nameOrDefault(name)
+	r.mu.RLock()
+	img := r.byName[name]
+	r.mu.RUnlock()
+	if img != nil {
+		if root, err := r.host.Store.Get(img.root.ID); err == nil && root == img.root {
+			return img, nil
+		}
+	}
+	path, err := r.store.Find(name)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %q (build it with: seussctl image build): %w", ErrNoImage, name, err)
+	}
+	described, root, err := r.host.OpenImage(name, path)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.byName[name]; now != nil && now != img && now.root == root {
+		return now, nil // somebody else was faster
+	}
+	img = &image{described, root}
+	r.byName[name] = img
+	return img, nil
+}
+
+// refresh takes note of names that lead to other images by now.
+func (r *rootImages) refresh() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, img := range r.byName {
+		path, err := r.store.Find(name)
+		if err != nil || strings.TrimSuffix(filepath.Base(path), ".img") != img.Digest {
+			delete(r.byName, name)
+			r.generation.Add(1)
+		}
+	}
+}
+
+func nameOrDefault(image string) string {
+	if image == "" {
+		return DefaultImage
+	}
+	return image
+}
+
+// ImageMemory returns the bytes of RAM of an image's guests.
+func (d *Dispatcher) ImageMemory(image string) (bytes uint64, err error) {
+	img, err := d.images.get(image)
+	if err != nil {
+		return 0, err
+	}
+	return img.MemoryBytes, nil
+}
+
+// Refresh writes the nodes' use counts to the state directory, and takes note of
+// images that were put there since.
+func (d *Dispatcher) Refresh() error {
+	d.images.refresh()
+	if err := d.store.FlushHits(); err != nil && !errors.Is(err, lineage.ErrReadOnly) {
+		return err
+	}
+	return nil
+}

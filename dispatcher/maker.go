@@ -1,0 +1,205 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
+	"seuss/guest"
+	"seuss/lineage"
+)
+
+// maker finds the snapshots that functions start from, and makes those that there are
+// not: base, imports, function. Who makes one holds its lock, and that of no other:
+// others wait for it who need the same, and nobody else.
+type maker struct {
+	host      *instance.Host
+	store     *lineage.Store
+	images    *rootImages
+	snapshots *snapshots
+	pools     *pools
+	locks     keyedLocks // by what is made
+	progress  func(step string, fraction float64)
+}
+
+// make finds the child of a node that is wanted, or has it made.
+func (m *maker) make(ctx context.Context, parent string, wanted func(*lineage.Info) bool, key string, make func() (*instance.Snapshot, error)) (*instance.Snapshot, error) {
+	find := func() *lineage.Node {
+		for _, n := range m.store.Children(parent) {
+			if wanted(&n.Info) {
+				return n
+			}
+		}
+		return nil
+	}
+	n := find()
+	if n == nil {
+		unlock, err := m.locks.lock(ctx, key)
+		if err != nil {
+			return nil, err
+		}
+		defer unlock()
+		if n = find(); n == nil { // or somebody else has made it
+			if err := ctx.Err(); err != nil {
+				return nil, fmt.Errorf("cancelled: %w", err)
+			}
+			return make()
+		}
+	}
+	return m.snapshots.get(n.ID)
+}
+
+// boot boots an image on a machine of its own until its driver is ready.
+func (m *maker) boot(img *image) (*instance.Instance, error) {
+	root, err := m.snapshots.get(img.root.ID)
+	if err != nil {
+		return nil, err
+	}
+	return instance.Boot(m.host, img.Image, root)
+}
+
+// base returns the image's base snapshot.
+func (m *maker) base(ctx context.Context, img *image) (*instance.Snapshot, error) {
+	wanted := func(i *lineage.Info) bool { return i.Kind == lineage.KindBase && i.ABIVersion == guest.KernelVersion }
+	return m.make(ctx, img.root.ID, wanted, "the base of image "+img.Digest, func() (*instance.Snapshot, error) {
+		m.progress("booting image "+img.Name, -1)
+		i, err := m.boot(img)
+		if err != nil {
+			return nil, err
+		}
+		defer i.Destroy()
+		m.progress("capturing the base snapshot", -1)
+		return i.Capture(instance.Capture{Kind: lineage.KindBase, Saved: i.Restored})
+	})
+}
+
+// imported walks down one import node for each module: functions that share a prefix
+// of their imports share the nodes.
+func (m *maker) imported(ctx context.Context, imageName string, modules []string) (*instance.Snapshot, *image, error) {
+	img, err := m.images.get(imageName)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := m.base(ctx, img)
+	for n := 0; err == nil && n < len(modules); n++ {
+		s, err = m.imports(ctx, img, s, modules[:n+1])
+	}
+	return s, img, err
+}
+
+// imports returns the snapshot below parent in which the last of the modules is
+// imported too.
+func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string) (*instance.Snapshot, error) {
+	wanted := func(i *lineage.Info) bool {
+		return i.Kind == lineage.KindImport && slices.Equal(i.Key.Imports, modules)
+	}
+	name := modules[len(modules)-1]
+	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
+		m.progress("importing "+name, -1)
+		l, err := m.pools.lend(ctx, img, parent, false)
+		if err != nil {
+			return nil, err
+		}
+		defer l.release(false, nil)
+		began := time.Now()
+		session := l.Converse(ctx, began.Add(loadTimeout))
+		if err := session.Close(session.Import(name)); err != nil {
+			return nil, fmt.Errorf("import %s: %w", name, err)
+		}
+		return l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
+	})
+}
+
+// function returns the snapshot with the code loaded, below parent.
+func (m *maker) function(ctx context.Context, img *image, f *functions.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
+	key := lineage.Key{Function: functions.BaseName(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
+	wanted := func(i *lineage.Info) bool {
+		k := &i.Key
+		return i.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
+			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy
+	}
+	return m.make(ctx, parent.Node.ID, wanted, "function "+key.Function, func() (*instance.Snapshot, error) {
+		l, err := m.pools.lend(ctx, img, parent, false)
+		if err != nil {
+			return nil, err
+		}
+		defer l.release(false, nil)
+		began := time.Now()
+		session := l.Converse(ctx, began.Add(loadTimeout))
+		if err := session.Close(session.Load(code)); err != nil {
+			return nil, err
+		}
+		saved := time.Since(began)
+		if err := m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img}, code); err != nil {
+			return nil, err
+		}
+		return l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
+	})
+}
+
+// warmUp invokes a function that has just been loaded on the events that came with its
+// code. What the function does lazily at its first use is then in the node that is
+// captured next (SEUSS calls it anticipatory optimisation).
+func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, code []byte) error {
+	var request loadRequest
+	if err := json.Unmarshal(code, &request); err != nil {
+		return fmt.Errorf("code of function %q: %w", f.spec.Name, err)
+	}
+	if len(request.WarmUp) == 0 {
+		return nil
+	}
+	for n, raw := range request.WarmUp {
+		e, err := f.event(raw)
+		if err != nil {
+			return fmt.Errorf("warm-up event %d: %w", n+1, err)
+		}
+		i := newInvocation(f, e, &Request{}, time.Now())
+		session := l.Converse(ctx, i.deadline)
+		reply, err := i.send(session)
+		if err := session.Close(i.answerAll(session, l, reply, err)); err != nil {
+			return fmt.Errorf("warm-up event %d: %w", n+1, err)
+		}
+	}
+	l.Logs() // nobody asked for what it printed
+	return nil
+}
+
+// of returns the snapshot that a deployment's code is loaded in. Where nothing can be
+// stored it is the one that it would hang on. What is removed while it is needed here
+// is made again, once.
+func (m *maker) of(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
+	s, err := m.try(ctx, f, code)
+	if errors.Is(err, lineage.ErrNotFound) {
+		s, err = m.try(ctx, f, code)
+	}
+	return s, err
+}
+
+func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
+	parent, img, err := m.imported(ctx, f.Image, f.Imports)
+	if err != nil || m.host.ReadOnly {
+		return parent, err // the code is loaded for one invocation alone
+	}
+	return m.function(ctx, img, f, code, parent)
+}
+
+// Base returns the image's base node: the runtime started, nothing else. If there is
+// none for this host it boots the image and captures it.
+func (d *Dispatcher) Base(ctx context.Context, imageName string) (*lineage.Node, error) {
+	return d.Import(ctx, imageName, nil)
+}
+
+// Import returns the node below the image's base in which modules are imported, in
+// that order; it captures it if there is none.
+func (d *Dispatcher) Import(ctx context.Context, imageName string, modules []string) (*lineage.Node, error) {
+	s, _, err := d.maker.imported(ctx, imageName, modules)
+	if err != nil {
+		return nil, err
+	}
+	return s.Node, nil
+}
