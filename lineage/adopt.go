@@ -6,11 +6,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 // Portable is a node's file as it is exported: in the form "differences" where the

@@ -6,7 +6,6 @@ import (
 	"weak"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

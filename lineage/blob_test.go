@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -3,11 +3,11 @@ package lineage
 import (
 	"fmt"
 	"os"
-	"seuss/lineage/sealed"
 
 	"golang.org/x/sys/unix"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // The cache of the catalogue, see nodefile.CacheEntry, lies in the state directory.

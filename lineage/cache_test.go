@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"seuss/lineage/sealed/sealedtest"
 	"testing"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // A store that is opened with the cache is the same as one without, whatever

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"seuss/dirtytrack"
-
 	"seuss/lineage/nodefile"
 )
 

@@ -8,7 +8,6 @@ import (
 	"runtime"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

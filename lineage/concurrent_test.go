@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

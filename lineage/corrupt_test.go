@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"seuss/lineage/sealed"
-	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"testing"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 var bothForms = []nodefile.Form{nodefile.FormPages, nodefile.FormDifferences}

@@ -3,11 +3,10 @@ package lineage
 import (
 	"bytes"
 	"fmt"
-	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 // deltaWriter turns candidate pages into the data section and the index.

@@ -1,8 +1,9 @@
 package lineage
 
 import (
-	"seuss/lineage/nodefile"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // TestFindDuplicates: two siblings that wrote the same page and one of their own each.

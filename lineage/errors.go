@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"errors"
+
 	"seuss/lineage/nodefile"
 	"seuss/lineage/sealed"
 )

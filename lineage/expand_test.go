@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
-	"seuss/lineage/sealed/sealedtest"
 	"sync"
 	"testing"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // coldNode is a small node below one of the same kind, both stored as differences and

@@ -6,8 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed"
-	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"syscall"
 	"testing"
@@ -15,6 +13,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // Whatever step of a capture fails, nothing new is visible, and the store works.

@@ -2,6 +2,7 @@ package lineage
 
 import (
 	"iter"
+
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 )

@@ -7,13 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"testing"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // The form of a file has no influence on ids and memory, and each can be turned

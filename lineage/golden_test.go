@@ -8,11 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed"
 	"testing"
 	"time"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // Golden stores are what the first release of each version wrote: they are read for

@@ -10,9 +10,7 @@ import (
 	"testing"
 
 	"seuss/dirtytrack"
-
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

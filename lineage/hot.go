@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -1,10 +1,10 @@
 package lineage
 
 import (
-	"seuss/lineage/nodefile"
 	"testing"
 	"weak"
 
+	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 )
 

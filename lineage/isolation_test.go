@@ -3,13 +3,13 @@ package lineage
 import (
 	"errors"
 	"fmt"
-	"seuss/lineage/sealed"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // One test an anomaly of the isolation literature (Berenson et al., "A Critique of

@@ -6,15 +6,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 func TestMarks(t *testing.T) {

@@ -13,7 +13,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -7,7 +7,6 @@ import (
 	"weak"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // A node's loading set, see nodefile.LoadingSet, lies beside it as <id>.load.

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 	"time"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // marksName is the file of pins, tags and expiries.

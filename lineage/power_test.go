@@ -3,11 +3,11 @@ package lineage
 import (
 	"bytes"
 	"math/rand/v2"
-	"seuss/lineage/sealed"
-	"seuss/lineage/sealed/sealedtest"
 	"testing"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // Power is cut after every call of a history, several times each: everything

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"seuss/lineage/sealed"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 // nodeWriter is a node file on its way. Whole pages are written behind space for

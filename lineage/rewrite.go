@@ -6,9 +6,7 @@ import (
 	"slices"
 
 	"seuss/dirtytrack"
-
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -7,14 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // flipBit changes a file in place, under all of its names.

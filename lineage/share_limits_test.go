@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"seuss/lineage/sealed"
-	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"sync"
@@ -13,8 +11,9 @@ import (
 	"testing"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // TestNoLinks: where the file system gives no link, a node is stored whole.

@@ -6,7 +6,6 @@ import (
 	"os"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
 )
 

@@ -13,11 +13,9 @@ import (
 	"testing"
 
 	"seuss/dirtytrack"
-	"seuss/lineage/sealed"
-
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 func ids(nodes []*Node) (s []string) {

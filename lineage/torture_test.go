@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"seuss/lineage/sealed/sealedtest"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // The torture tests run this test binary as a writer that is killed.

@@ -9,12 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"seuss/lineage/sealed"
 	"strings"
 
 	"seuss/lineage/nodefile"
-
 	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 // Fault is something that Audit found wrong.

@@ -25,10 +25,8 @@ const (
 // overfull are the rooms that are still too large, with their size now. It can
 // only shrink: what grows fails, and so does a row that is not needed any more.
 var overfull = map[string]int{
-	"files of lineage":                     50,
 	"files of tools/seussctl/app":          60,
 	"files of vmm":                         41,
-	"lines of lineage/corrupt_test.go":     538,
 	"methods of dispatcher/httpapi.Server": 83,
 	"methods of lineage.Store":             136,
 	"methods of tools/seussctl/app.env":    135,

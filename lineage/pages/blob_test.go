@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"seuss/lineage/nodefile"
 	"strings"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // testBlob makes a blob of pages that all differ.

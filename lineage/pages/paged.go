@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"seuss/lineage/sealed"
 	"strconv"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // The pages of a Store that was opened with VerifyDemand stay in their files until
