@@ -10,12 +10,14 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/images"
+	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
 	"seuss/vmm"
 )
 
-// DefaultImage is the root image of functions that name none.
-const DefaultImage = "python"
+// DefaultImage is the root image of functions that name none: the default runtime's.
+func DefaultImage() string { return runtimes.Default().Name }
 
 // Errors. Those that are not listed come from the packages below and say what
 // failed on what.
@@ -107,7 +109,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
-	d.cache = &functionCache{deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images, byName: map[string]*function{}}
+	d.cache = &functionCache{deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
 	d.maker = &maker{host: &d.host, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {

@@ -130,7 +130,6 @@ var writtenTwice = map[string]bool{
 	`#define S_IFIFO 0010000`:       true,
 	`#define S_IFMT 00170000`:       true,
 	`#define S_IFSOCK 0140000`:      true,
-	`defaultimage = "python"`:       true,
 	`imagesuffix = ".img"`:          true,
 	`leafxsave = 0xd`:               true,
 	`maxstatebytes = 64 << 20`:      true,

@@ -1,4 +1,4 @@
-package images
+package debian
 
 import (
 	"bytes"
@@ -36,7 +36,7 @@ func readDynamicFile(host string) (*dynamic, error) {
 	defer f.Close() // opened for reading only
 	d, err := readDynamic(f)
 	if errors.Is(err, errDynamic) {
-		return nil, nil // carried as data, see Info.NotLoadable
+		return nil, nil // carried as data, see images.Info
 	}
 	return d, err
 }
@@ -79,8 +79,8 @@ func (d *dynamic) read(r io.ReaderAt, f *elf.File, p *elf.Prog) error {
 		return fmt.Errorf("%d bytes, at most %d are read", p.Filesz, maxDynamic)
 	}
 	table := make([]byte, p.Filesz)
-	if err := readFull(r, table, p.Off); err != nil {
-		return err
+	if n, err := r.ReadAt(table, int64(p.Off)); n < len(table) {
+		return fmt.Errorf("at %#x: got %d of %d bytes: %w", p.Off, n, len(table), err)
 	}
 	type entry struct{ tag, value uint64 }
 	var entries []entry

@@ -1,12 +1,17 @@
-package images
+package dir
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"syscall"
 	"testing"
+
+	"seuss/guest"
+	"seuss/images"
+	"seuss/images/source"
 )
 
 func TestDir(t *testing.T) {
@@ -27,18 +32,29 @@ func TestDir(t *testing.T) {
 	named := filepath.Join(t.TempDir(), "by-link")
 	must(os.Symlink(root, named))
 
-	spec, err := Dir(named)
+	tree, _, err := open(t.Context(), named, source.Options{})
 	must(err)
-	if spec.Name != "tree" || spec.Skipped != 1 {
-		t.Errorf("name %q, %d skipped", spec.Name, spec.Skipped)
+	if tree.Name != "tree" || tree.Skipped != 1 {
+		t.Errorf("name %q, %d skipped", tree.Name, tree.Skipped)
 	}
-	path, info := build(t, spec)
-	img := reopen(t, path)
+	file := filepath.Join(t.TempDir(), "test.img")
+	f, err := os.Create(file)
+	must(err)
+	defer f.Close()
+	info, err := images.Build(t.Context(), f, images.Spec{Name: "d", Kernel: guest.Kernel(), Files: tree.Files}, nil)
+	must(err)
+	img, err := images.Open(file)
+	must(err)
+	defer img.Close()
 	if info.Dirs != 4 || info.Files != 1 || info.Links != 2 {
 		t.Errorf("info %+v", info)
 	}
-	if got := string(read(t, img, "/link/file")); got != "text" {
-		t.Errorf("content is %q", got)
+	if e, err := img.Lookup("/link/file"); err != nil {
+		t.Error(err)
+	} else if r, err := img.Content(e); err != nil {
+		t.Error(err)
+	} else if got, err := io.ReadAll(r); err != nil || string(got) != "text" {
+		t.Errorf("content is %q, %v", got, err)
 	}
 	if e, err := img.Lstat("/dangling"); err != nil || e.Target != "/nowhere" {
 		t.Errorf("link is %+v, %v", e, err)
@@ -51,8 +67,8 @@ func TestDir(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want mode %#o", p, e.Inode, err, mode)
 		}
 	}
-	again, err := Dir(root)
-	if err != nil || !reflect.DeepEqual(again, spec) {
+	again, _, err := open(t.Context(), root, source.Options{})
+	if err != nil || !reflect.DeepEqual(again, tree) {
 		t.Errorf("collecting by another name differs: %v", err)
 	}
 }
@@ -63,8 +79,8 @@ func TestDirRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{file, file + "none"} {
-		if _, err := Dir(p); err == nil || !strings.Contains(err.Error(), p) {
-			t.Errorf("Dir(%s): %v", p, err)
+		if _, _, err := open(t.Context(), p, source.Options{}); err == nil || !strings.Contains(err.Error(), p) {
+			t.Errorf("%s: %v", p, err)
 		}
 	}
 }

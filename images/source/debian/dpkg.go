@@ -1,4 +1,4 @@
-package images
+package debian
 
 import (
 	"bufio"
@@ -13,31 +13,33 @@ import (
 	"strings"
 )
 
-// debPackage is an installed Debian package.
-type debPackage struct {
+// Package is an installed Debian package.
+type Package struct {
 	name    string // without the architecture
 	id      string // as dpkg-query wants it, name or name:arch
 	version string
 	depends [][]string // each a list of alternatives, names only
 }
 
-// debPackages is the set of packages installed on this host.
-type debPackages struct {
+// database is the set of packages installed on this host.
+type database struct {
 	root      string // of the file system; "" = the host's own
-	byName    map[string]*debPackage
-	providers map[string][]*debPackage // of virtual packages
+	byName    map[string]*Package
+	providers map[string][]*Package // of virtual packages
 }
 
 // packageFields is the format of one line of dpkg-query(1), tabs between.
 const packageFields = "${Package}\t${binary:Package}\t${Architecture}\t${db:Status-Status}\t${Version}\t${Pre-Depends}\t${Depends}\t${Provides}\n"
 
+var errNoDpkg = errors.New("collect from installed packages: dpkg-query is missing; this needs a Debian or Ubuntu host with the package dpkg")
+
 // readPackages asks dpkg for all packages of this architecture that are installed in
 // the file system at root, "" being the host's own.
-func readPackages(ctx context.Context, root string) (*debPackages, error) {
+func readPackages(ctx context.Context, root string) (*database, error) {
 	if _, err := exec.LookPath("dpkg-query"); err != nil {
-		return nil, errors.New("collect from installed packages: dpkg-query is missing; this needs a Debian or Ubuntu host with the package dpkg")
+		return nil, errNoDpkg
 	}
-	db := &debPackages{root: root, byName: map[string]*debPackage{}, providers: map[string][]*debPackage{}}
+	db := &database{root: root, byName: map[string]*Package{}, providers: map[string][]*Package{}}
 	out, err := db.query(ctx, "-W", "-f", packageFields)
 	if err != nil {
 		return nil, err
@@ -46,7 +48,7 @@ func readPackages(ctx context.Context, root string) (*debPackages, error) {
 }
 
 // query runs dpkg-query(1) on the database.
-func (db *debPackages) query(ctx context.Context, args ...string) ([]byte, error) {
+func (db *database) query(ctx context.Context, args ...string) ([]byte, error) {
 	if db.root != "" {
 		args = append([]string{"--admindir=" + filepath.Join(db.root, "var/lib/dpkg")}, args...)
 	}
@@ -54,7 +56,7 @@ func (db *debPackages) query(ctx context.Context, args ...string) ([]byte, error
 }
 
 // parse reads lines in the format packageFields.
-func (db *debPackages) parse(out []byte) error {
+func (db *database) parse(out []byte) error {
 	sc := bufio.NewScanner(bytes.NewReader(out))
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
@@ -65,7 +67,7 @@ func (db *debPackages) parse(out []byte) error {
 		if f[3] != "installed" || f[2] != "amd64" && f[2] != "all" {
 			continue
 		}
-		p := &debPackage{name: f[0], id: f[1], version: f[4]}
+		p := &Package{name: f[0], id: f[1], version: f[4]}
 		for _, list := range []string{f[5], f[6]} {
 			p.depends = append(p.depends, parseRelations(list)...)
 		}
@@ -104,9 +106,9 @@ func parseRelations(field string) [][]string {
 // by name. Of alternatives the first installed counts, or its first provider.
 // follow says which packages to take; a package that is not taken is not
 // looked into either.
-func (db *debPackages) closure(name string, follow func(*debPackage) bool) []*debPackage {
-	seen := map[string]*debPackage{}
-	queue := []*debPackage{db.byName[name]}
+func (db *database) closure(name string, follow func(*Package) bool) []*Package {
+	seen := map[string]*Package{}
+	queue := []*Package{db.byName[name]}
 	for len(queue) > 0 {
 		p := queue[0]
 		queue = queue[1:]
@@ -120,15 +122,15 @@ func (db *debPackages) closure(name string, follow func(*debPackage) bool) []*de
 			}
 		}
 	}
-	var out []*debPackage
+	var out []*Package
 	for _, p := range seen {
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b *debPackage) int { return strings.Compare(a.name, b.name) })
+	slices.SortFunc(out, func(a, b *Package) int { return strings.Compare(a.name, b.name) })
 	return out
 }
 
-func (db *debPackages) installed(alts []string) *debPackage {
+func (db *database) installed(alts []string) *Package {
 	for _, name := range alts {
 		if p := db.byName[name]; p != nil {
 			return p
@@ -141,7 +143,7 @@ func (db *debPackages) installed(alts []string) *debPackage {
 }
 
 // files asks dpkg for the paths of the given packages.
-func (db *debPackages) files(ctx context.Context, list []*debPackage) ([]string, error) {
+func (db *database) files(ctx context.Context, list []*Package) ([]string, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
@@ -166,7 +168,7 @@ func (db *debPackages) files(ctx context.Context, list []*debPackage) ([]string,
 // owners returns, as name=version, the packages that own any of the paths.
 // Paths that no package owns are passed over: dpkg-query reports them through
 // its exit status together with what it found.
-func (db *debPackages) owners(ctx context.Context, paths []string) ([]string, error) {
+func (db *database) owners(ctx context.Context, paths []string) ([]string, error) {
 	// A package may list /lib/… although /lib is a link to /usr/lib today.
 	args := []string{"-S", "--"}
 	for _, p := range paths {

@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "../../abi/driver.h"
+#include "../../../../guest/abi/driver.h"
 
 typedef struct napi_env__ *napi_env;
 typedef struct napi_value__ *napi_value;

@@ -1,4 +1,4 @@
-package images
+package debian
 
 import (
 	"os"
@@ -15,8 +15,8 @@ const packageList = "a\ta:amd64\tamd64\tinstalled\t1.0\tpre (>= 2)\tlibb (>= 1) 
 	"gone\tgone\tall\tconfig-files\t4\t\t\t\n" +
 	"libc\tlibc:amd64\tamd64\tinstalled\t5\t\t\tv\n"
 
-func noPackages() *debPackages {
-	return &debPackages{byName: map[string]*debPackage{}, providers: map[string][]*debPackage{}}
+func noPackages() *database {
+	return &database{byName: map[string]*Package{}, providers: map[string][]*Package{}}
 }
 
 func TestPackages(t *testing.T) {
@@ -27,13 +27,13 @@ func TestPackages(t *testing.T) {
 	if p := db.byName["libb"]; p == nil || p.version != "2.0" || p.id != "libb:amd64" || db.byName["gone"] != nil {
 		t.Errorf("packages %+v", db.byName)
 	}
-	names := func(follow func(*debPackage) bool) (out []string) {
+	names := func(follow func(*Package) bool) (out []string) {
 		for _, p := range db.closure("a", follow) {
 			out = append(out, p.name)
 		}
 		return out
 	}
-	if got, want := names(func(*debPackage) bool { return true }), []string{"a", "libb", "libc", "pre"}; !reflect.DeepEqual(got, want) {
+	if got, want := names(func(*Package) bool { return true }), []string{"a", "libb", "libc", "pre"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("closure %v, want %v", got, want)
 	}
 	if got, want := names(isLibraryPackage), []string{"a", "libb", "libc"}; !reflect.DeepEqual(got, want) {
@@ -44,26 +44,6 @@ func TestPackages(t *testing.T) {
 	}
 	if err := noPackages().parse([]byte("a\tb\n")); err == nil || !strings.Contains(err.Error(), "2 fields") {
 		t.Errorf("short line: %v", err)
-	}
-}
-
-func TestPythonExcluded(t *testing.T) {
-	for p, want := range map[string]bool{
-		"/usr/lib/python3.11/unittest/case.py":                                 false,
-		"/usr/lib/python3.11/test/support.py":                                  true,
-		"/usr/lib/python3.11/config-3.11-x86_64-linux-gnu/Makefile":            true,
-		"/usr/lib/python3.11/configparser.py":                                  false,
-		"/usr/lib/python3.11/ensurepip/_bundled/pip.whl":                       true,
-		"/usr/lib/python3.11/ensurepip/__init__.py":                            false,
-		"/usr/lib/python3/dist-packages/numpy/core/tests/test_x.py":            true,
-		"/usr/lib/python3/dist-packages/numpy/testing/__init__.py":             false,
-		"/usr/lib/python3/dist-packages/numpy/core/lib/libnpymath.a":           true,
-		"/usr/lib/python3.11/tkinter/__init__.py":                              true,
-		"/usr/lib/python3.11/lib-dynload/_ssl.cpython-311-x86_64-linux-gnu.so": false,
-	} {
-		if got := pythonExcluded(p); got != want {
-			t.Errorf("%s: excluded %v, want %v", p, got, want)
-		}
 	}
 }
 
@@ -87,20 +67,22 @@ func TestCollectLinks(t *testing.T) {
 	must(os.Symlink("lib/real/../real/f.1", filepath.Join(dir, "alt")))
 	must(os.Symlink("loop", filepath.Join(dir, "loop")))
 	c := newCollector("")
-	real, err := c.addPath(filepath.Join(dir, "lib/f"))
+	real, err := c.Add(filepath.Join(dir, "lib/f"))
 	if err != nil || real != filepath.Join(dir, "usr/lib/real/f.1") || len(c.files) != 4 {
 		t.Fatalf("resolved to %s, %v, with %v", real, err, c.files)
 	}
-	path, _ := build(t, Spec{Name: "c", Files: c.sorted()})
-	if got := string(read(t, reopen(t, path), filepath.Join(dir, "lib/f"))); got != "x" {
-		t.Errorf("content %q", got)
+	if got := c.files[real]; got.HostPath != real {
+		t.Errorf("content is that of %s", got.HostPath)
+	}
+	if got := c.files[filepath.Join(dir, "lib")].Symlink; got != "usr/lib" {
+		t.Errorf("lib leads to %s", got)
 	}
 	for _, p := range []string{"loop", "none", "alt/x"} {
-		if _, err := c.addPath(filepath.Join(dir, p)); err == nil {
+		if _, err := c.Add(filepath.Join(dir, p)); err == nil {
 			t.Errorf("%s was collected", p)
 		}
 	}
-	must(c.addOptional(filepath.Join(dir, "none")))
+	must(c.AddOptional(filepath.Join(dir, "none")))
 }
 
 func FuzzPackages(f *testing.F) {

@@ -1,4 +1,4 @@
-package images
+package debian
 
 import (
 	"context"
@@ -39,7 +39,7 @@ type loading struct {
 // tree (dl-load.c, _dl_map_object): DT_RPATH of the object and of those that loaded
 // it, LD_LIBRARY_PATH, DT_RUNPATH, the cache, the default directories.
 type loader struct {
-	c           *collector
+	c           *Collector
 	cache       map[string][]cachedLibrary
 	libraryPath []string // LD_LIBRARY_PATH
 	seen        map[loading]bool
@@ -47,28 +47,28 @@ type loader struct {
 	missing     map[string]string // soname to who needs it and what was tried
 }
 
-func newLoader(c *collector) (*loader, error) {
+func newLoader(c *Collector) (*loader, error) {
 	l := &loader{c: c, seen: map[loading]bool{}, sonames: map[string]bool{}, missing: map[string]string{}}
-	real, _, err := c.walk(loaderCache, nil)
+	real, _, err := c.Resolve(loaderCache, nil)
 	if errors.Is(err, fs.ErrNotExist) {
 		return l, nil // then the loader has none either
 	} else if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(c.host(real))
+	b, err := os.ReadFile(c.Host(real))
 	if err != nil {
 		return nil, fmt.Errorf("read the loader's cache: %w", err)
 	}
 	if l.cache, err = parseLoaderCache(b); err != nil {
-		return nil, fmt.Errorf("%s: %w; make it anew with: ldconfig", c.host(real), err)
+		return nil, fmt.Errorf("%s: %w; make it anew with: ldconfig", c.Host(real), err)
 	}
 	return l, nil
 }
 
-// closeOver adds everything that the collected ELF files need, and what that needs.
+// Follow adds everything that the collected ELF files need, and what that needs.
 // program is the one that runs, or empty. It reads the files and never runs them, as
 // ldd(1) would.
-func (c *collector) closeOver(ctx context.Context, program string) error {
+func (c *Collector) Follow(ctx context.Context, program string) error {
 	l, err := newLoader(c)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (c *collector) closeOver(ctx context.Context, program string) error {
 	if program != "" {
 		// The loader takes a program's $ORIGIN from /proc/self/exe, free of links, and
 		// its DT_RPATH holds for whatever it loads later.
-		real, err := c.addPath(program)
+		real, err := c.Add(program)
 		if err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func (c *collector) closeOver(ctx context.Context, program string) error {
 		// It may come into the process through another: by name the loader takes what is
 		// loaded already.
 		if !l.sonames[soname] {
-			return fmt.Errorf("%w: %s", ErrNotFound, l.missing[soname])
+			return fmt.Errorf("%w: %s", fs.ErrNotExist, l.missing[soname])
 		}
 	}
 	return nil
@@ -111,11 +111,11 @@ func (l *loader) load(o loading) error {
 		return nil
 	}
 	l.seen[o] = true
-	real, info, err := l.c.walk(o.path, nil)
+	real, info, err := l.c.Resolve(o.path, nil)
 	if err != nil || !info.Mode().IsRegular() {
 		return err
 	}
-	d, err := readDynamicFile(l.c.host(real))
+	d, err := readDynamicFile(l.c.Host(real))
 	if err != nil || d == nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (l *loader) load(o loading) error {
 		l.sonames[d.soname] = true
 	}
 	if d.interp != "" {
-		if _, err := l.c.addPath(d.interp); err != nil {
+		if _, err := l.c.Add(d.interp); err != nil {
 			return fmt.Errorf("%s needs its ELF interpreter: %w", o.path, err)
 		}
 	}
@@ -148,7 +148,7 @@ func (l *loader) load(o loading) error {
 			continue
 		}
 		for _, p := range found {
-			if _, err := l.c.addPath(p); err != nil {
+			if _, err := l.c.Add(p); err != nil {
 				return fmt.Errorf("%s needs %s: %w", o.path, name, err)
 			}
 			l.c.elfQueue = append(l.c.elfQueue, loading{p, passed})
@@ -201,11 +201,11 @@ func (l *loader) find(name string, dirs []string) (found, tried []string) {
 // loadable reports whether the loader would take a file: it passes over files of
 // other architectures.
 func (l *loader) loadable(p string) bool {
-	real, info, err := l.c.walk(p, nil)
+	real, info, err := l.c.Resolve(p, nil)
 	if err != nil || !info.Mode().IsRegular() {
 		return false
 	}
-	d, err := readDynamicFile(l.c.host(real))
+	d, err := readDynamicFile(l.c.Host(real))
 	return err == nil && d != nil
 }
 

@@ -1,4 +1,4 @@
-package images
+package python
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"seuss/images"
+	"seuss/images/runtimes"
 )
 
 // TestPythonRuns unpacks a Python image and runs its interpreter with the image
@@ -20,7 +23,7 @@ func TestPythonRuns(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("chroot needs root")
 	}
-	spec, err := Python(context.Background(), PythonOptions{Kernel: testKernel()})
+	spec, err := Runtime.Spec(context.Background(), runtimes.Options{NoDriver: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,8 +64,8 @@ print("done")
 }
 
 // unpack writes the tree of an image below a directory.
-func unpack(img *Image, root string) error {
-	return img.Walk(func(e Entry) error {
+func unpack(img *images.Image, root string) error {
+	return img.Walk(func(e images.Entry) error {
 		p := filepath.Join(root, e.Path)
 		mode := fs.FileMode(e.Inode.Mode & 0o777)
 		switch {

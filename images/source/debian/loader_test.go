@@ -1,4 +1,4 @@
-package images
+package debian
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,11 +46,41 @@ func makeShared(d dyn) []byte {
 	content := make([]byte, strings-at+len(strtab))
 	copy(content, table)
 	copy(content[strings-at:], strtab)
-	segs := []testSeg{{vaddr: at, off: at, data: content, flags: elf.PF_R}, {typ: elf.PT_DYNAMIC, vaddr: at, off: at, data: table}}
+	segs := []segment{{elf.PT_LOAD, at, content}, {elf.PT_DYNAMIC, at, table}}
 	if d.interp != "" {
-		segs = append(segs, testSeg{typ: elf.PT_INTERP, off: 0x1800, data: append([]byte(d.interp), 0)})
+		segs = append(segs, segment{elf.PT_INTERP, 0x1800, append([]byte(d.interp), 0)})
 	}
-	return makeELF(elf.ET_DYN, 0, segs...)
+	return makeELF(segs)
+}
+
+// segment is a program header of a synthetic ELF, whose addresses are file offsets.
+type segment struct {
+	typ  elf.ProgType
+	at   uint64
+	data []byte
+}
+
+// makeELF returns an x86-64 ELF with the given program headers and no sections.
+func makeELF(segs []segment) []byte {
+	h := elf.Header64{
+		Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1,
+		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(segs)), Shentsize: 64,
+	}
+	copy(h.Ident[:], elf.ELFMAG)
+	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
+	var out bytes.Buffer
+	end := uint64(0)
+	binary.Write(&out, binary.LittleEndian, h)
+	for _, s := range segs {
+		n := uint64(len(s.data))
+		binary.Write(&out, binary.LittleEndian, elf.Prog64{Type: uint32(s.typ), Flags: uint32(elf.PF_R), Off: s.at, Vaddr: s.at, Filesz: n, Memsz: n, Align: 4096})
+		end = max(end, s.at+n)
+	}
+	b := append(out.Bytes(), make([]byte, end-uint64(out.Len()))...)
+	for _, s := range segs {
+		copy(b[s.at:], s.data)
+	}
+	return b
 }
 
 // scratchRoot makes a file system of text: a link is its target behind "-> ", an
@@ -188,9 +219,9 @@ func TestLoader(t *testing.T) {
 			if program == "" {
 				program = "/prog"
 			}
-			err := col.closeOver(context.Background(), program)
+			err := col.Follow(context.Background(), program)
 			if c.fails != "" {
-				if err == nil || !strings.Contains(err.Error(), c.fails) || !errors.Is(err, ErrNotFound) {
+				if err == nil || !strings.Contains(err.Error(), c.fails) || !errors.Is(err, fs.ErrNotExist) {
 					t.Fatalf("got %v, want %s", err, c.fails)
 				}
 				return

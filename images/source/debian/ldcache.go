@@ -1,4 +1,4 @@
-package images
+package debian
 
 import (
 	"bytes"
@@ -39,7 +39,7 @@ func parseLoaderCache(b []byte) (map[string][]cachedLibrary, error) {
 			return nil, errors.New("loader cache is truncated")
 		}
 		n := uint64(binary.LittleEndian.Uint32(b[12:]))
-		skip := alignUp(cacheOldHeader+n*cacheOldEntry, 8)
+		skip := (cacheOldHeader + n*cacheOldEntry + 7) &^ 7
 		if skip > uint64(len(b)) {
 			return nil, fmt.Errorf("loader cache: %d entries of the old format do not fit into %d bytes", n, len(b))
 		}
