@@ -142,7 +142,6 @@ var writtenTwice = map[string]bool{
 	`msrfmask = 0xc0000084`:         true,
 	`msrlstar = 0xc0000082`:         true,
 	`msrstar = 0xc0000081`:          true,
-	`page size = 4096`:              true,
 }
 
 var (
