@@ -94,7 +94,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}
-	record.Settings.Revision = newRequestID()
+	record.Settings.Revision = NewRequestID()
 	record.CodeDigest = functions.CodeDigest(code)
 	s, err := d.maker.of(ctx, &record, code)
 	if err != nil {

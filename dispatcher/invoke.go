@@ -2,9 +2,7 @@ package dispatcher
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -100,28 +98,13 @@ func newInvocation(f *function, e *event, req *Request, start time.Time) *invoca
 	}
 	id := req.RequestID
 	if id == "" {
-		id = newRequestID()
+		id = NewRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
 	i := &invocation{f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
 		result: &Result{RequestID: id, Version: version}}
 	i.context = i.renderContext(req)
 	return i
-}
-
-// newRequestID returns a random UUID (RFC 9562, version 4), as Lambda's are.
-func newRequestID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	var t [36]byte
-	hex.Encode(t[:8], b[:4])
-	hex.Encode(t[9:13], b[4:6])
-	hex.Encode(t[14:18], b[6:8])
-	hex.Encode(t[19:23], b[8:10])
-	hex.Encode(t[24:], b[10:])
-	t[8], t[13], t[18], t[23] = '-', '-', '-', '-'
-	return string(t[:])
 }
 
 // renderContext makes what the driver turns into Lambda's context object.
@@ -146,8 +129,7 @@ func (i *invocation) renderContext(req *Request) []byte {
 	if req.ARN != "" {
 		b = append(b, req.ARN...)
 	} else {
-		b = append(b, `arn:aws:lambda:local:000000000000:function:`...)
-		b = append(b, name...)
+		b = append(b, ARN(localRegion, localAccount, name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
 	b = strconv.AppendUint(b, memory, 10)

@@ -70,7 +70,7 @@ func (d *Deployments) Configure(name, revision string, edit func(*functions.Sett
 			return err
 		}
 		edit(&f.Settings)
-		f.Settings.Revision = newRequestID()
+		f.Settings.Revision = NewRequestID()
 		return nil
 	})
 }
@@ -106,7 +106,7 @@ func (d *Deployments) Publish(name, revision, packageDigest string, description 
 	version := latest
 	version.Name = name + ":" + strconv.FormatUint(number, 10)
 	version.LastVersion, version.Aliases = 0, nil
-	version.Settings.Revision = newRequestID()
+	version.Settings.Revision = NewRequestID()
 	version.Settings.Concurrency = nil // a limit is the function's, all versions together
 	if description != nil {
 		version.Settings.Description = *description
@@ -167,7 +167,7 @@ func (d *Deployments) PutAlias(name, alias string, create bool, revision string,
 		a = old
 		a.Weights = maps.Clone(old.Weights)
 		edit(&a)
-		a.Revision = newRequestID()
+		a.Revision = NewRequestID()
 		if err := d.checkAlias(name, a); err != nil {
 			return err
 		}

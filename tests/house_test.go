@@ -25,15 +25,14 @@ const (
 // overfull are the rooms that are still too large, with their size now. It can
 // only shrink: what grows fails, and so does a row that is not needed any more.
 var overfull = map[string]int{
-	"files of lineage":                     50,
-	"files of tools/seussctl/app":          60,
-	"files of vmm":                         41,
-	"lines of lineage/corrupt_test.go":     538,
-	"methods of dispatcher/httpapi.Server": 83,
-	"methods of lineage.Store":             136,
-	"methods of tools/seussctl/app.env":    135,
-	"methods of vmm.Machine":               50,
-	"methods of vmm.Memory":                47,
+	"files of lineage":                  50,
+	"files of tools/seussctl/app":       60,
+	"files of vmm":                      41,
+	"lines of lineage/corrupt_test.go":  538,
+	"methods of lineage.Store":          136,
+	"methods of tools/seussctl/app.env": 135,
+	"methods of vmm.Machine":            50,
+	"methods of vmm.Memory":             47,
 }
 
 // checkSize reports what is larger than the most that is allowed, or than its
@@ -131,17 +130,9 @@ var writtenTwice = map[string]bool{
 	`#define S_IFIFO 0010000`:       true,
 	`#define S_IFMT 00170000`:       true,
 	`#define S_IFSOCK 0140000`:      true,
-	`0xc0000081`:                    true,
-	`0xc0000082`:                    true,
-	`0xc0000084`:                    true,
-	`defaultimage = "python"`:       true,
-	`failed = "failed"`:             true,
 	`imagesuffix = ".img"`:          true,
 	`leafxsave = 0xd`:               true,
 	`maxstatebytes = 64 << 20`:      true,
-	`msrfmask = 0xc0000084`:         true,
-	`msrlstar = 0xc0000082`:         true,
-	`msrstar = 0xc0000081`:          true,
 }
 
 var (
@@ -171,6 +162,10 @@ func TestHouseNothingTwice(t *testing.T) {
 			}
 			for _, s := range decl.Specs {
 				spec := s.(*ast.ValueSpec)
+				// A value of a type of its own is no other type's.
+				if named, ok := spec.Type.(*ast.Ident); ok && ast.IsExported(named.Name) {
+					continue
+				}
 				for i, name := range spec.Names {
 					if i >= len(spec.Values) {
 						continue

@@ -1,5 +1,6 @@
-// Package api holds the documents of the native HTTP API that dispatcher/httpapi
-// serves and seussctl speaks. The API is described by /openapi.json.
+// Package api holds the documents of the native HTTP API that dispatcher/http/native
+// serves and seussctl speaks (the API is described by /openapi.json), the nouns of
+// the service, and the one table of its errors: code, HTTP status, exit code.
 //
 // It keeps no state. Units are in the fields' names; sizes are bytes.
 package api

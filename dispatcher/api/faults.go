@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/sched"
 	"seuss/images"
@@ -53,6 +54,7 @@ const (
 // of two kinds is the one that comes first. Of kinds with the same code a client
 // takes any for any: the code is what the wire carries.
 var faults = []Fault{
+	{admission.ErrClientGone, Unavailable, StatusClientGone, "RequestCanceled", 0, ExitFailure},
 	{dispatcher.ErrUnknownFunction, UnknownFunction, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownAlias, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrNoImage, NoImage, http.StatusNotFound, LambdaParameter, http.StatusBadRequest, ExitFailure},

@@ -16,6 +16,8 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/images"
+	_ "seuss/images/runtimes/all"
+	_ "seuss/images/source/all"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -24,10 +26,10 @@ const (
 	// stateVariable names the state directory where --state does not.
 	stateVariable    = "SEUSS_STATE"
 	defaultStateText = "$XDG_STATE_HOME/seuss, else ~/.local/state/seuss, /var/lib/seuss for root"
-	// defaultImage is the image of functions that name none.
-	defaultImage = "python"
-	nodeImage    = "node"
 )
+
+// defaultImage is the image of functions that name none.
+var defaultImage = dispatcher.DefaultImage()
 
 // engine is what commands need of a dispatcher.
 type engine interface {

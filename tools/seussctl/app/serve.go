@@ -14,9 +14,15 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/admission"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/events"
+	_ "seuss/dispatcher/http/lambda" // a front door
 	"seuss/dispatcher/http/listener"
-	"seuss/dispatcher/httpapi"
+	_ "seuss/dispatcher/http/native" // a front door
+	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
+	"seuss/images/runtimes"
 )
 
 // tokenVariable holds the token where --token-file does not name a file.
@@ -89,7 +95,7 @@ func (e *env) runService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	backend, ok := d.(httpapi.Backend)
+	service, ok := d.(api.Service)
 	if !ok {
 		return errors.Join(errors.New("this dispatcher cannot be served"), d.Close())
 	}
@@ -98,36 +104,42 @@ func (e *env) runService(c *cli.Context) error {
 		return errors.Join(err, d.Close())
 	}
 	e.progress.clear()
-	return errors.Join(e.serveBackend(c.Context, cfg, backend), d.Close())
+	return errors.Join(e.serveService(c.Context, cfg, service), d.Close())
 }
 
 // lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
-// are: Node.js where its image has been built.
-func (e *env) lambdaRuntimes() map[string]string {
-	names := map[string]string{"python3.": defaultImage}
-	if _, err := e.images().Find(nodeImage); err == nil {
-		names["nodejs"] = nodeImage
+// are, and these to Lambda's names of the versions in them.
+func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
+	prefixes, versions = map[string]string{}, map[string]string{}
+	for _, r := range runtimes.All() {
+		if c, ok := e.imageConfig(r.Name); ok && r.LambdaPrefix != "" {
+			prefixes[r.LambdaPrefix], versions[r.Name] = r.Name, r.LambdaName(c)
+		}
 	}
-	return names
+	return prefixes, versions
 }
 
-// serveBackend serves until ctx ends, then drains.
-func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpapi.Backend) error {
+// serveService serves until ctx ends, then drains.
+func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Service) error {
 	tracing, err := startTracing(ctx, cfg.trace, e.stdout)
 	if err != nil {
 		return err
 	}
 	defer tracing.close(cfg.log)
-	journal, err := httpapi.OpenJournal(filepath.Join(e.stateDir, "events.db"))
+	journal, err := events.OpenJournal(filepath.Join(e.stateDir, "events.db"))
 	if err != nil {
 		return err
 	}
 	addProcessors(cfg.queue.Slots)
 	scheduler := sched.New(cfg.queue)
-	s := httpapi.New(httpapi.Options{Backend: backend, Journal: journal, Runtimes: e.lambdaRuntimes(), Scheduler: scheduler, Log: cfg.log, Tracer: tracing.tracer()})
+	metrics := server.NewMetrics()
+	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer()})
+	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log})
+	prefixes, versions := e.lambdaRuntimes()
+	s := server.New(server.Options{Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: prefixes, Versions: versions, Log: cfg.log})
 	listeners, err := e.listen(cfg)
 	if err != nil {
-		return errors.Join(err, s.Close(ctx))
+		return errors.Join(err, queue.Close(ctx))
 	}
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
@@ -136,12 +148,12 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	failed := make(chan error, len(listeners))
 	var servers []*http.Server
 	for _, l := range listeners {
-		h := httpapi.NewHTTPServer(s.Access(cfg.token, l.unix))
+		h := server.NewHTTPServer(s.Access(cfg.token, l.unix))
 		h.BaseContext = func(net.Listener) context.Context { return base }
 		h.ErrorLog = slog.NewLogLogger(cfg.log.Handler(), slog.LevelDebug)
 		servers = append(servers, h)
 		go func() {
-			if err := h.Serve(conns.Listen(l.Listener, httpapi.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
+			if err := h.Serve(conns.Listen(l.Listener, server.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 			}
 		}()
@@ -153,7 +165,7 @@ func (e *env) serveBackend(ctx context.Context, cfg *serveConfig, backend httpap
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	return errors.Join(err, drain(cfg, s, scheduler, servers, conns, cancel))
+	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }
 
 // addProcessors lets Go run as many threads more as may be inside a guest at a time.
@@ -175,19 +187,19 @@ const lastWords = 2 * time.Second
 
 // drain ends the service within cfg.drain: nothing new is taken, what waits and
 // runs is finished, and what is not when little of the time is left is cancelled.
-func drain(cfg *serveConfig, s *httpapi.Server, scheduler *sched.Scheduler, servers []*http.Server, conns *listener.Group, cancel context.CancelCauseFunc) error {
-	cfg.log.Info("draining", "running", scheduler.Stats().Running, "waiting", scheduler.Stats().Waiting, "for_at_most", cfg.drain)
+func drain(cfg *serveConfig, s *server.Server, servers []*http.Server, conns *listener.Group, cancel context.CancelCauseFunc) error {
+	cfg.log.Info("draining", "running", s.Scheduler.Stats().Running, "waiting", s.Scheduler.Stats().Waiting, "for_at_most", cfg.drain)
 	end, done := context.WithTimeout(context.Background(), cfg.drain)
 	defer done()
 	work, done := context.WithTimeout(end, cfg.drain-min(cfg.drain/10, lastWords))
 	defer done()
 	s.Stop()
 	var errs []error
-	// Events first: they need the scheduler.
-	if err := s.Close(work); err != nil {
+	// Events first: they need the s.Scheduler.
+	if err := s.Events.Close(work); err != nil {
 		errs = append(errs, err)
 	}
-	if err := scheduler.Drain(work); err != nil {
+	if err := s.Scheduler.Drain(work); err != nil {
 		errs = append(errs, fmt.Errorf("%w; what still runs is cancelled", err))
 		cancel(errDrained)
 	}
@@ -200,7 +212,7 @@ func drain(cfg *serveConfig, s *httpapi.Server, scheduler *sched.Scheduler, serv
 	if err := conns.Close(end); err != nil {
 		cfg.log.Warn("the service ends before all has been read", "error", err) // no fault of the service's
 	}
-	if err := scheduler.Wait(end); err != nil {
+	if err := s.Scheduler.Wait(end); err != nil {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -41,7 +41,7 @@ func (t *tracing) tracer() trace.Tracer {
 	if t.provider == nil {
 		return nil
 	}
-	return t.provider.Tracer("seuss/dispatcher/httpapi")
+	return t.provider.Tracer("seuss/dispatcher/admission")
 }
 
 // close sends what is left.

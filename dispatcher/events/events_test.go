@@ -1,0 +1,229 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"seuss/dispatcher/sched"
+)
+
+func journalAt(t testing.TB, path string) *Journal {
+	t.Helper()
+	j, err := OpenJournal(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// TestEventsOutliveTheService: what was accepted and is not done when a service
+// ends is run by the next one, a failure's count included; what is done is not.
+func TestEventsOutliveTheService(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	var mu sync.Mutex
+	var ran []string
+	block := make(chan struct{})
+	run := func(ctx context.Context, e Event) error {
+		if string(e.Payload) == `"fails"` {
+			return errors.New("the function failed")
+		}
+		if string(e.Payload) != `"first"` {
+			select {
+			case <-block:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		ran = append(ran, string(e.Payload))
+		return nil
+	}
+	q := New(Options{Run: run, Journal: journalAt(t, path)})
+	add := func(event string) {
+		t.Helper()
+		if err := q.Add(Event{Function: "echo", Payload: []byte(event), RequestID: event, ClientContext: []byte(`{"a":1}`)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(`"first"`)
+	add(`"fails"`)
+	for q.Len() > 1 { // "first" is done
+		time.Sleep(time.Millisecond)
+	}
+	for n := range 30 {
+		add(fmt.Sprint(n))
+	}
+	for q.active() != 30 { // "fails" waits for its second attempt
+		time.Sleep(time.Millisecond)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := q.Close(ctx); err != nil {
+		t.Error(err)
+	}
+	j := journalAt(t, path)
+	left, damaged, err := j.load()
+	if err != nil || damaged != 0 || len(left) != 31 {
+		t.Fatalf("%d are left, %d damaged, %v", len(left), damaged, err)
+	}
+	if e := left[0]; e.failures != 1 || e.RequestID != `"fails"` || string(e.ClientContext) != `{"a":1}` || time.Since(e.accepted) < 0 {
+		t.Errorf("%+v", e)
+	}
+	close(block)
+	q = New(Options{Run: run, Journal: j})
+	for q.active() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	want := []string{`"first"`}
+	for n := range 30 {
+		want = append(want, fmt.Sprint(n))
+	}
+	slices.Sort(want)
+	slices.Sort(ran)
+	if !slices.Equal(ran, want) {
+		t.Errorf("ran %v", ran)
+	}
+	j = journalAt(t, path)
+	defer j.close()
+	if left, _, err = j.load(); err != nil || len(left) != 1 || left[0].failures != 2 {
+		t.Errorf("%v, %d are left: the one that failed twice waits for its third attempt", err, len(left))
+	}
+}
+
+func (q *Queue) active() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.running
+}
+
+// TestAttempts: a failure is tried again and counted, a refusal is put off and is
+// not, and what is permanent ends at once.
+func TestAttempts(t *testing.T) {
+	failed := errors.New("failed")
+	for _, c := range []struct {
+		name    string
+		answers []error // the last one for ever
+		want    int64   // attempts
+	}{
+		{"success", []error{nil}, 1},
+		{"a failure, then success", []error{failed, nil}, 2},
+		{"failures", []error{failed}, Attempts},
+		{"refusals do not count", []error{&sched.RefusedError{RetryAfter: 1}, fmt.Errorf("run: %w", &sched.RefusedError{RetryAfter: 1}), failed}, 2 + Attempts},
+		{"permanent", []error{fmt.Errorf("run: %w", Permanent(failed))}, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var attempts atomic.Int64
+			q := New(Options{Delay: func(int) time.Duration { return 1 }, Run: func(context.Context, Event) error {
+				n := attempts.Add(1)
+				return c.answers[min(int(n), len(c.answers))-1]
+			}})
+			if err := q.Add(Event{Function: "f", Payload: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			for q.Len() > 0 {
+				time.Sleep(time.Millisecond)
+			}
+			if err := q.Close(t.Context()); err != nil || attempts.Load() != c.want {
+				t.Errorf("%d attempts, want %d; %v", attempts.Load(), c.want, err)
+			}
+		})
+	}
+	if !errors.Is(Permanent(failed), failed) {
+		t.Error("Permanent hides what failed")
+	}
+}
+
+// TestQueueIsBounded: in number and in bytes, and closed for good.
+func TestQueueIsBounded(t *testing.T) {
+	block := make(chan struct{})
+	q := New(Options{Run: func(context.Context, Event) error { <-block; return nil }})
+	large := make([]byte, MaxPayload)
+	var refused *sched.RefusedError
+	n := 0
+	for ; ; n++ {
+		if err := q.Add(Event{Function: "f", Payload: large}); err != nil {
+			if !errors.As(err, &refused) || refused.Reason != sched.QueueFull {
+				t.Error(err)
+			}
+			break
+		}
+	}
+	if n != MaxPayloadBytes/MaxPayload {
+		t.Errorf("%d large events were taken", n)
+	}
+	close(block)
+	if err := q.Close(t.Context()); err != nil || q.Len() != 0 {
+		t.Error(q.Len(), err)
+	}
+	if err := q.Add(Event{Function: "f", Payload: []byte("1")}); !errors.As(err, &refused) || refused.Reason != sched.Draining {
+		t.Error(err)
+	}
+}
+
+// TestJournalRefused: an event that could not be stored was not accepted, and a
+// file that is no journal is left alone.
+func TestJournalRefused(t *testing.T) {
+	j := journalAt(t, filepath.Join(t.TempDir(), "events.db"))
+	q := New(Options{Run: func(context.Context, Event) error { return nil }, Journal: j})
+	j.db.Close()
+	if err := q.Add(Event{Function: "echo", Payload: []byte("1")}); !errors.Is(err, bolterrors.ErrDatabaseNotOpen) || q.Len() != 0 {
+		t.Errorf("%v, %d", err, q.Len())
+	}
+	q.Close(t.Context())
+	if _, err := OpenJournal(t.TempDir()); err == nil {
+		t.Error("a directory was opened")
+	}
+}
+
+// FuzzJournalRecord: a record that was damaged on disk is refused or is an event.
+func FuzzJournalRecord(f *testing.F) {
+	f.Add([]byte(`{"function":"f","event":{"a":1},"request_id":"r","accepted":"2026-01-02T03:04:05Z","failures":1}`))
+	f.Add([]byte(`{"function":"f","event":null,"failures":-1}`))
+	f.Add([]byte(`{`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := decodeRecord(b)
+		if err == nil && (e.Function == "" || !json.Valid(e.Payload) || e.failures < 0) {
+			t.Errorf("%+v", e)
+		}
+	})
+}
+
+// BenchmarkJournal accepts events from 1 and from 64 clients at a time.
+func BenchmarkJournal(b *testing.B) {
+	for _, clients := range []int{1, 64} {
+		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+			j := journalAt(b, filepath.Join(b.TempDir(), "events.db"))
+			defer j.close()
+			b.SetParallelism(max(clients/2, 1))
+			if clients == 1 {
+				for b.Loop() {
+					if err := j.put(&queued{Event: Event{Function: "f", Payload: []byte("1")}}); err != nil {
+						b.Fatal(err)
+					}
+				}
+				return
+			}
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if err := j.put(&queued{Event: Event{Function: "f", Payload: []byte("1")}}); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}

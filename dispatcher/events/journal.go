@@ -1,0 +1,117 @@
+package events
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// Journal keeps asynchronous events on disk from their acceptance until they are
+// done, so that they outlive the service. It is a bbolt file; events that are
+// accepted at the same time share one sync.
+type Journal struct{ db *bbolt.DB }
+
+// journalBucket names the bucket and the version of its records.
+var journalBucket = []byte("seuss events 1")
+
+// journalDelay is how long an event waits for others to share its sync.
+const journalDelay = time.Millisecond
+
+// record is an event in the journal, as JSON.
+type record struct {
+	Function      string          `json:"function"`
+	Event         json.RawMessage `json:"event"`
+	RequestID     string          `json:"request_id"`
+	ARN           string          `json:"arn,omitempty"`
+	ClientContext json.RawMessage `json:"client_context,omitempty"`
+	Accepted      time.Time       `json:"accepted"`
+	Failures      int             `json:"failures,omitempty"`
+}
+
+// OpenJournal opens the journal in a file, or makes it. One process may have it
+// open. The Queue that it is given to closes it.
+func OpenJournal(path string) (*Journal, error) {
+	fail := func(err error) (*Journal, error) {
+		return nil, fmt.Errorf("journal of asynchronous events %s: %w (to start without its events, move it away)", path, err)
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return fail(err)
+	}
+	db.MaxBatchDelay = journalDelay
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(journalBucket)
+		return err
+	}); err != nil {
+		db.Close()
+		return fail(err)
+	}
+	return &Journal{db}, nil
+}
+
+// put stores an event; one that has no key gets the next. It returns when the
+// event is on disk.
+func (j *Journal) put(e *queued) error {
+	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures})
+	if err != nil {
+		return err
+	}
+	key := e.key
+	if err := j.db.Batch(func(tx *bbolt.Tx) error { // may be called again
+		b := tx.Bucket(journalBucket)
+		key = e.key
+		if key == 0 {
+			var err error
+			if key, err = b.NextSequence(); err != nil {
+				return err
+			}
+		}
+		return b.Put(journalKey(key), value)
+	}); err != nil {
+		return fmt.Errorf("journal of asynchronous events: %w", err)
+	}
+	e.key = key
+	return nil
+}
+
+// remove forgets an event that is done.
+func (j *Journal) remove(e *queued) error {
+	return j.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(journalKey(e.key)) })
+}
+
+// load returns the events that are not done, in the order of their acceptance,
+// and how many there are that cannot be read.
+func (j *Journal) load() (events []*queued, damaged int, err error) {
+	err = j.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(journalBucket).ForEach(func(k, v []byte) error {
+			e, err := decodeRecord(v)
+			if err != nil || len(k) != 8 {
+				damaged++
+				return nil
+			}
+			e.key = binary.BigEndian.Uint64(k)
+			events = append(events, e)
+			return nil
+		})
+	})
+	return events, damaged, err
+}
+
+func decodeRecord(b []byte) (*queued, error) {
+	var r record
+	if err := json.Unmarshal(b, &r); err != nil {
+		return nil, err
+	}
+	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 {
+		return nil, fmt.Errorf("no event for %q", r.Function)
+	}
+	return &queued{Event: Event{r.Function, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}, nil
+}
+
+// journalKey keeps the events in the order in which they came.
+func journalKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
+func (j *Journal) close() error { return j.db.Close() }

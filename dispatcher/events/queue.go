@@ -1,0 +1,294 @@
+// Package events keeps asynchronous events, those that nobody waits for, from
+// their acceptance until they are done: it runs them, tries again what fails, and
+// with a Journal they outlive the service. What running one means is the caller's.
+//
+// As with Lambda ("Asynchronous invocation" in the developer guide) an event that
+// fails is tried twice more, one minute and then two minutes later; one that is
+// refused a slot is tried until it is too old.
+//
+// Units: bytes; time.Duration.
+//
+// Ownership: a Queue owns its goroutines and its Journal until Close.
+//
+// Locks: Queue.mu, a leaf; neither the run function nor the journal is called with
+// it held.
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"seuss/dispatcher/sched"
+)
+
+// Limits of a Queue.
+const (
+	MaxPayload      = 1 << 20   // bytes of an event: 1 MB, "Lambda quotas"
+	MaxEvents       = 10_000    // that are not done
+	MaxPayloadBytes = 256 << 20 // of all these
+	Attempts        = 3         // of an event that fails
+	MaxAge          = 6 * time.Hour
+	workers         = 16
+)
+
+// retryDelays are the pauses after a first and a second failure.
+var retryDelays = [Attempts - 1]time.Duration{time.Minute, 2 * time.Minute}
+
+// Event is an invocation that nobody waits for.
+type Event struct {
+	Function      string          // as its caller named it: an alias is resolved at each attempt
+	Payload       json.RawMessage // valid JSON
+	RequestID     string
+	ARN           string
+	ClientContext json.RawMessage
+}
+
+// Run runs an event once. An error that wraps a *sched.RefusedError puts it off,
+// without counting as an attempt, until it is MaxAge old; one of Permanent ends it;
+// any other is a failure.
+type Run func(ctx context.Context, e Event) error
+
+type permanentError struct{ error }
+
+func (e permanentError) Unwrap() error { return e.error }
+
+// Permanent marks an error after which an event is not tried again.
+func Permanent(err error) error { return permanentError{err} }
+
+// Options configure a Queue; Run is needed.
+type Options struct {
+	Run     Run
+	Journal *Journal     // nil: events are in memory only
+	Log     *slog.Logger // nil: nowhere
+	// Delay is the pause after an event's nth failure, from 1; nil: Lambda's.
+	Delay func(failures int) time.Duration
+}
+
+// Queue holds the events that were accepted. With a journal they are on disk
+// before they are accepted and until they are done: whatever ends the service, the
+// next one runs them (again, if it ended while they ran).
+type Queue struct {
+	o       Options
+	ctx     context.Context
+	cancel  context.CancelFunc
+	workers sync.WaitGroup
+	work    chan *queued // as large as count may get: sending never waits
+
+	mu      sync.Mutex
+	count   int // queued, running or waiting for a retry
+	bytes   int
+	running int // of these those that are queued or run
+	closed  bool
+	idle    chan struct{} // closed when running falls to 0 after Close
+}
+
+// queued is an event on its way.
+type queued struct {
+	Event
+	accepted time.Time
+	failures int
+	key      uint64 // in the journal, from 1
+}
+
+// New makes a queue and begins with what its journal holds.
+func New(o Options) *Queue {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Delay == nil {
+		o.Delay = func(failures int) time.Duration { return retryDelays[failures-1] }
+	}
+	q := &Queue{o: o, idle: make(chan struct{})}
+	q.ctx, q.cancel = context.WithCancel(context.Background())
+	var left []*queued
+	if o.Journal != nil {
+		var damaged int
+		var err error
+		if left, damaged, err = o.Journal.load(); err != nil || damaged > 0 {
+			o.Log.Error("asynchronous events of an earlier run cannot be read", "damaged", damaged, "error", err)
+		}
+	}
+	q.work = make(chan *queued, max(MaxEvents, len(left)))
+	for _, e := range left {
+		q.count++
+		q.running++
+		q.bytes += len(e.Payload)
+		q.work <- e
+	}
+	if len(left) > 0 {
+		o.Log.Info("asynchronous events of an earlier run are run", "events", len(left))
+	}
+	for range workers {
+		q.workers.Go(q.worker)
+	}
+	return q
+}
+
+// Add accepts an event; it is on disk then, if there is a journal. The error is a
+// *sched.RefusedError where there are too many.
+func (q *Queue) Add(event Event) error {
+	e := &queued{Event: event, accepted: time.Now()}
+	q.mu.Lock()
+	switch {
+	case q.closed:
+		q.mu.Unlock()
+		return &sched.RefusedError{Reason: sched.Draining, RetryAfter: time.Second}
+	case q.count >= MaxEvents, q.bytes+len(event.Payload) > MaxPayloadBytes:
+		q.mu.Unlock()
+		return &sched.RefusedError{Reason: sched.QueueFull, RetryAfter: 5 * time.Second}
+	}
+	q.count++
+	q.running++
+	q.bytes += len(event.Payload)
+	q.mu.Unlock()
+	if q.o.Journal != nil {
+		if err := q.o.Journal.put(e); err != nil {
+			q.forget(e)
+			return err
+		}
+	}
+	q.work <- e // as large as count may get
+	return nil
+}
+
+// done ends an event.
+func (q *Queue) done(e *queued) {
+	if q.o.Journal != nil {
+		if err := q.o.Journal.remove(e); err != nil {
+			q.o.Log.Error("an event that is done could not be removed from the journal: it will run again", "request_id", e.RequestID, "error", err)
+		}
+	}
+	q.forget(e)
+}
+
+func (q *Queue) forget(e *queued) {
+	q.mu.Lock()
+	q.count--
+	q.bytes -= len(e.Payload)
+	q.mu.Unlock()
+	q.rest()
+}
+
+// rest: an event is neither queued nor runs any more.
+func (q *Queue) rest() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.running--
+	if q.running == 0 && q.closed {
+		close(q.idle)
+	}
+}
+
+func (q *Queue) worker() {
+	for {
+		select {
+		case e := <-q.work:
+			if again := q.attempt(e); again > 0 {
+				q.later(e, again)
+				continue
+			}
+			if q.ctx.Err() != nil && q.o.Journal != nil {
+				q.rest() // it was cancelled: the next service runs it
+				continue
+			}
+			q.done(e)
+		case <-q.ctx.Done():
+			return
+		}
+	}
+}
+
+// later queues an event again after a pause.
+func (q *Queue) later(e *queued, pause time.Duration) {
+	q.rest()
+	time.AfterFunc(pause, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if !q.closed { // or it stays in the journal
+			q.running++
+			q.work <- e // as large as count may get
+		}
+	})
+}
+
+// attempt runs an event once and returns when to try again, 0 for never.
+func (q *Queue) attempt(e *queued) time.Duration {
+	err := q.o.Run(q.ctx, e.Event)
+	log := q.o.Log.With("request_id", e.RequestID, "function", e.Function)
+	var refused *sched.RefusedError
+	var permanent permanentError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &refused) && time.Since(e.accepted) < MaxAge && refused.Reason != sched.Draining:
+		return refused.RetryAfter + rand.N(refused.RetryAfter)
+	case errors.As(err, &permanent):
+		log.Warn("an event is dropped", "error", err)
+		return 0
+	}
+	if q.ctx.Err() != nil {
+		return 0 // the service ended, not the function
+	}
+	e.failures++
+	if e.failures >= Attempts {
+		log.Warn("an event is dropped", "attempts", e.failures, "error", err)
+		return 0
+	}
+	if q.o.Journal != nil {
+		if err := q.o.Journal.put(e); err != nil {
+			log.Error("an event's failure is not in the journal: it may be tried more often", "error", err)
+		}
+	}
+	return q.o.Delay(e.failures)
+}
+
+// Len returns how many events are queued, running or waiting for a retry.
+func (q *Queue) Len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
+}
+
+// Close waits until what is queued and runs is done, or ctx ends. What is left
+// then, and what waits for another attempt, is the next service's if there is a
+// journal, and lost if not.
+func (q *Queue) Close(ctx context.Context) error {
+	q.mu.Lock()
+	if q.closed {
+		q.mu.Unlock()
+		return nil
+	}
+	q.closed = true
+	if q.running == 0 {
+		close(q.idle)
+	}
+	q.mu.Unlock()
+	var cause error
+	select {
+	case <-q.idle:
+	case <-ctx.Done():
+		cause = context.Cause(ctx)
+	}
+	q.cancel()
+	q.workers.Wait()
+	left := q.Len()
+	if q.o.Journal != nil {
+		if left > 0 {
+			q.o.Log.Info("asynchronous events are kept for the next start", "events", left)
+		}
+		return q.o.Journal.close()
+	}
+	switch {
+	case left > 0 && cause != nil:
+		return fmt.Errorf("%d asynchronous events are lost: %w", left, cause)
+	case left > 0:
+		return fmt.Errorf("%d asynchronous events that failed are not tried again: the service ends", left)
+	}
+	return nil
+}

@@ -1,0 +1,196 @@
+package lambda
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/server"
+)
+
+// Defaults and ranges of a function's configuration (API reference,
+// CreateFunction).
+const (
+	defaultTimeoutSec = 3
+	maxTimeoutSec     = 900
+	defaultMemoryMiB  = 128
+	maxMemoryMiB      = 10240
+	maxDescription    = 256
+	maxEnvironment    = 4 << 10
+)
+
+// functionConfiguration is Lambda's FunctionConfiguration.
+type functionConfiguration struct {
+	FunctionName  string
+	FunctionArn   string
+	Runtime       string
+	Role          string
+	Handler       string
+	CodeSize      int64
+	Description   string
+	Timeout       int
+	MemorySize    int
+	LastModified  string
+	CodeSha256    string
+	Version       string
+	Environment   *environment `json:",omitempty"`
+	TracingConfig struct{ Mode string }
+	RevisionId    string
+	State         string
+	LastUpdate    string `json:"LastUpdateStatus"`
+	PackageType   string
+	Architectures []string
+	Ephemeral     struct{ Size int } `json:"EphemeralStorage"`
+	SnapStart     struct{ ApplyOn, OptimizationStatus string }
+	LoggingConfig struct{ LogFormat, LogGroup string }
+}
+
+type environment struct{ Variables map[string]string }
+
+// configuration describes a deployment. Its own ARN carries a qualifier only if
+// the request named one.
+func (s *door) configuration(f *functions.Function, qualifier string) *functionConfiguration {
+	name := functions.BaseName(f.Name)
+	set := &f.Settings
+	c := &functionConfiguration{
+		FunctionName: name, FunctionArn: s.ARN(name, qualifier),
+		Runtime: cmp.Or(set.Runtime, s.Versions[cmp.Or(f.Image, dispatcher.DefaultImage())]), Role: set.Role, Handler: f.Handler,
+		CodeSize: set.PackageBytes, Description: set.Description,
+		Timeout:      cmp.Or(set.TimeoutSec, int(dispatcher.DefaultTimeout.Seconds())),
+		MemorySize:   cmp.Or(set.MemoryMiB, defaultMemoryMiB),
+		LastModified: f.Deployed.UTC().Format("2006-01-02T15:04:05.000+0000"),
+		CodeSha256:   cmp.Or(set.PackageDigest, base64Digest(f.CodeDigest)),
+		Version:      dispatcher.VersionOf(f.Name), RevisionId: set.Revision,
+		State: "Active", LastUpdate: "Successful", PackageType: "Zip", Architectures: []string{"x86_64"},
+	}
+	if len(set.Environment) > 0 {
+		c.Environment = &environment{set.Environment}
+	}
+	c.TracingConfig.Mode = "PassThrough"
+	c.Ephemeral.Size = 512
+	c.SnapStart.ApplyOn, c.SnapStart.OptimizationStatus = "None", "Off"
+	c.LoggingConfig.LogFormat, c.LoggingConfig.LogGroup = "Text", "/aws/lambda/"+name
+	return c
+}
+
+// base64Digest writes a hex digest the way Lambda writes digests.
+func base64Digest(digest string) string {
+	b, err := hex.DecodeString(digest)
+	if err != nil {
+		return digest
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+// settingsRequest are the fields that CreateFunction and
+// UpdateFunctionConfiguration share. Pointers tell absent from empty.
+type settingsRequest struct {
+	Runtime     *string
+	Role        *string
+	Handler     *string
+	Description *string
+	Timeout     *int
+	MemorySize  *int
+	Environment *environment
+
+	// What would change how the function runs and is not offered: refused rather
+	// than ignored.
+	Layers            []string
+	VpcConfig         *struct{ SubnetIds, SecurityGroupIds []string }
+	FileSystemConfigs []struct{}
+	DeadLetterConfig  *struct{ TargetArn string }
+	ImageConfig       *struct{}
+	EphemeralStorage  *struct{ Size int }
+}
+
+// apply checks the fields and writes those that are there into settings and
+// handler.
+func (r *settingsRequest) apply(set *functions.Settings, handler *string, memoryLimitMiB int) error {
+	switch {
+	case len(r.Layers) > 0:
+		return server.InvalidParameter("Layers are not supported: put the files into the function's archive.")
+	case r.VpcConfig != nil && len(r.VpcConfig.SubnetIds)+len(r.VpcConfig.SecurityGroupIds) > 0:
+		return server.InvalidParameter("VpcConfig is not supported: guests have no network.")
+	case len(r.FileSystemConfigs) > 0:
+		return server.InvalidParameter("FileSystemConfigs are not supported.")
+	case r.DeadLetterConfig != nil && r.DeadLetterConfig.TargetArn != "":
+		return server.InvalidParameter("DeadLetterConfig is not supported.")
+	case r.ImageConfig != nil:
+		return server.InvalidParameter("ImageConfig is not supported: the package type is Zip.")
+	case r.EphemeralStorage != nil && r.EphemeralStorage.Size > 512:
+		return server.InvalidParameter("EphemeralStorage beyond 512 MB is not supported: files are memory of the guest.")
+	}
+	if v := r.Description; v != nil {
+		if len(*v) > maxDescription {
+			return server.InvalidParameter("Description has %d characters, at most %d are allowed.", len(*v), maxDescription)
+		}
+		set.Description = *v
+	}
+	if v := r.Timeout; v != nil {
+		if *v < 1 || *v > maxTimeoutSec {
+			return server.Validation("timeout", itoa(*v), "Member must have value between 1 and 900")
+		}
+		set.TimeoutSec = *v
+	}
+	if v := r.MemorySize; v != nil {
+		if *v < defaultMemoryMiB || *v > maxMemoryMiB {
+			return server.Validation("memorySize", itoa(*v), "Member must have value between 128 and 10240")
+		}
+		if *v > memoryLimitMiB {
+			return server.InvalidParameter("MemorySize %d is more than the %d MB of the image's guests; build an image with more memory.", *v, memoryLimitMiB)
+		}
+		set.MemoryMiB = *v
+	}
+	if v := r.Environment; v != nil {
+		if err := checkEnvironment(v.Variables); err != nil {
+			return err
+		}
+		set.Environment = v.Variables
+	}
+	if v := r.Role; v != nil {
+		if len(*v) > 512 {
+			return server.InvalidParameter("Role is longer than 512 characters.")
+		}
+		set.Role = *v
+	}
+	if v := r.Handler; v != nil {
+		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") {
+			return server.Validation("handler", *v, `[^\s]+ of the form module.function, at most 128 characters`)
+		}
+		*handler = *v
+	}
+	if v := r.Runtime; v != nil {
+		set.Runtime = *v
+	}
+	return nil
+}
+
+// reservedVariables are set by the runtime itself.
+var reservedVariables = []string{"AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_RUNTIME_API", "LAMBDA_TASK_ROOT", "LAMBDA_RUNTIME_DIR"}
+
+func checkEnvironment(variables map[string]string) error {
+	size := 0
+	for name, value := range variables {
+		size += len(name) + len(value)
+		valid := len(name) > 1 && (name[0] >= 'a' && name[0] <= 'z' || name[0] >= 'A' && name[0] <= 'Z') &&
+			!strings.ContainsFunc(name, func(r rune) bool {
+				return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '_')
+			})
+		switch {
+		case !valid:
+			return server.Validation("environment.variables", name, "[a-zA-Z]([a-zA-Z0-9_])+")
+		case slices.Contains(reservedVariables, name):
+			return server.InvalidParameter("Lambda was unable to configure your environment variables because %s is reserved.", name)
+		case strings.ContainsRune(value, 0):
+			return server.InvalidParameter("The value of environment variable %s holds a zero byte.", name)
+		}
+	}
+	if size > maxEnvironment {
+		return server.InvalidParameter("The environment takes %d bytes, at most %d are allowed.", size, maxEnvironment)
+	}
+	return nil
+}

@@ -1,0 +1,333 @@
+package lambda
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/server"
+)
+
+// Limits of the operations with code (API reference and "Lambda quotas").
+const (
+	maxCodeRequest   = 70167211 // a 50 MB archive in base64 and the rest of the request
+	maxArchiveBytes  = 50 << 20
+	maxConfigRequest = 1 << 20
+)
+
+// codeRequest is where a function's code comes from.
+type codeRequest struct {
+	ZipFile  []byte // base64 in JSON
+	S3Bucket string
+	ImageUri string
+}
+
+type createRequest struct {
+	settingsRequest
+	FunctionName  string
+	Code          codeRequest
+	Publish       bool
+	PackageType   string
+	Architectures []string
+	Tags          map[string]string
+}
+
+// decode reads a request's JSON. Fields that this service does not know are
+// passed over, as Lambda does, because SDKs send what is newer than this list.
+func decode(r *http.Request, limit int64, operation string, v any) error {
+	b, err := server.ReadBody(r, limit, operation)
+	if err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return &server.Refusal{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Could not parse request body into json: " + err.Error()}
+	}
+	return nil
+}
+
+// files unpacks the code of a request.
+func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) {
+	switch {
+	case c.S3Bucket != "":
+		return nil, server.InvalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
+	case c.ImageUri != "":
+		return nil, server.InvalidParameter("Container images are not supported: upload an archive as ZipFile.")
+	case len(c.ZipFile) == 0:
+		return nil, server.InvalidParameter("Please provide a source for function code.")
+	case len(c.ZipFile) > maxArchiveBytes:
+		return nil, server.TooLarge(maxArchiveBytes, "code upload")
+	}
+	files, err := bundle.Zip(bytes.NewReader(c.ZipFile), int64(len(c.ZipFile)))
+	if err != nil {
+		return nil, server.InvalidParameter("Could not unzip uploaded file. Please check your file, then try to upload again: %v", err)
+	}
+	if len(files) == 0 {
+		return nil, server.InvalidParameter("Uploaded file must be a non-empty zip")
+	}
+	sum := sha256.Sum256(c.ZipFile)
+	set.PackageDigest, set.PackageBytes = base64.StdEncoding.EncodeToString(sum[:]), int64(len(c.ZipFile))
+	return files, nil
+}
+
+// imageOf returns the image that a runtime runs in, and its memory in MiB.
+func (s *door) imageOf(runtime string) (string, int, error) {
+	image := ""
+	for prefix, name := range s.Runtimes {
+		if strings.HasPrefix(runtime, prefix) {
+			image = name
+		}
+	}
+	if image == "" {
+		return "", 0, server.InvalidParameter("Value %s at 'runtime' failed to satisfy constraint: no image runs it; there are images for: %s", runtime, strings.Join(s.runtimePrefixes(), ", "))
+	}
+	memory, err := s.Service.ImageMemory(image)
+	if err != nil {
+		return "", 0, err
+	}
+	return image, int(memory >> 20), nil
+}
+
+func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
+	var c createRequest
+	if err := decode(r, maxCodeRequest, "CreateFunction", &c); err != nil {
+		return err
+	}
+	name, err := s.ParseFunctionName(c.FunctionName, "")
+	if err != nil {
+		return err
+	}
+	switch {
+	case name.Qualifier != "":
+		return server.InvalidParameter("FunctionName must not have a qualifier.")
+	case c.PackageType != "" && c.PackageType != "Zip":
+		return server.InvalidParameter("PackageType %q is not supported: upload an archive as Zip.", c.PackageType)
+	case len(c.Architectures) > 1 || len(c.Architectures) == 1 && c.Architectures[0] != "x86_64":
+		return server.InvalidParameter("Architectures %v are not supported: guests are x86_64.", c.Architectures)
+	case c.Handler == nil || *c.Handler == "":
+		return server.InvalidParameter("Handler is required for packages of type Zip.")
+	case c.Runtime == nil || *c.Runtime == "":
+		return server.InvalidParameter("Runtime is required for packages of type Zip.")
+	}
+	spec := dispatcher.FunctionSpec{Name: name.Name, Create: true, Settings: functions.Settings{
+		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
+	}}
+	image, memory, err := s.imageOf(*c.Runtime)
+	if err != nil {
+		return err
+	}
+	spec.Image = image
+	if err := c.apply(&spec.Settings, &spec.Handler, memory); err != nil {
+		return err
+	}
+	if spec.Files, err = c.Code.files(&spec.Settings); err != nil {
+		return err
+	}
+	arn := s.ARN(name.Name, "")
+	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
+		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
+			return e
+		}
+		return &server.Refusal{Status: http.StatusConflict, Code: "ResourceConflictException", Message: "Function already exist: " + name.Name}
+	}
+	return s.answerDeployment(w, http.StatusCreated, name.Name, c.Publish)
+}
+
+// answerDeployment describes a function after a change, and publishes it first
+// if that was asked for.
+func (s *door) answerDeployment(w http.ResponseWriter, status int, name string, publish bool) error {
+	f, err := s.Service.Function(name)
+	if err == nil && publish {
+		f, err = s.Service.Publish(name, "", "", nil)
+	}
+	if err != nil {
+		return server.Answer(err, s.ARN(name, ""))
+	}
+	qualifier := ""
+	if publish {
+		qualifier = dispatcher.VersionOf(f.Name)
+	}
+	server.WriteJSON(w, status, s.configuration(&f, qualifier))
+	return nil
+}
+
+func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
+	var u struct {
+		codeRequest
+		Publish       bool
+		DryRun        bool
+		RevisionId    string
+		Architectures []string
+	}
+	f, spec, err := s.change(r, maxCodeRequest, "UpdateFunctionCode", &u)
+	if err != nil {
+		return err
+	}
+	name, arn := f.Name, s.ARN(f.Name, "")
+	_, warmUp, err := s.Service.FunctionFiles(f)
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	spec.WarmUp, spec.Revision = warmUp, u.RevisionId
+	if spec.Files, err = u.files(&spec.Settings); err != nil {
+		return err
+	}
+	if u.DryRun {
+		f.Settings = spec.Settings
+		server.WriteJSON(w, http.StatusOK, s.configuration(&f, ""))
+		return nil
+	}
+	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
+		return server.Answer(err, arn)
+	}
+	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
+}
+
+// change reads a request that changes a function, and describes the function's
+// deployment as it was, but for its files.
+func (s *door) change(r *http.Request, limit int64, operation string, request any) (f functions.Function, spec dispatcher.FunctionSpec, err error) {
+	name, err := s.unqualified(r)
+	if err == nil {
+		err = decode(r, limit, operation, request)
+	}
+	if err != nil {
+		return f, spec, err
+	}
+	if f, err = s.Service.Function(name); err != nil {
+		return f, spec, server.Answer(err, s.ARN(name, ""))
+	}
+	return f, dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Lazy: f.Lazy, Settings: f.Settings}, nil
+}
+
+func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error {
+	var u struct {
+		settingsRequest
+		RevisionId string
+	}
+	f, spec, err := s.change(r, maxConfigRequest, "UpdateFunctionConfiguration", &u)
+	if err != nil {
+		return err
+	}
+	name, arn := f.Name, s.ARN(f.Name, "")
+	if u.Runtime != nil {
+		if spec.Image, _, err = s.imageOf(*u.Runtime); err != nil {
+			return err
+		}
+	}
+	memory, err := s.Service.ImageMemory(spec.Image)
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	if err := u.apply(&spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
+		return err
+	}
+	spec.Revision = u.RevisionId
+	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
+		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
+	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
+		_, err = s.Service.Deploy(r.Context(), spec) // it has to be loaded anew
+	}
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	return s.answerDeployment(w, http.StatusOK, name, false)
+}
+
+// find returns the deployment that a request names.
+func (s *door) find(r *http.Request) (server.FunctionName, functions.Function, error) {
+	name, err := s.nameOf(r)
+	if err != nil {
+		return name, functions.Function{}, err
+	}
+	arn := s.ARN(name.Name, name.Qualifier)
+	deployment, err := s.lookup(name)
+	if err != nil {
+		return name, functions.Function{}, server.Answer(err, arn)
+	}
+	f, err := s.Service.Function(deployment)
+	if err != nil {
+		return name, f, server.Answer(err, arn)
+	}
+	return name, f, nil
+}
+
+func (s *door) getFunction(w http.ResponseWriter, r *http.Request) error {
+	name, f, err := s.find(r)
+	if err != nil {
+		return err
+	}
+	type code struct{ RepositoryType, Location string }
+	type concurrency struct{ ReservedConcurrentExecutions int }
+	answer := struct {
+		Configuration *functionConfiguration
+		Code          code
+		Tags          map[string]string `json:",omitempty"`
+		Concurrency   *concurrency      `json:",omitempty"`
+	}{Configuration: s.configuration(&f, name.Qualifier), Tags: f.Settings.Tags}
+	answer.Code = code{"S3", codeLocation(r, f.Name)}
+	if latest, err := s.Service.Function(name.Name); err == nil && latest.Settings.Concurrency != nil {
+		answer.Concurrency = &concurrency{*latest.Settings.Concurrency}
+	}
+	server.WriteJSON(w, http.StatusOK, answer)
+	return nil
+}
+
+// codeLocation is where getCode serves a deployment's files.
+func codeLocation(r *http.Request, deployment string) string {
+	host := r.Host
+	if host == "" {
+		host = "localhost"
+	}
+	return (&url.URL{Scheme: "http", Host: host, Path: "/v1/functions/" + deployment + "/code"}).String()
+}
+
+func (s *door) getConfiguration(w http.ResponseWriter, r *http.Request) error {
+	name, f, err := s.find(r)
+	if err != nil {
+		return err
+	}
+	server.WriteJSON(w, http.StatusOK, s.configuration(&f, name.Qualifier))
+	return nil
+}
+
+func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.nameOf(r)
+	if err != nil {
+		return err
+	}
+	switch {
+	case name.Qualifier == dispatcher.Latest:
+		return server.InvalidParameter("$LATEST version cannot be deleted without deleting the function.")
+	case name.Qualifier != "" && !numberPattern.MatchString(name.Qualifier):
+		return server.InvalidParameter("Deletion of functions by alias is not permitted: delete the alias.")
+	}
+	if err := s.Service.RemoveFunction(name.Deployment()); err != nil {
+		return server.Answer(err, s.ARN(name.Name, name.Qualifier))
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func itoa(n int) string { return fmt.Sprint(n) }
+
+// runtimePrefixes names the runtimes for which there are images.
+func (s *door) runtimePrefixes() []string {
+	var list []string
+	for prefix := range s.Runtimes {
+		list = append(list, prefix+"*")
+	}
+	slices.SortFunc(list, cmp.Compare[string])
+	return list
+}

@@ -1,0 +1,84 @@
+// Package lambda is the front door that speaks AWS Lambda's API for functions and
+// their invocation ("Lambda API reference"), so that AWS's own clients can be
+// pointed at the service. Its handlers decode, call and encode; what cannot be
+// offered is refused rather than ignored.
+//
+// It registers itself: a program serves it by importing it.
+//
+// Units: those of the API: seconds, MiB.
+//
+// It owns nothing and has no locks.
+package lambda
+
+import (
+	"net/http"
+	"regexp"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/http/server"
+)
+
+// door is the API over a server.
+type door struct{ *server.Server }
+
+func init() { server.Register("lambda", open) }
+
+func open(on *server.Server, mux *http.ServeMux) {
+	s := &door{on}
+	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"POST /2015-03-31/functions/{name}/invocations":       s.invoke,
+		"POST /2015-03-31/functions":                          s.createFunction,
+		"POST /2015-03-31/functions/{$}":                      s.createFunction,
+		"GET /2015-03-31/functions":                           s.listFunctions,
+		"GET /2015-03-31/functions/{$}":                       s.listFunctions,
+		"GET /2015-03-31/functions/{name}":                    s.getFunction,
+		"DELETE /2015-03-31/functions/{name}":                 s.deleteFunction,
+		"PUT /2015-03-31/functions/{name}/code":               s.updateCode,
+		"GET /2015-03-31/functions/{name}/configuration":      s.getConfiguration,
+		"PUT /2015-03-31/functions/{name}/configuration":      s.updateConfiguration,
+		"POST /2015-03-31/functions/{name}/versions":          s.publishVersion,
+		"GET /2015-03-31/functions/{name}/versions":           s.listVersions,
+		"POST /2015-03-31/functions/{name}/aliases":           s.createAlias,
+		"GET /2015-03-31/functions/{name}/aliases":            s.listAliases,
+		"GET /2015-03-31/functions/{name}/aliases/{alias}":    s.getAlias,
+		"PUT /2015-03-31/functions/{name}/aliases/{alias}":    s.updateAlias,
+		"DELETE /2015-03-31/functions/{name}/aliases/{alias}": s.deleteAlias,
+		"PUT /2017-10-31/functions/{name}/concurrency":        s.putConcurrency,
+		"DELETE /2017-10-31/functions/{name}/concurrency":     s.deleteConcurrency,
+		"GET /2019-09-30/functions/{name}/concurrency":        s.getConcurrency,
+	} {
+		mux.HandleFunc(pattern, s.handle(f))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		// What AWS answers for a path that is no operation of the service.
+		s.WriteRefusal(w, r, &server.Refusal{Status: http.StatusNotFound, Code: "UnknownOperationException", Message: "Unknown operation: " + r.Method + " " + r.URL.Path})
+	})
+}
+
+// handle adapts a handler whose errors are answers.
+func (s *door) handle(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			s.WriteRefusal(w, r, server.Answer(err, r.URL.Path))
+		}
+	}
+}
+
+var (
+	aliasPattern  = regexp.MustCompile(`^[a-zA-Z0-9_-]{1,128}$`)
+	numberPattern = regexp.MustCompile(`^[0-9]+$`)
+)
+
+// nameOf parses the name in a request's path and the qualifier in its query.
+func (s *door) nameOf(r *http.Request) (server.FunctionName, error) {
+	return s.ParseFunctionName(r.PathValue("name"), r.URL.Query().Get("Qualifier"))
+}
+
+// unqualified is nameOf for operations that take no qualifier.
+func (s *door) unqualified(r *http.Request) (string, error) {
+	f, err := s.ParseFunctionName(r.PathValue("name"), "")
+	if err == nil && f.Qualifier != "" && f.Qualifier != dispatcher.Latest {
+		err = server.InvalidParameter("This operation is not permitted on an alias or a version: name the function without a qualifier.")
+	}
+	return f.Name, err
+}

@@ -1,0 +1,80 @@
+package lambda
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/server"
+)
+
+// maxListItems is the most that one answer lists (API reference, ListFunctions).
+const maxListItems = 50
+
+// page cuts a list as Marker and MaxItems ask for. Marker is the place of the
+// first item.
+func page[T any](r *http.Request, list []T) ([]T, string, error) {
+	q := r.URL.Query()
+	first, limit := 0, maxListItems
+	if m := q.Get("Marker"); m != "" {
+		n, err := strconv.Atoi(m)
+		if err != nil || n < 0 {
+			return nil, "", server.InvalidParameter("Invalid Marker %q.", m)
+		}
+		first = min(n, len(list))
+	}
+	if m := q.Get("MaxItems"); m != "" {
+		n, err := strconv.Atoi(m)
+		if err != nil || n < 1 || n > 10000 {
+			return nil, "", server.Validation("maxItems", m, "Member must have value between 1 and 10000")
+		}
+		limit = min(n, maxListItems)
+	}
+	next := ""
+	end := min(first+limit, len(list))
+	if end < len(list) {
+		next = strconv.Itoa(end)
+	}
+	return list[first:end], next, nil
+}
+
+func (s *door) listFunctions(w http.ResponseWriter, r *http.Request) error {
+	all := false
+	switch v := r.URL.Query().Get("FunctionVersion"); v {
+	case "":
+	case "ALL":
+		all = true
+	default:
+		return server.Validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
+	}
+	deployed, err := s.Service.Functions()
+	if err != nil {
+		s.Log.Warn("some deployments cannot be read", "error", err)
+	}
+	deployed = slices.DeleteFunc(deployed, func(f functions.Function) bool { return !all && strings.Contains(f.Name, ":") })
+	return s.answerList(w, r, deployed, "Functions", all)
+}
+
+func (s *door) answerList(w http.ResponseWriter, r *http.Request, deployed []functions.Function, field string, qualified bool) error {
+	part, next, err := page(r, deployed)
+	if err != nil {
+		return err
+	}
+	list := []*functionConfiguration{}
+	for _, f := range part {
+		qualifier := ""
+		if qualified {
+			qualifier = dispatcher.VersionOf(f.Name)
+		}
+		list = append(list, s.configuration(&f, qualifier))
+	}
+	answer := map[string]any{field: list}
+	if next != "" {
+		answer["NextMarker"] = next
+	}
+	server.WriteJSON(w, http.StatusOK, answer)
+	return nil
+}

@@ -1,0 +1,359 @@
+// Package native is the front door for what Lambda's API has no word for: the JSON
+// API under /v1, whose documents are in package api, the lineage as a stream of
+// events, and the description of all front doors in OpenAPI. Its handlers decode,
+// call and encode.
+//
+// It registers itself: a program serves it by importing it.
+//
+// Units: those of the documents.
+//
+// It owns nothing and has no locks.
+package native
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/bundle"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/sched"
+	"seuss/lineage"
+)
+
+// maxSmallRequest bounds a request that carries none.
+const maxSmallRequest = 1 << 20
+
+// maxNativeRequest bounds a request of the native API that carries code: what
+// functions.MaxCodeBytes takes in base64, and an event.
+const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
+
+// door is the API over a server.
+type door struct{ *server.Server }
+
+func init() { server.Register("native", open) }
+
+func open(on *server.Server, mux *http.ServeMux) {
+	s := &door{on}
+	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /v1/health":                      s.health,
+		"GET /v1/functions":                   s.nativeFunctions,
+		"GET /v1/functions/{name}":            s.nativeFunction,
+		"PUT /v1/functions/{name}":            s.nativeDeploy,
+		"DELETE /v1/functions/{name}":         s.nativeRemove,
+		"GET /v1/functions/{name}/code":       s.nativeCode,
+		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
+		"POST /v1/functions/{name}/explain":   s.nativeExplain,
+		"POST /v1/functions/{name}/snapshots": s.nativeCapture,
+		"POST /v1/run":                        s.nativeRun,
+		"POST /v1/images/{image}/base":        s.nativeBase,
+		"POST /v1/images/{image}/imports":     s.nativeImports,
+		"DELETE /v1/images/{image}":           s.nativeRemoveImage,
+		"GET /v1/snapshots":                   s.nativeSnapshots,
+		"GET /v1/snapshots/{id}":              s.nativeSnapshot,
+		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
+		"POST /v1/snapshots/{id}/form":        s.nativeForm,
+		"POST /v1/snapshots/{id}/flatten":     s.nativeFlatten,
+		"POST /v1/import":                     s.nativeImport,
+		"POST /v1/gc":                         s.nativeGC,
+		"POST /v1/marks":                      s.nativeMark,
+		"GET /v1/lineage":                     s.nativeLineage,
+		"GET /v1/pools":                       s.nativePools,
+		"GET /v1/instances":                   s.nativeInstances,
+		"POST /v1/refresh":                    s.nativeRefresh,
+	} {
+		mux.HandleFunc(pattern, s.native(f))
+	}
+	mux.HandleFunc("GET /v1/watch", s.watch)
+	mux.HandleFunc("GET /openapi.json", s.openAPI)
+}
+
+// native adapts a handler of the native API, whose errors are api.Error.
+func (s *door) native(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := f(w, r); err != nil {
+			s.writeNativeError(w, r, err)
+		}
+	}
+}
+
+// writeNativeError answers with the document of an error.
+func (s *door) writeNativeError(w http.ResponseWriter, r *http.Request, err error) {
+	doc, status := api.ErrorOf(err, server.RequestIDOf(r)), api.FaultOf(err).Status
+	var own *server.Refusal
+	var refused *sched.RefusedError
+	switch {
+	case errors.As(err, &own):
+		status, doc.Code, doc.Message = own.Status, api.Invalid, own.Message
+		if own.Status == http.StatusNotFound {
+			doc.Code = api.NotFound
+		} else if own.Status == http.StatusTooManyRequests {
+			doc.Code = api.Refused
+			w.Header().Set("Retry-After", server.RetryAfterText(own.RetryAfter))
+		}
+	case errors.As(err, &refused):
+		w.Header().Set("Retry-After", server.RetryAfterText(refused.RetryAfter))
+	}
+	if status >= 500 {
+		s.Log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
+	}
+	server.WriteJSON(w, status, doc)
+}
+
+// read decodes a request of the native API strictly: its clients are ours.
+func read(r *http.Request, limit int64, v any) error {
+	b, err := server.ReadBody(r, limit, "request")
+	if err != nil {
+		return err
+	}
+	if err := api.Decode(b, v); err != nil {
+		return &server.Refusal{Status: http.StatusBadRequest, Message: "request: " + err.Error()}
+	}
+	return nil
+}
+
+// deployment checks the name in a request's path.
+func (s *door) deployment(r *http.Request) (string, error) {
+	f, err := s.ParseFunctionName(r.PathValue("name"), "")
+	return f.Deployment(), err
+}
+
+func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
+	st := s.Scheduler.Stats()
+	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), StateDir: s.Service.Store().Dir(), Scheduler: st, Events: s.Events.Len()}
+	status := http.StatusOK
+	if st.Draining {
+		h.Status, status = "draining", http.StatusServiceUnavailable
+	}
+	server.WriteJSON(w, status, h)
+	return nil
+}
+
+func (s *door) functionItem(f functions.Function) api.Function {
+	item := api.Function{Function: f}
+	for _, n := range s.Service.Store().Function(functions.BaseName(f.Name)) {
+		if n.Key.CodeDigest != f.CodeDigest {
+			continue // of another version
+		}
+		item.Nodes++
+		item.StoredBytes += n.StoredBytes()
+		item.Hits += n.Hits()
+	}
+	return item
+}
+
+func (s *door) nativeFunctions(w http.ResponseWriter, _ *http.Request) error {
+	deployed, err := s.Service.Functions()
+	if err != nil {
+		s.Log.Warn("some deployments cannot be read", "error", err)
+	}
+	list := []api.Function{}
+	for _, f := range deployed {
+		list = append(list, s.functionItem(f))
+	}
+	server.WriteJSON(w, http.StatusOK, list)
+	return nil
+}
+
+func (s *door) nativeFunction(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	if name, err = s.Service.Resolve(name); err != nil {
+		return err
+	}
+	f, err := s.Service.Function(name)
+	if err != nil {
+		return err
+	}
+	server.WriteJSON(w, http.StatusOK, s.functionItem(f))
+	return nil
+}
+
+func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	var spec dispatcher.FunctionSpec
+	if err := read(r, maxNativeRequest, &spec); err != nil {
+		return err
+	}
+	spec.Name = name
+	n, err := s.Service.Deploy(r.Context(), spec)
+	return s.answerNode(w, http.StatusCreated, n, err)
+}
+
+func (s *door) answerNode(w http.ResponseWriter, status int, n *lineage.Node, err error) error {
+	if err != nil {
+		return err
+	}
+	server.WriteJSON(w, status, s.snapshot(n))
+	return nil
+}
+
+func (s *door) nativeRemove(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Service.RemoveFunction(name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *door) nativeCode(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	f, err := s.Service.Function(name)
+	if err != nil {
+		return err
+	}
+	files, _, err := s.Service.FunctionFiles(f)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/zip")
+	if err := bundle.WriteZip(w, files); err != nil {
+		panic(http.ErrAbortHandler) // a client must not take half of it for all
+	}
+	return nil
+}
+
+func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	target, err := s.Admission.Resolve(name)
+	if err == nil {
+		err = s.Admission.Check(target)
+	}
+	if err != nil {
+		return fmt.Errorf("invoke %q: %w", name, err)
+	}
+	var in api.Invocation
+	if err := read(r, maxNativeRequest, &in); err != nil {
+		return err
+	}
+	request := in.Request(name)
+	request.RequestID = server.RequestIDOf(r)
+	_, err = s.Admission.Invoke(r.Context(), target, &request, func(result *dispatcher.Result) {
+		writeResult(w, result)
+		server.Sent(w)
+	})
+	return err
+}
+
+func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
+	var in api.Run
+	if err := read(r, maxNativeRequest, &in); err != nil {
+		return err
+	}
+	request := in.Invocation.Request(in.Function.Name)
+	request.RequestID = server.RequestIDOf(r)
+	var result *dispatcher.Result
+	err := s.Admission.Once(r.Context(), func() (err error) {
+		result, err = s.Service.RunOnce(r.Context(), in.Function, request)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	writeResult(w, result)
+	return nil
+}
+
+func (s *door) nativeExplain(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	event, err := server.ReadBody(r, dispatcher.MaxEventBytes, "explain")
+	if err != nil {
+		return err
+	}
+	candidates, err := s.Service.Explain(name, event)
+	if err != nil {
+		return err
+	}
+	server.WriteJSON(w, http.StatusOK, candidates)
+	return nil
+}
+
+func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	var in api.Capture
+	if err := read(r, maxNativeRequest, &in); err != nil {
+		return err
+	}
+	n, err := s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	return s.answerNode(w, http.StatusCreated, n, err)
+}
+
+func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
+	n, err := s.Service.Base(r.Context(), r.PathValue("image"))
+	return s.answerNode(w, http.StatusCreated, n, err)
+}
+
+func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
+	var in api.Imports
+	if err := read(r, maxSmallRequest, &in); err != nil {
+		return err
+	}
+	n, err := s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
+	return s.answerNode(w, http.StatusCreated, n, err)
+}
+
+func (s *door) nativePools(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, s.Service.Pools())
+	return nil
+}
+
+func (s *door) nativeInstances(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, s.Service.Instances())
+	return nil
+}
+
+// nativeRefresh makes the state directory show what the daemon knows, and the
+// daemon see what was put there beside it (images).
+func (s *door) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
+	if err := s.Service.Refresh(); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// writeResult writes a result with the output byte for byte as the function gave
+// it: encoding/json would write it anew.
+func writeResult(w http.ResponseWriter, r *dispatcher.Result) {
+	rest := *r
+	rest.Output = nil
+	b, err := json.Marshal(&rest)
+	if err != nil || len(r.Output) == 0 {
+		server.WriteJSON(w, http.StatusOK, r)
+		return
+	}
+	answer := make([]byte, 0, len(b)+len(r.Output)+16)
+	answer = append(answer, `{"output":`...)
+	answer = append(append(answer, r.Output...), ',')
+	answer = append(answer, b[1:]...)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+	w.Write(answer)
+}

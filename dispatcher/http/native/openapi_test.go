@@ -1,0 +1,228 @@
+package native
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+	"github.com/getkin/kin-openapi/routers/legacy"
+
+	"seuss/dispatcher/bundle"
+	_ "seuss/dispatcher/http/lambda"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/http/servertest"
+)
+
+// described loads the description that the server itself serves.
+func described(t testing.TB, s *server.Server) (*openapi3.T, routers.Router) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, httptest.NewRequest("GET", "/openapi.json", nil))
+	doc, err := openapi3.NewLoader().LoadFromData(w.Body.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	router, err := legacy.NewRouter(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc, router
+}
+
+// checked sends a request and holds the answer against the description.
+func checked(t testing.TB, s *server.Server, router routers.Router, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	s.ServeHTTP(w, r)
+	answer := bytes.Clone(w.Body.Bytes())
+	route, params, err := router.FindRoute(r)
+	if err != nil {
+		t.Fatalf("%s %s: %v", method, path, err)
+	}
+	in := &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{Request: r, PathParams: params, Route: route,
+			Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}},
+		Status: w.Code, Header: w.Header(), Body: io.NopCloser(bytes.NewReader(answer)),
+		Options: &openapi3filter.Options{IncludeResponseStatus: false},
+	}
+	if w.Header().Get("Content-Type") == "application/zip" {
+		in.Options.ExcludeResponseBody = true
+	}
+	if err := openapi3filter.ValidateResponse(context.Background(), in); err != nil {
+		t.Errorf("%s %s: %d does not match the description: %v\n%.2000s", method, path, w.Code, err, answer)
+	}
+	return w
+}
+
+// TestAnswersMatchTheDescription asks every operation, well and badly.
+func TestAnswersMatchTheDescription(t *testing.T) {
+	f := servertest.New(t)
+	s := f.Server(t, nil)
+	doc, router := described(t, s)
+	f.Put(t, "echo")
+	node := f.AddImage(t)
+	asked := map[string]bool{}
+	ask := func(want int, method, path, body string, header ...string) {
+		t.Helper()
+		w := checked(t, s, router, method, path, body, header...)
+		if w.Code != want {
+			t.Errorf("%s %s: %d, want %d: %.300s", method, path, w.Code, want, w.Body)
+		}
+		r := httptest.NewRequest(method, path, nil)
+		if route, _, err := router.FindRoute(r); err == nil {
+			asked[method+" "+route.Path] = true
+		}
+	}
+	const L = "/2015-03-31/functions"
+	var content bytes.Buffer
+	if err := bundle.WriteZip(&content, map[string][]byte{"main.py": []byte("x = 1")}); err != nil {
+		t.Fatal(err)
+	}
+	zip, err := json.Marshal(content.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := `"files":{"main.py":"eA=="}`
+	ask(200, "GET", "/v1/health", "")
+	ask(200, "GET", "/openapi.json", "")
+	ask(200, "GET", "/metrics", "")
+	ask(201, "PUT", "/v1/functions/made", `{"handler":"main.handler",`+file+`,"warm_up":[{"a":1}],"settings":{"timeout_s":4}}`)
+	ask(400, "PUT", "/v1/functions/made", `{"handler":"main.handler","surprise":1}`)
+	ask(400, "PUT", "/v1/functions/a.b", `{}`)
+	ask(200, "GET", "/v1/functions", "")
+	ask(200, "GET", "/v1/functions/echo", "")
+	ask(404, "GET", "/v1/functions/nobody", "")
+	ask(200, "GET", "/v1/functions/echo/code", "")
+	ask(200, "POST", "/v1/functions/echo/invoke", `{"event":{"a":1},"explain":true,"timeout_ms":1000}`)
+	ask(404, "POST", "/v1/functions/nobody/invoke", `{"event":{}}`)
+	ask(400, "POST", "/v1/functions/echo/invoke", `{"event":`)
+	ask(200, "POST", "/v1/functions/echo/explain", `{}`)
+	ask(201, "POST", "/v1/functions/echo/snapshots", `{"event":{},"stop_at":"k"}`)
+	ask(200, "POST", "/v1/run", `{"function":{"name":"run","handler":"main.handler",`+file+`},"invocation":{"event":{}}}`)
+	ask(201, "POST", "/v1/images/python/base", ``)
+	ask(201, "POST", "/v1/images/python/imports", `{"modules":["json"]}`)
+	ask(200, "GET", "/v1/snapshots", "")
+	ask(200, "GET", "/v1/snapshots/"+node[:10], "")
+	ask(404, "GET", "/v1/snapshots/ffffffff", "")
+	ask(200, "GET", "/v1/lineage", "")
+	ask(200, "GET", "/v1/pools", "")
+	ask(200, "GET", "/v1/instances", "")
+	ask(204, "POST", "/v1/refresh", "")
+	ask(204, "POST", "/v1/marks", `{"action":"tag","node":"`+node[:10]+`","tag":"root@v1"}`)
+	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"root@v1"}`)
+	ask(204, "POST", "/v1/marks", `{"action":"pin","node":"`+node+`","at":"2100-01-02T03:04:05Z"}`)
+	ask(204, "POST", "/v1/marks", `{"action":"unpin","node":"`+node+`"}`)
+	ask(404, "POST", "/v1/marks", `{"action":"expire","node":"ffffffff"}`)
+	ask(400, "POST", "/v1/marks", `{"action":"burn","node":"`+node+`"}`)
+	ask(200, "POST", "/v1/gc", `{"budget_bytes":1,"dry_run":true}`)
+	ask(400, "POST", "/v1/gc", `{"unused_ms":-1}`)
+	ask(404, "POST", "/v1/snapshots/ffffffff/form", `{"form":"pages"}`)
+	ask(400, "POST", "/v1/snapshots/"+node+"/form", `{"form":"zip"}`)
+	ask(404, "POST", "/v1/snapshots/ffffffff/flatten", `{}`)
+
+	ask(200, "POST", "/v1/import?tag=two@v1", f.Archive(t))
+	ask(400, "POST", "/v1/import?tag=0", f.Archive(t))
+	ask(400, "POST", "/v1/import", "no archive")
+	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"two@v1"}`)
+	create := `{"FunctionName":"lam","Runtime":"python3.11","Handler":"main.handler","Role":"r","Publish":true,"Environment":{"Variables":{"A1":"b"}},"Code":{"ZipFile":` + string(zip) + `}}`
+	ask(201, "POST", L, create)
+	ask(409, "POST", L, create)
+	ask(400, "POST", L, `{"FunctionName":`)
+	ask(200, "GET", L, "")
+	ask(200, "GET", L+"?FunctionVersion=ALL&MaxItems=1", "")
+	ask(400, "GET", L+"?MaxItems=0", "")
+	ask(200, "GET", L+"/lam", "")
+	ask(404, "GET", L+"/nobody", "")
+	ask(200, "GET", L+"/lam/configuration", "")
+	ask(200, "PUT", L+"/lam/configuration", `{"Timeout":5}`)
+	ask(200, "PUT", L+"/lam/code", `{"ZipFile":`+string(zip)+`}`)
+	ask(201, "POST", L+"/lam/versions", `{}`)
+	ask(200, "GET", L+"/lam/versions", "")
+	ask(201, "POST", L+"/lam/aliases", `{"Name":"live","FunctionVersion":"1"}`)
+	ask(200, "GET", L+"/lam/aliases", "")
+	ask(200, "GET", L+"/lam/aliases/live", "")
+	ask(404, "GET", L+"/lam/aliases/dead", "")
+	ask(200, "PUT", L+"/lam/aliases/live", `{"FunctionVersion":"$LATEST","RoutingConfig":{"AdditionalVersionWeights":{"1":0.1}}}`)
+	ask(204, "DELETE", L+"/lam/aliases/live", "")
+	ask(200, "POST", L+"/lam/invocations", `{}`, "X-Amz-Log-Type", "Tail")
+	ask(200, "POST", L+"/lam/invocations", `{"fail":"x"}`)
+	ask(202, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "Event")
+	for s.Events.Len() > 0 { // or it runs into the limit of 0 below
+		time.Sleep(time.Millisecond)
+	}
+	ask(204, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "DryRun")
+	ask(400, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "Maybe")
+	ask(200, "PUT", "/2017-10-31/functions/lam/concurrency", `{"ReservedConcurrentExecutions":0}`)
+	ask(429, "POST", L+"/lam/invocations", `{}`)
+	ask(429, "POST", "/v1/functions/lam/invoke", `{"event":{}}`)
+	ask(200, "GET", "/2019-09-30/functions/lam/concurrency", "")
+	ask(204, "DELETE", "/2017-10-31/functions/lam/concurrency", "")
+	ask(204, "DELETE", L+"/lam", "")
+	ask(404, "DELETE", L+"/lam", "")
+	ask(204, "DELETE", "/v1/functions/echo", "")
+	ask(204, "DELETE", "/v1/snapshots/"+node, "")
+	f.AddImage(t)
+	ask(200, "DELETE", "/v1/images/python?cascade=true", "")
+
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			if !asked[method+" "+path] && path != "/v1/watch" {
+				t.Errorf("%s %s is described and was not asked", method, path)
+			}
+		}
+	}
+}
+
+// TestEveryRouteIsDescribed: the mux knows nothing that the description does not.
+func TestEveryRouteIsDescribed(t *testing.T) {
+	s := servertest.New(t).Server(t, nil)
+	doc, _ := described(t, s)
+	for _, name := range []string{"../server/server.go", "native.go", "../lambda/lambda.go"} {
+		source, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.SplitSeq(string(source), "\n") {
+			_, rest, ok := strings.Cut(line, `"`)
+			pattern, _, ok2 := strings.Cut(rest, `"`)
+			method, path, ok3 := strings.Cut(pattern, " ")
+			if !ok || !ok2 || !ok3 || !strings.HasPrefix(path, "/") || !slices.Contains([]string{"GET", "PUT", "POST", "DELETE"}, method) || strings.HasSuffix(path, "{$}") {
+				continue
+			}
+			item := doc.Paths.Value(path)
+			if item == nil || item.Operations()[method] == nil {
+				t.Errorf("%s: %s is not described", name, pattern)
+			}
+		}
+	}
+}
+
+// TestUnknownPaths: what no route takes gets an error that clients understand.
+func TestUnknownPaths(t *testing.T) {
+	s := servertest.New(t).Server(t, nil)
+	for _, path := range []string{"/", "/2015-03-31/event-source-mappings/", "/2015-03-31/functions/../../etc/passwd", "/v2", "/v1/functions/a/b/c"} {
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+		if w.Code != http.StatusNotFound && w.Code != http.StatusMovedPermanently && w.Code != http.StatusTemporaryRedirect {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
+	}
+}

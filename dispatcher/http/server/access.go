@@ -1,0 +1,100 @@
+package server
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"seuss/dispatcher/http/listener"
+)
+
+// Limits of a connection. What a request may hold is in the operations' files.
+const (
+	MaxHeaderBytes = 64 << 10
+	MaxConnections = 4096
+	headerTimeout  = 5 * time.Second
+	idleTimeout    = 2 * time.Minute
+)
+
+// NewHTTPServer makes the net/http server for a handler of Access's, to be served
+// on listeners of a listener.Group, which says how long a client may take to read
+// its answer. An invocation may take as long as its function may.
+func NewHTTPServer(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: MaxHeaderBytes, ConnContext: listener.Context}
+}
+
+// Access guards a listener: with a token, requests must carry it, as a bearer
+// token or as the secret access key of their AWS signature; without one, they
+// must come from this machine's own programs, not from a web page in its
+// browser. unix lets everything pass: the socket's permissions decide.
+func (s *Server) Access(token string, unix bool) http.Handler {
+	return s.identify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		// Who has not read the last answer of a connection asks for nothing more on
+		// it: the next answer would wait behind it, and a machine for the answer.
+		if !listener.Ready(r.Context()) {
+			panic(http.ErrAbortHandler)
+		}
+		if r.ContentLength != 0 {
+			body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout)}
+			// It holds for what net/http reads of a body that no handler wants, too.
+			body.control.SetReadDeadline(body.end)
+			stateOf(r).timed, r.Body = body, body
+		}
+		var err error
+		switch {
+		case unix:
+		case token == "":
+			err = checkLocal(r)
+		default:
+			err = checkToken(r, token)
+		}
+		if err != nil {
+			s.Log.Warn("request refused", "remote", r.RemoteAddr, "path", r.URL.Path, "error", err)
+			s.WriteRefusal(w, r, Answer(err, ""))
+			return
+		}
+		s.mux.ServeHTTP(w, r)
+	}))
+}
+
+var errForbidden = &Refusal{Status: http.StatusForbidden, Code: "AccessDeniedException",
+	Message: "Only programs of this machine may use this address; give the service a token for others."}
+
+// checkLocal refuses what a browser sends for a foreign page: a host name that
+// was made to lead here, or another origin.
+func checkLocal(r *http.Request) error {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if ip := net.ParseIP(strings.Trim(host, "[]")); !(ip != nil && ip.IsLoopback() || host == "localhost" || strings.HasSuffix(host, ".localhost")) {
+		return errForbidden
+	}
+	if site := r.Header.Get("Sec-Fetch-Site"); r.Header.Get("Origin") != "" || site != "" && site != "same-origin" && site != "none" {
+		return errForbidden
+	}
+	return nil
+}
+
+var errUnauthorized = &Refusal{Status: http.StatusForbidden, Code: "UnrecognizedClientException",
+	Message: "The security token included in the request is invalid."}
+
+func checkToken(r *http.Request, token string) error {
+	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	switch {
+	case strings.EqualFold(scheme, "Bearer") && equal(strings.TrimSpace(value), token):
+		return nil
+	case scheme == signatureAlgorithm:
+		return checkSignature(r, value, token, time.Now())
+	}
+	return errUnauthorized
+}
+
+// equal compares in a time that depends on neither text.
+func equal(a, b string) bool {
+	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
+	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+}

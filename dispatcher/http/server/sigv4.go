@@ -1,0 +1,158 @@
+package server
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// AWS Signature Version 4 ("Signing AWS API requests" in the IAM user guide),
+// the server's side, so that AWS's clients reach a service that wants a token:
+// the token is their secret access key, the key id is not looked at.
+const (
+	signatureAlgorithm = "AWS4-HMAC-SHA256"
+	maxClockSkew       = 15 * time.Minute
+	amzTime            = "20060102T150405Z"
+	maxSignedBody      = 70167211 // the largest of Lambda's requests: UpdateFunctionCode
+)
+
+// checkSignature verifies the Authorization header's value. It is over all headers
+// that mean something to AWS's services, and over the digest of the body: where the
+// client has sent that, the body is compared with it while the operation reads it,
+// which does nothing before it has; where not, it is read here.
+func checkSignature(r *http.Request, authorization, secret string, now time.Time) error {
+	fields := map[string]string{}
+	for part := range strings.SplitSeq(authorization, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		fields[name] = value
+	}
+	scope := strings.Split(fields["Credential"], "/") // key id, date, region, service, aws4_request
+	date := r.Header.Get("X-Amz-Date")
+	at, err := time.Parse(amzTime, date)
+	if err != nil || len(scope) != 5 || scope[4] != "aws4_request" || scope[1] != at.Format("20060102") || scope[3] != "lambda" {
+		return errUnauthorized
+	}
+	if at.Before(now.Add(-maxClockSkew)) || at.After(now.Add(maxClockSkew)) {
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "Signature expired: the request is dated " + date}
+	}
+	signed := strings.Split(fields["SignedHeaders"], ";")
+	if !slices.Contains(signed, "host") || !slices.Contains(signed, "x-amz-date") {
+		return errUnauthorized
+	}
+	for name := range r.Header {
+		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-amz-") && !slices.Contains(signed, lower) {
+			return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "The header " + lower + " is not among those that are signed."}
+		}
+	}
+	digest := r.Header.Get("X-Amz-Content-Sha256")
+	switch {
+	case digest != "" && !digestPattern.MatchString(digest):
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "The digest of the body must be signed: x-amz-content-sha256 is " + strconv.Quote(digest)}
+	case r.ContentLength == 0 && digest != "" && digest != emptyDigest:
+		return errDigest
+	case digest != "":
+		r.Body = newDigestBody(r.Body, digest)
+	default: // services other than S3 need not send it
+		if digest, err = bodyDigest(r); err != nil {
+			return err
+		}
+	}
+	canonical := canonicalRequest(r, signed, digest)
+	sum := sha256.Sum256([]byte(canonical))
+	toSign := strings.Join([]string{signatureAlgorithm, date, strings.Join(scope[1:], "/"), hex.EncodeToString(sum[:])}, "\n")
+	key := []byte("AWS4" + secret)
+	for _, part := range scope[1:] {
+		key = sign(key, part)
+	}
+	if !equal(hex.EncodeToString(sign(key, toSign)), fields["Signature"]) {
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException",
+			Message: "The request signature we calculated does not match the signature you provided. The secret access key must be the service's token."}
+	}
+	return nil
+}
+
+func sign(key []byte, text string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(text))
+	return h.Sum(nil)
+}
+
+// canonicalRequest is the text that a signature is over.
+func canonicalRequest(r *http.Request, signed []string, digest string) string {
+	var b strings.Builder
+	b.WriteString(r.Method + "\n")
+	// The path as it was sent, each part encoded once more, as every service but
+	// S3 has it.
+	path := r.URL.EscapedPath()
+	if path == "" {
+		path = "/"
+	}
+	for i, part := range strings.Split(path, "/") {
+		if i > 0 {
+			b.WriteByte('/')
+		}
+		b.WriteString(awsEscape(part))
+	}
+	b.WriteByte('\n')
+	var query []string
+	for name, values := range r.URL.Query() {
+		for _, v := range values {
+			query = append(query, awsEscape(name)+"="+awsEscape(v))
+		}
+	}
+	slices.Sort(query)
+	b.WriteString(strings.Join(query, "&") + "\n")
+	for _, name := range signed {
+		value := strings.Join(r.Header.Values(name), ",")
+		switch name {
+		case "host":
+			value = r.Host
+		case "content-length":
+			if value == "" {
+				value = contentLength(r)
+			}
+		}
+		b.WriteString(name + ":" + strings.Join(strings.Fields(value), " ") + "\n")
+	}
+	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + digest)
+	return b.String()
+}
+
+// awsEscape encodes as RFC 3986 has it: all but the unreserved characters.
+func awsEscape(s string) string {
+	return strings.NewReplacer("+", "%20", "%7E", "~", "*", "%2A").Replace(url.QueryEscape(s))
+}
+
+// emptyDigest is the SHA-256 of nothing.
+const emptyDigest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+func contentLength(r *http.Request) string { return strconv.FormatInt(r.ContentLength, 10) }
+
+// bodyDigest reads the body, which is kept for the operation, and returns its
+// SHA-256. A body beyond every limit cannot be signed.
+func bodyDigest(r *http.Request) (string, error) {
+	if r.ContentLength == 0 {
+		return emptyDigest, nil
+	}
+	body, err := ReadBody(r, maxSignedBody, "signed")
+	if err != nil {
+		return "", err
+	}
+	if st := stateOf(r); st != nil {
+		st.body = body
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	sum := sha256.Sum256(body)
+	return hex.EncodeToString(sum[:]), nil
+}

@@ -1,0 +1,272 @@
+// Package servertest serves a fake of the service to tests: deployments, versions,
+// aliases and snapshots are the real ones, invocations need no machine.
+//
+// It owns what it starts until the test's cleanup, and has no locks.
+package servertest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
+	"seuss/dispatcher/events"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/sched"
+	"seuss/lineage"
+	"seuss/lineage/oci"
+	"seuss/vmm"
+)
+
+// Fake is a service whose deployments and invocations need no machine:
+// records, versions and aliases are the real ones.
+type Fake struct {
+	*dispatcher.Dispatcher
+	OnInvoke  func(context.Context, dispatcher.Request) (*dispatcher.Result, error) // nil: echo
+	OnReset   func()                                                                // what is to do once a result was delivered, or nil
+	Delivered func()                                                                // a result was delivered, whoever resets the machine; or nil
+	Deploys   atomic.Int64
+	Spec      dispatcher.FunctionSpec // of the last deployment
+}
+
+// noPlatform is never asked for a machine.
+type noPlatform struct{ vmm.Platform }
+
+func (noPlatform) Name() string { return "none" }
+
+// New makes a fake on a state directory of its own.
+func New(t testing.TB) *Fake {
+	t.Helper()
+	d, err := dispatcher.Open(dispatcher.Options{StateDir: t.TempDir(), Platform: noPlatform{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Fake{Dispatcher: d}
+}
+
+func (f *Fake) ImageMemory(string) (uint64, error) { return 256 << 20, nil }
+
+func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error) {
+	old, err := f.Function(spec.Name)
+	if err == nil && spec.Create {
+		return nil, fmt.Errorf("deploy: %w", dispatcher.ErrExists)
+	}
+	if spec.Revision != "" && spec.Revision != old.Settings.Revision {
+		return nil, dispatcher.ErrRevision
+	}
+	for _, content := range spec.Files {
+		if strings.Contains(string(content), "does not compile") {
+			return nil, &dispatcher.FunctionError{Type: "Runtime.UserCodeSyntaxError", Message: "invalid syntax"}
+		}
+	}
+	f.Spec = spec
+	spec.Settings.Revision = fmt.Sprintf("revision-%d", f.Deploys.Add(1))
+	code, err := json.Marshal(map[string]any{"handler": spec.Handler, "files": spec.Files, "environment": spec.Settings.Environment})
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.FunctionStore().Put(functions.Function{
+		Name: spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
+		LastVersion: old.LastVersion, Aliases: old.Aliases,
+	}, code)
+	if err != nil {
+		return nil, err
+	}
+	return f.node(lineage.KindFunction)
+}
+
+// Invoke does what the handler of tests/sdk/lambda.mjs and sdk_test.go does.
+func (f *Fake) Invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+	result, err := f.invocation(ctx, r)
+	if err == nil && r.Deliver != nil {
+		if r.Deliver(result) && f.OnReset != nil {
+			f.OnReset()
+		}
+		if f.Delivered != nil {
+			f.Delivered()
+		}
+	}
+	return result, err
+}
+
+func (f *Fake) invocation(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+	if f.OnInvoke != nil {
+		return f.OnInvoke(ctx, r)
+	}
+	if !json.Valid(r.Event) {
+		return nil, dispatcher.ErrBadEvent
+	}
+	var event struct {
+		Fail  string
+		Print int
+	}
+	json.Unmarshal(r.Event, &event) // an event that is no object fails nothing
+	result := &dispatcher.Result{RequestID: r.RequestID, Path: dispatcher.PathFunction, Pooled: true, Timings: dispatcher.Timings{Total: 1500 * time.Microsecond}}
+	version := dispatcher.VersionOf(r.Function)
+	if version != dispatcher.Latest {
+		result.Version = version
+	}
+	result.Logs = []dispatcher.LogLine{{Stream: "stdout", Text: "version " + version + "\n" + strings.Repeat("x", event.Print) + "\n"}}
+	if event.Fail != "" {
+		result.Error = &dispatcher.FunctionError{Type: "ValueError", Message: event.Fail, StackTrace: []string{"  File \"/var/task/main.py\", line 4, in handler\n"}}
+		return result, nil
+	}
+	client := json.RawMessage("null")
+	if len(r.ClientContext) > 0 {
+		client = r.ClientContext
+	}
+	var err error
+	result.Output, err = json.Marshal(map[string]any{
+		"echo": json.RawMessage(r.Event), "version": version, "arn": r.ARN, "request_id": r.RequestID, "client": client,
+	})
+	return result, err
+}
+
+// Options change what Serve makes.
+type Options struct {
+	server.Options                         // what is set stays
+	Journal        *events.Journal         // nil: none
+	Delay          func(int) time.Duration // between attempts of an event; nil: as ever
+}
+
+// Server makes a server on a fake, with the front doors that the test imports.
+func (f *Fake) Server(t testing.TB, change func(*Options)) *server.Server {
+	t.Helper()
+	o := Options{Options: server.Options{Service: f}}
+	if change != nil {
+		change(&o)
+	}
+	if o.Scheduler == nil {
+		o.Scheduler = sched.New(sched.Options{Slots: dispatcher.DefaultPoolSize})
+	}
+	o.Metrics = server.NewMetrics()
+	o.Admission = admission.New(admission.Options{Functions: f, Invocations: f, Scheduler: o.Scheduler, Metrics: o.Metrics, Log: o.Log})
+	o.Events = events.New(events.Options{Run: o.Admission.Run, Journal: o.Journal, Log: o.Log, Delay: o.Delay})
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := o.Events.Close(ctx); err != nil && !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	})
+	return server.New(o.Options)
+}
+
+// Serve serves such a server.
+func (f *Fake) Serve(t testing.TB, change func(*Options)) (s *server.Server, url string) {
+	t.Helper()
+	s = f.Server(t, change)
+	h := httptest.NewServer(s)
+	t.Cleanup(h.Close)
+	return s, h.URL
+}
+
+// Put deploys functions directly.
+func (f *Fake) Put(t testing.TB, names ...string) {
+	t.Helper()
+	slices.Sort(names)
+	for _, name := range names {
+		if _, err := f.Deploy(context.Background(), dispatcher.FunctionSpec{Name: name, Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(name)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What has no machine behind it answers with a document of the right form.
+
+func (f *Fake) RunOnce(ctx context.Context, _ dispatcher.FunctionSpec, r dispatcher.Request) (*dispatcher.Result, error) {
+	return f.Invoke(ctx, r)
+}
+
+func (f *Fake) Explain(string, []byte) ([]dispatcher.Candidate, error) {
+	return []dispatcher.Candidate{{NodeID: "ab", Kind: lineage.KindFunction, Key: "echo", Chosen: true, Reason: "deepest node that fits"}}, nil
+}
+
+// Receive leaves out what looks into images: the fake's are none.
+func (f *Fake) Receive(_ context.Context, src *oci.Source, tag string) (*dispatcher.Received, error) {
+	done, err := oci.Import(f.Store(), src, oci.ImportOptions{})
+	if err == nil && tag != "" {
+		err = f.Store().SetTag(tag, done.Node.ID)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &dispatcher.Received{Imported: *done}, nil
+}
+
+func (f *Fake) node(kind lineage.Kind) (*lineage.Node, error) {
+	return &lineage.Node{Info: lineage.Info{ID: "ab", Kind: kind}}, nil
+}
+
+func (f *Fake) Base(context.Context, string) (*lineage.Node, error) {
+	return f.node(lineage.KindBase)
+}
+
+func (f *Fake) Import(context.Context, string, []string) (*lineage.Node, error) {
+	return f.node(lineage.KindImport)
+}
+
+func (f *Fake) CaptureArgument(context.Context, string, []byte, string) (*lineage.Node, error) {
+	return f.node(lineage.KindArgument)
+}
+
+func (f *Fake) Instances() []dispatcher.Instance {
+	return []dispatcher.Instance{{RequestID: "r", Function: "echo", NodeID: "ab", Socket: "/run/r.sock"}}
+}
+
+func (f *Fake) Pools() []dispatcher.PoolStats {
+	return []dispatcher.PoolStats{{Image: "python", Machines: 2, At: map[string]int{"ab": 1}}}
+}
+
+// AddImage gives the fake's store a root node and its image a name.
+func (f *Fake) AddImage(t testing.TB) (id string) {
+	t.Helper()
+	data := make([]byte, lineage.PageSize)
+	copy(data, "image")
+	digest := functions.CodeDigest(data)
+	path := f.Store().ImagePath(digest)
+	if err := os.WriteFile(path, data, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(f.Store().Dir()+"/images/"+dispatcher.DefaultImage()+".tag", []byte(digest+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	n, err := f.Store().AddImage(digest, path, 100, []lineage.ImageRun{{First: 16, Count: 1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.ID
+}
+
+// Archive exports the fake's root node.
+func (f *Fake) Archive(t testing.TB) string {
+	t.Helper()
+	b, err := oci.Export(f.Store(), f.Store().Kind(lineage.KindImage)[0].ID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := t.TempDir() + "/archive"
+	if err := errors.Join(oci.WriteArchive(path, "x", b), b.Close()); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}

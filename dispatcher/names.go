@@ -1,0 +1,22 @@
+package dispatcher
+
+import "github.com/google/uuid"
+
+// NewRequestID returns a random UUID (RFC 9562, version 4), as Lambda's request and
+// revision ids are.
+func NewRequestID() string { return uuid.NewString() }
+
+// Region and account in ARNs where nobody has named any.
+const (
+	localRegion  = "local"
+	localAccount = "000000000000"
+)
+
+// ARN is the ARN of a function; qualifier may be empty.
+func ARN(region, account, name, qualifier string) string {
+	arn := "arn:aws:lambda:" + region + ":" + account + ":function:" + name
+	if qualifier != "" {
+		arn += ":" + qualifier
+	}
+	return arn
+}
