@@ -15,6 +15,7 @@ import (
 
 // Functions are deployments, their versions and aliases.
 type Functions interface {
+	Lookup(name string) (*dispatcher.Deployment, error)
 	Resolve(name string) (deployment string, err error)
 	Function(deployment string) (functions.Function, error)
 	Functions() ([]functions.Function, error)
