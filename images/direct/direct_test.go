@@ -1,11 +1,10 @@
-package images
+package direct
 
 import (
 	"bytes"
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"golang.org/x/arch/x86/x86asm"
 
 	"seuss/guest"
+	"seuss/images/internal/elftest"
 )
 
 const (
@@ -25,14 +25,14 @@ const (
 // but the bytes, that the result does what the original does: every trampoline
 // executes the moved instructions, loads the return address and enters the
 // kernel library, and nothing changed but the jumps to the trampolines.
-func checkDirect(t testing.TB, original []byte, p *directPlan) []byte {
+func checkDirect(t testing.TB, original []byte, p *Plan) []byte {
 	t.Helper()
-	mem, err := p.apply(slices.Clone(original))
+	mem, err := p.Apply(slices.Clone(original))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if uint64(len(mem)) != uint64(len(original))+p.bytes || p.bytes%guest.PageSize != 0 {
-		t.Fatalf("%d bytes of layout and %d of trampolines make %d", len(original), p.bytes, len(mem))
+	if uint64(len(mem)) != uint64(len(original))+p.Bytes || p.Bytes%guest.PageSize != 0 {
+		t.Fatalf("%d bytes of layout and %d of trampolines make %d", len(original), p.Bytes, len(mem))
 	}
 	restored := slices.Clone(mem[:len(original)])
 	var behind uint64
@@ -56,7 +56,7 @@ func checkDirect(t testing.TB, original []byte, p *directPlan) []byte {
 }
 
 // sameCode compares the trampoline of a call with the original instructions.
-func sameCode(original, mem []byte, c *directCall) error {
+func sameCode(original, mem []byte, c *call) error {
 	jump, err := x86asm.Decode(mem[c.start:], 64)
 	if err != nil || jump.Op != x86asm.JMP || jump.Len != patchBytes {
 		return fmt.Errorf("starts with %v, want a jump: %v", jump, err)
@@ -115,22 +115,42 @@ func absolute(in x86asm.Inst, next uint64) string {
 }
 
 // planOf plans the direct calls of an ELF and returns its layout.
-func planOf(t testing.TB, image []byte) ([]byte, directPlan) {
+func planOf(t testing.TB, image []byte) ([]byte, Plan) {
 	t.Helper()
-	r := bytes.NewReader(image)
-	o, err := readObject(r, int64(len(image)))
+	l := layoutOf(t, image)
+	p, err := New(bytes.NewReader(image), l)
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem, err := o.load(r)
+	return l.Mem, p
+}
+
+// layoutOf maps the whole file pages of each segment, as Linux does.
+func layoutOf(t testing.TB, image []byte) (l Layout) {
+	t.Helper()
+	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := o.planDirect(r)
-	if err != nil {
-		t.Fatal(err)
+	var segs []*elf.Prog
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_LOAD && p.Memsz > 0 {
+			segs = append(segs, p)
+			l.Segments = append(l.Segments, Segment{p.Vaddr, p.Vaddr + p.Filesz, p.Flags})
+		}
 	}
-	return mem, p
+	last := segs[len(segs)-1]
+	l.First = pageFloor(segs[0].Vaddr)
+	l.Mem = make([]byte, pageCeil(last.Vaddr+last.Memsz)-l.First)
+	for _, p := range segs {
+		pages := l.Mem[pageFloor(p.Vaddr)-l.First : pageCeil(p.Vaddr+p.Filesz)-l.First]
+		clear(pages)
+		copy(pages, image[min(pageFloor(p.Off), uint64(len(image))):])
+		if p.Memsz > p.Filesz {
+			clear(l.Mem[p.Vaddr+p.Filesz-l.First : pageCeil(p.Vaddr+p.Memsz)-l.First])
+		}
+	}
+	return l
 }
 
 // code puts pieces of machine code together.
@@ -195,14 +215,14 @@ func TestDirectCallSites(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			body := append(slices.Clone(c.code), bytes.Repeat([]byte{0x90}, 400)...)
-			mem, p := planOf(t, makeELF(elf.ET_DYN, 0, testSeg{vaddr: 0x1000, off: 0x1000, data: body, memsz: 0x3000, flags: elf.PF_R | elf.PF_X}))
+			mem, p := planOf(t, elftest.Make(elf.ET_DYN, 0, elftest.Segment{Vaddr: 0x1000, Off: 0x1000, Data: body, Memsz: 0x3000, Flags: elf.PF_R | elf.PF_X}))
 			checkDirect(t, mem, &p)
 			start := -1
 			if len(p.calls) > 0 {
 				start = int(p.calls[0].start)
 			}
-			if start != c.start || p.left != c.want {
-				t.Errorf("jump at %d and %d calls left, want %d and %d", start, p.left, c.start, c.want)
+			if start != c.start || p.Left != c.want {
+				t.Errorf("jump at %d and %d calls left, want %d and %d", start, p.Left, c.start, c.want)
 			}
 		})
 	}
@@ -225,25 +245,25 @@ func TestDirectCallFunctions(t *testing.T) {
 		}
 	}
 	image := func(hdrType elf.ProgType, flags elf.ProgFlag) []byte {
-		return makeELF(elf.ET_DYN, 0,
-			testSeg{vaddr: 0x1000, off: 0x1000, data: text, flags: flags},
-			testSeg{vaddr: 0x3000, off: 0x3000, data: hdr, flags: elf.PF_R},
-			testSeg{typ: hdrType, vaddr: 0x3000, off: 0x3000, data: hdr, flags: elf.PF_R})
+		return elftest.Make(elf.ET_DYN, 0,
+			elftest.Segment{Vaddr: 0x1000, Off: 0x1000, Data: text, Flags: flags},
+			elftest.Segment{Vaddr: 0x3000, Off: 0x3000, Data: hdr, Flags: elf.PF_R},
+			elftest.Segment{Type: hdrType, Vaddr: 0x3000, Off: 0x3000, Data: hdr, Flags: elf.PF_R})
 	}
 	rx := elf.PF_R | elf.PF_X
 	mem, p := planOf(t, image(elf.PT_GNU_EH_FRAME, rx))
 	checkDirect(t, mem, &p)
-	if len(p.calls) != 2 || p.calls[0].start != 0 || p.calls[1].start != 0x800 || p.left != 1 {
-		t.Errorf("%d calls, %d left: %+v", len(p.calls), p.left, p.calls)
+	if len(p.calls) != 2 || p.calls[0].start != 0 || p.calls[1].start != 0x800 || p.Left != 1 {
+		t.Errorf("%d calls, %d left: %+v", len(p.calls), p.Left, p.calls)
 	}
 	if _, p := planOf(t, image(elf.PT_NOTE, rx)); len(p.calls) != 0 {
 		t.Errorf("without known functions: %d calls in damaged code", len(p.calls))
 	}
-	if _, p := planOf(t, image(elf.PT_GNU_EH_FRAME, rx|elf.PF_W)); len(p.calls)+p.left != 0 {
-		t.Errorf("%d calls, %d left in writable code", len(p.calls), p.left)
+	if _, p := planOf(t, image(elf.PT_GNU_EH_FRAME, rx|elf.PF_W)); len(p.calls)+p.Left != 0 {
+		t.Errorf("%d calls, %d left in writable code", len(p.calls), p.Left)
 	}
-	if _, p := planOf(t, image(elf.PT_GNU_EH_FRAME, elf.PF_R)); len(p.calls)+p.left != 0 {
-		t.Errorf("%d calls, %d left in data", len(p.calls), p.left)
+	if _, p := planOf(t, image(elf.PT_GNU_EH_FRAME, elf.PF_R)); len(p.calls)+p.Left != 0 {
+		t.Errorf("%d calls, %d left in data", len(p.calls), p.Left)
 	}
 }
 
@@ -280,9 +300,9 @@ func TestTextRelocations(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, p := planOf(t, makeELF(elf.ET_DYN, 0,
-			testSeg{off: 0x1000, data: code("b8 27 00 00 00 0f 05 c3"), flags: elf.PF_R | elf.PF_X},
-			testSeg{typ: elf.PT_DYNAMIC, vaddr: 0x3000, off: 0x2000, data: dyn, flags: elf.PF_R}))
+		_, p := planOf(t, elftest.Make(elf.ET_DYN, 0,
+			elftest.Segment{Off: 0x1000, Data: code("b8 27 00 00 00 0f 05 c3"), Flags: elf.PF_R | elf.PF_X},
+			elftest.Segment{Type: elf.PT_DYNAMIC, Vaddr: 0x3000, Off: 0x2000, Data: dyn, Flags: elf.PF_R}))
 		if len(p.calls) != c.want {
 			t.Errorf("%s: %d calls, want %d", name, len(p.calls), c.want)
 		}
@@ -330,10 +350,10 @@ func TestDirectCallsOfLibc(t *testing.T) {
 		image := systemObject(t, path)
 		mem, p := planOf(t, image)
 		checkDirect(t, mem, &p)
-		if len(p.calls) <= least || p.left*5 > len(p.calls) {
-			t.Errorf("%s: %d calls patched and %d left", path, len(p.calls), p.left)
+		if len(p.calls) <= least || p.Left*5 > len(p.calls) {
+			t.Errorf("%s: %d calls patched and %d left", path, len(p.calls), p.Left)
 		}
-		t.Logf("%s: %d calls patched, %d left, %d bytes of trampolines", path, len(p.calls), p.left, p.bytes)
+		t.Logf("%s: %d calls patched, %d left, %d bytes of trampolines", path, len(p.calls), p.Left, p.Bytes)
 		if path == libcPath {
 			checkFunctions(t, image, &p, "read", "write", "openat", "pread64", "mmap", "getpid")
 		}
@@ -341,7 +361,7 @@ func TestDirectCallsOfLibc(t *testing.T) {
 }
 
 // checkFunctions requires that a direct call begins in each function.
-func checkFunctions(t *testing.T, image []byte, p *directPlan, names ...string) {
+func checkFunctions(t *testing.T, image []byte, p *Plan, names ...string) {
 	t.Helper()
 	f, err := elf.NewFile(bytes.NewReader(image))
 	if err != nil {
@@ -358,53 +378,9 @@ func checkFunctions(t *testing.T, image []byte, p *directPlan, names ...string) 
 			continue
 		}
 		s := symbols[i] // the C library is linked at 0
-		if !slices.ContainsFunc(p.calls, func(c directCall) bool { return c.start >= s.Value && c.end <= s.Value+s.Size }) {
+		if !slices.ContainsFunc(p.calls, func(c call) bool { return c.start >= s.Value && c.end <= s.Value+s.Size }) {
 			t.Errorf("%s at %#x: no direct call", name, s.Value)
 		}
-	}
-}
-
-// TestDirectCallsInImage: the loaded layout is patched, the file's content is
-// not, counts and configuration say so, and two builds agree.
-func TestDirectCallsInImage(t *testing.T) {
-	image := systemObject(t, libcPath)
-	mem, p := planOf(t, image)
-	want := checkDirect(t, mem, &p)
-	spec := Spec{Name: "direct", Files: []File{{GuestPath: "/libc", HostPath: libcPath}, {GuestPath: "/none", Data: []byte("text")}}}
-	path, info := build(t, spec)
-	img := reopen(t, path)
-	loaded := func(img *Image) []byte {
-		e, err := img.Lookup("/libc")
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := img.Loaded(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	if !bytes.Equal(loaded(img), want) {
-		t.Error("the loaded layout is not the patched one")
-	}
-	if !bytes.Equal(read(t, img, "/libc"), image) {
-		t.Error("the content of the file changed")
-	}
-	if info.DirectCalls != len(p.calls) || info.LeftCalls != p.left || info.LoadBytes != int64(len(want)) || !img.Config().DirectCalls {
-		t.Errorf("%+v, configuration %+v", info, img.Config())
-	}
-	if _, again := build(t, spec); again.Digest != info.Digest {
-		t.Errorf("digests %v and %v", info.Digest, again.Digest)
-	}
-	spec.NoDirectCalls = true
-	path, info = build(t, spec)
-	img = reopen(t, path)
-	if !bytes.Equal(loaded(img), mem) || info.DirectCalls+info.LeftCalls != 0 || img.Config().DirectCalls {
-		t.Errorf("switched off: %+v, configuration %+v", info, img.Config())
 	}
 }
 
@@ -413,19 +389,19 @@ func TestDirectCallsInImage(t *testing.T) {
 // are not. Found by FuzzDirectCalls.
 func TestFarBranchStays(t *testing.T) {
 	far := "0f 84 00 00 00 80 0f 05" // je as far back as it goes; syscall
-	mem, p := planOf(t, makeELF(elf.ET_DYN, 0, testSeg{off: 0x1000,
-		data: code(far + " c3 b8 27 00 00 00 0f 05 c3"), flags: elf.PF_R | elf.PF_X}))
-	if len(p.calls) != 1 || p.left != 1 {
-		t.Fatalf("%d direct calls, %d left; want 1 and 1", len(p.calls), p.left)
+	mem, p := planOf(t, elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x1000,
+		Data: code(far + " c3 b8 27 00 00 00 0f 05 c3"), Flags: elf.PF_R | elf.PF_X}))
+	if len(p.calls) != 1 || p.Left != 1 {
+		t.Fatalf("%d direct calls, %d left; want 1 and 1", len(p.calls), p.Left)
 	}
 	checkDirect(t, mem, &p)
 }
 
 // TestApplyNoticesChange: a plan is for one layout.
 func TestApplyNoticesChange(t *testing.T) {
-	mem, p := planOf(t, makeELF(elf.ET_DYN, 0, testSeg{off: 0x1000, data: code("b8 27 00 00 00 0f 05 c3"), flags: elf.PF_R | elf.PF_X}))
+	mem, p := planOf(t, elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x1000, Data: code("b8 27 00 00 00 0f 05 c3"), Flags: elf.PF_R | elf.PF_X}))
 	mem[1]++
-	if _, err := p.apply(mem); err == nil {
+	if _, err := p.Apply(mem); err == nil {
 		t.Error("a layout with another system call was patched")
 	}
 }
@@ -441,10 +417,10 @@ func FuzzDirectCalls(f *testing.F) {
 		}
 		hdr := []byte{1, ehPCRelInt32, ehUint32, ehDataRelInt32, 0, 0, 0, 0, 1, 0, 0, 0}
 		hdr = binary.LittleEndian.AppendUint64(hdr, uint64(uint32(cut)-0x20000))
-		mem, p := planOf(t, makeELF(elf.ET_DYN, 0,
-			testSeg{off: 0x1000, data: text, flags: elf.PF_R | elf.PF_X},
-			testSeg{typ: elf.PT_GNU_EH_FRAME, vaddr: 0x20000, off: 0x20000, data: hdr, flags: elf.PF_R},
-			testSeg{vaddr: 0x20000, off: 0x20000, data: hdr, flags: elf.PF_R}))
+		mem, p := planOf(t, elftest.Make(elf.ET_DYN, 0,
+			elftest.Segment{Off: 0x1000, Data: text, Flags: elf.PF_R | elf.PF_X},
+			elftest.Segment{Type: elf.PT_GNU_EH_FRAME, Vaddr: 0x20000, Off: 0x20000, Data: hdr, Flags: elf.PF_R},
+			elftest.Segment{Vaddr: 0x20000, Off: 0x20000, Data: hdr, Flags: elf.PF_R}))
 		checkDirect(t, mem, &p)
 	})
 }
