@@ -107,7 +107,7 @@ func decodeReply(f frame, err error) (Reply, error) {
 	}
 	switch f.kind {
 	case guest.MsgResult:
-		if !json.Valid(f.payload) { // such as NaN, which Python's encoder lets pass
+		if !json.Valid(f.payload) { // such as NaN, which some encoders let pass
 			return Reply{}, &HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
 		}
 		return Reply{Output: f.payload}, nil
