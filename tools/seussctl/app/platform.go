@@ -8,8 +8,8 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/kvm"
+	"seuss/vmm/platform/process"
 )
 
 // platformVariable names the platform where --platform does not.
