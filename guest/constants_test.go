@@ -239,8 +239,8 @@ func TestDriversTakeTheProtocolsNumbers(t *testing.T) {
 	if drivers < 2 {
 		t.Errorf("found %d drivers", drivers)
 	}
-	text := string(guest.Protocol("", "%s=%s;"))
-	for _, c := range []string{"VERSION=1;", "MSG_IMPORT=1;", "MSG_WANT=20;", "WANT_RANDOM=4;", "SO_DRIVER=0x5e55;", "RESULT_BYTES=0x600000;"} {
+	text := string(guest.Protocol("", "%s=%d;"))
+	for _, c := range []string{"VERSION=1;", "MSG_IMPORT=1;", "MSG_WANT=20;", "WANT_RANDOM=4;", "SO_DRIVER=24149;", "RESULT_BYTES=6291456;"} {
 		if !strings.Contains(text, c) {
 			t.Errorf("the drivers' module lacks %s: %s", c, text)
 		}

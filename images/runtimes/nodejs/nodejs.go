@@ -46,7 +46,7 @@ var driverFiles embed.FS
 // that they use.
 func driver() map[string][]byte {
 	files := runtimes.Files(driverFiles, "driver", "driver.js", "warm_up.js", "random.js", "host.node")
-	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %s;\n")
+	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
 	return files
 }
 

@@ -45,7 +45,7 @@ var driverFiles embed.FS
 // that they use.
 func driver() map[string][]byte {
 	files := runtimes.Files(driverFiles, "driver", "driver.py", "warm_up.py")
-	files["protocol.py"] = guest.Protocol("\"\"\"The driver protocol's constants, from guest/abi/driver.h.\"\"\"\n\n", "%s = %s\n")
+	files["protocol.py"] = guest.Protocol("\"\"\"The driver protocol's constants, from guest/abi/driver.h.\"\"\"\n\n", "%s = %d\n")
 	return files
 }
 
