@@ -72,6 +72,23 @@ func (s *PageSet) Remove(page uint64) {
 	}
 }
 
+// RemoveRange takes the count pages from first on out of the set, those that are
+// there. It panics if one of them is not below Cap.
+func (s *PageSet) RemoveRange(first, count uint64) {
+	if first > s.pages || count > s.pages-first {
+		panicRange(first, count, s.pages)
+	}
+	for count > 0 {
+		n := min(64-first%64, count)
+		mask := ^uint64(0) >> (64 - n) << (first % 64)
+		w := &s.words[first/64]
+		s.count -= uint64(bits.OnesCount64(mask & *w))
+		*w &^= mask
+		first += n
+		count -= n
+	}
+}
+
 // Clear empties the set and keeps its capacity.
 func (s *PageSet) Clear() {
 	clear(s.words)

@@ -58,6 +58,14 @@ func TestPageSetModel(t *testing.T) {
 				p := r.Uint64N(pages + 10)
 				s.Remove(p)
 				delete(model, p)
+				if p < pages && r.IntN(2) == 0 {
+					count := 1 + r.Uint64N(pages-p)
+					s.RemoveRange(p, count)
+					for ; count > 0; count-- {
+						delete(model, p)
+						p++
+					}
+				}
 			case 4:
 				other := NewPageSet(pages + r.Uint64N(100))
 				for range r.IntN(20) {
@@ -103,6 +111,7 @@ func TestPageSetPanicsOutside(t *testing.T) {
 		"Add":               func(s *PageSet) { s.Add(100) },
 		"AddRange":          func(s *PageSet) { s.AddRange(90, 11) },
 		"AddRange overflow": func(s *PageSet) { s.AddRange(90, ^uint64(0)) },
+		"RemoveRange":       func(s *PageSet) { s.RemoveRange(90, 11) },
 		"Union":             func(s *PageSet) { s.Union(big) },
 	} {
 		t.Run(name, func(t *testing.T) {

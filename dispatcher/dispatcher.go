@@ -10,12 +10,14 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/images"
+	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
 	"seuss/vmm"
 )
 
-// DefaultImage is the root image of functions that name none.
-const DefaultImage = "python"
+// DefaultImage is the root image of functions that name none: the default runtime's.
+func DefaultImage() string { return runtimes.Default().Name }
 
 // Errors. Those that are not listed come from the packages below and say what
 // failed on what.

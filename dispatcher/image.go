@@ -78,7 +78,7 @@ func (r *rootImages) refresh() {
 
 func nameOrDefault(image string) string {
 	if image == "" {
-		return DefaultImage
+		return DefaultImage()
 	}
 	return image
 }

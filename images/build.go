@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"os"
 
 	"seuss/guest"
 )
@@ -63,6 +64,23 @@ func Build(ctx context.Context, w io.WriterAt, spec Spec, progress func(done, to
 		}
 	}
 	return info, nil
+}
+
+// BuildTemporary builds an image below dir that lasts as long as it is open.
+func BuildTemporary(ctx context.Context, dir string, spec Spec, progress func(done, total int64, what string)) (*Image, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("directory of a temporary image: %w", err)
+	}
+	f, err := os.CreateTemp(dir, ".run-*.img")
+	if err != nil {
+		return nil, fmt.Errorf("temporary image: %w", err)
+	}
+	defer f.Close()
+	defer os.Remove(f.Name()) // the open image keeps its content
+	if _, err := Build(ctx, f, spec, progress); err != nil {
+		return nil, err
+	}
+	return Open(f.Name(), SkipDigest())
 }
 
 // write writes the planned image and returns its digest.

@@ -5,14 +5,18 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"seuss/guest"
 )
 
+// DriverDir is where the scripts of a runtime driver lie in an image.
+const DriverDir = "/usr/lib/seuss"
+
 // DefaultMemoryBytes is the guest RAM of a Spec that leaves MemoryBytes zero.
-// It fits Debian's Python with room for a function's working set.
+// It fits an interpreter with room for a function's working set.
 const DefaultMemoryBytes = 256 << 20
 
 // Spec says what goes into an image.
@@ -139,7 +143,7 @@ func encodeConfig(c Config) ([]byte, error) {
 
 // validate checks everything that can be checked without the file tree.
 func (c *Config) validate() error {
-	if err := checkName(c.Name); err != nil {
+	if err := CheckName(c.Name); err != nil {
 		return err
 	}
 	if c.MemoryBytes == 0 || c.MemoryBytes%guest.PageSize != 0 || c.MemoryBytes > maxGPA {
@@ -171,9 +175,9 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// checkName says whether a name may name an image. The rule keeps names
+// CheckName says whether a name may name an image. The rule keeps names
 // usable as file names and apart from paths.
-func checkName(name string) error {
+func CheckName(name string) error {
 	ok := name != "" && len(name) <= 64
 	for i, r := range name {
 		letter := r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9'
@@ -232,4 +236,20 @@ func linuxMode(m fs.FileMode) uint32 {
 		}
 	}
 	return bits
+}
+
+// MergeEnv returns the environment of the defaults with those of the same name replaced, then the
+// others.
+func MergeEnv(defaults, extra []string) []string {
+	out := slices.Clone(defaults)
+	for _, e := range extra {
+		key, _, _ := strings.Cut(e, "=")
+		i := slices.IndexFunc(out, func(o string) bool { return strings.HasPrefix(o, key+"=") })
+		if i >= 0 {
+			out[i] = e
+		} else {
+			out = append(out, e)
+		}
+	}
+	return out
 }

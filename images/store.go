@@ -64,7 +64,7 @@ type AddOptions struct {
 // Add builds an image into the store and points the tag of its name at it.
 // Neither a crash nor an error leaves a partial image under its final name.
 func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
-	if err := checkName(spec.Name); err != nil {
+	if err := CheckName(spec.Name); err != nil {
 		return Info{}, err
 	}
 	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
@@ -110,7 +110,7 @@ func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 // TagNew points the tag of a name at an image that is in the store, if there is no
 // tag of that name, and reports whether it did.
 func (s Store) TagNew(name, digest string) (bool, error) {
-	if err := checkName(name); err != nil {
+	if err := CheckName(name); err != nil {
 		return false, err
 	}
 	if _, err := s.readTag(name); !errors.Is(err, ErrNotFound) {
@@ -196,7 +196,7 @@ func (s Store) tags(entries []fs.DirEntry) (map[string]string, error) {
 	tags := map[string]string{}
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), tagSuffix)
-		if !ok || checkName(name) != nil {
+		if !ok || CheckName(name) != nil {
 			continue
 		}
 		digest, err := s.readTag(name)
@@ -229,7 +229,7 @@ func (s Store) readTag(name string) (string, error) {
 // Find returns the path of an image by name, or by digest or its first digits,
 // six at least. A name goes before a digest.
 func (s Store) Find(ref string) (string, error) {
-	if checkName(ref) == nil {
+	if CheckName(ref) == nil {
 		digest, err := s.readTag(ref)
 		if err == nil {
 			path := filepath.Join(s.Dir, digest+imageSuffix)

@@ -12,8 +12,9 @@ import (
 	"time"
 
 	"seuss/dispatcher/instance"
-	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/runtimes/python"
 	"seuss/vmm/vmmtest"
 )
 
@@ -74,7 +75,7 @@ func TestBLAS(t *testing.T) {
 	for name, library := range blasLibraries {
 		t.Run(name, func(t *testing.T) {
 			layBLAS(t, root, library)
-			spec, err := images.Python(t.Context(), images.PythonOptions{Root: root, Kernel: guest.Kernel()})
+			spec, err := python.Runtime.Spec(t.Context(), runtimes.Options{Root: root, NoDriver: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -104,7 +105,7 @@ func TestBLAS(t *testing.T) {
 // host's package database.
 func pythonRoot(t *testing.T) string {
 	t.Helper()
-	spec, err := images.Python(t.Context(), images.PythonOptions{Kernel: guest.Kernel()})
+	spec, err := python.Runtime.Spec(t.Context(), runtimes.Options{NoDriver: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/tests/boot"
 	"seuss/vmm"
 	"seuss/vmm/vmmtest"
@@ -192,22 +193,17 @@ func TestDriverContractRefused(t *testing.T) {
 // TestDriversRefuse: a driver refuses a monitor of another version of the protocol,
 // before it connects to it.
 func TestDriversRefuse(t *testing.T) {
-	for name, c := range map[string]struct {
-		program, main string
-		files         map[string][]byte
-	}{
-		"python": {"python3", "driver.py", guest.PythonDriver()},
-		"node":   {"node", "driver.js", guest.NodeDriver()},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if _, err := exec.LookPath(c.program); err != nil {
-				t.Skipf("skipped without %s", c.program)
+	for _, r := range runtimes.WithFunctions() {
+		t.Run(r.Name, func(t *testing.T) {
+			program, err := r.Find()
+			if err != nil {
+				t.Skipf("skipped without %s: %v", r.Title, err)
 			}
 			dir := t.TempDir()
-			for file, content := range c.files {
+			for file, content := range r.Driver() {
 				copyTo(t, filepath.Join(dir, file), content)
 			}
-			cmd := exec.Command(c.program, filepath.Join(dir, c.main))
+			cmd := exec.Command(program, filepath.Join(dir, r.Main))
 			cmd.Env = append(os.Environ(), "SEUSS_DRIVER_PROTOCOL=77")
 			out, err := cmd.CombinedOutput()
 			if cmd.ProcessState.ExitCode() != 1 {

@@ -130,17 +130,9 @@ var writtenTwice = map[string]bool{
 	`#define S_IFIFO 0010000`:       true,
 	`#define S_IFMT 00170000`:       true,
 	`#define S_IFSOCK 0140000`:      true,
-	`0xc0000081`:                    true,
-	`0xc0000082`:                    true,
-	`0xc0000084`:                    true,
-	`defaultimage = "python"`:       true,
-	`failed = "failed"`:             true,
 	`imagesuffix = ".img"`:          true,
 	`leafxsave = 0xd`:               true,
 	`maxstatebytes = 64 << 20`:      true,
-	`msrfmask = 0xc0000084`:         true,
-	`msrlstar = 0xc0000082`:         true,
-	`msrstar = 0xc0000081`:          true,
 	`page size = 4096`:              true,
 }
 
@@ -171,6 +163,10 @@ func TestHouseNothingTwice(t *testing.T) {
 			}
 			for _, s := range decl.Specs {
 				spec := s.(*ast.ValueSpec)
+				// A value of a type of its own is no other type's.
+				if named, ok := spec.Type.(*ast.Ident); ok && ast.IsExported(named.Name) {
+					continue
+				}
 				for i, name := range spec.Names {
 					if i >= len(spec.Values) {
 						continue

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"seuss/dispatcher"
-	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/all"
+	"seuss/images/runtimes/python"
 	"seuss/vmm/vmmtest"
 )
 
@@ -53,13 +55,7 @@ func buildImage(ctx context.Context, dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "images"), 0o755); err != nil {
 		return err
 	}
-	spec, err := images.Python(ctx, images.PythonOptions{
-		Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py",
-	})
-	if err != nil {
-		return err
-	}
-	_, err = images.Store{Dir: filepath.Join(dir, "images")}.Add(ctx, spec, images.AddOptions{})
+	_, err := python.Runtime.Build(ctx, images.Store{Dir: filepath.Join(dir, "images")}, runtimes.Options{}, images.AddOptions{})
 	return err
 }
 

@@ -15,8 +15,9 @@ import (
 	"time"
 
 	"seuss/dispatcher"
-	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/runtimes/nodejs"
 	"seuss/lineage"
 	"seuss/vmm/vmmtest"
 )
@@ -35,10 +36,7 @@ func openNode(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dis
 	}
 	dir := sharedState(t)
 	nodeImage.once.Do(func() {
-		var spec images.Spec
-		if spec, nodeImage.err = images.Node(context.Background(), images.HostOptions{Kernel: guest.Kernel(), Driver: guest.NodeDriver(), Main: "driver.js"}); nodeImage.err == nil {
-			_, nodeImage.err = images.Store{Dir: filepath.Join(dir, "images")}.Add(context.Background(), spec, images.AddOptions{})
-		}
+		_, nodeImage.err = nodejs.Runtime.Build(context.Background(), images.Store{Dir: filepath.Join(dir, "images")}, runtimes.Options{}, images.AddOptions{})
 	})
 	if nodeImage.err != nil {
 		t.Fatal(nodeImage.err)
@@ -77,7 +75,7 @@ exports.handler = async (event) => {
 // TestNodeFeatures: what Node.js brings answers as natively.
 func TestNodeFeatures(t *testing.T) {
 	d := openNode(t)
-	features, err := os.ReadFile("testdata/nodefeatures/features.js")
+	features, err := os.ReadFile("../images/runtimes/nodejs/features.js")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,19 +17,21 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/runtimes/lua"
+	"seuss/images/source"
+	_ "seuss/images/source/all"
 	"seuss/vmm/vmmtest"
 )
 
 // programImage builds an image of a directory, as seussctl run does.
 func programImage(t *testing.T, dir string) *images.Image {
 	t.Helper()
-	spec, err := images.Dir(dir)
+	tree, _, err := source.Open(t.Context(), "dir:"+dir, source.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Name, spec.Kernel, spec.MemoryBytes = "program", guest.Kernel(), 1<<30
-	spec.Files = images.WithMountPoints(spec.Files)
-	return builtImage(t, spec)
+	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
 }
 
 func builtImage(t *testing.T, spec images.Spec) *images.Image {
@@ -243,17 +245,17 @@ os.exit(5)
 // TestLua: Debian's Lua runs as natively.
 func TestLua(t *testing.T) {
 	vmmtest.Require(t)
-	lua, err := exec.LookPath("lua5.4")
+	native, err := exec.LookPath("lua5.4")
 	if err != nil {
 		t.Skip("skipped without Lua: apt-get install lua5.4")
 	}
-	spec, err := images.Lua(t.Context(), images.HostOptions{Kernel: guest.Kernel()})
+	spec, err := lua.Runtime.Spec(t.Context(), runtimes.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	im := builtImage(t, spec)
 	r := runProgram(t, im, spec.Program, "-e", luaProgram)
-	cmd := exec.CommandContext(context.Background(), lua, "-e", luaProgram)
+	cmd := exec.CommandContext(context.Background(), native, "-e", luaProgram)
 	cmd.Env = append(os.Environ(), "SEUSS_TEST=yes")
 	want, err := cmd.Output()
 	var exit *exec.ExitError

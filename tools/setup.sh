@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what seuss needs and the machine lacks, through apt: the Python that
-# the image is made from, numpy for it, the compiler for the guest, and the
-# runtimes of further images, which the demo and the tests use.
+# Installs what seuss needs and the machine lacks, through apt: the compiler for the
+# guest, and what images/runtimes/*/setup.list name, a package and a test a line: the
+# runtimes that images are made from, which the demo and the tests use.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 missing=()
 need() { # package, test command...
@@ -10,14 +11,13 @@ need() { # package, test command...
 	shift
 	"$@" >/dev/null 2>&1 || missing+=("$package")
 }
-need python3-minimal test -x /usr/bin/python3
-need python3 /usr/bin/python3 -c 'import json, sqlite3, ssl'
-need python3-numpy /usr/bin/python3 -c 'import numpy'
 need gcc sh -c 'command -v gcc'
 need libc6-dev test -e /usr/include/stdio.h
-need nodejs sh -c 'test -x /usr/bin/node || test -x /usr/local/bin/node'
-need lua5.4 test -x /usr/bin/lua5.4
 need binutils sh -c 'command -v objcopy'
+
+while read -r package test; do
+	need "$package" sh -c "$test"
+done < <(cat images/runtimes/*/setup.list)
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 if ! command -v apt-get >/dev/null; then

@@ -43,8 +43,7 @@ func BenchmarkRestore(b *testing.B) {
 	}
 	trip := time.Since(start) / trips
 	for name, step := range map[string]func() error{
-		"fast":     func() error { return m.RestoreFast(s) },
-		"full":     func() error { return m.RestoreFull(s) },
+		"restore":  func() error { return m.Restore(s) },
 		"identity": func() error { return m.WriteIdentity(vmm.Identity{}) },
 	} {
 		b.Run(name, func(b *testing.B) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
 )
 
 // BootConfig says what a cold boot starts.
@@ -41,12 +42,9 @@ const (
 	eferNXE = 1 << 11
 )
 
-// MSRs that a cold boot sets, SDM vol. 4, and the flags that syscall clears:
-// TF, IF, DF, AC.
+// What a cold boot puts into the MSRs FMASK, the flags that syscall clears (TF, IF,
+// DF, AC), and STAR.
 const (
-	msrSTAR       = 0xc0000081
-	msrLSTAR      = 0xc0000082
-	msrFMASK      = 0xc0000084
 	syscallFlags  = 0x40700
 	starSelectors = guest.SelCode0<<32 | guest.SelData0<<48
 )
@@ -116,10 +114,10 @@ func (m *Machine) ColdBoot(cfg BootConfig) error {
 }
 
 func (m *Machine) boot(cfg BootConfig) error {
-	m.full = nil
 	if err := m.usable(); err != nil {
 		return err
 	}
+	m.owed = owed{}
 	entries, err := m.mem.readEntries()
 	if err != nil {
 		return err
@@ -190,11 +188,11 @@ func (m *Machine) setBootState(e guest.Entries) error {
 	s.XCR0 = m.cpu.XCR0
 	for i := range s.MSRs {
 		switch s.MSRs[i].Index {
-		case msrSTAR:
+		case x86.MSRSTAR:
 			s.MSRs[i].Value = starSelectors
-		case msrLSTAR:
+		case x86.MSRLSTAR:
 			s.MSRs[i].Value = e.Syscall
-		case msrFMASK:
+		case x86.MSRFMASK:
 			s.MSRs[i].Value = syscallFlags
 		}
 	}

@@ -95,12 +95,6 @@ func (s *CPUState) Equal(o *CPUState) bool {
 		s.XCR0 == o.XCR0 && s.MPState == o.MPState && slices.Equal(s.MSRs, o.MSRs) && bytes.Equal(s.XSave, o.XSave)
 }
 
-// samePrivileged reports whether what only privileged code can change is the
-// same in two states.
-func (s *CPUState) samePrivileged(o *CPUState) bool {
-	return s.Debug == o.Debug && s.XCR0 == o.XCR0 && s.MPState == o.MPState && slices.Equal(s.MSRs, o.MSRs)
-}
-
 // Clone returns an independent copy.
 func (s *CPUState) Clone() CPUState {
 	c := *s

@@ -172,7 +172,7 @@ func TestFarWindow(t *testing.T) {
 				copy(b.Memory().Bytes()[page*guest.PageSize:], was)
 			}
 		}
-		if err := b.RestoreFull(n.state); err != nil {
+		if err := b.Restore(n.state); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.WriteIdentity(vmm.Identity{}); err != nil {

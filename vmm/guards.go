@@ -32,16 +32,6 @@ func GuardsIn(list []byte, pages uint64) iter.Seq2[uint64, uint64] {
 	}
 }
 
-// protect serves the guest's doorbell: page table entries have changed.
-func (m *Machine) protect() error {
-	r := m.control[guest.ControlProtect:]
-	first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
-	if _, err := m.mem.pages(first, count); err != nil {
-		return fmt.Errorf("protect: %w", err)
-	}
-	return m.mem.backing.Protect(first, count)
-}
-
 // guardOf finds the guard that an address lies in.
 func (m *Memory) guardOf(address uint64) (first, count uint64, ok bool) {
 	page := address / pageSize

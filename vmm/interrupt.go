@@ -7,13 +7,10 @@ import "seuss/guest"
 // entry; the kernel library itself, which is never interrupted, finds a word
 // set that it reads before it returns to the program.
 func (m *Machine) interrupted(o *RunOptions, deadline int64) (Stop, error) {
-	if m.stopAsked.Swap(false) {
-		return Stop{Kind: StopInterrupted}, nil
+	if stop := m.due(deadline); stop.Kind != 0 {
+		return stop, nil
 	}
-	if deadline != 0 && hostNow() >= deadline {
-		return Stop{Kind: StopTimeout}, nil
-	}
-	if stop, err := m.service(); stop.Kind != 0 || err != nil {
+	if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
 	if o.Done != nil && o.Done() {
@@ -71,14 +68,14 @@ func (m *Machine) tick(now int64) bool {
 	if !m.running.Load() {
 		return false
 	}
+	if d := m.deadline.Load(); d != 0 && now >= d || m.stopAsked.Load() {
+		m.vcpu.Kick() // if the guest does not run, it returns at once the next time
+		return true
+	}
 	entries := m.entries.Load()
 	if entries&1 == 0 { // the guest does not run
 		m.tickSeen = entries
 		return false
-	}
-	if d := m.deadline.Load(); d != 0 && now >= d || m.stopAsked.Load() {
-		m.vcpu.Kick()
-		return true
 	}
 	if entries != m.tickSeen { // entered since the last tick
 		m.tickSeen = entries

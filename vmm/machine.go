@@ -36,7 +36,7 @@ type Machine struct {
 	control  []byte // the control page, in guest memory
 	cold     CPUState
 	trusted  trusted
-	full     *State // the state whose privileged part the vCPU has, nil if that is not known
+	owed     owed
 	clock    guestClock
 	console  console
 	vsock    *Vsock
@@ -71,7 +71,7 @@ type Stats struct {
 }
 
 // NewMachine creates a VM with memory. What the guest boots from is put in
-// place through Memory; then ColdBoot, or RestoreFull and WriteIdentity, then
+// place through Memory; then ColdBoot, or Restore and WriteIdentity, then
 // Run.
 func NewMachine(p Platform, cfg Config) (*Machine, error) {
 	m, err := newMachine(p, cfg)

@@ -19,30 +19,64 @@ func (m *Memory) GivenBack() *dirtytrack.PageSet { return m.givenBack }
 // memory back to the host where zeros are mapped below. Where a file's content
 // is, a page of zeros has to lie over it. It allocates nothing.
 func (m *Memory) GiveBack(first, count uint64) error {
+	if err := checkGive(m, first, count); err != nil {
+		return err
+	}
+	for count > 0 {
+		n, err := giveSome(m, first, count)
+		if err != nil {
+			return err
+		}
+		first, count = first+n, count-n
+	}
+	return nil
+}
+
+// checkGive refuses what is not RAM of the guest's.
+func checkGive(m *Memory, first, count uint64) error {
 	if _, err := m.pages(first, count); err != nil {
 		return fmt.Errorf("give back: %w", err)
 	}
 	if first < guest.LowGPA/pageSize || first+count > m.ram/pageSize {
 		return fmt.Errorf("give back pages %d+%d: %w", first, count, ErrGuestAddress)
 	}
-	for end := first + count; first < end; {
-		n := uint64(1)
-		if m.files.Has(first) {
-			if err := m.zero(first); err != nil {
-				return err
-			}
-			first++
-			continue
-		}
-		for first+n < end && !m.files.Has(first+n) {
-			n++
-		}
-		if err := m.backing.Discard(first, n); err != nil {
-			return fmt.Errorf("give back pages %d+%d: %w", first, n, err)
-		}
-		m.givenBack.AddRange(first, n)
-		first += n
+	return nil
+}
+
+// giveUnit bounds the pages that are discarded at once, in 8 MiB that begin and end
+// with whole huge pages, which would be split otherwise: freeing them takes less than
+// a millisecond.
+const giveUnit = 4 * largePage / pageSize
+
+// giveSome gives back the first of count pages, which are RAM, and as many as there
+// are of the same kind after it, within a unit. It returns how many.
+func giveSome(m *Memory, first, count uint64) (uint64, error) {
+	if m.files.Has(first) {
+		return 1, m.zero(first)
 	}
+	n := plain(m, first, count)
+	return n, discard(m, first, n)
+}
+
+// plain counts the pages from first on, at most a unit, where zeros are mapped.
+func plain(m *Memory, first, count uint64) (n uint64) {
+	for count = min(count, giveUnit-first%giveUnit); n < count && !m.files.Has(first+n); n++ {
+	}
+	return n
+}
+
+// plainBefore counts them from the end backwards.
+func plainBefore(m *Memory, end, count uint64) (n uint64) {
+	for count = min(count, (end-1)%giveUnit+1); n < count && !m.files.Has(end-1-n); n++ {
+	}
+	return n
+}
+
+func discard(m *Memory, first, count uint64) error {
+	if err := m.backing.Discard(first, count); err != nil {
+		return fmt.Errorf("give back pages %d+%d: %w", first, count, err)
+	}
+	m.givenBack.AddRange(first, count)
 	return nil
 }
 
@@ -59,58 +93,84 @@ func (m *Memory) zero(page uint64) error {
 	return nil
 }
 
-// Offer gives back what it can of free pages without writing: it keeps the
+// Offer gives back what it can of free pages of RAM without writing: it keeps the
 // stretch from the first page to the last that lies over a file's, and returns it.
 // To zero those would make pages private that the guest may never look at again.
 func (m *Memory) Offer(first, count uint64) (keptFirst, keptCount uint64, err error) {
-	if _, err := m.pages(first, count); err != nil {
-		return first, count, fmt.Errorf("offer: %w", err)
+	if err := checkGive(m, first, count); err != nil {
+		return first, count, err
 	}
-	end := first + count
-	lo, hi := first, end
-	for lo < end && !m.files.Has(lo) {
-		lo++
-	}
-	for hi > lo && !m.files.Has(hi-1) {
-		hi--
-	}
-	for _, r := range [...][2]uint64{{first, lo}, {hi, end}} {
-		if r[0] < r[1] {
-			if err := m.GiveBack(r[0], r[1]-r[0]); err != nil {
-				return first, count, err
-			}
+	for {
+		before := count
+		if first, count, err = offerSome(m, first, count); err != nil || count == before {
+			return first, count, err
 		}
 	}
-	return lo, hi - lo, nil
 }
 
-// giveBack serves the guest's doorbells: n ranges that have to be zero, or that
-// are on offer.
-func (m *Machine) giveBack(n uint64, offer bool) error {
-	if n > guest.GiveRanges {
-		return fmt.Errorf("the guest gives back %d ranges, at most %d are possible", n, guest.GiveRanges)
+// offerSome gives back a unit at either end of an offer, if it can, and returns the
+// rest.
+func offerSome(m *Memory, first, count uint64) (uint64, uint64, error) {
+	if count == 0 {
+		return first, 0, nil
 	}
-	at := GPA(le64(m.control[guest.ControlGiveGPA:]))
-	ranges, err := m.mem.Slice(at, n*guest.RangeSize)
-	if err != nil {
-		return err
+	if n := plain(m, first, count); n > 0 {
+		return first + n, count - n, discard(m, first, n)
 	}
-	for r := ranges; len(r) > 0; r = r[guest.RangeSize:] {
-		first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
-		if !offer {
-			if err := m.mem.GiveBack(first, count); err != nil {
-				return err
-			}
-			continue
-		}
-		if first, count, err = m.mem.Offer(first, count); err != nil {
+	if n := plainBefore(m, first+count, count); n > 0 {
+		return first, count - n, discard(m, first+count-n, n)
+	}
+	return first, count, nil
+}
+
+// giving is what is left to do of a list of ranges that the guest has rung for. The
+// zero value is nothing.
+type giving struct {
+	at    GPA    // the list
+	n     uint64 // its length
+	next  uint64 // ranges that are done
+	begun bool   // first and count hold what is left of the one after them
+	offer bool
+
+	first, count uint64
+}
+
+func (g *giving) active() bool { return g.next < g.n }
+
+// step does a unit of the next range.
+func (g *giving) step(mem *Memory) error {
+	at := g.at + GPA(g.next*guest.RangeSize)
+	if !g.begun {
+		r, err := mem.Slice(at, guest.RangeSize)
+		if err != nil {
 			return err
 		}
-		binary.LittleEndian.PutUint64(r[guest.RangeFirst:], first)
-		binary.LittleEndian.PutUint64(r[guest.RangeCount:], count)
+		g.first, g.count, g.begun = le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:]), true
+		if err := checkGive(mem, g.first, g.count); err != nil {
+			return err
+		}
 	}
-	if offer && n > 0 {
-		m.mem.MarkWritten(at, n*guest.RangeSize)
+	before := g.count
+	var err error
+	if g.offer {
+		g.first, g.count, err = offerSome(mem, g.first, g.count)
+	} else {
+		var n uint64
+		n, err = giveSome(mem, g.first, g.count)
+		g.first, g.count = g.first+n, g.count-n
 	}
+	if err != nil || g.count > 0 && g.count < before {
+		return err
+	}
+	if g.offer {
+		r, err := mem.Slice(at, guest.RangeSize)
+		if err != nil {
+			return err
+		}
+		binary.LittleEndian.PutUint64(r[guest.RangeFirst:], g.first)
+		binary.LittleEndian.PutUint64(r[guest.RangeCount:], g.count)
+		mem.MarkWritten(at, guest.RangeSize)
+	}
+	g.next, g.begun = g.next+1, false
 	return nil
 }

@@ -3,6 +3,10 @@ package vmm
 import (
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm/internal/demand"
 )
 
 // Pager is a file in memory that is filled as its pages are needed. Its methods may
@@ -46,3 +50,17 @@ func (m *Memory) PagedIn() []uint64 { return m.backing.Paging().Recorded() }
 // PagingStats counts the faults that were served, and the pages that were missing
 // then, since the memory was made.
 func (m *Memory) PagingStats() (faults, pages uint64) { return m.backing.Paging().Counts() }
+
+// CanPage says whether guests' memory can be filled while they run, from this
+// process's privileges: own of machines under KVM, whose faults are the kernel's, and
+// child of guests that are processes. Nil means that it can.
+func CanPage() (own, child error) {
+	fd, own := demand.OpenOwn()
+	if own == nil {
+		own = unix.Close(fd)
+	}
+	if fd, child = demand.OpenUser(); child == nil {
+		child = unix.Close(fd)
+	}
+	return own, child
+}

@@ -115,18 +115,12 @@ type VCPU interface {
 	// reuses the slices of into.
 	State(into *CPUState) error
 
-	// SetState replaces the whole vCPU. A pending MMIO access is completed
-	// first, so that it cannot write into the new state.
+	// SetState replaces the whole vCPU, whatever the guest did at whatever privilege
+	// level: what no state names is as it was after power-on. What the guest had
+	// begun and not ended, such as an MMIO access, comes to nothing. A state that the
+	// processor cannot have may be refused by the next Run only.
 	SetState(*CPUState) error
 
-	// SetFast replaces general and special registers and pending events with
-	// the next Run, and nothing else. It makes no system call unless an MMIO
-	// read is pending.
-	SetFast(*CPUState) error
-
-	// SetUnprivileged is SetFast and the extended state: everything that code
-	// without privileges can change.
-	SetUnprivileged(*CPUState) error
 	// TSCOffset is what must be added to the host's time-stamp counter to get
 	// the guest's.
 	TSCOffset() int64

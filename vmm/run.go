@@ -133,11 +133,14 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 	if m.stopAsked.Swap(false) {
 		return Stop{Kind: StopInterrupted}, nil
 	}
-	if stop, err := m.service(); stop.Kind != 0 || err != nil {
+	if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
 	m.vsock.takeInterrupt() // the guest looks at its queues when it is entered
 	for {
+		if stop, err := m.goOn(deadline); stop.Kind != 0 || err != nil {
+			return stop, err
+		}
 		exit, err := m.enter()
 		if err != nil {
 			return Stop{}, err
@@ -149,7 +152,9 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 			stop, err = m.doorbell(exit, o, deadline)
 		case ExitMMIORead, ExitMMIOWrite:
 			m.stats.MMIO++
-			stop = m.mmio(exit)
+			if stop, err = m.mmio(exit, deadline); err != nil {
+				return stop, err
+			}
 			if stop.Kind == 0 && exit.Kind == ExitMMIOWrite && o.Done != nil && o.Done() {
 				stop.Kind = StopDone // the guest announced what it sent and goes on computing
 			}
@@ -161,10 +166,40 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 		default:
 			stop = Stop{Kind: StopCrash, Exit: exit}
 		}
+		if stop.Kind == 0 && err == nil {
+			stop = m.due(deadline)
+		}
 		if stop.Kind != 0 || err != nil {
 			return stop, err
 		}
 	}
+}
+
+// due reports whether Run has to stop, whatever the guest does. It is asked after
+// every exit and between the slices of longer work, so that nothing a guest rings
+// keeps a deadline or an interruption waiting for longer than that.
+func (m *Machine) due(deadline int64) Stop {
+	switch {
+	case m.stopAsked.Load() && m.stopAsked.Swap(false):
+		return Stop{Kind: StopInterrupted}
+	case deadline != 0 && hostNow() >= deadline:
+		return Stop{Kind: StopTimeout}
+	}
+	return Stop{}
+}
+
+// goOn does what the guest waits for, slice by slice. Where Run has to stop before
+// that is done, the next one goes on with it.
+func (m *Machine) goOn(deadline int64) (Stop, error) {
+	for m.owed.any() {
+		if err := m.owed.slice(m.mem); err != nil {
+			return m.deviceError(err)
+		}
+		if stop := m.due(deadline); stop.Kind != 0 {
+			return stop, nil
+		}
+	}
+	return Stop{}, nil
 }
 
 // enter runs the vCPU once. The counter tells the ticker whether, and since
@@ -182,15 +217,23 @@ func (m *Machine) enter() (Exit, error) {
 }
 
 // service moves messages and console output in both directions. The rings may
-// be looked at whenever the guest does not run.
-func (m *Machine) service() (Stop, error) {
+// be looked at whenever the guest does not run. What is left when Run has to stop is
+// for the next one.
+func (m *Machine) service(deadline int64) (Stop, error) {
 	if m.console.pending(m.control) {
 		m.console.drain(m.control)
 	}
-	if err := m.vsock.service(); err != nil {
-		return m.deviceStop(err)
+	for {
+		if err := m.vsock.service(); err != nil {
+			return m.deviceStop(err)
+		}
+		if !m.vsock.more {
+			return Stop{}, nil
+		}
+		if stop := m.due(deadline); stop.Kind != 0 {
+			return stop, nil
+		}
 	}
-	return Stop{}, nil
 }
 
 // deviceStop tells the guest's mistakes from the host's.
@@ -210,12 +253,12 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 		m.console.drain(m.control)
 		return Stop{}, nil
 	case guest.DoorbellGive, guest.DoorbellOffer:
-		if err := m.giveBack(e.Value, e.GPA == guest.DoorbellOffer); err != nil {
+		if err := m.owed.give(m.control, e.Value, e.GPA == guest.DoorbellOffer); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
 	case guest.DoorbellProtect:
-		if err := m.protect(); err != nil {
+		if err := m.owed.protect(m.control, m.mem); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
@@ -225,7 +268,7 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 		}
 		return Stop{}, nil
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
-		stop, err := m.service()
+		stop, err := m.service(0)
 		if stop.Kind != 0 || err != nil {
 			return stop, err
 		}
@@ -244,34 +287,37 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 }
 
 // mmio serves a device register, or ends the machine if there is none.
-func (m *Machine) mmio(e Exit) Stop {
+func (m *Machine) mmio(e Exit, deadline int64) (Stop, error) {
 	const base, end = guest.VsockMMIOGPA, guest.VsockMMIOGPA + pageSize
 	if e.Kind == ExitMMIORead && e.GPA == guest.DoorbellGPA+guest.DoorbellCr2 {
 		address, err := m.vcpu.FaultAddress()
 		if err != nil {
-			return Stop{Kind: StopCrash, Exit: e, Err: err}
+			return Stop{Kind: StopCrash, Exit: e, Err: err}, nil
 		}
 		m.vcpu.CompleteRead(address)
-		return Stop{}
+		return Stop{}, nil
 	}
 	if e.GPA < base || e.GPA >= end {
-		return Stop{Kind: StopCrash, Exit: e}
+		return Stop{Kind: StopCrash, Exit: e}, nil
 	}
 	if e.Kind == ExitMMIORead {
 		m.vcpu.CompleteRead(m.vsock.readRegister(uint32(e.GPA-base), e.Size))
-		return Stop{}
+		return Stop{}, nil
 	}
 	if err := m.vsock.writeRegister(uint32(e.GPA-base), e.Size, e.Value); err != nil {
-		return Stop{Kind: StopDeviceError, Err: err}
+		return Stop{Kind: StopDeviceError, Err: err}, nil
 	}
-	return Stop{}
+	if m.vsock.more {
+		return m.service(deadline)
+	}
+	return Stop{}, nil
 }
 
 // idle decides at the idle doorbell: go on (no stop), stop or sleep.
 func (m *Machine) idle(o *RunOptions, deadline int64) (Stop, error) {
 	m.atIdle = true
 	for {
-		if stop, err := m.service(); stop.Kind != 0 || err != nil {
+		if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
 			return stop, err
 		}
 		if o.Done != nil && o.Done() {

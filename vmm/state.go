@@ -210,68 +210,49 @@ func (m *Machine) Capture() (*State, error) {
 	return s, nil
 }
 
-// RestoreFull gives the machine the whole of a captured state, but for memory, which
-// the caller has put in place before. It takes several system calls and is
-// meant for the time between requests. WriteIdentity must follow before Run.
-func (m *Machine) RestoreFull(s *State) error {
-	return m.restore(s, func(c *CPUState) error {
-		if len(c.MSRs) < len(m.cold.MSRs) { // of a platform that names fewer
-			full := *c
-			full.MSRs = c.withCold(&m.cold)
-			c = &full
-		}
-		return m.vcpu.SetState(c)
-	})
-}
-
-// Restore is RestoreFull without what cannot have changed: a guest that runs at
-// CPL 3 cannot write MSRs, debug registers or XCR0, so where the machine was
-// last given all of a state with the same of those, only what unprivileged code
-// reaches is put back.
+// Restore gives the machine a captured state: all of it but for memory, which the
+// caller has put in place before. Nothing is left of what the vCPU was, whatever an
+// instance before did to it; the package comment of the platform says how. It takes
+// several system calls and is meant for the time between requests. WriteIdentity
+// must follow before Run.
 func (m *Machine) Restore(s *State) error {
-	if m.cpu.CPL == 3 && m.full != nil && m.full.CPU.samePrivileged(&s.CPU) {
-		return m.restore(s, m.vcpu.SetUnprivileged)
+	if err := m.restore(s); err != nil {
+		return fmt.Errorf("restore: %w", err)
 	}
-	m.full = nil
-	if err := m.RestoreFull(s); err != nil {
-		return err
-	}
-	m.full = s
 	return nil
 }
 
-// RestoreFast is RestoreFull for a machine whose extended state and MSRs are
-// known to be those of s already: general and special registers, pending
-// events, devices and clock. It makes no system call.
-func (m *Machine) RestoreFast(s *State) error {
-	return m.restore(s, m.vcpu.SetFast)
-}
-
-func (m *Machine) restore(s *State, set func(*CPUState) error) error {
+func (m *Machine) restore(s *State) error {
 	if err := m.usable(); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return err
 	}
 	if err := m.fits(s); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return err
 	}
-	m.quiescent = false
+	m.quiescent, m.owed = false, owed{}
 	m.missing.Store(nil)
 	if err := m.claimControl(); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return err
 	}
 	if err := m.mem.mapFar(m.control, true); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return err
 	}
 	if s.newLevel {
 		if err := m.mem.setGateLevel(s.CPL); err != nil {
-			return fmt.Errorf("restore: %w", err)
+			return err
 		}
 	}
 	if err := m.vsock.restore(&s.Vsock); err != nil {
-		return fmt.Errorf("restore: %w", err)
+		return err
 	}
-	if err := set(&s.CPU); err != nil {
-		return fmt.Errorf("restore: %w", err)
+	cpu := &s.CPU
+	if len(cpu.MSRs) < len(m.cold.MSRs) { // of a platform that names fewer
+		full := *cpu
+		full.MSRs = cpu.withCold(&m.cold)
+		cpu = &full
+	}
+	if err := m.vcpu.SetState(cpu); err != nil {
+		return err
 	}
 	m.vcpu.ClearKick()
 	m.stopAsked.Store(false)

@@ -41,7 +41,7 @@ func TestRestoreIsExact(t *testing.T) {
 	if s.CPU.Regs.RAX != 0x1001 || s.CPU.Special.FS.Base != 0x1005 {
 		t.Fatalf("captured RAX %#x, FS base %#x", s.CPU.Regs.RAX, s.CPU.Special.FS.Base)
 	}
-	for name, restore := range map[string]func(*vmm.State) error{"full": b.RestoreFull, "full again": b.RestoreFull} {
+	for _, name := range []string{"once", "again"} {
 		// Mutate: another program, exceptions, console, clock.
 		b.setU64(mailSaved, 0)
 		b.check(b.command(cmdPageFault), vmm.StopIdle)
@@ -50,7 +50,7 @@ func TestRestoreIsExact(t *testing.T) {
 			t.Fatal("nothing has changed")
 		}
 		copy(b.Memory().Bytes(), ram)
-		if err := restore(s); err != nil {
+		if err := b.Restore(s); err != nil {
 			t.Fatal(name, err)
 		}
 		again := b.state()
@@ -68,15 +68,15 @@ func TestRestoreIsExact(t *testing.T) {
 	}
 }
 
-// TestRestoreFastAfterFull runs, and puts back with the fast path only.
-func TestRestoreFastAfterFull(t *testing.T) {
+// TestRestoreAgain runs and puts back, several times on one machine.
+func TestRestoreAgain(t *testing.T) {
 	b, s, ram := restWithRegisters(t)
 	for range 3 {
 		// To rest: no SSE state changes on this way.
 		b.expect(vmm.StopIdle)
 		b.check(b.command(cmdSyscall), vmm.StopIdle)
 		copy(b.Memory().Bytes(), ram)
-		if err := b.RestoreFast(s); err != nil {
+		if err := b.Restore(s); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.WriteIdentity(vmm.Identity{}); err != nil {
@@ -101,7 +101,7 @@ func TestRestoreFromComputing(t *testing.T) {
 	}
 	b.check(b.run(vmm.RunOptions{Deadline: time.Now().Add(5 * time.Millisecond)}), vmm.StopTimeout)
 	copy(b.Memory().Bytes(), ram)
-	if err := b.RestoreFull(s); err != nil {
+	if err := b.Restore(s); err != nil {
 		t.Fatal(err)
 	}
 	if !b.state().Equal(s) {
@@ -128,7 +128,7 @@ func TestRestoreIntoAnotherMachine(t *testing.T) {
 	}
 	b := newBench(t)
 	copy(b.Memory().Bytes(), ram)
-	if err := b.RestoreFull(&decoded); err != nil {
+	if err := b.Restore(&decoded); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.WriteIdentity(vmm.Identity{}); err != nil {
@@ -143,7 +143,7 @@ func TestClonesDiffer(t *testing.T) {
 	seen := map[[64]byte]bool{}
 	generations := map[uint64]bool{0: true}
 	for range 50 {
-		if err := b.RestoreFast(s); err != nil {
+		if err := b.Restore(s); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.WriteIdentity(vmm.Identity{CID: 77}); err != nil {
@@ -179,14 +179,14 @@ func TestStateMismatch(t *testing.T) {
 	} {
 		c := *s
 		change(&c)
-		if err := b.RestoreFull(&c); !errors.Is(err, vmm.ErrStateMismatch) {
+		if err := b.Restore(&c); !errors.Is(err, vmm.ErrStateMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	c := *s
 	c.CPU = s.CPU.Clone()
 	c.CPU.MSRs = append(c.CPU.MSRs, vmm.MSR{Index: 0xfffffff0})
-	if err := b.RestoreFull(&c); err == nil {
+	if err := b.Restore(&c); err == nil {
 		t.Error("an MSR that does not exist was restored")
 	} else {
 		t.Log(err)

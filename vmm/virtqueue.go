@@ -17,6 +17,11 @@ const (
 	ringIdx       = 2
 	usedElemBytes = 8
 	noInterrupt   = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
+
+	// maxChainBytes bounds the buffers of a chain together, before any is looked at:
+	// to look at memory can cost the host time and memory. Drivers offer room for the
+	// largest packet, and some a whole number of pages.
+	maxChainBytes = 2 * maxPayload
 )
 
 // ringError means that the guest broke the rules of a virtqueue.
@@ -104,7 +109,7 @@ func (q *virtqueue) available() (uint16, error) {
 // checked that one is available.
 func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
 	head = le16(q.avail[ringHeader+2*uint64(q.NextAvail%q.Size):])
-	i := head
+	i, total := head, uint64(0)
 	for n := uint16(0); ; n++ {
 		if i >= q.Size {
 			return 0, nil, q.broken("descriptor %d of %d", i, q.Size)
@@ -116,6 +121,9 @@ func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
 		gpa, length, flags := GPA(le64(d)), le32(d[8:]), le16(d[12:])
 		if flags&descIndirect != 0 {
 			return 0, nil, q.broken("descriptor %d is indirect, which was not offered", i)
+		}
+		if total += uint64(length); total > maxChainBytes {
+			return 0, nil, q.broken("the chain of descriptor %d has more than %d bytes", head, maxChainBytes)
 		}
 		buf, err := q.mem.Slice(gpa, uint64(length))
 		if err != nil {
@@ -164,8 +172,7 @@ func copyFrom(chain []segment, off int, p []byte) int {
 	return done
 }
 
-// chainBytes returns the sum of a chain's lengths. It cannot overflow: there
-// are at most queueMax segments of 32-bit length.
+// chainBytes returns the sum of a chain's lengths, at most maxChainBytes.
 func chainBytes(chain []segment) int {
 	n := 0
 	for _, s := range chain {

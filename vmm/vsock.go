@@ -61,6 +61,8 @@ type Vsock struct {
 	interruptStatus uint32
 	queues          [queueCount]virtqueue
 	interrupt       bool // used buffers that the driver wants to hear of
+	more            bool // the last service left something to do
+	budget          int  // of deliver, in bytes
 	chain           []segment
 	called          []*Conn
 
@@ -255,9 +257,10 @@ func (d *Vsock) takeInterrupt() bool {
 }
 
 // service moves what waits in either direction. It is called by the goroutine
-// inside Run while the guest does not run. A guest that broke a queue gets a
+// inside Run while the guest does not run, again for as long as more is set. A guest that broke a queue gets a
 // ringError, and the device stays broken until the driver resets it.
 func (d *Vsock) service() error {
+	d.more = false
 	if d.status&statusDriverOK == 0 || d.status&statusNeedsReset != 0 {
 		return nil
 	}

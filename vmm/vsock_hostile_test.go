@@ -44,7 +44,22 @@ func TestVsockHostileRings(t *testing.T) {
 		},
 		"buffer at page 0":     func(d *fakeDriver) { d.desc(queueTX, 0, 0, headerBytes, 0, 0); d.offer(queueTX, 0) },
 		"buffer address wraps": func(d *fakeDriver) { d.desc(queueTX, 0, ^GPA(0)-4, 0xffffffff, 0, 0); d.offer(queueTX, 0) },
-		"short packet":         func(d *fakeDriver) { d.desc(queueTX, 0, driverTX, headerBytes-1, 0, 0); d.offer(queueTX, 0) },
+		"chain of all memory": func(d *fakeDriver) { // each alone may be, but not together
+			if err := d.mem.Write(driverTX, make([]byte, headerBytes)); err != nil {
+				d.t.Fatal(err)
+			}
+			d.desc(queueTX, 0, driverTX, headerBytes, descNext, 1)
+			for i := range uint16(driverSize - 1) {
+				d.desc(queueTX, i+1, 1<<20, maxChainBytes-1, descNext, i+2)
+			}
+			d.desc(queueTX, driverSize-1, 1<<20, 1, 0, 0)
+			d.offer(queueTX, 0)
+		},
+		"one buffer of all memory": func(d *fakeDriver) {
+			d.desc(queueTX, 0, 1<<20, 12<<20, 0, 0)
+			d.offer(queueTX, 0)
+		},
+		"short packet": func(d *fakeDriver) { d.desc(queueTX, 0, driverTX, headerBytes-1, 0, 0); d.offer(queueTX, 0) },
 		"transmit buffer to write": func(d *fakeDriver) {
 			d.desc(queueTX, 0, driverTX, headerBytes, descWrite, 0)
 			d.offer(queueTX, 0)
@@ -218,4 +233,43 @@ func FuzzVsockState(f *testing.F) {
 		}
 		_ = d.dev.service()
 	})
+}
+
+// TestServiceIsBounded: one service moves so many bytes and no more, and says that
+// something is left; nothing of it is lost.
+func TestServiceIsBounded(t *testing.T) {
+	d := newFakeDriver(t)
+	var h packetHeader
+	h.srcCID, h.dstCID, h.kind, h.op = d.cid, hostCID, typeStream, opReset // answered by nothing
+	var raw [headerBytes]byte
+	h.encode(&raw)
+	for i := range uint16(driverSize) {
+		at := GPA(driverTX + int(i)*driverBuffer)
+		if err := d.mem.Write(at, raw[:]); err != nil {
+			t.Fatal(err)
+		}
+		d.desc(queueTX, i, at, maxChainBytes, 0, 0)
+		d.offer(queueTX, i)
+	}
+	taken, services := 0, 0
+	for more := true; more; services++ {
+		if err := d.dev.service(); err != nil {
+			t.Fatal(err)
+		}
+		more = d.dev.more
+		now := 0
+		for {
+			if _, _, ok := d.used(queueTX); !ok {
+				break
+			}
+			now++
+		}
+		if now*maxChainBytes > serviceBytes+maxChainBytes {
+			t.Errorf("one service took %d packets with %d bytes of buffers each", now, maxChainBytes)
+		}
+		taken += now
+	}
+	if taken != driverSize || services < driverSize*maxChainBytes/serviceBytes {
+		t.Errorf("%d of %d packets in %d services", taken, driverSize, services)
+	}
 }

@@ -2,8 +2,20 @@ package vmm
 
 import "io"
 
-// transmit takes every packet that the guest has put into its transmit queue.
-// The guest does not run, so there are at most as many as the queue is long.
+// serviceBytes bounds what one service moves in either direction, so that Run can
+// look whether it has to stop: it takes well below a millisecond. A descriptor counts
+// as descriptorCost bytes.
+const (
+	serviceBytes   = 1 << 20
+	descriptorCost = 256
+)
+
+// cost is what a chain takes of the budget of a service.
+func cost(chain []segment) int { return chainBytes(chain) + len(chain)*descriptorCost }
+
+// transmit takes the packets that the guest has put into its transmit queue, as far
+// as the budget goes. The guest does not run, so there are at most as many as the
+// queue is long.
 func (d *Vsock) transmit() error {
 	q := &d.queues[queueTX]
 	n, err := q.available()
@@ -13,11 +25,16 @@ func (d *Vsock) transmit() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	taken := false
-	for ; n > 0 && len(d.resets) < maxResets; n-- {
+	for budget := serviceBytes; n > 0 && len(d.resets) < maxResets; n-- {
+		if budget <= 0 {
+			d.more = true
+			break
+		}
 		head, chain, err := q.pop(d.chain[:0])
 		if err != nil {
 			return err
 		}
+		budget -= cost(chain)
 		if err := d.packet(q, chain); err != nil {
 			return err
 		}
@@ -200,7 +217,12 @@ func (d *Vsock) deliver() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delivered := false
+	d.budget = serviceBytes
 	for n > 0 && (len(d.resets) > 0 || len(d.sending) > 0) {
+		if d.budget <= 0 {
+			d.more = true
+			break
+		}
 		if len(d.resets) > 0 {
 			if err := d.put(q, &d.resets[0], nil, nil); err != nil {
 				return err
@@ -296,6 +318,7 @@ func (d *Vsock) put(q *virtqueue, h *packetHeader, payload []byte, c *Conn) erro
 	if err != nil {
 		return err
 	}
+	d.budget -= cost(chain)
 	for _, s := range chain {
 		if !s.write {
 			return q.broken("a receive buffer at %#x is not for the device to write", uint64(s.gpa))

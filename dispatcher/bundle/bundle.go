@@ -16,19 +16,15 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/all"
 )
 
 // MaxBytes bounds the files of a function in all, unpacked.
 const MaxBytes = 64 << 20
 
-const (
-	maxCodeFiles  = 10_000
-	HandlerSuffix = ".handler" // the function that a module exports by default
-)
-
-// Sources are the endings of the files that may be a module with a handler: those
-// of Python and of Node.js.
-var Sources = []string{".py", ".js", ".mjs", ".cjs"}
+const maxCodeFiles = 10_000
 
 // Load reads a function's files from a source file, a directory or a .zip,
 // by path relative to the task root, and returns the handler that the files
@@ -55,25 +51,27 @@ func readCode(from string) (map[string][]byte, error) {
 		return nil, fmt.Errorf("%s is neither a file nor a directory but %v", from, st.Mode().Type())
 	case strings.HasSuffix(from, ".zip"):
 		return readZipFile(from, st.Size())
-	case slices.Contains(Sources, path.Ext(from)):
+	case runtimes.ByFileEnding(from) != nil:
 		c := codeFiles{}
 		err := c.add(filepath.Base(from), func() (io.ReadCloser, error) { return os.Open(from) })
 		return c.files, err
 	}
-	return nil, fmt.Errorf("%s: want a .py, .js, .mjs or .cjs file, a directory or a .zip", from)
+	endings := runtimes.Endings()
+	last := len(endings) - 1
+	return nil, fmt.Errorf("%s: want a %s or %s file, a directory or a .zip", from, strings.Join(endings[:last], ", "), endings[last])
 }
 
 // SuggestHandler takes the only module at the top as the one with the handler.
 func SuggestHandler(files map[string][]byte) string {
-	var modules []string
+	var handlers []string
 	for name := range files {
 		module := strings.TrimSuffix(name, path.Ext(name))
-		if slices.Contains(Sources, path.Ext(name)) && !strings.ContainsAny(module, "/.") {
-			modules = append(modules, module)
+		if r := runtimes.ByFileEnding(name); r != nil && !strings.ContainsAny(module, "/.") {
+			handlers = append(handlers, module+"."+r.Handler)
 		}
 	}
-	if len(modules) == 1 {
-		return modules[0] + HandlerSuffix
+	if len(handlers) == 1 {
+		return handlers[0]
 	}
 	return ""
 }
@@ -113,7 +111,7 @@ func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
 }
 
 // skipped says which parts of a tree are never a function's: what starts with
-// a dot (version control, editors) and byte code that Python would distrust.
+// a dot (version control, editors) and byte code, which an interpreter would distrust.
 func skipped(name string) bool {
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.HasPrefix(part, ".") || part == "__pycache__" {

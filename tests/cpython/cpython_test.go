@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/runtimes/python"
 	"seuss/tests/boot"
 	"seuss/vmm"
 	"seuss/vmm/vmmtest"
@@ -66,13 +67,13 @@ func modules(t *testing.T) []module {
 // image builds an image of this host's Python with the suite.
 func image(t *testing.T) *boot.Image {
 	t.Helper()
-	spec, err := images.Python(context.Background(), images.PythonOptions{
-		Name: "cpython-tests", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, NoNumPy: true,
-		Driver: map[string][]byte{"run.py": runner}, Main: "run.py",
+	spec, err := python.Runtime.Spec(context.Background(), runtimes.Options{
+		Name: "cpython-tests", MemoryBytes: 1 << 30, Without: []string{"numpy"}, NoDriver: true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	spec.Files = append(spec.Files, images.File{GuestPath: images.DriverDir + "/run.py", Data: runner})
 	have := map[string]bool{}
 	for _, f := range spec.Files {
 		have[f.GuestPath] = true

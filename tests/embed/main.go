@@ -10,8 +10,9 @@ import (
 	"path/filepath"
 
 	"seuss/dispatcher"
-	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/runtimes/python"
 	"seuss/vmm/process"
 )
 
@@ -22,11 +23,8 @@ func main() {
 }
 
 func run(ctx context.Context, state string) error {
-	spec, err := images.Python(ctx, images.PythonOptions{Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py", NoNumPy: true})
-	if err != nil {
-		return err
-	}
-	if _, err := (images.Store{Dir: filepath.Join(state, "images")}).Add(ctx, spec, images.AddOptions{}); err != nil {
+	store := images.Store{Dir: filepath.Join(state, "images")}
+	if _, err := python.Runtime.Build(ctx, store, runtimes.Options{Without: []string{"numpy"}}, images.AddOptions{}); err != nil {
 		return err
 	}
 	platform, err := process.New(process.Options{}) // or kvm.New

@@ -9,13 +9,17 @@ import (
 // Leaves of CPUID that are looked at here.
 const (
 	leafXSave     = 0xd        // Intel SDM vol. 1, 13.2
+	leafExtended  = 0x80000001 // AMD APM vol. 3, E.4.2
+	featureVMX    = 1 << 5     // of leaf 1, ECX
+	featureSVM    = 1 << 2     // of leafExtended, ECX
 	leafKVMFirst  = 0x40000001 // KVM_CPUID_FEATURES, Documentation/virt/kvm/x86/cpuid.rst
 	leafKVMLast   = 0x400000ff
 	cpuidSigIndex = 1 // KVM_CPUID_FLAG_SIGNIFCANT_INDEX
 )
 
-// supportedCPUID asks what KVM can show to a guest. On hardware KVM the
-// paravirtual leaves are left out: a guest at CPL 0 could otherwise have the
+// supportedCPUID asks what KVM can show to a guest. Virtual machines of its own are
+// left out: no state has what a guest would leave there. On hardware KVM the
+// paravirtual leaves are left out too: a guest at CPL 0 could otherwise have the
 // host write clocks and steal time into its memory behind the monitor's back.
 func (p *Platform) supportedCPUID() (*cpuidList, error) {
 	list := &cpuidList{count: cpuidEntries}
@@ -24,6 +28,14 @@ func (p *Platform) supportedCPUID() (*cpuidList, error) {
 	}
 	if list.count > cpuidEntries {
 		return nil, fmt.Errorf("KVM_GET_SUPPORTED_CPUID: %d entries, have room for %d", list.count, cpuidEntries)
+	}
+	for i := range list.entries[:list.count] {
+		switch e := &list.entries[i]; e.Function {
+		case 1:
+			e.Ecx &^= featureVMX
+		case leafExtended:
+			e.Ecx &^= featureSVM
+		}
 	}
 	if p.pvm {
 		return list, nil

@@ -10,6 +10,36 @@
 // hardware virtualisation, ring 0 is interpreted and ring 3 native, so the
 // whole guest runs at CPL 3.
 //
+// # What stays of a guest
+//
+// Nothing, whatever level it was meant to run at: its interrupt table is memory that it
+// can write to, so a guest at CPL 3 reaches ring 0 through a gate of its own making. So
+// VCPU.SetState supposes that the guest was there, every time. What ring 0 can change,
+// and what becomes of it:
+//
+//   - General and special registers (segments, descriptor tables, CR0 to CR8, EFER, APIC
+//     base), events under way and interrupt shadows: replaced, by way of the run page.
+//     CR8 is in a field of its own there, which KVM believes without a local APIC.
+//   - Extended state, XCR0 and debug registers: replaced.
+//   - MSRs: KVM refuses a guest all but three (KVM_X86_SET_MSR_FILTER, Linux 5.10), on
+//     hardware by intercepting them; those three, and all others that a state has, are
+//     compared and put back. The filter does not cover x2APIC MSRs, which need a local
+//     APIC in the kernel, and KVM's own ways around it: where there are such (the
+//     hypercalls of kvm_pvm), and where there is no filter, every MSR that KVM keeps for
+//     a guest is compared with what it was after power-on and put back (otherMSRs). One
+//     that cannot be put back ends the machine.
+//   - The time-stamp counter's offset: replaced.
+//   - A local APIC, INIT, SIPI, SMM: there is no such device, so nothing of the kind is
+//     ever under way. The multiprocessing state is replaced all the same.
+//   - Virtual machines of its own: CPUID offers neither VMX nor SVM, and KVM then refuses
+//     to switch them on.
+//   - An access to a device that KVM has not ended: it is ended, with no effect
+//     (VCPU.abandon).
+//   - What the processor or KVM remembers of page tables: flushed (VCPU.flush, and
+//     Access of package vmm).
+//
+// TestNothingOfRing0Stays attacks all of it.
+//
 // Units: guest-physical addresses are bytes; TSC frequency is in kHz.
 //
 // Ownership: a Platform owns /dev/kvm, a VM its file, its vCPU's file and run

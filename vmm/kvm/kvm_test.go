@@ -125,7 +125,7 @@ int main(void) {
 	S(struct kvm_regs); S(struct kvm_sregs); S(struct kvm_segment); S(struct kvm_dtable);
 	S(struct kvm_vcpu_events); S(struct kvm_debugregs); S(struct kvm_xcrs); S(struct kvm_mp_state);
 	S(struct kvm_userspace_memory_region); S(struct kvm_cpuid_entry2); S(struct kvm_msr_entry);
-	S(struct kvm_enable_cap); S(struct kvm_device_attr); S(struct kvm_dirty_log); S(struct kvm_dirty_gfn);
+	S(struct kvm_enable_cap); S(struct kvm_device_attr); S(struct kvm_msr_filter); S(struct kvm_msr_filter_range); O(struct kvm_msr_filter_range, bitmap); S(struct kvm_dirty_log); S(struct kvm_dirty_gfn);
 	O(struct kvm_run, exit_reason); O(struct kvm_run, immediate_exit); O(struct kvm_run, mmio);
 	O(struct kvm_run, kvm_valid_regs); O(struct kvm_run, kvm_dirty_regs); O(struct kvm_run, s.regs.regs);
 	O(struct kvm_run, s.regs.sregs); O(struct kvm_run, s.regs.events);
@@ -135,7 +135,7 @@ int main(void) {
 	R(KVM_GET_MSRS); R(KVM_SET_MSRS); R(KVM_SET_CPUID2); R(KVM_GET_MP_STATE); R(KVM_SET_MP_STATE);
 	R(KVM_GET_VCPU_EVENTS); R(KVM_SET_VCPU_EVENTS); R(KVM_GET_DEBUGREGS); R(KVM_SET_DEBUGREGS);
 	R(KVM_GET_TSC_KHZ); R(KVM_ENABLE_CAP); R(KVM_GET_XSAVE); R(KVM_SET_XSAVE); R(KVM_GET_XCRS); R(KVM_SET_XCRS);
-	R(KVM_GET_XSAVE2); R(KVM_SET_DEVICE_ATTR); R(KVM_GET_DEVICE_ATTR); R(KVM_HAS_DEVICE_ATTR);
+	R(KVM_GET_XSAVE2); R(KVM_X86_SET_MSR_FILTER); R(KVM_SET_DEVICE_ATTR); R(KVM_GET_DEVICE_ATTR); R(KVM_HAS_DEVICE_ATTR);
 	R(KVM_EXIT_DIRTY_RING_FULL); R(KVM_CAP_ENFORCE_PV_FEATURE_CPUID);
 	return 0;
 }

@@ -36,6 +36,7 @@ var (
 	kvmGetXCRs             = kvm.IIOR(0xa6, 392)
 	kvmSetXCRs             = kvm.IIOW(0xa7, 392)
 	kvmGetXSave2           = kvm.IIOR(0xcf, 4096)
+	kvmSetMSRFilter        = kvm.IIOW(0xc6, 392)
 	kvmSetDeviceAttr       = kvm.IIOW(0xe1, 24)
 	kvmGetDeviceAttr       = kvm.IIOW(0xe2, 24)
 	kvmHasDeviceAttr       = kvm.IIOW(0xe3, 24)
@@ -103,16 +104,37 @@ type msrList struct {
 	indices [msrListMax]uint32
 }
 
-// msrBlock is struct kvm_msrs with room for every MSR that we save.
+// maxMSRs is how many MSRs one call takes: less than MAX_IO_MSRS of arch/x86/kvm/x86.c.
+const maxMSRs = 255
+
+// msrBlock is struct kvm_msrs.
 type msrBlock struct {
 	count, _ uint32
-	entries  [len(savedMSRs) + 8]msrEntry
+	entries  [maxMSRs]msrEntry
 }
 
 type msrEntry struct {
 	index, _ uint32
 	value    uint64
 }
+
+// msrFilter is struct kvm_msr_filter, and msrFilterRange struct kvm_msr_filter_range:
+// a bit for each MSR, 1 allows it.
+type msrFilter struct {
+	flags, _ uint32
+	ranges   [16]msrFilterRange // KVM_MSR_FILTER_MAX_RANGES
+}
+
+type msrFilterRange struct {
+	flags, count, base, _ uint32
+	bitmap                uint64 // address
+}
+
+const (
+	msrFilterDefaultDeny = 1 << 0 // KVM_MSR_FILTER_DEFAULT_DENY
+	msrFilterRead        = 1 << 0 // KVM_MSR_FILTER_READ
+	msrFilterWrite       = 1 << 1 // KVM_MSR_FILTER_WRITE
+)
 
 // enableCap is struct kvm_enable_cap.
 type enableCap struct {

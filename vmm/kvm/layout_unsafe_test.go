@@ -16,7 +16,7 @@ func LayoutForTest() []string {
 		unsafe.Sizeof(kvm.Regs{}), unsafe.Sizeof(kvm.Sregs{}), unsafe.Sizeof(kvm.Segment{}), unsafe.Sizeof(kvm.Descriptor{}),
 		unsafe.Sizeof(kvm.VCPUEvents{}), unsafe.Sizeof(kvm.DebugRegs{}), unsafe.Sizeof(kvm.XCRS{}), unsafe.Sizeof(kvm.MPState{}),
 		unsafe.Sizeof(kvm.UserspaceMemoryRegion{}), unsafe.Sizeof(kvm.CPUIDEntry2{}), unsafe.Sizeof(msrEntry{}),
-		unsafe.Sizeof(enableCap{}), unsafe.Sizeof(deviceAttr{}), unsafe.Sizeof(kvm.DirtyLog{}), dirtyRingEntryBytes,
+		unsafe.Sizeof(enableCap{}), unsafe.Sizeof(deviceAttr{}), unsafe.Sizeof(msrFilter{}), unsafe.Sizeof(msrFilterRange{}), unsafe.Offsetof(msrFilterRange{}.bitmap), unsafe.Sizeof(kvm.DirtyLog{}), dirtyRingEntryBytes,
 		unsafe.Offsetof(run.ExitReason), unsafe.Offsetof(run.ImmediateExit), unsafe.Offsetof(run.Data),
 		unsafe.Offsetof(run.validRegs), unsafe.Offsetof(run.dirtyRegs), unsafe.Offsetof(run.regs),
 		unsafe.Offsetof(run.sregs), unsafe.Offsetof(run.events),
@@ -28,7 +28,7 @@ func LayoutForTest() []string {
 		kvmCreateVCPU, kvmSetUserMemoryRegion, kvmSetTSSAddr, kvmRun, kvmGetRegs, kvmSetRegs, kvmGetSregs, kvmSetSregs,
 		kvmGetMSRs, kvmSetMSRs, kvmSetCPUID2, kvmGetMPState, kvmSetMPState, kvmGetVCPUEvents, kvmSetVCPUEvents,
 		kvmGetDebugRegs, kvmSetDebugRegs, kvmGetTSCKHz, kvmEnableCap, kvmGetXSave, kvmSetXSave, kvmGetXCRs, kvmSetXCRs,
-		kvmGetXSave2, kvmSetDeviceAttr, kvmGetDeviceAttr, kvmHasDeviceAttr,
+		kvmGetXSave2, kvmSetMSRFilter, kvmSetDeviceAttr, kvmGetDeviceAttr, kvmHasDeviceAttr,
 		uintptr(exitDirtyRingFull), uintptr(capEnforcePVFeatureCPUID),
 	} {
 		out = append(out, fmt.Sprintf("%#x", request))

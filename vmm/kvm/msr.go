@@ -7,13 +7,13 @@ import (
 	"github.com/bobuhiro11/gokvm/kvm"
 
 	"seuss/vmm"
+	"seuss/vmm/internal/x86"
 )
 
-// savedMSRs are the MSRs that a guest at CPL 0 can change and that matter to
-// it or, if they survived a reset, to the next instance in the same machine.
-// Not among them: the TSC and what derives from it (time goes on, and is
-// rebased through the identity page), FS and GS base (special registers) and
-// read-only descriptions of the CPU.
+// savedMSRs are those that are part of a state, as far as the host has them: what
+// guests of this and earlier versions may have changed. Not among them are the TSC
+// and what derives from it (time goes on, and is rebased through the identity page),
+// FS and GS base (special registers) and read-only descriptions of the CPU.
 var savedMSRs = [...]uint32{
 	uint32(kvm.MSRIA32SPECCTRL),
 	uint32(kvm.MSRIA32UMWAITCONTROL),
@@ -37,21 +37,25 @@ var savedMSRs = [...]uint32{
 	0x4b564d04, // MSR_KVM_PV_EOI_EN
 	0x4b564d05, // MSR_KVM_POLL_CONTROL
 	0x4b564d06, // MSR_KVM_ASYNC_PF_INT
-	uint32(kvm.MSRSTAR),
-	uint32(kvm.MSRLSTAR),
+	x86.MSRSTAR,
+	x86.MSRLSTAR,
 	uint32(kvm.MSRCSTAR),
-	uint32(kvm.MSRFMASK),
-	uint32(kvm.MSRKERNELGSBASE),
+	x86.MSRFMASK,
+	x86.MSRKernelGSBase,
 	uint32(kvm.MSRTSCAUX),
 	uint32(kvm.MSRVMHSAVEPA),
 }
+
+// allowedMSRs are what a guest may read and write, where KVM can keep it from the rest
+// (KVM_CAP_X86_MSR_FILTER, Linux 5.10). A state has them.
+var allowedMSRs = []msrRange{{x86.MSRFSBase, 1}, {x86.MSRGSBase, 1}, {x86.MSRKernelGSBase, 1}}
 
 // unlistedMSRs are saved although KVM_GET_MSR_INDEX_LIST leaves them out on
 // some kernels.
 var unlistedMSRs = []uint32{uint32(kvm.MSRTSCAUX), uint32(kvm.MSRPAT)}
 
-// settableMSRs returns which of savedMSRs this host lists and lets us set.
-func (p *Platform) settableMSRs(v *VCPU) ([]uint32, error) {
+// listedMSRs asks which MSRs this KVM keeps for guests.
+func (p *Platform) listedMSRs() ([]uint32, error) {
 	list := &msrList{count: msrListMax}
 	if _, err := callPtr(p.dev, "KVM_GET_MSR_INDEX_LIST", kvmGetMSRIndexList, list); err != nil {
 		return nil, err
@@ -59,7 +63,16 @@ func (p *Platform) settableMSRs(v *VCPU) ([]uint32, error) {
 	if list.count > msrListMax {
 		return nil, fmt.Errorf("KVM_GET_MSR_INDEX_LIST: %d entries, have room for %d", list.count, msrListMax)
 	}
-	offered := append(slices.Clone(list.indices[:list.count]), unlistedMSRs...)
+	return slices.Clone(list.indices[:list.count]), nil
+}
+
+// settableMSRs returns which of savedMSRs this host lists and lets us set.
+func (p *Platform) settableMSRs(v *VCPU) ([]uint32, error) {
+	offered, err := p.listedMSRs()
+	if err != nil {
+		return nil, err
+	}
+	offered = append(offered, unlistedMSRs...)
 	var settable []uint32
 	for _, index := range savedMSRs {
 		if !slices.Contains(offered, index) {
@@ -78,22 +91,93 @@ func (p *Platform) settableMSRs(v *VCPU) ([]uint32, error) {
 		settable = append(settable, index)
 	}
 	slices.Sort(settable)
-	for _, must := range []kvm.MSR{kvm.MSRSTAR, kvm.MSRLSTAR, kvm.MSRFMASK} {
-		if !slices.Contains(settable, uint32(must)) {
-			return nil, fmt.Errorf("MSR %#x cannot be set on this host; the guest's system calls need it", uint32(must))
+	for _, must := range []uint32{x86.MSRSTAR, x86.MSRLSTAR, x86.MSRFMASK} {
+		if !slices.Contains(settable, must) {
+			return nil, fmt.Errorf("MSR %#x cannot be set on this host; the guest's system calls need it", must)
 		}
 	}
 	return settable, nil
 }
 
-// getMSRs reads every MSR of the platform's list.
-func (v *VCPU) getMSRs(into []vmm.MSR) ([]vmm.MSR, error) {
+// msrRange is a run of MSRs.
+type msrRange struct{ first, count uint32 }
+
+// unlistedRanges are where KVM keeps MSRs for guests that KVM_GET_MSR_INDEX_LIST does
+// not name: memory types, machine check banks, and AMD's configuration (mtrr.c,
+// set_msr_mce and svm_set_msr of Linux's arch/x86/kvm).
+var unlistedRanges = []msrRange{{0x200, 0x100}, {0x400, 0x100}, {x86.MSRAMDFirst, 0x220}, {x86.MSRAMDFirst + 0x1000, 0x40}}
+
+// elsewhere tells which MSRs are put back by other means, or belong to nobody: the
+// time-stamp counter (resetTSCOffset), what KVM_SET_SREGS has, and Hyper-V's, which
+// KVM gives only guests whose CPUID says Hyper-V; ours does not.
+func elsewhere(index uint32) bool {
+	switch index {
+	case x86.MSRTSC, x86.MSRAPICBase, x86.MSREFER, x86.MSRFSBase, x86.MSRGSBase:
+		return true
+	}
+	const hyperV, hyperVCount = 0x40000000, 0x1000
+	return index-hyperV < hyperVCount
+}
+
+// otherMSRs returns all MSRs that KVM keeps for a vCPU and that no state names, with
+// what they hold after power-on. What changes by itself between two looks is a clock
+// or a counter of the host's.
+func (p *Platform) otherMSRs(v *VCPU) ([]vmm.MSR, error) {
+	listed, err := p.listedMSRs()
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range unlistedRanges {
+		for i := range r.count {
+			listed = append(listed, r.first+i)
+		}
+	}
+	slices.Sort(listed)
+	listed = slices.DeleteFunc(slices.Compact(listed), func(index uint32) bool {
+		return elsewhere(index) || slices.Contains(p.msrs, index)
+	})
+	first, err := v.readable(listed)
+	if err != nil {
+		return nil, err
+	}
+	second, err := v.readable(listed)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(first, func(m vmm.MSR) bool { return !slices.Contains(second, m) }), nil
+}
+
+// readable reads those of some MSRs that there are.
+func (v *VCPU) readable(indices []uint32) (out []vmm.MSR, err error) {
+	for len(indices) > 0 {
+		n, err := v.readMSRs(indices[:min(len(indices), maxMSRs)])
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range v.msrs.entries[:n] {
+			out = append(out, vmm.MSR{Index: e.index, Value: e.value})
+		}
+		if indices = indices[n:]; len(indices) > 0 && n < maxMSRs {
+			indices = indices[1:] // the kernel stops at one that it does not have
+		}
+	}
+	return out, nil
+}
+
+// readMSRs reads at most maxMSRs into v.msrs and returns how many there were before
+// one that the kernel refused.
+func (v *VCPU) readMSRs(indices []uint32) (int, error) {
 	b := &v.msrs
-	b.count = uint32(len(v.saved))
-	for i, index := range v.saved {
+	b.count = uint32(len(indices))
+	for i, index := range indices {
 		b.entries[i] = msrEntry{index: index}
 	}
-	n, err := callPtr(v.h, "KVM_GET_MSRS", kvmGetMSRs, b)
+	return callPtr(v.h, "KVM_GET_MSRS", kvmGetMSRs, b)
+}
+
+// getMSRs reads every MSR of the platform's list.
+func (v *VCPU) getMSRs(into []vmm.MSR) ([]vmm.MSR, error) {
+	n, err := v.readMSRs(v.saved)
 	if err != nil {
 		return nil, err
 	}
@@ -101,30 +185,61 @@ func (v *VCPU) getMSRs(into []vmm.MSR) ([]vmm.MSR, error) {
 		return nil, fmt.Errorf("get MSRs: read %d of %d, MSR %#x was refused", n, len(v.saved), v.saved[n])
 	}
 	into = into[:0]
-	for _, e := range b.entries[:n] {
+	for _, e := range v.msrs.entries[:n] {
 		into = append(into, vmm.MSR{Index: e.index, Value: e.value})
 	}
 	return into, nil
 }
 
-// setMSRs writes the given MSRs. The kernel stops at the first that it
-// refuses, which is an error naming it.
-func (v *VCPU) setMSRs(list []vmm.MSR) error {
-	b := &v.msrs
+// putMSRs makes MSRs hold what the list says. It looks first and writes what differs:
+// looking has no effects, while some writes leave the next KVM_RUN work to do (clocks,
+// for instance) although they change nothing. What the host lets nobody read or write
+// is an error that names it: the machine is then of no more use.
+func (v *VCPU) putMSRs(list []vmm.MSR) error {
 	for len(list) > 0 {
-		part := list[:min(len(list), len(b.entries))]
-		b.count = uint32(len(part))
+		part := list[:min(len(list), maxMSRs)]
+		list = list[len(part):]
 		for i, m := range part {
-			b.entries[i] = msrEntry{index: m.Index, value: m.Value}
+			v.msrs.entries[i] = msrEntry{index: m.Index}
 		}
-		n, err := callPtr(v.h, "KVM_SET_MSRS", kvmSetMSRs, b)
+		v.msrs.count = uint32(len(part))
+		n, err := callPtr(v.h, "KVM_GET_MSRS", kvmGetMSRs, &v.msrs)
 		if err != nil {
 			return err
 		}
 		if n != len(part) {
-			return fmt.Errorf("set MSRs: wrote %d of %d, MSR %#x = %#x was refused", n, len(part), part[n].Index, part[n].Value)
+			return fmt.Errorf("look at MSRs: read %d of %d, MSR %#x was refused", n, len(part), part[n].Index)
 		}
-		list = list[len(part):]
+		differ := v.differ[:0]
+		for i, m := range part {
+			if v.msrs.entries[i].value != m.Value {
+				differ = append(differ, m)
+			}
+		}
+		v.differ = differ
+		if err := v.setMSRs(differ); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// setMSRs writes at most maxMSRs. The kernel stops at the first that it refuses.
+func (v *VCPU) setMSRs(list []vmm.MSR) error {
+	if len(list) == 0 {
+		return nil
+	}
+	b := &v.msrs
+	b.count = uint32(len(list))
+	for i, m := range list {
+		b.entries[i] = msrEntry{index: m.Index, value: m.Value}
+	}
+	n, err := callPtr(v.h, "KVM_SET_MSRS", kvmSetMSRs, b)
+	if err != nil {
+		return err
+	}
+	if n != len(list) {
+		return fmt.Errorf("set MSRs: wrote %d of %d, MSR %#x = %#x was refused", n, len(list), list[n].Index, list[n].Value)
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ type Options struct {
 	DirtyRingEntries uint32
 	// NoHugePages makes guests' memory of the host's ordinary pages only.
 	NoHugePages bool
+	// NoMSRFilter leaves guests the MSRs that KVM offers, for tests: what they do to
+	// them is put back.
+	NoMSRFilter bool
 }
 
 // pvmModule exists where the KVM in use is kvm_pvm.
@@ -47,9 +50,11 @@ type Platform struct {
 	pvm        bool
 	cpu        vmm.CPU
 	cpuid      *cpuidList
-	msrs       []uint32 // to save and restore, ascending
-	runBytes   int      // size of the vCPU's mapping
-	xsaveBytes int      // size that KVM_GET_XSAVE2 fills
+	msrs       []uint32  // of a state, ascending
+	others     []vmm.MSR // that no state has and a guest may reach, after power-on
+	filters    bool      // guests may use allowedMSRs alone
+	runBytes   int       // size of the vCPU's mapping
+	xsaveBytes int       // size that KVM_GET_XSAVE2 fills
 	syncMask   uint64
 	clock      host.ClockCheck
 	ringBytes  uint64
@@ -131,6 +136,7 @@ func (p *Platform) init(o Options) error {
 	if _, err := os.Stat(pvmModule); err == nil {
 		p.pvm = true
 	}
+	p.filters = !o.NoMSRFilter && p.capability(kvm.CapX86MSRFilter) != 0
 	if o.DirtyRingEntries != 0 {
 		if err := p.setRing(o.DirtyRingEntries); err != nil {
 			return err
@@ -199,6 +205,11 @@ func (p *Platform) learnFromProbe() (err error) {
 	if p.msrs, err = p.settableMSRs(v); err != nil {
 		return err
 	}
+	if p.pvm || !p.filters {
+		if p.others, err = p.otherMSRs(v); err != nil {
+			return err
+		}
+	}
 	if p.clock, err = host.CheckClock(start, started, uint64(khz)); err != nil {
 		return err
 	}
@@ -249,7 +260,8 @@ func (p *Platform) Info() vmm.Info {
 		"processor: " + p.cpu.Features.String(),
 		fmt.Sprintf("extended state: XCR0 %#x, %d bytes", p.cpu.XCR0, p.cpu.XSaveBytes),
 		"time-stamp counter: " + p.clock.String(),
-		fmt.Sprintf("saved MSRs: %d", len(p.msrs)),
+		fmt.Sprintf("MSRs: %d in a state, %d others put back, all but %d out of a guest's reach: %v",
+			len(p.msrs), len(p.others), len(allowedMSRs), p.filters),
 		"fsgsbase: " + fmt.Sprint(p.cpu.FSGSBASE),
 		"dirty ring: " + yes(kvm.CapDirtyLogRing),
 		"dirty log, manual protect: " + yes(kvm.CapManualDirtyLogProtect2),

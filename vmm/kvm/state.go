@@ -10,13 +10,15 @@ import (
 	"seuss/vmm/internal/x86"
 )
 
-// State implements vmm.VCPU. It mirrors SetState, in the same order: the
-// multiprocessing state first, because reading it may act on pending INIT and
-// SIPI events, and the events last, because every other call may change them
-// (KVM_SET_REGS clears a pending exception, for instance).
+// State implements vmm.VCPU. It reads what SetState sets: the multiprocessing state
+// first, because reading it may act on pending INIT and SIPI events, and the events
+// last, because every other call may change them (KVM_SET_REGS clears a pending
+// exception, for instance).
 func (v *VCPU) State(s *vmm.CPUState) error {
-	if err := v.complete(); err != nil {
+	if done, err := v.complete(); err != nil {
 		return fmt.Errorf("save vCPU: %w", err)
+	} else if !done {
+		return fmt.Errorf("save vCPU: it is in the middle of an access: exit %d", v.page.ExitReason)
 	}
 	if err := v.readState(s); err != nil {
 		return fmt.Errorf("save vCPU: %w", err)
@@ -79,20 +81,32 @@ func (v *VCPU) readXSave(s *vmm.CPUState) error {
 	return nil
 }
 
-// SetState implements vmm.VCPU.
+// SetState implements vmm.VCPU. It puts back everything that a guest can change at
+// ring 0, whether this guest runs there or not (see the package comment), and knows
+// of nothing that it may leave out.
+//
+// General and special registers and events travel in the run page (KVM_CAP_SYNC_REGS)
+// and cost no system call. KVM takes them when KVM_RUN begins, in this order, so that
+// the events come last.
 func (v *VCPU) SetState(s *vmm.CPUState) error {
 	// What the guest left pending in the run page must not come back.
 	v.page.dirtyRegs = 0
-	if err := v.complete(); err != nil {
+	if err := v.abandon(); err != nil {
 		return fmt.Errorf("restore vCPU: %w", err)
 	}
 	if err := v.writeState(s); err != nil {
 		return fmt.Errorf("restore vCPU: %w", err)
 	}
 	v.page.regs = kvm.Regs(s.Regs)
+	specialToKVM(&v.page.sregs, &s.Special)
+	v.flush(&v.page.sregs)
+	v.page.CR8 = s.Special.CR8 // without a local APIC of its own KVM believes this one
+	v.page.events = eventsToKVM(&s.Events)
+	v.page.dirtyRegs = syncAll
 	return nil
 }
 
+// writeState writes what the run page has no room for.
 func (v *VCPU) writeState(s *vmm.CPUState) error {
 	xsave, err := vmm.FitXSave(s.XSave, len(v.xsave))
 	if err != nil {
@@ -101,16 +115,6 @@ func (v *VCPU) writeState(s *vmm.CPUState) error {
 	mp := kvm.MPState{State: s.MPState}
 	if _, err := callPtr(v.h, "KVM_SET_MP_STATE", kvmSetMPState, &mp); err != nil {
 		return err
-	}
-	regs := kvm.Regs(s.Regs)
-	if _, err := callPtr(v.h, "KVM_SET_REGS", kvmSetRegs, &regs); err != nil {
-		return err
-	}
-	var sregs kvm.Sregs
-	specialToKVM(&sregs, &s.Special)
-	v.flush(&sregs)
-	if _, err := callPtr(v.h, "KVM_SET_SREGS", kvmSetSregs, &sregs); err != nil {
-		return fmt.Errorf("CR0 %#x, CR4 %#x, EFER %#x: %w", sregs.CR0, sregs.CR4, sregs.EFER, err)
 	}
 	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, xsave); err != nil {
 		return err
@@ -124,37 +128,13 @@ func (v *VCPU) writeState(s *vmm.CPUState) error {
 	if _, err := callPtr(v.h, "KVM_SET_DEBUGREGS", kvmSetDebugRegs, &debug); err != nil {
 		return err
 	}
-	if err := v.setMSRs(s.MSRs); err != nil {
+	if err := v.putMSRs(s.MSRs); err != nil {
 		return err
 	}
-	if err := v.resetTSCOffset(); err != nil {
+	if err := v.putMSRs(v.others); err != nil {
 		return err
 	}
-	events := eventsToKVM(&s.Events)
-	if _, err := callPtr(v.h, "KVM_SET_VCPU_EVENTS", kvmSetVCPUEvents, &events); err != nil {
-		return err
-	}
-	return nil
-}
-
-// SetFast implements vmm.VCPU. The registers travel in the run page
-// (KVM_CAP_SYNC_REGS). A pending MMIO store needs no completion: its effects
-// on the guest are over when KVM reports it, and KVM takes the registers from
-// the run page before it looks at pending accesses. A pending load, from memory
-// or a port, would write its destination register afterwards, so it is
-// completed first.
-func (v *VCPU) SetFast(s *vmm.CPUState) error {
-	if v.unfinished {
-		if err := v.complete(); err != nil {
-			return fmt.Errorf("restore registers: %w", err)
-		}
-	}
-	v.page.regs = kvm.Regs(s.Regs)
-	specialToKVM(&v.page.sregs, &s.Special)
-	v.flush(&v.page.sregs)
-	v.page.events = eventsToKVM(&s.Events)
-	v.page.dirtyRegs = syncAll
-	return nil
+	return v.resetTSCOffset()
 }
 
 // cr3Flush is CR3's bit PWT (SDM vol. 3, 4.9), which changes nothing for memory that is
@@ -170,18 +150,6 @@ func (v *VCPU) flush(s *kvm.Sregs) {
 	s.CR3 = s.CR3&^cr3Flush | v.cr3
 }
 
-// SetUnprivileged implements vmm.VCPU.
-func (v *VCPU) SetUnprivileged(s *vmm.CPUState) error {
-	xsave, err := vmm.FitXSave(s.XSave, len(v.xsave))
-	if err != nil {
-		return fmt.Errorf("restore vCPU: %w", err)
-	}
-	if err := callBytes(v.h, "KVM_SET_XSAVE", kvmSetXSave, xsave); err != nil {
-		return fmt.Errorf("restore vCPU: %w", err)
-	}
-	return v.SetFast(s)
-}
-
 // KVM_VCPU_TSC_CTRL and KVM_VCPU_TSC_OFFSET, Documentation/virt/kvm/devices/vcpu.rst, 4.
 const (
 	groupTSC   = 0
@@ -189,12 +157,9 @@ const (
 )
 
 // learnTSCOffset finds what the guest's TSC adds to the host's: exactly, where
-// the kernel tells (Linux 5.16), else by reading both. Under kvm_pvm the guest
-// reads the host's counter itself.
+// the kernel tells (Linux 5.16), else by reading both. Under kvm_pvm a guest reads the
+// host's counter itself; the offset there is only put back.
 func (v *VCPU) learnTSCOffset(pvm bool) error {
-	if pvm {
-		return nil
-	}
 	value := new(uint64)
 	attr := attrOf(groupTSC, attrOffset, value)
 	defer runtime.KeepAlive(value)
@@ -202,7 +167,13 @@ func (v *VCPU) learnTSCOffset(pvm bool) error {
 		if _, err := callPtr(v.h, "KVM_GET_DEVICE_ATTR TSC offset", kvmGetDeviceAttr, &attr); err != nil {
 			return err
 		}
-		v.tscOffset, v.hasOffset = int64(*value), true
+		v.offset, v.hasOffset = *value, true
+		if !pvm {
+			v.tscOffset = int64(*value)
+		}
+		return nil
+	}
+	if pvm {
 		return nil
 	}
 	b := &msrBlock{count: 1}
@@ -226,7 +197,7 @@ func (v *VCPU) resetTSCOffset() error {
 		return nil
 	}
 	value := new(uint64)
-	*value = uint64(v.tscOffset)
+	*value = v.offset
 	attr := attrOf(groupTSC, attrOffset, value)
 	_, err := callPtr(v.h, "KVM_SET_DEVICE_ATTR TSC offset", kvmSetDeviceAttr, &attr)
 	runtime.KeepAlive(value)

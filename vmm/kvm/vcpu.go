@@ -24,15 +24,18 @@ type VCPU struct {
 	usage     unix.Rusage
 	faults    uint64 // page faults that running the guest has caused
 	// unfinished: the last exit left something that KVM completes in the next
-	// KVM_RUN by writing to the guest's registers.
+	// KVM_RUN, by writing to the guest's registers or with another exit.
 	unfinished bool
 
-	saved     []uint32 // the platform's MSR list
+	saved     []uint32  // the platform's MSR list
+	others    []vmm.MSR // and the MSRs that no state has
 	msrs      msrBlock
+	differ    []vmm.MSR // putMSRs's
 	xsave     []byte
 	cr3       uint64 // cr3Flush or not, as last set
-	tscOffset int64
-	hasOffset bool // the offset can be set
+	tscOffset int64  // what the guest's counter differs by, for its clock
+	offset    uint64 // KVM's own value after power-on
+	hasOffset bool   // and can be set
 }
 
 var _ vmm.VCPU = (*VCPU)(nil)
@@ -43,7 +46,7 @@ func newVCPU(vm *VM) (*VCPU, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &VCPU{h: newHandle(uintptr(fd), "kvm-vcpu"), pid: unix.Getpid(), saved: p.msrs, xsave: make([]byte, p.xsaveBytes)}
+	v := &VCPU{h: newHandle(uintptr(fd), "kvm-vcpu"), pid: unix.Getpid(), saved: p.msrs, others: p.others, xsave: make([]byte, p.xsaveBytes)}
 	if err := v.init(p); err != nil {
 		return nil, errors.Join(err, v.close())
 	}
@@ -141,7 +144,6 @@ func (v *VCPU) exit() (vmm.Exit, error) {
 			e.Kind = vmm.ExitMMIORead
 			return e, nil
 		}
-		v.unfinished = false // a store's effects on the guest are over
 		e.Kind, e.Value = vmm.ExitMMIOWrite, d[1]&(^uint64(0)>>(64-8*uint(e.Size)))
 		if e.GPA&^(pageSize-1) == guest.DoorbellGPA && e.Size == 4 {
 			e.Kind = vmm.ExitDoorbell
@@ -208,22 +210,43 @@ func (v *VCPU) EventPending() bool {
 // TSCOffset implements vmm.VCPU.
 func (v *VCPU) TSCOffset() int64 { return v.tscOffset }
 
-// complete finishes a pending MMIO access without running the guest: api.rst,
-// 5, "KVM_EXIT_MMIO". A kick that waits stays waiting.
-func (v *VCPU) complete() error {
+// complete finishes a pending access without running the guest: api.rst, 5,
+// "KVM_EXIT_MMIO". A kick that waits stays waiting. done is false where the access
+// goes on: a store over two pages, or a string instruction.
+func (v *VCPU) complete() (done bool, err error) {
 	waiting := v.immediate.Swap(immediateExitBit)
 	errno := v.h.runOnce()
 	if waiting == 0 {
 		v.ClearKick()
 	}
-	v.unfinished = false
-	if errno != unix.EINTR && errno != unix.EAGAIN {
-		if errno == 0 {
-			return fmt.Errorf("complete MMIO access: unexpected exit %d", v.page.ExitReason)
-		}
-		return fmt.Errorf("complete MMIO access: %w", v.runError(errno))
+	switch errno {
+	case unix.EINTR, unix.EAGAIN:
+		v.unfinished = false
+		return true, nil
+	case 0:
+		return false, nil
 	}
-	return nil
+	return false, fmt.Errorf("complete an access: %w", v.runError(errno))
+}
+
+// maxParts bounds the exits of what remains of an access: KVM splits one in two, and
+// a string instruction ends with its count.
+const maxParts = 4
+
+// abandon ends what the guest had begun. Whatever that still writes to is replaced.
+func (v *VCPU) abandon() error {
+	if !v.unfinished {
+		return nil
+	}
+	// A string instruction counts in RCX, which the emulator reads anew.
+	v.page.regs.RCX = 0
+	v.page.dirtyRegs = syncRegs
+	for range maxParts {
+		if done, err := v.complete(); done || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("the guest's last access does not end: exit %d", v.page.ExitReason)
 }
 
 func (v *VCPU) close() error {

@@ -1,7 +1,9 @@
 package kvm
 
 import (
+	"bytes"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"unsafe"
 )
@@ -24,4 +26,18 @@ func addressOf(mem []byte) uint64 {
 // attrOf points a device attribute at its value.
 func attrOf(group uint32, attr uint64, value *uint64) deviceAttr {
 	return deviceAttr{group: group, attr: attr, addr: uint64(uintptr(unsafe.Pointer(value)))}
+}
+
+// setMSRFilter lets guests of a VM use some MSRs and no others.
+func (h handle) setMSRFilter(allowed []msrRange) error {
+	f := &msrFilter{flags: msrFilterDefaultDeny}
+	var bitmaps [len(f.ranges)][]byte
+	for i, r := range allowed {
+		bitmaps[i] = bytes.Repeat([]byte{0xff}, int(r.count+7)/8)
+		f.ranges[i] = msrFilterRange{flags: msrFilterRead | msrFilterWrite, count: r.count, base: r.first,
+			bitmap: uint64(uintptr(unsafe.Pointer(unsafe.SliceData(bitmaps[i]))))}
+	}
+	_, err := callPtr(h, "KVM_X86_SET_MSR_FILTER", kvmSetMSRFilter, f)
+	runtime.KeepAlive(&bitmaps)
+	return err
 }

@@ -55,6 +55,11 @@ func (vm *VM) init() error {
 			return err
 		}
 	}
+	if p.filters {
+		if err := vm.h.setMSRFilter(allowedMSRs); err != nil {
+			return err
+		}
+	}
 	if p.ringBytes != 0 { // must come before the vCPU
 		if err := vm.h.enable("KVM_CAP_DIRTY_LOG_RING", kvm.CapDirtyLogRing, p.ringBytes); err != nil {
 			return err

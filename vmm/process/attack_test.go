@@ -354,7 +354,7 @@ func TestForgedPark(t *testing.T) {
 			t.Fatalf("turn %d: %v", turn, err)
 		}
 		copyBack(v.Memory(), ram)
-		if err := v.RestoreFull(state); err != nil {
+		if err := v.Restore(state); err != nil {
 			t.Fatalf("turn %d: %v", turn, err)
 		}
 		if bytes.Contains(v.proc().mem, binary.LittleEndian.AppendUint64(nil, secret)) {

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -13,10 +14,15 @@ import (
 
 // How the stub's mappings are brought up to date.
 
+// errKicked means that a kick came before all was done. What was done is kept.
+var errKicked = errors.New("the mappings of the guest's process are not up to date yet")
+
 // batch is a list of mappings for the stub and the files that it needs.
 type batch struct {
 	calls []stub.Call
 	files []*os.File
+	stale []stretch // pages that it brings up to date
+	paged []stretch // of those, the ones that may be missing
 }
 
 // add appends a mapping, and reports false where the batch has no room.
@@ -35,32 +41,37 @@ func (b *batch) add(first, count uint64, f *os.File, off int64, prot, flags uint
 }
 
 // flush brings the stub's mappings up to date.
-func (m *memory) flush() error {
-	err := m.flushAll()
+func (m *memory) flush() error { return m.flushUnless(func() bool { return false }) }
+
+// flushUnless is flush, but between two batches it asks whether to stop (errKicked).
+func (m *memory) flushUnless(stop func() bool) error {
+	err := m.flushAll(stop)
 	if err != nil {
 		m.far.mapped, m.far.covered = nil, false // which of its mappings were made is not known
 	}
 	return err
 }
 
-func (m *memory) flushAll() error {
+func (m *memory) flushAll(stop func() bool) error {
 	if err := m.syncGuards(); err != nil {
 		return err
 	}
-	if err := m.claimFar(); err != nil {
+	if err := m.claimFar(stop); err != nil {
 		return err
 	}
 	if m.stale.Len() == 0 && !m.far.changed {
 		return nil
 	}
 	var b batch
-	var paged []stretch
 	add := func(first, count uint64, f *os.File, off int64, prot, flags uint64) error {
 		if b.add(first, count, f, off, prot, flags) {
 			return nil
 		}
-		if err := m.vm.proc.remap(&b); err != nil {
+		if err := m.apply(&b); err != nil {
 			return err
+		}
+		if stop() {
+			return errKicked
 		}
 		b = batch{}
 		b.add(first, count, f, off, prot, flags)
@@ -71,6 +82,19 @@ func (m *memory) flushAll() error {
 			return err
 		}
 	}
+	if err := m.addStale(&b, add); err != nil {
+		return err
+	}
+	if err := m.apply(&b); err != nil {
+		return err
+	}
+	m.far.done()
+	m.stale.Clear()
+	return nil
+}
+
+// addStale adds mappings for the pages that are not up to date.
+func (m *memory) addStale(b *batch, add func(first, count uint64, f *os.File, off int64, prot, flags uint64) error) error {
 	tables, protected := m.newTableReader(), 0
 	for first, count := range m.stale.Runs() {
 		if low := uint64(guest.LowGPA / pageSize); first < low { // mapped for nobody
@@ -86,12 +110,12 @@ func (m *memory) flushAll() error {
 					tables.base, prot = 0, guestProt
 				}
 			}
-			if m.shown.Has(first) {
+			shown := m.shown.Has(first)
+			if shown {
 				part := m.below.find(first).part(first, count)
 				for n = 1; n < part.count && m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
 				err = add(first, n, part.source.file, part.off, prot, fileFlags)
-				paged = m.appendPaged(paged, first, n)
 			} else {
 				for n = 1; n < count && !m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
@@ -100,17 +124,27 @@ func (m *memory) flushAll() error {
 			if err != nil {
 				return err
 			}
+			b.stale = append(b.stale, stretch{first, n})
+			if shown {
+				b.paged = m.appendPaged(b.paged, first, n)
+			}
 			first, count = first+n, count-n
 		}
 	}
-	if err := m.vm.proc.remap(&b); err != nil {
+	return nil
+}
+
+// apply has the stub make a batch of mappings.
+func (m *memory) apply(b *batch) error {
+	if err := m.vm.proc.remap(b); err != nil {
 		return err
 	}
-	if err := m.registerPaged(paged); err != nil {
+	if err := m.registerPaged(b.paged); err != nil {
 		return err
 	}
-	m.far.done()
-	m.stale.Clear()
+	for _, s := range b.stale {
+		m.stale.RemoveRange(s.first, s.count)
+	}
 	return nil
 }
 

@@ -298,6 +298,10 @@ func (p *proc) kick() {
 	_ = unix.Tgkill(p.pid, p.pid, kickSignal) // a process that is gone needs no kick
 }
 
+// kicked reports whether there was a kick that nothing came of. The guest, which can
+// write to the area, has no say in it.
+func (p *proc) kicked() bool { return p.kickedAt.Load() != 0 }
+
 func (p *proc) clearKick() {
 	p.kickedAt.Store(0)
 	atomic.StoreUint32(&p.area.Kick, 0)

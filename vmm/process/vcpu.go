@@ -11,6 +11,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/internal/x86"
 	"seuss/vmm/process/stub"
 )
 
@@ -28,25 +29,18 @@ type VCPU struct {
 
 var _ vmm.VCPU = (*VCPU)(nil)
 
-// MSRs that a state holds: where KVM's guests need them, and where the process
-// platform finds the system call entry (Intel SDM vol. 4).
-const (
-	msrSTAR  = 0xc0000081
-	msrLSTAR = 0xc0000082
-	msrFMASK = 0xc0000084
-)
-
 // minXSave is the size of struct kvm_xsave: states have at least that much, so
 // that the same state serves KVM.
 const minXSave = 4096
 
-// prepare gives a vCPU with memory its state after power-on.
+// prepare gives a vCPU with memory its state after power-on. The MSRs are those that
+// guests of KVM need; here they say where the system call entry is.
 func (v *VCPU) prepare() {
 	c := v.vm.platform.cpu
 	x := make([]byte, max(minXSave, c.XSaveBytes))
 	binary.LittleEndian.PutUint16(x[xFCW:], initFCW)
 	binary.LittleEndian.PutUint32(x[xMXCSR:], initMXCSR)
-	v.state = vmm.CPUState{XCR0: c.XCR0, XSave: x, MSRs: []vmm.MSR{{Index: msrSTAR}, {Index: msrLSTAR}, {Index: msrFMASK}}}
+	v.state = vmm.CPUState{XCR0: c.XCR0, XSave: x, MSRs: []vmm.MSR{{Index: x86.MSRSTAR}, {Index: x86.MSRLSTAR}, {Index: x86.MSRFMASK}}}
 	v.state.Debug.DR6, v.state.Debug.DR7 = 0xffff0ff0, 0x400 // SDM vol. 3, table 9-1
 	v.constants()
 	v.putXSave()
@@ -59,7 +53,7 @@ func (v *VCPU) constants() {
 	a.Spin = v.vm.platform.stubSpin
 	a.XSaveMask, a.XSaveBytes = c.XCR0, min(uint64(c.XSaveBytes), stub.XSaveMax)
 	for _, m := range v.state.MSRs {
-		if m.Index == msrLSTAR {
+		if m.Index == x86.MSRLSTAR {
 			a.SyscallEntry = m.Value
 		}
 	}
@@ -77,11 +71,16 @@ func (v *VCPU) putXSave() {
 func (v *VCPU) Run() (vmm.Exit, error) {
 	p := v.vm.proc
 	v.finishLoad(0)
-	if err := v.vm.mem.flush(); err != nil {
+	if err := v.vm.mem.flushUnless(p.kicked); err != nil {
 		return v.failed(err)
 	}
 	v.vm.mem.tables.fault = 0
 	for {
+		// The stub looks too, but the guest can forge what it sees: one that faults
+		// again and again must not go on for ever.
+		if p.kicked() {
+			return v.failed(errKicked)
+		}
 		v.putRegs()
 		v.usage, v.vm.mem.ran = true, true
 		err := p.hand(stub.CommandRun)
@@ -100,6 +99,10 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 
 // failed tells what the guest did to its process from what the host did.
 func (v *VCPU) failed(err error) (vmm.Exit, error) {
+	if errors.Is(err, errKicked) {
+		v.ClearKick()
+		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+	}
 	var death *deathError
 	if errors.As(err, &death) && death.signal() == unix.SIGSYS || errors.Is(err, errBroken) {
 		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSYS)}, nil
@@ -260,24 +263,7 @@ func (v *VCPU) SetState(s *vmm.CPUState) error {
 // guest reaches none of them here.
 func isMSR(index uint32) bool {
 	const span = 0x2000
-	return index < span || index-0x4b564d00 < 0x100 || index-0xc0000000 < span || index-0xc0010000 < span
-}
-
-// SetUnprivileged implements vmm.VCPU.
-func (v *VCPU) SetUnprivileged(s *vmm.CPUState) error {
-	if err := v.stopped(s); err != nil {
-		return err
-	}
-	v.state.Regs, v.state.Special, v.state.Events = s.Regs, s.Special, s.Events
-	copy(v.state.XSave, s.XSave)
-	return v.fresh()
-}
-
-// SetFast implements vmm.VCPU.
-func (v *VCPU) SetFast(s *vmm.CPUState) error {
-	v.load = moving{}
-	v.state.Regs, v.state.Special, v.state.Events = s.Regs, s.Special, s.Events
-	return nil
+	return index < span || index-x86.MSRKVMFirst < 0x100 || index-x86.MSRExtended < span || index-x86.MSRAMDFirst < span
 }
 
 // stopped makes sure that nothing of the old instance runs on.

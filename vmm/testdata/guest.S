@@ -9,8 +9,8 @@
  *   ld -Ttext=0x30000 -e 0x30000 --oformat binary -o guest.bin guest.o
  */
 #include "../../guest/abi/kernel.h"
+#include "guest.h"
 
-#define MAILBOX 0x400000
 #define COMMAND 0x00
 #define UPCALLS 0x08   /* counts upcalls */
 #define VECTOR 0x10    /* last exception: vector, RIP, RSP as pushed */
@@ -20,14 +20,13 @@
 #define SYSCALLS 0x40
 #define LIST_COUNT 0x48 /* addresses to store to, from LIST on */
 #define SAVED 0x80     /* registers that command 4 stores after it rested */
-#define PROGRAM 0x401000 /* code outside the kernel library, put there by the test */
 #define LIST 0x402000
 #define STACK 0x37000
 #define KERNEL_END 0x38000
 
 	.text
 	.quad ABI_ENTRIES_MAGIC
-	.long ABI_VERSION
+	.long ABI_KERNEL_VERSION
 	.long 0
 	.quad boot
 	.quad syscall_entry

@@ -21,7 +21,6 @@ const (
 	maxMemoryMiB      = 10240
 	maxDescription    = 256
 	maxEnvironment    = 4 << 10
-	defaultRuntime    = "python3.11" // of functions that were deployed in another way
 )
 
 // functionConfiguration is Lambda's FunctionConfiguration.
@@ -59,7 +58,7 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 	set := &f.Settings
 	c := &functionConfiguration{
 		FunctionName: name, FunctionArn: s.ARN(name, qualifier),
-		Runtime: cmp.Or(set.Runtime, defaultRuntime), Role: set.Role, Handler: f.Handler,
+		Runtime: cmp.Or(set.Runtime, s.Versions[cmp.Or(f.Image, dispatcher.DefaultImage())]), Role: set.Role, Handler: f.Handler,
 		CodeSize: set.PackageBytes, Description: set.Description,
 		Timeout:      cmp.Or(set.TimeoutSec, int(dispatcher.DefaultTimeout.Seconds())),
 		MemorySize:   cmp.Or(set.MemoryMiB, defaultMemoryMiB),

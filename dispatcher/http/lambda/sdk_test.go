@@ -100,7 +100,7 @@ func TestGoSDKLifecycle(t *testing.T) {
 		*made.Timeout != 7 || *made.MemorySize != 256 || made.State != types.StateActive || made.Environment.Variables["MODE"] != "test" || made.CodeSize == 0 || *made.CodeSha256 == "" {
 		t.Errorf("%+v", made)
 	}
-	if f.Spec.Image != dispatcher.DefaultImage || f.Spec.Settings.TimeoutSec != 7 || f.Spec.Settings.Environment["MODE"] != "test" {
+	if f.Spec.Image != dispatcher.DefaultImage() || f.Spec.Settings.TimeoutSec != 7 || f.Spec.Settings.Environment["MODE"] != "test" {
 		t.Errorf("deployed %+v", f.Spec)
 	}
 	// What waits for a function to become active returns at once.

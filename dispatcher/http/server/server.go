@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/sched"
+	"seuss/images/runtimes"
 )
 
 // DefaultBodyBytes bounds what the bodies of all requests take at a time: some of
@@ -34,8 +35,10 @@ type Options struct {
 	// Region and Account are those of functions' ARNs.
 	Region, Account string
 	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that
-	// python3.* runs in the default image.
+	// the default runtime's run in the default image.
 	Runtimes map[string]string
+	// Versions maps images to Lambda's names of the versions in them.
+	Versions map[string]string
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
 }
@@ -76,7 +79,8 @@ func New(o Options) *Server {
 		s.Account = DefaultAccount
 	}
 	if s.Runtimes == nil {
-		s.Runtimes = map[string]string{"python3.": dispatcher.DefaultImage}
+		r := runtimes.Default()
+		s.Runtimes = map[string]string{r.LambdaPrefix: r.Name}
 	}
 	if s.BodyBytes <= 0 {
 		s.BodyBytes = DefaultBodyBytes

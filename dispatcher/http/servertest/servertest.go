@@ -244,7 +244,7 @@ func (f *Fake) AddImage(t testing.TB) (id string) {
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(f.Kept.Store.Dir()+"/images/"+dispatcher.DefaultImage+".tag", []byte(digest+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(f.Kept.Store.Dir()+"/images/"+dispatcher.DefaultImage()+".tag", []byte(digest+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	n, err := f.Kept.Store.AddImage(digest, path, 100, []lineage.ImageRun{{First: 16, Count: 1}})

@@ -13,8 +13,9 @@ import (
 	"sync"
 	"testing"
 
-	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/runtimes/python"
 )
 
 // imagesDir names an image store with such an image in it, for machines that have
@@ -64,12 +65,6 @@ func MakeStateDir(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(store.Dir, 0o755); err != nil {
 		return dir, err
 	}
-	spec, err := images.Python(ctx, images.PythonOptions{
-		Kernel: guest.Kernel(), Driver: guest.PythonDriver(), Main: "driver.py", MemoryBytes: 72 << 20, NoNumPy: true,
-	})
-	if err != nil {
-		return dir, err
-	}
-	_, err = store.Add(ctx, spec, images.AddOptions{})
+	_, err = python.Runtime.Build(ctx, store, runtimes.Options{MemoryBytes: 72 << 20, Without: []string{"numpy"}}, images.AddOptions{})
 	return dir, err
 }

@@ -116,7 +116,7 @@ func (e *env) measureCold(ctx context.Context, rounds int) ([]bench.ColdRow, err
 
 // deployCold deploys the functions and records their first runs.
 func (e *env) deployCold(ctx context.Context) (functions []coldFunction, err error) {
-	numpy, err := e.imageHas("/usr/lib/python3/dist-packages/numpy")
+	numpy, err := e.imageHas(defaultImage, "/usr/lib/python3/dist-packages/numpy")
 	if err != nil {
 		return nil, err
 	}

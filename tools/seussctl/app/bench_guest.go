@@ -88,7 +88,7 @@ func (e *env) lacks(p bench.GuestProgram) string {
 	if _, err := os.Stat(p.Native); err != nil {
 		return "this machine has no " + p.Native
 	}
-	if strings.HasPrefix(p.Image, dirPrefix) {
+	if strings.HasPrefix(p.Image, "dir:") {
 		return ""
 	}
 	if _, err := e.images().Find(p.Image); err != nil {

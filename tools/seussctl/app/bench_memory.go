@@ -68,8 +68,8 @@ func (e *env) measureMemory(ctx context.Context, n int) (*memoryReport, error) {
 	}
 	report := &memoryReport{}
 	functions := []dispatcher.FunctionSpec{sample("hold", samples.Hold, false, nil)}
-	if _, err := e.images().Find(nodeImage); err == nil {
-		functions = append(functions, nodeSample("node-hold", samples.NodeHold, false))
+	for _, r := range e.builtRuntimes() {
+		functions = append(functions, sampleOf(r, r.Name+"-hold", r.Sample("hold").Code, false, nil))
 	}
 	for _, f := range functions {
 		err := e.withEngine(dispatcher.Options{PoolSize: n + 1, HugePages: e.hugePages}, func(d service) error {

@@ -10,6 +10,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/tools/seussctl/bench"
 )
@@ -102,7 +103,7 @@ func TestDemoMeasures(t *testing.T) {
 	defer s.Close()
 	f := pathEngine(map[string]string{"table": "1"})
 	f.store = s
-	lazy := demoFunctions[2]
+	lazy := demoFunction{Sample: runtimes.Default().Sample("table"), name: "table"}
 	var answer json.RawMessage
 	for _, p := range demoPaths {
 		row, err := lazy.measure(t.Context(), f, p, &answer)

@@ -7,8 +7,7 @@ import (
 	"fmt"
 
 	"seuss/dispatcher"
-	"seuss/dispatcher/bundle"
-	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/samples"
 )
@@ -18,8 +17,6 @@ const (
 	benchEager = "greet"
 	benchLazy  = "greet-lazy"
 	benchOther = "sort"
-	benchNode  = "node-greet"
-	nodeLazy   = "node-greet-lazy"
 	python     = "/usr/bin/python3"
 )
 
@@ -34,8 +31,8 @@ type benchWork struct {
 	answer        json.RawMessage // of the event, from the first start
 	platform      string          // that ran it
 	functionBytes uint64
-	turn          int  // counts switches
-	node          bool // Node.js functions are deployed too
+	turn          int                 // counts switches
+	others        []*runtimes.Runtime // besides the default, whose functions are deployed too
 }
 
 // deployBench deploys the functions, takes the argument snapshot, and learns
@@ -59,15 +56,16 @@ func (e *env) deployBench(ctx context.Context, d service) (*benchWork, error) {
 	if _, err := d.CaptureArgument(ctx, benchLazy, []byte(benchEvent), "items"); err != nil {
 		return nil, err
 	}
-	if _, err := e.images().Find(nodeImage); err == nil {
-		w.node = true
-		for _, name := range []string{benchNode, nodeLazy} {
+	w.others = e.builtRuntimes()
+	for _, r := range w.others {
+		eager, lazy := otherGreet(r)
+		for _, name := range []string{eager, lazy} {
 			e.progress.step("deploying "+name, -1)
-			if _, err := d.Deploy(ctx, nodeSample(name, samples.NodeGreet, name == nodeLazy)); err != nil {
+			if _, err := d.Deploy(ctx, sampleOf(r, name, r.Sample("greet").Code, name == lazy, nil)); err != nil {
 				return nil, err
 			}
 		}
-		if _, err := d.CaptureArgument(ctx, nodeLazy, []byte(benchEvent), "items"); err != nil {
+		if _, err := d.CaptureArgument(ctx, lazy, []byte(benchEvent), "items"); err != nil {
 			return nil, err
 		}
 	}
@@ -82,18 +80,20 @@ func (e *env) deployBench(ctx context.Context, d service) (*benchWork, error) {
 	return w, nil
 }
 
-// sample is the deployment of an embedded function.
-func sample(name string, code []byte, lazy bool, imports []string) dispatcher.FunctionSpec {
-	return dispatcher.FunctionSpec{
-		Name: name, Handler: "main" + bundle.HandlerSuffix, Files: map[string][]byte{"main.py": code},
-		Image: defaultImage, Imports: imports, Lazy: lazy,
-	}
+// otherGreet returns the names of what is deployed for a runtime beside the default.
+func otherGreet(r *runtimes.Runtime) (eager, lazy string) {
+	return r.Name + "-" + benchEager, r.Name + "-" + benchLazy
 }
 
-// nodeSample is sample for Node.js.
-func nodeSample(name string, code []byte, lazy bool) dispatcher.FunctionSpec {
+// sample is the deployment of an embedded function of the default runtime.
+func sample(name string, code []byte, lazy bool, imports []string) dispatcher.FunctionSpec {
+	return sampleOf(runtimes.Default(), name, code, lazy, imports)
+}
+
+func sampleOf(r *runtimes.Runtime, name string, code []byte, lazy bool, imports []string) dispatcher.FunctionSpec {
 	return dispatcher.FunctionSpec{
-		Name: name, Handler: "main" + bundle.HandlerSuffix, Files: map[string][]byte{"main.js": code}, Image: nodeImage, Lazy: lazy,
+		Name: name, Handler: "main." + r.Handler, Files: map[string][]byte{r.Module("main"): code},
+		Image: r.Name, Imports: imports, Lazy: lazy,
 	}
 }
 
@@ -129,16 +129,17 @@ func (w *benchWork) paths(d, switcher service) []bench.Path {
 			return b(ctx, answered)
 		}},
 	}
-	if !w.node {
-		return paths
+	for _, r := range w.others {
+		eager, lazy := otherGreet(r)
+		pooled := invoke(d, dispatcher.PathFunction, true, dispatcher.Request{Function: eager, Event: event})
+		paths = append(paths,
+			fresh(r.Name+"-cold", 1, dispatcher.PathCold, eager),
+			fresh(r.Name+"-base", 3, dispatcher.PathBase, eager),
+			fresh(r.Name+"-function", 5, dispatcher.PathFunction, eager),
+			fresh(r.Name+"-argument", 5, dispatcher.PathArgument, lazy),
+			bench.Path{Name: r.Name + "-pooled", PerRound: 100, Prepare: once(pooled), Run: pooled})
 	}
-	node := invoke(d, dispatcher.PathFunction, true, dispatcher.Request{Function: benchNode, Event: event})
-	return append(paths,
-		fresh("node-cold", 1, dispatcher.PathCold, benchNode),
-		fresh("node-base", 3, dispatcher.PathBase, benchNode),
-		fresh("node-function", 5, dispatcher.PathFunction, benchNode),
-		fresh("node-argument", 5, dispatcher.PathArgument, nodeLazy),
-		bench.Path{Name: "node-pooled", PerRound: 100, Prepare: once(node), Run: node})
+	return paths
 }
 
 // once is a run that nobody measures.
@@ -178,13 +179,16 @@ func (e *env) startBaselines(ctx context.Context, w *benchWork) (list []bench.Ba
 		func() (bench.Baseline, error) { return bench.NewPythonCold(h) },
 		func() (bench.Baseline, error) { return bench.NewZygote(ctx, samples.Zygote, h) },
 	}
-	if w.node {
-		node, err := images.NodePath()
+	for _, r := range w.others {
+		if r.Name != "node" {
+			continue // nothing is measured natively
+		}
+		node, err := r.Find()
 		if err != nil {
 			return nil, err
 		}
 		starts = append(starts, func() (bench.Baseline, error) {
-			return bench.NewNodeStart(node, samples.NodeGreet, []byte(benchEvent))
+			return bench.NewNodeStart(node, r.Sample("greet").Code, []byte(benchEvent))
 		})
 	}
 	for _, start := range starts {

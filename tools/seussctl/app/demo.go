@@ -14,9 +14,9 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/tools/seussctl/bench"
-	"seuss/tools/seussctl/samples"
 )
 
 func (e *env) demo() *cli.Command {
@@ -40,45 +40,37 @@ own below the default, or the one given with --state.`,
 	})
 }
 
-// demoFunction is one function of the demo and what it is invoked with.
+// demoFunction is one function of the demo.
 type demoFunction struct {
-	name    string
-	code    []byte
-	imports []string
-	event   string
-	lazy    bool
-	stopAt  string // argument at which to take a snapshot
-	node    bool   // for Node.js
+	runtimes.Sample
+	name string // under which it is deployed
 }
 
-// otherRuntimes names the runtimes besides Python that the demo and the
+// otherRuntimes names the runtimes besides the default that the demo and the
 // benchmark use, where this machine has them.
-func (e *env) otherRuntimes() []string {
-	if _, err := images.NodePath(); err != nil {
-		e.notef("Node.js is left out: %v", err)
-		return nil
+func (e *env) otherRuntimes() (names []string) {
+	for _, r := range runtimes.WithFunctions() {
+		if r.Default {
+			continue
+		}
+		if _, err := r.Find(); err != nil {
+			e.notef("%s is left out: %v", r.Title, err)
+			continue
+		}
+		names = append(names, r.Name)
 	}
-	return []string{nodeImage}
+	return names
 }
 
-var demoFunctions = []demoFunction{
-	{
-		name: "json-hash", code: samples.JSONHash, imports: []string{"json", "re", "hashlib"},
-		event: `{"text": "The quick brown fox jumps over the lazy dog, and the dog sleeps on", "top": 3}`,
-	},
-	{
-		name: "matrix", code: samples.Matrix, imports: []string{"numpy"},
-		event: `{"n": 60}`,
-	},
-	{
-		name: "table", code: samples.Table, imports: []string{"hashlib"}, lazy: true, stopAt: "query",
-		event: `{"table": {"rows": 110000, "seed": 7}, "query": {"customer": "c004711", "orders": 3}}`,
-	},
-	{name: "node-greet", code: samples.NodeGreet, node: true, event: benchEvent},
-	{
-		name: "node-table", code: samples.NodeTable, node: true, lazy: true, stopAt: "query",
-		event: `{"table": {"rows": 110000, "seed": 7}, "query": {"customer": "c004711", "orders": 3}}`,
-	},
+// builtRuntimes returns the runtimes besides the default that functions can be written
+// for and whose images there are.
+func (e *env) builtRuntimes() (list []*runtimes.Runtime) {
+	for _, r := range runtimes.WithFunctions() {
+		if _, err := e.images().Find(r.Name); err == nil && !r.Default {
+			list = append(list, r)
+		}
+	}
+	return list
 }
 
 // demoPath is a start path with how often each function takes it.
@@ -121,7 +113,7 @@ func (e *env) runDemo(ctx context.Context, d service) error {
 		for _, p := range demoPaths {
 			e.progress.step("invoking", float64(done)/float64(all))
 			done++
-			if p.path == dispatcher.PathArgument && !f.lazy {
+			if p.path == dispatcher.PathArgument && !f.Lazy {
 				continue // it has no arguments to start behind
 			}
 			row, err := f.measure(ctx, d, p, &answer)
@@ -154,39 +146,51 @@ func (e *env) deployDemo(ctx context.Context, d service) ([]demoFunction, error)
 	if _, err := d.Base(ctx, defaultImage); err != nil {
 		return nil, err
 	}
-	numpy, err := e.imageHas("/usr/lib/python3/dist-packages/numpy")
-	if err != nil {
-		return nil, err
-	}
 	var functions []demoFunction
-	for _, f := range demoFunctions {
-		if f.name == "matrix" && !numpy {
-			e.notef("the image holds no NumPy; leaving out %s (apt-get install python3-numpy, then seussctl image build)", f.name)
-			continue
-		}
-		spec := sample(f.name, f.code, f.lazy, f.imports)
-		if f.node {
-			if _, err := e.images().Find(nodeImage); err != nil {
-				continue // as otherRuntimes has said
+	for _, r := range append([]*runtimes.Runtime{runtimes.Default()}, e.builtRuntimes()...) {
+		for _, s := range r.Samples {
+			if s.Event == "" {
+				continue
 			}
-			spec = nodeSample(f.name, f.code, f.lazy)
-		}
-		if _, err := d.Deploy(ctx, spec); err != nil {
-			return nil, err
-		}
-		if f.stopAt != "" {
-			if _, err := d.CaptureArgument(ctx, f.name, []byte(f.event), f.stopAt); err != nil {
+			f := demoFunction{s, s.Name}
+			if !r.Default {
+				f.name = r.Name + "-" + s.Name
+			}
+			has, err := e.imageHas(r.Name, s.Needs)
+			if err != nil {
 				return nil, err
 			}
+			if !has {
+				e.notef("leaving out %s, for which the image lacks %s", f.name, s.Lacking)
+				continue
+			}
+			if err := f.deploy(ctx, d, r); err != nil {
+				return nil, err
+			}
+			functions = append(functions, f)
 		}
-		functions = append(functions, f)
 	}
 	return functions, nil
 }
 
-// imageHas reports whether the default image holds a path.
-func (e *env) imageHas(path string) (has bool, err error) {
-	file, err := e.images().Find(defaultImage)
+// deploy deploys the function and takes its argument snapshot.
+func (f *demoFunction) deploy(ctx context.Context, d service, r *runtimes.Runtime) error {
+	if _, err := d.Deploy(ctx, sampleOf(r, f.name, f.Code, f.Lazy, f.Imports)); err != nil {
+		return err
+	}
+	if f.StopAt == "" {
+		return nil
+	}
+	_, err := d.CaptureArgument(ctx, f.name, []byte(f.Event), f.StopAt)
+	return err
+}
+
+// imageHas reports whether an image holds a path; "" is always there.
+func (e *env) imageHas(image, path string) (has bool, err error) {
+	if path == "" {
+		return true, nil
+	}
+	file, err := e.images().Find(image)
 	if err != nil {
 		return false, err
 	}
@@ -206,7 +210,7 @@ func (e *env) imageHas(path string) (has bool, err error) {
 // answer, wherever they start.
 func (f *demoFunction) measure(ctx context.Context, d service, p demoPath, answer *json.RawMessage) (demoRow, error) {
 	row := demoRow{Function: f.name, Path: p.name, N: p.n}
-	request := dispatcher.Request{Function: f.name, Event: []byte(f.event), MaxPath: p.path, Fresh: p.fresh}
+	request := dispatcher.Request{Function: f.name, Event: []byte(f.Event), MaxPath: p.path, Fresh: p.fresh}
 	var took []time.Duration
 	warmUp := 0
 	if !p.fresh {

@@ -16,6 +16,8 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/images"
+	_ "seuss/images/runtimes/all"
+	_ "seuss/images/source/all"
 	"seuss/lineage"
 )
 
@@ -23,10 +25,10 @@ const (
 	// stateVariable names the state directory where --state does not.
 	stateVariable    = "SEUSS_STATE"
 	defaultStateText = "$XDG_STATE_HOME/seuss, else ~/.local/state/seuss, /var/lib/seuss for root"
-	// defaultImage is the image of functions that name none.
-	defaultImage = "python"
-	nodeImage    = "node"
 )
+
+// defaultImage is the image of functions that name none.
+var defaultImage = dispatcher.DefaultImage()
 
 // service is the service that commands work on: the daemon's, or one in this
 // process.

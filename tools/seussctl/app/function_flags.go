@@ -2,11 +2,13 @@ package app
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
+	"seuss/images/runtimes"
 )
 
 // codeFlags are the flags of commands that take a function's code.
@@ -15,7 +17,7 @@ func codeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "handler", Usage: "`MODULE.FUNCTION` to call (default: the only module's \"handler\")"},
 		&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to have imported in a snapshot of their own"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "lazy-args", Usage: "let the function ask for the event's keys one by one, so that it can be captured half way"},
-		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: python or node (default: by the files' endings)"},
+		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + orList(functionRuntimes()) + " (default: by the files' endings)"},
 		&cli.StringFlag{Name: "image", Usage: "`NAME` of the image to run in (default: the runtime's)"},
 	}
 }
@@ -36,17 +38,17 @@ func (e *env) readFunction(c *cli.Context, name, path string) (dispatcher.Functi
 		return spec, err
 	}
 	spec.Files = files
-	r := runtimeOf(files)
+	r := runtimes.ByFiles(files)
 	if name := c.String("runtime"); name != "" {
-		if r, err = findRuntime(name); err == nil && r.sources == nil {
-			err = fmt.Errorf("functions cannot be written in %s", r.what)
+		if r, err = runtimes.ByName(name); err == nil && r.Endings == nil {
+			err = fmt.Errorf("functions cannot be written in %s", r.Title)
 		}
 		if err != nil {
 			return spec, usagef(c.Command.HelpName, "--runtime: %w", err)
 		}
 	}
 	if spec.Image == "" {
-		spec.Image = r.name
+		spec.Image = r.Name
 	}
 	if spec.Handler == "" {
 		spec.Handler = handler
@@ -55,4 +57,21 @@ func (e *env) readFunction(c *cli.Context, name, path string) (dispatcher.Functi
 		return spec, &usageError{c.Command.HelpName, fmt.Errorf("%s holds more than one module at its top; say which with --handler MODULE.FUNCTION", path)}
 	}
 	return spec, nil
+}
+
+// functionRuntimes names the runtimes that functions can be written for.
+func functionRuntimes() (names []string) {
+	for _, r := range runtimes.WithFunctions() {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// orList is a list for people: a, b or c.
+func orList(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

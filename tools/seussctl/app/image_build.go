@@ -3,12 +3,13 @@ package app
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
-	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -36,51 +37,39 @@ boot, and says why.`,
 			"seussctl image build --name python-small --memory 128MiB --no-numpy",
 			"seussctl image build --name reports --warm-up-code typical.py --warm-up '{\"rows\": 1}' --warm-up-runs 20",
 		},
-		flags: append([]cli.Flag{
-			&cli.StringFlag{Name: "runtime", Value: defaultImage, Usage: "`RUNTIME` to put into it: python, node or lua"},
+		flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "runtime", Value: defaultImage, Usage: "`RUNTIME` to put into it: " + orList(runtimes.Names())},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image (default: the runtime's)"},
 			&cli.StringFlag{Name: "program", Usage: "`PATH` of the Node.js or Lua to take (default: node, lua5.4 in /usr/bin, else in /usr/local/bin)"},
 			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
-			&cli.BoolFlag{DisableDefaultText: true, Name: "no-numpy", Usage: "leave NumPy out although it is installed"},
+		}, partFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "warm-up-code", Usage: "`PATH` of a function (file, directory or zip) to run before the base snapshot is taken"},
 			&cli.StringFlag{Name: "warm-up-handler", Usage: "its `MODULE.FUNCTION` (default: the only module's \"handler\")"},
-		}, warmUpFlags()...),
+		}, warmUpFlags()),
 		action: func(c *cli.Context, e *env) error {
-			r, err := findRuntime(c.String("runtime"))
+			r, err := runtimes.ByName(c.String("runtime"))
 			if err != nil {
 				return usagef(c.Command.HelpName, "--runtime: %w", err)
 			}
-			name, size := r.name, r.memory
-			if c.IsSet("name") {
-				name = c.String("name")
-			}
+			o := runtimes.Options{Name: c.String("name"), Program: c.String("program"), Env: c.StringSlice("env"), Without: withoutParts(c, r)}
 			if c.IsSet("memory") {
-				size = c.String("memory")
-			}
-			memory, err := parseMemory(size)
-			if err != nil {
-				return usagef(c.Command.HelpName, "--memory: %w", err)
+				if o.MemoryBytes, err = parseMemory(c.String("memory")); err != nil {
+					return usagef(c.Command.HelpName, "--memory: %w", err)
+				}
 			}
 			for _, v := range c.StringSlice("env") {
 				if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
 					return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 				}
 			}
-			program := c.String("program")
-			if program != "" && (r.collect == nil || !filepath.IsAbs(program)) {
-				return usagef(c.Command.HelpName, "--program %q: want the absolute path of a Node.js or Lua", program)
+			if o.Program != "" && (!r.AnyProgram || !filepath.IsAbs(o.Program)) {
+				return usagef(c.Command.HelpName, "--program %q: want the absolute path of a Node.js or Lua", o.Program)
 			}
-			driver, err := e.readBaseWarmUp(c, r)
-			if err != nil {
+			if o.Driver, err = e.readBaseWarmUp(c, r); err != nil {
 				return err
 			}
-			var info images.Info
-			if r.collect == nil {
-				info, err = e.buildPython(c.Context, images.PythonOptions{Name: name, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver, NoNumPy: c.Bool("no-numpy")})
-			} else {
-				info, err = e.buildHost(c.Context, r, images.HostOptions{Name: name, Program: program, MemoryBytes: memory, Env: c.StringSlice("env"), Driver: driver})
-			}
+			info, err := e.buildRuntime(c.Context, r, o)
 			if err == nil {
 				err = e.refreshDaemon(c.Context)
 			}
@@ -103,6 +92,25 @@ boot, and says why.`,
 			return err
 		},
 	})
+}
+
+// partFlags are a flag for each part of an image that can be left out.
+func partFlags() (flags []cli.Flag) {
+	for _, r := range runtimes.All() {
+		for _, p := range r.Optional {
+			flags = append(flags, &cli.BoolFlag{DisableDefaultText: true, Name: "no-" + p.Name, Usage: p.Usage})
+		}
+	}
+	return flags
+}
+
+func withoutParts(c *cli.Context, r *runtimes.Runtime) (parts []string) {
+	for _, p := range r.Optional {
+		if c.Bool("no-" + p.Name) {
+			parts = append(parts, p.Name)
+		}
+	}
+	return parts
 }
 
 // parseMemory reads a size that guests can have as RAM: whole pages.

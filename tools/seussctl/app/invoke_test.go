@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -205,7 +206,7 @@ func TestFormatDuration(t *testing.T) {
 }
 
 func TestBuildNeedsPlace(t *testing.T) {
-	_, err := BuildPython(t.Context(), images.Store{Dir: "/dev/null/x"}, images.PythonOptions{Name: "bad name"}, images.AddOptions{})
+	_, err := runtimes.Default().Build(t.Context(), images.Store{Dir: "/dev/null/x"}, runtimes.Options{Name: "bad name"}, images.AddOptions{})
 	if err == nil {
 		t.Error("no error")
 	}

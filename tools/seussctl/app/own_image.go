@@ -10,22 +10,23 @@ import (
 
 	"seuss/dispatcher/instance"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
 // freshImages makes sure that a state directory of the demo's or the benchmark's
-// own holds images with this program's guest in them, of Python and of what else
-// is named. What was made with an older guest is of no use to anybody and goes; a
+// own holds images with this program's guest in them, of the default runtime and of
+// what else is named. What was made with an older guest is of no use to anybody and goes; a
 // directory that the user named keeps everything.
 func (e *env) freshImages(ctx context.Context, others ...string) error {
-	var all, stale []*guestRuntime
+	var all, stale []*runtimes.Runtime
 	for _, name := range append([]string{defaultImage}, others...) {
-		r, err := findRuntime(name)
+		r, err := runtimes.ByName(name)
 		if err != nil {
 			return err
 		}
 		all = append(all, r)
-		if !e.imageIsCurrent(r) {
+		if c, ok := e.imageConfig(r.Name); !ok || !r.Current(c) {
 			stale = append(stale, r)
 		}
 	}
@@ -42,7 +43,7 @@ func (e *env) freshImages(ctx context.Context, others ...string) error {
 		stale = all
 	}
 	for _, r := range stale {
-		if _, err := e.buildRuntime(ctx, r); err != nil {
+		if _, err := e.buildRuntime(ctx, r, runtimes.Options{}); err != nil {
 			return err
 		}
 	}

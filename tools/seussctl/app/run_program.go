@@ -1,14 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
-	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -17,6 +16,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/source"
 )
 
 // Exit codes of a run program that has none of its own, as env(1), timeout(1)
@@ -29,7 +29,6 @@ const (
 )
 
 const (
-	dirPrefix      = "dir:"
 	programPath    = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	maxProgramArgs = guest.ArgsSize
 )
@@ -37,13 +36,13 @@ const (
 func programFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of a program, may be repeated"},
-		&cli.StringFlag{Name: "memory", Usage: "guest memory of a program, a `SIZE` such as 2GiB (default: the image's; 1GiB for dir:PATH)"},
+		&cli.StringFlag{Name: "memory", Usage: "guest memory of a program, a `SIZE` such as 2GiB (default: the image's; 1GiB for dir:PATH and other sources)"},
 	}
 }
 
 // isProgram tells a program of an image from a function's file.
 func (e *env) isProgram(c *cli.Context) bool {
-	return strings.HasPrefix(c.String("image"), dirPrefix) || c.IsSet("image") && e.dashed
+	return source.IsReference(c.String("image")) || c.IsSet("image") && e.dashed
 }
 
 // runProgram runs a program; whatever fails before it, but wrong usage, is 125.
@@ -192,13 +191,17 @@ func programPaths(name string) []string {
 	return paths
 }
 
-// fixedProgram returns the path of a program in a directory if it is linked for fixed
+// fixedProgram returns the path of a program of a tree if it is linked for fixed
 // addresses, else "". An image shows such a program in its place, so the kernel library
 // need not copy it there.
-func fixedProgram(dir, name string) string {
+func fixedProgram(files []images.File, name string) string {
+	byPath := map[string]string{}
+	for _, f := range files {
+		byPath[f.GuestPath] = f.HostPath
+	}
 	for _, p := range programPaths(name) {
-		host := filepath.Join(dir, p)
-		if st, err := os.Lstat(host); err != nil || !st.Mode().IsRegular() {
+		host := byPath[p]
+		if host == "" {
 			continue
 		}
 		f, err := elf.Open(host)
@@ -214,11 +217,10 @@ func fixedProgram(dir, name string) string {
 	return ""
 }
 
-// programImage opens a stored image, or builds one from a directory that lasts
-// as long as it is open. program is what will be run.
-func (e *env) programImage(ctx context.Context, ref, program string) (*images.Image, error) {
-	dir, ok := strings.CutPrefix(ref, dirPrefix)
-	if !ok {
+// programImage opens a stored image, or builds one from a source that lasts as long as
+// it is open. program is what will be run.
+func (e *env) programImage(ctx context.Context, ref, program string) (img *images.Image, err error) {
+	if !source.IsReference(ref) {
 		if err := e.ensureImage(ctx, ref); err != nil {
 			return nil, err
 		}
@@ -228,38 +230,22 @@ func (e *env) programImage(ctx context.Context, ref, program string) (*images.Im
 		}
 		return images.Open(file)
 	}
-	spec, err := images.Dir(dir)
+	tree, config, err := source.Open(ctx, ref, source.Options{Progress: e.progress.step})
 	if err != nil {
 		return nil, err
 	}
-	if spec.Name == "" {
-		spec.Name = "dir"
+	defer func() { err = errors.Join(err, tree.Close()) }()
+	scheme, _, _ := strings.Cut(ref, ":")
+	spec := images.Spec{
+		Name: cmp.Or(tree.Name, scheme), Kernel: guest.Kernel(), MemoryBytes: programMemory, Env: config.Env,
+		Program: fixedProgram(tree.Files, program), Files: images.WithMountPoints(tree.Files), Packages: tree.Packages,
 	}
-	spec.Kernel, spec.MemoryBytes = guest.Kernel(), programMemory
-	spec.Program = fixedProgram(dir, program)
-	if spec.Skipped > 0 {
-		e.notef("%s: left out %d devices, sockets and FIFOs", dir, spec.Skipped)
+	if tree.Skipped > 0 {
+		e.notef("%s: left out %d devices, sockets and FIFOs", ref, tree.Skipped)
 	}
-	spec.Files = images.WithMountPoints(spec.Files)
-	if err := os.MkdirAll(e.stateDir, 0o755); err != nil {
-		return nil, fmt.Errorf("state directory: %w", err)
-	}
-	f, err := os.CreateTemp(e.stateDir, ".run-*.img")
-	if err != nil {
-		return nil, fmt.Errorf("temporary image: %w", err)
-	}
-	defer f.Close()
-	defer os.Remove(f.Name()) // the open image keeps its content
-	if _, err := images.Build(ctx, f, spec, func(done, total int64, _ string) {
-		if total > 0 {
-			e.progress.step("building image", float64(done)/float64(total))
-		}
-	}); err != nil {
-		return nil, err
-	}
-	return images.Open(filepath.Clean(f.Name()), images.SkipDigest())
+	return images.BuildTemporary(ctx, e.stateDir, spec, e.buildProgress)
 }
 
-// programMemory is the guest RAM of a program from a directory: room for what
-// Go's runtime and allocators like it reserve and never touch.
+// programMemory is the guest RAM of a program from a source: room for what Go's
+// runtime and allocators like it reserve and never touch.
 const programMemory = 1 << 30

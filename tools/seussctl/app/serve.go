@@ -22,6 +22,7 @@ import (
 	_ "seuss/dispatcher/http/native" // a front door
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
+	"seuss/images/runtimes"
 )
 
 // tokenVariable holds the token where --token-file does not name a file.
@@ -107,13 +108,15 @@ func (e *env) runService(c *cli.Context) error {
 }
 
 // lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
-// are: Node.js where its image has been built.
-func (e *env) lambdaRuntimes() map[string]string {
-	names := map[string]string{"python3.": defaultImage}
-	if _, err := e.images().Find(nodeImage); err == nil {
-		names["nodejs"] = nodeImage
+// are, and these to Lambda's names of the versions in them.
+func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
+	prefixes, versions = map[string]string{}, map[string]string{}
+	for _, r := range runtimes.All() {
+		if c, ok := e.imageConfig(r.Name); ok && r.LambdaPrefix != "" {
+			prefixes[r.LambdaPrefix], versions[r.Name] = r.Name, r.LambdaName(c)
+		}
 	}
-	return names
+	return prefixes, versions
 }
 
 // serveService serves until ctx ends, then drains.
@@ -132,7 +135,8 @@ func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Ho
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer()})
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log})
-	s := server.New(server.Options{Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: e.lambdaRuntimes(), Log: cfg.log})
+	prefixes, versions := e.lambdaRuntimes()
+	s := server.New(server.Options{Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: prefixes, Versions: versions, Log: cfg.log})
 	listeners, err := e.listen(cfg)
 	if err != nil {
 		return errors.Join(err, queue.Close(ctx))

@@ -8,7 +8,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
-	"seuss/guest"
+	"seuss/images/runtimes"
 )
 
 func warmUpFlags() []cli.Flag {
@@ -48,7 +48,7 @@ func (e *env) readWarmUp(c *cli.Context) ([]json.RawMessage, error) {
 	return all, nil
 }
 
-// baseWarmUp is a driver's guest.WarmUpFile.
+// baseWarmUp is a driver's runtimes.WarmUpFile.
 type baseWarmUp struct {
 	Handler string            `json:"handler"`
 	Files   map[string][]byte `json:"files"`
@@ -57,7 +57,7 @@ type baseWarmUp struct {
 
 // readBaseWarmUp returns the file that an image's driver takes its warm-up from,
 // by name; nil if the flags ask for none.
-func (e *env) readBaseWarmUp(c *cli.Context, r *guestRuntime) (map[string][]byte, error) {
+func (e *env) readBaseWarmUp(c *cli.Context, r *runtimes.Runtime) (map[string][]byte, error) {
 	name := c.Command.HelpName
 	path := c.String("warm-up-code")
 	if path == "" {
@@ -72,8 +72,8 @@ func (e *env) readBaseWarmUp(c *cli.Context, r *guestRuntime) (map[string][]byte
 	if err != nil {
 		return nil, err
 	}
-	if found := runtimeOf(files); found != r {
-		return nil, usagef(name, "--warm-up-code %s: it is for %s, the image has %s", path, found.what, r.what)
+	if found := runtimes.ByFiles(files); found != r {
+		return nil, usagef(name, "--warm-up-code %s: it is for %s, the image has %s", path, found.Title, r.Title)
 	}
 	if c.IsSet("warm-up-handler") {
 		handler = c.String("warm-up-handler")
@@ -92,5 +92,5 @@ func (e *env) readBaseWarmUp(c *cli.Context, r *guestRuntime) (map[string][]byte
 	if err != nil {
 		return nil, fmt.Errorf("warm-up of the image: %w", err)
 	}
-	return map[string][]byte{guest.WarmUpFile: doc}, nil
+	return map[string][]byte{runtimes.WarmUpFile: doc}, nil
 }

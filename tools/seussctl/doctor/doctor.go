@@ -36,7 +36,7 @@ type Check struct {
 type Host struct {
 	StateDir string
 	KVM      string // device, "/dev/kvm" if empty
-	Python   string // interpreter, "/usr/bin/python3" if empty
+	Root     string // of the file system with the runtimes, "" = the host's own
 	Proc     string // "/proc" if empty
 	Sys      string // "/sys" if empty
 }
@@ -45,7 +45,7 @@ func (h *Host) defaults() {
 	for _, f := range []struct {
 		to    *string
 		value string
-	}{{&h.KVM, "/dev/kvm"}, {&h.Python, "/usr/bin/python3"}, {&h.Proc, "/proc"}, {&h.Sys, "/sys"}} {
+	}{{&h.KVM, "/dev/kvm"}, {&h.Proc, "/proc"}, {&h.Sys, "/sys"}} {
 		if *f.to == "" {
 			*f.to = f.value
 		}
@@ -62,10 +62,9 @@ func Run(ctx context.Context, h Host) []Check {
 		paging(vmm.CanPage),
 		h.memory(),
 		h.hugePages(),
-		h.python(ctx),
-		h.numpy(ctx),
-		compiler(),
 	)
+	checks = append(checks, h.runtimes(ctx)...)
+	checks = append(checks, compiler())
 	return append(checks, h.state()...)
 }
 

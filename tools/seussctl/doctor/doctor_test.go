@@ -36,7 +36,7 @@ func TestBareHost(t *testing.T) {
 	dir := t.TempDir()
 	none := filepath.Join(dir, "none")
 	write(t, filepath.Join(dir, "file"), "")
-	checks := Run(t.Context(), Host{StateDir: filepath.Join(dir, "file", "state"), KVM: none, Python: none, Proc: none, Sys: none})
+	checks := Run(t.Context(), Host{StateDir: filepath.Join(dir, "file", "state"), KVM: none, Root: none, Proc: none, Sys: none})
 	if Healthy(checks) {
 		t.Error("healthy")
 	}

@@ -1,0 +1,118 @@
+// Package nodejs is the runtime of functions in JavaScript: Node.js, Debian's or
+// another.
+//
+// A handler is one of AWS Lambda's Node.js model, with a promise or a callback; the
+// module is CommonJS or an ES module.
+//
+// Units, ownership, locks: as in package runtimes.
+package nodejs
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"seuss/guest"
+	"seuss/images"
+	"seuss/images/runtimes"
+	"seuss/images/source/debian"
+)
+
+// Runtime is registered as "node".
+var Runtime = &runtimes.Runtime{
+	Name: "node", Title: "Node.js",
+	Endings: []string{".js", ".mjs", ".cjs"}, Handler: "handler",
+	LambdaPrefix: "nodejs", LambdaName: lambdaName,
+	// V8 reserves address space for code and heap in large pieces, and touches little
+	// of it.
+	MemoryBytes: 2 << 30,
+	AnyProgram:  true,
+	Driver:      driver, Main: "driver.js",
+	Find: find, Collect: collect,
+	Samples: samples(),
+}
+
+func init() { runtimes.Register(Runtime) }
+
+//go:generate sh driver/build.sh host.node
+
+//go:embed driver/driver.js driver/warm_up.js driver/random.js driver/host.node
+var driverFiles embed.FS
+
+// driver returns driver.js, the program, what it loads, and protocol.js, the constants
+// that they use.
+func driver() map[string][]byte {
+	files := runtimes.Files(driverFiles, "driver", "driver.js", "warm_up.js", "random.js", "host.node")
+	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
+	return files
+}
+
+// lambdaName is Lambda's name of the version that the image's packages say; it is not
+// known of a Node.js that no package holds.
+func lambdaName(c images.Config) string {
+	for _, p := range c.Packages {
+		if version, ok := strings.CutPrefix(p, "nodejs="); ok {
+			major, _, _ := strings.Cut(version, ".")
+			return "nodejs" + major + ".x"
+		}
+	}
+	return ""
+}
+
+// wasmFlag keeps V8 from reserving 8 GiB around each WebAssembly memory, whose parts
+// take exits to be opened: bounds are checked in the code instead. Node.js knows it
+// since 20.15 and 22.2.
+const wasmFlag = "--disable-wasm-trap-handler"
+
+// checkScript loads what has shared objects of other packages behind it.
+const checkScript = "require('crypto'); require('zlib'); require('http2')"
+
+// packageTrees are what Debian's package keeps outside of the binary.
+var packageTrees = []string{"/usr/share/nodejs/acorn", "/usr/share/nodejs/acorn-walk", "/usr/share/nodejs/cjs-module-lexer", "/usr/share/nodejs/undici"}
+
+// collect returns the Spec of an image of Node.js, the one that Program names or else
+// find's: its binary and libraries.
+func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
+	exe := o.Program
+	if exe == "" {
+		var err error
+		if exe, err = findAt(o.Root); err != nil {
+			return images.Spec{}, err
+		}
+	}
+	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: packageTrees, Env: o.Env})
+	if err != nil {
+		return images.Spec{}, err
+	}
+	spec.Check = []string{spec.Program, "-e", checkScript}
+	for _, f := range spec.Files {
+		base := filepath.Base(f.GuestPath)
+		if f.HostPath == "" || base != "node" && base != "nodejs" && !strings.HasPrefix(base, "libnode.so") {
+			continue
+		}
+		has, err := runtimes.FileHas(f.HostPath, wasmFlag)
+		if err != nil {
+			return images.Spec{}, err
+		}
+		if has {
+			spec.Argv = slices.Insert(spec.Argv, 1, wasmFlag)
+			spec.Check = slices.Insert(spec.Check, 1, wasmFlag)
+			break
+		}
+	}
+	return spec, nil
+}
+
+// find returns the path of this host's Node.js.
+func find() (string, error) { return findAt("") }
+
+func findAt(root string) (string, error) {
+	exe, err := debian.Find(root, "node")
+	if err != nil {
+		return "", fmt.Errorf("%w; install it with: apt-get install nodejs", err)
+	}
+	return exe, nil
+}

@@ -1,0 +1,131 @@
+package runtimes
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+
+	"seuss/guest"
+	"seuss/images"
+)
+
+// WarmUpFile is the name, among a driver's files, of the function that the driver
+// loads and invokes before the base snapshot is taken: a JSON object with
+// "handler", "files" (content in base64 by path) and "warm_up" (the events).
+const WarmUpFile = "warm_up.json"
+
+// guestLabel says which kernel library and driver an image was built with.
+const guestLabel = "seuss.guest"
+
+// Options say what an image of a runtime is like.
+type Options struct {
+	Name        string            // of the image; "" = the runtime's
+	Program     string            // interpreter, where the runtime takes any; "" = the host's
+	Root        string            // host directory of the file system to collect from; "" = the host's own
+	MemoryBytes uint64            // see images.Spec; 0 = the runtime's
+	Env         []string          // added to the environment, or replacing a default
+	Args        []string          // arguments behind the interpreter and the driver
+	Without     []string          // names of optional parts to leave out
+	Driver      map[string][]byte // further files of the driver, such as a WarmUpFile
+	NoDriver    bool              // the interpreter alone
+	Labels      map[string]string
+}
+
+// Leaves reports whether an optional part is left out.
+func (o *Options) Leaves(part string) bool { return slices.Contains(o.Without, part) }
+
+// Spec returns what belongs into an image of the runtime: what it collects, the kernel
+// library and the driver that this program carries.
+func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
+	spec, err := r.Collect(ctx, o)
+	if err != nil {
+		return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
+	}
+	spec.Name, spec.MemoryBytes, spec.Kernel = o.Name, o.MemoryBytes, guest.Kernel()
+	if spec.Name == "" {
+		spec.Name = r.Name
+	}
+	if spec.MemoryBytes == 0 {
+		spec.MemoryBytes = r.MemoryBytes
+	}
+	spec.Labels = map[string]string{guestLabel: r.guestDigest()}
+	maps.Copy(spec.Labels, o.Labels)
+	if r.Driver != nil && !o.NoDriver {
+		files := r.Driver()
+		maps.Copy(files, o.Driver)
+		if err := addDriver(&spec, files); err != nil {
+			return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
+		}
+		spec.Driver = path.Join(images.DriverDir, r.Main)
+		spec.Argv = append(spec.Argv, spec.Driver)
+	}
+	spec.Argv = append(spec.Argv, o.Args...)
+	return spec, nil
+}
+
+func addDriver(spec *images.Spec, files map[string][]byte) error {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if !fs.ValidPath(name) || name == "." {
+			return fmt.Errorf("driver script %q: want a clean path below %s", name, images.DriverDir)
+		}
+		spec.Files = append(spec.Files, images.File{GuestPath: path.Join(images.DriverDir, name), Data: files[name], Mode: 0o644})
+	}
+	return nil
+}
+
+// Build builds an image of the runtime into a store.
+func (r *Runtime) Build(ctx context.Context, store images.Store, o Options, add images.AddOptions) (images.Info, error) {
+	spec, err := r.Spec(ctx, o)
+	if err != nil {
+		return images.Info{}, err
+	}
+	return store.Add(ctx, spec, add)
+}
+
+// Current reports whether an image carries this program's kernel library and driver.
+func (r *Runtime) Current(c images.Config) bool { return c.Labels[guestLabel] == r.guestDigest() }
+
+// guestDigest identifies the kernel library that this program carries, and the driver.
+func (r *Runtime) guestDigest() string {
+	var driver map[string][]byte
+	if r.Driver != nil {
+		driver = r.Driver()
+	}
+	h := sha256.New()
+	h.Write(guest.Kernel())
+	for _, name := range slices.Sorted(maps.Keys(driver)) {
+		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(driver[name]))
+		h.Write(driver[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Files reads embedded files below dir, by their names there.
+func Files(from fs.FS, dir string, names ...string) map[string][]byte {
+	files := map[string][]byte{}
+	for _, name := range names {
+		content, err := fs.ReadFile(from, path.Join(dir, name))
+		if err != nil { // it is embedded
+			panic(err)
+		}
+		files[name] = content
+	}
+	return files
+}
+
+// FileHas reports whether a file of the host contains a text, such as a flag that an
+// interpreter may know.
+func FileHas(name, text string) (bool, error) {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return false, err
+	}
+	return bytes.Contains(b, []byte(text)), nil
+}

@@ -1,0 +1,86 @@
+// Package dir is the source of root file systems that are directories of this host:
+// dir:PATH.
+//
+// Symbolic links are kept as they are. Devices, sockets and FIFOs are left out and
+// counted.
+//
+// Units, ownership, locks: as in package source.
+package dir
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"seuss/images"
+	"seuss/images/source"
+)
+
+func init() {
+	source.Register(&source.Source{Scheme: "dir", Usage: "PATH", Open: open})
+}
+
+// open returns the directory at p as a root file system.
+func open(_ context.Context, p string, _ source.Options) (*source.Tree, source.Config, error) {
+	tree, err := walk(p)
+	if err != nil {
+		return nil, source.Config{}, fmt.Errorf("collect directory %s: %w", p, err)
+	}
+	return tree, source.Config{}, nil
+}
+
+func walk(p string) (*source.Tree, error) {
+	root, err := filepath.Abs(p)
+	if err != nil {
+		return nil, err
+	}
+	// The directory itself may be named through a link; WalkDir would stop.
+	if root, err = filepath.EvalSymlinks(root); err != nil {
+		return nil, err
+	}
+	if st, err := os.Stat(root); err != nil {
+		return nil, err
+	} else if !st.IsDir() {
+		return nil, fmt.Errorf("not a directory but %v", st.Mode())
+	}
+	tree := &source.Tree{}
+	if name := filepath.Base(root); images.CheckName(name) == nil {
+		tree.Name = name
+	}
+	err = filepath.WalkDir(root, func(host string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, host)
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		f := images.File{GuestPath: path.Join("/", filepath.ToSlash(rel)), Mtime: info.ModTime().Unix()}
+		switch mode := info.Mode(); {
+		case mode.IsDir():
+			f.Mode = mode
+		case mode.IsRegular():
+			f.Mode, f.HostPath = mode, host
+		case mode&fs.ModeSymlink != 0:
+			if f.Symlink, err = os.Readlink(host); err != nil {
+				return err
+			}
+		default:
+			tree.Skipped++
+			return nil
+		}
+		tree.Files = append(tree.Files, f)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return tree, nil
+}

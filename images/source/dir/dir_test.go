@@ -1,0 +1,86 @@
+package dir
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"syscall"
+	"testing"
+
+	"seuss/guest"
+	"seuss/images"
+	"seuss/images/source"
+)
+
+func TestDir(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "tree")
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(os.MkdirAll(filepath.Join(root, "a/b"), 0o755))
+	must(os.Mkdir(filepath.Join(root, "shared"), 0o700))
+	must(os.Chmod(filepath.Join(root, "shared"), os.ModeSticky|0o777))
+	must(os.WriteFile(filepath.Join(root, "a/b/file"), []byte("text"), 0o600))
+	must(os.Symlink("a/b", filepath.Join(root, "link")))
+	must(os.Symlink("/nowhere", filepath.Join(root, "dangling")))
+	must(syscall.Mkfifo(filepath.Join(root, "a/fifo"), 0o600))
+	named := filepath.Join(t.TempDir(), "by-link")
+	must(os.Symlink(root, named))
+
+	tree, _, err := open(t.Context(), named, source.Options{})
+	must(err)
+	if tree.Name != "tree" || tree.Skipped != 1 {
+		t.Errorf("name %q, %d skipped", tree.Name, tree.Skipped)
+	}
+	file := filepath.Join(t.TempDir(), "test.img")
+	f, err := os.Create(file)
+	must(err)
+	defer f.Close()
+	info, err := images.Build(t.Context(), f, images.Spec{Name: "d", Kernel: guest.Kernel(), Files: tree.Files}, nil)
+	must(err)
+	img, err := images.Open(file)
+	must(err)
+	defer img.Close()
+	if info.Dirs != 4 || info.Files != 1 || info.Links != 2 {
+		t.Errorf("info %+v", info)
+	}
+	if e, err := img.Lookup("/link/file"); err != nil {
+		t.Error(err)
+	} else if r, err := img.Content(e); err != nil {
+		t.Error(err)
+	} else if got, err := io.ReadAll(r); err != nil || string(got) != "text" {
+		t.Errorf("content is %q, %v", got, err)
+	}
+	if e, err := img.Lstat("/dangling"); err != nil || e.Target != "/nowhere" {
+		t.Errorf("link is %+v, %v", e, err)
+	}
+	for p, mode := range map[string]uint32{"/shared": 0o41777, "/a/b/file": 0o100600, "/": 0o40755} {
+		st, err := os.Stat(filepath.Join(root, p))
+		must(err)
+		e, err := img.Lookup(p)
+		if err != nil || e.Inode.Mode != mode || e.Inode.Mtime != uint64(st.ModTime().Unix()) {
+			t.Errorf("%s: %+v, %v, want mode %#o", p, e.Inode, err, mode)
+		}
+	}
+	again, _, err := open(t.Context(), root, source.Options{})
+	if err != nil || !reflect.DeepEqual(again, tree) {
+		t.Errorf("collecting by another name differs: %v", err)
+	}
+}
+
+func TestDirRefuses(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{file, file + "none"} {
+		if _, _, err := open(t.Context(), p, source.Options{}); err == nil || !strings.Contains(err.Error(), p) {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}
