@@ -92,7 +92,7 @@ type FunctionSpec struct {
 	Name    string            `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
 	Handler string            `json:"handler"`           // module.function
 	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most functions.MaxCodeBytes in all
-	Image   string            `json:"image,omitempty"`   // image name; "" means the runtime's default, "python"
+	Image   string            `json:"image,omitempty"`   // image name; "" means DefaultImage
 	Imports []string          `json:"imports,omitempty"` // modules that an import node below the base should hold
 	Lazy    bool              `json:"lazy,omitempty"`    // the event's keys are asked for one by one
 	// WarmUp are events on which the function is invoked before its node is

@@ -166,7 +166,11 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 		}
 		return errCaptured
 	}
-	r, err := i.warm(ctx, t, false)
+	l, err := d.pools.lend(ctx, f.image, t, false)
+	if err != nil {
+		return nil, err
+	}
+	r, err := i.run(ctx, l)
 	if errors.Is(err, errCaptured) {
 		return made.Node, nil
 	}

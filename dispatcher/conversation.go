@@ -9,50 +9,65 @@ import (
 	"seuss/lineage"
 )
 
-// converse runs the invocation on an instance: it loads the code where the snapshot
-// has none, sends the event, or the argument that an argument snapshot stopped at, and
-// answers the driver's questions until there is a result.
-func (i *invocation) converse(s *instance.Session, l *instance.Instance) (err error) {
-	var reply instance.Reply
-	began := l.Start().Node
-	switch began.Info.Kind {
-	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
-		if err := i.load(s); err != nil {
+// live is the instance's life: it has its way out and its limits, loads the code where
+// its snapshot has none, is sent the event, or the argument that an argument snapshot
+// stopped at, and has the driver's questions answered until there is a result.
+func (i *invocation) live(ctx context.Context, l *instance.Instance) error {
+	began := l.Start()
+	if i.d.opts.VsockDir != "" {
+		socket, err := i.openSocket(l)
+		if err != nil {
 			return err
 		}
-		reply, err = i.send(s)
+		defer socket.close()
+	}
+	l.MemoryPages = i.memoryLimit(began)
+	way := i.d.opts.Network.Open(i.result.RequestID)
+	l.Leave(way)
+	s := l.Converse(ctx, i.deadline)
+	var reply instance.Reply
+	var err error
+	switch began.Node.Kind {
+	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
+		if err = i.load(s); err == nil {
+			reply, err = i.send(s)
+		}
 	case lineage.KindFunction:
 		reply, err = i.send(s)
 	case lineage.KindArgument:
-		i.bound = append(i.bound, began.Info.Key.Args...)
-		reply, err = i.answer(s, began.Info.Key.NextKey)
+		key := &began.Node.Key
+		i.bound = append(i.bound, key.Args...)
+		reply, err = i.answer(s, key.NextKey)
 	default:
-		return fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", began.Info.ID, began.Info.Kind)
+		err = fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", began.Node.ID, began.Node.Kind)
 	}
-	return i.answerAll(s, l, reply, err)
+	if err == nil && reply.Asks {
+		reply, err = i.answerAll(s, l, reply)
+	}
+	i.result.Output = append(i.result.Output, reply.Output...)
+	err = s.Close(err)
+	i.result.NetworkRefused = way.Close()
+	return err
 }
 
 // answerAll answers the driver's questions until there is a result.
-func (i *invocation) answerAll(s *instance.Session, l *instance.Instance, reply instance.Reply, err error) error {
+func (i *invocation) answerAll(s *instance.Session, l *instance.Instance, reply instance.Reply) (_ instance.Reply, err error) {
 	for err == nil && reply.Asks {
 		w := reply.Want
 		if i.asked += len(w.Key) + bindingBytes; i.asked > maxAsked {
-			return fmt.Errorf("%w: it has asked for %d keys, which take more than %d bytes", instance.ErrProtocol, len(i.bound), maxAsked)
+			return reply, fmt.Errorf("%w: it has asked for %d keys, which take more than %d bytes", instance.ErrProtocol, len(i.bound), maxAsked)
 		}
 		if w.All {
 			w.Key = wholeEvent
 		}
 		if i.capture != nil {
 			if err := i.capture(i, l, w); err != nil {
-				return err
+				return instance.Reply{}, err
 			}
 		}
 		reply, err = i.answer(s, w.Key)
 	}
-	if err == nil {
-		i.result.Output = append(i.result.Output, reply.Output...)
-	}
-	return err
+	return reply, err
 }
 
 // Every key that a function asks for is remembered: what that takes is bounded.

@@ -45,7 +45,7 @@ func TestDeeperIsWorthIt(t *testing.T) {
 	// A machine that stands ready on it changes that: nothing is moved.
 	none := d.ready
 	p := testPool(Options{}, standing(true, argument, 0))
-	p.ps.byImage[""] = p
+	f.image.pool.Store(p)
 	d.ready = p.ps.readyAt
 	if got := d.match(f, e, ""); got != argument {
 		t.Errorf("a machine stands ready: %v", got.Node.Info.ID)

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
@@ -36,8 +37,12 @@ type Deployment struct {
 	// a time; -1: any number.
 	Limit int
 
-	seen changes.Generation // of the store, when it was read
+	seen  changes.Generation       // of the store, when it was read
+	built atomic.Pointer[function] // what the request path needs of it; nil: not known
 }
+
+// Base is the function that the deployment is a version of.
+func (d *Deployment) Base() string { return functions.BaseName(d.Name) }
 
 func newDeployments(store *functions.Store, locks *keyedLocks) *Deployments {
 	return &Deployments{store: store, locks: locks, known: map[string]*Deployment{}}
@@ -101,9 +106,7 @@ func join(base, version string) string {
 
 // get returns the deployment of that name.
 func (d *Deployments) get(name string) (*Deployment, error) {
-	d.mu.RLock()
-	known := d.known[name]
-	d.mu.RUnlock()
+	known := d.kept(name)
 	if known != nil && !d.changed(known) {
 		return known, nil
 	}
@@ -120,7 +123,7 @@ func (d *Deployments) get(name string) (*Deployment, error) {
 
 // changed reports whether a deployment may be another one by now.
 func (d *Deployments) changed(f *Deployment) bool {
-	return d.store.Changes().Since(functions.BaseName(f.Name), f.seen)
+	return d.store.Changes().Since(f.Base(), f.seen)
 }
 
 func (d *Deployments) read(name string) (*Deployment, error) {
@@ -169,13 +172,23 @@ func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []
 // that cannot be read are left out and described by the error.
 func (d *Deployments) Functions() ([]functions.Function, error) { return d.store.List() }
 
-// sweep lets go of what has changed: it is read again if somebody asks.
-func (d *Deployments) sweep() {
+// kept returns what is kept of a deployment, nil if nothing is.
+func (d *Deployments) kept(name string) *Deployment {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.known[name]
+}
+
+// sweep lets go of what has changed, and of functions of which current does not hold:
+// they are read again if somebody asks.
+func (d *Deployments) sweep(current func(*function) bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for name, f := range d.known {
-		if d.changed(f) {
+	for name, spec := range d.known {
+		if d.changed(spec) {
 			delete(d.known, name)
+		} else if f := spec.built.Load(); f != nil && !current(f) {
+			spec.built.CompareAndSwap(f, nil)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package dispatcher
 import (
 	"fmt"
 	"slices"
-	"sync"
 
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
@@ -27,33 +26,25 @@ func (f *function) uses(s *instance.Snapshot) bool {
 	return f.node == s || slices.Contains(f.arguments, s) || slices.Contains(f.ancestors, s)
 }
 
-// functionCache keeps functions by their deployment's name, as long as neither
-// deployment nor nodes nor image change: it asks each of them.
+// functionCache builds functions, and keeps each with its deployment as long as neither
+// that nor nodes nor image change: it asks each of them.
 type functionCache struct {
 	deployments *Deployments
 	nodes       *lineage.Store
 	snapshots   *snapshots
 	images      *rootImages
-
-	mu     sync.RWMutex
-	byName map[string]*function
 }
 
 // get returns what is known of a deployment.
 func (c *functionCache) get(spec *Deployment) (*function, error) {
-	c.mu.RLock()
-	f := c.byName[spec.Name]
-	c.mu.RUnlock()
-	if f != nil && f.spec == spec && c.current(f) {
+	if f := spec.built.Load(); f != nil && c.current(f) {
 		return f, nil
 	}
 	f, err := c.build(spec)
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.byName[spec.Name] = f
+	spec.built.Store(f)
 	return f, nil
 }
 
@@ -119,31 +110,24 @@ func (c *functionCache) unloaded(n *lineage.Node) {
 	if s == nil {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	drop := func(spec *Deployment) bool {
+		f := spec.built.Load()
+		return f != nil && f.uses(s) && spec.built.CompareAndSwap(f, nil)
+	}
 	if n.Kind == lineage.KindFunction { // nearly always, and then only one deployment's
-		if f := c.byName[n.Key.Function]; f != nil && f.uses(s) {
-			delete(c.byName, n.Key.Function)
-			if f.spec.LastVersion == 0 {
-				return
-			}
+		if spec := c.deployments.kept(n.Key.Function); spec != nil && drop(spec) && spec.LastVersion == 0 {
+			return
 		}
 	}
-	for name, f := range c.byName {
-		if f.uses(s) {
-			delete(c.byName, name)
-		}
+	c.deployments.mu.RLock()
+	defer c.deployments.mu.RUnlock()
+	for _, spec := range c.deployments.known {
+		drop(spec)
 	}
 }
 
-// sweep lets go of functions that have changed: they are built again if somebody asks.
+// sweep lets go of what has changed: it is built again if somebody asks.
 func (c *functionCache) sweep() {
 	c.snapshots.sweep()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for name, f := range c.byName {
-		if !c.current(f) || c.deployments.changed(f.spec) {
-			delete(c.byName, name)
-		}
-	}
+	c.deployments.sweep(c.current)
 }

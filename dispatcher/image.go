@@ -17,6 +17,7 @@ import (
 type image struct {
 	*instance.Image
 	root *lineage.Node
+	pool atomic.Pointer[pool] // of its machines; nil: it has none yet
 }
 
 // rootImages are the images that names lead to.
@@ -58,7 +59,7 @@ func (r *rootImages) get(name string) (*image, error) {
 	if now := r.byName[name]; now != nil && now != img && now.root == root {
 		return now, nil // somebody else was faster
 	}
-	img = &image{described, root}
+	img = &image{Image: described, root: root}
 	r.byName[name] = img
 	return img, nil
 }

@@ -85,7 +85,11 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		i.result.Candidates = d.costs.candidates(f, e, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(start)
-	return i.warm(ctx, t, req.Fresh)
+	l, err := d.pools.lend(ctx, f.image, t, req.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	return i.run(ctx, l)
 }
 
 func newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
@@ -150,20 +154,6 @@ func (i *invocation) renderContext(req *Request) []byte {
 	return b
 }
 
-// warm runs the invocation from a snapshot.
-func (i *invocation) warm(ctx context.Context, s *instance.Snapshot, fresh bool) (*Result, error) {
-	l, err := i.d.pools.lend(ctx, i.f.image, s, fresh)
-	if err != nil {
-		return nil, err
-	}
-	r := i.result
-	r.Path, r.Pooled, r.NodeID = pathOf(s.Node.Info.Kind), l.Pooled, s.Node.Info.ID
-	r.Timings.Shell, r.Timings.Deploy = l.waited, l.Restored
-	r.PagesCopied, r.PagesMapped = l.Moved.Copied, l.Moved.Mapped
-	s.Node.Hit()
-	return i.run(ctx, l)
-}
-
 // cold boots a machine for this invocation alone.
 func (i *invocation) cold(ctx context.Context) (*Result, error) {
 	booted, err := i.d.maker.boot(i.f.image)
@@ -171,33 +161,26 @@ func (i *invocation) cold(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	booted.Start().Hold()
-	i.result.Path, i.result.NodeID, i.result.Timings.Shell = PathCold, booted.Start().Node.Info.ID, booted.Restored
-	return i.run(ctx, loan{Instance: booted, pools: i.d.pools})
+	return i.run(ctx, loan{Instance: booted, pools: i.d.pools, waited: booted.Restored})
 }
 
 // run runs the invocation on an instance, delivers its result, and gives the machine
 // back.
 func (i *invocation) run(ctx context.Context, l loan) (*Result, error) {
-	var socket *instanceSocket
-	var err error
-	if i.d.opts.VsockDir != "" {
-		socket, err = i.openSocket(l.Instance)
+	began, r := l.Start(), i.result
+	r.Path, r.Pooled, r.NodeID = pathOf(began.Node.Kind), l.Pooled, began.Node.ID
+	r.PagesCopied, r.PagesMapped = l.Moved.Copied, l.Moved.Mapped
+	r.Timings.Shell = l.waited
+	if began.State != nil {
+		r.Timings.Deploy = l.Restored
+		began.Node.Hit()
 	}
-	if err == nil {
-		l.MemoryPages = i.memoryLimit(l.Start())
-		way := i.d.opts.Network.Open(i.result.RequestID)
-		l.Leave(way)
-		session := l.Converse(ctx, i.deadline)
-		err = session.Close(i.converse(session, l.Instance))
-		socket.close()
-		i.result.NetworkRefused = way.Close()
-	}
+	err := i.live(ctx, l.Instance)
 	i.gather(&l)
 	failure, here := i.conclude(err), false
 	if failure == nil && i.deliver != nil {
-		here = i.deliver(i.result)
+		here = i.deliver(r)
 	}
-	s := l.Start()
 	if failed(err) {
 		l.destroy()
 	} else {
@@ -206,8 +189,8 @@ func (i *invocation) run(ctx context.Context, l loan) (*Result, error) {
 	if failure != nil {
 		return nil, failure
 	}
-	if err == nil {
-		i.d.costs.learn(s, i.result)
+	if err == nil && began.State != nil {
+		i.d.costs.learn(began, r)
 	}
-	return i.result, nil
+	return r, nil
 }

@@ -161,11 +161,14 @@ func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, c
 		i := newInvocation(f, e, &Request{}, time.Now())
 		session := l.Converse(ctx, i.deadline)
 		reply, err := i.send(session)
-		if err := session.Close(i.answerAll(session, l, reply, err)); err != nil {
+		if err == nil && reply.Asks {
+			_, err = i.answerAll(session, l, reply)
+		}
+		if err := session.Close(err); err != nil {
 			return fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
-	l.Logs() // nobody asked for what it printed
+	l.Report() // nobody asked for what it printed
 	return nil
 }
 

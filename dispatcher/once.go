@@ -39,5 +39,9 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	}
 	i := newInvocation(f, e, req, time.Now())
 	i.d, i.result.Platform = d, d.platform.Name()
-	return i.warm(ctx, t, req.Fresh)
+	l, err := d.pools.lend(ctx, img, t, req.Fresh)
+	if err != nil {
+		return nil, err
+	}
+	return i.run(ctx, l)
 }

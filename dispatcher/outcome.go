@@ -13,13 +13,12 @@ import (
 // gather takes what is left to know from the instance.
 func (i *invocation) gather(l *loan) {
 	r := i.result
-	lines, cut := l.Logs()
-	r.Logs, r.LogsCut = append(r.Logs, lines...), cut
-	r.Unsupported = l.Unsupported()
+	told := l.Report()
+	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
+	r.Unsupported, r.PagesPagedIn = told.Unsupported, told.PagedIn
 	if i.memory || l.pool == nil { // else it is found out before the machine is reset
 		i.measure(l.Instance)
 	}
-	r.PagesPagedIn = l.PagedIn()
 }
 
 // measure takes the figures that cost a request time, which Total leaves out.

@@ -41,6 +41,9 @@ func newPools(host *instance.Host, tasks *tasks, log *slog.Logger, sizes poolSiz
 
 // of returns an image's pool.
 func (ps *pools) of(img *image) (*pool, error) {
+	if p := img.pool.Load(); p != nil {
+		return p, nil // it says itself if it is closed
+	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byImage == nil {
@@ -51,6 +54,7 @@ func (ps *pools) of(img *image) (*pool, error) {
 		p = newPool(ps, img)
 		ps.byImage[img.Digest] = p
 	}
+	img.pool.Store(p)
 	return p, nil
 }
 
@@ -66,7 +70,9 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 	if err != nil {
 		return loan{}, err
 	}
-	ps.host.BeginLoading(s)
+	if ps.host.Demand {
+		ps.host.BeginLoading(s)
+	}
 	began := time.Now()
 	s.Hold()
 	var vm *instance.VM
@@ -92,9 +98,7 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 
 // readyAt is how many machines stand ready on a snapshot.
 func (ps *pools) readyAt(img *image, t *instance.Snapshot) int {
-	ps.mu.Lock()
-	p := ps.byImage[img.Digest]
-	ps.mu.Unlock()
+	p := img.pool.Load()
 	if p == nil {
 		return 0
 	}

@@ -5,6 +5,7 @@ import (
 
 	"seuss/dispatcher/outbound"
 	"seuss/lineage"
+	"seuss/lineage/pages"
 )
 
 // counters count what happened since Open.
@@ -55,7 +56,7 @@ func (d *Dispatcher) Stats() Stats {
 	}
 	st.Network = d.opts.Network.Stats()
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
-	st.HugePageBytes = lineage.HugeBytes()
+	st.HugePageBytes = pages.HugeBytes()
 	for _, n := range d.store.List() {
 		st.Nodes++
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()

@@ -102,9 +102,6 @@ func (i *invocation) openSocket(l *instance.Instance) (*instanceSocket, error) {
 }
 
 func (f *instanceSocket) close() {
-	if f == nil {
-		return
-	}
 	f.i.d.instances.Delete(f.i.result.RequestID)
 	if err := f.front.Close(); err != nil {
 		f.i.d.log.Warn("an instance's socket was not closed cleanly", "request_id", f.i.result.RequestID, "error", err)

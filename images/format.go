@@ -20,7 +20,7 @@ const (
 )
 
 // Limits of this package, so that a hostile image cannot make Open allocate
-// without bound. They lie a factor of 100 above a Python image with NumPy.
+// without bound. They lie a factor of 100 above an interpreter with its library.
 const (
 	maxInodes      = 1 << 20
 	maxDirents     = 1 << 20

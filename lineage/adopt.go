@@ -6,6 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
 )
 
@@ -13,7 +16,7 @@ import (
 // node can take it, so that it is small and its bytes are the same whichever store
 // it comes from, and else with all pages in it.
 type Portable struct {
-	Info  Info
+	Info  nodefile.Info
 	Size  int64
 	bytes []byte // or
 	path  string // or
@@ -26,23 +29,13 @@ func (p *Portable) Open() (io.ReadSeekCloser, error) {
 		return p.whole.open()
 	}
 	if p.path == "" {
-		return memoryFile{io.NewSectionReader(bytesAt(p.bytes), 0, p.Size)}, nil
+		return memoryFile{io.NewSectionReader(nodefile.Bytes(p.bytes), 0, p.Size)}, nil
 	}
 	f, err := os.Open(p.path)
 	if err != nil {
 		return nil, fmt.Errorf("read node %s: %w", p.Info.ID, err)
 	}
 	return f, nil
-}
-
-type bytesAt []byte
-
-func (b bytesAt) ReadAt(p []byte, off int64) (int, error) {
-	n := copy(p, b[off:])
-	if n < len(p) {
-		return n, io.EOF
-	}
-	return n, nil
 }
 
 type memoryFile struct{ *io.SectionReader }
@@ -73,11 +66,11 @@ func (s *Store) export(id string) (*Portable, error) {
 	}
 	f.Close()
 	switch {
-	case h.form == FormPages && CanTakeForm(n, FormDifferences):
-	case h.version == nodeVersionDonors:
+	case h.Form == nodefile.FormPages && CanTakeForm(n, nodefile.FormDifferences):
+	case h.Version == nodefile.VersionDonors:
 		return s.exportWhole(n)
 	default:
-		return &Portable{Info: n.Info, Size: int64(h.total), path: s.nodePath(id)}, nil
+		return &Portable{Info: n.Info, Size: int64(h.Total), path: s.nodePath(id)}, nil
 	}
 	parent, err := s.Snapshot(n.Parent)
 	if err != nil {
@@ -88,7 +81,7 @@ func (s *Store) export(id string) (*Portable, error) {
 		return nil, err
 	}
 	info := n.Info
-	w, x, err := s.writeDelta(os.TempDir(), &info, FormDifferences, parent, own)
+	w, x, err := s.writeDelta(os.TempDir(), &info, nodefile.FormDifferences, parent, own)
 	if err != nil {
 		return nil, err
 	}
@@ -109,7 +102,7 @@ func (s *Store) export(id string) (*Portable, error) {
 // before that whether a node of this description is wanted. The file is hostile:
 // reading it takes memory of the order of what it unpacks to, which its header
 // bounds.
-func (s *Store) Adopt(r io.Reader, size int64, check func(*Info) error) (*Node, error) {
+func (s *Store) Adopt(r io.Reader, size int64, check func(*nodefile.Info) error) (*Node, error) {
 	n, err := s.adopt(r, size, check)
 	if err != nil {
 		return nil, fmt.Errorf("adopt node: %w", err)
@@ -117,7 +110,7 @@ func (s *Store) Adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 	return n, nil
 }
 
-func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, error) {
+func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error) (*Node, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
@@ -131,14 +124,14 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 		return nil, err
 	}
 	defer f.Close()
-	if h.version == nodeVersionDonors {
-		return nil, fmt.Errorf("pages of it lie in other files of the store that it comes from; export it there: %w", ErrFormat)
+	if h.Version == nodefile.VersionDonors {
+		return nil, fmt.Errorf("pages of it lie in other files of the store that it comes from; export it there: %w", nodefile.ErrFormat)
 	}
-	b, err := h.readSection(f, sectionMetadata)
+	b, err := h.ReadSection(f, nodefile.SectionMetadata)
 	if err != nil {
 		return nil, err
 	}
-	m, err := decodeInfo(b)
+	m, err := nodefile.DecodeMetadata(b)
 	if err != nil {
 		return nil, err
 	}
@@ -146,25 +139,25 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 	if known := s.lookup(m.ID); known != nil {
 		return known, nil
 	}
-	if m.Kind != KindImage {
+	if m.Kind != nodefile.KindImage {
 		parent := s.lookup(m.Parent)
 		if parent == nil {
 			return fail(fmt.Errorf("parent %s: %w", m.Parent, ErrNotFound))
 		}
-		m.inherit(&parent.Info)
+		m.Inherit(&parent.Info)
 		if m.ImageDigest != parent.ImageDigest || m.GuestPages != parent.GuestPages {
 			return fail(fmt.Errorf("image %.12s of %d guest pages, the parent has %.12s of %d: %w",
-				m.ImageDigest, m.GuestPages, parent.ImageDigest, parent.GuestPages, ErrIdentity))
+				m.ImageDigest, m.GuestPages, parent.ImageDigest, parent.GuestPages, nodefile.ErrIdentity))
 		}
 	} else if m.InheritCPU {
-		return fail(fmt.Errorf("an image node inherits nothing: %w", ErrFormat))
+		return fail(fmt.Errorf("an image node inherits nothing: %w", nodefile.ErrFormat))
 	}
 	if check != nil {
 		if err := check(&m.Info); err != nil {
 			return fail(err)
 		}
 	}
-	if err := s.verifyContent(f, h, &m.Info, func(*PageError) {}); err != nil {
+	if err := s.verifyContent(f, h, &m.Info, func(*pages.PageError) {}); err != nil {
 		return fail(err)
 	}
 	w, err := s.shareAdopted(nodeWriter{Pending: p}, f, h, &m.Info)
@@ -180,11 +173,11 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*Info) error) (*Node, 
 }
 
 // shareAdopted writes a node that came whole anew if siblings have pages of it.
-func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *header, info *Info) (nodeWriter, error) {
-	if h.form != FormPages {
+func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *nodefile.Header, info *nodefile.Info) (nodeWriter, error) {
+	if h.Form != nodefile.FormPages {
 		return w, nil
 	}
-	x, err := readIndex(f, h, info)
+	x, err := nodefile.ReadIndex(f, h, info)
 	if err != nil {
 		return w, err
 	}
@@ -197,7 +190,7 @@ func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *header, info *Info) (n
 	}
 	var state []byte
 	if err == nil {
-		state, err = h.readSection(f, sectionState)
+		state, err = h.ReadSection(f, nodefile.SectionState)
 	}
 	if err == nil {
 		_, err = w.complete(info, &parent.Info, state, x)
@@ -227,10 +220,10 @@ func (s *Store) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending,
 		return nil, fmt.Errorf("after %d of %d bytes: %w", n, size, err)
 	}
 	if n < size {
-		return nil, fmt.Errorf("got %d of %d bytes: %w", n, size, ErrLength)
+		return nil, fmt.Errorf("got %d of %d bytes: %w", n, size, nodefile.ErrLength)
 	}
 	if extra, err := io.ReadFull(r, make([]byte, 1)); extra > 0 {
-		return nil, fmt.Errorf("more than %d bytes: %w", size, ErrLength)
+		return nil, fmt.Errorf("more than %d bytes: %w", size, nodefile.ErrLength)
 	} else if err != io.EOF && err != nil { // checksums at the end are checked there
 		return nil, fmt.Errorf("after %d bytes: %w", n, err)
 	}
@@ -251,8 +244,8 @@ func (s *Store) adoptImage(digest string, r io.Reader, size int64, check func(pa
 	if err := s.writable(); err != nil {
 		return err
 	}
-	if !validDigest(digest) {
-		return fmt.Errorf("not 64 lower-case hex digits: %w", ErrInvalid)
+	if !nodefile.ValidDigest(digest) {
+		return fmt.Errorf("not 64 lower-case hex digits: %w", nodefile.ErrInvalid)
 	}
 	if _, err := os.Stat(s.ImagePath(digest)); !errors.Is(err, fs.ErrNotExist) {
 		return err // there, or not to be known

@@ -4,6 +4,9 @@ import (
 	"encoding/binary"
 	"testing"
 	"weak"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // benchStore makes an image and nodes small nodes of 102 dirty pages below it,
@@ -32,7 +35,7 @@ func BenchmarkCapture(b *testing.B) {
 	i := uint32(0)
 	for b.Loop() {
 		i++
-		if _, err := s.Capture(NodeSpec{Kind: KindFunction, State: binary.LittleEndian.AppendUint32(nil, i)}, image, g.dirty, g.page); err != nil {
+		if _, err := s.Capture(NodeSpec{Kind: nodefile.KindFunction, State: binary.LittleEndian.AppendUint32(nil, i)}, image, g.dirty, g.page); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -59,7 +62,7 @@ func BenchmarkLoad(b *testing.B) {
 	for b.Loop() {
 		n := nodes[0]
 		n.loaded.Store(nil)
-		n.blob = weak.Pointer[Blob]{} // as if nobody used it
+		n.blob = weak.Pointer[pages.Blob]{} // as if nobody used it
 		if _, err := s.Load(n.ID); err != nil {
 			b.Fatal(err)
 		}

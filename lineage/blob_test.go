@@ -2,14 +2,15 @@ package lineage
 
 import (
 	"bytes"
-	"errors"
 	"math/rand/v2"
 	"os"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"testing"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 func TestBlobIsNeverWritable(t *testing.T) {
@@ -24,8 +25,8 @@ func TestBlobIsNeverWritable(t *testing.T) {
 		if fi, err := f.Stat(); err != nil || fi.Mode().Perm()&0o222 != 0 {
 			t.Errorf("mode %v, %v", fi.Mode(), err)
 		}
-		got := make([]byte, b.Pages()*PageSize)
-		if n, err := f.ReadAt(got, b.DataOffset()); n != len(got) || !bytes.Equal(got, b.mem) {
+		got := make([]byte, b.Pages()*nodefile.PageSize)
+		if n, err := f.ReadAt(got, b.DataOffset()); n != len(got) || !bytes.Equal(got, pagesOf(b)) {
 			t.Errorf("the file has other content than the memory: %d bytes, %v", n, err)
 		}
 		func() {
@@ -43,32 +44,12 @@ func TestBlobIsNeverWritable(t *testing.T) {
 	}
 }
 
-func TestBlobVerify(t *testing.T) {
-	b := testBlob(t, "a", 100)
-	if err := b.Verify(); err != nil {
-		t.Fatal(err)
+// pagesOf is all that a blob shows.
+func pagesOf(b *pages.Blob) (all []byte) {
+	for page := range b.Pages() {
+		all = append(all, b.Bytes(page)...)
 	}
-	b.index.digests[7][0] ^= 1
-	if err := b.Verify(); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), "data page 7 ") {
-		t.Errorf("wrong digest: %v", err)
-	}
-	b.index.digests[7][0] ^= 1
-	if err := os.Chmod(b.file.Name(), 0o600); err != nil { // a blob is sealed
-		t.Fatal(err)
-	}
-	if err := os.Truncate(b.file.Name(), 50*PageSize); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Verify(); err == nil {
-		t.Error("a truncated file was verified")
-	}
-	f, err := os.Open(b.file.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := newBlob("short", f, 0, &pageIndex{dataPages: 51}); !errors.Is(err, ErrLength) {
-		t.Errorf("mapping more pages than the file has: %v", err)
-	}
+	return all
 }
 
 // openFiles counts this process's file descriptors.
@@ -139,7 +120,7 @@ func TestFilesAreOpenedLazilyAndReleased(t *testing.T) {
 	if n.Blob() != blob {
 		t.Error("a blob in use was mapped a second time")
 	}
-	for range Diff(view, n.View()) {
+	for range pages.Diff(view, n.View()) {
 		t.Error("the same node loaded twice differs from itself")
 	}
 	for _, n := range again.List() {

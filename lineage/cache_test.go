@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"os"
-	"reflect"
-	"seuss/lineage/sealed/sealedtest"
 	"testing"
-	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // A store that is opened with the cache is the same as one without, whatever
@@ -52,7 +52,7 @@ func TestCatalogueCache(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = same(6) // reads it
-	if _, _, err := s.Reform(nodes[3].ID, FormPages); err != nil {
+	if _, _, err := s.Reform(nodes[3].ID, nodefile.FormPages); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Remove(nodes[5].ID, false); err != nil {
@@ -61,7 +61,7 @@ func TestCatalogueCache(t *testing.T) {
 	s.Close()
 	sealedtest.Damage(t, path, func([]byte) []byte { return good }) // an old one
 	s = same(5)
-	if n := s.lookup(nodes[3].ID); n.StoredBytes() < 10*PageSize {
+	if n := s.lookup(nodes[3].ID); n.StoredBytes() < 10*nodefile.PageSize {
 		t.Error("the size is that before the file was written anew")
 	}
 	s.Close()
@@ -73,7 +73,7 @@ func TestCatalogueCache(t *testing.T) {
 	}
 	sealedtest.Damage(t, node, func(b []byte) []byte { b[0] ^= 1; return b })
 	s = openStoreAs(t, dir, Options{ReadOnly: true})
-	if len(s.Damaged()) != 3 || !errors.Is(s.Damaged()[0].Err, ErrMagic) {
+	if len(s.Damaged()) != 3 || !errors.Is(s.Damaged()[0].Err, nodefile.ErrMagic) {
 		t.Errorf("damaged: %v", s.Damaged())
 	}
 	sealedtest.Damage(t, node, func([]byte) []byte { return file })
@@ -86,63 +86,8 @@ func TestCatalogueCache(t *testing.T) {
 		})
 		same(5).Close()
 	}
-	for _, n := range []int{0, 7, cacheHeaderBytes, len(good) / 2} {
+	for _, n := range []int{0, 7, nodefile.CacheHeaderBytes, len(good) / 2} {
 		sealedtest.Damage(t, path, func([]byte) []byte { return good[:n] })
 		same(5).Close()
 	}
-}
-
-// FuzzCacheEntry: what is decoded is valid metadata, and encodes to the same again.
-func FuzzCacheEntry(f *testing.F) {
-	id, digest := digestOf([]byte("x")), digestOf([]byte("y"))
-	full := &metadata{InheritCPU: true, Info: Info{
-		ID: id, Parent: digest, Kind: KindArgument, ImageDigest: digest, Root: id, ABIVersion: 2, Created: time.Unix(-5, 7).UTC(),
-		Key: Key{Function: "f", Handler: "main.handler", CodeDigest: digest, Imports: []string{"json", "re"}, Lazy: true, NextKey: "q",
-			Args: []Binding{{"k", digest, "v"}, {"l", id, ""}}},
-		CPUFeatures: CPUFeatures{"cpu", []string{"a", "b"}}, GuestPages: 2000, DeltaPages: 12, DeltaBytes: 11 * PageSize, SharedPages: 77,
-		CaptureCost: 3, SavedTime: 4, Purity: Purity{1, 2, 3, true, []string{"why"}},
-	}}
-	got, err := decodeEntry(id, encodeEntry(full))
-	if err != nil || !reflect.DeepEqual(got, full) {
-		f.Fatalf("got %+v, %v, want %+v", got, err, full)
-	}
-	f.Add(encodeEntry(full))
-	f.Add(encodeEntry(&metadata{Info: Info{Kind: KindImage, ImageDigest: digest, Root: id, Created: time.Unix(0, 0).UTC()}}))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeEntry(id, b)
-		if err != nil {
-			return
-		}
-		again, err := decodeEntry(id, encodeEntry(m))
-		if err != nil || !reflect.DeepEqual(again, m) {
-			t.Fatalf("got %+v, %v, want %+v", again, err, m)
-		}
-	})
-}
-
-func FuzzCache(f *testing.F) {
-	id := digestOf([]byte("x"))
-	f.Add(encodeCache([]found{{id: id, raw: []byte("{}"), stamp: fileStamp{1, 2, 3, 4}}}))
-	f.Add(encodeCache(nil))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		for range 2 {
-			entries, err := decodeCache(b)
-			if err == nil {
-				var nodes []found
-				for id, e := range entries {
-					nodes = append(nodes, found{id: id, raw: e.meta, stamp: e.stamp})
-				}
-				if again, err := decodeCache(encodeCache(nodes)); err != nil || len(again) != len(entries) {
-					t.Fatalf("%d entries, then %d, %v", len(entries), len(again), err)
-				}
-			}
-			if len(b) < cacheHeaderBytes {
-				return
-			}
-			b = bytes.Clone(b) // again with the right checksum
-			for i := range 4 {
-				b[12+i] = byte(checksum(b[16:]) >> (8 * i))
-			}
-		}
-	})
 }

@@ -7,20 +7,21 @@ import (
 	"time"
 
 	"seuss/dirtytrack"
+	"seuss/lineage/nodefile"
 )
 
 // NodeSpec is what a capture knows beyond the pages. Parent and image follow
 // from the parent node.
 type NodeSpec struct {
-	Kind        Kind
-	Key         Key
+	Kind        nodefile.Kind
+	Key         nodefile.Key
 	State       []byte // machine state, opaque, at most 64 MiB
-	CPUFeatures CPUFeatures
+	CPUFeatures nodefile.CPUFeatures
 	ABIVersion  uint32
 	Created     time.Time // zero means now
 	CaptureCost time.Duration
 	SavedTime   time.Duration
-	Purity      Purity
+	Purity      nodefile.Purity
 }
 
 // Capture stores a node below parent and returns it loaded. Of the candidate
@@ -38,7 +39,7 @@ type NodeSpec struct {
 // failed sync does not damage other nodes.
 func (s *Store) Capture(spec NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {
 	if parent == nil {
-		return nil, fmt.Errorf("capture %s node: no parent: %w", spec.Kind, ErrInvalid)
+		return nil, fmt.Errorf("capture %s node: no parent: %w", spec.Kind, nodefile.ErrInvalid)
 	}
 	n, err := s.capture(&spec, parent, candidates, read)
 	if err != nil {
@@ -52,23 +53,23 @@ func (s *Store) Capture(spec NodeSpec, parent *Node, candidates *dirtytrack.Page
 // have become large: of a machine's many candidates few pages may differ from the
 // parent's. What cannot be made smaller stays as it is.
 func (s *Store) shrink(n *Node, candidates uint64) {
-	if chooseForm(s.formOption, n.Kind, candidates) == FormDifferences || chooseForm(s.formOption, n.Kind, n.DeltaPages) != FormDifferences ||
+	if chooseForm(s.formOption, n.Kind, candidates) == nodefile.FormDifferences || chooseForm(s.formOption, n.Kind, n.DeltaPages) != nodefile.FormDifferences ||
 		n.StoredBytes() < n.DeltaBytes { // it was there, as differences
 		return
 	}
-	_, _, _ = s.reform(n.ID, FormDifferences)
+	_, _, _ = s.reform(n.ID, nodefile.FormDifferences)
 }
 
 func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	info := &Info{
+	info := &nodefile.Info{
 		Parent:      parent.ID,
 		Kind:        spec.Kind,
-		Key:         spec.Key.clone(),
+		Key:         spec.Key.Clone(),
 		ImageDigest: parent.ImageDigest,
-		CPUFeatures: CPUFeatures{Opaque: spec.CPUFeatures.Opaque, Named: slices.Clone(spec.CPUFeatures.Named)},
+		CPUFeatures: nodefile.CPUFeatures{Opaque: spec.CPUFeatures.Opaque, Named: slices.Clone(spec.CPUFeatures.Named)},
 		ABIVersion:  spec.ABIVersion,
 		Created:     createdAt(spec.Created),
 		GuestPages:  parent.GuestPages,
@@ -77,12 +78,12 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 		Purity:      spec.Purity,
 	}
 	info.Purity.Reasons = slices.Clone(spec.Purity.Reasons)
-	info.Root = Digest{}.String() // until it is known
-	if err := info.validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
+	info.Root = nodefile.Digest{}.String() // until it is known
+	if err := info.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, nodefile.ErrInvalid)
 	}
-	if len(spec.State) > maxStateBytes {
-		return nil, fmt.Errorf("machine state has %d bytes, at most %d: %w", len(spec.State), maxStateBytes, ErrInvalid)
+	if len(spec.State) > nodefile.MaxStateBytes {
+		return nil, fmt.Errorf("machine state has %d bytes, at most %d: %w", len(spec.State), nodefile.MaxStateBytes, nodefile.ErrInvalid)
 	}
 	if s.lookup(parent.ID) != parent {
 		return nil, fmt.Errorf("parent: %w", ErrNotFound)
@@ -91,10 +92,10 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 	if err != nil {
 		return nil, err
 	}
-	var diffs *deltaEncoder
-	if chooseForm(s.formOption, spec.Kind, candidates.Len()) == FormDifferences {
-		diffs = new(deltaEncoder)
-		diffs.addState(base.state, spec.State)
+	var diffs *nodefile.DifferenceEncoder
+	if chooseForm(s.formOption, spec.Kind, candidates.Len()) == nodefile.FormDifferences {
+		diffs = new(nodefile.DifferenceEncoder)
+		diffs.AddState(base.state, spec.State)
 	}
 	w, err := s.newNodeWriter(s.path(nodesDir), diffs)
 	if err != nil {
@@ -104,7 +105,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 	delta := newDeltaWriter(w.Pending, base.view, diffs)
 	for page := range candidates.All() {
 		if page >= info.GuestPages {
-			return nil, fmt.Errorf("candidate page %#x, the guest has %#x pages: %w", page, info.GuestPages, ErrInvalid)
+			return nil, fmt.Errorf("candidate page %#x, the guest has %#x pages: %w", page, info.GuestPages, nodefile.ErrInvalid)
 		}
 		if err := delta.add(page, read(page)); err != nil {
 			return nil, err
@@ -116,9 +117,9 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 		return nil, err
 	}
 	info.Root = root.String()
-	info.DeltaPages = x.deltaPages()
-	info.DeltaBytes = x.dataPages * PageSize
-	info.SharedPages = base.view.backed() - delta.hidden
+	info.DeltaPages = x.DeltaPages()
+	info.DeltaBytes = x.DataPages * nodefile.PageSize
+	info.SharedPages = base.view.Backed() - delta.hidden
 	return s.sealNode(w, info, spec.State, x, &parent.Info, base)
 }
 
@@ -128,14 +129,14 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 const autoDeltaPages = 1024
 
 // chooseForm tells how a node with at most this many delta pages is stored.
-func chooseForm(option Form, kind Kind, pages uint64) Form {
+func chooseForm(option nodefile.Form, kind nodefile.Kind, pages uint64) nodefile.Form {
 	switch {
-	case kind == KindImage || pages > maxDeltaPages || option == FormPages:
-		return FormPages
-	case option == FormDifferences || pages <= autoDeltaPages && (kind == KindFunction || kind == KindArgument):
-		return FormDifferences
+	case kind == nodefile.KindImage || pages > nodefile.MaxDeltaPages || option == nodefile.FormPages:
+		return nodefile.FormPages
+	case option == nodefile.FormDifferences || pages <= autoDeltaPages && (kind == nodefile.KindFunction || kind == nodefile.KindArgument):
+		return nodefile.FormDifferences
 	}
-	return FormPages
+	return nodefile.FormPages
 }
 
 func createdAt(t time.Time) time.Time {
@@ -143,9 +144,4 @@ func createdAt(t time.Time) time.Time {
 		t = time.Now()
 	}
 	return t.UTC().Round(0)
-}
-
-func (k Key) clone() Key {
-	k.Imports, k.Args = slices.Clone(k.Imports), slices.Clone(k.Args)
-	return k
 }

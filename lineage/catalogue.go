@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/hashicorp/go-memdb"
+
+	"seuss/lineage/nodefile"
 )
 
 // The catalogue is a memdb of nodes and marks. Every read works on an immutable
@@ -31,7 +33,7 @@ func catalogueSchema() *memdb.DBSchema {
 			kindIndex:     textIndex(kindIndex, false, func(n *Node) string { return string(n.Kind) }),
 			functionIndex: textIndex(functionIndex, false, func(n *Node) string { return n.Key.Function }),
 			argumentIndex: textIndex(argumentIndex, false, func(n *Node) string {
-				if n.Kind != KindArgument {
+				if n.Kind != nodefile.KindArgument {
 					return ""
 				}
 				return argumentPath(n.Key.Function, n.Key.Args)
@@ -46,7 +48,7 @@ func catalogueSchema() *memdb.DBSchema {
 
 // argumentPath is the index value of an argument node: the path of a node below
 // it in the trie begins with its own.
-func argumentPath(function string, args []Binding) string {
+func argumentPath(function string, args []nodefile.Binding) string {
 	var b strings.Builder
 	b.WriteString(function)
 	for _, a := range args {
@@ -134,7 +136,7 @@ func (c Catalogue) Len() int { return len(get[*Node](c, nodeTable, idIndex+"_pre
 func (c Catalogue) Children(id string) []*Node { return c.nodes(parentIndex, id) }
 
 // Kind returns the nodes of one kind, oldest first.
-func (c Catalogue) Kind(k Kind) []*Node { return c.nodes(kindIndex, string(k)) }
+func (c Catalogue) Kind(k nodefile.Kind) []*Node { return c.nodes(kindIndex, string(k)) }
 
 // Function returns the nodes, of any kind, whose key names the function, oldest
 // first.
@@ -142,7 +144,7 @@ func (c Catalogue) Function(name string) []*Node { return c.nodes(functionIndex,
 
 // Arguments returns the argument nodes of a function whose bindings begin with
 // args, oldest first.
-func (c Catalogue) Arguments(function string, args []Binding) []*Node {
+func (c Catalogue) Arguments(function string, args []nodefile.Binding) []*Node {
 	nodes := c.nodes(argumentIndex+"_prefix", argumentPath(function, args))
 	// A function's name may begin another one's.
 	return slices.DeleteFunc(nodes, func(n *Node) bool { return n.Key.Function != function })
@@ -234,7 +236,7 @@ func (c Catalogue) WatchMarks() <-chan struct{} { return c.watch(markTable, idIn
 
 func (s *Store) List() []*Node                    { return s.catalogue().List() }
 func (s *Store) Children(id string) []*Node       { return s.catalogue().Children(id) }
-func (s *Store) Kind(k Kind) []*Node              { return s.catalogue().Kind(k) }
+func (s *Store) Kind(k nodefile.Kind) []*Node     { return s.catalogue().Kind(k) }
 func (s *Store) Function(name string) []*Node     { return s.catalogue().Function(name) }
 func (s *Store) Get(name string) (*Node, error)   { return s.catalogue().Get(name) }
 func (s *Store) Lineage(n *Node) ([]*Node, error) { return s.catalogue().Lineage(n) }

@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"iter"
 	"runtime"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // PageDiff is a guest page whose content differs between two nodes.
@@ -33,16 +36,16 @@ func (s *Store) Compare(a, b string) iter.Seq2[PageDiff, error] {
 			return
 		}
 		if x.View.Pages() != y.View.Pages() {
-			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), ErrInvalid))
+			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), nodefile.ErrInvalid))
 			return
 		}
-		for first, count := range Diff(x.View, y.View) {
+		for first, count := range pages.Diff(x.View, y.View) {
 			if err := errors.Join(x.View.Check(first, count), y.View.Check(first, count)); err != nil {
 				yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 				return
 			}
 			for page := first; page < first+count; page++ {
-				d := PageDiff{Page: page, A: orZero(x.View.Bytes(page)), B: orZero(y.View.Bytes(page))}
+				d := PageDiff{Page: page, A: nodefile.OrZero(x.View.Bytes(page)), B: nodefile.OrZero(y.View.Bytes(page))}
 				if d.count() && !yield(d, nil) {
 					return
 				}
@@ -59,7 +62,7 @@ func (d *PageDiff) count() bool {
 		return false
 	}
 	d.First = -1
-	for i := range PageSize {
+	for i := range nodefile.PageSize {
 		if d.A[i] != d.B[i] {
 			d.Bytes++
 			d.Last = i
@@ -105,7 +108,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 		return Rebase{}, ErrNotFound
 	}
 	if n.Parent == "" {
-		return Rebase{}, fmt.Errorf("an image node has no parent: %w", ErrInvalid)
+		return Rebase{}, fmt.Errorf("an image node has no parent: %w", nodefile.ErrInvalid)
 	}
 	r := Rebase{Node: id, Parent: n.Parent, Onto: onto, Why: []string{}}
 	path, err := c.Lineage(to)
@@ -114,7 +117,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 	}
 	for _, above := range path {
 		if above == n {
-			return Rebase{}, fmt.Errorf("it hangs below the node itself: %w", ErrInvalid)
+			return Rebase{}, fmt.Errorf("it hangs below the node itself: %w", nodefile.ErrInvalid)
 		}
 	}
 	from, err := s.Snapshot(n.Parent)
@@ -129,10 +132,10 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 	if n.ImageDigest != to.ImageDigest {
 		against("image %.12s, onto has %.12s", n.ImageDigest, to.ImageDigest)
 	}
-	if n.ABIVersion != to.ABIVersion && to.Kind != KindImage {
+	if n.ABIVersion != to.ABIVersion && to.Kind != nodefile.KindImage {
 		against("guest ABI %d, onto has %d", n.ABIVersion, to.ABIVersion)
 	}
-	if !n.CPUFeatures.equal(&to.CPUFeatures) && to.Kind != KindImage {
+	if !n.CPUFeatures.Equal(&to.CPUFeatures) && to.Kind != nodefile.KindImage {
 		against("other CPU features than onto")
 	}
 	if !bytes.Equal(from.State, target.State) {
@@ -151,7 +154,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 			return Rebase{}, err
 		}
 		r.DiffPages++
-		if !bytes.Equal(orZero(own.View.Bytes(d.Page)), d.A) {
+		if !bytes.Equal(nodefile.OrZero(own.View.Bytes(d.Page)), d.A) {
 			r.Overlap++
 		}
 	}

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 const lockHolderEnv = "LINEAGE_TEST_HOLD_LOCK"
@@ -97,7 +100,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 			g.reset(imageView)
 			for i := range 12 {
 				g.scribble(r, 20)
-				n, err := s.Capture(NodeSpec{Kind: KindFunction, State: []byte{byte(w), byte(i)}}, parent, g.dirty, g.page)
+				n, err := s.Capture(NodeSpec{Kind: nodefile.KindFunction, State: []byte{byte(w), byte(i)}}, parent, g.dirty, g.page)
 				if err != nil {
 					t.Error(err)
 					return
@@ -140,7 +143,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 						return
 					}
 					n.Hit()
-					for range Diff(imageView, snapshot.View) {
+					for range pages.Diff(imageView, snapshot.View) {
 						break
 					}
 					s.Unload(n.ID)
@@ -163,9 +166,9 @@ func TestReadersDuringCaptures(t *testing.T) {
 	}
 }
 
-func checkViewSampled(t *testing.T, v *View, g *guest) {
+func checkViewSampled(t *testing.T, v *pages.View, g *guest) {
 	for p := uint64(0); p < g.pages(); p += 7 {
-		if string(orZero(v.Bytes(p))) != string(g.page(p)) {
+		if string(nodefile.OrZero(v.Bytes(p))) != string(g.page(p)) {
 			t.Errorf("page %d differs", p)
 			return
 		}
@@ -183,7 +186,7 @@ func TestSameCaptureConcurrently(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range nodes {
 		wg.Go(func() {
-			n, err := s.Capture(NodeSpec{Kind: KindBase}, image, g.dirty, g.page)
+			n, err := s.Capture(NodeSpec{Kind: nodefile.KindBase}, image, g.dirty, g.page)
 			if err != nil {
 				t.Error(err)
 			}

@@ -7,7 +7,7 @@
 //
 //	lock                      held by the one process that may write
 //	images/<digest>.img       root images, written by package images
-//	nodes/<id>.node           one sealed file a node, see format.go
+//	nodes/<id>.node           one sealed file a node, see package nodefile
 //	nodes/<id>.from-<n>       hard links to files that hold pages of it, see share.go
 //	nodes/<id>.load           what its first run needed, see loading.go
 //	hits                      use counts, best effort

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+
+	"seuss/lineage/nodefile"
 )
 
 // blockBytes is the part of a page that Duplicates compares below pages: a cache
@@ -31,14 +33,14 @@ func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) 
 	if err := s.usable(); err != nil {
 		return d, fmt.Errorf("duplicates: %w", err)
 	}
-	pages, blocks := map[Digest]struct{}{}, map[uint64]struct{}{}
+	pages, blocks := map[nodefile.Digest]struct{}{}, map[uint64]struct{}{}
 	seed := maphash.MakeSeed()
 	nodes := s.List()
 	for i, n := range nodes {
 		if err := ctx.Err(); err != nil {
 			return d, fmt.Errorf("duplicates: cancelled after %d of %d nodes: %w", i, len(nodes), err)
 		}
-		if n.Kind == KindImage {
+		if n.Kind == nodefile.KindImage {
 			continue
 		}
 		if err := s.eachStored(n, func(content, old []byte, shared bool) {
@@ -46,8 +48,8 @@ func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) 
 			if shared {
 				d.SharedPages++
 			}
-			pages[pageDigest(content)] = struct{}{}
-			for at := 0; at < PageSize; at += blockBytes {
+			pages[nodefile.PageDigest(content)] = struct{}{}
+			for at := 0; at < nodefile.PageSize; at += blockBytes {
 				if block := content[at : at+blockBytes]; !bytes.Equal(block, old[at:at+blockBytes]) {
 					d.Blocks++
 					blocks[maphash.Bytes(seed, block)] = struct{}{}
@@ -80,11 +82,11 @@ func (s *Store) eachStored(n *Node, f func(content, old []byte, shared bool)) er
 		return err
 	}
 	defer file.Close()
-	x, err := readIndex(file, h, &n.Info)
+	x, err := nodefile.ReadIndex(file, h, &n.Info)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
-	uses, err := x.firstUses()
+	uses, err := x.FirstUses()
 	if err != nil {
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	}
@@ -93,8 +95,8 @@ func (s *Store) eachStored(n *Node, f func(content, old []byte, shared bool)) er
 			return err
 		}
 		shared := false
-		x.eachPlace(uint64(page), 1, func(_, _ uint64, donor int, _ uint64) { shared = donor != ownFile })
-		f(orZero(l.view.Bytes(guest)), orZero(parent.View.Bytes(guest)), shared)
+		x.EachPlace(uint64(page), 1, func(_, _ uint64, donor int, _ uint64) { shared = donor != nodefile.OwnFile })
+		f(nodefile.OrZero(l.view.Bytes(guest)), nodefile.OrZero(parent.View.Bytes(guest)), shared)
 	}
 	return nil
 }

@@ -1,6 +1,10 @@
 package lineage
 
-import "testing"
+import (
+	"testing"
+
+	"seuss/lineage/nodefile"
+)
 
 // TestFindDuplicates: two siblings that wrote the same page and one of their own each.
 func TestFindDuplicates(t *testing.T) {
@@ -11,12 +15,12 @@ func TestFindDuplicates(t *testing.T) {
 		for p := range uint64(20) {
 			g.fill(p, p+1)
 		}
-		base := capture(t, s, NodeSpec{Kind: KindBase}, image, g)
+		base := capture(t, s, NodeSpec{Kind: nodefile.KindBase}, image, g)
 		for i := range uint64(2) {
 			g.dirty.Clear()
 			g.fill(3, 1000)
 			g.fill(4+i, 2000+i)
-			capture(t, s, NodeSpec{Kind: KindFunction, Key: Key{Function: string('a' + rune(i))}}, base, g)
+			capture(t, s, NodeSpec{Kind: nodefile.KindFunction, Key: nodefile.Key{Function: string('a' + rune(i))}}, base, g)
 		}
 		total := 0
 		d, err := s.FindDuplicates(t.Context(), func(int, int) { total++ })

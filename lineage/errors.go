@@ -2,25 +2,19 @@ package lineage
 
 import (
 	"errors"
+
+	"seuss/lineage/nodefile"
 	"seuss/lineage/sealed"
 )
 
-// What can be wrong with a node file, in the order in which it is checked.
+// What can be wrong with a file: see package nodefile.
 var (
-	// ErrMagic: the file is not a node file.
-	ErrMagic = errors.New("not a node file")
-	// ErrVersion: the file has a format version that this program cannot read.
-	ErrVersion = errors.New("unsupported node file version")
-	// ErrLength: the file is shorter or longer than its header says.
-	ErrLength = errors.New("wrong file length")
-	// ErrChecksum: stored bytes do not match their checksum or digest.
-	ErrChecksum = errors.New("checksum mismatch")
-	// ErrFormat: checksums are right, but the content breaks the format's rules.
-	ErrFormat = errors.New("malformed content")
-	// ErrIdentity: the file's content is not what its name says.
-	ErrIdentity = errors.New("identity mismatch")
-	// ErrOrphan: the node's parent is missing or damaged.
-	ErrOrphan = errors.New("parent is missing or damaged")
+	ErrMagic    = nodefile.ErrMagic
+	ErrVersion  = nodefile.ErrVersion
+	ErrLength   = nodefile.ErrLength
+	ErrChecksum = nodefile.ErrChecksum
+	ErrFormat   = nodefile.ErrFormat
+	ErrIdentity = nodefile.ErrIdentity
 )
 
 // What can be wrong with a request to a Store.
@@ -30,7 +24,9 @@ var (
 	// ErrAmbiguous: more than one node id begins with the given prefix.
 	ErrAmbiguous = errors.New("ambiguous id prefix")
 	// ErrInvalid: an argument breaks the rules that its documentation states.
-	ErrInvalid = errors.New("invalid argument")
+	ErrInvalid = nodefile.ErrInvalid
+	// ErrOrphan: the node's parent is missing or damaged.
+	ErrOrphan = errors.New("parent is missing or damaged")
 	// ErrLocked: another process has the state directory open for writing.
 	ErrLocked = sealed.ErrLocked
 	// ErrReadOnly: the Store was opened read-only.

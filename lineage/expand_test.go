@@ -4,15 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"runtime"
-	"seuss/lineage/sealed/sealedtest"
 	"sync"
 	"testing"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // coldNode is a small node below one of the same kind, both stored as differences and
 // not in memory, with what their guests held. All slabs that could be used again hold
 // something else.
-func coldNode(t *testing.T, verify Verify) (s *Store, parent, n *Node, above, mem []byte) {
+func coldNode(t *testing.T, verify pages.Verify) (s *Store, parent, n *Node, above, mem []byte) {
 	t.Helper()
 	dir := t.TempDir()
 	s = openStore(t, dir)
@@ -36,41 +39,34 @@ func coldNode(t *testing.T, verify Verify) (s *Store, parent, n *Node, above, me
 		t.Fatal(err)
 	}
 	s = openStoreAs(t, dir, Options{Verify: verify})
-	for units := range 4 {
-		spoiled, err := takeSlab((units + 1) * slabUnit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range spoiled.rw {
-			spoiled.rw[i] = 0xee
-		}
-		defer giveSlab(spoiled)
+	if err := pages.Poison(); err != nil {
+		t.Fatal(err)
 	}
 	return s, parent, n, above, mem
 }
 
-var allVerify = []Verify{VerifyEager, VerifyLazy, VerifyDemand}
+var allVerify = []pages.Verify{pages.VerifyEager, pages.VerifyLazy, pages.VerifyDemand}
 
 // The pages of a cold node are what they were, whichever way they are asked for first.
 func TestExpandedWhenAsked(t *testing.T) {
 	for _, verify := range allVerify {
-		for name, ask := range map[string]func(v *View, page uint64) []byte{
-			"bytes": func(v *View, page uint64) []byte { return orZero(v.Bytes(page)) },
-			"copy": func(v *View, page uint64) []byte {
-				b := bytes.Repeat([]byte{0xdd}, PageSize)
+		for name, ask := range map[string]func(v *pages.View, page uint64) []byte{
+			"bytes": func(v *pages.View, page uint64) []byte { return nodefile.OrZero(v.Bytes(page)) },
+			"copy": func(v *pages.View, page uint64) []byte {
+				b := bytes.Repeat([]byte{0xdd}, nodefile.PageSize)
 				v.CopyPage(b, page)
 				return b
 			},
-			"file": func(v *View, page uint64) []byte {
+			"file": func(v *pages.View, page uint64) []byte {
 				r := v.Lookup(page)
 				if r.Blob == nil {
-					return zeroPage[:]
+					return nodefile.ZeroPage[:]
 				}
-				b := make([]byte, PageSize)
+				b := make([]byte, nodefile.PageSize)
 				if err := r.Blob.Check(r.Page, 1); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := r.Blob.File().ReadAt(b, r.Blob.DataOffset()+int64(r.Page)*PageSize); err != nil {
+				if _, err := r.Blob.File().ReadAt(b, r.Blob.DataOffset()+int64(r.Page)*nodefile.PageSize); err != nil {
 					t.Fatal(err)
 				}
 				return b
@@ -82,12 +78,12 @@ func TestExpandedWhenAsked(t *testing.T) {
 				t.Fatal(err)
 			}
 			own := snapshot.Node.Blob()
-			isWhole := func() bool { return own.patches.Load() == nil }
+			isWhole := func() bool { return own.Whole() }
 			if isWhole() {
 				t.Errorf("%v: pages were made before anybody looked at them", verify)
 			}
 			for page := range snapshot.View.Pages() {
-				if got := ask(snapshot.View, page); !bytes.Equal(got, mem[page*PageSize:(page+1)*PageSize]) {
+				if got := ask(snapshot.View, page); !bytes.Equal(got, mem[page*nodefile.PageSize:(page+1)*nodefile.PageSize]) {
 					t.Fatalf("%v, %s: page %d differs", verify, name, page)
 				}
 			}
@@ -109,7 +105,7 @@ func TestExpandedWhenAsked(t *testing.T) {
 
 // Many machines copy pages of a node while others look at them.
 func TestExpandedByMany(t *testing.T) {
-	s, _, n, _, mem := coldNode(t, VerifyDemand)
+	s, _, n, _, mem := coldNode(t, pages.VerifyDemand)
 	for range 20 {
 		s.Unload(n.ID)
 		runtime.GC()
@@ -120,14 +116,14 @@ func TestExpandedByMany(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 4 {
 			wg.Go(func() {
-				b := make([]byte, PageSize)
+				b := make([]byte, nodefile.PageSize)
 				for page := range uint64(80) {
 					if i == 3 && page > 40 {
-						copy(b, orZero(snapshot.View.Bytes(page)))
+						copy(b, nodefile.OrZero(snapshot.View.Bytes(page)))
 					} else {
 						snapshot.View.CopyPage(b, page)
 					}
-					if !bytes.Equal(b, mem[page*PageSize:(page+1)*PageSize]) {
+					if !bytes.Equal(b, mem[page*nodefile.PageSize:(page+1)*nodefile.PageSize]) {
 						t.Errorf("page %d differs", page)
 					}
 				}
@@ -140,18 +136,18 @@ func TestExpandedByMany(t *testing.T) {
 // A page that is not what its checksum says, though parent and differences are right,
 // is found where all pages are checked.
 func TestExpandedChecksum(t *testing.T) {
-	s, _, n, _, _ := coldNode(t, VerifyEager)
+	s, _, n, _, _ := coldNode(t, pages.VerifyEager)
 	sealedtest.Damage(t, s.nodePath(n.ID), func(b []byte) []byte {
-		h, err := readHeader(bytes.NewReader(b), int64(len(b)))
+		h, err := nodefile.ReadHeader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		index := h.sections[sectionIndex]
-		b[index.offset+index.length-1] ^= 1 // of the last page's checksum
-		reseal(b)
+		index := h.Sections[nodefile.SectionIndex]
+		b[index.Offset+index.Length-1] ^= 1 // of the last page's checksum
+		nodefile.Reseal(b)
 		return b
 	})
-	var bad *PageError
+	var bad *pages.PageError
 	if _, err := s.Load(n.ID); !errors.As(err, &bad) || bad.Guest != "guest page 0x384" {
 		t.Errorf("%v", err)
 	}

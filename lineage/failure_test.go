@@ -6,13 +6,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed"
-	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // Whatever step of a capture fails, nothing new is visible, and the store works.
@@ -28,7 +30,7 @@ func TestCaptureFailsAtEveryStep(t *testing.T) {
 		for done := false; !done; steps++ {
 			f := &sealedtest.FailAt{N: steps, Err: cause, Forever: steps%2 == 0}
 			s.fs = f.Wrap(sealed.OS())
-			n, err := s.Capture(NodeSpec{Kind: KindBase, State: []byte("s")}, image, g.dirty, g.page)
+			n, err := s.Capture(NodeSpec{Kind: nodefile.KindBase, State: []byte("s")}, image, g.dirty, g.page)
 			s.fs = sealed.OS()
 			if done = err == nil; done {
 				checkView(t, n.View(), g.mem)
@@ -78,13 +80,13 @@ func TestDiskFull(t *testing.T) {
 	for p := range uint64(600) {
 		g.fill(p, p+1)
 	}
-	if _, err := s.Capture(NodeSpec{Kind: KindBase}, image, g.dirty, g.page); !errors.Is(err, syscall.ENOSPC) {
+	if _, err := s.Capture(NodeSpec{Kind: nodefile.KindBase}, image, g.dirty, g.page); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("capturing more than the disk holds: %v", err)
 	}
 	noTemps(t, s)
 	g.reset(image.View())
 	g.fill(7, 7)
-	n := capture(t, s, NodeSpec{Kind: KindBase}, image, g)
+	n := capture(t, s, NodeSpec{Kind: nodefile.KindBase}, image, g)
 	checkView(t, n.View(), g.mem)
 }
 
@@ -124,7 +126,7 @@ func TestReadOnlyStoreRefusesChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newGuest(testGuestPages)
-	_, err = ro.Capture(NodeSpec{Kind: KindBase}, nodes[0], g.dirty, g.page)
+	_, err = ro.Capture(NodeSpec{Kind: nodefile.KindBase}, nodes[0], g.dirty, g.page)
 	errs := []error{err, ro.Remove(nodes[5].ID, true), ro.FlushHits()}
 	_, err = ro.AddImage(nodes[0].ImageDigest, s.ImagePath(nodes[0].ImageDigest), 10, nil)
 	for i, err := range append(errs, err) {
@@ -153,7 +155,7 @@ func TestClosedStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := newGuest(testGuestPages)
-	_, err := s.Capture(NodeSpec{Kind: KindBase}, nodes[0], g.dirty, g.page)
+	_, err := s.Capture(NodeSpec{Kind: nodefile.KindBase}, nodes[0], g.dirty, g.page)
 	errs := []error{err, s.Remove(nodes[5].ID, true), s.Verify(nodes[0].ID)}
 	_, err = s.Load(nodes[0].ID)
 	for i, err := range append(errs, err) {

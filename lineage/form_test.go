@@ -7,15 +7,18 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed/sealedtest"
 	"strings"
 	"testing"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // The form of a file has no influence on ids and memory, and each can be turned
 // into the other, also below nodes that hang on it.
 func TestFormsAreEqual(t *testing.T) {
-	stores := map[Form]*Store{}
+	stores := map[nodefile.Form]*Store{}
 	var want [][]byte
 	var wantIDs []string
 	inOrder := func(nodes []*Node) (ids []string) {
@@ -36,10 +39,10 @@ func TestFormsAreEqual(t *testing.T) {
 	}
 	for _, form := range bothForms {
 		s := stores[form]
-		other := FormPages + FormDifferences - form
+		other := nodefile.FormPages + nodefile.FormDifferences - form
 		for i, id := range wantIDs {
 			if i == 0 {
-				if _, _, err := s.Reform(id, FormDifferences); !errors.Is(err, ErrInvalid) {
+				if _, _, err := s.Reform(id, nodefile.FormDifferences); !errors.Is(err, nodefile.ErrInvalid) {
 					t.Errorf("an image node as differences: %v", err)
 				}
 				continue
@@ -48,7 +51,7 @@ func TestFormsAreEqual(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if fi, err := os.Stat(s.nodePath(id)); err != nil || uint64(fi.Size()) != after || (after < before) != (other == FormDifferences) {
+			if fi, err := os.Stat(s.nodePath(id)); err != nil || uint64(fi.Size()) != after || (after < before) != (other == nodefile.FormDifferences) {
 				t.Errorf("node %d from %v to %v: %d bytes, then %d; %v", i, form, other, before, after, err)
 			}
 		}
@@ -76,7 +79,7 @@ func TestFormsAreEqual(t *testing.T) {
 // the node is small all the same.
 func TestManyCandidatesFewDiffer(t *testing.T) {
 	dir := t.TempDir()
-	s := openStoreAs(t, dir, Options{Form: FormAuto})
+	s := openStoreAs(t, dir, Options{Form: nodefile.FormAuto})
 	image := addTestImage(t, s)
 	g := newGuest(testGuestPages)
 	g.reset(image.View())
@@ -84,15 +87,15 @@ func TestManyCandidatesFewDiffer(t *testing.T) {
 		g.dirty.Add(p)
 	}
 	g.fill(3, 5)
-	small := capture(t, s, NodeSpec{Kind: KindFunction, State: []byte("state")}, image, g)
-	if small.StoredBytes() > PageSize*2 || small.DeltaPages != 1 {
+	small := capture(t, s, NodeSpec{Kind: nodefile.KindFunction, State: []byte("state")}, image, g)
+	if small.StoredBytes() > nodefile.PageSize*2 || small.DeltaPages != 1 {
 		t.Errorf("%d pages take %d bytes", small.DeltaPages, small.StoredBytes())
 	}
 	checkView(t, small.View(), g.mem)
 	for p := range uint64(autoDeltaPages + 1) {
 		g.fill(p, p+9)
 	}
-	if large := capture(t, s, NodeSpec{Kind: KindFunction, State: []byte("state")}, image, g); large.StoredBytes() < large.DeltaBytes {
+	if large := capture(t, s, NodeSpec{Kind: nodefile.KindFunction, State: []byte("state")}, image, g); large.StoredBytes() < large.DeltaBytes {
 		t.Errorf("%d pages take %d bytes", large.DeltaPages, large.StoredBytes())
 	}
 	s.Unload(small.ID)
@@ -109,7 +112,7 @@ func TestManyCandidatesFewDiffer(t *testing.T) {
 }
 
 func TestFlatten(t *testing.T) {
-	for _, form := range []Form{FormAuto, FormPages, FormDifferences} {
+	for _, form := range []nodefile.Form{nodefile.FormAuto, nodefile.FormPages, nodefile.FormDifferences} {
 		s := openStoreAs(t, t.TempDir(), Options{Form: form})
 		nodes, mem := testTree(t, s)
 		for i := 2; i < len(nodes); i++ {
@@ -130,13 +133,13 @@ func TestFlatten(t *testing.T) {
 				}
 			}
 		}
-		if _, err := s.Flatten(nodes[4].ID, nodes[5].ID); !errors.Is(err, ErrInvalid) {
+		if _, err := s.Flatten(nodes[4].ID, nodes[5].ID); !errors.Is(err, nodefile.ErrInvalid) {
 			t.Errorf("onto a sibling: %v", err)
 		}
-		if _, err := s.Flatten(nodes[4].ID, nodes[4].ID); !errors.Is(err, ErrInvalid) {
+		if _, err := s.Flatten(nodes[4].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
 			t.Errorf("onto itself: %v", err)
 		}
-		if _, err := s.Flatten(nodes[0].ID, ""); !errors.Is(err, ErrInvalid) {
+		if _, err := s.Flatten(nodes[0].ID, ""); !errors.Is(err, nodefile.ErrInvalid) {
 			t.Errorf("an image node: %v", err)
 		}
 	}
@@ -145,22 +148,22 @@ func TestFlatten(t *testing.T) {
 // Damage in a page that is not used does not hinder a lazy reader; where it is
 // used, it is found and named, and every other page is usable.
 func TestLazyVerify(t *testing.T) {
-	dir, n, path, file := sealedNode(t, FormPages)
-	h, err := readHeader(bytes.NewReader(file), int64(len(file)))
+	dir, n, path, file := sealedNode(t, nodefile.FormPages)
+	h, err := nodefile.ReadHeader(bytes.NewReader(file), int64(len(file)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	const bad = 5 // data page
 	sealedtest.Damage(t, path, func([]byte) []byte {
 		b := bytes.Clone(file)
-		b[h.sections[sectionData].offset+bad*PageSize+77] ^= 0x10
+		b[h.Sections[nodefile.SectionData].Offset+bad*nodefile.PageSize+77] ^= 0x10
 		return b
 	})
 	eager := openStoreAs(t, dir, Options{ReadOnly: true})
-	if _, err := eager.Load(n.ID); !errors.Is(err, ErrChecksum) {
+	if _, err := eager.Load(n.ID); !errors.Is(err, nodefile.ErrChecksum) {
 		t.Fatalf("eager: %v", err)
 	}
-	s := openStoreAs(t, dir, Options{Verify: VerifyLazy})
+	s := openStoreAs(t, dir, Options{Verify: pages.VerifyLazy})
 	got, err := s.Load(n.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -174,7 +177,7 @@ func TestLazyVerify(t *testing.T) {
 			t.Fatalf("page %#x: %v", page, err)
 		} else if isBad {
 			found++
-			var e *PageError
+			var e *pages.PageError
 			if !errors.As(err, &e) || e.Page != bad || !strings.Contains(err.Error(), n.ID) || e.Guest != fmt.Sprintf("guest page %#x", page) {
 				t.Fatalf("page %#x: %v", page, err)
 			}
@@ -183,14 +186,14 @@ func TestLazyVerify(t *testing.T) {
 	if found == 0 {
 		t.Fatal("the damaged page is not in the view")
 	}
-	if err := view.Check(0, view.Pages()); !errors.Is(err, ErrChecksum) {
+	if err := view.Check(0, view.Pages()); !errors.Is(err, nodefile.ErrChecksum) {
 		t.Errorf("everything: %v", err)
 	}
 	// What hangs on the node is stored as differences: it fails if it needs the
 	// page, and never is wrong.
 	for _, child := range s.Children(n.ID) {
 		c, err := s.Load(child.ID)
-		if err != nil && !errors.Is(err, ErrChecksum) {
+		if err != nil && !errors.Is(err, nodefile.ErrChecksum) {
 			t.Fatal(err)
 		}
 		if err == nil {
@@ -209,7 +212,7 @@ func TestLazyVerify(t *testing.T) {
 	for p := range view.Pages() {
 		g.dirty.Add(p)
 	}
-	if _, err := s.Capture(NodeSpec{Kind: KindArgument}, got, g.dirty, g.page); !errors.Is(err, ErrChecksum) {
+	if _, err := s.Capture(NodeSpec{Kind: nodefile.KindArgument}, got, g.dirty, g.page); !errors.Is(err, nodefile.ErrChecksum) {
 		t.Errorf("capture below: %v", err)
 	}
 }
@@ -230,11 +233,11 @@ func TestCheckAllocatesNothing(t *testing.T) {
 
 // The store keeps only so much of expanded nodes; what is in use stays valid.
 func TestHotSet(t *testing.T) {
-	s := openStoreAs(t, t.TempDir(), Options{HotBytes: 40 * PageSize})
+	s := openStoreAs(t, t.TempDir(), Options{HotBytes: 40 * nodefile.PageSize})
 	image := addTestImage(t, s)
 	g := newGuest(testGuestPages)
 	var nodes []*Node
-	var views []*View
+	var views []*pages.View
 	for i := range uint64(8) {
 		g.reset(image.View())
 		for p := range uint64(10) {
@@ -281,7 +284,7 @@ func TestGoldenFormat1(t *testing.T) {
 		t.Fatalf("%d nodes, damaged %v", len(s.List()), s.Damaged())
 	}
 	for _, d := range s.Damaged() {
-		if !errors.Is(d.Err, ErrVersion) || !strings.Contains(d.Err.Error(), "version is 1, this program reads 2") {
+		if !errors.Is(d.Err, nodefile.ErrVersion) || !strings.Contains(d.Err.Error(), "version is 1, this program reads 2") {
 			t.Error(d.Err)
 		}
 		if _, err := os.Stat(d.Path); err != nil {
@@ -304,8 +307,8 @@ func TestAudit(t *testing.T) {
 	// one that came from nowhere, and something else.
 	base, gone := nodes[1], nodes[5]
 	sealedtest.Damage(t, s.nodePath(base.ID), func(b []byte) []byte {
-		b[pagesHeaderBytes+3*PageSize] ^= 1
-		b[pagesHeaderBytes+9*PageSize+100] ^= 1
+		b[nodefile.PagesHeaderBytes+3*nodefile.PageSize] ^= 1
+		b[nodefile.PagesHeaderBytes+9*nodefile.PageSize+100] ^= 1
 		return b
 	})
 	file, err := os.ReadFile(s.nodePath(gone.ID))
@@ -328,7 +331,7 @@ func TestAudit(t *testing.T) {
 	var pages, missing, unknown int
 	for _, f := range faults {
 		switch {
-		case f.Node == base.ID && f.Guest != "" && errors.Is(f, ErrChecksum):
+		case f.Node == base.ID && f.Guest != "" && errors.Is(f, nodefile.ErrChecksum):
 			pages++
 		case f.Node == gone.ID && errors.Is(f, fs.ErrNotExist):
 			missing++

@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"seuss/lineage/nodefile"
 )
 
 // GCOptions say what a collection may remove.
@@ -157,7 +159,7 @@ func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
 		case o.Running(n.ID):
 			p.kept[n.ID] = "running"
 			p.report.Kept["running"]++
-		case n.Kind == KindImage:
+		case n.Kind == nodefile.KindImage:
 			p.kept[n.ID] = "image"
 		}
 	}

@@ -8,9 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed"
 	"testing"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // Golden stores are what the first release of each version wrote: they are read for
@@ -64,11 +66,11 @@ func goldenTree(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
 	g := newGuest(testGuestPages)
 	g.reset(image.View())
 	parent := image
-	for i, kind := range []Kind{KindBase, KindFunction, KindArgument} {
+	for i, kind := range []nodefile.Kind{nodefile.KindBase, nodefile.KindFunction, nodefile.KindArgument} {
 		g.scribble(r, 12)
 		parent = capture(t, s, NodeSpec{
 			Kind: kind, State: []byte(kind + " state"), Created: time.Unix(1700000000+int64(i), 0), ABIVersion: 2,
-			Key: Key{Function: "f", Handler: "m.h"}, CPUFeatures: CPUFeatures{Opaque: "x", Named: []string{"avx2"}},
+			Key: nodefile.Key{Function: "f", Handler: "m.h"}, CPUFeatures: nodefile.CPUFeatures{Opaque: "x", Named: []string{"avx2"}},
 		}, parent, g)
 		nodes, mem = append(nodes, parent), append(mem, bytes.Clone(g.mem))
 	}
@@ -88,7 +90,7 @@ func goldenSiblings(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
 		}
 		g.fill(600+i, 50+i)
 		g.fill(40, 0)
-		n := capture(t, s, NodeSpec{Kind: KindImport, State: fmt.Append(nil, i), Created: time.Unix(1700000000+int64(i), 0), Key: Key{Imports: []string{"m"}}}, image, g)
+		n := capture(t, s, NodeSpec{Kind: nodefile.KindImport, State: fmt.Append(nil, i), Created: time.Unix(1700000000+int64(i), 0), Key: nodefile.Key{Imports: []string{"m"}}}, image, g)
 		nodes, mem = append(nodes, n), append(mem, bytes.Clone(g.mem))
 	}
 	return nodes, mem
@@ -118,7 +120,7 @@ func goldenDifferences(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
 		}
 		g.fill(40, 0)
 		parent = capture(t, s, NodeSpec{
-			Kind: KindFunction, State: bytes.Repeat([]byte("state "), 100*i), Created: time.Unix(1700000000+int64(i), 0), Key: Key{Function: "f"},
+			Kind: nodefile.KindFunction, State: bytes.Repeat([]byte("state "), 100*i), Created: time.Unix(1700000000+int64(i), 0), Key: nodefile.Key{Function: "f"},
 		}, parent, g)
 		nodes, mem = append(nodes, parent), append(mem, bytes.Clone(g.mem))
 	}
@@ -127,9 +129,9 @@ func goldenDifferences(t *testing.T, s *Store) (nodes []*Node, mem [][]byte) {
 
 func TestGoldenFormat4(t *testing.T) {
 	s := openGolden(t, 4, goldenDifferences)
-	for _, n := range s.Kind(KindFunction) {
-		if h, _ := headerOf(t, s.nodePath(n.ID)); h.version != nodeVersionMasks {
-			t.Errorf("version %d", h.version)
+	for _, n := range s.Kind(nodefile.KindFunction) {
+		if h, _ := headerOf(t, s.nodePath(n.ID)); h.Version != nodefile.VersionDifferences {
+			t.Errorf("version %d", h.Version)
 		}
 	}
 }

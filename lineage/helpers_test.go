@@ -7,39 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"testing"
 
 	"seuss/dirtytrack"
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
-
-// testBlob makes a blob of pages that all differ.
-func testBlob(t testing.TB, name string, pages uint64) *Blob {
-	t.Helper()
-	data := make([]byte, pages*PageSize)
-	for p := range pages {
-		copy(data[p*PageSize:], fmt.Sprintf("blob %s page %d", name, p))
-	}
-	path := filepath.Join(t.TempDir(), "blob")
-	if err := os.WriteFile(path, data, 0o444); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	x := &pageIndex{guestPages: pages, dataPages: pages, digests: []Digest{}}
-	for at := 0; at < len(data); at += PageSize {
-		x.sums = append(x.sums, checksum(data[at:at+PageSize]))
-		x.digests = append(x.digests, pageDigest(data[at:at+PageSize]))
-	}
-	x.runs = []indexRun{{0, pages, 0}}
-	b, err := newBlob(name, f, 0, x)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // guest is memory as a machine would have it, with the pages written since the
 // last capture.
@@ -49,18 +22,18 @@ type guest struct {
 }
 
 func newGuest(pages uint64) *guest {
-	return &guest{make([]byte, pages*PageSize), dirtytrack.NewPageSet(pages)}
+	return &guest{make([]byte, pages*nodefile.PageSize), dirtytrack.NewPageSet(pages)}
 }
 
-func (g *guest) page(p uint64) []byte { return g.mem[p*PageSize : (p+1)*PageSize] }
-func (g *guest) pages() uint64        { return uint64(len(g.mem)) / PageSize }
+func (g *guest) page(p uint64) []byte { return g.mem[p*nodefile.PageSize : (p+1)*nodefile.PageSize] }
+func (g *guest) pages() uint64        { return uint64(len(g.mem)) / nodefile.PageSize }
 
 // fill writes a page whose content depends on seed only; seed 0 is zero.
 func (g *guest) fill(p, seed uint64) {
 	page := g.page(p)
 	clear(page)
 	if seed != 0 {
-		for i := 0; i < PageSize; i += 64 {
+		for i := 0; i < nodefile.PageSize; i += 64 {
 			binary.LittleEndian.PutUint64(page[i:], seed*0x9e3779b97f4a7c15+uint64(i))
 		}
 	}
@@ -85,37 +58,37 @@ func (g *guest) scribble(r *rand.Rand, n int) {
 	}
 }
 
-func (g *guest) reset(v *View) {
+func (g *guest) reset(v *pages.View) {
 	for p := range g.pages() {
-		copy(g.page(p), orZero(v.Bytes(p)))
+		copy(g.page(p), nodefile.OrZero(v.Bytes(p)))
 	}
 	g.dirty.Clear()
 }
 
 // checkView compares a view with what the guest had, first as a machine copies it.
-func checkView(t testing.TB, v *View, want []byte) {
+func checkView(t testing.TB, v *pages.View, want []byte) {
 	t.Helper()
 	if v == nil {
 		t.Fatal("no view")
 	}
-	if v.Pages() != uint64(len(want))/PageSize {
-		t.Fatalf("view of %d pages, want %d", v.Pages(), len(want)/PageSize)
+	if v.Pages() != uint64(len(want))/nodefile.PageSize {
+		t.Fatalf("view of %d pages, want %d", v.Pages(), len(want)/nodefile.PageSize)
 	}
-	page := make([]byte, PageSize)
+	page := make([]byte, nodefile.PageSize)
 	for p := range v.Pages() {
-		if v.CopyPage(page, p); !bytes.Equal(page, want[p*PageSize:(p+1)*PageSize]) {
+		if v.CopyPage(page, p); !bytes.Equal(page, want[p*nodefile.PageSize:(p+1)*nodefile.PageSize]) {
 			t.Fatalf("page %d differs where it is copied", p)
 		}
 	}
 	for p := range v.Pages() {
-		if !bytes.Equal(orZero(v.Bytes(p)), want[p*PageSize:(p+1)*PageSize]) {
+		if !bytes.Equal(nodefile.OrZero(v.Bytes(p)), want[p*nodefile.PageSize:(p+1)*nodefile.PageSize]) {
 			t.Fatalf("page %d differs", p)
 		}
 	}
 }
 
 // digestOf is the digest of something as a text.
-func digestOf(b []byte) string { return Digest(sha256.Sum256(b)).String() }
+func digestOf(b []byte) string { return nodefile.Digest(sha256.Sum256(b)).String() }
 
 func openStore(t testing.TB, dir string) *Store {
 	t.Helper()
@@ -147,9 +120,9 @@ func addTestImage(t testing.TB, s *Store) *Node {
 // addTestImageOf is addTestImage for a guest of so many pages.
 func addTestImageOf(t testing.TB, s *Store, pages uint64) *Node {
 	t.Helper()
-	data := make([]byte, 40*PageSize)
+	data := make([]byte, 40*nodefile.PageSize)
 	for p := range 40 {
-		copy(data[p*PageSize:], fmt.Sprintf("image page %d", p))
+		copy(data[p*nodefile.PageSize:], fmt.Sprintf("image page %d", p))
 	}
 	digest := fmt.Sprintf("%x", sha256.Sum256(data))
 	path := s.ImagePath(digest)
@@ -170,7 +143,7 @@ func addTestImageOf(t testing.TB, s *Store, pages uint64) *Node {
 func capture(t testing.TB, s *Store, spec NodeSpec, parent *Node, g *guest) *Node {
 	t.Helper()
 	if spec.Kind == "" {
-		spec.Kind = KindFunction
+		spec.Kind = nodefile.KindFunction
 	}
 	n, err := s.Capture(spec, parent, g.dirty, g.page)
 	if err != nil {
@@ -200,14 +173,14 @@ func testTree(t testing.TB, s *Store) (nodes []*Node, mem [][]byte) {
 		keep(n)
 		return n
 	}
-	base := next(image, NodeSpec{Kind: KindBase, ABIVersion: 1}, 300)
-	imports := next(base, NodeSpec{Kind: KindImport, Key: Key{Imports: []string{"json", "re"}}}, 200)
-	function := next(imports, NodeSpec{Kind: KindFunction, Key: Key{Function: "hello", Handler: "main.run", CodeDigest: digestOf([]byte("x")), Lazy: true}}, 100)
+	base := next(image, NodeSpec{Kind: nodefile.KindBase, ABIVersion: 1}, 300)
+	imports := next(base, NodeSpec{Kind: nodefile.KindImport, Key: nodefile.Key{Imports: []string{"json", "re"}}}, 200)
+	function := next(imports, NodeSpec{Kind: nodefile.KindFunction, Key: nodefile.Key{Function: "hello", Handler: "main.run", CodeDigest: digestOf([]byte("x")), Lazy: true}}, 100)
 	key := function.Key
-	key.Args, key.NextKey = []Binding{{Key: "a", Digest: digestOf([]byte("1")), Preview: "1"}}, "b"
-	next(function, NodeSpec{Kind: KindArgument, Key: key, Purity: Purity{Clock: 2, Reasons: []string{"clock_gettime"}}}, 60)
+	key.Args, key.NextKey = []nodefile.Binding{{Key: "a", Digest: digestOf([]byte("1")), Preview: "1"}}, "b"
+	next(function, NodeSpec{Kind: nodefile.KindArgument, Key: key, Purity: nodefile.Purity{Clock: 2, Reasons: []string{"clock_gettime"}}}, 60)
 	g.reset(function.View())
-	key.Args = []Binding{{Key: "a", Digest: digestOf([]byte("2")), Preview: Preview([]byte("2ß"))}}
-	next(function, NodeSpec{Kind: KindArgument, Key: key}, 60)
+	key.Args = []nodefile.Binding{{Key: "a", Digest: digestOf([]byte("2")), Preview: nodefile.Preview([]byte("2ß"))}}
+	next(function, NodeSpec{Kind: nodefile.KindArgument, Key: key}, 60)
 	return nodes, mem
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"seuss/lineage/nodefile"
 )
 
 // use is what the hits file says about a node.
@@ -33,7 +35,7 @@ func (s *Store) readHits() map[string]use {
 	for lines.Scan() {
 		var id string
 		var u use
-		if n, err := fmt.Sscan(lines.Text(), &id, &u.hits, &u.used); err == nil && n == 3 && validDigest(id) {
+		if n, err := fmt.Sscan(lines.Text(), &id, &u.hits, &u.used); err == nil && n == 3 && nodefile.ValidDigest(id) {
 			counts[id] = u
 		}
 	}

@@ -3,6 +3,9 @@ package lineage
 import (
 	"container/list"
 	"sync"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // hotSet bounds the memory of nodes that were expanded from differences: the
@@ -24,8 +27,8 @@ type hotNode struct {
 }
 
 // add notes that n is loaded, and unloads others where that is too much.
-func (h *hotSet) add(n *Node, blob *Blob) {
-	if blob.slab == nil {
+func (h *hotSet) add(n *Node, blob *pages.Blob) {
+	if !blob.Expanded() {
 		return
 	}
 	dropped := h.insert(n, blob)
@@ -36,7 +39,7 @@ func (h *hotSet) add(n *Node, blob *Blob) {
 	}
 }
 
-func (h *hotSet) insert(n *Node, blob *Blob) (dropped []*Node) {
+func (h *hotSet) insert(n *Node, blob *pages.Blob) (dropped []*Node) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.at == nil {
@@ -46,8 +49,8 @@ func (h *hotSet) insert(n *Node, blob *Blob) (dropped []*Node) {
 		h.order.MoveToFront(e)
 		return nil
 	}
-	h.at[n] = h.order.PushFront(&hotNode{n, blob.pages * PageSize})
-	h.bytes += blob.pages * PageSize
+	h.at[n] = h.order.PushFront(&hotNode{n, blob.Pages() * nodefile.PageSize})
+	h.bytes += blob.Pages() * nodefile.PageSize
 	for spare := h.order.Len(); h.bytes > h.limit && h.order.Len() > 1; {
 		e := h.order.Back()
 		last := e.Value.(*hotNode).node

@@ -8,6 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // ImageRun places pages of an image file in guest memory: guest pages
@@ -38,8 +41,8 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
-	if !validDigest(digest) {
-		return nil, fmt.Errorf("digest is not 64 lower-case hex digits: %w", ErrInvalid)
+	if !nodefile.ValidDigest(digest) {
+		return nil, fmt.Errorf("digest is not 64 lower-case hex digits: %w", nodefile.ErrInvalid)
 	}
 	if err := s.importImage(path, s.ImagePath(digest)); err != nil {
 		return nil, err
@@ -48,29 +51,29 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 	if err != nil {
 		return nil, err
 	}
-	x.guestPages = pages
+	x.GuestPages = pages
 	for _, r := range runs {
-		x.runs = append(x.runs, indexRun{first: r.First, count: r.Count, page: r.FilePage})
+		x.Runs = append(x.Runs, nodefile.IndexRun{First: r.First, Count: r.Count, Page: r.FilePage})
 	}
 	// The reader's rules are the rules for the runs.
-	if _, err := decodeIndex(x.encode()); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
+	if _, err := nodefile.DecodeIndex(x.Encode()); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, nodefile.ErrInvalid)
 	}
-	for i, r := range x.runs {
-		if r.page == zeroRun {
-			return nil, fmt.Errorf("run %d has no file page: %w", i, ErrInvalid)
+	for i, r := range x.Runs {
+		if r.Page == nodefile.ZeroRun {
+			return nil, fmt.Errorf("run %d has no file page: %w", i, nodefile.ErrInvalid)
 		}
 	}
-	info := &Info{
-		Kind:        KindImage,
+	info := &nodefile.Info{
+		Kind:        nodefile.KindImage,
 		ImageDigest: digest,
-		Root:        x.root(x.digests).String(),
+		Root:        x.Root(x.Digests).String(),
 		Created:     createdAt(time.Time{}),
 		GuestPages:  pages,
-		DeltaPages:  x.deltaPages(),
+		DeltaPages:  x.DeltaPages(),
 	}
-	if err := info.validate(); err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrInvalid)
+	if err := info.Validate(); err != nil {
+		return nil, fmt.Errorf("%w: %w", err, nodefile.ErrInvalid)
 	}
 	w, err := s.newNodeWriter(s.path(nodesDir), nil)
 	if err != nil {
@@ -81,7 +84,7 @@ func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*N
 }
 
 // indexImage reads an image file once for the checksums and digests of its pages.
-func indexImage(path string) (*pageIndex, error) {
+func indexImage(path string) (*nodefile.Index, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -91,14 +94,14 @@ func indexImage(path string) (*pageIndex, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !fi.Mode().IsRegular() || fi.Size()%PageSize != 0 || fi.Size()/PageSize > maxBlobPages {
-		return nil, fmt.Errorf("%v of %d bytes is no image of whole pages: %w", fi.Mode(), fi.Size(), ErrInvalid)
+	if !fi.Mode().IsRegular() || fi.Size()%nodefile.PageSize != 0 || fi.Size()/nodefile.PageSize > nodefile.MaxDataPages {
+		return nil, fmt.Errorf("%v of %d bytes is no image of whole pages: %w", fi.Mode(), fi.Size(), nodefile.ErrInvalid)
 	}
-	x := &pageIndex{dataPages: uint64(fi.Size()) / PageSize, digests: []Digest{}}
-	err = readPages(f, 0, 0, x.dataPages, func(_ uint64, data []byte) error {
-		for ; len(data) > 0; data = data[PageSize:] {
-			x.sums = append(x.sums, checksum(data[:PageSize]))
-			x.digests = append(x.digests, pageDigest(data[:PageSize]))
+	x := &nodefile.Index{DataPages: uint64(fi.Size()) / nodefile.PageSize, Digests: []nodefile.Digest{}}
+	err = pages.ReadPages(f, 0, 0, x.DataPages, func(_ uint64, data []byte) error {
+		for ; len(data) > 0; data = data[nodefile.PageSize:] {
+			x.Sums = append(x.Sums, nodefile.Checksum(data[:nodefile.PageSize]))
+			x.Digests = append(x.Digests, nodefile.PageDigest(data[:nodefile.PageSize]))
 		}
 		return nil
 	})

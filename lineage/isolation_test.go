@@ -3,11 +3,13 @@ package lineage
 import (
 	"errors"
 	"fmt"
-	"seuss/lineage/sealed"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // One test an anomaly of the isolation literature (Berenson et al., "A Critique of
@@ -54,7 +56,7 @@ func TestCatalogueIsolation(t *testing.T) {
 			Rename: func(string, string) error { look(); return syscall.EIO },
 			Remove: sealed.OS().Remove, SyncDir: sealed.OS().SyncDir,
 		}
-		if _, err := s.Capture(NodeSpec{Kind: KindBase}, nodes[0], g.dirty, g.page); !errors.Is(err, syscall.EIO) || looked < 2 {
+		if _, err := s.Capture(NodeSpec{Kind: nodefile.KindBase}, nodes[0], g.dirty, g.page); !errors.Is(err, syscall.EIO) || looked < 2 {
 			t.Errorf("%v after %d looks", err, looked)
 		}
 		s.fs = sealed.OS()
@@ -85,8 +87,8 @@ func TestCatalogueIsolation(t *testing.T) {
 		g := newGuest(testGuestPages)
 		g.reset(nodes[0].View())
 		g.fill(1, 78)
-		capture(t, s, NodeSpec{Kind: KindBase}, nodes[0], g)
-		if len(c.Children(nodes[0].ID)) != before || c.Len() != len(nodes) || len(c.Kind(KindBase)) != 1 {
+		capture(t, s, NodeSpec{Kind: nodefile.KindBase}, nodes[0], g)
+		if len(c.Children(nodes[0].ID)) != before || c.Len() != len(nodes) || len(c.Kind(nodefile.KindBase)) != 1 {
 			t.Error("a node appeared in the reader's state")
 		}
 		if len(s.Children(nodes[0].ID)) != before+1 {
@@ -109,7 +111,7 @@ func TestCatalogueIsolation(t *testing.T) {
 				}
 				g.reset(nodes[0].View())
 				g.fill(2, i+100)
-				n, err := s.Capture(NodeSpec{Kind: KindFunction, Key: Key{Function: "skew"}}, nodes[0], g.dirty, g.page)
+				n, err := s.Capture(NodeSpec{Kind: nodefile.KindFunction, Key: nodefile.Key{Function: "skew"}}, nodes[0], g.dirty, g.page)
 				if err == nil {
 					err = s.Remove(n.ID, false)
 				}
@@ -169,7 +171,7 @@ func TestCatalogueIsolation(t *testing.T) {
 			}
 			return fs.Create(dir)
 		}
-		if _, err := s.Capture(NodeSpec{Kind: KindArgument}, leaf, g.dirty, g.page); !errors.Is(err, ErrNotFound) {
+		if _, err := s.Capture(NodeSpec{Kind: nodefile.KindArgument}, leaf, g.dirty, g.page); !errors.Is(err, ErrNotFound) {
 			t.Errorf("below a removed parent: %v", err)
 		}
 		noTemps(t, s)
@@ -202,14 +204,14 @@ func TestCatalogueIsolation(t *testing.T) {
 		g := newGuest(testGuestPages)
 		g.reset(nodes[0].View())
 		g.fill(1, 79)
-		capture(t, s, NodeSpec{Kind: KindBase}, nodes[0], g)
+		capture(t, s, NodeSpec{Kind: nodefile.KindBase}, nodes[0], g)
 		if !closed(all) || !open(marks) {
 			t.Error("a new node: the watch of nodes must end, that of marks must not")
 		}
 		g.reset(nodes[3].View())
 		g.fill(1, 80)
 		key := nodes[3].Key
-		capture(t, s, NodeSpec{Kind: KindArgument, Key: key}, nodes[3], g)
+		capture(t, s, NodeSpec{Kind: nodefile.KindArgument, Key: key}, nodes[3], g)
 		if !closed(hello) || !closed(children) {
 			t.Error("a new argument node of the function: its watches must end")
 		}
@@ -223,12 +225,12 @@ func TestArgumentIndex(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	nodes, _ := testTree(t, s)
 	c := s.Catalogue()
-	one := []Binding{{Key: "a", Digest: digestOf([]byte("1"))}}
+	one := []nodefile.Binding{{Key: "a", Digest: digestOf([]byte("1"))}}
 	for _, q := range []struct {
 		function string
-		args     []Binding
+		args     []nodefile.Binding
 		want     int
-	}{{"hello", nil, 2}, {"hello", one, 1}, {"hell", nil, 0}, {"hello", []Binding{{Key: "b", Digest: one[0].Digest}}, 0}, {"hello", append(one, one[0]), 0}} {
+	}{{"hello", nil, 2}, {"hello", one, 1}, {"hell", nil, 0}, {"hello", []nodefile.Binding{{Key: "b", Digest: one[0].Digest}}, 0}, {"hello", append(one, one[0]), 0}} {
 		if got := c.Arguments(q.function, q.args); len(got) != q.want {
 			t.Errorf("%s %v: %d nodes, want %d", q.function, q.args, len(got), q.want)
 		}

@@ -6,11 +6,14 @@ import (
 	"math"
 	"math/rand/v2"
 	"os"
-	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 func TestMarks(t *testing.T) {
@@ -40,7 +43,7 @@ func TestMarks(t *testing.T) {
 	}
 	check(s)
 	for name, id := range map[string]string{"abc123": function.ID, "a b": function.ID, "x@": function.ID, "@v1": function.ID, "../x": function.ID, "x@y@z": function.ID, "x@../y": function.ID, "": function.ID, "fine": strings.Repeat("0", 64)} {
-		if err := s.SetTag(name, id); !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrNotFound) {
+		if err := s.SetTag(name, id); !errors.Is(err, nodefile.ErrInvalid) && !errors.Is(err, ErrNotFound) {
 			t.Errorf("tag %q: %v", name, err)
 		}
 	}
@@ -84,7 +87,7 @@ func TestMarksDamage(t *testing.T) {
 	s.Close()
 	sealedtest.Damage(t, s.path(marksName), func(b []byte) []byte { return b[:len(b)/2] })
 	s = openStore(t, dir)
-	if d := s.Damaged(); len(d) != 1 || d[0].Path != s.path(marksName) || !errors.Is(d[0].Err, ErrFormat) || len(s.List()) != 6 {
+	if d := s.Damaged(); len(d) != 1 || d[0].Path != s.path(marksName) || !errors.Is(d[0].Err, nodefile.ErrFormat) || len(s.List()) != 6 {
 		t.Errorf("damaged: %v", d)
 	}
 	if err := s.Pin(nodes[4].ID, time.Time{}); err != nil {
@@ -98,7 +101,7 @@ func TestMarksDamage(t *testing.T) {
 	sealedtest.Damage(t, s.path(marksName), func(b []byte) []byte {
 		return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":9`), 1)
 	})
-	if s = openStore(t, dir); len(s.Damaged()) != 1 || !errors.Is(s.Damaged()[0].Err, ErrVersion) {
+	if s = openStore(t, dir); len(s.Damaged()) != 1 || !errors.Is(s.Damaged()[0].Err, nodefile.ErrVersion) {
 		t.Errorf("another version: %v", s.Damaged())
 	}
 }
@@ -111,13 +114,13 @@ func FuzzMarks(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		marks, err := decodeMarks(b)
 		if err != nil {
-			if !errors.Is(err, ErrFormat) && !errors.Is(err, ErrVersion) {
+			if !errors.Is(err, nodefile.ErrFormat) && !errors.Is(err, nodefile.ErrVersion) {
 				t.Fatal(err)
 			}
 			return
 		}
 		for _, m := range marks {
-			if !validDigest(m.Node) || m.Kind == MarkTag && !ValidTag(m.Name) {
+			if !nodefile.ValidDigest(m.Node) || m.Kind == MarkTag && !ValidTag(m.Name) {
 				t.Fatalf("accepted %+v", m)
 			}
 		}
@@ -133,11 +136,11 @@ func gcStore(t *testing.T, functions int) (*Store, *Node, []*Node) {
 	g.reset(image.View())
 	g.fill(900, 1)
 	made := time.Now().Add(-10 * time.Hour)
-	base := capture(t, s, NodeSpec{Kind: KindBase, Created: made}, image, g)
+	base := capture(t, s, NodeSpec{Kind: nodefile.KindBase, Created: made}, image, g)
 	var nodes []*Node
 	for i := range functions {
 		g.fill(1000, uint64(i)+10)
-		n := capture(t, s, NodeSpec{Kind: KindFunction, Key: Key{Function: "f"}, SavedTime: 10 * time.Millisecond, Created: made.Add(time.Duration(i) * time.Second)}, base, g)
+		n := capture(t, s, NodeSpec{Kind: nodefile.KindFunction, Key: nodefile.Key{Function: "f"}, SavedTime: 10 * time.Millisecond, Created: made.Add(time.Duration(i) * time.Second)}, base, g)
 		for range i {
 			n.Hit()
 		}
@@ -158,7 +161,7 @@ func TestGCBudget(t *testing.T) {
 	g := newGuest(testGuestPages)
 	g.reset(nodes[0].View())
 	g.fill(5, 5)
-	child := capture(t, s, NodeSpec{Kind: KindArgument}, nodes[0], g) // no hits, and hides f0 from collection
+	child := capture(t, s, NodeSpec{Kind: nodefile.KindArgument}, nodes[0], g) // no hits, and hides f0 from collection
 	if err := s.SetTag("keep@v1", nodes[1].ID); err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +271,7 @@ func TestStats(t *testing.T) {
 		}
 		g.reset(snapshot.View)
 		g.scribble(r, 80)
-		nodes = append(nodes, capture(t, s, NodeSpec{Kind: []Kind{KindBase, KindFunction}[r.IntN(2)], State: []byte{1}}, parent, g))
+		nodes = append(nodes, capture(t, s, NodeSpec{Kind: []nodefile.Kind{nodefile.KindBase, nodefile.KindFunction}[r.IntN(2)], State: []byte{1}}, parent, g))
 	}
 	// Siblings that have pages in one file, and nodes below them that hide some.
 	for i := range uint64(3) {
@@ -279,11 +282,11 @@ func TestStats(t *testing.T) {
 		g := newGuest(testGuestPages)
 		g.reset(image.View)
 		fillShared(g, i)
-		sibling := capture(t, s, NodeSpec{Kind: KindImport, State: []byte{byte(i)}}, nodes[0], g)
+		sibling := capture(t, s, NodeSpec{Kind: nodefile.KindImport, State: []byte{byte(i)}}, nodes[0], g)
 		for p := range uint64(50) {
 			g.fill(120+p, 9000+p)
 		}
-		nodes = append(nodes, sibling, capture(t, s, NodeSpec{Kind: KindFunction, State: []byte{1}}, sibling, g))
+		nodes = append(nodes, sibling, capture(t, s, NodeSpec{Kind: nodefile.KindFunction, State: []byte{1}}, sibling, g))
 	}
 	if links(t, s) != 2 {
 		t.Errorf("%d links", links(t, s))
@@ -297,7 +300,7 @@ func TestStats(t *testing.T) {
 	}
 	nodes = slices.Delete(nodes, len(nodes)-6, len(nodes)-4)
 	type page struct {
-		blob *Blob
+		blob *pages.Blob
 		page uint64
 	}
 	shows := map[string]map[page]bool{}
@@ -325,11 +328,11 @@ func TestStats(t *testing.T) {
 	for _, n := range nodes {
 		var want Usage
 		for p := range shows[n.ID] {
-			want.ResidentBytes += PageSize
+			want.ResidentBytes += nodefile.PageSize
 			if users[p] == 1 {
-				want.UniqueBytes += PageSize
+				want.UniqueBytes += nodefile.PageSize
 			}
-			want.ProportionalBytes += PageSize / float64(users[p])
+			want.ProportionalBytes += nodefile.PageSize / float64(users[p])
 		}
 		g := got[n.ID]
 		if g.ResidentBytes != want.ResidentBytes || g.UniqueBytes != want.UniqueBytes || g.SharedBytes != want.ResidentBytes-want.UniqueBytes ||
@@ -345,7 +348,7 @@ func TestCompareAndRebase(t *testing.T) {
 	a, b := 3, 5
 	want := map[uint64]bool{}
 	for p := range uint64(testGuestPages) {
-		if lo := p * PageSize; !bytes.Equal(mem[a][lo:lo+PageSize], mem[b][lo:lo+PageSize]) {
+		if lo := p * nodefile.PageSize; !bytes.Equal(mem[a][lo:lo+nodefile.PageSize], mem[b][lo:lo+nodefile.PageSize]) {
 			want[p] = true
 		}
 	}
@@ -376,10 +379,10 @@ func TestCompareAndRebase(t *testing.T) {
 	if err != nil || r.Possible || r.DiffPages == 0 || r.Overlap > r.DiffPages || len(r.Why) == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := s.RebaseCheck(nodes[1].ID, nodes[4].ID); !errors.Is(err, ErrInvalid) {
+	if _, err := s.RebaseCheck(nodes[1].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
 		t.Errorf("onto a descendant: %v", err)
 	}
-	if _, err := s.RebaseCheck(nodes[0].ID, nodes[4].ID); !errors.Is(err, ErrInvalid) {
+	if _, err := s.RebaseCheck(nodes[0].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
 		t.Errorf("an image: %v", err)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
 )
 
 // A node's hard links to the files of its donors lie beside it as
@@ -41,11 +43,11 @@ func (s *Store) linkPath(id string, ordinal uint32) string {
 // parseLink reads what linkName writes.
 func parseLink(name string) (id string, ordinal uint32, ok bool) {
 	id, text, ok := strings.Cut(name, linkInfix)
-	if !ok || !validDigest(id) {
+	if !ok || !nodefile.ValidDigest(id) {
 		return "", 0, false
 	}
 	n, err := strconv.ParseUint(text, 10, 32)
-	if err != nil || n >= maxLinks || strconv.FormatUint(n, 10) != text {
+	if err != nil || n >= nodefile.MaxLinks || strconv.FormatUint(n, 10) != text {
 		return "", 0, false
 	}
 	return id, uint32(n), true
@@ -62,19 +64,19 @@ func (s *Store) isDonor(n *Node) bool { return holders(s.List())[n.stored().inod
 // statFile describes a file: its size and inode.
 func statFile(path string) (bytes, inode uint64, err error) {
 	st, err := stampAt(unix.AT_FDCWD, path)
-	return st.size, st.inode, err
+	return st.Size, st.Inode, err
 }
 
 // newStoredFile describes the node file that has just been written at path, and the
 // links that it names.
-func (s *Store) newStoredFile(path, id string, d *donors) (*storedFile, error) {
+func (s *Store) newStoredFile(path, id string, d *nodefile.Donors) (*storedFile, error) {
 	f := &storedFile{}
 	var err error
 	if f.bytes, f.inode, err = statFile(path); err != nil || d == nil {
 		return f, err
 	}
-	for _, donor := range d.list {
-		l := link{ordinal: donor.ordinal, bytes: donor.length}
+	for _, donor := range d.List {
+		l := link{ordinal: donor.Ordinal, bytes: donor.Length}
 		if _, l.inode, err = statFile(s.linkPath(id, l.ordinal)); err != nil {
 			return nil, err
 		}
@@ -86,7 +88,7 @@ func (s *Store) newStoredFile(path, id string, d *donors) (*storedFile, error) {
 // addLink gives the file at from a further name, the first one of the node's links
 // that is free.
 func (s *Store) addLink(from, id string) (ordinal uint32, err error) {
-	for ordinal = range uint32(maxLinks) {
+	for ordinal = range uint32(nodefile.MaxLinks) {
 		if err = s.fs.Link(from, s.linkPath(id, ordinal)); !errors.Is(err, fs.ErrExist) {
 			return ordinal, err
 		}
@@ -117,8 +119,8 @@ func (s *Store) settleLinks(names map[string][]uint32, nodes []found) {
 			if err != nil {
 				continue // loading it says why
 			}
-			for _, donor := range d.list {
-				l := link{ordinal: donor.ordinal, bytes: donor.length}
+			for _, donor := range d.List {
+				l := link{ordinal: donor.Ordinal, bytes: donor.Length}
 				if _, l.inode, err = statFile(s.linkPath(id, l.ordinal)); err == nil { // else loading it says so
 					named = append(named, l)
 				}
@@ -134,15 +136,15 @@ func (s *Store) settleLinks(names map[string][]uint32, nodes []found) {
 }
 
 // donorsOf reads the donors of a node from its file; none if it has none.
-func (s *Store) donorsOf(m *metadata) (*donors, error) {
+func (s *Store) donorsOf(m *nodefile.Metadata) (*nodefile.Donors, error) {
 	f, h, err := openNodeFile(s.nodePath(m.ID))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	d, err := readDonors(f, h, m.DeltaBytes/PageSize)
+	d, err := nodefile.ReadDonors(f, h, m.DeltaBytes/nodefile.PageSize)
 	if d == nil && err == nil {
-		d = &donors{}
+		d = &nodefile.Donors{}
 	}
 	return d, err
 }
@@ -159,13 +161,13 @@ func (s *Store) Donors(n *Node) ([]Donor, error) {
 	if len(n.stored().links) == 0 {
 		return nil, nil
 	}
-	d, err := s.donorsOf(&metadata{Info: n.Info})
+	d, err := s.donorsOf(&nodefile.Metadata{Info: n.Info})
 	if err != nil {
 		return nil, fmt.Errorf("donors of node %s: %w", n.ID, err)
 	}
-	list := make([]Donor, len(d.list))
+	list := make([]Donor, len(d.List))
 	for i := range list {
-		list[i] = Donor{d.list[i].id, d.pagesOf(i)}
+		list[i] = Donor{d.List[i].ID, d.PagesOf(i)}
 	}
 	return list, nil
 }
@@ -232,6 +234,6 @@ func diskBytes(nodes []*Node) (sum uint64) {
 }
 
 // errLink says what a link should be.
-func errLink(d *donor, pages uint64, err error) error {
-	return fmt.Errorf("%d of its pages lie in the file of node %.12s, link %d: %w", pages, d.id, d.ordinal, err)
+func errLink(d *nodefile.Donor, pages uint64, err error) error {
+	return fmt.Errorf("%d of its pages lie in the file of node %.12s, link %d: %w", pages, d.ID, d.Ordinal, err)
 }

@@ -1,7 +1,6 @@
 package lineage
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -12,79 +11,26 @@ import (
 	"weak"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // openNodeFile opens a node file and validates its header.
-func openNodeFile(path string) (*os.File, *header, error) {
+func openNodeFile(path string) (*os.File, *nodefile.Header, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	fi, err := f.Stat()
 	if err == nil {
-		var h *header
-		if h, err = readHeader(f, fi.Size()); err == nil {
+		var h *nodefile.Header
+		if h, err = nodefile.ReadHeader(f, fi.Size()); err == nil {
 			return f, h, nil
 		}
 	}
 	f.Close()
 	return nil, nil, err
-}
-
-// readInfo reads the metadata of the node that the file's name promises.
-func readInfo(r io.ReaderAt, h *header, id string) (*metadata, error) {
-	b, err := h.readSection(r, sectionMetadata)
-	if err != nil {
-		return nil, err
-	}
-	m, err := decodeInfo(b)
-	if err != nil {
-		return nil, err
-	}
-	if m.ID != id {
-		return nil, fmt.Errorf("the file holds node %s: %w", m.ID, ErrIdentity)
-	}
-	return m, nil
-}
-
-// readIndex reads the index, and the donors, and checks them against header and
-// metadata.
-func readIndex(r io.ReaderAt, h *header, info *Info) (*pageIndex, error) {
-	b, err := h.readSection(r, sectionIndex)
-	if err != nil {
-		return nil, err
-	}
-	x, err := decodeIndex(b)
-	if err != nil {
-		return nil, err
-	}
-	data := h.sections[sectionData]
-	if h.form == FormPages {
-		if got := checksum(x.encodeSums()); got != data.crc {
-			return nil, fmt.Errorf("data section: checksum of its checksums is %#08x, sealed as %#08x: %w", got, data.crc, ErrChecksum)
-		}
-	}
-	isImage := info.Kind == KindImage
-	dataBytes := x.dataPages * PageSize
-	if isImage {
-		dataBytes = 0 // the pages lie in the image file
-	}
-	switch {
-	case x.guestPages != info.GuestPages || x.deltaPages() != info.DeltaPages || dataBytes != info.DeltaBytes:
-		err = fmt.Errorf("index of %d guest pages, %d of them in %d data pages, contradicts the metadata (%d, %d, %d bytes)",
-			x.guestPages, x.deltaPages(), x.dataPages, info.GuestPages, info.DeltaPages, info.DeltaBytes)
-	case isImage && (h.form != FormPages || h.version == nodeVersionDonors):
-		err = fmt.Errorf("image node in the form %v, version %d", h.form, h.version)
-	case h.form == FormPages && h.version == nodeVersion && data.length != dataBytes:
-		err = fmt.Errorf("index of %d data pages, the data section has %d bytes", x.dataPages, data.length)
-	case (x.digests != nil) != (h.form == FormPages):
-		err = fmt.Errorf("index with %d digests in the form %v", len(x.digests), h.form)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", err, ErrFormat)
-	}
-	x.donors, err = readDonors(r, h, x.dataPages)
-	return x, err
 }
 
 // Load resolves the memory of the node with this exact id: it opens the node and
@@ -106,7 +52,7 @@ func (s *Store) Load(id string) (*Node, error) {
 // happens to the node.
 type Snapshot struct {
 	Node  *Node
-	View  *View
+	View  *pages.View
 	State []byte // machine state; do not modify
 }
 
@@ -197,7 +143,7 @@ func (s *Store) whileRewritten(n *Node, f func() error) error {
 
 // setLoaded needs n.mu.
 func (s *Store) setLoaded(n *Node, l *loadedNode) {
-	n.blob = weak.Pointer[Blob]{}
+	n.blob = weak.Pointer[pages.Blob]{}
 	if len(l.donors) == 0 { // else its blobs are found by their files
 		n.blob = weak.Make(l.blob)
 	}
@@ -205,37 +151,12 @@ func (s *Store) setLoaded(n *Node, l *loadedNode) {
 	s.hot.add(n, l.blob)
 }
 
-// checkInfo compares the metadata with what the catalogue has, without decoding it
-// where it holds the very id and root: Open has decoded it, and the checksum is
-// right.
-func checkInfo(r io.ReaderAt, h *header, info *Info) error {
-	b, err := h.readSection(r, sectionMetadata)
-	if err != nil {
-		return err
-	}
-	if bytes.Contains(b, []byte(`"id":"`+info.ID+`"`)) && bytes.Contains(b, []byte(`"root":"`+info.Root+`"`)) {
-		return nil
-	}
-	stored, err := decodeInfo(b)
-	switch {
-	case err != nil:
-		return err
-	case stored.ID != info.ID:
-		return fmt.Errorf("the file holds node %s: %w", stored.ID, ErrIdentity)
-	}
-	return fmt.Errorf("root changed from %s to %s: %w", info.Root, stored.Root, ErrIdentity)
-}
-
 // smallFileBytes is the most that is read with one call: function nodes are stored
 // as a few of ten kilobytes.
 const smallFileBytes = 64 << 10
 
 // smallFiles are buffers for one small file and a byte more.
-var smallFiles = make(buffers, keptBuffers)
-
-// keptBuffers is how many are kept of each kind: so many nodes can be loaded at a time
-// without new ones.
-const keptBuffers = 4
+var smallFiles = make(nodefile.Buffers, nodefile.KeptBuffers)
 
 // openAt opens a file of a directory for reading, in half of the time that its path
 // takes.
@@ -254,24 +175,24 @@ func openAt(dir *os.File, name string) (fd int, err error) {
 // calls, which is what loading one costs most for otherwise. Nothing that is decoded
 // from such a file refers to its bytes. It returns no header if the file is larger,
 // or of the other form.
-func (s *Store) openSmall(name string) (h *header, buf *[]byte, err error) {
+func (s *Store) openSmall(name string) (h *nodefile.Header, buf *[]byte, err error) {
 	fd, err := openAt(s.nodes, name)
 	if err != nil {
 		return nil, nil, nil // openNodeFile tells
 	}
 	defer unix.Close(fd)
-	if buf = smallFiles.get(); *buf == nil {
+	if buf = smallFiles.Get(); *buf == nil {
 		*buf = make([]byte, smallFileBytes+1)
 	}
 	n, err := unix.Pread(fd, *buf, 0)
-	if err != nil || n > smallFileBytes || n < differencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(FormDifferences) {
-		smallFiles.put(buf)
+	if err != nil || n > smallFileBytes || n < nodefile.DifferencesHeaderBytes || binary.LittleEndian.Uint32((*buf)[24:]) != uint32(nodefile.FormDifferences) {
+		smallFiles.Put(buf)
 		return nil, nil, nil
 	}
-	var head [differencesHeaderBytes]byte
+	var head [nodefile.DifferencesHeaderBytes]byte
 	copy(head[:], *buf) // it is changed
-	if h, err = decodeHeader(head[:], int64(n)); err != nil {
-		smallFiles.put(buf)
+	if h, err = nodefile.DecodeHeader(head[:], int64(n)); err != nil {
+		smallFiles.Put(buf)
 		return nil, nil, err
 	}
 	return h, buf, nil
@@ -280,12 +201,12 @@ func (s *Store) openSmall(name string) (h *header, buf *[]byte, err error) {
 // openNode reads, checks and maps the node file at path, in the nodes' directory. All
 // of the node's pages are those of blob if that is not nil: an earlier call made it.
 // Else they are mapped and, with VerifyEager, checked.
-func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob, verify Verify) (*loadedNode, error) {
+func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, blob *pages.Blob, verify pages.Verify) (*loadedNode, error) {
 	var f *os.File
 	h, buf, err := s.openSmall(filepath.Base(path))
 	from := io.ReaderAt(nil)
 	if buf != nil {
-		from = bytesAt((*buf)[:h.total])
+		from = nodefile.Bytes((*buf)[:h.Total])
 	} else if err == nil { // a large one
 		f, h, err = openNodeFile(path)
 		from = f
@@ -299,33 +220,33 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 			f.Close()
 		}
 		if buf != nil {
-			smallFiles.put(buf)
+			smallFiles.Put(buf)
 		}
 	}()
-	if err := checkInfo(from, h, info); err != nil {
+	if err := nodefile.CheckInfo(from, h, info); err != nil {
 		return nil, err
 	}
-	x, err := readIndex(from, h, info)
+	x, err := nodefile.ReadIndex(from, h, info)
 	if err != nil {
 		return nil, err
 	}
-	base := &loadedNode{view: NewView(x.guestPages)}
+	base := &loadedNode{view: pages.NewView(x.GuestPages)}
 	if parent != nil {
 		base = parent
 	}
-	if base.view.Pages() != x.guestPages {
-		return nil, fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, base.view.Pages(), ErrFormat)
+	if base.view.Pages() != x.GuestPages {
+		return nil, fmt.Errorf("%d guest pages, the parent has %d: %w", x.GuestPages, base.view.Pages(), nodefile.ErrFormat)
 	}
 	l := &loadedNode{blob: blob}
 	switch {
-	case h.form == FormDifferences:
-		err = l.openDifferences(from, h, x, info.ID, base, verify == VerifyEager)
-	case info.Kind == KindImage:
-		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
+	case h.Form == nodefile.FormDifferences:
+		err = l.openDifferences(from, h, x, info.ID, base, verify == pages.VerifyEager)
+	case info.Kind == nodefile.KindImage:
+		if l.state, err = h.ReadSection(f, nodefile.SectionState); err == nil && blob == nil {
 			l.blob, err = s.openImage(info.ImageDigest, x, verify)
 		}
 	default:
-		if l.state, err = h.readSection(f, sectionState); err == nil && blob == nil {
+		if l.state, err = h.ReadSection(f, nodefile.SectionState); err == nil && blob == nil {
 			keep = true
 			l.blob, l.donors, err = s.openPages(f, h, x, info.ID, verify)
 		}
@@ -333,82 +254,53 @@ func (s *Store) openNode(path string, info *Info, parent *loadedNode, blob *Blob
 	if err != nil {
 		return nil, err
 	}
-	if verify == VerifyEager {
-		if err := errors.Join(l.blob.Check(0, l.blob.pages), x.checkDonors(l.donors, info.ID)); err != nil {
+	if verify == pages.VerifyEager {
+		if err := errors.Join(l.blob.Check(0, l.blob.Pages()), checkDonors(x, l.donors, info.ID)); err != nil {
 			return nil, err
 		}
 	}
-	runs := x.viewRuns(l.blob, l.donors)
-	l.view = base.view.With(runs)
-	l.view.node = info.ID
+	runs := pages.RunsOf(x, l.blob, l.donors)
+	l.view = base.view.With(runs).Named(info.ID)
 	return l, nil
 }
 
 // openDifferences reads the state and, unless the node has a blob already,
 // expands the pages.
-func (l *loadedNode) openDifferences(f io.ReaderAt, h *header, x *pageIndex, id string, base *loadedNode, sums bool) (err error) {
-	data, err := h.readSection(f, sectionData)
+func (l *loadedNode) openDifferences(f io.ReaderAt, h *nodefile.Header, x *nodefile.Index, id string, base *loadedNode, sums bool) (err error) {
+	data, err := h.ReadSection(f, nodefile.SectionData)
 	if err != nil {
 		return err
 	}
-	d, err := parseDifferences(h.version, data, x.dataPages)
+	d, err := nodefile.ParseDifferences(h.Version, data, x.DataPages)
 	if err != nil {
 		return err
 	}
 	if l.blob != nil {
-		if err = d.unpack(nil); err == nil {
-			l.state = d.state(base.state)
+		if err = d.Unpack(nil); err == nil {
+			l.state = d.State(base.state)
 		}
 		return err
 	}
-	// Small ones stay as long as the blob does, behind its pages.
-	pages := int(max(x.dataPages, 1) * PageSize)
-	size, small := pages, max(d.keeps, d.length) <= smallDeltaBytes
-	if small {
-		size += d.keeps
-	}
-	s, err := takeSlab(size)
-	if err != nil {
-		return fmt.Errorf("expand pages of node %s: %w", id, err)
-	}
-	defer func() {
-		if err != nil {
-			giveSlab(s)
-		}
-	}()
-	if err = d.unpack(s.rw[pages:]); err != nil {
+	if l.blob, err = pages.Expand("of node "+id, d, x, base.view, sums); err != nil {
 		return err
 	}
-	l.state = d.state(base.state)
-	l.blob, err = expand("of node "+id, s, d, x, base.view, sums, !small)
-	return err
+	l.state = d.State(base.state)
+	return nil
 }
 
 // openImage maps an image file.
-func (s *Store) openImage(digest string, x *pageIndex, verify Verify) (*Blob, error) {
+func (s *Store) openImage(digest string, x *nodefile.Index, verify pages.Verify) (*pages.Blob, error) {
 	f, err := os.Open(s.ImagePath(digest))
 	if err != nil {
 		return nil, err
 	}
 	fi, err := f.Stat()
-	if err == nil && uint64(fi.Size()) != x.dataPages*PageSize {
-		err = fmt.Errorf("image %s has %d bytes, sealed with %d: %w", f.Name(), fi.Size(), x.dataPages*PageSize, ErrLength)
+	if err == nil && uint64(fi.Size()) != x.DataPages*nodefile.PageSize {
+		err = fmt.Errorf("image %s has %d bytes, sealed with %d: %w", f.Name(), fi.Size(), x.DataPages*nodefile.PageSize, nodefile.ErrLength)
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	if s.huge && verify == VerifyDemand {
-		if b, err := newHugeBlob("of image "+digest, f, 0, x); b != nil || err != nil {
-			return b, err
-		}
-	}
-	return newBlobAs(verify, "of image "+digest, f, 0, x)
-}
-
-func newBlobAs(verify Verify, name string, f *os.File, offset int64, x *pageIndex) (*Blob, error) {
-	if verify == VerifyDemand && x.dataPages > 0 && x.dataPages <= maxBlobPages {
-		return newPagedBlob(name, f, offset, x)
-	}
-	return newBlob(name, f, offset, x)
+	return pages.Open(verify, s.huge, "of image "+digest, f, 0, x)
 }

@@ -5,6 +5,9 @@ import (
 	"runtime"
 	"testing"
 	"weak"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // BenchmarkExpand loads one node of 121 pages, in most of which a few words differ,
@@ -18,7 +21,7 @@ func BenchmarkExpand(b *testing.B) {
 			for p := range uint64(testGuestPages) {
 				g.fill(p, p+1)
 			}
-			base := capture(b, s, NodeSpec{Kind: KindBase}, image, g)
+			base := capture(b, s, NodeSpec{Kind: nodefile.KindBase}, image, g)
 			r := rand.New(rand.NewPCG(1, 2))
 			for i := range uint64(121) {
 				page := g.page(i * 9)
@@ -27,7 +30,7 @@ func BenchmarkExpand(b *testing.B) {
 				}
 				g.dirty.Add(i * 9)
 			}
-			n := capture(b, s, NodeSpec{Kind: KindFunction, State: make([]byte, 8<<10)}, base, g)
+			n := capture(b, s, NodeSpec{Kind: nodefile.KindFunction, State: make([]byte, 8<<10)}, base, g)
 			b.ReportMetric(float64(n.StoredBytes()), "B/node")
 			for i := 0; b.Loop(); i++ {
 				if i%64 == 0 { // or no slab would be used again
@@ -37,10 +40,8 @@ func BenchmarkExpand(b *testing.B) {
 					b.StartTimer()
 				}
 				n.loaded.Store(nil)
-				n.blob = weak.Pointer[Blob]{} // as if nobody used it
-				s.blobs.mu.Lock()             // of cleanups
-				clear(s.blobs.at)
-				s.blobs.mu.Unlock()
+				n.blob = weak.Pointer[pages.Blob]{} // as if nobody used it
+				s.blobs.Clear()
 				if _, err := s.Load(n.ID); err != nil {
 					b.Fatal(err)
 				}

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed"
 )
 
 // marksName is the file of pins, tags and expiries.
@@ -78,7 +80,7 @@ func validWord(s string) bool {
 // SetTag gives a node a name, taking it from the node that had it.
 func (s *Store) SetTag(name, id string) error {
 	if !ValidTag(name) {
-		return fmt.Errorf("tag %q is not NAME or NAME@VERSION of letters, digits, _ and -, and not all hex digits: %w", name, ErrInvalid)
+		return fmt.Errorf("tag %q is not NAME or NAME@VERSION of letters, digits, _ and -, and not all hex digits: %w", name, nodefile.ErrInvalid)
 	}
 	return s.mark(Mark{Kind: MarkTag, Name: name, Node: id})
 }
@@ -191,25 +193,25 @@ func decodeMarks(b []byte) ([]*Mark, error) {
 		Version int `json:"version"`
 	}
 	if err := json.Unmarshal(b, &version); err != nil {
-		return nil, fmt.Errorf("marks: %w: %w", err, ErrFormat)
+		return nil, fmt.Errorf("marks: %w: %w", err, nodefile.ErrFormat)
 	}
 	if version.Version != marksVersion {
-		return nil, fmt.Errorf("marks: version is %d, this program reads %d: %w", version.Version, marksVersion, ErrVersion)
+		return nil, fmt.Errorf("marks: version is %d, this program reads %d: %w", version.Version, marksVersion, nodefile.ErrVersion)
 	}
 	var file marksFile
-	if err := decodeStrict(b, &file); err != nil {
-		return nil, fmt.Errorf("marks: %w: %w", err, ErrFormat)
+	if err := nodefile.DecodeStrict(b, &file); err != nil {
+		return nil, fmt.Errorf("marks: %w: %w", err, nodefile.ErrFormat)
 	}
 	seen := map[string]bool{}
 	for _, m := range file.Marks {
 		switch {
-		case m == nil || !validDigest(m.Node) || seen[m.key()]:
-			return nil, fmt.Errorf("marks: %+v has no node or is there twice: %w", m, ErrFormat)
+		case m == nil || !nodefile.ValidDigest(m.Node) || seen[m.key()]:
+			return nil, fmt.Errorf("marks: %+v has no node or is there twice: %w", m, nodefile.ErrFormat)
 		case m.Kind == MarkTag && ValidTag(m.Name) && m.Expires.IsZero():
 		case m.Kind == MarkPin && m.Name == "":
 		case m.Kind == MarkExpiry && m.Name == "" && !m.Expires.IsZero():
 		default:
-			return nil, fmt.Errorf("marks: %+v: %w", *m, ErrFormat)
+			return nil, fmt.Errorf("marks: %+v: %w", *m, nodefile.ErrFormat)
 		}
 		seen[m.key()] = true
 	}

@@ -3,9 +3,11 @@ package lineage
 import (
 	"bytes"
 	"math/rand/v2"
+	"testing"
+
+	"seuss/lineage/nodefile"
 	"seuss/lineage/sealed"
 	"seuss/lineage/sealed/sealedtest"
-	"testing"
 )
 
 // Power is cut after every call of a history, several times each: everything
@@ -75,7 +77,7 @@ func powerHistory(s *Store, image *Node, have map[string][]byte, maybe map[strin
 	parent := image
 	view := image.View()
 	var last *Node
-	for i, kind := range []Kind{KindBase, KindFunction, KindArgument} {
+	for i, kind := range []nodefile.Kind{nodefile.KindBase, nodefile.KindFunction, nodefile.KindArgument} {
 		g := newGuest(testGuestPages)
 		g.reset(view)
 		g.scribble(r, 30)
@@ -95,17 +97,17 @@ func powerHistory(s *Store, image *Node, have map[string][]byte, maybe map[strin
 			g.fill(100+p, 1+p)
 		}
 		g.fill(500, 1000+i)
-		n, err := s.Capture(NodeSpec{Kind: KindImport}, image, g.dirty, g.page)
+		n, err := s.Capture(NodeSpec{Kind: nodefile.KindImport}, image, g.dirty, g.page)
 		if err != nil {
 			return false
 		}
 		have[n.ID] = bytes.Clone(g.mem)
 		siblings = append(siblings, n)
 	}
-	if _, _, err := s.Reform(siblings[2].ID, FormDifferences); err != nil {
+	if _, _, err := s.Reform(siblings[2].ID, nodefile.FormDifferences); err != nil {
 		return false
 	}
-	if _, _, err := s.Reform(siblings[2].ID, FormPages); err != nil {
+	if _, _, err := s.Reform(siblings[2].ID, nodefile.FormPages); err != nil {
 		return false
 	}
 	maybe[siblings[0].ID] = true
@@ -113,7 +115,7 @@ func powerHistory(s *Store, image *Node, have map[string][]byte, maybe map[strin
 		return false
 	}
 	delete(have, siblings[0].ID)
-	if _, _, err := s.Reform(last.ID, FormPages); err != nil {
+	if _, _, err := s.Reform(last.ID, nodefile.FormPages); err != nil {
 		return false
 	}
 	maybe[last.ID] = true

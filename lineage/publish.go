@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
 )
 
@@ -12,9 +15,9 @@ import (
 // the header as they come; differences are collected and written at the end.
 type nodeWriter struct {
 	*sealed.Pending
-	diffs  *deltaEncoder
-	donors *donors    // where pages lie that are not written; nil: none
-	links  *madeLinks // to the donors' files
+	diffs  *nodefile.DifferenceEncoder
+	donors *nodefile.Donors // where pages lie that are not written; nil: none
+	links  *madeLinks       // to the donors' files
 }
 
 // discard, always safe to call, removes what was not published.
@@ -39,7 +42,7 @@ func (w nodeWriter) publish(path string) error {
 	return err
 }
 
-func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, error) {
+func (s *Store) newNodeWriter(dir string, diffs *nodefile.DifferenceEncoder) (nodeWriter, error) {
 	p, err := s.fs.New(dir)
 	if err != nil {
 		return nodeWriter{}, err
@@ -47,7 +50,7 @@ func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, erro
 	w := nodeWriter{Pending: p, diffs: diffs}
 	// The header's place is held by zeroes, which are no valid magic: a torn
 	// file can never pass for a node.
-	n := int(w.form().headerBytes())
+	n := int(w.form().HeaderBytes())
 	if got, err := p.Write(make([]byte, n)); err != nil {
 		p.Discard()
 		return nodeWriter{}, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", p.Name(), got, n, err)
@@ -55,71 +58,40 @@ func (s *Store) newNodeWriter(dir string, diffs *deltaEncoder) (nodeWriter, erro
 	return w, nil
 }
 
-func (w nodeWriter) form() Form {
+func (w nodeWriter) form() nodefile.Form {
 	if w.diffs != nil {
-		return FormDifferences
+		return nodefile.FormDifferences
 	}
-	return FormPages
+	return nodefile.FormPages
 }
 
 // complete writes what follows whole pages, or everything, then the header, and
 // syncs the file.
-func (w nodeWriter) complete(info, parent *Info, state []byte, x *pageIndex) (total uint64, err error) {
-	meta, err := encodeInfo(info, parent)
+func (w nodeWriter) complete(info, parent *nodefile.Info, state []byte, x *nodefile.Index) (total uint64, err error) {
+	head, rest, err := nodefile.EncodeFile(info, parent, state, x, w.diffs)
 	if err != nil {
 		return 0, err
 	}
-	h := header{version: nodeVersion, form: w.form(), total: w.form().headerBytes()}
-	put := func(id sectionID, length uint64, crc uint32) {
-		h.sections[id] = section{offset: h.total, length: length, crc: crc}
-		h.total += length
+	if n, err := w.Write(rest); err != nil {
+		return 0, fmt.Errorf("write %s: wrote %d of %d bytes: %w", w.Name(), n, len(rest), err)
 	}
-	type part struct {
-		id   sectionID
-		data []byte
+	b := head.Encode()
+	if n, err := w.WriteAt(b, 0); err != nil {
+		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(b), err)
 	}
-	parts := []part{{sectionMetadata, meta}, {sectionState, state}, {sectionIndex, x.encode()}}
-	if w.diffs != nil {
-		h.version = nodeVersionMasks
-		data, err := w.diffs.encode()
-		if err != nil {
-			return 0, err
-		}
-		parts = []part{{sectionData, data}, {sectionMetadata, meta}, {sectionState, nil}, {sectionIndex, x.encode()}}
-	} else {
-		own := info.DeltaBytes
-		if w.donors != nil {
-			h.version = nodeVersionDonors
-			own -= w.donors.pages * PageSize
-			parts = append(parts, part{sectionDonors, w.donors.encode()})
-		}
-		put(sectionData, own, checksum(x.encodeSums()))
-	}
-	var all []byte
-	for _, p := range parts {
-		put(p.id, uint64(len(p.data)), checksum(p.data))
-		all = append(all, p.data...)
-	}
-	if n, err := w.Write(all); err != nil {
-		return 0, fmt.Errorf("write %s: wrote %d of %d bytes: %w", w.Name(), n, len(all), err)
-	}
-	head := h.encode()
-	if n, err := w.WriteAt(head, 0); err != nil {
-		return 0, fmt.Errorf("write header of %s: wrote %d of %d bytes: %w", w.Name(), n, len(head), err)
-	}
-	return h.total, w.Seal()
+	return head.Total, w.Seal()
 }
 
 // sealNode completes a node file whose data is written or collected, reads it
 // back, and puts the node into directory and catalogue. parent and above are nil
 // for an image node.
-func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, parent *Info, above *loadedNode) (*Node, error) {
-	info.ID = nodeID(info, state, x)
+func (s *Store) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nodefile.Index, parent *nodefile.Info, above *loadedNode) (*Node, error) {
+	info.ID = nodefile.NodeID(info, state, x)
 	if n := s.lookup(info.ID); n != nil {
 		_, err := s.load(n)
 		return n, err
 	}
-	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == FormPages { // else it will be written anew, see shrink
+	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == nodefile.FormPages { // else it will be written anew, see shrink
 		w = s.share(w, info, x)
 		defer w.discard()
 	}
@@ -128,13 +100,13 @@ func (s *Store) sealNode(w nodeWriter, info *Info, state []byte, x *pageIndex, p
 	}
 	// Reading back what was written shows a damaged file while the guest that
 	// could be captured again still exists.
-	l, err := s.openNode(w.Name(), info, above, nil, VerifyEager)
+	l, err := s.openNode(w.Name(), info, above, nil, pages.VerifyEager)
 	if err != nil {
 		return nil, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
-	m := metadata{Info: *info}
+	m := nodefile.Metadata{Info: *info}
 	if parent != nil {
-		m.inherit(parent)
+		m.Inherit(parent)
 	}
 	fresh := &Node{Info: m.Info}
 	n, err := s.publishNode(w, fresh)

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"seuss/dirtytrack"
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // Reform writes a node's file anew in the given form and returns its size before
@@ -13,7 +15,7 @@ import (
 // for a capture. An image node has no other form than pages. As pages, a node then
 // leaves out what its siblings have, and one whose file others have pages in stays as
 // it is; as differences, that file's bytes are freed when those others are gone.
-func (s *Store) Reform(id string, form Form) (before, after uint64, err error) {
+func (s *Store) Reform(id string, form nodefile.Form) (before, after uint64, err error) {
 	before, after, err = s.reform(id, form)
 	if err != nil {
 		return 0, 0, fmt.Errorf("store node %s anew: %w", id, err)
@@ -21,7 +23,7 @@ func (s *Store) Reform(id string, form Form) (before, after uint64, err error) {
 	return before, after, nil
 }
 
-func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
+func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err error) {
 	if err := s.writable(); err != nil {
 		return 0, 0, err
 	}
@@ -30,20 +32,20 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 		return 0, 0, ErrNotFound
 	}
 	before = n.StoredBytes()
-	if form == FormAuto {
-		form = chooseForm(FormAuto, n.Kind, n.DeltaPages)
+	if form == nodefile.FormAuto {
+		form = chooseForm(nodefile.FormAuto, n.Kind, n.DeltaPages)
 	}
 	switch {
-	case form != FormPages && form != FormDifferences:
-		return 0, 0, fmt.Errorf("%v: %w", form, ErrInvalid)
-	case n.Kind == KindImage && form == FormPages:
+	case form != nodefile.FormPages && form != nodefile.FormDifferences:
+		return 0, 0, fmt.Errorf("%v: %w", form, nodefile.ErrInvalid)
+	case n.Kind == nodefile.KindImage && form == nodefile.FormPages:
 		return before, before, nil
-	case n.Kind == KindImage:
-		return 0, 0, fmt.Errorf("an image node is stored as pages only: %w", ErrInvalid)
-	case form == FormDifferences && n.DeltaBytes/PageSize > maxDeltaPages:
-		return 0, 0, fmt.Errorf("it has %d pages, as differences at most %d: %w", n.DeltaBytes/PageSize, maxDeltaPages, ErrInvalid)
+	case n.Kind == nodefile.KindImage:
+		return 0, 0, fmt.Errorf("an image node is stored as pages only: %w", nodefile.ErrInvalid)
+	case form == nodefile.FormDifferences && n.DeltaBytes/nodefile.PageSize > nodefile.MaxDeltaPages:
+		return 0, 0, fmt.Errorf("it has %d pages, as differences at most %d: %w", n.DeltaBytes/nodefile.PageSize, nodefile.MaxDeltaPages, nodefile.ErrInvalid)
 	}
-	if form == FormPages && s.isDonor(n) {
+	if form == nodefile.FormPages && s.isDonor(n) {
 		// What others need stays whatever becomes of the node: another file would only
 		// come on top.
 		return before, before, nil
@@ -62,8 +64,8 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 		return 0, 0, err
 	}
 	defer w.discard()
-	if got := nodeID(&info, own.State, x); got != id {
-		return 0, 0, fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
+	if got := nodefile.NodeID(&info, own.State, x); got != id {
+		return 0, 0, fmt.Errorf("content has the id %s: %w", got, nodefile.ErrIdentity)
 	}
 	w = s.share(w, &info, x)
 	defer w.discard()
@@ -72,7 +74,7 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 		return 0, 0, err
 	}
 	above := &loadedNode{view: parent.View, state: parent.State}
-	if _, err := s.openNode(w.Name(), &info, above, nil, VerifyEager); err != nil {
+	if _, err := s.openNode(w.Name(), &info, above, nil, pages.VerifyEager); err != nil {
 		return 0, 0, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
 	s.mu.Lock()
@@ -97,18 +99,18 @@ func (s *Store) reform(id string, form Form) (before, after uint64, err error) {
 }
 
 // writeDelta writes what differs between two views as the data of a node file.
-func (s *Store) writeDelta(dir string, info *Info, form Form, parent, own Snapshot) (nodeWriter, *pageIndex, error) {
-	var diffs *deltaEncoder
-	if form == FormDifferences {
-		diffs = new(deltaEncoder)
-		diffs.addState(parent.State, own.State)
+func (s *Store) writeDelta(dir string, info *nodefile.Info, form nodefile.Form, parent, own Snapshot) (nodeWriter, *nodefile.Index, error) {
+	var diffs *nodefile.DifferenceEncoder
+	if form == nodefile.FormDifferences {
+		diffs = new(nodefile.DifferenceEncoder)
+		diffs.AddState(parent.State, own.State)
 	}
 	w, err := s.newNodeWriter(dir, diffs)
 	if err != nil {
 		return nodeWriter{}, nil, err
 	}
 	delta := newDeltaWriter(w.Pending, parent.View, diffs)
-	for first, count := range Diff(parent.View, own.View) {
+	for first, count := range pages.Diff(parent.View, own.View) {
 		if err = own.View.Check(first, count); err != nil {
 			break
 		}
@@ -119,8 +121,8 @@ func (s *Store) writeDelta(dir string, info *Info, form Form, parent, own Snapsh
 			break
 		}
 	}
-	var x *pageIndex
-	var root Digest
+	var x *nodefile.Index
+	var root nodefile.Digest
 	if err == nil {
 		x, root, err = delta.finish()
 	}
@@ -131,8 +133,8 @@ func (s *Store) writeDelta(dir string, info *Info, form Form, parent, own Snapsh
 		return nodeWriter{}, nil, err
 	}
 	info.Root = root.String()
-	info.DeltaPages = x.deltaPages()
-	info.DeltaBytes = x.dataPages * PageSize
+	info.DeltaPages = x.DeltaPages()
+	info.DeltaBytes = x.DataPages * nodefile.PageSize
 	return w, x, nil
 }
 
@@ -166,14 +168,14 @@ func (s *Store) flatten(id, ancestor string) (*Node, error) {
 		at = slices.IndexFunc(path, func(n *Node) bool { return n.ID == ancestor })
 	}
 	if at < 0 || at == len(path)-1 {
-		return nil, fmt.Errorf("%s is not above it: %w", ancestor, ErrInvalid)
+		return nil, fmt.Errorf("%s is not above it: %w", ancestor, nodefile.ErrInvalid)
 	}
 	parent, err := s.Snapshot(path[at].ID)
 	if err != nil {
 		return nil, err
 	}
 	candidates := dirtytrack.NewPageSet(own.View.Pages())
-	for first, count := range Diff(parent.View, own.View) {
+	for first, count := range pages.Diff(parent.View, own.View) {
 		if err := own.View.Check(first, count); err != nil {
 			return nil, err
 		}
@@ -193,6 +195,6 @@ func (s *Store) flatten(id, ancestor string) (*Node, error) {
 }
 
 // CanTakeForm reports whether Reform can store the node in that form.
-func CanTakeForm(n *Node, form Form) bool {
-	return form == FormPages || n.Kind != KindImage && n.DeltaBytes/PageSize <= maxDeltaPages
+func CanTakeForm(n *Node, form nodefile.Form) bool {
+	return form == nodefile.FormPages || n.Kind != nodefile.KindImage && n.DeltaBytes/nodefile.PageSize <= nodefile.MaxDeltaPages
 }

@@ -11,14 +11,16 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"seuss/lineage/nodefile"
 )
 
 // found is a node file as a scan of the directory finds it.
 type found struct {
 	id    string
-	meta  *metadata
+	meta  *nodefile.Metadata
 	raw   []byte // the metadata as the cache has it, nil if it cannot
-	stamp fileStamp
+	stamp nodefile.Stamp
 	bytes uint64
 	links []link
 	err   error
@@ -43,7 +45,7 @@ func (s *Store) scanNodes() ([]found, error) {
 	var loading []string // ids of loading sets
 	links := map[string][]uint32{}
 	for _, name := range names {
-		if id, ok := strings.CutSuffix(name, nodeSuffix); ok && validDigest(id) { // else not ours
+		if id, ok := strings.CutSuffix(name, nodeSuffix); ok && nodefile.ValidDigest(id) { // else not ours
 			nodes = append(nodes, found{id: id})
 		} else if id, ok := strings.CutSuffix(name, loadingSuffix); ok {
 			loading = append(loading, id)
@@ -76,18 +78,29 @@ func (s *Store) scanNodes() ([]found, error) {
 	}
 	wg.Wait()
 	s.settleLinks(links, nodes)
-	s.writeCache(nodes, int(misses.Load()))
+	s.writeCache(cacheEntries(nodes), int(misses.Load()), len(nodes))
 	return nodes, nil
+}
+
+// cacheEntries is what the cache is to have of a scan.
+func cacheEntries(nodes []found) []nodefile.CacheEntry {
+	entries := make([]nodefile.CacheEntry, 0, len(nodes))
+	for i := range nodes {
+		if n := &nodes[i]; n.raw != nil {
+			entries = append(entries, nodefile.CacheEntry{ID: n.id, Stamp: n.stamp, Meta: n.raw})
+		}
+	}
+	return entries
 }
 
 // statOrder is the order in which to look at the nodes: that of their inodes, where
 // the cache knows them, because inodes that are numbered together lie together.
-func statOrder(nodes []found, cache map[string]cacheEntry) []int {
+func statOrder(nodes []found, cache map[string]nodefile.CacheEntry) []int {
 	order := make([]int, len(nodes))
 	inodes := make([]uint64, len(nodes))
 	for i := range nodes {
 		order[i] = i
-		inodes[i] = cache[nodes[i].id].stamp.inode
+		inodes[i] = cache[nodes[i].id].Stamp.Inode
 	}
 	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(inodes[a], inodes[b]) })
 	return order
@@ -95,20 +108,20 @@ func statOrder(nodes []found, cache map[string]cacheEntry) []int {
 
 // scanNode fills in what the cache or the node file in dir says, and reports
 // whether the cache had it.
-func (s *Store) scanNode(n *found, dir int, cache map[string]cacheEntry) bool {
+func (s *Store) scanNode(n *found, dir int, cache map[string]nodefile.CacheEntry) bool {
 	// The stamp comes first: a file that changes while it is read then does not fit
 	// the stamp that is kept.
 	if n.stamp, n.err = stampAt(dir, n.id+nodeSuffix); n.err != nil {
 		return false
 	}
-	if e, ok := cache[n.id]; ok && e.stamp == n.stamp {
-		if m, err := decodeEntry(n.id, e.meta); err == nil {
-			n.meta, n.raw, n.bytes = m, e.meta, n.stamp.size
+	if e, ok := cache[n.id]; ok && e.Stamp == n.stamp {
+		if m, err := nodefile.DecodeEntry(n.id, e.Meta); err == nil {
+			n.meta, n.raw, n.bytes = m, e.Meta, n.stamp.Size
 			return true
 		}
 	}
 	if n.meta, n.bytes, n.err = s.readNode(n.id); n.err == nil {
-		n.raw = encodeEntry(n.meta)
+		n.raw = nodefile.EncodeEntry(n.meta)
 	}
 	return false
 }
@@ -146,11 +159,11 @@ func (s *Store) scan() error {
 		h := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
 		if h.parent != nil {
-			h.n.meta.inherit(&h.parent.Info)
+			h.n.meta.Inherit(&h.parent.Info)
 		}
 		n := &Node{Info: h.n.meta.Info}
 		h.n.meta = nil // reached
-		n.file.Store(&storedFile{bytes: h.n.bytes, inode: h.n.stamp.inode, links: h.n.links})
+		n.file.Store(&storedFile{bytes: h.n.bytes, inode: h.n.stamp.Inode, links: h.n.links})
 		if use, ok := hits[n.ID]; ok {
 			n.hits.Store(use.hits)
 			n.savedHits.Store(use.hits)
@@ -174,22 +187,22 @@ func (s *Store) scan() error {
 }
 
 // readNode reads header and metadata of a node file.
-func (s *Store) readNode(id string) (*metadata, uint64, error) {
+func (s *Store) readNode(id string) (*nodefile.Metadata, uint64, error) {
 	f, h, err := openNodeFile(s.nodePath(id))
 	if err != nil {
 		return nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
 	defer f.Close()
-	b, err := h.readSection(f, sectionMetadata)
+	b, err := h.ReadSection(f, nodefile.SectionMetadata)
 	if err != nil {
 		return nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
-	m, err := decodeInfo(b)
+	m, err := nodefile.DecodeMetadata(b)
 	if err == nil && m.ID != id {
-		err = fmt.Errorf("the file holds node %s: %w", m.ID, ErrIdentity)
+		err = fmt.Errorf("the file holds node %s: %w", m.ID, nodefile.ErrIdentity)
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("node %s: %w", id, err)
 	}
-	return m, h.total, nil
+	return m, h.Total, nil
 }

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // Siblings that load the same library each by itself have the same pages. A node that
@@ -19,13 +22,13 @@ import (
 const leastShared = 32
 
 // shareable reports whether pages of a node are looked for with its siblings.
-func (s *Store) shareable(w nodeWriter, info *Info) bool {
-	return w.diffs == nil && info.Kind != KindImage && info.DeltaBytes >= leastShared*PageSize
+func (s *Store) shareable(w nodeWriter, info *nodefile.Info) bool {
+	return w.diffs == nil && info.Kind != nodefile.KindImage && info.DeltaBytes >= leastShared*nodefile.PageSize
 }
 
 // share makes of a node file of whole pages, whose data is written, one that leaves
 // out what siblings have. It returns w where that does not pay, or fails.
-func (s *Store) share(w nodeWriter, info *Info, x *pageIndex) nodeWriter {
+func (s *Store) share(w nodeWriter, info *nodefile.Info, x *nodefile.Index) nodeWriter {
 	if !s.shareable(w, info) {
 		return w
 	}
@@ -39,40 +42,40 @@ func (s *Store) share(w nodeWriter, info *Info, x *pageIndex) nodeWriter {
 	}
 	defer whole.Close()
 	shared := nodeWriter{links: &madeLinks{s: s, id: info.ID}}
-	d := &donors{}
-	for _, o := range offers[:min(len(offers), maxDonors)] {
+	d := &nodefile.Donors{}
+	for _, o := range offers[:min(len(offers), nodefile.MaxDonors)] {
 		shared.takeOffer(d, o, whole, x)
 	}
-	if len(d.list) == 0 {
+	if len(d.List) == 0 {
 		return w
 	}
-	d.sort()
+	d.Sort()
 	if err := s.writeOwn(&shared, whole, x, d); err != nil {
 		shared.discard()
 		return w
 	}
-	x.donors = d
+	x.Donors = d
 	w.discard()
 	return shared
 }
 
 // takeOffer links a donor's file and takes those of its pages that are what they seem.
 // A donor must be all that loading asks of it: a bad one spoils no new node.
-func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File, x *pageIndex) {
+func (w *nodeWriter) takeOffer(d *nodefile.Donors, o offer, whole *os.File, x *nodefile.Index) {
 	ordinal, err := w.links.add(o.file.path)
 	if err != nil {
 		return // gone, of another file system, or with as many names as it can have
 	}
 	path := w.links.s.linkPath(w.links.id, ordinal)
-	f, h, err := openDonorFile(path, &o.file.donor)
+	f, h, err := openDonorFile(path, &o.file.Donor)
 	if err == nil {
-		same := sealedAlike(f, h, &o.file.donor, o.hits, x)
+		same := sealedAlike(f, h, &o.file.Donor, o.hits, x)
 		if same, err = samePages(whole, f, h, same); err == nil && len(same) >= leastShared {
-			donor := o.file.donor
-			donor.ordinal = ordinal
-			d.list = append(d.list, donor)
+			donor := o.file.Donor
+			donor.Ordinal = ordinal
+			d.List = append(d.List, donor)
 			for _, hit := range same {
-				d.add(hit, len(d.list)-1)
+				d.Add(hit.page, hit.at, len(d.List)-1)
 			}
 			f.Close()
 			return
@@ -84,14 +87,14 @@ func (w *nodeWriter) takeOffer(d *donors, o offer, whole *os.File, x *pageIndex)
 
 // sealedAlike returns the hits for which the donor's file has the same checksum and
 // digest.
-func sealedAlike(f *os.File, h *header, d *donor, hits []hit, x *pageIndex) (same []hit) {
+func sealedAlike(f *os.File, h *nodefile.Header, d *nodefile.Donor, hits []hit, x *nodefile.Index) (same []hit) {
 	index, err := readDonorIndex(f, h, d)
 	if err != nil {
 		return nil
 	}
-	own := index.own()
+	own := index.Own()
 	for _, hit := range hits {
-		if hit.at < own.dataPages && own.sums[hit.at] == x.sums[hit.page] && own.digests[hit.at] == x.digests[hit.page] {
+		if hit.at < own.DataPages && own.Sums[hit.at] == x.Sums[hit.page] && own.Digests[hit.at] == x.Digests[hit.page] {
 			same = append(same, hit)
 		}
 	}
@@ -100,26 +103,26 @@ func sealedAlike(f *os.File, h *header, d *donor, hits []hit, x *pageIndex) (sam
 
 // samePages compares pages of a node file in the making with those of a donor, byte by
 // byte, and returns the hits that are right.
-func samePages(whole, donor *os.File, h *header, hits []hit) (same []hit, err error) {
-	var a, b [batchPages * PageSize]byte
-	data := h.sections[sectionData]
+func samePages(whole, donor *os.File, h *nodefile.Header, hits []hit) (same []hit, err error) {
+	var a, b [pages.BatchPages * nodefile.PageSize]byte
+	data := h.Sections[nodefile.SectionData]
 	for len(hits) > 0 {
 		n := 1
-		for n < len(hits) && n < batchPages && hits[n].page == hits[0].page+uint64(n) && hits[n].at == hits[0].at+uint64(n) {
+		for n < len(hits) && n < pages.BatchPages && hits[n].page == hits[0].page+uint64(n) && hits[n].at == hits[0].at+uint64(n) {
 			n++
 		}
-		size := n * PageSize
-		if end := hits[n-1].at*PageSize + PageSize; end > data.length {
-			return nil, fmt.Errorf("page %d is beyond a data section of %d bytes: %w", hits[n-1].at, data.length, ErrFormat)
+		size := n * nodefile.PageSize
+		if end := hits[n-1].at*nodefile.PageSize + nodefile.PageSize; end > data.Length {
+			return nil, fmt.Errorf("page %d is beyond a data section of %d bytes: %w", hits[n-1].at, data.Length, nodefile.ErrFormat)
 		}
-		if _, err := whole.ReadAt(a[:size], int64(pagesHeaderBytes+hits[0].page*PageSize)); err != nil {
+		if _, err := whole.ReadAt(a[:size], int64(nodefile.PagesHeaderBytes+hits[0].page*nodefile.PageSize)); err != nil {
 			return nil, err
 		}
-		if _, err := donor.ReadAt(b[:size], int64(data.offset+hits[0].at*PageSize)); err != nil {
+		if _, err := donor.ReadAt(b[:size], int64(data.Offset+hits[0].at*nodefile.PageSize)); err != nil {
 			return nil, err
 		}
 		for i := range n {
-			if at := i * PageSize; bytes.Equal(a[at:at+PageSize], b[at:at+PageSize]) {
+			if at := i * nodefile.PageSize; bytes.Equal(a[at:at+nodefile.PageSize], b[at:at+nodefile.PageSize]) {
 				same = append(same, hits[i])
 			}
 		}
@@ -128,43 +131,9 @@ func samePages(whole, donor *os.File, h *header, hits []hit) (same []hit, err er
 	return same, nil
 }
 
-// add places one data page.
-func (d *donors) add(h hit, donor int) {
-	d.pages++
-	if n := len(d.runs); n > 0 {
-		last := &d.runs[n-1]
-		if last.donor == donor && last.first+last.count == h.page && last.page+last.count == h.at {
-			last.count++
-			return
-		}
-	}
-	d.runs = append(d.runs, donorRun{first: h.page, count: 1, donor: donor, page: h.at})
-}
-
-// sort brings donors and runs, which were added donor by donor, into their order.
-func (d *donors) sort() {
-	order := make([]int, len(d.list)) // new place to old one
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int { return int(d.list[a].ordinal) - int(d.list[b].ordinal) })
-	list, place := make([]donor, len(order)), make([]int, len(order))
-	for i, old := range order {
-		list[i], place[old] = d.list[old], i
-	}
-	d.list = list
-	slices.SortFunc(d.runs, func(a, b donorRun) int { return int(int64(a.first) - int64(b.first)) })
-	before := uint64(0)
-	for i := range d.runs {
-		r := &d.runs[i]
-		r.donor, r.before = place[r.donor], before
-		before += r.count
-	}
-}
-
 // writeOwn makes the links durable and copies the pages that are left into a file of
 // their own.
-func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *pageIndex, d *donors) error {
+func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *nodefile.Index, d *nodefile.Donors) error {
 	if err := s.fs.SyncDir(s.path(nodesDir)); err != nil {
 		return err
 	}
@@ -173,10 +142,10 @@ func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *pageIndex, d *donors)
 		return err
 	}
 	w.Pending, w.donors = own.Pending, d
-	left := pageIndex{dataPages: x.dataPages, donors: d}
-	left.eachPlace(0, x.dataPages, func(at, count uint64, donor int, _ uint64) {
-		if err == nil && donor == ownFile {
-			err = readPages(whole, pagesHeaderBytes, at, count, func(_ uint64, data []byte) error {
+	left := nodefile.Index{DataPages: x.DataPages, Donors: d}
+	left.EachPlace(0, x.DataPages, func(at, count uint64, donor int, _ uint64) {
+		if err == nil && donor == nodefile.OwnFile {
+			err = pages.ReadPages(whole, nodefile.PagesHeaderBytes, at, count, func(_ uint64, data []byte) error {
 				_, err := w.Write(data)
 				return err
 			})

@@ -7,10 +7,13 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"testing"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // flipBit changes a file in place, under all of its names.
@@ -39,17 +42,17 @@ func flipBit(t testing.TB, path string, at int64) {
 // A flipped bit in a page that two nodes have is found for both, by node, page and
 // guest page, whenever pages are checked; a page of one's own only for that one.
 func TestDonorDamage(t *testing.T) {
-	for _, verify := range []Verify{VerifyEager, VerifyLazy, VerifyDemand} {
+	for _, verify := range []pages.Verify{pages.VerifyEager, pages.VerifyLazy, pages.VerifyDemand} {
 		h := newSharing(t, openStore(t, t.TempDir()), 3)
 		// Guest page 110 of the first, in the second at 710: data page 10 of the first's file.
-		flipBit(t, h.s.nodePath(h.nodes[0].ID), pagesHeaderBytes+10*PageSize+99)
+		flipBit(t, h.s.nodePath(h.nodes[0].ID), nodefile.PagesHeaderBytes+10*nodefile.PageSize+99)
 		h.reopen(t, Options{Verify: verify})
 		ids := []string{h.nodes[0].ID, h.nodes[1].ID}
 		for i, guest := range []uint64{110, 710} {
 			want := fmt.Sprintf("guest page %#x", guest)
 			snapshot, err := h.s.Snapshot(ids[i])
-			if verify == VerifyEager {
-				if !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), "data page 10 of node") ||
+			if verify == pages.VerifyEager {
+				if !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), "data page 10 of node") ||
 					!strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), want) {
 					t.Errorf("node %d: load: %v", i, err)
 				}
@@ -60,15 +63,15 @@ func TestDonorDamage(t *testing.T) {
 				if err := snapshot.View.Check(guest-3, 3); err != nil {
 					t.Error(err)
 				}
-				if err := snapshot.View.Check(guest, 1); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
+				if err := snapshot.View.Check(guest, 1); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
 					t.Errorf("node %d: check: %v", i, err)
 				}
 				run := snapshot.View.Lookup(guest)
-				if got := snapshot.View.Bytes(guest); verify == VerifyDemand && (!isZero(got) || run.Blob.Filled(run.Page, 1)) {
+				if got := snapshot.View.Bytes(guest); verify == pages.VerifyDemand && (!nodefile.IsZero(got) || run.Blob.Filled(run.Page, 1)) {
 					t.Errorf("node %d: a damaged page is shown", i)
 				}
 			}
-			if err := h.s.Verify(ids[i]); !errors.Is(err, ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
+			if err := h.s.Verify(ids[i]); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
 				t.Errorf("node %d: verify: %v", i, err)
 			}
 		}
@@ -82,7 +85,7 @@ func TestDonorDamage(t *testing.T) {
 			}
 		}
 		// The second's own pages are nobody else's business.
-		flipBit(t, h.s.nodePath(ids[1]), pagesHeaderBytes+PageSize)
+		flipBit(t, h.s.nodePath(ids[1]), nodefile.PagesHeaderBytes+nodefile.PageSize)
 		if faults, err = h.s.Audit(t.Context(), []string{ids[1]}, nil); err != nil || len(faults) != 2 {
 			t.Errorf("%v, %v", faults, err)
 		}
@@ -100,26 +103,26 @@ func TestDonorDamage(t *testing.T) {
 }
 
 // forgeDonors changes the donors section of a node file and makes its checksums right.
-func forgeDonors(t testing.TB, path string, change func(d *donors) []byte) {
+func forgeDonors(t testing.TB, path string, change func(d *nodefile.Donors) []byte) {
 	t.Helper()
 	sealedtest.Damage(t, path, func(b []byte) []byte {
-		h, err := readHeader(bytes.NewReader(b), int64(len(b)))
+		h, err := nodefile.ReadHeader(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		section := h.sections[sectionDonors]
-		d, err := decodeDonors(b[section.offset:], 1<<20)
+		section := h.Sections[nodefile.SectionDonors]
+		d, err := nodefile.DecodeDonors(b[section.Offset:], 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}
 		raw := change(d)
 		if raw == nil {
-			raw = d.encode()
+			raw = d.Encode()
 		}
-		h.sections[sectionDonors].length, h.sections[sectionDonors].crc = uint64(len(raw)), checksum(raw)
-		h.total = section.offset + uint64(len(raw))
-		b = append(b[:section.offset], raw...)
-		copy(b, h.encode())
+		h.Sections[nodefile.SectionDonors].Length, h.Sections[nodefile.SectionDonors].CRC = uint64(len(raw)), nodefile.Checksum(raw)
+		h.Total = section.Offset + uint64(len(raw))
+		b = append(b[:section.Offset], raw...)
+		copy(b, h.Encode())
 		return b
 	})
 }
@@ -128,42 +131,42 @@ func TestHostileDonors(t *testing.T) {
 	made := newSharing(t, openStore(t, t.TempDir()), 3)
 	made.s.Close()
 	a, b, c := made.nodes[0], made.nodes[1], made.nodes[2]
-	plain := func(f func(d *donors)) func(d *donors) []byte {
-		return func(d *donors) []byte { f(d); return nil }
+	plain := func(f func(d *nodefile.Donors)) func(d *nodefile.Donors) []byte {
+		return func(d *nodefile.Donors) []byte { f(d); return nil }
 	}
 	varint := func(n uint64) []byte { return binary.AppendUvarint(nil, n) }
 	for name, test := range map[string]struct {
-		forge func(d *donors) []byte
+		forge func(d *nodefile.Donors) []byte
 		files func(t *testing.T, s *Store)
 		want  error
 		says  string
 	}{
-		"beyond what the file can hold": {forge: plain(func(d *donors) { d.runs[0].page = 1 << 40 }), want: ErrFormat, says: "whose file has"},
-		"beyond the donor's pages":      {forge: plain(func(d *donors) { d.runs[0].page = 400; d.runs[0].count = 2 }), want: ErrFormat},
-		"the end of the donor's pages":  {forge: plain(func(d *donors) { d.runs[len(d.runs)-1].page = 401 - d.runs[len(d.runs)-1].count }), want: ErrFormat, says: "it has 400"},
-		"another page":                  {forge: plain(func(d *donors) { d.runs[0].page++ }), want: ErrIdentity, says: "sealed as another one"},
-		"more pages":                    {forge: plain(func(d *donors) { d.runs[len(d.runs)-1].count++ }), want: ErrFormat},
-		"overlapping runs":              {forge: plain(func(d *donors) { d.runs = append(d.runs, d.runs[0]) }), want: ErrFormat},
-		"another length":                {forge: plain(func(d *donors) { d.list[0].length += PageSize }), want: ErrIdentity, says: "another file"},
-		"another header":                {forge: plain(func(d *donors) { d.list[0].crc++ }), want: ErrIdentity, says: "another file"},
-		"another id":                    {forge: plain(func(d *donors) { d.list[0].id = b.ID }), want: ErrIdentity},
-		"a link that is not there":      {forge: plain(func(d *donors) { d.list[0].ordinal = 7 }), want: fs.ErrNotExist, says: "link 7"},
-		"an absurd link":                {forge: plain(func(d *donors) { d.list[0].ordinal = maxLinks }), want: ErrFormat},
-		"no donor":                      {forge: func(*donors) []byte { return []byte{0, 0} }, want: ErrFormat},
-		"too many donors":               {forge: func(*donors) []byte { return varint(maxDonors + 1) }, want: ErrFormat},
-		"absurdly many donors":          {forge: func(*donors) []byte { return varint(1 << 62) }, want: ErrFormat},
-		"absurdly many runs": {forge: func(d *donors) []byte {
-			d.runs = nil
-			raw := d.encode()
+		"beyond what the file can hold": {forge: plain(func(d *nodefile.Donors) { d.Runs[0].Page = 1 << 40 }), want: nodefile.ErrFormat, says: "whose file has"},
+		"beyond the donor's pages":      {forge: plain(func(d *nodefile.Donors) { d.Runs[0].Page = 400; d.Runs[0].Count = 2 }), want: nodefile.ErrFormat},
+		"the end of the donor's pages":  {forge: plain(func(d *nodefile.Donors) { d.Runs[len(d.Runs)-1].Page = 401 - d.Runs[len(d.Runs)-1].Count }), want: nodefile.ErrFormat, says: "it has 400"},
+		"another page":                  {forge: plain(func(d *nodefile.Donors) { d.Runs[0].Page++ }), want: nodefile.ErrIdentity, says: "sealed as another one"},
+		"more pages":                    {forge: plain(func(d *nodefile.Donors) { d.Runs[len(d.Runs)-1].Count++ }), want: nodefile.ErrFormat},
+		"overlapping runs":              {forge: plain(func(d *nodefile.Donors) { d.Runs = append(d.Runs, d.Runs[0]) }), want: nodefile.ErrFormat},
+		"another length":                {forge: plain(func(d *nodefile.Donors) { d.List[0].Length += nodefile.PageSize }), want: nodefile.ErrIdentity, says: "another file"},
+		"another header":                {forge: plain(func(d *nodefile.Donors) { d.List[0].CRC++ }), want: nodefile.ErrIdentity, says: "another file"},
+		"another id":                    {forge: plain(func(d *nodefile.Donors) { d.List[0].ID = b.ID }), want: nodefile.ErrIdentity},
+		"a link that is not there":      {forge: plain(func(d *nodefile.Donors) { d.List[0].Ordinal = 7 }), want: fs.ErrNotExist, says: "link 7"},
+		"an absurd link":                {forge: plain(func(d *nodefile.Donors) { d.List[0].Ordinal = nodefile.MaxLinks }), want: nodefile.ErrFormat},
+		"no donor":                      {forge: func(*nodefile.Donors) []byte { return []byte{0, 0} }, want: nodefile.ErrFormat},
+		"too many donors":               {forge: func(*nodefile.Donors) []byte { return varint(nodefile.MaxDonors + 1) }, want: nodefile.ErrFormat},
+		"absurdly many donors":          {forge: func(*nodefile.Donors) []byte { return varint(1 << 62) }, want: nodefile.ErrFormat},
+		"absurdly many runs": {forge: func(d *nodefile.Donors) []byte {
+			d.Runs = nil
+			raw := d.Encode()
 			return append(raw[:len(raw)-1], varint(1<<62)...)
-		}, want: ErrFormat},
-		"donor that is not used": {forge: plain(func(d *donors) {
-			more := d.list[0]
-			more.ordinal++
-			d.list = append(d.list, more)
-		}), want: ErrFormat},
-		"the same link twice": {forge: plain(func(d *donors) { d.list = append(d.list, d.list[0]) }), want: ErrFormat},
-		"bytes at the end":    {forge: func(d *donors) []byte { return append(d.encode(), 0) }, want: ErrFormat},
+		}, want: nodefile.ErrFormat},
+		"donor that is not used": {forge: plain(func(d *nodefile.Donors) {
+			more := d.List[0]
+			more.Ordinal++
+			d.List = append(d.List, more)
+		}), want: nodefile.ErrFormat},
+		"the same link twice": {forge: plain(func(d *nodefile.Donors) { d.List = append(d.List, d.List[0]) }), want: nodefile.ErrFormat},
+		"bytes at the end":    {forge: func(d *nodefile.Donors) []byte { return append(d.Encode(), 0) }, want: nodefile.ErrFormat},
 		"missing link": {files: func(t *testing.T, s *Store) { remove(t, s.linkPath(c.ID, 0)) },
 			want: fs.ErrNotExist, says: "300 of its pages lie in the file of node " + a.ID[:12]},
 		"wrong donor": {files: func(t *testing.T, s *Store) {
@@ -171,7 +174,7 @@ func TestHostileDonors(t *testing.T) {
 			if err := os.Link(s.nodePath(b.ID), s.linkPath(c.ID, 0)); err != nil {
 				t.Fatal(err)
 			}
-		}, want: ErrIdentity, says: "another file"},
+		}, want: nodefile.ErrIdentity, says: "another file"},
 		"link to a directory": {files: func(t *testing.T, s *Store) {
 			remove(t, s.linkPath(c.ID, 0))
 			if err := os.Mkdir(s.linkPath(c.ID, 0), 0o755); err != nil {
@@ -180,11 +183,11 @@ func TestHostileDonors(t *testing.T) {
 		}, says: "link 0"},
 		"damaged index of the donor": {files: func(t *testing.T, s *Store) {
 			h, _ := headerOf(t, s.linkPath(c.ID, 0))
-			flipBit(t, s.linkPath(c.ID, 0), int64(h.sections[sectionIndex].offset+50))
-		}, want: ErrChecksum, says: "index section"},
+			flipBit(t, s.linkPath(c.ID, 0), int64(h.Sections[nodefile.SectionIndex].Offset+50))
+		}, want: nodefile.ErrChecksum, says: "index section"},
 		"shorter donor": {files: func(t *testing.T, s *Store) {
 			sealedtest.Damage(t, s.linkPath(c.ID, 0), func(b []byte) []byte { return b[:len(b)-100] })
-		}, want: ErrLength},
+		}, want: nodefile.ErrLength},
 		// A donor whose own pages lie with a donor has no page there.
 		"chain": {files: func(t *testing.T, s *Store) {
 			remove(t, s.linkPath(c.ID, 0))
@@ -195,16 +198,16 @@ func TestHostileDonors(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			h, err := readHeader(bytes.NewReader(raw), int64(len(raw)))
+			h, err := nodefile.ReadHeader(bytes.NewReader(raw), int64(len(raw)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			forgeDonors(t, s.nodePath(c.ID), plain(func(d *donors) {
-				d.list[0] = donor{ordinal: 0, length: h.total, crc: h.crc, id: b.ID}
-				d.runs = []donorRun{{first: 0, count: 150, page: 0}, {first: 150, count: 150, page: 0}}
-				d.pages = 300
+			forgeDonors(t, s.nodePath(c.ID), plain(func(d *nodefile.Donors) {
+				d.List[0] = nodefile.Donor{Ordinal: 0, Length: h.Total, CRC: h.CRC, ID: b.ID}
+				d.Runs = []nodefile.DonorRun{{First: 0, Count: 150, Page: 0}, {First: 150, Count: 150, Page: 0}}
+				d.Pages = 300
 			}))
-		}, want: ErrFormat},
+		}, want: nodefile.ErrFormat},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := copyTree(t, made.s.Dir())
@@ -223,7 +226,7 @@ func TestHostileDonors(t *testing.T) {
 			_, loading := s.Load(c.ID)
 			for what, err := range map[string]error{"load": loading, "verify": s.Verify(c.ID)} {
 				if what == "verify" && name == "another page" { // its content is looked at first
-					if !errors.Is(err, ErrChecksum) {
+					if !errors.Is(err, nodefile.ErrChecksum) {
 						t.Errorf("verify: %v", err)
 					}
 					continue
@@ -255,64 +258,6 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// FuzzDonors decodes hostile donors of 100 data pages.
-func FuzzDonors(f *testing.F) {
-	d := donors{
-		list: []donor{{0, 50 * PageSize, 7, strings.Repeat("a", 64)}, {3, 90 * PageSize, 8, strings.Repeat("b", 64)}},
-		runs: []donorRun{{first: 0, count: 3, donor: 1, page: 9}, {first: 10, count: 40, donor: 0, page: 2}, {first: 99, count: 1, donor: 1}},
-	}
-	f.Add(d.encode())
-	d.list, d.runs = d.list[1:], []donorRun{{first: 0, count: 100 - 12, page: 0}}
-	f.Add(d.encode())
-	f.Fuzz(func(t *testing.T, b []byte) {
-		d, err := decodeDonors(b, 100)
-		if err != nil {
-			if !errors.Is(err, ErrFormat) {
-				t.Fatalf("not ErrFormat: %v", err)
-			}
-			return
-		}
-		if !bytes.Equal(d.encode(), b) {
-			t.Fatal("two encodings of the same donors")
-		}
-		x := &pageIndex{guestPages: 200, dataPages: 100, runs: []indexRun{{0, 60, 0}, {70, 5, zeroRun}, {80, 40, 60}, {150, 20, 3}},
-			sums: make([]uint32, 100), digests: make([]Digest, 100), donors: d}
-		for i := range x.sums {
-			x.sums[i] = uint32(i)
-		}
-		own := x.own()
-		if own.dataPages != x.ownPages() || uint64(len(own.sums)) != own.dataPages || len(own.digests) != len(own.sums) {
-			t.Fatalf("%d own pages, %d checksums", own.dataPages, len(own.sums))
-		}
-		// However it is cut, each page has one place.
-		for first := range uint64(100) {
-			next := first
-			x.eachPlace(first, 100-first, func(at, n uint64, donor int, page uint64) {
-				if at != next || n == 0 {
-					t.Fatalf("pages %d+%d after %d", at, n, next)
-				}
-				for i := range n {
-					var where int
-					var at2 uint64
-					x.eachPlace(at+i, 1, func(_, _ uint64, d int, p uint64) { where, at2 = d, p })
-					if where != donor || at2 != page+i || donor == ownFile && own.sums[at2] != x.sums[at+i] {
-						t.Fatalf("page %d lies at %d, %d and %d, %d", at+i, donor, page+i, where, at2)
-					}
-				}
-				next += n
-			})
-			if next != 100 {
-				t.Fatalf("pages up to %d", next)
-			}
-		}
-		blobs := []*Blob{}
-		for i := range d.list {
-			blobs = append(blobs, &Blob{pages: d.list[i].pages()})
-		}
-		NewView(200).With(x.viewRuns(&Blob{pages: own.dataPages}, blobs))
-	})
-}
-
 // smallSiblings makes a node with a donor whose file is as small as it can be.
 func smallSiblings(t testing.TB, s *Store, image *Node) (n *Node, donor *Node) {
 	for i := range uint64(2) {
@@ -322,20 +267,20 @@ func smallSiblings(t testing.TB, s *Store, image *Node) (n *Node, donor *Node) {
 			g.fill(100+p, 1+p)
 		}
 		g.fill(600, 50+i)
-		donor, n = n, capture(t, s, NodeSpec{Kind: KindImport}, image, g)
+		donor, n = n, capture(t, s, NodeSpec{Kind: nodefile.KindImport}, image, g)
 	}
-	if h, f := headerOf(t, s.nodePath(n.ID)); h.version != nodeVersionDonors || len(f) > 4*PageSize {
-		t.Fatalf("version %d, %d bytes", h.version, len(f))
+	if h, f := headerOf(t, s.nodePath(n.ID)); h.Version != nodefile.VersionDonors || len(f) > 4*nodefile.PageSize {
+		t.Fatalf("version %d, %d bytes", h.Version, len(f))
 	}
 	return n, donor
 }
 
-func headerOf(t testing.TB, path string) (*header, []byte) {
+func headerOf(t testing.TB, path string) (*nodefile.Header, []byte) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := readHeader(bytes.NewReader(b), int64(len(b)))
+	h, err := nodefile.ReadHeader(bytes.NewReader(b), int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"seuss/lineage/nodefile"
 )
 
 // TestSharedReform: a node with donors takes every form and comes back, and its links
@@ -16,28 +18,28 @@ func TestSharedReform(t *testing.T) {
 	h := newSharing(t, openStore(t, t.TempDir()), 3)
 	a, b := h.nodes[0], h.nodes[1]
 	for range 2 {
-		if _, after, err := h.s.Reform(b.ID, FormDifferences); err != nil || after != b.StoredBytes() || len(b.file.Load().links) != 0 {
+		if _, after, err := h.s.Reform(b.ID, nodefile.FormDifferences); err != nil || after != b.StoredBytes() || len(b.file.Load().links) != 0 {
 			t.Fatalf("%d bytes, %v", after, err)
 		}
 		h.check(t, 1)
-		if _, after, err := h.s.Reform(b.ID, FormPages); err != nil || after > b.DeltaBytes-sharedBytes+32<<10 {
+		if _, after, err := h.s.Reform(b.ID, nodefile.FormPages); err != nil || after > b.DeltaBytes-sharedBytes+32<<10 {
 			t.Fatalf("%d bytes, %v", after, err)
 		}
 		h.check(t, 1)
 		h.reopen(t, Options{})
 		a, b = h.nodes[0], h.nodes[1]
 	}
-	if before, after, err := h.s.Reform(a.ID, FormPages); err != nil || before != after {
+	if before, after, err := h.s.Reform(a.ID, nodefile.FormPages); err != nil || before != after {
 		t.Errorf("a donor was written anew: %d to %d bytes, %v", before, after, err)
 	}
-	if _, _, err := h.s.Reform(a.ID, FormDifferences); err != nil {
+	if _, _, err := h.s.Reform(a.ID, nodefile.FormDifferences); err != nil {
 		t.Fatal(err)
 	}
 	for i := range h.nodes {
 		h.check(t, i)
 	}
 	// Its old file is there for the others, and what they need of it serves the node too.
-	if _, after, err := h.s.Reform(a.ID, FormPages); err != nil || after > a.DeltaBytes-sharedBytes+32<<10 {
+	if _, after, err := h.s.Reform(a.ID, nodefile.FormPages); err != nil || after > a.DeltaBytes-sharedBytes+32<<10 {
 		t.Errorf("%d bytes, %v", after, err)
 	}
 	for i := range h.nodes {
@@ -48,7 +50,7 @@ func TestSharedReform(t *testing.T) {
 // TestSharedExport: a node with donors leaves the store as if it had none, and finds
 // donors where it arrives.
 func TestSharedExport(t *testing.T) {
-	const pages = maxDeltaPages + 600 // too many for differences
+	const pages = nodefile.MaxDeltaPages + 600 // too many for differences
 	big := func(s *Store, image *Node, own uint64) (*Node, []byte) {
 		g := newGuest(pages + 100)
 		g.reset(image.View())
@@ -58,12 +60,12 @@ func TestSharedExport(t *testing.T) {
 		for p := range uint64(50) {
 			g.fill(p*7, own+p)
 		}
-		spec := NodeSpec{Kind: KindImport, State: fmt.Append(nil, own), Created: image.Created}
+		spec := NodeSpec{Kind: nodefile.KindImport, State: fmt.Append(nil, own), Created: image.Created}
 		return capture(t, s, spec, image, g), g.mem
 	}
 	bigStore := func() (*Store, *Node) {
 		s := openStore(t, t.TempDir())
-		data := bytes.Repeat([]byte{7}, PageSize)
+		data := bytes.Repeat([]byte{7}, nodefile.PageSize)
 		digest := digestOf(data)
 		if err := os.WriteFile(s.ImagePath(digest), data, 0o444); err != nil {
 			t.Fatal(err)
@@ -103,7 +105,7 @@ func TestSharedExport(t *testing.T) {
 	if again := read(s, b.ID); !bytes.Equal(shared, again) {
 		t.Error("another file without the sibling")
 	}
-	if h, err := readHeader(bytes.NewReader(shared), int64(len(shared))); err != nil || h.version != nodeVersion {
+	if h, err := nodefile.ReadHeader(bytes.NewReader(shared), int64(len(shared))); err != nil || h.Version != nodefile.VersionPages {
 		t.Fatalf("%+v, %v", h, err)
 	}
 	empty, root := bigStore()
@@ -138,7 +140,7 @@ func TestSharedExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	third, _ := bigStore()
-	if _, err := third.Adopt(bytes.NewReader(raw), int64(len(raw)), nil); !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "export it there") {
+	if _, err := third.Adopt(bytes.NewReader(raw), int64(len(raw)), nil); !errors.Is(err, nodefile.ErrFormat) || !strings.Contains(err.Error(), "export it there") {
 		t.Errorf("a file without its donors was adopted: %v", err)
 	}
 }
@@ -150,7 +152,7 @@ func TestSharedFlatten(t *testing.T) {
 	g.reset(h.nodes[1].View())
 	g.fill(100, 77)
 	g.fill(900, 78)
-	child := capture(t, h.s, NodeSpec{Kind: KindFunction, State: []byte("child")}, h.nodes[1], g)
+	child := capture(t, h.s, NodeSpec{Kind: nodefile.KindFunction, State: []byte("child")}, h.nodes[1], g)
 	flat, err := h.s.Flatten(child.ID, "")
 	if err != nil {
 		t.Fatal(err)

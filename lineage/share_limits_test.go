@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"seuss/lineage/sealed"
-	"seuss/lineage/sealed/sealedtest"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // TestNoLinks: where the file system gives no link, a node is stored whole.
@@ -41,7 +44,7 @@ func TestSharedCaptureFailsAtEveryStep(t *testing.T) {
 				fillShared(g, uint64(2+step))
 				f := &sealedtest.FailAt{N: step, Err: cause, Forever: forever}
 				h.s.fs = f.Wrap(sealed.OS())
-				n, err := h.s.Capture(NodeSpec{Kind: KindImport, State: fmt.Append(nil, step)}, h.image, g.dirty, g.page)
+				n, err := h.s.Capture(NodeSpec{Kind: nodefile.KindImport, State: fmt.Append(nil, step)}, h.image, g.dirty, g.page)
 				h.s.fs = sealed.OS()
 				if f.Seen <= step {
 					quiet++
@@ -143,7 +146,7 @@ func TestSiblingTableIsBounded(t *testing.T) {
 
 // Siblings are captured, loaded, rewritten and removed at the same time.
 func TestSharingConcurrently(t *testing.T) {
-	s := openStoreAs(t, t.TempDir(), Options{Verify: VerifyDemand})
+	s := openStoreAs(t, t.TempDir(), Options{Verify: pages.VerifyDemand})
 	h := newSharing(t, s, 1)
 	var writers, readers sync.WaitGroup
 	stop := make(chan struct{})
@@ -158,7 +161,7 @@ func TestSharingConcurrently(t *testing.T) {
 				g := newGuest(testGuestPages)
 				g.reset(image.View)
 				fillShared(g, 10*(w/2)+i) // two of the writers capture the same
-				n, err := s.Capture(NodeSpec{Kind: KindImport, State: fmt.Append(nil, w/2, i)}, h.image, g.dirty, g.page)
+				n, err := s.Capture(NodeSpec{Kind: nodefile.KindImport, State: fmt.Append(nil, w/2, i)}, h.image, g.dirty, g.page)
 				if err != nil {
 					t.Error(err)
 					return
@@ -232,7 +235,7 @@ func TestManyDonors(t *testing.T) {
 		for p := range each + i {
 			g.fill(i*100+p, 1000*(i+1)+p)
 		}
-		nodes = append(nodes, capture(t, s, NodeSpec{Kind: KindImport}, image, g))
+		nodes = append(nodes, capture(t, s, NodeSpec{Kind: nodefile.KindImport}, image, g))
 	}
 	g := newGuest(testGuestPages)
 	g.reset(view)
@@ -241,13 +244,13 @@ func TestManyDonors(t *testing.T) {
 			g.fill(50+p*donors+(i*3)%donors, 1000*(i+1)+p)
 		}
 	}
-	n := capture(t, s, NodeSpec{Kind: KindImport, State: []byte("all")}, image, g)
+	n := capture(t, s, NodeSpec{Kind: nodefile.KindImport, State: []byte("all")}, image, g)
 	links := n.file.Load().links
-	if len(links) != maxDonors {
-		t.Fatalf("%d donors, want %d", len(links), maxDonors)
+	if len(links) != nodefile.MaxDonors {
+		t.Fatalf("%d donors, want %d", len(links), nodefile.MaxDonors)
 	}
 	for i, donor := range nodes {
-		if got := slices.ContainsFunc(links, func(l link) bool { return l.inode == donor.file.Load().inode }); got != (i >= donors-maxDonors) {
+		if got := slices.ContainsFunc(links, func(l link) bool { return l.inode == donor.file.Load().inode }); got != (i >= donors-nodefile.MaxDonors) {
 			t.Errorf("node %d, with %d pages, is a donor: %v", i, each+i, got)
 		}
 		if err := s.Remove(donor.ID, false); err != nil {

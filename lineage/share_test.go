@@ -9,6 +9,9 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // sharing is a store with an image and siblings below it that hold the same pages.
@@ -57,7 +60,7 @@ func (h *sharing) add(t testing.TB) *Node {
 	g.reset(image.View)
 	i := len(h.nodes)
 	fillShared(g, uint64(i))
-	n := capture(t, h.s, NodeSpec{Kind: KindImport, State: fmt.Appendf(nil, "sibling %d", i)}, h.image, g)
+	n := capture(t, h.s, NodeSpec{Kind: nodefile.KindImport, State: fmt.Appendf(nil, "sibling %d", i)}, h.image, g)
 	h.nodes, h.mem = append(h.nodes, n), append(h.mem, bytes.Clone(g.mem))
 	return n
 }
@@ -132,17 +135,17 @@ func links(t testing.TB, s *Store) (n int) {
 	return n
 }
 
-const sharedBytes = 300 * PageSize
+const sharedBytes = 300 * nodefile.PageSize
 
 // TestSiblingsShare: pages that siblings have are on the disk once, and in memory.
 func TestSiblingsShare(t *testing.T) {
-	for _, verify := range []Verify{VerifyEager, VerifyLazy, VerifyDemand} {
+	for _, verify := range []pages.Verify{pages.VerifyEager, pages.VerifyLazy, pages.VerifyDemand} {
 		s := openStoreAs(t, t.TempDir(), Options{Verify: verify})
 		h := newSharing(t, s, 1)
 		first, _ := onDisk(t, s)
 		h.add(t)
 		both, files := onDisk(t, s)
-		if more := both - first; more > 100*PageSize+64<<10 || files != 4 {
+		if more := both - first; more > 100*nodefile.PageSize+64<<10 || files != 4 {
 			t.Errorf("a sibling with 100 pages of its own takes %d bytes, %d files", more, files)
 		}
 		a, b := h.nodes[0], h.nodes[1]
@@ -162,13 +165,13 @@ func TestSiblingsShare(t *testing.T) {
 		// One page of memory, so nothing to copy from the one to the other.
 		va, vb := h.nodes[0].View(), h.nodes[1].View()
 		x, y := va.Lookup(101), vb.Lookup(101)
-		if x.Blob != y.Blob || x.Page != y.Page || x.Blob.Paged() != (verify == VerifyDemand) {
+		if x.Blob != y.Blob || x.Page != y.Page || x.Blob.Paged() != (verify == pages.VerifyDemand) {
 			t.Errorf("page 101 of the siblings lies in %s, %d, and %s, %d", x.Blob.Name(), x.Page, y.Blob.Name(), y.Page)
 		}
 		if x, y := va.Lookup(105), vb.Lookup(705); x.Blob != y.Blob || x.Page != y.Page {
 			t.Error("a page that lies elsewhere in the sibling is another one")
 		}
-		for first, count := range Diff(va, vb) {
+		for first, count := range pages.Diff(va, vb) {
 			if first <= 101 && 101 < first+count {
 				t.Error("a page that is the same differs")
 			}
@@ -196,7 +199,7 @@ func TestDonorGoes(t *testing.T) {
 			}
 			after, _ := onDisk(t, h.s)
 			// The file system counts blocks.
-			if want, got := usage[h.nodes[gone].ID].FreedBytes, before-after; got+8*PageSize < want || got > want+8*PageSize || says-h.s.DiskBytes() != want {
+			if want, got := usage[h.nodes[gone].ID].FreedBytes, before-after; got+8*nodefile.PageSize < want || got > want+8*nodefile.PageSize || says-h.s.DiskBytes() != want {
 				t.Errorf("%v, %d: removing node %d freed %d bytes, %d by the catalogue; it was said to free %d", perm, k, gone, got, says-h.s.DiskBytes(), want)
 			}
 			delete(left, gone)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+
+	"seuss/lineage/nodefile"
 )
 
 // siblings finds pages of a new node in files of nodes with the same parent, by a part
@@ -41,13 +43,13 @@ type placeOf struct {
 
 // donorFile is a file that has pages of a sibling.
 type donorFile struct {
-	donor
+	nodefile.Donor
 	inode uint64
 	path  string // a name that it had
 }
 
 // digestKey is the part of a digest that a table has.
-func digestKey(d *Digest) uint64 { return binary.LittleEndian.Uint64(d[:]) }
+func digestKey(d *nodefile.Digest) uint64 { return binary.LittleEndian.Uint64(d[:]) }
 
 // hit is a data page of a new node that a file seems to have.
 type hit struct {
@@ -63,7 +65,7 @@ type offer struct {
 
 // find returns the files that seem to have least or more of x's pages, those with the
 // most first. without, an id, is left out.
-func (s *Store) findShared(parent, without string, x *pageIndex, least int) []offer {
+func (s *Store) findShared(parent, without string, x *nodefile.Index, least int) []offer {
 	s.siblings.mu.Lock()
 	defer s.siblings.mu.Unlock()
 	t := s.siblings.table(parent)
@@ -73,8 +75,8 @@ func (s *Store) findShared(parent, without string, x *pageIndex, least int) []of
 		not = n.file.Load().inode
 	}
 	hits := make([][]hit, len(t.files))
-	for page := range x.digests {
-		if at, ok := t.at[digestKey(&x.digests[page])]; ok && t.files[at.file].inode != not {
+	for page := range x.Digests {
+		if at, ok := t.at[digestKey(&x.Digests[page])]; ok && t.files[at.file].inode != not {
 			hits[at.file] = append(hits[at.file], hit{uint64(page), uint64(at.page)})
 		}
 	}
@@ -120,7 +122,7 @@ func (t *siblingTable) update(s *Store) {
 		pages := len(t.at)
 		for _, n := range children {
 			if t.known[n.ID] == nil && mayHavePages(n, now[n.ID]) {
-				pages += int(n.DeltaBytes / PageSize)
+				pages += int(n.DeltaBytes / nodefile.PageSize)
 			}
 		}
 		if pages > t.limit {
@@ -134,7 +136,7 @@ func (t *siblingTable) update(s *Store) {
 	for _, n := range children {
 		if file := now[n.ID]; t.known[n.ID] == nil {
 			t.known[n.ID] = file
-			if mayHavePages(n, file) && len(t.at)+int(n.DeltaBytes/PageSize) <= room {
+			if mayHavePages(n, file) && len(t.at)+int(n.DeltaBytes/nodefile.PageSize) <= room {
 				_ = t.add(s, n, file) // a node that cannot be read gives nothing
 			}
 		}
@@ -144,7 +146,7 @@ func (t *siblingTable) update(s *Store) {
 // mayHavePages tells without a look at the file whether it is in the form "pages":
 // differences take less, or are not worth the look.
 func mayHavePages(n *Node, file *storedFile) bool {
-	return n.Kind != KindImage && n.DeltaBytes >= leastShared*PageSize && (len(file.links) > 0 || file.bytes > n.DeltaBytes)
+	return n.Kind != nodefile.KindImage && n.DeltaBytes >= leastShared*nodefile.PageSize && (len(file.links) > 0 || file.bytes > n.DeltaBytes)
 }
 
 // add takes in the pages of a node: those of its file, and those that it has with
@@ -155,31 +157,31 @@ func (t *siblingTable) add(s *Store, n *Node, file *storedFile) error {
 		return err
 	}
 	defer f.Close()
-	if h.form != FormPages {
+	if h.Form != nodefile.FormPages {
 		return nil
 	}
-	x, err := readIndex(f, h, &n.Info)
+	x, err := nodefile.ReadIndex(f, h, &n.Info)
 	if err != nil {
 		return err
 	}
-	own := t.file(&donorFile{donor{length: h.total, crc: h.crc, id: n.ID}, file.inode, s.nodePath(n.ID)})
+	own := t.file(&donorFile{nodefile.Donor{Length: h.Total, CRC: h.CRC, ID: n.ID}, file.inode, s.nodePath(n.ID)})
 	var with []uint32
-	if x.donors != nil {
-		for _, d := range x.donors.list {
-			i := slices.IndexFunc(file.links, func(l link) bool { return l.ordinal == d.ordinal })
+	if x.Donors != nil {
+		for _, d := range x.Donors.List {
+			i := slices.IndexFunc(file.links, func(l link) bool { return l.ordinal == d.Ordinal })
 			if i < 0 {
-				return fmt.Errorf("link %d: %w", d.ordinal, ErrNotFound)
+				return fmt.Errorf("link %d: %w", d.Ordinal, ErrNotFound)
 			}
-			with = append(with, t.file(&donorFile{d, file.links[i].inode, s.linkPath(n.ID, d.ordinal)}))
+			with = append(with, t.file(&donorFile{d, file.links[i].inode, s.linkPath(n.ID, d.Ordinal)}))
 		}
 	}
-	x.eachPlace(0, x.dataPages, func(at, count uint64, donor int, page uint64) {
+	x.EachPlace(0, x.DataPages, func(at, count uint64, donor int, page uint64) {
 		in := own
-		if donor != ownFile {
+		if donor != nodefile.OwnFile {
 			in = with[donor]
 		}
 		for i := range count {
-			key := digestKey(&x.digests[at+i])
+			key := digestKey(&x.Digests[at+i])
 			if _, ok := t.at[key]; !ok {
 				t.at[key] = placeOf{in, uint32(page + i)}
 			}

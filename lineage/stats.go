@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 )
 
 // Usage says what a node takes. Page figures count each stored page once, however
@@ -34,12 +37,12 @@ func (s *Store) Stats() (map[string]Usage, error) {
 	c := s.catalogue()
 	t := accounting{
 		s: s, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
-		files: map[uint64]*Blob{}, users: map[*Blob][]uint32{}, holders: holders(c.List()),
+		files: map[uint64]*pages.Blob{}, users: map[*pages.Blob][]uint32{}, holders: holders(c.List()),
 	}
-	roots := c.Kind(KindImage)
+	roots := c.Kind(nodefile.KindImage)
 	for _, root := range roots {
 		t.view = map[pageOf]uint32{}
-		if err := t.measure(root, NewView(root.GuestPages)); err != nil {
+		if err := t.measure(root, pages.NewView(root.GuestPages)); err != nil {
 			return nil, fmt.Errorf("stats: %w", err)
 		}
 	}
@@ -55,7 +58,7 @@ type visibility struct{ shown, hidden []pageOf }
 
 // pageOf is a page of a file, which a Blob that nobody reads stands for.
 type pageOf struct {
-	file *Blob
+	file *pages.Blob
 	page uint64
 }
 
@@ -66,55 +69,54 @@ type accounting struct {
 	s       *Store
 	c       Catalogue
 	deltas  map[string]*visibility
-	size    map[string]uint64  // nodes in the subtree
-	files   map[uint64]*Blob   // by inode
-	users   map[*Blob][]uint32 // of each page: nodes that show it
-	view    map[pageOf]uint32  // guest pages that show a page, at the node of the walk
+	size    map[string]uint64        // nodes in the subtree
+	files   map[uint64]*pages.Blob   // by inode
+	users   map[*pages.Blob][]uint32 // of each page: nodes that show it
+	view    map[pageOf]uint32        // guest pages that show a page, at the node of the walk
 	holders map[uint64]int
 	out     map[string]Usage
 }
 
 // file returns what stands for a file of at least so many pages.
-func (t *accounting) file(inode, pages uint64) *Blob {
+func (t *accounting) file(inode, size uint64) *pages.Blob {
 	b := t.files[inode]
 	if b == nil {
-		b = &Blob{name: fmt.Sprintf("of inode %d", inode)}
+		b = pages.StandIn(fmt.Sprintf("of inode %d", inode))
 		t.files[inode] = b
 	}
-	if b.pages < pages {
-		b.pages = pages
-		t.users[b] = append(t.users[b], make([]uint32, pages-uint64(len(t.users[b])))...)
+	if b.Grow(size) {
+		t.users[b] = append(t.users[b], make([]uint32, size-uint64(len(t.users[b])))...)
 	}
 	return b
 }
 
 // runs reads the index of a node and says where its pages lie.
-func (t *accounting) runs(n *Node) (runs []Run, guestPages uint64, err error) {
+func (t *accounting) runs(n *Node) (runs []pages.Run, guestPages uint64, err error) {
 	f, h, err := openNodeFile(t.s.nodePath(n.ID))
 	if err != nil {
 		return nil, 0, err
 	}
 	defer f.Close()
-	x, err := readIndex(f, h, &n.Info)
+	x, err := nodefile.ReadIndex(f, h, &n.Info)
 	if err != nil {
 		return nil, 0, err
 	}
 	stored := n.file.Load()
-	var donors []*Blob
-	if x.donors != nil {
-		for _, d := range x.donors.list {
-			i := slices.IndexFunc(stored.links, func(l link) bool { return l.ordinal == d.ordinal })
+	var donors []*pages.Blob
+	if x.Donors != nil {
+		for _, d := range x.Donors.List {
+			i := slices.IndexFunc(stored.links, func(l link) bool { return l.ordinal == d.Ordinal })
 			if i < 0 {
-				return nil, 0, fmt.Errorf("link %d to the file of node %.12s is missing: %w", d.ordinal, d.id, ErrNotFound)
+				return nil, 0, fmt.Errorf("link %d to the file of node %.12s is missing: %w", d.Ordinal, d.ID, ErrNotFound)
 			}
-			donors = append(donors, t.file(stored.links[i].inode, d.pages()))
+			donors = append(donors, t.file(stored.links[i].inode, d.Pages()))
 		}
 	}
-	return x.viewRuns(t.file(stored.inode, x.ownPages()), donors), x.guestPages, nil
+	return pages.RunsOf(x, t.file(stored.inode, x.OwnPages()), donors), x.GuestPages, nil
 }
 
 // measure fills deltas for n and all below it; view is the parent's.
-func (t *accounting) measure(n *Node, parent *View) error {
+func (t *accounting) measure(n *Node, parent *pages.View) error {
 	runs, guestPages, err := t.runs(n)
 	switch {
 	case os.IsNotExist(err) && t.s.lookup(n.ID) == nil:
@@ -122,7 +124,7 @@ func (t *accounting) measure(n *Node, parent *View) error {
 	case err != nil:
 		return fmt.Errorf("node %s: %w", n.ID, err)
 	case parent.Pages() != guestPages:
-		return fmt.Errorf("node %s: %d guest pages, the parent has %d: %w", n.ID, guestPages, parent.Pages(), ErrFormat)
+		return fmt.Errorf("node %s: %d guest pages, the parent has %d: %w", n.ID, guestPages, parent.Pages(), nodefile.ErrFormat)
 	}
 	d := &visibility{}
 	t.deltas[n.ID] = d
@@ -187,7 +189,7 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 		return
 	}
 	u := Usage{FileBytes: n.StoredBytes(), FreedBytes: n.stored().freed(t.holders)}
-	if n.Kind == KindImage {
+	if n.Kind == nodefile.KindImage {
 		if size, err := fileSize(t.s.ImagePath(n.ImageDigest)); err == nil {
 			u.FileBytes += size
 		}
@@ -201,12 +203,12 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 		resident++
 		proportional += 1 / float64(users)
 		if users == 1 {
-			u.UniqueBytes += PageSize
+			u.UniqueBytes += nodefile.PageSize
 		}
 	}
-	u.ResidentBytes = resident * PageSize
+	u.ResidentBytes = resident * nodefile.PageSize
 	u.SharedBytes = u.ResidentBytes - u.UniqueBytes
-	u.ProportionalBytes = proportional * PageSize
+	u.ProportionalBytes = proportional * nodefile.PageSize
 	t.out[n.ID] = u
 	for _, child := range t.c.Children(n.ID) {
 		t.divide(child, resident, proportional)

@@ -7,12 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/hashicorp/go-memdb"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 // Names inside a state directory.
@@ -33,9 +36,9 @@ type Options struct {
 	// process adds later is not seen, what it removes can no longer be loaded.
 	ReadOnly bool
 	// Verify says when pages are compared with their checksums.
-	Verify Verify
+	Verify pages.Verify
 	// Form says how captures are stored.
-	Form Form
+	Form nodefile.Form
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
@@ -55,24 +58,6 @@ type Options struct {
 // DefaultHotBytes is Options.HotBytes where it is 0.
 const DefaultHotBytes = 1 << 30
 
-// Verify says when the pages of a node are compared with their checksums. No
-// page is ever shown to a machine before that.
-type Verify int
-
-const (
-	// VerifyEager checks all pages of a node when it is loaded. After that its
-	// View's methods cannot fail.
-	VerifyEager Verify = iota
-	// VerifyLazy checks a page when View.Check or Blob.Check is called for it for
-	// the first time. Users must call them before they show pages to a machine.
-	VerifyLazy
-	// VerifyDemand leaves the pages in the files until they are needed, and checks
-	// them then: see Blob.Fill. What View.Check and Blob.Check were not called for
-	// must not be shown to a machine, but as a file of which missing pages are filled
-	// first.
-	VerifyDemand
-)
-
 // Store is one open state directory. Its methods may be called concurrently.
 type Store struct {
 	dir      string
@@ -82,13 +67,13 @@ type Store struct {
 	db       *memdb.MemDB
 	damaged  []Damage
 	fs       sealed.FS
-	verify   Verify
+	verify   pages.Verify
 	huge     bool // images are copied into huge pages
 
-	formOption  Form
+	formOption  nodefile.Form
 	cacheMisses int
 	hot         hotSet
-	blobs       *sharedBlobs // not in the Store: Blobs keep it, and may outlive that
+	blobs       *pages.Shared // not in the Store: Blobs keep it, and may outlive that
 	siblings    siblings
 	removed     atomic.Uint64 // nodes, since Open
 
@@ -121,7 +106,7 @@ func Open(dir string, opts Options) (*Store, error) {
 }
 
 func open(dir string, opts Options) (_ *Store, err error) {
-	s := &Store{dir: dir, blobs: &sharedBlobs{}, readOnly: opts.ReadOnly, fs: sealed.OS(), verify: opts.Verify, huge: opts.HugePages && HugePagesOffered(), formOption: opts.Form}
+	s := &Store{dir: dir, blobs: &pages.Shared{}, readOnly: opts.ReadOnly, fs: sealed.OS(), verify: opts.Verify, huge: opts.HugePages && pages.HugePagesOffered(), formOption: opts.Form}
 	s.hot.unloaded = opts.Unloaded
 	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)
@@ -129,7 +114,7 @@ func open(dir string, opts Options) (_ *Store, err error) {
 		if fi, err := os.Stat(dir); err != nil {
 			return nil, err
 		} else if !fi.IsDir() {
-			return nil, fmt.Errorf("not a directory: %w", ErrInvalid)
+			return nil, fmt.Errorf("not a directory: %w", nodefile.ErrInvalid)
 		}
 	} else {
 		for _, d := range []string{"", imagesDir, nodesDir} {

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"seuss/dirtytrack"
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
 )
 
@@ -38,7 +40,7 @@ func TestReopenEquality(t *testing.T) {
 	}
 	nodes[3].Hit()
 	nodes[3].Hit()
-	var views []*View
+	var views []*pages.View
 	var states [][]byte
 	for _, n := range nodes {
 		views, states = append(views, n.View()), append(states, n.State())
@@ -109,9 +111,9 @@ func TestDeltaStoresOnlyWhatDiffers(t *testing.T) {
 	g.fill(32, 0)    // backed by the image, now zero
 	g.dirty.Add(33)  // written, not changed
 	g.dirty.Add(500) // zero and stays zero
-	base := capture(t, s, NodeSpec{Kind: KindBase}, image, g)
-	if base.DeltaPages != 5 || base.DeltaBytes != 3*PageSize || base.SharedPages != 29 {
-		t.Errorf("%d delta pages, %d bytes, %d shared; want 5, %d, 29", base.DeltaPages, base.DeltaBytes, base.SharedPages, 3*PageSize)
+	base := capture(t, s, NodeSpec{Kind: nodefile.KindBase}, image, g)
+	if base.DeltaPages != 5 || base.DeltaBytes != 3*nodefile.PageSize || base.SharedPages != 29 {
+		t.Errorf("%d delta pages, %d bytes, %d shared; want 5, %d, 29", base.DeltaPages, base.DeltaBytes, base.SharedPages, 3*nodefile.PageSize)
 	}
 	if a, b := base.View().Lookup(100), base.View().Lookup(101); a.Blob != b.Blob || a.Page != b.Page {
 		t.Error("equal pages are stored twice")
@@ -123,7 +125,7 @@ func TestDeltaStoresOnlyWhatDiffers(t *testing.T) {
 		t.Error("an unchanged page is not the image's")
 	}
 	var diff []uint64
-	for first, count := range Diff(image.View(), base.View()) {
+	for first, count := range pages.Diff(image.View(), base.View()) {
 		diff = append(diff, first, count)
 	}
 	if !slices.Equal(diff, []uint64{32, 1, 100, 4}) {
@@ -134,13 +136,13 @@ func TestDeltaStoresOnlyWhatDiffers(t *testing.T) {
 	for p := range uint64(testGuestPages) {
 		g.dirty.Add(p)
 	}
-	undo := capture(t, s, NodeSpec{Kind: KindImport}, base, g)
+	undo := capture(t, s, NodeSpec{Kind: nodefile.KindImport}, base, g)
 	checkView(t, undo.View(), g.mem)
-	if undo.DeltaPages != 5 || undo.DeltaBytes != PageSize {
+	if undo.DeltaPages != 5 || undo.DeltaBytes != nodefile.PageSize {
 		t.Errorf("undoing: %d pages, %d bytes", undo.DeltaPages, undo.DeltaBytes)
 	}
 	// An empty delta is a node too.
-	empty := capture(t, s, NodeSpec{Kind: KindFunction, State: []byte{1}}, undo, g)
+	empty := capture(t, s, NodeSpec{Kind: nodefile.KindFunction, State: []byte{1}}, undo, g)
 	checkView(t, empty.View(), g.mem)
 	if empty.DeltaPages != 0 || empty.Blob().Pages() != 0 {
 		t.Errorf("empty delta has %d pages", empty.DeltaPages)
@@ -161,11 +163,11 @@ func TestDeepLineage(t *testing.T) {
 	g.reset(n.View())
 	for depth := range 50 {
 		g.scribble(r, 10)
-		n = capture(t, s, NodeSpec{Kind: KindImport, State: []byte{byte(depth)}}, n, g)
+		n = capture(t, s, NodeSpec{Kind: nodefile.KindImport, State: []byte{byte(depth)}}, n, g)
 	}
 	checkView(t, n.View(), g.mem)
 	path, err := s.Lineage(n)
-	if err != nil || len(path) != 51 || path[0].Kind != KindImage || path[50] != n {
+	if err != nil || len(path) != 51 || path[0].Kind != nodefile.KindImage || path[50] != n {
 		t.Fatalf("lineage of %d nodes: %v", len(path), err)
 	}
 	for _, n := range path {
@@ -197,14 +199,14 @@ func TestCaptureIsIdempotent(t *testing.T) {
 	g.reset(nodes[0].View())
 	seen := map[string]bool{}
 	for _, spec := range []NodeSpec{
-		{Kind: KindBase},
-		{Kind: KindImport},
-		{Kind: KindBase, State: []byte("s")},
-		{Kind: KindBase, Key: Key{Function: "ab", Handler: "c"}},
-		{Kind: KindBase, Key: Key{Function: "a", Handler: "bc"}},
-		{Kind: KindBase, Key: Key{Imports: []string{"ab"}}},
-		{Kind: KindBase, Key: Key{Imports: []string{"a", "b"}}},
-		{Kind: KindBase, Key: Key{Lazy: true}},
+		{Kind: nodefile.KindBase},
+		{Kind: nodefile.KindImport},
+		{Kind: nodefile.KindBase, State: []byte("s")},
+		{Kind: nodefile.KindBase, Key: nodefile.Key{Function: "ab", Handler: "c"}},
+		{Kind: nodefile.KindBase, Key: nodefile.Key{Function: "a", Handler: "bc"}},
+		{Kind: nodefile.KindBase, Key: nodefile.Key{Imports: []string{"ab"}}},
+		{Kind: nodefile.KindBase, Key: nodefile.Key{Imports: []string{"a", "b"}}},
+		{Kind: nodefile.KindBase, Key: nodefile.Key{Lazy: true}},
 	} {
 		n := capture(t, s, spec, nodes[0], g)
 		if seen[n.ID] {
@@ -233,7 +235,7 @@ func TestCatalogue(t *testing.T) {
 	if len(s.Function("hell")) != 0 || len(s.Function("")) != 0 {
 		t.Error("a function is found by a prefix of its name")
 	}
-	if got := s.Kind(KindArgument); len(got) != 2 {
+	if got := s.Kind(nodefile.KindArgument); len(got) != 2 {
 		t.Errorf("%d argument nodes", len(got))
 	}
 	for n := 1; n <= 64; n++ {
@@ -283,7 +285,7 @@ func TestRemove(t *testing.T) {
 		checkView(t, n.View(), mem[i])
 	}
 	g := newGuest(testGuestPages)
-	if _, err := s.Capture(NodeSpec{Kind: KindArgument}, function, g.dirty, g.page); !errors.Is(err, ErrNotFound) {
+	if _, err := s.Capture(NodeSpec{Kind: nodefile.KindArgument}, function, g.dirty, g.page); !errors.Is(err, ErrNotFound) {
 		t.Errorf("capture below a removed node: %v", err)
 	}
 	if _, err := s.Load(function.ID); !errors.Is(err, ErrNotFound) {
@@ -307,27 +309,27 @@ func TestCaptureBadInput(t *testing.T) {
 	one.Add(0)
 	digest := digestOf(nil)
 	for name, f := range map[string]func() (*Node, error){
-		"no parent":    func() (*Node, error) { return s.Capture(NodeSpec{Kind: KindBase}, nil, g.dirty, g.page) },
+		"no parent":    func() (*Node, error) { return s.Capture(NodeSpec{Kind: nodefile.KindBase}, nil, g.dirty, g.page) },
 		"unknown kind": func() (*Node, error) { return s.Capture(NodeSpec{Kind: "x"}, image, g.dirty, g.page) },
-		"image kind":   func() (*Node, error) { return s.Capture(NodeSpec{Kind: KindImage}, image, g.dirty, g.page) },
-		"page outside": func() (*Node, error) { return s.Capture(NodeSpec{Kind: KindBase}, image, big, g.page) },
+		"image kind":   func() (*Node, error) { return s.Capture(NodeSpec{Kind: nodefile.KindImage}, image, g.dirty, g.page) },
+		"page outside": func() (*Node, error) { return s.Capture(NodeSpec{Kind: nodefile.KindBase}, image, big, g.page) },
 		"short read": func() (*Node, error) {
-			return s.Capture(NodeSpec{Kind: KindBase}, image, one, func(uint64) []byte { return make([]byte, 100) })
+			return s.Capture(NodeSpec{Kind: nodefile.KindBase}, image, one, func(uint64) []byte { return make([]byte, 100) })
 		},
 		"state": func() (*Node, error) {
-			return s.Capture(NodeSpec{Kind: KindBase, State: make([]byte, maxStateBytes+1)}, image, g.dirty, g.page)
+			return s.Capture(NodeSpec{Kind: nodefile.KindBase, State: make([]byte, nodefile.MaxStateBytes+1)}, image, g.dirty, g.page)
 		},
 		"negative cost": func() (*Node, error) {
-			return s.Capture(NodeSpec{Kind: KindBase, SavedTime: -1}, image, g.dirty, g.page)
+			return s.Capture(NodeSpec{Kind: nodefile.KindBase, SavedTime: -1}, image, g.dirty, g.page)
 		},
 		"binary key": func() (*Node, error) {
-			return s.Capture(NodeSpec{Kind: KindBase, Key: Key{Function: "\xff"}}, image, g.dirty, g.page)
+			return s.Capture(NodeSpec{Kind: nodefile.KindBase, Key: nodefile.Key{Function: "\xff"}}, image, g.dirty, g.page)
 		},
 		"binding": func() (*Node, error) {
-			return s.Capture(NodeSpec{Kind: KindBase, Key: Key{Args: []Binding{{Key: "a"}}}}, image, g.dirty, g.page)
+			return s.Capture(NodeSpec{Kind: nodefile.KindBase, Key: nodefile.Key{Args: []nodefile.Binding{{Key: "a"}}}}, image, g.dirty, g.page)
 		},
 		"preview": func() (*Node, error) {
-			return s.Capture(NodeSpec{Kind: KindBase, Key: Key{Args: []Binding{{Key: "a", Digest: digest, Preview: strings.Repeat("x", 65)}}}}, image, g.dirty, g.page)
+			return s.Capture(NodeSpec{Kind: nodefile.KindBase, Key: nodefile.Key{Args: []nodefile.Binding{{Key: "a", Digest: digest, Preview: strings.Repeat("x", 65)}}}}, image, g.dirty, g.page)
 		},
 		"image digest":  func() (*Node, error) { return s.AddImage("../x", s.ImagePath(image.ImageDigest), 10, nil) },
 		"image missing": func() (*Node, error) { return s.AddImage(digest, s.ImagePath(digest), 10, nil) },
@@ -338,7 +340,7 @@ func TestCaptureBadInput(t *testing.T) {
 			return s.AddImage(image.ImageDigest, s.ImagePath(image.ImageDigest), 100, []ImageRun{{Count: 41}})
 		},
 		"image zero": func() (*Node, error) {
-			return s.AddImage(image.ImageDigest, s.ImagePath(image.ImageDigest), 100, []ImageRun{{Count: 1, FilePage: zeroRun}})
+			return s.AddImage(image.ImageDigest, s.ImagePath(image.ImageDigest), 100, []ImageRun{{Count: 1, FilePage: nodefile.ZeroRun}})
 		},
 		"image order": func() (*Node, error) {
 			return s.AddImage(image.ImageDigest, s.ImagePath(image.ImageDigest), 100, []ImageRun{{First: 5, Count: 6}, {First: 10, Count: 1}})
@@ -347,7 +349,7 @@ func TestCaptureBadInput(t *testing.T) {
 		n, err := f()
 		if err == nil {
 			t.Errorf("%s: accepted as %s", name, n.ID)
-		} else if !errors.Is(err, ErrInvalid) && !errors.Is(err, fs.ErrNotExist) {
+		} else if !errors.Is(err, nodefile.ErrInvalid) && !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -371,7 +373,7 @@ func noTemps(t testing.TB, s *Store) {
 func TestImageIsImported(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	elsewhere := filepath.Join(t.TempDir(), "my.img")
-	if err := os.WriteFile(elsewhere, bytes.Repeat([]byte("x"), 3*PageSize), 0o600); err != nil {
+	if err := os.WriteFile(elsewhere, bytes.Repeat([]byte("x"), 3*nodefile.PageSize), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	digest := digestOf([]byte("any"))
@@ -382,16 +384,16 @@ func TestImageIsImported(t *testing.T) {
 	if fi, err := os.Stat(s.ImagePath(digest)); err != nil || fi.Mode().Perm() != sealed.Mode {
 		t.Errorf("imported image: %v, %v", fi, err)
 	}
-	if b := n.View().Bytes(3); len(b) != PageSize || b[0] != 'x' {
+	if b := n.View().Bytes(3); len(b) != nodefile.PageSize || b[0] != 'x' {
 		t.Errorf("page 3 begins with %q", b[:1])
 	}
 	if n.View().Bytes(4) != nil || n.View().Bytes(0) != nil {
 		t.Error("pages without a run are not zero")
 	}
-	if err := os.WriteFile(elsewhere, make([]byte, PageSize+1), 0o600); err != nil {
+	if err := os.WriteFile(elsewhere, make([]byte, nodefile.PageSize+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.AddImage(digestOf(nil), elsewhere, 8, nil); !errors.Is(err, ErrInvalid) {
+	if _, err := s.AddImage(digestOf(nil), elsewhere, 8, nil); !errors.Is(err, nodefile.ErrInvalid) {
 		t.Errorf("an image of a page and a byte: %v", err)
 	}
 }
@@ -405,7 +407,7 @@ func TestPreview(t *testing.T) {
 		strings.Repeat("x", 62) + "ßß": strings.Repeat("x", 62) + "ß",
 		"a\xffb":                       "a?b",
 	} {
-		if got := Preview([]byte(in)); got != want {
+		if got := nodefile.Preview([]byte(in)); got != want {
 			t.Errorf("Preview(%q) = %q, want %q", in, got, want)
 		}
 	}

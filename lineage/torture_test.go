@@ -6,12 +6,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
-	"seuss/lineage/sealed/sealedtest"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/sealed/sealedtest"
 )
 
 // The torture tests run this test binary as a writer that is killed.
@@ -42,7 +44,7 @@ func tortureWriter(dir string) {
 	}
 	fmt.Println("open")
 	r := rand.New(rand.NewPCG(seed, 1))
-	image := s.Kind(KindImage)[0]
+	image := s.Kind(nodefile.KindImage)[0]
 	for i := 0; ; i++ {
 		nodes := s.List()
 		switch op := r.IntN(12); {
@@ -55,7 +57,7 @@ func tortureWriter(dir string) {
 				g.fill(100+p, 1+p)
 			}
 			g.scribble(r, 1+r.IntN(10))
-			n, err := s.Capture(NodeSpec{Kind: KindImport, State: fmt.Appendf(nil, "%d %d", seed, i)}, image, g.dirty, g.page)
+			n, err := s.Capture(NodeSpec{Kind: nodefile.KindImport, State: fmt.Appendf(nil, "%d %d", seed, i)}, image, g.dirty, g.page)
 			check(err)
 			fmt.Println("have", n.ID)
 		case op < 6:
@@ -65,7 +67,7 @@ func tortureWriter(dir string) {
 			g := newGuest(testGuestPages)
 			g.reset(snapshot.View)
 			g.scribble(r, 1+r.IntN(60))
-			kind := []Kind{KindBase, KindFunction}[r.IntN(2)]
+			kind := []nodefile.Kind{nodefile.KindBase, nodefile.KindFunction}[r.IntN(2)]
 			n, err := s.Capture(NodeSpec{Kind: kind, State: fmt.Appendf(nil, "%d %d", seed, i)}, parent, g.dirty, g.page)
 			check(err)
 			fmt.Println("have", n.ID)

@@ -9,8 +9,11 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"seuss/lineage/sealed"
 	"strings"
+
+	"seuss/lineage/nodefile"
+	"seuss/lineage/pages"
+	"seuss/lineage/sealed"
 )
 
 // Fault is something that Audit found wrong.
@@ -57,7 +60,7 @@ func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 	path := s.nodePath(n.ID)
 	fault := func(err error) []Fault {
 		f := Fault{Node: n.ID, Path: path, Err: err}
-		var page *PageError
+		var page *pages.PageError
 		if errors.As(err, &page) {
 			f.Guest = page.Guest
 		}
@@ -68,19 +71,19 @@ func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 		return fault(err)
 	}
 	defer f.Close()
-	m, err := readInfo(f, h, n.ID)
+	m, err := nodefile.ReadInfo(f, h, n.ID)
 	if err != nil {
 		return fault(err)
 	}
 	if n.Parent != "" && m.Parent == n.Parent {
 		if parent := s.lookup(n.Parent); parent != nil {
-			m.inherit(&parent.Info)
+			m.Inherit(&parent.Info)
 		}
 	}
 	if !sameInfo(&m.Info, &n.Info) {
-		return fault(fmt.Errorf("the metadata is not what the catalogue has: %w", ErrIdentity))
+		return fault(fmt.Errorf("the metadata is not what the catalogue has: %w", nodefile.ErrIdentity))
 	}
-	report := func(e *PageError) {
+	report := func(e *pages.PageError) {
 		if len(faults) < maxPageFaults {
 			faults = fault(e)
 		}
@@ -105,19 +108,19 @@ func (s *Store) verifyNode(n *Node) (faults []Fault) {
 // verifyContent checks everything in a node file against the metadata, which is
 // complete, and this against the id. It reports damaged pages, and returns an
 // error where something is wrong.
-func (s *Store) verifyContent(f *os.File, h *header, info *Info, report func(*PageError)) error {
-	x, err := readIndex(f, h, info)
+func (s *Store) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Info, report func(*pages.PageError)) error {
+	x, err := nodefile.ReadIndex(f, h, info)
 	if err != nil {
 		return err
 	}
 	var state []byte
-	var leaves []Digest
+	var leaves []nodefile.Digest
 	var bad error
-	each := func(e *PageError) {
+	each := func(e *pages.PageError) {
 		bad = cmp.Or(bad, error(e))
 		report(e)
 	}
-	if h.form == FormDifferences {
+	if h.Form == nodefile.FormDifferences {
 		state, leaves, err = s.expandedLeaves(f, h, x, info, each)
 	} else {
 		state, leaves, err = s.storedLeaves(f, h, x, info, each)
@@ -125,90 +128,90 @@ func (s *Store) verifyContent(f *os.File, h *header, info *Info, report func(*Pa
 	if err = cmp.Or(err, bad); err != nil {
 		return err
 	}
-	if got := x.root(leaves).String(); got != info.Root {
-		return fmt.Errorf("the pages have the root %s, sealed as %s: %w", got, info.Root, ErrIdentity)
+	if got := x.Root(leaves).String(); got != info.Root {
+		return fmt.Errorf("the pages have the root %s, sealed as %s: %w", got, info.Root, nodefile.ErrIdentity)
 	}
-	if got := nodeID(info, state, x); got != info.ID {
-		return fmt.Errorf("content has the id %s: %w", got, ErrIdentity)
+	if got := nodefile.NodeID(info, state, x); got != info.ID {
+		return fmt.Errorf("content has the id %s: %w", got, nodefile.ErrIdentity)
 	}
 	return nil
 }
 
 // verifyFile is verifyContent of the node file at path.
-func (s *Store) verifyFile(path string, info *Info) error {
+func (s *Store) verifyFile(path string, info *nodefile.Info) error {
 	f, h, err := openNodeFile(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return s.verifyContent(f, h, info, func(*PageError) {})
+	return s.verifyContent(f, h, info, func(*pages.PageError) {})
 }
 
 // sameInfo compares all that a file says.
-func sameInfo(a, b *Info) bool {
+func sameInfo(a, b *nodefile.Info) bool {
 	x := *a
 	x.Created = b.Created
 	return a.Created.Equal(b.Created) && reflect.DeepEqual(&x, b)
 }
 
-func (s *Store) storedLeaves(f *os.File, h *header, x *pageIndex, n *Info, report func(*PageError)) ([]byte, []Digest, error) {
-	state, err := h.readSection(f, sectionState)
+func (s *Store) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
+	state, err := h.ReadSection(f, nodefile.SectionState)
 	if err != nil {
 		return nil, nil, err
 	}
-	var blob *Blob
-	if n.Kind == KindImage {
-		blob, err = s.openImage(n.ImageDigest, x, VerifyLazy)
+	var blob *pages.Blob
+	if n.Kind == nodefile.KindImage {
+		blob, err = s.openImage(n.ImageDigest, x, pages.VerifyLazy)
 	} else {
 		var data *os.File
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
 			return nil, nil, err
 		}
-		blob, err = newBlob("of node "+n.ID, data, int64(h.sections[sectionData].offset), x.own())
+		blob, err = pages.Open(pages.VerifyLazy, false, "of node "+n.ID, data, int64(h.Sections[nodefile.SectionData].Offset), x.Own())
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	leaves, err := blob.leaves(report)
-	if err == nil && x.donors != nil {
+	leaves, err := blob.Leaves(report)
+	if err == nil && x.Donors != nil {
 		leaves, err = s.donorLeaves(x, n.ID, leaves, report)
 	}
 	return state, leaves, err
 }
 
-func (s *Store) expandedLeaves(f *os.File, h *header, x *pageIndex, n *Info, report func(*PageError)) ([]byte, []Digest, error) {
-	data, err := h.readSection(f, sectionData)
+func (s *Store) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
+	data, err := h.ReadSection(f, nodefile.SectionData)
 	if err != nil {
 		return nil, nil, err
 	}
 	parent, err := s.Snapshot(n.Parent)
-	if err == nil && parent.View.Pages() != x.guestPages {
-		err = fmt.Errorf("%d guest pages, the parent has %d: %w", x.guestPages, parent.View.Pages(), ErrFormat)
+	if err == nil && parent.View.Pages() != x.GuestPages {
+		err = fmt.Errorf("%d guest pages, the parent has %d: %w", x.GuestPages, parent.View.Pages(), nodefile.ErrFormat)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("its differences cannot be applied: %w", err)
 	}
-	d, err := parseDifferences(h.version, data, x.dataPages)
+	d, err := nodefile.ParseDifferences(h.Version, data, x.DataPages)
 	if err == nil {
-		err = d.unpack(nil)
+		err = d.Unpack(nil)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := newPatches(d, x, parent.View)
+	p, err := pages.NewPatches(d, x, parent.View)
 	if err != nil {
 		return nil, nil, err
 	}
-	var leaves []Digest
-	var content [PageSize]byte
-	for page := range x.dataPages {
-		p.copyPage(content[:], page)
-		leaves = append(leaves, pageDigest(content[:]))
-		if why := checkSum(content[:], x.sums[page]); why != "" {
-			report(&PageError{Where: "of node " + n.ID, Page: page, Guest: x.guestRuns(page, 1), Why: why})
+	var leaves []nodefile.Digest
+	var content [nodefile.PageSize]byte
+	for page := range x.DataPages {
+		p.CopyPage(content[:], page)
+		leaves = append(leaves, nodefile.PageDigest(content[:]))
+		if why := nodefile.Mismatch(content[:], x.Sums[page]); why != "" {
+			report(&pages.PageError{Where: "of node " + n.ID, Page: page, Guest: x.GuestRuns(page, 1), Why: why})
 		}
 	}
-	return d.state(parent.State), leaves, nil
+	return d.State(parent.State), leaves, nil
 }
 
 // Audit verifies the nodes of these ids, or all, and then also compares the
@@ -272,13 +275,13 @@ func (s *Store) compare(nodes []*Node) (faults []Fault, err error) {
 		case isLink(e.Name()): // those that a node needs are verified with it
 		case damaged[path] != nil:
 			faults = append(faults, Fault{Path: path, Err: damaged[path]})
-		case isNode && validDigest(id):
+		case isNode && nodefile.ValidDigest(id):
 			if _, err := os.Lstat(path); err != nil {
 				continue // removed meanwhile
 			}
-			faults = append(faults, Fault{Path: path, Err: fmt.Errorf("node %s is on disk and not in the catalogue: %w", id, ErrIdentity)})
+			faults = append(faults, Fault{Path: path, Err: fmt.Errorf("node %s is on disk and not in the catalogue: %w", id, nodefile.ErrIdentity)})
 		default:
-			faults = append(faults, Fault{Path: path, Err: fmt.Errorf("%s is no node file by its name: %w", e.Name(), ErrFormat)})
+			faults = append(faults, Fault{Path: path, Err: fmt.Errorf("%s is no node file by its name: %w", e.Name(), nodefile.ErrFormat)})
 		}
 	}
 	return faults, nil

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"slices"
+
+	"seuss/lineage/nodefile"
 )
 
 // wholeFile is the file that a node with donors would have without them, byte for
@@ -35,44 +37,33 @@ func (s *Store) exportWhole(n *Node) (*Portable, error) {
 		return nil, err
 	}
 	defer f.Close()
-	x, err := readIndex(f, h, &n.Info)
+	x, err := nodefile.ReadIndex(f, h, &n.Info)
 	if err != nil {
 		return nil, err
 	}
-	if x.donors == nil {
-		return nil, fmt.Errorf("it was written anew meanwhile; try again: %w", ErrInvalid)
+	if x.Donors == nil {
+		return nil, fmt.Errorf("it was written anew meanwhile; try again: %w", nodefile.ErrInvalid)
 	}
-	whole := header{version: nodeVersion, form: FormPages, total: pagesHeaderBytes}
-	put := func(id sectionID, length uint64, crc uint32) {
-		whole.sections[id] = section{offset: whole.total, length: length, crc: crc}
-		whole.total += length
+	whole, rest, err := h.Without(f, x)
+	if err != nil {
+		return nil, err
 	}
-	put(sectionData, x.dataPages*PageSize, h.sections[sectionData].crc)
-	w := &wholeFile{node: n.ID, paths: []string{s.nodePath(n.ID)}}
-	for _, id := range []sectionID{sectionMetadata, sectionState, sectionIndex} {
-		b, err := h.readSection(f, id)
-		if err != nil {
-			return nil, err
-		}
-		put(id, uint64(len(b)), h.sections[id].crc)
-		w.tail = append(w.tail, b...)
-	}
-	w.head, w.size = whole.encode(), int64(whole.total)
-	offsets := []uint64{h.sections[sectionData].offset}
-	for i := range x.donors.list {
-		d := &x.donors.list[i]
-		path := s.linkPath(n.ID, d.ordinal)
+	w := &wholeFile{node: n.ID, paths: []string{s.nodePath(n.ID)}, head: whole.Encode(), tail: rest, size: int64(whole.Total)}
+	offsets := []uint64{h.Sections[nodefile.SectionData].Offset}
+	for i := range x.Donors.List {
+		d := &x.Donors.List[i]
+		path := s.linkPath(n.ID, d.Ordinal)
 		f, h, err := openDonorFile(path, d)
 		if err != nil {
-			return nil, errLink(d, x.donors.pagesOf(i), err)
+			return nil, errLink(d, x.Donors.PagesOf(i), err)
 		}
 		f.Close()
 		w.paths = append(w.paths, path)
-		offsets = append(offsets, h.sections[sectionData].offset)
+		offsets = append(offsets, h.Sections[nodefile.SectionData].Offset)
 	}
-	x.eachPlace(0, x.dataPages, func(at, _ uint64, donor int, page uint64) {
+	x.EachPlace(0, x.DataPages, func(at, _ uint64, donor int, page uint64) {
 		file := donor + 1 // ownFile is 0
-		w.pieces = append(w.pieces, piece{int64(pagesHeaderBytes + at*PageSize), int64(offsets[file] + page*PageSize), file})
+		w.pieces = append(w.pieces, piece{int64(nodefile.PagesHeaderBytes + at*nodefile.PageSize), int64(offsets[file] + page*nodefile.PageSize), file})
 	})
 	return &Portable{Info: n.Info, Size: w.size, whole: w}, nil
 }
@@ -133,7 +124,7 @@ func (r *wholeReader) readAt(p []byte, off int64) (n int, err error) {
 			}
 			rest = rest[:min(int64(len(rest)), end-at)]
 			if got, err = r.files[w.pieces[i].file].ReadAt(rest, w.pieces[i].offset+at-w.pieces[i].at); got < len(rest) {
-				err = noEOF(err)
+				err = nodefile.NoEOF(err)
 			} else {
 				err = nil
 			}

@@ -106,7 +106,7 @@ func flipAt(at int) func([]byte) []byte {
 }
 
 // flipSection flips a bit in the middle of a node file's section, see
-// lineage/format.go: data, metadata, state, index.
+// lineage/nodefile/header.go: data, metadata, state, index.
 func flipSection(section int) func([]byte) []byte {
 	return func(b []byte) []byte {
 		at, n := binary.LittleEndian.Uint64(b[32+24*section:]), binary.LittleEndian.Uint64(b[40+24*section:])

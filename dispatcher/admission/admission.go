@@ -12,7 +12,6 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
-	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
 )
 
@@ -21,8 +20,7 @@ var ErrClientGone = errors.New("the client has gone")
 
 // Functions finds deployments by name.
 type Functions interface {
-	Resolve(name string) (deployment string, err error)
-	Function(deployment string) (functions.Function, error)
+	Lookup(name string) (*dispatcher.Deployment, error)
 }
 
 // Invocations runs them.
@@ -80,40 +78,16 @@ type nobody struct{}
 func (nobody) Invoked(*dispatcher.Result, time.Duration) {}
 func (nobody) NotInvoked(Outcome)                        {}
 
-// Target is the deployment that a name stood for when it was resolved.
-type Target struct {
-	Deployment string
-	function   string // whose limit counts, for all its versions
-	limit      int    // invocations of it at a time; -1: any number
-}
-
 // Resolve finds what a name stands for. Of an alias that shares its traffic among
 // versions it is one of these.
-func (c *Control) Resolve(name string) (Target, error) {
-	deployment, err := c.o.Functions.Resolve(name)
-	if err != nil {
-		return Target{}, err
-	}
-	f, err := c.o.Functions.Function(deployment)
-	if err != nil {
-		return Target{}, err
-	}
-	t := Target{Deployment: deployment, function: functions.BaseName(deployment), limit: -1}
-	if t.function != deployment {
-		if f, err = c.o.Functions.Function(t.function); err != nil {
-			return t, nil // the function itself is being removed
-		}
-	}
-	if f.Settings.Concurrency != nil {
-		t.limit = *f.Settings.Concurrency
-	}
-	return t, nil
+func (c *Control) Resolve(name string) (*dispatcher.Deployment, error) {
+	return c.o.Functions.Lookup(name)
 }
 
 // Check refuses an invocation that would be refused anyway, before anything of it
 // but its head has been read.
-func (c *Control) Check(t Target) error {
-	err := c.o.Scheduler.Check(t.function, t.limit)
+func (c *Control) Check(t *dispatcher.Deployment) error {
+	err := c.o.Scheduler.Check(t.Base(), t.Limit)
 	if err != nil {
 		c.refused()
 	}
@@ -127,10 +101,10 @@ func (c *Control) refused() {
 
 // Invoke carries out an invocation of t when its turn has come. respond, which may
 // be nil, is given the result before the machine is reset.
-func (c *Control) Invoke(ctx context.Context, t Target, request *dispatcher.Request, respond func(*dispatcher.Result)) (*dispatcher.Result, error) {
-	request.Function = t.Deployment
+func (c *Control) Invoke(ctx context.Context, t *dispatcher.Deployment, request *dispatcher.Request, respond func(*dispatcher.Result)) (*dispatcher.Result, error) {
+	request.Function, request.Deployment = t.Name, t
 	arrived := time.Now()
-	ticket, err := c.o.Scheduler.Acquire(ctx, t.function, t.limit)
+	ticket, err := c.o.Scheduler.Acquire(ctx, t.Base(), t.Limit)
 	began := time.Now()
 	if err != nil {
 		var refused *sched.RefusedError
@@ -166,7 +140,7 @@ func (c *Control) Invoke(ctx context.Context, t Target, request *dispatcher.Requ
 	}
 	waited := began.Sub(arrived)
 	c.o.Metrics.Invoked(result, waited)
-	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", request.RequestID), slog.String("function", t.Deployment),
+	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", request.RequestID), slog.String("function", t.Name),
 		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", waited),
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 	return result, nil

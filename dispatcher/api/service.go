@@ -86,6 +86,7 @@ type Service interface {
 // Deployments are the records of what is deployed, for who serves the service: an
 // edit is a function of this process.
 type Deployments interface {
+	Lookup(name string) (*dispatcher.Deployment, error)
 	Resolve(name string) (deployment string, err error)
 	Function(deployment string) (functions.Function, error)
 	Versions(name string) ([]functions.Function, error)

@@ -7,11 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
+	"testing"
+
 	"seuss/lineage"
 	"seuss/lineage/sealed"
 	"seuss/lineage/sealed/sealedtest"
-	"syscall"
-	"testing"
 )
 
 func TestFunctionFailsAtEveryStep(t *testing.T) {

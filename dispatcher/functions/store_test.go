@@ -7,11 +7,12 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"strings"
+	"testing"
+
 	"seuss/lineage"
 	"seuss/lineage/sealed"
 	"seuss/lineage/sealed/sealedtest"
-	"strings"
-	"testing"
 )
 
 func TestFunctions(t *testing.T) {

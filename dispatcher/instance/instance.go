@@ -34,7 +34,9 @@ type Outside interface{ Accept(*vmm.Conn) error }
 func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
 	began := time.Now()
 	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s)}
-	vm.record(s)
+	if vm.snapshot == nil {
+		vm.record(s)
+	}
 	if !i.Pooled {
 		var err error
 		if i.Moved, err = vm.Restore(s); err != nil {
@@ -55,7 +57,9 @@ func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
 func (i *Instance) End() *VM {
 	vm := i.vm
 	i.vm = nil
-	vm.recorded()
+	if vm.recording != nil {
+		vm.recorded()
+	}
 	vm.enter(Ran)
 	vm.instance = nil
 	return vm
@@ -73,20 +77,29 @@ func (i *Instance) Leave(o Outside) { i.outside = o }
 // Vsock is the device by which host programs reach the guest.
 func (i *Instance) Vsock() *vmm.Vsock { return i.vm.m.Vsock() }
 
-// Logs returns what the guest has printed since the last call, and whether some of it
-// was dropped.
-func (i *Instance) Logs() (lines []LogLine, cut bool) {
-	return i.vm.logs.take(), i.vm.m.Stats().ConsoleDropped > 0
+// Report is what is known of an instance without looking for it.
+type Report struct {
+	Logs    []LogLine // what the guest has printed since the last report
+	LogsCut bool      // some of it was dropped
+	// Unsupported names the system calls that the instance made and the kernel library
+	// has not, with how often; nil where there are none.
+	Unsupported map[string]uint32
+	// PagedIn is how many pages were brought from the disk since the last report,
+	// because the guest touched them.
+	PagedIn uint64
 }
 
-// Unsupported names the system calls that the instance made and the kernel library has
-// not, with how often; nil where there are none.
-func (i *Instance) Unsupported() map[string]uint32 {
-	calls, err := i.vm.m.UnsupportedCalls()
-	if err != nil || len(calls) == 0 {
-		return nil // or the guest has forged the table's address
+// Report tells what is known of the instance.
+func (i *Instance) Report() Report {
+	vm := i.vm
+	_, paged := vm.m.Memory().PagingStats()
+	r := Report{Logs: vm.logs.take(), LogsCut: vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
+	vm.paged = paged
+	// An error is a guest's that has forged the table's address.
+	if calls, err := vm.m.UnsupportedCalls(); err == nil && len(calls) > 0 {
+		r.Unsupported = nameCalls(calls, i.start.unsupported())
 	}
-	return nameCalls(calls, i.start.unsupported())
+	return r
 }
 
 // nameCalls names the unsupported system calls that were made since before.
@@ -98,16 +111,6 @@ func nameCalls(counts, before map[int]uint32) map[string]uint32 {
 		}
 	}
 	return named
-}
-
-// PagedIn is how many pages were brought from the disk since the last call, because the
-// guest touched them.
-func (i *Instance) PagedIn() uint64 {
-	vm := i.vm
-	_, pages := vm.m.Memory().PagingStats()
-	since := pages - vm.paged
-	vm.paged = pages
-	return since
 }
 
 // PrivatePages is how many pages are its VM's own, as far as that is known without

@@ -66,10 +66,10 @@ func (h *Host) load(s *Snapshot, set lineage.LoadingSet) {
 	}
 }
 
-// record begins a recording of what the first instance on a VM needs.
+// record begins a recording of what the instance needs, which is the first on its VM.
 func (vm *VM) record(s *Snapshot) {
 	set := s.loading.set.Load()
-	if set == nil || vm.host.ReadOnly || s.loading.saved.Load() || vm.snapshot != nil {
+	if set == nil || vm.host.ReadOnly || s.loading.saved.Load() {
 		return
 	}
 	vm.recording = s
@@ -80,9 +80,6 @@ func (vm *VM) record(s *Snapshot) {
 // there is if much was missing.
 func (vm *VM) recorded() {
 	s := vm.recording
-	if s == nil {
-		return
-	}
 	vm.recording = nil
 	pages := vm.m.Memory().PagedIn()
 	vm.m.Memory().RecordPaging(false, false)

@@ -43,7 +43,9 @@ func (b *logBuffer) finish() {
 func (b *logBuffer) reset() { b.lines, b.text = nil, b.text[:0] }
 
 func (b *logBuffer) take() []LogLine {
-	b.finish()
+	if len(b.text) > 0 {
+		b.finish()
+	}
 	lines := b.lines
 	b.lines = nil
 	return lines

@@ -61,9 +61,6 @@ type interruption struct {
 }
 
 func interruptOn(ctx context.Context, m *vmm.Machine) interruption {
-	if ctx.Done() == nil {
-		return interruption{}
-	}
 	done := make(chan struct{})
 	return interruption{ctx, context.AfterFunc(ctx, func() {
 		m.Interrupt()
@@ -72,10 +69,7 @@ func interruptOn(ctx context.Context, m *vmm.Machine) interruption {
 }
 
 // end is called once when the guest runs no more.
-func (i interruption) end(err error) error {
-	if i.ctx == nil {
-		return err
-	}
+func (i *interruption) end(err error) error {
 	if !i.stop() {
 		<-i.done // or it might hit the machine's next run
 	}

@@ -13,9 +13,9 @@ import (
 // Session is a conversation with the driver of an instance. It ends at a deadline, or
 // when the caller's context does; the instance is over then too.
 type Session struct {
-	i        *Instance
-	deadline time.Time
-	interruption
+	i            *Instance
+	deadline     time.Time
+	interruption // of a context that can end
 }
 
 // Reply is what a function's driver says: its result, or a question.
@@ -27,13 +27,21 @@ type Reply struct {
 
 // Converse begins a session. An instance has one at a time; it must be closed.
 func (i *Instance) Converse(ctx context.Context, deadline time.Time) *Session {
-	i.session = Session{i: i, deadline: deadline, interruption: interruptOn(ctx, i.vm.m)}
+	i.session = Session{i: i, deadline: deadline}
+	if ctx.Done() != nil {
+		i.session.interruption = interruptOn(ctx, i.vm.m)
+	}
 	return &i.session
 }
 
 // Close ends the session. err is what it ended with, and is returned with the context's
 // cause if that was it.
-func (s *Session) Close(err error) error { return s.end(err) }
+func (s *Session) Close(err error) error {
+	if s.ctx == nil {
+		return err
+	}
+	return s.end(err)
+}
 
 // Import has modules imported. Import and Load return what the code did wrong as a
 // *HandlerError.
@@ -99,7 +107,7 @@ func decodeReply(f frame, err error) (Reply, error) {
 	}
 	switch f.kind {
 	case guest.MsgResult:
-		if !json.Valid(f.payload) { // such as NaN, which Python's encoder lets pass
+		if !json.Valid(f.payload) { // such as NaN, which some encoders let pass
 			return Reply{}, &HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
 		}
 		return Reply{Output: f.payload}, nil

@@ -3,7 +3,7 @@ package instance
 import "fmt"
 
 // The pages that an instance writes cost two faults each in a machine in which they are
-// not private yet: of a small Python function's first 6 ms in a new machine that is
+// not private yet: of a small function's first 6 ms in a new machine that is
 // the largest part. The first new machine at a snapshot tells which they are. Later ones
 // have them private before the guest runs, which also lets KVM make entries for their
 // neighbours (docs/decisions/boot.md, "Why are starts in a new machine so much slower than on a

@@ -110,7 +110,7 @@ func writeOutcome(w http.ResponseWriter, result *dispatcher.Result) {
 			Type       string   `json:"errorType"`
 			RequestID  string   `json:"requestId"`
 			StackTrace []string `json:"stackTrace,omitzero"`
-			Trace      []string `json:"trace,omitzero"` // of Node.js
+			Trace      []string `json:"trace,omitzero"` // some runtimes have it in place of StackTrace
 		}{result.Error.Message, result.Error.Type, result.RequestID, stackTrace(result.Error), result.Error.Trace})
 		return
 	}

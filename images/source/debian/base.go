@@ -9,7 +9,7 @@ import (
 
 const glibcDir = "/lib/x86_64-linux-gnu/"
 
-// AddBase adds what the C library and Python expect around them.
+// AddBase adds what the C library and interpreters expect around them.
 func (c *Collector) AddBase() error {
 	// pthread_cancel and pthread_exit open libgcc_s by name (glibc,
 	// sysdeps/nptl); the resolver of older ones opens libnss_files and libnss_dns.

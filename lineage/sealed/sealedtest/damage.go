@@ -3,8 +3,9 @@ package sealedtest
 import (
 	"bytes"
 	"os"
-	"seuss/lineage/sealed"
 	"testing"
+
+	"seuss/lineage/sealed"
 )
 
 // Damage replaces a sealed file by what change makes of its content.

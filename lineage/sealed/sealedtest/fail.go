@@ -4,9 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
-	"seuss/lineage/sealed"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/lineage/sealed"
 )
 
 // FailAt makes the N-th operation of the sealing file system fail, counting from

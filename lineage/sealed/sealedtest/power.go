@@ -6,8 +6,9 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"seuss/lineage/sealed"
 	"testing"
+
+	"seuss/lineage/sealed"
 )
 
 // ErrPowerCut is what every call returns after the cut.

@@ -13,6 +13,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
+	"seuss/lineage/pages"
 	"seuss/tools/seussctl/bench"
 )
 
@@ -79,7 +80,7 @@ func (e *env) measureHuge(ctx context.Context, rounds int) (r *hugeReport, err e
 	if err := e.freshImages(ctx, e.otherRuntimes()...); err != nil {
 		return nil, err
 	}
-	r = &hugeReport{Offered: lineage.HugePagesOffered(), Rows: []hugeRow{}}
+	r = &hugeReport{Offered: pages.HugePagesOffered(), Rows: []hugeRow{}}
 	err = e.withEngine(dispatcher.Options{HugePages: true, Verify: lineage.VerifyDemand}, func(huge service) error {
 		w, err := e.deployBench(ctx, huge)
 		if err != nil {
@@ -89,7 +90,7 @@ func (e *env) measureHuge(ctx context.Context, rounds int) (r *hugeReport, err e
 		defer func() { e.hugePages = true }()
 		return e.withEngine(dispatcher.Options{ReadOnly: true, Verify: lineage.VerifyDemand}, func(small service) error {
 			err := e.compareHuge(ctx, w, huge, small, rounds, r)
-			r.CopyBytes = lineage.HugeBytes()
+			r.CopyBytes = pages.HugeBytes()
 			return err
 		})
 	})

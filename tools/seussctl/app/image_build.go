@@ -64,7 +64,7 @@ boot, and says why.`,
 				}
 			}
 			if o.Program != "" && (!r.AnyProgram || !filepath.IsAbs(o.Program)) {
-				return usagef(c.Command.HelpName, "--program %q: want the absolute path of a Node.js or Lua", o.Program)
+				return usagef(c.Command.HelpName, "--program %q: want the absolute path of the interpreter, of a runtime that takes any", o.Program)
 			}
 			if o.Driver, err = e.readBaseWarmUp(c, r); err != nil {
 				return err

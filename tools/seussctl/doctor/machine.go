@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// A dispatcher with a small pool of Python guests fits into neededMemory;
+	// A dispatcher with a small pool of default guests fits into neededMemory;
 	// wantedMemory leaves room for the snapshots' pages in the page cache.
 	neededMemory = 512 << 20
 	wantedMemory = 2 << 30

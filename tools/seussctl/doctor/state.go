@@ -17,7 +17,7 @@ import (
 	"seuss/lineage"
 )
 
-// An image of Python with NumPy and a handful of snapshots take less than
+// An image of the default runtime and a handful of snapshots take less than
 // neededDisk.
 const neededDisk = 1 << 30
 

@@ -1,0 +1,195 @@
+package fake
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"seuss/guest"
+	"seuss/vmm"
+)
+
+// CPU is the guest's side of its machine. Its methods, and those of what it returns,
+// are for the guest's goroutine alone. An address outside memory panics: the test's
+// guest is wrong.
+type CPU struct {
+	v     *VCPU
+	mem   []byte
+	yield func(vmm.Exit) bool
+	vsock *Vsock
+}
+
+// Where a guest keeps things, in its RAM. Machines need at least 16 MiB of it.
+const (
+	consoleGPA = 0x600000 // ring of guest.ConsoleBytes
+	textGPA    = 0x611000 // of a panic
+	reportGPA  = 0x612000 // of a fault
+	vsockGPA   = 0x620000 // rings and buffers, see vsock.go
+	wordsGPA   = 0x800000 // Word
+	// FreeGPA is where memory begins that a guest can use as it likes.
+	FreeGPA vmm.GPA = 0x900000
+)
+
+// exit leaves the guest.
+func (c *CPU) exit(e vmm.Exit) {
+	if !c.yield(e) {
+		panic(errAbandoned)
+	}
+}
+
+// Poll is where a guest that computes can be stopped.
+func (c *CPU) Poll() {
+	for c.v.kicked.Load() {
+		c.exit(vmm.Exit{Kind: vmm.ExitInterrupted})
+	}
+}
+
+// Spin computes until the guest is kicked, and goes on if it is let.
+func (c *CPU) Spin() {
+	<-c.v.kick
+	c.v.kicked.Store(true)
+	c.Poll()
+}
+
+// Wait rests at the idle doorbell until there is something to do.
+func (c *CPU) Wait() {
+	c.save()
+	c.v.state.Regs.RIP = resting
+	c.Doorbell(guest.DoorbellIdle, 0)
+}
+
+// Doorbell stores value to a doorbell, one of package guest's Doorbell constants.
+func (c *CPU) Doorbell(offset vmm.GPA, value uint32) {
+	c.exit(vmm.Exit{Kind: vmm.ExitDoorbell, GPA: offset, Size: 4, Value: uint64(value)})
+	c.Poll()
+}
+
+// Load and Store access a device register of 4 bytes.
+func (c *CPU) Load(gpa vmm.GPA) uint32 {
+	c.exit(vmm.Exit{Kind: vmm.ExitMMIORead, GPA: gpa, Size: 4})
+	return uint32(c.v.read)
+}
+
+// Store is the other direction.
+func (c *CPU) Store(gpa vmm.GPA, value uint32) {
+	c.exit(vmm.Exit{Kind: vmm.ExitMMIOWrite, GPA: gpa, Size: 4, Value: uint64(value)})
+	c.Poll()
+}
+
+// Read returns a copy of n bytes of memory.
+func (c *CPU) Read(gpa vmm.GPA, n int) []byte {
+	return append([]byte(nil), c.mem[gpa:int(gpa)+n]...)
+}
+
+// Write stores to memory. It touches no page that holds the same already.
+func (c *CPU) Write(gpa vmm.GPA, p []byte) {
+	c.Poll()
+	for len(p) > 0 {
+		n := min(len(p), int(pageSize-gpa%pageSize))
+		to := c.mem[gpa : int(gpa)+n]
+		if string(to) != string(p[:n]) {
+			copy(to, p)
+			c.v.count++
+		}
+		gpa, p = gpa+vmm.GPA(n), p[n:]
+	}
+}
+
+// Word returns the i-th of the words that a guest keeps in its memory, 0 at first.
+func (c *CPU) Word(i int) uint64 {
+	return binary.LittleEndian.Uint64(c.mem[wordsGPA+8*i:])
+}
+
+// SetWord changes one.
+func (c *CPU) SetWord(i int, v uint64) {
+	c.Write(wordsGPA+vmm.GPA(8*i), binary.LittleEndian.AppendUint64(nil, v))
+}
+
+// Identity returns what makes this instance itself.
+func (c *CPU) Identity() (id guest.Identity) {
+	c.decode(guest.IdentityGPA, &id)
+	return id
+}
+
+func (c *CPU) decode(gpa vmm.GPA, into any) {
+	if _, err := binary.Decode(c.mem[gpa:], binary.LittleEndian, into); err != nil {
+		panic(fmt.Sprintf("fake guest: read %T: %v", into, err))
+	}
+}
+
+// control accesses a word of the control page.
+func (c *CPU) control(offset int) uint64 {
+	return binary.LittleEndian.Uint64(c.mem[guest.ControlGPA+offset:])
+}
+
+func (c *CPU) setControl(offset int, v uint64) {
+	c.Write(guest.ControlGPA+vmm.GPA(offset), binary.LittleEndian.AppendUint64(nil, v))
+}
+
+// SetTimer has the guest woken at a point of its monotonic time in ns, 0: never.
+func (c *CPU) SetTimer(monoNS uint64) { c.setControl(guest.ControlDeadlineNS, monoNS) }
+
+// Print writes to the console: fd 1 or 2, 0 is the kernel library's own.
+func (c *CPU) Print(fd uint16, text string) {
+	c.setControl(guest.ControlConsoleGPA, consoleGPA)
+	for len(text) > 0 {
+		n := min(len(text), guest.ConsoleBytes/2)
+		head := c.control(guest.ControlConsoleHead)
+		record := binary.LittleEndian.AppendUint16(binary.LittleEndian.AppendUint16(nil, fd), uint16(n))
+		record = append(record, text[:n]...)
+		if head+uint64(len(record))-c.control(guest.ControlConsoleTail) > guest.ConsoleBytes {
+			c.Doorbell(guest.DoorbellConsole, 1)
+			continue
+		}
+		for i, b := range record {
+			c.Write(consoleGPA+vmm.GPA((head+uint64(i))%guest.ConsoleBytes), []byte{b})
+		}
+		c.setControl(guest.ControlConsoleHead, head+uint64(len(record)))
+		text = text[n:]
+	}
+}
+
+// Exit ends the program as exit_group does.
+func (c *CPU) Exit(status uint32) { c.end(guest.DoorbellExit, status) }
+
+// Fault reports that a signal killed the program.
+func (c *CPU) Fault(signal uint32) {
+	c.setControl(guest.ControlFaultGPA, reportGPA)
+	c.Write(reportGPA, binary.LittleEndian.AppendUint32(nil, signal))
+	c.end(guest.DoorbellFault, signal)
+}
+
+// Panic reports that the kernel library gave up.
+func (c *CPU) Panic(text string) {
+	c.setControl(guest.ControlPanicGPA, textGPA)
+	c.Write(textGPA, append([]byte(text), 0))
+	c.end(guest.DoorbellPanic, 1)
+}
+
+// end rings what nothing follows.
+func (c *CPU) end(doorbell vmm.GPA, value uint32) {
+	c.save()
+	for {
+		c.Doorbell(doorbell, value)
+	}
+}
+
+// Crash is what no guest survives: a triple fault.
+func (c *CPU) Crash() {
+	for {
+		c.exit(vmm.Exit{Kind: vmm.ExitShutdown})
+	}
+}
+
+// Die ends the machine as if its process had been killed.
+func (c *CPU) Die() {
+	c.v.vm.dead.Store(true)
+	c.exit(vmm.Exit{Kind: vmm.ExitShutdown})
+	panic(errAbandoned)
+}
+
+// save puts into memory what the guest has to know after a restore.
+func (c *CPU) save() {
+	if c.vsock != nil {
+		c.vsock.save()
+	}
+}
