@@ -15,10 +15,10 @@ func (e *env) functionDeploy() *cli.Command {
 		args:  "NAME PATH",
 		usage: "deploy a function and take its snapshot",
 		description: `
-PATH is a .py, .js, .mjs or .cjs file, a directory or a .zip. The handler is one
-of AWS Lambda's Python model, handler(event, context), or of its Node.js model. The code is loaded in a machine
-and captured, so later invocations start with the code in memory. Deploying a
-name again replaces the function.
+PATH is a .py, .js, .mjs, .cjs or .rb file, a directory or a .zip. The handler is
+one of AWS Lambda's Python model, handler(event, context), or of its Node.js or Ruby
+model. The code is loaded in a machine and captured, so later invocations start with
+the code in memory. Deploying a name again replaces the function.
 
 With --warm-up the function is invoked on an event, or on several, after it has
 been loaded and before it is captured, so that what it does lazily at its first
@@ -54,16 +54,16 @@ func (e *env) deploy(c *cli.Context, spec dispatcher.FunctionSpec) error {
 	if err := e.ensureImage(c.Context, spec.Image); err != nil {
 		return err
 	}
-	return e.withEngine(dispatcher.Options{}, func(d engine) error {
+	return e.withEngine(dispatcher.Options{}, func(d service) error {
 		node, err := d.Deploy(c.Context, spec)
 		if err != nil {
 			return err
 		}
 		e.progress.clear()
 		if e.json {
-			return e.printJSON(newNodeItem(d.Store(), node))
+			return e.printJSON(node)
 		}
-		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.StoredBytes()))
+		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.FileBytes))
 		return err
 	})
 }

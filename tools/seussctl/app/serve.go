@@ -95,7 +95,7 @@ func (e *env) runService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	service, ok := d.(api.Service)
+	hosted, ok := d.(api.Hosted)
 	if !ok {
 		return errors.Join(errors.New("this dispatcher cannot be served"), d.Close())
 	}
@@ -104,7 +104,7 @@ func (e *env) runService(c *cli.Context) error {
 		return errors.Join(err, d.Close())
 	}
 	e.progress.clear()
-	return errors.Join(e.serveService(c.Context, cfg, service), d.Close())
+	return errors.Join(e.serveService(c.Context, cfg, hosted), d.Close())
 }
 
 // lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
@@ -112,15 +112,23 @@ func (e *env) runService(c *cli.Context) error {
 func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
 	prefixes, versions = map[string]string{}, map[string]string{}
 	for _, r := range runtimes.All() {
-		if c, ok := e.imageConfig(r.Name); ok && r.LambdaPrefix != "" {
-			prefixes[r.LambdaPrefix], versions[r.Name] = r.Name, r.LambdaName(c)
+		c, ok := e.imageConfig(r.Name)
+		if !ok || r.LambdaPrefix == "" {
+			continue
+		}
+		prefix, version := r.LambdaPrefix, r.LambdaName(c)
+		if r.LambdaExact {
+			prefix = version
+		}
+		if prefix != "" {
+			prefixes[prefix], versions[r.Name] = r.Name, version
 		}
 	}
 	return prefixes, versions
 }
 
 // serveService serves until ctx ends, then drains.
-func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Service) error {
+func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Hosted) error {
 	tracing, err := startTracing(ctx, cfg.trace, e.stdout)
 	if err != nil {
 		return err
