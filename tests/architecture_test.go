@@ -33,9 +33,9 @@ var mayImport = map[string][]string{
 	"lineage/pages":    {"dirtytrack", "guest", "lineage/nodefile", "lineage/sealed"},
 	"lineage/oci":      {"dirtytrack", "guest", "lineage", "lineage/nodefile"},
 
-	"images":          {"guest", "images/direct", "lineage/sealed"},
-	"images/direct":   {"guest"},
-	"images/source":   {"guest", "images", "images/source/..."},
+	"images":          {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
+	"images/direct":   {"guest", "images/internal/..."},
+	"images/source":   {"guest", "images", "images/internal/...", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
 	"vmm":                      {"dirtytrack", "guest", "vmm/vsock", "vmm/internal/..."},

@@ -1,16 +1,5 @@
-package images
-
-import (
-	"bytes"
-	"errors"
-	"fmt"
-	"io"
-	"slices"
-
-	"seuss/guest"
-)
-
-// Direct system calls.
+// Package direct plans direct system calls in the loaded layout of a shared object or
+// of a position-independent program.
 //
 // The kernel library lives in the program's address space and at its privilege
 // level, so a jump reaches it; the syscall instruction reaches the same entry,
@@ -24,7 +13,7 @@ import (
 // patchBytes before it lose their meaning. A branch to it, or to any
 // instruction behind those bytes, still works; so does the restart of an
 // interrupted call, which moves RIP back onto it. A site is left alone unless
-// no branch can lead into the bytes that change, see direct_scan.go.
+// no branch can lead into the bytes that change, see scan.go.
 //
 // While a call runs or waits, RIP in its frame is behind the syscall
 // instruction, as ever, so unwinding sees nothing new. Only a signal that
@@ -34,12 +23,28 @@ import (
 // this reaches shared objects and position-independent programs. An ET_EXEC
 // program shares the pages of its file and stays as it is, and so does every
 // file's content: read(2) returns the original bytes.
+//
+// Units: every place and size is in bytes; places are distances into the layout,
+// addresses are link-time. Ownership: a Plan copies what it needs and belongs to its
+// caller. Locks: none.
+package direct
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"seuss/guest"
+)
 
 // patchBytes is the size of the jump that replaces instructions, e9 rel32.
 const patchBytes = 5
 
-// directCall is a syscall instruction that a trampoline serves.
-type directCall struct {
+// call is a syscall instruction that a trampoline serves.
+type call struct {
 	start      uint64  // where the jump goes: the first moved instruction
 	end        uint64  // behind the syscall instruction: where the call returns to
 	moved      []instr // executed by the trampoline instead
@@ -47,50 +52,63 @@ type directCall struct {
 	trampoline uint64
 }
 
-// directPlan is what changes in a loaded layout. All places are distances
+// Plan is what changes in a loaded layout. All places are distances
 // into the layout.
-type directPlan struct {
-	calls []directCall // by place, not overlapping
-	left  int          // syscall instructions that stay as they are
-	bytes uint64       // of trampolines behind the layout, a page multiple
+type Plan struct {
+	Left  int    // syscall instructions that stay as they are
+	Bytes uint64 // of trampolines behind the layout, a page multiple
+	calls []call // by place, not overlapping
 }
 
-// planDirect finds the system calls in the object's loaded layout and settles
-// where their trampolines lie.
-func (o *object) planDirect(r io.ReaderAt) (directPlan, error) {
-	var p directPlan
-	mem, err := o.load(r)
-	if err != nil {
-		return p, err
-	}
-	spans, err := o.codeSpans(r, mem)
+// Segment is a loadable part of the object.
+type Segment struct {
+	Addr, FileEnd uint64 // link-time; what lies behind FileEnd is not in the file
+	Flags         elf.ProgFlag
+}
+
+// Layout is an object as Linux maps it, before relocation.
+type Layout struct {
+	Mem      []byte
+	First    uint64    // link-time address of its first byte, page aligned
+	Segments []Segment // by address, not overlapping
+}
+
+// New finds the system calls in the loaded layout of the object in r and settles where
+// their trampolines lie.
+func New(r io.ReaderAt, l Layout) (Plan, error) {
+	var p Plan
+	mem := l.Mem
+	spans, err := l.codeSpans(r)
 	if err != nil {
 		return p, err
 	}
 	calls, left := newScan(mem, spans).calls()
-	p.left = left
+	p.Left = left
 	at := uint64(len(mem))
 	for _, c := range calls {
 		c.trampoline = at
 		code, err := c.assemble()
 		if errors.Is(err, errFar) { // reachable from the site, but not from behind the layout
-			p.left++
+			p.Left++
 			continue
 		}
 		if err != nil {
-			return directPlan{}, err
+			return Plan{}, err
 		}
 		p.calls = append(p.calls, c)
 		at += uint64(len(code))
 	}
-	p.bytes = pageCeil(at) - uint64(len(mem))
+	p.Bytes = pageCeil(at) - uint64(len(mem))
 	return p, nil
 }
 
-// apply patches a layout and returns it with the trampolines behind.
-func (p *directPlan) apply(mem []byte) ([]byte, error) {
-	planned := uint64(len(mem)) + p.bytes
-	mem = slices.Grow(mem, int(p.bytes))
+// Calls is how many system calls trampolines serve.
+func (p *Plan) Calls() int { return len(p.calls) }
+
+// Apply patches a layout and returns it with the trampolines behind.
+func (p *Plan) Apply(mem []byte) ([]byte, error) {
+	planned := uint64(len(mem)) + p.Bytes
+	mem = slices.Grow(mem, int(p.Bytes))
 	for i := range p.calls {
 		c := &p.calls[i]
 		if !bytes.Equal(mem[c.start:c.end], c.code) {
@@ -133,7 +151,7 @@ const callFlags = 2
 // assemble returns the trampoline's code, padded. It uses neither the stack,
 // whose red zone belongs to the program, nor a register that a system call
 // preserves.
-func (c *directCall) assemble() ([]byte, error) {
+func (c *call) assemble() ([]byte, error) {
 	var out []byte
 	for i := range c.moved {
 		in := &c.moved[i]
@@ -188,3 +206,7 @@ func rel32(opcode []byte, at, target uint64) ([]byte, error) {
 	}
 	return append(slices.Clone(opcode), byte(d), byte(d>>8), byte(d>>16), byte(d>>24)), nil
 }
+
+// pageFloor rounds down to a page boundary, and pageCeil up.
+func pageFloor(n uint64) uint64 { return n &^ (guest.PageSize - 1) }
+func pageCeil(n uint64) uint64  { return pageFloor(n + guest.PageSize - 1) }

@@ -1,4 +1,4 @@
-package images
+package direct
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func newScan(mem []byte, spans []span) *scan {
 
 // calls returns the system calls that a trampoline can serve, by place, and
 // how many it cannot.
-func (s *scan) calls() (direct []directCall, left int) {
+func (s *scan) calls() (direct []call, left int) {
 	found := s.find()
 	if len(found) == 0 || len(found) > maxSyscallSites {
 		return nil, len(found)
@@ -184,33 +184,33 @@ func (s *scan) isTarget(at uint64) bool { return s.targets[at/64]>>(at%64)&1 != 
 // begins with an instruction of at least patchBytes, because its change leaves
 // every other instruction whole; failing that, the shortest that is long
 // enough. It reports false when neither is safe.
-func (s *scan) choose(x *site) (directCall, bool) {
+func (s *scan) choose(x *site) (call, bool) {
 	lo, hi := s.around(x.off)
 	for _, sp := range s.spans[lo:hi] {
 		if !sp.clean {
-			return directCall{}, false
+			return call{}, false
 		}
 	}
 	if n := len(x.before); n > 0 && x.before[n-1].loads == rtSigreturn {
-		return directCall{}, false
+		return call{}, false
 	}
-	pick := func(fits func(in *instr) bool) (directCall, bool) {
+	pick := func(fits func(in *instr) bool) (call, bool) {
 		for i := len(x.before) - 1; i >= 0; i-- {
 			if first := &x.before[i]; fits(first) && s.unreached(first.off+1, first.off+patchBytes) {
 				end := x.off + uint64(len(syscallBytes))
-				return directCall{
+				return call{
 					start: first.off, end: end, moved: x.before[i:],
 					code: slices.Clone(s.mem[first.off:end]),
 				}, true
 			}
 		}
-		return directCall{}, false
+		return call{}, false
 	}
 	if c, ok := pick(func(in *instr) bool { return in.len >= patchBytes }); ok {
 		return c, true
 	}
 	if s.spans[x.span].indirect {
-		return directCall{}, false
+		return call{}, false
 	}
 	return pick(func(in *instr) bool { return in.off+patchBytes <= x.off })
 }

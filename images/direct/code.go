@@ -1,4 +1,4 @@
-package images
+package direct
 
 import (
 	"cmp"
@@ -9,6 +9,9 @@ import (
 	"slices"
 )
 
+// maxSection bounds a section of code; a larger one is damaged.
+const maxSection = 1 << 30
+
 // stretch is [start, end), at link-time addresses.
 type stretch struct{ start, end uint64 }
 
@@ -18,7 +21,7 @@ type stretch struct{ start, end uint64 }
 // Section headers and symbols are hints that a stripped file lacks. Then the
 // code is the whole executable segment, and .eh_frame_hdr, which unwinding
 // needs, tells the functions; without it there is one span.
-func (o *object) codeSpans(r io.ReaderAt, mem []byte) ([]span, error) {
+func (l *Layout) codeSpans(r io.ReaderAt) ([]span, error) {
 	f, err := elf.NewFile(r)
 	if err != nil { // it could be read before
 		return nil, fmt.Errorf("decode ELF: %w", err)
@@ -32,7 +35,7 @@ func (o *object) codeSpans(r io.ReaderAt, mem []byte) ([]span, error) {
 				return nil, err
 			}
 		case elf.PT_GNU_EH_FRAME:
-			starts = append(starts, ehFrameStarts(mem, p.Vaddr-o.first(), o.first())...)
+			starts = append(starts, ehFrameStarts(l.Mem, p.Vaddr-l.First, l.First)...)
 		}
 	}
 	for _, read := range []func() ([]elf.Symbol, error){f.Symbols, f.DynamicSymbols} {
@@ -49,10 +52,10 @@ func (o *object) codeSpans(r io.ReaderAt, mem []byte) ([]span, error) {
 	slices.Sort(starts)
 	starts = slices.Compact(starts)
 	var spans []span
-	for _, c := range o.code(f.Sections) {
+	for _, c := range l.code(f.Sections) {
 		at := c.start
 		cut := func(end uint64) {
-			spans = append(spans, span{start: at - o.first(), end: end - o.first()})
+			spans = append(spans, span{start: at - l.First, end: end - l.First})
 			at = end
 		}
 		i, _ := slices.BinarySearch(starts, at+1)
@@ -67,11 +70,11 @@ func (o *object) codeSpans(r io.ReaderAt, mem []byte) ([]span, error) {
 // code returns where the object's code lies: the executable sections, or else
 // everything executable, as far as it comes from the file and no other segment
 // claims the page.
-func (o *object) code(sections []*elf.Section) []stretch {
+func (l *Layout) code(sections []*elf.Section) []stretch {
 	var named []stretch
 	for _, s := range sections {
 		const both = elf.SHF_ALLOC | elf.SHF_EXECINSTR
-		if s.Type == elf.SHT_PROGBITS && s.Flags&both == both && s.Size <= maxLoadBytes {
+		if s.Type == elf.SHT_PROGBITS && s.Flags&both == both && s.Size <= maxSection {
 			named = append(named, stretch{s.Addr, s.Addr + s.Size})
 		}
 	}
@@ -84,19 +87,19 @@ func (o *object) code(sections []*elf.Section) []stretch {
 			behind = end
 		}
 	}
-	for i, s := range o.segs {
-		if s.flags&(elf.PF_X|elf.PF_W) != elf.PF_X {
+	for i, s := range l.Segments {
+		if s.Flags&(elf.PF_X|elf.PF_W) != elf.PF_X {
 			continue
 		}
-		end := s.fileEnd()
-		if i+1 < len(o.segs) {
-			end = min(end, pageFloor(o.segs[i+1].vaddr))
+		end := s.FileEnd
+		if i+1 < len(l.Segments) {
+			end = min(end, pageFloor(l.Segments[i+1].Addr))
 		}
 		if len(named) == 0 {
-			add(s.vaddr, end)
+			add(s.Addr, end)
 		}
 		for _, n := range named {
-			add(max(n.start, s.vaddr), min(n.end, end))
+			add(max(n.start, s.Addr), min(n.end, end))
 		}
 	}
 	return out
