@@ -45,6 +45,9 @@ func (l *loan) discard(vm *instance.VM) {
 // failed reports whether an instance ended in a way after which its machine is thrown
 // away: a reset would do, but a crash may be the machine's fault.
 func failed(err error) bool {
+	if err == nil {
+		return false
+	}
 	var crash *CrashError
 	return errors.As(err, &crash) || errors.Is(err, ErrMemory)
 }

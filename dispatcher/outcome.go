@@ -44,10 +44,12 @@ func (i *invocation) conclude(err error) error {
 	if r.Timings.Total == 0 {
 		r.Timings.Total = time.Since(i.started)
 	}
+	if err == nil {
+		return nil
+	}
 	var failed *FunctionError
 	var crash *CrashError
 	switch {
-	case err == nil:
 	case errors.As(err, &failed):
 		r.Error = failed
 	case errors.Is(err, ErrTimeout):
