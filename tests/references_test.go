@@ -313,7 +313,7 @@ func (t *sourceTree) checkPaths(dir, text string) (missing []string) {
 				return true
 			}
 		}
-		// A package and something of it, such as vmm/kvm.Platform.
+		// A package and something of it, such as vmm/platform/kvm.Platform.
 		base, _, ok := strings.Cut(path.Base(p), ".")
 		return ok && t.files[path.Join(path.Dir(p), base)]
 	}

@@ -9,8 +9,8 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/kvm"
+	"seuss/vmm/platform/process"
 )
 
 // platformVariable names the platform where --platform does not.

@@ -8,7 +8,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // Exception vectors, SDM vol. 3, table 6-1.

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"seuss/vmm"
-	"seuss/vmm/kvm"
+	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
 

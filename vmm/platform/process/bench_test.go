@@ -9,7 +9,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // ringing is a guest that does nothing but ring its idle doorbell: by the call

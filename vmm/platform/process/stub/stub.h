@@ -7,7 +7,7 @@
  * guest runs it can write there as well: the monitor trusts nothing in it until
  * the stub is known to be parked, which the kernel itself attests (seccomp.go).
  * Fields are marked IN (monitor writes) or OUT (stub writes). The Go side is
- * generated from this file by `go generate ./vmm/process/stub`.
+ * generated from this file by `go generate ./vmm/platform/process/stub`.
  */
 #ifndef SEUSS_STUB_H
 #define SEUSS_STUB_H

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // How the stub's mappings are brought up to date.

@@ -16,7 +16,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // What a hostile guest can try against its own process. Each attack is machine
@@ -64,7 +64,7 @@ func newVictim(t testing.TB, p *Platform) *victim {
 			t.Error(err)
 		}
 	})
-	code, err := os.ReadFile("../testdata/guest.bin")
+	code, err := os.ReadFile("../../testdata/guest.bin")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/vmm/internal/x86"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // errBroken means that a stub does not follow the protocol: its guest has

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // verdict runs the filter as the kernel does. The package's machine reads words

@@ -7,7 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // mapArea maps the shared area of a stub.

@@ -66,7 +66,7 @@ func newAttacker(t *testing.T, o Options) *attacker {
 			t.Error(err)
 		}
 	})
-	library, err := os.ReadFile("../testdata/guest.bin")
+	library, err := os.ReadFile("../../testdata/guest.bin")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // newVCPU makes a vCPU whose process is there and whose guest never runs.

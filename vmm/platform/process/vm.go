@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/vmm"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // VM is a machine: a stub process and its memory.

@@ -12,7 +12,7 @@ import (
 
 	"seuss/vmm"
 	"seuss/vmm/internal/host"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // Options adjust a platform. The zero value is right for production.

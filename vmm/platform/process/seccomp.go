@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // The system call filter of a stub. It has to hold against a guest that jumps

@@ -8,8 +8,8 @@
  *   gcc -c -o ring0.o ring0.S
  *   ld -Ttext=0x401000 -e 0x401000 --oformat binary -o ring0.bin ring0.o
  */
-#include "../../../guest/abi/kernel.h"
-#include "../../testdata/guest.h"
+#include "../../../../guest/abi/kernel.h"
+#include "../../../testdata/guest.h"
 
 #define ORDERS 0x410000
 #define WAY 0x00    /* 0: a gate of #UD; 1: a gate of int, to a forged segment; 2: a call gate */

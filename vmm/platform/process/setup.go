@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // Numbers that golang.org/x/sys/unix lacks: asm-generic/signal.h, linux/prctl.h.

@@ -12,7 +12,7 @@ import (
 	"fmt"
 )
 
-//go:generate go run ../../../guest/internal/abigen -header stub.h -output stub_gen.go -package stub
+//go:generate go run ../../../../guest/internal/abigen -header stub.h -output stub_gen.go -package stub
 //go:generate sh src/build.sh ../stub.elf
 
 // ELF is the stub's program file. It is rebuilt reproducibly by go generate.

@@ -12,7 +12,7 @@ import (
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/internal/x86"
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // VCPU is the guest in its stub.

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm/process/stub"
+	"seuss/vmm/platform/process/stub"
 )
 
 // The kernel kills a stub when the thread that started it ends, so that none
