@@ -74,7 +74,7 @@ func TestInvoke(t *testing.T) {
 		}
 		return result, nil
 	}
-	target, err := c.Resolve("echo:live")
+	target, err := f.Lookup("echo:live")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestInvoke(t *testing.T) {
 	if err != nil || string(result.Output) != `1` || counted.invoked != 1 || s.Stats().Running != 0 {
 		t.Errorf("%v, %v, %+v", result, err, counted)
 	}
-	if _, err := c.Resolve("nobody"); !errors.Is(err, dispatcher.ErrUnknownFunction) {
+	if _, err := f.Lookup("nobody"); !errors.Is(err, dispatcher.ErrUnknownFunction) {
 		t.Error(err)
 	}
 }
@@ -97,7 +97,7 @@ func TestInvoke(t *testing.T) {
 func TestNoResult(t *testing.T) {
 	f := &fake{limit: -1}
 	c, counted, s := control(f, 1)
-	target, err := c.Resolve("echo")
+	target, err := f.Lookup("echo")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func TestNoResult(t *testing.T) {
 	}
 	defer held.Release()
 	f.limit = 0
-	if target, err = c.Resolve("echo"); err != nil {
+	if target, err = f.Lookup("echo"); err != nil {
 		t.Fatal(err)
 	}
 	var refused *sched.RefusedError
