@@ -36,7 +36,7 @@ const sweepEvery = time.Second
 // follow lets go of what is kept of nodes and deployments that have changed: whoever
 // asks is given what is true, but nobody may ask.
 func (d *Dispatcher) follow() {
-	for changed := d.store.Watch(); ; changed = d.store.Watch() {
+	for changed := d.store.Catalogue().Watch(); ; changed = d.store.Catalogue().Watch() {
 		select {
 		case <-d.tasks.ends:
 			return

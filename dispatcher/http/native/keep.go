@@ -43,7 +43,7 @@ func (s *door) nativeMark(w http.ResponseWriter, r *http.Request) error {
 	}
 	store := s.Service.Store()
 	if in.Action == api.Untag {
-		if err := store.RemoveTag(in.Tag); err != nil {
+		if err := store.Marks().RemoveTag(in.Tag); err != nil {
 			return err
 		}
 		w.WriteHeader(http.StatusNoContent)
@@ -55,13 +55,13 @@ func (s *door) nativeMark(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch in.Action {
 	case api.Pin:
-		err = store.Pin(n.ID, in.At)
+		err = store.Marks().Pin(n.ID, in.At)
 	case api.Unpin:
-		err = store.Unpin(n.ID)
+		err = store.Marks().Unpin(n.ID)
 	case api.Tag:
-		err = store.SetTag(in.Tag, n.ID)
+		err = store.Marks().SetTag(in.Tag, n.ID)
 	case api.Expire:
-		err = store.SetExpiry(n.ID, in.At)
+		err = store.Marks().SetExpiry(n.ID, in.At)
 	default:
 		err = fmt.Errorf("mark %s: action %q: %w", n.ID, in.Action, lineage.ErrInvalid)
 	}

@@ -90,7 +90,7 @@ func (s *door) watch(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
-		changed := s.Service.Store().Watch() // before reading: no change is missed
+		changed := s.Service.Store().Catalogue().Watch() // before reading: no change is missed
 		current := map[string]bool{}
 		for _, n := range s.Service.Store().List() {
 			current[n.ID] = true

@@ -201,7 +201,7 @@ func (f *Fake) Explain(string, []byte) ([]dispatcher.Candidate, error) {
 func (f *Fake) Receive(_ context.Context, src *oci.Source, tag string) (*dispatcher.Received, error) {
 	done, err := oci.Import(f.Store(), src, oci.ImportOptions{})
 	if err == nil && tag != "" {
-		err = f.Store().SetTag(tag, done.Node.ID)
+		err = f.Store().Marks().SetTag(tag, done.Node.ID)
 	}
 	if err != nil {
 		return nil, err

@@ -24,16 +24,22 @@ type keeper interface {
 }
 
 var (
-	_ keeper = (*lineage.Store)(nil)
+	_ keeper = localKeeper{}
 	_ keeper = (*remoteKeeper)(nil)
 )
+
+// localKeeper is a store of this process.
+type localKeeper struct {
+	*lineage.Store
+	lineage.Marks
+}
 
 // withKeeper runs f with what may change the snapshots, and a store to read: that
 // of a daemon is as it was before, until reread.
 func (e *env) withKeeper(ctx context.Context, f func(s *lineage.Store, k keeper) error) (err error) {
 	d := e.daemon()
 	if d == nil {
-		return e.withStore(func(s *lineage.Store) error { return f(s, s) })
+		return e.withStore(func(s *lineage.Store) error { return f(s, localKeeper{s, s.Marks()}) })
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
 	if err := d.refresh(ctx); err != nil {

@@ -32,7 +32,7 @@ type nodeItem struct {
 
 func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {
 	item := &nodeItem{Info: n.Info, SharedBytes: pageBytes(n.SharedPages), FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
-	for _, m := range s.NodeMarks(n.ID) {
+	for _, m := range s.Catalogue().NodeMarks(n.ID) {
 		switch m.Kind {
 		case lineage.MarkTag:
 			item.Tags = append(item.Tags, m.Name)
