@@ -52,6 +52,8 @@ const (
 	SelCode3            = 0x23
 	SelTSS              = 0x28
 	EntriesMagic        = 0x5952544e45535553 // "SUSENTRY"
+	Exceptions          = 32                 // vectors that have a stub ...
+	ExceptionStubBytes  = 16                 // ... so far apart, from abi_entries.exceptions
 	VecSyscall          = 256
 	VecUpcall           = 257
 	IdentitySetBase     = 120
@@ -59,6 +61,7 @@ const (
 	ControlUpcallRSP    = 144
 	ControlUpcallRFLAGS = 152
 	ISTStack            = 1                  // exceptions use this IST slot: the program's red zone survives
+	TSSIST1             = 36                 // where the TSS has it, SDM vol. 3, 8.7
 	BootMagic           = 0x544f4f4253535545 // "EUSSBOOT"
 	PtePresent          = 1
 	PteWritable         = 2
@@ -92,7 +95,7 @@ type Entries struct {
 	Reserved   uint32
 	Boot       uint64 // OUT first instruction at cold boot
 	Syscall    uint64 // OUT LSTAR
-	Exceptions uint64 // OUT 32 stubs, 16 bytes apart, by vector
+	Exceptions uint64 // OUT ABI_EXCEPTIONS stubs, by vector
 	KernelEnd  uint64 // OUT kernel library is [ABI_KERNEL_GPA, kernel_end)
 	Data       uint64 // OUT nothing below it, a page, is ever written
 }

@@ -130,7 +130,6 @@ var writtenTwice = map[string]bool{
 	`imagesuffix = ".img"`:          true,
 	`leafxsave = 0xd`:               true,
 	`maxstatebytes = 64 << 20`:      true,
-	`page size = 4096`:              true,
 }
 
 var (

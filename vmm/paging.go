@@ -15,7 +15,7 @@ const (
 	pteUser     = 1 << 2
 	pteAccessed = 1 << 5
 	pteDirty    = 1 << 6
-	pteLarge    = 1 << 7
+	pteLarge    = guest.PteLarge
 
 	pteTable = ptePresent | pteWritable | pteUser | pteAccessed
 	ptePage  = pteTable | pteDirty
@@ -120,15 +120,15 @@ const (
 	tssBytes   = 104  // SDM vol. 3, figure 7-11
 	tssBusy    = 0x8b // present, busy 64-bit TSS
 	tssRSP0    = 4
-	tssIST1    = 36
+	tssIST1    = guest.TSSIST1
 	tssIOMap   = 102
 	gdtBytes   = guest.SelTSS + 16
 	idtVectors = 256
 
 	gateBytes     = 16
 	gateInterrupt = 0x8e // present interrupt gate
-	stubBytes     = 16   // distance of two exception stubs, guest/abi/kernel.h
-	stubVectors   = 32
+	stubBytes     = guest.ExceptionStubBytes
+	stubVectors   = guest.Exceptions
 )
 
 // writeDescriptors writes GDT, TSS and IDT. Exceptions enter the kernel

@@ -99,6 +99,9 @@
 
 #define ABI_ENTRIES_MAGIC 0x5952544e45535553 /* "SUSENTRY" */
 
+#define ABI_EXCEPTIONS 32           /* vectors that have a stub ... */
+#define ABI_EXCEPTION_STUB_BYTES 16 /* ... so far apart, from abi_entries.exceptions */
+
 /* abi_frame.vector of what is no exception. */
 #define ABI_VEC_SYSCALL 256
 #define ABI_VEC_UPCALL 257
@@ -110,6 +113,7 @@
 #define ABI_CONTROL_UPCALL_RFLAGS 152
 
 #define ABI_IST_STACK 1 /* exceptions use this IST slot: the program's red zone survives */
+#define ABI_TSS_IST1 36 /* where the TSS has it, SDM vol. 3, 8.7 */
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -124,7 +128,7 @@ struct abi_entries {
 	uint32_t reserved;
 	uint64_t boot;        /* OUT first instruction at cold boot */
 	uint64_t syscall;     /* OUT LSTAR */
-	uint64_t exceptions;  /* OUT 32 stubs, 16 bytes apart, by vector */
+	uint64_t exceptions;  /* OUT ABI_EXCEPTIONS stubs, by vector */
 	uint64_t kernel_end;  /* OUT kernel library is [ABI_KERNEL_GPA, kernel_end) */
 	uint64_t data;        /* OUT nothing below it, a page, is ever written */
 };

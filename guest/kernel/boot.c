@@ -23,7 +23,7 @@ void kernel_main(void)
 	control->kernel_end = (u64)kernel_end;
 	control->upcall_entry = (u64)upcall_entry;
 	control->enosys_gpa = (u64)enosys_counts;
-	*(volatile u64 *)(ABI_TSS_GPA + 36) = (u64)exception_stack_top; /* IST1, SDM vol. 3, 8.7 */
+	*(volatile u64 *)(ABI_TSS_GPA + ABI_TSS_IST1) = (u64)exception_stack_top;
 	extended_init();
 	protect_init();
 	mm_init();

@@ -166,6 +166,7 @@ struct file_layout { u64 base, bytes; const u8 *content; u64 size; };
 /* Every operation may be NULL; the comment says what the program gets then. */
 struct file_ops {
 	const char *name; /* for reports: "pipe", "tmpfs", ... */
+	bool bytes;       /* a stream without records: readv goes on while there is more */
 	/* pos: where to read or write, and it is advanced. Streams ignore it. NULL: -EINVAL. */
 	long (*read)(struct file *f, void *buf, size_t n, u64 *pos);
 	long (*write)(struct file *f, const void *buf, size_t n, u64 *pos);

@@ -141,13 +141,13 @@ thread_start:
 	call thread_enter
 	jmp return_full
 
-/* Exceptions: 32 stubs, 16 bytes apart. */
-	.p2align 4
+/* Exceptions: a stub for each vector. */
+	.balign ABI_EXCEPTION_STUB_BYTES
 	.globl exception_entries
 exception_entries:
 	.set vec, 0
-	.rept 32
-	.p2align 4
+	.rept ABI_EXCEPTIONS
+	.balign ABI_EXCEPTION_STUB_BYTES
 	.if (vec == 8) || (vec >= 10 && vec <= 14) || (vec == 17) || (vec == 21) || (vec == 29) || (vec == 30)
 	.else
 	pushq $0

@@ -30,6 +30,8 @@ type Runtime struct {
 	// where the image does not tell. Both are empty where Lambda has none.
 	LambdaPrefix string
 	LambdaName   func(images.Config) string
+	// LambdaExact: Lambda's names of other versions than the image's are refused.
+	LambdaExact bool
 
 	// MemoryBytes is guest RAM by default; 0 = images.DefaultMemoryBytes.
 	MemoryBytes uint64

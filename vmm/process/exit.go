@@ -78,7 +78,7 @@ func withoutMemory(address uint64) bool {
 // Where the processor finds a handler and its stack, SDM vol. 3, 6.14 and 7.7.
 const (
 	gateBytes = 16
-	tssIST1   = 36
+	tssIST1   = guest.TSSIST1
 
 	gatePresent = 1 << 47
 )

@@ -5,6 +5,7 @@
 #include "calls.h"
 #include "fs.h"
 
+#include <linux/eventpoll.h>
 #include <linux/fs.h>
 #include <linux/uio.h>
 
@@ -118,8 +119,8 @@ static long rw_vector(struct file *f, struct iovec_k *iov, u64 count, u64 total,
 	for (u64 i = 0; i < count && (u64)done < RW_MAX; i++) {
 		if (iov[i].len == 0)
 			continue;
-		if (done && !write && !f->ops->seek) /* what came so far is an answer: do not block for more */
-			return done;
+		if (done && !write && !f->ops->seek && !(f->ops->bytes && f->ops->poll(f) & EPOLLIN))
+			return done; /* what came so far is an answer: do not block for more */
 		long r = rw(f, iov[i].base, MIN(iov[i].len, RW_MAX - (u64)done), pos, write);
 		if (r < 0)
 			return done ? done : r;

@@ -172,6 +172,7 @@ static void pipe_release(struct file *f)
 
 static const struct file_ops reader_ops = {
 	.name = "pipe",
+	.bytes = true,
 	.read = pipe_read,
 	.stat = pipe_stat,
 	.ioctl = pipe_ioctl,

@@ -8,4 +8,5 @@ import (
 	_ "seuss/images/runtimes/lua"
 	_ "seuss/images/runtimes/nodejs"
 	_ "seuss/images/runtimes/python"
+	_ "seuss/images/runtimes/ruby"
 )

@@ -189,17 +189,21 @@ func (c *Collector) Files() []images.File {
 	})
 }
 
-// AddTree adds every file below a directory, if there is one.
+// AddTree adds every file below a directory, if there is one. A link that leads
+// nowhere is in the tree as it is.
 func (c *Collector) AddTree(dir string) error {
-	err := filepath.WalkDir(c.Host(dir), func(p string, d fs.DirEntry, err error) error {
+	if _, err := os.Lstat(c.Host(dir)); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return filepath.WalkDir(c.Host(dir), func(p string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		_, err = c.Add(path.Join(dir, strings.TrimPrefix(p, c.Host(dir))))
+		p = path.Join(dir, strings.TrimPrefix(p, c.Host(dir)))
+		if d.Type()&fs.ModeSymlink != 0 {
+			return c.AddOptional(p)
+		}
+		_, err = c.Add(p)
 		return err
 	})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -30,6 +30,34 @@ static void pipes(void)
 	R(pipe((int *)8));
 }
 
+/* A vector is filled from what a pipe holds, and nobody waits for more. */
+static void vectors(void)
+{
+	int p[2], e = eventfd(2, EFD_SEMAPHORE | EFD_NONBLOCK);
+	char a[4] = "", b[5] = "", c[20] = "";
+	struct iovec v[4] = {{a, 3}, {NULL, 0}, {b, 4}, {c, sizeof c}};
+	uint64_t counts[2] = {9, 9};
+	struct iovec w[2] = {{&counts[0], 8}, {&counts[1], 8}};
+	R(pipe(p));
+	R(write(p[1], "0123456789", 10));
+	R(readv(p[0], v, 4));
+	R(memcmp(a, "012", 4) || memcmp(b, "3456", 5) || memcmp(c, "789", 4));
+	R(write(p[1], "01234", 5));
+	R(readv(p[0], v, 4));
+	R(write(p[1], "012", 3));
+	R(readv(p[0], v, 4)); /* the first is full, and there is no more */
+	R(write(p[1], "0123456789", 10));
+	R(readv(p[0], v, 3));
+	R(read(p[0], c, sizeof c));
+	R(write(p[1], "0123", 4));
+	R(close(p[1]));
+	R(readv(p[0], v, 4));
+	R(readv(p[0], v, 4));
+	R(readv(e, w, 2)); /* one record, however much there is room for */
+	R((long)counts[0]);
+	R((long)counts[1]);
+}
+
 static void events(void)
 {
 	uint64_t v = 5;
@@ -145,6 +173,6 @@ static void polls(void)
 
 int main(void)
 {
-	pipes(), events(), epolls(), polls();
+	pipes(), vectors(), events(), epolls(), polls();
 	return 0;
 }

@@ -28,8 +28,8 @@ func (e *env) benchStart() *cli.Command {
 		description: `
 Runs one small JSON function from a cold boot, base, function and argument
 snapshots, each in a new machine; on a pooled shell; and on a shell that
-switches between two functions; the same function in Node.js, where there is
-one. Beside them: python3 started anew, a Python
+switches between two functions; the same function in the other runtimes that there
+are. Beside them: python3 started anew, a Python
 zygote that forks per request, and fork+exec of a static C program. Samples are
 taken in turns. Uses a state directory of its own below the default, or the
 one given with --state.`,

@@ -25,9 +25,9 @@ func (e *env) demo() *cli.Command {
 		description: `
 Builds the Python image if it is missing, takes the base snapshot, deploys three
 functions (one imports json, re and hashlib, one NumPy, one builds a table of 20
-MB from its first argument) and two of Node.js where there is one, invokes each several times on each start path, and
-prints what that took and the snapshots behind it. Uses a state directory of its
-own below the default, or the one given with --state.`,
+MB from its first argument) and two of each other runtime that there is, invokes each
+several times on each start path, and prints what that took and the snapshots behind
+it. Uses a state directory of its own below the default, or the one given with --state.`,
 		examples: []string{"seussctl demo", "seussctl demo --json"},
 		action: func(c *cli.Context, e *env) error {
 			e.ownState("demo")

@@ -15,10 +15,10 @@ func (e *env) functionDeploy() *cli.Command {
 		args:  "NAME PATH",
 		usage: "deploy a function and take its snapshot",
 		description: `
-PATH is a .py, .js, .mjs or .cjs file, a directory or a .zip. The handler is one
-of AWS Lambda's Python model, handler(event, context), or of its Node.js model. The code is loaded in a machine
-and captured, so later invocations start with the code in memory. Deploying a
-name again replaces the function.
+PATH is a .py, .js, .mjs, .cjs or .rb file, a directory or a .zip. The handler is
+one of AWS Lambda's Python model, handler(event, context), or of its Node.js or Ruby
+model. The code is loaded in a machine and captured, so later invocations start with
+the code in memory. Deploying a name again replaces the function.
 
 With --warm-up the function is invoked on an event, or on several, after it has
 been loaded and before it is captured, so that what it does lazily at its first

@@ -16,7 +16,7 @@ import (
 func (e *env) imageBuild() *cli.Command {
 	return e.command(spec{
 		name:  "build",
-		usage: "build an image from this machine's own Python, Node.js or Lua",
+		usage: "build an image from this machine's own Python, Node.js, Ruby or Lua",
 		description: `
 Collects the runtime (for Python: /usr/bin/python3, its standard library, and
 NumPy if it is installed) with the shared objects that it needs, adds the guest kernel library and the runtime

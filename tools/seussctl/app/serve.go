@@ -112,8 +112,16 @@ func (e *env) runService(c *cli.Context) error {
 func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
 	prefixes, versions = map[string]string{}, map[string]string{}
 	for _, r := range runtimes.All() {
-		if c, ok := e.imageConfig(r.Name); ok && r.LambdaPrefix != "" {
-			prefixes[r.LambdaPrefix], versions[r.Name] = r.Name, r.LambdaName(c)
+		c, ok := e.imageConfig(r.Name)
+		if !ok || r.LambdaPrefix == "" {
+			continue
+		}
+		prefix, version := r.LambdaPrefix, r.LambdaName(c)
+		if r.LambdaExact {
+			prefix = version
+		}
+		if prefix != "" {
+			prefixes[prefix], versions[r.Name] = r.Name, version
 		}
 	}
 	return prefixes, versions

@@ -13,6 +13,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/guest"
 )
 
 // Space is the address space of one guest.
@@ -90,7 +92,7 @@ func take(fd int) {
 	_ = readFaults(fd, func(address uint64) { s.serving.Go(func() { s.serve(address &^ (pageSize - 1)) }) })
 }
 
-const pageSize = 4096
+const pageSize = guest.PageSize
 
 // Register has faults in [start, start+n) reported, where no page is present in
 // the file behind. The range must be mapped, and be of files in memory only.

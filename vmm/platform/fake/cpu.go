@@ -50,11 +50,27 @@ func (c *CPU) Spin() {
 	c.Poll()
 }
 
-// Wait rests at the idle doorbell until there is something to do.
+// Wait rests at the idle doorbell until there is something to do. It may return
+// although there is not.
 func (c *CPU) Wait() {
 	c.save()
+	if c.attention() {
+		return
+	}
 	c.v.state.Regs.RIP = resting
 	c.Doorbell(guest.DoorbellIdle, 0)
+}
+
+// attention reports, and forgets, that the monitor has delivered something since the
+// guest last looked: it must look again before it rests. Nothing may stop the guest
+// between this and the doorbell.
+func (c *CPU) attention() bool {
+	word := c.mem[guest.ControlGPA+guest.ControlAttention:][:4]
+	set := binary.LittleEndian.Uint32(word) != 0
+	if set {
+		clear(word)
+	}
+	return set
 }
 
 // Doorbell stores value to a doorbell, one of package guest's Doorbell constants.

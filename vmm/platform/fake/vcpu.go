@@ -79,8 +79,10 @@ func (v *VCPU) guest(yield func(vmm.Exit) bool) {
 			panic(r)
 		}
 	}()
-	v.vm.platform.o.Guest(c)
-	c.save()
+	for again := true; again; again = c.attention() {
+		v.vm.platform.o.Guest(c)
+		c.save()
+	}
 }
 
 // abandon ends the guest wherever it is.

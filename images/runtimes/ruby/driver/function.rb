@@ -1,0 +1,91 @@
+# frozen_string_literal: true
+
+module SeussDriver
+  TASK_ROOT = "/var/task"
+
+  # A deployed function: its files in the task root, and the method that handles
+  # events.
+  class Function
+    MAIN = TOPLEVEL_BINDING.receiver
+
+    # request is that of MSG_LOAD.
+    def initialize(request)
+      ENV.update(request.fetch("environment", {}))
+      write(request["files"])
+      file, @type, @method = split(request["handler"])
+      search
+      # The require of RubyGems, which looks for gems first, would leave its traces
+      # in dozens of pages, and each would be in the function's snapshot.
+      MAIN.__send__(:gem_original_require, "#{TASK_ROOT}/#{file}")
+      @receiver = @type ? Object.const_get(@type) : MAIN
+      check(request["handler"])
+    end
+
+    def call(event, context)
+      @receiver.__send__(@method, event: event, context: context)
+    end
+
+    # Drops what the constructor brought: files, constants, methods of the main
+    # object and features, but not the libraries from outside the task root.
+    def forget
+      Object.constants.each { |name| Object.__send__(:remove_const, name) if ours?(Object.const_source_location(name)) }
+      (Object.private_instance_methods(false) + Object.public_instance_methods(false)).each do |name|
+        Object.remove_method(name) if ours?(Object.instance_method(name).source_location)
+      end
+      $LOADED_FEATURES.reject! { |path| path.start_with?("#{TASK_ROOT}/") }
+      Dir.glob("#{TASK_ROOT}/**/*", File::FNM_DOTMATCH).sort.reverse_each do |path|
+        next if path.end_with?("/.")
+
+        File.directory?(path) && !File.symlink?(path) ? Dir.rmdir(path) : File.unlink(path)
+      end
+    end
+
+    private
+
+    def write(files)
+      files.each do |path, content|
+        target = "#{TASK_ROOT}/#{path}"
+        make_directories(File.dirname(target)) if path.include?("/")
+        File.binwrite(target, content.unpack1("m0"))
+      end
+    end
+
+    def make_directories(path)
+      return if File.directory?(path)
+
+      make_directories(File.dirname(path))
+      Dir.mkdir(path)
+    end
+
+    # FILE.METHOD or FILE.CLASS.METHOD; directories of FILE are separated by /.
+    def split(handler)
+      at = (handler.rindex("/") || -1) + 1
+      file, *type, method = handler[at..].split(".", -1)
+      if method.to_s.empty? || type.length > 1 || file.empty? || type.first&.empty?
+        raise ArgumentError, "Invalid handler #{handler}: want FILE.METHOD or FILE.CLASS.METHOD, " \
+                             "where FILE.rb is one of the function's files and METHOD is one of CLASS itself"
+      end
+      [handler[0, at] + file, type.first, method.to_sym]
+    end
+
+    # Finds gems that Bundler put below vendor/bundle. (The task root itself is in
+    # the load path from the start.)
+    def search
+      gems = "#{TASK_ROOT}/vendor/bundle/ruby/#{RbConfig::CONFIG["ruby_version"]}"
+      return unless File.directory?(gems)
+
+      ENV["GEM_PATH"] = [gems, *Gem.path].join(File::PATH_SEPARATOR)
+      Gem.clear_paths
+    end
+
+    def check(handler)
+      return if @receiver.respond_to?(@method, true)
+
+      raise NoMethodError, "undefined method `#{@method}' for #{@type || "main"}: handler #{handler} is missing"
+    end
+
+    def ours?(location)
+      location&.first&.start_with?("#{TASK_ROOT}/")
+    end
+  end
+end
