@@ -59,8 +59,8 @@ func Build(ctx context.Context, w io.WriterAt, spec Spec, progress func(done, to
 			info.Links++
 		default:
 			info.Files++
-			info.DirectCalls += len(p.nodes[i].direct.calls)
-			info.LeftCalls += p.nodes[i].direct.left
+			info.DirectCalls += p.nodes[i].direct.Calls()
+			info.LeftCalls += p.nodes[i].direct.Left
 		}
 	}
 	return info, nil

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/images/internal/elftest"
 )
 
 func TestBuildAndReopen(t *testing.T) {
@@ -176,9 +177,9 @@ func TestKernelExtents(t *testing.T) {
 }
 
 func TestBuildRefuses(t *testing.T) {
-	text := testSeg{vaddr: guest.KernelGPA, off: 0x1000, data: pattern(64, 1), flags: elf.PF_R | elf.PF_X}
+	text := elftest.Segment{Vaddr: guest.KernelGPA, Off: 0x1000, Data: pattern(64, 1), Flags: elf.PF_R | elf.PF_X}
 	high := text
-	high.memsz = guest.ProgramGPA
+	high.Memsz = guest.ProgramGPA
 	host := filepath.Join(t.TempDir(), "none")
 	for name, c := range map[string]struct {
 		change func(*Spec)
@@ -186,9 +187,9 @@ func TestBuildRefuses(t *testing.T) {
 	}{
 		"name":            {func(s *Spec) { s.Name = "../x" }, "image name"},
 		"no kernel":       {func(s *Spec) { s.Kernel = []byte{} }, "kernel library of 0 bytes"},
-		"kernel type":     {func(s *Spec) { s.Kernel = makeELF(elf.ET_DYN, guest.KernelGPA, text) }, "static ET_EXEC"},
-		"kernel place":    {func(s *Spec) { s.Kernel = makeELF(elf.ET_EXEC, guest.KernelGPA, high) }, "linked at"},
-		"kernel entry":    {func(s *Spec) { s.Kernel = makeELF(elf.ET_EXEC, 5, text) }, "entry point"},
+		"kernel type":     {func(s *Spec) { s.Kernel = elftest.Make(elf.ET_DYN, guest.KernelGPA, text) }, "static ET_EXEC"},
+		"kernel place":    {func(s *Spec) { s.Kernel = elftest.Make(elf.ET_EXEC, guest.KernelGPA, high) }, "linked at"},
+		"kernel entry":    {func(s *Spec) { s.Kernel = elftest.Make(elf.ET_EXEC, 5, text) }, "entry point"},
 		"memory":          {func(s *Spec) { s.MemoryBytes = 5000 }, "memory of 5000 bytes"},
 		"memory too much": {func(s *Spec) { s.MemoryBytes = maxGPA }, "exceed"},
 		"argv":            {func(s *Spec) { s.Argv = []string{strings.Repeat("x", guest.ArgsSize)} }, "at most"},
@@ -208,7 +209,7 @@ func TestBuildRefuses(t *testing.T) {
 			s.Program, s.Files = "/a", []File{{GuestPath: "/a", Data: []byte("#!/bin/sh\n")}}
 		}, "not an x86-64 ELF"},
 		"program place": {func(s *Spec) {
-			s.Program, s.Files = "/a", []File{{GuestPath: "/a", Data: makeELF(elf.ET_EXEC, 0x10000, testSeg{vaddr: 0x10000, off: 0x1000, data: []byte{1}})}}
+			s.Program, s.Files = "/a", []File{{GuestPath: "/a", Data: elftest.Make(elf.ET_EXEC, 0x10000, elftest.Segment{Vaddr: 0x10000, Off: 0x1000, Data: []byte{1}})}}
 		}, "linked at"},
 	} {
 		t.Run(name, func(t *testing.T) {

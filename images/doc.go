@@ -8,7 +8,7 @@
 //
 // In the loaded layout of a position-independent object, system calls jump to
 // the kernel library instead of executing the syscall instruction, unless the
-// Spec says otherwise; direct.go says how and where.
+// Spec says otherwise; package direct says how and where.
 //
 // Units: every offset, size and address is in bytes; offsets count from the
 // start of the image, addresses are guest-physical. Times are whole seconds

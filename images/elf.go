@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"seuss/guest"
+	"seuss/images/direct"
 )
 
 // maxLoadBytes bounds the loaded size of one object; a larger one is a
@@ -187,4 +188,17 @@ func readFull(r io.ReaderAt, buf []byte, off uint64) error {
 		err = io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("at %#x: got %d of %d bytes: %w", off, n, len(buf), err)
+}
+
+// planDirect plans the direct system calls in the loaded layout.
+func (o *object) planDirect(r io.ReaderAt) (direct.Plan, error) {
+	mem, err := o.load(r)
+	if err != nil {
+		return direct.Plan{}, err
+	}
+	l := direct.Layout{Mem: mem, First: o.first()}
+	for _, s := range o.segs {
+		l.Segments = append(l.Segments, direct.Segment{Addr: s.vaddr, FileEnd: s.fileEnd(), Flags: s.flags})
+	}
+	return direct.New(r, l)
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
-	"encoding/binary"
 	"io"
 	"io/fs"
 	"os"
@@ -13,51 +12,8 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/images/internal/elftest"
 )
-
-// testSeg is a program header of a synthetic ELF.
-type testSeg struct {
-	typ               elf.ProgType // 0 = PT_LOAD
-	vaddr, off, memsz uint64
-	data              []byte
-	flags             elf.ProgFlag
-}
-
-// makeELF returns an x86-64 ELF with the given program headers and no sections.
-func makeELF(typ elf.Type, entry uint64, segs ...testSeg) []byte {
-	h := elf.Header64{
-		Type: uint16(typ), Machine: uint16(elf.EM_X86_64), Version: 1, Entry: entry,
-		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(segs)), Shentsize: 64,
-	}
-	copy(h.Ident[:], elf.ELFMAG)
-	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
-	var out []byte
-	put := func(v any) {
-		var err error
-		if out, err = binary.Append(out, binary.LittleEndian, v); err != nil {
-			panic(err)
-		}
-	}
-	put(h)
-	end := uint64(0)
-	for _, s := range segs {
-		if s.typ == elf.PT_NULL {
-			s.typ = elf.PT_LOAD
-		}
-		put(elf.Prog64{
-			Type: uint32(s.typ), Flags: uint32(s.flags), Off: s.off, Vaddr: s.vaddr, Paddr: s.vaddr,
-			Filesz: uint64(len(s.data)), Memsz: max(s.memsz, uint64(len(s.data))), Align: guest.PageSize,
-		})
-		end = max(end, s.off+uint64(len(s.data)))
-	}
-	if n := int(end) - len(out); n > 0 {
-		out = append(out, make([]byte, n)...)
-	}
-	for _, s := range segs {
-		copy(out[s.off:], s.data)
-	}
-	return out
-}
 
 // pattern returns n bytes that differ by place and by seed, none zero.
 func pattern(n int, seed byte) []byte {
@@ -74,9 +30,9 @@ func pattern(n int, seed byte) []byte {
 // testKernel is a stand-in for the kernel library: text, and data with bss
 // that begins in the page where the text ends.
 func testKernel() []byte {
-	return makeELF(elf.ET_EXEC, guest.KernelGPA+0x10,
-		testSeg{vaddr: guest.KernelGPA, off: 0x1000, data: pattern(0x1800, 1), flags: elf.PF_R | elf.PF_X},
-		testSeg{vaddr: guest.KernelGPA + 0x1800, off: 0x2800, data: pattern(0x100, 2), memsz: 0x5000, flags: elf.PF_R | elf.PF_W})
+	return elftest.Make(elf.ET_EXEC, guest.KernelGPA+0x10,
+		elftest.Segment{Vaddr: guest.KernelGPA, Off: 0x1000, Data: pattern(0x1800, 1), Flags: elf.PF_R | elf.PF_X},
+		elftest.Segment{Vaddr: guest.KernelGPA + 0x1800, Off: 0x2800, Data: pattern(0x100, 2), Memsz: 0x5000, Flags: elf.PF_R | elf.PF_W})
 }
 
 // build builds a Spec, with the test kernel unless it has one.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/images/internal/elftest"
 )
 
 // TestCongruentProgram: a large program's pages lie in the file as they do in memory,
@@ -17,9 +18,9 @@ func TestCongruentProgram(t *testing.T) {
 		congruent bool
 	}{{5 << 20, 0x400000, true}, {3 << 20, 0x433000, true}, {1 << 20, 0x400000, false}} {
 		text := pattern(c.bytes, 3)
-		program := makeELF(elf.ET_EXEC, c.vaddr,
-			testSeg{vaddr: c.vaddr, off: 0x1000, data: text, flags: elf.PF_R | elf.PF_X},
-			testSeg{vaddr: c.vaddr + 0x1001000 + uint64(c.bytes), off: 0x1000 + uint64(c.bytes), data: pattern(0x1800, 4), flags: elf.PF_R | elf.PF_W})
+		program := elftest.Make(elf.ET_EXEC, c.vaddr,
+			elftest.Segment{Vaddr: c.vaddr, Off: 0x1000, Data: text, Flags: elf.PF_R | elf.PF_X},
+			elftest.Segment{Vaddr: c.vaddr + 0x1001000 + uint64(c.bytes), Off: 0x1000 + uint64(c.bytes), Data: pattern(0x1800, 4), Flags: elf.PF_R | elf.PF_W})
 		path, info := build(t, Spec{Name: "large", Program: "/p", Argv: []string{"/p"}, MemoryBytes: 64 << 20, Files: []File{
 			{GuestPath: "/a", Data: pattern(70000, 5)}, {GuestPath: "/p", Data: program, Mode: 0o755}, {GuestPath: "/z", Data: pattern(9000, 6)},
 		}})
@@ -54,9 +55,9 @@ func TestDataApart(t *testing.T) {
 		apart bool
 	}{{1200 << 10, true}, {3 << 20, true}, {600 << 10, false}} {
 		end := pageCeil(uint64(c.text))
-		library := makeELF(elf.ET_DYN, 0, testSeg{vaddr: 0, off: 0, data: nil, memsz: 0x1000, flags: elf.PF_R},
-			testSeg{vaddr: 0x1000, off: 0x1000, data: pattern(c.text, 1), flags: elf.PF_R | elf.PF_X},
-			testSeg{vaddr: end + 0x2000, off: end + 0x2000, data: pattern(500, 2), memsz: 0x3000, flags: elf.PF_R | elf.PF_W})
+		library := elftest.Make(elf.ET_DYN, 0, elftest.Segment{Vaddr: 0, Off: 0, Data: nil, Memsz: 0x1000, Flags: elf.PF_R},
+			elftest.Segment{Vaddr: 0x1000, Off: 0x1000, Data: pattern(c.text, 1), Flags: elf.PF_R | elf.PF_X},
+			elftest.Segment{Vaddr: end + 0x2000, Off: end + 0x2000, Data: pattern(500, 2), Memsz: 0x3000, Flags: elf.PF_R | elf.PF_W})
 		path, _ := build(t, Spec{Name: "apart", Files: []File{{GuestPath: "/a", Data: pattern(70000, 5)}, {GuestPath: "/lib.so", Data: library}, {GuestPath: "/z", Data: pattern(9000, 6)}}})
 		img := reopen(t, path)
 		e, err := img.Lookup("/lib.so")

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/images/internal/elftest"
 )
 
 // TestSizes holds format.go to guest/abi/image.h.
@@ -28,8 +29,8 @@ func TestSizes(t *testing.T) {
 func goodImage(t testing.TB) ([]byte, *Image) {
 	t.Helper()
 	spec := smallSpec(t)
-	lib := makeELF(3, 0, testSeg{off: 0x1000, data: pattern(0x1100, 1), memsz: 0x2000})
-	prog := makeELF(2, 0x400000, testSeg{vaddr: 0x400000, off: 0x1000, data: pattern(0x1100, 1), memsz: 0x2000})
+	lib := elftest.Make(3, 0, elftest.Segment{Off: 0x1000, Data: pattern(0x1100, 1), Memsz: 0x2000})
+	prog := elftest.Make(2, 0x400000, elftest.Segment{Vaddr: 0x400000, Off: 0x1000, Data: pattern(0x1100, 1), Memsz: 0x2000})
 	spec.Files = append(spec.Files, File{GuestPath: "/lib.so", Data: lib}, File{GuestPath: "/prog", Data: prog})
 	spec.Program = "/prog"
 	path, _ := build(t, spec)

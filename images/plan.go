@@ -238,7 +238,7 @@ func (p *plan) placeLarge() error {
 			if err := n.planDirect(); err != nil {
 				return err
 			}
-			n.loadBytes += n.direct.bytes
+			n.loadBytes += n.direct.Bytes
 		}
 		if data := n.object.dataOffset(); data >= apartBytes {
 			p.end = pageCeil(p.end)
@@ -271,57 +271,6 @@ func (p *plan) addCopy(run placement, what string, open func() (content, func() 
 		return err
 	})
 	p.extents = append(p.extents, Extent{run.gpa, off, run.bytes})
-}
-
-// copyTo writes the content of a regular file.
-func (n *node) copyTo(ctx context.Context, w io.Writer) (err error) {
-	r, done, err := n.open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	for left := int64(n.size); left > 0; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		got, err := io.CopyN(w, r, min(left, 1<<20))
-		left -= got
-		if err != nil {
-			return fmt.Errorf("copy %s: %d of %d bytes left: %w", n.guest, left, n.size, err)
-		}
-	}
-	return nil
-}
-
-// loadTo writes the loaded layout of an ET_DYN object.
-func (n *node) loadTo(_ context.Context, w io.Writer) (err error) {
-	r, done, err := n.open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	mem, err := n.object.load(r)
-	if err == nil {
-		mem, err = n.direct.apply(mem)
-	}
-	if err != nil {
-		return fmt.Errorf("lay out %s: %w", n.guest, err)
-	}
-	_, err = w.Write(mem)
-	return err
-}
-
-// planDirect plans the direct system calls of an ET_DYN object.
-func (n *node) planDirect() (err error) {
-	r, done, err := n.open()
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, done()) }()
-	if n.direct, err = n.object.planDirect(r); err != nil {
-		return fmt.Errorf("find system calls of %s: %w", n.guest, err)
-	}
-	return nil
 }
 
 // fillInodes makes the inode table once all offsets are known.

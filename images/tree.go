@@ -10,6 +10,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"seuss/images/direct"
 )
 
 // node is one file, directory or link of the tree that Build writes.
@@ -42,7 +44,7 @@ type node struct {
 
 	// Loaded layout of an ET_DYN object, 0 = none.
 	loadOff, loadBytes uint64
-	direct             directPlan
+	direct             direct.Plan
 }
 
 func (n *node) isDir() bool { return n.mode&modeTypeMask == modeDir }

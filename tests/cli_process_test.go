@@ -18,7 +18,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/process"
 	"seuss/vmm/vmmtest"
 )
 

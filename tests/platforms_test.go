@@ -16,7 +16,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/lineage"
 	"seuss/vmm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/process"
 	"seuss/vmm/vmmtest"
 )
 

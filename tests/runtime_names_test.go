@@ -2,80 +2,53 @@ package tests
 
 import (
 	"go/ast"
-	"go/token"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// runtimeWord finds a runtime's name in an identifier or a string. A lineage node is
-// none, so "node" counts as a string of its own or before an ending only.
-var (
-	runtimeWord = regexp.MustCompile(`(?i)python|nodejs|node\.js|lua5|\blua\b|ruby|CPython`)
-	nodeString  = regexp.MustCompile(`^"node"$`)
-)
+// runtimeName is the name of a language runtime. What a lineage calls a node is none.
+var runtimeName = regexp.MustCompile(`(?i)c?python|nodejs|node\.js|\blua[0-9.]*\b|ruby`)
 
-// runtimesNamed are files outside images/runtimes that still name a runtime, and
-// how often. It can only shrink.
-var runtimesNamed = map[string]int{
-	"dispatcher/dispatcher.go":                  1,
-	"dispatcher/functions.go":                   1,
-	"dispatcher/httpapi/lambda_config.go":       1,
-	"dispatcher/httpapi/server.go":              1,
-	"dispatcher/instance/instancetest/state.go": 3,
-	"dispatcher/instance/loading.go":            1,
-	"guest/embed.go":                            3,
-	"images/host.go":                            19,
-	"images/python.go":                          42,
-	"tools/seussctl/app/env.go":                 2,
-	"tools/seussctl/app/image.go":               19,
-	"tools/seussctl/app/image_build.go":         3,
-	"tools/seussctl/app/serve.go":               2,
-	"tools/seussctl/doctor/doctor.go":           4,
-	"tools/seussctl/doctor/software.go":         14,
-}
+// namesRuntimes are the folders, and the files that begin so, where runtimes are named:
+// their own, what the benchmarks measure, and tests, helpers of tests included.
+var namesRuntimes = []string{"images/runtimes/", "tests/", "tools/load/", "tools/seussctl/bench/", "tools/seussctl/samples/", "tools/seussctl/app/bench_"}
 
-// TestRuntimesAreNamedInTheirFolders: what a runtime is, is known in its folder. Elsewhere no
-// code names one, but for samples, benches, the demo, and the help texts of commands.
-func TestRuntimesAreNamedInTheirFolders(t *testing.T) {
-	found := map[string]int{}
+// TestHouseRuntimesAreNamed: what is added to images/runtimes needs no
+// word elsewhere, so no other file names a runtime, but for the help texts of commands
+// and the list of imports.
+func TestHouseRuntimesAreNamed(t *testing.T) {
 	for _, f := range goFiles(t) {
-		if f.test || f.generated || strings.HasPrefix(f.path, "tests/") || strings.HasPrefix(f.path, "images/runtimes/") ||
-			strings.HasPrefix(f.path, "tools/seussctl/samples/") || strings.HasPrefix(f.path, "tools/seussctl/bench/") ||
-			strings.HasPrefix(f.path, "tools/load/") || strings.HasPrefix(f.path, "tools/seussctl/app/bench_") ||
-			f.path == "tools/seussctl/app/demo.go" {
+		if f.test || f.generated || strings.HasSuffix(f.folder, "test") || slices.ContainsFunc(namesRuntimes, func(p string) bool { return strings.HasPrefix(f.path, p) }) {
 			continue
 		}
-		commands := strings.HasPrefix(f.path, "tools/seussctl/app/")
+		report := func(where, text string) {
+			if m := runtimeName.FindString(text); m != "" {
+				t.Errorf("%s: %s names %s: it belongs below images/runtimes", f.path, where, m)
+			}
+		}
+		for _, group := range f.syntax.Comments {
+			report("a comment", group.Text())
+		}
+		help := map[ast.Node]bool{}
 		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			if help[n] {
+				return false
+			}
 			switch n := n.(type) {
-			case *ast.KeyValueExpr: // usage, description, examples of a command; Usage of a flag
-				key, ok := n.Key.(*ast.Ident)
-				if commands && ok && (strings.EqualFold(key.Name, "usage") || key.Name == "description" || key.Name == "examples") {
-					return false
+			case *ast.KeyValueExpr:
+				if key, ok := n.Key.(*ast.Ident); ok && slices.Contains([]string{"usage", "Usage", "description", "examples"}, key.Name) {
+					help[n.Value] = true
 				}
 			case *ast.ImportSpec:
 				return false
 			case *ast.Ident:
-				if runtimeWord.MatchString(n.Name) {
-					found[f.path]++
-				}
+				report("an identifier", n.Name)
 			case *ast.BasicLit:
-				if n.Kind == token.STRING && (runtimeWord.MatchString(n.Value) || nodeString.MatchString(n.Value) && !strings.HasPrefix(f.path, "lineage/")) {
-					found[f.path]++
-				}
+				report("a string", n.Value)
 			}
 			return true
 		})
-	}
-	for path, n := range found {
-		if n > runtimesNamed[path] {
-			t.Errorf("%s names runtimes %d times, and at most %d are allowed: what a runtime is, images/runtimes knows", path, n, runtimesNamed[path])
-		}
-	}
-	for path := range runtimesNamed {
-		if found[path] == 0 {
-			t.Errorf("%s names no runtime: take its row out of runtimesNamed in tests/runtime_names_test.go", path)
-		}
 	}
 }

@@ -269,3 +269,24 @@ func TestLua(t *testing.T) {
 		t.Errorf("packages %v do not name lua5.4", im.Config().Packages)
 	}
 }
+
+// TestDebianSource: a program of a Debian package runs from the package's files and
+// those of what it depends on.
+func TestDebianSource(t *testing.T) {
+	vmmtest.Require(t)
+	if _, err := exec.LookPath("lua5.4"); err != nil {
+		t.Skip("skipped without Lua: apt-get install lua5.4")
+	}
+	tree, config, err := source.Open(t.Context(), "debian:lua5.4", source.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	if !slices.ContainsFunc(tree.Packages, func(p string) bool { return strings.HasPrefix(p, "lua5.4=") }) || len(config.Env) == 0 {
+		t.Errorf("packages %v, environment %v", tree.Packages, config.Env)
+	}
+	im := builtImage(t, images.Spec{Name: "packages", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
+	if r := runProgram(t, im, "/usr/bin/lua5.4", "-e", "print(6 * 7)"); r.Status != 0 || r.stdout != "42\n" {
+		t.Errorf("status %d, %q, %s%s", r.Status, r.stdout, r.stderr, r.Report)
+	}
+}

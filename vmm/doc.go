@@ -2,7 +2,7 @@
 // devices. It knows nothing of functions, languages or lineage.
 //
 // The package is in two layers. Platform, VM and VCPU (platform.go) say what
-// can run a vCPU; package vmm/kvm is the first implementation, and nothing in
+// can run a vCPU; package vmm/platform/kvm is the first implementation, and nothing in
 // this package knows KVM. On top of them Machine joins a VM with guest memory,
 // console, clock and virtio-vsock, boots it cold or restores it, and runs it
 // until it is idle or finished. What host and guest agree on is in

@@ -11,7 +11,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
+	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
 

@@ -11,7 +11,7 @@ import (
 	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
+	"seuss/vmm/platform/kvm"
 )
 
 // track lets the guest store to random pages and compares a tracker's answer

@@ -13,9 +13,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
-	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
-	"seuss/lineage"
 )
 
 // Code tells errors apart for programs.
@@ -63,25 +61,6 @@ type Health struct {
 	StateDir      string      `json:"state_dir"`
 	Scheduler     sched.Stats `json:"scheduler"`
 	Events        int         `json:"events"` // asynchronous ones that are not done
-}
-
-// Function is a deployment with what its snapshots sum up to.
-type Function struct {
-	functions.Function
-	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
-	StoredBytes uint64 `json:"stored_bytes"`
-	Hits        uint64 `json:"hits"`
-}
-
-// Snapshot is a node; in a tree it has its children.
-type Snapshot struct {
-	lineage.Info
-	SharedBytes uint64      `json:"shared_bytes"`
-	ImageBytes  uint64      `json:"image_bytes,omitempty"` // of an image's file
-	FileBytes   uint64      `json:"file_bytes"`            // of the node's file
-	Hits        uint64      `json:"hits"`
-	Pure        bool        `json:"pure"`
-	Children    []*Snapshot `json:"children,omitempty"`
 }
 
 // Invocation asks for an invocation.

@@ -10,55 +10,67 @@ import (
 	"seuss/lineage/oci"
 )
 
-// The nouns of the service. A Service is what a *dispatcher.Dispatcher does, for the
-// front doors; each takes the nouns that it needs.
+// The nouns of the service, in documents: Local has them in this process, the
+// client of the native API has them over the wire, and seussctl works on them
+// wherever the service is. Who needs less than all of it takes the nouns that it
+// needs.
 
-// Functions are deployments, their versions and aliases.
+// Functions are what is deployed.
 type Functions interface {
-	Lookup(name string) (*dispatcher.Deployment, error)
-	Resolve(name string) (deployment string, err error)
-	Function(deployment string) (functions.Function, error)
-	Functions() ([]functions.Function, error)
-	Versions(name string) ([]functions.Function, error)
-	FunctionFiles(functions.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
-	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error)
-	Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error)
-	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
-	PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error)
-	RemoveAlias(name, alias string) error
-	RemoveFunction(deployment string) error
+	// Functions lists the deployments, versions included. Those that cannot be read
+	// are left out and described by the error.
+	Functions(ctx context.Context) ([]Function, error)
+	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error)
+	// RemoveFunction removes a function with all versions, or one version.
+	RemoveFunction(ctx context.Context, deployment string) error
 }
 
 // Invocations run functions.
 type Invocations interface {
 	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
+	// RunOnce runs code that is not deployed.
 	RunOnce(ctx context.Context, spec dispatcher.FunctionSpec, request dispatcher.Request) (*dispatcher.Result, error)
-	Explain(name string, event []byte) ([]dispatcher.Candidate, error)
+	Explain(ctx context.Context, name string, event []byte) ([]dispatcher.Candidate, error)
 }
 
-// Snapshots are the nodes of the lineage.
+// Snapshots are the nodes of the lineage that there are. A reference is an id, the
+// beginning of one, or a tag.
 type Snapshots interface {
-	Store() *lineage.Store
-	Base(ctx context.Context, image string) (*lineage.Node, error)
-	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
-	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
-	Receive(ctx context.Context, src *oci.Source, tag string) (*dispatcher.Received, error)
-	RemoveNode(idOrPrefix string, cascade bool) error
-	Collect(lineage.GCOptions) (lineage.GCReport, error)
-	Refresh() error
+	Snapshots(ctx context.Context) ([]*Snapshot, error) // oldest first
+	Snapshot(ctx context.Context, ref string) (*Snapshot, error)
+	// RemoveSnapshot removes a node; cascade takes its descendants along, otherwise
+	// a node with descendants is refused.
+	RemoveSnapshot(ctx context.Context, ref string, cascade bool) error
+	Collect(ctx context.Context, ask GC) (lineage.GCReport, error)
+	Mark(ctx context.Context, m Mark) error
+	// Reform stores a node's file anew in another form.
+	Reform(ctx context.Context, ref string, ask Reform) (Reformed, error)
+	// Flatten makes a node that holds what the chain above another one does.
+	Flatten(ctx context.Context, ref string, ask Flatten) (*Snapshot, error)
+}
+
+// Captures make snapshots.
+type Captures interface {
+	Base(ctx context.Context, image string) (*Snapshot, error)
+	Import(ctx context.Context, image string, modules []string) (*Snapshot, error)
+	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*Snapshot, error)
+	// Receive takes over the nodes of an image of a lineage, and gives the last one
+	// a tag if that is not empty.
+	Receive(ctx context.Context, src *oci.Source, tag string) (*Imported, error)
 }
 
 // Images are root file systems.
 type Images interface {
-	ImageMemory(image string) (bytes uint64, err error)
-	RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error)
+	RemoveImage(ctx context.Context, ref string, cascade bool) (RemovedImage, error)
+	// Refresh makes the state directory show what the service knows, and the service
+	// see what was put there beside it.
+	Refresh(ctx context.Context) error
 }
 
 // Pools are the machines that stand ready, and what runs on them.
 type Pools interface {
-	Pools() []dispatcher.PoolStats
-	Instances() []dispatcher.Instance
-	Stats() dispatcher.Stats
+	Pools(ctx context.Context) ([]dispatcher.PoolStats, error)
+	Instances(ctx context.Context) ([]dispatcher.Instance, error)
 }
 
 // Service is all of it.
@@ -66,8 +78,32 @@ type Service interface {
 	Functions
 	Invocations
 	Snapshots
+	Captures
 	Images
 	Pools
 }
 
-var _ Service = (*dispatcher.Dispatcher)(nil)
+// Deployments are the records of what is deployed, for who serves the service: an
+// edit is a function of this process.
+type Deployments interface {
+	Lookup(name string) (*dispatcher.Deployment, error)
+	Resolve(name string) (deployment string, err error)
+	Function(deployment string) (functions.Function, error)
+	Versions(name string) ([]functions.Function, error)
+	FunctionFiles(functions.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
+	Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error)
+	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
+	PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error)
+	RemoveAlias(name, alias string) error
+}
+
+// Hosted is a service in this process, with what its front doors need beside.
+type Hosted interface {
+	Service
+	Deployments
+	ImageMemory(image string) (bytes uint64, err error)
+	Stats() dispatcher.Stats
+	StateDir() string
+	// Watch returns a channel that is closed when the snapshots change.
+	Watch() <-chan struct{}
+}

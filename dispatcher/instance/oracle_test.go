@@ -8,7 +8,7 @@ import (
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/process"
 )
 
 // record is all that an instance can see.

@@ -8,7 +8,7 @@ import (
 	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
+	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
 

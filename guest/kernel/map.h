@@ -6,6 +6,9 @@
 
 bool mm_is_free(u64 addr, u64 pages);
 bool mm_is_used(u64 addr, u64 pages);
+bool mm_is_clean(u64 page); /* known to be zero */
+u64 mm_brk_start(void);
+u64 mm_guard_end(void);     /* where the main stack begins, above its guard */
 bool mm_in_ram(u64 addr, u64 bytes);
 bool mm_in_image(u64 addr, u64 bytes);
 void mm_take(u64 addr, u64 pages); /* hands out, zeroed */

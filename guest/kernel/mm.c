@@ -283,35 +283,11 @@ long user_strlen(const char *s, size_t max)
 	return -ENAMETOOLONG;
 }
 
-/* ---- brk -------------------------------------------------------------------- */
-
-static u64 brk_start, brk_now;
-
-void mm_set_brk(u64 start) { brk_start = brk_now = PAGE_UP(start); }
-
-long sys_brk(u64 want)
-{
-	if (want < brk_start)
-		return (long)brk_now;
-	u64 have = PAGE_UP(brk_now) / PAGE_SIZE, need = PAGE_UP(want) / PAGE_SIZE;
-	if (need > pages)
-		return (long)brk_now;
-	if (need > have) {
-		if (!range_free(have, need - have))
-			return (long)brk_now;
-		page_take(have, need - have);
-	} else {
-		page_give(need, have - need);
-		if (want < brk_now && want % PAGE_SIZE) /* what comes back later must be zero */
-			memset((void *)want, 0, MIN(PAGE_UP(want), brk_now) - want);
-	}
-	brk_now = want;
-	return (long)want;
-}
-
 /* ---- what the other mapping calls need (map.c) ------------------------------ */
 
 bool mm_is_free(u64 addr, u64 n) { return addr / PAGE_SIZE + n <= pages && range_free(addr / PAGE_SIZE, n); }
+bool mm_is_clean(u64 page) { return bit(clean, page); }
+u64 mm_guard_end(void) { return guard_end; }
 bool mm_is_used(u64 addr, u64 n) { return addr / PAGE_SIZE + n <= pages && range_used(addr / PAGE_SIZE, n); }
 bool mm_in_ram(u64 addr, u64 bytes) { return in_ram(addr, bytes); }
 bool mm_in_image(u64 addr, u64 bytes) { return in_image(addr, bytes); }
@@ -345,6 +321,7 @@ void mm_close(u64 addr, u64 n)
 	}
 	guard_add(first, n, touched);
 }
+
 static bool is_zero(const u64 *p)
 {
 	for (u64 i = 0; i < PAGE_SIZE / 8; i++)
@@ -352,6 +329,7 @@ static bool is_zero(const u64 *p)
 			return false;
 	return true;
 }
+
 void mm_zero(u64 addr, u64 n)
 {
 	u32 ranges = 0;
@@ -376,57 +354,3 @@ void mm_zero(u64 addr, u64 n)
 }
 void mm_give(u64 addr, u64 n) { page_give(addr / PAGE_SIZE, n); }
 u64 mm_find(u64 n, u64 limit, u64 align) { return n && n <= free_pages ? find_free(n, limit / PAGE_SIZE, align / PAGE_SIZE) * PAGE_SIZE : 0; }
-
-/* What smaps says of a range, in kB: of what is there nothing is shared or swapped. */
-static u64 sizes_of(char *buf, u64 room, u64 n, u64 used_pages, const char *flags)
-{
-	u64 kb = PAGE_SIZE / 1024, there = used_pages * kb;
-	return (u64)ksnprintf(buf, room,
-			      "Size:           %8lu kB\nKernelPageSize: %8lu kB\nMMUPageSize:    %8lu kB\nRss:            %8lu kB\n"
-			      "Pss:            %8lu kB\nShared_Clean:          0 kB\nShared_Dirty:          0 kB\nPrivate_Clean:         0 kB\n"
-			      "Private_Dirty:  %8lu kB\nReferenced:     %8lu kB\nAnonymous:      %8lu kB\nAnonHugePages:         0 kB\n"
-			      "Swap:                  0 kB\nLocked:                0 kB\nVmFlags: %s\n",
-			      n * kb, kb, kb, there, there, there, there, there, flags);
-}
-
-/* One range of maps or smaps, behind len bytes; what buf has no room for only counts. */
-static u64 map_line(char *buf, u64 n, u64 len, u64 first, u64 end, bool open, bool write, const char *name, bool sizes, u64 used_pages)
-{
-	len += (u64)ksnprintf(buf + MIN(len, n), n - MIN(len, n), "%08lx-%08lx %s 00000000 00:00 0 %s\n",
-			      first * PAGE_SIZE, end * PAGE_SIZE, !open ? "---p" : write ? "rwxp" : "r-xp", name);
-	if (sizes)
-		len += sizes_of(buf + MIN(len, n), n - MIN(len, n), end - first, used_pages, !open ? "" : write ? "rd wr ex" : "rd ex");
-	return len;
-}
-
-/* /proc/self/maps and smaps: runs of used pages that are protected in the same way,
- * and what is set aside in the far window. Pages that are mapped there count there. */
-long mm_maps(char *buf, size_t n, bool sizes)
-{
-	u64 len = 0, until = 0; /* far holds for all pages below */
-	bool far = false;
-	for (u64 i = (u64)kernel_end / PAGE_SIZE; i < pages;) {
-		if (i >= until) {
-			u64 run;
-			far = far_holds(i, &run);
-			until = i + MIN(run, pages - i);
-		}
-		if (far || !bit(used, i)) {
-			i = far ? until : i + 1;
-			continue;
-		}
-		u64 first = i, there = 0;
-		bool open = protect_allows(first * PAGE_SIZE, 1, false), write = protect_allows(first * PAGE_SIZE, 1, true);
-		for (; i < until && bit(used, i) && (i == first || i * PAGE_SIZE != guard_end) &&
-		       protect_allows(i * PAGE_SIZE, 1, false) == open && protect_allows(i * PAGE_SIZE, 1, true) == write; i++)
-			there += !bit(clean, i);
-		const char *name = first * PAGE_SIZE <= brk_start && brk_start <= i * PAGE_SIZE ? "[heap]" : "";
-		if (first * PAGE_SIZE == guard_end)
-			name = "[stack]";
-		len = map_line(buf, n, len, first, i, open, write, name, sizes, there);
-	}
-	struct far_stretch s;
-	for (u64 at = 0; far_next(at, &s); at = s.end)
-		len = map_line(buf, n, len, s.start / PAGE_SIZE, s.end / PAGE_SIZE, s.open, s.open, "", sizes, s.pages);
-	return (long)len;
-}

@@ -60,7 +60,7 @@ inside sh -c 'grep -q "^Seccomp:.2" /proc/self/status && grep -q "^NoNewPrivs:.1
 git clone -q "$root" "$work/home/seuss"
 if [ $# -eq 0 ]; then
 	CGO_ENABLED=0 go build -o "$work/home/seussctl" ./tools/seussctl
-	CGO_ENABLED=0 go test -c -o "$work/home/process.test" ./vmm/process
+	CGO_ENABLED=0 go test -c -o "$work/home/process.test" ./vmm/platform/process
 	CGO_ENABLED=0 go test -c -o "$work/home/tests.test" ./tests
 fi
 chown -R 1000:1000 "$work/home"
@@ -70,7 +70,7 @@ if [ $# -gt 0 ]; then
 	inside "$@"
 	exit
 fi
-in=/work/seuss/vmm/process
+in=/work/seuss/vmm/platform/process
 inside /work/process.test -test.short
 in=/work/seuss/tests
 inside /work/tests.test -test.run 'TestStartPaths|TestClonesAreDistinct|TestEveryInvocationIsFresh|TestHostileFunctions|TestKilledProcesses|TestReadOnlyState'

@@ -13,7 +13,7 @@ import (
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/images/runtimes/python"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/process"
 )
 
 func main() {

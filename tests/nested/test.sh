@@ -14,7 +14,7 @@ cd "$root"
 
 export CGO_ENABLED=0
 go test -c -o "$work/vmm.test" ./vmm
-go test -c -o "$work/kvm.test" ./vmm/kvm
+go test -c -o "$work/kvm.test" ./vmm/platform/kvm
 go test -c -o "$work/dirtytrack.test" ./dirtytrack
 go test -c -o "$work/tests.test" ./tests
 go build -o "$work/seussctl" ./tools/seussctl
@@ -37,6 +37,6 @@ slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestHostileFunctions/(
 # One CPU: with two, QEMU now and then runs into a half-patched jump label when
 # KVM switches its preemption notifiers on (an int3 oops of the inner Linux).
 "$here/run.sh" --smp 1 --timeout 840 --memory 3072 \
-	--file "vmm/testdata:/work/vmm/testdata" --file "vmm/testdata:/work/testdata" --file "vmm/kvm/testdata:/work/kvm/testdata" --file "$work/state/images:/images" --file "$work/seussctl:/seussctl" -- \
+	--file "vmm/testdata:/work/vmm/testdata" --file "vmm/testdata:/testdata" --file "vmm/platform/kvm/testdata:/work/kvm/testdata" --file "$work/state/images:/images" --file "$work/seussctl:/seussctl" -- \
 	"$work/vmm.test" ::: "$work/kvm.test" ::: "$work/dirtytrack.test" ::: \
 	"$work/tests.test" -test.v -test.run "$slice" -images /images -set-clock -seussctl /seussctl

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"seuss/vmm"
-	"seuss/vmm/kvm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/kvm"
+	"seuss/vmm/platform/process"
 )
 
 // RequireKVM opens KVM for the test and closes it at its end. Without KVM the

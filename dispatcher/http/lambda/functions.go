@@ -313,7 +313,7 @@ func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 	case name.Qualifier != "" && !numberPattern.MatchString(name.Qualifier):
 		return server.InvalidParameter("Deletion of functions by alias is not permitted: delete the alias.")
 	}
-	if err := s.Service.RemoveFunction(name.Deployment()); err != nil {
+	if err := s.Service.RemoveFunction(r.Context(), name.Deployment()); err != nil {
 		return server.Answer(err, s.ARN(name.Name, name.Qualifier))
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -2,7 +2,6 @@ package lambda
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -50,11 +49,16 @@ func (s *door) listFunctions(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
 	}
-	deployed, err := s.Service.Functions()
+	list, err := s.Service.Functions(r.Context())
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
-	deployed = slices.DeleteFunc(deployed, func(f functions.Function) bool { return !all && strings.Contains(f.Name, ":") })
+	var deployed []functions.Function
+	for _, f := range list {
+		if all || !strings.Contains(f.Name, ":") {
+			deployed = append(deployed, f.Function)
+		}
+	}
 	return s.answerList(w, r, deployed, "Functions", all)
 }
 

@@ -2,14 +2,12 @@ package native
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"time"
 
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 	"seuss/lineage/oci"
 )
 
@@ -22,17 +20,8 @@ func (s *door) nativeGC(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	if in.UnusedMS < 0 {
-		return fmt.Errorf("collect: unused for %d ms: %w", in.UnusedMS, lineage.ErrInvalid)
-	}
-	report, err := s.Service.Collect(lineage.GCOptions{
-		Budget: in.BudgetBytes, Unused: time.Duration(in.UnusedMS) * time.Millisecond, Damaged: in.Damaged, DryRun: in.DryRun,
-	})
-	if err != nil {
-		return err
-	}
-	server.WriteJSON(w, http.StatusOK, report)
-	return nil
+	report, err := s.Service.Collect(r.Context(), in)
+	return answer(w, http.StatusOK, report, err)
 }
 
 // nativeMark changes a pin, a tag or an expiry.
@@ -41,35 +30,7 @@ func (s *door) nativeMark(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	store := s.Service.Store()
-	if in.Action == api.Untag {
-		if err := store.Marks().RemoveTag(in.Tag); err != nil {
-			return err
-		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	n, err := store.Get(in.Node)
-	if err != nil {
-		return err
-	}
-	switch in.Action {
-	case api.Pin:
-		err = store.Marks().Pin(n.ID, in.At)
-	case api.Unpin:
-		err = store.Marks().Unpin(n.ID)
-	case api.Tag:
-		err = store.Marks().SetTag(in.Tag, n.ID)
-	case api.Expire:
-		err = store.Marks().SetExpiry(n.ID, in.At)
-	default:
-		err = fmt.Errorf("mark %s: action %q: %w", n.ID, in.Action, lineage.ErrInvalid)
-	}
-	if err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return done(w, s.Service.Mark(r.Context(), in))
 }
 
 // nativeForm stores a node's file anew in another form.
@@ -78,25 +39,8 @@ func (s *door) nativeForm(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	var form lineage.Form
-	switch in.Form {
-	case lineage.FormPages.String():
-		form = lineage.FormPages
-	case lineage.FormDifferences.String():
-		form = lineage.FormDifferences
-	default:
-		return fmt.Errorf("form %q: want pages or differences: %w", in.Form, lineage.ErrInvalid)
-	}
-	n, err := s.Service.Store().Get(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	before, after, err := s.Service.Store().Reform(n.ID, form)
-	if err != nil {
-		return err
-	}
-	server.WriteJSON(w, http.StatusOK, api.Reformed{Before: before, After: after})
-	return nil
+	reformed, err := s.Service.Reform(r.Context(), r.PathValue("id"), in)
+	return answer(w, http.StatusOK, reformed, err)
 }
 
 // nativeFlatten makes a node that holds what the chain above another one does.
@@ -105,20 +49,8 @@ func (s *door) nativeFlatten(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.Service.Store().Get(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	onto := ""
-	if in.Onto != "" {
-		a, err := s.Service.Store().Get(in.Onto)
-		if err != nil {
-			return err
-		}
-		onto = a.ID
-	}
-	flat, err := s.Service.Store().Flatten(n.ID, onto)
-	return s.answerNode(w, http.StatusCreated, flat, err)
+	flat, err := s.Service.Flatten(r.Context(), r.PathValue("id"), in)
+	return answer(w, http.StatusCreated, flat, err)
 }
 
 // nativeImport takes over the nodes of an archive.
@@ -133,14 +65,6 @@ func (s *door) nativeImport(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := s.Service.Receive(r.Context(), src, q.Get("tag"))
-	if err = errors.Join(err, src.Close()); err != nil {
-		return err
-	}
-	doc := api.Imported{Node: s.snapshot(done.Node), Added: []*api.Snapshot{}, Bytes: done.Bytes, Skipped: done.Skipped, NameTaken: done.NameTaken}
-	for _, n := range done.Added {
-		doc.Added = append(doc.Added, s.snapshot(n))
-	}
-	server.WriteJSON(w, http.StatusOK, doc)
-	return nil
+	imported, err := s.Service.Receive(r.Context(), src, q.Get("tag"))
+	return answer(w, http.StatusOK, imported, errors.Join(err, src.Close()))
 }

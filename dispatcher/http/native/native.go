@@ -24,7 +24,6 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
-	"seuss/lineage"
 )
 
 // maxSmallRequest bounds a request that carries none.
@@ -126,7 +125,7 @@ func (s *door) deployment(r *http.Request) (string, error) {
 
 func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
 	st := s.Scheduler.Stats()
-	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), StateDir: s.Service.Store().Dir(), Scheduler: st, Events: s.Events.Len()}
+	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), StateDir: s.Service.StateDir(), Scheduler: st, Events: s.Events.Len()}
 	status := http.StatusOK
 	if st.Draining {
 		h.Status, status = "draining", http.StatusServiceUnavailable
@@ -135,27 +134,10 @@ func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *door) functionItem(f functions.Function) api.Function {
-	item := api.Function{Function: f}
-	for _, n := range s.Service.Store().Function(functions.BaseName(f.Name)) {
-		if n.Key.CodeDigest != f.CodeDigest {
-			continue // of another version
-		}
-		item.Nodes++
-		item.StoredBytes += n.StoredBytes()
-		item.Hits += n.Hits()
-	}
-	return item
-}
-
-func (s *door) nativeFunctions(w http.ResponseWriter, _ *http.Request) error {
-	deployed, err := s.Service.Functions()
+func (s *door) nativeFunctions(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Service.Functions(r.Context())
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
-	}
-	list := []api.Function{}
-	for _, f := range deployed {
-		list = append(list, s.functionItem(f))
 	}
 	server.WriteJSON(w, http.StatusOK, list)
 	return nil
@@ -169,12 +151,20 @@ func (s *door) nativeFunction(w http.ResponseWriter, r *http.Request) error {
 	if name, err = s.Service.Resolve(name); err != nil {
 		return err
 	}
-	f, err := s.Service.Function(name)
-	if err != nil {
+	if _, err := s.Service.Function(name); err != nil {
 		return err
 	}
-	server.WriteJSON(w, http.StatusOK, s.functionItem(f))
-	return nil
+	list, err := s.Service.Functions(r.Context())
+	for _, f := range list {
+		if f.Name == name {
+			server.WriteJSON(w, http.StatusOK, f)
+			return nil
+		}
+	}
+	if err == nil {
+		err = fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name) // removed meanwhile
+	}
+	return err
 }
 
 func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
@@ -188,14 +178,24 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec.Name = name
 	n, err := s.Service.Deploy(r.Context(), spec)
-	return s.answerNode(w, http.StatusCreated, n, err)
+	return answer(w, http.StatusCreated, n, err)
 }
 
-func (s *door) answerNode(w http.ResponseWriter, status int, n *lineage.Node, err error) error {
+// answer writes a document, unless there was an error.
+func answer[T any](w http.ResponseWriter, status int, doc T, err error) error {
 	if err != nil {
 		return err
 	}
-	server.WriteJSON(w, status, s.snapshot(n))
+	server.WriteJSON(w, status, doc)
+	return nil
+}
+
+// done answers that something was done.
+func done(w http.ResponseWriter, err error) error {
+	if err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
@@ -204,11 +204,7 @@ func (s *door) nativeRemove(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Service.RemoveFunction(name); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return done(w, s.Service.RemoveFunction(r.Context(), name))
 }
 
 func (s *door) nativeCode(w http.ResponseWriter, r *http.Request) error {
@@ -284,12 +280,8 @@ func (s *door) nativeExplain(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	candidates, err := s.Service.Explain(name, event)
-	if err != nil {
-		return err
-	}
-	server.WriteJSON(w, http.StatusOK, candidates)
-	return nil
+	candidates, err := s.Service.Explain(r.Context(), name, event)
+	return answer(w, http.StatusOK, candidates, err)
 }
 
 func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
@@ -302,12 +294,12 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n, err := s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
-	return s.answerNode(w, http.StatusCreated, n, err)
+	return answer(w, http.StatusCreated, n, err)
 }
 
 func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
 	n, err := s.Service.Base(r.Context(), r.PathValue("image"))
-	return s.answerNode(w, http.StatusCreated, n, err)
+	return answer(w, http.StatusCreated, n, err)
 }
 
 func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
@@ -316,27 +308,21 @@ func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n, err := s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
-	return s.answerNode(w, http.StatusCreated, n, err)
+	return answer(w, http.StatusCreated, n, err)
 }
 
-func (s *door) nativePools(w http.ResponseWriter, _ *http.Request) error {
-	server.WriteJSON(w, http.StatusOK, s.Service.Pools())
-	return nil
+func (s *door) nativePools(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Service.Pools(r.Context())
+	return answer(w, http.StatusOK, list, err)
 }
 
-func (s *door) nativeInstances(w http.ResponseWriter, _ *http.Request) error {
-	server.WriteJSON(w, http.StatusOK, s.Service.Instances())
-	return nil
+func (s *door) nativeInstances(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Service.Instances(r.Context())
+	return answer(w, http.StatusOK, list, err)
 }
 
-// nativeRefresh makes the state directory show what the daemon knows, and the
-// daemon see what was put there beside it (images).
-func (s *door) nativeRefresh(w http.ResponseWriter, _ *http.Request) error {
-	if err := s.Service.Refresh(); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+func (s *door) nativeRefresh(w http.ResponseWriter, r *http.Request) error {
+	return done(w, s.Service.Refresh(r.Context()))
 }
 
 // writeResult writes a result with the output byte for byte as the function gave

@@ -4,75 +4,34 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
 	"time"
 
 	"seuss/dispatcher/api"
-	"seuss/dispatcher/http/server"
-	"seuss/lineage"
 )
 
-func (s *door) snapshot(n *lineage.Node) *api.Snapshot {
-	item := &api.Snapshot{Info: n.Info, SharedBytes: n.SharedPages * lineage.PageSize, FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
-	if n.Kind == lineage.KindImage {
-		if st, err := os.Stat(s.Service.Store().ImagePath(n.ImageDigest)); err == nil {
-			item.ImageBytes = uint64(st.Size())
-		}
-	}
-	return item
-}
-
-func (s *door) nativeSnapshots(w http.ResponseWriter, _ *http.Request) error {
-	list := []*api.Snapshot{}
-	for _, n := range s.Service.Store().List() {
-		list = append(list, s.snapshot(n))
-	}
-	server.WriteJSON(w, http.StatusOK, list)
-	return nil
+func (s *door) nativeSnapshots(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Service.Snapshots(r.Context())
+	return answer(w, http.StatusOK, list, err)
 }
 
 func (s *door) nativeSnapshot(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.Service.Store().Get(r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	server.WriteJSON(w, http.StatusOK, s.snapshot(n))
-	return nil
+	n, err := s.Service.Snapshot(r.Context(), r.PathValue("id"))
+	return answer(w, http.StatusOK, n, err)
 }
 
 func (s *door) nativeRemoveSnapshot(w http.ResponseWriter, r *http.Request) error {
-	if err := s.Service.RemoveNode(r.PathValue("id"), r.URL.Query().Get("cascade") == "true"); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return done(w, s.Service.RemoveSnapshot(r.Context(), r.PathValue("id"), r.URL.Query().Get("cascade") == "true"))
 }
 
 func (s *door) nativeRemoveImage(w http.ResponseWriter, r *http.Request) error {
-	digest, nodes, err := s.Service.RemoveImage(r.PathValue("image"), r.URL.Query().Get("cascade") == "true")
-	if err != nil {
-		return err
-	}
-	server.WriteJSON(w, http.StatusOK, api.RemovedImage{Image: digest, Nodes: nodes})
-	return nil
+	removed, err := s.Service.RemoveImage(r.Context(), r.PathValue("image"), r.URL.Query().Get("cascade") == "true")
+	return answer(w, http.StatusOK, removed, err)
 }
 
 // nativeLineage answers with the trees, images at the roots.
-func (s *door) nativeLineage(w http.ResponseWriter, _ *http.Request) error {
-	trees := []*api.Snapshot{}
-	for _, n := range s.Service.Store().Kind(lineage.KindImage) {
-		trees = append(trees, s.tree(n))
-	}
-	server.WriteJSON(w, http.StatusOK, trees)
-	return nil
-}
-
-func (s *door) tree(n *lineage.Node) *api.Snapshot {
-	item := s.snapshot(n)
-	for _, child := range s.Service.Store().Children(n.ID) {
-		item.Children = append(item.Children, s.tree(child))
-	}
-	return item
+func (s *door) nativeLineage(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Service.Snapshots(r.Context())
+	return answer(w, http.StatusOK, api.Forest(list), err)
 }
 
 // heartbeat is how often a watcher hears that the connection lives.
@@ -90,12 +49,17 @@ func (s *door) watch(w http.ResponseWriter, r *http.Request) {
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
-		changed := s.Service.Store().Catalogue().Watch() // before reading: no change is missed
+		changed := s.Service.Watch() // before reading: no change is missed
+		list, err := s.Service.Snapshots(r.Context())
+		if err != nil {
+			s.Log.Error("watch", "error", err)
+			return
+		}
 		current := map[string]bool{}
-		for _, n := range s.Service.Store().List() {
+		for _, n := range list {
 			current[n.ID] = true
 			if !known[n.ID] {
-				sendEvent(w, "added", s.snapshot(n))
+				sendEvent(w, "added", n)
 			}
 		}
 		for id := range known {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -138,8 +139,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	count := func(d *prometheus.Desc, v uint64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
 	}
-	pools := map[string]dispatcher.PoolStats{} // an image that was built anew has two
-	for _, p := range c.s.Service.Pools() {
+	pools := map[string]dispatcher.PoolStats{}         // an image that was built anew has two
+	list, _ := c.s.Service.Pools(context.Background()) // of this process: it always answers
+	for _, p := range list {
 		sum := pools[p.Image]
 		sum.Machines += p.Machines
 		sum.Free += p.Free

@@ -26,7 +26,7 @@ const DefaultBodyBytes = 512 << 20
 // Options configure a Server. All but Log, Region, Account, Runtimes and BodyBytes
 // are needed; they stay the caller's.
 type Options struct {
-	Service   api.Service
+	Service   api.Hosted
 	Admission *admission.Control // of the Service's invocations, on Scheduler, with Metrics
 	Scheduler *sched.Scheduler
 	Events    *events.Queue

@@ -19,6 +19,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/admission"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
@@ -31,7 +32,7 @@ import (
 // Fake is a service whose deployments and invocations need no machine:
 // records, versions and aliases are the real ones.
 type Fake struct {
-	*dispatcher.Dispatcher
+	api.Local
 	OnInvoke  func(context.Context, dispatcher.Request) (*dispatcher.Result, error) // nil: echo
 	OnReset   func()                                                                // what is to do once a result was delivered, or nil
 	Delivered func()                                                                // a result was delivered, whoever resets the machine; or nil
@@ -56,12 +57,12 @@ func New(t testing.TB) *Fake {
 			t.Error(err)
 		}
 	})
-	return &Fake{Dispatcher: d}
+	return &Fake{Local: api.NewLocal(d)}
 }
 
 func (f *Fake) ImageMemory(string) (uint64, error) { return 256 << 20, nil }
 
-func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error) {
+func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Snapshot, error) {
 	old, err := f.Function(spec.Name)
 	if err == nil && spec.Create {
 		return nil, fmt.Errorf("deploy: %w", dispatcher.ErrExists)
@@ -193,44 +194,44 @@ func (f *Fake) RunOnce(ctx context.Context, _ dispatcher.FunctionSpec, r dispatc
 	return f.Invoke(ctx, r)
 }
 
-func (f *Fake) Explain(string, []byte) ([]dispatcher.Candidate, error) {
+func (f *Fake) Explain(context.Context, string, []byte) ([]dispatcher.Candidate, error) {
 	return []dispatcher.Candidate{{NodeID: "ab", Kind: lineage.KindFunction, Key: "echo", Chosen: true, Reason: "deepest node that fits"}}, nil
 }
 
 // Receive leaves out what looks into images: the fake's are none.
-func (f *Fake) Receive(_ context.Context, src *oci.Source, tag string) (*dispatcher.Received, error) {
-	done, err := oci.Import(f.Store(), src, oci.ImportOptions{})
+func (f *Fake) Receive(_ context.Context, src *oci.Source, tag string) (*api.Imported, error) {
+	done, err := oci.Import(f.Kept.Store, src, oci.ImportOptions{})
 	if err == nil && tag != "" {
-		err = f.Store().Marks().SetTag(tag, done.Node.ID)
+		err = f.Kept.Store.Marks().SetTag(tag, done.Node.ID)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &dispatcher.Received{Imported: *done}, nil
+	return f.Imported(&dispatcher.Received{Imported: *done}), nil
 }
 
-func (f *Fake) node(kind lineage.Kind) (*lineage.Node, error) {
-	return &lineage.Node{Info: lineage.Info{ID: "ab", Kind: kind}}, nil
+func (f *Fake) node(kind lineage.Kind) (*api.Snapshot, error) {
+	return &api.Snapshot{Info: lineage.Info{ID: "ab", Kind: kind}}, nil
 }
 
-func (f *Fake) Base(context.Context, string) (*lineage.Node, error) {
+func (f *Fake) Base(context.Context, string) (*api.Snapshot, error) {
 	return f.node(lineage.KindBase)
 }
 
-func (f *Fake) Import(context.Context, string, []string) (*lineage.Node, error) {
+func (f *Fake) Import(context.Context, string, []string) (*api.Snapshot, error) {
 	return f.node(lineage.KindImport)
 }
 
-func (f *Fake) CaptureArgument(context.Context, string, []byte, string) (*lineage.Node, error) {
+func (f *Fake) CaptureArgument(context.Context, string, []byte, string) (*api.Snapshot, error) {
 	return f.node(lineage.KindArgument)
 }
 
-func (f *Fake) Instances() []dispatcher.Instance {
-	return []dispatcher.Instance{{RequestID: "r", Function: "echo", NodeID: "ab", Socket: "/run/r.sock"}}
+func (f *Fake) Instances(context.Context) ([]dispatcher.Instance, error) {
+	return []dispatcher.Instance{{RequestID: "r", Function: "echo", NodeID: "ab", Socket: "/run/r.sock"}}, nil
 }
 
-func (f *Fake) Pools() []dispatcher.PoolStats {
-	return []dispatcher.PoolStats{{Image: "python", Machines: 2, At: map[string]int{"ab": 1}}}
+func (f *Fake) Pools(context.Context) ([]dispatcher.PoolStats, error) {
+	return []dispatcher.PoolStats{{Image: "python", Machines: 2, At: map[string]int{"ab": 1}}}, nil
 }
 
 // AddImage gives the fake's store a root node and its image a name.
@@ -239,14 +240,14 @@ func (f *Fake) AddImage(t testing.TB) (id string) {
 	data := make([]byte, lineage.PageSize)
 	copy(data, "image")
 	digest := functions.CodeDigest(data)
-	path := f.Store().ImagePath(digest)
+	path := f.Kept.Store.ImagePath(digest)
 	if err := os.WriteFile(path, data, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(f.Store().Dir()+"/images/"+dispatcher.DefaultImage()+".tag", []byte(digest+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(f.Kept.Store.Dir()+"/images/"+dispatcher.DefaultImage()+".tag", []byte(digest+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	n, err := f.Store().AddImage(digest, path, 100, []lineage.ImageRun{{First: 16, Count: 1}})
+	n, err := f.Kept.Store.AddImage(digest, path, 100, []lineage.ImageRun{{First: 16, Count: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +257,7 @@ func (f *Fake) AddImage(t testing.TB) (id string) {
 // Archive exports the fake's root node.
 func (f *Fake) Archive(t testing.TB) string {
 	t.Helper()
-	b, err := oci.Export(f.Store(), f.Store().Kind(lineage.KindImage)[0].ID, nil)
+	b, err := oci.Export(f.Kept.Store, f.Kept.Store.Kind(lineage.KindImage)[0].ID, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -74,10 +74,7 @@ feature("objects") do
   c = base.new(3).extend(loud)
   [(point.new(x: 1, y: 2) + point.new(x: 3, y: 4)).to_h, a < b, [b, a].min.n, a.clamp(b, b).n, a.what?(1), c.n, a.respond_to?(:x?), c.singleton_methods, base.instance_methods(false).length, (a.missing rescue $!.class.name), a.frozen?, a.dup.freeze.frozen?, base.ancestors.include?(Comparable)]
 end
-feature("refinements") do
-  Module.new { refine(Integer) { def double = self * 2 }; }.then { |m| m.name.nil? }
-  eval("module Doubling; refine(Integer) { def double = self * 2 }; end unless defined?(Doubling); using Doubling; 21.double", TOPLEVEL_BINDING)
-end
+feature("refinements") { eval("module Doubling; refine(Integer) { def double = self * 2 }; end; using Doubling; 21.double", TOPLEVEL_BINDING) }
 feature("metaprogramming") do
   k = Class.new { %w[a b].each { |n| define_method(n) { |x = 1| n * x } }; class << self; def build(&b) = new.tap { _1.instance_eval(&b) }; end; def set(v) = @v = v }
   o = k.build { set(5) }
@@ -112,12 +109,15 @@ feature("stack-overflow") do
   def deeper(n) = deeper(n + 1) + 1
   [(begin; deeper(0); rescue SystemStackError; "caught"; end), Thread.new { begin; deeper(0); rescue SystemStackError; "caught in a thread"; end }.value, (begin; deeper(0); rescue SystemStackError; "again"; end)]
 end
-feature("frozen") { [("a".freeze << "b" rescue $!.class.name), (CONST = [1].freeze).frozen?, :sym.to_proc.call("x") { 1 } ? 1 : 0] rescue $!.class.name }
+feature("frozen") { [("a".freeze << "b" rescue $!.class.name), [1].freeze.frozen?, :sym.frozen?, (1.0.frozen?), ([1].freeze << 2 rescue $!.class.name)] }
 feature("eval-iseq") { [eval("1 + 2 * 3"), RubyVM::InstructionSequence.compile("40 + 2").eval, RubyVM::AbstractSyntaxTree.parse("1 + 1").type.to_s, binding.eval("__FILE__").class.name, ERB_RESULT ||= (require "erb"; ERB.new("<% 3.times do |i| %><%= i %>,<% end %>", trim_mode: "-").result(binding))] }
-feature("heredocs-format") { [<<~A, format("%-10s|%05d|%.2e|%<a>s" .sub("%<a>s", "%s"), "x", 42, 12345.678, :y), "é".inspect, "\u{1F600}".dump, 'a\tb'.undump] rescue $!.message }
-  indented
-    more
-A
+feature("heredocs-format") do
+  text = <<~TEXT
+    indented
+      more
+  TEXT
+  [text, format("%-10s|%05d|%.2e", "x", 42, 12_345.678), format("%<a>s %{b}", a: :y, b: 1), "é".inspect, "\u{1F600}".dump, '"a\\tb"'.undump]
+end
 feature("comparable-sorting") { [%w[b10 a2 a10].sort, %w[b10 a2 a10].sort_by { |s| s.scan(/\d+|\D+/).map { |x| x =~ /\d/ ? [0, x.to_i] : [1, x] }.flatten.map(&:to_s) }, [3, 1].max, [0.1, 1, 2r].sort.map(&:to_s), (1..100_000).map { |n| n * 7919 % 100_003 }.sort.each_slice(10_000).map(&:first)] }
 feature("gsub-hash-case") { ["cat".gsub(/[aeiou]/, "a" => "4"), "Straße".casecmp?("STRASSE"), "ǅ".swapcase, "İ".downcase.length, "ÀÉ".downcase(:ascii), "i".upcase(:turkic), "title case".split.map(&:capitalize).join(" ")] }
 feature("string-io-bytes") { s = "abc".b; [s.getbyte(1), s.setbyte(0, 255), s.unpack("C*"), [1.5, 2].pack("eG").bytes, ["abc"].pack("m"), "YWJj\n".unpack1("m"), [1, 300].pack("w*").bytes, [-1].pack("q>").unpack1("Q>"), s.byteslice(1, 2), "a,b;c".split(/[,;]/), s.encoding.name] }
@@ -128,10 +128,60 @@ feature("json") { require "json"; d = JSON.parse('{"a":[1,2.5,null,true,"\u00fc"
 feature("yaml") { require "yaml"; require "date"; d = YAML.load("a: [1, 2.5, ~, yes]\nb: &x {c: 'd'}\ne: *x\nf: |\n  text\n  more\n", aliases: true); [d, d.to_yaml, YAML.dump("x" => [:s, 1..2]), (YAML.load("a: b: c") rescue $!.class.name), YAML.load("2024-02-29", permitted_classes: [Date]).to_s] }
 feature("bigdecimal") { require "bigdecimal/util"; require "bigdecimal/math"; a = BigDecimal("1.1"); [(a + BigDecimal("2.2")).to_s, (a / 3).round(20).to_s, a.sqrt(30).round(25).to_s, BigMath.PI(40).round(35).to_s, "3.14".to_d.to_f, BigDecimal("NaN").nan?, (BigDecimal("1e400") * 2).exponent, BigDecimal("123.456").round(1, half: :even).to_s("F")] }
 feature("digest") { require "digest"; [Digest::MD5.hexdigest("a"), Digest::SHA1.base64digest("a"), Digest::SHA256.hexdigest("a" * 100_000), Digest::SHA512.new.update("a").update("b").hexdigest, Digest::SHA384.hexdigest(""), Digest::RMD160.hexdigest("x")] }
-feature("openssl-digest") { require "openssl"; [OpenSSL::Digest.hexdigest("SHA3-256", "a"), OpenSSL::Digest.new("BLAKE2b512").hexdigest("a"), OpenSSL::HMAC.hexdigest("SHA256", "key", "data"), OpenSSL::KDF.pbkdf2_hmac("pw", salt: "salt", iterations: 1000, length: 20, hash: "sha256").unpack1("H*"), OpenSSL::KDF.scrypt("pw", salt: "s", N: 256, r: 8, p: 1, length: 16).unpack1("H*"), OpenSSL::KDF.hkdf("ikm", salt: "s", info: "i", length: 16, hash: "SHA256").unpack1("H*"), OpenSSL.fixed_length_secure_compare("a", "a")] }
-feature("openssl-cipher") { require "openssl"; c = OpenSSL::Cipher.new("aes-256-gcm").encrypt; c.key = "k" * 32; c.iv = "i" * 12; c.auth_data = "a"; x = c.update("secret") + c.final; d = OpenSSL::Cipher.new("aes-256-gcm").decrypt; d.key = "k" * 32; d.iv = "i" * 12; d.auth_tag = c.auth_tag; d.auth_data = "a"; [x.unpack1("H*"), c.auth_tag.unpack1("H*"), d.update(x) + d.final, OpenSSL::Cipher.ciphers.length > 50, %w[aes-128-cbc chacha20-poly1305].map { |n| OpenSSL::Cipher.new(n).iv_len }] }
-feature("openssl-pkey") { require "openssl"; e = OpenSSL::PKey::EC.generate("prime256v1"); s = e.sign("SHA256", "data"); r = OpenSSL::PKey::RSA.new(2048); k = OpenSSL::PKey.generate_key("ED25519"); [e.verify("SHA256", s, "data"), e.verify("SHA256", s, "other"), r.private_decrypt(r.public_encrypt("x")), k.verify(nil, k.sign(nil, "m"), "m"), OpenSSL::PKey.read(r.to_pem).n == r.n, OpenSSL::BN.new("65537").prime?] }
-feature("openssl-x509") { require "openssl"; k = OpenSSL::PKey::RSA.new(2048); c = OpenSSL::X509::Certificate.new; c.version = 2; c.serial = 7; c.subject = c.issuer = OpenSSL::X509::Name.parse("/CN=test"); c.public_key = k.public_key; c.not_before = Time.at(0); c.not_after = Time.at(2**31); c.sign(k, "SHA256"); [c.verify(k), OpenSSL::X509::Certificate.new(c.to_pem).subject.to_s, c.serial.to_i, OpenSSL::ASN1.decode(c.to_der).value.length, OpenSSL::X509::Store.new.tap { _1.add_cert(c) }.verify(c)] }
+feature("openssl-digest") do
+  require "openssl"
+  [
+    OpenSSL::Digest.hexdigest("SHA3-256", "a"), OpenSSL::Digest.new("BLAKE2b512").hexdigest("a"),
+    OpenSSL::HMAC.hexdigest("SHA256", "key", "data"),
+    OpenSSL::KDF.pbkdf2_hmac("pw", salt: "salt", iterations: 1000, length: 20, hash: "sha256").unpack1("H*"),
+    OpenSSL::KDF.scrypt("pw", salt: "s", N: 256, r: 8, p: 1, length: 16).unpack1("H*"),
+    OpenSSL::KDF.hkdf("ikm", salt: "s", info: "i", length: 16, hash: "SHA256").unpack1("H*"), OpenSSL.fixed_length_secure_compare("a", "a")
+  ]
+end
+feature("openssl-cipher") do
+  require "openssl"
+  c = OpenSSL::Cipher.new("aes-256-gcm").encrypt
+  c.key = "k" * 32
+  c.iv = "i" * 12
+  c.auth_data = "a"
+  x = c.update("secret") + c.final
+  d = OpenSSL::Cipher.new("aes-256-gcm").decrypt
+  d.key = "k" * 32
+  d.iv = "i" * 12
+  d.auth_tag = c.auth_tag
+  d.auth_data = "a"
+  [
+    x.unpack1("H*"), c.auth_tag.unpack1("H*"), d.update(x) + d.final, OpenSSL::Cipher.ciphers.length > 50,
+    %w[aes-128-cbc chacha20-poly1305].map { |n| OpenSSL::Cipher.new(n).iv_len }
+  ]
+end
+feature("openssl-pkey") do
+  require "openssl"
+  e = OpenSSL::PKey::EC.generate("prime256v1")
+  s = e.sign("SHA256", "data")
+  r = OpenSSL::PKey::RSA.new(2048)
+  k = OpenSSL::PKey.generate_key("ED25519")
+  [
+    e.verify("SHA256", s, "data"), e.verify("SHA256", s, "other"), r.private_decrypt(r.public_encrypt("x")),
+    k.verify(nil, k.sign(nil, "m"), "m"), OpenSSL::PKey.read(r.to_pem).n == r.n, OpenSSL::BN.new("65537").prime?
+  ]
+end
+feature("openssl-x509") do
+  require "openssl"
+  k = OpenSSL::PKey::RSA.new(2048)
+  c = OpenSSL::X509::Certificate.new
+  c.version = 2
+  c.serial = 7
+  c.subject = c.issuer = OpenSSL::X509::Name.parse("/CN=test")
+  c.public_key = k.public_key
+  c.not_before = Time.at(0)
+  c.not_after = Time.at(2**31)
+  c.sign(k, "SHA256")
+  [
+    c.verify(k), OpenSSL::X509::Certificate.new(c.to_pem).subject.to_s, c.serial.to_i, OpenSSL::ASN1.decode(c.to_der).value.length,
+    OpenSSL::X509::Store.new.tap { _1.add_cert(c) }.verify(c)
+  ]
+end
 feature("tls") do
   require "openssl"; require "socket"
   k = OpenSSL::PKey::EC.generate("prime256v1")
@@ -144,14 +194,31 @@ feature("tls") do
   [client.gets, client.ssl_version, client.peer_cert.subject.to_s].tap { thread.join }
 end
 feature("zlib") { require "zlib"; s = "abc" * 10_000; z = Zlib.deflate(s, 9); [z.length, Zlib.inflate(z) == s, Zlib.crc32(s), Zlib.adler32(s), Zlib.gunzip(Zlib.gzip(s)).length, (Zlib.inflate("x") rescue $!.class.name), Zlib::GzipReader.new(StringIO.new(Zlib.gzip("l1\nl2\n"))).each_line.to_a] }
-feature("time") { t = Time.utc(2024, 2, 29, 12, 30, 15.5r); require "time"; [t.iso8601(3), t.strftime("%A %d %B %Y %j %U %L %N %s"), (t + 86_400).yday, Time.parse("2024-03-01 01:02:03 +0200").utc.to_s, t.round.to_i, Time.at(1.5).utc.usec, t.localtime("+09:00").to_s, t.to_r.to_s, (Time.iso8601("x") rescue $!.class.name), Time.httpdate("Thu, 29 Feb 2024 12:30:15 GMT").to_i] }
+feature("time") do
+  t = Time.utc(2024, 2, 29, 12, 30, 15.5r)
+  require "time"
+  [
+    t.iso8601(3), t.strftime("%A %d %B %Y %j %U %L %N %s"), (t + 86_400).yday, Time.parse("2024-03-01 01:02:03 +0200").utc.to_s,
+    t.round.to_i, Time.at(1.5).utc.usec, t.localtime("+09:00").to_s, t.to_r.to_s, (Time.iso8601("x") rescue $!.class.name),
+    Time.httpdate("Thu, 29 Feb 2024 12:30:15 GMT").to_i
+  ]
+end
 feature("time-zones") { before = ENV["TZ"]; begin; %w[Europe/Berlin America/New_York Asia/Kolkata Australia/Lord_Howe UTC].map { |z| ENV["TZ"] = z; [Time.at(1_700_000_000).to_s, Time.at(1_690_000_000).isdst] }; ensure; ENV["TZ"] = before; end }
 feature("date") { require "date"; d = Date.new(2024, 2, 29); [(d >> 12).to_s, d.cwday, d.cweek, d.jd, (Date.new(2024, 12, 31) - d).to_i, DateTime.parse("2024-02-29T12:00:00+01:00").to_time.utc.to_s, Date.valid_date?(2023, 2, 29), d.step(d + 3).map(&:day), Date.parse("3rd Feb 2001").to_s, d.strftime("%G-W%V-%u")] }
 feature("set") { require "set"; a = Set[1, 2, 3]; [(a | [4]).to_a, (a & [2]).to_a, (a ^ [3, 4]).to_a, a.subset?(Set[1, 2, 3, 4]), a.add?(1), a.inspect] }
 feature("stringio") { require "stringio"; io = StringIO.new("l1\nl2\nl3"); [io.gets, io.read(2), io.pos, io.rewind, io.each_line.to_a, io.eof?, StringIO.new.tap { |o| o.printf("%d", 5); o.puts([1, [2]]) }.string, StringIO.new("é").each_char.to_a] }
 feature("strscan") { require "strscan"; s = StringScanner.new("key = 42;"); [s.scan(/\w+/), s.skip(/\s*=\s*/), s.scan_until(/;/), s.eos?, s.pos, s.string.length] }
 feature("csv") { require "csv"; t = CSV.parse("a,b\n1,\"x,y\"\n2,z\n", headers: true); [t.map(&:to_h), t["a"], CSV.generate { |c| c << ["q\"", nil, 1.5] }, (CSV.parse("a\"b") rescue $!.class.name), CSV.parse("a;b", col_sep: ";")] }
-feature("erb-cgi-uri") { require "erb"; require "cgi"; require "uri"; [ERB.new("<% 3.times do |i| %><%= i %>,<% end %>").result, CGI.escape("a b&ü"), CGI.unescapeHTML("&lt;&amp;&#39;"), URI("https://u:p@example.com:8080/p?q=1#f").then { [_1.host, _1.port, _1.query, _1.userinfo] }, URI.join("http://a/b/c", "../d").to_s, URI.encode_www_form(a: 1, b: "x y"), URI.decode_www_form("a=1&b=%20")] }
+feature("erb-cgi-uri") do
+  require "erb"
+  require "cgi"
+  require "uri"
+  [
+    ERB.new("<% 3.times do |i| %><%= i %>,<% end %>").result, CGI.escape("a b&ü"), CGI.unescapeHTML("&lt;&amp;&#39;"),
+    URI("https://u:p@example.com:8080/p?q=1#f").then { [_1.host, _1.port, _1.query, _1.userinfo] }, URI.join("http://a/b/c", "../d").to_s,
+    URI.encode_www_form(a: 1, b: "x y"), URI.decode_www_form("a=1&b=%20")
+  ]
+end
 feature("net-http") do
   require "net/http"; require "socket"
   server = TCPServer.new("127.0.0.1", 0)
@@ -160,7 +227,17 @@ feature("net-http") do
   thread.join
   [r.code, r.body, r["x-line"], r.content_type]
 end
-feature("webrick-or-rack") { require "webrick" rescue next "no webrick"; s = WEBrick::HTTPServer.new(Port: 0, BindAddress: "127.0.0.1", Logger: WEBrick::Log.new(File::NULL), AccessLog: []); s.mount_proc("/") { |q, r| r.body = q.query["n"].to_i.succ.to_s }; t = Thread.new { s.start }; require "net/http"; b = Net::HTTP.get(URI("http://127.0.0.1:#{s.listeners[0].addr[1]}/?n=41")); s.shutdown; t.join(10); b }
+feature("webrick-or-rack") do
+  require "webrick" rescue next "no webrick"
+  s = WEBrick::HTTPServer.new(Port: 0, BindAddress: "127.0.0.1", Logger: WEBrick::Log.new(File::NULL), AccessLog: [])
+  s.mount_proc("/") { |q, r| r.body = q.query["n"].to_i.succ.to_s }
+  t = Thread.new { s.start }
+  require "net/http"
+  b = Net::HTTP.get(URI("http://127.0.0.1:#{s.listeners[0].addr[1]}/?n=41"))
+  s.shutdown
+  t.join(10)
+  b
+end
 feature("optparse-getopt") { require "optparse"; o = {}; r = OptionParser.new { |p| p.on("-v", "--[no-]verbose") { |v| o[:v] = v }; p.on("-nN", Integer) { |n| o[:n] = n } }.parse(%w[-v -n 5 rest]); [o, r] }
 feature("logger") { require "logger"; out = StringIO.new; l = Logger.new(out); l.formatter = ->(s, _, p, m) { "#{s} #{p} #{m}\n" }; l.info("a"); l.debug { "b" }; l.level = :warn; l.info("c"); l.error("prog") { "d" }; out.string }
 feature("pstore-tempfile") { require "pstore"; require "tmpdir"; Dir.mktmpdir { |d| s = PStore.new("#{d}/s"); s.transaction { s[:a] = [1, { b: 2 }] }; s.transaction(true) { s[:a] } } }
@@ -168,14 +245,44 @@ feature("tempfile") { require "tempfile"; Tempfile.create("x") { |f| f.write("da
 feature("securerandom") { require "securerandom"; [SecureRandom.hex(8).length, SecureRandom.uuid =~ /\A\h{8}-\h{4}-4\h{3}-[89ab]\h{3}-\h{12}\z/, SecureRandom.random_number(10).between?(0, 9), SecureRandom.alphanumeric(5).length, SecureRandom.bytes(16) == SecureRandom.bytes(16), SecureRandom.urlsafe_base64.class.name] }
 feature("random") { r = Random.new(42); [r.rand, r.rand(100), r.bytes(4).bytes, r.rand(1..6), Random.new(42) == Random.new(42), [1, 2, 3, 4, 5].shuffle(random: Random.new(1)), [1, 2, 3].sample(random: Random.new(7)), Random.rand(1.0).between?(0, 1), (srand(5); [rand(1000), rand(1000)]), Random.new_seed.class.name, Random.seed] }
 feature("marshal") { o = [1, 2**100, 1.5, "s", :sym, { a: [nil, true] }, 1..3, Time.at(0).utc, Rational(1, 3), Class, Struct.new("Marshalled", :a).new(1)]; s = Marshal.dump(o); [s.bytes.sum, Marshal.load(s).inspect, (Marshal.dump(proc {}) rescue $!.class.name), Marshal.load(Marshal.dump("é")).encoding.name].tap { Struct.send(:remove_const, :Marshalled) } }
-feature("forwardable-delegate") { require "forwardable"; require "delegate"; require "ostruct"; require "singleton"; require "observer"; k = Class.new { extend Forwardable; def_delegators :@a, :size, :<<; def initialize = @a = [] }; o = k.new; o << 1; d = SimpleDelegator.new([1, 2]); s = Class.new { include Singleton }; [o.size, d.length, d.__getobj__, OpenStruct.new(a: 1).tap { _1.b = 2 }.to_h, s.instance.equal?(s.instance), (s.new rescue $!.class.name)] }
+feature("forwardable-delegate") do
+  require "forwardable"
+  require "delegate"
+  require "ostruct"
+  require "singleton"
+  require "observer"
+  k = Class.new { extend Forwardable; def_delegators :@a, :size, :<<; def initialize = @a = [] }
+  o = k.new
+  o << 1
+  d = SimpleDelegator.new([1, 2])
+  s = Class.new { include Singleton }
+  [o.size, d.length, d.__getobj__, OpenStruct.new(a: 1).tap { _1.b = 2 }.to_h, s.instance.equal?(s.instance), (s.new rescue $!.class.name)]
+end
 feature("matrix-prime") { require "prime"; p = [Prime.first(8), 360.prime_division, 97.prime?]; begin; require "matrix"; p << Matrix[[1, 2], [3, 4]].determinant << (Matrix[[1, 2], [3, 4]] * Vector[1, 1]).to_a << Matrix[[2, 0], [0, 3]].inverse.to_s; rescue LoadError; p << "no matrix"; end; p }
 feature("benchmark-pp") { require "benchmark"; require "pp"; [Benchmark.realtime { 1 + 1 }.class.name, { a: (1..40).to_a }.pretty_inspect.lines.length, Benchmark.measure { 1 }.class.name] }
 feature("shellwords-abbrev") { require "shellwords"; require "abbrev"; require "English"; require "find"; [Shellwords.split("a 'b c' d\\ e"), ["x y"].shelljoin, %w[car cat].abbrev.keys.sort, $PROCESS_ID == $$, Find.find("/etc/hosts").to_a] }
 feature("ripper-coverage") { require "ripper"; require "coverage"; [Ripper.sexp("a = 1").flatten.length, Ripper.lex("def x; end").length, Coverage.running?] }
 feature("objspace") { require "objspace"; [ObjectSpace.memsize_of("x" * 1000) >= 1000, ObjectSpace.each_object(Class).first.is_a?(Class), ObjectSpace.memsize_of_all.positive?, ObjectSpace.trace_object_allocations { ObjectSpace.allocation_sourceline(Object.new).is_a?(Integer) }] }
-feature("fiddle") { require "fiddle"; require "fiddle/import"; sort = Fiddle::Function.new(Fiddle.dlopen(nil)["qsort"], [Fiddle::TYPE_VOIDP, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_VOIDP], Fiddle::TYPE_VOID); compare = Class.new(Fiddle::Closure) { def call(a, b) = a[0] <=> b[0] }.new(Fiddle::TYPE_INT, [Fiddle::TYPE_VOIDP, Fiddle::TYPE_VOIDP]) ; p = Fiddle::Pointer["hello".dup]; [Fiddle::Function.new(Fiddle.dlopen(nil)["strlen"], [Fiddle::TYPE_VOIDP], Fiddle::TYPE_INT).call("twelve chars"), p[0, 5], Fiddle::SIZEOF_LONG, sort.class.name, compare.class.superclass.name, Fiddle::Function.new(Fiddle.dlopen("libm.so.6")["cos"], [Fiddle::TYPE_DOUBLE], Fiddle::TYPE_DOUBLE).call(0.5)] }
-feature("fiddle-callback") { require "fiddle"; compare = Class.new(Fiddle::Closure) { def call(a, b) = Fiddle::Pointer.new(a)[0] <=> Fiddle::Pointer.new(b)[0] }.new(Fiddle::TYPE_INT, [Fiddle::TYPE_UINTPTR_T, Fiddle::TYPE_UINTPTR_T]); buffer = Fiddle::Pointer.malloc(6, Fiddle::RUBY_FREE); buffer[0, 6] = "badcfe"; Fiddle::Function.new(Fiddle.dlopen(nil)["qsort"], [Fiddle::TYPE_VOIDP, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_VOIDP], Fiddle::TYPE_VOID).call(buffer, 6, 1, compare); buffer[0, 6] }
+feature("fiddle") do
+  require "fiddle"
+  require "fiddle/import"
+  sort = Fiddle::Function.new(Fiddle.dlopen(nil)["qsort"], [Fiddle::TYPE_VOIDP, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_VOIDP], Fiddle::TYPE_VOID)
+  compare = Class.new(Fiddle::Closure) { def call(a, b) = a[0] <=> b[0] }.new(Fiddle::TYPE_INT, [Fiddle::TYPE_VOIDP, Fiddle::TYPE_VOIDP])
+  p = Fiddle::Pointer["hello".dup]
+  [
+    Fiddle::Function.new(Fiddle.dlopen(nil)["strlen"], [Fiddle::TYPE_VOIDP], Fiddle::TYPE_INT).call("twelve chars"), p[0, 5],
+    Fiddle::SIZEOF_LONG, sort.class.name, compare.class.superclass.name,
+    Fiddle::Function.new(Fiddle.dlopen("libm.so.6")["cos"], [Fiddle::TYPE_DOUBLE], Fiddle::TYPE_DOUBLE).call(0.5)
+  ]
+end
+feature("fiddle-callback") do
+  require "fiddle"
+  compare = Class.new(Fiddle::Closure) { def call(a, b) = Fiddle::Pointer.new(a)[0] <=> Fiddle::Pointer.new(b)[0] }.new(Fiddle::TYPE_INT, [Fiddle::TYPE_UINTPTR_T, Fiddle::TYPE_UINTPTR_T])
+  buffer = Fiddle::Pointer.malloc(6, Fiddle::RUBY_FREE)
+  buffer[0, 6] = "badcfe"
+  Fiddle::Function.new(Fiddle.dlopen(nil)["qsort"], [Fiddle::TYPE_VOIDP, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_SIZE_T, Fiddle::TYPE_VOIDP], Fiddle::TYPE_VOID).call(buffer, 6, 1, compare)
+  buffer[0, 6]
+end
 feature("etc") { require "etc"; [Etc.getpwuid(0).name, Etc.getpwnam("root").uid, Etc.getgrgid(0).name, Etc.sysconf(Etc::SC_PAGESIZE), Etc.uname[:sysname], Etc.uname[:machine], Etc.nprocessors.positive?] }
 feature("ipaddr-resolv") { require "ipaddr"; require "resolv"; a = IPAddr.new("10.1.2.0/24"); [a.include?("10.1.2.77"), a.to_range.first.to_s, IPAddr.new("::1").ipv6?, Resolv.getaddress("localhost"), IPAddr.new("192.168.1.1").to_i] }
 feature("weakref-gc") { require "weakref"; w = ObjectSpace::WeakMap.new; k = "key".dup; w[k] = Object.new.tap { |o| @kept = o }; GC.start; before = GC.count; GC.start; [w.key?(k), GC.count > before, GC.stat[:heap_live_slots].positive?, WeakRef.new(k).weakref_alive?, GC.stress, (GC.disable; GC.enable)] }
@@ -222,7 +329,16 @@ feature("fiber-scheduler") do
 end
 feature("ractors") { r = Ractor.new(5) { |n| Ractor.yield(n * 2); Ractor.receive + 1 }; [r.take, r.send(41).take, 3.times.map { |i| Ractor.new(i) { |x| (1..1000).sum * x } }.map(&:take), (Ractor.make_shareable([1, "a"]).frozen?)] }
 feature("thread-locals") { Thread.current.thread_variable_set(:a, 1); f = Fiber.new { [Thread.current[:f], Thread.current.thread_variable_get(:a)] }; Thread.current[:f] = 2; f.resume }
-feature("sleep-clock") { a = Process.clock_gettime(Process::CLOCK_MONOTONIC); sleep 0.02; d = Process.clock_gettime(Process::CLOCK_MONOTONIC) - a; [d >= 0.02, d < 10, Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID).positive?, Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond) > 1_600_000_000_000, Process.clock_getres(Process::CLOCK_MONOTONIC) < 0.1, Process.times.utime >= 0] }
+feature("sleep-clock") do
+  a = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+  sleep 0.02
+  d = Process.clock_gettime(Process::CLOCK_MONOTONIC) - a
+  [
+    d >= 0.02, d < 10, Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID).positive?,
+    Process.clock_gettime(Process::CLOCK_REALTIME, :millisecond) > 1_600_000_000_000, Process.clock_getres(Process::CLOCK_MONOTONIC) < 0.1,
+    Process.times.utime >= 0
+  ]
+end
 
 # ---- The system ------------------------------------------------------------------
 
@@ -237,28 +353,70 @@ feature("files") do
   end
 end
 feature("file-io") { require "tempfile"; Tempfile.create { |f| f.binmode; f.write([1, 2, 3].pack("N*")); f.seek(4); a = f.read(4).unpack1("N"); f.pwrite("zz", 0); b = f.pread(2, 0); f.flock(File::LOCK_EX); f.seek(0, IO::SEEK_END); [a, b, f.pos, f.flock(File::LOCK_UN), f.sync, f.readbyte.class.name] rescue [a, b, $!.class.name] } }
-feature("line-reading") { require "tempfile"; Tempfile.create { |f| 5000.times { |i| f.puts "line #{i}" }; f.flush; f.rewind; [f.each_line.count, File.foreach(f.path).first(2), IO.readlines(f.path).last, (f.rewind; f.gets(nil).length), File.open(f.path, "r:UTF-16LE:UTF-8") { |x| x.external_encoding.name }, IO.copy_stream(f.path, "#{f.path}.c"), File.unlink("#{f.path}.c")] } }
-feature("pipes-select") { r, w = IO.pipe; t = Thread.new { sleep 0.01; w.write("data"); w.close }; ready = IO.select([r], nil, nil, 5); a = [ready[0].length, r.read, r.eof?, IO.select([], nil, nil, 0.01)]; t.join; r2, w2 = IO.pipe; a + [r2.read_nonblock(5, exception: false).to_s, w2.write_nonblock("x" * 200_000).positive?, (w2.write_nonblock("x" * 200_000, exception: false)).to_s, r2.readpartial(10)] }
+feature("line-reading") do
+  require "tempfile"
+  Tempfile.create { |f| 5000.times { |i| f.puts "line #{i}" }; f.flush; f.rewind; [f.each_line.count, File.foreach(f.path).first(2), IO.readlines(f.path).last, (f.rewind; f.gets(nil).length), File.open(f.path, "r:UTF-16LE:UTF-8") { |x| x.external_encoding.name }, IO.copy_stream(f.path, "#{f.path}.c"), File.unlink("#{f.path}.c")] }
+end
+feature("pipes-select") do
+  r, w = IO.pipe
+  t = Thread.new { sleep 0.01; w.write("data"); w.close }
+  ready = IO.select([r], nil, nil, 5)
+  a = [ready[0].length, r.read, r.eof?, IO.select([], nil, nil, 0.01)]
+  t.join
+  r2, w2 = IO.pipe
+  a + [r2.read_nonblock(5, exception: false).to_s, w2.write_nonblock("x" * 200_000).positive?, (w2.write_nonblock("x" * 200_000, exception: false)).to_s, r2.readpartial(10)]
+end
 feature("epipe") { r, w = IO.pipe; r.close; [(w.write("x"); w.flush) , 1] rescue $!.class.name }
-feature("sockets-tcp") { require "socket"; s = TCPServer.new("127.0.0.1", 0); t = Thread.new { 3.times { Thread.new(s.accept) { |c| while (l = c.gets); c.puts(l.chomp.reverse); end; c.close } } }; r = 3.times.map { |i| TCPSocket.open("127.0.0.1", s.addr[1]) { |c| c.setsockopt(:TCP, :NODELAY, 1); c.puts("hello#{i}"); c.close_write; c.read } }; t.join; [r, s.addr[3], s.local_address.ip?, (TCPSocket.new("127.0.0.1", s.tap(&:close) && 1) rescue $!.class.name)] }
+feature("sockets-tcp") do
+  require "socket"
+  s = TCPServer.new("127.0.0.1", 0)
+  t = Thread.new { 3.times { Thread.new(s.accept) { |c| while (l = c.gets); c.puts(l.chomp.reverse); end; c.close } } }
+  r = 3.times.map { |i| TCPSocket.open("127.0.0.1", s.addr[1]) { |c| c.setsockopt(:TCP, :NODELAY, 1); c.puts("hello#{i}"); c.close_write; c.read } }
+  t.join
+  [r, s.addr[3], s.local_address.ip?, (TCPSocket.new("127.0.0.1", s.tap(&:close) && 1) rescue $!.class.name)]
+end
 feature("sockets-unix") { require "socket"; require "tmpdir"; a, b = UNIXSocket.pair; a.write("x"); r = [b.readpartial(5)]; Dir.mktmpdir { |d| s = UNIXServer.new("#{d}/s"); t = Thread.new { c = s.accept; c.write(c.gets.upcase); c.close }; c = UNIXSocket.new("#{d}/s"); c.puts("unix"); r << c.read; t.join }; a.send_io($stdout) rescue (r << $!.class.name); r }
 feature("sockets-udp") { require "socket"; a = UDPSocket.new; a.bind("127.0.0.1", 0); b = UDPSocket.new; b.connect("127.0.0.1", a.addr[1]); b.send("datagram", 0); m, from = a.recvfrom(100); a.send("back", 0, "127.0.0.1", b.addr[1]); [m, from[3], b.recvfrom(10)[0], (b.recv_nonblock(10, exception: false)).to_s] }
 feature("addrinfo") { require "socket"; [Addrinfo.tcp("127.0.0.1", 80).inspect_sockaddr, Socket.getaddrinfo("localhost", "http", Socket::AF_INET, :STREAM)[0][1], Addrinfo.getaddrinfo("127.0.0.1", 22).length.positive?, Socket.getservbyname("https"), Socket.unpack_sockaddr_in(Socket.sockaddr_in(80, "127.0.0.1")), Socket.gethostname.class.name] }
-feature("signals") { log = []; old = trap("USR1") { |n| log << n }; trap("TERM") { log << :term }; Process.kill("USR1", $$); Process.kill(:TERM, $$); sleep 0.001 until log.length == 2; trap("USR1", old || "DEFAULT"); trap("TERM", "DEFAULT"); [log.map(&:to_s).sort, old.to_s, Signal.signame(9), (trap("KILL") {} rescue $!.class.name), (trap("VTALRM") {} rescue $!.class.name), Signal.list.length, (Process.kill("NOSUCH", $$) rescue $!.class.name)] }
-feature("interrupt") { (Process.kill("INT", $$); sleep 5) rescue $!.class.name }.then { |_| FEATURES["interrupt"] = proc { begin; Process.kill("INT", $$); sleep 5; rescue Interrupt; "interrupted"; end } }
+feature("signals") do
+  log = []
+  old = trap("USR1") { |n| log << n }
+  trap("TERM") { log << :term }
+  Process.kill("USR1", $$)
+  Process.kill(:TERM, $$)
+  sleep 0.001 until log.length == 2
+  trap("USR1", old || "DEFAULT")
+  trap("TERM", "DEFAULT")
+  [
+    log.map(&:to_s).sort, old.to_s, Signal.signame(9), (trap("KILL") {} rescue $!.class.name), (trap("VTALRM") {} rescue $!.class.name),
+    Signal.list.length, (Process.kill("NOSUCH", $$) rescue $!.class.name)
+  ]
+end
+feature("interrupt") { begin; Process.kill("INT", $$); sleep 5; rescue Interrupt; "interrupted"; end }
 feature("process") { [Process.uid, Process.euid, Process.getrlimit(:NOFILE).length, Process.getpriority(Process::PRIO_PROCESS, 0).class.name, Process.pid == $$, Process.ppid.class.name, Process.clock_gettime(:TIMES_BASED_CLOCK_MONOTONIC).class.name, File.umask, Process.argv0.class.name, (Process.kill(0, $$)), (Process.wait rescue $!.class.name)] }
 feature("environment") { ENV["SEUSS_A"] = "ü"; r = [ENV["SEUSS_A"], ENV.fetch("SEUSS_NONE", "d"), ENV.to_h.class.name, ENV.key?("PATH"), (ENV.fetch("a\0b") rescue $!.class.name), ENV.delete("SEUSS_A"), ENV["SEUSS_A"]]; r }
 feature("directories") { require "tmpdir"; before = Dir.pwd; Dir.mktmpdir { |d| Dir.chdir(d) { File.write("f", ""); [Dir.entries(".").sort, File.exist?("f"), Dir.exist?(d), Dir.empty?(d), Dir.each_child(".").to_a, Dir["*"].length] } } << (Dir.pwd == before) << (Dir.mkdir("/proc/x") rescue $!.class.name.start_with?("Errno")) }
 feature("pathname") { require "pathname"; require "tmpdir"; Dir.mktmpdir { |d| x = Pathname(d) + "a" + "b.txt"; x.dirname.mkpath; x.write("hi"); [x.basename.to_s, x.extname, x.read, x.relative_path_from(Pathname(d)).to_s, Pathname("/a/../b").cleanpath.to_s, x.exist?, Pathname(d).glob("**/*.txt").length, Pathname("a/b").each_filename.to_a] } }
-feature("io-misc") { require "io/console"; require "io/wait"; require "io/nonblock"; r, w = IO.pipe; w << "x"; [r.wait_readable(1).class.name, r.nread, r.nonblock?, $stdin.tty?, $stdout.fileno, IO.sysopen("/dev/null").positive?, File.open("/dev/zero") { _1.read(3) }.bytes, File.open("/dev/urandom") { _1.read(4) }.length, File.write("/dev/null", "x"), IO.console.class.name] }
+feature("io-misc") do
+  require "io/console"
+  require "io/wait"
+  require "io/nonblock"
+  r, w = IO.pipe
+  w << "x"
+  [
+    r.wait_readable(1).class.name, r.nread, r.nonblock?, $stdin.tty?, $stdout.fileno, IO.sysopen("/dev/null").positive?,
+    File.open("/dev/zero") { _1.read(3) }.bytes, File.open("/dev/urandom") { _1.read(4) }.length, File.write("/dev/null", "x"),
+    IO.console.class.name
+  ]
+end
 feature("stdout-redirect") { before = $stdout; $stdout = StringIO.new; puts "captured"; s = $stdout.string; $stdout = before; require "tempfile"; Tempfile.create { |f| d = STDOUT.dup; STDOUT.reopen(f.path, "w"); STDOUT.puts("to the file"); STDOUT.flush; STDOUT.reopen(d); d.close; [s, File.read(f.path)] } }
 feature("require") { require "tmpdir"; Dir.mktmpdir { |d| File.write("#{d}/lib_a.rb", "module LibA; VALUE = 5; end"); File.write("#{d}/lib_b.rb", "$lib_b = ($lib_b || 0) + 1"); $LOAD_PATH.unshift(d); r = [require("lib_a"), require("lib_a"), LibA::VALUE, load("#{d}/lib_b.rb"), load("#{d}/lib_b.rb"), $lib_b] rescue r = [$!.class.name]; $LOAD_PATH.shift; Object.send(:remove_const, :LibA) rescue 0; $lib_b = nil; begin; require "not/there"; rescue LoadError => e; r << e.message << e.path; end; r } }
 feature("gems") { [Gem::VERSION.class.name, Gem::Version.new("1.10") > Gem::Version.new("1.9"), Gem.loaded_specs.class.name, (begin; gem "nonexistent-gem"; rescue LoadError => e; e.class.name; end), (require "rake"; Rake::VERSION), Gem::Requirement.new("~> 1.2").satisfied_by?(Gem::Version.new("1.9")), Gem::Specification.find_by_name("json").class.name] }
-feature("syslog-readline-absent") { %w[socket etc pty nkf syslog readline dbm gdbm sdbm win32ole racc/parser rexml/document bundler irb rdoc].map { |l| begin; require l; [l, "there"]; rescue LoadError; [l, "none"]; end } }
+feature("libraries") { %w[socket etc pty nkf syslog readline dbm gdbm sdbm win32ole racc/parser rexml/document bundler irb rdoc].map { |l| begin; require l; [l, "there"]; rescue LoadError; [l, "none"]; end } }
 feature("rexml") { require "rexml/document"; d = REXML::Document.new("<a><b id='1'>t</b><b id='2'/></a>"); [d.root.elements.to_a("b").map { _1.attributes["id"] }, REXML::XPath.first(d, "//b[@id='1']").text, d.to_s.length] }
-feature("minitest-power") { r = []; m = Object.new; def m.check(x) = x; [m.check(1), ObjectSpace.garbage_collect.class.name, RUBY_VERSION, RUBY_ENGINE, RUBY_PLATFORM, RUBY_PATCHLEVEL] + r }
+feature("version") { [RUBY_VERSION, RUBY_ENGINE, RUBY_PLATFORM, RUBY_PATCHLEVEL, RUBY_DESCRIPTION] }
 feature("warning") { before = $stderr; $stderr = StringIO.new; warn "careful"; Warning.warn("and more\n"); s = $stderr.string; $stderr = before; [s, Warning[:deprecated]] }
-feature("at-exit-and-data") { [respond_to?(:at_exit, true), defined?(DATA).class.name, caller.class.name, caller_locations(0, 1)[0].lineno.class.name, __LINE__.class.name, $PROGRAM_NAME.class.name] }
-feature("open3-refused") { require "open3"; require "rbconfig"; [RbConfig::CONFIG["ruby_version"], RbConfig.ruby] }
+feature("callers") { [caller.class.name, caller_locations(0, 1)[0].lineno.class.name, __LINE__.class.name, $PROGRAM_NAME.class.name] }
+feature("rbconfig") { require "rbconfig"; [RbConfig::CONFIG["ruby_version"], RbConfig.ruby] }
 feature("unicode-width") { require "reline" rescue next "none"; [Reline::Unicode.calculate_width("日本x"), "e\u0301".unicode_normalize(:nfc).length, "ﬀ".upcase, "\u{1F468}\u200d\u{1F469}".grapheme_clusters.length] }
 feature("racc-parser") { require "racc/parser"; Racc::Parser::Racc_Runtime_Type rescue $!.class.name }

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"seuss/images/internal/elftest"
 )
 
 // dyn describes a synthetic shared object, without section headers.
@@ -46,41 +48,11 @@ func makeShared(d dyn) []byte {
 	content := make([]byte, strings-at+len(strtab))
 	copy(content, table)
 	copy(content[strings-at:], strtab)
-	segs := []segment{{elf.PT_LOAD, at, content}, {elf.PT_DYNAMIC, at, table}}
+	segs := []elftest.Segment{{Vaddr: at, Off: at, Data: content, Flags: elf.PF_R}, {Type: elf.PT_DYNAMIC, Vaddr: at, Off: at, Data: table}}
 	if d.interp != "" {
-		segs = append(segs, segment{elf.PT_INTERP, 0x1800, append([]byte(d.interp), 0)})
+		segs = append(segs, elftest.Segment{Type: elf.PT_INTERP, Off: 0x1800, Data: append([]byte(d.interp), 0)})
 	}
-	return makeELF(segs)
-}
-
-// segment is a program header of a synthetic ELF, whose addresses are file offsets.
-type segment struct {
-	typ  elf.ProgType
-	at   uint64
-	data []byte
-}
-
-// makeELF returns an x86-64 ELF with the given program headers and no sections.
-func makeELF(segs []segment) []byte {
-	h := elf.Header64{
-		Type: uint16(elf.ET_DYN), Machine: uint16(elf.EM_X86_64), Version: 1,
-		Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: uint16(len(segs)), Shentsize: 64,
-	}
-	copy(h.Ident[:], elf.ELFMAG)
-	h.Ident[elf.EI_CLASS], h.Ident[elf.EI_DATA], h.Ident[elf.EI_VERSION] = byte(elf.ELFCLASS64), byte(elf.ELFDATA2LSB), 1
-	var out bytes.Buffer
-	end := uint64(0)
-	binary.Write(&out, binary.LittleEndian, h)
-	for _, s := range segs {
-		n := uint64(len(s.data))
-		binary.Write(&out, binary.LittleEndian, elf.Prog64{Type: uint32(s.typ), Flags: uint32(elf.PF_R), Off: s.at, Vaddr: s.at, Filesz: n, Memsz: n, Align: 4096})
-		end = max(end, s.at+n)
-	}
-	b := append(out.Bytes(), make([]byte, end-uint64(out.Len()))...)
-	for _, s := range segs {
-		copy(b[s.at:], s.data)
-	}
-	return b
+	return elftest.Make(elf.ET_DYN, 0, segs...)
 }
 
 // scratchRoot makes a file system of text: a link is its target behind "-> ", an

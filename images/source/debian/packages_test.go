@@ -1,6 +1,7 @@
 package debian
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -94,4 +95,29 @@ func FuzzPackages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCollectTree: a tree is collected whole, what lies behind a link that leads nowhere
+// included; the link is in it as it is, and a tree that is missing is none.
+func TestCollectTree(t *testing.T) {
+	root := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(root, "lib/b"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"lib/a": "", "lib/b/file": "", "lib/z": "", "lib/b/gone": "../nowhere", "lib/link": "b/file"} {
+		err := os.WriteFile(filepath.Join(root, name), nil, 0o644)
+		if target != "" {
+			err = errors.Join(os.Remove(filepath.Join(root, name)), os.Symlink(target, filepath.Join(root, name)))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := newCollector(root)
+	if err := errors.Join(c.AddTree("/lib"), c.AddTree("/none")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.Paths(), []string{"/lib/a", "/lib/b/file", "/lib/b/gone", "/lib/link", "/lib/z"}; !reflect.DeepEqual(got, want) {
+		t.Errorf("collected %v, want %v", got, want)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/http/native/client"
 	"seuss/lineage"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/samples"
@@ -124,9 +125,9 @@ func (e *env) deployCold(ctx context.Context) (functions []coldFunction, err err
 			e.notef("the image holds no NumPy; leaving out %s (apt-get install python3-numpy, then seussctl image build)", f.name)
 			continue
 		}
-		err := e.withEngine(dispatcher.Options{}, func(d engine) error {
-			if _, remote := d.(*remote); remote {
-				return errors.New("a daemon serves this state directory; name another one with --state, or stop it")
+		err := e.withEngine(dispatcher.Options{}, func(d service) error {
+			if _, served := d.(*client.Client); served {
+				return errServed
 			}
 			e.progress.step("deploying "+f.name, -1)
 			if _, err := d.Deploy(ctx, sample(f.name, f.code, f.lazy, f.imports)); err != nil || f.stopAt == "" {
@@ -136,7 +137,7 @@ func (e *env) deployCold(ctx context.Context) (functions []coldFunction, err err
 			return err
 		})
 		if err == nil {
-			err = e.withEngine(dispatcher.Options{Verify: lineage.VerifyDemand}, func(d engine) error { return coldInvoke(ctx, d, f, f.first, new(string)) })
+			err = e.withEngine(dispatcher.Options{Verify: lineage.VerifyDemand}, func(d service) error { return coldInvoke(ctx, d, f, f.first, new(string)) })
 		}
 		if err != nil {
 			return nil, err
@@ -146,7 +147,7 @@ func (e *env) deployCold(ctx context.Context) (functions []coldFunction, err err
 	return functions, nil
 }
 
-func coldInvoke(ctx context.Context, d engine, f coldFunction, event string, answer *string) error {
+func coldInvoke(ctx context.Context, d service, f coldFunction, event string, answer *string) error {
 	r, err := d.Invoke(ctx, dispatcher.Request{Function: f.name, Event: []byte(event)})
 	switch {
 	case err != nil:
@@ -172,7 +173,7 @@ func (e *env) coldStart(ctx context.Context, f coldFunction, o dispatcher.Option
 		return err
 	}
 	start := time.Now()
-	return e.withEngine(o, func(d engine) error {
+	return e.withEngine(o, func(d service) error {
 		r, err := d.Invoke(ctx, dispatcher.Request{Function: f.name, Event: []byte(f.measured)})
 		took := time.Since(start)
 		if err == nil && r.Error != nil {

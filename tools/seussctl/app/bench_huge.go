@@ -81,14 +81,14 @@ func (e *env) measureHuge(ctx context.Context, rounds int) (r *hugeReport, err e
 		return nil, err
 	}
 	r = &hugeReport{Offered: pages.HugePagesOffered(), Rows: []hugeRow{}}
-	err = e.withEngine(dispatcher.Options{HugePages: true, Verify: lineage.VerifyDemand}, func(huge engine) error {
+	err = e.withEngine(dispatcher.Options{HugePages: true, Verify: lineage.VerifyDemand}, func(huge service) error {
 		w, err := e.deployBench(ctx, huge)
 		if err != nil {
 			return err
 		}
 		e.hugePages = false // the second platform's
 		defer func() { e.hugePages = true }()
-		return e.withEngine(dispatcher.Options{ReadOnly: true, Verify: lineage.VerifyDemand}, func(small engine) error {
+		return e.withEngine(dispatcher.Options{ReadOnly: true, Verify: lineage.VerifyDemand}, func(small service) error {
 			err := e.compareHuge(ctx, w, huge, small, rounds, r)
 			r.CopyBytes = pages.HugeBytes()
 			return err
@@ -97,7 +97,7 @@ func (e *env) measureHuge(ctx context.Context, rounds int) (r *hugeReport, err e
 	return r, err
 }
 
-func (e *env) compareHuge(ctx context.Context, w *benchWork, huge, small engine, rounds int, r *hugeReport) error {
+func (e *env) compareHuge(ctx context.Context, w *benchWork, huge, small service, rounds int, r *hugeReport) error {
 	left, right := w.paths(huge, huge), w.paths(small, small)
 	for i := range left {
 		name := left[i].Name

@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -11,6 +10,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/http/native/client"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/samples"
 )
@@ -71,7 +72,7 @@ func (e *env) measureMemory(ctx context.Context, n int) (*memoryReport, error) {
 		functions = append(functions, sampleOf(r, r.Name+"-hold", r.Sample("hold").Code, false, nil))
 	}
 	for _, f := range functions {
-		err := e.withEngine(dispatcher.Options{PoolSize: n + 1, HugePages: e.hugePages}, func(d engine) error {
+		err := e.withEngine(dispatcher.Options{PoolSize: n + 1, HugePages: e.hugePages}, func(d service) error {
 			row, err := e.machineMemory(ctx, d, f, n, &report.Platform)
 			report.Rows = append(report.Rows, row)
 			return err
@@ -83,14 +84,10 @@ func (e *env) measureMemory(ctx context.Context, n int) (*memoryReport, error) {
 	return report, nil
 }
 
-// pools is what an embedded dispatcher tells of its machines.
-type pools interface{ Pools() []dispatcher.PoolStats }
-
 // machineMemory measures with one machine, and again with n more.
-func (e *env) machineMemory(ctx context.Context, d engine, f dispatcher.FunctionSpec, n int, platform *string) (row bench.MachineMemory, err error) {
-	counter, ok := d.(pools)
-	if !ok {
-		return row, errors.New("a daemon runs on this state directory: choose another one with --state")
+func (e *env) machineMemory(ctx context.Context, d service, f dispatcher.FunctionSpec, n int, platform *string) (row bench.MachineMemory, err error) {
+	if _, served := d.(*client.Client); served {
+		return row, errServed
 	}
 	e.progress.step("deploying "+f.Name, -1)
 	if _, err := d.Deploy(ctx, f); err != nil {
@@ -109,7 +106,7 @@ func (e *env) machineMemory(ctx context.Context, d engine, f dispatcher.Function
 	if err := invoke(0); err != nil {
 		return row, err
 	}
-	first, err := settledMachines(ctx, counter)
+	first, err := settledMachines(ctx, d)
 	if err != nil {
 		return row, err
 	}
@@ -130,7 +127,7 @@ func (e *env) machineMemory(ctx context.Context, d engine, f dispatcher.Function
 		if err := g.Wait(); err != nil {
 			return row, err
 		}
-		if machines, err = settledMachines(ctx, counter); err != nil {
+		if machines, err = settledMachines(ctx, d); err != nil {
 			return row, err
 		}
 	}
@@ -146,10 +143,14 @@ func (e *env) machineMemory(ctx context.Context, d engine, f dispatcher.Function
 
 // settledMachines waits until all machines stand ready and returns how many
 // there are.
-func settledMachines(ctx context.Context, d pools) (int, error) {
+func settledMachines(ctx context.Context, d api.Pools) (int, error) {
 	for {
 		total, ready := 0, 0
-		for _, p := range d.Pools() {
+		list, err := d.Pools(ctx)
+		if err != nil {
+			return 0, err
+		}
+		for _, p := range list {
 			total += p.Machines
 			ready += p.Ready
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -86,13 +87,13 @@ func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *be
 		return nil, err
 	}
 	report = &bench.Report{Rows: []bench.Row{}, Depth: []bench.Depth{}}
-	err = e.withEngine(dispatcher.Options{HugePages: e.hugePages}, func(d engine) error {
+	err = e.withEngine(dispatcher.Options{HugePages: e.hugePages}, func(d service) error {
 		w, err := e.deployBench(ctx, d)
 		if err != nil {
 			return err
 		}
 		report.Platform, report.FunctionNodeBytes = w.platform, w.functionBytes
-		return e.withSwitcher(func(switcher engine) error {
+		return e.withSwitcher(func(switcher service) error {
 			if report.Rows, err = e.measurePaths(ctx, d, switcher, w, rounds); err != nil {
 				return err
 			}
@@ -105,11 +106,11 @@ func (e *env) measure(ctx context.Context, rounds int, depths []int) (report *be
 
 // withSwitcher opens a second dispatcher on the same directory with one shell,
 // which two functions then have to share.
-func (e *env) withSwitcher(f func(engine) error) error {
+func (e *env) withSwitcher(f func(service) error) error {
 	return e.withEngine(dispatcher.Options{ReadOnly: true, PoolSize: 1, HugePages: e.hugePages}, f)
 }
 
-func (e *env) measurePaths(ctx context.Context, d, switcher engine, w *benchWork, rounds int) (rows []bench.Row, err error) {
+func (e *env) measurePaths(ctx context.Context, d, switcher service, w *benchWork, rounds int) (rows []bench.Row, err error) {
 	baselines, err := e.startBaselines(ctx, w)
 	if err != nil {
 		return nil, err
@@ -126,13 +127,19 @@ func (e *env) measurePaths(ctx context.Context, d, switcher engine, w *benchWork
 	return bench.Measure(ctx, paths, rounds, func(f float64) { e.progress.step("measuring start paths", f) })
 }
 
-func (e *env) measureDepth(ctx context.Context, d engine, depths []int) ([]bench.Depth, error) {
+func (e *env) measureDepth(ctx context.Context, d service, depths []int) ([]bench.Depth, error) {
 	out := []bench.Depth{}
 	if len(depths) == 0 {
 		return out, nil
 	}
 	e.progress.step("measuring restores by depth", -1)
-	samples, err := d.BenchDepth(ctx, depths, depthSamples)
+	local, ok := d.(interface {
+		BenchDepth(ctx context.Context, depths []int, n int) (map[int][]time.Duration, error)
+	})
+	if !ok {
+		return nil, errServed
+	}
+	samples, err := local.BenchDepth(ctx, depths, depthSamples)
 	if err != nil {
 		return nil, err
 	}

@@ -67,7 +67,7 @@ func (e *env) measureWarmUp(ctx context.Context, rounds int) ([]*warmUpRow, erro
 		return nil, err
 	}
 	rows := []*warmUpRow{{Runs: 0}, {Runs: 1}, {Runs: 20}}
-	err := e.withEngine(dispatcher.Options{}, func(d engine) error {
+	err := e.withEngine(dispatcher.Options{}, func(d service) error {
 		for _, r := range rows {
 			r.name = fmt.Sprintf("invoice-%d", r.Runs)
 			spec := sample(r.name, samples.Invoice, false, nil)
@@ -78,7 +78,7 @@ func (e *env) measureWarmUp(ctx context.Context, rounds int) ([]*warmUpRow, erro
 			if err != nil {
 				return err
 			}
-			r.NodePages, r.StoredBytes = n.DeltaPages, n.StoredBytes()
+			r.NodePages, r.StoredBytes = n.DeltaPages, n.FileBytes
 		}
 		for round := range rounds {
 			e.progress.step("measuring warm-up", float64(round)/float64(rounds))
@@ -102,7 +102,7 @@ func (e *env) measureWarmUp(ctx context.Context, rounds int) ([]*warmUpRow, erro
 
 // measure takes one turn: a new machine, and after one more invocation, which
 // brings a machine to the node, some on machines that stand there.
-func (r *warmUpRow) measure(ctx context.Context, d engine) error {
+func (r *warmUpRow) measure(ctx context.Context, d service) error {
 	const pooled = 4
 	for n := range 2 + pooled {
 		got, err := d.Invoke(ctx, dispatcher.Request{Function: r.name, Event: []byte(warmUpEvent), Fresh: n == 0})

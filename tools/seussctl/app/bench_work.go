@@ -37,7 +37,7 @@ type benchWork struct {
 
 // deployBench deploys the functions, takes the argument snapshot, and learns
 // the right answer.
-func (e *env) deployBench(ctx context.Context, d engine) (*benchWork, error) {
+func (e *env) deployBench(ctx context.Context, d service) (*benchWork, error) {
 	w := &benchWork{}
 	for _, f := range []struct {
 		name string
@@ -99,8 +99,8 @@ func sampleOf(r *runtimes.Runtime, name string, code []byte, lazy bool, imports 
 
 // paths are the start paths. PerRound is chosen so that each takes a similar
 // part of the time, but enough samples of the fast ones for a p99.
-func (w *benchWork) paths(d, switcher engine) []bench.Path {
-	invoke := func(e engine, want dispatcher.StartPath, check bool, r dispatcher.Request) func(context.Context, func()) error {
+func (w *benchWork) paths(d, switcher service) []bench.Path {
+	invoke := func(e service, want dispatcher.StartPath, check bool, r dispatcher.Request) func(context.Context, func()) error {
 		return func(ctx context.Context, answered func()) error {
 			r := r
 			r.Deliver = func(*dispatcher.Result) bool { answered(); return true }
@@ -149,7 +149,7 @@ func once(run func(context.Context, func()) error) func(context.Context) error {
 
 // invoke runs one invocation and checks that it started where it should and,
 // where asked, that it answers the same.
-func (w *benchWork) invoke(ctx context.Context, d engine, r dispatcher.Request, want dispatcher.StartPath, check bool) error {
+func (w *benchWork) invoke(ctx context.Context, d service, r dispatcher.Request, want dispatcher.StartPath, check bool) error {
 	got, err := d.Invoke(ctx, r)
 	switch {
 	case err != nil:

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"seuss/dispatcher/http/native/client"
 )
 
 // socketName is the daemon's socket in its state directory: who can write there
@@ -64,12 +66,12 @@ func listenSocket(path string) (net.Listener, error) {
 
 // daemon returns a connection to the daemon that holds the state directory, nil
 // if there is none.
-func (e *env) daemon() *remote {
+func (e *env) daemon() *client.Client {
 	path := filepath.Join(e.stateDir, socketName)
 	conn, err := dialSocket(context.Background(), path)
 	if err != nil {
 		return nil
 	}
 	conn.Close()
-	return newRemote(e.stateDir, path)
+	return client.New(func(ctx context.Context) (net.Conn, error) { return dialSocket(ctx, path) })
 }

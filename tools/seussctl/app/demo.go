@@ -12,6 +12,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
@@ -34,7 +35,7 @@ it. Uses a state directory of its own below the default, or the one given with -
 			if err := e.freshImages(c.Context, e.otherRuntimes()...); err != nil {
 				return err
 			}
-			return e.withEngine(dispatcher.Options{}, func(d engine) error { return e.runDemo(c.Context, d) })
+			return e.withEngine(dispatcher.Options{}, func(d service) error { return e.runDemo(c.Context, d) })
 		},
 	})
 }
@@ -100,7 +101,7 @@ type demoRow struct {
 	Node         string  `json:"node"`
 }
 
-func (e *env) runDemo(ctx context.Context, d engine) error {
+func (e *env) runDemo(ctx context.Context, d service) error {
 	functions, err := e.deployDemo(ctx, d)
 	if err != nil {
 		return err
@@ -123,20 +124,25 @@ func (e *env) runDemo(ctx context.Context, d engine) error {
 		}
 	}
 	e.progress.clear()
+	list, err := d.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	trees := api.Forest(list)
 	if e.json {
 		return e.printJSON(struct {
-			Rows []demoRow   `json:"rows"`
-			Tree []*nodeItem `json:"tree"`
-		}{rows, forest(d.Store())})
+			Rows []demoRow       `json:"rows"`
+			Tree []*api.Snapshot `json:"tree"`
+		}{rows, trees})
 	}
 	if err := printDemo(e.stdout, rows); err != nil {
 		return err
 	}
-	return printTrees(e.stdout, forest(d.Store()), imageTags(e.images()))
+	return printTrees(e.stdout, trees, imageTags(e.images()))
 }
 
 // deployDemo deploys the functions that this machine's image can run.
-func (e *env) deployDemo(ctx context.Context, d engine) ([]demoFunction, error) {
+func (e *env) deployDemo(ctx context.Context, d service) ([]demoFunction, error) {
 	if _, err := d.Base(ctx, defaultImage); err != nil {
 		return nil, err
 	}
@@ -168,7 +174,7 @@ func (e *env) deployDemo(ctx context.Context, d engine) ([]demoFunction, error) 
 }
 
 // deploy deploys the function and takes its argument snapshot.
-func (f *demoFunction) deploy(ctx context.Context, d engine, r *runtimes.Runtime) error {
+func (f *demoFunction) deploy(ctx context.Context, d service, r *runtimes.Runtime) error {
 	if _, err := d.Deploy(ctx, sampleOf(r, f.name, f.Code, f.Lazy, f.Imports)); err != nil {
 		return err
 	}
@@ -202,7 +208,7 @@ func (e *env) imageHas(image, path string) (has bool, err error) {
 
 // measure invokes the function on one path. All invocations must give the same
 // answer, wherever they start.
-func (f *demoFunction) measure(ctx context.Context, d engine, p demoPath, answer *json.RawMessage) (demoRow, error) {
+func (f *demoFunction) measure(ctx context.Context, d service, p demoPath, answer *json.RawMessage) (demoRow, error) {
 	row := demoRow{Function: f.name, Path: p.name, N: p.n}
 	request := dispatcher.Request{Function: f.name, Event: []byte(f.Event), MaxPath: p.path, Fresh: p.fresh}
 	var took []time.Duration
@@ -240,8 +246,8 @@ func (f *demoFunction) measure(ctx context.Context, d engine, p demoPath, answer
 		return row, err
 	}
 	row.PagesDirtied = r.PagesDirtied
-	if n, err := d.Store().Get(row.Node); err == nil && n.Kind != lineage.KindImage {
-		row.StoredBytes = n.StoredBytes()
+	if n, err := d.Snapshot(ctx, row.Node); err == nil && n.Kind != lineage.KindImage {
+		row.StoredBytes = n.FileBytes
 	}
 	return row, nil
 }

@@ -9,17 +9,16 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/images"
 	_ "seuss/images/runtimes/all"
 	_ "seuss/images/source/all"
 	"seuss/lineage"
-	"seuss/lineage/oci"
 )
 
 const (
@@ -31,21 +30,15 @@ const (
 // defaultImage is the image of functions that name none.
 var defaultImage = dispatcher.DefaultImage()
 
-// engine is what commands need of a dispatcher.
-type engine interface {
-	Store() *lineage.Store
-	Base(ctx context.Context, image string) (*lineage.Node, error)
-	Import(ctx context.Context, image string, modules []string) (*lineage.Node, error)
-	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*lineage.Node, error)
-	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
-	RunOnce(ctx context.Context, spec dispatcher.FunctionSpec, request dispatcher.Request) (*dispatcher.Result, error)
-	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*lineage.Node, error)
-	Receive(ctx context.Context, src *oci.Source, tag string) (*dispatcher.Received, error)
-	BenchDepth(ctx context.Context, depths []int, n int) (map[int][]time.Duration, error)
+// service is the service that commands work on: the daemon's, or one in this
+// process.
+type service interface {
+	api.Service
 	Close() error
 }
 
-var _ engine = (*dispatcher.Dispatcher)(nil)
+// errServed: what is measured must not be somebody else's work too.
+var errServed = errors.New("a daemon serves this state directory, and what it does would be measured too; name another one with --state, or stop it")
 
 // env is everything that a command gets from outside.
 type env struct {
@@ -53,7 +46,7 @@ type env struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	isRoot         bool // the user is root
-	open           func(dispatcher.Options) (engine, error)
+	open           func(dispatcher.Options) (service, error)
 	checkPlatform  func() error // says whether open would find a platform
 	progress       *progress
 	complete       map[*cli.Command]func(*env) []string
@@ -156,7 +149,7 @@ func (e *env) refreshDaemon(ctx context.Context) error {
 	if d == nil {
 		return nil
 	}
-	return errors.Join(d.refresh(ctx), d.Close())
+	return errors.Join(d.Refresh(ctx), d.Close())
 }
 
 // readStore opens the catalogue without the lock; nil means that nothing has
@@ -202,7 +195,7 @@ func (e *env) withStore(f func(*lineage.Store) error) (err error) {
 
 // withEngine runs f with a dispatcher that may write: the daemon's, where one
 // runs on the state directory, else one of this process.
-func (e *env) withEngine(o dispatcher.Options, f func(engine) error) (err error) {
+func (e *env) withEngine(o dispatcher.Options, f func(service) error) (err error) {
 	if d := e.daemon(); d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()
 		if o.Network != nil {
@@ -224,9 +217,9 @@ func (e *env) withEngine(o dispatcher.Options, f func(engine) error) (err error)
 // withReader is withEngine for commands that gain from writing (snapshots made
 // on the way, use counts) but can do without: where another process holds the
 // state directory, or it cannot be written, it is opened read-only.
-func (e *env) withReader(o dispatcher.Options, f func(engine) error) error {
+func (e *env) withReader(o dispatcher.Options, f func(service) error) error {
 	var opened bool
-	err := e.withEngine(o, func(d engine) error {
+	err := e.withEngine(o, func(d service) error {
 		opened = true
 		return f(d)
 	})

@@ -54,16 +54,16 @@ func (e *env) deploy(c *cli.Context, spec dispatcher.FunctionSpec) error {
 	if err := e.ensureImage(c.Context, spec.Image); err != nil {
 		return err
 	}
-	return e.withEngine(dispatcher.Options{}, func(d engine) error {
+	return e.withEngine(dispatcher.Options{}, func(d service) error {
 		node, err := d.Deploy(c.Context, spec)
 		if err != nil {
 			return err
 		}
 		e.progress.clear()
 		if e.json {
-			return e.printJSON(newNodeItem(d.Store(), node))
+			return e.printJSON(node)
 		}
-		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.StoredBytes()))
+		_, err = fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", spec.Name, short(node.ID), formatPages(node.DeltaPages), formatBytes(node.FileBytes))
 		return err
 	})
 }

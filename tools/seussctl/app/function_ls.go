@@ -1,12 +1,13 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
-	"seuss/dispatcher/functions"
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -15,36 +16,14 @@ func (e *env) functionLs() *cli.Command {
 		name:     "ls",
 		usage:    "list the deployed functions",
 		examples: []string{"seussctl function ls"},
-		action:   func(_ *cli.Context, e *env) error { return e.listFunctions() },
+		action:   func(c *cli.Context, e *env) error { return e.listFunctions(c.Context) },
 	})
 }
 
-// functionItem is a deployment with what its snapshots sum up to.
-type functionItem struct {
-	functions.Function
-	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
-	StoredBytes uint64 `json:"stored_bytes"`
-	Hits        uint64 `json:"hits"`
-}
-
-func (e *env) listFunctions() (err error) {
-	items := []functionItem{}
-	s, err := e.readStore()
+func (e *env) listFunctions(ctx context.Context) error {
+	items, damaged, err := e.functions(ctx)
 	if err != nil {
 		return err
-	}
-	var damaged error
-	if s != nil {
-		defer func() { err = errors.Join(err, s.Close()) }()
-		deployed, err := deployments(s)
-		if err != nil {
-			return err
-		}
-		var list []functions.Function
-		list, damaged = deployed.List() // the list holds what can be read
-		for _, f := range list {
-			items = append(items, newFunctionItem(s, f))
-		}
 	}
 	if e.json {
 		if err := e.printJSON(items); err != nil {
@@ -66,17 +45,28 @@ func (e *env) listFunctions() (err error) {
 	return damaged
 }
 
-func newFunctionItem(s *lineage.Store, f functions.Function) functionItem {
-	item := functionItem{Function: f}
-	for _, n := range s.Function(f.Name) {
-		if n.Key.CodeDigest != f.CodeDigest {
-			continue // of an earlier deployment
-		}
-		item.Nodes++
-		item.StoredBytes += n.StoredBytes()
-		item.Hits += n.Hits()
+// functions lists what is deployed; damaged says what cannot be read.
+func (e *env) functions(ctx context.Context) (list []api.Function, damaged, err error) {
+	if d := e.daemon(); d != nil {
+		defer func() { err = errors.Join(err, d.Close()) }()
+		list, err = d.Functions(ctx)
+		return list, nil, err
 	}
-	return item
+	list = []api.Function{}
+	s, err := e.readStore()
+	if s == nil || err != nil {
+		return list, nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	deployed, err := deployments(s)
+	if err != nil {
+		return nil, nil, err
+	}
+	records, damaged := deployed.List() // the list holds what can be read
+	for _, f := range records {
+		list = append(list, api.FunctionOf(s, f))
+	}
+	return list, damaged, nil
 }
 
 // functionNames are the completions for a function.

@@ -28,12 +28,18 @@ func (e *env) functionRm() *cli.Command {
 			}
 			if d := e.daemon(); d != nil {
 				defer d.Close()
-				nodes, err := nodesOf(d.Store(), name)
+				list, err := d.Snapshots(c.Context)
 				if err == nil {
-					err = d.removeFunction(c.Context, name)
+					err = d.RemoveFunction(c.Context, name)
 				}
 				if err != nil {
 					return err
+				}
+				nodes := []string{}
+				for _, n := range list {
+					if n.Key.Function == name {
+						nodes = append(nodes, n.ID)
+					}
 				}
 				return print(nodes)
 			}
@@ -46,25 +52,6 @@ func (e *env) functionRm() *cli.Command {
 			})
 		},
 	})
-}
-
-// nodesOf lists the nodes that go with a deployment.
-func nodesOf(s *lineage.Store, name string) ([]string, error) {
-	if s == nil {
-		return nil, lineage.ErrNotFound
-	}
-	deployed, err := deployments(s)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := deployed.Get(name); errors.Is(err, lineage.ErrNotFound) {
-		return nil, fmt.Errorf("remove: %w", err)
-	}
-	nodes := []string{}
-	for _, n := range s.Function(name) {
-		nodes = append(nodes, n.ID)
-	}
-	return nodes, nil
 }
 
 // removeFunction removes a deployment and the nodes of all its code, and

@@ -13,6 +13,7 @@ import (
 
 	"seuss/dirtytrack"
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -20,30 +21,42 @@ import (
 
 // fakeEngine answers what a test tells it to and remembers what it was asked.
 type fakeEngine struct {
-	store    *lineage.Store
-	result   *dispatcher.Result
-	err      error
-	node     *lineage.Node
-	closed   bool
-	request  dispatcher.Request
-	spec     dispatcher.FunctionSpec
-	modules  []string
-	stopAt   string
-	argument []byte
-	invoke   func(dispatcher.Request) (*dispatcher.Result, error) // nil: result and err
+	api.Service // what no test asks for
+	store       *lineage.Store
+	result      *dispatcher.Result
+	err         error
+	node        *lineage.Node
+	closed      bool
+	request     dispatcher.Request
+	spec        dispatcher.FunctionSpec
+	modules     []string
+	stopAt      string
+	argument    []byte
+	invoke      func(dispatcher.Request) (*dispatcher.Result, error) // nil: result and err
 }
 
-func (f *fakeEngine) Store() *lineage.Store { return f.store }
-func (f *fakeEngine) Base(context.Context, string) (*lineage.Node, error) {
-	return f.node, f.err
+func (f *fakeEngine) made() (*api.Snapshot, error) {
+	if f.node == nil {
+		return nil, f.err
+	}
+	return api.SnapshotOf(f.store, f.node), f.err
 }
-func (f *fakeEngine) Import(_ context.Context, _ string, modules []string) (*lineage.Node, error) {
+func (f *fakeEngine) Snapshots(ctx context.Context) ([]*api.Snapshot, error) {
+	return api.Kept{Store: f.store}.Snapshots(ctx)
+}
+func (f *fakeEngine) Snapshot(ctx context.Context, ref string) (*api.Snapshot, error) {
+	return api.Kept{Store: f.store}.Snapshot(ctx, ref)
+}
+func (f *fakeEngine) Base(context.Context, string) (*api.Snapshot, error) {
+	return f.made()
+}
+func (f *fakeEngine) Import(_ context.Context, _ string, modules []string) (*api.Snapshot, error) {
 	f.modules = modules
-	return f.node, f.err
+	return f.made()
 }
-func (f *fakeEngine) Deploy(_ context.Context, s dispatcher.FunctionSpec) (*lineage.Node, error) {
+func (f *fakeEngine) Deploy(_ context.Context, s dispatcher.FunctionSpec) (*api.Snapshot, error) {
 	f.spec = s
-	return f.node, f.err
+	return f.made()
 }
 func (f *fakeEngine) Invoke(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
 	f.request = r
@@ -56,11 +69,11 @@ func (f *fakeEngine) RunOnce(_ context.Context, s dispatcher.FunctionSpec, r dis
 	f.spec, f.request = s, r
 	return f.result, f.err
 }
-func (f *fakeEngine) CaptureArgument(_ context.Context, _ string, event []byte, stopAt string) (*lineage.Node, error) {
+func (f *fakeEngine) CaptureArgument(_ context.Context, _ string, event []byte, stopAt string) (*api.Snapshot, error) {
 	f.argument, f.stopAt = event, stopAt
-	return f.node, f.err
+	return f.made()
 }
-func (f *fakeEngine) Receive(context.Context, *oci.Source, string) (*dispatcher.Received, error) {
+func (f *fakeEngine) Receive(context.Context, *oci.Source, string) (*api.Imported, error) {
 	return nil, f.err
 }
 func (f *fakeEngine) BenchDepth(_ context.Context, depths []int, n int) (map[int][]time.Duration, error) {
@@ -83,7 +96,7 @@ type outcome struct {
 
 // command runs a command line in the state directory dir. open may be nil:
 // then no command may need a dispatcher.
-func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (engine, error), args ...string) outcome {
+func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (service, error), args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
 	e := newEnv(strings.NewReader(stdin), &stdout, &stderr)
@@ -95,7 +108,7 @@ func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (eng
 	}
 	e.open = open
 	if open == nil {
-		e.open = func(dispatcher.Options) (engine, error) {
+		e.open = func(dispatcher.Options) (service, error) {
 			t.Errorf("%q opened a dispatcher", args)
 			return nil, os.ErrInvalid
 		}
@@ -104,8 +117,8 @@ func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (eng
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
-func with(f *fakeEngine) func(dispatcher.Options) (engine, error) {
-	return func(dispatcher.Options) (engine, error) { return f, nil }
+func with(f *fakeEngine) func(dispatcher.Options) (service, error) {
+	return func(dispatcher.Options) (service, error) { return f, nil }
 }
 
 // tagImage gives the state directory a default image, so that nothing is built.

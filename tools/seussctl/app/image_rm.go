@@ -25,7 +25,7 @@ snapshots is kept unless --cascade removes them as well.`,
 		action: func(c *cli.Context, e *env) error {
 			if d := e.daemon(); d != nil {
 				defer d.Close()
-				removed, err := d.removeImage(c.Context, c.Args().First(), c.Bool("cascade"))
+				removed, err := d.RemoveImage(c.Context, c.Args().First(), c.Bool("cascade"))
 				if err != nil {
 					return err
 				}

@@ -62,7 +62,7 @@ as AWS Lambda does and the exit code is 3.`,
 				return err
 			}
 			options := dispatcher.Options{PoolSize: 1, AutoArguments: c.Bool("auto-arguments"), Verify: verify, Network: network}
-			return e.withReader(options, func(d engine) error {
+			return e.withReader(options, func(d service) error {
 				result, err := d.Invoke(c.Context, request)
 				if err != nil {
 					return err

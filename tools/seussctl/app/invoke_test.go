@@ -89,7 +89,7 @@ func TestFallsBackToReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	locked := fmt.Errorf("process 17 holds it: %w", lineage.ErrLocked)
 	var tries []bool
-	open := func(o dispatcher.Options) (engine, error) {
+	open := func(o dispatcher.Options) (service, error) {
 		tries = append(tries, o.ReadOnly)
 		if !o.ReadOnly {
 			return nil, locked
@@ -134,7 +134,7 @@ func TestRunAndDeploy(t *testing.T) {
 		t.Errorf("deploy: exit %d, %+v, %q %q", out.code, f.spec, out.stdout, out.stderr)
 	}
 	out = command(t, dir, "", with(f), "--json", "function", "deploy", "hello", file)
-	var item nodeItem
+	var item api.Snapshot
 	if err := json.Unmarshal([]byte(out.stdout), &item); err != nil || item.ID != nodes["function"].ID {
 		t.Errorf("deploy --json: %v %q", err, out.stdout)
 	}

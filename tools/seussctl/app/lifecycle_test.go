@@ -60,12 +60,12 @@ func TestTagsAndPins(t *testing.T) {
 	want(t, dir, []string{"snapshot", "pin", nodes["argument"].ID, "--for", "1h"}, "pinned")
 	refused(t, dir, api.ExitFailure, []string{"snapshot", "rm", "hello@v1"}, "tagged hello@v1")
 	refused(t, dir, api.ExitFailure, []string{"snapshot", "rm", "--cascade", nodes["base"].ID}, "kept by a pin or tag")
-	if n := decode[nodeItem](t, want(t, dir, []string{"snapshot", "unpin", "--json", nodes["argument"].ID})); n.Pinned {
+	if n := decode[api.Snapshot](t, want(t, dir, []string{"snapshot", "unpin", "--json", nodes["argument"].ID})); n.Pinned {
 		t.Error("still pinned")
 	}
 	want(t, dir, []string{"snapshot", "tag", "--remove", "hello@v1"}, "removed tag hello@v1")
 	want(t, dir, []string{"snapshot", "rm", id}, "removed 1 snapshots")
-	if items := decode[[]nodeItem](t, want(t, dir, []string{"snapshot", "history", "table", "--json"})); len(items) != 2 || items[0].ID != nodes["argument"].ID {
+	if items := decode[[]api.Snapshot](t, want(t, dir, []string{"snapshot", "history", "table", "--json"})); len(items) != 2 || items[0].ID != nodes["argument"].ID {
 		t.Errorf("history: %+v", items)
 	}
 	refused(t, dir, api.ExitUsage, []string{"snapshot", "tag", nodes["base"].ID, "abc"}, "hex digits")
@@ -119,7 +119,7 @@ func TestStatsCompactFlatten(t *testing.T) {
 	want(t, dir, []string{"snapshot", "verify"}, "6 snapshots are as they were captured")
 	want(t, dir, []string{"snapshot", "compact", "--pages", nodes["base"].ID})
 	out := want(t, dir, []string{"snapshot", "flatten", "--json", nodes["function"].ID})
-	if flat := decode[nodeItem](t, out); flat.Parent != nodes["image"].ID || flat.Kind != lineage.KindFunction {
+	if flat := decode[api.Snapshot](t, out); flat.Parent != nodes["image"].ID || flat.Kind != lineage.KindFunction {
 		t.Errorf("%s", out)
 	}
 	want(t, dir, []string{"snapshot", "flatten", nodes["function"].ID, "--onto", nodes["base"].ID}, "function hello")

@@ -27,7 +27,7 @@ func TestAllowNet(t *testing.T) {
 		if fake.err = nil; strings.HasPrefix(c.args, "snapshot") {
 			fake.err, code = errors.New("not taken, this is a test of options"), api.ExitFailure
 		}
-		out := command(t, t.TempDir(), "", func(o dispatcher.Options) (engine, error) {
+		out := command(t, t.TempDir(), "", func(o dispatcher.Options) (service, error) {
 			got = o
 			return fake, nil
 		}, strings.Fields(c.args)...)

@@ -2,75 +2,13 @@ package app
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
+	"seuss/dispatcher/api"
 	"seuss/images"
 	"seuss/lineage"
 )
-
-// nodeItem is a node as commands print it.
-type nodeItem struct {
-	lineage.Info
-	SharedBytes uint64 `json:"shared_bytes"`
-	// ImageBytes is the size of an image node's file, which stores its pages.
-	ImageBytes uint64   `json:"image_bytes,omitempty"`
-	FileBytes  uint64   `json:"file_bytes"` // of the node's file
-	Hits       uint64   `json:"hits"`
-	Pure       bool     `json:"pure"`
-	Tags       []string `json:"tags,omitempty"`
-	Pinned     bool     `json:"pinned,omitempty"`
-	// LoadingPages and LoadingRuns are the size of the loading set, in snapshot show only,
-	// and so are Donors.
-	LoadingPages uint64          `json:"loading_pages,omitempty"`
-	LoadingRuns  uint64          `json:"loading_runs,omitempty"`
-	Donors       []lineage.Donor `json:"donors,omitempty"`
-	Children     []*nodeItem     `json:"children,omitempty"` // in a tree only
-}
-
-func newNodeItem(s *lineage.Store, n *lineage.Node) *nodeItem {
-	item := &nodeItem{Info: n.Info, SharedBytes: pageBytes(n.SharedPages), FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
-	for _, m := range s.Catalogue().NodeMarks(n.ID) {
-		switch m.Kind {
-		case lineage.MarkTag:
-			item.Tags = append(item.Tags, m.Name)
-		case lineage.MarkPin:
-			item.Pinned = m.Expires.IsZero() || time.Now().Before(m.Expires)
-		}
-	}
-	if n.Kind == lineage.KindImage {
-		if st, err := os.Stat(s.ImagePath(n.ImageDigest)); err == nil {
-			item.ImageBytes = uint64(st.Size())
-		}
-	}
-	return item
-}
-
-// stored is what the node takes on disk.
-func (n *nodeItem) stored() uint64 { return n.FileBytes + n.ImageBytes }
-
-// nodeTree returns the item of a node with all that hang on it.
-func nodeTree(s *lineage.Store, n *lineage.Node) *nodeItem {
-	item := newNodeItem(s, n)
-	for _, child := range s.Children(n.ID) {
-		item.Children = append(item.Children, nodeTree(s, child))
-	}
-	return item
-}
-
-// forest returns the trees of a store; s may be nil, an empty one.
-func forest(s *lineage.Store) []*nodeItem {
-	trees := []*nodeItem{}
-	if s == nil {
-		return trees
-	}
-	for _, n := range s.Kind(lineage.KindImage) {
-		trees = append(trees, nodeTree(s, n))
-	}
-	return trees
-}
 
 // imageTags returns the names that lead to images, by digest.
 func imageTags(store images.Store) map[string]string {
@@ -86,7 +24,7 @@ func imageTags(store images.Store) map[string]string {
 }
 
 // nodeKey says in words what a node holds beyond its parent.
-func nodeKey(n *nodeItem, tags map[string]string) string {
+func nodeKey(n *api.Snapshot, tags map[string]string) string {
 	k := n.Key
 	switch n.Kind {
 	case lineage.KindImage:
@@ -124,7 +62,7 @@ func nodeKey(n *nodeItem, tags map[string]string) string {
 
 // treeKey is nodeKey for a node drawn below its parent: of an import node it
 // names what the parent has not imported.
-func treeKey(n, parent *nodeItem, tags map[string]string) string {
+func treeKey(n, parent *api.Snapshot, tags map[string]string) string {
 	if n.Kind != lineage.KindImport || parent == nil {
 		return nodeKey(n, tags)
 	}

@@ -7,9 +7,10 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/kvm"
+	"seuss/vmm/platform/process"
 )
 
 // platformVariable names the platform where --platform does not.
@@ -100,7 +101,7 @@ func (e *env) tryPlatform() error {
 }
 
 // openDispatcher opens the platform and a dispatcher on it.
-func (e *env) openDispatcher(o dispatcher.Options) (engine, error) {
+func (e *env) openDispatcher(o dispatcher.Options) (service, error) {
 	platform, err := e.openPlatform()
 	if err != nil {
 		return nil, err
@@ -110,15 +111,15 @@ func (e *env) openDispatcher(o dispatcher.Options) (engine, error) {
 	if err != nil {
 		return nil, errors.Join(err, platform.Close())
 	}
-	return &ownedEngine{d, platform}, nil
+	return &ownedService{api.NewLocal(d), platform}, nil
 }
 
-// ownedEngine closes the platform after the dispatcher.
-type ownedEngine struct {
-	*dispatcher.Dispatcher
+// ownedService closes the platform after the dispatcher.
+type ownedService struct {
+	api.Local
 	platform io.Closer
 }
 
-func (o *ownedEngine) Close() error {
+func (o *ownedService) Close() error {
 	return errors.Join(o.Dispatcher.Close(), o.platform.Close())
 }

@@ -64,7 +64,7 @@ of seussctl or of the machine 125.`,
 				return err
 			}
 			request := dispatcher.Request{Function: spec.Name, Event: event, Timeout: c.Duration("timeout")}
-			return e.withReader(dispatcher.Options{PoolSize: 1, Network: network}, func(d engine) error {
+			return e.withReader(dispatcher.Options{PoolSize: 1, Network: network}, func(d service) error {
 				result, err := d.RunOnce(c.Context, spec, request)
 				if err != nil {
 					return err

@@ -55,12 +55,12 @@ func (e *env) runProgram(c *cli.Context) error {
 	if err := checkTimeout(c); err != nil {
 		return err
 	}
-	p := instance.Program{Args: c.Args().Slice(), Env: []string{"PATH=" + programPath, "HOME=/root"}}
+	p := instance.Program{Args: c.Args().Slice()}
 	for _, v := range c.StringSlice("env") {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
 			return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 		}
-		p.Env = images.MergeEnv(p.Env, []string{v})
+		p.Env = append(p.Env, v)
 	}
 	if c.IsSet("memory") {
 		memory, err := parseMemory(c.String("memory"))
@@ -95,6 +95,11 @@ func (e *env) runInImage(ctx context.Context, ref string, p instance.Program) (e
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
 	p.Image = image
+	env := []string{"PATH=" + programPath, "HOME=/root"}
+	if source.IsReference(ref) { // what the source says of the program's environment
+		env = images.MergeEnv(env, image.Config().Env)
+	}
+	p.Env = images.MergeEnv(env, p.Env)
 	if p.Args[0], err = findProgram(image, p.Args[0]); err != nil {
 		return &programExit{exitProgramNotFound, err}
 	}

@@ -95,7 +95,7 @@ func (e *env) runService(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	service, ok := d.(api.Service)
+	hosted, ok := d.(api.Hosted)
 	if !ok {
 		return errors.Join(errors.New("this dispatcher cannot be served"), d.Close())
 	}
@@ -104,7 +104,7 @@ func (e *env) runService(c *cli.Context) error {
 		return errors.Join(err, d.Close())
 	}
 	e.progress.clear()
-	return errors.Join(e.serveService(c.Context, cfg, service), d.Close())
+	return errors.Join(e.serveService(c.Context, cfg, hosted), d.Close())
 }
 
 // lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
@@ -128,7 +128,7 @@ func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
 }
 
 // serveService serves until ctx ends, then drains.
-func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Service) error {
+func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Hosted) error {
 	tracing, err := startTracing(ctx, cfg.trace, e.stdout)
 	if err != nil {
 		return err

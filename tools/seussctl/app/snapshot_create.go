@@ -6,7 +6,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
-	"seuss/lineage"
+	"seuss/dispatcher/api"
 )
 
 func (e *env) snapshotCreate() *cli.Command {
@@ -55,19 +55,19 @@ commands do this by themselves when they need it.`,
 					return err
 				}
 			}
-			return e.withEngine(dispatcher.Options{PoolSize: 1, Network: network}, func(d engine) error {
+			return e.withEngine(dispatcher.Options{PoolSize: 1, Network: network}, func(d service) error {
 				n, err := take(d)
 				if err != nil {
 					return err
 				}
-				return e.printNewNode(d.Store(), n)
+				return e.printNewNode(n)
 			})
 		},
 	})
 }
 
 // chooseSnapshot returns how to take the snapshot that the command line asks for.
-func (e *env) chooseSnapshot(c *cli.Context) (func(engine) (*lineage.Node, error), error) {
+func (e *env) chooseSnapshot(c *cli.Context) (func(service) (*api.Snapshot, error), error) {
 	name := c.Command.HelpName
 	function, image := c.Args().First(), c.String("image")
 	asked := 0
@@ -84,33 +84,32 @@ func (e *env) chooseSnapshot(c *cli.Context) (func(engine) (*lineage.Node, error
 	case function != "" && c.IsSet("image"):
 		return nil, usagef(name, "--image belongs to --import and --base; a function has its image from its deployment")
 	case c.Bool("base"):
-		return func(d engine) (*lineage.Node, error) { return d.Base(c.Context, image) }, nil
+		return func(d service) (*api.Snapshot, error) { return d.Base(c.Context, image) }, nil
 	case c.IsSet("import"):
 		modules, err := splitList(c.String("import"))
 		if err != nil {
 			return nil, usagef(name, "--import %q: %w", c.String("import"), err)
 		}
-		return func(d engine) (*lineage.Node, error) { return d.Import(c.Context, image, modules) }, nil
+		return func(d service) (*api.Snapshot, error) { return d.Import(c.Context, image, modules) }, nil
 	}
 	event, err := e.readEvent(c)
 	if err != nil {
 		return nil, err
 	}
 	stopAt := c.String("stop-at")
-	return func(d engine) (*lineage.Node, error) { return d.CaptureArgument(c.Context, function, event, stopAt) }, nil
+	return func(d service) (*api.Snapshot, error) { return d.CaptureArgument(c.Context, function, event, stopAt) }, nil
 }
 
 // printNewNode prints a snapshot that a command has taken.
-func (e *env) printNewNode(s *lineage.Store, n *lineage.Node) error {
+func (e *env) printNewNode(n *api.Snapshot) error {
 	e.progress.clear()
-	item := newNodeItem(s, n)
 	if e.json {
-		return e.printJSON(item)
+		return e.printJSON(n)
 	}
 	text := string(n.Kind)
-	if key := nodeKey(item, imageTags(e.images())); key != "" {
+	if key := nodeKey(n, imageTags(e.images())); key != "" {
 		text += " " + printable(key)
 	}
-	_, err := fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", short(n.ID), text, formatPages(n.DeltaPages), formatBytes(n.StoredBytes()))
+	_, err := fmt.Fprintf(e.stdout, "%s  %s  %s pages, %s stored\n", short(n.ID), text, formatPages(n.DeltaPages), formatBytes(n.FileBytes))
 	return err
 }

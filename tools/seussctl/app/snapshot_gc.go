@@ -2,10 +2,12 @@ package app
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/dustin/go-humanize"
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -29,29 +31,34 @@ again when they are needed.`,
 			&cli.BoolFlag{DisableDefaultText: true, Name: "dry-run", Usage: "only say what would be removed"},
 		},
 		action: func(c *cli.Context, e *env) error {
-			o := lineage.GCOptions{Unused: c.Duration("unused"), Damaged: c.Bool("damaged"), DryRun: c.Bool("dry-run")}
-			if o.Unused < 0 {
-				return usagef(c.Command.HelpName, "--unused %v is negative", o.Unused)
+			unused := c.Duration("unused")
+			ask := api.GC{UnusedMS: unused.Milliseconds(), Damaged: c.Bool("damaged"), DryRun: c.Bool("dry-run")}
+			if unused < 0 {
+				return usagef(c.Command.HelpName, "--unused %v is negative", unused)
 			}
 			if c.IsSet("budget") {
 				budget, err := humanize.ParseBytes(c.String("budget"))
 				if err != nil || budget == 0 {
 					return usagef(c.Command.HelpName, "--budget %q: want a number of bytes, as 500MB or 2GiB", c.String("budget"))
 				}
-				o.Budget = budget
+				ask.BudgetBytes = budget
 			}
-			return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error {
-				r, err := k.GC(o)
+			return e.withSnapshots(func(k api.Snapshots) error {
+				before, err := k.Snapshots(c.Context)
 				if err != nil {
 					return err
 				}
-				return e.printGC(s, r, o.DryRun)
+				r, err := k.Collect(c.Context, ask)
+				if err != nil {
+					return err
+				}
+				return e.printGC(before, r, ask.DryRun)
 			})
 		},
 	})
 }
 
-func (e *env) printGC(s *lineage.Store, r lineage.GCReport, dry bool) error {
+func (e *env) printGC(before []*api.Snapshot, r lineage.GCReport, dry bool) error {
 	if e.json {
 		return e.printJSON(struct {
 			DryRun bool `json:"dry_run"`
@@ -62,11 +69,12 @@ func (e *env) printGC(s *lineage.Store, r lineage.GCReport, dry bool) error {
 		tags := imageTags(e.images())
 		t := newTable("ID", "KIND", "KEY", "WHY", ">HITS", ">BYTES")
 		for _, x := range r.Removed {
-			if x.Node == nil {
+			i := slices.IndexFunc(before, func(n *api.Snapshot) bool { return n.ID == x.ID })
+			if i < 0 || x.ID == "" {
 				t.row("-", "-", x.Path, x.Reason, "-", formatBytes(x.Bytes))
 				continue
 			}
-			n := newNodeItem(s, x.Node)
+			n := before[i]
 			t.row(short(n.ID), string(n.Kind), nodeKey(n, tags), x.Reason, fmt.Sprint(n.Hits), formatBytes(x.Bytes))
 		}
 		if err := t.print(e.stdout); err != nil {

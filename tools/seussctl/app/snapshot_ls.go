@@ -1,11 +1,12 @@
 package app
 
 import (
-	"errors"
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -25,23 +26,20 @@ func (e *env) snapshotLs() *cli.Command {
 			default:
 				return usagef(c.Command.HelpName, "--kind %q: want image, base, import, function or argument", kind)
 			}
-			return e.listNodes(kind, c.String("function"))
+			return e.listNodes(c.Context, kind, c.String("function"))
 		},
 	})
 }
 
-func (e *env) listNodes(kind lineage.Kind, function string) (err error) {
-	items := []*nodeItem{}
-	s, err := e.readStore()
+func (e *env) listNodes(ctx context.Context, kind lineage.Kind, function string) error {
+	list, err := e.snapshots(ctx)
 	if err != nil {
 		return err
 	}
-	if s != nil {
-		defer func() { err = errors.Join(err, s.Close()) }()
-		for _, n := range s.List() {
-			if (kind == "" || n.Kind == kind) && (function == "" || n.Key.Function == function) {
-				items = append(items, newNodeItem(s, n))
-			}
+	items := []*api.Snapshot{}
+	for _, n := range list {
+		if (kind == "" || n.Kind == kind) && (function == "" || n.Key.Function == function) {
+			items = append(items, n)
 		}
 	}
 	if e.json {
@@ -54,7 +52,7 @@ func (e *env) listNodes(kind lineage.Kind, function string) (err error) {
 		if n.Parent != "" {
 			parent = short(n.Parent)
 		}
-		t.row(short(n.ID), string(n.Kind), nodeKey(n, tags), parent, formatPages(n.DeltaPages), formatBytes(n.stored()), fmt.Sprint(n.Hits), formatTime(n.Created))
+		t.row(short(n.ID), string(n.Kind), nodeKey(n, tags), parent, formatPages(n.DeltaPages), formatBytes(n.Stored()), fmt.Sprint(n.Hits), formatTime(n.Created))
 	}
 	return t.print(e.stdout)
 }

@@ -7,28 +7,26 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
-// change runs f on a node with the catalogue open for writing, and prints what
-// was done to it.
-func (e *env) change(c *cli.Context, name, done string, f func(keeper, *lineage.Node) error) error {
-	return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error {
-		n, err := s.Get(name)
+// mark changes a mark of a snapshot, and prints what was done to it.
+func (e *env) mark(c *cli.Context, done string, m api.Mark) error {
+	return e.withSnapshots(func(k api.Snapshots) error {
+		n, err := k.Snapshot(c.Context, m.Node)
 		if err != nil {
 			return err
 		}
-		if err := f(k, n); err != nil {
+		m.Node = n.ID
+		if err := k.Mark(c.Context, m); err != nil {
 			return err
 		}
-		if s, err = reread(s, k); err != nil {
-			return err
-		}
-		if n, err = s.Get(n.ID); err != nil {
+		if n, err = k.Snapshot(c.Context, n.ID); err != nil {
 			return err
 		}
 		if e.json {
-			return e.printJSON(newNodeItem(s, n))
+			return e.printJSON(n)
 		}
 		_, err = fmt.Fprintf(e.stdout, "%s %s\n", done, short(n.ID))
 		return err
@@ -52,7 +50,7 @@ func (e *env) snapshotPin() *cli.Command {
 			} else if d > 0 {
 				until = time.Now().Add(d)
 			}
-			return e.change(c, c.Args().First(), "pinned", func(k keeper, n *lineage.Node) error { return k.Pin(n.ID, until) })
+			return e.mark(c, "pinned", api.Mark{Action: api.Pin, Node: c.Args().First(), At: until})
 		},
 	})
 }
@@ -66,7 +64,7 @@ func (e *env) snapshotUnpin() *cli.Command {
 		minArgs:  1, maxArgs: 1,
 		complete: nodeIDs,
 		action: func(c *cli.Context, e *env) error {
-			return e.change(c, c.Args().First(), "unpinned", func(k keeper, n *lineage.Node) error { return k.Unpin(n.ID) })
+			return e.mark(c, "unpinned", api.Mark{Action: api.Unpin, Node: c.Args().First()})
 		},
 	})
 }
@@ -90,8 +88,8 @@ Without arguments, lists all tags.`,
 			case c.IsSet("remove") && name != "":
 				return usagef(c.Command.HelpName, "--remove takes the tag away wherever it is: leave out %s", name)
 			case c.IsSet("remove"):
-				return e.withKeeper(c.Context, func(_ *lineage.Store, k keeper) error {
-					if err := k.RemoveTag(c.String("remove")); err != nil {
+				return e.withSnapshots(func(k api.Snapshots) error {
+					if err := k.Mark(c.Context, api.Mark{Action: api.Untag, Tag: c.String("remove")}); err != nil {
 						return err
 					}
 					return e.printRemoved(struct {
@@ -103,7 +101,7 @@ Without arguments, lists all tags.`,
 			case !lineage.ValidTag(tag):
 				return usagef(c.Command.HelpName, "tag %q: want NAME or NAME@VERSION of letters, digits, _ and -, and not hex digits only", tag)
 			}
-			return e.change(c, name, "tagged "+tag, func(k keeper, n *lineage.Node) error { return k.SetTag(tag, n.ID) })
+			return e.mark(c, "tagged "+tag, api.Mark{Action: api.Tag, Node: name, Tag: tag})
 		},
 	})
 }
@@ -121,7 +119,7 @@ func (e *env) listTags() error {
 		for _, m := range s.Catalogue().Marks() {
 			if n, err := s.Get(m.Node); err == nil && m.Kind == lineage.MarkTag {
 				items = append(items, item{m.Name, n.ID, n.Kind})
-				t.row(m.Name, short(n.ID), string(n.Kind), nodeKey(newNodeItem(s, n), tags))
+				t.row(m.Name, short(n.ID), string(n.Kind), nodeKey(api.SnapshotOf(s, n), tags))
 			}
 		}
 		return nil
@@ -155,7 +153,7 @@ removes the snapshot and what hangs on it, unless that is pinned or tagged.`,
 				}
 				at = time.Now().Add(d)
 			}
-			return e.change(c, c.Args().First(), "set the expiry of", func(k keeper, n *lineage.Node) error { return k.SetExpiry(n.ID, at) })
+			return e.mark(c, "set the expiry of", api.Mark{Action: api.Expire, Node: c.Args().First(), At: at})
 		},
 	})
 }
@@ -187,16 +185,16 @@ func (e *env) printHistory(s *lineage.Store, name string) error {
 	if err != nil && len(nodes) == 0 {
 		return err
 	}
-	items := []*nodeItem{}
+	items := []*api.Snapshot{}
 	t := newTable("", "ID", "KIND", "CODE", "TAGS", ">STORED", ">HITS", "CREATED")
 	for i := len(nodes) - 1; i >= 0; i-- {
-		n := newNodeItem(s, nodes[i])
+		n := api.SnapshotOf(s, nodes[i])
 		items = append(items, n)
 		star := " "
 		if n.Key.CodeDigest == current.CodeDigest {
 			star = "*"
 		}
-		t.row(star, short(n.ID), string(n.Kind), short(n.Key.CodeDigest), dash(strings.Join(n.Tags, ",")), formatBytes(n.stored()), fmt.Sprint(n.Hits), formatTime(n.Created))
+		t.row(star, short(n.ID), string(n.Kind), short(n.Key.CodeDigest), dash(strings.Join(n.Tags, ",")), formatBytes(n.Stored()), fmt.Sprint(n.Hits), formatTime(n.Created))
 	}
 	if e.json {
 		return e.printJSON(items)

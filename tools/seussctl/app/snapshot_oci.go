@@ -10,6 +10,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -74,7 +75,7 @@ func (e *env) exportNode(c *cli.Context, s *lineage.Store, id, kind, where, name
 	}
 	if name == "" {
 		name = short(n.ID)
-		if tags := newNodeItem(s, n).Tags; len(tags) > 0 {
+		if tags := api.SnapshotOf(s, n).Tags; len(tags) > 0 {
 			name = tags[0]
 		}
 	}
@@ -168,7 +169,7 @@ func openPlace(ctx context.Context, kind, where, name string) (*oci.Source, erro
 }
 
 func (e *env) importNode(c *cli.Context, kind, where, name string) error {
-	return e.withEngine(dispatcher.Options{PoolSize: 1}, func(d engine) (err error) {
+	return e.withEngine(dispatcher.Options{PoolSize: 1}, func(d service) (err error) {
 		fail := func(err error) error { return fmt.Errorf("import from %s%s: %w", kind, where, err) }
 		e.progress.step("opening "+where, -1)
 		src, err := openPlace(c.Context, kind, where, name)
@@ -185,16 +186,12 @@ func (e *env) importNode(c *cli.Context, kind, where, name string) error {
 			e.notef("the name %s stays with another image; the imported one is %s", done.NameTaken, short(done.Node.ImageDigest))
 		}
 		if e.json {
-			items := []*nodeItem{}
-			for _, n := range done.Added {
-				items = append(items, newNodeItem(d.Store(), n))
-			}
 			return e.printJSON(struct {
-				ID      string      `json:"id"`
-				Added   []*nodeItem `json:"added"`
-				Bytes   int64       `json:"bytes_read"`
-				Skipped int         `json:"layers_skipped"`
-			}{done.Node.ID, items, done.Bytes, done.Skipped})
+				ID      string          `json:"id"`
+				Added   []*api.Snapshot `json:"added"`
+				Bytes   int64           `json:"bytes_read"`
+				Skipped int             `json:"layers_skipped"`
+			}{done.Node.ID, done.Added, done.Bytes, done.Skipped})
 		}
 		_, err = fmt.Fprintf(e.stdout, "%s  %d snapshots added, %s read, %d layers were here already\n", short(done.Node.ID), len(done.Added), formatBytes(uint64(done.Bytes)), done.Skipped)
 		return err

@@ -1,10 +1,12 @@
 package app
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -28,23 +30,27 @@ snapshot below the same parent has too are stored once.`,
 			if c.Bool("pages") {
 				form = lineage.FormPages
 			}
-			return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error { return e.compact(s, k, c.Args().Slice(), form) })
+			return e.withSnapshots(func(k api.Snapshots) error { return e.compact(c.Context, k, c.Args().Slice(), form) })
 		},
 	})
 }
 
-func (e *env) compact(s *lineage.Store, k keeper, names []string, form lineage.Form) error {
-	var nodes []*lineage.Node
+func (e *env) compact(ctx context.Context, k api.Snapshots, names []string, form lineage.Form) error {
+	var nodes []*api.Snapshot
 	for _, name := range names {
-		n, err := s.Get(name)
+		n, err := k.Snapshot(ctx, name)
 		if err != nil {
 			return err
 		}
 		nodes = append(nodes, n)
 	}
 	if len(names) == 0 {
-		for _, n := range s.List() {
-			if n.Kind != lineage.KindImage && lineage.CanTakeForm(n, form) {
+		all, err := k.Snapshots(ctx)
+		if err != nil {
+			return err
+		}
+		for _, n := range all {
+			if n.Kind != lineage.KindImage && lineage.CanTakeForm(&lineage.Node{Info: n.Info}, form) {
 				nodes = append(nodes, n)
 			}
 		}
@@ -60,13 +66,13 @@ func (e *env) compact(s *lineage.Store, k keeper, names []string, form lineage.F
 	tags := imageTags(e.images())
 	for i, n := range nodes {
 		e.progress.step("storing snapshots anew", float64(i)/float64(len(nodes)))
-		b, a, err := k.Reform(n.ID, form)
+		done, err := k.Reform(ctx, n.ID, api.Reform{Form: form.String()})
 		if err != nil {
 			return err
 		}
-		items = append(items, item{n.ID, b, a})
-		t.row(short(n.ID), string(n.Kind), nodeKey(newNodeItem(s, n), tags), formatBytes(b), formatBytes(a), formatRatio(float64(b)/float64(a)))
-		before, after = before+b, after+a
+		items = append(items, item{n.ID, done.Before, done.After})
+		t.row(short(n.ID), string(n.Kind), nodeKey(n, tags), formatBytes(done.Before), formatBytes(done.After), formatRatio(float64(done.Before)/float64(done.After)))
+		before, after = before+done.Before, after+done.After
 	}
 	e.progress.clear()
 	if e.json {
@@ -90,27 +96,12 @@ with rm.`,
 		minArgs:  1, maxArgs: 1,
 		complete: nodeIDs,
 		action: func(c *cli.Context, e *env) error {
-			return e.withKeeper(c.Context, func(s *lineage.Store, k keeper) error {
-				n, err := s.Get(c.Args().First())
+			return e.withSnapshots(func(k api.Snapshots) error {
+				flat, err := k.Flatten(c.Context, c.Args().First(), api.Flatten{Onto: c.String("onto")})
 				if err != nil {
 					return err
 				}
-				onto := ""
-				if c.IsSet("onto") {
-					a, err := s.Get(c.String("onto"))
-					if err != nil {
-						return err
-					}
-					onto = a.ID
-				}
-				flat, err := k.Flatten(n.ID, onto)
-				if err != nil {
-					return err
-				}
-				if s, err = reread(s, k); err != nil {
-					return err
-				}
-				return e.printNewNode(s, flat)
+				return e.printNewNode(flat)
 			})
 		},
 	})

@@ -3,7 +3,7 @@ package app
 import (
 	"github.com/urfave/cli/v2"
 
-	"seuss/lineage"
+	"seuss/dispatcher/api"
 )
 
 func (e *env) snapshotRm() *cli.Command {
@@ -20,42 +20,23 @@ snapshots are taken again when they are needed.`,
 		minArgs:  1, maxArgs: 1,
 		complete: nodeIDs,
 		action: func(c *cli.Context, e *env) error {
-			if d := e.daemon(); d != nil {
-				return e.removeNodeRemotely(c, d)
-			}
-			return e.withStore(func(s *lineage.Store) error {
-				n, err := s.Get(c.Args().First())
+			return e.withSnapshots(func(k api.Snapshots) error {
+				n, err := k.Snapshot(c.Context, c.Args().First())
 				if err != nil {
 					return err
 				}
-				ids := append([]string{n.ID}, descendants(s, n.ID)...)
-				if err := s.Remove(n.ID, c.Bool("cascade")); err != nil {
+				list, err := k.Snapshots(c.Context)
+				if err != nil {
 					return err
 				}
+				if err := k.RemoveSnapshot(c.Context, n.ID, c.Bool("cascade")); err != nil {
+					return err
+				}
+				ids := append([]string{n.ID}, below(list, n.ID)...)
 				return e.printRemoved(struct {
 					Nodes []string `json:"nodes"`
 				}{ids}, "removed %d snapshots", len(ids))
 			})
 		},
 	})
-}
-
-// removeNodeRemotely is rm while a daemon holds the state directory.
-func (e *env) removeNodeRemotely(c *cli.Context, d *remote) error {
-	defer d.Close()
-	s := d.Store()
-	if s == nil {
-		return lineage.ErrNotFound
-	}
-	n, err := s.Get(c.Args().First())
-	if err != nil {
-		return err
-	}
-	ids := append([]string{n.ID}, descendants(s, n.ID)...)
-	if err := d.removeNode(c.Context, n.ID, c.Bool("cascade")); err != nil {
-		return err
-	}
-	return e.printRemoved(struct {
-		Nodes []string `json:"nodes"`
-	}{ids}, "removed %d snapshots", len(ids))
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -42,7 +43,7 @@ func (e *env) showNode(id string) (err error) {
 	if err != nil {
 		return err
 	}
-	item := newNodeItem(s, n)
+	item := &shownSnapshot{Snapshot: api.SnapshotOf(s, n)}
 	set, err := s.LoadingSet(n)
 	if err != nil {
 		e.notef("%v; the next run records another one", err)
@@ -57,7 +58,7 @@ func (e *env) showNode(id string) (err error) {
 			ids = append(ids, p.ID)
 		}
 		return e.printJSON(struct {
-			*nodeItem
+			*shownSnapshot
 			Lineage []string `json:"lineage"` // ids from the root down to this node
 		}{item, ids})
 	}
@@ -65,7 +66,7 @@ func (e *env) showNode(id string) (err error) {
 	var steps []string
 	for _, p := range path {
 		step := string(p.Kind)
-		if key := nodeKey(newNodeItem(s, p), tags); key != "" {
+		if key := nodeKey(api.SnapshotOf(s, p), tags); key != "" {
 			step += " " + key
 		}
 		steps = append(steps, step)
@@ -73,7 +74,15 @@ func (e *env) showNode(id string) (err error) {
 	return printNode(e.stdout, item, strings.Join(steps, " > "), len(s.Children(n.ID)))
 }
 
-func printNode(w io.Writer, n *nodeItem, path string, children int) error {
+// shownSnapshot is a snapshot with what it takes more to find out.
+type shownSnapshot struct {
+	*api.Snapshot
+	LoadingPages uint64          `json:"loading_pages,omitempty"` // of its loading set
+	LoadingRuns  uint64          `json:"loading_runs,omitempty"`
+	Donors       []lineage.Donor `json:"donors,omitempty"`
+}
+
+func printNode(w io.Writer, n *shownSnapshot, path string, children int) error {
 	t := newTable("FIELD", "VALUE")
 	add := func(name, format string, args ...any) { t.row(name, fmt.Sprintf(format, args...)) }
 	add("id", "%s", n.ID)
@@ -102,7 +111,7 @@ func printNode(w io.Writer, n *nodeItem, path string, children int) error {
 	add("created", "%s", formatTime(n.Created))
 	add("guest pages", "%s (%s)", formatPages(n.GuestPages), formatBytes(pageBytes(n.GuestPages)))
 	add("delta pages", "%s", formatPages(n.DeltaPages))
-	add("stored", "%s", formatBytes(n.stored()))
+	add("stored", "%s", formatBytes(n.Stored()))
 	for _, d := range n.Donors {
 		add("stored once", "%s pages (%s) lie in the file of %s", formatPages(d.Pages), formatBytes(pageBytes(d.Pages)), short(d.ID))
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 )
 
@@ -54,7 +55,7 @@ func (e *env) printStats(s *lineage.Store) error {
 		if !ok {
 			continue // added or removed meanwhile
 		}
-		node := newNodeItem(s, n)
+		node := api.SnapshotOf(s, n)
 		whole := n.DeltaBytes + node.ImageBytes
 		ratio := float64(whole) / float64(max(u.FileBytes, 1))
 		items = append(items, item{n.ID, n.Kind, u, ratio})

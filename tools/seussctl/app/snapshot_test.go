@@ -35,16 +35,16 @@ func TestTree(t *testing.T) {
 
 // In a chain each import node names what it adds.
 func TestTreeNamesAddedImports(t *testing.T) {
-	node := func(imports ...string) *nodeItem {
-		n := &nodeItem{}
+	node := func(imports ...string) *api.Snapshot {
+		n := &api.Snapshot{}
 		n.ID, n.Kind, n.Key.Imports = "0123456789abcdef", lineage.KindImport, imports
 		return n
 	}
 	outer, inner := node("json"), node("json", "re", "os")
-	outer.Children = []*nodeItem{inner}
+	outer.Children = []*api.Snapshot{inner}
 	long := node(strings.Repeat("x", 100))
 	var b strings.Builder
-	if err := printTrees(&b, []*nodeItem{outer, long}, nil); err != nil {
+	if err := printTrees(&b, []*api.Snapshot{outer, long}, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"import json ", "└─ import re,os ", strings.Repeat("x", maxImportsText-1) + "… "} {
@@ -61,7 +61,7 @@ func TestTreeJSON(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	out := command(t, dir, "", nil, "snapshot", "tree", "--json")
-	var trees []*nodeItem
+	var trees []*api.Snapshot
 	if err := json.Unmarshal([]byte(out.stdout), &trees); err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func TestSnapshotLs(t *testing.T) {
 		{[]string{"--function", "table", "--kind=argument"}, []string{"argument"}},
 	} {
 		out := command(t, dir, "", nil, append([]string{"snapshot", "ls", "--json"}, c.args...)...)
-		var items []nodeItem
+		var items []api.Snapshot
 		if err := json.Unmarshal([]byte(out.stdout), &items); err != nil {
 			t.Fatal(err)
 		}
@@ -236,7 +236,7 @@ func TestFunctionLsAndRm(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := command(t, dir, "", nil, "function", "ls", "--json")
-	var items []functionItem
+	var items []api.Function
 	if err := json.Unmarshal([]byte(out.stdout), &items); err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,12 @@
 package app
 
 import (
-	"errors"
 	"fmt"
 	"io"
 
 	"github.com/urfave/cli/v2"
 
-	"seuss/lineage"
+	"seuss/dispatcher/api"
 )
 
 func (e *env) snapshotTree() *cli.Command {
@@ -19,36 +18,29 @@ DELTA PAGES is how many pages differ from the parent's, STORED what the snapshot
 takes on disk, SHARED what it uses of its ancestors' pages, HITS how often an
 invocation started from it.`,
 		examples: []string{"seussctl snapshot tree", "seussctl snapshot tree --json"},
-		action: func(_ *cli.Context, e *env) (err error) {
-			s, err := e.readStore()
+		action: func(c *cli.Context, e *env) error {
+			list, err := e.snapshots(c.Context)
 			if err != nil {
 				return err
 			}
-			if s != nil {
-				defer func() { err = errors.Join(err, s.Close()) }()
+			trees := api.Forest(list)
+			if e.json {
+				return e.printJSON(trees)
 			}
-			return e.printForest(s)
+			return printTrees(e.stdout, trees, imageTags(e.images()))
 		},
 	})
 }
 
-func (e *env) printForest(s *lineage.Store) error {
-	trees := forest(s)
-	if e.json {
-		return e.printJSON(trees)
-	}
-	return printTrees(e.stdout, trees, imageTags(e.images()))
-}
-
 // printTrees draws trees with one node a line and its figures beside it.
-func printTrees(w io.Writer, trees []*nodeItem, tags map[string]string) error {
+func printTrees(w io.Writer, trees []*api.Snapshot, tags map[string]string) error {
 	t := newTable("NODE", "ID", ">DELTA PAGES", ">STORED", ">SHARED", ">HITS")
 	var nodes int
 	var bytes uint64
-	var draw func(n, parent *nodeItem, lead, below string)
-	draw = func(n, parent *nodeItem, lead, below string) {
+	var draw func(n, parent *api.Snapshot, lead, below string)
+	draw = func(n, parent *api.Snapshot, lead, below string) {
 		nodes++
-		bytes += n.stored()
+		bytes += n.Stored()
 		name := lead + string(n.Kind)
 		if key := treeKey(n, parent, tags); key != "" {
 			name += " " + key
@@ -56,7 +48,7 @@ func printTrees(w io.Writer, trees []*nodeItem, tags map[string]string) error {
 		for _, tag := range n.Tags {
 			name += " [" + tag + "]"
 		}
-		t.row(name, short(n.ID), formatPages(n.DeltaPages), formatBytes(n.stored()), formatBytes(n.SharedBytes), fmt.Sprint(n.Hits))
+		t.row(name, short(n.ID), formatPages(n.DeltaPages), formatBytes(n.Stored()), formatBytes(n.SharedBytes), fmt.Sprint(n.Hits))
 		for i, child := range n.Children {
 			if i < len(n.Children)-1 {
 				draw(child, n, below+"├─ ", below+"│  ")

@@ -14,8 +14,8 @@ import (
 
 	"seuss/dirtytrack"
 	"seuss/vmm"
-	"seuss/vmm/kvm"
-	"seuss/vmm/process"
+	"seuss/vmm/platform/kvm"
+	"seuss/vmm/platform/process"
 )
 
 const (

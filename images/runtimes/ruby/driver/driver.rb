@@ -182,7 +182,16 @@ module SeussDriver
     end
   end
 
+  # Ends the program if the monitor speaks another version of the driver protocol.
+  def self.check_protocol
+    monitor = ENV.delete("SEUSS_DRIVER_PROTOCOL")
+    return if monitor.nil? || monitor == VERSION.to_s
+
+    abort("the monitor speaks driver protocol #{monitor}, this driver #{VERSION}: build the image anew")
+  end
+
   def self.main
+    check_protocol
     STDOUT.sync = true
     # A collection would read the clock, and nothing outside a function's event may
     # go into what an argument snapshot holds.
@@ -196,7 +205,7 @@ module SeussDriver
     GC.compact if GC.respond_to?(:compact)
     Heap.settle
     Heap.fill
-    driver.link.send(MSG_READY, JSON.generate(runtime: "ruby", version: RUBY_VERSION))
+    driver.link.send(MSG_READY, JSON.generate(protocol: VERSION, runtime: "ruby", version: RUBY_VERSION))
     driver.serve
   end
 end

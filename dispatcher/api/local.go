@@ -1,0 +1,229 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/lineage"
+	"seuss/lineage/oci"
+)
+
+// Kept is a store of snapshots as a noun of the service. Nothing runs on it: what
+// needs machines is Local's.
+type Kept struct{ Store *lineage.Store }
+
+var _ Snapshots = Kept{}
+
+// Snapshots implements the noun.
+func (k Kept) Snapshots(context.Context) ([]*Snapshot, error) {
+	list := []*Snapshot{}
+	for _, n := range k.Store.List() {
+		list = append(list, SnapshotOf(k.Store, n))
+	}
+	return list, nil
+}
+
+// Snapshot implements the noun.
+func (k Kept) Snapshot(_ context.Context, ref string) (*Snapshot, error) {
+	return k.describe(k.Store.Get(ref))
+}
+
+func (k Kept) describe(n *lineage.Node, err error) (*Snapshot, error) {
+	if err != nil {
+		return nil, err
+	}
+	return SnapshotOf(k.Store, n), nil
+}
+
+// RemoveSnapshot implements the noun.
+func (k Kept) RemoveSnapshot(_ context.Context, ref string, cascade bool) error {
+	n, err := k.Store.Get(ref)
+	if err != nil {
+		return err
+	}
+	return k.Store.Remove(n.ID, cascade)
+}
+
+// Collect implements the noun.
+func (k Kept) Collect(_ context.Context, ask GC) (lineage.GCReport, error) {
+	o, err := ask.options()
+	if err != nil {
+		return lineage.GCReport{}, err
+	}
+	return k.Store.GC(o)
+}
+
+func (g *GC) options() (lineage.GCOptions, error) {
+	if g.UnusedMS < 0 {
+		return lineage.GCOptions{}, fmt.Errorf("collect: unused for %d ms: %w", g.UnusedMS, lineage.ErrInvalid)
+	}
+	return lineage.GCOptions{Budget: g.BudgetBytes, Unused: time.Duration(g.UnusedMS) * time.Millisecond, Damaged: g.Damaged, DryRun: g.DryRun}, nil
+}
+
+// Mark implements the noun.
+func (k Kept) Mark(_ context.Context, m Mark) error {
+	if m.Action == Untag {
+		return k.Store.Marks().RemoveTag(m.Tag)
+	}
+	n, err := k.Store.Get(m.Node)
+	if err != nil {
+		return err
+	}
+	switch m.Action {
+	case Pin:
+		return k.Store.Marks().Pin(n.ID, m.At)
+	case Unpin:
+		return k.Store.Marks().Unpin(n.ID)
+	case Tag:
+		return k.Store.Marks().SetTag(m.Tag, n.ID)
+	case Expire:
+		return k.Store.Marks().SetExpiry(n.ID, m.At)
+	}
+	return fmt.Errorf("mark %s: action %q: %w", n.ID, m.Action, lineage.ErrInvalid)
+}
+
+// Reform implements the noun.
+func (k Kept) Reform(_ context.Context, ref string, ask Reform) (done Reformed, err error) {
+	var form lineage.Form
+	switch ask.Form {
+	case lineage.FormPages.String():
+		form = lineage.FormPages
+	case lineage.FormDifferences.String():
+		form = lineage.FormDifferences
+	default:
+		return done, fmt.Errorf("form %q: want pages or differences: %w", ask.Form, lineage.ErrInvalid)
+	}
+	n, err := k.Store.Get(ref)
+	if err != nil {
+		return done, err
+	}
+	done.Before, done.After, err = k.Store.Reform(n.ID, form)
+	return done, err
+}
+
+// Flatten implements the noun.
+func (k Kept) Flatten(_ context.Context, ref string, ask Flatten) (*Snapshot, error) {
+	n, err := k.Store.Get(ref)
+	if err != nil {
+		return nil, err
+	}
+	onto := ""
+	if ask.Onto != "" {
+		a, err := k.Store.Get(ask.Onto)
+		if err != nil {
+			return nil, err
+		}
+		onto = a.ID
+	}
+	return k.describe(k.Store.Flatten(n.ID, onto))
+}
+
+// Local is the service in this process.
+type Local struct {
+	*dispatcher.Dispatcher
+	Kept
+}
+
+var _ Hosted = Local{}
+
+// NewLocal makes the service of a dispatcher, which it does not own.
+func NewLocal(d *dispatcher.Dispatcher) Local { return Local{d, Kept{d.Store()}} }
+
+// Functions implements the noun.
+func (l Local) Functions(context.Context) ([]Function, error) {
+	records, err := l.Dispatcher.Functions()
+	list := []Function{}
+	for _, f := range records {
+		list = append(list, FunctionOf(l.Kept.Store, f))
+	}
+	return list, err
+}
+
+// Deploy implements the noun.
+func (l Local) Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.Deploy(ctx, spec))
+}
+
+// RemoveFunction implements the noun.
+func (l Local) RemoveFunction(_ context.Context, deployment string) error {
+	return l.Dispatcher.RemoveFunction(deployment)
+}
+
+// Explain implements the noun.
+func (l Local) Explain(_ context.Context, name string, event []byte) ([]dispatcher.Candidate, error) {
+	return l.Dispatcher.Explain(name, event)
+}
+
+// RemoveSnapshot implements the noun.
+func (l Local) RemoveSnapshot(_ context.Context, ref string, cascade bool) error {
+	return l.Dispatcher.RemoveNode(ref, cascade)
+}
+
+// Collect implements the noun: what runs is kept.
+func (l Local) Collect(_ context.Context, ask GC) (lineage.GCReport, error) {
+	o, err := ask.options()
+	if err != nil {
+		return lineage.GCReport{}, err
+	}
+	return l.Dispatcher.Collect(o)
+}
+
+// Base implements the noun.
+func (l Local) Base(ctx context.Context, image string) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.Base(ctx, image))
+}
+
+// Import implements the noun.
+func (l Local) Import(ctx context.Context, image string, modules []string) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.Import(ctx, image, modules))
+}
+
+// CaptureArgument implements the noun.
+func (l Local) CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.CaptureArgument(ctx, function, event, stopAt))
+}
+
+// Receive implements the noun.
+func (l Local) Receive(ctx context.Context, src *oci.Source, tag string) (*Imported, error) {
+	done, err := l.Dispatcher.Receive(ctx, src, tag)
+	if err != nil {
+		return nil, err
+	}
+	return l.Imported(done), nil
+}
+
+// Imported describes what an import did.
+func (k Kept) Imported(done *dispatcher.Received) *Imported {
+	doc := &Imported{Node: SnapshotOf(k.Store, done.Node), Added: []*Snapshot{}, Bytes: done.Bytes, Skipped: done.Skipped, NameTaken: done.NameTaken}
+	for _, n := range done.Added {
+		doc.Added = append(doc.Added, SnapshotOf(k.Store, n))
+	}
+	return doc
+}
+
+// RemoveImage implements the noun.
+func (l Local) RemoveImage(_ context.Context, ref string, cascade bool) (done RemovedImage, err error) {
+	done.Image, done.Nodes, err = l.Dispatcher.RemoveImage(ref, cascade)
+	return done, err
+}
+
+// Refresh implements the noun.
+func (l Local) Refresh(context.Context) error { return l.Dispatcher.Refresh() }
+
+// Pools implements the noun.
+func (l Local) Pools(context.Context) ([]dispatcher.PoolStats, error) {
+	return l.Dispatcher.Pools(), nil
+}
+
+// Instances implements the noun.
+func (l Local) Instances(context.Context) ([]dispatcher.Instance, error) {
+	return l.Dispatcher.Instances(), nil
+}
+
+// StateDir returns the state directory.
+func (l Local) StateDir() string { return l.Kept.Store.Dir() }
+
+// Watch returns a channel that is closed when the snapshots change.
+func (l Local) Watch() <-chan struct{} { return l.Kept.Store.Catalogue().Watch() }

@@ -1,0 +1,83 @@
+package api
+
+import (
+	"os"
+	"time"
+
+	"seuss/dispatcher/functions"
+	"seuss/lineage"
+)
+
+// Snapshot is a node; in a tree it has its children.
+type Snapshot struct {
+	lineage.Info
+	SharedBytes uint64      `json:"shared_bytes"`
+	ImageBytes  uint64      `json:"image_bytes,omitempty"` // of an image's file, which stores its pages
+	FileBytes   uint64      `json:"file_bytes"`            // of the node's file
+	Hits        uint64      `json:"hits"`
+	Pure        bool        `json:"pure"`
+	Tags        []string    `json:"tags,omitempty"`
+	Pinned      bool        `json:"pinned,omitempty"`
+	Children    []*Snapshot `json:"children,omitempty"`
+}
+
+// Stored is what the snapshot takes on disk, its image's file included, in bytes.
+func (s *Snapshot) Stored() uint64 { return s.FileBytes + s.ImageBytes }
+
+// SnapshotOf describes a node of a store.
+func SnapshotOf(s *lineage.Store, n *lineage.Node) *Snapshot {
+	item := &Snapshot{Info: n.Info, SharedBytes: n.SharedPages * lineage.PageSize, FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
+	for _, m := range s.Catalogue().NodeMarks(n.ID) {
+		switch m.Kind {
+		case lineage.MarkTag:
+			item.Tags = append(item.Tags, m.Name)
+		case lineage.MarkPin:
+			item.Pinned = m.Expires.IsZero() || time.Now().Before(m.Expires)
+		}
+	}
+	if n.Kind == lineage.KindImage {
+		if st, err := os.Stat(s.ImagePath(n.ImageDigest)); err == nil {
+			item.ImageBytes = uint64(st.Size())
+		}
+	}
+	return item
+}
+
+// Forest arranges snapshots as trees, those whose parent is not among them at the
+// roots, in their order.
+func Forest(list []*Snapshot) []*Snapshot {
+	trees, known := []*Snapshot{}, map[string]*Snapshot{}
+	for _, s := range list {
+		known[s.ID] = s
+	}
+	for _, s := range list {
+		if parent := known[s.Parent]; parent != nil {
+			parent.Children = append(parent.Children, s)
+		} else {
+			trees = append(trees, s)
+		}
+	}
+	return trees
+}
+
+// Function is a deployment with what its snapshots sum up to.
+type Function struct {
+	functions.Function
+	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
+	StoredBytes uint64 `json:"stored_bytes"`
+	Hits        uint64 `json:"hits"`
+}
+
+// FunctionOf describes a deployment over the store of its snapshots.
+func FunctionOf(s *lineage.Store, f functions.Function) Function {
+	item := Function{Function: f}
+	for _, n := range s.Function(functions.BaseName(f.Name)) {
+		if n.Key.CodeDigest != f.CodeDigest {
+			continue // of another version
+		}
+		item.Nodes++
+		item.StoredBytes += n.StoredBytes()
+		item.Hits += n.Hits()
+	}
+	return item
+}

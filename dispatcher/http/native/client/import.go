@@ -1,0 +1,41 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/url"
+
+	"seuss/dispatcher/api"
+	"seuss/lineage/oci"
+)
+
+// Receive implements api.Captures. It sends the image to the service, without what
+// that has. The image is read here: the user's files and credentials are none of
+// the service's.
+func (c *Client) Receive(ctx context.Context, src *oci.Source, tag string) (*api.Imported, error) {
+	list, err := c.Snapshots(ctx)
+	if err != nil {
+		return nil, err
+	}
+	known := map[string]bool{}
+	for _, n := range list {
+		known[n.ID] = true
+	}
+	body, w := io.Pipe()
+	sent := make(chan error, 1)
+	go func() {
+		err := src.Send(w, func(id string) bool { return known[id] })
+		w.CloseWithError(err)
+		sent <- err
+	}()
+	done, err := send[*api.Imported](ctx, c, "POST", "/v1/import?tag="+url.QueryEscape(tag), "application/x-tar", body)
+	body.Close()
+	if sendErr := <-sent; err != nil && sendErr != nil && !errors.Is(sendErr, io.ErrClosedPipe) {
+		return nil, sendErr // why the body ended
+	}
+	if err != nil {
+		return nil, err
+	}
+	return done, nil
+}

@@ -1,0 +1,222 @@
+package process
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm"
+	"seuss/vmm/internal/host"
+	"seuss/vmm/platform/process/stub"
+)
+
+// Options adjust a platform. The zero value is right for production.
+type Options struct {
+	// MonitorSpin and StubSpin are how long either side looks at the shared word
+	// before it sleeps. 0 stands for the defaults, less than 0 for not at all.
+	MonitorSpin, StubSpin time.Duration
+}
+
+// Defaults of Options: docs/decisions/process-platform.md, "How long do monitor and stub spin?".
+const (
+	defaultMonitorSpin = 50 * time.Microsecond
+	defaultStubSpin    = 50 * time.Microsecond
+)
+
+// Platform runs guests as processes.
+type Platform struct {
+	program    *os.File // the stub's
+	entries    stub.Entries
+	filters    [2][]byte // of stubs, see setup.go
+	cpu        vmm.CPU
+	clock      host.ClockCheck
+	namespaces bool // stubs have some of their own
+	sources    sources
+	parts      []component // of the extended state
+	// in TSC ticks
+	monitorSpin, stubSpin uint64
+}
+
+var _ vmm.Platform = (*Platform)(nil)
+
+// amx are the components of XCR0 that a process must ask its kernel for before
+// it can use them (tiles): guests are not offered them.
+const amx = 1<<17 | 1<<18
+
+// New checks that the host's kernel and processor have what the platform needs.
+// What is missing is an error that wraps vmm.ErrNoProcess and names it.
+func New(o Options) (*Platform, error) {
+	p := &Platform{}
+	if err := p.init(o); err != nil {
+		return nil, errors.Join(fmt.Errorf("process platform: %w", err), p.Close())
+	}
+	return p, nil
+}
+
+func (p *Platform) init(o Options) error {
+	if err := probeKernel(); err != nil {
+		return err
+	}
+	var err error
+	if p.entries, err = stub.FindEntries(); err != nil {
+		return err
+	}
+	if p.filters, err = filters(); err != nil {
+		return err
+	}
+	if p.program, err = programFile(); err != nil {
+		return err
+	}
+	if err := p.learnCPU(); err != nil {
+		return err
+	}
+	ticks := func(d, fallback time.Duration) uint64 {
+		if d == 0 {
+			d = fallback
+		}
+		if runtime.NumCPU() == 1 { // whoever spins keeps the other from running
+			return 0
+		}
+		return uint64(max(d, 0).Nanoseconds()) * p.cpu.TSCKHz / 1e6
+	}
+	p.monitorSpin, p.stubSpin = ticks(o.MonitorSpin, defaultMonitorSpin), ticks(o.StubSpin, defaultStubSpin)
+	return p.probeStub()
+}
+
+func (p *Platform) learnCPU() error {
+	cpuid := host.CPUID()
+	xcr0 := host.XCR0()
+	if xcr0&3 != 3 {
+		return fmt.Errorf("%w: the processor has no XSAVE, or the kernel does not use it (XCR0 %#x)", vmm.ErrNoProcess, xcr0)
+	}
+	size, err := host.XSaveBytes(cpuid, xcr0)
+	if err != nil {
+		return err
+	}
+	own, err := host.XSaveBytes(cpuid, xcr0&^amx)
+	if err != nil {
+		return err
+	}
+	if own > stub.XSaveMax {
+		return fmt.Errorf("%w: extended state of %d bytes, the stub has room for %d", vmm.ErrNoProcess, own, stub.XSaveMax)
+	}
+	start, err := host.ReadClocks()
+	if err != nil {
+		return err
+	}
+	if p.clock, err = host.CheckClock(start, time.Now(), 0); err != nil {
+		return err
+	}
+	p.cpu = vmm.CPU{CPL: 3, FSGSBASE: keepsBases(), XCR0: xcr0 &^ amx, XSaveBytes: size, TSCKHz: p.clock.KHz}
+	p.parts = componentsOf(cpuid, p.cpu.XCR0)
+	p.cpu.Features = vmm.ReadCPUFeatures(cpuid, p.cpu.XCR0, size)
+	return nil
+}
+
+const prSysDispatchOff = 0 // PR_SYS_DISPATCH_OFF
+
+// probeKernel looks for what cannot be done without.
+func probeKernel() error {
+	need := func(what string, err error) error {
+		return fmt.Errorf("%w: the kernel lacks %s: %w", vmm.ErrNoProcess, what, err)
+	}
+	if err := unix.Prctl(prSetSyscallUserDispatch, prSysDispatchOff, 0, 0, 0); err != nil {
+		return need("Syscall User Dispatch (Linux 5.11, CONFIG_GENERIC_ENTRY)", err)
+	}
+	if _, err := os.Stat("/proc/sys/kernel/seccomp/actions_avail"); err != nil {
+		return need("system call filters (CONFIG_SECCOMP_FILTER), or /proc is not mounted", err)
+	}
+	return nil
+}
+
+const (
+	atHWCAP2       = 26     // AT_HWCAP2
+	hwcap2FSGSBASE = 1 << 1 // arch/x86/include/uapi/asm/hwcap2.h
+)
+
+// keepsBases reports whether the kernel keeps, over a context switch, what a
+// program has set with wrfsbase.
+func keepsBases() bool {
+	auxv, err := os.ReadFile("/proc/self/auxv")
+	if err != nil {
+		return false
+	}
+	for ; len(auxv) >= 16; auxv = auxv[16:] {
+		if binary.NativeEndian.Uint64(auxv) == atHWCAP2 {
+			return binary.NativeEndian.Uint64(auxv[8:])&hwcap2FSGSBASE != 0
+		}
+	}
+	return false
+}
+
+// probeStub starts a stub for a moment: with namespaces of its own where the
+// host allows that, else without.
+func (p *Platform) probeStub() error {
+	try := func() error {
+		vm := &VM{platform: p}
+		vm.vcpu = &VCPU{vm: vm}
+		m, err := vm.NewMemory(4<<20, false)
+		if err != nil {
+			return err
+		}
+		return errors.Join(vm.Close(), m.Close())
+	}
+	p.namespaces = true
+	if try() == nil {
+		return nil
+	}
+	p.namespaces = false
+	err := try()
+	var death *deathError
+	if errors.As(err, &death) && death.signal() == unix.SIGILL {
+		return fmt.Errorf("%w: programs may not use FSGSBASE (a processor since 2012 and a kernel that switches it on): %w", vmm.ErrNoProcess, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", vmm.ErrNoProcess, err)
+	}
+	return nil
+}
+
+// Name implements vmm.Platform.
+func (p *Platform) Name() string { return "process" }
+
+// CPU implements vmm.Platform.
+func (p *Platform) CPU() vmm.CPU { return p.cpu }
+
+// Info implements vmm.Platform.
+func (p *Platform) Info() vmm.Info {
+	own := "user, network, mounts, IPC, control group and host name of its own, an empty root directory"
+	if !p.namespaces {
+		own = "the host's (new ones are not allowed)"
+	}
+	return vmm.Info{Platform: p.Name(), Device: "none", Facts: []string{
+		"isolation: a process with a system call filter, weaker than a virtual machine",
+		"guest privilege level: CPL 3",
+		"processor: " + p.cpu.Features.String(),
+		fmt.Sprintf("extended state: XCR0 %#x, %d bytes", p.cpu.XCR0, p.cpu.XSaveBytes),
+		"time-stamp counter: " + p.clock.String(),
+		"namespaces: " + own,
+	}}
+}
+
+// NewVM implements vmm.Platform.
+func (p *Platform) NewVM() (vmm.VM, error) {
+	vm := &VM{platform: p}
+	vm.vcpu = &VCPU{vm: vm}
+	return vm, nil
+}
+
+// Close implements vmm.Platform.
+func (p *Platform) Close() error {
+	if p.program == nil {
+		return nil
+	}
+	f := p.program
+	p.program = nil
+	return f.Close()
+}

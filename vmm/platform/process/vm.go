@@ -1,0 +1,116 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm"
+	"seuss/vmm/platform/process/stub"
+)
+
+// VM is a machine: a stub process and its memory.
+type VM struct {
+	platform *Platform
+	mem      *memory
+	proc     *proc
+	vcpu     *VCPU
+}
+
+var _ vmm.VM = (*VM)(nil)
+
+// NewMemory implements vmm.VM. There is no write tracking but that of the
+// memory itself.
+func (vm *VM) NewMemory(bytes uint64, _ bool) (vmm.Backing, error) {
+	if vm.mem != nil {
+		return nil, errors.New("the machine has its memory already")
+	}
+	m, err := newMemory(vm, bytes)
+	if err != nil {
+		return nil, err
+	}
+	p, err := vm.platform.newProc(m)
+	if err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	vm.mem, vm.proc = m, p
+	if err := m.attach(p.pid); err != nil {
+		vm.proc = nil
+		return nil, errors.Join(fmt.Errorf("look into the guest's process: %w", err), p.close(), m.Close())
+	}
+	vm.vcpu.prepare()
+	return m, nil
+}
+
+// newProc starts a stub and locks it in.
+func (p *Platform) newProc(m *memory) (_ *proc, err error) {
+	areaFile, err := memfd("seuss-area", stub.SharedSize)
+	if err != nil {
+		return nil, err
+	}
+	defer areaFile.Close()
+	area, areaBytes, err := mapArea(areaFile)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("socket to the guest's process: %w", err), unix.Munmap(areaBytes))
+	}
+	theirs := os.NewFile(uintptr(pair[1]), "stub-socket")
+	defer theirs.Close()
+	defer unix.Close(pair[0])
+	area.Spin = p.stubSpin
+	process, err := p.startStub(m.file, areaFile, theirs)
+	if err != nil {
+		return nil, errors.Join(err, unix.Munmap(areaBytes))
+	}
+	c := &proc{pid: process.Pid, process: process, ended: make(chan struct{}), area: area, mem: areaBytes,
+		socket: pair[0], notify: -1, spin: p.monitorSpin, parkIP: p.entries.Parked}
+	go func() {
+		c.state, _ = process.Wait() // an error leaves no state, and the channel tells all the same
+		close(c.ended)
+	}()
+	if err := c.setUp(p, m); err != nil {
+		return nil, errors.Join(fmt.Errorf("set up the guest's process: %w", err), c.close())
+	}
+	return c, nil
+}
+
+// close ends the process and releases the area.
+func (p *proc) close() error {
+	p.kill()
+	<-p.ended
+	var errs []error
+	if p.notify >= 0 {
+		errs = append(errs, unix.Close(p.notify))
+		p.notify = -1
+	}
+	errs = append(errs, unix.Munmap(p.mem))
+	p.area, p.mem = nil, nil
+	return errors.Join(errs...)
+}
+
+// VCPU implements vmm.VM.
+func (vm *VM) VCPU() vmm.VCPU { return vm.vcpu }
+
+// PID is the process that the guest runs in, for whoever accounts for memory.
+func (vm *VM) PID() int { return vm.proc.pid }
+
+// Alive implements vmm.VM.
+func (vm *VM) Alive() bool { return vm.proc == nil || !vm.proc.gone() }
+
+// Close implements vmm.VM.
+func (vm *VM) Close() error {
+	if vm.proc == nil {
+		return nil
+	}
+	p := vm.proc
+	vm.proc = nil
+	if err := p.close(); err != nil {
+		return fmt.Errorf("close the guest's process: %w", err)
+	}
+	return nil
+}
