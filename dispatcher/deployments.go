@@ -60,11 +60,13 @@ func VersionOf(deployment string) string {
 // qualifier behind a colon. An alias that shares its traffic among versions gives one
 // of them at random.
 func (d *Deployments) Lookup(name string) (*Deployment, error) {
-	deployment, err := d.Resolve(name)
-	if err != nil {
-		return nil, err
+	if strings.IndexByte(name, ':') >= 0 {
+		var err error
+		if name, err = d.Resolve(name); err != nil {
+			return nil, err
+		}
 	}
-	return d.get(deployment)
+	return d.get(name)
 }
 
 // Resolve is Lookup for the name alone. It may be of nothing.

@@ -39,11 +39,9 @@ func newPools(host *instance.Host, tasks *tasks, log *slog.Logger, sizes poolSiz
 	return ps
 }
 
-// of returns an image's pool.
+// of returns an image's pool, which is the image's from then on. It says itself if it is
+// closed.
 func (ps *pools) of(img *image) (*pool, error) {
-	if p := img.pool.Load(); p != nil {
-		return p, nil // it says itself if it is closed
-	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	if ps.byImage == nil {
@@ -66,9 +64,12 @@ func (ps *pools) all() []*pool {
 
 // lend makes an instance of a snapshot. own asks for a machine of its own.
 func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own bool) (loan, error) {
-	p, err := ps.of(img)
-	if err != nil {
-		return loan{}, err
+	p := img.pool.Load()
+	if p == nil {
+		var err error
+		if p, err = ps.of(img); err != nil {
+			return loan{}, err
+		}
 	}
 	if ps.host.Demand {
 		ps.host.BeginLoading(s)
@@ -76,6 +77,7 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 	began := time.Now()
 	s.Hold()
 	var vm *instance.VM
+	var err error
 	l := loan{pools: ps}
 	if own {
 		vm, err = instance.NewVM(ps.host, img.Image, s.View)

@@ -78,12 +78,6 @@ type nobody struct{}
 func (nobody) Invoked(*dispatcher.Result, time.Duration) {}
 func (nobody) NotInvoked(Outcome)                        {}
 
-// Resolve finds what a name stands for. Of an alias that shares its traffic among
-// versions it is one of these.
-func (c *Control) Resolve(name string) (*dispatcher.Deployment, error) {
-	return c.o.Functions.Lookup(name)
-}
-
 // Check refuses an invocation that would be refused anyway, before anything of it
 // but its head has been read.
 func (c *Control) Check(t *dispatcher.Deployment) error {
@@ -159,7 +153,7 @@ func (c *Control) Once(ctx context.Context, run func() error) error {
 // Run is the run function of package events.
 func (c *Control) Run(ctx context.Context, e events.Event) error {
 	request := dispatcher.Request{Function: e.Function, Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext}
-	t, err := c.Resolve(e.Function)
+	t, err := c.o.Functions.Lookup(e.Function)
 	if err != nil {
 		err = fmt.Errorf("invoke %q: %w", e.Function, err)
 		if errors.Is(err, dispatcher.ErrUnknownFunction) {

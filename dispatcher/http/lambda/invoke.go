@@ -48,7 +48,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 		return server.Validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
 	arn := s.ARN(name.Name, name.Qualifier)
-	target, err := s.Admission.Resolve(name.Deployment())
+	target, err := s.Service.Lookup(name.Deployment())
 	if err == nil && (kind == "" || kind == "RequestResponse") {
 		err = s.Admission.Check(target)
 	}

@@ -232,7 +232,7 @@ func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	target, err := s.Admission.Resolve(name)
+	target, err := s.Service.Lookup(name)
 	if err == nil {
 		err = s.Admission.Check(target)
 	}
