@@ -129,6 +129,7 @@ var hostileAttacks = map[string][2]string{
 	"descriptor-huge": {`packet(5, descriptor=lambda at, n: (at, 2**32 - 1))`, "crash:descriptor"},
 	"descriptor-loop": {"tx = queues()[1]\n    slot = tx.idx % 16\n    tx.describe(slot, 0x400000, 8, 1, slot); tx.offer(slot); notify()", "crash:loops"},
 	"descriptor-link": {`packet(5, descriptor=lambda at, n: (at, n, 1, 999))`, "crash:descriptor 999 of 16"},
+	"chain-of-memory": {"tx = queues()[1]\n    for i in range(16): tx.describe(i, 0x10000, memory_end() - 0x10000, int(i < 15), i + 1)\n    tx.offer(0); notify()", "crash:has more than"},
 	"indirect":        {`packet(5, descriptor=lambda at, n: (at, n, 4))`, "crash:indirect"},
 	"head-outside":    {`q = queues()[1]; q.offer(4000); notify()`, "crash:descriptor 4000 of 16"},
 	"packet-length":   {`packet(5, n=2**32 - 1)`, "ok|timeout|crash:"},
@@ -335,7 +336,7 @@ func checkBlobs(t *testing.T, d *dispatcher.Dispatcher, before map[string][32]by
 		}
 	}
 	for _, node := range d.Store().List() {
-		if err := d.Store().Verify(node.Info.ID); err != nil {
+		if err := d.Store().Inspect().Verify(node.Info.ID); err != nil {
 			t.Errorf("verify: %v", err)
 		}
 	}

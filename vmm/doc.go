@@ -1,12 +1,16 @@
 // Package vmm is the monitor: machines, their memory, their one vCPU and their
 // devices. It knows nothing of functions, languages or lineage.
 //
-// The package is in two layers. Platform, VM and VCPU (platform.go) say what
-// can run a vCPU; package vmm/platform/kvm is the first implementation, and nothing in
-// this package knows KVM. On top of them Machine joins a VM with guest memory,
-// console, clock and virtio-vsock, boots it cold or restores it, and runs it
-// until it is idle or finished. What host and guest agree on is in
-// guest/abi/kernel.h, whose Go mirror is package guest.
+// The package is in two layers. Platform, VM and VCPU (platform.go) say what can run a
+// vCPU, and Backing where its memory is; the packages below vmm/platform are that, and
+// nothing in this package knows KVM. On top of them Machine joins a VM with guest
+// memory, console, clock and virtio-vsock, boots it cold or restores it, and runs it
+// until it is idle or finished. What host and guest agree on is in guest/abi/kernel.h,
+// whose Go mirror is package guest.
+//
+// Bounds: whatever the guest rings, Run looks at its deadline and at Interrupt after
+// every exit and between slices of about a millisecond of work for the guest (owed,
+// Vsock.more). The host's buffers for a guest are bounded where they are made.
 //
 // Units: a GPA is a guest-physical byte address; sizes are bytes unless the
 // name says pages (4 KiB); times with the suffix NS are nanoseconds; TSC values

@@ -77,15 +77,15 @@ func TestLoadCodeRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, from := range map[string]string{
-		"holds no files":                     t.TempDir(),
-		"want a .py, .js, .mjs or .cjs file": writeFile(t, "code.txt", "x"),
-		"no such file":                       filepath.Join(dir, "none.py"),
-		"not a file but":                     dir,
-		"neither a file nor":                 "/dev/null",
-		"not a valid zip":                    writeFile(t, "a.zip", "PK nonsense"),
-		"not a clean path":                   writeFile(t, "b.zip", string(zipOf(t, "../x.py"))),
-		"two files named":                    writeFile(t, "c.zip", string(zipOf(t, "x.py", "x.py"))),
-		"both a file and a director":         writeFile(t, "d.zip", string(zipOf(t, "x", "x/y.py"))),
+		"holds no files":              t.TempDir(),
+		"file, a directory or a .zip": writeFile(t, "code.txt", "x"),
+		"no such file":                filepath.Join(dir, "none.py"),
+		"not a file but":              dir,
+		"neither a file nor":          "/dev/null",
+		"not a valid zip":             writeFile(t, "a.zip", "PK nonsense"),
+		"not a clean path":            writeFile(t, "b.zip", string(zipOf(t, "../x.py"))),
+		"two files named":             writeFile(t, "c.zip", string(zipOf(t, "x.py", "x.py"))),
+		"both a file and a director":  writeFile(t, "d.zip", string(zipOf(t, "x", "x/y.py"))),
 	} {
 		if _, _, err := Load(from); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", from, err, want)
