@@ -16,7 +16,7 @@ import (
 // Defaults of Options and Request.
 const (
 	DefaultTimeout  = 30 * time.Second
-	DefaultPoolSize = 4 // shells kept per image
+	DefaultPoolSize = 4 // machines kept per image
 	MaxEventBytes   = guest.EventBytes
 	MaxResultBytes  = guest.ResultBytes
 	loadTimeout     = 60 * time.Second // importing modules, or a function's code, for a snapshot
@@ -38,15 +38,15 @@ type Options struct {
 	// Prefetch says, with lineage.VerifyDemand, when the loading sets of nodes are
 	// read.
 	Prefetch Prefetch
-	// PoolSize is how many shells there may be per image, DefaultPoolSize if 0.
+	// PoolSize is how many machines there may be per image, DefaultPoolSize if 0.
 	PoolSize int
-	// PoolFloor is how many shells are kept however low the demand.
+	// PoolFloor is how many machines are kept however low the demand.
 	PoolFloor int
-	// PoolWindow is over which time the demand for shells is looked at; those
-	// that it did not need are closed. 0: shells are kept until Close.
+	// PoolWindow is over which time the demand for machines is looked at; those
+	// that it did not need are closed. 0: machines are kept until Close.
 	PoolWindow time.Duration
-	// PoolBytes bounds the private memory of all shells of an image, in bytes,
-	// as far as it is known when a shell is made; 0: no bound.
+	// PoolBytes bounds the private memory of all machines of an image, in bytes,
+	// as far as it is known when a machine is made; 0: no bound.
 	PoolBytes uint64
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
 	// stands at them: see lineage.Options.HotBytes.
@@ -129,7 +129,7 @@ type Request struct {
 	// Memory asks for what the run did to its machine's memory: PagesDirtied, Faults,
 	// PrivateBytes and SharedBytes. Finding out delays the result.
 	Memory bool
-	// Fresh keeps the invocation off pooled shells: a new machine is made for
+	// Fresh keeps the invocation off pooled machines: a new machine is made for
 	// it. It shows what a pool saves.
 	Fresh bool
 	// Deliver, where it is not nil, is given the result as soon as there is one, by
@@ -203,7 +203,7 @@ type Result struct {
 
 	Platform string    `json:"platform"` // that ran it
 	Path     StartPath `json:"path"`
-	Pooled   bool      `json:"pooled"` // the shell stood ready on the node
+	Pooled   bool      `json:"pooled"` // the machine stood ready on the node
 	NodeID   string    `json:"node"`
 	Timings  Timings   `json:"timings"`
 	// PagesCopied and PagesMapped say what deploying moved.

@@ -17,7 +17,7 @@ const depthImport = "sys"
 
 const depthFunction = "def handler(event, context):\n    return len(event)\n"
 
-// BenchDepth measures how long a shell takes to be brought back to a function
+// BenchDepth measures how long a machine takes to be brought back to a function
 // node after a run, n times for each depth, where depth is the number of nodes
 // below the base. The depths take turns, so that a noisy machine disturbs all
 // alike. It makes the chains that it needs and removes the functions, not the

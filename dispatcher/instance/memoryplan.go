@@ -22,7 +22,7 @@ const (
 	// A private page that no run in all of them changed is cold: it goes back to
 	// being mapped, and later resets need not touch it.
 	learnResets = 6
-	// keepPrivate bounds the private pages that a shell keeps for the next
+	// keepPrivate bounds the private pages that a machine keeps for the next
 	// request.
 	keepPrivate = 8192
 )

@@ -47,7 +47,7 @@ func TestTrackersSeeEverything(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Cleanup(func() { // before the shell is closed
+			t.Cleanup(func() { // before the machine is closed
 				if err := tracker.Close(); err != nil {
 					t.Error(err)
 				}
