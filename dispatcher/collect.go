@@ -36,13 +36,13 @@ const sweepEvery = time.Second
 // follow lets go of what is kept of nodes and deployments that have changed: whoever
 // asks is given what is true, but nobody may ask.
 func (d *Dispatcher) follow() {
-	for changed := d.store.Watch(); ; {
+	for changed := d.store.Catalogue().Watch(); ; {
 		select {
 		case <-d.tasks.ends:
 			return
 		case <-changed:
 		}
-		changed = d.store.Watch() // before looking, so that no change is missed
+		changed = d.store.Catalogue().Watch() // before looking, so that no change is missed
 		d.cache.sweep()
 		select {
 		case <-d.tasks.ends:

@@ -49,7 +49,7 @@ func (d *Dispatcher) Receive(ctx context.Context, src *oci.Source, tag string) (
 		return nil, err
 	}
 	if tag != "" {
-		if err := d.store.SetTag(tag, done.Node.ID); err != nil {
+		if err := d.store.Marks().SetTag(tag, done.Node.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -12,6 +12,12 @@ import (
 	"seuss/lineage/sealed"
 )
 
+// Transfer takes nodes and images out of a Store, and into it from elsewhere.
+type Transfer struct{ store *Store }
+
+// Transfer returns what moves nodes between stores.
+func (s *Store) Transfer() Transfer { return Transfer{s} }
+
 // Portable is a node's file as it is exported: in the form "differences" where the
 // node can take it, so that it is small and its bytes are the same whichever store
 // it comes from, and else with all pages in it.
@@ -44,7 +50,7 @@ func (memoryFile) Close() error { return nil }
 
 // Export returns the file of the node with this exact id. What it returns stays
 // valid only as long as the node is there.
-func (s *Store) Export(id string) (*Portable, error) {
+func (s Transfer) Export(id string) (*Portable, error) {
 	p, err := s.export(id)
 	if err != nil {
 		return nil, fmt.Errorf("export node %s: %w", id, err)
@@ -52,15 +58,15 @@ func (s *Store) Export(id string) (*Portable, error) {
 	return p, nil
 }
 
-func (s *Store) export(id string) (*Portable, error) {
-	if err := s.usable(); err != nil {
+func (s Transfer) export(id string) (*Portable, error) {
+	if err := s.store.usable(); err != nil {
 		return nil, err
 	}
-	n := s.lookup(id)
+	n := s.store.lookup(id)
 	if n == nil {
 		return nil, ErrNotFound
 	}
-	f, h, err := openNodeFile(s.nodePath(id))
+	f, h, err := openNodeFile(s.store.nodePath(id))
 	if err != nil {
 		return nil, err
 	}
@@ -70,18 +76,18 @@ func (s *Store) export(id string) (*Portable, error) {
 	case h.Version == nodefile.VersionDonors:
 		return s.exportWhole(n)
 	default:
-		return &Portable{Info: n.Info, Size: int64(h.Total), path: s.nodePath(id)}, nil
+		return &Portable{Info: n.Info, Size: int64(h.Total), path: s.store.nodePath(id)}, nil
 	}
-	parent, err := s.Snapshot(n.Parent)
+	parent, err := s.store.Snapshot(n.Parent)
 	if err != nil {
 		return nil, err
 	}
-	own, err := s.Snapshot(id)
+	own, err := s.store.Snapshot(id)
 	if err != nil {
 		return nil, err
 	}
 	info := n.Info
-	w, x, err := s.writeDelta(os.TempDir(), &info, nodefile.FormDifferences, parent, own)
+	w, x, err := sealer{s.store}.writeDelta(os.TempDir(), &info, nodefile.FormDifferences, parent, own)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +108,7 @@ func (s *Store) export(id string) (*Portable, error) {
 // before that whether a node of this description is wanted. The file is hostile:
 // reading it takes memory of the order of what it unpacks to, which its header
 // bounds.
-func (s *Store) Adopt(r io.Reader, size int64, check func(*nodefile.Info) error) (*Node, error) {
+func (s Transfer) Adopt(r io.Reader, size int64, check func(*nodefile.Info) error) (*Node, error) {
 	n, err := s.adopt(r, size, check)
 	if err != nil {
 		return nil, fmt.Errorf("adopt node: %w", err)
@@ -110,11 +116,11 @@ func (s *Store) Adopt(r io.Reader, size int64, check func(*nodefile.Info) error)
 	return n, nil
 }
 
-func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error) (*Node, error) {
-	if err := s.writable(); err != nil {
+func (s Transfer) adopt(r io.Reader, size int64, check func(*nodefile.Info) error) (*Node, error) {
+	if err := s.store.writable(); err != nil {
 		return nil, err
 	}
-	p, err := s.receive(s.path(nodesDir), r, size)
+	p, err := sealer{s.store}.receive(s.store.path(nodesDir), r, size)
 	if err != nil {
 		return nil, err
 	}
@@ -136,11 +142,11 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error)
 		return nil, err
 	}
 	fail := func(err error) (*Node, error) { return nil, fmt.Errorf("%.12s (%s): %w", m.ID, m.Kind, err) }
-	if known := s.lookup(m.ID); known != nil {
+	if known := s.store.lookup(m.ID); known != nil {
 		return known, nil
 	}
 	if m.Kind != nodefile.KindImage {
-		parent := s.lookup(m.Parent)
+		parent := s.store.lookup(m.Parent)
 		if parent == nil {
 			return fail(fmt.Errorf("parent %s: %w", m.Parent, ErrNotFound))
 		}
@@ -157,7 +163,7 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error)
 			return fail(err)
 		}
 	}
-	if err := s.verifyContent(f, h, &m.Info, func(*pages.PageError) {}); err != nil {
+	if err := (Inspection{s.store}).verifyContent(f, h, &m.Info, func(*pages.PageError) {}); err != nil {
 		return fail(err)
 	}
 	w, err := s.shareAdopted(nodeWriter{Pending: p}, f, h, &m.Info)
@@ -165,7 +171,7 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error)
 		return fail(err)
 	}
 	defer w.discard()
-	got, err := s.publishNode(w, &Node{Info: m.Info})
+	got, err := sealer{s.store}.publishNode(w, &Node{Info: m.Info})
 	if err != nil {
 		return fail(err)
 	}
@@ -173,7 +179,7 @@ func (s *Store) adopt(r io.Reader, size int64, check func(*nodefile.Info) error)
 }
 
 // shareAdopted writes a node that came whole anew if siblings have pages of it.
-func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *nodefile.Header, info *nodefile.Info) (nodeWriter, error) {
+func (s Transfer) shareAdopted(w nodeWriter, f *os.File, h *nodefile.Header, info *nodefile.Info) (nodeWriter, error) {
 	if h.Form != nodefile.FormPages {
 		return w, nil
 	}
@@ -181,10 +187,10 @@ func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *nodefile.Header, info 
 	if err != nil {
 		return w, err
 	}
-	if w = s.share(w, info, x); w.donors == nil {
+	if w = (sharer{s.store}).share(w, info, x); w.donors == nil {
 		return w, nil
 	}
-	parent := s.lookup(info.Parent)
+	parent := s.store.lookup(info.Parent)
 	if parent == nil {
 		err = fmt.Errorf("parent was removed meanwhile: %w", ErrNotFound)
 	}
@@ -196,7 +202,7 @@ func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *nodefile.Header, info 
 		_, err = w.complete(info, &parent.Info, state, x)
 	}
 	if err == nil {
-		err = s.verifyFile(w.Name(), info)
+		err = Inspection{s.store}.verifyFile(w.Name(), info)
 	}
 	if err != nil {
 		w.discard()
@@ -205,7 +211,7 @@ func (s *Store) shareAdopted(w nodeWriter, f *os.File, h *nodefile.Header, info 
 }
 
 // receive copies exactly size bytes into a synced temporary file.
-func (s *Store) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending, err error) {
+func (s sealer) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending, err error) {
 	p, err := s.fs.New(dir)
 	if err != nil {
 		return nil, err
@@ -233,24 +239,24 @@ func (s *Store) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending,
 // AdoptImage stores an image file of size bytes under its digest, if there is none
 // yet. check is asked about the complete file before it gets its name: the store
 // does not know how digests of images are made.
-func (s *Store) AdoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
+func (s Transfer) AdoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
 	if err := s.adoptImage(digest, r, size, check); err != nil {
 		return fmt.Errorf("adopt image %s: %w", digest, err)
 	}
 	return nil
 }
 
-func (s *Store) adoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
-	if err := s.writable(); err != nil {
+func (s Transfer) adoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
+	if err := s.store.writable(); err != nil {
 		return err
 	}
 	if !nodefile.ValidDigest(digest) {
 		return fmt.Errorf("not 64 lower-case hex digits: %w", nodefile.ErrInvalid)
 	}
-	if _, err := os.Stat(s.ImagePath(digest)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.store.ImagePath(digest)); !errors.Is(err, fs.ErrNotExist) {
 		return err // there, or not to be known
 	}
-	p, err := s.receive(s.path(imagesDir), r, size)
+	p, err := sealer{s.store}.receive(s.store.path(imagesDir), r, size)
 	if err != nil {
 		return err
 	}
@@ -258,5 +264,5 @@ func (s *Store) adoptImage(digest string, r io.Reader, size int64, check func(pa
 	if err := check(p.Name()); err != nil {
 		return err
 	}
-	return p.Publish(s.ImagePath(digest))
+	return p.Publish(s.store.ImagePath(digest))
 }

@@ -28,7 +28,7 @@ func stampAt(dir int, name string) (nodefile.Stamp, error) {
 }
 
 // readCache returns the entries by id; none if there is no usable cache.
-func (s *Store) readCache() map[string]nodefile.CacheEntry {
+func (s scanner) readCache() map[string]nodefile.CacheEntry {
 	b, err := sealed.ReadFile(s.path(cacheName), nodefile.MaxCacheBytes)
 	if err != nil {
 		return nil
@@ -42,7 +42,7 @@ func (s *Store) readCache() map[string]nodefile.CacheEntry {
 
 // closeCache keeps what the next opener would have to read, if that is much. It
 // needs s.mu.
-func (s *Store) closeCache() {
+func (s scanner) closeCache() {
 	known := s.List()
 	misses := int(s.uncached.Load())
 	if misses < s.cacheMisses || misses*10 < len(known) {
@@ -74,7 +74,7 @@ func (s *Store) closeCache() {
 
 // writeCache keeps what a scan has read, if that was much. A failure costs the next
 // opener time and nothing else. Of so many nodes entries has those that it can hold.
-func (s *Store) writeCache(entries []nodefile.CacheEntry, misses, nodes int) {
+func (s scanner) writeCache(entries []nodefile.CacheEntry, misses, nodes int) {
 	s.uncached.Store(int64(misses))
 	if s.readOnly || misses < s.cacheMisses || misses*10 < nodes {
 		return

@@ -20,7 +20,7 @@ func TestCatalogueCache(t *testing.T) {
 	if _, err := os.Stat(s.path(cacheName)); err != nil {
 		t.Fatal(err)
 	}
-	if entries := s.readCache(); len(entries) != 6 {
+	if entries := (scanner{s}).readCache(); len(entries) != 6 {
 		t.Fatalf("%d entries after the first Close", len(entries))
 	}
 	if err := os.Remove(s.path(cacheName)); err != nil {
@@ -39,7 +39,7 @@ func TestCatalogueCache(t *testing.T) {
 				}
 			}
 		}
-		if faults, err := s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+		if faults, err := (Inspection{s}).Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 			t.Fatal(faults, err)
 		}
 		return s

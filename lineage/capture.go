@@ -41,26 +41,26 @@ func (s *Store) Capture(spec NodeSpec, parent *Node, candidates *dirtytrack.Page
 	if parent == nil {
 		return nil, fmt.Errorf("capture %s node: no parent: %w", spec.Kind, nodefile.ErrInvalid)
 	}
-	n, err := s.capture(&spec, parent, candidates, read)
+	n, err := sealer{s}.capture(&spec, parent, candidates, read)
 	if err != nil {
 		return nil, fmt.Errorf("capture %s node below %s: %w", spec.Kind, parent.ID, err)
 	}
-	s.shrink(n, candidates.Len())
+	sealer{s}.shrink(n, candidates.Len())
 	return n, nil
 }
 
 // shrink stores a new node as differences that was written as pages because it might
 // have become large: of a machine's many candidates few pages may differ from the
 // parent's. What cannot be made smaller stays as it is.
-func (s *Store) shrink(n *Node, candidates uint64) {
+func (s sealer) shrink(n *Node, candidates uint64) {
 	if chooseForm(s.formOption, n.Kind, candidates) == nodefile.FormDifferences || chooseForm(s.formOption, n.Kind, n.DeltaPages) != nodefile.FormDifferences ||
 		n.StoredBytes() < n.DeltaBytes { // it was there, as differences
 		return
 	}
-	_, _, _ = s.reform(n.ID, nodefile.FormDifferences)
+	_, _, _ = rewriter{s.Store}.reform(n.ID, nodefile.FormDifferences)
 }
 
-func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {
+func (s sealer) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.PageSet, read func(page uint64) []byte) (*Node, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (s *Store) capture(spec *NodeSpec, parent *Node, candidates *dirtytrack.Pag
 	if s.lookup(parent.ID) != parent {
 		return nil, fmt.Errorf("parent: %w", ErrNotFound)
 	}
-	base, err := s.load(parent)
+	base, err := loader{s.Store}.load(parent)
 	if err != nil {
 		return nil, err
 	}

@@ -240,13 +240,7 @@ func (s *Store) Kind(k nodefile.Kind) []*Node     { return s.catalogue().Kind(k)
 func (s *Store) Function(name string) []*Node     { return s.catalogue().Function(name) }
 func (s *Store) Get(name string) (*Node, error)   { return s.catalogue().Get(name) }
 func (s *Store) Lineage(n *Node) ([]*Node, error) { return s.catalogue().Lineage(n) }
-func (s *Store) Marks() []*Mark                   { return s.catalogue().Marks() }
-func (s *Store) NodeMarks(id string) []*Mark      { return s.catalogue().NodeMarks(id) }
 func (s *Store) lookup(id string) *Node           { return s.catalogue().lookup(id) }
-
-// Watch returns a channel that is closed at the next change of the nodes. Take it
-// before reading, then read, then wait: no change is missed.
-func (s *Store) Watch() <-chan struct{} { return s.catalogue().Watch() }
 
 // nameNodes lists nodes for a message.
 func nameNodes(nodes []*Node) string {

@@ -23,14 +23,14 @@ type PageDiff struct {
 // Compare yields the pages that differ between the memory of two nodes of guests
 // of one size, ascending. A and B, PageSize bytes each, are valid during the
 // yield and read-only. An error is yielded last.
-func (s *Store) Compare(a, b string) iter.Seq2[PageDiff, error] {
+func (s Inspection) Compare(a, b string) iter.Seq2[PageDiff, error] {
 	return func(yield func(PageDiff, error) bool) {
-		x, err := s.Snapshot(a)
+		x, err := s.store.Snapshot(a)
 		if err != nil {
 			yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 			return
 		}
-		y, err := s.Snapshot(b)
+		y, err := s.store.Snapshot(b)
 		if err != nil {
 			yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 			return
@@ -93,7 +93,7 @@ type Rebase struct {
 }
 
 // RebaseCheck compares the parent of a node with the node onto.
-func (s *Store) RebaseCheck(id, onto string) (Rebase, error) {
+func (s Inspection) RebaseCheck(id, onto string) (Rebase, error) {
 	r, err := s.rebaseCheck(id, onto)
 	if err != nil {
 		return Rebase{}, fmt.Errorf("rebase check of node %s onto %s: %w", id, onto, err)
@@ -101,8 +101,8 @@ func (s *Store) RebaseCheck(id, onto string) (Rebase, error) {
 	return r, nil
 }
 
-func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
-	c := s.catalogue()
+func (s Inspection) rebaseCheck(id, onto string) (Rebase, error) {
+	c := s.store.catalogue()
 	n, to := c.lookup(id), c.lookup(onto)
 	if n == nil || to == nil {
 		return Rebase{}, ErrNotFound
@@ -120,11 +120,11 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 			return Rebase{}, fmt.Errorf("it hangs below the node itself: %w", nodefile.ErrInvalid)
 		}
 	}
-	from, err := s.Snapshot(n.Parent)
+	from, err := s.store.Snapshot(n.Parent)
 	if err != nil {
 		return Rebase{}, err
 	}
-	target, err := s.Snapshot(onto)
+	target, err := s.store.Snapshot(onto)
 	if err != nil {
 		return Rebase{}, err
 	}
@@ -145,7 +145,7 @@ func (s *Store) rebaseCheck(id, onto string) (Rebase, error) {
 		against("%d guest pages, onto has %d", from.View.Pages(), target.View.Pages())
 		return r, nil
 	}
-	own, err := s.Snapshot(id)
+	own, err := s.store.Snapshot(id)
 	if err != nil {
 		return Rebase{}, err
 	}

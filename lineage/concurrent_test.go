@@ -132,7 +132,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 	for range 3 {
 		readers.Go(func() {
 			for {
-				watch := s.Watch()
+				watch := s.catalogue().Watch()
 				for _, n := range s.List() {
 					snapshot, err := s.Snapshot(n.ID)
 					if err != nil {
@@ -160,7 +160,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 	close(stop)
 	readers.Wait()
 	for _, n := range s.List() {
-		if err := s.Verify(n.ID); err != nil {
+		if err := (Inspection{s}).Verify(n.ID); err != nil {
 			t.Error(err)
 		}
 	}

@@ -87,7 +87,7 @@ func testSectionBitFlips(t *testing.T, form nodefile.Form) {
 						t.Fatalf("%v section: child: %v", id, err)
 					}
 				}
-				if err := s.Verify(n.ID); !errors.Is(err, nodefile.ErrChecksum) {
+				if err := (Inspection{s}).Verify(n.ID); !errors.Is(err, nodefile.ErrChecksum) {
 					t.Fatalf("%v section: verify: %v", id, err)
 				}
 				if _, err := s.Load(n.Parent); err != nil {
@@ -133,7 +133,7 @@ func TestImageFlip(t *testing.T) {
 		if _, err := ro.Load(image.ID); !errors.Is(err, c.want) {
 			t.Errorf("%s: load: %v", name, err)
 		}
-		if err := ro.Verify(image.ID); !errors.Is(err, c.want) {
+		if err := (Inspection{ro}).Verify(image.ID); !errors.Is(err, c.want) {
 			t.Errorf("%s: verify: %v", name, err)
 		}
 		ro.Close()
@@ -170,7 +170,7 @@ func TestForgedNode(t *testing.T) {
 	if _, err := s.Load(n.ID); err != nil {
 		t.Errorf("load: %v", err)
 	}
-	if err := s.Verify(n.ID); !errors.Is(err, nodefile.ErrIdentity) {
+	if err := (Inspection{s}).Verify(n.ID); !errors.Is(err, nodefile.ErrIdentity) {
 		t.Errorf("other state: %v", err)
 	}
 	s = forge(func(b []byte) { // a run that leaves the data section

@@ -29,13 +29,13 @@ type Duplicates struct {
 
 // FindDuplicates loads every node, one after the other, and compares what they store
 // by content. each, which may be nil, is called after every node.
-func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) (d Duplicates, err error) {
-	if err := s.usable(); err != nil {
+func (s Inspection) FindDuplicates(ctx context.Context, each func(done, total int)) (d Duplicates, err error) {
+	if err := s.store.usable(); err != nil {
 		return d, fmt.Errorf("duplicates: %w", err)
 	}
 	pages, blocks := map[nodefile.Digest]struct{}{}, map[uint64]struct{}{}
 	seed := maphash.MakeSeed()
-	nodes := s.List()
+	nodes := s.store.List()
 	for i, n := range nodes {
 		if err := ctx.Err(); err != nil {
 			return d, fmt.Errorf("duplicates: cancelled after %d of %d nodes: %w", i, len(nodes), err)
@@ -68,16 +68,16 @@ func (s *Store) FindDuplicates(ctx context.Context, each func(done, total int)) 
 
 // eachStored calls f with each page that a node holds, the parent's page that it was
 // compared with, and whether it lies in a sibling's file.
-func (s *Store) eachStored(n *Node, f func(content, old []byte, shared bool)) error {
-	l, err := s.load(n)
+func (s Inspection) eachStored(n *Node, f func(content, old []byte, shared bool)) error {
+	l, err := loader{s.store}.load(n)
 	if err != nil {
 		return err
 	}
-	parent, err := s.Snapshot(n.Parent)
+	parent, err := s.store.Snapshot(n.Parent)
 	if err != nil {
 		return err
 	}
-	file, h, err := openNodeFile(s.nodePath(n.ID))
+	file, h, err := openNodeFile(s.store.nodePath(n.ID))
 	if err != nil {
 		return err
 	}

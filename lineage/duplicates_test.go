@@ -23,7 +23,7 @@ func TestFindDuplicates(t *testing.T) {
 			capture(t, s, NodeSpec{Kind: nodefile.KindFunction, Key: nodefile.Key{Function: string('a' + rune(i))}}, base, g)
 		}
 		total := 0
-		d, err := s.FindDuplicates(t.Context(), func(int, int) { total++ })
+		d, err := Inspection{s}.FindDuplicates(t.Context(), func(int, int) { total++ })
 		if err != nil || d.Pages < 24 || d.Pages-d.DistinctPages < 1 || d.Blocks <= d.DistinctBlocks || total != 3 {
 			t.Errorf("%v: %+v, %v, %d nodes", form, d, err, total)
 		}

@@ -151,7 +151,7 @@ func TestExpandedChecksum(t *testing.T) {
 	if _, err := s.Load(n.ID); !errors.As(err, &bad) || bad.Guest != "guest page 0x384" {
 		t.Errorf("%v", err)
 	}
-	if err := s.Verify(n.ID); !errors.As(err, &bad) {
+	if err := (Inspection{s}).Verify(n.ID); !errors.As(err, &bad) {
 		t.Errorf("verify: %v", err)
 	}
 }

@@ -156,7 +156,7 @@ func TestClosedStore(t *testing.T) {
 	}
 	g := newGuest(testGuestPages)
 	_, err := s.Capture(NodeSpec{Kind: nodefile.KindBase}, nodes[0], g.dirty, g.page)
-	errs := []error{err, s.Remove(nodes[5].ID, true), s.Verify(nodes[0].ID)}
+	errs := []error{err, s.Remove(nodes[5].ID, true), Inspection{s}.Verify(nodes[0].ID)}
 	_, err = s.Load(nodes[0].ID)
 	for i, err := range append(errs, err) {
 		if !errors.Is(err, ErrClosed) {

@@ -68,7 +68,7 @@ func TestFormsAreEqual(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkView(t, n.View(), want[i])
-			if err := again.Verify(id); err != nil {
+			if err := (Inspection{again}).Verify(id); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -106,7 +106,7 @@ func TestManyCandidatesFewDiffer(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkView(t, again.View(), g.mem)
-	if err := s.Verify(small.ID); err != nil {
+	if err := (Inspection{s}).Verify(small.ID); err != nil {
 		t.Error(err)
 	}
 }
@@ -128,7 +128,7 @@ func TestFlatten(t *testing.T) {
 				if !bytes.Equal(n.State(), nodes[i].State()) {
 					t.Fatal("another machine state")
 				}
-				if err := s.Verify(n.ID); err != nil {
+				if err := (Inspection{s}).Verify(n.ID); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -299,7 +299,7 @@ func TestAudit(t *testing.T) {
 	s := openStore(t, dir)
 	nodes, _ := testTree(t, s)
 	done := 0
-	faults, err := s.Audit(t.Context(), nil, func(n, total int) { done = n })
+	faults, err := Inspection{s}.Audit(t.Context(), nil, func(n, total int) { done = n })
 	if err != nil || len(faults) != 0 || done != len(nodes) {
 		t.Fatalf("%v, %v, %d nodes", faults, err, done)
 	}
@@ -324,7 +324,7 @@ func TestAudit(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	faults, err = s.Audit(t.Context(), nil, nil)
+	faults, err = Inspection{s}.Audit(t.Context(), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,7 +344,7 @@ func TestAudit(t *testing.T) {
 	if pages != 2 || missing != 1 || unknown != 2 {
 		t.Errorf("%d pages, %d missing, %d unknown: %v", pages, missing, unknown, faults)
 	}
-	if faults, err := s.Audit(t.Context(), []string{nodes[2].ID[:10]}, nil); err != nil || len(faults) != 0 {
+	if faults, err := (Inspection{s}).Audit(t.Context(), []string{nodes[2].ID[:10]}, nil); err != nil || len(faults) != 0 {
 		t.Errorf("a whole node: %v, %v", faults, err)
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"seuss/lineage/nodefile"
 )
 
+// collector decides what goes.
+type collector struct{ *Store }
+
 // GCOptions say what a collection may remove.
 type GCOptions struct {
 	// Budget is how many bytes of node files may stay, as DiskBytes counts them; 0 means
@@ -71,14 +74,14 @@ func (s *Store) GC(o GCOptions) (GCReport, error) {
 	if err := s.writable(); err != nil {
 		return GCReport{}, fmt.Errorf("collect: %w", err)
 	}
-	r, err := s.gc(o)
+	r, err := collector{s}.gc(o)
 	if err != nil {
 		return r, fmt.Errorf("collect: %w", err)
 	}
 	return r, nil
 }
 
-func (s *Store) gc(o GCOptions) (GCReport, error) {
+func (s collector) gc(o GCOptions) (GCReport, error) {
 	now := o.Now
 	if now.IsZero() {
 		now = time.Now()
@@ -94,7 +97,7 @@ func (s *Store) gc(o GCOptions) (GCReport, error) {
 		}
 	}
 	if o.Damaged {
-		if err := s.removeDamaged(o.DryRun, &report); err != nil {
+		if err := (remover{s.Store}).removeDamaged(o.DryRun, &report); err != nil {
 			return report, err
 		}
 	}
@@ -102,7 +105,7 @@ func (s *Store) gc(o GCOptions) (GCReport, error) {
 }
 
 // removePlanned deletes what is still as the plan has found it.
-func (s *Store) removePlanned(planned []Evicted, now time.Time) error {
+func (s collector) removePlanned(planned []Evicted, now time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.catalogue()
@@ -120,7 +123,7 @@ func (s *Store) removePlanned(planned []Evicted, now time.Time) error {
 	if len(doomed) == 0 {
 		return nil
 	}
-	return s.removeNodes(doomed)
+	return remover{s.Store}.removeNodes(doomed)
 }
 
 type gcPlan struct {
@@ -134,7 +137,7 @@ type gcPlan struct {
 }
 
 // planGC decides without changing anything.
-func (s *Store) planGC(o GCOptions, now time.Time) *gcPlan {
+func (s collector) planGC(o GCOptions, now time.Time) *gcPlan {
 	c := s.catalogue()
 	nodes, marks := c.List(), c.Marks()
 	p := &gcPlan{children: map[string]int{}, byID: map[string]*Node{}, kept: kept(marks, now), holding: map[uint64][]*Node{}, holders: holders(nodes)}

@@ -52,7 +52,7 @@ func openGolden(t *testing.T, version int, fill func(*testing.T, *Store) ([]*Nod
 		if !sameInfo(&n.Info, &want.Info) || !bytes.Equal(n.State(), want.State()) {
 			t.Errorf("%+v, want %+v", n.Info, want.Info)
 		}
-		if err := s.Verify(n.ID); err != nil {
+		if err := (Inspection{s}).Verify(n.ID); err != nil {
 			t.Error(err)
 		}
 	}

@@ -30,14 +30,14 @@ type ImageRun struct {
 // the pages, and from then on a changed file is refused. Adding the same again
 // returns the existing node. Removing the node leaves the image file.
 func (s *Store) AddImage(digest, path string, pages uint64, runs []ImageRun) (*Node, error) {
-	n, err := s.addImage(digest, path, pages, runs)
+	n, err := sealer{s}.addImage(digest, path, pages, runs)
 	if err != nil {
 		return nil, fmt.Errorf("add image %s from %s: %w", digest, path, err)
 	}
 	return n, nil
 }
 
-func (s *Store) addImage(digest, path string, pages uint64, runs []ImageRun) (*Node, error) {
+func (s sealer) addImage(digest, path string, pages uint64, runs []ImageRun) (*Node, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func indexImage(path string) (*nodefile.Index, error) {
 
 // importImage copies the file at from to its place, unless it is there. An image
 // that is there already is never replaced: nodes may map it.
-func (s *Store) importImage(from, to string) error {
+func (s sealer) importImage(from, to string) error {
 	src, err := os.Open(from)
 	if err != nil {
 		return err

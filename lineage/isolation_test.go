@@ -138,19 +138,19 @@ func TestCatalogueIsolation(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range 20 {
 			wg.Go(func() {
-				if err := s.SetTag(fmt.Sprintf("tag-%d", i), nodes[3].ID); err != nil {
+				if err := (Marks{s}).SetTag(fmt.Sprintf("tag-%d", i), nodes[3].ID); err != nil {
 					t.Error(err)
 				}
 				nodes[3].Hit()
 			})
 		}
 		wg.Wait()
-		if n := len(s.Marks()); n != 20 || nodes[3].Hits() != 20 {
+		if n := len(s.Catalogue().Marks()); n != 20 || nodes[3].Hits() != 20 {
 			t.Errorf("%d tags, %d hits, want 20", n, nodes[3].Hits())
 		}
 		dir := s.Dir()
 		s.Close()
-		if n := len(openStore(t, dir).Marks()); n != 20 {
+		if n := len(openStore(t, dir).Catalogue().Marks()); n != 20 {
 			t.Errorf("%d tags on disk", n)
 		}
 	})
@@ -184,7 +184,7 @@ func TestCatalogueIsolation(t *testing.T) {
 	// What a writer has done, it sees at once, and so does the disk.
 	t.Run("read your writes", func(t *testing.T) {
 		s, nodes := setup(t)
-		if err := s.SetTag("now", nodes[4].ID); err != nil {
+		if err := (Marks{s}).SetTag("now", nodes[4].ID); err != nil {
 			t.Fatal(err)
 		}
 		ro := openStoreAs(t, s.Dir(), Options{ReadOnly: true})
@@ -215,7 +215,7 @@ func TestCatalogueIsolation(t *testing.T) {
 		if !closed(hello) || !closed(children) {
 			t.Error("a new argument node of the function: its watches must end")
 		}
-		if err := s.SetTag("x", nodes[3].ID); err != nil || !closed(marks) {
+		if err := (Marks{s}).SetTag("x", nodes[3].ID); err != nil || !closed(marks) {
 			t.Errorf("a new tag: %v", err)
 		}
 	})

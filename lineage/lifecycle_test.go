@@ -23,8 +23,8 @@ func TestMarks(t *testing.T) {
 	function, argument := nodes[3], nodes[4]
 	now := time.Now()
 	for _, err := range []error{
-		s.SetTag("json-fn@v3", function.ID), s.SetTag("latest", argument.ID), s.SetTag("latest", function.ID),
-		s.Pin(argument.ID, time.Time{}), s.Pin(nodes[5].ID, now.Add(-time.Second)), s.SetExpiry(nodes[5].ID, now.Add(time.Hour)),
+		Marks{s}.SetTag("json-fn@v3", function.ID), Marks{s}.SetTag("latest", argument.ID), Marks{s}.SetTag("latest", function.ID),
+		Marks{s}.Pin(argument.ID, time.Time{}), Marks{s}.Pin(nodes[5].ID, now.Add(-time.Second)), Marks{s}.SetExpiry(nodes[5].ID, now.Add(time.Hour)),
 	} {
 		if err != nil {
 			t.Fatal(err)
@@ -37,13 +37,13 @@ func TestMarks(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, n, err)
 			}
 		}
-		if len(s.Marks()) != 5 || len(s.NodeMarks(nodes[5].ID)) != 2 {
-			t.Errorf("marks %+v", s.Marks())
+		if len(s.Catalogue().Marks()) != 5 || len(s.Catalogue().NodeMarks(nodes[5].ID)) != 2 {
+			t.Errorf("marks %+v", s.Catalogue().Marks())
 		}
 	}
 	check(s)
 	for name, id := range map[string]string{"abc123": function.ID, "a b": function.ID, "x@": function.ID, "@v1": function.ID, "../x": function.ID, "x@y@z": function.ID, "x@../y": function.ID, "": function.ID, "fine": strings.Repeat("0", 64)} {
-		if err := s.SetTag(name, id); !errors.Is(err, nodefile.ErrInvalid) && !errors.Is(err, ErrNotFound) {
+		if err := (Marks{s}).SetTag(name, id); !errors.Is(err, nodefile.ErrInvalid) && !errors.Is(err, ErrNotFound) {
 			t.Errorf("tag %q: %v", name, err)
 		}
 	}
@@ -57,18 +57,18 @@ func TestMarks(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = openStore(t, dir)
-	if len(s.Marks()) != 3 { // the removed node's are gone
-		t.Errorf("marks %+v", s.Marks())
+	if len(s.Catalogue().Marks()) != 3 { // the removed node's are gone
+		t.Errorf("marks %+v", s.Catalogue().Marks())
 	}
-	for _, err := range []error{s.RemoveTag("latest"), s.RemoveTag("json-fn@v3"), s.Unpin(argument.ID)} {
+	for _, err := range []error{(Marks{s}).RemoveTag("latest"), (Marks{s}).RemoveTag("json-fn@v3"), (Marks{s}).Unpin(argument.ID)} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Unpin(argument.ID); !errors.Is(err, ErrNotFound) {
+	if err := (Marks{s}).Unpin(argument.ID); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unpinned twice: %v", err)
 	}
-	if err := s.RemoveTag("none"); !errors.Is(err, ErrNotFound) {
+	if err := (Marks{s}).RemoveTag("none"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("unknown tag: %v", err)
 	}
 	if err := s.Remove(function.ID, true); err != nil {
@@ -81,7 +81,7 @@ func TestMarksDamage(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)
 	nodes, _ := testTree(t, s)
-	if err := s.Pin(nodes[3].ID, time.Time{}); err != nil {
+	if err := (Marks{s}).Pin(nodes[3].ID, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
@@ -90,12 +90,12 @@ func TestMarksDamage(t *testing.T) {
 	if d := s.Damaged(); len(d) != 1 || d[0].Path != s.path(marksName) || !errors.Is(d[0].Err, nodefile.ErrFormat) || len(s.List()) != 6 {
 		t.Errorf("damaged: %v", d)
 	}
-	if err := s.Pin(nodes[4].ID, time.Time{}); err != nil {
+	if err := (Marks{s}).Pin(nodes[4].ID, time.Time{}); err != nil {
 		t.Error(err)
 	}
 	s.Close()
-	if s = openStore(t, dir); len(s.Damaged()) != 0 || len(s.Marks()) != 1 {
-		t.Errorf("%v, %v", s.Damaged(), s.Marks())
+	if s = openStore(t, dir); len(s.Damaged()) != 0 || len(s.Catalogue().Marks()) != 1 {
+		t.Errorf("%v, %v", s.Damaged(), s.Catalogue().Marks())
 	}
 	s.Close()
 	sealedtest.Damage(t, s.path(marksName), func(b []byte) []byte {
@@ -162,7 +162,7 @@ func TestGCBudget(t *testing.T) {
 	g.reset(nodes[0].View())
 	g.fill(5, 5)
 	child := capture(t, s, NodeSpec{Kind: nodefile.KindArgument}, nodes[0], g) // no hits, and hides f0 from collection
-	if err := s.SetTag("keep@v1", nodes[1].ID); err != nil {
+	if err := (Marks{s}).SetTag("keep@v1", nodes[1].ID); err != nil {
 		t.Fatal(err)
 	}
 	total := uint64(0)
@@ -199,7 +199,7 @@ func TestGCBudget(t *testing.T) {
 	if err != nil || r.WithinBudget || s.lookup(base.ID) == nil || s.lookup(nodes[1].ID) == nil || len(s.List()) != 3 {
 		t.Errorf("%+v, %v, %d left", r, err, len(s.List()))
 	}
-	if faults, err := s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+	if faults, err := (Inspection{s}).Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 		t.Error(faults, err)
 	}
 }
@@ -209,7 +209,7 @@ func TestGCTime(t *testing.T) {
 	if err := s.FlushHits(); err != nil { // f1 to f3 are used now
 		t.Fatal(err)
 	}
-	if err := s.SetExpiry(nodes[3].ID, time.Now().Add(time.Hour)); err != nil {
+	if err := (Marks{s}).SetExpiry(nodes[3].ID, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.GC(GCOptions{Unused: 5 * time.Hour})
@@ -221,17 +221,17 @@ func TestGCTime(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 	// An expiry takes what hangs on the node along, unless that is kept.
-	if err := s.SetExpiry(base.ID, time.Now()); err != nil {
+	if err := (Marks{s}).SetExpiry(base.ID, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Pin(nodes[1].ID, time.Time{}); err != nil {
+	if err := (Marks{s}).Pin(nodes[1].ID, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	r, err = s.GC(GCOptions{Now: time.Now().Add(time.Second)})
 	if err != nil || !slices.Equal(removed(r), []string{nodes[2].ID}) || len(s.List()) != 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if err := s.Unpin(nodes[1].ID); err != nil {
+	if err := (Marks{s}).Unpin(nodes[1].ID); err != nil {
 		t.Fatal(err)
 	}
 	r, err = s.GC(GCOptions{Now: time.Now().Add(time.Second)})
@@ -321,7 +321,7 @@ func TestStats(t *testing.T) {
 			users[p]++
 		}
 	}
-	got, err := s.Stats()
+	got, err := Inspection{s}.Stats()
 	if err != nil || len(got) != len(s.List()) {
 		t.Fatalf("%d of %d nodes, %v", len(got), len(nodes), err)
 	}
@@ -352,7 +352,7 @@ func TestCompareAndRebase(t *testing.T) {
 			want[p] = true
 		}
 	}
-	for d, err := range s.Compare(nodes[a].ID, nodes[b].ID) {
+	for d, err := range (Inspection{s}).Compare(nodes[a].ID, nodes[b].ID) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -371,18 +371,18 @@ func TestCompareAndRebase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := s.RebaseCheck(nodes[3].ID, same.ID)
+	r, err := Inspection{s}.RebaseCheck(nodes[3].ID, same.ID)
 	if err != nil || !r.Possible || r.DiffPages != 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	r, err = s.RebaseCheck(nodes[3].ID, nodes[1].ID)
+	r, err = Inspection{s}.RebaseCheck(nodes[3].ID, nodes[1].ID)
 	if err != nil || r.Possible || r.DiffPages == 0 || r.Overlap > r.DiffPages || len(r.Why) == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if _, err := s.RebaseCheck(nodes[1].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
+	if _, err := (Inspection{s}).RebaseCheck(nodes[1].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
 		t.Errorf("onto a descendant: %v", err)
 	}
-	if _, err := s.RebaseCheck(nodes[0].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
+	if _, err := (Inspection{s}).RebaseCheck(nodes[0].ID, nodes[4].ID); !errors.Is(err, nodefile.ErrInvalid) {
 		t.Errorf("an image: %v", err)
 	}
 }

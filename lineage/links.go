@@ -59,7 +59,7 @@ func isLink(name string) bool {
 }
 
 // isDonor reports whether other nodes have pages in this node's file.
-func (s *Store) isDonor(n *Node) bool { return holders(s.List())[n.stored().inode] > 1 }
+func (s sharer) isDonor(n *Node) bool { return holders(s.List())[n.stored().inode] > 1 }
 
 // statFile describes a file: its size and inode.
 func statFile(path string) (bytes, inode uint64, err error) {
@@ -69,7 +69,7 @@ func statFile(path string) (bytes, inode uint64, err error) {
 
 // newStoredFile describes the node file that has just been written at path, and the
 // links that it names.
-func (s *Store) newStoredFile(path, id string, d *nodefile.Donors) (*storedFile, error) {
+func (s sealer) newStoredFile(path, id string, d *nodefile.Donors) (*storedFile, error) {
 	f := &storedFile{}
 	var err error
 	if f.bytes, f.inode, err = statFile(path); err != nil || d == nil {
@@ -87,7 +87,7 @@ func (s *Store) newStoredFile(path, id string, d *nodefile.Donors) (*storedFile,
 
 // addLink gives the file at from a further name, the first one of the node's links
 // that is free.
-func (s *Store) addLink(from, id string) (ordinal uint32, err error) {
+func (s sharer) addLink(from, id string) (ordinal uint32, err error) {
 	for ordinal = range uint32(nodefile.MaxLinks) {
 		if err = s.fs.Link(from, s.linkPath(id, ordinal)); !errors.Is(err, fs.ErrExist) {
 			return ordinal, err
@@ -97,7 +97,7 @@ func (s *Store) addLink(from, id string) (ordinal uint32, err error) {
 }
 
 // removeLinks takes links away. What stays is removed by the next Open.
-func (s *Store) removeLinks(id string, links []link) {
+func (s sharer) removeLinks(id string, links []link) {
 	for _, l := range links {
 		_ = s.fs.Remove(s.linkPath(id, l.ordinal))
 	}
@@ -106,7 +106,7 @@ func (s *Store) removeLinks(id string, links []link) {
 // settleLinks takes what a scan has found of links: it notes those that node files
 // name, and removes the others, which an interrupted write or removal has left. The
 // links of a node file that cannot be read stay with it.
-func (s *Store) settleLinks(names map[string][]uint32, nodes []found) {
+func (s scanner) settleLinks(names map[string][]uint32, nodes []found) {
 	for id, ordinals := range names {
 		at, ok := slices.BinarySearchFunc(nodes, id, func(n found, id string) int { return strings.Compare(n.id, id) })
 		var named []link
@@ -115,7 +115,7 @@ func (s *Store) settleLinks(names map[string][]uint32, nodes []found) {
 			if n.err != nil {
 				continue
 			}
-			d, err := s.donorsOf(n.meta)
+			d, err := loader{s.Store}.donorsOf(n.meta)
 			if err != nil {
 				continue // loading it says why
 			}
@@ -136,7 +136,7 @@ func (s *Store) settleLinks(names map[string][]uint32, nodes []found) {
 }
 
 // donorsOf reads the donors of a node from its file; none if it has none.
-func (s *Store) donorsOf(m *nodefile.Metadata) (*nodefile.Donors, error) {
+func (s loader) donorsOf(m *nodefile.Metadata) (*nodefile.Donors, error) {
 	f, h, err := openNodeFile(s.nodePath(m.ID))
 	if err != nil {
 		return nil, err
@@ -157,11 +157,11 @@ type Donor struct {
 
 // Donors returns the siblings in whose files a node has pages, which are stored once;
 // none for most nodes.
-func (s *Store) Donors(n *Node) ([]Donor, error) {
+func (s Inspection) Donors(n *Node) ([]Donor, error) {
 	if len(n.stored().links) == 0 {
 		return nil, nil
 	}
-	d, err := s.donorsOf(&nodefile.Metadata{Info: n.Info})
+	d, err := loader{s.store}.donorsOf(&nodefile.Metadata{Info: n.Info})
 	if err != nil {
 		return nil, fmt.Errorf("donors of node %s: %w", n.ID, err)
 	}
@@ -174,7 +174,7 @@ func (s *Store) Donors(n *Node) ([]Donor, error) {
 
 // removeLinksOf removes all links of a node whose file could not be read, after that
 // file.
-func (s *Store) removeLinksOf(id string) {
+func (s sharer) removeLinksOf(id string) {
 	entries, err := os.ReadDir(s.path(nodesDir))
 	if err != nil {
 		return // the next Open removes them

@@ -33,6 +33,9 @@ func openNodeFile(path string) (*os.File, *nodefile.Header, error) {
 	return nil, nil, err
 }
 
+// loader opens nodes: it reads, checks and maps their files.
+type loader struct{ *Store }
+
 // Load resolves the memory of the node with this exact id: it opens the node and
 // all its ancestors, checks those that were not loaded yet as Options.Verify
 // says, and builds their Views. Afterwards View, State and Blob of the returned
@@ -65,7 +68,7 @@ func (s *Store) Snapshot(id string) (Snapshot, error) {
 	if n == nil {
 		return Snapshot{}, fmt.Errorf("load node %s: %w", id, ErrNotFound)
 	}
-	l, err := s.load(n)
+	l, err := loader{s}.load(n)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -82,7 +85,7 @@ func (s *Store) Unload(id string) {
 
 // load walks up to the nearest loaded ancestor and then down again. What it
 // holds is passed along, so a concurrent Unload does no harm.
-func (s *Store) load(n *Node) (*loadedNode, error) {
+func (s loader) load(n *Node) (*loadedNode, error) {
 	var above *loadedNode
 	todo := []*Node{}
 	for at := n; ; {
@@ -111,7 +114,7 @@ func (s *Store) load(n *Node) (*loadedNode, error) {
 	return above, nil
 }
 
-func (s *Store) loadOne(n *Node, parent *loadedNode) (*loadedNode, error) {
+func (s loader) loadOne(n *Node, parent *loadedNode) (*loadedNode, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if l := n.loaded.Load(); l != nil {
@@ -131,7 +134,7 @@ func (s *Store) loadOne(n *Node, parent *loadedNode) (*loadedNode, error) {
 
 // whileRewritten calls f, which opens the node's files, again if they were replaced
 // by others meanwhile: then the links of the old file are gone.
-func (s *Store) whileRewritten(n *Node, f func() error) error {
+func (s loader) whileRewritten(n *Node, f func() error) error {
 	for {
 		file := n.file.Load()
 		err := f()
@@ -142,7 +145,7 @@ func (s *Store) whileRewritten(n *Node, f func() error) error {
 }
 
 // setLoaded needs n.mu.
-func (s *Store) setLoaded(n *Node, l *loadedNode) {
+func (s loader) setLoaded(n *Node, l *loadedNode) {
 	n.blob = weak.Pointer[pages.Blob]{}
 	if len(l.donors) == 0 { // else its blobs are found by their files
 		n.blob = weak.Make(l.blob)
@@ -175,7 +178,7 @@ func openAt(dir *os.File, name string) (fd int, err error) {
 // calls, which is what loading one costs most for otherwise. Nothing that is decoded
 // from such a file refers to its bytes. It returns no header if the file is larger,
 // or of the other form.
-func (s *Store) openSmall(name string) (h *nodefile.Header, buf *[]byte, err error) {
+func (s loader) openSmall(name string) (h *nodefile.Header, buf *[]byte, err error) {
 	fd, err := openAt(s.nodes, name)
 	if err != nil {
 		return nil, nil, nil // openNodeFile tells
@@ -201,7 +204,7 @@ func (s *Store) openSmall(name string) (h *nodefile.Header, buf *[]byte, err err
 // openNode reads, checks and maps the node file at path, in the nodes' directory. All
 // of the node's pages are those of blob if that is not nil: an earlier call made it.
 // Else they are mapped and, with VerifyEager, checked.
-func (s *Store) openNode(path string, info *nodefile.Info, parent *loadedNode, blob *pages.Blob, verify pages.Verify) (*loadedNode, error) {
+func (s loader) openNode(path string, info *nodefile.Info, parent *loadedNode, blob *pages.Blob, verify pages.Verify) (*loadedNode, error) {
 	var f *os.File
 	h, buf, err := s.openSmall(filepath.Base(path))
 	from := io.ReaderAt(nil)
@@ -289,7 +292,7 @@ func (l *loadedNode) openDifferences(f io.ReaderAt, h *nodefile.Header, x *nodef
 }
 
 // openImage maps an image file.
-func (s *Store) openImage(digest string, x *nodefile.Index, verify pages.Verify) (*pages.Blob, error) {
+func (s loader) openImage(digest string, x *nodefile.Index, verify pages.Verify) (*pages.Blob, error) {
 	f, err := os.Open(s.ImagePath(digest))
 	if err != nil {
 		return nil, err

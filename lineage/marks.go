@@ -23,6 +23,13 @@ const (
 	maxWordBytes  = 64 // of a tag's name, and of its version
 )
 
+// Marks changes what people have said about nodes: tags, pins and expiries. A Catalogue
+// lists them.
+type Marks struct{ store *Store }
+
+// Marks returns what changes the marks.
+func (s *Store) Marks() Marks { return Marks{s} }
+
 // MarkKind says what a Mark does.
 type MarkKind string
 
@@ -78,7 +85,7 @@ func validWord(s string) bool {
 }
 
 // SetTag gives a node a name, taking it from the node that had it.
-func (s *Store) SetTag(name, id string) error {
+func (s Marks) SetTag(name, id string) error {
 	if !ValidTag(name) {
 		return fmt.Errorf("tag %q is not NAME or NAME@VERSION of letters, digits, _ and -, and not all hex digits: %w", name, nodefile.ErrInvalid)
 	}
@@ -86,19 +93,19 @@ func (s *Store) SetTag(name, id string) error {
 }
 
 // RemoveTag takes a name away. The error matches ErrNotFound if nothing has it.
-func (s *Store) RemoveTag(name string) error { return s.unmark(Mark{Kind: MarkTag, Name: name}) }
+func (s Marks) RemoveTag(name string) error { return s.unmark(Mark{Kind: MarkTag, Name: name}) }
 
 // Pin keeps a node from being removed, until expires unless that is zero.
-func (s *Store) Pin(id string, expires time.Time) error {
+func (s Marks) Pin(id string, expires time.Time) error {
 	return s.mark(Mark{Kind: MarkPin, Node: id, Expires: expires.UTC().Round(0)})
 }
 
 // Unpin is the opposite of Pin. The error matches ErrNotFound if it is not pinned.
-func (s *Store) Unpin(id string) error { return s.unmark(Mark{Kind: MarkPin, Node: id}) }
+func (s Marks) Unpin(id string) error { return s.unmark(Mark{Kind: MarkPin, Node: id}) }
 
 // SetExpiry lets GC remove a node, and what hangs on it, after a time; a zero time
 // takes that back.
-func (s *Store) SetExpiry(id string, at time.Time) error {
+func (s Marks) SetExpiry(id string, at time.Time) error {
 	if at.IsZero() {
 		if err := s.unmark(Mark{Kind: MarkExpiry, Node: id}); !errors.Is(err, ErrNotFound) {
 			return err
@@ -108,9 +115,9 @@ func (s *Store) SetExpiry(id string, at time.Time) error {
 	return s.mark(Mark{Kind: MarkExpiry, Node: id, Expires: at.UTC().Round(0)})
 }
 
-func (s *Store) mark(m Mark) error {
+func (s Marks) mark(m Mark) error {
 	err := s.changeMarks(func(marks map[string]*Mark) error {
-		if s.lookup(m.Node) == nil {
+		if s.store.lookup(m.Node) == nil {
 			return ErrNotFound
 		}
 		marks[m.key()] = &m
@@ -122,7 +129,7 @@ func (s *Store) mark(m Mark) error {
 	return nil
 }
 
-func (s *Store) unmark(m Mark) error {
+func (s Marks) unmark(m Mark) error {
 	err := s.changeMarks(func(marks map[string]*Mark) error {
 		if marks[m.key()] == nil {
 			return ErrNotFound
@@ -137,13 +144,13 @@ func (s *Store) unmark(m Mark) error {
 }
 
 // changeMarks lets f change the marks, stores them, and then shows them.
-func (s *Store) changeMarks(f func(map[string]*Mark) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.writable(); err != nil {
+func (s Marks) changeMarks(f func(map[string]*Mark) error) error {
+	s.store.mu.Lock()
+	defer s.store.mu.Unlock()
+	if err := s.store.writable(); err != nil {
 		return err
 	}
-	old := s.catalogue().Marks()
+	old := s.store.catalogue().Marks()
 	marks := make(map[string]*Mark, len(old)+1)
 	for _, m := range old {
 		marks[m.key()] = m
@@ -155,7 +162,7 @@ func (s *Store) changeMarks(f func(map[string]*Mark) error) error {
 }
 
 // storeMarks needs s.mu.
-func (s *Store) storeMarks(marks map[string]*Mark) error {
+func (s Marks) storeMarks(marks map[string]*Mark) error {
 	list := make([]*Mark, 0, len(marks))
 	for _, m := range marks {
 		list = append(list, m)
@@ -165,7 +172,11 @@ func (s *Store) storeMarks(marks map[string]*Mark) error {
 	if err != nil {
 		return fmt.Errorf("encode marks: %w", err)
 	}
-	txn := s.db.Txn(true)
+	old := map[string]*Mark{}
+	for _, m := range s.store.catalogue().Marks() {
+		old[m.key()] = m
+	}
+	txn := s.store.db.Txn(true)
 	defer txn.Abort()
 	if _, err := txn.DeleteAll(markTable, idIndex+"_prefix", ""); err != nil {
 		return fmt.Errorf("catalogue: %w", err)
@@ -175,10 +186,20 @@ func (s *Store) storeMarks(marks map[string]*Mark) error {
 			return fmt.Errorf("catalogue mark %s: %w", m.key(), err)
 		}
 	}
-	if err := s.fs.WriteFile(s.path(marksName), append(b, '\n')); err != nil {
+	if err := s.store.fs.WriteFile(s.store.path(marksName), append(b, '\n')); err != nil {
 		return err
 	}
 	txn.Commit()
+	for _, m := range list {
+		if old[m.key()] == nil || *old[m.key()] != *m {
+			s.store.changes.Marks.Changed(m.Node)
+		}
+	}
+	for key, m := range old {
+		if now := marks[key]; now == nil || now.Node != m.Node {
+			s.store.changes.Marks.Changed(m.Node)
+		}
+	}
 	return nil
 }
 
@@ -220,7 +241,7 @@ func decodeMarks(b []byte) ([]*Mark, error) {
 
 // scanMarks catalogues the marks of nodes that are there. A damaged file is
 // listed as damage; it is replaced by the next change.
-func (s *Store) scanMarks() error {
+func (s scanner) scanMarks() error {
 	b, err := sealed.ReadFile(s.path(marksName), maxMarksBytes)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

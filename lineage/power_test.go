@@ -48,7 +48,7 @@ func TestPowerCut(t *testing.T) {
 				}
 				checkView(t, n.View(), mem)
 			}
-			if faults, err := again.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+			if faults, err := (Inspection{again}).Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 				t.Fatalf("cut after %d calls: %v, %v", cut, faults, err)
 			}
 			named := 0

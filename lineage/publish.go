@@ -11,6 +11,9 @@ import (
 	"seuss/lineage/sealed"
 )
 
+// sealer makes nodes: it writes their files and puts them into directory and catalogue.
+type sealer struct{ *Store }
+
 // nodeWriter is a node file on its way. Whole pages are written behind space for
 // the header as they come; differences are collected and written at the end.
 type nodeWriter struct {
@@ -42,7 +45,7 @@ func (w nodeWriter) publish(path string) error {
 	return err
 }
 
-func (s *Store) newNodeWriter(dir string, diffs *nodefile.DifferenceEncoder) (nodeWriter, error) {
+func (s sealer) newNodeWriter(dir string, diffs *nodefile.DifferenceEncoder) (nodeWriter, error) {
 	p, err := s.fs.New(dir)
 	if err != nil {
 		return nodeWriter{}, err
@@ -85,14 +88,14 @@ func (w nodeWriter) complete(info, parent *nodefile.Info, state []byte, x *nodef
 // sealNode completes a node file whose data is written or collected, reads it
 // back, and puts the node into directory and catalogue. parent and above are nil
 // for an image node.
-func (s *Store) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nodefile.Index, parent *nodefile.Info, above *loadedNode) (*Node, error) {
+func (s sealer) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nodefile.Index, parent *nodefile.Info, above *loadedNode) (*Node, error) {
 	info.ID = nodefile.NodeID(info, state, x)
 	if n := s.lookup(info.ID); n != nil {
-		_, err := s.load(n)
+		_, err := loader{s.Store}.load(n)
 		return n, err
 	}
 	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == nodefile.FormPages { // else it will be written anew, see shrink
-		w = s.share(w, info, x)
+		w = sharer{s.Store}.share(w, info, x)
 		defer w.discard()
 	}
 	if _, err := w.complete(info, parent, state, x); err != nil {
@@ -100,7 +103,7 @@ func (s *Store) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nod
 	}
 	// Reading back what was written shows a damaged file while the guest that
 	// could be captured again still exists.
-	l, err := s.openNode(w.Name(), info, above, nil, pages.VerifyEager)
+	l, err := loader{s.Store}.openNode(w.Name(), info, above, nil, pages.VerifyEager)
 	if err != nil {
 		return nil, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
@@ -115,17 +118,17 @@ func (s *Store) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nod
 	}
 	if n == fresh {
 		n.mu.Lock()
-		s.setLoaded(n, l)
+		loader{s.Store}.setLoaded(n, l)
 		n.mu.Unlock()
 		return n, nil
 	}
-	_, err = s.load(n)
+	_, err = loader{s.Store}.load(n)
 	return n, err
 }
 
 // publishNode makes a completed node visible, in the directory first. It returns
 // the node that is known already if another capture of the same was faster.
-func (s *Store) publishNode(w nodeWriter, n *Node) (*Node, error) {
+func (s sealer) publishNode(w nodeWriter, n *Node) (*Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.writable(); err != nil {
@@ -152,5 +155,6 @@ func (s *Store) publishNode(w nodeWriter, n *Node) (*Node, error) {
 	}
 	s.uncached.Add(1)
 	txn.Commit()
+	s.changes.told(n)
 	return n, nil
 }

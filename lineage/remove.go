@@ -11,6 +11,9 @@ import (
 	"time"
 )
 
+// remover takes nodes out of catalogue and directory.
+type remover struct{ *Store }
+
 // Remove deletes the node with this exact id. A node with descendants is refused
 // with an error that matches ErrHasChildren and names them, unless cascade is
 // set: then they are deleted too, leaves first, so that an interruption leaves a
@@ -21,13 +24,13 @@ import (
 // last of them is gone; that of pages that siblings refer to when the last of these is
 // removed too. The image file of an image node is left in place.
 func (s *Store) Remove(id string, cascade bool) error {
-	if err := s.remove(id, cascade); err != nil {
+	if err := (remover{s}).remove(id, cascade); err != nil {
 		return fmt.Errorf("remove node %s: %w", id, err)
 	}
 	return nil
 }
 
-func (s *Store) remove(id string, cascade bool) error {
+func (s remover) remove(id string, cascade bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.writable(); err != nil {
@@ -56,7 +59,7 @@ func (s *Store) remove(id string, cascade bool) error {
 }
 
 // removeNodes deletes nodes, leaves first, with their marks. It needs s.mu.
-func (s *Store) removeNodes(doomed []*Node) error {
+func (s remover) removeNodes(doomed []*Node) error {
 	// Out of the catalogue first: who finds a node there finds its file.
 	txn := s.db.Txn(true)
 	defer txn.Abort()
@@ -72,6 +75,9 @@ func (s *Store) removeNodes(doomed []*Node) error {
 		marks += m
 	}
 	txn.Commit()
+	for _, n := range doomed {
+		s.changes.told(n)
+	}
 	var failed error
 	for i, n := range doomed {
 		if err := s.fs.Remove(s.nodePath(n.ID)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -79,7 +85,7 @@ func (s *Store) removeNodes(doomed []*Node) error {
 			break
 		}
 		s.hot.forget(n)
-		s.removeLinks(n.ID, n.file.Load().links)
+		sharer{s.Store}.removeLinks(n.ID, n.file.Load().links)
 		// What is left of it after a failure is swept by the next Open.
 		_ = os.Remove(s.loadingPath(n.ID))
 		s.removed.Add(1)
@@ -89,11 +95,11 @@ func (s *Store) removeNodes(doomed []*Node) error {
 	}
 	if marks > 0 {
 		left := map[string]*Mark{}
-		for _, m := range s.Marks() {
+		for _, m := range s.catalogue().Marks() {
 			left[m.key()] = m
 		}
 		// The marks of a node that is gone are ignored when they are read.
-		_ = s.storeMarks(left)
+		_ = Marks{s.Store}.storeMarks(left)
 	}
 	return failed
 }
@@ -102,7 +108,7 @@ func (s *Store) removeNodes(doomed []*Node) error {
 func (s *Store) Removed() uint64 { return s.removed.Load() }
 
 // putBack catalogues nodes whose files could not be deleted.
-func (s *Store) putBack(nodes []*Node) error {
+func (s remover) putBack(nodes []*Node) error {
 	txn := s.db.Txn(true)
 	defer txn.Abort()
 	for _, n := range nodes {
@@ -111,12 +117,15 @@ func (s *Store) putBack(nodes []*Node) error {
 		}
 	}
 	txn.Commit()
+	for _, n := range nodes {
+		s.changes.told(n)
+	}
 	return nil
 }
 
 // removeDamaged deletes the node files that Open left out. Those of an unknown
 // version are damaged to this program too: the caller has asked for it.
-func (s *Store) removeDamaged(dryRun bool, report *GCReport) error {
+func (s remover) removeDamaged(dryRun bool, report *GCReport) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var left []Damage
@@ -124,7 +133,7 @@ func (s *Store) removeDamaged(dryRun bool, report *GCReport) error {
 		size, err := fileSize(d.Path)
 		if err == nil && !dryRun {
 			if err = s.fs.Remove(d.Path); err == nil {
-				s.removeLinksOf(strings.TrimSuffix(filepath.Base(d.Path), nodeSuffix))
+				sharer{s.Store}.removeLinksOf(strings.TrimSuffix(filepath.Base(d.Path), nodeSuffix))
 			}
 		}
 		switch {

@@ -10,20 +10,23 @@ import (
 	"seuss/lineage/pages"
 )
 
+// rewriter stores what is there in another way.
+type rewriter struct{ *Store }
+
 // Reform writes a node's file anew in the given form and returns its size before
 // and after. Id, memory and users of the node notice nothing. FormAuto decides as
 // for a capture. An image node has no other form than pages. As pages, a node then
 // leaves out what its siblings have, and one whose file others have pages in stays as
 // it is; as differences, that file's bytes are freed when those others are gone.
 func (s *Store) Reform(id string, form nodefile.Form) (before, after uint64, err error) {
-	before, after, err = s.reform(id, form)
+	before, after, err = rewriter{s}.reform(id, form)
 	if err != nil {
 		return 0, 0, fmt.Errorf("store node %s anew: %w", id, err)
 	}
 	return before, after, nil
 }
 
-func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err error) {
+func (s rewriter) reform(id string, form nodefile.Form) (before, after uint64, err error) {
 	if err := s.writable(); err != nil {
 		return 0, 0, err
 	}
@@ -45,7 +48,7 @@ func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err
 	case form == nodefile.FormDifferences && n.DeltaBytes/nodefile.PageSize > nodefile.MaxDeltaPages:
 		return 0, 0, fmt.Errorf("it has %d pages, as differences at most %d: %w", n.DeltaBytes/nodefile.PageSize, nodefile.MaxDeltaPages, nodefile.ErrInvalid)
 	}
-	if form == nodefile.FormPages && s.isDonor(n) {
+	if form == nodefile.FormPages && (sharer{s.Store}).isDonor(n) {
 		// What others need stays whatever becomes of the node: another file would only
 		// come on top.
 		return before, before, nil
@@ -59,7 +62,7 @@ func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err
 		return 0, 0, err
 	}
 	info := n.Info
-	w, x, err := s.writeDelta(s.path(nodesDir), &info, form, parent, own)
+	w, x, err := sealer{s.Store}.writeDelta(s.path(nodesDir), &info, form, parent, own)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -67,14 +70,14 @@ func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err
 	if got := nodefile.NodeID(&info, own.State, x); got != id {
 		return 0, 0, fmt.Errorf("content has the id %s: %w", got, nodefile.ErrIdentity)
 	}
-	w = s.share(w, &info, x)
+	w = sharer{s.Store}.share(w, &info, x)
 	defer w.discard()
 	after, err = w.complete(&info, &parent.Node.Info, own.State, x)
 	if err != nil {
 		return 0, 0, err
 	}
 	above := &loadedNode{view: parent.View, state: parent.State}
-	if _, err := s.openNode(w.Name(), &info, above, nil, pages.VerifyEager); err != nil {
+	if _, err := (loader{s.Store}).openNode(w.Name(), &info, above, nil, pages.VerifyEager); err != nil {
 		return 0, 0, fmt.Errorf("read back %s: %w", w.Name(), err)
 	}
 	s.mu.Lock()
@@ -85,7 +88,7 @@ func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err
 	if s.lookup(id) != n {
 		return 0, 0, fmt.Errorf("removed meanwhile: %w", ErrNotFound)
 	}
-	file, err := s.newStoredFile(w.Name(), id, w.donors)
+	file, err := sealer{s.Store}.newStoredFile(w.Name(), id, w.donors)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -94,12 +97,12 @@ func (s *Store) reform(id string, form nodefile.Form) (before, after uint64, err
 	}
 	s.uncached.Add(1)
 	old := n.file.Swap(file)
-	s.removeLinks(id, old.links)
+	sharer{s.Store}.removeLinks(id, old.links)
 	return before, after, nil
 }
 
 // writeDelta writes what differs between two views as the data of a node file.
-func (s *Store) writeDelta(dir string, info *nodefile.Info, form nodefile.Form, parent, own Snapshot) (nodeWriter, *nodefile.Index, error) {
+func (s sealer) writeDelta(dir string, info *nodefile.Info, form nodefile.Form, parent, own Snapshot) (nodeWriter, *nodefile.Index, error) {
 	var diffs *nodefile.DifferenceEncoder
 	if form == nodefile.FormDifferences {
 		diffs = new(nodefile.DifferenceEncoder)
@@ -144,14 +147,14 @@ func (s *Store) writeDelta(dir string, info *nodefile.Info, form nodefile.Form, 
 // node. The nodes of the chain stay; they can be removed if nothing else hangs on
 // them. Nodes below the given one keep hanging on it.
 func (s *Store) Flatten(id, ancestor string) (*Node, error) {
-	n, err := s.flatten(id, ancestor)
+	n, err := rewriter{s}.flatten(id, ancestor)
 	if err != nil {
 		return nil, fmt.Errorf("flatten node %s: %w", id, err)
 	}
 	return n, nil
 }
 
-func (s *Store) flatten(id, ancestor string) (*Node, error) {
+func (s rewriter) flatten(id, ancestor string) (*Node, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
@@ -189,7 +192,7 @@ func (s *Store) flatten(id, ancestor string) (*Node, error) {
 		spec.CaptureCost += n.CaptureCost
 		spec.SavedTime += n.SavedTime
 	}
-	n, err := s.capture(&spec, path[at], candidates, own.View.Bytes)
+	n, err := sealer{s.Store}.capture(&spec, path[at], candidates, own.View.Bytes)
 	runtime.KeepAlive(own)
 	return n, err
 }

@@ -15,6 +15,9 @@ import (
 	"seuss/lineage/nodefile"
 )
 
+// scanner fills a Store from its directory when it is opened.
+type scanner struct{ *Store }
+
 // found is a node file as a scan of the directory finds it.
 type found struct {
 	id    string
@@ -28,7 +31,7 @@ type found struct {
 
 // scanNodes reads header and metadata of every node file, in the order of ids, or
 // takes the metadata from the cache.
-func (s *Store) scanNodes() ([]found, error) {
+func (s scanner) scanNodes() ([]found, error) {
 	d, err := os.Open(s.path(nodesDir))
 	if errors.Is(err, fs.ErrNotExist) && s.readOnly {
 		return nil, nil
@@ -108,7 +111,7 @@ func statOrder(nodes []found, cache map[string]nodefile.CacheEntry) []int {
 
 // scanNode fills in what the cache or the node file in dir says, and reports
 // whether the cache had it.
-func (s *Store) scanNode(n *found, dir int, cache map[string]nodefile.CacheEntry) bool {
+func (s scanner) scanNode(n *found, dir int, cache map[string]nodefile.CacheEntry) bool {
 	// The stamp comes first: a file that changes while it is read then does not fit
 	// the stamp that is kept.
 	if n.stamp, n.err = stampAt(dir, n.id+nodeSuffix); n.err != nil {
@@ -127,7 +130,7 @@ func (s *Store) scanNode(n *found, dir int, cache map[string]nodefile.CacheEntry
 }
 
 // scan fills the catalogue from the directory.
-func (s *Store) scan() error {
+func (s scanner) scan() error {
 	nodes, err := s.scanNodes()
 	if err != nil {
 		return err
@@ -141,7 +144,7 @@ func (s *Store) scan() error {
 		}
 		children[n.meta.Parent] = append(children[n.meta.Parent], n)
 	}
-	hits := s.readHits()
+	hits := useCounts{s.Store}.readHits()
 	// Only what hangs on a root is reachable: this leaves out the descendants of
 	// a damaged node, and forged circles.
 	txn := s.db.Txn(true)
@@ -187,7 +190,7 @@ func (s *Store) scan() error {
 }
 
 // readNode reads header and metadata of a node file.
-func (s *Store) readNode(id string) (*nodefile.Metadata, uint64, error) {
+func (s scanner) readNode(id string) (*nodefile.Metadata, uint64, error) {
 	f, h, err := openNodeFile(s.nodePath(id))
 	if err != nil {
 		return nil, 0, fmt.Errorf("node %s: %w", id, err)

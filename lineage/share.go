@@ -17,18 +17,21 @@ import (
 // sibling takes its name away and nothing else, and there is no second parent in the
 // tree. Where anything of this fails, the node is stored whole.
 
+// sharer finds pages of a new node in files of its siblings, and keeps its links to them.
+type sharer struct{ *Store }
+
 // leastShared is how many pages a donor must save: a link, and a file to open and
 // map for each load, against 128 KiB.
 const leastShared = 32
 
 // shareable reports whether pages of a node are looked for with its siblings.
-func (s *Store) shareable(w nodeWriter, info *nodefile.Info) bool {
+func (s sharer) shareable(w nodeWriter, info *nodefile.Info) bool {
 	return w.diffs == nil && info.Kind != nodefile.KindImage && info.DeltaBytes >= leastShared*nodefile.PageSize
 }
 
 // share makes of a node file of whole pages, whose data is written, one that leaves
 // out what siblings have. It returns w where that does not pay, or fails.
-func (s *Store) share(w nodeWriter, info *nodefile.Info, x *nodefile.Index) nodeWriter {
+func (s sharer) share(w nodeWriter, info *nodefile.Info, x *nodefile.Index) nodeWriter {
 	if !s.shareable(w, info) {
 		return w
 	}
@@ -41,7 +44,7 @@ func (s *Store) share(w nodeWriter, info *nodefile.Info, x *nodefile.Index) node
 		return w
 	}
 	defer whole.Close()
-	shared := nodeWriter{links: &madeLinks{s: s, id: info.ID}}
+	shared := nodeWriter{links: &madeLinks{s: s.Store, id: info.ID}}
 	d := &nodefile.Donors{}
 	for _, o := range offers[:min(len(offers), nodefile.MaxDonors)] {
 		shared.takeOffer(d, o, whole, x)
@@ -133,11 +136,11 @@ func samePages(whole, donor *os.File, h *nodefile.Header, hits []hit) (same []hi
 
 // writeOwn makes the links durable and copies the pages that are left into a file of
 // their own.
-func (s *Store) writeOwn(w *nodeWriter, whole *os.File, x *nodefile.Index, d *nodefile.Donors) error {
+func (s sharer) writeOwn(w *nodeWriter, whole *os.File, x *nodefile.Index, d *nodefile.Donors) error {
 	if err := s.fs.SyncDir(s.path(nodesDir)); err != nil {
 		return err
 	}
-	own, err := s.newNodeWriter(s.path(nodesDir), nil)
+	own, err := sealer{s.Store}.newNodeWriter(s.path(nodesDir), nil)
 	if err != nil {
 		return err
 	}
@@ -162,7 +165,7 @@ type madeLinks struct {
 }
 
 func (m *madeLinks) add(path string) (uint32, error) {
-	ordinal, err := m.s.addLink(path, m.id)
+	ordinal, err := sharer{m.s}.addLink(path, m.id)
 	if err == nil {
 		m.ordinals = append(m.ordinals, ordinal)
 	}
@@ -172,7 +175,7 @@ func (m *madeLinks) add(path string) (uint32, error) {
 // drop takes one away.
 func (m *madeLinks) drop(ordinal uint32) {
 	m.ordinals = slices.DeleteFunc(m.ordinals, func(o uint32) bool { return o == ordinal })
-	m.s.removeLinks(m.id, []link{{ordinal: ordinal}})
+	sharer{m.s}.removeLinks(m.id, []link{{ordinal: ordinal}})
 }
 
 // discard takes all of them away, unless they were kept.

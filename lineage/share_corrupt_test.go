@@ -71,11 +71,11 @@ func TestDonorDamage(t *testing.T) {
 					t.Errorf("node %d: a damaged page is shown", i)
 				}
 			}
-			if err := h.s.Verify(ids[i]); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
+			if err := (Inspection{h.s}).Verify(ids[i]); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
 				t.Errorf("node %d: verify: %v", i, err)
 			}
 		}
-		faults, err := h.s.Audit(t.Context(), nil, nil)
+		faults, err := Inspection{h.s}.Audit(t.Context(), nil, nil)
 		if err != nil || len(faults) != 3 {
 			t.Fatalf("%v, %v", faults, err)
 		}
@@ -86,16 +86,16 @@ func TestDonorDamage(t *testing.T) {
 		}
 		// The second's own pages are nobody else's business.
 		flipBit(t, h.s.nodePath(ids[1]), nodefile.PagesHeaderBytes+nodefile.PageSize)
-		if faults, err = h.s.Audit(t.Context(), []string{ids[1]}, nil); err != nil || len(faults) != 2 {
+		if faults, err = (Inspection{h.s}).Audit(t.Context(), []string{ids[1]}, nil); err != nil || len(faults) != 2 {
 			t.Errorf("%v, %v", faults, err)
 		}
-		if faults, err = h.s.Audit(t.Context(), []string{ids[0]}, nil); err != nil || len(faults) != 1 {
+		if faults, err = (Inspection{h.s}).Audit(t.Context(), []string{ids[0]}, nil); err != nil || len(faults) != 1 {
 			t.Errorf("%v, %v", faults, err)
 		}
 		// A page that is damaged is not taken for a new node.
 		n := h.add(t)
 		h.s.Unload(n.ID)
-		if err := h.s.Verify(n.ID); err != nil {
+		if err := (Inspection{h.s}).Verify(n.ID); err != nil {
 			t.Error(err)
 		}
 		h.check(t, 3)
@@ -224,7 +224,7 @@ func TestHostileDonors(t *testing.T) {
 			s.Close()
 			s = openStore(t, dir)
 			_, loading := s.Load(c.ID)
-			for what, err := range map[string]error{"load": loading, "verify": s.Verify(c.ID)} {
+			for what, err := range map[string]error{"load": loading, "verify": (Inspection{s}).Verify(c.ID)} {
 				if what == "verify" && name == "another page" { // its content is looked at first
 					if !errors.Is(err, nodefile.ErrChecksum) {
 						t.Errorf("verify: %v", err)

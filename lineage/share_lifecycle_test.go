@@ -112,7 +112,7 @@ func TestSharedExport(t *testing.T) {
 	if root.ID != image.ID {
 		t.Fatal("another image")
 	}
-	n, err := empty.Adopt(bytes.NewReader(shared), int64(len(shared)), nil)
+	n, err := Transfer{empty}.Adopt(bytes.NewReader(shared), int64(len(shared)), nil)
 	if err != nil || n.ID != b.ID {
 		t.Fatal(n, err)
 	}
@@ -127,11 +127,11 @@ func TestSharedExport(t *testing.T) {
 	// Beside a sibling it is stored as it was here.
 	beside, root := bigStore()
 	big(beside, root, 1<<40)
-	n, err = beside.Adopt(bytes.NewReader(shared), int64(len(shared)), nil)
+	n, err = Transfer{beside}.Adopt(bytes.NewReader(shared), int64(len(shared)), nil)
 	if err != nil || n.StoredBytes() > n.DeltaBytes/8 {
 		t.Fatalf("%v, %v", n, err)
 	}
-	if err := beside.Verify(n.ID); err != nil {
+	if err := (Inspection{beside}).Verify(n.ID); err != nil {
 		t.Fatal(err)
 	}
 	// The file as it lies there is of no use elsewhere.
@@ -140,7 +140,7 @@ func TestSharedExport(t *testing.T) {
 		t.Fatal(err)
 	}
 	third, _ := bigStore()
-	if _, err := third.Adopt(bytes.NewReader(raw), int64(len(raw)), nil); !errors.Is(err, nodefile.ErrFormat) || !strings.Contains(err.Error(), "export it there") {
+	if _, err := (Transfer{third}).Adopt(bytes.NewReader(raw), int64(len(raw)), nil); !errors.Is(err, nodefile.ErrFormat) || !strings.Contains(err.Error(), "export it there") {
 		t.Errorf("a file without its donors was adopted: %v", err)
 	}
 }
@@ -170,7 +170,7 @@ func TestSharedFlatten(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkView(t, flat.View(), g.mem)
-	if err := h.s.Verify(flat.ID); err != nil {
+	if err := (Inspection{h.s}).Verify(flat.ID); err != nil {
 		t.Error(err)
 	}
 }
@@ -192,13 +192,13 @@ func TestSharedGC(t *testing.T) {
 	if h.s.lookup(last.ID) == nil {
 		last = h.nodes[2]
 	}
-	if err := h.s.Pin(last.ID, h.image.Created.AddDate(9, 0, 0)); err != nil {
+	if err := (Marks{h.s}).Pin(last.ID, h.image.Created.AddDate(9, 0, 0)); err != nil {
 		t.Fatal(err)
 	}
 	if r, err = h.s.GC(GCOptions{Budget: 1}); err != nil || len(r.Removed) != 0 || r.WithinBudget {
 		t.Fatalf("%+v, %v", r, err)
 	}
-	if err := h.s.Unpin(last.ID); err != nil {
+	if err := (Marks{h.s}).Unpin(last.ID); err != nil {
 		t.Fatal(err)
 	}
 	if r, err = h.s.GC(GCOptions{Budget: 1}); err != nil || len(r.Removed) != 2 || r.Removed[0].ID != last.ID || r.BytesAfter != h.s.DiskBytes() || r.BytesAfter != h.image.StoredBytes() {
@@ -212,7 +212,7 @@ func TestSharedGC(t *testing.T) {
 // TestSharedDuplicates: what is shared is said, and what is the same all the same.
 func TestSharedDuplicates(t *testing.T) {
 	h := newSharing(t, openStore(t, t.TempDir()), 2)
-	d, err := h.s.FindDuplicates(t.Context(), nil)
+	d, err := Inspection{h.s}.FindDuplicates(t.Context(), nil)
 	if err != nil || d.SharedPages != 300 || d.Pages != 800 || d.DistinctPages != 500 {
 		t.Errorf("%+v, %v", d, err)
 	}
@@ -238,7 +238,7 @@ func TestSharedCatalogueCache(t *testing.T) {
 	for i := range h.nodes {
 		h.check(t, i)
 	}
-	if n := len(h.s.readCache()); n != len(h.nodes)+1 {
+	if n := len(scanner{h.s}.readCache()); n != len(h.nodes)+1 {
 		t.Errorf("%d entries of %d nodes", n, len(h.nodes)+1)
 	}
 }
@@ -250,7 +250,7 @@ func TestSharedExportAsDifferences(t *testing.T) {
 	p, r := exported(t, h.s, h.nodes[1].ID)
 	there := openStore(t, t.TempDir())
 	addTestImage(t, there)
-	n, err := there.Adopt(r, p.Size, nil)
+	n, err := Transfer{there}.Adopt(r, p.Size, nil)
 	if err != nil || n.ID != h.nodes[1].ID {
 		t.Fatal(n, err)
 	}
@@ -263,7 +263,7 @@ func TestSharedExportAsDifferences(t *testing.T) {
 // exported opens a node as it travels.
 func exported(t *testing.T, s *Store, id string) (*Portable, io.ReadSeekCloser) {
 	t.Helper()
-	p, err := s.Export(id)
+	p, err := Transfer{s}.Export(id)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func TestSharedCaptureFailsAtEveryStep(t *testing.T) {
 					continue
 				}
 				checkView(t, n.View(), g.mem)
-				if err := h.s.Verify(n.ID); err != nil {
+				if err := (Inspection{h.s}).Verify(n.ID); err != nil {
 					t.Fatal(err)
 				}
 				if len(n.file.Load().links) > 0 {
@@ -212,7 +212,7 @@ func TestSharingConcurrently(t *testing.T) {
 	named := 0
 	for _, n := range s.List() {
 		named += len(n.file.Load().links)
-		if err := s.Verify(n.ID); err != nil {
+		if err := (Inspection{s}).Verify(n.ID); err != nil {
 			t.Error(err)
 		}
 	}
@@ -262,7 +262,7 @@ func TestManyDonors(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkView(t, n.View(), g.mem)
-	if err := s.Verify(n.ID); err != nil {
+	if err := (Inspection{s}).Verify(n.ID); err != nil {
 		t.Error(err)
 	}
 	if got, want := n.file.Load().freed(holders(s.List())), s.DiskBytes()-image.StoredBytes(); got != want {

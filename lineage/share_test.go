@@ -77,7 +77,7 @@ func (h *sharing) check(t testing.TB, i int) {
 		t.Fatal(err)
 	}
 	checkView(t, snapshot.View, h.mem[i])
-	if err := h.s.Verify(h.nodes[i].ID); err != nil {
+	if err := (Inspection{h.s}).Verify(h.nodes[i].ID); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -159,7 +159,7 @@ func TestSiblingsShare(t *testing.T) {
 		for i := range h.nodes {
 			h.check(t, i)
 		}
-		if faults, err := h.s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+		if faults, err := (Inspection{h.s}).Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 			t.Errorf("%v, %v", faults, err)
 		}
 		// One page of memory, so nothing to copy from the one to the other.
@@ -188,7 +188,7 @@ func TestDonorGoes(t *testing.T) {
 		perm := rand.New(rand.NewPCG(uint64(order), 1)).Perm(3)
 		left := map[int]bool{0: true, 1: true, 2: true}
 		for k, gone := range perm {
-			usage, err := h.s.Stats()
+			usage, err := Inspection{h.s}.Stats()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -211,7 +211,7 @@ func TestDonorGoes(t *testing.T) {
 			for i := range left {
 				h.check(t, i)
 			}
-			if faults, err := h.s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+			if faults, err := (Inspection{h.s}).Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 				t.Errorf("%v, %v", faults, err)
 			}
 		}

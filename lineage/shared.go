@@ -11,7 +11,7 @@ import (
 
 // openPages maps the pages of a node that is stored as pages, with those of its
 // donors. It owns f.
-func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id string, verify pages.Verify) (own *pages.Blob, donors []*pages.Blob, err error) {
+func (s loader) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id string, verify pages.Verify) (own *pages.Blob, donors []*pages.Blob, err error) {
 	if own, err = s.openBlob(f, h, x.Own(), id, verify); err != nil || x.Donors == nil {
 		return own, nil, err
 	}
@@ -30,7 +30,7 @@ func (s *Store) openPages(f *os.File, h *nodefile.Header, x *nodefile.Index, id 
 }
 
 // openBlob maps the data section of a node file. It owns f.
-func (s *Store) openBlob(f *os.File, h *nodefile.Header, own *nodefile.Index, id string, verify pages.Verify) (*pages.Blob, error) {
+func (s loader) openBlob(f *os.File, h *nodefile.Header, own *nodefile.Index, id string, verify pages.Verify) (*pages.Blob, error) {
 	file, err := pages.FileIDOf(f)
 	if err != nil {
 		f.Close()
@@ -62,7 +62,7 @@ func openDonorFile(path string, d *nodefile.Donor) (*os.File, *nodefile.Header, 
 }
 
 // openDonor maps the data section of a donor's file.
-func (s *Store) openDonor(path string, d *nodefile.Donor, verify pages.Verify) (*pages.Blob, error) {
+func (s loader) openDonor(path string, d *nodefile.Donor, verify pages.Verify) (*pages.Blob, error) {
 	f, h, err := openDonorFile(path, d)
 	if err != nil {
 		return nil, err
@@ -110,7 +110,7 @@ func donorError(x *nodefile.Index, dataPage, page uint64, d *nodefile.Donor, id,
 
 // donorLeaves completes the leaves of a node's own pages with those of its donors',
 // which it reads from their files.
-func (s *Store) donorLeaves(x *nodefile.Index, id string, own []nodefile.Digest, report func(*pages.PageError)) ([]nodefile.Digest, error) {
+func (s loader) donorLeaves(x *nodefile.Index, id string, own []nodefile.Digest, report func(*pages.PageError)) ([]nodefile.Digest, error) {
 	leaves := make([]nodefile.Digest, x.DataPages)
 	x.EachPlace(0, x.DataPages, func(at, n uint64, donor int, page uint64) {
 		if donor == nodefile.OwnFile {

@@ -65,11 +65,11 @@ type offer struct {
 
 // find returns the files that seem to have least or more of x's pages, those with the
 // most first. without, an id, is left out.
-func (s *Store) findShared(parent, without string, x *nodefile.Index, least int) []offer {
+func (s sharer) findShared(parent, without string, x *nodefile.Index, least int) []offer {
 	s.siblings.mu.Lock()
 	defer s.siblings.mu.Unlock()
 	t := s.siblings.table(parent)
-	t.update(s)
+	t.update(s.Store)
 	var not uint64 // the node's present file goes
 	if n := s.lookup(without); n != nil {
 		not = n.file.Load().inode

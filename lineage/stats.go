@@ -30,13 +30,13 @@ type Usage struct {
 
 // Stats returns the Usage of every node by id. It reads the nodes' indexes, not
 // their pages.
-func (s *Store) Stats() (map[string]Usage, error) {
-	if err := s.usable(); err != nil {
+func (s Inspection) Stats() (map[string]Usage, error) {
+	if err := s.store.usable(); err != nil {
 		return nil, fmt.Errorf("stats: %w", err)
 	}
-	c := s.catalogue()
+	c := s.store.catalogue()
 	t := accounting{
-		s: s, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
+		s: s.store, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
 		files: map[uint64]*pages.Blob{}, users: map[*pages.Blob][]uint32{}, holders: holders(c.List()),
 	}
 	roots := c.Kind(nodefile.KindImage)

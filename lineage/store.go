@@ -76,6 +76,7 @@ type Store struct {
 	blobs       *pages.Shared // not in the Store: Blobs keep it, and may outlive that
 	siblings    siblings
 	removed     atomic.Uint64 // nodes, since Open
+	changes     Changes
 
 	closed   atomic.Bool
 	uncached atomic.Int64 // node files written since Open, and those that the cache did not have
@@ -148,10 +149,10 @@ func open(dir string, opts Options) (_ *Store, err error) {
 	if s.db, err = memdb.NewMemDB(catalogueSchema()); err != nil {
 		return nil, fmt.Errorf("create catalogue: %w", err)
 	}
-	if err := s.scan(); err != nil {
+	if err := (scanner{s}).scan(); err != nil {
 		return nil, err
 	}
-	if err := s.scanMarks(); err != nil {
+	if err := (scanner{s}).scanMarks(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -198,8 +199,8 @@ func (s *Store) Close() error {
 	if s.readOnly {
 		return nil
 	}
-	s.closeCache()
-	_ = s.flushHits() // a hint: where the disk is full it is lost, and nothing else
+	scanner{s}.closeCache()
+	_ = useCounts{s}.flushHits() // a hint: where the disk is full it is lost, and nothing else
 	if err := s.lock.Close(); err != nil {
 		return fmt.Errorf("unlock state directory %s: %w", s.dir, err)
 	}

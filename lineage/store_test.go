@@ -83,7 +83,7 @@ func TestReopenEquality(t *testing.T) {
 			if !bytes.Equal(got.State(), states[i]) {
 				t.Fatalf("state %q, want %q", got.State(), states[i])
 			}
-			if err := again.Verify(got.ID); err != nil {
+			if err := (Inspection{again}).Verify(got.ID); err != nil {
 				t.Fatal(err)
 			}
 			if err := got.Blob().Verify(); err != nil {
@@ -148,7 +148,7 @@ func TestDeltaStoresOnlyWhatDiffers(t *testing.T) {
 		t.Errorf("empty delta has %d pages", empty.DeltaPages)
 	}
 	for _, n := range s.List() {
-		if err := s.Verify(n.ID); err != nil {
+		if err := (Inspection{s}).Verify(n.ID); err != nil {
 			t.Error(err)
 		}
 	}
@@ -218,7 +218,7 @@ func TestCaptureIsIdempotent(t *testing.T) {
 
 func TestCatalogue(t *testing.T) {
 	s := openStore(t, t.TempDir())
-	watch := s.Watch()
+	watch := s.catalogue().Watch()
 	nodes, _ := testTree(t, s)
 	select {
 	case <-watch:
@@ -267,7 +267,7 @@ func TestRemove(t *testing.T) {
 	if !errors.Is(err, ErrHasChildren) || !strings.Contains(err.Error(), leaf.ID[:12]) {
 		t.Fatalf("removing a node with dependents: %v", err)
 	}
-	watch := s.Watch()
+	watch := s.catalogue().Watch()
 	if err := s.Remove(leaf.ID, false); err != nil {
 		t.Fatal(err)
 	}

@@ -164,7 +164,7 @@ func checkTortured(t *testing.T, dir string, said tortured, known map[string]boo
 		t.Fatalf("half-written or orphaned: %v", d)
 	}
 	noTemps(t, s)
-	faults, err := s.Audit(t.Context(), nil, nil)
+	faults, err := Inspection{s}.Audit(t.Context(), nil, nil)
 	if err != nil || len(faults) > 0 {
 		t.Fatalf("%v, %v", faults, err)
 	}

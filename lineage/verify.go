@@ -16,6 +16,13 @@ import (
 	"seuss/lineage/sealed"
 )
 
+// Inspection looks at what is stored, and changes nothing: whether it is what was
+// sealed, what it takes, and what differs.
+type Inspection struct{ store *Store }
+
+// Inspect returns what looks at what is stored.
+func (s *Store) Inspect() Inspection { return Inspection{s} }
+
 // Fault is something that Audit found wrong.
 type Fault struct {
 	Node string `json:"node,omitempty"` // id; empty where the fault is in no known node
@@ -37,16 +44,16 @@ const maxPageFaults = 16
 // damage and files that are consistent but not what was captured. Of a node that
 // is stored as differences it also finds damage in the ancestors' pages that it
 // needs. The error names the first thing that is wrong.
-func (s *Store) Verify(id string) error {
-	if err := s.usable(); err != nil {
+func (s Inspection) Verify(id string) error {
+	if err := s.store.usable(); err != nil {
 		return fmt.Errorf("verify node %s: %w", id, err)
 	}
-	n := s.lookup(id)
+	n := s.store.lookup(id)
 	if n == nil {
-		if _, err := os.Lstat(s.nodePath(id)); err != nil {
+		if _, err := os.Lstat(s.store.nodePath(id)); err != nil {
 			return fmt.Errorf("verify node %s: %w", id, ErrNotFound)
 		}
-		_, _, err := s.readNode(id)
+		_, _, err := scanner{s.store}.readNode(id)
 		return fmt.Errorf("verify: %w", errors.Join(err, ErrNotFound))
 	}
 	if faults := s.verifyNode(n); len(faults) > 0 {
@@ -56,8 +63,8 @@ func (s *Store) Verify(id string) error {
 }
 
 // verifyOnce is Verify of a node in the catalogue, and names more than one page.
-func (s *Store) verifyOnce(n *Node) (faults []Fault) {
-	path := s.nodePath(n.ID)
+func (s Inspection) verifyOnce(n *Node) (faults []Fault) {
+	path := s.store.nodePath(n.ID)
 	fault := func(err error) []Fault {
 		f := Fault{Node: n.ID, Path: path, Err: err}
 		var page *pages.PageError
@@ -76,7 +83,7 @@ func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 		return fault(err)
 	}
 	if n.Parent != "" && m.Parent == n.Parent {
-		if parent := s.lookup(n.Parent); parent != nil {
+		if parent := s.store.lookup(n.Parent); parent != nil {
 			m.Inherit(&parent.Info)
 		}
 	}
@@ -95,8 +102,8 @@ func (s *Store) verifyOnce(n *Node) (faults []Fault) {
 }
 
 // verifyNode is verifyOnce of a node that may be written anew meanwhile.
-func (s *Store) verifyNode(n *Node) (faults []Fault) {
-	_ = s.whileRewritten(n, func() error {
+func (s Inspection) verifyNode(n *Node) (faults []Fault) {
+	_ = loader{s.store}.whileRewritten(n, func() error {
 		if faults = s.verifyOnce(n); len(faults) > 0 {
 			return faults[0].Err
 		}
@@ -108,7 +115,7 @@ func (s *Store) verifyNode(n *Node) (faults []Fault) {
 // verifyContent checks everything in a node file against the metadata, which is
 // complete, and this against the id. It reports damaged pages, and returns an
 // error where something is wrong.
-func (s *Store) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Info, report func(*pages.PageError)) error {
+func (s Inspection) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Info, report func(*pages.PageError)) error {
 	x, err := nodefile.ReadIndex(f, h, info)
 	if err != nil {
 		return err
@@ -138,7 +145,7 @@ func (s *Store) verifyContent(f *os.File, h *nodefile.Header, info *nodefile.Inf
 }
 
 // verifyFile is verifyContent of the node file at path.
-func (s *Store) verifyFile(path string, info *nodefile.Info) error {
+func (s Inspection) verifyFile(path string, info *nodefile.Info) error {
 	f, h, err := openNodeFile(path)
 	if err != nil {
 		return err
@@ -154,14 +161,14 @@ func sameInfo(a, b *nodefile.Info) bool {
 	return a.Created.Equal(b.Created) && reflect.DeepEqual(&x, b)
 }
 
-func (s *Store) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
+func (s Inspection) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
 	state, err := h.ReadSection(f, nodefile.SectionState)
 	if err != nil {
 		return nil, nil, err
 	}
 	var blob *pages.Blob
 	if n.Kind == nodefile.KindImage {
-		blob, err = s.openImage(n.ImageDigest, x, pages.VerifyLazy)
+		blob, err = loader{s.store}.openImage(n.ImageDigest, x, pages.VerifyLazy)
 	} else {
 		var data *os.File
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
@@ -174,17 +181,17 @@ func (s *Store) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, 
 	}
 	leaves, err := blob.Leaves(report)
 	if err == nil && x.Donors != nil {
-		leaves, err = s.donorLeaves(x, n.ID, leaves, report)
+		leaves, err = loader{s.store}.donorLeaves(x, n.ID, leaves, report)
 	}
 	return state, leaves, err
 }
 
-func (s *Store) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
+func (s Inspection) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {
 	data, err := h.ReadSection(f, nodefile.SectionData)
 	if err != nil {
 		return nil, nil, err
 	}
-	parent, err := s.Snapshot(n.Parent)
+	parent, err := s.store.Snapshot(n.Parent)
 	if err == nil && parent.View.Pages() != x.GuestPages {
 		err = fmt.Errorf("%d guest pages, the parent has %d: %w", x.GuestPages, parent.View.Pages(), nodefile.ErrFormat)
 	}
@@ -218,13 +225,13 @@ func (s *Store) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index
 // catalogue with the directory: damaged and unknown files, nodes without one. It
 // calls each, which may be nil, after every node. Of a Store that is read-only,
 // what a writer changes meanwhile shows up as faults too.
-func (s *Store) Audit(ctx context.Context, ids []string, each func(done, total int)) ([]Fault, error) {
-	if err := s.usable(); err != nil {
+func (s Inspection) Audit(ctx context.Context, ids []string, each func(done, total int)) ([]Fault, error) {
+	if err := s.store.usable(); err != nil {
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	var nodes []*Node
 	for _, id := range ids {
-		n, err := s.Get(id)
+		n, err := s.store.Get(id)
 		if err != nil {
 			return nil, fmt.Errorf("verify: %w", err)
 		}
@@ -232,7 +239,7 @@ func (s *Store) Audit(ctx context.Context, ids []string, each func(done, total i
 	}
 	var faults []Fault
 	if len(ids) == 0 {
-		nodes = s.List()
+		nodes = s.store.List()
 		var err error
 		if faults, err = s.compare(nodes); err != nil {
 			return nil, fmt.Errorf("verify: %w", err)
@@ -252,26 +259,26 @@ func (s *Store) Audit(ctx context.Context, ids []string, each func(done, total i
 
 // compare finds what the directory holds and the catalogue of nodes does not.
 // Nodes without a file are found as their files are opened.
-func (s *Store) compare(nodes []*Node) (faults []Fault, err error) {
+func (s Inspection) compare(nodes []*Node) (faults []Fault, err error) {
 	known := map[string]bool{}
 	for _, n := range nodes {
 		known[n.ID] = true
 	}
 	damaged := map[string]error{}
-	for _, d := range s.damaged {
+	for _, d := range s.store.damaged {
 		damaged[d.Path] = d.Err
 	}
-	entries, err := os.ReadDir(s.path(nodesDir))
-	if err != nil && !(errors.Is(err, fs.ErrNotExist) && s.readOnly) {
+	entries, err := os.ReadDir(s.store.path(nodesDir))
+	if err != nil && !(errors.Is(err, fs.ErrNotExist) && s.store.readOnly) {
 		return nil, err
 	}
 	for _, e := range entries {
-		path := filepath.Join(s.path(nodesDir), e.Name())
+		path := filepath.Join(s.store.path(nodesDir), e.Name())
 		id, isNode := strings.CutSuffix(e.Name(), nodeSuffix)
 		switch {
 		case isNode && known[id] || sealed.IsTemp(e.Name()):
 			// Temporary files belong to the writer.
-		case s.isLoadingSet(e.Name(), known): // a hint
+		case scanner{s.store}.isLoadingSet(e.Name(), known): // a hint
 		case isLink(e.Name()): // those that a node needs are verified with it
 		case damaged[path] != nil:
 			faults = append(faults, Fault{Path: path, Err: damaged[path]})

@@ -31,8 +31,8 @@ type piece struct {
 }
 
 // exportWhole describes the whole file of a node with donors.
-func (s *Store) exportWhole(n *Node) (*Portable, error) {
-	f, h, err := openNodeFile(s.nodePath(n.ID))
+func (s Transfer) exportWhole(n *Node) (*Portable, error) {
+	f, h, err := openNodeFile(s.store.nodePath(n.ID))
 	if err != nil {
 		return nil, err
 	}
@@ -48,11 +48,11 @@ func (s *Store) exportWhole(n *Node) (*Portable, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wholeFile{node: n.ID, paths: []string{s.nodePath(n.ID)}, head: whole.Encode(), tail: rest, size: int64(whole.Total)}
+	w := &wholeFile{node: n.ID, paths: []string{s.store.nodePath(n.ID)}, head: whole.Encode(), tail: rest, size: int64(whole.Total)}
 	offsets := []uint64{h.Sections[nodefile.SectionData].Offset}
 	for i := range x.Donors.List {
 		d := &x.Donors.List[i]
-		path := s.linkPath(n.ID, d.Ordinal)
+		path := s.store.linkPath(n.ID, d.Ordinal)
 		f, h, err := openDonorFile(path, d)
 		if err != nil {
 			return nil, errLink(d, x.Donors.PagesOf(i), err)

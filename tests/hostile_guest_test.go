@@ -336,7 +336,7 @@ func checkBlobs(t *testing.T, d *dispatcher.Dispatcher, before map[string][32]by
 		}
 	}
 	for _, node := range d.Store().List() {
-		if err := d.Store().Verify(node.Info.ID); err != nil {
+		if err := d.Store().Inspect().Verify(node.Info.ID); err != nil {
 			t.Errorf("verify: %v", err)
 		}
 	}

@@ -304,7 +304,7 @@ func TestManyInvocations(t *testing.T) {
 		}
 	}
 	for _, node := range d.Store().List() {
-		if err := d.Store().Verify(node.Info.ID); err != nil {
+		if err := d.Store().Inspect().Verify(node.Info.ID); err != nil {
 			t.Errorf("verify: %v", err)
 		}
 	}

@@ -57,7 +57,7 @@ func TestNodeTravels(t *testing.T) {
 		if _, _, err := d.Store().Reform(n.ID, form); err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Store().Verify(n.ID); err != nil {
+		if err := d.Store().Inspect().Verify(n.ID); err != nil {
 			t.Fatal(err)
 		}
 		if err := d.Close(); err != nil {

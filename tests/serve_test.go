@@ -270,7 +270,7 @@ func TestDrain(t *testing.T) {
 // TestServedFunctionsThatDoWrong: each ends by itself, and the next is right. Those
 // that hold all machines for a second are no reason to refuse the others here.
 func TestServedFunctionsThatDoWrong(t *testing.T) {
-	d := startDaemon(t, "--machines", "3", "--target-wait", "10s")
+	d := startDaemon(t, "--machines", "3", "--target-wait", "2m", "--max-wait", "2m")
 	d.create("good", "def handler(e, c):\n    return e\n", nil)
 	for name, source := range map[string]string{
 		"crash": "import ctypes\ndef handler(e, c):\n    ctypes.string_at(0)\n",

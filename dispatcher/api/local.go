@@ -65,7 +65,7 @@ func (g *GC) options() (lineage.GCOptions, error) {
 // Mark implements the noun.
 func (k Kept) Mark(_ context.Context, m Mark) error {
 	if m.Action == Untag {
-		return k.Store.RemoveTag(m.Tag)
+		return k.Store.Marks().RemoveTag(m.Tag)
 	}
 	n, err := k.Store.Get(m.Node)
 	if err != nil {
@@ -73,13 +73,13 @@ func (k Kept) Mark(_ context.Context, m Mark) error {
 	}
 	switch m.Action {
 	case Pin:
-		return k.Store.Pin(n.ID, m.At)
+		return k.Store.Marks().Pin(n.ID, m.At)
 	case Unpin:
-		return k.Store.Unpin(n.ID)
+		return k.Store.Marks().Unpin(n.ID)
 	case Tag:
-		return k.Store.SetTag(m.Tag, n.ID)
+		return k.Store.Marks().SetTag(m.Tag, n.ID)
 	case Expire:
-		return k.Store.SetExpiry(n.ID, m.At)
+		return k.Store.Marks().SetExpiry(n.ID, m.At)
 	}
 	return fmt.Errorf("mark %s: action %q: %w", n.ID, m.Action, lineage.ErrInvalid)
 }
@@ -226,4 +226,4 @@ func (l Local) Instances(context.Context) ([]dispatcher.Instance, error) {
 func (l Local) StateDir() string { return l.Kept.Store.Dir() }
 
 // Watch returns a channel that is closed when the snapshots change.
-func (l Local) Watch() <-chan struct{} { return l.Kept.Store.Watch() }
+func (l Local) Watch() <-chan struct{} { return l.Kept.Store.Catalogue().Watch() }

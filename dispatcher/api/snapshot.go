@@ -27,7 +27,7 @@ func (s *Snapshot) Stored() uint64 { return s.FileBytes + s.ImageBytes }
 // SnapshotOf describes a node of a store.
 func SnapshotOf(s *lineage.Store, n *lineage.Node) *Snapshot {
 	item := &Snapshot{Info: n.Info, SharedBytes: n.SharedPages * lineage.PageSize, FileBytes: n.StoredBytes(), Hits: n.Hits(), Pure: n.Purity.Pure()}
-	for _, m := range s.NodeMarks(n.ID) {
+	for _, m := range s.Catalogue().NodeMarks(n.ID) {
 		switch m.Kind {
 		case lineage.MarkTag:
 			item.Tags = append(item.Tags, m.Name)

@@ -107,7 +107,7 @@ void vsock_poll(void);
 void vsock_flush(void);
 void vsock_set_driver(u32 port);
 
-/* entry and exit (start.S, cpu.h) */
+/* entry and exit (start.S) */
 void switch_stacks(u64 *save_rsp, u64 rsp);
 void thread_start(void);
 

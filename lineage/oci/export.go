@@ -64,7 +64,7 @@ func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err
 	layers := []*layer{first}
 	for _, node := range chain {
 		tell("exporting snapshot " + node.ID[:12])
-		p, err := s.Export(node.ID)
+		p, err := s.Transfer().Export(node.ID)
 		if err != nil {
 			return nil, err
 		}

@@ -107,7 +107,7 @@ func checkImported(t testing.TB, s *lineage.Store, n *lineage.Node, mem []byte) 
 	if !bytes.Equal(memory(got.View), mem) || !bytes.Equal(got.State, n.State()) {
 		t.Fatalf("node %s has other memory or state", n.ID)
 	}
-	if faults, err := s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+	if faults, err := s.Inspect().Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 		t.Fatal(faults, err)
 	}
 }

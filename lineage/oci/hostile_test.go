@@ -182,7 +182,7 @@ func TestHostileLayouts(t *testing.T) {
 			b.seal(t)
 		}, lineage.ErrNotFound},
 		"another node than the config says": {func(t *testing.T, b *blobs) {
-			p, err := other.Export(strangers[3].ID)
+			p, err := other.Transfer().Export(strangers[3].ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -278,7 +278,7 @@ func TestHostileLayouts(t *testing.T) {
 				t.Errorf("refusing it allocated %d bytes", used)
 			}
 			// Ancestors that were whole may have come, nothing else.
-			if faults, err := s.Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
+			if faults, err := s.Inspect().Audit(t.Context(), nil, nil); err != nil || len(faults) > 0 {
 				t.Errorf("%v, %v", faults, err)
 			}
 			if n := len(s.List()); n > 2 {

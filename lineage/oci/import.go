@@ -121,7 +121,7 @@ func importImage(s *lineage.Store, src *Source, d v1.Descriptor, want imageFile,
 	}
 	defer z.Close()
 	// However much it would unpack to, no more than the config says is written.
-	err = s.AdoptImage(want.Digest, z, want.Bytes, func(path string) error {
+	err = s.Transfer().AdoptImage(want.Digest, z, want.Bytes, func(path string) error {
 		if _, err := io.Copy(io.Discard, body); err != nil { // to the end, for the digest
 			return err
 		}
@@ -143,7 +143,7 @@ func importNode(s *lineage.Store, src *Source, d v1.Descriptor, want *lineage.In
 		return nil, fmt.Errorf("layer of node %.12s: %w", want.ID, err)
 	}
 	defer r.Close()
-	n, err := s.Adopt(checked(r, d), d.Size, func(got *lineage.Info) error {
+	n, err := s.Transfer().Adopt(checked(r, d), d.Size, func(got *lineage.Info) error {
 		x := *want
 		x.Created = got.Created
 		if !got.Created.Equal(want.Created) || !reflect.DeepEqual(&x, got) {

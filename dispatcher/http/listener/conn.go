@@ -198,7 +198,7 @@ func (c *Conn) unread() (n int) {
 // flushed ends a flush. c.mu is held.
 func (c *Conn) flushed() {
 	c.flushing, c.pieces, c.written, c.waiting = false, nil, 0, 0
-	c.group.done(c)
+	defer c.group.done(c) // last: Close of the group waits for it
 	c.moved.Broadcast()
 	switch {
 	case c.broken != nil:

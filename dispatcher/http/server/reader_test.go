@@ -29,7 +29,7 @@ var largeResult = []byte(`"` + strings.Repeat("a", 5_900_000) + `"`)
 func onConns(t *testing.T, f *servertest.Fake, network string, slots int) (address string, conns *listener.Group) {
 	t.Helper()
 	s, _ := f.Serve(t, func(options *servertest.Options) {
-		options.Scheduler = sched.New(sched.Options{Slots: slots, MaxWait: 5 * time.Second})
+		options.Scheduler = sched.New(sched.Options{Slots: slots, MaxWait: time.Minute, Target: -1})
 	})
 	address = "127.0.0.1:0"
 	if network == "unix" {
@@ -93,7 +93,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 			for range 10 {
 				select {
 				case <-delivered:
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					t.Fatal("a machine waits for a client that does not read")
 				}
 			}

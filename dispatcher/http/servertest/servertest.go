@@ -202,7 +202,7 @@ func (f *Fake) Explain(context.Context, string, []byte) ([]dispatcher.Candidate,
 func (f *Fake) Receive(_ context.Context, src *oci.Source, tag string) (*api.Imported, error) {
 	done, err := oci.Import(f.Kept.Store, src, oci.ImportOptions{})
 	if err == nil && tag != "" {
-		err = f.Kept.Store.SetTag(tag, done.Node.ID)
+		err = f.Kept.Store.Marks().SetTag(tag, done.Node.ID)
 	}
 	if err != nil {
 		return nil, err

@@ -44,7 +44,7 @@ Beyond this machine's own addresses a token is required, in a file that
 sign with it as their secret access key.
 
 SIGTERM or Ctrl-C ends the service: what waits and runs is finished first, for
-at most --drain.`,
+at most --drain. A second signal ends it at once.`,
 		examples: []string{
 			"seussctl serve",
 			"seussctl serve --listen 127.0.0.1:9001 --machines 16 --memory 2GiB",
@@ -72,7 +72,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "function-queue", Value: sched.DefaultFunctionQueue, Usage: "let `N` invocations of one function wait"},
 		&cli.DurationFlag{Name: "max-wait", Value: sched.DefaultMaxWait, Usage: "refuse what would have to wait longer than `TIME`"},
 		&cli.DurationFlag{Name: "target-wait", Value: sched.DefaultTarget, Usage: "while there is more work than can be done, refuse what would have to wait longer than `TIME`"},
-		&cli.DurationFlag{Name: "drain", Value: 30 * time.Second, Usage: "finish what runs within `TIME` at the end"},
+		&cli.DurationFlag{Name: "drain", Value: 30 * time.Second, Usage: "end within `TIME` after SIGTERM: finish what runs, then cancel the rest"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},

@@ -77,7 +77,7 @@ func (e *env) diffNodes(s *lineage.Store, names []string, symbols int) error {
 	if err != nil {
 		return err
 	}
-	sum, err := layout.Summarise(s.Compare(other, b.ID))
+	sum, err := layout.Summarise(s.Inspect().Compare(other, b.ID))
 	if err != nil {
 		return err
 	}

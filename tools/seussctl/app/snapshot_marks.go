@@ -116,7 +116,7 @@ func (e *env) listTags() error {
 	t := newTable("TAG", "ID", "KIND", "KEY")
 	err := e.withReading(func(s *lineage.Store) error {
 		tags := imageTags(e.images())
-		for _, m := range s.Marks() {
+		for _, m := range s.Catalogue().Marks() {
 			if n, err := s.Get(m.Node); err == nil && m.Kind == lineage.MarkTag {
 				items = append(items, item{m.Name, n.ID, n.Kind})
 				t.row(m.Name, short(n.ID), string(n.Kind), nodeKey(api.SnapshotOf(s, n), tags))

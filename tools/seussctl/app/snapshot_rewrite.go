@@ -129,7 +129,7 @@ stands against it. The exit code is 1 if it has to be captured anew instead.`,
 				if err != nil {
 					return err
 				}
-				r, err := s.RebaseCheck(n.ID, onto.ID)
+				r, err := s.Inspect().RebaseCheck(n.ID, onto.ID)
 				if err != nil {
 					return err
 				}

@@ -49,7 +49,7 @@ func (e *env) showNode(id string) (err error) {
 		e.notef("%v; the next run records another one", err)
 	}
 	item.LoadingPages, item.LoadingRuns = set.Len(), uint64(len(set))
-	if item.Donors, err = s.Donors(n); err != nil {
+	if item.Donors, err = s.Inspect().Donors(n); err != nil {
 		return err
 	}
 	if e.json {

@@ -36,7 +36,7 @@ stored once.`,
 }
 
 func (e *env) printStats(s *lineage.Store) error {
-	usage, err := s.Stats()
+	usage, err := s.Inspect().Stats()
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (e *env) printStats(s *lineage.Store) error {
 }
 
 func (e *env) printDuplicates(ctx context.Context, s *lineage.Store) error {
-	d, err := s.FindDuplicates(ctx, func(done, total int) { e.progress.step("comparing snapshots", float64(done)/float64(total)) })
+	d, err := s.Inspect().FindDuplicates(ctx, func(done, total int) { e.progress.step("comparing snapshots", float64(done)/float64(total)) })
 	if err != nil {
 		return err
 	}

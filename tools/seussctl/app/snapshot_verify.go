@@ -62,7 +62,7 @@ func (e *env) verifyNodes(c *cli.Context) (err error) {
 	if count == 0 {
 		count = len(s.List())
 	}
-	faults, err := s.Audit(c.Context, c.Args().Slice(), func(done, total int) {
+	faults, err := s.Inspect().Audit(c.Context, c.Args().Slice(), func(done, total int) {
 		e.progress.step("verifying snapshots", float64(done)/float64(total))
 	})
 	if err != nil {

@@ -414,3 +414,25 @@ func TestKilledStub(t *testing.T) {
 	}
 	newVictim(t, p) // and others go on
 }
+
+// TestFaultsDoNotHideKicks: a guest whose handler faults again, and which takes back what
+// the stub would see of a kick, is stopped at its deadline all the same.
+func TestFaultsDoNotHideKicks(t *testing.T) {
+	v := newVictim(t, testPlatform(t))
+	const undefined = 6 // #UD
+	gate, err := v.Memory().Slice(guest.IDTGPA+undefined*gateBytes, gateBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary.LittleEndian.PutUint16(gate, program&0xffff)
+	binary.LittleEndian.PutUint16(gate[6:], program>>16)
+	v.Memory().MarkWritten(guest.IDTGPA+undefined*gateBytes, gateBytes)
+	a := new(asm).store32(stub.Shared+stub.AreaKick, 0)
+	a.Write([]byte{0x0f, 0x0b}) // ud2
+	if err := errors.Join(v.Memory().Write(program, a.Bytes()), v.Memory().WriteU32(mailbox, cmdProgram)); err != nil {
+		t.Fatal(err)
+	}
+	if stop := v.run(20 * time.Millisecond); stop.Kind != vmm.StopTimeout {
+		t.Errorf("stopped with %v", stop.Kind)
+	}
+}

@@ -1,0 +1,193 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/events"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/sched"
+)
+
+// fake is the service below: one function, whose invocations the test answers.
+type fake struct {
+	invoke func(context.Context, dispatcher.Request) (*dispatcher.Result, error)
+	limit  int
+}
+
+func (f *fake) Lookup(name string) (*dispatcher.Deployment, error) {
+	if name != "echo" && name != "echo:live" {
+		return nil, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name)
+	}
+	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7"}, Limit: f.limit}, nil
+}
+
+func (f *fake) Invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+	return f.invoke(ctx, r)
+}
+
+// counts are metrics that a test reads.
+type counts struct {
+	mu       sync.Mutex
+	outcomes map[Outcome]int
+	invoked  int
+}
+
+func (c *counts) Invoked(*dispatcher.Result, time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.invoked++
+}
+
+func (c *counts) NotInvoked(o Outcome) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.outcomes == nil {
+		c.outcomes = map[Outcome]int{}
+	}
+	c.outcomes[o]++
+}
+
+func control(f *fake, slots int) (*Control, *counts, *sched.Scheduler) {
+	c, s := &counts{}, sched.New(sched.Options{Slots: slots, Queue: 1, FunctionQueue: 1})
+	return New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: c}), c, s
+}
+
+// A name is resolved once: what runs is what it stood for then, and the slot is held
+// until the result was responded to and no longer.
+func TestInvoke(t *testing.T) {
+	f := &fake{limit: -1}
+	c, counted, s := control(f, 1)
+	responded := false
+	f.invoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+		if r.Function != "echo:7" || r.Deployment == nil || r.Deployment.Name != r.Function {
+			t.Errorf("%q, %+v runs", r.Function, r.Deployment)
+		}
+		result := &dispatcher.Result{Output: r.Event}
+		if here := r.Deliver(result); !here || !responded {
+			t.Errorf("responded %v, reset by this goroutine %v though nobody waits", responded, here)
+		}
+		return result, nil
+	}
+	target, err := f.Lookup("echo:live")
+	if err != nil {
+		t.Fatal(err)
+	}
+	result, err := c.Invoke(t.Context(), target, &dispatcher.Request{Event: []byte(`1`)}, func(r *dispatcher.Result) {
+		responded = true
+		if s.Stats().Running != 1 {
+			t.Error("the slot is free while the result is on its way")
+		}
+	})
+	if err != nil || string(result.Output) != `1` || counted.invoked != 1 || s.Stats().Running != 0 {
+		t.Errorf("%v, %v, %+v", result, err, counted)
+	}
+	if _, err := f.Lookup("nobody"); !errors.Is(err, dispatcher.ErrUnknownFunction) {
+		t.Error(err)
+	}
+}
+
+// What has no result is counted by why, and a client that has gone is told from a
+// failure.
+func TestNoResult(t *testing.T) {
+	f := &fake{limit: -1}
+	c, counted, s := control(f, 1)
+	target, err := f.Lookup("echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("broken")
+	f.invoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) { return nil, broken }
+	if _, err := c.Invoke(t.Context(), target, &dispatcher.Request{}, nil); !errors.Is(err, broken) || errors.Is(err, ErrClientGone) {
+		t.Error(err)
+	}
+	ctx, hangUp := context.WithCancel(t.Context())
+	f.invoke = func(ctx context.Context, _ dispatcher.Request) (*dispatcher.Result, error) {
+		hangUp()
+		return nil, context.Cause(ctx)
+	}
+	if _, err := c.Invoke(ctx, target, &dispatcher.Request{}, nil); !errors.Is(err, ErrClientGone) {
+		t.Error(err)
+	}
+	if _, err := c.Invoke(ctx, target, &dispatcher.Request{}, nil); !errors.Is(err, ErrClientGone) {
+		t.Error(err)
+	}
+	held, err := s.Acquire(t.Context(), "other", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Release()
+	f.limit = 0
+	if target, err = f.Lookup("echo"); err != nil {
+		t.Fatal(err)
+	}
+	var refused *sched.RefusedError
+	if err := c.Check(target); !errors.As(err, &refused) || refused.Reason != sched.FunctionLimit {
+		t.Error(err)
+	}
+	if _, err := c.Invoke(t.Context(), target, &dispatcher.Request{}, nil); !errors.As(err, &refused) {
+		t.Error(err)
+	}
+	if counted.outcomes[OutcomeFailed] != 2 || counted.outcomes[OutcomeCancelled] != 1 || counted.outcomes[OutcomeRefused] != 2 || counted.invoked != 0 {
+		t.Errorf("%+v", counted)
+	}
+}
+
+// Events are tried again where that can help.
+func TestRunEvents(t *testing.T) {
+	f := &fake{limit: -1}
+	for _, c := range []struct {
+		name, function string
+		result         *dispatcher.Result
+		err            error
+		want           error
+		permanent      bool
+	}{
+		{"done", "echo", &dispatcher.Result{}, nil, nil, false},
+		{"no such function", "nobody", nil, nil, dispatcher.ErrUnknownFunction, true},
+		{"removed meanwhile", "echo", nil, dispatcher.ErrUnknownFunction, dispatcher.ErrUnknownFunction, true},
+		{"a bad event", "echo", nil, dispatcher.ErrBadEvent, dispatcher.ErrBadEvent, true},
+		{"the host failed", "echo", nil, dispatcher.ErrClosed, dispatcher.ErrClosed, false},
+		{"the function failed", "echo", &dispatcher.Result{Error: failed}, nil, failed, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f.invoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+				if string(r.Event) != `{"a":1}` || r.RequestID != "id" || r.ARN != "arn" || string(r.ClientContext) != `{}` {
+					t.Errorf("%+v", r)
+				}
+				return c.result, c.err
+			}
+			in, _, _ := control(f, 1)
+			err := in.Run(t.Context(), events.Event{Function: c.function, Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
+			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+				t.Errorf("%v, want %v", err, c.want)
+			}
+			if got := attempts(t, err); c.permanent != (got == 1) && err != nil {
+				t.Errorf("%v is tried %d times", err, got)
+			}
+		})
+	}
+}
+
+var failed = &dispatcher.FunctionError{Type: "ValueError", Message: "no"}
+
+// attempts is how often a queue runs an event that always ends in err.
+func attempts(t *testing.T, err error) (n int) {
+	t.Helper()
+	q := events.New(events.Options{Delay: func(int) time.Duration { return 1 }, Run: func(context.Context, events.Event) error { n++; return err }})
+	if err := q.Add(events.Event{Function: "f", Payload: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	for q.Len() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	return n
+}
