@@ -64,7 +64,7 @@ func (s *Store) FlushHits() error {
 func (s useCounts) flushHits() error {
 	var b bytes.Buffer
 	fmt.Fprintln(&b, hitsHeader)
-	changed := false
+	changed := s.goneUses // or a node that comes back would have the uses of the one before
 	now := time.Now().Unix()
 	nodes := s.List()
 	saved := make([]uint64, len(nodes))
@@ -85,6 +85,7 @@ func (s useCounts) flushHits() error {
 	if err := s.fs.WriteFile(s.path(hitsName), b.Bytes()); err != nil {
 		return fmt.Errorf("store hits: %w", err)
 	}
+	s.goneUses = false
 	for i, n := range nodes {
 		n.savedHits.Store(saved[i])
 	}

@@ -85,6 +85,7 @@ func (s remover) removeNodes(doomed []*Node) error {
 			break
 		}
 		s.hot.forget(n)
+		s.goneUses = s.goneUses || n.savedHits.Load() > 0
 		sharer{s.Store}.removeLinks(n.ID, n.file.Load().links)
 		// What is left of it after a failure is swept by the next Open.
 		_ = os.Remove(s.loadingPath(n.ID))

@@ -258,23 +258,6 @@ func remove(t *testing.T, path string) {
 	}
 }
 
-// smallSiblings makes a node with a donor whose file is as small as it can be.
-func smallSiblings(t testing.TB, s *Store, image *Node) (n *Node, donor *Node) {
-	for i := range uint64(2) {
-		g := newGuest(testGuestPages)
-		g.reset(image.View())
-		for p := range uint64(leastShared) {
-			g.fill(100+p, 1+p)
-		}
-		g.fill(600, 50+i)
-		donor, n = n, capture(t, s, NodeSpec{Kind: nodefile.KindImport}, image, g)
-	}
-	if h, f := headerOf(t, s.nodePath(n.ID)); h.Version != nodefile.VersionDonors || len(f) > 4*nodefile.PageSize {
-		t.Fatalf("version %d, %d bytes", h.Version, len(f))
-	}
-	return n, donor
-}
-
 func headerOf(t testing.TB, path string) (*nodefile.Header, []byte) {
 	b, err := os.ReadFile(path)
 	if err != nil {

@@ -81,7 +81,8 @@ type Store struct {
 	closed   atomic.Bool
 	uncached atomic.Int64 // node files written since Open, and those that the cache did not have
 
-	mu sync.Mutex // serialises changes of the directory and the catalogue
+	mu       sync.Mutex // serialises changes of the directory and the catalogue
+	goneUses bool       // the hits file counts nodes that have been removed
 }
 
 // Damage is a file that Open left out of the catalogue, and why. Nothing is

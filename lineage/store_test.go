@@ -272,6 +272,12 @@ func TestRemove(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-watch
+	if err := s.FlushHits(); err != nil {
+		t.Fatal(err)
+	}
+	if counts := (useCounts{s}).readHits(); len(counts) != 0 {
+		t.Errorf("a node of the same id would begin with the uses of one that is gone: %v", counts)
+	}
 	if err := s.Remove(leaf.ID, false); !errors.Is(err, ErrNotFound) {
 		t.Errorf("removing twice: %v", err)
 	}

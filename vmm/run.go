@@ -117,8 +117,8 @@ func (m *Machine) Run(o RunOptions) (Stop, error) {
 	stop, err := m.run(&o, deadline)
 	m.quiescent = err == nil && m.atIdle && (stop.Kind == StopIdle || stop.Kind == StopDone)
 	m.running.Store(false)
-	//lint:ignore SA2001 the ticker, which looks at the machine under it, has to be done
 	m.ticking.Lock()
+	//lint:ignore SA2001 the ticker, which looks at the machine under it, has to be done
 	m.ticking.Unlock()
 	if err != nil {
 		return stop, fmt.Errorf("run: %w", err)

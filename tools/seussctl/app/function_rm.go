@@ -6,6 +6,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
@@ -64,7 +65,7 @@ func removeFunction(s *lineage.Store, name string) ([]string, error) {
 		return nil, err
 	}
 	if _, err := deployed.Get(name); errors.Is(err, lineage.ErrNotFound) {
-		return nil, fmt.Errorf("remove: %w", err)
+		return nil, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name)
 	}
 	list, _ := deployed.List() // a damaged version has no nodes of its own
 	for _, f := range list {

@@ -43,10 +43,10 @@ type (
 		data seccompData
 	}
 	response struct {
-		id    uint64
-		_     int64 // value
-		_     int32 // error
-		flags uint32
+		id uint64
+		_  int64  // value
+		_  int32  // error
+		_  uint32 // flags
 	}
 	addFD struct {
 		id       uint64
