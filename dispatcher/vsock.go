@@ -12,7 +12,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 // maxVsockDir leaves room for a request id and ".sock" in what the kernel takes
@@ -78,7 +78,7 @@ func (d *Dispatcher) Instances() []Instance {
 // the next one in the same machine has another.
 type instanceSocket struct {
 	i     *invocation
-	front *vmm.UnixFront
+	front *vsock.UnixFront
 }
 
 func (i *invocation) openSocket(l *instance.Instance) (*instanceSocket, error) {
@@ -88,7 +88,7 @@ func (i *invocation) openSocket(l *instance.Instance) (*instanceSocket, error) {
 	}
 	dir := i.d.opts.VsockDir
 	path := filepath.Join(dir, id+".sock")
-	front, err := vmm.NewUnixFront(l.Vsock(), path)
+	front, err := vsock.NewUnixFront(l.Vsock(), path)
 	if err != nil {
 		return nil, err
 	}

@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 	"dispatcher/sched":                 {},
 	"dispatcher/events":                {"dispatcher/sched"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
-	"dispatcher/outbound":              {"guest", "vmm", "vmm/vsock"},
+	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
 	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},

@@ -4,13 +4,13 @@
 // The package is in two layers. Platform, VM and VCPU (platform.go) say what can run a
 // vCPU, and Backing where its memory is; the packages below vmm/platform are that, and
 // nothing in this package knows KVM. On top of them Machine joins a VM with guest
-// memory, console, clock and virtio-vsock, boots it cold or restores it, and runs it
+// memory, console, clock and virtio-vsock (package vsock), boots it cold or restores it, and runs it
 // until it is idle or finished. What host and guest agree on is in guest/abi/kernel.h,
 // whose Go mirror is package guest.
 //
 // Bounds: whatever the guest rings, Run looks at its deadline and at Interrupt after
 // every exit and between slices of about a millisecond of work for the guest (owed,
-// Vsock.more). The host's buffers for a guest are bounded where they are made.
+// vsock.Device.More). The host's buffers for a guest are bounded where they are made.
 //
 // Units: a GPA is a guest-physical byte address; sizes are bytes unless the
 // name says pages (4 KiB); times with the suffix NS are nanoseconds; TSC values
@@ -23,14 +23,13 @@
 // then used.
 //
 // Concurrency: one goroutine at a time calls the methods of a Machine, and it
-// is that goroutine which runs the vCPU, inside Machine.Run. Three things may
-// be called from any goroutine at any time: Machine.Interrupt, and the methods
-// of Vsock and Conn that say so.
+// is that goroutine which runs the vCPU, inside Machine.Run. What may be called from
+// any goroutine at any time: Machine.Interrupt, and what package vsock says of its
+// device.
 //
 // Locks, in the order in which they may be taken: ticker.mu (the registry of
 // machines), Machine.ticking (keeps the ticker and Interrupt away from a machine that is
-// not inside Run or is closed), Vsock.mu (streams and listeners). None is held while the guest
-// runs or while a callback is called. Guest memory and virtqueues have
-// no lock: only the goroutine inside Run, or the caller while the machine is
-// at rest, touches them.
+// not inside Run or is closed), then those of package vsock. None is held while the
+// guest runs or while a callback is called. Guest memory has no lock: only the
+// goroutine inside Run, or the caller while the machine is at rest, touches it.
 package vmm

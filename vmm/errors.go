@@ -38,7 +38,7 @@ var (
 	// ErrBusy means that another goroutine is inside Run.
 	ErrBusy = errors.New("machine is running")
 
-	// ErrClosed means that the machine or stream has been closed.
+	// ErrClosed means that the machine has been closed.
 	ErrClosed = errors.New("closed")
 )
 

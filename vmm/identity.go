@@ -110,7 +110,7 @@ func (m *Machine) WriteIdentity(id Identity) error {
 		put32(page[guest.IdentityProtect:], 1)
 	}
 	m.mem.MarkWritten(guest.IdentityGPA, guest.IdentitySize)
-	m.vsock.setCID(uint64(id.CID))
+	m.vsock.SetCID(id.CID)
 	clear(random[:])
 	return nil
 }

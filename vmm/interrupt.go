@@ -16,7 +16,7 @@ func (m *Machine) interrupted(o *RunOptions, deadline int64) (Stop, error) {
 	if o.Done != nil && o.Done() {
 		return Stop{Kind: StopDone, GuestDeadlineNS: m.guestDeadline()}, nil
 	}
-	m.vsock.takeInterrupt()
+	m.vsock.TakeInterrupt()
 	m.learnUpcall()
 	var r Regs
 	m.vcpu.Regs(&r)
@@ -83,7 +83,7 @@ func (m *Machine) tick(now int64) bool {
 	}
 	timer := m.guestDeadline()
 	if loadU32(m.control[guest.ControlRunnable:]) != 0 || loadU32(m.control[guest.ControlAttention:]) != 0 ||
-		m.vsock.waiting.Load() || timer != 0 && timer <= m.clock.now() {
+		m.vsock.Waiting() || timer != 0 && timer <= m.clock.now() {
 		m.vcpu.Kick()
 		return true
 	}

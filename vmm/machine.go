@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"seuss/guest"
+	"seuss/vmm/vsock"
 )
 
 // Config describes a machine.
@@ -39,7 +40,7 @@ type Machine struct {
 	owed     owed
 	clock    guestClock
 	console  console
-	vsock    *Vsock
+	vsock    *vsock.Device
 
 	identities uint64 // times WriteIdentity has been called
 	quiescent  bool   // stopped at the idle doorbell
@@ -121,7 +122,7 @@ func (m *Machine) init(cfg Config) error {
 		return err
 	}
 	m.console = console{mem: m.mem, fn: cfg.Console, limit: cfg.ConsoleLimit}
-	m.vsock = newVsock(m.mem, m.notify)
+	m.vsock = vsock.New(m.mem, DefaultCID, m.notify)
 	m.timer = time.NewTimer(time.Hour)
 	m.timer.Stop()
 	clockwork.add(m)
@@ -151,7 +152,7 @@ func (m *Machine) Settle() error {
 func (m *Machine) resetDevices() {
 	m.console.reset()
 	m.console.taken = 0
-	m.vsock.powerOn()
+	m.vsock.PowerOn()
 	m.stopAsked.Store(false)
 	m.vcpu.ClearKick()
 }
@@ -172,7 +173,7 @@ func (m *Machine) Memory() *Memory { return m.mem }
 
 // Vsock returns the machine's vsock device, through which the host talks to
 // the guest.
-func (m *Machine) Vsock() *Vsock { return m.vsock }
+func (m *Machine) Vsock() *vsock.Device { return m.vsock }
 
 // VM returns the platform's machine, for what only that platform offers.
 func (m *Machine) VM() VM { return m.vm }
@@ -246,7 +247,7 @@ func (m *Machine) Close() error {
 	m.ticking.Unlock()
 	clockwork.remove(m)
 	if m.vsock != nil {
-		m.vsock.shutDown()
+		m.vsock.ShutDown()
 	}
 	var errs []error
 	if m.vm != nil {

@@ -1,9 +1,9 @@
 package vmm
 
-// GPA is a guest-physical address in bytes. It is a type of its own so that a
-// guest address cannot be used as an offset or a host address by mistake;
-// Memory translates it.
-type GPA uint64
+import "seuss/guest"
+
+// GPA is a guest-physical address, which Memory translates.
+type GPA = guest.GPA
 
 // Platform is a host facility that runs vCPUs: KVM, and others to come. Its
 // methods may be called from any goroutine.

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm/vsock"
 )
 
 // Wait says what Run does when the guest has nothing to do.
@@ -136,7 +137,7 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 	if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
-	m.vsock.takeInterrupt() // the guest looks at its queues when it is entered
+	m.vsock.TakeInterrupt() // the guest looks at its queues when it is entered
 	for {
 		if stop, err := m.goOn(deadline); stop.Kind != 0 || err != nil {
 			return stop, err
@@ -224,10 +225,10 @@ func (m *Machine) service(deadline int64) (Stop, error) {
 		m.console.drain(m.control)
 	}
 	for {
-		if err := m.vsock.service(); err != nil {
+		if err := m.vsock.Service(); err != nil {
 			return m.deviceStop(err)
 		}
-		if !m.vsock.more {
+		if !m.vsock.More() {
 			return Stop{}, nil
 		}
 		if stop := m.due(deadline); stop.Kind != 0 {
@@ -238,7 +239,7 @@ func (m *Machine) service(deadline int64) (Stop, error) {
 
 // deviceStop tells the guest's mistakes from the host's.
 func (m *Machine) deviceStop(err error) (Stop, error) {
-	var broken *ringError
+	var broken *vsock.RingError
 	if errors.As(err, &broken) {
 		return Stop{Kind: StopDeviceError, Err: err}, nil
 	}
@@ -301,13 +302,13 @@ func (m *Machine) mmio(e Exit, deadline int64) (Stop, error) {
 		return Stop{Kind: StopCrash, Exit: e}, nil
 	}
 	if e.Kind == ExitMMIORead {
-		m.vcpu.CompleteRead(m.vsock.readRegister(uint32(e.GPA-base), e.Size))
+		m.vcpu.CompleteRead(m.vsock.ReadRegister(uint32(e.GPA-base), e.Size))
 		return Stop{}, nil
 	}
-	if err := m.vsock.writeRegister(uint32(e.GPA-base), e.Size, e.Value); err != nil {
+	if err := m.vsock.WriteRegister(uint32(e.GPA-base), e.Size, e.Value); err != nil {
 		return Stop{Kind: StopDeviceError, Err: err}, nil
 	}
-	if m.vsock.more {
+	if m.vsock.More() {
 		return m.service(deadline)
 	}
 	return Stop{}, nil
@@ -326,7 +327,7 @@ func (m *Machine) idle(o *RunOptions, deadline int64) (Stop, error) {
 		if m.stopAsked.Swap(false) {
 			return Stop{Kind: StopInterrupted}, nil
 		}
-		if m.vsock.takeInterrupt() {
+		if m.vsock.TakeInterrupt() {
 			return Stop{}, nil
 		}
 		timer := m.guestDeadline()

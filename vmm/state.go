@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"seuss/guest"
+	"seuss/vmm/vsock"
 )
 
 // trusted is what the monitor keeps about a guest outside of guest memory, so
@@ -31,7 +32,7 @@ type State struct {
 	ConsoleTail uint64 // position in the console ring
 	MonoNS      uint64 // guest's monotonic time at capture
 
-	Vsock VsockState
+	Vsock vsock.State
 
 	newLevel bool // adapted: the gates in memory are another level's; not encoded
 }
@@ -89,18 +90,18 @@ type stateFixed struct {
 
 // MarshalBinary implements encoding.BinaryMarshaler.
 func (s *State) MarshalBinary() ([]byte, error) {
-	vsock := s.Vsock.append(nil)
+	device := s.Vsock.Append(nil)
 	fixed := stateFixed{
 		Regs: s.CPU.Regs, Special: s.CPU.Special, Debug: s.CPU.Debug, Events: s.CPU.Events,
 		XCR0: s.CPU.XCR0, MPState: s.CPU.MPState, CPL: uint32(s.CPL),
 		RAMBytes: s.RAMBytes, ImageBytes: s.ImageBytes, KernelEnd: s.KernelEnd, UpcallEntry: s.UpcallEntry,
 		ConsoleTail: s.ConsoleTail, MonoNS: s.MonoNS,
-		MSRs: uint32(len(s.CPU.MSRs)), XSaveBytes: uint32(len(s.CPU.XSave)), VsockBytes: uint32(len(vsock)),
+		MSRs: uint32(len(s.CPU.MSRs)), XSaveBytes: uint32(len(s.CPU.XSave)), VsockBytes: uint32(len(device)),
 	}
 	header := stateHeader{Magic: stateMagic, Version: stateVersion, ABIVersion: guest.KernelVersion}
-	header.TotalBytes = uint64(binary.Size(header) + binary.Size(fixed) + binary.Size(s.CPU.MSRs) + len(s.CPU.XSave) + len(vsock))
+	header.TotalBytes = uint64(binary.Size(header) + binary.Size(fixed) + binary.Size(s.CPU.MSRs) + len(s.CPU.XSave) + len(device))
 	out := make([]byte, 0, header.TotalBytes)
-	for _, part := range []any{header, fixed, s.CPU.MSRs, s.CPU.XSave, vsock} {
+	for _, part := range []any{header, fixed, s.CPU.MSRs, s.CPU.XSave, device} {
 		var err error
 		if out, err = binary.Append(out, binary.LittleEndian, part); err != nil {
 			return nil, fmt.Errorf("encode machine state: %T: %w", part, err)
@@ -162,7 +163,7 @@ func (s *State) decode(data []byte) error {
 		s.CPU.MSRs[i] = MSR{Index: le.Uint32(rest[i*msrBytes:]), Reserved: le.Uint32(rest[i*msrBytes+4:]), Value: le.Uint64(rest[i*msrBytes+8:])}
 	}
 	s.CPU.XSave = bytes.Clone(rest[allMSRs : allMSRs+int(fixed.XSaveBytes)])
-	if err := s.Vsock.decode(rest[allMSRs+int(fixed.XSaveBytes):]); err != nil {
+	if err := s.Vsock.Decode(rest[allMSRs+int(fixed.XSaveBytes):]); err != nil {
 		return fmt.Errorf("vsock: %w", err)
 	}
 	return s.check()
@@ -206,7 +207,7 @@ func (m *Machine) Capture() (*State, error) {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
 	s.MonoNS = m.clock.now()
-	m.vsock.save(&s.Vsock)
+	m.vsock.Save(&s.Vsock)
 	return s, nil
 }
 
@@ -242,7 +243,7 @@ func (m *Machine) restore(s *State) error {
 			return err
 		}
 	}
-	if err := m.vsock.restore(&s.Vsock); err != nil {
+	if err := m.vsock.Restore(&s.Vsock); err != nil {
 		return err
 	}
 	cpu := &s.CPU

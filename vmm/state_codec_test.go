@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/vmm/vsock"
 )
 
 // sampleState is a state with something in every field.
@@ -21,9 +22,9 @@ func sampleState() *State {
 	s.CPU.XCR0 = 7
 	s.CPU.MSRs = []MSR{{Index: 0x10a, Value: 1}, {Index: 0xc0000081, Value: 2}}
 	s.CPU.XSave = bytes.Repeat([]byte{9}, 576)
-	s.Vsock = VsockState{CID: 3, Status: 15, NextPort: firstHostPort, Streams: []StreamSnapshot{
-		{HostPort: 1, GuestPort: 2, State: StreamOpen, PeerAlloc: 1, Received: 3, In: []byte("abc"), Out: []byte("de")},
-		{HostPort: 1, GuestPort: 3, State: StreamConnecting, Pending: pendRequest},
+	s.Vsock = vsock.State{CID: 3, Status: 15, NextPort: 1 << 30, Streams: []vsock.StreamSnapshot{
+		{HostPort: 1, GuestPort: 2, State: vsock.StreamOpen, PeerAlloc: 1, Received: 3, In: []byte("abc"), Out: []byte("de")},
+		{HostPort: 1, GuestPort: 3, State: vsock.StreamConnecting, Pending: 1},
 	}}
 	return s
 }
@@ -43,11 +44,11 @@ func TestStateEncoding(t *testing.T) {
 	}
 	// The format is frozen: a build that changes it must change its version.
 	const want = 24 + 632 + 2*16 + 576
-	if fixed := len(raw) - len(s.Vsock.append(nil)); fixed != want {
+	if fixed := len(raw) - len(s.Vsock.Append(nil)); fixed != want {
 		t.Errorf("format version %d has %d bytes before the vsock state, this build writes %d", stateVersion, want, fixed)
 	}
-	if vsock := len(s.Vsock.append(nil)); vsock != 140+2*44+5 {
-		t.Errorf("format version %d has %d bytes of vsock state, this build writes %d", stateVersion, 140+2*44+5, vsock)
+	if device := len(s.Vsock.Append(nil)); device != 140+2*44+5 {
+		t.Errorf("format version %d has %d bytes of vsock state, this build writes %d", stateVersion, 140+2*44+5, device)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 // Instance is one life: what a guest is from the moment a snapshot is given an identity
@@ -27,7 +28,7 @@ type Instance struct {
 }
 
 // Outside takes the streams with which a guest wants to leave its machine.
-type Outside interface{ Accept(*vmm.Conn) error }
+type Outside interface{ Accept(*vsock.Conn) error }
 
 // Begin makes the VM a fresh instance of s. It brings it there, unless it stands ready,
 // and gives it an identity. Where that fails the VM can only be closed.
@@ -75,7 +76,7 @@ func (i *Instance) Start() *Snapshot { return i.start }
 func (i *Instance) Leave(o Outside) { i.outside = o }
 
 // Vsock is the device by which host programs reach the guest.
-func (i *Instance) Vsock() *vmm.Vsock { return i.vm.m.Vsock() }
+func (i *Instance) Vsock() *vsock.Device { return i.vm.m.Vsock() }
 
 // Report is what is known of an instance without looking for it.
 type Report struct {

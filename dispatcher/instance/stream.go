@@ -6,11 +6,12 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 // Stream is the host's end of the driver's stream: it makes frames of the bytes there.
 type Stream struct {
-	conn  *vmm.Conn
+	conn  *vsock.Conn
 	reply []byte // bytes that came, not yet consumed
 	frame frame
 	err   error
@@ -20,7 +21,7 @@ type Stream struct {
 // await prepares for a guest that has yet to connect.
 func (s *Stream) await(m *vmm.Machine) error {
 	*s = Stream{out: s.out[:0], reply: s.reply[:0]}
-	return m.Vsock().Listen(guest.DriverPort, func(c *vmm.Conn) error {
+	return m.Vsock().Listen(guest.DriverPort, func(c *vsock.Conn) error {
 		if s.conn != nil {
 			return errors.New("the driver has its stream: nobody else speaks for it")
 		}
@@ -46,7 +47,7 @@ func (s *Stream) attach(m *vmm.Machine) error {
 }
 
 // open reports whether the guest's driver is at the other end.
-func (s *Stream) open() bool { return s.conn.State() == vmm.StreamOpen && !s.conn.Ended() }
+func (s *Stream) open() bool { return s.conn.State() == vsock.StreamOpen && !s.conn.Ended() }
 
 // arrived takes what the guest sent and reports whether a frame is complete.
 func (s *Stream) arrived() bool {

@@ -7,6 +7,7 @@ import (
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 // VM is a machine that instances live on, one after the other, each from a snapshot of
@@ -62,7 +63,7 @@ func (vm *VM) make(view *lineage.View, logDirty bool) (err error) {
 }
 
 // outward takes a stream that wants to leave the machine.
-func (vm *VM) outward(c *vmm.Conn) error {
+func (vm *VM) outward(c *vsock.Conn) error {
 	if vm.instance == nil || vm.instance.outside == nil { // what is captured before a function runs comes from the machine alone
 		return errNoWay
 	}

@@ -11,11 +11,11 @@ import (
 	"syscall"
 	"time"
 
-	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 // connection connects to an address and carries bytes until both sides have ended.
-func (i *Instance) connection(c *vmm.Conn, s *vmm.Stream, to netip.AddrPort) {
+func (i *Instance) connection(c *vsock.Conn, s *vsock.Stream, to netip.AddrPort) {
 	if !i.allowed(to) {
 		i.note(to.String())
 		i.answer(s, syscall.EACCES)
@@ -24,7 +24,7 @@ func (i *Instance) connection(c *vmm.Conn, s *vmm.Stream, to netip.AddrPort) {
 	i.n.connections.Add(1)
 	ctx, cancel := context.WithCancel(i.ctx)
 	defer cancel()
-	c.Handle(func(c *vmm.Conn) {
+	c.Handle(func(c *vsock.Conn) {
 		if c.Err() != nil { // the guest has closed the socket
 			cancel()
 		}
@@ -50,7 +50,7 @@ func (i *Instance) connection(c *vmm.Conn, s *vmm.Stream, to netip.AddrPort) {
 }
 
 // answer says why there is no connection.
-func (i *Instance) answer(s *vmm.Stream, e syscall.Errno) {
+func (i *Instance) answer(s *vsock.Stream, e syscall.Errno) {
 	if _, err := s.Write(status(e)); err == nil {
 		s.Close()
 	}
@@ -80,7 +80,7 @@ type halfCloser interface{ CloseWrite() error }
 // relay carries bytes both ways. Ends are passed on as what they are: an ordered
 // end of one direction, or a reset of both. ctx ends when the guest has closed its
 // side, or with the instance.
-func (i *Instance) relay(ctx context.Context, c *vmm.Conn, s *vmm.Stream, remote net.Conn) {
+func (i *Instance) relay(ctx context.Context, c *vsock.Conn, s *vsock.Stream, remote net.Conn) {
 	defer remote.Close()
 	defer context.AfterFunc(ctx, func() {
 		// Nobody reads what still comes; what was sent is passed on.
@@ -95,12 +95,12 @@ func (i *Instance) relay(ctx context.Context, c *vmm.Conn, s *vmm.Stream, remote
 			if h, ok := remote.(halfCloser); ok && c.Err() == nil {
 				_ = h.CloseWrite() // the guest may still read
 			}
-		case errors.Is(err, vmm.ErrReset):
+		case errors.Is(err, vsock.ErrReset):
 			if t, ok := remote.(*net.TCPConn); ok {
 				_ = t.SetLinger(0)
 			}
 			remote.Close()
-		case errors.Is(err, vmm.ErrClosed), errors.Is(err, net.ErrClosed): // the instance has ended
+		case errors.Is(err, vsock.ErrClosed), errors.Is(err, net.ErrClosed): // the instance has ended
 		default: // the remote takes no more
 			reset(c, s)
 			remote.Close()

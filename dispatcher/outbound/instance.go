@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 var (
@@ -31,7 +31,7 @@ type Instance struct {
 
 	mu      sync.Mutex
 	done    bool
-	streams map[*vmm.Conn]*vmm.Stream
+	streams map[*vsock.Conn]*vsock.Stream
 	granted map[netip.Addr][]uint16 // what names have led to, and its ports
 	noted   map[string]uint32       // refusals
 }
@@ -47,8 +47,8 @@ func (n *Network) Open(name string) *Instance {
 	return i
 }
 
-// Accept takes a stream to guest.NetPort: it is a vmm.AcceptFunc.
-func (i *Instance) Accept(c *vmm.Conn) error {
+// Accept takes a stream to guest.NetPort: it is a vsock.AcceptFunc.
+func (i *Instance) Accept(c *vsock.Conn) error {
 	if i.n == nil {
 		i.note("any address (nothing is allowed)")
 		return errNothing
@@ -65,9 +65,9 @@ func (i *Instance) Accept(c *vmm.Conn) error {
 		return c.Send(status(syscall.ENOBUFS))
 	}
 	if i.streams == nil {
-		i.streams = map[*vmm.Conn]*vmm.Stream{}
+		i.streams = map[*vsock.Conn]*vsock.Stream{}
 	}
-	s := vmm.NewStream(c)
+	s := vsock.NewStream(c)
 	i.streams[c] = s
 	i.wg.Go(func() {
 		i.serve(c, s)
@@ -96,7 +96,7 @@ func (i *Instance) Close() map[string]uint32 {
 }
 
 // reset ends a stream, and wakes who waits for it.
-func reset(c *vmm.Conn, s *vmm.Stream) {
+func reset(c *vsock.Conn, s *vsock.Stream) {
 	c.Reset()
 	s.Close()
 }
@@ -127,7 +127,7 @@ func (i *Instance) log() *slog.Logger {
 }
 
 // serve carries one stream from its request to its end.
-func (i *Instance) serve(c *vmm.Conn, s *vmm.Stream) {
+func (i *Instance) serve(c *vsock.Conn, s *vsock.Stream) {
 	var raw [guest.NetRequestSize]byte
 	err := s.SetReadDeadline(time.Now().Add(requestTimeout))
 	if err == nil {

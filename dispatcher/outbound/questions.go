@@ -7,7 +7,7 @@ import (
 	"sync"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/vsock"
 )
 
 // framing is how DNS messages lie in a stream.
@@ -27,10 +27,10 @@ var (
 )
 
 // datagrams answers what a guest's UDP socket sends to name servers.
-func (i *Instance) datagrams(s *vmm.Stream) { i.answerAll(s, onUDP) }
+func (i *Instance) datagrams(s *vsock.Stream) { i.answerAll(s, onUDP) }
 
 // questions is a name server's TCP connection.
-func (i *Instance) questions(s *vmm.Stream) {
+func (i *Instance) questions(s *vsock.Stream) {
 	if _, err := s.Write(status(0)); err == nil {
 		i.answerAll(s, onTCP)
 	}
@@ -38,7 +38,7 @@ func (i *Instance) questions(s *vmm.Stream) {
 
 // answerAll answers the questions of a stream until it ends. At most maxQuestions
 // are under way, so a guest that does not read its answers is not read from.
-func (i *Instance) answerAll(s *vmm.Stream, f framing) {
+func (i *Instance) answerAll(s *vsock.Stream, f framing) {
 	var wg sync.WaitGroup
 	var writing sync.Mutex
 	slots := make(chan struct{}, maxQuestions)

@@ -1,4 +1,4 @@
-package vmm
+package vsock
 
 import (
 	"fmt"
@@ -32,7 +32,7 @@ const (
 // Conn is one stream between a port of the host and a port of the guest. Its
 // methods may be called from any goroutine and never block.
 type Conn struct {
-	dev *Vsock
+	dev *Device
 	key connKey
 
 	// All below is protected by dev.mu.
@@ -58,7 +58,7 @@ type Conn struct {
 	changed *sync.Cond // for Stream
 }
 
-func newConn(d *Vsock, key connKey) *Conn { return &Conn{dev: d, key: key} }
+func newConn(d *Device, key connKey) *Conn { return &Conn{dev: d, key: key} }
 
 // HostPort returns the host's port.
 func (c *Conn) HostPort() uint32 { return c.key.host }

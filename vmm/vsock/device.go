@@ -1,10 +1,12 @@
-package vmm
+package vsock
 
 import (
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"seuss/guest"
 )
 
 const (
@@ -30,6 +32,8 @@ var (
 	ErrRefused = errors.New("vsock: connection refused")
 	// ErrPortInUse means that there is a listener on the port already.
 	ErrPortInUse = errors.New("vsock: port in use")
+	// ErrClosed means that the stream, or its machine, has been closed.
+	ErrClosed = errors.New("closed")
 )
 
 // AcceptFunc is asked for every stream that the guest opens to a port on which
@@ -40,13 +44,23 @@ type AcceptFunc func(*Conn) error
 // connKey names a stream: there is one guest and one host on the link.
 type connKey struct{ host, guest uint32 }
 
-// Vsock is the device side of a virtio socket device: byte streams between
+// Memory is the guest's memory as the device needs it.
+type Memory interface {
+	// Slice returns n bytes at gpa as a window, valid for as long as the memory is,
+	// or an error if they are not all the guest's.
+	Slice(gpa guest.GPA, n uint64) ([]byte, error)
+	// MarkWritten says that the device wrote n bytes at gpa, a range that Slice
+	// has accepted.
+	MarkWritten(gpa guest.GPA, n uint64)
+}
+
+// Device is the device side of a virtio socket device: byte streams between
 // programs in the guest and the host. Listen, Dial, Lookup and all methods of
 // Conn may be called from any goroutine; bytes move when the machine is inside
-// Run.
-type Vsock struct {
-	mem    *Memory
-	notify func() // wakes a Run that sleeps
+// Run. The other methods are its monitor's: see the package comment.
+type Device struct {
+	mem    Memory
+	notify func() // see New
 
 	// waiting tells that something waits to be put into the guest's receive
 	// queue.
@@ -77,9 +91,13 @@ type Vsock struct {
 	down      bool
 }
 
-func newVsock(mem *Memory, notify func()) *Vsock {
-	d := &Vsock{
-		mem: mem, notify: notify, cid: DefaultCID,
+// New returns a device in its state after power-on, with the guest's context id.
+// notify is called whenever something begins to wait for the guest, from any
+// goroutine and with the device's lock held: it wakes a Run that sleeps, and must
+// neither block nor call the device.
+func New(mem Memory, cid uint32, notify func()) *Device {
+	d := &Device{
+		mem: mem, notify: notify, cid: uint64(cid),
 		conns: map[connKey]*Conn{}, listeners: map[uint32]AcceptFunc{},
 		chain: make([]segment, 0, queueMax), nextPort: firstHostPort,
 	}
@@ -91,7 +109,7 @@ func newVsock(mem *Memory, notify func()) *Vsock {
 
 // Listen makes accept be called for every stream that the guest opens to the
 // host's port.
-func (d *Vsock) Listen(port uint32, accept AcceptFunc) error {
+func (d *Device) Listen(port uint32, accept AcceptFunc) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if _, taken := d.listeners[port]; taken {
@@ -102,7 +120,7 @@ func (d *Vsock) Listen(port uint32, accept AcceptFunc) error {
 }
 
 // Unlisten ends Listen. Open streams stay.
-func (d *Vsock) Unlisten(port uint32) {
+func (d *Device) Unlisten(port uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.listeners, port)
@@ -110,7 +128,7 @@ func (d *Vsock) Unlisten(port uint32) {
 
 // Dial opens a stream to a port in the guest. It does not wait: bytes may be
 // sent at once, and Conn.State tells when the guest has answered.
-func (d *Vsock) Dial(guestPort uint32) (*Conn, error) {
+func (d *Device) Dial(guestPort uint32) (*Conn, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.down {
@@ -133,14 +151,14 @@ func (d *Vsock) Dial(guestPort uint32) (*Conn, error) {
 }
 
 // Lookup returns the open stream between two ports, nil if there is none.
-func (d *Vsock) Lookup(hostPort, guestPort uint32) *Conn {
+func (d *Device) Lookup(hostPort, guestPort uint32) *Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.conns[connKey{hostPort, guestPort}]
 }
 
 // Conns returns the streams that are open, in no particular order.
-func (d *Vsock) Conns() []*Conn {
+func (d *Device) Conns() []*Conn {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	out := make([]*Conn, 0, len(d.conns))
@@ -151,21 +169,22 @@ func (d *Vsock) Conns() []*Conn {
 }
 
 // CID returns the guest's context id.
-func (d *Vsock) CID() uint32 {
+func (d *Device) CID() uint32 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return uint32(d.cid)
 }
 
-func (d *Vsock) setCID(cid uint64) {
+// SetCID changes the guest's context id.
+func (d *Device) SetCID(cid uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.cid = cid
+	d.cid = uint64(cid)
 }
 
-// powerOn puts the device into its state after power-on: no queues, no
+// PowerOn puts the device into its state after power-on: no queues, no
 // streams. Listeners belong to the host and stay.
-func (d *Vsock) powerOn() {
+func (d *Device) PowerOn() {
 	d.status, d.deviceSel, d.driverSel, d.driverFeatures = 0, 0, 0, 0
 	d.queueSel, d.interruptStatus, d.interrupt = 0, 0, false
 	for i := range d.queues {
@@ -175,8 +194,8 @@ func (d *Vsock) powerOn() {
 	d.callHandlers()
 }
 
-// shutDown ends every stream for good: the machine is going away.
-func (d *Vsock) shutDown() {
+// ShutDown ends every stream for good: the machine is going away.
+func (d *Device) ShutDown() {
 	d.mu.Lock()
 	d.down = true
 	d.mu.Unlock()
@@ -185,7 +204,7 @@ func (d *Vsock) shutDown() {
 }
 
 // dropConns forgets all streams.
-func (d *Vsock) dropConns(reason error) {
+func (d *Device) dropConns(reason error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, c := range d.conns {
@@ -197,7 +216,7 @@ func (d *Vsock) dropConns(reason error) {
 }
 
 // drop forgets one stream. The lock is held.
-func (d *Vsock) drop(c *Conn, reason error) {
+func (d *Device) drop(c *Conn, reason error) {
 	delete(d.conns, c.key)
 	c.state, c.pending, c.queued = StreamClosed, 0, false
 	c.out, c.outAt = c.out[:0], 0
@@ -209,7 +228,7 @@ func (d *Vsock) drop(c *Conn, reason error) {
 
 // enqueue notes that a stream has something for the guest, and wakes the
 // machine. The lock is held.
-func (d *Vsock) enqueue(c *Conn) {
+func (d *Device) enqueue(c *Conn) {
 	if !c.queued {
 		c.queued = true
 		d.sending = append(d.sending, c)
@@ -219,7 +238,7 @@ func (d *Vsock) enqueue(c *Conn) {
 }
 
 // happened notes that a stream's handler has to be called. The lock is held.
-func (d *Vsock) happened(c *Conn) {
+func (d *Device) happened(c *Conn) {
 	if c.changed != nil {
 		c.changed.Broadcast()
 	}
@@ -231,7 +250,7 @@ func (d *Vsock) happened(c *Conn) {
 
 // callHandlers calls the handlers of the streams to which something happened.
 // It must be called without the lock.
-func (d *Vsock) callHandlers() {
+func (d *Device) callHandlers() {
 	d.mu.Lock()
 	if len(d.events) == 0 {
 		d.mu.Unlock()
@@ -248,18 +267,27 @@ func (d *Vsock) callHandlers() {
 	d.called = d.called[:0]
 }
 
-// takeInterrupt reports, and forgets, that the driver has to look at its
+// TakeInterrupt reports, and forgets, that the driver has to look at its
 // queues.
-func (d *Vsock) takeInterrupt() bool {
+func (d *Device) TakeInterrupt() bool {
 	i := d.interrupt
 	d.interrupt = false
 	return i
 }
 
-// service moves what waits in either direction. It is called by the goroutine
-// inside Run while the guest does not run, again for as long as more is set. A guest that broke a queue gets a
-// ringError, and the device stays broken until the driver resets it.
-func (d *Vsock) service() error {
+// More reports whether the last Service, by itself or for a register, has left
+// something that the next one can do.
+func (d *Device) More() bool { return d.more }
+
+// Waiting reports whether something waits for the guest. It may be called from any
+// goroutine, and takes no lock.
+func (d *Device) Waiting() bool { return d.waiting.Load() }
+
+// Service moves what waits in either direction, as far as its budget goes. It is
+// called by the goroutine inside Run while the guest does not run, again for as long
+// as More says so. A guest that broke a queue gets a RingError, and the device stays
+// broken until the driver resets it.
+func (d *Device) Service() error {
 	d.more = false
 	if d.status&statusDriverOK == 0 || d.status&statusNeedsReset != 0 {
 		return nil
@@ -278,7 +306,7 @@ func (d *Vsock) service() error {
 }
 
 // fail marks the device broken, VIRTIO 2.1.1.
-func (d *Vsock) fail(err error) error {
+func (d *Device) fail(err error) error {
 	d.status |= statusNeedsReset
 	return err
 }

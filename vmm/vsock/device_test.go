@@ -1,4 +1,4 @@
-package vmm
+package vsock
 
 import (
 	"bytes"
@@ -240,24 +240,24 @@ func TestVsockInterruptSuppression(t *testing.T) {
 	d := newFakeDriver(t)
 	listen(t, d, 5)
 	c := d.connect(5, 9)
-	d.dev.takeInterrupt()
+	d.dev.TakeInterrupt()
 	d.send(packetHeader{op: opData, srcPort: 9, dstPort: 5}, []byte("x"))
 	d.expect()
-	if !d.dev.takeInterrupt() {
+	if !d.dev.TakeInterrupt() {
 		t.Error("no notice of a used transmit buffer")
 	}
 	avail, _ := d.mem.Slice(availGPA(queueTX), 2)
-	put16(avail, noInterrupt)
+	le.PutUint16(avail, noInterrupt)
 	d.send(packetHeader{op: opData, srcPort: 9, dstPort: 5}, []byte("y"))
 	d.expect()
-	if d.dev.takeInterrupt() {
+	if d.dev.TakeInterrupt() {
 		t.Error("notice of a used transmit buffer although suppressed")
 	}
 	if err := c.Send([]byte("z")); err != nil {
 		t.Fatal(err)
 	}
 	d.expect(opData)
-	if !d.dev.takeInterrupt() || d.read(regInterruptStatus) != interruptUsed {
+	if !d.dev.TakeInterrupt() || d.read(regInterruptStatus) != interruptUsed {
 		t.Error("no notice of a received packet")
 	}
 	d.write(regInterruptACK, interruptUsed)
@@ -275,11 +275,11 @@ func TestVsockSurvivesRestore(t *testing.T) {
 	if err := c.Send([]byte("undelivered")); err != nil {
 		t.Fatal(err)
 	}
-	var s, back VsockState
-	d.dev.save(&s)
+	var s, back State
+	d.dev.Save(&s)
 	ram := bytes.Clone(d.mem.Bytes())
 	avail, seen, forwarded := d.avail, d.seen, d.forwarded[connKey{5, 9}]
-	if err := back.decode(s.append(nil)); err != nil {
+	if err := back.Decode(s.Append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	if !back.Equal(&s) {
@@ -295,7 +295,7 @@ func TestVsockSurvivesRestore(t *testing.T) {
 		c.Take()
 		copy(d.mem.Bytes(), ram)
 		d.avail, d.seen, d.forwarded[connKey{5, 9}] = avail, seen, forwarded
-		if err := d.dev.restore(&back); err != nil {
+		if err := d.dev.Restore(&back); err != nil {
 			t.Fatal(err)
 		}
 		if d.dev.Lookup(5, 10) != nil || d.dev.Lookup(5, 9) != c {
@@ -309,13 +309,13 @@ func TestVsockSurvivesRestore(t *testing.T) {
 		}
 	}
 	// Another device takes the state over as well.
-	other := newVsock(d.mem, func() {})
+	other := New(d.mem, guestCID, func() {})
 	copy(d.mem.Bytes(), ram)
-	if err := other.restore(&back); err != nil {
+	if err := other.Restore(&back); err != nil {
 		t.Fatal(err)
 	}
-	var again VsockState
-	other.save(&again)
+	var again State
+	other.Save(&again)
 	if !again.Equal(&s) {
 		t.Error("state after restore differs")
 	}
@@ -331,7 +331,7 @@ func TestVsockSteadyStateAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.send(h, request)
-		if err := d.dev.service(); err != nil {
+		if err := d.dev.Service(); err != nil {
 			t.Fatal(err)
 		}
 		if c.Take() == nil {

@@ -1,15 +1,17 @@
-package vmm
+package vsock
 
 import (
 	"testing"
+
+	"seuss/guest"
 )
 
 // fakeDriver is the guest's side of a virtio socket device, in plain memory:
 // what the kernel library does, and, on demand, what a hostile guest does.
 type fakeDriver struct {
 	t   testing.TB
-	mem *Memory
-	dev *Vsock
+	mem *testMemory
+	dev *Device
 	cid uint64
 
 	avail [queueCount]uint16 // what the driver has offered
@@ -20,6 +22,7 @@ type fakeDriver struct {
 }
 
 const (
+	guestCID     = 3
 	driverRings  = 0x100000 // desc, avail, used of the three queues, 64 KiB apart
 	driverRX     = 0x200000 // buffers
 	driverTX     = 0x600000
@@ -27,35 +30,27 @@ const (
 	driverSize   = 16
 )
 
-func descGPA(q int) GPA  { return GPA(driverRings + q*0x10000) }
-func availGPA(q int) GPA { return descGPA(q) + 0x2000 }
-func usedGPA(q int) GPA  { return descGPA(q) + 0x4000 }
+func descGPA(q int) guest.GPA  { return guest.GPA(driverRings + q*0x10000) }
+func availGPA(q int) guest.GPA { return descGPA(q) + 0x2000 }
+func usedGPA(q int) guest.GPA  { return descGPA(q) + 0x4000 }
 
 func newFakeDriver(t testing.TB) *fakeDriver {
 	t.Helper()
-	mem, err := NewMemory(16<<20, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := mem.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	d := &fakeDriver{t: t, mem: mem, cid: DefaultCID, peerAlloc: map[connKey]uint32{}, peerForwarded: map[connKey]uint32{}, forwarded: map[connKey]uint32{}}
-	d.dev = newVsock(mem, func() {})
+	mem := newTestMemory(t, 16<<20)
+	d := &fakeDriver{t: t, mem: mem, cid: guestCID, peerAlloc: map[connKey]uint32{}, peerForwarded: map[connKey]uint32{}, forwarded: map[connKey]uint32{}}
+	d.dev = New(mem, guestCID, func() {})
 	d.setUp()
 	return d
 }
 
 func (d *fakeDriver) write(reg uint32, v uint32) {
 	d.t.Helper()
-	if err := d.dev.writeRegister(reg, 4, uint64(v)); err != nil {
+	if err := d.dev.WriteRegister(reg, 4, uint64(v)); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-func (d *fakeDriver) read(reg uint32) uint32 { return uint32(d.dev.readRegister(reg, 4)) }
+func (d *fakeDriver) read(reg uint32) uint32 { return uint32(d.dev.ReadRegister(reg, 4)) }
 
 // setUp initialises the device as VIRTIO 3.1.1 says.
 func (d *fakeDriver) setUp() {
@@ -87,20 +82,20 @@ func (d *fakeDriver) setUp() {
 	}
 	d.write(regStatus, 3|statusFeaturesOK|statusDriverOK)
 	for i := range uint16(driverSize) {
-		d.desc(queueRX, i, GPA(driverRX+int(i)*driverBuffer), driverBuffer, descWrite, 0)
+		d.desc(queueRX, i, guest.GPA(driverRX+int(i)*driverBuffer), driverBuffer, descWrite, 0)
 		d.offer(queueRX, i)
 	}
 }
 
-func (d *fakeDriver) put(gpa GPA, v uint64) {
+func (d *fakeDriver) put(gpa guest.GPA, v uint64) {
 	d.t.Helper()
 	if err := d.mem.WriteU64(gpa, v); err != nil {
 		d.t.Fatal(err)
 	}
 }
 
-func (d *fakeDriver) desc(q int, i uint16, gpa GPA, length uint32, flags, next uint16) {
-	at := descGPA(q) + GPA(i)*descBytes
+func (d *fakeDriver) desc(q int, i uint16, gpa guest.GPA, length uint32, flags, next uint16) {
+	at := descGPA(q) + guest.GPA(i)*descBytes
 	d.put(at, uint64(gpa))
 	d.put(at+8, uint64(length)|uint64(flags)<<32|uint64(next)<<48)
 }
@@ -108,20 +103,20 @@ func (d *fakeDriver) desc(q int, i uint16, gpa GPA, length uint32, flags, next u
 // offer makes a chain available.
 func (d *fakeDriver) offer(q int, head uint16) {
 	b, _ := d.mem.Slice(availGPA(q), ringHeader+2*driverSize)
-	put16(b[ringHeader+2*(d.avail[q]%driverSize):], head)
+	le.PutUint16(b[ringHeader+2*(d.avail[q]%driverSize):], head)
 	d.avail[q]++
-	put16(b[ringIdx:], d.avail[q])
+	le.PutUint16(b[ringIdx:], d.avail[q])
 }
 
 // used returns the next used entry.
 func (d *fakeDriver) used(q int) (head, n uint32, ok bool) {
 	b, _ := d.mem.Slice(usedGPA(q), ringHeader+usedElemBytes*driverSize)
-	if le16(b[ringIdx:]) == d.seen[q] {
+	if le.Uint16(b[ringIdx:]) == d.seen[q] {
 		return 0, 0, false
 	}
 	e := b[ringHeader+usedElemBytes*uint64(d.seen[q]%driverSize):]
 	d.seen[q]++
-	return le32(e), le32(e[4:]), true
+	return le.Uint32(e), le.Uint32(e[4:]), true
 }
 
 // send queues a packet in two descriptors, header and payload, so that the
@@ -139,7 +134,7 @@ func (d *fakeDriver) send(h packetHeader, payload []byte) {
 	}
 	h.fwdCnt = d.forwarded[connKey{h.dstPort, h.srcPort}]
 	slot := d.avail[queueTX] % (driverSize / 2)
-	at := GPA(driverTX + int(slot)*2*driverBuffer)
+	at := guest.GPA(driverTX + int(slot)*2*driverBuffer)
 	var raw [headerBytes]byte
 	h.encode(&raw)
 	if err := d.mem.Write(at, raw[:]); err != nil {
@@ -172,7 +167,7 @@ func (d *fakeDriver) receive() (out []packet) {
 		if !ok {
 			return out
 		}
-		b, err := d.mem.Slice(GPA(driverRX+int(head)*driverBuffer), uint64(n))
+		b, err := d.mem.Slice(guest.GPA(driverRX+int(head)*driverBuffer), uint64(n))
 		if err != nil || n < headerBytes {
 			d.t.Fatalf("received %d bytes: %v", n, err)
 		}
@@ -193,7 +188,7 @@ func (d *fakeDriver) receive() (out []packet) {
 // service lets the device work and returns what the guest got.
 func (d *fakeDriver) service() []packet {
 	d.t.Helper()
-	if err := d.dev.service(); err != nil {
+	if err := d.dev.Service(); err != nil {
 		d.t.Fatal(err)
 	}
 	return d.receive()

@@ -1,23 +1,25 @@
-package vmm
+package vsock
 
 import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"seuss/guest"
 )
 
 // expectBroken lets the device work on what a hostile guest has prepared.
 func (d *fakeDriver) expectBroken(t *testing.T) {
 	t.Helper()
-	err := d.dev.service()
-	var broken *ringError
+	err := d.dev.Service()
+	var broken *RingError
 	if !errors.As(err, &broken) {
 		t.Fatalf("error %v, want a broken ring", err)
 	}
 	if d.read(regStatus)&statusNeedsReset == 0 {
 		t.Error("the device does not ask for a reset")
 	}
-	if err := d.dev.service(); err != nil {
+	if err := d.dev.Service(); err != nil {
 		t.Errorf("a broken device goes on: %v", err)
 	}
 	t.Log(err)
@@ -43,7 +45,7 @@ func TestVsockHostileRings(t *testing.T) {
 			d.offer(queueTX, 0)
 		},
 		"buffer at page 0":     func(d *fakeDriver) { d.desc(queueTX, 0, 0, headerBytes, 0, 0); d.offer(queueTX, 0) },
-		"buffer address wraps": func(d *fakeDriver) { d.desc(queueTX, 0, ^GPA(0)-4, 0xffffffff, 0, 0); d.offer(queueTX, 0) },
+		"buffer address wraps": func(d *fakeDriver) { d.desc(queueTX, 0, ^guest.GPA(0)-4, 0xffffffff, 0, 0); d.offer(queueTX, 0) },
 		"chain of all memory": func(d *fakeDriver) { // each alone may be, but not together
 			if err := d.mem.Write(driverTX, make([]byte, headerBytes)); err != nil {
 				d.t.Fatal(err)
@@ -115,8 +117,8 @@ func TestVsockHostileQueueRegisters(t *testing.T) {
 			d.write(regQueueDriverLow, uint32(availGPA(queueTX)))
 			d.write(regQueueDeviceLow, uint32(usedGPA(queueTX)))
 			set(d)
-			err := d.dev.writeRegister(regQueueReady, 4, 1)
-			var broken *ringError
+			err := d.dev.WriteRegister(regQueueReady, 4, 1)
+			var broken *RingError
 			if !errors.As(err, &broken) {
 				t.Fatal(err)
 			}
@@ -132,8 +134,8 @@ func TestVsockResetFlood(t *testing.T) {
 	d.write(regQueueReady, 0)
 	for range 10 * maxResets {
 		d.send(packetHeader{op: opData, srcPort: 1, dstPort: 2}, nil)
-		if err := d.dev.service(); err != nil {
-			var broken *ringError
+		if err := d.dev.Service(); err != nil {
+			var broken *RingError
 			if !errors.As(err, &broken) {
 				t.Fatal(err)
 			}
@@ -180,30 +182,30 @@ func FuzzVsock(f *testing.F) {
 		for step := 0; len(script) > 0 && step < 200; step++ {
 			switch word(1) % 6 {
 			case 0:
-				_ = d.dev.service()
+				_ = d.dev.Service()
 			case 1:
-				_ = d.dev.writeRegister(uint32(word(1))&^3, 4, word(4))
+				_ = d.dev.WriteRegister(uint32(word(1))&^3, 4, word(4))
 			case 2: // ring memory
-				at := GPA(driverRings + word(3)%0x30000)
+				at := guest.GPA(driverRings + word(3)%0x30000)
 				_ = d.mem.WriteU64(at&^7, word(8))
 			case 3: // a packet
 				d.send(packetHeader{op: uint16(word(1)), srcPort: uint32(word(1)), dstPort: uint32(word(1)), flags: uint32(word(1)),
 					bufAlloc: uint32(word(3))}, make([]byte, word(2)))
-				_ = d.dev.service()
+				_ = d.dev.Service()
 			case 4:
 				for _, c := range d.dev.Conns() {
 					_ = c.Send(make([]byte, word(2)))
 					c.Take()
 				}
 			case 5:
-				var s, back VsockState
-				d.dev.save(&s)
-				if err := back.decode(s.append(nil)); err != nil {
+				var s, back State
+				d.dev.Save(&s)
+				if err := back.Decode(s.Append(nil)); err != nil {
 					t.Fatalf("a state that was saved cannot be read: %v", err)
 				}
-				_ = d.dev.restore(&back)
+				_ = d.dev.Restore(&back)
 			}
-			_ = d.dev.readRegister(uint32(step*4), 4)
+			_ = d.dev.ReadRegister(uint32(step*4), 4)
 		}
 	})
 }
@@ -215,23 +217,23 @@ func FuzzVsockState(f *testing.F) {
 	if err := c.Send([]byte("queued")); err != nil {
 		f.Fatal(err)
 	}
-	var s VsockState
-	d.dev.save(&s)
-	f.Add(s.append(nil))
+	var s State
+	d.dev.Save(&s)
+	f.Add(s.Append(nil))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
-		var s VsockState
-		if s.decode(raw) != nil {
+		var s State
+		if s.Decode(raw) != nil {
 			return
 		}
-		if back := s.append(nil); string(back) != string(raw) {
+		if back := s.Append(nil); string(back) != string(raw) {
 			t.Fatalf("accepted bytes encode differently:\n%x\n%x", raw, back)
 		}
 		d := newFakeDriver(t)
-		if d.dev.restore(&s) != nil {
+		if d.dev.Restore(&s) != nil {
 			return
 		}
-		_ = d.dev.service()
+		_ = d.dev.Service()
 	})
 }
 
@@ -244,7 +246,7 @@ func TestServiceIsBounded(t *testing.T) {
 	var raw [headerBytes]byte
 	h.encode(&raw)
 	for i := range uint16(driverSize) {
-		at := GPA(driverTX + int(i)*driverBuffer)
+		at := guest.GPA(driverTX + int(i)*driverBuffer)
 		if err := d.mem.Write(at, raw[:]); err != nil {
 			t.Fatal(err)
 		}
@@ -253,10 +255,10 @@ func TestServiceIsBounded(t *testing.T) {
 	}
 	taken, services := 0, 0
 	for more := true; more; services++ {
-		if err := d.dev.service(); err != nil {
+		if err := d.dev.Service(); err != nil {
 			t.Fatal(err)
 		}
-		more = d.dev.more
+		more = d.dev.More()
 		now := 0
 		for {
 			if _, _, ok := d.used(queueTX); !ok {

@@ -1,11 +1,15 @@
-package vmm
+package vsock
 
-import "fmt"
+import (
+	"fmt"
 
-// readRegister returns a register of the virtio-mmio transport. Registers are
+	"seuss/guest"
+)
+
+// ReadRegister returns a register of the virtio-mmio transport. Registers are
 // four bytes wide; other widths are for the configuration space only. What
 // does not exist reads as zero, as on real devices.
-func (d *Vsock) readRegister(reg uint32, size uint8) uint64 {
+func (d *Device) ReadRegister(reg uint32, size uint8) uint64 {
 	if reg >= regConfig {
 		return d.readConfig(reg-regConfig, size)
 	}
@@ -46,26 +50,26 @@ func (d *Vsock) readRegister(reg uint32, size uint8) uint64 {
 }
 
 // readConfig returns bytes of struct virtio_vsock_config.
-func (d *Vsock) readConfig(off uint32, size uint8) uint64 {
+func (d *Device) readConfig(off uint32, size uint8) uint64 {
 	if off >= 8 {
 		return 0
 	}
 	var config [16]byte // room to read 8 bytes from any offset below 8
-	put64(config[:], uint64(d.CID()))
-	return le64(config[off:]) & (^uint64(0) >> (64 - 8*uint(size)))
+	le.PutUint64(config[:], uint64(d.CID()))
+	return le.Uint64(config[off:]) & (^uint64(0) >> (64 - 8*uint(size)))
 }
 
 // selected returns the queue that QueueSel names, nil if there is no such.
-func (d *Vsock) selected() *virtqueue {
+func (d *Device) selected() *virtqueue {
 	if d.queueSel < queueCount {
 		return &d.queues[d.queueSel]
 	}
 	return nil
 }
 
-// writeRegister stores to a register. A store that does not make sense is
+// WriteRegister stores to a register. A store that does not make sense is
 // ignored, as on real devices; a queue that cannot work breaks the device.
-func (d *Vsock) writeRegister(reg uint32, size uint8, value uint64) error {
+func (d *Device) WriteRegister(reg uint32, size uint8, value uint64) error {
 	if size != 4 || reg >= regConfig {
 		return nil
 	}
@@ -88,7 +92,7 @@ func (d *Vsock) writeRegister(reg uint32, size uint8, value uint64) error {
 	case regQueueNotify:
 		// The idle doorbell serves the queues too, so a driver needs this only
 		// if it wants the device to look at once.
-		return d.service()
+		return d.Service()
 	case regInterruptACK:
 		d.interruptStatus &^= v
 	case regStatus:
@@ -101,9 +105,9 @@ func (d *Vsock) writeRegister(reg uint32, size uint8, value uint64) error {
 
 // setStatus follows VIRTIO 3.1.1: zero resets, features are judged when the
 // driver says it is done with them.
-func (d *Vsock) setStatus(v uint32) error {
+func (d *Device) setStatus(v uint32) error {
 	if v == 0 {
-		d.powerOn()
+		d.PowerOn()
 		return nil
 	}
 	if v&statusFeaturesOK != 0 && d.status&statusFeaturesOK == 0 {
@@ -120,7 +124,7 @@ func (d *Vsock) setStatus(v uint32) error {
 
 // writeQueue stores to a register of the selected queue. A queue in use can
 // only be given up.
-func (d *Vsock) writeQueue(reg, v uint32) error {
+func (d *Device) writeQueue(reg, v uint32) error {
 	q := d.selected()
 	if q == nil {
 		return nil
@@ -158,5 +162,5 @@ func (d *Vsock) writeQueue(reg, v uint32) error {
 	return nil
 }
 
-func lowHalf(g GPA, v uint32) GPA  { return g&^0xffffffff | GPA(v) }
-func highHalf(g GPA, v uint32) GPA { return g&0xffffffff | GPA(v)<<32 }
+func lowHalf(g guest.GPA, v uint32) guest.GPA  { return g&^0xffffffff | guest.GPA(v) }
+func highHalf(g guest.GPA, v uint32) guest.GPA { return g&0xffffffff | guest.GPA(v)<<32 }

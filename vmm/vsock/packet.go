@@ -1,4 +1,13 @@
-package vmm
+package vsock
+
+import (
+	"encoding/binary"
+
+	"seuss/guest"
+)
+
+// le reads and writes words, as the guest and the state encoding have them.
+var le = binary.LittleEndian
 
 // Packets of the virtio socket device, VIRTIO 1.2, section 5.10.6.
 
@@ -40,24 +49,24 @@ type packetHeader struct {
 }
 
 func (h *packetHeader) decode(b *[headerBytes]byte) {
-	h.srcCID, h.dstCID = le64(b[0:]), le64(b[8:])
-	h.srcPort, h.dstPort = le32(b[16:]), le32(b[20:])
-	h.length = le32(b[24:])
-	h.kind, h.op = le16(b[28:]), le16(b[30:])
-	h.flags, h.bufAlloc, h.fwdCnt = le32(b[32:]), le32(b[36:]), le32(b[40:])
+	h.srcCID, h.dstCID = le.Uint64(b[0:]), le.Uint64(b[8:])
+	h.srcPort, h.dstPort = le.Uint32(b[16:]), le.Uint32(b[20:])
+	h.length = le.Uint32(b[24:])
+	h.kind, h.op = le.Uint16(b[28:]), le.Uint16(b[30:])
+	h.flags, h.bufAlloc, h.fwdCnt = le.Uint32(b[32:]), le.Uint32(b[36:]), le.Uint32(b[40:])
 }
 
 func (h *packetHeader) encode(b *[headerBytes]byte) {
-	put64(b[0:], h.srcCID)
-	put64(b[8:], h.dstCID)
-	put32(b[16:], h.srcPort)
-	put32(b[20:], h.dstPort)
-	put32(b[24:], h.length)
-	put16(b[28:], h.kind)
-	put16(b[30:], h.op)
-	put32(b[32:], h.flags)
-	put32(b[36:], h.bufAlloc)
-	put32(b[40:], h.fwdCnt)
+	le.PutUint64(b[0:], h.srcCID)
+	le.PutUint64(b[8:], h.dstCID)
+	le.PutUint32(b[16:], h.srcPort)
+	le.PutUint32(b[20:], h.dstPort)
+	le.PutUint32(b[24:], h.length)
+	le.PutUint16(b[28:], h.kind)
+	le.PutUint16(b[30:], h.op)
+	le.PutUint32(b[32:], h.flags)
+	le.PutUint32(b[36:], h.bufAlloc)
+	le.PutUint32(b[40:], h.fwdCnt)
 }
 
 // Registers of virtio-mmio version 2, VIRTIO 1.2, section 4.2.2.
@@ -112,4 +121,4 @@ const (
 )
 
 // The device's registers fit its window.
-var _ [pageSize - (regConfig + 8)]struct{}
+var _ [guest.PageSize - (regConfig + 8)]struct{}

@@ -1,4 +1,4 @@
-package vmm
+package vsock
 
 import "io"
 
@@ -16,7 +16,7 @@ func cost(chain []segment) int { return chainBytes(chain) + len(chain)*descripto
 // transmit takes the packets that the guest has put into its transmit queue, as far
 // as the budget goes. The guest does not run, so there are at most as many as the
 // queue is long.
-func (d *Vsock) transmit() error {
+func (d *Device) transmit() error {
 	q := &d.queues[queueTX]
 	n, err := q.available()
 	if n == 0 || err != nil {
@@ -47,13 +47,13 @@ func (d *Vsock) transmit() error {
 	return nil
 }
 
-func (d *Vsock) raise() {
+func (d *Device) raise() {
 	d.interrupt = true
 	d.interruptStatus |= interruptUsed
 }
 
 // packet handles one packet of the guest. The lock is held.
-func (d *Vsock) packet(q *virtqueue, chain []segment) error {
+func (d *Device) packet(q *virtqueue, chain []segment) error {
 	for _, s := range chain {
 		if s.write {
 			return q.broken("a transmit buffer at %#x is for the device to write", uint64(s.gpa))
@@ -90,7 +90,7 @@ func (d *Vsock) packet(q *virtqueue, chain []segment) error {
 }
 
 // refuse answers a packet for which there is no stream. The lock is held.
-func (d *Vsock) refuse(h *packetHeader) {
+func (d *Device) refuse(h *packetHeader) {
 	if h.op == opReset { // never answer a reset with a reset
 		return
 	}
@@ -102,7 +102,7 @@ func (d *Vsock) refuse(h *packetHeader) {
 
 // accept opens a stream that the guest asks for. The lock is held; it is given
 // up while the listener is asked.
-func (d *Vsock) accept(key connKey, h *packetHeader) bool {
+func (d *Device) accept(key connKey, h *packetHeader) bool {
 	listener := d.listeners[key.host]
 	if listener == nil || len(d.conns) >= maxConns {
 		return false
@@ -123,7 +123,7 @@ func (d *Vsock) accept(key connKey, h *packetHeader) bool {
 }
 
 // receive handles a packet of an existing stream. The lock is held.
-func (d *Vsock) receive(c *Conn, h *packetHeader, chain []segment) {
+func (d *Device) receive(c *Conn, h *packetHeader, chain []segment) {
 	switch h.op {
 	case opReset:
 		reason := ErrReset
@@ -164,7 +164,7 @@ func (d *Vsock) receive(c *Conn, h *packetHeader, chain []segment) {
 }
 
 // data appends a packet's payload to the stream. The lock is held.
-func (d *Vsock) data(c *Conn, h *packetHeader, chain []segment) {
+func (d *Device) data(c *Conn, h *packetHeader, chain []segment) {
 	unread := c.received - c.forwarded
 	if c.state == StreamClosing {
 		c.received += h.length
@@ -196,7 +196,7 @@ func grow(b []byte, n int) []byte {
 }
 
 // abort resets a stream whose guest side broke the protocol. The lock is held.
-func (d *Vsock) abort(c *Conn) {
+func (d *Device) abort(c *Conn) {
 	c.out, c.outAt = c.out[:0], 0
 	c.state, c.pending = StreamClosing, pendReset
 	if c.err == nil {
@@ -208,7 +208,7 @@ func (d *Vsock) abort(c *Conn) {
 
 // deliver fills the guest's receive buffers with what waits for it, as far as
 // there are buffers and credit.
-func (d *Vsock) deliver() error {
+func (d *Device) deliver() error {
 	q := &d.queues[queueRX]
 	n, err := q.available()
 	if err != nil {
@@ -281,7 +281,7 @@ func (c *Conn) due() uint16 {
 }
 
 // next sends the packet that is due on a stream. The lock is held.
-func (d *Vsock) next(q *virtqueue, c *Conn, op uint16) error {
+func (d *Device) next(q *virtqueue, c *Conn, op uint16) error {
 	h := packetHeader{
 		srcCID: hostCID, dstCID: d.cid, srcPort: c.key.host, dstPort: c.key.guest, kind: typeStream, op: op,
 		bufAlloc: recvWindow, fwdCnt: c.forwarded,
@@ -313,7 +313,7 @@ func (d *Vsock) next(q *virtqueue, c *Conn, op uint16) error {
 // put writes one packet into the guest's next receive buffer. Of a payload
 // that is larger than the buffer as much as fits is sent; the stream c is
 // advanced by that. The lock is held.
-func (d *Vsock) put(q *virtqueue, h *packetHeader, payload []byte, c *Conn) error {
+func (d *Device) put(q *virtqueue, h *packetHeader, payload []byte, c *Conn) error {
 	head, chain, err := q.pop(d.chain[:0])
 	if err != nil {
 		return err
@@ -347,7 +347,7 @@ func (d *Vsock) put(q *virtqueue, h *packetHeader, payload []byte, c *Conn) erro
 
 // scatter writes two byte strings one after the other over a chain and marks
 // the pages.
-func (d *Vsock) scatter(chain []segment, a, b []byte) {
+func (d *Device) scatter(chain []segment, a, b []byte) {
 	for _, s := range chain {
 		n := copy(s.buf, a)
 		a = a[n:]

@@ -1,4 +1,4 @@
-package vmm
+package vsock
 
 import (
 	"bytes"
@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"seuss/guest"
 )
 
-// VsockState is the device as a snapshot has it: registers, queues, and every
+// State is the device as a snapshot has it: registers, queues, and every
 // stream with its ports and credit, so that a stream that is open at capture
 // is open after restore.
-type VsockState struct {
+type State struct {
 	CID             uint64
 	DriverFeatures  uint64
 	Status          uint32
@@ -36,7 +38,7 @@ type StreamSnapshot struct {
 }
 
 // Equal reports whether two states are the same.
-func (s *VsockState) Equal(o *VsockState) bool {
+func (s *State) Equal(o *State) bool {
 	return s.CID == o.CID && s.DriverFeatures == o.DriverFeatures && s.Status == o.Status &&
 		s.DeviceSel == o.DeviceSel && s.DriverSel == o.DriverSel && s.QueueSel == o.QueueSel &&
 		s.InterruptStatus == o.InterruptStatus && s.NextPort == o.NextPort && s.Queues == o.Queues &&
@@ -54,7 +56,7 @@ func (s *StreamSnapshot) fixed() [streamBytes]byte {
 		uint32(s.State) | uint32(s.Pending)<<8 | uint32(s.PeerShut)<<16 | uint32(s.Shut)<<24,
 		s.PeerAlloc, s.PeerForwarded, s.Sent, s.Received, s.Forwarded, s.Told,
 		uint32(len(s.In)), uint32(len(s.Out))} {
-		put32(b[i*4:], v)
+		le.PutUint32(b[i*4:], v)
 	}
 	return b
 }
@@ -67,27 +69,27 @@ const (
 	maxStreamOut = 16 << 20 // undelivered bytes that a snapshot takes
 )
 
-// append adds the encoding to b. Its version is that of the machine state.
-func (s *VsockState) append(b []byte) []byte {
+// Append adds the encoding to b. Its version is that of the machine state.
+func (s *State) Append(b []byte) []byte {
 	var fixed [vsockFixedBytes]byte
-	put64(fixed[0:], s.CID)
-	put64(fixed[8:], s.DriverFeatures)
+	le.PutUint64(fixed[0:], s.CID)
+	le.PutUint64(fixed[8:], s.DriverFeatures)
 	for i, v := range []uint32{s.Status, s.DeviceSel, s.DriverSel, s.QueueSel, s.InterruptStatus, s.NextPort} {
-		put32(fixed[16+4*i:], v)
+		le.PutUint32(fixed[16+4*i:], v)
 	}
 	for i, q := range s.Queues {
 		e := fixed[40+queueStateBytes*i:]
-		put64(e[0:], uint64(q.Desc))
-		put64(e[8:], uint64(q.Avail))
-		put64(e[16:], uint64(q.Used))
-		put16(e[24:], q.Size)
-		put16(e[26:], q.NextAvail)
-		put16(e[28:], q.NextUsed)
+		le.PutUint64(e[0:], uint64(q.Desc))
+		le.PutUint64(e[8:], uint64(q.Avail))
+		le.PutUint64(e[16:], uint64(q.Used))
+		le.PutUint16(e[24:], q.Size)
+		le.PutUint16(e[26:], q.NextAvail)
+		le.PutUint16(e[28:], q.NextUsed)
 		if q.Ready {
 			e[30] = 1
 		}
 	}
-	put32(fixed[vsockFixedBytes-4:], uint32(len(s.Streams)))
+	le.PutUint32(fixed[vsockFixedBytes-4:], uint32(len(s.Streams)))
 	b = append(b, fixed[:]...)
 	for i := range s.Streams {
 		f := s.Streams[i].fixed()
@@ -98,22 +100,22 @@ func (s *VsockState) append(b []byte) []byte {
 	return b
 }
 
-// decode reads what append wrote and nothing else.
-func (s *VsockState) decode(b []byte) error {
+// Decode reads what Append wrote and nothing else.
+func (s *State) Decode(b []byte) error {
 	if len(b) < vsockFixedBytes {
 		return fmt.Errorf("%d bytes are too short", len(b))
 	}
-	s.CID, s.DriverFeatures, s.Status, s.DeviceSel, s.DriverSel = le64(b[0:]), le64(b[8:]), le32(b[16:]), le32(b[20:]), le32(b[24:])
-	s.QueueSel, s.InterruptStatus, s.NextPort = le32(b[28:]), le32(b[32:]), le32(b[36:])
+	s.CID, s.DriverFeatures, s.Status, s.DeviceSel, s.DriverSel = le.Uint64(b[0:]), le.Uint64(b[8:]), le.Uint32(b[16:]), le.Uint32(b[20:]), le.Uint32(b[24:])
+	s.QueueSel, s.InterruptStatus, s.NextPort = le.Uint32(b[28:]), le.Uint32(b[32:]), le.Uint32(b[36:])
 	for i := range s.Queues {
 		e := b[40+queueStateBytes*i:]
-		s.Queues[i] = QueueState{Desc: GPA(le64(e[0:])), Avail: GPA(le64(e[8:])), Used: GPA(le64(e[16:])),
-			Size: le16(e[24:]), NextAvail: le16(e[26:]), NextUsed: le16(e[28:]), Ready: e[30] == 1}
+		s.Queues[i] = QueueState{Desc: guest.GPA(le.Uint64(e[0:])), Avail: guest.GPA(le.Uint64(e[8:])), Used: guest.GPA(le.Uint64(e[16:])),
+			Size: le.Uint16(e[24:]), NextAvail: le.Uint16(e[26:]), NextUsed: le.Uint16(e[28:]), Ready: e[30] == 1}
 		if e[30] > 1 || e[31] != 0 {
 			return fmt.Errorf("queue %d: flags %d, %d", i, e[30], e[31])
 		}
 	}
-	count := le32(b[vsockFixedBytes-4:])
+	count := le.Uint32(b[vsockFixedBytes-4:])
 	b = b[vsockFixedBytes:]
 	if uint64(count)*streamBytes > uint64(len(b)) || count > maxConns {
 		return fmt.Errorf("%d streams in %d bytes", count, len(b))
@@ -144,12 +146,12 @@ func (s *StreamSnapshot) decode(b []byte) ([]byte, error) {
 		return nil, io.ErrUnexpectedEOF
 	}
 	*s = StreamSnapshot{
-		HostPort: le32(b[0:]), GuestPort: le32(b[4:]),
+		HostPort: le.Uint32(b[0:]), GuestPort: le.Uint32(b[4:]),
 		State: StreamState(b[8]), Pending: b[9], PeerShut: b[10], Shut: b[11],
-		PeerAlloc: le32(b[12:]), PeerForwarded: le32(b[16:]), Sent: le32(b[20:]),
-		Received: le32(b[24:]), Forwarded: le32(b[28:]), Told: le32(b[32:]),
+		PeerAlloc: le.Uint32(b[12:]), PeerForwarded: le.Uint32(b[16:]), Sent: le.Uint32(b[20:]),
+		Received: le.Uint32(b[24:]), Forwarded: le.Uint32(b[28:]), Told: le.Uint32(b[32:]),
 	}
-	in, out := uint64(le32(b[36:])), uint64(le32(b[40:]))
+	in, out := uint64(le.Uint32(b[36:])), uint64(le.Uint32(b[40:]))
 	b = b[streamBytes:]
 	switch {
 	case s.State < StreamConnecting || s.State >= StreamClosed, s.Pending >= pendShutdown<<1, s.PeerShut > shutBoth, s.Shut > shutBoth:
@@ -167,11 +169,11 @@ func compareStreams(a, b StreamSnapshot) int {
 	return cmp.Or(cmp.Compare(a.HostPort, b.HostPort), cmp.Compare(a.GuestPort, b.GuestPort))
 }
 
-// save copies the device's state.
-func (d *Vsock) save(s *VsockState) {
+// Save copies the device's state.
+func (d *Device) Save(s *State) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	*s = VsockState{
+	*s = State{
 		CID: d.cid, DriverFeatures: d.driverFeatures, Status: d.status, DeviceSel: d.deviceSel, DriverSel: d.driverSel,
 		QueueSel: d.queueSel, InterruptStatus: d.interruptStatus, NextPort: d.nextPort,
 		Streams: make([]StreamSnapshot, 0, len(d.conns)),
@@ -190,10 +192,10 @@ func (d *Vsock) save(s *VsockState) {
 	slices.SortFunc(s.Streams, compareStreams)
 }
 
-// restore replaces the device's state. Streams that exist here and in the
+// Restore replaces the device's state. Streams that exist here and in the
 // state keep their Conn, handlers included, so that a pooled machine which is
 // put back to the same snapshot allocates nothing; others of before are over.
-func (d *Vsock) restore(s *VsockState) error {
+func (d *Device) Restore(s *State) error {
 	d.status, d.deviceSel, d.driverSel, d.driverFeatures = s.Status, s.DeviceSel, s.DriverSel, s.DriverFeatures
 	d.queueSel, d.interruptStatus, d.interrupt = s.QueueSel, s.InterruptStatus, false
 	for i := range d.queues {
@@ -225,7 +227,7 @@ func (d *Vsock) restore(s *VsockState) error {
 }
 
 // restoreStream gives a stream its saved state. The lock is held.
-func (d *Vsock) restoreStream(s *StreamSnapshot) {
+func (d *Device) restoreStream(s *StreamSnapshot) {
 	key := connKey{host: s.HostPort, guest: s.GuestPort}
 	c := d.conns[key]
 	if c == nil {

@@ -1,4 +1,4 @@
-package vmm
+package vsock
 
 import (
 	"bufio"
@@ -28,7 +28,7 @@ const maxConnectLine = 19
 //
 // Bytes move only while some goroutine is inside the machine's Run.
 type UnixFront struct {
-	dev  *Vsock
+	dev  *Device
 	path string
 	l    *net.UnixListener
 	wg   sync.WaitGroup
@@ -40,7 +40,7 @@ type UnixFront struct {
 }
 
 // NewUnixFront listens on a Unix socket, which must not exist yet.
-func NewUnixFront(dev *Vsock, path string) (*UnixFront, error) {
+func NewUnixFront(dev *Device, path string) (*UnixFront, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("vsock front %s: %w", path, err)

@@ -1,4 +1,4 @@
-package vmm
+package vsock
 
 import (
 	"bytes"
@@ -21,7 +21,7 @@ func pump(t *testing.T, d *fakeDriver) (stop func()) {
 	var waiting []packet // answers, in order
 	sent := map[connKey]uint32{}
 	step := func() error {
-		if err := d.dev.service(); err != nil {
+		if err := d.dev.Service(); err != nil {
 			return err
 		}
 		for _, p := range d.receive() {
@@ -51,7 +51,7 @@ func pump(t *testing.T, d *fakeDriver) (stop func()) {
 			waiting = waiting[1:]
 			sent[key] += uint32(len(p.payload))
 			d.send(p.packetHeader, p.payload)
-			if err := d.dev.service(); err != nil {
+			if err := d.dev.Service(); err != nil {
 				return err
 			}
 		}
@@ -176,7 +176,7 @@ func TestUnixFrontForward(t *testing.T) {
 	// Nobody listens there: a reset follows.
 	d.send(packetHeader{op: opRequest, srcPort: 10, dstPort: 201}, nil)
 	for {
-		if err := d.dev.service(); err != nil {
+		if err := d.dev.Service(); err != nil {
 			t.Fatal(err)
 		}
 		if p := d.receive(); len(p) > 0 && p[len(p)-1].op == opReset {

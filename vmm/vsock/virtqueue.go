@@ -1,10 +1,14 @@
-package vmm
+package vsock
 
-import "fmt"
+import (
+	"fmt"
+
+	"seuss/guest"
+)
 
 // Split virtqueues, Virtual I/O Device (VIRTIO) Version 1.2, section 2.7. The
 // driver's side, in guest memory, is hostile: every index, address, length and
-// link is checked, and what breaks the rules is a ringError.
+// link is checked, and what breaks the rules is a RingError.
 
 const (
 	queueMax = 256 // entries of a queue: QueueNumMax
@@ -24,13 +28,13 @@ const (
 	maxChainBytes = 2 * maxPayload
 )
 
-// ringError means that the guest broke the rules of a virtqueue.
-type ringError struct {
+// RingError means that the guest broke the rules of a virtqueue.
+type RingError struct {
 	queue int
 	what  string
 }
 
-func (e *ringError) Error() string {
+func (e *RingError) Error() string {
 	return fmt.Sprintf("vsock queue %d: the driver broke the ring: %s", e.queue, e.what)
 }
 
@@ -38,9 +42,9 @@ func (e *ringError) Error() string {
 type QueueState struct {
 	Size      uint16
 	Ready     bool
-	Desc      GPA
-	Avail     GPA
-	Used      GPA
+	Desc      guest.GPA
+	Avail     guest.GPA
+	Used      guest.GPA
 	NextAvail uint16
 	NextUsed  uint16
 }
@@ -48,7 +52,7 @@ type QueueState struct {
 // virtqueue is the device's side of a split virtqueue.
 type virtqueue struct {
 	QueueState
-	mem   *Memory
+	mem   Memory
 	index int
 
 	// Windows into guest memory while the queue is ready.
@@ -57,13 +61,13 @@ type virtqueue struct {
 
 // segment is one buffer of a descriptor chain.
 type segment struct {
-	gpa   GPA
+	gpa   guest.GPA
 	buf   []byte
 	write bool // the device may write it, and not read it
 }
 
 func (q *virtqueue) broken(format string, args ...any) error {
-	return &ringError{queue: q.index, what: fmt.Sprintf(format, args...)}
+	return &RingError{queue: q.index, what: fmt.Sprintf(format, args...)}
 }
 
 // open validates the registers and maps the rings.
@@ -98,7 +102,7 @@ func (q *virtqueue) available() (uint16, error) {
 		return 0, nil
 	}
 	// The guest does not run now, so a plain load sees all it stored.
-	n := le16(q.avail[ringIdx:]) - q.NextAvail
+	n := le.Uint16(q.avail[ringIdx:]) - q.NextAvail
 	if n > q.Size {
 		return 0, q.broken("available index runs %d ahead of a queue of %d", n, q.Size)
 	}
@@ -108,7 +112,7 @@ func (q *virtqueue) available() (uint16, error) {
 // pop takes the next chain and appends its segments to chain. The caller has
 // checked that one is available.
 func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
-	head = le16(q.avail[ringHeader+2*uint64(q.NextAvail%q.Size):])
+	head = le.Uint16(q.avail[ringHeader+2*uint64(q.NextAvail%q.Size):])
 	i, total := head, uint64(0)
 	for n := uint16(0); ; n++ {
 		if i >= q.Size {
@@ -118,7 +122,7 @@ func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
 			return 0, nil, q.broken("the chain of descriptor %d loops", head)
 		}
 		d := q.desc[uint64(i)*descBytes:]
-		gpa, length, flags := GPA(le64(d)), le32(d[8:]), le16(d[12:])
+		gpa, length, flags := guest.GPA(le.Uint64(d)), le.Uint32(d[8:]), le.Uint16(d[12:])
 		if flags&descIndirect != 0 {
 			return 0, nil, q.broken("descriptor %d is indirect, which was not offered", i)
 		}
@@ -133,7 +137,7 @@ func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
 		if flags&descNext == 0 {
 			break
 		}
-		i = le16(d[14:])
+		i = le.Uint16(d[14:])
 	}
 	q.NextAvail++
 	return head, chain, nil
@@ -142,17 +146,17 @@ func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
 // push returns a chain to the driver, n bytes of which were written.
 func (q *virtqueue) push(head uint16, n uint32) {
 	elem := ringHeader + usedElemBytes*uint64(q.NextUsed%q.Size)
-	put32(q.used[elem:], uint32(head))
-	put32(q.used[elem+4:], n)
-	q.mem.MarkWritten(q.Used+GPA(elem), usedElemBytes)
+	le.PutUint32(q.used[elem:], uint32(head))
+	le.PutUint32(q.used[elem+4:], n)
+	q.mem.MarkWritten(q.Used+guest.GPA(elem), usedElemBytes)
 	q.NextUsed++
 	// No barrier: the guest does not run now, and entering it is one.
-	put16(q.used[ringIdx:], q.NextUsed)
+	le.PutUint16(q.used[ringIdx:], q.NextUsed)
 	q.mem.MarkWritten(q.Used, ringHeader)
 }
 
 // wantsInterrupt reports whether the driver asked to be told of used buffers.
-func (q *virtqueue) wantsInterrupt() bool { return le16(q.avail)&noInterrupt == 0 }
+func (q *virtqueue) wantsInterrupt() bool { return le.Uint16(q.avail)&noInterrupt == 0 }
 
 // copyFrom copies len(p) bytes from offset off of a chain into p and returns
 // how many there were.

@@ -11,6 +11,7 @@ import (
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/platform/fake"
+	"seuss/vmm/vsock"
 )
 
 // newMachine boots a machine, with the tests' guest for a kernel library.
@@ -78,7 +79,7 @@ func counter(c *fake.CPU) {
 type driver struct {
 	t *testing.T
 	m *vmm.Machine
-	c *vmm.Conn
+	c *vsock.Conn
 }
 
 func (d *driver) answer() string {
@@ -102,7 +103,7 @@ func (d *driver) call(text string) string {
 func start(t *testing.T, p *fake.Platform) *driver {
 	t.Helper()
 	d := &driver{t: t, m: newMachine(t, p)}
-	if err := d.m.Vsock().Listen(guest.DriverPort, func(c *vmm.Conn) error { d.c = c; return nil }); err != nil {
+	if err := d.m.Vsock().Listen(guest.DriverPort, func(c *vsock.Conn) error { d.c = c; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	run(t, d.m, vmm.RunOptions{Wait: vmm.WaitEvents, Done: func() bool { return d.c != nil && len(d.c.Take()) > 0 }}, vmm.StopDone)
@@ -165,8 +166,8 @@ func TestLargeMessages(t *testing.T) {
 	})
 	m := newMachine(t, p)
 	var got int
-	var c *vmm.Conn
-	if err := m.Vsock().Listen(9, func(x *vmm.Conn) error { c = x; return c.Send(bytes.Repeat([]byte("x"), n)) }); err != nil {
+	var c *vsock.Conn
+	if err := m.Vsock().Listen(9, func(x *vsock.Conn) error { c = x; return c.Send(bytes.Repeat([]byte("x"), n)) }); err != nil {
 		t.Fatal(err)
 	}
 	run(t, m, vmm.RunOptions{Wait: vmm.WaitEvents, Done: func() bool {
