@@ -40,14 +40,15 @@ func (a *Access) Note(m *Memory, private *dirtytrack.PageSet, diff iter.Seq2[uin
 	if !m.SharesWindow() {
 		return
 	}
+	tables := pageTables{m}
 	const upperFirst, upperEnd = guest.PML4GPA / pageSize, guest.PDGPA/pageSize + guest.MaxGiB
 	for page := uint64(upperFirst); page < upperEnd; page++ {
-		if want := m.upperTable(page); want != nil && private.Has(page) && !m.ordinary(page, want) {
+		if want := tables.upper(page); want != nil && private.Has(page) && !tables.ordinary(page, want) {
 			a.all = true
 			return
 		}
 	}
-	first, end := uint64(m.tablesGPA())/pageSize, m.ram/pageSize
+	first, end := uint64(tables.start())/pageSize, m.ram/pageSize
 	for page := range private.From(first) {
 		if page >= end {
 			break
@@ -74,10 +75,10 @@ func (a *Access) add(m *Memory, page uint64) {
 	a.copies = append(a.copies, m.backing.Page(page)...)
 }
 
-// ordinary reports whether an upper table is as writePageTables made it, but for what
+// ordinary reports whether an upper table is as write made it, but for what
 // the kernel library may change: entries of the far window, and which of two forms
 // maps 2 MiB.
-func (m *Memory) ordinary(page uint64, want func(uint64) uint64) bool {
+func (m pageTables) ordinary(page uint64, want func(uint64) uint64) bool {
 	table := m.backing.Page(page)
 	for i := range uint64(pteCount) {
 		have := le64(table[i*8:])

@@ -50,8 +50,8 @@ func (s *Segment) atLevel(cpl uint8) {
 	}
 }
 
-// setGateLevel makes the exception gates in guest memory those of a level.
-func (m *Memory) setGateLevel(cpl uint8) error {
+// setLevel makes the exception gates in guest memory those of a level.
+func (m descriptors) setLevel(cpl uint8) error {
 	table, err := m.Slice(guest.IDTGPA, stubVectors*gateBytes)
 	if err != nil {
 		return fmt.Errorf("exception gates: %w", err)

@@ -133,7 +133,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 		Magic: guest.BootMagic, ABIVersion: guest.KernelVersion,
 		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), XSaveMask: m.cpu.XCR0,
 		RAMBytes: m.mem.RAMBytes(), ImageGPA: uint64(m.mem.ImageGPA()), ImageBytes: m.mem.ImageBytes(),
-		TablesGPA: uint64(m.mem.tablesGPA()),
+		TablesGPA: uint64(pageTables{m.mem}.start()),
 	}); err != nil {
 		return err
 	}
@@ -146,10 +146,10 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err := m.mem.WriteStruct(guest.GuardsGPA, guest.Guards{}); err != nil {
 		return err
 	}
-	if err := m.mem.writePageTables(GPA(entries.Data)); err != nil {
+	if err := (pageTables{m.mem}).write(GPA(entries.Data)); err != nil {
 		return err
 	}
-	if err := m.mem.writeDescriptors(m.cpu.CPL, entries.Exceptions); err != nil {
+	if err := (descriptors{m.mem}).write(m.cpu.CPL, entries.Exceptions); err != nil {
 		return err
 	}
 	m.trusted = trusted{kernelEnd: entries.KernelEnd}

@@ -61,7 +61,7 @@ func (m *Machine) CrashReport(s Stop, symbols SymbolFunc) *CrashReport {
 	case StopFault:
 		m.describeFault(r, s)
 	case StopPanic:
-		r.Cause = "the kernel library gave up: " + m.text(GPA(le64(m.control[guest.ControlPanicGPA:])))
+		r.Cause = "the kernel library gave up: " + textAt(m.mem, GPA(le64(m.control[guest.ControlPanicGPA:])))
 	case StopDeviceError:
 		r.Cause = fmt.Sprintf("the guest broke a device: %v", s.Err)
 	case StopCrash:
@@ -74,7 +74,7 @@ func (m *Machine) CrashReport(s Stop, symbols SymbolFunc) *CrashReport {
 			r.Symbol = fmt.Sprintf("%s+%#x", name, off)
 		}
 	}
-	r.Code = m.disassemble(r.Regs.RIP, symbols)
+	r.Code = disassemble(m.mem, r.Regs.RIP, symbols)
 	return r
 }
 
@@ -95,7 +95,7 @@ func (m *Machine) describeFault(r *CrashReport, s Stop) {
 		r.Cause += fmt.Sprintf(": %s, error code %#x", name, g.Error)
 	}
 	if r.HasAddr {
-		if guard := m.describeGuard(r); guard != "" {
+		if guard := describeGuard(m.mem, r); guard != "" {
 			r.Cause += ": " + guard
 		}
 	}
@@ -133,11 +133,11 @@ func describeExit(e Exit) string {
 	return fmt.Sprintf("unexpected exit: %v", e.Kind)
 }
 
-// text returns a NUL-terminated string of guest memory. What cannot be printed
+// textAt returns a NUL-terminated string of guest memory. What cannot be printed
 // is replaced: it goes to somebody's terminal.
-func (m *Machine) text(gpa GPA) string {
+func textAt(mem *Memory, gpa GPA) string {
 	for n := uint64(panicTextBytes); n > 0; n /= 2 {
-		if b, err := m.mem.Slice(gpa, n); err == nil {
+		if b, err := mem.Slice(gpa, n); err == nil {
 			if i := strings.IndexByte(string(b), 0); i >= 0 {
 				b = b[:i]
 			}
@@ -155,15 +155,15 @@ func (m *Machine) text(gpa GPA) string {
 // disassemble decodes the instructions around rip. x86 cannot be decoded
 // backwards, so of the starting points before rip it takes the earliest from
 // which decoding arrives at rip exactly.
-func (m *Machine) disassemble(rip uint64, symbols SymbolFunc) []CodeLine {
+func disassemble(mem *Memory, rip uint64, symbols SymbolFunc) []CodeLine {
 	start := rip - min(rip, codeBefore)
 	var code []byte
 	for ; ; start++ { // the window may begin outside memory
-		n := min(rip+codeAfter, uint64(m.mem.end())) // rip is hostile
+		n := min(rip+codeAfter, uint64(mem.end())) // rip is hostile
 		if start > rip || n <= start || n <= rip {
 			return nil
 		}
-		b, err := m.mem.Slice(GPA(start), n-start)
+		b, err := mem.Slice(GPA(start), n-start)
 		if err == nil {
 			code = append(code, b...)
 			break

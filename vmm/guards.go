@@ -48,8 +48,8 @@ func (m *Memory) guardOf(address uint64) (first, count uint64, ok bool) {
 const stackReach = 1 << 20
 
 // describeGuard says what a fault in a guard means, "" for another one.
-func (m *Machine) describeGuard(r *CrashReport) string {
-	first, count, ok := m.mem.guardOf(r.Address)
+func describeGuard(mem *Memory, r *CrashReport) string {
+	first, count, ok := mem.guardOf(r.Address)
 	if !ok {
 		return ""
 	}

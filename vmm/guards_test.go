@@ -54,7 +54,7 @@ func TestPageTables(t *testing.T) {
 	const image = 3 << 20 // ends within a table
 	m := newTestMemory(t, 8<<20, image)
 	const data = guest.KernelGPA + 5*pageSize
-	if err := m.writePageTables(data); err != nil {
+	if err := (pageTables{m}).write(data); err != nil {
 		t.Fatal(err)
 	}
 	entry := func(address uint64) uint64 {

@@ -6,14 +6,14 @@ import "seuss/guest"
 // made to look at them: a program is diverted to the kernel library's upcall
 // entry; the kernel library itself, which is never interrupted, finds a word
 // set that it reads before it returns to the program.
-func (m *Machine) interrupted(o *RunOptions, deadline int64) (Stop, error) {
-	if stop := m.due(deadline); stop.Kind != 0 {
+func (m *runLoop) interrupted() (Stop, error) {
+	if stop := m.due(m.until); stop.Kind != 0 {
 		return stop, nil
 	}
-	if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
+	if stop, err := m.service(m.until); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
-	if o.Done != nil && o.Done() {
+	if m.options.Done != nil && m.options.Done() {
 		return Stop{Kind: StopDone, GuestDeadlineNS: m.guestDeadline()}, nil
 	}
 	m.vsock.TakeInterrupt()

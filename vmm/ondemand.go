@@ -2,9 +2,46 @@ package vmm
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm/internal/demand"
 )
+
+// Pager is a file in memory that is filled as its pages are needed. Its methods may
+// be called from any goroutine. Page numbers are those of the file.
+type Pager interface {
+	// File returns the file. What was not filled is a hole in it, and must not be
+	// read.
+	File() *os.File
+	// Fill makes the file hold the content of count pages from page first on. After
+	// an error, some of them may be missing.
+	Fill(first, count uint64) error
+	// Filled reports whether Fill has nothing to do.
+	Filled(first, count uint64) bool
+}
+
+// fillAround is how many pages, aligned, are filled together when the guest touches
+// one of them: 64 KiB, what Linux maps around a fault too (fault_around_bytes).
+const fillAround = 16
+
+// MapPager is MapFile of a file that is filled as the guest touches its pages. Where
+// the host cannot tell the monitor about that, all of them are filled here.
+func (m *Memory) MapPager(first, count uint64, p Pager, page uint64) error {
+	if _, err := m.pages(first, count); err != nil {
+		return fmt.Errorf("map %s: %w", p.File().Name(), err)
+	}
+	if err := m.backing.MapPager(first, count, p, page); err != nil {
+		return fmt.Errorf("map %d pages of %s, from page %d, at page %d: %w", count, p.File().Name(), page, first, err)
+	}
+	return nil
+}
+
+// Paging returns what is known of the pages that are paged in on demand.
+func (m *Memory) Paging() *Paging { return m.backing.Paging() }
 
 // Paging is what a Backing that pages in on demand knows: which pages come from
 // which Pager, and what was needed when. The Backings of all platforms share it.
@@ -165,7 +202,9 @@ func (p *Paging) Touch(page uint64) (first, count uint64, err error) {
 	return page, 1, err
 }
 
-// Record begins or ends a recording.
+// Record begins, or ends, a recording of the pages that are paged in on demand. While
+// an exact one lasts they come one by one, so that none is missed because its
+// neighbour was needed before.
 func (p *Paging) Record(on, exact bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -175,16 +214,32 @@ func (p *Paging) Record(on, exact bool) {
 	p.recording, p.exact = on, on && exact
 }
 
-// Recorded returns what the recording has so far.
+// Recorded returns the pages that were paged in since the recording began, in the
+// order in which they were needed.
 func (p *Paging) Recorded() []uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.recorded)
 }
 
-// Counts returns the faults that were served and the pages that were missing.
+// Counts returns the faults that were served, and the pages that were missing then,
+// since the memory was made.
 func (p *Paging) Counts() (faults, pages uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.faults, p.pages
+}
+
+// CanPage says whether guests' memory can be filled while they run, from this
+// process's privileges: own of machines under KVM, whose faults are the kernel's, and
+// child of guests that are processes. Nil means that it can.
+func CanPage() (own, child error) {
+	fd, own := demand.OpenOwn()
+	if own == nil {
+		own = unix.Close(fd)
+	}
+	if fd, child = demand.OpenUser(); child == nil {
+		child = unix.Close(fd)
+	}
+	return own, child
 }

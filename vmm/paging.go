@@ -27,22 +27,25 @@ const (
 	largeReadOnly = ptePage&^pteWritable | pteLarge
 )
 
-// tablesGPA is where the page tables of RAM and image lie, one after the other: at
+// pageTables are the page tables in a guest's memory.
+type pageTables struct{ *Memory }
+
+// start is where the page tables of RAM and image lie, one after the other: at
 // the end of RAM.
-func (m *Memory) tablesGPA() GPA {
+func (m pageTables) start() GPA {
 	tables := (uint64(m.end()) + largePage - 1) / largePage
 	return GPA(m.ram - tables*pageSize)
 }
 
-// writePageTables maps RAM and image one to one in pages of 4 KiB, so that single
+// write maps RAM and image one to one in pages of 4 KiB, so that single
 // pages can be protected: nothing below guest.LowGPA, so that null pointers fault;
 // for reading only the kernel library below its data, and the image, of which the
 // kernel library opens what programs write. Later only entries of pages change.
 // The device window is mapped as well; no memory lies behind it.
-func (m *Memory) writePageTables(data GPA) error {
-	tables := m.tablesGPA()
+func (m pageTables) write(data GPA) error {
+	tables := m.start()
 	for page := uint64(guest.PML4GPA / pageSize); page < guest.PDGPA/pageSize+guest.MaxGiB; page++ {
-		want := m.upperTable(page)
+		want := m.upper(page)
 		if want == nil {
 			continue
 		}
@@ -56,7 +59,7 @@ func (m *Memory) writePageTables(data GPA) error {
 	}
 	layout, bytes := tableLayout{m.ram, uint64(m.end()), uint64(data)}, m.ram-uint64(tables)
 	if m.SharesWindow() {
-		if err := layout.mapTables(m, uint64(tables)/pageSize, bytes/pageSize); err != nil {
+		if err := layout.mapTables(m.Memory, uint64(tables)/pageSize, bytes/pageSize); err != nil {
 			return fmt.Errorf("map page tables: %w", err)
 		}
 		m.MarkWritten(tables, bytes)
@@ -69,9 +72,9 @@ func (m *Memory) writePageTables(data GPA) error {
 	return nil
 }
 
-// upperTable returns the entries of an upper table at a cold boot, nil for a page
+// upper returns the entries of an upper table at a cold boot, nil for a page
 // among them that is none.
-func (m *Memory) upperTable(page uint64) func(i uint64) uint64 {
+func (m pageTables) upper(page uint64) func(i uint64) uint64 {
 	switch gpa := page * pageSize; {
 	case gpa == guest.PML4GPA:
 		return func(i uint64) uint64 {
@@ -101,7 +104,7 @@ func (m *Memory) upperTable(page uint64) func(i uint64) uint64 {
 		first := (page - guest.PDGPA/pageSize) * pteCount
 		return func(i uint64) uint64 {
 			if n := first + i; n*largePage < uint64(m.end()) {
-				return (uint64(m.tablesGPA()) + n*pageSize) | pteTable
+				return (uint64(m.start()) + n*pageSize) | pteTable
 			}
 			return 0
 		}
@@ -131,11 +134,14 @@ const (
 	stubVectors   = guest.Exceptions
 )
 
-// writeDescriptors writes GDT, TSS and IDT. Exceptions enter the kernel
+// descriptors are the GDT, TSS and IDT in a guest's memory.
+type descriptors struct{ *Memory }
+
+// write writes GDT, TSS and IDT. Exceptions enter the kernel
 // library's stubs at the level at which the guest runs anyway, on the stack
 // named by the TSS. Until the kernel library has put its own there, that is
 // the rest of the page that holds GDT and TSS.
-func (m *Memory) writeDescriptors(cpl uint8, exceptions uint64) error {
+func (m descriptors) write(cpl uint8, exceptions uint64) error {
 	gdt := make([]byte, gdtBytes)
 	for sel, d := range map[int]uint64{
 		guest.SelCode0:      gdtCode0,

@@ -115,7 +115,8 @@ func (m *Machine) Run(o RunOptions) (Stop, error) {
 	m.deadline.Store(deadline)
 	m.vcpu.ClearKick() // of an earlier Run; what caused it is looked at anew
 	clockwork.start()
-	stop, err := m.run(&o, deadline)
+	loop := runLoop{Machine: m, options: o, until: deadline}
+	stop, err := loop.run()
 	m.quiescent = err == nil && m.atIdle && (stop.Kind == StopIdle || stop.Kind == StopDone)
 	m.running.Store(false)
 	m.ticking.Lock()
@@ -127,19 +128,26 @@ func (m *Machine) Run(o RunOptions) (Stop, error) {
 	return stop, nil
 }
 
-func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
+// runLoop is one Run of a machine.
+type runLoop struct {
+	*Machine
+	options RunOptions
+	until   int64 // deadline in ns since processStart, 0 for none
+}
+
+func (m *runLoop) run() (Stop, error) {
 	if why := m.missing.Load(); why != nil {
 		return Stop{}, *why
 	}
 	if m.stopAsked.Swap(false) {
 		return Stop{Kind: StopInterrupted}, nil
 	}
-	if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
+	if stop, err := m.service(m.until); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
 	m.vsock.TakeInterrupt() // the guest looks at its queues when it is entered
 	for {
-		if stop, err := m.goOn(deadline); stop.Kind != 0 || err != nil {
+		if stop, err := m.goOn(); stop.Kind != 0 || err != nil {
 			return stop, err
 		}
 		exit, err := m.enter()
@@ -150,25 +158,25 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 		switch exit.Kind {
 		case ExitDoorbell:
 			m.stats.Doorbells++
-			stop, err = m.doorbell(exit, o, deadline)
+			stop, err = m.doorbell(exit)
 		case ExitMMIORead, ExitMMIOWrite:
 			m.stats.MMIO++
-			if stop, err = m.mmio(exit, deadline); err != nil {
+			if stop, err = m.mmio(exit); err != nil {
 				return stop, err
 			}
-			if stop.Kind == 0 && exit.Kind == ExitMMIOWrite && o.Done != nil && o.Done() {
+			if stop.Kind == 0 && exit.Kind == ExitMMIOWrite && m.options.Done != nil && m.options.Done() {
 				stop.Kind = StopDone // the guest announced what it sent and goes on computing
 			}
 		case ExitInterrupted:
 			m.stats.Kicks++
-			stop, err = m.interrupted(o, deadline)
+			stop, err = m.interrupted()
 		case ExitDirtyFull:
 			stop.Kind = StopDirtyFull
 		default:
 			stop = Stop{Kind: StopCrash, Exit: exit}
 		}
 		if stop.Kind == 0 && err == nil {
-			stop = m.due(deadline)
+			stop = m.due(m.until)
 		}
 		if stop.Kind != 0 || err != nil {
 			return stop, err
@@ -179,11 +187,11 @@ func (m *Machine) run(o *RunOptions, deadline int64) (Stop, error) {
 // due reports whether Run has to stop, whatever the guest does. It is asked after
 // every exit and between the slices of longer work, so that nothing a guest rings
 // keeps a deadline or an interruption waiting for longer than that.
-func (m *Machine) due(deadline int64) Stop {
+func (m *runLoop) due(until int64) Stop {
 	switch {
 	case m.stopAsked.Load() && m.stopAsked.Swap(false):
 		return Stop{Kind: StopInterrupted}
-	case deadline != 0 && hostNow() >= deadline:
+	case until != 0 && hostNow() >= until:
 		return Stop{Kind: StopTimeout}
 	}
 	return Stop{}
@@ -191,12 +199,12 @@ func (m *Machine) due(deadline int64) Stop {
 
 // goOn does what the guest waits for, slice by slice. Where Run has to stop before
 // that is done, the next one goes on with it.
-func (m *Machine) goOn(deadline int64) (Stop, error) {
+func (m *runLoop) goOn() (Stop, error) {
 	for m.owed.any() {
 		if err := m.owed.slice(m.mem); err != nil {
 			return m.deviceError(err)
 		}
-		if stop := m.due(deadline); stop.Kind != 0 {
+		if stop := m.due(m.until); stop.Kind != 0 {
 			return stop, nil
 		}
 	}
@@ -220,7 +228,7 @@ func (m *Machine) enter() (Exit, error) {
 // service moves messages and console output in both directions. The rings may
 // be looked at whenever the guest does not run. What is left when Run has to stop is
 // for the next one.
-func (m *Machine) service(deadline int64) (Stop, error) {
+func (m *runLoop) service(until int64) (Stop, error) {
 	if m.console.pending(m.control) {
 		m.console.drain(m.control)
 	}
@@ -231,7 +239,7 @@ func (m *Machine) service(deadline int64) (Stop, error) {
 		if !m.vsock.More() {
 			return Stop{}, nil
 		}
-		if stop := m.due(deadline); stop.Kind != 0 {
+		if stop := m.due(until); stop.Kind != 0 {
 			return stop, nil
 		}
 	}
@@ -246,10 +254,10 @@ func (m *Machine) deviceStop(err error) (Stop, error) {
 	return Stop{}, err
 }
 
-func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) {
+func (m *runLoop) doorbell(e Exit) (Stop, error) {
 	switch e.GPA {
 	case guest.DoorbellIdle:
-		return m.idle(o, deadline)
+		return m.idle()
 	case guest.DoorbellConsole:
 		m.console.drain(m.control)
 		return Stop{}, nil
@@ -288,7 +296,7 @@ func (m *Machine) doorbell(e Exit, o *RunOptions, deadline int64) (Stop, error) 
 }
 
 // mmio serves a device register, or ends the machine if there is none.
-func (m *Machine) mmio(e Exit, deadline int64) (Stop, error) {
+func (m *runLoop) mmio(e Exit) (Stop, error) {
 	const base, end = guest.VsockMMIOGPA, guest.VsockMMIOGPA + pageSize
 	if e.Kind == ExitMMIORead && e.GPA == guest.DoorbellGPA+guest.DoorbellCr2 {
 		address, err := m.vcpu.FaultAddress()
@@ -309,19 +317,19 @@ func (m *Machine) mmio(e Exit, deadline int64) (Stop, error) {
 		return Stop{Kind: StopDeviceError, Err: err}, nil
 	}
 	if m.vsock.More() {
-		return m.service(deadline)
+		return m.service(m.until)
 	}
 	return Stop{}, nil
 }
 
 // idle decides at the idle doorbell: go on (no stop), stop or sleep.
-func (m *Machine) idle(o *RunOptions, deadline int64) (Stop, error) {
+func (m *runLoop) idle() (Stop, error) {
 	m.atIdle = true
 	for {
-		if stop, err := m.service(deadline); stop.Kind != 0 || err != nil {
+		if stop, err := m.service(m.until); stop.Kind != 0 || err != nil {
 			return stop, err
 		}
-		if o.Done != nil && o.Done() {
+		if m.options.Done != nil && m.options.Done() {
 			return Stop{Kind: StopDone, GuestDeadlineNS: m.guestDeadline()}, nil
 		}
 		if m.stopAsked.Swap(false) {
@@ -339,11 +347,11 @@ func (m *Machine) idle(o *RunOptions, deadline int64) (Stop, error) {
 			}
 			until = int64(min(timer-now, maxDeadlineNS))
 		}
-		if o.Wait == WaitNone || o.Wait == WaitTimers && timer == 0 {
+		if m.options.Wait == WaitNone || m.options.Wait == WaitTimers && timer == 0 {
 			return Stop{Kind: StopIdle, GuestDeadlineNS: timer}, nil
 		}
-		if deadline != 0 {
-			left := deadline - hostNow()
+		if m.until != 0 {
+			left := m.until - hostNow()
 			if left <= 0 {
 				return Stop{Kind: StopTimeout}, nil
 			}

@@ -239,7 +239,7 @@ func (m *Machine) restore(s *State) error {
 		return err
 	}
 	if s.newLevel {
-		if err := m.mem.setGateLevel(s.CPL); err != nil {
+		if err := (descriptors{m.mem}).setLevel(s.CPL); err != nil {
 			return err
 		}
 	}

@@ -16,7 +16,7 @@ type tableLayout struct {
 	ram, end, data uint64
 }
 
-// pages returns the entries of RAM and image: see writePageTables.
+// pages returns the entries of RAM and image: see pageTables.write.
 func (l tableLayout) pages() []byte {
 	tables := (l.end + largePage - 1) / largePage
 	out := make([]byte, tables*pageSize)

@@ -23,11 +23,11 @@ func TestTableFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := l.pages()
-			tables := m.tablesGPA()
+			tables := pageTables{m}.start()
 			if got := l.ram - uint64(tables); got != uint64(len(want)) {
 				t.Fatalf("%+v: %d bytes of tables, room for %d", l, len(want), got)
 			}
-			if err := m.writePageTables(GPA(l.data)); err != nil {
+			if err := (pageTables{m}).write(GPA(l.data)); err != nil {
 				t.Fatal(err)
 			}
 			got := m.Bytes()[tables:l.ram]

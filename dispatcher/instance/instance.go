@@ -93,7 +93,7 @@ type Report struct {
 // Report tells what is known of the instance.
 func (i *Instance) Report() Report {
 	vm := i.vm
-	_, paged := vm.m.Memory().PagingStats()
+	_, paged := vm.m.Memory().Paging().Counts()
 	r := Report{Logs: vm.logs.take(), LogsCut: vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
 	vm.paged = paged
 	// An error is a guest's that has forged the table's address.

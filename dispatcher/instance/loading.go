@@ -73,7 +73,7 @@ func (vm *VM) record(s *Snapshot) {
 		return
 	}
 	vm.recording = s
-	vm.m.Memory().RecordPaging(true, len(*set) == 0)
+	vm.m.Memory().Paging().Record(true, len(*set) == 0)
 }
 
 // recorded ends the recording and makes a loading set of it, or adds to that which
@@ -81,8 +81,8 @@ func (vm *VM) record(s *Snapshot) {
 func (vm *VM) recorded() {
 	s := vm.recording
 	vm.recording = nil
-	pages := vm.m.Memory().PagedIn()
-	vm.m.Memory().RecordPaging(false, false)
+	pages := vm.m.Memory().Paging().Recorded()
+	vm.m.Memory().Paging().Record(false, false)
 	had := *s.loading.set.Load()
 	// In a process that has run others most of it is there: that is no recording.
 	if uint64(len(pages)) <= max(leastMisses, had.Len()/missesShare) {
