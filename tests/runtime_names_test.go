@@ -13,7 +13,7 @@ var runtimeName = regexp.MustCompile(`(?i)c?python|nodejs|node\.js|\blua[0-9.]*\
 
 // namesRuntimes are the folders, and the files that begin so, where runtimes are named:
 // their own, what the benchmarks measure, and tests, helpers of tests included.
-var namesRuntimes = []string{"images/runtimes/", "tests/", "tools/load/", "tools/seussctl/bench/", "tools/seussctl/samples/", "tools/seussctl/app/bench_"}
+var namesRuntimes = []string{"images/runtimes/", "tests/", "tools/load/", "tools/seussctl/bench/", "tools/seussctl/samples/", "tools/seussctl/benchcmd/"}
 
 // TestHouseRuntimesAreNamed: what is added to images/runtimes needs no
 // word elsewhere, so no other file names a runtime, but for the help texts of commands
@@ -38,7 +38,7 @@ func TestHouseRuntimesAreNamed(t *testing.T) {
 			}
 			switch n := n.(type) {
 			case *ast.KeyValueExpr:
-				if key, ok := n.Key.(*ast.Ident); ok && slices.Contains([]string{"usage", "Usage", "description", "examples"}, key.Name) {
+				if key, ok := n.Key.(*ast.Ident); ok && slices.Contains([]string{"Usage", "Description", "Examples"}, key.Name) {
 					help[n.Value] = true
 				}
 			case *ast.ImportSpec:

@@ -11,6 +11,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher/api"
+	"seuss/tools/seussctl/benchcmd"
+	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/snapshotcmd"
 )
 
 // Run carries out one command line, args[0] being the program's name, and
@@ -19,58 +22,58 @@ func Run(stdin io.Reader, stdout, stderr io.Writer, args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	return run(ctx, newEnv(stdin, stdout, stderr), args)
+	return run(ctx, cmdline.NewEnv(stdin, stdout, stderr), args)
 }
 
 // run is Run with an environment that a test may have changed.
-func run(ctx context.Context, e *env, args []string) int {
-	root := e.root()
+func run(ctx context.Context, e *cmdline.Env, args []string) int {
+	root := root(e)
 	if len(args) > 1 && args[1] == completeWord {
-		e.printCompletions(root, args[2:])
+		printCompletions(e, root, args[2:])
 		return api.ExitOK
 	}
-	e.dashed = slices.Contains(args, "--")
+	e.Dashed = slices.Contains(args, "--")
 	err := root.RunContext(ctx, arrange(root, args))
-	e.progress.clear()
-	return report(e.stdout, e.stderr, err)
+	e.Progress.Clear()
+	return cmdline.Report(e.Stdout, e.Stderr, err)
 }
 
 // root assembles the commands.
-func (e *env) root() *cli.App {
+func root(e *cmdline.Env) *cli.App {
 	app := &cli.App{
 		Name:      "seussctl",
 		HelpName:  "seussctl",
 		Usage:     "snapshot lineages of functions in KVM unikernels",
-		Reader:    e.stdin,
-		Writer:    e.stdout,
-		ErrWriter: e.stderr,
+		Reader:    e.Stdin,
+		Writer:    e.Stdout,
+		ErrWriter: e.Stderr,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "state", Usage: "`DIR` with images, snapshots and functions (default: $" + stateVariable + ", else " + defaultStateText + ")"},
-			&cli.StringFlag{Name: "platform", Usage: "`NAME` of what runs guests: kvm, process (no KVM needed, weaker isolation) or auto: kvm where there is one (default: $" + platformVariable + ", else auto)"},
-			&cli.StringFlag{Name: "huge-pages", Usage: "`WHEN` the host's huge pages are used, if it has any: auto, where it pays, or never (default: $" + hugePagesVariable + ", else auto)"},
+			&cli.StringFlag{Name: "state", Usage: "`DIR` with images, snapshots and functions (default: $" + cmdline.StateVariable + ", else " + cmdline.DefaultStateText + ")"},
+			&cli.StringFlag{Name: "platform", Usage: "`NAME` of what runs guests: kvm, process (no KVM needed, weaker isolation) or auto: kvm where there is one (default: $" + cmdline.PlatformVariable + ", else auto)"},
+			&cli.StringFlag{Name: "huge-pages", Usage: "`WHEN` the host's huge pages are used, if it has any: auto, where it pays, or never (default: $" + cmdline.HugePagesVariable + ", else auto)"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "json", Usage: "print the result as one JSON document"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "verbose", Usage: "say on stderr what is being done"},
 		},
-		CustomAppHelpTemplate: rootHelp,
+		CustomAppHelpTemplate: cmdline.RootHelp,
 		HideHelpCommand:       true,
 		// JSON has commas.
 		DisableSliceFlagSeparator: true,
 		HideVersion:               true,
-		OnUsageError:              usageFromLibrary,
+		OnUsageError:              cmdline.UsageFromLibrary,
 		// Errors are reported by run, never by exiting from inside the library.
 		ExitErrHandler: func(*cli.Context, error) {},
-		Before:         e.readGlobals,
+		Before:         e.ReadGlobals,
 		Commands: []*cli.Command{
-			e.doctor(),
-			e.group("image", "root images for guests", e.imageBuild(), e.imageLs(), e.imageRm()),
-			e.runCommand(),
-			e.group("function", "deployed functions", e.functionDeploy(), e.functionLs(), e.functionRm()),
-			e.invoke(),
-			e.serve(),
-			e.snapshotGroup(),
-			e.group("bench", "measurements", e.benchStart(), e.benchMemory(), e.benchStore(), e.benchCold(), e.benchWarmUp(), e.benchGuest(), e.benchHuge()),
-			e.demo(),
-			e.completion(),
+			doctorCommand(e),
+			e.Group("image", "root images for guests", imageBuild(e), imageLs(e), imageRm(e)),
+			runCommand(e),
+			e.Group("function", "deployed functions", functionDeploy(e), functionLs(e), functionRm(e)),
+			invoke(e),
+			serve(e),
+			snapshotcmd.SnapshotGroup(e),
+			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e)),
+			demo(e),
+			completion(e),
 			versionCommand(e),
 		},
 	}
@@ -78,7 +81,7 @@ func (e *env) root() *cli.App {
 		if !ctx.Args().Present() {
 			return cli.ShowAppHelp(ctx)
 		}
-		return unknownCommand(ctx, app.Name, slices.Clone(app.Commands))
+		return cmdline.UnknownCommand(ctx, app.Name, slices.Clone(app.Commands))
 	}
 	return app
 }

@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 	"seuss/vmm"
 )
 
@@ -53,7 +54,7 @@ func TestSuggestions(t *testing.T) {
 // Every command has a help text with an example, in every position in which
 // people ask for it.
 func TestHelp(t *testing.T) {
-	root := newEnv(nil, nil, nil).root()
+	root := testRoot()
 	var walk func(path []string, commands []*cli.Command)
 	walk = func(path []string, commands []*cli.Command) {
 		for _, c := range commands {
@@ -94,7 +95,7 @@ func TestArrange(t *testing.T) {
 		{"help snapshot tree", "snapshot tree --help"},
 	} {
 		in := append([]string{"p"}, strings.Fields(c.in)...)
-		got := arrange(newEnv(nil, nil, nil).root(), in)
+		got := arrange(testRoot(), in)
 		if want := append([]string{"p"}, strings.Fields(c.want)...); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", c.in, got, want)
 		}
@@ -106,7 +107,7 @@ func FuzzArrange(f *testing.F) {
 	f.Add("invoke a --event {} --json --state x")
 	f.Add("-- --json - -e")
 	f.Add("snapshot -- rm --cascade --cascade=0 x")
-	root := newEnv(nil, nil, nil).root()
+	root := testRoot()
 	f.Fuzz(func(t *testing.T, line string) {
 		words := strings.Fields(line)
 		if len(words) > 0 && words[0] == helpWord {
@@ -135,23 +136,23 @@ func TestStateDirectory(t *testing.T) {
 		{map[string]string{"HOME": "/root"}, true, "", "/var/lib/seuss"},
 		{map[string]string{"HOME": "/h", "XDG_STATE_HOME": "/x"}, false, "", "/x/seuss"},
 		{map[string]string{"HOME": "/h", "XDG_STATE_HOME": "relative"}, false, "", "/h/.local/state/seuss"},
-		{map[string]string{"HOME": "/h", stateVariable: "/s"}, true, "", "/s"},
-		{map[string]string{"HOME": "/h", stateVariable: "/s"}, true, "/f", "/f"},
+		{map[string]string{"HOME": "/h", cmdline.StateVariable: "/s"}, true, "", "/s"},
+		{map[string]string{"HOME": "/h", cmdline.StateVariable: "/s"}, true, "/f", "/f"},
 	} {
-		e := newEnv(nil, nil, nil)
-		e.getenv = func(n string) string { return c.vars[n] }
-		e.isRoot = c.root
-		if err := e.setState(c.flag); err != nil || e.stateDir != c.want {
-			t.Errorf("%+v: %q, %v", c, e.stateDir, err)
+		e := cmdline.NewEnv(nil, nil, nil)
+		e.Getenv = func(n string) string { return c.vars[n] }
+		e.IsRoot = c.root
+		if err := e.SetState(c.flag); err != nil || e.StateDir != c.want {
+			t.Errorf("%+v: %q, %v", c, e.StateDir, err)
 		}
-		own := e.stateDir
-		if e.ownState("demo"); (e.stateDir == own) != e.stateGiven {
-			t.Errorf("%+v: own directory %s", c, e.stateDir)
+		own := e.StateDir
+		if e.OwnState("demo"); (e.StateDir == own) != e.StateGiven {
+			t.Errorf("%+v: own directory %s", c, e.StateDir)
 		}
 	}
-	e := newEnv(nil, nil, nil)
-	e.getenv, e.isRoot = func(string) string { return "" }, false
-	if err := e.setState(""); err == nil {
+	e := cmdline.NewEnv(nil, nil, nil)
+	e.Getenv, e.IsRoot = func(string) string { return "" }, false
+	if err := e.SetState(""); err == nil {
 		t.Error("no home, no error")
 	}
 }
@@ -166,14 +167,14 @@ func TestReport(t *testing.T) {
 		{nil, api.ExitOK, "", ""},
 		{errors.New("disk full"), api.ExitFailure, "", "seussctl: disk full\n"},
 		{fmt.Errorf("open: %w: /dev/kvm", vmm.ErrNoKVM), api.ExitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
-		{fmt.Errorf("x: %w", &usageError{"seussctl run", errors.New("bad")}), api.ExitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
+		{fmt.Errorf("x: %w", &cmdline.UsageError{Command: "seussctl run", Err: errors.New("bad")}), api.ExitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
 		{fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "E", Message: "m<"}), api.ExitFunction, `{"errorType":"E","errorMessage":"m\u003c","stackTrace":[]}` + "\n", ""},
 		{fmt.Errorf("invoke: %w", crash), api.ExitFailure, "", "seussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},
-		{errReported, api.ExitFailure, "", ""},
-		{errFunctionReported, api.ExitFunction, "", ""},
+		{cmdline.ErrReported, api.ExitFailure, "", ""},
+		{cmdline.ErrFunctionReported, api.ExitFunction, "", ""},
 	} {
 		var stdout, stderr strings.Builder
-		if code := report(&stdout, &stderr, c.err); code != c.code || stdout.String() != c.stdout || stderr.String() != c.stderr {
+		if code := cmdline.Report(&stdout, &stderr, c.err); code != c.code || stdout.String() != c.stdout || stderr.String() != c.stderr {
 			t.Errorf("%v: exit %d, %q, %q", c.err, code, stdout.String(), stderr.String())
 		}
 	}
@@ -186,11 +187,11 @@ func TestCompletion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deployed, err := deployments(s)
+	deployed, err := cmdline.Deployments(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := deployed.Put(functions.Function{Name: "hello", Handler: "a.b", Image: defaultImage}, []byte("x")); err != nil {
+	if _, err := deployed.Put(functions.Function{Name: "hello", Handler: "a.b", Image: cmdline.DefaultImage}, []byte("x")); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Close(); err != nil {
@@ -202,7 +203,7 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"sn"}, []string{"snapshot"}},
 		{[]string{"snapshot", "t"}, []string{"tree", "tag"}},
-		{[]string{"snapshot", "rm", short(nodes["base"].ID)[:7]}, []string{short(nodes["base"].ID)}},
+		{[]string{"snapshot", "rm", cmdline.Short(nodes["base"].ID)[:7]}, []string{cmdline.Short(nodes["base"].ID)}},
 		{[]string{"invoke", ""}, []string{"hello"}},
 		{[]string{"invoke", "hello", ""}, nil},
 		{[]string{"invoke", "hello", "--ev"}, []string{"--event"}},

@@ -13,6 +13,8 @@ import (
 	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/tools/seussctl/bench"
+	"seuss/tools/seussctl/benchcmd"
+	"seuss/tools/seussctl/cmdline"
 )
 
 // pathEngine answers as a dispatcher whose nodes all exist.
@@ -32,10 +34,10 @@ func pathEngine(answers map[string]string) *fakeEngine {
 }
 
 func TestBenchPaths(t *testing.T) {
-	answers := map[string]string{benchEager: `{"x": 1}`, benchLazy: `{"x":1}`, benchOther: `2`}
-	w := &benchWork{answer: json.RawMessage(answers[benchEager])}
+	answers := map[string]string{benchcmd.BenchEager: `{"x": 1}`, benchcmd.BenchLazy: `{"x":1}`, benchcmd.BenchOther: `2`}
+	w := &benchcmd.BenchWork{Answer: json.RawMessage(answers[benchcmd.BenchEager])}
 	f := pathEngine(answers)
-	rows, err := bench.Measure(t.Context(), w.paths(f, f), 1, nil)
+	rows, err := bench.Measure(t.Context(), w.Paths(f, f), 1, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,21 +49,21 @@ func TestBenchPaths(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 	// A path that answers something else, or starts elsewhere, is no measurement.
-	answers[benchLazy] = `{"x": 2}`
-	if _, err := bench.Measure(t.Context(), w.paths(f, f), 1, nil); err == nil || !strings.Contains(err.Error(), "argument answers") {
+	answers[benchcmd.BenchLazy] = `{"x": 2}`
+	if _, err := bench.Measure(t.Context(), w.Paths(f, f), 1, nil); err == nil || !strings.Contains(err.Error(), "argument answers") {
 		t.Errorf("wrong answer: %v", err)
 	}
 	f.invoke = func(dispatcher.Request) (*dispatcher.Result, error) {
-		return &dispatcher.Result{Path: dispatcher.PathBase, Output: w.answer}, nil
+		return &dispatcher.Result{Path: dispatcher.PathBase, Output: w.Answer}, nil
 	}
-	if _, err := bench.Measure(t.Context(), w.paths(f, f), 1, nil); err == nil || !strings.Contains(err.Error(), "want cold") {
+	if _, err := bench.Measure(t.Context(), w.Paths(f, f), 1, nil); err == nil || !strings.Contains(err.Error(), "want cold") {
 		t.Errorf("wrong path: %v", err)
 	}
 	f.invoke = func(dispatcher.Request) (*dispatcher.Result, error) {
 		return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E"}}, nil
 	}
 	var failed *dispatcher.FunctionError
-	if _, err := bench.Measure(t.Context(), w.paths(f, f), 1, nil); !errors.As(err, &failed) {
+	if _, err := bench.Measure(t.Context(), w.Paths(f, f), 1, nil); !errors.As(err, &failed) {
 		t.Errorf("failing function: %v", err)
 	}
 }
@@ -72,7 +74,7 @@ func TestPrintBench(t *testing.T) {
 		Depth: []bench.Depth{{Depth: 1, P50: 40}, {Depth: 50, P50: 42}}, FunctionNodeBytes: 409600,
 	}
 	var b strings.Builder
-	if err := printBench(&b, r); err != nil {
+	if err := benchcmd.PrintBench(&b, r); err != nil {
 		t.Fatal(err)
 	}
 	const want = `PATH       N        P50        P99  P50 / ZYGOTE P50
@@ -148,20 +150,20 @@ func TestNoPlatformStopsEarly(t *testing.T) {
 	file := writeFile(t, "x.py", "")
 	for _, args := range [][]string{{"demo"}, {"bench", "start"}, {"run", file}, {"function", "deploy", "x", file}} {
 		var out, errs strings.Builder
-		e := newEnv(nil, &out, &errs)
+		e := cmdline.NewEnv(nil, &out, &errs)
 		dir := t.TempDir()
-		e.getenv = func(name string) string {
-			if name != stateVariable {
+		e.Getenv = func(name string) string {
+			if name != cmdline.StateVariable {
 				return ""
 			}
 			return dir
 		}
-		e.checkPlatform = func() error { return none }
+		e.CheckPlatform = func() error { return none }
 		code := run(t.Context(), e, append([]string{"seussctl"}, args...))
 		if code != api.ExitFailure || out.String() != "" || errs.String() != "seussctl: "+none.Error()+"\n" {
 			t.Errorf("%v: exit %d, %q, %q", args, code, out.String(), errs.String())
 		}
-		if list, err := e.images().List(); err != nil || len(list) != 0 {
+		if list, err := e.Images().List(); err != nil || len(list) != 0 {
 			t.Errorf("%v: built %v, %v", args, list, err)
 		}
 	}
@@ -174,10 +176,10 @@ func TestHugePagesFlag(t *testing.T) {
 		flag, variable string
 		want, wrong    bool
 	}{{"", "", true, false}, {"never", "auto", false, false}, {"", "never", false, false}, {"auto", "never", true, false}, {"", "yes", false, true}} {
-		e := newEnv(nil, nil, nil)
-		e.getenv = func(string) string { return c.variable }
-		if err := e.setHugePages(c.flag); (err != nil) != c.wrong || !c.wrong && e.hugePages != c.want {
-			t.Errorf("%+v: %v, %v", c, e.hugePages, err)
+		e := cmdline.NewEnv(nil, nil, nil)
+		e.Getenv = func(string) string { return c.variable }
+		if err := e.SetHugePages(c.flag); (err != nil) != c.wrong || !c.wrong && e.HugePages != c.want {
+			t.Errorf("%+v: %v, %v", c, e.HugePages, err)
 		}
 	}
 }

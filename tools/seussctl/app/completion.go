@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"seuss/tools/seussctl/cmdline"
 )
 
 // completeWord is the hidden first argument with which the shells' completion
@@ -49,31 +51,31 @@ complete -c seussctl -f -a '(__seussctl_complete)'
 `,
 }
 
-func (e *env) completion() *cli.Command {
-	return e.command(spec{
-		name:  "completion",
-		args:  "bash|zsh|fish",
-		usage: "print a completion script for a shell",
-		examples: []string{
+func completion(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:      "completion",
+		ArgsUsage: "bash|zsh|fish",
+		Usage:     "print a completion script for a shell",
+		Examples: []string{
 			`eval "$(seussctl completion bash)"`,
 			`eval "$(seussctl completion zsh)"`,
 			"seussctl completion fish | source",
 		},
-		minArgs: 1, maxArgs: 1,
-		complete: func(*env) []string { return []string{"bash", "fish", "zsh"} },
-		action: func(c *cli.Context, e *env) error {
+		MinArgs: 1, MaxArgs: 1,
+		Complete: func(*cmdline.Env) []string { return []string{"bash", "fish", "zsh"} },
+		Action: func(c *cli.Context, e *cmdline.Env) error {
 			script, ok := completionScripts[c.Args().First()]
 			if !ok {
-				return usagef(c.Command.HelpName, "no completion for %q: want bash, zsh or fish", c.Args().First())
+				return cmdline.Usagef(c.Command.HelpName, "no completion for %q: want bash, zsh or fish", c.Args().First())
 			}
-			_, err := fmt.Fprint(e.stdout, script)
+			_, err := fmt.Fprint(e.Stdout, script)
 			return err
 		},
 	})
 }
 
 // printCompletions prints what may stand in place of the last of words.
-func (e *env) printCompletions(root *cli.App, words []string) {
+func printCompletions(e *cmdline.Env, root *cli.App, words []string) {
 	current := ""
 	if len(words) > 0 {
 		current, words = words[len(words)-1], words[:len(words)-1]
@@ -90,17 +92,17 @@ func (e *env) printCompletions(root *cli.App, words []string) {
 			state = v
 		}
 	}
-	if err := e.setState(state); err != nil {
+	if err := e.SetState(state); err != nil {
 		return // a completion has nobody to tell
 	}
-	for _, c := range e.candidates(root, l, strings.HasPrefix(current, "-")) {
+	for _, c := range candidates(e, root, l, strings.HasPrefix(current, "-")) {
 		if strings.HasPrefix(c, current) {
-			fmt.Fprintln(e.stdout, c)
+			fmt.Fprintln(e.Stdout, c)
 		}
 	}
 }
 
-func (e *env) candidates(root *cli.App, l commandLine, flags bool) (out []string) {
+func candidates(e *cmdline.Env, root *cli.App, l commandLine, flags bool) (out []string) {
 	commands, own := root.Commands, []cli.Flag(nil)
 	if l.command != nil {
 		commands, own = l.command.Subcommands, l.command.Flags
@@ -111,10 +113,10 @@ func (e *env) candidates(root *cli.App, l commandLine, flags bool) (out []string
 		}
 		return append(out, "--help")
 	}
-	for _, c := range visible(commands) {
+	for _, c := range cmdline.Visible(commands) {
 		out = append(out, c.Name)
 	}
-	if complete := e.complete[l.command]; complete != nil && len(l.args) == 0 {
+	if complete := e.Complete[l.command]; complete != nil && len(l.args) == 0 {
 		out = append(out, complete(e)...)
 	}
 	return out

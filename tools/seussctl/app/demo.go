@@ -3,39 +3,39 @@ package app
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
-	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/tools/seussctl/bench"
+	"seuss/tools/seussctl/benchcmd"
+	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/snapshotcmd"
 )
 
-func (e *env) demo() *cli.Command {
-	return e.command(spec{
-		name:  "demo",
-		usage: "run sample functions on every start path and show the lineage",
-		description: `
+func demo(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:  "demo",
+		Usage: "run sample functions on every start path and show the lineage",
+		Description: `
 Builds the Python image if it is missing, takes the base snapshot, deploys three
 functions (one imports json, re and hashlib, one NumPy, one builds a table of 20
 MB from its first argument) and two of each other runtime that there is, invokes each
 several times on each start path, and prints what that took and the snapshots behind
 it. Uses a state directory of its own below the default, or the one given with --state.`,
-		examples: []string{"seussctl demo", "seussctl demo --json"},
-		action: func(c *cli.Context, e *env) error {
-			e.ownState("demo")
-			if err := e.freshImages(c.Context, e.otherRuntimes()...); err != nil {
+		Examples: []string{"seussctl demo", "seussctl demo --json"},
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			e.OwnState("demo")
+			if err := e.FreshImages(c.Context, e.OtherRuntimes()...); err != nil {
 				return err
 			}
-			return e.withEngine(dispatcher.Options{}, func(d service) error { return e.runDemo(c.Context, d) })
+			return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error { return runDemo(c.Context, e, d) })
 		},
 	})
 }
@@ -44,33 +44,6 @@ it. Uses a state directory of its own below the default, or the one given with -
 type demoFunction struct {
 	runtimes.Sample
 	name string // under which it is deployed
-}
-
-// otherRuntimes names the runtimes besides the default that the demo and the
-// benchmark use, where this machine has them.
-func (e *env) otherRuntimes() (names []string) {
-	for _, r := range runtimes.WithFunctions() {
-		if r.Default {
-			continue
-		}
-		if _, err := r.Find(); err != nil {
-			e.notef("%s is left out: %v", r.Title, err)
-			continue
-		}
-		names = append(names, r.Name)
-	}
-	return names
-}
-
-// builtRuntimes returns the runtimes besides the default that functions can be written
-// for and whose images there are.
-func (e *env) builtRuntimes() (list []*runtimes.Runtime) {
-	for _, r := range runtimes.WithFunctions() {
-		if _, err := e.images().Find(r.Name); err == nil && !r.Default {
-			list = append(list, r)
-		}
-	}
-	return list
 }
 
 // demoPath is a start path with how often each function takes it.
@@ -101,8 +74,8 @@ type demoRow struct {
 	Node         string  `json:"node"`
 }
 
-func (e *env) runDemo(ctx context.Context, d service) error {
-	functions, err := e.deployDemo(ctx, d)
+func runDemo(ctx context.Context, e *cmdline.Env, d cmdline.Service) error {
+	functions, err := deployDemo(ctx, e, d)
 	if err != nil {
 		return err
 	}
@@ -111,7 +84,7 @@ func (e *env) runDemo(ctx context.Context, d service) error {
 	for _, f := range functions {
 		var answer json.RawMessage
 		for _, p := range demoPaths {
-			e.progress.step("invoking", float64(done)/float64(all))
+			e.Progress.Step("invoking", float64(done)/float64(all))
 			done++
 			if p.path == dispatcher.PathArgument && !f.Lazy {
 				continue // it has no arguments to start behind
@@ -123,31 +96,31 @@ func (e *env) runDemo(ctx context.Context, d service) error {
 			rows = append(rows, row)
 		}
 	}
-	e.progress.clear()
+	e.Progress.Clear()
 	list, err := d.Snapshots(ctx)
 	if err != nil {
 		return err
 	}
 	trees := api.Forest(list)
-	if e.json {
-		return e.printJSON(struct {
+	if e.JSON {
+		return e.PrintJSON(struct {
 			Rows []demoRow       `json:"rows"`
 			Tree []*api.Snapshot `json:"tree"`
 		}{rows, trees})
 	}
-	if err := printDemo(e.stdout, rows); err != nil {
+	if err := printDemo(e.Stdout, rows); err != nil {
 		return err
 	}
-	return printTrees(e.stdout, trees, imageTags(e.images()))
+	return snapshotcmd.PrintTrees(e.Stdout, trees, cmdline.ImageTags(e.Images()))
 }
 
 // deployDemo deploys the functions that this machine's image can run.
-func (e *env) deployDemo(ctx context.Context, d service) ([]demoFunction, error) {
-	if _, err := d.Base(ctx, defaultImage); err != nil {
+func deployDemo(ctx context.Context, e *cmdline.Env, d cmdline.Service) ([]demoFunction, error) {
+	if _, err := d.Base(ctx, cmdline.DefaultImage); err != nil {
 		return nil, err
 	}
 	var functions []demoFunction
-	for _, r := range append([]*runtimes.Runtime{runtimes.Default()}, e.builtRuntimes()...) {
+	for _, r := range append([]*runtimes.Runtime{runtimes.Default()}, e.BuiltRuntimes()...) {
 		for _, s := range r.Samples {
 			if s.Event == "" {
 				continue
@@ -156,12 +129,12 @@ func (e *env) deployDemo(ctx context.Context, d service) ([]demoFunction, error)
 			if !r.Default {
 				f.name = r.Name + "-" + s.Name
 			}
-			has, err := e.imageHas(r.Name, s.Needs)
+			has, err := e.ImageHas(r.Name, s.Needs)
 			if err != nil {
 				return nil, err
 			}
 			if !has {
-				e.notef("leaving out %s, for which the image lacks %s", f.name, s.Lacking)
+				e.Notef("leaving out %s, for which the image lacks %s", f.name, s.Lacking)
 				continue
 			}
 			if err := f.deploy(ctx, d, r); err != nil {
@@ -174,8 +147,8 @@ func (e *env) deployDemo(ctx context.Context, d service) ([]demoFunction, error)
 }
 
 // deploy deploys the function and takes its argument snapshot.
-func (f *demoFunction) deploy(ctx context.Context, d service, r *runtimes.Runtime) error {
-	if _, err := d.Deploy(ctx, sampleOf(r, f.name, f.Code, f.Lazy, f.Imports)); err != nil {
+func (f *demoFunction) deploy(ctx context.Context, d cmdline.Service, r *runtimes.Runtime) error {
+	if _, err := d.Deploy(ctx, benchcmd.SampleOf(r, f.name, f.Code, f.Lazy, f.Imports)); err != nil {
 		return err
 	}
 	if f.StopAt == "" {
@@ -185,30 +158,9 @@ func (f *demoFunction) deploy(ctx context.Context, d service, r *runtimes.Runtim
 	return err
 }
 
-// imageHas reports whether an image holds a path; "" is always there.
-func (e *env) imageHas(image, path string) (has bool, err error) {
-	if path == "" {
-		return true, nil
-	}
-	file, err := e.images().Find(image)
-	if err != nil {
-		return false, err
-	}
-	img, err := images.Open(file, images.SkipDigest())
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, img.Close()) }()
-	_, err = img.Lookup(path)
-	if errors.Is(err, images.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // measure invokes the function on one path. All invocations must give the same
 // answer, wherever they start.
-func (f *demoFunction) measure(ctx context.Context, d service, p demoPath, answer *json.RawMessage) (demoRow, error) {
+func (f *demoFunction) measure(ctx context.Context, d cmdline.Service, p demoPath, answer *json.RawMessage) (demoRow, error) {
 	row := demoRow{Function: f.name, Path: p.name, N: p.n}
 	request := dispatcher.Request{Function: f.name, Event: []byte(f.Event), MaxPath: p.path, Fresh: p.fresh}
 	var took []time.Duration
@@ -253,7 +205,7 @@ func (f *demoFunction) measure(ctx context.Context, d service, p demoPath, answe
 }
 
 func printDemo(w io.Writer, rows []demoRow) error {
-	t := newTable("FUNCTION", "START PATH", ">N", ">P50", ">P99", ">PAGES DIRTIED", ">BYTES STORED")
+	t := cmdline.NewTable("FUNCTION", "START PATH", ">N", ">P50", ">P99", ">PAGES DIRTIED", ">BYTES STORED")
 	last := ""
 	for _, r := range rows {
 		name := r.Function
@@ -261,9 +213,9 @@ func printDemo(w io.Writer, rows []demoRow) error {
 			name = ""
 		}
 		last = r.Function
-		t.row(name, r.Path, fmt.Sprint(r.N), formatMicros(r.P50), formatMicros(r.P99), formatPages(r.PagesDirtied), formatBytes(r.StoredBytes))
+		t.Row(name, r.Path, fmt.Sprint(r.N), benchcmd.FormatMicros(r.P50), benchcmd.FormatMicros(r.P99), cmdline.FormatPages(r.PagesDirtied), cmdline.FormatBytes(r.StoredBytes))
 	}
-	if err := t.print(w); err != nil {
+	if err := t.Print(w); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintln(w)

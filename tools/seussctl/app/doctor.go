@@ -5,52 +5,53 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/doctor"
 )
 
-func (e *env) doctor() *cli.Command {
-	return e.command(spec{
-		name:  "doctor",
-		usage: "check whether functions can run on this machine",
-		description: `
+func doctorCommand(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:  "doctor",
+		Usage: "check whether functions can run on this machine",
+		Description: `
 Looks at KVM, the kernel, memory, Python and the state directory, changes
 nothing, and says how to get what is missing. The exit code is 1 if something
 that is needed is missing.`,
-		examples: []string{"seussctl doctor", "seussctl doctor --json"},
-		action: func(c *cli.Context, e *env) error {
-			return e.printChecks(doctor.Run(c.Context, doctor.Host{StateDir: e.stateDir}))
+		Examples: []string{"seussctl doctor", "seussctl doctor --json"},
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			return printChecks(e, doctor.Run(c.Context, doctor.Host{StateDir: e.StateDir}))
 		},
 	})
 }
 
-func (e *env) printChecks(checks []doctor.Check) error {
+func printChecks(e *cmdline.Env, checks []doctor.Check) error {
 	healthy := doctor.Healthy(checks)
-	if e.json {
-		if err := e.printJSON(struct {
+	if e.JSON {
+		if err := e.PrintJSON(struct {
 			Healthy bool           `json:"healthy"`
 			Checks  []doctor.Check `json:"checks"`
 		}{healthy, checks}); err != nil {
 			return err
 		}
 	} else {
-		t := newTable("CHECK", "STATUS", "DETAIL")
+		t := cmdline.NewTable("CHECK", "STATUS", "DETAIL")
 		for _, c := range checks {
-			t.row(c.Name, string(c.Status), c.Detail)
+			t.Row(c.Name, string(c.Status), c.Detail)
 		}
-		if err := t.print(e.stdout); err != nil {
+		if err := t.Print(e.Stdout); err != nil {
 			return err
 		}
 		for _, c := range checks {
 			if c.Fix == "" {
 				continue
 			}
-			if _, err := fmt.Fprintf(e.stdout, "%s: %s\n", c.Name, c.Fix); err != nil {
+			if _, err := fmt.Fprintf(e.Stdout, "%s: %s\n", c.Name, c.Fix); err != nil {
 				return err
 			}
 		}
 	}
 	if !healthy {
-		return errReported
+		return cmdline.ErrReported
 	}
 	return nil
 }

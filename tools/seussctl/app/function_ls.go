@@ -8,57 +8,57 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher/api"
-	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 )
 
-func (e *env) functionLs() *cli.Command {
-	return e.command(spec{
-		name:     "ls",
-		usage:    "list the deployed functions",
-		examples: []string{"seussctl function ls"},
-		action:   func(c *cli.Context, e *env) error { return e.listFunctions(c.Context) },
+func functionLs(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:     "ls",
+		Usage:    "list the deployed functions",
+		Examples: []string{"seussctl function ls"},
+		Action:   func(c *cli.Context, e *cmdline.Env) error { return listFunctions(c.Context, e) },
 	})
 }
 
-func (e *env) listFunctions(ctx context.Context) error {
-	items, damaged, err := e.functions(ctx)
+func listFunctions(ctx context.Context, e *cmdline.Env) error {
+	items, damaged, err := deployed(ctx, e)
 	if err != nil {
 		return err
 	}
-	if e.json {
-		if err := e.printJSON(items); err != nil {
+	if e.JSON {
+		if err := e.PrintJSON(items); err != nil {
 			return err
 		}
 		return damaged
 	}
-	t := newTable("NAME", "HANDLER", "ARGUMENTS", "CODE", ">SNAPSHOTS", ">STORED", ">HITS", "DEPLOYED")
+	t := cmdline.NewTable("NAME", "HANDLER", "ARGUMENTS", "CODE", ">SNAPSHOTS", ">STORED", ">HITS", "DEPLOYED")
 	for _, f := range items {
 		arguments := "eager"
 		if f.Lazy {
 			arguments = "lazy"
 		}
-		t.row(f.Name, f.Handler, arguments, short(f.CodeDigest), fmt.Sprint(f.Nodes), formatBytes(f.StoredBytes), fmt.Sprint(f.Hits), formatTime(f.Deployed))
+		t.Row(f.Name, f.Handler, arguments, cmdline.Short(f.CodeDigest), fmt.Sprint(f.Nodes), cmdline.FormatBytes(f.StoredBytes), fmt.Sprint(f.Hits), cmdline.FormatTime(f.Deployed))
 	}
-	if err := t.print(e.stdout); err != nil {
+	if err := t.Print(e.Stdout); err != nil {
 		return err
 	}
 	return damaged
 }
 
-// functions lists what is deployed; damaged says what cannot be read.
-func (e *env) functions(ctx context.Context) (list []api.Function, damaged, err error) {
-	if d := e.daemon(); d != nil {
+// deployed lists what is deployed; damaged says what cannot be read.
+func deployed(ctx context.Context, e *cmdline.Env) (list []api.Function, damaged, err error) {
+	if d := e.Daemon(); d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()
 		list, err = d.Functions(ctx)
 		return list, nil, err
 	}
 	list = []api.Function{}
-	s, err := e.readStore()
+	s, err := e.ReadStore()
 	if s == nil || err != nil {
 		return list, nil, err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	deployed, err := deployments(s)
+	deployed, err := cmdline.Deployments(s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -67,22 +67,4 @@ func (e *env) functions(ctx context.Context) (list []api.Function, damaged, err 
 		list = append(list, api.FunctionOf(s, f))
 	}
 	return list, damaged, nil
-}
-
-// functionNames are the completions for a function.
-func functionNames(e *env) (names []string) {
-	s, err := lineage.Open(e.stateDir, lineage.Options{ReadOnly: true})
-	if err != nil {
-		return nil
-	}
-	defer s.Close()
-	deployed, err := deployments(s)
-	if err != nil {
-		return nil
-	}
-	list, _ := deployed.List() // damaged ones are not offered
-	for _, f := range list {
-		names = append(names, f.Name)
-	}
-	return names
 }

@@ -9,25 +9,26 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 )
 
-func (e *env) functionRm() *cli.Command {
-	return e.command(spec{
-		name:     "rm",
-		args:     "NAME",
-		usage:    "remove a function and its snapshots",
-		examples: []string{"seussctl function rm hello"},
-		minArgs:  1, maxArgs: 1,
-		complete: functionNames,
-		action: func(c *cli.Context, e *env) error {
+func functionRm(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:      "rm",
+		ArgsUsage: "NAME",
+		Usage:     "remove a function and its snapshots",
+		Examples:  []string{"seussctl function rm hello"},
+		MinArgs:   1, MaxArgs: 1,
+		Complete: cmdline.FunctionNames,
+		Action: func(c *cli.Context, e *cmdline.Env) error {
 			name := c.Args().First()
 			print := func(nodes []string) error {
-				return e.printRemoved(struct {
+				return e.PrintRemoved(struct {
 					Function string   `json:"function"`
 					Nodes    []string `json:"nodes"`
 				}{name, nodes}, "removed function %s and %d snapshots", name, len(nodes))
 			}
-			if d := e.daemon(); d != nil {
+			if d := e.Daemon(); d != nil {
 				defer d.Close()
 				list, err := d.Snapshots(c.Context)
 				if err == nil {
@@ -44,7 +45,7 @@ func (e *env) functionRm() *cli.Command {
 				}
 				return print(nodes)
 			}
-			return e.withStore(func(s *lineage.Store) error {
+			return e.WithStore(func(s *lineage.Store) error {
 				nodes, err := removeFunction(s, name)
 				if err != nil {
 					return err
@@ -60,7 +61,7 @@ func (e *env) functionRm() *cli.Command {
 // itself next: if removing a node fails, nothing is left that would be captured
 // again.
 func removeFunction(s *lineage.Store, name string) ([]string, error) {
-	deployed, err := deployments(s)
+	deployed, err := cmdline.Deployments(s)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func removeFunction(s *lineage.Store, name string) ([]string, error) {
 		if _, err := s.Get(n.ID); err != nil {
 			continue // went with its parent
 		}
-		ids := append([]string{n.ID}, descendants(s, n.ID)...)
+		ids := append([]string{n.ID}, cmdline.Descendants(s, n.ID)...)
 		if err := s.Remove(n.ID, true); err != nil {
 			return removed, err
 		}

@@ -11,12 +11,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
+
 	"seuss/dirtytrack"
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
+	"seuss/tools/seussctl/cmdline"
 )
 
 // fakeEngine answers what a test tells it to and remembers what it was asked.
@@ -96,19 +99,19 @@ type outcome struct {
 
 // command runs a command line in the state directory dir. open may be nil:
 // then no command may need a dispatcher.
-func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (service, error), args ...string) outcome {
+func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (cmdline.Service, error), args ...string) outcome {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	e := newEnv(strings.NewReader(stdin), &stdout, &stderr)
-	e.getenv = func(name string) string {
-		if name == stateVariable {
+	e := cmdline.NewEnv(strings.NewReader(stdin), &stdout, &stderr)
+	e.Getenv = func(name string) string {
+		if name == cmdline.StateVariable {
 			return dir
 		}
 		return ""
 	}
-	e.open = open
+	e.Open = open
 	if open == nil {
-		e.open = func(dispatcher.Options) (service, error) {
+		e.Open = func(dispatcher.Options) (cmdline.Service, error) {
 			t.Errorf("%q opened a dispatcher", args)
 			return nil, os.ErrInvalid
 		}
@@ -117,8 +120,8 @@ func command(t *testing.T, dir, stdin string, open func(dispatcher.Options) (ser
 	return outcome{code, stdout.String(), stderr.String()}
 }
 
-func with(f *fakeEngine) func(dispatcher.Options) (service, error) {
-	return func(dispatcher.Options) (service, error) { return f, nil }
+func with(f *fakeEngine) func(dispatcher.Options) (cmdline.Service, error) {
+	return func(dispatcher.Options) (cmdline.Service, error) { return f, nil }
 }
 
 // tagImage gives the state directory a default image, so that nothing is built.
@@ -128,7 +131,7 @@ func tagImage(t *testing.T, dir, digest string) {
 	if err := os.MkdirAll(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(path, defaultImage+".tag"), []byte(digest+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(path, cmdline.DefaultImage+".tag"), []byte(digest+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(path, digest+".img")); err == nil {
@@ -196,7 +199,7 @@ func testTree(t *testing.T, dir string) map[string]*lineage.Node {
 	for range 3 {
 		nodes["function"].Hit()
 	}
-	if err := os.WriteFile(s.Dir()+"/images/"+defaultImage+".tag", []byte(digest+"\n"), 0o644); err != nil {
+	if err := os.WriteFile(s.Dir()+"/images/"+cmdline.DefaultImage+".tag", []byte(digest+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return nodes
@@ -207,7 +210,13 @@ func testTree(t *testing.T, dir string) map[string]*lineage.Node {
 func named(text string, nodes map[string]*lineage.Node) string {
 	for name, n := range nodes {
 		text = strings.ReplaceAll(text, n.ID, "<"+name+">")
-		text = strings.ReplaceAll(text, short(n.ID), fmt.Sprintf("%-*s", shortID, name))
+		text = strings.ReplaceAll(text, cmdline.Short(n.ID), fmt.Sprintf("%-*s", cmdline.ShortID, name))
 	}
 	return text
+}
+
+// testRoot are the commands, in no environment.
+func testRoot() *cli.App {
+	e := cmdline.NewEnv(nil, nil, nil)
+	return root(e)
 }

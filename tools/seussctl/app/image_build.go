@@ -11,13 +11,14 @@ import (
 
 	"seuss/images/runtimes"
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 )
 
-func (e *env) imageBuild() *cli.Command {
-	return e.command(spec{
-		name:  "build",
-		usage: "build an image from this machine's own Python, Node.js, Ruby or Lua",
-		description: `
+func imageBuild(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:  "build",
+		Usage: "build an image from this machine's own Python, Node.js, Ruby or Lua",
+		Description: `
 Collects the runtime (for Python: /usr/bin/python3, its standard library, and
 NumPy if it is installed) with the shared objects that it needs, adds the guest kernel library and the runtime
 driver, and stores the image under its name. An older image of that name stays
@@ -30,15 +31,15 @@ the --warm-up events when the image boots, before its base snapshot is taken:
 what it imports, compiles and builds at first use is then in the base, for every
 function of the image. The function itself is dropped. If it fails, so does the
 boot, and says why.`,
-		examples: []string{
+		Examples: []string{
 			"seussctl image build",
 			"seussctl image build --runtime node",
 			"seussctl image build --runtime node --name node22 --program /opt/node-22/bin/node",
 			"seussctl image build --name python-small --memory 128MiB --no-numpy",
 			"seussctl image build --name reports --warm-up-code typical.py --warm-up '{\"rows\": 1}' --warm-up-runs 20",
 		},
-		flags: slices.Concat([]cli.Flag{
-			&cli.StringFlag{Name: "runtime", Value: defaultImage, Usage: "`RUNTIME` to put into it: " + orList(runtimes.Names())},
+		Flags: slices.Concat([]cli.Flag{
+			&cli.StringFlag{Name: "runtime", Value: cmdline.DefaultImage, Usage: "`RUNTIME` to put into it: " + cmdline.OrList(runtimes.Names())},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image (default: the runtime's)"},
 			&cli.StringFlag{Name: "program", Usage: "`PATH` of the Node.js or Lua to take (default: node, lua5.4 in /usr/bin, else in /usr/local/bin)"},
 			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
@@ -46,38 +47,38 @@ boot, and says why.`,
 		}, partFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "warm-up-code", Usage: "`PATH` of a function (file, directory or zip) to run before the base snapshot is taken"},
 			&cli.StringFlag{Name: "warm-up-handler", Usage: "its `MODULE.FUNCTION` (default: the only module's \"handler\")"},
-		}, warmUpFlags()),
-		action: func(c *cli.Context, e *env) error {
+		}, cmdline.WarmUpFlags()),
+		Action: func(c *cli.Context, e *cmdline.Env) error {
 			r, err := runtimes.ByName(c.String("runtime"))
 			if err != nil {
-				return usagef(c.Command.HelpName, "--runtime: %w", err)
+				return cmdline.Usagef(c.Command.HelpName, "--runtime: %w", err)
 			}
 			o := runtimes.Options{Name: c.String("name"), Program: c.String("program"), Env: c.StringSlice("env"), Without: withoutParts(c, r)}
 			if c.IsSet("memory") {
 				if o.MemoryBytes, err = parseMemory(c.String("memory")); err != nil {
-					return usagef(c.Command.HelpName, "--memory: %w", err)
+					return cmdline.Usagef(c.Command.HelpName, "--memory: %w", err)
 				}
 			}
 			for _, v := range c.StringSlice("env") {
 				if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
-					return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
+					return cmdline.Usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 				}
 			}
 			if o.Program != "" && (!r.AnyProgram || !filepath.IsAbs(o.Program)) {
-				return usagef(c.Command.HelpName, "--program %q: want the absolute path of the interpreter, of a runtime that takes any", o.Program)
+				return cmdline.Usagef(c.Command.HelpName, "--program %q: want the absolute path of the interpreter, of a runtime that takes any", o.Program)
 			}
-			if o.Driver, err = e.readBaseWarmUp(c, r); err != nil {
+			if o.Driver, err = e.ReadBaseWarmUp(c, r); err != nil {
 				return err
 			}
-			info, err := e.buildRuntime(c.Context, r, o)
+			info, err := e.BuildRuntime(c.Context, r, o)
 			if err == nil {
-				err = e.refreshDaemon(c.Context)
+				err = e.RefreshDaemon(c.Context)
 			}
 			if err != nil {
 				return err
 			}
-			if e.json {
-				return e.printJSON(struct {
+			if e.JSON {
+				return e.PrintJSON(struct {
 					Name        string   `json:"name"`
 					Digest      string   `json:"digest"`
 					Bytes       int64    `json:"bytes"`
@@ -86,9 +87,9 @@ boot, and says why.`,
 				}{info.Name, info.Digest.String(), info.Bytes, info.Files, info.NotLoadable})
 			}
 			for _, p := range info.NotLoadable {
-				e.notef("%s is a damaged ELF file; it is in the image as plain data", p)
+				e.Notef("%s is a damaged ELF file; it is in the image as plain data", p)
 			}
-			_, err = fmt.Fprintf(e.stdout, "%s  %s  %s in %s files\n", info.Name, short(info.Digest.String()), formatBytes(uint64(info.Bytes)), humanize.Comma(int64(info.Files)))
+			_, err = fmt.Fprintf(e.Stdout, "%s  %s  %s in %s files\n", info.Name, cmdline.Short(info.Digest.String()), cmdline.FormatBytes(uint64(info.Bytes)), humanize.Comma(int64(info.Files)))
 			return err
 		},
 	})

@@ -5,14 +5,16 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"seuss/tools/seussctl/cmdline"
 )
 
-func (e *env) imageLs() *cli.Command {
-	return e.command(spec{
-		name:     "ls",
-		usage:    "list the images",
-		examples: []string{"seussctl image ls", "seussctl image ls --json"},
-		action:   func(_ *cli.Context, e *env) error { return e.listImages() },
+func imageLs(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:     "ls",
+		Usage:    "list the images",
+		Examples: []string{"seussctl image ls", "seussctl image ls --json"},
+		Action:   func(_ *cli.Context, e *cmdline.Env) error { return listImages(e) },
 	})
 }
 
@@ -26,13 +28,13 @@ type imageItem struct {
 	Error   string    `json:"error,omitempty"`
 }
 
-func (e *env) listImages() error {
-	list, err := e.images().List()
+func listImages(e *cmdline.Env) error {
+	list, err := e.Images().List()
 	if err != nil {
 		return err
 	}
 	items := []imageItem{}
-	t := newTable("NAME", "DIGEST", ">SIZE", "CREATED", "PROGRAM")
+	t := cmdline.NewTable("NAME", "DIGEST", ">SIZE", "CREATED", "PROGRAM")
 	for _, i := range list {
 		item := imageItem{i.Name, i.Tags, i.Digest, i.Bytes, i.Program, i.Created, ""}
 		if item.Tags == nil {
@@ -47,17 +49,17 @@ func (e *env) listImages() error {
 			name = "(was " + i.Name + ")" // a newer image has the name now
 		}
 		items = append(items, item)
-		t.row(name, short(i.Digest), formatBytes(uint64(i.Bytes)), formatTime(i.Created), program)
+		t.Row(name, cmdline.Short(i.Digest), cmdline.FormatBytes(uint64(i.Bytes)), cmdline.FormatTime(i.Created), program)
 	}
-	if e.json {
-		return e.printJSON(items)
+	if e.JSON {
+		return e.PrintJSON(items)
 	}
-	return t.print(e.stdout)
+	return t.Print(e.Stdout)
 }
 
 // imageNames are the completions for an image.
-func imageNames(e *env) (names []string) {
-	list, err := e.images().List()
+func imageNames(e *cmdline.Env) (names []string) {
+	list, err := e.Images().List()
 	if err != nil {
 		return nil
 	}

@@ -8,83 +8,67 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 )
 
-func (e *env) imageRm() *cli.Command {
-	return e.command(spec{
-		name:  "rm",
-		args:  "IMAGE",
-		usage: "remove an image, by name or digest",
-		description: `
+func imageRm(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:      "rm",
+		ArgsUsage: "IMAGE",
+		Usage:     "remove an image, by name or digest",
+		Description: `
 Snapshots hold only what differs from their image, so an image that has
 snapshots is kept unless --cascade removes them as well.`,
-		examples: []string{"seussctl image rm python", "seussctl image rm 3f9a0c11 --cascade"},
-		flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "cascade", Usage: "remove the snapshots taken from it too"}},
-		minArgs:  1, maxArgs: 1,
-		complete: imageNames,
-		action: func(c *cli.Context, e *env) error {
-			if d := e.daemon(); d != nil {
+		Examples: []string{"seussctl image rm python", "seussctl image rm 3f9a0c11 --cascade"},
+		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "cascade", Usage: "remove the snapshots taken from it too"}},
+		MinArgs:  1, MaxArgs: 1,
+		Complete: imageNames,
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			if d := e.Daemon(); d != nil {
 				defer d.Close()
 				removed, err := d.RemoveImage(c.Context, c.Args().First(), c.Bool("cascade"))
 				if err != nil {
 					return err
 				}
-				return e.printRemovedImage(removed.Image, removed.Nodes)
+				return printRemovedImage(e, removed.Image, removed.Nodes)
 			}
-			return e.removeImage(c.Args().First(), c.Bool("cascade"))
+			return removeImage(e, c.Args().First(), c.Bool("cascade"))
 		},
 	})
 }
 
-func (e *env) removeImage(ref string, cascade bool) error {
-	path, err := e.images().Find(ref)
+func removeImage(e *cmdline.Env, ref string, cascade bool) error {
+	path, err := e.Images().Find(ref)
 	if err != nil {
 		return err
 	}
 	digest := strings.TrimSuffix(filepath.Base(path), ".img")
 	removed := []string{}
-	err = e.withStore(func(s *lineage.Store) error {
+	err = e.WithStore(func(s *lineage.Store) error {
 		for _, n := range s.Kind(lineage.KindImage) {
 			if n.ImageDigest != digest {
 				continue
 			}
-			if below := descendants(s, n.ID); len(below) > 0 && !cascade {
+			if below := cmdline.Descendants(s, n.ID); len(below) > 0 && !cascade {
 				return fmt.Errorf("image %s has %d snapshots; remove them too with --cascade", ref, len(below))
 			}
-			ids := append(descendants(s, n.ID), n.ID)
+			ids := append(cmdline.Descendants(s, n.ID), n.ID)
 			if err := s.Remove(n.ID, true); err != nil {
 				return err
 			}
 			removed = append(removed, ids...)
 		}
-		return e.images().Remove(ref)
+		return e.Images().Remove(ref)
 	})
 	if err != nil {
 		return err
 	}
-	return e.printRemovedImage(digest, removed)
+	return printRemovedImage(e, digest, removed)
 }
 
-func (e *env) printRemovedImage(digest string, removed []string) error {
-	return e.printRemoved(struct {
+func printRemovedImage(e *cmdline.Env, digest string, removed []string) error {
+	return e.PrintRemoved(struct {
 		Image string   `json:"image"`
 		Nodes []string `json:"nodes"`
-	}{digest, removed}, "removed image %s and %d snapshots", short(digest), len(removed))
-}
-
-// descendants returns the ids of all nodes below a node.
-func descendants(s *lineage.Store, id string) (ids []string) {
-	for _, child := range s.Children(id) {
-		ids = append(append(ids, child.ID), descendants(s, child.ID)...)
-	}
-	return ids
-}
-
-// printRemoved says what a command has removed.
-func (e *env) printRemoved(doc any, format string, args ...any) error {
-	if e.json {
-		return e.printJSON(doc)
-	}
-	_, err := fmt.Fprintf(e.stdout, format+"\n", args...)
-	return err
+	}{digest, removed}, "removed image %s and %d snapshots", cmdline.Short(digest), len(removed))
 }

@@ -15,6 +15,7 @@ import (
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 )
 
 func goodResult() *dispatcher.Result {
@@ -89,7 +90,7 @@ func TestFallsBackToReadOnly(t *testing.T) {
 	dir := t.TempDir()
 	locked := fmt.Errorf("process 17 holds it: %w", lineage.ErrLocked)
 	var tries []bool
-	open := func(o dispatcher.Options) (service, error) {
+	open := func(o dispatcher.Options) (cmdline.Service, error) {
 		tries = append(tries, o.ReadOnly)
 		if !o.ReadOnly {
 			return nil, locked
@@ -129,8 +130,8 @@ func TestRunAndDeploy(t *testing.T) {
 	if f.spec.Handler != "hello.handler" || f.spec.Imports[0] != "re" || string(f.request.Event) != `{"in": 1}` || len(f.spec.Files["hello.py"]) == 0 {
 		t.Errorf("%+v %+v", f.spec, f.request)
 	}
-	out := command(t, dir, "", with(f), "function", "deploy", "hello", file, "--lazy-args", "--handler", "hello.main", "--image", defaultImage)
-	if out.code != api.ExitOK || !f.spec.Lazy || f.spec.Handler != "hello.main" || f.spec.Name != "hello" || !strings.Contains(out.stdout, short(nodes["function"].ID)) {
+	out := command(t, dir, "", with(f), "function", "deploy", "hello", file, "--lazy-args", "--handler", "hello.main", "--image", cmdline.DefaultImage)
+	if out.code != api.ExitOK || !f.spec.Lazy || f.spec.Handler != "hello.main" || f.spec.Name != "hello" || !strings.Contains(out.stdout, cmdline.Short(nodes["function"].ID)) {
 		t.Errorf("deploy: exit %d, %+v, %q %q", out.code, f.spec, out.stdout, out.stderr)
 	}
 	out = command(t, dir, "", with(f), "--json", "function", "deploy", "hello", file)
@@ -185,9 +186,9 @@ func TestEvents(t *testing.T) {
 // A control sequence from a function cannot reach the terminal through a table.
 func TestTableIsPrintable(t *testing.T) {
 	var b strings.Builder
-	tab := newTable("A", ">B")
-	tab.row("x\x1b[2J\ty\n", "1")
-	if err := tab.print(&b); err != nil {
+	tab := cmdline.NewTable("A", ">B")
+	tab.Row("x\x1b[2J\ty\n", "1")
+	if err := tab.Print(&b); err != nil {
 		t.Fatal(err)
 	}
 	if want := "A         B\nx·[2J·y·  1\n"; b.String() != want {
@@ -199,7 +200,7 @@ func TestFormatDuration(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0 ns", 999: "999 ns", 52100: "52.1 µs", 123456: "123 µs", 3420 * time.Microsecond: "3.42 ms", 61 * time.Second: "61 s",
 	} {
-		if got := formatDuration(d); got != want {
+		if got := cmdline.FormatDuration(d); got != want {
 			t.Errorf("%d: %q, want %q", d, got, want)
 		}
 	}

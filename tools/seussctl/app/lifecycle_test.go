@@ -9,6 +9,7 @@ import (
 
 	"seuss/dispatcher/api"
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
 )
 
 // want runs a command that must succeed and print all of the texts.
@@ -52,10 +53,10 @@ func TestTagsAndPins(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	id := nodes["function"].ID
-	want(t, dir, []string{"snapshot", "tag", id[:9], "hello@v1"}, "tagged hello@v1 "+short(id))
-	want(t, dir, []string{"snapshot", "tag"}, "hello@v1", short(id), "function")
+	want(t, dir, []string{"snapshot", "tag", id[:9], "hello@v1"}, "tagged hello@v1 "+cmdline.Short(id))
+	want(t, dir, []string{"snapshot", "tag"}, "hello@v1", cmdline.Short(id), "function")
 	want(t, dir, []string{"snapshot", "tree"}, "[hello@v1]")
-	want(t, dir, []string{"snapshot", "history", "hello"}, "hello@v1", short(id))
+	want(t, dir, []string{"snapshot", "history", "hello"}, "hello@v1", cmdline.Short(id))
 	want(t, dir, []string{"snapshot", "show", "hello@v1"}, id)
 	want(t, dir, []string{"snapshot", "pin", nodes["argument"].ID, "--for", "1h"}, "pinned")
 	refused(t, dir, api.ExitFailure, []string{"snapshot", "rm", "hello@v1"}, "tagged hello@v1")
@@ -79,7 +80,7 @@ func TestGC(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
 	want(t, dir, []string{"snapshot", "expire", nodes["lazy"].ID, "0s"}, "set the expiry")
-	want(t, dir, []string{"snapshot", "gc", "--dry-run"}, "would free", "expired", short(nodes["argument"].ID), short(nodes["lazy"].ID))
+	want(t, dir, []string{"snapshot", "gc", "--dry-run"}, "would free", "expired", cmdline.Short(nodes["argument"].ID), cmdline.Short(nodes["lazy"].ID))
 	want(t, dir, []string{"snapshot", "gc"}, "freed", "in 2 snapshots")
 	want(t, dir, []string{"snapshot", "pin", nodes["import"].ID})
 	r := decode[struct {
@@ -90,7 +91,7 @@ func TestGC(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 	refused(t, dir, api.ExitFailure, []string{"snapshot", "gc", "--budget", "1KiB"}, "more than the budget")
-	want(t, dir, []string{"snapshot", "ls"}, short(nodes["import"].ID))
+	want(t, dir, []string{"snapshot", "ls"}, cmdline.Short(nodes["import"].ID))
 	for _, args := range [][]string{{"--budget", "lots"}, {"--budget", "0"}, {"--unused", "-1h"}} {
 		refused(t, dir, api.ExitUsage, append([]string{"snapshot", "gc"}, args...))
 	}
@@ -108,8 +109,8 @@ func TestStatsCompactFlatten(t *testing.T) {
 	if len(stats) != len(nodes) {
 		t.Fatalf("%+v", stats)
 	}
-	want(t, dir, []string{"snapshot", "stats"}, "PROPORTIONAL", short(nodes["argument"].ID), "all")
-	want(t, dir, []string{"snapshot", "compact"}, "RATIO", short(nodes["base"].ID))
+	want(t, dir, []string{"snapshot", "stats"}, "PROPORTIONAL", cmdline.Short(nodes["argument"].ID), "all")
+	want(t, dir, []string{"snapshot", "compact"}, "RATIO", cmdline.Short(nodes["base"].ID))
 	compacted := decode[[]usage](t, want(t, dir, []string{"snapshot", "stats", "--json"}))
 	for i := range stats {
 		if compacted[i].Unique != stats[i].Unique || compacted[i].ID == nodes["base"].ID && compacted[i].File*2 > stats[i].File {
@@ -147,7 +148,7 @@ func TestVerifyNamesDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := command(t, dir, "", nil, "snapshot", "verify")
-	if out.code != api.ExitFailure || !strings.Contains(out.stdout, short(nodes["base"].ID)) || !strings.Contains(out.stdout, "guest page 0x") || strings.Count(out.stderr, "\n") != 1 {
+	if out.code != api.ExitFailure || !strings.Contains(out.stdout, cmdline.Short(nodes["base"].ID)) || !strings.Contains(out.stdout, "guest page 0x") || strings.Count(out.stderr, "\n") != 1 {
 		t.Errorf("exit %d, %q, %q", out.code, out.stdout, out.stderr)
 	}
 	r := decode[struct {

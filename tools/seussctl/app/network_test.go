@@ -7,6 +7,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
+	"seuss/tools/seussctl/cmdline"
 )
 
 // TestAllowNet: the list reaches the dispatcher, and the command says what it kept
@@ -27,7 +28,7 @@ func TestAllowNet(t *testing.T) {
 		if fake.err = nil; strings.HasPrefix(c.args, "snapshot") {
 			fake.err, code = errors.New("not taken, this is a test of options"), api.ExitFailure
 		}
-		out := command(t, t.TempDir(), "", func(o dispatcher.Options) (service, error) {
+		out := command(t, t.TempDir(), "", func(o dispatcher.Options) (cmdline.Service, error) {
 			got = o
 			return fake, nil
 		}, strings.Fields(c.args)...)

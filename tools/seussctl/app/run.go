@@ -4,14 +4,15 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/tools/seussctl/cmdline"
 )
 
-func (e *env) runCommand() *cli.Command {
-	return e.command(spec{
-		name:  "run",
-		args:  "FILE | --image IMAGE -- PROGRAM [ARGUMENT...]",
-		usage: "run a function once without deploying it, or a program",
-		description: `
+func runCommand(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:      "run",
+		ArgsUsage: "FILE | --image IMAGE -- PROGRAM [ARGUMENT...]",
+		Usage:     "run a function once without deploying it, or a program",
+		Description: `
 With a FILE: starts from the image's base snapshot (which is taken first if there is none),
 loads the code, runs the handler once and keeps nothing of it. FILE may also be
 a directory or a .zip. The result goes to stdout, the function's own output to
@@ -24,52 +25,52 @@ directory. Standard input is empty. Its stdout, stderr and exit code become
 those of seussctl; a program killed by a signal gives 128 and the signal's
 number, one that was not found 127, one that ran out of time 124, and a failure
 of seussctl or of the machine 125.`,
-		examples: []string{
+		Examples: []string{
 			`seussctl run hello.py --event '{"name": "Ada"}'`,
 			"cat event.json | seussctl run ./report --handler main.run --event -",
 			"seussctl run --image dir:./rootfs -- /bin/server --once",
 			"seussctl run fetch.py --allow-net api.example.com:443 --allow-net '*.example.org:*'",
 		},
-		flags:   append(append(codeFlags(), eventFlag(), timeoutFlag(), timingsFlag(), allowNetFlag()), programFlags()...),
-		minArgs: 1, maxArgs: maxProgramArgs,
-		action: func(c *cli.Context, e *env) error {
-			if e.isProgram(c) {
-				return e.runProgram(c)
+		Flags:   append(append(cmdline.CodeFlags(), cmdline.EventFlag(), cmdline.TimeoutFlag(), timingsFlag(), cmdline.AllowNetFlag()), programFlags()...),
+		MinArgs: 1, MaxArgs: maxProgramArgs,
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			if isProgram(e, c) {
+				return runProgram(e, c)
 			}
 			if c.Args().Len() > 1 {
-				return usagef(c.Command.HelpName, "%s: unexpected argument %q (a program and its arguments stand behind --image IMAGE --)", c.Command.HelpName, c.Args().Get(1))
+				return cmdline.Usagef(c.Command.HelpName, "%s: unexpected argument %q (a program and its arguments stand behind --image IMAGE --)", c.Command.HelpName, c.Args().Get(1))
 			}
 			for _, name := range []string{"env", "memory"} {
 				if c.IsSet(name) {
-					return usagef(c.Command.HelpName, "--%s is for programs, which stand behind --image IMAGE --", name)
+					return cmdline.Usagef(c.Command.HelpName, "--%s is for programs, which stand behind --image IMAGE --", name)
 				}
 			}
-			if err := checkTimeout(c); err != nil {
+			if err := cmdline.CheckTimeout(c); err != nil {
 				return err
 			}
-			network, err := readNetwork(c)
+			network, err := cmdline.ReadNetwork(c)
 			if err != nil {
 				return err
 			}
-			event, err := e.readEvent(c)
+			event, err := e.ReadEvent(c)
 			if err != nil {
 				return err
 			}
 			// The name only labels the context object: nothing is deployed.
-			spec, err := e.readFunction(c, "run", c.Args().First())
+			spec, err := e.ReadFunction(c, "run", c.Args().First())
 			if err != nil {
 				return err
 			}
-			if err := e.ensureImage(c.Context, spec.Image); err != nil {
+			if err := e.EnsureImage(c.Context, spec.Image); err != nil {
 				return err
 			}
 			request := dispatcher.Request{Function: spec.Name, Event: event, Timeout: c.Duration("timeout")}
-			return e.withReader(dispatcher.Options{PoolSize: 1, Network: network}, func(d service) error {
+			return e.WithReader(dispatcher.Options{PoolSize: 1, Network: network}, func(d cmdline.Service) error {
 				result, err := d.RunOnce(c.Context, spec, request)
 				if err != nil {
 					return err
 				}
-				return e.printResult(result, shown{timings: c.Bool("timings")})
+				return e.PrintResult(result, cmdline.Shown{Timings: c.Bool("timings")})
 			})
 		},
 	})

@@ -1,13 +1,10 @@
 package app
 
 import (
-	"cmp"
 	"context"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -17,6 +14,7 @@ import (
 	"seuss/guest"
 	"seuss/images"
 	"seuss/images/source"
+	"seuss/tools/seussctl/cmdline"
 )
 
 // Exit codes of a run program that has none of its own, as env(1), timeout(1)
@@ -29,7 +27,6 @@ const (
 )
 
 const (
-	programPath    = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 	maxProgramArgs = guest.ArgsSize
 )
 
@@ -41,76 +38,76 @@ func programFlags() []cli.Flag {
 }
 
 // isProgram tells a program of an image from a function's file.
-func (e *env) isProgram(c *cli.Context) bool {
-	return source.IsReference(c.String("image")) || c.IsSet("image") && e.dashed
+func isProgram(e *cmdline.Env, c *cli.Context) bool {
+	return source.IsReference(c.String("image")) || c.IsSet("image") && e.Dashed
 }
 
 // runProgram runs a program; whatever fails before it, but wrong usage, is 125.
-func (e *env) runProgram(c *cli.Context) error {
+func runProgram(e *cmdline.Env, c *cli.Context) error {
 	for _, name := range []string{"handler", "import", "lazy-args", "event", "timings"} {
 		if c.IsSet(name) {
-			return usagef(c.Command.HelpName, "--%s is for functions, not for a program", name)
+			return cmdline.Usagef(c.Command.HelpName, "--%s is for functions, not for a program", name)
 		}
 	}
-	if err := checkTimeout(c); err != nil {
+	if err := cmdline.CheckTimeout(c); err != nil {
 		return err
 	}
 	p := instance.Program{Args: c.Args().Slice()}
 	for _, v := range c.StringSlice("env") {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
-			return usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
+			return cmdline.Usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
 		}
 		p.Env = append(p.Env, v)
 	}
 	if c.IsSet("memory") {
 		memory, err := parseMemory(c.String("memory"))
 		if err != nil {
-			return usagef(c.Command.HelpName, "--memory: %w", err)
+			return cmdline.Usagef(c.Command.HelpName, "--memory: %w", err)
 		}
 		p.MemoryBytes = memory
 	}
 	if c.IsSet("timeout") {
 		p.Timeout = c.Duration("timeout")
 	}
-	network, err := readNetwork(c)
+	network, err := cmdline.ReadNetwork(c)
 	if err != nil {
 		return err
 	}
 	p.Network = network
-	err = e.runInImage(c.Context, c.String("image"), p)
-	var exit *programExit
+	err = runInImage(c.Context, e, c.String("image"), p)
+	var exit *cmdline.ProgramExit
 	switch {
 	case err == nil || errors.As(err, &exit):
 		return err
 	case errors.Is(err, dispatcher.ErrTimeout):
-		return &programExit{exitProgramTimeout, err}
+		return &cmdline.ProgramExit{Code: exitProgramTimeout, Err: err}
 	}
-	return &programExit{exitProgramFailure, err}
+	return &cmdline.ProgramExit{Code: exitProgramFailure, Err: err}
 }
 
-func (e *env) runInImage(ctx context.Context, ref string, p instance.Program) (err error) {
-	image, err := e.programImage(ctx, ref, p.Args[0])
+func runInImage(ctx context.Context, e *cmdline.Env, ref string, p instance.Program) (err error) {
+	image, err := e.ProgramImage(ctx, ref, p.Args[0])
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
 	p.Image = image
-	env := []string{"PATH=" + programPath, "HOME=/root"}
+	env := []string{"PATH=" + cmdline.ProgramPath, "HOME=/root"}
 	if source.IsReference(ref) { // what the source says of the program's environment
 		env = images.MergeEnv(env, image.Config().Env)
 	}
 	p.Env = images.MergeEnv(env, p.Env)
 	if p.Args[0], err = findProgram(image, p.Args[0]); err != nil {
-		return &programExit{exitProgramNotFound, err}
+		return &cmdline.ProgramExit{Code: exitProgramNotFound, Err: err}
 	}
-	platform, err := e.openPlatform()
+	platform, err := e.OpenPlatform()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, platform.Close()) }()
 	var out programOutput
 	p.Output = func(fd uint16, text []byte) { out.write(e, fd, text) }
-	e.progress.clear()
+	e.Progress.Clear()
 	r, err := instance.RunProgram(ctx, platform, p)
 	if err = errors.Join(err, out.err); err != nil {
 		return err
@@ -119,11 +116,11 @@ func (e *env) runInImage(ctx context.Context, ref string, p instance.Program) (e
 	if r.Signal != 0 {
 		code = exitProgramSignal + r.Signal
 	}
-	if !e.json {
-		e.noteRefused(r.NetworkRefused)
+	if !e.JSON {
+		e.NoteRefused(r.NetworkRefused)
 	}
-	if e.json {
-		err := e.printJSON(struct {
+	if e.JSON {
+		err := e.PrintJSON(struct {
 			ExitCode    int               `json:"exit_code"`
 			Signal      int               `json:"signal,omitempty"`
 			Stdout      string            `json:"stdout"`
@@ -135,10 +132,10 @@ func (e *env) runInImage(ctx context.Context, ref string, p instance.Program) (e
 		return errors.Join(err, exitCode(code))
 	}
 	if r.Report != "" {
-		fmt.Fprintf(e.stderr, "seussctl: %s\n", strings.TrimRight(r.Report, "\n"))
+		fmt.Fprintf(e.Stderr, "seussctl: %s\n", strings.TrimRight(r.Report, "\n"))
 	}
-	if calls := formatCalls(r.Unsupported); calls != "" && r.Report != "" {
-		e.notef("system calls refused with ENOSYS: %s", calls)
+	if calls := cmdline.FormatCalls(r.Unsupported); calls != "" && r.Report != "" {
+		e.Notef("system calls refused with ENOSYS: %s", calls)
 	}
 	return exitCode(code)
 }
@@ -147,7 +144,7 @@ func exitCode(code int) error {
 	if code == 0 {
 		return nil
 	}
-	return &programExit{code: code}
+	return &cmdline.ProgramExit{Code: code}
 }
 
 // programOutput passes on what a program writes, or keeps it for a JSON document.
@@ -156,17 +153,17 @@ type programOutput struct {
 	err            error
 }
 
-func (o *programOutput) write(e *env, fd uint16, text []byte) {
+func (o *programOutput) write(e *cmdline.Env, fd uint16, text []byte) {
 	var w io.Writer
 	switch {
-	case fd == 1 && e.json:
+	case fd == 1 && e.JSON:
 		w = &o.stdout
-	case e.json:
+	case e.JSON:
 		w = &o.stderr
 	case fd == 1:
-		w = e.stdout
+		w = e.Stdout
 	default:
-		w = e.stderr
+		w = e.Stderr
 	}
 	if _, err := w.Write(text); err != nil && o.err == nil {
 		o.err = fmt.Errorf("pass on the program's output: %w", err)
@@ -175,82 +172,10 @@ func (o *programOutput) write(e *env, fd uint16, text []byte) {
 
 // findProgram returns the path of a program in the image.
 func findProgram(image *images.Image, name string) (string, error) {
-	for _, p := range programPaths(name) {
+	for _, p := range cmdline.ProgramPaths(name) {
 		if found, err := image.Lookup(p); err == nil && found.Inode.IsRegular() {
 			return p, nil
 		}
 	}
 	return "", fmt.Errorf("the image holds no program %s", name)
 }
-
-// programPaths are where a program may lie: a name without a slash is looked up as a
-// shell would, in the image's directories.
-func programPaths(name string) []string {
-	if strings.Contains(name, "/") {
-		return []string{path.Join("/", name)}
-	}
-	var paths []string
-	for dir := range strings.SplitSeq(programPath, ":") {
-		paths = append(paths, path.Join(dir, name))
-	}
-	return paths
-}
-
-// fixedProgram returns the path of a program of a tree if it is linked for fixed
-// addresses, else "". An image shows such a program in its place, so the kernel library
-// need not copy it there.
-func fixedProgram(files []images.File, name string) string {
-	byPath := map[string]string{}
-	for _, f := range files {
-		byPath[f.GuestPath] = f.HostPath
-	}
-	for _, p := range programPaths(name) {
-		host := byPath[p]
-		if host == "" {
-			continue
-		}
-		f, err := elf.Open(host)
-		if err != nil {
-			return ""
-		}
-		defer f.Close()
-		if f.Type == elf.ET_EXEC && f.Machine == elf.EM_X86_64 {
-			return p
-		}
-		return ""
-	}
-	return ""
-}
-
-// programImage opens a stored image, or builds one from a source that lasts as long as
-// it is open. program is what will be run.
-func (e *env) programImage(ctx context.Context, ref, program string) (img *images.Image, err error) {
-	if !source.IsReference(ref) {
-		if err := e.ensureImage(ctx, ref); err != nil {
-			return nil, err
-		}
-		file, err := e.images().Find(ref)
-		if err != nil {
-			return nil, err
-		}
-		return images.Open(file)
-	}
-	tree, config, err := source.Open(ctx, ref, source.Options{Progress: e.progress.step})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, tree.Close()) }()
-	scheme, _, _ := strings.Cut(ref, ":")
-	spec := images.Spec{
-		Name: cmp.Or(tree.Name, scheme), Kernel: guest.Kernel(), MemoryBytes: programMemory, Env: config.Env,
-		Program: fixedProgram(tree.Files, program), Files: images.WithMountPoints(tree.Files), Packages: tree.Packages,
-	}
-	if tree.Skipped > 0 {
-		e.notef("%s: left out %d devices, sockets and FIFOs", ref, tree.Skipped)
-	}
-	return images.BuildTemporary(ctx, e.stateDir, spec, e.buildProgress)
-}
-
-// programMemory is the guest RAM of a program from a source: room for what Go's
-// runtime and allocators like it reserve and never touch.
-const programMemory = 1 << 30

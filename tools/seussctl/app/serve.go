@@ -23,16 +23,18 @@ import (
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
+	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/snapshotcmd"
 )
 
 // tokenVariable holds the token where --token-file does not name a file.
 const tokenVariable = "SEUSS_TOKEN"
 
-func (e *env) serve() *cli.Command {
-	return e.command(spec{
-		name:  "serve",
-		usage: "serve functions over HTTP",
-		description: `
+func serve(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:  "serve",
+		Usage: "serve functions over HTTP",
+		Description: `
 Serves AWS Lambda's API for functions and their invocation, and a native API
 (GET /openapi.json describes both) on an address and on Unix sockets. Metrics
 for Prometheus are at /metrics.
@@ -45,20 +47,20 @@ sign with it as their secret access key.
 
 SIGTERM or Ctrl-C ends the service: what waits and runs is finished first, for
 at most --drain. A second signal ends it at once.`,
-		examples: []string{
+		Examples: []string{
 			"seussctl serve",
 			"seussctl serve --listen 127.0.0.1:9001 --machines 16 --memory 2GiB",
 			"seussctl serve --allow-net api.example.com:443 --allow-net '[2001:db8::/32]:*'",
 			"aws lambda invoke --endpoint-url http://127.0.0.1:9001 --function-name hello /dev/stdout",
 		},
-		flags:  serveFlags(),
-		action: func(c *cli.Context, e *env) error { return e.runService(c) },
+		Flags:  serveFlags(),
+		Action: func(c *cli.Context, e *cmdline.Env) error { return runService(e, c) },
 	})
 }
 
 func serveFlags() []cli.Flag {
 	return []cli.Flag{
-		verifyFlag(), allowNetFlag(),
+		snapshotcmd.VerifyFlag(), cmdline.AllowNetFlag(),
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients need"},
@@ -82,16 +84,16 @@ func serveFlags() []cli.Flag {
 	}
 }
 
-func (e *env) runService(c *cli.Context) error {
-	cfg, err := e.readServeFlags(c)
+func runService(e *cmdline.Env, c *cli.Context) error {
+	cfg, err := readServeFlags(e, c)
 	if err != nil {
 		return err
 	}
-	if err := e.ensureImage(c.Context, defaultImage); err != nil {
+	if err := e.EnsureImage(c.Context, cmdline.DefaultImage); err != nil {
 		return err
 	}
-	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.stateDir, cfg.log, e.progress.step
-	d, err := e.open(cfg.options)
+	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.StateDir, cfg.log, e.Progress.Step
+	d, err := e.Open(cfg.options)
 	if err != nil {
 		return err
 	}
@@ -100,19 +102,19 @@ func (e *env) runService(c *cli.Context) error {
 		return errors.Join(errors.New("this dispatcher cannot be served"), d.Close())
 	}
 	// The base snapshot is taken now: the first function need not wait for it.
-	if _, err := d.Base(c.Context, defaultImage); err != nil {
+	if _, err := d.Base(c.Context, cmdline.DefaultImage); err != nil {
 		return errors.Join(err, d.Close())
 	}
-	e.progress.clear()
-	return errors.Join(e.serveService(c.Context, cfg, hosted), d.Close())
+	e.Progress.Clear()
+	return errors.Join(serveService(c.Context, e, cfg, hosted), d.Close())
 }
 
 // lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
 // are, and these to Lambda's names of the versions in them.
-func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
+func lambdaRuntimes(e *cmdline.Env) (prefixes, versions map[string]string) {
 	prefixes, versions = map[string]string{}, map[string]string{}
 	for _, r := range runtimes.All() {
-		c, ok := e.imageConfig(r.Name)
+		c, ok := e.ImageConfig(r.Name)
 		if !ok || r.LambdaPrefix == "" {
 			continue
 		}
@@ -128,13 +130,13 @@ func (e *env) lambdaRuntimes() (prefixes, versions map[string]string) {
 }
 
 // serveService serves until ctx ends, then drains.
-func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Hosted) error {
-	tracing, err := startTracing(ctx, cfg.trace, e.stdout)
+func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service api.Hosted) error {
+	tracing, err := startTracing(ctx, cfg.trace, e.Stdout)
 	if err != nil {
 		return err
 	}
 	defer tracing.close(cfg.log)
-	journal, err := events.OpenJournal(filepath.Join(e.stateDir, "events.db"))
+	journal, err := events.OpenJournal(filepath.Join(e.StateDir, "events.db"))
 	if err != nil {
 		return err
 	}
@@ -143,9 +145,9 @@ func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Ho
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer()})
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log})
-	prefixes, versions := e.lambdaRuntimes()
+	prefixes, versions := lambdaRuntimes(e)
 	s := server.New(server.Options{Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: prefixes, Versions: versions, Log: cfg.log})
-	listeners, err := e.listen(cfg)
+	listeners, err := listen(e, cfg)
 	if err != nil {
 		return errors.Join(err, queue.Close(ctx))
 	}
@@ -166,7 +168,7 @@ func (e *env) serveService(ctx context.Context, cfg *serveConfig, service api.Ho
 			}
 		}()
 	}
-	if err := e.announce(listeners); err != nil {
+	if err := announce(e, listeners); err != nil {
 		return err
 	}
 	select {

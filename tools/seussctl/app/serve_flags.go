@@ -15,6 +15,8 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/sched"
+	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/snapshotcmd"
 )
 
 // serveConfig is what the flags say.
@@ -27,9 +29,9 @@ type serveConfig struct {
 	trace                 string
 }
 
-func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
+func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	bad := func(name string, why string) error {
-		return usagef(c.Command.HelpName, "--%s %v: %s", name, c.Value(name), why)
+		return cmdline.Usagef(c.Command.HelpName, "--%s %v: %s", name, c.Value(name), why)
 	}
 	for _, name := range []string{"machines", "queue", "function-queue"} {
 		if c.Int(name) < 1 {
@@ -63,16 +65,16 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
 			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
-			AutoArguments: c.Bool("auto-arguments"), HugePages: e.hugePages,
+			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
 	}
-	verify, err := readVerify(c)
+	verify, err := snapshotcmd.ReadVerify(c)
 	if err != nil {
 		return nil, err
 	}
 	cfg.options.Verify = verify
-	if cfg.options.Network, err = readNetwork(c); err != nil {
+	if cfg.options.Network, err = cmdline.ReadNetwork(c); err != nil {
 		return nil, err
 	}
 	if text := c.String("node-budget"); text != "" {
@@ -84,7 +86,7 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
-		ports, err := splitList(text)
+		ports, err := cmdline.SplitList(text)
 		for _, p := range ports {
 			n, perr := strconv.ParseUint(p, 10, 32)
 			err = errors.Join(err, perr)
@@ -98,27 +100,27 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 	if err := least.UnmarshalText([]byte(c.String("log-level"))); err != nil {
 		return nil, bad("log-level", "must be debug, info, warn or error")
 	}
-	if e.log != nil {
+	if e.Log != nil {
 		least = slog.LevelDebug // --verbose
 	}
 	level := &slog.HandlerOptions{Level: least}
 	switch c.String("log-format") {
 	case "text":
-		cfg.log = slog.New(slog.NewTextHandler(e.stderr, level))
+		cfg.log = slog.New(slog.NewTextHandler(e.Stderr, level))
 	case "json":
-		cfg.log = slog.New(slog.NewJSONHandler(e.stderr, level))
+		cfg.log = slog.New(slog.NewJSONHandler(e.Stderr, level))
 	default:
 		return nil, bad("log-format", "must be text or json")
 	}
 	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
 		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
 	}
-	if cfg.token, err = e.readToken(c.String("token-file")); err != nil {
+	if cfg.token, err = readToken(e, c.String("token-file")); err != nil {
 		return nil, err
 	}
 	if cfg.token == "" {
 		if err := checkLoopback(cfg.listen); err != nil {
-			return nil, usagef(c.Command.HelpName, "%w", err)
+			return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
 		}
 	}
 	return cfg, nil
@@ -127,8 +129,8 @@ func (e *env) readServeFlags(c *cli.Context) (*serveConfig, error) {
 // minToken keeps a token from being guessed.
 const minToken = 16
 
-func (e *env) readToken(file string) (string, error) {
-	token := e.getenv(tokenVariable)
+func readToken(e *cmdline.Env, file string) (string, error) {
+	token := e.Getenv(tokenVariable)
 	if file != "" {
 		b, err := os.ReadFile(file)
 		if err != nil {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+
+	"seuss/tools/seussctl/cmdline"
 )
 
 type endpoint struct {
@@ -15,7 +17,7 @@ type endpoint struct {
 }
 
 // listen opens the address and the sockets.
-func (e *env) listen(cfg *serveConfig) (list []endpoint, err error) {
+func listen(e *cmdline.Env, cfg *serveConfig) (list []endpoint, err error) {
 	defer func() {
 		if err != nil {
 			for _, l := range list {
@@ -28,12 +30,12 @@ func (e *env) listen(cfg *serveConfig) (list []endpoint, err error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	list = append(list, endpoint{l, false, "http://" + l.Addr().String()})
-	paths := []string{filepath.Join(e.stateDir, socketName)}
+	paths := []string{filepath.Join(e.StateDir, cmdline.SocketName)}
 	if cfg.socket != "" {
 		paths = append(paths, cfg.socket)
 	}
 	for _, path := range paths {
-		l, err := listenSocket(path)
+		l, err := cmdline.ListenSocket(path)
 		if err != nil {
 			return list, err
 		}
@@ -44,16 +46,16 @@ func (e *env) listen(cfg *serveConfig) (list []endpoint, err error) {
 
 // announce says where the service is reached: programs read the one JSON
 // document on stdout, people a line on stderr.
-func (e *env) announce(listeners []endpoint) error {
+func announce(e *cmdline.Env, listeners []endpoint) error {
 	var names []string
 	for _, l := range listeners {
 		names = append(names, l.name)
 	}
-	if e.json {
-		return e.printJSON(struct {
+	if e.JSON {
+		return e.PrintJSON(struct {
 			Listening []string `json:"listening"`
 		}{names})
 	}
-	_, err := io.WriteString(e.stderr, "seussctl: serving on "+strings.Join(names, " and ")+"\n")
+	_, err := io.WriteString(e.Stderr, "seussctl: serving on "+strings.Join(names, " and ")+"\n")
 	return err
 }

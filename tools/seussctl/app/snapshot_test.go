@@ -8,6 +8,8 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/snapshotcmd"
 )
 
 const wantTree = `NODE                                                                         ID            DELTA PAGES   STORED   SHARED  HITS
@@ -44,10 +46,10 @@ func TestTreeNamesAddedImports(t *testing.T) {
 	outer.Children = []*api.Snapshot{inner}
 	long := node(strings.Repeat("x", 100))
 	var b strings.Builder
-	if err := printTrees(&b, []*api.Snapshot{outer, long}, nil); err != nil {
+	if err := snapshotcmd.PrintTrees(&b, []*api.Snapshot{outer, long}, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"import json ", "└─ import re,os ", strings.Repeat("x", maxImportsText-1) + "… "} {
+	for _, want := range []string{"import json ", "└─ import re,os ", strings.Repeat("x", cmdline.MaxImportsText-1) + "… "} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
@@ -158,7 +160,7 @@ func TestSnapshotRm(t *testing.T) {
 	if out.code != api.ExitFailure || !strings.Contains(out.stderr, "dependents") {
 		t.Errorf("with children: exit %d, %q", out.code, out.stderr)
 	}
-	out = command(t, dir, "", nil, "snapshot", "rm", short(nodes["lazy"].ID), "--cascade")
+	out = command(t, dir, "", nil, "snapshot", "rm", cmdline.Short(nodes["lazy"].ID), "--cascade")
 	if out.code != api.ExitOK || out.stdout != "removed 2 snapshots\n" {
 		t.Errorf("cascade: exit %d, %q %q", out.code, out.stdout, out.stderr)
 	}
@@ -199,7 +201,7 @@ func TestSnapshotCreate(t *testing.T) {
 	defer s.Close()
 	f := &fakeEngine{store: s, node: nodes["argument"]}
 	out := command(t, dir, "", with(f), "snapshot", "create", "table", "--stop-at", "query", "--event", `{"table": 1}`)
-	if out.code != api.ExitOK || f.stopAt != "query" || string(f.argument) != `{"table": 1}` || !strings.HasPrefix(out.stdout, short(nodes["argument"].ID)) || !f.closed {
+	if out.code != api.ExitOK || f.stopAt != "query" || string(f.argument) != `{"table": 1}` || !strings.HasPrefix(out.stdout, cmdline.Short(nodes["argument"].ID)) || !f.closed {
 		t.Errorf("argument: exit %d, %+v, %q %q", out.code, f, out.stdout, out.stderr)
 	}
 	f = &fakeEngine{store: s, node: nodes["import"]}
@@ -223,11 +225,11 @@ func TestFunctionLsAndRm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deployed, err := deployments(s)
+	deployed, err := cmdline.Deployments(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range []functions.Function{{Name: "hello", Handler: "hello.handler", Image: defaultImage}, {Name: "table", Handler: "table.handler", Lazy: true, Image: defaultImage}} {
+	for _, f := range []functions.Function{{Name: "hello", Handler: "hello.handler", Image: cmdline.DefaultImage}, {Name: "table", Handler: "table.handler", Lazy: true, Image: cmdline.DefaultImage}} {
 		if _, err := deployed.Put(f, []byte("code")); err != nil {
 			t.Fatal(err)
 		}
@@ -246,7 +248,7 @@ func TestFunctionLsAndRm(t *testing.T) {
 	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != api.ExitOK || out.stdout != "removed function table and 2 snapshots\n" {
 		t.Errorf("exit %d, %q %q", out.code, out.stdout, out.stderr)
 	}
-	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != api.ExitFailure || !strings.Contains(out.stderr, "not found") {
+	if out := command(t, dir, "", nil, "function", "rm", "table"); out.code != api.ExitFailure || !strings.Contains(out.stderr, `unknown function: "table"`) {
 		t.Errorf("twice: exit %d, %q", out.code, out.stderr)
 	}
 	if out := command(t, dir, "", nil, "function", "ls"); !strings.Contains(out.stdout, "hello") || strings.Contains(out.stdout, "table") {
@@ -257,14 +259,14 @@ func TestFunctionLsAndRm(t *testing.T) {
 func TestImageRmKeepsSnapshots(t *testing.T) {
 	dir := t.TempDir()
 	nodes := testTree(t, dir)
-	out := command(t, dir, "", nil, "image", "rm", defaultImage)
+	out := command(t, dir, "", nil, "image", "rm", cmdline.DefaultImage)
 	if out.code != api.ExitFailure || !strings.Contains(out.stderr, "has 5 snapshots") {
 		t.Errorf("exit %d, %q", out.code, out.stderr)
 	}
 	if out := command(t, dir, "", nil, "snapshot", "show", nodes["argument"].ID); out.code != api.ExitOK {
 		t.Errorf("snapshots are gone: %q", out.stderr)
 	}
-	if out := command(t, dir, "", nil, "image", "rm", "--cascade", defaultImage); out.code != api.ExitOK || !strings.Contains(out.stdout, "and 6 snapshots") {
+	if out := command(t, dir, "", nil, "image", "rm", "--cascade", cmdline.DefaultImage); out.code != api.ExitOK || !strings.Contains(out.stdout, "and 6 snapshots") {
 		t.Errorf("cascade: exit %d, %q %q", out.code, out.stdout, out.stderr)
 	}
 	if out := command(t, dir, "", nil, "snapshot", "ls", "--json"); strings.TrimSpace(out.stdout) != "[]" {

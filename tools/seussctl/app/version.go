@@ -6,21 +6,22 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/version"
 )
 
-func versionCommand(e *env) *cli.Command {
-	return e.command(spec{
-		name:  "version",
-		usage: "say which seuss this is, and which formats it reads",
-		description: `
+func versionCommand(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:  "version",
+		Usage: "say which seuss this is, and which formats it reads",
+		Description: `
 Prints version and git revision, and the versions of images, snapshots and
 guests' contracts that this program reads. Others are refused by name.`,
-		examples: []string{"seussctl version", "seussctl version --json"},
-		action: func(_ *cli.Context, e *env) error {
+		Examples: []string{"seussctl version", "seussctl version --json"},
+		Action: func(_ *cli.Context, e *cmdline.Env) error {
 			info := version.Get()
-			if e.json {
-				return e.printJSON(info)
+			if e.JSON {
+				return e.PrintJSON(info)
 			}
 			revision := "revision unknown"
 			if info.Revision != "" {
@@ -29,14 +30,14 @@ guests' contracts that this program reads. Others are refused by name.`,
 			if info.Modified {
 				revision += " with changes"
 			}
-			if _, err := fmt.Fprintf(e.stdout, "seussctl %s, %s, %s %s\n", info.Version, revision, info.Go, info.Platform); err != nil {
+			if _, err := fmt.Fprintf(e.Stdout, "seussctl %s, %s, %s %s\n", info.Version, revision, info.Go, info.Platform); err != nil {
 				return err
 			}
-			t := newTable("FORMAT", "VERSIONS")
+			t := cmdline.NewTable("FORMAT", "VERSIONS")
 			for _, f := range info.Formats {
-				t.row(f.Name, strings.Trim(strings.ReplaceAll(fmt.Sprint(f.Reads), " ", ", "), "[]"))
+				t.Row(f.Name, strings.Trim(strings.ReplaceAll(fmt.Sprint(f.Reads), " ", ", "), "[]"))
 			}
-			return t.print(e.stdout)
+			return t.Print(e.Stdout)
 		},
 	})
 }

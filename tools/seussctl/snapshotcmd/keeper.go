@@ -1,0 +1,44 @@
+package snapshotcmd
+
+import (
+	"context"
+	"errors"
+
+	"seuss/dispatcher/api"
+	"seuss/lineage"
+	"seuss/tools/seussctl/cmdline"
+)
+
+// withSnapshots runs f with the snapshots, to be changed: those of the daemon that
+// holds the state directory, else those of its store.
+func withSnapshots(e *cmdline.Env, f func(api.Snapshots) error) (err error) {
+	if d := e.Daemon(); d != nil {
+		defer func() { err = errors.Join(err, d.Close()) }()
+		return f(d)
+	}
+	return e.WithStore(func(s *lineage.Store) error { return f(api.Kept{Store: s}) })
+}
+
+// snapshots lists the snapshots that there are, oldest first.
+func snapshots(ctx context.Context, e *cmdline.Env) (list []*api.Snapshot, err error) {
+	if d := e.Daemon(); d != nil {
+		defer func() { err = errors.Join(err, d.Close()) }()
+		return d.Snapshots(ctx)
+	}
+	s, err := e.ReadStore()
+	if s == nil || err != nil {
+		return []*api.Snapshot{}, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	return api.Kept{Store: s}.Snapshots(ctx)
+}
+
+// below returns the ids of a snapshot's descendants.
+func below(list []*api.Snapshot, id string) (ids []string) {
+	for _, n := range list {
+		if n.Parent == id {
+			ids = append(append(ids, n.ID), below(list, n.ID)...)
+		}
+	}
+	return ids
+}
