@@ -360,6 +360,9 @@ func TestOverload(t *testing.T) {
 		t.Error("the flooding function got nothing at all")
 	}
 	t.Logf("flood: %d served, %d refused", served.Load(), refused.Load())
+	for d.metric("seuss_queue_length") != "0" { // of clients that have just left
+		time.Sleep(time.Millisecond)
+	}
 	d.wantOutput("flood", `{}`, `1`)
 }
 
