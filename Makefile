@@ -28,7 +28,7 @@ build: ## bin/seussctl
 	$(GO) build -o $(BIN) ./tools/seussctl
 
 .PHONY: demo
-demo: setup build ## five functions on every start path, and their lineage
+demo: setup build ## seven functions on every start path, and their lineage
 	$(BIN) demo
 
 .PHONY: quick
