@@ -13,7 +13,7 @@ import (
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // DefaultImage is the root image of functions that name none: the default runtime's.
@@ -48,7 +48,7 @@ var (
 type Dispatcher struct {
 	*Deployments
 	opts      Options
-	platform  vmm.Platform
+	platform  platform.Platform
 	log       *slog.Logger
 	store     *lineage.Store
 	host      instance.Host // of all machines
