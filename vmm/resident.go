@@ -6,8 +6,8 @@ import (
 	"seuss/vmm/platform"
 )
 
-// Resident asks the kernel. It reads the whole list of a process's mappings, which
-// takes a millisecond or more.
+// Resident asks the kernel, which looks at each page of the guest's: that takes a
+// millisecond or more.
 func (m *Memory) Resident() (platform.Resident, error) {
 	r, err := m.backing.Resident()
 	if err != nil {

@@ -15,7 +15,7 @@ type Resident struct {
 	Shared  uint64 // pages of snapshots and images that it has mapped; other guests may have them too
 }
 
-// ResidentOf adds up /proc/PID/smaps for the mappings that lie in [start, end), but
+// ResidentOf adds up /proc/PID/smaps of another process for the mappings that lie in [start, end), but
 // those of a file with this name, if it is not empty: what is resident, and how much
 // of it is of no file any more.
 func ResidentOf(pid, not string, start, end uint64) (rss, anonymous uint64, err error) {

@@ -184,9 +184,12 @@ func (b *Memory) Page(page uint64) []byte {
 // Resident implements platform.Backing: copies of file pages, and pages of no file, are the
 // guest's own.
 func (b *Memory) Resident() (platform.Resident, error) {
-	base := demand.AddressOf(b.mem)
-	rss, anonymous, err := platform.ResidentOf("self", "", base, base+uint64(len(b.mem)))
-	return platform.Resident{Private: anonymous, Shared: rss - min(anonymous, rss)}, err
+	p, err := dirtytrack.NewPagemap(b.mem)
+	if err != nil {
+		return platform.Resident{}, err
+	}
+	private, shared, err := p.Resident()
+	return platform.Resident{Private: private * pageSize, Shared: shared * pageSize}, errors.Join(err, p.Close())
 }
 
 // Tracker implements platform.Backing with the host's page map.
