@@ -9,6 +9,7 @@ import (
 
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -82,6 +83,12 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	if o.Network != nil && o.Network.Log == nil {
 		o.Network.Log = o.Log
+	}
+	if o.Slots <= 0 {
+		o.Slots = o.PoolSize
+	}
+	if o.Budgets == nil {
+		o.Budgets = outbound.NewBudgets(o.Slots)
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}

@@ -48,8 +48,9 @@ var mayImport = map[string][]string{
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
 	"dispatcher/api":                   {"dispatcher", "dispatcher/admission", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
-	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/sched"},
+	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched"},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
+	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
 	"dispatcher/events":                {"dispatcher/sched"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},

@@ -65,7 +65,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	cfg := &serveConfig{
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
-			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
+			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
