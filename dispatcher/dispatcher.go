@@ -122,6 +122,9 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
 	}
+	if n := store.Repaired(); n > 0 {
+		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
+	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)
 	}

@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 
 	"lineage":          {"dirtytrack", "guest", "lineage/..."},
 	"lineage/changes":  {},
-	"lineage/sealed":   {},
+	"lineage/sealed":   {"lineage/sealed/sealedtest"},
 	"lineage/nodefile": {"dirtytrack", "guest"},
 	"lineage/pages":    {"dirtytrack", "guest", "lineage/nodefile", "lineage/sealed"},
 	"lineage/oci":      {"dirtytrack", "guest", "lineage", "lineage/nodefile"},

@@ -93,6 +93,9 @@ func (e *Env) openDispatcher(o dispatcher.Options) (Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, p.Close())
 	}
+	if o.Log == nil { // that says it too
+		e.noteRepaired(d.Store())
+	}
 	return &ownedService{api.NewLocal(d), p}, nil
 }
 
