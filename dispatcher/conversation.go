@@ -22,7 +22,7 @@ func (i *invocation) live(ctx context.Context, l *instance.Instance) error {
 		defer socket.close()
 	}
 	l.MemoryPages = i.memoryLimit(began)
-	way := i.d.opts.Network.Open(i.result.RequestID)
+	way := i.d.opts.Network.Open(i.result.RequestID, i.f.bounds.Within)
 	l.Leave(way)
 	s := l.Converse(ctx, i.deadline)
 	var reply instance.Reply
@@ -117,7 +117,7 @@ func (i *invocation) load(s *instance.Session) error {
 // with what its function's snapshots hold it stays within the function's memory; 0:
 // its guest's memory is limit enough.
 func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
-	limit := uint64(i.f.spec.Settings.MemoryMiB) << 20
+	limit := uint64(i.f.bounds.MemoryMiB) << 20
 	if limit == 0 || limit >= i.f.image.MemoryBytes {
 		return 0
 	}

@@ -23,11 +23,12 @@ var (
 
 // Instance is one invocation's way out. It ends with the invocation.
 type Instance struct {
-	n    *Network // nil: no way out
-	name string   // for the log
-	ctx  context.Context
-	end  context.CancelFunc
-	wg   sync.WaitGroup
+	n      *Network // nil: no way out
+	within *Policy  // the function's own list; nil: it has none
+	name   string   // for the log
+	ctx    context.Context
+	end    context.CancelFunc
+	wg     sync.WaitGroup
 
 	mu      sync.Mutex
 	done    bool
@@ -37,10 +38,11 @@ type Instance struct {
 }
 
 // Open makes an instance; of a nil Network it is one that nothing is allowed to.
-// name is what the log calls it.
-func (n *Network) Open(name string) *Instance {
-	i := &Instance{name: name}
-	if n != nil && n.Policy != nil {
+// name is what the log calls it. within, if not nil, is a list of its own: it may reach
+// what both that and the Network allow.
+func (n *Network) Open(name string, within *Policy) *Instance {
+	i := &Instance{name: name, within: within}
+	if n != nil && n.Policy != nil && within != Nothing {
 		i.n = n
 		i.ctx, i.end = context.WithCancel(context.Background())
 	}
@@ -183,7 +185,7 @@ func (i *Instance) allowed(to netip.AddrPort) bool {
 	if !ok || to.Port() == 0 {
 		return false
 	}
-	if i.n.Policy.allows(to.Addr(), to.Port(), least) {
+	if i.names(to.Addr(), to.Port(), least) {
 		return true
 	}
 	i.mu.Lock()

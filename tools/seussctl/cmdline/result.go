@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
 )
 
 // Shown says what to print of a result besides output and logs.
@@ -33,6 +34,9 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 		if err := printCandidates(e.Stderr, r.Candidates); err != nil {
 			return err
 		}
+		if err := printBounds(e.Stderr, r.Bounds); err != nil {
+			return err
+		}
 	}
 	if s.Timings {
 		if err := printTimings(e.Stderr, r); err != nil {
@@ -47,6 +51,24 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 		return r.Error
 	}
 	_, err := fmt.Fprintf(e.Stdout, "%s\n", r.Output)
+	return err
+}
+
+// printBounds says how far the instance could go.
+func printBounds(w io.Writer, b *bounds.Summary) error {
+	if b == nil {
+		return nil
+	}
+	network := "nothing"
+	if len(b.Network) > 0 {
+		network = strings.Join(b.Network, ", ")
+	}
+	_, err := fmt.Fprintf(w, "may reach: %s\n", network)
+	for _, what := range b.Beyond {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "not allowed by the daemon: %s\n", what)
+		}
+	}
 	return err
 }
 
