@@ -78,6 +78,12 @@ type Options struct {
 	// ForOthers: what is deployed will be served by other processes, with bounds of their
 	// own; it is not held against those of this one.
 	ForOthers bool
+	// Slots is how many invocations run at a time, as far as their caller knows: PoolSize
+	// if 0. Each is sure of a share of Budgets.
+	Slots int
+	// Budgets bound what all functions take of the host for connections; nil: what suits
+	// Slots.
+	Budgets *outbound.Budgets
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Progress is told about long steps, nil means nobody: what is being done,

@@ -14,15 +14,16 @@ import (
 // stopped at, and has the driver's questions answered until there is a result.
 func (i *invocation) live(ctx context.Context, l *instance.Instance) error {
 	began := l.Start()
+	way := i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
 	if i.d.opts.VsockDir != "" {
-		socket, err := i.openSocket(l)
+		socket, err := i.openSocket(l, way.Places())
 		if err != nil {
+			way.Close()
 			return err
 		}
 		defer socket.close()
 	}
 	l.MemoryPages = i.memoryLimit(began)
-	way := i.d.opts.Network.Open(i.result.RequestID, i.f.bounds.Within)
 	l.Leave(way)
 	s := l.Converse(ctx, i.deadline)
 	var reply instance.Reply

@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -85,6 +86,12 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Network != nil && o.Network.Log == nil {
 		o.Network.Log = o.Log
 	}
+	if o.Slots <= 0 {
+		o.Slots = o.PoolSize
+	}
+	if o.Budgets == nil {
+		o.Budgets = outbound.NewBudgets(o.Slots)
+	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
@@ -117,6 +124,9 @@ func Open(o Options) (*Dispatcher, error) {
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
+	}
+	if n := store.Repaired(); n > 0 {
+		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
 	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)

@@ -2,12 +2,13 @@ package vmm
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"strings"
 
-	"seuss/vmm/internal/demand"
+	"seuss/dirtytrack"
 )
 
 // Resident is what a guest's memory takes of the host's, in bytes, as the kernel
@@ -17,8 +18,8 @@ type Resident struct {
 	Shared  uint64 // pages of snapshots and images that it has mapped; other guests may have them too
 }
 
-// Resident asks the kernel. It reads the whole list of a process's mappings, which
-// takes a millisecond or more.
+// Resident asks the kernel, which looks at each page of the guest's: that takes a
+// millisecond or more.
 func (m *Memory) Resident() (Resident, error) {
 	r, err := m.backing.Resident()
 	if err != nil {
@@ -30,12 +31,15 @@ func (m *Memory) Resident() (Resident, error) {
 // Resident implements Backing: copies of file pages, and pages of no file, are the
 // guest's own.
 func (b *PrivateBacking) Resident() (Resident, error) {
-	base := demand.AddressOf(b.mem)
-	rss, anonymous, err := ResidentOf("self", "", base, base+uint64(len(b.mem)))
-	return Resident{Private: anonymous, Shared: rss - min(anonymous, rss)}, err
+	p, err := dirtytrack.NewPagemap(b.mem)
+	if err != nil {
+		return Resident{}, err
+	}
+	private, shared, err := p.Resident()
+	return Resident{Private: private * pageSize, Shared: shared * pageSize}, errors.Join(err, p.Close())
 }
 
-// ResidentOf adds up /proc/PID/smaps for the mappings that lie in [start, end), but
+// ResidentOf adds up /proc/PID/smaps of another process for the mappings that lie in [start, end), but
 // those of a file with this name, if it is not empty: what is resident, and how much
 // of it is of no file any more.
 func ResidentOf(pid, not string, start, end uint64) (rss, anonymous uint64, err error) {

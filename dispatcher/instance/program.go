@@ -80,7 +80,7 @@ func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *Prog
 	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env}); err != nil {
 		return nil, err
 	}
-	way := p.Network.Open(p.Args[0], nil)
+	way := p.Network.Open(p.Args[0], p.Args[0], outbound.NewBudgets(1))
 	if err := m.Vsock().Listen(guest.NetPort, way.Accept); err != nil {
 		return nil, err
 	}

@@ -9,6 +9,17 @@ import (
 // A function may be held to a list of its own, within that of the Network: it reaches
 // what both allow. The Network's may shrink later, so both are asked each time.
 
+// Within gives an instance, before its first stream, a list of its own, if that is not
+// nil: it may reach what both that and the Network allow.
+func (i *Instance) Within(p *Policy) *Instance {
+	i.within = p
+	if p == Nothing && i.n != nil {
+		i.end()
+		i.n = nil
+	}
+	return i
+}
+
 // Entries returns the list as it was given, names first.
 func (p *Policy) Entries() (entries []string) {
 	if p == nil {

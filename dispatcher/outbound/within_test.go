@@ -44,7 +44,7 @@ func TestWithin(t *testing.T) {
 	n.Own = func() []netip.Addr { return nil }
 	n.HasRoute = func(netip.Addr) bool { return true }
 	n.Resolver = names{"a.example.com.": {"198.51.100.1"}, "b.example.com.": {"198.51.100.2"}, "c.example.net.": {"198.51.100.3"}}
-	i := n.Open("test", mustParse(t, "a.example.com:443", "c.example.net:*", "192.0.2.7:22", "203.0.113.0/24:*"))
+	i := n.Open("test", "f", NewBudgets(1)).Within(mustParse(t, "a.example.com:443", "c.example.net:*", "192.0.2.7:22", "203.0.113.0/24:*"))
 	defer i.Close()
 	for name, want := range map[string]dnsmessage.RCode{"a.example.com.": dnsmessage.RCodeSuccess, "b.example.com.": dnsmessage.RCodeRefused, "c.example.net.": dnsmessage.RCodeRefused} {
 		var m dnsmessage.Message
@@ -60,7 +60,7 @@ func TestWithin(t *testing.T) {
 			t.Errorf("%s: %v", address, got)
 		}
 	}
-	closed := n.Open("test", Nothing)
+	closed := n.Open("test", "f", NewBudgets(1)).Within(Nothing)
 	defer closed.Close()
 	if closed.n != nil {
 		t.Error("an empty list leaves a way out")

@@ -111,6 +111,9 @@ func (e *Env) openDispatcher(o dispatcher.Options) (Service, error) {
 	if err != nil {
 		return nil, errors.Join(err, platform.Close())
 	}
+	if o.Log == nil { // that says it too
+		e.noteRepaired(d.Store())
+	}
 	return &ownedService{api.NewLocal(d), platform}, nil
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/instance"
 )
 
 // Shown says what to print of a result besides output and logs.
@@ -77,8 +78,11 @@ func printBounds(w io.Writer, b *bounds.Summary) error {
 func printLogs(w io.Writer, r *dispatcher.Result) error {
 	var b strings.Builder
 	for _, l := range r.Logs {
-		if l.Stream == "kernel" {
+		switch l.Stream {
+		case "kernel":
 			b.WriteString("[guest kernel] ")
+		case instance.MergedStream:
+			b.WriteString("[from here on stdout and stderr are not told apart]\n")
 		}
 		b.WriteString(l.Text)
 		if !strings.HasSuffix(l.Text, "\n") {
