@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
@@ -22,13 +23,14 @@ import (
 
 // serveConfig is what the flags say.
 type serveConfig struct {
-	listen, socket, token string
-	options               dispatcher.Options
-	queue                 sched.Options
-	drain                 time.Duration
-	log                   *slog.Logger
-	trace                 string
-	logs                  keptLogs
+	listen, socket string
+	token          token
+	options        dispatcher.Options
+	queue          sched.Options
+	drain          time.Duration
+	log            *slog.Logger
+	trace          string
+	logs           keptLogs
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
@@ -94,6 +96,21 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		}
 		cfg.options.NodeBytes = n
 	}
+	if cfg.options.FunctionTimeout = c.Duration("function-timeout"); cfg.options.FunctionTimeout < 0 {
+		return nil, bad("function-timeout", "must be more than 0")
+	}
+	for name, to := range map[string]struct {
+		field      *int
+		unit, most uint64
+	}{"function-memory": {&cfg.options.FunctionMemoryMiB, 1 << 20, 1 << 40}, "function-output": {&cfg.options.FunctionOutputBytes, 1, bounds.MaxOutputBytes}} {
+		if text := c.String(name); text != "" {
+			n, err := humanize.ParseBytes(text)
+			if err != nil || n < to.unit || n > to.most {
+				return nil, bad(name, fmt.Sprintf("must be a size of %s to %s", humanize.IBytes(to.unit), humanize.IBytes(to.most)))
+			}
+			*to.field = int(n / to.unit)
+		}
+	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
 		ports, err := cmdline.SplitList(text)
@@ -125,36 +142,15 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
 		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
 	}
-	if cfg.token, err = readToken(e, c.String("token-file")); err != nil {
+	if cfg.token, err = readTokenFlags(e, c); err != nil {
 		return nil, err
 	}
-	if cfg.token == "" {
+	if !cfg.token.given && cfg.listen != listenNowhere {
 		if err := checkLoopback(cfg.listen); err != nil {
 			return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
 		}
 	}
 	return cfg, nil
-}
-
-// minToken keeps a token from being guessed.
-const minToken = 16
-
-func readToken(e *cmdline.Env, file string) (string, error) {
-	token := e.Getenv(tokenVariable)
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("token: %w", err)
-		}
-		token = strings.TrimSpace(string(b))
-		if token == "" {
-			return "", fmt.Errorf("token: %s is empty", file)
-		}
-	}
-	if token != "" && len(token) < minToken {
-		return "", fmt.Errorf("token: it has %d characters, at least %d are needed: it is all that keeps others out", len(token), minToken)
-	}
-	return token, nil
 }
 
 // checkLoopback says whether an address can be reached from this machine only. A
