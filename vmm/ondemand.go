@@ -37,6 +37,8 @@ func (m *Memory) MapPager(first, count uint64, p Pager, page uint64) error {
 	if err := m.backing.MapPager(first, count, p, page); err != nil {
 		return fmt.Errorf("map %d pages of %s, from page %d, at page %d: %w", count, p.File().Name(), page, first, err)
 	}
+	m.files.AddRange(first, count)
+	m.cut(first, count)
 	return nil
 }
 
