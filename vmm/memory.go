@@ -228,12 +228,12 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 		return fmt.Errorf("map %d pages of %s, offset %d, at page %d: %w", count, f.Name(), off, first, err)
 	}
 	m.files.AddRange(first, count)
-	m.cut(first, count)
+	cut(m, first, count)
 	return nil
 }
 
 // cut notes that pages are a mapping of their own, and no longer several.
-func (m *Memory) cut(first, count uint64) {
+func cut(m *Memory, first, count uint64) {
 	m.cuts.RemoveRange(first, count)
 	m.cuts.Add(first)
 	if end := first + count; end < m.Pages() {
@@ -255,7 +255,7 @@ func (m *Memory) MapPager(first, count uint64, p platform.Pager, page uint64) er
 		return fmt.Errorf("map %d pages of %s, from page %d, at page %d: %w", count, p.File().Name(), page, first, err)
 	}
 	m.files.AddRange(first, count)
-	m.cut(first, count)
+	cut(m, first, count)
 	return nil
 }
 
@@ -271,7 +271,7 @@ func (m *Memory) MapZero(first, count uint64) error {
 		return fmt.Errorf("map %d zero pages at page %d: %w", count, first, err)
 	}
 	m.files.RemoveRange(first, count)
-	m.cut(first, count)
+	cut(m, first, count)
 	return nil
 }
 
