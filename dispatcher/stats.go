@@ -48,6 +48,23 @@ type Stats struct {
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
+// Unready says why no invocation could be served, as far as that is seen without one: a
+// part of the store is damaged, or the platform makes no machine. It makes one to see.
+func (d *Dispatcher) Unready() (why []string) {
+	if len(d.store.Damaged()) > 0 {
+		why = append(why, "store damaged")
+	}
+	vm, err := d.platform.NewVM()
+	if err == nil {
+		err = vm.Close()
+	}
+	if err != nil {
+		d.log.Warn("the platform makes no machine", "platform", d.platform.Name(), "error", err)
+		why = append(why, "no platform")
+	}
+	return why
+}
+
 // Stats returns the counts.
 func (d *Dispatcher) Stats() Stats {
 	c := &d.events

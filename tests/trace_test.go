@@ -57,7 +57,7 @@ func TestSpans(t *testing.T) {
 		w.Write(answer)
 	}))
 	defer server.Close()
-	d := startDaemon(t, "--trace", server.URL+"/v1/traces")
+	d := startDaemon(t, "--trace", server.URL)
 	d.create("echo", "def handler(e, c):\n    if e.get('fail'): raise ValueError('no')\n    return e\n", nil)
 	const trace, failing, client = "0af7651916cd43dd8448eb211c80319c", "1af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 	for id, event := range map[string]string{trace: `{}`, failing: `{"fail": 1}`} {

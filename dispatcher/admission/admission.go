@@ -32,8 +32,8 @@ type Invocations interface {
 
 // Metrics counts invocations; its methods may be called from any goroutine.
 type Metrics interface {
-	// Invoked: an invocation has a result, after it waited for its turn.
-	Invoked(r *dispatcher.Result, waited time.Duration)
+	// Invoked: an invocation of a function has a result, after it waited for its turn.
+	Invoked(function string, r *dispatcher.Result, waited time.Duration)
 	// NotInvoked: it has none: it was refused, cancelled, or failed.
 	NotInvoked(outcome Outcome)
 }
@@ -81,8 +81,8 @@ func New(o Options) *Control {
 
 type nobody struct{}
 
-func (nobody) Invoked(*dispatcher.Result, time.Duration) {}
-func (nobody) NotInvoked(Outcome)                        {}
+func (nobody) Invoked(string, *dispatcher.Result, time.Duration) {}
+func (nobody) NotInvoked(Outcome)                                {}
 
 // Check refuses an invocation that would be refused anyway, before anything of it
 // but its head has been read.
@@ -142,7 +142,7 @@ func (c *Control) Invoke(ctx context.Context, t *dispatcher.Deployment, request 
 		return nil, gone(ctx, err)
 	}
 	waited := began.Sub(arrived)
-	c.o.Metrics.Invoked(result, waited)
+	c.o.Metrics.Invoked(t.Base(), result, waited)
 	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", request.RequestID), slog.String("function", t.Name),
 		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", waited),
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))

@@ -39,7 +39,7 @@ type counts struct {
 	invoked  int
 }
 
-func (c *counts) Invoked(*dispatcher.Result, time.Duration) {
+func (c *counts) Invoked(string, *dispatcher.Result, time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.invoked++

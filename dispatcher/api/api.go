@@ -74,6 +74,13 @@ type Endpoint struct {
 	TokenFile string `json:"token_file,omitempty"`
 }
 
+// Ready says whether the service serves, and if not why: draining, store damaged, no
+// platform.
+type Ready struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons"`
+}
+
 // Invocation asks for an invocation.
 type Invocation struct {
 	Event         json.RawMessage      `json:"event"`

@@ -105,6 +105,8 @@ type Hosted interface {
 	Deployments
 	ImageMemory(image string) (bytes uint64, err error)
 	Stats() dispatcher.Stats
+	// Unready says in a few words each why the service cannot serve; none: it can.
+	Unready() []string
 	StateDir() string
 	// Watch returns a channel that is closed when the snapshots change.
 	Watch() <-chan struct{}

@@ -107,6 +107,8 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "GET", "/v1/health", "")
 	ask(200, "GET", "/v1/endpoint", "")
 	ask(200, "GET", "/openapi.json", "")
+	ask(200, "GET", "/healthz", "")
+	ask(200, "GET", "/readyz", "")
 	ask(200, "GET", "/metrics", "")
 	ask(201, "PUT", "/v1/functions/made", `{"handler":"main.handler",`+file+`,"warm_up":[{"a":1}],"settings":{"timeout_s":4}}`)
 	ask(400, "PUT", "/v1/functions/made", `{"handler":"main.handler","surprise":1}`)

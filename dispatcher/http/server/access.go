@@ -50,6 +50,7 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 		}
 		var err error
 		switch {
+		case isProbe(r):
 		case unix:
 			err = checkPeer(r)
 		case token == "":

@@ -23,6 +23,8 @@ type Metrics struct {
 	phases   *prometheus.HistogramVec
 	pages    *prometheus.CounterVec
 	outcomes *prometheus.CounterVec
+
+	functions functionCounts
 }
 
 // The pages that runs dirtied are counted by the dispatcher, after the result.
@@ -53,7 +55,7 @@ func NewMetrics() *Metrics {
 }
 
 // Invoked implements admission.Metrics.
-func (m *Metrics) Invoked(r *dispatcher.Result, waited time.Duration) {
+func (m *Metrics) Invoked(function string, r *dispatcher.Result, waited time.Duration) {
 	pooled := "no"
 	if r.Pooled {
 		pooled = "yes"
@@ -79,6 +81,7 @@ func (m *Metrics) Invoked(r *dispatcher.Result, waited time.Duration) {
 		}
 	}
 	m.outcomes.WithLabelValues(outcome).Inc()
+	m.functions.invoked(function, outcome == "ok", r.Timings.Total)
 }
 
 // NotInvoked implements admission.Metrics.
@@ -88,7 +91,7 @@ func (m *Metrics) NotInvoked(outcome admission.Outcome) {
 
 // serve is the handler of the metrics of a server, whose state is collected too.
 func (m *Metrics) serve(s *Server) http.Handler {
-	m.registry.MustRegister(&stateCollector{s})
+	m.registry.MustRegister(&stateCollector{s}, &m.functions)
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 

@@ -55,6 +55,7 @@ type Server struct {
 	Started  time.Time
 	stopping chan struct{} // closed by Stop
 	bodies   *semaphore.Weighted
+	probe    probe
 	mux      *http.ServeMux
 	handler  http.Handler
 }
@@ -95,6 +96,8 @@ func New(o Options) *Server {
 	for _, door := range doors {
 		door(s, s.mux)
 	}
+	s.mux.HandleFunc("GET /healthz", s.healthz)
+	s.mux.HandleFunc("GET /readyz", s.readyz)
 	if s.Metrics != nil {
 		s.mux.Handle("GET /metrics", s.Metrics.serve(s))
 	}

@@ -37,6 +37,7 @@ type Fake struct {
 	OnInvoke  func(context.Context, dispatcher.Request) (*dispatcher.Result, error) // nil: echo
 	OnReset   func()                                                                // what is to do once a result was delivered, or nil
 	Delivered func()                                                                // a result was delivered, whoever resets the machine; or nil
+	Unfit     []string                                                              // what Unready says
 	Deploys   atomic.Int64
 	Spec      dispatcher.FunctionSpec // of the last deployment
 }
@@ -60,6 +61,8 @@ func New(t testing.TB) *Fake {
 	})
 	return &Fake{Local: api.NewLocal(d)}
 }
+
+func (f *Fake) Unready() []string { return f.Unfit }
 
 func (f *Fake) ImageMemory(string) (uint64, error) { return 256 << 20, nil }
 

@@ -57,8 +57,16 @@ at most --drain. A second signal ends it at once.`,
 			"seussctl serve --allow-net api.example.com:443 --allow-net '[2001:db8::/32]:*'",
 			`eval "$(seussctl env)"; aws lambda invoke --function-name hello /dev/stdout`,
 		},
-		Flags:  serveFlags(),
-		Action: func(c *cli.Context, e *cmdline.Env) error { return runService(e, c) },
+		Flags: serveFlags(),
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			err := runService(e, c)
+			var usage *cmdline.UsageError
+			if log := e.Notes(); err != nil && log != nil && !errors.As(err, &usage) {
+				log.Error("the service has failed", "error", err)
+				return cmdline.ErrReported
+			}
+			return err
+		},
 	})
 }
 
@@ -91,7 +99,7 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "logs-age", Value: logs.DefaultAge, Usage: "keep what functions print for `TIME`"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
-		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL"},
+		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL (without the flag: as the variables OTEL_* say)"},
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -130,17 +129,14 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if e.Log != nil {
 		least = slog.LevelDebug // --verbose
 	}
-	level := &slog.HandlerOptions{Level: least}
-	switch c.String("log-format") {
-	case "text":
-		cfg.log = slog.New(slog.NewTextHandler(e.Stderr, level))
-	case "json":
-		cfg.log = slog.New(slog.NewJSONHandler(e.Stderr, level))
-	default:
+	if cfg.log, err = newLog(e.Stderr, c.String("log-format"), least); err != nil {
 		return nil, bad("log-format", "must be text or json")
 	}
-	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
-		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
+	if c.String("log-format") == "json" {
+		e.TellJSON(cfg.log)
+	}
+	if cfg.trace, err = readTrace(c.IsSet("trace"), cfg.trace, e.Getenv); err != nil {
+		return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
 	}
 	if cfg.token, err = readTokenFlags(e, c); err != nil {
 		return nil, err

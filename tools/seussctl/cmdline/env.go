@@ -60,7 +60,8 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
-	weakerNoted bool // the user was told that isolation is weaker
+	notes       *slog.Logger // nil: remarks are plain lines
+	weakerNoted bool         // the user was told that isolation is weaker
 }
 
 func NewEnv(stdin io.Reader, stdout, stderr io.Writer) *Env {
@@ -137,9 +138,23 @@ func (e *Env) Images() images.Store {
 	return images.Store{Dir: filepath.Join(e.StateDir, "images")}
 }
 
+// TellJSON makes remarks, and what ends the program, lines of a log in JSON, and shows no
+// progress: who reads the log reads nothing else.
+func (e *Env) TellJSON(log *slog.Logger) {
+	e.notes = log
+	e.Progress.visible = false
+}
+
+// Notes is the log that TellJSON was given; nil: remarks are plain lines.
+func (e *Env) Notes() *slog.Logger { return e.notes }
+
 // Notef prints a remark for the person at the terminal.
 func (e *Env) Notef(format string, args ...any) {
 	e.Progress.Clear()
+	if e.notes != nil {
+		e.notes.Warn(fmt.Sprintf(format, args...))
+		return
+	}
 	fmt.Fprintf(e.Stderr, "seussctl: note: "+format+"\n", args...)
 }
 
