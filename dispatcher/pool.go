@@ -43,58 +43,6 @@ func newPool(ps *pools, img *image) *pool {
 	return &pool{ps: ps, image: img, demand: newDemand(ps.sizes.window)}
 }
 
-// take returns a machine, ready on t if there is one. It may have to be brought to t
-// first. A machine is made here only if none is free. Machines that have died while
-// they stood in the pool are passed by: no request has to fail for those.
-func (p *pool) take(ctx context.Context, t *instance.Snapshot) (*instance.VM, error) {
-	for {
-		p.mu.Lock()
-		if p.closed {
-			p.mu.Unlock()
-			return nil, ErrClosed
-		}
-		p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
-		s, rank := p.pick(t)
-		switch {
-		case rank > 0:
-			grow := rank < rankReady && p.demand.missed(t) && p.room()
-			if rank == rankReady {
-				p.counts.ready++
-			} else {
-				p.counts.moved++
-			}
-			p.mu.Unlock()
-			if grow {
-				p.grow(t)
-			}
-		case p.room():
-			p.total++
-			p.counts.madeOnPath++
-			p.mu.Unlock()
-			return p.create(t)
-		default:
-			turn := make(chan slot, 1)
-			p.waiters = append(p.waiters, turn)
-			p.counts.waited++
-			p.mu.Unlock()
-			select {
-			case s = <-turn:
-			case <-ctx.Done():
-				p.forsake(turn)
-				return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
-			}
-			if s.vm == nil {
-				continue // a machine was lost: there is room for a new one
-			}
-		}
-		if s.vm.Alive() {
-			return s.vm, nil
-		}
-		p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
-		p.discard(s.vm)
-	}
-}
-
 // How well a free machine fits a request.
 const (
 	rankOther = iota + 1 // it stands ready on another node
@@ -103,10 +51,18 @@ const (
 	rankReady            // it stands ready on the node
 )
 
-// pick takes the best free machine for t, nil if none is free. p.mu is held.
-func (p *pool) pick(t *instance.Snapshot) (s slot, rank int) {
-	best := -1
-	for i, s := range p.free {
+// pick notes that a machine is asked for, and takes the free one that fits t best, nil
+// if none is free. It may have to be brought to t first; grow says that one more is
+// wanted there. p.mu is held.
+func (p *pool) pick(t *instance.Snapshot, now time.Time) (best slot, grow bool) {
+	d := &p.demand
+	if now.Sub(d.since) >= d.slot {
+		d.turn(now)
+	}
+	d.peaks[d.at] = max(d.peaks[d.at], p.total-len(p.free)+len(p.waiters)+1)
+	at, rank := -1, 0
+	for i := range p.free {
+		s := &p.free[i]
 		r := rankOther
 		switch {
 		case s.ready && s.snapshot == t:
@@ -120,15 +76,65 @@ func (p *pool) pick(t *instance.Snapshot) (s slot, rank int) {
 		// Of equals the last put back is warm in the caches; but of those that
 		// stand ready for others the first is missed the least.
 		if r > rank || r == rank && r > rankOther {
-			best, rank = i, r
+			at, rank = i, r
 		}
 	}
-	if best < 0 {
-		return slot{}, 0
+	if at < 0 {
+		return slot{}, false
 	}
-	s = p.free[best]
-	p.free = slices.Delete(p.free, best, best+1)
-	return s, rank
+	best = p.free[at]
+	p.free = slices.Delete(p.free, at, at+1)
+	if rank == rankReady {
+		p.counts.ready++
+		return best, false
+	}
+	p.counts.moved++
+	return best, d.missed(t) && p.room()
+}
+
+// take is pick for where that has found none, or one that has died while it stood in
+// the pool: no request has to fail for those. A machine is made here only if none is
+// free, and waited for if there is no room for one more.
+func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) (*instance.VM, error) {
+	for {
+		if vm != nil {
+			if vm.Alive() {
+				return vm, nil
+			}
+			p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
+			p.discard(vm)
+		}
+		p.mu.Lock()
+		if p.closed {
+			p.mu.Unlock()
+			return nil, ErrClosed
+		}
+		free, grow := p.pick(t, time.Now())
+		if vm = free.vm; vm != nil {
+			p.mu.Unlock()
+			if grow {
+				p.grow(t)
+			}
+			continue
+		}
+		if p.room() {
+			p.total++
+			p.counts.madeOnPath++
+			p.mu.Unlock()
+			return p.create(t)
+		}
+		turn := make(chan slot, 1)
+		p.waiters = append(p.waiters, turn)
+		p.counts.waited++
+		p.mu.Unlock()
+		select {
+		case s := <-turn:
+			vm = s.vm // nil: a machine was lost, and there is room for a new one
+		case <-ctx.Done():
+			p.forsake(turn)
+			return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
+		}
+	}
 }
 
 func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {

@@ -52,6 +52,15 @@ func queue(t *testing.T, s *Scheduler, ctx context.Context, name string, limit i
 	}
 }
 
+// check asks for a slot and does not wait for it.
+func check(s *Scheduler, name string) error {
+	k, err := s.Ask(name, -1)
+	if err == nil {
+		k.Release()
+	}
+	return err
+}
+
 // TestFairByTime: a function whose requests take ten times as long gets a tenth
 // of the turns, however many it queues.
 func TestFairByTime(t *testing.T) {
@@ -301,7 +310,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	for name, f := range s.functions {
-		if f.running != 0 || len(f.queue) != 0 || f.at != -1 {
+		if f.running != 0 || f.tickets != 0 || len(f.queue) != 0 || f.at != -1 {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
@@ -319,6 +328,41 @@ func TestForgetsFunctions(t *testing.T) {
 	}
 	if n := len(s.functions); n > 50 {
 		t.Errorf("%d functions are remembered", n)
+	}
+}
+
+// TestAskedIsNotForgotten: who has asked and not yet waited counts against his
+// function's limit when his turn comes, however many other names came meanwhile.
+func TestAskedIsNotForgotten(t *testing.T) {
+	s, _ := newTest(Options{Slots: 4, Queue: 10})
+	asked, err := s.Ask("one", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 1000 {
+		if err := check(s, fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	running, err := s.Acquire(t.Context(), "one", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- asked.Wait(t.Context()) }()
+	for s.Stats().Waiting == 0 {
+		if len(done) > 0 {
+			t.Fatal("it got a slot beyond the limit")
+		}
+		time.Sleep(10 * time.Microsecond)
+	}
+	running.Release()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	asked.Release()
+	if st := s.Stats(); st.Running != 0 || s.functions["one"].tickets != 0 {
+		t.Errorf("%+v", st)
 	}
 }
 
@@ -409,15 +453,15 @@ func TestStandingQueue(t *testing.T) {
 		}
 	}
 	fill()
-	if err := s.Check("f", -1); err != nil {
+	if err := check(s, "f"); err != nil {
 		t.Error("a burst is refused:", err)
 	}
 	c.add(time.Second)
 	_, err := s.Acquire(t.Context(), "f", -1)
-	if reason(err) != Overload || reason(s.Check("f", -1)) != Overload {
+	if reason(err) != Overload || reason(check(s, "f")) != Overload {
 		t.Errorf("%v; want %s", err, Overload)
 	}
-	if err := s.Check("g", -1); err != nil {
+	if err := check(s, "g"); err != nil {
 		t.Error("a function that has nothing queued would wait 10 ms:", err)
 	}
 	empty()
@@ -459,7 +503,7 @@ func TestClockSetBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.Check("f", -1); err != nil {
+		if err := check(s, "f"); err != nil {
 			t.Fatal(err)
 		}
 	}

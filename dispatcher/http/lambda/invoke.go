@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,7 +25,7 @@ const (
 
 // invoke is Lambda's Invoke.
 func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.nameOf(r)
+	name, err := s.NameOf(r)
 	if err != nil {
 		return err
 	}
@@ -48,76 +47,85 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 		return server.Validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
 	arn := s.ARN(name.Name, name.Qualifier)
-	target, err := s.Service.Lookup(name.Deployment())
-	if err == nil && (kind == "" || kind == "RequestResponse") {
-		err = s.Admission.Check(target)
+	if kind == "DryRun" || kind == "Event" {
+		return s.accept(w, r, name, arn, kind, limit)
 	}
+	entry, err := s.Admission.Enter(name.Deployment())
 	if err != nil {
 		return server.Answer(err, arn)
 	}
-	event, err := server.ReadBody(r, limit, "InvokeFunction")
+	defer entry.End(r.Context())
+	request := dispatcher.Request{
+		RequestID: server.RequestIDOf(r), ARN: arn,
+		Memory: tail, // for the report line
+	}
+	if request.Event, request.ClientContext, err = read(r, limit); err != nil {
+		return err
+	}
+	result, err := entry.Invoke(r.Context(), &request)
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	h := w.Header()
+	h.Set("X-Amz-Executed-Version", versionOf(result))
+	if tail {
+		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Name))))
+	}
+	document := []byte(result.Output)
+	if result.Error != nil {
+		h.Set("X-Amz-Function-Error", "Unhandled")
+		document = errorDocument(result)
+	}
+	server.Send(w, document)
+	return nil
+}
+
+// accept takes an event that nobody waits for, or looks only whether one could be sent.
+func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.FunctionName, arn, kind string, limit int64) error {
+	if _, err := s.Service.Lookup(name.Deployment()); err != nil {
+		return server.Answer(err, arn)
+	}
+	event, client, err := read(r, limit)
 	if err != nil {
 		return err
+	}
+	if kind == "DryRun" {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+	if !json.Valid(event) {
+		return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
+	}
+	err = s.Events.Add(events.Event{Function: name.Deployment(), Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	w.WriteHeader(http.StatusAccepted)
+	return nil
+}
+
+// read reads an event, and what the client has to say of itself.
+func read(r *http.Request, limit int64) (event, client []byte, err error) {
+	if event, err = server.ReadBody(r, limit, "InvokeFunction"); err != nil {
+		return nil, nil, err
 	}
 	if len(bytes.TrimSpace(event)) == 0 {
 		event = []byte("{}")
 	}
-	client, err := clientContext(r.Header.Get("X-Amz-Client-Context"))
-	if err != nil {
-		return err
-	}
-	switch kind {
-	case "DryRun":
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	case "Event":
-		if !json.Valid(event) {
-			return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
-		}
-		err := s.Events.Add(events.Event{Function: name.Deployment(), Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
-		if err != nil {
-			return server.Answer(err, arn)
-		}
-		w.WriteHeader(http.StatusAccepted)
-		return nil
-	}
-	request := dispatcher.Request{
-		Event: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client,
-		Memory: tail, // for the report line
-	}
-	_, err = s.Admission.Invoke(r.Context(), target, &request, func(result *dispatcher.Result) {
-		h := w.Header()
-		h.Set("X-Amz-Executed-Version", versionOf(result))
-		if tail {
-			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Name))))
-		}
-		writeOutcome(w, result)
-		server.Sent(w)
-	})
-	if err != nil {
-		return server.Answer(err, arn)
-	}
-	return nil
+	client, err = clientContext(r.Header.Get("X-Amz-Client-Context"))
+	return event, client, err
 }
 
-// writeOutcome writes what a function returned, or Lambda's document of its error.
-func writeOutcome(w http.ResponseWriter, result *dispatcher.Result) {
-	h := w.Header()
-	if result.Error != nil {
-		h.Set("X-Amz-Function-Error", "Unhandled")
-		server.WriteJSON(w, http.StatusOK, struct {
-			Message    string   `json:"errorMessage"`
-			Type       string   `json:"errorType"`
-			RequestID  string   `json:"requestId"`
-			StackTrace []string `json:"stackTrace,omitzero"`
-			Trace      []string `json:"trace,omitzero"` // some runtimes have it in place of StackTrace
-		}{result.Error.Message, result.Error.Type, result.RequestID, stackTrace(result.Error), result.Error.Trace})
-		return
-	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(result.Output)))
-	w.WriteHeader(http.StatusOK)
-	w.Write(result.Output)
+// errorDocument is Lambda's document of what a function did wrong.
+func errorDocument(r *dispatcher.Result) []byte {
+	document, _ := json.Marshal(struct { // no type of it fails
+		Message    string   `json:"errorMessage"`
+		Type       string   `json:"errorType"`
+		RequestID  string   `json:"requestId"`
+		StackTrace []string `json:"stackTrace,omitzero"`
+		Trace      []string `json:"trace,omitzero"` // some runtimes have it in place of StackTrace
+	}{r.Error.Message, r.Error.Type, r.RequestID, stackTrace(r.Error), r.Error.Trace})
+	return document
 }
 
 // lookup resolves a name to a deployment that exists.
