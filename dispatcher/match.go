@@ -41,10 +41,11 @@ func parseEvent(raw []byte, lazy bool) (event, error) {
 	if !lazy {
 		return e, nil
 	}
-	if err := json.Unmarshal(raw, &e.keys); err != nil || e.keys == nil {
+	var keys map[string]json.RawMessage // not the event's, which would be allocated
+	if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
 		return e, fmt.Errorf("%w: a function with lazy arguments takes a JSON object", ErrBadEvent)
 	}
-	e.digest = map[string]string{}
+	e.keys, e.digest = keys, map[string]string{}
 	return e, nil
 }
 

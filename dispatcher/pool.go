@@ -208,11 +208,13 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 		return
 	}
 	p.put(slot{vm: vm, onReset: onReset})
-	do := p.ps.tasks.background
-	if here {
-		do = p.ps.tasks.foreground
+	tasks := p.ps.tasks // or Close takes it as it is
+	if !here {
+		tasks.background(func() { p.reset(vm) })
+	} else if tasks.begin() {
+		p.reset(vm)
+		tasks.end()
 	}
-	do(func() { p.reset(vm) }) // or Close takes it as it is
 }
 
 // reset brings a free machine that has run back to its snapshot, unless somebody took

@@ -55,14 +55,18 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 		return server.Answer(err, arn)
 	}
 	defer entry.End(r.Context())
-	request := dispatcher.Request{
-		RequestID: server.RequestIDOf(r), ARN: arn,
-		Memory: tail, // for the report line
-	}
-	if request.Event, request.ClientContext, err = read(r, limit); err != nil {
+	event, err := server.ReadBody(r, limit, "InvokeFunction")
+	if err != nil {
 		return err
 	}
-	result, err := entry.Invoke(r.Context(), &request)
+	client, err := clientContext(r.Header.Get("X-Amz-Client-Context"))
+	if err != nil {
+		return err
+	}
+	result, err := entry.Invoke(r.Context(), &dispatcher.Request{
+		Event: orObject(event), RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client,
+		Memory: tail, // for the report line
+	})
 	if err != nil {
 		return server.Answer(err, arn)
 	}
@@ -85,7 +89,11 @@ func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.Functi
 	if _, err := s.Service.Lookup(name.Deployment()); err != nil {
 		return server.Answer(err, arn)
 	}
-	event, client, err := read(r, limit)
+	event, err := server.ReadBody(r, limit, "InvokeFunction")
+	if err != nil {
+		return err
+	}
+	client, err := clientContext(r.Header.Get("X-Amz-Client-Context"))
 	if err != nil {
 		return err
 	}
@@ -93,7 +101,7 @@ func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.Functi
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	if !json.Valid(event) {
+	if event = orObject(event); !json.Valid(event) {
 		return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
 	}
 	err = s.Events.Add(events.Event{Function: name.Deployment(), Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
@@ -104,16 +112,12 @@ func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.Functi
 	return nil
 }
 
-// read reads an event, and what the client has to say of itself.
-func read(r *http.Request, limit int64) (event, client []byte, err error) {
-	if event, err = server.ReadBody(r, limit, "InvokeFunction"); err != nil {
-		return nil, nil, err
-	}
+// orObject is the event of a request that may have none.
+func orObject(event []byte) []byte {
 	if len(bytes.TrimSpace(event)) == 0 {
-		event = []byte("{}")
+		return []byte("{}")
 	}
-	client, err = clientContext(r.Header.Get("X-Amz-Client-Context"))
-	return event, client, err
+	return event
 }
 
 // errorDocument is Lambda's document of what a function did wrong.

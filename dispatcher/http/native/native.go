@@ -118,7 +118,11 @@ func read(r *http.Request, limit int64, v any) error {
 
 // deployment checks the name in a request's path.
 func (s *door) deployment(r *http.Request) (string, error) {
-	f, err := s.ParseFunctionName(r.PathValue("name"), "")
+	name := r.PathValue("name")
+	if functions.ValidName(name) {
+		return name, nil
+	}
+	f, err := s.ParseFunctionName(name, "")
 	return f.Deployment(), err
 }
 
