@@ -10,7 +10,7 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // Defaults of Options and Request.
@@ -27,7 +27,7 @@ type Options struct {
 	// StateDir holds images, nodes and functions; it is created.
 	StateDir string
 	// Platform runs the machines. The caller closes it after the Dispatcher.
-	Platform vmm.Platform
+	Platform platform.Platform
 	// ReadOnly opens the state directory without its lock: nothing can be
 	// captured or deployed, invocations work.
 	ReadOnly bool
@@ -69,6 +69,12 @@ type Options struct {
 	HostPorts []uint32
 	// Network is what functions may reach beyond their machines; nil is nothing.
 	Network *outbound.Network
+	// Slots is how many invocations run at a time, as far as their caller knows: PoolSize
+	// if 0. Each is sure of a share of Budgets.
+	Slots int
+	// Budgets bound what all functions take of the host for connections; nil: what suits
+	// Slots.
+	Budgets *outbound.Budgets
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Progress is told about long steps, nil means nobody: what is being done,

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -15,7 +16,7 @@ import (
 // stopped at, and has the driver's questions answered until there is a result.
 func (i *invocation) run(ctx context.Context) error {
 	if i.d.opts.VsockDir != "" {
-		socket, err := i.openSocket()
+		socket, err := i.openSocket(i.wayOut().Places())
 		if err != nil {
 			return err
 		}
@@ -36,7 +37,7 @@ func (i *invocation) run(ctx context.Context) error {
 		}
 		if err == nil {
 			began := time.Now()
-			reply, err = s.Invoke(i.context, i.whole())
+			reply, err = s.Call(i.how(), i.context, i.event.raw)
 			i.result.Timings.Run = time.Since(began)
 		}
 	}
@@ -47,20 +48,23 @@ func (i *invocation) run(ctx context.Context) error {
 	return err
 }
 
-// whole is the event as the handler is given it: nil if it has to ask for each argument.
-func (i *invocation) whole() []byte {
+// how says how the handler is given its event.
+func (i *invocation) how() instance.How {
 	if i.f.spec.Lazy {
-		return nil
+		return instance.WithoutEvent
 	}
-	return i.event.raw
+	return instance.WithEvent
 }
 
-// Accept makes it an instance.Outside, whose way out begins with the first stream.
-func (i *invocation) Accept(c *vsock.Conn) error {
+// Accept makes it an instance.Outside.
+func (i *invocation) Accept(c *vsock.Conn) error { return i.wayOut().Accept(c) }
+
+// wayOut is the instance's way out of its machine, opened when it is first needed.
+func (i *invocation) wayOut() *outbound.Instance {
 	if i.outside == nil {
-		i.outside = i.d.opts.Network.Open(i.result.RequestID)
+		i.outside = i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets)
 	}
-	return i.outside.Accept(c)
+	return i.outside
 }
 
 // answerAll answers the driver's questions until there is a result.
@@ -91,10 +95,14 @@ const (
 
 // answer gives the handler the argument that it asked for.
 func (i *invocation) answer(s instance.Session, key string) (instance.Reply, error) {
+	how := instance.Argument
 	value, present := i.event.value(key)
+	if !present {
+		how = instance.NoArgument
+	}
 	i.bound = append(i.bound, i.event.binding(key))
 	began := time.Now()
-	reply, err := s.Answer(i.context, value, present)
+	reply, err := s.Call(how, i.context, value)
 	i.result.Timings.Run += time.Since(began)
 	return reply, err
 }

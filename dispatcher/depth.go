@@ -98,7 +98,7 @@ func (b *depthBench) reset(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	if _, err := b.loan.Converse(ctx, i.deadline).Invoke(i.context, i.whole()); err != nil {
+	if _, err := b.loan.Converse(ctx, i.deadline).Call(i.how(), i.context, i.event.raw); err != nil {
 		return 0, err
 	}
 	vm := b.loan.End()

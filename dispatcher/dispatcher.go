@@ -9,11 +9,12 @@ import (
 
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // DefaultImage is the root image of functions that name none: the default runtime's.
@@ -48,7 +49,7 @@ var (
 type Dispatcher struct {
 	*Deployments
 	opts      Options
-	platform  vmm.Platform
+	platform  platform.Platform
 	log       *slog.Logger
 	store     *lineage.Store
 	host      instance.Host // of all machines
@@ -83,6 +84,12 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Network != nil && o.Network.Log == nil {
 		o.Network.Log = o.Log
 	}
+	if o.Slots <= 0 {
+		o.Slots = o.PoolSize
+	}
+	if o.Budgets == nil {
+		o.Budgets = outbound.NewBudgets(o.Slots)
+	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
@@ -114,6 +121,9 @@ func Open(o Options) (*Dispatcher, error) {
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
+	}
+	if n := store.Repaired(); n > 0 {
+		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
 	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)

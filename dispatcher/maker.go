@@ -156,7 +156,7 @@ func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, c
 		if err == nil {
 			session := l.Converse(ctx, i.deadline)
 			var reply instance.Reply
-			if reply, err = session.Invoke(i.context, i.whole()); err == nil && reply.Asks {
+			if reply, err = session.Call(i.how(), i.context, i.event.raw); err == nil && reply.Asks {
 				_, err = i.answerAll(session, reply)
 			}
 		}

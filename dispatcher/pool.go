@@ -4,23 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
+	"seuss/dispatcher/freelist"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
-// slot is a machine in its pool, and what is known of it while nobody has it.
-type slot struct {
-	vm        *instance.VM
-	ready     bool               // it stands ready on the snapshot; else an instance of it has run
-	snapshot  *instance.Snapshot // nil: it has shown none
-	freed     time.Time          // when it was put back
-	footprint uint64             // bytes of its private pages then
-	onReset   func(Reset)        // whoever ran last wants to know; nil: nobody
-}
+// slot is a machine that nobody has; with it, who is told of its reset, nil: nobody.
+type slot = freelist.Machine[func(Reset)]
 
 // pool keeps the machines of one image. A machine that stands ready on the node
 // that a request wants is preferred, then any free one, then a new one while
@@ -31,8 +24,8 @@ type pool struct {
 	image *image
 
 	mu      sync.Mutex
-	free    []slot // in the order in which they were put back
-	total   int    // machines that exist or are being made, busy ones included
+	free    freelist.List[func(Reset)]
+	total   int // machines that exist or are being made, busy ones included
 	waiters []chan slot
 	closed  bool
 	demand  demand
@@ -43,53 +36,25 @@ func newPool(ps *pools, img *image) *pool {
 	return &pool{ps: ps, image: img, demand: newDemand(ps.sizes.window)}
 }
 
-// How well a free machine fits a request.
-const (
-	rankOther = iota + 1 // it stands ready on another node
-	rankRan              // it has run something else and waits for its reset
-	rankSame             // it has run the same and waits for its reset
-	rankReady            // it stands ready on the node
-)
-
-// pick notes that a machine is asked for, and takes the free one that fits t best, nil
+// pick notes that a machine is asked for, and takes the free one that fits t best, none
 // if none is free. It may have to be brought to t first; grow says that one more is
 // wanted there. p.mu is held.
-func (p *pool) pick(t *instance.Snapshot, now time.Time) (best slot, grow bool) {
+func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow bool) {
 	d := &p.demand
 	if now.Sub(d.since) >= d.slot {
 		d.turn(now)
 	}
-	d.peaks[d.at] = max(d.peaks[d.at], p.total-len(p.free)+len(p.waiters)+1)
-	at, rank := -1, 0
-	for i := range p.free {
-		s := &p.free[i]
-		r := rankOther
-		switch {
-		case s.ready && s.snapshot == t:
-			r = rankReady
-		case s.ready:
-		case s.snapshot == t:
-			r = rankSame
-		default:
-			r = rankRan
-		}
-		// Of equals the last put back is warm in the caches; but of those that
-		// stand ready for others the first is missed the least.
-		if r > rank || r == rank && r > rankOther {
-			at, rank = i, r
-		}
-	}
-	if at < 0 {
-		return slot{}, false
-	}
-	best = p.free[at]
-	p.free = slices.Delete(p.free, at, at+1)
-	if rank == rankReady {
+	d.peaks[d.at] = max(d.peaks[d.at], p.total-p.free.Len()+len(p.waiters)+1)
+	s, rank := p.free.Pick(t)
+	switch rank {
+	case 0:
+		return nil, false
+	case freelist.Ready:
 		p.counts.ready++
-		return best, false
+		return s.VM, false
 	}
 	p.counts.moved++
-	return best, d.missed(t) && p.room()
+	return s.VM, d.miss(t) && p.room()
 }
 
 // take is pick for where that has found none, or one that has died while it stood in
@@ -109,8 +74,8 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) 
 			p.mu.Unlock()
 			return nil, ErrClosed
 		}
-		free, grow := p.pick(t, time.Now())
-		if vm = free.vm; vm != nil {
+		var grow bool
+		if vm, grow = p.pick(t, time.Now()); vm != nil {
 			p.mu.Unlock()
 			if grow {
 				p.grow(t)
@@ -129,7 +94,7 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) 
 		p.mu.Unlock()
 		select {
 		case s := <-turn:
-			vm = s.vm // nil: a machine was lost, and there is room for a new one
+			vm = s.VM // nil: a machine was lost, and there is room for a new one
 		case <-ctx.Done():
 			p.forsake(turn)
 			return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
@@ -157,20 +122,20 @@ func (p *pool) forsake(turn chan slot) {
 		}
 	}
 	p.mu.Unlock()
-	if s := <-turn; s.vm != nil {
+	if s := <-turn; s.VM != nil {
 		p.put(s)
 	}
 }
 
 // put gives a machine back, to the one who waits longest or to the free list.
 func (p *pool) put(s slot) {
-	s.ready, s.snapshot = s.vm.State() == instance.Ready, s.vm.Snapshot()
-	s.freed = time.Now()
-	s.footprint = s.vm.PrivatePages() * lineage.PageSize
+	s.Ready, s.Snapshot = s.VM.State() == instance.Ready, s.VM.Snapshot()
+	s.Freed = time.Now()
+	s.Private = s.VM.PrivatePages() * lineage.PageSize
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		s.vm.Close()
+		s.VM.Close()
 		return
 	}
 	if len(p.waiters) > 0 {
@@ -180,7 +145,7 @@ func (p *pool) put(s slot) {
 		turn <- s
 		return
 	}
-	p.free = append(p.free, s)
+	p.free.Put(s)
 	p.mu.Unlock()
 }
 
@@ -207,7 +172,7 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 		p.discard(vm)
 		return
 	}
-	p.put(slot{vm: vm, onReset: onReset})
+	p.put(slot{VM: vm, With: onReset})
 	tasks := p.ps.tasks // or Close takes it as it is
 	if !here {
 		tasks.background(func() { p.reset(vm) })
@@ -221,13 +186,11 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 // it meanwhile.
 func (p *pool) reset(vm *instance.VM) {
 	p.mu.Lock()
-	i := slices.IndexFunc(p.free, func(s slot) bool { return s.vm == vm })
-	if i < 0 || p.free[i].ready {
+	s, ok := p.free.Take(vm)
+	if !ok {
 		p.mu.Unlock()
 		return
 	}
-	onReset := p.free[i].onReset
-	p.free = slices.Delete(p.free, i, i+1)
 	last := vm.Snapshot()
 	last.Hold() // it stands there, and is in no list
 	defer last.Release()
@@ -240,9 +203,9 @@ func (p *pool) reset(vm *instance.VM) {
 		return
 	}
 	took := time.Since(began)
-	p.put(slot{vm: vm})
-	if onReset != nil {
-		onReset(Reset{Began: began, Took: took, PagesCopied: m.Copied, PagesMapped: m.Mapped})
+	p.put(slot{VM: vm})
+	if s.With != nil {
+		s.With(Reset{Began: began, Took: took, PagesCopied: m.Copied, PagesMapped: m.Mapped})
 	}
 }
 
@@ -257,16 +220,15 @@ func (p *pool) discard(vm *instance.VM) {
 func (p *pool) close() error {
 	p.mu.Lock()
 	p.closed = true
-	free := p.free
-	p.free = nil
+	free := p.free.TakeAll()
 	for _, turn := range p.waiters {
 		close(turn)
 	}
 	p.waiters = nil
 	p.mu.Unlock()
 	var errs []error
-	for _, s := range free {
-		errs = append(errs, s.vm.Close())
+	for _, vm := range free {
+		errs = append(errs, vm.Close())
 	}
 	return errors.Join(errs...)
 }

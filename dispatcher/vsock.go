@@ -80,14 +80,14 @@ type instanceSocket struct {
 	front *vsock.UnixFront
 }
 
-func (i *invocation) openSocket() (*instanceSocket, error) {
+func (i *invocation) openSocket(places vsock.Places) (*instanceSocket, error) {
 	id := i.result.RequestID
 	if filepath.Base(id) != id || len(id) > 36 {
 		return nil, fmt.Errorf("request id %q cannot name a socket: %w", id, lineage.ErrInvalid)
 	}
 	dir := i.d.opts.VsockDir
 	path := filepath.Join(dir, id+".sock")
-	front, err := vsock.NewUnixFront(i.Vsock(), path)
+	front, err := vsock.NewUnixFront(i.Vsock(), path, places)
 	if err != nil {
 		return nil, err
 	}

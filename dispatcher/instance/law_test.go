@@ -18,7 +18,7 @@ import (
 	"seuss/dispatcher/instance/instancetest"
 	"seuss/images"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vmmtest"
 )
 
@@ -113,7 +113,7 @@ func (silent) Ran(_, _ uint64)   {}
 func (silent) Captured()         {}
 func (silent) Prefetched(uint64) {}
 
-func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
+func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	t.Helper()
 	dir := instancetest.StateDir(t)
 	store, err := lineage.Open(dir, lineage.Options{})
@@ -164,9 +164,9 @@ func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
 	argument := Capture{Kind: lineage.KindArgument, Key: function("c").Key}
 	argument.Key.Args, argument.Key.NextKey = []lineage.Binding{{Key: "rows", Digest: strings.Repeat("0", 64)}}, "how"
 	b.add("argument", "lazy function", argument, func(s Session) error {
-		reply, err := s.Invoke(invocationContext, nil)
+		reply, err := s.Call(WithoutEvent, invocationContext, nil)
 		for err == nil && reply.Asks && reply.Want.Key != "how" {
-			reply, err = s.Answer(invocationContext, []byte("200000"), true)
+			reply, err = s.Call(Argument, invocationContext, []byte("200000"))
 		}
 		if err == nil && !reply.Asks {
 			err = errors.New("it did not ask")
@@ -237,7 +237,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 }
 
 // machine makes a VM of the test's own.
-func (b *lawBench) machine(platform vmm.Platform, logDirty bool) *VM {
+func (b *lawBench) machine(platform platform.Platform, logDirty bool) *VM {
 	b.Helper()
 	host := &Host{Platform: platform, Store: b.host.Store, Observer: silent{}, Log: b.host.Log}
 	vm := &VM{host: host, image: b.img}
@@ -291,12 +291,12 @@ func (b *lawBench) converse(s Session, from *Snapshot, how string) (err error) {
 	var reply Reply
 	switch key := from.Node.Info.Key; from.Node.Info.Kind {
 	case lineage.KindArgument:
-		reply, err = s.Answer(invocationContext, event[key.NextKey], true)
+		reply, err = s.Call(Argument, invocationContext, event[key.NextKey])
 	case lineage.KindFunction:
 		if key.Lazy {
-			reply, err = s.Invoke(invocationContext, nil)
+			reply, err = s.Call(WithoutEvent, invocationContext, nil)
 		} else {
-			reply, err = s.Invoke(invocationContext, whole)
+			reply, err = s.Call(WithEvent, invocationContext, whole)
 		}
 	default:
 		code, _ := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{
@@ -304,14 +304,17 @@ func (b *lawBench) converse(s Session, from *Snapshot, how string) (err error) {
 		if err := s.Load(code); err != nil {
 			return err
 		}
-		reply, err = s.Invoke(invocationContext, whole)
+		reply, err = s.Call(WithEvent, invocationContext, whole)
 	}
 	for err == nil && reply.Asks {
+		how := Argument
 		value, present := event[reply.Want.Key]
 		if reply.Want.All {
-			value, present = whole, true
+			value = whole
+		} else if !present {
+			how = NoArgument
 		}
-		reply, err = s.Answer(invocationContext, value, present)
+		reply, err = s.Call(how, invocationContext, value)
 	}
 	return err
 }

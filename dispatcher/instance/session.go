@@ -58,50 +58,49 @@ func (s Session) prepare(kind uint8, request []byte) error {
 	return fmt.Errorf("%w: message %d in place of DONE", ErrProtocol, f.kind)
 }
 
-// Invoke runs the handler on an event, with a context that has its length before it; a
-// nil event is one of which the handler has to ask for each argument. What the handler
-// did wrong is a *HandlerError.
-func (s Session) Invoke(context, event []byte) (Reply, error) {
-	if event == nil {
-		return s.ask(guest.MsgInvokeLazy, context)
-	}
-	reply, err := s.ask(guest.MsgInvoke, context, event)
-	if reply.Asks {
-		return Reply{}, fmt.Errorf("%w: WANT of a function that was given its whole event", ErrProtocol)
-	}
-	return reply, err
-}
+// How says what a handler is told.
+type How int
 
-// Answer gives a handler the argument that it asked for, or says that there is none. It
-// is also how an instance goes on whose snapshot was taken at such a question.
-func (s Session) Answer(context, value []byte, present bool) (Reply, error) {
-	flag := [1]byte{}
-	if present {
-		flag[0] = 1
-	}
-	return s.ask(guest.MsgArg, context, flag[:], value)
-}
+// What a handler is told.
+const (
+	WithEvent    How = iota // to run, with a whole event
+	WithoutEvent            // to run, and to ask for each argument of its event
+	Argument                // the argument that it asked for; also how an instance goes on whose snapshot was taken at such a question
+	NoArgument              // that there is no such argument
+)
 
-// ask sends a frame, with a seed for what the runtime draws at random, and runs the
-// guest until it has a result or a question.
-func (s Session) ask(kind uint8, parts ...[]byte) (Reply, error) {
-	var seed [guest.SeedBytes]byte
+// Call tells a handler something, with a context that has its length before it, and runs
+// it until it has a result or a question. What the handler did wrong is a *HandlerError.
+func (s Session) Call(how How, context, value []byte) (Reply, error) {
+	var seed [guest.SeedBytes]byte // of what the runtime draws at random
 	rand.Read(seed[:])
-	f, err := s.i.exchange(s.ctx, s.deadline, s.i.vm.stream.make(kind, seed[:], parts...))
+	var request []byte
+	switch stream := &s.i.vm.stream; how {
+	case WithEvent:
+		request = stream.make(guest.MsgInvoke, seed[:], context, value)
+	case WithoutEvent:
+		request = stream.make(guest.MsgInvokeLazy, seed[:], context)
+	case Argument:
+		request = stream.make(guest.MsgArg, seed[:], context, []byte{1}, value)
+	case NoArgument:
+		request = stream.make(guest.MsgArg, seed[:], context, []byte{0})
+	}
+	f, err := s.i.exchange(s.ctx, s.deadline, request)
 	if err != nil {
 		return Reply{}, err
 	}
-	switch f.kind {
-	case guest.MsgResult:
-		if !json.Valid(f.payload) { // such as NaN, which some encoders let pass
-			return Reply{}, &HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
-		}
+	switch {
+	case f.kind == guest.MsgResult && json.Valid(f.payload):
 		return Reply{Output: f.payload}, nil
-	case guest.MsgWant:
-		w, err := decodeWant(f.payload)
-		return Reply{Asks: true, Want: w}, err
-	case guest.MsgError:
+	case f.kind == guest.MsgResult: // such as NaN, which some encoders let pass
+		return Reply{}, &HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
+	case f.kind == guest.MsgError:
 		return Reply{}, decodeError(f.payload)
+	case f.kind != guest.MsgWant:
+		return Reply{}, fmt.Errorf("%w: message %d in place of a result", ErrProtocol, f.kind)
+	case how == WithEvent:
+		return Reply{}, fmt.Errorf("%w: WANT of a function that was given its whole event", ErrProtocol)
 	}
-	return Reply{}, fmt.Errorf("%w: message %d in place of a result", ErrProtocol, f.kind)
+	w, err := decodeWant(f.payload)
+	return Reply{Asks: true, Want: w}, err
 }

@@ -96,6 +96,11 @@ func (i *Instance) addresses(q *question) ([]netip.Addr, dnsmessage.RCode) {
 	}
 	ctx, cancel := context.WithTimeout(i.ctx, lookupTimeout)
 	defer cancel()
+	if err := i.lookups.Wait(ctx); err != nil {
+		i.note("a lookup: " + err.Error())
+		return nil, dnsmessage.RCodeServerFailure
+	}
+	defer i.lookups.Give()
 	found, err := i.n.Resolver.LookupNetIP(ctx, "ip", name+".") // no search list
 	var dns *net.DNSError
 	if errors.As(err, &dns) && dns.IsNotFound {

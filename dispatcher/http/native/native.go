@@ -41,6 +41,7 @@ func open(on *server.Server, mux *http.ServeMux) {
 	s := &door{on}
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
+		"GET /v1/endpoint":                    s.nativeEndpoint,
 		"GET /v1/functions":                   s.nativeFunctions,
 		"GET /v1/functions/{name}":            s.nativeFunction,
 		"PUT /v1/functions/{name}":            s.nativeDeploy,
@@ -134,6 +135,11 @@ func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
 		h.Status, status = "draining", http.StatusServiceUnavailable
 	}
 	server.WriteJSON(w, status, h)
+	return nil
+}
+
+func (s *door) nativeEndpoint(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, s.Endpoint)
 	return nil
 }
 

@@ -102,6 +102,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	}
 	file := `"files":{"main.py":"eA=="}`
 	ask(200, "GET", "/v1/health", "")
+	ask(200, "GET", "/v1/endpoint", "")
 	ask(200, "GET", "/openapi.json", "")
 	ask(200, "GET", "/metrics", "")
 	ask(201, "PUT", "/v1/functions/made", `{"handler":"main.handler",`+file+`,"warm_up":[{"a":1}],"settings":{"timeout_s":4}}`)

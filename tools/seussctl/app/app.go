@@ -70,6 +70,7 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("function", "deployed functions", functionDeploy(e), functionLs(e), functionRm(e)),
 			invoke(e),
 			serve(e),
+			env(e),
 			snapshotcmd.SnapshotGroup(e),
 			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e)),
 			demo(e),

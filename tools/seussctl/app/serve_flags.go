@@ -21,12 +21,13 @@ import (
 
 // serveConfig is what the flags say.
 type serveConfig struct {
-	listen, socket, token string
-	options               dispatcher.Options
-	queue                 sched.Options
-	drain                 time.Duration
-	log                   *slog.Logger
-	trace                 string
+	listen, socket string
+	token          token
+	options        dispatcher.Options
+	queue          sched.Options
+	drain          time.Duration
+	log            *slog.Logger
+	trace          string
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
@@ -64,7 +65,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	cfg := &serveConfig{
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
-			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
+			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
@@ -115,36 +116,15 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
 		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
 	}
-	if cfg.token, err = readToken(e, c.String("token-file")); err != nil {
+	if cfg.token, err = readTokenFlags(e, c); err != nil {
 		return nil, err
 	}
-	if cfg.token == "" {
+	if !cfg.token.given && cfg.listen != listenNowhere {
 		if err := checkLoopback(cfg.listen); err != nil {
 			return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
 		}
 	}
 	return cfg, nil
-}
-
-// minToken keeps a token from being guessed.
-const minToken = 16
-
-func readToken(e *cmdline.Env, file string) (string, error) {
-	token := e.Getenv(tokenVariable)
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("token: %w", err)
-		}
-		token = strings.TrimSpace(string(b))
-		if token == "" {
-			return "", fmt.Errorf("token: %s is empty", file)
-		}
-	}
-	if token != "" && len(token) < minToken {
-		return "", fmt.Errorf("token: it has %d characters, at least %d are needed: it is all that keeps others out", len(token), minToken)
-	}
-	return token, nil
 }
 
 // checkLoopback says whether an address can be reached from this machine only. A

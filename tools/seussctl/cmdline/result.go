@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 )
 
 // Shown says what to print of a result besides output and logs.
@@ -55,8 +56,11 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 func printLogs(w io.Writer, r *dispatcher.Result) error {
 	var b strings.Builder
 	for _, l := range r.Logs {
-		if l.Stream == "kernel" {
+		switch l.Stream {
+		case "kernel":
 			b.WriteString("[guest kernel] ")
+		case instance.MergedStream:
+			b.WriteString("[from here on stdout and stderr are not told apart]\n")
 		}
 		b.WriteString(l.Text)
 		if !strings.HasSuffix(l.Text, "\n") {
