@@ -30,6 +30,9 @@ const maxAutoAsked = 64 << 10
 // maxArgumentNodes bounds what the automatic policy takes for one function.
 const maxArgumentNodes = 64
 
+// captureTimeout is for a snapshot that was asked for: no client waits for a result.
+const captureTimeout = 10 * DefaultTimeout
+
 // captureArgument makes an argument snapshot of the state at a question.
 func (i *invocation) captureArgument(w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
 	spec := i.f.spec
@@ -130,11 +133,11 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if !f.spec.Lazy {
 		return nil, fmt.Errorf("%w: deploy it with --lazy-args", ErrNotLazy)
 	}
-	i, err := newInvocation(f, &Request{Event: raw, Timeout: 10 * DefaultTimeout}, time.Now())
+	i, err := newInvocation(f, &Request{Event: raw}, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	i.d = d
+	i.d, i.deadline = d, i.started.Add(captureTimeout)
 	t := d.costs.match(f, &i.event, "")
 	if t == nil || t.State == nil {
 		if t, err = d.restore(ctx, spec.Name); err != nil {

@@ -62,7 +62,7 @@ func (i *invocation) Accept(c *vsock.Conn) error { return i.wayOut().Accept(c) }
 // wayOut is the instance's way out of its machine, opened when it is first needed.
 func (i *invocation) wayOut() *outbound.Instance {
 	if i.outside == nil {
-		i.outside = i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets)
+		i.outside = i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
 	}
 	return i.outside
 }
@@ -126,7 +126,7 @@ func (i *invocation) load(s instance.Session) error {
 // with what its function's snapshots hold it stays within the function's memory; 0:
 // its guest's memory is limit enough.
 func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
-	limit := uint64(i.f.spec.Settings.MemoryMiB) << 20
+	limit := uint64(i.f.bounds.MemoryMiB) << 20
 	if limit == 0 || limit >= i.f.image.MemoryBytes {
 		return 0
 	}

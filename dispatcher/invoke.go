@@ -107,14 +107,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
 	}
-	timeout := req.Timeout
-	if timeout <= 0 {
-		timeout = time.Duration(f.spec.Settings.TimeoutSec) * time.Second
-	}
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
-	i.deadline = start.Add(timeout)
+	i.deadline = start.Add(f.bounds.Time(req.Timeout))
 	_, version, _ := strings.Cut(f.spec.Name, ":")
 	i.result = &Result{RequestID: req.RequestID, Version: version}
 	if i.result.RequestID == "" {
@@ -133,7 +126,7 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 		version = "$LATEST"
 	}
 	memory := i.f.image.MemoryBytes >> 20
-	if m := i.f.spec.Settings.MemoryMiB; m > 0 {
+	if m := i.f.bounds.MemoryMiB; m > 0 {
 		memory = uint64(m)
 	}
 	b = append(b, `{"aws_request_id":`...)
@@ -187,6 +180,11 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 		}
 	}
 	if req.Explain {
+		reach, err := d.outer.Summarize(&i.f.spec.Settings)
+		if err != nil {
+			return loan{}, err
+		}
+		i.result.Bounds = &reach
 		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(i.started)

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"seuss/dispatcher/instance"
@@ -28,6 +29,9 @@ func (i *invocation) conclude(err error) error {
 	}
 	told := i.Report()
 	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
+	if most := i.f.bounds.OutputBytes; most > 0 {
+		r.cutLogs(most)
+	}
 	r.Unsupported, r.PagesPagedIn = told.Unsupported, told.PagedIn
 	r.Timings.Total = time.Since(i.started)
 	if i.memory || i.pool == nil { // else it is found out before the machine is reset
@@ -64,6 +68,19 @@ func (i *invocation) conclude(err error) error {
 		r.Error.StackTrace = []string{}
 	}
 	return nil
+}
+
+// cutLogs drops the output beyond so many bytes.
+func (r *Result) cutLogs(most int) {
+	for n := range r.Logs {
+		text := &r.Logs[n].Text
+		if len(*text) > most {
+			*text = strings.ToValidUTF8((*text)[:most], "")
+			r.Logs, r.LogsCut = r.Logs[:n+1], true
+			return
+		}
+		most -= len(*text)
+	}
 }
 
 // measure takes the figures that cost a request time, which Total leaves out.

@@ -78,7 +78,7 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 	s.Hold()
 	var vm *instance.VM
 	if own {
-		vm, err = instance.NewVM(ps.host, img.Image, s.View)
+		vm, err = instance.NewVM(ps.host, img.Image, s)
 	} else {
 		l.pool = p
 		p.mu.Lock()
