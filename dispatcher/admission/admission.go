@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 )
 
@@ -37,6 +38,9 @@ type Metrics interface {
 	NotInvoked(outcome Outcome)
 }
 
+// Logs keeps what functions print and do wrong. It waits for nothing.
+type Logs interface{ Add(logs.Key, logs.Entry) }
+
 // Outcome says how an invocation ended that has no result.
 type Outcome string
 
@@ -55,6 +59,7 @@ type Options struct {
 	Metrics     Metrics      // nil: nothing is counted
 	Log         *slog.Logger // nil: nowhere
 	Tracer      trace.Tracer // nil: no spans are made
+	Logs        Logs         // nil: what functions print is not kept
 }
 
 // Control lets invocations in.
@@ -139,6 +144,9 @@ func (e *Entry) failed(ctx context.Context, err error) error {
 	switch {
 	case !e.times.began.IsZero():
 		c.o.Metrics.NotInvoked(OutcomeFailed)
+		if c.o.Logs != nil {
+			c.keep(ctx, e.target, e.request.RequestID, nil, err)
+		}
 	case errors.As(err, &refused):
 		c.refused()
 	default:
@@ -164,6 +172,9 @@ func (e *Entry) End(ctx context.Context) {
 	e.invocation.End(!c.o.Scheduler.Waiting()) // who waits may want the machine for something else
 	result := e.invocation.Result()
 	c.trace(ctx, e.request, result, nil, e.times)
+	if c.o.Logs != nil && (result.Error != nil || len(result.Logs) > 0) {
+		c.keep(ctx, e.target, e.request.RequestID, result, nil)
+	}
 	waited := e.times.began.Sub(e.times.arrived)
 	c.o.Metrics.Invoked(result, waited)
 	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", e.request.RequestID), slog.String("function", e.target.Name),
@@ -184,18 +195,22 @@ func (c *Control) Once(ctx context.Context, run func() error) error {
 // Run is the run function of package events.
 func (c *Control) Run(ctx context.Context, e events.Event) error {
 	entry, err := c.Enter(e.Function)
-	if err == nil {
-		defer entry.End(ctx)
-		request := dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext}
-		var result *dispatcher.Result
-		if result, err = entry.Invoke(ctx, &request); err == nil && result.Error != nil {
-			return &failedError{result.Error}
-		}
+	if err != nil {
+		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
-	if err == nil {
-		return nil
+	defer entry.End(ctx)
+	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
+	if err != nil {
+		return permanent(err)
 	}
-	err = fmt.Errorf("invoke %q: %w", e.Function, err)
+	if result.Error != nil {
+		return &failedError{result.Error}
+	}
+	return nil
+}
+
+// permanent marks errors that no further attempt changes.
+func permanent(err error) error {
 	if errors.Is(err, dispatcher.ErrUnknownFunction) || errors.Is(err, dispatcher.ErrBadEvent) {
 		return events.Permanent(err)
 	}

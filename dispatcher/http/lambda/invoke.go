@@ -86,7 +86,8 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 
 // accept takes an event that nobody waits for, or looks only whether one could be sent.
 func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.FunctionName, arn, kind string, limit int64) error {
-	if _, err := s.Service.Lookup(name.Deployment()); err != nil {
+	target, err := s.Service.Lookup(name.Deployment())
+	if err != nil {
 		return server.Answer(err, arn)
 	}
 	event, err := server.ReadBody(r, limit, "InvokeFunction")
@@ -104,7 +105,7 @@ func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.Functi
 	if event = orObject(event); !json.Valid(event) {
 		return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
 	}
-	err = s.Events.Add(events.Event{Function: name.Deployment(), Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
+	err = s.Events.Add(events.Event{Function: name.Deployment(), FunctionID: target.ID, Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
 	if err != nil {
 		return server.Answer(err, arn)
 	}
