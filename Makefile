@@ -111,6 +111,10 @@ test-nested: ## hardware KVM that QEMU emulates, guest at CPL 0
 test-nested-all: ## all end-to-end tests on that machine: half an hour
 	tests/nested/test.sh all
 
+.PHONY: test-hostile
+test-hostile: ## every attack of tests/attacks beside honest clients, who are measured: minutes
+	SEUSS_HOSTILE=1 $(GO) test -count=1 -timeout 60m -v -run 'TestAttacks' ./tests
+
 .PHONY: test-soak
 test-soak: ## a hundred thousand invocations: minutes
 	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
@@ -137,9 +141,9 @@ generated: generate ## fail where the committed ones differ from their sources
 	@git diff --exit-code --stat -- $(GENERATED) || \
 		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }
 
-.PHONY: syscall-tables
-syscall-tables: ## the tables of system calls
-	SEUSS_UPDATE_TABLES=1 $(GO) test -count=1 -run TestGuestPageShowsTheSyscallTable ./tests
+.PHONY: tables
+tables: ## the tables in docs/ of system calls and of attacks
+	SEUSS_UPDATE_TABLES=1 $(GO) test -count=1 -run 'TestGuestPageShowsTheSyscallTable|TestSecurityPageShowsTheAttacks' ./tests
 
 ##@ Measurements
 
