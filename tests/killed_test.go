@@ -111,14 +111,15 @@ func (k *killedDaemon) collects(to *attacks.Target) {
 func (k *killedDaemon) brings(to *attacks.Target) {
 	for {
 		cmd, stdout, stderr := k.command("", "snapshot", "import", "oci:"+k.layout)
-		if err := cmd.Run(); err == nil {
-			k.imports++
-			continue
+		failed := cmd.Run()
+		if status, _, err := to.Call("GET", "/v1/health", nil); err != nil || status != http.StatusOK {
+			return // or the command would write the store itself
 		}
-		if status, _, err := to.Call("GET", "/v1/health", nil); err == nil && status == http.StatusOK {
-			k.Errorf("import: %s%s", stdout, stderr)
+		if failed != nil {
+			k.Errorf("import: %v: %s%s", failed, stdout, stderr)
+			return
 		}
-		return
+		k.imports++
 	}
 }
 

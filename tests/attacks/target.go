@@ -200,7 +200,7 @@ func (t *Target) Resident() int64 {
 // Until waits for a condition; what it waits for is in the failure.
 func (t *Target) Until(what string, holds func() bool) {
 	t.Helper()
-	for end := time.Now().Add(t.Patience(5*time.Minute)); !holds(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(t.Patience(5 * time.Minute)); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("not in five minutes: " + what)
 		}
