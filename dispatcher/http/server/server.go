@@ -39,6 +39,9 @@ type Options struct {
 	Runtimes map[string]string
 	// Versions maps images to Lambda's names of the versions in them.
 	Versions map[string]string
+	// Endpoint is what clients are told of the service's address; its Region is
+	// filled in.
+	Endpoint api.Endpoint
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
 }
@@ -75,6 +78,7 @@ func New(o Options) *Server {
 	if s.Region == "" {
 		s.Region = DefaultRegion
 	}
+	s.Endpoint.Region = s.Region
 	if s.Account == "" {
 		s.Account = DefaultAccount
 	}

@@ -165,6 +165,7 @@ func (e *Env) ReadStore() (*lineage.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.noteRepaired(s)
 	for _, d := range s.Damaged() {
 		e.Notef("left out %s: %v", d.Path, d.Err)
 	}
@@ -190,7 +191,15 @@ func (e *Env) WithStore(f func(*lineage.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	e.noteRepaired(s)
 	return f(s)
+}
+
+// noteRepaired says that what others may have seen is closed to them now.
+func (e *Env) noteRepaired(s *lineage.Store) {
+	if n := s.Repaired(); n > 0 {
+		e.Notef("other users could use %s, %d files and folders: it is closed to them now", e.StateDir, n)
+	}
 }
 
 // WithEngine runs f with a dispatcher that may write: the daemon's, where one
@@ -204,6 +213,7 @@ func (e *Env) WithEngine(o dispatcher.Options, f func(Service) error) (err error
 		return f(d)
 	}
 	o.StateDir = e.StateDir
+	o.ForOthers = true
 	o.Log = e.Log
 	o.Progress = e.Progress.Step
 	d, err := e.Open(o)
