@@ -83,7 +83,8 @@ func (h *honest) stop() (n int, p50, p99 time.Duration) {
 // clients waited without and beside the attacks.
 func TestAttacks(t *testing.T) {
 	d := startDaemon(t, "--machines", "4", "--max-wait", "2m", "--target-wait", "2m", "--drain", "20s")
-	target := &attacks.Target{T: t, URL: d.url, PID: d.cmd.Process.Pid, Short: !longAttacks, Patience: patience}
+	target := d.attackOn()
+	target.Short = !longAttacks
 	target.Deploy("honest", honestFunction, attacks.Settings(20, 0))
 	h := honestClients(target, 2)
 	if longAttacks {

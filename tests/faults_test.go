@@ -19,7 +19,7 @@ import (
 
 // attackOn is a daemon as attackers and honest clients see it.
 func (d *daemon) attackOn() *attacks.Target {
-	return &attacks.Target{T: d.T, URL: d.url, PID: d.cmd.Process.Pid, Patience: patience}
+	return &attacks.Target{T: d.T, URL: d.url, Token: d.token, PID: d.cmd.Process.Pid, Patience: patience}
 }
 
 // limit sets one of the daemon's resource limits and returns what puts it back.

@@ -36,10 +36,6 @@ type killedDaemon struct {
 	imports int                // that were done
 }
 
-func (k *killedDaemon) target() *attacks.Target {
-	return &attacks.Target{T: k.T, URL: k.url, Patience: patience}
-}
-
 // deploys deploys and removes functions until the daemon is gone.
 func (k *killedDaemon) deploys(rng *rand.Rand, to *attacks.Target) {
 	for n := 0; ; n++ {
@@ -126,7 +122,7 @@ func (k *killedDaemon) brings(to *attacks.Target) {
 // checks holds a new daemon against what the one before has promised.
 func (k *killedDaemon) checks() {
 	k.Helper()
-	to := k.target()
+	to := k.attackOn()
 	for n := range 5 {
 		name := fmt.Sprintf("k%d", n)
 		a, err := to.Invoke(name, "{}", patience(20*time.Second))
@@ -178,7 +174,7 @@ func TestKilledAtRandom(t *testing.T) {
 	d.want(0, "removed", "function", "rm", "travels")
 	for kill := range kills {
 		var wg sync.WaitGroup
-		to, client, rng := k.target(), d.aws, rand.New(rand.NewPCG(seed, uint64(kill)+1))
+		to, client, rng := k.attackOn(), d.aws, rand.New(rand.NewPCG(seed, uint64(kill)+1))
 		wg.Go(func() { k.deploys(rng, to) })
 		wg.Go(func() { k.accepts(client) })
 		wg.Go(func() { k.collects(to) })
