@@ -126,7 +126,7 @@ func testFarTables(t *testing.T, writable bool) {
 		}
 		fresh := r.IntN(2) == 0
 		if s.writable && fresh { // whatever the guest has made of them
-			for i := range s.mem[:256*pageSize] { // more tables than are in use
+			for i := range s.mem[:min(len(s.mem), 256*pageSize)] { // more tables than are in use
 				s.mem[i] = 0x67
 			}
 			clear(s.ways)

@@ -151,7 +151,7 @@ func (m *memory) apply(b *batch) error {
 	if err := m.vm.proc.remap(b); err != nil {
 		return err
 	}
-	if err := m.registerPaged(b.paged); err != nil {
+	if err := registerPaged(m.space, b.paged); err != nil {
 		return err
 	}
 	for _, s := range b.stale {
