@@ -32,7 +32,7 @@ func (m *Memory) mapFar(control []byte, fresh bool) (more bool, err error) {
 }
 
 // mapAllFar does all of it, for an instance that does not run yet.
-func (m *Memory) mapAllFar(control []byte) error {
+func mapAllFar(m *Memory, control []byte) error {
 	more, err := m.mapFar(control, true)
 	for more && err == nil {
 		more, err = m.backing.FarStep()
