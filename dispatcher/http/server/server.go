@@ -23,7 +23,7 @@ import (
 // the largest deployments, or eighty of the largest events.
 const DefaultBodyBytes = 512 << 20
 
-// Options configure a Server. All but Log, Region, Account, Runtimes and BodyBytes
+// Options configure a Server. All but Log, Region, Account, Runtimes, Sandbox and BodyBytes
 // are needed; they stay the caller's.
 type Options struct {
 	Service   api.Hosted
@@ -39,6 +39,8 @@ type Options struct {
 	Runtimes map[string]string
 	// Versions maps images to Lambda's names of the versions in them.
 	Versions map[string]string
+	// Sandbox is what confines the daemon.
+	Sandbox []api.Measure
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
 }

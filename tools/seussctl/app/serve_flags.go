@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -27,6 +28,7 @@ type serveConfig struct {
 	drain                 time.Duration
 	log                   *slog.Logger
 	trace                 string
+	sandbox               *confine.Confinement
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {

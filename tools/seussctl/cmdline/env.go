@@ -60,6 +60,7 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
+	OnProcesses bool // guests of the dispatcher that was opened last are processes
 	weakerNoted bool // the user was told that isolation is weaker
 }
 

@@ -107,6 +107,7 @@ func (e *Env) openDispatcher(o dispatcher.Options) (Service, error) {
 		return nil, err
 	}
 	o.Platform = platform
+	_, e.OnProcesses = platform.(*process.Platform)
 	d, err := dispatcher.Open(o)
 	if err != nil {
 		return nil, errors.Join(err, platform.Close())

@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 
+	"seuss/dispatcher/api"
 	"seuss/vmm"
 )
 
@@ -39,6 +40,8 @@ type Host struct {
 	Root     string // of the file system with the runtimes, "" = the host's own
 	Proc     string // "/proc" if empty
 	Sys      string // "/sys" if empty
+	// Daemon says what confines the daemon that runs on StateDir; nil: none runs.
+	Daemon func(context.Context) ([]api.Measure, error)
 }
 
 func (h *Host) defaults() {
@@ -65,7 +68,8 @@ func Run(ctx context.Context, h Host) []Check {
 	)
 	checks = append(checks, h.runtimes(ctx)...)
 	checks = append(checks, compiler())
-	return append(checks, h.state()...)
+	checks = append(checks, h.state()...)
+	return append(checks, h.sandbox(ctx)...)
 }
 
 // Healthy reports whether nothing that is needed is missing.
