@@ -97,6 +97,7 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if cfg.sandbox, err = enterSandbox(e, c, cfg); err != nil {
 		return err
 	}
+	defer cfg.sandbox.Close()
 	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.StateDir, cfg.log, e.Progress.Step
 	d, err := e.Open(cfg.options)
 	if err != nil {

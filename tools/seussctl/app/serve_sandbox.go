@@ -101,7 +101,14 @@ func enterSandbox(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (*confine.Co
 	}
 	// C libraries' resolvers load code and ask other processes.
 	net.DefaultResolver.PreferGo = true
-	return confine.Enter(o)
+	sandbox, err := confine.Enter(o)
+	if err != nil {
+		return nil, err
+	}
+	if g := sandbox.Groups(); g != nil {
+		e.Guest = g.Guest
+	}
+	return sandbox, nil
 }
 
 // sealSandbox takes away what was needed to start only, and says in the log what is

@@ -19,6 +19,7 @@ import (
 	_ "seuss/images/runtimes/all"
 	_ "seuss/images/source/all"
 	"seuss/lineage"
+	"seuss/tools/seussctl/confine"
 )
 
 const (
@@ -60,6 +61,8 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
+	// Guest is told of guests' processes: process.Options.
+	Guest       func(pid int, bytes uint64) (ended func(), err error)
 	OnProcesses bool // guests of the dispatcher that was opened last are processes
 	weakerNoted bool // the user was told that isolation is weaker
 }
@@ -150,7 +153,8 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 	if d == nil {
 		return nil
 	}
-	return errors.Join(d.Refresh(ctx), d.Close())
+	// What root has written has to be the daemon's user's before it looks.
+	return errors.Join(confine.GiveBack(e.StateDir), d.Refresh(ctx), d.Close())
 }
 
 // ReadStore opens the catalogue without the lock; nil means that nothing has

@@ -62,7 +62,7 @@ func (e *Env) OpenPlatform() (vmm.Platform, error) {
 	case platformKVM:
 		return asPlatform(kvm.New(kvm.Options{NoHugePages: !e.HugePages}))
 	case platformProcess:
-		return asPlatform(process.New(process.Options{}))
+		return asPlatform(process.New(process.Options{Guest: e.Guest}))
 	}
 	p, kvmErr := kvm.New(kvm.Options{NoHugePages: !e.HugePages})
 	if kvmErr == nil {
@@ -71,7 +71,7 @@ func (e *Env) OpenPlatform() (vmm.Platform, error) {
 	if !errors.Is(kvmErr, vmm.ErrNoKVM) {
 		return nil, kvmErr
 	}
-	q, err := process.New(process.Options{})
+	q, err := process.New(process.Options{Guest: e.Guest})
 	if err != nil {
 		return nil, fmt.Errorf("%w; and %w", kvmErr, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -39,6 +40,9 @@ type Confinement struct {
 type carried struct {
 	Landlock int    `json:"landlock"` // ABI that it asked for
 	User     string `json:"user"`     // why root stayed root
+	// Groups are the control groups that it is in, Ungrouped why not in others.
+	Groups    []hierarchy `json:"groups"`
+	Ungrouped string      `json:"ungrouped"`
 }
 
 // variable carries it. Whoever sets it from outside has a daemon that is not
@@ -69,8 +73,9 @@ func Enter(o Options) (*Confinement, error) {
 	if err := makeTemp(o.StateDir); err != nil {
 		return nil, err
 	}
+	c.Groups, c.Ungrouped = makeGroups()
 	var err error
-	if c.User, err = becomeUser(o); err != nil {
+	if c.User, err = becomeUser(o, c.Groups); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
 	if err := dropCapabilities(); err != nil {
@@ -84,7 +89,7 @@ func Enter(o Options) (*Confinement, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
-	if c.Landlock, err = restrict(o, self); err != nil {
+	if c.Landlock, err = restrict(o, c.Groups); err != nil {
 		return nil, fmt.Errorf("sandbox: Landlock: %w", err)
 	}
 	text, err := json.Marshal(c)
@@ -94,10 +99,13 @@ func Enter(o Options) (*Confinement, error) {
 	env := append(without(os.Environ(), variable, "TMPDIR"), variable+"="+string(text), "TMPDIR="+tempDir(o.StateDir))
 	err = syscall.Exec(self, os.Args, env)
 	if errors.Is(err, unix.EACCES) { // in a folder that the service user may not look into
-		err = syscall.Exec("/proc/self/exe", os.Args, env)
+		err = syscall.Exec(ownProgram, os.Args, env)
 	}
 	return nil, fmt.Errorf("sandbox: execute %s anew: %w", self, err)
 }
+
+// ownProgram leads to the program wherever it lies.
+const ownProgram = "/proc/self/exe"
 
 // without leaves variables out of an environment.
 func without(env []string, names ...string) []string {
@@ -119,5 +127,35 @@ func (c *Confinement) Measures() []api.Measure {
 	if c.off {
 		return []api.Measure{{Name: "sandbox", Detail: errOff.Error(), Fix: "serve without --sandbox=off"}}
 	}
-	return []api.Measure{c.user(), noNewPrivileges(), c.landlock(), c.filter()}
+	return []api.Measure{c.user(), noNewPrivileges(), c.landlock(), c.filter(), c.groups()}
+}
+
+// Groups puts guests' processes into control groups; nil where there are none.
+func (c *Confinement) Groups() *Groups {
+	if len(c.carried.Groups) == 0 {
+		return nil
+	}
+	return &Groups{c.carried.Groups}
+}
+
+// Close leaves what outlives the process: its control groups.
+func (c *Confinement) Close() {
+	for _, h := range c.carried.Groups {
+		h.remove()
+	}
+}
+
+// groups looks where this process is.
+func (c *Confinement) groups() api.Measure {
+	m := api.Measure{Name: "control groups", Fix: getGroups}
+	paths, err := inGroups(c.carried.Groups)
+	switch {
+	case err != nil:
+		m.Detail = err.Error()
+	case c.carried.Ungrouped != "":
+		m.Detail = c.carried.Ungrouped
+	default:
+		m.InForce, m.Fix, m.Detail = true, "", strings.Join(paths, "; ")
+	}
+	return m
 }

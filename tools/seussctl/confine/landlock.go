@@ -38,7 +38,7 @@ type pathRule struct {
 }
 
 // pathRules is all that a daemon may do with the file system.
-func pathRules(o Options, self string) []pathRule {
+func pathRules(o Options, groups []hierarchy) []pathRule {
 	rules := []pathRule{
 		{"images, snapshots, functions, events, sockets, temporary files", writeTree, append([]string{o.StateDir}, o.Dirs...)},
 		{"files that the command line names", readFile, o.Files},
@@ -46,7 +46,15 @@ func pathRules(o Options, self string) []pathRule {
 		{"what Go's runtime and the standard library open", readFile | ll.AccessFSWriteFile, []string{"/dev/null"}},
 		{"its own memory and that of guests' processes, which Landlock tells from others'; figures of the host", readTree, []string{"/proc", "/sys"}},
 		{"times in the log", readTree, []string{"/etc/localtime", "/usr/share/zoneinfo"}},
-		{"to execute itself, once", execute, append([]string{self}, loaderOf(self)...)},
+		{"to execute itself, once", execute, append([]string{ownProgram}, loaderOf(ownProgram)...)},
+	}
+	for _, h := range groups {
+		rules = append(rules,
+			pathRule{"groups of guests' processes", readTree | ll.AccessFSWriteFile | ll.AccessFSMakeDir | ll.AccessFSRemoveDir, []string{h.Base}},
+			pathRule{"to leave its own group in the end", ll.AccessFSWriteFile, []string{filepath.Join(h.own(), "cgroup.procs")}})
+		if h.Made {
+			rules = append(rules, pathRule{"to remove it", ll.AccessFSRemoveDir, []string{h.own()}})
+		}
 	}
 	if o.Network {
 		rules = append(rules, pathRule{"names and addresses", readTree, resolverPaths()})
@@ -103,14 +111,14 @@ func certificatePaths() []string {
 
 // restrict puts the process under Landlock, and returns the version of its ABI, 0
 // if there is none.
-func restrict(o Options, self string) (int, error) {
+func restrict(o Options, groups []hierarchy) (int, error) {
 	abi, err := ll.LandlockGetABIVersion()
 	if err != nil || abi == 0 {
 		return 0, nil // the report says so
 	}
 	config := newest.BestEffort()
 	var rules []landlock.Rule
-	for _, r := range pathRules(o, self) {
+	for _, r := range pathRules(o, groups) {
 		for _, path := range r.paths {
 			st, err := os.Stat(path)
 			if err != nil {

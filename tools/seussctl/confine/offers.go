@@ -39,5 +39,6 @@ const (
 	makeUser        = "make it with: useradd --system " + DefaultUser + ", or name another one with serve --user"
 	withoutLandlock = "the kernel does not offer it"
 	getLandlock     = "use Linux 5.19 or newer with CONFIG_SECURITY_LANDLOCK, and landlock among those of the kernel's option lsm="
+	getGroups       = "run it as a service (the Debian package has a unit), or as: systemd-run --user --scope -p Delegate=yes seussctl serve"
 	getFilters      = "use a kernel with CONFIG_SECCOMP_FILTER, and in a container a profile that allows seccomp(2)"
 )

@@ -27,7 +27,7 @@ type account struct {
 
 // becomeUser makes root the service user. The state directory is then that
 // user's. Where root stays root, kept says why.
-func becomeUser(o Options) (kept string, err error) {
+func becomeUser(o Options, groups []hierarchy) (kept string, err error) {
 	if os.Geteuid() != 0 {
 		if o.User != "" {
 			return "", fmt.Errorf("only root becomes another user: leave --user out, or start it as root")
@@ -55,6 +55,9 @@ func becomeUser(o Options) (kept string, err error) {
 	}
 	if err := GiveTo(o.StateDir, a.uid, a.gid); err != nil {
 		return "", err
+	}
+	if err := giveGroups(groups, a.uid, a.gid); err != nil {
+		return "", fmt.Errorf("give control groups to user %s: %w", name, err)
 	}
 	a.groups = append(a.groups, deviceGroups("/dev/kvm")...)
 	if err := syscall.Setgroups(a.groups); err != nil {
