@@ -181,8 +181,62 @@ func (p *Pagemap) collectScan(first, count uint64, into *PageSet) error {
 	return nil
 }
 
+// Resident counts the pages of the range that are in memory, or swapped out: private
+// ones, and those of files, which others may have mapped too. Its cost is the range's,
+// whatever else the process has mapped.
+func (p *Pagemap) Resident() (private, shared uint64, err error) {
+	if !p.scan {
+		return p.residentRead()
+	}
+	for start, end := p.base, p.base+p.bytes; start < end; {
+		*p.arg = scanArg{
+			start: start, end: end, categoryInverted: pageIsPFNZero, categoryMask: pageIsPFNZero,
+			categoryAnyOfMask: pageIsPresent | pageIsSwapped, returnMask: pageIsFile,
+		}
+		n, err := pagemapScan(p.file, p.arg, p.regions)
+		if err != nil {
+			return 0, 0, fmt.Errorf("scan page map at %#x-%#x: %w", start, end, err)
+		}
+		for _, r := range p.regions[:n] {
+			lo, hi := max(r.start, start), min(r.end, end)
+			if pages := (hi - min(lo, hi)) / PageSize; r.categories&pageIsFile != 0 {
+				shared += pages
+			} else {
+				private += pages
+			}
+		}
+		if p.arg.walkEnd <= start {
+			return 0, 0, fmt.Errorf("scan page map at %#x-%#x: the kernel stopped at %#x", start, end, p.arg.walkEnd)
+		}
+		start = p.arg.walkEnd
+	}
+	return private, shared, nil
+}
+
+func (p *Pagemap) residentRead() (private, shared uint64, err error) {
+	err = p.eachEntry(0, p.Pages(), func(_, e uint64) {
+		switch {
+		case e&(entryPresent|entrySwapped) == 0:
+		case e&entryFileShared != 0:
+			shared++
+		default:
+			private++
+		}
+	})
+	return private, shared, err
+}
+
 // collectRead walks the page-map entries.
 func (p *Pagemap) collectRead(first, count uint64, into *PageSet) error {
+	return p.eachEntry(first, count, func(page, e uint64) {
+		if e&(entryPresent|entrySwapped) != 0 && e&entryFileShared == 0 {
+			into.Add(page)
+		}
+	})
+}
+
+// eachEntry reads the page-map entries of pages.
+func (p *Pagemap) eachEntry(first, count uint64, f func(page, entry uint64)) error {
 	for count > 0 {
 		n := min(count, uint64(len(p.entries)/entryBytes))
 		buf := p.entries[:n*entryBytes]
@@ -192,10 +246,7 @@ func (p *Pagemap) collectRead(first, count uint64, into *PageSet) error {
 				n, p.base+first*PageSize, got, len(buf), err)
 		}
 		for i := range n {
-			e := binary.NativeEndian.Uint64(buf[i*entryBytes:])
-			if e&(entryPresent|entrySwapped) != 0 && e&entryFileShared == 0 {
-				into.Add(first + i)
-			}
+			f(first+i, binary.NativeEndian.Uint64(buf[i*entryBytes:]))
 		}
 		first += n
 		count -= n

@@ -333,3 +333,27 @@ func BenchmarkPagemapCollect(b *testing.B) {
 		})
 	}
 }
+
+// TestPagemapResident: pages that were read are the file's (whole stretches of 16, which Linux
+// maps around a fault), those that were stored to are
+// private, the rest is nowhere.
+func TestPagemapResident(t *testing.T) {
+	eachMode(t, func(t *testing.T, scan bool) {
+		mem, _ := mapPrivate(t, 2000, rand.New(rand.NewPCG(1, 1)))
+		if err := unix.Madvise(mem, unix.MADV_RANDOM); err != nil {
+			t.Fatal(err)
+		}
+		for page := range 700 {
+			if page%7 == 0 {
+				store(&mem[page*PageSize], 1)
+			}
+		}
+		if err := unix.Madvise(mem[1008*PageSize:1312*PageSize], unix.MADV_POPULATE_READ); err != nil {
+			t.Fatal(err)
+		}
+		private, shared, err := tracker(t, mem, scan).Resident()
+		if err != nil || private != 100 || shared != 304 {
+			t.Errorf("%d private, %d shared, %v", private, shared, err)
+		}
+	})
+}

@@ -7,13 +7,15 @@ import (
 	"path/filepath"
 	"sync"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // DefaultImage is the root image of functions that name none: the default runtime's.
@@ -48,7 +50,8 @@ var (
 type Dispatcher struct {
 	*Deployments
 	opts      Options
-	platform  vmm.Platform
+	outer     bounds.Outer // of all functions
+	platform  platform.Platform
 	log       *slog.Logger
 	store     *lineage.Store
 	host      instance.Host // of all machines
@@ -83,6 +86,12 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Network != nil && o.Network.Log == nil {
 		o.Network.Log = o.Log
 	}
+	if o.Slots <= 0 {
+		o.Slots = o.PoolSize
+	}
+	if o.Budgets == nil {
+		o.Budgets = outbound.NewBudgets(o.Slots)
+	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
@@ -105,15 +114,19 @@ func Open(o Options) (*Dispatcher, error) {
 		Background: d.tasks.background, Closing: d.tasks.closing.Load,
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
-	d.Deployments = newDeployments(deployed, &keyedLocks{})
+	d.outer = bounds.Outer{Network: o.Network, HostPorts: o.HostPorts, Timeout: o.FunctionTimeout, MemoryMiB: o.FunctionMemoryMiB, OutputBytes: o.FunctionOutputBytes, Others: o.ForOthers}
+	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
-	d.cache = &functionCache{deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress}
+	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
+	}
+	if n := store.Repaired(); n > 0 {
+		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
 	}
 	for _, damage := range store.Damaged() {
 		d.log.Warn("a damaged file in the state directory is left alone", "path", damage.Path, "error", damage.Err)

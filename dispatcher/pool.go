@@ -4,23 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
+	"seuss/dispatcher/freelist"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
-// slot is a machine in its pool, and what is known of it while nobody has it.
-type slot struct {
-	vm        *instance.VM
-	ready     bool               // it stands ready on the snapshot; else an instance of it has run
-	snapshot  *instance.Snapshot // nil: it has shown none
-	freed     time.Time          // when it was put back
-	footprint uint64             // bytes of its private pages then
-	onReset   func(Reset)        // whoever ran last wants to know; nil: nobody
-}
+// slot is a machine that nobody has; with it, who is told of its reset, nil: nobody.
+type slot = freelist.Machine[func(Reset)]
 
 // pool keeps the machines of one image. A machine that stands ready on the node
 // that a request wants is preferred, then any free one, then a new one while
@@ -31,8 +24,8 @@ type pool struct {
 	image *image
 
 	mu      sync.Mutex
-	free    []slot // in the order in which they were put back
-	total   int    // machines that exist or are being made, busy ones included
+	free    freelist.List[func(Reset)]
+	total   int // machines that exist or are being made, busy ones included
 	waiters []chan slot
 	closed  bool
 	demand  demand
@@ -53,12 +46,12 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot) (*instance.VM, er
 			p.mu.Unlock()
 			return nil, ErrClosed
 		}
-		p.demand.asked(time.Now(), p.total-len(p.free)+len(p.waiters)+1)
-		s, rank := p.pick(t)
+		p.demand.asked(time.Now(), p.total-p.free.Len()+len(p.waiters)+1)
+		s, rank := p.free.Pick(t)
 		switch {
 		case rank > 0:
-			grow := rank < rankReady && p.demand.missed(t) && p.room()
-			if rank == rankReady {
+			grow := rank < freelist.Ready && p.demand.miss(t) && p.room()
+			if rank == freelist.Ready {
 				p.counts.ready++
 			} else {
 				p.counts.moved++
@@ -83,52 +76,16 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot) (*instance.VM, er
 				p.forsake(turn)
 				return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
 			}
-			if s.vm == nil {
+			if s.VM == nil {
 				continue // a machine was lost: there is room for a new one
 			}
 		}
-		if s.vm.Alive() {
-			return s.vm, nil
+		if s.VM.Alive() {
+			return s.VM, nil
 		}
 		p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
-		p.discard(s.vm)
+		p.discard(s.VM)
 	}
-}
-
-// How well a free machine fits a request.
-const (
-	rankOther = iota + 1 // it stands ready on another node
-	rankRan              // it has run something else and waits for its reset
-	rankSame             // it has run the same and waits for its reset
-	rankReady            // it stands ready on the node
-)
-
-// pick takes the best free machine for t, nil if none is free. p.mu is held.
-func (p *pool) pick(t *instance.Snapshot) (s slot, rank int) {
-	best := -1
-	for i, s := range p.free {
-		r := rankOther
-		switch {
-		case s.ready && s.snapshot == t:
-			r = rankReady
-		case s.ready:
-		case s.snapshot == t:
-			r = rankSame
-		default:
-			r = rankRan
-		}
-		// Of equals the last put back is warm in the caches; but of those that
-		// stand ready for others the first is missed the least.
-		if r > rank || r == rank && r > rankOther {
-			best, rank = i, r
-		}
-	}
-	if best < 0 {
-		return slot{}, 0
-	}
-	s = p.free[best]
-	p.free = slices.Delete(p.free, best, best+1)
-	return s, rank
 }
 
 func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {
@@ -151,20 +108,20 @@ func (p *pool) forsake(turn chan slot) {
 		}
 	}
 	p.mu.Unlock()
-	if s := <-turn; s.vm != nil {
+	if s := <-turn; s.VM != nil {
 		p.put(s)
 	}
 }
 
 // put gives a machine back, to the one who waits longest or to the free list.
 func (p *pool) put(s slot) {
-	s.ready, s.snapshot = s.vm.State() == instance.Ready, s.vm.Snapshot()
-	s.freed = time.Now()
-	s.footprint = s.vm.PrivatePages() * lineage.PageSize
+	s.Ready, s.Snapshot = s.VM.State() == instance.Ready, s.VM.Snapshot()
+	s.Freed = time.Now()
+	s.Private = s.VM.PrivatePages() * lineage.PageSize
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
-		s.vm.Close()
+		s.VM.Close()
 		return
 	}
 	if len(p.waiters) > 0 {
@@ -174,7 +131,7 @@ func (p *pool) put(s slot) {
 		turn <- s
 		return
 	}
-	p.free = append(p.free, s)
+	p.free.Put(s)
 	p.mu.Unlock()
 }
 
@@ -201,7 +158,7 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 		p.discard(vm)
 		return
 	}
-	p.put(slot{vm: vm, onReset: onReset})
+	p.put(slot{VM: vm, With: onReset})
 	do := p.ps.tasks.background
 	if here {
 		do = p.ps.tasks.foreground
@@ -213,13 +170,11 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 // it meanwhile.
 func (p *pool) reset(vm *instance.VM) {
 	p.mu.Lock()
-	i := slices.IndexFunc(p.free, func(s slot) bool { return s.vm == vm })
-	if i < 0 || p.free[i].ready {
+	s, ok := p.free.Take(vm)
+	if !ok {
 		p.mu.Unlock()
 		return
 	}
-	onReset := p.free[i].onReset
-	p.free = slices.Delete(p.free, i, i+1)
 	last := vm.Snapshot()
 	last.Hold() // it stands there, and is in no list
 	defer last.Release()
@@ -232,9 +187,9 @@ func (p *pool) reset(vm *instance.VM) {
 		return
 	}
 	took := time.Since(began)
-	p.put(slot{vm: vm})
-	if onReset != nil {
-		onReset(Reset{Began: began, Took: took, PagesCopied: m.Copied, PagesMapped: m.Mapped})
+	p.put(slot{VM: vm})
+	if s.With != nil {
+		s.With(Reset{Began: began, Took: took, PagesCopied: m.Copied, PagesMapped: m.Mapped})
 	}
 }
 
@@ -249,16 +204,15 @@ func (p *pool) discard(vm *instance.VM) {
 func (p *pool) close() error {
 	p.mu.Lock()
 	p.closed = true
-	free := p.free
-	p.free = nil
+	free := p.free.TakeAll()
 	for _, turn := range p.waiters {
 		close(turn)
 	}
 	p.waiters = nil
 	p.mu.Unlock()
 	var errs []error
-	for _, s := range free {
-		errs = append(errs, s.vm.Close())
+	for _, vm := range free {
+		errs = append(errs, vm.Close())
 	}
 	return errors.Join(errs...)
 }

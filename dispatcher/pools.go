@@ -106,22 +106,16 @@ func (ps *pools) readyAt(img *image, t *instance.Snapshot) int {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := 0
-	for _, s := range p.free {
-		if s.ready && s.snapshot == t {
-			n++
-		}
-	}
-	return n
+	return p.free.ReadyOn(t)
 }
 
 // standing adds the nodes of the machines that are free.
 func (ps *pools) standing(ids map[string]bool) {
 	for _, p := range ps.all() {
 		p.mu.Lock()
-		for _, s := range p.free {
-			if s.snapshot != nil {
-				ids[s.snapshot.Node.ID] = true
+		for g := range p.free.Groups() {
+			if g.Snapshot != nil {
+				ids[g.Snapshot.Node.ID] = true
 			}
 		}
 		p.mu.Unlock()

@@ -24,8 +24,9 @@ type demand struct {
 	slot   time.Duration
 	peaks  [demandSlots]int
 	misses [demandSlots]map[weak.Pointer[instance.Snapshot]]int
-	at     int       // the current slot
-	since  time.Time // its beginning
+	missed map[weak.Pointer[instance.Snapshot]]int // the sums of misses
+	at     int                                     // the current slot
+	since  time.Time                               // its beginning
 }
 
 func newDemand(window time.Duration) demand {
@@ -53,24 +54,29 @@ func (d *demand) turn(now time.Time) {
 		}
 		d.at = (d.at + 1) % demandSlots
 		d.peaks[d.at] = 0
+		for w, n := range d.misses[d.at] {
+			if d.missed[w] -= n; d.missed[w] == 0 {
+				delete(d.missed, w)
+			}
+		}
 		clear(d.misses[d.at])
 		d.since = d.since.Add(d.slot)
 	}
 }
 
-// missed notes that no machine stood ready on t, and reports whether that has
+// miss notes that no machine stood ready on t, and reports whether that has
 // happened before: once is no reason to make a machine.
-func (d *demand) missed(t *instance.Snapshot) bool {
+func (d *demand) miss(t *instance.Snapshot) bool {
+	if d.missed == nil {
+		d.missed = map[weak.Pointer[instance.Snapshot]]int{}
+	}
 	if d.misses[d.at] == nil {
 		d.misses[d.at] = map[weak.Pointer[instance.Snapshot]]int{}
 	}
 	w := weak.Make(t)
 	d.misses[d.at][w]++
-	n := 0
-	for _, m := range d.misses {
-		n += m[w]
-	}
-	return n >= 2
+	d.missed[w]++
+	return d.missed[w] >= 2
 }
 
 // peak is the most machines that were asked for within the window.
@@ -80,11 +86,9 @@ func (d *demand) peak() int { return slices.Max(d.peaks[:]) }
 // missed most often first.
 func (d *demand) wanted() []*instance.Snapshot {
 	sum := map[*instance.Snapshot]int{}
-	for _, m := range d.misses {
-		for w, n := range m {
-			if t := w.Value(); t != nil {
-				sum[t] += n
-			}
+	for w, n := range d.missed {
+		if t := w.Value(); t != nil {
+			sum[t] = n
 		}
 	}
 	return slices.SortedFunc(maps.Keys(sum), func(a, b *instance.Snapshot) int {
@@ -102,14 +106,11 @@ func (p *pool) room() bool {
 func (p *pool) bytes() uint64 { return uint64(p.total) * p.typical() }
 
 func (p *pool) typical() uint64 {
-	if len(p.free) == 0 {
+	n := uint64(p.free.Len())
+	if n == 0 {
 		return emptyMachineBytes
 	}
-	sum := uint64(0)
-	for _, s := range p.free {
-		sum += emptyMachineBytes + s.footprint
-	}
-	return sum / uint64(len(p.free))
+	return emptyMachineBytes + p.free.Private()/n
 }
 
 // grow makes a machine ready on t, off the request path. One is made at a time.
@@ -140,7 +141,7 @@ func (p *pool) grow(t *instance.Snapshot) {
 			p.ps.log.Warn("a machine could not be made ahead of demand", "image", p.image.Name, "error", err)
 			return
 		}
-		p.put(slot{vm: vm})
+		p.put(slot{VM: vm})
 	}) {
 		made()
 		p.lost()
@@ -152,7 +153,7 @@ func (p *pool) grow(t *instance.Snapshot) {
 func (p *pool) size() int {
 	want := 0
 	if peak := p.demand.peak(); peak > 0 {
-		want = max(peak+1, len(p.demand.wanted()))
+		want = max(peak+1, len(p.demand.missed))
 	}
 	want = max(want, p.ps.sizes.floor)
 	if budget := p.ps.sizes.bytes; budget > 0 {
@@ -167,10 +168,13 @@ func (p *pool) resize(now time.Time) {
 	p.mu.Lock()
 	p.demand.turn(now)
 	want := p.size()
-	var idle []slot
-	for p.total-len(idle) > want && len(p.free) > 0 && now.Sub(p.free[0].freed) >= p.ps.sizes.window/2 {
-		idle = append(idle, p.free[0])
-		p.free = p.free[1:]
+	var idle []*instance.VM
+	for p.total-len(idle) > want {
+		s, ok := p.free.TakeOldest(now.Add(-p.ps.sizes.window / 2))
+		if !ok {
+			break
+		}
+		idle = append(idle, s.VM)
 	}
 	p.counts.closedIdle += uint64(len(idle))
 	var next *instance.Snapshot
@@ -178,8 +182,8 @@ func (p *pool) resize(now time.Time) {
 		next = p.nextWanted()
 	}
 	p.mu.Unlock()
-	for _, s := range idle {
-		p.discard(s.vm)
+	for _, vm := range idle {
+		p.discard(vm)
 	}
 	if next != nil {
 		p.grow(next)
@@ -189,20 +193,12 @@ func (p *pool) resize(now time.Time) {
 // nextWanted is the node that was missed most and has no free machine, or else the
 // node of any free machine. p.mu is held.
 func (p *pool) nextWanted() *instance.Snapshot {
-	has := func(t *instance.Snapshot) bool {
-		return slices.ContainsFunc(p.free, func(s slot) bool { return s.ready && s.snapshot == t })
-	}
 	for _, t := range p.demand.wanted() {
-		if !has(t) {
+		if p.free.ReadyOn(t) == 0 {
 			return t
 		}
 	}
-	for _, s := range p.free {
-		if s.ready {
-			return s.snapshot
-		}
-	}
-	return nil
+	return p.free.OldestReady()
 }
 
 // poolCounts are guarded by the pool's lock.
@@ -236,34 +232,29 @@ type PoolStats struct {
 	MadeAhead  uint64         `json:"made_ahead"`
 	ClosedIdle uint64         `json:"closed_idle"`
 	At         map[string]int `json:"at"` // ready machines by node
-	// FreePrivate and FreeShared are what the free machines take of the host's memory,
-	// as the kernel counts it; shared pages are counted for each machine that has them
-	// mapped.
+	// FreePrivate is what the free machines had of their own, of the host's memory, when
+	// they were put back.
 	FreePrivate uint64 `json:"free_resident_private_bytes"`
-	FreeShared  uint64 `json:"free_resident_shared_bytes"`
 }
 
 // Pools returns what the pools hold, by image.
 func (d *Dispatcher) Pools() []PoolStats { return d.pools.stats() }
 
+// stats reads counts that are kept, so that whoever asks delays nobody: but for the table
+// of who stands where, it costs the same however many machines there are.
 func (p *pool) stats() PoolStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := &p.counts
 	st := PoolStats{
-		Image: p.image.Name, ImageDigest: p.image.Digest, Machines: p.total, Free: len(p.free), Waiting: len(p.waiters),
+		Image: p.image.Name, ImageDigest: p.image.Digest, Machines: p.total, Free: p.free.Len(), Ready: p.free.Ready(), Waiting: len(p.waiters),
 		Wanted: p.size(), Ceiling: p.ps.sizes.most, Floor: p.ps.sizes.floor, Bytes: p.bytes(),
 		HitsReady: c.ready, HitsMoved: c.moved, HitsMade: c.madeOnPath, HitsWaited: c.waited, MadeAhead: c.madeAhead, ClosedIdle: c.closedIdle,
-		At: map[string]int{},
+		At: map[string]int{}, FreePrivate: p.free.Private(),
 	}
-	for _, s := range p.free {
-		// Here, where nobody takes or closes it; a machine that has died has none.
-		if r, err := s.vm.Resident(); err == nil {
-			st.FreePrivate, st.FreeShared = st.FreePrivate+r.Private, st.FreeShared+r.Shared
-		}
-		if s.ready {
-			st.Ready++
-			st.At[s.snapshot.Node.Info.ID]++
+	for g, n := range p.free.Groups() {
+		if g.Ready {
+			st.At[g.Snapshot.Node.Info.ID] += n
 		}
 	}
 	return st

@@ -40,6 +40,8 @@ type Stats struct {
 	PagesDirtied    uint64                  `json:"pages_dirtied"`    // that runs left private to their machines
 	HostFaults      uint64                  `json:"host_faults"`      // page faults of the host while functions ran
 	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
+	StreamsRefused  uint64                  `json:"streams_refused"`  // because an instance, or all, had as many as they may
+	LookupsRefused  uint64                  `json:"lookups_refused"`  // names that were not looked up for that
 	Nodes           int                     `json:"nodes"`            // in the store
 	NodeBytes       uint64                  `json:"node_bytes"`       // of their files, each counted once
 	HugePageBytes   uint64                  `json:"huge_page_bytes"`  // of this process's copies of images
@@ -55,6 +57,7 @@ func (d *Dispatcher) Stats() Stats {
 		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	st.Network = d.opts.Network.Stats()
+	st.StreamsRefused, st.LookupsRefused = d.opts.Budgets.Streams.Refused(), d.opts.Budgets.Lookups.Refused()
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
 	st.HugePageBytes = pages.HugeBytes()
 	for _, n := range d.store.List() {

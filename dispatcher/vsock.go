@@ -81,18 +81,21 @@ type instanceSocket struct {
 	front *vsock.UnixFront
 }
 
-func (i *invocation) openSocket(l *instance.Instance) (*instanceSocket, error) {
+func (i *invocation) openSocket(l *instance.Instance, places vsock.Places) (*instanceSocket, error) {
 	id := i.result.RequestID
 	if filepath.Base(id) != id || len(id) > 36 {
 		return nil, fmt.Errorf("request id %q cannot name a socket: %w", id, lineage.ErrInvalid)
 	}
 	dir := i.d.opts.VsockDir
 	path := filepath.Join(dir, id+".sock")
-	front, err := vsock.NewUnixFront(l.Vsock(), path)
+	front, err := vsock.NewUnixFront(l.Vsock(), path, places)
 	if err != nil {
 		return nil, err
 	}
 	for _, port := range i.d.opts.HostPorts {
+		if !i.f.bounds.HostPort(port) {
+			continue
+		}
 		if err := front.ForwardTo(port, filepath.Join(dir, fmt.Sprintf("host_%d", port))); err != nil {
 			return nil, errors.Join(err, front.Close())
 		}

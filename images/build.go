@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"seuss/guest"
+	"seuss/lineage/sealed"
 )
 
 // Info describes an image that Build wrote.
@@ -68,7 +69,7 @@ func Build(ctx context.Context, w io.WriterAt, spec Spec, progress func(done, to
 
 // BuildTemporary builds an image below dir that lasts as long as it is open.
 func BuildTemporary(ctx context.Context, dir string, spec Spec, progress func(done, total int64, what string)) (*Image, error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, sealed.DirMode); err != nil {
 		return nil, fmt.Errorf("directory of a temporary image: %w", err)
 	}
 	f, err := os.CreateTemp(dir, ".run-*.img")

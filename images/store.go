@@ -67,7 +67,7 @@ func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 	if err := CheckName(spec.Name); err != nil {
 		return Info{}, err
 	}
-	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+	if err := os.MkdirAll(s.Dir, sealed.DirMode); err != nil {
 		return Info{}, fmt.Errorf("make image store: %w", err)
 	}
 	if err := files.Sweep(s.Dir); err != nil {

@@ -34,7 +34,7 @@ func openGolden(t *testing.T, version int, fill func(*testing.T, *Store) ([]*Nod
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.RemoveAll(filepath.Join(golden, lockName)); err != nil {
+		if err := os.RemoveAll(filepath.Join(golden, sealed.LockName)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -140,7 +140,7 @@ func copyTree(t *testing.T, from string) string {
 	t.Helper()
 	dir := t.TempDir()
 	err := fs.WalkDir(os.DirFS(from), ".", func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || path == lockName {
+		if err != nil || d.IsDir() || path == sealed.LockName {
 			return err
 		}
 		b, err := os.ReadFile(filepath.Join(from, path))

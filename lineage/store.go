@@ -20,7 +20,6 @@ import (
 
 // Names inside a state directory.
 const (
-	lockName  = "lock"
 	imagesDir = "images"
 	nodesDir  = "nodes"
 	hitsName  = "hits"
@@ -66,6 +65,7 @@ type Store struct {
 	nodes    *os.File // the directory of the node files; nil if there is none
 	db       *memdb.MemDB
 	damaged  []Damage
+	repaired int // files and folders that others could use
 	fs       sealed.FS
 	verify   pages.Verify
 	huge     bool // images are copied into huge pages
@@ -92,7 +92,8 @@ type Damage struct {
 	Err  error
 }
 
-// Open opens the state directory dir, creating it unless opts.ReadOnly. Of each
+// Open opens the state directory dir, creating it unless opts.ReadOnly, and closes it
+// to other users: see Repaired. Of each
 // node it reads and checks only header and metadata, or takes them from a cache if
 // the file was not touched since; nodes that fail this, and their descendants, are
 // left out and listed by Damaged.
@@ -118,13 +119,15 @@ func open(dir string, opts Options) (_ *Store, err error) {
 		} else if !fi.IsDir() {
 			return nil, fmt.Errorf("not a directory: %w", nodefile.ErrInvalid)
 		}
+		// Where it may not be changed, it is read as it is.
+		s.repaired, _ = sealed.Private(dir)
 	} else {
 		for _, d := range []string{"", imagesDir, nodesDir} {
 			if err := os.MkdirAll(s.path(d), sealed.DirMode); err != nil {
 				return nil, sealed.WritableError(err)
 			}
 		}
-		if s.lock, err = sealed.Lock(s.path(lockName)); err != nil {
+		if s.lock, err = sealed.Lock(s.path(sealed.LockName)); err != nil {
 			return nil, err
 		}
 		defer func() {
@@ -132,6 +135,9 @@ func open(dir string, opts Options) (_ *Store, err error) {
 				s.lock.Close()
 			}
 		}()
+		if s.repaired, err = sealed.Private(dir); err != nil {
+			return nil, err
+		}
 		for _, d := range []string{"", imagesDir, nodesDir} {
 			if err := sealed.Sweep(s.path(d)); err != nil {
 				return nil, sealed.WritableError(err)
@@ -184,6 +190,10 @@ func (s *Store) ReadOnly() bool { return s.readOnly }
 
 // Damaged lists the files that Open found damaged or orphaned.
 func (s *Store) Damaged() []Damage { return slices.Clone(s.damaged) }
+
+// Repaired says how many files and folders of the state directory other users could
+// read, or do more with, until Open closed them.
+func (s *Store) Repaired() int { return s.repaired }
 
 // Close writes the hit counts, unloads every node and gives up the lock. Views in
 // use stay valid; every later method that needs the directory returns ErrClosed.

@@ -45,6 +45,18 @@ var hostile = []struct {
 			t.Errorf("%d bytes of logs, cut %v: want a bounded part and the note that it was cut", n, r.LogsCut)
 		}
 	}},
+	{"streams-in-turns", "import os\ndef handler(e, c):\n    for i in range(100000): os.write(1 + i % 2, b'x')\n    return 'done'\n", `{}`, 0, func(t *testing.T, r *dispatcher.Result, err error) {
+		if err != nil || r.Error != nil {
+			t.Fatalf("result %+v, error %v", r, err)
+		}
+		n := 0
+		for _, l := range r.Logs {
+			n += len(l.Text)
+		}
+		if len(r.Logs) > 5000 || n != 100000 || r.LogsCut {
+			t.Errorf("%d bytes in %d records", n, len(r.Logs))
+		}
+	}},
 	{"huge-result", "def handler(e, c):\n    return 'x' * (7 << 20)\n", `{}`, 0, wantError("Function.ResponseSizeTooLarge", "exceeded")},
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -421,22 +422,34 @@ func TestWithoutKVM(t *testing.T) {
 	c.failure(1, "no permission to open /dev/kvm", "invoke", "victim", "--event", `{"n": 1}`)
 }
 
-// asNobody returns a CLI that runs as a user without privileges, who may read a
+// asNobody returns a CLI that runs as a user without privileges, whose own is a
 // state directory with functions in it.
 func asNobody(t *testing.T) *cli {
 	t.Helper()
 	c := newCLI(t)
 	c.state = treeCopy(t)
-	for dir := c.state; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+	openParents(t, c.state)
+	c.path = filepath.Join(filepath.Dir(c.state), "seussctl") // where everybody may pass
+	if err := os.Link(seussctl.path, c.path); err != nil {
+		t.Fatal(err)
 	}
-	if err := os.Chmod(filepath.Dir(seussctl.path), 0o755); err != nil {
+	if err := filepath.WalkDir(c.state, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, 65534, 65534))
+	}); err != nil {
 		t.Fatal(err)
 	}
 	c.attr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
 	return c
+}
+
+// openParents lets every user pass to a path.
+func openParents(t *testing.T, path string) {
+	t.Helper()
+	for dir := filepath.Dir(path); dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestProcessPlatformUnprivileged: where there is no KVM that may be used, any

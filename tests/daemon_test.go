@@ -3,6 +3,7 @@ package tests
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -29,9 +30,21 @@ type daemon struct {
 	args []string
 	cmd  *exec.Cmd
 	url  string
-	aws  *lambda.Client // of url; each client keeps connections of its own
+	http *http.Client   // of url: it has the token
+	aws  *lambda.Client // likewise; each client keeps connections of its own
 	log  *lockedBuffer
 	exit chan error
+
+	token string // of url
+}
+
+// bearer is a token that requests carry.
+type bearer string
+
+func (b bearer) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(b))
+	return http.DefaultTransport.RoundTrip(r)
 }
 
 // lockedBuffer is written by a process while a test reads it.
@@ -82,13 +95,25 @@ func (d *daemon) start() {
 	}
 	exit := make(chan error, 1)
 	d.exit = exit
-	var doc struct{ Listening []string }
+	var doc struct {
+		Listening []string
+		TokenFile string `json:"token_file"`
+	}
 	dec := json.NewDecoder(out)
 	if err := dec.Decode(&doc); err != nil || len(doc.Listening) < 2 {
 		d.Fatalf("the daemon did not start: %v\n%s", err, d.log)
 	}
 	d.url = doc.Listening[0]
-	d.aws = newLambda(d.url)
+	d.token = ""
+	if doc.TokenFile != "" {
+		b, err := os.ReadFile(doc.TokenFile)
+		if err != nil {
+			d.Fatal(err)
+		}
+		d.token = strings.TrimSpace(string(b))
+	}
+	d.http = &http.Client{Transport: bearer(d.token)}
+	d.aws = newLambda(d.url, d.token)
 	go func() {
 		io.Copy(io.Discard, io.MultiReader(dec.Buffered(), out))
 		exit <- d.cmd.Wait()
@@ -118,9 +143,9 @@ func (d *daemon) stop() int {
 }
 
 // newLambda is AWS's own client, pointed at a daemon. It does not retry.
-func newLambda(url string) *lambda.Client {
+func newLambda(url, token string) *lambda.Client {
 	return lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(url), RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("any", "any", "")})
+		Credentials: credentials.NewStaticCredentialsProvider("any", cmp.Or(token, "any"), "")})
 }
 
 // create deploys source as main.py through Lambda's API.
@@ -171,7 +196,7 @@ func (d *daemon) wantOutput(name, event, want string) {
 // get reads a document of the native API.
 func (d *daemon) get(path string, v any) {
 	d.Helper()
-	resp, err := http.Get(d.url + path)
+	resp, err := d.http.Get(d.url + path)
 	if err != nil {
 		d.Fatal(err)
 	}
@@ -191,7 +216,7 @@ func (d *daemon) get(path string, v any) {
 // metric returns a sample of /metrics, "" if it is not there.
 func (d *daemon) metric(name string) string {
 	d.Helper()
-	resp, err := http.Get(d.url + "/metrics")
+	resp, err := d.http.Get(d.url + "/metrics")
 	if err != nil {
 		d.Fatal(err)
 	}

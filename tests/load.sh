@@ -25,7 +25,7 @@ trap '[ -z "$pid" ] || { kill "$pid" 2>/dev/null; wait "$pid" 2>/dev/null; }; rm
 mkdir -p bin
 go build -o bin/load ./tools/load
 
-# serve ARGS: sets pid and url.
+# serve ARGS: sets pid, url and token, the file with what the daemon asks for.
 serve() {
 	"${daemon[@]}" bin/seussctl --state "$dir" --json serve --listen 127.0.0.1:0 --log-level error "$@" >"$dir/listening" &
 	pid=$!
@@ -34,12 +34,13 @@ serve() {
 		sleep 0.1
 	done
 	url=$(grep -o 'http://[^"]*' "$dir/listening")
+	token=$dir/token
 }
 
 serve
-"${generator[@]}" bin/load -url "$url" -pid "$pid" -duration "${seconds}s" -work "$work" -burst 0
+"${generator[@]}" bin/load -url "$url" -token-file "$token" -pid "$pid" -duration "${seconds}s" -work "$work" -burst 0
 kill "$pid"
 wait "$pid"
 # The burst waits for its turn rather than be refused.
 serve --queue 2000 --function-queue 2000 --max-wait 5m --target-wait 5m
-bin/load -url "$url" -pid "$pid" -functions 0 -burst 1000
+bin/load -url "$url" -token-file "$token" -pid "$pid" -functions 0 -burst 1000

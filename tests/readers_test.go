@@ -35,7 +35,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 				if err := c.(*net.TCPConn).SetReadBuffer(4096); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := fmt.Fprintf(c, "POST /2015-03-31/functions/large/invocations HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\n\r\n{}", address); err != nil {
+				if _, err := fmt.Fprintf(c, "POST /2015-03-31/functions/large/invocations HTTP/1.1\r\nHost: %s\r\nAuthorization: Bearer %s\r\nContent-Length: 2\r\n\r\n{}", address, d.token); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -72,7 +72,7 @@ func TestDrainEnds(t *testing.T) {
 					answers <- err.Error()
 					return
 				}
-				answer, err := http.DefaultClient.Do(r)
+				answer, err := d.http.Do(r)
 				if err != nil {
 					answers <- err.Error()
 					return

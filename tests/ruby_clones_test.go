@@ -223,7 +223,7 @@ func TestRubyLambda(t *testing.T) {
 	code := base64.StdEncoding.EncodeToString(archive.Bytes())
 	post := func(path, body string) (int, string) {
 		t.Helper()
-		r, err := http.Post(d.url+"/2015-03-31/functions"+path, "application/json", strings.NewReader(body))
+		r, err := d.http.Post(d.url+"/2015-03-31/functions"+path, "application/json", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -166,6 +166,7 @@ func TestJavaScriptSDK(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), "node", path, d.url)
+	cmd.Env = append(os.Environ(), "AWS_SECRET_ACCESS_KEY="+d.token)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -393,7 +394,7 @@ func TestWatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(request)
+	resp, err := d.http.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,7 +66,7 @@ func TestSpans(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("traceparent", "00-"+id+"-"+client+"-01")
-		resp, err := http.DefaultClient.Do(r)
+		resp, err := d.http.Do(r)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,6 +12,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/instance"
 	"seuss/dispatcher/sched"
 )
 
@@ -168,10 +169,22 @@ func (c *Control) Run(ctx context.Context, e events.Event) error {
 	case err != nil:
 		return err
 	case result.Error != nil:
-		return fmt.Errorf("the function failed: %w", result.Error)
+		return &failedError{result.Error}
 	}
 	return nil
 }
+
+// maxErrorText bounds what a function's error takes in logs and spans, in bytes.
+const maxErrorText = 4 << 10
+
+// failedError is a function's error as logs have it.
+type failedError struct{ *dispatcher.FunctionError }
+
+func (e *failedError) Error() string {
+	return "the function failed: " + instance.Cut(e.FunctionError.Error(), maxErrorText)
+}
+
+func (e *failedError) Unwrap() error { return e.FunctionError }
 
 // gone tells a client that has gone from a failure.
 func gone(ctx context.Context, err error) error {

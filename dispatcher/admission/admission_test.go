@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -171,6 +172,17 @@ func TestRunEvents(t *testing.T) {
 				t.Errorf("%v is tried %d times", err, got)
 			}
 		})
+	}
+}
+
+// The error of a function is as long as the function wants; in the log it is not.
+func TestLoggedErrorsAreBounded(t *testing.T) {
+	f := &fake{limit: -1, invoke: func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E", Message: strings.Repeat("x", 1<<20)}}, nil
+	}}
+	in, _, _ := control(f, 1)
+	if text := in.Run(t.Context(), events.Event{Function: "echo"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
+		t.Errorf("%d bytes: %.100s", len(text), text)
 	}
 }
 

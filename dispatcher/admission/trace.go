@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/instance"
 )
 
 // span is when the parts of an invocation were.
@@ -42,7 +43,7 @@ func (c *Control) trace(ctx context.Context, request *dispatcher.Request, result
 	span.SetAttributes(attribute.String("seuss.path", string(result.Path)), attribute.Bool("seuss.pooled", result.Pooled), attribute.String("seuss.node", result.NodeID),
 		attribute.Int64("seuss.pages_copied", int64(result.PagesCopied)), attribute.Int64("seuss.pages_mapped", int64(result.PagesMapped)))
 	if result.Error != nil {
-		span.SetStatus(codes.Error, result.Error.Error())
+		span.SetStatus(codes.Error, instance.Cut(result.Error.Error(), maxErrorText))
 	}
 	at := times.began
 	for _, p := range PhasesOf(result) {

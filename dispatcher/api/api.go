@@ -32,11 +32,14 @@ const (
 	Conflict        Code = "conflict"
 	NotLazy         Code = "not_lazy"
 	NotAsked        Code = "not_asked"
+	NotAllowed      Code = "not_allowed" // beyond what the daemon, or the token, allows
 	ReadOnly        Code = "read_only"
 	FunctionFailed  Code = "function_failed" // its code does not load; see Function
 	Crashed         Code = "crashed"         // the guest died while it was prepared; see Crash
 	Refused         Code = "refused"         // too much is asked; Retry-After says when to come again
 	Unavailable     Code = "unavailable"
+	Unauthorized    Code = "unauthorized" // who asks did not say who, or not truly
+	Forbidden       Code = "forbidden"    // who asks may not
 )
 
 // Error is the answer to a request that failed.
@@ -61,6 +64,14 @@ type Health struct {
 	StateDir      string      `json:"state_dir"`
 	Scheduler     sched.Stats `json:"scheduler"`
 	Events        int         `json:"events"` // asynchronous ones that are not done
+}
+
+// Endpoint says how clients reach the service over TCP.
+type Endpoint struct {
+	URL       string `json:"url,omitempty"` // empty: it listens on Unix sockets only
+	Region    string `json:"region"`        // for AWS's clients
+	Token     bool   `json:"token"`         // one is asked for
+	TokenFile string `json:"token_file,omitempty"`
 }
 
 // Invocation asks for an invocation.

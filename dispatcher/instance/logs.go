@@ -1,11 +1,19 @@
 package instance
 
-// maxLogBytes is the console output that is kept of an instance.
-const maxLogBytes = 1 << 20
+// Bounds of the console output that is kept of an instance. A guest whose streams take
+// turns byte by byte would make a million lines of it otherwise.
+const (
+	maxLogBytes = 1 << 20
+	maxLogLines = 4096
+)
+
+// MergedStream is the stream of an instance's last line where it had more lines than are
+// kept: what was written from there on, whichever stream it was written to.
+const MergedStream = "merged"
 
 // LogLine is console output of an instance in the order in which it was written.
 type LogLine struct {
-	Stream string `json:"stream"` // stdout, stderr, kernel
+	Stream string `json:"stream"` // stdout, stderr, kernel; MergedStream
 	Text   string `json:"text"`
 }
 
@@ -26,9 +34,12 @@ func (b *logBuffer) write(fd uint16, p []byte) {
 	if int(fd) < len(streamNames) {
 		name = streamNames[fd]
 	}
-	if name != b.stream {
+	if name != b.stream && b.stream != MergedStream {
 		b.finish()
 		b.stream = name
+		if len(b.lines) == maxLogLines-1 {
+			b.stream = MergedStream
+		}
 	}
 	b.text = append(b.text, p...)
 }
@@ -40,13 +51,11 @@ func (b *logBuffer) finish() {
 	}
 }
 
-func (b *logBuffer) reset() { b.lines, b.text = nil, b.text[:0] }
+func (b *logBuffer) reset() { b.lines, b.stream, b.text = nil, "", b.text[:0] }
 
 func (b *logBuffer) take() []LogLine {
-	if len(b.text) > 0 {
-		b.finish()
-	}
+	b.finish()
 	lines := b.lines
-	b.lines = nil
+	b.reset()
 	return lines
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"unicode/utf8"
 
 	"seuss/guest"
 )
@@ -73,7 +74,40 @@ func decodeError(payload []byte) *HandlerError {
 	if err := json.Unmarshal(payload, e); err != nil || e.Type == "" {
 		return &HandlerError{Type: "Runtime.Unknown", Message: "the runtime reported an error that cannot be read"}
 	}
+	e.Type, e.Message = Cut(e.Type, maxErrorType), Cut(e.Message, maxErrorText)
+	e.StackTrace, e.Trace = cutLines(e.StackTrace), cutLines(e.Trace)
 	return e
+}
+
+// Bounds of an error: it goes into answers, logs and traces.
+const (
+	maxErrorType  = 256
+	maxErrorText  = 256 << 10 // bytes of the message, and of all lines of the stack trace
+	maxErrorLines = 1024
+	cutNote       = 64 // bytes at most of the note that something was cut
+)
+
+// Cut returns a text of which no more than limit bytes are left, with a note that says so
+// where that is not all of it.
+func Cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	for limit > 0 && !utf8.RuneStart(text[limit]) {
+		limit--
+	}
+	return fmt.Sprintf("%s [%d bytes were cut]", text[:limit], len(text)-limit)
+}
+
+// cutLines is Cut for a stack trace.
+func cutLines(lines []string) []string {
+	left := maxErrorText
+	for n, line := range lines {
+		if left -= len(line); n == maxErrorLines || left < 0 {
+			return append(lines[:n:n], fmt.Sprintf("[%d lines were cut]", len(lines)-n))
+		}
+	}
+	return lines
 }
 
 // HandlerError is what a function did wrong, in the form that AWS Lambda gives it and

@@ -39,7 +39,7 @@ func testInstance(t testing.TB, known names, entries ...string) *Instance {
 	n.Resolver = known
 	n.Own = func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("198.51.100.250")} }
 	n.HasRoute = func(a netip.Addr) bool { return a != netip.MustParseAddr("2001:db8:dead::1") }
-	i := n.Open("test")
+	i := n.Open("test", "f", NewBudgets(1))
 	t.Cleanup(func() { i.Close() })
 	return i
 }
@@ -125,7 +125,7 @@ func TestResolve(t *testing.T) {
 		}
 	}
 	// Another instance has asked for nothing.
-	if i.n.Open("other").allowed(netip.MustParseAddrPort("198.51.100.1:443")) {
+	if i.n.Open("other", "f", NewBudgets(1)).allowed(netip.MustParseAddrPort("198.51.100.1:443")) {
 		t.Error("what one instance was answered is open to another")
 	}
 	// More addresses than an answer holds.

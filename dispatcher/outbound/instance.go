@@ -23,11 +23,16 @@ var (
 
 // Instance is one invocation's way out. It ends with the invocation.
 type Instance struct {
-	n    *Network // nil: no way out
-	name string   // for the log
-	ctx  context.Context
-	end  context.CancelFunc
-	wg   sync.WaitGroup
+	n       *Network // nil: no way out
+	within  *Policy  // the function's own list; nil: it has none
+	name    string   // for the log
+	places  Share    // of streams
+	lookups Share
+	ctx     context.Context
+	end     context.CancelFunc
+	wg      sync.WaitGroup
+	// underWay has one for each question that is being answered.
+	underWay chan struct{}
 
 	mu      sync.Mutex
 	done    bool
@@ -36,10 +41,10 @@ type Instance struct {
 	noted   map[string]uint32       // refusals
 }
 
-// Open makes an instance; of a nil Network it is one that nothing is allowed to.
-// name is what the log calls it.
-func (n *Network) Open(name string) *Instance {
-	i := &Instance{name: name}
+// Open makes an instance of a function, within b; of a nil Network it is one that nothing
+// is allowed to. name is what the log calls it.
+func (n *Network) Open(name, function string, b *Budgets) *Instance {
+	i := &Instance{name: name, places: b.Streams.Share(function), lookups: b.Lookups.Share(function)}
 	if n != nil && n.Policy != nil {
 		i.n = n
 		i.ctx, i.end = context.WithCancel(context.Background())
@@ -60,23 +65,29 @@ func (i *Instance) Accept(c *vsock.Conn) error {
 		return errNothing
 	case len(i.streams) >= 2*maxStreams:
 		return errFull
-	case len(i.streams) >= maxStreams: // a guest that reads the answer knows why
+	}
+	if err := i.places.Take(); err != nil { // a guest that reads the answer knows why
+		i.noteLocked("a stream: " + err.Error())
 		defer c.Close()
 		return c.Send(status(syscall.ENOBUFS))
 	}
 	if i.streams == nil {
-		i.streams = map[*vsock.Conn]*vsock.Stream{}
+		i.streams, i.underWay = map[*vsock.Conn]*vsock.Stream{}, make(chan struct{}, maxUnderWay)
 	}
 	s := vsock.NewStream(c)
 	i.streams[c] = s
 	i.wg.Go(func() {
 		i.serve(c, s)
+		i.places.Give()
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		delete(i.streams, c)
 	})
 	return nil
 }
+
+// Places is the instance's share of the streams that guests may have.
+func (i *Instance) Places() *Share { return &i.places }
 
 // Close ends all connections. What the guest had sent is still passed on, for a
 // second at most. It returns the addresses and names that were refused, with how
@@ -105,6 +116,10 @@ func reset(c *vsock.Conn, s *vsock.Stream) {
 func (i *Instance) note(what string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	i.noteLocked(what)
+}
+
+func (i *Instance) noteLocked(what string) {
 	if i.n != nil {
 		i.n.refused.Add(1)
 	}
@@ -145,9 +160,9 @@ func (i *Instance) serve(c *vsock.Conn, s *vsock.Stream) {
 	case !ok:
 		reset(c, s)
 	case r.kind == guest.NetKindDatagram:
-		i.datagrams(s)
+		i.datagrams(c, s)
 	case r.to.Port() == guest.NetDnsPort:
-		i.questions(s)
+		i.questions(c, s)
 	default:
 		i.connection(c, s, r.to)
 	}
@@ -183,7 +198,7 @@ func (i *Instance) allowed(to netip.AddrPort) bool {
 	if !ok || to.Port() == 0 {
 		return false
 	}
-	if i.n.Policy.allows(to.Addr(), to.Port(), least) {
+	if i.names(to.Addr(), to.Port(), least) {
 		return true
 	}
 	i.mu.Lock()

@@ -13,6 +13,7 @@ import (
 const (
 	maxStreams   = 256 // connections, and sockets that ask name servers
 	maxQuestions = 16  // under way on one stream
+	maxUnderWay  = 64  // questions, on all streams of an instance
 	maxGranted   = 4096
 	maxNoted     = 32 // different refusals in its report
 )
@@ -21,7 +22,8 @@ const (
 	requestTimeout = 10 * time.Second // from a stream's beginning to its request
 	connectTimeout = 30 * time.Second
 	lookupTimeout  = 10 * time.Second
-	flushTimeout   = time.Second // for what an ended instance had sent
+	answerTimeout  = 10 * time.Second // for a guest to read one
+	flushTimeout   = time.Second      // for what an ended instance had sent
 )
 
 // Resolver looks names up; *net.Resolver is one.

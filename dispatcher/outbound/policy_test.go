@@ -88,7 +88,7 @@ func TestAllowed(t *testing.T) {
 	} {
 		n := New(mustParse(t, c.entry))
 		n.Own = func() []netip.Addr { return []netip.Addr{netip.MustParseAddr(own)} }
-		i := n.Open("test")
+		i := n.Open("test", "f", NewBudgets(1))
 		for _, a := range c.allowed {
 			if !i.allowed(netip.MustParseAddrPort(a)) {
 				t.Errorf("%s: %s is refused", c.entry, a)
@@ -117,7 +117,7 @@ func FuzzParse(f *testing.F) {
 		n := New(p)
 		n.Own = func() []netip.Addr { return nil }
 		for _, a := range []string{"0.0.0.0:1", "[::]:1", "224.0.0.1:1", "8.8.8.8:0"} {
-			if n.Open("").allowed(netip.MustParseAddrPort(a)) {
+			if n.Open("", "f", NewBudgets(1)).allowed(netip.MustParseAddrPort(a)) {
 				t.Errorf("%q allows %s", entry, a)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"seuss/guest"
 	"seuss/vmm/vsock"
@@ -27,18 +28,20 @@ var (
 )
 
 // datagrams answers what a guest's UDP socket sends to name servers.
-func (i *Instance) datagrams(s *vsock.Stream) { i.answerAll(s, onUDP) }
+func (i *Instance) datagrams(c *vsock.Conn, s *vsock.Stream) { i.answerAll(c, s, onUDP) }
 
 // questions is a name server's TCP connection.
-func (i *Instance) questions(s *vsock.Stream) {
+func (i *Instance) questions(c *vsock.Conn, s *vsock.Stream) {
 	if _, err := s.Write(status(0)); err == nil {
-		i.answerAll(s, onTCP)
+		i.answerAll(c, s, onTCP)
 	}
 }
 
-// answerAll answers the questions of a stream until it ends. At most maxQuestions
-// are under way, so a guest that does not read its answers is not read from.
-func (i *Instance) answerAll(s *vsock.Stream, f framing) {
+// answerAll answers the questions of a stream until it ends. At most maxQuestions of it
+// are under way, and maxUnderWay of the instance, so a guest that does not read its
+// answers is not read from; a stream on which it stops for long ends, since its
+// questions hold up those of the others.
+func (i *Instance) answerAll(c *vsock.Conn, s *vsock.Stream, f framing) {
 	var wg sync.WaitGroup
 	var writing sync.Mutex
 	slots := make(chan struct{}, maxQuestions)
@@ -48,8 +51,9 @@ func (i *Instance) answerAll(s *vsock.Stream, f framing) {
 			break
 		}
 		slots <- struct{}{}
+		i.underWay <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-slots }()
+			defer func() { <-i.underWay; <-slots }()
 			answer := i.resolve(query, f.limit)
 			if answer == nil {
 				return
@@ -57,7 +61,13 @@ func (i *Instance) answerAll(s *vsock.Stream, f framing) {
 			f.order.PutUint16(head[len(head)-2:], uint16(len(answer)))
 			writing.Lock()
 			defer writing.Unlock()
-			_, _ = s.Write(append(head, answer...)) // an error means that nobody waits for it
+			err := s.SetWriteDeadline(time.Now().Add(answerTimeout))
+			if err == nil {
+				_, err = s.Write(append(head, answer...))
+			}
+			if err != nil { // nobody waits for it; half of one would spoil the next
+				reset(c, s)
+			}
 		})
 	}
 	wg.Wait()

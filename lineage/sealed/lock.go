@@ -25,10 +25,25 @@ func Lock(path string) (*os.File, error) {
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS); errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
 		return nil, WritableError(&fs.PathError{Op: "write to", Path: dir, Err: err})
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
-		return nil, WritableError(err)
+	for {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, OpenMode)
+		if err != nil {
+			return nil, WritableError(err)
+		}
+		last, err := take(f, path)
+		if last && err == nil {
+			return f, nil
+		}
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
 	}
+}
+
+// take locks a lock file and says whether that was the last word: not so where the
+// file has another name by now, or none.
+func take(f *os.File, path string) (last bool, err error) {
 	err = flock(f)
 	if errors.Is(err, unix.EWOULDBLOCK) {
 		holder := "another process"
@@ -37,17 +52,34 @@ func Lock(path string) (*os.File, error) {
 				holder = fmt.Sprintf("process %d", pid)
 			}
 		}
-		f.Close()
-		return nil, fmt.Errorf("%s holds %s: %w", holder, path, ErrLocked)
+		return true, fmt.Errorf("%s holds %s: %w", holder, path, ErrLocked)
 	}
-	if err == nil {
-		err = writePID(f)
-	}
+	fail := func(err error) (bool, error) { return true, fmt.Errorf("lock %s: %w", path, err) }
 	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", path, err)
+		return fail(err)
 	}
-	return f, nil
+	st, err := f.Stat()
+	if err != nil {
+		return fail(err)
+	}
+	now, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(st, now) {
+		return false, nil // somebody else did what follows
+	} else if err != nil {
+		return fail(err)
+	}
+	if st.Mode().Perm()&others != 0 {
+		// Whoever could open it may hold it open, and lock it whenever nobody else
+		// has: a new file has no such past.
+		if err := os.Remove(path); err != nil {
+			return fail(err)
+		}
+		return false, nil
+	}
+	if err := writePID(f); err != nil {
+		return fail(err)
+	}
+	return true, nil
 }
 
 func flock(f *os.File) error {

@@ -15,11 +15,15 @@ const (
 	TempSuffix = ".tmp"
 )
 
-// Mode is the permission of a sealed file.
-const Mode fs.FileMode = 0o444
+// Permissions in a state directory. What is in it is its user's alone: guests' memory
+// and the environment of functions, with whatever secrets they have.
+const (
+	Mode     fs.FileMode = 0o400 // a sealed file
+	OpenMode fs.FileMode = 0o600 // a file that is written again
+	DirMode  fs.FileMode = 0o700 // a directory
 
-// DirMode is the permission of the directories of a state directory.
-const DirMode fs.FileMode = 0o755
+	others fs.FileMode = 0o077 // what group and others may do
+)
 
 // File is a file while it is written.
 type File interface {

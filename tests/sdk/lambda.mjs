@@ -8,7 +8,7 @@ const client = new sdk.LambdaClient({
   endpoint: process.argv[2],
   region: "us-east-1",
   maxAttempts: 1,
-  credentials: { accessKeyId: "any", secretAccessKey: process.env.SEUSS_TOKEN ?? "any" },
+  credentials: { accessKeyId: "any", secretAccessKey: process.env.AWS_SECRET_ACCESS_KEY },
 });
 const text = (bytes) => Buffer.from(bytes).toString();
 const refused = async (promise, name) => {

@@ -12,7 +12,7 @@ umask 022
 
 mkdir -p "$root"/{DEBIAN,usr/bin,usr/lib/systemd/system,usr/lib/sysusers.d,etc/default} \
 	"$root"/usr/share/{man/man1,doc/seuss,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
-CGO_ENABLED=0 ${GO:-go} build -trimpath -ldflags=-s -o "$root/usr/bin/seussctl" ./tools/seussctl
+CGO_ENABLED=0 ${GO:-go} build -ldflags=-s -o "$root/usr/bin/seussctl" ./tools/seussctl
 program=$root/usr/bin/seussctl
 install -m 644 "$here/seuss.service" "$root/usr/lib/systemd/system/"
 install -m 644 "$here/seuss.sysusers" "$root/usr/lib/sysusers.d/seuss.conf"

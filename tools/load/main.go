@@ -39,6 +39,7 @@ type load struct {
 	duration  time.Duration
 	pid       int
 	client    *http.Client
+	header    http.Header // of every request
 }
 
 func run() error {
@@ -47,10 +48,19 @@ func run() error {
 	flag.IntVar(&l.functions, "functions", 100, "how many functions the mixed workload has")
 	flag.IntVar(&l.work, "work", 0, "numbers that a function of the mixed workload adds up in each invocation, 10 to 20 ns each; with 100,000 the generator keeps up with five times what the daemon sustains")
 	flag.DurationVar(&l.duration, "duration", 20*time.Second, "how long the first rate is held; the others a tenth of it, but at least 20 s, or all of it if it is shorter")
+	tokenFile := flag.String("token-file", "", "the file with the daemon's token")
 	rates := flag.String("rates", "1,2,5", "rates of the mixed workload, in parts of what the daemon sustains")
 	flag.IntVar(&l.pid, "pid", 0, "the daemon's process, to report its memory")
 	burst := flag.Int("burst", 1000, "how many never-seen functions to invoke at once; 0: none")
 	flag.Parse()
+	l.header = http.Header{"Content-Type": {"application/json"}}
+	if *tokenFile != "" {
+		b, err := os.ReadFile(*tokenFile)
+		if err != nil {
+			return err
+		}
+		l.header.Set("Authorization", "Bearer "+strings.TrimSpace(string(b)))
+	}
 	for text := range strings.SplitSeq(*rates, ",") {
 		r, err := strconv.ParseFloat(text, 64)
 		if err != nil || r <= 0 {
@@ -89,6 +99,7 @@ func (l *load) call(method, path string, in any) ([]byte, int, error) {
 	if err != nil {
 		return nil, 0, err
 	}
+	r.Header = l.header
 	resp, err := l.client.Do(r)
 	if err != nil {
 		return nil, 0, err

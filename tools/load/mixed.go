@@ -104,7 +104,7 @@ func (l *load) attack(factor float64, rate int, d time.Duration) (*attack, error
 	target := func(t *vegeta.Target) error {
 		mu.Lock()
 		defer mu.Unlock()
-		*t = vegeta.Target{Method: "POST", URL: fmt.Sprintf("%s/v1/functions/load-%d/invoke", l.url, next()), Body: body}
+		*t = vegeta.Target{Method: "POST", URL: fmt.Sprintf("%s/v1/functions/load-%d/invoke", l.url, next()), Body: body, Header: l.header}
 		return nil
 	}
 	a := &attack{factor: factor, latencies: map[string][]time.Duration{}}

@@ -28,10 +28,11 @@ const maxConnectLine = 19
 //
 // Bytes move only while some goroutine is inside the machine's Run.
 type UnixFront struct {
-	dev  *Device
-	path string
-	l    *net.UnixListener
-	wg   sync.WaitGroup
+	dev    *Device
+	path   string
+	l      *net.UnixListener
+	places Places
+	wg     sync.WaitGroup
 
 	mu    sync.Mutex
 	ports []uint32               // forwarded
@@ -39,13 +40,21 @@ type UnixFront struct {
 	done  bool
 }
 
-// NewUnixFront listens on a Unix socket, which must not exist yet.
-func NewUnixFront(dev *Device, path string) (*UnixFront, error) {
+// Places bound the connections to host programs that guests may open, each of which
+// takes a descriptor. Take's error refuses one; Give ends one.
+type Places interface {
+	Take() error
+	Give()
+}
+
+// NewUnixFront listens on a Unix socket, which must not exist yet. Forwarded streams take
+// places; nil: they are as many as the guest may have streams.
+func NewUnixFront(dev *Device, path string, places Places) (*UnixFront, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		return nil, fmt.Errorf("vsock front %s: %w", path, err)
 	}
-	f := &UnixFront{dev: dev, path: path, l: l, open: map[io.Closer]struct{}{}}
+	f := &UnixFront{dev: dev, path: path, l: l, places: places, open: map[io.Closer]struct{}{}}
 	f.wg.Go(f.serve)
 	return f, nil
 }
@@ -59,11 +68,18 @@ func (f *UnixFront) Forward(port uint32) error {
 // ForwardTo is Forward to another Unix socket.
 func (f *UnixFront) ForwardTo(port uint32, socket string) error {
 	err := f.dev.Listen(port, func(c *Conn) error {
+		if f.places != nil {
+			if err := f.places.Take(); err != nil {
+				return err
+			}
+		}
 		s := NewStream(c)
 		if !f.track(s) {
+			f.leave()
 			return ErrClosed
 		}
 		f.wg.Go(func() {
+			defer f.leave()
 			defer f.untrack(s)
 			u, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: socket, Net: "unix"})
 			if err != nil {
@@ -86,6 +102,13 @@ func (f *UnixFront) ForwardTo(port uint32, socket string) error {
 	defer f.mu.Unlock()
 	f.ports = append(f.ports, port)
 	return nil
+}
+
+// leave gives back the place of a forwarded stream.
+func (f *UnixFront) leave() {
+	if f.places != nil {
+		f.places.Give()
+	}
 }
 
 // flushTimeout bounds how long Close waits for a client to take what the guest

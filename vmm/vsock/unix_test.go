@@ -78,11 +78,11 @@ func pump(t *testing.T, d *fakeDriver) (stop func()) {
 func TestUnixFront(t *testing.T) {
 	d := newFakeDriver(t)
 	path := filepath.Join(t.TempDir(), "v.sock")
-	f, err := NewUnixFront(d.dev, path)
+	f, err := NewUnixFront(d.dev, path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewUnixFront(d.dev, path); err == nil {
+	if _, err := NewUnixFront(d.dev, path, nil); err == nil {
 		t.Error("a second front on the same socket")
 	}
 	defer pump(t, d)()
@@ -142,7 +142,7 @@ func TestUnixFront(t *testing.T) {
 func TestUnixFrontForward(t *testing.T) {
 	d := newFakeDriver(t)
 	path := filepath.Join(t.TempDir(), "v.sock")
-	f, err := NewUnixFront(d.dev, path)
+	f, err := NewUnixFront(d.dev, path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

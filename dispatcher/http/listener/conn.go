@@ -30,6 +30,7 @@ type Conn struct {
 	net.Conn
 	group   *Group
 	raw     syscall.RawConn // nil: the connection is none of the system's
+	peer    *unix.Ucred     // who connected, on a Unix socket; nil: not known
 	release func()
 
 	// Guarded by Group.mu.
@@ -61,6 +62,13 @@ func newConn(g *Group, conn net.Conn, release func()) *Conn {
 	c.moved.L = &c.mu
 	if s, ok := conn.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn() // an error is that of a connection that is closed
+	}
+	if _, ok := conn.(*net.UnixConn); ok && c.raw != nil {
+		c.raw.Control(func(fd uintptr) {
+			if peer, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
+				c.peer = peer
+			}
+		})
 	}
 	c.attempt = func(fd uintptr) bool {
 		for c.n < len(c.p) && c.err == nil {
@@ -306,6 +314,16 @@ func Context(ctx context.Context, conn net.Conn) context.Context {
 		return context.WithValue(ctx, connKey{}, c)
 	}
 	return ctx
+}
+
+// Peer returns the user who connected the Unix socket that a request came on, as the
+// kernel has it (SO_PEERCRED, unix(7)); false if that is not known.
+func Peer(ctx context.Context) (uid uint32, ok bool) {
+	c, _ := ctx.Value(connKey{}).(*Conn)
+	if c == nil || c.peer == nil {
+		return 0, false
+	}
+	return c.peer.Uid, true
 }
 
 // Ready waits for the connection that a request came on, as Conn.Ready; a

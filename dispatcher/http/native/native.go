@@ -42,9 +42,11 @@ func open(on *server.Server, mux *http.ServeMux) {
 	s := &door{on}
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
+		"GET /v1/endpoint":                    s.nativeEndpoint,
 		"GET /v1/functions":                   s.nativeFunctions,
 		"GET /v1/functions/{name}":            s.nativeFunction,
 		"PUT /v1/functions/{name}":            s.nativeDeploy,
+		"PATCH /v1/functions/{name}":          s.nativeUpdate,
 		"DELETE /v1/functions/{name}":         s.nativeRemove,
 		"GET /v1/functions/{name}/code":       s.nativeCode,
 		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
@@ -135,6 +137,11 @@ func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
+func (s *door) nativeEndpoint(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, s.Endpoint)
+	return nil
+}
+
 func (s *door) nativeFunctions(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Service.Functions(r.Context())
 	if err != nil {
@@ -180,6 +187,19 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 	spec.Name = name
 	n, err := s.Service.Deploy(r.Context(), spec)
 	return answer(w, http.StatusCreated, n, err)
+}
+
+func (s *door) nativeUpdate(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	var ask api.Update
+	if err := read(r, maxSmallRequest, &ask); err != nil {
+		return err
+	}
+	f, err := s.Service.Update(r.Context(), name, ask)
+	return answer(w, http.StatusOK, f, err)
 }
 
 // answer writes a document, unless there was an error.

@@ -3,11 +3,14 @@ package server
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/http/listener"
 )
 
@@ -29,7 +32,9 @@ func NewHTTPServer(h http.Handler) *http.Server {
 // Access guards a listener: with a token, requests must carry it, as a bearer
 // token or as the secret access key of their AWS signature; without one, they
 // must come from this machine's own programs, not from a web page in its
-// browser. unix lets everything pass: the socket's permissions decide.
+// browser. On a Unix socket they need no token, but must come from a program of
+// the service's own user, or of root, whatever the socket's permissions are; its
+// listener must be one of a listener.Group.
 func (s *Server) Access(token string, unix bool) http.Handler {
 	return s.identify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Who has not read the last answer of a connection asks for nothing more on
@@ -46,6 +51,7 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 		var err error
 		switch {
 		case unix:
+			err = checkPeer(r)
 		case token == "":
 			err = checkLocal(r)
 		default:
@@ -53,7 +59,7 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 		}
 		if err != nil {
 			s.Log.Warn("request refused", "remote", r.RemoteAddr, "path", r.URL.Path, "error", err)
-			s.WriteRefusal(w, r, Answer(err, ""))
+			s.refuse(w, r, err)
 			return
 		}
 		s.mux.ServeHTTP(w, r)
@@ -62,6 +68,40 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 
 var errForbidden = &Refusal{Status: http.StatusForbidden, Code: "AccessDeniedException",
 	Message: "Only programs of this machine may use this address; give the service a token for others."}
+
+// refuse says no in the words of the API that was asked.
+func (s *Server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	answer := Answer(err, "")
+	if !strings.HasPrefix(r.URL.Path, "/v1/") {
+		s.WriteRefusal(w, r, answer)
+		return
+	}
+	status, code := answer.Status, api.Forbidden
+	switch {
+	case status >= 500 || status == http.StatusTooManyRequests:
+		code = api.FaultOf(err).Code
+	case status != http.StatusForbidden:
+		code = api.Invalid
+	case answer.credentials:
+		status, code = http.StatusUnauthorized, api.Unauthorized
+		w.Header().Set("WWW-Authenticate", `Bearer realm="seuss"`)
+	}
+	WriteJSON(w, status, api.Error{Code: code, Message: answer.Message, RequestID: RequestIDOf(r)})
+}
+
+// checkPeer lets programs of this process's user and of root in.
+func checkPeer(r *http.Request) error {
+	uid, ok := listener.Peer(r.Context())
+	if ok && (uid == 0 || int(uid) == os.Geteuid()) {
+		return nil
+	}
+	who := "this user"
+	if ok {
+		who = fmt.Sprintf("user %d", uid)
+	}
+	return &Refusal{Status: http.StatusForbidden, Code: "AccessDeniedException",
+		Message: fmt.Sprintf("%s may not use this socket: it is for user %d and root; others need an address and a token of the service's.", who, os.Geteuid())}
+}
 
 // checkLocal refuses what a browser sends for a foreign page: a host name that
 // was made to lead here, or another origin.
@@ -79,10 +119,18 @@ func checkLocal(r *http.Request) error {
 	return nil
 }
 
-var errUnauthorized = &Refusal{Status: http.StatusForbidden, Code: "UnrecognizedClientException",
-	Message: "The security token included in the request is invalid."}
+// Refusals of what a client says who it is.
+var (
+	errNoToken = &Refusal{Status: http.StatusForbidden, Code: "MissingAuthenticationTokenException", credentials: true,
+		Message: "Missing Authentication Token: send the service's token as a bearer token, or sign with it as the secret access key; seussctl env prints what AWS's clients need."}
+	errUnauthorized = &Refusal{Status: http.StatusForbidden, Code: "UnrecognizedClientException", credentials: true,
+		Message: "The security token included in the request is invalid."}
+)
 
 func checkToken(r *http.Request, token string) error {
+	if r.Header.Get("Authorization") == "" {
+		return errNoToken
+	}
 	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {
 	case strings.EqualFold(scheme, "Bearer") && equal(strings.TrimSpace(value), token):

@@ -69,7 +69,7 @@ func TestTokens(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "InvalidSignatureException") || !strings.Contains(err.Error(), "secret access key") {
 		t.Error(err)
 	}
-	for header, want := range map[string]int{"": 403, "Bearer sesame": 200, "bearer  sesame": 200, "Bearer sesam": 403, "Basic c2VzYW1l": 403, "AWS4-HMAC-SHA256 Credential=": 403} {
+	for header, want := range map[string]int{"": 401, "Bearer sesame": 200, "bearer  sesame": 200, "Bearer sesam": 401, "Basic c2VzYW1l": 401, "AWS4-HMAC-SHA256 Credential=": 401} {
 		r, err := http.NewRequest("GET", "http://"+address+"/v1/functions", nil)
 		if err != nil {
 			t.Fatal(err)

@@ -21,6 +21,8 @@ type Refusal struct {
 	Message    string
 	Reason     string        // of TooManyRequestsException
 	RetryAfter time.Duration // 0: nothing is said
+
+	credentials bool // it is about who the client says it is
 }
 
 func (e *Refusal) Error() string { return e.Code + ": " + e.Message }

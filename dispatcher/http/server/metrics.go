@@ -103,7 +103,7 @@ var (
 	platformInfo  = describe("seuss_platform_info", "1, with the platform that runs the machines.", "platform")
 	poolMachines  = describe("seuss_pool_machines", "Machines of a pool by state.", "image", "state")
 	poolBytes     = describe("seuss_pool_private_bytes", "Estimated private memory of a pool's machines.", "image")
-	poolResident  = describe("seuss_pool_free_resident_bytes", "Memory of a pool's free machines as the kernel counts it: their own, and shared with others.", "image", "of")
+	poolResident  = describe("seuss_pool_free_resident_bytes", "Memory that a pool's free machines had of their own when they were last put back.", "image", "of")
 	pagesOfRuns   = describe(pagesName, pagesHelp, "what")
 	hostFaults    = describe("seuss_host_faults_total", "Host page faults while functions ran.")
 	pagesPaged    = describe("seuss_pages_prefetched_total", "Pages of loading sets that were read ahead of their use.")
@@ -121,6 +121,7 @@ var (
 	impure        = describe("seuss_purity_refusals_total", "Argument snapshots that were not taken because the state is impure.")
 	netAllowed    = describe("seuss_network_connections_total", "Connections of functions to other machines that were allowed.")
 	netRefused    = describe("seuss_network_refused_total", "Addresses and names that functions asked for and may not reach.")
+	netExhausted  = describe("seuss_network_exhausted_total", "Streams and lookups that were refused, or had to wait, because an instance or all functions together had as many as they may.", "of")
 	netQuestions  = describe("seuss_network_questions_total", "Questions of functions to the resolver.")
 	queueLength   = describe("seuss_queue_length", "Invocations that wait for their turn.")
 	running       = describe("seuss_running", "Invocations that run.")
@@ -148,7 +149,6 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		sum.Ready += p.Ready
 		sum.Bytes += p.Bytes
 		sum.FreePrivate += p.FreePrivate
-		sum.FreeShared += p.FreeShared
 		sum.HitsReady += p.HitsReady
 		sum.HitsMoved += p.HitsMoved
 		sum.HitsMade += p.HitsMade
@@ -163,7 +163,6 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(poolMachines, float64(p.Machines-p.Free), image, "busy")
 		gauge(poolBytes, float64(p.Bytes), image)
 		gauge(poolResident, float64(p.FreePrivate), image, "private")
-		gauge(poolResident, float64(p.FreeShared), image, "shared")
 		count(poolRequests, p.HitsReady, image, "ready")
 		count(poolRequests, p.HitsMoved, image, "moved")
 		count(poolRequests, p.HitsMade, image, "made")
@@ -190,6 +189,8 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	count(impure, st.PurityRefusals)
 	count(netAllowed, st.Network.Connections)
 	count(netRefused, st.Network.Refused)
+	count(netExhausted, st.StreamsRefused, "streams")
+	count(netExhausted, st.LookupsRefused, "lookups")
 	count(netQuestions, st.Network.Questions)
 	q := c.s.Scheduler.Stats()
 	gauge(queueLength, float64(q.Waiting))

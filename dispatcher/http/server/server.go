@@ -41,6 +41,9 @@ type Options struct {
 	Versions map[string]string
 	// Sandbox is what confines the daemon.
 	Sandbox []api.Measure
+	// Endpoint is what clients are told of the service's address; its Region is
+	// filled in.
+	Endpoint api.Endpoint
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
 }
@@ -77,6 +80,7 @@ func New(o Options) *Server {
 	if s.Region == "" {
 		s.Region = DefaultRegion
 	}
+	s.Endpoint.Region = s.Region
 	if s.Account == "" {
 		s.Account = DefaultAccount
 	}

@@ -42,7 +42,7 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 		return errUnauthorized
 	}
 	if at.Before(now.Add(-maxClockSkew)) || at.After(now.Add(maxClockSkew)) {
-		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "Signature expired: the request is dated " + date}
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true, Message: "Signature expired: the request is dated " + date}
 	}
 	signed := strings.Split(fields["SignedHeaders"], ";")
 	if !slices.Contains(signed, "host") || !slices.Contains(signed, "x-amz-date") {
@@ -50,13 +50,13 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 	}
 	for name := range r.Header {
 		if lower := strings.ToLower(name); strings.HasPrefix(lower, "x-amz-") && !slices.Contains(signed, lower) {
-			return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "The header " + lower + " is not among those that are signed."}
+			return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true, Message: "The header " + lower + " is not among those that are signed."}
 		}
 	}
 	digest := r.Header.Get("X-Amz-Content-Sha256")
 	switch {
 	case digest != "" && !digestPattern.MatchString(digest):
-		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", Message: "The digest of the body must be signed: x-amz-content-sha256 is " + strconv.Quote(digest)}
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true, Message: "The digest of the body must be signed: x-amz-content-sha256 is " + strconv.Quote(digest)}
 	case r.ContentLength == 0 && digest != "" && digest != emptyDigest:
 		return errDigest
 	case digest != "":
@@ -74,7 +74,7 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 		key = sign(key, part)
 	}
 	if !equal(hex.EncodeToString(sign(key, toSign)), fields["Signature"]) {
-		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException",
+		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true,
 			Message: "The request signature we calculated does not match the signature you provided. The secret access key must be the service's token."}
 	}
 	return nil

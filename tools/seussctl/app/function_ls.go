@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/bounds"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -31,13 +32,13 @@ func listFunctions(ctx context.Context, e *cmdline.Env) error {
 		}
 		return damaged
 	}
-	t := cmdline.NewTable("NAME", "HANDLER", "ARGUMENTS", "CODE", ">SNAPSHOTS", ">STORED", ">HITS", "DEPLOYED")
+	t := cmdline.NewTable("NAME", "HANDLER", "ARGUMENTS", "CODE", "NETWORK", ">SNAPSHOTS", ">STORED", ">HITS", "DEPLOYED")
 	for _, f := range items {
 		arguments := "eager"
 		if f.Lazy {
 			arguments = "lazy"
 		}
-		t.Row(f.Name, f.Handler, arguments, cmdline.Short(f.CodeDigest), fmt.Sprint(f.Nodes), cmdline.FormatBytes(f.StoredBytes), fmt.Sprint(f.Hits), cmdline.FormatTime(f.Deployed))
+		t.Row(f.Name, f.Handler, arguments, cmdline.Short(f.CodeDigest), cmdline.Reach(&f.Settings), fmt.Sprint(f.Nodes), cmdline.FormatBytes(f.StoredBytes), fmt.Sprint(f.Hits), cmdline.FormatTime(f.Deployed))
 	}
 	if err := t.Print(e.Stdout); err != nil {
 		return err
@@ -64,7 +65,7 @@ func deployed(ctx context.Context, e *cmdline.Env) (list []api.Function, damaged
 	}
 	records, damaged := deployed.List() // the list holds what can be read
 	for _, f := range records {
-		list = append(list, api.FunctionOf(s, f))
+		list = append(list, api.FunctionOf(s, f, &bounds.Outer{Others: true}))
 	}
 	return list, damaged, nil
 }

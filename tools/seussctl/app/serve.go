@@ -28,9 +28,6 @@ import (
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
-// tokenVariable holds the token where --token-file does not name a file.
-const tokenVariable = "SEUSS_TOKEN"
-
 func serve(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:  "serve",
@@ -40,11 +37,14 @@ Serves AWS Lambda's API for functions and their invocation, and a native API
 (GET /openapi.json describes both) on an address and on Unix sockets. Metrics
 for Prometheus are at /metrics.
 
-The other commands use the daemon while it runs on their state directory.
+The other commands use the daemon while it runs on their state directory, through
+the Unix socket there: only this user and root may.
 
-Beyond this machine's own addresses a token is required, in a file that
---token-file names or in $` + tokenVariable + `. Clients send it as a bearer token; AWS's SDKs
-sign with it as their secret access key.
+At the address clients need a token, which they send as a bearer token; AWS's SDKs
+sign with it as their secret access key, and seussctl env prints what they need.
+It is made once and kept in the state directory, or comes from a file that
+--token-file names or from $` + tokenVariable + `. One of these is needed beyond this machine's
+own addresses.
 
 SIGTERM or Ctrl-C ends the service: what waits and runs is finished first, for
 at most --drain. A second signal ends it at once.`,
@@ -52,7 +52,7 @@ at most --drain. A second signal ends it at once.`,
 			"seussctl serve",
 			"seussctl serve --listen 127.0.0.1:9001 --machines 16 --memory 2GiB",
 			"seussctl serve --allow-net api.example.com:443 --allow-net '[2001:db8::/32]:*'",
-			"aws lambda invoke --endpoint-url http://127.0.0.1:9001 --function-name hello /dev/stdout",
+			`eval "$(seussctl env)"; aws lambda invoke --function-name hello /dev/stdout`,
 		},
 		Flags:  serveFlags(),
 		Action: func(c *cli.Context, e *cmdline.Env) error { return runService(e, c) },
@@ -62,9 +62,10 @@ at most --drain. A second signal ends it at once.`,
 func serveFlags() []cli.Flag {
 	return append([]cli.Flag{
 		snapshotcmd.VerifyFlag(), cmdline.AllowNetFlag(),
-		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any"},
+		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any; none: Unix sockets only"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
-		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients need"},
+		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients of the address need (default: one that is made and kept in the state directory)"},
+		&cli.BoolFlag{DisableDefaultText: true, Name: "no-token", Usage: "ask for no token: every program of this machine, whoever runs it, may use the address"},
 		&cli.IntFlag{Name: "machines", Value: 4 * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
@@ -79,6 +80,9 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},
+		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default: no bound)"},
+		&cli.StringFlag{Name: "function-memory", Usage: "the most `SIZE` that a function's instance may write (default: its image's memory)"},
+		&cli.StringFlag{Name: "function-output", Usage: "the most `SIZE` that is kept of an invocation's output (default: 1MiB)"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
 		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL"},
@@ -154,13 +158,17 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer()})
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log})
-	prefixes, versions := lambdaRuntimes(e)
+	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
+		return errors.Join(err, queue.Close(ctx))
+	}
 	listeners, err := listen(e, cfg)
 	if err != nil {
 		return errors.Join(err, queue.Close(ctx))
 	}
+	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
-	s := server.New(server.Options{Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
+	tcp := endpointOf(listeners, cfg.token)
+	s := server.New(server.Options{Endpoint: tcp, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -168,7 +176,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	failed := make(chan error, len(listeners))
 	var servers []*http.Server
 	for _, l := range listeners {
-		h := server.NewHTTPServer(s.Access(cfg.token, l.unix))
+		h := server.NewHTTPServer(s.Access(cfg.token.text, l.unix))
 		h.BaseContext = func(net.Listener) context.Context { return base }
 		h.ErrorLog = slog.NewLogLogger(cfg.log.Handler(), slog.LevelDebug)
 		servers = append(servers, h)
@@ -178,7 +186,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 			}
 		}()
 	}
-	if err := announce(e, listeners); err != nil {
+	if err := announce(e, listeners, tcp); err != nil {
 		return err
 	}
 	select {

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
@@ -22,13 +23,14 @@ import (
 
 // serveConfig is what the flags say.
 type serveConfig struct {
-	listen, socket, token string
-	options               dispatcher.Options
-	queue                 sched.Options
-	drain                 time.Duration
-	log                   *slog.Logger
-	trace                 string
-	sandbox               *confine.Confinement
+	listen, socket string
+	token          token
+	options        dispatcher.Options
+	queue          sched.Options
+	drain          time.Duration
+	log            *slog.Logger
+	trace          string
+	sandbox        *confine.Confinement
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
@@ -66,7 +68,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	cfg := &serveConfig{
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
-			PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
+			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
@@ -85,6 +87,21 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 			return nil, bad("node-budget", "must be a size such as 2GiB")
 		}
 		cfg.options.NodeBytes = n
+	}
+	if cfg.options.FunctionTimeout = c.Duration("function-timeout"); cfg.options.FunctionTimeout < 0 {
+		return nil, bad("function-timeout", "must be more than 0")
+	}
+	for name, to := range map[string]struct {
+		field      *int
+		unit, most uint64
+	}{"function-memory": {&cfg.options.FunctionMemoryMiB, 1 << 20, 1 << 40}, "function-output": {&cfg.options.FunctionOutputBytes, 1, bounds.MaxOutputBytes}} {
+		if text := c.String(name); text != "" {
+			n, err := humanize.ParseBytes(text)
+			if err != nil || n < to.unit || n > to.most {
+				return nil, bad(name, fmt.Sprintf("must be a size of %s to %s", humanize.IBytes(to.unit), humanize.IBytes(to.most)))
+			}
+			*to.field = int(n / to.unit)
+		}
 	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {
@@ -117,36 +134,15 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if cfg.trace != "none" && cfg.trace != "stdout" && !strings.HasPrefix(cfg.trace, "http://") && !strings.HasPrefix(cfg.trace, "https://") {
 		return nil, bad("trace", "must be none, stdout, or an http:// or https:// URL")
 	}
-	if cfg.token, err = readToken(e, c.String("token-file")); err != nil {
+	if cfg.token, err = readTokenFlags(e, c); err != nil {
 		return nil, err
 	}
-	if cfg.token == "" {
+	if !cfg.token.given && cfg.listen != listenNowhere {
 		if err := checkLoopback(cfg.listen); err != nil {
 			return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
 		}
 	}
 	return cfg, nil
-}
-
-// minToken keeps a token from being guessed.
-const minToken = 16
-
-func readToken(e *cmdline.Env, file string) (string, error) {
-	token := e.Getenv(tokenVariable)
-	if file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return "", fmt.Errorf("token: %w", err)
-		}
-		token = strings.TrimSpace(string(b))
-		if token == "" {
-			return "", fmt.Errorf("token: %s is empty", file)
-		}
-	}
-	if token != "" && len(token) < minToken {
-		return "", fmt.Errorf("token: it has %d characters, at least %d are needed: it is all that keeps others out", len(token), minToken)
-	}
-	return token, nil
 }
 
 // checkLoopback says whether an address can be reached from this machine only. A

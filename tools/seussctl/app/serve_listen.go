@@ -7,8 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 
+	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/cmdline"
 )
+
+// listenNowhere is the address of a service that is reached through Unix sockets only.
+const listenNowhere = "none"
 
 type endpoint struct {
 	net.Listener
@@ -25,11 +29,13 @@ func listen(e *cmdline.Env, cfg *serveConfig) (list []endpoint, err error) {
 			}
 		}
 	}()
-	l, err := net.Listen("tcp", cfg.listen)
-	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+	if cfg.listen != listenNowhere {
+		l, err := net.Listen("tcp", cfg.listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+		list = append(list, endpoint{l, false, "http://" + l.Addr().String()})
 	}
-	list = append(list, endpoint{l, false, "http://" + l.Addr().String()})
 	paths := []string{filepath.Join(e.StateDir, cmdline.SocketName)}
 	if cfg.socket != "" {
 		paths = append(paths, cfg.socket)
@@ -44,9 +50,23 @@ func listen(e *cmdline.Env, cfg *serveConfig) (list []endpoint, err error) {
 	return list, nil
 }
 
+// endpointOf is what clients are told of where the service is reached.
+func endpointOf(listeners []endpoint, t token) api.Endpoint {
+	for _, l := range listeners {
+		if !l.unix {
+			url := l.name
+			if at, ok := l.Addr().(*net.TCPAddr); ok && at.IP.IsUnspecified() {
+				url = fmt.Sprintf("http://127.0.0.1:%d", at.Port)
+			}
+			return api.Endpoint{URL: url, Token: !t.open, TokenFile: t.file}
+		}
+	}
+	return api.Endpoint{}
+}
+
 // announce says where the service is reached: programs read the one JSON
 // document on stdout, people a line on stderr.
-func announce(e *cmdline.Env, listeners []endpoint) error {
+func announce(e *cmdline.Env, listeners []endpoint, tcp api.Endpoint) error {
 	var names []string
 	for _, l := range listeners {
 		names = append(names, l.name)
@@ -54,8 +74,17 @@ func announce(e *cmdline.Env, listeners []endpoint) error {
 	if e.JSON {
 		return e.PrintJSON(struct {
 			Listening []string `json:"listening"`
-		}{names})
+			TokenFile string   `json:"token_file,omitempty"`
+		}{names, tcp.TokenFile})
 	}
-	_, err := io.WriteString(e.Stderr, "seussctl: serving on "+strings.Join(names, " and ")+"\n")
+	text := "seussctl: serving on " + strings.Join(names, " and ") + "\n"
+	switch {
+	case tcp.URL == "":
+	case !tcp.Token:
+		text += "seussctl: note: every program of this machine, whoever runs it, may use " + tcp.URL + "\n"
+	case tcp.TokenFile != "":
+		text += "seussctl: the token of " + tcp.URL + " is in " + tcp.TokenFile + "; seussctl env prints what AWS's clients need\n"
+	}
+	_, err := io.WriteString(e.Stderr, text)
 	return err
 }

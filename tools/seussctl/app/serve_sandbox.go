@@ -45,11 +45,13 @@ func sandboxOptions(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (confine.O
 	if file := c.String("token-file"); file != "" {
 		o.Files = append(o.Files, file)
 	}
-	port, err := listenPort(c.Context, cfg.listen)
-	if err != nil {
-		return o, err
+	if cfg.listen != listenNowhere {
+		port, err := listenPort(c.Context, cfg.listen)
+		if err != nil {
+			return o, err
+		}
+		o.Bind = []uint16{port}
 	}
-	o.Bind = []uint16{port}
 	if cfg.options.Network != nil {
 		o.Network = true
 		o.Connect, o.AnyPort = cfg.options.Network.Policy.Ports()
@@ -114,11 +116,11 @@ func enterSandbox(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (*confine.Co
 // sealSandbox takes away what was needed to start only, and says in the log what is
 // in force.
 func sealSandbox(e *cmdline.Env, cfg *serveConfig) []api.Measure {
-	cfg.sandbox.Seal(confine.Needs{
-		Network:   cfg.options.Network != nil || cfg.trace != "none" && cfg.trace != "stdout",
-		Sockets:   cfg.options.VsockDir != "",
-		Processes: e.OnProcesses,
-	})
+	needs := confine.Needs{Network: cfg.options.Network != nil || cfg.trace != "none" && cfg.trace != "stdout", Sockets: cfg.options.VsockDir != ""}
+	if e.Kind != nil {
+		needs.Platform = e.Kind.Name
+	}
+	cfg.sandbox.Seal(needs)
 	measures := cfg.sandbox.Measures()
 	for _, m := range measures {
 		level := slog.LevelInfo

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/lineage/sealed"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/cmdline"
 )
@@ -44,7 +45,7 @@ that Python functions have; no machine is needed. 50,000 take some minutes.`,
 			if n := c.Int("nodes"); n < 2 || n > 10*million {
 				return cmdline.Usagef(c.Command.HelpName, "--nodes %d: want 2 to %d", n, 10*million)
 			}
-			if err := os.MkdirAll(e.StateDir, 0o755); err != nil {
+			if err := os.MkdirAll(e.StateDir, sealed.DirMode); err != nil {
 				return err
 			}
 			r, err := bench.MeasureStore(c.Context, bench.StoreOptions{Dir: e.StateDir, Nodes: c.Int("nodes"), Depths: depths, Progress: e.Progress.Step})

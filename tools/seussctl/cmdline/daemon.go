@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"seuss/dispatcher/http/native/client"
 )
 
@@ -64,14 +66,51 @@ func ListenSocket(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// dialDaemon connects to a socket that this user serves, or root: whoever else
+// listens there would get code and events.
+func dialDaemon(ctx context.Context, path string) (net.Conn, error) {
+	conn, err := dialSocket(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkServer(conn); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("socket %s: %w", path, err)
+	}
+	return conn, nil
+}
+
+func checkServer(conn net.Conn) error {
+	u, ok := conn.(*net.UnixConn)
+	if !ok {
+		return nil
+	}
+	raw, err := u.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var peer *unix.Ucred
+	var peerErr error
+	if err := raw.Control(func(fd uintptr) { peer, peerErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil {
+		return err
+	}
+	if peerErr != nil {
+		return peerErr
+	}
+	if me := os.Geteuid(); me != 0 && peer.Uid != 0 && int(peer.Uid) != me {
+		return fmt.Errorf("user %d serves it, who is neither this user nor root", peer.Uid)
+	}
+	return nil
+}
+
 // Daemon returns a connection to the daemon that holds the state directory, nil
 // if there is none.
 func (e *Env) Daemon() *client.Client {
 	path := filepath.Join(e.StateDir, SocketName)
-	conn, err := dialSocket(context.Background(), path)
+	conn, err := dialDaemon(context.Background(), path)
 	if err != nil {
 		return nil
 	}
 	conn.Close()
-	return client.New(func(ctx context.Context) (net.Conn, error) { return dialSocket(ctx, path) })
+	return client.New(func(ctx context.Context) (net.Conn, error) { return dialDaemon(ctx, path) })
 }

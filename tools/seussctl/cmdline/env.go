@@ -20,6 +20,7 @@ import (
 	_ "seuss/images/source/all"
 	"seuss/lineage"
 	"seuss/tools/seussctl/confine"
+	"seuss/vmm/platform"
 )
 
 const (
@@ -61,10 +62,10 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
-	// Guest is told of guests' processes: process.Options.
+	// Guest is told of guests' processes: platform.Options.
 	Guest       func(pid int, bytes uint64) (ended func(), err error)
-	OnProcesses bool // guests of the dispatcher that was opened last are processes
-	weakerNoted bool // the user was told that isolation is weaker
+	Kind        *platform.Kind // of the platform that was opened last
+	weakerNoted bool           // the user was told that isolation is weaker
 }
 
 func NewEnv(stdin io.Reader, stdout, stderr io.Writer) *Env {
@@ -170,6 +171,7 @@ func (e *Env) ReadStore() (*lineage.Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	e.noteRepaired(s)
 	for _, d := range s.Damaged() {
 		e.Notef("left out %s: %v", d.Path, d.Err)
 	}
@@ -195,7 +197,15 @@ func (e *Env) WithStore(f func(*lineage.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	e.noteRepaired(s)
 	return f(s)
+}
+
+// noteRepaired says that what others may have seen is closed to them now.
+func (e *Env) noteRepaired(s *lineage.Store) {
+	if n := s.Repaired(); n > 0 {
+		e.Notef("other users could use %s, %d files and folders: it is closed to them now", e.StateDir, n)
+	}
 }
 
 // WithEngine runs f with a dispatcher that may write: the daemon's, where one
@@ -209,6 +219,7 @@ func (e *Env) WithEngine(o dispatcher.Options, f func(Service) error) (err error
 		return f(d)
 	}
 	o.StateDir = e.StateDir
+	o.ForOthers = true
 	o.Log = e.Log
 	o.Progress = e.Progress.Step
 	d, err := e.Open(o)

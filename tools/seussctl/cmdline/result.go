@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/instance"
 )
 
 // Shown says what to print of a result besides output and logs.
@@ -33,6 +35,9 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 		if err := printCandidates(e.Stderr, r.Candidates); err != nil {
 			return err
 		}
+		if err := printBounds(e.Stderr, r.Bounds); err != nil {
+			return err
+		}
 	}
 	if s.Timings {
 		if err := printTimings(e.Stderr, r); err != nil {
@@ -50,13 +55,34 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 	return err
 }
 
+// printBounds says how far the instance could go.
+func printBounds(w io.Writer, b *bounds.Summary) error {
+	if b == nil {
+		return nil
+	}
+	network := "nothing"
+	if len(b.Network) > 0 {
+		network = strings.Join(b.Network, ", ")
+	}
+	_, err := fmt.Fprintf(w, "may reach: %s\n", network)
+	for _, what := range b.Beyond {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "not allowed by the daemon: %s\n", what)
+		}
+	}
+	return err
+}
+
 // printLogs copies what the function wrote. Lines keep their own ends; only the
 // last one is completed.
 func printLogs(w io.Writer, r *dispatcher.Result) error {
 	var b strings.Builder
 	for _, l := range r.Logs {
-		if l.Stream == "kernel" {
+		switch l.Stream {
+		case "kernel":
 			b.WriteString("[guest kernel] ")
+		case instance.MergedStream:
+			b.WriteString("[from here on stdout and stderr are not told apart]\n")
 		}
 		b.WriteString(l.Text)
 		if !strings.HasSuffix(l.Text, "\n") {

@@ -11,17 +11,33 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/dispatcher/api"
+	"seuss/vmm/platform"
 )
 
 // Needs say which exceptions of the filter a daemon has.
 type Needs struct {
-	Network   bool // it connects somewhere
-	Sockets   bool // guests have Unix sockets
-	Processes bool // guests are processes
+	Network  bool   // it connects somewhere
+	Sockets  bool   // guests have Unix sockets
+	Platform string // on which guests run
 }
 
 func (n Needs) has(what need) bool {
-	return [...]bool{always: true, network: n.Network, sockets: n.Sockets, processes: n.Processes}[what]
+	return [...]bool{always: true, network: n.Network, sockets: n.Sockets}[what]
+}
+
+// groups are those of a daemon with these needs.
+func (n Needs) groups() (list []group) {
+	for _, g := range groups {
+		if n.has(g.need) {
+			list = append(list, g)
+		}
+	}
+	if k := platform.Find(n.Platform); k != nil {
+		for _, e := range k.Exceptions {
+			list = append(list, excepted(e))
+		}
+	}
+	return list
 }
 
 // clone3 has its flags in memory, where a filter cannot look: it is said not to
@@ -35,10 +51,7 @@ func policy(n Needs) seccomp.Policy {
 	plain := map[string]bool{}
 	allowed := seccomp.SyscallGroup{Action: seccomp.ActionAllow}
 	var checked []seccomp.NameWithConditions
-	for _, g := range groups {
-		if !n.has(g.need) {
-			continue
-		}
+	for _, g := range n.groups() {
 		for _, name := range g.names {
 			if !plain[name] {
 				plain[name] = true

@@ -4,17 +4,16 @@ import (
 	seccomp "github.com/elastic/go-seccomp-bpf"
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm/platform/process"
+	"seuss/vmm/platform"
 )
 
 // need says what of a daemon's work needs a group of calls.
 type need uint8
 
 const (
-	always    need = iota
-	network        // connections of guests, or spans to a collector
-	sockets        // Unix sockets of guests (--vsock-dir)
-	processes      // guests as processes: the exceptions of this platform
+	always  need = iota
+	network      // connections of guests, or spans to a collector
+	sockets      // Unix sockets of guests (--vsock-dir)
 )
 
 // group is some system calls and the reason why they are allowed.
@@ -36,8 +35,9 @@ const (
 	datagram = unix.SOCK_DGRAM | unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 )
 
-// groups is the filter. What is in none of them fails with EPERM, as execve, ptrace,
-// mount, bpf, keyctl, io_uring_setup, setns, unshare and init_module do under KVM.
+// groups is the filter, but for what a platform excepts (platform.Exception). What is
+// in none of them fails with EPERM: execve, ptrace, mount, bpf, keyctl,
+// io_uring_setup, setns, unshare, init_module and hundreds more.
 var groups = []group{
 	{always, "memory: Go's heap, guests' memory, snapshots", []string{
 		"mmap", "munmap", "mprotect", "madvise", "mremap", "mincore", "brk", "memfd_create", "fallocate", "ftruncate", "userfaultfd"}, nil},
@@ -68,20 +68,23 @@ var groups = []group{
 		socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)}},
 	{sockets, "Unix sockets on which host programs reach guests, and guests host ports", []string{"connect", "bind", "listen"},
 		[]seccomp.NameWithConditions{socket(unix.AF_UNIX, stream, 0)}},
-
-	{processes, "to start a guest's process: fork, no namespaces, and the stub's program, which is a file in memory (Landlock lets it execute no other)",
-		[]string{"execve", "setsid", "chdir", "close_range", "arch_prctl", "set_tid_address"}, []seccomp.NameWithConditions{
-			when("clone", bits(0, seccomp.BitsNotSet, newNamespaces|unix.CLONE_THREAD))}},
-	{processes, "its end", []string{"wait4", "waitid", "pidfd_open", "pidfd_send_signal", "kill"}, nil},
-	{processes, "the socket on which it hands its descriptors over", nil, []seccomp.NameWithConditions{
-		when("socketpair", bits(0, seccomp.Equal, unix.AF_UNIX))}},
-	{processes, "what it does to itself before its guest runs, then given up by a filter of its own: namespaces, an empty root, Syscall User Dispatch",
-		[]string{"chroot", "seccomp", "pause", "prctl"}, []seccomp.NameWithConditions{
-			when("unshare", bits(0, seccomp.Equal, process.Namespaces))}},
 }
 
 func when(name string, conditions ...seccomp.Condition) seccomp.NameWithConditions {
 	return seccomp.NameWithConditions{Name: name, Conditions: conditions}
+}
+
+// excepted makes a group of a platform's exception.
+func excepted(e platform.Exception) group {
+	g := group{why: e.Why, names: e.Calls}
+	for _, c := range e.Checked {
+		op := seccomp.BitsNotSet
+		if c.Equal {
+			op = seccomp.Equal
+		}
+		g.checked = append(g.checked, when(c.Call, bits(c.Argument, op, c.Value)))
+	}
+	return g
 }
 
 func bits(argument uint32, op seccomp.Operation, value uint64) seccomp.Condition {

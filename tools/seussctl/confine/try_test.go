@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/dispatcher/api"
-	"seuss/vmm/platform/process"
+	"seuss/vmm/platform"
+	_ "seuss/vmm/platform/all"
 )
 
 // tryVariable makes the test's program one that confines itself and then tries what
@@ -81,6 +82,18 @@ func call(number uintptr, args ...uintptr) func() error {
 		}
 		return nil
 	}
+}
+
+// stubNamespaces are the flags that the process platform's exceptions name.
+func stubNamespaces() uintptr {
+	for _, e := range platform.Find("process").Exceptions {
+		for _, c := range e.Checked {
+			if c.Call == "unshare" {
+				return uintptr(c.Value)
+			}
+		}
+	}
+	return 0
 }
 
 // forked makes a process with flags of clone(2), which ends at once.
@@ -177,7 +190,7 @@ func attempts(t task) map[string]func() error {
 		"fork with a mount namespace": forked(unix.CLONE_NEWNS),
 		"clone3":                      call(unix.SYS_CLONE3),
 		"a user namespace":            call(unix.SYS_UNSHARE, unix.CLONE_NEWUSER),
-		"a stub's namespaces":         call(unix.SYS_UNSHARE, process.Namespaces),
+		"a stub's namespaces":         call(unix.SYS_UNSHARE, stubNamespaces()),
 		"another namespace":           call(unix.SYS_SETNS, ^uintptr(0), 0),
 
 		"read outside":       open(filepath.Join(t.Outside, "file"), os.O_RDONLY),
@@ -309,7 +322,7 @@ func TestConfinedDaemon(t *testing.T) {
 		succeeds, landlock []string
 	}{
 		{name: "virtual machines"},
-		{name: "processes", needs: Needs{Processes: true},
+		{name: "processes", needs: Needs{Platform: "process"},
 			// "a stub's namespaces" is refused to a program of several threads (unshare(2)).
 			succeeds: []string{"fork"},
 			landlock: []string{"execute a program", "execute a program of its own", "signal another"}},
@@ -344,9 +357,9 @@ func TestConfinedDaemon(t *testing.T) {
 						continue
 					}
 					want = append(want, unix.EACCES.Error(), unix.EXDEV.Error())
-				case name == "a stub's namespaces" && c.needs.Processes:
+				case name == "a stub's namespaces" && c.needs.Platform == "process":
 					want = []string{unix.EINVAL.Error()}
-				case name == "change the root" && c.needs.Processes:
+				case name == "change the root" && c.needs.Platform == "process":
 					want = []string{unix.EFAULT.Error(), unix.EPERM.Error()}
 				case !filtered:
 					continue
@@ -365,7 +378,7 @@ func TestConfinedDaemon(t *testing.T) {
 // gives away the host is in none.
 func TestFilterNamesWhatIsNeeded(t *testing.T) {
 	for n := range 8 {
-		needs := Needs{Network: n&1 != 0, Sockets: n&2 != 0, Processes: n&4 != 0}
+		needs := Needs{Network: n&1 != 0, Sockets: n&2 != 0, Platform: []string{"", "process"}[n>>2]}
 		p := policy(needs)
 		if _, err := p.Assemble(); err != nil {
 			t.Fatalf("%+v: %v", needs, err)
@@ -376,7 +389,7 @@ func TestFilterNamesWhatIsNeeded(t *testing.T) {
 		}
 		never := []string{"ptrace", "process_vm_readv", "process_vm_writev", "mount", "umount2", "fsopen", "pivot_root", "bpf", "keyctl", "add_key", "request_key",
 			"io_uring_setup", "perf_event_open", "setns", "init_module", "finit_module", "kexec_load", "open_by_handle_at", "setuid", "setresuid", "capset", "clone3", "chown", "fchownat"}
-		if !needs.Processes {
+		if needs.Platform == "" {
 			never = append(never, "execve", "execveat", "unshare", "chroot", "seccomp", "kill", "socketpair")
 		}
 		if !needs.Network && !needs.Sockets {
@@ -388,7 +401,7 @@ func TestFilterNamesWhatIsNeeded(t *testing.T) {
 			}
 		}
 	}
-	for _, g := range groups {
+	for _, g := range append(Needs{Platform: "process"}.groups(), groups...) {
 		if g.why == "" {
 			t.Errorf("no reason for %v", g.names)
 		}

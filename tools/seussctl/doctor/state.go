@@ -144,6 +144,9 @@ func (h *Host) snapshots() Check {
 	}
 	defer s.Close()
 	c.Detail = fmt.Sprintf("%d, all readable", len(s.List()))
+	if n := s.Repaired(); n > 0 {
+		c.Detail += fmt.Sprintf("; other users could use %d files and folders, which are closed to them now", n)
+	}
 	if bad := s.Damaged(); len(bad) > 0 {
 		c.Status = Warning
 		c.Detail = fmt.Sprintf("%d damaged, the first is %s: %v", len(bad), bad[0].Path, bad[0].Err)

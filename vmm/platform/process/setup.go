@@ -48,7 +48,7 @@ func (p *proc) setUp(of *Platform, m *memory) error {
 	if of.namespaces {
 		// Not by way of the flags of clone: a new user namespace among them has
 		// Go copy the monitor's page tables for the child.
-		l.add("leave the host's namespaces", unix.SYS_UNSHARE, Namespaces)
+		l.add("leave the host's namespaces", unix.SYS_UNSHARE, namespaces)
 		// Nor are there files: the root is a directory that holds nothing once the
 		// stub has closed its descriptors, and ends with the process.
 		l.add("leave the host's files", unix.SYS_CHROOT, l.text("/proc/self/fdinfo"))

@@ -26,11 +26,10 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// Namespaces are the flags of those that a stub makes for itself: a filter over the
-// monitor has to let it. It has nothing to see in them: whatever its own filter
+// namespaces are the flags of those that a stub makes for itself. It has nothing to see in them: whatever its own filter
 // might let through finds no network, no mount, no IPC, no control group, no host
 // name of the host's. A process cannot leave its PID namespace, only its children do.
-const Namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET |
+const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET |
 	unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP
 
 // startStub starts a stub process with its three descriptors.

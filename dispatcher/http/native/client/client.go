@@ -97,6 +97,11 @@ func functionPath(name string) string { return "/v1/functions/" + url.PathEscape
 func imagePath(name string) string    { return "/v1/images/" + url.PathEscape(name) }
 func snapshotPath(ref string) string  { return "/v1/snapshots/" + url.PathEscape(ref) }
 
+// Endpoint says how other clients reach the service.
+func (c *Client) Endpoint(ctx context.Context) (api.Endpoint, error) {
+	return call[api.Endpoint](ctx, c, "GET", "/v1/endpoint", nil)
+}
+
 // Functions implements api.Functions.
 func (c *Client) Functions(ctx context.Context) ([]api.Function, error) {
 	return call[[]api.Function](ctx, c, "GET", "/v1/functions", nil)
@@ -105,6 +110,11 @@ func (c *Client) Functions(ctx context.Context) ([]api.Function, error) {
 // Deploy implements api.Functions.
 func (c *Client) Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*api.Snapshot, error) {
 	return call[*api.Snapshot](ctx, c, "PUT", functionPath(spec.Name), spec)
+}
+
+// Update implements api.Functions.
+func (c *Client) Update(ctx context.Context, name string, ask api.Update) (*api.Function, error) {
+	return call[*api.Function](ctx, c, "PATCH", functionPath(name), ask)
 }
 
 // RemoveFunction implements api.Functions.
