@@ -39,6 +39,7 @@ type Confinement struct {
 // carried is what the step before execve tells the one after.
 type carried struct {
 	Landlock int    `json:"landlock"` // ABI that it asked for
+	Name     string `json:"name"`     // of the user
 	User     string `json:"user"`     // why root stayed root
 	// Groups are the control groups that it is in, Ungrouped why not in others.
 	Groups    []hierarchy `json:"groups"`
@@ -78,6 +79,7 @@ func Enter(o Options) (*Confinement, error) {
 	if c.User, err = becomeUser(o, c.Groups); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}
+	c.Name = nameOf(uint32(os.Geteuid())) // /etc/passwd is out of reach later
 	if err := dropCapabilities(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}

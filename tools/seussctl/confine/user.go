@@ -174,7 +174,7 @@ func (c *Confinement) user() api.Measure {
 	m := api.Measure{Name: "user"}
 	status := readStatus()
 	if os.Geteuid() != 0 {
-		m.InForce, m.Detail = true, fmt.Sprintf("%s, capabilities %s", nameOf(uint32(os.Geteuid())), capabilityText(status["CapEff"]))
+		m.InForce, m.Detail = true, fmt.Sprintf("%s, capabilities %s", c.carried.Name, capabilityText(status["CapEff"]))
 		return m
 	}
 	m.Detail = fmt.Sprintf("root, with capabilities %s: %s", capabilityText(status["CapEff"]), c.carried.User)
