@@ -65,16 +65,12 @@ func send[T any](ctx context.Context, c *Client, method, path, kind string, body
 		return out, fmt.Errorf("ask the daemon: %w", err)
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		return out, refusal(answer)
+	}
 	b, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return out, fmt.Errorf("the daemon's answer: %w", err)
-	}
-	if answer.StatusCode >= 300 {
-		var doc api.Error
-		if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {
-			return out, fmt.Errorf("the daemon answered %s", answer.Status)
-		}
-		return out, doc.Err()
 	}
 	if answer.StatusCode == http.StatusNoContent {
 		return out, nil
