@@ -105,6 +105,16 @@ test-container: build ## guests as processes in a container: no root, no capabil
 test-nested: ## hardware KVM that QEMU emulates, guest at CPL 0
 	tests/nested/test.sh
 
+##@ Packages
+
+.PHONY: deb
+deb: ## a Debian package: program, service, its user, completions, manual page
+	tools/debian/build.sh bin/seuss.deb
+
+.PHONY: test-deb
+test-deb: ## make it, install it into a root of its own, check its unit, remove it (as root)
+	tools/debian/test.sh
+
 ##@ Longer suites
 
 .PHONY: test-nested-all

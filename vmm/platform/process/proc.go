@@ -45,6 +45,7 @@ type proc struct {
 	pid     int
 	process *os.Process
 	ended   chan struct{} // closed when the process is gone
+	left    func()        // called then by close; may be nil
 	state   *os.ProcessState
 
 	area   *stub.Area
