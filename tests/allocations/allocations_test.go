@@ -1,4 +1,4 @@
-package native_test
+package allocations
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
 	_ "seuss/dispatcher/http/lambda"
+	_ "seuss/dispatcher/http/native"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/instance/instancetest"
 	"seuss/dispatcher/sched"
