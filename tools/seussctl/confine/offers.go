@@ -1,7 +1,6 @@
 package confine
 
 import (
-	"errors"
 	"fmt"
 	"os/user"
 	"strings"
@@ -18,10 +17,9 @@ import (
 // without one.
 func Offers(root bool) []api.Measure {
 	who := api.Measure{Name: "user", InForce: true, Detail: "a daemon runs as the user that starts it"}
-	var unknown user.UnknownUserError
 	if root {
 		who.Detail = "root's daemon becomes " + DefaultUser
-		if _, err := user.Lookup(DefaultUser); errors.As(err, &unknown) {
+		if _, err := user.Lookup(DefaultUser); noUser(err) {
 			who.InForce, who.Detail, who.Fix = false, "root's daemon stays root: there is no user "+DefaultUser, makeUser
 		}
 	}
