@@ -11,7 +11,7 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // Defaults of Options and Request.
@@ -28,7 +28,7 @@ type Options struct {
 	// StateDir holds images, nodes and functions; it is created.
 	StateDir string
 	// Platform runs the machines. The caller closes it after the Dispatcher.
-	Platform vmm.Platform
+	Platform platform.Platform
 	// ReadOnly opens the state directory without its lock: nothing can be
 	// captured or deployed, invocations work.
 	ReadOnly bool

@@ -15,7 +15,7 @@ import (
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // DefaultImage is the root image of functions that name none: the default runtime's.
@@ -51,7 +51,7 @@ type Dispatcher struct {
 	*Deployments
 	opts      Options
 	outer     bounds.Outer // of all functions
-	platform  vmm.Platform
+	platform  platform.Platform
 	log       *slog.Logger
 	store     *lineage.Store
 	host      instance.Host // of all machines

@@ -10,6 +10,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vmmtest"
 )
 
@@ -58,7 +59,7 @@ const (
 type bench struct {
 	*vmm.Machine
 	t       testing.TB
-	p       vmm.Platform
+	p       platform.Platform
 	console bytes.Buffer
 }
 
@@ -67,7 +68,7 @@ func newBench(t testing.TB) *bench {
 	return newBenchOn(t, vmmtest.Require(t), false)
 }
 
-func newBenchOn(t testing.TB, p vmm.Platform, logDirty bool) *bench {
+func newBenchOn(t testing.TB, p platform.Platform, logDirty bool) *bench {
 	t.Helper()
 	b := &bench{t: t, p: p}
 	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: testRAM, ImageBytes: testImage, LogDirty: logDirty,
@@ -135,8 +136,8 @@ func (b *bench) check(s vmm.Stop, kind vmm.StopKind) vmm.Stop {
 // needExtendedState skips where the guest's code cannot use SSE and AVX.
 func (b *bench) needExtendedState() {
 	b.t.Helper()
-	if b.p.Name() == "kvm-pvm" && b.p.CPU().CPL == 0 {
-		b.t.Skip("kvm_pvm interprets CPL 0 without the extended state's instructions")
+	if !b.p.Capabilities().ExtendedState {
+		b.t.Skipf("guests of %s at CPL %d cannot use the extended state's instructions", b.p.Name(), b.p.CPU().CPL)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 func TestKickDivertsProgram(t *testing.T) {
@@ -153,12 +154,12 @@ func TestStops(t *testing.T) {
 		name string
 		cmd  uint32
 		kind vmm.StopKind
-		exit vmm.ExitKind
+		exit platform.ExitKind
 	}{
 		{"exit", cmdExit, vmm.StopExit, 0},
-		{"triple fault", cmdTripleFault, vmm.StopCrash, vmm.ExitShutdown},
-		{"store outside memory", cmdOutside, vmm.StopCrash, vmm.ExitMMIOWrite},
-		{"unknown doorbell", cmdBadDoorbell, vmm.StopCrash, vmm.ExitDoorbell},
+		{"triple fault", cmdTripleFault, vmm.StopCrash, platform.ExitShutdown},
+		{"store outside memory", cmdOutside, vmm.StopCrash, platform.ExitMMIOWrite},
+		{"unknown doorbell", cmdBadDoorbell, vmm.StopCrash, platform.ExitDoorbell},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)

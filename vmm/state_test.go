@@ -11,6 +11,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
@@ -179,13 +180,13 @@ func TestStateMismatch(t *testing.T) {
 	} {
 		c := *s
 		change(&c)
-		if err := b.Restore(&c); !errors.Is(err, vmm.ErrStateMismatch) {
+		if err := b.Restore(&c); !errors.Is(err, platform.ErrStateMismatch) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	c := *s
 	c.CPU = s.CPU.Clone()
-	c.CPU.MSRs = append(c.CPU.MSRs, vmm.MSR{Index: 0xfffffff0})
+	c.CPU.MSRs = append(c.CPU.MSRs, platform.MSR{Index: 0xfffffff0})
 	if err := b.Restore(&c); err == nil {
 		t.Error("an MSR that does not exist was restored")
 	} else {
@@ -234,7 +235,7 @@ func TestDirtyTrackers(t *testing.T) {
 		o := kvm.Options{DirtyRingEntries: ring}
 		p := vmmtest.RequireKVMOptions(t, o)
 		b := newBenchOn(t, p, true)
-		track(t, b, ring != 0)
+		track(t, b)
 	}
 }
 

@@ -2,27 +2,18 @@ package vmm_test
 
 import (
 	"bytes"
-	"errors"
 	"math/rand/v2"
 	"testing"
-
-	"golang.org/x/sys/unix"
 
 	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/vmm"
-	"seuss/vmm/platform/kvm"
 )
 
 // track lets the guest store to random pages and compares a tracker's answer
 // with the pages whose content differs: nothing may be missing.
-func track(t *testing.T, b *bench, ring bool) {
-	vm := b.VM().(*kvm.VM)
-	open := vm.DirtyLog
-	if ring {
-		open = vm.DirtyRing
-	}
-	tracker, err := open()
+func track(t *testing.T, b *bench) {
+	tracker, err := b.VM().WriteTracker()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,21 +59,9 @@ func track(t *testing.T, b *bench, ring bool) {
 	}
 }
 
-func TestDirtyTrackersRefuse(t *testing.T) {
-	b := newBench(t) // its memory is mapped without dirty logging
-	vm, isKVM := b.VM().(*kvm.VM)
-	if !isKVM {
-		t.Skip("only KVM has write tracking of its own")
-	}
-	if _, err := vm.DirtyLog(); err == nil {
-		t.Error("a dirty log of memory that is mapped without one")
-	}
-	if _, err := vm.DirtyRing(); err == nil {
-		t.Error("a dirty ring of a platform that was opened without one")
-	}
-	for _, slot := range []uint32{0, 5} {
-		if _, err := dirtytrack.NewDirtyLog(vm.File(), slot, b.Memory().Pages()); !errors.Is(err, unix.ENOENT) {
-			t.Errorf("slot %d: %v", slot, err)
-		}
+func TestWriteTrackerNeedsALog(t *testing.T) {
+	b := newBench(t) // its memory is mapped without
+	if _, err := b.VM().WriteTracker(); err == nil {
+		t.Error("write tracking of memory that is not logged")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
@@ -17,7 +18,7 @@ func TestNoKVM(t *testing.T) {
 	dir := t.TempDir()
 	for name, device := range map[string]string{"missing": filepath.Join(dir, "kvm"), "not a device": dir} {
 		_, err := kvm.New(kvm.Options{Device: device})
-		if !errors.Is(err, vmm.ErrNoKVM) {
+		if !errors.Is(err, platform.ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Log(err)

@@ -15,6 +15,7 @@ import (
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 )
 
 // Addresses of testdata/ring0.S and of the test guest that runs it.
@@ -51,7 +52,7 @@ type attacker struct {
 func newAttacker(t *testing.T, o Options) *attacker {
 	t.Helper()
 	p, err := New(o)
-	if errors.Is(err, vmm.ErrNoKVM) && os.Getenv("CI_KVM") != "1" {
+	if errors.Is(err, platform.ErrUnavailable) && os.Getenv("CI_KVM") != "1" {
 		t.Skip("skipped without KVM:", err)
 	}
 	if err != nil {
@@ -118,7 +119,7 @@ func words(list []uint64) (out []byte) {
 	return out
 }
 
-func (a *attacker) order(at vmm.GPA, value uint64) {
+func (a *attacker) order(at guest.GPA, value uint64) {
 	a.t.Helper()
 	if err := a.Memory().WriteU64(ring0Orders+at, value); err != nil {
 		a.t.Fatal(err)

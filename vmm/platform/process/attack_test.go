@@ -16,6 +16,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
 )
 
@@ -33,7 +34,7 @@ const (
 func testPlatform(t *testing.T) *Platform {
 	t.Helper()
 	p, err := New(Options{})
-	if errors.Is(err, vmm.ErrNoProcess) {
+	if errors.Is(err, platform.ErrUnavailable) {
 		t.Skip("skipped where guests cannot run as processes:", err)
 	}
 	if err != nil {

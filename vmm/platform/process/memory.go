@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/dirtytrack"
-	"seuss/vmm"
+	"seuss/guest"
 	"seuss/vmm/internal/demand"
+	"seuss/vmm/platform"
 )
 
 // memory is the memory of a machine: a memfd that the monitor and the stub map,
@@ -36,7 +37,7 @@ type memory struct {
 	tables tables
 	reader tableReader
 	far    far
-	paging vmm.Paging
+	paging platform.Paging
 	space  *demand.Space // nil where the host cannot page on demand
 
 	claims uint64              // pages that became the memfd's because the monitor wanted them
@@ -47,7 +48,7 @@ type memory struct {
 	buffer [pageSize]byte
 }
 
-var _ vmm.Backing = (*memory)(nil)
+var _ platform.Backing = (*memory)(nil)
 
 func newMemory(vm *VM, bytes uint64) (*memory, error) {
 	f, err := memfd("seuss-memory", int64(bytes))
@@ -131,12 +132,16 @@ func (m *memory) content(page uint64) ([]byte, error) {
 	return m.below.find(page).content(page), nil
 }
 
-// Bytes implements vmm.Backing.
+// Bytes implements platform.Backing.
 func (m *memory) Bytes() []byte { return m.window }
+
+// Shared implements platform.Backing: where a file is shown, the window is not what the
+// guest sees.
+func (m *memory) Shared() bool { return false }
 
 func (m *memory) page(n uint64) []byte { return m.window[n*pageSize : (n+1)*pageSize] }
 
-// MapFile implements vmm.Backing.
+// MapFile implements platform.Backing.
 func (m *memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	s, err := m.vm.platform.sources.get(f)
 	if err != nil {
@@ -161,7 +166,7 @@ func (m *memory) show(first, count uint64) {
 	m.far.unclaimed = true
 }
 
-// MapZero implements vmm.Backing: a hole of the memfd shows zeros.
+// MapZero implements platform.Backing: a hole of the memfd shows zeros.
 func (m *memory) MapZero(first, count uint64) error {
 	if err := m.lay(run{first: first, count: count}); err != nil {
 		return err
@@ -210,7 +215,7 @@ func (m *memory) punch(first, count uint64) error {
 	return nil
 }
 
-// Claim implements vmm.Backing.
+// Claim implements platform.Backing.
 func (m *memory) Claim(first, count uint64) error {
 	for page := first; page < first+count; page++ {
 		if !m.shown.Has(page) {
@@ -228,10 +233,10 @@ func (m *memory) Claim(first, count uint64) error {
 	return nil
 }
 
-// Populate implements vmm.Backing.
+// Populate implements platform.Backing.
 func (m *memory) Populate(first, count uint64) error { return m.Claim(first, count) }
 
-// Discard implements vmm.Backing.
+// Discard implements platform.Backing.
 func (m *memory) Discard(first, count uint64) error {
 	if err := m.punch(first, count); err != nil {
 		return err
@@ -243,30 +248,28 @@ func (m *memory) Discard(first, count uint64) error {
 	return nil
 }
 
-// PreferHuge implements vmm.Backing: a file in memory gets huge pages where the host
+// PreferHuge implements platform.Backing: a file in memory gets huge pages where the host
 // says so for all of them.
 func (m *memory) PreferHuge(_, _ uint64) bool { return false }
 
-// Page implements vmm.Backing.
+// Page implements platform.Backing.
 func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
 		content, err := m.content(page)
 		if err != nil {
-			return zeros[:] // the process is gone, or the page's file is damaged: who runs the guest learns it
+			return guest.ZeroPage[:] // the process is gone, or the page's file is damaged: who runs the guest learns it
 		}
 		return content
 	}
 	// Looking into a hole would put a page there.
 	at := int64(page * pageSize)
 	if data, err := m.file.Seek(at, unix.SEEK_DATA); err != nil || data >= at+pageSize {
-		return zeros[:]
+		return guest.ZeroPage[:]
 	}
 	return m.page(page)
 }
 
-var zeros [pageSize]byte
-
-// Tracker implements vmm.Backing: once the copies are absorbed, the guest's own
+// Tracker implements platform.Backing: once the copies are absorbed, the guest's own
 // pages are those of the memfd that hold data.
 func (m *memory) Tracker() (dirtytrack.Tracker, error) {
 	return &tracker{dirtytrack.NewFileData(m.file, uint64(len(m.window))/pageSize), m}, nil
@@ -285,23 +288,23 @@ func (t *tracker) Collect(into *dirtytrack.PageSet) error {
 	return t.FileData.Collect(into)
 }
 
-// Resident implements vmm.Backing. The memfd is the guest's own whether it has its
+// Resident implements platform.Backing. The memfd is the guest's own whether it has its
 // pages mapped or the monitor has; what the stub's kernel copied of a snapshot is too.
-func (m *memory) Resident() (vmm.Resident, error) {
+func (m *memory) Resident() (platform.Resident, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(m.file.Fd()), &st); err != nil {
-		return vmm.Resident{}, err
+		return platform.Resident{}, err
 	}
 	const blockBytes = 512 // of st_blocks
-	r := vmm.Resident{Private: uint64(st.Blocks) * blockBytes}
+	r := platform.Resident{Private: uint64(st.Blocks) * blockBytes}
 	pid := strconv.Itoa(m.vm.proc.pid)
-	rss, anonymous, err := vmm.ResidentOf(pid, "memfd:"+m.file.Name(), 0, uint64(len(m.window)))
+	rss, anonymous, err := platform.ResidentOf(pid, "memfd:"+m.file.Name(), 0, uint64(len(m.window)))
 	r.Private += anonymous
 	r.Shared = rss - min(anonymous, rss)
 	return r, err
 }
 
-// Close implements vmm.Backing. The stub must be gone.
+// Close implements platform.Backing. The stub must be gone.
 func (m *memory) Close() error {
 	var errs []error
 	if m.space != nil {
