@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
@@ -111,7 +112,8 @@ func newInvocation(f *function, e *event, req *Request, start time.Time) *invoca
 
 // renderContext makes what the driver turns into Lambda's context object.
 func (i *invocation) renderContext(req *Request) []byte {
-	name := functions.BaseName(i.f.spec.Name) // no character of it needs quoting
+	key := functions.BaseName(i.f.spec.Name)
+	name := functions.NameOf(key) // no character of it needs quoting
 	version := i.result.Version
 	if version == "" {
 		version = "$LATEST"
@@ -131,7 +133,7 @@ func (i *invocation) renderContext(req *Request) []byte {
 	if req.ARN != "" {
 		b = append(b, req.ARN...)
 	} else {
-		b = append(b, ARN(localRegion, localAccount, name, "")...)
+		b = append(b, ARN(localRegion, access.AccountOf(functions.OwnerOf(key)), name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
 	b = strconv.AppendUint(b, memory, 10)

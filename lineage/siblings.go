@@ -32,7 +32,7 @@ const (
 // pages with.
 type siblingTable struct {
 	parent string
-	of     *nodefile.Info // a node for which it was made: those of the same owner share it
+	of     *nodefile.Info         // a node for which it was made: those of the same owner share it
 	known  map[string]*storedFile // nodes that were looked at, as they were
 	files  []*donorFile
 	at     map[uint64]placeOf

@@ -47,7 +47,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
-	arn := s.ARN(name.Name, name.Qualifier)
+	arn := s.ARN(name.Key, name.Qualifier)
 	target, err := s.Service.Lookup(name.Deployment())
 	if err == nil && (kind == "" || kind == "RequestResponse") {
 		err = s.Admission.Check(target)
@@ -89,7 +89,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 		h := w.Header()
 		h.Set("X-Amz-Executed-Version", versionOf(result))
 		if tail {
-			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Name))))
+			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Key))))
 		}
 		writeOutcome(w, result)
 		server.Sent(w)

@@ -23,7 +23,7 @@ type door struct{ *server.Server }
 
 func init() { server.Register("lambda", open) }
 
-func open(on *server.Server, mux *http.ServeMux) {
+func open(on *server.Server, mux *server.Routes) {
 	s := &door{on}
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"POST /2015-03-31/functions/{name}/invocations":       s.invoke,
@@ -71,14 +71,24 @@ var (
 
 // nameOf parses the name in a request's path and the qualifier in its query.
 func (s *door) nameOf(r *http.Request) (server.FunctionName, error) {
-	return s.ParseFunctionName(r.PathValue("name"), r.URL.Query().Get("Qualifier"))
+	return s.parse(r, r.PathValue("name"), r.URL.Query().Get("Qualifier"))
+}
+
+// parse checks a name, and answers for one that the caller does not reach as for one
+// that is not there.
+func (s *door) parse(r *http.Request, text, qualifier string) (server.FunctionName, error) {
+	f, err := s.ParseFunctionName(r, text, qualifier)
+	if err != nil {
+		err = server.Answer(err, s.ARN(f.Key, f.Qualifier))
+	}
+	return f, err
 }
 
 // unqualified is nameOf for operations that take no qualifier.
 func (s *door) unqualified(r *http.Request) (string, error) {
-	f, err := s.ParseFunctionName(r.PathValue("name"), "")
+	f, err := s.parse(r, r.PathValue("name"), "")
 	if err == nil && f.Qualifier != "" && f.Qualifier != dispatcher.Latest {
 		err = server.InvalidParameter("This operation is not permitted on an alias or a version: name the function without a qualifier.")
 	}
-	return f.Name, err
+	return f.Key, err
 }

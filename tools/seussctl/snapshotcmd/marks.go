@@ -171,7 +171,7 @@ that are pinned or tagged.`,
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.FunctionNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return withReading(e, func(s *lineage.Store) error { return printHistory(e, s, c.Args().First()) })
+			return withReading(e, func(s *lineage.Store) error { return printHistory(e, s, cmdline.FunctionKey(c.Args().First())) })
 		},
 	})
 }
