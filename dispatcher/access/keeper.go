@@ -71,7 +71,7 @@ func (k *Keeper) Reload() error {
 	if err != nil {
 		st = nil // ReadFile tells what is wrong
 	}
-	if k.table.Load() != nil && same(st, k.seen) {
+	if k.table.Load() != nil && !k.bad && same(st, k.seen) {
 		return nil
 	}
 	f, err := ReadFile(k.dir)

@@ -128,6 +128,9 @@ var matrix = map[string]string{
 	"GET /v1/pools":                       "....RA",
 	"GET /v1/instances":                   ".r.aRA",
 	"POST /v1/refresh":                    ".....A",
+	"GET /v1/sandbox":                     ".....A",
+	"GET /v1/functions/{name}/logs":       ".r.aRA",
+	"GET /v1/functions/{name}/events":     ".r.aRA",
 
 	"POST /2015-03-31/functions/{name}/invocations":       "i..a.A",
 	"POST /2015-03-31/functions":                          "..da.A",

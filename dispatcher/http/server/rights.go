@@ -50,6 +50,9 @@ var rights = map[string]need{
 	"GET /v1/watch":                       {access.Read, false},
 	"GET /v1/pools":                       {access.Read, true},
 	"GET /v1/instances":                   {access.Read, false},
+	"GET /v1/functions/{name}/logs":       {access.Read, false},
+	"GET /v1/functions/{name}/events":     {access.Read, false},
+	"GET /v1/sandbox":                     {access.Admin, true},
 	"POST /v1/refresh":                    {access.Admin, true},
 
 	"POST /2015-03-31/functions/{name}/invocations":       {access.Invoke, false},

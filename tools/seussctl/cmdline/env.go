@@ -20,6 +20,8 @@ import (
 	_ "seuss/images/source/all"
 	"seuss/lineage"
 	"seuss/lineage/sealed"
+	"seuss/tools/seussctl/confine"
+	"seuss/vmm/platform"
 )
 
 const (
@@ -61,7 +63,10 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
-	weakerNoted bool // the user was told that isolation is weaker
+	// Guest is told of guests' processes: platform.Options.
+	Guest       func(pid int, bytes uint64) (ended func(), err error)
+	Kind        *platform.Kind // of the platform that was opened last
+	weakerNoted bool           // the user was told that isolation is weaker
 }
 
 func NewEnv(stdin io.Reader, stdout, stderr io.Writer) *Env {
@@ -150,7 +155,8 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 	if d == nil {
 		return nil
 	}
-	return errors.Join(d.Refresh(ctx), d.Close())
+	// What root has written has to be the daemon's user's before it looks.
+	return errors.Join(confine.GiveBack(e.StateDir), d.Refresh(ctx), d.Close())
 }
 
 // MakeState makes the state directory where it is not there yet, closed to others.

@@ -16,6 +16,7 @@ import (
 	"seuss/vmm"
 	"seuss/vmm/internal/x86"
 	"seuss/vmm/platform"
+	"seuss/vmm/vmmtest/testguest"
 )
 
 // Addresses of testdata/ring0.S and of the test guest that runs it.
@@ -67,16 +68,12 @@ func newAttacker(t *testing.T, o Options) *attacker {
 			t.Error(err)
 		}
 	})
-	library, err := os.ReadFile("../../testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
 	code, err := os.ReadFile("testdata/ring0.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := &attacker{Machine: m, t: t, p: p}
-	if err := errors.Join(m.Memory().Write(guest.KernelGPA, library), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
+	if err := errors.Join(m.Memory().Write(guest.KernelGPA, testguest.Binary), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
 		t.Fatal(err)
 	}
 	a.rest()

@@ -18,10 +18,11 @@ import (
 	"seuss/vmm"
 	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
+	"seuss/vmm/vmmtest/testguest"
 )
 
 // What a hostile guest can try against its own process. Each attack is machine
-// code that the test guest (vmm/testdata/guest.S) runs.
+// code that the test guest (vmm/vmmtest/testguest) runs.
 
 // Addresses of the test guest: its mailbox, where its code for tests goes.
 const (
@@ -65,11 +66,7 @@ func newVictim(t testing.TB, p *Platform) *victim {
 			t.Error(err)
 		}
 	})
-	code, err := os.ReadFile("../../testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(m.Memory().Write(guest.KernelGPA, code), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
+	if err := errors.Join(m.Memory().Write(guest.KernelGPA, testguest.Binary), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
 		t.Fatal(err)
 	}
 	v := &victim{m, t}

@@ -32,7 +32,8 @@ type memory struct {
 	// that the guest sees.
 	below runs
 	shown *dirtytrack.PageSet
-	// stale are the pages where the stub's mapping is not yet what it should be.
+	// stale are the pages where the stub's mapping is not yet what it should be, and what
+	// the guest stored to it counts no more.
 	stale  *dirtytrack.PageSet
 	tables tables
 	reader tableReader
@@ -95,11 +96,11 @@ func (m *memory) absorbRange(first, count uint64) error {
 	for first, count := range m.found.Runs() {
 		for end := first + count; first < end; first++ {
 			n := uint64(0)
-			for first+n < end && m.shown.Has(first+n) {
+			for first+n < end && m.copied(first+n) {
 				n++
 			}
 			if n == 0 {
-				continue // claimed since: the memfd has it
+				continue
 			}
 			if _, err := m.remote.ReadAt(m.window[first*pageSize:(first+n)*pageSize], int64(first*pageSize)); err != nil {
 				return fmt.Errorf("read %d pages of the guest's process at %#x: %w", n, first*pageSize, err)
@@ -114,9 +115,13 @@ func (m *memory) absorbRange(first, count uint64) error {
 	return nil
 }
 
+// copied tells whether what the stub has of its own of a page is what the guest sees:
+// not where the page is the memfd's since, or something else was mapped below it.
+func (m *memory) copied(page uint64) bool { return m.shown.Has(page) && !m.stale.Has(page) }
+
 // content returns what the guest sees in a page that shows a file.
 func (m *memory) content(page uint64) ([]byte, error) {
-	if m.ran {
+	if m.ran && m.copied(page) {
 		m.found.Clear()
 		if err := m.copies.CollectRange(page, 1, m.found); err != nil {
 			return nil, err
@@ -138,8 +143,6 @@ func (m *memory) Bytes() []byte { return m.window }
 // Shared implements platform.Backing: where a file is shown, the window is not what the
 // guest sees.
 func (m *memory) Shared() bool { return false }
-
-func (m *memory) page(n uint64) []byte { return m.window[n*pageSize : (n+1)*pageSize] }
 
 // MapFile implements platform.Backing.
 func (m *memory) MapFile(first, count uint64, f *os.File, off int64) error {
@@ -225,7 +228,7 @@ func (m *memory) Claim(first, count uint64) error {
 		if err != nil {
 			return fmt.Errorf("read the guest's process at %#x: %w", page*pageSize, err)
 		}
-		copy(m.page(page), content)
+		copy(m.window[page*pageSize:], content)
 		m.shown.Remove(page)
 		m.stale.Add(page)
 		m.claims++
@@ -266,7 +269,7 @@ func (m *memory) Page(page uint64) []byte {
 	if data, err := m.file.Seek(at, unix.SEEK_DATA); err != nil || data >= at+pageSize {
 		return guest.ZeroPage[:]
 	}
-	return m.page(page)
+	return m.window[page*pageSize : (page+1)*pageSize]
 }
 
 // Tracker implements platform.Backing: once the copies are absorbed, the guest's own
