@@ -9,7 +9,7 @@ import (
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/tools/seussctl/cmdline"
-	"seuss/tools/seussctl/regions"
+	"seuss/dispatcher/regions"
 )
 
 func snapshotDiff(e *cmdline.Env) *cli.Command {
