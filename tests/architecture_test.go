@@ -47,7 +47,8 @@ var mayImport = map[string][]string{
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
-	"dispatcher/api":                   {"dispatcher", "dispatcher/admission", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/regions":               {"guest", "images", "lineage"},
+	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched"},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},

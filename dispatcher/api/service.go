@@ -61,6 +61,7 @@ type Captures interface {
 
 // Images are root file systems.
 type Images interface {
+	ListImages(ctx context.Context) ([]Image, error) // the newest first
 	RemoveImage(ctx context.Context, ref string, cascade bool) (RemovedImage, error)
 	// Refresh makes the state directory show what the service knows, and the service
 	// see what was put there beside it.
@@ -78,6 +79,7 @@ type Service interface {
 	Functions
 	Invocations
 	Snapshots
+	Inspections
 	Captures
 	Images
 	Pools

@@ -7,7 +7,7 @@
 //
 // Units: those of the documents.
 //
-// It owns nothing and has no locks.
+// Locks: progress.mu, a leaf.
 package native
 
 import (
@@ -34,12 +34,15 @@ const maxSmallRequest = 1 << 20
 const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 // door is the API over a server.
-type door struct{ *server.Server }
+type door struct {
+	*server.Server
+	readers chan struct{} // one for each request that reads much of the store
+}
 
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *http.ServeMux) {
-	s := &door{on}
+	s := &door{on, make(chan struct{}, maxInspecting)}
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,
@@ -55,11 +58,19 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"POST /v1/images/{image}/base":        s.nativeBase,
 		"POST /v1/images/{image}/imports":     s.nativeImports,
 		"DELETE /v1/images/{image}":           s.nativeRemoveImage,
+		"GET /v1/images":                      s.nativeImages,
 		"GET /v1/snapshots":                   s.nativeSnapshots,
 		"GET /v1/snapshots/{id}":              s.nativeSnapshot,
 		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
 		"POST /v1/snapshots/{id}/form":        s.nativeForm,
 		"POST /v1/snapshots/{id}/flatten":     s.nativeFlatten,
+		"GET /v1/snapshots/{id}/inspect":      s.nativeInspect,
+		"GET /v1/snapshots/{id}/diff":         s.nativeDiff,
+		"GET /v1/snapshots/{id}/rebase":       s.nativeRebase,
+		"GET /v1/snapshots/{id}/export":       s.nativeExport,
+		"GET /v1/usage":                       s.nativeUsage,
+		"POST /v1/verify":                     s.nativeVerify,
+		"POST /v1/duplicates":                 s.nativeDuplicates,
 		"POST /v1/import":                     s.nativeImport,
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,

@@ -155,9 +155,6 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 // ReadStore opens the catalogue without the lock; nil means that nothing has
 // been stored yet.
 func (e *Env) ReadStore() (*lineage.Store, error) {
-	if err := e.RefreshDaemon(context.Background()); err != nil {
-		return nil, err
-	}
 	s, err := lineage.Open(e.StateDir, lineage.Options{ReadOnly: true})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil

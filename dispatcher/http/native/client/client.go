@@ -53,28 +53,14 @@ func call[T any](ctx context.Context, c *Client, method, path string, in any) (o
 }
 
 func send[T any](ctx context.Context, c *Client, method, path, kind string, body io.Reader) (out T, err error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://seuss"+path, body)
+	answer, err := c.open(ctx, method, path, kind, body)
 	if err != nil {
-		return out, fmt.Errorf("ask the daemon: %w", err)
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", kind)
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return out, fmt.Errorf("ask the daemon: %w", err)
+		return out, err
 	}
 	defer answer.Body.Close()
-	b, err := io.ReadAll(answer.Body)
+	b, err := readAnswer(answer)
 	if err != nil {
-		return out, fmt.Errorf("the daemon's answer: %w", err)
-	}
-	if answer.StatusCode >= 300 {
-		var doc api.Error
-		if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {
-			return out, fmt.Errorf("the daemon answered %s", answer.Status)
-		}
-		return out, doc.Err()
+		return out, err
 	}
 	if answer.StatusCode == http.StatusNoContent {
 		return out, nil
@@ -83,6 +69,30 @@ func send[T any](ctx context.Context, c *Client, method, path, kind string, body
 		return out, fmt.Errorf("the daemon's answer: %w", err)
 	}
 	return out, nil
+}
+
+// maxAnswer bounds what is read of an answer into memory: the list of a million
+// snapshots has less.
+const maxAnswer = 1 << 30
+
+func readAnswer(answer *http.Response) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err == nil && len(b) > maxAnswer {
+		err = fmt.Errorf("it has more than %d bytes", maxAnswer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the daemon's answer: %w", err)
+	}
+	return b, nil
+}
+
+// errorOf is the error that an answer tells.
+func errorOf(answer *http.Response, b []byte) error {
+	var doc api.Error
+	if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {
+		return fmt.Errorf("the daemon answered %s", answer.Status)
+	}
+	return doc.Err()
 }
 
 // nothing is what a request is answered with that only does something.
