@@ -25,24 +25,23 @@ func TestCommandsReadNoFilesOfTheDaemon(t *testing.T) {
 	node := ids[len(ids)-1]
 	d.want(0, "", "snapshot", "tag", node, "shown@v1")
 	base := d.ids("base")[0]
-	commands := [][]string{
-		{"function", "ls"}, {"image", "ls"},
-		{"snapshot", "ls"}, {"snapshot", "tree"}, {"snapshot", "tag"}, {"snapshot", "stats"}, {"snapshot", "stats", "--duplicates"},
-		{"snapshot", "show", node}, {"snapshot", "show", "shown@v1"}, {"snapshot", "diff", node}, {"snapshot", "diff", base, node, "--symbols", "3"},
-		{"snapshot", "verify"}, {"snapshot", "verify", node}, {"snapshot", "history", "shown"},
-		{"snapshot", "rebase-check", node, base}, {"snapshot", "gc", "--dry-run", "--budget", "1TiB"},
-		{"__complete", "snapshot", "show", ""}, {"__complete", "invoke", ""}, {"__complete", "image", "rm", ""},
+	var commands [][]string
+	for _, line := range []string{
+		"function ls --json", "image ls", "snapshot ls --json", "snapshot tree", "snapshot tag", "snapshot tag --json",
+		"snapshot stats", "snapshot stats --json", "snapshot stats --duplicates --json",
+		"snapshot show shown@v1", "snapshot show --json " + node, "snapshot diff " + node, "snapshot diff --json --symbols 3 " + base + " " + node,
+		"snapshot verify", "snapshot verify --json " + node, "snapshot history shown", "snapshot rebase-check " + node + " " + base,
+		"__complete snapshot show ", "__complete invoke ", "__complete image rm ",
 		// What is refused is refused with the same words.
-		{"snapshot", "show", "ffffffff"}, {"snapshot", "diff", d.ids("image")[0]}, {"snapshot", "history", "nobody"}, {"snapshot", "verify", "ffffffff"}, {"snapshot", "rebase-check", "ffffffff", base}, {"snapshot", "export", "ffffffff", "oci:" + filepath.Join(t.TempDir(), "none")},
+		"snapshot show ffffffff", "snapshot diff " + d.ids("image")[0], "snapshot history nobody", "snapshot verify ffffffff", "snapshot export ffffffff oci:none",
+	} {
+		commands = append(commands, strings.Split(line, " "))
 	}
 	run := func(state string) (out []ran) {
 		c := *d.cli
 		c.state = state
 		for _, args := range commands {
 			out = append(out, c.run("", args...))
-			if args[0] != "__complete" {
-				out = append(out, c.run("", append([]string{"--json"}, args...)...))
-			}
 		}
 		export := filepath.Join(t.TempDir(), "export")
 		out = append(out, c.run("", "snapshot", "export", node, "oci-archive:"+export))
@@ -60,23 +59,14 @@ func TestCommandsReadNoFilesOfTheDaemon(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, d.log)
 	}
 	without := run(d.state)
-	name := func(i int) string {
-		list := []string{}
-		for _, args := range commands {
-			list = append(list, strings.Join(args, " "))
-			if args[0] != "__complete" {
-				list = append(list, "--json "+strings.Join(args, " "))
-			}
-		}
-		return append(list, "export")[i]
-	}
+	commands = append(commands, []string{"export"})
 	// When it was used and what is written by the way at the end are other at each run.
 	uses := regexp.MustCompile(`"(hits|file_bytes)": ?[0-9]+`)
 	for i := range besides {
 		for other, r := range map[string]ran{"through the socket": through[i], "without a daemon": without[i]} {
 			want, got := besides[i], r
 			if got.code != want.code || uses.ReplaceAllString(got.stdout, "") != uses.ReplaceAllString(want.stdout, "") || lastLine(got.stderr) != lastLine(want.stderr) {
-				t.Errorf("%s %s: %d\n%.2000s%.300s\nwant %d\n%.2000s%.300s", name(i), other, got.code, got.stdout, got.stderr, want.code, want.stdout, want.stderr)
+				t.Errorf("%q %s: %d\n%.2000s%.300s\nwant %d\n%.2000s%.300s", commands[i], other, got.code, got.stdout, got.stderr, want.code, want.stdout, want.stderr)
 			}
 		}
 	}

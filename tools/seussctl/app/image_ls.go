@@ -19,7 +19,7 @@ func imageLs(e *cmdline.Env) *cli.Command {
 }
 
 func listImages(ctx context.Context, e *cmdline.Env) error {
-	list, err := e.ListImages(ctx)
+	list, err := cmdline.ListImages(ctx, e)
 	if err != nil {
 		return err
 	}

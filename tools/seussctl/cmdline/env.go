@@ -162,7 +162,7 @@ func (e *Env) ReadStore() (*lineage.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.noteRepaired(s)
+	noteRepaired(e, s)
 	for _, d := range s.Damaged() {
 		e.Notef("left out %s: %v", d.Path, d.Err)
 	}
@@ -188,12 +188,12 @@ func (e *Env) WithStore(f func(*lineage.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	e.noteRepaired(s)
+	noteRepaired(e, s)
 	return f(s)
 }
 
 // noteRepaired says that what others may have seen is closed to them now.
-func (e *Env) noteRepaired(s *lineage.Store) {
+func noteRepaired(e *Env, s *lineage.Store) {
 	if n := s.Repaired(); n > 0 {
 		e.Notef("other users could use %s, %d files and folders: it is closed to them now", e.StateDir, n)
 	}

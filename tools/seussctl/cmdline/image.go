@@ -40,7 +40,7 @@ func (e *Env) EnsureImage(ctx context.Context, name string) error {
 	if err != nil {
 		return nil // it is not a runtime's
 	}
-	if has, err := e.hasImage(ctx, name); has || err != nil {
+	if has, err := hasImage(ctx, e, name); has || err != nil {
 		return err
 	}
 	if err := e.CheckPlatform(); err != nil {

@@ -62,7 +62,7 @@ func (s stored) Functions(context.Context) ([]api.Function, error) {
 }
 
 // ListImages lists the images that there are, the newest first.
-func (e *Env) ListImages(ctx context.Context) (list []api.Image, err error) {
+func ListImages(ctx context.Context, e *Env) (list []api.Image, err error) {
 	if d := e.Daemon(); d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()
 		return d.ListImages(ctx)
@@ -71,9 +71,9 @@ func (e *Env) ListImages(ctx context.Context) (list []api.Image, err error) {
 }
 
 // ImageTags returns the names that lead to images, by digest.
-func (e *Env) ImageTags(ctx context.Context) map[string]string {
+func ImageTags(ctx context.Context, e *Env) map[string]string {
 	tags := map[string]string{}
-	list, err := e.ListImages(ctx)
+	list, err := ListImages(ctx, e)
 	if err != nil {
 		return tags // the names are a decoration
 	}
@@ -85,7 +85,7 @@ func (e *Env) ImageTags(ctx context.Context) map[string]string {
 
 // hasImage reports whether there is an image of a name, or of the beginning of a
 // digest.
-func (e *Env) hasImage(ctx context.Context, ref string) (has bool, err error) {
+func hasImage(ctx context.Context, e *Env, ref string) (has bool, err error) {
 	d := e.Daemon()
 	if d == nil {
 		_, err := e.Images().Find(ref)
@@ -107,7 +107,7 @@ func (e *Env) hasImage(ctx context.Context, ref string) (has bool, err error) {
 
 // ImageNames are the completions for an image.
 func ImageNames(e *Env) (names []string) {
-	list, err := e.ListImages(context.Background())
+	list, err := ListImages(context.Background(), e)
 	if err != nil {
 		return nil // a completion has nobody to tell
 	}

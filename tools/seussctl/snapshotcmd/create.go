@@ -111,7 +111,7 @@ func printNewNode(ctx context.Context, e *cmdline.Env, n *api.Snapshot) error {
 		return e.PrintJSON(n)
 	}
 	text := string(n.Kind)
-	if key := cmdline.NodeKey(n, e.ImageTags(ctx)); key != "" {
+	if key := cmdline.NodeKey(n, cmdline.ImageTags(ctx, e)); key != "" {
 		text += " " + cmdline.Printable(key)
 	}
 	_, err := fmt.Fprintf(e.Stdout, "%s  %s  %s pages, %s stored\n", cmdline.Short(n.ID), text, cmdline.FormatPages(n.DeltaPages), cmdline.FormatBytes(n.FileBytes))

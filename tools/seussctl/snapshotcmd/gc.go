@@ -68,7 +68,7 @@ func printGC(ctx context.Context, e *cmdline.Env, before []*api.Snapshot, r line
 		}{dry, r})
 	}
 	if len(r.Removed) > 0 {
-		tags := e.ImageTags(ctx)
+		tags := cmdline.ImageTags(ctx, e)
 		t := cmdline.NewTable("ID", "KIND", "KEY", "WHY", ">HITS", ">BYTES")
 		for _, x := range r.Removed {
 			i := slices.IndexFunc(before, func(n *api.Snapshot) bool { return n.ID == x.ID })

@@ -46,7 +46,7 @@ func listNodes(ctx context.Context, e *cmdline.Env, kind lineage.Kind, function 
 	if e.JSON {
 		return e.PrintJSON(items)
 	}
-	tags := e.ImageTags(ctx)
+	tags := cmdline.ImageTags(ctx, e)
 	t := cmdline.NewTable("ID", "KIND", "KEY", "PARENT", ">DELTA PAGES", ">STORED", ">HITS", "CREATED")
 	for _, n := range items {
 		parent := "-"

@@ -121,7 +121,7 @@ func listTags(ctx context.Context, e *cmdline.Env) error {
 	if err != nil {
 		return err
 	}
-	items, images := []item{}, e.ImageTags(ctx)
+	items, images := []item{}, cmdline.ImageTags(ctx, e)
 	for _, n := range list {
 		for _, tag := range n.Tags {
 			items = append(items, item{tag, n.ID, n.Kind, cmdline.NodeKey(n, images)})

@@ -64,7 +64,7 @@ func compact(ctx context.Context, e *cmdline.Env, k api.Snapshots, names []strin
 	items := []item{}
 	var before, after uint64
 	t := cmdline.NewTable("ID", "KIND", "KEY", ">BEFORE", ">AFTER", ">RATIO")
-	tags := e.ImageTags(ctx)
+	tags := cmdline.ImageTags(ctx, e)
 	for i, n := range nodes {
 		e.Progress.Step("storing snapshots anew", float64(i)/float64(len(nodes)))
 		done, err := k.Reform(ctx, n.ID, api.Reform{Form: form.String()})

@@ -48,7 +48,7 @@ func showNode(ctx context.Context, e *cmdline.Env, r cmdline.Reader, id string) 
 			Lineage      []string        `json:"lineage"` // ids from the root down to this node
 		}{doc.Snapshot, doc.LoadingPages, doc.LoadingRuns, doc.Donors, ids})
 	}
-	tags := e.ImageTags(ctx)
+	tags := cmdline.ImageTags(ctx, e)
 	var steps []string
 	for _, p := range doc.Lineage {
 		step := string(p.Kind)

@@ -51,7 +51,7 @@ func printStats(ctx context.Context, e *cmdline.Env, r cmdline.Reader) error {
 	for _, n := range list {
 		byID[n.ID] = n
 	}
-	tags := e.ImageTags(ctx)
+	tags := cmdline.ImageTags(ctx, e)
 	t := cmdline.NewTable("ID", "KIND", "KEY", ">FILE", ">FREES", ">RATIO", ">RESIDENT", ">UNIQUE", ">SHARED", ">PROPORTIONAL")
 	for _, u := range usage.Snapshots {
 		key := ""

@@ -28,7 +28,7 @@ invocation started from it.`,
 			if e.JSON {
 				return e.PrintJSON(trees)
 			}
-			return PrintTrees(e.Stdout, trees, e.ImageTags(c.Context))
+			return PrintTrees(e.Stdout, trees, cmdline.ImageTags(c.Context, e))
 		},
 	})
 }
