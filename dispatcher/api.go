@@ -5,17 +5,18 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // Defaults of Options and Request.
 const (
-	DefaultTimeout  = 30 * time.Second
+	DefaultTimeout  = bounds.DefaultTimeout
 	DefaultPoolSize = 4 // machines kept per image
 	MaxEventBytes   = guest.EventBytes
 	MaxResultBytes  = guest.ResultBytes
@@ -27,7 +28,7 @@ type Options struct {
 	// StateDir holds images, nodes and functions; it is created.
 	StateDir string
 	// Platform runs the machines. The caller closes it after the Dispatcher.
-	Platform vmm.Platform
+	Platform platform.Platform
 	// ReadOnly opens the state directory without its lock: nothing can be
 	// captured or deployed, invocations work.
 	ReadOnly bool
@@ -69,6 +70,14 @@ type Options struct {
 	HostPorts []uint32
 	// Network is what functions may reach beyond their machines; nil is nothing.
 	Network *outbound.Network
+	// FunctionTimeout, FunctionMemoryMiB and FunctionOutputBytes are the most that a
+	// function's settings may allow its invocations; 0: no bound but the general ones.
+	FunctionTimeout     time.Duration
+	FunctionMemoryMiB   int
+	FunctionOutputBytes int
+	// ForOthers: what is deployed will be served by other processes, with bounds of their
+	// own; it is not held against those of this one.
+	ForOthers bool
 	// Slots is how many invocations run at a time, as far as their caller knows: PoolSize
 	// if 0. Each is sure of a share of Budgets.
 	Slots int
@@ -115,7 +124,7 @@ type Request struct {
 	// $LATEST may follow it.
 	Function string
 	Event    []byte        // JSON; a lazy function needs an object
-	Timeout  time.Duration // 0: the deployment's, or else DefaultTimeout
+	Timeout  time.Duration // at most the deployment's; 0: the deployment's, or else DefaultTimeout
 	// Deployment is what Lookup has found for Function, so that it need not be looked up
 	// again; nil: it was not.
 	Deployment *Deployment
@@ -233,6 +242,8 @@ type Result struct {
 	// Options.Network does not let it reach, with how often.
 	NetworkRefused map[string]uint32 `json:"network_refused,omitempty"`
 	Candidates     []Candidate       `json:"candidates,omitempty"`
+	// Bounds is how far the instance could go, if Explain was asked for.
+	Bounds *bounds.Summary `json:"bounds,omitempty"`
 	// Captured lists argument nodes that the automatic policy made.
 	Captured []string `json:"captured,omitempty"`
 }

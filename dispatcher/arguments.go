@@ -30,6 +30,9 @@ const maxAutoAsked = 64 << 10
 // maxArgumentNodes bounds what the automatic policy takes for one function.
 const maxArgumentNodes = 64
 
+// captureTimeout is for a snapshot that was asked for: no client waits for a result.
+const captureTimeout = 10 * DefaultTimeout
+
 // captureArgument makes an argument snapshot of the state at a question.
 func (i *invocation) captureArgument(l *instance.Instance, w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
 	spec := i.f.spec
@@ -150,7 +153,8 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if t.Node.Info.Kind == lineage.KindArgument && stops(t.Node.Info.Key.NextKey) {
 		return t.Node, nil // it is there already
 	}
-	i := newInvocation(f, e, &Request{Timeout: 10 * DefaultTimeout}, time.Now())
+	i := newInvocation(f, e, &Request{}, time.Now())
+	i.deadline = i.started.Add(captureTimeout)
 	i.d = d
 	var made *instance.Snapshot
 	i.capture = func(i *invocation, l *instance.Instance, w instance.Want) error {

@@ -14,7 +14,7 @@ import (
 // stopped at, and has the driver's questions answered until there is a result.
 func (i *invocation) live(ctx context.Context, l *instance.Instance) error {
 	began := l.Start()
-	way := i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets)
+	way := i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
 	if i.d.opts.VsockDir != "" {
 		socket, err := i.openSocket(l, way.Places())
 		if err != nil {
@@ -118,7 +118,7 @@ func (i *invocation) load(s *instance.Session) error {
 // with what its function's snapshots hold it stays within the function's memory; 0:
 // its guest's memory is limit enough.
 func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
-	limit := uint64(i.f.spec.Settings.MemoryMiB) << 20
+	limit := uint64(i.f.bounds.MemoryMiB) << 20
 	if limit == 0 || limit >= i.f.image.MemoryBytes {
 		return 0
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/changes"
@@ -25,6 +26,7 @@ const Latest = "$LATEST"
 type Deployments struct {
 	store *functions.Store
 	locks *keyedLocks // by function: one change of it at a time
+	check func(*functions.Settings) error
 
 	mu    sync.RWMutex
 	known map[string]*Deployment // by name; read again when the store says that it changed
@@ -44,8 +46,8 @@ type Deployment struct {
 // Base is the function that the deployment is a version of.
 func (d *Deployment) Base() string { return functions.BaseName(d.Name) }
 
-func newDeployments(store *functions.Store, locks *keyedLocks) *Deployments {
-	return &Deployments{store: store, locks: locks, known: map[string]*Deployment{}}
+func newDeployments(store *functions.Store, locks *keyedLocks, check func(*functions.Settings) error) *Deployments {
+	return &Deployments{store: store, locks: locks, check: check, known: map[string]*Deployment{}}
 }
 
 // VersionOf returns the qualifier of a deployment's name: its version, or Latest.
@@ -156,6 +158,9 @@ func (d *Deployments) Function(deployment string) (functions.Function, error) {
 	}
 	return f.Function, nil
 }
+
+// Outer returns the bounds of all functions, for reading.
+func (d *Dispatcher) Outer() *bounds.Outer { return &d.outer }
 
 // FunctionFiles returns the code of a deployment, by path, and its warm-up events.
 func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []json.RawMessage, error) {

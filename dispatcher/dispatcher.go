@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
@@ -14,7 +15,7 @@ import (
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // DefaultImage is the root image of functions that name none: the default runtime's.
@@ -49,7 +50,8 @@ var (
 type Dispatcher struct {
 	*Deployments
 	opts      Options
-	platform  vmm.Platform
+	outer     bounds.Outer // of all functions
+	platform  platform.Platform
 	log       *slog.Logger
 	store     *lineage.Store
 	host      instance.Host // of all machines
@@ -112,12 +114,13 @@ func Open(o Options) (*Dispatcher, error) {
 		Background: d.tasks.background, Closing: d.tasks.closing.Load,
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
-	d.Deployments = newDeployments(deployed, &keyedLocks{})
+	d.outer = bounds.Outer{Network: o.Network, HostPorts: o.HostPorts, Timeout: o.FunctionTimeout, MemoryMiB: o.FunctionMemoryMiB, OutputBytes: o.FunctionOutputBytes, Others: o.ForOthers}
+	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
-	d.cache = &functionCache{deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress}
+	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)

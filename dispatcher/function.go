@@ -2,8 +2,10 @@ package dispatcher
 
 import (
 	"fmt"
+	"log/slog"
 	"slices"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
@@ -17,6 +19,7 @@ type function struct {
 	ancestors []*instance.Snapshot // from the image node to the function node's parent
 	arguments []*instance.Snapshot // argument nodes below the function node
 	code      []byte               // of a function that is not in the store
+	bounds    bounds.Function
 
 	changed <-chan struct{} // closed when it has nodes that are not here, or less
 	images  uint64          // rootImages.generation
@@ -29,6 +32,8 @@ func (f *function) uses(s *instance.Snapshot) bool {
 // functionCache builds functions, and keeps each with its deployment as long as neither
 // that nor nodes nor image change: it asks each of them.
 type functionCache struct {
+	outer       *bounds.Outer
+	log         *slog.Logger
 	deployments *Deployments
 	nodes       *lineage.Store
 	snapshots   *snapshots
@@ -67,6 +72,12 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	f := &function{spec: spec, images: c.images.generation.Load()}
 	if f.image, err = c.images.get(spec.Image); err != nil {
 		return nil, err
+	}
+	if f.bounds, err = c.outer.Of(&spec.Settings); err != nil {
+		return nil, err
+	}
+	if beyond, _ := c.outer.Exceeds(&spec.Settings); len(beyond) > 0 { // the error would have been Of's
+		c.log.Warn("a function has less than it was deployed with", "function", spec.Name, "not_allowed", beyond)
 	}
 	nodes := c.nodes.Catalogue()
 	f.changed = nodes.WatchFunction(name)

@@ -89,6 +89,10 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := checkRevision(&old, spec.Revision); err != nil {
 		return nil, err
 	}
+	spec.Settings.KeepReach(&old.Settings)
+	if err := d.outer.Check(&spec.Settings); err != nil {
+		return nil, err
+	}
 	record := functions.Function{
 		Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy,
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
@@ -104,6 +108,9 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 		return nil, err
 	}
 	d.dropOldNodes(spec.Name, s.Node.Info.Parent)
+	if reach, err := d.outer.Summarize(&record.Settings); err == nil { // Check has read it
+		d.log.Info("deployed", "function", record.Name, "network", reach.Network, "host_ports", reach.HostPorts, "timeout_ms", reach.TimeoutMS, "memory_mib", reach.MemoryMiB, "output_bytes", reach.OutputBytes)
+	}
 	return s.Node, nil
 }
 

@@ -82,6 +82,11 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 		i.f = f
 	}
 	if req.Explain {
+		reach, err := d.outer.Summarize(&spec.Settings)
+		if err != nil {
+			return nil, err
+		}
+		i.result.Bounds = &reach
 		i.result.Candidates = d.costs.candidates(f, e, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(start)
@@ -93,19 +98,12 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 }
 
 func newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
-	timeout := req.Timeout
-	if timeout <= 0 {
-		timeout = time.Duration(f.spec.Settings.TimeoutSec) * time.Second
-	}
-	if timeout <= 0 {
-		timeout = DefaultTimeout
-	}
 	id := req.RequestID
 	if id == "" {
 		id = NewRequestID()
 	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{f: f, event: e, deadline: start.Add(timeout), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
+	i := &invocation{f: f, event: e, deadline: start.Add(f.bounds.Time(req.Timeout)), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
 		result: &Result{RequestID: id, Version: version}}
 	i.context = i.renderContext(req)
 	return i
@@ -119,7 +117,7 @@ func (i *invocation) renderContext(req *Request) []byte {
 		version = "$LATEST"
 	}
 	memory := i.f.image.MemoryBytes >> 20
-	if m := i.f.spec.Settings.MemoryMiB; m > 0 {
+	if m := i.f.bounds.MemoryMiB; m > 0 {
 		memory = uint64(m)
 	}
 	b := make([]byte, 4, 512)

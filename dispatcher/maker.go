@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
@@ -19,6 +20,7 @@ import (
 // others wait for it who need the same, and nobody else.
 type maker struct {
 	host      *instance.Host
+	outer     *bounds.Outer
 	store     *lineage.Store
 	images    *rootImages
 	snapshots *snapshots
@@ -152,6 +154,10 @@ func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, c
 	}
 	if len(request.WarmUp) == 0 {
 		return nil
+	}
+	var err error
+	if f.bounds, err = m.outer.Of(&f.spec.Settings); err != nil {
+		return err
 	}
 	for n, raw := range request.WarmUp {
 		e, err := f.event(raw)

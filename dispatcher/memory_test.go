@@ -3,7 +3,7 @@ package dispatcher
 import (
 	"testing"
 
-	"seuss/dispatcher/functions"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/instance"
 )
 
@@ -19,7 +19,7 @@ func TestMemoryLimit(t *testing.T) {
 		{128, 100, 32768 - 100},
 		{128, 40000, 1}, // its snapshot alone is larger: it may not write at all
 	} {
-		f := &function{image: &image{Image: &instance.Image{MemoryBytes: 256 << 20}}, spec: &Deployment{Function: functions.Function{Settings: functions.Settings{MemoryMiB: c.memoryMiB}}}}
+		f := &function{image: &image{Image: &instance.Image{MemoryBytes: 256 << 20}}, bounds: bounds.Function{MemoryMiB: c.memoryMiB}}
 		if got := (&invocation{f: f}).memoryLimit(&instance.Snapshot{Pages: c.held}); got != c.want {
 			t.Errorf("%+v: %d", c, got)
 		}

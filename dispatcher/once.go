@@ -28,11 +28,17 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if !functions.ValidName(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
+	if err := d.outer.Check(&spec.Settings); err != nil {
+		return nil, err
+	}
 	t, img, err := d.maker.imported(ctx, spec.Image, spec.Imports)
 	if err != nil {
 		return nil, err
 	}
 	f := &function{spec: &Deployment{Function: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}}, image: img, code: code}
+	if f.bounds, err = d.outer.Of(&spec.Settings); err != nil {
+		return nil, err
+	}
 	e, err := f.event(req.Event)
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"seuss/dispatcher/instance"
@@ -15,9 +16,25 @@ func (i *invocation) gather(l *loan) {
 	r := i.result
 	told := l.Report()
 	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
+	if most := i.f.bounds.OutputBytes; most > 0 {
+		r.cutLogs(most)
+	}
 	r.Unsupported, r.PagesPagedIn = told.Unsupported, told.PagedIn
 	if i.memory || l.pool == nil { // else it is found out before the machine is reset
 		i.measure(l.Instance)
+	}
+}
+
+// cutLogs drops the output beyond so many bytes.
+func (r *Result) cutLogs(most int) {
+	for n := range r.Logs {
+		text := &r.Logs[n].Text
+		if len(*text) > most {
+			*text = strings.ToValidUTF8((*text)[:most], "")
+			r.Logs, r.LogsCut = r.Logs[:n+1], true
+			return
+		}
+		most -= len(*text)
 	}
 }
 

@@ -69,9 +69,13 @@ func (d *Deployments) Configure(name, revision string, edit func(*functions.Sett
 		if err := checkRevision(f, revision); err != nil {
 			return err
 		}
+		before := f.Settings
 		edit(&f.Settings)
 		f.Settings.Revision = NewRequestID()
-		return nil
+		if f.Settings.SameBounds(&before) { // what has been let in stays, whatever is allowed now
+			return nil
+		}
+		return d.check(&f.Settings)
 	})
 }
 

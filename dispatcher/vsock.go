@@ -93,6 +93,9 @@ func (i *invocation) openSocket(l *instance.Instance, places vsock.Places) (*ins
 		return nil, err
 	}
 	for _, port := range i.d.opts.HostPorts {
+		if !i.f.bounds.HostPort(port) {
+			continue
+		}
 		if err := front.ForwardTo(port, filepath.Join(dir, fmt.Sprintf("host_%d", port))); err != nil {
 			return nil, errors.Join(err, front.Close())
 		}

@@ -38,17 +38,19 @@ var mayImport = map[string][]string{
 	"images/source":   {"guest", "images", "images/internal/...", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
-	"vmm":                      {"dirtytrack", "guest", "vmm/vsock", "vmm/internal/..."},
-	"vmm/internal":             {"guest", "vmm/internal/..."},
+	"vmm":                      {"dirtytrack", "guest", "vmm/platform", "vmm/vsock", "vmm/internal/..."},
+	"vmm/internal":             {"dirtytrack", "guest", "vmm/internal/...", "vmm/platform"},
 	"vmm/vsock":                {"guest"},
 	"vmm/vmmtest":              {"guest", "vmm", "vmm/..."},
-	"vmm/platform":             {"dirtytrack", "guest", "vmm", "vmm/internal/...", "vmm/platform"},
-	"vmm/platform/process":     {"dirtytrack", "guest", "vmm", "vmm/internal/...", "vmm/platform", "vmm/platform/process/..."},
+	"vmm/platform":             {"dirtytrack", "guest", "vmm/internal/..."},
+	"vmm/platform/process":     {"dirtytrack", "guest", "vmm/internal/...", "vmm/platform", "vmm/platform/process/..."},
+	"vmm/platform/all":         {"vmm/platform/..."},
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
+	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
 	"dispatcher/regions":               {"guest", "images", "lineage"},
-	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched"},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
@@ -60,7 +62,7 @@ var mayImport = map[string][]string{
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
 	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
-	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm"},
+	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 
 	"tools": {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher", "dispatcher/...", "tools/..."},
 	"tests": {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher", "dispatcher/...", "tools/...", "tests/..."},
@@ -90,7 +92,7 @@ func mayUse(from, to string) bool {
 
 // knowsKVM are the only packages that may import KVM's structures: what is above
 // vmm's platform interface must run on other platforms too.
-var knowsKVM = []string{"vmm/platform/kvm", "vmm/platform/kvm"}
+var knowsKVM = []string{"vmm/platform/kvm"}
 
 type goFile struct {
 	path, folder string // relative to the module's root
@@ -162,6 +164,58 @@ func TestImportsPointOneWay(t *testing.T) {
 			}
 			t.Errorf("%s imports %s: row %s of mayImport in tests/architecture_test.go allows %v", f.path, path, row, mayImport[row])
 		}
+	}
+}
+
+// platformsFolder has a folder for each platform, and all, which names them.
+const platformsFolder = "vmm/platform/"
+
+// TestPlatformsAreInterfaces: what is above platforms knows none. Only package all, and
+// what tests are made of, imports one; nobody asks for the type behind an interface of
+// package platform.
+func TestPlatformsAreInterfaces(t *testing.T) {
+	forTests := []string{"vmm/platform/all", "vmm/platform/conformance", "vmm/vmmtest", "dispatcher/instance/instancetest", "tests/embed"}
+	for _, f := range goFiles(t) {
+		own, inFolder := strings.CutPrefix(f.folder, platformsFolder)
+		own, _, _ = strings.Cut(own, "/")
+		named := map[string]bool{}
+		for _, spec := range f.syntax.Imports {
+			path := strings.Trim(spec.Path.Value, `"`)
+			to, ok := strings.CutPrefix(path, "seuss/"+platformsFolder)
+			first, _, _ := strings.Cut(to, "/")
+			if !ok || first == "all" || first == "conformance" || inFolder && first == own {
+				if path == "seuss/vmm/platform" {
+					named["platform"] = true
+				}
+				continue
+			}
+			named[filepath.Base(path)] = true
+			if !f.test && !slices.Contains(forTests, f.folder) {
+				t.Errorf("%s imports %s: what a platform can do that others cannot is a method of package platform's interfaces", f.path, path)
+			}
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			var types []ast.Expr
+			switch n := n.(type) {
+			case *ast.TypeAssertExpr:
+				types = append(types, n.Type)
+			case *ast.TypeSwitchStmt:
+				for _, s := range n.Body.List {
+					types = append(types, s.(*ast.CaseClause).List...)
+				}
+			}
+			for _, e := range types {
+				if star, ok := e.(*ast.StarExpr); ok {
+					e = star.X
+				}
+				if x, ok := e.(*ast.SelectorExpr); ok {
+					if pkg, ok := x.X.(*ast.Ident); ok && named[pkg.Name] {
+						t.Errorf("%s asks whether something is a %s.%s: make it a method of the interface", f.path, pkg.Name, x.Sel.Name)
+					}
+				}
+			}
+			return true
+		})
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process"
 	"seuss/vmm/vmmtest"
 )
@@ -26,18 +26,18 @@ import (
 func TestNodesMoveBetweenPlatforms(t *testing.T) {
 	kvm := vmmtest.RequireKVM(t)
 	processes, err := process.New(process.Options{})
-	if errors.Is(err, vmm.ErrNoProcess) {
+	if errors.Is(err, platform.ErrUnavailable) {
 		t.Skip("skipped where guests cannot run as processes:", err)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { processes.Close() })
-	for name, order := range map[string][2]vmm.Platform{"from KVM": {kvm, processes}, "from process": {processes, kvm}} {
+	for name, order := range map[string][2]platform.Platform{"from KVM": {kvm, processes}, "from process": {processes, kvm}} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			linkTree(t, sharedState(t)+"/images", dir+"/images")
-			on := func(p vmm.Platform, f func(d *dispatcher.Dispatcher)) {
+			on := func(p platform.Platform, f func(d *dispatcher.Dispatcher)) {
 				t.Helper()
 				d, err := dispatcher.Open(dispatcher.Options{StateDir: dir, Platform: p})
 				if err != nil {

@@ -19,7 +19,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/images"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vmmtest"
 )
 
@@ -232,11 +232,11 @@ func TestDamagedBase(t *testing.T) {
 
 // lesserPlatform is a host whose CPU lacks some features.
 type lesserPlatform struct {
-	vmm.Platform
+	platform.Platform
 	lacks []string
 }
 
-func (p lesserPlatform) CPU() vmm.CPU {
+func (p lesserPlatform) CPU() platform.CPU {
 	cpu := p.Platform.CPU()
 	cpu.Features.Names = slices.DeleteFunc(slices.Clone(cpu.Features.Names), func(n string) bool { return slices.Contains(p.lacks, n) })
 	return cpu

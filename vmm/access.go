@@ -7,6 +7,8 @@ import (
 
 	"seuss/dirtytrack"
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 )
 
 // Access notes what a guest's page tables gave it, for Revoke. A guest can write to
@@ -80,12 +82,12 @@ func (a *Access) add(m *Memory, page uint64) {
 // maps 2 MiB.
 func (m pageTables) ordinary(page uint64, want func(uint64) uint64) bool {
 	table := m.backing.Page(page)
-	for i := range uint64(pteCount) {
+	for i := range uint64(x86.TableEntries) {
 		have := le64(table[i*8:])
 		switch {
 		case have == want(i):
-		case page == guest.PML4GPA/pageSize && i-guest.FarBase>>39 < farRoots && (have == 0 || have == farEntry(i-guest.FarBase>>39)):
-		case page >= guest.PDGPA/pageSize && want(i) != 0 && have == ((page-guest.PDGPA/pageSize)*pteCount+i)*largePage|largeReadOnly:
+		case page == guest.PML4GPA/pageSize && i-guest.FarBase>>39 < platform.FarRoots && (have == 0 || have == platform.FarEntry(i-guest.FarBase>>39)):
+		case page >= guest.PDGPA/pageSize && want(i) != 0 && have == ((page-guest.PDGPA/pageSize)*x86.TableEntries+i)*largePage|largeReadOnly:
 		default:
 			return false
 		}
@@ -107,7 +109,7 @@ func (m *Memory) Revoke(a *Access) error {
 		}
 		for i := 0; i < pageSize; i += 8 {
 			old := le64(was[i:])
-			if page := old & pteAddress / pageSize; page < m.Pages() && takes(old, le64(now[i:])) {
+			if page := old & x86.EntryAddress / pageSize; page < m.Pages() && takes(old, le64(now[i:])) {
 				runs = appendPage(runs, page)
 			}
 		}
@@ -125,8 +127,8 @@ func (m *Memory) Revoke(a *Access) error {
 
 // takes reports whether an entry allows something that the next one does not.
 func takes(old, next uint64) bool {
-	const both = ptePresent | pteWritable
-	return old&ptePresent != 0 && (old&pteAddress != next&pteAddress || old&both&^next != 0)
+	const both = x86.EntryPresent | x86.EntryWritable
+	return old&x86.EntryPresent != 0 && (old&x86.EntryAddress != next&x86.EntryAddress || old&both&^next != 0)
 }
 
 type pageRun struct{ first, count uint64 }

@@ -1,10 +1,10 @@
 package vmm
 
 import (
-	"bytes"
 	"fmt"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 )
 
 // Adapt returns the state as a platform with the given processor runs it. A
@@ -14,7 +14,7 @@ import (
 //
 // Part of the level is in guest memory: the gates through which exceptions enter.
 // Restoring an adapted state rewrites them.
-func (s *State) Adapt(cpu CPU) *State {
+func (s *State) Adapt(cpu platform.CPU) *State {
 	cr4 := s.CPU.Special.CR4 &^ cr4FSGSBASE
 	if cpu.FSGSBASE {
 		cr4 |= cr4FSGSBASE
@@ -28,8 +28,8 @@ func (s *State) Adapt(cpu CPU) *State {
 	if s.CPL != cpu.CPL {
 		a.CPL, a.newLevel = cpu.CPL, true
 		r := &a.CPU.Special
-		for _, seg := range []*Segment{&r.CS, &r.SS, &r.DS, &r.ES, &r.FS, &r.GS} {
-			seg.atLevel(cpu.CPL)
+		for _, seg := range []*platform.Segment{&r.CS, &r.SS, &r.DS, &r.ES, &r.FS, &r.GS} {
+			atLevel(seg, cpu.CPL)
 		}
 	}
 	return &a
@@ -37,7 +37,7 @@ func (s *State) Adapt(cpu CPU) *State {
 
 // atLevel moves one of the guest's own flat segments to a privilege level.
 // Another one, which a program has loaded, stays as it is.
-func (s *Segment) atLevel(cpl uint8) {
+func atLevel(s *platform.Segment, cpl uint8) {
 	code, data := uint16(guest.SelCode0), uint16(guest.SelData0)
 	if cpl == 3 {
 		code, data = guest.SelCode3, guest.SelData3
@@ -72,8 +72,8 @@ func (m descriptors) setLevel(cpl uint8) error {
 // withCold adds to the MSRs of a state those that the vCPU has besides, as they
 // were after power-on: a state of another platform names fewer, and what an
 // earlier instance left in them must not stay.
-func (s *CPUState) withCold(cold *CPUState) []MSR {
-	out := make([]MSR, 0, max(len(s.MSRs), len(cold.MSRs)))
+func withCold(s, cold *platform.CPUState) []platform.MSR {
+	out := make([]platform.MSR, 0, max(len(s.MSRs), len(cold.MSRs)))
 	i := 0
 	for _, c := range cold.MSRs {
 		for i < len(s.MSRs) && s.MSRs[i].Index < c.Index {
@@ -86,20 +86,4 @@ func (s *CPUState) withCold(cold *CPUState) []MSR {
 		out = append(out, c)
 	}
 	return append(out, s.MSRs[i:]...)
-}
-
-// FitXSave returns an extended state as an area of the given size. States of
-// platforms with areas of different size differ in zeros at the end only; where
-// that is not so it does not fit.
-func FitXSave(x []byte, size int) ([]byte, error) {
-	if len(x) == size {
-		return x, nil
-	}
-	if len(x) > size {
-		if len(bytes.TrimRight(x[size:], "\x00")) > 0 {
-			return nil, fmt.Errorf("%w: extended state of %d bytes, this platform has %d", ErrStateMismatch, len(x), size)
-		}
-		return x[:size], nil
-	}
-	return append(bytes.Clone(x), make([]byte, size-len(x))...), nil
 }

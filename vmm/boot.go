@@ -8,6 +8,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 )
 
 // BootConfig says what a cold boot starts.
@@ -165,7 +166,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 // 64-bit mode with paging, at the platform's level, all registers zero.
 func (m *Machine) setBootState(e guest.Entries) error {
 	s := m.cold.Clone()
-	s.Regs = Regs{RIP: e.Boot, RFLAGS: 2}
+	s.Regs = platform.Regs{RIP: e.Boot, RFLAGS: 2}
 	s.Special.CR0 = cr0PG | cr0AM | cr0WP | cr0NE | cr0ET | cr0MP | cr0PE
 	s.Special.CR2, s.Special.CR3 = 0, guest.PML4GPA
 	s.Special.CR4 = cr4PAE | cr4OSFXSR | cr4OSXMMEXCPT | cr4OSXSAVE
@@ -173,18 +174,18 @@ func (m *Machine) setBootState(e guest.Entries) error {
 		s.Special.CR4 |= cr4FSGSBASE
 	}
 	s.Special.EFER = eferSCE | eferLME | eferLMA | eferNXE
-	code := Segment{Limit: 0xffffffff, Selector: guest.SelCode0, Type: 11, Present: 1, S: 1, L: 1, G: 1}
-	data := Segment{Limit: 0xffffffff, Selector: guest.SelData0, Type: 3, Present: 1, S: 1, DB: 1, G: 1}
+	code := platform.Segment{Limit: 0xffffffff, Selector: guest.SelCode0, Type: 11, Present: 1, S: 1, L: 1, G: 1}
+	data := platform.Segment{Limit: 0xffffffff, Selector: guest.SelData0, Type: 3, Present: 1, S: 1, DB: 1, G: 1}
 	if m.cpu.CPL == 3 {
 		code.Selector, code.DPL = guest.SelCode3, 3
 		data.Selector, data.DPL = guest.SelData3, 3
 	}
 	r := &s.Special
 	r.CS, r.SS, r.DS, r.ES, r.FS, r.GS = code, data, data, data, data, data
-	r.TR = Segment{Base: guest.TSSGPA, Limit: tssBytes - 1, Selector: guest.SelTSS, Type: 11, Present: 1}
-	r.LDT = Segment{Unusable: 1}
-	r.GDT = Table{Base: guest.GDTGPA, Limit: gdtBytes - 1}
-	r.IDT = Table{Base: guest.IDTGPA, Limit: idtVectors*gateBytes - 1}
+	r.TR = platform.Segment{Base: guest.TSSGPA, Limit: tssBytes - 1, Selector: guest.SelTSS, Type: 11, Present: 1}
+	r.LDT = platform.Segment{Unusable: 1}
+	r.GDT = platform.Table{Base: guest.GDTGPA, Limit: gdtBytes - 1}
+	r.IDT = platform.Table{Base: guest.IDTGPA, Limit: idtVectors*gateBytes - 1}
 	s.XCR0 = m.cpu.XCR0
 	for i := range s.MSRs {
 		switch s.MSRs[i].Index {

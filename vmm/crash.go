@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 )
 
 // SymbolFunc names the function that an address lies in and the offset within
@@ -18,7 +19,7 @@ type SymbolFunc func(addr uint64) (name string, offset uint64)
 // CrashReport describes a guest that died, for a person.
 type CrashReport struct {
 	Cause   string // what happened, in one line
-	Regs    Regs
+	Regs    platform.Regs
 	FSBase  uint64
 	Address uint64 // CR2, for a page fault
 	HasAddr bool
@@ -51,7 +52,7 @@ const (
 func (m *Machine) CrashReport(s Stop, symbols SymbolFunc) *CrashReport {
 	r := &CrashReport{Console: string(m.console.tail())}
 	m.vcpu.Regs(&r.Regs)
-	var state CPUState
+	var state platform.CPUState
 	if err := m.vcpu.State(&state); err == nil {
 		r.Regs, r.FSBase, r.Address = state.Regs, state.Special.FS.Base, state.Special.CR2
 	}
@@ -87,7 +88,7 @@ func (m *Machine) describeFault(r *CrashReport, s Stop) {
 		return
 	}
 	g := &f.Frame
-	r.Regs = Regs{RAX: g.RAX, RBX: g.RBX, RCX: g.RCX, RDX: g.RDX, RSI: g.RSI, RDI: g.RDI, RSP: g.RSP, RBP: g.RBP,
+	r.Regs = platform.Regs{RAX: g.RAX, RBX: g.RBX, RCX: g.RCX, RDX: g.RDX, RSI: g.RSI, RDI: g.RDI, RSP: g.RSP, RBP: g.RBP,
 		R8: g.R8, R9: g.R9, R10: g.R10, R11: g.R11, R12: g.R12, R13: g.R13, R14: g.R14, R15: g.R15, RIP: g.RIP, RFLAGS: g.RFLAGS}
 	r.FSBase, r.Address, r.Thread = f.FSBase, f.Address, f.TID
 	r.HasAddr = unix.Signal(s.Code) == unix.SIGSEGV || unix.Signal(s.Code) == unix.SIGBUS
@@ -117,17 +118,17 @@ func exceptionName(vector uint64) string {
 	return names[vector]
 }
 
-func describeExit(e Exit) string {
+func describeExit(e platform.Exit) string {
 	switch e.Kind {
-	case ExitShutdown:
+	case platform.ExitShutdown:
 		return "triple fault: an exception could not be delivered"
-	case ExitMMIORead:
+	case platform.ExitMMIORead:
 		return fmt.Sprintf("load of %d bytes from %#x, where there is neither memory nor a device", e.Size, uint64(e.GPA))
-	case ExitMMIOWrite:
+	case platform.ExitMMIOWrite:
 		return fmt.Sprintf("store of %#x (%d bytes) to %#x, where there is neither memory nor a device", e.Value, e.Size, uint64(e.GPA))
-	case ExitDoorbell:
+	case platform.ExitDoorbell:
 		return fmt.Sprintf("doorbell %#x does not exist (value %#x)", uint64(e.GPA), e.Value)
-	case ExitInternalError:
+	case platform.ExitInternalError:
 		return fmt.Sprintf("the platform cannot go on: exit reason %d, detail %#x", e.Value, e.Detail)
 	}
 	return fmt.Sprintf("unexpected exit: %v", e.Kind)

@@ -1,12 +1,12 @@
 // Package vmm is the monitor: machines, their memory, their one vCPU and their
 // devices. It knows nothing of functions, languages or lineage.
 //
-// The package is in two layers. Platform, VM and VCPU (platform.go) say what can run a
-// vCPU, and Backing where its memory is; the packages below vmm/platform are that, and
-// nothing in this package knows KVM. On top of them Machine joins a VM with guest
-// memory, console, clock and virtio-vsock (package vsock), boots it cold or restores it, and runs it
-// until it is idle or finished. What host and guest agree on is in guest/abi/kernel.h,
-// whose Go mirror is package guest.
+// Package platform says what can run a vCPU (Platform, VM, VCPU) and where its memory is
+// (Backing); the packages below vmm/platform are that, and nothing in this package knows
+// which there are. Machine joins a VM with guest memory, console, clock and virtio-vsock
+// (package vsock), boots it cold or restores it, and runs it until it is idle or
+// finished. What host and guest agree on is in guest/abi/kernel.h, whose Go mirror is
+// package guest.
 //
 // Bounds: whatever the guest rings, Run looks at its deadline and at Interrupt after
 // every exit and between slices of about a millisecond of work for the guest (owed,

@@ -8,14 +8,6 @@ import (
 )
 
 var (
-	// ErrNoKVM means that /dev/kvm is missing or may not be opened. The error
-	// that wraps it says which, and what to do.
-	ErrNoKVM = errors.New("KVM is not available")
-
-	// ErrNoProcess means that guests cannot run as processes here. The error that
-	// wraps it says what the host lacks.
-	ErrNoProcess = errors.New("guests cannot run as processes")
-
 	// ErrABI means that the kernel library in guest memory speaks another
 	// version of the host/guest contract than this monitor, or that none is
 	// there. The error that wraps it names both versions.
@@ -26,10 +18,6 @@ var (
 
 	// ErrState means that bytes are not a machine state that this build reads.
 	ErrState = errors.New("machine state")
-
-	// ErrStateMismatch means that a valid state belongs to a machine of another
-	// shape: memory size, privilege level or CPU.
-	ErrStateMismatch = errors.New("machine state does not fit this machine")
 
 	// ErrNotQuiescent means that an operation needs a machine that is stopped
 	// at its idle doorbell, and it is not.

@@ -5,31 +5,13 @@ import (
 	"iter"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 )
 
 // Guards yields the guest's guards, ranges of pages (first, count) that its page
 // tables let nobody touch.
 func (m *Memory) Guards() iter.Seq2[uint64, uint64] {
-	return GuardsIn(m.backing.Page(guest.GuardsGPA/pageSize), m.ram/pageSize)
-}
-
-// GuardsIn decodes a list of guards, which the guest can forge: ranges that do not
-// lie in pages are left out, and in all the ranges hold no more pages than that.
-func GuardsIn(list []byte, pages uint64) iter.Seq2[uint64, uint64] {
-	return func(yield func(uint64, uint64) bool) {
-		n := min(le32(list[guest.GuardsCount:]), guest.GuardsMax)
-		left := pages
-		for r := list[guest.GuardsRanges:][:n*guest.RangeSize]; len(r) > 0; r = r[guest.RangeSize:] {
-			first, count := le64(r[guest.RangeFirst:]), le64(r[guest.RangeCount:])
-			if first >= pages || count > min(pages-first, left) {
-				continue
-			}
-			left -= count
-			if !yield(first, count) {
-				return
-			}
-		}
-	}
+	return platform.GuardsIn(m.backing.Page(guest.GuardsGPA/pageSize), m.ram/pageSize)
 }
 
 // guardOf finds the guard that an address lies in.

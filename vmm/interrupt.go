@@ -1,6 +1,9 @@
 package vmm
 
-import "seuss/guest"
+import (
+	"seuss/guest"
+	"seuss/vmm/platform"
+)
 
 // interrupted decides after a kick. Messages are delivered, then the guest is
 // made to look at them: a program is diverted to the kernel library's upcall
@@ -18,7 +21,7 @@ func (m *runLoop) interrupted() (Stop, error) {
 	}
 	m.vsock.TakeInterrupt()
 	m.learnUpcall()
-	var r Regs
+	var r platform.Regs
 	m.vcpu.Regs(&r)
 	inKernel := r.RIP >= guest.KernelGPA && r.RIP < m.trusted.kernelEnd
 	if inKernel || m.trusted.upcallEntry == 0 || m.vcpu.EventPending() {

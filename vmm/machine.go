@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
 )
 
@@ -29,13 +30,13 @@ type Config struct {
 // Machine is one guest: a VM of a platform with memory and devices. See the
 // package comment for which methods may be called from where.
 type Machine struct {
-	platform Platform
-	cpu      CPU
-	vm       VM
-	vcpu     VCPU
+	platform platform.Platform
+	cpu      platform.CPU
+	vm       platform.VM
+	vcpu     platform.VCPU
 	mem      *Memory
 	control  []byte // the control page, in guest memory
-	cold     CPUState
+	cold     platform.CPUState
 	trusted  trusted
 	owed     owed
 	clock    guestClock
@@ -74,7 +75,7 @@ type Stats struct {
 // NewMachine creates a VM with memory. What the guest boots from is put in
 // place through Memory; then ColdBoot, or Restore and WriteIdentity, then
 // Run.
-func NewMachine(p Platform, cfg Config) (*Machine, error) {
+func NewMachine(p platform.Platform, cfg Config) (*Machine, error) {
 	m, err := newMachine(p, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("new machine: %w", err)
@@ -82,7 +83,7 @@ func NewMachine(p Platform, cfg Config) (*Machine, error) {
 	return m, nil
 }
 
-func newMachine(p Platform, cfg Config) (*Machine, error) {
+func newMachine(p platform.Platform, cfg Config) (*Machine, error) {
 	if cfg.ConsoleLimit < 0 {
 		return nil, fmt.Errorf("console limit of %d bytes", cfg.ConsoleLimit)
 	}
@@ -102,7 +103,7 @@ func (m *Machine) init(cfg Config) error {
 		return err
 	}
 	m.vcpu = m.vm.VCPU()
-	m.mem, err = newMemory(cfg.RAMBytes, cfg.ImageBytes, func(bytes uint64) (Backing, error) {
+	m.mem, err = newMemory(cfg.RAMBytes, cfg.ImageBytes, func(bytes uint64) (platform.Backing, error) {
 		return m.vm.NewMemory(bytes, cfg.LogDirty)
 	})
 	if err != nil {
@@ -176,7 +177,7 @@ func (m *Machine) Memory() *Memory { return m.mem }
 func (m *Machine) Vsock() *vsock.Device { return m.vsock }
 
 // VM returns the platform's machine, for what only that platform offers.
-func (m *Machine) VM() VM { return m.vm }
+func (m *Machine) VM() platform.VM { return m.vm }
 
 // Quiescent reports whether the machine rests at its idle doorbell: messages
 // can be delivered to it and it can be captured.
@@ -198,8 +199,8 @@ func (m *Machine) HostFaults() uint64 { return m.vcpu.Faults() }
 func (m *Machine) ResetConsole() { m.console.reset() }
 
 // Registers returns the general registers as of the last exit.
-func (m *Machine) Registers() Regs {
-	var r Regs
+func (m *Machine) Registers() platform.Regs {
+	var r platform.Regs
 	m.vcpu.Regs(&r)
 	return r
 }

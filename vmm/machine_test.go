@@ -2,49 +2,48 @@ package vmm_test
 
 import (
 	"bytes"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
 	"time"
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vmmtest"
+	"seuss/vmm/vmmtest/testguest"
 )
 
-// The mailbox and commands of testdata/guest.S.
+// The mailbox and commands of package testguest.
 const (
-	mailbox      vmm.GPA = 0x400000
-	mailUpcalls          = mailbox + 0x08
-	mailVector           = mailbox + 0x10
-	mailRIP              = mailbox + 0x18
-	mailRSP              = mailbox + 0x20
-	mailResult           = mailbox + 0x28
-	mailSyscalls         = mailbox + 0x40
-	mailCount            = mailbox + 0x48
-	mailSaved            = mailbox + 0x80
-	mailProgram          = mailbox + 0x1000
-	mailList             = mailbox + 0x2000
+	mailbox      = testguest.Mailbox
+	mailUpcalls  = testguest.Upcalls
+	mailVector   = testguest.Vector
+	mailRIP      = testguest.FaultRIP
+	mailRSP      = testguest.FaultRSP
+	mailResult   = testguest.Result
+	mailSyscalls = testguest.Syscalls
+	mailCount    = testguest.Count
+	mailProgram  = testguest.Program
+	mailList     = testguest.List
+	mailSaved    = testguest.Saved
 )
 
 const (
-	cmdProgram uint32 = iota + 1
-	cmdPageFault
-	cmdUndefined
-	cmdRegisters
-	cmdTripleFault
-	cmdExit
-	cmdConsole
-	cmdStores
-	cmdMMIORead
-	cmdSyscall
-	cmdExtendedState
-	cmdTime
-	cmdKernelSpin
-	cmdOutside
-	cmdBadDoorbell
-	cmdDivide
+	cmdProgram       = uint32(testguest.RunProgram)
+	cmdPageFault     = uint32(testguest.PageFault)
+	cmdUndefined     = uint32(testguest.Undefined)
+	cmdRegisters     = uint32(testguest.Registers)
+	cmdTripleFault   = uint32(testguest.TripleFault)
+	cmdExit          = uint32(testguest.Exit)
+	cmdConsole       = uint32(testguest.Console)
+	cmdStores        = uint32(testguest.Stores)
+	cmdMMIORead      = uint32(testguest.MMIORead)
+	cmdSyscall       = uint32(testguest.Syscall)
+	cmdExtendedState = uint32(testguest.ExtendedState)
+	cmdTime          = uint32(testguest.Time)
+	cmdKernelSpin    = uint32(testguest.KernelSpin)
+	cmdOutside       = uint32(testguest.Outside)
+	cmdBadDoorbell   = uint32(testguest.BadDoorbell)
+	cmdDivide        = uint32(testguest.Divide)
 )
 
 const (
@@ -58,7 +57,7 @@ const (
 type bench struct {
 	*vmm.Machine
 	t       testing.TB
-	p       vmm.Platform
+	p       platform.Platform
 	console bytes.Buffer
 }
 
@@ -67,7 +66,7 @@ func newBench(t testing.TB) *bench {
 	return newBenchOn(t, vmmtest.Require(t), false)
 }
 
-func newBenchOn(t testing.TB, p vmm.Platform, logDirty bool) *bench {
+func newBenchOn(t testing.TB, p platform.Platform, logDirty bool) *bench {
 	t.Helper()
 	b := &bench{t: t, p: p}
 	m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: testRAM, ImageBytes: testImage, LogDirty: logDirty,
@@ -91,11 +90,7 @@ func newBenchOn(t testing.TB, p vmm.Platform, logDirty bool) *bench {
 
 func (b *bench) load() {
 	b.t.Helper()
-	code, err := os.ReadFile("testdata/guest.bin")
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if err := b.Memory().Write(guest.KernelGPA, code); err != nil {
+	if err := b.Memory().Write(guest.KernelGPA, testguest.Binary); err != nil {
 		b.t.Fatal(err)
 	}
 }
@@ -135,8 +130,8 @@ func (b *bench) check(s vmm.Stop, kind vmm.StopKind) vmm.Stop {
 // needExtendedState skips where the guest's code cannot use SSE and AVX.
 func (b *bench) needExtendedState() {
 	b.t.Helper()
-	if b.p.Name() == "kvm-pvm" && b.p.CPU().CPL == 0 {
-		b.t.Skip("kvm_pvm interprets CPL 0 without the extended state's instructions")
+	if !b.p.Capabilities().ExtendedState {
+		b.t.Skipf("guests of %s at CPL %d cannot use the extended state's instructions", b.p.Name(), b.p.CPU().CPL)
 	}
 }
 
@@ -164,36 +159,7 @@ func (b *bench) program(code ...byte) {
 	}
 }
 
-var spin = []byte{0xeb, 0xfe} // jmp to itself
-
-func TestGuestBinaryIsCurrent(t *testing.T) {
-	for _, tool := range []string{"gcc", "ld"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skip("needs gcc and ld:", err)
-		}
-	}
-	dir := t.TempDir()
-	object, flat := filepath.Join(dir, "guest.o"), filepath.Join(dir, "guest.bin")
-	for _, args := range [][]string{
-		{"gcc", "-c", "-o", object, "testdata/guest.S"},
-		{"ld", "-Ttext=0x30000", "-e", "0x30000", "--oformat", "binary", "-o", flat, object},
-	} {
-		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", args, err, out)
-		}
-	}
-	got, err := os.ReadFile(flat)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want, err := os.ReadFile("testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Error("testdata/guest.bin is not what testdata/guest.S assembles to")
-	}
-}
+var spin = testguest.Spin
 
 func TestBootReachesIdle(t *testing.T) {
 	b := newBench(t)

@@ -8,7 +8,12 @@ import (
 
 	"seuss/dirtytrack"
 	"seuss/guest"
+	"seuss/vmm/internal/mapped"
+	"seuss/vmm/platform"
 )
+
+// GPA is a guest-physical address, which Memory translates.
+type GPA = guest.GPA
 
 const (
 	pageSize  = guest.PageSize
@@ -24,7 +29,7 @@ const (
 // the pages in the set that HostWritten returns, because hardware dirty
 // tracking does not see them.
 type Memory struct {
-	backing     Backing
+	backing     platform.Backing
 	mem         []byte // backing.Bytes()
 	ram         uint64
 	image       uint64
@@ -34,73 +39,15 @@ type Memory struct {
 	far         bool                // something has been mapped in the far window
 }
 
-// Backing is where a guest's memory is kept, and what changes what the guest
-// sees in it: the first page of the machine is page 0. Its methods are called
-// by whoever may call the Memory's, never while the guest runs.
-type Backing interface {
-	// Bytes returns the monitor's window on all of it. What stands in a page of
-	// the window holds once the page was claimed.
-	Bytes() []byte
-
-	// Claim makes the window and the guest share count pages from page first
-	// on, content kept, until another file or zeros are mapped there.
-	Claim(first, count uint64) error
-
-	// MapFile makes the guest see the content of f from offset off, a page
-	// multiple, in count pages; its stores stay private. MapZero makes it see
-	// zeros.
-	MapFile(first, count uint64, f *os.File, off int64) error
-	MapZero(first, count uint64) error
-
-	// MapPager is MapFile of a file that is filled as its pages are needed. Paging
-	// tells of that; pages that the monitor looks at are filled first.
-	MapPager(first, count uint64, p Pager, page uint64) error
-	Paging() *Paging
-
-	// Populate makes pages ready for stores, content kept. Discard drops what
-	// was stored: the guest sees what was mapped there last.
-	Populate(first, count uint64) error
-	Discard(first, count uint64) error
-
-	// PreferHuge asks the host for huge pages where zeros are mapped, and reports
-	// whether it gives some.
-	PreferHuge(first, count uint64) bool
-
-	// Protect makes sure that the guest may use pages as its page tables say now,
-	// content kept.
-	Protect(first, count uint64) error
-
-	// MapFar makes the guest see these pages of memory in the far window, in
-	// ascending order, and nothing else. fresh: the guest is another instance.
-	MapFar(ranges []FarRange, fresh bool) error
-
-	// Forget makes sure that the guest has access to what its page tables and the far
-	// window give it now and to nothing else, whatever it did to them.
-	Forget() error
-
-	// Page returns the content of a page to be read, valid until the next call
-	// of any method. It changes nothing.
-	Page(page uint64) []byte
-
-	// Tracker finds the pages that are the guest's own: that hold, or may hold,
-	// something else than what is mapped there.
-	Tracker() (dirtytrack.Tracker, error)
-
-	// Resident tells what the guest takes of the host's memory.
-	Resident() (Resident, error)
-
-	Close() error
-}
-
 // NewMemory returns memory of ramBytes of RAM, a multiple of 2 MiB, and
 // imageBytes, a multiple of the page size, of room for the root image, in the
 // monitor's own address space. Nothing is committed: untouched memory costs the
 // host address space only. Contents are zero.
 func NewMemory(ramBytes, imageBytes uint64) (*Memory, error) {
-	return newMemory(ramBytes, imageBytes, func(bytes uint64) (Backing, error) { return NewPrivateBacking(bytes, true) })
+	return newMemory(ramBytes, imageBytes, func(bytes uint64) (platform.Backing, error) { return mapped.New(bytes, true) })
 }
 
-func newMemory(ramBytes, imageBytes uint64, back func(bytes uint64) (Backing, error)) (*Memory, error) {
+func newMemory(ramBytes, imageBytes uint64, back func(bytes uint64) (platform.Backing, error)) (*Memory, error) {
 	const limit = guest.MaxGiB << 30
 	switch {
 	case ramBytes < guest.ProgramGPA || ramBytes%largePage != 0:
@@ -282,6 +229,21 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	m.files.AddRange(first, count)
 	return nil
 }
+
+// MapPager is MapFile of a file that is filled as the guest touches its pages. Where
+// the host cannot tell the monitor about that, all of them are filled here.
+func (m *Memory) MapPager(first, count uint64, p platform.Pager, page uint64) error {
+	if _, err := m.pages(first, count); err != nil {
+		return fmt.Errorf("map %s: %w", p.File().Name(), err)
+	}
+	if err := m.backing.MapPager(first, count, p, page); err != nil {
+		return fmt.Errorf("map %d pages of %s, from page %d, at page %d: %w", count, p.File().Name(), page, first, err)
+	}
+	return nil
+}
+
+// Paging returns what is known of the pages that are paged in on demand.
+func (m *Memory) Paging() *platform.Paging { return m.backing.Paging() }
 
 // MapZero replaces count pages from page first on by fresh zero pages.
 func (m *Memory) MapZero(first, count uint64) error {

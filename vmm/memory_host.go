@@ -1,7 +1,6 @@
 package vmm
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"iter"
@@ -82,7 +81,7 @@ func discard(m *Memory, first, count uint64) error {
 }
 
 func (m *Memory) zero(page uint64) error {
-	if bytes.Equal(m.backing.Page(page), zeros[:]) {
+	if guest.IsZero(m.backing.Page(page)) {
 		return nil
 	}
 	s, err := m.Slice(GPA(page*pageSize), pageSize)
@@ -193,10 +192,7 @@ func (m *Memory) Populate(runs iter.Seq2[uint64, uint64]) error {
 
 // SharesWindow reports whether guest and monitor see memory through one mapping, so
 // that what is populated spares the guest its faults.
-func (m *Memory) SharesWindow() bool {
-	_, ok := m.backing.(*PrivateBacking)
-	return ok
-}
+func (m *Memory) SharesWindow() bool { return m.backing.Shared() }
 
 // Discard hands the content of count pages from page first on back to the
 // host: private copies are dropped, so that the pages show again what is

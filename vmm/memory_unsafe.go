@@ -1,58 +1,9 @@
 package vmm
 
 import (
-	"os"
-	"runtime"
 	"sync/atomic"
 	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
-
-// reserve maps n bytes of zero memory, aligned to 2 MiB so that the host can
-// back it with huge pages at the same boundaries as the guest maps it.
-func reserve(n uint64) ([]byte, error) {
-	total := uintptr(n) + largePage
-	addr, err := unix.MmapPtr(-1, 0, nil, total, unix.PROT_READ|unix.PROT_WRITE,
-		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
-	if err != nil {
-		return nil, os.NewSyscallError("mmap", err)
-	}
-	head := -uintptr(addr) % largePage
-	if head > 0 {
-		if err := unix.MunmapPtr(addr, head); err != nil {
-			return nil, os.NewSyscallError("munmap", err)
-		}
-	}
-	end := (head + uintptr(n) + pageSize - 1) &^ (pageSize - 1)
-	if tail := total - end; tail > 0 {
-		if err := unix.MunmapPtr(unsafe.Add(addr, end), tail); err != nil {
-			return nil, os.NewSyscallError("munmap", err)
-		}
-	}
-	return unsafe.Slice((*byte)(unsafe.Add(addr, head)), n), nil
-}
-
-// release unmaps what reserve mapped.
-func release(mem []byte) error {
-	err := unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem)))
-	return os.NewSyscallError("munmap", err)
-}
-
-// mapFixed replaces window by a private mapping of f at off, or by zero memory
-// if f is nil.
-func mapFixed(window []byte, f *os.File, off int64) error {
-	flags, fd := unix.MAP_PRIVATE|unix.MAP_FIXED|unix.MAP_NORESERVE, -1
-	if f != nil {
-		fd = int(f.Fd())
-	} else {
-		flags |= unix.MAP_ANONYMOUS
-	}
-	_, err := unix.MmapPtr(fd, off, unsafe.Pointer(unsafe.SliceData(window)), uintptr(len(window)),
-		unix.PROT_READ|unix.PROT_WRITE, flags)
-	runtime.KeepAlive(f)
-	return os.NewSyscallError("mmap", err)
-}
 
 // word32 and word64 return words of guest memory for atomic access, which is
 // needed where the monitor looks while the guest runs. b must be aligned.

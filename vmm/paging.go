@@ -5,27 +5,11 @@ import (
 	"fmt"
 
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
 )
 
-// Page table entry bits, Intel SDM vol. 3, 4.5. Accessed and dirty are set from
-// the start, so that the CPU never writes to the tables.
-const (
-	ptePresent  = guest.PtePresent
-	pteWritable = guest.PteWritable
-	pteUser     = 1 << 2
-	pteAccessed = 1 << 5
-	pteDirty    = 1 << 6
-	pteLarge    = guest.PteLarge
-
-	pteTable = ptePresent | pteWritable | pteUser | pteAccessed
-	ptePage  = pteTable | pteDirty
-
-	pteCount   = 512 // entries of a table
-	pteAddress = 0xffffffffff000
-
-	// largeReadOnly is what the kernel library maps 2 MiB with that nobody writes to.
-	largeReadOnly = ptePage&^pteWritable | pteLarge
-)
+// largeReadOnly is what the kernel library maps 2 MiB with that nobody writes to.
+const largeReadOnly = x86.PageEntry&^x86.EntryWritable | x86.EntryLarge
 
 // pageTables are the page tables in a guest's memory.
 type pageTables struct{ *Memory }
@@ -50,7 +34,7 @@ func (m pageTables) write(data GPA) error {
 			continue
 		}
 		table := make([]byte, 0, pageSize)
-		for i := range uint64(pteCount) {
+		for i := range uint64(x86.TableEntries) {
 			table = binary.LittleEndian.AppendUint64(table, want(i))
 		}
 		if err := m.Write(GPA(page*pageSize), table); err != nil {
@@ -79,7 +63,7 @@ func (m pageTables) upper(page uint64) func(i uint64) uint64 {
 	case gpa == guest.PML4GPA:
 		return func(i uint64) uint64 {
 			if i == 0 {
-				return guest.PDPTGPA | pteTable
+				return guest.PDPTGPA | x86.TableEntry
 			}
 			return 0
 		}
@@ -87,24 +71,24 @@ func (m pageTables) upper(page uint64) func(i uint64) uint64 {
 		return func(i uint64) uint64 {
 			switch {
 			case i == guest.DeviceGPA>>30:
-				return guest.PDDeviceGPA | pteTable
+				return guest.PDDeviceGPA | x86.TableEntry
 			case i < guest.MaxGiB && i<<30 < uint64(m.end()):
-				return (guest.PDGPA + i*pageSize) | pteTable
+				return (guest.PDGPA + i*pageSize) | x86.TableEntry
 			}
 			return 0
 		}
 	case gpa == guest.PDDeviceGPA:
 		return func(i uint64) uint64 {
 			if i == 0 {
-				return guest.DeviceGPA | ptePage | pteLarge
+				return guest.DeviceGPA | x86.PageEntry | x86.EntryLarge
 			}
 			return 0
 		}
 	case gpa >= guest.PDGPA && gpa < guest.PDGPA+guest.MaxGiB*pageSize:
-		first := (page - guest.PDGPA/pageSize) * pteCount
+		first := (page - guest.PDGPA/pageSize) * x86.TableEntries
 		return func(i uint64) uint64 {
 			if n := first + i; n*largePage < uint64(m.end()) {
-				return (uint64(m.start()) + n*pageSize) | pteTable
+				return (uint64(m.start()) + n*pageSize) | x86.TableEntry
 			}
 			return 0
 		}

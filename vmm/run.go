@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
 )
 
@@ -85,7 +86,7 @@ type Stop struct {
 	Kind            StopKind
 	Code            uint32
 	GuestDeadlineNS uint64 // guest's monotonic ns, 0 = no timer
-	Exit            Exit
+	Exit            platform.Exit
 	Err             error
 }
 
@@ -156,21 +157,21 @@ func (m *runLoop) run() (Stop, error) {
 		}
 		var stop Stop
 		switch exit.Kind {
-		case ExitDoorbell:
+		case platform.ExitDoorbell:
 			m.stats.Doorbells++
 			stop, err = m.doorbell(exit)
-		case ExitMMIORead, ExitMMIOWrite:
+		case platform.ExitMMIORead, platform.ExitMMIOWrite:
 			m.stats.MMIO++
 			if stop, err = m.mmio(exit); err != nil {
 				return stop, err
 			}
-			if stop.Kind == 0 && exit.Kind == ExitMMIOWrite && m.options.Done != nil && m.options.Done() {
+			if stop.Kind == 0 && exit.Kind == platform.ExitMMIOWrite && m.options.Done != nil && m.options.Done() {
 				stop.Kind = StopDone // the guest announced what it sent and goes on computing
 			}
-		case ExitInterrupted:
+		case platform.ExitInterrupted:
 			m.stats.Kicks++
 			stop, err = m.interrupted()
-		case ExitDirtyFull:
+		case platform.ExitDirtyFull:
 			stop.Kind = StopDirtyFull
 		default:
 			stop = Stop{Kind: StopCrash, Exit: exit}
@@ -213,14 +214,14 @@ func (m *runLoop) goOn() (Stop, error) {
 
 // enter runs the vCPU once. The counter tells the ticker whether, and since
 // when, the guest runs.
-func (m *Machine) enter() (Exit, error) {
+func (m *Machine) enter() (platform.Exit, error) {
 	m.quiescent, m.atIdle = false, false
 	m.stats.Entries++
 	m.entries.Add(1)
 	exit, err := m.vcpu.Run()
 	m.entries.Add(1)
 	if why := m.missing.Load(); why != nil {
-		return Exit{}, *why
+		return platform.Exit{}, *why
 	}
 	return exit, err
 }
@@ -254,7 +255,7 @@ func (m *Machine) deviceStop(err error) (Stop, error) {
 	return Stop{}, err
 }
 
-func (m *runLoop) doorbell(e Exit) (Stop, error) {
+func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 	switch e.GPA {
 	case guest.DoorbellIdle:
 		return m.idle()
@@ -296,9 +297,9 @@ func (m *runLoop) doorbell(e Exit) (Stop, error) {
 }
 
 // mmio serves a device register, or ends the machine if there is none.
-func (m *runLoop) mmio(e Exit) (Stop, error) {
+func (m *runLoop) mmio(e platform.Exit) (Stop, error) {
 	const base, end = guest.VsockMMIOGPA, guest.VsockMMIOGPA + pageSize
-	if e.Kind == ExitMMIORead && e.GPA == guest.DoorbellGPA+guest.DoorbellCr2 {
+	if e.Kind == platform.ExitMMIORead && e.GPA == guest.DoorbellGPA+guest.DoorbellCr2 {
 		address, err := m.vcpu.FaultAddress()
 		if err != nil {
 			return Stop{Kind: StopCrash, Exit: e, Err: err}, nil
@@ -309,7 +310,7 @@ func (m *runLoop) mmio(e Exit) (Stop, error) {
 	if e.GPA < base || e.GPA >= end {
 		return Stop{Kind: StopCrash, Exit: e}, nil
 	}
-	if e.Kind == ExitMMIORead {
+	if e.Kind == platform.ExitMMIORead {
 		m.vcpu.CompleteRead(m.vsock.ReadRegister(uint32(e.GPA-base), e.Size))
 		return Stop{}, nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 func TestKickDivertsProgram(t *testing.T) {
@@ -107,38 +108,6 @@ func TestInterrupt(t *testing.T) {
 	}
 }
 
-func TestExceptionsReachTheirStubs(t *testing.T) {
-	b := newBench(t)
-	for _, c := range []struct {
-		name   string
-		cmd    uint32
-		vector uint64
-	}{{"page fault", cmdPageFault, 14}, {"undefined opcode", cmdUndefined, 6}, {"divide error", cmdDivide, 0}} {
-		b.setU64(mailVector, 99)
-		b.check(b.command(c.cmd), vmm.StopIdle)
-		if v := b.u64(mailVector); v != c.vector {
-			t.Errorf("%s: vector %d", c.name, v)
-		}
-		if rip := b.u64(mailRIP); rip < guest.KernelGPA || rip >= guest.KernelGPA+0x1000 {
-			t.Errorf("%s: RIP %#x", c.name, rip)
-		}
-		if rsp := b.u64(mailRSP); rsp != 0x37000 {
-			t.Errorf("%s: RSP %#x: the exception did not save the program's stack pointer", c.name, rsp)
-		}
-	}
-}
-
-func TestSyscallStaysAtTheGuestsLevel(t *testing.T) {
-	b := newBench(t)
-	b.check(b.command(cmdSyscall), vmm.StopIdle)
-	if b.u64(mailResult) != 1235 || b.u64(mailSyscalls) != 1 {
-		t.Errorf("result %d, %d calls", b.u64(mailResult), b.u64(mailSyscalls))
-	}
-	if cs := b.state().CPU.Special.CS.DPL; cs != b.p.CPU().CPL {
-		t.Errorf("CPL %d after syscall", cs)
-	}
-}
-
 func (b *bench) state() *vmm.State {
 	b.t.Helper()
 	s, err := b.Capture()
@@ -153,12 +122,12 @@ func TestStops(t *testing.T) {
 		name string
 		cmd  uint32
 		kind vmm.StopKind
-		exit vmm.ExitKind
+		exit platform.ExitKind
 	}{
 		{"exit", cmdExit, vmm.StopExit, 0},
-		{"triple fault", cmdTripleFault, vmm.StopCrash, vmm.ExitShutdown},
-		{"store outside memory", cmdOutside, vmm.StopCrash, vmm.ExitMMIOWrite},
-		{"unknown doorbell", cmdBadDoorbell, vmm.StopCrash, vmm.ExitDoorbell},
+		{"triple fault", cmdTripleFault, vmm.StopCrash, platform.ExitShutdown},
+		{"store outside memory", cmdOutside, vmm.StopCrash, platform.ExitMMIOWrite},
+		{"unknown doorbell", cmdBadDoorbell, vmm.StopCrash, platform.ExitDoorbell},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t)
@@ -187,17 +156,6 @@ func TestConsole(t *testing.T) {
 	s := b.Stats()
 	if s.ConsoleBytes != 8 || s.ConsoleDropped != 0 {
 		t.Errorf("stats %+v", s)
-	}
-}
-
-func TestDeviceRegistersFromGuest(t *testing.T) {
-	b := newBench(t)
-	b.check(b.command(cmdMMIORead), vmm.StopIdle)
-	if got := b.u64(mailResult); got != 19<<32|0x74726976 {
-		t.Errorf("magic and device id %#x", got)
-	}
-	if got := b.u64(mailResult + 8); got != vmm.DefaultCID {
-		t.Errorf("CID %d", got)
 	}
 }
 

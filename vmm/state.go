@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
 )
 
@@ -22,7 +23,7 @@ type trusted struct {
 // State is everything of a quiescent machine but its memory. Its encoding is
 // what a snapshot stores beside the pages.
 type State struct {
-	CPU CPUState
+	CPU platform.CPUState
 
 	CPL         uint8  // level at which the guest runs
 	RAMBytes    uint64 // shape of the memory
@@ -72,10 +73,10 @@ type stateHeader struct {
 
 // stateFixed is the part of constant size.
 type stateFixed struct {
-	Regs    Regs
-	Special SpecialRegs
-	Debug   DebugRegs
-	Events  Events
+	Regs    platform.Regs
+	Special platform.SpecialRegs
+	Debug   platform.DebugRegs
+	Events  platform.Events
 	XCR0    uint64
 	MPState uint32
 	CPL     uint32
@@ -156,11 +157,11 @@ func (s *State) decode(data []byte) error {
 	}
 	c := &s.CPU
 	c.Regs, c.Special, c.Debug, c.Events = fixed.Regs, fixed.Special, fixed.Debug, fixed.Events
-	c.XCR0, c.MPState, c.MSRs = fixed.XCR0, fixed.MPState, make([]MSR, fixed.MSRs)
+	c.XCR0, c.MPState, c.MSRs = fixed.XCR0, fixed.MPState, make([]platform.MSR, fixed.MSRs)
 	s.CPL, s.RAMBytes, s.ImageBytes = uint8(fixed.CPL), fixed.RAMBytes, fixed.ImageBytes
 	s.KernelEnd, s.UpcallEntry, s.ConsoleTail, s.MonoNS = fixed.KernelEnd, fixed.UpcallEntry, fixed.ConsoleTail, fixed.MonoNS
 	for i := range s.CPU.MSRs {
-		s.CPU.MSRs[i] = MSR{Index: le.Uint32(rest[i*msrBytes:]), Reserved: le.Uint32(rest[i*msrBytes+4:]), Value: le.Uint64(rest[i*msrBytes+8:])}
+		s.CPU.MSRs[i] = platform.MSR{Index: le.Uint32(rest[i*msrBytes:]), Reserved: le.Uint32(rest[i*msrBytes+4:]), Value: le.Uint64(rest[i*msrBytes+8:])}
 	}
 	s.CPU.XSave = bytes.Clone(rest[allMSRs : allMSRs+int(fixed.XSaveBytes)])
 	if err := s.Vsock.Decode(rest[allMSRs+int(fixed.XSaveBytes):]); err != nil {
@@ -178,7 +179,7 @@ func (s *State) check() error {
 		return fmt.Errorf("kernel library ends at %#x, outside (%#x, %#x]", s.KernelEnd, guest.KernelGPA, guest.ProgramGPA)
 	case s.UpcallEntry != 0 && (s.UpcallEntry < guest.KernelGPA || s.UpcallEntry >= s.KernelEnd):
 		return fmt.Errorf("upcall entry %#x outside the kernel library [%#x, %#x)", s.UpcallEntry, guest.KernelGPA, s.KernelEnd)
-	case !slices.IsSortedFunc(s.CPU.MSRs, func(a, b MSR) int { return cmp.Compare(a.Index, b.Index) }):
+	case !slices.IsSortedFunc(s.CPU.MSRs, func(a, b platform.MSR) int { return cmp.Compare(a.Index, b.Index) }):
 		return errors.New("MSRs are not in order")
 	}
 	for i, m := range s.CPU.MSRs {
@@ -249,7 +250,7 @@ func (m *Machine) restore(s *State) error {
 	cpu := &s.CPU
 	if len(cpu.MSRs) < len(m.cold.MSRs) { // of a platform that names fewer
 		full := *cpu
-		full.MSRs = cpu.withCold(&m.cold)
+		full.MSRs = withCold(cpu, &m.cold)
 		cpu = &full
 	}
 	if err := m.vcpu.SetState(cpu); err != nil {
@@ -269,12 +270,12 @@ func (m *Machine) restore(s *State) error {
 func (m *Machine) fits(s *State) error {
 	switch {
 	case s.CPL != m.cpu.CPL:
-		return fmt.Errorf("%w: captured at CPL %d, this platform runs guests at CPL %d", ErrStateMismatch, s.CPL, m.cpu.CPL)
+		return fmt.Errorf("%w: captured at CPL %d, this platform runs guests at CPL %d", platform.ErrStateMismatch, s.CPL, m.cpu.CPL)
 	case s.RAMBytes != m.mem.RAMBytes() || s.ImageBytes != m.mem.ImageBytes():
 		return fmt.Errorf("%w: captured with %d bytes of RAM and %d of image, this machine has %d and %d",
-			ErrStateMismatch, s.RAMBytes, s.ImageBytes, m.mem.RAMBytes(), m.mem.ImageBytes())
+			platform.ErrStateMismatch, s.RAMBytes, s.ImageBytes, m.mem.RAMBytes(), m.mem.ImageBytes())
 	case s.CPU.XCR0&^m.cpu.XCR0 != 0:
-		return fmt.Errorf("%w: captured with XCR0 %#x, this CPU offers %#x", ErrStateMismatch, s.CPU.XCR0, m.cpu.XCR0)
+		return fmt.Errorf("%w: captured with XCR0 %#x, this CPU offers %#x", platform.ErrStateMismatch, s.CPU.XCR0, m.cpu.XCR0)
 	}
 	return nil
 }

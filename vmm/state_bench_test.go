@@ -1,12 +1,16 @@
 package vmm
 
-import "testing"
+import (
+	"testing"
+
+	"seuss/vmm/platform"
+)
 
 // BenchmarkDecodeState decodes a state of the size of a small function's: it is done
 // whenever a node's memory is brought back.
 func BenchmarkDecodeState(b *testing.B) {
 	s := sampleState()
-	s.CPU.MSRs = make([]MSR, 60)
+	s.CPU.MSRs = make([]platform.MSR, 60)
 	for i := range s.CPU.MSRs {
 		s.CPU.MSRs[i].Index = uint32(i)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
 )
 
@@ -14,13 +15,13 @@ import (
 func sampleState() *State {
 	s := &State{CPL: 3, RAMBytes: 64 << 20, ImageBytes: 4096, KernelEnd: guest.KernelGPA + 0x8000,
 		UpcallEntry: guest.KernelGPA + 0x100, ConsoleTail: 5, MonoNS: 77}
-	s.CPU.Regs = Regs{RAX: 1, RIP: guest.KernelGPA}
-	s.CPU.Special.CS = Segment{Selector: 0x23, Limit: 0xffffffff, L: 1}
+	s.CPU.Regs = platform.Regs{RAX: 1, RIP: guest.KernelGPA}
+	s.CPU.Special.CS = platform.Segment{Selector: 0x23, Limit: 0xffffffff, L: 1}
 	s.CPU.Special.CR3 = guest.PML4GPA
 	s.CPU.Debug.DR6 = 0xffff0ff0
 	s.CPU.Events.Flags = 13
 	s.CPU.XCR0 = 7
-	s.CPU.MSRs = []MSR{{Index: 0x10a, Value: 1}, {Index: 0xc0000081, Value: 2}}
+	s.CPU.MSRs = []platform.MSR{{Index: 0x10a, Value: 1}, {Index: 0xc0000081, Value: 2}}
 	s.CPU.XSave = bytes.Repeat([]byte{9}, 576)
 	s.Vsock = vsock.State{CID: 3, Status: 15, NextPort: 1 << 30, Streams: []vsock.StreamSnapshot{
 		{HostPort: 1, GuestPort: 2, State: vsock.StreamOpen, PeerAlloc: 1, Received: 3, In: []byte("abc"), Out: []byte("de")},
@@ -69,7 +70,7 @@ func TestStateFixedLayout(t *testing.T) {
 	if n := binary.Size(stateHeader{}); n != stateHeaderBytes {
 		t.Errorf("a header has %d bytes, not %d", n, stateHeaderBytes)
 	}
-	if n := binary.Size(MSR{}); n != msrBytes {
+	if n := binary.Size(platform.MSR{}); n != msrBytes {
 		t.Errorf("an MSR has %d bytes, not %d", n, msrBytes)
 	}
 }

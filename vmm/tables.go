@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
 )
 
 // tableLayout is what the tables of the lowest level depend on at a cold boot.
@@ -21,9 +22,9 @@ func (l tableLayout) pages() []byte {
 	tables := (l.end + largePage - 1) / largePage
 	out := make([]byte, tables*pageSize)
 	for at := uint64(guest.LowGPA); at < l.end; at += pageSize {
-		bits := uint64(ptePage)
+		bits := uint64(x86.PageEntry)
 		if at >= guest.KernelGPA && at < l.data || at >= l.ram {
-			bits &^= pteWritable
+			bits &^= x86.EntryWritable
 		}
 		binary.LittleEndian.PutUint64(out[at/pageSize*8:], at|bits)
 	}

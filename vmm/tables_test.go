@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
 )
 
 // TestTableFiles: every guest gets the tables of its own layout, whatever was booted
@@ -36,8 +37,8 @@ func TestTableFiles(t *testing.T) {
 			}
 			for page, entry := range map[uint64]uint64{
 				0: 0, guest.LowGPA/pageSize - 1: 0,
-				guest.KernelGPA / pageSize: guest.KernelGPA | ptePage&^pteWritable, l.data / pageSize: l.data | ptePage,
-				l.ram / pageSize: l.ram | ptePage&^pteWritable, l.end/pageSize - 1: l.end - pageSize | ptePage&^pteWritable,
+				guest.KernelGPA / pageSize: guest.KernelGPA | x86.PageEntry&^x86.EntryWritable, l.data / pageSize: l.data | x86.PageEntry,
+				l.ram / pageSize: l.ram | x86.PageEntry&^x86.EntryWritable, l.end/pageSize - 1: l.end - pageSize | x86.PageEntry&^x86.EntryWritable,
 			} {
 				if e := binary.LittleEndian.Uint64(got[page*8:]); e != entry {
 					t.Errorf("%+v: entry of page %#x is %#x, want %#x", l, page, e, entry)

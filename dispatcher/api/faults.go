@@ -6,6 +6,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/admission"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/sched"
 	"seuss/images"
@@ -68,6 +69,7 @@ var faults = []Fault{
 	{dispatcher.ErrExists, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{dispatcher.ErrInUse, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{dispatcher.ErrRevision, Conflict, http.StatusPreconditionFailed, LambdaRevision, 0, ExitFailure},
+	{bounds.ErrBeyond, NotAllowed, http.StatusForbidden, LambdaParameter, http.StatusBadRequest, ExitFailure},
 	{dispatcher.ErrNotLazy, NotLazy, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{dispatcher.ErrNotAsked, NotAsked, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{instance.ErrCPU, Failed, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},

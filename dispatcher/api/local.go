@@ -136,7 +136,7 @@ func (l Local) Functions(context.Context) ([]Function, error) {
 	records, err := l.Dispatcher.Functions()
 	list := []Function{}
 	for _, f := range records {
-		list = append(list, FunctionOf(l.Kept.Store, f))
+		list = append(list, FunctionOf(l.Kept.Store, f, l.Dispatcher.Outer()))
 	}
 	return list, err
 }
@@ -144,6 +144,19 @@ func (l Local) Functions(context.Context) ([]Function, error) {
 // Deploy implements the noun.
 func (l Local) Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error) {
 	return l.describe(l.Dispatcher.Deploy(ctx, spec))
+}
+
+// Update implements the noun.
+func (l Local) Update(_ context.Context, name string, ask Update) (*Function, error) {
+	if err := ask.check(name); err != nil {
+		return nil, err
+	}
+	f, err := l.Configure(name, ask.Revision, ask.Apply)
+	if err != nil {
+		return nil, fmt.Errorf("update %q: %w", name, err)
+	}
+	doc := FunctionOf(l.Kept.Store, f, l.Outer())
+	return &doc, nil
 }
 
 // RemoveFunction implements the noun.

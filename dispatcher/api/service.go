@@ -21,6 +21,8 @@ type Functions interface {
 	// are left out and described by the error.
 	Functions(ctx context.Context) ([]Function, error)
 	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error)
+	// Update changes settings of a function, not of a version.
+	Update(ctx context.Context, name string, ask Update) (*Function, error)
 	// RemoveFunction removes a function with all versions, or one version.
 	RemoveFunction(ctx context.Context, deployment string) error
 }

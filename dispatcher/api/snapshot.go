@@ -4,6 +4,7 @@ import (
 	"os"
 	"time"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
@@ -66,11 +67,17 @@ type Function struct {
 	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
 	StoredBytes uint64 `json:"stored_bytes"`
 	Hits        uint64 `json:"hits"`
+	// Bounds is how far instances may go; nil: the record says what cannot be read.
+	Bounds *bounds.Summary `json:"bounds,omitempty"`
 }
 
-// FunctionOf describes a deployment over the store of its snapshots.
-func FunctionOf(s *lineage.Store, f functions.Function) Function {
+// FunctionOf describes a deployment over the store of its snapshots, within the bounds
+// of all functions.
+func FunctionOf(s *lineage.Store, f functions.Function, outer *bounds.Outer) Function {
 	item := Function{Function: f}
+	if reach, err := outer.Summarize(&f.Settings); err == nil {
+		item.Bounds = &reach
+	}
 	for _, n := range s.Function(functions.BaseName(f.Name)) {
 		if n.Key.CodeDigest != f.CodeDigest {
 			continue // of another version

@@ -7,8 +7,11 @@
 //	functions/<name>.json   a deployment; <name>:<version>.json a published version
 //	code/<digest>           the code of all deployments that have it
 //
+// What belongs to another owner than the default one lies in a folder of his in each:
+// functions/<owner>/<name>.json, code/<owner>/<digest>. Owners share no code.
+//
 // A deployment is either unversioned, and then may be deployed again, or a version of
-// a function, which never changes. Deployments with the same code share one file; it
+// a function, which never changes. An owner's deployments with the same code share one file; it
 // goes with the last of them. Files are written by package sealed, code before the
 // deployment that names it, so that a deployment never names code that is not there.
 //

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -18,7 +18,6 @@ import (
 )
 
 const (
-	maxNameBytes    = 64
 	maxHandlerBytes = 256
 	maxRecordBytes  = 64 << 10 // of a deployment's JSON
 
@@ -48,12 +47,18 @@ type Function struct {
 // Settings are what a deployment asks of those who run it, in the terms of AWS
 // Lambda's function configuration. The Store keeps them and reads none.
 type Settings struct {
-	Description string            `json:"description,omitempty"`
-	Runtime     string            `json:"runtime,omitempty"`
-	Role        string            `json:"role,omitempty"`
-	TimeoutSec  int               `json:"timeout_s,omitempty"`   // 0: the dispatcher's default
-	MemoryMiB   int               `json:"memory_mib,omitempty"`  // 0: the image's
-	Concurrency *int              `json:"concurrency,omitempty"` // invocations at a time; nil: no limit of its own
+	Description string `json:"description,omitempty"`
+	Runtime     string `json:"runtime,omitempty"`
+	Role        string `json:"role,omitempty"`
+	TimeoutSec  int    `json:"timeout_s,omitempty"`   // 0: the dispatcher's default
+	MemoryMiB   int    `json:"memory_mib,omitempty"`  // 0: the image's
+	Concurrency *int   `json:"concurrency,omitempty"` // invocations at a time; nil: no limit of its own
+	// Network is what instances may reach, in entries of outbound.Parse, HostPorts the
+	// host's vsock ports that they may connect to, of those that the daemon allows; nil:
+	// all of these, empty: none.
+	Network     []string          `json:"network,omitzero"`
+	HostPorts   []uint32          `json:"host_ports,omitzero"`
+	OutputBytes int               `json:"output_bytes,omitempty"` // console output that is kept of an instance; 0: the daemon's
 	Environment map[string]string `json:"environment,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
 	// PackageDigest is the SHA-256, in base64, of the archive that was uploaded,
@@ -63,55 +68,30 @@ type Settings struct {
 	Revision      string `json:"revision,omitempty"` // changes with each change of the record
 }
 
+// SameBounds reports whether both ask for the same: reach, time, memory and output.
+func (s *Settings) SameBounds(o *Settings) bool {
+	return s.TimeoutSec == o.TimeoutSec && s.MemoryMiB == o.MemoryMiB && s.OutputBytes == o.OutputBytes &&
+		(s.Network == nil) == (o.Network == nil) && slices.Equal(s.Network, o.Network) &&
+		(s.HostPorts == nil) == (o.HostPorts == nil) && slices.Equal(s.HostPorts, o.HostPorts)
+}
+
+// KeepReach takes over from an earlier deployment what s does not say of the network
+// and of host ports: new code is not let out because nobody has said so again.
+func (s *Settings) KeepReach(old *Settings) {
+	if s.Network == nil {
+		s.Network = old.Network
+	}
+	if s.HostPorts == nil {
+		s.HostPorts = old.HostPorts
+	}
+}
+
 // Alias names a version, or two of them with a share of the traffic.
 type Alias struct {
 	Version     string             `json:"version"` // "$LATEST" or a number
 	Description string             `json:"description,omitempty"`
 	Weights     map[string]float64 `json:"weights,omitempty"` // further versions, share 0 to 1
 	Revision    string             `json:"revision,omitempty"`
-}
-
-// ValidName reports whether name may be a function's: 1 to 64 of A-Z a-z 0-9 _ -,
-// which also keeps it from leaving its directory.
-func ValidName(name string) bool {
-	if len(name) == 0 || len(name) > maxNameBytes {
-		return false
-	}
-	for _, c := range []byte(name) {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-') {
-			return false
-		}
-	}
-	return true
-}
-
-// ValidDeploymentName reports whether name may name a deployment: a function
-// name, or a function name, a colon, and the number of a published version.
-func ValidDeploymentName(name string) bool {
-	base, version, versioned := strings.Cut(name, ":")
-	if !ValidName(base) {
-		return false
-	}
-	if !versioned {
-		return true
-	}
-	n, err := strconv.ParseUint(version, 10, 64)
-	return err == nil && n > 0 && strconv.FormatUint(n, 10) == version
-}
-
-// BaseName returns the function that a deployment is a version of: its name
-// without the version. Nodes are keyed by it, so versions share them.
-func BaseName(deployment string) string {
-	base, _, _ := strings.Cut(deployment, ":")
-	return base
-}
-
-// VersionNumber returns the number of the version that a valid deployment name has, 0
-// if it has none.
-func VersionNumber(deployment string) uint64 {
-	_, version, _ := strings.Cut(deployment, ":")
-	n, _ := strconv.ParseUint(version, 10, 64)
-	return n
 }
 
 func (f *Function) validate() error {
@@ -127,12 +107,33 @@ func (f *Function) validate() error {
 	return nil
 }
 
+// Formats of a record. Format 1 has no number. One that says what its function may
+// reach, or has an owner, is of format 2: no earlier release takes it for one that may
+// reach all.
+const (
+	format1 = 0
+	format2 = 2
+)
+
+// record is a deployment in its file.
+type record struct {
+	Format int `json:"format,omitempty"`
+	Function
+}
+
+func (f *Function) format() int {
+	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {
+		return format2
+	}
+	return format1
+}
+
 // encode returns the record of a valid deployment.
 func (f *Function) encode() ([]byte, error) {
 	if err := f.validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, lineage.ErrInvalid)
 	}
-	b, err := json.MarshalIndent(f, "", "  ")
+	b, err := json.MarshalIndent(record{f.format(), *f}, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
@@ -144,9 +145,17 @@ func (f *Function) encode() ([]byte, error) {
 
 // decode reads the record that must be that of name.
 func decode(b []byte, name string) (f Function, err error) {
+	var of struct {
+		Format int `json:"format"`
+	}
+	if json.Unmarshal(b, &of) == nil && of.Format != format1 && of.Format != format2 { // what is no JSON is told below
+		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 and 2: %w", of.Format, lineage.ErrFormat)
+	}
+	var r record
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
-	if err = d.Decode(&f); err == nil {
+	err = d.Decode(&r)
+	if f = r.Function; err == nil {
 		if _, after := d.Token(); !errors.Is(after, io.EOF) {
 			err = fmt.Errorf("text after the JSON value at byte %d", d.InputOffset())
 		}

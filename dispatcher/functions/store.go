@@ -1,16 +1,12 @@
 package functions
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -54,16 +50,7 @@ func Open(dir string, o Options) (*Store, error) {
 	if o.ReadOnly {
 		return s, nil
 	}
-	for _, d := range []string{recordsDir, codeDir} {
-		err := os.MkdirAll(filepath.Join(dir, d), sealed.DirMode)
-		if err == nil {
-			err = sealed.Sweep(filepath.Join(dir, d))
-		}
-		if err != nil {
-			return nil, fmt.Errorf("open functions in %s: %w", dir, sealed.WritableError(err))
-		}
-	}
-	if err := s.sweepCode(); err != nil {
+	if err := s.sweep(); err != nil {
 		return nil, fmt.Errorf("open functions in %s: %w", dir, sealed.WritableError(err))
 	}
 	return s, nil
@@ -80,11 +67,22 @@ func (s *Store) Close() {
 // keys are functions: a change of a version is one of its function.
 func (s *Store) Changes() *changes.Feed { return &s.changes }
 
-func (s *Store) recordPath(name string) string {
-	return filepath.Join(s.dir, recordsDir, name+recordSuffix)
+// folder is where an owner's records or code lie.
+func (s *Store) folder(of, owner string) string {
+	if owner == DefaultOwner {
+		owner = ""
+	}
+	return filepath.Join(s.dir, of, owner)
 }
 
-func (s *Store) codePath(digest string) string { return filepath.Join(s.dir, codeDir, digest) }
+func (s *Store) recordPath(name string) string {
+	return filepath.Join(s.folder(recordsDir, OwnerOf(name)), NameOf(name)+recordSuffix)
+}
+
+// codePath is where code of a deployment's owner lies: no owner has another one's.
+func (s *Store) codePath(name, digest string) string {
+	return filepath.Join(s.folder(codeDir, OwnerOf(name)), digest)
+}
 
 func (s *Store) usable() error {
 	if s.closed.Load() {
@@ -134,10 +132,13 @@ func (s *Store) put(f *Function, code []byte) error {
 	if err != nil && !errors.Is(err, lineage.ErrNotFound) && !errors.Is(err, lineage.ErrFormat) {
 		return err
 	}
+	if err := s.makeFolders(OwnerOf(f.Name)); err != nil {
+		return err
+	}
 	// Code first: a deployment never names code that is not there. Damaged code
 	// from earlier is replaced.
-	if _, err := s.readCode(f.CodeDigest); err != nil {
-		if err := s.fs.WriteFile(s.codePath(f.CodeDigest), code); err != nil {
+	if _, err := s.readCode(f.Name, f.CodeDigest); err != nil {
+		if err := s.fs.WriteFile(s.codePath(f.Name, f.CodeDigest), code); err != nil {
 			return err
 		}
 	}
@@ -147,7 +148,7 @@ func (s *Store) put(f *Function, code []byte) error {
 		return err
 	}
 	// The function is deployed: old code that stays behind is swept by Open.
-	_ = s.dropCode(old.CodeDigest)
+	_ = s.dropCode(f.Name, old.CodeDigest)
 	return nil
 }
 
@@ -179,53 +180,6 @@ func (s *Store) read(name string) (Function, error) {
 	return Function{}, fmt.Errorf("function %q: %w", name, err)
 }
 
-// List returns all deployments by name, versions too. Those that cannot be read are
-// left out and described by the error, which may come with a non-empty list.
-func (s *Store) List() ([]Function, error) {
-	return s.list(func(string) bool { return true })
-}
-
-// Versions returns the deployment of a function without a version, and its published
-// versions, oldest first; none if nothing of the name is deployed. Those that cannot
-// be read are left out as by List.
-func (s *Store) Versions(name string) ([]Function, error) {
-	list, err := s.list(func(deployment string) bool { return BaseName(deployment) == name })
-	slices.SortFunc(list, func(a, b Function) int { return cmp.Compare(VersionNumber(a.Name), VersionNumber(b.Name)) })
-	return list, err
-}
-
-// list is List of the deployments whose names are wanted.
-func (s *Store) list(wanted func(deployment string) bool) ([]Function, error) {
-	if err := s.usable(); err != nil {
-		return nil, fmt.Errorf("list functions: %w", err)
-	}
-	entries, err := os.ReadDir(filepath.Join(s.dir, recordsDir))
-	if errors.Is(err, fs.ErrNotExist) && s.readOnly {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("list functions: %w", err)
-	}
-	var functions []Function
-	var failed error
-	for _, e := range entries {
-		name, ok := strings.CutSuffix(e.Name(), recordSuffix)
-		if !ok || !ValidDeploymentName(name) || !wanted(name) {
-			continue // not ours, or not asked for
-		}
-		f, err := s.read(name)
-		switch {
-		case errors.Is(err, lineage.ErrNotFound): // removed meanwhile
-		case err != nil:
-			failed = errors.Join(failed, err)
-		default:
-			functions = append(functions, f)
-		}
-	}
-	slices.SortFunc(functions, func(a, b Function) int { return strings.Compare(a.Name, b.Name) })
-	return functions, failed
-}
-
 // Remove deletes a deployment, and its code if no other one uses it. The error matches
 // lineage.ErrNotFound if there is none of that name.
 func (s *Store) Remove(name string) error {
@@ -242,7 +196,7 @@ func (s *Store) Remove(name string) error {
 	if err := s.fs.Delete(s.recordPath(name)); err != nil {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
-	if err := s.dropCode(f.CodeDigest); err != nil {
+	if err := s.dropCode(name, f.CodeDigest); err != nil {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
 	return nil
@@ -262,15 +216,16 @@ func (s *Store) Code(f Function) ([]byte, error) {
 	if !validDigest(f.CodeDigest) {
 		return nil, fmt.Errorf("code of function %q: digest %q: %w", f.Name, f.CodeDigest, lineage.ErrInvalid)
 	}
-	code, err := s.readCode(f.CodeDigest)
+	code, err := s.readCode(f.Name, f.CodeDigest)
 	if err != nil {
 		return nil, fmt.Errorf("code of function %q: %w", f.Name, err)
 	}
 	return code, nil
 }
 
-func (s *Store) readCode(digest string) ([]byte, error) {
-	code, err := sealed.ReadFile(s.codePath(digest), MaxCodeBytes)
+func (s *Store) readCode(name, digest string) ([]byte, error) {
+	path := s.codePath(name, digest)
+	code, err := sealed.ReadFile(path, MaxCodeBytes)
 	if errors.Is(err, sealed.ErrTooLarge) {
 		return nil, fmt.Errorf("%w: %w", err, lineage.ErrFormat)
 	}
@@ -278,47 +233,7 @@ func (s *Store) readCode(digest string) ([]byte, error) {
 		return nil, err
 	}
 	if got := CodeDigest(code); got != digest {
-		return nil, fmt.Errorf("%s: digest is %s: %w", s.codePath(digest), got, lineage.ErrChecksum)
+		return nil, fmt.Errorf("%s: digest is %s: %w", path, got, lineage.ErrChecksum)
 	}
 	return code, nil
-}
-
-// dropCode deletes code that no deployment uses. It keeps the code if there is a
-// deployment that cannot be read, because that might be its user.
-func (s *Store) dropCode(digest string) error {
-	if digest == "" {
-		return nil
-	}
-	functions, err := s.List()
-	if err != nil || slices.ContainsFunc(functions, func(f Function) bool { return f.CodeDigest == digest }) {
-		return nil
-	}
-	if err := s.fs.Remove(s.codePath(digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("delete unused code %s: %w", digest, err)
-	}
-	return nil
-}
-
-// sweepCode deletes code that an interrupted deployment or removal left behind.
-func (s *Store) sweepCode() error {
-	functions, err := s.List()
-	if err != nil {
-		return nil // a damaged deployment is no reason not to open, see dropCode
-	}
-	used := map[string]bool{}
-	for _, f := range functions {
-		used[f.CodeDigest] = true
-	}
-	entries, err := os.ReadDir(filepath.Join(s.dir, codeDir))
-	if err != nil {
-		return fmt.Errorf("sweep code: %w", err)
-	}
-	for _, e := range entries {
-		if name := e.Name(); validDigest(name) && !used[name] {
-			if err := s.fs.Remove(s.codePath(name)); err != nil {
-				return fmt.Errorf("sweep code: %w", err)
-			}
-		}
-	}
-	return nil
 }

@@ -57,14 +57,14 @@ func TestFunctions(t *testing.T) {
 	}
 	s.Close()
 	stray := CodeDigest([]byte("stray"))
-	if err := os.WriteFile(s.codePath(stray), []byte("stray"), sealed.Mode); err != nil {
+	if err := os.WriteFile(s.codePath("f", stray), []byte("stray"), sealed.Mode); err != nil {
 		t.Fatal(err)
 	}
 	s = open(t, dir)
 	if got, err := s.Get(f.Name); err != nil || !reflect.DeepEqual(got, v2) {
 		t.Errorf("after opening again %+v, %v", got, err)
 	}
-	if _, err := os.Stat(s.codePath(stray)); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.codePath("f", stray)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("code without a user was not swept: %v", err)
 	}
 	if err := s.Remove(f.Name); err != nil {
@@ -81,7 +81,7 @@ func TestFunctions(t *testing.T) {
 
 func TestFunctionBadInput(t *testing.T) {
 	s := open(t, t.TempDir())
-	for _, name := range []string{"", ".", "..", "../x", "a/b", "a\x00", "a.json", "ä", strings.Repeat("x", 65), " a"} {
+	for _, name := range []string{"", ".", "..", "../x", "a/b/c", "a\x00", "a.json", "ä", strings.Repeat("x", 65), " a"} {
 		if _, err := s.Put(Function{Name: name, Handler: "h"}, nil); !errors.Is(err, lineage.ErrInvalid) {
 			t.Errorf("put %q: %v", name, err)
 		}
@@ -123,7 +123,7 @@ func TestFunctionDamage(t *testing.T) {
 	if len(list) != 1 || !reflect.DeepEqual(list[0], f) || !errors.Is(err, lineage.ErrFormat) || !strings.Contains(err.Error(), "bad") {
 		t.Errorf("list %v, %v", list, err)
 	}
-	sealedtest.Damage(t, s.codePath(f.CodeDigest), func(b []byte) []byte { b[0] ^= 1; return b })
+	sealedtest.Damage(t, s.codePath(f.Name, f.CodeDigest), func(b []byte) []byte { b[0] ^= 1; return b })
 	if _, err := s.Code(f); !errors.Is(err, lineage.ErrChecksum) {
 		t.Errorf("damaged code: %v", err)
 	}

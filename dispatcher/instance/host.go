@@ -6,13 +6,13 @@ import (
 	"sync/atomic"
 
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // Host is what the machines of one process share. Its fields are set once; it must
 // not be copied after its first use.
 type Host struct {
-	Platform vmm.Platform
+	Platform platform.Platform
 	// Store holds the nodes that snapshots are of, and takes those that are captured.
 	Store *lineage.Store
 	// Snapshots finds the snapshot of a node, by its id: a cache of what Load gives.
@@ -49,7 +49,7 @@ type Observer interface {
 // checkCPU refuses a node whose code may have chosen instructions that this host has
 // not.
 func (h *Host) checkCPU(n *lineage.Node) error {
-	recorded := vmm.CPUFeatures{Names: n.Info.CPUFeatures.Named}
+	recorded := platform.CPUFeatures{Names: n.Info.CPUFeatures.Named}
 	if len(recorded.Names) > 0 && h.features.Load() == &recorded.Names[0] {
 		return nil // a node has its parent's list, where that is the same
 	}

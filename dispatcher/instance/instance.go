@@ -5,6 +5,7 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
 )
 
@@ -132,4 +133,4 @@ func (i *Instance) Usage() (faults, private uint64, err error) {
 func (i *Instance) Page(page uint64) []byte { return i.vm.m.Memory().Page(page) }
 
 // Resident is what the instance takes of the host's memory, as the kernel counts it.
-func (i *Instance) Resident() (vmm.Resident, error) { return i.vm.Resident() }
+func (i *Instance) Resident() (platform.Resident, error) { return i.vm.Resident() }

@@ -18,7 +18,7 @@ import (
 	"seuss/dispatcher/instance/instancetest"
 	"seuss/images"
 	"seuss/lineage"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vmmtest"
 )
 
@@ -113,7 +113,7 @@ func (silent) Ran(_, _ uint64)   {}
 func (silent) Captured()         {}
 func (silent) Prefetched(uint64) {}
 
-func newLawBench(t *testing.T, platform vmm.Platform) *lawBench {
+func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	t.Helper()
 	dir := instancetest.StateDir(t)
 	store, err := lineage.Open(dir, lineage.Options{})
@@ -238,7 +238,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(*Session) error) 
 }
 
 // machine makes a VM of the test's own.
-func (b *lawBench) machine(platform vmm.Platform, logDirty bool) *VM {
+func (b *lawBench) machine(platform platform.Platform, logDirty bool) *VM {
 	b.Helper()
 	host := &Host{Platform: platform, Store: b.host.Store, Observer: silent{}, Log: b.host.Log}
 	vm := &VM{host: host, image: b.img}

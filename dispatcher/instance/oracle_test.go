@@ -2,13 +2,14 @@ package instance
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
-	"seuss/vmm/platform/process"
+	"seuss/vmm/platform"
 )
 
 // record is all that an instance can see.
@@ -84,17 +85,14 @@ func (b *lawBench) records(vm *VM) map[string]*record {
 
 // dataSelector is a data segment that a guest's program can load, in hexadecimal:
 // its own table's, or as a process that of Linux.
-func dataSelector(p vmm.Platform) string {
-	if p.Name() == "process" {
-		return "2b"
-	}
-	return fmt.Sprintf("%02x", guest.SelData3)
+func dataSelector(p platform.Platform) string {
+	return fmt.Sprintf("%02x", cmp.Or(p.Capabilities().ForeignData, guest.SelData3))
 }
 
 // changedRegisters makes sure that the mutation which is about them works.
 func (b *lawBench) changedRegisters(vm *VM, name string) {
 	b.Helper()
-	var now vmm.CPUState
+	var now platform.CPUState
 	if err := vm.m.VM().VCPU().State(&now); err != nil {
 		b.Fatal(err)
 	}
@@ -120,16 +118,16 @@ func contents(m *vmm.Memory) []byte {
 // it has looked: looking for it would make pages of its own.
 func (b *lawBench) sameInProcess(vm *VM, mem []byte, what string) {
 	b.Helper()
-	proc, ok := vm.m.VM().(*process.VM)
-	if !ok {
+	pid := vm.m.VM().Process()
+	if pid == os.Getpid() {
 		return
 	}
-	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", proc.PID()))
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mem", pid))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer f.Close()
-	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", proc.PID()))
+	pagemap, err := os.Open(fmt.Sprintf("/proc/%d/pagemap", pid))
 	if err != nil {
 		b.Fatal(err)
 	}

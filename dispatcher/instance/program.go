@@ -11,6 +11,7 @@ import (
 	"seuss/guest"
 	"seuss/images"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // Program is a program of an image, to be run from its start to its end in a
@@ -47,7 +48,7 @@ type ProgramResult struct {
 
 // RunProgram runs a program to its end. A machine that dies (a triple fault, a
 // panic of the kernel library) is a *CrashError, a program that is killed is not.
-func RunProgram(ctx context.Context, platform vmm.Platform, p Program) (*ProgramResult, error) {
+func RunProgram(ctx context.Context, platform platform.Platform, p Program) (*ProgramResult, error) {
 	if len(p.Args) == 0 {
 		return nil, errors.New("run program: no program is named")
 	}
@@ -58,7 +59,7 @@ func RunProgram(ctx context.Context, platform vmm.Platform, p Program) (*Program
 	return r, nil
 }
 
-func runProgram(ctx context.Context, platform vmm.Platform, p *Program) (r *ProgramResult, err error) {
+func runProgram(ctx context.Context, platform platform.Platform, p *Program) (r *ProgramResult, err error) {
 	if p.MemoryBytes == 0 {
 		p.MemoryBytes = p.Image.Config().MemoryBytes
 	}

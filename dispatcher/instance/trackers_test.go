@@ -8,6 +8,7 @@ import (
 	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
@@ -23,26 +24,26 @@ func TestTrackersSeeEverything(t *testing.T) {
 		open     func(*VM) (dirtytrack.Tracker, error)
 	}{
 		{"memory", kvm.Options{}, false, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.Memory().Tracker() }},
-		{"dirty-log", kvm.Options{}, true, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.VM().(*kvm.VM).DirtyLog() }},
-		{"dirty-ring", kvm.Options{DirtyRingEntries: 1 << 15}, true, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.VM().(*kvm.VM).DirtyRing() }},
+		{"dirty-log", kvm.Options{}, true, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.VM().WriteTracker() }},
+		{"dirty-ring", kvm.Options{DirtyRingEntries: 1 << 15}, true, func(vm *VM) (dirtytrack.Tracker, error) { return vm.m.VM().WriteTracker() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.options.DirtyRingEntries != 0 {
 				probe, err := kvm.New(c.options)
-				if err != nil && !errors.Is(err, vmm.ErrNoKVM) {
+				if err != nil && !errors.Is(err, platform.ErrUnavailable) {
 					t.Skip("skipped, this KVM has no dirty ring:", err)
 				} else if err == nil {
 					probe.Close()
 				}
 			}
-			var platform vmm.Platform
+			var p platform.Platform
 			if c.logDirty { // KVM's own mechanisms
-				platform = vmmtest.RequireKVMOptions(t, c.options)
+				p = vmmtest.RequireKVMOptions(t, c.options)
 			} else {
-				platform = vmmtest.Require(t)
+				p = vmmtest.Require(t)
 			}
-			b := newLawBench(t, platform)
-			vm := b.machine(platform, c.logDirty)
+			b := newLawBench(t, p)
+			vm := b.machine(p, c.logDirty)
 			tracker, err := c.open(vm)
 			if err != nil {
 				t.Fatal(err)
@@ -95,9 +96,9 @@ func TestTrackersSeeEverything(t *testing.T) {
 // TestRunPathAllocations: the monitor's part of an invocation (identity,
 // request in, run, answer out) takes nothing from the heap.
 func TestRunPathAllocations(t *testing.T) {
-	platform := vmmtest.Require(t)
-	b := newLawBench(t, platform)
-	vm := b.machine(platform, false)
+	p := vmmtest.Require(t)
+	b := newLawBench(t, p)
+	vm := b.machine(p, false)
 	b.bring(vm, "function A")
 	event := []byte(`{"how": "simd"}`)
 	var seed [guest.SeedBytes]byte

@@ -7,6 +7,7 @@ import (
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
 )
 
@@ -145,7 +146,7 @@ func (vm *VM) Alive() bool { return vm.m.VM().Alive() }
 func (vm *VM) PrivatePages() uint64 { return vm.plan.private.Len() }
 
 // Resident is what the VM takes of the host's memory, as the kernel counts it.
-func (vm *VM) Resident() (vmm.Resident, error) { return vm.m.Memory().Resident() }
+func (vm *VM) Resident() (platform.Resident, error) { return vm.m.Memory().Resident() }
 
 // Close ends the machine.
 func (vm *VM) Close() error {

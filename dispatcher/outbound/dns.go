@@ -86,7 +86,7 @@ func (i *Instance) addresses(q *question) ([]netip.Addr, dnsmessage.RCode) {
 		return nil, dnsmessage.RCodeNotImplemented
 	}
 	name := normal(q.q.Name.String())
-	ports := i.n.Policy.portsOf(name)
+	ports := i.portsOf(name)
 	if len(ports) == 0 || q.q.Class != dnsmessage.ClassINET {
 		i.note("name " + printable(name))
 		return nil, dnsmessage.RCodeRefused
@@ -123,7 +123,7 @@ func (i *Instance) grantFound(name string, ports []uint16, found []netip.Addr, k
 			continue
 		}
 		least, ok := i.n.leastPrefix(a)
-		listed := ok && i.n.Policy.allows(a, anyPort, least)
+		listed := ok && i.names(a, anyPort, least)
 		if !listed && (!ok || least > 0) {
 			// A name must not lead into the host or its networks.
 			i.note(name + " is " + a.String() + ", which no entry names")

@@ -24,6 +24,7 @@ var (
 // Instance is one invocation's way out. It ends with the invocation.
 type Instance struct {
 	n       *Network // nil: no way out
+	within  *Policy  // the function's own list; nil: it has none
 	name    string   // for the log
 	places  Share    // of streams
 	lookups Share
@@ -197,7 +198,7 @@ func (i *Instance) allowed(to netip.AddrPort) bool {
 	if !ok || to.Port() == 0 {
 		return false
 	}
-	if i.n.Policy.allows(to.Addr(), to.Port(), least) {
+	if i.names(to.Addr(), to.Port(), least) {
 		return true
 	}
 	i.mu.Lock()

@@ -21,13 +21,18 @@ type Policy struct {
 	prefixes []prefixEntry
 }
 
+// Nothing is a Policy that allows nothing.
+var Nothing = &Policy{}
+
 type nameEntry struct {
+	text  string // as it was given
 	name  string // lower case, without a dot at the end
 	below bool   // the names below it, not it itself; with an empty name all
 	port  uint16
 }
 
 type prefixEntry struct {
+	text   string
 	prefix netip.Prefix
 	port   uint16
 }
@@ -76,14 +81,14 @@ func (p *Policy) add(entry string) error {
 	case ok && prefix != prefix.Masked():
 		return fmt.Errorf("%s has bits set behind its length (did you mean %s?)", prefix, prefix.Masked())
 	case ok:
-		p.prefixes = append(p.prefixes, prefixEntry{prefix, uint16(port)})
+		p.prefixes = append(p.prefixes, prefixEntry{entry, prefix, uint16(port)})
 		return nil
 	case brackets:
 		return fmt.Errorf("%q is no IPv6 address or prefix: %w", host, ErrEntry)
 	}
-	e := nameEntry{name: normal(host), port: uint16(port)}
+	e := nameEntry{text: entry, name: normal(host), port: uint16(port)}
 	if host == "*" {
-		e = nameEntry{below: true, port: e.port}
+		e = nameEntry{text: entry, below: true, port: e.port}
 	} else if e.name, e.below = strings.CutPrefix(e.name, "*."); !validName(e.name) {
 		return fmt.Errorf("%q is no name, address or prefix: %w", host, ErrEntry)
 	}

@@ -18,6 +18,7 @@ import (
 	"seuss/guest"
 	"seuss/images"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // outputLimit is how many bytes of output a run may make.
@@ -95,7 +96,7 @@ func (r *Result) Ended() string {
 
 // Run boots the image's program with the arguments and the environment, waits
 // until it ends, at most timeout.
-func (i *Image) Run(p vmm.Platform, args, env []string, timeout time.Duration) (res Result, err error) {
+func (i *Image) Run(p platform.Platform, args, env []string, timeout time.Duration) (res Result, err error) {
 	start := time.Now()
 	var out [3]strings.Builder
 	total := i.img.Header().TotalBytes

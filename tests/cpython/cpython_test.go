@@ -19,6 +19,7 @@ import (
 	"seuss/images/runtimes/python"
 	"seuss/tests/boot"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/vmmtest"
 )
 
@@ -101,7 +102,7 @@ func image(t *testing.T) *boot.Image {
 var env []string
 
 // run runs one module and says what became of it: pass, skip or fail, and why.
-func run(p vmm.Platform, img *boot.Image, name string) (got, why string, r boot.Result, err error) {
+func run(p platform.Platform, img *boot.Image, name string) (got, why string, r boot.Result, err error) {
 	r, err = img.Run(p, []string{"/usr/bin/python3.11", images.DriverDir + "/run.py", "-v", name}, env, moduleTimeout)
 	if err != nil {
 		return "", "", r, err

@@ -25,7 +25,7 @@ if [ "${1:-}" = all ]; then
 	go test -c -o "$work/instance.test" ./dispatcher/instance
 	"$work/seussctl" --state "$work/small" image build --memory 72MiB --no-numpy >/dev/null
 	lacks='TestGoProgram|TestOutboundGo|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme|TestHouse|TestLocks|TestReferences|TestRuntimesAre|TestEmbed'
-	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" --file "vmm/testdata:/work/vmm/testdata" \
+	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" \
 		--file "$work/state/images:/images" --file "$work/small/images:/small" -- \
 		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -set-clock -seussctl /seussctl ::: \
 		"$work/instance.test" -test.v -test.run "Law|Trackers|Secret|Written" -images /small -slow 10 ::: \
@@ -37,6 +37,6 @@ slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestHostileFunctions/(
 # One CPU: with two, QEMU now and then runs into a half-patched jump label when
 # KVM switches its preemption notifiers on (an int3 oops of the inner Linux).
 "$here/run.sh" --smp 1 --timeout 840 --memory 3072 \
-	--file "vmm/testdata:/work/vmm/testdata" --file "vmm/testdata:/testdata" --file "vmm/platform/kvm/testdata:/work/kvm/testdata" --file "$work/state/images:/images" --file "$work/seussctl:/seussctl" -- \
+	--file "vmm/platform/kvm/testdata:/work/kvm/testdata" --file "$work/state/images:/images" --file "$work/seussctl:/seussctl" -- \
 	"$work/vmm.test" ::: "$work/kvm.test" ::: "$work/dirtytrack.test" ::: \
 	"$work/tests.test" -test.v -test.run "$slice" -images /images -set-clock -seussctl /seussctl

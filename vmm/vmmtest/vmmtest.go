@@ -9,7 +9,7 @@ import (
 	"os"
 	"testing"
 
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/kvm"
 	"seuss/vmm/platform/process"
 )
@@ -36,7 +36,7 @@ func RequireKVMOptions(t testing.TB, o kvm.Options) *kvm.Platform {
 		t.Fatalf("VMM_TEST_CPL=%s: must be 0 or 3", cpl)
 	}
 	p, err := kvm.New(o)
-	if errors.Is(err, vmm.ErrNoKVM) && os.Getenv("CI_KVM") != "1" {
+	if errors.Is(err, platform.ErrUnavailable) && os.Getenv("CI_KVM") != "1" {
 		t.Skip("skipped without KVM:", err)
 	}
 	if err != nil {
@@ -62,7 +62,7 @@ func skipGuests(t testing.TB) {
 // SEUSS_TEST_PLATFORM names (kvm or process), else KVM where there is one, else
 // the process platform. It is closed at the test's end. With "none" the test is
 // skipped.
-func Require(t testing.TB) vmm.Platform {
+func Require(t testing.TB) platform.Platform {
 	t.Helper()
 	skipGuests(t)
 	switch name := os.Getenv("SEUSS_TEST_PLATFORM"); name {
@@ -73,7 +73,7 @@ func Require(t testing.TB) vmm.Platform {
 		if p, err := kvm.New(kvm.Options{}); err == nil {
 			p.Close()
 			return RequireKVM(t)
-		} else if !errors.Is(err, vmm.ErrNoKVM) || os.Getenv("CI_KVM") == "1" {
+		} else if !errors.Is(err, platform.ErrUnavailable) || os.Getenv("CI_KVM") == "1" {
 			t.Fatal(err)
 		}
 	default:

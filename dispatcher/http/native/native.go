@@ -49,6 +49,7 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"GET /v1/functions":                   s.nativeFunctions,
 		"GET /v1/functions/{name}":            s.nativeFunction,
 		"PUT /v1/functions/{name}":            s.nativeDeploy,
+		"PATCH /v1/functions/{name}":          s.nativeUpdate,
 		"DELETE /v1/functions/{name}":         s.nativeRemove,
 		"GET /v1/functions/{name}/code":       s.nativeCode,
 		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
@@ -196,6 +197,19 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 	spec.Name = name
 	n, err := s.Service.Deploy(r.Context(), spec)
 	return answer(w, http.StatusCreated, n, err)
+}
+
+func (s *door) nativeUpdate(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	var ask api.Update
+	if err := read(r, maxSmallRequest, &ask); err != nil {
+		return err
+	}
+	f, err := s.Service.Update(r.Context(), name, ask)
+	return answer(w, http.StatusOK, f, err)
 }
 
 // answer writes a document, unless there was an error.

@@ -111,6 +111,12 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "GET", "/v1/functions", "")
 	ask(200, "GET", "/v1/functions/echo", "")
 	ask(404, "GET", "/v1/functions/nobody", "")
+	ask(200, "PATCH", "/v1/functions/echo", `{"timeout_s":5,"network":[],"host_ports":[],"memory_mib":128,"output_bytes":1000,"concurrency":3}`)
+	ask(200, "PATCH", "/v1/functions/echo", `{"timeout_s":null,"network":null,"host_ports":null,"memory_mib":null,"output_bytes":null,"concurrency":null}`)
+	ask(403, "PATCH", "/v1/functions/echo", `{"network":["example.com:443"],"host_ports":[7000]}`)
+	ask(400, "PATCH", "/v1/functions/echo", `{"network":["example.com"]}`)
+	ask(400, "PATCH", "/v1/functions/echo", `{"surprise":1}`)
+	ask(404, "PATCH", "/v1/functions/nobody", `{}`)
 	ask(200, "GET", "/v1/functions/echo/code", "")
 	ask(200, "POST", "/v1/functions/echo/invoke", `{"event":{"a":1},"explain":true,"timeout_ms":1000}`)
 	ask(404, "POST", "/v1/functions/nobody/invoke", `{"event":{}}`)
@@ -217,7 +223,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 			_, rest, ok := strings.Cut(line, `"`)
 			pattern, _, ok2 := strings.Cut(rest, `"`)
 			method, path, ok3 := strings.Cut(pattern, " ")
-			if !ok || !ok2 || !ok3 || !strings.HasPrefix(path, "/") || !slices.Contains([]string{"GET", "PUT", "POST", "DELETE"}, method) || strings.HasSuffix(path, "{$}") {
+			if !ok || !ok2 || !ok3 || !strings.HasPrefix(path, "/") || !slices.Contains([]string{"GET", "PUT", "POST", "PATCH", "DELETE"}, method) || strings.HasSuffix(path, "{$}") {
 				continue
 			}
 			item := doc.Paths.Value(path)

@@ -26,7 +26,7 @@ import (
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 	"seuss/lineage/oci"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // Fake is a service whose deployments and invocations need no machine:
@@ -41,7 +41,7 @@ type Fake struct {
 }
 
 // noPlatform is never asked for a machine.
-type noPlatform struct{ vmm.Platform }
+type noPlatform struct{ platform.Platform }
 
 func (noPlatform) Name() string { return "none" }
 

@@ -14,7 +14,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/tools/seussctl/cmdline"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 func TestUsageErrors(t *testing.T) {
@@ -166,7 +166,7 @@ func TestReport(t *testing.T) {
 	}{
 		{nil, api.ExitOK, "", ""},
 		{errors.New("disk full"), api.ExitFailure, "", "seussctl: disk full\n"},
-		{fmt.Errorf("open: %w: /dev/kvm", vmm.ErrNoKVM), api.ExitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
+		{fmt.Errorf("open: %w", &platform.Unmet{Title: "KVM", Err: errors.New("/dev/kvm")}), api.ExitFailure, "", "seussctl: open: KVM is not available: /dev/kvm\n"},
 		{fmt.Errorf("x: %w", &cmdline.UsageError{Command: "seussctl run", Err: errors.New("bad")}), api.ExitUsage, "", "seussctl: x: bad\nRun 'seussctl run --help' for help.\n"},
 		{fmt.Errorf("deploy: %w", &dispatcher.FunctionError{Type: "E", Message: "m<"}), api.ExitFunction, `{"errorType":"E","errorMessage":"m\u003c","stackTrace":[]}` + "\n", ""},
 		{fmt.Errorf("invoke: %w", crash), api.ExitFailure, "", "seussctl: invoke: the guest crashed: SIGSEGV\nrip 0x1\nrax 0x2\n"},

@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -24,15 +25,20 @@ the code in memory. Deploying a name again replaces the function.
 With --warm-up the function is invoked on an event, or on several, after it has
 been loaded and before it is captured, so that what it does lazily at its first
 use is in the snapshot (SEUSS calls it anticipatory optimisation). These
-invocations leave their traces in memory: globals, caches, open files.`,
+invocations leave their traces in memory: globals, caches, open files.
+
+What the function may reach and use lies within what the daemon allows; what it
+does not is refused by name. A function that is deployed again keeps its network
+list and its host ports where none are named. See also function update.`,
 		Examples: []string{
 			"seussctl function deploy hello hello.py",
 			"seussctl function deploy report ./report --handler main.run --import json,re",
 			"seussctl function deploy thumbnail index.mjs",
 			"seussctl function deploy table table.py --lazy-args",
+			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
 			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
-		Flags:   append(cmdline.CodeFlags(), cmdline.WarmUpFlags()...),
+		Flags:   slices.Concat(cmdline.CodeFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
 		MinArgs: 2, MaxArgs: 2,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			name := c.Args().Get(0)
@@ -46,6 +52,11 @@ invocations leave their traces in memory: globals, caches, open files.`,
 			if spec.WarmUp, err = e.ReadWarmUp(c); err != nil {
 				return err
 			}
+			reach, _, err := cmdline.ReadBounds(c)
+			if err != nil {
+				return err
+			}
+			reach.Apply(&spec.Settings)
 			return deploy(e, c, spec)
 		},
 	})

@@ -31,13 +31,13 @@ func listFunctions(ctx context.Context, e *cmdline.Env) error {
 		}
 		return damaged
 	}
-	t := cmdline.NewTable("NAME", "HANDLER", "ARGUMENTS", "CODE", ">SNAPSHOTS", ">STORED", ">HITS", "DEPLOYED")
+	t := cmdline.NewTable("NAME", "HANDLER", "ARGUMENTS", "CODE", "NETWORK", ">SNAPSHOTS", ">STORED", ">HITS", "DEPLOYED")
 	for _, f := range items {
 		arguments := "eager"
 		if f.Lazy {
 			arguments = "lazy"
 		}
-		t.Row(f.Name, f.Handler, arguments, cmdline.Short(f.CodeDigest), fmt.Sprint(f.Nodes), cmdline.FormatBytes(f.StoredBytes), fmt.Sprint(f.Hits), cmdline.FormatTime(f.Deployed))
+		t.Row(f.Name, f.Handler, arguments, cmdline.Short(f.CodeDigest), cmdline.Reach(&f.Settings), fmt.Sprint(f.Nodes), cmdline.FormatBytes(f.StoredBytes), fmt.Sprint(f.Hits), cmdline.FormatTime(f.Deployed))
 	}
 	if err := t.Print(e.Stdout); err != nil {
 		return err

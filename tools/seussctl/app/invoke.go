@@ -51,9 +51,12 @@ as AWS Lambda does and the exit code is 3.`,
 				return err
 			}
 			request := dispatcher.Request{
-				Function: c.Args().First(), Event: event, Timeout: c.Duration("timeout"),
+				Function: c.Args().First(), Event: event,
 				MaxPath: from, Explain: c.Bool("explain"), AutoArguments: c.Bool("auto-arguments"),
 				Memory: c.Bool("timings") || e.JSON,
+			}
+			if c.IsSet("timeout") { // else the function's own
+				request.Timeout = c.Duration("timeout")
 			}
 			verify, err := snapshotcmd.ReadVerify(c)
 			if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/snapshotcmd"
@@ -84,6 +85,21 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 			return nil, bad("node-budget", "must be a size such as 2GiB")
 		}
 		cfg.options.NodeBytes = n
+	}
+	if cfg.options.FunctionTimeout = c.Duration("function-timeout"); cfg.options.FunctionTimeout < 0 {
+		return nil, bad("function-timeout", "must be more than 0")
+	}
+	for name, to := range map[string]struct {
+		field      *int
+		unit, most uint64
+	}{"function-memory": {&cfg.options.FunctionMemoryMiB, 1 << 20, 1 << 40}, "function-output": {&cfg.options.FunctionOutputBytes, 1, bounds.MaxOutputBytes}} {
+		if text := c.String(name); text != "" {
+			n, err := humanize.ParseBytes(text)
+			if err != nil || n < to.unit || n > to.most {
+				return nil, bad(name, fmt.Sprintf("must be a size of %s to %s", humanize.IBytes(to.unit), humanize.IBytes(to.most)))
+			}
+			*to.field = int(n / to.unit)
+		}
 	}
 	cfg.options.VsockDir = c.String("vsock-dir")
 	if text := c.String("host-ports"); text != "" {

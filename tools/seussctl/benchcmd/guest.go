@@ -16,7 +16,7 @@ import (
 	"seuss/images"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/cmdline"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 func BenchGuest(e *cmdline.Env) *cli.Command {
@@ -98,7 +98,7 @@ func lacks(e *cmdline.Env, p bench.GuestProgram) string {
 	return ""
 }
 
-func measureProgram(ctx context.Context, e *cmdline.Env, platform vmm.Platform, p bench.GuestProgram, rounds int) (rows []bench.GuestRow, err error) {
+func measureProgram(ctx context.Context, e *cmdline.Env, platform platform.Platform, p bench.GuestProgram, rounds int) (rows []bench.GuestRow, err error) {
 	image, err := e.ProgramImage(ctx, p.Image, p.Start[0])
 	if err != nil {
 		return nil, err
@@ -108,7 +108,7 @@ func measureProgram(ctx context.Context, e *cmdline.Env, platform vmm.Platform, 
 }
 
 // runMeasured runs a program in a machine of its own and returns its output.
-func runMeasured(ctx context.Context, platform vmm.Platform, image *images.Image, args []string) (bench.GuestRun, error) {
+func runMeasured(ctx context.Context, platform platform.Platform, image *images.Image, args []string) (bench.GuestRun, error) {
 	var out strings.Builder
 	r, err := instance.RunProgram(ctx, platform, instance.Program{
 		Image: image, Args: args, Env: []string{"PATH=" + cmdline.ProgramPath, "HOME=/root"}, Timeout: time.Minute,

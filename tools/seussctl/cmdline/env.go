@@ -210,6 +210,7 @@ func (e *Env) WithEngine(o dispatcher.Options, f func(Service) error) (err error
 		return f(d)
 	}
 	o.StateDir = e.StateDir
+	o.ForOthers = true
 	o.Log = e.Log
 	o.Progress = e.Progress.Step
 	d, err := e.Open(o)

@@ -1,38 +1,37 @@
 package cmdline
 
 import (
+	"cmp"
 	"errors"
-	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
-	"seuss/vmm"
-	"seuss/vmm/platform/kvm"
-	"seuss/vmm/platform/process"
+	"seuss/vmm/platform"
+	_ "seuss/vmm/platform/all"
 )
 
 // PlatformVariable names the platform where --platform does not.
 const PlatformVariable = "SEUSS_PLATFORM"
 
-// Platforms that a user can ask for.
-const (
-	platformAuto    = "auto"
-	platformKVM     = "kvm"
-	platformProcess = "process"
-)
+// platformAuto takes the best that can be used.
+const platformAuto = "auto"
+
+// PlatformNames are those that a user can ask for.
+func PlatformNames() []string {
+	names := []string{platformAuto}
+	for _, k := range platform.Kinds() {
+		names = append(names, k.Name)
+	}
+	return names
+}
 
 func (e *Env) setPlatform(name string) error {
-	if name == "" {
-		name = e.Getenv(PlatformVariable)
-	}
-	switch name {
-	case "":
-		name = platformAuto
-	case platformAuto, platformKVM, platformProcess:
-	default:
-		return Usagef("seussctl", "platform %q: must be %s, %s or %s", name, platformAuto, platformKVM, platformProcess)
+	name = cmp.Or(name, e.Getenv(PlatformVariable), platformAuto)
+	if names := PlatformNames(); !slices.Contains(names, name) {
+		return Usagef("seussctl", "platform %q: must be one of %s", name, strings.Join(names, ", "))
 	}
 	e.platform = name
 	return nil
@@ -55,66 +54,49 @@ func (e *Env) SetHugePages(when string) error {
 }
 
 // OpenPlatform opens the platform that the user asked for. Asked for none in
-// particular it takes KVM where that can be used, else processes, and says so
-// once.
-func (e *Env) OpenPlatform() (vmm.Platform, error) {
-	switch e.platform {
-	case platformKVM:
-		return asPlatform(kvm.New(kvm.Options{NoHugePages: !e.HugePages}))
-	case platformProcess:
-		return asPlatform(process.New(process.Options{}))
+// particular it takes the best that can be used, and says so once where that is not the
+// best that there is.
+func (e *Env) OpenPlatform() (platform.Platform, error) {
+	o := platform.Options{NoHugePages: !e.HugePages}
+	if k := platform.Find(e.platform); k != nil {
+		return k.Open(o)
 	}
-	p, kvmErr := kvm.New(kvm.Options{NoHugePages: !e.HugePages})
-	if kvmErr == nil {
-		return p, nil
-	}
-	if !errors.Is(kvmErr, vmm.ErrNoKVM) {
-		return nil, kvmErr
-	}
-	q, err := process.New(process.Options{})
-	if err != nil {
-		return nil, fmt.Errorf("%w; and %w", kvmErr, err)
-	}
-	if !e.weakerNoted {
-		e.weakerNoted = true
-		reason := strings.TrimPrefix(kvmErr.Error(), vmm.ErrNoKVM.Error()+": ")
-		e.Notef("no KVM, so guests run as processes, whose isolation is weaker; to get KVM: %s", reason)
-	}
-	return q, nil
-}
-
-// asPlatform keeps a nil pointer from becoming an interface that is not nil.
-func asPlatform[P vmm.Platform](p P, err error) (vmm.Platform, error) {
+	p, k, passed, err := platform.OpenBest(o)
 	if err != nil {
 		return nil, err
+	}
+	if len(passed) > 0 && !e.weakerNoted {
+		e.weakerNoted = true
+		best := passed[0]
+		e.Notef("no %s, so %s; to get %s: %s", best.Title, k.Instead, best.Title, best.Reason())
 	}
 	return p, nil
 }
 
 // tryPlatform finds out early, before a long step, that no machine can be made.
 func (e *Env) tryPlatform() error {
-	platform, err := e.OpenPlatform()
+	p, err := e.OpenPlatform()
 	if err != nil {
 		return err
 	}
-	return platform.Close()
+	return p.Close()
 }
 
 // openDispatcher opens the platform and a dispatcher on it.
 func (e *Env) openDispatcher(o dispatcher.Options) (Service, error) {
-	platform, err := e.OpenPlatform()
+	p, err := e.OpenPlatform()
 	if err != nil {
 		return nil, err
 	}
-	o.Platform = platform
+	o.Platform = p
 	d, err := dispatcher.Open(o)
 	if err != nil {
-		return nil, errors.Join(err, platform.Close())
+		return nil, errors.Join(err, p.Close())
 	}
 	if o.Log == nil { // that says it too
 		noteRepaired(e, d.Store())
 	}
-	return &ownedService{api.NewLocal(d), platform}, nil
+	return &ownedService{api.NewLocal(d), p}, nil
 }
 
 // ownedService closes the platform after the dispatcher.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/images"
 	"seuss/lineage"
@@ -56,7 +57,7 @@ func (s stored) Functions(context.Context) ([]api.Function, error) {
 	list := []api.Function{}
 	records, err := s.deployed.List() // the list holds what can be read
 	for _, f := range records {
-		list = append(list, api.FunctionOf(s.Store, f))
+		list = append(list, api.FunctionOf(s.Store, f, &bounds.Outer{Others: true}))
 	}
 	return list, err
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/instance"
 )
 
@@ -34,6 +35,9 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 		if err := printCandidates(e.Stderr, r.Candidates); err != nil {
 			return err
 		}
+		if err := printBounds(e.Stderr, r.Bounds); err != nil {
+			return err
+		}
 	}
 	if s.Timings {
 		if err := printTimings(e.Stderr, r); err != nil {
@@ -48,6 +52,24 @@ func (e *Env) PrintResult(r *dispatcher.Result, s Shown) error {
 		return r.Error
 	}
 	_, err := fmt.Fprintf(e.Stdout, "%s\n", r.Output)
+	return err
+}
+
+// printBounds says how far the instance could go.
+func printBounds(w io.Writer, b *bounds.Summary) error {
+	if b == nil {
+		return nil
+	}
+	network := "nothing"
+	if len(b.Network) > 0 {
+		network = strings.Join(b.Network, ", ")
+	}
+	_, err := fmt.Fprintf(w, "may reach: %s\n", network)
+	for _, what := range b.Beyond {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "not allowed by the daemon: %s\n", what)
+		}
+	}
 	return err
 }
 

@@ -8,8 +8,6 @@ package doctor
 import (
 	"context"
 	"os"
-
-	"seuss/vmm"
 )
 
 // Status says how a check came out.
@@ -35,7 +33,7 @@ type Check struct {
 // place; tests give others.
 type Host struct {
 	StateDir string
-	KVM      string // device, "/dev/kvm" if empty
+	Dev      string // "/dev" if empty
 	Root     string // of the file system with the runtimes, "" = the host's own
 	Proc     string // "/proc" if empty
 	Sys      string // "/sys" if empty
@@ -45,7 +43,7 @@ func (h *Host) defaults() {
 	for _, f := range []struct {
 		to    *string
 		value string
-	}{{&h.KVM, "/dev/kvm"}, {&h.Proc, "/proc"}, {&h.Sys, "/sys"}} {
+	}{{&h.Dev, "/dev"}, {&h.Proc, "/proc"}, {&h.Sys, "/sys"}} {
 		if *f.to == "" {
 			*f.to = f.value
 		}
@@ -59,7 +57,6 @@ func Run(ctx context.Context, h Host) []Check {
 	checks = append(checks,
 		h.kernel(),
 		pagemap(),
-		paging(vmm.CanPage),
 		h.memory(),
 		h.hugePages(),
 	)
@@ -71,8 +68,8 @@ func Run(ctx context.Context, h Host) []Check {
 // Healthy reports whether nothing that is needed is missing.
 func Healthy(checks []Check) bool {
 	for _, c := range checks {
-		if c.Status == Failed && c.Name != processName {
-			return false // KVM's check has failed only where processes do not serve either
+		if c.Status == Failed {
+			return false
 		}
 	}
 	return true

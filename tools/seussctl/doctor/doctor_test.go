@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"seuss/lineage"
+	"seuss/vmm/platform"
 )
 
 func find(t *testing.T, checks []Check, name string) Check {
@@ -36,7 +37,7 @@ func TestBareHost(t *testing.T) {
 	dir := t.TempDir()
 	none := filepath.Join(dir, "none")
 	write(t, filepath.Join(dir, "file"), "")
-	checks := Run(t.Context(), Host{StateDir: filepath.Join(dir, "file", "state"), KVM: none, Root: none, Proc: none, Sys: none})
+	checks := Run(t.Context(), Host{StateDir: filepath.Join(dir, "file", "state"), Dev: none, Root: none, Proc: none, Sys: none})
 	if Healthy(checks) {
 		t.Error("healthy")
 	}
@@ -45,21 +46,37 @@ func TestBareHost(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	// Without KVM it is the process platform that counts.
-	without := Failed
-	if find(t, checks, processName).Status == OK {
-		without = Warning
-	}
-	if c := find(t, checks, "KVM"); c.Status != without || !strings.Contains(c.Detail, none) {
-		t.Errorf("%+v", c)
+	for _, k := range platform.Kinds() {
+		c := find(t, checks, k.Title)
+		if c.Status != Failed || !strings.Contains(c.Detail, none) || c.Fix == "" {
+			t.Errorf("%+v", c)
+		}
 	}
 	for name, want := range map[string]string{"python3": "missing", "state directory": "cannot be written"} {
 		if c := find(t, checks, name); c.Status != Failed || !strings.Contains(c.Detail, want) {
 			t.Errorf("%s: %+v", name, c)
 		}
 	}
-	if c := find(t, checks, "KVM"); !strings.Contains(c.Fix, "modprobe") {
-		t.Errorf("%+v", c)
+}
+
+// TestPlatforms: the first that can be used is the one; of those before it the doctor says what is worse without them.
+func TestPlatforms(t *testing.T) {
+	h := Host{Dev: t.TempDir()}
+	h.defaults()
+	checks := h.platforms()
+	first := find(t, checks, platform.Kinds()[0].Title)
+	second := find(t, checks, platform.Kinds()[1].Title)
+	if second.Status != OK {
+		t.Skip("skipped where no platform can be used:", second.Detail)
+	}
+	if first.Status != Warning || !strings.Contains(first.Fix, "isolation is weaker; to get it: ") || !strings.Contains(first.Detail, h.Dev) {
+		t.Errorf("%+v", first)
+	}
+	if !strings.Contains(second.Detail, "used here, since there is no "+platform.Kinds()[0].Title) {
+		t.Errorf("%+v", second)
+	}
+	if !Healthy(checks) {
+		t.Errorf("a host with a platform is not healthy: %+v", checks)
 	}
 }
 
@@ -94,21 +111,24 @@ func TestHugePages(t *testing.T) {
 	}
 }
 
-// What cannot be paged in on which platform, and what that means, is said.
+// What cannot be paged in, and what that means, is said.
 func TestPaging(t *testing.T) {
-	no := errors.Join(errors.New("not"), errors.New("permitted"))
-	for _, c := range []struct {
-		own, child error
-		status     Status
-		says       string
-	}{
-		{nil, nil, OK, "paged in while"}, {no, nil, Warning, "under KVM (not; permitted)"},
-		{nil, no, Warning, "with guests as processes (not; permitted)"}, {no, no, Warning, "a cold start reads all"},
-	} {
-		got := paging(func() (own, child error) { return c.own, c.child })
-		if got.Status != c.status || !strings.Contains(got.Detail, c.says) || (got.Status == OK) != (got.Fix == "") || strings.Contains(got.Detail, "\n") {
-			t.Errorf("%v, %v: %+v", c.own, c.child, got)
+	k := *platform.Find("process")
+	k.Requirements = append([]platform.Requirement(nil), k.Requirements...)
+	for i := range k.Requirements {
+		if k.Requirements[i].Without != "" {
+			k.Requirements[i].Check = func(platform.Host) error { return errors.Join(errors.New("not"), errors.New("permitted")) }
 		}
+	}
+	h := Host{}
+	h.defaults()
+	checks, ok := h.platform(&k)
+	if !ok {
+		t.Skip("skipped where guests cannot run as processes")
+	}
+	c := find(t, checks, "process platform: paging on demand")
+	if c.Status != Warning || !strings.Contains(c.Detail, "(not; permitted), so snapshots are read before") || c.Fix == "" {
+		t.Errorf("%+v", c)
 	}
 }
 

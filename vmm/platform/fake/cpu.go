@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // CPU is the guest's side of its machine. Its methods, and those of what it returns,
@@ -14,7 +14,7 @@ import (
 type CPU struct {
 	v     *VCPU
 	mem   []byte
-	yield func(vmm.Exit) bool
+	yield func(platform.Exit) bool
 	vsock *Vsock
 }
 
@@ -26,11 +26,11 @@ const (
 	vsockGPA   = 0x620000 // rings and buffers, see vsock.go
 	wordsGPA   = 0x800000 // Word
 	// FreeGPA is where memory begins that a guest can use as it likes.
-	FreeGPA vmm.GPA = 0x900000
+	FreeGPA guest.GPA = 0x900000
 )
 
 // exit leaves the guest.
-func (c *CPU) exit(e vmm.Exit) {
+func (c *CPU) exit(e platform.Exit) {
 	if !c.yield(e) {
 		panic(errAbandoned)
 	}
@@ -39,7 +39,7 @@ func (c *CPU) exit(e vmm.Exit) {
 // Poll is where a guest that computes can be stopped.
 func (c *CPU) Poll() {
 	for c.v.kicked.Load() {
-		c.exit(vmm.Exit{Kind: vmm.ExitInterrupted})
+		c.exit(platform.Exit{Kind: platform.ExitInterrupted})
 	}
 }
 
@@ -74,30 +74,30 @@ func (c *CPU) attention() bool {
 }
 
 // Doorbell stores value to a doorbell, one of package guest's Doorbell constants.
-func (c *CPU) Doorbell(offset vmm.GPA, value uint32) {
-	c.exit(vmm.Exit{Kind: vmm.ExitDoorbell, GPA: offset, Size: 4, Value: uint64(value)})
+func (c *CPU) Doorbell(offset guest.GPA, value uint32) {
+	c.exit(platform.Exit{Kind: platform.ExitDoorbell, GPA: offset, Size: 4, Value: uint64(value)})
 	c.Poll()
 }
 
 // Load and Store access a device register of 4 bytes.
-func (c *CPU) Load(gpa vmm.GPA) uint32 {
-	c.exit(vmm.Exit{Kind: vmm.ExitMMIORead, GPA: gpa, Size: 4})
+func (c *CPU) Load(gpa guest.GPA) uint32 {
+	c.exit(platform.Exit{Kind: platform.ExitMMIORead, GPA: gpa, Size: 4})
 	return uint32(c.v.read)
 }
 
 // Store is the other direction.
-func (c *CPU) Store(gpa vmm.GPA, value uint32) {
-	c.exit(vmm.Exit{Kind: vmm.ExitMMIOWrite, GPA: gpa, Size: 4, Value: uint64(value)})
+func (c *CPU) Store(gpa guest.GPA, value uint32) {
+	c.exit(platform.Exit{Kind: platform.ExitMMIOWrite, GPA: gpa, Size: 4, Value: uint64(value)})
 	c.Poll()
 }
 
 // Read returns a copy of n bytes of memory.
-func (c *CPU) Read(gpa vmm.GPA, n int) []byte {
+func (c *CPU) Read(gpa guest.GPA, n int) []byte {
 	return append([]byte(nil), c.mem[gpa:int(gpa)+n]...)
 }
 
 // Write stores to memory. It touches no page that holds the same already.
-func (c *CPU) Write(gpa vmm.GPA, p []byte) {
+func (c *CPU) Write(gpa guest.GPA, p []byte) {
 	c.Poll()
 	for len(p) > 0 {
 		n := min(len(p), int(pageSize-gpa%pageSize))
@@ -106,7 +106,7 @@ func (c *CPU) Write(gpa vmm.GPA, p []byte) {
 			copy(to, p)
 			c.v.count++
 		}
-		gpa, p = gpa+vmm.GPA(n), p[n:]
+		gpa, p = gpa+guest.GPA(n), p[n:]
 	}
 }
 
@@ -117,7 +117,7 @@ func (c *CPU) Word(i int) uint64 {
 
 // SetWord changes one.
 func (c *CPU) SetWord(i int, v uint64) {
-	c.Write(wordsGPA+vmm.GPA(8*i), binary.LittleEndian.AppendUint64(nil, v))
+	c.Write(wordsGPA+guest.GPA(8*i), binary.LittleEndian.AppendUint64(nil, v))
 }
 
 // Identity returns what makes this instance itself.
@@ -126,7 +126,7 @@ func (c *CPU) Identity() (id guest.Identity) {
 	return id
 }
 
-func (c *CPU) decode(gpa vmm.GPA, into any) {
+func (c *CPU) decode(gpa guest.GPA, into any) {
 	if _, err := binary.Decode(c.mem[gpa:], binary.LittleEndian, into); err != nil {
 		panic(fmt.Sprintf("fake guest: read %T: %v", into, err))
 	}
@@ -138,7 +138,7 @@ func (c *CPU) control(offset int) uint64 {
 }
 
 func (c *CPU) setControl(offset int, v uint64) {
-	c.Write(guest.ControlGPA+vmm.GPA(offset), binary.LittleEndian.AppendUint64(nil, v))
+	c.Write(guest.ControlGPA+guest.GPA(offset), binary.LittleEndian.AppendUint64(nil, v))
 }
 
 // SetTimer has the guest woken at a point of its monotonic time in ns, 0: never.
@@ -157,7 +157,7 @@ func (c *CPU) Print(fd uint16, text string) {
 			continue
 		}
 		for i, b := range record {
-			c.Write(consoleGPA+vmm.GPA((head+uint64(i))%guest.ConsoleBytes), []byte{b})
+			c.Write(consoleGPA+guest.GPA((head+uint64(i))%guest.ConsoleBytes), []byte{b})
 		}
 		c.setControl(guest.ControlConsoleHead, head+uint64(len(record)))
 		text = text[n:]
@@ -182,7 +182,7 @@ func (c *CPU) Panic(text string) {
 }
 
 // end rings what nothing follows.
-func (c *CPU) end(doorbell vmm.GPA, value uint32) {
+func (c *CPU) end(doorbell guest.GPA, value uint32) {
 	c.save()
 	for {
 		c.Doorbell(doorbell, value)
@@ -192,14 +192,14 @@ func (c *CPU) end(doorbell vmm.GPA, value uint32) {
 // Crash is what no guest survives: a triple fault.
 func (c *CPU) Crash() {
 	for {
-		c.exit(vmm.Exit{Kind: vmm.ExitShutdown})
+		c.exit(platform.Exit{Kind: platform.ExitShutdown})
 	}
 }
 
 // Die ends the machine as if its process had been killed.
 func (c *CPU) Die() {
 	c.v.vm.dead.Store(true)
-	c.exit(vmm.Exit{Kind: vmm.ExitShutdown})
+	c.exit(platform.Exit{Kind: platform.ExitShutdown})
 	panic(errAbandoned)
 }
 

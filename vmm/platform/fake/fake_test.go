@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/platform/fake"
+	"seuss/vmm/vmmtest/testguest"
 	"seuss/vmm/vsock"
 )
 
@@ -26,17 +26,13 @@ func newMachine(t *testing.T, p *fake.Platform) *vmm.Machine {
 			t.Error(err)
 		}
 	})
-	library, err := os.ReadFile("../../testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(m.Memory().Write(guest.KernelGPA, library), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
+	if err := errors.Join(m.Memory().Write(guest.KernelGPA, testguest.Binary), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
 		t.Fatal(err)
 	}
 	return m
 }
 
-func platform(t *testing.T, g fake.Guest) *fake.Platform {
+func open(t *testing.T, g fake.Guest) *fake.Platform {
 	t.Helper()
 	p, err := fake.New(fake.Options{Guest: g})
 	if err != nil {
@@ -114,7 +110,7 @@ func start(t *testing.T, p *fake.Platform) *driver {
 // TestCaptureAndRestore: a snapshot of a guest with an open stream is the guest, on its
 // own machine and on another one.
 func TestCaptureAndRestore(t *testing.T) {
-	p := platform(t, counter)
+	p := open(t, counter)
 	a := start(t, p)
 	if got := a.call("one"); got != "one 1" {
 		t.Fatal(got)
@@ -154,7 +150,7 @@ func TestCaptureAndRestore(t *testing.T) {
 // TestLargeMessages: streams keep to the credit of either side.
 func TestLargeMessages(t *testing.T) {
 	const n = 700 << 10
-	p := platform(t, func(c *fake.CPU) {
+	p := open(t, func(c *fake.CPU) {
 		s := c.Vsock().Stream(9)
 		for left := n; left > 0; {
 			left -= len(s.Read(left))
@@ -190,11 +186,11 @@ func TestEnds(t *testing.T) {
 		{func(c *fake.CPU) { c.Crash() }, vmm.StopCrash},
 		{func(c *fake.CPU) { c.Store(guest.DeviceGPA+0x5000, 1) }, vmm.StopCrash},
 	} {
-		m := newMachine(t, platform(t, e.guest))
+		m := newMachine(t, open(t, e.guest))
 		stop := run(t, m, vmm.RunOptions{}, e.want)
 		_ = m.CrashReport(stop, nil).String()
 	}
-	m := newMachine(t, platform(t, func(c *fake.CPU) { c.Die() }))
+	m := newMachine(t, open(t, func(c *fake.CPU) { c.Die() }))
 	if _, err := m.Run(vmm.RunOptions{}); err == nil {
 		t.Error("a machine that died ran")
 	}
@@ -207,7 +203,7 @@ func TestEnds(t *testing.T) {
 // and is another instance when it is made one: then its deferred functions run.
 func TestKick(t *testing.T) {
 	unwound := make(chan bool, 1)
-	m := newMachine(t, platform(t, func(c *fake.CPU) {
+	m := newMachine(t, open(t, func(c *fake.CPU) {
 		if c.Word(0) == 0 {
 			c.SetWord(0, 1)
 			return
@@ -237,7 +233,7 @@ func TestKick(t *testing.T) {
 
 func TestConsoleAndTimer(t *testing.T) {
 	var out bytes.Buffer
-	p := platform(t, func(c *fake.CPU) {
+	p := open(t, func(c *fake.CPU) {
 		c.Print(1, "hello")
 		c.SetTimer(c.Identity().MonoNS + uint64(time.Millisecond))
 		c.Wait()
@@ -249,11 +245,7 @@ func TestConsoleAndTimer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer m.Close()
-	library, err := os.ReadFile("../../testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(m.Memory().Write(guest.KernelGPA, library), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
+	if err := errors.Join(m.Memory().Write(guest.KernelGPA, testguest.Binary), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
 		t.Fatal(err)
 	}
 	run(t, m, vmm.RunOptions{Wait: vmm.WaitTimers}, vmm.StopIdle)

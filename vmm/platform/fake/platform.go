@@ -5,9 +5,28 @@ import (
 	"sync"
 	"time"
 
-	"seuss/vmm"
 	"seuss/vmm/internal/host"
+	"seuss/vmm/platform"
 )
+
+// Kind is this platform. Users cannot choose it: a guest comes from the test that opens
+// it. Opened by name its guests do nothing.
+var Kind = &platform.Kind{
+	Name:    "fake",
+	Title:   "fake platform",
+	Summary: "guests are Go functions, for tests",
+}
+
+func init() {
+	Kind.Open = func(platform.Options) (platform.Platform, error) {
+		p, err := New(Options{Guest: func(*CPU) {}})
+		if err != nil {
+			return nil, err
+		}
+		return p, nil
+	}
+	platform.Register(Kind)
+}
 
 // Options describe a platform.
 type Options struct {
@@ -16,7 +35,7 @@ type Options struct {
 	// NewVM, if not nil, is asked before a machine is made; an error is NewVM's.
 	NewVM func() error
 	// CPU, if not nil, changes what guests see of the processor.
-	CPU func(*vmm.CPU)
+	CPU func(*platform.CPU)
 }
 
 // Guest is a program. See the package comment.
@@ -25,14 +44,14 @@ type Guest func(*CPU)
 // Platform makes machines that run a Guest.
 type Platform struct {
 	o   Options
-	cpu vmm.CPU
+	cpu platform.CPU
 
 	mu   sync.Mutex
 	live int // machines that are open
 	made int // and that were ever made
 }
 
-var _ vmm.Platform = (*Platform)(nil)
+var _ platform.Platform = (*Platform)(nil)
 
 // xsaveBytes is the size of the legacy area with its header, Intel SDM vol. 1, 13.4.
 const xsaveBytes = 576
@@ -50,24 +69,27 @@ func New(o Options) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{o: o, cpu: vmm.CPU{CPL: 3, FSGSBASE: true, XCR0: 3, XSaveBytes: xsaveBytes, TSCKHz: clock.KHz,
-		Features: vmm.CPUFeatures{Vendor: "fake", Model: "0-0-0", XSaveBytes: xsaveBytes}}}
+	p := &Platform{o: o, cpu: platform.CPU{CPL: 3, FSGSBASE: true, XCR0: 3, XSaveBytes: xsaveBytes, TSCKHz: clock.KHz,
+		Features: platform.CPUFeatures{Vendor: "fake", Model: "0-0-0", XSaveBytes: xsaveBytes}}}
 	if o.CPU != nil {
 		o.CPU(&p.cpu)
 	}
 	return p, nil
 }
 
-// Name implements vmm.Platform.
+// Name implements platform.Platform.
 func (p *Platform) Name() string { return "fake" }
 
-// Info implements vmm.Platform.
-func (p *Platform) Info() vmm.Info {
-	return vmm.Info{Platform: p.Name(), Device: "none", Facts: []string{"guests: a Go function"}}
+// Info implements platform.Platform.
+func (p *Platform) Info() platform.Info {
+	return platform.Info{Platform: p.Name(), Device: "none", Facts: []string{"guests: a Go function"}}
 }
 
-// CPU implements vmm.Platform.
-func (p *Platform) CPU() vmm.CPU { return p.cpu }
+// Capabilities implements platform.Platform: none.
+func (p *Platform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
+
+// CPU implements platform.Platform.
+func (p *Platform) CPU() platform.CPU { return p.cpu }
 
 // Machines returns how many machines are open, and how many were ever made.
 func (p *Platform) Machines() (open, made int) {
@@ -76,8 +98,8 @@ func (p *Platform) Machines() (open, made int) {
 	return p.live, p.made
 }
 
-// NewVM implements vmm.Platform.
-func (p *Platform) NewVM() (vmm.VM, error) {
+// NewVM implements platform.Platform.
+func (p *Platform) NewVM() (platform.VM, error) {
 	if p.o.NewVM != nil {
 		if err := p.o.NewVM(); err != nil {
 			return nil, err
@@ -92,5 +114,5 @@ func (p *Platform) NewVM() (vmm.VM, error) {
 	return vm, nil
 }
 
-// Close implements vmm.Platform.
+// Close implements platform.Platform.
 func (p *Platform) Close() error { return nil }

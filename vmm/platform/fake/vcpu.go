@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 const pageSize = guest.PageSize
@@ -18,36 +18,36 @@ const pageSize = guest.PageSize
 // leave the guest. Kick may be called from any goroutine.
 type VCPU struct {
 	vm    *VM
-	state vmm.CPUState
+	state platform.CPUState
 	fault uint64 // CR2
 	read  uint64 // value of a load, see CompleteRead
 	count uint64 // stores of the guest, as page faults
 
-	next func() (vmm.Exit, bool) // nil: the guest rests
+	next func() (platform.Exit, bool) // nil: the guest rests
 	stop func()
 
 	kicked atomic.Bool
 	kick   chan struct{} // ends a Spin
 }
 
-var _ vmm.VCPU = (*VCPU)(nil)
+var _ platform.VCPU = (*VCPU)(nil)
 
 // resting is where a guest that rests is, in the kernel library.
 const resting = guest.KernelGPA + 0x100
 
 func (v *VCPU) init(vm *VM) {
 	v.vm, v.kick = vm, make(chan struct{}, 1)
-	v.state = vmm.CPUState{XCR0: vm.platform.cpu.XCR0, XSave: make([]byte, vm.platform.cpu.XSaveBytes)}
+	v.state = platform.CPUState{XCR0: vm.platform.cpu.XCR0, XSave: make([]byte, vm.platform.cpu.XSaveBytes)}
 }
 
-// Run implements vmm.VCPU.
-func (v *VCPU) Run() (vmm.Exit, error) {
+// Run implements platform.VCPU.
+func (v *VCPU) Run() (platform.Exit, error) {
 	if !v.vm.Alive() {
-		return vmm.Exit{}, fmt.Errorf("run vCPU: the guest is dead: %w", unix.ESRCH)
+		return platform.Exit{}, fmt.Errorf("run vCPU: the guest is dead: %w", unix.ESRCH)
 	}
 	if v.kicked.Load() {
 		v.ClearKick()
-		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+		return platform.Exit{Kind: platform.ExitInterrupted}, nil
 	}
 	if v.next == nil {
 		v.next, v.stop = iter.Pull(v.guest)
@@ -55,15 +55,15 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 	exit, more := v.next()
 	if !more {
 		v.next, v.stop = nil, nil
-		exit = vmm.Exit{Kind: vmm.ExitDoorbell, GPA: guest.DoorbellIdle, Size: 4}
+		exit = platform.Exit{Kind: platform.ExitDoorbell, GPA: guest.DoorbellIdle, Size: 4}
 		v.state.Regs.RIP = resting
 	}
-	if exit.Kind == vmm.ExitInterrupted {
+	if exit.Kind == platform.ExitInterrupted {
 		v.ClearKick()
 	}
 	if !v.vm.Alive() {
 		v.abandon()
-		return vmm.Exit{}, fmt.Errorf("run vCPU: the guest died: %w", unix.ESRCH)
+		return platform.Exit{}, fmt.Errorf("run vCPU: the guest died: %w", unix.ESRCH)
 	}
 	return exit, nil
 }
@@ -72,7 +72,7 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 var errAbandoned = errors.New("the guest is another instance now")
 
 // guest runs the program until it returns or is abandoned.
-func (v *VCPU) guest(yield func(vmm.Exit) bool) {
+func (v *VCPU) guest(yield func(platform.Exit) bool) {
 	c := &CPU{v: v, mem: v.vm.memory.Bytes(), yield: yield}
 	defer func() {
 		if r := recover(); r != nil && r != any(errAbandoned) {
@@ -93,7 +93,7 @@ func (v *VCPU) abandon() {
 	}
 }
 
-// Kick implements vmm.VCPU.
+// Kick implements platform.VCPU.
 func (v *VCPU) Kick() {
 	v.kicked.Store(true)
 	select {
@@ -102,7 +102,7 @@ func (v *VCPU) Kick() {
 	}
 }
 
-// ClearKick implements vmm.VCPU.
+// ClearKick implements platform.VCPU.
 func (v *VCPU) ClearKick() {
 	v.kicked.Store(false)
 	select {
@@ -111,35 +111,35 @@ func (v *VCPU) ClearKick() {
 	}
 }
 
-// CompleteRead implements vmm.VCPU.
+// CompleteRead implements platform.VCPU.
 func (v *VCPU) CompleteRead(value uint64) { v.read = value }
 
-// Settle implements vmm.VCPU: the guest runs inside Run only.
+// Settle implements platform.VCPU: the guest runs inside Run only.
 func (v *VCPU) Settle() error { return nil }
 
-// GuestCalls implements vmm.VCPU.
-func (v *VCPU) GuestCalls() vmm.GuestCalls { return vmm.GuestCalls{} }
+// GuestCalls implements platform.VCPU.
+func (v *VCPU) GuestCalls() platform.GuestCalls { return platform.GuestCalls{} }
 
-// Regs implements vmm.VCPU.
-func (v *VCPU) Regs(into *vmm.Regs) { *into = v.state.Regs }
+// Regs implements platform.VCPU.
+func (v *VCPU) Regs(into *platform.Regs) { *into = v.state.Regs }
 
-// SetRegs implements vmm.VCPU.
-func (v *VCPU) SetRegs(r *vmm.Regs) { v.state.Regs = *r }
+// SetRegs implements platform.VCPU.
+func (v *VCPU) SetRegs(r *platform.Regs) { v.state.Regs = *r }
 
-// Faults implements vmm.VCPU: each store counts as one.
+// Faults implements platform.VCPU: each store counts as one.
 func (v *VCPU) Faults() uint64 { return v.count }
 
-// FaultAddress implements vmm.VCPU.
+// FaultAddress implements platform.VCPU.
 func (v *VCPU) FaultAddress() (uint64, error) { return v.fault, nil }
 
-// EventPending implements vmm.VCPU.
+// EventPending implements platform.VCPU.
 func (v *VCPU) EventPending() bool { return false }
 
-// TSCOffset implements vmm.VCPU.
+// TSCOffset implements platform.VCPU.
 func (v *VCPU) TSCOffset() int64 { return 0 }
 
-// State implements vmm.VCPU.
-func (v *VCPU) State(into *vmm.CPUState) error {
+// State implements platform.VCPU.
+func (v *VCPU) State(into *platform.CPUState) error {
 	x, msrs := into.XSave, into.MSRs
 	*into = v.state
 	into.XSave = append(x[:0], v.state.XSave...)
@@ -147,8 +147,8 @@ func (v *VCPU) State(into *vmm.CPUState) error {
 	return nil
 }
 
-// SetState implements vmm.VCPU.
-func (v *VCPU) SetState(s *vmm.CPUState) error {
+// SetState implements platform.VCPU.
+func (v *VCPU) SetState(s *platform.CPUState) error {
 	v.abandon()
 	v.state = s.Clone()
 	v.fault, v.read = 0, 0

@@ -2,9 +2,12 @@ package fake
 
 import (
 	"errors"
+	"os"
 	"sync/atomic"
 
-	"seuss/vmm"
+	"seuss/dirtytrack"
+	"seuss/vmm/internal/mapped"
+	"seuss/vmm/platform"
 )
 
 // VM is one machine.
@@ -16,40 +19,48 @@ type VM struct {
 	closed   bool
 }
 
-var _ vmm.VM = (*VM)(nil)
+var _ platform.VM = (*VM)(nil)
 
-// NewMemory implements vmm.VM. There is no write tracking but that of the memory.
-func (vm *VM) NewMemory(bytes uint64, _ bool) (vmm.Backing, error) {
+// NewMemory implements platform.VM. There is no write tracking but that of the memory.
+func (vm *VM) NewMemory(bytes uint64, _ bool) (platform.Backing, error) {
 	if vm.memory != nil {
 		return nil, errors.New("the machine has its memory already")
 	}
-	b, err := vmm.NewPrivateBacking(bytes, false)
+	b, err := mapped.New(bytes, false)
 	if err != nil {
 		return nil, err
 	}
-	vm.memory = &memory{PrivateBacking: b}
+	vm.memory = &memory{Memory: b}
 	return vm.memory, nil
 }
 
 // memory is the guest's: the monitor's own mapping, in which the guest runs.
-type memory struct{ *vmm.PrivateBacking }
+type memory struct{ *mapped.Memory }
 
-// MapPager implements vmm.Backing. The guest is Go code, which must not be the one who
+// MapPager implements platform.Backing. The guest is Go code, which must not be the one who
 // waits for a page, so all are filled before.
-func (m *memory) MapPager(first, count uint64, p vmm.Pager, page uint64) error {
+func (m *memory) MapPager(first, count uint64, p platform.Pager, page uint64) error {
 	if err := p.Fill(page, count); err != nil {
 		return err
 	}
 	return m.MapFile(first, count, p.File(), int64(page*pageSize))
 }
 
-// VCPU implements vmm.VM.
-func (vm *VM) VCPU() vmm.VCPU { return &vm.vcpu }
+// VCPU implements platform.VM.
+func (vm *VM) VCPU() platform.VCPU { return &vm.vcpu }
 
-// Alive implements vmm.VM.
+// WriteTracker implements platform.VM: there is none.
+func (vm *VM) WriteTracker() (dirtytrack.Tracker, error) {
+	return nil, errors.New("write tracking: the fake platform has none but that of the memory")
+}
+
+// Process implements platform.VM.
+func (vm *VM) Process() int { return os.Getpid() }
+
+// Alive implements platform.VM.
 func (vm *VM) Alive() bool { return !vm.dead.Load() }
 
-// Close implements vmm.VM.
+// Close implements platform.VM.
 func (vm *VM) Close() error {
 	if vm.closed {
 		return nil

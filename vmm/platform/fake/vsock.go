@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"seuss/guest"
-	"seuss/vmm"
 )
 
 // Vsock is the guest's driver of its virtio socket device (VIRTIO 1.2, 5.10): streams to
@@ -100,7 +99,7 @@ func (v *Vsock) save() {
 	v.c.Write(savedGPA, append(binary.LittleEndian.AppendUint32(nil, uint32(len(b))), b...))
 }
 
-func rings(queue int) vmm.GPA { return vmm.GPA(vsockGPA + queue*ringsStride) }
+func rings(queue int) guest.GPA { return guest.GPA(vsockGPA + queue*ringsStride) }
 
 // setUp follows VIRTIO 3.1.1.
 func (v *Vsock) setUp() {
@@ -114,29 +113,29 @@ func (v *Vsock) setUp() {
 	for q := range 3 {
 		c.Store(mmioQueue, uint32(q))
 		c.Store(mmioSize, slots)
-		for i, at := range []vmm.GPA{rings(q), rings(q) + 0x400, rings(q) + 0x800} {
-			c.Store(vmm.GPA(mmioRings+16*i), uint32(at))
-			c.Store(vmm.GPA(mmioRings+16*i+4), 0)
+		for i, at := range []guest.GPA{rings(q), rings(q) + 0x400, rings(q) + 0x800} {
+			c.Store(guest.GPA(mmioRings+16*i), uint32(at))
+			c.Store(guest.GPA(mmioRings+16*i+4), 0)
 		}
 		c.Store(mmioEnable, 1)
 	}
 	c.Store(mmioState, 15)
 	for i := range uint16(slots) {
-		v.describe(receive, i, vmm.GPA(receiveGPA+int(i)*slotBytes), slotBytes, 2)
+		v.describe(receive, i, guest.GPA(receiveGPA+int(i)*slotBytes), slotBytes, 2)
 		v.offer(receive, i)
 	}
 }
 
-func (v *Vsock) describe(queue int, slot uint16, gpa vmm.GPA, n int, flags uint16) {
+func (v *Vsock) describe(queue int, slot uint16, gpa guest.GPA, n int, flags uint16) {
 	d := binary.LittleEndian.AppendUint64(nil, uint64(gpa))
 	d = binary.LittleEndian.AppendUint32(d, uint32(n))
 	d = binary.LittleEndian.AppendUint16(d, flags)
-	v.c.Write(rings(queue)+vmm.GPA(16*slot), append(d, 0, 0))
+	v.c.Write(rings(queue)+guest.GPA(16*slot), append(d, 0, 0))
 }
 
 func (v *Vsock) offer(queue int, slot uint16) {
 	at, n := rings(queue)+0x400, &v.s.Avail[queue]
-	v.c.Write(at+4+vmm.GPA(2*(*n%slots)), binary.LittleEndian.AppendUint16(nil, slot))
+	v.c.Write(at+4+guest.GPA(2*(*n%slots)), binary.LittleEndian.AppendUint16(nil, slot))
 	*n++
 	v.c.Write(at+2, binary.LittleEndian.AppendUint16(nil, *n))
 }
@@ -171,7 +170,7 @@ func (v *Vsock) send(s *Stream, op uint16, flags uint32, payload []byte) {
 	p = append(le.AppendUint32(p, s.Forwarded), payload...)
 	s.Told = s.Forwarded
 	slot := v.s.Avail[transmit] % slots
-	at := vmm.GPA(transmitGPA + int(slot)*slotBytes)
+	at := guest.GPA(transmitGPA + int(slot)*slotBytes)
 	v.c.Write(at, p)
 	v.describe(transmit, slot, at, len(p), 0)
 	v.offer(transmit, slot)
@@ -184,7 +183,7 @@ func (v *Vsock) poll() {
 		if !ok {
 			return
 		}
-		p := v.c.Read(vmm.GPA(receiveGPA+int(slot)*slotBytes), int(n))
+		p := v.c.Read(guest.GPA(receiveGPA+int(slot)*slotBytes), int(n))
 		v.offer(receive, slot)
 		v.packet(p)
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/kvm"
 	"seuss/vmm/vmmtest"
 )
@@ -17,7 +17,7 @@ func TestNoKVM(t *testing.T) {
 	dir := t.TempDir()
 	for name, device := range map[string]string{"missing": filepath.Join(dir, "kvm"), "not a device": dir} {
 		_, err := kvm.New(kvm.Options{Device: device})
-		if !errors.Is(err, vmm.ErrNoKVM) {
+		if !errors.Is(err, platform.ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Log(err)
@@ -27,24 +27,6 @@ func TestNoKVM(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "KVM_GET_API_VERSION") {
 		t.Error(err)
 	}
-}
-
-func TestPlatform(t *testing.T) {
-	p := vmmtest.RequireKVM(t)
-	cpu := p.CPU()
-	if cpu.TSCKHz == 0 || cpu.XCR0&3 != 3 || cpu.XSaveBytes < 576 || len(cpu.Features.Names) == 0 {
-		t.Errorf("CPU %+v", cpu)
-	}
-	if missing := cpu.Features.Missing(cpu.Features); missing != nil {
-		t.Errorf("a CPU lacks its own features: %v", missing)
-	}
-	less := cpu.Features
-	less.Names = less.Names[1:]
-	if missing := cpu.Features.Missing(less); len(missing) != 1 || missing[0] != cpu.Features.Names[0] {
-		t.Errorf("missing %v", missing)
-	}
-	info := p.Info()
-	t.Log(info.Platform, info.Device, "\n", strings.Join(info.Facts, "\n"))
 }
 
 func TestDirtyRingOptions(t *testing.T) {
@@ -57,59 +39,6 @@ func TestDirtyRingOptions(t *testing.T) {
 			t.Log(err)
 		}
 	}
-}
-
-// openFiles counts this process's descriptors.
-func openFiles(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
-}
-
-func TestNothingLeaks(t *testing.T) {
-	p := vmmtest.RequireKVM(t)
-	cycle := func() {
-		m, err := vmm.NewMachine(p, vmm.Config{RAMBytes: 4 << 20})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := m.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if err := m.Close(); err != nil {
-			t.Fatal("second close:", err)
-		}
-	}
-	cycle()
-	files, maps := openFiles(t), mappings(t)
-	for range 20 {
-		cycle()
-	}
-	if n := openFiles(t); n > files {
-		t.Errorf("%d descriptors before, %d after", files, n)
-	}
-	if n := mappings(t); n > maps+10 {
-		t.Errorf("%d mappings before, %d after", maps, n)
-	}
-	// A machine that cannot be made leaves nothing behind either.
-	if _, err := vmm.NewMachine(p, vmm.Config{RAMBytes: 1}); err == nil {
-		t.Error("a machine with one byte of RAM")
-	}
-	if n := openFiles(t); n > files {
-		t.Errorf("%d descriptors before, %d after a failure", files, n)
-	}
-}
-
-func mappings(t *testing.T) int {
-	t.Helper()
-	b, err := os.ReadFile("/proc/self/maps")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Count(string(b), "\n")
 }
 
 // headerProgram prints what the kernel's header says, in the order in which

@@ -6,8 +6,8 @@ import (
 
 	"github.com/bobuhiro11/gokvm/kvm"
 
-	"seuss/vmm"
 	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 )
 
 // savedMSRs are those that are part of a state, as far as the host has them: what
@@ -122,7 +122,7 @@ func elsewhere(index uint32) bool {
 // otherMSRs returns all MSRs that KVM keeps for a vCPU and that no state names, with
 // what they hold after power-on. What changes by itself between two looks is a clock
 // or a counter of the host's.
-func (p *Platform) otherMSRs(v *VCPU) ([]vmm.MSR, error) {
+func (p *Platform) otherMSRs(v *VCPU) ([]platform.MSR, error) {
 	listed, err := p.listedMSRs()
 	if err != nil {
 		return nil, err
@@ -144,18 +144,18 @@ func (p *Platform) otherMSRs(v *VCPU) ([]vmm.MSR, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(first, func(m vmm.MSR) bool { return !slices.Contains(second, m) }), nil
+	return slices.DeleteFunc(first, func(m platform.MSR) bool { return !slices.Contains(second, m) }), nil
 }
 
 // readable reads those of some MSRs that there are.
-func (v *VCPU) readable(indices []uint32) (out []vmm.MSR, err error) {
+func (v *VCPU) readable(indices []uint32) (out []platform.MSR, err error) {
 	for len(indices) > 0 {
 		n, err := v.readMSRs(indices[:min(len(indices), maxMSRs)])
 		if err != nil {
 			return nil, err
 		}
 		for _, e := range v.msrs.entries[:n] {
-			out = append(out, vmm.MSR{Index: e.index, Value: e.value})
+			out = append(out, platform.MSR{Index: e.index, Value: e.value})
 		}
 		if indices = indices[n:]; len(indices) > 0 && n < maxMSRs {
 			indices = indices[1:] // the kernel stops at one that it does not have
@@ -176,7 +176,7 @@ func (v *VCPU) readMSRs(indices []uint32) (int, error) {
 }
 
 // getMSRs reads every MSR of the platform's list.
-func (v *VCPU) getMSRs(into []vmm.MSR) ([]vmm.MSR, error) {
+func (v *VCPU) getMSRs(into []platform.MSR) ([]platform.MSR, error) {
 	n, err := v.readMSRs(v.saved)
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func (v *VCPU) getMSRs(into []vmm.MSR) ([]vmm.MSR, error) {
 	}
 	into = into[:0]
 	for _, e := range v.msrs.entries[:n] {
-		into = append(into, vmm.MSR{Index: e.index, Value: e.value})
+		into = append(into, platform.MSR{Index: e.index, Value: e.value})
 	}
 	return into, nil
 }
@@ -195,7 +195,7 @@ func (v *VCPU) getMSRs(into []vmm.MSR) ([]vmm.MSR, error) {
 // looking has no effects, while some writes leave the next KVM_RUN work to do (clocks,
 // for instance) although they change nothing. What the host lets nobody read or write
 // is an error that names it: the machine is then of no more use.
-func (v *VCPU) putMSRs(list []vmm.MSR) error {
+func (v *VCPU) putMSRs(list []platform.MSR) error {
 	for len(list) > 0 {
 		part := list[:min(len(list), maxMSRs)]
 		list = list[len(part):]
@@ -225,7 +225,7 @@ func (v *VCPU) putMSRs(list []vmm.MSR) error {
 }
 
 // setMSRs writes at most maxMSRs. The kernel stops at the first that it refuses.
-func (v *VCPU) setMSRs(list []vmm.MSR) error {
+func (v *VCPU) setMSRs(list []platform.MSR) error {
 	if len(list) == 0 {
 		return nil
 	}

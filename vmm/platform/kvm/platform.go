@@ -10,8 +10,9 @@ import (
 	"github.com/bobuhiro11/gokvm/kvm"
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm"
+	"seuss/vmm/internal/demand"
 	"seuss/vmm/internal/host"
+	"seuss/vmm/platform"
 )
 
 // Level chooses the privilege level of guests.
@@ -48,86 +49,39 @@ type Platform struct {
 	dev        handle
 	device     string
 	pvm        bool
-	cpu        vmm.CPU
+	cpu        platform.CPU
 	cpuid      *cpuidList
-	msrs       []uint32  // of a state, ascending
-	others     []vmm.MSR // that no state has and a guest may reach, after power-on
-	filters    bool      // guests may use allowedMSRs alone
-	runBytes   int       // size of the vCPU's mapping
-	xsaveBytes int       // size that KVM_GET_XSAVE2 fills
-	syncMask   uint64
+	msrs       []uint32       // of a state, ascending
+	others     []platform.MSR // that no state has and a guest may reach, after power-on
+	filters    bool           // guests may use allowedMSRs alone
+	runBytes   int            // size of the vCPU's mapping
+	xsaveBytes int            // size that KVM_GET_XSAVE2 fills
 	clock      host.ClockCheck
 	ringBytes  uint64
 	small      bool // no huge pages
 }
 
-var _ vmm.Platform = (*Platform)(nil)
+var _ platform.Platform = (*Platform)(nil)
 
 // New opens KVM, checks that it offers what a machine needs and learns what
-// its guests see of the processor. A missing or forbidden device is an error
-// that wraps vmm.ErrNoKVM and says what to do.
+// its guests see of the processor. What the host lacks is a platform.Unmet.
 func New(o Options) (*Platform, error) {
 	if o.Device == "" {
-		o.Device = "/dev/kvm"
+		o.Device = platform.Host{}.Device(deviceName)
 	}
-	f, err := os.OpenFile(o.Device, os.O_RDWR, 0)
+	p, err := open(o.Device)
 	if err != nil {
-		return nil, openError(o.Device, err)
+		return nil, err
 	}
-	p := &Platform{dev: handle{file: f, fd: f.Fd()}, device: o.Device, small: o.NoHugePages}
+	p.small = o.NoHugePages
 	if err := p.init(o); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("set up %s: %w", o.Device, err)
+		return nil, errors.Join(fmt.Errorf("set up %s: %w", o.Device, err), p.Close())
 	}
 	return p, nil
 }
 
-func openError(device string, err error) error {
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%w: %s does not exist: switch virtualisation on in the firmware, load kvm_intel, kvm_amd or kvm_pvm, "+
-			"and pass the device into the container if this is one", vmm.ErrNoKVM, device)
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w: no permission to open %s: run as root or add the user to the group that owns it (often kvm)", vmm.ErrNoKVM, device)
-	case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-		return fmt.Errorf("%w: %s has no driver behind it: load kvm_intel, kvm_amd or kvm_pvm", vmm.ErrNoKVM, device)
-	}
-	return fmt.Errorf("%w: %w", vmm.ErrNoKVM, err)
-}
-
-// neededCaps are the capabilities without which no machine is created.
-var neededCaps = []struct {
-	number kvm.Capability
-	name   string
-}{
-	{kvm.CapUserMemory, "KVM_CAP_USER_MEMORY"},
-	{kvm.CapImmediateExit, "KVM_CAP_IMMEDIATE_EXIT (Linux 4.13)"},
-	{kvm.CapSyncRegs, "KVM_CAP_SYNC_REGS (Linux 4.17)"},
-	{kvm.CapXCRS, "KVM_CAP_XCRS"},
-	{kvm.CapXSave, "KVM_CAP_XSAVE"},
-	{kvm.CapVCPUEvents, "KVM_CAP_VCPU_EVENTS"},
-	{kvm.CapDebugRegs, "KVM_CAP_DEBUGREGS"},
-	{kvm.CapMPState, "KVM_CAP_MP_STATE"},
-	{kvm.CapGetTSCkHz, "KVM_CAP_GET_TSC_KHZ"},
-}
-
 func (p *Platform) init(o Options) error {
-	version, err := p.dev.call("KVM_GET_API_VERSION", kvmGetAPIVersion, 0)
-	if err != nil {
-		return err
-	}
-	if version != apiVersion {
-		return fmt.Errorf("KVM API version %d, need %d", version, apiVersion)
-	}
-	for _, c := range neededCaps {
-		if p.capability(c.number) == 0 {
-			return fmt.Errorf("this KVM lacks %s", c.name)
-		}
-	}
-	p.syncMask = uint64(p.capability(kvm.CapSyncRegs)) & syncAll
-	if p.syncMask != syncAll {
-		return fmt.Errorf("KVM_CAP_SYNC_REGS offers %#x, need %#x", p.syncMask, uint64(syncAll))
-	}
+	var err error
 	if p.runBytes, err = p.dev.call("KVM_GET_VCPU_MMAP_SIZE", kvmGetVCPUMmapSize, 0); err != nil {
 		return err
 	}
@@ -172,15 +126,6 @@ func (p *Platform) setRing(entries uint32) error {
 	return nil
 }
 
-// capability returns KVM_CHECK_EXTENSION's answer, 0 for an unknown one.
-func (p *Platform) capability(c kvm.Capability) int {
-	n, err := p.dev.call("KVM_CHECK_EXTENSION", kvmCheckExtension, uintptr(c))
-	if err != nil {
-		return 0
-	}
-	return n
-}
-
 // learnFromProbe creates a VM for a moment, since MSRs, extended state and the
 // TSC frequency can only be asked of a vCPU.
 func (p *Platform) learnFromProbe() (err error) {
@@ -214,12 +159,12 @@ func (p *Platform) learnFromProbe() (err error) {
 		return err
 	}
 	p.cpu.TSCKHz = p.clock.KHz
-	p.cpu.Features = vmm.ReadCPUFeatures(p.guestCPUID(), p.cpu.XCR0, p.cpu.XSaveBytes)
+	p.cpu.Features = platform.ReadCPUFeatures(p.guestCPUID(), p.cpu.XCR0, p.cpu.XSaveBytes)
 	p.cpu.FSGSBASE = p.pvm || slices.Contains(p.cpu.Features.Names, "fsgsbase")
 	return nil
 }
 
-// Name implements vmm.Platform: "kvm" or "kvm-pvm".
+// Name implements platform.Platform: "kvm" or "kvm-pvm".
 func (p *Platform) Name() string {
 	if p.pvm {
 		return "kvm-pvm"
@@ -227,11 +172,24 @@ func (p *Platform) Name() string {
 	return "kvm"
 }
 
-// CPU implements vmm.Platform.
-func (p *Platform) CPU() vmm.CPU { return p.cpu }
+// CPU implements platform.Platform.
+func (p *Platform) CPU() platform.CPU { return p.cpu }
 
-// NewVM implements vmm.Platform.
-func (p *Platform) NewVM() (vmm.VM, error) {
+// Capabilities implements platform.Platform.
+func (p *Platform) Capabilities() platform.Capabilities {
+	own, err := demand.OpenOwn()
+	if err == nil {
+		unix.Close(own)
+	}
+	return platform.Capabilities{
+		MachineCode: true, FarWindow: true, PagesIn: err == nil, WriteTracking: true,
+		// kvm_pvm interprets ring 0 without the extended state's instructions.
+		ExtendedState: !p.pvm || p.cpu.CPL == 3,
+	}
+}
+
+// NewVM implements platform.Platform.
+func (p *Platform) NewVM() (platform.VM, error) {
 	vm, err := p.newVM()
 	if err != nil {
 		return nil, err // not vm: a nil *VM in an interface is not nil
@@ -239,7 +197,7 @@ func (p *Platform) NewVM() (vmm.VM, error) {
 	return vm, nil
 }
 
-// Close implements vmm.Platform.
+// Close implements platform.Platform.
 func (p *Platform) Close() error {
 	if err := p.dev.close(); err != nil {
 		return fmt.Errorf("close %s: %w", p.device, err)
@@ -247,15 +205,15 @@ func (p *Platform) Close() error {
 	return nil
 }
 
-// Info implements vmm.Platform.
-func (p *Platform) Info() vmm.Info {
+// Info implements platform.Platform.
+func (p *Platform) Info() platform.Info {
 	yes := func(c kvm.Capability) string {
 		if n := p.capability(c); n != 0 {
 			return fmt.Sprintf("yes (%d)", n)
 		}
 		return "no"
 	}
-	return vmm.Info{Platform: p.Name(), Device: p.device, Facts: []string{
+	return platform.Info{Platform: p.Name(), Device: p.device, Facts: []string{
 		fmt.Sprintf("guest privilege level: CPL %d", p.cpu.CPL),
 		"processor: " + p.cpu.Features.String(),
 		fmt.Sprintf("extended state: XCR0 %#x, %d bytes", p.cpu.XCR0, p.cpu.XSaveBytes),

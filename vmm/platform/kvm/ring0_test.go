@@ -15,6 +15,8 @@ import (
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
+	"seuss/vmm/vmmtest/testguest"
 )
 
 // Addresses of testdata/ring0.S and of the test guest that runs it.
@@ -51,7 +53,7 @@ type attacker struct {
 func newAttacker(t *testing.T, o Options) *attacker {
 	t.Helper()
 	p, err := New(o)
-	if errors.Is(err, vmm.ErrNoKVM) && os.Getenv("CI_KVM") != "1" {
+	if errors.Is(err, platform.ErrUnavailable) && os.Getenv("CI_KVM") != "1" {
 		t.Skip("skipped without KVM:", err)
 	}
 	if err != nil {
@@ -66,16 +68,12 @@ func newAttacker(t *testing.T, o Options) *attacker {
 			t.Error(err)
 		}
 	})
-	library, err := os.ReadFile("../../testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
 	code, err := os.ReadFile("testdata/ring0.bin")
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := &attacker{Machine: m, t: t, p: p}
-	if err := errors.Join(m.Memory().Write(guest.KernelGPA, library), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
+	if err := errors.Join(m.Memory().Write(guest.KernelGPA, testguest.Binary), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
 		t.Fatal(err)
 	}
 	a.rest()
@@ -118,7 +116,7 @@ func words(list []uint64) (out []byte) {
 	return out
 }
 
-func (a *attacker) order(at vmm.GPA, value uint64) {
+func (a *attacker) order(at guest.GPA, value uint64) {
 	a.t.Helper()
 	if err := a.Memory().WriteU64(ring0Orders+at, value); err != nil {
 		a.t.Fatal(err)

@@ -6,15 +6,15 @@ import (
 
 	"github.com/bobuhiro11/gokvm/kvm"
 
-	"seuss/vmm"
 	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 )
 
-// State implements vmm.VCPU. It reads what SetState sets: the multiprocessing state
+// State implements platform.VCPU. It reads what SetState sets: the multiprocessing state
 // first, because reading it may act on pending INIT and SIPI events, and the events
 // last, because every other call may change them (KVM_SET_REGS clears a pending
 // exception, for instance).
-func (v *VCPU) State(s *vmm.CPUState) error {
+func (v *VCPU) State(s *platform.CPUState) error {
 	if done, err := v.complete(); err != nil {
 		return fmt.Errorf("save vCPU: %w", err)
 	} else if !done {
@@ -26,7 +26,7 @@ func (v *VCPU) State(s *vmm.CPUState) error {
 	return nil
 }
 
-func (v *VCPU) readState(s *vmm.CPUState) error {
+func (v *VCPU) readState(s *platform.CPUState) error {
 	var mp kvm.MPState
 	if _, err := callPtr(v.h, "KVM_GET_MP_STATE", kvmGetMPState, &mp); err != nil {
 		return err
@@ -36,7 +36,7 @@ func (v *VCPU) readState(s *vmm.CPUState) error {
 	if _, err := callPtr(v.h, "KVM_GET_REGS", kvmGetRegs, &regs); err != nil {
 		return err
 	}
-	s.Regs = vmm.Regs(regs)
+	s.Regs = platform.Regs(regs)
 	var sregs kvm.Sregs
 	if _, err := callPtr(v.h, "KVM_GET_SREGS", kvmGetSregs, &sregs); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (v *VCPU) readState(s *vmm.CPUState) error {
 	if _, err := callPtr(v.h, "KVM_GET_DEBUGREGS", kvmGetDebugRegs, &debug); err != nil {
 		return err
 	}
-	s.Debug = vmm.DebugRegs{DB: debug.DB, DR6: debug.DR6, DR7: debug.DR7, Flags: debug.Flags}
+	s.Debug = platform.DebugRegs{DB: debug.DB, DR6: debug.DR6, DR7: debug.DR7, Flags: debug.Flags}
 	if s.MSRs, err = v.getMSRs(s.MSRs); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (v *VCPU) readState(s *vmm.CPUState) error {
 	return nil
 }
 
-func (v *VCPU) readXSave(s *vmm.CPUState) error {
+func (v *VCPU) readXSave(s *platform.CPUState) error {
 	name, request := "KVM_GET_XSAVE2", kvmGetXSave2
 	if len(v.xsave) == 4096 { // the two are then the same, and older kernels have only this
 		name, request = "KVM_GET_XSAVE", kvmGetXSave
@@ -81,14 +81,14 @@ func (v *VCPU) readXSave(s *vmm.CPUState) error {
 	return nil
 }
 
-// SetState implements vmm.VCPU. It puts back everything that a guest can change at
+// SetState implements platform.VCPU. It puts back everything that a guest can change at
 // ring 0, whether this guest runs there or not (see the package comment), and knows
 // of nothing that it may leave out.
 //
 // General and special registers and events travel in the run page (KVM_CAP_SYNC_REGS)
 // and cost no system call. KVM takes them when KVM_RUN begins, in this order, so that
 // the events come last.
-func (v *VCPU) SetState(s *vmm.CPUState) error {
+func (v *VCPU) SetState(s *platform.CPUState) error {
 	// What the guest left pending in the run page must not come back.
 	v.page.dirtyRegs = 0
 	if err := v.abandon(); err != nil {
@@ -107,8 +107,8 @@ func (v *VCPU) SetState(s *vmm.CPUState) error {
 }
 
 // writeState writes what the run page has no room for.
-func (v *VCPU) writeState(s *vmm.CPUState) error {
-	xsave, err := vmm.FitXSave(s.XSave, len(v.xsave))
+func (v *VCPU) writeState(s *platform.CPUState) error {
+	xsave, err := platform.FitXSave(s.XSave, len(v.xsave))
 	if err != nil {
 		return err
 	}
@@ -204,26 +204,26 @@ func (v *VCPU) resetTSCOffset() error {
 	return err
 }
 
-func segmentFromKVM(s kvm.Segment) vmm.Segment {
-	return vmm.Segment{Base: s.Base, Limit: s.Limit, Selector: s.Selector, Type: s.Typ, Present: s.Present,
+func segmentFromKVM(s kvm.Segment) platform.Segment {
+	return platform.Segment{Base: s.Base, Limit: s.Limit, Selector: s.Selector, Type: s.Typ, Present: s.Present,
 		DPL: s.DPL, DB: s.DB, S: s.S, L: s.L, G: s.G, AVL: s.AVL, Unusable: s.Unusable}
 }
 
-func segmentToKVM(s *vmm.Segment) kvm.Segment {
+func segmentToKVM(s *platform.Segment) kvm.Segment {
 	return kvm.Segment{Base: s.Base, Limit: s.Limit, Selector: s.Selector, Typ: s.Type, Present: s.Present,
 		DPL: s.DPL, DB: s.DB, S: s.S, L: s.L, G: s.G, AVL: s.AVL, Unusable: s.Unusable}
 }
 
-func specialFromKVM(d *vmm.SpecialRegs, s *kvm.Sregs) {
+func specialFromKVM(d *platform.SpecialRegs, s *kvm.Sregs) {
 	d.CS, d.DS, d.ES, d.FS = segmentFromKVM(s.CS), segmentFromKVM(s.DS), segmentFromKVM(s.ES), segmentFromKVM(s.FS)
 	d.GS, d.SS, d.TR, d.LDT = segmentFromKVM(s.GS), segmentFromKVM(s.SS), segmentFromKVM(s.TR), segmentFromKVM(s.LDT)
-	d.GDT = vmm.Table{Base: s.GDT.Base, Limit: s.GDT.Limit}
-	d.IDT = vmm.Table{Base: s.IDT.Base, Limit: s.IDT.Limit}
+	d.GDT = platform.Table{Base: s.GDT.Base, Limit: s.GDT.Limit}
+	d.IDT = platform.Table{Base: s.IDT.Base, Limit: s.IDT.Limit}
 	d.CR0, d.CR2, d.CR3, d.CR4, d.CR8 = s.CR0, s.CR2, s.CR3&^cr3Flush, s.CR4, s.CR8
 	d.EFER, d.APICBase, d.InterruptBitmap = s.EFER, s.ApicBase, s.InterruptBitmap
 }
 
-func specialToKVM(d *kvm.Sregs, s *vmm.SpecialRegs) {
+func specialToKVM(d *kvm.Sregs, s *platform.SpecialRegs) {
 	d.CS, d.DS, d.ES, d.FS = segmentToKVM(&s.CS), segmentToKVM(&s.DS), segmentToKVM(&s.ES), segmentToKVM(&s.FS)
 	d.GS, d.SS, d.TR, d.LDT = segmentToKVM(&s.GS), segmentToKVM(&s.SS), segmentToKVM(&s.TR), segmentToKVM(&s.LDT)
 	d.GDT = kvm.Descriptor{Base: s.GDT.Base, Limit: s.GDT.Limit}
@@ -232,8 +232,8 @@ func specialToKVM(d *kvm.Sregs, s *vmm.SpecialRegs) {
 	d.EFER, d.ApicBase, d.InterruptBitmap = s.EFER, s.APICBase, s.InterruptBitmap
 }
 
-func eventsFromKVM(s *kvm.VCPUEvents) vmm.Events {
-	return vmm.Events{
+func eventsFromKVM(s *kvm.VCPUEvents) platform.Events {
+	return platform.Events{
 		ExceptionInjected: s.E.Inject, ExceptionNr: s.E.Nr, ExceptionHasError: s.E.HadErrorCode,
 		ExceptionPending: s.E.Pending, ExceptionError: s.E.ErrorCode,
 		InterruptInjected: s.I.Inject, InterruptNr: s.I.Nr, InterruptSoft: s.I.Soft, InterruptShadow: s.I.Shadow,
@@ -244,7 +244,7 @@ func eventsFromKVM(s *kvm.VCPUEvents) vmm.Events {
 	}
 }
 
-func eventsToKVM(s *vmm.Events) kvm.VCPUEvents {
+func eventsToKVM(s *platform.Events) kvm.VCPUEvents {
 	return kvm.VCPUEvents{
 		E: kvm.Exception{Inject: s.ExceptionInjected, Nr: s.ExceptionNr, HadErrorCode: s.ExceptionHasError,
 			Pending: s.ExceptionPending, ErrorCode: s.ExceptionError},
@@ -256,7 +256,7 @@ func eventsToKVM(s *vmm.Events) kvm.VCPUEvents {
 	}
 }
 
-// FaultAddress implements vmm.VCPU. It costs an ioctl: only a guest that runs at
+// FaultAddress implements platform.VCPU. It costs an ioctl: only a guest that runs at
 // CPL 3 and took a fault asks for it.
 func (v *VCPU) FaultAddress() (uint64, error) {
 	var sregs kvm.Sregs

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // VCPU is a KVM vCPU. Kick may be called from any goroutine.
@@ -27,10 +27,10 @@ type VCPU struct {
 	// KVM_RUN, by writing to the guest's registers or with another exit.
 	unfinished bool
 
-	saved     []uint32  // the platform's MSR list
-	others    []vmm.MSR // and the MSRs that no state has
+	saved     []uint32       // the platform's MSR list
+	others    []platform.MSR // and the MSRs that no state has
 	msrs      msrBlock
-	differ    []vmm.MSR // putMSRs's
+	differ    []platform.MSR // putMSRs's
 	xsave     []byte
 	cr3       uint64 // cr3Flush or not, as last set
 	tscOffset int64  // what the guest's counter differs by, for its clock
@@ -38,7 +38,7 @@ type VCPU struct {
 	hasOffset bool   // and can be set
 }
 
-var _ vmm.VCPU = (*VCPU)(nil)
+var _ platform.VCPU = (*VCPU)(nil)
 
 func newVCPU(vm *VM) (*VCPU, error) {
 	p := vm.platform
@@ -77,12 +77,12 @@ func (v *VCPU) init(p *Platform) error {
 	return v.learnTSCOffset(p.pvm)
 }
 
-// Run implements vmm.VCPU.
+// Run implements platform.VCPU.
 //
 // The thread is fixed only while it is inside KVM_RUN, so that Kick knows whom
 // to signal. A signal that is not a kick (Go preempts with the same one) makes
 // KVM_RUN return too; the guest is then simply entered again.
-func (v *VCPU) Run() (vmm.Exit, error) {
+func (v *VCPU) Run() (platform.Exit, error) {
 	runtime.LockOSThread()
 	v.tid.Store(int32(unix.Gettid()))
 	before := v.threadFaults()
@@ -102,9 +102,9 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 		return v.exit()
 	case unix.EINTR, unix.EAGAIN:
 		v.ClearKick()
-		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+		return platform.Exit{Kind: platform.ExitInterrupted}, nil
 	}
-	return vmm.Exit{}, v.runError(errno)
+	return platform.Exit{}, v.runError(errno)
 }
 
 // threadFaults returns the page faults that the calling thread has taken
@@ -118,7 +118,7 @@ func (v *VCPU) threadFaults() uint64 {
 	return uint64(v.usage.Minflt) + uint64(v.usage.Majflt)
 }
 
-// Faults implements vmm.VCPU.
+// Faults implements platform.VCPU.
 func (v *VCPU) Faults() uint64 { return v.faults }
 
 func (v *VCPU) runError(errno unix.Errno) error {
@@ -130,40 +130,40 @@ func (v *VCPU) runError(errno unix.Errno) error {
 }
 
 // exit translates struct kvm_run's exit data.
-func (v *VCPU) exit() (vmm.Exit, error) {
+func (v *VCPU) exit() (platform.Exit, error) {
 	d := &v.page.Data
 	v.unfinished = true
 	switch reason := kvm.ExitType(v.page.ExitReason); reason {
 	case kvm.EXITMMIO:
 		// { __u64 phys_addr; __u8 data[8]; __u32 len; __u8 is_write; }
-		e := vmm.Exit{GPA: vmm.GPA(d[0]), Size: uint8(d[2])}
+		e := platform.Exit{GPA: guest.GPA(d[0]), Size: uint8(d[2])}
 		if e.Size == 0 || e.Size > 8 {
 			return e, fmt.Errorf("run vCPU: MMIO access of %d bytes at %#x", uint32(d[2]), d[0])
 		}
 		if d[2]>>32&0xff == 0 {
-			e.Kind = vmm.ExitMMIORead
+			e.Kind = platform.ExitMMIORead
 			return e, nil
 		}
-		e.Kind, e.Value = vmm.ExitMMIOWrite, d[1]&(^uint64(0)>>(64-8*uint(e.Size)))
+		e.Kind, e.Value = platform.ExitMMIOWrite, d[1]&(^uint64(0)>>(64-8*uint(e.Size)))
 		if e.GPA&^(pageSize-1) == guest.DoorbellGPA && e.Size == 4 {
-			e.Kind = vmm.ExitDoorbell
+			e.Kind = platform.ExitDoorbell
 			e.GPA -= guest.DoorbellGPA
 		}
 		return e, nil
 	case kvm.EXITSHUTDOWN:
-		return vmm.Exit{Kind: vmm.ExitShutdown}, nil
+		return platform.Exit{Kind: platform.ExitShutdown}, nil
 	case exitDirtyRingFull:
-		return vmm.Exit{Kind: vmm.ExitDirtyFull}, nil
+		return platform.Exit{Kind: platform.ExitDirtyFull}, nil
 	case kvm.EXITINTR:
-		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+		return platform.Exit{Kind: platform.ExitInterrupted}, nil
 	case kvm.EXITINTERNALERROR:
-		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(reason), Detail: d[0] & 0xffffffff}, nil
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(reason), Detail: d[0] & 0xffffffff}, nil
 	default: // hlt, port I/O, failed entry: nothing that our guests do on purpose
-		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(reason), Detail: d[0]}, nil
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(reason), Detail: d[0]}, nil
 	}
 }
 
-// Kick implements vmm.VCPU. The flag is set before the thread is looked up: if
+// Kick implements platform.VCPU. The flag is set before the thread is looked up: if
 // the thread is about to enter KVM_RUN, the flag makes it return at once; if
 // it is inside, the signal does. A signal that comes too late is harmless,
 // since the Go runtime takes it for an unneeded preemption request.
@@ -178,36 +178,36 @@ func (v *VCPU) Kick() {
 
 func (v *VCPU) kicked() bool { return v.immediate.Load()&immediateExitBit != 0 }
 
-// ClearKick implements vmm.VCPU.
+// ClearKick implements platform.VCPU.
 func (v *VCPU) ClearKick() { v.immediate.Store(0) }
 
-// CompleteRead implements vmm.VCPU.
+// CompleteRead implements platform.VCPU.
 func (v *VCPU) CompleteRead(value uint64) {
 	v.page.Data[1] = value
 }
 
-// Settle implements vmm.VCPU: once KVM_RUN has returned nothing runs.
+// Settle implements platform.VCPU: once KVM_RUN has returned nothing runs.
 func (v *VCPU) Settle() error { return nil }
 
-// GuestCalls implements vmm.VCPU: a guest of KVM has the instructions.
-func (v *VCPU) GuestCalls() vmm.GuestCalls { return vmm.GuestCalls{} }
+// GuestCalls implements platform.VCPU: a guest of KVM has the instructions.
+func (v *VCPU) GuestCalls() platform.GuestCalls { return platform.GuestCalls{} }
 
-// Regs implements vmm.VCPU.
-func (v *VCPU) Regs(into *vmm.Regs) { *into = vmm.Regs(v.page.regs) }
+// Regs implements platform.VCPU.
+func (v *VCPU) Regs(into *platform.Regs) { *into = platform.Regs(v.page.regs) }
 
-// SetRegs implements vmm.VCPU.
-func (v *VCPU) SetRegs(r *vmm.Regs) {
+// SetRegs implements platform.VCPU.
+func (v *VCPU) SetRegs(r *platform.Regs) {
 	v.page.regs = kvm.Regs(*r)
 	v.page.dirtyRegs |= syncRegs
 }
 
-// EventPending implements vmm.VCPU.
+// EventPending implements platform.VCPU.
 func (v *VCPU) EventPending() bool {
 	e := &v.page.events
 	return e.E.Inject|e.E.Pending|e.I.Inject|e.N.Inject|e.N.Pending != 0
 }
 
-// TSCOffset implements vmm.VCPU.
+// TSCOffset implements platform.VCPU.
 func (v *VCPU) TSCOffset() int64 { return v.tscOffset }
 
 // complete finishes a pending access without running the guest: api.rst, 5,

@@ -9,7 +9,8 @@ import (
 
 	"seuss/dirtytrack"
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/internal/mapped"
+	"seuss/vmm/platform"
 )
 
 const (
@@ -34,7 +35,7 @@ type VM struct {
 	logDirty bool
 }
 
-var _ vmm.VM = (*VM)(nil)
+var _ platform.VM = (*VM)(nil)
 
 func (p *Platform) newVM() (*VM, error) {
 	fd, err := p.dev.call("KVM_CREATE_VM", kvmCreateVM, 0)
@@ -79,9 +80,9 @@ func (h handle) enable(name string, c kvm.Capability, arg uint64) error {
 	return err
 }
 
-// NewMemory implements vmm.VM: the guest runs in the monitor's own mapping.
-func (vm *VM) NewMemory(bytes uint64, logDirty bool) (vmm.Backing, error) {
-	b, err := vmm.NewPrivateBacking(bytes, !vm.platform.small)
+// NewMemory implements platform.VM: the guest runs in the monitor's own mapping.
+func (vm *VM) NewMemory(bytes uint64, logDirty bool) (platform.Backing, error) {
+	b, err := mapped.New(bytes, !vm.platform.small)
 	if err != nil {
 		return nil, fmt.Errorf("reserve %d bytes of guest memory: %w", bytes, err)
 	}
@@ -94,7 +95,7 @@ func (vm *VM) NewMemory(bytes uint64, logDirty bool) (vmm.Backing, error) {
 }
 
 // setSlot makes memory the guest's, or, without any, takes a slot's away.
-func (vm *VM) setSlot(slot uint32, mem []byte, gpa vmm.GPA, flags uint32) error {
+func (vm *VM) setSlot(slot uint32, mem []byte, gpa guest.GPA, flags uint32) error {
 	r := &kvm.UserspaceMemoryRegion{Slot: slot, Flags: flags, GuestPhysAddr: uint64(gpa), MemorySize: uint64(len(mem))}
 	if len(mem) > 0 {
 		r.UserspaceAddr = addressOf(mem)
@@ -105,19 +106,19 @@ func (vm *VM) setSlot(slot uint32, mem []byte, gpa vmm.GPA, flags uint32) error 
 	return nil
 }
 
-// MapTables implements vmm.Slots. Hardware that walks a guest's tables needs to be able
+// MapTables implements mapped.Slots. Hardware that walks a guest's tables needs to be able
 // to write to them (APM vol. 2, 15.25.5; SDM vol. 3, 29.3.5).
-func (vm *VM) MapTables(mem []byte, gpa vmm.GPA) (writable bool, err error) {
+func (vm *VM) MapTables(mem []byte, gpa guest.GPA) (writable bool, err error) {
 	if !vm.platform.pvm {
 		return true, vm.setSlot(slotTables, mem, gpa, 0)
 	}
 	return false, vm.setSlot(slotTables, mem, gpa, memReadOnly)
 }
 
-// UnmapTables implements vmm.Slots: with a slot KVM drops all it has shadowed.
+// UnmapTables implements mapped.Slots: with a slot KVM drops all it has shadowed.
 func (vm *VM) UnmapTables() error { return vm.setSlot(slotTables, nil, 0, 0) }
 
-// Forget implements vmm.Slots in the same way. What KVM had logged of writes is lost.
+// Forget implements mapped.Slots in the same way. What KVM had logged of writes is lost.
 func (vm *VM) Forget() error {
 	if err := vm.setSlot(slotRAM, nil, 0, 0); err != nil {
 		return err
@@ -128,7 +129,7 @@ func (vm *VM) Forget() error {
 // MapMemory makes mem guest RAM at gpa. Both must be page aligned and mem must
 // be mapped (not Go heap) memory that outlives the VM. A second call replaces the first one's memory
 // or flags, as long as address and size are the same.
-func (vm *VM) MapMemory(mem []byte, gpa vmm.GPA, logDirty bool) error {
+func (vm *VM) MapMemory(mem []byte, gpa guest.GPA, logDirty bool) error {
 	addr := addressOf(mem)
 	if len(mem) == 0 || addr%pageSize != 0 || uint64(gpa)%pageSize != 0 || len(mem)%pageSize != 0 {
 		return fmt.Errorf("map guest memory of %d bytes from %#x at %#x: not page aligned", len(mem), addr, uint64(gpa))
@@ -144,35 +145,28 @@ func (vm *VM) MapMemory(mem []byte, gpa vmm.GPA, logDirty bool) error {
 	return nil
 }
 
-// VCPU implements vmm.VM.
-func (vm *VM) VCPU() vmm.VCPU { return vm.vcpu }
+// VCPU implements platform.VM.
+func (vm *VM) VCPU() platform.VCPU { return vm.vcpu }
 
-// File returns the VM's file for dirty tracking. The VM keeps owning it.
-func (vm *VM) File() *os.File { return vm.h.file }
-
-// DirtyLog returns a tracker over the VM's memory that uses KVM's dirty log.
-// The memory must have been mapped with logDirty.
-func (vm *VM) DirtyLog() (dirtytrack.Tracker, error) {
+// WriteTracker implements platform.VM: KVM's dirty ring, where the platform was opened
+// with Options.DirtyRingEntries, else its dirty log.
+func (vm *VM) WriteTracker() (dirtytrack.Tracker, error) {
 	if !vm.logDirty {
-		return nil, errors.New("dirty log: the memory was mapped without it")
+		return nil, errors.New("write tracking: the memory was mapped without it")
+	}
+	if ring := vm.platform.ringBytes; ring != 0 {
+		return dirtytrack.NewDirtyRing(vm.h.file, vm.vcpu.h.file, slotRAM, vm.mapped/pageSize, ring)
 	}
 	return dirtytrack.NewDirtyLog(vm.h.file, slotRAM, vm.mapped/pageSize)
 }
 
-// DirtyRing returns a tracker over the VM's memory that uses KVM's dirty ring.
-// The platform must have been opened with Options.DirtyRingEntries and the
-// memory mapped with logDirty.
-func (vm *VM) DirtyRing() (dirtytrack.Tracker, error) {
-	if vm.platform.ringBytes == 0 || !vm.logDirty {
-		return nil, errors.New("dirty ring: the platform was opened, or the memory mapped, without it")
-	}
-	return dirtytrack.NewDirtyRing(vm.h.file, vm.vcpu.h.file, slotRAM, vm.mapped/pageSize, vm.platform.ringBytes)
-}
+// Process implements platform.VM.
+func (vm *VM) Process() int { return os.Getpid() }
 
-// Alive implements vmm.VM.
+// Alive implements platform.VM.
 func (vm *VM) Alive() bool { return true }
 
-// Close implements vmm.VM.
+// Close implements platform.VM.
 func (vm *VM) Close() error {
 	var errs []error
 	if vm.vcpu != nil {

@@ -16,11 +16,13 @@ import (
 
 	"seuss/guest"
 	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
+	"seuss/vmm/vmmtest/testguest"
 )
 
 // What a hostile guest can try against its own process. Each attack is machine
-// code that the test guest (vmm/testdata/guest.S) runs.
+// code that the test guest (vmm/vmmtest/testguest) runs.
 
 // Addresses of the test guest: its mailbox, where its code for tests goes.
 const (
@@ -33,7 +35,7 @@ const (
 func testPlatform(t *testing.T) *Platform {
 	t.Helper()
 	p, err := New(Options{})
-	if errors.Is(err, vmm.ErrNoProcess) {
+	if errors.Is(err, platform.ErrUnavailable) {
 		t.Skip("skipped where guests cannot run as processes:", err)
 	}
 	if err != nil {
@@ -64,11 +66,7 @@ func newVictim(t testing.TB, p *Platform) *victim {
 			t.Error(err)
 		}
 	})
-	code, err := os.ReadFile("../../testdata/guest.bin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := errors.Join(m.Memory().Write(guest.KernelGPA, code), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
+	if err := errors.Join(m.Memory().Write(guest.KernelGPA, testguest.Binary), m.ColdBoot(vmm.BootConfig{Args: []string{"x"}})); err != nil {
 		t.Fatal(err)
 	}
 	v := &victim{m, t}

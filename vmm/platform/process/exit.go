@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
 )
 
@@ -20,7 +20,7 @@ const (
 
 // exit translates why the stub gave the turn back. Everything in the area may
 // be forged: each word is read once. again means that the guest goes on.
-func (v *VCPU) exit() (e vmm.Exit, again bool) {
+func (v *VCPU) exit() (e platform.Exit, again bool) {
 	a := v.vm.proc.area
 	switch a.Reason {
 	case stub.ReasonDevice:
@@ -29,19 +29,19 @@ func (v *VCPU) exit() (e vmm.Exit, again bool) {
 	case stub.ReasonInterrupted:
 		v.getRegs()
 		v.ClearKick()
-		return vmm.Exit{Kind: vmm.ExitInterrupted}, false
+		return platform.Exit{Kind: platform.ExitInterrupted}, false
 	case stub.ReasonSignal:
 		v.getRegs()
 		return v.signal(unix.Signal(a.Signal), a.Trap, a.Error, a.Address)
 	}
-	return vmm.Exit{Kind: vmm.ExitShutdown}, false
+	return platform.Exit{Kind: platform.ExitShutdown}, false
 }
 
 // deviceStore is a 4-byte store at an offset in the device window.
-func deviceStore(offset, value uint64) vmm.Exit {
-	e := vmm.Exit{Kind: vmm.ExitMMIOWrite, GPA: guest.DeviceGPA + vmm.GPA(uint32(offset)), Size: 4, Value: uint64(uint32(value))}
+func deviceStore(offset, value uint64) platform.Exit {
+	e := platform.Exit{Kind: platform.ExitMMIOWrite, GPA: guest.DeviceGPA + guest.GPA(uint32(offset)), Size: 4, Value: uint64(uint32(value))}
 	if e.GPA&^(pageSize-1) == guest.DoorbellGPA {
-		e.Kind = vmm.ExitDoorbell
+		e.Kind = platform.ExitDoorbell
 		e.GPA -= guest.DoorbellGPA
 	}
 	return e
@@ -49,22 +49,22 @@ func deviceStore(offset, value uint64) vmm.Exit {
 
 // signal serves a fault of the guest as the processor would: an access to the
 // device window is one of the monitor's, everything else an exception.
-func (v *VCPU) signal(s unix.Signal, trap, code, address uint64) (e vmm.Exit, again bool) {
+func (v *VCPU) signal(s unix.Signal, trap, code, address uint64) (e platform.Exit, again bool) {
 	switch {
 	case trap == vecPageFault && withoutMemory(address):
 		return v.device(address)
 	case s == unix.SIGSEGV && trap == vecPageFault && v.vm.mem.opens(address, code&errorWrite != 0):
 		return e, true
 	case s == unix.SIGBUS && trap == vecPageFault: // a file that ends early, or no memory left
-		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(s), Detail: address}, false
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(s), Detail: address}, false
 	case trap >= vectors:
-		return vmm.Exit{Kind: vmm.ExitShutdown}, false
+		return platform.Exit{Kind: platform.ExitShutdown}, false
 	}
 	if trap == vecPageFault {
 		v.fault = address
 	}
 	if !v.deliver(trap, code) {
-		return vmm.Exit{Kind: vmm.ExitShutdown}, false // no way to deliver it: a triple fault
+		return platform.Exit{Kind: platform.ExitShutdown}, false // no way to deliver it: a triple fault
 	}
 	return e, true
 }
@@ -183,14 +183,14 @@ func (v *VCPU) finishLoad(value uint64) {
 
 // device decodes the instruction that touched the device window: a plain move.
 // Anything else there is as much a mistake as it is on KVM.
-func (v *VCPU) device(address uint64) (vmm.Exit, bool) {
-	shutdown := vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: address}
+func (v *VCPU) device(address uint64) (platform.Exit, bool) {
+	shutdown := platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: address}
 	r := &v.state.Regs
 	in, ok := v.decode(r.RIP)
 	if !ok || in.Op != x86asm.MOV || in.MemBytes == 0 || in.MemBytes > 8 {
 		return shutdown, false
 	}
-	e := vmm.Exit{GPA: vmm.GPA(address), Size: uint8(in.MemBytes)}
+	e := platform.Exit{GPA: guest.GPA(address), Size: uint8(in.MemBytes)}
 	if _, store := in.Args[0].(x86asm.Mem); store {
 		switch src := in.Args[1].(type) {
 		case x86asm.Imm:
@@ -209,7 +209,7 @@ func (v *VCPU) device(address uint64) (vmm.Exit, bool) {
 		if in.MemBytes == 4 {
 			return deviceStore(address-guest.DeviceGPA, e.Value), false
 		}
-		e.Kind = vmm.ExitMMIOWrite
+		e.Kind = platform.ExitMMIOWrite
 		return e, false
 	}
 	dst, isReg := in.Args[0].(x86asm.Reg)
@@ -219,7 +219,7 @@ func (v *VCPU) device(address uint64) (vmm.Exit, bool) {
 	}
 	r.RIP += uint64(in.Len)
 	v.load = moving{reg, in.MemBytes}
-	e.Kind = vmm.ExitMMIORead
+	e.Kind = platform.ExitMMIORead
 	return e, false
 }
 
@@ -250,7 +250,7 @@ func (v *VCPU) decode(rip uint64) (x86asm.Inst, bool) {
 
 // register returns where an operand's register is kept, nil if it is no general
 // one, and by how much its value is shifted (ah, bh, ch, dh).
-func register(r *vmm.Regs, x x86asm.Reg) (at *uint64, shift int) {
+func register(r *platform.Regs, x x86asm.Reg) (at *uint64, shift int) {
 	order := [...]*uint64{&r.RAX, &r.RCX, &r.RDX, &r.RBX, &r.RSP, &r.RBP, &r.RSI, &r.RDI,
 		&r.R8, &r.R9, &r.R10, &r.R11, &r.R12, &r.R13, &r.R14, &r.R15}
 	switch {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
 )
 
@@ -45,7 +45,7 @@ const codeAt = 0x100000 // where these tests put the guest's instructions
 
 // number gives each general register a value of its own: ah is not a register
 // whose bytes another one has.
-func number(r *vmm.Regs) {
+func number(r *platform.Regs) {
 	for i, at := range [...]*uint64{&r.RAX, &r.RCX, &r.RDX, &r.RBX, &r.RSP, &r.RBP, &r.RSI, &r.RDI,
 		&r.R8, &r.R9, &r.R10, &r.R11, &r.R12, &r.R13, &r.R14, &r.R15} {
 		*at = 0x8f7e6d5c4b3a2910 + uint64(i)*0x0101010101010101
@@ -55,28 +55,28 @@ func number(r *vmm.Regs) {
 func TestDeviceAccesses(t *testing.T) {
 	v := newVCPU(t)
 	const at = uint64(guest.DeviceGPA) + 0x2040 // beyond the doorbells' page
-	var r vmm.Regs
+	var r platform.Regs
 	number(&r)
 	for _, c := range []struct {
 		name string
 		code []byte
-		want vmm.Exit
+		want platform.Exit
 	}{
-		{"mov %al, (%rdx)", []byte{0x88, 0x02}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 1, Value: r.RAX & 0xff}},
-		{"mov %ah, (%rdx)", []byte{0x88, 0x22}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 1, Value: r.RAX >> 8 & 0xff}},
-		{"mov %spl, (%rdx)", []byte{0x40, 0x88, 0x22}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 1, Value: r.RSP & 0xff}},
-		{"mov %r9w, (%rdx)", []byte{0x66, 0x44, 0x89, 0x0a}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 2, Value: r.R9 & 0xffff}},
-		{"mov %esi, (%rdx)", []byte{0x89, 0x32}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 4, Value: r.RSI & math.MaxUint32}},
-		{"mov %rdi, (%rdx)", []byte{0x48, 0x89, 0x3a}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 8, Value: r.RDI}},
-		{"movl $-2, (%rdx)", []byte{0xc7, 0x02, 0xfe, 0xff, 0xff, 0xff}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 4, Value: 0xfffffffe}},
-		{"movq $-2, (%rdx)", []byte{0x48, 0xc7, 0x02, 0xfe, 0xff, 0xff, 0xff}, vmm.Exit{Kind: vmm.ExitMMIOWrite, Size: 8, Value: 0xfffffffffffffffe}},
-		{"mov (%rdx), %eax", []byte{0x8b, 0x02}, vmm.Exit{Kind: vmm.ExitMMIORead, Size: 4}},
-		{"mov (%rdx), %r15", []byte{0x4c, 0x8b, 0x3a}, vmm.Exit{Kind: vmm.ExitMMIORead, Size: 8}},
-		{"xchg %eax, (%rdx)", []byte{0x87, 0x02}, vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
-		{"mov %ds, (%rdx)", []byte{0x8c, 0x1a}, vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
-		{"mov (%rdx), %ah", []byte{0x8a, 0x22}, vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
-		{"movaps %xmm0, (%rdx)", []byte{0x0f, 0x29, 0x02}, vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
-		{"half an instruction", []byte{0x48}, vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
+		{"mov %al, (%rdx)", []byte{0x88, 0x02}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 1, Value: r.RAX & 0xff}},
+		{"mov %ah, (%rdx)", []byte{0x88, 0x22}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 1, Value: r.RAX >> 8 & 0xff}},
+		{"mov %spl, (%rdx)", []byte{0x40, 0x88, 0x22}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 1, Value: r.RSP & 0xff}},
+		{"mov %r9w, (%rdx)", []byte{0x66, 0x44, 0x89, 0x0a}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 2, Value: r.R9 & 0xffff}},
+		{"mov %esi, (%rdx)", []byte{0x89, 0x32}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 4, Value: r.RSI & math.MaxUint32}},
+		{"mov %rdi, (%rdx)", []byte{0x48, 0x89, 0x3a}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 8, Value: r.RDI}},
+		{"movl $-2, (%rdx)", []byte{0xc7, 0x02, 0xfe, 0xff, 0xff, 0xff}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 4, Value: 0xfffffffe}},
+		{"movq $-2, (%rdx)", []byte{0x48, 0xc7, 0x02, 0xfe, 0xff, 0xff, 0xff}, platform.Exit{Kind: platform.ExitMMIOWrite, Size: 8, Value: 0xfffffffffffffffe}},
+		{"mov (%rdx), %eax", []byte{0x8b, 0x02}, platform.Exit{Kind: platform.ExitMMIORead, Size: 4}},
+		{"mov (%rdx), %r15", []byte{0x4c, 0x8b, 0x3a}, platform.Exit{Kind: platform.ExitMMIORead, Size: 8}},
+		{"xchg %eax, (%rdx)", []byte{0x87, 0x02}, platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
+		{"mov %ds, (%rdx)", []byte{0x8c, 0x1a}, platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
+		{"mov (%rdx), %ah", []byte{0x8a, 0x22}, platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
+		{"movaps %xmm0, (%rdx)", []byte{0x0f, 0x29, 0x02}, platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
+		{"half an instruction", []byte{0x48}, platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: at}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			where := uint64(len(v.vm.mem.window)) - uint64(len(c.code)) // nothing follows
@@ -85,8 +85,8 @@ func TestDeviceAccesses(t *testing.T) {
 			v.state.Regs.RIP = where
 			got, again := v.signal(unix.SIGSEGV, vecPageFault, 0, at)
 			want := c.want
-			if want.Kind == vmm.ExitMMIORead || want.Kind == vmm.ExitMMIOWrite {
-				want.GPA = vmm.GPA(at)
+			if want.Kind == platform.ExitMMIORead || want.Kind == platform.ExitMMIOWrite {
+				want.GPA = guest.GPA(at)
 			}
 			if got != want || again {
 				t.Errorf("%+v, runs on: %v; want %+v", got, again, want)
@@ -102,19 +102,19 @@ func TestDeviceLoads(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		code []byte
-		want func(r *vmm.Regs)
+		want func(r *platform.Regs)
 	}{
-		{"mov (%rdx), %bl", []byte{0x8a, 0x1a}, func(r *vmm.Regs) { r.RBX = r.RBX&^0xff | 0x88 }},
-		{"mov (%rdx), %bx", []byte{0x66, 0x8b, 0x1a}, func(r *vmm.Regs) { r.RBX = r.RBX&^0xffff | 0x7788 }},
-		{"mov (%rdx), %ebx", []byte{0x8b, 0x1a}, func(r *vmm.Regs) { r.RBX = 0x55667788 }},
-		{"mov (%rdx), %r12", []byte{0x4c, 0x8b, 0x22}, func(r *vmm.Regs) { r.R12 = 0x1122334455667788 }},
+		{"mov (%rdx), %bl", []byte{0x8a, 0x1a}, func(r *platform.Regs) { r.RBX = r.RBX&^0xff | 0x88 }},
+		{"mov (%rdx), %bx", []byte{0x66, 0x8b, 0x1a}, func(r *platform.Regs) { r.RBX = r.RBX&^0xffff | 0x7788 }},
+		{"mov (%rdx), %ebx", []byte{0x8b, 0x1a}, func(r *platform.Regs) { r.RBX = 0x55667788 }},
+		{"mov (%rdx), %r12", []byte{0x4c, 0x8b, 0x22}, func(r *platform.Regs) { r.R12 = 0x1122334455667788 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			v.put(t, codeAt, c.code)
 			number(&v.state.Regs)
 			v.state.Regs.RIP = codeAt
 			want := v.state.Regs
-			if e, again := v.signal(unix.SIGSEGV, vecPageFault, 0, uint64(guest.DeviceGPA)+0x2000); e.Kind != vmm.ExitMMIORead || again {
+			if e, again := v.signal(unix.SIGSEGV, vecPageFault, 0, uint64(guest.DeviceGPA)+0x2000); e.Kind != platform.ExitMMIORead || again {
 				t.Fatalf("%+v, runs on: %v", e, again)
 			}
 			v.CompleteRead(0x1122334455667788)
@@ -148,8 +148,8 @@ func FuzzExit(f *testing.F) {
 	f.Add(uint32(stub.ReasonInterrupted), word(), []byte{}, []byte{})
 
 	v := newVCPU(f)
-	known := map[vmm.ExitKind]bool{vmm.ExitDoorbell: true, vmm.ExitMMIORead: true, vmm.ExitMMIOWrite: true,
-		vmm.ExitInterrupted: true, vmm.ExitInternalError: true, vmm.ExitShutdown: true}
+	known := map[platform.ExitKind]bool{platform.ExitDoorbell: true, platform.ExitMMIORead: true, platform.ExitMMIOWrite: true,
+		platform.ExitInterrupted: true, platform.ExitInternalError: true, platform.ExitShutdown: true}
 	f.Fuzz(func(t *testing.T, reason uint32, words, code, gates []byte) {
 		at := func(i int) uint64 {
 			if len(words) < 8*(i+1) {
@@ -172,7 +172,7 @@ func FuzzExit(f *testing.F) {
 			}
 		case !known[e.Kind]:
 			t.Errorf("exit of kind %v", e.Kind)
-		case e.Kind == vmm.ExitMMIORead || e.Kind == vmm.ExitMMIOWrite:
+		case e.Kind == platform.ExitMMIORead || e.Kind == platform.ExitMMIOWrite:
 			if e.Size == 0 || e.Size > 8 || e.Size < 8 && e.Value>>(8*e.Size) != 0 {
 				t.Errorf("access of %d bytes with value %#x", e.Size, e.Value)
 			}

@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // In the guest's far window pages of its memory are mapped a second time. Those
@@ -21,14 +21,14 @@ const (
 
 // far is what a memory knows of the far window.
 type far struct {
-	wanted, mapped []vmm.FarRange // as it has to be, and as it is in the stub
-	changed        bool           // those may differ
-	unclaimed      bool           // pages show files that may have been claimed for wanted
-	covered        bool           // the window is one mapping that allows nothing, but for mapped
+	wanted, mapped []platform.FarRange // as it has to be, and as it is in the stub
+	changed        bool                // those may differ
+	unclaimed      bool                // pages show files that may have been claimed for wanted
+	covered        bool                // the window is one mapping that allows nothing, but for mapped
 }
 
-// MapFar implements vmm.Backing.
-func (m *memory) MapFar(ranges []vmm.FarRange, _ bool) error {
+// MapFar implements platform.Backing.
+func (m *memory) MapFar(ranges []platform.FarRange, _ bool) error {
 	m.far.wanted, m.far.changed, m.far.unclaimed = slices.Clone(ranges), true, true
 	return nil
 }
@@ -70,12 +70,12 @@ func (m *memory) addFar(add func(first, count uint64, f *os.File, off int64, pro
 		}
 		f.covered, f.mapped = true, nil
 	}
-	for r := range vmm.FarWithout(f.mapped, f.wanted) {
+	for r := range platform.FarWithout(f.mapped, f.wanted) {
 		if err := cover(r.First, r.Count); err != nil {
 			return err
 		}
 	}
-	for r := range vmm.FarWithout(f.wanted, f.mapped) {
+	for r := range platform.FarWithout(f.wanted, f.mapped) {
 		if err := add(r.First, r.Count, m.file, int64(r.RAM*pageSize), guestProt, ownFlags); err != nil {
 			return err
 		}
@@ -86,5 +86,5 @@ func (m *memory) addFar(add func(first, count uint64, f *os.File, off int64, pro
 // done notes that the stub's mappings are what they have to be.
 func (f *far) done() { f.mapped, f.changed = f.wanted, false }
 
-// Forget implements vmm.Backing: what the guest has access to is what the monitor maps.
+// Forget implements platform.Backing: what the guest has access to is what the monitor maps.
 func (m *memory) Forget() error { return nil }

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
+	"seuss/vmm/platform"
 )
 
 // The guest's page tables are in its memory, and part of every snapshot. No
@@ -42,10 +42,10 @@ func (m *memory) syncGuards() error {
 	pages := uint64(len(m.window)) / pageSize
 	known := map[uint64]uint64{}
 	if m.tables.guards != nil {
-		known = maps.Collect(vmm.GuardsIn(m.tables.guards, pages))
+		known = maps.Collect(platform.GuardsIn(m.tables.guards, pages))
 	}
 	m.tables.guards = append(m.tables.guards[:0], list...)
-	for first, count := range vmm.GuardsIn(m.tables.guards, pages) {
+	for first, count := range platform.GuardsIn(m.tables.guards, pages) {
 		if known[first] != count {
 			if err := m.Protect(first, count); err != nil {
 				return err
@@ -55,7 +55,7 @@ func (m *memory) syncGuards() error {
 	return nil
 }
 
-// Protect implements vmm.Backing.
+// Protect implements platform.Backing.
 func (m *memory) Protect(first, count uint64) error {
 	if err := m.absorbRange(first, count); err != nil {
 		return err

@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/dirtytrack"
-	"seuss/vmm"
+	"seuss/guest"
 	"seuss/vmm/internal/demand"
+	"seuss/vmm/platform"
 )
 
 // memory is the memory of a machine: a memfd that the monitor and the stub map,
@@ -31,12 +32,13 @@ type memory struct {
 	// that the guest sees.
 	below runs
 	shown *dirtytrack.PageSet
-	// stale are the pages where the stub's mapping is not yet what it should be.
+	// stale are the pages where the stub's mapping is not yet what it should be, and what
+	// the guest stored to it counts no more.
 	stale  *dirtytrack.PageSet
 	tables tables
 	reader tableReader
 	far    far
-	paging vmm.Paging
+	paging platform.Paging
 	space  *demand.Space // nil where the host cannot page on demand
 
 	claims uint64              // pages that became the memfd's because the monitor wanted them
@@ -47,7 +49,7 @@ type memory struct {
 	buffer [pageSize]byte
 }
 
-var _ vmm.Backing = (*memory)(nil)
+var _ platform.Backing = (*memory)(nil)
 
 func newMemory(vm *VM, bytes uint64) (*memory, error) {
 	f, err := memfd("seuss-memory", int64(bytes))
@@ -94,11 +96,11 @@ func (m *memory) absorbRange(first, count uint64) error {
 	for first, count := range m.found.Runs() {
 		for end := first + count; first < end; first++ {
 			n := uint64(0)
-			for first+n < end && m.shown.Has(first+n) {
+			for first+n < end && m.copied(first+n) {
 				n++
 			}
 			if n == 0 {
-				continue // claimed since: the memfd has it
+				continue
 			}
 			if _, err := m.remote.ReadAt(m.window[first*pageSize:(first+n)*pageSize], int64(first*pageSize)); err != nil {
 				return fmt.Errorf("read %d pages of the guest's process at %#x: %w", n, first*pageSize, err)
@@ -113,9 +115,13 @@ func (m *memory) absorbRange(first, count uint64) error {
 	return nil
 }
 
+// copied tells whether what the stub has of its own of a page is what the guest sees:
+// not where the page is the memfd's since, or something else was mapped below it.
+func (m *memory) copied(page uint64) bool { return m.shown.Has(page) && !m.stale.Has(page) }
+
 // content returns what the guest sees in a page that shows a file.
 func (m *memory) content(page uint64) ([]byte, error) {
-	if m.ran {
+	if m.ran && m.copied(page) {
 		m.found.Clear()
 		if err := m.copies.CollectRange(page, 1, m.found); err != nil {
 			return nil, err
@@ -131,12 +137,14 @@ func (m *memory) content(page uint64) ([]byte, error) {
 	return m.below.find(page).content(page), nil
 }
 
-// Bytes implements vmm.Backing.
+// Bytes implements platform.Backing.
 func (m *memory) Bytes() []byte { return m.window }
 
-func (m *memory) page(n uint64) []byte { return m.window[n*pageSize : (n+1)*pageSize] }
+// Shared implements platform.Backing: where a file is shown, the window is not what the
+// guest sees.
+func (m *memory) Shared() bool { return false }
 
-// MapFile implements vmm.Backing.
+// MapFile implements platform.Backing.
 func (m *memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	s, err := m.vm.platform.sources.get(f)
 	if err != nil {
@@ -161,7 +169,7 @@ func (m *memory) show(first, count uint64) {
 	m.far.unclaimed = true
 }
 
-// MapZero implements vmm.Backing: a hole of the memfd shows zeros.
+// MapZero implements platform.Backing: a hole of the memfd shows zeros.
 func (m *memory) MapZero(first, count uint64) error {
 	if err := m.lay(run{first: first, count: count}); err != nil {
 		return err
@@ -210,7 +218,7 @@ func (m *memory) punch(first, count uint64) error {
 	return nil
 }
 
-// Claim implements vmm.Backing.
+// Claim implements platform.Backing.
 func (m *memory) Claim(first, count uint64) error {
 	for page := first; page < first+count; page++ {
 		if !m.shown.Has(page) {
@@ -220,7 +228,7 @@ func (m *memory) Claim(first, count uint64) error {
 		if err != nil {
 			return fmt.Errorf("read the guest's process at %#x: %w", page*pageSize, err)
 		}
-		copy(m.page(page), content)
+		copy(m.window[page*pageSize:], content)
 		m.shown.Remove(page)
 		m.stale.Add(page)
 		m.claims++
@@ -228,10 +236,10 @@ func (m *memory) Claim(first, count uint64) error {
 	return nil
 }
 
-// Populate implements vmm.Backing.
+// Populate implements platform.Backing.
 func (m *memory) Populate(first, count uint64) error { return m.Claim(first, count) }
 
-// Discard implements vmm.Backing.
+// Discard implements platform.Backing.
 func (m *memory) Discard(first, count uint64) error {
 	if err := m.punch(first, count); err != nil {
 		return err
@@ -243,30 +251,28 @@ func (m *memory) Discard(first, count uint64) error {
 	return nil
 }
 
-// PreferHuge implements vmm.Backing: a file in memory gets huge pages where the host
+// PreferHuge implements platform.Backing: a file in memory gets huge pages where the host
 // says so for all of them.
 func (m *memory) PreferHuge(_, _ uint64) bool { return false }
 
-// Page implements vmm.Backing.
+// Page implements platform.Backing.
 func (m *memory) Page(page uint64) []byte {
 	if m.shown.Has(page) {
 		content, err := m.content(page)
 		if err != nil {
-			return zeros[:] // the process is gone, or the page's file is damaged: who runs the guest learns it
+			return guest.ZeroPage[:] // the process is gone, or the page's file is damaged: who runs the guest learns it
 		}
 		return content
 	}
 	// Looking into a hole would put a page there.
 	at := int64(page * pageSize)
 	if data, err := m.file.Seek(at, unix.SEEK_DATA); err != nil || data >= at+pageSize {
-		return zeros[:]
+		return guest.ZeroPage[:]
 	}
-	return m.page(page)
+	return m.window[page*pageSize : (page+1)*pageSize]
 }
 
-var zeros [pageSize]byte
-
-// Tracker implements vmm.Backing: once the copies are absorbed, the guest's own
+// Tracker implements platform.Backing: once the copies are absorbed, the guest's own
 // pages are those of the memfd that hold data.
 func (m *memory) Tracker() (dirtytrack.Tracker, error) {
 	return &tracker{dirtytrack.NewFileData(m.file, uint64(len(m.window))/pageSize), m}, nil
@@ -285,23 +291,23 @@ func (t *tracker) Collect(into *dirtytrack.PageSet) error {
 	return t.FileData.Collect(into)
 }
 
-// Resident implements vmm.Backing. The memfd is the guest's own whether it has its
+// Resident implements platform.Backing. The memfd is the guest's own whether it has its
 // pages mapped or the monitor has; what the stub's kernel copied of a snapshot is too.
-func (m *memory) Resident() (vmm.Resident, error) {
+func (m *memory) Resident() (platform.Resident, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(m.file.Fd()), &st); err != nil {
-		return vmm.Resident{}, err
+		return platform.Resident{}, err
 	}
 	const blockBytes = 512 // of st_blocks
-	r := vmm.Resident{Private: uint64(st.Blocks) * blockBytes}
+	r := platform.Resident{Private: uint64(st.Blocks) * blockBytes}
 	pid := strconv.Itoa(m.vm.proc.pid)
-	rss, anonymous, err := vmm.ResidentOf(pid, "memfd:"+m.file.Name(), 0, uint64(len(m.window)))
+	rss, anonymous, err := platform.ResidentOf(pid, "memfd:"+m.file.Name(), 0, uint64(len(m.window)))
 	r.Private += anonymous
 	r.Shared = rss - min(anonymous, rss)
 	return r, err
 }
 
-// Close implements vmm.Backing. The stub must be gone.
+// Close implements platform.Backing. The stub must be gone.
 func (m *memory) Close() error {
 	var errs []error
 	if m.space != nil {

@@ -5,8 +5,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm"
 	"seuss/vmm/internal/demand"
+	"seuss/vmm/platform"
 )
 
 // Paging on demand: while it is set up, the stub opens a userfaultfd for its own
@@ -40,11 +40,11 @@ func (m *memory) pageFault(address uint64) {
 	_ = m.space.Wake(first*pageSize, count*pageSize)
 }
 
-// Paging implements vmm.Backing.
-func (m *memory) Paging() *vmm.Paging { return &m.paging }
+// Paging implements platform.Backing.
+func (m *memory) Paging() *platform.Paging { return &m.paging }
 
-// MapPager implements vmm.Backing.
-func (m *memory) MapPager(first, count uint64, p vmm.Pager, page uint64) error {
+// MapPager implements platform.Backing.
+func (m *memory) MapPager(first, count uint64, p platform.Pager, page uint64) error {
 	filled := p.Filled(page, count)
 	if !filled && m.space == nil {
 		if err := p.Fill(page, count); err != nil {

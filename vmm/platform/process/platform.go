@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm"
 	"seuss/vmm/internal/host"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
 )
 
@@ -20,6 +20,8 @@ type Options struct {
 	// MonitorSpin and StubSpin are how long either side looks at the shared word
 	// before it sleeps. 0 stands for the defaults, less than 0 for not at all.
 	MonitorSpin, StubSpin time.Duration
+	// Host is where requirements look.
+	Host platform.Host
 }
 
 // Defaults of Options: docs/decisions/process-platform.md, "How long do monitor and stub spin?".
@@ -33,7 +35,7 @@ type Platform struct {
 	program    *os.File // the stub's
 	entries    stub.Entries
 	filters    [2][]byte // of stubs, see setup.go
-	cpu        vmm.CPU
+	cpu        platform.CPU
 	clock      host.ClockCheck
 	namespaces bool // stubs have some of their own
 	sources    sources
@@ -42,14 +44,14 @@ type Platform struct {
 	monitorSpin, stubSpin uint64
 }
 
-var _ vmm.Platform = (*Platform)(nil)
+var _ platform.Platform = (*Platform)(nil)
 
 // amx are the components of XCR0 that a process must ask its kernel for before
 // it can use them (tiles): guests are not offered them.
 const amx = 1<<17 | 1<<18
 
 // New checks that the host's kernel and processor have what the platform needs.
-// What is missing is an error that wraps vmm.ErrNoProcess and names it.
+// What is missing is an error that is a platform.Unmet.
 func New(o Options) (*Platform, error) {
 	p := &Platform{}
 	if err := p.init(o); err != nil {
@@ -59,7 +61,7 @@ func New(o Options) (*Platform, error) {
 }
 
 func (p *Platform) init(o Options) error {
-	if err := probeKernel(); err != nil {
+	if err := Kind.Check(o.Host); err != nil {
 		return err
 	}
 	var err error
@@ -91,9 +93,6 @@ func (p *Platform) init(o Options) error {
 func (p *Platform) learnCPU() error {
 	cpuid := host.CPUID()
 	xcr0 := host.XCR0()
-	if xcr0&3 != 3 {
-		return fmt.Errorf("%w: the processor has no XSAVE, or the kernel does not use it (XCR0 %#x)", vmm.ErrNoProcess, xcr0)
-	}
 	size, err := host.XSaveBytes(cpuid, xcr0)
 	if err != nil {
 		return err
@@ -103,7 +102,7 @@ func (p *Platform) learnCPU() error {
 		return err
 	}
 	if own > stub.XSaveMax {
-		return fmt.Errorf("%w: extended state of %d bytes, the stub has room for %d", vmm.ErrNoProcess, own, stub.XSaveMax)
+		return Kind.Lacks(fmt.Errorf("extended state of %d bytes, the stub has room for %d", own, stub.XSaveMax), "use a processor with less of it, or KVM")
 	}
 	start, err := host.ReadClocks()
 	if err != nil {
@@ -112,25 +111,9 @@ func (p *Platform) learnCPU() error {
 	if p.clock, err = host.CheckClock(start, time.Now(), 0); err != nil {
 		return err
 	}
-	p.cpu = vmm.CPU{CPL: 3, FSGSBASE: keepsBases(), XCR0: xcr0 &^ amx, XSaveBytes: size, TSCKHz: p.clock.KHz}
+	p.cpu = platform.CPU{CPL: 3, FSGSBASE: keepsBases(), XCR0: xcr0 &^ amx, XSaveBytes: size, TSCKHz: p.clock.KHz}
 	p.parts = componentsOf(cpuid, p.cpu.XCR0)
-	p.cpu.Features = vmm.ReadCPUFeatures(cpuid, p.cpu.XCR0, size)
-	return nil
-}
-
-const prSysDispatchOff = 0 // PR_SYS_DISPATCH_OFF
-
-// probeKernel looks for what cannot be done without.
-func probeKernel() error {
-	need := func(what string, err error) error {
-		return fmt.Errorf("%w: the kernel lacks %s: %w", vmm.ErrNoProcess, what, err)
-	}
-	if err := unix.Prctl(prSetSyscallUserDispatch, prSysDispatchOff, 0, 0, 0); err != nil {
-		return need("Syscall User Dispatch (Linux 5.11, CONFIG_GENERIC_ENTRY)", err)
-	}
-	if _, err := os.Stat("/proc/sys/kernel/seccomp/actions_avail"); err != nil {
-		return need("system call filters (CONFIG_SECCOMP_FILTER), or /proc is not mounted", err)
-	}
+	p.cpu.Features = platform.ReadCPUFeatures(cpuid, p.cpu.XCR0, size)
 	return nil
 }
 
@@ -174,27 +157,27 @@ func (p *Platform) probeStub() error {
 	err := try()
 	var death *deathError
 	if errors.As(err, &death) && death.signal() == unix.SIGILL {
-		return fmt.Errorf("%w: programs may not use FSGSBASE (a processor since 2012 and a kernel that switches it on): %w", vmm.ErrNoProcess, err)
+		return Kind.Lacks(fmt.Errorf("programs may not use FSGSBASE: %w", err), "use a processor since 2012 and a kernel that switches it on")
 	}
 	if err != nil {
-		return fmt.Errorf("%w: %w", vmm.ErrNoProcess, err)
+		return Kind.Lacks(err, "see the platform's requirements in docs/platforms.md")
 	}
 	return nil
 }
 
-// Name implements vmm.Platform.
+// Name implements platform.Platform.
 func (p *Platform) Name() string { return "process" }
 
-// CPU implements vmm.Platform.
-func (p *Platform) CPU() vmm.CPU { return p.cpu }
+// CPU implements platform.Platform.
+func (p *Platform) CPU() platform.CPU { return p.cpu }
 
-// Info implements vmm.Platform.
-func (p *Platform) Info() vmm.Info {
+// Info implements platform.Platform.
+func (p *Platform) Info() platform.Info {
 	own := "user, network, mounts, IPC, control group and host name of its own, an empty root directory"
 	if !p.namespaces {
 		own = "the host's (new ones are not allowed)"
 	}
-	return vmm.Info{Platform: p.Name(), Device: "none", Facts: []string{
+	return platform.Info{Platform: p.Name(), Device: "none", Facts: []string{
 		"isolation: a process with a system call filter, weaker than a virtual machine",
 		"guest privilege level: CPL 3",
 		"processor: " + p.cpu.Features.String(),
@@ -204,14 +187,19 @@ func (p *Platform) Info() vmm.Info {
 	}}
 }
 
-// NewVM implements vmm.Platform.
-func (p *Platform) NewVM() (vmm.VM, error) {
+// Capabilities implements platform.Platform.
+func (p *Platform) Capabilities() platform.Capabilities {
+	return platform.Capabilities{MachineCode: true, ExtendedState: true, FarWindow: true, PagesIn: canPage() == nil, ForeignData: hostUserDS}
+}
+
+// NewVM implements platform.Platform.
+func (p *Platform) NewVM() (platform.VM, error) {
 	vm := &VM{platform: p}
 	vm.vcpu = &VCPU{vm: vm}
 	return vm, nil
 }
 
-// Close implements vmm.Platform.
+// Close implements platform.Platform.
 func (p *Platform) Close() error {
 	if p.program == nil {
 		return nil

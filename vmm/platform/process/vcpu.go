@@ -10,24 +10,24 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
 	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
 )
 
 // VCPU is the guest in its stub.
 type VCPU struct {
 	vm    *VM
-	state vmm.CPUState // as last set; Regs, FS.Base and GS.Base are live
-	load  moving       // a load from the device window that waits for its value
-	fault uint64       // CR2
+	state platform.CPUState // as last set; Regs, FS.Base and GS.Base are live
+	load  moving            // a load from the device window that waits for its value
+	fault uint64            // CR2
 	// usage: the guest has run since the page faults were last asked for.
 	usage   bool
 	decoded map[code]x86asm.Inst // see decode
 	faults  uint64
 }
 
-var _ vmm.VCPU = (*VCPU)(nil)
+var _ platform.VCPU = (*VCPU)(nil)
 
 // minXSave is the size of struct kvm_xsave: states have at least that much, so
 // that the same state serves KVM.
@@ -40,7 +40,7 @@ func (v *VCPU) prepare() {
 	x := make([]byte, max(minXSave, c.XSaveBytes))
 	binary.LittleEndian.PutUint16(x[xFCW:], initFCW)
 	binary.LittleEndian.PutUint32(x[xMXCSR:], initMXCSR)
-	v.state = vmm.CPUState{XCR0: c.XCR0, XSave: x, MSRs: []vmm.MSR{{Index: x86.MSRSTAR}, {Index: x86.MSRLSTAR}, {Index: x86.MSRFMASK}}}
+	v.state = platform.CPUState{XCR0: c.XCR0, XSave: x, MSRs: []platform.MSR{{Index: x86.MSRSTAR}, {Index: x86.MSRLSTAR}, {Index: x86.MSRFMASK}}}
 	v.state.Debug.DR6, v.state.Debug.DR7 = 0xffff0ff0, 0x400 // SDM vol. 3, table 9-1
 	v.constants()
 	v.putXSave()
@@ -67,8 +67,8 @@ func (v *VCPU) putXSave() {
 	p.area.LoadXSave = 1
 }
 
-// Run implements vmm.VCPU.
-func (v *VCPU) Run() (vmm.Exit, error) {
+// Run implements platform.VCPU.
+func (v *VCPU) Run() (platform.Exit, error) {
 	p := v.vm.proc
 	v.finishLoad(0)
 	if err := v.vm.mem.flushUnless(p.kicked); err != nil {
@@ -98,16 +98,16 @@ func (v *VCPU) Run() (vmm.Exit, error) {
 }
 
 // failed tells what the guest did to its process from what the host did.
-func (v *VCPU) failed(err error) (vmm.Exit, error) {
+func (v *VCPU) failed(err error) (platform.Exit, error) {
 	if errors.Is(err, errKicked) {
 		v.ClearKick()
-		return vmm.Exit{Kind: vmm.ExitInterrupted}, nil
+		return platform.Exit{Kind: platform.ExitInterrupted}, nil
 	}
 	var death *deathError
 	if errors.As(err, &death) && death.signal() == unix.SIGSYS || errors.Is(err, errBroken) {
-		return vmm.Exit{Kind: vmm.ExitInternalError, Value: uint64(unix.SIGSYS)}, nil
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSYS)}, nil
 	}
-	return vmm.Exit{}, fmt.Errorf("run vCPU at RIP %#x: %w", v.state.Regs.RIP, err)
+	return platform.Exit{}, fmt.Errorf("run vCPU at RIP %#x: %w", v.state.Regs.RIP, err)
 }
 
 // Flags that belong to the guest; of the others only IF is set outside.
@@ -131,14 +131,14 @@ func (v *VCPU) putRegs() {
 // has those of KVM's guests, whose data segment is a program's null selector.
 const hostUserDS = 0x2b
 
-func toHost(s vmm.Segment) uint16 {
+func toHost(s platform.Segment) uint16 {
 	if s.Selector == hostUserDS {
 		return hostUserDS
 	}
 	return 0
 }
 
-func fromHost(s *vmm.Segment, selector uint16) {
+func fromHost(s *platform.Segment, selector uint16) {
 	switch {
 	case selector == hostUserDS:
 		s.Selector = hostUserDS
@@ -149,7 +149,7 @@ func fromHost(s *vmm.Segment, selector uint16) {
 
 func (v *VCPU) getRegs() {
 	a := v.vm.proc.area
-	v.state.Regs = vmm.Regs{
+	v.state.Regs = platform.Regs{
 		RAX: a.RAX, RBX: a.RBX, RCX: a.RCX, RDX: a.RDX, RSI: a.RSI, RDI: a.RDI, RSP: a.RSP, RBP: a.RBP,
 		R8: a.R8, R9: a.R9, R10: a.R10, R11: a.R11, R12: a.R12, R13: a.R13, R14: a.R14, R15: a.R15,
 		RIP: a.RIP, RFLAGS: a.RFLAGS&guestFlags | flagFixed,
@@ -162,45 +162,45 @@ func (v *VCPU) getRegs() {
 	fromHost(&s.GS, a.GS)
 }
 
-// Kick implements vmm.VCPU.
+// Kick implements platform.VCPU.
 func (v *VCPU) Kick() {
 	if p := v.vm.proc; p != nil {
 		p.kick()
 	}
 }
 
-// ClearKick implements vmm.VCPU.
+// ClearKick implements platform.VCPU.
 func (v *VCPU) ClearKick() { v.vm.proc.clearKick() }
 
-// Settle implements vmm.VCPU.
+// Settle implements platform.VCPU.
 func (v *VCPU) Settle() error { return v.vm.proc.settle() }
 
-// GuestCalls implements vmm.VCPU.
-func (v *VCPU) GuestCalls() vmm.GuestCalls {
+// GuestCalls implements platform.VCPU.
+func (v *VCPU) GuestCalls() platform.GuestCalls {
 	p := v.vm.platform
-	c := vmm.GuestCalls{DeviceStore: p.entries.DeviceStore, Protect: true}
+	c := platform.GuestCalls{DeviceStore: p.entries.DeviceStore, Protect: true}
 	if !p.cpu.FSGSBASE {
 		c.SetBase = p.entries.SetBase
 	}
 	return c
 }
 
-// Regs implements vmm.VCPU.
-func (v *VCPU) Regs(into *vmm.Regs) { *into = v.state.Regs }
+// Regs implements platform.VCPU.
+func (v *VCPU) Regs(into *platform.Regs) { *into = v.state.Regs }
 
-// SetRegs implements vmm.VCPU.
-func (v *VCPU) SetRegs(r *vmm.Regs) { v.state.Regs = *r }
+// SetRegs implements platform.VCPU.
+func (v *VCPU) SetRegs(r *platform.Regs) { v.state.Regs = *r }
 
-// FaultAddress implements vmm.VCPU.
+// FaultAddress implements platform.VCPU.
 func (v *VCPU) FaultAddress() (uint64, error) { return v.fault, nil }
 
-// EventPending implements vmm.VCPU: exceptions are delivered before Run returns.
+// EventPending implements platform.VCPU: exceptions are delivered before Run returns.
 func (v *VCPU) EventPending() bool { return false }
 
-// TSCOffset implements vmm.VCPU: the guest reads the host's counter.
+// TSCOffset implements platform.VCPU: the guest reads the host's counter.
 func (v *VCPU) TSCOffset() int64 { return 0 }
 
-// Faults implements vmm.VCPU. The count is the kernel's, of the stub's process;
+// Faults implements platform.VCPU. The count is the kernel's, of the stub's process;
 // the stub asks for it once it is known to be in its own code.
 func (v *VCPU) Faults() uint64 {
 	// A page that was claimed is one more that may change without a fault.
@@ -220,8 +220,8 @@ func (v *VCPU) Faults() uint64 {
 	return v.faults + v.vm.mem.claims
 }
 
-// State implements vmm.VCPU.
-func (v *VCPU) State(into *vmm.CPUState) error {
+// State implements platform.VCPU.
+func (v *VCPU) State(into *platform.CPUState) error {
 	p := v.vm.proc
 	v.finishLoad(0)
 	if err := p.settle(); err != nil {
@@ -241,8 +241,8 @@ func (v *VCPU) State(into *vmm.CPUState) error {
 	return nil
 }
 
-// SetState implements vmm.VCPU.
-func (v *VCPU) SetState(s *vmm.CPUState) error {
+// SetState implements platform.VCPU.
+func (v *VCPU) SetState(s *platform.CPUState) error {
 	for _, m := range s.MSRs {
 		if !isMSR(m.Index) {
 			return fmt.Errorf("restore vCPU: MSR %#x: there is none of that number", m.Index)
@@ -267,7 +267,7 @@ func isMSR(index uint32) bool {
 }
 
 // stopped makes sure that nothing of the old instance runs on.
-func (v *VCPU) stopped(s *vmm.CPUState) error {
+func (v *VCPU) stopped(s *platform.CPUState) error {
 	if len(s.XSave) < int(min(v.vm.platform.cpu.XSaveBytes, minXSave)) {
 		return fmt.Errorf("restore vCPU: extended state of %d bytes, this host uses %d", len(s.XSave), v.vm.platform.cpu.XSaveBytes)
 	}
@@ -292,5 +292,5 @@ func (v *VCPU) fresh() error {
 	return nil
 }
 
-// CompleteRead implements vmm.VCPU.
+// CompleteRead implements platform.VCPU.
 func (v *VCPU) CompleteRead(value uint64) { v.finishLoad(value) }

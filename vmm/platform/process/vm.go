@@ -7,7 +7,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"seuss/vmm"
+	"seuss/dirtytrack"
+	"seuss/vmm/platform"
 	"seuss/vmm/platform/process/stub"
 )
 
@@ -19,11 +20,11 @@ type VM struct {
 	vcpu     *VCPU
 }
 
-var _ vmm.VM = (*VM)(nil)
+var _ platform.VM = (*VM)(nil)
 
-// NewMemory implements vmm.VM. There is no write tracking but that of the
+// NewMemory implements platform.VM. There is no write tracking but that of the
 // memory itself.
-func (vm *VM) NewMemory(bytes uint64, _ bool) (vmm.Backing, error) {
+func (vm *VM) NewMemory(bytes uint64, _ bool) (platform.Backing, error) {
 	if vm.mem != nil {
 		return nil, errors.New("the machine has its memory already")
 	}
@@ -93,16 +94,21 @@ func (p *proc) close() error {
 	return errors.Join(errs...)
 }
 
-// VCPU implements vmm.VM.
-func (vm *VM) VCPU() vmm.VCPU { return vm.vcpu }
+// VCPU implements platform.VM.
+func (vm *VM) VCPU() platform.VCPU { return vm.vcpu }
 
-// PID is the process that the guest runs in, for whoever accounts for memory.
-func (vm *VM) PID() int { return vm.proc.pid }
+// WriteTracker implements platform.VM: there is none.
+func (vm *VM) WriteTracker() (dirtytrack.Tracker, error) {
+	return nil, errors.New("write tracking: processes have none but that of the memory")
+}
 
-// Alive implements vmm.VM.
+// Process implements platform.VM.
+func (vm *VM) Process() int { return vm.proc.pid }
+
+// Alive implements platform.VM.
 func (vm *VM) Alive() bool { return vm.proc == nil || !vm.proc.gone() }
 
-// Close implements vmm.VM.
+// Close implements platform.VM.
 func (vm *VM) Close() error {
 	if vm.proc == nil {
 		return nil

@@ -122,6 +122,11 @@ func (c *Client) Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*api
 	return call[*api.Snapshot](ctx, c, "PUT", functionPath(spec.Name), spec)
 }
 
+// Update implements api.Functions.
+func (c *Client) Update(ctx context.Context, name string, ask api.Update) (*api.Function, error) {
+	return call[*api.Function](ctx, c, "PATCH", functionPath(name), ask)
+}
+
 // RemoveFunction implements api.Functions.
 func (c *Client) RemoveFunction(ctx context.Context, deployment string) error {
 	return do(ctx, c, "DELETE", functionPath(deployment), nil)

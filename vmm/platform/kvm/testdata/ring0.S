@@ -1,6 +1,6 @@
 /*
  * ring0.S: what a hostile guest does at ring 0, for TestNothingOfRing0Stays. The test
- * puts it where the test guest (vmm/testdata/guest.S) runs its programs, with orders
+ * puts it where the test guest (vmm/vmmtest/testguest) runs its programs, with orders
  * at ORDERS, and runs it once. It forges a way into ring 0, where the guest may be
  * already, reads everything there or writes everything, and rests.
  *
@@ -9,7 +9,7 @@
  *   ld -Ttext=0x401000 -e 0x401000 --oformat binary -o ring0.bin ring0.o
  */
 #include "../../../../guest/abi/kernel.h"
-#include "../../../testdata/guest.h"
+#include "../../../vmmtest/testguest/testdata/guest.h"
 
 #define ORDERS 0x410000
 #define WAY 0x00    /* 0: a gate of #UD; 1: a gate of int, to a forged segment; 2: a call gate */

@@ -1,4 +1,13 @@
-package vmm
+// Package mapped keeps a guest's memory in the monitor's own address space: files are
+// mapped copy-on-write, and a guest that runs in the same mapping shares everything
+// with the monitor at all times. KVM and the fake platform use it, and whoever needs
+// guest memory without a guest.
+//
+// Page numbers count from the machine's first page; the far window's from address 0.
+// A Memory owns its address space until Close, and what it pages in on demand is
+// served by goroutines of package demand. Its methods are those of platform.Backing,
+// for one goroutine at a time; there is no lock but platform.Paging's.
+package mapped
 
 import (
 	"errors"
@@ -9,20 +18,22 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/dirtytrack"
+	"seuss/guest"
 	"seuss/vmm/internal/demand"
+	"seuss/vmm/platform"
 )
 
-// PrivateBacking keeps a guest's memory in the monitor's own address space:
-// files are mapped copy-on-write, and a KVM guest runs in the same mapping. So
-// window and guest share everything at all times.
+const pageSize = guest.PageSize
+
+// Memory is a guest's memory.
 //
 // Pages that are filled on demand are reported by the kernel, for KVM's accesses
 // too. Go code must never be the one who touches such a page: while it waited, the
 // garbage collector could not stop it, nor let the page be filled. So they are
 // filled before any access of the monitor's (Claim, Page, Populate).
-type PrivateBacking struct {
+type Memory struct {
 	mem    []byte
-	paging Paging
+	paging platform.Paging
 	space  *demand.Space // nil until a Pager is mapped
 	barred bool          // the host cannot page on demand
 	small  bool          // PreferHuge is refused
@@ -30,39 +41,42 @@ type PrivateBacking struct {
 	far    farTables
 }
 
-var _ Backing = (*PrivateBacking)(nil)
+var _ platform.Backing = (*Memory)(nil)
 
-// NewPrivateBacking reserves address space, aligned to 2 MiB. Without huge it never
+// New reserves address space, aligned to 2 MiB. Without huge it never
 // asks the host for huge pages.
-func NewPrivateBacking(bytes uint64, huge bool) (*PrivateBacking, error) {
+func New(bytes uint64, huge bool) (*Memory, error) {
 	mem, err := reserve(bytes)
 	if err != nil {
 		return nil, err
 	}
-	return &PrivateBacking{mem: mem, small: !huge}, nil
+	return &Memory{mem: mem, small: !huge}, nil
 }
 
-// Bytes implements Backing.
-func (b *PrivateBacking) Bytes() []byte { return b.mem }
+// Bytes implements platform.Backing.
+func (b *Memory) Bytes() []byte { return b.mem }
 
-// Claim implements Backing.
-func (b *PrivateBacking) Claim(first, count uint64) error { return b.paging.Fill(first, count) }
+// Shared implements platform.Backing.
+func (b *Memory) Shared() bool { return true }
 
-func (b *PrivateBacking) window(first, count uint64) []byte {
+// Claim implements platform.Backing.
+func (b *Memory) Claim(first, count uint64) error { return b.paging.Fill(first, count) }
+
+func (b *Memory) window(first, count uint64) []byte {
 	return b.mem[first*pageSize : (first+count)*pageSize]
 }
 
-// MapFile implements Backing.
-func (b *PrivateBacking) MapFile(first, count uint64, f *os.File, off int64) error {
+// MapFile implements platform.Backing.
+func (b *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 	b.paging.Lay(first, count, nil, 0)
 	return mapFixed(b.window(first, count), f, off)
 }
 
-// Paging implements Backing.
-func (b *PrivateBacking) Paging() *Paging { return &b.paging }
+// Paging implements platform.Backing.
+func (b *Memory) Paging() *platform.Paging { return &b.paging }
 
-// MapPager implements Backing.
-func (b *PrivateBacking) MapPager(first, count uint64, p Pager, page uint64) error {
+// MapPager implements platform.Backing.
+func (b *Memory) MapPager(first, count uint64, p platform.Pager, page uint64) error {
 	if p.Filled(page, count) || !b.pages() {
 		if err := p.Fill(page, count); err != nil {
 			return err
@@ -81,7 +95,7 @@ func (b *PrivateBacking) MapPager(first, count uint64, p Pager, page uint64) err
 }
 
 // pages reports whether the host reports missing pages.
-func (b *PrivateBacking) pages() bool {
+func (b *Memory) pages() bool {
 	if b.space != nil || b.barred {
 		return b.space != nil
 	}
@@ -100,15 +114,15 @@ func (b *PrivateBacking) pages() bool {
 	return err == nil
 }
 
-// MapZero implements Backing.
-func (b *PrivateBacking) MapZero(first, count uint64) error {
+// MapZero implements platform.Backing.
+func (b *Memory) MapZero(first, count uint64) error {
 	b.paging.Lay(first, count, nil, 0)
 	return mapFixed(b.window(first, count), nil, 0)
 }
 
-// Populate implements Backing. On a kernel without MADV_POPULATE_WRITE (before
+// Populate implements platform.Backing. On a kernel without MADV_POPULATE_WRITE (before
 // Linux 5.14) it does nothing, since the pages then merely fault in later.
-func (b *PrivateBacking) Populate(first, count uint64) error {
+func (b *Memory) Populate(first, count uint64) error {
 	if err := b.paging.Fill(first, count); err != nil {
 		return err
 	}
@@ -124,13 +138,13 @@ func (b *PrivateBacking) Populate(first, count uint64) error {
 	}
 }
 
-// Discard implements Backing.
-func (b *PrivateBacking) Discard(first, count uint64) error {
+// Discard implements platform.Backing.
+func (b *Memory) Discard(first, count uint64) error {
 	return unix.Madvise(b.window(first, count), unix.MADV_DONTNEED)
 }
 
-// PreferHuge implements Backing.
-func (b *PrivateBacking) PreferHuge(first, count uint64) bool {
+// PreferHuge implements platform.Backing.
+func (b *Memory) PreferHuge(first, count uint64) bool {
 	return !b.small && hugeOffered() && unix.Madvise(b.window(first, count), unix.MADV_HUGEPAGE) == nil
 }
 
@@ -140,10 +154,10 @@ var hugeOffered = sync.OnceValue(func() bool {
 	return err == nil && !strings.Contains(string(b), "[never]")
 })
 
-// Protect implements Backing. KVM keeps copies of a guest's page table entries
+// Protect implements platform.Backing. KVM keeps copies of a guest's page table entries
 // that only an instruction at ring 0 would drop. It also drops them when the
 // protection of the host's mapping changes.
-func (b *PrivateBacking) Protect(first, count uint64) error {
+func (b *Memory) Protect(first, count uint64) error {
 	window := b.window(first, count)
 	if err := unix.Mprotect(window, unix.PROT_READ); err != nil {
 		return os.NewSyscallError("mprotect", err)
@@ -151,29 +165,38 @@ func (b *PrivateBacking) Protect(first, count uint64) error {
 	return os.NewSyscallError("mprotect", unix.Mprotect(window, unix.PROT_READ|unix.PROT_WRITE))
 }
 
-// Forget implements Backing.
-func (b *PrivateBacking) Forget() error {
+// Forget implements platform.Backing.
+func (b *Memory) Forget() error {
 	if b.slots == nil {
 		return nil
 	}
 	return b.slots.Forget()
 }
 
-// Page implements Backing.
-func (b *PrivateBacking) Page(page uint64) []byte {
+// Page implements platform.Backing.
+func (b *Memory) Page(page uint64) []byte {
 	if b.paging.Fill(page, 1) != nil {
-		return zeros[:] // whoever runs the guest, or checks the page, learns why
+		return guest.ZeroPage[:] // whoever runs the guest, or checks the page, learns why
 	}
 	return b.window(page, 1)
 }
 
-var zeros [pageSize]byte
+// Resident implements platform.Backing: copies of file pages, and pages of no file, are the
+// guest's own.
+func (b *Memory) Resident() (platform.Resident, error) {
+	p, err := dirtytrack.NewPagemap(b.mem)
+	if err != nil {
+		return platform.Resident{}, err
+	}
+	private, shared, err := p.Resident()
+	return platform.Resident{Private: private * pageSize, Shared: shared * pageSize}, errors.Join(err, p.Close())
+}
 
-// Tracker implements Backing with the host's page map.
-func (b *PrivateBacking) Tracker() (dirtytrack.Tracker, error) { return dirtytrack.NewPagemap(b.mem) }
+// Tracker implements platform.Backing with the host's page map.
+func (b *Memory) Tracker() (dirtytrack.Tracker, error) { return dirtytrack.NewPagemap(b.mem) }
 
-// Close implements Backing.
-func (b *PrivateBacking) Close() error {
+// Close implements platform.Backing.
+func (b *Memory) Close() error {
 	var err error
 	if b.space != nil {
 		err = b.space.Close() // before what its goroutines use goes

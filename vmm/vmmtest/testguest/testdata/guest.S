@@ -4,11 +4,11 @@
  * first page of program memory) and runs it until it rests again.
  *
  * The tests read guest.bin, the flat binary that the test
- * TestGuestBinaryIsCurrent compares with what this gives:
+ * TestBinaryIsCurrent compares with what this gives:
  *   gcc -c -o guest.o guest.S
  *   ld -Ttext=0x30000 -e 0x30000 --oformat binary -o guest.bin guest.o
  */
-#include "../../guest/abi/kernel.h"
+#include "../../../../guest/abi/kernel.h"
 #include "guest.h"
 
 #define COMMAND 0x00

@@ -1,14 +1,10 @@
-package vmm
+package platform
 
 import (
 	"fmt"
 	"os"
 	"slices"
 	"sync"
-
-	"golang.org/x/sys/unix"
-
-	"seuss/vmm/internal/demand"
 )
 
 // Pager is a file in memory that is filled as its pages are needed. Its methods may
@@ -27,21 +23,6 @@ type Pager interface {
 // fillAround is how many pages, aligned, are filled together when the guest touches
 // one of them: 64 KiB, what Linux maps around a fault too (fault_around_bytes).
 const fillAround = 16
-
-// MapPager is MapFile of a file that is filled as the guest touches its pages. Where
-// the host cannot tell the monitor about that, all of them are filled here.
-func (m *Memory) MapPager(first, count uint64, p Pager, page uint64) error {
-	if _, err := m.pages(first, count); err != nil {
-		return fmt.Errorf("map %s: %w", p.File().Name(), err)
-	}
-	if err := m.backing.MapPager(first, count, p, page); err != nil {
-		return fmt.Errorf("map %d pages of %s, from page %d, at page %d: %w", count, p.File().Name(), page, first, err)
-	}
-	return nil
-}
-
-// Paging returns what is known of the pages that are paged in on demand.
-func (m *Memory) Paging() *Paging { return m.backing.Paging() }
 
 // Paging is what a Backing that pages in on demand knows: which pages come from
 // which Pager, and what was needed when. The Backings of all platforms share it.
@@ -228,18 +209,4 @@ func (p *Paging) Counts() (faults, pages uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.faults, p.pages
-}
-
-// CanPage says whether guests' memory can be filled while they run, from this
-// process's privileges: own of machines under KVM, whose faults are the kernel's, and
-// child of guests that are processes. Nil means that it can.
-func CanPage() (own, child error) {
-	fd, own := demand.OpenOwn()
-	if own == nil {
-		own = unix.Close(fd)
-	}
-	if fd, child = demand.OpenUser(); child == nil {
-		child = unix.Close(fd)
-	}
-	return own, child
 }

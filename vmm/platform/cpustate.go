@@ -1,7 +1,8 @@
-package vmm
+package platform
 
 import (
 	"bytes"
+	"fmt"
 	"slices"
 )
 
@@ -101,4 +102,20 @@ func (s *CPUState) Clone() CPUState {
 	c.MSRs = slices.Clone(s.MSRs)
 	c.XSave = bytes.Clone(s.XSave)
 	return c
+}
+
+// FitXSave returns an extended state as an area of the given size. States of
+// platforms with areas of different size differ in zeros at the end only; where
+// that is not so it does not fit.
+func FitXSave(x []byte, size int) ([]byte, error) {
+	if len(x) == size {
+		return x, nil
+	}
+	if len(x) > size {
+		if len(bytes.TrimRight(x[size:], "\x00")) > 0 {
+			return nil, fmt.Errorf("%w: extended state of %d bytes, this platform has %d", ErrStateMismatch, len(x), size)
+		}
+		return x[:size], nil
+	}
+	return append(bytes.Clone(x), make([]byte, size-len(x))...), nil
 }

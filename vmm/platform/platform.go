@@ -1,12 +1,9 @@
-package vmm
+package platform
 
-import "seuss/guest"
+import "seuss/dirtytrack"
 
-// GPA is a guest-physical address, which Memory translates.
-type GPA = guest.GPA
-
-// Platform is a host facility that runs vCPUs: KVM, and others to come. Its
-// methods may be called from any goroutine.
+// Platform is a host facility that runs vCPUs. Its methods may be called from any
+// goroutine.
 type Platform interface {
 	// Name identifies the facility and its flavour in reports and states,
 	// such as "kvm" or "kvm-pvm".
@@ -14,6 +11,9 @@ type Platform interface {
 
 	// Info describes the facility for a person who looks for a fault.
 	Info() Info
+
+	// Capabilities are what this platform can do that not every one can.
+	Capabilities() Capabilities
 
 	// CPU returns what guests on this platform see of the processor.
 	CPU() CPU
@@ -23,6 +23,25 @@ type Platform interface {
 
 	// Close releases the facility. Machines must have been closed before.
 	Close() error
+}
+
+// Capabilities are what a platform claims. The suite in package conformance holds it to
+// that, and leaves out, by name, what it does not claim.
+type Capabilities struct {
+	// MachineCode: what runs is the code in the guest's memory, with its exceptions,
+	// system calls and page tables. Else it is a stand-in for tests.
+	MachineCode bool
+	// ExtendedState: guests can use the extended state (SSE, AVX), and each has its own.
+	ExtendedState bool
+	// FarWindow: guests reach the far window (Backing.MapFar).
+	FarWindow bool
+	// PagesIn: a Pager's pages are filled when guests touch them, and not before.
+	PagesIn bool
+	// WriteTracking: VM.WriteTracker has one for memory that is logged.
+	WriteTracking bool
+	// ForeignData: a selector of the host's that guests can load into DS, ES, FS and GS,
+	// besides those of their own table; 0 = none.
+	ForeignData uint16
 }
 
 // Info is what a platform reports about itself and its host.
@@ -59,6 +78,15 @@ type VM interface {
 
 	// VCPU returns the machine's vCPU.
 	VCPU() VCPU
+
+	// WriteTracker returns the platform's own tracking of the guest's writes. There is
+	// one only where the memory is logged (NewMemory) and Capabilities say so, else an
+	// error. It must be closed before the VM.
+	WriteTracker() (dirtytrack.Tracker, error)
+
+	// Process is the process in whose address space the guest runs, as /proc has it: the
+	// monitor's own where it has none to itself.
+	Process() int
 
 	// Alive reports whether the machine can run: false once it has died by itself,
 	// as a guest's process may. It may be called from any goroutine.
@@ -134,49 +162,4 @@ type GuestCalls struct {
 	// Protect: no processor reads the guest's page tables, so it must tell of
 	// entries that allow less.
 	Protect bool
-}
-
-// ExitKind says why the guest stopped.
-type ExitKind uint8
-
-// The exits. Fields of Exit that are not named hold zero.
-const (
-	// ExitUnknown is never returned together with a nil error.
-	ExitUnknown ExitKind = iota
-	// ExitDoorbell is a 4-byte store to the doorbell page: GPA is the offset
-	// in that page, Value what was stored.
-	ExitDoorbell
-	// ExitMMIORead is a load from an address without memory: GPA and Size. The
-	// value is supplied through VCPU.CompleteRead.
-	ExitMMIORead
-	// ExitMMIOWrite is a store to an address without memory: GPA, Size, Value.
-	ExitMMIOWrite
-	// ExitInterrupted is a kick.
-	ExitInterrupted
-	// ExitShutdown is a triple fault.
-	ExitShutdown
-	// ExitDirtyFull means that the platform's write tracking must be collected
-	// before the guest can go on.
-	ExitDirtyFull
-	// ExitInternalError means that the platform cannot go on: Value is its
-	// reason, Detail the suberror.
-	ExitInternalError
-)
-
-var exitNames = [...]string{"unknown", "doorbell", "mmio read", "mmio write", "interrupted", "shutdown (triple fault)", "dirty tracking full", "platform cannot continue"}
-
-func (k ExitKind) String() string {
-	if int(k) < len(exitNames) {
-		return exitNames[k]
-	}
-	return "invalid"
-}
-
-// Exit tells why VCPU.Run returned.
-type Exit struct {
-	Kind   ExitKind
-	Size   uint8 // bytes, 1 to 8
-	GPA    GPA
-	Value  uint64
-	Detail uint64
 }

@@ -1,4 +1,4 @@
-package vmm
+package mapped
 
 import (
 	"encoding/binary"
@@ -9,13 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
 )
 
-// Slots is what a PrivateBacking asks of the machine that runs in it.
+// Slots is what a Memory asks of the machine that runs in it.
 type Slots interface {
 	// MapTables shows the guest memory where there is none, and tells whether the guest
 	// can write to it.
-	MapTables(mem []byte, gpa GPA) (writable bool, err error)
+	MapTables(mem []byte, gpa guest.GPA) (writable bool, err error)
 	// UnmapTables takes that away. Nobody remembers what was in it.
 	UnmapTables() error
 	// Forget drops all that anybody remembers of the guest's page tables.
@@ -39,28 +41,20 @@ type farTables struct {
 	used        uint64            // tables
 	directories map[uint64]uint64 // which table serves 1 GiB
 	leaves      map[uint64]uint64 // which one serves 2 MiB
-	mapped      []FarRange
+	mapped      []platform.FarRange
 }
 
 // Bits of a page number in the far window below which a table's entries differ.
 const (
 	leafShift      = 9
 	directoryShift = 18
-	rootShift      = 27
-	farRoots       = guest.FarBytes / pageSize >> rootShift // tables that the PML4 names
 )
 
-// farRoot returns the index of the table that serves 512 GiB of the far window.
-func farRoot(page uint64) uint64 { return (page - guest.FarBase/pageSize) >> rootShift }
-
-// farEntry is the entry that names a table.
-func farEntry(table uint64) uint64 { return guest.FarTablesGPA + table*pageSize | pteTable }
-
 // SetSlots tells whose memory it is; before that the guest has no far window.
-func (b *PrivateBacking) SetSlots(s Slots) { b.slots = s }
+func (b *Memory) SetSlots(s Slots) { b.slots = s }
 
-// MapFar implements Backing.
-func (b *PrivateBacking) MapFar(ranges []FarRange, fresh bool) error {
+// MapFar implements platform.Backing.
+func (b *Memory) MapFar(ranges []platform.FarRange, fresh bool) error {
 	f := &b.far
 	if err := b.showTables(); err != nil {
 		return fmt.Errorf("map the far window: %w", err)
@@ -71,7 +65,7 @@ func (b *PrivateBacking) MapFar(ranges []FarRange, fresh bool) error {
 		}
 		f.mapped = nil
 	}
-	gone, added := slices.Collect(FarWithout(f.mapped, ranges)), slices.Collect(FarWithout(ranges, f.mapped))
+	gone, added := slices.Collect(platform.FarWithout(f.mapped, ranges)), slices.Collect(platform.FarWithout(ranges, f.mapped))
 	for _, r := range gone {
 		f.set(r, 0)
 	}
@@ -87,13 +81,13 @@ func (b *PrivateBacking) MapFar(ranges []FarRange, fresh bool) error {
 		added = ranges
 	}
 	for _, r := range added {
-		f.set(r, ptePage)
+		f.set(r, x86.PageEntry)
 	}
 	return nil
 }
 
 // showTables makes the tables the guest's.
-func (b *PrivateBacking) showTables() (err error) {
+func (b *Memory) showTables() (err error) {
 	f := &b.far
 	if f.shown {
 		return nil
@@ -114,12 +108,12 @@ func (b *PrivateBacking) showTables() (err error) {
 
 // empty makes all tables free ones.
 func (f *farTables) empty() error {
-	f.used, f.directories, f.leaves = farRoots, map[uint64]uint64{}, map[uint64]uint64{}
+	f.used, f.directories, f.leaves = platform.FarRoots, map[uint64]uint64{}, map[uint64]uint64{}
 	return os.NewSyscallError("madvise", unix.Madvise(f.mem, unix.MADV_DONTNEED))
 }
 
 // renewTables starts over with empty tables.
-func (b *PrivateBacking) renewTables() error {
+func (b *Memory) renewTables() error {
 	if b.slots != nil {
 		if err := b.slots.UnmapTables(); err != nil {
 			return err
@@ -131,7 +125,7 @@ func (b *PrivateBacking) renewTables() error {
 
 // room reports whether there are tables for ranges. There are for those of one list, if
 // all tables are free: two of each level at the ends of a range, and what lies between.
-func (f *farTables) room(ranges []FarRange) bool {
+func (f *farTables) room(ranges []platform.FarRange) bool {
 	need := uint64(0)
 	for _, r := range ranges {
 		need += 4 + r.Count>>leafShift + r.Count>>directoryShift
@@ -147,11 +141,11 @@ func (f *farTables) below(known map[uint64]uint64, page uint64, shift int, above
 	key := page >> shift
 	n, ok := known[key]
 	if !ok {
-		entry := above()[key%pteCount*8:]
+		entry := above()[key%x86.TableEntries*8:]
 		n = f.used
 		f.used++
 		known[key] = n
-		binary.LittleEndian.PutUint64(entry, farEntry(n))
+		binary.LittleEndian.PutUint64(entry, platform.FarEntry(n))
 	}
 	return n
 }
@@ -159,23 +153,23 @@ func (f *farTables) below(known map[uint64]uint64, page uint64, shift int, above
 // leaf returns the table that has a page's entry.
 func (f *farTables) leaf(page uint64) []byte {
 	return f.table(f.below(f.leaves, page, leafShift, func() []byte {
-		return f.table(f.below(f.directories, page, directoryShift, func() []byte { return f.table(farRoot(page)) }))
+		return f.table(f.below(f.directories, page, directoryShift, func() []byte { return f.table(platform.FarRoot(page)) }))
 	}))
 }
 
 // set gives the entries of a range these bits, 0: nothing is there.
-func (f *farTables) set(r FarRange, bits uint64) {
+func (f *farTables) set(r platform.FarRange, bits uint64) {
 	var leaf []byte
 	for i := range r.Count {
 		page := r.First + i
-		if leaf == nil || page%pteCount == 0 {
+		if leaf == nil || page%x86.TableEntries == 0 {
 			leaf = f.leaf(page)
 		}
 		entry := uint64(0)
 		if bits != 0 {
 			entry = (r.RAM+i)*pageSize | bits
 		}
-		binary.LittleEndian.PutUint64(leaf[page%pteCount*8:], entry)
+		binary.LittleEndian.PutUint64(leaf[page%x86.TableEntries*8:], entry)
 	}
 }
 

@@ -1,0 +1,66 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"seuss/dispatcher/functions"
+	"seuss/lineage"
+)
+
+// Update changes settings of a function. What is not set stays as it is; null is what a
+// deployment has that says nothing.
+type Update struct {
+	Network     Change[[]string] `json:"network,omitzero"`
+	HostPorts   Change[[]uint32] `json:"host_ports,omitzero"`
+	TimeoutSec  Change[int]      `json:"timeout_s,omitzero"`
+	MemoryMiB   Change[int]      `json:"memory_mib,omitzero"`
+	OutputBytes Change[int]      `json:"output_bytes,omitzero"`
+	Concurrency Change[*int]     `json:"concurrency,omitzero"`
+	Revision    string           `json:"revision,omitempty"` // if not empty: it must be the function's
+}
+
+// Change is a field's new value, where it gets one.
+type Change[T any] struct {
+	Set bool
+	To  T
+}
+
+// To makes a change.
+func To[T any](v T) Change[T] { return Change[T]{true, v} }
+
+// UnmarshalJSON implements json.Unmarshaler: a field that is there is set.
+func (c *Change[T]) UnmarshalJSON(b []byte) error {
+	c.Set = true
+	return json.Unmarshal(b, &c.To)
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c Change[T]) MarshalJSON() ([]byte, error) { return json.Marshal(c.To) }
+
+func (c *Change[T]) apply(to *T) {
+	if c.Set {
+		*to = c.To
+	}
+}
+
+// check refuses what no daemon would take; the rest is package bounds'.
+func (u *Update) check(name string) error {
+	switch {
+	case functions.BaseName(name) != name:
+		return fmt.Errorf("update %q: a published version does not change; update the function and publish another one: %w", name, lineage.ErrInvalid)
+	case u.Concurrency.To != nil && *u.Concurrency.To < 0:
+		return fmt.Errorf("update %q: a concurrency of %d: %w", name, *u.Concurrency.To, lineage.ErrInvalid)
+	}
+	return nil
+}
+
+// Apply makes the changes.
+func (u *Update) Apply(s *functions.Settings) {
+	u.Network.apply(&s.Network)
+	u.HostPorts.apply(&s.HostPorts)
+	u.TimeoutSec.apply(&s.TimeoutSec)
+	u.MemoryMiB.apply(&s.MemoryMiB)
+	u.OutputBytes.apply(&s.OutputBytes)
+	u.Concurrency.apply(&s.Concurrency)
+}

@@ -1,0 +1,86 @@
+package app
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/api"
+	"seuss/tools/seussctl/cmdline"
+)
+
+func functionShow(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:      "show",
+		ArgsUsage: "NAME",
+		Usage:     "print everything about one function",
+		Description: `
+What counts of the network, the host's ports, time, memory and output is what both
+the deployment and the daemon allow.`,
+		Examples: []string{"seussctl function show hello", "seussctl function show hello:3"},
+		MinArgs:  1, MaxArgs: 1,
+		Complete: cmdline.FunctionNames,
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			list, damaged, err := deployed(c.Context, e)
+			if err != nil {
+				return err
+			}
+			for _, f := range list {
+				if f.Name == c.Args().First() {
+					return showFunction(e, &f)
+				}
+			}
+			if damaged != nil {
+				return damaged
+			}
+			return fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, c.Args().First())
+		},
+	})
+}
+
+func showFunction(e *cmdline.Env, f *api.Function) error {
+	if e.JSON {
+		return e.PrintJSON(f)
+	}
+	t := cmdline.NewTable("FIELD", "VALUE")
+	add := func(name, format string, args ...any) { t.Row(name, fmt.Sprintf(format, args...)) }
+	add("name", "%s", f.Name)
+	add("handler", "%s", f.Handler)
+	add("arguments", "%s", map[bool]string{true: "lazy", false: "eager"}[f.Lazy])
+	add("image", "%s", f.Image)
+	if len(f.Imports) > 0 {
+		add("imports", "%s", strings.Join(f.Imports, ", "))
+	}
+	add("code", "%s", f.CodeDigest)
+	add("deployed", "%s", cmdline.FormatTime(f.Deployed))
+	add("snapshots", "%d, %s stored, %d hits", f.Nodes, cmdline.FormatBytes(f.StoredBytes), f.Hits)
+	if b := f.Bounds; b != nil {
+		add("network", "%s", listOr(b.Network, "nothing"))
+		add("host ports", "%s", listOr(b.HostPorts, "none"))
+		add("time", "%v", time.Duration(b.TimeoutMS)*time.Millisecond)
+		if b.MemoryMiB > 0 {
+			add("memory", "%d MiB", b.MemoryMiB)
+		} else {
+			add("memory", "the image's")
+		}
+		add("output", "%s", cmdline.FormatBytes(uint64(b.OutputBytes)))
+		for _, what := range b.Beyond {
+			add("not allowed", "%s", what)
+		}
+	}
+	if n := f.Settings.Concurrency; n != nil {
+		add("concurrency", "%d", *n)
+	}
+	return t.Print(e.Stdout)
+}
+
+// listOr is a list for people.
+func listOr[T any](list []T, none string) string {
+	if len(list) == 0 {
+		return none
+	}
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(list), "[]"), " ", ", ")
+}

@@ -1,0 +1,162 @@
+package mapped
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+
+	"seuss/guest"
+	"seuss/vmm/internal/x86"
+	"seuss/vmm/platform"
+)
+
+const farPage = guest.FarBase / pageSize
+
+func newMemory(t testing.TB, bytes uint64) *Memory {
+	t.Helper()
+	m, err := New(bytes, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+// randomFar returns what may be mapped in a small part of the window, and the same
+// page by page.
+func randomFar(r *rand.Rand, pages uint64) (ranges []platform.FarRange, by map[uint64]uint64) {
+	by = map[uint64]uint64{}
+	const around = farPage + 1<<18 - 600 // where tables of two levels end
+	for at := uint64(around); at < around+1200; at += r.Uint64N(50) {
+		x := platform.FarRange{First: at, RAM: 600 + r.Uint64N(3)*300 + at%300, Count: 1 + r.Uint64N(40)}
+		if r.IntN(3) == 0 {
+			x.RAM = 600 + r.Uint64N(pages-1000)
+		}
+		for n := range x.Count {
+			by[x.First+n] = x.RAM + n
+		}
+		ranges = append(ranges, x)
+		at += x.Count
+	}
+	return ranges, by
+}
+
+// slots stands in for KVM: what KVM keeps of the way to a table must stay right.
+type slots struct {
+	t              *testing.T
+	mem            []byte
+	shown, renewed int
+	ways           map[uint64]uint64 // by level and address, which table serves it
+	writable       bool
+}
+
+func (s *slots) MapTables(mem []byte, gpa guest.GPA) (bool, error) {
+	if gpa != guest.FarTablesGPA || len(mem) != guest.FarTablesBytes {
+		s.t.Errorf("tables of %d bytes at %#x", len(mem), gpa)
+	}
+	s.mem, s.ways = mem, map[uint64]uint64{}
+	s.shown++
+	return s.writable, nil
+}
+
+func (s *slots) UnmapTables() error {
+	s.mem = nil
+	s.renewed++
+	return nil
+}
+
+func (s *slots) Forget() error { return nil }
+
+// walk finds what a processor finds at a page of the window.
+func (s *slots) walk(page uint64) (ram uint64, ok bool) {
+	entry := platform.FarEntry(platform.FarRoot(page)) // as the top table in memory is to have it
+	for _, shift := range []int{18, 9, 0} {
+		if entry&x86.EntryPresent == 0 {
+			return 0, false
+		}
+		table := entry&x86.EntryAddress - guest.FarTablesGPA
+		key := page>>(shift+9)<<2 | uint64(shift/9)
+		if way, known := s.ways[key]; known && way != table {
+			s.t.Errorf("the table of page %#x at shift %d is another than before", page, shift)
+		}
+		s.ways[key] = table
+		entry = binary.LittleEndian.Uint64(s.mem[table+page>>shift%x86.TableEntries*8:])
+	}
+	if entry&x86.EntryPresent == 0 {
+		return 0, false
+	}
+	if entry&(pageSize-1) != x86.PageEntry {
+		s.t.Errorf("entry of page %#x is %#x", page, entry)
+	}
+	return entry & x86.EntryAddress / pageSize, true
+}
+
+// TestFarTables: the tables say what is mapped, whatever was before, and content stays.
+func TestFarTables(t *testing.T) {
+	t.Run("read only", func(t *testing.T) { testFarTables(t, false) })
+	t.Run("writable", func(t *testing.T) { testFarTables(t, true) })
+}
+
+func testFarTables(t *testing.T, writable bool) {
+	m := newMemory(t, 16<<20)
+	s := &slots{t: t, writable: writable}
+	m.SetSlots(s)
+	marked := bytes.Repeat([]byte{9}, pageSize)
+	copy(m.Bytes()[700*pageSize:], marked)
+	r := rand.New(rand.NewPCG(5, 6))
+	for round := range 60 {
+		ranges, by := randomFar(r, 16<<20/pageSize)
+		if round%10 == 9 {
+			ranges, by = nil, nil
+		}
+		fresh := r.IntN(2) == 0
+		if s.writable && fresh { // whatever the guest has made of them
+			for i := range s.mem {
+				s.mem[i] = 0x67
+			}
+			clear(s.ways)
+		}
+		if err := m.MapFar(ranges, fresh); err != nil {
+			t.Fatal(err)
+		}
+		for page := uint64(farPage + 1<<18 - 700); page < farPage+1<<18+800; page++ {
+			got, ok := s.walk(page)
+			if want, mapped := by[page]; ok != mapped || got != want {
+				t.Fatalf("round %d: page %#x shows %d (%v), want %d (%v)", round, page, got, ok, want, mapped)
+			}
+		}
+	}
+	if s.shown != 1 || !bytes.Equal(m.Page(700), marked) {
+		t.Errorf("tables were shown %d times; content is kept: %v", s.shown, bytes.Equal(m.Page(700), marked))
+	}
+}
+
+// TestFarTablesRunOut: addresses all over the window are served, if by starting over.
+func TestFarTablesRunOut(t *testing.T) {
+	b := newMemory(t, 16<<20)
+	s := &slots{t: t}
+	b.SetSlots(s)
+	r := rand.New(rand.NewPCG(7, 8))
+	for round := range 12 {
+		var ranges []platform.FarRange
+		for n := range uint64(guest.FarMax) {
+			ranges = append(ranges, platform.FarRange{First: farPage + n*(guest.FarBytes/pageSize/guest.FarMax) + r.Uint64N(1<<20) + 511, RAM: 600 + n, Count: 2})
+		}
+		if err := b.MapFar(ranges, false); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range ranges {
+			if got, ok := s.walk(x.First + 1); !ok || got != x.RAM+1 {
+				t.Fatalf("round %d: page %#x shows %d (%v), want %d", round, x.First+1, got, ok, x.RAM+1)
+			}
+		}
+	}
+	if s.renewed == 0 {
+		t.Error("the tables never ran out")
+	}
+}

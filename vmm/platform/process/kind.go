@@ -1,0 +1,75 @@
+package process
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/vmm/internal/demand"
+	"seuss/vmm/internal/host"
+	"seuss/vmm/platform"
+)
+
+// Kind is this platform, as users choose it.
+var Kind = &platform.Kind{
+	Name:    "process",
+	Title:   "process platform",
+	Summary: "guests can run as processes, with weaker isolation",
+	Instead: "guests run as processes, whose isolation is weaker",
+	Rank:    2,
+	Requirements: []platform.Requirement{
+		{Name: "system call dispatch", Check: func(platform.Host) error { return canDispatch() },
+			Fix: "use Linux 5.11 or newer, with CONFIG_GENERIC_ENTRY"},
+		{Name: "system call filters", Check: canFilter, Fix: "mount /proc, and use a kernel with CONFIG_SECCOMP_FILTER"},
+		{Name: "extended state", Check: func(platform.Host) error { return hasXSave() },
+			Fix: "use a processor with XSAVE and a kernel that switches it on"},
+		{Name: "paging on demand", Check: func(platform.Host) error { return canPage() },
+			Fix:     "allow the system call userfaultfd: in a container by its seccomp profile, else by a kernel with CONFIG_USERFAULTFD (Linux 5.11)",
+			Without: "snapshots are read before a guest runs: a cold start reads all of them"},
+	},
+}
+
+func init() {
+	Kind.Open = func(o platform.Options) (platform.Platform, error) {
+		p, err := New(Options{Host: o.Host})
+		if err != nil {
+			return nil, err // not p: a nil *Platform in an interface is not nil
+		}
+		return p, nil
+	}
+	platform.Register(Kind)
+}
+
+const prSysDispatchOff = 0 // PR_SYS_DISPATCH_OFF
+
+// canDispatch asks for Syscall User Dispatch.
+func canDispatch() error {
+	if err := unix.Prctl(prSetSyscallUserDispatch, prSysDispatchOff, 0, 0, 0); err != nil {
+		return fmt.Errorf("the kernel lacks Syscall User Dispatch: %w", err)
+	}
+	return nil
+}
+
+func canFilter(h platform.Host) error {
+	if _, err := os.Stat(h.ProcFile("sys/kernel/seccomp/actions_avail")); err != nil {
+		return fmt.Errorf("the kernel lacks system call filters: %w", err)
+	}
+	return nil
+}
+
+func hasXSave() error {
+	if xcr0 := host.XCR0(); xcr0&3 != 3 {
+		return fmt.Errorf("the processor has no XSAVE, or the kernel does not use it (XCR0 %#x)", xcr0)
+	}
+	return nil
+}
+
+// canPage asks for a userfaultfd as the stub opens it.
+func canPage() error {
+	fd, err := demand.OpenUser()
+	if err != nil {
+		return err
+	}
+	return unix.Close(fd)
+}
