@@ -80,7 +80,7 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 	var err error
 	l := loan{pools: ps}
 	if own {
-		vm, err = instance.NewVM(ps.host, img.Image, s.View)
+		vm, err = instance.NewVM(ps.host, img.Image, s)
 	} else {
 		l.pool = p
 		vm, err = p.take(ctx, s)

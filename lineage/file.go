@@ -26,6 +26,7 @@ type (
 	View      = pages.View
 	Blob      = pages.Blob
 	Run       = pages.Run
+	Layout    = pages.Layout
 	PageError = pages.PageError
 	Verify    = pages.Verify
 )
@@ -70,6 +71,9 @@ func NodeVersions() []int { return nodefile.Versions() }
 
 // NewView returns a View of zero pages.
 func NewView(count uint64) *View { return pages.NewView(count) }
+
+// Lay says how a View's pages are mapped with few mappings: see pages.Lay.
+func Lay(v *View, most int) (*Layout, error) { return pages.Lay(v, most) }
 
 // Diff yields the runs of pages (first, count) whose backing differs: see pages.Diff.
 func Diff(a, b *View) iter.Seq2[uint64, uint64] { return pages.Diff(a, b) }

@@ -36,6 +36,7 @@ type Memory struct {
 	hostWritten *dirtytrack.PageSet
 	givenBack   *dirtytrack.PageSet
 	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
+	cuts        *dirtytrack.PageSet // pages with which a mapping may begin
 	far         bool                // something has been mapped in the far window
 }
 
@@ -63,7 +64,7 @@ func newMemory(ramBytes, imageBytes uint64, back func(bytes uint64) (platform.Ba
 	}
 	set := func() *dirtytrack.PageSet { return dirtytrack.NewPageSet((ramBytes + imageBytes) / pageSize) }
 	return &Memory{
-		backing: b, mem: b.Bytes(), ram: ramBytes, image: imageBytes, hostWritten: set(), givenBack: set(), files: set(),
+		backing: b, mem: b.Bytes(), ram: ramBytes, image: imageBytes, hostWritten: set(), givenBack: set(), files: set(), cuts: set(),
 	}, nil
 }
 
@@ -227,8 +228,22 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 		return fmt.Errorf("map %d pages of %s, offset %d, at page %d: %w", count, f.Name(), off, first, err)
 	}
 	m.files.AddRange(first, count)
+	cut(m, first, count)
 	return nil
 }
+
+// cut notes that pages are a mapping of their own, and no longer several.
+func cut(m *Memory, first, count uint64) {
+	m.cuts.RemoveRange(first, count)
+	m.cuts.Add(first)
+	if end := first + count; end < m.Pages() {
+		m.cuts.Add(end)
+	}
+}
+
+// Mappings is how many mappings of a process show memory, at most: the kernel joins
+// neighbours where it can.
+func (m *Memory) Mappings() int { return int(m.cuts.Len()) + 1 }
 
 // MapPager is MapFile of a file that is filled as the guest touches its pages. Where
 // the host cannot tell the monitor about that, all of them are filled here.
@@ -239,6 +254,8 @@ func (m *Memory) MapPager(first, count uint64, p platform.Pager, page uint64) er
 	if err := m.backing.MapPager(first, count, p, page); err != nil {
 		return fmt.Errorf("map %d pages of %s, from page %d, at page %d: %w", count, p.File().Name(), page, first, err)
 	}
+	m.files.AddRange(first, count)
+	cut(m, first, count)
 	return nil
 }
 
@@ -253,9 +270,8 @@ func (m *Memory) MapZero(first, count uint64) error {
 	if err := m.backing.MapZero(first, count); err != nil {
 		return fmt.Errorf("map %d zero pages at page %d: %w", count, first, err)
 	}
-	for page := first; page < first+count; page++ {
-		m.files.Remove(page)
-	}
+	m.files.RemoveRange(first, count)
+	cut(m, first, count)
 	return nil
 }
 

@@ -61,3 +61,39 @@ func TestOffer(t *testing.T) {
 		}
 	}
 }
+
+// heldPager is a Pager whose pages are all there.
+type heldPager struct{ f *os.File }
+
+func (p heldPager) File() *os.File          { return p.f }
+func (p heldPager) Fill(_, _ uint64) error  { return nil }
+func (p heldPager) Filled(_, _ uint64) bool { return true }
+
+// TestGiveBackOverPager: pages that show a file which is filled on demand are zeros when
+// they were given back, not the file again.
+func TestGiveBackOverPager(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "blob")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("f"), 4*pageSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	m := newTestMemory(t, 4<<20, 0)
+	if err := m.MapPager(300, 4, heldPager{f}, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.GiveBack(298, 8); err != nil {
+		t.Fatal(err)
+	}
+	for page := uint64(298); page < 306; page++ {
+		if !bytes.Equal(m.Page(page), make([]byte, pageSize)) {
+			t.Errorf("page %d is not zeros: %q", page, m.Page(page)[:4])
+		}
+	}
+	if n := m.Mappings(); n != 3 {
+		t.Errorf("%d mappings", n)
+	}
+}

@@ -17,7 +17,7 @@ const bootTimeout = 60 * time.Second
 // its runtime is ready. The VM is the instance's alone: it ends with Destroy.
 func Boot(h *Host, img *Image, root *Snapshot) (*Instance, error) {
 	began := time.Now()
-	vm, err := NewVM(h, img, root.View)
+	vm, err := NewVM(h, img, root)
 	if err != nil {
 		return nil, err
 	}
@@ -32,6 +32,11 @@ func Boot(h *Host, img *Image, root *Snapshot) (*Instance, error) {
 
 func (i *Instance) boot(deadline time.Time) error {
 	vm := i.vm
+	if vm.plan.base != i.start.View { // there was no room for its layout
+		if _, err := vm.plan.move(i.start.View); err != nil {
+			return err
+		}
+	}
 	if err := vm.plan.placeProgram(); err != nil {
 		return err
 	}

@@ -220,7 +220,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(*Session) error) 
 		i, err = Boot(b.host, b.img, above)
 	} else {
 		var vm *VM
-		if vm, err = NewVM(b.host, b.img, above.View); err == nil {
+		if vm, err = NewVM(b.host, b.img, above); err == nil {
 			i, err = vm.Begin(above)
 		}
 	}
@@ -242,7 +242,7 @@ func (b *lawBench) machine(platform platform.Platform, logDirty bool) *VM {
 	b.Helper()
 	host := &Host{Platform: platform, Store: b.host.Store, Observer: silent{}, Log: b.host.Log}
 	vm := &VM{host: host, image: b.img}
-	if err := vm.make(b.nodes["base"].View, logDirty); err != nil {
+	if err := vm.make(b.nodes["base"], logDirty); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {

@@ -59,7 +59,12 @@ func (h *Host) BeginLoading(s *Snapshot) {
 }
 
 func (h *Host) load(s *Snapshot, set lineage.LoadingSet) {
-	filled, err := s.View.Prefetch(set, h.Closing)
+	l, err := h.layout(s)
+	if err != nil {
+		h.Log.Warn("prefetch a loading set", "node", s.Node.ID, "error", err)
+		return
+	}
+	filled, err := s.View.Prefetch(set, l, h.Closing)
 	h.Observer.Prefetched(filled)
 	if err != nil { // whoever needs the pages is told
 		h.Log.Warn("prefetch a loading set", "node", s.Node.ID, "error", err)

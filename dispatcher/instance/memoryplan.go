@@ -32,8 +32,11 @@ const (
 type memoryPlan struct {
 	mem     *vmm.Memory
 	tracker dirtytrack.Tracker
-	// base is the view whose runs are mapped.
-	base *lineage.View
+	layout  *lineage.Layout // that was mapped at first
+	// base is the view that is mapped: the layout's, and what was mapped since.
+	base  *lineage.View
+	spare Spare // of the process's mappings
+	extra int   // that the machine has of those
 	// private holds the pages that are private copies. Their content is known
 	// only right after deploy: then it is the view's.
 	private *dirtytrack.PageSet
@@ -51,13 +54,16 @@ type Moved struct {
 	Copied, Mapped uint64 // pages
 }
 
-func newMemoryPlan(mem *vmm.Memory) (memoryPlan, error) {
+func newMemoryPlan(mem *vmm.Memory, spare Spare) (memoryPlan, error) {
 	tracker, err := mem.Tracker()
 	if err != nil {
 		return memoryPlan{}, err
 	}
+	if spare == nil || !mem.SharesWindow() { // it is another process that maps them
+		spare = plenty{}
+	}
 	return memoryPlan{
-		mem: mem, tracker: tracker,
+		mem: mem, tracker: tracker, spare: spare,
 		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
 		small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
 	}, nil
@@ -147,35 +153,9 @@ func (p *memoryPlan) reset() (Moved, error) {
 	return m, err
 }
 
-// cool maps the private pages that no run has changed.
-func (p *memoryPlan) cool() (mapped uint64, err error) {
-	cold := p.private.Clone()
-	for page := range p.changed.All() {
-		cold.Remove(page)
-	}
-	var runs []lineage.Run
-	for first, count := range cold.Runs() {
-		for run := range p.view.Runs(first, count) {
-			if err := p.mapRun(run); err != nil {
-				return mapped, err
-			}
-			runs = append(runs, run)
-		}
-		mapped += count
-	}
-	for page := range cold.All() {
-		p.private.Remove(page)
-	}
-	if len(runs) > 0 {
-		p.base = p.base.With(runs)
-	}
-	return mapped, nil
-}
-
 // move brings memory from wherever it is to another view.
 func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
 	var m Moved
-	var runs []lineage.Run
 	small, fresh := p.small, p.fresh
 	small.Clear()
 	fresh.Clear()
@@ -192,30 +172,14 @@ func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
 			}
 		}
 	}
-	for first, count := range lineage.Diff(p.base, view) {
-		for run := range view.Runs(first, count) {
-			if run.Count >= mapRun {
-				if err := p.mapRun(run); err != nil {
-					return m, err
-				}
-				m.Mapped += run.Count
-				runs = append(runs, run)
-			}
-			for page := run.First; page < run.First+run.Count; page++ {
-				switch {
-				case run.Count >= mapRun:
-					p.private.Remove(page)
-				case p.private.Has(page):
-					small.Add(page)
-				default:
-					small.Add(page)
-					fresh.Add(page)
-				}
-			}
-		}
+	var err error
+	if m.Mapped, err = p.mapLong(view, small); err != nil {
+		return m, err
 	}
-	if len(runs) > 0 {
-		p.base = p.base.With(runs)
+	for page := range small.All() {
+		if !p.private.Has(page) {
+			fresh.Add(page)
+		}
 	}
 	if p.private.Len() > keepPrivate {
 		if err := p.shrink(small); err != nil {
@@ -257,37 +221,6 @@ func (p *memoryPlan) shrink(wanted *dirtytrack.PageSet) error {
 	for page := range drop.All() {
 		p.private.Remove(page)
 	}
-	return nil
-}
-
-func (p *memoryPlan) mapRun(run lineage.Run) error {
-	if run.Blob == nil {
-		return p.mem.MapZero(run.First, run.Count)
-	}
-	if run.Blob.Paged() {
-		return p.mem.MapPager(run.First, run.Count, run.Blob, run.Page)
-	}
-	off := run.Blob.DataOffset() + int64(run.Page)*lineage.PageSize
-	return p.mem.MapFile(run.First, run.Count, run.Blob.File(), off)
-}
-
-// mapAll maps every run of view into fresh memory.
-func (p *memoryPlan) mapAll(view *lineage.View) error {
-	for run := range view.Runs(0, view.Pages()) {
-		if run.Blob == nil {
-			continue // fresh memory is zero
-		}
-		if !run.Blob.Paged() {
-			if err := view.Check(run.First, run.Count); err != nil {
-				return err
-			}
-		}
-		if err := p.mapRun(run); err != nil {
-			return fmt.Errorf("map pages %d to %d: %w", run.First, run.First+run.Count-1, err)
-		}
-	}
-	p.base, p.view, p.resets = view, nil, 0
-	p.private.Clear()
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"seuss/guest"
-	"seuss/lineage"
 	"seuss/vmm"
 	"seuss/vmm/platform"
 	"seuss/vmm/vsock"
@@ -35,16 +34,21 @@ type VM struct {
 	unobserved bool      // there was an instance since the Observer was last told
 }
 
-// NewVM makes a machine whose memory shows view. It is to be closed.
-func NewVM(h *Host, img *Image, view *lineage.View) (*VM, error) {
+// NewVM makes a machine that is going to be brought to s: its memory shows s, or what s has
+// in common with many. It is to be closed.
+func NewVM(h *Host, img *Image, s *Snapshot) (*VM, error) {
 	vm := &VM{host: h, image: img, first: true}
-	if err := vm.make(view, false); err != nil {
+	if err := vm.make(s, false); err != nil {
 		return nil, fmt.Errorf("machine for image %q: %w", img.Name, err)
 	}
 	return vm, nil
 }
 
-func (vm *VM) make(view *lineage.View, logDirty bool) (err error) {
+func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
+	l, err := vm.host.layout(s)
+	if err != nil {
+		return err
+	}
 	vm.m, err = vmm.NewMachine(vm.host.Platform, vmm.Config{
 		RAMBytes: vm.image.MemoryBytes, ImageBytes: vm.image.ImageBytes,
 		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
@@ -53,8 +57,8 @@ func (vm *VM) make(view *lineage.View, logDirty bool) (err error) {
 		return err
 	}
 	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
-		if vm.plan, err = newMemoryPlan(vm.m.Memory()); err == nil {
-			if err = vm.plan.mapAll(view); err == nil {
+		if vm.plan, err = newMemoryPlan(vm.m.Memory(), vm.host.Spare); err == nil {
+			if err = vm.plan.lay(l, true); err == nil {
 				return nil
 			}
 			err = errors.Join(err, vm.plan.tracker.Close())
@@ -151,5 +155,6 @@ func (vm *VM) Resident() (platform.Resident, error) { return vm.m.Memory().Resid
 // Close ends the machine.
 func (vm *VM) Close() error {
 	vm.enter(Dead)
+	vm.plan.giveMappings()
 	return errors.Join(vm.plan.tracker.Close(), vm.m.Close())
 }

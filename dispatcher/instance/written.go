@@ -20,7 +20,7 @@ func (vm *VM) makeWritten(s *Snapshot) error {
 		return nil
 	}
 	vm.first = false
-	if !vm.m.Memory().SharesWindow() || vm.plan.base != s.View {
+	if !vm.m.Memory().SharesWindow() {
 		return nil
 	}
 	written := s.written.Load()

@@ -16,7 +16,7 @@ func TestWrittenPages(t *testing.T) {
 	s := b.nodes[name]
 	fresh := func() *VM {
 		t.Helper()
-		vm, err := NewVM(b.host, b.img, s.View)
+		vm, err := NewVM(b.host, b.img, s)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,16 +14,17 @@ import (
 const readers = 2
 
 // Prefetch fills the pages of a loading set, in its order, where the View's Blobs are
-// paged, until stop says so, and returns how many were missing. The error is the
+// paged, until stop says so, and returns how many were missing. Those that machines map as
+// l says, which may be of a View that v has grown from, are filled there. The error is the
 // first one; the other pages are filled all the same.
-func (v *View) Prefetch(set nodefile.LoadingSet, stop func() bool) (filled uint64, err error) {
+func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (filled uint64, err error) {
 	var missing []Run // ascending in the order of need
 	for _, p := range set {
 		if p.First >= v.pages {
 			continue
 		}
 		for r := range v.Runs(p.First, min(p.Count, v.pages-p.First)) {
-			if r.Blob != nil && r.Blob.Paged() && !r.Blob.Filled(r.Page, r.Count) {
+			if r.Blob != nil && r.Blob.Paged() && (!r.Blob.Filled(r.Page, r.Count) || l.lacks(r)) {
 				missing = append(missing, r)
 			}
 		}
@@ -43,7 +44,11 @@ func (v *View) Prefetch(set nodefile.LoadingSet, stop func() bool) (filled uint6
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(missing) && !stop(); i = int(next.Add(1)) - 1 {
 				r := missing[i]
-				if ferr := r.Blob.Fill(r.Page, r.Count); ferr != nil {
+				ferr := r.Blob.Fill(r.Page, r.Count)
+				if ferr == nil && l.lacks(r) {
+					ferr = l.Flat.FillGuest(r.First, r.Count)
+				}
+				if ferr != nil {
 					mu.Lock()
 					err = errors.Join(err, ferr)
 					mu.Unlock()

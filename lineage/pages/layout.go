@@ -1,0 +1,84 @@
+package pages
+
+// Each machine that maps a View costs a mapping of its process for each run of pages, and
+// a kernel gives a process so many (vm.max_map_count, 65,530). A View has hundreds of
+// runs, most of them a page or two of a node among an image's. A Layout shows the same
+// pages with few mappings: long runs from where they are, and what lies between them from
+// a Flat, a copy that all machines share.
+
+// Layout is how the pages of a View are mapped with few mappings.
+type Layout struct {
+	View   *View
+	Pieces []Piece // ascending, of all pages
+	Flat   *Flat   // nil: no piece is of it
+}
+
+// Piece is a run of guest pages that takes one mapping. Zero pages have neither a Blob nor
+// are they flat.
+type Piece struct {
+	Run
+	Flat bool // it is of the Layout's Flat, from Page on
+}
+
+// Lay makes a layout of at most most pieces. Where the bytes that Flats may take of the
+// process's memory are used up, it returns none.
+func Lay(v *View, most int) (*Layout, error) {
+	l := &Layout{View: v}
+	flat := uint64(0)
+	var parts []part
+	for _, g := range group(v, most) {
+		p := Piece{Run: g}
+		if p.Flat = g.Count > 0 && g.Blob == mixed; p.Flat {
+			p.Blob, p.Page = nil, flat
+			parts = append(parts, part{page: flat, guest: g.First})
+			flat += g.Count
+		}
+		l.Pieces = append(l.Pieces, p)
+	}
+	if flat == 0 {
+		return l, nil
+	}
+	var err error
+	if l.Flat, err = newFlat(v, flat, parts); l.Flat == nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// mixed stands for the Blob of a group of several runs.
+var mixed = &Blob{name: "of several blobs"}
+
+// group joins neighbouring runs of a View until there are at most most: those that are
+// shorter than the least length with which that is so.
+func group(v *View, most int) []Run {
+	var runs, groups []Run
+	for r := range v.Runs(0, v.pages) {
+		runs = append(runs, r)
+	}
+	for least := uint64(1); ; least *= 2 {
+		groups = groups[:0]
+		open := false // the last group is of runs that are shorter
+		for _, r := range runs {
+			short := r.Count < least
+			if n := len(groups); short && open {
+				groups[n-1].Count += r.Count
+				groups[n-1].Blob, groups[n-1].Page = mixed, 0
+			} else {
+				groups = append(groups, r)
+			}
+			open = short
+		}
+		if len(groups) <= max(most, 1) {
+			return groups
+		}
+	}
+}
+
+// lacks reports whether pages are missing in the Flat that are shown there as r.
+func (l *Layout) lacks(r Run) bool {
+	if l == nil || l.Flat == nil {
+		return false
+	}
+	at := l.View.Lookup(r.First)
+	return at.Blob == r.Blob && at.Page == r.Page && !l.Flat.filledGuest(r.First, r.Count)
+}
