@@ -22,8 +22,18 @@ const (
 	maxSymbols = 10_000
 )
 
-// inspecting lets f read much of the store, unless as many do as may.
-func (s *door) inspecting(f func() error) error {
+// inspector has the operations that look into snapshots.
+type inspector struct {
+	*server.Server
+	readers chan struct{} // one for each request that reads much of the store
+}
+
+func newInspector(on *server.Server) *inspector {
+	return &inspector{on, make(chan struct{}, maxInspecting)}
+}
+
+// reading lets f read much of the store, unless as many do as may.
+func (s *inspector) reading(f func() error) error {
 	select {
 	case s.readers <- struct{}{}:
 		defer func() { <-s.readers }()
@@ -34,12 +44,12 @@ func (s *door) inspecting(f func() error) error {
 	}
 }
 
-func (s *door) nativeInspect(w http.ResponseWriter, r *http.Request) error {
+func (s *inspector) inspect(w http.ResponseWriter, r *http.Request) error {
 	doc, err := s.Service.Inspect(r.Context(), r.PathValue("id"))
 	return answer(w, http.StatusOK, doc, err)
 }
 
-func (s *door) nativeDiff(w http.ResponseWriter, r *http.Request) error {
+func (s *inspector) diff(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	ask := api.Diff{A: q.Get("with"), B: r.PathValue("id"), Symbols: 20}
 	if text := q.Get("symbols"); text != "" {
@@ -49,51 +59,51 @@ func (s *door) nativeDiff(w http.ResponseWriter, r *http.Request) error {
 		}
 		ask.Symbols = n
 	}
-	return s.inspecting(func() error {
+	return s.reading(func() error {
 		doc, err := s.Service.Diff(r.Context(), ask)
 		return answer(w, http.StatusOK, doc, err)
 	})
 }
 
-func (s *door) nativeUsage(w http.ResponseWriter, r *http.Request) error {
-	return s.inspecting(func() error {
+func (s *inspector) usage(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
 		doc, err := s.Service.Usage(r.Context())
 		return answer(w, http.StatusOK, doc, err)
 	})
 }
 
-func (s *door) nativeRebase(w http.ResponseWriter, r *http.Request) error {
-	return s.inspecting(func() error {
+func (s *inspector) rebase(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
 		doc, err := s.Service.RebaseCheck(r.Context(), r.PathValue("id"), r.URL.Query().Get("onto"))
 		return answer(w, http.StatusOK, doc, err)
 	})
 }
 
-func (s *door) nativeVerify(w http.ResponseWriter, r *http.Request) error {
+func (s *inspector) verify(w http.ResponseWriter, r *http.Request) error {
 	var in api.Verify
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	return s.inspecting(func() error {
-		return stream(s, w, r, func(ctx context.Context, tell api.Tell) (*api.Verified, error) {
+	return s.reading(func() error {
+		return stream(s.Server, w, r, func(ctx context.Context, tell api.Tell) (*api.Verified, error) {
 			return s.Service.Verify(ctx, in.Snapshots, tell)
 		})
 	})
 }
 
-func (s *door) nativeDuplicates(w http.ResponseWriter, r *http.Request) error {
-	return s.inspecting(func() error {
-		return stream(s, w, r, func(ctx context.Context, tell api.Tell) (*lineage.Duplicates, error) {
+func (s *inspector) duplicates(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
+		return stream(s.Server, w, r, func(ctx context.Context, tell api.Tell) (*lineage.Duplicates, error) {
 			d, err := s.Service.Duplicates(ctx, tell)
 			return &d, err
 		})
 	})
 }
 
-// nativeExport sends a snapshot and its ancestors as the archive that nativeImport
+// export sends a snapshot and its ancestors as the archive that nativeImport
 // takes, made as it is read.
-func (s *door) nativeExport(w http.ResponseWriter, r *http.Request) error {
-	return s.inspecting(func() error {
+func (s *inspector) export(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
 		b, err := s.Service.Export(r.Context(), r.PathValue("id"), nil)
 		if err != nil {
 			return err
@@ -107,7 +117,7 @@ func (s *door) nativeExport(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-func (s *door) nativeImages(w http.ResponseWriter, r *http.Request) error {
+func (s *inspector) images(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Service.ListImages(r.Context())
 	return answer(w, http.StatusOK, list, err)
 }

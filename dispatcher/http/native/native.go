@@ -34,15 +34,12 @@ const maxSmallRequest = 1 << 20
 const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 // door is the API over a server.
-type door struct {
-	*server.Server
-	readers chan struct{} // one for each request that reads much of the store
-}
+type door struct{ *server.Server }
 
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *http.ServeMux) {
-	s := &door{on, make(chan struct{}, maxInspecting)}
+	s, look := &door{on}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,
@@ -59,19 +56,19 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"POST /v1/images/{image}/base":        s.nativeBase,
 		"POST /v1/images/{image}/imports":     s.nativeImports,
 		"DELETE /v1/images/{image}":           s.nativeRemoveImage,
-		"GET /v1/images":                      s.nativeImages,
+		"GET /v1/images":                      look.images,
 		"GET /v1/snapshots":                   s.nativeSnapshots,
 		"GET /v1/snapshots/{id}":              s.nativeSnapshot,
 		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
 		"POST /v1/snapshots/{id}/form":        s.nativeForm,
 		"POST /v1/snapshots/{id}/flatten":     s.nativeFlatten,
-		"GET /v1/snapshots/{id}/inspect":      s.nativeInspect,
-		"GET /v1/snapshots/{id}/diff":         s.nativeDiff,
-		"GET /v1/snapshots/{id}/rebase":       s.nativeRebase,
-		"GET /v1/snapshots/{id}/export":       s.nativeExport,
-		"GET /v1/usage":                       s.nativeUsage,
-		"POST /v1/verify":                     s.nativeVerify,
-		"POST /v1/duplicates":                 s.nativeDuplicates,
+		"GET /v1/snapshots/{id}/inspect":      look.inspect,
+		"GET /v1/snapshots/{id}/diff":         look.diff,
+		"GET /v1/snapshots/{id}/rebase":       look.rebase,
+		"GET /v1/snapshots/{id}/export":       look.export,
+		"GET /v1/usage":                       look.usage,
+		"POST /v1/verify":                     look.verify,
+		"POST /v1/duplicates":                 look.duplicates,
 		"POST /v1/import":                     s.nativeImport,
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,

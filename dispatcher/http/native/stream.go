@@ -40,7 +40,7 @@ func (p *progress) get() (done, total int) {
 
 // stream answers with api.Progress, a line each, while f works, and at its end with
 // f's result, or its error. f must end when the request does, and with the service.
-func stream[T any](s *door, w http.ResponseWriter, r *http.Request, f func(context.Context, api.Tell) (*T, error)) error {
+func stream[T any](s *server.Server, w http.ResponseWriter, r *http.Request, f func(context.Context, api.Tell) (*T, error)) error {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	defer cancel(nil)
 	var at progress
