@@ -14,8 +14,11 @@ import (
 // accepted at the same time share one sync.
 type Journal struct{ db *bbolt.DB }
 
-// journalBucket names the bucket and the version of its records.
-var journalBucket = []byte("seuss events 1")
+// These name the buckets and the versions of their records.
+var (
+	journalBucket = []byte("seuss events 1")
+	givenUpBucket = []byte("seuss events given up 1")
+)
 
 // journalDelay is how long an event waits for others to share its sync.
 const journalDelay = time.Millisecond
@@ -29,6 +32,8 @@ type record struct {
 	ClientContext json.RawMessage `json:"client_context,omitempty"`
 	Accepted      time.Time       `json:"accepted"`
 	Failures      int             `json:"failures,omitempty"`
+	FunctionID    string          `json:"function_id,omitempty"`
+	Error         string          `json:"error,omitempty"` // of the last failure
 }
 
 // OpenJournal opens the journal in a file, or makes it. One process may have it
@@ -43,8 +48,12 @@ func OpenJournal(path string) (*Journal, error) {
 	}
 	db.MaxBatchDelay = journalDelay
 	if err := db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(journalBucket)
-		return err
+		for _, name := range [][]byte{journalBucket, givenUpBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
 	}); err != nil {
 		db.Close()
 		return fail(err)
@@ -55,7 +64,7 @@ func OpenJournal(path string) (*Journal, error) {
 // put stores an event; one that has no key gets the next. It returns when the
 // event is on disk.
 func (j *Journal) put(e *queued) error {
-	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures})
+	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures, e.FunctionID, e.lastErr})
 	if err != nil {
 		return err
 	}
@@ -77,9 +86,27 @@ func (j *Journal) put(e *queued) error {
 	return nil
 }
 
-// remove forgets an event that is done.
-func (j *Journal) remove(e *queued) error {
-	return j.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(journalKey(e.key)) })
+// remove forgets an event that is done. If it was given up, given is remembered, and what
+// has become too much is not.
+func (j *Journal) remove(e *queued, given *GivenUp, drop []GivenUp) error {
+	return j.db.Batch(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(givenUpBucket)
+		if given != nil {
+			value, err := json.Marshal(given)
+			if err == nil {
+				err = b.Put(journalKey(given.key), value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for i := range drop {
+			if err := b.Delete(journalKey(drop[i].key)); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(journalBucket).Delete(journalKey(e.key))
+	})
 }
 
 // load returns the events that are not done, in the order of their acceptance,
@@ -108,7 +135,9 @@ func decodeRecord(b []byte) (*queued, error) {
 	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 {
 		return nil, fmt.Errorf("no event for %q", r.Function)
 	}
-	return &queued{Event: Event{r.Function, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}, nil
+	e := &queued{Event: Event{r.Function, r.FunctionID, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}
+	e.lastErr = cutError(r.Error)
+	return e, nil
 }
 
 // journalKey keeps the events in the order in which they came.

@@ -52,6 +52,8 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
 		"POST /v1/functions/{name}/explain":   s.nativeExplain,
 		"POST /v1/functions/{name}/snapshots": s.nativeCapture,
+		"GET /v1/functions/{name}/logs":       s.nativeLogs,
+		"GET /v1/functions/{name}/events":     s.nativeEvents,
 		"POST /v1/run":                        s.nativeRun,
 		"POST /v1/images/{image}/base":        s.nativeBase,
 		"POST /v1/images/{image}/imports":     s.nativeImports,

@@ -67,7 +67,7 @@ func root(e *cmdline.Env) *cli.App {
 			doctorCommand(e),
 			e.Group("image", "root images for guests", imageBuild(e), imageLs(e), imageRm(e)),
 			runCommand(e),
-			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e)),
+			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e)),
 			invoke(e),
 			serve(e),
 			env(e),

@@ -86,15 +86,6 @@ func readAnswer(answer *http.Response) ([]byte, error) {
 	return b, nil
 }
 
-// errorOf is the error that an answer tells.
-func errorOf(answer *http.Response, b []byte) error {
-	var doc api.Error
-	if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {
-		return fmt.Errorf("the daemon answered %s", answer.Status)
-	}
-	return doc.Err()
-}
-
 // nothing is what a request is answered with that only does something.
 type nothing struct{}
 

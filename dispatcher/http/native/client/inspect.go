@@ -146,11 +146,7 @@ func (c *Client) open(ctx context.Context, method, path, kind string, body io.Re
 		return answer, nil
 	}
 	defer answer.Body.Close()
-	b, err := readAnswer(answer)
-	if err != nil {
-		return nil, err
-	}
-	return nil, errorOf(answer, b)
+	return nil, refusal(answer)
 }
 
 // errSilent: the service says nothing any more.
