@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
-	"dispatcher/events":                {"dispatcher/sched"},
+	"dispatcher/events":                {"dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},

@@ -159,6 +159,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "GET", "/v1/lineage", "")
 	ask(200, "GET", "/v1/pools", "")
 	ask(200, "GET", "/v1/instances", "")
+	ask(200, "GET", "/v1/sandbox", "")
 	ask(204, "POST", "/v1/refresh", "")
 	ask(204, "POST", "/v1/marks", `{"action":"tag","node":"`+node[:10]+`","tag":"root@v1"}`)
 	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"root@v1"}`)

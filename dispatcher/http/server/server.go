@@ -24,7 +24,7 @@ import (
 // the largest deployments, or eighty of the largest events.
 const DefaultBodyBytes = 512 << 20
 
-// Options configure a Server. All but Logs, Log, Region, Account, Runtimes and BodyBytes
+// Options configure a Server. All but Logs, Log, Region, Account, Runtimes, Sandbox and BodyBytes
 // are needed; they stay the caller's.
 type Options struct {
 	Service   api.Hosted
@@ -41,6 +41,8 @@ type Options struct {
 	Runtimes map[string]string
 	// Versions maps images to Lambda's names of the versions in them.
 	Versions map[string]string
+	// Sandbox is what confines the daemon.
+	Sandbox []api.Measure
 	// Endpoint is what clients are told of the service's address; its Region is
 	// filled in.
 	Endpoint api.Endpoint

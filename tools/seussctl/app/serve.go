@@ -25,6 +25,7 @@ import (
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -63,7 +64,7 @@ at most --drain. A second signal ends it at once.`,
 }
 
 func serveFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		snapshotcmd.VerifyFlag(), cmdline.AllowNetFlag(),
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any; none: Unix sockets only"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
@@ -92,7 +93,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
 		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL"},
-	}
+	}, sandboxFlags()...)
 }
 
 func runService(e *cmdline.Env, c *cli.Context) error {
@@ -103,11 +104,19 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if err := e.EnsureImage(c.Context, cmdline.DefaultImage); err != nil {
 		return err
 	}
+	// Images are built by code of others': that is done, and before it is confined.
+	if cfg.sandbox, err = enterSandbox(e, c, cfg); err != nil {
+		return err
+	}
+	defer cfg.sandbox.Close()
 	cfg.options.Loaded = admission.Loaded(&cfg.logs)
 	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.StateDir, cfg.log, e.Progress.Step
 	d, err := e.Open(cfg.options)
 	if err != nil {
 		return err
+	}
+	if err := confine.CleanTemp(e.StateDir); err != nil {
+		return errors.Join(err, d.Close())
 	}
 	hosted, ok := d.(api.Hosted)
 	if !ok {
@@ -171,8 +180,9 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		return errors.Join(err, queue.Close(ctx))
 	}
 	prefixes, versions := lambdaRuntimes(e)
+	measures := sealSandbox(e, cfg)
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log})
+	s := server.New(server.Options{Endpoint: tcp, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

@@ -18,6 +18,7 @@ import (
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -30,6 +31,7 @@ type serveConfig struct {
 	drain          time.Duration
 	log            *slog.Logger
 	trace          string
+	sandbox        *confine.Confinement
 	logs           keptLogs
 }
 

@@ -218,6 +218,11 @@ func (c *Client) Pools(ctx context.Context) ([]dispatcher.PoolStats, error) {
 	return call[[]dispatcher.PoolStats](ctx, c, "GET", "/v1/pools", nil)
 }
 
+// Sandbox says what confines the daemon.
+func (c *Client) Sandbox(ctx context.Context) ([]api.Measure, error) {
+	return call[[]api.Measure](ctx, c, "GET", "/v1/sandbox", nil)
+}
+
 // Instances implements api.Pools.
 func (c *Client) Instances(ctx context.Context) ([]dispatcher.Instance, error) {
 	return call[[]dispatcher.Instance](ctx, c, "GET", "/v1/instances", nil)
