@@ -105,6 +105,9 @@ type Deployments interface {
 type Hosted interface {
 	Service
 	Deployments
+	// Run is Invoke for who has something to do between the result and the reset of the
+	// machine.
+	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	ImageMemory(image string) (bytes uint64, err error)
 	Stats() dispatcher.Stats
 	StateDir() string
