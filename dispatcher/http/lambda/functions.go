@@ -105,8 +105,8 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, maxCodeRequest, "CreateFunction", &c); err != nil {
 		return err
 	}
-	name, err := s.parse(r, c.FunctionName, "")
-	if err != nil {
+	name, err := s.ParseFunctionName(r, c.FunctionName, "")
+	if err = s.answer(name, err); err != nil {
 		return err
 	}
 	switch {

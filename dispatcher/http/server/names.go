@@ -40,6 +40,34 @@ func (f FunctionName) Deployment() string {
 	return f.Key + ":" + f.Qualifier
 }
 
+// NameOf checks the name in a request's path and the qualifier in its query.
+func (s *Server) NameOf(r *http.Request) (FunctionName, error) {
+	qualifier := ""
+	if r.URL.RawQuery != "" {
+		qualifier = r.URL.Query().Get("Qualifier")
+	}
+	return s.NameIn(r, qualifier)
+}
+
+// NameIn checks the name in a request's path; qualifier may be empty. It is as
+// ParseFunctionName.
+func (s *Server) NameIn(r *http.Request, qualifier string) (FunctionName, error) {
+	text := r.PathValue("name")
+	if qualifier == "" && functions.ValidName(text) {
+		p := PrincipalOf(r)
+		return FunctionName{Key: functions.Key(p.Owner, text)}.reached(p)
+	}
+	return s.ParseFunctionName(r, text, qualifier)
+}
+
+// reached is the name where the caller reaches the function.
+func (f FunctionName) reached(p *access.Principal) (FunctionName, error) {
+	if !p.Reaches(f.Key) {
+		return f, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, f.Deployment())
+	}
+	return f, nil
+}
+
 // ParseFunctionName checks a name before anything else sees it: what it returns
 // has no character that means something to a file system, or is the slash behind an
 // owner. A name without an owner or an account is one of the caller's. What he does not
@@ -76,10 +104,7 @@ func (s *Server) ParseFunctionName(r *http.Request, text, qualifier string) (Fun
 	default:
 		f.Qualifier = qualifier
 	}
-	if !p.Reaches(f.Key) {
-		return f, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, f.Deployment())
-	}
-	return f, nil
+	return f.reached(p)
 }
 
 // ownerOf finds the owner of an account in an ARN.

@@ -53,6 +53,14 @@ var rights = map[string]need{
 	"GET /v1/functions/{name}/logs":       {access.Read, false},
 	"GET /v1/functions/{name}/events":     {access.Read, false},
 	"GET /v1/sandbox":                     {access.Admin, true},
+	"GET /v1/images":                      {access.Read, true},
+	"GET /v1/snapshots/{id}/inspect":      {access.Read, true},
+	"GET /v1/snapshots/{id}/rebase":       {access.Read, true},
+	"GET /v1/usage":                       {access.Read, true},
+	"GET /v1/snapshots/{id}/diff":         {access.Admin, true}, // these tell of guests' memory
+	"GET /v1/snapshots/{id}/export":       {access.Admin, true},
+	"POST /v1/verify":                     {access.Admin, true},
+	"POST /v1/duplicates":                 {access.Admin, true},
 	"POST /v1/refresh":                    {access.Admin, true},
 
 	"POST /2015-03-31/functions/{name}/invocations":       {access.Invoke, false},

@@ -42,7 +42,7 @@ func pathRules(o Options, groups []hierarchy) []pathRule {
 	rules := []pathRule{
 		{"images, snapshots, functions, events, sockets, temporary files", writeTree, append([]string{o.StateDir}, o.Dirs...)},
 		{"files that the command line names", readFile, o.Files},
-		{"guests as virtual machines, paging on demand", device, []string{"/dev/kvm", "/dev/userfaultfd"}},
+		{"guests as virtual machines, paging on demand", device, []string{"/dev/kvm", pageDevice}},
 		{"what Go's runtime and the standard library open", readFile | ll.AccessFSWriteFile, []string{"/dev/null"}},
 		{"its own memory and that of guests' processes, which Landlock tells from others'; figures of the host", readTree, []string{"/proc", "/sys"}},
 		{"times in the log", readTree, []string{"/etc/localtime", "/usr/share/zoneinfo"}},

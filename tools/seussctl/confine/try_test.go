@@ -96,6 +96,16 @@ func stubNamespaces() uintptr {
 	return 0
 }
 
+// canPage asks for what virtual machines page on demand by.
+func canPage() error {
+	for _, r := range platform.Find("kvm").Requirements {
+		if r.Name == "paging on demand" {
+			return r.Check(platform.Host{})
+		}
+	}
+	return errors.New("no such requirement")
+}
+
 // forked makes a process with flags of clone(2), which ends at once.
 func forked(flags uintptr) func() error {
 	return func() error {
@@ -171,7 +181,8 @@ func attempts(t task) map[string]func() error {
 			}
 			return nil
 		},
-		"own status": open("/proc/self/status", os.O_RDONLY),
+		"own status":       open("/proc/self/status", os.O_RDONLY),
+		"paging on demand": canPage,
 
 		"execute a program": func() error { return short(exec.Command("/bin/true").Run()) },
 		"execute a program of its own": func() error {
@@ -266,6 +277,9 @@ func confined(t *testing.T, change func(*task)) outcome {
 	if err := os.WriteFile(filepath.Join(work.Outside, "file"), []byte("secret"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(filepath.Dir(work.Outside), 0o711); err != nil { // for another user
+		t.Fatal(err)
+	}
 	if change != nil {
 		change(&work)
 	}
@@ -328,9 +342,14 @@ func TestConfinedDaemon(t *testing.T) {
 			landlock: []string{"execute a program", "execute a program of its own", "signal another"}},
 		{name: "network", needs: Needs{Network: true}, change: func(w *task) { w.Options.Network, w.Options.Connect = true, []uint16{443} },
 			landlock: []string{"connect", "listen"}},
+		{name: "another user", change: func(w *task) { w.Options.User = "nobody" }},
 		{name: "sockets", needs: Needs{Sockets: true}, succeeds: []string{"a Unix socket"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.name == "another user" && os.Getuid() != 0 {
+				t.Skip("skipped: only root becomes another user")
+			}
+			pages := canPage() == nil
 			out := confined(t, func(w *task) {
 				w.Needs = c.needs
 				if c.change != nil {
@@ -361,6 +380,11 @@ func TestConfinedDaemon(t *testing.T) {
 					want = []string{unix.EINVAL.Error()}
 				case name == "change the root" && c.needs.Platform == "process":
 					want = []string{unix.EFAULT.Error(), unix.EPERM.Error()}
+				case name == "paging on demand":
+					if !pages {
+						continue
+					}
+					want = []string{""}
 				case !filtered:
 					continue
 				case name == "clone3":
