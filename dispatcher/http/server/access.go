@@ -49,6 +49,7 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 			stateOf(r).timed, r.Body = body, body
 		}
 		if isProbe(r) { // it says nothing that anybody may not know
+			stateOf(r).principal = nobody
 			s.mux.ServeHTTP(w, r)
 			return
 		}
@@ -61,6 +62,9 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 		s.mux.ServeHTTP(w, r)
 	}))
 }
+
+// nobody has no right.
+var nobody = new(access.Principal)
 
 var errForbidden = &Refusal{Status: http.StatusForbidden, Code: "AccessDeniedException",
 	Message: "Only programs of this machine may use this address; give the service a token for others."}

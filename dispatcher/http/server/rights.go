@@ -22,6 +22,8 @@ type need struct {
 var rights = map[string]need{
 	"/":                                   {access.None, false}, // no operation of the service
 	"GET /openapi.json":                   {access.None, false},
+	"GET /healthz":                        {access.None, false}, // Access asks nobody who he is
+	"GET /readyz":                         {access.None, false},
 	"GET /metrics":                        {access.Read, true},
 	"GET /v1/health":                      {access.None, false}, // of the load only those hear who read everywhere
 	"GET /v1/endpoint":                    {access.Admin, true},

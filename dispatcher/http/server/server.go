@@ -104,9 +104,8 @@ func New(o Options) *Server {
 	for _, door := range doors {
 		door(s, routes)
 	}
-	// These two take no right: Access lets everybody ask them.
-	s.mux.HandleFunc("GET /healthz", s.healthz)
-	s.mux.HandleFunc("GET /readyz", s.readyz)
+	routes.HandleFunc("GET /healthz", s.healthz)
+	routes.HandleFunc("GET /readyz", s.readyz)
 	if s.Metrics != nil {
 		routes.Handle("GET /metrics", s.Metrics.serve(s))
 	}
