@@ -52,6 +52,7 @@ var mayImport = map[string][]string{
 	"dispatcher/api":                   {"dispatcher", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched"},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
+	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
 	"dispatcher/events":                {"dispatcher/sched"},

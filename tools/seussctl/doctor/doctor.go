@@ -8,6 +8,8 @@ package doctor
 import (
 	"context"
 	"os"
+
+	"seuss/vmm/platform"
 )
 
 // Status says how a check came out.
@@ -37,6 +39,8 @@ type Host struct {
 	Root     string // of the file system with the runtimes, "" = the host's own
 	Proc     string // "/proc" if empty
 	Sys      string // "/sys" if empty
+
+	machine *platform.Needs // of the first platform that can be used; nil: of none
 }
 
 func (h *Host) defaults() {
@@ -58,6 +62,7 @@ func Run(ctx context.Context, h Host) []Check {
 		h.kernel(),
 		pagemap(),
 		h.memory(),
+		h.machines(),
 		h.hugePages(),
 	)
 	checks = append(checks, h.runtimes(ctx)...)
