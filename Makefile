@@ -105,11 +105,25 @@ test-container: build ## guests as processes in a container: no root, no capabil
 test-nested: ## hardware KVM that QEMU emulates, guest at CPL 0
 	tests/nested/test.sh
 
+##@ Packages
+
+.PHONY: deb
+deb: ## a Debian package: program, service, its user, completions, manual page
+	tools/debian/build.sh bin/seuss.deb
+
+.PHONY: test-deb
+test-deb: ## make it, install it into a root of its own, check its unit, remove it (as root)
+	tools/debian/test.sh
+
 ##@ Longer suites
 
 .PHONY: test-nested-all
 test-nested-all: ## all end-to-end tests on that machine: half an hour
 	tests/nested/test.sh all
+
+.PHONY: test-hostile
+test-hostile: ## every attack of tests/attacks beside honest clients, who are measured; thirty kills; what a host may lack: minutes
+	SEUSS_HOSTILE=1 $(GO) test -count=1 -timeout 60m -v -run 'TestAttacks|TestKilledAtRandom|Exhausted|TestStopped|TestServeDiskFull' ./tests
 
 .PHONY: test-soak
 test-soak: ## a hundred thousand invocations: minutes
@@ -137,9 +151,9 @@ generated: generate ## fail where the committed ones differ from their sources
 	@git diff --exit-code --stat -- $(GENERATED) || \
 		{ echo "these differ from their sources: run make generate and commit them"; exit 1; }
 
-.PHONY: syscall-tables
-syscall-tables: ## the tables of system calls
-	SEUSS_UPDATE_TABLES=1 $(GO) test -count=1 -run TestGuestPageShowsTheSyscallTable ./tests
+.PHONY: tables
+tables: ## the tables in docs/ of system calls and of attacks
+	SEUSS_UPDATE_TABLES=1 $(GO) test -count=1 -run 'TestGuestPageShowsTheSyscallTable|TestSecurityPageShowsTheAttacks' ./tests
 
 ##@ Measurements
 

@@ -89,9 +89,20 @@ type Options struct {
 	Budgets *outbound.Budgets
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
+	// Loaded, where it is not nil, is told of each time that a function's code was loaded
+	// for a snapshot. It must not wait for anything.
+	Loaded func(Loaded)
 	// Progress is told about long steps, nil means nobody: what is being done,
 	// and how much of it (0 to 1, negative if that is not known).
 	Progress func(step string, fraction float64)
+}
+
+// Loaded is what loading a function's code has given, its warm-up included.
+type Loaded struct {
+	Function *functions.Function // not to be changed
+	Logs     []LogLine
+	LogsCut  bool
+	Err      error // why there is no snapshot
 }
 
 // StartPath says where an invocation started.

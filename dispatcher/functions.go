@@ -82,8 +82,8 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	}
 	defer unlock()
 	deployed := d.Deployments.store
-	old, err := deployed.Get(spec.Name)
-	if err == nil && spec.Create {
+	old, missing := deployed.Get(spec.Name)
+	if missing == nil && spec.Create {
 		return nil, fmt.Errorf("%w: %q", ErrExists, spec.Name)
 	}
 	if err := checkRevision(&old, spec.Revision); err != nil {
@@ -94,9 +94,12 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 		return nil, err
 	}
 	record := functions.Function{
-		Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy,
+		Name: spec.Name, ID: old.ID, Handler: spec.Handler, Lazy: spec.Lazy,
 		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
+	}
+	if missing != nil {
+		record.ID = NewRequestID() // what there is of an older one of that name is not its own
 	}
 	record.Settings.Revision = NewRequestID()
 	record.CodeDigest = functions.CodeDigest(code)

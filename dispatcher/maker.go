@@ -27,6 +27,7 @@ type maker struct {
 	pools     *pools
 	locks     keyedLocks // by what is made
 	progress  func(step string, fraction float64)
+	loaded    func(Loaded) // nil: nobody wants to know
 }
 
 // make finds the child of a node that is wanted, or has it made.
@@ -133,11 +134,15 @@ func (m *maker) function(ctx context.Context, img *image, f *functions.Function,
 		defer l.release(false, nil)
 		began := time.Now()
 		session := l.Converse(ctx, began.Add(loadTimeout))
-		if err := session.Close(session.Load(code)); err != nil {
-			return nil, err
-		}
+		err = session.Close(session.Load(code))
 		saved := time.Since(began)
-		if err := m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img}, code); err != nil {
+		if err == nil {
+			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img}, code)
+		}
+		if told := l.Report(); m.loaded != nil { // what was printed is no invocation's
+			m.loaded(Loaded{f, told.Logs, told.LogsCut, err})
+		}
+		if err != nil {
 			return nil, err
 		}
 		return l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
@@ -174,7 +179,6 @@ func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, c
 			return fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
-	l.Report() // nobody asked for what it printed
 	return nil
 }
 

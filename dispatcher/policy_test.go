@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -168,6 +169,58 @@ func TestEnds(t *testing.T) {
 	s.want(ask("echo", "3"), "[3,0]")
 	if st := s.Stats(); st.Timeouts != 1 || st.Crashes != 2 {
 		t.Errorf("%d timeouts, %d crashes", st.Timeouts, st.Crashes)
+	}
+}
+
+// TestResetsThatFail: a machine that the platform cannot reset is gone, once; the request
+// that ran on it has its answer, and the next ones theirs, each on a fresh instance.
+func TestResetsThatFail(t *testing.T) {
+	var settles, states atomic.Int64 // how many are still to fail
+	failing := func(left *atomic.Int64, what string) func() error {
+		return func() error {
+			if left.Add(-1) >= 0 {
+				return errors.New(what + " fails")
+			}
+			return nil
+		}
+	}
+	r := &instancetest.Runtime{Handlers: map[string]instancetest.Handler{"echo": echo}, Settle: failing(&settles, "settle"), SetState: failing(&states, "set state")}
+	s := newFakeService(t, r, Options{PoolSize: 2})
+	s.deploy("a", "echo", false)
+	s.deploy("b", "echo", false)
+	idle := func(p PoolStats) bool { return p.Free == p.Machines && p.Ready == p.Free && p.Free > 0 }
+	for name, left := range map[string]*atomic.Int64{"settle": &settles, "set state": &states} {
+		for _, fails := range []int64{1, 3} {
+			for range 2 { // every machine is somewhere
+				s.want(ask("a", "1"), "[1,0]")
+				s.settled(idle)
+			}
+			_, before := s.platform.Machines()
+			left.Store(fails)
+			failed := 0
+			for n := range 8 {
+				for _, function := range []string{"a", "b"} {
+					got, err := s.Invoke(t.Context(), ask(function, fmt.Sprint(n)))
+					switch want := fmt.Sprintf("[%d,0]", n); {
+					case err != nil && strings.Contains(err.Error(), name+" fails"):
+						failed++
+					case err != nil || got.Error != nil || string(got.Output) != want:
+						t.Errorf("%s, request %d: %+v, %v; want %s", name, n, got, err, want)
+					}
+				}
+			}
+			s.settled(idle)
+			if left.Load() >= 0 {
+				t.Errorf("%s never failed", name)
+			}
+			if int64(failed) > fails {
+				t.Errorf("%s failed %d times, and %d requests with it", name, fails, failed)
+			}
+			open, after := s.platform.Machines()
+			if after == before || open > 2 {
+				t.Errorf("%s failed %d times: %d machines were made, %d before, %d are open", name, fails, after, before, open)
+			}
+		}
 	}
 }
 

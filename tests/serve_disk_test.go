@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -80,12 +81,19 @@ func TestServeDiskFull(t *testing.T) {
 			t.Logf("the daemon's log:\n%.4000s", d.log)
 		}
 	})
-	const source = "def handler(e, c):\n    return [%d, e]\n"
+	const source = "def handler(e, c):\n    print('x' * 5000)\n    return [%d, e]\n"
 	d.create("before", fmt.Sprintf(source, 1), nil)
 	for range 2 {
 		free := fillDisk(t, c.state)
 		for range 5 {
 			d.wantOutput("before", `{"a": 1}`, `[1, {"a": 1}]`)
+		}
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // what it printed is lost, by name
+			if n := d.metric(`seuss_function_logs_total{entries="lost"}`); n != "0" && strings.Contains(d.log.String(), "function=before") {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatalf("%s entries are lost on a full disk", n)
+			}
 		}
 		_, err := d.aws.CreateFunction(t.Context(), &lambda.CreateFunctionInput{FunctionName: aws.String("new"), Handler: aws.String("main.handler"),
 			Runtime: types.RuntimePython311, Role: aws.String("r"), Code: &types.FunctionCode{ZipFile: zipped(t, fmt.Sprintf(source, 2))}})
@@ -115,6 +123,7 @@ func TestServeDiskFull(t *testing.T) {
 		d.want(0, "removed", "function", "rm", "new")
 		d.wantOutput("before", `{}`, `[1, {}]`)
 	}
+	d.want(0, "entries before this were dropped", "function", "logs", "before")
 	if code := d.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

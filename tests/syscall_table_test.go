@@ -14,8 +14,14 @@ import (
 // TestGuestPageShowsTheSyscallTable: the tables of system calls in docs/guest.md are
 // what guest/kernel/syscalls.def gives. SEUSS_UPDATE_TABLES=1 writes them instead.
 func TestGuestPageShowsTheSyscallTable(t *testing.T) {
-	const page = "../docs/guest.md"
-	const begin, end = "<!-- system calls: made by make syscall-tables -->\n", "<!-- end of system calls -->\n"
+	const begin, end = "<!-- system calls: made by make tables -->\n", "<!-- end of system calls -->\n"
+	pageShows(t, "../docs/guest.md", begin, end, syscallTables())
+}
+
+// pageShows compares what a page has between two lines with what is made for it, and
+// writes it if SEUSS_UPDATE_TABLES=1.
+func pageShows(t *testing.T, page, begin, end, content string) {
+	t.Helper()
 	file, err := os.ReadFile(page)
 	if err != nil {
 		t.Fatal(err)
@@ -25,12 +31,12 @@ func TestGuestPageShowsTheSyscallTable(t *testing.T) {
 	if !ok1 || !ok2 {
 		t.Fatalf("%s lacks the lines %q and %q", page, begin, end)
 	}
-	want := before + begin + syscallTables() + end + after
+	want := before + begin + content + end + after
 	if want == string(file) {
 		return
 	}
 	if os.Getenv("SEUSS_UPDATE_TABLES") != "1" {
-		t.Fatal("the tables of system calls are not those of guest/kernel/syscalls.def: run make syscall-tables")
+		t.Fatalf("%s does not show what its source gives: run make tables", page)
 	}
 	if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
 		t.Fatal(err)

@@ -8,11 +8,12 @@ import (
 	"seuss/vmm/platform"
 )
 
-// mapFar makes the guest see what its list of far mappings, which the control page
-// names, says now. fresh: it is another instance's.
-func (m *Memory) mapFar(control []byte, fresh bool) error {
+// mapFar begins to make the guest see what its list of far mappings, which the control
+// page names, says now. fresh: it is another instance's. more tells whether there is
+// something for the backing's FarStep to do.
+func (m *Memory) mapFar(control []byte, fresh bool) (more bool, err error) {
 	if le32(control[guest.ControlFarUsed:]) == 0 && !m.far {
-		return nil
+		return false, nil
 	}
 	ranges := slices.Collect(platform.FarIn(bytes.Clone(control), m.Pages(), m.backing.Page))
 	for _, r := range ranges {
@@ -22,10 +23,19 @@ func (m *Memory) mapFar(control []byte, fresh bool) error {
 				continue
 			}
 			if err := m.WriteU64(at, platform.FarEntry(root)); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
 	m.far = true
-	return m.backing.MapFar(ranges, fresh)
+	return true, m.backing.MapFar(ranges, fresh)
+}
+
+// mapAllFar does all of it, for an instance that does not run yet.
+func mapAllFar(m *Memory, control []byte) error {
+	more, err := m.mapFar(control, true)
+	for more && err == nil {
+		more, err = m.backing.FarStep()
+	}
+	return err
 }

@@ -13,13 +13,14 @@ import (
 type owed struct {
 	giving     giving
 	protecting pageRun
+	far        bool // the far window is not what the guest's list says
 }
 
 // sliceNS bounds, in ns, the host's work for the guest after which Run looks whether
 // it has to stop. A slice takes one unit of work longer, which is less than that.
 const sliceNS = int64(time.Millisecond)
 
-func (o *owed) any() bool { return o.giving.active() || o.protecting.count > 0 }
+func (o *owed) any() bool { return o.giving.active() || o.protecting.count > 0 || o.far }
 
 // give notes n ranges that have to be zero, or that are on offer.
 func (o *owed) give(control []byte, n uint64, offer bool) error {
@@ -59,7 +60,12 @@ func (o *owed) slice(mem *Memory) error {
 // step does a unit.
 func (o *owed) step(mem *Memory) error {
 	r := &o.protecting
-	if r.count == 0 {
+	switch {
+	case o.far:
+		var err error
+		o.far, err = mem.backing.FarStep()
+		return err
+	case r.count == 0:
 		return o.giving.step(mem)
 	}
 	n := min(r.count, protectUnit-r.first%protectUnit)

@@ -76,7 +76,7 @@ func TestFarTablesAreNamed(t *testing.T) {
 	}
 	for _, written := range []bool{true, false} {
 		m.HostWritten().Clear()
-		if err := m.mapFar(control, false); err != nil {
+		if _, err := m.mapFar(control, false); err != nil {
 			t.Fatal(err)
 		}
 		root := platform.FarRoot(last)

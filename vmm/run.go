@@ -273,7 +273,8 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 		}
 		return Stop{}, nil
 	case guest.DoorbellFar:
-		if err := m.mem.mapFar(m.control, false); err != nil {
+		var err error
+		if m.owed.far, err = m.mem.mapFar(m.control, false); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil

@@ -236,7 +236,7 @@ func (m *Machine) restore(s *State) error {
 	if err := m.claimControl(); err != nil {
 		return err
 	}
-	if err := m.mem.mapFar(m.control, true); err != nil {
+	if err := mapAllFar(m.mem, m.control); err != nil {
 		return err
 	}
 	if s.newLevel {

@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 )
 
@@ -37,6 +38,9 @@ type Metrics interface {
 	NotInvoked(outcome Outcome)
 }
 
+// Logs keeps what functions print and do wrong. It waits for nothing.
+type Logs interface{ Add(logs.Key, logs.Entry) }
+
 // Outcome says how an invocation ended that has no result.
 type Outcome string
 
@@ -55,6 +59,7 @@ type Options struct {
 	Metrics     Metrics      // nil: nothing is counted
 	Log         *slog.Logger // nil: nowhere
 	Tracer      trace.Tracer // nil: no spans are made
+	Logs        Logs         // nil: what functions print is not kept
 }
 
 // Control lets invocations in.
@@ -129,6 +134,9 @@ func (c *Control) Invoke(ctx context.Context, t *dispatcher.Deployment, request 
 		s.ended = time.Now()
 	}
 	c.trace(ctx, request, result, err, s)
+	if c.o.Logs != nil && (err != nil || result.Error != nil || len(result.Logs) > 0) {
+		c.keep(ctx, t, request.RequestID, result, err)
+	}
 	if err != nil {
 		c.o.Metrics.NotInvoked(OutcomeFailed)
 		return nil, gone(ctx, err)

@@ -73,6 +73,14 @@ var faults = []Fault{
 	{dispatcher.ErrNotLazy, NotLazy, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{dispatcher.ErrNotAsked, NotAsked, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{instance.ErrCPU, Failed, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	// As a function's error in the result of its invocation they do not come here: this
+	// is a function that dies while it is deployed or captured, which is no fault of the
+	// service's.
+	{instance.ErrTimeout, Crashed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFailure},
+	{instance.ErrMemory, Crashed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFailure},
+	{instance.ErrGuestExit, Crashed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFailure},
+	{instance.ErrProtocol, Crashed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFailure},
+	{instance.ErrStream, Crashed, http.StatusUnprocessableEntity, LambdaParameter, http.StatusBadRequest, ExitFailure},
 	{lineage.ErrReadOnly, ReadOnly, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrInvalid, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{oci.ErrFormat, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},

@@ -1,17 +1,21 @@
 package events
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"seuss/dispatcher/sched"
@@ -187,6 +191,128 @@ func TestJournalRefused(t *testing.T) {
 	if _, err := OpenJournal(t.TempDir()); err == nil {
 		t.Error("a directory was opened")
 	}
+}
+
+// TestJournalOfAnotherRelease: events in a format that this program does not know are not
+// passed over: the journal is refused by name, and nothing of it is changed.
+func TestJournalOfAnotherRelease(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("seuss events 99"))
+		return errors.Join(err, b.Put([]byte("k"), []byte("v")))
+	}), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j, err := OpenJournal(path); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "seuss events 99") || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v, %v", j, err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("it was changed: %v", err)
+	}
+}
+
+// What failed is listed with its error, what was given up too, by this service and the
+// next, and for its own function alone; how much of it is bounded, fairly.
+func TestGivenUpEvents(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	var mu sync.Mutex
+	var told []Failure
+	o := Options{
+		Run:   func(_ context.Context, e Event) error { return fmt.Errorf("%s does not like it", e.Function) },
+		Delay: func(n int) time.Duration { return time.Duration(n) * time.Millisecond },
+		Failed: func(f Failure) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, f)
+		},
+	}
+	add := func(q *Queue, function, id string, n int) {
+		t.Helper()
+		for i := range n {
+			if err := q.Add(Event{Function: function, FunctionID: id, Payload: []byte("1"), RequestID: fmt.Sprint(function, i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for q.Len() > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	o.Journal = journalAt(t, path)
+	q := New(o)
+	add(q, "quiet:live", "1", 2)
+	add(q, "loud", "1", MaxGivenUpFunction+20)
+	check := func(list []Status, want int) {
+		t.Helper()
+		if len(list) != want {
+			t.Errorf("%d, want %d", len(list), want)
+		}
+		for _, s := range list {
+			if s.State != Ended || s.Failures != Attempts || s.Ended == nil || s.Error != s.Function+" does not like it" {
+				t.Errorf("%+v", s)
+			}
+		}
+	}
+	check(q.List("quiet", "1"), 2)
+	check(q.List("loud", "1"), MaxGivenUpFunction)
+	check(q.List("loud", "2"), 0) // that was made anew
+	if len(told) != Attempts*(MaxGivenUpFunction+22) || told[0].Again == 0 {
+		t.Errorf("%d failures were told, first %+v", len(told), told[0])
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := ReadJournal(path, "quiet", "1")
+	if err != nil {
+		t.Error(err)
+	}
+	check(stored, 2)
+	o.Journal, o.Delay = journalAt(t, path), func(int) time.Duration { return time.Hour }
+	q = New(o)
+	check(q.List("loud", "1"), MaxGivenUpFunction)
+	if err := q.Add(Event{Function: "quiet", FunctionID: "1", Payload: []byte("1"), RequestID: "new"}); err != nil {
+		t.Fatal(err)
+	}
+	for q.active() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if list := q.List("quiet", "1"); len(list) != 3 || list[2].State != Retry || list[2].Next == nil || list[2].Failures != 1 || list[2].Error == "" {
+		t.Errorf("%+v", list)
+	}
+	if err := q.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := ReadJournal(path, "quiet", "1"); err != nil || len(list) != 3 || list[2].Error == "" || list[2].State != Queued {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if list, err := ReadJournal(path+".none", "quiet", "1"); err != nil || len(list) != 0 {
+		t.Error(list, err)
+	}
+	all := make([]GivenUp, 0, 5000)
+	for n := range 5000 {
+		all = append(all, GivenUp{Status: Status{Function: fmt.Sprint("f", n%50)}})
+	}
+	kept, dropped := bound(append(all, GivenUp{Status: Status{Function: "rare"}}))
+	if len(kept) != MaxGivenUp || len(dropped) != 4001 || kept[len(kept)-1].Function != "rare" {
+		t.Errorf("%d are kept", len(kept))
+	}
+}
+
+// FuzzGivenUp: the same for what is remembered of an event that was given up.
+func FuzzGivenUp(f *testing.F) {
+	f.Add([]byte(`{"request_id":"r","function":"f","state":"given_up","accepted":"2026-01-02T03:04:05Z","failures":3,"ended":"2026-01-02T03:04:05Z","error":"no"}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if g, err := decodeGivenUp(b); err == nil && (g.Ended == nil || len(g.Error) > maxErrorBytes+64) {
+			t.Errorf("%+v", g)
+		}
+	})
 }
 
 // FuzzJournalRecord: a record that was damaged on disk is refused or is an event.

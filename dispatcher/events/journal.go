@@ -1,21 +1,36 @@
 package events
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"seuss/lineage/sealed"
 )
 
 // Journal keeps asynchronous events on disk from their acceptance until they are
-// done, so that they outlive the service. It is a bbolt file; events that are
-// accepted at the same time share one sync.
+// done, so that they outlive the service. It is a bbolt file, whose pages are written
+// over again and again, and no sealed one: an event costs a page, not a file, and
+// events that are accepted at the same time share one sync.
 type Journal struct{ db *bbolt.DB }
 
-// journalBucket names the bucket and the version of its records.
-var journalBucket = []byte("seuss events 1")
+// ErrVersion: the journal is another release's.
+var ErrVersion = errors.New("it has events in another format")
+
+// These name the buckets and the versions of their records.
+var (
+	journalBucket = []byte("seuss events 1")
+	givenUpBucket = []byte("seuss events given up 1")
+)
 
 // journalDelay is how long an event waits for others to share its sync.
 const journalDelay = time.Millisecond
@@ -29,6 +44,8 @@ type record struct {
 	ClientContext json.RawMessage `json:"client_context,omitempty"`
 	Accepted      time.Time       `json:"accepted"`
 	Failures      int             `json:"failures,omitempty"`
+	FunctionID    string          `json:"function_id,omitempty"`
+	Error         string          `json:"error,omitempty"` // of the last failure
 }
 
 // OpenJournal opens the journal in a file, or makes it. One process may have it
@@ -37,15 +54,34 @@ func OpenJournal(path string) (*Journal, error) {
 	fail := func(err error) (*Journal, error) {
 		return nil, fmt.Errorf("journal of asynchronous events %s: %w (to start without its events, move it away)", path, err)
 	}
+	_, err := os.Lstat(path)
+	isNew := errors.Is(err, fs.ErrNotExist)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return fail(err)
 	}
 	db.MaxBatchDelay = journalDelay
-	if err := db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(journalBucket)
-		return err
-	}); err != nil {
+	buckets := [][]byte{journalBucket, givenUpBucket}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if err := tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+			if !slices.ContainsFunc(buckets, func(known []byte) bool { return bytes.Equal(name, known) }) {
+				return fmt.Errorf("%w, %q: let that release run them to their end", ErrVersion, name)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for _, name := range buckets {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && isNew { // bbolt syncs the file, not its name
+		err = sealed.OS().SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
 		db.Close()
 		return fail(err)
 	}
@@ -55,7 +91,7 @@ func OpenJournal(path string) (*Journal, error) {
 // put stores an event; one that has no key gets the next. It returns when the
 // event is on disk.
 func (j *Journal) put(e *queued) error {
-	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures})
+	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures, e.FunctionID, e.lastErr})
 	if err != nil {
 		return err
 	}
@@ -77,9 +113,27 @@ func (j *Journal) put(e *queued) error {
 	return nil
 }
 
-// remove forgets an event that is done.
-func (j *Journal) remove(e *queued) error {
-	return j.db.Batch(func(tx *bbolt.Tx) error { return tx.Bucket(journalBucket).Delete(journalKey(e.key)) })
+// remove forgets an event that is done. If it was given up, given is remembered, and what
+// has become too much is not.
+func (j *Journal) remove(e *queued, given *GivenUp, drop []GivenUp) error {
+	return j.db.Batch(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(givenUpBucket)
+		if given != nil {
+			value, err := json.Marshal(given)
+			if err == nil {
+				err = b.Put(journalKey(given.key), value)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		for i := range drop {
+			if err := b.Delete(journalKey(drop[i].key)); err != nil {
+				return err
+			}
+		}
+		return tx.Bucket(journalBucket).Delete(journalKey(e.key))
+	})
 }
 
 // load returns the events that are not done, in the order of their acceptance,
@@ -108,7 +162,9 @@ func decodeRecord(b []byte) (*queued, error) {
 	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 {
 		return nil, fmt.Errorf("no event for %q", r.Function)
 	}
-	return &queued{Event: Event{r.Function, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}, nil
+	e := &queued{Event: Event{r.Function, r.FunctionID, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}
+	e.lastErr = cutError(r.Error)
+	return e, nil
 }
 
 // journalKey keeps the events in the order in which they came.

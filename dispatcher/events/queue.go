@@ -32,7 +32,7 @@ const (
 	MaxPayload      = 1 << 20   // bytes of an event: 1 MB, "Lambda quotas"
 	MaxEvents       = 10_000    // that are not done
 	MaxPayloadBytes = 256 << 20 // of all these
-	Attempts        = 3         // of an event that fails
+	Attempts        = 3         // at an event that fails
 	MaxAge          = 6 * time.Hour
 	workers         = 16
 )
@@ -43,6 +43,7 @@ var retryDelays = [Attempts - 1]time.Duration{time.Minute, 2 * time.Minute}
 // Event is an invocation that nobody waits for.
 type Event struct {
 	Function      string          // as its caller named it: an alias is resolved at each attempt
+	FunctionID    string          // the identity of its deployment when the event was accepted
 	Payload       json.RawMessage // valid JSON
 	RequestID     string
 	ARN           string
@@ -68,6 +69,17 @@ type Options struct {
 	Log     *slog.Logger // nil: nowhere
 	// Delay is the pause after an event's nth failure, from 1; nil: Lambda's.
 	Delay func(failures int) time.Duration
+	// Failed, where it is not nil, is told of each failure by a worker, which it must
+	// not hold up.
+	Failed func(Failure)
+}
+
+// Failure is an attempt at an event that has failed.
+type Failure struct {
+	Event    Event
+	Attempts int           // so far
+	Again    time.Duration // until the next; 0: the event was given up
+	Err      error
 }
 
 // Queue holds the events that were accepted. With a journal they are on disk
@@ -81,7 +93,9 @@ type Queue struct {
 	work    chan *queued // as large as count may get: sending never waits
 
 	mu      sync.Mutex
-	count   int // queued, running or waiting for a retry
+	events  map[*queued]struct{} // that are not done
+	given   []GivenUp            // oldest first
+	count   int                  // queued, running or waiting for a retry
 	bytes   int
 	running int // of these those that are queued or run
 	closed  bool
@@ -94,6 +108,9 @@ type queued struct {
 	accepted time.Time
 	failures int
 	key      uint64 // in the journal, from 1
+	lastErr  string // of the last failure; this and what follows is guarded by Queue.mu
+	state    State
+	next     time.Time // of a Retry: when
 }
 
 // New makes a queue and begins with what its journal holds.
@@ -104,7 +121,7 @@ func New(o Options) *Queue {
 	if o.Delay == nil {
 		o.Delay = func(failures int) time.Duration { return retryDelays[failures-1] }
 	}
-	q := &Queue{o: o, idle: make(chan struct{})}
+	q := &Queue{o: o, idle: make(chan struct{}), events: map[*queued]struct{}{}}
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	var left []*queued
 	if o.Journal != nil {
@@ -113,12 +130,16 @@ func New(o Options) *Queue {
 		if left, damaged, err = o.Journal.load(); err != nil || damaged > 0 {
 			o.Log.Error("asynchronous events of an earlier run cannot be read", "damaged", damaged, "error", err)
 		}
+		if q.given, err = o.Journal.givenUp(); err != nil {
+			o.Log.Error("which events were given up in an earlier run cannot be read", "error", err)
+		}
 	}
 	q.work = make(chan *queued, max(MaxEvents, len(left)))
 	for _, e := range left {
 		q.count++
 		q.running++
 		q.bytes += len(e.Payload)
+		q.events[e] = struct{}{}
 		q.work <- e
 	}
 	if len(left) > 0 {
@@ -146,6 +167,7 @@ func (q *Queue) Add(event Event) error {
 	q.count++
 	q.running++
 	q.bytes += len(event.Payload)
+	q.events[e] = struct{}{}
 	q.mu.Unlock()
 	if q.o.Journal != nil {
 		if err := q.o.Journal.put(e); err != nil {
@@ -159,8 +181,9 @@ func (q *Queue) Add(event Event) error {
 
 // done ends an event.
 func (q *Queue) done(e *queued) {
+	given, drop := q.giveUp(e)
 	if q.o.Journal != nil {
-		if err := q.o.Journal.remove(e); err != nil {
+		if err := q.o.Journal.remove(e, given, drop); err != nil {
 			q.o.Log.Error("an event that is done could not be removed from the journal: it will run again", "request_id", e.RequestID, "error", err)
 		}
 	}
@@ -171,6 +194,7 @@ func (q *Queue) forget(e *queued) {
 	q.mu.Lock()
 	q.count--
 	q.bytes -= len(e.Payload)
+	delete(q.events, e)
 	q.mu.Unlock()
 	q.rest()
 }
@@ -206,12 +230,14 @@ func (q *Queue) worker() {
 
 // later queues an event again after a pause.
 func (q *Queue) later(e *queued, pause time.Duration) {
+	q.mark(e, Retry, time.Now().Add(pause))
 	q.rest()
 	time.AfterFunc(pause, func() {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		if !q.closed { // or it stays in the journal
 			q.running++
+			e.state = Queued
 			q.work <- e // as large as count may get
 		}
 	})
@@ -219,6 +245,7 @@ func (q *Queue) later(e *queued, pause time.Duration) {
 
 // attempt runs an event once and returns when to try again, 0 for never.
 func (q *Queue) attempt(e *queued) time.Duration {
+	q.mark(e, Running, time.Time{})
 	err := q.o.Run(q.ctx, e.Event)
 	log := q.o.Log.With("request_id", e.RequestID, "function", e.Function)
 	var refused *sched.RefusedError
@@ -229,7 +256,9 @@ func (q *Queue) attempt(e *queued) time.Duration {
 	case errors.As(err, &refused) && time.Since(e.accepted) < MaxAge && refused.Reason != sched.Draining:
 		return refused.RetryAfter + rand.N(refused.RetryAfter)
 	case errors.As(err, &permanent):
-		log.Warn("an event is dropped", "error", err)
+		e.failures++
+		q.failed(e, err, 0)
+		log.Warn("an event is given up", "error", err)
 		return 0
 	}
 	if q.ctx.Err() != nil {
@@ -237,15 +266,18 @@ func (q *Queue) attempt(e *queued) time.Duration {
 	}
 	e.failures++
 	if e.failures >= Attempts {
-		log.Warn("an event is dropped", "attempts", e.failures, "error", err)
+		q.failed(e, err, 0)
+		log.Warn("an event is given up", "attempts", e.failures, "error", err)
 		return 0
 	}
+	again := q.o.Delay(e.failures)
+	q.failed(e, err, again)
 	if q.o.Journal != nil {
 		if err := q.o.Journal.put(e); err != nil {
 			log.Error("an event's failure is not in the journal: it may be tried more often", "error", err)
 		}
 	}
-	return q.o.Delay(e.failures)
+	return again
 }
 
 // Len returns how many events are queued, running or waiting for a retry.

@@ -29,6 +29,7 @@ const (
 // node when it does not exist yet.
 type Function struct {
 	Name       string    `json:"name"`              // see ValidDeploymentName
+	ID         string    `json:"id,omitempty"`      // given when a function of that name is created; "" of one that is older than these
 	Handler    string    `json:"handler"`           // what the runtime driver calls, 1 to 256 bytes
 	CodeDigest string    `json:"code_digest"`       // SHA-256 of the code, hex
 	Lazy       bool      `json:"lazy"`              // arguments are asked for one by one
@@ -101,6 +102,8 @@ func (f *Function) validate() error {
 		return fmt.Errorf("name %q is not 1 to %d of A-Z a-z 0-9 _ -", f.Name, maxNameBytes)
 	case f.Handler == "" || len(f.Handler) > maxHandlerBytes || !utf8.ValidString(f.Handler) || strings.ContainsFunc(f.Handler, unprintable):
 		return fmt.Errorf("handler %q is not 1 to %d bytes of printable text", f.Handler, maxHandlerBytes)
+	case len(f.ID) > maxNameBytes || !utf8.ValidString(f.ID):
+		return fmt.Errorf("id %q is longer than %d bytes, or no text", f.ID, maxNameBytes)
 	case !validDigest(f.CodeDigest):
 		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
 	}

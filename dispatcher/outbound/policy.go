@@ -54,6 +54,19 @@ func Parse(entries []string) (*Policy, error) {
 	return p, nil
 }
 
+// Ports are the ports that entries name; any says that one names all.
+func (p *Policy) Ports() (ports []uint16, any bool) {
+	for _, n := range p.names {
+		ports = append(ports, n.port)
+	}
+	for _, e := range p.prefixes {
+		ports = append(ports, e.port)
+	}
+	slices.Sort(ports)
+	ports = slices.Compact(ports)
+	return ports, len(ports) > 0 && ports[0] == anyPort
+}
+
 func (p *Policy) add(entry string) error {
 	at := strings.LastIndexByte(entry, ':')
 	if at < 0 {

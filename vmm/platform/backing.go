@@ -46,9 +46,12 @@ type Backing interface {
 	// content kept.
 	Protect(first, count uint64) error
 
-	// MapFar makes the guest see these pages of memory in the far window, in
-	// ascending order, and nothing else. fresh: the guest is another instance.
+	// MapFar has the guest see these pages of memory in the far window, in ascending
+	// order, and nothing else. fresh: the guest is another instance. FarStep does some of
+	// that, less than a millisecond's work, and reports whether there is more: the guest
+	// must not run before there is none.
 	MapFar(ranges []FarRange, fresh bool) error
+	FarStep() (more bool, err error)
 
 	// Forget makes sure that the guest has access to what its page tables and the far
 	// window give it now and to nothing else, whatever it did to them.

@@ -22,6 +22,8 @@ type Kind struct {
 	Rank int
 	// Requirements are what it needs of the host, in the order in which to mend them.
 	Requirements []Requirement
+	// Exceptions are the system calls that only this kind makes.
+	Exceptions []Exception
 	// Open opens it. What the host lacks is an Unmet.
 	Open func(Options) (Platform, error)
 }
@@ -55,6 +57,11 @@ type Options struct {
 	Host Host
 	// NoHugePages makes guests' memory of the host's ordinary pages only.
 	NoHugePages bool
+	// Guest, which may be nil, is told of each process that a guest runs in when it has
+	// started, before it has anything of the guest's, with the bytes of its memory. What
+	// it returns is called when the process has ended. Guests that are no processes of
+	// their own have none.
+	Guest func(pid int, bytes uint64) (ended func(), err error)
 }
 
 // Check returns the first requirement that the host does not meet, an Unmet, of those

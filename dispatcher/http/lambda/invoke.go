@@ -74,7 +74,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 		if !json.Valid(event) {
 			return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
 		}
-		err := s.Events.Add(events.Event{Function: name.Deployment(), Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
+		err := s.Events.Add(events.Event{Function: name.Deployment(), FunctionID: target.ID, Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
 		if err != nil {
 			return server.Answer(err, arn)
 		}

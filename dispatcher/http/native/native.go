@@ -52,6 +52,8 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
 		"POST /v1/functions/{name}/explain":   s.nativeExplain,
 		"POST /v1/functions/{name}/snapshots": s.nativeCapture,
+		"GET /v1/functions/{name}/logs":       s.nativeLogs,
+		"GET /v1/functions/{name}/events":     s.nativeEvents,
 		"POST /v1/run":                        s.nativeRun,
 		"POST /v1/images/{image}/base":        s.nativeBase,
 		"POST /v1/images/{image}/imports":     s.nativeImports,
@@ -67,6 +69,7 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"GET /v1/lineage":                     s.nativeLineage,
 		"GET /v1/pools":                       s.nativePools,
 		"GET /v1/instances":                   s.nativeInstances,
+		"GET /v1/sandbox":                     s.nativeSandbox,
 		"POST /v1/refresh":                    s.nativeRefresh,
 	} {
 		mux.HandleFunc(pattern, s.native(f))
@@ -334,6 +337,11 @@ func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 func (s *door) nativePools(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Service.Pools(r.Context())
 	return answer(w, http.StatusOK, list, err)
+}
+
+func (s *door) nativeSandbox(w http.ResponseWriter, _ *http.Request) error {
+	server.WriteJSON(w, http.StatusOK, append([]api.Measure{}, s.Sandbox...)) // a list in any case
+	return nil
 }
 
 func (s *door) nativeInstances(w http.ResponseWriter, r *http.Request) error {

@@ -22,6 +22,7 @@ import (
 	_ "seuss/dispatcher/http/lambda"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/http/servertest"
+	"seuss/dispatcher/logs"
 )
 
 // described loads the description that the server itself serves.
@@ -75,7 +76,9 @@ func checked(t testing.TB, s *server.Server, router routers.Router, method, path
 // TestAnswersMatchTheDescription asks every operation, well and badly.
 func TestAnswersMatchTheDescription(t *testing.T) {
 	f := servertest.New(t)
-	s := f.Server(t, nil)
+	kept := logs.Open(logs.Options{Dir: t.TempDir()})
+	t.Cleanup(func() { kept.Close(time.Minute) })
+	s := f.Server(t, func(o *servertest.Options) { o.Logs = kept })
 	doc, router := described(t, s)
 	f.Put(t, "echo")
 	node := f.AddImage(t)
@@ -122,6 +125,18 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(404, "POST", "/v1/functions/nobody/invoke", `{"event":{}}`)
 	ask(400, "POST", "/v1/functions/echo/invoke", `{"event":`)
 	ask(200, "POST", "/v1/functions/echo/explain", `{}`)
+	kept.Add(logs.Key{Function: "echo", ID: "id-of-echo"}, logs.Entry{Time: time.Now(), Kind: logs.Invocation, RequestID: "r", Version: "1",
+		Lines: []logs.Line{{Stream: "stdout", Text: "x"}}, Cut: true, Error: &logs.Error{Type: "E", Message: "m", Trace: []string{"l"}}, Note: "n", Dropped: 1})
+	for kept.Stats().Written == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	ask(200, "GET", "/v1/functions/echo/logs?since=2026-01-02T03:04:05Z&request=r&limit=1&after=1", "")
+	ask(400, "GET", "/v1/functions/echo/logs?since=yesterday", "")
+	ask(400, "GET", "/v1/functions/echo/logs?limit=0", "")
+	ask(400, "GET", "/v1/functions/echo/logs?after=x", "")
+	ask(404, "GET", "/v1/functions/nobody/logs", "")
+	ask(200, "GET", "/v1/functions/echo/events", "")
+	ask(404, "GET", "/v1/functions/nobody/events", "")
 	ask(201, "POST", "/v1/functions/echo/snapshots", `{"event":{},"stop_at":"k"}`)
 	ask(200, "POST", "/v1/run", `{"function":{"name":"run","handler":"main.handler",`+file+`},"invocation":{"event":{}}}`)
 	ask(201, "POST", "/v1/images/python/base", ``)
@@ -132,6 +147,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "GET", "/v1/lineage", "")
 	ask(200, "GET", "/v1/pools", "")
 	ask(200, "GET", "/v1/instances", "")
+	ask(200, "GET", "/v1/sandbox", "")
 	ask(204, "POST", "/v1/refresh", "")
 	ask(204, "POST", "/v1/marks", `{"action":"tag","node":"`+node[:10]+`","tag":"root@v1"}`)
 	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"root@v1"}`)

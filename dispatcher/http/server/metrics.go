@@ -126,6 +126,8 @@ var (
 	queueLength   = describe("seuss_queue_length", "Invocations that wait for their turn.")
 	running       = describe("seuss_running", "Invocations that run.")
 	queueRefused  = describe("seuss_refused_total", "Invocations refused by reason.", "reason")
+	logEntries    = describe("seuss_function_logs_total", "Entries of functions' logs: written, dropped because the queue had no room, and lost because the disk took nothing.", "entries")
+	logBytes      = describe("seuss_function_log_bytes", "Bytes of functions' logs on disk.")
 	eventsWaiting = describe("seuss_events", "Asynchronous events that are not done.")
 )
 
@@ -197,6 +199,13 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(running, float64(q.Running))
 	for _, r := range sched.Reasons {
 		count(queueRefused, q.Refused[r], string(r))
+	}
+	if c.s.Logs != nil {
+		l := c.s.Logs.Stats()
+		count(logEntries, l.Written, "written")
+		count(logEntries, l.Dropped, "dropped")
+		count(logEntries, l.Lost, "lost")
+		gauge(logBytes, float64(l.Bytes))
 	}
 	gauge(eventsWaiting, float64(c.s.Events.Len()))
 }

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
 )
@@ -23,7 +24,7 @@ import (
 // the largest deployments, or eighty of the largest events.
 const DefaultBodyBytes = 512 << 20
 
-// Options configure a Server. All but Log, Region, Account, Runtimes and BodyBytes
+// Options configure a Server. All but Logs, Log, Region, Account, Runtimes, Sandbox and BodyBytes
 // are needed; they stay the caller's.
 type Options struct {
 	Service   api.Hosted
@@ -31,6 +32,7 @@ type Options struct {
 	Scheduler *sched.Scheduler
 	Events    *events.Queue
 	Metrics   *Metrics
+	Logs      *logs.Store  // of functions; nil: none are kept
 	Log       *slog.Logger // nil: nowhere
 	// Region and Account are those of functions' ARNs.
 	Region, Account string
@@ -39,6 +41,8 @@ type Options struct {
 	Runtimes map[string]string
 	// Versions maps images to Lambda's names of the versions in them.
 	Versions map[string]string
+	// Sandbox is what confines the daemon.
+	Sandbox []api.Measure
 	// Endpoint is what clients are told of the service's address; its Region is
 	// filled in.
 	Endpoint api.Endpoint

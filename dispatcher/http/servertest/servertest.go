@@ -23,6 +23,7 @@ import (
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -82,7 +83,7 @@ func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Sna
 		return nil, err
 	}
 	_, err = f.FunctionStore().Put(functions.Function{
-		Name: spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
+		Name: spec.Name, ID: "id-of-" + spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
 		LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}, code)
 	if err != nil {
@@ -145,6 +146,18 @@ type Options struct {
 	Delay          func(int) time.Duration // between attempts of an event; nil: as ever
 }
 
+// keeper is where what functions print goes, or nobody.
+func (o *Options) keeper() admission.Logs {
+	if o.Logs == nil {
+		return nobody{}
+	}
+	return o.Logs
+}
+
+type nobody struct{}
+
+func (nobody) Add(logs.Key, logs.Entry) {}
+
 // Server makes a server on a fake, with the front doors that the test imports.
 func (f *Fake) Server(t testing.TB, change func(*Options)) *server.Server {
 	t.Helper()
@@ -156,8 +169,8 @@ func (f *Fake) Server(t testing.TB, change func(*Options)) *server.Server {
 		o.Scheduler = sched.New(sched.Options{Slots: dispatcher.DefaultPoolSize})
 	}
 	o.Metrics = server.NewMetrics()
-	o.Admission = admission.New(admission.Options{Functions: f, Invocations: f, Scheduler: o.Scheduler, Metrics: o.Metrics, Log: o.Log})
-	o.Events = events.New(events.Options{Run: o.Admission.Run, Journal: o.Journal, Log: o.Log, Delay: o.Delay})
+	o.Admission = admission.New(admission.Options{Functions: f, Invocations: f, Scheduler: o.Scheduler, Metrics: o.Metrics, Log: o.Log, Logs: o.keeper()})
+	o.Events = events.New(events.Options{Run: o.Admission.Run, Journal: o.Journal, Log: o.Log, Delay: o.Delay, Failed: admission.EventFailed(o.keeper())})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -28,12 +28,15 @@ type Runtime struct {
 	Imported func(module string) error
 	// Machine makes no machine where it returns an error; nil: it never does.
 	Machine func() error
+	// Settle and SetState, if not nil, are asked when a machine is reset; an error is the
+	// platform's.
+	Settle, SetState func() error
 }
 
 // Platform returns a platform whose guests run the runtime.
 func (r *Runtime) Platform(t testing.TB) *fake.Platform {
 	t.Helper()
-	p, err := fake.New(fake.Options{Guest: r.guest, NewVM: r.Machine})
+	p, err := fake.New(fake.Options{Guest: r.guest, NewVM: r.Machine, Settle: r.Settle, SetState: r.SetState})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -13,6 +14,7 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/benchcmd"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -35,6 +37,9 @@ func run(ctx context.Context, e *cmdline.Env, args []string) int {
 	e.Dashed = slices.Contains(args, "--")
 	err := root.RunContext(ctx, arrange(root, args))
 	e.Progress.Clear()
+	if e.StateDir != "" {
+		err = errors.Join(err, confine.GiveBack(e.StateDir))
+	}
 	return cmdline.Report(e.Stdout, e.Stderr, err)
 }
 
@@ -67,7 +72,7 @@ func root(e *cmdline.Env) *cli.App {
 			doctorCommand(e),
 			e.Group("image", "root images for guests", imageBuild(e), imageLs(e), imageRm(e)),
 			runCommand(e),
-			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e)),
+			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e)),
 			invoke(e),
 			serve(e),
 			env(e),
@@ -75,6 +80,7 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e)),
 			demo(e),
 			completion(e),
+			manual(e),
 			versionCommand(e),
 		},
 	}

@@ -14,12 +14,17 @@ func doctorCommand(e *cmdline.Env) *cli.Command {
 		Name:  "doctor",
 		Usage: "check whether functions can run on this machine",
 		Description: `
-Looks at KVM, the kernel, memory, Python and the state directory, changes
-nothing, and says how to get what is missing. The exit code is 1 if something
+Looks at KVM, the kernel, memory, Python, the state directory and what confines
+the daemon, changes nothing, and says how to get what is missing. The exit code is 1 if something
 that is needed is missing.`,
 		Examples: []string{"seussctl doctor", "seussctl doctor --json"},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return printChecks(e, doctor.Run(c.Context, doctor.Host{StateDir: e.StateDir}))
+			h := doctor.Host{StateDir: e.StateDir}
+			if d := e.Daemon(); d != nil {
+				defer d.Close()
+				h.Daemon = d.Sandbox
+			}
+			return printChecks(e, doctor.Run(c.Context, h))
 		},
 	})
 }

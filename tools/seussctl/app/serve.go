@@ -22,11 +22,16 @@ import (
 	"seuss/dispatcher/http/listener"
 	_ "seuss/dispatcher/http/native" // a front door
 	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
 )
+
+// journalName is the file of asynchronous events in a state directory.
+const journalName = "events.db"
 
 func serve(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
@@ -60,7 +65,7 @@ at most --drain. A second signal ends it at once.`,
 }
 
 func serveFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		snapshotcmd.VerifyFlag(), cmdline.AllowNetFlag(),
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:9001", Usage: "`ADDRESS` to listen on; port 0 takes any; none: Unix sockets only"},
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
@@ -83,10 +88,13 @@ func serveFlags() []cli.Flag {
 		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default: no bound)"},
 		&cli.StringFlag{Name: "function-memory", Usage: "the most `SIZE` that a function's instance may write (default: its image's memory)"},
 		&cli.StringFlag{Name: "function-output", Usage: "the most `SIZE` that is kept of an invocation's output (default: 1MiB)"},
+		&cli.StringFlag{Name: "logs-size", Value: "8MiB", Usage: "keep at most `SIZE` of what one function prints"},
+		&cli.StringFlag{Name: "logs-total", Value: "1GiB", Usage: "keep at most `SIZE` of what all functions print"},
+		&cli.DurationFlag{Name: "logs-age", Value: logs.DefaultAge, Usage: "keep what functions print for `TIME`"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
 		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL"},
-	}
+	}, sandboxFlags()...)
 }
 
 func runService(e *cmdline.Env, c *cli.Context) error {
@@ -97,10 +105,19 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if err := e.EnsureImage(c.Context, cmdline.DefaultImage); err != nil {
 		return err
 	}
+	// Images are built by code of others': that is done, and before it is confined.
+	if cfg.sandbox, err = enterSandbox(e, c, cfg); err != nil {
+		return err
+	}
+	defer cfg.sandbox.Close()
+	cfg.options.Loaded = admission.Loaded(&cfg.logs)
 	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.StateDir, cfg.log, e.Progress.Step
 	d, err := e.Open(cfg.options)
 	if err != nil {
 		return err
+	}
+	if err := confine.CleanTemp(e.StateDir); err != nil {
+		return errors.Join(err, d.Close())
 	}
 	hosted, ok := d.(api.Hosted)
 	if !ok {
@@ -141,15 +158,21 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		return err
 	}
 	defer tracing.close(cfg.log)
-	journal, err := events.OpenJournal(filepath.Join(e.StateDir, "events.db"))
+	journal, err := events.OpenJournal(filepath.Join(e.StateDir, journalName))
 	if err != nil {
 		return err
 	}
+	kept := cfg.logs.open(e.StateDir, cfg.log, service)
+	defer func() {
+		if err := kept.Close(logsClose); err != nil {
+			cfg.log.Warn("the service ends before all is written", "error", err)
+		}
+	}()
 	addProcessors(cfg.queue.Slots)
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
-	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer()})
-	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log})
+	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
+	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, queue.Close(ctx))
 	}
@@ -158,8 +181,9 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		return errors.Join(err, queue.Close(ctx))
 	}
 	prefixes, versions := lambdaRuntimes(e)
+	measures := sealSandbox(e, cfg)
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Runtimes: prefixes, Versions: versions, Log: cfg.log})
+	s := server.New(server.Options{Endpoint: tcp, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

@@ -16,8 +16,10 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -30,6 +32,8 @@ type serveConfig struct {
 	drain          time.Duration
 	log            *slog.Logger
 	trace          string
+	sandbox        *confine.Confinement
+	logs           keptLogs
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
@@ -41,7 +45,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 			return nil, bad(name, "must be at least 1")
 		}
 	}
-	for _, name := range []string{"window", "max-wait", "target-wait", "drain"} {
+	for _, name := range []string{"window", "max-wait", "target-wait", "drain", "logs-age"} {
 		if c.Duration(name) <= 0 {
 			return nil, bad(name, "must be more than 0")
 		}
@@ -71,6 +75,14 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
+	}
+	cfg.logs.options.Age = c.Duration("logs-age")
+	for name, into := range map[string]*int64{"logs-size": &cfg.logs.options.Bytes, "logs-total": &cfg.logs.options.Total} {
+		n, err := humanize.ParseBytes(c.String(name))
+		if err != nil || n < logs.MinBytes || n > 1<<50 {
+			return nil, bad(name, "must be a size of at least 64KiB")
+		}
+		*into = int64(n)
 	}
 	verify, err := snapshotcmd.ReadVerify(c)
 	if err != nil {

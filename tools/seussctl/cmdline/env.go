@@ -19,6 +19,8 @@ import (
 	_ "seuss/images/runtimes/all"
 	_ "seuss/images/source/all"
 	"seuss/lineage"
+	"seuss/tools/seussctl/confine"
+	"seuss/vmm/platform"
 )
 
 const (
@@ -60,7 +62,10 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
-	weakerNoted bool // the user was told that isolation is weaker
+	// Guest is told of guests' processes: platform.Options.
+	Guest       func(pid int, bytes uint64) (ended func(), err error)
+	Kind        *platform.Kind // of the platform that was opened last
+	weakerNoted bool           // the user was told that isolation is weaker
 }
 
 func NewEnv(stdin io.Reader, stdout, stderr io.Writer) *Env {
@@ -149,7 +154,8 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 	if d == nil {
 		return nil
 	}
-	return errors.Join(d.Refresh(ctx), d.Close())
+	// What root has written has to be the daemon's user's before it looks.
+	return errors.Join(confine.GiveBack(e.StateDir), d.Refresh(ctx), d.Close())
 }
 
 // ReadStore opens the catalogue without the lock; nil means that nothing has

@@ -57,14 +57,16 @@ func (e *Env) SetHugePages(when string) error {
 // particular it takes the best that can be used, and says so once where that is not the
 // best that there is.
 func (e *Env) OpenPlatform() (platform.Platform, error) {
-	o := platform.Options{NoHugePages: !e.HugePages}
+	o := platform.Options{NoHugePages: !e.HugePages, Guest: e.Guest}
 	if k := platform.Find(e.platform); k != nil {
+		e.Kind = k
 		return k.Open(o)
 	}
 	p, k, passed, err := platform.OpenBest(o)
 	if err != nil {
 		return nil, err
 	}
+	e.Kind = k
 	if len(passed) > 0 && !e.weakerNoted {
 		e.weakerNoted = true
 		best := passed[0]

@@ -9,6 +9,7 @@ import (
 	"context"
 	"os"
 
+	"seuss/dispatcher/api"
 	"seuss/vmm/platform"
 )
 
@@ -39,6 +40,8 @@ type Host struct {
 	Root     string // of the file system with the runtimes, "" = the host's own
 	Proc     string // "/proc" if empty
 	Sys      string // "/sys" if empty
+	// Daemon says what confines the daemon that runs on StateDir; nil: none runs.
+	Daemon func(context.Context) ([]api.Measure, error)
 
 	machine *platform.Needs // of the first platform that can be used; nil: of none
 }
@@ -57,7 +60,7 @@ func (h *Host) defaults() {
 // Run makes all checks, in the order in which a user should mend things.
 func Run(ctx context.Context, h Host) []Check {
 	h.defaults()
-	checks := h.platforms()
+	checks := append([]Check{release()}, h.platforms()...)
 	checks = append(checks,
 		h.kernel(),
 		pagemap(),
@@ -67,7 +70,8 @@ func Run(ctx context.Context, h Host) []Check {
 	)
 	checks = append(checks, h.runtimes(ctx)...)
 	checks = append(checks, compiler())
-	return append(checks, h.state()...)
+	checks = append(checks, h.state()...)
+	return append(checks, h.sandbox(ctx)...)
 }
 
 // Healthy reports whether nothing that is needed is missing.

@@ -42,6 +42,10 @@ type farTables struct {
 	directories map[uint64]uint64 // which table serves 1 GiB
 	leaves      map[uint64]uint64 // which one serves 2 MiB
 	mapped      []platform.FarRange
+	// What is left to do until that is so: entries that go, in order, and then, where
+	// there is room, entries that come.
+	gone, added []platform.FarRange
+	placed      bool // there is room for added
 }
 
 // Bits of a page number in the far window below which a table's entries differ.
@@ -53,6 +57,13 @@ const (
 // SetSlots tells whose memory it is; before that the guest has no far window.
 func (b *Memory) SetSlots(s Slots) { b.slots = s }
 
+// How many entries one step takes away, which also changes the host's mapping of their
+// pages, and how many it makes: a fraction of a millisecond's work.
+const (
+	goneUnit  = 512
+	addedUnit = 8192
+)
+
 // MapFar implements platform.Backing.
 func (b *Memory) MapFar(ranges []platform.FarRange, fresh bool) error {
 	f := &b.far
@@ -63,27 +74,54 @@ func (b *Memory) MapFar(ranges []platform.FarRange, fresh bool) error {
 		if err := f.empty(); err != nil {
 			return fmt.Errorf("map the far window: %w", err)
 		}
-		f.mapped = nil
+		f.mapped, f.gone, f.added = nil, nil, nil
 	}
-	gone, added := slices.Collect(platform.FarWithout(f.mapped, ranges)), slices.Collect(platform.FarWithout(ranges, f.mapped))
-	for _, r := range gone {
-		f.set(r, 0)
-	}
-	for _, r := range gone {
-		if err := b.Protect(r.RAM, r.Count); err != nil {
-			return fmt.Errorf("unmap pages of the far window: %w", err)
+	for more := true; more; { // an instance before may have left something undone
+		var err error
+		if more, err = b.FarStep(); err != nil {
+			return err
 		}
 	}
-	if f.mapped = slices.Clone(ranges); !f.room(added) {
-		if err := b.renewTables(); err != nil {
-			return fmt.Errorf("map the far window anew: %w", err)
-		}
-		added = ranges
-	}
-	for _, r := range added {
-		f.set(r, x86.PageEntry)
-	}
+	f.gone, f.added = slices.Collect(platform.FarWithout(f.mapped, ranges)), slices.Collect(platform.FarWithout(ranges, f.mapped))
+	f.mapped, f.placed = slices.Clone(ranges), false
 	return nil
+}
+
+// FarStep implements platform.Backing.
+func (b *Memory) FarStep() (more bool, err error) {
+	f := &b.far
+	switch {
+	case len(f.gone) > 0:
+		r := takePages(&f.gone, goneUnit)
+		f.set(r, 0)
+		if err := b.Protect(r.RAM, r.Count); err != nil {
+			return false, fmt.Errorf("unmap pages of the far window: %w", err)
+		}
+	case len(f.added) == 0:
+		return false, nil
+	case !f.placed:
+		if !f.room(f.added) {
+			if err := b.renewTables(); err != nil {
+				return false, fmt.Errorf("map the far window anew: %w", err)
+			}
+			f.added = slices.Clone(f.mapped)
+		}
+		f.placed = true
+	default:
+		f.set(takePages(&f.added, addedUnit), x86.PageEntry)
+	}
+	return len(f.gone) > 0 || len(f.added) > 0, nil
+}
+
+// takePages takes the first pages of a list, at most n that lie together.
+func takePages(list *[]platform.FarRange, n uint64) platform.FarRange {
+	r := &(*list)[0]
+	taken := platform.FarRange{First: r.First, RAM: r.RAM, Count: min(r.Count, n)}
+	r.First, r.RAM, r.Count = r.First+taken.Count, r.RAM+taken.Count, r.Count-taken.Count
+	if r.Count == 0 {
+		*list = (*list)[1:]
+	}
+	return taken
 }
 
 // showTables makes the tables the guest's.

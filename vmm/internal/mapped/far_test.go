@@ -46,6 +46,16 @@ func randomFar(r *rand.Rand, pages uint64) (ranges []platform.FarRange, by map[u
 	return ranges, by
 }
 
+func finish(t *testing.T, m *Memory) {
+	t.Helper()
+	for more := true; more; {
+		var err error
+		if more, err = m.FarStep(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // slots stands in for KVM: what KVM keeps of the way to a table must stay right.
 type slots struct {
 	t              *testing.T
@@ -116,7 +126,7 @@ func testFarTables(t *testing.T, writable bool) {
 		}
 		fresh := r.IntN(2) == 0
 		if s.writable && fresh { // whatever the guest has made of them
-			for i := range s.mem {
+			for i := range s.mem[:min(len(s.mem), 256*pageSize)] { // more tables than are in use
 				s.mem[i] = 0x67
 			}
 			clear(s.ways)
@@ -124,6 +134,15 @@ func testFarTables(t *testing.T, writable bool) {
 		if err := m.MapFar(ranges, fresh); err != nil {
 			t.Fatal(err)
 		}
+		if r.IntN(3) == 0 { // it is another list's turn before all of this is done
+			for range r.IntN(20) {
+				if _, err := m.FarStep(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			continue
+		}
+		finish(t, m)
 		for page := uint64(farPage + 1<<18 - 700); page < farPage+1<<18+800; page++ {
 			got, ok := s.walk(page)
 			if want, mapped := by[page]; ok != mapped || got != want {
@@ -150,6 +169,7 @@ func TestFarTablesRunOut(t *testing.T) {
 		if err := b.MapFar(ranges, false); err != nil {
 			t.Fatal(err)
 		}
+		finish(t, b)
 		for _, x := range ranges {
 			if got, ok := s.walk(x.First + 1); !ok || got != x.RAM+1 {
 				t.Fatalf("round %d: page %#x shows %d (%v), want %d", round, x.First+1, got, ok, x.RAM+1)
@@ -158,5 +178,48 @@ func TestFarTablesRunOut(t *testing.T) {
 	}
 	if s.renewed == 0 {
 		t.Error("the tables never ran out")
+	}
+}
+
+// TestFarStepsAreBounded: however long a list is, one step makes or takes away so many
+// entries and no more.
+func TestFarStepsAreBounded(t *testing.T) {
+	const pages = 1 << 18 // 1 GiB
+	m := newMemory(t, pages*pageSize)
+	s := &slots{t: t}
+	m.SetSlots(s)
+	count := func() (n uint64) {
+		for page := uint64(farPage); page < farPage+pages; page += 256 { // a sample
+			if _, ok := s.walk(page); ok {
+				n += 256
+			}
+		}
+		return n
+	}
+	for _, c := range []struct {
+		list []platform.FarRange
+		want uint64
+		unit uint64
+	}{{[]platform.FarRange{{First: farPage, RAM: 0, Count: pages}}, pages, addedUnit}, {nil, 0, goneUnit}} {
+		if err := m.MapFar(c.list, false); err != nil {
+			t.Fatal(err)
+		}
+		before, steps := count(), 0
+		for more := true; more; steps++ {
+			var err error
+			if more, err = m.FarStep(); err != nil {
+				t.Fatal(err)
+			}
+			if steps%64 == 0 || !more {
+				now := count()
+				if most := 64 * c.unit; max(now, before)-min(now, before) > most {
+					t.Fatalf("%d entries, %d at most 64 steps before", now, before)
+				}
+				before = now
+			}
+		}
+		if before != c.want || uint64(steps) < pages/c.unit {
+			t.Errorf("%d entries after %d steps, want %d", before, steps, c.want)
+		}
 	}
 }

@@ -34,7 +34,8 @@
 // computes until then. One that is made another instance in the middle never returns
 // from the call that it is in: its deferred functions run.
 //
-// Options.NewVM makes machines that cannot be had; CPU.Die one that dies by itself.
+// Options.NewVM makes machines that cannot be had, Options.Settle and Options.SetState
+// such as cannot be reset; CPU.Die one that dies by itself.
 //
 // What it does not have: a privilege level, exceptions and system calls (Fault, Exit
 // and Panic report them as the kernel library does), page protection, pages that are

@@ -34,6 +34,9 @@ type Options struct {
 	Guest Guest
 	// NewVM, if not nil, is asked before a machine is made; an error is NewVM's.
 	NewVM func() error
+	// Settle and SetState, if not nil, are asked before a guest is settled or its vCPU's
+	// state replaced; an error is those'.
+	Settle, SetState func() error
 	// CPU, if not nil, changes what guests see of the processor.
 	CPU func(*platform.CPU)
 }

@@ -115,7 +115,14 @@ func (v *VCPU) ClearKick() {
 func (v *VCPU) CompleteRead(value uint64) { v.read = value }
 
 // Settle implements platform.VCPU: the guest runs inside Run only.
-func (v *VCPU) Settle() error { return nil }
+func (v *VCPU) Settle() error { return ask(v.vm.platform.o.Settle) }
+
+func ask(f func() error) error {
+	if f == nil {
+		return nil
+	}
+	return f()
+}
 
 // GuestCalls implements platform.VCPU.
 func (v *VCPU) GuestCalls() platform.GuestCalls { return platform.GuestCalls{} }
@@ -149,6 +156,9 @@ func (v *VCPU) State(into *platform.CPUState) error {
 
 // SetState implements platform.VCPU.
 func (v *VCPU) SetState(s *platform.CPUState) error {
+	if err := ask(v.vm.platform.o.SetState); err != nil {
+		return err
+	}
 	v.abandon()
 	v.state = s.Clone()
 	v.fault, v.read = 0, 0

@@ -33,6 +33,10 @@ func (m *memory) MapFar(ranges []platform.FarRange, _ bool) error {
 	return nil
 }
 
+// FarStep implements platform.Backing: it is done when the stub's mappings are brought up
+// to date, where somebody may want the guest to stop as well.
+func (m *memory) FarStep() (more bool, err error) { return false, nil }
+
 // claimUnit is how many pages are made the memfd's between two looks whether somebody
 // wants the guest to stop: copying them takes a fraction of a millisecond.
 const claimUnit = 128

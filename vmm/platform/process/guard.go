@@ -27,29 +27,44 @@ const openPages = 64
 
 // tables is what a memory knows of its guest's page tables.
 type tables struct {
-	guards []byte // the list of guards, as last looked at
-	fault  uint64 // address that was opened last in this run, 0 = none
-	again  int    // times in a row
+	guards  []byte    // the list of guards, as last looked at
+	changed []stretch // of those, the ones that are not mapped so yet
+	fault   uint64    // address that was opened last in this run, 0 = none
+	again   int       // times in a row
 }
+
+// protectUnit is how many pages are protected between two looks whether somebody wants
+// the guest to stop: what it stored to them may have to be copied.
+const protectUnit = 512
 
 // syncGuards takes over the list of guards, if that has changed. The cost of
 // finding out that it has not is that of comparing a page.
-func (m *memory) syncGuards() error {
-	list := m.Page(guest.GuardsGPA / pageSize)
-	if bytes.Equal(list, m.tables.guards) {
-		return nil
-	}
-	pages := uint64(len(m.window)) / pageSize
-	known := map[uint64]uint64{}
-	if m.tables.guards != nil {
-		known = maps.Collect(platform.GuardsIn(m.tables.guards, pages))
-	}
-	m.tables.guards = append(m.tables.guards[:0], list...)
-	for first, count := range platform.GuardsIn(m.tables.guards, pages) {
-		if known[first] != count {
-			if err := m.Protect(first, count); err != nil {
-				return err
+func (m *memory) syncGuards(stop func() bool) error {
+	t := &m.tables
+	if list := m.Page(guest.GuardsGPA / pageSize); !bytes.Equal(list, t.guards) {
+		pages := uint64(len(m.window)) / pageSize
+		known := map[uint64]uint64{}
+		if t.guards != nil {
+			known = maps.Collect(platform.GuardsIn(t.guards, pages))
+		}
+		t.guards = append(t.guards[:0], list...)
+		for first, count := range platform.GuardsIn(t.guards, pages) {
+			if known[first] != count {
+				t.changed = append(t.changed, stretch{first, count})
 			}
+		}
+	}
+	for len(t.changed) > 0 {
+		r := &t.changed[0]
+		n := min(r.count, protectUnit)
+		if err := m.Protect(r.first, n); err != nil {
+			return err
+		}
+		if r.first, r.count = r.first+n, r.count-n; r.count == 0 {
+			t.changed = t.changed[1:]
+		}
+		if stop() {
+			return errKicked
 		}
 	}
 	return nil

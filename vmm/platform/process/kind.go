@@ -28,11 +28,25 @@ var Kind = &platform.Kind{
 			Fix:     "allow the system call userfaultfd: in a container by its seccomp profile, else by a kernel with CONFIG_USERFAULTFD (Linux 5.11)",
 			Without: "snapshots are read before a guest runs: a cold start reads all of them"},
 	},
+	Exceptions: []platform.Exception{
+		{Why: "to start a guest's process: fork, without namespaces, and the stub's program, which is a file in memory",
+			Calls:   []string{"execve", "setsid", "close_range", "arch_prctl", "set_tid_address"},
+			Checked: []platform.Checked{{Call: "clone", Value: anyNamespace | unix.CLONE_THREAD}}},
+		{Why: "its end", Calls: []string{"wait4", "waitid", "pidfd_open", "pidfd_send_signal", "kill"}},
+		{Why: "the socket on which it hands its descriptors over",
+			Checked: []platform.Checked{{Call: "socketpair", Equal: true, Value: unix.AF_UNIX}}},
+		{Why: "what the stub does to itself before its guest runs, and gives up by a filter of its own: namespaces, an empty root, Syscall User Dispatch",
+			Calls:   []string{"chroot", "chdir", "seccomp", "pause", "prctl"},
+			Checked: []platform.Checked{{Call: "unshare", Equal: true, Value: namespaces}}},
+	},
 }
+
+// anyNamespace are all flags of clone(2) that make namespaces.
+const anyNamespace = namespaces | unix.CLONE_NEWPID | unix.CLONE_NEWTIME
 
 func init() {
 	Kind.Open = func(o platform.Options) (platform.Platform, error) {
-		p, err := New(Options{Host: o.Host})
+		p, err := New(Options{Host: o.Host, Guest: o.Guest})
 		if err != nil {
 			return nil, err // not p: a nil *Platform in an interface is not nil
 		}

@@ -53,7 +53,7 @@ func (m *memory) flushUnless(stop func() bool) error {
 }
 
 func (m *memory) flushAll(stop func() bool) error {
-	if err := m.syncGuards(); err != nil {
+	if err := m.syncGuards(stop); err != nil {
 		return err
 	}
 	if err := m.claimFar(stop); err != nil {
@@ -82,7 +82,7 @@ func (m *memory) flushAll(stop func() bool) error {
 			return err
 		}
 	}
-	if err := m.addStale(&b, add); err != nil {
+	if err := m.addStale(&b, stop, add); err != nil {
 		return err
 	}
 	if err := m.apply(&b); err != nil {
@@ -93,9 +93,13 @@ func (m *memory) flushAll(stop func() bool) error {
 	return nil
 }
 
+// lookUnit is how many pages' entries are looked at between two looks whether somebody
+// wants the guest to stop: that takes a fraction of a millisecond.
+const lookUnit = 1 << 14
+
 // addStale adds mappings for the pages that are not up to date.
-func (m *memory) addStale(b *batch, add func(first, count uint64, f *os.File, off int64, prot, flags uint64) error) error {
-	tables, protected := m.newTableReader(), 0
+func (m *memory) addStale(b *batch, stop func() bool, add func(first, count uint64, f *os.File, off int64, prot, flags uint64) error) error {
+	tables, protected, looked := m.newTableReader(), 0, uint64(0)
 	for first, count := range m.stale.Runs() {
 		if low := uint64(guest.LowGPA / pageSize); first < low { // mapped for nobody
 			count -= min(count, low-first)
@@ -113,11 +117,11 @@ func (m *memory) addStale(b *batch, add func(first, count uint64, f *os.File, of
 			shown := m.shown.Has(first)
 			if shown {
 				part := m.below.find(first).part(first, count)
-				for n = 1; n < part.count && m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
+				for n = 1; n < min(part.count, lookUnit) && m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
 				err = add(first, n, part.source.file, part.off, prot, fileFlags)
 			} else {
-				for n = 1; n < count && !m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
+				for n = 1; n < min(count, lookUnit) && !m.shown.Has(first+n) && tables.prot(first+n) == prot; n++ {
 				}
 				err = add(first, n, m.file, int64(first*pageSize), prot, ownFlags)
 			}
@@ -129,6 +133,14 @@ func (m *memory) addStale(b *batch, add func(first, count uint64, f *os.File, of
 				b.paged = m.appendPaged(b.paged, first, n)
 			}
 			first, count = first+n, count-n
+			if looked += n; looked >= lookUnit {
+				if err := m.apply(b); err != nil {
+					return err
+				}
+				if *b, looked = (batch{}), 0; stop() {
+					return errKicked
+				}
+			}
 		}
 	}
 	return nil
@@ -139,7 +151,7 @@ func (m *memory) apply(b *batch) error {
 	if err := m.vm.proc.remap(b); err != nil {
 		return err
 	}
-	if err := m.registerPaged(b.paged); err != nil {
+	if err := registerPaged(m.space, b.paged); err != nil {
 		return err
 	}
 	for _, s := range b.stale {

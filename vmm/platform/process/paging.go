@@ -75,9 +75,9 @@ func (m *memory) appendPaged(list []stretch, first, count uint64) []stretch {
 }
 
 // registerPaged has faults in them reported.
-func (m *memory) registerPaged(list []stretch) error {
+func registerPaged(space *demand.Space, list []stretch) error {
 	for _, s := range list {
-		if err := m.space.Register(s.first*pageSize, s.count*pageSize); err != nil {
+		if err := space.Register(s.first*pageSize, s.count*pageSize); err != nil {
 			return err
 		}
 	}

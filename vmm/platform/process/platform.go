@@ -20,6 +20,10 @@ type Options struct {
 	// MonitorSpin and StubSpin are how long either side looks at the shared word
 	// before it sleeps. 0 stands for the defaults, less than 0 for not at all.
 	MonitorSpin, StubSpin time.Duration
+	// Guest, which may be nil, is told of each guest's process when it has started,
+	// before it has anything of its guest's, with the bytes of its memory. What it
+	// returns is called when the process has ended.
+	Guest func(pid int, bytes uint64) (ended func(), err error)
 	// Host is where requirements look.
 	Host platform.Host
 }
@@ -40,6 +44,7 @@ type Platform struct {
 	namespaces bool // stubs have some of their own
 	sources    sources
 	parts      []component // of the extended state
+	guest      func(pid int, bytes uint64) (ended func(), err error)
 	// in TSC ticks
 	monitorSpin, stubSpin uint64
 }
@@ -53,7 +58,7 @@ const amx = 1<<17 | 1<<18
 // New checks that the host's kernel and processor have what the platform needs.
 // What is missing is an error that is a platform.Unmet.
 func New(o Options) (*Platform, error) {
-	p := &Platform{}
+	p := &Platform{guest: o.Guest}
 	if err := p.init(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("process platform: %w", err), p.Close())
 	}

@@ -30,6 +30,9 @@ const (
 	// setUpPatience is the same for each step of setting a stub up, which nobody
 	// waits for on a request's path.
 	setUpPatience = 20 * time.Second
+	// commandPatience is for what a stub does itself, as mapping memory: nothing of that
+	// is long, but its process may be stopped, or get no processor.
+	commandPatience = 10 * time.Second
 )
 
 // proc is a stub process and the monitor's side of the hand-over.
@@ -42,6 +45,7 @@ type proc struct {
 	pid     int
 	process *os.Process
 	ended   chan struct{} // closed when the process is gone
+	left    func()        // called then by close; may be nil
 	state   *os.ProcessState
 
 	area   *stub.Area
@@ -72,7 +76,7 @@ func (p *proc) command(c uint32) error {
 	if err := p.hand(c); err != nil {
 		return err
 	}
-	if err := p.await(); err != nil {
+	if err := p.await(commandPatience); err != nil {
 		return err
 	}
 	if p.area.Reason != stub.ReasonDone {
@@ -194,8 +198,9 @@ func (p *proc) setWake(here bool) error {
 }
 
 // await waits until it is the monitor's turn, spinning first, unless the stub was
-// woken on this CPU and needs it.
-func (p *proc) await() error {
+// woken on this CPU and needs it. limit bounds the wait for what the stub has in hand;
+// that for a guest, 0, ends with a kick.
+func (p *proc) await(limit time.Duration) error {
 	defer func() { p.rested = x86.TSC() }()
 	a := p.area
 	start := x86.TSC()
@@ -210,6 +215,10 @@ func (p *proc) await() error {
 	}
 	if a.Sealed == 0 {
 		return p.awaitUnsealed()
+	}
+	var asleep int64
+	if limit > 0 {
+		asleep = sinceStart()
 	}
 	for {
 		atomic.StoreUint32(&a.Asleep, 1)
@@ -240,6 +249,10 @@ func (p *proc) await() error {
 		if at := p.kickedAt.Load(); at != 0 && time.Duration(sinceStart()-at) > patience {
 			p.kill()
 			return fmt.Errorf("%w: it does not stop", errBroken)
+		}
+		if limit > 0 && time.Duration(sinceStart()-asleep) > limit {
+			p.kill()
+			return fmt.Errorf("%w: it does not do what it is told", errBroken)
 		}
 	}
 }

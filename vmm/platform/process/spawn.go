@@ -26,7 +26,7 @@ var starter = sync.OnceValue(func() chan<- func() {
 	return work
 })
 
-// Namespaces of a stub. It has nothing to see in them: whatever the filter
+// namespaces are the flags of those that a stub makes for itself. It has nothing to see in them: whatever its own filter
 // might let through finds no network, no mount, no IPC, no control group, no host
 // name of the host's. A process cannot leave its PID namespace, only its children do.
 const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | unix.CLONE_NEWNET |

@@ -85,7 +85,7 @@ func (v *VCPU) Run() (platform.Exit, error) {
 		v.usage, v.vm.mem.ran = true, true
 		err := p.hand(stub.CommandRun)
 		if err == nil {
-			err = p.await()
+			err = p.await(0)
 		}
 		if err != nil {
 			return v.failed(err)

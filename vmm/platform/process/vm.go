@@ -75,6 +75,11 @@ func (p *Platform) newProc(m *memory) (_ *proc, err error) {
 		c.state, _ = process.Wait() // an error leaves no state, and the channel tells all the same
 		close(c.ended)
 	}()
+	if p.guest != nil {
+		if c.left, err = p.guest(c.pid, uint64(len(m.window))); err != nil {
+			return nil, errors.Join(err, c.close())
+		}
+	}
 	if err := c.setUp(p, m); err != nil {
 		return nil, errors.Join(fmt.Errorf("set up the guest's process: %w", err), c.close())
 	}
@@ -85,6 +90,9 @@ func (p *Platform) newProc(m *memory) (_ *proc, err error) {
 func (p *proc) close() error {
 	p.kill()
 	<-p.ended
+	if p.left != nil {
+		p.left()
+	}
 	var errs []error
 	if p.notify >= 0 {
 		errs = append(errs, unix.Close(p.notify))

@@ -65,16 +65,12 @@ func send[T any](ctx context.Context, c *Client, method, path, kind string, body
 		return out, fmt.Errorf("ask the daemon: %w", err)
 	}
 	defer answer.Body.Close()
+	if answer.StatusCode >= 300 {
+		return out, refusal(answer)
+	}
 	b, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return out, fmt.Errorf("the daemon's answer: %w", err)
-	}
-	if answer.StatusCode >= 300 {
-		var doc api.Error
-		if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {
-			return out, fmt.Errorf("the daemon answered %s", answer.Status)
-		}
-		return out, doc.Err()
 	}
 	if answer.StatusCode == http.StatusNoContent {
 		return out, nil
@@ -215,6 +211,11 @@ func (c *Client) Refresh(ctx context.Context) error { return do(ctx, c, "POST", 
 // Pools implements api.Pools.
 func (c *Client) Pools(ctx context.Context) ([]dispatcher.PoolStats, error) {
 	return call[[]dispatcher.PoolStats](ctx, c, "GET", "/v1/pools", nil)
+}
+
+// Sandbox says what confines the daemon.
+func (c *Client) Sandbox(ctx context.Context) ([]api.Measure, error) {
+	return call[[]api.Measure](ctx, c, "GET", "/v1/sandbox", nil)
 }
 
 // Instances implements api.Pools.
