@@ -43,7 +43,7 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 		return nil, fmt.Errorf("%d warm-up invocations, at most %d are allowed", len(spec.WarmUp), MaxWarmUps)
 	}
 	for n, e := range spec.WarmUp {
-		if _, err := parseEvent(e); err != nil {
+		if _, err := parseEvent(e, false); err != nil {
 			return nil, fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}

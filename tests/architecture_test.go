@@ -49,7 +49,8 @@ var mayImport = map[string][]string{
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
-	"dispatcher/api":                   {"dispatcher", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/regions":               {"guest", "images", "lineage"},
+	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/logs", "dispatcher/sched"},
 	"dispatcher/logs":                  {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},

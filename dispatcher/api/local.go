@@ -216,6 +216,9 @@ func (k Kept) Imported(done *dispatcher.Received) *Imported {
 	return doc
 }
 
+// ListImages implements the noun.
+func (l Local) ListImages(context.Context) ([]Image, error) { return ImagesOf(l.Dispatcher.Images()) }
+
 // RemoveImage implements the noun.
 func (l Local) RemoveImage(_ context.Context, ref string, cascade bool) (done RemovedImage, err error) {
 	done.Image, done.Nodes, err = l.Dispatcher.RemoveImage(ref, cascade)

@@ -63,6 +63,7 @@ type Captures interface {
 
 // Images are root file systems.
 type Images interface {
+	ListImages(ctx context.Context) ([]Image, error) // the newest first
 	RemoveImage(ctx context.Context, ref string, cascade bool) (RemovedImage, error)
 	// Refresh makes the state directory show what the service knows, and the service
 	// see what was put there beside it.
@@ -80,6 +81,7 @@ type Service interface {
 	Functions
 	Invocations
 	Snapshots
+	Inspections
 	Captures
 	Images
 	Pools
@@ -103,6 +105,9 @@ type Deployments interface {
 type Hosted interface {
 	Service
 	Deployments
+	// Run is Invoke for who has something to do between the result and the reset of the
+	// machine.
+	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	ImageMemory(image string) (bytes uint64, err error)
 	Stats() dispatcher.Stats
 	StateDir() string

@@ -247,7 +247,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 
 // find returns the deployment that a request names.
 func (s *door) find(r *http.Request) (server.FunctionName, functions.Function, error) {
-	name, err := s.nameOf(r)
+	name, err := s.NameOf(r)
 	if err != nil {
 		return name, functions.Function{}, err
 	}
@@ -303,7 +303,7 @@ func (s *door) getConfiguration(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.nameOf(r)
+	name, err := s.NameOf(r)
 	if err != nil {
 		return err
 	}

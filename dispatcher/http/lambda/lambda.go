@@ -69,12 +69,7 @@ var (
 	numberPattern = regexp.MustCompile(`^[0-9]+$`)
 )
 
-// nameOf parses the name in a request's path and the qualifier in its query.
-func (s *door) nameOf(r *http.Request) (server.FunctionName, error) {
-	return s.ParseFunctionName(r.PathValue("name"), r.URL.Query().Get("Qualifier"))
-}
-
-// unqualified is nameOf for operations that take no qualifier.
+// unqualified is NameOf for operations that take no qualifier.
 func (s *door) unqualified(r *http.Request) (string, error) {
 	f, err := s.ParseFunctionName(r.PathValue("name"), "")
 	if err == nil && f.Qualifier != "" && f.Qualifier != dispatcher.Latest {

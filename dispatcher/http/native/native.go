@@ -7,7 +7,7 @@
 //
 // Units: those of the documents.
 //
-// It owns nothing and has no locks.
+// Locks: progress.mu, a leaf.
 package native
 
 import (
@@ -15,7 +15,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"seuss/dispatcher"
@@ -39,7 +38,7 @@ type door struct{ *server.Server }
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *http.ServeMux) {
-	s := &door{on}
+	s, look := &door{on}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,
@@ -58,11 +57,19 @@ func open(on *server.Server, mux *http.ServeMux) {
 		"POST /v1/images/{image}/base":        s.nativeBase,
 		"POST /v1/images/{image}/imports":     s.nativeImports,
 		"DELETE /v1/images/{image}":           s.nativeRemoveImage,
+		"GET /v1/images":                      look.images,
 		"GET /v1/snapshots":                   s.nativeSnapshots,
 		"GET /v1/snapshots/{id}":              s.nativeSnapshot,
 		"DELETE /v1/snapshots/{id}":           s.nativeRemoveSnapshot,
 		"POST /v1/snapshots/{id}/form":        s.nativeForm,
 		"POST /v1/snapshots/{id}/flatten":     s.nativeFlatten,
+		"GET /v1/snapshots/{id}/inspect":      look.inspect,
+		"GET /v1/snapshots/{id}/diff":         look.diff,
+		"GET /v1/snapshots/{id}/rebase":       look.rebase,
+		"GET /v1/snapshots/{id}/export":       look.export,
+		"GET /v1/usage":                       look.usage,
+		"POST /v1/verify":                     look.verify,
+		"POST /v1/duplicates":                 look.duplicates,
 		"POST /v1/import":                     s.nativeImport,
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,
@@ -124,7 +131,11 @@ func read(r *http.Request, limit int64, v any) error {
 
 // deployment checks the name in a request's path.
 func (s *door) deployment(r *http.Request) (string, error) {
-	f, err := s.ParseFunctionName(r.PathValue("name"), "")
+	name := r.PathValue("name")
+	if functions.ValidName(name) {
+		return name, nil
+	}
+	f, err := s.ParseFunctionName(name, "")
 	return f.Deployment(), err
 }
 
@@ -255,24 +266,23 @@ func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	target, err := s.Service.Lookup(name)
-	if err == nil {
-		err = s.Admission.Check(target)
-	}
+	entry, err := s.Admission.Enter(name)
 	if err != nil {
 		return fmt.Errorf("invoke %q: %w", name, err)
 	}
+	defer entry.End(r.Context())
 	var in api.Invocation
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
 	request := in.Request(name)
 	request.RequestID = server.RequestIDOf(r)
-	_, err = s.Admission.Invoke(r.Context(), target, &request, func(result *dispatcher.Result) {
-		writeResult(w, result)
-		server.Sent(w)
-	})
-	return err
+	result, err := entry.Invoke(r.Context(), &request)
+	if err != nil {
+		return err
+	}
+	writeResult(w, result)
+	return nil
 }
 
 func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
@@ -353,21 +363,20 @@ func (s *door) nativeRefresh(w http.ResponseWriter, r *http.Request) error {
 	return done(w, s.Service.Refresh(r.Context()))
 }
 
-// writeResult writes a result with the output byte for byte as the function gave
-// it: encoding/json would write it anew.
+// writeResult answers with a result, its output byte for byte as the function gave it:
+// encoding/json would write it anew.
 func writeResult(w http.ResponseWriter, r *dispatcher.Result) {
 	rest := *r
 	rest.Output = nil
-	b, err := json.Marshal(&rest)
-	if err != nil || len(r.Output) == 0 {
-		server.WriteJSON(w, http.StatusOK, r)
+	document, err := json.Marshal(&rest)
+	if err != nil {
+		server.WriteJSON(w, http.StatusOK, r) // which says so
 		return
 	}
-	answer := make([]byte, 0, len(b)+len(r.Output)+16)
-	answer = append(answer, `{"output":`...)
-	answer = append(append(answer, r.Output...), ',')
-	answer = append(answer, b[1:]...)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
-	w.Write(answer)
+	if len(r.Output) > 0 {
+		whole := make([]byte, 0, len(document)+len(r.Output)+16)
+		whole = append(append(append(whole, `{"output":`...), r.Output...), ',')
+		document = append(whole, document[1:]...)
+	}
+	server.Send(w, document)
 }

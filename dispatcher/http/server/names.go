@@ -39,6 +39,18 @@ func (f FunctionName) Deployment() string {
 	return f.Name + ":" + f.Qualifier
 }
 
+// NameOf checks the name in a request's path and the qualifier in its query.
+func (s *Server) NameOf(r *http.Request) (FunctionName, error) {
+	text, qualifier := r.PathValue("name"), ""
+	if r.URL.RawQuery != "" {
+		qualifier = r.URL.Query().Get("Qualifier")
+	}
+	if qualifier == "" && functions.ValidName(text) {
+		return FunctionName{Name: text}, nil
+	}
+	return s.ParseFunctionName(text, qualifier)
+}
+
 // ParseFunctionName checks a name before anything else sees it: what it returns
 // has no character that means something to a file system.
 func (s *Server) ParseFunctionName(text, qualifier string) (FunctionName, error) {

@@ -161,9 +161,6 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 // ReadStore opens the catalogue without the lock; nil means that nothing has
 // been stored yet.
 func (e *Env) ReadStore() (*lineage.Store, error) {
-	if err := e.RefreshDaemon(context.Background()); err != nil {
-		return nil, err
-	}
 	s, err := lineage.Open(e.StateDir, lineage.Options{ReadOnly: true})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -171,7 +168,7 @@ func (e *Env) ReadStore() (*lineage.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.noteRepaired(s)
+	noteRepaired(e, s)
 	for _, d := range s.Damaged() {
 		e.Notef("left out %s: %v", d.Path, d.Err)
 	}
@@ -197,12 +194,12 @@ func (e *Env) WithStore(f func(*lineage.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	e.noteRepaired(s)
+	noteRepaired(e, s)
 	return f(s)
 }
 
 // noteRepaired says that what others may have seen is closed to them now.
-func (e *Env) noteRepaired(s *lineage.Store) {
+func noteRepaired(e *Env, s *lineage.Store) {
 	if n := s.Repaired(); n > 0 {
 		e.Notef("other users could use %s, %d files and folders: it is closed to them now", e.StateDir, n)
 	}
