@@ -99,7 +99,7 @@ func TestRoomIsShared(t *testing.T) {
 	}
 	before := p.stats()
 	other := newPool(s.pools, img)
-	vm, err := other.take(context.Background(), at)
+	vm, err := other.take(context.Background(), at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
