@@ -117,13 +117,13 @@ func (b *Budget) Check(machines int) error {
 
 // narrow names what keeps so many machines from fitting, each with its remedy.
 func (b *Budget) narrow(machines int) error {
-	var all []error
+	var all []string
 	for i := range b.things {
 		if t := &b.things[i]; t.fits() >= 0 && t.fits() < machines {
-			all = append(all, fmt.Errorf("%s allows %d: %s", t.Name, t.Limit, t.Remedy(t.needed(machines))))
+			all = append(all, fmt.Sprintf("%s allows %d: %s", t.Name, t.Limit, t.Remedy(t.needed(machines))))
 		}
 	}
-	return errors.Join(all...)
+	return errors.New(strings.Join(all, "; "))
 }
 
 // Room reports whether a request may have one machine more.
