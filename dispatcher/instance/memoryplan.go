@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"seuss/dirtytrack"
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -136,7 +137,7 @@ func (p *memoryPlan) reset() (Moved, error) {
 	for page := range p.private.All() {
 		dst, src := pageOf(ram, page), p.view.Bytes(page)
 		switch {
-		case src == nil && !isZero(dst):
+		case src == nil && !guest.IsZero(dst):
 			clear(dst)
 			p.changed.Add(page)
 		case src != nil && !bytes.Equal(dst, src):
@@ -241,7 +242,3 @@ func (p *memoryPlan) candidates(parent *lineage.View) (*dirtytrack.PageSet, erro
 func pageOf(ram []byte, page uint64) []byte {
 	return ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
 }
-
-var zeroPage [lineage.PageSize]byte
-
-func isZero(page []byte) bool { return bytes.Equal(page, zeroPage[:]) }
