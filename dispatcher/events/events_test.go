@@ -1,17 +1,21 @@
 package events
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
 	"seuss/dispatcher/sched"
@@ -186,6 +190,32 @@ func TestJournalRefused(t *testing.T) {
 	q.Close(t.Context())
 	if _, err := OpenJournal(t.TempDir()); err == nil {
 		t.Error("a directory was opened")
+	}
+}
+
+// TestJournalOfAnotherRelease: events in a format that this program does not know are not
+// passed over: the journal is refused by name, and nothing of it is changed.
+func TestJournalOfAnotherRelease(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(db.Update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("seuss events 99"))
+		return errors.Join(err, b.Put([]byte("k"), []byte("v")))
+	}), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if j, err := OpenJournal(path); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "seuss events 99") || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v, %v", j, err)
+	}
+	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("it was changed: %v", err)
 	}
 }
 

@@ -1,18 +1,30 @@
 package events
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"seuss/lineage/sealed"
 )
 
 // Journal keeps asynchronous events on disk from their acceptance until they are
-// done, so that they outlive the service. It is a bbolt file; events that are
-// accepted at the same time share one sync.
+// done, so that they outlive the service. It is a bbolt file, whose pages are written
+// over again and again, and no sealed one: an event costs a page, not a file, and
+// events that are accepted at the same time share one sync.
 type Journal struct{ db *bbolt.DB }
+
+// ErrVersion: the journal is another release's.
+var ErrVersion = errors.New("it has events in another format")
 
 // These name the buckets and the versions of their records.
 var (
@@ -42,19 +54,34 @@ func OpenJournal(path string) (*Journal, error) {
 	fail := func(err error) (*Journal, error) {
 		return nil, fmt.Errorf("journal of asynchronous events %s: %w (to start without its events, move it away)", path, err)
 	}
+	_, err := os.Lstat(path)
+	isNew := errors.Is(err, fs.ErrNotExist)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		return fail(err)
 	}
 	db.MaxBatchDelay = journalDelay
-	if err := db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{journalBucket, givenUpBucket} {
+	buckets := [][]byte{journalBucket, givenUpBucket}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		if err := tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+			if !slices.ContainsFunc(buckets, func(known []byte) bool { return bytes.Equal(name, known) }) {
+				return fmt.Errorf("%w, %q: let that release run them to their end", ErrVersion, name)
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+		for _, name := range buckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
 		}
 		return nil
-	}); err != nil {
+	})
+	if err == nil && isNew { // bbolt syncs the file, not its name
+		err = sealed.OS().SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
 		db.Close()
 		return fail(err)
 	}

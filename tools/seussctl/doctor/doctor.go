@@ -57,7 +57,7 @@ func (h *Host) defaults() {
 // Run makes all checks, in the order in which a user should mend things.
 func Run(ctx context.Context, h Host) []Check {
 	h.defaults()
-	checks := h.platforms()
+	checks := append([]Check{release()}, h.platforms()...)
 	checks = append(checks,
 		h.kernel(),
 		pagemap(),

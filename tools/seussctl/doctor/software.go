@@ -2,10 +2,13 @@ package doctor
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
+	"strings"
 
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
+	"seuss/tools/seussctl/version"
 )
 
 // runtimes asks each runtime what it finds of itself.
@@ -37,5 +40,22 @@ func compiler() Check {
 		return c
 	}
 	c.Status, c.Detail = OK, path
+	return c
+}
+
+// release says which program this is, and which files of other releases it reads.
+func release() Check {
+	info := version.Get()
+	c := Check{Name: "seussctl", Status: OK, Detail: info.Version}
+	if info.Revision != "" {
+		c.Detail += " (" + info.Revision[:min(len(info.Revision), 12)] + ")"
+	}
+	for i, f := range info.Formats {
+		sign := "; reads "
+		if i > 0 {
+			sign = ", "
+		}
+		c.Detail += sign + f.Name + " " + strings.Trim(fmt.Sprint(f.Reads), "[]")
+	}
 	return c
 }

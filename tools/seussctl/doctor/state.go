@@ -150,7 +150,7 @@ func (h *Host) snapshots() Check {
 	if bad := s.Damaged(); len(bad) > 0 {
 		c.Status = Warning
 		c.Detail = fmt.Sprintf("%d damaged, the first is %s: %v", len(bad), bad[0].Path, bad[0].Err)
-		c.Fix = "delete the damaged files; snapshots are taken again when needed"
+		c.Fix = "remove them with: seussctl snapshot gc --damaged; snapshots are taken again when needed"
 	}
 	return c
 }
