@@ -34,9 +34,9 @@ const maxArgumentNodes = 64
 const captureTimeout = 10 * DefaultTimeout
 
 // captureArgument makes an argument snapshot of the state at a question.
-func (i *invocation) captureArgument(l *instance.Instance, w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
+func (i *invocation) captureArgument(w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
 	spec := i.f.spec
-	s, err := l.Capture(instance.Capture{
+	s, err := i.Capture(instance.Capture{
 		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
 		Key: lineage.Key{
 			Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
@@ -51,20 +51,20 @@ func (i *invocation) captureArgument(l *instance.Instance, w instance.Want, puri
 
 // captureIfWorth is the automatic policy: a binding prefix that recurs, a pure
 // state, and time worth saving.
-func (i *invocation) captureIfWorth(l *instance.Instance, w instance.Want) error {
+func (i *invocation) captureIfWorth(w instance.Want) error {
 	if len(i.bound) == 0 || i.asked > maxAutoAsked || i.result.Timings.Run < autoMinimum || len(i.f.arguments) >= maxArgumentNodes {
 		return nil
 	}
 	// What the snapshot would hold is at most what the machine holds privately; its
 	// saved time has to pay for storing and moving that.
-	if i.result.Timings.Run < time.Duration(l.PrivatePages())*autoPagePrice {
+	if i.result.Timings.Run < time.Duration(i.PrivatePages())*autoPagePrice {
 		return nil
 	}
 	d := i.d
 	if !d.prefixes.recurs(i.f.spec, i.bound) {
 		return nil
 	}
-	purity, err := l.Purity(w)
+	purity, err := i.Purity(w)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (i *invocation) captureIfWorth(l *instance.Instance, w instance.Want) error
 		d.log.Info("no argument snapshot: the state is impure", "function", i.f.spec.Name, "reasons", purity.Reasons)
 		return nil
 	}
-	if _, err := i.captureArgument(l, w, purity); err != nil {
+	if _, err := i.captureArgument(w, purity); err != nil {
 		// The invocation goes on: it needs no snapshot.
 		d.log.Warn("no argument snapshot", "function", i.f.spec.Name, "error", err)
 		return nil
@@ -133,11 +133,12 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if !f.spec.Lazy {
 		return nil, fmt.Errorf("%w: deploy it with --lazy-args", ErrNotLazy)
 	}
-	e, err := f.event(raw)
+	i, err := newInvocation(f, &Request{Event: raw}, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	t := d.costs.match(f, e, "")
+	i.d, i.deadline = d, i.started.Add(captureTimeout)
+	t := d.costs.match(f, &i.event, "")
 	if t == nil || t.State == nil {
 		if t, err = d.restore(ctx, spec.Name); err != nil {
 			return nil, err
@@ -147,41 +148,38 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 		if stopAt != "" {
 			return key == stopAt
 		}
-		_, has := e.value(key)
+		_, has := i.event.value(key)
 		return !has
 	}
 	if t.Node.Info.Kind == lineage.KindArgument && stops(t.Node.Info.Key.NextKey) {
 		return t.Node, nil // it is there already
 	}
-	i := newInvocation(f, e, &Request{}, time.Now())
-	i.deadline = i.started.Add(captureTimeout)
-	i.d = d
 	var made *instance.Snapshot
-	i.capture = func(i *invocation, l *instance.Instance, w instance.Want) error {
+	i.capture = func(i *invocation, w instance.Want) error {
 		if !stops(w.Key) {
 			return nil
 		}
-		purity, err := l.Purity(w)
+		purity, err := i.Purity(w)
 		if err != nil {
 			return err
 		}
-		if made, err = i.captureArgument(l, w, purity); err != nil {
+		if made, err = i.captureArgument(w, purity); err != nil {
 			return err
 		}
 		return errCaptured
 	}
-	l, err := d.pools.lend(ctx, f.image, t, false)
-	if err != nil {
+	if i.loan, err = d.pools.lend(ctx, f.image, t, false); err != nil {
 		return nil, err
 	}
-	r, err := i.run(ctx, l)
+	err = i.conclude(i.run(ctx))
+	i.End(false)
 	if errors.Is(err, errCaptured) {
 		return made.Node, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	if failure := r.Error; failure != nil {
+	if failure := i.result.Error; failure != nil {
 		return nil, cmp.Or(failure.Cause, error(failure))
 	}
 	if stopAt == "" {

@@ -6,53 +6,69 @@ import (
 	"time"
 
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/lineage"
+	"seuss/vmm/vsock"
 )
 
-// live is the instance's life: it has its way out and its limits, loads the code where
+// run is the instance's life: it has its limits and its way out, loads the code where
 // its snapshot has none, is sent the event, or the argument that an argument snapshot
 // stopped at, and has the driver's questions answered until there is a result.
-func (i *invocation) live(ctx context.Context, l *instance.Instance) error {
-	began := l.Start()
-	way := i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
+func (i *invocation) run(ctx context.Context) error {
 	if i.d.opts.VsockDir != "" {
-		socket, err := i.openSocket(l, way.Places())
+		socket, err := i.openSocket(i.wayOut().Places())
 		if err != nil {
-			way.Close()
 			return err
 		}
 		defer socket.close()
 	}
-	l.MemoryPages = i.memoryLimit(began)
-	l.Leave(way)
-	s := l.Converse(ctx, i.deadline)
+	start := i.Start()
+	i.MemoryPages = i.memoryLimit(start)
+	i.Leave(i)
+	s := i.Converse(ctx, i.deadline)
 	var reply instance.Reply
 	var err error
-	switch began.Node.Kind {
-	case lineage.KindImage, lineage.KindBase, lineage.KindImport:
-		if err = i.load(s); err == nil {
-			reply, err = i.send(s)
-		}
-	case lineage.KindFunction:
-		reply, err = i.send(s)
-	case lineage.KindArgument:
-		key := &began.Node.Key
+	if key := &start.Node.Key; start.Node.Kind == lineage.KindArgument {
 		i.bound = append(i.bound, key.Args...)
 		reply, err = i.answer(s, key.NextKey)
-	default:
-		err = fmt.Errorf("node %.12s has kind %q, from which nothing can be invoked", began.Node.ID, began.Node.Kind)
+	} else {
+		if start.Node.Kind != lineage.KindFunction {
+			err = i.load(s)
+		}
+		if err == nil {
+			began := time.Now()
+			reply, err = s.Call(i.how(), i.context, i.event.raw)
+			i.result.Timings.Run = time.Since(began)
+		}
 	}
 	if err == nil && reply.Asks {
-		reply, err = i.answerAll(s, l, reply)
+		reply, err = i.answerAll(s, reply)
 	}
 	i.result.Output = append(i.result.Output, reply.Output...)
-	err = s.Close(err)
-	i.result.NetworkRefused = way.Close()
 	return err
 }
 
+// how says how the handler is given its event.
+func (i *invocation) how() instance.How {
+	if i.f.spec.Lazy {
+		return instance.WithoutEvent
+	}
+	return instance.WithEvent
+}
+
+// Accept makes it an instance.Outside.
+func (i *invocation) Accept(c *vsock.Conn) error { return i.wayOut().Accept(c) }
+
+// wayOut is the instance's way out of its machine, opened when it is first needed.
+func (i *invocation) wayOut() *outbound.Instance {
+	if i.outside == nil {
+		i.outside = i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
+	}
+	return i.outside
+}
+
 // answerAll answers the driver's questions until there is a result.
-func (i *invocation) answerAll(s *instance.Session, l *instance.Instance, reply instance.Reply) (_ instance.Reply, err error) {
+func (i *invocation) answerAll(s instance.Session, reply instance.Reply) (_ instance.Reply, err error) {
 	for err == nil && reply.Asks {
 		w := reply.Want
 		if i.asked += len(w.Key) + bindingBytes; i.asked > maxAsked {
@@ -62,7 +78,7 @@ func (i *invocation) answerAll(s *instance.Session, l *instance.Instance, reply 
 			w.Key = wholeEvent
 		}
 		if i.capture != nil {
-			if err := i.capture(i, l, w); err != nil {
+			if err := i.capture(i, w); err != nil {
 				return instance.Reply{}, err
 			}
 		}
@@ -77,30 +93,22 @@ const (
 	maxAsked     = 64 << 20 // bytes; a quarter of a million keys
 )
 
-// send has the handler run.
-func (i *invocation) send(s *instance.Session) (reply instance.Reply, err error) {
-	began := time.Now()
-	if i.f.spec.Lazy {
-		reply, err = s.InvokeLazy(i.context)
-	} else {
-		reply, err = s.Invoke(i.context, i.event.raw)
-	}
-	i.result.Timings.Run = time.Since(began)
-	return reply, err
-}
-
 // answer gives the handler the argument that it asked for.
-func (i *invocation) answer(s *instance.Session, key string) (instance.Reply, error) {
+func (i *invocation) answer(s instance.Session, key string) (instance.Reply, error) {
+	how := instance.Argument
 	value, present := i.event.value(key)
+	if !present {
+		how = instance.NoArgument
+	}
 	i.bound = append(i.bound, i.event.binding(key))
 	began := time.Now()
-	reply, err := s.Answer(i.context, value, present)
+	reply, err := s.Call(how, i.context, value)
 	i.result.Timings.Run += time.Since(began)
 	return reply, err
 }
 
 // load imports the code on the base path.
-func (i *invocation) load(s *instance.Session) error {
+func (i *invocation) load(s instance.Session) error {
 	code := i.f.code
 	if code == nil {
 		var err error
@@ -134,7 +142,7 @@ func (d *Dispatcher) restore(ctx context.Context, name string) (*instance.Snapsh
 		return nil, err
 	}
 	defer unlock()
-	spec, err := d.get(name)
+	spec, err := d.Lookup(name)
 	if err != nil {
 		return nil, err
 	}

@@ -23,13 +23,11 @@ func costFunction(pages uint64, saved time.Duration) (*costs, *function, *instan
 // TestDeeperIsWorthIt: a node that saves more than its pages cost is taken, one
 // that saves less is not, and measurements overrule what the capture saw.
 func TestDeeperIsWorthIt(t *testing.T) {
-	e, err := parseEvent([]byte(`{}`))
-	if err == nil {
-		err = e.object()
-	}
+	parsed, err := parseEvent([]byte(`{}`), true)
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := &parsed
 	d, f, argument := costFunction(1000, 20*time.Millisecond)
 	if got := d.match(f, e, ""); got != argument {
 		t.Errorf("20 ms for 1,000 pages: %v", got.Node.Info.ID)

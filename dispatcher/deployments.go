@@ -68,7 +68,13 @@ func (d *Deployments) Lookup(name string) (*Deployment, error) {
 			return nil, err
 		}
 	}
-	return d.get(name)
+	d.mu.RLock()
+	f := d.known[name]
+	d.mu.RUnlock()
+	if f != nil && !d.changed(f) {
+		return f, nil
+	}
+	return d.read(name)
 }
 
 // Resolve is Lookup for the name alone. It may be of nothing.
@@ -80,7 +86,7 @@ func (d *Deployments) Resolve(name string) (string, error) {
 	if qualifier == Latest {
 		return base, nil
 	}
-	f, err := d.get(base)
+	f, err := d.Lookup(base)
 	if err != nil {
 		return "", err
 	}
@@ -108,51 +114,44 @@ func join(base, version string) string {
 	return base + ":" + version
 }
 
-// get returns the deployment of that name.
-func (d *Deployments) get(name string) (*Deployment, error) {
-	known := d.kept(name)
-	if known != nil && !d.changed(known) {
-		return known, nil
+// changed reports whether a deployment may be another one by now.
+func (d *Deployments) changed(f *Deployment) bool {
+	return d.store.Changes().Since(f.Base(), f.seen)
+}
+
+// read reads a deployment from the store, and keeps it.
+func (d *Deployments) read(name string) (*Deployment, error) {
+	f := &Deployment{Limit: -1, seen: d.store.Changes().Now()}
+	latest, err := d.store.Get(name)
+	f.Function = latest
+	if base := functions.BaseName(name); err == nil && base != name {
+		var absent error
+		if latest, absent = d.store.Get(base); absent != nil {
+			latest = functions.Function{} // a version that outlived its function has no limit
+		}
 	}
-	f, err := d.read(name)
+	if limit := latest.Settings.Concurrency; limit != nil {
+		f.Limit = *limit
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err != nil {
 		delete(d.known, name)
+		if errors.Is(err, lineage.ErrNotFound) {
+			err = fmt.Errorf("%w: %q", ErrUnknownFunction, name)
+		}
 		return nil, err
 	}
 	d.known[name] = f
 	return f, nil
 }
 
-// changed reports whether a deployment may be another one by now.
-func (d *Deployments) changed(f *Deployment) bool {
-	return d.store.Changes().Since(f.Base(), f.seen)
-}
-
-func (d *Deployments) read(name string) (*Deployment, error) {
-	f := &Deployment{Limit: -1, seen: d.store.Changes().Now()}
-	var err error
-	if f.Function, err = d.store.Get(name); errors.Is(err, lineage.ErrNotFound) {
-		return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
-	} else if err != nil {
-		return nil, err
-	}
-	latest := f.Function
-	if base := functions.BaseName(name); base != name {
-		if latest, err = d.store.Get(base); err != nil {
-			return f, nil // a version that outlived its function has no limit
-		}
-	}
-	if limit := latest.Settings.Concurrency; limit != nil {
-		f.Limit = *limit
-	}
-	return f, nil
-}
-
 // Function returns the record of a deployment.
 func (d *Deployments) Function(deployment string) (functions.Function, error) {
-	f, err := d.get(deployment)
+	if !functions.ValidDeploymentName(deployment) { // an alias is none
+		return functions.Function{}, fmt.Errorf("%w: %q", ErrUnknownFunction, deployment)
+	}
+	f, err := d.Lookup(deployment)
 	if err != nil {
 		return functions.Function{}, err
 	}
@@ -178,6 +177,9 @@ func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []
 // Functions returns the records of all deployments, by name and version. Those
 // that cannot be read are left out and described by the error.
 func (d *Deployments) Functions() ([]functions.Function, error) { return d.store.List() }
+
+// Owned returns the records of an owner's deployments, as Functions does everybody's.
+func (d *Deployments) Owned(owner string) ([]functions.Function, error) { return d.store.Owned(owner) }
 
 // kept returns what is kept of a deployment, nil if nothing is.
 func (d *Deployments) kept(name string) *Deployment {

@@ -66,7 +66,6 @@ func (d *Dispatcher) BenchDepth(ctx context.Context, depths []int, n int) (map[i
 type depthBench struct {
 	depth int
 	f     *function
-	event *event
 	loan  loan
 }
 
@@ -78,7 +77,7 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 	if _, err := d.Deploy(ctx, spec); err != nil {
 		return nil, err
 	}
-	deployed, err := d.get(name)
+	deployed, err := d.Lookup(name)
 	if err != nil {
 		return nil, err
 	}
@@ -86,23 +85,20 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 	if err != nil {
 		return nil, err
 	}
-	e, err := f.event([]byte(`{"a": 1}`))
-	if err != nil {
-		return nil, err
-	}
 	l, err := d.pools.lend(ctx, f.image, f.node, true)
 	if err != nil {
 		return nil, err
 	}
-	return &depthBench{depth, f, e, l}, nil
+	return &depthBench{depth, f, l}, nil
 }
 
 // reset runs the function once and times the way back to its node.
 func (b *depthBench) reset(ctx context.Context) (time.Duration, error) {
-	i := newInvocation(b.f, b.event, &Request{}, time.Now())
-	session := b.loan.Converse(ctx, i.deadline)
-	_, err := i.send(session)
-	if err = session.Close(err); err != nil {
+	i, err := newInvocation(b.f, &Request{Event: []byte(`{"a": 1}`)}, time.Now())
+	if err != nil {
+		return 0, err
+	}
+	if _, err := b.loan.Converse(ctx, i.deadline).Call(i.how(), i.context, i.event.raw); err != nil {
 		return 0, err
 	}
 	vm := b.loan.End()

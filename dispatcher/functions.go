@@ -43,7 +43,7 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 		return nil, fmt.Errorf("%d warm-up invocations, at most %d are allowed", len(spec.WarmUp), MaxWarmUps)
 	}
 	for n, e := range spec.WarmUp {
-		if _, err := parseEvent(e); err != nil {
+		if _, err := parseEvent(e, false); err != nil {
 			return nil, fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
@@ -69,8 +69,8 @@ func (d *Dispatcher) Deploy(ctx context.Context, spec FunctionSpec) (*lineage.No
 }
 
 func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.Node, error) {
-	if !functions.ValidName(spec.Name) {
-		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
+	if !functions.ValidFunction(spec.Name) {
+		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -, with an owner and a slash before them if it is not the default one: %w", spec.Name, lineage.ErrInvalid)
 	}
 	code, err := spec.code()
 	if err != nil {

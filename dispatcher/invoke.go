@@ -8,26 +8,41 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/outbound"
 	"seuss/lineage"
 )
 
+// Invocation is one that has its result. Its machine stays as the function left it until
+// End, which must be called, once.
+type Invocation interface {
+	Result() *Result
+	// End gives the machine back. It is reset before End returns if here, else by
+	// another goroutine, unless somebody wants the machine before; having that goroutine
+	// woken delays the caller.
+	End(here bool)
+}
+
 // invocation is one request on its way.
 type invocation struct {
+	loan
 	d        *Dispatcher
 	f        *function
-	event    *event
+	event    event
 	deadline time.Time
-	context  []byte // JSON, preceded by its length
+	context  []byte    // JSON, preceded by its length
+	room     [512]byte // of the context, if that is no longer
 	result   *Result
 	bound    []lineage.Binding // arguments given so far, in order
 	asked    int               // bytes that remembering them takes
 	started  time.Time
-	deliver  func(*Result) bool
+	outside  *outbound.Instance // the guest has asked for it; else nil
 	onReset  func(Reset)
-	memory   bool                                                             // the result should tell what the instance takes
-	capture  func(i *invocation, l *instance.Instance, w instance.Want) error // not nil: called at each question
+	err      error                                      // that the run ended in
+	memory   bool                                       // the result should tell what the instance takes
+	capture  func(i *invocation, w instance.Want) error // not nil: called at each question
 }
 
 // Invoke runs a function on an event. What the function does wrong is in the
@@ -35,17 +50,25 @@ type invocation struct {
 // is none: an unknown function, a bad event, a cancelled context, or a failure of
 // the host.
 func (d *Dispatcher) Invoke(ctx context.Context, req Request) (*Result, error) {
-	r, err := d.invoke(ctx, &req)
+	i, err := d.Run(ctx, &req)
 	if err != nil {
-		return nil, fmt.Errorf("invoke %q: %w", req.Function, err)
+		return nil, err
 	}
+	r := i.Result()
+	i.End(req.Deliver != nil && req.Deliver(r))
 	return r, nil
 }
 
-func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) {
+// Run is Invoke for who has something to do between the result and the reset of the
+// machine.
+func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err error) {
 	start := time.Now()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("invoke %q: %w", req.Function, err)
+		}
+	}()
 	spec := req.Deployment
-	var err error
 	if spec == nil {
 		if spec, err = d.Lookup(req.Function); err != nil {
 			return nil, err
@@ -55,63 +78,51 @@ func (d *Dispatcher) invoke(ctx context.Context, req *Request) (*Result, error) 
 	if err != nil {
 		return nil, err
 	}
-	e, err := f.event(req.Event)
+	i, err := newInvocation(f, req, start)
 	if err != nil {
 		return nil, err
 	}
-	i := newInvocation(f, e, req, start)
 	i.d, i.result.Platform = d, d.platform.Name()
-	if (d.opts.AutoArguments || req.AutoArguments) && f.spec.Lazy && !d.opts.ReadOnly {
+	if (d.opts.AutoArguments || req.AutoArguments) && spec.Lazy && !d.opts.ReadOnly {
 		i.capture = (*invocation).captureIfWorth
 	}
 	if req.MaxPath == PathCold {
-		return i.cold(ctx)
+		i.loan, err = i.cold()
+	} else {
+		i.loan, err = i.place(ctx, req)
 	}
-	t := d.costs.match(f, e, req.MaxPath)
-	if t == nil || t.State == nil {
-		// The node is gone, or this host needs another one: make it again.
-		if t, err = d.restore(ctx, spec.Name); err != nil {
-			return nil, err
-		}
-		if spec, err = d.get(spec.Name); err != nil {
-			return nil, err
-		}
-		if f, err = d.cache.get(spec); err != nil {
-			return nil, err
-		}
-		i.f = f
-	}
-	if req.Explain {
-		reach, err := d.outer.Summarize(&spec.Settings)
-		if err != nil {
-			return nil, err
-		}
-		i.result.Bounds = &reach
-		i.result.Candidates = d.costs.candidates(f, e, t, req.MaxPath)
-	}
-	i.result.Timings.Match = time.Since(start)
-	l, err := d.pools.lend(ctx, f.image, t, req.Fresh)
 	if err != nil {
 		return nil, err
 	}
-	return i.run(ctx, l)
-}
-
-func newInvocation(f *function, e *event, req *Request, start time.Time) *invocation {
-	id := req.RequestID
-	if id == "" {
-		id = NewRequestID()
+	if err := i.conclude(i.run(ctx)); err != nil {
+		i.End(false)
+		return nil, err
 	}
-	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i := &invocation{f: f, event: e, deadline: start.Add(f.bounds.Time(req.Timeout)), started: start, memory: req.Memory, deliver: req.Deliver, onReset: req.OnReset,
-		result: &Result{RequestID: id, Version: version}}
-	i.context = i.renderContext(req)
-	return i
+	return i, nil
 }
 
-// renderContext makes what the driver turns into Lambda's context object.
-func (i *invocation) renderContext(req *Request) []byte {
-	name := functions.BaseName(i.f.spec.Name) // no character of it needs quoting
+// newInvocation checks a request, and makes what is to be told to the driver.
+func newInvocation(f *function, req *Request, start time.Time) (*invocation, error) {
+	i := &invocation{f: f, started: start, memory: req.Memory, onReset: req.OnReset}
+	var err error
+	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
+		return nil, err
+	}
+	i.deadline = start.Add(f.bounds.Time(req.Timeout))
+	_, version, _ := strings.Cut(f.spec.Name, ":")
+	i.result = &Result{RequestID: req.RequestID, Version: version}
+	if i.result.RequestID == "" {
+		i.result.RequestID = NewRequestID()
+	}
+	i.context = i.appendContext(i.room[:4], req)
+	binary.LittleEndian.PutUint32(i.context, uint32(len(i.context)-4))
+	return i, nil
+}
+
+// appendContext appends what the driver turns into Lambda's context object.
+func (i *invocation) appendContext(b []byte, req *Request) []byte {
+	key := functions.BaseName(i.f.spec.Name)
+	name := functions.NameOf(key) // no character of it needs quoting
 	version := i.result.Version
 	if version == "" {
 		version = "$LATEST"
@@ -120,7 +131,6 @@ func (i *invocation) renderContext(req *Request) []byte {
 	if m := i.f.bounds.MemoryMiB; m > 0 {
 		memory = uint64(m)
 	}
-	b := make([]byte, 4, 512)
 	b = append(b, `{"aws_request_id":`...)
 	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
 	b = append(b, `,"function_name":"`...)
@@ -131,7 +141,7 @@ func (i *invocation) renderContext(req *Request) []byte {
 	if req.ARN != "" {
 		b = append(b, req.ARN...)
 	} else {
-		b = append(b, ARN(localRegion, localAccount, name, "")...)
+		b = append(b, ARN(localRegion, access.AccountOf(functions.OwnerOf(key)), name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
 	b = strconv.AppendUint(b, memory, 10)
@@ -147,48 +157,63 @@ func (i *invocation) renderContext(req *Request) []byte {
 	}
 	b = append(b, `,"deadline_ms":`...)
 	b = strconv.AppendInt(b, i.deadline.UnixMilli(), 10)
-	b = append(b, '}')
-	binary.LittleEndian.PutUint32(b, uint32(len(b)-4))
-	return b
+	return append(b, '}')
+}
+
+// place finds the snapshot to start from, and a machine that shows it.
+func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
+	d := i.d
+	t := i.f.node
+	if len(i.f.arguments) > 0 || req.MaxPath != "" || t == nil {
+		t = d.costs.match(i.f, &i.event, req.MaxPath)
+	}
+	if t == nil || t.State == nil {
+		// The node is gone, or this host needs another one: make it again.
+		var err error
+		if t, err = d.restore(ctx, i.f.spec.Name); err != nil {
+			return loan{}, err
+		}
+		spec, err := d.Lookup(i.f.spec.Name)
+		if err != nil {
+			return loan{}, err
+		}
+		if i.f, err = d.cache.get(spec); err != nil {
+			return loan{}, err
+		}
+	}
+	if req.Explain {
+		reach, err := d.outer.Summarize(&i.f.spec.Settings)
+		if err != nil {
+			return loan{}, err
+		}
+		i.result.Bounds = &reach
+		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
+	}
+	i.result.Timings.Match = time.Since(i.started)
+	return d.pools.lend(ctx, i.f.image, t, req.Fresh)
 }
 
 // cold boots a machine for this invocation alone.
-func (i *invocation) cold(ctx context.Context) (*Result, error) {
+func (i *invocation) cold() (loan, error) {
 	booted, err := i.d.maker.boot(i.f.image)
 	if err != nil {
-		return nil, err
+		return loan{}, err
 	}
 	booted.Start().Hold()
-	return i.run(ctx, loan{Instance: booted, pools: i.d.pools, waited: booted.Restored})
+	return loan{Instance: booted, pools: i.d.pools, waited: booted.Restored}, nil
 }
 
-// run runs the invocation on an instance, delivers its result, and gives the machine
-// back.
-func (i *invocation) run(ctx context.Context, l loan) (*Result, error) {
-	began, r := l.Start(), i.result
-	r.Path, r.Pooled, r.NodeID = pathOf(began.Node.Kind), l.Pooled, began.Node.ID
-	r.PagesCopied, r.PagesMapped = l.Moved.Copied, l.Moved.Mapped
-	r.Timings.Shell = l.waited
-	if began.State != nil {
-		r.Timings.Deploy = l.Restored
-		began.Node.Hit()
-	}
-	err := i.live(ctx, l.Instance)
-	i.gather(&l)
-	failure, here := i.conclude(err), false
-	if failure == nil && i.deliver != nil {
-		here = i.deliver(r)
-	}
-	if failed(err) {
-		l.destroy()
+// Result and End make it an Invocation.
+func (i *invocation) Result() *Result { return i.result }
+
+func (i *invocation) End(here bool) {
+	start := i.Start()
+	if failed(i.err) {
+		i.destroy()
 	} else {
-		l.release(here, i.onReset)
+		i.release(here, i.onReset)
 	}
-	if failure != nil {
-		return nil, failure
+	if i.err == nil && start.State != nil {
+		i.d.costs.learn(start, i.result)
 	}
-	if err == nil && began.State != nil {
-		i.d.costs.learn(began, r)
-	}
-	return r, nil
 }

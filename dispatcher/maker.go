@@ -110,8 +110,7 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		session := l.Converse(ctx, began.Add(loadTimeout))
-		if err := session.Close(session.Import(name)); err != nil {
+		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(name); err != nil {
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
 		return l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
@@ -133,8 +132,7 @@ func (m *maker) function(ctx context.Context, img *image, f *functions.Function,
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		session := l.Converse(ctx, began.Add(loadTimeout))
-		err = session.Close(session.Load(code))
+		err = l.Converse(ctx, began.Add(loadTimeout)).Load(code)
 		saved := time.Since(began)
 		if err == nil {
 			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img}, code)
@@ -165,17 +163,15 @@ func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, c
 		return err
 	}
 	for n, raw := range request.WarmUp {
-		e, err := f.event(raw)
+		i, err := newInvocation(f, &Request{Event: raw}, time.Now())
+		if err == nil {
+			session := l.Converse(ctx, i.deadline)
+			var reply instance.Reply
+			if reply, err = session.Call(i.how(), i.context, i.event.raw); err == nil && reply.Asks {
+				_, err = i.answerAll(session, reply)
+			}
+		}
 		if err != nil {
-			return fmt.Errorf("warm-up event %d: %w", n+1, err)
-		}
-		i := newInvocation(f, e, &Request{}, time.Now())
-		session := l.Converse(ctx, i.deadline)
-		reply, err := i.send(session)
-		if err == nil && reply.Asks {
-			_, err = i.answerAll(session, l, reply)
-		}
-		if err := session.Close(err); err != nil {
 			return fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}

@@ -24,31 +24,29 @@ type event struct {
 	digest map[string]string          // of bound values, computed once
 }
 
-// parseEvent checks that raw is a JSON value of allowed size.
-func parseEvent(raw []byte) (*event, error) {
+// parseEvent checks that raw is a JSON value of allowed size, and parses it as far as a
+// function needs it: the event of a lazy one must be an object.
+func parseEvent(raw []byte, lazy bool) (event, error) {
+	e := event{raw: raw}
 	if len(raw) > MaxEventBytes {
-		return nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadEvent, len(raw), MaxEventBytes)
+		return e, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrBadEvent, len(raw), MaxEventBytes)
 	}
 	if len(bytes.TrimSpace(raw)) == 0 {
-		return nil, fmt.Errorf("%w: it is empty; the smallest event is {}", ErrBadEvent)
+		return e, fmt.Errorf("%w: it is empty; the smallest event is {}", ErrBadEvent)
 	}
 	if !json.Valid(raw) {
 		var v any
-		return nil, fmt.Errorf("%w: not JSON: %w", ErrBadEvent, json.Unmarshal(raw, &v))
+		return e, fmt.Errorf("%w: not JSON: %w", ErrBadEvent, json.Unmarshal(raw, &v))
 	}
-	return &event{raw: raw}, nil
-}
-
-// object parses the event's keys; a lazy function's event must be an object.
-func (e *event) object() error {
-	if e.keys != nil {
-		return nil
+	if !lazy {
+		return e, nil
 	}
-	if err := json.Unmarshal(e.raw, &e.keys); err != nil || e.keys == nil {
-		return fmt.Errorf("%w: a function with lazy arguments takes a JSON object", ErrBadEvent)
+	var keys map[string]json.RawMessage // not the event's, which would be allocated
+	if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
+		return e, fmt.Errorf("%w: a function with lazy arguments takes a JSON object", ErrBadEvent)
 	}
-	e.digest = map[string]string{}
-	return nil
+	e.keys, e.digest = keys, map[string]string{}
+	return e, nil
 }
 
 // value returns the value of a key; ok is false if the event has no such key.
@@ -232,25 +230,13 @@ func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := f.event(raw)
+	e, err := parseEvent(raw, spec.Lazy)
 	if err != nil {
 		return nil, err
 	}
-	t := d.costs.match(f, e, "")
+	t := d.costs.match(f, &e, "")
 	if t == nil {
 		return []Candidate{}, nil // its nodes are gone; an invocation makes them again
 	}
-	return d.costs.candidates(f, e, t, ""), nil
-}
-
-// event parses the event as far as the function needs it.
-func (f *function) event(raw []byte) (*event, error) {
-	e, err := parseEvent(raw)
-	if err != nil {
-		return nil, err
-	}
-	if f.spec.Lazy {
-		err = e.object()
-	}
-	return e, err
+	return d.costs.candidates(f, &e, t, ""), nil
 }

@@ -25,7 +25,7 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
 	}
-	if !functions.ValidName(spec.Name) {
+	if !functions.ValidFunction(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
 	if err := d.outer.Check(&spec.Settings); err != nil {
@@ -39,15 +39,18 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if f.bounds, err = d.outer.Of(&spec.Settings); err != nil {
 		return nil, err
 	}
-	e, err := f.event(req.Event)
+	i, err := newInvocation(f, req, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	i := newInvocation(f, e, req, time.Now())
 	i.d, i.result.Platform = d, d.platform.Name()
-	l, err := d.pools.lend(ctx, img, t, req.Fresh)
+	if i.loan, err = d.pools.lend(ctx, img, t, req.Fresh); err != nil {
+		return nil, err
+	}
+	err = i.conclude(i.run(ctx))
+	i.End(false)
 	if err != nil {
 		return nil, err
 	}
-	return i.run(ctx, l)
+	return i.result, nil
 }

@@ -11,64 +11,41 @@ import (
 
 // What comes of an invocation when its run has ended: the result, and the machine.
 
-// gather takes what is left to know from the instance.
-func (i *invocation) gather(l *loan) {
-	r := i.result
-	told := l.Report()
+// conclude takes what there is to know from the instance when its run has ended in err,
+// turns what the function did wrong into the result's error, in Lambda's words, and
+// returns what is the host's error.
+func (i *invocation) conclude(err error) error {
+	start, r := i.Start(), i.result
+	r.Path, r.Pooled, r.NodeID = pathOf(start.Node.Kind), i.Pooled, start.Node.ID
+	r.PagesCopied, r.PagesMapped = i.Moved.Copied, i.Moved.Mapped
+	r.Timings.Shell = i.waited
+	if start.State != nil {
+		r.Timings.Deploy = i.Restored
+		start.Node.Hit()
+	}
+	i.Leave(nil)
+	if i.outside != nil {
+		r.NetworkRefused = i.outside.Close()
+	}
+	told := i.Report()
 	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
 	if most := i.f.bounds.OutputBytes; most > 0 {
 		r.cutLogs(most)
 	}
 	r.Unsupported, r.PagesPagedIn = told.Unsupported, told.PagedIn
-	if i.memory || l.pool == nil { // else it is found out before the machine is reset
-		i.measure(l.Instance)
-	}
-}
-
-// cutLogs drops the output beyond so many bytes.
-func (r *Result) cutLogs(most int) {
-	for n := range r.Logs {
-		text := &r.Logs[n].Text
-		if len(*text) > most {
-			*text = strings.ToValidUTF8((*text)[:most], "")
-			r.Logs, r.LogsCut = r.Logs[:n+1], true
-			return
-		}
-		most -= len(*text)
-	}
-}
-
-// measure takes the figures that cost a request time, which Total leaves out.
-func (i *invocation) measure(l *instance.Instance) {
-	r := i.result
 	r.Timings.Total = time.Since(i.started)
-	var err error
-	if r.Faults, r.PagesDirtied, err = l.Usage(); err != nil {
-		i.d.log.Warn("private pages unknown", "error", err)
+	if i.memory || i.pool == nil { // else it is found out before the machine is reset
+		i.measure()
 	}
-	if !i.memory {
-		return
-	}
-	if resident, err := l.Resident(); err == nil {
-		r.PrivateBytes, r.SharedBytes = resident.Private, resident.Shared
-	}
-}
-
-// conclude turns what the function did wrong into the result's error, in Lambda's
-// words, and returns what is the host's error.
-func (i *invocation) conclude(err error) error {
-	r := i.result
-	if r.Timings.Total == 0 {
-		r.Timings.Total = time.Since(i.started)
-	}
+	i.err = err
 	if err == nil {
 		return nil
 	}
-	var failed *FunctionError
+	var own *FunctionError
 	var crash *CrashError
 	switch {
-	case errors.As(err, &failed):
-		r.Error = failed
+	case errors.As(err, &own):
+		r.Error = own
 	case errors.Is(err, ErrTimeout):
 		i.d.events.timeouts.Add(1)
 		r.Error = &FunctionError{Type: "Sandbox.Timedout", Cause: err,
@@ -91,4 +68,32 @@ func (i *invocation) conclude(err error) error {
 		r.Error.StackTrace = []string{}
 	}
 	return nil
+}
+
+// cutLogs drops the output beyond so many bytes.
+func (r *Result) cutLogs(most int) {
+	for n := range r.Logs {
+		text := &r.Logs[n].Text
+		if len(*text) > most {
+			*text = strings.ToValidUTF8((*text)[:most], "")
+			r.Logs, r.LogsCut = r.Logs[:n+1], true
+			return
+		}
+		most -= len(*text)
+	}
+}
+
+// measure takes the figures that cost a request time, which Total leaves out.
+func (i *invocation) measure() {
+	r := i.result
+	var err error
+	if r.Faults, r.PagesDirtied, err = i.Usage(); err != nil {
+		i.d.log.Warn("private pages unknown", "error", err)
+	}
+	if !i.memory {
+		return
+	}
+	if resident, err := i.Resident(); err == nil {
+		r.PrivateBytes, r.SharedBytes = resident.Private, resident.Shared
+	}
 }

@@ -36,55 +36,69 @@ func newPool(ps *pools, img *image) *pool {
 	return &pool{ps: ps, image: img, demand: newDemand(ps.sizes.window)}
 }
 
-// take returns a machine, ready on t if there is one. It may have to be brought to t
-// first. A machine is made here only if none is free. Machines that have died while
-// they stood in the pool are passed by: no request has to fail for those.
-func (p *pool) take(ctx context.Context, t *instance.Snapshot) (*instance.VM, error) {
+// pick notes that a machine is asked for, and takes the free one that fits t best, none
+// if none is free. It may have to be brought to t first; grow says that one more is
+// wanted there. p.mu is held.
+func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow bool) {
+	d := &p.demand
+	if now.Sub(d.since) >= d.slot {
+		d.turn(now)
+	}
+	d.peaks[d.at] = max(d.peaks[d.at], p.total-p.free.Len()+len(p.waiters)+1)
+	s, rank := p.free.Pick(t)
+	switch rank {
+	case 0:
+		return nil, false
+	case freelist.Ready:
+		p.counts.ready++
+		return s.VM, false
+	}
+	p.counts.moved++
+	return s.VM, d.miss(t) && p.room()
+}
+
+// take is pick for where that has found none, or one that has died while it stood in
+// the pool: no request has to fail for those. A machine is made here only if none is
+// free, and waited for if there is no room for one more.
+func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) (*instance.VM, error) {
 	for {
+		if vm != nil {
+			if vm.Alive() {
+				return vm, nil
+			}
+			p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
+			p.discard(vm)
+		}
 		p.mu.Lock()
 		if p.closed {
 			p.mu.Unlock()
 			return nil, ErrClosed
 		}
-		p.demand.asked(time.Now(), p.total-p.free.Len()+len(p.waiters)+1)
-		s, rank := p.free.Pick(t)
-		switch {
-		case rank > 0:
-			grow := rank < freelist.Ready && p.demand.miss(t) && p.room()
-			if rank == freelist.Ready {
-				p.counts.ready++
-			} else {
-				p.counts.moved++
-			}
+		var grow bool
+		if vm, grow = p.pick(t, time.Now()); vm != nil {
 			p.mu.Unlock()
 			if grow {
 				p.grow(t)
 			}
-		case p.room():
+			continue
+		}
+		if p.room() {
 			p.total++
 			p.counts.madeOnPath++
 			p.mu.Unlock()
 			return p.create(t)
-		default:
-			turn := make(chan slot, 1)
-			p.waiters = append(p.waiters, turn)
-			p.counts.waited++
-			p.mu.Unlock()
-			select {
-			case s = <-turn:
-			case <-ctx.Done():
-				p.forsake(turn)
-				return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
-			}
-			if s.VM == nil {
-				continue // a machine was lost: there is room for a new one
-			}
 		}
-		if s.VM.Alive() {
-			return s.VM, nil
+		turn := make(chan slot, 1)
+		p.waiters = append(p.waiters, turn)
+		p.counts.waited++
+		p.mu.Unlock()
+		select {
+		case s := <-turn:
+			vm = s.VM // nil: a machine was lost, and there is room for a new one
+		case <-ctx.Done():
+			p.forsake(turn)
+			return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
 		}
-		p.ps.log.Warn("a machine died while nothing ran on it and is replaced", "image", p.image.Name)
-		p.discard(s.VM)
 	}
 }
 
@@ -159,11 +173,13 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 		return
 	}
 	p.put(slot{VM: vm, With: onReset})
-	do := p.ps.tasks.background
-	if here {
-		do = p.ps.tasks.foreground
+	tasks := p.ps.tasks // or Close takes it as it is
+	if !here {
+		tasks.background(func() { p.reset(vm) })
+	} else if tasks.begin() {
+		p.reset(vm)
+		tasks.end()
 	}
-	do(func() { p.reset(vm) }) // or Close takes it as it is
 }
 
 // reset brings a free machine that has run back to its snapshot, unless somebody took

@@ -63,10 +63,10 @@ func (ps *pools) all() []*pool {
 }
 
 // lend makes an instance of a snapshot. own asks for a machine of its own.
-func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own bool) (loan, error) {
+func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own bool) (l loan, err error) {
+	l.pools = ps
 	p := img.pool.Load()
 	if p == nil {
-		var err error
 		if p, err = ps.of(img); err != nil {
 			return loan{}, err
 		}
@@ -77,13 +77,20 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 	began := time.Now()
 	s.Hold()
 	var vm *instance.VM
-	var err error
-	l := loan{pools: ps}
 	if own {
 		vm, err = instance.NewVM(ps.host, img.Image, s)
 	} else {
 		l.pool = p
-		vm, err = p.take(ctx, s)
+		p.mu.Lock()
+		var grow bool
+		vm, grow = p.pick(s, began)
+		p.mu.Unlock()
+		if grow {
+			p.grow(s)
+		}
+		if vm == nil || !vm.Alive() {
+			vm, err = p.take(ctx, s, vm)
+		}
 	}
 	if err != nil {
 		s.Release()

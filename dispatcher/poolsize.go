@@ -36,12 +36,6 @@ func newDemand(window time.Duration) demand {
 	return demand{slot: window / demandSlots}
 }
 
-// asked notes that so many machines were in use or wanted.
-func (d *demand) asked(now time.Time, machines int) {
-	d.turn(now)
-	d.peaks[d.at] = max(d.peaks[d.at], machines)
-}
-
 // turn drops the slots that have left the window.
 func (d *demand) turn(now time.Time) {
 	if d.since.IsZero() {

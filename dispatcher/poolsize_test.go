@@ -7,17 +7,21 @@ import (
 	"testing"
 	"time"
 
-	"seuss/dispatcher/freelist"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
 func TestDemandSlides(t *testing.T) {
-	d := newDemand(10 * time.Second)
-	now := time.Unix(1e9, 0)
-	d.asked(now, 3)
-	d.asked(now.Add(time.Second), 7)
+	p := testPool(Options{PoolSize: 9, PoolWindow: 10 * time.Second})
+	defer p.ps.tasks.close()
+	d, now := &p.demand, time.Unix(1e9, 0)
+	asked := func(at time.Time, machines int) {
+		p.total = machines - 1
+		p.pick(nil, at)
+	}
+	asked(now, 3)
+	asked(now.Add(time.Second), 7)
 	if got := d.peak(); got != 7 {
 		t.Errorf("peak %d, want 7", got)
 	}
@@ -25,7 +29,7 @@ func TestDemandSlides(t *testing.T) {
 	if got := d.peak(); got != 7 {
 		t.Errorf("within the window: peak %d, want 7", got)
 	}
-	d.asked(now.Add(11500*time.Millisecond), 2)
+	asked(now.Add(11500*time.Millisecond), 2)
 	if got := d.peak(); got != 2 {
 		t.Errorf("after the window: peak %d, want 2", got)
 	}
@@ -98,13 +102,12 @@ func TestPickPrefers(t *testing.T) {
 	ranB, ranA, readyA := standing(false, b, 0), standing(false, a, 0), standing(true, a, 0)
 	p := testPool(Options{PoolSize: 9}, readyB, readyC, ranB, ranA, readyA)
 	for n, want := range []slot{readyA, ranA, ranB, readyB, readyC} {
-		got, rank := p.free.Pick(a)
-		if got.VM != want.VM || rank != []freelist.Rank{freelist.Ready, freelist.Same, freelist.Ran, freelist.Other, freelist.Other}[n] {
-			t.Errorf("pick %d: %+v, rank %d", n, got, rank)
+		if got, _ := p.pick(a, time.Now()); got != want.VM {
+			t.Errorf("pick %d: %+v", n, got)
 		}
 	}
-	if _, rank := p.free.Pick(a); rank != 0 {
-		t.Error("nothing is free")
+	if got, _ := p.pick(a, time.Now()); got != nil || p.counts.ready != 1 || p.counts.moved != 4 {
+		t.Errorf("%+v, though nothing is free; %+v", got, p.counts)
 	}
 }
 
@@ -126,7 +129,8 @@ func TestSizeFollowsDemand(t *testing.T) {
 		{Options{PoolSize: 8, PoolBytes: 1 << 20}, 20, 0, 8 << 20, 1},
 	} {
 		p := testPool(c.o, standing(false, nil, c.private))
-		p.demand.asked(now, c.peak)
+		p.demand.turn(now)
+		p.demand.peaks[p.demand.at] = c.peak
 		for n := range c.missed {
 			p.demand.miss(testSnapshot(fmt.Sprint(n)))
 		}

@@ -29,19 +29,19 @@ func (t *tasks) background(f func()) bool {
 	return true
 }
 
-// foreground is background for work that the caller does himself.
-func (t *tasks) foreground(f func()) bool {
+// begin is background for work that the caller does himself, until end; false means that
+// it is too late.
+func (t *tasks) begin() bool {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if t.closed {
-		t.mu.Unlock()
 		return false
 	}
 	t.running.Add(1)
-	t.mu.Unlock()
-	defer t.running.Done()
-	f()
 	return true
 }
+
+func (t *tasks) end() { t.running.Done() }
 
 // every runs f now and then.
 func (t *tasks) every(interval time.Duration, f func(now time.Time)) {

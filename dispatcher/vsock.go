@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
@@ -81,14 +80,14 @@ type instanceSocket struct {
 	front *vsock.UnixFront
 }
 
-func (i *invocation) openSocket(l *instance.Instance, places vsock.Places) (*instanceSocket, error) {
+func (i *invocation) openSocket(places vsock.Places) (*instanceSocket, error) {
 	id := i.result.RequestID
 	if filepath.Base(id) != id || len(id) > 36 {
 		return nil, fmt.Errorf("request id %q cannot name a socket: %w", id, lineage.ErrInvalid)
 	}
 	dir := i.d.opts.VsockDir
 	path := filepath.Join(dir, id+".sock")
-	front, err := vsock.NewUnixFront(l.Vsock(), path, places)
+	front, err := vsock.NewUnixFront(i.Vsock(), path, places)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +99,7 @@ func (i *invocation) openSocket(l *instance.Instance, places vsock.Places) (*ins
 			return nil, errors.Join(err, front.Close())
 		}
 	}
-	i.d.instances.Store(id, Instance{RequestID: id, Function: i.f.spec.Name, NodeID: l.Start().Node.Info.ID, Started: i.started, Socket: path})
+	i.d.instances.Store(id, Instance{RequestID: id, Function: i.f.spec.Name, NodeID: i.Start().Node.Info.ID, Started: i.started, Socket: path})
 	return &instanceSocket{i, front}, nil
 }
 

@@ -45,7 +45,10 @@ func (a *Access) Note(m *Memory, private *dirtytrack.PageSet, diff iter.Seq2[uin
 	tables := pageTables{m}
 	const upperFirst, upperEnd = guest.PML4GPA / pageSize, guest.PDGPA/pageSize + guest.MaxGiB
 	for page := uint64(upperFirst); page < upperEnd; page++ {
-		if want := tables.upper(page); want != nil && private.Has(page) && !tables.ordinary(page, want) {
+		if !private.Has(page) {
+			continue
+		}
+		if want := tables.upper(page); want != nil && !tables.ordinary(page, want) {
 			a.all = true
 			return
 		}

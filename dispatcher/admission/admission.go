@@ -27,7 +27,7 @@ type Functions interface {
 
 // Invocations runs them.
 type Invocations interface {
-	Invoke(ctx context.Context, request dispatcher.Request) (*dispatcher.Result, error)
+	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 }
 
 // Metrics counts invocations; its methods may be called from any goroutine.
@@ -84,14 +84,30 @@ type nobody struct{}
 func (nobody) Invoked(*dispatcher.Result, time.Duration) {}
 func (nobody) NotInvoked(Outcome)                        {}
 
-// Check refuses an invocation that would be refused anyway, before anything of it
-// but its head has been read.
-func (c *Control) Check(t *dispatcher.Deployment) error {
-	err := c.o.Scheduler.Check(t.Base(), t.Limit)
+// Entry is an invocation that was let in: first by its head alone, then with its event.
+// It belongs to one goroutine.
+type Entry struct {
+	c          *Control
+	target     *dispatcher.Deployment
+	ticket     *sched.Ticket
+	request    *dispatcher.Request
+	invocation dispatcher.Invocation // nil: there is no result
+	times      span
+}
+
+// Enter lets in an invocation of a function, by its name, before anything of it but its
+// head has been read. What would be refused anyway is refused. The entry must be ended.
+func (c *Control) Enter(function string) (*Entry, error) {
+	target, err := c.o.Functions.Lookup(function)
+	if err != nil {
+		return nil, err
+	}
+	ticket, err := c.o.Scheduler.Ask(target.Base(), target.Limit)
 	if err != nil {
 		c.refused()
+		return nil, err
 	}
-	return err
+	return &Entry{c: c, target: target, ticket: ticket}, nil
 }
 
 func (c *Control) refused() {
@@ -99,54 +115,71 @@ func (c *Control) refused() {
 	c.refusals.count(c.o.Log)
 }
 
-// Invoke carries out an invocation of t when its turn has come. respond, which may
-// be nil, is given the result before the machine is reset.
-func (c *Control) Invoke(ctx context.Context, t *dispatcher.Deployment, request *dispatcher.Request, respond func(*dispatcher.Result)) (*dispatcher.Result, error) {
-	request.Function, request.Deployment = t.Name, t
-	arrived := time.Now()
-	ticket, err := c.o.Scheduler.Acquire(ctx, t.Base(), t.Limit)
-	began := time.Now()
-	if err != nil {
-		var refused *sched.RefusedError
-		if errors.As(err, &refused) {
-			c.refused()
-		} else {
-			c.o.Metrics.NotInvoked(OutcomeCancelled)
-		}
-		c.trace(ctx, request, nil, err, span{arrived: arrived, began: began, ended: began})
-		return nil, gone(ctx, err)
+// Invoke carries out the invocation when its turn has come. Machine and slot are held
+// until End. It may be called once.
+func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
+	c := e.c
+	request.Function, request.Deployment, e.request = e.target.Name, e.target, request
+	e.times.arrived = time.Now()
+	if err := e.ticket.Wait(ctx); err != nil {
+		return nil, e.failed(ctx, err)
 	}
-	defer ticket.Release()
-	s := span{arrived: arrived, began: began}
+	e.times.began = time.Now()
 	if c.o.Tracer != nil {
-		s.reset = &resetSpan{tracer: c.o.Tracer}
-		request.OnReset = s.reset.done
+		e.times.reset = &resetSpan{tracer: c.o.Tracer}
+		request.OnReset = e.times.reset.done
 	}
-	if respond != nil {
-		request.Deliver = func(result *dispatcher.Result) bool {
-			s.ended = time.Now()
-			respond(result)
-			return !c.o.Scheduler.Waiting() // who waits may want the machine for something else
-		}
+	var err error
+	if e.invocation, err = c.o.Invocations.Run(ctx, request); err != nil {
+		return nil, e.failed(ctx, err)
 	}
-	result, err := c.o.Invocations.Invoke(ctx, *request)
-	if s.ended.IsZero() {
-		s.ended = time.Now()
-	}
-	c.trace(ctx, request, result, err, s)
-	if c.o.Logs != nil && (err != nil || result.Error != nil || len(result.Logs) > 0) {
-		c.keep(ctx, t, request.RequestID, result, err)
-	}
-	if err != nil {
+	e.times.ended = time.Now()
+	return e.invocation.Result(), nil
+}
+
+// failed counts and traces an invocation that has no result.
+func (e *Entry) failed(ctx context.Context, err error) error {
+	c, now := e.c, time.Now()
+	var refused *sched.RefusedError
+	switch {
+	case !e.times.began.IsZero():
 		c.o.Metrics.NotInvoked(OutcomeFailed)
-		return nil, gone(ctx, err)
+		if c.o.Logs != nil {
+			c.keep(ctx, e.target, e.request.RequestID, nil, err)
+		}
+	case errors.As(err, &refused):
+		c.refused()
+	default:
+		c.o.Metrics.NotInvoked(OutcomeCancelled)
 	}
-	waited := began.Sub(arrived)
+	e.times.ended = now
+	if e.times.began.IsZero() {
+		e.times.began = now
+	}
+	c.trace(ctx, e.request, nil, err, e.times)
+	return gone(ctx, err)
+}
+
+// End gives machine and slot back, and counts, traces and logs the invocation. It is
+// called once the result is on its way: the machine is reset here, unless somebody
+// waits for it.
+func (e *Entry) End(ctx context.Context) {
+	defer e.ticket.Release()
+	if e.invocation == nil {
+		return
+	}
+	c := e.c
+	e.invocation.End(!c.o.Scheduler.Waiting()) // who waits may want the machine for something else
+	result := e.invocation.Result()
+	c.trace(ctx, e.request, result, nil, e.times)
+	if c.o.Logs != nil && (result.Error != nil || len(result.Logs) > 0) {
+		c.keep(ctx, e.target, e.request.RequestID, result, nil)
+	}
+	waited := e.times.began.Sub(e.times.arrived)
 	c.o.Metrics.Invoked(result, waited)
-	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", request.RequestID), slog.String("function", t.Name),
+	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", e.request.RequestID), slog.String("function", e.target.Name),
 		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", waited),
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
-	return result, nil
 }
 
 // Once runs what needs a slot but is no invocation of a deployment.
@@ -161,25 +194,27 @@ func (c *Control) Once(ctx context.Context, run func() error) error {
 
 // Run is the run function of package events.
 func (c *Control) Run(ctx context.Context, e events.Event) error {
-	request := dispatcher.Request{Function: e.Function, Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext}
-	t, err := c.o.Functions.Lookup(e.Function)
+	entry, err := c.Enter(e.Function)
 	if err != nil {
-		err = fmt.Errorf("invoke %q: %w", e.Function, err)
-		if errors.Is(err, dispatcher.ErrUnknownFunction) {
-			return events.Permanent(err)
-		}
-		return err
+		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
-	result, err := c.Invoke(ctx, t, &request, nil)
-	switch {
-	case errors.Is(err, dispatcher.ErrUnknownFunction), errors.Is(err, dispatcher.ErrBadEvent):
-		return events.Permanent(err)
-	case err != nil:
-		return err
-	case result.Error != nil:
+	defer entry.End(ctx)
+	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
+	if err != nil {
+		return permanent(err)
+	}
+	if result.Error != nil {
 		return &failedError{result.Error}
 	}
 	return nil
+}
+
+// permanent marks errors that no further attempt changes.
+func permanent(err error) error {
+	if errors.Is(err, dispatcher.ErrUnknownFunction) || errors.Is(err, dispatcher.ErrBadEvent) {
+		return events.Permanent(err)
+	}
+	return err
 }
 
 // maxErrorText bounds what a function's error takes in logs and spans, in bytes.

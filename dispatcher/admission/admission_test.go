@@ -19,6 +19,7 @@ import (
 type fake struct {
 	invoke func(context.Context, dispatcher.Request) (*dispatcher.Result, error)
 	limit  int
+	ended  []bool // whether the machine was to be reset there
 }
 
 func (f *fake) Lookup(name string) (*dispatcher.Deployment, error) {
@@ -28,9 +29,21 @@ func (f *fake) Lookup(name string) (*dispatcher.Deployment, error) {
 	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7"}, Limit: f.limit}, nil
 }
 
-func (f *fake) Invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
-	return f.invoke(ctx, r)
+func (f *fake) Run(ctx context.Context, r *dispatcher.Request) (dispatcher.Invocation, error) {
+	result, err := f.invoke(ctx, *r)
+	if err != nil {
+		return nil, err
+	}
+	return &invocation{f, result}, nil
 }
+
+type invocation struct {
+	f      *fake
+	result *dispatcher.Result
+}
+
+func (i *invocation) Result() *dispatcher.Result { return i.result }
+func (i *invocation) End(here bool)              { i.f.ended = append(i.f.ended, here) }
 
 // counts are metrics that a test reads.
 type counts struct {
@@ -59,37 +72,42 @@ func control(f *fake, slots int) (*Control, *counts, *sched.Scheduler) {
 	return New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: c}), c, s
 }
 
-// A name is resolved once: what runs is what it stood for then, and the slot is held
-// until the result was responded to and no longer.
+// A name is resolved once: what runs is what it stood for then, and machine and slot are
+// held until the end and no longer.
 func TestInvoke(t *testing.T) {
 	f := &fake{limit: -1}
 	c, counted, s := control(f, 1)
-	responded := false
 	f.invoke = func(_ context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
 		if r.Function != "echo:7" || r.Deployment == nil || r.Deployment.Name != r.Function {
 			t.Errorf("%q, %+v runs", r.Function, r.Deployment)
 		}
-		result := &dispatcher.Result{Output: r.Event}
-		if here := r.Deliver(result); !here || !responded {
-			t.Errorf("responded %v, reset by this goroutine %v though nobody waits", responded, here)
-		}
-		return result, nil
+		return &dispatcher.Result{Output: r.Event}, nil
 	}
-	target, err := f.Lookup("echo:live")
+	entry, err := c.Enter("echo:live")
 	if err != nil {
 		t.Fatal(err)
 	}
-	result, err := c.Invoke(t.Context(), target, &dispatcher.Request{Event: []byte(`1`)}, func(r *dispatcher.Result) {
-		responded = true
-		if s.Stats().Running != 1 {
-			t.Error("the slot is free while the result is on its way")
-		}
-	})
-	if err != nil || string(result.Output) != `1` || counted.invoked != 1 || s.Stats().Running != 0 {
-		t.Errorf("%v, %v, %+v", result, err, counted)
+	if s.Stats().Running != 0 {
+		t.Error("an invocation whose event has not come has a slot")
 	}
-	if _, err := f.Lookup("nobody"); !errors.Is(err, dispatcher.ErrUnknownFunction) {
+	result, err := entry.Invoke(t.Context(), &dispatcher.Request{Event: []byte(`1`)})
+	if err != nil || string(result.Output) != `1` || s.Stats().Running != 1 || len(f.ended) != 0 || counted.invoked != 0 {
+		t.Errorf("%v, %v: slot or machine is free while the result is on its way: %+v", result, err, s.Stats())
+	}
+	entry.End(t.Context())
+	if counted.invoked != 1 || s.Stats().Running != 0 || len(f.ended) != 1 || !f.ended[0] {
+		t.Errorf("%+v, reset by this goroutine %v though nobody waits", counted, f.ended)
+	}
+	if _, err := c.Enter("nobody"); !errors.Is(err, dispatcher.ErrUnknownFunction) {
 		t.Error(err)
+	}
+	abandoned, err := c.Enter("echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	abandoned.End(t.Context())
+	if counted.invoked != 1 || len(f.ended) != 1 {
+		t.Error("an entry that was not used is an invocation")
 	}
 }
 
@@ -98,13 +116,18 @@ func TestInvoke(t *testing.T) {
 func TestNoResult(t *testing.T) {
 	f := &fake{limit: -1}
 	c, counted, s := control(f, 1)
-	target, err := f.Lookup("echo")
-	if err != nil {
-		t.Fatal(err)
+	invoke := func(ctx context.Context) error {
+		entry, err := c.Enter("echo")
+		if err != nil {
+			return err
+		}
+		defer entry.End(ctx)
+		_, err = entry.Invoke(ctx, &dispatcher.Request{})
+		return err
 	}
 	broken := errors.New("broken")
 	f.invoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) { return nil, broken }
-	if _, err := c.Invoke(t.Context(), target, &dispatcher.Request{}, nil); !errors.Is(err, broken) || errors.Is(err, ErrClientGone) {
+	if err := invoke(t.Context()); !errors.Is(err, broken) || errors.Is(err, ErrClientGone) {
 		t.Error(err)
 	}
 	ctx, hangUp := context.WithCancel(t.Context())
@@ -112,26 +135,28 @@ func TestNoResult(t *testing.T) {
 		hangUp()
 		return nil, context.Cause(ctx)
 	}
-	if _, err := c.Invoke(ctx, target, &dispatcher.Request{}, nil); !errors.Is(err, ErrClientGone) {
+	if err := invoke(ctx); !errors.Is(err, ErrClientGone) {
 		t.Error(err)
 	}
-	if _, err := c.Invoke(ctx, target, &dispatcher.Request{}, nil); !errors.Is(err, ErrClientGone) {
+	if err := invoke(ctx); !errors.Is(err, ErrClientGone) {
 		t.Error(err)
 	}
+	late, err := c.Enter("echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer late.End(t.Context())
 	held, err := s.Acquire(t.Context(), "other", -1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer held.Release()
 	f.limit = 0
-	if target, err = f.Lookup("echo"); err != nil {
-		t.Fatal(err)
-	}
 	var refused *sched.RefusedError
-	if err := c.Check(target); !errors.As(err, &refused) || refused.Reason != sched.FunctionLimit {
+	if _, err := c.Enter("echo"); !errors.As(err, &refused) || refused.Reason != sched.FunctionLimit {
 		t.Error(err)
 	}
-	if _, err := c.Invoke(t.Context(), target, &dispatcher.Request{}, nil); !errors.As(err, &refused) {
+	if _, err := late.Invoke(t.Context(), &dispatcher.Request{}); !errors.As(err, &refused) {
 		t.Error(err)
 	}
 	if counted.outcomes[OutcomeFailed] != 2 || counted.outcomes[OutcomeCancelled] != 1 || counted.outcomes[OutcomeRefused] != 2 || counted.invoked != 0 {

@@ -42,6 +42,11 @@ type List[X any] struct {
 	kinds   [2]chain[X] // of those that have run, and of those that are ready
 	groups  map[Group]*chain[X]
 	private uint64
+
+	// The last of each that was taken out, for the next that is put in: a machine comes
+	// and goes twice with each request.
+	spareNode  *node[X]
+	spareGroup *chain[X]
 }
 
 // Group is what machines have in common for a request: they stand ready on a snapshot, or
@@ -109,14 +114,21 @@ func (l *List[X]) Put(m Machine[X]) {
 	if l.byVM == nil {
 		l.byVM, l.groups = map[*instance.VM]*node[X]{}, map[Group]*chain[X]{}
 	}
-	n := &node[X]{Machine: m}
+	n := l.spareNode
+	if l.spareNode = nil; n == nil {
+		n = &node[X]{}
+	}
+	n.Machine = m
 	l.byVM[m.VM] = n
 	l.all.push(inAll, n)
 	l.kinds[kind(m.Ready)].push(inKind, n)
 	key := Group{m.Ready, m.Snapshot}
 	g := l.groups[key]
 	if g == nil {
-		g = &chain[X]{}
+		if g = l.spareGroup; g == nil {
+			g = &chain[X]{}
+		}
+		l.spareGroup = nil
 		l.groups[key] = g
 	}
 	g.push(inGroup, n)
@@ -128,13 +140,16 @@ func (l *List[X]) remove(n *node[X]) Machine[X] {
 	l.all.remove(inAll, n)
 	l.kinds[kind(n.Ready)].remove(inKind, n)
 	key := Group{n.Ready, n.Snapshot}
-	if g := l.groups[key]; g.n == 1 {
+	g := l.groups[key]
+	if g.remove(inGroup, n); g.n == 0 {
 		delete(l.groups, key)
-	} else {
-		g.remove(inGroup, n)
+		l.spareGroup = g
 	}
 	l.private -= n.Private
-	return n.Machine
+	m := n.Machine
+	*n = node[X]{}
+	l.spareNode = n
+	return m
 }
 
 // Pick takes the machine that fits a request for s best; rank 0: there is none. Of

@@ -1,6 +1,7 @@
 package instance
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -48,7 +49,7 @@ func (i *Instance) boot(deadline time.Time) error {
 	}
 	vm.enter(Running)
 	vm.instance = i
-	f, err := i.runToFrame(deadline)
+	f, err := i.exchange(context.Background(), deadline, nil)
 	if err != nil {
 		return i.withLogs(err)
 	}

@@ -25,7 +25,6 @@ type Instance struct {
 	start   *Snapshot // that it began as
 	parent  *Snapshot // against which the next capture is a difference
 	outside Outside
-	session Session
 }
 
 // Outside takes the streams with which a guest wants to leave its machine.
@@ -95,8 +94,11 @@ type Report struct {
 func (i *Instance) Report() Report {
 	vm := i.vm
 	_, paged := vm.m.Memory().Paging().Counts()
-	r := Report{Logs: vm.logs.take(), LogsCut: vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
+	r := Report{LogsCut: vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
 	vm.paged = paged
+	if !vm.logs.empty() {
+		r.Logs = vm.logs.take()
+	}
 	// An error is a guest's that has forged the table's address.
 	if calls, err := vm.m.UnsupportedCalls(); err == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())

@@ -145,28 +145,28 @@ func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	function := func(name string) Capture {
 		return Capture{Kind: lineage.KindFunction, Key: lineage.Key{Function: name, Handler: "main.handler", CodeDigest: strings.Repeat("0", 64), Lazy: name == "c"}}
 	}
-	load := func(source string) func(*Session) error {
+	load := func(source string) func(Session) error {
 		code, err := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{"main.py": []byte(source)}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return func(s *Session) error { return s.Load(code) }
+		return func(s Session) error { return s.Load(code) }
 	}
 	source := strings.ReplaceAll(mutator, "SELECTOR", dataSelector(platform))
 	b.nodes["image"] = b.must(b.snapshot(root.Info.ID))
 	b.add("base", "image", Capture{Kind: lineage.KindBase}, nil)
-	b.add("first import", "base", imported("decimal"), func(s *Session) error { return s.Import("decimal") })
-	b.add("import", "first import", imported("decimal", "sqlite3"), func(s *Session) error { return s.Import("sqlite3") })
+	b.add("first import", "base", imported("decimal"), func(s Session) error { return s.Import("decimal") })
+	b.add("import", "first import", imported("decimal", "sqlite3"), func(s Session) error { return s.Import("sqlite3") })
 	b.add("function A", "base", function("a"), load(source))
 	b.add("function B", "import", function("b"), load("import hashlib, json, re\nbig = [b'%d' % n for n in range(100000)]\n"+source))
 	b.add("lazy function", "base", function("c"), load(source+"\nrun = handler\ndef handler(event, context):\n"+
 		"    kept.append(list(range(event['rows'])))\n    return run(event, context)\n"))
 	argument := Capture{Kind: lineage.KindArgument, Key: function("c").Key}
 	argument.Key.Args, argument.Key.NextKey = []lineage.Binding{{Key: "rows", Digest: strings.Repeat("0", 64)}}, "how"
-	b.add("argument", "lazy function", argument, func(s *Session) error {
-		reply, err := s.InvokeLazy(invocationContext)
+	b.add("argument", "lazy function", argument, func(s Session) error {
+		reply, err := s.Call(WithoutEvent, invocationContext, nil)
 		for err == nil && reply.Asks && reply.Want.Key != "how" {
-			reply, err = s.Answer(invocationContext, []byte("200000"), true)
+			reply, err = s.Call(Argument, invocationContext, []byte("200000"))
 		}
 		if err == nil && !reply.Asks {
 			err = errors.New("it did not ask")
@@ -204,7 +204,7 @@ func (b *lawBench) snapshot(id string) (*Snapshot, error) {
 
 // add makes a snapshot below another, by what do has the driver do; one that an earlier
 // test made is found again.
-func (b *lawBench) add(name, parent string, c Capture, do func(*Session) error) {
+func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 	b.Helper()
 	b.order = append(b.order, name)
 	above := b.nodes[parent]
@@ -229,8 +229,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(*Session) error) 
 	}
 	defer i.Destroy()
 	if do != nil {
-		session := i.Converse(context.Background(), time.Now().Add(bootTimeout))
-		if err := session.Close(do(session)); err != nil {
+		if err := do(i.Converse(context.Background(), time.Now().Add(bootTimeout))); err != nil {
 			b.Fatalf("%s: %v", name, err)
 		}
 	}
@@ -277,7 +276,7 @@ func (b *lawBench) invoke(vm *VM, name, how string) error {
 		timeout = 50 * time.Millisecond
 	}
 	session := i.Converse(context.Background(), time.Now().Add(timeout*time.Duration(*instancetest.Slow)))
-	err = session.Close(b.converse(session, b.nodes[name], how))
+	err = b.converse(session, b.nodes[name], how)
 	var failed *HandlerError
 	if isGentle(how) && err != nil && !(how == "raise" && errors.As(err, &failed)) {
 		b.Fatalf("%s from %s: %v", how, name, err)
@@ -286,18 +285,18 @@ func (b *lawBench) invoke(vm *VM, name, how string) error {
 }
 
 // converse has the mutator run, from whatever snapshot.
-func (b *lawBench) converse(s *Session, from *Snapshot, how string) (err error) {
+func (b *lawBench) converse(s Session, from *Snapshot, how string) (err error) {
 	event := map[string][]byte{"rows": []byte("200000"), "how": fmt.Appendf(nil, "%q", how), "image": fmt.Append(nil, b.img.MemoryBytes)}
 	whole := fmt.Appendf(nil, `{"rows": %s, "how": %s, "image": %s}`, event["rows"], event["how"], event["image"])
 	var reply Reply
 	switch key := from.Node.Info.Key; from.Node.Info.Kind {
 	case lineage.KindArgument:
-		reply, err = s.Answer(invocationContext, event[key.NextKey], true)
+		reply, err = s.Call(Argument, invocationContext, event[key.NextKey])
 	case lineage.KindFunction:
 		if key.Lazy {
-			reply, err = s.InvokeLazy(invocationContext)
+			reply, err = s.Call(WithoutEvent, invocationContext, nil)
 		} else {
-			reply, err = s.Invoke(invocationContext, whole)
+			reply, err = s.Call(WithEvent, invocationContext, whole)
 		}
 	default:
 		code, _ := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{
@@ -305,14 +304,17 @@ func (b *lawBench) converse(s *Session, from *Snapshot, how string) (err error) 
 		if err := s.Load(code); err != nil {
 			return err
 		}
-		reply, err = s.Invoke(invocationContext, whole)
+		reply, err = s.Call(WithEvent, invocationContext, whole)
 	}
 	for err == nil && reply.Asks {
+		how := Argument
 		value, present := event[reply.Want.Key]
 		if reply.Want.All {
-			value, present = whole, true
+			value = whole
+		} else if !present {
+			how = NoArgument
 		}
-		reply, err = s.Answer(invocationContext, value, present)
+		reply, err = s.Call(how, invocationContext, value)
 	}
 	return err
 }

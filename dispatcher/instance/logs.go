@@ -51,6 +51,8 @@ func (b *logBuffer) finish() {
 	}
 }
 
+func (b *logBuffer) empty() bool { return len(b.text) == 0 && len(b.lines) == 0 }
+
 func (b *logBuffer) reset() { b.lines, b.stream, b.text = nil, "", b.text[:0] }
 
 func (b *logBuffer) take() []LogLine {

@@ -89,9 +89,12 @@ func runProgram(ctx context.Context, platform platform.Platform, p *Program) (r 
 	if p.Timeout > 0 {
 		deadline = time.Now().Add(p.Timeout)
 	}
-	interruption := interruptOn(ctx, m)
+	interrupt, interrupted := interruption(m)
+	over := context.AfterFunc(ctx, interrupt)
 	stop, err := m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitEvents})
-	err = interruption.end(err)
+	if !over() {
+		<-interrupted
+	}
 	refused := way.Close()
 	if err != nil {
 		return nil, err

@@ -1,8 +1,8 @@
 package instance
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -10,34 +10,48 @@ import (
 	"seuss/vmm"
 )
 
-// runToFrame runs the guest until the driver's next frame is complete.
-func (i *Instance) runToFrame(deadline time.Time) (frame, error) {
+// exchange sends the driver a frame, unless request is nil, and runs the guest until the
+// driver's next one is complete, whose payload is valid until the next exchange. It ends
+// at a deadline, or with ctx.
+func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []byte) (frame, error) {
 	vm := i.vm
+	if request != nil {
+		vm.stream.reply = vm.stream.reply[:0]
+		if err := vm.stream.conn.Send(request); err != nil {
+			return frame{}, fmt.Errorf("%w: %w", ErrStream, err)
+		}
+	}
+	var over func() bool
+	if ctx.Done() != nil {
+		over = context.AfterFunc(ctx, vm.interrupt)
+	}
 	var stop vmm.Stop
 	var err error
 	for {
 		until := i.nextLook(deadline)
-		if stop, err = vm.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: vm.stream.arrived}); err != nil {
-			return frame{}, err
-		}
-		if stop.Kind != vmm.StopTimeout || until.Equal(deadline) {
+		stop, err = vm.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: vm.arrived})
+		if err != nil || stop.Kind != vmm.StopTimeout || until.Equal(deadline) {
 			break
 		}
-		if err := i.checkMemory(); err != nil {
-			return frame{}, err
+		if err = i.checkMemory(); err != nil {
+			break
 		}
 	}
-	switch stop.Kind {
-	case vmm.StopDone:
-		if vm.stream.err != nil {
-			return frame{}, vm.crash(stop, vm.stream.err.Error())
-		}
+	if over != nil && !over() {
+		<-vm.interrupted // or it might hit the machine's next run
+	}
+	switch {
+	case err != nil:
+		return frame{}, err
+	case stop.Kind == vmm.StopDone && vm.stream.err == nil:
 		return vm.stream.frame, nil
-	case vmm.StopTimeout:
+	case stop.Kind == vmm.StopDone:
+		return frame{}, vm.crash(stop, vm.stream.err.Error())
+	case stop.Kind == vmm.StopTimeout:
 		return frame{}, ErrTimeout
-	case vmm.StopInterrupted:
-		return frame{}, errInterrupted
-	case vmm.StopExit:
+	case stop.Kind == vmm.StopInterrupted:
+		return frame{}, fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
+	case stop.Kind == vmm.StopExit:
 		return frame{}, fmt.Errorf("%w: exit status %d", ErrGuestExit, int32(stop.Code))
 	}
 	return frame{}, vm.crash(stop, "")
@@ -53,28 +67,12 @@ func (vm *VM) crash(stop vmm.Stop, summary string) error {
 	return &CrashError{Summary: summary, Report: text}
 }
 
-// interruption ends a guest's run when a context ends.
-type interruption struct {
-	ctx  context.Context
-	stop func() bool
-	done chan struct{} // closed when the guest was interrupted
-}
-
-func interruptOn(ctx context.Context, m *vmm.Machine) interruption {
-	done := make(chan struct{})
-	return interruption{ctx, context.AfterFunc(ctx, func() {
+// interruption is what ends a run of a machine's guest when a context ends, to be given
+// to context.AfterFunc. Whoever cannot take it back waits for done, each time.
+func interruption(m *vmm.Machine) (interrupt func(), done <-chan struct{}) {
+	interrupted := make(chan struct{}, 1)
+	return func() {
 		m.Interrupt()
-		close(done)
-	}), done}
-}
-
-// end is called once when the guest runs no more.
-func (i *interruption) end(err error) error {
-	if !i.stop() {
-		<-i.done // or it might hit the machine's next run
-	}
-	if errors.Is(err, errInterrupted) {
-		return fmt.Errorf("cancelled: %w", context.Cause(i.ctx))
-	}
-	return err
+		interrupted <- struct{}{}
+	}, interrupted
 }

@@ -11,11 +11,12 @@ import (
 )
 
 // Session is a conversation with the driver of an instance. It ends at a deadline, or
-// when the caller's context does; the instance is over then too.
+// when the caller's context does; the instance is over then too. There is nothing to
+// close.
 type Session struct {
-	i            *Instance
-	deadline     time.Time
-	interruption // of a context that can end
+	i        *Instance
+	ctx      context.Context
+	deadline time.Time
 }
 
 // Reply is what a function's driver says: its result, or a question.
@@ -25,27 +26,14 @@ type Reply struct {
 	Want   Want
 }
 
-// Converse begins a session. An instance has one at a time; it must be closed.
-func (i *Instance) Converse(ctx context.Context, deadline time.Time) *Session {
-	i.session = Session{i: i, deadline: deadline}
-	if ctx.Done() != nil {
-		i.session.interruption = interruptOn(ctx, i.vm.m)
-	}
-	return &i.session
-}
-
-// Close ends the session. err is what it ended with, and is returned with the context's
-// cause if that was it.
-func (s *Session) Close(err error) error {
-	if s.ctx == nil {
-		return err
-	}
-	return s.end(err)
+// Converse begins a session. An instance has one at a time.
+func (i *Instance) Converse(ctx context.Context, deadline time.Time) Session {
+	return Session{i, ctx, deadline}
 }
 
 // Import has modules imported. Import and Load return what the code did wrong as a
 // *HandlerError.
-func (s *Session) Import(modules ...string) error {
+func (s Session) Import(modules ...string) error {
 	request, err := json.Marshal(modules)
 	if err != nil {
 		return err
@@ -54,10 +42,10 @@ func (s *Session) Import(modules ...string) error {
 }
 
 // Load has the code of a function loaded: a document that the driver knows.
-func (s *Session) Load(code []byte) error { return s.prepare(guest.MsgLoad, code) }
+func (s Session) Load(code []byte) error { return s.prepare(guest.MsgLoad, code) }
 
-func (s *Session) prepare(kind uint8, request []byte) error {
-	f, err := s.exchange(kind, request)
+func (s Session) prepare(kind uint8, request []byte) error {
+	f, err := s.i.exchange(s.ctx, s.deadline, s.i.vm.stream.make(kind, request))
 	if err != nil {
 		return err
 	}
@@ -70,61 +58,49 @@ func (s *Session) prepare(kind uint8, request []byte) error {
 	return fmt.Errorf("%w: message %d in place of DONE", ErrProtocol, f.kind)
 }
 
-// Invoke runs the handler on a whole event, with a context that has its length before
-// it. What the handler did wrong is a *HandlerError.
-func (s *Session) Invoke(context, event []byte) (Reply, error) {
-	var seed [guest.SeedBytes]byte
+// How says what a handler is told.
+type How int
+
+// What a handler is told.
+const (
+	WithEvent    How = iota // to run, with a whole event
+	WithoutEvent            // to run, and to ask for each argument of its event
+	Argument                // the argument that it asked for; also how an instance goes on whose snapshot was taken at such a question
+	NoArgument              // that there is no such argument
+)
+
+// Call tells a handler something, with a context that has its length before it, and runs
+// it until it has a result or a question. What the handler did wrong is a *HandlerError.
+func (s Session) Call(how How, context, value []byte) (Reply, error) {
+	var seed [guest.SeedBytes]byte // of what the runtime draws at random
 	rand.Read(seed[:])
-	f, err := s.exchange(guest.MsgInvoke, seed[:], context, event)
-	if err == nil && f.kind == guest.MsgWant {
-		return Reply{}, fmt.Errorf("%w: WANT of a function that was given its whole event", ErrProtocol)
+	var request []byte
+	switch stream := &s.i.vm.stream; how {
+	case WithEvent:
+		request = stream.make(guest.MsgInvoke, seed[:], context, value)
+	case WithoutEvent:
+		request = stream.make(guest.MsgInvokeLazy, seed[:], context)
+	case Argument:
+		request = stream.make(guest.MsgArg, seed[:], context, []byte{1}, value)
+	case NoArgument:
+		request = stream.make(guest.MsgArg, seed[:], context, []byte{0})
 	}
-	return decodeReply(f, err)
-}
-
-// InvokeLazy runs the handler on an event of which it has to ask for each argument.
-func (s *Session) InvokeLazy(context []byte) (Reply, error) {
-	var seed [guest.SeedBytes]byte
-	rand.Read(seed[:])
-	return decodeReply(s.exchange(guest.MsgInvokeLazy, seed[:], context))
-}
-
-// Answer gives a handler the argument that it asked for, or says that there is none. It
-// is also how an instance goes on whose snapshot was taken at such a question.
-func (s *Session) Answer(context, value []byte, present bool) (Reply, error) {
-	var seed [guest.SeedBytes]byte
-	rand.Read(seed[:])
-	flag := [1]byte{}
-	if present {
-		flag[0] = 1
-	}
-	return decodeReply(s.exchange(guest.MsgArg, seed[:], context, flag[:], value))
-}
-
-func decodeReply(f frame, err error) (Reply, error) {
+	f, err := s.i.exchange(s.ctx, s.deadline, request)
 	if err != nil {
 		return Reply{}, err
 	}
-	switch f.kind {
-	case guest.MsgResult:
-		if !json.Valid(f.payload) { // such as NaN, which some encoders let pass
-			return Reply{}, &HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
-		}
+	switch {
+	case f.kind == guest.MsgResult && json.Valid(f.payload):
 		return Reply{Output: f.payload}, nil
-	case guest.MsgWant:
-		w, err := decodeWant(f.payload)
-		return Reply{Asks: true, Want: w}, err
-	case guest.MsgError:
+	case f.kind == guest.MsgResult: // such as NaN, which some encoders let pass
+		return Reply{}, &HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is not JSON"}
+	case f.kind == guest.MsgError:
 		return Reply{}, decodeError(f.payload)
+	case f.kind != guest.MsgWant:
+		return Reply{}, fmt.Errorf("%w: message %d in place of a result", ErrProtocol, f.kind)
+	case how == WithEvent:
+		return Reply{}, fmt.Errorf("%w: WANT of a function that was given its whole event", ErrProtocol)
 	}
-	return Reply{}, fmt.Errorf("%w: message %d in place of a result", ErrProtocol, f.kind)
-}
-
-// exchange sends a frame and runs the guest until it answers with one, whose payload is
-// valid until the next exchange.
-func (s *Session) exchange(kind uint8, parts ...[]byte) (frame, error) {
-	if err := s.i.vm.stream.send(kind, parts...); err != nil {
-		return frame{}, err
-	}
-	return s.i.runToFrame(s.deadline)
+	w, err := decodeWant(f.payload)
+	return Reply{Asks: true, Want: w}, err
 }

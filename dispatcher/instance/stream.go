@@ -2,7 +2,6 @@ package instance
 
 import (
 	"errors"
-	"fmt"
 
 	"seuss/guest"
 	"seuss/vmm"
@@ -66,19 +65,15 @@ func (s *Stream) arrived() bool {
 	return ok
 }
 
-// send sends one frame made of parts.
-func (s *Stream) send(kind uint8, parts ...[]byte) error {
-	n := 0
+// make makes a frame, which is valid until the next is made.
+func (s *Stream) make(kind uint8, head []byte, parts ...[]byte) []byte {
+	n := len(head)
 	for _, p := range parts {
 		n += len(p)
 	}
-	s.out = appendHeader(s.out[:0], kind, n)
+	s.out = append(appendHeader(s.out[:0], kind, n), head...)
 	for _, p := range parts {
 		s.out = append(s.out, p...)
 	}
-	s.reply = s.reply[:0]
-	if err := s.conn.Send(s.out); err != nil {
-		return fmt.Errorf("%w: %w", ErrStream, err)
-	}
-	return nil
+	return s.out
 }

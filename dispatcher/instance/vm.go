@@ -25,6 +25,11 @@ type VM struct {
 	stream Stream
 	logs   logBuffer
 
+	// Made once, because a function value is allocated.
+	arrived     func() bool // the stream's
+	interrupt   func()      // see interruption
+	interrupted <-chan struct{}
+
 	paged      uint64    // pages that were paged in, as of the last instance
 	recording  *Snapshot // whose loading set its first instance gives
 	first      bool      // no snapshot was ever shown
@@ -56,6 +61,8 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	if err != nil {
 		return err
 	}
+	vm.arrived = vm.stream.arrived
+	vm.interrupt, vm.interrupted = interruption(vm.m)
 	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
 		if vm.plan, err = newMemoryPlan(vm.m.Memory(), vm.host.Spare); err == nil {
 			if err = vm.plan.lay(l, true); err == nil {

@@ -4,24 +4,17 @@ import "time"
 
 // What decides whether a request starts, waits or is refused.
 
-// function finds or makes what is known of a function. mu is held.
-func (s *Scheduler) function(name string, limit int) *function {
-	f := s.functions[name]
-	if f == nil {
-		if len(s.functions) > 4*(s.o.Queue+s.o.Slots) {
-			for key, old := range s.functions {
-				if old.running == 0 && len(old.queue) == 0 {
-					delete(s.functions, key)
-				}
+// learn makes a function known. mu is held.
+func (s *Scheduler) learn(name string) *function {
+	if len(s.functions) > 4*(s.o.Queue+s.o.Slots) {
+		for key, old := range s.functions {
+			if old.tickets == 0 {
+				delete(s.functions, key)
 			}
 		}
-		f = &function{name: name, at: -1}
-		s.functions[name] = f
 	}
-	if limit < 0 {
-		limit = -1
-	}
-	f.limit = limit
+	f := &function{name: name, at: -1}
+	s.functions[name] = f
 	return f
 }
 
@@ -32,35 +25,37 @@ func (s *Scheduler) startable(f *function) bool {
 	return !s.draining && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
 }
 
-// admit starts a request at once (no waiter, no error), queues it, or refuses
-// it. mu is held.
-func (s *Scheduler) admit(f *function) (*waiter, error) {
-	if s.startable(f) {
-		s.start(f, s.tag(f))
-		return nil, nil
-	}
-	if s.overloaded() && !s.trimmed {
-		s.trimmed = true
-		for other := range s.queued {
-			s.trim(other)
+// enter starts a request at once, queues it, or refuses it.
+func (t *Ticket) enter() error {
+	s, f := t.s, t.f
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.since = s.o.Now()
+	startable := s.startable(f)
+	if !startable {
+		victim, err := s.refusal(f)
+		if err != nil {
+			return err
+		}
+		if victim != nil {
+			s.refuseLast(victim, QueueFull, s.predict(victim))
 		}
 	}
-	victim, err := s.refusal(f)
-	if err != nil {
-		return nil, err
+	t.start = max(s.virtual, f.finish)
+	f.finish = t.start + s.cost(f)
+	if startable {
+		t.began = t.since
+		s.begin(t)
+		return nil
 	}
-	if victim != nil {
-		s.refuseLast(victim, QueueFull, s.predict(victim))
-	}
-	now := s.o.Now()
-	w := &waiter{f: f, start: s.tag(f), since: now, turn: make(chan error, 1)}
-	f.queue = append(f.queue, w)
+	t.turn = make(chan error, 1)
+	f.queue = append(f.queue, t)
 	s.waiting++
 	s.place(f)
 	if s.standing.IsZero() && s.running >= s.o.Slots {
-		s.standing = now
+		s.standing = t.since
 	}
-	return w, nil
+	return nil
 }
 
 // refusal is the reason not to queue a request of f, if there is one. Where the
@@ -72,6 +67,12 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 		return nil, s.refuse(Draining, time.Second)
 	case f.limit == 0:
 		return nil, s.refuse(FunctionLimit, time.Second)
+	}
+	if s.overloaded() && !s.trimmed {
+		s.trimmed = true
+		for other := range s.queued {
+			s.trim(other)
+		}
 	}
 	wait := s.predict(f)
 	switch {
@@ -120,13 +121,6 @@ func (s *Scheduler) refuseLast(f *function, why Reason, after time.Duration) {
 func (s *Scheduler) refuse(r Reason, after time.Duration) error {
 	s.refused[r]++
 	return &RefusedError{Reason: r, RetryAfter: max(after, time.Second)}
-}
-
-// tag gives a function's next request its start tag. mu is held.
-func (s *Scheduler) tag(f *function) float64 {
-	start := max(s.virtual, f.finish)
-	f.finish = start + s.cost(f)
-	return start
 }
 
 // cost is the service time that is expected of a function's request, ns.

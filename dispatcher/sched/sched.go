@@ -85,31 +85,32 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s; try again in %v", e.Reason, e.RetryAfter.Round(time.Second))
 }
 
-// function is what is known about one function. It is forgotten when nothing of
-// it waits or runs and enough others are known.
+// function is what is known about one function. It is forgotten when there is no
+// ticket of it and enough others are known.
 type function struct {
 	name    string
 	limit   int // -1: none
+	tickets int // that are not released
 	running int
-	queue   []*waiter // oldest first
+	queue   []*Ticket // oldest first
 	finish  float64   // finish tag of its last request
 	mean    float64   // service time, ns; 0: not known
 	at      int       // place in the heap, -1 if it is not there
 }
 
-type waiter struct {
-	f     *function
-	start float64 // tag
-	since time.Time
-	turn  chan error // buffered: nil or why not
-}
-
-// Ticket is the right to run one invocation.
+// Ticket is a request for a slot, and the right to run one invocation once Wait has
+// returned.
 type Ticket struct {
+	// Waited is how long it had to wait for its turn.
+	Waited time.Duration
+
 	s       *Scheduler
 	f       *function
-	began   time.Time
-	Waited  time.Duration
+	start   float64    // tag
+	since   time.Time  // when it had to wait
+	began   time.Time  // when its turn came
+	turn    chan error // buffered: nil or why not; nil: it never had to wait
+	running bool
 	expired bool
 }
 
@@ -162,18 +163,25 @@ func New(o Options) *Scheduler {
 	return &Scheduler{o: o, functions: map[string]*function{}, queued: map[*function]struct{}{}, refused: map[Reason]uint64{}}
 }
 
-// Check refuses a request that Acquire would refuse if it came now, and counts it
-// as refused. It is for callers to whom a request costs something before they can
-// ask for its slot: nil promises nothing.
-func (s *Scheduler) Check(name string, limit int) error {
+// Ask asks for a slot for a function; limit is how many invocations of it may run at a
+// time, negative for no limit. A request that Wait would refuse if it were called now
+// is refused, with a *RefusedError: it is for callers to whom a request costs something
+// before they can wait for their turn. A ticket promises nothing, and must be released.
+func (s *Scheduler) Ask(name string, limit int) (*Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	f := s.function(name, limit)
-	if s.startable(f) {
-		return nil
+	f := s.functions[name]
+	if f == nil {
+		f = s.learn(name)
 	}
-	_, err := s.refusal(f)
-	return err
+	f.limit = max(limit, -1)
+	if !s.startable(f) {
+		if _, err := s.refusal(f); err != nil {
+			return nil, err
+		}
+	}
+	f.tickets++
+	return &Ticket{s: s, f: f}, nil
 }
 
 // Waiting reports whether anybody waits for a slot.
@@ -183,71 +191,77 @@ func (s *Scheduler) Waiting() bool {
 	return s.waiting > 0
 }
 
-// Acquire waits for a slot for a function; limit is how many invocations of it
-// may run at a time, negative for no limit. The error is a *RefusedError, or
-// ctx's.
+// Acquire is Ask and Wait.
 func (s *Scheduler) Acquire(ctx context.Context, name string, limit int) (*Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	s.mu.Lock()
-	f := s.function(name, limit)
-	w, err := s.admit(f)
-	now := s.o.Now()
-	s.mu.Unlock()
+	t, err := s.Ask(name, limit)
 	if err != nil {
 		return nil, err
 	}
-	if w == nil {
-		return &Ticket{s: s, f: f, began: now}, nil
+	if err := t.Wait(ctx); err != nil {
+		t.Release()
+		return nil, err
 	}
+	return t, nil
+}
+
+// Wait waits for the ticket's turn. The error is a *RefusedError, or ctx's. It may be
+// called once.
+func (t *Ticket) Wait(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if err := t.enter(); err != nil || t.turn == nil {
+		return err
+	}
+	s := t.s
 	timer := time.NewTimer(s.o.MaxWait)
 	defer timer.Stop()
+	var err error
 	select {
-	case err := <-w.turn:
-		return s.begin(w, err)
+	case err = <-t.turn:
 	case <-timer.C:
-		return s.forsake(w, s.refuse)
+		err = t.forsake(s.refuse)
 	case <-ctx.Done():
-		return s.forsake(w, func(Reason, time.Duration) error {
+		err = t.forsake(func(Reason, time.Duration) error {
 			s.abandoned++
 			return context.Cause(ctx)
 		})
 	}
-}
-
-// start gives a slot away. mu is held.
-func (s *Scheduler) start(f *function, tag float64) {
-	f.running++
-	s.running++
-	s.virtual = max(s.virtual, tag)
-}
-
-// begin makes the ticket of a waiter whose turn has come.
-func (s *Scheduler) begin(w *waiter, err error) (*Ticket, error) {
-	if err != nil {
-		return nil, err
+	if err == nil {
+		t.began = s.o.Now()
+		t.Waited = t.began.Sub(t.since)
 	}
-	now := s.o.Now()
-	return &Ticket{s: s, f: w.f, began: now, Waited: now.Sub(w.since)}, nil
+	return err
+}
+
+// begin gives a slot away. mu is held.
+func (s *Scheduler) begin(t *Ticket) {
+	t.running = true
+	t.f.running++
+	s.running++
+	s.virtual = max(s.virtual, t.start)
 }
 
 // forsake takes a waiter out of its queue; its turn may have come meanwhile.
-func (s *Scheduler) forsake(w *waiter, why func(Reason, time.Duration) error) (*Ticket, error) {
+func (t *Ticket) forsake(why func(Reason, time.Duration) error) error {
+	s := t.s
 	s.mu.Lock()
-	if !s.unqueue(w) {
+	if !s.unqueue(t) {
 		s.mu.Unlock()
-		return s.begin(w, <-w.turn)
+		return <-t.turn
 	}
-	err := why(TooLong, s.predict(w.f))
+	err := why(TooLong, s.predict(t.f))
 	s.settle()
 	s.mu.Unlock()
-	return nil, err
+	return err
 }
 
 // unqueue takes a waiter out of its queue, false if it is not there any more.
 // mu is held.
-func (s *Scheduler) unqueue(w *waiter) bool {
+func (s *Scheduler) unqueue(w *Ticket) bool {
 	for i, other := range w.f.queue {
 		if other == w {
 			if i == len(w.f.queue)-1 {
@@ -262,17 +276,22 @@ func (s *Scheduler) unqueue(w *waiter) bool {
 	return false
 }
 
-// Release gives the slot back. The time since Acquire is the function's service
-// time.
+// Release gives the slot back, or gives up asking for one. The time since its turn came
+// is the function's service time.
 func (t *Ticket) Release() {
 	s := t.s
-	took := float64(s.o.Now().Sub(t.began))
+	now := s.o.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.expired {
 		return
 	}
 	t.expired = true
+	t.f.tickets--
+	if !t.running {
+		return
+	}
+	took := float64(now.Sub(t.began))
 	s.mean = average(s.mean, took)
 	if t.f.mean == 0 {
 		t.f.mean = min(s.mean, took) // one slow start says little of a function
@@ -306,7 +325,7 @@ func (s *Scheduler) dispatch(warm *function) {
 		f.queue = f.queue[1:]
 		s.waiting--
 		before := s.virtual
-		s.start(f, w.start)
+		s.begin(w)
 		s.pace.began(s.o.Now(), s.virtual-before)
 		s.place(f)
 		w.turn <- nil

@@ -301,7 +301,7 @@ func TestNothingIsLost(t *testing.T) {
 		t.Errorf("%+v", st)
 	}
 	for name, f := range s.functions {
-		if f.running != 0 || len(f.queue) != 0 || f.at != -1 {
+		if f.running != 0 || f.tickets != 0 || len(f.queue) != 0 || f.at != -1 {
 			t.Errorf("%s: %+v", name, f)
 		}
 	}
@@ -409,15 +409,15 @@ func TestStandingQueue(t *testing.T) {
 		}
 	}
 	fill()
-	if err := s.Check("f", -1); err != nil {
+	if err := check(s, "f"); err != nil {
 		t.Error("a burst is refused:", err)
 	}
 	c.add(time.Second)
 	_, err := s.Acquire(t.Context(), "f", -1)
-	if reason(err) != Overload || reason(s.Check("f", -1)) != Overload {
+	if reason(err) != Overload || reason(check(s, "f")) != Overload {
 		t.Errorf("%v; want %s", err, Overload)
 	}
-	if err := s.Check("g", -1); err != nil {
+	if err := check(s, "g"); err != nil {
 		t.Error("a function that has nothing queued would wait 10 ms:", err)
 	}
 	empty()
@@ -459,7 +459,7 @@ func TestClockSetBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := s.Check("f", -1); err != nil {
+		if err := check(s, "f"); err != nil {
 			t.Fatal(err)
 		}
 	}

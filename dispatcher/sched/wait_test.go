@@ -24,19 +24,22 @@ func TestWaitsUnderOverload(t *testing.T) {
 		random := rand.New(rand.NewSource(1))
 		zipf := rand.NewZipf(random, 1.1, 1, functions-1)
 		var waits []time.Duration
-		var waiting []*waiter
+		var waiting []*Ticket
 		running := map[*Ticket]time.Time{} // when it ends
 		begin := func(k *Ticket) {
-			waits = append(waits, k.Waited)
+			k.began = c.now
+			waits = append(waits, c.now.Sub(k.since))
 			running[k] = c.now.Add(time.Duration(float64(service) * (0.5 + random.Float64())))
 		}
 		// turns takes what the scheduler has decided of those that wait.
 		turns := func() {
-			waiting = slices.DeleteFunc(waiting, func(w *waiter) bool {
+			waiting = slices.DeleteFunc(waiting, func(k *Ticket) bool {
 				select {
-				case err := <-w.turn:
-					if k, err := s.begin(w, err); err == nil {
+				case err := <-k.turn:
+					if err == nil {
 						begin(k)
+					} else {
+						k.Release()
 					}
 					return true
 				default:
@@ -61,14 +64,14 @@ func TestWaitsUnderOverload(t *testing.T) {
 			}
 			c.now = arrival
 			arrival = c.now.Add(time.Duration(random.ExpFloat64() * float64(service) / slots / load))
-			s.mu.Lock()
-			f := s.function(string(rune('A'+zipf.Uint64())), -1)
-			w, err := s.admit(f)
-			s.mu.Unlock()
-			if err == nil && w == nil {
-				begin(&Ticket{s: s, f: f, began: c.now})
+			k, err := s.Ask(string(rune('A'+zipf.Uint64())), -1)
+			if err == nil {
+				err = k.enter()
+			}
+			if err == nil && k.turn == nil {
+				begin(k)
 			} else if err == nil {
-				waiting = append(waiting, w)
+				waiting = append(waiting, k)
 			}
 			turns()
 		}

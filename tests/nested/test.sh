@@ -33,7 +33,7 @@ if [ "${1:-}" = all ]; then
 	exit
 fi
 
-slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestHostileFunctions/(exception|endless|null|illegal|os-exit|deep)|TestLazyArguments|TestColdStart|TestMemoryLimitLooksOnly|TestClockJumps|TestDamagedPageNeverRuns|TestPythonFeatures|TestNodesMoveBetweenPlatforms|TestProtectedFunction|TestOutboundSnapshot|TestFarFunction|TestForgedTables/(entries|large)$'
+slice='TestStartPaths|TestClonesAreDistinct|TestWallClock|TestHostileFunctions/(exception|endless|null|illegal|os-exit|deep)|TestLazyArguments|TestColdStart|TestMemoryLimitLooksOnly|TestClockJumps|TestDaemonIsConfined|TestControlGroups|TestDamagedPageNeverRuns|TestPythonFeatures|TestNodesMoveBetweenPlatforms|TestProtectedFunction|TestOutboundSnapshot|TestFarFunction|TestForgedTables/(entries|large)$'
 # One CPU: with two, QEMU now and then runs into a half-patched jump label when
 # KVM switches its preemption notifiers on (an int3 oops of the inner Linux).
 "$here/run.sh" --smp 1 --timeout 840 --memory 3072 \

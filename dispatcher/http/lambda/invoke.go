@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -47,11 +46,47 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
-	arn := s.ARN(name.Name, name.Qualifier)
-	target, err := s.Service.Lookup(name.Deployment())
-	if err == nil && (kind == "" || kind == "RequestResponse") {
-		err = s.Admission.Check(target)
+	arn := s.ARN(name.Key, name.Qualifier)
+	if kind == "DryRun" || kind == "Event" {
+		return s.accept(w, r, name, arn, kind, limit)
 	}
+	entry, err := s.Admission.Enter(name.Deployment())
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	defer entry.End(r.Context())
+	event, err := server.ReadBody(r, limit, "InvokeFunction")
+	if err != nil {
+		return err
+	}
+	client, err := clientContext(r.Header.Get("X-Amz-Client-Context"))
+	if err != nil {
+		return err
+	}
+	result, err := entry.Invoke(r.Context(), &dispatcher.Request{
+		Event: orObject(event), RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client,
+		Memory: tail, // for the report line
+	})
+	if err != nil {
+		return server.Answer(err, arn)
+	}
+	h := w.Header()
+	h.Set("X-Amz-Executed-Version", versionOf(result))
+	if tail {
+		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Key))))
+	}
+	document := []byte(result.Output)
+	if result.Error != nil {
+		h.Set("X-Amz-Function-Error", "Unhandled")
+		document = errorDocument(result)
+	}
+	server.Send(w, document)
+	return nil
+}
+
+// accept takes an event that nobody waits for, or looks only whether one could be sent.
+func (s *door) accept(w http.ResponseWriter, r *http.Request, name server.FunctionName, arn, kind string, limit int64) error {
+	target, err := s.Service.Lookup(name.Deployment())
 	if err != nil {
 		return server.Answer(err, arn)
 	}
@@ -59,65 +94,43 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(bytes.TrimSpace(event)) == 0 {
-		event = []byte("{}")
-	}
 	client, err := clientContext(r.Header.Get("X-Amz-Client-Context"))
 	if err != nil {
 		return err
 	}
-	switch kind {
-	case "DryRun":
+	if kind == "DryRun" {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	case "Event":
-		if !json.Valid(event) {
-			return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
-		}
-		err := s.Events.Add(events.Event{Function: name.Deployment(), FunctionID: target.ID, Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
-		if err != nil {
-			return server.Answer(err, arn)
-		}
-		w.WriteHeader(http.StatusAccepted)
-		return nil
 	}
-	request := dispatcher.Request{
-		Event: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client,
-		Memory: tail, // for the report line
+	if event = orObject(event); !json.Valid(event) {
+		return server.Answer(fmt.Errorf("%w: not JSON", dispatcher.ErrBadEvent), arn)
 	}
-	_, err = s.Admission.Invoke(r.Context(), target, &request, func(result *dispatcher.Result) {
-		h := w.Header()
-		h.Set("X-Amz-Executed-Version", versionOf(result))
-		if tail {
-			h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Name))))
-		}
-		writeOutcome(w, result)
-		server.Sent(w)
-	})
+	err = s.Events.Add(events.Event{Function: name.Deployment(), FunctionID: target.ID, Payload: event, RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client})
 	if err != nil {
 		return server.Answer(err, arn)
 	}
+	w.WriteHeader(http.StatusAccepted)
 	return nil
 }
 
-// writeOutcome writes what a function returned, or Lambda's document of its error.
-func writeOutcome(w http.ResponseWriter, result *dispatcher.Result) {
-	h := w.Header()
-	if result.Error != nil {
-		h.Set("X-Amz-Function-Error", "Unhandled")
-		server.WriteJSON(w, http.StatusOK, struct {
-			Message    string   `json:"errorMessage"`
-			Type       string   `json:"errorType"`
-			RequestID  string   `json:"requestId"`
-			StackTrace []string `json:"stackTrace,omitzero"`
-			Trace      []string `json:"trace,omitzero"` // some runtimes have it in place of StackTrace
-		}{result.Error.Message, result.Error.Type, result.RequestID, stackTrace(result.Error), result.Error.Trace})
-		return
+// orObject is the event of a request that may have none.
+func orObject(event []byte) []byte {
+	if len(bytes.TrimSpace(event)) == 0 {
+		return []byte("{}")
 	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(result.Output)))
-	w.WriteHeader(http.StatusOK)
-	w.Write(result.Output)
+	return event
+}
+
+// errorDocument is Lambda's document of what a function did wrong.
+func errorDocument(r *dispatcher.Result) []byte {
+	document, _ := json.Marshal(struct { // no type of it fails
+		Message    string   `json:"errorMessage"`
+		Type       string   `json:"errorType"`
+		RequestID  string   `json:"requestId"`
+		StackTrace []string `json:"stackTrace,omitzero"`
+		Trace      []string `json:"trace,omitzero"` // some runtimes have it in place of StackTrace
+	}{r.Error.Message, r.Error.Type, r.RequestID, stackTrace(r.Error), r.Error.Trace})
+	return document
 }
 
 // lookup resolves a name to a deployment that exists.

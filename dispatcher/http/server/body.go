@@ -37,8 +37,11 @@ func ReadBody(r *http.Request, limit int64, operation string) ([]byte, error) {
 	for {
 		if len(b) == cap(b) {
 			more := min(max(2*int64(cap(b)), firstBody), most)
-			if err := st.hold(more - int64(cap(b))); err != nil {
-				return nil, err
+			if n := more - int64(cap(b)); st != nil {
+				if !st.server.bodies.TryAcquire(n) {
+					return nil, errBodies
+				}
+				st.held += n
 			}
 			b = append(make([]byte, 0, more), b...)
 		}
@@ -60,18 +63,8 @@ func ReadBody(r *http.Request, limit int64, operation string) ([]byte, error) {
 	}
 }
 
-// hold takes n bytes of the memory of all bodies.
-func (st *request) hold(n int64) error {
-	if st == nil {
-		return nil
-	}
-	if !st.server.bodies.TryAcquire(n) {
-		return &Refusal{Status: http.StatusTooManyRequests, Code: api.LambdaThrottled, Reason: "ConcurrentInvocationLimitExceeded", RetryAfter: time.Second,
-			Message: "Rate Exceeded: the bodies of the requests that are being read take all memory that there is for them"}
-	}
-	st.held += n
-	return nil
-}
+var errBodies = &Refusal{Status: http.StatusTooManyRequests, Code: api.LambdaThrottled, Reason: "ConcurrentInvocationLimitExceeded", RetryAfter: time.Second,
+	Message: "Rate Exceeded: the bodies of the requests that are being read take all memory that there is for them"}
 
 // Limits of a body's time.
 const (

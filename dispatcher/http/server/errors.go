@@ -128,8 +128,16 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 	w.Write(b) // a client that has gone is no concern
 }
 
-// Sent has a response of known length on its way at once: the handler is not at its
-// end.
-func Sent(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).Flush() // a client that has gone is no concern
+// Send answers with a JSON document that is written already, and has it on its way at
+// once: the handler is not at its end.
+func Send(w http.ResponseWriter, document []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(document)))
+	if a, ok := w.(*statusWriter); ok {
+		a.status, w = http.StatusOK, a.ResponseWriter
+	}
+	w.Write(document) // a client that has gone is no concern
+	if f, ok := w.(http.Flusher); ok {
+		f.Flush()
+	}
 }

@@ -94,16 +94,32 @@ func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Sna
 
 // Invoke does what the handler of tests/sdk/lambda.mjs and sdk_test.go does.
 func (f *Fake) Invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
-	result, err := f.invocation(ctx, r)
-	if err == nil && r.Deliver != nil {
-		if r.Deliver(result) && f.OnReset != nil {
-			f.OnReset()
-		}
-		if f.Delivered != nil {
-			f.Delivered()
-		}
+	return f.invocation(ctx, r)
+}
+
+// Run makes the fake an admission.Invocations.
+func (f *Fake) Run(ctx context.Context, r *dispatcher.Request) (dispatcher.Invocation, error) {
+	result, err := f.invocation(ctx, *r)
+	if err != nil {
+		return nil, err
 	}
-	return result, err
+	return &invocation{f, result}, nil
+}
+
+type invocation struct {
+	f      *Fake
+	result *dispatcher.Result
+}
+
+func (i *invocation) Result() *dispatcher.Result { return i.result }
+
+func (i *invocation) End(here bool) {
+	if here && i.f.OnReset != nil {
+		i.f.OnReset()
+	}
+	if i.f.Delivered != nil {
+		i.f.Delivered()
+	}
 }
 
 func (f *Fake) invocation(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {

@@ -44,6 +44,8 @@ type carried struct {
 	// Groups are the control groups that it is in, Ungrouped why not in others.
 	Groups    []hierarchy `json:"groups"`
 	Ungrouped string      `json:"ungrouped"`
+	// PageDevice is the descriptor of /dev/userfaultfd, 0 if the user may open it, or none.
+	PageDevice int `json:"page_device"`
 }
 
 // variable carries it. Whoever sets it from outside has a daemon that is not
@@ -65,6 +67,7 @@ func Enter(o Options) (*Confinement, error) {
 		if err := json.Unmarshal([]byte(text), &c.carried); err != nil {
 			return nil, fmt.Errorf("sandbox: $%s: %w", variable, err)
 		}
+		c.takePageDevice()
 		return c, os.Unsetenv(variable)
 	}
 	// Privileges and domains are those of the thread that executes.
@@ -76,6 +79,9 @@ func Enter(o Options) (*Confinement, error) {
 	}
 	c.Groups, c.Ungrouped = makeGroups()
 	var err error
+	if c.PageDevice, err = openPageDevice(); err != nil {
+		return nil, fmt.Errorf("sandbox: %w", err)
+	}
 	if c.User, err = becomeUser(o, c.Groups); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)
 	}

@@ -21,7 +21,7 @@ const (
 	execute                        = readFile | ll.AccessFSExecute
 	device                         = readFile | ll.AccessFSWriteFile | ll.AccessFSIoctlDev
 	writeTree                      = readTree | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSRefer |
-		ll.AccessFSRemoveDir | ll.AccessFSRemoveFile | ll.AccessFSMakeDir | ll.AccessFSMakeReg | ll.AccessFSMakeSock | ll.AccessFSMakeSym
+		ll.AccessFSRemoveDir | ll.AccessFSRemoveFile | ll.AccessFSMakeDir | ll.AccessFSMakeReg | ll.AccessFSMakeSock
 )
 
 // newest is the version of Landlock's ABI whose restrictions are asked for. Later
@@ -42,7 +42,7 @@ func pathRules(o Options, groups []hierarchy) []pathRule {
 	rules := []pathRule{
 		{"images, snapshots, functions, events, sockets, temporary files", writeTree, append([]string{o.StateDir}, o.Dirs...)},
 		{"files that the command line names", readFile, o.Files},
-		{"guests as virtual machines, paging on demand", device, []string{"/dev/kvm", "/dev/userfaultfd"}},
+		{"guests as virtual machines, paging on demand", device, []string{"/dev/kvm", pageDevice}},
 		{"what Go's runtime and the standard library open", readFile | ll.AccessFSWriteFile, []string{"/dev/null"}},
 		{"its own memory and that of guests' processes, which Landlock tells from others'; figures of the host", readTree, []string{"/proc", "/sys"}},
 		{"times in the log", readTree, []string{"/etc/localtime", "/usr/share/zoneinfo"}},

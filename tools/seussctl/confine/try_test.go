@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -24,8 +25,16 @@ import (
 // it must not be able to do.
 const tryVariable = "SEUSS_TEST_TRY"
 
+// justWait makes it one that waits for the end of its input.
+const justWait = "wait"
+
 func TestMain(m *testing.M) {
-	if text := os.Getenv(tryVariable); text != "" {
+	switch text := os.Getenv(tryVariable); text {
+	case "":
+	case justWait:
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	default:
 		if err := attempt(text); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -94,6 +103,16 @@ func stubNamespaces() uintptr {
 		}
 	}
 	return 0
+}
+
+// canPage asks for what virtual machines page on demand by.
+func canPage() error {
+	for _, r := range platform.Find("kvm").Requirements {
+		if r.Name == "paging on demand" {
+			return r.Check(platform.Host{})
+		}
+	}
+	return errors.New("no such requirement")
 }
 
 // forked makes a process with flags of clone(2), which ends at once.
@@ -171,7 +190,8 @@ func attempts(t task) map[string]func() error {
 			}
 			return nil
 		},
-		"own status": open("/proc/self/status", os.O_RDONLY),
+		"own status":       open("/proc/self/status", os.O_RDONLY),
+		"paging on demand": canPage,
 
 		"execute a program": func() error { return short(exec.Command("/bin/true").Run()) },
 		"execute a program of its own": func() error {
@@ -266,6 +286,9 @@ func confined(t *testing.T, change func(*task)) outcome {
 	if err := os.WriteFile(filepath.Join(work.Outside, "file"), []byte("secret"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(filepath.Dir(work.Outside), 0o711); err != nil { // for another user
+		t.Fatal(err)
+	}
 	if change != nil {
 		change(&work)
 	}
@@ -328,9 +351,14 @@ func TestConfinedDaemon(t *testing.T) {
 			landlock: []string{"execute a program", "execute a program of its own", "signal another"}},
 		{name: "network", needs: Needs{Network: true}, change: func(w *task) { w.Options.Network, w.Options.Connect = true, []uint16{443} },
 			landlock: []string{"connect", "listen"}},
+		{name: "another user", change: func(w *task) { w.Options.User = "nobody" }},
 		{name: "sockets", needs: Needs{Sockets: true}, succeeds: []string{"a Unix socket"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			if c.name == "another user" && os.Getuid() != 0 {
+				t.Skip("skipped: only root becomes another user")
+			}
+			pages := canPage() == nil
 			out := confined(t, func(w *task) {
 				w.Needs = c.needs
 				if c.change != nil {
@@ -361,6 +389,11 @@ func TestConfinedDaemon(t *testing.T) {
 					want = []string{unix.EINVAL.Error()}
 				case name == "change the root" && c.needs.Platform == "process":
 					want = []string{unix.EFAULT.Error(), unix.EPERM.Error()}
+				case name == "paging on demand":
+					if !pages {
+						continue
+					}
+					want = []string{""}
 				case !filtered:
 					continue
 				case name == "clone3":

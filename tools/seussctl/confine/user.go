@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"os/user"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"syscall"
@@ -39,8 +38,7 @@ func becomeUser(o Options, groups []hierarchy) (kept string, err error) {
 		name = DefaultUser
 	}
 	u, err := user.Lookup(name)
-	var unknown user.UnknownUserError
-	if errors.As(err, &unknown) && o.User == "" {
+	if noUser(err) && o.User == "" {
 		return "there is no user " + DefaultUser, nil
 	}
 	if err != nil {
@@ -70,6 +68,13 @@ func becomeUser(o Options, groups []hierarchy) (kept string, err error) {
 		return "", fmt.Errorf("become user %s: %w", name, err)
 	}
 	return "", nil
+}
+
+// noUser says whether a look-up's error is that there is none of the name, or no
+// /etc/passwd at all.
+func noUser(err error) bool {
+	var unknown user.UnknownUserError
+	return errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist)
 }
 
 func accountOf(u *user.User) (a account, err error) {
@@ -112,13 +117,21 @@ func GiveTo(dir string, uid, gid int) error {
 	if st.Uid != 0 && int(st.Uid) != uid {
 		return fmt.Errorf("state directory %s belongs to user %d: serve it as that user (--user %s)", dir, st.Uid, nameOf(st.Uid))
 	}
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		var st unix.Stat_t
+	// The other user may write there, so that no path may lead out of it on the way.
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	defer root.Close()
+	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
+		var info fs.FileInfo
 		if err == nil {
-			err = unix.Lstat(path, &st)
+			info, err = root.Lstat(path)
 		}
-		if err == nil && (st.Uid == 0 || int(st.Gid) != gid) {
-			err = os.Lchown(path, uid, gid)
+		if err == nil {
+			if st, ok := info.Sys().(*syscall.Stat_t); ok && (st.Uid == 0 || int(st.Uid) == uid && int(st.Gid) != gid) {
+				err = root.Lchown(path, uid, gid)
+			}
 		}
 		if errors.Is(err, fs.ErrNotExist) { // a file that another process has just removed
 			return nil

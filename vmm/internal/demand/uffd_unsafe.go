@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +49,13 @@ const messageBytes = 32
 // its descriptor: only its own code faults, so it needs no privilege.
 const SyscallFlags = unix.O_CLOEXEC | unix.O_NONBLOCK | userModeOnly
 
+// opened is /dev/userfaultfd, where it was opened before the right to do so was given
+// up.
+var opened atomic.Pointer[os.File]
+
+// UseDevice has OpenOwn use a /dev/userfaultfd that is open. It keeps it.
+func UseDevice(device *os.File) { opened.Store(device) }
+
 // OpenOwn opens a descriptor for this process's own address space, faults of the
 // kernel on its behalf (KVM's) included, which needs a privilege.
 func OpenOwn() (int, error) {
@@ -55,11 +63,14 @@ func OpenOwn() (int, error) {
 	if errno == 0 {
 		return int(fd), nil
 	}
-	device, err := os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0)
-	if err != nil {
-		return -1, errors.Join(os.NewSyscallError("userfaultfd", errno), err)
+	device := opened.Load()
+	if device == nil {
+		var err error
+		if device, err = os.OpenFile("/dev/userfaultfd", os.O_RDWR, 0); err != nil {
+			return -1, errors.Join(os.NewSyscallError("userfaultfd", errno), err)
+		}
+		defer device.Close()
 	}
-	defer device.Close()
 	fd, _, errno = unix.Syscall(unix.SYS_IOCTL, device.Fd(), deviceNew, unix.O_CLOEXEC|unix.O_NONBLOCK)
 	if errno != 0 {
 		return -1, os.NewSyscallError("USERFAULTFD_IOC_NEW", errno)

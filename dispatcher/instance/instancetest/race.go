@@ -1,0 +1,5 @@
+//go:build race
+
+package instancetest
+
+func init() { raceDetector = true }
