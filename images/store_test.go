@@ -84,7 +84,7 @@ func TestStore(t *testing.T) {
 		if i.Err != nil || !slices.Equal(i.Tags, tags) || i.Bytes != st.Size() || !i.Created.Equal(st.ModTime()) || i.Name == "" {
 			t.Errorf("listed %+v, want tags %v", i, tags)
 		}
-		if st.Mode().Perm() != 0o444 {
+		if st.Mode().Perm() != 0o400 {
 			t.Errorf("%s has mode %v", i.Path, st.Mode())
 		}
 	}

@@ -141,6 +141,16 @@ func (l Local) Functions(context.Context) ([]Function, error) {
 	return list, err
 }
 
+// Describe describes a deployment.
+func (l Local) Describe(deployment string) (*Function, error) {
+	f, err := l.Dispatcher.Function(deployment)
+	if err != nil {
+		return nil, err
+	}
+	doc := FunctionOf(l.Kept.Store, f, l.Outer())
+	return &doc, nil
+}
+
 // Deploy implements the noun.
 func (l Local) Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error) {
 	return l.describe(l.Dispatcher.Deploy(ctx, spec))
@@ -215,6 +225,9 @@ func (k Kept) Imported(done *dispatcher.Received) *Imported {
 	}
 	return doc
 }
+
+// ListImages implements the noun.
+func (l Local) ListImages(context.Context) ([]Image, error) { return ImagesOf(l.Dispatcher.Images()) }
 
 // RemoveImage implements the noun.
 func (l Local) RemoveImage(_ context.Context, ref string, cascade bool) (done RemovedImage, err error) {

@@ -63,6 +63,7 @@ type Captures interface {
 
 // Images are root file systems.
 type Images interface {
+	ListImages(ctx context.Context) ([]Image, error) // the newest first
 	RemoveImage(ctx context.Context, ref string, cascade bool) (RemovedImage, error)
 	// Refresh makes the state directory show what the service knows, and the service
 	// see what was put there beside it.
@@ -80,6 +81,7 @@ type Service interface {
 	Functions
 	Invocations
 	Snapshots
+	Inspections
 	Captures
 	Images
 	Pools
@@ -92,6 +94,8 @@ type Deployments interface {
 	Resolve(name string) (deployment string, err error)
 	Function(deployment string) (functions.Function, error)
 	Versions(name string) ([]functions.Function, error)
+	// Owned lists an owner's deployments, as Functions.Functions does everybody's.
+	Owned(owner string) ([]functions.Function, error)
 	FunctionFiles(functions.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
 	Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error)
 	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
@@ -109,6 +113,8 @@ type Hosted interface {
 	ImageMemory(image string) (bytes uint64, err error)
 	Stats() dispatcher.Stats
 	StateDir() string
+	// Describe describes a deployment.
+	Describe(deployment string) (*Function, error)
 	// Watch returns a channel that is closed when the snapshots change.
 	Watch() <-chan struct{}
 }

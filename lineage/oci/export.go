@@ -20,15 +20,21 @@ import (
 // Bundle is a lineage as an OCI image. Close releases what it has on disk.
 type Bundle struct {
 	v1.Image
-	temp string // directory
+	temp string // directory, "" for one that is made as it is read
 }
 
 // Close removes temporary files. The Bundle cannot be used afterwards.
-func (b *Bundle) Close() error { return os.RemoveAll(b.temp) }
+func (b *Bundle) Close() error {
+	if b.temp == "" {
+		return nil
+	}
+	return os.RemoveAll(b.temp)
+}
 
 // Export makes an image of the node with this exact id and its ancestors. tell,
-// which may be nil, is told what is being done. The store must stay open, and the
-// nodes in it, until the Bundle is closed.
+// which may be nil, is told what is being done. Its layers are made as they are read,
+// and are the same each time, so that it takes no disk. The store must stay open, and
+// the nodes in it, until the Bundle is closed.
 func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err error) {
 	if tell == nil {
 		tell = func(string) {}
@@ -45,18 +51,15 @@ func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err
 		return nil, fmt.Errorf("export node %s: %d nodes deep, at most %d; flatten it first: %w", id, len(chain), maxDepth, ErrTooLarge)
 	}
 	b := &Bundle{}
-	if b.temp, err = os.MkdirTemp("", "seuss-export-"); err != nil {
-		return nil, fmt.Errorf("export: %w", err)
-	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("export node %s: %w", id, err), b.Close())
+			err = fmt.Errorf("export node %s: %w", id, err)
 		}
 	}()
 	im := &image{layers: map[v1.Hash]*layer{}}
 	c := config{Schema: configSchema}
 	tell("compressing the image")
-	first, bytes, err := packImage(s.ImagePath(n.ImageDigest), b.temp+"/image.zst")
+	first, bytes, err := packImage(s.ImagePath(n.ImageDigest))
 	if err != nil {
 		return nil, err
 	}
@@ -84,29 +87,37 @@ func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err
 	return b, nil
 }
 
-// packImage compresses a root image file. One thread, so that the bytes, and with
-// them the digest, are the same on every machine.
-func packImage(from, to string) (*layer, int64, error) {
-	in, err := os.Open(from)
+// packImage compresses a root image file.
+func packImage(path string) (*layer, int64, error) {
+	st, err := os.Stat(path)
 	if err != nil {
 		return nil, 0, err
 	}
-	defer in.Close()
-	out, err := os.Create(to)
+	l := &layer{open: func() (io.ReadCloser, error) { return compressed(path) }, mediaType: ImageType}
+	return l, st.Size(), l.measure()
+}
+
+// compressed reads a file through a compressor of one thread, so that the bytes, and
+// with them the digest, are the same each time and on every machine.
+func compressed(path string) (io.ReadCloser, error) {
+	in, err := os.Open(path)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	defer out.Close()
-	z, err := zstd.NewWriter(out, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
+	r, w := io.Pipe()
+	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
 	if err != nil {
-		return nil, 0, err
+		return nil, errors.Join(err, in.Close())
 	}
-	n, err := io.Copy(z, in)
-	if err = errors.Join(err, z.Close()); err != nil {
-		return nil, 0, fmt.Errorf("compress %s: %w", from, err)
-	}
-	l := &layer{open: func() (io.ReadCloser, error) { return os.Open(to) }, mediaType: ImageType}
-	return l, n, l.measure()
+	go func() { // ends with the file, or when r is closed
+		defer in.Close()
+		_, err := io.Copy(z, in)
+		if err = errors.Join(err, z.Close()); err != nil {
+			err = fmt.Errorf("compress %s: %w", path, err)
+		}
+		w.CloseWithError(err)
+	}()
+	return r, nil
 }
 
 // layer is a blob that can be read again and again.

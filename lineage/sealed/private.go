@@ -62,6 +62,11 @@ func checkOwn(root *os.Root, st fs.FileInfo) error {
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok && int(sys.Uid) != os.Geteuid() && os.Geteuid() != 0 {
 		return fmt.Errorf("it belongs to user %d, and others may use it: name one of your own: %w", sys.Uid, ErrShared)
 	}
+	for _, dir := range []string{"/tmp", "/var/tmp", "/dev/shm", os.TempDir()} {
+		if common, err := os.Stat(dir); err == nil && os.SameFile(common, st) {
+			return fmt.Errorf("it is for everybody's temporary files: name one below it: %w", ErrShared)
+		}
+	}
 	d, err := root.Open(".")
 	if err != nil {
 		return err
@@ -71,17 +76,13 @@ func checkOwn(root *os.Root, st fs.FileInfo) error {
 	if err != nil {
 		return err
 	}
-	has := func(name string) bool { return slices.Contains(names, name) }
-	if st.Mode()&fs.ModeSticky == 0 && has(LockName) && has("nodes") {
+	if slices.Contains(names, LockName) && slices.Contains(names, "nodes") {
 		return nil // it has been one before
 	}
 	for _, name := range names {
 		if !slices.Contains(stateNames, name) && !strings.HasPrefix(name, TempPrefix) {
 			return fmt.Errorf("it holds %s: name another one, or close it yourself with chmod 700: %w", name, ErrShared)
 		}
-	}
-	if st.Mode()&fs.ModeSticky != 0 {
-		return fmt.Errorf("it is for everybody's temporary files: name one below it: %w", ErrShared)
 	}
 	return nil
 }

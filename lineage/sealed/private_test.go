@@ -92,16 +92,19 @@ func TestPrivateIsBounded(t *testing.T) {
 // TestPrivateRefuses: a directory that is somebody else's, or everybody's, stays as it
 // is.
 func TestPrivateRefuses(t *testing.T) {
-	for name, prepare := range map[string]func(dir string) error{
-		"temporary files": func(dir string) error { return os.Chmod(dir, 0o777|fs.ModeSticky) },
-		"a home directory": func(dir string) error {
+	for name, prepare := range map[string]func(t *testing.T, dir string) error{
+		"temporary files": func(t *testing.T, dir string) error {
+			t.Setenv("TMPDIR", dir)
+			return os.Chmod(dir, 0o777|fs.ModeSticky)
+		},
+		"a home directory": func(_ *testing.T, dir string) error {
 			return os.WriteFile(filepath.Join(dir, "letter.txt"), nil, 0o644)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			check(t, os.Chmod(dir, 0o755))
-			check(t, prepare(dir))
+			check(t, prepare(t, dir))
 			before := mode(t, dir)
 			if _, err := sealed.Private(dir); !errors.Is(err, sealed.ErrShared) {
 				t.Error(err)

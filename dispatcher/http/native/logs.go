@@ -71,6 +71,9 @@ func (s *door) nativeLogs(w http.ResponseWriter, r *http.Request) error {
 		return s.followLogs(w, r, k, q)
 	}
 	list, err := s.readLogs(r.Context(), k, q)
+	if list == nil {
+		list = []logs.Entry{}
+	}
 	return answer(w, http.StatusOK, list, err)
 }
 

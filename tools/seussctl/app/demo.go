@@ -111,7 +111,7 @@ func runDemo(ctx context.Context, e *cmdline.Env, d cmdline.Service) error {
 	if err := printDemo(e.Stdout, rows); err != nil {
 		return err
 	}
-	return snapshotcmd.PrintTrees(e.Stdout, trees, cmdline.ImageTags(e.Images()))
+	return snapshotcmd.PrintTrees(e.Stdout, trees, cmdline.ImageTags(ctx, e))
 }
 
 // deployDemo deploys the functions that this machine's image can run.

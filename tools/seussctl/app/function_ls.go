@@ -8,7 +8,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher/api"
-	"seuss/dispatcher/bounds"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -48,24 +47,17 @@ func listFunctions(ctx context.Context, e *cmdline.Env) error {
 
 // deployed lists what is deployed; damaged says what cannot be read.
 func deployed(ctx context.Context, e *cmdline.Env) (list []api.Function, damaged, err error) {
-	if d := e.Daemon(); d != nil {
-		defer func() { err = errors.Join(err, d.Close()) }()
-		list, err = d.Functions(ctx)
-		return list, nil, err
-	}
 	list = []api.Function{}
-	s, err := e.ReadStore()
-	if s == nil || err != nil {
-		return list, nil, err
+	err = e.Reading(func(r cmdline.Reader) error {
+		found, err := r.Functions(ctx)
+		if found == nil {
+			return err
+		}
+		list, damaged = found, err
+		return nil
+	})
+	if errors.Is(err, cmdline.ErrNothing) {
+		err = nil
 	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	deployed, err := cmdline.Deployments(s)
-	if err != nil {
-		return nil, nil, err
-	}
-	records, damaged := deployed.List() // the list holds what can be read
-	for _, f := range records {
-		list = append(list, api.FunctionOf(s, f, &bounds.Outer{Others: true}))
-	}
-	return list, damaged, nil
+	return list, damaged, err
 }

@@ -22,7 +22,7 @@ snapshots is kept unless --cascade removes them as well.`,
 		Examples: []string{"seussctl image rm python", "seussctl image rm 3f9a0c11 --cascade"},
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "cascade", Usage: "remove the snapshots taken from it too"}},
 		MinArgs:  1, MaxArgs: 1,
-		Complete: imageNames,
+		Complete: cmdline.ImageNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			if d := e.Daemon(); d != nil {
 				defer d.Close()

@@ -19,6 +19,7 @@ import (
 	_ "seuss/images/runtimes/all"
 	_ "seuss/images/source/all"
 	"seuss/lineage"
+	"seuss/lineage/sealed"
 	"seuss/tools/seussctl/confine"
 	"seuss/vmm/platform"
 )
@@ -158,12 +159,21 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 	return errors.Join(confine.GiveBack(e.StateDir), d.Refresh(ctx), d.Close())
 }
 
+// MakeState makes the state directory where it is not there yet, closed to others.
+func (e *Env) MakeState() error {
+	if err := os.MkdirAll(e.StateDir, sealed.DirMode); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	return nil
+}
+
+// FunctionKey is the key of the function, or of the deployment, that a command names: one
+// of the default owner's where it names none.
+func FunctionKey(name string) string { return functions.KeyFor(functions.DefaultOwner, name) }
+
 // ReadStore opens the catalogue without the lock; nil means that nothing has
 // been stored yet.
 func (e *Env) ReadStore() (*lineage.Store, error) {
-	if err := e.RefreshDaemon(context.Background()); err != nil {
-		return nil, err
-	}
 	s, err := lineage.Open(e.StateDir, lineage.Options{ReadOnly: true})
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -171,7 +181,7 @@ func (e *Env) ReadStore() (*lineage.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.noteRepaired(s)
+	noteRepaired(e, s)
 	for _, d := range s.Damaged() {
 		e.Notef("left out %s: %v", d.Path, d.Err)
 	}
@@ -197,12 +207,12 @@ func (e *Env) WithStore(f func(*lineage.Store) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	e.noteRepaired(s)
+	noteRepaired(e, s)
 	return f(s)
 }
 
 // noteRepaired says that what others may have seen is closed to them now.
-func (e *Env) noteRepaired(s *lineage.Store) {
+func noteRepaired(e *Env, s *lineage.Store) {
 	if n := s.Repaired(); n > 0 {
 		e.Notef("other users could use %s, %d files and folders: it is closed to them now", e.StateDir, n)
 	}

@@ -9,7 +9,6 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
 	"seuss/images/runtimes"
-	"seuss/lineage"
 )
 
 // CodeFlags are the flags of commands that take a function's code.
@@ -75,22 +74,4 @@ func OrList(words []string) string {
 	}
 	last := len(words) - 1
 	return strings.Join(words[:last], ", ") + " or " + words[last]
-}
-
-// FunctionNames are the completions for a function.
-func FunctionNames(e *Env) (names []string) {
-	s, err := lineage.Open(e.StateDir, lineage.Options{ReadOnly: true})
-	if err != nil {
-		return nil
-	}
-	defer s.Close()
-	deployed, err := Deployments(s)
-	if err != nil {
-		return nil
-	}
-	list, _ := deployed.List() // damaged ones are not offered
-	for _, f := range list {
-		names = append(names, f.Name)
-	}
-	return names
 }

@@ -40,8 +40,7 @@ func (e *Env) EnsureImage(ctx context.Context, name string) error {
 	if err != nil {
 		return nil // it is not a runtime's
 	}
-	_, err = e.Images().Find(name)
-	if !errors.Is(err, images.ErrNotFound) {
+	if has, err := hasImage(ctx, e, name); has || err != nil {
 		return err
 	}
 	if err := e.CheckPlatform(); err != nil {

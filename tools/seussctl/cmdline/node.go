@@ -6,22 +6,8 @@ import (
 	"strings"
 
 	"seuss/dispatcher/api"
-	"seuss/images"
 	"seuss/lineage"
 )
-
-// ImageTags returns the names that lead to images, by digest.
-func ImageTags(store images.Store) map[string]string {
-	tags := map[string]string{}
-	list, err := store.List()
-	if err != nil {
-		return tags // the names are a decoration
-	}
-	for _, i := range list {
-		tags[i.Digest] = strings.Join(i.Tags, ",")
-	}
-	return tags
-}
 
 // NodeKey says in words what a node holds beyond its parent.
 func NodeKey(n *api.Snapshot, tags map[string]string) string {

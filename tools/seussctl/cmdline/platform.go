@@ -96,7 +96,7 @@ func (e *Env) openDispatcher(o dispatcher.Options) (Service, error) {
 		return nil, errors.Join(err, p.Close())
 	}
 	if o.Log == nil { // that says it too
-		e.noteRepaired(d.Store())
+		noteRepaired(e, d.Store())
 	}
 	return &ownedService{api.NewLocal(d), p}, nil
 }

@@ -1,6 +1,7 @@
 package snapshotcmd
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -61,7 +62,7 @@ commands do this by themselves when they need it.`,
 				if err != nil {
 					return err
 				}
-				return printNewNode(e, n)
+				return printNewNode(c.Context, e, n)
 			})
 		},
 	})
@@ -71,6 +72,9 @@ commands do this by themselves when they need it.`,
 func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api.Snapshot, error), error) {
 	name := c.Command.HelpName
 	function, image := c.Args().First(), c.String("image")
+	if function != "" {
+		function = cmdline.FunctionKey(function)
+	}
 	asked := 0
 	for _, is := range []bool{function != "", c.IsSet("import"), c.Bool("base")} {
 		if is {
@@ -104,13 +108,13 @@ func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api
 }
 
 // printNewNode prints a snapshot that a command has taken.
-func printNewNode(e *cmdline.Env, n *api.Snapshot) error {
+func printNewNode(ctx context.Context, e *cmdline.Env, n *api.Snapshot) error {
 	e.Progress.Clear()
 	if e.JSON {
 		return e.PrintJSON(n)
 	}
 	text := string(n.Kind)
-	if key := cmdline.NodeKey(n, cmdline.ImageTags(e.Images())); key != "" {
+	if key := cmdline.NodeKey(n, cmdline.ImageTags(ctx, e)); key != "" {
 		text += " " + cmdline.Printable(key)
 	}
 	_, err := fmt.Fprintf(e.Stdout, "%s  %s  %s pages, %s stored\n", cmdline.Short(n.ID), text, cmdline.FormatPages(n.DeltaPages), cmdline.FormatBytes(n.FileBytes))

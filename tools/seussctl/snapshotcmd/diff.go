@@ -1,15 +1,13 @@
 package snapshotcmd
 
 import (
-	"errors"
+	"context"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
-	"seuss/images"
-	"seuss/lineage"
+	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/cmdline"
-	"seuss/tools/seussctl/regions"
 )
 
 func snapshotDiff(e *cmdline.Env) *cli.Command {
@@ -25,72 +23,27 @@ files by symbol. Of stripped files only exported symbols are known.`,
 		Examples: []string{"seussctl snapshot diff 4f1c0a", "seussctl snapshot diff json-fn@v1 json-fn@v2 --symbols 50"},
 		Flags:    []cli.Flag{&cli.IntFlag{Name: "symbols", Value: 20, Usage: "print at most `N` symbols"}},
 		MinArgs:  1, MaxArgs: 2,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			if c.Int("symbols") < 0 {
 				return cmdline.Usagef(c.Command.HelpName, "--symbols %d is negative", c.Int("symbols"))
 			}
-			return withReading(e, func(s *lineage.Store) error { return diffNodes(e, s, c.Args().Slice(), c.Int("symbols")) })
+			return e.Reading(func(r cmdline.Reader) error { return diffNodes(c.Context, e, r, c.Args().Slice(), c.Int("symbols")) })
 		},
 	})
 }
 
-// withReading runs f with the catalogue open for reading.
-func withReading(e *cmdline.Env, f func(*lineage.Store) error) (err error) {
-	s, err := e.ReadStore()
-	if err != nil {
-		return err
-	}
-	if s == nil {
-		return fmt.Errorf("nothing is stored in %s yet: %w", e.StateDir, lineage.ErrNotFound)
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	return f(s)
-}
-
-func diffNodes(e *cmdline.Env, s *lineage.Store, names []string, symbols int) error {
-	b, err := s.Get(names[len(names)-1])
-	if err != nil {
-		return err
-	}
-	other := b.Parent
+func diffNodes(ctx context.Context, e *cmdline.Env, r cmdline.Reader, names []string, symbols int) error {
+	ask := api.Diff{B: names[len(names)-1], Symbols: symbols}
 	if len(names) == 2 {
-		a, err := s.Get(names[0])
-		if err != nil {
-			return err
-		}
-		other = a.ID
+		ask.A = names[0]
 	}
-	if other == "" {
-		return fmt.Errorf("node %.12s is an image: it has no parent to compare with", b.ID)
-	}
-	snapshot, err := s.Snapshot(b.ID)
-	if err != nil {
-		return err
-	}
-	// The layout is that of B's guest; the image was verified with the node.
-	image, err := images.Open(s.ImagePath(b.ImageDigest), images.SkipDigest())
-	if err != nil {
-		return err
-	}
-	defer image.Close()
-	layout, err := regions.New(image, snapshot.View)
-	if err != nil {
-		return err
-	}
-	sum, err := layout.Summarise(s.Inspect().Compare(other, b.ID))
+	sum, err := r.Diff(ctx, ask)
 	if err != nil {
 		return err
 	}
 	if e.JSON {
-		return e.PrintJSON(struct {
-			A       string          `json:"a"`
-			B       string          `json:"b"`
-			Pages   uint64          `json:"pages"`
-			Bytes   uint64          `json:"bytes"`
-			Regions []*regions.Line `json:"regions"`
-			Symbols []*regions.Line `json:"symbols"`
-		}{other, b.ID, sum.Pages, sum.Bytes, sum.Regions, sum.Symbols[:min(len(sum.Symbols), symbols)]})
+		return e.PrintJSON(sum)
 	}
 	t := cmdline.NewTable("REGION", ">PAGES", ">BYTES")
 	for _, l := range sum.Regions {
@@ -102,13 +55,13 @@ func diffNodes(e *cmdline.Env, s *lineage.Store, names []string, symbols int) er
 	}
 	fmt.Fprintln(e.Stdout)
 	t = cmdline.NewTable("OBJECT", "SYMBOL", ">PAGES", ">BYTES")
-	for _, l := range sum.Symbols[:min(len(sum.Symbols), symbols)] {
+	for _, l := range sum.Symbols {
 		t.Row(l.Object, dash(l.Symbol), cmdline.FormatPages(l.Pages), cmdline.FormatPages(l.Bytes))
 	}
 	if err := t.Print(e.Stdout); err != nil {
 		return err
 	}
-	if more := len(sum.Symbols) - symbols; more > 0 {
+	if more := sum.SymbolsLeft; more > 0 {
 		fmt.Fprintf(e.Stdout, "and %d more; see --symbols\n", more)
 	}
 	return nil

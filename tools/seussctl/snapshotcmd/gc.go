@@ -1,6 +1,7 @@
 package snapshotcmd
 
 import (
+	"context"
 	"fmt"
 	"slices"
 
@@ -53,13 +54,13 @@ again when they are needed.`,
 				if err != nil {
 					return err
 				}
-				return printGC(e, before, r, ask.DryRun)
+				return printGC(c.Context, e, before, r, ask.DryRun)
 			})
 		},
 	})
 }
 
-func printGC(e *cmdline.Env, before []*api.Snapshot, r lineage.GCReport, dry bool) error {
+func printGC(ctx context.Context, e *cmdline.Env, before []*api.Snapshot, r lineage.GCReport, dry bool) error {
 	if e.JSON {
 		return e.PrintJSON(struct {
 			DryRun bool `json:"dry_run"`
@@ -67,7 +68,7 @@ func printGC(e *cmdline.Env, before []*api.Snapshot, r lineage.GCReport, dry boo
 		}{dry, r})
 	}
 	if len(r.Removed) > 0 {
-		tags := cmdline.ImageTags(e.Images())
+		tags := cmdline.ImageTags(ctx, e)
 		t := cmdline.NewTable("ID", "KIND", "KEY", "WHY", ">HITS", ">BYTES")
 		for _, x := range r.Removed {
 			i := slices.IndexFunc(before, func(n *api.Snapshot) bool { return n.ID == x.ID })

@@ -21,16 +21,14 @@ func withSnapshots(e *cmdline.Env, f func(api.Snapshots) error) (err error) {
 
 // snapshots lists the snapshots that there are, oldest first.
 func snapshots(ctx context.Context, e *cmdline.Env) (list []*api.Snapshot, err error) {
-	if d := e.Daemon(); d != nil {
-		defer func() { err = errors.Join(err, d.Close()) }()
-		return d.Snapshots(ctx)
+	err = e.Reading(func(r cmdline.Reader) (err error) {
+		list, err = r.Snapshots(ctx)
+		return err
+	})
+	if errors.Is(err, cmdline.ErrNothing) {
+		return []*api.Snapshot{}, nil
 	}
-	s, err := e.ReadStore()
-	if s == nil || err != nil {
-		return []*api.Snapshot{}, err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	return api.Kept{Store: s}.Snapshots(ctx)
+	return list, err
 }
 
 // below returns the ids of a snapshot's descendants.

@@ -46,7 +46,7 @@ func listNodes(ctx context.Context, e *cmdline.Env, kind lineage.Kind, function 
 	if e.JSON {
 		return e.PrintJSON(items)
 	}
-	tags := cmdline.ImageTags(e.Images())
+	tags := cmdline.ImageTags(ctx, e)
 	t := cmdline.NewTable("ID", "KIND", "KEY", "PARENT", ">DELTA PAGES", ">STORED", ">HITS", "CREATED")
 	for _, n := range items {
 		parent := "-"
@@ -56,17 +56,4 @@ func listNodes(ctx context.Context, e *cmdline.Env, kind lineage.Kind, function 
 		t.Row(cmdline.Short(n.ID), string(n.Kind), cmdline.NodeKey(n, tags), parent, cmdline.FormatPages(n.DeltaPages), cmdline.FormatBytes(n.Stored()), fmt.Sprint(n.Hits), cmdline.FormatTime(n.Created))
 	}
 	return t.Print(e.Stdout)
-}
-
-// nodeIDs are the completions for a snapshot.
-func nodeIDs(e *cmdline.Env) (ids []string) {
-	s, err := lineage.Open(e.StateDir, lineage.Options{ReadOnly: true})
-	if err != nil {
-		return nil
-	}
-	defer s.Close()
-	for _, n := range s.List() {
-		ids = append(ids, cmdline.Short(n.ID))
-	}
-	return ids
 }

@@ -1,7 +1,10 @@
 package snapshotcmd
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -43,7 +46,7 @@ func snapshotPin(e *cmdline.Env) *cli.Command {
 		Examples:    []string{"seussctl snapshot pin 4f1c0a", "seussctl snapshot pin json-fn@v2 --for 24h"},
 		Flags:       []cli.Flag{&cli.DurationFlag{Name: "for", Usage: "only for this `TIME`"}},
 		MinArgs:     1, MaxArgs: 1,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			var until time.Time
 			if d := c.Duration("for"); d < 0 {
@@ -63,7 +66,7 @@ func snapshotUnpin(e *cmdline.Env) *cli.Command {
 		Usage:     "let a pinned snapshot be removed again",
 		Examples:  []string{"seussctl snapshot unpin 4f1c0a"},
 		MinArgs:   1, MaxArgs: 1,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			return mark(e, c, "unpinned", api.Mark{Action: api.Unpin, Node: c.Args().First()})
 		},
@@ -82,7 +85,7 @@ Without arguments, lists all tags.`,
 		Examples: []string{"seussctl snapshot tag 4f1c0a json-fn@v3", "seussctl snapshot tag --remove json-fn@v3", "seussctl snapshot tag"},
 		Flags:    []cli.Flag{&cli.StringFlag{Name: "remove", Usage: "take `TAG` away"}},
 		MaxArgs:  2,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			name, tag := c.Args().Get(0), c.Args().Get(1)
 			switch {
@@ -98,7 +101,7 @@ Without arguments, lists all tags.`,
 					}{c.String("remove")}, "removed tag %s", c.String("remove"))
 				})
 			case name == "":
-				return listTags(e)
+				return listTags(c.Context, e)
 			case !lineage.ValidTag(tag):
 				return cmdline.Usagef(c.Command.HelpName, "tag %q: want NAME or NAME@VERSION of letters, digits, _ and -, and not hex digits only", tag)
 			}
@@ -107,29 +110,30 @@ Without arguments, lists all tags.`,
 	})
 }
 
-func listTags(e *cmdline.Env) error {
+func listTags(ctx context.Context, e *cmdline.Env) error {
 	type item struct {
 		Tag  string       `json:"tag"`
 		ID   string       `json:"id"`
 		Kind lineage.Kind `json:"kind"`
+		key  string
 	}
-	items := []item{}
-	t := cmdline.NewTable("TAG", "ID", "KIND", "KEY")
-	err := withReading(e, func(s *lineage.Store) error {
-		tags := cmdline.ImageTags(e.Images())
-		for _, m := range s.Catalogue().Marks() {
-			if n, err := s.Get(m.Node); err == nil && m.Kind == lineage.MarkTag {
-				items = append(items, item{m.Name, n.ID, n.Kind})
-				t.Row(m.Name, cmdline.Short(n.ID), string(n.Kind), cmdline.NodeKey(api.SnapshotOf(s, n), tags))
-			}
-		}
-		return nil
-	})
+	list, err := snapshots(ctx, e)
 	if err != nil {
 		return err
 	}
+	items, images := []item{}, cmdline.ImageTags(ctx, e)
+	for _, n := range list {
+		for _, tag := range n.Tags {
+			items = append(items, item{tag, n.ID, n.Kind, cmdline.NodeKey(n, images)})
+		}
+	}
+	slices.SortFunc(items, func(a, b item) int { return strings.Compare(a.Tag, b.Tag) })
 	if e.JSON {
 		return e.PrintJSON(items)
+	}
+	t := cmdline.NewTable("TAG", "ID", "KIND", "KEY")
+	for _, i := range items {
+		t.Row(i.Tag, cmdline.Short(i.ID), string(i.Kind), i.key)
 	}
 	return t.Print(e.Stdout)
 }
@@ -144,7 +148,7 @@ TIME is a duration from now, as 36h, or "never". When it is over, the next gc
 removes the snapshot and what hangs on it, unless that is pinned or tagged.`,
 		Examples: []string{"seussctl snapshot expire 4f1c0a 36h", "seussctl snapshot expire 4f1c0a never"},
 		MinArgs:  2, MaxArgs: 2,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			var at time.Time
 			if text := c.Args().Get(1); text != "never" {
@@ -171,31 +175,35 @@ that are pinned or tagged.`,
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.FunctionNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return withReading(e, func(s *lineage.Store) error { return printHistory(e, s, c.Args().First()) })
+			return e.Reading(func(r cmdline.Reader) error {
+				return printHistory(c.Context, e, r, cmdline.FunctionKey(c.Args().First()))
+			})
 		},
 	})
 }
 
-func printHistory(e *cmdline.Env, s *lineage.Store, name string) error {
-	nodes := s.Function(name)
-	deployed, err := cmdline.Deployments(s)
+func printHistory(ctx context.Context, e *cmdline.Env, r cmdline.Reader, name string) error {
+	all, err := r.Snapshots(ctx)
 	if err != nil {
 		return err
 	}
-	current, err := deployed.Get(name)
-	if err != nil && len(nodes) == 0 {
-		return err
-	}
+	deployed, damaged := r.Functions(ctx) // what can be read
+	current := slices.IndexFunc(deployed, func(f api.Function) bool { return f.Name == name })
 	items := []*api.Snapshot{}
 	t := cmdline.NewTable("", "ID", "KIND", "CODE", "TAGS", ">STORED", ">HITS", "CREATED")
-	for i := len(nodes) - 1; i >= 0; i-- {
-		n := api.SnapshotOf(s, nodes[i])
+	for _, n := range slices.Backward(all) {
+		if n.Key.Function != name {
+			continue
+		}
 		items = append(items, n)
 		star := " "
-		if n.Key.CodeDigest == current.CodeDigest {
+		if current >= 0 && n.Key.CodeDigest == deployed[current].CodeDigest {
 			star = "*"
 		}
 		t.Row(star, cmdline.Short(n.ID), string(n.Kind), cmdline.Short(n.Key.CodeDigest), dash(strings.Join(n.Tags, ",")), cmdline.FormatBytes(n.Stored()), fmt.Sprint(n.Hits), cmdline.FormatTime(n.Created))
+	}
+	if len(items) == 0 && current < 0 {
+		return errors.Join(fmt.Errorf("function %q: %w", name, lineage.ErrNotFound), damaged)
 	}
 	if e.JSON {
 		return e.PrintJSON(items)

@@ -39,13 +39,13 @@ tells several images of one layout apart; it defaults to the snapshot's tag or I
 			"seussctl snapshot export 4f1c0a docker://registry.example.org/seuss/json-fn:v3",
 		},
 		MinArgs: 2, MaxArgs: 2,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			kind, where, name, err := splitPlace(c, c.Args().Get(1))
 			if err != nil {
 				return err
 			}
-			return withReading(e, func(s *lineage.Store) error { return exportNode(e, c, s, c.Args().First(), kind, where, name) })
+			return e.Reading(func(r cmdline.Reader) error { return exportNode(e, c, r, c.Args().First(), kind, where, name) })
 		},
 	})
 }
@@ -69,18 +69,18 @@ func splitPlace(c *cli.Context, place string) (kind, where, name string, err err
 	return "", "", "", cmdline.Usagef(c.Command.HelpName, "place %q: want %s", place, placesText)
 }
 
-func exportNode(e *cmdline.Env, c *cli.Context, s *lineage.Store, id, kind, where, name string) (err error) {
-	n, err := s.Get(id)
+func exportNode(e *cmdline.Env, c *cli.Context, r cmdline.Reader, id, kind, where, name string) (err error) {
+	n, err := r.Snapshot(c.Context, id)
 	if err != nil {
 		return err
 	}
 	if name == "" {
 		name = cmdline.Short(n.ID)
-		if tags := api.SnapshotOf(s, n).Tags; len(tags) > 0 {
-			name = tags[0]
+		if len(n.Tags) > 0 {
+			name = n.Tags[0]
 		}
 	}
-	b, err := oci.Export(s, n.ID, func(step string) { e.Progress.Step(step, -1) })
+	b, err := r.Export(c.Context, n.ID, func(step string) { e.Progress.Step(step, -1) })
 	if err != nil {
 		return err
 	}

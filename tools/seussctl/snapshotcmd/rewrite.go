@@ -25,7 +25,7 @@ snapshot below the same parent has too are stored once.`,
 		Examples: []string{"seussctl snapshot compact", "seussctl snapshot compact 4f1c0a", "seussctl snapshot compact --pages 4f1c0a"},
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "pages", Usage: "the other way round: store whole pages"}},
 		MaxArgs:  1 << 20,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			form := lineage.FormDifferences
 			if c.Bool("pages") {
@@ -64,7 +64,7 @@ func compact(ctx context.Context, e *cmdline.Env, k api.Snapshots, names []strin
 	items := []item{}
 	var before, after uint64
 	t := cmdline.NewTable("ID", "KIND", "KEY", ">BEFORE", ">AFTER", ">RATIO")
-	tags := cmdline.ImageTags(e.Images())
+	tags := cmdline.ImageTags(ctx, e)
 	for i, n := range nodes {
 		e.Progress.Step("storing snapshots anew", float64(i)/float64(len(nodes)))
 		done, err := k.Reform(ctx, n.ID, api.Reform{Form: form.String()})
@@ -95,14 +95,14 @@ with rm.`,
 		Examples: []string{"seussctl snapshot flatten 4f1c0a", "seussctl snapshot flatten 4f1c0a --onto 77aa01"},
 		Flags:    []cli.Flag{&cli.StringFlag{Name: "onto", Usage: "`ID` of the snapshot to hang it on"}},
 		MinArgs:  1, MaxArgs: 1,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			return withSnapshots(e, func(k api.Snapshots) error {
 				flat, err := k.Flatten(c.Context, c.Args().First(), api.Flatten{Onto: c.String("onto")})
 				if err != nil {
 					return err
 				}
-				return printNewNode(e, flat)
+				return printNewNode(c.Context, e, flat)
 			})
 		},
 	})
@@ -119,32 +119,24 @@ the same content everywhere. Compares the snapshot's parent with ONTO and lists 
 stands against it. The exit code is 1 if it has to be captured anew instead.`,
 		Examples: []string{"seussctl snapshot rebase-check json-fn@v2 77aa01"},
 		MinArgs:  2, MaxArgs: 2,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return withReading(e, func(s *lineage.Store) error {
-				n, err := s.Get(c.Args().Get(0))
-				if err != nil {
-					return err
-				}
-				onto, err := s.Get(c.Args().Get(1))
-				if err != nil {
-					return err
-				}
-				r, err := s.Inspect().RebaseCheck(n.ID, onto.ID)
+			return e.Reading(func(s cmdline.Reader) error {
+				r, err := s.RebaseCheck(c.Context, c.Args().Get(0), c.Args().Get(1))
 				if err != nil {
 					return err
 				}
 				if e.JSON {
 					err = e.PrintJSON(r)
 				} else if r.Possible {
-					_, err = fmt.Fprintf(e.Stdout, "%s would be the same on %s\n", cmdline.Short(n.ID), cmdline.Short(onto.ID))
+					_, err = fmt.Fprintf(e.Stdout, "%s would be the same on %s\n", cmdline.Short(r.Node), cmdline.Short(r.Onto))
 				} else {
 					for _, why := range r.Why {
 						fmt.Fprintln(e.Stdout, why)
 					}
 				}
 				if err == nil && !r.Possible {
-					err = fmt.Errorf("node %s cannot hang on %s: capture it anew", cmdline.Short(n.ID), cmdline.Short(onto.ID))
+					err = fmt.Errorf("node %s cannot hang on %s: capture it anew", cmdline.Short(r.Node), cmdline.Short(r.Onto))
 				}
 				return err
 			})

@@ -19,7 +19,7 @@ snapshots are taken again when they are needed.`,
 		Examples: []string{"seussctl snapshot rm 4f1c0a", "seussctl snapshot rm 4f1c0a --cascade"},
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "cascade", Usage: "remove everything below it too"}},
 		MinArgs:  1, MaxArgs: 1,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			return withSnapshots(e, func(k api.Snapshots) error {
 				n, err := k.Snapshot(c.Context, c.Args().First())

@@ -1,7 +1,7 @@
 package snapshotcmd
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"strings"
@@ -20,77 +20,55 @@ func snapshotShow(e *cmdline.Env) *cli.Command {
 		Usage:     "print everything about one snapshot",
 		Examples:  []string{"seussctl snapshot show 4f1c0a"},
 		MinArgs:   1, MaxArgs: 1,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return showNode(e, c.Args().First())
+			return e.Reading(func(r cmdline.Reader) error { return showNode(c.Context, e, r, c.Args().First()) })
 		},
 	})
 }
 
-func showNode(e *cmdline.Env, id string) (err error) {
-	s, err := e.ReadStore()
+func showNode(ctx context.Context, e *cmdline.Env, r cmdline.Reader, id string) error {
+	doc, err := r.Inspect(ctx, id)
 	if err != nil {
 		return err
 	}
-	if s == nil {
-		return fmt.Errorf("node %s: %w: nothing is stored in %s yet", id, lineage.ErrNotFound, e.StateDir)
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	n, err := s.Get(id)
-	if err != nil {
-		return err
-	}
-	path, err := s.Lineage(n)
-	if err != nil {
-		return err
-	}
-	item := &shownSnapshot{Snapshot: api.SnapshotOf(s, n)}
-	set, err := s.LoadingSet(n)
-	if err != nil {
-		e.Notef("%v; the next run records another one", err)
-	}
-	item.LoadingPages, item.LoadingRuns = set.Len(), uint64(len(set))
-	if item.Donors, err = s.Inspect().Donors(n); err != nil {
-		return err
+	if doc.LoadingError != "" {
+		e.Notef("%s; the next run records another one", doc.LoadingError)
 	}
 	if e.JSON {
 		ids := []string{}
-		for _, p := range path {
+		for _, p := range doc.Lineage {
 			ids = append(ids, p.ID)
 		}
 		return e.PrintJSON(struct {
-			*shownSnapshot
-			Lineage []string `json:"lineage"` // ids from the root down to this node
-		}{item, ids})
+			*api.Snapshot
+			LoadingPages uint64          `json:"loading_pages,omitempty"` // of its loading set
+			LoadingRuns  uint64          `json:"loading_runs,omitempty"`
+			Donors       []lineage.Donor `json:"donors,omitempty"`
+			Lineage      []string        `json:"lineage"` // ids from the root down to this node
+		}{doc.Snapshot, doc.LoadingPages, doc.LoadingRuns, doc.Donors, ids})
 	}
-	tags := cmdline.ImageTags(e.Images())
+	tags := cmdline.ImageTags(ctx, e)
 	var steps []string
-	for _, p := range path {
+	for _, p := range doc.Lineage {
 		step := string(p.Kind)
-		if key := cmdline.NodeKey(api.SnapshotOf(s, p), tags); key != "" {
+		if key := cmdline.NodeKey(p, tags); key != "" {
 			step += " " + key
 		}
 		steps = append(steps, step)
 	}
-	return printNode(e.Stdout, item, strings.Join(steps, " > "), len(s.Children(n.ID)))
+	return printNode(e.Stdout, doc, strings.Join(steps, " > "))
 }
 
-// shownSnapshot is a snapshot with what it takes more to find out.
-type shownSnapshot struct {
-	*api.Snapshot
-	LoadingPages uint64          `json:"loading_pages,omitempty"` // of its loading set
-	LoadingRuns  uint64          `json:"loading_runs,omitempty"`
-	Donors       []lineage.Donor `json:"donors,omitempty"`
-}
-
-func printNode(w io.Writer, n *shownSnapshot, path string, children int) error {
+func printNode(w io.Writer, doc *api.Inspected, path string) error {
+	n := doc.Snapshot
 	t := cmdline.NewTable("FIELD", "VALUE")
 	add := func(name, format string, args ...any) { t.Row(name, fmt.Sprintf(format, args...)) }
 	add("id", "%s", n.ID)
 	add("kind", "%s", n.Kind)
 	add("lineage", "%s", path)
 	add("parent", "%s", dash(n.Parent))
-	add("children", "%d", children)
+	add("children", "%d", doc.Children)
 	add("image", "%s", n.ImageDigest)
 	if n.Key.Function != "" {
 		add("function", "%s, handler %s, code %s", n.Key.Function, n.Key.Handler, cmdline.Short(n.Key.CodeDigest))
@@ -104,8 +82,8 @@ func printNode(w io.Writer, n *shownSnapshot, path string, children int) error {
 	if n.Key.NextKey != "" {
 		add("waits for", "%s", n.Key.NextKey)
 	}
-	if n.LoadingPages > 0 {
-		add("loading set", "%s pages in %s runs (%s), read first at a start from disk", cmdline.FormatPages(n.LoadingPages), cmdline.FormatPages(n.LoadingRuns), cmdline.FormatBytes(cmdline.PageBytes(n.LoadingPages)))
+	if doc.LoadingPages > 0 {
+		add("loading set", "%s pages in %s runs (%s), read first at a start from disk", cmdline.FormatPages(doc.LoadingPages), cmdline.FormatPages(doc.LoadingRuns), cmdline.FormatBytes(cmdline.PageBytes(doc.LoadingPages)))
 	} else {
 		add("loading set", "- (none was recorded)")
 	}
@@ -113,7 +91,7 @@ func printNode(w io.Writer, n *shownSnapshot, path string, children int) error {
 	add("guest pages", "%s (%s)", cmdline.FormatPages(n.GuestPages), cmdline.FormatBytes(cmdline.PageBytes(n.GuestPages)))
 	add("delta pages", "%s", cmdline.FormatPages(n.DeltaPages))
 	add("stored", "%s", cmdline.FormatBytes(n.Stored()))
-	for _, d := range n.Donors {
+	for _, d := range doc.Donors {
 		add("stored once", "%s pages (%s) lie in the file of %s", cmdline.FormatPages(d.Pages), cmdline.FormatBytes(cmdline.PageBytes(d.Pages)), cmdline.Short(d.ID))
 	}
 	add("as pages", "%s", cmdline.FormatBytes(n.DeltaBytes+n.ImageBytes))

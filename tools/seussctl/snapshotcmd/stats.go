@@ -7,7 +7,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher/api"
-	"seuss/lineage"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -29,51 +28,45 @@ stored once.`,
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "duplicates", Usage: "compare the content of all snapshots instead"}},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			if c.Bool("duplicates") {
-				return withReading(e, func(s *lineage.Store) error { return printDuplicates(c.Context, e, s) })
+				return e.Reading(func(r cmdline.Reader) error { return printDuplicates(c.Context, e, r) })
 			}
-			return withReading(e, func(s *lineage.Store) error { return printStats(e, s) })
+			return e.Reading(func(r cmdline.Reader) error { return printStats(c.Context, e, r) })
 		},
 	})
 }
 
-func printStats(e *cmdline.Env, s *lineage.Store) error {
-	usage, err := s.Inspect().Stats()
+func printStats(ctx context.Context, e *cmdline.Env, r cmdline.Reader) error {
+	usage, err := r.Usage(ctx)
 	if err != nil {
 		return err
 	}
-	type item struct {
-		ID   string       `json:"id"`
-		Kind lineage.Kind `json:"kind"`
-		lineage.Usage
-		Ratio float64 `json:"ratio"` // delta in whole pages to file
-	}
-	items := []item{}
-	tags := cmdline.ImageTags(e.Images())
-	t := cmdline.NewTable("ID", "KIND", "KEY", ">FILE", ">FREES", ">RATIO", ">RESIDENT", ">UNIQUE", ">SHARED", ">PROPORTIONAL")
-	file, pages := s.DiskBytes(), uint64(0)
-	for _, n := range s.List() {
-		u, ok := usage[n.ID]
-		if !ok {
-			continue // added or removed meanwhile
-		}
-		node := api.SnapshotOf(s, n)
-		whole := n.DeltaBytes + node.ImageBytes
-		ratio := float64(whole) / float64(max(u.FileBytes, 1))
-		items = append(items, item{n.ID, n.Kind, u, ratio})
-		t.Row(cmdline.Short(n.ID), string(n.Kind), cmdline.NodeKey(node, tags), cmdline.FormatBytes(u.FileBytes), cmdline.FormatBytes(u.FreedBytes), cmdline.FormatRatio(ratio), cmdline.FormatBytes(u.ResidentBytes),
-			cmdline.FormatBytes(u.UniqueBytes), cmdline.FormatBytes(u.SharedBytes), cmdline.FormatBytes(uint64(u.ProportionalBytes+0.5)))
-		file += u.FileBytes - n.StoredBytes() // the image
-		pages += whole
-	}
 	if e.JSON {
-		return e.PrintJSON(items)
+		return e.PrintJSON(usage.Snapshots)
 	}
-	t.Row("all", "", "", cmdline.FormatBytes(file), "", cmdline.FormatRatio(float64(pages)/float64(max(file, 1))), "", "", "", cmdline.FormatBytes(totalProportional(usage)))
+	list, err := r.Snapshots(ctx)
+	if err != nil {
+		return err
+	}
+	byID := map[string]*api.Snapshot{}
+	for _, n := range list {
+		byID[n.ID] = n
+	}
+	tags := cmdline.ImageTags(ctx, e)
+	t := cmdline.NewTable("ID", "KIND", "KEY", ">FILE", ">FREES", ">RATIO", ">RESIDENT", ">UNIQUE", ">SHARED", ">PROPORTIONAL")
+	for _, u := range usage.Snapshots {
+		key := ""
+		if n := byID[u.ID]; n != nil { // else removed meanwhile
+			key = cmdline.NodeKey(n, tags)
+		}
+		t.Row(cmdline.Short(u.ID), string(u.Kind), key, cmdline.FormatBytes(u.FileBytes), cmdline.FormatBytes(u.FreedBytes), cmdline.FormatRatio(u.Ratio), cmdline.FormatBytes(u.ResidentBytes),
+			cmdline.FormatBytes(u.UniqueBytes), cmdline.FormatBytes(u.SharedBytes), cmdline.FormatBytes(uint64(u.ProportionalBytes+0.5)))
+	}
+	t.Row("all", "", "", cmdline.FormatBytes(usage.FileBytes), "", cmdline.FormatRatio(float64(usage.WholeBytes)/float64(max(usage.FileBytes, 1))), "", "", "", cmdline.FormatBytes(uint64(usage.ProportionalBytes+0.5)))
 	return t.Print(e.Stdout)
 }
 
-func printDuplicates(ctx context.Context, e *cmdline.Env, s *lineage.Store) error {
-	d, err := s.Inspect().FindDuplicates(ctx, func(done, total int) { e.Progress.Step("comparing snapshots", float64(done)/float64(total)) })
+func printDuplicates(ctx context.Context, e *cmdline.Env, r cmdline.Reader) error {
+	d, err := r.Duplicates(ctx, func(done, total int) { e.Progress.Step("comparing snapshots", float64(done)/float64(total)) })
 	if err != nil {
 		return err
 	}
@@ -86,12 +79,4 @@ func printDuplicates(ctx context.Context, e *cmdline.Env, s *lineage.Store) erro
 	t.Row("pages", cmdline.FormatPages(d.Pages), cmdline.FormatPages(d.DistinctPages), percent(d.Pages-d.DistinctPages, d.Pages), percent(d.SharedPages, d.Pages))
 	t.Row("blocks of 64 bytes that differ from the parent's", cmdline.FormatPages(d.Blocks), cmdline.FormatPages(d.DistinctBlocks), percent(d.Blocks-d.DistinctBlocks, d.Blocks), "-")
 	return t.Print(e.Stdout)
-}
-
-func totalProportional(usage map[string]lineage.Usage) uint64 {
-	sum := 0.0
-	for _, u := range usage {
-		sum += u.ProportionalBytes
-	}
-	return uint64(sum + 0.5)
 }

@@ -28,7 +28,7 @@ invocation started from it.`,
 			if e.JSON {
 				return e.PrintJSON(trees)
 			}
-			return PrintTrees(e.Stdout, trees, cmdline.ImageTags(e.Images()))
+			return PrintTrees(e.Stdout, trees, cmdline.ImageTags(c.Context, e))
 		},
 	})
 }

@@ -1,7 +1,6 @@
 package snapshotcmd
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
@@ -40,50 +39,31 @@ it also compares the catalogue with the directory. What is wrong is named by
 snapshot and guest page, and the exit code is 1. Nothing is changed.`,
 		Examples: []string{"seussctl snapshot verify", "seussctl snapshot verify 4f1c0a --json"},
 		MaxArgs:  1 << 20,
-		Complete: nodeIDs,
+		Complete: cmdline.SnapshotIDs,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return verifyNodes(e, c)
+			return e.Reading(func(r cmdline.Reader) error { return verifyNodes(e, c, r) })
 		},
 	})
 }
 
-// faultItem is a lineage.Fault as it is printed.
-type faultItem struct {
-	lineage.Fault
-	Error string `json:"error"`
-}
-
-func verifyNodes(e *cmdline.Env, c *cli.Context) (err error) {
-	s, err := lineage.Open(e.StateDir, lineage.Options{ReadOnly: true})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.Close()) }()
-	count := len(c.Args().Slice())
-	if count == 0 {
-		count = len(s.List())
-	}
-	faults, err := s.Inspect().Audit(c.Context, c.Args().Slice(), func(done, total int) {
-		e.Progress.Step("verifying snapshots", float64(done)/float64(total))
+func verifyNodes(e *cmdline.Env, c *cli.Context, r cmdline.Reader) error {
+	done, err := r.Verify(c.Context, c.Args().Slice(), func(done, total int) {
+		if total > 0 {
+			e.Progress.Step("verifying snapshots", float64(done)/float64(total))
+		}
 	})
 	if err != nil {
 		return err
 	}
 	e.Progress.Clear()
-	items := []faultItem{}
-	for _, f := range faults {
-		items = append(items, faultItem{f, f.Err.Error()})
-	}
+	faults := len(done.Faults) + done.FaultsLeft
 	if e.JSON {
-		err = e.PrintJSON(struct {
-			Nodes  int         `json:"nodes"`
-			Faults []faultItem `json:"faults"`
-		}{count, items})
-	} else if len(faults) == 0 {
-		_, err = fmt.Fprintf(e.Stdout, "%d snapshots are as they were captured\n", count)
+		err = e.PrintJSON(done)
+	} else if faults == 0 {
+		_, err = fmt.Fprintf(e.Stdout, "%d snapshots are as they were captured\n", done.Nodes)
 	} else {
 		t := cmdline.NewTable("ID", "WHERE", "WHAT")
-		for _, i := range items {
+		for _, i := range done.Faults {
 			where := i.Guest
 			if where == "" {
 				where = "-"
@@ -95,8 +75,8 @@ func verifyNodes(e *cmdline.Env, c *cli.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(faults) > 0 {
-		return fmt.Errorf("%d faults in %d snapshots of %s; remove what is damaged with: seussctl snapshot rm ID --cascade", len(faults), count, e.StateDir)
+	if faults > 0 {
+		return fmt.Errorf("%d faults in %d snapshots of %s; remove what is damaged with: seussctl snapshot rm ID --cascade", faults, done.Nodes, e.StateDir)
 	}
 	return nil
 }

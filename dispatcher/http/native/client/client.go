@@ -53,24 +53,14 @@ func call[T any](ctx context.Context, c *Client, method, path string, in any) (o
 }
 
 func send[T any](ctx context.Context, c *Client, method, path, kind string, body io.Reader) (out T, err error) {
-	request, err := http.NewRequestWithContext(ctx, method, "http://seuss"+path, body)
+	answer, err := c.open(ctx, method, path, kind, body)
 	if err != nil {
-		return out, fmt.Errorf("ask the daemon: %w", err)
-	}
-	if body != nil {
-		request.Header.Set("Content-Type", kind)
-	}
-	answer, err := c.http.Do(request)
-	if err != nil {
-		return out, fmt.Errorf("ask the daemon: %w", err)
+		return out, err
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode >= 300 {
-		return out, refusal(answer)
-	}
-	b, err := io.ReadAll(answer.Body)
+	b, err := readAnswer(answer)
 	if err != nil {
-		return out, fmt.Errorf("the daemon's answer: %w", err)
+		return out, err
 	}
 	if answer.StatusCode == http.StatusNoContent {
 		return out, nil
@@ -79,6 +69,21 @@ func send[T any](ctx context.Context, c *Client, method, path, kind string, body
 		return out, fmt.Errorf("the daemon's answer: %w", err)
 	}
 	return out, nil
+}
+
+// maxAnswer bounds what is read of an answer into memory: the list of a million
+// snapshots has less.
+const maxAnswer = 1 << 30
+
+func readAnswer(answer *http.Response) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	if err == nil && len(b) > maxAnswer {
+		err = fmt.Errorf("it has more than %d bytes", maxAnswer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the daemon's answer: %w", err)
+	}
+	return b, nil
 }
 
 // nothing is what a request is answered with that only does something.

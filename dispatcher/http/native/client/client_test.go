@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/url"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	_ "seuss/dispatcher/http/native"
 	"seuss/dispatcher/http/servertest"
 	"seuss/lineage"
+	"seuss/lineage/oci"
 )
 
 func open(t *testing.T, f *servertest.Fake) *Client {
@@ -53,6 +55,18 @@ func TestTheSameAsLocal(t *testing.T) {
 		"snapshots":        func(s api.Service) (any, error) { return s.Snapshots(ctx) },
 		"a snapshot":       func(s api.Service) (any, error) { return s.Snapshot(ctx, node[:10]) },
 		"no snapshot":      func(s api.Service) (any, error) { return s.Snapshot(ctx, "ffffffff") },
+		"inspect":          func(s api.Service) (any, error) { return s.Inspect(ctx, node[:10]) },
+		"inspect nothing":  func(s api.Service) (any, error) { return s.Inspect(ctx, "ffffffff") },
+		"diff of a root":   func(s api.Service) (any, error) { return s.Diff(ctx, api.Diff{B: node}) },
+		"usage":            func(s api.Service) (any, error) { return s.Usage(ctx) },
+		"verify":           func(s api.Service) (any, error) { return s.Verify(ctx, nil, nil) },
+		"verify one":       func(s api.Service) (any, error) { return s.Verify(ctx, []string{node}, nil) },
+		"verify nothing":   func(s api.Service) (any, error) { return s.Verify(ctx, []string{"ffffffff"}, nil) },
+		"duplicates":       func(s api.Service) (any, error) { return s.Duplicates(ctx, nil) },
+		"rebase":           func(s api.Service) (any, error) { return s.RebaseCheck(ctx, node, "ffffffff") },
+		"images":           func(s api.Service) (any, error) { return s.ListImages(ctx) },
+		"export":           func(s api.Service) (any, error) { return exported(s.Export(ctx, node, nil)) },
+		"export nothing":   func(s api.Service) (any, error) { return exported(s.Export(ctx, "ffffffff", nil)) },
 		"what gc would do": func(s api.Service) (any, error) { return s.Collect(ctx, api.GC{BudgetBytes: 1, DryRun: true}) },
 		"a bad gc":         func(s api.Service) (any, error) { return s.Collect(ctx, api.GC{UnusedMS: -1}) },
 		"a bad mark":       func(s api.Service) (any, error) { return nil, s.Mark(ctx, api.Mark{Action: "burn", Node: node}) },
@@ -86,6 +100,29 @@ func TestTheSameAsLocal(t *testing.T) {
 			}
 		})
 	}
+}
+
+// exported is the digest of an exported image, all of whose layers can be read.
+func exported(b *oci.Bundle, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer b.Close()
+	layers, err := b.Layers()
+	if err != nil {
+		return nil, err
+	}
+	for _, l := range layers {
+		r, err := l.Compressed()
+		if err == nil {
+			_, err = io.Copy(io.Discard, r)
+			r.Close()
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return b.Digest()
 }
 
 // output is what of a result depends on what was asked only.

@@ -108,9 +108,9 @@ func (c *Client) FollowLogs(ctx context.Context, function string, q logs.Query, 
 
 // refusal is the error of an answer that is one.
 func refusal(answer *http.Response) error {
-	b, err := io.ReadAll(answer.Body)
+	b, err := readAnswer(answer)
 	if err != nil {
-		return fmt.Errorf("the daemon's answer: %w", err)
+		return err
 	}
 	var doc api.Error
 	if err := json.Unmarshal(b, &doc); err != nil || doc.Message == "" {

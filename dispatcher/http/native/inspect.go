@@ -1,0 +1,123 @@
+package native
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/http/server"
+	"seuss/lineage"
+	"seuss/lineage/oci"
+)
+
+const (
+	// maxInspecting bounds the requests that read much of the store at a time: they
+	// take the disk's and a processor's time from invocations.
+	maxInspecting = 2
+	// inspectAgain is when one that was refused for that may come again.
+	inspectAgain = 5 * time.Second
+	// maxSymbols bounds those of one answer.
+	maxSymbols = 10_000
+)
+
+// inspector has the operations that look into snapshots.
+type inspector struct {
+	*server.Server
+	readers chan struct{} // one for each request that reads much of the store
+}
+
+func newInspector(on *server.Server) *inspector {
+	return &inspector{on, make(chan struct{}, maxInspecting)}
+}
+
+// reading lets f read much of the store, unless as many do as may.
+func (s *inspector) reading(f func() error) error {
+	select {
+	case s.readers <- struct{}{}:
+		defer func() { <-s.readers }()
+		return f()
+	default:
+		return &server.Refusal{Status: http.StatusTooManyRequests, RetryAfter: inspectAgain,
+			Message: strconv.Itoa(maxInspecting) + " requests look into the snapshots already; ask again when one of them is done"}
+	}
+}
+
+func (s *inspector) inspect(w http.ResponseWriter, r *http.Request) error {
+	doc, err := s.Service.Inspect(r.Context(), r.PathValue("id"))
+	return answer(w, http.StatusOK, doc, err)
+}
+
+func (s *inspector) diff(w http.ResponseWriter, r *http.Request) error {
+	q := r.URL.Query()
+	ask := api.Diff{A: q.Get("with"), B: r.PathValue("id"), Symbols: 20}
+	if text := q.Get("symbols"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 || n > maxSymbols {
+			return &server.Refusal{Status: http.StatusBadRequest, Message: "symbols=" + strconv.Quote(text) + ": want a number from 0 to " + strconv.Itoa(maxSymbols)}
+		}
+		ask.Symbols = n
+	}
+	return s.reading(func() error {
+		doc, err := s.Service.Diff(r.Context(), ask)
+		return answer(w, http.StatusOK, doc, err)
+	})
+}
+
+func (s *inspector) usage(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
+		doc, err := s.Service.Usage(r.Context())
+		return answer(w, http.StatusOK, doc, err)
+	})
+}
+
+func (s *inspector) rebase(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
+		doc, err := s.Service.RebaseCheck(r.Context(), r.PathValue("id"), r.URL.Query().Get("onto"))
+		return answer(w, http.StatusOK, doc, err)
+	})
+}
+
+func (s *inspector) verify(w http.ResponseWriter, r *http.Request) error {
+	var in api.Verify
+	if err := read(r, maxSmallRequest, &in); err != nil {
+		return err
+	}
+	return s.reading(func() error {
+		return stream(s.Server, w, r, func(ctx context.Context, tell api.Tell) (*api.Verified, error) {
+			return s.Service.Verify(ctx, in.Snapshots, tell)
+		})
+	})
+}
+
+func (s *inspector) duplicates(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
+		return stream(s.Server, w, r, func(ctx context.Context, tell api.Tell) (*lineage.Duplicates, error) {
+			d, err := s.Service.Duplicates(ctx, tell)
+			return &d, err
+		})
+	})
+}
+
+// export sends a snapshot and its ancestors as the archive that nativeImport
+// takes, made as it is read.
+func (s *inspector) export(w http.ResponseWriter, r *http.Request) error {
+	return s.reading(func() error {
+		b, err := s.Service.Export(r.Context(), r.PathValue("id"), nil)
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Content-Type", "application/x-tar")
+		if err := oci.Stream(w, b); err != nil {
+			s.Log.Warn("an export ended early", "request_id", server.RequestIDOf(r), "error", err)
+			panic(http.ErrAbortHandler) // a client must not take half of it for all
+		}
+		return nil
+	})
+}
+
+func (s *inspector) images(w http.ResponseWriter, r *http.Request) error {
+	list, err := s.Service.ListImages(r.Context())
+	return answer(w, http.StatusOK, list, err)
+}
