@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-memdb"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
@@ -24,8 +25,7 @@ const (
 	nodesDir  = "nodes"
 	hitsName  = "hits"
 
-	imageSuffix = ".img"
-	nodeSuffix  = ".node"
+	nodeSuffix = ".node"
 )
 
 // Options change how a Store is opened.
@@ -189,7 +189,7 @@ func (s *Store) nodePath(id string) string { return s.path(nodesDir, id+nodeSuff
 func (s *Store) Dir() string { return s.dir }
 
 // ImagePath returns where the image with this digest belongs.
-func (s *Store) ImagePath(digest string) string { return s.path(imagesDir, digest+imageSuffix) }
+func (s *Store) ImagePath(digest string) string { return s.path(imagesDir, digest+guest.ImageSuffix) }
 
 // ReadOnly reports how the Store was opened.
 func (s *Store) ReadOnly() bool { return s.readOnly }
