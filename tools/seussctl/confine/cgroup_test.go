@@ -121,8 +121,6 @@ func waiting(t *testing.T) (pid int, end func()) {
 	}
 	return cmd.Process.Pid, func() {
 		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Error(err)
-		}
+		_ = cmd.Wait() // of Go, it has threads: in a group of one task it may fail
 	}
 }
