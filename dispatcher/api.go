@@ -7,6 +7,7 @@ import (
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
@@ -50,6 +51,8 @@ type Options struct {
 	// PoolBytes bounds the private memory of all machines of an image, in bytes,
 	// as far as it is known when a machine is made; 0: no bound.
 	PoolBytes uint64
+	// Limits are those of the process that machines run into; nil: the host's.
+	Limits *capacity.Limits
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
 	// stands at them: see lineage.Options.HotBytes.
 	HotBytes uint64

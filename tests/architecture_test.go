@@ -56,6 +56,7 @@ var mayImport = map[string][]string{
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched"},
 	"dispatcher/logs":                  {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
+	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
 	"dispatcher/events":                {"dispatcher/sched", "lineage/sealed"},

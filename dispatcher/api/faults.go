@@ -91,6 +91,7 @@ var faults = []Fault{
 	{oci.ErrMismatch, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{lineage.ErrChecksum, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{dispatcher.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{dispatcher.ErrFull, Unavailable, http.StatusServiceUnavailable, LambdaThrottled, http.StatusTooManyRequests, ExitFailure},
 	{sched.ErrDrained, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 }
 

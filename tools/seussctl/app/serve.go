@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -72,7 +73,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients of the address need (default: one that is made and kept in the state directory)"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "no-token", Usage: "ask for no token: every program of this machine, whoever runs it, may use the address"},
-		&cli.IntFlag{Name: "machines", Value: 4 * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
+		&cli.IntFlag{Name: "machines", Value: guestsPerProcessor * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
@@ -217,14 +218,27 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }
 
-// addProcessors lets Go run as many threads more as may be inside a guest at a time.
+const (
+	// guestsPerProcessor is what --machines is by default for each processor.
+	guestsPerProcessor = 4
+	// manyThreads is half of what Go's runtime allows by itself.
+	manyThreads = 5000
+)
+
+// addProcessors lets Go run as many threads more as may be inside a guest at a time, up to
+// four for each processor: that many compute side by side or wait for the kernel, and each
+// of Go's processors brings workers of the garbage collector.
 // A thread that is keeps its processor of Go's until the runtime's monitor takes it
 // away; under load that takes milliseconds, in which requests are not even read
 // (docs/decisions/scheduling.md, "Why does the daemon take more of Go's processors than there are?").
 // $GOMAXPROCS, where it is set, stands.
 func addProcessors(slots int) {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + slots)
+		own := runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(own + min(slots, guestsPerProcessor*own))
+	}
+	if slots > manyThreads { // each takes one while it is inside its guest
+		debug.SetMaxThreads(slots + manyThreads)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
@@ -176,8 +177,16 @@ func hostMemory() uint64 {
 	var kib uint64
 	if err == nil {
 		if _, err = fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
-			return kib << 10
+			return within(kib << 10)
 		}
 	}
-	return 4 << 30
+	return within(4 << 30)
+}
+
+// within is what the process's control group leaves of memory.
+func within(bytes uint64) uint64 {
+	if limit, _ := (capacity.Host{}).MemoryLimit(); limit > 0 {
+		return min(bytes, limit)
+	}
+	return bytes
 }
