@@ -17,7 +17,7 @@ type Host struct {
 	Store *lineage.Store
 	// Snapshots finds the snapshot of a node, by its id: a cache of what Load gives.
 	Snapshots func(id string) (*Snapshot, error)
-	Spare     Spare // nil: machines are few
+	Room      Room // nil: machines are few
 	Observer  Observer
 	Log       *slog.Logger
 	// Background runs f on a goroutine that somebody waits for. It returns false, and

@@ -39,6 +39,8 @@ func mappingsIn(t *testing.T, mem []byte) (n int) {
 // stingy spares nothing.
 type stingy struct{}
 
+func (stingy) Take() error           { return nil }
+func (stingy) Give()                 {}
 func (stingy) TakeMappings(int) bool { return false }
 func (stingy) GiveMappings(int)      {}
 

@@ -36,8 +36,8 @@ type memoryPlan struct {
 	layout  *lineage.Layout // that was mapped at first
 	// base is the view that is mapped: the layout's, and what was mapped since.
 	base  *lineage.View
-	spare Spare // of the process's mappings
-	extra int   // that the machine has of those
+	spare Room // of the process's mappings
+	extra int  // that the machine has of those
 	// private holds the pages that are private copies. Their content is known
 	// only right after deploy: then it is the view's.
 	private *dirtytrack.PageSet
@@ -63,7 +63,7 @@ type Moved struct {
 	Calls          uint64 // system calls that have changed how memory is mapped
 }
 
-func newMemoryPlan(mem *vmm.Memory, spare Spare) (memoryPlan, error) {
+func newMemoryPlan(mem *vmm.Memory, spare Room) (memoryPlan, error) {
 	tracker, err := mem.Tracker()
 	if err != nil {
 		return memoryPlan{}, err
