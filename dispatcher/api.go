@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/functions"
@@ -87,6 +88,8 @@ type Options struct {
 	// Budgets bound what all functions take of the host for connections; nil: what suits
 	// Slots.
 	Budgets *outbound.Budgets
+	// Quota says what an owner may have; nil: whatever he wants.
+	Quota func(owner string) access.Quota
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Loaded, where it is not nil, is told of each time that a function's code was loaded

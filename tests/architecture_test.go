@@ -49,10 +49,11 @@ var mayImport = map[string][]string{
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
 	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
+	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/sched"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
 	"dispatcher/regions":               {"guest", "images", "lineage"},
-	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
-	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/logs", "dispatcher/sched"},
+	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/quota", "dispatcher/sched", "images", "lineage", "lineage/oci"},
+	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched"},
 	"dispatcher/logs":                  {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},

@@ -24,6 +24,7 @@ import (
 	_ "seuss/dispatcher/http/native" // a front door
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
+	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
@@ -113,6 +114,11 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	defer cfg.sandbox.Close()
 	cfg.options.Loaded = admission.Loaded(&cfg.logs)
 	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.StateDir, cfg.log, e.Progress.Step
+	if cfg.keys, err = access.Open(e.StateDir, cfg.log); err != nil {
+		return err
+	}
+	defer cfg.keys.Close()
+	cfg.options.Quota = cfg.keys.Quota
 	d, err := e.Open(cfg.options)
 	if err != nil {
 		return err
@@ -172,16 +178,11 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	addProcessors(cfg.queue.Slots)
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
-	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
+	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, queue.Close(ctx))
 	}
-	keys, err := access.Open(e.StateDir, cfg.log)
-	if err != nil {
-		return errors.Join(err, queue.Close(ctx))
-	}
-	defer keys.Close()
 	listeners, err := listen(e, cfg)
 	if err != nil {
 		return errors.Join(err, queue.Close(ctx))
@@ -189,7 +190,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, Keys: keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
+	s := server.New(server.Options{Endpoint: tcp, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

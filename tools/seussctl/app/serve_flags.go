@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/logs"
@@ -28,6 +29,7 @@ type serveConfig struct {
 	listen, socket string
 	token          token
 	options        dispatcher.Options
+	keys           *access.Keeper // tokens and quotas
 	queue          sched.Options
 	drain          time.Duration
 	log            *slog.Logger
