@@ -65,7 +65,7 @@ at most --drain. A second signal ends it at once.`,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			err := runService(e, c)
 			var usage *cmdline.UsageError
-			if log := e.Notes(); err != nil && log != nil && !errors.As(err, &usage) {
+			if log := e.Notes; err != nil && log != nil && !errors.As(err, &usage) {
 				log.Error("the service has failed", "error", err)
 				return cmdline.ErrReported
 			}

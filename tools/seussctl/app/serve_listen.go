@@ -77,7 +77,7 @@ func announce(e *cmdline.Env, listeners []endpoint, tcp api.Endpoint) error {
 			TokenFile string   `json:"token_file,omitempty"`
 		}{names, tcp.TokenFile})
 	}
-	if log := e.Notes(); log != nil {
+	if log := e.Notes; log != nil {
 		log.Info("serving", "on", names, "token_file", tcp.TokenFile, "open", tcp.URL != "" && !tcp.Token)
 		return nil
 	}

@@ -63,7 +63,7 @@ type Env struct {
 	Log        *slog.Logger
 	Dashed     bool // the command line has a "--"
 
-	notes *slog.Logger // nil: remarks are plain lines
+	Notes *slog.Logger // set by TellJSON; nil: remarks are plain lines
 	// Guest is told of guests' processes: platform.Options.
 	Guest       func(pid int, bytes uint64) (ended func(), err error)
 	Kind        *platform.Kind // of the platform that was opened last
@@ -147,18 +147,15 @@ func (e *Env) Images() images.Store {
 // TellJSON makes remarks, and what ends the program, lines of a log in JSON, and shows no
 // progress: who reads the log reads nothing else.
 func (e *Env) TellJSON(log *slog.Logger) {
-	e.notes = log
+	e.Notes = log
 	e.Progress.visible = false
 }
-
-// Notes is the log that TellJSON was given; nil: remarks are plain lines.
-func (e *Env) Notes() *slog.Logger { return e.notes }
 
 // Notef prints a remark for the person at the terminal.
 func (e *Env) Notef(format string, args ...any) {
 	e.Progress.Clear()
-	if e.notes != nil {
-		e.notes.Warn(fmt.Sprintf(format, args...))
+	if e.Notes != nil {
+		e.Notes.Warn(fmt.Sprintf(format, args...))
 		return
 	}
 	fmt.Fprintf(e.Stderr, "seussctl: note: "+format+"\n", args...)
