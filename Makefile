@@ -82,7 +82,7 @@ endif
 
 .PHONY: race
 race: ## the race detector on what has locks
-	$(GO) test -race -short -timeout 20m ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/...
+	$(GO) test -race -short -timeout 20m ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/... ./vmm/vsock
 
 .PHONY: fuzz
 fuzz: ## a few seconds of each fuzz target; the named cases run with unit

@@ -178,6 +178,9 @@ func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []
 // that cannot be read are left out and described by the error.
 func (d *Deployments) Functions() ([]functions.Function, error) { return d.store.List() }
 
+// Owned returns the records of an owner's deployments, as Functions does everybody's.
+func (d *Deployments) Owned(owner string) ([]functions.Function, error) { return d.store.Owned(owner) }
+
 // kept returns what is kept of a deployment, nil if nothing is.
 func (d *Deployments) kept(name string) *Deployment {
 	d.mu.RLock()

@@ -69,8 +69,8 @@ func (d *Dispatcher) Deploy(ctx context.Context, spec FunctionSpec) (*lineage.No
 }
 
 func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.Node, error) {
-	if !functions.ValidName(spec.Name) {
-		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
+	if !functions.ValidFunction(spec.Name) {
+		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -, with an owner and a slash before them if it is not the default one: %w", spec.Name, lineage.ErrInvalid)
 	}
 	code, err := spec.code()
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
@@ -120,7 +121,8 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 
 // appendContext appends what the driver turns into Lambda's context object.
 func (i *invocation) appendContext(b []byte, req *Request) []byte {
-	name := functions.BaseName(i.f.spec.Name) // no character of it needs quoting
+	key := functions.BaseName(i.f.spec.Name)
+	name := functions.NameOf(key) // no character of it needs quoting
 	version := i.result.Version
 	if version == "" {
 		version = "$LATEST"
@@ -139,7 +141,7 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 	if req.ARN != "" {
 		b = append(b, req.ARN...)
 	} else {
-		b = append(b, ARN(localRegion, localAccount, name, "")...)
+		b = append(b, ARN(localRegion, access.AccountOf(functions.OwnerOf(key)), name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
 	b = strconv.AppendUint(b, memory, 10)

@@ -6,11 +6,8 @@ import "github.com/google/uuid"
 // revision ids are.
 func NewRequestID() string { return uuid.NewString() }
 
-// Region and account in ARNs where nobody has named any.
-const (
-	localRegion  = "local"
-	localAccount = "000000000000"
-)
+// localRegion is the region in ARNs where nobody has named any.
+const localRegion = "local"
 
 // ARN is the ARN of a function; qualifier may be empty.
 func ARN(region, account, name, qualifier string) string {

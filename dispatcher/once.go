@@ -25,7 +25,7 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
 	}
-	if !functions.ValidName(spec.Name) {
+	if !functions.ValidFunction(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -: %w", spec.Name, lineage.ErrInvalid)
 	}
 	if err := d.outer.Check(&spec.Settings); err != nil {

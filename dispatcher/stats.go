@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"sync/atomic"
 
+	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/lineage"
 	"seuss/lineage/pages"
@@ -15,6 +16,16 @@ type counters struct {
 	captures, impure  atomic.Uint64
 	prefetched        atomic.Uint64
 	dirtied, faults   atomic.Uint64
+	copied, compared  atomic.Uint64
+	mapped, mapCalls  atomic.Uint64
+}
+
+// Restored counts what bringing machines to snapshots takes.
+func (c *counters) Restored(m instance.Moved) {
+	c.copied.Add(m.Copied)
+	c.compared.Add(m.Compared)
+	c.mapped.Add(m.Mapped)
+	c.mapCalls.Add(m.Calls)
 }
 
 // Ran, Captured and Prefetched make the counters an instance.Observer.
@@ -39,6 +50,10 @@ type Stats struct {
 	PagesPrefetched uint64                  `json:"pages_prefetched"` // of loading sets
 	PagesDirtied    uint64                  `json:"pages_dirtied"`    // that runs left private to their machines
 	HostFaults      uint64                  `json:"host_faults"`      // page faults of the host while functions ran
+	PagesCopied     uint64                  `json:"pages_copied"`     // to bring machines to snapshots
+	PagesCompared   uint64                  `json:"pages_compared"`   // to see whether they have to be
+	PagesMapped     uint64                  `json:"pages_mapped"`     // in their place
+	MapCalls        uint64                  `json:"map_calls"`        // system calls that have changed how machines' memory is mapped
 	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
 	StreamsRefused  uint64                  `json:"streams_refused"`  // because an instance, or all, had as many as they may
 	LookupsRefused  uint64                  `json:"lookups_refused"`  // names that were not looked up for that
@@ -59,6 +74,7 @@ func (d *Dispatcher) Stats() Stats {
 	st.Network = d.opts.Network.Stats()
 	st.StreamsRefused, st.LookupsRefused = d.opts.Budgets.Streams.Refused(), d.opts.Budgets.Lookups.Refused()
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
+	st.PagesCopied, st.PagesCompared, st.PagesMapped, st.MapCalls = c.copied.Load(), c.compared.Load(), c.mapped.Load(), c.mapCalls.Load()
 	st.HugePageBytes = pages.HugeBytes()
 	for _, n := range d.store.List() {
 		st.Nodes++

@@ -35,7 +35,7 @@ func (s sharer) share(w nodeWriter, info *nodefile.Info, x *nodefile.Index) node
 	if !s.shareable(w, info) {
 		return w
 	}
-	offers := s.findShared(info.Parent, info.ID, x, leastShared)
+	offers := s.findShared(info, x, leastShared)
 	if len(offers) == 0 {
 		return w
 	}

@@ -122,7 +122,7 @@ func TestLinksWithoutNodes(t *testing.T) {
 // TestSiblingTableIsBounded: with no room for all, the latest nodes are known.
 func TestSiblingTableIsBounded(t *testing.T) {
 	h := newSharing(t, openStore(t, t.TempDir()), 2)
-	table := h.s.siblings.table(h.image.ID)
+	table := h.s.siblings.table(&nodefile.Info{Parent: h.image.ID, Kind: nodefile.KindImport})
 	table.limit = 900
 	for range 6 {
 		n := h.add(t)
@@ -134,7 +134,7 @@ func TestSiblingTableIsBounded(t *testing.T) {
 		}
 	}
 	for i := range uint64(2 * maxSiblingTables) {
-		h.s.siblings.table(fmt.Sprint(i))
+		h.s.siblings.table(&nodefile.Info{Parent: fmt.Sprint(i), Kind: nodefile.KindImport})
 	}
 	if len(h.s.siblings.tables) != maxSiblingTables {
 		t.Errorf("%d tables", len(h.s.siblings.tables))

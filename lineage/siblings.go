@@ -20,15 +20,19 @@ type siblings struct {
 }
 
 const (
-	// maxSiblingTables and maxSiblingPages bound the memory: some 30 bytes a page,
-	// 32 MiB in all. Of more pages the oldest nodes' are left out.
-	maxSiblingTables = 4
+	// maxSiblingPages bounds the pages of a table, maxTablePages those of all: some 30
+	// bytes a page, 32 MiB. Of more pages the oldest nodes' are left out, of more tables
+	// those that nobody has asked for.
 	maxSiblingPages  = 1 << 18
+	maxTablePages    = 1 << 20
+	maxSiblingTables = 256
 )
 
-// siblingTable is what is known of the nodes below one parent.
+// siblingTable is what is known of the nodes below one parent that a new node may share
+// pages with.
 type siblingTable struct {
 	parent string
+	of     *nodefile.Info         // a node for which it was made: those of the same owner share it
 	known  map[string]*storedFile // nodes that were looked at, as they were
 	files  []*donorFile
 	at     map[uint64]placeOf
@@ -40,6 +44,9 @@ type placeOf struct {
 	file uint32
 	page uint32
 }
+
+// nowhere is the number of a file that is not to be shared with.
+const nowhere = ^uint32(0)
 
 // donorFile is a file that has pages of a sibling.
 type donorFile struct {
@@ -63,15 +70,15 @@ type offer struct {
 	hits []hit // ascending by page
 }
 
-// find returns the files that seem to have least or more of x's pages, those with the
-// most first. without, an id, is left out.
-func (s sharer) findShared(parent, without string, x *nodefile.Index, least int) []offer {
+// findShared returns the files that seem to have least or more of x's pages, those with
+// the most first. The node's own present file is left out.
+func (s sharer) findShared(info *nodefile.Info, x *nodefile.Index, least int) []offer {
 	s.siblings.mu.Lock()
 	defer s.siblings.mu.Unlock()
-	t := s.siblings.table(parent)
+	t := s.siblings.table(info)
 	t.update(s.Store)
-	var not uint64 // the node's present file goes
-	if n := s.lookup(without); n != nil {
+	var not uint64 // it goes
+	if n := s.lookup(info.ID); n != nil {
 		not = n.file.Load().inode
 	}
 	hits := make([][]hit, len(t.files))
@@ -90,25 +97,35 @@ func (s sharer) findShared(parent, without string, x *nodefile.Index, least int)
 	return offers
 }
 
-// table returns the table of a parent, as the latest one.
-func (b *siblings) table(parent string) *siblingTable {
-	i := slices.IndexFunc(b.tables, func(t *siblingTable) bool { return t.parent == parent })
+// table returns the table of a node's siblings, as the latest one.
+func (b *siblings) table(of *nodefile.Info) *siblingTable {
+	i := slices.IndexFunc(b.tables, func(t *siblingTable) bool {
+		return t.parent == of.Parent && t.of.Private() == of.Private() && t.of.Key.Owner() == of.Key.Owner()
+	})
 	var t *siblingTable
 	switch {
 	case i >= 0:
 		t = b.tables[i]
 		b.tables = slices.Delete(b.tables, i, i+1)
 	default:
-		t = &siblingTable{parent: parent, limit: maxSiblingPages}
+		t = &siblingTable{parent: of.Parent, of: &nodefile.Info{Kind: of.Kind, Key: nodefile.Key{Function: of.Key.Function}}, limit: maxSiblingPages}
 	}
-	b.tables = append([]*siblingTable{t}, b.tables[:min(len(b.tables), maxSiblingTables-1)]...)
+	pages := 0
+	keep := slices.IndexFunc(b.tables, func(t *siblingTable) bool {
+		pages += len(t.at)
+		return pages > maxTablePages-maxSiblingPages
+	})
+	if keep < 0 {
+		keep = len(b.tables)
+	}
+	b.tables = append([]*siblingTable{t}, b.tables[:min(keep, maxSiblingTables-1)]...)
 	return t
 }
 
 // update takes in new nodes, and begins anew where known ones are gone or were written
 // anew, or where there is no room: then with the latest nodes, up to half of the room.
 func (t *siblingTable) update(s *Store) {
-	children := s.catalogue().Children(t.parent)
+	children := slices.DeleteFunc(s.catalogue().Children(t.parent), func(n *Node) bool { return !t.of.MayShare(&n.Info) })
 	now := make(map[string]*storedFile, len(children))
 	for _, n := range children {
 		now[n.ID] = n.file.Load()
@@ -130,7 +147,7 @@ func (t *siblingTable) update(s *Store) {
 		}
 	}
 	if anew {
-		*t = siblingTable{parent: t.parent, known: map[string]*storedFile{}, at: map[uint64]placeOf{}, limit: t.limit}
+		*t = siblingTable{parent: t.parent, of: t.of, known: map[string]*storedFile{}, at: map[uint64]placeOf{}, limit: t.limit}
 	}
 	slices.SortStableFunc(children, func(a, b *Node) int { return b.Created.Compare(a.Created) })
 	for _, n := range children {
@@ -172,6 +189,10 @@ func (t *siblingTable) add(s *Store, n *Node, file *storedFile) error {
 			if i < 0 {
 				return fmt.Errorf("link %d: %w", d.Ordinal, ErrNotFound)
 			}
+			if donor := s.lookup(d.ID); donor == nil && t.of.Key.Owner() != "" || donor != nil && !t.of.MayShare(&donor.Info) {
+				with = append(with, nowhere) // an earlier release shared between owners of today
+				continue
+			}
 			with = append(with, t.file(&donorFile{d, file.links[i].inode, s.linkPath(n.ID, d.Ordinal)}))
 		}
 	}
@@ -179,6 +200,9 @@ func (t *siblingTable) add(s *Store, n *Node, file *storedFile) error {
 		in := own
 		if donor != nodefile.OwnFile {
 			in = with[donor]
+		}
+		if in == nowhere {
+			return
 		}
 		for i := range count {
 			key := digestKey(&x.Digests[at+i])

@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"vmm/platform/conformance": {"dirtytrack", "guest", "vmm", "vmm/..."},
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
+	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/sched", "images", "lineage", "lineage/oci"},
@@ -61,7 +62,7 @@ var mayImport = map[string][]string{
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
-	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/logs", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/logs", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
 	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 

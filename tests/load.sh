@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Starts a daemon on a state directory of its own and puts it under load: a mixed
 # workload for SECONDS at the sustainable rate and for shorter at 2 and 5 times
-# that, then a burst. The generator shares the machine and so runs at a lower
+# that, then a burst. It prints what an invocation costs in pages, calls and faults, and
+# the ratios that a release is measured by. The generator shares the machine and so runs at a lower
 # priority than the daemon (NICE=10), or, with PIN=1, on a processor of its own, the last,
 # while the daemon has the others.
 # Usage: [PIN=1|NICE=0] load.sh SECONDS [WORK]

@@ -288,6 +288,13 @@ func (t *sourceTree) checkGoTest(arguments string) (missing []string) {
 		}
 		if !t.hasTest(re, where...) {
 			missing = append(missing, fmt.Sprintf("a test that matches %s in %v", p, folders))
+			continue
+		}
+		// What go test passes over silently: one of several names that is no test's.
+		for _, one := range alternatives(p) {
+			if re, err := regexp.Compile(one); err == nil && !t.hasTest(re, where...) {
+				missing = append(missing, fmt.Sprintf("a test that matches %s of -run %s in %v", one, p, folders))
+			}
 		}
 	}
 	return missing

@@ -141,6 +141,16 @@ func (l Local) Functions(context.Context) ([]Function, error) {
 	return list, err
 }
 
+// Describe describes a deployment.
+func (l Local) Describe(deployment string) (*Function, error) {
+	f, err := l.Dispatcher.Function(deployment)
+	if err != nil {
+		return nil, err
+	}
+	doc := FunctionOf(l.Kept.Store, f, l.Outer())
+	return &doc, nil
+}
+
 // Deploy implements the noun.
 func (l Local) Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error) {
 	return l.describe(l.Dispatcher.Deploy(ctx, spec))

@@ -94,6 +94,8 @@ type Deployments interface {
 	Resolve(name string) (deployment string, err error)
 	Function(deployment string) (functions.Function, error)
 	Versions(name string) ([]functions.Function, error)
+	// Owned lists an owner's deployments, as Functions.Functions does everybody's.
+	Owned(owner string) ([]functions.Function, error)
 	FunctionFiles(functions.Function) (files map[string][]byte, warmUp []json.RawMessage, err error)
 	Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error)
 	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
@@ -111,6 +113,8 @@ type Hosted interface {
 	ImageMemory(image string) (bytes uint64, err error)
 	Stats() dispatcher.Stats
 	StateDir() string
+	// Describe describes a deployment.
+	Describe(deployment string) (*Function, error)
 	// Watch returns a channel that is closed when the snapshots change.
 	Watch() <-chan struct{}
 }

@@ -1,7 +1,10 @@
 package api
 
 import (
+	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 
 	"seuss/dispatcher/bounds"
@@ -44,6 +47,29 @@ func SnapshotOf(s *lineage.Store, n *lineage.Node) *Snapshot {
 	return item
 }
 
+// Find returns the one snapshot of a list that a reference leads to: an id, the beginning
+// of one, or a tag. The error matches lineage.ErrNotFound or ErrAmbiguous.
+func Find(list []*Snapshot, ref string) (found *Snapshot, err error) {
+	for _, s := range list {
+		if s.ID == ref || slices.Contains(s.Tags, ref) {
+			return s, nil
+		}
+	}
+	for _, s := range list {
+		if ref == "" || !strings.HasPrefix(s.ID, ref) {
+			continue
+		}
+		if found != nil {
+			return nil, fmt.Errorf("node %s: %w", ref, lineage.ErrAmbiguous)
+		}
+		found = s
+	}
+	if found == nil {
+		return nil, fmt.Errorf("node %s: %w", ref, lineage.ErrNotFound)
+	}
+	return found, nil
+}
+
 // Forest arranges snapshots as trees, those whose parent is not among them at the
 // roots, in their order.
 func Forest(list []*Snapshot) []*Snapshot {
@@ -67,6 +93,9 @@ type Function struct {
 	Nodes       int    `json:"nodes"` // function and argument nodes of the deployed code
 	StoredBytes uint64 `json:"stored_bytes"`
 	Hits        uint64 `json:"hits"`
+	// Owner is who has deployed it, where that is not the default owner. Name is what it
+	// is called by who asks.
+	Owner string `json:"owner,omitempty"`
 	// Bounds is how far instances may go; nil: the record says what cannot be read.
 	Bounds *bounds.Summary `json:"bounds,omitempty"`
 }

@@ -41,6 +41,8 @@ type Observer interface {
 	// Ran: an instance is over. It took so many page faults of the host, and left its
 	// VM with so many private pages.
 	Ran(faults, private uint64)
+	// Restored: a VM was brought to a snapshot.
+	Restored(m Moved)
 	// Captured: a snapshot was made.
 	Captured()
 	// Prefetched: so many pages were read ahead of the guests that need them.

@@ -111,6 +111,7 @@ type silent struct{}
 
 func (silent) Ran(_, _ uint64)   {}
 func (silent) Captured()         {}
+func (silent) Restored(Moved)    {}
 func (silent) Prefetched(uint64) {}
 
 func newLawBench(t *testing.T, platform platform.Platform) *lawBench {

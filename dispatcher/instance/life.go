@@ -41,4 +41,7 @@ func (vm *VM) enter(s State) {
 		panic(fmt.Sprintf("a machine that is %v cannot become %v", vm.state, s))
 	}
 	vm.state = s
+	if s == Running {
+		vm.plan.ran = true
+	}
 }

@@ -123,6 +123,7 @@ func (p *memoryPlan) giveMappings() {
 }
 
 func (p *memoryPlan) mapRun(run lineage.Run) error {
+	p.calls++
 	if run.Blob == nil {
 		return p.mem.MapZero(run.First, run.Count)
 	}
@@ -200,6 +201,7 @@ func (p *memoryPlan) cool() (mapped uint64, err error) {
 		if err := p.mem.Discard(first, count); err != nil {
 			return mapped, fmt.Errorf("give private pages back: %w", err)
 		}
+		p.calls++
 		p.private.RemoveRange(first, count)
 		cold.RemoveRange(first, count)
 		mapped += count

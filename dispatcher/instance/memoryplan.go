@@ -45,6 +45,12 @@ type memoryPlan struct {
 	resets  int                 // deploys to that same view
 	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
 
+	// ran says that a guest has run since the last deploy. Until then the content of
+	// private pages is known: the view's, but for those that the monitor has written.
+	ran     bool
+	written *dirtytrack.PageSet
+
+	calls        uint64              // see Moved
 	small, fresh *dirtytrack.PageSet // scratch of move
 	access       vmm.Access          // scratch of deploy
 }
@@ -52,6 +58,8 @@ type memoryPlan struct {
 // Moved counts what bringing a machine to a snapshot has moved.
 type Moved struct {
 	Copied, Mapped uint64 // pages
+	Compared       uint64 // pages that were looked at to see whether they had to be copied
+	Calls          uint64 // system calls that have changed how memory is mapped
 }
 
 func newMemoryPlan(mem *vmm.Memory, spare Spare) (memoryPlan, error) {
@@ -65,7 +73,7 @@ func newMemoryPlan(mem *vmm.Memory, spare Spare) (memoryPlan, error) {
 	return memoryPlan{
 		mem: mem, tracker: tracker, spare: spare,
 		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
-		small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
+		written: dirtytrack.NewPageSet(mem.Pages()), small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
 	}, nil
 }
 
@@ -74,6 +82,7 @@ func newMemoryPlan(mem *vmm.Memory, spare Spare) (memoryPlan, error) {
 // have got new private pages.
 func (p *memoryPlan) collect(faulted bool) error {
 	p.private.Union(p.mem.HostWritten())
+	p.written.Union(p.mem.HostWritten())
 	p.mem.HostWritten().Clear()
 	p.forgetGiven()
 	if !faulted {
@@ -112,15 +121,19 @@ func (p *memoryPlan) deploy(view *lineage.View) (m Moved, err error) {
 		diff = lineage.Diff(p.base, view)
 	}
 	p.access.Note(p.mem, p.private, diff)
+	p.calls = 0
 	if view == p.view {
 		m, err = p.reset()
 	} else if m, err = p.move(view); err == nil {
 		p.view, p.resets = view, 0
 		p.changed.Clear()
 	}
+	m.Calls = p.calls
 	if err != nil {
 		return m, err
 	}
+	p.ran = false
+	p.written.Clear()
 	return m, p.mem.Revoke(&p.access)
 }
 
@@ -144,7 +157,7 @@ func (p *memoryPlan) reset() (Moved, error) {
 			p.changed.Add(page)
 		}
 	}
-	m := Moved{Copied: p.changed.Len() - before}
+	m := Moved{Copied: p.changed.Len() - before, Compared: p.private.Len()}
 	if p.resets < learnResets {
 		return m, nil
 	}
@@ -191,11 +204,31 @@ func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
 		if err := p.mem.Populate(fresh.Runs()); err != nil {
 			return m, fmt.Errorf("populate pages of the node: %w", err)
 		}
+		for range fresh.Runs() {
+			p.calls++
+		}
 	}
 	p.private.Union(small)
+	if p.ran || p.view == nil {
+		p.view = view
+		p.copyPrivate()
+		m.Copied = p.private.Len()
+		return m, nil
+	}
+	// What was private shows the view that it was at: the rest is right already.
+	wrong := fresh
+	wrong.Union(p.written)
+	for first, count := range lineage.Diff(p.view, view) {
+		wrong.AddRange(first, count)
+	}
 	p.view = view
-	p.copyPrivate()
-	m.Copied = p.private.Len()
+	ram := p.mem.Bytes()
+	for page := range wrong.All() {
+		if p.private.Has(page) {
+			view.CopyPage(pageOf(ram, page), page)
+			m.Copied++
+		}
+	}
 	return m, nil
 }
 
@@ -217,6 +250,7 @@ func (p *memoryPlan) shrink(wanted *dirtytrack.PageSet) error {
 		if err := p.mem.Discard(first, count); err != nil {
 			return fmt.Errorf("give private pages back: %w", err)
 		}
+		p.calls++
 	}
 	for page := range drop.All() {
 		p.private.Remove(page)

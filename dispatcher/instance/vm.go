@@ -92,6 +92,7 @@ func (vm *VM) Restore(s *Snapshot) (Moved, error) {
 	}
 	vm.enter(Ready)
 	vm.snapshot = s
+	vm.host.Observer.Restored(m)
 	return m, nil
 }
 

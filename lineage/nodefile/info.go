@@ -46,6 +46,26 @@ func (k Key) Clone() Key {
 	return k
 }
 
+// Owner returns whose content a node with the key may hold: what stands before a slash in
+// Function; "" is one owner too.
+func (k *Key) Owner() string {
+	owner, _, owned := strings.Cut(k.Function, "/")
+	if !owned {
+		return ""
+	}
+	return owner
+}
+
+// Private reports whether a node holds content of its function's owner. The others hold
+// what came from the image.
+func (i *Info) Private() bool { return i.Kind == KindFunction || i.Kind == KindArgument }
+
+// MayShare reports whether a node may have pages in the file of another: in its owner's
+// own nodes, and in those that hold what came from the image.
+func (i *Info) MayShare(with *Info) bool {
+	return !with.Private() || i.Private() && i.Key.Owner() == with.Key.Owner()
+}
+
 // Binding is one argument that was bound before the capture, in binding order.
 type Binding struct {
 	Key     string `json:"key"`

@@ -24,7 +24,7 @@ if [ "${1:-}" = all ]; then
 	go test -c -o "$work/dispatcher.test" ./dispatcher
 	go test -c -o "$work/instance.test" ./dispatcher/instance
 	"$work/seussctl" --state "$work/small" image build --memory 72MiB --no-numpy >/dev/null
-	lacks='TestGoProgram|TestOutboundGo|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestReadme|TestHouse|TestLocks|TestReferences|TestRuntimesAre|TestEmbed'
+	lacks='TestGoProgram|TestOutboundGo|TestRunCommand|TestCommandsAsProcesses|TestImportsPointOneWay|TestUnsafe|TestOnePackageDoc|TestTopLevel|TestCFiles|TestHouse|TestLocks|TestReferences|TestEmbed|TestReadme|TestWorkflows|TestSecurityPage|TestGuestPage|TestStateOfTheReleaseBefore'
 	"$here/run.sh" --smp 1 --timeout 3600 --memory 6144 --file "$work/seussctl:/seussctl" \
 		--file "$work/state/images:/images" --file "$work/small/images:/small" -- \
 		"$work/tests.test" -test.v -test.short -test.skip "$lacks" -images /images -slow 10 -set-clock -seussctl /seussctl ::: \

@@ -10,12 +10,13 @@ cd "$here/../.."
 root=$work/root
 umask 022
 
-mkdir -p "$root"/{DEBIAN,usr/bin,usr/lib/systemd/system,usr/lib/sysusers.d,etc/default} \
+mkdir -p "$root"/{DEBIAN,usr/bin,usr/lib/systemd/system,usr/lib/sysusers.d,usr/lib/udev/rules.d,etc/default} \
 	"$root"/usr/share/{man/man1,doc/seuss,bash-completion/completions,zsh/vendor-completions,fish/vendor_completions.d}
 CGO_ENABLED=0 ${GO:-go} build -ldflags=-s -o "$root/usr/bin/seussctl" ./tools/seussctl
 program=$root/usr/bin/seussctl
 install -m 644 "$here/seuss.service" "$root/usr/lib/systemd/system/"
 install -m 644 "$here/seuss.sysusers" "$root/usr/lib/sysusers.d/seuss.conf"
+install -m 644 "$here/seuss.udev" "$root/usr/lib/udev/rules.d/60-seuss.rules"
 install -m 644 "$here/seuss.default" "$root/etc/default/seuss"
 "$program" completion bash >"$root/usr/share/bash-completion/completions/seussctl"
 "$program" completion zsh >"$root/usr/share/zsh/vendor-completions/_seussctl"

@@ -15,7 +15,7 @@ touch "$root/var/lib/dpkg/status" "$root/var/lib/dpkg/available"
 pkg() { dpkg --root="$root" --force-depends --force-script-chrootless --log=/dev/null "$@" >"$work/log" 2>&1 || { cat "$work/log" >&2; fail "dpkg $1"; }; }
 
 pkg --install "$work/seuss.deb"
-for f in usr/bin/seussctl usr/lib/systemd/system/seuss.service usr/lib/sysusers.d/seuss.conf etc/default/seuss usr/share/man/man1/seussctl.1.gz \
+for f in usr/bin/seussctl usr/lib/systemd/system/seuss.service usr/lib/sysusers.d/seuss.conf usr/lib/udev/rules.d/60-seuss.rules etc/default/seuss usr/share/man/man1/seussctl.1.gz \
 	usr/share/bash-completion/completions/seussctl usr/share/zsh/vendor-completions/_seussctl usr/share/fish/vendor_completions.d/seussctl.fish; do
 	[ -s "$root/$f" ] || fail "$f is not there"
 done

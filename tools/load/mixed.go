@@ -26,12 +26,26 @@ func (l *load) mixed() error {
 			return fmt.Errorf("deploy: status %d, %v: %.200s", status, err, b)
 		}
 	}
-	rate, err := l.sustainable()
+	pooled, err := l.pooled()
+	if err != nil {
+		return err
+	}
+	alone, err := l.sustainable(func(int64) func() int { return func() int { return 0 } })
+	if err != nil {
+		return err
+	}
+	before := l.counts()
+	rate, err := l.sustainable(l.zipf)
 	if err != nil {
 		return err
 	}
 	fmt.Printf("closed loop of 8 clients: %.0f invocations per second; 1x is 80 %% of it\n", rate)
-	var runs []*attack
+	l.counts().report(before)
+	half, err := l.attack(0.625, int(rate/2), min(l.duration, 20*time.Second))
+	if err != nil {
+		return err
+	}
+	runs := []*attack{half}
 	for n, factor := range l.rates {
 		d := l.duration
 		if n > 0 {
@@ -44,11 +58,12 @@ func (l *load) mixed() error {
 		runs = append(runs, a)
 	}
 	report(runs)
-	return nil
+	return l.bars(pooled, rate, alone, half, runs[len(runs)-1])
 }
 
-// sustainable measures a closed loop.
-func (l *load) sustainable() (float64, error) {
+// sustainable measures a closed loop of clients that each choose functions by its own
+// generator.
+func (l *load) sustainable(chooser func(seed int64) func() int) (float64, error) {
 	const clients = 8
 	var served atomic.Int64
 	var failure atomic.Pointer[error]
@@ -57,7 +72,7 @@ func (l *load) sustainable() (float64, error) {
 		end := time.Now().Add(d)
 		for c := range clients {
 			wg.Go(func() {
-				next := l.zipf(int64(c))
+				next := chooser(int64(c))
 				for time.Now().Before(end) {
 					b, status, err := l.call("POST", fmt.Sprintf("/v1/functions/load-%d/invoke", next()), event)
 					if err == nil && status != http.StatusOK {

@@ -54,10 +54,10 @@ type environment struct{ Variables map[string]string }
 // configuration describes a deployment. Its own ARN carries a qualifier only if
 // the request named one.
 func (s *door) configuration(f *functions.Function, qualifier string) *functionConfiguration {
-	name := functions.BaseName(f.Name)
-	set := &f.Settings
+	key := functions.BaseName(f.Name)
+	name, set := functions.NameOf(key), &f.Settings
 	c := &functionConfiguration{
-		FunctionName: name, FunctionArn: s.ARN(name, qualifier),
+		FunctionName: name, FunctionArn: s.ARN(key, qualifier),
 		Runtime: cmp.Or(set.Runtime, s.Versions[cmp.Or(f.Image, dispatcher.DefaultImage())]), Role: set.Role, Handler: f.Handler,
 		CodeSize: set.PackageBytes, Description: set.Description,
 		Timeout:      cmp.Or(set.TimeoutSec, int(dispatcher.DefaultTimeout.Seconds())),

@@ -105,8 +105,8 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(r, maxCodeRequest, "CreateFunction", &c); err != nil {
 		return err
 	}
-	name, err := s.ParseFunctionName(c.FunctionName, "")
-	if err != nil {
+	name, err := s.ParseFunctionName(r, c.FunctionName, "")
+	if err = s.answer(name, err); err != nil {
 		return err
 	}
 	switch {
@@ -121,7 +121,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	case c.Runtime == nil || *c.Runtime == "":
 		return server.InvalidParameter("Runtime is required for packages of type Zip.")
 	}
-	spec := dispatcher.FunctionSpec{Name: name.Name, Create: true, Settings: functions.Settings{
+	spec := dispatcher.FunctionSpec{Name: name.Key, Create: true, Settings: functions.Settings{
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
 	}}
 	image, memory, err := s.imageOf(*c.Runtime)
@@ -135,14 +135,14 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	if spec.Files, err = c.Code.files(&spec.Settings); err != nil {
 		return err
 	}
-	arn := s.ARN(name.Name, "")
+	arn := s.ARN(name.Key, "")
 	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
 		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
-		return &server.Refusal{Status: http.StatusConflict, Code: "ResourceConflictException", Message: "Function already exist: " + name.Name}
+		return &server.Refusal{Status: http.StatusConflict, Code: "ResourceConflictException", Message: "Function already exist: " + functions.NameOf(name.Key)}
 	}
-	return s.answerDeployment(w, http.StatusCreated, name.Name, c.Publish)
+	return s.answerDeployment(w, http.StatusCreated, name.Key, c.Publish)
 }
 
 // answerDeployment describes a function after a change, and publishes it first
@@ -247,11 +247,11 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 
 // find returns the deployment that a request names.
 func (s *door) find(r *http.Request) (server.FunctionName, functions.Function, error) {
-	name, err := s.NameOf(r)
+	name, err := s.nameOf(r)
 	if err != nil {
 		return name, functions.Function{}, err
 	}
-	arn := s.ARN(name.Name, name.Qualifier)
+	arn := s.ARN(name.Key, name.Qualifier)
 	deployment, err := s.lookup(name)
 	if err != nil {
 		return name, functions.Function{}, server.Answer(err, arn)
@@ -276,8 +276,8 @@ func (s *door) getFunction(w http.ResponseWriter, r *http.Request) error {
 		Tags          map[string]string `json:",omitempty"`
 		Concurrency   *concurrency      `json:",omitempty"`
 	}{Configuration: s.configuration(&f, name.Qualifier), Tags: f.Settings.Tags}
-	answer.Code = code{"S3", codeLocation(r, f.Name)}
-	if latest, err := s.Service.Function(name.Name); err == nil && latest.Settings.Concurrency != nil {
+	answer.Code = code{"S3", codeLocation(r, server.Shown(r, f.Name))}
+	if latest, err := s.Service.Function(name.Key); err == nil && latest.Settings.Concurrency != nil {
 		answer.Concurrency = &concurrency{*latest.Settings.Concurrency}
 	}
 	server.WriteJSON(w, http.StatusOK, answer)
@@ -290,7 +290,7 @@ func codeLocation(r *http.Request, deployment string) string {
 	if host == "" {
 		host = "localhost"
 	}
-	return (&url.URL{Scheme: "http", Host: host, Path: "/v1/functions/" + deployment + "/code"}).String()
+	return (&url.URL{Scheme: "http", Host: host, Path: "/v1/functions/" + deployment + "/code", RawPath: "/v1/functions/" + url.PathEscape(deployment) + "/code"}).String()
 }
 
 func (s *door) getConfiguration(w http.ResponseWriter, r *http.Request) error {
@@ -303,7 +303,7 @@ func (s *door) getConfiguration(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.NameOf(r)
+	name, err := s.nameOf(r)
 	if err != nil {
 		return err
 	}
@@ -314,7 +314,7 @@ func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 		return server.InvalidParameter("Deletion of functions by alias is not permitted: delete the alias.")
 	}
 	if err := s.Service.RemoveFunction(r.Context(), name.Deployment()); err != nil {
-		return server.Answer(err, s.ARN(name.Name, name.Qualifier))
+		return server.Answer(err, s.ARN(name.Key, name.Qualifier))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil

@@ -25,7 +25,7 @@ const (
 
 // invoke is Lambda's Invoke.
 func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.NameOf(r)
+	name, err := s.nameOf(r)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("invocationType", kind, "Member must satisfy enum value set: [Event, RequestResponse, DryRun]")
 	}
-	arn := s.ARN(name.Name, name.Qualifier)
+	arn := s.ARN(name.Key, name.Qualifier)
 	if kind == "DryRun" || kind == "Event" {
 		return s.accept(w, r, name, arn, kind, limit)
 	}
@@ -73,7 +73,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("X-Amz-Executed-Version", versionOf(result))
 	if tail {
-		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Name))))
+		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Key))))
 	}
 	document := []byte(result.Output)
 	if result.Error != nil {

@@ -23,7 +23,7 @@ type door struct{ *server.Server }
 
 func init() { server.Register("lambda", open) }
 
-func open(on *server.Server, mux *http.ServeMux) {
+func open(on *server.Server, mux *server.Routes) {
 	s := &door{on}
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"POST /2015-03-31/functions/{name}/invocations":       s.invoke,
@@ -69,11 +69,26 @@ var (
 	numberPattern = regexp.MustCompile(`^[0-9]+$`)
 )
 
-// unqualified is NameOf for operations that take no qualifier.
+// nameOf is Server.NameOf, which answers for a function that the caller does not reach as
+// for one that is not there.
+func (s *door) nameOf(r *http.Request) (server.FunctionName, error) {
+	f, err := s.NameOf(r)
+	return f, s.answer(f, err)
+}
+
+// answer is the answer for what is wrong with a name.
+func (s *door) answer(f server.FunctionName, err error) error {
+	if err == nil {
+		return nil
+	}
+	return server.Answer(err, s.ARN(f.Key, f.Qualifier))
+}
+
+// unqualified is nameOf for operations that take no qualifier.
 func (s *door) unqualified(r *http.Request) (string, error) {
-	f, err := s.ParseFunctionName(r.PathValue("name"), "")
-	if err == nil && f.Qualifier != "" && f.Qualifier != dispatcher.Latest {
+	f, err := s.NameIn(r, "")
+	if err = s.answer(f, err); err == nil && f.Qualifier != "" && f.Qualifier != dispatcher.Latest {
 		err = server.InvalidParameter("This operation is not permitted on an alias or a version: name the function without a qualifier.")
 	}
-	return f.Name, err
+	return f.Key, err
 }

@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,16 +50,14 @@ func (s *door) listFunctions(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
 	}
-	list, err := s.Service.Functions(r.Context())
+	p := server.PrincipalOf(r)
+	list, err := s.Service.Owned(p.Owner)
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
-	var deployed []functions.Function
-	for _, f := range list {
-		if all || !strings.Contains(f.Name, ":") {
-			deployed = append(deployed, f.Function)
-		}
-	}
+	deployed := slices.DeleteFunc(list, func(f functions.Function) bool {
+		return !all && strings.Contains(f.Name, ":") || !p.Reaches(f.Name)
+	})
 	return s.answerList(w, r, deployed, "Functions", all)
 }
 

@@ -155,9 +155,9 @@ func (s *importer) room(bytes uint64) error {
 type paced struct {
 	io.Reader
 	stopping <-chan struct{}
-	now   func() time.Time
-	start time.Time
-	bytes int64
+	now      func() time.Time
+	start    time.Time
+	bytes    int64
 }
 
 func (p *paced) Read(b []byte) (int, error) {

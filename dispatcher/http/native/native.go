@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
 	"seuss/dispatcher/functions"
@@ -37,7 +38,7 @@ type door struct{ *server.Server }
 
 func init() { server.Register("native", open) }
 
-func open(on *server.Server, mux *http.ServeMux) {
+func open(on *server.Server, mux *server.Routes) {
 	s, look := &door{on}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
@@ -133,20 +134,19 @@ func read(r *http.Request, limit int64, v any) error {
 
 // deployment checks the name in a request's path.
 func (s *door) deployment(r *http.Request) (string, error) {
-	name := r.PathValue("name")
-	if functions.ValidName(name) {
-		return name, nil
-	}
-	f, err := s.ParseFunctionName(name, "")
+	f, err := s.NameIn(r, "")
 	return f.Deployment(), err
 }
 
-func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
+func (s *door) health(w http.ResponseWriter, r *http.Request) error {
 	st := s.Scheduler.Stats()
 	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), StateDir: s.Service.StateDir(), Scheduler: st, Events: s.Events.Len()}
 	status := http.StatusOK
 	if st.Draining {
 		h.Status, status = "draining", http.StatusServiceUnavailable
+	}
+	if p := server.PrincipalOf(r); !p.Has(access.Read) || !p.Everywhere() { // the load is everybody's
+		h.StateDir, h.Events, h.Scheduler = "", 0, sched.Stats{Refused: map[sched.Reason]uint64{}, Draining: st.Draining}
 	}
 	server.WriteJSON(w, status, h)
 	return nil
@@ -155,39 +155,6 @@ func (s *door) health(w http.ResponseWriter, _ *http.Request) error {
 func (s *door) nativeEndpoint(w http.ResponseWriter, _ *http.Request) error {
 	server.WriteJSON(w, http.StatusOK, s.Endpoint)
 	return nil
-}
-
-func (s *door) nativeFunctions(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Service.Functions(r.Context())
-	if err != nil {
-		s.Log.Warn("some deployments cannot be read", "error", err)
-	}
-	server.WriteJSON(w, http.StatusOK, list)
-	return nil
-}
-
-func (s *door) nativeFunction(w http.ResponseWriter, r *http.Request) error {
-	name, err := s.deployment(r)
-	if err != nil {
-		return err
-	}
-	if name, err = s.Service.Resolve(name); err != nil {
-		return err
-	}
-	if _, err := s.Service.Function(name); err != nil {
-		return err
-	}
-	list, err := s.Service.Functions(r.Context())
-	for _, f := range list {
-		if f.Name == name {
-			server.WriteJSON(w, http.StatusOK, f)
-			return nil
-		}
-	}
-	if err == nil {
-		err = fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name) // removed meanwhile
-	}
-	return err
 }
 
 func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
@@ -201,7 +168,7 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec.Name = name
 	n, err := s.Service.Deploy(r.Context(), spec)
-	return answer(w, http.StatusCreated, n, err)
+	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
 func (s *door) nativeUpdate(w http.ResponseWriter, r *http.Request) error {
@@ -214,7 +181,7 @@ func (s *door) nativeUpdate(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	f, err := s.Service.Update(r.Context(), name, ask)
-	return answer(w, http.StatusOK, f, err)
+	return answer(w, http.StatusOK, shownFunction(r, f), err)
 }
 
 // answer writes a document, unless there was an error.
@@ -292,10 +259,15 @@ func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
+	name, err := s.ParseFunctionName(r, in.Function.Name, "")
+	if err != nil {
+		return err
+	}
+	in.Function.Name = name.Deployment()
 	request := in.Invocation.Request(in.Function.Name)
 	request.RequestID = server.RequestIDOf(r)
 	var result *dispatcher.Result
-	err := s.Admission.Once(r.Context(), func() (err error) {
+	err = s.Admission.Once(r.Context(), func() (err error) {
 		result, err = s.Service.RunOnce(r.Context(), in.Function, request)
 		return err
 	})
@@ -329,7 +301,7 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n, err := s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
-	return answer(w, http.StatusCreated, n, err)
+	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
 func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
@@ -358,10 +330,15 @@ func (s *door) nativeSandbox(w http.ResponseWriter, _ *http.Request) error {
 
 func (s *door) nativeInstances(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Service.Instances(r.Context())
-	return answer(w, http.StatusOK, list, err)
+	return answer(w, http.StatusOK, shownInstances(r, list), err)
 }
 
 func (s *door) nativeRefresh(w http.ResponseWriter, r *http.Request) error {
+	if s.Keys != nil {
+		if err := s.Keys.Reload(); err != nil {
+			return err
+		}
+	}
 	return done(w, s.Service.Refresh(r.Context()))
 }
 

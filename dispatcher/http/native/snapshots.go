@@ -10,12 +10,12 @@ import (
 )
 
 func (s *door) nativeSnapshots(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Service.Snapshots(r.Context())
+	list, err := s.snapshots(r)
 	return answer(w, http.StatusOK, list, err)
 }
 
 func (s *door) nativeSnapshot(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.Service.Snapshot(r.Context(), r.PathValue("id"))
+	n, err := s.snapshot(r, r.PathValue("id"))
 	return answer(w, http.StatusOK, n, err)
 }
 
@@ -30,7 +30,7 @@ func (s *door) nativeRemoveImage(w http.ResponseWriter, r *http.Request) error {
 
 // nativeLineage answers with the trees, images at the roots.
 func (s *door) nativeLineage(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Service.Snapshots(r.Context())
+	list, err := s.snapshots(r)
 	return answer(w, http.StatusOK, api.Forest(list), err)
 }
 
@@ -50,7 +50,7 @@ func (s *door) watch(w http.ResponseWriter, r *http.Request) {
 	defer tick.Stop()
 	for {
 		changed := s.Service.Watch() // before reading: no change is missed
-		list, err := s.Service.Snapshots(r.Context())
+		list, err := s.snapshots(r)
 		if err != nil {
 			s.Log.Error("watch", "error", err)
 			return

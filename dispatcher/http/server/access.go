@@ -1,8 +1,6 @@
 package server
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"net"
 	"net/http"
@@ -10,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/http/listener"
 )
@@ -29,12 +28,13 @@ func NewHTTPServer(h http.Handler) *http.Server {
 	return &http.Server{Handler: h, ReadHeaderTimeout: headerTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: MaxHeaderBytes, ConnContext: listener.Context}
 }
 
-// Access guards a listener: with a token, requests must carry it, as a bearer
-// token or as the secret access key of their AWS signature; without one, they
-// must come from this machine's own programs, not from a web page in its
-// browser. On a Unix socket they need no token, but must come from a program of
+// Access guards a listener: with a token, requests must carry it or one of the
+// server's Keys, as a bearer token or as the secret access key of their AWS signature;
+// without one, they must come from this machine's own programs, not from a web page in
+// its browser. On a Unix socket they need no token, but must come from a program of
 // the service's own user, or of root, whatever the socket's permissions are; its
-// listener must be one of a listener.Group.
+// listener must be one of a listener.Group. Who shows a token there acts as its holder:
+// he may pass on what others ask.
 func (s *Server) Access(token string, unix bool) http.Handler {
 	return s.identify(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Who has not read the last answer of a connection asks for nothing more on
@@ -49,15 +49,7 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 			stateOf(r).timed, r.Body = body, body
 		}
 		var err error
-		switch {
-		case unix:
-			err = checkPeer(r)
-		case token == "":
-			err = checkLocal(r)
-		default:
-			err = checkToken(r, token)
-		}
-		if err != nil {
+		if stateOf(r).principal, err = s.principal(r, token, unix); err != nil {
 			s.Log.Warn("request refused", "remote", r.RemoteAddr, "path", r.URL.Path, "error", err)
 			s.refuse(w, r, err)
 			return
@@ -127,22 +119,60 @@ var (
 		Message: "The security token included in the request is invalid."}
 )
 
-func checkToken(r *http.Request, token string) error {
-	if r.Header.Get("Authorization") == "" {
-		return errNoToken
+// principal finds out who asks.
+func (s *Server) principal(r *http.Request, token string, unix bool) (*access.Principal, error) {
+	shown := r.Header.Get("Authorization") != ""
+	switch {
+	case unix:
+		if err := checkPeer(r); err != nil || !shown {
+			return access.Local, err
+		}
+	case token == "":
+		return access.Local, checkLocal(r)
+	}
+	if !shown {
+		return nil, errNoToken
 	}
 	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {
-	case strings.EqualFold(scheme, "Bearer") && equal(strings.TrimSpace(value), token):
-		return nil
+	case strings.EqualFold(scheme, "Bearer"):
+		value = strings.TrimSpace(value)
+		own := token != "" && access.Equal(value, token)
+		if p := s.bearer(value); p != nil {
+			return p, nil
+		}
+		if own {
+			return access.Local, nil
+		}
 	case scheme == signatureAlgorithm:
-		return checkSignature(r, value, token, time.Now())
+		secret, p := s.signing(value, token)
+		err := checkSignature(r, value, secret, time.Now())
+		if err == nil && p == nil {
+			err = errSignature // the secret is nobody's
+		}
+		return p, err
 	}
-	return errUnauthorized
+	return nil, errUnauthorized
 }
 
-// equal compares in a time that depends on neither text.
-func equal(a, b string) bool {
-	x, y := sha256.Sum256([]byte(a)), sha256.Sum256([]byte(b))
-	return subtle.ConstantTimeCompare(x[:], y[:]) == 1
+// bearer finds who has a bearer token of the Keys; nil: nobody.
+func (s *Server) bearer(secret string) *access.Principal {
+	if s.Keys == nil {
+		return nil
+	}
+	return s.Keys.Table().Bearer(secret)
+}
+
+// signing returns the secret of who a signature says he is. Whoever is no token that
+// signs is held to be the holder of the service's own, whose name nobody has to know:
+// an answer is the same whether the name is unknown or the secret wrong.
+func (s *Server) signing(authorization, token string) (string, *access.Principal) {
+	if s.Keys == nil {
+		return token, access.Local
+	}
+	secret, p := s.Keys.Table().Signing(keyID(authorization))
+	if p == nil && token != "" {
+		return token, access.Local
+	}
+	return secret, p
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -14,11 +15,11 @@ func FuzzFunctionName(f *testing.F) {
 		f.Add(name, "1")
 	}
 	f.Fuzz(func(t *testing.T, text, qualifier string) {
-		name, err := s.ParseFunctionName(text, qualifier)
+		name, err := s.ParseFunctionName(httptest.NewRequest("GET", "/", nil), text, qualifier)
 		if err != nil {
 			return
 		}
-		if !functions.ValidName(name.Name) || strings.ContainsAny(name.Deployment(), "/\\\x00") || strings.Contains(name.Deployment(), "..") {
+		if !functions.ValidFunction(name.Key) || strings.ContainsAny(name.Deployment(), "\\\x00") || strings.Contains(name.Deployment(), "..") {
 			t.Errorf("%q with %q became %q", text, qualifier, name.Deployment())
 		}
 	})

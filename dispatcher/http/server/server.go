@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/events"
@@ -52,6 +53,9 @@ type Options struct {
 	// Endpoint is what clients are told of the service's address; its Region is
 	// filled in.
 	Endpoint api.Endpoint
+	// Keys are the tokens of other clients than the one who has the state directory; nil:
+	// there are none.
+	Keys *access.Keeper
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
 }
@@ -64,15 +68,16 @@ type Server struct {
 	stopping chan struct{} // closed by Stop
 	bodies   *semaphore.Weighted
 	mux      *http.ServeMux
+	routes   []string // patterns of the front doors
 	handler  http.Handler
 }
 
 // doors are the front doors by name.
-var doors = map[string]func(*Server, *http.ServeMux){}
+var doors = map[string]func(*Server, *Routes){}
 
-// Register adds a front door: what it hands to the mux is served by every Server
-// that is made later. It is for the init functions of packages.
-func Register(name string, door func(*Server, *http.ServeMux)) {
+// Register adds a front door: its routes are served by every Server that is made later.
+// It is for the init functions of packages.
+func Register(name string, door func(*Server, *Routes)) {
 	if doors[name] != nil {
 		panic("server: two front doors are called " + name)
 	}
@@ -100,11 +105,12 @@ func New(o Options) *Server {
 		s.BodyBytes = DefaultBodyBytes
 	}
 	s.bodies = semaphore.NewWeighted(s.BodyBytes)
+	routes := &Routes{s, s.mux}
 	for _, door := range doors {
-		door(s, s.mux)
+		door(s, routes)
 	}
 	if s.Metrics != nil {
-		s.mux.Handle("GET /metrics", s.Metrics.serve(s))
+		routes.Handle("GET /metrics", s.Metrics.serve(s))
 	}
 	s.handler = s.identify(s.mux)
 	return s
@@ -122,11 +128,12 @@ func (s *Server) Stopping() <-chan struct{} { return s.stopping }
 
 // request is what the server knows of a request on its way.
 type request struct {
-	id     string
-	server *Server
-	held   int64      // bytes of bodies, given back at its end
-	timed  *timedBody // nil: it has no body, or came past Access
-	body   []byte     // where it was read already
+	id        string
+	server    *Server
+	principal *access.Principal // nil: it came past Access
+	held      int64             // bytes of bodies, given back at its end
+	timed     *timedBody        // nil: it has no body, or came past Access
+	body      []byte            // where it was read already
 }
 
 type requestKey struct{}

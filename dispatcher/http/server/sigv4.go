@@ -13,11 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"seuss/dispatcher/access"
 )
 
 // AWS Signature Version 4 ("Signing AWS API requests" in the IAM user guide),
 // the server's side, so that AWS's clients reach a service that wants a token:
-// the token is their secret access key, the key id is not looked at.
+// the token is their secret access key, the key id the token's name.
 const (
 	signatureAlgorithm = "AWS4-HMAC-SHA256"
 	maxClockSkew       = 15 * time.Minute
@@ -73,11 +75,20 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 	for _, part := range scope[1:] {
 		key = sign(key, part)
 	}
-	if !equal(hex.EncodeToString(sign(key, toSign)), fields["Signature"]) {
-		return &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true,
-			Message: "The request signature we calculated does not match the signature you provided. The secret access key must be the service's token."}
+	if !access.Equal(hex.EncodeToString(sign(key, toSign)), fields["Signature"]) {
+		return errSignature
 	}
 	return nil
+}
+
+var errSignature = &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true,
+	Message: "The request signature we calculated does not match the signature you provided. The access key id must be the name of a token that signs and the secret access key that token; of the service's own token any name will do."}
+
+// keyID is the access key id in an Authorization header's value.
+func keyID(authorization string) string {
+	_, credential, _ := strings.Cut(authorization, "Credential=")
+	id, _, _ := strings.Cut(credential, "/")
+	return id
 }
 
 func sign(key []byte, text string) []byte {

@@ -73,6 +73,7 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("image", "root images for guests", imageBuild(e), imageLs(e), imageRm(e)),
 			runCommand(e),
 			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e)),
+			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
 			invoke(e),
 			serve(e),
 			env(e),

@@ -7,12 +7,9 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/access"
 	"seuss/tools/seussctl/cmdline"
 )
-
-// accessKey is the access key id that AWS's clients are given: the service looks at
-// the secret only.
-const accessKey = "seuss"
 
 // noSecret is what AWS's clients sign with where no token is asked for: they want
 // something.
@@ -79,7 +76,7 @@ func variables(c *cli.Context, e *cmdline.Env) (list [][2]string, err error) {
 		}
 	}
 	return [][2]string{
-		{"AWS_ENDPOINT_URL_LAMBDA", at.URL}, {"AWS_REGION", at.Region}, {"AWS_ACCESS_KEY_ID", accessKey}, {"AWS_SECRET_ACCESS_KEY", secret},
+		{"AWS_ENDPOINT_URL_LAMBDA", at.URL}, {"AWS_REGION", at.Region}, {"AWS_ACCESS_KEY_ID", access.ServiceKey}, {"AWS_SECRET_ACCESS_KEY", secret},
 	}, nil
 }
 

@@ -41,9 +41,9 @@ list and its host ports where none are named. See also function update.`,
 		Flags:   slices.Concat(cmdline.CodeFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
 		MinArgs: 2, MaxArgs: 2,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			name := c.Args().Get(0)
-			if !functions.ValidName(name) {
-				return cmdline.Usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", name)
+			name := cmdline.FunctionKey(c.Args().Get(0))
+			if !functions.ValidFunction(name) {
+				return cmdline.Usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Args().Get(0))
 			}
 			spec, err := e.ReadFunction(c, name, c.Args().Get(1))
 			if err != nil {

@@ -51,7 +51,7 @@ With --json it is one document, with --follow one for each entry.`,
 }
 
 func showLogs(c *cli.Context, e *cmdline.Env) (err error) {
-	name := c.Args().First()
+	name := cmdline.FunctionKey(c.Args().First())
 	q := logs.Query{RequestID: c.String("request"), Entries: c.Int("limit")}
 	if q.Entries < 1 || q.Entries > logs.MaxEntries {
 		return cmdline.Usagef(c.Command.HelpName, "--limit %d: must be 1 to %d", q.Entries, logs.MaxEntries)
@@ -190,7 +190,7 @@ those that have failed, and those that were given up: the last 100 of a function
 }
 
 func showEvents(c *cli.Context, e *cmdline.Env) (err error) {
-	name := c.Args().First()
+	name := cmdline.FunctionKey(c.Args().First())
 	var list []events.Status
 	if d := e.Daemon(); d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()

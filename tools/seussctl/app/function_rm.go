@@ -21,7 +21,7 @@ func functionRm(e *cmdline.Env) *cli.Command {
 		MinArgs:   1, MaxArgs: 1,
 		Complete: cmdline.FunctionNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			name := c.Args().First()
+			name := cmdline.FunctionKey(c.Args().First())
 			print := func(nodes []string) error {
 				return e.PrintRemoved(struct {
 					Function string   `json:"function"`

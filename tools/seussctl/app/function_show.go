@@ -29,7 +29,7 @@ the deployment and the daemon allow.`,
 				return err
 			}
 			for _, f := range list {
-				if f.Name == c.Args().First() {
+				if f.Name == cmdline.FunctionKey(c.Args().First()) {
 					return showFunction(e, &f)
 				}
 			}

@@ -33,7 +33,7 @@ not allow is refused by name.`,
 				return cmdline.Usagef(c.Command.HelpName, "%s: nothing to change", c.Command.HelpName)
 			}
 			return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {
-				f, err := d.Update(c.Context, c.Args().First(), ask)
+				f, err := d.Update(c.Context, cmdline.FunctionKey(c.Args().First()), ask)
 				if err != nil {
 					return err
 				}

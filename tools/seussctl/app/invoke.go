@@ -51,7 +51,7 @@ as AWS Lambda does and the exit code is 3.`,
 				return err
 			}
 			request := dispatcher.Request{
-				Function: c.Args().First(), Event: event,
+				Function: cmdline.FunctionKey(c.Args().First()), Event: event,
 				MaxPath: from, Explain: c.Bool("explain"), AutoArguments: c.Bool("auto-arguments"),
 				Memory: c.Bool("timings") || e.JSON,
 			}

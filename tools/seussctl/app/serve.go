@@ -14,6 +14,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/events"
@@ -176,6 +177,11 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, queue.Close(ctx))
 	}
+	keys, err := access.Open(e.StateDir, cfg.log)
+	if err != nil {
+		return errors.Join(err, queue.Close(ctx))
+	}
+	defer keys.Close()
 	listeners, err := listen(e, cfg)
 	if err != nil {
 		return errors.Join(err, queue.Close(ctx))
@@ -183,7 +189,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
+	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

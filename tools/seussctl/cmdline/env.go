@@ -19,6 +19,7 @@ import (
 	_ "seuss/images/runtimes/all"
 	_ "seuss/images/source/all"
 	"seuss/lineage"
+	"seuss/lineage/sealed"
 	"seuss/tools/seussctl/confine"
 	"seuss/vmm/platform"
 )
@@ -157,6 +158,18 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 	// What root has written has to be the daemon's user's before it looks.
 	return errors.Join(confine.GiveBack(e.StateDir), d.Refresh(ctx), d.Close())
 }
+
+// MakeState makes the state directory where it is not there yet, closed to others.
+func (e *Env) MakeState() error {
+	if err := os.MkdirAll(e.StateDir, sealed.DirMode); err != nil {
+		return fmt.Errorf("state directory: %w", err)
+	}
+	return nil
+}
+
+// FunctionKey is the key of the function, or of the deployment, that a command names: one
+// of the default owner's where it names none.
+func FunctionKey(name string) string { return functions.KeyFor(functions.DefaultOwner, name) }
 
 // ReadStore opens the catalogue without the lock; nil means that nothing has
 // been stored yet.

@@ -116,7 +116,7 @@ func ownHierarchies() (list []hierarchy) {
 func makeGroups() (made []hierarchy, why string) {
 	list := ownHierarchies()
 	if len(list) == 0 {
-		return nil, "there are none with controllers of " + strings.Join(controllers, ", ")
+		return nil, noControllers
 	}
 	var reasons []string
 	for _, h := range list {

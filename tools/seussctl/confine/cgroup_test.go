@@ -1,8 +1,16 @@
 package confine
 
 import (
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestHierarchies(t *testing.T) {
@@ -32,6 +40,89 @@ func TestHierarchies(t *testing.T) {
 	} {
 		if got := hierarchies(c.cgroup, c.mounts); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
+		}
+	}
+}
+
+// TestVersion2 makes groups in a hierarchy of version 2, from its root, as root does,
+// and from a group that this process has for itself, as a service does.
+func TestVersion2(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("none", mount, "cgroup2", 0, ""); err != nil {
+		t.Skipf("skipped: no control groups of version 2 can be mounted: %v", err)
+	}
+	defer unix.Unmount(mount, unix.MNT_DETACH)
+	b, err := os.ReadFile(filepath.Join(mount, "cgroup.controllers"))
+	offered := slices.DeleteFunc(slices.Clone(controllers), func(c string) bool { return !slices.Contains(strings.Fields(string(b)), c) })
+	if err != nil || len(offered) == 0 {
+		t.Skipf("skipped: version 2 has none of the controllers here: %q, %v", b, err)
+	}
+	self := strconv.Itoa(os.Getpid())
+	service := filepath.Join(mount, "seuss.service")
+	if err := os.Mkdir(service, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.Remove(service)
+	defer put(mount, "cgroup.procs", self)
+	for _, path := range []string{"/", "/seuss.service"} {
+		if err := put(filepath.Join(mount, path), "cgroup.procs", self); err != nil {
+			t.Fatal(err)
+		}
+		if path != "/" { // whoever gives a group away enables the controllers in it
+			if err := put(mount, "cgroup.subtree_control", "+"+strings.Join(offered, " +")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h := hierarchy{Mount: mount, Path: path, V2: true, Controllers: offered}
+		if err := h.make(); err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if where, err := inGroups([]hierarchy{h}); err != nil {
+			t.Errorf("%s: %v, %v", path, where, err)
+		}
+		child, end := waiting(t)
+		leave, err := (&Groups{[]hierarchy{h}}).Guest(child, 64<<20)
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		dir := filepath.Join(h.Base, guestsGroup, strconv.Itoa(child))
+		for name, want := range map[string]string{"cgroup.procs": strconv.Itoa(child), "pids.max": "1", "cpu.weight": "100", "memory.max": strconv.Itoa(64<<20 + guestSlack)} {
+			got, err := os.ReadFile(filepath.Join(dir, name))
+			if c, _, _ := strings.Cut(name, "."); c != "cgroup" && !slices.Contains(offered, c) {
+				continue
+			}
+			if err != nil || strings.TrimSpace(string(got)) != want {
+				t.Errorf("%s: %s is %q, want %q (%v)", path, name, got, want, err)
+			}
+		}
+		end()
+		leave()
+		h.remove()
+		if left, err := filepath.Glob(filepath.Join(mount, path, "*", "cgroup.procs")); err != nil || path != "/" && len(left) > 0 {
+			t.Errorf("%s: left %v, %v", path, left, err)
+		}
+		if _, err := os.Stat(filepath.Join(h.Base, guestsGroup)); err == nil {
+			t.Errorf("%s: left %s", path, h.Base)
+		}
+	}
+}
+
+// waiting starts a process that does nothing until it is ended.
+func waiting(t *testing.T) (pid int, end func()) {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), tryVariable+"="+justWait)
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cmd.Process.Pid, func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
 		}
 	}
 }

@@ -21,7 +21,7 @@ const (
 	execute                        = readFile | ll.AccessFSExecute
 	device                         = readFile | ll.AccessFSWriteFile | ll.AccessFSIoctlDev
 	writeTree                      = readTree | ll.AccessFSWriteFile | ll.AccessFSTruncate | ll.AccessFSRefer |
-		ll.AccessFSRemoveDir | ll.AccessFSRemoveFile | ll.AccessFSMakeDir | ll.AccessFSMakeReg | ll.AccessFSMakeSock | ll.AccessFSMakeSym
+		ll.AccessFSRemoveDir | ll.AccessFSRemoveFile | ll.AccessFSMakeDir | ll.AccessFSMakeReg | ll.AccessFSMakeSock
 )
 
 // newest is the version of Landlock's ABI whose restrictions are asked for. Later

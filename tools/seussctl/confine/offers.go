@@ -1,13 +1,14 @@
 package confine
 
 import (
-	"errors"
 	"fmt"
 	"os/user"
+	"strings"
 
 	ll "github.com/landlock-lsm/go-landlock/landlock/syscall"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
+	"golang.org/x/sys/unix"
 
 	"seuss/dispatcher/api"
 )
@@ -16,10 +17,9 @@ import (
 // without one.
 func Offers(root bool) []api.Measure {
 	who := api.Measure{Name: "user", InForce: true, Detail: "a daemon runs as the user that starts it"}
-	var unknown user.UnknownUserError
 	if root {
 		who.Detail = "root's daemon becomes " + DefaultUser
-		if _, err := user.Lookup(DefaultUser); errors.As(err, &unknown) {
+		if _, err := user.Lookup(DefaultUser); noUser(err) {
 			who.InForce, who.Detail, who.Fix = false, "root's daemon stays root: there is no user "+DefaultUser, makeUser
 		}
 	}
@@ -31,8 +31,32 @@ func Offers(root bool) []api.Measure {
 	if seccomp.Supported() {
 		filter = api.Measure{Name: "system call filter", InForce: true, Detail: "the kernel takes them"}
 	}
-	return []api.Measure{who, land, filter}
+	return []api.Measure{who, land, filter, offeredGroups()}
 }
+
+// offeredGroups looks whether a daemon that is started here may make control groups.
+func offeredGroups() api.Measure {
+	m := api.Measure{Name: "control groups", Fix: getGroups}
+	list := ownHierarchies()
+	if len(list) == 0 {
+		m.Detail = noControllers
+		return m
+	}
+	for _, h := range list {
+		if err := unix.Access(h.own(), unix.W_OK); err != nil {
+			m.Detail = fmt.Sprintf("%s: a daemon that is started here may make none in %s: %v", strings.Join(h.Controllers, ", "), h.own(), err)
+			return m
+		}
+		if h.V2 && h.Path != "/" {
+			m.Detail = fmt.Sprintf("a daemon that is started here is not alone in its group, %s", h.Path)
+			return m
+		}
+	}
+	return api.Measure{Name: m.Name, InForce: true, Detail: "a daemon that is started here may make them"}
+}
+
+// noControllers says that the kernel offers nothing of what groups are for.
+var noControllers = "there are none with controllers of " + strings.Join(controllers, ", ")
 
 // What to do about what is missing.
 const (

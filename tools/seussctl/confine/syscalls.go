@@ -40,24 +40,24 @@ const (
 // io_uring_setup, setns, unshare, init_module and hundreds more.
 var groups = []group{
 	{always, "memory: Go's heap, guests' memory, snapshots", []string{
-		"mmap", "munmap", "mprotect", "madvise", "mremap", "mincore", "brk", "memfd_create", "fallocate", "ftruncate", "userfaultfd"}, nil},
+		"mmap", "munmap", "mprotect", "madvise", "brk", "memfd_create", "fallocate", "ftruncate", "userfaultfd"}, nil},
 	{always, "threads, their locks and signals, time", []string{
 		"futex", "sched_yield", "sched_getaffinity", "set_robust_list", "rseq", "gettid", "getpid", "exit", "exit_group", "restart_syscall",
-		"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "tgkill", "nanosleep", "clock_nanosleep", "clock_gettime", "gettimeofday", "membarrier"}, nil},
+		"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "tgkill", "nanosleep", "clock_nanosleep", "clock_gettime", "gettimeofday"}, nil},
 	{always, "a new thread, and nothing but a thread", nil, []seccomp.NameWithConditions{
 		when("clone", bits(0, seccomp.BitsSet, unix.CLONE_THREAD), bits(0, seccomp.BitsNotSet, newNamespaces))}},
 	{always, "waiting for descriptors", []string{
-		"epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "eventfd2", "pipe2", "poll", "ppoll"}, nil},
+		"epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", "pipe2", "poll", "ppoll"}, nil},
 	{always, "files, as far as Landlock and their modes allow", []string{
-		"openat", "openat2", "close", "read", "write", "readv", "writev", "pread64", "pwrite64", "preadv", "pwritev", "lseek", "dup", "dup3", "fcntl", "flock",
+		"openat", "close", "read", "write", "readv", "writev", "pread64", "pwrite64", "lseek", "dup", "dup3", "fcntl", "flock",
 		"fstat", "newfstatat", "statx", "getdents64", "readlinkat", "faccessat", "faccessat2", "fstatfs", "statfs", "getcwd",
-		"mkdirat", "unlinkat", "renameat", "renameat2", "linkat", "symlinkat", "fchmod", "fchmodat", "fchmodat2", "utimensat", "umask",
-		"fsync", "fdatasync", "sync_file_range", "fadvise64", "copy_file_range", "sendfile", "splice", "flistxattr", "fgetxattr"}, nil},
+		"mkdirat", "unlinkat", "renameat", "linkat", "fchmod", "fchmodat", "fchmodat2",
+		"fsync", "fdatasync", "fadvise64", "copy_file_range", "sendfile", "splice"}, nil},
 	{always, "KVM, userfaultfd, page maps, filters' notifications", []string{"ioctl"}, nil},
 	{always, "connections that come in", []string{
 		"accept4", "getsockname", "getpeername", "getsockopt", "setsockopt", "recvfrom", "recvmsg", "sendto", "sendmsg", "shutdown"}, nil},
 	{always, "randomness, and who and where it is", []string{
-		"getrandom", "getuid", "geteuid", "getgid", "getegid", "getppid", "getrusage", "uname", "sysinfo", "getpriority"}, nil},
+		"getrandom", "getuid", "geteuid", "getgid", "getegid", "getppid", "getrusage", "uname", "sysinfo"}, nil},
 	{always, "names of its mappings, from Go's runtime", nil, []seccomp.NameWithConditions{when("prctl", bits(0, seccomp.Equal, unix.PR_SET_VMA))}},
 	{always, "its own limits, to read and to set", nil, []seccomp.NameWithConditions{when("prlimit64", bits(0, seccomp.Equal, 0))}},
 

@@ -38,8 +38,7 @@ func becomeUser(o Options, groups []hierarchy) (kept string, err error) {
 		name = DefaultUser
 	}
 	u, err := user.Lookup(name)
-	var unknown user.UnknownUserError
-	if errors.As(err, &unknown) && o.User == "" {
+	if noUser(err) && o.User == "" {
 		return "there is no user " + DefaultUser, nil
 	}
 	if err != nil {
@@ -69,6 +68,13 @@ func becomeUser(o Options, groups []hierarchy) (kept string, err error) {
 		return "", fmt.Errorf("become user %s: %w", name, err)
 	}
 	return "", nil
+}
+
+// noUser says whether a look-up's error is that there is none of the name, or no
+// /etc/passwd at all.
+func noUser(err error) bool {
+	var unknown user.UnknownUserError
+	return errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist)
 }
 
 func accountOf(u *user.User) (a account, err error) {

@@ -72,6 +72,9 @@ commands do this by themselves when they need it.`,
 func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api.Snapshot, error), error) {
 	name := c.Command.HelpName
 	function, image := c.Args().First(), c.String("image")
+	if function != "" {
+		function = cmdline.FunctionKey(function)
+	}
 	asked := 0
 	for _, is := range []bool{function != "", c.IsSet("import"), c.Bool("base")} {
 		if is {

@@ -175,7 +175,9 @@ that are pinned or tagged.`,
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.FunctionNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			return e.Reading(func(r cmdline.Reader) error { return printHistory(c.Context, e, r, c.Args().First()) })
+			return e.Reading(func(r cmdline.Reader) error {
+				return printHistory(c.Context, e, r, cmdline.FunctionKey(c.Args().First()))
+			})
 		},
 	})
 }

@@ -1,0 +1,84 @@
+package server_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+
+	"seuss/dispatcher/access"
+	"seuss/dispatcher/http/servertest"
+)
+
+// TestSignersByName: AWS's clients sign as the token that their access key id names, and
+// act for its owner. An unknown name, a wrong secret and a token that only is a bearer's
+// get the same answer.
+func TestSignersByName(t *testing.T) {
+	f := servertest.New(t)
+	f.Put(t, "alice/echo", "echo")
+	secrets := map[string]string{}
+	if err := access.Change(f.StateDir(), func(file *access.File) error {
+		for _, tok := range []access.Token{{Name: "signs", Owner: "alice"}, {Name: "bearer", Owner: "alice"}} {
+			tok.Rights = []string{"invoke", "read"}
+			secrets[tok.Name] = access.NewSecret()
+			tok.Seal(secrets[tok.Name], tok.Name == "signs")
+			file.Tokens = append(file.Tokens, tok)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := access.Open(f.StateDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer keys.Close()
+	s := f.Server(t, func(o *servertest.Options) { o.Keys = keys })
+	h := httptest.NewServer(s.Access("sesame-sesame-sesame", false))
+	defer h.Close()
+	client := func(name, secret string) *lambda.Client {
+		return lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(h.URL), RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(name, secret, "")})
+	}
+	out, err := client("signs", secrets["signs"]).Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("echo"), Payload: []byte(`{"a":1}`)})
+	if err != nil || !strings.Contains(string(out.Payload), access.AccountOf("alice")) {
+		t.Fatal(out, err)
+	}
+	for _, name := range []string{access.ServiceKey, "any"} {
+		out, err := client(name, "sesame-sesame-sesame").Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("echo")})
+		if err != nil || !strings.Contains(string(out.Payload), access.DefaultAccount) {
+			t.Error(name, err)
+		}
+	}
+	var first string
+	for _, c := range [][2]string{{"signs", "wrong"}, {"nobody", secrets["signs"]}, {"nobody", "wrong"}, {"bearer", secrets["bearer"]}, {"bearer", "wrong"}, {"signs", "sesame-sesame-sesame"}} {
+		_, err := client(c[0], c[1]).ListFunctions(t.Context(), &lambda.ListFunctionsInput{})
+		if err == nil {
+			t.Errorf("%s signs with %.6s…", c[0], c[1])
+			continue
+		}
+		_, text, _ := strings.Cut(err.Error(), "api error")
+		if first == "" {
+			first = text
+		}
+		if text != first || !strings.Contains(text, "InvalidSignatureException") {
+			t.Errorf("%s with %.6s…:%s\nwant%s", c[0], c[1], text, first)
+		}
+	}
+	r, err := http.NewRequest("GET", h.URL+"/v1/functions/echo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+secrets["bearer"])
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Error(answer.Status)
+	}
+}
