@@ -129,6 +129,10 @@ test-hostile: ## every attack of tests/attacks beside honest clients, who are me
 test-soak: ## a hundred thousand invocations: minutes
 	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests
 
+.PHONY: test-scale
+test-scale: ## a thousand machines at a time whose memory is all in one process
+	SEUSS_SCALE=1000 $(GO) test -count=1 -timeout 10m -v -run 'TestThousandMachines' ./dispatcher
+
 .PHONY: test-cpython
 test-cpython: setup ## CPython's own suite, a module a guest: up to half an hour on 2 cores
 	tests/cpython/setup.sh

@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"time"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
@@ -49,6 +51,8 @@ type Options struct {
 	// PoolBytes bounds the private memory of all machines of an image, in bytes,
 	// as far as it is known when a machine is made; 0: no bound.
 	PoolBytes uint64
+	// Limits are those of the process that machines run into; nil: the host's.
+	Limits *capacity.Limits
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
 	// stands at them: see lineage.Options.HotBytes.
 	HotBytes uint64
@@ -84,6 +88,8 @@ type Options struct {
 	// Budgets bound what all functions take of the host for connections; nil: what suits
 	// Slots.
 	Budgets *outbound.Budgets
+	// Quota says what an owner may have; nil: whatever he wants.
+	Quota func(owner string) access.Quota
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Loaded, where it is not nil, is told of each time that a function's code was loaded

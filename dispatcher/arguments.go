@@ -35,6 +35,9 @@ const captureTimeout = 10 * DefaultTimeout
 
 // captureArgument makes an argument snapshot of the state at a question.
 func (i *invocation) captureArgument(w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
+	if err := i.d.checkQuota(i.f.spec.Name, nil); err != nil {
+		return nil, err
+	}
 	spec := i.f.spec
 	s, err := i.Capture(instance.Capture{
 		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,

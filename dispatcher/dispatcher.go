@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
@@ -43,6 +44,8 @@ var (
 	ErrUnknownAlias = errors.New("unknown alias")
 	// ErrInUse: an alias names the version.
 	ErrInUse = errors.New("it is in use")
+	// ErrFull: a process or its host has no room for one machine more.
+	ErrFull = capacity.ErrFull
 	// ErrNotAsked: the function ended without asking for the argument.
 	ErrNotAsked = errors.New("function did not ask for the argument")
 )
@@ -94,6 +97,14 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Slots <= 0 {
 		o.Slots = o.PoolSize
 	}
+	if o.Limits == nil {
+		limits := capacity.Host{}.Limits()
+		o.Limits = &limits
+	}
+	room := capacity.New(*o.Limits, o.Platform.Capabilities().Machine)
+	if err := room.Check(o.PoolSize); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", err)
+	}
 	if o.Budgets == nil {
 		o.Budgets = outbound.NewBudgets(o.Slots)
 	}
@@ -121,14 +132,14 @@ func Open(o Options) (*Dispatcher, error) {
 	d.store = store
 	d.snapshots = newSnapshots(&d.host, store)
 	d.host = instance.Host{
-		Platform: o.Platform, Store: store, Snapshots: d.snapshots.get, Observer: &d.events, Log: o.Log,
+		Platform: o.Platform, Room: room, Store: store, Snapshots: d.snapshots.get, Observer: &d.events, Log: o.Log,
 		Background: d.tasks.background, Closing: d.tasks.closing.Load,
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
 	d.outer = bounds.Outer{Network: o.Network, HostPorts: o.HostPorts, Timeout: o.FunctionTimeout, MemoryMiB: o.FunctionMemoryMiB, OutputBytes: o.FunctionOutputBytes, Others: o.ForOthers}
 	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
-	d.pools = newPools(&d.host, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
 	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}

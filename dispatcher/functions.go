@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strings"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/quota"
 	"seuss/lineage"
 )
 
@@ -76,11 +78,19 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
 	}
-	unlock, err := d.locks.lock(ctx, lockOf(spec.Name))
+	unlock, err := d.lockQuota(ctx, spec.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	if err := d.checkQuota(spec.Name, code); err != nil {
+		return nil, err
+	}
+	free, err := d.locks.lock(ctx, lockOf(spec.Name))
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	deployed := d.Deployments.store
 	old, missing := deployed.Get(spec.Name)
 	if missing == nil && spec.Create {
@@ -115,6 +125,45 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 		d.log.Info("deployed", "function", record.Name, "network", reach.Network, "host_ports", reach.HostPorts, "timeout_ms", reach.TimeoutMS, "memory_mib", reach.MemoryMiB, "output_bytes", reach.OutputBytes)
 	}
 	return s.Node, nil
+}
+
+// lockQuota keeps an owner with a quota from deploying two functions at a time, of which
+// each alone would be within it.
+func (d *Dispatcher) lockQuota(ctx context.Context, name string) (unlock func(), err error) {
+	owner := functions.OwnerOf(name)
+	if d.opts.Quota == nil || d.opts.Quota(owner) == (access.Quota{}) {
+		return func() {}, nil
+	}
+	return d.locks.lock(ctx, "owner "+owner)
+}
+
+// checkQuota refuses what would take its owner beyond his quota: a deployment of code
+// under name, or another snapshot of it, where code is nil.
+func (d *Dispatcher) checkQuota(name string, code []byte) error {
+	owner := functions.OwnerOf(name)
+	if d.opts.Quota == nil {
+		return nil
+	}
+	q := d.opts.Quota(owner)
+	if q == (access.Quota{}) {
+		return nil
+	}
+	var use quota.Use
+	var err error
+	if code != nil {
+		if use.Functions, use.CodeBytes, err = d.Deployments.store.With(functions.BaseName(name), code); err != nil {
+			return err
+		}
+	}
+	if q.NodeBytes > 0 {
+		use.NodeBytes = 1 // what is to come is not known: who has used up his quota gets no more
+		for _, n := range d.store.List() {
+			if n.Private() && functions.OwnerOf(n.Key.Function) == owner {
+				use.NodeBytes += n.StoredBytes()
+			}
+		}
+	}
+	return use.Check(owner, q)
 }
 
 // dropOldNodes removes the nodes that no deployment of the function, of whatever

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"seuss/dispatcher/instance"
+	"seuss/guest"
 	"seuss/images"
 	"seuss/lineage"
 )
@@ -70,7 +71,7 @@ func (r *rootImages) refresh() {
 	defer r.mu.Unlock()
 	for name, img := range r.byName {
 		path, err := r.store.Find(name)
-		if err != nil || strings.TrimSuffix(filepath.Base(path), ".img") != img.Digest {
+		if err != nil || strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix) != img.Digest {
 			delete(r.byName, name)
 			r.generation.Add(1)
 		}

@@ -103,7 +103,7 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) 
 }
 
 func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {
-	vm, err := instance.NewVM(p.ps.host, p.image.Image, t)
+	vm, err := p.ps.make(p.image, t)
 	if err != nil {
 		p.lost()
 		return nil, err

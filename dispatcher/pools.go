@@ -10,12 +10,14 @@ import (
 	"sync"
 	"time"
 
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/instance"
 )
 
 // pools are the machines of all images.
 type pools struct {
 	host  *instance.Host
+	room  *capacity.Budget
 	tasks *tasks
 	log   *slog.Logger
 	sizes poolSizes
@@ -31,8 +33,8 @@ type poolSizes struct {
 	bytes       uint64
 }
 
-func newPools(host *instance.Host, tasks *tasks, log *slog.Logger, sizes poolSizes) *pools {
-	ps := &pools{host: host, tasks: tasks, log: log, sizes: sizes, byImage: map[string]*pool{}}
+func newPools(host *instance.Host, room *capacity.Budget, tasks *tasks, log *slog.Logger, sizes poolSizes) *pools {
+	ps := &pools{host: host, room: room, tasks: tasks, log: log, sizes: sizes, byImage: map[string]*pool{}}
 	if sizes.window > 0 {
 		tasks.every(max(sizes.window/demandSlots, 10*time.Millisecond), ps.resize)
 	}
@@ -78,7 +80,7 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 	s.Hold()
 	var vm *instance.VM
 	if own {
-		vm, err = instance.NewVM(ps.host, img.Image, s)
+		vm, err = ps.make(img, s)
 	} else {
 		l.pool = p
 		p.mu.Lock()
@@ -103,6 +105,29 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 		return loan{}, err
 	}
 	return l, nil
+}
+
+// make makes a machine. Where there is no room for one, it takes that of the machine that
+// has been free the longest in any pool.
+func (ps *pools) make(img *image, s *instance.Snapshot) (*instance.VM, error) {
+	for {
+		vm, err := instance.NewVM(ps.host, img.Image, s)
+		if !errors.Is(err, ErrFull) || !ps.shrink() {
+			return vm, err
+		}
+	}
+}
+
+// shrink closes the machine that has been free the longest; false: none is free.
+func (ps *pools) shrink() bool {
+	var from *pool
+	var freed time.Time
+	for _, p := range ps.all() {
+		if at, ok := p.oldest(); ok && (from == nil || at.Before(freed)) {
+			from, freed = p, at
+		}
+	}
+	return from != nil && from.closeOldest()
 }
 
 // readyAt is how many machines stand ready on a snapshot.

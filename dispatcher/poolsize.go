@@ -90,8 +90,12 @@ func (d *demand) wanted() []*instance.Snapshot {
 	})
 }
 
-// room reports whether one more machine may be made. p.mu is held.
+// room reports whether one more machine may be made. A pool without any is told when it
+// makes one if there is none for it. p.mu is held.
 func (p *pool) room() bool {
+	if p.total > 0 && p.ps.room != nil && !p.ps.room.Room() {
+		return false
+	}
 	return p.total < p.ps.sizes.most && (p.ps.sizes.bytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.ps.sizes.bytes)
 }
 
@@ -182,6 +186,27 @@ func (p *pool) resize(now time.Time) {
 	if next != nil {
 		p.grow(next)
 	}
+}
+
+// oldest tells since when the machine is free that has been the longest.
+func (p *pool) oldest() (freed time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.free.Oldest()
+}
+
+// closeOldest closes that machine; false: none is free.
+func (p *pool) closeOldest() bool {
+	p.mu.Lock()
+	s, ok := p.free.TakeOldest(time.Now())
+	if ok {
+		p.counts.closedIdle++
+	}
+	p.mu.Unlock()
+	if ok {
+		p.discard(s.VM)
+	}
+	return ok
 }
 
 // nextWanted is the node that was missed most and has no free machine, or else the

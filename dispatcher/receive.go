@@ -9,7 +9,6 @@ import (
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/lineage/oci"
-	"seuss/vmm/platform"
 )
 
 // Received says what Receive did.
@@ -79,9 +78,7 @@ func (d *Dispatcher) nameImage(digest string) (taken string, err error) {
 
 // lacks says what the platform's processor has not of what a node was captured on.
 func (d *Dispatcher) lacks(f lineage.CPUFeatures) error {
-	host := d.platform.CPU().Features
-	recorded := platform.CPUFeatures{Names: f.Named, XSaveBytes: host.XSaveBytes}
-	if missing := recorded.Missing(host); len(missing) > 0 {
+	if missing := d.platform.CPU().Features.Lacks(f.Named); len(missing) > 0 {
 		return fmt.Errorf("taken on %s, this host lacks %s", f.Opaque, strings.Join(missing, ", "))
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"seuss/guest"
 	"seuss/lineage"
 )
 
@@ -18,7 +19,7 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes
 	if err != nil {
 		return "", nil, err
 	}
-	digest = strings.TrimSuffix(filepath.Base(path), ".img")
+	digest = strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix)
 	nodes = []string{}
 	for _, n := range d.store.Kind(lineage.KindImage) {
 		if n.Info.ImageDigest != digest {

@@ -8,15 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"seuss/lineage/sealed"
 	"slices"
 	"strings"
 	"time"
+
+	"seuss/guest"
+	"seuss/lineage/sealed"
 )
 
 const (
-	imageSuffix = ".img"
-	tagSuffix   = ".tag"
+	tagSuffix = ".tag"
 
 	// minPrefix is the shortest digest prefix that Find accepts, in
 	// hexadecimal digits.
@@ -104,7 +105,7 @@ func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 	if err := p.Seal(); err != nil {
 		return Info{}, err
 	}
-	return info, p.Publish(filepath.Join(s.Dir, info.Digest.String()+imageSuffix))
+	return info, p.Publish(filepath.Join(s.Dir, info.Digest.String()+guest.ImageSuffix))
 }
 
 // TagNew points the tag of a name at an image that is in the store, if there is no
@@ -116,7 +117,7 @@ func (s Store) TagNew(name, digest string) (bool, error) {
 	if _, err := s.readTag(name); !errors.Is(err, ErrNotFound) {
 		return false, err
 	}
-	if _, err := os.Stat(filepath.Join(s.Dir, digest+imageSuffix)); err != nil {
+	if _, err := os.Stat(filepath.Join(s.Dir, digest+guest.ImageSuffix)); err != nil {
 		return false, fmt.Errorf("tag image %s: %w", name, err)
 	}
 	return true, s.tag(name, digest)
@@ -144,7 +145,7 @@ func (s Store) List() ([]Stored, error) {
 	}
 	var out []Stored
 	for _, e := range entries {
-		digest, ok := strings.CutSuffix(e.Name(), imageSuffix)
+		digest, ok := strings.CutSuffix(e.Name(), guest.ImageSuffix)
 		if !ok || !digestPattern.MatchString(digest) {
 			continue
 		}
@@ -232,7 +233,7 @@ func (s Store) Find(ref string) (string, error) {
 	if CheckName(ref) == nil {
 		digest, err := s.readTag(ref)
 		if err == nil {
-			path := filepath.Join(s.Dir, digest+imageSuffix)
+			path := filepath.Join(s.Dir, digest+guest.ImageSuffix)
 			if _, err := os.Stat(path); err != nil {
 				return "", fmt.Errorf("image %s: its tag leads to a missing file: %w", ref, err)
 			}
@@ -248,7 +249,7 @@ func (s Store) Find(ref string) (string, error) {
 	}
 	var found []string
 	for _, e := range entries {
-		digest, ok := strings.CutSuffix(e.Name(), imageSuffix)
+		digest, ok := strings.CutSuffix(e.Name(), guest.ImageSuffix)
 		if ok && prefixPattern.MatchString(ref) && digestPattern.MatchString(digest) && strings.HasPrefix(digest, ref) {
 			found = append(found, filepath.Join(s.Dir, e.Name()))
 		}
@@ -280,7 +281,7 @@ func (s Store) Remove(ref string) error {
 	// Tags first: a crash in between leaves an image without a name, not a
 	// name without an image.
 	for name, digest := range tags {
-		if digest+imageSuffix != filepath.Base(path) {
+		if digest+guest.ImageSuffix != filepath.Base(path) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(s.Dir, name+tagSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {

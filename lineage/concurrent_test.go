@@ -166,7 +166,7 @@ func TestReadersDuringCaptures(t *testing.T) {
 	}
 }
 
-func checkViewSampled(t *testing.T, v *pages.View, g *guest) {
+func checkViewSampled(t *testing.T, v *pages.View, g *memory) {
 	for p := uint64(0); p < g.pages(); p += 7 {
 		if string(nodefile.OrZero(v.Bytes(p))) != string(g.page(p)) {
 			t.Errorf("page %d differs", p)

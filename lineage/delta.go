@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
@@ -36,7 +37,7 @@ func newDeltaWriter(out *sealed.Pending, base *pages.View, diffs *nodefile.Diffe
 // add takes one guest page, in ascending order. nil content is a zero page.
 func (d *deltaWriter) add(page uint64, content []byte) error {
 	if content == nil {
-		content = nodefile.ZeroPage[:]
+		content = guest.ZeroPage[:]
 	}
 	if len(content) != nodefile.PageSize {
 		return fmt.Errorf("read guest page %#x: got %d of %d bytes: %w", page, len(content), nodefile.PageSize, nodefile.ErrInvalid)
@@ -54,7 +55,7 @@ func (d *deltaWriter) add(page uint64, content []byte) error {
 	if old != nil {
 		d.hidden++
 	}
-	if nodefile.IsZero(own) {
+	if guest.IsZero(own) {
 		d.addRun(page, nodefile.ZeroRun)
 		return nil
 	}

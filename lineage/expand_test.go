@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed/sealedtest"
@@ -60,7 +61,7 @@ func TestExpandedWhenAsked(t *testing.T) {
 			"file": func(v *pages.View, page uint64) []byte {
 				r := v.Lookup(page)
 				if r.Blob == nil {
-					return nodefile.ZeroPage[:]
+					return guest.ZeroPage[:]
 				}
 				b := make([]byte, nodefile.PageSize)
 				if err := r.Blob.Check(r.Page, 1); err != nil {

@@ -231,9 +231,14 @@ func TestCheckAllocatesNothing(t *testing.T) {
 	}
 }
 
-// The store keeps only so much of expanded nodes; what is in use stays valid.
+// The store keeps only so much of expanded nodes, and so many; what is in use stays valid.
 func TestHotSet(t *testing.T) {
-	s := openStoreAs(t, t.TempDir(), Options{HotBytes: 40 * nodefile.PageSize})
+	t.Run("bytes", func(t *testing.T) { testHotSet(t, Options{HotBytes: 40 * nodefile.PageSize}) })
+	t.Run("nodes", func(t *testing.T) { testHotSet(t, Options{HotNodes: 4}) })
+}
+
+func testHotSet(t *testing.T, o Options) {
+	s := openStoreAs(t, t.TempDir(), o)
 	image := addTestImage(t, s)
 	g := newGuest(testGuestPages)
 	var nodes []*Node

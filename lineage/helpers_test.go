@@ -14,22 +14,22 @@ import (
 	"seuss/lineage/pages"
 )
 
-// guest is memory as a machine would have it, with the pages written since the
+// memory is a guest's as a machine would have it, with the pages written since the
 // last capture.
-type guest struct {
+type memory struct {
 	mem   []byte
 	dirty *dirtytrack.PageSet
 }
 
-func newGuest(pages uint64) *guest {
-	return &guest{make([]byte, pages*nodefile.PageSize), dirtytrack.NewPageSet(pages)}
+func newGuest(pages uint64) *memory {
+	return &memory{make([]byte, pages*nodefile.PageSize), dirtytrack.NewPageSet(pages)}
 }
 
-func (g *guest) page(p uint64) []byte { return g.mem[p*nodefile.PageSize : (p+1)*nodefile.PageSize] }
-func (g *guest) pages() uint64        { return uint64(len(g.mem)) / nodefile.PageSize }
+func (g *memory) page(p uint64) []byte { return g.mem[p*nodefile.PageSize : (p+1)*nodefile.PageSize] }
+func (g *memory) pages() uint64        { return uint64(len(g.mem)) / nodefile.PageSize }
 
 // fill writes a page whose content depends on seed only; seed 0 is zero.
-func (g *guest) fill(p, seed uint64) {
+func (g *memory) fill(p, seed uint64) {
 	page := g.page(p)
 	clear(page)
 	if seed != 0 {
@@ -42,7 +42,7 @@ func (g *guest) fill(p, seed uint64) {
 
 // scribble changes about n pages: new content, content seen before, zero, or
 // the same again.
-func (g *guest) scribble(r *rand.Rand, n int) {
+func (g *memory) scribble(r *rand.Rand, n int) {
 	for range n {
 		p := r.Uint64N(g.pages())
 		switch r.IntN(5) {
@@ -58,7 +58,7 @@ func (g *guest) scribble(r *rand.Rand, n int) {
 	}
 }
 
-func (g *guest) reset(v *pages.View) {
+func (g *memory) reset(v *pages.View) {
 	for p := range g.pages() {
 		copy(g.page(p), nodefile.OrZero(v.Bytes(p)))
 	}
@@ -140,7 +140,7 @@ func addTestImageOf(t testing.TB, s *Store, pages uint64) *Node {
 	return n
 }
 
-func capture(t testing.TB, s *Store, spec NodeSpec, parent *Node, g *guest) *Node {
+func capture(t testing.TB, s *Store, spec NodeSpec, parent *Node, g *memory) *Node {
 	t.Helper()
 	if spec.Kind == "" {
 		spec.Kind = nodefile.KindFunction

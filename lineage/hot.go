@@ -8,12 +8,13 @@ import (
 	"seuss/lineage/pages"
 )
 
-// hotSet bounds the memory of nodes that were expanded from differences: the
+// hotSet bounds the memory, and the number, of nodes that were expanded from differences: the
 // least recently loaded ones are unloaded first, unless they were used since. Pages that are mapped from files
 // are the page cache's business and do not count.
 type hotSet struct {
 	mu    sync.Mutex // a leaf
-	limit uint64
+	limit uint64     // of bytes
+	most  int        // nodes
 	bytes uint64
 	order list.List // of *hotNode, the latest in front
 	at    map[*Node]*list.Element
@@ -51,7 +52,7 @@ func (h *hotSet) insert(n *Node, blob *pages.Blob) (dropped []*Node) {
 	}
 	h.at[n] = h.order.PushFront(&hotNode{n, blob.Pages() * nodefile.PageSize})
 	h.bytes += blob.Pages() * nodefile.PageSize
-	for spare := h.order.Len(); h.bytes > h.limit && h.order.Len() > 1; {
+	for spare := h.order.Len(); (h.bytes > h.limit || h.order.Len() > h.most) && h.order.Len() > 1; {
 		e := h.order.Back()
 		last := e.Value.(*hotNode).node
 		if spare > 0 && last.recent.Swap(false) { // a second chance

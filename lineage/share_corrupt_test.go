@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed/sealedtest"
@@ -48,8 +49,8 @@ func TestDonorDamage(t *testing.T) {
 		flipBit(t, h.s.nodePath(h.nodes[0].ID), nodefile.PagesHeaderBytes+10*nodefile.PageSize+99)
 		h.reopen(t, Options{Verify: verify})
 		ids := []string{h.nodes[0].ID, h.nodes[1].ID}
-		for i, guest := range []uint64{110, 710} {
-			want := fmt.Sprintf("guest page %#x", guest)
+		for i, at := range []uint64{110, 710} {
+			want := fmt.Sprintf("guest page %#x", at)
 			snapshot, err := h.s.Snapshot(ids[i])
 			if verify == pages.VerifyEager {
 				if !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), "data page 10 of node") ||
@@ -60,14 +61,14 @@ func TestDonorDamage(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := snapshot.View.Check(guest-3, 3); err != nil {
+				if err := snapshot.View.Check(at-3, 3); err != nil {
 					t.Error(err)
 				}
-				if err := snapshot.View.Check(guest, 1); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
+				if err := snapshot.View.Check(at, 1); !errors.Is(err, nodefile.ErrChecksum) || !strings.Contains(err.Error(), ids[0]) || !strings.Contains(err.Error(), ids[i]) || !strings.Contains(err.Error(), want) {
 					t.Errorf("node %d: check: %v", i, err)
 				}
-				run := snapshot.View.Lookup(guest)
-				if got := snapshot.View.Bytes(guest); verify == pages.VerifyDemand && (!nodefile.IsZero(got) || run.Blob.Filled(run.Page, 1)) {
+				run := snapshot.View.Lookup(at)
+				if got := snapshot.View.Bytes(at); verify == pages.VerifyDemand && (!guest.IsZero(got) || run.Blob.Filled(run.Page, 1)) {
 					t.Errorf("node %d: a damaged page is shown", i)
 				}
 			}

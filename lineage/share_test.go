@@ -24,7 +24,7 @@ type sharing struct {
 
 // fillShared writes what all siblings have, 300 pages, of which every fifth lies
 // elsewhere in the second, then zeroes, and 100 pages of the sibling's own.
-func fillShared(g *guest, sibling uint64) {
+func fillShared(g *memory, sibling uint64) {
 	for p := range uint64(300) {
 		at := 100 + p
 		if sibling%2 == 1 && p%5 == 0 {

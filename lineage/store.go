@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-memdb"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
@@ -24,8 +25,7 @@ const (
 	nodesDir  = "nodes"
 	hitsName  = "hits"
 
-	imageSuffix = ".img"
-	nodeSuffix  = ".node"
+	nodeSuffix = ".node"
 )
 
 // Options change how a Store is opened.
@@ -41,6 +41,8 @@ type Options struct {
 	// HotBytes bounds the memory of expanded nodes that the Store keeps loaded;
 	// 0 means DefaultHotBytes. What is in use is kept by its users beyond that.
 	HotBytes uint64
+	// HotNodes bounds their number; 0 means DefaultHotNodes.
+	HotNodes int
 	// HugePages, with VerifyDemand, puts images into huge pages when they are loaded,
 	// where the host gives some: see HugePagesOffered. That reads and checks all of an
 	// image at once, and keeps a copy of it in memory, at most 1 GiB of such in a
@@ -56,6 +58,10 @@ type Options struct {
 
 // DefaultHotBytes is Options.HotBytes where it is 0.
 const DefaultHotBytes = 1 << 30
+
+// DefaultHotNodes is Options.HotNodes where it is 0. Each takes two mappings of the process
+// and a descriptor, of which it has 65,530 and perhaps 20,000.
+const DefaultHotNodes = 4096
 
 // Store is one open state directory. Its methods may be called concurrently.
 type Store struct {
@@ -111,7 +117,7 @@ func Open(dir string, opts Options) (*Store, error) {
 func open(dir string, opts Options) (_ *Store, err error) {
 	s := &Store{dir: dir, blobs: &pages.Shared{}, readOnly: opts.ReadOnly, fs: sealed.OS(), verify: opts.Verify, huge: opts.HugePages && pages.HugePagesOffered(), formOption: opts.Form}
 	s.hot.unloaded = opts.Unloaded
-	s.hot.limit = cmp.Or(opts.HotBytes, DefaultHotBytes)
+	s.hot.limit, s.hot.most = cmp.Or(opts.HotBytes, DefaultHotBytes), cmp.Or(opts.HotNodes, DefaultHotNodes)
 	s.cacheMisses = cmp.Or(opts.cacheMisses, defaultCacheMisses)
 	if s.readOnly {
 		if fi, err := os.Stat(dir); err != nil {
@@ -183,7 +189,7 @@ func (s *Store) nodePath(id string) string { return s.path(nodesDir, id+nodeSuff
 func (s *Store) Dir() string { return s.dir }
 
 // ImagePath returns where the image with this digest belongs.
-func (s *Store) ImagePath(digest string) string { return s.path(imagesDir, digest+imageSuffix) }
+func (s *Store) ImagePath(digest string) string { return s.path(imagesDir, digest+guest.ImageSuffix) }
 
 // ReadOnly reports how the Store was opened.
 func (s *Store) ReadOnly() bool { return s.readOnly }

@@ -116,15 +116,7 @@ func isGenerated(content []byte) bool { return generatedLine.Match(content) }
 
 // writtenTwice are the constants that still stand in several places, by name. It
 // can only shrink.
-var writtenTwice = map[string]bool{
-	`#define NS_PER_SEC 1000000000`: true,
-	`#define S_IFIFO 0010000`:       true,
-	`#define S_IFMT 00170000`:       true,
-	`#define S_IFSOCK 0140000`:      true,
-	`imagesuffix = ".img"`:          true,
-	`leafxsave = 0xd`:               true,
-	`maxstatebytes = 64 << 20`:      true,
-}
+var writtenTwice = map[string]bool{}
 
 var (
 	cDefine = regexp.MustCompile(`(?m)^#define\s+([A-Z][A-Z0-9_]{3,})\s+\(?(0x[0-9a-fA-F]+|[0-9]{2,})[uUlL]*\)?\s*(?:/[*/].*)?$`)

@@ -100,7 +100,8 @@ func withNode(c *cli, function string, args []string) []string {
 
 func notNotes(text string) (lines []string) {
 	for line := range strings.SplitSeq(text, "\n") {
-		if !strings.HasPrefix(line, "seussctl: note: no KVM") {
+		// The daemon has said so in its log.
+		if !strings.HasPrefix(line, "seussctl: note: no KVM") && !strings.HasPrefix(line, "seussctl: note: other users could use ") {
 			lines = append(lines, line)
 		}
 	}

@@ -56,7 +56,6 @@ const (
 
 	maxStateMSRs  = 256
 	maxStateXSave = 64 << 10 // AMX needs 11 KiB
-	maxStateBytes = 64 << 20 // streams with full buffers
 )
 
 // StateVersion is the version of the encoded machine state that this program reads
@@ -146,7 +145,7 @@ func (s *State) decode(data []byte) error {
 		return fmt.Errorf("fixed part: %d of %d bytes", len(rest), stateFixedBytes)
 	}
 	rest = rest[copy(fixed.bytes(), rest):]
-	if fixed.MSRs > maxStateMSRs || fixed.XSaveBytes > maxStateXSave || fixed.VsockBytes > maxStateBytes ||
+	if fixed.MSRs > maxStateMSRs || fixed.XSaveBytes > maxStateXSave ||
 		fixed.CPL > 3 || fixed.Reserved != 0 {
 		return fmt.Errorf("fixed part: %d MSRs, %d bytes of extended state, %d of vsock, CPL %d, reserved %d: out of range",
 			fixed.MSRs, fixed.XSaveBytes, fixed.VsockBytes, fixed.CPL, fixed.Reserved)

@@ -46,6 +46,9 @@ func (k *Keeper) Close() {
 	k.done.Wait()
 }
 
+// Quota returns what an owner may have.
+func (k *Keeper) Quota(owner string) Quota { return k.Table().Quota(owner) }
+
 // Table returns the present table.
 func (k *Keeper) Table() *Table { return k.table.Load() }
 

@@ -12,8 +12,10 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/logs"
+	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 )
 
@@ -60,6 +62,7 @@ type Options struct {
 	Log         *slog.Logger // nil: nowhere
 	Tracer      trace.Tracer // nil: no spans are made
 	Logs        Logs         // nil: what functions print is not kept
+	Quotas      *quota.Book  // of owners; nil: none are held to one
 }
 
 // Control lets invocations in.
@@ -90,6 +93,7 @@ type Entry struct {
 	c          *Control
 	target     *dispatcher.Deployment
 	ticket     *sched.Ticket
+	leave      func(time.Duration) // its owner's quota; nil: he has none
 	request    *dispatcher.Request
 	invocation dispatcher.Invocation // nil: there is no result
 	times      span
@@ -102,12 +106,20 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	ticket, err := c.o.Scheduler.Ask(target.Base(), target.Limit)
+	leave, err := c.o.Quotas.Enter(functions.OwnerOf(target.Name))
 	if err != nil {
 		c.refused()
 		return nil, err
 	}
-	return &Entry{c: c, target: target, ticket: ticket}, nil
+	ticket, err := c.o.Scheduler.Ask(target.Base(), target.Limit)
+	if err != nil {
+		if leave != nil {
+			leave(0)
+		}
+		c.refused()
+		return nil, err
+	}
+	return &Entry{c: c, target: target, ticket: ticket, leave: leave}, nil
 }
 
 func (c *Control) refused() {
@@ -164,7 +176,7 @@ func (e *Entry) failed(ctx context.Context, err error) error {
 // called once the result is on its way: the machine is reset here, unless somebody
 // waits for it.
 func (e *Entry) End(ctx context.Context) {
-	defer e.ticket.Release()
+	defer e.release()
 	if e.invocation == nil {
 		return
 	}
@@ -182,13 +194,37 @@ func (e *Entry) End(ctx context.Context) {
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 }
 
-// Once runs what needs a slot but is no invocation of a deployment.
-func (c *Control) Once(ctx context.Context, run func() error) error {
-	ticket, err := c.o.Scheduler.Acquire(ctx, "", -1)
+// release gives the slot back, and tells the owner's quota how long the machine was had.
+func (e *Entry) release() {
+	e.ticket.Release()
+	if e.leave == nil {
+		return
+	}
+	took := time.Duration(0)
+	if !e.times.began.IsZero() {
+		took = time.Since(e.times.began)
+	}
+	e.leave(took)
+}
+
+// Once runs what needs a slot of an owner's but is no invocation of a deployment.
+func (c *Control) Once(ctx context.Context, owner string, run func() error) error {
+	leave, err := c.o.Quotas.Enter(owner)
+	if err != nil {
+		c.refused()
+		return err
+	}
+	var took time.Duration
+	if leave != nil {
+		defer func() { leave(took) }()
+	}
+	ticket, err := c.o.Scheduler.Acquire(ctx, functions.Key(owner, ""), -1)
 	if err != nil {
 		return gone(ctx, err)
 	}
 	defer ticket.Release()
+	began := time.Now()
+	defer func() { took = time.Since(began) }()
 	return run()
 }
 

@@ -32,7 +32,8 @@ const (
 	Conflict        Code = "conflict"
 	NotLazy         Code = "not_lazy"
 	NotAsked        Code = "not_asked"
-	NotAllowed      Code = "not_allowed" // beyond what the daemon, or the token, allows
+	QuotaExceeded   Code = "quota_exceeded" // what the owner may have
+	NotAllowed      Code = "not_allowed"    // beyond what the daemon, or the token, allows
 	ReadOnly        Code = "read_only"
 	FunctionFailed  Code = "function_failed" // its code does not load; see Function
 	Crashed         Code = "crashed"         // the guest died while it was prepared; see Crash

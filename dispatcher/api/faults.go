@@ -8,6 +8,7 @@ import (
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/images"
 	"seuss/lineage"
@@ -48,6 +49,7 @@ const (
 	LambdaRevision    = "PreconditionFailedException"
 	LambdaThrottled   = "TooManyRequestsException"
 	LambdaService     = "ServiceException"
+	LambdaStorage     = "CodeStorageExceededException"
 	LambdaUnsupported = "UnknownOperationException"
 )
 
@@ -69,6 +71,7 @@ var faults = []Fault{
 	{dispatcher.ErrExists, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{dispatcher.ErrInUse, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{dispatcher.ErrRevision, Conflict, http.StatusPreconditionFailed, LambdaRevision, 0, ExitFailure},
+	{quota.ErrExceeded, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
 	{bounds.ErrBeyond, NotAllowed, http.StatusForbidden, LambdaParameter, http.StatusBadRequest, ExitFailure},
 	{dispatcher.ErrNotLazy, NotLazy, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{dispatcher.ErrNotAsked, NotAsked, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
@@ -88,6 +91,7 @@ var faults = []Fault{
 	{oci.ErrMismatch, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{lineage.ErrChecksum, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{dispatcher.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{dispatcher.ErrFull, Unavailable, http.StatusServiceUnavailable, LambdaThrottled, http.StatusTooManyRequests, ExitFailure},
 	{sched.ErrDrained, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 }
 

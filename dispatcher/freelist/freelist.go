@@ -189,6 +189,14 @@ func (l *List[X]) TakeOldest(until time.Time) (m Machine[X], ok bool) {
 	return l.remove(l.all.first), true
 }
 
+// Oldest tells since when the machine is free that TakeOldest would take.
+func (l *List[X]) Oldest() (freed time.Time, ok bool) {
+	if l.all.first == nil {
+		return freed, false
+	}
+	return l.all.first.Freed, true
+}
+
 // Len is how many machines there are, Ready how many of them stand ready, ReadyOn how
 // many on one snapshot.
 func (l *List[X]) Len() int   { return l.all.n }

@@ -124,6 +124,32 @@ func (s *Store) list(owner string, wanted func(deployment string) bool) ([]Funct
 	return functions, failed
 }
 
+// With returns how many functions an owner would have, and how many bytes their code
+// would take, if code were deployed under a function's name: published versions stay, and
+// code that several have counts once.
+func (s *Store) With(name string, code []byte) (count int, bytes uint64, err error) {
+	list, err := s.Owned(OwnerOf(name))
+	if err != nil {
+		return 0, 0, err // of what cannot be read nobody knows how much it is
+	}
+	names, codes := map[string]bool{name: true}, map[string]uint64{CodeDigest(code): uint64(len(code))}
+	for _, f := range list {
+		names[BaseName(f.Name)] = true
+		if _, known := codes[f.CodeDigest]; known || f.Name == name {
+			continue
+		}
+		st, err := os.Stat(s.codePath(f.Name, f.CodeDigest))
+		if err != nil {
+			return 0, 0, fmt.Errorf("code of function %q: %w", f.Name, err)
+		}
+		codes[f.CodeDigest] = uint64(st.Size())
+	}
+	for _, n := range codes {
+		bytes += n
+	}
+	return len(names), bytes, nil
+}
+
 // dropCode deletes code that no deployment of the same owner uses. It keeps the code if
 // there is one that cannot be read, because that might be its user.
 func (s *Store) dropCode(name, digest string) error {

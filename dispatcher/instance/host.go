@@ -17,7 +17,7 @@ type Host struct {
 	Store *lineage.Store
 	// Snapshots finds the snapshot of a node, by its id: a cache of what Load gives.
 	Snapshots func(id string) (*Snapshot, error)
-	Spare     Spare // nil: machines are few
+	Room      Room // nil: machines are few
 	Observer  Observer
 	Log       *slog.Logger
 	// Background runs f on a goroutine that somebody waits for. It returns false, and
@@ -52,17 +52,16 @@ type Observer interface {
 // checkCPU refuses a node whose code may have chosen instructions that this host has
 // not.
 func (h *Host) checkCPU(n *lineage.Node) error {
-	recorded := platform.CPUFeatures{Names: n.Info.CPUFeatures.Named}
-	if len(recorded.Names) > 0 && h.features.Load() == &recorded.Names[0] {
+	recorded := n.Info.CPUFeatures.Named
+	if len(recorded) > 0 && h.features.Load() == &recorded[0] {
 		return nil // a node has its parent's list, where that is the same
 	}
-	host := h.Platform.CPU().Features
-	recorded.XSaveBytes = host.XSaveBytes // the state's own check is exact
-	if missing := recorded.Missing(host); len(missing) > 0 {
+	// The extended state's size is left to the state's own check, which is exact.
+	if missing := h.Platform.CPU().Features.Lacks(recorded); len(missing) > 0 {
 		return fmt.Errorf("node %.12s, taken on %s: %w: %v", n.Info.ID, n.Info.CPUFeatures.Opaque, ErrCPU, missing)
 	}
-	if len(recorded.Names) > 0 {
-		h.features.Store(&recorded.Names[0])
+	if len(recorded) > 0 {
+		h.features.Store(&recorded[0])
 	}
 	return nil
 }

@@ -241,7 +241,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 func (b *lawBench) machine(platform platform.Platform, logDirty bool) *VM {
 	b.Helper()
 	host := &Host{Platform: platform, Store: b.host.Store, Observer: silent{}, Log: b.host.Log}
-	vm := &VM{host: host, image: b.img}
+	vm := &VM{host: host, image: b.img, room: plenty{}}
 	if err := vm.make(b.nodes["base"], logDirty); err != nil {
 		b.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"time"
+
+	"seuss/guest"
 )
 
 // memoryLook is how often the memory of a running instance with a limit is
@@ -42,7 +44,7 @@ func (i *Instance) checkMemory() error {
 func (p *memoryPlan) differing() (n uint64) {
 	ram := p.mem.Bytes()
 	for page := range p.private.All() {
-		want := zeroPage[:]
+		want := guest.ZeroPage[:]
 		if p.view != nil {
 			if src := p.view.Bytes(page); src != nil {
 				want = src

@@ -18,21 +18,26 @@ const (
 	// layoutPieces is how many mappings the layout of a snapshot takes, at most.
 	layoutPieces = 32
 	// MachineMappings is how many mappings the memory of a machine may take in any case.
-	MachineMappings = 42
+	MachineMappings = 41
 	// mostMappings bounds those that one may have where the process has enough of them.
 	mostMappings = 512
 )
 
-// Spare is what a process has of mappings beyond those that its machines may take in any
-// case.
-type Spare interface {
+// Room is what a process has for machines.
+type Room interface {
+	// Take sets aside what one machine takes in any case, Give gives it back.
+	Take() error
+	Give()
+	// TakeMappings sets mappings aside beyond that, GiveMappings gives them back.
 	TakeMappings(n int) bool
 	GiveMappings(n int)
 }
 
-// plenty has as many as one machine may take.
+// plenty has as much as one machine may take.
 type plenty struct{}
 
+func (plenty) Take() error           { return nil }
+func (plenty) Give()                 {}
 func (plenty) TakeMappings(int) bool { return true }
 func (plenty) GiveMappings(int)      {}
 

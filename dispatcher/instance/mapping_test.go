@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 	"seuss/vmm/vmmtest"
@@ -38,6 +39,8 @@ func mappingsIn(t *testing.T, mem []byte) (n int) {
 // stingy spares nothing.
 type stingy struct{}
 
+func (stingy) Take() error           { return nil }
+func (stingy) Give()                 {}
 func (stingy) TakeMappings(int) bool { return false }
 func (stingy) GiveMappings(int)      {}
 
@@ -108,7 +111,7 @@ func TestMachineMappings(t *testing.T) {
 			for page := range view.Pages() {
 				want := view.Bytes(page)
 				if want == nil {
-					want = zeroPage[:]
+					want = guest.ZeroPage[:]
 				}
 				if !bytes.Equal(mem.Page(page), want) {
 					t.Fatalf("%s: page %#x is another one", name, page)

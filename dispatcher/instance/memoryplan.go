@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"seuss/dirtytrack"
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -35,8 +36,8 @@ type memoryPlan struct {
 	layout  *lineage.Layout // that was mapped at first
 	// base is the view that is mapped: the layout's, and what was mapped since.
 	base  *lineage.View
-	spare Spare // of the process's mappings
-	extra int   // that the machine has of those
+	spare Room // of the process's mappings
+	extra int  // that the machine has of those
 	// private holds the pages that are private copies. Their content is known
 	// only right after deploy: then it is the view's.
 	private *dirtytrack.PageSet
@@ -62,7 +63,7 @@ type Moved struct {
 	Calls          uint64 // system calls that have changed how memory is mapped
 }
 
-func newMemoryPlan(mem *vmm.Memory, spare Spare) (memoryPlan, error) {
+func newMemoryPlan(mem *vmm.Memory, spare Room) (memoryPlan, error) {
 	tracker, err := mem.Tracker()
 	if err != nil {
 		return memoryPlan{}, err
@@ -149,7 +150,7 @@ func (p *memoryPlan) reset() (Moved, error) {
 	for page := range p.private.All() {
 		dst, src := pageOf(ram, page), p.view.Bytes(page)
 		switch {
-		case src == nil && !isZero(dst):
+		case src == nil && !guest.IsZero(dst):
 			clear(dst)
 			p.changed.Add(page)
 		case src != nil && !bytes.Equal(dst, src):
@@ -275,7 +276,3 @@ func (p *memoryPlan) candidates(parent *lineage.View) (*dirtytrack.PageSet, erro
 func pageOf(ram []byte, page uint64) []byte {
 	return ram[page*lineage.PageSize : (page+1)*lineage.PageSize]
 }
-
-var zeroPage [lineage.PageSize]byte
-
-func isZero(page []byte) bool { return bytes.Equal(page, zeroPage[:]) }

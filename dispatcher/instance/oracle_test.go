@@ -69,7 +69,7 @@ func (b *lawBench) records(vm *VM) map[string]*record {
 		for page := range t.View.Pages() {
 			want := t.View.Bytes(page)
 			if want == nil {
-				want = zeroPage[:]
+				want = guest.ZeroPage[:]
 			}
 			if !bytes.Equal(pageOf(r.memory, page), want) {
 				b.Fatalf("%s: page %#x is not what the node holds", name, page)

@@ -17,6 +17,7 @@ type VM struct {
 	image *Image
 	m     *vmm.Machine
 	plan  memoryPlan
+	room  Room // that it takes
 
 	state    State
 	snapshot *Snapshot // Ready: that it stands on; Running, Ran: that its instance is of; nil: none yet
@@ -42,8 +43,15 @@ type VM struct {
 // NewVM makes a machine that is going to be brought to s: its memory shows s, or what s has
 // in common with many. It is to be closed.
 func NewVM(h *Host, img *Image, s *Snapshot) (*VM, error) {
-	vm := &VM{host: h, image: img, first: true}
+	vm := &VM{host: h, image: img, first: true, room: h.Room}
+	if vm.room == nil {
+		vm.room = plenty{}
+	}
+	if err := vm.room.Take(); err != nil {
+		return nil, err
+	}
 	if err := vm.make(s, false); err != nil {
+		vm.room.Give()
 		return nil, fmt.Errorf("machine for image %q: %w", img.Name, err)
 	}
 	return vm, nil
@@ -64,7 +72,7 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	vm.arrived = vm.stream.arrived
 	vm.interrupt, vm.interrupted = interruption(vm.m)
 	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
-		if vm.plan, err = newMemoryPlan(vm.m.Memory(), vm.host.Spare); err == nil {
+		if vm.plan, err = newMemoryPlan(vm.m.Memory(), vm.room); err == nil {
 			if err = vm.plan.lay(l, true); err == nil {
 				return nil
 			}
@@ -164,5 +172,10 @@ func (vm *VM) Resident() (platform.Resident, error) { return vm.m.Memory().Resid
 func (vm *VM) Close() error {
 	vm.enter(Dead)
 	vm.plan.giveMappings()
-	return errors.Join(vm.plan.tracker.Close(), vm.m.Close())
+	err := errors.Join(vm.plan.tracker.Close(), vm.m.Close())
+	if vm.room != nil {
+		vm.room.Give()
+		vm.room = nil
+	}
+	return err
 }

@@ -10,10 +10,14 @@ func (s *Scheduler) learn(name string) *function {
 		for key, old := range s.functions {
 			if old.tickets == 0 {
 				delete(s.functions, key)
+				if old.owner.functions--; old.owner.functions == 0 {
+					delete(s.owners, old.owner.name)
+				}
 			}
 		}
 	}
-	f := &function{name: name, at: -1}
+	f := &function{name: name, owner: s.owner(name), at: -1}
+	f.owner.functions++
 	s.functions[name] = f
 	return f
 }
@@ -41,16 +45,20 @@ func (t *Ticket) enter() error {
 			s.refuseLast(victim, QueueFull, s.predict(victim))
 		}
 	}
-	t.start = max(s.virtual, f.finish)
+	t.start = max(f.owner.virtual, f.finish)
 	f.finish = t.start + s.cost(f)
 	if startable {
 		t.began = t.since
 		s.begin(t)
+		if o := f.owner; o.at >= 0 { // it has had more now
+			s.ready.place(o, true)
+		}
 		return nil
 	}
 	t.turn = make(chan error, 1)
 	f.queue = append(f.queue, t)
 	s.waiting++
+	f.owner.waiting++
 	s.place(f)
 	if s.standing.IsZero() && s.running >= s.o.Slots {
 		s.standing = t.since
@@ -85,9 +93,9 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 	case s.waiting < s.o.Queue:
 		return nil, nil
 	}
-	// The longest queue gives way: whoever fills the queues loses, not who
-	// comes last.
-	if victim = s.longest(); victim == nil || len(victim.queue) <= len(f.queue)+1 {
+	// The longest queue gives way, that of the owner who has most in it: whoever fills
+	// the queues loses, not who comes last.
+	if victim = s.longest(f); victim == nil {
 		return nil, s.refuse(QueueFull, wait)
 	}
 	return victim, nil
@@ -103,7 +111,7 @@ func (s *Scheduler) overloaded() bool {
 // they have waited the least. mu is held.
 func (s *Scheduler) trim(f *function) {
 	for len(f.queue) > 0 && s.overloaded() {
-		wait := s.until(f.queue[len(f.queue)-1].start)
+		wait := f.owner.until(f.queue[len(f.queue)-1].start)
 		if wait <= s.o.Target {
 			return
 		}
@@ -145,10 +153,10 @@ func (s *Scheduler) predict(f *function) time.Duration {
 	if f.limit > 0 {
 		wait = queue / float64(min(f.limit, s.o.Slots))
 	}
-	if s.pace.virtual > 0 {
-		wait = max(wait, float64(s.until(f.finish)))
+	if f.owner.pace.virtual > 0 {
+		wait = max(wait, float64(f.owner.until(f.finish)))
 	} else {
-		shares := len(s.ready)
+		shares := s.choices
 		if f.at < 0 {
 			shares++
 		}
@@ -162,24 +170,25 @@ func (s *Scheduler) predict(f *function) time.Duration {
 
 // until is how long it takes until requests of that tag begin; 0 if the pace of the
 // virtual time is not known. mu is held.
-func (s *Scheduler) until(tag float64) time.Duration {
-	if s.pace.virtual <= 0 {
+func (o *owner) until(tag float64) time.Duration {
+	if o.pace.virtual <= 0 {
 		return 0
 	}
-	return time.Duration(max(tag-s.virtual, 0) * s.pace.real / s.pace.virtual)
+	return time.Duration(max(tag-o.virtual, 0) * o.pace.real / o.pace.virtual)
 }
 
 // pace is how fast the virtual time goes while there is more work than slots: means
 // over the requests that began, ns from one to the next.
 type pace struct {
 	real, virtual float64
-	last          time.Time // when one began; zero: none since work came to stand
+	last          time.Time // when one began
+	epoch         uint64    // of the scheduler then: in another one work has come to stand anew
 }
 
 // began notes that a request began at now, and moved the virtual time by moved.
-func (p *pace) began(now time.Time, moved float64) {
+func (p *pace) began(now time.Time, epoch uint64, moved float64) {
 	const weight = 1.0 / 64
-	if !p.last.IsZero() {
+	if !p.last.IsZero() && p.epoch == epoch {
 		took := float64(now.Sub(p.last))
 		if p.real == 0 {
 			p.real, p.virtual = took, moved
@@ -188,14 +197,28 @@ func (p *pace) began(now time.Time, moved float64) {
 			p.virtual += weight * (moved - p.virtual)
 		}
 	}
-	p.last = now
+	p.last, p.epoch = now, epoch
 }
 
-func (s *Scheduler) longest() *function {
+// longest returns the function whose newest request gives way to one of f; nil: none has
+// to. mu is held.
+func (s *Scheduler) longest(f *function) *function {
+	most := f.owner
+	for other := range s.queued {
+		if other.owner.waiting > most.waiting {
+			most = other.owner
+		}
+	}
+	least := len(f.queue) + 2
+	if most.waiting > f.owner.waiting+1 {
+		least = 1 // it is his share that is too large, whatever his functions'
+	} else {
+		most = f.owner
+	}
 	var longest *function
-	for f := range s.queued {
-		if longest == nil || len(f.queue) > len(longest.queue) {
-			longest = f
+	for other := range s.queued {
+		if other.owner == most && len(other.queue) >= least {
+			longest, least = other, len(other.queue)+1
 		}
 	}
 	return longest

@@ -1,6 +1,36 @@
 package sched
 
-import stdheap "container/heap"
+import (
+	stdheap "container/heap"
+	"strings"
+)
+
+// owner is what is known about who has functions: those whose names begin with his and a
+// slash, or have none. With one owner all is as if there were none.
+type owner struct {
+	name      string
+	functions int     // that are known
+	waiting   int     // requests
+	ready     heap    // those with waiters and below their limit
+	virtual   float64 // start tag of the last of its requests that began
+	pace      pace
+	tag       float64 // what it has had
+	at        int     // place in the heap of owners, -1 if it is not there
+}
+
+// owner finds or makes what is known of a function's owner. mu is held.
+func (s *Scheduler) owner(function string) *owner {
+	name, _, owned := strings.Cut(function, "/")
+	if !owned {
+		name = ""
+	}
+	o := s.owners[name]
+	if o == nil {
+		o = &owner{name: name, tag: s.virtual, at: -1}
+		s.owners[name] = o
+	}
+	return o
+}
 
 // heap orders functions by the start tag of their oldest waiter, ties by name so
 // that the order is the same every time.
@@ -53,5 +83,49 @@ func (h *heap) place(f *function, in bool) {
 		if at < last {
 			stdheap.Fix(h, at)
 		}
+	}
+}
+
+// owners orders owners by what they have had, ties by name.
+type owners []*owner
+
+func (h owners) Len() int { return len(h) }
+
+func (h owners) Less(i, j int) bool {
+	if h[i].tag != h[j].tag {
+		return h[i].tag < h[j].tag
+	}
+	return h[i].name < h[j].name
+}
+
+func (h owners) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].at, h[j].at = i, j
+}
+
+// Push and Pop are container/heap's.
+func (h *owners) Push(x any) {
+	o := x.(*owner)
+	o.at = len(*h)
+	*h = append(*h, o)
+}
+
+func (h *owners) Pop() any {
+	old := *h
+	o := old[len(old)-1]
+	*h = old[:len(old)-1]
+	o.at = -1
+	return o
+}
+
+// place makes o be in the heap, at its right place, or not.
+func (h *owners) place(o *owner, in bool) {
+	switch {
+	case in && o.at < 0:
+		stdheap.Push(h, o)
+	case in:
+		stdheap.Fix(h, o.at)
+	case o.at >= 0:
+		stdheap.Remove(h, o.at)
 	}
 }

@@ -7,11 +7,13 @@
 // Jacobson, "Controlling Queue Delay", 2012; here at the tail, where a refusal
 // costs least, and not at the head).
 //
-// The order is that of start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM
+// The order is, on each of two levels, that of start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM
 // 1996): a request's start tag is the larger of the virtual time and its
 // function's last finish tag, its cost the function's mean service time; the
 // smallest start tag goes first. A function that floods its queue waits for
-// itself, not others for it. From strict order it departs by Options.Affinity at
+// itself, not others for it. Above the functions stand their owners, what is before a
+// slash in their names: the owner who has had the least goes first, however many
+// functions others have, and within an owner the virtual time is his own. From strict order it departs by Options.Affinity at
 // most: switching machines between functions with every request costs more than
 // the requests.
 //
@@ -70,10 +72,13 @@ const (
 	TooLong       Reason = "the wait would be too long"
 	Overload      Reason = "there is more work than can be done"
 	Draining      Reason = "the service is shutting down"
+	// Those of package quota.
+	OwnerInstances Reason = "the owner's quota of instances is used up"
+	OwnerTime      Reason = "the owner's quota of machines' time is used up"
 )
 
 // Reasons lists them.
-var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining}
+var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining, OwnerInstances, OwnerTime}
 
 // RefusedError: the request was not served and may be tried again.
 type RefusedError struct {
@@ -89,6 +94,7 @@ func (e *RefusedError) Error() string {
 // ticket of it and enough others are known.
 type function struct {
 	name    string
+	owner   *owner
 	limit   int // -1: none
 	tickets int // that are not released
 	running int
@@ -120,13 +126,15 @@ type Scheduler struct {
 
 	mu        sync.Mutex
 	functions map[string]*function
+	owners    map[string]*owner
 	queued    map[*function]struct{} // functions with waiters
-	ready     heap                   // functions with waiters and below their limit
+	ready     owners                 // those with functions that are ready
+	choices   int                    // functions that are ready
 	running   int
 	waiting   int
-	virtual   float64 // start tag of the last request that began
-	pace      pace
+	virtual   float64   // tag of the owner whose request began last
 	mean      float64   // service time over all functions, ns
+	epoch     uint64    // counts the times when there was no more work than slots
 	standing  time.Time // since when all slots are taken and somebody waits; zero: they are not
 	trimmed   bool      // since then the queues were trimmed, once
 	draining  bool
@@ -160,7 +168,7 @@ func New(o Options) *Scheduler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Scheduler{o: o, functions: map[string]*function{}, queued: map[*function]struct{}{}, refused: map[Reason]uint64{}}
+	return &Scheduler{o: o, functions: map[string]*function{}, owners: map[string]*owner{}, queued: map[*function]struct{}{}, refused: map[Reason]uint64{}}
 }
 
 // Ask asks for a slot for a function; limit is how many invocations of it may run at a
@@ -242,7 +250,10 @@ func (s *Scheduler) begin(t *Ticket) {
 	t.running = true
 	t.f.running++
 	s.running++
-	s.virtual = max(s.virtual, t.start)
+	o := t.f.owner
+	o.virtual = max(o.virtual, t.start)
+	s.virtual = max(s.virtual, o.tag)
+	o.tag = s.virtual + s.cost(t.f)
 }
 
 // forsake takes a waiter out of its queue; its turn may have come meanwhile.
@@ -269,6 +280,7 @@ func (s *Scheduler) unqueue(w *Ticket) bool {
 			}
 			w.f.queue = append(w.f.queue[:i], w.f.queue[i+1:]...)
 			s.waiting--
+			w.f.owner.waiting--
 			s.place(w.f)
 			return true
 		}
@@ -314,26 +326,32 @@ func average(mean, sample float64) float64 {
 }
 
 // dispatch starts what may start. A function whose request has just ended goes
-// on if it is not too far ahead: its machine is warm. mu is held.
+// on if it is not too far ahead, nor its owner: its machine is warm. mu is held.
 func (s *Scheduler) dispatch(warm *function) {
 	for s.running < s.o.Slots && len(s.ready) > 0 {
-		f := s.ready[0]
-		if warm.at >= 0 && warm.queue[0].start <= f.queue[0].start+float64(s.o.Affinity) {
+		o := s.ready[0]
+		if own := warm.owner; warm.at >= 0 && own.tag <= o.tag+float64(s.o.Affinity) {
+			o = own
+		}
+		f := o.ready[0]
+		if warm.at >= 0 && warm.owner == o && warm.queue[0].start <= f.queue[0].start+float64(s.o.Affinity) {
 			f = warm
 		}
 		w := f.queue[0]
 		f.queue = f.queue[1:]
 		s.waiting--
-		before := s.virtual
+		o.waiting--
+		before := o.virtual
 		s.begin(w)
-		s.pace.began(s.o.Now(), s.virtual-before)
+		o.pace.began(s.o.Now(), s.epoch, o.virtual-before)
 		s.place(f)
 		w.turn <- nil
 		s.trim(f)
 	}
 }
 
-// place puts a function into the heap, or moves or removes it. mu is held.
+// place puts a function into its owner's heap, or moves or removes it, and so the owner.
+// mu is held.
 func (s *Scheduler) place(f *function) {
 	if len(f.queue) == 0 {
 		f.queue = nil
@@ -341,14 +359,22 @@ func (s *Scheduler) place(f *function) {
 	} else {
 		s.queued[f] = struct{}{}
 	}
-	s.ready.place(f, len(f.queue) > 0 && !f.full())
+	o := f.owner
+	was := len(o.ready)
+	o.ready.place(f, len(f.queue) > 0 && !f.full())
+	s.choices += len(o.ready) - was
+	if was == 0 {
+		o.tag = max(o.tag, s.virtual) // what it did not ask for before is not owed to it
+	}
+	s.ready.place(o, len(o.ready) > 0)
 }
 
 // settle notes that there is no more work than slots, if so, and tells a drain
 // that nothing is left. mu is held.
 func (s *Scheduler) settle() {
 	if s.running < s.o.Slots || s.waiting == 0 {
-		s.standing, s.pace.last, s.trimmed = time.Time{}, time.Time{}, false
+		s.standing, s.trimmed = time.Time{}, false
+		s.epoch++
 	}
 	if s.idle != nil && s.running == 0 && s.waiting == 0 {
 		close(s.idle)

@@ -1,7 +1,7 @@
 /*
- * far.c: the far window. A reservation is an interval of addresses and nothing
- * else. Where a program opens a part, pages of RAM are taken, and the monitor maps
- * them there; what is to be mapped is in a list, struct abi_far.
+ * far.c: what is mapped in the far window. Where a program opens a part of what it
+ * has set aside there (far_areas.c), pages of RAM are taken, and the monitor maps
+ * them; what is to be mapped is in a list, struct abi_far.
  *
  * The pages keep their identity mapping, through which the kernel library zeroes
  * them. The program's accesses, and the kernel library's to its buffers, go through
@@ -12,23 +12,8 @@
 #include "map.h"
 #include "protect.h"
 
-#define FAR_FIRST (ABI_FAR_BASE / PAGE_SIZE)
-#define FAR_PAGES (ABI_FAR_BYTES / PAGE_SIZE)
-
-/* What is set aside, in page numbers: ascending, not touching one another. */
-struct area {
-	struct area *next;
-	u64 start, end;
-};
-static struct area *areas;
-
 static struct abi_far list[ABI_FAR_MAX];
 static u32 count; /* control->far_count, which anybody can write */
-
-bool far_window(u64 addr, u64 bytes)
-{
-	return addr >= ABI_FAR_BASE && bytes <= ABI_FAR_BYTES && addr - ABI_FAR_BASE <= ABI_FAR_BYTES - bytes;
-}
 
 /* The list has changed: the monitor maps what it says before this returns. */
 static void publish(void)
@@ -37,111 +22,6 @@ static void publish(void)
 	control->far_count = count;
 	control->far_used = 1;
 	protect_far();
-}
-
-/* ---- reservations --------------------------------------------------------------- */
-
-/* Inserts [start, end), which touches nothing that is set aside, behind *at. */
-static bool area_insert(struct area **at, u64 start, u64 end)
-{
-	struct area *next = *at, *a = container_of(at, struct area, next);
-	bool below = at != &areas && a->end == start, above = next && next->start == end;
-	if (below && above) {
-		a->end = next->end;
-		a->next = next->next;
-		kfree(next);
-	} else if (below) {
-		a->end = end;
-	} else if (above) {
-		next->start = start;
-	} else {
-		struct area *n = kmalloc(sizeof *n);
-		if (!n)
-			return false;
-		*n = (struct area){next, start, end};
-		*at = n;
-	}
-	return true;
-}
-
-u64 far_reserve(u64 bytes)
-{
-	u64 n = bytes / PAGE_SIZE, start = FAR_FIRST;
-	struct area **at = &areas;
-	if (n == 0 || n > FAR_PAGES)
-		return 0;
-	for (; *at && (*at)->start - start < n; at = &(*at)->next)
-		start = (*at)->end;
-	if (start + n > FAR_FIRST + FAR_PAGES || !area_insert(at, start, start + n))
-		return 0;
-	return start * PAGE_SIZE;
-}
-
-/* Takes [start, end) out of what is set aside. */
-static bool area_cut(u64 start, u64 end)
-{
-	for (struct area **at = &areas, *a; (a = *at) && a->start < end;) {
-		if (a->end <= start) {
-			at = &a->next;
-		} else if (a->start < start && end < a->end) {
-			struct area *n = kmalloc(sizeof *n);
-			if (!n)
-				return false;
-			*n = (struct area){a->next, end, a->end};
-			a->end = start;
-			a->next = n;
-			return true;
-		} else if (a->start < start) {
-			a->end = start;
-			at = &a->next;
-		} else if (end < a->end) {
-			a->start = end;
-			return true;
-		} else {
-			*at = a->next;
-			kfree(a);
-		}
-	}
-	return true;
-}
-
-long far_reserve_at(u64 addr, u64 bytes)
-{
-	u64 start = addr / PAGE_SIZE, end = start + bytes / PAGE_SIZE;
-	if (!area_cut(start, end))
-		return -ENOMEM;
-	struct area **at = &areas;
-	while (*at && (*at)->start < start)
-		at = &(*at)->next;
-	return area_insert(at, start, end) ? 0 : -ENOMEM;
-}
-
-bool far_reserved(u64 addr, u64 bytes)
-{
-	u64 start = addr / PAGE_SIZE, end = (addr + bytes + PAGE_SIZE - 1) / PAGE_SIZE;
-	if (!far_window(addr, bytes))
-		return false;
-	for (struct area *a = areas; a && a->start <= start; a = a->next)
-		if (end <= a->end)
-			return true;
-	return false;
-}
-
-bool far_touches(u64 addr, u64 bytes)
-{
-	u64 start = addr / PAGE_SIZE, end = start + bytes / PAGE_SIZE;
-	for (struct area *a = areas; a && a->start < end; a = a->next)
-		if (start < a->end)
-			return true;
-	return false;
-}
-
-long far_release(u64 addr, u64 bytes)
-{
-	long err = far_drop(addr, bytes);
-	if (!err && !area_cut(addr / PAGE_SIZE, (addr + bytes) / PAGE_SIZE))
-		err = -ENOMEM;
-	return err;
 }
 
 /* ---- mappings ---------------------------------------------------------------------- */
@@ -386,20 +266,17 @@ bool far_holds(u64 ram, u64 *n)
 
 bool far_next(u64 addr, struct far_stretch *out)
 {
-	u64 page = addr / PAGE_SIZE;
-	struct area *a = areas;
-	while (a && a->end <= page)
-		a = a->next;
-	if (!a)
+	u64 page = addr / PAGE_SIZE, start, end, pages = 0;
+	if (!far_area(page, &start, &end))
 		return false;
-	u64 at = MAX(page, a->start), start = at, pages = 0;
+	u64 at = start = MAX(page, start);
 	bool open = far_usable(at * PAGE_SIZE, PAGE_SIZE);
-	for (u32 i = find(at); at < a->end; i++) {
-		u64 first = i < count ? MIN(list[i].first, a->end) : a->end;
+	for (u32 i = find(at); at < end; i++) {
+		u64 first = i < count ? MIN(list[i].first, end) : end;
 		if (open) {
 			if (first > at || i == count || !list[i].open)
 				break;
-		} else if (first >= a->end || list[i].open) {
+		} else if (first >= end || list[i].open) {
 			at = first;
 			break;
 		}

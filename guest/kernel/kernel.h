@@ -17,6 +17,7 @@
 #include "../abi/driver.h"
 #include "../abi/image.h"
 #include "../abi/kernel.h"
+#include "units.h"
 
 #include <asm/errno.h>
 #include <stdbool.h>
@@ -35,7 +36,6 @@ typedef int64_t s64;
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
-#define NS_PER_SEC 1000000000ull
 
 /* Internal results that never reach the program (numbers as in Linux). */
 #define ERESTARTSYS 512 /* interrupted by a signal: restart if SA_RESTART, else EINTR */

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"testing"
 
+	"seuss/guest"
+
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 )
@@ -67,7 +69,7 @@ func FuzzDifferences(f *testing.F) {
 	var e DifferenceEncoder
 	e.AddState([]byte("old state"), []byte("new state, longer"))
 	one, two := testPage(1), testPage(2)
-	e.Add(ZeroPage[:], one)
+	e.Add(guest.ZeroPage[:], one)
 	e.Add(one, two)
 	data, err := e.encode()
 	if err != nil {

@@ -1,25 +1,22 @@
 package nodefile
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"fmt"
 	"hash"
 	"hash/crc32"
 	"io"
+
+	"seuss/guest"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func Checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
 
-var ZeroPage [PageSize]byte
-
-func IsZero(page []byte) bool { return bytes.Equal(page, ZeroPage[:]) }
-
 func OrZero(page []byte) []byte {
 	if page == nil {
-		return ZeroPage[:]
+		return guest.ZeroPage[:]
 	}
 	return page
 }
@@ -27,7 +24,7 @@ func OrZero(page []byte) []byte {
 // PageDigest is the leaf of a page.
 func PageDigest(page []byte) Digest { return sha256.Sum256(page) }
 
-var zeroLeaf = PageDigest(ZeroPage[:])
+var zeroLeaf = PageDigest(guest.ZeroPage[:])
 
 // rootHash computes the digest over a sequence of leaves: a Merkle tree of
 // height one, whose fan-out is the number of pages. A proof for one page is the

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 )
 
@@ -140,7 +141,7 @@ func (b *Blob) Bytes(page uint64) []byte {
 		panic(fmt.Sprintf("lineage: page %d of blob %s, which has %d", page, b.name, b.pages))
 	}
 	if b.source != nil && b.Check(page, 1) != nil {
-		return nodefile.ZeroPage[:] // not what it is, but not the damage either
+		return guest.ZeroPage[:] // not what it is, but not the damage either
 	}
 	b.makePages()
 	lo := page * nodefile.PageSize

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"seuss/guest"
 	"seuss/lineage/nodefile"
 )
 
@@ -55,7 +56,7 @@ func TestLayoutShowsTheView(t *testing.T) {
 				}
 				want := v.Bytes(p.First + i)
 				if want == nil {
-					want = nodefile.ZeroPage[:]
+					want = guest.ZeroPage[:]
 				}
 				if !bytes.Equal(page[:], want) {
 					t.Fatalf("seed %d: page %d of the copy is another one", seed, p.First+i)

@@ -25,14 +25,20 @@ func (f CPUFeatures) String() string {
 // Missing returns the names in f that host lacks, nil if there are none. A
 // different size of the extended state counts as missing.
 func (f CPUFeatures) Missing(host CPUFeatures) []string {
-	var missing []string
-	for _, n := range f.Names {
-		if _, ok := slices.BinarySearch(host.Names, n); !ok {
-			missing = append(missing, n)
-		}
-	}
+	missing := host.Lacks(f.Names)
 	if f.XSaveBytes != host.XSaveBytes {
 		missing = append(missing, fmt.Sprintf("xsave=%d (host: %d)", f.XSaveBytes, host.XSaveBytes))
+	}
+	return missing
+}
+
+// Lacks returns which of some features f has not: code that was loaded where there were
+// all of them must not run here then.
+func (f CPUFeatures) Lacks(names []string) (missing []string) {
+	for _, n := range names {
+		if _, ok := slices.BinarySearch(f.Names, n); !ok {
+			missing = append(missing, n)
+		}
 	}
 	return missing
 }

@@ -42,6 +42,18 @@ type Capabilities struct {
 	// ForeignData: a selector of the host's that guests can load into DS, ES, FS and GS,
 	// besides those of their own table; 0 = none.
 	ForeignData uint16
+	// Machine is what each machine takes.
+	Machine Needs
+}
+
+// Needs are what a machine takes, at most, of things of which the monitor's process, or its
+// host, has a certain number.
+type Needs struct {
+	Mappings    int // of the process, besides those that show guest memory
+	Descriptors int // of the process
+	Tasks       int // processes and threads, one inside the guest included
+	// MemoryHere: guest memory is mapped in the process, piece by piece.
+	MemoryHere bool
 }
 
 // Info is what a platform reports about itself and its host.

@@ -267,7 +267,7 @@ func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 	request := in.Invocation.Request(in.Function.Name)
 	request.RequestID = server.RequestIDOf(r)
 	var result *dispatcher.Result
-	err = s.Admission.Once(r.Context(), func() (err error) {
+	err = s.Admission.Once(r.Context(), functions.OwnerOf(in.Function.Name), func() (err error) {
 		result, err = s.Service.RunOnce(r.Context(), in.Function, request)
 		return err
 	})

@@ -24,6 +24,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
+	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -185,7 +186,11 @@ func (f *Fake) Server(t testing.TB, change func(*Options)) *server.Server {
 		o.Scheduler = sched.New(sched.Options{Slots: dispatcher.DefaultPoolSize})
 	}
 	o.Metrics = server.NewMetrics()
-	o.Admission = admission.New(admission.Options{Functions: f, Invocations: f, Scheduler: o.Scheduler, Metrics: o.Metrics, Log: o.Log, Logs: o.keeper()})
+	var quotas *quota.Book
+	if o.Keys != nil {
+		quotas = quota.NewBook(o.Keys.Quota)
+	}
+	o.Admission = admission.New(admission.Options{Quotas: quotas, Functions: f, Invocations: f, Scheduler: o.Scheduler, Metrics: o.Metrics, Log: o.Log, Logs: o.keeper()})
 	o.Events = events.New(events.Options{Run: o.Admission.Run, Journal: o.Journal, Log: o.Log, Delay: o.Delay, Failed: admission.EventFailed(o.keeper())})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -24,22 +24,11 @@
 #ifndef SEUSS_FS_H
 #define SEUSS_FS_H
 
+#include "../filetype.h"
 #include "../kernel.h"
 
 #include <asm/stat.h>
 #include <linux/fcntl.h>
-#include <linux/stat.h>
-
-#ifndef S_IFMT /* linux/stat.h keeps these to itself where glibc's headers are about, as in host tests */
-#define S_IFMT 00170000
-#define S_IFSOCK 0140000
-#define S_IFLNK 0120000
-#define S_IFREG 0100000
-#define S_IFBLK 0060000
-#define S_IFDIR 0040000
-#define S_IFCHR 0020000
-#define S_IFIFO 0010000
-#endif
 
 #define NAME_LEN_MAX 255u
 #define PATH_LEN_MAX 4096u /* with the NUL */

@@ -16,12 +16,12 @@
 #ifndef SEUSS_IPC_H
 #define SEUSS_IPC_H
 
+#include "../filetype.h"
 #include "../kernel.h"
 
 #include <asm/socket.h>
 #include <linux/eventpoll.h>
 #include <linux/fcntl.h>
-#include <linux/stat.h>
 #include <linux/time_types.h>
 
 /* Linux keeps these out of the headers it exports: include/linux/socket.h,
@@ -52,12 +52,6 @@ enum {
 #define OUT_MARK 4096u       /* room at which poll says EPOLLOUT: PIPE_BUF, pipe(7) */
 #define EPOLL_READ (EPOLLIN | EPOLLRDNORM)
 #define EPOLL_WRITE (EPOLLOUT | EPOLLWRNORM)
-
-#ifndef S_IFMT /* linux/stat.h leaves them to the C library where there is one: host tests */
-#define S_IFMT 00170000
-#define S_IFSOCK 0140000
-#define S_IFIFO 0010000
-#endif
 
 /* ---- time -------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@
  * which maps what the list says, as the real one does: pages of RAM must not be given
  * back while it has them mapped, nor twice, and what is opened is zero.
  */
-// link: ../far.c
+// link: ../far.c ../far_areas.c
 #include "host.h"
 
 #include "../far.h"

@@ -5,10 +5,10 @@
  * another instance, and uses nothing but the identity and control pages.
  */
 #include "../../abi/kernel.h"
+#include "../units.h"
 
 #include <linux/time.h>
 
-#define NS_PER_SEC 1000000000ull
 #define identity ((const volatile struct abi_identity *)ABI_IDENTITY_GPA)
 #define control ((volatile struct abi_control *)ABI_CONTROL_GPA)
 

@@ -74,6 +74,7 @@ func root(e *cmdline.Env) *cli.App {
 			runCommand(e),
 			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e)),
 			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
+			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
 			serve(e),
 			env(e),

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -23,6 +24,7 @@ import (
 	_ "seuss/dispatcher/http/native" // a front door
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
+	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
@@ -71,7 +73,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients of the address need (default: one that is made and kept in the state directory)"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "no-token", Usage: "ask for no token: every program of this machine, whoever runs it, may use the address"},
-		&cli.IntFlag{Name: "machines", Value: 4 * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
+		&cli.IntFlag{Name: "machines", Value: guestsPerProcessor * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
 		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive that is taken over, such as 2GiB (default: 16GiB)"},
@@ -113,6 +115,11 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	defer cfg.sandbox.Close()
 	cfg.options.Loaded = admission.Loaded(&cfg.logs)
 	cfg.options.StateDir, cfg.options.Log, cfg.options.Progress = e.StateDir, cfg.log, e.Progress.Step
+	if cfg.keys, err = access.Open(e.StateDir, cfg.log); err != nil {
+		return err
+	}
+	defer cfg.keys.Close()
+	cfg.options.Quota = cfg.keys.Quota
 	d, err := e.Open(cfg.options)
 	if err != nil {
 		return err
@@ -172,16 +179,11 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	addProcessors(cfg.queue.Slots)
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
-	control := admission.New(admission.Options{Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
+	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, queue.Close(ctx))
 	}
-	keys, err := access.Open(e.StateDir, cfg.log)
-	if err != nil {
-		return errors.Join(err, queue.Close(ctx))
-	}
-	defer keys.Close()
 	listeners, err := listen(e, cfg)
 	if err != nil {
 		return errors.Join(err, queue.Close(ctx))
@@ -189,7 +191,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
+	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -217,14 +219,27 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }
 
-// addProcessors lets Go run as many threads more as may be inside a guest at a time.
+const (
+	// guestsPerProcessor is what --machines is by default for each processor.
+	guestsPerProcessor = 4
+	// manyThreads is half of what Go's runtime allows by itself.
+	manyThreads = 5000
+)
+
+// addProcessors lets Go run as many threads more as may be inside a guest at a time, up to
+// four for each processor: that many compute side by side or wait for the kernel, and each
+// of Go's processors brings workers of the garbage collector.
 // A thread that is keeps its processor of Go's until the runtime's monitor takes it
 // away; under load that takes milliseconds, in which requests are not even read
 // (docs/decisions/scheduling.md, "Why does the daemon take more of Go's processors than there are?").
 // $GOMAXPROCS, where it is set, stands.
 func addProcessors(slots int) {
 	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + slots)
+		own := runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(own + min(slots, guestsPerProcessor*own))
+	}
+	if slots > manyThreads { // each takes one while it is inside its guest
+		debug.SetMaxThreads(slots + manyThreads)
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
@@ -29,6 +31,7 @@ type serveConfig struct {
 	token          token
 	importBytes    int64
 	options        dispatcher.Options
+	keys           *access.Keeper // tokens and quotas
 	queue          sched.Options
 	drain          time.Duration
 	log            *slog.Logger
@@ -183,8 +186,16 @@ func hostMemory() uint64 {
 	var kib uint64
 	if err == nil {
 		if _, err = fmt.Sscanf(string(b), "MemTotal: %d kB", &kib); err == nil {
-			return kib << 10
+			return within(kib << 10)
 		}
 	}
-	return 4 << 30
+	return within(4 << 30)
+}
+
+// within is what the process's control group leaves of memory.
+func within(bytes uint64) uint64 {
+	if limit, _ := (capacity.Host{}).MemoryLimit(); limit > 0 {
+		return min(bytes, limit)
+	}
+	return bytes
 }

@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -115,6 +117,25 @@ func canPage() error {
 	return errors.New("no such requirement")
 }
 
+// machine makes a machine of a platform, of KVM's if it has no name, and lets it go.
+func machine(name string) (err error) {
+	p, err := platform.Find(cmp.Or(name, "kvm")).Open(platform.Options{})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, p.Close()) }()
+	vm, err := p.NewVM()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, vm.Close()) }()
+	mem, err := vm.NewMemory(4<<20, false)
+	if err != nil {
+		return err
+	}
+	return mem.Close()
+}
+
 // forked makes a process with flags of clone(2), which ends at once.
 func forked(flags uintptr) func() error {
 	return func() error {
@@ -192,6 +213,7 @@ func attempts(t task) map[string]func() error {
 		},
 		"own status":       open("/proc/self/status", os.O_RDONLY),
 		"paging on demand": canPage,
+		"a machine":        func() error { return machine(t.Needs.Platform) },
 
 		"execute a program": func() error { return short(exec.Command("/bin/true").Run()) },
 		"execute a program of its own": func() error {
@@ -355,10 +377,10 @@ func TestConfinedDaemon(t *testing.T) {
 		{name: "sockets", needs: Needs{Sockets: true}, succeeds: []string{"a Unix socket"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if c.name == "another user" && os.Getuid() != 0 {
-				t.Skip("skipped: only root becomes another user")
+			if _, err := user.Lookup("nobody"); c.name == "another user" && (os.Getuid() != 0 || err != nil) {
+				t.Skip("skipped: only root becomes another user, where there is a user nobody")
 			}
-			pages := canPage() == nil
+			pages, machines := canPage() == nil, c.name != "another user" && machine(c.needs.Platform) == nil
 			out := confined(t, func(w *task) {
 				w.Needs = c.needs
 				if c.change != nil {
@@ -389,6 +411,11 @@ func TestConfinedDaemon(t *testing.T) {
 					want = []string{unix.EINVAL.Error()}
 				case name == "change the root" && c.needs.Platform == "process":
 					want = []string{unix.EFAULT.Error(), unix.EPERM.Error()}
+				case name == "a machine":
+					if !machines {
+						continue
+					}
+					want = []string{""}
 				case name == "paging on demand":
 					if !pages {
 						continue

@@ -10,6 +10,7 @@ import (
 	"os"
 
 	"seuss/dispatcher/api"
+	"seuss/vmm/platform"
 )
 
 // Status says how a check came out.
@@ -41,6 +42,8 @@ type Host struct {
 	Sys      string // "/sys" if empty
 	// Daemon says what confines the daemon that runs on StateDir; nil: none runs.
 	Daemon func(context.Context) ([]api.Measure, error)
+
+	machine *platform.Needs // of the first platform that can be used; nil: of none
 }
 
 func (h *Host) defaults() {
@@ -62,6 +65,7 @@ func Run(ctx context.Context, h Host) []Check {
 		h.kernel(),
 		pagemap(),
 		h.memory(),
+		h.machines(),
 		h.hugePages(),
 	)
 	checks = append(checks, h.runtimes(ctx)...)

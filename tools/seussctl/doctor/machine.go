@@ -70,7 +70,11 @@ func (h *Host) memory() Check {
 		return c
 	}
 	total, available := meminfo(string(b), "MemTotal"), meminfo(string(b), "MemAvailable")
-	c.Status, c.Detail = OK, fmt.Sprintf("%s available of %s", humanize.IBytes(available), humanize.IBytes(total))
+	of := ""
+	if limit, at := h.limits().MemoryLimit(); limit > 0 && limit < total {
+		total, available, of = limit, min(available, limit), " ("+at+")"
+	}
+	c.Status, c.Detail = OK, fmt.Sprintf("%s available of %s%s", humanize.IBytes(available), humanize.IBytes(total), of)
 	switch {
 	case available < neededMemory:
 		c.Status, c.Fix = Failed, "free memory: "+humanize.IBytes(neededMemory)+" are needed"

@@ -49,6 +49,10 @@ func (h *Host) platform(k *platform.Kind) (checks []Check, ok bool) {
 		}
 		return []Check{c}, false
 	}
+	if h.machine == nil {
+		needs := p.Capabilities().Machine
+		h.machine = &needs
+	}
 	info, cpu := p.Info(), p.CPU()
 	c.Detail += fmt.Sprintf(", flavour %s, at CPL %d, on %s", info.Platform, cpu.CPL, processorName(cpu.Features))
 	for _, fact := range info.Facts {

@@ -11,9 +11,11 @@ import (
 	"seuss/vmm/internal/x86"
 )
 
-// Leaves of CPUID that are looked at here.
+// LeafXSave is the leaf of CPUID about the extended state, Intel SDM vol. 1, 13.2.
+const LeafXSave = 0xd
+
+// Other leaves that are looked at here.
 const (
-	leafXSave    = 0xd // Intel SDM vol. 1, 13.2
 	leafExtended = 0x80000000
 	cpuidOSXSAVE = 1 << 27 // leaf 1, ECX
 )
@@ -60,9 +62,9 @@ func XSaveBytes(cpuid CPUIDFunc, components uint64) (uint32, error) {
 	size := uint32(legacyAndHeader)
 	for rest := components &^ 3; rest != 0; rest &= rest - 1 {
 		component := uint32(bits.TrailingZeros64(rest))
-		bytes, offset, _, _ := cpuid(leafXSave, component)
+		bytes, offset, _, _ := cpuid(LeafXSave, component)
 		if bytes == 0 {
-			return 0, fmt.Errorf("CPUID leaf %#x: XCR0 component %d has no place", leafXSave, component)
+			return 0, fmt.Errorf("CPUID leaf %#x: XCR0 component %d has no place", LeafXSave, component)
 		}
 		size = max(size, offset+bytes)
 	}

@@ -3,6 +3,7 @@ package conformance
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -52,11 +53,14 @@ var checks = []check{
 	{"refused shapes", nil, refusedShapes},
 }
 
-// Run runs the suite on a platform, which open opens and closes at the end of the test.
-func Run(t *testing.T, open func(testing.TB) platform.Platform) {
+// Run runs the suite on a platform, which open opens and closes at the end of the test:
+// all of it, or the checks of these names.
+func Run(t *testing.T, open func(testing.TB) platform.Platform, only ...string) {
 	t.Helper()
 	for _, c := range checks {
-		t.Run(c.name, func(t *testing.T) { c.on(t, open) })
+		if len(only) == 0 || slices.Contains(only, c.name) {
+			t.Run(c.name, func(t *testing.T) { c.on(t, open) })
+		}
 	}
 }
 

@@ -89,7 +89,9 @@ func (p *Platform) Info() platform.Info {
 }
 
 // Capabilities implements platform.Platform: none.
-func (p *Platform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
+func (p *Platform) Capabilities() platform.Capabilities {
+	return platform.Capabilities{Machine: platform.Needs{Mappings: 2, Descriptors: 2, Tasks: 1, MemoryHere: true}}
+}
 
 // CPU implements platform.Platform.
 func (p *Platform) CPU() platform.CPU { return p.cpu }

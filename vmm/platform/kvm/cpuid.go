@@ -8,7 +8,6 @@ import (
 
 // Leaves of CPUID that are looked at here.
 const (
-	leafXSave     = 0xd        // Intel SDM vol. 1, 13.2
 	leafExtended  = 0x80000001 // AMD APM vol. 3, E.4.2
 	featureVMX    = 1 << 5     // of leaf 1, ECX
 	featureSVM    = 1 << 2     // of leafExtended, ECX
@@ -80,10 +79,10 @@ func (p *Platform) guestCPUID() host.CPUIDFunc {
 // no part of the guest's state (AMX tiles, for instance), so the area must have
 // room for them.
 func (p *Platform) learnExtendedState() error {
-	a, _, _, d := p.cpuid.lookup(leafXSave, 0)
+	a, _, _, d := p.cpuid.lookup(host.LeafXSave, 0)
 	xcr0 := uint64(d)<<32 | uint64(a)
 	if xcr0&3 != 3 {
-		return fmt.Errorf("CPUID leaf %#x: supported XCR0 %#x lacks x87 or SSE", leafXSave, xcr0)
+		return fmt.Errorf("CPUID leaf %#x: supported XCR0 %#x lacks x87 or SSE", host.LeafXSave, xcr0)
 	}
 	written := xcr0
 	if p.pvm {

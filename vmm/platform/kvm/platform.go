@@ -185,6 +185,10 @@ func (p *Platform) Capabilities() platform.Capabilities {
 		MachineCode: true, FarWindow: true, PagesIn: err == nil, WriteTracking: true,
 		// kvm_pvm interprets ring 0 without the extended state's instructions.
 		ExtendedState: !p.pvm || p.cpu.CPL == 3,
+		// The run page and tables of the far window; VM, vCPU, page map, userfaultfd and
+		// what a VM's own reaper and page map need while they work; a thread in the guest
+		// and one of the kernel's.
+		Machine: platform.Needs{Mappings: 3, Descriptors: 8, Tasks: 2, MemoryHere: true},
 	}
 }
 

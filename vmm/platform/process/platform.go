@@ -194,8 +194,13 @@ func (p *Platform) Info() platform.Info {
 
 // Capabilities implements platform.Platform.
 func (p *Platform) Capabilities() platform.Capabilities {
-	return platform.Capabilities{MachineCode: true, ExtendedState: true, FarWindow: true, PagesIn: canPage() == nil, ForeignData: hostUserDS}
+	return platform.Capabilities{MachineCode: true, ExtendedState: true, FarWindow: true, PagesIn: canPage() == nil, ForeignData: hostUserDS, Machine: machineNeeds}
 }
+
+// machineNeeds: the memory file and the area are mapped; descriptors are those of the memory
+// file, the process (two), its notifications, page faults, page map and memory, and some
+// while it is set up; a thread waits while the guest runs in its process.
+var machineNeeds = platform.Needs{Mappings: 3, Descriptors: 12, Tasks: 2}
 
 // NewVM implements platform.Platform.
 func (p *Platform) NewVM() (platform.VM, error) {

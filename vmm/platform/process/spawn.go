@@ -33,23 +33,44 @@ const namespaces = unix.CLONE_NEWUSER | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS | 
 	unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP
 
 // startStub starts a stub process with its three descriptors.
-func (p *Platform) startStub(memory, area, socket *os.File) (*os.Process, error) {
-	var process *os.Process
+// ended can be waited for, and is closed by who has: nil where the kernel has no pidfd.
+func (p *Platform) startStub(memory, area, socket *os.File) (process *os.Process, ended *os.File, err error) {
+	pidfd := -1
 	done := make(chan error)
 	starter() <- func() {
 		attr := &os.ProcAttr{
 			Dir: "/", Env: []string{},
 			Files: []*os.File{0: nil, 1: nil, 2: nil, stub.FDMemory: memory, stub.FDArea: area, stub.FDSocket: socket},
-			Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true},
+			Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setsid: true, PidFD: &pidfd},
 		}
-		var err error
 		process, err = os.StartProcess(fmt.Sprintf("/proc/self/fd/%d", p.program.Fd()), []string{processName}, attr)
 		done <- err
 	}
 	if err := <-done; err != nil {
-		return nil, fmt.Errorf("start the guest's process: %w", err)
+		return nil, nil, fmt.Errorf("start the guest's process: %w", err)
 	}
-	return process, nil
+	if pidfd >= 0 && unix.SetNonblock(pidfd, true) == nil { // so that Go's runtime waits for all of them at once
+		ended = os.NewFile(uintptr(pidfd), "pidfd")
+	}
+	return process, ended, nil
+}
+
+// awaitEnd returns when a process has ended. A thread for each that waits in the kernel, as
+// os.Process.Wait has it, would be a thousand.
+func awaitEnd(ended *os.File) {
+	if ended == nil {
+		return
+	}
+	defer ended.Close()
+	conn, err := ended.SyscallConn()
+	if err != nil {
+		return
+	}
+	// An error is that it cannot be polled: then Wait waits.
+	_ = conn.Read(func(fd uintptr) bool {
+		ready, hangup, err := pollIn(int(fd), 0)
+		return ready || hangup || err != nil
+	})
 }
 
 // memfd creates a shared-memory file whose pages may be executed.

@@ -64,13 +64,14 @@ func (p *Platform) newProc(m *memory) (_ *proc, err error) {
 	defer theirs.Close()
 	defer unix.Close(pair[0])
 	area.Spin = p.stubSpin
-	process, err := p.startStub(m.file, areaFile, theirs)
+	process, ended, err := p.startStub(m.file, areaFile, theirs)
 	if err != nil {
 		return nil, errors.Join(err, unix.Munmap(areaBytes))
 	}
 	c := &proc{pid: process.Pid, process: process, ended: make(chan struct{}), area: area, mem: areaBytes,
 		socket: pair[0], notify: -1, spin: p.monitorSpin, parkIP: p.entries.Parked}
 	go func() {
+		awaitEnd(ended)
 		c.state, _ = process.Wait() // an error leaves no state, and the channel tells all the same
 		close(c.ended)
 	}()

@@ -30,7 +30,7 @@ type component struct{ bit, off, size int }
 func componentsOf(cpuid host.CPUIDFunc, xcr0 uint64) (out []component) {
 	for rest := xcr0 &^ 3; rest != 0; rest &= rest - 1 {
 		bit := bits.TrailingZeros64(rest)
-		size, off, _, _ := cpuid(0xd, uint32(bit))
+		size, off, _, _ := cpuid(host.LeafXSave, uint32(bit))
 		out = append(out, component{bit, int(off), int(size)})
 	}
 	slices.SortFunc(out, func(a, b component) int { return a.off - b.off })
