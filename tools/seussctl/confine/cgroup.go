@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // controllers are those of which a daemon's groups make use.
@@ -214,13 +216,22 @@ func put(dir, name, value string) error {
 }
 
 // sweep removes groups that daemons have left which could not, because they were
-// killed or were no longer root. The kernel keeps those that have processes.
+// killed or were no longer root. Groups of one that lives are not touched: that of
+// guests may be empty, and is needed.
 func sweep(parent string) {
 	left, err := filepath.Glob(filepath.Join(parent, groupPrefix+"*"))
 	if err != nil {
 		return
 	}
 	for _, base := range left {
+		pid, err := strconv.Atoi(strings.TrimPrefix(filepath.Base(base), groupPrefix))
+		if err != nil || unix.Kill(pid, 0) != unix.ESRCH {
+			continue
+		}
+		// In another PID namespace it has another number.
+		if procs, err := os.ReadFile(filepath.Join(base, daemonGroup, "cgroup.procs")); err == nil && len(procs) > 0 {
+			continue
+		}
 		removeTree(base)
 	}
 }

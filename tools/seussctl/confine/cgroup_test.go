@@ -124,3 +124,36 @@ func waiting(t *testing.T) (pid int, end func()) {
 		_ = cmd.Wait() // of Go, it has threads: in a group of one task it may fail
 	}
 }
+
+// TestSweep: what a daemon has left that is gone is removed, and nothing of one that
+// lives, here or in another PID namespace.
+func TestSweep(t *testing.T) {
+	child, end := waiting(t)
+	end()
+	gone := strconv.Itoa(child)
+	for name, stays := range map[string]bool{strconv.Itoa(os.Getpid()): true, gone: false, "unit": true} {
+		parent := t.TempDir()
+		guests := filepath.Join(parent, groupPrefix+name, guestsGroup)
+		if err := os.MkdirAll(guests, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		sweep(parent)
+		if _, err := os.Stat(guests); (err == nil) != stays {
+			t.Errorf("of %s: %v", name, err)
+		}
+	}
+	parent := t.TempDir()
+	daemon, guests := filepath.Join(parent, groupPrefix+gone, daemonGroup), filepath.Join(parent, groupPrefix+gone, guestsGroup)
+	for _, dir := range []string{daemon, guests} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(daemon, "cgroup.procs"), []byte("0\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	sweep(parent)
+	if _, err := os.Stat(guests); err != nil {
+		t.Errorf("of a daemon in another namespace: %v", err)
+	}
+}
