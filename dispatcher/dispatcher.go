@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 
@@ -72,6 +73,10 @@ type Dispatcher struct {
 	instances sync.Map // by request id, while they run; with a VsockDir only
 }
 
+// SpoolDir is the folder of a state directory in which archives are unpacked while they
+// are imported. It goes when a Dispatcher opens the directory to write.
+const SpoolDir = "spool"
+
 // Open opens the state directory. The platform must outlive the Dispatcher.
 func Open(o Options) (*Dispatcher, error) {
 	if o.Platform == nil {
@@ -113,6 +118,12 @@ func Open(o Options) (*Dispatcher, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
+	}
+	if !o.ReadOnly {
+		// What an import has left that a crash ended.
+		if err := os.RemoveAll(filepath.Join(o.StateDir, SpoolDir)); err != nil {
+			return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
+		}
 	}
 	deployed, err := functions.Open(o.StateDir, functions.Options{ReadOnly: o.ReadOnly})
 	if err != nil {

@@ -39,6 +39,7 @@ const (
 	Crashed         Code = "crashed"         // the guest died while it was prepared; see Crash
 	Refused         Code = "refused"         // too much is asked; Retry-After says when to come again
 	Unavailable     Code = "unavailable"
+	NoSpace         Code = "no_space"     // the state directory's disk has no room for it
 	Unauthorized    Code = "unauthorized" // who asks did not say who, or not truly
 	Forbidden       Code = "forbidden"    // who asks may not
 )

@@ -56,8 +56,22 @@ func writeTar(path, dir string) error {
 // OpenArchive opens the image of a name in a tar archive of an image layout, which is
 // unpacked into a temporary directory: files of at most limit bytes, of
 // DefaultMaxBytes if that is 0. With name empty it is the only image there is.
-func OpenArchive(r io.Reader, name string, limit int64) (_ *Source, err error) {
-	dir, err := os.MkdirTemp("", "seuss-import-")
+func OpenArchive(r io.Reader, name string, limit int64) (*Source, error) {
+	return Spool{MaxBytes: limit}.OpenArchive(r, name)
+}
+
+// Spool is where archives are unpacked.
+type Spool struct {
+	Dir      string // an existing directory; "": that of temporary files
+	MaxBytes int64  // of an archive's files; 0: DefaultMaxBytes
+	// Room, if not nil, is asked before so many bytes more are written; its error ends
+	// it.
+	Room func(bytes int64) error
+}
+
+// OpenArchive is OpenArchive with a directory in the spool.
+func (s Spool) OpenArchive(r io.Reader, name string) (_ *Source, err error) {
+	dir, err := os.MkdirTemp(s.Dir, "seuss-import-")
 	if err != nil {
 		return nil, err
 	}
@@ -66,10 +80,10 @@ func OpenArchive(r io.Reader, name string, limit int64) (_ *Source, err error) {
 			err = errors.Join(err, os.RemoveAll(dir))
 		}
 	}()
-	if limit == 0 {
-		limit = DefaultMaxBytes
+	if s.MaxBytes == 0 {
+		s.MaxBytes = DefaultMaxBytes
 	}
-	if err := unpack(r, dir, limit); err != nil {
+	if err := s.unpack(r, dir); err != nil {
 		return nil, err
 	}
 	src, err := OpenLayout(dir, name)
@@ -81,12 +95,12 @@ func OpenArchive(r io.Reader, name string, limit int64) (_ *Source, err error) {
 }
 
 // unpack writes the files of a layout, and refuses anything else.
-func unpack(r io.Reader, dir string, limit int64) error {
+func (s Spool) unpack(r io.Reader, dir string) error {
 	if err := os.MkdirAll(filepath.Join(dir, "blobs", "sha256"), 0o755); err != nil {
 		return err
 	}
 	t := tar.NewReader(r)
-	left := limit
+	left := s.MaxBytes
 	for files := 0; ; files++ {
 		h, err := t.Next()
 		if err == io.EOF {
@@ -104,9 +118,14 @@ func unpack(r io.Reader, dir string, limit int64) error {
 		case h.Typeflag != tar.TypeReg || name != "index.json" && name != "oci-layout" && !blobName.MatchString(name):
 			return fmt.Errorf("entry %q of type %q does not belong into an image layout: %w", name, h.Typeflag, ErrFormat)
 		case h.Size > left:
-			return fmt.Errorf("entry %q has %d bytes, more than %d in all: %w", name, h.Size, limit, ErrTooLarge)
+			return fmt.Errorf("entry %q has %d bytes, more than %d in all: %w", name, h.Size, s.MaxBytes, ErrTooLarge)
 		}
 		left -= h.Size
+		if s.Room != nil {
+			if err := s.Room(h.Size); err != nil {
+				return err
+			}
+		}
 		f, err := os.OpenFile(filepath.Join(dir, filepath.FromSlash(h.Name)), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 		if errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("entry %q is there twice: %w", h.Name, ErrFormat)
@@ -115,6 +134,9 @@ func unpack(r io.Reader, dir string, limit int64) error {
 			return err
 		}
 		_, err = io.Copy(f, t)
+		if errors.Is(err, io.ErrUnexpectedEOF) {
+			err = fmt.Errorf("%w: %w", err, ErrFormat)
+		}
 		if err = errors.Join(err, f.Close()); err != nil {
 			return fmt.Errorf("entry %q: %w", h.Name, err)
 		}

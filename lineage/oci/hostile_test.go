@@ -399,7 +399,8 @@ func FuzzArchive(f *testing.F) {
 	f.Add(tarOf(f, tar.Header{Name: "../x", Typeflag: tar.TypeReg, Size: 5}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
-		if err := unpack(bytes.NewReader(b), filepath.Join(dir, "in"), 1<<20); err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) {
+		spool := Spool{MaxBytes: 1 << 20}
+		if err := spool.unpack(bytes.NewReader(b), filepath.Join(dir, "in")); err != nil && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) {
 			t.Log(err)
 		}
 		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {

@@ -62,6 +62,28 @@ func (src *Source) describe() (raw []byte, m *v1.Manifest, c *config, err error)
 	return raw, m, c, nil
 }
 
+// smallFiles is more than an archive's files take that are no blobs of the manifest.
+const smallFiles = 1 << 20
+
+// SendBytes is a bound of what the files take that Send writes.
+func (src *Source) SendBytes(has func(id string) bool) (int64, error) {
+	raw, m, c, err := src.describe()
+	if err != nil {
+		return 0, err
+	}
+	bytes := int64(len(raw)) + m.Config.Size + smallFiles
+	for i, n := range c.Nodes {
+		if has(n.ID) {
+			continue
+		}
+		if i == 0 {
+			bytes += m.Layers[0].Size
+		}
+		bytes += m.Layers[i+1].Size
+	}
+	return bytes, nil
+}
+
 // Send writes the image as an archive for a store that has some of its nodes: their
 // layers are left out, and Import of what OpenArchive makes of it does not ask for
 // them. The layers are not checked: the importer does that.

@@ -71,7 +71,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"GET /v1/usage":                       look.usage,
 		"POST /v1/verify":                     look.verify,
 		"POST /v1/duplicates":                 look.duplicates,
-		"POST /v1/import":                     s.nativeImport,
+		"POST /v1/import":                     newImporter(on).take,
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,
 		"GET /v1/lineage":                     s.nativeLineage,
@@ -108,6 +108,8 @@ func (s *door) writeNativeError(w http.ResponseWriter, r *http.Request, err erro
 		} else if own.Status == http.StatusTooManyRequests {
 			doc.Code = api.Refused
 			w.Header().Set("Retry-After", server.RetryAfterText(own.RetryAfter))
+		} else if own.Status == http.StatusInsufficientStorage {
+			doc.Code = api.NoSpace
 		}
 	case errors.As(err, &refused):
 		w.Header().Set("Retry-After", server.RetryAfterText(refused.RetryAfter))

@@ -44,6 +44,12 @@ type Options struct {
 	Versions map[string]string
 	// Sandbox is what confines the daemon.
 	Sandbox []api.Measure
+	// ImportBytes bounds the files of an archive that is imported; 0: what package oci
+	// takes.
+	ImportBytes int64
+	// FreeSpace says what a directory's file system has free, and has in all, in bytes;
+	// nil: statfs(2).
+	FreeSpace func(dir string) (free, all uint64, err error)
 	// Endpoint is what clients are told of the service's address; its Region is
 	// filled in.
 	Endpoint api.Endpoint

@@ -48,6 +48,8 @@ type noPlatform struct{ platform.Platform }
 
 func (noPlatform) Name() string { return "none" }
 
+func (noPlatform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
+
 // New makes a fake on a state directory of its own.
 func New(t testing.TB) *Fake {
 	t.Helper()

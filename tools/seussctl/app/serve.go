@@ -84,6 +84,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "machines", Value: guestsPerProcessor * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
+		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive that is taken over, such as 2GiB (default: 16GiB)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
@@ -198,7 +199,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
+	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)

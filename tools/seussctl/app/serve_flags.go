@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"strconv"
@@ -27,6 +28,7 @@ import (
 type serveConfig struct {
 	listen, socket string
 	token          token
+	importBytes    int64
 	options        dispatcher.Options
 	keys           *access.Keeper // tokens and quotas
 	queue          sched.Options
@@ -99,6 +101,13 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 			return nil, bad("node-budget", "must be a size such as 2GiB")
 		}
 		cfg.options.NodeBytes = n
+	}
+	if text := c.String("import-limit"); text != "" {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n == 0 || n > math.MaxInt64 {
+			return nil, bad("import-limit", "must be a size such as 2GiB")
+		}
+		cfg.importBytes = int64(n)
 	}
 	if cfg.options.FunctionTimeout = c.Duration("function-timeout"); cfg.options.FunctionTimeout < 0 {
 		return nil, bad("function-timeout", "must be more than 0")

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
@@ -29,7 +30,8 @@ var _ api.Service = (*Client)(nil)
 // New makes a client of the service that dial connects to.
 func New(dial func(ctx context.Context) (net.Conn, error)) *Client {
 	return &Client{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		ExpectContinueTimeout: time.Minute,
 	}}}
 }
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/url"
 
@@ -22,14 +23,19 @@ func (c *Client) Receive(ctx context.Context, src *oci.Source, tag string) (*api
 	for _, n := range list {
 		known[n.ID] = true
 	}
+	has := func(id string) bool { return known[id] }
+	bytes, err := src.SendBytes(has)
+	if err != nil {
+		return nil, err
+	}
 	body, w := io.Pipe()
 	sent := make(chan error, 1)
 	go func() {
-		err := src.Send(w, func(id string) bool { return known[id] })
+		err := src.Send(w, has)
 		w.CloseWithError(err)
 		sent <- err
 	}()
-	done, err := send[*api.Imported](ctx, c, "POST", "/v1/import?tag="+url.QueryEscape(tag), "application/x-tar", body)
+	done, err := send[*api.Imported](ctx, c, "POST", fmt.Sprintf("/v1/import?tag=%s&bytes=%d", url.QueryEscape(tag), bytes), archiveType, body)
 	body.Close()
 	if sendErr := <-sent; err != nil && sendErr != nil && !errors.Is(sendErr, io.ErrClosedPipe) {
 		return nil, sendErr // why the body ended

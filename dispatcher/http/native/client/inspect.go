@@ -24,6 +24,8 @@ const (
 	silence = time.Minute
 	// exportSilence is how long it may measure an image before it sends it.
 	exportSilence = 10 * time.Minute
+	// archiveType is the type of an archive's body.
+	archiveType = "application/x-tar"
 	// maxLine bounds a line of an answer that comes as it is made: the last one may
 	// have all faults that are told.
 	maxLine = 64 << 20
@@ -137,6 +139,10 @@ func (c *Client) open(ctx context.Context, method, path, kind string, body io.Re
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", kind)
+		if kind == archiveType {
+			// Large, and perhaps refused: it is sent when the service wants it.
+			request.Header.Set("Expect", "100-continue")
+		}
 	}
 	answer, err := c.http.Do(request)
 	if err != nil {
