@@ -138,6 +138,10 @@ test-cpython: setup ## CPython's own suite, a module a guest: up to half an hour
 	tests/cpython/setup.sh
 	$(GO) test -count=1 -timeout 120m ./tests/cpython -all
 
+.PHONY: test-blas
+test-blas: setup build ## the demo where BLAS is OpenBLAS, in an overlay of this host: needs root
+	tests/blas/test.sh
+
 .PHONY: test-gostd
 test-gostd: ## tests of Go's standard library, compiled static, a package a guest
 	$(GO) test -count=1 -timeout 60m ./tests/gostd -all

@@ -87,6 +87,12 @@ const moveSlack = 10 * time.Millisecond
 // MiB, some milliseconds at most on a host that has nothing else to do.
 const fewPages = 4096
 
+// tellingPages is from what number of pages a move tells what a page costs. What a
+// smaller one takes is mostly its beginning and end, and on a host that has much else to
+// do mostly waiting: 187 pages in 29 ms made large moves look thirty times as long as
+// they are. The predictions that decide are of moves of fewPages and more.
+const tellingPages = 1024
+
 // better reports whether a deeper node is worth it: whether bringing a machine to
 // it takes little longer than what it saves over the other one. Runs that were
 // measured do not decide: they were of other events, and a function that is quick
@@ -107,7 +113,7 @@ func (c *costs) learn(t *instance.Snapshot, r *Result) {
 	if r.Error != nil {
 		return
 	}
-	if moved := r.PagesCopied + r.PagesMapped; !r.Pooled && moved >= 16 && r.Timings.Deploy > 0 {
+	if moved := r.PagesCopied + r.PagesMapped; !r.Pooled && moved >= tellingPages && r.Timings.Deploy > 0 {
 		c.page.AddPicoseconds(int64(r.Timings.Deploy) * 1000 / int64(moved))
 	}
 	if r.Pooled { // on a machine that has just been moved, faults would be counted as the function's
