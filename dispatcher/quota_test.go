@@ -16,6 +16,8 @@ type noPlatform struct{ platform.Platform }
 
 func (noPlatform) Name() string { return "none" }
 
+func (noPlatform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
+
 // TestDeployQuota: what is beyond an owner's quota is refused before anything is made;
 // others, and what takes the place of what there is, are not.
 func TestDeployQuota(t *testing.T) {
