@@ -201,10 +201,8 @@ type writer struct {
 	s          *Store
 	files      map[Key]*file
 	clock      uint64
-	open       int
 	unsaid     map[Key]uint64 // entries that the disk did not take, which the log does not say yet
 	complained time.Time
-	swept      time.Time
 }
 
 func (w *writer) run() {
