@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 
 // buildImage makes the Python image from the machine's own python3.
 func buildImage(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "images"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "images"), 0o700); err != nil {
 		return err
 	}
 	_, err := python.Runtime.Build(ctx, images.Store{Dir: filepath.Join(dir, "images")}, runtimes.Options{}, images.AddOptions{})

@@ -70,7 +70,7 @@ func linkTree(t *testing.T, from, to string) {
 			return err
 		}
 		if e.IsDir() {
-			return os.MkdirAll(filepath.Join(to, rel), 0o755)
+			return os.MkdirAll(filepath.Join(to, rel), 0o700)
 		}
 		if ext := filepath.Ext(path); (ext == ".img" || ext == ".node") && os.Link(path, filepath.Join(to, rel)) == nil {
 			return nil
@@ -79,7 +79,7 @@ func linkTree(t *testing.T, from, to string) {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(filepath.Join(to, rel), b, 0o644)
+		return os.WriteFile(filepath.Join(to, rel), b, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -153,7 +153,7 @@ func (s *Scheduler) predict(f *function) time.Duration {
 	if f.limit > 0 {
 		wait = queue / float64(min(f.limit, s.o.Slots))
 	}
-	if f.owner.pace.virtual > 0 {
+	if f.owner.pace.known() {
 		wait = max(wait, float64(f.owner.until(f.finish)))
 	} else {
 		shares := s.choices
@@ -171,31 +171,35 @@ func (s *Scheduler) predict(f *function) time.Duration {
 // until is how long it takes until requests of that tag begin; 0 if the pace of the
 // virtual time is not known. mu is held.
 func (o *owner) until(tag float64) time.Duration {
-	if o.pace.virtual <= 0 {
+	if !o.pace.known() {
 		return 0
 	}
 	return time.Duration(max(tag-o.virtual, 0) * o.pace.real / o.pace.virtual)
 }
 
-// pace is how fast the virtual time goes while there is more work than slots: means
-// over the requests that began, ns from one to the next.
+// pace is how fast the virtual time goes while there is more work than slots: sums over
+// the requests that began, ns from one to the next, older ones counting less and less.
+// Both sums forget alike, so that their ratio is a mean from the first on.
 type pace struct {
 	real, virtual float64
+	samples       int
 	last          time.Time // when one began
 	epoch         uint64    // of the scheduler then: in another one work has come to stand anew
 }
 
+// paceSamples is from how many samples on a pace is known. The virtual time stands still
+// over many of the first ones, and would seem to go a hundred times too slowly.
+const paceSamples = 16
+
+func (p *pace) known() bool { return p.samples >= paceSamples && p.virtual > 0 }
+
 // began notes that a request began at now, and moved the virtual time by moved.
 func (p *pace) began(now time.Time, epoch uint64, moved float64) {
-	const weight = 1.0 / 64
+	const keep = 63.0 / 64
 	if !p.last.IsZero() && p.epoch == epoch {
-		took := float64(now.Sub(p.last))
-		if p.real == 0 {
-			p.real, p.virtual = took, moved
-		} else {
-			p.real += weight * (took - p.real)
-			p.virtual += weight * (moved - p.virtual)
-		}
+		p.real = keep*p.real + float64(now.Sub(p.last))
+		p.virtual = keep*p.virtual + moved
+		p.samples++
 	}
 	p.last, p.epoch = now, epoch
 }

@@ -74,11 +74,7 @@ func group(v *View, most int) []Run {
 	}
 }
 
-// lacks reports whether pages are missing in the Flat that are shown there as r.
+// lacks reports whether pages are missing in the Flat that lie where r does.
 func (l *Layout) lacks(r Run) bool {
-	if l == nil || l.Flat == nil {
-		return false
-	}
-	at := l.View.Lookup(r.First)
-	return at.Blob == r.Blob && at.Page == r.Page && !l.Flat.filledGuest(r.First, r.Count)
+	return l != nil && l.Flat != nil && !l.Flat.filledGuest(r.First, r.Count)
 }

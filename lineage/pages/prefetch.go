@@ -14,24 +14,27 @@ import (
 const readers = 2
 
 // Prefetch fills the pages of a loading set, in its order, where the View's Blobs are
-// paged, until stop says so, and returns how many were missing. Those that machines map as
-// l says, which may be of a View that v has grown from, are filled there. The error is the
-// first one; the other pages are filled all the same.
+// paged, until stop says so, and returns how many were missing. What machines map there as
+// l says, which may be of a View that v has grown from, is filled too: where v differs from
+// it, it is what a page is copied over. The error is the first one; the other pages are
+// filled all the same.
 func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (filled uint64, err error) {
-	var missing []Run // ascending in the order of need
+	var missing, read []Run // ascending in the order of need
 	for _, p := range set {
 		if p.First >= v.pages {
 			continue
 		}
 		for r := range v.Runs(p.First, min(p.Count, v.pages-p.First)) {
-			if r.Blob != nil && r.Blob.Paged() && (!r.Blob.Filled(r.Page, r.Count) || l.lacks(r)) {
+			if r.lacks() {
+				missing, read = append(missing, r), append(read, r)
+			} else if l.lacks(r) {
 				missing = append(missing, r)
 			}
 		}
 	}
 	// The kernel reads ahead while the first ones are checked. Neighbours in the file
 	// are one request.
-	for _, r := range mergeRuns(missing) {
+	for _, r := range mergeRuns(read) {
 		if stop() {
 			return filled, nil
 		}
@@ -44,7 +47,10 @@ func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (f
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(missing) && !stop(); i = int(next.Add(1)) - 1 {
 				r := missing[i]
-				ferr := r.Blob.Fill(r.Page, r.Count)
+				var ferr error
+				if r.lacks() {
+					ferr = r.Blob.Fill(r.Page, r.Count)
+				}
 				if ferr == nil && l.lacks(r) {
 					ferr = l.Flat.FillGuest(r.First, r.Count)
 				}
@@ -60,6 +66,11 @@ func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (f
 	}
 	wg.Wait()
 	return uint64(count.Load()), err
+}
+
+// lacks reports whether pages of the run have not been read yet.
+func (r Run) lacks() bool {
+	return r.Blob != nil && r.Blob.Paged() && !r.Blob.Filled(r.Page, r.Count)
 }
 
 // mergeGap is how many pages that nobody asked for are read to save a request.
