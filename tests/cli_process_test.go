@@ -27,6 +27,7 @@ import (
 // that it runs in an empty root directory too.
 var seussctl struct {
 	once sync.Once
+	dir  string
 	path string
 	err  error
 }
@@ -42,9 +43,16 @@ type cli struct {
 
 func newCLI(t *testing.T) *cli {
 	t.Helper()
-	source := sharedState(t) // its directory holds the binary
+	sharedState(t)
 	seussctl.once.Do(func() {
-		seussctl.path = filepath.Join(source, "seussctl")
+		// Apart from state directories, which others may not enter: some tests are others.
+		if seussctl.dir, seussctl.err = os.MkdirTemp("", "seussctl-"); seussctl.err != nil {
+			return
+		}
+		if seussctl.err = os.Chmod(seussctl.dir, 0o755); seussctl.err != nil {
+			return
+		}
+		seussctl.path = filepath.Join(seussctl.dir, "seussctl")
 		if *seussctlPath != "" {
 			seussctl.err = copyProgram(*seussctlPath, seussctl.path)
 			return

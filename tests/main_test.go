@@ -47,6 +47,9 @@ func TestMain(m *testing.M) {
 	if shared.dir != "" {
 		os.RemoveAll(shared.dir)
 	}
+	if seussctl.dir != "" {
+		os.RemoveAll(seussctl.dir)
+	}
 	os.Exit(code)
 }
 

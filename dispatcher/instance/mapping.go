@@ -140,19 +140,26 @@ func (p *memoryPlan) mapRun(run lineage.Run) error {
 }
 
 // mapLong maps the runs of view that differ from base and are long, the longest first
-// while there are mappings for them, and adds the pages of the others to small.
+// while there are mappings for them, then what lies together in the snapshot's own copy,
+// and adds the pages of the others to small.
 func (p *memoryPlan) mapLong(view *lineage.View, small *dirtytrack.PageSet) (mapped uint64, err error) {
 	var long []lineage.Run
+	apart := p.apart
+	apart.Clear()
 	for first, count := range lineage.Diff(p.base, view) {
+		begin, end := first, first // of the last stretch of short runs
 		for run := range view.Runs(first, count) {
-			if run.Count >= mapRun {
-				long = append(long, run)
-			} else {
-				small.AddRange(run.First, run.Count)
+			if run.Count < mapRun {
+				end = run.First + run.Count
+				continue
 			}
+			long = append(long, run)
+			p.addShort(begin, end, small)
+			begin, end = run.First+run.Count, run.First+run.Count
 		}
+		p.addShort(begin, end, small)
 	}
-	if len(long) == 0 {
+	if len(long) == 0 && apart.Len() == 0 {
 		return 0, nil
 	}
 	if n := p.mem.Mappings(); n+2*len(long) > MachineMappings+p.extra && n > len(p.layout.Pieces) && !p.mayMap() {
@@ -172,9 +179,25 @@ func (p *memoryPlan) mapLong(view *lineage.View, small *dirtytrack.PageSet) (map
 		runs = append(runs, run)
 		p.private.RemoveRange(run.First, run.Count)
 	}
-	slices.SortFunc(runs, func(a, b lineage.Run) int { return cmp.Compare(a.First, b.First) })
+	together, err := p.mapTogether(view, apart, &runs)
+	if mapped += together; err != nil {
+		return mapped, err
+	}
+	small.Union(apart)
+	slices.SortFunc(runs, byFirst)
 	p.base = p.base.With(runs)
 	return mapped, nil
+}
+
+// addShort adds a stretch of short runs to those that may lie together, or to small.
+func (p *memoryPlan) addShort(begin, end uint64, small *dirtytrack.PageSet) {
+	switch {
+	case begin == end:
+	case end-begin < mapRun:
+		small.AddRange(begin, end-begin)
+	default:
+		p.apart.AddRange(begin, end-begin)
+	}
 }
 
 // layAnew gives up what was mapped since the machine was made, and maps from there.
@@ -195,14 +218,14 @@ func (p *memoryPlan) cool() (mapped uint64, err error) {
 	for page := range p.changed.All() {
 		cold.Remove(page)
 	}
-	same := p.fresh // of those, the ones that are right below
-	same.Clear()
+	right := p.fresh // of those, the ones that are right below
+	right.Clear()
 	for page := range cold.All() {
-		if a, b := p.base.Lookup(page), p.view.Lookup(page); a.Blob == b.Blob && (a.Blob == nil || a.Page == b.Page) {
-			same.Add(page)
+		if same(p.base, p.view, page) {
+			right.Add(page)
 		}
 	}
-	for first, count := range same.Runs() {
+	for first, count := range right.Runs() {
 		if err := p.mem.Discard(first, count); err != nil {
 			return mapped, fmt.Errorf("give private pages back: %w", err)
 		}
@@ -212,6 +235,10 @@ func (p *memoryPlan) cool() (mapped uint64, err error) {
 		mapped += count
 	}
 	var runs []lineage.Run
+	together, err := p.mapTogether(p.view, cold, &runs)
+	if mapped += together; err != nil {
+		return mapped, err
+	}
 	for first, count := range cold.Runs() {
 		for run := range p.view.Runs(first, count) {
 			if !p.mayMap() {
@@ -226,7 +253,91 @@ func (p *memoryPlan) cool() (mapped uint64, err error) {
 		}
 	}
 	if len(runs) > 0 {
+		slices.SortFunc(runs, byFirst)
 		p.base = p.base.With(runs)
 	}
 	return mapped, nil
+}
+
+func byFirst(a, b lineage.Run) int { return cmp.Compare(a.First, b.First) }
+
+// mapTogether maps long stretches of pages that lie apart in their blobs, such as those of
+// the same content, which a blob has once: from a copy in which they lie together, and
+// which all machines of the snapshot share. It takes what it maps out of the pages.
+func (p *memoryPlan) mapTogether(view *lineage.View, pages *dirtytrack.PageSet, runs *[]lineage.Run) (mapped uint64, err error) {
+	if p.snapshot == nil || pages.Len() < mapRun {
+		return 0, nil
+	}
+	l, err := p.snapshot.together(pages)
+	if l == nil || err != nil {
+		return 0, err
+	}
+	for _, piece := range l.Pieces {
+		if !piece.Flat {
+			continue
+		}
+		for page, end := piece.First, piece.First+piece.Count; page < end; page++ {
+			n := uint64(0)
+			for page+n < end && pages.Has(page+n) && same(l.View, view, page+n) {
+				n++
+			}
+			if n < mapRun {
+				page += n
+				continue
+			}
+			if !p.mayMap() {
+				return mapped, nil
+			}
+			p.calls++
+			if err := p.mem.MapPager(page, n, l.Flat, piece.Page+page-piece.First); err != nil {
+				return mapped, err
+			}
+			for run := range view.Runs(page, n) {
+				*runs = append(*runs, run)
+			}
+			p.private.RemoveRange(page, n)
+			pages.RemoveRange(page, n)
+			mapped += n
+			page += n
+		}
+	}
+	return mapped, nil
+}
+
+// same reports whether two views have the same page of a blob at a page, or zeros.
+func same(a, b *lineage.View, page uint64) bool {
+	x, y := a.Lookup(page), b.Lookup(page)
+	return x.Blob == y.Blob && (x.Blob == nil || x.Page == y.Page)
+}
+
+// together is the layout of pages of a snapshot that lie apart in their blobs, of those for
+// which the first machine asks; nil where there are none, or no memory for a copy.
+func (s *Snapshot) together(pages *dirtytrack.PageSet) (*lineage.Layout, error) {
+	s.laying.Lock()
+	defer s.laying.Unlock()
+	if s.apart != nil {
+		return s.apart, nil
+	}
+	var runs []lineage.Run
+	for first, count := range pages.Runs() {
+		if count < mapRun {
+			continue
+		}
+		var here []lineage.Run
+		for run := range s.View.Runs(first, count) {
+			here = append(here, run)
+		}
+		if uint64(len(here)) > count/mapRun+1 {
+			runs = append(runs, here...)
+		}
+	}
+	if len(runs) == 0 {
+		return nil, nil
+	}
+	l, err := lineage.Lay(lineage.NewView(s.View.Pages()).With(runs), layoutPieces)
+	if err != nil {
+		return nil, fmt.Errorf("lay pages of node %.12s together: %w", s.Node.Info.ID, err)
+	}
+	s.apart = l
+	return l, nil
 }

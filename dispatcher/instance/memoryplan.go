@@ -42,6 +42,8 @@ type memoryPlan struct {
 	// only right after deploy: then it is the view's.
 	private *dirtytrack.PageSet
 
+	snapshot *Snapshot // of which view is, where machines share what they map of it; may be nil
+
 	view    *lineage.View       // of the last deploy
 	resets  int                 // deploys to that same view
 	changed *dirtytrack.PageSet // private pages that a run changed since resets was 0
@@ -53,6 +55,7 @@ type memoryPlan struct {
 
 	calls        uint64              // see Moved
 	small, fresh *dirtytrack.PageSet // scratch of move
+	apart        *dirtytrack.PageSet // scratch of mapLong
 	access       vmm.Access          // scratch of deploy
 }
 
@@ -75,6 +78,7 @@ func newMemoryPlan(mem *vmm.Memory, spare Room) (memoryPlan, error) {
 		mem: mem, tracker: tracker, spare: spare,
 		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
 		written: dirtytrack.NewPageSet(mem.Pages()), small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
+		apart: dirtytrack.NewPageSet(mem.Pages()),
 	}, nil
 }
 

@@ -25,8 +25,9 @@ type Snapshot struct {
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
 
-	laying sync.Mutex      // held while laid is made
+	laying sync.Mutex      // held while one of these is made
 	laid   *lineage.Layout // nil: not yet
+	apart  *lineage.Layout // see together; nil: not yet
 
 	loading loadingState
 	holders atomic.Int32

@@ -112,6 +112,7 @@ func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
 		return m, err
 	}
 	vm.observe()
+	vm.plan.snapshot = s
 	if m, err = vm.plan.deploy(s.View); err != nil {
 		return m, err
 	}

@@ -15,10 +15,19 @@ import (
 	"seuss/lineage"
 )
 
-// Source is an image to import: of a layout, an archive or a registry. Close it.
+// Source is an image to import: of a layout, an archive or a registry. Close it. It is used
+// by one goroutine at a time.
 type Source struct {
 	blobs blobReader
 	temp  string // directory
+	known *description
+}
+
+// description is what an image's manifest and config say.
+type description struct {
+	raw      []byte // the manifest
+	manifest *v1.Manifest
+	config   *config
 }
 
 // Close removes temporary files. The Source cannot be used afterwards.
@@ -36,8 +45,11 @@ type blobReader interface {
 	blob(d v1.Descriptor) (io.ReadCloser, error)
 }
 
-// describe reads and checks the manifest and the config.
+// describe reads and checks the manifest and the config, once.
 func (src *Source) describe() (raw []byte, m *v1.Manifest, c *config, err error) {
+	if d := src.known; d != nil {
+		return d.raw, d.manifest, d.config, nil
+	}
 	if raw, err = src.blobs.readManifest(); err != nil {
 		return nil, nil, nil, err
 	}
@@ -59,6 +71,7 @@ func (src *Source) describe() (raw []byte, m *v1.Manifest, c *config, err error)
 	if len(c.Nodes) != len(m.Layers)-1 {
 		return nil, nil, nil, fmt.Errorf("%d nodes in %d layers: %w", len(c.Nodes), len(m.Layers)-1, ErrFormat)
 	}
+	src.known = &description{raw, m, c}
 	return raw, m, c, nil
 }
 
