@@ -123,7 +123,11 @@ func TestFollowLogs(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Process.Kill()
+	defer func() {
+		cmd.Process.Kill()
+		out.Close()
+		cmd.Wait()
+	}()
 	dec := json.NewDecoder(out)
 	last := uint64(0)
 	for n := range 30 {
