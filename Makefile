@@ -86,7 +86,7 @@ race: ## the race detector on what has locks
 
 .PHONY: fuzz
 fuzz: ## a few seconds of each fuzz target; the named cases run with unit
-	$(GO) run ./tools/fuzzall -time 5s
+	$(GO) run ./tools/fuzzall -time 3s
 
 .PHONY: test-sdk
 test-sdk: setup build ## AWS SDK for JavaScript, from npm, against the daemon (the one for Go runs with e2e)
