@@ -62,7 +62,8 @@ func TestOwnersShareNothing(t *testing.T) {
 		return n
 	}
 	add("alice/hello", 7, 0)
-	if n := add("bob/hello", 7, 0); n.StoredBytes() != want {
+	// Times in a file's head take a digit more or less; a page that is shared takes a page less.
+	if n := add("bob/hello", 7, 0); n.StoredBytes() > want+PageSize/2 || n.StoredBytes()+PageSize/2 < want {
 		t.Errorf("a node takes %d bytes beside another owner's, %d alone", n.StoredBytes(), want)
 	}
 	add("hello", 7, 0)
