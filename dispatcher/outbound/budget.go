@@ -61,10 +61,10 @@ type Budget struct {
 }
 
 // NewBudget makes one of total for slots instances, each of which is sure of share, or of
-// what there is for it: half of total is for the shares at most. No instance may hold more
+// what there is for it: half of total is for the shares at most, and each for one. No instance may hold more
 // than each.
 func NewBudget(total, slots, share, each int) *Budget {
-	share = max(min(share, total/(2*slots)), 1)
+	share = max(min(share, total/(2*slots), each), 1)
 	return &Budget{total: total, share: share, slots: slots, each: each, common: max(total-share*slots, 0), functions: map[string]int{}}
 }
 
