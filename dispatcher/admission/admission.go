@@ -228,13 +228,20 @@ func (c *Control) Once(ctx context.Context, owner string, run func() error) erro
 	return run()
 }
 
-// Run is the run function of package events.
+// Run is the run function of package events. An event is its deployment's: one that has got
+// the name since does not see it.
 func (c *Control) Run(ctx context.Context, e events.Event) error {
 	entry, err := c.Enter(e.Function)
 	if err != nil {
+		if e.FunctionID != "" && errors.Is(err, dispatcher.ErrUnknownFunction) {
+			err = removed(e.Function)
+		}
 		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
+	if e.FunctionID != "" && entry.target.ID != e.FunctionID {
+		return permanent(fmt.Errorf("invoke %q: %w", e.Function, removed(e.Function)))
+	}
 	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
 	if err != nil {
 		return permanent(err)
@@ -243,6 +250,10 @@ func (c *Control) Run(ctx context.Context, e events.Event) error {
 		return &failedError{result.Error}
 	}
 	return nil
+}
+
+func removed(function string) error {
+	return fmt.Errorf("%w: %q was removed after the event was accepted", dispatcher.ErrUnknownFunction, function)
 }
 
 // permanent marks errors that no further attempt changes.

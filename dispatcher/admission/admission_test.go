@@ -26,7 +26,7 @@ func (f *fake) Lookup(name string) (*dispatcher.Deployment, error) {
 	if name != "echo" && name != "echo:live" {
 		return nil, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name)
 	}
-	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7"}, Limit: f.limit}, nil
+	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7", ID: "new"}, Limit: f.limit}, nil
 }
 
 func (f *fake) Run(ctx context.Context, r *dispatcher.Request) (dispatcher.Invocation, error) {
@@ -208,6 +208,32 @@ func TestLoggedErrorsAreBounded(t *testing.T) {
 	in, _, _ := control(f, 1)
 	if text := in.Run(t.Context(), events.Event{Function: "echo"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
 		t.Errorf("%d bytes: %.100s", len(text), text)
+	}
+}
+
+// An event is not run by code that got its function's name after it was accepted.
+func TestEventsAreOfTheirDeployment(t *testing.T) {
+	ran := 0
+	f := &fake{limit: -1, invoke: func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		ran++
+		return &dispatcher.Result{}, nil
+	}}
+	in, _, s := control(f, 1)
+	run := func(function, id string) error {
+		return in.Run(t.Context(), events.Event{Function: function, FunctionID: id, Payload: []byte("1")})
+	}
+	for _, c := range []struct{ function, id string }{{"echo", "old"}, {"echo:live", "old"}, {"gone", "old"}} {
+		err := run(c.function, c.id)
+		if !errors.Is(err, dispatcher.ErrUnknownFunction) || !strings.Contains(err.Error(), "was removed after the event was accepted") || attempts(t, err) != 1 {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+	if ran != 0 || s.Stats().Running != 0 {
+		t.Errorf("%d ran, %d slots are held", ran, s.Stats().Running)
+	}
+	// Of a journal that is older than identities.
+	if err := errors.Join(run("echo", "new"), run("echo:live", "")); err != nil || ran != 2 {
+		t.Errorf("%d ran: %v", ran, err)
 	}
 }
 
