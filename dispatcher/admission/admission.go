@@ -233,14 +233,11 @@ func (c *Control) Once(ctx context.Context, owner string, run func() error) erro
 func (c *Control) Run(ctx context.Context, e events.Event) error {
 	entry, err := c.Enter(e.Function)
 	if err != nil {
-		if e.FunctionID != "" && errors.Is(err, dispatcher.ErrUnknownFunction) {
-			err = removed(e.Function)
-		}
 		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
-	if e.FunctionID != "" && entry.target.ID != e.FunctionID {
-		return permanent(fmt.Errorf("invoke %q: %w", e.Function, removed(e.Function)))
+	if entry.target.ID != e.FunctionID { // one that is older than identities has none, and its events have none
+		return permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
 	}
 	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
 	if err != nil {
@@ -250,10 +247,6 @@ func (c *Control) Run(ctx context.Context, e events.Event) error {
 		return &failedError{result.Error}
 	}
 	return nil
-}
-
-func removed(function string) error {
-	return fmt.Errorf("%w: %q was removed after the event was accepted", dispatcher.ErrUnknownFunction, function)
 }
 
 // permanent marks errors that no further attempt changes.
