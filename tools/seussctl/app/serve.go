@@ -96,7 +96,7 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},
-		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default: no bound)"},
+		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default and most: a day)"},
 		&cli.StringFlag{Name: "function-memory", Usage: "the most `SIZE` that a function's instance may write (default: its image's memory)"},
 		&cli.StringFlag{Name: "function-output", Usage: "the most `SIZE` that is kept of an invocation's output (default: 1MiB)"},
 		&cli.StringFlag{Name: "logs-size", Value: "8MiB", Usage: "keep at most `SIZE` of what one function prints"},
