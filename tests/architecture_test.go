@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
-	"dispatcher/events":                {"dispatcher/sched", "lineage/sealed"},
+	"dispatcher/events":                {"dispatcher/functions", "dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
