@@ -236,13 +236,17 @@ func (c *Control) Once(ctx context.Context, owner string, run func() error) erro
 	return run()
 }
 
-// Run is the run function of package events.
+// Run is the run function of package events. An event is its deployment's: one that has got
+// the name since does not see it.
 func (c *Control) Run(ctx context.Context, e events.Event) error {
 	entry, err := c.Enter(e.Function)
 	if err != nil {
 		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
+	if entry.target.ID != e.FunctionID { // one that is older than identities has none, and its events have none
+		return permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
+	}
 	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
 	if err != nil {
 		return permanent(err)

@@ -27,7 +27,7 @@ func (f *fake) Lookup(name string) (*dispatcher.Deployment, error) {
 	if name != "echo" && name != "echo:live" {
 		return nil, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name)
 	}
-	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7"}, Limit: f.limit}, nil
+	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7", ID: "new"}, Limit: f.limit}, nil
 }
 
 func (f *fake) Run(ctx context.Context, r *dispatcher.Request) (dispatcher.Invocation, error) {
@@ -255,7 +255,7 @@ func TestRunEvents(t *testing.T) {
 				return c.result, c.err
 			}
 			in, _, _ := control(f, 1)
-			err := in.Run(t.Context(), events.Event{Function: c.function, Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
+			err := in.Run(t.Context(), events.Event{Function: c.function, FunctionID: "new", Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
 			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
@@ -272,8 +272,33 @@ func TestLoggedErrorsAreBounded(t *testing.T) {
 		return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E", Message: strings.Repeat("x", 1<<20)}}, nil
 	}}
 	in, _, _ := control(f, 1)
-	if text := in.Run(t.Context(), events.Event{Function: "echo"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
+	if text := in.Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
 		t.Errorf("%d bytes: %.100s", len(text), text)
+	}
+}
+
+// An event is not run by code that got its function's name after it was accepted.
+func TestEventsAreOfTheirDeployment(t *testing.T) {
+	ran := 0
+	f := &fake{limit: -1, invoke: func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		ran++
+		return &dispatcher.Result{}, nil
+	}}
+	in, _, s := control(f, 1)
+	run := func(function, id string) error {
+		return in.Run(t.Context(), events.Event{Function: function, FunctionID: id, Payload: []byte("1")})
+	}
+	for _, c := range []struct{ function, id string }{{"echo", "old"}, {"echo:live", "old"}, {"echo", ""}} {
+		err := run(c.function, c.id)
+		if !errors.Is(err, dispatcher.ErrUnknownFunction) || !strings.Contains(err.Error(), "was removed after the event was accepted") || attempts(t, err) != 1 {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+	if ran != 0 || s.Stats().Running != 0 {
+		t.Errorf("%d ran, %d slots are held", ran, s.Stats().Running)
+	}
+	if err := errors.Join(run("echo", "new"), run("echo:live", "new")); err != nil || ran != 2 {
+		t.Errorf("%d ran: %v", ran, err)
 	}
 }
 
