@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
+	"seuss/lineage"
 )
 
 // fake is the service below: one function, whose invocations the test answers.
@@ -159,8 +160,73 @@ func TestNoResult(t *testing.T) {
 	if _, err := late.Invoke(t.Context(), &dispatcher.Request{}); !errors.As(err, &refused) {
 		t.Error(err)
 	}
-	if counted.outcomes[OutcomeFailed] != 2 || counted.outcomes[OutcomeCancelled] != 1 || counted.outcomes[OutcomeRefused] != 2 || counted.invoked != 0 {
+	f.limit = -1
+	held.Release()
+	for _, bad := range []error{dispatcher.ErrBadEvent, lineage.ErrInvalid, dispatcher.ErrUnknownFunction} {
+		f.invoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) { return nil, bad }
+		if err := invoke(t.Context()); !errors.Is(err, bad) {
+			t.Error(err)
+		}
+	}
+	if counted.outcomes[OutcomeInvalid] != 3 || counted.outcomes[OutcomeFailed] != 2 || counted.outcomes[OutcomeCancelled] != 1 || counted.outcomes[OutcomeRefused] != 2 || counted.invoked != 0 {
 		t.Errorf("%+v", counted)
+	}
+}
+
+// What runs once is counted as others are where it has no turn.
+func TestOnce(t *testing.T) {
+	c, counted, s := control(&fake{limit: -1}, 1)
+	broken := errors.New("broken")
+	if err := c.Once(t.Context(), "alice", func() error { return broken }); err != broken {
+		t.Error(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	if err := c.Once(t.Context(), "alice", func() error {
+		var waits sync.WaitGroup
+		defer waits.Wait()
+		waits.Go(func() { // the queue's one place
+			if err := c.Once(ctx, "alice", func() error { return nil }); !errors.Is(err, ErrClientGone) {
+				t.Error(err)
+			}
+		})
+		defer leave()
+		for !s.Waiting() {
+			time.Sleep(time.Millisecond)
+		}
+		var refused *sched.RefusedError
+		err := c.Once(t.Context(), "alice", func() error { return nil })
+		if !errors.As(err, &refused) {
+			t.Error(err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if counted.outcomes[OutcomeRefused] != 1 || counted.outcomes[OutcomeCancelled] != 1 || len(counted.outcomes) != 2 {
+		t.Errorf("%+v", counted.outcomes)
+	}
+}
+
+// reader is metrics that look whether the slot is free.
+type reader struct {
+	counts
+	s    *sched.Scheduler
+	free bool
+}
+
+func (r *reader) Invoked(string, *dispatcher.Result, time.Duration) {
+	r.free = r.s.Stats().Running == 0
+}
+
+// Nobody waits for a slot while somebody writes down what came of an invocation.
+func TestSlotIsFreeFirst(t *testing.T) {
+	f := &fake{limit: -1, invoke: func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		return &dispatcher.Result{}, nil
+	}}
+	s := sched.New(sched.Options{Slots: 1})
+	r := &reader{s: s}
+	if err := New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: r}).Run(t.Context(), events.Event{Function: "echo"}); err != nil || !r.free {
+		t.Errorf("%v, the slot is free: %v", err, r.free)
 	}
 }
 
