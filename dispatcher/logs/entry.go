@@ -26,7 +26,7 @@ type Entry struct {
 	Time      time.Time `json:"time"` // when it ended
 	Kind      Kind      `json:"kind"`
 	RequestID string    `json:"request_id,omitempty"`
-	Version   string    `json:"version,omitempty"` // "" is $LATEST
+	Version   string    `json:"version,omitempty"` // "" is $LATEST; of an Event the qualifier that it was sent to
 	Lines     []Line    `json:"lines,omitempty"`   // what was printed
 	Cut       bool      `json:"cut,omitempty"`     // there was more
 	Error     *Error    `json:"error,omitempty"`
