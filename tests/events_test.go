@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/middleware"
@@ -16,6 +15,7 @@ import (
 // TestEventsSurviveKill: kill -9 with events that wait and run; each that was
 // accepted is run by this daemon or the next.
 func TestEventsSurviveKill(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, "--machines", "2")
 	d.create("slow", "import time\ndef handler(e, c):\n    time.sleep(0.05)\n    return e\n", nil)
 	const events = 60
@@ -43,15 +43,11 @@ func TestEventsSurviveKill(t *testing.T) {
 		}
 		return false
 	}
-	for !strings.Contains(d.log.String(), "msg=invocation") { // some are done, some run, most wait
-		time.Sleep(time.Millisecond)
-	}
+	d.until("some are done, some run, most wait", func() bool { return strings.Contains(d.log.String(), "msg=invocation") })
 	d.kill()
 	before := d.log.String()
 	d.start()
-	for d.metric("seuss_events") != "0" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	d.wantMetric("seuss_events", "0")
 	after := d.log.String()
 	again := 0
 	for n, id := range ids {
