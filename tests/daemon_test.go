@@ -213,6 +213,19 @@ func (d *daemon) get(path string, v any) {
 	}
 }
 
+// wantMetric waits until a metric has a value: an answer leaves before its invocation is counted.
+func (d *daemon) wantMetric(name, want string) {
+	d.Helper()
+	got := d.metric(name)
+	for end := time.Now().Add(patience(10 * time.Second)); got != want; got = d.metric(name) {
+		if time.Now().After(end) {
+			d.Errorf("%s is %q, want %s", name, got, want)
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
 // metric returns a sample of /metrics, "" if it is not there.
 func (d *daemon) metric(name string) string {
 	d.Helper()

@@ -22,9 +22,7 @@ func TestServeLogJSON(t *testing.T) {
 			t.Errorf("%s: %s", path, r.Status)
 		}
 	}
-	if n := d.metric(`seuss_function_invocations_total{function="hello",outcome="ok"}`); n != "1" {
-		t.Errorf("%q invocations are counted", n)
-	}
+	d.wantMetric(`seuss_function_invocations_total{function="hello",outcome="ok"}`, "1")
 	if code := d.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}

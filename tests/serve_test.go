@@ -309,15 +309,9 @@ func TestServedFunctionsThatDoWrong(t *testing.T) {
 	if got := d.metric(fmt.Sprintf(`seuss_platform_info{platform="%s"}`, vmmtest.Require(t).Name())); got != "1" {
 		t.Errorf("the platform is not told: %q", got)
 	}
-	if got := d.metric(`seuss_invocations_total{outcome="crash"}`); got != "2" {
-		t.Errorf("%s crashes are counted, want 2", got)
-	}
-	if got := d.metric("seuss_out_of_memory_total"); got != "2" {
-		t.Errorf("%s instances were out of memory, want 2", got)
-	}
-	if got := d.metric(`seuss_invocations_total{outcome="timeout"}`); got != "4" {
-		t.Errorf("%s timeouts are counted, want 4", got)
-	}
+	d.wantMetric(`seuss_invocations_total{outcome="crash"}`, "2")
+	d.wantMetric("seuss_out_of_memory_total", "2")
+	d.wantMetric(`seuss_invocations_total{outcome="timeout"}`, "4")
 }
 
 // TestOverload: what is too much is refused with 429 and a time to come again,

@@ -144,23 +144,31 @@ func (s *Scheduler) cost(f *function) float64 {
 
 // predict is how long a new request of f would wait: until the virtual time has
 // reached its start tag, at the pace that it has; and not less than f's oldest
-// request has waited by now. Where the pace is not known, or f's limit of
-// concurrency holds it back, it is how long f's share of the slots takes to work
-// off its queue. mu is held.
+// request has waited by now. Where nothing of its owner's waits, it is until those of
+// the others who wait have had as much as he. Where the pace is not known, or f's
+// limit of concurrency holds it back, it is how long f's share of the slots takes to
+// work off its queue. mu is held.
 func (s *Scheduler) predict(f *function) time.Duration {
+	o, slots := f.owner, float64(s.o.Slots)
 	queue := float64(len(f.queue)+1) * s.cost(f)
 	var wait float64
-	if f.limit > 0 {
+	if f.limit > 0 && f.running+len(f.queue) >= f.limit {
 		wait = queue / float64(min(f.limit, s.o.Slots))
 	}
-	if f.owner.pace.known() {
-		wait = max(wait, float64(f.owner.until(f.finish)))
-	} else {
-		shares := s.choices
-		if f.at < 0 {
-			shares++
+	switch {
+	case o.waiting == 0 && len(s.ready) > 0:
+		wait = max(wait, (o.tag-s.virtual)*float64(len(s.ready))/slots)
+	case o.waiting > 0 && o.pace.known():
+		wait = max(wait, float64(o.until(f.finish)))
+	default:
+		owners, own := len(s.ready), len(o.ready)
+		if o.at < 0 {
+			owners++
 		}
-		wait = max(wait, queue*float64(shares)/float64(s.o.Slots))
+		if f.at < 0 {
+			own++
+		}
+		wait = max(wait, queue*float64(owners*own)/slots)
 	}
 	if len(f.queue) > 0 {
 		wait = max(wait, float64(s.o.Now().Sub(f.queue[0].since)))

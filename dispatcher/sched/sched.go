@@ -7,15 +7,15 @@
 // Jacobson, "Controlling Queue Delay", 2012; here at the tail, where a refusal
 // costs least, and not at the head).
 //
-// The order is, on each of two levels, that of start-time fair queueing (Goyal, Vin, Cheng, SIGCOMM
-// 1996): a request's start tag is the larger of the virtual time and its
-// function's last finish tag, its cost the function's mean service time; the
-// smallest start tag goes first. A function that floods its queue waits for
-// itself, not others for it. Above the functions stand their owners, what is before a
-// slash in their names: the owner who has had the least goes first, however many
-// functions others have, and within an owner the virtual time is his own. From strict order it departs by Options.Affinity at
-// most: switching machines between functions with every request costs more than
-// the requests.
+// The order is, on each of two levels, that of start-time fair queueing (Goyal,
+// Vin, Cheng, SIGCOMM 1996): a request's start tag is the larger of the virtual
+// time and its function's last finish tag, its cost the function's mean service
+// time; the smallest start tag goes first. A function that floods its queue waits
+// for itself, not others for it. Above the functions stand their owners, what is
+// before a slash in their names: the owner who has had the least goes first,
+// however many functions others have, and within an owner the virtual time is his
+// own. From strict order it departs by Options.Affinity at most: switching
+// machines between functions with every request costs more than the requests.
 //
 // Units: tags are virtual nanoseconds, times time.Duration.
 //
@@ -102,6 +102,7 @@ type function struct {
 	finish  float64   // finish tag of its last request
 	mean    float64   // service time, ns; 0: not known
 	at      int       // place in the heap, -1 if it is not there
+	busy    bool      // it is counted in Scheduler.busy
 }
 
 // Ticket is a request for a slot, and the right to run one invocation once Wait has
@@ -129,7 +130,7 @@ type Scheduler struct {
 	owners    map[string]*owner
 	queued    map[*function]struct{} // functions with waiters
 	ready     owners                 // those with functions that are ready
-	choices   int                    // functions that are ready
+	busy      int                    // functions that wait or run
 	running   int
 	waiting   int
 	virtual   float64   // tag of the owner whose request began last
@@ -252,8 +253,13 @@ func (s *Scheduler) begin(t *Ticket) {
 	s.running++
 	o := t.f.owner
 	o.virtual = max(o.virtual, t.start)
+	if o.at < 0 {
+		o.tag = max(o.tag, s.virtual)
+	}
+	// Who waited keeps his place, though a warm owner has been let ahead of him.
 	s.virtual = max(s.virtual, o.tag)
-	o.tag = s.virtual + s.cost(t.f)
+	o.tag += s.cost(t.f)
+	s.note(t.f)
 }
 
 // forsake takes a waiter out of its queue; its turn may have come meanwhile.
@@ -350,6 +356,18 @@ func (s *Scheduler) dispatch(warm *function) {
 	}
 }
 
+// note keeps count of the functions that wait or run. mu is held.
+func (s *Scheduler) note(f *function) {
+	if busy := f.running > 0 || len(f.queue) > 0; busy != f.busy {
+		f.busy = busy
+		if busy {
+			s.busy++
+		} else {
+			s.busy--
+		}
+	}
+}
+
 // place puts a function into its owner's heap, or moves or removes it, and so the owner.
 // mu is held.
 func (s *Scheduler) place(f *function) {
@@ -359,10 +377,13 @@ func (s *Scheduler) place(f *function) {
 	} else {
 		s.queued[f] = struct{}{}
 	}
+	s.note(f)
 	o := f.owner
+	if o.waiting == 0 {
+		o.pace.last = time.Time{} // until somebody waits again says nothing of the pace
+	}
 	was := len(o.ready)
 	o.ready.place(f, len(f.queue) > 0 && !f.full())
-	s.choices += len(o.ready) - was
 	if was == 0 {
 		o.tag = max(o.tag, s.virtual) // what it did not ask for before is not owed to it
 	}
@@ -432,14 +453,9 @@ type Stats struct {
 func (s *Scheduler) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := Stats{Slots: s.o.Slots, Running: s.running, Waiting: s.waiting, Refused: map[Reason]uint64{}, Abandoned: s.abandoned, Draining: s.draining}
+	st := Stats{Slots: s.o.Slots, Running: s.running, Waiting: s.waiting, Functions: s.busy, Refused: map[Reason]uint64{}, Abandoned: s.abandoned, Draining: s.draining}
 	for r, n := range s.refused {
 		st.Refused[r] = n
-	}
-	for _, f := range s.functions {
-		if f.running > 0 || len(f.queue) > 0 {
-			st.Functions++
-		}
 	}
 	return st
 }

@@ -25,6 +25,7 @@ type far struct {
 	changed        bool                // those may differ
 	unclaimed      bool                // pages show files that may have been claimed for wanted
 	covered        bool                // the window is one mapping that allows nothing, but for mapped
+	unknown        bool                // mapped and covered do not hold: some mappings were made, others may not have been
 }
 
 // MapFar implements platform.Backing.
@@ -68,12 +69,13 @@ func (m *memory) addFar(add func(first, count uint64, f *os.File, off int64, pro
 		return add(first, count, m.file, int64((first-farFirst)*pageSize), unix.PROT_NONE, ownFlags)
 	}
 	f := &m.far
-	if !f.covered && len(f.wanted) > 0 || len(f.mapped) > 0 && len(f.wanted) == 0 {
+	if f.unknown || !f.covered && len(f.wanted) > 0 || len(f.mapped) > 0 && len(f.wanted) == 0 {
 		if err := cover(farFirst, farPages); err != nil {
 			return err
 		}
 		f.covered, f.mapped = true, nil
 	}
+	f.unknown = true // until all are made
 	for r := range platform.FarWithout(f.mapped, f.wanted) {
 		if err := cover(r.First, r.Count); err != nil {
 			return err
@@ -88,7 +90,11 @@ func (m *memory) addFar(add func(first, count uint64, f *os.File, off int64, pro
 }
 
 // done notes that the stub's mappings are what they have to be.
-func (f *far) done() { f.mapped, f.changed = f.wanted, false }
+func (f *far) done() {
+	if f.changed {
+		f.mapped, f.changed, f.unknown = f.wanted, false, false
+	}
+}
 
 // Forget implements platform.Backing: what the guest has access to is what the monitor maps.
 func (m *memory) Forget() error { return nil }

@@ -45,14 +45,6 @@ func (m *memory) flush() error { return m.flushUnless(func() bool { return false
 
 // flushUnless is flush, but between two batches it asks whether to stop (errKicked).
 func (m *memory) flushUnless(stop func() bool) error {
-	err := m.flushAll(stop)
-	if err != nil {
-		m.far.mapped, m.far.covered = nil, false // which of its mappings were made is not known
-	}
-	return err
-}
-
-func (m *memory) flushAll(stop func() bool) error {
 	if err := m.syncGuards(stop); err != nil {
 		return err
 	}
