@@ -7,7 +7,7 @@
 //
 // Units: those of the documents.
 //
-// Locks: progress.mu, a leaf.
+// Locks: progress.mu and watchers.mu, leaves.
 package native
 
 import (
@@ -34,12 +34,15 @@ const maxSmallRequest = 1 << 20
 const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 // door is the API over a server.
-type door struct{ *server.Server }
+type door struct {
+	*server.Server
+	watching watchers
+}
 
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *server.Routes) {
-	s, look := &door{on}, newInspector(on)
+	s, look := &door{Server: on, watching: watchers{owners: map[string]int{}}}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,
@@ -75,6 +78,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,
 		"GET /v1/lineage":                     s.nativeLineage,
+		"GET /v1/watch":                       s.watch,
 		"GET /v1/pools":                       s.nativePools,
 		"GET /v1/instances":                   s.nativeInstances,
 		"GET /v1/sandbox":                     s.nativeSandbox,
@@ -82,7 +86,6 @@ func open(on *server.Server, mux *server.Routes) {
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}
-	mux.HandleFunc("GET /v1/watch", s.watch)
 	mux.HandleFunc("GET /openapi.json", s.openAPI)
 }
 
