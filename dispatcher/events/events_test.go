@@ -102,7 +102,7 @@ func TestEventsOutliveTheService(t *testing.T) {
 		t.Errorf("ran %v", ran)
 	}
 	j = journalAt(t, path)
-	defer j.close()
+	defer j.Close()
 	if left, _, err = j.load(); err != nil || len(left) != 1 || left[0].failures != 2 {
 		t.Errorf("%v, %d are left: the one that failed twice waits for its third attempt", err, len(left))
 	}
@@ -333,7 +333,7 @@ func BenchmarkJournal(b *testing.B) {
 	for _, clients := range []int{1, 64} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
 			j := journalAt(b, filepath.Join(b.TempDir(), "events.db"))
-			defer j.close()
+			defer j.Close()
 			b.SetParallelism(max(clients/2, 1))
 			if clients == 1 {
 				for b.Loop() {

@@ -170,4 +170,5 @@ func decodeRecord(b []byte) (*queued, error) {
 // journalKey keeps the events in the order in which they came.
 func journalKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-func (j *Journal) close() error { return j.db.Close() }
+// Close closes a journal that no Queue was made with.
+func (j *Journal) Close() error { return j.db.Close() }

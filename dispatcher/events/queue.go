@@ -314,7 +314,7 @@ func (q *Queue) Close(ctx context.Context) error {
 		if left > 0 {
 			q.o.Log.Info("asynchronous events are kept for the next start", "events", left)
 		}
-		return q.o.Journal.close()
+		return q.o.Journal.Close()
 	}
 	switch {
 	case left > 0 && cause != nil:
