@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"seuss/images/internal/layertest"
 	"seuss/images/layer"
-	"seuss/images/layer/layertest"
 )
 
 type entries []layertest.Entry

@@ -31,6 +31,9 @@ func (f *File) Table() (*Table, error) {
 	if len(f.Tokens) > MaxTokens {
 		return nil, fmt.Errorf("%d tokens, at most %d", len(f.Tokens), MaxTokens)
 	}
+	if len(f.Owners) > MaxOwners {
+		return nil, fmt.Errorf("%d owners with quotas, at most %d", len(f.Owners), MaxOwners)
+	}
 	t := &Table{bySecret: make(map[[sha256.Size]byte]*Principal, len(f.Tokens)), byName: map[string]signer{},
 		accounts: map[string]string{DefaultAccount: functions.DefaultOwner}, quotas: map[string]Quota{}, nobody: NewSecret()}
 	names := make(map[string]bool, len(f.Tokens))
@@ -50,6 +53,8 @@ func (f *File) Table() (*Table, error) {
 		}
 		if q := o.Quota; q.Functions < 0 || q.Instances < 0 || q.MachinePct < 0 {
 			return nil, fmt.Errorf("owner %q: a quota below 0", o.Name)
+		} else if q.MachinePct > MaxMachinePct {
+			return nil, fmt.Errorf("owner %q: a quota of %d machines, at most %d", o.Name, q.MachinePct/100, MaxMachinePct/100)
 		}
 		t.quotas[o.Name] = o.Quota
 	}

@@ -36,10 +36,10 @@ const (
 
 // Linux st_mode bits, inode(7).
 const (
-	modeTypeMask = 0o170000
-	modeDir      = 0o040000
-	modeRegular  = 0o100000
-	modeSymlink  = 0o120000
+	ModeTypeMask = 0o170000
+	ModeDir      = 0o040000
+	ModeRegular  = 0o100000
+	ModeSymlink  = 0o120000
 )
 
 // Digest is the SHA-256 of header and tables; the tables hold the digests of all pages

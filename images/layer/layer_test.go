@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"seuss/guest"
-	"seuss/images/layer/layertest"
+	"seuss/images/internal/layertest"
 )
 
 func add(t testing.TB, s Store, o AddOptions, entries ...layertest.Entry) *Layer {
@@ -85,7 +85,7 @@ func TestAdd(t *testing.T) {
 		if got := content(t, l, e.Name); !bytes.Equal(got, e.Data) {
 			t.Errorf("%s of %d bytes differs", e.Name, len(e.Data))
 		}
-		if uid, gid := f.Owner(); f.Mode() != modeRegular|0o4640 || uid != 7 || gid != 8 || f.Mtime() != when.Unix() {
+		if uid, gid := f.Owner(); f.Mode() != ModeRegular|0o4640 || uid != 7 || gid != 8 || f.Mtime() != when.Unix() {
 			t.Errorf("%d: mode %o, owner %d:%d, time %d", i, f.Mode(), uid, gid, f.Mtime())
 		}
 		if len(e.Data) >= packBytes && f.n.Off%guest.PageSize != 0 {
@@ -105,7 +105,7 @@ func TestAdd(t *testing.T) {
 	if e := find(t, l, "a/b"); !e.Opaque || e.Hides {
 		t.Errorf("opaque directory is %+v", e)
 	}
-	if d := find(t, l, "d").File; d.Mode() != modeDir|0o1750 {
+	if d := find(t, l, "d").File; d.Mode() != ModeDir|0o1750 {
 		t.Errorf("directory has mode %o", d.Mode())
 	}
 	h := l.Header()
@@ -369,7 +369,7 @@ func FuzzLayer(f *testing.F) {
 			return
 		}
 		for e := range l.Entries() {
-			if e.File != nil && e.File.LinkTo == "" && e.File.Mode()&modeTypeMask == modeRegular {
+			if e.File != nil && e.File.LinkTo == "" && e.File.Mode()&ModeTypeMask == ModeRegular {
 				if n, err := io.Copy(io.Discard, e.File.Open()); err != nil || n != e.File.Size() {
 					t.Errorf("%q: %d of %d bytes, %v", e.Path, n, e.File.Size(), err)
 				}

@@ -161,7 +161,7 @@ func (l *Layer) check() error {
 		if e.Inode == 0 && e.Flags == 0 {
 			return corrupt("entry %q says nothing", p)
 		}
-		if len(p) == 0 && (e.Inode != 0 && l.inodes[e.Inode-1].Mode&modeTypeMask != modeDir || e.Flags&flagHides != 0) {
+		if len(p) == 0 && (e.Inode != 0 && l.inodes[e.Inode-1].Mode&ModeTypeMask != ModeDir || e.Flags&flagHides != 0) {
 			return corrupt("the root is no directory")
 		}
 	}
@@ -187,16 +187,16 @@ func (l *Layer) checkInode(n *inode) error {
 		return bad()
 	}
 	target := string(l.names[n.Target:][:n.TargetLen])
-	if n.Mode != 0 && n.Mode&modeTypeMask != modeSymlink && target != "" {
+	if n.Mode != 0 && n.Mode&ModeTypeMask != ModeSymlink && target != "" {
 		return bad()
 	}
-	if n.Mode&modeTypeMask != modeRegular && n.Size|n.Off|n.Head|n.LoadOff|n.LoadBytes != 0 {
+	if n.Mode&ModeTypeMask != ModeRegular && n.Size|n.Off|n.Head|n.LoadOff|n.LoadBytes != 0 {
 		return bad()
 	}
-	switch n.Mode & modeTypeMask {
-	case modeDir:
+	switch n.Mode & ModeTypeMask {
+	case ModeDir:
 		return nil
-	case modeSymlink:
+	case ModeSymlink:
 		if target == "" || len(target) > maxTarget || strings.IndexByte(target, 0) >= 0 {
 			return bad()
 		}
@@ -206,7 +206,7 @@ func (l *Layer) checkInode(n *inode) error {
 			return bad()
 		}
 		return nil
-	case modeRegular:
+	case ModeRegular:
 	default:
 		return bad()
 	}

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Names with a meaning, see image-spec's layer.md, "Whiteouts".
+// Names with a meaning, which container images give to what hides files below.
 const (
 	whiteoutPrefix = ".wh."
 	whiteoutMeta   = ".wh..wh."
@@ -121,13 +121,13 @@ func (w *writer) entry(h *tar.Header, r io.Reader) error {
 	}
 	switch h.Typeflag {
 	case tar.TypeDir:
-		rec.Mode |= modeDir
+		rec.Mode |= ModeDir
 		return w.put(p, rec, "")
 	case tar.TypeSymlink:
 		if h.Linkname == "" || len(h.Linkname) > maxTarget || strings.IndexByte(h.Linkname, 0) >= 0 {
 			return fmt.Errorf("%w: a link target of %d bytes is no path", ErrTar, len(h.Linkname))
 		}
-		rec.Mode |= modeSymlink
+		rec.Mode |= ModeSymlink
 		return w.put(p, rec, h.Linkname)
 	case tar.TypeLink:
 		target, err := cleanPath(h.Linkname)
@@ -139,7 +139,7 @@ func (w *writer) entry(h *tar.Header, r io.Reader) error {
 		}
 		return w.link(p, target)
 	case tar.TypeReg, tar.TypeGNUSparse, '\x00', '7': // '7': contiguous, as in tar's own TypeCont
-		rec.Mode |= modeRegular
+		rec.Mode |= ModeRegular
 		if h.Size < 0 {
 			return fmt.Errorf("%w: its size is %d", ErrTar, h.Size)
 		}

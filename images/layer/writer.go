@@ -87,7 +87,7 @@ func (w *writer) name(p string) error {
 
 // put makes a path a new file. A later entry of a stream replaces an earlier one.
 func (w *writer) put(p string, n inode, target string) error {
-	if p == "" && n.Mode&modeTypeMask != modeDir {
+	if p == "" && n.Mode&ModeTypeMask != ModeDir {
 		return fmt.Errorf("%w: the root is no directory", ErrTar)
 	}
 	i, err := w.at(p)
@@ -113,7 +113,7 @@ func (w *writer) put(p string, n inode, target string) error {
 func (w *writer) link(p, target string) error {
 	if i, ok := w.byPath[target]; ok && w.entries[i].Inode != 0 {
 		n := w.entries[i].Inode
-		if w.inodes[n-1].Mode&modeTypeMask == modeDir {
+		if w.inodes[n-1].Mode&ModeTypeMask == ModeDir {
 			return fmt.Errorf("%w: a hard link to a directory, %.200q", ErrTar, target)
 		}
 		at, err := w.at(p)
@@ -234,7 +234,7 @@ func (w *writer) tables() ([]byte, *Header, error) {
 
 func (w *writer) isFile(i uint32) bool {
 	n := w.entries[i].Inode
-	return n != 0 && w.inodes[n-1].Mode&modeTypeMask == modeRegular
+	return n != 0 && w.inodes[n-1].Mode&ModeTypeMask == ModeRegular
 }
 
 // above is the directory that a path other than "" is in.

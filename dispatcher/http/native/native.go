@@ -244,7 +244,10 @@ func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
-	request := in.Request(name)
+	request, err := in.Request(name)
+	if err != nil {
+		return err
+	}
 	request.RequestID = server.RequestIDOf(r)
 	result, err := entry.Invoke(r.Context(), &request)
 	if err != nil {
@@ -264,7 +267,10 @@ func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	in.Function.Name = name.Deployment()
-	request := in.Invocation.Request(in.Function.Name)
+	request, err := in.Invocation.Request(in.Function.Name)
+	if err != nil {
+		return err
+	}
 	request.RequestID = server.RequestIDOf(r)
 	var result *dispatcher.Result
 	err = s.Admission.Once(r.Context(), functions.OwnerOf(in.Function.Name), func() (err error) {

@@ -58,8 +58,8 @@ refused by name, an invocation with 429. A daemon takes it at once.`,
 					}
 				default:
 					var n float64
-					if n, err = strconv.ParseFloat(text, 64); err == nil && !(n >= 0.01 && n <= 10_000) {
-						err = fmt.Errorf("want 0.01 to 10000, or %s", anyAmount)
+					if n, err = strconv.ParseFloat(text, 64); err == nil && !(n >= 0.01 && n <= access.MaxMachinePct/100) {
+						err = fmt.Errorf("want 0.01 to %d, or %s", access.MaxMachinePct/100, anyAmount)
 					}
 					read.MachinePct = int(math.Round(n * 100))
 				}
