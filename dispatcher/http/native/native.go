@@ -170,7 +170,7 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	spec.Name = name
-	n, err := s.Service.Deploy(r.Context(), spec)
+	n, err := once(s, r, functions.OwnerOf(name), func() (*api.Snapshot, error) { return s.Service.Deploy(r.Context(), spec) })
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
@@ -233,6 +233,15 @@ func (s *door) nativeCode(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// once does what needs a machine, and so a slot of an owner's.
+func once[T any](s *door, r *http.Request, owner string, do func() (T, error)) (doc T, err error) {
+	err = s.Admission.Once(r.Context(), owner, func() (err error) {
+		doc, err = do()
+		return err
+	})
+	return doc, err
+}
+
 func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
@@ -275,10 +284,8 @@ func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	request.RequestID = server.RequestIDOf(r)
-	var result *dispatcher.Result
-	err = s.Admission.Once(r.Context(), functions.OwnerOf(in.Function.Name), func() (err error) {
-		result, err = s.Service.RunOnce(r.Context(), in.Function, request)
-		return err
+	result, err := once(s, r, functions.OwnerOf(in.Function.Name), func() (*dispatcher.Result, error) {
+		return s.Service.RunOnce(r.Context(), in.Function, request)
 	})
 	if err != nil {
 		return err
@@ -309,12 +316,14 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	n, err := once(s, r, functions.OwnerOf(name), func() (*api.Snapshot, error) {
+		return s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	})
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
 func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.Service.Base(r.Context(), r.PathValue("image"))
+	n, err := once(s, r, server.PrincipalOf(r).Owner, func() (*api.Snapshot, error) { return s.Service.Base(r.Context(), r.PathValue("image")) })
 	return answer(w, http.StatusCreated, n, err)
 }
 
@@ -323,7 +332,9 @@ func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
+	n, err := once(s, r, server.PrincipalOf(r).Owner, func() (*api.Snapshot, error) {
+		return s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
+	})
 	return answer(w, http.StatusCreated, n, err)
 }
 
