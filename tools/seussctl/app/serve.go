@@ -188,16 +188,18 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
-	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
-		return errors.Join(err, queue.Close(ctx))
+		return errors.Join(err, journal.Close())
 	}
 	listeners, err := listen(e, cfg)
 	if err != nil {
-		return errors.Join(err, queue.Close(ctx))
+		return errors.Join(err, journal.Close())
 	}
 	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
+	// It begins with the events of an earlier run, in guests: when all is sealed, and when
+	// nothing but a drain ends it.
+	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	tcp := endpointOf(listeners, cfg.token)
 	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
@@ -217,12 +219,11 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 			}
 		}()
 	}
-	if err := announce(e, listeners, tcp); err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	if err = announce(e, listeners, tcp); err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
 	}
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }
