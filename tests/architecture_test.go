@@ -33,7 +33,8 @@ var mayImport = map[string][]string{
 	"lineage/pages":    {"dirtytrack", "guest", "lineage/nodefile", "lineage/sealed"},
 	"lineage/oci":      {"dirtytrack", "guest", "lineage", "lineage/nodefile"},
 
-	"images":          {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
+	"images":          {"guest", "images/direct", "images/layer", "images/internal/...", "lineage/sealed"},
+	"images/layer":    {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
 	"images/source":   {"guest", "images", "images/internal/...", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
