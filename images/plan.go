@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"seuss/guest"
+	"seuss/images/internal/object"
 )
 
 // chunk is a stretch of the image with content; between chunks it is zero.
@@ -44,7 +45,7 @@ func newPlan(spec *Spec) (*plan, error) {
 	if p.config, err = encodeConfig(cfg); err != nil {
 		return nil, err
 	}
-	root, err := buildTree(spec.Files)
+	root, err := buildTree(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +70,7 @@ func newPlan(spec *Spec) (*plan, error) {
 		InodeCount: uint64(len(p.nodes)), DirentCount: uint64(len(p.dirents)),
 		NamesBytes: uint64(len(p.names)), ExtentCount: uint64(extents),
 		ConfigBytes: uint64(len(p.config)),
-		Entry:       kernel.entry, KernelEnd: pageCeil(kernel.end()),
+		Entry:       kernel.Entry, KernelEnd: pageCeil(kernel.End()),
 	}
 	if len(programRuns) > 0 {
 		p.header.Program = program.inode
@@ -126,14 +127,14 @@ func planProgram(root *node, cfg *Config) (*node, []placement, error) {
 	case n.objectErr != nil:
 		return fail(n.objectErr)
 	case n.object == nil:
-		return fail(errNotELF)
+		return fail(object.ErrNotELF)
 	}
-	if interp := n.object.interp; interp != "" {
+	if interp := n.object.Interp; interp != "" {
 		if _, err := root.resolve(interp); err != nil {
 			return fail(fmt.Errorf("its ELF interpreter is not in the image: %w", err))
 		}
 	}
-	if n.object.typ == elf.ET_DYN {
+	if n.object.Type == elf.ET_DYN {
 		return n, nil, nil
 	}
 	if err := checkProgram(n.object, cfg.MemoryBytes); err != nil {
@@ -155,21 +156,26 @@ func planProgram(root *node, cfg *Config) (*node, []placement, error) {
 // lie together, and makes the name and dirent tables.
 func (p *plan) number(root *node) error {
 	p.nodes = []*node{root}
+	root.nlink = 1
 	for i := 0; i < len(p.nodes); i++ {
 		dir := p.nodes[i]
-		dir.inode = uint32(i)
 		if !dir.isDir() {
 			continue
 		}
 		dir.off = uint64(len(p.dirents))
 		for _, c := range dir.children {
-			p.dirents = append(p.dirents, dirent{uint64(len(p.names)), uint32(len(c.name)), uint32(len(p.nodes))})
+			f := c.file()
+			if f.nlink == 0 {
+				f.inode = uint32(len(p.nodes))
+				p.nodes = append(p.nodes, f)
+			}
+			f.nlink++
+			p.dirents = append(p.dirents, dirent{uint64(len(p.names)), uint32(len(c.name)), f.inode})
 			p.names = append(p.names, c.name...)
-			p.nodes = append(p.nodes, c)
 		}
 	}
-	if len(p.nodes) > maxInodes || len(p.names) > maxNameBytes {
-		return fmt.Errorf("tree has %d files with %d bytes of names, at most %d and %d are supported", len(p.nodes), len(p.names), maxInodes, maxNameBytes)
+	if len(p.dirents) > maxDirents || len(p.names) > maxNameBytes {
+		return fmt.Errorf("tree has %d files with %d bytes of names, at most %d and %d are supported", len(p.dirents), len(p.names), maxDirents, maxNameBytes)
 	}
 	return nil
 }
@@ -226,11 +232,11 @@ func (p *plan) placeLarge() error {
 		if n.objectErr != nil {
 			p.notLoadable = append(p.notLoadable, n.guest)
 		}
-		if n.object == nil || n.object.typ != elf.ET_DYN {
+		if n.object == nil || n.object.Type != elf.ET_DYN {
 			continue
 		}
 		var err error
-		if n.loadBytes, err = n.object.loadBytes(); err != nil {
+		if n.loadBytes, err = n.object.LoadBytes(); err != nil {
 			p.notLoadable = append(p.notLoadable, n.guest)
 			continue
 		}
@@ -240,7 +246,7 @@ func (p *plan) placeLarge() error {
 			}
 			n.loadBytes += n.direct.Bytes
 		}
-		if data := n.object.dataOffset(); data >= apartBytes {
+		if data := n.object.DataOffset(); data >= apartBytes {
 			p.end = pageCeil(p.end)
 			p.end += -(p.end + data) % guest.ImageAlign
 		}
@@ -277,7 +283,7 @@ func (p *plan) addCopy(run placement, what string, open func() (content, func() 
 func (p *plan) fillInodes() {
 	p.inodes = make([]Inode, len(p.nodes))
 	for i, n := range p.nodes {
-		out := Inode{Mode: n.mode, Nlink: 1, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
+		out := Inode{Mode: n.mode, Nlink: n.nlink, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
 		if n.isDir() {
 			out.Size, out.Nlink = uint64(len(n.children)), 2
 			for _, c := range n.children {

@@ -33,7 +33,8 @@ var mayImport = map[string][]string{
 	"lineage/pages":    {"dirtytrack", "guest", "lineage/nodefile", "lineage/sealed"},
 	"lineage/oci":      {"dirtytrack", "guest", "lineage", "lineage/nodefile"},
 
-	"images":          {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
+	"images":          {"guest", "images/direct", "images/layer", "images/internal/...", "lineage/sealed"},
+	"images/layer":    {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
 	"images/source":   {"guest", "images", "images/internal/...", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
@@ -59,7 +60,7 @@ var mayImport = map[string][]string{
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
-	"dispatcher/events":                {"dispatcher/sched", "lineage/sealed"},
+	"dispatcher/events":                {"dispatcher/functions", "dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/outbound", "dispatcher/instance/..."},
