@@ -216,14 +216,11 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 		}
 	}
 	var i *Instance
-	var err error
-	if above.State == nil {
-		i, err = Boot(b.host, b.img, above)
-	} else {
-		var vm *VM
-		if vm, err = NewVM(b.host, b.img, above); err == nil {
-			i, err = vm.Begin(above)
-		}
+	vm, err := NewVM(b.host, b.img, above)
+	if err == nil && above.State == nil {
+		i, err = Boot(vm, above)
+	} else if err == nil {
+		i, err = vm.Begin(above)
 	}
 	if err != nil {
 		b.Fatalf("%s: %v", name, err)
