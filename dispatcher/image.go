@@ -8,9 +8,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -65,6 +67,30 @@ func (r *rootImages) get(name string) (*image, error) {
 	return img, nil
 }
 
+// serving finds an image by name, and which of its runtimes is the one of a name; see
+// runtimes.ParseAsk.
+func (r *rootImages) serving(name, runtime string) (img *image, index int, err error) {
+	if img, err = r.get(name); err != nil {
+		return nil, 0, err
+	}
+	ask, err := runtimes.ParseAsk(runtime)
+	if err == nil {
+		index, err = ask.In(img.Name, img.Runtimes)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	return img, index, nil
+}
+
+// runtimeKey is what nodes of a runtime of the image have in their keys.
+func (i *image) runtimeKey(index int) string {
+	if index == 0 {
+		return ""
+	}
+	return i.Runtimes[index].String()
+}
+
 // refresh takes note of names that lead to other images by now.
 func (r *rootImages) refresh() {
 	r.mu.Lock()
@@ -83,6 +109,25 @@ func nameOrDefault(image string) string {
 		return DefaultImage()
 	}
 	return image
+}
+
+// RuntimeImage returns the name of the image that functions run in which ask for a runtime
+// by name and for no image; see runtimes.Catalogue. The default runtime's is DefaultImage,
+// built or not.
+func (d *Dispatcher) RuntimeImage(runtime string) (image string, err error) {
+	if runtime == "" {
+		return DefaultImage(), nil
+	}
+	image, err = d.catalogue.Choose(runtime)
+	if errors.Is(err, runtimes.ErrNotServed) {
+		err = fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	return image, err
+}
+
+// LambdaRuntime is AWS Lambda's name of what a deployment runs on, "" if it is not known.
+func (d *Dispatcher) LambdaRuntime(f *functions.Function) string {
+	return d.catalogue.LambdaName(nameOrDefault(f.Image), f.Settings.Runtime)
 }
 
 // ImageMemory returns the bytes of RAM of an image's guests.

@@ -31,11 +31,17 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err := d.outer.Check(&spec.Settings); err != nil {
 		return nil, err
 	}
-	t, img, err := d.maker.imported(ctx, spec.Image, spec.Imports)
+	image := spec.Image
+	if image == "" {
+		if image, err = d.RuntimeImage(spec.Settings.Runtime); err != nil {
+			return nil, err
+		}
+	}
+	t, img, runtime, err := d.maker.imported(ctx, image, spec.Settings.Runtime, spec.Imports)
 	if err != nil {
 		return nil, err
 	}
-	f := &function{spec: &Deployment{Function: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}}, image: img, code: code}
+	f := &function{spec: &Deployment{Function: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}}, image: img, runtime: runtime, code: code}
 	if f.bounds, err = d.outer.Of(&spec.Settings); err != nil {
 		return nil, err
 	}

@@ -218,7 +218,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 	var i *Instance
 	var err error
 	if above.State == nil {
-		i, err = Boot(b.host, b.img, above)
+		i, err = Boot(b.host, b.img, 0, above)
 	} else {
 		var vm *VM
 		if vm, err = NewVM(b.host, b.img, above); err == nil {
