@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -144,7 +145,7 @@ type Request struct {
 	// $LATEST may follow it.
 	Function string
 	Event    []byte        // JSON; a lazy function needs an object
-	Timeout  time.Duration // at most the deployment's; 0: the deployment's, or else DefaultTimeout
+	Timeout  time.Duration // at most the deployment's, and a day; 0: the deployment's, or else DefaultTimeout
 	// Deployment is what Lookup has found for Function, so that it need not be looked up
 	// again; nil: it was not.
 	Deployment *Deployment
@@ -178,6 +179,16 @@ type Request struct {
 	// (but see Deliver). It is not called where none follows: the machine is the
 	// invocation's own, or is thrown away, or the next invocation takes it as it is.
 	OnReset func(Reset)
+}
+
+// Check refuses what no invocation may ask for. The error matches lineage.ErrInvalid.
+func (r *Request) Check() error {
+	switch r.MaxPath {
+	case "", PathCold, PathBase, PathFunction, PathArgument:
+	default:
+		return fmt.Errorf("from %q: want cold, base, function or argument: %w", r.MaxPath, lineage.ErrInvalid)
+	}
+	return bounds.CheckTime(r.Timeout)
 }
 
 // Reset is the way of a machine that has run back to its node.

@@ -103,6 +103,9 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 
 // newInvocation checks a request, and makes what is to be told to the driver.
 func newInvocation(f *function, req *Request, start time.Time) (*invocation, error) {
+	if err := req.Check(); err != nil {
+		return nil, err
+	}
 	i := &invocation{f: f, started: start, memory: req.Memory, onReset: req.OnReset}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {

@@ -84,9 +84,30 @@ func (m *maker) base(ctx context.Context, img *image, runtime int) (*instance.Sn
 	})
 }
 
+// Bounds of what is imported in snapshots of its own, one below the other.
+const (
+	MaxImports     = 256 // modules
+	maxImportBytes = 256 // of a module's name
+)
+
+func checkImports(modules []string) error {
+	if len(modules) > MaxImports {
+		return fmt.Errorf("%d imports, at most %d are allowed: %w", len(modules), MaxImports, lineage.ErrInvalid)
+	}
+	for _, name := range modules {
+		if name == "" || len(name) > maxImportBytes {
+			return fmt.Errorf("import %.40q is not of 1 to %d bytes: %w", name, maxImportBytes, lineage.ErrInvalid)
+		}
+	}
+	return nil
+}
+
 // imported walks down one import node for each module: functions that share a prefix
 // of their imports share the nodes.
 func (m *maker) imported(ctx context.Context, imageName, runtimeName string, modules []string) (_ *instance.Snapshot, _ *image, runtime int, _ error) {
+	if err := checkImports(modules); err != nil {
+		return nil, nil, 0, err
+	}
 	img, runtime, err := m.images.serving(imageName, runtimeName)
 	if err != nil {
 		return nil, nil, 0, err

@@ -6,12 +6,14 @@ import (
 	"time"
 
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
-// RunOnce runs code that is not deployed: on the image's base node (or the
-// import node that spec names), the code is loaded and invoked. Nothing of it is
-// stored.
+// RunOnce runs code that is not deployed: on the image's base node, or the import node
+// that spec names, which are made if there are none, or in a machine that is booted for
+// it, the code is loaded and invoked. Nothing of it is stored. What has no meaning for
+// such code is refused by its name: the error matches lineage.ErrInvalid.
 func (d *Dispatcher) RunOnce(ctx context.Context, spec FunctionSpec, req Request) (*Result, error) {
 	r, err := d.runOnce(ctx, &spec, &req)
 	if err != nil {
@@ -31,18 +33,26 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if err := d.outer.Check(&spec.Settings); err != nil {
 		return nil, err
 	}
-	image := spec.Image
-	if image == "" {
-		if image, err = d.RuntimeImage(spec.Settings.Runtime); err != nil {
-			return nil, err
-		}
-	}
-	t, img, runtime, err := d.maker.imported(ctx, image, spec.Settings.Runtime, spec.Imports)
-	if err != nil {
+	if err := checkOnce(spec, req); err != nil {
 		return nil, err
 	}
-	f := &function{spec: &Deployment{Function: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}}, image: img, runtime: runtime, code: code}
+	f := &function{spec: &Deployment{Function: functions.Function{Name: spec.Name, Handler: spec.Handler, Lazy: spec.Lazy, Settings: spec.Settings}}, code: code}
 	if f.bounds, err = d.outer.Of(&spec.Settings); err != nil {
+		return nil, err
+	}
+	var t *instance.Snapshot
+	image := spec.Image
+	if image == "" {
+		image, err = d.RuntimeImage(spec.Settings.Runtime)
+	}
+	switch {
+	case err != nil:
+	case req.MaxPath == PathCold:
+		f.image, f.runtime, err = d.images.serving(image, spec.Settings.Runtime)
+	default:
+		t, f.image, f.runtime, err = d.maker.imported(ctx, image, spec.Settings.Runtime, spec.Imports)
+	}
+	if err != nil {
 		return nil, err
 	}
 	i, err := newInvocation(f, req, time.Now())
@@ -50,7 +60,12 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 		return nil, err
 	}
 	i.d, i.result.Platform = d, d.platform.Name()
-	if i.loan, err = d.pools.lend(ctx, img, t, req.Fresh); err != nil {
+	if t == nil {
+		i.loan, err = i.cold()
+	} else {
+		i.loan, err = d.pools.lend(ctx, f.image, t, req.Fresh)
+	}
+	if err != nil {
 		return nil, err
 	}
 	err = i.conclude(i.run(ctx))
@@ -59,4 +74,26 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 		return nil, err
 	}
 	return i.result, nil
+}
+
+// checkOnce refuses what code that is not deployed cannot be asked for.
+func checkOnce(spec *FunctionSpec, req *Request) error {
+	none := func(what, why string) error {
+		return fmt.Errorf("%s is for functions that are deployed: %s: %w", what, why, lineage.ErrInvalid)
+	}
+	switch {
+	case req.MaxPath == PathFunction, req.MaxPath == PathArgument:
+		return none(fmt.Sprintf("from %q", req.MaxPath), "other code has no snapshot of its own; want cold or base")
+	case req.Explain:
+		return none("explain", "other code has no snapshots to choose from")
+	case req.AutoArguments:
+		return none("auto_arguments", "nothing is kept of other code")
+	case len(spec.WarmUp) > 0:
+		return none("warm_up", "nothing is kept of other code")
+	case spec.Create, spec.Revision != "":
+		return none("create or revision", "other code takes nobody's name")
+	case spec.Settings.Concurrency != nil:
+		return none("concurrency", "other code runs once")
+	}
+	return req.Check()
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
@@ -73,7 +74,7 @@ func (d *Deployments) Configure(name, revision string, edit func(*functions.Sett
 		edit(&f.Settings)
 		f.Settings.Revision = NewRequestID()
 		if f.Settings.SameBounds(&before) { // what has been let in stays, whatever is allowed now
-			return nil
+			return bounds.Possible(&f.Settings)
 		}
 		return d.check(&f.Settings)
 	})

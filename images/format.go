@@ -6,14 +6,15 @@ import (
 	"fmt"
 
 	"seuss/guest"
+	"seuss/images/layer"
 )
 
 // Linux st_mode bits, inode(7).
 const (
-	modeTypeMask = 0o170000
-	modeDir      = 0o040000
-	modeRegular  = 0o100000
-	modeSymlink  = 0o120000
+	modeTypeMask = layer.ModeTypeMask
+	modeDir      = layer.ModeDir
+	modeRegular  = layer.ModeRegular
+	modeSymlink  = layer.ModeSymlink
 	modeSetuid   = 0o4000
 	modeSetgid   = 0o2000
 	modeSticky   = 0o1000

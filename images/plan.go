@@ -44,7 +44,7 @@ func newPlan(spec *Spec) (*plan, error) {
 	if p.config, err = encodeConfig(cfg); err != nil {
 		return nil, err
 	}
-	root, err := buildTree(spec.Files)
+	root, err := buildTree(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -155,21 +155,26 @@ func planProgram(root *node, cfg *Config) (*node, []placement, error) {
 // lie together, and makes the name and dirent tables.
 func (p *plan) number(root *node) error {
 	p.nodes = []*node{root}
+	root.nlink = 1
 	for i := 0; i < len(p.nodes); i++ {
 		dir := p.nodes[i]
-		dir.inode = uint32(i)
 		if !dir.isDir() {
 			continue
 		}
 		dir.off = uint64(len(p.dirents))
 		for _, c := range dir.children {
-			p.dirents = append(p.dirents, dirent{uint64(len(p.names)), uint32(len(c.name)), uint32(len(p.nodes))})
+			f := c.file()
+			if f.nlink == 0 {
+				f.inode = uint32(len(p.nodes))
+				p.nodes = append(p.nodes, f)
+			}
+			f.nlink++
+			p.dirents = append(p.dirents, dirent{uint64(len(p.names)), uint32(len(c.name)), f.inode})
 			p.names = append(p.names, c.name...)
-			p.nodes = append(p.nodes, c)
 		}
 	}
-	if len(p.nodes) > maxInodes || len(p.names) > maxNameBytes {
-		return fmt.Errorf("tree has %d files with %d bytes of names, at most %d and %d are supported", len(p.nodes), len(p.names), maxInodes, maxNameBytes)
+	if len(p.dirents) > maxDirents || len(p.names) > maxNameBytes {
+		return fmt.Errorf("tree has %d files with %d bytes of names, at most %d and %d are supported", len(p.dirents), len(p.names), maxDirents, maxNameBytes)
 	}
 	return nil
 }
@@ -277,7 +282,7 @@ func (p *plan) addCopy(run placement, what string, open func() (content, func() 
 func (p *plan) fillInodes() {
 	p.inodes = make([]Inode, len(p.nodes))
 	for i, n := range p.nodes {
-		out := Inode{Mode: n.mode, Nlink: 1, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
+		out := Inode{Mode: n.mode, Nlink: n.nlink, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
 		if n.isDir() {
 			out.Size, out.Nlink = uint64(len(n.children)), 2
 			for _, c := range n.children {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"seuss/guest"
+	"seuss/images/layer"
 )
 
 // DriverDir is where the scripts of a runtime driver lie in an image.
@@ -38,8 +39,12 @@ type Spec struct {
 	// Kernel is the kernel library: a static x86-64 ELF of type ET_EXEC
 	// whose lowest segment is linked at ABI_KERNEL_GPA.
 	Kernel []byte
-	// Files is the root file system. Directories that are only implied by a
-	// path are made with mode 0755 and the newest time among their entries.
+	// Layers are the root file system, the lowest first; they stay open until Build
+	// returns, and belong to the caller.
+	Layers []*layer.Layer
+	// Files lie above the layers, and are all where there are none. Directories that are
+	// only implied by a path are made with mode 0755 and the newest time among their
+	// entries.
 	Files []File
 	// Driver is the guest path of the runtime driver, or empty. It travels
 	// in the configuration only.

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"slices"
 	"strings"
 
 	"seuss/images/direct"
+	"seuss/images/layer"
 )
 
 // node is one file, directory or link of the tree that Build writes.
@@ -22,12 +24,17 @@ type node struct {
 	mtime    int64
 	size     uint64 // content or link target; unused for a directory
 	explicit bool   // named in the Spec, not only implied by a path
+	dated    bool   // a layer says when it was changed, be it in 1970
 
-	children []*node // directory, sorted by name once the tree is complete
+	uid, gid uint32
+	same     *node // this is only a further name of that file, which may have lost its own; nil: it is not
+
+	children []*node // directory, sorted by name once the tree is complete; of byName
 	byName   map[string]*node
 	link     string // symbolic link
 
-	host      string // regular file: where its content is, or else data
+	stored    *layer.File // regular file: where its content is, or else host, or else data
+	host      string
 	data      []byte
 	hostMtime int64 // of the host file in ns when planned, to notice a change
 
@@ -36,6 +43,7 @@ type node struct {
 
 	// Filled by the plan.
 	inode   uint32
+	nlink   uint32
 	off     uint64
 	aligned bool // content starts at a page
 	// congruent, if not 0, is a guest address of the file's first byte: the two lie at
@@ -57,6 +65,9 @@ type content interface {
 
 // open returns the content of a regular file, and the function to end with.
 func (n *node) open() (content, func() error, error) {
+	if n.stored != nil {
+		return n.stored.Open(), func() error { return nil }, nil
+	}
 	if n.host == "" {
 		return bytes.NewReader(n.data), func() error { return nil }, nil
 	}
@@ -75,11 +86,17 @@ func (n *node) open() (content, func() error, error) {
 	return f, f.Close, nil
 }
 
-// buildTree arranges the files of a Spec as a tree with sorted directories.
-func buildTree(files []File) (*node, error) {
-	root := newDir("", "/")
-	for i := range files {
-		f := &files[i]
+// buildTree arranges layers, and the files of a Spec above them, as a tree with sorted
+// directories.
+func buildTree(spec *Spec) (*node, error) {
+	root, err := mergeLayers(spec.Layers)
+	if err != nil {
+		return nil, err
+	}
+	below := len(spec.Layers) > 0
+	given := make(map[string]bool, len(spec.Files))
+	for i := range spec.Files {
+		f := &spec.Files[i]
 		if err := checkGuestPath(f.GuestPath); err != nil {
 			return nil, err
 		}
@@ -87,12 +104,15 @@ func buildTree(files []File) (*node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.GuestPath, err)
 		}
-		if err := root.insert(n); err != nil {
+		if given[f.GuestPath] {
+			return nil, fmt.Errorf("%s is given twice", n.guest)
+		}
+		given[f.GuestPath] = true
+		if err := root.insert(n, below); err != nil {
 			return nil, err
 		}
 	}
-	root.finish()
-	return root, nil
+	return root, root.finish(0)
 }
 
 func newDir(name, guest string) *node {
@@ -178,8 +198,9 @@ func (n *node) readObject() error {
 	return nil
 }
 
-// insert puts n at its path and makes the directories above it.
-func (root *node) insert(n *node) error {
+// insert puts n at its path and makes the directories above it. Only above layers it may
+// replace what is there, and lie behind a symbolic link.
+func (root *node) insert(n *node, above bool) error {
 	if n.guest == "/" {
 		if !n.isDir() {
 			return fmt.Errorf("the root must be a directory")
@@ -187,55 +208,76 @@ func (root *node) insert(n *node) error {
 		root.mode, root.mtime, root.explicit = n.mode, n.mtime, true
 		return nil
 	}
-	dir := root
-	parts := strings.Split(n.guest[1:], "/")
-	for i, part := range parts[:len(parts)-1] {
-		next := dir.byName[part]
-		if next == nil {
-			next = newDir(part, "/"+strings.Join(parts[:i+1], "/"))
-			dir.add(next)
-		}
-		if !next.isDir() {
-			return fmt.Errorf("%s: %s above it is not a directory", n.guest, next.guest)
-		}
-		dir = next
+	dir, err := root.directoryOf(n, above)
+	if err != nil {
+		return err
 	}
 	old := dir.byName[n.name]
 	switch {
-	case old == nil:
-		dir.add(n)
-	case old.isDir() && n.isDir() && !old.explicit:
-		old.mode, old.mtime, old.explicit = n.mode, n.mtime, true
+	case old != nil && old.isDir() && n.isDir():
+		old.mode, old.mtime, old.explicit, old.dated = n.mode, n.mtime, true, false
+	case old == nil || above:
+		dir.byName[n.name] = n
 	default:
 		return fmt.Errorf("%s is given twice", n.guest)
 	}
 	return nil
 }
 
-func (n *node) add(child *node) {
-	n.byName[child.name] = child
-	n.children = append(n.children, child)
+// directoryOf returns the directory that n belongs into.
+func (root *node) directoryOf(n *node, links bool) (*node, error) {
+	if links {
+		dir, _, err := root.parent(n.guest[1:], true)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", n.guest, err)
+		}
+		return dir, nil
+	}
+	dir := root
+	parts := strings.Split(n.guest[1:], "/")
+	for i, part := range parts[:len(parts)-1] {
+		next := dir.byName[part]
+		if next == nil {
+			next = newDir(part, "/"+strings.Join(parts[:i+1], "/"))
+			dir.byName[part] = next
+		}
+		if !next.isDir() {
+			return nil, fmt.Errorf("%s: %s above it is not a directory", n.guest, next.guest)
+		}
+		dir = next
+	}
+	return dir, nil
 }
 
-// finish sorts every directory and dates the implied ones.
-func (n *node) finish() {
-	slices.SortFunc(n.children, func(a, b *node) int { return strings.Compare(a.name, b.name) })
+// finish sorts every directory and dates the implied ones. A path is bounded like that of
+// any Linux path, which bounds the depth.
+func (n *node) finish(pathLen int) error {
+	n.children = slices.SortedFunc(maps.Values(n.byName), func(a, b *node) int { return strings.Compare(a.name, b.name) })
 	var newest int64
 	for _, c := range n.children {
-		if c.isDir() {
-			c.finish()
+		if pathLen+1+len(c.name) > maxSymlink {
+			return fmt.Errorf("%.64s…: its path has more than %d bytes", c.guest, maxSymlink)
 		}
-		newest = max(newest, c.mtime)
+		if c.isDir() {
+			if err := c.finish(pathLen + 1 + len(c.name)); err != nil {
+				return err
+			}
+		}
+		newest = max(newest, c.file().mtime)
 	}
-	if n.mtime == 0 {
+	if n.mtime == 0 && !n.dated {
 		n.mtime = newest
 	}
+	return nil
 }
 
 // resolve finds a guest path in the tree and follows symbolic links.
 func (root *node) resolve(p string) (*node, error) {
 	return resolvePath(p, root, func(dir *node, name string) (*node, bool) {
 		c, ok := dir.byName[name]
+		if ok {
+			c = c.file()
+		}
 		return c, ok
 	}, func(n *node) (kind uint32, target string, err error) {
 		return n.mode, n.link, nil

@@ -55,7 +55,9 @@ func TestExpandedWhenAsked(t *testing.T) {
 			"bytes": func(v *pages.View, page uint64) []byte { return nodefile.OrZero(v.Bytes(page)) },
 			"copy": func(v *pages.View, page uint64) []byte {
 				b := bytes.Repeat([]byte{0xdd}, nodefile.PageSize)
-				v.CopyPage(b, page)
+				if err := v.CopyPage(b, page); err != nil {
+					t.Error(err)
+				}
 				return b
 			},
 			"file": func(v *pages.View, page uint64) []byte {
@@ -121,8 +123,8 @@ func TestExpandedByMany(t *testing.T) {
 				for page := range uint64(80) {
 					if i == 3 && page > 40 {
 						copy(b, nodefile.OrZero(snapshot.View.Bytes(page)))
-					} else {
-						snapshot.View.CopyPage(b, page)
+					} else if err := snapshot.View.CopyPage(b, page); err != nil {
+						t.Error(err)
 					}
 					if !bytes.Equal(b, mem[page*nodefile.PageSize:(page+1)*nodefile.PageSize]) {
 						t.Errorf("page %d differs", page)

@@ -76,8 +76,8 @@ func checkView(t testing.TB, v *pages.View, want []byte) {
 	}
 	page := make([]byte, nodefile.PageSize)
 	for p := range v.Pages() {
-		if v.CopyPage(page, p); !bytes.Equal(page, want[p*nodefile.PageSize:(p+1)*nodefile.PageSize]) {
-			t.Fatalf("page %d differs where it is copied", p)
+		if err := v.CopyPage(page, p); err != nil || !bytes.Equal(page, want[p*nodefile.PageSize:(p+1)*nodefile.PageSize]) {
+			t.Fatalf("page %d differs where it is copied: %v", p, err)
 		}
 	}
 	for p := range v.Pages() {

@@ -1,7 +1,13 @@
 package tests
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"net"
+	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -48,11 +54,24 @@ func TestEventsSurviveKill(t *testing.T) {
 	}
 	d.kill()
 	before := d.log.String()
+	// A daemon that cannot serve leaves them alone, and waits for none.
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	const left = "asynchronous events of an earlier run are run"
+	if log, code := d.fails(os.DevNull, "--listen", busy.Addr().String()); code == 0 || !strings.Contains(log, "address already in use") || strings.Contains(log, left) {
+		t.Errorf("exit code %d with a port that is taken: %s", code, log)
+	}
 	d.start()
 	for d.metric("seuss_events") != "0" {
 		time.Sleep(10 * time.Millisecond)
 	}
 	after := d.log.String()
+	if sealed, begun := strings.LastIndex(after, "msg=sandbox"), strings.Index(after, left); sealed < 0 || begun < sealed {
+		t.Errorf("events began before the daemon was confined: %s", after)
+	}
 	again := 0
 	for n, id := range ids {
 		if len(id) != 36 || !ran(before, id) && !ran(after, id) {
@@ -68,4 +87,32 @@ func TestEventsSurviveKill(t *testing.T) {
 	if code := d.stop(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+	// Nobody can be told where it serves.
+	if log, code := d.fails("/dev/full"); code == 0 || !strings.Contains(log, "msg=draining") || !strings.Contains(log, "no space left on device") {
+		t.Errorf("exit code %d with a full stdout: %s", code, log)
+	}
+}
+
+// fails starts a daemon that does not get as far as serving, and returns its log.
+func (d *daemon) fails(stdout string, args ...string) (log string, code int) {
+	d.Helper()
+	out, err := os.OpenFile(stdout, os.O_WRONLY, 0)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer out.Close()
+	ctx, cancel := context.WithTimeout(d.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, d.path, append([]string{"serve", "--json", "--listen", "127.0.0.1:0"}, args...)...)
+	var text bytes.Buffer
+	cmd.Env, cmd.Stdout, cmd.Stderr = d.cmd.Env, out, &text
+	err = cmd.Run()
+	if ctx.Err() != nil {
+		d.Fatalf("the daemon does not end:\n%s", text.String())
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		d.Fatal(err)
+	}
+	return text.String(), cmd.ProcessState.ExitCode()
 }

@@ -1,6 +1,8 @@
 package tests
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -88,6 +90,10 @@ func TestDescriptorsExhausted(t *testing.T) {
 	for _, more := range []uint64{0, 3, 10, 20} {
 		t.Run(fmt.Sprintf("%d more", more), func(t *testing.T) {
 			lift := d.limit(unix.RLIMIT_NOFILE, uint64(len(open))+more)
+			within, cancel := context.WithTimeout(t.Context(), patience(2*time.Minute))
+			defer cancel()
+			a := *a
+			a.Gone = within
 			var wg sync.WaitGroup
 			var served, failed atomic.Int64
 			for range 12 {
@@ -95,6 +101,11 @@ func TestDescriptorsExhausted(t *testing.T) {
 					got, err := a.Invoke("sleeps", "0.3", patience(20*time.Second))
 					if err == nil && got.Status == 200 && got.Output == "0.3" {
 						served.Add(1)
+						return
+					}
+					var waited interface{ Timeout() bool }
+					if errors.As(err, &waited) && waited.Timeout() {
+						t.Errorf("an invocation was left waiting: %v", err)
 						return
 					}
 					failed.Add(1)
@@ -105,6 +116,9 @@ func TestDescriptorsExhausted(t *testing.T) {
 			lift()
 			wg.Wait()
 			t.Logf("%d served, %d not", served.Load(), failed.Load())
+			if n := served.Load() + failed.Load(); n != 12 {
+				t.Errorf("%d of 12 invocations came to an end", n)
+			}
 			for range 10 {
 				if got := a.Run("sleeps", "0", 20*time.Second); got.Output != "0" {
 					t.Errorf("with descriptors again: %+v", got)

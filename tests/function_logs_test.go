@@ -106,17 +106,20 @@ func TestFunctionLogs(t *testing.T) {
 }
 
 // TestFollowLogs: server-sent events bring what is there and what comes; a follower that
-// does not read holds nobody up.
+// does not read holds nobody up: it is left behind, and told so.
 func TestFollowLogs(t *testing.T) {
 	d := startDaemon(t)
 	d.create("talk", "def handler(e, c):\n    print('x' * e.get('bytes', 0), e.get('n'))\n    return 1\n", nil)
 	d.wantOutput("talk", `{"n": 0}`, "1")
 	d.logged("talk", logs.Invocation, 1)
-	idle, err := http.Get(d.url + "/v1/functions/talk/logs?follow=true")
+	idle, err := d.http.Get(d.url + "/v1/functions/talk/logs?follow=true")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer idle.Body.Close()
+	if idle.StatusCode != http.StatusOK {
+		t.Fatal(idle.Status)
+	}
 	cmd, stdout, stderr := d.command("", "--json", "function", "logs", "talk", "-f")
 	out, w := io.Pipe()
 	cmd.Stdout = w
@@ -142,6 +145,10 @@ func TestFollowLogs(t *testing.T) {
 		d.wantOutput("talk", fmt.Sprintf(`{"n": %d, "bytes": 1000000}`, n+1), "1")
 	}
 	d.wantOutput("talk", "{}", "1")
+	all, err := io.ReadAll(idle.Body)
+	if end := all[max(0, len(all)-200):]; err != nil || !strings.Contains(string(end), "event: end") || !strings.Contains(string(end), logs.ErrSlow.Error()) {
+		t.Errorf("a follower that does not read was sent %d bytes, and at the end %q, %v", len(all), end, err)
+	}
 	if d.metric(`seuss_function_logs_total{entries="lost"}`) != "0" {
 		t.Error("entries are lost")
 	}

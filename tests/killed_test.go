@@ -189,9 +189,7 @@ func TestKilledAtRandom(t *testing.T) {
 			t.Fatalf("after kill %d of %d", kill+1, kills)
 		}
 	}
-	for d.metric("seuss_events") != "0" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	k.attackOn().Until("all events are done", func() bool { return d.metric("seuss_events") == "0" })
 	k.logs += d.log.String()
 	ran := map[string]bool{}
 	for line := range strings.Lines(k.logs) {

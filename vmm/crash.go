@@ -129,6 +129,9 @@ func describeExit(e platform.Exit) string {
 	case platform.ExitDoorbell:
 		return fmt.Sprintf("doorbell %#x does not exist (value %#x)", uint64(e.GPA), e.Value)
 	case platform.ExitInternalError:
+		if e.Why != "" {
+			return "the platform cannot go on: " + e.Why
+		}
 		return fmt.Sprintf("the platform cannot go on: exit reason %d, detail %#x", e.Value, e.Detail)
 	}
 	return fmt.Sprintf("unexpected exit: %v", e.Kind)

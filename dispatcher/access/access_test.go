@@ -143,6 +143,8 @@ func TestBadFiles(t *testing.T) {
 		"empty pattern": func(f *File) { f.Tokens[0].Functions = []string{"bob/"} },
 		"patterns":      func(f *File) { f.Tokens[0].Functions = make([]string, MaxPatterns+1) },
 		"quota":         func(f *File) { f.Owners = []Owner{{"alice", Quota{Functions: -1}}} },
+		"machines":      func(f *File) { f.Owners = []Owner{{"alice", Quota{MachinePct: MaxMachinePct + 1}}} },
+		"many owners":   func(f *File) { f.Owners = make([]Owner, MaxOwners+1) },
 	} {
 		f := &File{Format: format, Tokens: []Token{ok}}
 		edit(f)

@@ -32,7 +32,8 @@ const (
 // Limits of the file.
 const (
 	MaxTokens    = 100_000
-	MaxPatterns  = 64 // of a token
+	MaxOwners    = 100_000 // with quotas
+	MaxPatterns  = 64      // of a token
 	maxFileBytes = 64 << 20
 	secretBytes  = 32 // of randomness in a secret
 	format       = 1
@@ -73,6 +74,9 @@ type Quota struct {
 	Instances  int    `json:"instances,omitempty"`   // at a time
 	MachinePct int    `json:"machine_pct,omitempty"` // of one machine's time, over a minute; 250 are two machines and a half
 }
+
+// MaxMachinePct is the most that Quota.MachinePct may be: 10,000 machines.
+const MaxMachinePct = 1_000_000
 
 // ErrUnknown: there is no token, or owner, of that name.
 var ErrUnknown = errors.New("unknown token")

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"crypto/sha256"
 	"strings"
 
 	"seuss/dispatcher/functions"
@@ -54,6 +55,7 @@ type Principal struct {
 	Account  string
 	rights   Right
 	patterns []pattern // nil: all of the owner's functions
+	digest   [sha256.Size]byte
 }
 
 // pattern names functions: an owner, "*" for all, and a name in which * stands for any

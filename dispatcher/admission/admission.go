@@ -17,6 +17,7 @@ import (
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
+	"seuss/lineage"
 )
 
 // ErrClientGone: nobody waits for the result any more.
@@ -49,6 +50,7 @@ type Outcome string
 // The outcomes.
 const (
 	OutcomeRefused   Outcome = "refused"
+	OutcomeInvalid   Outcome = "invalid" // nothing that can be invoked was asked for
 	OutcomeCancelled Outcome = "cancelled"
 	OutcomeFailed    Outcome = "error"
 )
@@ -93,7 +95,7 @@ type Entry struct {
 	c          *Control
 	target     *dispatcher.Deployment
 	ticket     *sched.Ticket
-	leave      func(time.Duration) // its owner's quota; nil: he has none
+	stay       *quota.Stay // nil: its owner has no quota
 	request    *dispatcher.Request
 	invocation dispatcher.Invocation // nil: there is no result
 	times      span
@@ -106,25 +108,38 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	leave, err := c.o.Quotas.Enter(functions.OwnerOf(target.Name))
+	stay, err := c.o.Quotas.Enter(functions.OwnerOf(target.Name))
 	if err != nil {
 		c.refused()
 		return nil, err
 	}
 	ticket, err := c.o.Scheduler.Ask(target.Base(), target.Limit)
 	if err != nil {
-		if leave != nil {
-			leave(0)
-		}
+		stay.Leave()
 		c.refused()
 		return nil, err
 	}
-	return &Entry{c: c, target: target, ticket: ticket, leave: leave}, nil
+	return &Entry{c: c, target: target, ticket: ticket, stay: stay}, nil
 }
 
 func (c *Control) refused() {
 	c.o.Metrics.NotInvoked(OutcomeRefused)
 	c.refusals.count(c.o.Log)
+}
+
+// turnedAway counts what had no turn.
+func (c *Control) turnedAway(err error) {
+	var refused *sched.RefusedError
+	if errors.As(err, &refused) {
+		c.refused()
+	} else {
+		c.o.Metrics.NotInvoked(OutcomeCancelled)
+	}
+}
+
+// isClients tells an error that is the client's from a failure.
+func isClients(err error) bool {
+	return errors.Is(err, dispatcher.ErrBadEvent) || errors.Is(err, lineage.ErrInvalid) || errors.Is(err, dispatcher.ErrUnknownFunction)
 }
 
 // Invoke carries out the invocation when its turn has come. Machine and slot are held
@@ -137,6 +152,7 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 		return nil, e.failed(ctx, err)
 	}
 	e.times.began = time.Now()
+	e.stay.Begin()
 	if c.o.Tracer != nil {
 		e.times.reset = &resetSpan{tracer: c.o.Tracer}
 		request.OnReset = e.times.reset.done
@@ -152,17 +168,16 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 // failed counts and traces an invocation that has no result.
 func (e *Entry) failed(ctx context.Context, err error) error {
 	c, now := e.c, time.Now()
-	var refused *sched.RefusedError
 	switch {
-	case !e.times.began.IsZero():
+	case e.times.began.IsZero():
+		c.turnedAway(err)
+	case isClients(err):
+		c.o.Metrics.NotInvoked(OutcomeInvalid)
+	default:
 		c.o.Metrics.NotInvoked(OutcomeFailed)
 		if c.o.Logs != nil {
 			c.keep(ctx, e.target, e.request.RequestID, nil, err)
 		}
-	case errors.As(err, &refused):
-		c.refused()
-	default:
-		c.o.Metrics.NotInvoked(OutcomeCancelled)
 	}
 	e.times.ended = now
 	if e.times.began.IsZero() {
@@ -176,12 +191,11 @@ func (e *Entry) failed(ctx context.Context, err error) error {
 // called once the result is on its way: the machine is reset here, unless somebody
 // waits for it.
 func (e *Entry) End(ctx context.Context) {
-	defer e.release()
+	e.release()
 	if e.invocation == nil {
 		return
 	}
 	c := e.c
-	e.invocation.End(!c.o.Scheduler.Waiting()) // who waits may want the machine for something else
 	result := e.invocation.Result()
 	c.trace(ctx, e.request, result, nil, e.times)
 	if c.o.Logs != nil && (result.Error != nil || len(result.Logs) > 0) {
@@ -194,47 +208,45 @@ func (e *Entry) End(ctx context.Context) {
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 }
 
-// release gives the slot back, and tells the owner's quota how long the machine was had.
+// release gives back what others may wait for.
 func (e *Entry) release() {
-	e.ticket.Release()
-	if e.leave == nil {
-		return
+	defer e.stay.Leave()
+	defer e.ticket.Release()
+	if e.invocation != nil {
+		e.invocation.End(!e.c.o.Scheduler.Waiting()) // who waits may want the machine for something else
 	}
-	took := time.Duration(0)
-	if !e.times.began.IsZero() {
-		took = time.Since(e.times.began)
-	}
-	e.leave(took)
 }
 
-// Once runs what needs a slot of an owner's but is no invocation of a deployment.
+// Once runs what needs a slot of an owner's but is no invocation of a deployment: code
+// that is not deployed, and making snapshots.
 func (c *Control) Once(ctx context.Context, owner string, run func() error) error {
-	leave, err := c.o.Quotas.Enter(owner)
+	stay, err := c.o.Quotas.Enter(owner)
 	if err != nil {
 		c.refused()
 		return err
 	}
-	var took time.Duration
-	if leave != nil {
-		defer func() { leave(took) }()
-	}
+	defer stay.Leave()
 	ticket, err := c.o.Scheduler.Acquire(ctx, functions.Key(owner, ""), -1)
 	if err != nil {
+		c.turnedAway(err)
 		return gone(ctx, err)
 	}
 	defer ticket.Release()
-	began := time.Now()
-	defer func() { took = time.Since(began) }()
+	stay.Begin()
 	return run()
 }
 
-// Run is the run function of package events.
+// Run is the run function of package events. An event is its deployment's: one that has got
+// the name since does not see it.
 func (c *Control) Run(ctx context.Context, e events.Event) error {
 	entry, err := c.Enter(e.Function)
 	if err != nil {
 		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
+	if entry.target.ID != e.FunctionID { // one that is older than identities has none, and its events have none
+		return permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
+	}
 	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
 	if err != nil {
 		return permanent(err)

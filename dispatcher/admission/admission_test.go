@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
+	"seuss/lineage"
 )
 
 // fake is the service below: one function, whose invocations the test answers.
@@ -26,7 +27,7 @@ func (f *fake) Lookup(name string) (*dispatcher.Deployment, error) {
 	if name != "echo" && name != "echo:live" {
 		return nil, fmt.Errorf("%w: %q", dispatcher.ErrUnknownFunction, name)
 	}
-	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7"}, Limit: f.limit}, nil
+	return &dispatcher.Deployment{Function: functions.Function{Name: "echo:7", ID: "new"}, Limit: f.limit}, nil
 }
 
 func (f *fake) Run(ctx context.Context, r *dispatcher.Request) (dispatcher.Invocation, error) {
@@ -159,8 +160,73 @@ func TestNoResult(t *testing.T) {
 	if _, err := late.Invoke(t.Context(), &dispatcher.Request{}); !errors.As(err, &refused) {
 		t.Error(err)
 	}
-	if counted.outcomes[OutcomeFailed] != 2 || counted.outcomes[OutcomeCancelled] != 1 || counted.outcomes[OutcomeRefused] != 2 || counted.invoked != 0 {
+	f.limit = -1
+	held.Release()
+	for _, bad := range []error{dispatcher.ErrBadEvent, lineage.ErrInvalid, dispatcher.ErrUnknownFunction} {
+		f.invoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) { return nil, bad }
+		if err := invoke(t.Context()); !errors.Is(err, bad) {
+			t.Error(err)
+		}
+	}
+	if counted.outcomes[OutcomeInvalid] != 3 || counted.outcomes[OutcomeFailed] != 2 || counted.outcomes[OutcomeCancelled] != 1 || counted.outcomes[OutcomeRefused] != 2 || counted.invoked != 0 {
 		t.Errorf("%+v", counted)
+	}
+}
+
+// What runs once is counted as others are where it has no turn.
+func TestOnce(t *testing.T) {
+	c, counted, s := control(&fake{limit: -1}, 1)
+	broken := errors.New("broken")
+	if err := c.Once(t.Context(), "alice", func() error { return broken }); err != broken {
+		t.Error(err)
+	}
+	ctx, leave := context.WithCancel(t.Context())
+	if err := c.Once(t.Context(), "alice", func() error {
+		var waits sync.WaitGroup
+		defer waits.Wait()
+		waits.Go(func() { // the queue's one place
+			if err := c.Once(ctx, "alice", func() error { return nil }); !errors.Is(err, ErrClientGone) {
+				t.Error(err)
+			}
+		})
+		defer leave()
+		for !s.Waiting() {
+			time.Sleep(time.Millisecond)
+		}
+		var refused *sched.RefusedError
+		err := c.Once(t.Context(), "alice", func() error { return nil })
+		if !errors.As(err, &refused) {
+			t.Error(err)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+	if counted.outcomes[OutcomeRefused] != 1 || counted.outcomes[OutcomeCancelled] != 1 || len(counted.outcomes) != 2 {
+		t.Errorf("%+v", counted.outcomes)
+	}
+}
+
+// reader is metrics that look whether the slot is free.
+type reader struct {
+	counts
+	s    *sched.Scheduler
+	free bool
+}
+
+func (r *reader) Invoked(string, *dispatcher.Result, time.Duration) {
+	r.free = r.s.Stats().Running == 0
+}
+
+// Nobody waits for a slot while somebody writes down what came of an invocation.
+func TestSlotIsFreeFirst(t *testing.T) {
+	f := &fake{limit: -1, invoke: func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		return &dispatcher.Result{}, nil
+	}}
+	s := sched.New(sched.Options{Slots: 1})
+	r := &reader{s: s}
+	if err := New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: r}).Run(t.Context(), events.Event{Function: "echo"}); err != nil || !r.free {
+		t.Errorf("%v, the slot is free: %v", err, r.free)
 	}
 }
 
@@ -189,7 +255,7 @@ func TestRunEvents(t *testing.T) {
 				return c.result, c.err
 			}
 			in, _, _ := control(f, 1)
-			err := in.Run(t.Context(), events.Event{Function: c.function, Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
+			err := in.Run(t.Context(), events.Event{Function: c.function, FunctionID: "new", Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
 			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
@@ -206,8 +272,33 @@ func TestLoggedErrorsAreBounded(t *testing.T) {
 		return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E", Message: strings.Repeat("x", 1<<20)}}, nil
 	}}
 	in, _, _ := control(f, 1)
-	if text := in.Run(t.Context(), events.Event{Function: "echo"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
+	if text := in.Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
 		t.Errorf("%d bytes: %.100s", len(text), text)
+	}
+}
+
+// An event is not run by code that got its function's name after it was accepted.
+func TestEventsAreOfTheirDeployment(t *testing.T) {
+	ran := 0
+	f := &fake{limit: -1, invoke: func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		ran++
+		return &dispatcher.Result{}, nil
+	}}
+	in, _, s := control(f, 1)
+	run := func(function, id string) error {
+		return in.Run(t.Context(), events.Event{Function: function, FunctionID: id, Payload: []byte("1")})
+	}
+	for _, c := range []struct{ function, id string }{{"echo", "old"}, {"echo:live", "old"}, {"echo", ""}} {
+		err := run(c.function, c.id)
+		if !errors.Is(err, dispatcher.ErrUnknownFunction) || !strings.Contains(err.Error(), "was removed after the event was accepted") || attempts(t, err) != 1 {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+	if ran != 0 || s.Stats().Running != 0 {
+		t.Errorf("%d ran, %d slots are held", ran, s.Stats().Running)
+	}
+	if err := errors.Join(run("echo", "new"), run("echo:live", "new")); err != nil || ran != 2 {
+		t.Errorf("%d ran: %v", ran, err)
 	}
 }
 

@@ -9,11 +9,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/sched"
+	"seuss/lineage"
 )
 
 // Code tells errors apart for programs.
@@ -101,12 +104,21 @@ func InvocationOf(r dispatcher.Request) Invocation {
 	}
 }
 
-// Request is the reverse of InvocationOf.
-func (i *Invocation) Request(function string) dispatcher.Request {
-	return dispatcher.Request{
+// Request is the reverse of InvocationOf. What no invocation may ask for is refused: the
+// error matches lineage.ErrInvalid.
+func (i *Invocation) Request(function string) (dispatcher.Request, error) {
+	const most = int64(bounds.MaxTimeout / time.Millisecond)
+	if i.TimeoutMS < 0 || i.TimeoutMS > most { // a duration may not hold it
+		return dispatcher.Request{}, fmt.Errorf("invoke %q: timeout_ms %d is not 0 to %d: %w", function, i.TimeoutMS, most, lineage.ErrInvalid)
+	}
+	r := dispatcher.Request{
 		Function: function, Event: i.Event, Timeout: time.Duration(i.TimeoutMS) * time.Millisecond,
 		MaxPath: i.From, Explain: i.Explain, Fresh: i.Fresh, AutoArguments: i.AutoArguments, Memory: i.Memory,
 	}
+	if err := r.Check(); err != nil {
+		return r, fmt.Errorf("invoke %q: %w", function, err)
+	}
+	return r, nil
 }
 
 // Run asks for an invocation of code that is not deployed.

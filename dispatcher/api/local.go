@@ -18,11 +18,19 @@ var _ Snapshots = Kept{}
 
 // Snapshots implements the noun.
 func (k Kept) Snapshots(context.Context) ([]*Snapshot, error) {
+	return k.SnapshotsWhere(func(*lineage.Node) bool { return true }), nil
+}
+
+// SnapshotsWhere is Snapshots of those that are wanted: others are not described, which
+// takes files and marks to be looked at.
+func (k Kept) SnapshotsWhere(wanted func(*lineage.Node) bool) []*Snapshot {
 	list := []*Snapshot{}
 	for _, n := range k.Store.List() {
-		list = append(list, SnapshotOf(k.Store, n))
+		if wanted(n) {
+			list = append(list, SnapshotOf(k.Store, n))
+		}
 	}
-	return list, nil
+	return list
 }
 
 // Snapshot implements the noun.

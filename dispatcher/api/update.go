@@ -46,11 +46,8 @@ func (c *Change[T]) apply(to *T) {
 
 // check refuses what no daemon would take; the rest is package bounds'.
 func (u *Update) check(name string) error {
-	switch {
-	case functions.BaseName(name) != name:
+	if functions.BaseName(name) != name {
 		return fmt.Errorf("update %q: a published version does not change; update the function and publish another one: %w", name, lineage.ErrInvalid)
-	case u.Concurrency.To != nil && *u.Concurrency.To < 0:
-		return fmt.Errorf("update %q: a concurrency of %d: %w", name, *u.Concurrency.To, lineage.ErrInvalid)
 	}
 	return nil
 }

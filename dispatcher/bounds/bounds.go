@@ -30,10 +30,12 @@ var ErrBeyond = errors.New("the daemon does not allow it")
 
 // Limits of what a deployment may ask for, whoever serves it.
 const (
-	MaxEntries     = 256       // of a list, of the network's or of host ports
-	MaxOutputBytes = 1 << 20   // of console output that is kept of an instance
-	maxTimeoutSec  = 24 * 3600 // a day; Lambda's API takes 900 s
+	MaxEntries     = 256     // of a list, of the network's or of host ports
+	MaxOutputBytes = 1 << 20 // of console output that is kept of an instance
 )
+
+// MaxTimeout is the most that an invocation may take, whoever asks; Lambda's API takes 900 s.
+const MaxTimeout = 24 * time.Hour
 
 // DefaultTimeout is how long an invocation may take where nobody says.
 const DefaultTimeout = 30 * time.Second
@@ -42,7 +44,7 @@ const DefaultTimeout = 30 * time.Second
 type Outer struct {
 	Network     *outbound.Network // nil: nothing is reached
 	HostPorts   []uint32
-	Timeout     time.Duration // 0: any
+	Timeout     time.Duration // 0: MaxTimeout
 	MemoryMiB   int           // 0: an image's
 	OutputBytes int           // 0: MaxOutputBytes
 	// Others: it is other processes that will serve what is deployed here, and their
@@ -57,7 +59,7 @@ type Function struct {
 	MemoryMiB   int              // 0: the image's
 	OutputBytes int              // 0: MaxOutputBytes
 
-	timeout time.Duration // the longest that an invocation may take; 0: any
+	timeout time.Duration // the longest that an invocation may take; 0: MaxTimeout
 	usual   time.Duration // where it asks for no time; 0: DefaultTimeout
 	listed  bool          // of the daemon's host ports these only
 	ports   []uint32
@@ -82,7 +84,16 @@ func (f *Function) Time(asked time.Duration) time.Duration {
 	if asked <= 0 {
 		return cmp.Or(f.usual, DefaultTimeout)
 	}
-	return least(asked, f.timeout)
+	return min(least(asked, f.timeout), MaxTimeout)
+}
+
+// CheckTime refuses a time that no invocation may ask for; 0: it does not ask. The error
+// matches lineage.ErrInvalid.
+func CheckTime(asked time.Duration) error {
+	if asked < 0 || asked > MaxTimeout {
+		return fmt.Errorf("a timeout of %v is not 0 to %v: %w", asked, MaxTimeout, lineage.ErrInvalid)
+	}
+	return nil
 }
 
 // least is the smaller of two bounds, of which 0 is none.
@@ -112,9 +123,10 @@ func parse(entries []string) (*outbound.Policy, error) {
 // HostPort reports whether instances may connect to one of the daemon's host ports.
 func (f *Function) HostPort(port uint32) bool { return !f.listed || slices.Contains(f.ports, port) }
 
-// Check refuses settings that cannot be, or that ask for more than the daemon allows:
-// the error says what, and matches lineage.ErrInvalid or ErrBeyond.
-func (o *Outer) Check(s *functions.Settings) error {
+// Possible refuses settings that cannot be, whoever serves them: the error says what, and
+// matches lineage.ErrInvalid.
+func Possible(s *functions.Settings) error {
+	const maxTimeoutSec = int(MaxTimeout / time.Second)
 	switch {
 	case len(s.HostPorts) > MaxEntries:
 		return fmt.Errorf("%d host ports, at most %d are allowed: %w", len(s.HostPorts), MaxEntries, lineage.ErrInvalid)
@@ -122,8 +134,19 @@ func (o *Outer) Check(s *functions.Settings) error {
 		return fmt.Errorf("a timeout of %d s is not 0 to %d: %w", s.TimeoutSec, maxTimeoutSec, lineage.ErrInvalid)
 	case s.MemoryMiB < 0:
 		return fmt.Errorf("a memory of %d MiB: %w", s.MemoryMiB, lineage.ErrInvalid)
+	case s.Concurrency != nil && *s.Concurrency < 0:
+		return fmt.Errorf("a concurrency of %d: %w", *s.Concurrency, lineage.ErrInvalid)
 	case s.OutputBytes < 0 || s.OutputBytes > MaxOutputBytes:
 		return fmt.Errorf("an output of %d bytes is not 0 to %d: %w", s.OutputBytes, MaxOutputBytes, lineage.ErrInvalid)
+	}
+	return nil
+}
+
+// Check is Possible, and refuses what is more than the daemon allows: that error matches
+// ErrBeyond.
+func (o *Outer) Check(s *functions.Settings) error {
+	if err := Possible(s); err != nil {
+		return err
 	}
 	over, err := o.Exceeds(s)
 	if err != nil {

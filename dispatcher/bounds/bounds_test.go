@@ -42,6 +42,8 @@ func TestCheck(t *testing.T) {
 		{functions.Settings{Network: make([]string, MaxEntries+1)}, []string{"257 entries"}, lineage.ErrInvalid},
 		{functions.Settings{HostPorts: make([]uint32, MaxEntries+1)}, []string{"257 host ports"}, lineage.ErrInvalid},
 		{functions.Settings{TimeoutSec: -1}, []string{"-1 s"}, lineage.ErrInvalid},
+		{functions.Settings{TimeoutSec: 24*3600 + 1}, []string{"86401 s"}, lineage.ErrInvalid},
+		{functions.Settings{Concurrency: new(-1)}, []string{"a concurrency of -1"}, lineage.ErrInvalid},
 		{functions.Settings{MemoryMiB: -1}, []string{"-1 MiB"}, lineage.ErrInvalid},
 		{functions.Settings{OutputBytes: MaxOutputBytes + 1}, []string{"output"}, lineage.ErrInvalid},
 	} {

@@ -102,7 +102,7 @@ func TestEventsOutliveTheService(t *testing.T) {
 		t.Errorf("ran %v", ran)
 	}
 	j = journalAt(t, path)
-	defer j.close()
+	defer j.Close()
 	if left, _, err = j.load(); err != nil || len(left) != 1 || left[0].failures != 2 {
 		t.Errorf("%v, %d are left: the one that failed twice waits for its third attempt", err, len(left))
 	}
@@ -160,13 +160,13 @@ func TestQueueIsBounded(t *testing.T) {
 	n := 0
 	for ; ; n++ {
 		if err := q.Add(Event{Function: "f", Payload: large}); err != nil {
-			if !errors.As(err, &refused) || refused.Reason != sched.QueueFull {
+			if !errors.As(err, &refused) || refused.Reason != OwnerFull {
 				t.Error(err)
 			}
 			break
 		}
 	}
-	if n != MaxPayloadBytes/MaxPayload {
+	if n != MaxPayloadBytes/MaxPayload/2 { // one owner's share
 		t.Errorf("%d large events were taken", n)
 	}
 	close(block)
@@ -174,6 +174,92 @@ func TestQueueIsBounded(t *testing.T) {
 		t.Error(q.Len(), err)
 	}
 	if err := q.Add(Event{Function: "f", Payload: []byte("1")}); !errors.As(err, &refused) || refused.Reason != sched.Draining {
+		t.Error(err)
+	}
+}
+
+// An owner who floods leaves room and workers for others, in events and in bytes; who comes
+// then is run though none of the first one's ends.
+func TestOwnersShareEvents(t *testing.T) {
+	for name, payload := range map[string][]byte{"many": []byte("1"), "large": make([]byte, MaxPayload)} {
+		t.Run(name, func(t *testing.T) {
+			var loud, quiet, all atomic.Int64
+			q := New(Options{Run: func(ctx context.Context, e Event) error {
+				if e.Function == "quiet/f" {
+					quiet.Add(1)
+					return nil
+				}
+				if e.Function == "loud/f" {
+					loud.Add(1)
+				}
+				all.Add(1)
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}})
+			fill := func(function string, payload []byte) (n int, reason sched.Reason) {
+				for {
+					err := q.Add(Event{Function: function, Payload: payload})
+					var refused *sched.RefusedError
+					if errors.As(err, &refused) {
+						return n, refused.Reason
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					n++
+				}
+			}
+			most := min(MaxEvents, MaxPayloadBytes/len(payload))
+			if n, reason := fill("loud/f", payload); n != most/2 || reason != OwnerFull {
+				t.Errorf("one owner has %d of %d events: %s", n, most, reason)
+			}
+			if n, reason := fill("loud/g:live", payload); n != 0 || reason != OwnerFull {
+				t.Errorf("another function of his has %d: %s", n, reason)
+			}
+			if n, reason := fill("other", payload); n != most/4 || reason != OwnerFull {
+				t.Errorf("the next owner has %d of %d events: %s", n, most, reason)
+			}
+			for _, f := range []string{"third/f", "fourth/f"} {
+				if err := q.Add(Event{Function: f, Payload: payload}); err != nil {
+					t.Error(err)
+				}
+			}
+			for range 10 {
+				if err := q.Add(Event{Function: "quiet/f", Payload: payload}); err != nil {
+					t.Error(err)
+				}
+			}
+			for end := time.Now().Add(time.Minute); (quiet.Load() < 10 || loud.Load() < ownerWorkers || all.Load() < 2*ownerWorkers+2) && time.Now().Before(end); {
+				time.Sleep(time.Millisecond)
+			}
+			if quiet.Load() != 10 || loud.Load() != ownerWorkers || all.Load() != 2*ownerWorkers+2 {
+				t.Errorf("%d of 10 ran; of the loud one's %d run, of all %d", quiet.Load(), loud.Load(), all.Load())
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if err := q.Close(ctx); err == nil || !strings.Contains(err.Error(), "are lost") {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// What is listed while events fail is whole: the race detector looks on.
+func TestListWhileEventsFail(t *testing.T) {
+	q := New(Options{Delay: func(int) time.Duration { return time.Microsecond }, Run: func(context.Context, Event) error { return errors.New("no") }})
+	for range 50 {
+		if err := q.Add(Event{Function: "f", Payload: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for q.Len() > 0 {
+		for _, s := range q.List("f", "") {
+			if s.Failures < 0 || s.Failures > Attempts || (s.Failures == 0) != (s.Error == "") {
+				t.Fatalf("%+v", s)
+			}
+		}
+	}
+	if err := q.Close(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -214,8 +300,44 @@ func TestJournalOfAnotherRelease(t *testing.T) {
 	if j, err := OpenJournal(path); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), "seuss events 99") || !strings.Contains(err.Error(), path) {
 		t.Errorf("%v, %v", j, err)
 	}
+	if list, err := ReadJournal(path, "f", ""); !errors.Is(err, ErrVersion) || !strings.Contains(err.Error(), path) {
+		t.Errorf("%v, %v", list, err)
+	}
 	if after, err := os.ReadFile(path); err != nil || !bytes.Equal(before, after) {
 		t.Errorf("it was changed: %v", err)
+	}
+}
+
+// A service that was killed while it made its journal has accepted nothing.
+func TestJournalOfNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "events.db")
+	check := func(what string) {
+		if list, err := ReadJournal(path, "f", ""); err != nil || len(list) != 0 {
+			t.Errorf("%s: %v, %v", what, list, err)
+		}
+	}
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("empty")
+	db, err := bbolt.Open(path, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	check("without buckets")
+	if err := journalAt(t, path).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestErrorsAreCutOnce(t *testing.T) {
+	for _, n := range []int{0, maxErrorBytes, maxErrorBytes + noteBytes, maxErrorBytes + noteBytes + 1, 1 << 20} {
+		text := strings.Repeat("é", n)[:n]
+		cut := cutError(text)
+		if cutError(cut) != cut || len(cut) > maxErrorBytes+noteBytes {
+			t.Errorf("%d bytes: %d, then %d", n, len(cut), len(cutError(cut)))
+		}
 	}
 }
 
@@ -303,6 +425,17 @@ func TestGivenUpEvents(t *testing.T) {
 	if len(kept) != MaxGivenUp || len(dropped) != 4001 || kept[len(kept)-1].Function != "rare" {
 		t.Errorf("%d are kept", len(kept))
 	}
+	// Many functions of one owner do not drive out those of another.
+	all = make([]GivenUp, 0, MaxGivenUp+10)
+	for range 10 {
+		all = append(all, GivenUp{Status: Status{Function: "quiet/f"}})
+	}
+	for n := range MaxGivenUp {
+		all = append(all, GivenUp{Status: Status{Function: fmt.Sprint("loud/f", n)}})
+	}
+	if kept, _ := bound(all); len(kept) != MaxGivenUp || kept[9].Function != "quiet/f" {
+		t.Errorf("of %d that are kept the tenth is %s", len(kept), kept[9].Function)
+	}
 }
 
 // FuzzGivenUp: the same for what is remembered of an event that was given up.
@@ -333,7 +466,7 @@ func BenchmarkJournal(b *testing.B) {
 	for _, clients := range []int{1, 64} {
 		b.Run(fmt.Sprint(clients), func(b *testing.B) {
 			j := journalAt(b, filepath.Join(b.TempDir(), "events.db"))
-			defer j.close()
+			defer j.Close()
 			b.SetParallelism(max(clients/2, 1))
 			if clients == 1 {
 				for b.Loop() {

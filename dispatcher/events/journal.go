@@ -30,6 +30,7 @@ var ErrVersion = errors.New("it has events in another format")
 var (
 	journalBucket = []byte("seuss events 1")
 	givenUpBucket = []byte("seuss events given up 1")
+	buckets       = [][]byte{journalBucket, givenUpBucket}
 )
 
 // journalDelay is how long an event waits for others to share its sync.
@@ -61,14 +62,8 @@ func OpenJournal(path string) (*Journal, error) {
 		return fail(err)
 	}
 	db.MaxBatchDelay = journalDelay
-	buckets := [][]byte{journalBucket, givenUpBucket}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		if err := tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
-			if !slices.ContainsFunc(buckets, func(known []byte) bool { return bytes.Equal(name, known) }) {
-				return fmt.Errorf("%w, %q: let that release run them to their end", ErrVersion, name)
-			}
-			return nil
-		}); err != nil {
+		if err := checkVersion(tx); err != nil {
 			return err
 		}
 		for _, name := range buckets {
@@ -86,6 +81,16 @@ func OpenJournal(path string) (*Journal, error) {
 		return fail(err)
 	}
 	return &Journal{db}, nil
+}
+
+// checkVersion refuses a journal that has what this release does not know.
+func checkVersion(tx *bbolt.Tx) error {
+	return tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		if !slices.ContainsFunc(buckets, func(known []byte) bool { return bytes.Equal(name, known) }) {
+			return fmt.Errorf("%w, %q: let that release run them to their end", ErrVersion, name)
+		}
+		return nil
+	})
 }
 
 // put stores an event; one that has no key gets the next. It returns when the
@@ -140,7 +145,11 @@ func (j *Journal) remove(e *queued, given *GivenUp, drop []GivenUp) error {
 // and how many there are that cannot be read.
 func (j *Journal) load() (events []*queued, damaged int, err error) {
 	err = j.db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(journalBucket).ForEach(func(k, v []byte) error {
+		b := tx.Bucket(journalBucket)
+		if b == nil {
+			return nil // its service ended before it had made one
+		}
+		return b.ForEach(func(k, v []byte) error {
 			e, err := decodeRecord(v)
 			if err != nil || len(k) != 8 {
 				damaged++
@@ -170,4 +179,5 @@ func decodeRecord(b []byte) (*queued, error) {
 // journalKey keeps the events in the order in which they came.
 func journalKey(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-func (j *Journal) close() error { return j.db.Close() }
+// Close closes a journal that no Queue was made with.
+func (j *Journal) Close() error { return j.db.Close() }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+
+	"seuss/dispatcher/functions"
 )
 
 // State says where an event is on its way.
@@ -31,6 +33,7 @@ const (
 	MaxGivenUp         = 1000
 	MaxGivenUpFunction = 100
 	maxErrorBytes      = 2 << 10
+	noteBytes          = 64 // for a note after these
 )
 
 // Status is an event as an operator sees it.
@@ -42,7 +45,7 @@ type Status struct {
 	Failures  int        `json:"failures"`
 	Next      *time.Time `json:"next,omitempty"`  // of a Retry: when
 	Ended     *time.Time `json:"ended,omitempty"` // of one that was given up: when
-	Error     string     `json:"error,omitempty"` // of the last failure, at most 2 KiB
+	Error     string     `json:"error,omitempty"` // of the last failure, at most 2 KiB and a note
 }
 
 // GivenUp is an event that is not tried any more.
@@ -53,16 +56,19 @@ type GivenUp struct {
 	key uint64 // in the journal: that of the event
 }
 
+// cutError leaves maxErrorBytes, and a note where that is not all. What it has cut it does
+// not cut again.
 func cutError(text string) string {
-	if len(text) <= maxErrorBytes {
+	if len(text) <= maxErrorBytes+noteBytes {
 		return text
 	}
 	return strings.ToValidUTF8(text[:maxErrorBytes], "") + fmt.Sprintf(" [%d bytes were cut]", len(text)-maxErrorBytes)
 }
 
-// failed notes a failure; again is 0 if there is no further attempt.
+// failed counts a failure; again is 0 if there is no further attempt.
 func (q *Queue) failed(e *queued, err error, again time.Duration) {
 	q.mu.Lock()
+	e.failures++
 	e.lastErr = cutError(err.Error())
 	if again == 0 {
 		e.state = Ended
@@ -93,32 +99,38 @@ func (q *Queue) giveUp(e *queued) (given *GivenUp, drop []GivenUp) {
 	return given, drop
 }
 
-// bound drops what is too much: the oldest of the function that has most.
+// bound drops what is too much: of the owner who has most, of his function that has most,
+// the oldest.
 func bound(list []GivenUp) (kept, dropped []GivenUp) {
-	counts := map[string]int{}
+	owners, counts := map[string]int{}, map[string]int{}
 	for i := range list {
-		counts[baseName(list[i].Function)]++
+		owners[functions.OwnerOf(list[i].Function)]++
+		counts[functions.BaseName(list[i].Function)]++
 	}
 	for {
-		most := ""
-		for name, n := range counts {
-			if n > counts[most] || n == counts[most] && name < most {
-				most = name
-			}
+		over := most(counts, func(name string) bool { return counts[name] > MaxGivenUpFunction })
+		if over == "" && len(list) > MaxGivenUp {
+			owner := most(owners, func(string) bool { return true })
+			over = most(counts, func(name string) bool { return functions.OwnerOf(name) == owner })
 		}
-		if counts[most] <= MaxGivenUpFunction && len(list) <= MaxGivenUp {
+		if over == "" {
 			return list, dropped
 		}
-		i := slices.IndexFunc(list, func(g GivenUp) bool { return baseName(g.Function) == most })
+		i := slices.IndexFunc(list, func(g GivenUp) bool { return functions.BaseName(g.Function) == over })
 		dropped = append(dropped, list[i])
 		list = slices.Delete(list, i, i+1)
-		counts[most]--
+		owners[functions.OwnerOf(over)]--
+		counts[over]--
 	}
 }
 
-// baseName is a function's name without what follows a colon.
-func baseName(name string) string {
-	name, _, _ = strings.Cut(name, ":")
+// most returns which of some has the highest count, "" of none.
+func most(counts map[string]int, of func(string) bool) (name string) {
+	for other, n := range counts {
+		if of(other) && (name == "" || n > counts[name] || n == counts[name] && other < name) {
+			name = other
+		}
+	}
 	return name
 }
 
@@ -129,7 +141,7 @@ func (q *Queue) List(function, id string) []Status {
 	defer q.mu.Unlock()
 	list := []Status{}
 	for e := range q.events {
-		if baseName(e.Function) == function && e.FunctionID == id {
+		if functions.BaseName(e.Function) == function && e.FunctionID == id {
 			list = append(list, e.status())
 		}
 	}
@@ -147,7 +159,7 @@ func (e *queued) status() Status {
 
 func ofFunction(given []GivenUp, function, id string) (list []Status) {
 	for _, g := range given {
-		if baseName(g.Function) == function && g.FunctionID == id {
+		if functions.BaseName(g.Function) == function && g.FunctionID == id {
 			list = append(list, g.Status)
 		}
 	}
@@ -163,8 +175,8 @@ func sorted(list []Status) []Status {
 
 // ReadJournal is List for a journal that no service has open.
 func ReadJournal(path, function, id string) ([]Status, error) {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return []Status{}, nil
+	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
+		return []Status{}, nil // no service has come as far as making one
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, ReadOnly: true})
 	if err != nil {
@@ -172,13 +184,16 @@ func ReadJournal(path, function, id string) ([]Status, error) {
 	}
 	j := &Journal{db}
 	defer db.Close()
+	if err := db.View(checkVersion); err != nil {
+		return nil, fmt.Errorf("journal of asynchronous events %s: %w", path, err)
+	}
 	waiting, _, err := j.load()
 	if err != nil {
 		return nil, err
 	}
 	list := []Status{}
 	for _, e := range waiting {
-		if baseName(e.Function) == function && e.FunctionID == id {
+		if functions.BaseName(e.Function) == function && e.FunctionID == id {
 			list = append(list, e.status())
 		}
 	}

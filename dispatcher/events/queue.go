@@ -4,7 +4,7 @@
 //
 // As with Lambda ("Asynchronous invocation" in the developer guide) an event that
 // fails is tried twice more, one minute and then two minutes later; one that is
-// refused a slot is tried until it is too old.
+// refused a slot is tried until it is too old. Owners share a Queue fairly (fair.go).
 //
 // Units: bytes; time.Duration.
 //
@@ -34,7 +34,8 @@ const (
 	MaxPayloadBytes = 256 << 20 // of all these
 	Attempts        = 3         // at an event that fails
 	MaxAge          = 6 * time.Hour
-	workers         = 16
+	workers         = 64
+	ownerWorkers    = 16 // that run events of one owner
 )
 
 // retryDelays are the pauses after a first and a second failure.
@@ -90,25 +91,29 @@ type Queue struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
-	work    chan *queued // as large as count may get: sending never waits
 
-	mu      sync.Mutex
-	events  map[*queued]struct{} // that are not done
-	given   []GivenUp            // oldest first
-	count   int                  // queued, running or waiting for a retry
-	bytes   int
-	running int // of these those that are queued or run
-	closed  bool
-	idle    chan struct{} // closed when running falls to 0 after Close
+	mu       sync.Mutex
+	wake     sync.Cond            // there may be an event for a worker
+	events   map[*queued]struct{} // that are not done
+	accounts map[string]*account  // of their owners
+	turns    []*account           // with events that wait for a worker, in the order of their turns
+	given    []GivenUp            // oldest first
+	count    int                  // queued, running or waiting for a retry
+	bytes    int
+	running  int // of these those that are queued or run
+	working  int // workers that run one
+	closed   bool
+	idle     chan struct{} // closed when running falls to 0 after Close
 }
 
 // queued is an event on its way.
 type queued struct {
 	Event
 	accepted time.Time
-	failures int
 	key      uint64 // in the journal, from 1
-	lastErr  string // of the last failure; this and what follows is guarded by Queue.mu
+	// What follows is written with Queue.mu held, and by who runs the event alone.
+	failures int
+	lastErr  string // of the last failure
 	state    State
 	next     time.Time // of a Retry: when
 }
@@ -121,7 +126,8 @@ func New(o Options) *Queue {
 	if o.Delay == nil {
 		o.Delay = func(failures int) time.Duration { return retryDelays[failures-1] }
 	}
-	q := &Queue{o: o, idle: make(chan struct{}), events: map[*queued]struct{}{}}
+	q := &Queue{o: o, idle: make(chan struct{}), events: map[*queued]struct{}{}, accounts: map[string]*account{}}
+	q.wake.L = &q.mu
 	q.ctx, q.cancel = context.WithCancel(context.Background())
 	var left []*queued
 	if o.Journal != nil {
@@ -134,13 +140,10 @@ func New(o Options) *Queue {
 			o.Log.Error("which events were given up in an earlier run cannot be read", "error", err)
 		}
 	}
-	q.work = make(chan *queued, max(MaxEvents, len(left)))
-	for _, e := range left {
-		q.count++
+	for _, e := range left { // however many an owner has
+		q.tally(e, 1)
 		q.running++
-		q.bytes += len(e.Payload)
-		q.events[e] = struct{}{}
-		q.work <- e
+		q.push(e)
 	}
 	if len(left) > 0 {
 		o.Log.Info("asynchronous events of an earlier run are run", "events", len(left))
@@ -156,26 +159,20 @@ func New(o Options) *Queue {
 func (q *Queue) Add(event Event) error {
 	e := &queued{Event: event, accepted: time.Now()}
 	q.mu.Lock()
-	switch {
-	case q.closed:
-		q.mu.Unlock()
-		return &sched.RefusedError{Reason: sched.Draining, RetryAfter: time.Second}
-	case q.count >= MaxEvents, q.bytes+len(event.Payload) > MaxPayloadBytes:
-		q.mu.Unlock()
-		return &sched.RefusedError{Reason: sched.QueueFull, RetryAfter: 5 * time.Second}
-	}
-	q.count++
-	q.running++
-	q.bytes += len(event.Payload)
-	q.events[e] = struct{}{}
+	err := q.enter(e)
 	q.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	if q.o.Journal != nil {
 		if err := q.o.Journal.put(e); err != nil {
 			q.forget(e)
 			return err
 		}
 	}
-	q.work <- e // as large as count may get
+	q.mu.Lock()
+	q.push(e)
+	q.mu.Unlock()
 	return nil
 }
 
@@ -192,9 +189,7 @@ func (q *Queue) done(e *queued) {
 
 func (q *Queue) forget(e *queued) {
 	q.mu.Lock()
-	q.count--
-	q.bytes -= len(e.Payload)
-	delete(q.events, e)
+	q.tally(e, -1)
 	q.mu.Unlock()
 	q.rest()
 }
@@ -210,20 +205,16 @@ func (q *Queue) rest() {
 }
 
 func (q *Queue) worker() {
-	for {
-		select {
-		case e := <-q.work:
-			if again := q.attempt(e); again > 0 {
-				q.later(e, again)
-				continue
-			}
-			if q.ctx.Err() != nil && q.o.Journal != nil {
-				q.rest() // it was cancelled: the next service runs it
-				continue
-			}
+	for e := q.next(); e != nil; e = q.next() {
+		again := q.attempt(e)
+		q.free(e)
+		switch {
+		case again > 0:
+			q.later(e, again)
+		case q.ctx.Err() != nil && q.o.Journal != nil:
+			q.rest() // it was cancelled: the next service runs it
+		default:
 			q.done(e)
-		case <-q.ctx.Done():
-			return
 		}
 	}
 }
@@ -238,14 +229,13 @@ func (q *Queue) later(e *queued, pause time.Duration) {
 		if !q.closed { // or it stays in the journal
 			q.running++
 			e.state = Queued
-			q.work <- e // as large as count may get
+			q.push(e)
 		}
 	})
 }
 
 // attempt runs an event once and returns when to try again, 0 for never.
 func (q *Queue) attempt(e *queued) time.Duration {
-	q.mark(e, Running, time.Time{})
 	err := q.o.Run(q.ctx, e.Event)
 	log := q.o.Log.With("request_id", e.RequestID, "function", e.Function)
 	var refused *sched.RefusedError
@@ -256,7 +246,6 @@ func (q *Queue) attempt(e *queued) time.Duration {
 	case errors.As(err, &refused) && time.Since(e.accepted) < MaxAge && refused.Reason != sched.Draining:
 		return refused.RetryAfter + rand.N(refused.RetryAfter)
 	case errors.As(err, &permanent):
-		e.failures++
 		q.failed(e, err, 0)
 		log.Warn("an event is given up", "error", err)
 		return 0
@@ -264,13 +253,12 @@ func (q *Queue) attempt(e *queued) time.Duration {
 	if q.ctx.Err() != nil {
 		return 0 // the service ended, not the function
 	}
-	e.failures++
-	if e.failures >= Attempts {
+	if e.failures+1 >= Attempts {
 		q.failed(e, err, 0)
 		log.Warn("an event is given up", "attempts", e.failures, "error", err)
 		return 0
 	}
-	again := q.o.Delay(e.failures)
+	again := q.o.Delay(e.failures + 1)
 	q.failed(e, err, again)
 	if q.o.Journal != nil {
 		if err := q.o.Journal.put(e); err != nil {
@@ -308,13 +296,16 @@ func (q *Queue) Close(ctx context.Context) error {
 		cause = context.Cause(ctx)
 	}
 	q.cancel()
+	q.mu.Lock()
+	q.wake.Broadcast()
+	q.mu.Unlock()
 	q.workers.Wait()
 	left := q.Len()
 	if q.o.Journal != nil {
 		if left > 0 {
 			q.o.Log.Info("asynchronous events are kept for the next start", "events", left)
 		}
-		return q.o.Journal.close()
+		return q.o.Journal.Close()
 	}
 	switch {
 	case left > 0 && cause != nil:

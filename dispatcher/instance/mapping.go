@@ -205,6 +205,9 @@ func (p *memoryPlan) layAnew(view *lineage.View, small *dirtytrack.PageSet) (map
 	if err := p.lay(p.layout, false); err != nil {
 		return 0, err
 	}
+	if err := p.check(view); err != nil { // more of it differs now
+		return 0, err
+	}
 	small.Clear()
 	return p.mapLong(view, small)
 }

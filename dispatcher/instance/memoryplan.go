@@ -145,8 +145,7 @@ func (p *memoryPlan) deploy(view *lineage.View) (m Moved, err error) {
 // reset puts the private pages back to the view that they were last at.
 func (p *memoryPlan) reset() (Moved, error) {
 	if p.resets >= learnResets {
-		p.copyPrivate()
-		return Moved{Copied: p.private.Len()}, nil
+		return Moved{Copied: p.private.Len()}, p.copyPrivate()
 	}
 	p.resets++
 	before := p.changed.Len()
@@ -177,18 +176,9 @@ func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
 	small, fresh := p.small, p.fresh
 	small.Clear()
 	fresh.Clear()
-	// What does not differ from base was checked when base was mapped, or is as the
-	// guest touches it. Nothing is changed before the rest is known to be right; after
-	// that, it costs a load.
-	for first, count := range lineage.Diff(p.base, view) {
-		for run := range view.Runs(first, count) {
-			if run.Count >= mapRun && run.Blob != nil && run.Blob.Paged() {
-				continue // checked as the guest touches it
-			}
-			if err := view.Check(run.First, run.Count); err != nil {
-				return m, err
-			}
-		}
+	// Nothing is changed before this is known to be right.
+	if err := p.check(view); err != nil {
+		return m, err
 	}
 	var err error
 	if m.Mapped, err = p.mapLong(view, small); err != nil {
@@ -216,9 +206,8 @@ func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
 	p.private.Union(small)
 	if p.ran || p.view == nil {
 		p.view = view
-		p.copyPrivate()
 		m.Copied = p.private.Len()
-		return m, nil
+		return m, p.copyPrivate()
 	}
 	// What was private shows the view that it was at: the rest is right already.
 	wrong := fresh
@@ -230,19 +219,41 @@ func (p *memoryPlan) move(view *lineage.View) (Moved, error) {
 	ram := p.mem.Bytes()
 	for page := range wrong.All() {
 		if p.private.Has(page) {
-			view.CopyPage(pageOf(ram, page), page)
+			if err := view.CopyPage(pageOf(ram, page), page); err != nil {
+				return m, err
+			}
 			m.Copied++
 		}
 	}
 	return m, nil
 }
 
+// check makes sure that what differs from base is right, but for what is going to be mapped
+// so that its pages are checked as the guest touches them. If one of those is copied after
+// all, for want of mappings, or because it is private already, CopyPage checks it.
+func (p *memoryPlan) check(view *lineage.View) error {
+	for first, count := range lineage.Diff(p.base, view) {
+		for run := range view.Runs(first, count) {
+			if run.Count >= mapRun && run.Blob != nil && run.Blob.Paged() {
+				continue
+			}
+			if err := view.Check(run.First, run.Count); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // copyPrivate gives every private page the view's content.
-func (p *memoryPlan) copyPrivate() {
+func (p *memoryPlan) copyPrivate() error {
 	ram := p.mem.Bytes()
 	for page := range p.private.All() {
-		p.view.CopyPage(pageOf(ram, page), page)
+		if err := p.view.CopyPage(pageOf(ram, page), page); err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // shrink drops the private copies that are not wanted: what base maps shows.

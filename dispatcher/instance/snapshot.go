@@ -89,7 +89,9 @@ func (s *Snapshot) readUnsupported() map[int]uint32 {
 	held := ^uint64(0)
 	word := func(gpa uint64, n int) uint64 {
 		if number := gpa / lineage.PageSize; number != held {
-			s.View.CopyPage(page[:], number)
+			if s.View.CopyPage(page[:], number) != nil {
+				clear(page[:]) // whoever runs the guest is told
+			}
 			held = number
 		}
 		if at := gpa % lineage.PageSize; at+uint64(n) <= lineage.PageSize {

@@ -60,12 +60,15 @@ type Budget struct {
 	functions map[string]int // of that, by function
 }
 
-// NewBudget makes one of total for slots instances, each of which is sure of share, or of
-// what there is for it: half of total is for the shares at most, and each for one. No instance may hold more
-// than each.
+// NewBudget makes one of total, at least 1, for slots instances, each of which is sure of
+// share, or of what there is for it: half of total is for the shares at most, and one for
+// each at least. Where total is less than slots, so many instances are sure of one. No
+// instance may hold more than each.
 func NewBudget(total, slots, share, each int) *Budget {
+	total = max(total, 1)
+	slots = min(max(slots, 1), total)
 	share = max(min(share, total/(2*slots), each), 1)
-	return &Budget{total: total, share: share, slots: slots, each: each, common: max(total-share*slots, 0), functions: map[string]int{}}
+	return &Budget{total: total, share: share, slots: slots, each: each, common: total - share*slots, functions: map[string]int{}}
 }
 
 // Refused is how often somebody asked for more than there was for him.
@@ -78,8 +81,8 @@ type Share struct {
 	function string
 
 	// Under b.mu.
-	own, common int             // held
-	waiters     []chan struct{} // closed when its place is there; oldest first
+	own, common int          // held: something, while anybody waits
+	waiters     []chan error // nil when a place is there, or why there is none; oldest first
 }
 
 // Share makes an instance's share. Nothing of it is the budget's until something is taken.
@@ -118,20 +121,13 @@ func (s *Share) take() error {
 // An instance that holds none waits for nothing. The error is an *ExhaustedError or that
 // of ctx.
 func (s *Share) Wait(ctx context.Context) error {
-	s.b.mu.Lock()
-	if len(s.waiters) == 0 {
-		err := s.take()
-		if err == nil || s.own+s.common == 0 {
-			s.b.mu.Unlock()
-			return err
-		}
+	turn, err := s.ask()
+	if turn == nil {
+		return err
 	}
-	turn := make(chan struct{})
-	s.waiters = append(s.waiters, turn)
-	s.b.mu.Unlock()
 	select {
-	case <-turn:
-		return nil
+	case err := <-turn:
+		return err
 	case <-ctx.Done():
 	}
 	s.b.mu.Lock()
@@ -140,10 +136,24 @@ func (s *Share) Wait(ctx context.Context) error {
 		s.waiters = slices.Delete(s.waiters, i, i+1)
 	}
 	s.b.mu.Unlock()
-	if i < 0 {
+	if i < 0 && <-turn == nil {
 		s.Give() // its turn came all the same
 	}
 	return context.Cause(ctx)
+}
+
+// ask takes one, or returns what tells that its turn has come.
+func (s *Share) ask() (turn chan error, err error) {
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	if len(s.waiters) == 0 {
+		if err := s.take(); err == nil || s.own+s.common == 0 {
+			return nil, err
+		}
+	}
+	turn = make(chan error, 1)
+	s.waiters = append(s.waiters, turn)
+	return turn, nil
 }
 
 // Give gives one back.
@@ -159,16 +169,24 @@ func (s *Share) Give() {
 		if b.functions[s.function]--; b.functions[s.function] == 0 {
 			delete(b.functions, s.function)
 		}
+		for s.own+s.common == 0 && len(s.waiters) > 0 { // nothing else wakes them
+			s.next(s.take())
+		}
 		return
 	}
 	if len(s.waiters) > 0 {
-		close(s.waiters[0])
-		s.waiters = s.waiters[1:]
+		s.next(nil)
 		return
 	}
 	if s.own--; s.own == 0 {
 		b.instances--
 	}
+}
+
+// next ends the wait of who has waited longest, with b.mu held.
+func (s *Share) next(err error) {
+	s.waiters[0] <- err
+	s.waiters = s.waiters[1:]
 }
 
 // ExhaustedError: an instance, or the guests of the service together, hold all that there

@@ -21,7 +21,7 @@ func takeAll(s *Share) (n int) {
 // A function that floods with all machines but one leaves the honest one its share, and
 // some of what is common; nothing is ever more than there is.
 func TestBudgetHostileBesideHonest(t *testing.T) {
-	for _, c := range []struct{ slots, total, share int }{{1, 10, 2}, {2, 24, 8}, {8, 1024, 16}, {100, 3200, 16}, {4, 4, 16}, {1000, 1000, 16}} {
+	for _, c := range []struct{ slots, total, share int }{{1, 10, 2}, {2, 24, 8}, {8, 1024, 16}, {100, 3200, 16}, {4, 4, 16}, {1000, 1000, 16}, {1000, 85, 2}} {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			b := NewBudget(c.total, c.slots, c.share, c.total)
 			var flood []*Share
@@ -33,10 +33,14 @@ func TestBudgetHostileBesideHonest(t *testing.T) {
 			}
 			honest := b.Share("honest")
 			got := takeAll(&honest)
-			if sure := max(min(c.share, c.total/(2*c.slots)), 1); got < sure || b.common-b.taken > 1 && got == sure {
+			sure := max(min(c.share, c.total/(2*c.slots)), 1)
+			if c.slots > c.total { // of one, as many as there are
+				sure = 0
+			}
+			if got < sure || b.common-b.taken > 1 && got == sure {
 				t.Errorf("the flood has %d of %d, the other one got %d, its share is %d", held, c.total, got, sure)
 			}
-			if held+got > max(c.total, c.slots) {
+			if held+got > c.total {
 				t.Errorf("%d of %d", held+got, c.total)
 			}
 			more := b.Share("hostile") // beyond the slots: sure of nothing
@@ -103,6 +107,62 @@ func TestBudgetWait(t *testing.T) {
 	}
 }
 
+// Who waits while its instance gives back the last that it holds is not left waiting: it
+// gets a place, or hears that there is none.
+func TestBudgetWaitForTheLast(t *testing.T) {
+	b := NewBudget(6, 1, 1, 3)
+	sure := b.Share("f")
+	if err := sure.Take(); err != nil {
+		t.Fatal(err)
+	}
+	others := b.Share("g")
+	for range 2 {
+		if err := others.Take(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, full := range []bool{false, true} {
+		s := b.Share("f") // beyond the slots: what it holds is common
+		if err := s.Take(); err != nil {
+			t.Fatal(err)
+		}
+		s.b.mu.Lock()
+		free := b.common
+		b.common = b.taken // nothing more is free
+		s.b.mu.Unlock()
+		first, err := s.ask()
+		second, err2 := s.ask()
+		if first == nil || second == nil {
+			t.Fatal(err, err2)
+		}
+		if full {
+			s.b.mu.Lock()
+			b.common -= 2
+			s.b.mu.Unlock()
+		}
+		s.Give()
+		var exhausted *ExhaustedError
+		if full {
+			if err, err2 := <-first, <-second; !errors.As(err, &exhausted) || !errors.As(err2, &exhausted) {
+				t.Error(err, err2)
+			}
+		} else {
+			if err := <-first; err != nil {
+				t.Error(err)
+			}
+			s.Give()
+			if err := <-second; err != nil {
+				t.Error(err)
+			}
+			s.Give()
+		}
+		if s.own+s.common+len(s.waiters) != 0 {
+			t.Errorf("%+v", s)
+		}
+		b.common = free
+	}
+}
+
 func waitFor(t *testing.T, b *Budget, is func() bool) {
 	t.Helper()
 	for range 10_000 {
@@ -118,30 +178,42 @@ func waitFor(t *testing.T, b *Budget, is func() bool) {
 }
 
 // FuzzBudget: whatever is taken, awaited and given back in whatever order, the counts are
-// those of who holds what, no more than there is, and everybody is sure of his share.
+// those of who holds what, no more than there is, everybody is sure of his share, and
+// nobody waits for an instance that holds none.
 func FuzzBudget(f *testing.F) {
 	f.Add(uint64(1), uint8(3), uint8(20), uint8(4))
+	f.Add(uint64(2), uint8(7), uint8(3), uint8(1))
+	f.Add(uint64(3), uint8(1), uint8(6), uint8(1))
 	f.Fuzz(func(t *testing.T, seed uint64, slots, total, share uint8) {
 		b := NewBudget(int(total), 1+int(slots%8), int(share), 100)
 		r := rand.New(rand.NewPCG(seed, 0))
-		shares := make([]Share, 1+int(slots%8))
+		shares := make([]Share, 3+int(slots%8)) // some are beyond the slots
 		for i := range shares {
 			shares[i] = b.Share(fmt.Sprint("f", i%3))
 		}
 		for range 300 {
 			s := &shares[r.IntN(len(shares))]
-			if r.IntN(3) > 0 {
-				if sure := s.own < b.share; s.Take() != nil && sure {
+			switch r.IntN(6) {
+			case 0, 1, 2:
+				sure := s.own > 0 && s.own < b.share || s.own == 0 && b.instances < b.slots
+				if s.Take() != nil && sure {
 					t.Fatalf("%+v was refused of its share: %+v", s, b)
 				}
-			} else if s.own+s.common > 0 {
-				s.Give()
+			case 3:
+				_, _ = s.ask() // whoever it is stays until its turn comes
+			default:
+				if s.own+s.common > 0 {
+					s.Give()
+				}
 			}
 			common, own := 0, 0
 			for i := range shares {
 				common, own = common+shares[i].common, own+shares[i].own
 			}
-			if common != b.taken || common > b.common || own > b.share*b.slots {
+			if len(s.waiters) > 0 && s.own+s.common == 0 {
+				t.Fatalf("%d wait for nothing: %+v", len(s.waiters), b)
+			}
+			if common != b.taken || common > b.common || own+common > max(int(total), 1) {
 				t.Fatalf("%+v holds %d and %d", b, own, common)
 			}
 		}

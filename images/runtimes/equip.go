@@ -28,6 +28,15 @@ func (r *Runtime) addDriver(spec *images.Spec, files map[string][]byte) error {
 	return nil
 }
 
+// inspectIn is inspect in the root of a Spec.
+func (r *Runtime) inspectIn(spec *images.Spec, guestPath string) (images.Runtime, error) {
+	root, err := images.NewRoot(spec)
+	if err != nil {
+		return images.Runtime{}, err
+	}
+	return r.inspect(root, guestPath)
+}
+
 func (r *Runtime) inspect(root *images.Root, guestPath string) (images.Runtime, error) {
 	i, err := NewInterpreter(root, guestPath)
 	if err != nil {
@@ -55,7 +64,10 @@ const maxCandidates = 64
 //
 // A spec in which nothing is found is left as it was.
 func Equip(spec *images.Spec) (notes []string, err error) {
-	root := images.NewRoot(spec.Files)
+	root, err := images.NewRoot(spec)
+	if err != nil {
+		return nil, err
+	}
 	search := defaultPath
 	for _, v := range spec.Env {
 		if list, ok := strings.CutPrefix(v, "PATH="); ok {
@@ -114,8 +126,8 @@ func rank(name string) int {
 func (r *Runtime) find(root *images.Root, search string, env []string) (found []images.Runtime, notes []string, err error) {
 	seen := map[string]bool{}
 	for _, candidate := range r.candidates(root, search) {
-		real, f, err := root.Lookup(candidate)
-		if err != nil || f == nil || f.Mode.IsDir() || seen[real] {
+		real, regular, err := root.Lookup(candidate)
+		if err != nil || !regular || seen[real] {
 			continue
 		}
 		if seen[real] = true; len(seen) > maxCandidates {

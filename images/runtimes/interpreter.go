@@ -49,11 +49,11 @@ func NewInterpreter(root *images.Root, guestPath string) (*Interpreter, error) {
 
 // with opens a file of the root for as long as f runs.
 func (i *Interpreter) with(guestPath string, f func(c io.ReaderAt, size int64) error) (err error) {
-	c, size, err := i.Root.Open(guestPath)
+	c, size, done, err := i.Root.Open(guestPath)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, c.Close()) }()
+	defer func() { err = errors.Join(err, done()) }()
 	return f(c, size)
 }
 

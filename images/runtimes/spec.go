@@ -66,7 +66,7 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 	}
 	spec.Argv = append(spec.Argv, o.Args...)
 	if spec.Driver != "" {
-		found, err := r.inspect(images.NewRoot(spec.Files), spec.Program)
+		found, err := r.inspectIn(&spec, spec.Program)
 		if err != nil {
 			return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
 		}

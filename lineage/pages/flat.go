@@ -160,11 +160,9 @@ func (f *Flat) fillSome(first, count uint64) error {
 			continue
 		}
 		for i := range n {
-			guest := f.guest(first + i)
-			if err := f.view.Check(guest, 1); err != nil {
+			if err := f.view.CopyPage(buf[i*nodefile.PageSize:(i+1)*nodefile.PageSize], f.guest(first+i)); err != nil {
 				return err
 			}
-			f.view.CopyPage(buf[i*nodefile.PageSize:(i+1)*nodefile.PageSize], guest)
 		}
 		if _, err := f.into.WriteAt(buf[:n*nodefile.PageSize], int64(first*nodefile.PageSize)); err != nil {
 			return fmt.Errorf("keep %d pages in memory: %w", n, err)

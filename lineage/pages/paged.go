@@ -95,7 +95,8 @@ func sealSize(f *os.File, size uint64) (*os.File, error) {
 // at: see Fill.
 func (b *Blob) Paged() bool { return b.source != nil }
 
-// Filled reports whether count pages from first on are there.
+// Filled reports whether count pages from first on are there, or were compared with their
+// checksums before.
 func (b *Blob) Filled(first, count uint64) bool {
 	if b.unchecked.Load() == 0 {
 		return true

@@ -76,17 +76,23 @@ func (v *View) Bytes(page uint64) []byte {
 	return blob.Bytes(at)
 }
 
-// CopyPage writes the content of a guest page to dst, of PageSize bytes. What Bytes says
-// of it holds here too; but that a page is copied is no reason to expand its node.
-func (v *View) CopyPage(dst []byte, page uint64) {
+// CopyPage writes the content of a guest page to dst, of PageSize bytes, and checks it
+// before, as Check does. That a page is copied is no reason to expand its node.
+func (v *View) CopyPage(dst []byte, page uint64) error {
 	v.check(page, 1)
 	blob, at, _ := v.span(page)
 	if blob == nil {
 		clear(dst[:nodefile.PageSize])
-		return
+		return nil
+	}
+	if !blob.Filled(at, 1) {
+		if err := v.Check(page, 1); err != nil { // which names the guest's page
+			return err
+		}
 	}
 	blob.copyPage(dst[:nodefile.PageSize], at)
 	runtime.KeepAlive(v)
+	return nil
 }
 
 // Check compares the count pages from first on with their checksums, as far as

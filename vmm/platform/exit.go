@@ -25,7 +25,7 @@ const (
 	// before the guest can go on.
 	ExitDirtyFull
 	// ExitInternalError means that the platform cannot go on: Value is its
-	// reason, Detail the suberror.
+	// reason, Detail the suberror, Why may say it in words.
 	ExitInternalError
 )
 
@@ -45,4 +45,5 @@ type Exit struct {
 	GPA    guest.GPA
 	Value  uint64
 	Detail uint64
+	Why    string
 }

@@ -19,8 +19,8 @@ func (s *door) putConcurrency(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n := c.ReservedConcurrentExecutions
-	if n == nil || *n < 0 {
-		return server.InvalidParameter("ReservedConcurrentExecutions must be a number of at least 0.")
+	if n == nil {
+		return server.InvalidParameter("ReservedConcurrentExecutions must be given.")
 	}
 	if _, err := s.Service.Configure(name, "", func(set *functions.Settings) { set.Concurrency = n }); err != nil {
 		return server.Answer(err, s.ARN(name, ""))

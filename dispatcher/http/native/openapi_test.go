@@ -126,6 +126,10 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "POST", "/v1/functions/echo/invoke", `{"event":{"a":1},"explain":true,"timeout_ms":1000}`)
 	ask(404, "POST", "/v1/functions/nobody/invoke", `{"event":{}}`)
 	ask(400, "POST", "/v1/functions/echo/invoke", `{"event":`)
+	for _, odd := range []string{`"from":"deep"`, `"timeout_ms":-1`, `"timeout_ms":86400001`, `"timeout_ms":9223372036854775807`, `"timeout_ms":18446744073709`} {
+		ask(400, "POST", "/v1/functions/echo/invoke", `{"event":{},`+odd+`}`)
+		ask(400, "POST", "/v1/run", `{"function":{"name":"run","handler":"main.handler",`+file+`},"invocation":{"event":{},`+odd+`}}`)
+	}
 	ask(200, "POST", "/v1/functions/echo/explain", `{}`)
 	kept.Add(logs.Key{Function: "echo", ID: "id-of-echo"}, logs.Entry{Time: time.Now(), Kind: logs.Invocation, RequestID: "r", Version: "1",
 		Lines: []logs.Line{{Stream: "stdout", Text: "x"}}, Cut: true, Error: &logs.Error{Type: "E", Message: "m", Trace: []string{"l"}}, Note: "n", Dropped: 1})

@@ -88,7 +88,11 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 		return images.Spec{}, err
 	}
 	spec.Check = []string{spec.Program, "-e", checkScript}
-	i, err := runtimes.NewInterpreter(images.NewRoot(spec.Files), spec.Program)
+	root, err := images.NewRoot(&spec)
+	if err != nil {
+		return images.Spec{}, err
+	}
+	i, err := runtimes.NewInterpreter(root, spec.Program)
 	if err != nil {
 		return images.Spec{}, err
 	}

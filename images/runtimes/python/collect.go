@@ -67,7 +67,11 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	if err != nil {
 		return images.Spec{}, err
 	}
-	i, err := runtimes.NewInterpreter(images.NewRoot(c.Files()), exe)
+	root, err := images.NewRoot(&images.Spec{Files: c.Files()})
+	if err != nil {
+		return images.Spec{}, err
+	}
+	i, err := runtimes.NewInterpreter(root, exe)
 	if err != nil {
 		return images.Spec{}, err
 	}

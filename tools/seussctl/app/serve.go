@@ -96,7 +96,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},
 		&cli.StringSliceFlag{Name: "runtime-image", Usage: "`NAME=IMAGE`: functions that AWS's clients create for this runtime, such as python3.12, run in that image; may be repeated (default: the image that holds this very version: the runtime's own, one that is called so, or the only one)"},
-		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default: no bound)"},
+		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default and most: a day)"},
 		&cli.StringFlag{Name: "function-memory", Usage: "the most `SIZE` that a function's instance may write (default: its image's memory)"},
 		&cli.StringFlag{Name: "function-output", Usage: "the most `SIZE` that is kept of an invocation's output (default: 1MiB)"},
 		&cli.StringFlag{Name: "logs-size", Value: "8MiB", Usage: "keep at most `SIZE` of what one function prints"},
@@ -168,15 +168,17 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
-	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
-		return errors.Join(err, queue.Close(ctx))
+		return errors.Join(err, journal.Close())
 	}
 	listeners, err := listen(e, cfg)
 	if err != nil {
-		return errors.Join(err, queue.Close(ctx))
+		return errors.Join(err, journal.Close())
 	}
 	measures := sealSandbox(e, cfg)
+	// It begins with the events of an earlier run, in guests: when all is sealed, and when
+	// nothing but a drain ends it.
+	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	tcp := endpointOf(listeners, cfg.token)
 	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
@@ -196,12 +198,11 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 			}
 		}()
 	}
-	if err := announce(e, listeners, tcp); err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	if err = announce(e, listeners, tcp); err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-failed:
+		}
 	}
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }

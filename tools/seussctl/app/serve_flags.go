@@ -121,8 +121,8 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		}
 		cfg.importBytes = int64(n)
 	}
-	if cfg.options.FunctionTimeout = c.Duration("function-timeout"); cfg.options.FunctionTimeout < 0 {
-		return nil, bad("function-timeout", "must be more than 0")
+	if cfg.options.FunctionTimeout = c.Duration("function-timeout"); cfg.options.FunctionTimeout < 0 || cfg.options.FunctionTimeout > bounds.MaxTimeout {
+		return nil, bad("function-timeout", fmt.Sprintf("must be 0 to %v", bounds.MaxTimeout))
 	}
 	for name, to := range map[string]struct {
 		field      *int

@@ -54,7 +54,9 @@ func (d *deployer) deploy(v *lineage.View) error {
 			return err
 		}
 		for p := first; p < first+count; p++ {
-			v.CopyPage(d.ram[p*lineage.PageSize:(p+1)*lineage.PageSize], p)
+			if err := v.CopyPage(d.ram[p*lineage.PageSize:(p+1)*lineage.PageSize], p); err != nil {
+				return err
+			}
 		}
 	}
 	d.view = v

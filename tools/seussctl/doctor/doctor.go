@@ -1,5 +1,6 @@
 // Package doctor looks at a host and says whether functions can run on it:
-// what is there, what is missing, and how to get it. It changes nothing.
+// what is there, what is missing, and how to get it. It changes nothing, except that
+// lineage.Open closes a state directory that other users can look into.
 //
 // Units: sizes are bytes. Ownership: a Check belongs to the caller; nothing
 // stays open after Run. Locks: none.

@@ -2,6 +2,7 @@ package process
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"golang.org/x/arch/x86/x86asm"
 	"golang.org/x/sys/unix"
@@ -56,7 +57,7 @@ func (v *VCPU) signal(s unix.Signal, trap, code, address uint64) (e platform.Exi
 	case s == unix.SIGSEGV && trap == vecPageFault && v.vm.mem.opens(address, code&errorWrite != 0):
 		return e, true
 	case s == unix.SIGBUS && trap == vecPageFault: // a file that ends early, or no memory left
-		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(s), Detail: address}, false
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(s), Detail: address, Why: fmt.Sprintf("a page of guest memory at %#x cannot be had: its file has ended, or the host has no memory for it", address)}, false
 	case trap >= vectors:
 		return platform.Exit{Kind: platform.ExitShutdown}, false
 	}
@@ -119,7 +120,7 @@ func (v *VCPU) deliver(vector, code uint64) bool {
 	}
 	const cleared = 1<<8 | 1<<14 | 1<<16 // TF, NT, RF
 	r.RIP, r.RSP, r.RFLAGS = handler, sp, r.RFLAGS&^cleared
-	return v.vm.mem.flush() == nil
+	return true
 }
 
 // claim returns guest memory for the monitor to write.
@@ -184,7 +185,7 @@ func (v *VCPU) finishLoad(value uint64) {
 // device decodes the instruction that touched the device window: a plain move.
 // Anything else there is as much a mistake as it is on KVM.
 func (v *VCPU) device(address uint64) (platform.Exit, bool) {
-	shutdown := platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: address}
+	shutdown := platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: address, Why: fmt.Sprintf("the guest touched the device window at %#x by something else than a plain move", address)}
 	r := &v.state.Regs
 	in, ok := v.decode(r.RIP)
 	if !ok || in.Op != x86asm.MOV || in.MemBytes == 0 || in.MemBytes > 8 {

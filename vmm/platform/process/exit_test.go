@@ -88,6 +88,10 @@ func TestDeviceAccesses(t *testing.T) {
 			if want.Kind == platform.ExitMMIORead || want.Kind == platform.ExitMMIOWrite {
 				want.GPA = guest.GPA(at)
 			}
+			if (got.Why != "") != (got.Kind == platform.ExitInternalError) {
+				t.Errorf("in words: %q", got.Why)
+			}
+			got.Why = ""
 			if got != want || again {
 				t.Errorf("%+v, runs on: %v; want %+v", got, again, want)
 			}

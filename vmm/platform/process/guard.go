@@ -80,7 +80,8 @@ func (m *memory) Protect(first, count uint64) error {
 }
 
 // opens reports whether the guest may make an access that faulted, and has the
-// page, with those around it that are protected in the same way, mapped anew.
+// page, with those around it that are protected in the same way, mapped anew before
+// the guest goes on.
 func (m *memory) opens(address uint64, write bool) bool {
 	page := address / pageSize
 	if page < guest.LowGPA/pageSize || page >= uint64(len(m.window))/pageSize {
@@ -103,7 +104,7 @@ func (m *memory) opens(address uint64, write bool) bool {
 	for end%openPages != 0 && end < uint64(len(m.window))/pageSize && r.prot(end) == prot {
 		end++
 	}
-	return m.Protect(first, end-first) == nil && m.flush() == nil
+	return m.Protect(first, end-first) == nil
 }
 
 // tableReader looks entries up, a table at a time.

@@ -41,7 +41,8 @@ type Platform struct {
 	filters    [2][]byte // of stubs, see setup.go
 	cpu        platform.CPU
 	clock      host.ClockCheck
-	namespaces bool // stubs have some of their own
+	namespaces bool  // stubs have some of their own
+	refused    error // why not
 	sources    sources
 	parts      []component // of the extended state
 	guest      func(pid int, bytes uint64) (ended func(), err error)
@@ -142,10 +143,9 @@ func keepsBases() bool {
 	return false
 }
 
-// probeStub starts a stub for a moment: with namespaces of its own where the
-// host allows that, else without.
+// probeStub starts a stub for a moment.
 func (p *Platform) probeStub() error {
-	try := func() error {
+	return p.probe(func() error {
 		vm := &VM{platform: p}
 		vm.vcpu = &VCPU{vm: vm}
 		m, err := vm.NewMemory(4<<20, false)
@@ -153,13 +153,19 @@ func (p *Platform) probeStub() error {
 			return err
 		}
 		return errors.Join(vm.Close(), m.Close())
-	}
+	})
+}
+
+// probe tries to start a stub with namespaces of its own, and without only where the host
+// does not allow those: a host that lacks something else for the moment must not make all
+// guests less isolated.
+func (p *Platform) probe(try func() error) error {
 	p.namespaces = true
-	if try() == nil {
-		return nil
-	}
-	p.namespaces = false
 	err := try()
+	if refusesNamespaces(err) {
+		p.namespaces, p.refused = false, err
+		err = try()
+	}
 	var death *deathError
 	if errors.As(err, &death) && death.signal() == unix.SIGILL {
 		return Kind.Lacks(fmt.Errorf("programs may not use FSGSBASE: %w", err), "use a processor since 2012 and a kernel that switches it on")
@@ -168,6 +174,17 @@ func (p *Platform) probeStub() error {
 		return Kind.Lacks(err, "see the platform's requirements in docs/platforms.md")
 	}
 	return nil
+}
+
+// refusesNamespaces tells a host without namespaces for everybody: unshare(2), chroot(2),
+// and what security modules answer.
+func refusesNamespaces(err error) bool {
+	for _, e := range []unix.Errno{unix.EPERM, unix.EACCES, unix.ENOSPC, unix.EINVAL, unix.ENOSYS} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // Name implements platform.Platform.
@@ -180,7 +197,7 @@ func (p *Platform) CPU() platform.CPU { return p.cpu }
 func (p *Platform) Info() platform.Info {
 	own := "user, network, mounts, IPC, control group and host name of its own, an empty root directory"
 	if !p.namespaces {
-		own = "the host's (new ones are not allowed)"
+		own = fmt.Sprintf("the host's (new ones are not allowed: %v)", p.refused)
 	}
 	return platform.Info{Platform: p.Name(), Device: "none", Facts: []string{
 		"isolation: a process with a system call filter, weaker than a virtual machine",

@@ -21,18 +21,9 @@ var errBroken = errors.New("the guest's process does not follow the monitor's pr
 const (
 	// pollPeriodMS is how often a waiting monitor looks whether the stub lives.
 	pollPeriodMS = 50
-	// patience is how long a kicked guest may take to stop, and a stub to park.
-	// Both take microseconds, unless the host does not run them at all.
-	patience = 2 * time.Second
 	// signalAgain is how long the signal of a kick may be under way before it is
 	// sent once more.
 	signalAgain = 50 * time.Millisecond
-	// setUpPatience is the same for each step of setting a stub up, which nobody
-	// waits for on a request's path.
-	setUpPatience = 20 * time.Second
-	// commandPatience is for what a stub does itself, as mapping memory: nothing of that
-	// is long, but its process may be stopped, or get no processor.
-	commandPatience = 10 * time.Second
 )
 
 // proc is a stub process and the monitor's side of the hand-over.
@@ -142,7 +133,7 @@ func (p *proc) unpark() error {
 
 // receiveParked waits for the notification of a stub that is about to park.
 func (p *proc) receiveParked() error {
-	limit := time.Time{}
+	w := watch{limit: patience, what: "it does not park"}
 	for p.parked == 0 {
 		ready, hangup, err := pollIn(p.notify, pollPeriodMS)
 		switch {
@@ -156,11 +147,8 @@ func (p *proc) receiveParked() error {
 		case hangup || p.gone():
 			return p.death()
 		}
-		if now := time.Now(); limit.IsZero() {
-			limit = now.Add(patience)
-		} else if now.After(limit) {
-			p.kill()
-			return fmt.Errorf("%w: it does not park", errBroken)
+		if err := p.watch(&w); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -198,8 +186,8 @@ func (p *proc) setWake(here bool) error {
 }
 
 // await waits until it is the monitor's turn, spinning first, unless the stub was
-// woken on this CPU and needs it. limit bounds the wait for what the stub has in hand;
-// that for a guest, 0, ends with a kick.
+// woken on this CPU and needs it. limit, of the stub's own processor time, bounds the
+// wait for what the stub does itself; that for a guest, 0, ends with a kick.
 func (p *proc) await(limit time.Duration) error {
 	defer func() { p.rested = x86.TSC() }()
 	a := p.area
@@ -216,9 +204,9 @@ func (p *proc) await(limit time.Duration) error {
 	if a.Sealed == 0 {
 		return p.awaitUnsealed()
 	}
-	var asleep int64
-	if limit > 0 {
-		asleep = sinceStart()
+	w := watch{limit: limit, what: "it does not do what it is told"}
+	if limit == 0 {
+		w = watch{limit: patience, what: "it does not stop"}
 	}
 	for {
 		atomic.StoreUint32(&a.Asleep, 1)
@@ -246,28 +234,34 @@ func (p *proc) await(limit time.Duration) error {
 		case hangup || p.gone():
 			return p.death()
 		}
-		if at := p.kickedAt.Load(); at != 0 && time.Duration(sinceStart()-at) > patience {
-			p.kill()
-			return fmt.Errorf("%w: it does not stop", errBroken)
-		}
-		if limit > 0 && time.Duration(sinceStart()-asleep) > limit {
-			p.kill()
-			return fmt.Errorf("%w: it does not do what it is told", errBroken)
+		// A kick is none of a stub's that runs no guest.
+		if limit > 0 || p.kicked() {
+			if err := p.watch(&w); err != nil {
+				return err
+			}
 		}
 	}
 }
 
-// awaitUnsealed waits for a stub that cannot park yet.
+// awaitUnsealed waits for a stub that cannot park yet. Most of what it is told then takes
+// microseconds; it is asked ever more seldom.
 func (p *proc) awaitUnsealed() error {
-	for limit := time.Now().Add(setUpPatience); atomic.LoadUint32(&p.area.Turn) == stub.TurnStub; {
+	w := watch{limit: setUpPatience, what: "it does not set itself up"}
+	const first, last = 20 * time.Microsecond, pollPeriodMS * time.Millisecond / 10
+	pause, slept := first, time.Duration(0)
+	for atomic.LoadUint32(&p.area.Turn) == stub.TurnStub {
 		if p.gone() {
 			return p.death()
 		}
-		if time.Now().After(limit) {
-			p.kill()
-			return fmt.Errorf("%w: it does not set itself up", errBroken)
+		if slept >= pollPeriodMS*time.Millisecond {
+			if err := p.watch(&w); err != nil {
+				return err
+			}
+			slept = 0
 		}
-		time.Sleep(20 * time.Microsecond)
+		time.Sleep(pause)
+		slept += pause
+		pause = min(pause+pause/4, last)
 	}
 	return nil
 }

@@ -71,11 +71,12 @@ func (v *VCPU) putXSave() {
 func (v *VCPU) Run() (platform.Exit, error) {
 	p := v.vm.proc
 	v.finishLoad(0)
-	if err := v.vm.mem.flushUnless(p.kicked); err != nil {
-		return v.failed(err)
-	}
 	v.vm.mem.tables.fault = 0
 	for {
+		// Also after a fault, which may have changed what is to be mapped.
+		if err := v.vm.mem.flushUnless(p.kicked); err != nil {
+			return v.failed(err)
+		}
 		// The stub looks too, but the guest can forge what it sees: one that faults
 		// again and again must not go on for ever.
 		if p.kicked() {
@@ -104,8 +105,11 @@ func (v *VCPU) failed(err error) (platform.Exit, error) {
 		return platform.Exit{Kind: platform.ExitInterrupted}, nil
 	}
 	var death *deathError
-	if errors.As(err, &death) && death.signal() == unix.SIGSYS || errors.Is(err, errBroken) {
-		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSYS)}, nil
+	switch {
+	case errors.Is(err, errBroken):
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSYS), Why: err.Error()}, nil
+	case errors.As(err, &death) && death.signal() == unix.SIGSYS:
+		return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSYS), Why: "the guest made a system call of its process, which is not allowed"}, nil
 	}
 	return platform.Exit{}, fmt.Errorf("run vCPU at RIP %#x: %w", v.state.Regs.RIP, err)
 }

@@ -1,0 +1,138 @@
+package process
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/guest"
+	"seuss/vmm"
+	"seuss/vmm/platform"
+)
+
+// TestWatch: a stub that uses its processor time up without an answer is to blame for
+// that, one that gets none is not.
+func TestWatch(t *testing.T) {
+	const limit = time.Second
+	for _, c := range []struct {
+		name  string
+		step  time.Duration // between two looks
+		share float64       // of it that the stub runs
+		state byte
+		want  error
+		after time.Duration
+	}{
+		{"runs on", 50 * time.Millisecond, 1, 'R', errBroken, limit},
+		{"runs on, one processor of ten", 50 * time.Millisecond, 0.1, 'R', errBroken, 10 * limit},
+		{"runs now and then", time.Second, 0.001, 'S', errStarved, starvedAfter},
+		{"waits for a processor", time.Second, 0, 'R', errStarved, starvedAfter},
+		{"is stopped", 50 * time.Millisecond, 0, 'T', errHalted, haltedAfter},
+		{"waits for a disk", 50 * time.Millisecond, 0, 'D', errHalted, haltedAfter},
+	} {
+		w := watch{limit: limit, what: "it does not stop"}
+		now, used := time.Hour, time.Minute
+		begun := now
+		var err error
+		for err == nil && now < 2*time.Hour {
+			err = w.look(int64(now), used, c.state)
+			now += c.step
+			used += time.Duration(c.share * float64(c.step))
+		}
+		if took := now - begun - 2*c.step; !errors.Is(err, c.want) || took < c.after-c.step || took > c.after+c.step {
+			t.Errorf("%s: after %v: %v; want %v after %v", c.name, took, err, c.want, c.after)
+		}
+	}
+}
+
+// TestStoppedStub: a stub that somebody else has stopped is an error of the host's, whatever
+// its guest was told.
+func TestStoppedStub(t *testing.T) {
+	v := newVictim(t, testPlatform(t))
+	p := v.proc()
+	if err := unix.Kill(p.pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	used, state, err := p.seen()
+	for limit := time.Now().Add(10 * time.Second); state != 'T' && err == nil && time.Now().Before(limit); time.Sleep(time.Millisecond) {
+		used, state, err = p.seen()
+	}
+	if err != nil || used == 0 {
+		t.Fatalf("%v of processor time, %v", used, err)
+	}
+	long := sinceStart() - int64(haltedAfter) - 1
+	err = p.watch(&watch{limit: patience, what: "it does not stop", begun: long, ran: long, used: used, last: used})
+	if !errors.Is(err, errHalted) || !strings.Contains(err.Error(), "state T") {
+		t.Fatalf("%v, want one that says it is stopped", err)
+	}
+	if exit, err := v.VM().VCPU().(*VCPU).failed(err); err == nil {
+		t.Errorf("the guest is blamed: %+v", exit)
+	}
+	<-p.ended // it is of no more use
+}
+
+// TestOldKick: a stub that does something itself is not ended for a kick that came long ago.
+func TestOldKick(t *testing.T) {
+	v := newVictim(t, testPlatform(t))
+	p := v.proc()
+	if err := v.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	p.kickedAt.Store(sinceStart() - int64(time.Hour))
+	if err := unix.Kill(p.pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(3*pollPeriodMS*time.Millisecond, func() { _ = unix.Kill(p.pid, unix.SIGCONT) })
+	if err := p.call(unix.SYS_GETRUSAGE, unix.RUSAGE_SELF, scratch); err != nil {
+		t.Error(err)
+	}
+	p.clearKick()
+	if stop := v.run(5 * time.Second); stop.Kind != vmm.StopIdle {
+		t.Errorf("%+v", stop)
+	}
+}
+
+// TestFaultsLeaveMappings: what a guest's fault changes of its mappings is made by Run, which
+// looks for kicks meanwhile, however much it is.
+func TestFaultsLeaveMappings(t *testing.T) {
+	v := newVCPU(t)
+	if err := v.vm.mem.flush(); err != nil {
+		t.Fatal(err)
+	}
+	v.vm.mem.stale.AddRange(0x200, 64)
+	v.put(t, guest.IDTGPA+6*gateBytes, binary.LittleEndian.AppendUint64(nil, gatePresent|codeAt&0xffff))
+	v.put(t, guest.TSSGPA+tssIST1, binary.LittleEndian.AppendUint64(nil, codeAt))
+	if e, again := v.signal(unix.SIGILL, 6, 0, 0); !again {
+		t.Fatalf("no exception: %+v", e)
+	}
+	if v.vm.mem.stale.Len() < 64 {
+		t.Error("mapped where nobody looks for kicks")
+	}
+	v.Kick()
+	if e, err := v.Run(); err != nil || e.Kind != platform.ExitInterrupted {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// TestNamespacesAreNotGivenUp: only a host that refuses namespaces has its guests run
+// without.
+func TestNamespacesAreNotGivenUp(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{{unix.EPERM, false}, {unix.ENOSPC, false}, {unix.EMFILE, true}, {unix.ENOMEM, true}, {errStarved, true}, {nil, true}} {
+		p, tries := Platform{}, 0
+		err := p.probe(func() error {
+			if tries++; tries == 1 {
+				return c.err
+			}
+			return nil
+		})
+		if p.namespaces != c.want || (err == nil) != (c.err == nil || !c.want) {
+			t.Errorf("%v: namespaces %v, %v", c.err, p.namespaces, err)
+		}
+	}
+}
