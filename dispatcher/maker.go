@@ -63,7 +63,17 @@ func (m *maker) boot(img *image, runtime int) (*instance.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return instance.Boot(m.host, img.Image, runtime, root)
+	began := time.Now()
+	vm, err := m.pools.make(img, root)
+	if err != nil {
+		return nil, err
+	}
+	i, err := instance.Boot(vm, runtime, root)
+	if err != nil {
+		return nil, err
+	}
+	i.Restored = time.Since(began)
+	return i, nil
 }
 
 // base returns the image's base snapshot of a runtime.

@@ -116,6 +116,8 @@ func (s *door) writeNativeError(w http.ResponseWriter, r *http.Request, err erro
 		}
 	case errors.As(err, &refused):
 		w.Header().Set("Retry-After", server.RetryAfterText(refused.RetryAfter))
+	case status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", server.RetryAfterText(time.Second))
 	}
 	if status >= 500 {
 		s.Log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
