@@ -8,7 +8,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
@@ -109,25 +108,6 @@ func nameOrDefault(image string) string {
 		return DefaultImage()
 	}
 	return image
-}
-
-// RuntimeImage returns the name of the image that functions run in which ask for a runtime
-// by name and for no image; see runtimes.Catalogue. The default runtime's is DefaultImage,
-// built or not.
-func (d *Dispatcher) RuntimeImage(runtime string) (image string, err error) {
-	if runtime == "" {
-		return DefaultImage(), nil
-	}
-	image, err = d.catalogue.Choose(runtime)
-	if errors.Is(err, runtimes.ErrNotServed) {
-		err = fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
-	}
-	return image, err
-}
-
-// LambdaRuntime is AWS Lambda's name of what a deployment runs on, "" if it is not known.
-func (d *Dispatcher) LambdaRuntime(f *functions.Function) string {
-	return d.catalogue.LambdaName(nameOrDefault(f.Image), f.Settings.Runtime)
 }
 
 // ImageMemory returns the bytes of RAM of an image's guests.

@@ -96,7 +96,7 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},
-		&cli.StringSliceFlag{Name: "runtime-image", Usage: "`NAME=IMAGE`: functions that AWS's clients create for this runtime, such as python3.12, run in that image; may be repeated (default: the image that holds this very version: the runtime's own, one that is called so, or the only one)"},
+		&cli.StringSliceFlag{Name: "runtime-image", Usage: "`NAME=IMAGE`: functions that AWS's clients create for the runtime of this name run in that image; may be repeated (default: the image that holds this very version: the runtime's own, one that is called so, or the only one)"},
 		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default and most: a day)"},
 		&cli.StringFlag{Name: "function-memory", Usage: "the most `SIZE` that a function's instance may write (default: its image's memory)"},
 		&cli.StringFlag{Name: "function-output", Usage: "the most `SIZE` that is kept of an invocation's output (default: 1MiB)"},

@@ -92,7 +92,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	for _, pair := range c.StringSlice("runtime-image") {
 		name, image, _ := strings.Cut(pair, "=")
 		if ask, err := runtimes.ParseAsk(name); err != nil || ask.Version == "" || image == "" {
-			return nil, bad("runtime-image", "want NAME=IMAGE, the name being one of AWS Lambda's such as python3.12")
+			return nil, bad("runtime-image", "want NAME=IMAGE, the name being AWS Lambda's of a version of a runtime")
 		}
 		if cfg.options.RuntimeImages == nil {
 			cfg.options.RuntimeImages = map[string]string{}

@@ -17,7 +17,7 @@ func CodeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "handler", Usage: "`MODULE.FUNCTION` to call (default: the only module's \"handler\")"},
 		&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to have imported in a snapshot of their own"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "lazy-args", Usage: "let the function ask for the event's keys one by one, so that it can be captured half way"},
-		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + OrList(functionRuntimes()) + ", or a version by its name in AWS Lambda, such as python3.12 (default: by the files' endings)"},
+		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + OrList(functionRuntimes()) + ", or a version by its name in AWS Lambda (default: by the files' endings)"},
 		&cli.StringFlag{Name: "image", Usage: "`NAME` of the image to run in (default: the runtime's, or the one that holds the version)"},
 	}
 }

@@ -52,9 +52,9 @@ func (e *Env) EnsureImage(ctx context.Context, name string) error {
 	return err
 }
 
-// EnsureImageOf is EnsureImage for what a function is going to run in. Where it asks for
+// EnsureImageOf is Env.EnsureImage for what a function is going to run in. Where it asks for
 // a version that no image holds the runtime's own image may turn out to, once it is built.
-func (e *Env) EnsureImageOf(ctx context.Context, spec *dispatcher.FunctionSpec) error {
+func EnsureImageOf(ctx context.Context, e *Env, spec *dispatcher.FunctionSpec) error {
 	if spec.Image != "" || spec.Settings.Runtime == "" {
 		return e.EnsureImage(ctx, spec.Image)
 	}
