@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instance/instancetest"
 	"seuss/lineage"
 	"seuss/vmm/platform/fake"
@@ -304,8 +305,8 @@ func TestMachinesCannotBeMade(t *testing.T) {
 	}
 	refuse.Store(true)
 	for range 3 {
-		if _, err := s.Invoke(t.Context(), ask("echo", "1")); err == nil {
-			t.Error("it ran on no machine")
+		if _, err := s.Invoke(t.Context(), ask("echo", "1")); !errors.Is(err, instance.ErrNoMachine) || !strings.Contains(err.Error(), "no more machines") {
+			t.Errorf("it ran on no machine: %v", err)
 		}
 	}
 	if p := s.Pools(); p[0].Machines != 0 {

@@ -88,7 +88,7 @@ type ran struct {
 }
 
 func (c *cli) command(stdin string, args ...string) (*exec.Cmd, *bytes.Buffer, *bytes.Buffer) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	c.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	var stdout, stderr bytes.Buffer
@@ -350,8 +350,8 @@ func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
 	c.state = treeCopy(t)
-	slow := c.file("slow.py", "import time\ndef handler(event, context):\n    time.sleep(60)\n")
-	holder, _, stderr := c.command("", "--verbose", "run", slow, "--event", "{}", "--timeout", "50s")
+	slow := c.file("slow.py", "import time\ndef handler(event, context):\n    time.sleep(600)\n")
+	holder, _, stderr := c.command("", "--verbose", "run", slow, "--event", "{}", "--timeout", "10m")
 	if err := holder.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +389,7 @@ func TestInterrupted(t *testing.T) {
 	c := newCLI(t)
 	c.state = treeCopy(t)
 	slow := c.file("slow.py", "print('started', flush=True)\ndef handler(event, context):\n    while True: pass\n")
-	cmd, _, stderr := c.command("", "run", slow, "--event", "{}", "--timeout", "50s")
+	cmd, _, stderr := c.command("", "run", slow, "--event", "{}", "--timeout", "4m")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

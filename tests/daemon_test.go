@@ -138,7 +138,7 @@ func (d *daemon) stop() int {
 	select {
 	case <-d.exit:
 		d.exit <- nil
-	case <-time.After(time.Minute):
+	case <-time.After(patience(2 * time.Minute)):
 		d.Fatalf("the daemon does not end:\n%s", d.log)
 	}
 	return d.cmd.ProcessState.ExitCode()

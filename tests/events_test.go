@@ -98,7 +98,7 @@ func (d *daemon) fails(stdout string, args ...string) (log string, code int) {
 		d.Fatal(err)
 	}
 	defer out.Close()
-	ctx, cancel := context.WithTimeout(d.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(d.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, d.path, append([]string{"serve", "--json", "--listen", "127.0.0.1:0"}, args...)...)
 	var text bytes.Buffer

@@ -67,7 +67,7 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNoMachine, err)
 	}
 	vm.arrived = vm.stream.arrived
 	vm.interrupt, vm.interrupted = interruption(vm.m)
