@@ -20,7 +20,7 @@ command that opens the state directory, it closes it to other users, and says if
 look into it. The exit code is 1 if something that is needed is missing.`,
 		Examples: []string{"seussctl doctor", "seussctl doctor --json"},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			h := doctor.Host{StateDir: e.StateDir, Platform: e.WantedPlatform()}
+			h := doctor.Host{StateDir: e.StateDir, Platform: cmdline.WantedPlatform(e)}
 			if d := e.Daemon(); d != nil {
 				defer d.Close()
 				h.Daemon = d.Sandbox

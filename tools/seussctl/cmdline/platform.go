@@ -38,7 +38,7 @@ func (e *Env) setPlatform(name string) error {
 }
 
 // WantedPlatform is the name of the platform that the user asks for, empty for the best.
-func (e *Env) WantedPlatform() string {
+func WantedPlatform(e *Env) string {
 	if e.platform == platformAuto {
 		return ""
 	}
