@@ -94,9 +94,36 @@ func (d *Deployments) Resolve(name string) (string, error) {
 	}
 	alias, ok := f.Aliases[qualifier]
 	if !ok {
-		return "", fmt.Errorf("%w: %q: %w %q", ErrUnknownFunction, base, ErrUnknownAlias, qualifier)
+		return "", unknownAlias(name)
 	}
 	return join(base, pickVersion(alias, rand.Float64())), nil
+}
+
+func unknownAlias(name string) error {
+	base, qualifier, _ := strings.Cut(name, ":")
+	return fmt.Errorf("%w: %q: %w %q", ErrUnknownFunction, base, ErrUnknownAlias, qualifier)
+}
+
+// VersionsOf returns the versions of a function that a name of it stands for: the one in its
+// qualifier, or all that an alias has traffic for; nil, for any, of a name without one.
+func VersionsOf(f *functions.Function, name string) ([]string, error) {
+	_, qualifier, qualified := strings.Cut(name, ":")
+	switch {
+	case !qualified:
+		return nil, nil
+	case qualifier == Latest:
+		return []string{Latest}, nil
+	case functions.ValidDeploymentName(name):
+		if functions.VersionNumber(name) > f.LastVersion {
+			return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
+		}
+		return []string{qualifier}, nil
+	}
+	alias, ok := f.Aliases[qualifier]
+	if !ok {
+		return nil, unknownAlias(name)
+	}
+	return append(slices.Sorted(maps.Keys(alias.Weights)), alias.Version), nil
 }
 
 // pickVersion chooses by a random number from 0 to 1.

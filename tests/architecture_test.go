@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/instance", "dispatcher/quota", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
-	"dispatcher/logs":                  {},
+	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},

@@ -219,3 +219,39 @@ func TestPublishedResults(t *testing.T) {
 		check(what, evaluate(tree, trial, "test", LookupBest).PackageHit, row, "test_pkg_hit_best")
 	}
 }
+
+// paths are the nodes of a tree, each as the way to it.
+func paths(t *Tree) map[string]bool {
+	out := map[string]bool{}
+	var walk func(n *Node, above string)
+	walk = func(n *Node, above string) {
+		above += fmt.Sprint(n.Direct, sorted(n.Packages))
+		out[above] = true
+		for _, c := range n.Children {
+			walk(c, above)
+		}
+	}
+	walk(t.Root, "")
+	return out
+}
+
+// TestPublishedTreesRebuilt: the trees that an older revision of the builder made, which had a
+// depth of 28 and, for v1 and v3, costs that can only be fitted. Which of several nodes of
+// equal benefit it split first is not known, so nodes are compared and not their order, and
+// sizes that cut such a tie are left out.
+func TestPublishedTreesRebuilt(t *testing.T) {
+	fitted := read(t, ReadCosts, "costs-fitted.json")
+	for _, trial := range trials {
+		for v := range variants {
+			whole := read(t, ReadTree, "trial%d/tree-v%d.node-640.json", trial, v)
+			for _, n := range [][]int{{20, 40, 80, 160}, {20, 40, 160}, {20, 40, 80}, {20, 40, 160}}[v] {
+				got := paths(fitVariant(t, trial, v, n, 28, fitted, fmt.Sprintf("trial%d/depsets.jsonl", trial)))
+				for p := range paths(whole.Prefix(n)) {
+					if !got[p] {
+						t.Errorf("trial %d, v%d, %d nodes: there is no %s", trial, v, n, p)
+					}
+				}
+			}
+		}
+	}
+}

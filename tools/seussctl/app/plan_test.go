@@ -29,7 +29,7 @@ func TestPlan(t *testing.T) {
 	fit := func(more ...string) []string {
 		return append([]string{"plan", "fit", "--train", train, "--deps", deps}, more...)
 	}
-	want(t, dir, fit("--packages", costs), "root", "├─ numpy==1", "50 ms", "4.0 MiB", "pandas==1")
+	want(t, dir, fit("--packages", costs), "root", "└─ numpy==1", "50 ms", "4.0 MiB", "pandas==1")
 	tree := decode[plan.Node](t, want(t, dir, fit("--packages", costs, "--nodes", "2", "--json")))
 	if len(tree.Children) != 1 || len(tree.Children[0].Packages) != 2 || tree.Children[0].Count != 3 || tree.Count != 2 {
 		t.Errorf("%+v", tree)
