@@ -61,7 +61,7 @@ of seussctl or of the machine 125.`,
 			if err != nil {
 				return err
 			}
-			if err := e.EnsureImage(c.Context, spec.Image); err != nil {
+			if err := cmdline.EnsureImageOf(c.Context, e, &spec); err != nil {
 				return err
 			}
 			request := dispatcher.Request{Function: spec.Name, Event: event, Timeout: c.Duration("timeout")}

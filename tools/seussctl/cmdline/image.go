@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 
+	"seuss/dispatcher"
 	"seuss/images"
 	"seuss/images/runtimes"
 )
@@ -49,6 +50,23 @@ func (e *Env) EnsureImage(ctx context.Context, name string) error {
 	e.Notef("image %s does not exist yet; building it from this machine's %s", name, r.Title)
 	_, err = e.BuildRuntime(ctx, r, runtimes.Options{})
 	return err
+}
+
+// EnsureImageOf is Env.EnsureImage for what a function is going to run in. Where it asks for
+// a version that no image holds the runtime's own image may turn out to, once it is built.
+func EnsureImageOf(ctx context.Context, e *Env, spec *dispatcher.FunctionSpec) error {
+	if spec.Image != "" || spec.Settings.Runtime == "" {
+		return e.EnsureImage(ctx, spec.Image)
+	}
+	catalogue := runtimes.Catalogue{Store: e.Images()}
+	if _, err := catalogue.Choose(spec.Settings.Runtime); !errors.Is(err, runtimes.ErrNotServed) {
+		return nil // what else is wrong the deployment says
+	}
+	ask, err := runtimes.ParseAsk(spec.Settings.Runtime)
+	if err != nil {
+		return err
+	}
+	return e.EnsureImage(ctx, ask.Runtime.Name)
 }
 
 // ImageConfig returns the configuration of the image of a name, and whether there is
