@@ -39,7 +39,7 @@ func run(ctx context.Context, e *cmdline.Env, args []string) int {
 	err := root.RunContext(ctx, arrange(root, args))
 	e.Progress.Clear()
 	if e.StateDir != "" {
-		err = errors.Join(err, confine.GiveBack(e.StateDir))
+		err = errors.Join(err, confine.GiveBack(e.StateDir, e.Started))
 	}
 	return cmdline.Report(e.Stdout, e.Stderr, err)
 }
