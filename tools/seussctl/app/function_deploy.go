@@ -63,7 +63,8 @@ list and its host ports where none are named. See also function update.`,
 }
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {
-	if err := e.EnsureImage(c.Context, spec.Image); err != nil {
+	var err error
+	if spec.Image, err = e.EnsureImage(c, spec.Image); err != nil {
 		return err
 	}
 	return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"os"
 
+	"github.com/urfave/cli/v2"
+
 	"seuss/images"
 	"seuss/images/runtimes"
+	"seuss/images/source"
 )
 
 // BuildRuntime builds an image of a runtime, shows the progress, and tries the image.
@@ -29,26 +32,38 @@ func (e *Env) buildProgress(done, total int64, _ string) {
 	}
 }
 
-// EnsureImage builds a runtime's own image if it does not exist yet, so that the
-// first command of a new user works. Any other missing or damaged image is the
-// user's to look at.
-func (e *Env) EnsureImage(ctx context.Context, name string) error {
-	if name == "" {
-		name = DefaultImage
+// EnsureImage returns what names an image to the engine: the digest for a source, from
+// which it is built if there is none yet, else the name as it is. A runtime's own image is
+// built if it does not exist yet, so that the first command of a new user works. Any other
+// missing or damaged image is the user's to look at.
+func (e *Env) EnsureImage(c *cli.Context, ref string) (string, error) {
+	if source.IsReference(ref) {
+		b, err := ReadSource(c, ref)
+		if err != nil {
+			return "", err
+		}
+		built, err := e.BuildSource(c.Context, b)
+		if err != nil {
+			return "", err
+		}
+		return built.Digest, e.RefreshDaemon(c.Context)
 	}
-	r, err := runtimes.ByName(name)
+	if ref == "" {
+		ref = DefaultImage
+	}
+	r, err := runtimes.ByName(ref)
 	if err != nil {
-		return nil // it is not a runtime's
+		return ref, nil // it is not a runtime's
 	}
-	if has, err := hasImage(ctx, e, name); has || err != nil {
-		return err
+	if has, err := hasImage(c.Context, e, ref); has || err != nil {
+		return ref, err
 	}
 	if err := e.CheckPlatform(); err != nil {
-		return err
+		return "", err
 	}
-	e.Notef("image %s does not exist yet; building it from this machine's %s", name, r.Title)
-	_, err = e.BuildRuntime(ctx, r, runtimes.Options{})
-	return err
+	e.Notef("image %s does not exist yet; building it from this machine's %s", ref, r.Title)
+	_, err = e.BuildRuntime(c.Context, r, runtimes.Options{})
+	return ref, err
 }
 
 // ImageConfig returns the configuration of the image of a name, and whether there is
