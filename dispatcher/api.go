@@ -222,6 +222,7 @@ var (
 	ErrMemory    = instance.ErrMemory
 	ErrGuestExit = instance.ErrGuestExit
 	ErrCPU       = instance.ErrCPU
+	ErrNoMachine = instance.ErrNoMachine
 )
 
 // Timings are the phases of one invocation. They do not overlap.

@@ -157,7 +157,8 @@ func (d *Dispatcher) checkQuota(name string, code []byte) error {
 	}
 	if q.NodeBytes > 0 {
 		use.NodeBytes = 1 // what is to come is not known: who has used up his quota gets no more
-		for _, n := range d.store.List() {
+		// Of another owner than the default one only his are looked at: invocations ask.
+		for _, n := range d.store.FunctionPrefix(functions.Key(owner, "")) {
 			if n.Private() && functions.OwnerOf(n.Key.Function) == owner {
 				use.NodeBytes += n.StoredBytes()
 			}

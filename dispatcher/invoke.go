@@ -35,7 +35,8 @@ type invocation struct {
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
 	result   *Result
-	bound    []lineage.Binding // arguments given so far, in order
+	bound    []lineage.Binding // arguments given so far, in order, where there may be a capture
+	answers  int               // to questions
 	asked    int               // bytes that remembering them takes
 	started  time.Time
 	outside  *outbound.Instance // the guest has asked for it; else nil

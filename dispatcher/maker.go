@@ -63,7 +63,17 @@ func (m *maker) boot(img *image) (*instance.Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	return instance.Boot(m.host, img.Image, root)
+	began := time.Now()
+	vm, err := m.pools.make(img, root)
+	if err != nil {
+		return nil, err
+	}
+	i, err := instance.Boot(vm, root)
+	if err != nil {
+		return nil, err
+	}
+	i.Restored = time.Since(began)
+	return i, nil
 }
 
 // base returns the image's base snapshot.

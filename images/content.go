@@ -34,7 +34,7 @@ func (n *node) loadTo(_ context.Context, w io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	mem, err := n.object.load(r)
+	mem, err := n.object.Load(r)
 	if err == nil {
 		mem, err = n.direct.Apply(mem)
 	}
@@ -52,7 +52,7 @@ func (n *node) planDirect() (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	if n.direct, err = n.object.planDirect(r); err != nil {
+	if n.direct, err = n.object.PlanDirect(r); err != nil {
 		return fmt.Errorf("find system calls of %s: %w", n.guest, err)
 	}
 	return nil

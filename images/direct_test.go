@@ -6,6 +6,8 @@ import (
 	"os"
 	"slices"
 	"testing"
+
+	"seuss/images/internal/object"
 )
 
 // TestDirectCallsInImage: the loaded layout is patched, the file's content is
@@ -16,15 +18,15 @@ func TestDirectCallsInImage(t *testing.T) {
 	if err != nil {
 		t.Skipf("no C library: %v", err)
 	}
-	o, err := readObject(bytes.NewReader(image), int64(len(image)))
+	o, err := object.Read(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	mem, err := o.load(bytes.NewReader(image))
+	mem, err := o.Load(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := o.planDirect(bytes.NewReader(image))
+	p, err := o.PlanDirect(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"seuss/guest"
 	"seuss/images/internal/elftest"
+	"seuss/images/internal/object"
 )
 
 // mmapLayout is the oracle for loaded layouts: the pages as this host's kernel
@@ -104,11 +105,11 @@ func TestLoadSharedPage(t *testing.T) {
 	image := elftest.Make(elf.ET_DYN, 0,
 		elftest.Segment{Vaddr: 0x3000, Off: 0x1000, Data: pattern(0x100, 1), Flags: elf.PF_R},
 		elftest.Segment{Vaddr: 0x3800, Off: 0x2800, Data: pattern(0x900, 2), Memsz: 0x2000, Flags: elf.PF_R | elf.PF_W})
-	o, err := readObject(bytes.NewReader(image), int64(len(image)))
+	o, err := object.Read(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := o.load(bytes.NewReader(image))
+	got, err := o.Load(bytes.NewReader(image))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func TestPositionIndependentProgram(t *testing.T) {
 
 func TestDamagedELFIsData(t *testing.T) {
 	good := elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x1000, Data: pattern(0x3000, 1)})
-	huge := elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x1000, Data: pattern(0x10, 1), Memsz: maxLoadBytes + 1})
+	huge := elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x1000, Data: pattern(0x10, 1), Memsz: object.MaxLoadBytes + 1})
 	path, info := build(t, Spec{Name: "d", Files: []File{
 		{GuestPath: "/cut", Data: good[:0x2000]}, {GuestPath: "/huge", Data: huge},
 		{GuestPath: "/short", Data: good[:30]}, {GuestPath: "/good", Data: good},
@@ -254,8 +255,8 @@ func TestReadObjectRefuses(t *testing.T) {
 	other := seg(elftest.Segment{Off: 0x1000, Data: []byte{1}})
 	other[18] = byte(elf.EM_AARCH64)
 	for name, b := range map[string][]byte{"empty": nil, "text": []byte("#!/bin/sh\n# a script\n"), "machine": other} {
-		if _, err := readObject(bytes.NewReader(b), int64(len(b))); !errors.Is(err, errNotELF) {
-			t.Errorf("%s: %v, want errNotELF", name, err)
+		if _, err := object.Read(bytes.NewReader(b), int64(len(b))); !errors.Is(err, object.ErrNotELF) {
+			t.Errorf("%s: %v, want object.ErrNotELF", name, err)
 		}
 	}
 	for name, b := range map[string][]byte{
@@ -264,7 +265,7 @@ func TestReadObjectRefuses(t *testing.T) {
 		"memsz":      seg(elftest.Segment{Off: 0x1000, Data: []byte{1}, Memsz: 1 << 62}),
 		"overlap":    elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x1000, Data: pattern(9, 1)}, elftest.Segment{Vaddr: 8, Off: 0x1008, Data: pattern(9, 1)}),
 	} {
-		if o, err := readObject(bytes.NewReader(b), int64(len(b))); err == nil || errors.Is(err, errNotELF) {
+		if o, err := object.Read(bytes.NewReader(b), int64(len(b))); err == nil || errors.Is(err, object.ErrNotELF) {
 			t.Errorf("%s: %+v, %v, want an error", name, o, err)
 		}
 	}
@@ -277,16 +278,16 @@ func FuzzObject(f *testing.F) {
 	f.Add(elftest.Make(elf.ET_DYN, 0, elftest.Segment{Off: 0x200, Vaddr: 0x200, Data: pattern(0x300, 1), Memsz: 0x900, Flags: elf.PF_W}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bytes.NewReader(b)
-		o, err := readObject(r, int64(len(b)))
+		o, err := object.Read(r, int64(len(b)))
 		if err != nil {
 			return
 		}
-		if n, err := o.loadBytes(); err == nil && n < 16<<20 {
-			mem, err := o.load(r)
+		if n, err := o.LoadBytes(); err == nil && n < 16<<20 {
+			mem, err := o.Load(r)
 			if err != nil || uint64(len(mem)) != n {
 				t.Fatalf("layout of %d bytes, planned %d: %v", len(mem), n, err)
 			}
-			if p, err := o.planDirect(r); err == nil {
+			if p, err := o.PlanDirect(r); err == nil {
 				if _, err := p.Apply(mem); err != nil {
 					t.Fatal(err)
 				}

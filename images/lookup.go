@@ -5,6 +5,8 @@ import (
 	"io"
 	"path"
 	"sort"
+
+	"seuss/images/internal/object"
 )
 
 // Entry is a file, directory or symbolic link of an image.
@@ -63,7 +65,7 @@ func (m *Image) entry(guestPath string, num uint32) (Entry, error) {
 	e := Entry{Path: guestPath, Number: num, Inode: m.inodes[num]}
 	if e.Inode.IsSymlink() {
 		buf := make([]byte, e.Inode.Size)
-		if err := readFull(m.content, buf, e.Inode.Off); err != nil {
+		if err := object.ReadFull(m.content, buf, e.Inode.Off); err != nil {
 			return e, fmt.Errorf("read link %s: %w", guestPath, err)
 		}
 		e.Target = string(buf)

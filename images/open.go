@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"seuss/guest"
+	"seuss/images/internal/object"
 )
 
 // Image is an open, validated root image.
@@ -110,7 +111,7 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		{"extents", h.ExtentsOff, h.ExtentCount * guest.ImageExtentSize, img.extents},
 	} {
 		buf := make([]byte, t.bytes)
-		if err := readFull(r, buf, t.off); err != nil {
+		if err := object.ReadFull(r, buf, t.off); err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.what, err)
 		}
 		if err := decode(buf, t.v); err != nil {
@@ -170,7 +171,7 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 // verifyDigest sums the whole file.
 func verifyDigest(r io.ReaderAt, h *Header) error {
 	head := make([]byte, guest.ImageHeaderDigest+len(h.Digest))
-	if err := readFull(r, head, 0); err != nil {
+	if err := object.ReadFull(r, head, 0); err != nil {
 		return fmt.Errorf("verify digest: %w", err)
 	}
 	clear(head[guest.ImageHeaderDigest:])

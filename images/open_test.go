@@ -11,6 +11,7 @@ import (
 
 	"seuss/guest"
 	"seuss/images/internal/elftest"
+	"seuss/images/internal/object"
 )
 
 // TestSizes holds format.go to guest/abi/image.h.
@@ -273,7 +274,7 @@ func FuzzDecode(f *testing.F) {
 			if e.Inode.IsRegular() && e.Inode.Size < 1<<20 {
 				r, err := m.Content(e)
 				if err == nil {
-					err = readFull(r, make([]byte, e.Inode.Size), 0)
+					err = object.ReadFull(r, make([]byte, e.Inode.Size), 0)
 				}
 				if err != nil {
 					t.Errorf("content of %q: %v", e.Path, err)

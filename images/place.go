@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"seuss/guest"
+	"seuss/images/internal/object"
 )
 
 // placement is a run of guest pages at a link address. A shared one is backed
@@ -25,7 +26,7 @@ type piece struct{ at, off, n uint64 }
 func (p placement) fill(r io.ReaderAt) ([]byte, error) {
 	buf := make([]byte, p.bytes)
 	for _, c := range p.pieces {
-		if err := readFull(r, buf[c.at:c.at+c.n], c.off); err != nil {
+		if err := object.ReadFull(r, buf[c.at:c.at+c.n], c.off); err != nil {
 			return nil, fmt.Errorf("read pages for %#x: %w", p.gpa, err)
 		}
 	}
@@ -34,19 +35,19 @@ func (p placement) fill(r io.ReaderAt) ([]byte, error) {
 
 // placeCopies lays the segments out exactly, [p_vaddr, p_vaddr+p_filesz) each
 // and zero around it, one copied run per stretch of neighbouring pages.
-func placeCopies(o *object) []placement {
+func placeCopies(o *object.Object) []placement {
 	var out []placement
-	for _, s := range o.segs {
-		if s.filesz == 0 {
+	for _, s := range o.Segments {
+		if s.Filesz == 0 {
 			continue
 		}
-		start, end := pageFloor(s.vaddr), pageCeil(s.fileEnd())
+		start, end := pageFloor(s.Vaddr), pageCeil(s.FileEnd())
 		if n := len(out); n == 0 || start > out[n-1].gpa+out[n-1].bytes {
 			out = append(out, placement{gpa: start})
 		}
 		run := &out[len(out)-1]
 		run.bytes = end - run.gpa
-		run.pieces = append(run.pieces, piece{s.vaddr - run.gpa, s.off, s.filesz})
+		run.pieces = append(run.pieces, piece{s.Vaddr - run.gpa, s.Off, s.Filesz})
 	}
 	return out
 }
@@ -55,13 +56,13 @@ func placeCopies(o *object) []placement {
 // two segments meet in a guest page, the guest sees the file's own pages, so
 // they cost the image nothing. Only the page in which a writable segment ends
 // is copied, because what follows it in the file must read as zero.
-func placeProgram(o *object) []placement {
+func placeProgram(o *object.Object) []placement {
 	var behind uint64
-	for _, s := range o.segs {
-		if !s.congruent() || pageFloor(s.vaddr) < behind {
+	for _, s := range o.Segments {
+		if !s.Congruent() || pageFloor(s.Vaddr) < behind {
 			return placeCopies(o)
 		}
-		behind = pageCeil(s.memEnd())
+		behind = pageCeil(s.MemEnd())
 	}
 	var out []placement
 	share := func(gpa, end, off uint64) {
@@ -76,12 +77,12 @@ func placeProgram(o *object) []placement {
 		}
 		out = append(out, placement{gpa: gpa, bytes: end - gpa, shared: true, fileOff: off})
 	}
-	for _, s := range o.segs {
-		if s.filesz == 0 {
+	for _, s := range o.Segments {
+		if s.Filesz == 0 {
 			continue
 		}
-		start, end, off := pageFloor(s.vaddr), s.fileEnd(), pageFloor(s.off)
-		zeroTail := end%guest.PageSize != 0 && (s.flags&elf.PF_W != 0 || s.memsz > s.filesz)
+		start, end, off := pageFloor(s.Vaddr), s.FileEnd(), pageFloor(s.Off)
+		zeroTail := end%guest.PageSize != 0 && (s.Flags&elf.PF_W != 0 || s.Memsz > s.Filesz)
 		if !zeroTail {
 			share(start, pageCeil(end), off)
 			continue
@@ -97,27 +98,27 @@ func placeProgram(o *object) []placement {
 }
 
 // kernelObject decodes the kernel library and checks where it is linked.
-func kernelObject(image []byte) (*object, error) {
-	o, err := readObject(bytes.NewReader(image), int64(len(image)))
+func kernelObject(image []byte) (*object.Object, error) {
+	o, err := object.Read(bytes.NewReader(image), int64(len(image)))
 	if err != nil {
 		return nil, fmt.Errorf("kernel library of %d bytes: %w", len(image), err)
 	}
-	lo, hi := pageFloor(o.segs[0].vaddr), pageCeil(o.end())
+	lo, hi := pageFloor(o.Segments[0].Vaddr), pageCeil(o.End())
 	switch {
-	case o.typ != elf.ET_EXEC || o.interp != "":
-		return nil, fmt.Errorf("kernel library: want a static ET_EXEC, got %v with interpreter %q", o.typ, o.interp)
+	case o.Type != elf.ET_EXEC || o.Interp != "":
+		return nil, fmt.Errorf("kernel library: want a static ET_EXEC, got %v with interpreter %q", o.Type, o.Interp)
 	case lo != guest.KernelGPA || hi > guest.ProgramGPA:
 		return nil, fmt.Errorf("kernel library: linked at [%#x, %#x), want from %#x to at most %#x", lo, hi, uint64(guest.KernelGPA), uint64(guest.ProgramGPA))
-	case !o.executable(o.entry):
-		return nil, fmt.Errorf("kernel library: entry point %#x is not in an executable segment", o.entry)
+	case !o.Executable(o.Entry):
+		return nil, fmt.Errorf("kernel library: entry point %#x is not in an executable segment", o.Entry)
 	}
 	return o, nil
 }
 
 // checkProgram says whether an ET_EXEC program fits between the kernel library
 // and the end of RAM.
-func checkProgram(o *object, memoryBytes uint64) error {
-	if lo, hi := pageFloor(o.segs[0].vaddr), pageCeil(o.end()); lo < guest.ProgramGPA || hi > memoryBytes {
+func checkProgram(o *object.Object, memoryBytes uint64) error {
+	if lo, hi := pageFloor(o.Segments[0].Vaddr), pageCeil(o.End()); lo < guest.ProgramGPA || hi > memoryBytes {
 		return fmt.Errorf("linked at [%#x, %#x), want from %#x to the end of memory at %#x", lo, hi, uint64(guest.ProgramGPA), memoryBytes)
 	}
 	return nil

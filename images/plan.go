@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"seuss/guest"
+	"seuss/images/internal/object"
 )
 
 // chunk is a stretch of the image with content; between chunks it is zero.
@@ -69,7 +70,7 @@ func newPlan(spec *Spec) (*plan, error) {
 		InodeCount: uint64(len(p.nodes)), DirentCount: uint64(len(p.dirents)),
 		NamesBytes: uint64(len(p.names)), ExtentCount: uint64(extents),
 		ConfigBytes: uint64(len(p.config)),
-		Entry:       kernel.entry, KernelEnd: pageCeil(kernel.end()),
+		Entry:       kernel.Entry, KernelEnd: pageCeil(kernel.End()),
 	}
 	if len(programRuns) > 0 {
 		p.header.Program = program.inode
@@ -126,14 +127,14 @@ func planProgram(root *node, cfg *Config) (*node, []placement, error) {
 	case n.objectErr != nil:
 		return fail(n.objectErr)
 	case n.object == nil:
-		return fail(errNotELF)
+		return fail(object.ErrNotELF)
 	}
-	if interp := n.object.interp; interp != "" {
+	if interp := n.object.Interp; interp != "" {
 		if _, err := root.resolve(interp); err != nil {
 			return fail(fmt.Errorf("its ELF interpreter is not in the image: %w", err))
 		}
 	}
-	if n.object.typ == elf.ET_DYN {
+	if n.object.Type == elf.ET_DYN {
 		return n, nil, nil
 	}
 	if err := checkProgram(n.object, cfg.MemoryBytes); err != nil {
@@ -231,11 +232,11 @@ func (p *plan) placeLarge() error {
 		if n.objectErr != nil {
 			p.notLoadable = append(p.notLoadable, n.guest)
 		}
-		if n.object == nil || n.object.typ != elf.ET_DYN {
+		if n.object == nil || n.object.Type != elf.ET_DYN {
 			continue
 		}
 		var err error
-		if n.loadBytes, err = n.object.loadBytes(); err != nil {
+		if n.loadBytes, err = n.object.LoadBytes(); err != nil {
 			p.notLoadable = append(p.notLoadable, n.guest)
 			continue
 		}
@@ -245,7 +246,7 @@ func (p *plan) placeLarge() error {
 			}
 			n.loadBytes += n.direct.Bytes
 		}
-		if data := n.object.dataOffset(); data >= apartBytes {
+		if data := n.object.DataOffset(); data >= apartBytes {
 			p.end = pageCeil(p.end)
 			p.end += -(p.end + data) % guest.ImageAlign
 		}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"seuss/images/direct"
+	"seuss/images/internal/object"
 	"seuss/images/layer"
 )
 
@@ -38,8 +39,8 @@ type node struct {
 	data      []byte
 	hostMtime int64 // of the host file in ns when planned, to notice a change
 
-	object    *object // the ELF in a regular file, or nil
-	objectErr error   // why an ELF cannot be loaded
+	object    *object.Object // the ELF in a regular file, or nil
+	objectErr error          // why an ELF cannot be loaded
 
 	// Filled by the plan.
 	inode   uint32
@@ -185,11 +186,11 @@ func (n *node) readObject() error {
 	if err != nil {
 		return err
 	}
-	o, err := readObject(r, int64(n.size))
+	o, err := object.Read(r, int64(n.size))
 	switch {
 	case err == nil:
 		n.object = o
-	case !errors.Is(err, errNotELF):
+	case !errors.Is(err, object.ErrNotELF):
 		n.objectErr = err
 	}
 	if err := done(); err != nil {

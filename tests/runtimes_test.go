@@ -105,6 +105,7 @@ func natively(t *testing.T, program string, args ...string) string {
 // goroutines, garbage collection that has to preempt, net/http, TLS, files,
 // signals. It also shows what becomes of exit codes and signals.
 func TestGoProgram(t *testing.T) {
+	t.Parallel()
 	vmmtest.Require(t)
 	root := t.TempDir()
 	program := filepath.Join(root, "bin", "goprogram")
@@ -144,6 +145,7 @@ func TestGoProgram(t *testing.T) {
 // TestRunCommand: seussctl run passes on output and exit code of any ELF program,
 // dynamic ones too.
 func TestRunCommand(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	root := t.TempDir()
 	source := filepath.Join(t.TempDir(), "p.c")

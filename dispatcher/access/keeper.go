@@ -94,7 +94,9 @@ func (k *Keeper) Reload() error {
 		k.log.Info("tokens were read anew", "tokens", len(f.Tokens))
 	}
 	k.bad = false
-	k.table.Store(t)
+	if old := k.table.Swap(t); old != nil {
+		close(old.replaced)
+	}
 	return nil
 }
 

@@ -17,6 +17,7 @@ type Table struct {
 	accounts map[string]string // owners by account
 	quotas   map[string]Quota
 	nobody   string // signatures are checked with it where there is no secret
+	replaced chan struct{}
 }
 
 // signer is a token that signs.
@@ -35,7 +36,7 @@ func (f *File) Table() (*Table, error) {
 		return nil, fmt.Errorf("%d owners with quotas, at most %d", len(f.Owners), MaxOwners)
 	}
 	t := &Table{bySecret: make(map[[sha256.Size]byte]*Principal, len(f.Tokens)), byName: map[string]signer{},
-		accounts: map[string]string{DefaultAccount: functions.DefaultOwner}, quotas: map[string]Quota{}, nobody: NewSecret()}
+		accounts: map[string]string{DefaultAccount: functions.DefaultOwner}, quotas: map[string]Quota{}, nobody: NewSecret(), replaced: make(chan struct{})}
 	names := make(map[string]bool, len(f.Tokens))
 	for i := range f.Tokens {
 		token := &f.Tokens[i]
@@ -108,6 +109,7 @@ func (t *Table) add(token *Token) error {
 	if t.bySecret[digest] != nil {
 		return fmt.Errorf("it has the secret of %q", t.bySecret[digest].Name)
 	}
+	p.digest = digest
 	t.bySecret[digest] = p
 	if token.Secret != "" {
 		t.byName[token.Name] = signer{p, token.Secret}
@@ -129,6 +131,18 @@ func (t *Table) addOwner(owner string) error {
 
 // Bearer finds the principal of a bearer token; nil: there is none.
 func (t *Table) Bearer(secret string) *Principal { return t.bySecret[digestOf(secret)] }
+
+// Present returns what an earlier table's principal is in this one: whoever has the same
+// secret; nil: his token was taken back.
+func (t *Table) Present(p *Principal) *Principal {
+	if p == Local {
+		return p
+	}
+	return t.bySecret[p.digest]
+}
+
+// Replaced is closed when a Keeper has another table.
+func (t *Table) Replaced() <-chan struct{} { return t.replaced }
 
 // Signing returns the secret to check a signature with that names a token. Where it is
 // not that token's, which cannot be told from an answer, the principal is nil: whoever
@@ -158,3 +172,7 @@ func Equal(a, b string) bool {
 
 // ServiceKey is the name, and so the access key id, of the service's own token.
 const ServiceKey = "seuss"
+
+// NoSecret stands for the service's own token where the service asks for none: AWS's
+// clients want something to sign with.
+const NoSecret = "none"

@@ -117,6 +117,10 @@ type Hosted interface {
 	StateDir() string
 	// Describe describes a deployment.
 	Describe(deployment string) (*Function, error)
+	// FunctionsWhere is Functions of some owners, and of them those that are wanted.
+	FunctionsWhere(owners []string, wanted func(key string) bool) ([]Function, error)
+	// SnapshotsWhere is Snapshots of those that are wanted.
+	SnapshotsWhere(wanted func(*lineage.Node) bool) []*Snapshot
 	// Watch returns a channel that is closed when the snapshots change.
 	Watch() <-chan struct{}
 }

@@ -204,7 +204,7 @@ func (s *Store) sweepCode(owner string) error {
 		return fmt.Errorf("sweep code: %w", err)
 	}
 	for _, e := range entries {
-		if digest := e.Name(); validDigest(digest) && !used[digest] {
+		if digest := e.Name(); validDigest(digest) && !e.IsDir() && !used[digest] { // an owner may be called so
 			if err := s.fs.Remove(filepath.Join(s.folder(codeDir, owner), digest)); err != nil {
 				return fmt.Errorf("sweep code: %w", err)
 			}

@@ -21,6 +21,9 @@ const (
 	maxHandlerBytes = 256
 	maxRecordBytes  = 64 << 10 // of a deployment's JSON
 
+	// MaxVersions bounds the published versions of one function: whoever publishes one
+	// more, or removes one, reads them all.
+	MaxVersions = 1000
 	// MaxCodeBytes bounds the code of one function.
 	MaxCodeBytes = bundle.MaxBytes
 )

@@ -103,3 +103,20 @@ func TestNames(t *testing.T) {
 		t.Error("names and keys")
 	}
 }
+
+// TestOwnerNamedAsADigest: the folder of one whose name has a digest's form is not taken
+// for code that nobody uses.
+func TestOwnerNamedAsADigest(t *testing.T) {
+	dir, code := t.TempDir(), []byte("code")
+	key := Key(CodeDigest([]byte("other code")), "hello")
+	s := open(t, dir)
+	f, err := s.Put(Function{Name: key, Handler: "h"}, code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	s = open(t, dir)
+	if got, err := s.Code(f); err != nil || string(got) != string(code) {
+		t.Errorf("%q, %v", got, err)
+	}
+}

@@ -14,18 +14,15 @@ import (
 // bootTimeout bounds a cold boot to the driver's READY.
 const bootTimeout = 60 * time.Second
 
-// Boot makes a machine of which root shows the image, and boots it until the driver of
-// its runtime is ready. The VM is the instance's alone: it ends with Destroy.
-func Boot(h *Host, img *Image, root *Snapshot) (*Instance, error) {
+// Boot boots a machine that was made for root, which shows its image, until the driver of
+// its runtime is ready. The VM is the instance's alone: it ends with Destroy, or here with
+// an error.
+func Boot(vm *VM, root *Snapshot) (*Instance, error) {
 	began := time.Now()
-	vm, err := NewVM(h, img, root)
-	if err != nil {
-		return nil, err
-	}
 	i := &Instance{vm: vm, start: root, parent: root}
 	if err := i.boot(began.Add(bootTimeout)); err != nil {
 		vm.Close()
-		return nil, fmt.Errorf("boot image %q: %w", img.Name, err)
+		return nil, fmt.Errorf("boot image %q: %w", vm.image.Name, err)
 	}
 	i.Restored = time.Since(began)
 	return i, nil

@@ -210,3 +210,12 @@ func rel32(opcode []byte, at, target uint64) ([]byte, error) {
 // pageFloor rounds down to a page boundary, and pageCeil up.
 func pageFloor(n uint64) uint64 { return n &^ (guest.PageSize - 1) }
 func pageCeil(n uint64) uint64  { return pageFloor(n + guest.PageSize - 1) }
+
+// First is where the first byte lies that changes; what is not patched at all has none, and
+// a place behind every layout.
+func (p *Plan) First() uint64 {
+	if len(p.calls) == 0 {
+		return 1 << 63
+	}
+	return p.calls[0].start
+}

@@ -40,6 +40,8 @@ type writer struct {
 	f     file
 	limit uint64 // of regular files' bytes
 	most  int    // entries
+	// memory is the largest object that is taken into memory.
+	memory uint64
 
 	end      uint64 // of what is written or set aside, a page multiple
 	packed   []byte // small files that are not written yet
@@ -57,7 +59,7 @@ type writer struct {
 }
 
 func newWriter(f file, limit uint64) *writer {
-	return &writer{f: f, limit: min(limit, maxContent/2), most: MaxEntries, end: guest.PageSize, byPath: map[string]uint32{}, targets: map[uint32]string{}}
+	return &writer{f: f, limit: min(limit, maxContent/2), most: MaxEntries, memory: memoryObject, end: guest.PageSize, byPath: map[string]uint32{}, targets: map[uint32]string{}}
 }
 
 // at returns the place of a path's entry, which it makes if there is none.
@@ -262,12 +264,21 @@ func (w *writer) content(rec *inode, size uint64, r io.Reader) error {
 	if _, err := io.ReadFull(r, first); err != nil {
 		return tarError(noEOF(err))
 	}
-	if size < packBytes && !isELF(first) {
+	if isELF(first) {
+		return w.object(rec, first, r)
+	}
+	if size < packBytes {
 		return w.pack(rec, first)
 	}
-	rec.Off = w.end
-	w.end += pageCeil(size)
+	rec.Off = w.take(size)
 	return w.copyAt(rec.Off, first, size, r)
+}
+
+// take sets whole pages aside.
+func (w *writer) take(size uint64) (off uint64) {
+	off = w.end
+	w.end += pageCeil(size)
+	return off
 }
 
 // copyAt writes a file of a size, of which first is read already, at off.

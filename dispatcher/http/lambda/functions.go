@@ -3,6 +3,7 @@ package lambda
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -136,7 +137,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	arn := s.ARN(name.Key, "")
-	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
+	if err := s.deploy(r.Context(), spec); err != nil {
 		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
@@ -189,10 +190,18 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 		server.WriteJSON(w, http.StatusOK, s.configuration(&f, ""))
 		return nil
 	}
-	if _, err := s.Service.Deploy(r.Context(), spec); err != nil {
+	if err := s.deploy(r.Context(), spec); err != nil {
 		return server.Answer(err, arn)
 	}
 	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
+}
+
+// deploy needs a machine, and so a slot of the owner's.
+func (s *door) deploy(ctx context.Context, spec dispatcher.FunctionSpec) error {
+	return s.Admission.Once(ctx, functions.OwnerOf(spec.Name), func() error {
+		_, err := s.Service.Deploy(ctx, spec)
+		return err
+	})
 }
 
 // change reads a request that changes a function, and describes the function's
@@ -237,7 +246,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
 		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
-		_, err = s.Service.Deploy(r.Context(), spec) // it has to be loaded anew
+		err = s.deploy(r.Context(), spec) // it has to be loaded anew
 	}
 	if err != nil {
 		return server.Answer(err, arn)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
@@ -104,9 +105,7 @@ func (s *door) followLogs(w http.ResponseWriter, r *http.Request, k logs.Key, q 
 		return err
 	}
 	control := http.NewResponseController(w)
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(http.StatusOK)
+	beginEvents(w)
 	send := func(e *logs.Entry) {
 		if q.Fits(e) {
 			q.After = e.Seq
@@ -122,13 +121,18 @@ func (s *door) followLogs(w http.ResponseWriter, r *http.Request, k logs.Key, q 
 	tick := time.NewTicker(heartbeat)
 	defer tick.Stop()
 	for {
+		tokens := s.TokensReplaced() // before asking: no change is missed
+		if !s.StillMay(r, access.Read, k.Function) {
+			endEvents(w, tokenTaken)
+			return nil
+		}
 		if control.Flush() != nil {
 			return nil
 		}
 		select {
 		case e, ok := <-f.C:
 			if !ok {
-				sendEvent(w, "end", map[string]string{"reason": fmt.Sprint(f.Err())})
+				endEvents(w, fmt.Sprint(f.Err()))
 				return nil
 			}
 			send(&e)
@@ -136,8 +140,9 @@ func (s *door) followLogs(w http.ResponseWriter, r *http.Request, k logs.Key, q 
 		case <-r.Context().Done():
 			return nil
 		case <-s.Stopping():
-			sendEvent(w, "end", map[string]string{"reason": "the service ends"})
+			endEvents(w, serviceEnds)
 			return nil
+		case <-tokens:
 		case <-tick.C:
 			fmt.Fprint(w, ": alive\n\n")
 		}

@@ -7,7 +7,7 @@
 //
 // Units: those of the documents.
 //
-// Locks: progress.mu, a leaf.
+// Locks: progress.mu and watchers.mu, leaves.
 package native
 
 import (
@@ -34,12 +34,15 @@ const maxSmallRequest = 1 << 20
 const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dispatcher.MaxEventBytes
 
 // door is the API over a server.
-type door struct{ *server.Server }
+type door struct {
+	*server.Server
+	watching watchers
+}
 
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *server.Routes) {
-	s, look := &door{on}, newInspector(on)
+	s, look := &door{Server: on, watching: watchers{owners: map[string]int{}}}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,
@@ -75,6 +78,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"POST /v1/gc":                         s.nativeGC,
 		"POST /v1/marks":                      s.nativeMark,
 		"GET /v1/lineage":                     s.nativeLineage,
+		"GET /v1/watch":                       s.watch,
 		"GET /v1/pools":                       s.nativePools,
 		"GET /v1/instances":                   s.nativeInstances,
 		"GET /v1/sandbox":                     s.nativeSandbox,
@@ -82,7 +86,6 @@ func open(on *server.Server, mux *server.Routes) {
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}
-	mux.HandleFunc("GET /v1/watch", s.watch)
 	mux.HandleFunc("GET /openapi.json", s.openAPI)
 }
 
@@ -113,6 +116,8 @@ func (s *door) writeNativeError(w http.ResponseWriter, r *http.Request, err erro
 		}
 	case errors.As(err, &refused):
 		w.Header().Set("Retry-After", server.RetryAfterText(refused.RetryAfter))
+	case status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", server.RetryAfterText(time.Second))
 	}
 	if status >= 500 {
 		s.Log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
@@ -167,7 +172,7 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	spec.Name = name
-	n, err := s.Service.Deploy(r.Context(), spec)
+	n, err := once(s, r, functions.OwnerOf(name), func() (*api.Snapshot, error) { return s.Service.Deploy(r.Context(), spec) })
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
@@ -230,6 +235,15 @@ func (s *door) nativeCode(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// once does what needs a machine, and so a slot of an owner's.
+func once[T any](s *door, r *http.Request, owner string, do func() (T, error)) (doc T, err error) {
+	err = s.Admission.Once(r.Context(), owner, func() (err error) {
+		doc, err = do()
+		return err
+	})
+	return doc, err
+}
+
 func (s *door) nativeInvoke(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
@@ -272,10 +286,8 @@ func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	request.RequestID = server.RequestIDOf(r)
-	var result *dispatcher.Result
-	err = s.Admission.Once(r.Context(), functions.OwnerOf(in.Function.Name), func() (err error) {
-		result, err = s.Service.RunOnce(r.Context(), in.Function, request)
-		return err
+	result, err := once(s, r, functions.OwnerOf(in.Function.Name), func() (*dispatcher.Result, error) {
+		return s.Service.RunOnce(r.Context(), in.Function, request)
 	})
 	if err != nil {
 		return err
@@ -306,12 +318,14 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	n, err := once(s, r, functions.OwnerOf(name), func() (*api.Snapshot, error) {
+		return s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	})
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
 func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
-	n, err := s.Service.Base(r.Context(), r.PathValue("image"))
+	n, err := once(s, r, server.PrincipalOf(r).Owner, func() (*api.Snapshot, error) { return s.Service.Base(r.Context(), r.PathValue("image")) })
 	return answer(w, http.StatusCreated, n, err)
 }
 
@@ -320,7 +334,9 @@ func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	n, err := s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
+	n, err := once(s, r, server.PrincipalOf(r).Owner, func() (*api.Snapshot, error) {
+		return s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
+	})
 	return answer(w, http.StatusCreated, n, err)
 }
 

@@ -16,12 +16,18 @@ import (
 // and by the names that he calls them.
 
 func (s *door) nativeFunctions(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Service.Functions(r.Context())
+	p := server.PrincipalOf(r)
+	var list []api.Function
+	var err error
+	if owners, all := p.Owners(); all {
+		list, err = s.Service.Functions(r.Context())
+		list = slices.DeleteFunc(list, func(f api.Function) bool { return !p.Reaches(f.Name) })
+	} else {
+		list, err = s.Service.FunctionsWhere(owners, p.Reaches)
+	}
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
-	p := server.PrincipalOf(r)
-	list = slices.DeleteFunc(list, func(f api.Function) bool { return !p.Reaches(f.Name) })
 	for i := range list {
 		shownFunction(r, &list[i])
 	}
@@ -66,21 +72,18 @@ func shownSnapshot(r *http.Request, n *api.Snapshot) *api.Snapshot {
 	return n
 }
 
-// snapshots lists those that the caller may see.
-func (s *door) snapshots(r *http.Request) ([]*api.Snapshot, error) {
-	list, err := s.Service.Snapshots(r.Context())
-	if err != nil {
-		return nil, err
-	}
+// snapshots lists those that the caller may see, and of them those that are wanted; nil:
+// all.
+func (s *door) snapshots(r *http.Request, wanted func(*lineage.Node) bool) []*api.Snapshot {
 	p := server.PrincipalOf(r)
-	list = slices.DeleteFunc(list, func(n *api.Snapshot) bool { return !reaches(p, &n.Info) })
+	list := s.Service.SnapshotsWhere(func(n *lineage.Node) bool { return reaches(p, &n.Info) && (wanted == nil || wanted(n)) })
 	for _, n := range list {
 		shownSnapshot(r, n)
 		if !p.Everywhere() && !n.Private() {
 			n.Hits = 0 // they tell of others
 		}
 	}
-	return list, nil
+	return list
 }
 
 // snapshot finds one that the caller may see. By the beginning of an id he finds those
@@ -91,11 +94,7 @@ func (s *door) snapshot(r *http.Request, ref string) (*api.Snapshot, error) {
 		n, err := s.Service.Snapshot(r.Context(), ref)
 		return shownSnapshot(r, n), err
 	}
-	list, err := s.snapshots(r)
-	if err != nil {
-		return nil, err
-	}
-	return api.Find(list, ref)
+	return api.Find(s.snapshots(r, nil), ref)
 }
 
 func shownInstances(r *http.Request, list []dispatcher.Instance) []dispatcher.Instance {

@@ -31,7 +31,9 @@ func NewHTTPServer(h http.Handler) *http.Server {
 // Access guards a listener: with a token, requests must carry it or one of the
 // server's Keys, as a bearer token or as the secret access key of their AWS signature;
 // without one, they must come from this machine's own programs, not from a web page in
-// its browser. On a Unix socket they need no token, but must come from a program of
+// its browser; who shows a token there all the same must be known, or show access.NoSecret,
+// but a signature is anybody's that names no token. On a
+// Unix socket they need no token, but must come from a program of
 // the service's own user, or of root, whatever the socket's permissions are; its
 // listener must be one of a listener.Group. Who shows a token there acts as its holder:
 // he may pass on what others ask.
@@ -136,16 +138,22 @@ func (s *Server) principal(r *http.Request, token string, unix bool) (*access.Pr
 			return access.Local, err
 		}
 	case token == "":
-		return access.Local, checkLocal(r)
+		if err := checkLocal(r); err != nil || !shown {
+			return access.Local, err
+		}
 	}
 	if !shown {
 		return nil, errNoToken
+	}
+	open := token == "" && !unix
+	if token == "" {
+		token = access.NoSecret
 	}
 	scheme, value, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	switch {
 	case strings.EqualFold(scheme, "Bearer"):
 		value = strings.TrimSpace(value)
-		own := token != "" && access.Equal(value, token)
+		own := access.Equal(value, token)
 		if p := s.bearer(value); p != nil {
 			return p, nil
 		}
@@ -154,13 +162,37 @@ func (s *Server) principal(r *http.Request, token string, unix bool) (*access.Pr
 		}
 	case scheme == signatureAlgorithm:
 		secret, p := s.signing(value, token)
-		err := checkSignature(r, value, secret, time.Now())
-		if err == nil && p == nil {
-			err = errSignature // the secret is nobody's
+		if open && p == access.Local { // AWS's clients sign in any case, with whatever they have
+			return p, nil
 		}
-		return p, err
+		return p, checkSignature(r, value, secret, time.Now())
 	}
 	return nil, errUnauthorized
+}
+
+// StillMay reports whether who asked has, in the present table of tokens, a right on a
+// function, or on some at least where key is "". It is for answers that go on for long:
+// what PrincipalOf returns after it is of the present table.
+func (s *Server) StillMay(r *http.Request, right access.Right, key string) bool {
+	st := stateOf(r)
+	if s.Keys == nil || st == nil || st.principal == nil {
+		return true
+	}
+	p := s.Keys.Table().Present(st.principal)
+	if p == nil {
+		return false
+	}
+	st.principal = p
+	return p.Has(right) && (key == "" || p.Reaches(key))
+}
+
+// TokensReplaced returns a channel that is closed when there is another table of tokens.
+// Take it before StillMay, then no change is missed.
+func (s *Server) TokensReplaced() <-chan struct{} {
+	if s.Keys == nil {
+		return nil
+	}
+	return s.Keys.Table().Replaced()
 }
 
 // bearer finds who has a bearer token of the Keys; nil: nobody.
@@ -179,7 +211,7 @@ func (s *Server) signing(authorization, token string) (string, *access.Principal
 		return token, access.Local
 	}
 	secret, p := s.Keys.Table().Signing(keyID(authorization))
-	if p == nil && token != "" {
+	if p == nil {
 		return token, access.Local
 	}
 	return secret, p

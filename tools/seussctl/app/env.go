@@ -11,10 +11,6 @@ import (
 	"seuss/tools/seussctl/cmdline"
 )
 
-// noSecret is what AWS's clients sign with where no token is asked for: they want
-// something.
-const noSecret = "none"
-
 func env(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:  "env",
@@ -63,7 +59,7 @@ func variables(c *cli.Context, e *cmdline.Env) (list [][2]string, err error) {
 	if at.URL == "" {
 		return nil, errors.New("the daemon listens on Unix sockets only, which AWS's clients cannot use: start it with --listen ADDRESS")
 	}
-	secret := noSecret
+	secret := access.NoSecret
 	if at.Token {
 		secret = e.Getenv(tokenVariable)
 		if at.TokenFile != "" {

@@ -39,13 +39,20 @@ refused by name, an invocation with 429. A daemon takes it at once.`,
 			var read access.Quota
 			counts := map[string]*int{"functions": &read.Functions, "instances": &read.Instances}
 			sizes := map[string]*uint64{"code": &read.CodeBytes, "snapshots": &read.NodeBytes}
+			said := false
 			for _, name := range []string{"functions", "instances", "code", "snapshots", "machines"} {
+				if !c.IsSet(name) {
+					continue
+				}
+				said = true
 				text := c.String(name)
-				if text == "" || text == anyAmount {
+				if text == anyAmount {
 					continue
 				}
 				var err error
 				switch {
+				case text == "": // such as of a variable that is not set: no bound is lifted by that
+					err = fmt.Errorf("it is empty; want an amount, or %s", anyAmount)
 				case counts[name] != nil:
 					*counts[name], err = strconv.Atoi(text)
 					if err == nil && *counts[name] < 1 {
@@ -64,10 +71,13 @@ refused by name, an invocation with 429. A daemon takes it at once.`,
 					read.MachinePct = int(math.Round(n * 100))
 				}
 				if err != nil {
-					return cmdline.Usagef(c.Command.HelpName, "--%s %s: %w", name, text, err)
+					return cmdline.Usagef(c.Command.HelpName, "--%s %q: %w", name, text, err)
 				}
 			}
 			owner := c.Args().First()
+			if !said {
+				return cmdline.Usagef(c.Command.HelpName, "%s: say what he may have, such as --functions 100", owner)
+			}
 			return changeAccess(c.Context, e, func(f *access.File) error {
 				f.SetQuota(owner, func(q *access.Quota) {
 					for name, take := range map[string]func(){

@@ -18,6 +18,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/events"
 	_ "seuss/dispatcher/http/lambda" // a front door
 	"seuss/dispatcher/http/listener"
@@ -81,7 +82,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients of the address need (default: one that is made and kept in the state directory)"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "no-token", Usage: "ask for no token: every program of this machine, whoever runs it, may use the address"},
-		&cli.IntFlag{Name: "machines", Value: guestsPerProcessor * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
+		&cli.IntFlag{Name: "machines", Value: capacity.MachinesPerCPU * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
 		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive that is taken over, such as 2GiB (default: 16GiB)"},
@@ -228,12 +229,8 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }
 
-const (
-	// guestsPerProcessor is what --machines is by default for each processor.
-	guestsPerProcessor = 4
-	// manyThreads is half of what Go's runtime allows by itself.
-	manyThreads = 5000
-)
+// manyThreads is half of what Go's runtime allows by itself.
+const manyThreads = 5000
 
 // addProcessors lets Go run as many threads more as may be inside a guest at a time, up to
 // four for each processor: that many compute side by side or wait for the kernel, and each
@@ -245,7 +242,7 @@ const (
 func addProcessors(slots int) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		own := runtime.GOMAXPROCS(0)
-		runtime.GOMAXPROCS(own + min(slots, guestsPerProcessor*own))
+		runtime.GOMAXPROCS(own + min(slots, capacity.MachinesPerCPU*own))
 	}
 	if slots > manyThreads { // each takes one while it is inside its guest
 		debug.SetMaxThreads(slots + manyThreads)

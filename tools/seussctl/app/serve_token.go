@@ -1,8 +1,6 @@
 package app
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher/access"
 	"seuss/lineage/sealed"
 	"seuss/tools/seussctl/cmdline"
 )
@@ -21,8 +20,6 @@ const (
 	tokenVariable = "SEUSS_TOKEN"
 	// tokenName is the file in the state directory with the token that serve makes.
 	tokenName = "token"
-	// tokenBytes of randomness are in that.
-	tokenBytes = 32
 	// minToken keeps a token that a user chose from being guessed.
 	minToken = 16
 	// maxToken bounds what is read of its file.
@@ -97,9 +94,7 @@ func ensureToken(t *token, stateDir string) error {
 }
 
 func makeToken(file string) (string, error) {
-	b := make([]byte, tokenBytes)
-	rand.Read(b) // never fails
-	text := base64.RawURLEncoding.EncodeToString(b)
+	text := access.NewSecret()
 	files := sealed.OS()
 	if err := files.WriteFile(file, []byte(text+"\n")); err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -49,17 +50,24 @@ A daemon takes it at once.`,
 			t := access.Token{Name: c.Args().First(), Owner: c.String("owner"), Rights: rights, Functions: c.StringSlice("functions"), Created: time.Now().UTC().Round(0)}
 			secret := access.NewSecret()
 			t.Seal(secret, c.Bool("sign"))
-			if err := changeAccess(c.Context, e, func(f *access.File) error { return f.Add(t) }); err != nil {
+			if err := editAccess(e, func(f *access.File) error { return f.Add(t) }); err != nil {
 				return err
 			}
+			// Before the daemon is asked, whose failure would leave a token with a secret
+			// that nobody knows, and so would one of stdout's.
 			if e.JSON {
-				return e.PrintJSON(struct {
+				err = e.PrintJSON(struct {
 					shownToken
 					Secret string `json:"secret"`
 				}{showToken(&t), secret})
+			} else {
+				_, err = fmt.Fprintln(e.Stdout, secret)
 			}
-			_, err = fmt.Fprintln(e.Stdout, secret)
-			return err
+			if err != nil {
+				return fmt.Errorf("the secret could not be printed, and the token %s is taken back: %w", t.Name,
+					errors.Join(err, editAccess(e, func(f *access.File) error { return f.Remove(t.Name) })))
+			}
+			return e.RefreshDaemon(c.Context)
 		},
 	})
 }
@@ -136,12 +144,17 @@ func tokenRm(e *cmdline.Env) *cli.Command {
 	})
 }
 
-// changeAccess changes who may do what, and has a daemon take it over.
-func changeAccess(ctx context.Context, e *cmdline.Env, edit func(*access.File) error) error {
+// editAccess changes who may do what, which a daemon sees a second later at the latest.
+func editAccess(e *cmdline.Env, edit func(*access.File) error) error {
 	if err := e.MakeState(); err != nil {
 		return err
 	}
-	if err := access.Change(e.StateDir, edit); err != nil {
+	return access.Change(e.StateDir, edit)
+}
+
+// changeAccess is editAccess that has a daemon take it over at once.
+func changeAccess(ctx context.Context, e *cmdline.Env, edit func(*access.File) error) error {
+	if err := editAccess(e, edit); err != nil {
 		return err
 	}
 	return e.RefreshDaemon(ctx)
