@@ -7,7 +7,7 @@ import (
 )
 
 // Container is what a container image says of its program, in the terms of the OCI image
-// specification, config.md.
+// specification, "Image Configuration".
 type Container struct {
 	Entrypoint   []string `json:"entrypoint,omitempty"`
 	Cmd          []string `json:"cmd,omitempty"` // the program where there is no Entrypoint, else its arguments

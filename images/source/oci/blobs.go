@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// maxArchiveFiles bounds the entries of an archive.
-	maxArchiveFiles = 1 << 16
+	// maxFiles bounds the entries of an archive: more than any image has layers.
+	maxFiles = 1 << 15
 	// maxArchiveLinks is how many links lead to a file at most.
 	maxArchiveLinks = 8
 	// maxDocument bounds a manifest, an index and a config, which are read whole.
@@ -122,8 +122,8 @@ func openArchive(name string) (_ blobs, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("archive: %w: %w", err, ErrFormat)
 		}
-		if len(a.files)+len(a.links) >= maxArchiveFiles {
-			return nil, fmt.Errorf("archive of more than %d files: %w", maxArchiveFiles, ErrTooLarge)
+		if len(a.files)+len(a.links) >= maxFiles {
+			return nil, fmt.Errorf("archive of more than %d files: %w", maxFiles, ErrTooLarge)
 		}
 		switch name := path.Clean(h.Name); h.Typeflag {
 		case tar.TypeReg:

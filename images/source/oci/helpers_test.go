@@ -25,6 +25,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"github.com/klauspost/compress/zstd"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"seuss/images/layer"
 	"seuss/images/source"
@@ -125,7 +126,7 @@ func writeLayout(t *testing.T, images map[string]v1.Image) string {
 	for name, img := range images {
 		var o []ocilayout.Option
 		if name != "" {
-			o = append(o, ocilayout.WithAnnotations(map[string]string{refName: name}))
+			o = append(o, ocilayout.WithAnnotations(map[string]string{ocispec.AnnotationRefName: name}))
 		}
 		check(t, p.AppendImage(img, o...))
 	}

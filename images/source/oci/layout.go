@@ -11,11 +11,8 @@ import (
 	"strings"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
-
-// refName is the annotation that names an image in a layout (OCI image spec,
-// annotations).
-const refName = "org.opencontainers.image.ref.name"
 
 // splitTag cuts PATH[:TAG]. A path that exists is meant as it is, and a tag has no slash.
 func splitTag(ref string) (name, tag string) {
@@ -76,7 +73,7 @@ func readLayout(b blobs, tag string) (*image, error) {
 	var found []v1.Descriptor
 	var names []string
 	for _, d := range index.Manifests {
-		name := d.Annotations[refName]
+		name := d.Annotations[ocispec.AnnotationRefName]
 		if tag == "" || name == tag {
 			found = append(found, d)
 		}

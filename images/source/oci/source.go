@@ -46,7 +46,7 @@ func findRegistry(ctx context.Context, ref string, o source.Options) (*source.Fo
 	}}, nil
 }
 
-// imageName is the last part of a repository's name and the tag, as in python-3.12.
+// imageName is the last part of a repository's name and the tag, as in tools-3.
 func imageName(ref name.Reference) string {
 	base := path.Base(ref.Context().RepositoryStr())
 	if tag, ok := ref.(name.Tag); ok && tag.TagStr() != name.DefaultTag {

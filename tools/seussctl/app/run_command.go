@@ -96,14 +96,14 @@ func findProgram(image *images.Image, args []string, dir, dirs string) ([]string
 		if !ok {
 			return args, nil
 		}
-		name, rest, _ := strings.Cut(strings.TrimSpace(string(interpreter)), " ")
-		if rest = strings.TrimSpace(rest); rest != "" {
-			args = append([]string{rest}, args...)
-		}
-		args = append([]string{name}, args...)
-		if name == "" {
+		command, option, _ := strings.Cut(strings.TrimSpace(string(interpreter)), " ")
+		if command == "" {
 			return nil, fmt.Errorf("%s is a script that names no interpreter", at)
 		}
+		if option = strings.TrimSpace(option); option != "" {
+			args = append([]string{option}, args...)
+		}
+		args, name = append([]string{command}, args...), command
 	}
 	return nil, fmt.Errorf("%s: more than %d scripts run one another", args[0], maxInterpreters)
 }

@@ -62,7 +62,7 @@ func runProgram(e *cmdline.Env, c *cli.Context) error {
 		p.Env = append(p.Env, v)
 	}
 	if c.IsSet("memory") {
-		memory, err := parseMemory(c.String("memory"))
+		memory, err := cmdline.ParseMemory(c.String("memory"))
 		if err != nil {
 			return cmdline.Usagef(c.Command.HelpName, "--memory: %w", err)
 		}

@@ -111,7 +111,7 @@ func measureProgram(ctx context.Context, e *cmdline.Env, platform platform.Platf
 // openImage opens an image that there is, or the one that a source leads to.
 func openImage(ctx context.Context, e *cmdline.Env, ref string) (*images.Image, error) {
 	if source.IsReference(ref) {
-		built, err := e.BuildSource(ctx, cmdline.FromSource{Reference: ref})
+		built, err := cmdline.BuildSource(ctx, e, cmdline.FromSource{Reference: ref})
 		if err != nil {
 			return nil, err
 		}

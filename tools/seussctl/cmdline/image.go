@@ -42,7 +42,7 @@ func (e *Env) EnsureImage(c *cli.Context, ref string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		built, err := e.BuildSource(c.Context, b)
+		built, err := BuildSource(c.Context, e, b)
 		if err != nil {
 			return "", err
 		}

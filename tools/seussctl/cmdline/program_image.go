@@ -71,11 +71,11 @@ func (b *FromSource) key(found *source.Found) string {
 
 // BuildSource returns the image that a source leads to now: the one that was built from
 // the same, or a new one.
-func (e *Env) BuildSource(ctx context.Context, b FromSource) (*Built, error) {
+func BuildSource(ctx context.Context, e *Env, b FromSource) (*Built, error) {
 	if b.MemoryBytes == 0 {
 		b.MemoryBytes = programMemory
 	}
-	b.Options.Progress, b.Options.Layers = e.Progress.Step, e.Layers()
+	b.Options.Progress, b.Options.Layers = e.Progress.Step, layers(e)
 	defer e.Progress.Clear()
 	found, err := source.Find(ctx, b.Reference, b.Options)
 	if err != nil {
@@ -91,7 +91,7 @@ func (e *Env) BuildSource(ctx context.Context, b FromSource) (*Built, error) {
 		}
 	}
 	if origin.Image == "" {
-		if built, err = e.buildFound(ctx, &b, found, key); err != nil {
+		if built, err = buildFound(ctx, e, &b, found, key); err != nil {
 			return nil, err
 		}
 	} else {
@@ -110,7 +110,7 @@ func (e *Env) BuildSource(ctx context.Context, b FromSource) (*Built, error) {
 	return built, nil
 }
 
-func (e *Env) buildFound(ctx context.Context, b *FromSource, found *source.Found, key string) (_ *Built, err error) {
+func buildFound(ctx context.Context, e *Env, b *FromSource, found *source.Found, key string) (_ *Built, err error) {
 	tree, config, err := found.Open(ctx)
 	if err != nil {
 		return nil, err
@@ -134,8 +134,8 @@ func (e *Env) buildFound(ctx context.Context, b *FromSource, found *source.Found
 	return built, err
 }
 
-// Layers is the store of what images are made of.
-func (e *Env) Layers() layer.Store {
+// layers is the store of what images are made of.
+func layers(e *Env) layer.Store {
 	return layer.Store{Dir: path.Join(e.Images().Dir, layer.DirName)}
 }
 

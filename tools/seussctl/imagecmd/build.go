@@ -1,4 +1,4 @@
-package app
+package imagecmd
 
 import (
 	"fmt"
@@ -12,7 +12,6 @@ import (
 
 	"seuss/images"
 	"seuss/images/runtimes"
-	"seuss/lineage"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -152,7 +151,7 @@ func readImageBuild(c *cli.Context) (cmdline.FromSource, error) {
 		}
 	}
 	if c.IsSet("memory") {
-		if b.MemoryBytes, err = parseMemory(c.String("memory")); err != nil {
+		if b.MemoryBytes, err = cmdline.ParseMemory(c.String("memory")); err != nil {
 			return b, cmdline.Usagef(name, "--memory: %w", err)
 		}
 	}
@@ -174,7 +173,7 @@ func buildFrom(e *cmdline.Env, c *cli.Context, b cmdline.FromSource) error {
 	if len(b.Options.Packages) > 0 && !strings.HasPrefix(b.Reference, "debian:") {
 		return cmdline.Usagef(c.Command.HelpName, "--package adds packages of this machine, to debian: or to a runtime's image")
 	}
-	built, err := e.BuildSource(c.Context, b)
+	built, err := cmdline.BuildSource(c.Context, e, b)
 	if err == nil {
 		err = e.RefreshDaemon(c.Context)
 	}
@@ -218,16 +217,4 @@ func withoutParts(c *cli.Context, r *runtimes.Runtime) (parts []string) {
 		}
 	}
 	return parts
-}
-
-// parseMemory reads a size that guests can have as RAM: whole pages.
-func parseMemory(text string) (uint64, error) {
-	n, err := humanize.ParseBytes(text)
-	if err != nil {
-		return 0, fmt.Errorf("%q is not a size such as 256MiB", text)
-	}
-	if n == 0 || n%lineage.PageSize != 0 {
-		return 0, fmt.Errorf("%q is %d bytes, want a multiple of %d", text, n, lineage.PageSize)
-	}
-	return n, nil
 }
