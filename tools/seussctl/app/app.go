@@ -16,6 +16,7 @@ import (
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/imagecmd"
+	"seuss/tools/seussctl/plancmd"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -80,6 +81,7 @@ func root(e *cmdline.Env) *cli.App {
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
+			plancmd.PlanGroup(e),
 			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e)),
 			demo(e),
 			completion(e),

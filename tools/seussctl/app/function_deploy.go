@@ -69,8 +69,7 @@ list and its host ports where none are named. See also function update.`,
 }
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {
-	var err error
-	if spec.Image, err = e.EnsureImage(c, spec.Image); err != nil {
+	if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
 		return err
 	}
 	return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {

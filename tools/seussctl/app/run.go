@@ -70,7 +70,7 @@ of seussctl or of the machine 125.`,
 			if err != nil {
 				return err
 			}
-			if spec.Image, err = e.EnsureImage(c, spec.Image); err != nil {
+			if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
 				return err
 			}
 			request := dispatcher.Request{Function: spec.Name, Event: event, Timeout: c.Duration("timeout")}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher"
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/images/source"
@@ -64,6 +65,28 @@ func (e *Env) EnsureImage(c *cli.Context, ref string) (string, error) {
 	e.Notef("image %s does not exist yet; building it from this machine's %s", ref, r.Title)
 	_, err = e.BuildRuntime(c.Context, r, runtimes.Options{})
 	return ref, err
+}
+
+// EnsureImageOf is Env.EnsureImage for what a function is going to run in. Where it asks for
+// a version that no image holds the runtime's own image may turn out to, once it is built.
+func EnsureImageOf(c *cli.Context, e *Env, spec *dispatcher.FunctionSpec) error {
+	if spec.Image != "" || spec.Settings.Runtime == "" {
+		image, err := e.EnsureImage(c, spec.Image)
+		if spec.Image != "" {
+			spec.Image = image
+		}
+		return err
+	}
+	catalogue := runtimes.Catalogue{Store: e.Images()}
+	if _, err := catalogue.Choose(spec.Settings.Runtime); !errors.Is(err, runtimes.ErrNotServed) {
+		return nil // what else is wrong the deployment says
+	}
+	ask, err := runtimes.ParseAsk(spec.Settings.Runtime)
+	if err != nil {
+		return err
+	}
+	_, err = e.EnsureImage(c, ask.Runtime.Name)
+	return err
 }
 
 // ImageConfig returns the configuration of the image of a name, and whether there is

@@ -122,6 +122,13 @@ func buildFound(ctx context.Context, e *Env, b *FromSource, found *source.Found,
 		spec.Name = scheme
 	}
 	spec.Kernel, spec.MemoryBytes, spec.Env = guest.Kernel(), b.MemoryBytes, images.MergeEnv(spec.Env, b.Env)
+	notes, err := runtimes.Equip(&spec)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes {
+		e.Notef("%s: %s", b.Reference, note)
+	}
 	if tree.Skipped > 0 {
 		e.Notef("%s: left out %d devices, sockets and FIFOs", b.Reference, tree.Skipped)
 	}
