@@ -114,7 +114,7 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.EnsureImage(c.Context, cmdline.DefaultImage); err != nil {
+	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {
 		return err
 	}
 	// Images are built by code of others': that is done, and before it is confined.
