@@ -49,7 +49,7 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
-	IsRoot         bool // the user is root
+	IsRoot         bool      // the user is root
 	Started        time.Time // when this process did
 	Open           func(dispatcher.Options) (Service, error)
 	CheckPlatform  func() error // says whether open would find a platform
