@@ -218,7 +218,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 	var i *Instance
 	vm, err := NewVM(b.host, b.img, above)
 	if err == nil && above.State == nil {
-		i, err = Boot(vm, above)
+		i, err = Boot(vm, 0, above)
 	} else if err == nil {
 		i, err = vm.Begin(above)
 	}
