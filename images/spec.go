@@ -65,6 +65,11 @@ type Spec struct {
 	Packages []string
 	// Labels are free text for the user.
 	Labels map[string]string
+	// Container is what a container image says of its program; nil: it came from none.
+	Container *Container
+	// Origin is the digest of what the tree came from, such as a manifest's; "" = it has
+	// none.
+	Origin string
 	// Skipped counts what a collector left out because an image cannot hold
 	// it: devices, sockets and FIFOs. Build ignores it.
 	Skipped int
@@ -114,6 +119,8 @@ type Config struct {
 	DirectCalls    bool              `json:"direct_calls,omitempty"` // loaded layouts are patched
 	Packages       []string          `json:"packages,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
+	Container      *Container        `json:"container,omitempty"`
+	Origin         string            `json:"origin,omitempty"` // digest of what the tree came from
 }
 
 // driverProtocol is the version that the image's driver speaks.
@@ -129,7 +136,7 @@ func (s *Spec) config() Config {
 	c := Config{
 		Name: s.Name, Program: s.Program, Argv: s.Argv, Env: s.Env,
 		MemoryBytes: s.MemoryBytes, Driver: s.Driver, DirectCalls: !s.NoDirectCalls,
-		Packages: s.Packages, Labels: s.Labels, Runtimes: s.Runtimes,
+		Packages: s.Packages, Labels: s.Labels, Container: s.Container, Origin: s.Origin, Runtimes: s.Runtimes,
 	}
 	if c.Driver != "" {
 		c.DriverProtocol = guest.DriverVersion
@@ -156,6 +163,9 @@ func encodeConfig(c Config) ([]byte, error) {
 				return nil, fmt.Errorf("configuration of image %s: %q is not valid UTF-8", c.Name, s)
 			}
 		}
+	}
+	if err := c.Container.validate(); err != nil {
+		return nil, fmt.Errorf("configuration of image %s: %w", c.Name, err)
 	}
 	for k, v := range c.Labels {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {

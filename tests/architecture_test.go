@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"images":          {"guest", "images/direct", "images/layer", "images/internal/...", "lineage/sealed"},
 	"images/layer":    {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
-	"images/source":   {"guest", "images", "images/internal/...", "images/source/..."},
+	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
 	"vmm":                      {"dirtytrack", "guest", "vmm/platform", "vmm/vsock", "vmm/internal/..."},

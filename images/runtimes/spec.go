@@ -29,6 +29,7 @@ type Options struct {
 	Root        string            // host directory of the file system to collect from; "" = the host's own
 	MemoryBytes uint64            // see images.Spec; 0 = the runtime's
 	Env         []string          // added to the environment, or replacing a default
+	Packages    []string          // further packages of that file system, with what they depend on
 	Args        []string          // arguments behind the interpreter and the driver
 	Without     []string          // names of optional parts to leave out
 	Driver      map[string][]byte // further files of the driver, such as a WarmUpFile
@@ -98,6 +99,16 @@ func (r *Runtime) guestDigest() string {
 	for _, name := range slices.Sorted(maps.Keys(driver)) {
 		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(driver[name]))
 		h.Write(driver[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Digest identifies what this program puts into images: its kernel library and the drivers
+// of all runtimes.
+func Digest() string {
+	h := sha256.New()
+	for _, r := range All() {
+		fmt.Fprintf(h, "%s %s\n", r.Name, r.guestDigest())
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

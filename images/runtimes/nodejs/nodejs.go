@@ -83,7 +83,7 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 			return images.Spec{}, err
 		}
 	}
-	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: packageTrees, Env: o.Env})
+	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: packageTrees, Packages: o.Packages, Env: o.Env})
 	if err != nil {
 		return images.Spec{}, err
 	}

@@ -54,6 +54,11 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	if err != nil {
 		return images.Spec{}, err
 	}
+	further, err := c.AddPackages(ctx, o.Packages)
+	if err != nil {
+		return images.Spec{}, err
+	}
+	used = append(used, further...)
 	if _, err := c.Add(command); err != nil {
 		return images.Spec{}, err
 	}

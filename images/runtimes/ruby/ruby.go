@@ -101,7 +101,7 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	if !debianBinary.MatchString(exe) {
 		return images.Spec{}, fmt.Errorf("%s is %s, want Debian's /usr/bin/rubyX.Y; install it with: apt-get install --reinstall ruby", command, exe)
 	}
-	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: command, Trees: trees, Env: o.Env})
+	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: command, Trees: trees, Packages: o.Packages, Env: o.Env})
 	if err != nil {
 		return images.Spec{}, err
 	}

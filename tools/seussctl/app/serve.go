@@ -84,7 +84,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "machines", Value: capacity.MachinesPerCPU * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
-		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive that is taken over, such as 2GiB (default: 16GiB)"},
+		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive, packed and unpacked, that is taken over, such as 2GiB (default: 16GiB)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
@@ -114,7 +114,7 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.EnsureImage(c.Context, cmdline.DefaultImage); err != nil {
+	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {
 		return err
 	}
 	// Images are built by code of others': that is done, and before it is confined.
