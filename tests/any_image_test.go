@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/layer"
 	"seuss/images/runtimes"
 	"seuss/images/source"
 	_ "seuss/images/source/all"
@@ -28,12 +29,17 @@ const rootsVariable = "SEUSS_ROOTS"
 // addRoot builds an image from a directory, with the drivers of the runtimes in it.
 func addRoot(t *testing.T, dir, name, root string) images.Config {
 	t.Helper()
-	tree, config, err := source.Open(t.Context(), "dir:"+root, source.Options{})
+	found, err := source.Find(t.Context(), "dir:"+root, source.Options{Layers: layer.Store{Dir: filepath.Join(dir, "images", layer.DirName)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, from, err := found.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer tree.Close()
-	spec := images.Spec{Name: name, Kernel: guest.Kernel(), Env: config.Env, Files: images.WithMountPoints(tree.Files)}
+	spec := tree.Spec(from)
+	spec.Name, spec.Kernel = name, guest.Kernel()
 	notes, err := runtimes.Equip(&spec)
 	if err != nil {
 		t.Fatal(err)
