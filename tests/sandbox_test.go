@@ -108,6 +108,7 @@ func TestDaemonBecomesUser(t *testing.T) {
 	const name, uid = "nobody", 65534
 	d := startDaemon(t)
 	d.stop()
+	unlinkTree(t, d.state) // a link to another test's file is given to nobody
 	// t.TempDir is for its maker only.
 	if err := os.Chmod(filepath.Dir(filepath.Dir(d.state)), 0o711); err != nil {
 		t.Fatal(err)
