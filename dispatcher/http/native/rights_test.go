@@ -130,6 +130,8 @@ var matrix = map[string]string{
 	"GET /v1/lineage":                     ".r.aRA",
 	"GET /v1/pools":                       "....RA",
 	"GET /v1/instances":                   ".r.aRA",
+	"GET /v1/invocations":                 ".r.aRA",
+	"DELETE /v1/invocations/{id}":         "..da.A",
 	"POST /v1/refresh":                    ".....A",
 	"GET /v1/images":                      "....RA",
 	"GET /v1/snapshots/{id}/inspect":      "....RA",

@@ -77,6 +77,8 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
+			psCommand(e),
+			killCommand(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
