@@ -4,8 +4,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"seuss/dispatcher/instance/instancetest"
 )
 
 // TestTable: each entry has its slot alone, a walk sees all that stay and none that has
@@ -89,7 +87,7 @@ func TestNoAllocations(t *testing.T) {
 	p := &Progress{}
 	interrupt, interrupted := func() {}, make(chan struct{})
 	now := time.Now()
-	each, where := instancetest.Allocations(t, 100, func() {
+	each := testing.AllocsPerRun(100, func() {
 		number := table.Add(p)
 		p.Begin(now)
 		p.Place(1, nil, now)
@@ -100,7 +98,7 @@ func TestNoAllocations(t *testing.T) {
 		table.Remove(number)
 	})
 	if each > 0.5 { // the first chunk
-		t.Errorf("%.2f allocations:\n%s", each, where)
+		t.Errorf("%.2f allocations", each)
 	}
 }
 

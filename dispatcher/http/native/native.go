@@ -83,8 +83,8 @@ func open(on *server.Server, mux *server.Routes) {
 		"GET /v1/watch":                       s.watch,
 		"GET /v1/pools":                       s.nativePools,
 		"GET /v1/instances":                   s.nativeInstances,
-		"GET /v1/invocations":                 s.nativeUnderWay,
-		"DELETE /v1/invocations/{id}":         s.nativeKill,
+		"GET /v1/invocations":                 underWay{on}.list,
+		"DELETE /v1/invocations/{id}":         underWay{on}.kill,
 		"GET /v1/sandbox":                     s.nativeSandbox,
 		"POST /v1/refresh":                    s.nativeRefresh,
 	} {

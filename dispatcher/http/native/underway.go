@@ -12,9 +12,10 @@ import (
 	"seuss/lineage"
 )
 
-// What waits and runs of the functions that the caller reaches.
+// underWay is what waits and runs of the functions that a caller reaches.
+type underWay struct{ *server.Server }
 
-func (s *door) nativeUnderWay(w http.ResponseWriter, r *http.Request) error {
+func (s underWay) list(w http.ResponseWriter, r *http.Request) error {
 	q := admission.Query{Wanted: server.PrincipalOf(r).Reaches, After: r.URL.Query().Get("after"), Most: admission.DefaultUnderWay}
 	if text := r.URL.Query().Get("limit"); text != "" {
 		var err error
@@ -37,7 +38,7 @@ func (s *door) nativeUnderWay(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, &doc, err)
 }
 
-func (s *door) nativeKill(w http.ResponseWriter, r *http.Request) error {
+func (s underWay) kill(w http.ResponseWriter, r *http.Request) error {
 	p, id := server.PrincipalOf(r), r.PathValue("id")
 	if err := s.Admission.Kill(id, p.Reaches); err != nil {
 		return fmt.Errorf("kill %q: %w", id, err)

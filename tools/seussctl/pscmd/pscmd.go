@@ -1,4 +1,6 @@
-package app
+// Package pscmd has the commands about what waits and runs in a daemon: ps and kill. It
+// keeps no state.
+package pscmd
 
 import (
 	"bytes"
@@ -23,7 +25,8 @@ const watchEvery = time.Second
 // errNoDaemon: only a daemon has something under way that others can see.
 var errNoDaemon = errors.New("no daemon serves this state directory, so nothing runs that could be listed: start seussctl serve")
 
-func psCommand(e *cmdline.Env) *cli.Command {
+// Ps makes the command that lists it.
+func Ps(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:  "ps",
 		Usage: "list what waits and runs in the daemon",
@@ -126,7 +129,8 @@ func tableOfUnderWay(w io.Writer, page *api.UnderWay, now time.Time) error {
 // maxKills bounds the arguments of one command.
 const maxKills = admission.MaxUnderWay
 
-func killCommand(e *cmdline.Env) *cli.Command {
+// Kill makes the command that ends it.
+func Kill(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:      "kill",
 		ArgsUsage: "ID...",
