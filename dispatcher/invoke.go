@@ -201,7 +201,7 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 
 // cold boots a machine for this invocation alone.
 func (i *invocation) cold() (loan, error) {
-	booted, err := i.d.maker.boot(i.f.image)
+	booted, err := i.d.maker.boot(i.f.image, i.f.runtime)
 	if err != nil {
 		return loan{}, err
 	}

@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"images":          {"guest", "images/direct", "images/layer", "images/internal/...", "lineage/sealed"},
 	"images/layer":    {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
-	"images/source":   {"guest", "images", "images/internal/...", "images/source/..."},
+	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/..."},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
 	"vmm":                      {"dirtytrack", "guest", "vmm/platform", "vmm/vsock", "vmm/internal/..."},
@@ -65,7 +65,7 @@ var mayImport = map[string][]string{
 	"dispatcher/events":                {"dispatcher/functions", "dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
-	"dispatcher/instance":              {"dirtytrack", "guest", "images", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
+	"dispatcher/instance":              {"dirtytrack", "guest", "images", "images/runtimes", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
 	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/logs", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
