@@ -17,6 +17,7 @@ import (
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/imagecmd"
 	"seuss/tools/seussctl/plancmd"
+	"seuss/tools/seussctl/pscmd"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -40,7 +41,7 @@ func run(ctx context.Context, e *cmdline.Env, args []string) int {
 	err := root.RunContext(ctx, arrange(root, args))
 	e.Progress.Clear()
 	if e.StateDir != "" {
-		err = errors.Join(err, confine.GiveBack(e.StateDir))
+		err = errors.Join(err, confine.GiveBack(e.StateDir, e.Started))
 	}
 	return cmdline.Report(e.Stdout, e.Stderr, err)
 }
@@ -78,6 +79,8 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
+			pscmd.Ps(e),
+			pscmd.Kill(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),

@@ -150,7 +150,7 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 
 // serveService serves until ctx ends, then drains.
 func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service api.Hosted) error {
-	tracing, err := startTracing(ctx, cfg.trace, e.Stdout)
+	tracing, err := startTracing(ctx, cfg.trace, e.Stdout, cfg.log)
 	if err != nil {
 		return err
 	}
