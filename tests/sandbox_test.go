@@ -95,6 +95,20 @@ func ownersIn(t *testing.T, dir string) map[uint32]int {
 	return owners
 }
 
+// unlinkTree puts copies in the place of linkTree's links.
+func unlinkTree(t *testing.T, dir string) {
+	t.Helper()
+	for _, pattern := range []string{"images/*.img", "nodes/*.node"} {
+		paths, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range paths {
+			damage(t, path, func(b []byte) []byte { return b })
+		}
+	}
+}
+
 // TestDaemonBecomesUser: root's daemon becomes a user who can reach nothing but the state directory,
 // and root's commands leave nothing in it that this user cannot use.
 func TestDaemonBecomesUser(t *testing.T) {

@@ -86,20 +86,6 @@ func linkTree(t *testing.T, from, to string) {
 	}
 }
 
-// unlinkTree puts copies in the place of linkTree's links.
-func unlinkTree(t *testing.T, dir string) {
-	t.Helper()
-	for _, pattern := range []string{"images/*.img", "nodes/*.node"} {
-		paths, err := filepath.Glob(filepath.Join(dir, pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, path := range paths {
-			damage(t, path, func(b []byte) []byte { return b })
-		}
-	}
-}
-
 // damage replaces a file by a changed copy, so that links of it stay whole.
 func damage(t *testing.T, path string, change func([]byte) []byte) {
 	t.Helper()
