@@ -138,7 +138,7 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 	name := modules[len(modules)-1]
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
 		m.progress("importing "+name, -1)
-		l, err := m.pools.lend(ctx, img, parent, false)
+		l, err := m.pools.lend(ctx, nil, img, parent, false)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +160,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy
 	}
 	return m.make(ctx, parent.Node.ID, wanted, "function "+key.Function, func() (*instance.Snapshot, error) {
-		l, err := m.pools.lend(ctx, img, parent, false)
+		l, err := m.pools.lend(ctx, nil, img, parent, false)
 		if err != nil {
 			return nil, err
 		}
