@@ -22,6 +22,7 @@ import sys
 import traceback
 import types
 
+import imported
 import protocol as p
 import warm_up
 
@@ -243,6 +244,8 @@ class Driver:
         self.context = Context()
         self.generators = Generators()
         self.handler = None
+        self.recorder = imported.Recorder()
+        self.installed = imported.distributions(d for d in sys.path if d.endswith("-packages"))
 
     def load(self, request):
         os.environ.update(request.get("environment", {}))
@@ -257,12 +260,15 @@ class Driver:
         module_name, _, name = request["handler"].rpartition(".")
         if not module_name:
             raise LoadError("Runtime.MalformedHandlerName", f"Bad handler {request['handler']!r}: want module.function")
+        self.recorder.begin()
         try:
             module = self.load_module(module_name.replace("/", "."))
         except SyntaxError as e:
             raise LoadError("Runtime.UserCodeSyntaxError", f"Syntax error in module {module_name!r}: {e}") from e
         except ImportError as e:
             raise LoadError("Runtime.ImportModuleError", f"Unable to import module {module_name!r}: {e}") from e
+        finally:
+            self.recorder.end()
         handler = getattr(module, name, None)
         if not callable(handler):
             raise LoadError("Runtime.HandlerNotFound", f"Handler {name!r} missing on module {module_name!r}")
@@ -366,9 +372,14 @@ class Driver:
             self.generators.reseed(os.urandom(p.SEED_BYTES))
             if kind == p.MSG_LOAD:
                 self.load(request)
+                return p.MSG_DONE, self.imports(request)
             elif kind == p.MSG_IMPORT:
-                for name in request:
-                    importlib.import_module(name)
+                self.recorder.begin()
+                try:
+                    for name in request:
+                        importlib.import_module(name)
+                finally:
+                    self.recorder.end()
                 settle()
             else:
                 raise RuntimeError(f"message {kind} is not one of the host's")
@@ -378,11 +389,22 @@ class Driver:
             return p.MSG_ERROR, error_document(e)
         return p.MSG_DONE, b"{}"
 
+    def imports(self, request):
+        """What the load of a function has imported, its import nodes included."""
+        try:
+            installed = self.installed
+            if any(".dist-info/" in path or ".egg-info" in path for path in request["files"]):
+                installed = installed | imported.distributions([TASK_ROOT])
+            own = {path.partition("/")[0].partition(".")[0] for path in request["files"]}
+            return self.recorder.answer(installed, own)
+        except Exception:
+            return b"{}"  # a hint, and the function is loaded
 
     def forget(self):
         """Drops what load() brought, but not the modules from outside the task
         root that it imported."""
         self.handler = None
+        self.recorder.forget()
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(TASK_ROOT + "/"):
                 del sys.modules[name]
