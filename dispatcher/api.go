@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
@@ -91,6 +92,9 @@ type Options struct {
 	Budgets *outbound.Budgets
 	// Quota says what an owner may have; nil: whatever he wants.
 	Quota func(owner string) access.Quota
+	// RuntimeImages are the images of functions that ask for a runtime by one of AWS
+	// Lambda's names, by that name; where there is none runtimes.Catalogue says which.
+	RuntimeImages map[string]string
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Loaded, where it is not nil, is told of each time that a function's code was loaded
@@ -125,7 +129,7 @@ type FunctionSpec struct {
 	Name    string            `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
 	Handler string            `json:"handler"`           // module.function
 	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most functions.MaxCodeBytes in all
-	Image   string            `json:"image,omitempty"`   // image name; "" means DefaultImage
+	Image   string            `json:"image,omitempty"`   // image name; "" means RuntimeImage of Settings.Runtime
 	Imports []string          `json:"imports,omitempty"` // modules that an import node below the base should hold
 	Lazy    bool              `json:"lazy,omitempty"`    // the event's keys are asked for one by one
 	// WarmUp are events on which the function is invoked before its node is
@@ -165,6 +169,9 @@ type Request struct {
 	// Fresh keeps the invocation off pooled machines: a new machine is made for
 	// it. It shows what a pool saves.
 	Fresh bool
+	// Progress, where it is not nil, is told how far the invocation is, and may kill it:
+	// what it has then is an error of its own in its result.
+	Progress *inflight.Progress
 	// Deliver, where it is not nil, is given the result as soon as there is one, by
 	// Invoke's goroutine; Invoke returns the same later. It reports whether Invoke is
 	// to reset the machine itself before that. Else, and without Deliver, that is
@@ -220,6 +227,7 @@ const (
 var (
 	ErrTimeout   = instance.ErrTimeout
 	ErrMemory    = instance.ErrMemory
+	ErrKilled    = instance.ErrKilled
 	ErrGuestExit = instance.ErrGuestExit
 	ErrCPU       = instance.ErrCPU
 	ErrNoMachine = instance.ErrNoMachine

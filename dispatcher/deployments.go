@@ -13,6 +13,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/lineage/changes"
 )
@@ -24,9 +25,10 @@ const Latest = "$LATEST"
 // aliases. A version is a deployment of its own: the record "name:7" beside "name",
 // with the same code and so the same nodes. Aliases are in the record of "name".
 type Deployments struct {
-	store *functions.Store
-	locks *keyedLocks // by function: one change of it at a time
-	check func(*functions.Settings) error
+	store     *functions.Store
+	locks     *keyedLocks // by function: one change of it at a time
+	check     func(*functions.Settings) error
+	catalogue *runtimes.Catalogue
 
 	mu    sync.RWMutex
 	known map[string]*Deployment // by name; read again when the store says that it changed
@@ -199,6 +201,25 @@ func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []
 		return nil, nil, fmt.Errorf("code of function %q: %w", f.Name, err)
 	}
 	return request.Files, request.WarmUp, nil
+}
+
+// RuntimeImage returns the name of the image that functions run in which ask for a runtime
+// by name and for no image; see runtimes.Catalogue. The default runtime's is DefaultImage,
+// built or not.
+func (d *Deployments) RuntimeImage(runtime string) (image string, err error) {
+	if runtime == "" {
+		return DefaultImage(), nil
+	}
+	image, err = d.catalogue.Choose(runtime)
+	if errors.Is(err, runtimes.ErrNotServed) {
+		err = fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	return image, err
+}
+
+// LambdaRuntime is AWS Lambda's name of what a deployment runs on, "" if it is not known.
+func (d *Deployments) LambdaRuntime(f *functions.Function) string {
+	return d.catalogue.LambdaName(nameOrDefault(f.Image), f.Settings.Runtime)
 }
 
 // Functions returns the records of all deployments, by name and version. Those

@@ -103,9 +103,15 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := d.outer.Check(&spec.Settings); err != nil {
 		return nil, err
 	}
+	image := spec.Image
+	if image == "" {
+		if image, err = d.RuntimeImage(spec.Settings.Runtime); err != nil {
+			return nil, err
+		}
+	}
 	record := functions.Function{
 		Name: spec.Name, ID: old.ID, Handler: spec.Handler, Lazy: spec.Lazy,
-		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
+		Image: image, Imports: slices.Clone(spec.Imports),
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}
 	if missing != nil {

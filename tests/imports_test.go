@@ -30,8 +30,11 @@ func TestKnowingImports(t *testing.T) {
 	deploy("nothing", handler)
 	deploy("below", "import numpy"+handler, "--import", "numpy") // already there when it is loaded
 	deploy("liar", `import numpy, json
-import imported
-imported.Recorder.answer = lambda *_: json.dumps({"distributions": [{"name": "evil==1,", "version": "1"}], "imports": [["x", 0, 0, 1, 1, 1]]}).encode()`+handler)
+import sys
+frame = sys._getframe()
+while not hasattr(frame.f_locals.get("self"), "recorder"):
+    frame = frame.f_back
+frame.f_locals["self"].recorder.answer = lambda *_: json.dumps({"distributions": [{"name": "evil==1,", "version": "1"}], "imports": [["x", 0, 0, 1, 1, 1]]}).encode()`+handler)
 	deploy("many", "import sys\nfor n in range(2500):\n    sys.modules.pop('colorsys', None)\n    import colorsys"+handler)
 	for range 3 {
 		d.want(0, "importlib", "invoke", "matrix", "--event", "{}")

@@ -27,11 +27,21 @@ import (
 // programImage builds an image of a directory, as seussctl run does.
 func programImage(t *testing.T, dir string) *images.Image {
 	t.Helper()
-	tree, _, err := source.Open(t.Context(), "dir:"+dir, source.Options{})
+	tree, _ := openSource(t, "dir:"+dir)
+	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
+}
+
+func openSource(t *testing.T, ref string) (*source.Tree, source.Config) {
+	t.Helper()
+	found, err := source.Find(t.Context(), ref, source.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
+	tree, config, err := found.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree, config
 }
 
 func builtImage(t *testing.T, spec images.Spec) *images.Image {
@@ -279,10 +289,7 @@ func TestDebianSource(t *testing.T) {
 	if _, err := exec.LookPath("lua5.4"); err != nil {
 		t.Skip("skipped without Lua: apt-get install lua5.4")
 	}
-	tree, config, err := source.Open(t.Context(), "debian:lua5.4", source.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, config := openSource(t, "debian:lua5.4")
 	defer tree.Close()
 	if !slices.ContainsFunc(tree.Packages, func(p string) bool { return strings.HasPrefix(p, "lua5.4=") }) || len(config.Env) == 0 {
 		t.Errorf("packages %v, environment %v", tree.Packages, config.Env)

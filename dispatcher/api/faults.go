@@ -58,6 +58,8 @@ const (
 // takes any for any: the code is what the wire carries.
 var faults = []Fault{
 	{admission.ErrClientGone, Unavailable, StatusClientGone, "RequestCanceled", 0, ExitFailure},
+	{dispatcher.ErrKilled, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
+	{admission.ErrNotUnderWay, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownFunction, UnknownFunction, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownAlias, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrNoImage, NoImage, http.StatusNotFound, LambdaParameter, http.StatusBadRequest, ExitFailure},
@@ -92,7 +94,7 @@ var faults = []Fault{
 	{lineage.ErrChecksum, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{dispatcher.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{dispatcher.ErrFull, Unavailable, http.StatusServiceUnavailable, LambdaThrottled, http.StatusTooManyRequests, ExitFailure},
-	{dispatcher.ErrNoMachine, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{instance.ErrNoMachine, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{sched.ErrDrained, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 }
 

@@ -114,6 +114,8 @@ type Hosted interface {
 	// machine.
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	ImageMemory(image string) (bytes uint64, err error)
+	RuntimeImage(runtime string) (image string, err error)
+	LambdaRuntime(*functions.Function) string
 	Stats() dispatcher.Stats
 	// Unready says in a few words each why the service cannot serve; none: it can.
 	Unready() []string

@@ -221,7 +221,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 	var i *Instance
 	vm, err := NewVM(b.host, b.img, above)
 	if err == nil && above.State == nil {
-		i, err = Boot(vm, above)
+		i, err = Boot(vm, 0, above)
 	} else if err == nil {
 		i, err = vm.Begin(above)
 	}
@@ -240,7 +240,7 @@ func (b *lawBench) add(name, parent string, c Capture, do func(Session) error) {
 // machine makes a VM of the test's own.
 func (b *lawBench) machine(platform platform.Platform, logDirty bool) *VM {
 	b.Helper()
-	host := &Host{Platform: platform, Store: b.host.Store, Observer: silent{}, Log: b.host.Log}
+	host := &Host{Platform: platform, Store: b.host.Store, Snapshots: b.snapshot, Observer: silent{}, Log: b.host.Log}
 	vm := &VM{host: host, image: b.img, room: plenty{}}
 	if err := vm.make(b.nodes["base"], logDirty); err != nil {
 		b.Fatal(err)

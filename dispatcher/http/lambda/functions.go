@@ -2,7 +2,6 @@ package lambda
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,10 +9,9 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/bundle"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
@@ -85,14 +83,9 @@ func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) 
 
 // imageOf returns the image that a runtime runs in, and its memory in MiB.
 func (s *door) imageOf(runtime string) (string, int, error) {
-	image := ""
-	for prefix, name := range s.Runtimes {
-		if strings.HasPrefix(runtime, prefix) {
-			image = name
-		}
-	}
-	if image == "" {
-		return "", 0, server.InvalidParameter("Value %s at 'runtime' failed to satisfy constraint: no image runs it; there are images for: %s", runtime, strings.Join(s.runtimePrefixes(), ", "))
+	image, err := s.Service.RuntimeImage(runtime)
+	if err != nil {
+		return "", 0, server.InvalidParameter("Value %s at 'runtime' failed to satisfy constraint: %v", runtime, err)
 	}
 	memory, err := s.Service.ImageMemory(image)
 	if err != nil {
@@ -137,7 +130,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	arn := s.ARN(name.Key, "")
-	if err := s.deploy(r.Context(), spec); err != nil {
+	if err := s.deploy(r, spec); err != nil {
 		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
@@ -190,15 +183,15 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 		server.WriteJSON(w, http.StatusOK, s.configuration(&f, ""))
 		return nil
 	}
-	if err := s.deploy(r.Context(), spec); err != nil {
+	if err := s.deploy(r, spec); err != nil {
 		return server.Answer(err, arn)
 	}
 	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
 }
 
 // deploy needs a machine, and so a slot of the owner's.
-func (s *door) deploy(ctx context.Context, spec dispatcher.FunctionSpec) error {
-	return s.Admission.Once(ctx, functions.OwnerOf(spec.Name), func() error {
+func (s *door) deploy(r *http.Request, spec dispatcher.FunctionSpec) error {
+	return s.Admission.Once(r.Context(), admission.Work{Operation: admission.Deploy, Function: spec.Name, RequestID: server.RequestIDOf(r)}, func(ctx context.Context) error {
 		_, err := s.Service.Deploy(ctx, spec)
 		return err
 	})
@@ -246,7 +239,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
 		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
-		err = s.deploy(r.Context(), spec) // it has to be loaded anew
+		err = s.deploy(r, spec) // it has to be loaded anew
 	}
 	if err != nil {
 		return server.Answer(err, arn)
@@ -330,13 +323,3 @@ func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
-
-// runtimePrefixes names the runtimes for which there are images.
-func (s *door) runtimePrefixes() []string {
-	var list []string
-	for prefix := range s.Runtimes {
-		list = append(list, prefix+"*")
-	}
-	slices.SortFunc(list, cmp.Compare[string])
-	return list
-}

@@ -53,6 +53,8 @@ var rights = map[string]need{
 	"GET /v1/watch":                       {access.Read, false},
 	"GET /v1/pools":                       {access.Read, true},
 	"GET /v1/instances":                   {access.Read, false},
+	"GET /v1/invocations":                 {access.Read, false},
+	"DELETE /v1/invocations/{id}":         {access.Deploy, false}, // of a function that the caller reaches
 	"GET /v1/functions/{name}/logs":       {access.Read, false},
 	"GET /v1/functions/{name}/events":     {access.Read, false},
 	"GET /v1/sandbox":                     {access.Admin, true},

@@ -69,7 +69,7 @@ list and its host ports where none are named. See also function update.`,
 }
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {
-	if err := e.EnsureImage(c.Context, spec.Image); err != nil {
+	if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
 		return err
 	}
 	return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {

@@ -226,6 +226,17 @@ func (c *Client) Pools(ctx context.Context) ([]dispatcher.PoolStats, error) {
 	return call[[]dispatcher.PoolStats](ctx, c, "GET", "/v1/pools", nil)
 }
 
+// UnderWay lists what waits and runs, at most so many; after is the Next of the page before,
+// or empty.
+func (c *Client) UnderWay(ctx context.Context, after string, most int) (api.UnderWay, error) {
+	return call[api.UnderWay](ctx, c, "GET", fmt.Sprintf("/v1/invocations?limit=%d&after=%s", most, url.QueryEscape(after)), nil)
+}
+
+// Kill ends what waits or runs under a request's id.
+func (c *Client) Kill(ctx context.Context, id string) error {
+	return do(ctx, c, "DELETE", "/v1/invocations/"+url.PathEscape(id), nil)
+}
+
 // Sandbox says what confines the daemon.
 func (c *Client) Sandbox(ctx context.Context) ([]api.Measure, error) {
 	return call[[]api.Measure](ctx, c, "GET", "/v1/sandbox", nil)
