@@ -376,7 +376,7 @@ class Driver:
             self.generators.reseed(os.urandom(p.SEED_BYTES))
             if kind == p.MSG_LOAD:
                 self.load(request)
-                return p.MSG_DONE, self.imports(request)
+                return p.MSG_DONE, self.recorder.tell(self.installed, TASK_ROOT, request["files"])
             elif kind == p.MSG_IMPORT:
                 self.recorder.begin()
                 try:
@@ -392,17 +392,6 @@ class Driver:
         except BaseException as e:
             return p.MSG_ERROR, error_document(e)
         return p.MSG_DONE, b"{}"
-
-    def imports(self, request):
-        """What the load of a function has imported, its import nodes included."""
-        try:
-            installed = self.installed
-            if any(".dist-info/" in path or ".egg-info" in path for path in request["files"]):
-                installed = installed | imported.distributions([TASK_ROOT])
-            own = {path.partition("/")[0].partition(".")[0] for path in request["files"]}
-            return self.recorder.answer(installed, own)
-        except Exception:
-            return b"{}"  # a hint, and the function is loaded
 
     def forget(self):
         """Drops what load() brought, but not the modules from outside the task
