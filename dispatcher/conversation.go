@@ -122,7 +122,7 @@ func (i *invocation) load(s instance.Session) error {
 		}
 	}
 	began := time.Now()
-	err := s.Load(code)
+	_, err := s.Load(code)
 	i.result.Timings.Load = time.Since(began)
 	return err
 }

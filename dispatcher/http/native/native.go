@@ -54,6 +54,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"PATCH /v1/functions/{name}":          s.nativeUpdate,
 		"DELETE /v1/functions/{name}":         s.nativeRemove,
 		"GET /v1/functions/{name}/code":       s.nativeCode,
+		"GET /v1/functions/{name}/imports":    s.nativeImported,
 		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
 		"POST /v1/functions/{name}/explain":   s.nativeExplain,
 		"POST /v1/functions/{name}/snapshots": s.nativeCapture,

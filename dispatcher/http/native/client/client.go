@@ -19,6 +19,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/imports"
 	"seuss/lineage"
 )
 
@@ -108,6 +109,11 @@ func (c *Client) Endpoint(ctx context.Context) (api.Endpoint, error) {
 // Functions implements api.Functions.
 func (c *Client) Functions(ctx context.Context) ([]api.Function, error) {
 	return call[[]api.Function](ctx, c, "GET", "/v1/functions", nil)
+}
+
+// FunctionImports implements api.Functions.
+func (c *Client) FunctionImports(ctx context.Context, name string) (*imports.Record, error) {
+	return call[*imports.Record](ctx, c, "GET", functionPath(name)+"/imports", nil)
 }
 
 // Deploy implements api.Functions.
