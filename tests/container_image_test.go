@@ -132,6 +132,8 @@ func TestContainerImageBecomesFunction(t *testing.T) {
 	if now := blobs.Load(); now != fetched || fetched == 0 {
 		t.Errorf("%d blobs were fetched, then %d more", fetched, now-fetched)
 	}
+	c.want(0, "0", "run", "--image", "report", "--user", "root", "--", "-c", "import os; print(os.getuid())")
+	c.failure(125, "--user 1000: guests have one user", "run", "--image", "report", "--user", "1000", "--", "-c", "pass")
 	c.failure(125, "no such image", "run", "--image", "docker://"+host+"/other:1")
 }
 
