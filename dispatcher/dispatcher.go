@@ -10,6 +10,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	_ "seuss/dispatcher/contracts/all"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
