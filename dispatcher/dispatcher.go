@@ -14,6 +14,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/planner"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -56,6 +57,8 @@ var (
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
 	*Deployments
+	// Planner lives with plans; nil where nothing can be stored, or Options.NoPlans is set.
+	Planner   *planner.Planner
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -146,7 +149,10 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded}
+	if !o.ReadOnly && !o.NoPlans {
+		livePlans(d, o.PlanWork)
+	}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)

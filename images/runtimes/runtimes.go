@@ -62,6 +62,10 @@ type Runtime struct {
 	// means that nothing has to be there.
 	Findings func(ctx context.Context, root string) []Finding
 
+	// Packages says how installed packages are looked into; nil: import nodes are not
+	// planned for the runtime.
+	Packages *Packages
+
 	// Samples are functions that the demo and the benchmark run, in the demo's order.
 	Samples []Sample
 }
