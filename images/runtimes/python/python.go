@@ -35,7 +35,7 @@ var Runtime = &runtimes.Runtime{
 	Find: find, Collect: collect, Findings: findings,
 	Commands: commands, Inspect: inspect,
 	Packages: &runtimes.Packages{Handler: "main.handler", List: listPackages, Import: importPackages, Asks: asks, Own: own},
-	Samples:  samples(),
+	Starter:  runtimes.Starter(sampleFiles, "main.py"), Samples: samples(),
 }
 
 func init() { runtimes.Register(Runtime) }
