@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/planner"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -67,9 +68,8 @@ type Options struct {
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool
-	// NoPlans leaves plans alone that are applied in the state directory; PlanWork makes
-	// what they lack beside the requests, and moves functions.
-	NoPlans, PlanWork bool
+	// Plans says how the plans are lived with that are applied in the state directory.
+	Plans planner.Pace
 	// VsockDir, if not empty, is a directory in which each running instance has a
 	// Unix socket, named by its request with ".sock" behind it: host programs
 	// reach the guest's ports there with the handshake "CONNECT <port>\n".

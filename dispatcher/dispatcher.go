@@ -57,7 +57,7 @@ var (
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
 	*Deployments
-	// Planner lives with plans; nil where nothing can be stored, or Options.NoPlans is set.
+	// Planner lives with plans; nil where nothing can be stored, or Options.Plans is planner.Off.
 	Planner   *planner.Planner
 	opts      Options
 	outer     bounds.Outer // of all functions
@@ -150,8 +150,8 @@ func Open(o Options) (*Dispatcher, error) {
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
 	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded}
-	if !o.ReadOnly && !o.NoPlans {
-		livePlans(d, o.PlanWork)
+	if !o.ReadOnly && o.Plans != planner.Off {
+		livePlans(d, o.Plans)
 	}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {

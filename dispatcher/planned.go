@@ -13,22 +13,21 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
-	"seuss/guest"
 	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
-// livePlans lets plans be lived with: functions start by them, and where work is true what
-// is missing is made beside the requests.
-func livePlans(d *Dispatcher, work bool) {
+// livePlans lets plans be lived with: functions start by them, and as pace says what is
+// missing is made beside the requests.
+func livePlans(d *Dispatcher, pace planner.Pace) {
 	beside := *d.maker
 	beside.beside = true
-	p := planner.New(d.opts.StateDir, planHost{d, &beside}, d.log)
+	p := planner.New(d.store, planHost{d, &beside}, d.log)
 	d.Planner, d.maker.planner, beside.planner, d.cache.planner = p, p, p, p
-	if work {
+	if pace != planner.OnDemand {
 		ctx, cancel := context.WithCancel(context.Background())
 		d.tasks.background(func() { <-d.tasks.ends; cancel() })
-		d.tasks.background(func() { p.Run(ctx, false) })
+		d.tasks.background(func() { p.Run(ctx, pace) })
 	}
 }
 
@@ -176,44 +175,9 @@ func (h planHost) Make(ctx context.Context, p planner.Place, steps []planner.Ste
 	if err != nil {
 		return false, err
 	}
-	before, _, _ := h.Node(p, steps)
+	before := planner.Find(h.d.store.Catalogue(), &p, steps)
 	_, _, err = h.beside.walk(ctx, img, base, steps)
-	return err == nil && before == "", err
-}
-
-// Node implements planner.Host.
-func (h planHost) Node(p planner.Place, steps []planner.Step) (id string, bytes, hits uint64) {
-	n := h.node(p, steps)
-	if n == nil {
-		return "", 0, 0
-	}
-	return n.ID, n.StoredBytes(), n.Hits()
-}
-
-// node walks down the catalogue.
-func (h planHost) node(p planner.Place, steps []planner.Step) *lineage.Node {
-	nodes := h.d.store.Catalogue()
-	var at *lineage.Node
-	for _, n := range nodes.Kind(lineage.KindBase) {
-		if n.ImageDigest == p.Digest && n.Key.Runtime == p.Key && n.ABIVersion == guest.KernelVersion {
-			at = n
-		}
-	}
-	var modules []string
-	for _, step := range steps {
-		if at == nil {
-			return nil
-		}
-		modules = append(modules, step.Modules...)
-		i := slices.IndexFunc(nodes.Children(at.ID), func(n *lineage.Node) bool {
-			return n.Kind == lineage.KindImport && slices.Equal(n.Key.Imports, modules)
-		})
-		if i < 0 {
-			return nil
-		}
-		at = nodes.Children(at.ID)[i]
-	}
-	return at
+	return err == nil && before == nil, err
 }
 
 // Move implements planner.Host.

@@ -31,8 +31,8 @@ var sitePackages = map[string]string{
 	"quits": "import os\nos._exit(3)\n",
 }
 
-// withPackages makes a state directory with an image "packages" of Python and packages.
-func withPackages(t *testing.T, packages map[string]string) string {
+// withPackages makes a state directory with an image of Python and packages.
+func withPackages(t *testing.T, image string, packages map[string]string) string {
 	t.Helper()
 	vmmtest.Require(t)
 	dir := t.TempDir()
@@ -40,17 +40,17 @@ func withPackages(t *testing.T, packages map[string]string) string {
 	if err := os.MkdirAll(store.Dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	addPackages(t, store, packages)
+	addPackages(t, store, image, packages)
 	return dir
 }
 
-func addPackages(t *testing.T, store images.Store, packages map[string]string) {
+func addPackages(t *testing.T, store images.Store, image string, packages map[string]string) {
 	t.Helper()
 	spec, err := python.Runtime.Spec(context.Background(), runtimes.Options{Without: []string{"numpy"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	spec.Name = "packages"
+	spec.Name = image
 	const site = "/usr/lib/python3/dist-packages/"
 	for name, text := range packages {
 		name, version, _ := strings.Cut(name+"==1.0", "==")
@@ -97,7 +97,7 @@ type living struct {
 
 func (l living) apply(owner string, nodes ...string) *planner.Status {
 	l.Helper()
-	if _, err := l.Planner.Apply(owner, planner.Ask{Image: "packages", Shared: owner == "", Tree: planOf(nodes...)}); err != nil {
+	if _, err := l.Planner.Apply(planner.Ask{Which: planner.Which{Image: "packages", Shared: owner == "", Owner: owner}, Tree: planOf(nodes...)}); err != nil {
 		l.Fatal(err)
 	}
 	return l.settle(owner)
@@ -109,7 +109,7 @@ func (l living) settle(owner string) *planner.Status {
 	ctx, cancel := context.WithTimeout(l.Context(), patience(2*time.Minute))
 	defer cancel()
 	done := make(chan struct{})
-	go func() { defer close(done); l.Planner.Run(ctx, true) }()
+	go func() { defer close(done); l.Planner.Run(ctx, planner.Hurried) }()
 	if err := l.Planner.Wait(ctx); err != nil {
 		l.Fatal(err)
 	}
@@ -154,7 +154,7 @@ const asksNothing = "\ndef handler(event, context):\n    import json, sys\n    r
 // has nothing beyond what their text asks for, whether they were there before or not.
 func TestLivingWithAPlan(t *testing.T) {
 	t.Parallel()
-	dir := withPackages(t, sitePackages)
+	dir := withPackages(t, "packages", sitePackages)
 	l := living{t, openAt(t, dir, nil)}
 	l.deploy("old", "import alpha"+asksNothing, nil)
 	l.deploy("kept", "import alpha"+asksNothing, func(s *dispatcher.FunctionSpec) { s.Imports = []string{"beta"} })
@@ -216,7 +216,7 @@ func TestLivingWithAPlan(t *testing.T) {
 // it, and by nobody else, whatever records say.
 func TestPlannedBackdoor(t *testing.T) {
 	t.Parallel()
-	dir := withPackages(t, sitePackages)
+	dir := withPackages(t, "packages", sitePackages)
 	l := living{t, openAt(t, dir, nil)}
 	l.deploy("liar", `import json, sys
 frame = sys._getframe()
@@ -254,7 +254,7 @@ frame.f_locals["self"].recorder.answer = lambda *_: json.dumps({"distributions":
 // TestPlansOfOwners: an owner's plan concerns his own functions.
 func TestPlansOfOwners(t *testing.T) {
 	t.Parallel()
-	dir := withPackages(t, sitePackages)
+	dir := withPackages(t, "packages", sitePackages)
 	l := living{t, openAt(t, dir, nil)}
 	l.apply("ann", "beta / alpha")
 	for name, want := range map[string]string{"ann/f": "beta alpha", "bob/f": "", "f": ""} {
@@ -271,7 +271,7 @@ func TestPlansOfOwners(t *testing.T) {
 		}
 	}
 	// What is wanted goes after what nobody wants; a deployment makes again what has gone.
-	if err := l.Planner.Drop("ann", "packages", ""); err != nil {
+	if err := l.Planner.Drop(planner.Which{Image: "packages", Owner: "ann"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"ann/f", "ann/g", "bob/g", "bob/f", "f"} {

@@ -9,13 +9,31 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/planner"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
 
 // Kept is a store of snapshots as a noun of the service. Nothing runs on it: what
 // needs machines is Local's.
-type Kept struct{ Store *lineage.Store }
+type Kept struct {
+	Store *lineage.Store
+	// Wanted returns the ids of the nodes that plans want; nil: nobody asks.
+	Wanted func() map[string]bool
+}
+
+// NewKept is Kept of a store with the plans in its directory.
+func NewKept(s *lineage.Store) Kept {
+	return Kept{s, func() map[string]bool { return planner.WantedIn(s) }}
+}
+
+// wanted is Wanted, in any case.
+func (k Kept) wanted() map[string]bool {
+	if k.Wanted == nil {
+		return nil
+	}
+	return k.Wanted()
+}
 
 var _ Snapshots = Kept{}
 
@@ -28,9 +46,12 @@ func (k Kept) Snapshots(context.Context) ([]*Snapshot, error) {
 // takes files and marks to be looked at.
 func (k Kept) SnapshotsWhere(wanted func(*lineage.Node) bool) []*Snapshot {
 	list := []*Snapshot{}
+	planned := k.wanted()
 	for _, n := range k.Store.List() {
 		if wanted(n) {
-			list = append(list, SnapshotOf(k.Store, n))
+			item := SnapshotOf(k.Store, n)
+			item.Planned = planned[n.ID]
+			list = append(list, item)
 		}
 	}
 	return list
@@ -45,7 +66,9 @@ func (k Kept) describe(n *lineage.Node, err error) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return SnapshotOf(k.Store, n), nil
+	item := SnapshotOf(k.Store, n)
+	item.Planned = n.Kind == lineage.KindImport && k.wanted()[n.ID]
+	return item, nil
 }
 
 // RemoveSnapshot implements the noun.
@@ -63,6 +86,8 @@ func (k Kept) Collect(_ context.Context, ask GC) (lineage.GCReport, error) {
 	if err != nil {
 		return lineage.GCReport{}, err
 	}
+	wanted := k.wanted()
+	o.Wanted = func(id string) bool { return wanted[id] }
 	return k.Store.GC(o)
 }
 
@@ -140,7 +165,14 @@ type Local struct {
 var _ Hosted = Local{}
 
 // NewLocal makes the service of a dispatcher, which it does not own.
-func NewLocal(d *dispatcher.Dispatcher) Local { return Local{d, Kept{d.Store()}} }
+func NewLocal(d *dispatcher.Dispatcher) Local {
+	return Local{d, Kept{d.Store(), func() map[string]bool {
+		if !d.Planner.Active() {
+			return nil
+		}
+		return d.Planner.Wanted()
+	}}}
+}
 
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {

@@ -88,6 +88,7 @@ type Service interface {
 	Captures
 	Images
 	Pools
+	Plans
 }
 
 // Deployments are the records of what is deployed, for who serves the service: an

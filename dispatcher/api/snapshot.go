@@ -23,6 +23,7 @@ type Snapshot struct {
 	Pure        bool        `json:"pure"`
 	Tags        []string    `json:"tags,omitempty"`
 	Pinned      bool        `json:"pinned,omitempty"`
+	Planned     bool        `json:"planned,omitempty"` // a plan that is applied wants it
 	Children    []*Snapshot `json:"children,omitempty"`
 }
 

@@ -27,12 +27,26 @@ type Node struct {
 	SavedMS  float64  `json:"saved_ms,omitempty"` // over these calls, as it was predicted
 }
 
+// Which names a plan.
+type Which struct {
+	Image   string `json:"image,omitempty"` // "": the default runtime's
+	Runtime string `json:"runtime,omitempty"`
+	Shared  bool   `json:"shared,omitempty"` // it is for everybody's functions; else for Owner's
+	Owner   string `json:"-"`                // who asks
+}
+
+func (w *Which) ownerOf() string {
+	if w.Shared {
+		return ""
+	}
+	return w.Owner
+}
+
 // Ask asks for a plan to be applied.
 type Ask struct {
-	Image   string     `json:"image,omitempty"` // "": the default runtime's
-	Runtime string     `json:"runtime,omitempty"`
-	Shared  bool       `json:"shared,omitempty"` // for everybody's functions; else for those of who asks
-	Tree    *plan.Node `json:"tree"`
+	Which
+	Tree *plan.Node `json:"tree"`
+	Now  bool       `json:"now,omitempty"` // what it lacks is made without rests
 }
 
 const appliedFormat = 1
@@ -75,21 +89,6 @@ func (a *Applied) check() error {
 		return fmt.Errorf("%d nodes, at most %d: %w", len(a.Nodes), MaxNodes, lineage.ErrFormat)
 	}
 	return nil
-}
-
-// Tree is the plan as package plan has it.
-func (a *Applied) Tree() *plan.Tree {
-	nodes := make([]*plan.Node, len(a.Nodes))
-	root := &plan.Node{Packages: []string{}, Direct: []string{}, Children: []*plan.Node{}}
-	for i, n := range a.Nodes {
-		nodes[i] = &plan.Node{Packages: slices.Clone(n.Packages), Direct: slices.Clone(n.Packages), Generation: i + 1, Count: n.Calls, SavedMS: n.SavedMS, Children: []*plan.Node{}}
-		parent := root
-		if n.Parent >= 0 {
-			parent = nodes[n.Parent]
-		}
-		parent.Children = append(parent.Children, nodes[i])
-	}
-	return &plan.Tree{Root: root}
 }
 
 // laid is a plan with what is known of its packages: where its nodes are in the lineage,

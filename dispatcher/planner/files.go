@@ -104,8 +104,8 @@ func readFile[T any](path string) (*T, error) {
 }
 
 // readKnowledge returns what is known of a place's packages, nil if nothing is.
-func (p *Planner) readKnowledge(at *Place) (*knowledge, error) {
-	f, err := readFile[knowledgeFile](filepath.Join(p.dir, fileName(at)+packagesSuffix))
+func readKnowledge(dir string, at *Place) (*knowledge, error) {
+	f, err := readFile[knowledgeFile](filepath.Join(dir, fileName(at)+packagesSuffix))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}

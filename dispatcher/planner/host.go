@@ -38,9 +38,6 @@ type Host interface {
 	// Make makes the node at the end of steps, as far as it is not there, on machines
 	// beside those that serve.
 	Make(ctx context.Context, p Place, steps []Step) (made bool, err error)
-	// Node returns the id of the node at the end of steps, "" if there is none, and the
-	// bytes of its file.
-	Node(p Place, steps []Step) (id string, bytes, hits uint64)
 	// Settled is told when all is made that can be: functions that are used from then on
 	// are to be told to Touched once more.
 	Settled()

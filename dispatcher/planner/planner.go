@@ -20,11 +20,12 @@ import (
 
 // Planner keeps the plans of one state directory, and lives with them.
 type Planner struct {
-	dir  string
-	fs   sealed.FS
-	host Host
-	log  *slog.Logger
-	wake chan struct{} // there is something to do
+	dir   string
+	fs    sealed.FS
+	host  Host
+	nodes *lineage.Store
+	log   *slog.Logger
+	wake  chan struct{} // there is something to do
 
 	active atomic.Bool // some plan is applied: what a request's path asks
 	mu     sync.Mutex  // all below
@@ -42,6 +43,7 @@ type liveKey struct{ owner, place string }
 type live struct {
 	*laid                   // replaced, never changed
 	asked   map[string]bool // packages to look at that functions ask for
+	now     bool            // work for it does not rest
 	failed  map[int]string  // nodes that cannot be made, and why
 	tried   map[int]bool    // nodes that were made, or cannot be: once each
 	trouble string          // why nothing goes on at present
@@ -50,10 +52,10 @@ type live struct {
 
 // New reads the plans of a state directory, which its owner may write. Plans that cannot
 // be read are logged, and left alone.
-func New(stateDir string, h Host, log *slog.Logger) *Planner {
-	p := &Planner{dir: filepath.Join(stateDir, Dir), fs: sealed.OS(), host: h, log: log, wake: make(chan struct{}, 1),
+func New(nodes *lineage.Store, h Host, log *slog.Logger) *Planner {
+	p := &Planner{dir: filepath.Join(nodes.Dir(), Dir), fs: sealed.OS(), host: h, nodes: nodes, log: log, wake: make(chan struct{}, 1),
 		live: map[liveKey]*live{}, known: map[string]*knowledge{}, moving: map[string]bool{}}
-	plans, err := ReadPlans(stateDir)
+	plans, err := ReadPlans(nodes.Dir())
 	if err != nil {
 		log.Warn("some plans are not used", "error", err)
 	}
@@ -65,17 +67,17 @@ func New(stateDir string, h Host, log *slog.Logger) *Planner {
 		}
 		at.Image = a.Image
 		a.Place = at
-		p.put(a)
+		p.put(a, false)
 	}
 	return p
 }
 
 // put begins to live with a plan.
-func (p *Planner) put(a *Applied) {
+func (p *Planner) put(a *Applied, now bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := p.knowledgeOf(&a.Place)
-	p.live[liveKey{a.Owner, a.id()}] = &live{laid: lay(a, k), asked: map[string]bool{}, failed: map[int]string{}, tried: map[int]bool{}}
+	p.live[liveKey{a.Owner, a.id()}] = &live{laid: lay(a, k), now: now, asked: map[string]bool{}, failed: map[int]string{}, tried: map[int]bool{}}
 	p.active.Store(true)
 	p.fresh = true
 	p.poke()
@@ -89,7 +91,7 @@ func (p *Planner) knowledgeOf(at *Place) *knowledge {
 	k := p.known[at.id()]
 	if k == nil {
 		var err error
-		if k, err = p.readKnowledge(at); err != nil {
+		if k, err = readKnowledge(p.dir, at); err != nil {
 			p.log.Warn("the packages of an image are looked at anew", "image", at.Image, "error", err)
 		}
 		if k == nil {
@@ -109,12 +111,12 @@ func (p *Planner) poke() {
 
 // Apply applies a plan in place of the one that is: from its return on functions start
 // from those of its nodes that are made, and Run makes the others.
-func (p *Planner) Apply(owner string, ask Ask) (*Status, error) {
-	a, err := p.apply(owner, &ask)
+func (p *Planner) Apply(ask Ask) (*Status, error) {
+	a, err := p.apply(&ask)
 	if err != nil {
 		return nil, fmt.Errorf("apply plan: %w", err)
 	}
-	p.put(a)
+	p.put(a, ask.Now)
 	for _, s := range p.Status(a.Owner, false) {
 		if s.Owner == a.Owner && s.id() == a.id() {
 			return s, nil
@@ -123,7 +125,7 @@ func (p *Planner) Apply(owner string, ask Ask) (*Status, error) {
 	return nil, fmt.Errorf("apply plan: %w", errNoPlan) // it was dropped at once
 }
 
-func (p *Planner) apply(owner string, ask *Ask) (*Applied, error) {
+func (p *Planner) apply(ask *Ask) (*Applied, error) {
 	if ask.Tree == nil {
 		return nil, fmt.Errorf("there is no tree: %w", lineage.ErrInvalid)
 	}
@@ -138,9 +140,7 @@ func (p *Planner) apply(owner string, ask *Ask) (*Applied, error) {
 	if at.Runtime == nil || at.Runtime.Packages == nil {
 		return nil, fmt.Errorf("image %s: %w", at.Image, errNotPlanned)
 	}
-	if ask.Shared {
-		owner = ""
-	}
+	owner := ask.ownerOf()
 	a, err := newApplied(owner, at, tree, time.Now())
 	if err != nil {
 		return nil, err
@@ -155,10 +155,10 @@ func (p *Planner) apply(owner string, ask *Ask) (*Applied, error) {
 	return a, p.write(p.planPath(owner, &at), a)
 }
 
-// Drop ends the life with an owner's plan, or with the one for all where owner is "". Its
-// nodes stay until a collection takes them.
-func (p *Planner) Drop(owner, image, runtime string) error {
-	at, err := p.host.Place(image, runtime)
+// Drop ends the life with a plan. Its nodes stay until a collection takes them.
+func (p *Planner) Drop(which Which) error {
+	owner := which.ownerOf()
+	at, err := p.host.Place(which.Image, which.Runtime)
 	if err == nil {
 		if err = p.fs.Delete(p.planPath(owner, &at)); errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("image %s: %w", at.Image, errNoPlan)
@@ -320,13 +320,7 @@ func (p *Planner) Wanted() map[string]bool {
 	p.mu.Unlock()
 	ids := map[string]bool{}
 	for _, l := range plans {
-		for i := range l.Nodes {
-			if l.owned[i] {
-				if id, _, _ := p.host.Node(l.Place, l.steps[i]); id != "" {
-					ids[id] = true
-				}
-			}
-		}
+		l.wanted(p.nodes.Catalogue(), ids)
 	}
 	return ids
 }

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"seuss/dispatcher/plan"
+	"seuss/lineage"
 )
 
 // Status says how far a plan is.
@@ -63,7 +66,7 @@ func (p *Planner) Status(owner string, all bool) []*Status {
 	p.mu.Unlock()
 	list := []*Status{}
 	for i := range plans {
-		s := plans[i].describe(p.host)
+		s := plans[i].describe(p.host, p.nodes.Catalogue())
 		s.Moving, s.Moved = moving, moved
 		list = append(list, s)
 	}
@@ -72,13 +75,15 @@ func (p *Planner) Status(owner string, all bool) []*Status {
 }
 
 // describe says how far a plan is.
-func (l *live) describe(h Host) *Status {
+func (l *live) describe(h Host, nodes lineage.Catalogue) *Status {
 	s := &Status{Owner: l.Owner, Place: l.Place, At: l.At, Nodes: []NodeStatus{}, Trouble: l.trouble, Outdated: !h.Current(l.Place)}
 	named := map[string]bool{}
 	for i, n := range l.Nodes {
 		ns := NodeStatus{Node: n, State: Left}
 		if l.owned[i] {
-			ns.ID, ns.Bytes, ns.Hits = h.Node(l.Place, l.steps[i])
+			if n := Find(nodes, &l.Place, l.steps[i]); n != nil {
+				ns.ID, ns.Bytes, ns.Hits = n.ID, n.StoredBytes(), n.Hits()
+			}
 		}
 		unknown := false
 		for _, pin := range n.Packages {
@@ -121,4 +126,19 @@ func (l *live) tell(s *Status, pin string, named map[string]bool) (unknown bool)
 		s.Skipped = append(s.Skipped, Skipped{pin, found.Why})
 	}
 	return unknown
+}
+
+// Tree is the plan as package plan has it.
+func (s *Status) Tree() *plan.Tree {
+	nodes := make([]*plan.Node, len(s.Nodes))
+	root := &plan.Node{Packages: []string{}, Direct: []string{}, Children: []*plan.Node{}}
+	for i, n := range s.Nodes {
+		nodes[i] = &plan.Node{Packages: slices.Clone(n.Packages), Direct: slices.Clone(n.Packages), Generation: i + 1, Count: n.Calls, SavedMS: n.SavedMS, Children: []*plan.Node{}}
+		parent := root
+		if n.Parent >= 0 {
+			parent = nodes[n.Parent]
+		}
+		parent.Children = append(parent.Children, nodes[i])
+	}
+	return &plan.Tree{Root: root}
 }

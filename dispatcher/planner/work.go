@@ -18,10 +18,34 @@ type piece struct {
 	move string // a function
 }
 
+// Pace says how plans are lived with.
+type Pace int
+
+// The paces.
+const (
+	OnDemand Pace = iota // functions start by plans, and what they need of these is made
+	Beside               // and beside the requests is made what is missing, in a fifth of a processor's time
+	Hurried              // and without rests
+	Off                  // plans are left alone
+)
+
+// Set reads what serve --plan says.
+func (p *Pace) Set(text string) error {
+	switch text {
+	case "off":
+		*p = Off
+	case "manual":
+		*p = Beside
+	default:
+		return errors.New("must be off or manual")
+	}
+	return nil
+}
+
 // Run does what is to be done beside the requests, until ctx ends: it looks at packages,
 // makes nodes, those that save most first, and moves functions. One thing at a time, and
-// after each it rests, so that it takes a share of one processor. Hurry: it does not rest.
-func (p *Planner) Run(ctx context.Context, hurry bool) {
+// after each it rests, as pace says.
+func (p *Planner) Run(ctx context.Context, pace Pace) {
 	for ctx.Err() == nil {
 		w, ok, next := p.next(time.Now())
 		if !ok || w.move != "" {
@@ -44,7 +68,7 @@ func (p *Planner) Run(ctx context.Context, hurry bool) {
 		p.mu.Lock()
 		p.busy = false
 		p.mu.Unlock()
-		if !hurry {
+		if pace != Hurried && (w.l == nil || !w.l.now) {
 			select {
 			case <-ctx.Done():
 			case <-time.After(min((share-1)*time.Since(began), maxRest)):

@@ -24,6 +24,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
+	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
@@ -41,6 +42,7 @@ type Fake struct {
 	Unfit     []string                                                              // what Unready says
 	Deploys   atomic.Int64
 	Spec      dispatcher.FunctionSpec // of the last deployment
+	Applied   []*planner.Status
 }
 
 // noPlatform is never asked for a machine.
@@ -271,6 +273,28 @@ func (f *Fake) Import(context.Context, string, []string) (*api.Snapshot, error) 
 
 func (f *Fake) CaptureArgument(context.Context, string, dispatcher.Capture) (*api.Snapshot, error) {
 	return f.node(lineage.KindArgument)
+}
+
+func (f *Fake) ApplyPlan(_ context.Context, ask planner.Ask) (*planner.Status, error) {
+	if ask.Tree == nil {
+		return nil, fmt.Errorf("no tree: %w", lineage.ErrInvalid)
+	}
+	node := planner.NodeStatus{Node: planner.Node{Parent: -1, Packages: []string{"numpy==1"}}, State: planner.Made, ID: "ab", Hits: 3}
+	st := &planner.Status{Place: planner.Place{Image: "python", Digest: "ab"}, Nodes: []planner.NodeStatus{node}, Skipped: []planner.Skipped{{Package: "x==1", Why: "y"}}}
+	if !ask.Shared {
+		st.Owner = ask.Owner
+	}
+	f.Applied = append(f.Applied, st)
+	return st, nil
+}
+
+func (f *Fake) Plans(context.Context) ([]*planner.Status, error) { return slices.Clone(f.Applied), nil }
+
+func (f *Fake) DropPlan(_ context.Context, which planner.Which) error {
+	if which.Image == "nothing" {
+		return fmt.Errorf("no plan: %w", lineage.ErrNotFound)
+	}
+	return nil
 }
 
 func (f *Fake) Instances(context.Context) ([]dispatcher.Instance, error) {

@@ -81,6 +81,9 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
 	}
+	if err := cfg.options.Plans.Set(c.String("plan")); err != nil {
+		return nil, bad("plan", err.Error())
+	}
 	cfg.logs.options.Age = c.Duration("logs-age")
 	for name, into := range map[string]*int64{"logs-size": &cfg.logs.options.Bytes, "logs-total": &cfg.logs.options.Total} {
 		n, err := humanize.ParseBytes(c.String(name))

@@ -47,7 +47,7 @@ func (e *Env) Reading(f func(Reader) error) (err error) {
 	if err != nil {
 		return err
 	}
-	return f(stored{api.Kept{Store: s}, deployed})
+	return f(stored{api.NewKept(s), deployed})
 }
 
 // stored is a Reader of a state directory.

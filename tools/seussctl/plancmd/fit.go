@@ -37,19 +37,7 @@ Forklift, whose rules --mode, --weights, --entropy, --inherit and --depth choose
 			"seussctl plan fit --train train.jsonl --packages packages.json --deps deps.json --budget 2GiB --json >plan.json",
 			"seussctl plan fit --train train.jsonl --deps depsets.jsonl --method published --mode multi --weights uniform --nodes 640 --json",
 		},
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "train", Usage: "trace to fit to, `FILE` or - (default: what deployed functions import)"},
-			&cli.StringFlag{Name: "packages", Usage: "costs of packages, `FILE`"},
-			&cli.StringFlag{Name: "deps", Usage: "dependencies of packages, `FILE`"},
-			&cli.StringFlag{Name: "method", Value: methodCover, Usage: "`METHOD`: cover or published"},
-			&cli.IntFlag{Name: "nodes", Usage: "at most `N` nodes, the root included (default: 160, or no bound if there is a budget)"},
-			&cli.StringFlag{Name: "budget", Usage: "at most `SIZE` of memory for all nodes, such as 2GiB, by the costs of packages; of cover"},
-			&cli.StringFlag{Name: "mode", Usage: "a node adds one package (single) or one with what it depends on (multi), `MODE` of published (default: multi)"},
-			&cli.StringFlag{Name: "weights", Usage: "what a package weighs, `WHAT` of published: uniform, time or pages (default: uniform)"},
-			&cli.Float64Flag{Name: "entropy", Usage: "`PENALTY` for packages that only some of a node's functions need, of published", DefaultText: "0"},
-			&cli.StringFlag{Name: "inherit", Usage: "spread a package's weight over what it depends on, `HOW` of published: none, average or cost (default: none)"},
-			&cli.IntFlag{Name: "depth", Usage: "no children below depth `D`, of published (default: 30)", DefaultText: "30"},
-		},
+		Flags: fitFlags(),
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			tree, err := fit(c, e)
 			if err != nil {
@@ -61,6 +49,23 @@ Forklift, whose rules --mode, --weights, --entropy, --inherit and --depth choose
 			return printTree(e.Stdout, tree)
 		},
 	})
+}
+
+// fitFlags say how a plan is fitted.
+func fitFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "train", Usage: "trace to fit to, `FILE` or - (default: what deployed functions import)"},
+		&cli.StringFlag{Name: "packages", Usage: "costs of packages, `FILE`"},
+		&cli.StringFlag{Name: "deps", Usage: "dependencies of packages, `FILE`"},
+		&cli.StringFlag{Name: "method", Value: methodCover, Usage: "`METHOD`: cover or published"},
+		&cli.IntFlag{Name: "nodes", Usage: "at most `N` nodes, the root included (default: 160, or no bound if there is a budget)"},
+		&cli.StringFlag{Name: "budget", Usage: "at most `SIZE` of memory for all nodes, such as 2GiB, by the costs of packages; of cover"},
+		&cli.StringFlag{Name: "mode", Usage: "a node adds one package (single) or one with what it depends on (multi), `MODE` of published (default: multi)"},
+		&cli.StringFlag{Name: "weights", Usage: "what a package weighs, `WHAT` of published: uniform, time or pages (default: uniform)"},
+		&cli.Float64Flag{Name: "entropy", Usage: "`PENALTY` for packages that only some of a node's functions need, of published", DefaultText: "0"},
+		&cli.StringFlag{Name: "inherit", Usage: "spread a package's weight over what it depends on, `HOW` of published: none, average or cost (default: none)"},
+		&cli.IntFlag{Name: "depth", Usage: "no children below depth `D`, of published (default: 30)", DefaultText: "30"},
+	}
 }
 
 // oneOf reads a flag with a default that has one of some values.

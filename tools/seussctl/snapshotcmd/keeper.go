@@ -16,7 +16,7 @@ func withSnapshots(e *cmdline.Env, f func(api.Snapshots) error) (err error) {
 		defer func() { err = errors.Join(err, d.Close()) }()
 		return f(d)
 	}
-	return e.WithStore(func(s *lineage.Store) error { return f(api.Kept{Store: s}) })
+	return e.WithStore(func(s *lineage.Store) error { return f(api.NewKept(s)) })
 }
 
 // snapshots lists the snapshots that there are, oldest first.

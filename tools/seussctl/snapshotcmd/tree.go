@@ -46,6 +46,9 @@ func PrintTrees(w io.Writer, trees []*api.Snapshot, tags map[string]string) erro
 		if key := cmdline.TreeKey(n, parent, tags); key != "" {
 			name += " " + key
 		}
+		if n.Planned {
+			name += " (planned)"
+		}
 		for _, tag := range n.Tags {
 			name += " [" + tag + "]"
 		}
