@@ -1,0 +1,123 @@
+package vmm
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"seuss/guest"
+	"seuss/vmm/vsock"
+)
+
+// Parked is all that an instance has which has left its machine, but for its memory. It can
+// go on on any machine of the same shape, once, or ends with Drop. To the guest nothing
+// has happened but time: its clock went on, its timers are due when they were, and it keeps
+// its identity.
+type Parked struct {
+	// Due is when the guest's earliest timer is; zero: it has none.
+	Due time.Time
+	// Woken: something has come for the guest while it was parked.
+	Woken bool
+
+	state  State // but for the device's, which is the device itself
+	device *vsock.Device
+	clock  guestClock
+	output output
+}
+
+// errAway is why a machine cannot run whose instance was parked.
+var errAway = errors.New("its instance has left the machine")
+
+// Park takes what rests at its idle doorbell off the machine, which has to be restored or
+// closed then. The memory is the caller's to read before, as for Capture. wake is called
+// when something comes for the guest, from any goroutine, with a lock of the device held: it
+// must neither block nor call the device.
+func (m *Machine) Park(wake func()) (*Parked, error) {
+	if err := m.usable(); err != nil {
+		return nil, fmt.Errorf("park: %w", err)
+	}
+	if !m.quiescent {
+		return nil, fmt.Errorf("park: %w", ErrNotQuiescent)
+	}
+	p := &Parked{clock: m.clock}
+	if err := m.read(&p.state); err != nil {
+		return nil, fmt.Errorf("park: %w", err)
+	}
+	if timer := m.guestDeadline(); timer != 0 {
+		left := int64(timer - p.state.MonoNS)
+		p.Due = time.Now().Add(time.Duration(min(max(left, 0), int64(maxDeadlineNS))))
+	}
+	p.output = m.console.leave()
+	p.device = m.vsock
+	m.vsock = p.device.Detach(wake)
+	select {
+	case <-m.wake: // for this one
+		p.Woken = true
+	default:
+	}
+	m.quiescent = false
+	m.missing.Store(&errAway)
+	return p, nil
+}
+
+// Resume brings an instance to the machine whose memory, which the caller has put in place,
+// is what it was when it was parked. It is like Restore, but no identity is to be written:
+// it is the same instance. After an error the machine has to be restored or closed.
+func (m *Machine) Resume(p *Parked) error {
+	old := m.vsock
+	err := m.become(&p.state, func() error {
+		m.vsock = p.device
+		return p.device.Attach(old)
+	})
+	if err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	m.console.enter(p.output)
+	offset := m.clock.offset
+	m.clock = p.clock
+	if err := m.keepTime(offset); err != nil {
+		return fmt.Errorf("resume: %w", err)
+	}
+	return nil
+}
+
+// keepTime has the identity page say how this machine's time-stamp counter gives the same
+// time, if its offset from the host's is another than that of the machine before.
+func (m *Machine) keepTime(offset int64) error {
+	c := &m.clock
+	if offset == c.offset {
+		return nil
+	}
+	c.baseTSC += uint64(offset - c.offset)
+	c.offset = offset
+	return m.mem.WriteU64(guest.IdentityGPA+guest.IdentityTSC, c.baseTSC)
+}
+
+// Drop ends an instance that is parked: its streams are over.
+func (p *Parked) Drop() { p.device.ShutDown() }
+
+// Vsock is its device, through which the host talks to the guest.
+func (p *Parked) Vsock() *vsock.Device { return p.device }
+
+// output is how much an instance has printed, and the end of it.
+type output struct {
+	used    int
+	dropped uint64
+	tail    []byte
+}
+
+// leave returns it, and forgets it.
+func (c *console) leave() output {
+	o := output{c.used, c.dropped, nil}
+	if c.lastNext > 0 {
+		o.tail = c.tail()
+	}
+	c.reset()
+	return o
+}
+
+// enter is the other direction.
+func (c *console) enter(o output) {
+	c.used, c.dropped = o.used, o.dropped
+	c.lastNext = uint64(copy(c.last[:], o.tail))
+}
