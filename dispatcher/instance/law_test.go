@@ -181,6 +181,19 @@ func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	return b
 }
 
+// load makes a function of source.
+func (b *lawBench) load(name, source string) {
+	b.Helper()
+	code, err := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{"main.py": []byte(source)}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.add(name, "base", Capture{Kind: lineage.KindFunction, Key: lineage.Key{Function: name, Handler: "main.handler", CodeDigest: strings.Repeat("0", 64)}}, func(s Session) error {
+		_, err := s.Load(code)
+		return err
+	})
+}
+
 // invocationContext is a context as drivers take it, its length before it.
 var invocationContext = func() []byte {
 	document := []byte(`{"aws_request_id":"r","function_name":"f","function_version":"$LATEST","invoked_function_arn":"arn","memory_limit_in_mb":"72",` +

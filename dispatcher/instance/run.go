@@ -21,19 +21,36 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 			return frame{}, fmt.Errorf("%w: %w", ErrStream, err)
 		}
 	}
+	for {
+		stop, err := i.stretch(ctx, deadline)
+		if err == nil && stop.Kind == vmm.StopIdle {
+			if err = i.away(ctx, deadline); err == nil {
+				continue
+			}
+		}
+		return i.answer(ctx, stop, err)
+	}
+}
+
+// stretch runs the guest on the VM that it is on, until it has answered, is over, or leaves
+// the VM (vmm.StopIdle).
+func (i *Instance) stretch(ctx context.Context, deadline time.Time) (stop vmm.Stop, err error) {
+	vm := i.vm
 	if !i.Progress.Run(vm.interrupt) {
-		return frame{}, ErrKilled
+		return stop, ErrKilled
 	}
 	var over func() bool
 	if ctx.Done() != nil {
 		over = context.AfterFunc(ctx, vm.interrupt)
 	}
-	var stop vmm.Stop
-	var err error
+	options := vmm.RunOptions{Wait: vmm.WaitEvents, Done: vm.arrived}
+	if i.Parking != nil {
+		options.Leave = i.Parking
+	}
 	for {
-		until := i.nextLook(deadline)
-		stop, err = vm.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: vm.arrived})
-		if err != nil || stop.Kind != vmm.StopTimeout || until.Equal(deadline) {
+		options.Deadline = i.nextLook(deadline)
+		stop, err = vm.m.Run(options)
+		if err != nil || stop.Kind != vmm.StopTimeout || options.Deadline.Equal(deadline) {
 			break
 		}
 		if err = i.checkMemory(); err != nil {
@@ -43,10 +60,16 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 	if over != nil && !over() {
 		<-vm.interrupted // or it might hit the machine's next run
 	}
-	alive := i.Progress.Stopped(vm.interrupted)
+	if !i.Progress.Stopped(vm.interrupted) {
+		return stop, ErrKilled
+	}
+	return stop, err
+}
+
+// answer is what came of it.
+func (i *Instance) answer(ctx context.Context, stop vmm.Stop, err error) (frame, error) {
+	vm := i.vm
 	switch {
-	case !alive:
-		return frame{}, ErrKilled
 	case err != nil:
 		return frame{}, err
 	case stop.Kind == vmm.StopDone && vm.stream.err == nil:

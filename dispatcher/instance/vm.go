@@ -73,7 +73,7 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	}
 	vm.arrived = vm.stream.arrived
 	vm.interrupt, vm.interrupted = interruption(vm.m)
-	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
+	if err = vm.listen(); err == nil {
 		if vm.plan, err = newMemoryPlan(vm.host, vm.m.Memory(), vm.room); err == nil {
 			if err = vm.plan.lay(l, true); err == nil {
 				return nil
@@ -82,6 +82,12 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 		}
 	}
 	return errors.Join(err, vm.m.Close())
+}
+
+// listen has the guest's streams that want to leave the machine come to its instance.
+func (vm *VM) listen() error {
+	vm.m.Vsock().Unlisten(guest.NetPort)
+	return vm.m.Vsock().Listen(guest.NetPort, vm.outward)
 }
 
 // outward takes a stream that wants to leave the machine.
@@ -107,18 +113,7 @@ func (vm *VM) Restore(s *Snapshot) (Moved, error) {
 }
 
 func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
-	if err := vm.m.Settle(); err != nil {
-		return m, err
-	}
-	if err := vm.collect(); err != nil {
-		return m, err
-	}
-	vm.observe()
-	vm.plan.snapshot = s
-	if m, err = vm.plan.deploy(s.View); err != nil {
-		return m, err
-	}
-	if err := vm.makeWritten(s); err != nil {
+	if m, err = vm.show(s); err != nil {
 		return m, err
 	}
 	if err := vm.m.Restore(s.State); err != nil {
@@ -130,6 +125,22 @@ func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
 	vm.logs.reset()
 	vm.m.ResetConsole()
 	return m, nil
+}
+
+// show has memory show a snapshot.
+func (vm *VM) show(s *Snapshot) (m Moved, err error) {
+	if err := vm.m.Settle(); err != nil {
+		return m, err
+	}
+	if err := vm.collect(); err != nil {
+		return m, err
+	}
+	vm.observe()
+	vm.plan.snapshot = s
+	if m, err = vm.plan.deploy(s.View); err != nil {
+		return m, err
+	}
+	return m, vm.makeWritten(s)
 }
 
 // observe tells what the last instance did. collect must have been called since.
