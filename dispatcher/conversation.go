@@ -27,6 +27,10 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
+	if i.pool != nil {
+		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
+		i.Parking = &i.away
+	}
 	s := i.Converse(ctx, i.deadline)
 	var reply instance.Reply
 	var err error

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/park"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -64,6 +66,7 @@ type Dispatcher struct {
 	cache     *functionCache
 	maker     *maker
 	pools     *pools
+	lot       *park.Lot // where instances that wait are parked
 	tasks     *tasks
 	costs     costs
 	prefixes  prefixes
@@ -140,7 +143,10 @@ func Open(o Options) (*Dispatcher, error) {
 	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.Deployments.catalogue = &runtimes.Catalogue{Store: d.images.store, Pinned: o.RuntimeImages}
-	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	d.lot = park.New(park.Options{Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
+		d.log.Warn("a parked instance stays as large as it is", "error", err)
+	}})
+	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
 	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}
@@ -157,6 +163,14 @@ func Open(o Options) (*Dispatcher, error) {
 	return d, nil
 }
 
+// Want asks an instance that waits on its machine to leave it, if there is one: somebody
+// wants a slot.
+func (d *Dispatcher) Want() { d.lot.Want() }
+
+// Crowded reports whether as many instances are parked as may be: who waits holds his
+// machine.
+func (d *Dispatcher) Crowded() bool { return d.lot.Full() }
+
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
@@ -169,6 +183,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()
 	d.Deployments.store.Close() // before the store gives up the lock

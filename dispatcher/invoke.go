@@ -33,6 +33,7 @@ type invocation struct {
 	f        *function
 	event    event
 	progress *inflight.Progress // nil: nobody looks
+	away     away
 	deadline time.Time
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
@@ -109,7 +110,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, memory: req.Memory, onReset: req.OnReset}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err

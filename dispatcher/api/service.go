@@ -113,6 +113,10 @@ type Hosted interface {
 	// Run is Invoke for who has something to do between the result and the reset of the
 	// machine.
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
+	// Want asks an instance that waits to leave its machine: somebody wants a slot.
+	// Crowded reports whether none can any more.
+	Want()
+	Crowded() bool
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	LambdaRuntime(*functions.Function) string

@@ -109,10 +109,12 @@ type lawBench struct {
 // silent is an Observer.
 type silent struct{}
 
-func (silent) Ran(_, _ uint64)   {}
-func (silent) Captured()         {}
-func (silent) Restored(Moved)    {}
-func (silent) Prefetched(uint64) {}
+func (silent) Ran(_, _ uint64)       {}
+func (silent) Captured()             {}
+func (silent) Restored(Moved)        {}
+func (silent) Prefetched(uint64)     {}
+func (silent) Parked(time.Duration)  {}
+func (silent) Resumed(time.Duration) {}
 
 func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	t.Helper()

@@ -60,6 +60,10 @@ func (p *Parked) Bytes() uint64 {
 // Squeeze has it take less memory and a little more time to bring back.
 func (p *Parked) Squeeze() error { return p.delta.squeeze() }
 
+// Nudge has Parking asked again where the instance waits on its VM. It may be called from
+// any goroutine between Waits and Works.
+func (i *Instance) Nudge() { i.vm.m.Nudge() }
+
 // away parks the instance until it is to go on, if it is.
 func (i *Instance) away(ctx context.Context, until time.Time) error {
 	vm := i.vm
@@ -79,7 +83,7 @@ func (i *Instance) away(ctx context.Context, until time.Time) error {
 
 // park takes the instance off its VM. After an error it is there still.
 func (i *Instance) park() (*Parked, error) {
-	vm := i.vm
+	vm, began := i.vm, time.Now()
 	if err := vm.collect(); err != nil {
 		return nil, err
 	}
@@ -104,6 +108,7 @@ func (i *Instance) park() (*Parked, error) {
 	}
 	i.parked = p
 	i.leave()
+	vm.host.Observer.Parked(time.Since(began))
 	return p, nil
 }
 
@@ -118,7 +123,7 @@ func (p *Parked) wake() {
 // resume brings the instance to a VM. After an error that can only be closed, and the
 // instance is over.
 func (i *Instance) resume(vm *VM) error {
-	p := i.parked
+	p, began := i.parked, time.Now()
 	if err := vm.place(p); err != nil {
 		vm.enter(Dead)
 		return err
@@ -131,6 +136,7 @@ func (i *Instance) resume(vm *VM) error {
 	vm.unobserved, vm.before = true, vm.faults
 	vm.enter(Running)
 	vm.instance = i
+	vm.host.Observer.Resumed(time.Since(began))
 	return nil
 }
 

@@ -75,13 +75,15 @@ const (
 	TooLong       Reason = "the wait would be too long"
 	Overload      Reason = "there is more work than can be done"
 	Draining      Reason = "the service is shutting down"
+	// Instances is that of whoever parks what waits, in place of another one.
+	Instances Reason = "as many instances wait as may, and hold the machines (seussctl serve --instances, --parked-memory)"
 	// Those of package quota.
 	OwnerInstances Reason = "the owner's quota of instances is used up"
 	OwnerTime      Reason = "the owner's quota of machines' time is used up"
 )
 
 // Reasons lists them.
-var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining, OwnerInstances, OwnerTime}
+var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining, Instances, OwnerInstances, OwnerTime}
 
 // RefusedError: the request was not served and may be tried again.
 type RefusedError struct {
