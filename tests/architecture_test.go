@@ -63,6 +63,7 @@ var mayImport = map[string][]string{
 	"dispatcher/freelist":              {"dispatcher/instance", "lineage"},
 	"dispatcher/sched":                 {},
 	"dispatcher/inflight":              {"lineage"},
+	"dispatcher/park":                  {},
 	"dispatcher/events":                {"dispatcher/functions", "dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/api", "dispatcher/bundle", "dispatcher/imports", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},

@@ -3,7 +3,6 @@ package park
 import (
 	"container/list"
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -32,9 +31,6 @@ const leastWhole = 64 << 20
 // lateBy is from when on a deadline was missed: a guest that has a machine to itself finds
 // its timers less exact.
 const lateBy = 10 * time.Millisecond
-
-// ErrClosed: the Lot was closed.
-var ErrClosed = errors.New("nothing can be parked any more")
 
 // Content is what is parked. Its methods but Woken are called by one goroutine at a time.
 type Content interface {
