@@ -101,14 +101,14 @@ func (p *Parked) Vsock() *vsock.Device { return p.device }
 
 // output is how much an instance has printed, and the end of it.
 type output struct {
-	used    int
-	dropped uint64
-	tail    []byte
+	limit, used int
+	dropped     uint64
+	tail        []byte
 }
 
 // leave returns it, and forgets it.
 func (c *console) leave() output {
-	o := output{c.used, c.dropped, nil}
+	o := output{limit: c.limit, used: c.used, dropped: c.dropped}
 	if c.lastNext > 0 {
 		o.tail = c.tail()
 	}
@@ -118,6 +118,6 @@ func (c *console) leave() output {
 
 // enter is the other direction.
 func (c *console) enter(o output) {
-	c.used, c.dropped = o.used, o.dropped
+	c.limit, c.used, c.dropped = o.limit, o.used, o.dropped
 	c.lastNext = uint64(copy(c.last[:], o.tail))
 }

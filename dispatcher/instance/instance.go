@@ -31,6 +31,7 @@ type Instance struct {
 	start   *Snapshot // that it began as
 	parent  *Snapshot // against which the next capture is a difference
 	outside Outside
+	met     vsock.AcceptFunc // see Meet
 }
 
 // Outside takes the streams with which a guest wants to leave its machine.
@@ -80,6 +81,10 @@ func (i *Instance) leave() *VM {
 	}
 	vm.enter(Ran)
 	vm.instance = nil
+	if vm.logs.output != nil {
+		vm.logs.output = nil
+		vm.m.LimitConsole(maxLogBytes)
+	}
 	return vm
 }
 
@@ -142,7 +147,7 @@ func (i *Instance) Report() Report {
 func (i *Instance) look() Report {
 	vm := i.vm
 	_, paged := vm.m.Memory().Paging().Counts()
-	r := Report{LogsCut: vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
+	r := Report{LogsCut: vm.logs.cut || vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
 	// An error is a guest's that has forged the table's address.
 	if calls, err := vm.m.UnsupportedCalls(); err == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())

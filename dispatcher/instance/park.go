@@ -102,6 +102,7 @@ func (i *Instance) park() (*Parked, error) {
 	}
 	p.parent.Hold()
 	p.logs, vm.logs = vm.logs, logBuffer{}
+	vm.m.LimitConsole(maxLogBytes)
 	p.stream = Stream{conn: vm.stream.conn, err: vm.stream.err}
 	if len(vm.stream.reply) > 0 {
 		p.stream.reply = bytes.Clone(vm.stream.reply)

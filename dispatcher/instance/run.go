@@ -21,20 +21,45 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 			return frame{}, fmt.Errorf("%w: %w", ErrStream, err)
 		}
 	}
+	stop, err := i.run(ctx, deadline, nil)
+	if err != nil {
+		return frame{}, err
+	}
+	s := &i.vm.stream
+	if s.err != nil {
+		return frame{}, i.vm.crash(stop, s.err.Error())
+	}
+	return s.frame, nil
+}
+
+// run runs the guest until done, which is asked whenever the guest has sent something or
+// rests; nil: until the driver has said something. The instance may be parked meanwhile.
+// Everything else that ends the run is an error.
+func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool) (stop vmm.Stop, err error) {
 	for {
-		stop, err := i.stretch(ctx, deadline)
-		if err == nil && stop.Kind == vmm.StopIdle {
-			if err = i.away(ctx, deadline); err == nil {
-				continue
+		stop, err = i.stretch(ctx, deadline, done)
+		switch {
+		case err != nil, stop.Kind == vmm.StopDone:
+			return stop, err
+		case stop.Kind == vmm.StopIdle:
+			if err := i.away(ctx, deadline); err != nil {
+				return stop, err
 			}
+		case stop.Kind == vmm.StopTimeout:
+			return stop, ErrTimeout
+		case stop.Kind == vmm.StopInterrupted:
+			return stop, fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
+		case stop.Kind == vmm.StopExit:
+			return stop, &ExitError{Status: int(int32(stop.Code))}
+		default:
+			return stop, i.vm.crash(stop, "")
 		}
-		return i.answer(ctx, stop, err)
 	}
 }
 
-// stretch runs the guest on the VM that it is on, until it has answered, is over, or leaves
-// the VM (vmm.StopIdle).
-func (i *Instance) stretch(ctx context.Context, deadline time.Time) (stop vmm.Stop, err error) {
+// stretch runs the guest on the VM that it is on, until it is done, over, or leaves the VM
+// (vmm.StopIdle).
+func (i *Instance) stretch(ctx context.Context, deadline time.Time, done func() bool) (stop vmm.Stop, err error) {
 	vm := i.vm
 	if !i.Progress.Run(vm.interrupt) {
 		return stop, ErrKilled
@@ -43,7 +68,10 @@ func (i *Instance) stretch(ctx context.Context, deadline time.Time) (stop vmm.St
 	if ctx.Done() != nil {
 		over = context.AfterFunc(ctx, vm.interrupt)
 	}
-	options := vmm.RunOptions{Wait: vmm.WaitEvents, Done: vm.arrived}
+	options := vmm.RunOptions{Wait: vmm.WaitEvents, Done: done}
+	if done == nil {
+		options.Done = vm.arrived
+	}
 	if i.Parking != nil {
 		options.Leave = i.Parking
 	}
@@ -64,26 +92,6 @@ func (i *Instance) stretch(ctx context.Context, deadline time.Time) (stop vmm.St
 		return stop, ErrKilled
 	}
 	return stop, err
-}
-
-// answer is what came of it.
-func (i *Instance) answer(ctx context.Context, stop vmm.Stop, err error) (frame, error) {
-	vm := i.vm
-	switch {
-	case err != nil:
-		return frame{}, err
-	case stop.Kind == vmm.StopDone && vm.stream.err == nil:
-		return vm.stream.frame, nil
-	case stop.Kind == vmm.StopDone:
-		return frame{}, vm.crash(stop, vm.stream.err.Error())
-	case stop.Kind == vmm.StopTimeout:
-		return frame{}, ErrTimeout
-	case stop.Kind == vmm.StopInterrupted:
-		return frame{}, fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
-	case stop.Kind == vmm.StopExit:
-		return frame{}, fmt.Errorf("%w: exit status %d", ErrGuestExit, int32(stop.Code))
-	}
-	return frame{}, vm.crash(stop, "")
 }
 
 // crash makes the error for a guest that died.

@@ -84,10 +84,16 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	return errors.Join(err, vm.m.Close())
 }
 
-// listen has the guest's streams that want to leave the machine come to its instance.
+// listen takes the streams that the guest opens, other than a driver's, for its instance.
 func (vm *VM) listen() error {
-	vm.m.Vsock().Unlisten(guest.NetPort)
-	return vm.m.Vsock().Listen(guest.NetPort, vm.outward)
+	device := vm.m.Vsock()
+	device.Unlisten(guest.NetPort)
+	err := device.Listen(guest.NetPort, vm.outward)
+	for _, port := range contractPorts {
+		device.Unlisten(port)
+		err = errors.Join(err, device.Listen(port, vm.met))
+	}
+	return err
 }
 
 // outward takes a stream that wants to leave the machine.
@@ -119,7 +125,7 @@ func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
 	if err := vm.m.Restore(s.State); err != nil {
 		return m, err
 	}
-	if err := vm.stream.attach(vm.m); err != nil {
+	if err := vm.stream.attach(vm.m, s.Node.Key.Contract); err != nil {
 		return m, err
 	}
 	vm.logs.reset()
