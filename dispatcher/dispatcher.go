@@ -166,13 +166,9 @@ func Open(o Options) (*Dispatcher, error) {
 	return d, nil
 }
 
-// Want asks an instance that waits on its machine to leave it, if there is one: somebody
-// wants a slot.
-func (d *Dispatcher) Want() { d.lot.Want() }
-
-// Crowded reports whether as many instances are parked as may be: who waits holds his
-// machine.
-func (d *Dispatcher) Crowded() bool { return d.lot.Full() }
+// Lot is where instances that wait are parked: who wants a slot that one of them has says
+// so there.
+func (d *Dispatcher) Lot() *park.Lot { return d.lot }
 
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }

@@ -89,7 +89,7 @@ func (a *away) wanted() bool { return a.turn != nil && a.turn.Wanted() || a.of.p
 func (a *away) Discard(vm *instance.VM) { a.of.discard(vm) }
 
 func (a *away) Park(ctx context.Context, p *instance.Parked, vm *instance.VM, until time.Time) (*instance.VM, error) {
-	a.progress.Enter(inflight.Parked)
+	a.progress.Leave()
 	a.of.pool.recycle(vm, false, nil)
 	if a.turn != nil {
 		a.turn.Pause()

@@ -55,6 +55,3 @@ func (m *runLoop) waited() {
 	}
 	m.waits = notYet
 }
-
-// Nudge has a Run that waits ask its Leaver again. It may be called from any goroutine.
-func (m *Machine) Nudge() { m.notify() }

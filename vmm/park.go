@@ -20,7 +20,7 @@ type Parked struct {
 	Woken bool
 
 	state  State // but for the device's, which is the device itself
-	device *vsock.Device
+	device vsock.Moving
 	clock  guestClock
 	output output
 }
@@ -32,7 +32,7 @@ var errAway = errors.New("its instance has left the machine")
 // closed then. The memory is the caller's to read before, as for Capture. wake is called
 // when something comes for the guest, from any goroutine, with a lock of the device held: it
 // must neither block nor call the device.
-func (m *Machine) Park(wake func()) (*Parked, error) {
+func Park(m *Machine, wake func()) (*Parked, error) {
 	if err := m.usable(); err != nil {
 		return nil, fmt.Errorf("park: %w", err)
 	}
@@ -48,8 +48,7 @@ func (m *Machine) Park(wake func()) (*Parked, error) {
 		p.Due = time.Now().Add(time.Duration(min(max(left, 0), int64(maxDeadlineNS))))
 	}
 	p.output = m.console.leave()
-	p.device = m.vsock
-	m.vsock = p.device.Detach(wake)
+	p.device, m.vsock = vsock.Detach(m.vsock, wake)
 	select {
 	case <-m.wake: // for this one
 		p.Woken = true
@@ -63,11 +62,10 @@ func (m *Machine) Park(wake func()) (*Parked, error) {
 // Resume brings an instance to the machine whose memory, which the caller has put in place,
 // is what it was when it was parked. It is like Restore, but no identity is to be written:
 // it is the same instance. After an error the machine has to be restored or closed.
-func (m *Machine) Resume(p *Parked) error {
-	old := m.vsock
-	err := m.become(&p.state, func() error {
-		m.vsock = p.device
-		return p.device.Attach(old)
+func (p *Parked) Resume(m *Machine) error {
+	err := m.become(&p.state, func() (err error) {
+		m.vsock, err = p.device.Attach(m.vsock)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("resume: %w", err)
@@ -75,29 +73,25 @@ func (m *Machine) Resume(p *Parked) error {
 	m.console.enter(p.output)
 	offset := m.clock.offset
 	m.clock = p.clock
-	if err := m.keepTime(offset); err != nil {
+	if err := m.clock.moved(offset, m.mem); err != nil {
 		return fmt.Errorf("resume: %w", err)
 	}
 	return nil
 }
 
-// keepTime has the identity page say how this machine's time-stamp counter gives the same
-// time, if its offset from the host's is another than that of the machine before.
-func (m *Machine) keepTime(offset int64) error {
-	c := &m.clock
+// moved has the identity page say how a machine's time-stamp counter gives the same time, if
+// its offset from the host's is another than that of the machine before.
+func (c *guestClock) moved(offset int64, mem *Memory) error {
 	if offset == c.offset {
 		return nil
 	}
 	c.baseTSC += uint64(offset - c.offset)
 	c.offset = offset
-	return m.mem.WriteU64(guest.IdentityGPA+guest.IdentityTSC, c.baseTSC)
+	return mem.WriteU64(guest.IdentityGPA+guest.IdentityTSC, c.baseTSC)
 }
 
 // Drop ends an instance that is parked: its streams are over.
-func (p *Parked) Drop() { p.device.ShutDown() }
-
-// Vsock is its device, through which the host talks to the guest.
-func (p *Parked) Vsock() *vsock.Device { return p.device }
+func (p *Parked) Drop() { p.device.Drop() }
 
 // output is how much an instance has printed, and the end of it.
 type output struct {

@@ -43,7 +43,7 @@ func TestParkAndResume(t *testing.T) {
 	a.check(a.command(cmdRegisters), vmm.StopIdle)
 	want, memory := a.state(), a.content()
 	var woken atomic.Int32
-	p, err := a.Park(func() { woken.Add(1) })
+	p, err := vmm.Park(a.Machine, func() { woken.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestParkAndResume(t *testing.T) {
 	other.check(other.command(cmdExtendedState), vmm.StopIdle) // leaves other registers
 	before := a.MonoNS()
 	other.copyMemory(memory)
-	if err := other.Resume(p); err != nil {
+	if err := p.Resume(other.Machine); err != nil {
 		t.Fatal(err)
 	}
 	if now := other.MonoNS(); now < before {
@@ -93,7 +93,7 @@ func TestParkNeedsRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.check(b.run(vmm.RunOptions{Deadline: time.Now().Add(10 * time.Millisecond)}), vmm.StopTimeout)
-	if _, err := b.Park(func() {}); !errors.Is(err, vmm.ErrNotQuiescent) {
+	if _, err := vmm.Park(b.Machine, func() {}); !errors.Is(err, vmm.ErrNotQuiescent) {
 		t.Errorf("%v", err)
 	}
 }

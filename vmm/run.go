@@ -383,7 +383,7 @@ func (m *runLoop) rest() (Stop, error) {
 // guestDeadline is the guest's earliest timer.
 func (m *Machine) guestDeadline() uint64 { return loadU64(m.control[guest.ControlDeadlineNS:]) }
 
-// sleep waits for ns nanoseconds (negative: for ever), or until notify.
+// sleep waits for ns nanoseconds (negative: for ever), or until Nudge.
 func (m *Machine) sleep(ns int64) {
 	if ns < 0 {
 		<-m.wake
@@ -397,9 +397,9 @@ func (m *Machine) sleep(ns int64) {
 	}
 }
 
-// notify ends a sleep inside Run: there is something for the guest. It may be
-// called from any goroutine.
-func (m *Machine) notify() {
+// Nudge ends a sleep inside Run: there is something for the guest, or its Leaver is to be
+// asked again. It may be called from any goroutine.
+func (m *Machine) Nudge() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -417,7 +417,7 @@ func (m *Machine) Interrupt() {
 	}
 	m.stopAsked.Store(true)
 	m.vcpu.Kick()
-	m.notify()
+	m.Nudge()
 }
 
 // deviceError tells what the guest did wrong from what its process died of in the

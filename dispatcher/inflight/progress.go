@@ -100,6 +100,14 @@ func (p *Progress) Place(machine uint64, node *lineage.Node, deadline time.Time)
 	}
 }
 
+// Leave notes that it is parked.
+func (p *Progress) Leave() {
+	if p != nil {
+		p.machine.Store(0)
+		p.Enter(Parked)
+	}
+}
+
 // Move notes that what was parked goes on, on which machine.
 func (p *Progress) Move(machine uint64) {
 	if p != nil {

@@ -93,7 +93,7 @@ func (i *Instance) park() (*Parked, error) {
 	}
 	r := i.look()
 	p := &Parked{delta: d, parent: i.parent, cut: r.LogsCut, paged: r.PagedIn, calls: r.Unsupported, woken: make(chan struct{}, 1)}
-	if p.m, err = vm.m.Park(p.wake); err != nil {
+	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {
 		return nil, err
 	}
 	p.Due = p.m.Due
@@ -113,7 +113,7 @@ func (i *Instance) park() (*Parked, error) {
 	return p, nil
 }
 
-// wake does not wait: see vmm.Machine.Park.
+// wake does not wait: see vmm.Park.
 func (p *Parked) wake() {
 	select {
 	case p.woken <- struct{}{}:
@@ -149,7 +149,7 @@ func (vm *VM) place(p *Parked) error {
 	if err := vm.plan.place(p.delta); err != nil {
 		return err
 	}
-	if err := vm.m.Resume(p.m); err != nil {
+	if err := p.m.Resume(vm.m); err != nil {
 		return err
 	}
 	s := &vm.stream

@@ -2,13 +2,14 @@ package vsock
 
 import "fmt"
 
-// A device can leave its machine and go on on another, with all that it is: streams keep
-// their Conn, whoever holds one reads and writes as before, within the same bounds, and
-// bytes move again when it has a machine.
+// Moving is a device that has left its machine, with all that it is, to go on on another
+// one: streams keep their Conn, whoever holds one reads and writes as before, within the
+// same bounds, and bytes move again when it has a machine.
+type Moving struct{ d *Device }
 
-// Detach takes the device off its machine, which is not inside Run, and returns a new one
-// for the machine. From then on wake is called in place of what New was given.
-func (d *Device) Detach(wake func()) (fresh *Device) {
+// Detach takes a device off its machine, which is not inside Run, and returns a new one for
+// the machine. wake is called, in place of what New was given, until it has one again.
+func Detach(d *Device, wake func()) (_ Moving, fresh *Device) {
 	fresh = New(d.mem, uint32(d.cid), d.notify)
 	fresh.called, d.called = d.called[:0], nil
 	d.chain = nil
@@ -19,12 +20,13 @@ func (d *Device) Detach(wake func()) (fresh *Device) {
 		q := &d.queues[i]
 		q.mem, q.desc, q.avail, q.used = nil, nil, nil, nil
 	}
-	return fresh
+	return Moving{d}, fresh
 }
 
-// Attach gives a device that was detached the machine of another one, which ends. The
-// machine's memory must be what it was when the device was detached.
-func (d *Device) Attach(instead *Device) error {
+// Attach gives the device the machine of another one, which ends. The machine's memory must
+// be what it was when the device was detached.
+func (m Moving) Attach(instead *Device) (*Device, error) {
+	d := m.d
 	instead.ShutDown()
 	d.chain, d.called = instead.chain, instead.called[:0]
 	d.mu.Lock()
@@ -33,17 +35,20 @@ func (d *Device) Attach(instead *Device) error {
 	for i := range d.queues {
 		d.queues[i].mem = d.mem
 	}
-	if err := d.reopen(); err != nil {
-		return fmt.Errorf("attach vsock: %w", err)
+	if err := reopen(d.queues[:]); err != nil {
+		return d, fmt.Errorf("attach vsock: %w", err)
 	}
-	return nil
+	return d, nil
 }
+
+// Drop ends it: its streams are over.
+func (m Moving) Drop() { m.d.ShutDown() }
 
 // reopen claims the memory of queues that are ready: it is another machine's, or another
 // instance's, now.
-func (d *Device) reopen() error {
-	for i := range d.queues {
-		if q := &d.queues[i]; q.Ready {
+func reopen(queues []virtqueue) error {
+	for i := range queues {
+		if q := &queues[i]; q.Ready {
 			q.Ready = false
 			if err := q.open(); err != nil {
 				return err

@@ -23,7 +23,7 @@ func TestVsockMoves(t *testing.T) {
 
 	moving := a.dev
 	var woken atomic.Int32
-	fresh := moving.Detach(func() { woken.Add(1) })
+	away, fresh := Detach(moving, func() { woken.Add(1) })
 	if len(fresh.Conns()) != 0 || fresh.CID() != guestCID {
 		t.Errorf("the machine has %d streams and CID %d", len(fresh.Conns()), fresh.CID())
 	}
@@ -49,7 +49,7 @@ func TestVsockMoves(t *testing.T) {
 		t.Error("bytes wake nobody")
 	}
 	copy(b.mem.Bytes(), a.mem.Bytes())
-	if err := moving.Attach(b.dev); err != nil {
+	if back, err := away.Attach(b.dev); err != nil || back != moving {
 		t.Fatal(err)
 	}
 	if left.Err() == nil {

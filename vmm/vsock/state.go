@@ -201,7 +201,7 @@ func (d *Device) Restore(s *State) error {
 	for i := range d.queues {
 		d.queues[i].QueueState = s.Queues[i]
 	}
-	if err := d.reopen(); err != nil {
+	if err := reopen(d.queues[:]); err != nil {
 		return fmt.Errorf("restore vsock: %w", err)
 	}
 	d.mu.Lock()

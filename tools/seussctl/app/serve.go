@@ -165,10 +165,10 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		}
 	}()
 	addProcessors(cfg.queue.Slots)
-	cfg.queue.Queued = service.Want
+	cfg.queue.Queued = service.Lot().Want
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
-	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs, Crowded: service.Crowded})
+	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs, Crowded: service.Lot().Full})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, journal.Close())
 	}
