@@ -75,6 +75,9 @@ type Options struct {
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool
+	// NoPlans leaves plans alone that are applied in the state directory; PlanWork makes
+	// what they lack beside the requests, and moves functions.
+	NoPlans, PlanWork bool
 	// VsockDir, if not empty, is a directory in which each running instance has a
 	// Unix socket, named by its request with ".sock" behind it: host programs
 	// reach the guest's ports there with the handshake "CONNECT <port>\n".

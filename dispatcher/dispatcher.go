@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/planner"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -58,6 +59,8 @@ var (
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
 	*Deployments
+	// Planner lives with plans; nil where nothing can be stored, or Options.NoPlans is set.
+	Planner   *planner.Planner
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -152,7 +155,10 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded}
+	if !o.ReadOnly && !o.NoPlans {
+		livePlans(d, o.PlanWork)
+	}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)

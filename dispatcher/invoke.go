@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
@@ -223,4 +225,20 @@ func (i *invocation) End(here bool) {
 	if i.err == nil && start.State != nil {
 		i.d.costs.learn(start, i.result)
 	}
+}
+
+// NewRequestID returns a random UUID (RFC 9562, version 4), as Lambda's request and
+// revision ids are.
+func NewRequestID() string { return uuid.NewString() }
+
+// localRegion is the region in ARNs where nobody has named any.
+const localRegion = "local"
+
+// ARN is the ARN of a function; qualifier may be empty.
+func ARN(region, account, name, qualifier string) string {
+	arn := "arn:aws:lambda:" + region + ":" + account + ":function:" + name
+	if qualifier != "" {
+		arn += ":" + qualifier
+	}
+	return arn
 }

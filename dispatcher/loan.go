@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/planner"
 	"seuss/dispatcher/sched"
 )
 
@@ -18,6 +19,25 @@ type loan struct {
 	pools  *pools
 	pool   *pool         // nil: the machine is the instance's own
 	waited time.Duration // for the machine
+}
+
+// beside makes an instance on a machine that is made for it, and only where the host has
+// room for one: it takes none from who serves.
+func (ps *pools) beside(img *image, s *instance.Snapshot) (loan, error) {
+	s.Hold()
+	vm, err := instance.NewVM(ps.host, img.Image, s)
+	if err == nil {
+		var i *instance.Instance
+		if i, err = vm.Begin(s); err == nil {
+			return loan{Instance: i, pools: ps}, nil
+		}
+		err = errors.Join(err, vm.Close())
+	}
+	s.Release()
+	if errors.Is(err, ErrFull) {
+		err = fmt.Errorf("%w: %w", planner.ErrNoRoom, err)
+	}
+	return loan{}, err
 }
 
 // release ends the instance and gives the machine back. It is reset off the caller's

@@ -58,6 +58,7 @@ var mayImport = map[string][]string{
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
+	"dispatcher/planner":               {"dispatcher/imports", "dispatcher/plan", "images/runtimes", "lineage", "lineage/sealed"},
 	"dispatcher/imports":               {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
