@@ -82,8 +82,8 @@ func (d *daemon) sleepAll(n int, seconds float64) time.Duration {
 // TestSleepersLeaveMachines: many more invocations than machines sleep at a time; none is
 // refused, each goes on as what it was, and meanwhile others are served.
 func TestSleepersLeaveMachines(t *testing.T) {
-	d := startDaemon(t, "--machines", "8", "--function-queue", "1000", "--target-wait", "1m", "--max-wait", "1m")
-	d.create("waiting", waiting, nil)
+	d := startDaemon(t, "--machines", "8", "--function-queue", "1000", "--target-wait", "10m", "--max-wait", "10m")
+	d.create("waiting", waiting, func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(300) })
 	d.create("quick", "def handler(e, c): return e\n", nil)
 	done := make(chan time.Duration)
 	go func() { done <- d.sleepAll(200, 3) }()

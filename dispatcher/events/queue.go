@@ -49,6 +49,8 @@ type Event struct {
 	RequestID     string
 	ARN           string
 	ClientContext json.RawMessage
+	// Worker runs it: set by the Queue for the run function.
+	Worker *Worker `json:"-"`
 }
 
 // Run runs an event once. An error that wraps a *sched.RefusedError puts it off,
@@ -101,7 +103,9 @@ type Queue struct {
 	count    int                  // queued, running or waiting for a retry
 	bytes    int
 	running  int // of these those that are queued or run
-	working  int // workers that run one
+	working  int // workers that run one that is not away
+	away     int // events that run and need no worker now
+	hands    int // goroutines of workers: as many as workers, and one for each that is away
 	closed   bool
 	idle     chan struct{} // closed when running falls to 0 after Close
 }
@@ -148,6 +152,7 @@ func New(o Options) *Queue {
 	if len(left) > 0 {
 		o.Log.Info("asynchronous events of an earlier run are run", "events", len(left))
 	}
+	q.hands = workers
 	for range workers {
 		q.workers.Go(q.worker)
 	}
@@ -206,6 +211,7 @@ func (q *Queue) rest() {
 
 func (q *Queue) worker() {
 	for e := q.next(); e != nil; e = q.next() {
+		e.Worker = &Worker{q: q, e: e}
 		again := q.attempt(e)
 		q.free(e)
 		switch {
