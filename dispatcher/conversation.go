@@ -150,7 +150,10 @@ func (i *invocation) load(s instance.Session) error {
 		}
 	}
 	began := time.Now()
-	_, err := s.Load(code)
+	code, err := i.d.maker.around(i.f.image, i.f.runtime, &i.f.spec.Function, code)
+	if err == nil {
+		_, err = s.Load(code)
+	}
 	i.result.Timings.Load = time.Since(began)
 	return err
 }

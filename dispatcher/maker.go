@@ -13,7 +13,9 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/surroundings"
 	"seuss/guest"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -176,7 +178,11 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		told, err := l.Converse(ctx, began.Add(loadTimeout)).Load(code)
+		request, err := m.around(img, runtime, f, code)
+		if err != nil {
+			return nil, err
+		}
+		told, err := l.Converse(ctx, began.Add(loadTimeout)).Load(request)
 		if err == nil && contract != nil {
 			err = contract.Await(ctx, l.Instance, f.Settings.Program, began.Add(loadTimeout))
 		}
@@ -203,6 +209,31 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		return s, nil
 	})
+}
+
+// around makes of code the request with which it is loaded: Lambda's variables are in it.
+func (m *maker) around(img *image, runtime int, f *functions.Function, code []byte) ([]byte, error) {
+	within, err := m.outer.Of(&f.Settings)
+	if err != nil {
+		return nil, err
+	}
+	about := surroundings.Function{Function: f, MemoryMiB: memoryOf(img, &within)}
+	if rt := &img.Runtimes[runtime]; rt.Name != "" {
+		r, err := runtimes.ByName(rt.Name)
+		if err != nil {
+			return nil, err
+		}
+		about.Runtime = r.LambdaName(rt.Version)
+	}
+	return about.AddTo(code)
+}
+
+// memoryOf is what a function is told that it has, in MiB.
+func memoryOf(img *image, within *bounds.Function) uint64 {
+	if within.MemoryMiB > 0 {
+		return uint64(within.MemoryMiB)
+	}
+	return img.MemoryBytes >> 20
 }
 
 // decodeImports reads what a driver tells of a load. What is out of bounds comes from a

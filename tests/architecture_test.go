@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"images/layer":    {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
 	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/..."},
+	"images/derive":   {"guest", "images", "images/layer"},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
 	"vmm":                      {"dirtytrack", "guest", "vmm/platform", "vmm/vsock", "vmm/internal/..."},
@@ -58,6 +59,7 @@ var mayImport = map[string][]string{
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
+	"dispatcher/surroundings":          {"dispatcher/functions"},
 	"dispatcher/imports":               {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
@@ -69,7 +71,7 @@ var mayImport = map[string][]string{
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "images/runtimes", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
-	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/logs", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/logs", "dispatcher/sched", "dispatcher/surroundings", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
 	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 

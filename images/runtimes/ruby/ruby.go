@@ -33,7 +33,7 @@ var Runtime = &runtimes.Runtime{
 	MemoryBytes: 2 << 30,
 	Driver:      driver, Main: "driver.rb",
 	Find: find, Collect: collect,
-	Commands: commands, Inspect: inspect,
+	Commands: commands, Inspect: inspect, LayerPaths: layerPaths,
 	Starter: runtimes.Starter(sampleFiles, "main.rb"), Samples: samples(),
 }
 
@@ -107,4 +107,10 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	}
 	spec.Check = []string{spec.Program, "-e", checkScript}
 	return spec, nil
+}
+
+// layerPaths is the Runtime's LayerPaths, as AWS Lambda's "Packaging your layer content"
+// has them.
+func layerPaths(_ string) map[string][]string {
+	return map[string][]string{"RUBYLIB": {"/opt/ruby/lib"}} // gems: driver/function.rb
 }
