@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -67,6 +68,39 @@ func TestLambdaSurroundings(t *testing.T) {
 	}
 	if got := output[answer](t, r); got.Load["AWS_LAMBDA_FUNCTION_NAME"] != "around" {
 		t.Errorf("from the base: %v", got.Load)
+	}
+}
+
+// systemFiles answers with what depends on files that no package of a function brings.
+const systemFiles = `
+import ctypes, datetime, hashlib, json, ssl, zoneinfo
+def md4():
+    try:
+        return hashlib.new("md4", b"").hexdigest()
+    except ValueError as e:
+        return str(e)
+def handler(event, context):
+    zurich = zoneinfo.ZoneInfo("Europe/Zurich")
+    before = md4()
+    crypto = ctypes.CDLL("libcrypto.so.3")
+    crypto.OSSL_PROVIDER_load.restype = ctypes.c_void_p
+    loaded = [bool(crypto.OSSL_PROVIDER_load(None, name)) for name in (b"legacy", b"default", b"nothere")]
+    return [str(datetime.datetime(2026, m, 1, tzinfo=zurich)) for m in (1, 7)] + [len(zoneinfo.available_timezones()),
+        len(ssl.create_default_context().get_ca_certs()), before, loaded, md4()]
+`
+
+// TestSystemFiles: time zones, CA certificates and OpenSSL's modules are those of the host
+// that the image is of, where the interpreter answers the same natively.
+func TestSystemFiles(t *testing.T) {
+	d := open(t, nil)
+	deploy(t, d, "system-files", systemFiles, nil)
+	got := compact(t, invoke(t, d, "system-files", `{}`).Output)
+	out, err := exec.CommandContext(t.Context(), "/usr/bin/python3", "-c", systemFiles+"\nprint(json.dumps(handler({}, None)))").Output()
+	if err != nil {
+		t.Skip("no Python of the host's own to compare with")
+	}
+	if want := compact(t, out); got != want || !strings.Contains(got, "+01:00") {
+		t.Errorf("in a guest %s\nnatively   %s", got, want)
 	}
 }
 

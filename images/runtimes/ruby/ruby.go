@@ -79,11 +79,10 @@ func find() (string, error) {
 }
 
 // trees are where Debian's packages keep the standard library, the shared objects of
-// extensions, RubyGems and gems; and the time zones that Time knows by TZ.
+// extensions, RubyGems and gems.
 var trees = []string{
 	"/usr/lib/ruby", "/usr/lib/x86_64-linux-gnu/ruby",
 	"/usr/share/rubygems-integration", "/usr/lib/x86_64-linux-gnu/rubygems-integration",
-	"/usr/share/zoneinfo",
 }
 
 // checkScript requires what has shared objects of other packages behind it.
