@@ -46,6 +46,9 @@ type Function struct {
 	LastVersion uint64 `json:"last_version,omitempty"`
 	// Aliases are further names of versions. Of an unversioned deployment only.
 	Aliases map[string]Alias `json:"aliases,omitempty"`
+	// Attached is what hangs on names of it, by qualifier. Of an unversioned deployment
+	// only.
+	Attached map[string]Attached `json:"attached,omitempty"`
 }
 
 // Settings are what a deployment asks of those who run it, in the terms of AWS
@@ -70,6 +73,9 @@ type Settings struct {
 	PackageDigest string `json:"package_sha256,omitempty"`
 	PackageBytes  int64  `json:"package_bytes,omitempty"`
 	Revision      string `json:"revision,omitempty"` // changes with each change of the record
+	// SnapStart is what AWS Lambda's SnapStart was asked to apply to, "" for nothing: here
+	// every function starts from a snapshot anyway.
+	SnapStart string `json:"snap_start,omitempty"`
 }
 
 // SameBounds reports whether both ask for the same: reach, time, memory and output.
@@ -110,15 +116,16 @@ func (f *Function) validate() error {
 	case !validDigest(f.CodeDigest):
 		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
 	}
-	return nil
+	return f.validateAttached()
 }
 
 // Formats of a record. Format 1 has no number. One that says what its function may
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
-// reach all.
+// reach all. One that something hangs on is of format 3.
 const (
 	format1 = 0
 	format2 = 2
+	format3 = 3
 )
 
 // record is a deployment in its file.
@@ -128,6 +135,9 @@ type record struct {
 }
 
 func (f *Function) format() int {
+	if len(f.Attached) > 0 || f.Settings.SnapStart != "" {
+		return format3
+	}
 	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {
 		return format2
 	}
@@ -154,8 +164,8 @@ func decode(b []byte, name string) (f Function, err error) {
 	var of struct {
 		Format int `json:"format"`
 	}
-	if json.Unmarshal(b, &of) == nil && of.Format != format1 && of.Format != format2 { // what is no JSON is told below
-		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 and 2: %w", of.Format, lineage.ErrFormat)
+	if json.Unmarshal(b, &of) == nil && !slices.Contains([]int{format1, format2, format3}, of.Format) { // what is no JSON is told below
+		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 to 3: %w", of.Format, lineage.ErrFormat)
 	}
 	var r record
 	d := json.NewDecoder(bytes.NewReader(b))
