@@ -76,6 +76,8 @@ type Settings struct {
 	// SnapStart is what AWS Lambda's SnapStart was asked to apply to, "" for nothing: here
 	// every function starts from a snapshot anyway.
 	SnapStart string `json:"snap_start,omitempty"`
+	// Program is what runs where that is no code for a runtime's driver; nil: it is.
+	Program *Program `json:"program,omitempty"`
 }
 
 // SameBounds reports whether both ask for the same: reach, time, memory and output.
@@ -116,12 +118,18 @@ func (f *Function) validate() error {
 	case !validDigest(f.CodeDigest):
 		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
 	}
+	if p := f.Settings.Program; p != nil {
+		if err := p.Check(); err != nil {
+			return err
+		}
+	}
 	return f.validateAttached()
 }
 
 // Formats of a record. Format 1 has no number. One that says what its function may
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
-// reach all. One that something hangs on is of format 3.
+// reach all. One of a program, or that something hangs on, is of format 3: none loads it
+// into a driver, or forgets what hangs there.
 const (
 	format1 = 0
 	format2 = 2
@@ -135,7 +143,7 @@ type record struct {
 }
 
 func (f *Function) format() int {
-	if len(f.Attached) > 0 || f.Settings.SnapStart != "" {
+	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" {
 		return format3
 	}
 	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {
