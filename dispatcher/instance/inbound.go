@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"seuss/guest"
+	"seuss/vmm"
 	"seuss/vmm/vsock"
 )
 
@@ -24,7 +25,7 @@ func (i *Instance) Listeners() []Listener { return i.AppendListeners(nil) }
 
 // AppendListeners is Listeners without an allocation, if list has room.
 func (i *Instance) AppendListeners(list []Listener) []Listener {
-	for l := range i.vm.m.Listeners() {
+	for l := range vmm.Listeners(i.vm.m.Memory()) {
 		list = append(list, Listener{l.Port, l.Flags&guest.ListenerWaited != 0, l.Flags&guest.ListenerInbound != 0})
 	}
 	return list
