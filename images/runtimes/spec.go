@@ -75,6 +75,7 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 		rt.Env = r.around(&rt)
 		spec.Runtimes = []images.Runtime{rt}
 	}
+	addEverywhere(&spec)
 	return spec, nil
 }
 
@@ -98,6 +99,11 @@ func (r *Runtime) guestDigest() string {
 	}
 	h := sha256.New()
 	h.Write(guest.Kernel())
+	for _, e := range all {
+		if e.Everywhere != "" {
+			h.Write(e.Driver()[e.Main])
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(driver)) {
 		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(driver[name]))
 		h.Write(driver[name])
