@@ -30,7 +30,7 @@ const latest = "$LATEST"
 // Function is what the variables are made of.
 type Function struct {
 	*functions.Function
-	Runtime   string // AWS Lambda's name of what it runs on, such as "python3.11"; "": it has none
+	Runtime   string // AWS Lambda's name of what it runs on; "": it has none
 	MemoryMiB uint64
 }
 

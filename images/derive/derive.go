@@ -146,8 +146,8 @@ func writeImage(t *tar.Writer, m *images.Image) error {
 			h.Typeflag, h.Size = tar.TypeReg, int64(e.Inode.Size)
 			names[e.Number] = h.Name
 		}
-		if strings.HasPrefix(path.Base(h.Name), whiteoutPrefix) {
-			return fmt.Errorf("%s: no layer holds a name that begins with %s", e.Path, whiteoutPrefix)
+		if strings.HasPrefix(path.Base(h.Name), layer.WhiteoutPrefix) {
+			return fmt.Errorf("%s: no layer holds a name that begins with %s", e.Path, layer.WhiteoutPrefix)
 		}
 		if err := t.WriteHeader(h); err != nil {
 			return fmt.Errorf("%s: %w", e.Path, err)

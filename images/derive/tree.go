@@ -17,10 +17,8 @@ import (
 	"sync"
 
 	"seuss/guest"
+	"seuss/images/layer"
 )
-
-// whiteoutPrefix begins names that hide others in layers (OCI image specification).
-const whiteoutPrefix = ".wh."
 
 // maxLinkBytes bounds the target of a symbolic link (PATH_MAX).
 const maxLinkBytes = 4096
@@ -51,8 +49,8 @@ func WriteFS(t *tar.Writer, from fs.FS, below string, keep func(name string) boo
 // run: what their modes were is not known.
 func WriteFiles(t *tar.Writer, files map[string][]byte, below string) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if strings.HasPrefix(path.Base(name), whiteoutPrefix) {
-			return fmt.Errorf("%s: a name that begins with %s hides what is below a layer", name, whiteoutPrefix)
+		if strings.HasPrefix(path.Base(name), layer.WhiteoutPrefix) {
+			return fmt.Errorf("%s: a name that begins with %s hides what is below a layer", name, layer.WhiteoutPrefix)
 		}
 		err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: path.Join(below, name), Size: int64(len(files[name])), Mode: 0o755, Format: tar.FormatPAX})
 		if err == nil {
@@ -66,8 +64,8 @@ func WriteFiles(t *tar.Writer, files map[string][]byte, below string) error {
 }
 
 func writeEntry(t *tar.Writer, from fs.FS, below, name string, d fs.DirEntry) error {
-	if strings.HasPrefix(path.Base(name), whiteoutPrefix) {
-		return fmt.Errorf("a name that begins with %s hides what is below a layer", whiteoutPrefix)
+	if strings.HasPrefix(path.Base(name), layer.WhiteoutPrefix) {
+		return fmt.Errorf("a name that begins with %s hides what is below a layer", layer.WhiteoutPrefix)
 	}
 	info, err := d.Info()
 	if err != nil {

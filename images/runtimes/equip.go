@@ -186,7 +186,7 @@ func surround(spec *images.Spec, root *images.Root) {
 	if _, _, err := root.Lookup("/etc/hosts"); err != nil {
 		spec.Files = append(spec.Files, images.File{GuestPath: "/etc/hosts", Data: []byte("127.0.0.1 localhost\n"), Mode: 0o644})
 	}
-	for _, dir := range []string{taskRoot, "/tmp"} {
+	for _, dir := range []string{TaskRoot, "/tmp"} {
 		if _, _, err := root.Lookup(dir); err != nil {
 			spec.Files = append(spec.Files, images.File{GuestPath: dir, Mode: fs.ModeDir | fs.ModeSticky | 0o777})
 		}

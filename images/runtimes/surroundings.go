@@ -10,18 +10,18 @@ import (
 
 // Where functions and layers lie, as in AWS Lambda.
 const (
-	taskRoot  = "/var/task"
+	TaskRoot  = "/var/task"
 	layerRoot = "/opt"
 )
 
 // The variables of AWS Lambda that a program needs when it starts; the others come with a
 // function's code (dispatcher/surroundings).
-var startEnv = []string{"LAMBDA_TASK_ROOT=" + taskRoot, "TZ=:UTC"}
+var startEnv = []string{"LAMBDA_TASK_ROOT=" + TaskRoot, "TZ=:UTC"}
 
 // startPaths are lists of directories that follow those of the image.
 var startPaths = map[string][]string{
 	"PATH":            {layerRoot + "/bin"},
-	"LD_LIBRARY_PATH": {taskRoot, taskRoot + "/lib", layerRoot + "/lib"},
+	"LD_LIBRARY_PATH": {TaskRoot, TaskRoot + "/lib", layerRoot + "/lib"},
 }
 
 // around returns the environment that a runtime's driver starts with, which is that of its
