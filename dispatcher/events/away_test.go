@@ -14,7 +14,7 @@ func TestEventsAway(t *testing.T) {
 	const n = 1000
 	var away, most, busy atomic.Int64
 	back := make(chan struct{})
-	q := New(Options{Run: func(ctx context.Context, e Event) error {
+	q := New(Options{Run: func(ctx context.Context, e Event) (Answer, error) {
 		if e.Function == "waits" {
 			e.Worker.Leave()
 			away.Add(1)
@@ -23,12 +23,12 @@ func TestEventsAway(t *testing.T) {
 				e.Worker.Return()
 			}
 			away.Add(-1)
-			return nil
+			return Answer{}, nil
 		}
 		most.Store(max(most.Load(), busy.Add(1)))
 		time.Sleep(time.Millisecond)
 		busy.Add(-1)
-		return nil
+		return Answer{}, nil
 	}})
 	add := func(function string, id int) {
 		if err := q.Add(Event{Function: function, Payload: []byte("1"), RequestID: fmt.Sprint(id)}); err != nil {
