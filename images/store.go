@@ -57,6 +57,9 @@ type Stored struct {
 // AddOptions are what Add can do besides.
 type AddOptions struct {
 	Progress func(done, total int64, what string) // may be nil, see Build
+	// Layered makes a layer of the Spec's files, above its others, in place of storing them
+	// in the image: images that hold the same files have it in common.
+	Layered bool
 	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
 	// failed. An image that fails is not added.
 	Try func(ctx context.Context, img *Image, argv []string) error
@@ -82,6 +85,14 @@ func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 }
 
 func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
+	if opts.Layered {
+		l, err := addFiles(ctx, s.Layers(), spec.Files)
+		if err != nil {
+			return Info{}, err
+		}
+		defer l.Close()
+		spec.Layers, spec.Files = append(slices.Clone(spec.Layers), l), nil
+	}
 	p, err := files.New(s.Dir)
 	if err != nil {
 		return Info{}, err

@@ -1,10 +1,8 @@
 package lineage
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"seuss/lineage/nodefile"
@@ -234,35 +232,4 @@ func (s sealer) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending,
 		return nil, fmt.Errorf("after %d bytes: %w", n, err)
 	}
 	return p, p.Seal()
-}
-
-// AdoptImage stores an image file of size bytes under its digest, if there is none
-// yet. check is asked about the complete file before it gets its name: the store
-// does not know how digests of images are made.
-func (s Transfer) AdoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
-	if err := s.adoptImage(digest, r, size, check); err != nil {
-		return fmt.Errorf("adopt image %s: %w", digest, err)
-	}
-	return nil
-}
-
-func (s Transfer) adoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
-	if err := s.store.writable(); err != nil {
-		return err
-	}
-	if !nodefile.ValidDigest(digest) {
-		return fmt.Errorf("not 64 lower-case hex digits: %w", nodefile.ErrInvalid)
-	}
-	if _, err := os.Stat(s.store.ImagePath(digest)); !errors.Is(err, fs.ErrNotExist) {
-		return err // there, or not to be known
-	}
-	p, err := sealer{s.store}.receive(s.store.path(imagesDir), r, size)
-	if err != nil {
-		return err
-	}
-	defer p.Discard()
-	if err := check(p.Name()); err != nil {
-		return err
-	}
-	return p.Publish(s.store.ImagePath(digest))
 }

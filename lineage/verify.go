@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 
+	"seuss/images/layer"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
@@ -168,7 +169,9 @@ func (s Inspection) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Ind
 	}
 	var blob *pages.Blob
 	if n.Kind == nodefile.KindImage {
-		blob, err = loader{s.store}.openImage(n.ImageDigest, x, pages.VerifyLazy)
+		if blob, err = (loader{s.store}).openImage(n.ImageDigest, x, pages.VerifyLazy); err == nil {
+			err = s.verifyLayers(n.ImageDigest)
+		}
 	} else {
 		var data *os.File
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file
@@ -184,6 +187,24 @@ func (s Inspection) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Ind
 		leaves, err = loader{s.store}.donorLeaves(x, n.ID, leaves, report)
 	}
 	return state, leaves, err
+}
+
+// verifyLayers compares the content of an image's layers with its digests.
+func (s Inspection) verifyLayers(image string) error {
+	m, err := readImageLayersOf(s.store.ImagePath(image))
+	if err != nil {
+		return err
+	}
+	for _, d := range m.layers {
+		l, err := s.store.layerStore().Open(layer.Digest(d.Digest))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(l.Verify(context.Background()), l.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s Inspection) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {

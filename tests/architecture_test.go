@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"guest":      {"guest/internal/..."},
 	"dirtytrack": {},
 
-	"lineage":          {"dirtytrack", "guest", "lineage/..."},
+	"lineage":          {"dirtytrack", "guest", "images/layer", "lineage/..."},
 	"lineage/changes":  {},
 	"lineage/sealed":   {"lineage/sealed/sealedtest"},
 	"lineage/nodefile": {"dirtytrack", "guest"},

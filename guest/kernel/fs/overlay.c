@@ -62,6 +62,7 @@ struct inode *copy_up(struct node n)
 	ip->lower = image + 1;
 	ip->ino = image + 1;
 	ip->atime = ip->mtime = ip->ctime = i->mtime * NS_PER_SEC;
+	inode_set_owner(ip, i->uid, i->gid); /* of the 257th pair it is root */
 	ip->nlink = MAX(i->nlink, inode_is_dir(ip) ? 2u : 1u);
 	if (!inode_is_dir(ip))
 		ip->size = i->size;
@@ -146,6 +147,8 @@ void node_stat(struct node n, struct stat *st)
 			return;
 		st->st_ino = (u64)image_of(n) + 1;
 		st->st_nlink = i->nlink;
+		st->st_uid = i->uid;
+		st->st_gid = i->gid;
 		st->st_size = (s64)i->size;
 		stat_times(st, i->mtime * NS_PER_SEC, i->mtime * NS_PER_SEC, i->mtime * NS_PER_SEC);
 		break;
