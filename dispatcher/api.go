@@ -91,6 +91,9 @@ type Options struct {
 	Budgets *outbound.Budgets
 	// Quota says what an owner may have; nil: whatever he wants.
 	Quota func(owner string) access.Quota
+	// RuntimeImages are the images of functions that ask for a runtime by one of AWS
+	// Lambda's names, by that name; where there is none runtimes.Catalogue says which.
+	RuntimeImages map[string]string
 	// Log receives what the dispatcher has to say; nil means nowhere.
 	Log *slog.Logger
 	// Loaded, where it is not nil, is told of each time that a function's code was loaded
@@ -125,7 +128,7 @@ type FunctionSpec struct {
 	Name    string            `json:"name"`              // 1 to 64 of A-Z a-z 0-9 _ -
 	Handler string            `json:"handler"`           // module.function
 	Files   map[string][]byte `json:"files"`             // by path relative to the task root; at most functions.MaxCodeBytes in all
-	Image   string            `json:"image,omitempty"`   // image name; "" means DefaultImage
+	Image   string            `json:"image,omitempty"`   // image name; "" means RuntimeImage of Settings.Runtime
 	Imports []string          `json:"imports,omitempty"` // modules that an import node below the base should hold
 	Lazy    bool              `json:"lazy,omitempty"`    // the event's keys are asked for one by one
 	// WarmUp are events on which the function is invoked before its node is
@@ -222,6 +225,7 @@ var (
 	ErrMemory    = instance.ErrMemory
 	ErrGuestExit = instance.ErrGuestExit
 	ErrCPU       = instance.ErrCPU
+	ErrNoMachine = instance.ErrNoMachine
 )
 
 // Timings are the phases of one invocation. They do not overlap.

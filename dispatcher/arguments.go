@@ -43,7 +43,7 @@ func (i *invocation) captureArgument(w instance.Want, purity lineage.Purity) (*i
 		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
 		Key: lineage.Key{
 			Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
-			Args: slices.Clone(i.bound), NextKey: w.Key,
+			Args: slices.Clone(i.bound), NextKey: w.Key, Runtime: i.f.image.runtimeKey(i.f.runtime),
 		},
 	})
 	if err == nil {

@@ -45,7 +45,7 @@ func TestCollect(t *testing.T) {
 	defer d.snapshots.mu.RUnlock()
 	for id, tg := range d.snapshots.byID {
 		// The last machine's reset, off the request's way, is a user while it lasts.
-		for end := time.Now().Add(10 * time.Second); tg.Held() && time.Now().Before(end); {
+		for end := time.Now().Add(time.Minute); tg.Held() && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 		if tg.Held() {

@@ -72,7 +72,7 @@ func (i *invocation) answerAll(s instance.Session, reply instance.Reply) (_ inst
 	for err == nil && reply.Asks {
 		w := reply.Want
 		if i.asked += len(w.Key) + bindingBytes; i.asked > maxAsked {
-			return reply, fmt.Errorf("%w: it has asked for %d keys, which take more than %d bytes", instance.ErrProtocol, len(i.bound), maxAsked)
+			return reply, fmt.Errorf("%w: it has asked for %d keys, which take more than %d bytes", instance.ErrProtocol, i.answers, maxAsked)
 		}
 		if w.All {
 			w.Key = wholeEvent
@@ -100,7 +100,10 @@ func (i *invocation) answer(s instance.Session, key string) (instance.Reply, err
 	if !present {
 		how = instance.NoArgument
 	}
-	i.bound = append(i.bound, i.event.binding(key))
+	i.answers++
+	if i.capture != nil { // or nobody asks what it was
+		i.bound = append(i.bound, i.event.binding(key))
+	}
 	began := time.Now()
 	reply, err := s.Call(how, i.context, value)
 	i.result.Timings.Run += time.Since(began)

@@ -13,6 +13,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/lineage/changes"
 )
@@ -24,9 +25,10 @@ const Latest = "$LATEST"
 // aliases. A version is a deployment of its own: the record "name:7" beside "name",
 // with the same code and so the same nodes. Aliases are in the record of "name".
 type Deployments struct {
-	store *functions.Store
-	locks *keyedLocks // by function: one change of it at a time
-	check func(*functions.Settings) error
+	store     *functions.Store
+	locks     *keyedLocks // by function: one change of it at a time
+	check     func(*functions.Settings) error
+	catalogue *runtimes.Catalogue
 
 	mu    sync.RWMutex
 	known map[string]*Deployment // by name; read again when the store says that it changed
@@ -92,9 +94,36 @@ func (d *Deployments) Resolve(name string) (string, error) {
 	}
 	alias, ok := f.Aliases[qualifier]
 	if !ok {
-		return "", fmt.Errorf("%w: %q: %w %q", ErrUnknownFunction, base, ErrUnknownAlias, qualifier)
+		return "", unknownAlias(name)
 	}
 	return join(base, pickVersion(alias, rand.Float64())), nil
+}
+
+func unknownAlias(name string) error {
+	base, qualifier, _ := strings.Cut(name, ":")
+	return fmt.Errorf("%w: %q: %w %q", ErrUnknownFunction, base, ErrUnknownAlias, qualifier)
+}
+
+// VersionsOf returns the versions of a function that a name of it stands for: the one in its
+// qualifier, or all that an alias has traffic for; nil, for any, of a name without one.
+func VersionsOf(f *functions.Function, name string) ([]string, error) {
+	_, qualifier, qualified := strings.Cut(name, ":")
+	switch {
+	case !qualified:
+		return nil, nil
+	case qualifier == Latest:
+		return []string{Latest}, nil
+	case functions.ValidDeploymentName(name):
+		if functions.VersionNumber(name) > f.LastVersion {
+			return nil, fmt.Errorf("%w: %q", ErrUnknownFunction, name)
+		}
+		return []string{qualifier}, nil
+	}
+	alias, ok := f.Aliases[qualifier]
+	if !ok {
+		return nil, unknownAlias(name)
+	}
+	return append(slices.Sorted(maps.Keys(alias.Weights)), alias.Version), nil
 }
 
 // pickVersion chooses by a random number from 0 to 1.
@@ -172,6 +201,25 @@ func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []
 		return nil, nil, fmt.Errorf("code of function %q: %w", f.Name, err)
 	}
 	return request.Files, request.WarmUp, nil
+}
+
+// RuntimeImage returns the name of the image that functions run in which ask for a runtime
+// by name and for no image; see runtimes.Catalogue. The default runtime's is DefaultImage,
+// built or not.
+func (d *Deployments) RuntimeImage(runtime string) (image string, err error) {
+	if runtime == "" {
+		return DefaultImage(), nil
+	}
+	image, err = d.catalogue.Choose(runtime)
+	if errors.Is(err, runtimes.ErrNotServed) {
+		err = fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	return image, err
+}
+
+// LambdaRuntime is AWS Lambda's name of what a deployment runs on, "" if it is not known.
+func (d *Deployments) LambdaRuntime(f *functions.Function) string {
+	return d.catalogue.LambdaName(nameOrDefault(f.Image), f.Settings.Runtime)
 }
 
 // Functions returns the records of all deployments, by name and version. Those

@@ -139,6 +139,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.outer = bounds.Outer{Network: o.Network, HostPorts: o.HostPorts, Timeout: o.FunctionTimeout, MemoryMiB: o.FunctionMemoryMiB, OutputBytes: o.FunctionOutputBytes, Others: o.ForOthers}
 	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
+	d.Deployments.catalogue = &runtimes.Catalogue{Store: d.images.store, Pinned: o.RuntimeImages}
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}

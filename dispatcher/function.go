@@ -15,6 +15,7 @@ import (
 type function struct {
 	spec      *Deployment
 	image     *image
+	runtime   int                  // of the image's, that it is started on
 	node      *instance.Snapshot   // the function node; nil if it has to be made again
 	ancestors []*instance.Snapshot // from the image node to the function node's parent
 	arguments []*instance.Snapshot // argument nodes below the function node
@@ -70,7 +71,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	}()
 	name := functions.BaseName(spec.Name)
 	f := &function{spec: spec, images: c.images.generation.Load()}
-	if f.image, err = c.images.get(spec.Image); err != nil {
+	if f.image, f.runtime, err = c.images.serving(spec.Image, spec.Settings.Runtime); err != nil {
 		return nil, err
 	}
 	if f.bounds, err = c.outer.Of(&spec.Settings); err != nil {
@@ -83,7 +84,8 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	f.changed = nodes.WatchFunction(name)
 	for _, n := range nodes.Function(name) {
 		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
-			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.Digest {
+			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.Digest ||
+			n.Info.Key.Runtime != f.image.runtimeKey(f.runtime) {
 			continue // of an earlier deployment
 		}
 		s, err := c.snapshots.get(n.Info.ID)

@@ -103,9 +103,15 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := d.outer.Check(&spec.Settings); err != nil {
 		return nil, err
 	}
+	image := spec.Image
+	if image == "" {
+		if image, err = d.RuntimeImage(spec.Settings.Runtime); err != nil {
+			return nil, err
+		}
+	}
 	record := functions.Function{
 		Name: spec.Name, ID: old.ID, Handler: spec.Handler, Lazy: spec.Lazy,
-		Image: nameOrDefault(spec.Image), Imports: slices.Clone(spec.Imports),
+		Image: image, Imports: slices.Clone(spec.Imports),
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
 	}
 	if missing != nil {
@@ -157,7 +163,8 @@ func (d *Dispatcher) checkQuota(name string, code []byte) error {
 	}
 	if q.NodeBytes > 0 {
 		use.NodeBytes = 1 // what is to come is not known: who has used up his quota gets no more
-		for _, n := range d.store.List() {
+		// Of another owner than the default one only his are looked at: invocations ask.
+		for _, n := range d.store.FunctionPrefix(functions.Key(owner, "")) {
 			if n.Private() && functions.OwnerOf(n.Key.Function) == owner {
 				use.NodeBytes += n.StoredBytes()
 			}

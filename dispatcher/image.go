@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -63,6 +64,30 @@ func (r *rootImages) get(name string) (*image, error) {
 	img = &image{Image: described, root: root}
 	r.byName[name] = img
 	return img, nil
+}
+
+// serving finds an image by name, and which of its runtimes is the one of a name; see
+// runtimes.ParseAsk.
+func (r *rootImages) serving(name, runtime string) (img *image, index int, err error) {
+	if img, err = r.get(name); err != nil {
+		return nil, 0, err
+	}
+	ask, err := runtimes.ParseAsk(runtime)
+	if err == nil {
+		index, err = ask.In(img.Name, img.Runtimes)
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	return img, index, nil
+}
+
+// runtimeKey is what nodes of a runtime of the image have in their keys.
+func (i *image) runtimeKey(index int) string {
+	if index == 0 {
+		return ""
+	}
+	return i.Runtimes[index].String()
 }
 
 // refresh takes note of names that lead to other images by now.

@@ -35,7 +35,8 @@ type invocation struct {
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
 	result   *Result
-	bound    []lineage.Binding // arguments given so far, in order
+	bound    []lineage.Binding // arguments given so far, in order, where there may be a capture
+	answers  int               // to questions
 	asked    int               // bytes that remembering them takes
 	started  time.Time
 	outside  *outbound.Instance // the guest has asked for it; else nil
@@ -198,7 +199,7 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 
 // cold boots a machine for this invocation alone.
 func (i *invocation) cold() (loan, error) {
-	booted, err := i.d.maker.boot(i.f.image)
+	booted, err := i.d.maker.boot(i.f.image, i.f.runtime)
 	if err != nil {
 		return loan{}, err
 	}

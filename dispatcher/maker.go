@@ -57,27 +57,40 @@ func (m *maker) make(ctx context.Context, parent string, wanted func(*lineage.In
 	return m.snapshots.get(n.ID)
 }
 
-// boot boots an image on a machine of its own until its driver is ready.
-func (m *maker) boot(img *image) (*instance.Instance, error) {
+// boot boots an image on a machine of its own until the driver of a runtime is ready.
+func (m *maker) boot(img *image, runtime int) (*instance.Instance, error) {
 	root, err := m.snapshots.get(img.root.ID)
 	if err != nil {
 		return nil, err
 	}
-	return instance.Boot(m.host, img.Image, root)
+	began := time.Now()
+	vm, err := m.pools.make(img, root)
+	if err != nil {
+		return nil, err
+	}
+	i, err := instance.Boot(vm, runtime, root)
+	if err != nil {
+		return nil, err
+	}
+	i.Restored = time.Since(began)
+	return i, nil
 }
 
-// base returns the image's base snapshot.
-func (m *maker) base(ctx context.Context, img *image) (*instance.Snapshot, error) {
-	wanted := func(i *lineage.Info) bool { return i.Kind == lineage.KindBase && i.ABIVersion == guest.KernelVersion }
-	return m.make(ctx, img.root.ID, wanted, "the base of image "+img.Digest, func() (*instance.Snapshot, error) {
+// base returns the image's base snapshot of a runtime.
+func (m *maker) base(ctx context.Context, img *image, runtime int) (*instance.Snapshot, error) {
+	key := lineage.Key{Runtime: img.runtimeKey(runtime)}
+	wanted := func(i *lineage.Info) bool {
+		return i.Kind == lineage.KindBase && i.ABIVersion == guest.KernelVersion && i.Key.Runtime == key.Runtime
+	}
+	return m.make(ctx, img.root.ID, wanted, "the base of image "+img.Digest+" "+key.Runtime, func() (*instance.Snapshot, error) {
 		m.progress("booting image "+img.Name, -1)
-		i, err := m.boot(img)
+		i, err := m.boot(img, runtime)
 		if err != nil {
 			return nil, err
 		}
 		defer i.Destroy()
 		m.progress("capturing the base snapshot", -1)
-		return i.Capture(instance.Capture{Kind: lineage.KindBase, Saved: i.Restored})
+		return i.Capture(instance.Capture{Kind: lineage.KindBase, Key: key, Saved: i.Restored})
 	})
 }
 
@@ -101,19 +114,19 @@ func checkImports(modules []string) error {
 
 // imported walks down one import node for each module: functions that share a prefix
 // of their imports share the nodes.
-func (m *maker) imported(ctx context.Context, imageName string, modules []string) (*instance.Snapshot, *image, error) {
+func (m *maker) imported(ctx context.Context, imageName, runtimeName string, modules []string) (_ *instance.Snapshot, _ *image, runtime int, _ error) {
 	if err := checkImports(modules); err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
-	img, err := m.images.get(imageName)
+	img, runtime, err := m.images.serving(imageName, runtimeName)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
-	s, err := m.base(ctx, img)
+	s, err := m.base(ctx, img, runtime)
 	for n := 0; err == nil && n < len(modules); n++ {
 		s, err = m.imports(ctx, img, s, modules[:n+1])
 	}
-	return s, img, err
+	return s, img, runtime, err
 }
 
 // imports returns the snapshot below parent in which the last of the modules is
@@ -139,8 +152,8 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 }
 
 // function returns the snapshot with the code loaded, below parent.
-func (m *maker) function(ctx context.Context, img *image, f *functions.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
-	key := lineage.Key{Function: functions.BaseName(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy}
+func (m *maker) function(ctx context.Context, img *image, runtime int, f *functions.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
+	key := lineage.Key{Function: functions.BaseName(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy, Runtime: img.runtimeKey(runtime)}
 	wanted := func(i *lineage.Info) bool {
 		k := &i.Key
 		return i.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
@@ -156,7 +169,7 @@ func (m *maker) function(ctx context.Context, img *image, f *functions.Function,
 		err = l.Converse(ctx, began.Add(loadTimeout)).Load(code)
 		saved := time.Since(began)
 		if err == nil {
-			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img}, code)
+			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img, runtime: runtime}, code)
 		}
 		if told := l.Report(); m.loaded != nil { // what was printed is no invocation's
 			m.loaded(Loaded{f, told.Logs, told.LogsCut, err})
@@ -211,11 +224,11 @@ func (m *maker) of(ctx context.Context, f *functions.Function, code []byte) (*in
 }
 
 func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
-	parent, img, err := m.imported(ctx, f.Image, f.Imports)
+	parent, img, runtime, err := m.imported(ctx, f.Image, f.Settings.Runtime, f.Imports)
 	if err != nil || m.host.ReadOnly {
 		return parent, err // the code is loaded for one invocation alone
 	}
-	return m.function(ctx, img, f, code, parent)
+	return m.function(ctx, img, runtime, f, code, parent)
 }
 
 // Base returns the image's base node: the runtime started, nothing else. If there is
@@ -227,7 +240,7 @@ func (d *Dispatcher) Base(ctx context.Context, imageName string) (*lineage.Node,
 // Import returns the node below the image's base in which modules are imported, in
 // that order; it captures it if there is none.
 func (d *Dispatcher) Import(ctx context.Context, imageName string, modules []string) (*lineage.Node, error) {
-	s, _, err := d.maker.imported(ctx, imageName, modules)
+	s, _, _, err := d.maker.imported(ctx, imageName, "", modules)
 	if err != nil {
 		return nil, err
 	}

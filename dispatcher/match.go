@@ -19,9 +19,9 @@ const wholeEvent = "*"
 
 // event is an invocation's event, its keys parsed only if they are needed.
 type event struct {
-	raw    []byte
-	keys   map[string]json.RawMessage // nil until parsed
-	digest map[string]string          // of bound values, computed once
+	raw   []byte
+	keys  map[string]json.RawMessage // nil until parsed
+	bound map[string]lineage.Binding // what was asked for by key, computed once
 }
 
 // parseEvent checks that raw is a JSON value of allowed size, and parses it as far as a
@@ -45,7 +45,7 @@ func parseEvent(raw []byte, lazy bool) (event, error) {
 	if err := json.Unmarshal(raw, &keys); err != nil || keys == nil {
 		return e, fmt.Errorf("%w: a function with lazy arguments takes a JSON object", ErrBadEvent)
 	}
-	e.keys, e.digest = keys, map[string]string{}
+	e.keys, e.bound = keys, map[string]lineage.Binding{}
 	return e, nil
 }
 
@@ -61,6 +61,9 @@ func (e *event) value(key string) (v []byte, ok bool) {
 // binding returns what an argument node records for key. An absent key is
 // bound to the digest of no bytes, which no JSON value has.
 func (e *event) binding(key string) lineage.Binding {
+	if b, known := e.bound[key]; known {
+		return b
+	}
 	v, ok := e.value(key)
 	var compact bytes.Buffer
 	if ok {
@@ -68,13 +71,10 @@ func (e *event) binding(key string) lineage.Binding {
 			compact.Write(v)
 		}
 	}
-	d, known := e.digest[key]
-	if !known {
-		sum := sha256.Sum256(compact.Bytes())
-		d = hex.EncodeToString(sum[:])
-		e.digest[key] = d
-	}
-	return lineage.Binding{Key: key, Digest: d, Preview: lineage.Preview(compact.Bytes())}
+	sum := sha256.Sum256(compact.Bytes())
+	b := lineage.Binding{Key: key, Digest: hex.EncodeToString(sum[:]), Preview: lineage.Preview(compact.Bytes())}
+	e.bound[key] = b
+	return b
 }
 
 // fits reports whether the event has the values that a node was bound to, or

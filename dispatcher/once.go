@@ -41,10 +41,16 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 		return nil, err
 	}
 	var t *instance.Snapshot
-	if req.MaxPath == PathCold {
-		f.image, err = d.images.get(spec.Image)
-	} else {
-		t, f.image, err = d.maker.imported(ctx, spec.Image, spec.Imports)
+	image := spec.Image
+	if image == "" {
+		image, err = d.RuntimeImage(spec.Settings.Runtime)
+	}
+	switch {
+	case err != nil:
+	case req.MaxPath == PathCold:
+		f.image, f.runtime, err = d.images.serving(image, spec.Settings.Runtime)
+	default:
+		t, f.image, f.runtime, err = d.maker.imported(ctx, image, spec.Settings.Runtime, spec.Imports)
 	}
 	if err != nil {
 		return nil, err

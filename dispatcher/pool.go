@@ -61,6 +61,7 @@ func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow 
 // the pool: no request has to fail for those. A machine is made here only if none is
 // free, and waited for if there is no room for one more.
 func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) (*instance.VM, error) {
+	alone := false // no other pool gives room
 	for {
 		if vm != nil {
 			if vm.Alive() {
@@ -87,6 +88,11 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) 
 			p.counts.madeOnPath++
 			p.mu.Unlock()
 			return p.create(t)
+		}
+		if own := p.total; p.below() && !alone {
+			p.mu.Unlock()
+			alone = !p.ps.shrink(own + 2) // who has more machines, and does not need them all
+			continue
 		}
 		turn := make(chan slot, 1)
 		p.waiters = append(p.waiters, turn)

@@ -112,18 +112,19 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 func (ps *pools) make(img *image, s *instance.Snapshot) (*instance.VM, error) {
 	for {
 		vm, err := instance.NewVM(ps.host, img.Image, s)
-		if !errors.Is(err, ErrFull) || !ps.shrink() {
+		if !errors.Is(err, ErrFull) || !ps.shrink(0) {
 			return vm, err
 		}
 	}
 }
 
-// shrink closes the machine that has been free the longest; false: none is free.
-func (ps *pools) shrink() bool {
+// shrink closes the machine that has been free the longest of pools that have at least so
+// many; false: none is free.
+func (ps *pools) shrink(least int) bool {
 	var from *pool
 	var freed time.Time
 	for _, p := range ps.all() {
-		if at, ok := p.oldest(); ok && (from == nil || at.Before(freed)) {
+		if at, ok := p.oldest(least); ok && (from == nil || at.Before(freed)) {
 			from, freed = p, at
 		}
 	}

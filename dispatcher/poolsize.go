@@ -1,8 +1,6 @@
 package dispatcher
 
 import (
-	"cmp"
-	"maps"
 	"slices"
 	"time"
 	"weak"
@@ -76,26 +74,30 @@ func (d *demand) miss(t *instance.Snapshot) bool {
 // peak is the most machines that were asked for within the window.
 func (d *demand) peak() int { return slices.Max(d.peaks[:]) }
 
-// wanted returns the nodes for which no machine stood ready, those that were
-// missed most often first.
-func (d *demand) wanted() []*instance.Snapshot {
-	sum := map[*instance.Snapshot]int{}
+// wanted returns the node that was missed most often of those that count, nil if there is
+// none. Of equals it is the one whose id is the smallest.
+func (d *demand) wanted(counts func(*instance.Snapshot) bool) (most *instance.Snapshot) {
+	missed := 0
 	for w, n := range d.missed {
-		if t := w.Value(); t != nil {
-			sum[t] = n
+		if n < missed {
+			continue
+		}
+		if t := w.Value(); t != nil && counts(t) && (n > missed || t.Node.Info.ID < most.Node.Info.ID) {
+			most, missed = t, n
 		}
 	}
-	return slices.SortedFunc(maps.Keys(sum), func(a, b *instance.Snapshot) int {
-		return cmp.Or(cmp.Compare(sum[b], sum[a]), cmp.Compare(a.Node.Info.ID, b.Node.Info.ID))
-	})
+	return most
 }
 
 // room reports whether one more machine may be made. A pool without any is told when it
 // makes one if there is none for it. p.mu is held.
 func (p *pool) room() bool {
-	if p.total > 0 && p.ps.room != nil && !p.ps.room.Room() {
-		return false
-	}
+	return p.below() && (p.total == 0 || p.ps.room == nil || p.ps.room.Room())
+}
+
+// below reports whether the pool may have one machine more, if there is room for it. p.mu
+// is held.
+func (p *pool) below() bool {
 	return p.total < p.ps.sizes.most && (p.ps.sizes.bytes == 0 || p.total == 0 || p.bytes()+p.typical() <= p.ps.sizes.bytes)
 }
 
@@ -188,10 +190,14 @@ func (p *pool) resize(now time.Time) {
 	}
 }
 
-// oldest tells since when the machine is free that has been the longest.
-func (p *pool) oldest() (freed time.Time, ok bool) {
+// oldest tells since when the machine is free that has been the longest, if the pool has
+// at least so many.
+func (p *pool) oldest(least int) (freed time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.total < least {
+		return freed, false
+	}
 	return p.free.Oldest()
 }
 
@@ -212,10 +218,8 @@ func (p *pool) closeOldest() bool {
 // nextWanted is the node that was missed most and has no free machine, or else the
 // node of any free machine. p.mu is held.
 func (p *pool) nextWanted() *instance.Snapshot {
-	for _, t := range p.demand.wanted() {
-		if p.free.ReadyOn(t) == 0 {
-			return t
-		}
+	if t := p.demand.wanted(func(t *instance.Snapshot) bool { return p.free.ReadyOn(t) == 0 }); t != nil {
+		return t
 	}
 	return p.free.OldestReady()
 }

@@ -58,11 +58,19 @@ func TestMissesCount(t *testing.T) {
 	if !d.miss(a) || d.miss(b) {
 		t.Error("twice is one, and nodes are counted apart")
 	}
-	if w := d.wanted(); len(w) != 2 || w[0] != a {
+	all := func(*instance.Snapshot) bool { return true }
+	if w := d.wanted(all); w != a {
 		t.Errorf("wanted %v", w)
 	}
+	if w := d.wanted(func(s *instance.Snapshot) bool { return s != a }); w != b {
+		t.Errorf("wanted %v where the first has a machine", w)
+	}
+	d.miss(b)
+	if w := d.wanted(all); w != a {
+		t.Errorf("of equals %v", w)
+	}
 	d.turn(now.Add(time.Minute))
-	if len(d.wanted()) != 0 || d.miss(a) {
+	if d.wanted(all) != nil || d.miss(a) {
 		t.Error("misses outlive the window")
 	}
 }
@@ -74,7 +82,7 @@ func TestMissesHoldNothing(t *testing.T) {
 	b := testSnapshot("b")
 	d.miss(b)
 	runtime.GC()
-	if w := d.wanted(); len(w) != 1 || w[0] != b {
+	if w := d.wanted(func(*instance.Snapshot) bool { return true }); w != b {
 		t.Errorf("wanted %v", w)
 	}
 }

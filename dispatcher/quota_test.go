@@ -1,13 +1,19 @@
 package dispatcher
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/quota"
+	"seuss/lineage"
 	"seuss/vmm/platform"
 )
 
@@ -53,5 +59,48 @@ func TestDeployQuota(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s was deployed without an image", c.name)
 		}
+	}
+}
+
+// TestVersionsAreBounded: one more than may be is refused, until one is removed.
+func TestVersionsAreBounded(t *testing.T) {
+	dir := t.TempDir()
+	d, err := Open(Options{StateDir: dir, Platform: noPlatform{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err := d.FunctionStore().Put(functions.Function{Name: "f", Handler: "main.handler"}, []byte("code")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Publish("f", "", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	record := func(name string) string { return filepath.Join(dir, "functions", name+".json") }
+	first, err := os.ReadFile(record("f:1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 2; i <= functions.MaxVersions; i++ { // as so many publications would, but for the disk's time
+		name := fmt.Sprint("f:", i)
+		if err := os.WriteFile(record(name), bytes.ReplaceAll(first, []byte(`"f:1"`), []byte(strconv.Quote(name))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change := func(to string) {
+		t.Helper()
+		if _, err := d.Configure("f", "", func(s *functions.Settings) { s.Tags = map[string]string{"is": to} }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change("another")
+	if f, err := d.Publish("f", "", "", nil); !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "remove some") {
+		t.Fatalf("%+v, %v", f.Name, err)
+	}
+	if err := d.RemoveFunction("f:7"); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := d.Publish("f", "", "", nil); err != nil || f.Name != fmt.Sprint("f:", functions.MaxVersions+1) {
+		t.Errorf("%+v, %v", f.Name, err)
 	}
 }

@@ -102,3 +102,33 @@ func TestLongestTime(t *testing.T) {
 		}
 	}
 }
+
+// TestBindings: what a key is bound to is found out once, and only where it may be
+// captured.
+func TestBindings(t *testing.T) {
+	s := newFakeService(t, &instancetest.Runtime{Handlers: map[string]instancetest.Handler{"slowly": slowly}}, Options{PoolSize: 1})
+	s.deploy("lazy", "slowly", true)
+	r := ask("lazy", `{"rows": [ 1, 2 ], "how": 3}`)
+	for _, auto := range []bool{false, true} {
+		r.AutoArguments = auto
+		run, err := s.Dispatcher.Run(t.Context(), &r)
+		if err != nil || run.Result().Error != nil {
+			t.Fatalf("%v, %v", run, err)
+		}
+		i := run.(*invocation)
+		if want := map[bool]int{true: 2}[auto]; len(i.event.bound) != want || len(i.bound) != want || i.answers != 2 {
+			t.Errorf("captured by itself %v: bound to %+v, %+v, %d answers", auto, i.event.bound, i.bound, i.answers)
+		}
+		run.End(true)
+	}
+	e, err := parseEvent([]byte(`{"rows": [ 1, 2 ]}`), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := e.binding("rows"); b.Preview != "[1,2]" || b != e.binding("rows") {
+		t.Errorf("%+v, then %+v", b, e.binding("rows"))
+	}
+	if n := testing.AllocsPerRun(100, func() { e.binding("rows") }); n != 0 {
+		t.Errorf("it is found out again, with %v allocations", n)
+	}
+}

@@ -101,13 +101,40 @@ func TestRoomIsShared(t *testing.T) {
 	}
 	before := p.stats()
 	other := newPool(s.pools, img)
-	vm, err := other.take(context.Background(), at, nil)
+	long, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	vm, err := other.take(long, at, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer other.discard(vm)
 	if after := p.stats(); after.Machines != before.Machines-1 || after.ClosedIdle != before.ClosedIdle+1 {
 		t.Errorf("%+v, then %+v", before, after)
+	}
+	// Nor is one the last that it gets, as long as others have more and do not need them.
+	for range 2 {
+		more, err := other.take(long, at, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer other.discard(more)
+	}
+	if mine, theirs := other.stats().Machines, p.stats().Machines; mine != 3 || theirs != 4 {
+		t.Errorf("%d machines and %d", mine, theirs)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if vm, err := other.take(soon, at, nil); err == nil { // it would have more than they then
+		other.discard(vm)
+		t.Errorf("%+v and %+v: a machine too many", p.stats(), other.stats())
+	}
+	if err := s.host.Room.Take(); err != nil { // the last
+		t.Fatal(err)
+	}
+	defer s.host.Room.Give()
+	// Who boots a machine of his own takes the room of one that is free too.
+	if r := s.want(Request{Function: "a", Event: []byte("1"), MaxPath: PathCold}, "[1,0]"); r.Path != PathCold {
+		t.Errorf("%+v", r)
 	}
 }
 

@@ -60,6 +60,7 @@ type Stats struct {
 	Nodes           int                     `json:"nodes"`            // in the store
 	NodeBytes       uint64                  `json:"node_bytes"`       // of their files, each counted once
 	HugePageBytes   uint64                  `json:"huge_page_bytes"`  // of this process's copies of images
+	FlatBytes       uint64                  `json:"flat_bytes"`       // that copies of snapshots' scattered pages may take
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
 }
 
@@ -92,7 +93,7 @@ func (d *Dispatcher) Stats() Stats {
 	st.StreamsRefused, st.LookupsRefused = d.opts.Budgets.Streams.Refused(), d.opts.Budgets.Lookups.Refused()
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
 	st.PagesCopied, st.PagesCompared, st.PagesMapped, st.MapCalls = c.copied.Load(), c.compared.Load(), c.mapped.Load(), c.mapCalls.Load()
-	st.HugePageBytes = pages.HugeBytes()
+	st.HugePageBytes, st.FlatBytes = pages.HugeBytes(), pages.FlatBytes()
 	for _, n := range d.store.List() {
 		st.Nodes++
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()

@@ -102,6 +102,9 @@ func (d *Deployments) Publish(name, revision, packageDigest string, description 
 	if last.Name != name && sameDeployment(&latest, &last) {
 		return last, nil
 	}
+	if n := len(versions) - 1; n >= functions.MaxVersions {
+		return latest, fmt.Errorf("function %q has %d versions, at most %d: remove some that no alias names: %w", name, n, functions.MaxVersions, lineage.ErrInvalid)
+	}
 	code, err := d.store.Code(latest)
 	if err != nil {
 		return latest, err

@@ -107,7 +107,7 @@ const (
 	BootABIVersion  = 8
 	BootArgc        = 12
 	BootEnvc        = 16
-	BootReserved    = 20
+	BootDirc        = 20
 	BootXSaveMask   = 24
 	BootRAMBytes    = 32
 	BootImageGPA    = 40
@@ -121,7 +121,7 @@ type Boot struct {
 	ABIVersion uint32 // IN  ABI_KERNEL_VERSION
 	Argc       uint32 // IN  strings in ABI_ARGS_GPA that are argv
 	Envc       uint32 // IN  strings that follow and are envp
-	Reserved   uint32
+	Dirc       uint32 // IN  1: the string behind them is the working directory; 0: it is the root
 	XSaveMask  uint64 // IN  components that XSAVE saves; XCR0 may hold more
 	RAMBytes   uint64 // IN  RAM is [ABI_LOW_GPA, ram_bytes)
 	ImageGPA   uint64 // IN  root image, ABI_IMAGE_ALIGN aligned, above RAM

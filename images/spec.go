@@ -2,6 +2,7 @@ package images
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -48,6 +49,9 @@ type Spec struct {
 	// Driver is the guest path of the runtime driver, or empty. It travels
 	// in the configuration only.
 	Driver string
+	// Runtimes are the language runtimes that functions can run on in the image; the
+	// first is meant where nothing says which. Drivers are among Files.
+	Runtimes []Runtime
 	// NoDirectCalls leaves every syscall instruction of loaded layouts to the
 	// CPU. By default those that can be are reached through trampolines that
 	// jump to the kernel library, which saves a world switch where KVM is
@@ -61,6 +65,11 @@ type Spec struct {
 	Packages []string
 	// Labels are free text for the user.
 	Labels map[string]string
+	// Container is what a container image says of its program; nil: it came from none.
+	Container *Container
+	// Origin is the digest of what the tree came from, such as a manifest's; "" = it has
+	// none.
+	Origin string
 	// Skipped counts what a collector left out because an image cannot hold
 	// it: devices, sockets and FIFOs. Build ignores it.
 	Skipped int
@@ -78,6 +87,21 @@ type File struct {
 	Mtime     int64       // seconds since 1970; 0 = the host file's, or 1970
 }
 
+// Runtime is an interpreter of an image with the driver that runs functions on it.
+type Runtime struct {
+	Name    string   `json:"name"`    // of its folder in images/runtimes
+	Version string   `json:"version"` // of the interpreter, such as "3.11.2", as its files say
+	Program string   `json:"program"` // guest path, as Argv has it
+	Argv    []string `json:"argv"`    // the interpreter, its flags and the driver
+	Env     []string `json:"env,omitempty"`
+}
+
+// String names the runtime for people, and apart from the image's others.
+func (r *Runtime) String() string { return r.Name + " " + r.Version }
+
+// maxRuntimes bounds the runtimes of an image.
+const maxRuntimes = 64
+
 // Config is the host's part of an image, stored in it as JSON.
 type Config struct {
 	Name        string   `json:"name"`
@@ -86,12 +110,17 @@ type Config struct {
 	Env         []string `json:"env,omitempty"`
 	MemoryBytes uint64   `json:"memory_bytes"`
 	Driver      string   `json:"driver,omitempty"`
+	// Runtimes are what functions can run on. An image that lists none may be older than
+	// the list: Argv is the one that it has then, if it has a Driver.
+	Runtimes []Runtime `json:"runtimes,omitempty"`
 	// DriverProtocol is the version of guest/abi/driver.h that the driver speaks;
 	// images that do not say so have 1.
 	DriverProtocol int               `json:"driver_protocol,omitempty"`
 	DirectCalls    bool              `json:"direct_calls,omitempty"` // loaded layouts are patched
 	Packages       []string          `json:"packages,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
+	Container      *Container        `json:"container,omitempty"`
+	Origin         string            `json:"origin,omitempty"` // digest of what the tree came from
 }
 
 // driverProtocol is the version that the image's driver speaks.
@@ -107,7 +136,7 @@ func (s *Spec) config() Config {
 	c := Config{
 		Name: s.Name, Program: s.Program, Argv: s.Argv, Env: s.Env,
 		MemoryBytes: s.MemoryBytes, Driver: s.Driver, DirectCalls: !s.NoDirectCalls,
-		Packages: s.Packages, Labels: s.Labels,
+		Packages: s.Packages, Labels: s.Labels, Container: s.Container, Origin: s.Origin, Runtimes: s.Runtimes,
 	}
 	if c.Driver != "" {
 		c.DriverProtocol = guest.DriverVersion
@@ -124,12 +153,19 @@ func encodeConfig(c Config) ([]byte, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	for _, list := range [][]string{{c.Program, c.Driver}, c.Argv, c.Env, c.Packages} {
+	lists := [][]string{{c.Program, c.Driver}, c.Argv, c.Env, c.Packages}
+	for _, r := range c.Runtimes {
+		lists = append(lists, []string{r.Name, r.Version, r.Program}, r.Argv, r.Env)
+	}
+	for _, list := range lists {
 		for _, s := range list {
 			if !utf8.ValidString(s) {
 				return nil, fmt.Errorf("configuration of image %s: %q is not valid UTF-8", c.Name, s)
 			}
 		}
+	}
+	if err := c.Container.validate(); err != nil {
+		return nil, fmt.Errorf("configuration of image %s: %w", c.Name, err)
 	}
 	for k, v := range c.Labels {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
@@ -157,17 +193,19 @@ func (c *Config) validate() error {
 	if c.MemoryBytes <= guest.ProgramGPA {
 		return fmt.Errorf("image %s: memory of %d bytes ends below the program at %#x", c.Name, c.MemoryBytes, uint64(guest.ProgramGPA))
 	}
-	bytes := 0
-	for _, list := range [][]string{c.Argv, c.Env} {
-		for _, s := range list {
-			if strings.IndexByte(s, 0) >= 0 {
-				return fmt.Errorf("image %s: argument or variable %q contains a NUL", c.Name, s)
-			}
-			bytes += len(s) + 1
-		}
+	if err := checkArgs(c.Argv, c.Env); err != nil {
+		return fmt.Errorf("image %s: %w", c.Name, err)
 	}
-	if bytes > guest.ArgsSize {
-		return fmt.Errorf("image %s: arguments and environment take %d bytes, at most %d fit", c.Name, bytes, guest.ArgsSize)
+	if len(c.Runtimes) > maxRuntimes {
+		return fmt.Errorf("image %s: it has %d runtimes, at most %d are allowed", c.Name, len(c.Runtimes), maxRuntimes)
+	}
+	for n, r := range c.Runtimes {
+		if r.Name == "" || len(r.Argv) == 0 || slices.ContainsFunc(c.Runtimes[:n], func(o Runtime) bool { return o.String() == r.String() }) {
+			return fmt.Errorf("image %s: runtime %q has no name or no program, or is listed twice", c.Name, r.String())
+		}
+		if err := errors.Join(checkArgs(r.Argv, r.Env), checkGuestPath(r.Program)); err != nil {
+			return fmt.Errorf("image %s: runtime %s: %w", c.Name, r.String(), err)
+		}
 	}
 	for what, p := range map[string]string{"program": c.Program, "driver": c.Driver} {
 		if p == "" {
@@ -176,6 +214,21 @@ func (c *Config) validate() error {
 		if err := checkGuestPath(p); err != nil {
 			return fmt.Errorf("image %s: %s: %w", c.Name, what, err)
 		}
+	}
+	return nil
+}
+
+// checkArgs says whether a program can be given arguments and an environment.
+func checkArgs(argv, env []string) error {
+	bytes := 0
+	for _, s := range slices.Concat(argv, env) {
+		if strings.IndexByte(s, 0) >= 0 {
+			return fmt.Errorf("argument or variable %q contains a NUL", s)
+		}
+		bytes += len(s) + 1
+	}
+	if bytes > guest.ArgsSize {
+		return fmt.Errorf("arguments and environment take %d bytes, at most %d fit", bytes, guest.ArgsSize)
 	}
 	return nil
 }

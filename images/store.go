@@ -63,10 +63,12 @@ type AddOptions struct {
 	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
 	// failed. An image that fails is not added.
 	Try func(ctx context.Context, img *Image, argv []string) error
+	// NoTag leaves tags as they are.
+	NoTag bool
 }
 
-// Add builds an image into the store and points the tag of its name at it.
-// Neither a crash nor an error leaves a partial image under its final name.
+// Add builds an image into the store and points the tag of its name at it, unless
+// opts says that it gets none. Neither a crash nor an error leaves a partial image under its final name.
 func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
 	if err := CheckName(spec.Name); err != nil {
 		return Info{}, err
@@ -80,6 +82,9 @@ func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 	info, err := s.add(ctx, spec, opts)
 	if err != nil {
 		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)
+	}
+	if opts.NoTag {
+		return info, nil
 	}
 	return info, s.tag(spec.Name, info.Digest.String())
 }
@@ -132,6 +137,29 @@ func (s Store) TagNew(name, digest string) (bool, error) {
 		return false, fmt.Errorf("tag image %s: %w", name, err)
 	}
 	return true, s.tag(name, digest)
+}
+
+// Tag points the tag of a name at an image of the store, found as by Find.
+func (s Store) Tag(ref, name string) error {
+	if err := CheckName(name); err != nil {
+		return err
+	}
+	path, err := s.Find(ref)
+	if err != nil {
+		return err
+	}
+	return s.tag(name, strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix))
+}
+
+// Untag removes the tag of a name; the image stays.
+func (s Store) Untag(name string) error {
+	if _, err := s.readTag(name); err != nil {
+		return err
+	}
+	if err := os.Remove(filepath.Join(s.Dir, name+tagSuffix)); err != nil {
+		return fmt.Errorf("remove tag of image %q: %w", name, err)
+	}
+	return nil
 }
 
 func (s Store) tag(name, digest string) error {
@@ -298,6 +326,9 @@ func (s Store) Remove(ref string) error {
 		if err := os.Remove(filepath.Join(s.Dir, name+tagSuffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("remove tag of image %q: %w", ref, err)
 		}
+	}
+	if err := s.dropOrigins(strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix)); err != nil {
+		return fmt.Errorf("remove what image %q was built from: %w", ref, err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove image %q: %w", ref, err)

@@ -142,6 +142,11 @@ func (c Catalogue) Kind(k nodefile.Kind) []*Node { return c.nodes(kindIndex, str
 // first.
 func (c Catalogue) Function(name string) []*Node { return c.nodes(functionIndex, name) }
 
+// FunctionPrefix returns the nodes whose key names a function that begins so, in no order.
+func (c Catalogue) FunctionPrefix(prefix string) []*Node {
+	return get[*Node](c, nodeTable, functionIndex+"_prefix", prefix)
+}
+
 // Arguments returns the argument nodes of a function whose bindings begin with
 // args, oldest first.
 func (c Catalogue) Arguments(function string, args []nodefile.Binding) []*Node {
@@ -238,6 +243,7 @@ func (s *Store) List() []*Node                    { return s.catalogue().List() 
 func (s *Store) Children(id string) []*Node       { return s.catalogue().Children(id) }
 func (s *Store) Kind(k nodefile.Kind) []*Node     { return s.catalogue().Kind(k) }
 func (s *Store) Function(name string) []*Node     { return s.catalogue().Function(name) }
+func (s *Store) FunctionPrefix(p string) []*Node  { return s.catalogue().FunctionPrefix(p) }
 func (s *Store) Get(name string) (*Node, error)   { return s.catalogue().Get(name) }
 func (s *Store) Lineage(n *Node) ([]*Node, error) { return s.catalogue().Lineage(n) }
 func (s *Store) lookup(id string) *Node           { return s.catalogue().lookup(id) }

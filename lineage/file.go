@@ -27,6 +27,8 @@ type (
 	Blob      = pages.Blob
 	Run       = pages.Run
 	Layout    = pages.Layout
+	Stretch   = pages.Stretch
+	Flat      = pages.Flat
 	PageError = pages.PageError
 	Verify    = pages.Verify
 )
@@ -74,6 +76,11 @@ func NewView(count uint64) *View { return pages.NewView(count) }
 
 // Lay says how a View's pages are mapped with few mappings: see pages.Lay.
 func Lay(v *View, most int) (*Layout, error) { return pages.Lay(v, most) }
+
+// LayStretches says how stretches of a View are mapped: see pages.LayStretches.
+func LayStretches(v *View, stretches []Stretch) (*Layout, error) {
+	return pages.LayStretches(v, stretches)
+}
 
 // Diff yields the runs of pages (first, count) whose backing differs: see pages.Diff.
 func Diff(a, b *View) iter.Seq2[uint64, uint64] { return pages.Diff(a, b) }

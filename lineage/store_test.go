@@ -232,6 +232,9 @@ func TestCatalogue(t *testing.T) {
 	if got := s.Function("hello"); !slices.Equal(ids(got), ids(nodes[3:])) {
 		t.Errorf("nodes of the function: %v", ids(got))
 	}
+	if got := s.FunctionPrefix("hell"); len(got) != len(nodes[3:]) {
+		t.Errorf("begins with hell: %v", ids(got))
+	}
 	if len(s.Function("hell")) != 0 || len(s.Function("")) != 0 {
 		t.Error("a function is found by a prefix of its name")
 	}

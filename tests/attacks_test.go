@@ -97,6 +97,7 @@ func (h *honest) stop() (n int, p50, p99 time.Duration) {
 // did before, its store is whole, and it ends as it should. It prints what the honest
 // clients waited without and beside the attacks.
 func TestAttacks(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, "--machines", "4", "--max-wait", "2m", "--target-wait", "2m", "--drain", "20s")
 	target := d.attackOn()
 	target.Short = !longAttacks

@@ -15,6 +15,7 @@ import (
 // nothing else of the state directory. In a directory that has only that they say what
 // they do in the state directory, and what they say there without a daemon.
 func TestCommandsReadNoFilesOfTheDaemon(t *testing.T) {
+	t.Parallel()
 	bare := filepath.Join(t.TempDir(), "bare")
 	if err := os.Mkdir(bare, 0o700); err != nil {
 		t.Fatal(err)

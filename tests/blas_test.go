@@ -41,12 +41,13 @@ var blasLibraries = map[string]blasLibrary{
 // NumPy and compute with it. Each is laid into a copy of this host's Python; the host's
 // own alternatives stay as they are.
 func TestBLAS(t *testing.T) {
+	t.Parallel()
 	platform := vmmtest.Require(t)
 	if _, err := os.Stat("/usr/lib/python3/dist-packages/numpy"); err != nil {
 		t.Skip("NumPy is not installed: apt-get install python3-numpy")
 	}
 	root := pythonRoot(t)
-	run := func(t *testing.T, spec images.Spec, argv ...string) (int, string) {
+	add := func(t *testing.T, spec images.Spec) *images.Image {
 		t.Helper()
 		store := images.Store{Dir: t.TempDir()}
 		if _, err := store.Add(t.Context(), spec, images.AddOptions{}); err != nil {
@@ -60,10 +61,14 @@ func TestBLAS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer img.Close()
+		t.Cleanup(func() { img.Close() })
+		return img
+	}
+	run := func(t *testing.T, img *images.Image, env []string, argv ...string) (int, string) {
+		t.Helper()
 		var said strings.Builder
 		r, err := instance.RunProgram(t.Context(), platform, instance.Program{
-			Image: img, Args: argv, Env: spec.Env, Timeout: patience(2 * time.Minute), Output: func(_ uint16, p []byte) { said.Write(p) },
+			Image: img, Args: argv, Env: env, Timeout: patience(2 * time.Minute), Output: func(_ uint16, p []byte) { said.Write(p) },
 		})
 		if err != nil {
 			t.Fatalf("%s\n%s", describe(err), said.String())
@@ -79,10 +84,11 @@ func TestBLAS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if status, said := run(t, spec, spec.Check...); status != 0 {
+			img := add(t, spec)
+			if status, said := run(t, img, spec.Env, spec.Check...); status != 0 {
 				t.Errorf("the image's own check: status %d, %s", status, said)
 			}
-			if status, said := run(t, spec, spec.Program, "-c", compute); status != 0 || said != "561.0 -5\n" {
+			if status, said := run(t, img, spec.Env, spec.Program, "-c", compute); status != 0 || said != "561.0 -5\n" {
 				t.Errorf("status %d, %s", status, said)
 			}
 			if name != "OpenBLAS" {
@@ -94,7 +100,7 @@ func TestBLAS(t *testing.T) {
 				t.Fatalf("%s was not collected", lib)
 			}
 			spec.Files = slices.DeleteFunc(spec.Files, func(f images.File) bool { return f.GuestPath == lib })
-			if status, said := run(t, spec, spec.Check...); status == 0 || !strings.Contains(said, "import numpy: ImportError: libopenblas.so.0") {
+			if status, said := run(t, add(t, spec), spec.Env, spec.Check...); status == 0 || !strings.Contains(said, "import numpy: ImportError: libopenblas.so.0") {
 				t.Errorf("without %s: status %d, %s", lib, status, said)
 			}
 		})

@@ -35,9 +35,7 @@ func TestClockJumps(t *testing.T) {
 			}
 			done <- out
 		}()
-		for d.metric("seuss_running") != "1" {
-			time.Sleep(time.Millisecond)
-		}
+		d.wantMetric("seuss_running", "1")
 		jump(t, by)
 		if out := <-done; out != nil && out.FunctionError != nil {
 			t.Errorf("an invocation during a jump by %v: %s %s", by, aws.ToString(out.FunctionError), out.Payload)
@@ -48,9 +46,7 @@ func TestClockJumps(t *testing.T) {
 		if _, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("clock"), InvocationType: types.InvocationTypeEvent, Payload: []byte("0")}); err != nil {
 			t.Errorf("an event after a jump by %v: %v", by, err)
 		}
-		for d.metric("seuss_events") != "0" {
-			time.Sleep(10 * time.Millisecond)
-		}
+		d.wantMetric("seuss_events", "0")
 	}
 }
 

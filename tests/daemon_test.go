@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"seuss/dispatcher"
 )
 
 // daemon is a seussctl serve in a process of its own, on a state directory that
@@ -136,7 +138,7 @@ func (d *daemon) stop() int {
 	select {
 	case <-d.exit:
 		d.exit <- nil
-	case <-time.After(time.Minute):
+	case <-time.After(patience(2 * time.Minute)):
 		d.Fatalf("the daemon does not end:\n%s", d.log)
 	}
 	return d.cmd.ProcessState.ExitCode()
@@ -216,13 +218,47 @@ func (d *daemon) get(path string, v any) {
 // wantMetric waits until a metric has a value: an answer leaves before its invocation is counted.
 func (d *daemon) wantMetric(name, want string) {
 	d.Helper()
-	got := d.metric(name)
-	for end := time.Now().Add(patience(10 * time.Second)); got != want; got = d.metric(name) {
+	d.until(name+" is "+want, func() bool { return d.metric(name) == want })
+}
+
+// until waits for what comes by itself; what is in the failure.
+func (d *daemon) until(what string, is func() bool) {
+	d.Helper()
+	for end := time.Now().Add(patience(2 * time.Minute)); !is(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			d.Errorf("%s is %q, want %s", name, got, want)
+			d.Fatalf("not in two minutes: %s\n%s", what, d.log)
+		}
+	}
+}
+
+// ready waits until as many machines stand ready for a function as are busy with it at a
+// time: from then on so many invocations begin at once, on however busy a host. event must
+// take a while.
+func (d *daemon) ready(function, event string, machines int) {
+	d.Helper()
+	most := 0
+	for end := time.Now().Add(patience(2 * time.Minute)); most < machines; {
+		if time.Now().After(end) {
+			d.Fatalf("%d of %d machines at a time, not in two minutes\n%s", most, machines, d.log)
+		}
+		var wg sync.WaitGroup
+		for range machines {
+			wg.Go(func() {
+				if _, err := d.invoke(d.Context(), function, event); err != nil {
+					d.Errorf("%s: %v", function, err)
+				}
+			})
+		}
+		wg.Wait()
+		if d.Failed() {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+		waitForResets(d)
+		var pools []dispatcher.PoolStats
+		d.get("/v1/pools", &pools)
+		for _, p := range pools {
+			most = max(most, p.Ready)
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 // send nothing or read nothing, guests that never idle, events that wait, an import, and
 // all of them at once. What had a right to an answer has one.
 func TestDrainHolds(t *testing.T) {
+	t.Parallel()
 	const drain = 5 * time.Second
 	d := startDaemon(t, "--drain", drain.String(), "--machines", "2", "--concurrency", "2")
 	d.create("busy", "def handler(e, c):\n    while True: pass\n", nil)
@@ -34,14 +35,6 @@ func TestDrainHolds(t *testing.T) {
 		return c
 	}
 	const lambda = "/2015-03-31/functions/"
-	until := func(what string, ok func() bool) {
-		t.Helper()
-		for end := time.Now().Add(patience(time.Minute)); !ok(); time.Sleep(5 * time.Millisecond) {
-			if time.Now().After(end) {
-				t.Fatalf("%s\n%s", what, d.log)
-			}
-		}
-	}
 	cases := map[string]func(t *testing.T){
 		"idle":             func(*testing.T) {},
 		"a stalled upload": func(t *testing.T) { send(t, "POST", lambda+"large/invocations", "{", 1000) },
@@ -52,11 +45,11 @@ func TestDrainHolds(t *testing.T) {
 		"a reader that stalls": func(t *testing.T) {
 			before := d.metric(`seuss_invocations_total{outcome="ok"}`)
 			send(t, "POST", lambda+"large/invocations", "{}", 2)
-			until("it does not run", func() bool { return d.metric(`seuss_invocations_total{outcome="ok"}`) != before })
+			d.until("it runs", func() bool { return d.metric(`seuss_invocations_total{outcome="ok"}`) != before })
 		},
 		"a guest that never idles": func(t *testing.T) {
 			send(t, "POST", lambda+"busy/invocations", "{}", 2)
-			until("it does not run", func() bool { return d.metric("seuss_running") != "0" })
+			d.until("it runs", func() bool { return d.metric("seuss_running") != "0" })
 		},
 		"events that wait": func(t *testing.T) {
 			for range 5 {

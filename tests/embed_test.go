@@ -14,6 +14,7 @@ import (
 // (tests/embed). Its go.mod need not follow every change of ours: what it lacks is
 // added to a copy.
 func TestEmbed(t *testing.T) {
+	t.Parallel()
 	vmmtest.Require(t)
 	dir := t.TempDir()
 	for _, name := range []string{"go.mod", "go.sum"} {

@@ -22,6 +22,7 @@ import (
 // TestEventsSurviveKill: kill -9 with events that wait and run; each that was
 // accepted is run by this daemon or the next.
 func TestEventsSurviveKill(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, "--machines", "2")
 	d.create("slow", "import time\ndef handler(e, c):\n    time.sleep(0.05)\n    return e\n", nil)
 	const events = 60
@@ -49,9 +50,7 @@ func TestEventsSurviveKill(t *testing.T) {
 		}
 		return false
 	}
-	for !strings.Contains(d.log.String(), "msg=invocation") { // some are done, some run, most wait
-		time.Sleep(time.Millisecond)
-	}
+	d.until("some are done, some run, most wait", func() bool { return strings.Contains(d.log.String(), "msg=invocation") })
 	d.kill()
 	before := d.log.String()
 	// A daemon that cannot serve leaves them alone, and waits for none.
@@ -65,9 +64,7 @@ func TestEventsSurviveKill(t *testing.T) {
 		t.Errorf("exit code %d with a port that is taken: %s", code, log)
 	}
 	d.start()
-	for d.metric("seuss_events") != "0" {
-		time.Sleep(10 * time.Millisecond)
-	}
+	d.wantMetric("seuss_events", "0")
 	after := d.log.String()
 	if sealed, begun := strings.LastIndex(after, "msg=sandbox"), strings.Index(after, left); sealed < 0 || begun < sealed {
 		t.Errorf("events began before the daemon was confined: %s", after)
@@ -101,7 +98,7 @@ func (d *daemon) fails(stdout string, args ...string) (log string, code int) {
 		d.Fatal(err)
 	}
 	defer out.Close()
-	ctx, cancel := context.WithTimeout(d.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(d.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, d.path, append([]string{"serve", "--json", "--listen", "127.0.0.1:0"}, args...)...)
 	var text bytes.Buffer

@@ -70,7 +70,7 @@ func TestHostileGuests(t *testing.T) {
 	})
 	for _, name := range slices.Sorted(maps.Keys(forgeries)) {
 		t.Run(name, func(t *testing.T) {
-			limit := patience(400 * time.Millisecond)
+			limit := patience(attacks.Limit(forgeries[name]))
 			start := time.Now()
 			r, err := d.Invoke(context.Background(), dispatcher.Request{Function: "forge", Event: []byte(`{"attack": "` + name + `"}`), Timeout: limit})
 			took := time.Since(start)

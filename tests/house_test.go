@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -69,6 +70,33 @@ func TestHouseSizes(t *testing.T) {
 		if !needed[what] {
 			t.Errorf("%s is small enough, or gone: take its row out of overfull in tests/house_test.go", what)
 		}
+	}
+}
+
+// TestHouseNewcomerNamesRooms: docs/newcomer.md says what each room of the module is for,
+// by its name or as one of a kind (images/runtimes/NAME).
+func TestHouseNewcomerNamesRooms(t *testing.T) {
+	page, err := os.ReadFile("../docs/newcomer.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rooms := map[string]bool{}
+	for _, f := range goFiles(t) {
+		if top, _, _ := strings.Cut(f.folder, "/"); !f.test && top != "tests" && top != "tools" && !strings.Contains(f.folder, "/internal/") {
+			rooms[f.folder] = true
+		}
+	}
+	for room := range rooms {
+		if name := path.Base(room); strings.HasSuffix(name, "test") || name == "testguest" {
+			continue // for tests only
+		}
+		kind := path.Dir(room) + "/NAME"
+		if !slices.ContainsFunc([]string{"`" + room + "`", "`" + room + "/", "`" + kind + "`"}, func(as string) bool { return bytes.Contains(page, []byte(as)) }) {
+			t.Errorf("docs/newcomer.md does not say what %s is for", room)
+		}
+	}
+	if len(rooms) < 40 {
+		t.Errorf("only %d rooms were found", len(rooms))
 	}
 }
 

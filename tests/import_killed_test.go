@@ -13,6 +13,7 @@ import (
 // TestKilledInImport: what an import has on disk when the daemon is killed is gone when
 // the next one has started, and that imports.
 func TestKilledInImport(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	archive := filepath.Join(t.TempDir(), "a.tar")
 	d.want(0, "", "snapshot", "export", d.ids("base")[0], "oci-archive:"+archive)

@@ -151,6 +151,7 @@ func (k *killedDaemon) checks() {
 // next one has every function that was acknowledged, with its last code, has run every
 // event that was accepted, and finds its store whole.
 func TestKilledAtRandom(t *testing.T) {
+	t.Parallel()
 	kills, seed := 3, uint64(time.Now().UnixNano())
 	if longAttacks {
 		kills = 30

@@ -22,6 +22,7 @@ import (
 // lock and is served by no socket, in a state directory of this release and in one of
 // an earlier one, which every user could read.
 func TestNeighbours(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	sealedtest.AsNobody(t, func() {}) // or skip
 	d.create("secret", "def handler(e, c):\n    return 1\n", func(in *lambda.CreateFunctionInput) {
@@ -116,6 +117,7 @@ func (d *daemon) socket() string { return filepath.Join(d.state, "seuss.sock") }
 // TestTokenOverTCP: an address is no use without the token that the daemon has made,
 // once, and each API says so in its own words.
 func TestTokenOverTCP(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	if len(d.token) < 43 {
 		t.Fatalf("a token of %d characters", len(d.token))
@@ -168,6 +170,7 @@ func TestTokenOverTCP(t *testing.T) {
 
 // TestEnv: AWS's own client works with what seussctl env prints.
 func TestEnv(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	got := d.want(0, "export AWS_ACCESS_KEY_ID=", "env")
 	values := map[string]string{}

@@ -14,6 +14,7 @@ import (
 // has a function hello of the same code, neither reaches the other's, and in the store
 // nothing of one is the other's.
 func TestOwners(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	secret := map[string]string{}
 	for _, owner := range []string{"alice", "bob"} {

@@ -16,6 +16,7 @@ import (
 // Everybody else is served, with one machine as with four, and the service ends
 // within its drain.
 func TestClientsThatDoNotRead(t *testing.T) {
+	t.Parallel()
 	for _, machines := range []string{"1", "4"} {
 		t.Run(machines+" machines", func(t *testing.T) {
 			d := startDaemon(t, "--machines", machines, "--drain", "20s", "--max-wait", "2m", "--target-wait", "2m")
@@ -58,6 +59,7 @@ func TestClientsThatDoNotRead(t *testing.T) {
 // TestDrainEnds: what runs for longer than the drain is cancelled, and its client
 // hears of it; a second signal ends the service at once.
 func TestDrainEnds(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		drain   string
 		signals int
@@ -81,16 +83,12 @@ func TestDrainEnds(t *testing.T) {
 				b, _ := io.ReadAll(answer.Body)
 				answers <- string(b)
 			}()
-			for d.metric("seuss_running") != "1" {
-				time.Sleep(time.Millisecond)
-			}
+			d.wantMetric("seuss_running", "1")
 			for n := range c.signals {
 				if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 					t.Fatal(err)
 				}
-				for n == 0 && !strings.Contains(d.log.String(), "draining") {
-					time.Sleep(time.Millisecond)
-				}
+				d.until("it drains", func() bool { return n > 0 || strings.Contains(d.log.String(), "draining") })
 			}
 			select {
 			case <-d.exit:

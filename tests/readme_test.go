@@ -55,6 +55,7 @@ func shape(text string) string {
 // TestReadmeTour: the commands of README.md's tour work, and print what it shows, but
 // for ids, sizes and numbers.
 func TestReadmeTour(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.state = copyState(t)
 	files, steps := readmeTour(t)

@@ -256,7 +256,7 @@ func (t *sourceTree) checkGoTest(arguments string) (missing []string) {
 	for i := 0; i < len(words); i++ {
 		word := strings.TrimRight(words[i], ",;.")
 		switch {
-		case (word == "-run" || word == "-bench" || word == "-fuzz") && i+1 < len(words):
+		case (word == "-run" || word == "-skip" || word == "-bench" || word == "-fuzz") && i+1 < len(words):
 			i++
 			if p := strings.Split(words[i], "/")[0]; p != "xxx" && p != "." {
 				patterns = append(patterns, p)

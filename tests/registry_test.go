@@ -15,6 +15,7 @@ import (
 // A snapshot goes from one state directory through a registry and a running daemon to
 // another one, and functions run from it there.
 func TestImportFromRegistryThroughDaemon(t *testing.T) {
+	t.Parallel()
 	var fetched atomic.Int64
 	var spoil atomic.Bool
 	store := registry.New(registry.Logger(log.New(io.Discard, "", 0)))

@@ -60,6 +60,7 @@ func releaseBefore(t *testing.T) (state string, nodes []string) {
 // that are read are there and whole, those of version 1 are refused by name with what to
 // do, and doctor says what is read.
 func TestStateOfTheReleaseBefore(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	var nodes []string
 	c.state, nodes = releaseBefore(t)

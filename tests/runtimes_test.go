@@ -27,11 +27,21 @@ import (
 // programImage builds an image of a directory, as seussctl run does.
 func programImage(t *testing.T, dir string) *images.Image {
 	t.Helper()
-	tree, _, err := source.Open(t.Context(), "dir:"+dir, source.Options{})
+	tree, _ := openSource(t, "dir:"+dir)
+	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
+}
+
+func openSource(t *testing.T, ref string) (*source.Tree, source.Config) {
+	t.Helper()
+	found, err := source.Find(t.Context(), ref, source.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return builtImage(t, images.Spec{Name: "program", Kernel: guest.Kernel(), MemoryBytes: 1 << 30, Files: images.WithMountPoints(tree.Files)})
+	tree, config, err := found.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree, config
 }
 
 func builtImage(t *testing.T, spec images.Spec) *images.Image {
@@ -95,6 +105,7 @@ func natively(t *testing.T, program string, args ...string) string {
 // goroutines, garbage collection that has to preempt, net/http, TLS, files,
 // signals. It also shows what becomes of exit codes and signals.
 func TestGoProgram(t *testing.T) {
+	t.Parallel()
 	vmmtest.Require(t)
 	root := t.TempDir()
 	program := filepath.Join(root, "bin", "goprogram")
@@ -134,6 +145,7 @@ func TestGoProgram(t *testing.T) {
 // TestRunCommand: seussctl run passes on output and exit code of any ELF program,
 // dynamic ones too.
 func TestRunCommand(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	root := t.TempDir()
 	source := filepath.Join(t.TempDir(), "p.c")
@@ -277,10 +289,7 @@ func TestDebianSource(t *testing.T) {
 	if _, err := exec.LookPath("lua5.4"); err != nil {
 		t.Skip("skipped without Lua: apt-get install lua5.4")
 	}
-	tree, config, err := source.Open(t.Context(), "debian:lua5.4", source.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	tree, config := openSource(t, "debian:lua5.4")
 	defer tree.Close()
 	if !slices.ContainsFunc(tree.Packages, func(p string) bool { return strings.HasPrefix(p, "lua5.4=") }) || len(config.Env) == 0 {
 		t.Errorf("packages %v, environment %v", tree.Packages, config.Env)

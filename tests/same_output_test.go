@@ -20,6 +20,7 @@ var wholeRatio = regexp.MustCompile(`(?m) [0-9]+( |$)`)
 
 // TestSameOutput runs the same commands with and without a daemon.
 func TestSameOutput(t *testing.T) {
+	t.Parallel()
 	with := startDaemon(t)
 	without := newCLI(t)
 	without.state = treeCopy(t)

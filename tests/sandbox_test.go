@@ -31,6 +31,7 @@ func (d *daemon) measures() map[string]api.Measure {
 // TestDaemonIsConfined: a daemon is confined unless it is told otherwise, it says how far, so
 // does doctor, and what the kernel shows of its threads agrees.
 func TestDaemonIsConfined(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	d.create("plain", "def handler(e, c):\n    return 1\n", nil)
 	d.wantOutput("plain", `{}`, "1")
@@ -97,6 +98,7 @@ func ownersIn(t *testing.T, dir string) map[uint32]int {
 // TestDaemonBecomesUser: root's daemon becomes a user who can reach nothing but the state directory,
 // and root's commands leave nothing in it that this user cannot use.
 func TestDaemonBecomesUser(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("skipped: only root becomes another user")
 	}
@@ -144,6 +146,7 @@ func TestDaemonBecomesUser(t *testing.T) {
 // TestControlGroups: where a daemon may make control groups it has one for itself and one for each
 // guest's process, and removes them.
 func TestControlGroups(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	d.create("plain", "def handler(e, c):\n    return 1\n", nil)
 	d.wantOutput("plain", `{}`, "1")

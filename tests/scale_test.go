@@ -17,6 +17,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/capacity"
+	"seuss/vmm/vmmtest"
 )
 
 // gateSource waits until the host says something on port 7000.
@@ -44,13 +46,19 @@ func (d *daemon) counts() (mappings, descriptors, threads int) {
 
 // TestManyMachines: so many machines that each run an instance at the same time start under
 // the host's own limits, take 50 mappings of the daemon each at most, are told of without
-// delay, and answer; the daemon then ends as it should. SEUSS_SCALE is how many.
+// delay, and answer; the daemon then ends as it should. SEUSS_SCALE is how many, or as many
+// as this host's limits have room for.
 func TestManyMachines(t *testing.T) {
 	machines := 60
 	if s := os.Getenv("SEUSS_SCALE"); s != "" {
 		var err error
 		if machines, err = strconv.Atoi(s); err != nil {
 			t.Fatal(err)
+		}
+		room := capacity.New(capacity.Host{}.Limits(), vmmtest.Require(t).Capabilities().Machine)
+		if fits := room.Fits(); fits >= 0 && fits < machines {
+			t.Logf("%d machines fit, not %d: %s", fits, machines, room.Describe())
+			machines = fits
 		}
 	}
 	dir := shortDir(t)

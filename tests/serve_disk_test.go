@@ -71,6 +71,7 @@ func fillDisk(t *testing.T, dir string) (free func()) {
 // what has to be stored is refused with the reason, and all of it works again
 // when there is space.
 func TestServeDiskFull(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.state = smallDisk(t)
 	d := &daemon{cli: c}

@@ -10,6 +10,7 @@ import (
 // TestServeLogJSON: every line that a daemon with --log-format json writes is JSON, from
 // its first remark to its end; it lives and is ready, which nobody needs a token to see.
 func TestServeLogJSON(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, "--log-format", "json")
 	d.create("hello", "def handler(e, c):\n    return 1\n", nil)
 	d.wantOutput("hello", "{}", "1")

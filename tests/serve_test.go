@@ -40,6 +40,7 @@ def handler(event, context):
 
 // TestLambdaAPI goes through Lambda's API with AWS's client and real guests.
 func TestLambdaAPI(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	c := d.aws
 	ctx := t.Context()
@@ -176,7 +177,8 @@ func TestJavaScriptSDK(t *testing.T) {
 // that was deployed is there, and no client has got anything but an answer or a
 // clean error.
 func TestKilledUnderLoad(t *testing.T) {
-	d := startDaemon(t)
+	t.Parallel()
+	d := startDaemon(t, "--max-wait", "2m", "--target-wait", "2m")
 	for n := range 3 {
 		d.create(fmt.Sprintf("f%d", n), fmt.Sprintf("def handler(e, c):\n    return [%d, e]\n", n), nil)
 	}
@@ -204,13 +206,9 @@ func TestKilledUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for answers.Load() < 100 {
-		time.Sleep(time.Millisecond)
-	}
+	d.until("a hundred answers", func() bool { return answers.Load() >= 100 || t.Failed() })
 	d.kill()
-	for failures.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	d.until("connections break", func() bool { return failures.Load() > 0 || t.Failed() })
 	cancel()
 	wg.Wait()
 	before := 3
@@ -237,8 +235,10 @@ func TestKilledUnderLoad(t *testing.T) {
 
 // TestDrain: SIGTERM lets what runs finish, and ends with code 0.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
-	d.create("slow", "import time\ndef handler(e, c):\n    time.sleep(1)\n    return 'done'\n", nil)
+	d.create("slow", "import time\ndef handler(e, c):\n    time.sleep(e)\n    return 'done'\n", nil)
+	d.ready("slow", "0.2", 3)
 	type result struct {
 		out *lambda.InvokeOutput
 		err error
@@ -246,13 +246,11 @@ func TestDrain(t *testing.T) {
 	results := make(chan result, 3)
 	for range 3 {
 		go func() {
-			out, err := d.invoke(context.Background(), "slow", `{}`)
+			out, err := d.invoke(context.Background(), "slow", `2`)
 			results <- result{out, err}
 		}()
 	}
-	for d.metric("seuss_running") != "3" {
-		time.Sleep(time.Millisecond)
-	}
+	d.wantMetric("seuss_running", "3")
 	if err := d.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -271,6 +269,7 @@ func TestDrain(t *testing.T) {
 // TestServedFunctionsThatDoWrong: each ends by itself, and the next is right. Those
 // that hold all machines for a second are no reason to refuse the others here.
 func TestServedFunctionsThatDoWrong(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, "--machines", "3", "--target-wait", "2m", "--max-wait", "2m")
 	d.create("good", "def handler(e, c):\n    return e\n", nil)
 	for name, source := range map[string]string{
@@ -343,9 +342,7 @@ func TestOverload(t *testing.T) {
 			}
 		})
 	}
-	for refused.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	d.until("something is refused", func() bool { return refused.Load() > 0 || t.Failed() })
 	for range 20 {
 		d.wantOutput("calm", `{}`, `2`)
 	}
@@ -355,14 +352,13 @@ func TestOverload(t *testing.T) {
 		t.Error("the flooding function got nothing at all")
 	}
 	t.Logf("flood: %d served, %d refused", served.Load(), refused.Load())
-	for d.metric("seuss_queue_length") != "0" { // of clients that have just left
-		time.Sleep(time.Millisecond)
-	}
+	d.wantMetric("seuss_queue_length", "0") // clients have just left
 	d.wantOutput("flood", `{}`, `1`)
 }
 
 // TestClientsThatLeave: their machines come back.
 func TestClientsThatLeave(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t, "--machines", "2")
 	d.create("hang", "import time\ndef handler(e, c):\n    time.sleep(600)\n", func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(900) })
 	d.create("good", "def handler(e, c):\n    return 1\n", nil)
@@ -372,9 +368,8 @@ func TestClientsThatLeave(t *testing.T) {
 		for range 4 { // two run, two wait
 			wg.Go(func() { d.invoke(ctx, "hang", `{}`) })
 		}
-		for d.metric("seuss_running") != "2" || d.metric("seuss_queue_length") != "2" {
-			time.Sleep(time.Millisecond)
-		}
+		d.wantMetric("seuss_queue_length", "2")
+		d.wantMetric("seuss_running", "2")
 		cancel()
 		wg.Wait()
 		d.wantOutput("good", `{}`, `1`)
@@ -383,6 +378,7 @@ func TestClientsThatLeave(t *testing.T) {
 
 // TestWatch: a watcher hears of snapshots as they come and go.
 func TestWatch(t *testing.T) {
+	t.Parallel()
 	d := startDaemon(t)
 	request, err := http.NewRequestWithContext(t.Context(), "GET", d.url+"/v1/watch", nil)
 	if err != nil {
@@ -434,6 +430,7 @@ func TestWatch(t *testing.T) {
 
 // TestServeRefusesToBeOpen: beyond loopback only with a token.
 func TestServeRefusesToBeOpen(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.failure(2, "a token is required", "serve", "--listen", "0.0.0.0:0")
 	c.failure(2, "a token is required", "serve", "--listen", ":0")

@@ -19,6 +19,7 @@ def handler(event, context):
 // Two functions that load the same library each by itself have its pages on the disk
 // once, whichever of them stays, and run as before.
 func TestSiblingsShareALibrary(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.state = treeCopy(t)
 	answer := map[int]string{}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
@@ -22,6 +21,7 @@ import (
 // one for the invocation, below the client's span, one for each phase below that,
 // within its time, and one for the reset that follows.
 func TestSpans(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	spans := map[string][]*tracepb.Span{} // by trace
 	service := ""
@@ -122,12 +122,10 @@ func TestSpans(t *testing.T) {
 
 // waitForResets waits until every machine that is free stands ready.
 func waitForResets(d *daemon) {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	d.Helper()
+	d.until("machines are reset", func() bool {
 		var pools []dispatcher.PoolStats
 		d.get("/v1/pools", &pools)
-		if !slices.ContainsFunc(pools, func(p dispatcher.PoolStats) bool { return p.Free < p.Machines || p.Ready < p.Free }) {
-			return
-		}
-	}
-	d.Error("machines are not reset")
+		return !slices.ContainsFunc(pools, busy)
+	})
 }

@@ -154,8 +154,10 @@ func TestGuestsReachAllowedPortsOnly(t *testing.T) {
 		defer close(waits)
 		d.Invoke(ctx, dispatcher.Request{Function: "vs-waits", Event: []byte(`{}`), Timeout: time.Minute})
 	}()
-	for len(d.Instances()) == 0 {
-		time.Sleep(time.Millisecond)
+	for end := time.Now().Add(patience(time.Minute)); len(d.Instances()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the other guest does not run")
+		}
 	}
 	got := output[map[string]string](t, invoke(t, d, "vs-prober", `{"cids": [2], "ports": [7000, 7001, 7002, 22, 1024, 5000]}`))
 	for at, outcome := range got {
@@ -176,6 +178,7 @@ func TestGuestsReachAllowedPortsOnly(t *testing.T) {
 
 // TestServeVsock: the daemon's flags, and the API that lists instances.
 func TestServeVsock(t *testing.T) {
+	t.Parallel()
 	dir := shortDir(t)
 	d := startDaemon(t, "--vsock-dir", dir, "--host-ports", "7000")
 	d.create("vs", vsockServer, nil)

@@ -8,6 +8,7 @@ import (
 // TestWarmUp: what warm-up invocations leave in memory is in the snapshot, and
 // an event that the function fails on leaves the deployment as it was.
 func TestWarmUp(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.state = treeCopy(t)
 	code := c.file("counts.py", "calls = []\ndef handler(event, context):\n    calls.append(event['n'])\n    return calls\n")
@@ -30,6 +31,7 @@ func TestWarmUp(t *testing.T) {
 // the base of that image, for every function; the function itself is not. One
 // that fails is named when the image boots.
 func TestBaseWarmUp(t *testing.T) {
+	t.Parallel()
 	c := newCLI(t)
 	c.state = t.TempDir()
 	warm := c.file("warm.py", `

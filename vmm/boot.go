@@ -17,6 +17,8 @@ type BootConfig struct {
 	// with them. Neither may hold NUL bytes; together they may take
 	// guest.ArgsSize bytes, terminators included.
 	Args, Env []string
+	// Dir is the working directory, a path of a directory in the image; "" is the root.
+	Dir string
 	// Identity is what makes this instance itself.
 	Identity Identity
 }
@@ -83,12 +85,16 @@ func (m *Memory) readEntries() (guest.Entries, error) {
 }
 
 // bootStrings joins the strings, each with its terminator.
-func bootStrings(args, env []string) ([]byte, error) {
+func bootStrings(args, env []string, dir string) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, errors.New("boot: no program: the argument list is empty")
 	}
 	var b bytes.Buffer
-	for _, list := range [][]string{args, env} {
+	lists := [][]string{args, env}
+	if dir != "" {
+		lists = append(lists, []string{dir})
+	}
+	for _, list := range lists {
 		for _, s := range list {
 			if strings.IndexByte(s, 0) >= 0 {
 				return nil, fmt.Errorf("boot: argument or environment string %q holds a NUL byte", s)
@@ -123,7 +129,11 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err != nil {
 		return err
 	}
-	text, err := bootStrings(cfg.Args, cfg.Env)
+	dirs := uint32(0)
+	if cfg.Dir != "" {
+		dirs = 1
+	}
+	text, err := bootStrings(cfg.Args, cfg.Env, cfg.Dir)
 	if err != nil {
 		return err
 	}
@@ -132,7 +142,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 	}
 	if err := m.mem.WriteStruct(guest.BootGPA, guest.Boot{
 		Magic: guest.BootMagic, ABIVersion: guest.KernelVersion,
-		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), XSaveMask: m.cpu.XCR0,
+		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), Dirc: dirs, XSaveMask: m.cpu.XCR0,
 		RAMBytes: m.mem.RAMBytes(), ImageGPA: uint64(m.mem.ImageGPA()), ImageBytes: m.mem.ImageBytes(),
 		TablesGPA: uint64(pageTables{m.mem}.start()),
 	}); err != nil {

@@ -36,7 +36,7 @@ type Memory struct {
 	hostWritten *dirtytrack.PageSet
 	givenBack   *dirtytrack.PageSet
 	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
-	cuts        *dirtytrack.PageSet // pages with which a mapping may begin
+	cuts        *dirtytrack.PageSet // pages but the first with which a mapping may begin
 	far         bool                // something has been mapped in the far window
 }
 
@@ -235,7 +235,14 @@ func (m *Memory) MapFile(first, count uint64, f *os.File, off int64) error {
 // cut notes that pages are a mapping of their own, and no longer several.
 func cut(m *Memory, first, count uint64) {
 	m.cuts.RemoveRange(first, count)
-	m.cuts.Add(first)
+	bound(m, first, count)
+}
+
+// bound notes that mappings begin at the first of pages and behind the last one.
+func bound(m *Memory, first, count uint64) {
+	if first > 0 {
+		m.cuts.Add(first)
+	}
 	if end := first + count; end < m.Pages() {
 		m.cuts.Add(end)
 	}

@@ -214,6 +214,6 @@ func (m *Memory) PreferHuge(first, count uint64) (bool, error) {
 	if _, err := m.pages(first, count); err != nil {
 		return false, fmt.Errorf("prefer huge pages: %w", err)
 	}
-	cut(m, first, count) // apart from what does not prefer them
+	bound(m, first, count) // apart from what does not prefer them
 	return m.backing.PreferHuge(first, count), nil
 }

@@ -228,3 +228,28 @@ func FuzzConsole(f *testing.F) {
 		}
 	})
 }
+
+// TestMappingsAreNotUndercounted: what prefers huge pages is apart from what does not, on
+// either side of the mappings that are in it; the first page begins one in any case.
+func TestMappingsAreNotUndercounted(t *testing.T) {
+	m, err := NewMemory(8<<20, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	for _, c := range []struct {
+		what string
+		do   func() error
+		want int
+	}{
+		{"the first pages", func() error { return m.MapZero(0, 4) }, 2},
+		{"two in the middle", func() error { return errors.Join(m.MapZero(600, 1), m.MapZero(700, 1)) }, 6},
+		{"huge pages around them", func() error { _, err := m.PreferHuge(512, 512); return err }, 8},
+		{"one for all of that", func() error { return m.MapZero(512, 512) }, 4},
+		{"one for all", func() error { return m.MapZero(0, m.Pages()) }, 1},
+	} {
+		if err := c.do(); err != nil || m.Mappings() != c.want {
+			t.Errorf("%s: %d mappings, want %d (%v)", c.what, m.Mappings(), c.want, err)
+		}
+	}
+}

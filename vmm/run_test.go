@@ -65,6 +65,9 @@ func TestTimeoutOfComputingGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.check(b.run(vmm.RunOptions{Deadline: time.Now().Add(10 * time.Millisecond)}), vmm.StopTimeout)
+	for tries := 0; b.Registers().RIP != uint64(mailProgram) && tries < 1000; tries++ { // on a busy host deadlines pass before it gets there
+		b.check(b.run(vmm.RunOptions{Deadline: time.Now().Add(10 * time.Millisecond)}), vmm.StopTimeout)
+	}
 	if b.Quiescent() {
 		t.Error("a machine that was stopped while it computed counts as quiescent")
 	}

@@ -6,11 +6,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
 
@@ -48,12 +50,15 @@ func TestReaches(t *testing.T) {
 		tok, secret := token(t, "t", c.owner, false, []string{"invoke"}, c.patterns...)
 		p := table(t, tok).Bearer(secret)
 		for _, key := range c.yes {
+			if owners, all := p.Owners(); !all && !slices.Contains(owners, functions.OwnerOf(key)) {
+				t.Errorf("%s %v: %s is of none of %v", c.owner, c.patterns, key, owners)
+			}
 			if !p.Reaches(key) || !p.May(Invoke, key) || p.May(Deploy, key) {
 				t.Errorf("%s %v: %s", c.owner, c.patterns, key)
 			}
 		}
 		for _, key := range c.no {
-			if p.Reaches(key) {
+			if owners, all := p.Owners(); p.Reaches(key) || !all && len(owners) > max(1, len(c.patterns)) {
 				t.Errorf("%s %v reaches %s", c.owner, c.patterns, key)
 			}
 		}

@@ -2,6 +2,7 @@ package access
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strings"
 
 	"seuss/dispatcher/functions"
@@ -90,6 +91,25 @@ func (p *Principal) Reaches(key string) bool {
 
 // May reports whether the principal has a right on a function.
 func (p *Principal) May(right Right, key string) bool { return p.Has(right) && p.Reaches(key) }
+
+// Owners returns those of whose functions the principal may reach some; all: of everybody's.
+func (p *Principal) Owners() (owners []string, all bool) {
+	if p.rights&Admin != 0 {
+		return nil, true
+	}
+	if p.patterns == nil {
+		return []string{p.Owner}, false
+	}
+	for _, f := range p.patterns {
+		if f.owner == "*" {
+			return nil, true
+		}
+		if !slices.Contains(owners, f.owner) {
+			owners = append(owners, f.owner)
+		}
+	}
+	return owners, false
+}
 
 // Everywhere reports whether the principal's rights are about all functions of all
 // owners.

@@ -122,6 +122,9 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	return &Entry{c: c, target: target, ticket: ticket, stay: stay}, nil
 }
 
+// Deployment is what the function's name has led to. It is not to be changed.
+func (e *Entry) Deployment() *dispatcher.Deployment { return e.target }
+
 func (c *Control) refused() {
 	c.o.Metrics.NotInvoked(OutcomeRefused)
 	c.refusals.count(c.o.Log)

@@ -225,7 +225,7 @@ func TestSlotIsFreeFirst(t *testing.T) {
 	}}
 	s := sched.New(sched.Options{Slots: 1})
 	r := &reader{s: s}
-	if err := New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: r}).Run(t.Context(), events.Event{Function: "echo"}); err != nil || !r.free {
+	if err := New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: r}).Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"}); err != nil || !r.free {
 		t.Errorf("%v, the slot is free: %v", err, r.free)
 	}
 }

@@ -34,11 +34,26 @@ func (c *Control) keep(ctx context.Context, t *dispatcher.Deployment, requestID 
 	c.o.Logs.Add(keyOf(&t.Function), e)
 }
 
-func versionOf(deployment string) string {
-	if v := dispatcher.VersionOf(deployment); v != dispatcher.Latest {
-		return v
+func versionOf(deployment string) string { return versionInLogs(dispatcher.VersionOf(deployment)) }
+
+func versionInLogs(version string) string {
+	if version == dispatcher.Latest {
+		return ""
 	}
-	return ""
+	return version
+}
+
+// LogVersions returns for logs.Query the versions that a name of a function's stands for, and
+// what failed events have in their place.
+func LogVersions(f *functions.Function, name string) ([]string, error) {
+	list, err := dispatcher.VersionsOf(f, name)
+	for i := range list {
+		list[i] = versionInLogs(list[i])
+	}
+	if list != nil {
+		list = append(list, versionOf(name))
+	}
+	return list, err
 }
 
 func linesOf(printed []dispatcher.LogLine) []logs.Line {
@@ -87,6 +102,6 @@ func EventFailed(into Logs) func(events.Failure) {
 			note = fmt.Sprintf("the event is given up after %d attempts: ", f.Attempts)
 		}
 		into.Add(logs.Key{Function: functions.BaseName(f.Event.Function), ID: f.Event.FunctionID},
-			logs.Entry{Time: time.Now(), Kind: logs.Event, RequestID: f.Event.RequestID, Note: note + instance.Cut(f.Err.Error(), maxErrorText)})
+			logs.Entry{Time: time.Now(), Kind: logs.Event, RequestID: f.Event.RequestID, Version: versionOf(f.Event.Function), Note: note + instance.Cut(f.Err.Error(), maxErrorText)})
 	}
 }

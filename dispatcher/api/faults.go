@@ -92,6 +92,7 @@ var faults = []Fault{
 	{lineage.ErrChecksum, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{dispatcher.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{dispatcher.ErrFull, Unavailable, http.StatusServiceUnavailable, LambdaThrottled, http.StatusTooManyRequests, ExitFailure},
+	{instance.ErrNoMachine, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{sched.ErrDrained, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 }
 

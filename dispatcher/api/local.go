@@ -2,10 +2,12 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -142,11 +144,32 @@ func NewLocal(d *dispatcher.Dispatcher) Local { return Local{d, Kept{d.Store()}}
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {
 	records, err := l.Dispatcher.Functions()
+	return l.functionsOf(records), err
+}
+
+// FunctionsWhere is Functions of some owners, and of them those that are wanted: others
+// are not read, or not described.
+func (l Local) FunctionsWhere(owners []string, wanted func(key string) bool) ([]Function, error) {
+	var records []functions.Function
+	var failed error
+	for _, owner := range owners {
+		list, err := l.Owned(owner)
+		for _, f := range list {
+			if wanted(f.Name) {
+				records = append(records, f)
+			}
+		}
+		failed = errors.Join(failed, err)
+	}
+	return l.functionsOf(records), failed
+}
+
+func (l Local) functionsOf(records []functions.Function) []Function {
 	list := []Function{}
 	for _, f := range records {
 		list = append(list, FunctionOf(l.Kept.Store, f, l.Dispatcher.Outer()))
 	}
-	return list, err
+	return list
 }
 
 // Describe describes a deployment.

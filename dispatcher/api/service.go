@@ -111,12 +111,16 @@ type Hosted interface {
 	// machine.
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	ImageMemory(image string) (bytes uint64, err error)
+	RuntimeImage(runtime string) (image string, err error)
+	LambdaRuntime(*functions.Function) string
 	Stats() dispatcher.Stats
 	// Unready says in a few words each why the service cannot serve; none: it can.
 	Unready() []string
 	StateDir() string
 	// Describe describes a deployment.
 	Describe(deployment string) (*Function, error)
+	// FunctionsWhere is Functions of some owners, and of them those that are wanted.
+	FunctionsWhere(owners []string, wanted func(key string) bool) ([]Function, error)
 	// SnapshotsWhere is Snapshots of those that are wanted.
 	SnapshotsWhere(wanted func(*lineage.Node) bool) []*Snapshot
 	// Watch returns a channel that is closed when the snapshots change.

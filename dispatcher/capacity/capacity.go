@@ -19,13 +19,17 @@ import (
 // ErrFull is what refusals of a machine wrap.
 var ErrFull = errors.New("no room for one machine more")
 
-// What is left to the rest of the process, of each thing, unless half of it is less:
-// 8,192 mappings and as many descriptors for nodes that are expanded in memory (4,096), the
-// same number of descriptors for clients, 2,048 mappings for pages that are kept for more
-// nodes, 2,048 for Go's runtime; and spareMappings.
+// MachinesPerCPU is how many machines of an image a daemon has by default for each CPU.
+const MachinesPerCPU = 4
+
+// What is left to the rest of the process, of each thing, unless half of it is less.
 const (
-	reserveMappings    = 20480
-	reserveDescriptors = 20480
+	// Two of each node that is expanded in memory (4,096), of mappings and descriptors.
+	reserveNodes = 2 * 4096
+	// Beside them pages that are kept for more nodes, Go's runtime, and spareMappings.
+	reserveMappings = reserveNodes + 2048 + 2048 + spareMappings
+	// Beside them clients (4,096 on each of two listeners), and files and sockets.
+	reserveDescriptors = reserveNodes + 2*4096 + 4096
 	reserveTasks       = 512
 	// spareMappings are for machines that can use more than they may in any case.
 	spareMappings = 8192

@@ -56,9 +56,12 @@ func Open(ctx context.Context, stateDir string, o Options) (*Service, error) {
 	o.Options.StateDir = stateDir
 	s := &Service{}
 	if o.Options.Platform == nil {
-		p, _, _, err := platform.OpenBest(platform.Options{NoHugePages: !o.HugePages})
+		p, k, passed, err := platform.OpenBest(platform.Options{NoHugePages: !o.HugePages})
 		if err != nil {
 			return nil, err
+		}
+		if len(passed) > 0 && o.Log != nil {
+			o.Log.Warn("the best platform cannot be used", "platform", passed[0].Title, "instead", k.Instead, "reason", passed[0].Reason())
 		}
 		s.own, o.Options.Platform = p, p
 	}

@@ -134,18 +134,28 @@ func most(counts map[string]int, of func(string) bool) (name string) {
 	return name
 }
 
-// List returns the events of a function, by its name without a qualifier and its identity,
-// that are not done, and those that were given up: oldest first.
-func (q *Queue) List(function, id string) []Status {
+// List returns the events of a function, by its name and its identity, that are not done,
+// and those that were given up: oldest first. A qualifier in the name leaves those whose
+// caller named it.
+func (q *Queue) List(name, id string) []Status {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	list := []Status{}
 	for e := range q.events {
-		if functions.BaseName(e.Function) == function && e.FunctionID == id {
+		if e.FunctionID == id && named(e.Function, name) {
 			list = append(list, e.status())
 		}
 	}
-	return sorted(append(list, ofFunction(q.given, function, id)...))
+	return sorted(append(list, ofFunction(q.given, name, id)...))
+}
+
+// named: what its caller named so is meant by a name.
+func named(function, name string) bool {
+	const latest = ":$LATEST" // stands for no qualifier
+	if functions.BaseName(name) == name {
+		return functions.BaseName(function) == name
+	}
+	return strings.TrimSuffix(function, latest) == strings.TrimSuffix(name, latest)
 }
 
 func (e *queued) status() Status {
@@ -157,9 +167,9 @@ func (e *queued) status() Status {
 	return s
 }
 
-func ofFunction(given []GivenUp, function, id string) (list []Status) {
+func ofFunction(given []GivenUp, name, id string) (list []Status) {
 	for _, g := range given {
-		if functions.BaseName(g.Function) == function && g.FunctionID == id {
+		if g.FunctionID == id && named(g.Function, name) {
 			list = append(list, g.Status)
 		}
 	}
@@ -174,7 +184,7 @@ func sorted(list []Status) []Status {
 }
 
 // ReadJournal is List for a journal that no service has open.
-func ReadJournal(path, function, id string) ([]Status, error) {
+func ReadJournal(path, name, id string) ([]Status, error) {
 	if st, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && st.Size() == 0 {
 		return []Status{}, nil // no service has come as far as making one
 	}
@@ -193,12 +203,12 @@ func ReadJournal(path, function, id string) ([]Status, error) {
 	}
 	list := []Status{}
 	for _, e := range waiting {
-		if functions.BaseName(e.Function) == function && e.FunctionID == id {
+		if e.FunctionID == id && named(e.Function, name) {
 			list = append(list, e.status())
 		}
 	}
 	given, err := j.givenUp()
-	return sorted(append(list, ofFunction(given, function, id)...)), err
+	return sorted(append(list, ofFunction(given, name, id)...)), err
 }
 
 // givenUp returns what is remembered of events that were given up. What cannot be read is

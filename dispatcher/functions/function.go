@@ -21,6 +21,9 @@ const (
 	maxHandlerBytes = 256
 	maxRecordBytes  = 64 << 10 // of a deployment's JSON
 
+	// MaxVersions bounds the published versions of one function: whoever publishes one
+	// more, or removes one, reads them all.
+	MaxVersions = 1000
 	// MaxCodeBytes bounds the code of one function.
 	MaxCodeBytes = bundle.MaxBytes
 )
@@ -49,7 +52,7 @@ type Function struct {
 // Lambda's function configuration. The Store keeps them and reads none.
 type Settings struct {
 	Description string `json:"description,omitempty"`
-	Runtime     string `json:"runtime,omitempty"`
+	Runtime     string `json:"runtime,omitempty"` // by name, or AWS Lambda's name of a version; "": the image's
 	Role        string `json:"role,omitempty"`
 	TimeoutSec  int    `json:"timeout_s,omitempty"`   // 0: the dispatcher's default
 	MemoryMiB   int    `json:"memory_mib,omitempty"`  // 0: the image's

@@ -148,7 +148,9 @@ func (s *Store) put(f *Function, code []byte) error {
 		return err
 	}
 	// The function is deployed: old code that stays behind is swept by Open.
-	_ = s.dropCode(f.Name, old.CodeDigest)
+	if old.CodeDigest != f.CodeDigest { // else it is used: no other deployment has to be read
+		_ = s.dropCode(f.Name, old.CodeDigest)
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"reflect"
@@ -186,5 +187,25 @@ func TestVersions(t *testing.T) {
 	}
 	if list, err := s.Versions("none"); err != nil || len(list) != 0 {
 		t.Errorf("of nothing %v, %v", list, err)
+	}
+}
+
+// TestPutReadsNoOthers: a deployment whose code stays does not have all others read, with
+// everybody's changes waiting.
+func TestPutReadsNoOthers(t *testing.T) {
+	s := open(t, t.TempDir())
+	code := []byte("code")
+	put := func(name string) {
+		if _, err := s.Put(Function{Name: name, Handler: "h"}, code); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("one")
+	few := testing.AllocsPerRun(5, func() { put("one") })
+	for i := range 50 {
+		put(fmt.Sprint("other", i))
+	}
+	if many := testing.AllocsPerRun(5, func() { put("one") }); many > 2*few {
+		t.Errorf("%v allocations beside 50 others, %v alone", many, few)
 	}
 }

@@ -14,7 +14,8 @@
 // of frames.
 //
 // The files in the order in which an instance lives: vm.go (the machine), life.go (the
-// states of a VM), memoryplan.go (what its memory shows), boot.go, instance.go (begin
+// states of a VM), memoryplan.go (what its memory shows), mapping.go (with how few
+// mappings), boot.go, instance.go (begin
 // and end), session.go and stream.go (the driver), capture.go and trim.go (making a
 // snapshot), loading.go and written.go (what is learned for the next).
 //

@@ -16,6 +16,9 @@ var (
 	ErrProtocol = errors.New("malformed message from the guest's driver")
 	// ErrStream: the guest has ended the stream that only its driver may use.
 	ErrStream = errors.New("the guest's driver has closed its stream")
+	// ErrNoMachine: the platform has made no machine. Another attempt may find it
+	// otherwise.
+	ErrNoMachine = errors.New("the host gives no machine (seussctl doctor says what it lacks)")
 	// ErrCPU: a snapshot was taken on a CPU with features that this host lacks.
 	ErrCPU = errors.New("snapshot needs CPU features that this host lacks")
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"seuss/images"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -11,9 +12,9 @@ import (
 // program is started.
 type Image struct {
 	Name, Digest string
-	MemoryBytes  uint64 // of guest RAM
-	ImageBytes   uint64 // of the image, which is mapped above it
-	Argv, Env    []string
+	MemoryBytes  uint64           // of guest RAM
+	ImageBytes   uint64           // of the image, which is mapped above it
+	Runtimes     []images.Runtime // that functions can be started on; see package runtimes
 }
 
 // OpenImage describes the image in a file, and returns its root node, which it makes if
@@ -51,7 +52,7 @@ func (h *Host) openImage(name, path string) (*Image, *lineage.Node, error) {
 		return nil, nil, fmt.Errorf("open image %s: %w: its header has the digest %s", path, images.ErrCorrupt, digest)
 	}
 	c := im.Config()
-	return &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.Header().TotalBytes, Argv: c.Argv, Env: c.Env}, root, nil
+	return &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.Header().TotalBytes, Runtimes: runtimes.Of(&c)}, root, nil
 }
 
 // addImage makes the root node of an image whose content has been checked.

@@ -60,11 +60,15 @@ func (h *Host) BeginLoading(s *Snapshot) {
 
 func (h *Host) load(s *Snapshot, set lineage.LoadingSet) {
 	l, err := h.layout(s)
+	var apart *lineage.Layout
+	if err == nil {
+		apart, err = h.together(s)
+	}
 	if err != nil {
 		h.Log.Warn("prefetch a loading set", "node", s.Node.ID, "error", err)
 		return
 	}
-	filled, err := s.View.Prefetch(set, l, h.Closing)
+	filled, err := s.View.Prefetch(set, []*lineage.Layout{l, apart}, h.Closing)
 	h.Observer.Prefetched(filled)
 	if err != nil { // whoever needs the pages is told
 		h.Log.Warn("prefetch a loading set", "node", s.Node.ID, "error", err)

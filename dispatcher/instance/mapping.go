@@ -12,7 +12,9 @@ import (
 // How a machine's memory is mapped. A mapping of this process is dear where there are a
 // thousand machines: a kernel gives 65,530 (docs/decisions/pages.md, "How do a thousand
 // machines fit into a process?"). So a new machine maps the Layout of a snapshot that many
-// functions share, and what a function's snapshots have besides is copied.
+// functions share. What a function's snapshots have besides is copied, but for long runs,
+// which are mapped, and long stretches of short ones, which are mapped from a copy that the
+// snapshot's machines share.
 
 const (
 	// layoutPieces is how many mappings the layout of a snapshot takes, at most.
@@ -100,6 +102,9 @@ func (p *memoryPlan) lay(l *lineage.Layout, fresh bool) error {
 		}
 	}
 	p.layout, p.base, p.view, p.resets = l, l.View, nil, 0
+	p.laid = p.mem.Mappings()
+	clear(p.flats)
+	p.flats = p.flats[:0]
 	p.private.Clear()
 	p.giveMappings()
 	return nil
@@ -118,6 +123,16 @@ func (p *memoryPlan) mayMap() bool {
 	}
 	p.extra += n
 	return true
+}
+
+// trimMappings gives back what the machine has of those and does not need any more, but
+// for a few.
+func (p *memoryPlan) trimMappings() {
+	const few = 16
+	if over := p.extra - max(p.mem.Mappings()-MachineMappings, 0) - few; over >= few {
+		p.spare.GiveMappings(over)
+		p.extra -= over
+	}
 }
 
 func (p *memoryPlan) giveMappings() {
@@ -141,30 +156,48 @@ func (p *memoryPlan) mapRun(run lineage.Run) error {
 
 // mapLong maps the runs of view that differ from base and are long, the longest first
 // while there are mappings for them, then what lies together in the snapshot's own copy,
-// and adds the pages of the others to small.
+// and adds the pages of the others to small. Where what was mapped since memory was laid
+// leaves no mapping for any of it, that is given up first.
 func (p *memoryPlan) mapLong(view *lineage.View, small *dirtytrack.PageSet) (mapped uint64, err error) {
-	var long []lineage.Run
-	apart := p.apart
-	apart.Clear()
-	for first, count := range lineage.Diff(p.base, view) {
-		begin, end := first, first // of the last stretch of short runs
-		for run := range view.Runs(first, count) {
-			if run.Count < mapRun {
-				end = run.First + run.Count
-				continue
-			}
-			long = append(long, run)
-			p.addShort(begin, end, small)
-			begin, end = run.First+run.Count, run.First+run.Count
-		}
-		p.addShort(begin, end, small)
-	}
-	if len(long) == 0 && apart.Len() == 0 {
+	long := p.splitDiff(view, small)
+	if len(long) == 0 && p.apart.Len() == 0 {
 		return 0, nil
 	}
-	if n := p.mem.Mappings(); n+2*len(long) > MachineMappings+p.extra && n > len(p.layout.Pieces) && !p.mayMap() {
-		return p.layAnew(view, small)
+	together, err := p.together(p.apart)
+	if err != nil {
+		return 0, err
 	}
+	if (len(long) > 0 || together != nil) && p.mem.Mappings() > p.laid && !p.mayMap() {
+		if err := p.lay(p.layout, false); err != nil {
+			return 0, err
+		}
+		if err := p.check(view); err != nil { // more of it differs now
+			return 0, err
+		}
+		small.Clear()
+		long = p.splitDiff(view, small)
+	}
+	return p.mapRuns(view, long, small)
+}
+
+// splitDiff returns the long runs of view that differ from base. Of the others, those that
+// lie side by side become apart, and the rest small.
+func (p *memoryPlan) splitDiff(view *lineage.View, small *dirtytrack.PageSet) (long []lineage.Run) {
+	p.apart.Clear()
+	for first, count := range lineage.Diff(p.base, view) {
+		eachShort(view, first, count, func(run lineage.Run) { long = append(long, run) }, func(begin, count uint64) {
+			if count < mapRun {
+				small.AddRange(begin, count)
+			} else {
+				p.apart.AddRange(begin, count)
+			}
+		})
+	}
+	return long
+}
+
+// mapRuns is mapLong of what splitDiff has found.
+func (p *memoryPlan) mapRuns(view *lineage.View, long []lineage.Run, small *dirtytrack.PageSet) (mapped uint64, err error) {
 	slices.SortStableFunc(long, func(a, b lineage.Run) int { return cmp.Compare(b.Count, a.Count) })
 	var runs []lineage.Run
 	for _, run := range long {
@@ -179,37 +212,15 @@ func (p *memoryPlan) mapLong(view *lineage.View, small *dirtytrack.PageSet) (map
 		runs = append(runs, run)
 		p.private.RemoveRange(run.First, run.Count)
 	}
-	together, err := p.mapTogether(view, apart, &runs)
+	together, err := p.mapTogether(view, p.apart, &runs)
 	if mapped += together; err != nil {
 		return mapped, err
 	}
-	small.Union(apart)
+	small.Union(p.apart)
 	slices.SortFunc(runs, byFirst)
 	p.base = p.base.With(runs)
+	p.trimMappings()
 	return mapped, nil
-}
-
-// addShort adds a stretch of short runs to those that may lie together, or to small.
-func (p *memoryPlan) addShort(begin, end uint64, small *dirtytrack.PageSet) {
-	switch {
-	case begin == end:
-	case end-begin < mapRun:
-		small.AddRange(begin, end-begin)
-	default:
-		p.apart.AddRange(begin, end-begin)
-	}
-}
-
-// layAnew gives up what was mapped since the machine was made, and maps from there.
-func (p *memoryPlan) layAnew(view *lineage.View, small *dirtytrack.PageSet) (mapped uint64, err error) {
-	if err := p.lay(p.layout, false); err != nil {
-		return 0, err
-	}
-	if err := p.check(view); err != nil { // more of it differs now
-		return 0, err
-	}
-	small.Clear()
-	return p.mapLong(view, small)
 }
 
 // cool takes private copies back that no run has changed: what is mapped below is the
@@ -268,20 +279,14 @@ func byFirst(a, b lineage.Run) int { return cmp.Compare(a.First, b.First) }
 // the same content, which a blob has once: from a copy in which they lie together, and
 // which all machines of the snapshot share. It takes what it maps out of the pages.
 func (p *memoryPlan) mapTogether(view *lineage.View, pages *dirtytrack.PageSet, runs *[]lineage.Run) (mapped uint64, err error) {
-	if p.snapshot == nil || pages.Len() < mapRun {
-		return 0, nil
-	}
-	l, err := p.snapshot.together(pages)
+	l, err := p.together(pages)
 	if l == nil || err != nil {
 		return 0, err
 	}
 	for _, piece := range l.Pieces {
-		if !piece.Flat {
-			continue
-		}
 		for page, end := piece.First, piece.First+piece.Count; page < end; page++ {
 			n := uint64(0)
-			for page+n < end && pages.Has(page+n) && same(l.View, view, page+n) {
+			for page+n < end && pages.Has(page+n) && (l.View == view || same(l.View, view, page+n)) {
 				n++
 			}
 			if n < mapRun {
@@ -295,6 +300,9 @@ func (p *memoryPlan) mapTogether(view *lineage.View, pages *dirtytrack.PageSet, 
 			if err := p.mem.MapPager(page, n, l.Flat, piece.Page+page-piece.First); err != nil {
 				return mapped, err
 			}
+			if !slices.Contains(p.flats, l.Flat) {
+				p.flats = append(p.flats, l.Flat)
+			}
 			for run := range view.Runs(page, n) {
 				*runs = append(*runs, run)
 			}
@@ -307,40 +315,80 @@ func (p *memoryPlan) mapTogether(view *lineage.View, pages *dirtytrack.PageSet, 
 	return mapped, nil
 }
 
+// together is Host.together of the snapshot that memory is brought to, if so many pages are
+// worth it.
+func (p *memoryPlan) together(pages *dirtytrack.PageSet) (*lineage.Layout, error) {
+	if p.snapshot == nil || pages.Len() < mapRun {
+		return nil, nil
+	}
+	return p.host.together(p.snapshot)
+}
+
 // same reports whether two views have the same page of a blob at a page, or zeros.
 func same(a, b *lineage.View, page uint64) bool {
 	x, y := a.Lookup(page), b.Lookup(page)
 	return x.Blob == y.Blob && (x.Blob == nil || x.Page == y.Page)
 }
 
-// together is the layout of pages of a snapshot that lie apart in their blobs, of those for
-// which the first machine asks; nil where there are none, or no memory for a copy.
-func (s *Snapshot) together(pages *dirtytrack.PageSet) (*lineage.Layout, error) {
+// together is the layout of the stretches of a snapshot whose pages lie apart in their blobs,
+// of what it has besides the snapshot below that machines are laid as; nil where there are
+// none, or where copies may take no more memory.
+func (h *Host) together(s *Snapshot) (*lineage.Layout, error) {
+	s.laying.Lock()
+	l, known, stretches := s.apart, s.stretched, s.stretches
+	s.laying.Unlock()
+	if l != nil || known && len(stretches) == 0 {
+		return l, nil
+	}
+	if !known {
+		below, err := h.sharedBelow(s)
+		if err != nil {
+			return nil, err
+		}
+		stretches = stretchesApart(below.View, s.View)
+	}
 	s.laying.Lock()
 	defer s.laying.Unlock()
-	if s.apart != nil {
+	s.stretches, s.stretched = stretches, true
+	if s.apart != nil || len(stretches) == 0 {
 		return s.apart, nil
 	}
-	var runs []lineage.Run
-	for first, count := range pages.Runs() {
-		if count < mapRun {
-			continue
-		}
-		var here []lineage.Run
-		for run := range s.View.Runs(first, count) {
-			here = append(here, run)
-		}
-		if uint64(len(here)) > count/mapRun+1 {
-			runs = append(runs, here...)
-		}
-	}
-	if len(runs) == 0 {
-		return nil, nil
-	}
-	l, err := lineage.Lay(lineage.NewView(s.View.Pages()).With(runs), layoutPieces)
-	if err != nil {
+	var err error
+	if s.apart, err = lineage.LayStretches(s.View, stretches); err != nil {
 		return nil, fmt.Errorf("lay pages of node %.12s together: %w", s.Node.Info.ID, err)
 	}
-	s.apart = l
-	return l, nil
+	return s.apart, nil
+}
+
+// stretchesApart are the stretches where view differs from below that are long, but of
+// short runs.
+func stretchesApart(below, view *lineage.View) (list []lineage.Stretch) {
+	for first, count := range lineage.Diff(below, view) {
+		eachShort(view, first, count, nil, func(begin, count uint64) {
+			if count >= mapRun {
+				list = append(list, lineage.Stretch{First: begin, Count: count})
+			}
+		})
+	}
+	return list
+}
+
+// eachShort calls short with the stretches of a view's runs that are shorter than mapRun,
+// and long, which may be nil, with the others.
+func eachShort(view *lineage.View, first, count uint64, long func(lineage.Run), short func(begin, count uint64)) {
+	begin := first // of the last stretch of short runs
+	for run := range view.Runs(first, count) {
+		if run.Count < mapRun {
+			continue
+		}
+		if begin < run.First {
+			short(begin, run.First-begin)
+		}
+		if begin = run.First + run.Count; long != nil {
+			long(run)
+		}
+	}
+	if end := first + count; begin < end {
+		short(begin, end-begin)
+	}
 }

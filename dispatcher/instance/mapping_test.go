@@ -54,7 +54,7 @@ func TestMachineMappings(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mem.Close()
-	p, err := newMemoryPlan(mem, stingy{})
+	p, err := newMemoryPlan(b.host, mem, stingy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,6 +88,7 @@ func TestMachineMappings(t *testing.T) {
 			if err := p.collect(true); err != nil {
 				t.Fatal(err)
 			}
+			p.snapshot = b.nodes[name]
 			moved, err := p.deploy(view)
 			if err != nil {
 				t.Fatal(err)
@@ -131,7 +132,7 @@ func TestNoRoomForLayouts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer mem.Close()
-	p, err := newMemoryPlan(mem, stingy{})
+	p, err := newMemoryPlan(b.host, mem, stingy{})
 	if err != nil {
 		t.Fatal(err)
 	}

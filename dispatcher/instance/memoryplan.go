@@ -13,11 +13,11 @@ import (
 
 // Thresholds of "copy small, map large". A private page that is rewritten in
 // place costs a memcpy; a page that is mapped costs a page fault in the host
-// and one in the guest's shadow at its next use, and a system call for each
-// run. Measured in docs/decisions/reset.md, "Why is a reset a memcpy?".
+// and one in the guest's shadow at its next use, and a system call and a mapping
+// of the process for each run. Measured in docs/decisions/reset.md, "Why is a reset a memcpy?".
 const (
-	// mapRun is the shortest run of pages, lying together in one blob, that is
-	// mapped rather than copied.
+	// mapRun is the shortest run of pages, lying together in one blob, or in a copy
+	// that the snapshot's machines share, that is mapped rather than copied.
 	mapRun = 64
 	// learnResets is how many resets to the same node compare before they copy.
 	// A private page that no run in all of them changed is cold: it goes back to
@@ -38,10 +38,15 @@ type memoryPlan struct {
 	base  *lineage.View
 	spare Room // of the process's mappings
 	extra int  // that the machine has of those
+	laid  int  // mappings that the layout takes
+	// flats are those that were mapped since it was: they count as memory of the process
+	// for as long as a machine shows them.
+	flats []*lineage.Flat
 	// private holds the pages that are private copies. Their content is known
 	// only right after deploy: then it is the view's.
 	private *dirtytrack.PageSet
 
+	host     *Host
 	snapshot *Snapshot // of which view is, where machines share what they map of it; may be nil
 
 	view    *lineage.View       // of the last deploy
@@ -66,7 +71,7 @@ type Moved struct {
 	Calls          uint64 // system calls that have changed how memory is mapped
 }
 
-func newMemoryPlan(mem *vmm.Memory, spare Room) (memoryPlan, error) {
+func newMemoryPlan(h *Host, mem *vmm.Memory, spare Room) (memoryPlan, error) {
 	tracker, err := mem.Tracker()
 	if err != nil {
 		return memoryPlan{}, err
@@ -75,7 +80,7 @@ func newMemoryPlan(mem *vmm.Memory, spare Room) (memoryPlan, error) {
 		spare = plenty{}
 	}
 	return memoryPlan{
-		mem: mem, tracker: tracker, spare: spare,
+		host: h, mem: mem, tracker: tracker, spare: spare,
 		private: dirtytrack.NewPageSet(mem.Pages()), changed: dirtytrack.NewPageSet(mem.Pages()),
 		written: dirtytrack.NewPageSet(mem.Pages()), small: dirtytrack.NewPageSet(mem.Pages()), fresh: dirtytrack.NewPageSet(mem.Pages()),
 		apart: dirtytrack.NewPageSet(mem.Pages()),

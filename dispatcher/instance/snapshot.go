@@ -25,9 +25,11 @@ type Snapshot struct {
 	callsOnce sync.Once
 	calls     map[int]uint32 // see unsupported
 
-	laying sync.Mutex      // held while one of these is made
-	laid   *lineage.Layout // nil: not yet
-	apart  *lineage.Layout // see together; nil: not yet
+	laying    sync.Mutex        // held while one of these is made
+	laid      *lineage.Layout   // nil: not yet
+	apart     *lineage.Layout   // see together; nil: not yet
+	stretches []lineage.Stretch // that are in it
+	stretched bool              // those are known
 
 	loading loadingState
 	holders atomic.Int32

@@ -67,12 +67,12 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", ErrNoMachine, err)
 	}
 	vm.arrived = vm.stream.arrived
 	vm.interrupt, vm.interrupted = interruption(vm.m)
 	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
-		if vm.plan, err = newMemoryPlan(vm.m.Memory(), vm.room); err == nil {
+		if vm.plan, err = newMemoryPlan(vm.host, vm.m.Memory(), vm.room); err == nil {
 			if err = vm.plan.lay(l, true); err == nil {
 				return nil
 			}
@@ -172,8 +172,8 @@ func (vm *VM) Resident() (platform.Resident, error) { return vm.m.Memory().Resid
 // Close ends the machine.
 func (vm *VM) Close() error {
 	vm.enter(Dead)
-	vm.plan.giveMappings()
 	err := errors.Join(vm.plan.tracker.Close(), vm.m.Close())
+	vm.plan.giveMappings() // now that there are none any more
 	if vm.room != nil {
 		vm.room.Give()
 		vm.room = nil

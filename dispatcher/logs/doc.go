@@ -5,12 +5,13 @@
 // identity that its deployment got when it was created: one that is removed and made anew
 // shares nothing with the one before. Entries are appended to segments (segment.go has the
 // layout); the oldest segments go when they are too old, when the function has more than
-// its size, or, the largest function's first, when all together have more than theirs.
+// its size, or, those of the owner who has most first, when all together have more than
+// theirs.
 //
-// Nobody waits for a log: Add puts an entry into a queue that is bounded in bytes and
-// fair between functions, and one goroutine writes. What does not fit, and what the disk
-// does not take, is dropped, counted by function and said in the log itself as soon as
-// something can be written again. Nothing is synced: a power cut may take the last
+// Nobody waits for a log: Add puts an entry into a queue that is bounded in bytes and fair
+// between owners and their functions, and one goroutine writes. What does not fit, and what
+// the disk does not take, is dropped, counted by function and said in the log itself as soon
+// as something can be written again. Nothing is synced: a power cut may take the last
 // seconds. A torn or damaged end of a segment is left out, whatever it holds.
 //
 // Units: bytes; time.Duration.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Kind says what an entry is about.
@@ -25,7 +26,7 @@ type Entry struct {
 	Time      time.Time `json:"time"` // when it ended
 	Kind      Kind      `json:"kind"`
 	RequestID string    `json:"request_id,omitempty"`
-	Version   string    `json:"version,omitempty"` // "" is $LATEST
+	Version   string    `json:"version,omitempty"` // "" is $LATEST; of an Event the qualifier that it was sent to
 	Lines     []Line    `json:"lines,omitempty"`   // what was printed
 	Cut       bool      `json:"cut,omitempty"`     // there was more
 	Error     *Error    `json:"error,omitempty"`
@@ -61,39 +62,90 @@ func (e *Entry) size() int {
 	return n
 }
 
-// cutText drops what is printed beyond limit bytes.
-func (e *Entry) cutText(limit int) {
-	lines := make([]Line, 0, len(e.Lines)) // the old ones are somebody else's too
-	for _, l := range e.Lines {
-		if len(l.Text) > limit {
-			l.Text, e.Cut = strings.ToValidUTF8(l.Text[:limit], ""), true
-		}
-		if limit -= len(l.Text); l.Text != "" {
-			lines = append(lines, l)
-		}
-		if e.Cut {
-			break
-		}
-	}
-	e.Lines = lines
-	if e.Error != nil && e.Cut {
-		short := *e.Error
-		short.Message, short.Trace = strings.ToValidUTF8(short.Message[:min(len(short.Message), 4<<10)], ""), nil
-		e.Error = &short
-	}
-}
-
-// encode returns the entry in at most limit bytes; if need be some of its text is left out.
-func (e Entry) encode(limit int) ([]byte, error) {
-	b, err := json.Marshal(&e)
+// encode returns the entry in at most limit bytes; what it has to leave out for that, it
+// takes out of the entry too.
+func (e *Entry) encode(limit int) ([]byte, error) {
+	b, err := json.Marshal(e)
 	if err != nil || len(b) <= limit {
 		return b, err
 	}
-	e.cutText(limit / 8) // JSON has up to six bytes for one
-	if b, err = json.Marshal(&e); err == nil && len(b) > limit {
+	e.cut(limit)
+	if b, err = json.Marshal(e); err == nil && len(b) > limit {
 		err = errors.New("an entry that cannot be cut")
 	}
 	return b, err
+}
+
+// What JSON has around the values of a Line and of a line of a trace.
+const (
+	aroundLine  = len(`{"stream":"","text":""},`)
+	aroundTrace = len(`"",`)
+)
+
+// cut leaves limit bytes, as JSON: a quarter for the error at most, an eighth for the note,
+// and for what was printed the rest. Slices are made anew: the old ones are somebody
+// else's too.
+func (e *Entry) cut(limit int) {
+	e.Cut = true
+	e.Note = cutJSON(e.Note, limit/8)
+	if e.Error != nil {
+		short := Error{Type: cutJSON(e.Error.Type, limit/32), Message: cutJSON(e.Error.Message, limit/8)}
+		room := limit/4 - inJSON(short.Type) - inJSON(short.Message)
+		for _, l := range e.Error.Trace {
+			if room -= aroundTrace + inJSON(l); room < 0 {
+				break
+			}
+			short.Trace = append(short.Trace, l)
+		}
+		e.Error = &short
+	}
+	printed := e.Lines
+	e.Lines = nil
+	rest, err := json.Marshal(e)
+	if err != nil {
+		return // encode says so
+	}
+	room := limit - len(rest) - len(`"lines":[],`)
+	for _, l := range printed {
+		if room -= aroundLine + inJSON(l.Stream); room <= 0 {
+			return
+		}
+		text := cutJSON(l.Text, room)
+		e.Lines = append(e.Lines, Line{l.Stream, text})
+		if len(text) < len(l.Text) {
+			return
+		}
+		room -= inJSON(text)
+	}
+}
+
+// inJSON is what a text takes in JSON, without the quotes.
+func inJSON(text string) (n int) {
+	for _, r := range text {
+		n += runeInJSON(r)
+	}
+	return n
+}
+
+// cutJSON returns as much of a text as takes limit bytes in JSON.
+func cutJSON(text string, limit int) string {
+	for i, r := range text {
+		if limit -= runeInJSON(r); limit < 0 {
+			return text[:i]
+		}
+	}
+	return text
+}
+
+// runeInJSON is what package json makes of a rune at most, in bytes.
+func runeInJSON(r rune) int {
+	switch {
+	case r == '"', r == '\\', r >= '\b' && r <= '\r' && r != '\v':
+		return 2
+	case r < ' ', r == '<', r == '>', r == '&', r == utf8.RuneError, r == '\u2028', r == '\u2029':
+		return len(`\u0000`)
+	}
+	return utf8.RuneLen(r)
 }
 
 // Key is whose a log is: a function, and the identity that its deployment got when it was

@@ -17,7 +17,7 @@ type file struct {
 	seq      uint64    // of the last entry
 	open     *os.File  // the last segment, if it is open for appending
 	scanned  bool      // seq and the last segment's end are known
-	used     uint64    // order of use, for closing the oldest
+	standing           // as the writer has counted it
 }
 
 // segment is one file of it.
@@ -51,7 +51,8 @@ func openFile(root string, key Key) (*file, error) {
 
 // scan finds the last entry, and the end of what is whole of the last segment.
 func (f *file) scan() error {
-	for i := len(f.segments) - 1; i >= 0 && f.seq == 0; i-- {
+	seq := uint64(0)
+	for i := len(f.segments) - 1; i >= 0 && seq == 0; i-- {
 		s := &f.segments[i]
 		b, err := readSegment(segmentPath(f.dir, s.number), maxSegment+1)
 		if err != nil {
@@ -62,7 +63,7 @@ func (f *file) scan() error {
 			if first {
 				s.began, first = e.Time, false
 			}
-			f.seq = e.Seq
+			seq = e.Seq
 			return true
 		})
 		if i == len(f.segments)-1 && int64(valid) != s.bytes {
@@ -73,7 +74,7 @@ func (f *file) scan() error {
 			s.bytes = int64(valid)
 		}
 	}
-	f.scanned = true
+	f.seq, f.scanned = max(f.seq, seq), true
 	return nil
 }
 

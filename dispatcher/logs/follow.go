@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"seuss/dispatcher/functions"
 )
 
 // Bounds of followers.
@@ -39,6 +41,7 @@ type Follower struct {
 func (s *Store) Follow(k Key) (*Follower, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	owner := functions.OwnerOf(k.Function)
 	switch {
 	case s.closed:
 		return nil, ErrClosed
@@ -46,11 +49,14 @@ func (s *Store) Follow(k Key) (*Follower, error) {
 		return nil, fmt.Errorf("%w: %d in all", ErrFollowers, maxFollowers)
 	case len(s.followers[k]) >= maxOfOne:
 		return nil, fmt.Errorf("%w: %d of this function's", ErrFollowers, maxOfOne)
+	case s.followersOf[owner] >= maxFollowers-s.following: // as many as are free beside
+		return nil, fmt.Errorf("%w: %d of this owner's", ErrFollowers, s.followersOf[owner])
 	}
 	c := make(chan Entry, followerEntries)
 	f := &Follower{C: c, s: s, key: k, c: c}
 	s.followers[k] = append(s.followers[k], f)
 	s.following++
+	s.followersOf[owner]++
 	return f, nil
 }
 
@@ -84,6 +90,10 @@ func (f *Follower) endLocked(err error) {
 	f.over, f.err = true, err
 	close(f.c)
 	f.s.following--
+	owner := functions.OwnerOf(f.key.Function)
+	if f.s.followersOf[owner]--; f.s.followersOf[owner] == 0 {
+		delete(f.s.followersOf, owner)
+	}
 	list := slices.DeleteFunc(f.s.followers[f.key], func(other *Follower) bool { return other == f })
 	if len(list) == 0 {
 		delete(f.s.followers, f.key)

@@ -287,8 +287,7 @@ func TestDiskRefuses(t *testing.T) {
 // The queue has room for others whatever one function prints, and says what was lost. The
 // writer stands still meanwhile.
 func TestQueueIsFair(t *testing.T) {
-	s := &Store{o: Options{}, wake: make(chan struct{}, 1), queues: map[Key]*queue{}}
-	s.o.fill()
+	s := newStore(Options{})
 	loud, quiet := Key{"loud", "1"}, Key{"quiet", "1"}
 	text := strings.Repeat("x", 1<<20)
 	for range 200 {

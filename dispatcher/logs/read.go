@@ -2,6 +2,7 @@ package logs
 
 import (
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -17,13 +18,13 @@ type Query struct {
 	After     uint64    // only entries with higher numbers
 	Since     time.Time // only entries from then on
 	RequestID string    // only those of a request; "": any
-	Version   string    // only those of a version; "": any
+	Versions  []string  // only those of these, as in Entry.Version; nil: any
 	Entries   int       // at most so many; 0: DefaultEntries, more than MaxEntries: those
 }
 
 // Fits reports whether an entry is one of those that are wanted.
 func (q *Query) Fits(e *Entry) bool {
-	return e.Seq > q.After && !e.Time.Before(q.Since) && (q.RequestID == "" || q.RequestID == e.RequestID) && (q.Version == "" || q.Version == e.Version)
+	return e.Seq > q.After && !e.Time.Before(q.Since) && (q.RequestID == "" || q.RequestID == e.RequestID) && (q.Versions == nil || slices.Contains(q.Versions, e.Version))
 }
 
 // Read returns entries of a log in a directory of a Store's, oldest first, whether a

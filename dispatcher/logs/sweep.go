@@ -22,7 +22,7 @@ func (w *writer) find() {
 			continue
 		}
 		w.files[k] = f
-		w.s.bytes.Add(f.bytes)
+		w.count(f)
 	}
 	w.sweep()
 }
@@ -31,7 +31,6 @@ func (w *writer) find() {
 func (w *writer) sweep() {
 	now := w.s.o.Now()
 	for k, f := range w.files {
-		before := f.bytes
 		if !w.s.o.Known(k) {
 			f.close()
 			if err := os.RemoveAll(filepath.Join(w.s.o.Dir, k.dir())); err != nil {
@@ -40,7 +39,8 @@ func (w *writer) sweep() {
 			}
 			delete(w.files, k)
 			delete(w.unsaid, k)
-			w.s.bytes.Add(-before)
+			f.segments, f.bytes = nil, 0
+			w.count(f)
 			continue
 		}
 		for len(f.segments) > 0 && now.Sub(f.segments[0].modified) > w.s.o.Age {
@@ -49,29 +49,25 @@ func (w *writer) sweep() {
 				break
 			}
 		}
-		w.s.bytes.Add(f.bytes - before)
+		w.count(f)
 	}
 	w.shrink()
 }
 
 // shrink removes segments until all logs together are within their bounds: the oldest of
-// whoever has most.
+// the largest log of the owner who has most.
 func (w *writer) shrink() {
 	for w.s.bytes.Load() > w.s.o.Total {
-		var most *file
-		for _, f := range w.files {
-			if len(f.segments) > 0 && (most == nil || f.bytes > most.bytes) {
-				most = f
+		f := w.rank.first()
+		if f == nil {
+			return
+		}
+		if err := f.removeOldest(); err != nil {
+			if w.mayComplain() {
+				w.s.o.Log.Warn("logs take more than they may, and an old one could not be removed", "function", f.key.Function, "error", err)
 			}
-		}
-		if most == nil {
 			return
 		}
-		before := most.bytes
-		if err := most.removeOldest(); err != nil {
-			w.s.o.Log.Warn("logs take more than they may, and an old one could not be removed", "function", most.key.Function, "error", err)
-			return
-		}
-		w.s.bytes.Add(most.bytes - before)
+		w.count(f)
 	}
 }

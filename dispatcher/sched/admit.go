@@ -78,8 +78,10 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 	}
 	if s.overloaded() && !s.trimmed {
 		s.trimmed = true
-		for other := range s.queued {
-			s.trim(other)
+		for o := range s.waiters {
+			for other := range o.queued {
+				s.trim(other)
+			}
 		}
 	}
 	wait := s.predict(f)
@@ -216,9 +218,9 @@ func (p *pace) began(now time.Time, epoch uint64, moved float64) {
 // to. mu is held.
 func (s *Scheduler) longest(f *function) *function {
 	most := f.owner
-	for other := range s.queued {
-		if other.owner.waiting > most.waiting {
-			most = other.owner
+	for other := range s.waiters {
+		if other.waiting > most.waiting {
+			most = other
 		}
 	}
 	least := len(f.queue) + 2
@@ -228,8 +230,8 @@ func (s *Scheduler) longest(f *function) *function {
 		most = f.owner
 	}
 	var longest *function
-	for other := range s.queued {
-		if other.owner == most && len(other.queue) >= least {
+	for other := range most.queued {
+		if len(other.queue) >= least {
 			longest, least = other, len(other.queue)+1
 		}
 	}

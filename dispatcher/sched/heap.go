@@ -9,24 +9,25 @@ import (
 // slash, or have none. With one owner all is as if there were none.
 type owner struct {
 	name      string
-	functions int     // that are known
-	waiting   int     // requests
-	ready     heap    // those with waiters and below their limit
-	virtual   float64 // start tag of the last of its requests that began
+	functions int                    // that are known
+	waiting   int                    // requests
+	queued    map[*function]struct{} // functions with waiters
+	ready     heap                   // those with waiters and below their limit
+	virtual   float64                // start tag of the last of its requests that began
 	pace      pace
 	tag       float64 // what it has had
 	at        int     // place in the heap of owners, -1 if it is not there
 }
 
 // owner finds or makes what is known of a function's owner. mu is held.
-func (s *Scheduler) owner(function string) *owner {
-	name, _, owned := strings.Cut(function, "/")
+func (s *Scheduler) owner(key string) *owner {
+	name, _, owned := strings.Cut(key, "/")
 	if !owned {
 		name = ""
 	}
 	o := s.owners[name]
 	if o == nil {
-		o = &owner{name: name, tag: s.virtual, at: -1}
+		o = &owner{name: name, queued: map[*function]struct{}{}, tag: s.virtual, at: -1}
 		s.owners[name] = o
 	}
 	return o

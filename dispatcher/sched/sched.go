@@ -128,9 +128,9 @@ type Scheduler struct {
 	mu        sync.Mutex
 	functions map[string]*function
 	owners    map[string]*owner
-	queued    map[*function]struct{} // functions with waiters
-	ready     owners                 // those with functions that are ready
-	busy      int                    // functions that wait or run
+	waiters   map[*owner]struct{} // owners with requests that wait
+	ready     owners              // those with functions that are ready
+	busy      int                 // functions that wait or run
 	running   int
 	waiting   int
 	virtual   float64   // tag of the owner whose request began last
@@ -169,7 +169,7 @@ func New(o Options) *Scheduler {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	return &Scheduler{o: o, functions: map[string]*function{}, owners: map[string]*owner{}, queued: map[*function]struct{}{}, refused: map[Reason]uint64{}}
+	return &Scheduler{o: o, functions: map[string]*function{}, owners: map[string]*owner{}, waiters: map[*owner]struct{}{}, refused: map[Reason]uint64{}}
 }
 
 // Ask asks for a slot for a function; limit is how many invocations of it may run at a
@@ -191,6 +191,13 @@ func (s *Scheduler) Ask(name string, limit int) (*Ticket, error) {
 	}
 	f.tickets++
 	return &Ticket{s: s, f: f}, nil
+}
+
+// Draining reports whether the scheduler takes no more requests.
+func (s *Scheduler) Draining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
 }
 
 // Waiting reports whether anybody waits for a slot.
@@ -371,15 +378,17 @@ func (s *Scheduler) note(f *function) {
 // place puts a function into its owner's heap, or moves or removes it, and so the owner.
 // mu is held.
 func (s *Scheduler) place(f *function) {
+	o := f.owner
 	if len(f.queue) == 0 {
 		f.queue = nil
-		delete(s.queued, f)
+		delete(o.queued, f)
 	} else {
-		s.queued[f] = struct{}{}
+		o.queued[f] = struct{}{}
+		s.waiters[o] = struct{}{}
 	}
 	s.note(f)
-	o := f.owner
 	if o.waiting == 0 {
+		delete(s.waiters, o)
 		o.pace.last = time.Time{} // until somebody waits again says nothing of the pace
 	}
 	was := len(o.ready)

@@ -140,7 +140,7 @@ struct abi_boot {
 	uint32_t abi_version; /* IN  ABI_KERNEL_VERSION */
 	uint32_t argc;        /* IN  strings in ABI_ARGS_GPA that are argv */
 	uint32_t envc;        /* IN  strings that follow and are envp */
-	uint32_t reserved;
+	uint32_t dirc;        /* IN  1: the string behind them is the working directory; 0: it is the root */
 	uint64_t xsave_mask;  /* IN  components that XSAVE saves; XCR0 may hold more */
 	uint64_t ram_bytes;   /* IN  RAM is [ABI_LOW_GPA, ram_bytes) */
 	uint64_t image_gpa;   /* IN  root image, ABI_IMAGE_ALIGN aligned, above RAM */

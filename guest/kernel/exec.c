@@ -215,4 +215,10 @@ void exec_boot(struct abi_frame *frame)
 	frame->rip = interp[0] ? loader.bias + loader.eh.e_entry : prog.bias + prog.eh.e_entry;
 	frame->rsp = build_stack(&prog, interp[0] ? &loader : NULL, path);
 	frame->rflags = 2;
+	if (boot_info->dirc) {
+		const char *dir = path;
+		for (u32 i = 0; i < boot_info->argc + boot_info->envc; i++)
+			dir += strlen(dir) + 1;
+		fs_start_in(dir);
+	}
 }

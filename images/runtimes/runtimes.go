@@ -25,13 +25,14 @@ type Runtime struct {
 	Endings []string
 	// Handler is the function that a module exports by default.
 	Handler string
-	// LambdaPrefix begins the names that AWS Lambda has for its versions, such as
-	// "python3.", and LambdaName is the one of the version that an image really runs, ""
-	// where the image does not tell. Both are empty where Lambda has none.
-	LambdaPrefix string
-	LambdaName   func(images.Config) string
-	// LambdaExact: Lambda's names of other versions than the image's are refused.
-	LambdaExact bool
+	// Lambda is AWS Lambda's name of a version, with a * for the version, such as
+	// "nodejs*.x", and LambdaParts is how many numbers of the version stand there: what has
+	// the same runs the same handlers. Lambda is empty where Lambda has none.
+	Lambda      string
+	LambdaParts int
+	// VersionOf is the version in an image that does not list its runtimes, as far as its
+	// configuration tells.
+	VersionOf func(images.Config) string
 
 	// MemoryBytes is guest RAM by default; 0 = images.DefaultMemoryBytes.
 	MemoryBytes uint64
@@ -49,6 +50,14 @@ type Runtime struct {
 	// Collect returns what belongs into an image, the driver apart: Program, Argv with
 	// the interpreter and its flags, Env, Files, Packages and Check.
 	Collect func(context.Context, Options) (images.Spec, error)
+	// Commands are patterns, as of path.Match, of the names that the interpreter has in the
+	// directories of PATH, the preferred one first. None: nothing is looked for.
+	Commands []string
+	// Inspect says of a file of a root that has one of these names which version it is, and
+	// with what arguments and environment it is started: Version, Argv and Env. It looks at
+	// files and runs nothing. ErrOther: it is another program. Any other error says why
+	// functions cannot run on it.
+	Inspect func(*Interpreter) (images.Runtime, error)
 	// Findings says what the file system at root lacks, "" being the host's own; nil
 	// means that nothing has to be there.
 	Findings func(ctx context.Context, root string) []Finding
@@ -105,11 +114,11 @@ var all []*Runtime
 func Register(r *Runtime) {
 	for _, o := range all {
 		same := slices.ContainsFunc(r.Endings, func(e string) bool { return slices.Contains(o.Endings, e) })
-		if o.Name == r.Name || o.Default && r.Default || same || r.LambdaPrefix != "" && o.LambdaPrefix == r.LambdaPrefix {
-			panic(fmt.Sprintf("runtimes %s and %s: same name, ending or Lambda prefix, or both the default", o.Name, r.Name))
+		if o.Name == r.Name || o.Default && r.Default || same || r.Lambda != "" && o.Lambda == r.Lambda {
+			panic(fmt.Sprintf("runtimes %s and %s: same name, ending or Lambda name, or both the default", o.Name, r.Name))
 		}
 	}
-	if r.Name == "" || r.Collect == nil || len(r.Endings) > 0 && (r.Driver == nil || r.Handler == "") {
+	if r.Name == "" || r.Collect == nil || len(r.Endings) > 0 && (r.Driver == nil || r.Handler == "" || r.Inspect == nil) {
 		panic(fmt.Sprintf("runtime %q is incomplete", r.Name))
 	}
 	all = append(all, r)
@@ -158,16 +167,6 @@ func ByName(name string) (*Runtime, error) {
 func ByFileEnding(name string) *Runtime {
 	for _, r := range all {
 		if slices.Contains(r.Endings, path.Ext(name)) {
-			return r
-		}
-	}
-	return nil
-}
-
-// ByLambdaName returns the runtime that AWS Lambda calls so; nil if there is none.
-func ByLambdaName(name string) *Runtime {
-	for _, r := range all {
-		if r.LambdaPrefix != "" && strings.HasPrefix(name, r.LambdaPrefix) {
 			return r
 		}
 	}

@@ -31,7 +31,7 @@ func TestRegistry(t *testing.T) {
 				t.Errorf("%s: a module%s is not its own", r.Name, e)
 			}
 		}
-		if r.LambdaPrefix != "" && (runtimes.ByLambdaName(r.LambdaPrefix+"9") != r || r.LambdaName(images.Config{}) != "") {
+		if r.Lambda != "" && (r.LambdaName("") != "" || r.VersionOf(images.Config{}) != "") {
 			t.Errorf("%s: Lambda's name", r.Name)
 		}
 		if len(r.Endings) > 0 {
@@ -49,7 +49,7 @@ func TestRegistry(t *testing.T) {
 	if _, err := runtimes.ByName("cobol"); err == nil || !strings.Contains(err.Error(), strings.Join(names, ", ")) {
 		t.Errorf("an unknown name: %v", err)
 	}
-	if runtimes.ByLambdaName("cobol85") != nil || runtimes.ByFileEnding("x.cob") != nil {
+	if runtimes.ByFileEnding("x.cob") != nil {
 		t.Error("something unknown was found")
 	}
 	if r := runtimes.ByFiles(map[string][]byte{"README": nil}); r != runtimes.Default() {

@@ -1,14 +1,12 @@
 package runtimes
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"slices"
 
@@ -31,6 +29,7 @@ type Options struct {
 	Root        string            // host directory of the file system to collect from; "" = the host's own
 	MemoryBytes uint64            // see images.Spec; 0 = the runtime's
 	Env         []string          // added to the environment, or replacing a default
+	Packages    []string          // further packages of that file system, with what they depend on
 	Args        []string          // arguments behind the interpreter and the driver
 	Without     []string          // names of optional parts to leave out
 	Driver      map[string][]byte // further files of the driver, such as a WarmUpFile
@@ -60,24 +59,21 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 	if r.Driver != nil && !o.NoDriver {
 		files := r.Driver()
 		maps.Copy(files, o.Driver)
-		if err := addDriver(&spec, files); err != nil {
+		if err := r.addDriver(&spec, files); err != nil {
 			return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
 		}
-		spec.Driver = path.Join(images.DriverDir, r.Main)
+		spec.Driver = r.driverPath()
 		spec.Argv = append(spec.Argv, spec.Driver)
 	}
 	spec.Argv = append(spec.Argv, o.Args...)
-	return spec, nil
-}
-
-func addDriver(spec *images.Spec, files map[string][]byte) error {
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !fs.ValidPath(name) || name == "." {
-			return fmt.Errorf("driver script %q: want a clean path below %s", name, images.DriverDir)
+	if spec.Driver != "" {
+		found, err := r.inspectIn(&spec, spec.Program)
+		if err != nil {
+			return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
 		}
-		spec.Files = append(spec.Files, images.File{GuestPath: path.Join(images.DriverDir, name), Data: files[name], Mode: 0o644})
+		spec.Runtimes = []images.Runtime{{Name: r.Name, Version: found.Version, Program: spec.Program, Argv: spec.Argv, Env: spec.Env}}
 	}
-	return nil
+	return spec, nil
 }
 
 // Build builds an image of the runtime into a store.
@@ -107,6 +103,16 @@ func (r *Runtime) guestDigest() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
+// Digest identifies what this program puts into images: its kernel library and the drivers
+// of all runtimes.
+func Digest() string {
+	h := sha256.New()
+	for _, r := range All() {
+		fmt.Fprintf(h, "%s %s\n", r.Name, r.guestDigest())
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
 // Files reads embedded files below dir, by their names there.
 func Files(from fs.FS, dir string, names ...string) map[string][]byte {
 	files := map[string][]byte{}
@@ -118,14 +124,4 @@ func Files(from fs.FS, dir string, names ...string) map[string][]byte {
 		files[name] = content
 	}
 	return files
-}
-
-// FileHas reports whether a file of the host contains a text, such as a flag that an
-// interpreter may know.
-func FileHas(name, text string) (bool, error) {
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return false, err
-	}
-	return bytes.Contains(b, []byte(text)), nil
 }

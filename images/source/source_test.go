@@ -10,12 +10,16 @@ import (
 	_ "seuss/images/source/all"
 )
 
-func TestOpen(t *testing.T) {
+func TestFind(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	tree, _, err := source.Open(t.Context(), "dir:"+dir, source.Options{})
+	found, err := source.Find(t.Context(), "dir:"+dir, source.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, _, err := found.Open(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,12 +27,12 @@ func TestOpen(t *testing.T) {
 		t.Errorf("tree %+v", tree)
 	}
 	for ref, want := range map[string]string{
-		"rsync://host/x":         `no source has the scheme "rsync"; there are debian:[PACKAGE,...], dir:PATH`,
+		"rsync://host/x":         `no source has the scheme "rsync"; there are debian:[PACKAGE,...], dir:PATH, docker:`,
 		"python":                 `no source has the scheme "python"`,
-		"dir:/nowhere":           "open dir:/nowhere",
+		"dir:/nowhere":           "dir:/nowhere: ",
 		"debian:nonsuch-package": "apt-get install nonsuch-package",
 	} {
-		if _, _, err := source.Open(t.Context(), ref, source.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := source.Find(t.Context(), ref, source.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %s", ref, err, want)
 		}
 	}

@@ -61,6 +61,7 @@ const (
 	entryInherits = 1 << iota
 	entryLazy
 	entryContext
+	entryRuntime // the key's runtime is at the end
 )
 
 func appendText(b []byte, s string) []byte {
@@ -88,7 +89,7 @@ func EncodeEntry(m *Metadata) []byte {
 	for _, f := range []struct {
 		set bool
 		bit uint64
-	}{{m.InheritCPU, entryInherits}, {m.Key.Lazy, entryLazy}, {m.Purity.Context, entryContext}} {
+	}{{m.InheritCPU, entryInherits}, {m.Key.Lazy, entryLazy}, {m.Purity.Context, entryContext}, {m.Key.Runtime != "", entryRuntime}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -114,7 +115,11 @@ func EncodeEntry(m *Metadata) []byte {
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
-	return appendTexts(b, m.Purity.Reasons)
+	b = appendTexts(b, m.Purity.Reasons)
+	if m.Key.Runtime != "" {
+		b = appendText(b, m.Key.Runtime)
+	}
+	return b
 }
 
 // DecodeEntry reads what EncodeEntry writes, and checks it as DecodeMetadata does.
@@ -143,10 +148,13 @@ func DecodeEntry(id string, b []byte) (*Metadata, error) {
 	m.CaptureCost, m.SavedTime = time.Duration(t.next("cost")), time.Duration(t.next("saved time"))
 	m.Purity.Entropy, m.Purity.Clock, m.Purity.Socket = t.next("purity"), t.next("purity"), t.next("purity")
 	m.Purity.Reasons = t.list("reasons")
+	if flags&entryRuntime != 0 {
+		m.Key.Runtime = t.text("runtime")
+	}
 	switch {
 	case t.err != nil:
 		return nil, t.err
-	case len(t.b) != 0 || flags >= entryContext<<1 || abi > 1<<32-1 || nanos >= 1e9:
+	case len(t.b) != 0 || flags >= entryRuntime<<1 || abi > 1<<32-1 || nanos >= 1e9:
 		return nil, fmt.Errorf("cache entry of node %s: flags %#x, ABI version %d, %d ns, %d bytes left: %w", id, flags, abi, nanos, len(t.b), ErrFormat)
 	}
 	if err := m.Validate(); err != nil {

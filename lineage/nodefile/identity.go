@@ -72,6 +72,10 @@ func NodeID(i *Info, state []byte, x *Index) string {
 		h.num(r.Count)
 	}
 	h.text(i.Root)
+	if k.Runtime != "" { // ids of nodes without one are older than it
+		h.text("runtime")
+		h.text(k.Runtime)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 

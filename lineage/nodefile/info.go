@@ -38,6 +38,9 @@ type Key struct {
 	Lazy       bool      `json:"lazy,omitempty"`
 	// NextKey is the argument whose value the stopped function waits for.
 	NextKey string `json:"next_key,omitempty"`
+	// Runtime is the runtime of the image that was started, "" for the one that is meant
+	// where nothing says which.
+	Runtime string `json:"runtime,omitempty"`
 }
 
 // Clone returns a Key that shares nothing with k.
@@ -171,7 +174,7 @@ func (i *Info) Validate() error {
 }
 
 func (k *Key) validate() error {
-	if err := validTexts("key", append([]string{k.Function, k.Handler, k.CodeDigest, k.NextKey}, k.Imports...)); err != nil {
+	if err := validTexts("key", append([]string{k.Function, k.Handler, k.CodeDigest, k.NextKey, k.Runtime}, k.Imports...)); err != nil {
 		return err
 	}
 	for _, a := range k.Args {

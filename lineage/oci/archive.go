@@ -64,8 +64,10 @@ func OpenArchive(r io.Reader, name string, limit int64) (*Source, error) {
 type Spool struct {
 	Dir      string // an existing directory; "": that of temporary files
 	MaxBytes int64  // of an archive's files; 0: DefaultMaxBytes
-	// Room, if not nil, is asked before so many bytes more are written; its error ends
-	// it.
+	// Stored bounds what Import unpacks of them: ImportOptions.MaxBytes; 0: DefaultMaxBytes.
+	Stored int64
+	// Room, if not nil, is asked before so many bytes more are written, by Import too; its
+	// error ends it.
 	Room func(bytes int64) error
 }
 
@@ -90,7 +92,7 @@ func (s Spool) OpenArchive(r io.Reader, name string) (_ *Source, err error) {
 	if err != nil {
 		return nil, err
 	}
-	src.temp = dir
+	src.temp, src.stored, src.room = dir, s.Stored, s.Room
 	return src, nil
 }
 

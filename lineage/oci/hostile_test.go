@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -164,6 +165,14 @@ func TestHostileLayouts(t *testing.T) {
 		"digest of another algorithm": {func(t *testing.T, b *blobs) {
 			b.files["index.json"] = bytes.ReplaceAll(b.files["index.json"], []byte("sha256:"), []byte("md5:"))
 		}, ErrFormat},
+		"image whose size overflows the sum": {func(t *testing.T, b *blobs) {
+			b.config.Image.Bytes = math.MaxInt64 &^ (lineage.PageSize - 1)
+			b.seal(t)
+		}, ErrTooLarge},
+		"pages without end": {func(t *testing.T, b *blobs) {
+			b.config.Nodes[2].DeltaBytes = math.MaxUint64
+			b.seal(t)
+		}, ErrTooLarge},
 		"circle of parents": {func(t *testing.T, b *blobs) {
 			b.config.Nodes[1].Parent = b.config.Nodes[2].ID
 			b.seal(t)

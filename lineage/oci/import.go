@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -22,7 +23,9 @@ type ImportOptions struct {
 	CheckCPU func(lineage.CPUFeatures) error
 	// CheckImage verifies that the image file at path has this digest.
 	CheckImage func(path, digest string) error
-	// MaxBytes bounds all that is stored; 0 means DefaultMaxBytes.
+	// MaxBytes bounds all that the image is unpacked: its root image, and of each node its
+	// layer or its pages, whichever is more; 0 means what the source was opened with, else
+	// DefaultMaxBytes.
 	MaxBytes int64
 	// Tell is told what is being done; nil means nobody.
 	Tell func(step string)
@@ -40,8 +43,10 @@ type Imported struct {
 // root down. Each is verified completely before it shows; after an error those
 // before it stay, as a smaller tree.
 func Import(s *lineage.Store, src *Source, o ImportOptions) (*Imported, error) {
-	if o.MaxBytes == 0 {
-		o.MaxBytes = DefaultMaxBytes
+	o.MaxBytes = cmp.Or(o.MaxBytes, src.stored, DefaultMaxBytes)
+	room := src.room
+	if room == nil {
+		room = func(int64) error { return nil }
 	}
 	if o.Tell == nil {
 		o.Tell = func(string) {}
@@ -56,14 +61,12 @@ func Import(s *lineage.Store, src *Source, o ImportOptions) (*Imported, error) {
 			return nil, err
 		}
 	}
-	total := c.Image.Bytes
-	for _, l := range m.Layers[1:] {
-		if total += l.Size; l.Size > o.MaxBytes || total > o.MaxBytes {
-			return nil, fmt.Errorf("more than %d bytes: %w", o.MaxBytes, ErrTooLarge)
-		}
+	missing, err := unpacked(s, m, c, o.MaxBytes)
+	if err != nil {
+		return nil, err
 	}
-	if total > o.MaxBytes || m.Layers[0].Size > o.MaxBytes {
-		return nil, fmt.Errorf("%d bytes, at most %d: %w", total, o.MaxBytes, ErrTooLarge)
+	if err := room(missing); err != nil {
+		return nil, err
 	}
 	done := &Imported{}
 	for i := range c.Nodes {
@@ -78,11 +81,17 @@ func Import(s *lineage.Store, src *Source, o ImportOptions) (*Imported, error) {
 		}
 		if i == 0 {
 			o.Tell("importing the image")
+			if err := room(c.Image.Bytes); err != nil {
+				return nil, err
+			}
 			if err := importImage(s, src, m.Layers[0], c.Image, &o, done); err != nil {
 				return nil, err
 			}
 		}
 		o.Tell("importing snapshot " + c.Nodes[i].ID[:12])
+		if err := room(m.Layers[i+1].Size); err != nil {
+			return nil, err
+		}
 		if n, err = importNode(s, src, m.Layers[i+1], &c.Nodes[i], &o, done); err != nil {
 			return nil, err
 		}
@@ -90,6 +99,35 @@ func Import(s *lineage.Store, src *Source, o ImportOptions) (*Imported, error) {
 		done.Added = append(done.Added, n)
 	}
 	return done, nil
+}
+
+// unpacked refuses an image that unpacks to more than limit, and returns what its nodes
+// take that are not in the store. A node that comes as differences may be stored as pages.
+func unpacked(s *lineage.Store, m *v1.Manifest, c *config, limit int64) (missing int64, err error) {
+	left := uint64(limit)
+	take := func(bytes uint64) {
+		if bytes > left {
+			err = fmt.Errorf("the image unpacks to more than %d bytes: %w", limit, ErrTooLarge)
+			return
+		}
+		left -= bytes
+	}
+	if m.Layers[0].Size > limit {
+		return 0, fmt.Errorf("the image's layer has %d bytes, at most %d: %w", m.Layers[0].Size, limit, ErrTooLarge)
+	}
+	for i := 0; i < len(c.Nodes) && err == nil; i++ {
+		before := left
+		if i == 0 {
+			take(uint64(c.Image.Bytes))
+		}
+		if err == nil {
+			take(max(uint64(m.Layers[i+1].Size), c.Nodes[i].DeltaBytes))
+		}
+		if _, unknown := s.Get(c.Nodes[i].ID); unknown != nil {
+			missing += int64(before - left)
+		}
+	}
+	return missing, err
 }
 
 // check refuses by name what differs.

@@ -12,13 +12,10 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"github.com/google/go-containerregistry/pkg/v1/match"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"seuss/lineage"
 )
-
-// refName is the annotation that names an image in a layout (OCI image spec,
-// annotations).
-const refName = "org.opencontainers.image.ref.name"
 
 // WriteLayout puts a bundle under a name into the image layout in dir, which is
 // made if it does not exist. Blobs that are there already are not written again.
@@ -32,7 +29,7 @@ func WriteLayout(dir, name string, b *Bundle) error {
 			return fmt.Errorf("write image layout %s: %w", dir, err)
 		}
 	}
-	if err := p.ReplaceImage(b, match.Name(name), layout.WithAnnotations(map[string]string{refName: name})); err != nil {
+	if err := p.ReplaceImage(b, match.Name(name), layout.WithAnnotations(map[string]string{ocispec.AnnotationRefName: name})); err != nil {
 		return fmt.Errorf("write image layout %s: %w", dir, err)
 	}
 	return nil
@@ -68,7 +65,7 @@ func OpenLayout(dir, name string) (*Source, error) {
 	}
 	var found []v1.Descriptor
 	for _, d := range m.Manifests {
-		if name == "" || d.Annotations[refName] == name {
+		if name == "" || d.Annotations[ocispec.AnnotationRefName] == name {
 			found = append(found, d)
 		}
 	}

@@ -249,3 +249,72 @@ func TestImportMismatch(t *testing.T) {
 		noTraces(t, s)
 	}
 }
+
+// An archive is stored only as far as its spool allows: what it unpacks to counts, whatever
+// its own size, and there has to be room for what is missing before anything is written.
+func TestImportWithinItsSpool(t *testing.T) {
+	from := openStore(t)
+	nodes, mem := testTree(t, from)
+	var archive bytes.Buffer
+	if err := Stream(&archive, export(t, from, nodes[2].ID)); err != nil {
+		t.Fatal(err)
+	}
+	full := errors.New("the disk is full")
+	bytesOf := int64(50+300+60) * lineage.PageSize // the image and the nodes' pages, at least
+	for _, c := range []struct {
+		name   string
+		stored int64
+		fullAt int // of the questions that Import asks
+		want   error
+	}{
+		{"too large unpacked", bytesOf / 2, 0, ErrTooLarge},
+		{"no room for all", 1 << 30, 1, full},
+		{"no room for the image", 1 << 30, 2, full},
+		{"no room for a node", 1 << 30, 4, full},
+		{"fits", 1 << 30, 0, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			opened := false
+			var asked []int64
+			spool := Spool{Dir: t.TempDir(), Stored: c.stored, Room: func(n int64) error {
+				if opened {
+					asked = append(asked, n)
+				}
+				if len(asked) == c.fullAt && opened {
+					return full
+				}
+				return nil
+			}}
+			s := openStore(t)
+			src, err := spool.OpenArchive(bytes.NewReader(archive.Bytes()), "")
+			opened = true
+			done, err := take(s, accept())(src, err)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			if c.want == nil {
+				checkImported(t, s, done.Node, mem[2])
+				if len(asked) != 5 || asked[0] < bytesOf || asked[1] != 50*lineage.PageSize {
+					t.Errorf("asked for room for %v", asked)
+				}
+			} else if c.fullAt < 3 {
+				noTraces(t, s)
+			}
+		})
+	}
+	// Of what is there nothing is counted.
+	spool := Spool{Dir: t.TempDir(), Room: func(n int64) error { return nil }}
+	src, err := spool.OpenArchive(&archive, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	src.room = func(n int64) error {
+		if n != 0 {
+			t.Errorf("asked for %d bytes", n)
+		}
+		return nil
+	}
+	if _, err := take(from, accept())(src, nil); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -18,9 +18,11 @@ import (
 // Source is an image to import: of a layout, an archive or a registry. Close it. It is used
 // by one goroutine at a time.
 type Source struct {
-	blobs blobReader
-	temp  string // directory
-	known *description
+	blobs  blobReader
+	temp   string // directory
+	known  *description
+	stored int64             // bound of what Import unpacks; 0: none of the source's own
+	room   func(int64) error // Spool.Room, or nil
 }
 
 // description is what an image's manifest and config say.

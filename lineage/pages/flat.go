@@ -32,29 +32,68 @@ type Flat struct {
 // part begins a stretch: page of the file is guest page guest, and so on to the next part.
 type part struct{ page, guest uint64 }
 
-// maxFlatBytes bounds what the Flats of a process take of its memory.
-const maxFlatBytes = 1 << 30
+// What the Flats of a process take of its memory, when they are filled, and how many there
+// are, since each takes a descriptor, and one more until it is full. Those of LayStretches
+// have half of either: nobody's snapshots keep an image from being laid.
+const (
+	maxFlatBytes = 1 << 30
+	maxFlats     = 1024
+	// maxStretchBytes is what one LayStretches takes.
+	maxStretchBytes = 64 << 20
+)
 
-// flatBytes counts what they may take, when they are filled.
-var flatBytes atomic.Int64
+// flatUse is what Flats take.
+type flatUse struct{ count, bytes atomic.Int64 }
+
+var allFlats, stretchFlats flatUse
+
+// takeFlat reports whether there is room for one more, of LayStretches or another, and takes
+// it then.
+func takeFlat(bytes int64, ofStretches bool) bool {
+	ok := allFlats.take(bytes, 1)
+	if ofStretches {
+		ok = stretchFlats.take(bytes, 2) && ok
+	}
+	if !ok {
+		giveFlat(bytes, ofStretches)
+	}
+	return ok
+}
+
+func giveFlat(bytes int64, ofStretches bool) {
+	allFlats.give(bytes)
+	if ofStretches {
+		stretchFlats.give(bytes)
+	}
+}
+
+// take adds one, and reports whether all are within a part of what there may be.
+func (u *flatUse) take(bytes, part int64) bool {
+	count, sum := u.count.Add(1), u.bytes.Add(bytes)
+	return count <= maxFlats/part && sum <= maxFlatBytes/part
+}
+
+func (u *flatUse) give(bytes int64) {
+	u.count.Add(-1)
+	u.bytes.Add(-bytes)
+}
 
 // FlatBytes returns how much memory the copies of this process may take that machines map
 // in place of many small runs of pages.
-func FlatBytes() uint64 { return uint64(flatBytes.Load()) }
+func FlatBytes() uint64 { return uint64(allFlats.bytes.Load()) }
 
 // newFlat returns no Flat where the process's bound leaves no room.
-func newFlat(v *View, pages uint64, parts []part) (*Flat, error) {
+func newFlat(v *View, pages uint64, parts []part, ofStretches bool) (*Flat, error) {
 	bytes := int64(pages * nodefile.PageSize)
-	if flatBytes.Add(bytes) > maxFlatBytes {
-		flatBytes.Add(-bytes)
+	if !takeFlat(bytes, ofStretches) {
 		return nil, nil
 	}
 	f, err := openFlat(v, pages, parts)
 	if err != nil {
-		flatBytes.Add(-bytes)
+		giveFlat(bytes, ofStretches)
 		return nil, fmt.Errorf("flat copy of %d pages: %w", pages, err)
 	}
-	runtime.AddCleanup(f, func(bytes int64) { flatBytes.Add(-bytes) }, bytes)
+	runtime.AddCleanup(f, func(bytes int64) { giveFlat(bytes, ofStretches) }, bytes)
 	return f, nil
 }
 
@@ -170,7 +209,11 @@ func (f *Flat) fillSome(first, count uint64) error {
 		for page := first; page < first+n; page++ {
 			f.filled[page/64].Or(1 << (page % 64))
 		}
-		f.missing.Add(-int64(n))
+		if f.missing.Add(-int64(n)) == 0 { // nobody writes there any more
+			if err := f.into.Close(); err != nil {
+				return fmt.Errorf("keep %d pages in memory: %w", n, err)
+			}
+		}
 		first += n
 	}
 	return nil

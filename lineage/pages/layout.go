@@ -1,5 +1,7 @@
 package pages
 
+import "seuss/lineage/nodefile"
+
 // Each machine that maps a View costs a mapping of its process for each run of pages, and
 // a kernel gives a process so many (vm.max_map_count, 65,530). A View has hundreds of
 // runs, most of them a page or two of a node among an image's. A Layout shows the same
@@ -9,7 +11,7 @@ package pages
 // Layout is how the pages of a View are mapped with few mappings.
 type Layout struct {
 	View   *View
-	Pieces []Piece // ascending, of all pages
+	Pieces []Piece // ascending, of all pages (Lay), or of some (LayStretches)
 	Flat   *Flat   // nil: no piece is of it
 }
 
@@ -39,7 +41,34 @@ func Lay(v *View, most int) (*Layout, error) {
 		return l, nil
 	}
 	var err error
-	if l.Flat, err = newFlat(v, flat, parts); l.Flat == nil {
+	if l.Flat, err = newFlat(v, flat, parts, false); l.Flat == nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Stretch is a run of guest pages.
+type Stretch struct{ First, Count uint64 }
+
+// LayStretches makes a layout of stretches of a View, which ascend and do not overlap: each is
+// a piece of its Flat, whatever it is of. It takes 64 MiB at most, and leaves out what is
+// beyond. Where that is used up which Flats of stretches may take of the process's memory,
+// it returns none.
+func LayStretches(v *View, stretches []Stretch) (*Layout, error) {
+	l := &Layout{View: v}
+	flat := uint64(0)
+	var parts []part
+	for _, s := range stretches {
+		n := min(s.Count, maxStretchBytes/nodefile.PageSize-flat)
+		if n == 0 {
+			break
+		}
+		l.Pieces = append(l.Pieces, Piece{Run: Run{First: s.First, Count: n, Page: flat}, Flat: true})
+		parts = append(parts, part{page: flat, guest: s.First})
+		flat += n
+	}
+	var err error
+	if l.Flat, err = newFlat(v, flat, parts, true); l.Flat == nil {
 		return nil, err
 	}
 	return l, nil

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"seuss/guest"
 	"seuss/lineage/nodefile"
@@ -109,8 +113,8 @@ func TestFlatIsChecked(t *testing.T) {
 // which is no error.
 func TestFlatBound(t *testing.T) {
 	before := FlatBytes()
-	flatBytes.Store(maxFlatBytes)
-	defer flatBytes.Store(int64(before))
+	allFlats.bytes.Store(maxFlatBytes)
+	defer allFlats.bytes.Store(int64(before))
 	b := testBlob(t, "a", 2)
 	v := NewView(4).With([]Run{{First: 0, Count: 1, Blob: b}, {First: 2, Count: 1, Blob: b, Page: 1}})
 	if l, err := Lay(v, 1); l != nil || err != nil {
@@ -118,5 +122,83 @@ func TestFlatBound(t *testing.T) {
 	}
 	if l, err := Lay(v, 4); l == nil || err != nil || l.Flat != nil {
 		t.Errorf("one that needs no copy: %+v, %v", l, err)
+	}
+}
+
+// TestStretches: stretches are shown in full, the last as far as one layout may go, and what
+// all of them take is half of what copies may, in bytes and in number: an image is laid all
+// the same.
+func TestStretches(t *testing.T) {
+	b := testBlob(t, "a", 64)
+	const size = maxStretchBytes / nodefile.PageSize
+	var runs []Run
+	for n := range uint64(64) {
+		runs = append(runs, Run{First: 63 - n, Count: 1, Blob: b, Page: n}, Run{First: 100 + size + 2*n, Count: 1, Blob: b, Page: n})
+	}
+	v := NewView(100 + 2*size).With(runs)
+	l, err := LayStretches(v, []Stretch{{0, 64}, {200, size}, {100 + size, 128}})
+	if err != nil || len(l.Pieces) != 2 || l.Pieces[0].Count != 64 || l.Pieces[1].Count != size-64 {
+		t.Fatalf("%+v, %v", l, err)
+	}
+	var page [nodefile.PageSize]byte
+	for n := range uint64(64) {
+		if err := l.Flat.Fill(n, 1); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := l.Flat.File().ReadAt(page[:], int64(n*nodefile.PageSize)); err != nil || !bytes.Equal(page[:], v.Bytes(n)) {
+			t.Errorf("page %d is another one: %v", n, err)
+		}
+	}
+	var all []*Layout
+	for i := 0; ; i++ {
+		more, err := LayStretches(v, []Stretch{{0, 1}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if more == nil {
+			break
+		}
+		if all = append(all, more); len(all) > maxFlats/2 {
+			t.Fatal("as many as one likes")
+		}
+	}
+	if len(all) < maxFlats/2-64 { // those of other tests may not be collected yet
+		t.Errorf("%d copies", len(all))
+	}
+	if l, err := Lay(v, 1); l == nil || err != nil {
+		t.Errorf("an image is not laid: %v", err)
+	}
+	runtime.KeepAlive(l)
+	runtime.KeepAlive(all)
+	all = nil
+	for limit := time.Now().Add(10 * time.Second); stretchFlats.count.Load() > maxFlats/4; time.Sleep(time.Millisecond) {
+		if runtime.GC(); time.Now().After(limit) {
+			t.Fatal("copies that nobody maps keep their room")
+		}
+	}
+}
+
+// TestFlatCloses: a copy that is full can be written to no more, and is there.
+func TestFlatCloses(t *testing.T) {
+	b := testBlob(t, "a", 70)
+	v := NewView(70).With([]Run{{Count: 70, Blob: b}})
+	l, err := LayStretches(v, []Stretch{{0, 70}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wait sync.WaitGroup
+	for n := range uint64(7) {
+		wait.Go(func() {
+			if err := l.Flat.Fill(10*n, 10); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	if _, err := l.Flat.into.WriteAt([]byte{1}, 0); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("written to: %v", err)
+	}
+	if err := l.Flat.Fill(0, 70); err != nil || !l.Flat.Filled(0, 70) {
+		t.Error(err)
 	}
 }

@@ -15,10 +15,11 @@ const readers = 2
 
 // Prefetch fills the pages of a loading set, in its order, where the View's Blobs are
 // paged, until stop says so, and returns how many were missing. What machines map there as
-// l says, which may be of a View that v has grown from, is filled too: where v differs from
-// it, it is what a page is copied over. The error is the first one; the other pages are
+// layouts say, any of which may be nil, is filled too. They may be of a View that v has
+// grown from: where v differs from it, it is what a page is copied over. The error is the first one; the other pages are
 // filled all the same.
-func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (filled uint64, err error) {
+func (v *View) Prefetch(set nodefile.LoadingSet, layouts []*Layout, stop func() bool) (filled uint64, err error) {
+	lacking := func(r Run) func(*Layout) bool { return func(l *Layout) bool { return l.lacks(r) } }
 	var missing, read []Run // ascending in the order of need
 	for _, p := range set {
 		if p.First >= v.pages {
@@ -27,7 +28,7 @@ func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (f
 		for r := range v.Runs(p.First, min(p.Count, v.pages-p.First)) {
 			if r.lacks() {
 				missing, read = append(missing, r), append(read, r)
-			} else if l.lacks(r) {
+			} else if slices.ContainsFunc(layouts, lacking(r)) {
 				missing = append(missing, r)
 			}
 		}
@@ -51,8 +52,10 @@ func (v *View) Prefetch(set nodefile.LoadingSet, l *Layout, stop func() bool) (f
 				if r.lacks() {
 					ferr = r.Blob.Fill(r.Page, r.Count)
 				}
-				if ferr == nil && l.lacks(r) {
-					ferr = l.Flat.FillGuest(r.First, r.Count)
+				for _, l := range layouts {
+					if ferr == nil && l.lacks(r) {
+						ferr = l.Flat.FillGuest(r.First, r.Count)
+					}
 				}
 				if ferr != nil {
 					mu.Lock()

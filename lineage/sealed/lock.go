@@ -15,6 +15,10 @@ import (
 // ErrLocked: another process has the directory open for writing.
 var ErrLocked = errors.New("state directory is in use")
 
+// lockAttempts bounds how often a lock file is taken that is another one by then: once for
+// one that others could open, and some for processes that do the same.
+const lockAttempts = 8
+
 // Lock makes this process the one that may write below path's directory, until the
 // file that it returns is closed. The kernel drops the lock when the process ends,
 // however it ends. The error matches ErrLocked, and names the process, if another one
@@ -25,8 +29,11 @@ func Lock(path string) (*os.File, error) {
 	if err := unix.Faccessat(unix.AT_FDCWD, dir, unix.W_OK, unix.AT_EACCESS); errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
 		return nil, WritableError(&fs.PathError{Op: "write to", Path: dir, Err: err})
 	}
-	for {
-		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, OpenMode)
+	for range lockAttempts {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, OpenMode)
+		if errors.Is(err, unix.ELOOP) {
+			return nil, fmt.Errorf("lock %s: it is a link, which somebody else has put there: remove it: %w", path, err)
+		}
 		if err != nil {
 			return nil, WritableError(err)
 		}
@@ -39,6 +46,7 @@ func Lock(path string) (*os.File, error) {
 			return nil, err
 		}
 	}
+	return nil, fmt.Errorf("lock %s: the file is another one whenever it is locked: something replaces it", path)
 }
 
 // take locks a lock file and says whether that was the last word: not so where the

@@ -265,3 +265,26 @@ func TestLock(t *testing.T) {
 	}
 	f.Close()
 }
+
+// TestLockFollowsNoLink: neither to a file that is there, which it would write, nor to one
+// that it would make, nor for ever.
+func TestLockFollowsNoLink(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	for name, content := range map[string]string{"there": "content", "absent": ""} {
+		target, path := filepath.Join(outside, name), filepath.Join(dir, name)
+		if content != "" {
+			if err := os.WriteFile(target, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(target, path); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := sealed.Lock(path); err == nil || !strings.Contains(err.Error(), "it is a link") {
+			t.Errorf("%s: %v, %v", name, f, err)
+		}
+		if b, err := os.ReadFile(target); string(b) != content || content == "" && err == nil {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+}

@@ -10,8 +10,8 @@ import (
 	"testing"
 
 	"seuss/vmm/platform"
+	_ "seuss/vmm/platform/all"
 	"seuss/vmm/platform/kvm"
-	"seuss/vmm/platform/process"
 )
 
 // RequireKVM opens KVM for the test and closes it at its end. Without KVM the
@@ -59,27 +59,33 @@ func skipGuests(t testing.TB) {
 }
 
 // Require opens the platform that the test is to run on: the one that
-// SEUSS_TEST_PLATFORM names (kvm or process), else KVM where there is one, else
-// the process platform. It is closed at the test's end. With "none" the test is
-// skipped.
+// SEUSS_TEST_PLATFORM names, else the best that there is. It is closed at the test's end.
+// With "none" the test is skipped.
 func Require(t testing.TB) platform.Platform {
 	t.Helper()
 	skipGuests(t)
-	switch name := os.Getenv("SEUSS_TEST_PLATFORM"); name {
-	case "kvm":
-		return RequireKVM(t)
-	case "process":
-	case "":
-		if p, err := kvm.New(kvm.Options{}); err == nil {
-			p.Close()
-			return RequireKVM(t)
-		} else if !errors.Is(err, platform.ErrUnavailable) || os.Getenv("CI_KVM") == "1" {
+	name := os.Getenv("SEUSS_TEST_PLATFORM")
+	if name == "" {
+		p, k, passed, err := platform.OpenBest(platform.Options{})
+		if err != nil {
 			t.Fatal(err)
 		}
-	default:
-		t.Fatalf("SEUSS_TEST_PLATFORM=%s: must be kvm, process or none", name)
+		if len(passed) > 0 && os.Getenv("CI_KVM") == "1" {
+			t.Error(passed[0])
+		}
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+		name = k.Name
 	}
-	p, err := process.New(process.Options{})
+	k := platform.Find(name)
+	if k == nil {
+		t.Fatalf("SEUSS_TEST_PLATFORM=%s: there is no such platform; none skips the test", name)
+	}
+	if k == kvm.Kind {
+		return RequireKVM(t)
+	}
+	p, err := k.Open(platform.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 	name, set := functions.NameOf(key), &f.Settings
 	c := &functionConfiguration{
 		FunctionName: name, FunctionArn: s.ARN(key, qualifier),
-		Runtime: cmp.Or(set.Runtime, s.Versions[cmp.Or(f.Image, dispatcher.DefaultImage())]), Role: set.Role, Handler: f.Handler,
+		Runtime: s.Service.LambdaRuntime(f), Role: set.Role, Handler: f.Handler,
 		CodeSize: set.PackageBytes, Description: set.Description,
 		Timeout:      cmp.Or(set.TimeoutSec, int(dispatcher.DefaultTimeout.Seconds())),
 		MemorySize:   cmp.Or(set.MemoryMiB, defaultMemoryMiB),

@@ -2,7 +2,6 @@ package lambda
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -10,8 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strings"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/bundle"
@@ -85,14 +82,9 @@ func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) 
 
 // imageOf returns the image that a runtime runs in, and its memory in MiB.
 func (s *door) imageOf(runtime string) (string, int, error) {
-	image := ""
-	for prefix, name := range s.Runtimes {
-		if strings.HasPrefix(runtime, prefix) {
-			image = name
-		}
-	}
-	if image == "" {
-		return "", 0, server.InvalidParameter("Value %s at 'runtime' failed to satisfy constraint: no image runs it; there are images for: %s", runtime, strings.Join(s.runtimePrefixes(), ", "))
+	image, err := s.Service.RuntimeImage(runtime)
+	if err != nil {
+		return "", 0, server.InvalidParameter("Value %s at 'runtime' failed to satisfy constraint: %v", runtime, err)
 	}
 	memory, err := s.Service.ImageMemory(image)
 	if err != nil {
@@ -330,13 +322,3 @@ func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 }
 
 func itoa(n int) string { return fmt.Sprint(n) }
-
-// runtimePrefixes names the runtimes for which there are images.
-func (s *door) runtimePrefixes() []string {
-	var list []string
-	for prefix := range s.Runtimes {
-		list = append(list, prefix+"*")
-	}
-	slices.SortFunc(list, cmp.Compare[string])
-	return list
-}

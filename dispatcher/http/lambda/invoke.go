@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -73,7 +74,7 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	h := w.Header()
 	h.Set("X-Amz-Executed-Version", versionOf(result))
 	if tail {
-		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, s.memoryOf(name.Key))))
+		h.Set("X-Amz-Log-Result", base64.StdEncoding.EncodeToString(logTail(result, cmp.Or(entry.Deployment().Settings.MemoryMiB, defaultMemoryMiB))))
 	}
 	document := []byte(result.Output)
 	if result.Error != nil {
@@ -147,14 +148,6 @@ func versionOf(r *dispatcher.Result) string {
 		return dispatcher.Latest
 	}
 	return r.Version
-}
-
-func (s *door) memoryOf(name string) int {
-	f, err := s.Service.Function(name)
-	if err != nil || f.Settings.MemoryMiB == 0 {
-		return defaultMemoryMiB
-	}
-	return f.Settings.MemoryMiB
 }
 
 // clientContext decodes the header that becomes the context's client_context.

@@ -22,6 +22,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/functions"
 	_ "seuss/dispatcher/http/native"
 	"seuss/dispatcher/http/servertest"
 )
@@ -225,6 +226,25 @@ func TestGoSDKInvoke(t *testing.T) {
 	for _, want := range []string{"START RequestId: " + doc.ID + " Version: $LATEST\n", "version $LATEST\n", "END RequestId: ", "REPORT RequestId: " + doc.ID + "\tDuration: 1.50 ms\tBilled Duration: 2 ms\tMemory Size: "} {
 		if err != nil || !strings.Contains(string(log), want) {
 			t.Errorf("log tail has no %q: %v\n%s", want, err, log)
+		}
+	}
+	// The report is of the version that ran, not of what its function is by now.
+	if _, err := f.Configure("echo", "", func(s *functions.Settings) { s.MemoryMiB = 192 }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Publish("echo", "", "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Configure("echo", "", func(s *functions.Settings) { s.MemoryMiB = 256 }); err != nil {
+		t.Fatal(err)
+	}
+	for qualifier, want := range map[string]string{"1": "192 MB", "$LATEST": "256 MB"} {
+		out, err = c.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("echo"), Qualifier: aws.String(qualifier), Payload: []byte(`{}`), LogType: types.LogTypeTail})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if log, err := base64.StdEncoding.DecodeString(*out.LogResult); err != nil || !strings.Contains(string(log), "Memory Size: "+want) {
+			t.Errorf("%s: %s, %v", qualifier, log, err)
 		}
 	}
 	out, err = c.Invoke(ctx, &lambda.InvokeInput{FunctionName: aws.String("echo"), Payload: []byte(`{"print": 10000}`), LogType: types.LogTypeTail})

@@ -101,8 +101,7 @@ func TestSmallWrite(t *testing.T) {
 
 // A reader that takes nothing is reset; one that takes little at a time is not.
 func TestStall(t *testing.T) {
-	const stall = 200 * time.Millisecond
-	g := NewGroup(Options{Stall: stall})
+	g := NewGroup(Options{Stall: 200 * time.Millisecond})
 	server, client := pair(t, g, "tcp")
 	if _, err := server.Write(content(large)); err != nil {
 		t.Fatal(err)
@@ -114,8 +113,10 @@ func TestStall(t *testing.T) {
 		t.Errorf("the end of %d bytes looks like that of the answer", n)
 	}
 
+	const stall = time.Second // ten times what it pauses for
+	g = NewGroup(Options{Stall: stall})
 	server, client = pair(t, g, "unix")
-	want := content(2 << 20)
+	want := content(1 << 20)
 	if _, err := server.Write(want); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestStall(t *testing.T) {
 			}
 			break
 		}
-		time.Sleep(stall / 4) // in all it takes several times as long as a stall may
+		time.Sleep(stall / 10) // in all it takes longer than a stall may
 	}
 	if !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("%d of %d bytes", got.Len(), len(want))

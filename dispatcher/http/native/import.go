@@ -102,6 +102,9 @@ func (s *importer) take(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	imported, err := s.Service.Receive(r.Context(), src, q.Get("tag"))
+	if errors.Is(err, oci.ErrTooLarge) {
+		err = fmt.Errorf("%w: see --import-limit of seussctl serve", err)
+	}
 	return answer(w, http.StatusOK, imported, errors.Join(err, src.Close()))
 }
 
@@ -129,7 +132,7 @@ func (s *importer) spool(r *http.Request) (oci.Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return oci.Spool{}, fmt.Errorf("import: %w", err)
 	}
-	spool := oci.Spool{Dir: dir, MaxBytes: s.limit, Room: room}
+	spool := oci.Spool{Dir: dir, MaxBytes: s.limit, Stored: s.limit, Room: room}
 	if declared > 0 {
 		spool.MaxBytes = declared
 	}

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -100,6 +101,31 @@ func TestImportIsBounded(t *testing.T) {
 				t.Errorf("%d archives are left", n)
 			}
 		})
+	}
+}
+
+// TestImportIsBoundedUnpacked: the limit holds for what an archive unpacks to, too.
+func TestImportIsBoundedUnpacked(t *testing.T) {
+	f := servertest.New(t)
+	f.AddImage(t)
+	archive := f.Archive(t)
+	var files int64
+	for r := tar.NewReader(strings.NewReader(archive)); ; {
+		h, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files += h.Size
+	}
+	s := f.Server(t, func(o *servertest.Options) { o.ImportBytes = files })
+	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/v1/import", strings.NewReader(archive))
+	r.ContentLength = -1
+	s.ServeHTTP(w, r)
+	if w.Code != 413 || !strings.Contains(w.Body.String(), "unpacks to more") || !strings.Contains(w.Body.String(), "--import-limit") {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"time"
 
-	"seuss/dispatcher"
 	"seuss/dispatcher/access"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
@@ -18,8 +18,8 @@ import (
 // readers bounds how many logs are read from the disk at a time: one takes megabytes.
 var readers = make(chan struct{}, 4)
 
-// logOf finds whose log a request is about, and which entries of it. A version in the
-// name leaves those of its invocations.
+// logOf finds whose log a request is about, and which entries of it. A version or an alias
+// in the name leaves those of the versions that it stands for.
 func (s *door) logOf(r *http.Request) (k logs.Key, q logs.Query, err error) {
 	name, err := s.deployment(r)
 	if err != nil {
@@ -31,9 +31,9 @@ func (s *door) logOf(r *http.Request) (k logs.Key, q logs.Query, err error) {
 	}
 	k = logs.Key{Function: f.Name, ID: f.ID}
 	ask := r.URL.Query()
-	q.RequestID, q.Version = ask.Get("request"), dispatcher.VersionOf(name)
-	if q.Version == dispatcher.Latest {
-		q.Version = ""
+	q.RequestID = ask.Get("request")
+	if q.Versions, err = admission.LogVersions(&f, name); err != nil {
+		return k, q, err
 	}
 	if text := ask.Get("since"); text != "" {
 		if q.Since, err = time.Parse(time.RFC3339Nano, text); err != nil {
@@ -150,12 +150,16 @@ func (s *door) followLogs(w http.ResponseWriter, r *http.Request, k logs.Key, q 
 }
 
 // nativeEvents answers with the asynchronous events of a function that are not done, and
-// those that were given up.
+// those that were given up. A qualifier in the name leaves those that were sent to it.
 func (s *door) nativeEvents(w http.ResponseWriter, r *http.Request) error {
 	k, _, err := s.logOf(r)
 	if err != nil {
 		return err
 	}
-	server.WriteJSON(w, http.StatusOK, s.Events.List(k.Function, k.ID))
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	server.WriteJSON(w, http.StatusOK, s.Events.List(name, k.ID))
 	return nil
 }

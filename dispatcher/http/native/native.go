@@ -116,6 +116,8 @@ func (s *door) writeNativeError(w http.ResponseWriter, r *http.Request, err erro
 		}
 	case errors.As(err, &refused):
 		w.Header().Set("Retry-After", server.RetryAfterText(refused.RetryAfter))
+	case status == http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", server.RetryAfterText(time.Second))
 	}
 	if status >= 500 {
 		s.Log.Error("request failed", "request_id", doc.RequestID, "path", r.URL.Path, "error", err)
@@ -142,14 +144,14 @@ func (s *door) deployment(r *http.Request) (string, error) {
 }
 
 func (s *door) health(w http.ResponseWriter, r *http.Request) error {
-	st := s.Scheduler.Stats()
-	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), StateDir: s.Service.StateDir(), Scheduler: st, Events: s.Events.Len()}
+	st := sched.Stats{Refused: map[sched.Reason]uint64{}, Draining: s.Scheduler.Draining()}
+	h := api.Health{Status: "ok", UptimeSeconds: int64(time.Since(s.Started).Seconds()), Scheduler: st}
 	status := http.StatusOK
 	if st.Draining {
 		h.Status, status = "draining", http.StatusServiceUnavailable
 	}
-	if p := server.PrincipalOf(r); !p.Has(access.Read) || !p.Everywhere() { // the load is everybody's
-		h.StateDir, h.Events, h.Scheduler = "", 0, sched.Stats{Refused: map[sched.Reason]uint64{}, Draining: st.Draining}
+	if p := server.PrincipalOf(r); p.Has(access.Read) && p.Everywhere() { // the load is everybody's
+		h.StateDir, h.Events, h.Scheduler = s.Service.StateDir(), s.Events.Len(), s.Scheduler.Stats()
 	}
 	server.WriteJSON(w, status, h)
 	return nil

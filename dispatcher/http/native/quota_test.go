@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -55,6 +56,22 @@ func TestQuotaOfInstances(t *testing.T) {
 	}
 	if w := a.ask("alice", "POST", "/v1/functions/other/invoke", `{"event":{}}`); w.Code != http.StatusOK {
 		t.Errorf("after its end: %d %s", w.Code, w.Body)
+	}
+}
+
+// TestNoMachine: where the host gives no machine it is said so, and that it may be tried
+// again.
+func TestNoMachine(t *testing.T) {
+	a := newHouse(t, access.Token{Name: "alice", Owner: "alice", Rights: []string{"invoke"}})
+	a.Put(t, "alice/hello")
+	a.OnInvoke = func(context.Context, dispatcher.Request) (*dispatcher.Result, error) {
+		return nil, fmt.Errorf("machine for image %q: %w: cannot allocate memory", "python", dispatcher.ErrNoMachine)
+	}
+	for path, body := range map[string]string{"/v1/functions/hello/invoke": `{"event":{}}`, "/2015-03-31/functions/hello/invocations": `{}`} {
+		w := a.ask("alice", "POST", path, body)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "seussctl doctor") || w.Header().Get("Retry-After") == "" {
+			t.Errorf("%s: %d %v %s", path, w.Code, w.Header(), w.Body)
+		}
 	}
 }
 

@@ -16,12 +16,18 @@ import (
 // and by the names that he calls them.
 
 func (s *door) nativeFunctions(w http.ResponseWriter, r *http.Request) error {
-	list, err := s.Service.Functions(r.Context())
+	p := server.PrincipalOf(r)
+	var list []api.Function
+	var err error
+	if owners, all := p.Owners(); all {
+		list, err = s.Service.Functions(r.Context())
+		list = slices.DeleteFunc(list, func(f api.Function) bool { return !p.Reaches(f.Name) })
+	} else {
+		list, err = s.Service.FunctionsWhere(owners, p.Reaches)
+	}
 	if err != nil {
 		s.Log.Warn("some deployments cannot be read", "error", err)
 	}
-	p := server.PrincipalOf(r)
-	list = slices.DeleteFunc(list, func(f api.Function) bool { return !p.Reaches(f.Name) })
 	for i := range list {
 		shownFunction(r, &list[i])
 	}

@@ -31,7 +31,8 @@ func NewHTTPServer(h http.Handler) *http.Server {
 // Access guards a listener: with a token, requests must carry it or one of the
 // server's Keys, as a bearer token or as the secret access key of their AWS signature;
 // without one, they must come from this machine's own programs, not from a web page in
-// its browser, and what they show all the same must be known, or be access.NoSecret. On a
+// its browser; who shows a token there all the same must be known, or show access.NoSecret,
+// but a signature is anybody's that names no token. On a
 // Unix socket they need no token, but must come from a program of
 // the service's own user, or of root, whatever the socket's permissions are; its
 // listener must be one of a listener.Group. Who shows a token there acts as its holder:
@@ -144,6 +145,7 @@ func (s *Server) principal(r *http.Request, token string, unix bool) (*access.Pr
 	if !shown {
 		return nil, errNoToken
 	}
+	open := token == "" && !unix
 	if token == "" {
 		token = access.NoSecret
 	}
@@ -160,6 +162,9 @@ func (s *Server) principal(r *http.Request, token string, unix bool) (*access.Pr
 		}
 	case scheme == signatureAlgorithm:
 		secret, p := s.signing(value, token)
+		if open && p == access.Local { // AWS's clients sign in any case, with whatever they have
+			return p, nil
+		}
 		return p, checkSignature(r, value, secret, time.Now())
 	}
 	return nil, errUnauthorized

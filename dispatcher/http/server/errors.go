@@ -76,6 +76,8 @@ func Answer(err error, arn string) *Refusal {
 		answer.Message = "Could not parse request body into json: " + err.Error()
 	case fault.Err == dispatcher.ErrClosed:
 		answer.Message, answer.RetryAfter = "The service is shutting down.", time.Second
+	case fault.Code == api.Unavailable && fault.Status == http.StatusServiceUnavailable:
+		answer.RetryAfter = time.Second
 	}
 	return answer
 }

@@ -118,6 +118,7 @@ var (
 	lineageNodes  = describe("seuss_lineage_nodes", "Snapshots in the store.")
 	lineageBytes  = describe("seuss_lineage_bytes", "Stored page bytes by kind of snapshot.", "kind")
 	hugePages     = describe("seuss_huge_page_bytes", "Memory that holds copies of images in huge pages.")
+	flatPages     = describe("seuss_flat_copy_bytes", "Memory that copies of snapshots' scattered pages take, which machines share, once all of them are read.")
 	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed: by hand, to make room, or because nothing starts from them any more.")
 	captures      = describe("seuss_captures_total", "Snapshots taken.")
 	crashes       = describe("seuss_crashes_total", "Guests that died.")
@@ -192,6 +193,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(lineageBytes, float64(n), string(kind))
 	}
 	gauge(hugePages, float64(st.HugePageBytes))
+	gauge(flatPages, float64(st.FlatBytes))
 	count(evictions, st.NodesRemoved)
 	count(captures, st.Captures)
 	count(crashes, st.Crashes)

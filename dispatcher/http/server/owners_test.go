@@ -104,7 +104,7 @@ func TestTokensWhereNoneIsAskedFor(t *testing.T) {
 		name, secret, account string // "": refused
 	}{
 		{"signs", secrets["signs"], access.AccountOf("alice")}, {"signs", "wrong", ""}, {"signs", access.NoSecret, ""},
-		{"any", access.NoSecret, access.DefaultAccount}, {access.ServiceKey, access.NoSecret, access.DefaultAccount}, {"any", "wrong", ""},
+		{"any", access.NoSecret, access.DefaultAccount}, {access.ServiceKey, access.NoSecret, access.DefaultAccount}, {"any", "wrong", access.DefaultAccount},
 	} {
 		client := lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(h.URL), RetryMaxAttempts: 1, Credentials: credentials.NewStaticCredentialsProvider(c.name, c.secret, "")})
 		out, err := client.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("echo")})

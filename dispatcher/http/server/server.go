@@ -18,14 +18,13 @@ import (
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
-	"seuss/images/runtimes"
 )
 
 // DefaultBodyBytes bounds what the bodies of all requests take at a time: some of
 // the largest deployments, or eighty of the largest events.
 const DefaultBodyBytes = 512 << 20
 
-// Options configure a Server. All but Logs, Log, Region, Account, Runtimes, Sandbox and BodyBytes
+// Options configure a Server. All but Logs, Log, Region, Account, Sandbox and BodyBytes
 // are needed; they stay the caller's.
 type Options struct {
 	Service   api.Hosted
@@ -37,11 +36,6 @@ type Options struct {
 	Log       *slog.Logger // nil: nowhere
 	// Region and Account are those of functions' ARNs.
 	Region, Account string
-	// Runtimes maps prefixes of Lambda's runtime names to images; nil means that
-	// the default runtime's run in the default image.
-	Runtimes map[string]string
-	// Versions maps images to Lambda's names of the versions in them.
-	Versions map[string]string
 	// Sandbox is what confines the daemon.
 	Sandbox []api.Measure
 	// ImportBytes bounds the files of an archive that is imported; 0: what package oci
@@ -97,10 +91,6 @@ func New(o Options) *Server {
 	s.Endpoint.Region = s.Region
 	if s.Account == "" {
 		s.Account = DefaultAccount
-	}
-	if s.Runtimes == nil {
-		r := runtimes.Default()
-		s.Runtimes = map[string]string{r.LambdaPrefix: r.Name}
 	}
 	if s.BodyBytes <= 0 {
 		s.BodyBytes = DefaultBodyBytes

@@ -82,7 +82,7 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 }
 
 var errSignature = &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true,
-	Message: "The request signature we calculated does not match the signature you provided. The access key id must be the name of a token that signs and the secret access key that token; of the service's own token, which is none where it asks for none, any name will do."}
+	Message: "The request signature we calculated does not match the signature you provided. The access key id must be the name of a token that signs and the secret access key that token; of the service's own token any name will do."}
 
 // keyID is the access key id in an Authorization header's value.
 func keyID(authorization string) string {

@@ -69,6 +69,14 @@ func (f *Fake) Unready() []string { return f.Unfit }
 
 func (f *Fake) ImageMemory(string) (uint64, error) { return 256 << 20, nil }
 
+// RuntimeImage knows Python 3.11 and nothing else.
+func (f *Fake) RuntimeImage(runtime string) (string, error) {
+	if runtime != "python3.11" {
+		return "", fmt.Errorf("no image holds %s: %w", runtime, lineage.ErrInvalid)
+	}
+	return dispatcher.DefaultImage(), nil
+}
+
 func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Snapshot, error) {
 	old, err := f.Function(spec.Name)
 	if err == nil && spec.Create {

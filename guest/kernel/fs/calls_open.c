@@ -69,18 +69,33 @@ long sys_getcwd(char *buf, u64 size)
 	return (long)n;
 }
 
+static long enter(struct place *at, struct path_text *text)
+{
+	if (!node_is_dir(at->node))
+		return -ENOTDIR;
+	text->buf[text->lost ? 0 : text->len] = 0; /* a walk leaves room for it */
+	return cwd_set(at->node, text->lost ? NULL : text->buf);
+}
+
 long sys_chdir(const char *path)
 {
 	char buf[PATH_LEN_MAX];
 	struct path_text text = {buf, 0, false};
 	struct place at;
 	long err = walk_at(AT_FDCWD, path, WALK_FOLLOW, &at, &text);
+	return err ? err : enter(&at, &text);
+}
+
+void fs_start_in(const char *path)
+{
+	char buf[PATH_LEN_MAX];
+	struct path_text text = {buf, 0, false};
+	struct place at;
+	long err = walk(cwd, path, strlen(path), WALK_FOLLOW, &at, &text);
+	if (!err)
+		err = enter(&at, &text);
 	if (err)
-		return err;
-	if (!node_is_dir(at.node))
-		return -ENOTDIR;
-	buf[text.lost ? 0 : text.len] = 0; /* a walk leaves room for it */
-	return cwd_set(at.node, text.lost ? NULL : buf);
+		panic("working directory %s: error %ld", path, -err);
 }
 
 long sys_fchdir(int fd)

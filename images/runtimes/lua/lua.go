@@ -29,7 +29,7 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 			return images.Spec{}, err
 		}
 	}
-	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: moduleTrees, Env: o.Env})
+	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: moduleTrees, Packages: o.Packages, Env: o.Env})
 	if err != nil {
 		return images.Spec{}, err
 	}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"embed"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -25,13 +24,14 @@ import (
 var Runtime = &runtimes.Runtime{
 	Name: "node", Title: "Node.js",
 	Endings: []string{".js", ".mjs", ".cjs"}, Handler: "handler",
-	LambdaPrefix: "nodejs", LambdaName: lambdaName,
+	Lambda: "nodejs*.x", LambdaParts: 1, VersionOf: versionOf,
 	// V8 reserves address space for code and heap in large pieces, and touches little
 	// of it.
 	MemoryBytes: 2 << 30,
 	AnyProgram:  true,
 	Driver:      driver, Main: "driver.js",
 	Find: find, Collect: collect,
+	Commands: commands, Inspect: inspect,
 	Samples: samples(),
 }
 
@@ -50,13 +50,13 @@ func driver() map[string][]byte {
 	return files
 }
 
-// lambdaName is Lambda's name of the version that the image's packages say; it is not
-// known of a Node.js that no package holds.
-func lambdaName(c images.Config) string {
+// versionOf is the version that the image's packages say; it is not known of a Node.js
+// that no package holds.
+func versionOf(c images.Config) string {
 	for _, p := range c.Packages {
 		if version, ok := strings.CutPrefix(p, "nodejs="); ok {
-			major, _, _ := strings.Cut(version, ".")
-			return "nodejs" + major + ".x"
+			version, _, _ = strings.Cut(version, "-")
+			return version
 		}
 	}
 	return ""
@@ -83,26 +83,26 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 			return images.Spec{}, err
 		}
 	}
-	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: packageTrees, Env: o.Env})
+	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: exe, Trees: packageTrees, Packages: o.Packages, Env: o.Env})
 	if err != nil {
 		return images.Spec{}, err
 	}
 	spec.Check = []string{spec.Program, "-e", checkScript}
-	for _, f := range spec.Files {
-		base := filepath.Base(f.GuestPath)
-		if f.HostPath == "" || base != "node" && base != "nodejs" && !strings.HasPrefix(base, "libnode.so") {
-			continue
-		}
-		has, err := runtimes.FileHas(f.HostPath, wasmFlag)
-		if err != nil {
-			return images.Spec{}, err
-		}
-		if has {
-			spec.Argv = slices.Insert(spec.Argv, 1, wasmFlag)
-			spec.Check = slices.Insert(spec.Check, 1, wasmFlag)
-			break
-		}
+	root, err := images.NewRoot(&spec)
+	if err != nil {
+		return images.Spec{}, err
 	}
+	i, err := runtimes.NewInterpreter(root, spec.Program)
+	if err != nil {
+		return images.Spec{}, err
+	}
+	found, err := inspect(i)
+	if err != nil {
+		return images.Spec{}, err
+	}
+	flags := found.Argv[1:]
+	spec.Argv = slices.Insert(spec.Argv, 1, flags...)
+	spec.Check = slices.Insert(spec.Check, 1, flags...)
 	return spec, nil
 }
 

@@ -54,6 +54,11 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	if err != nil {
 		return images.Spec{}, err
 	}
+	further, err := c.AddPackages(ctx, o.Packages)
+	if err != nil {
+		return images.Spec{}, err
+	}
+	used = append(used, further...)
 	if _, err := c.Add(command); err != nil {
 		return images.Spec{}, err
 	}
@@ -67,12 +72,20 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	if err != nil {
 		return images.Spec{}, err
 	}
-	lockCode, err := lockCodeEnv(c.Host(exe))
+	root, err := images.NewRoot(&images.Spec{Files: c.Files()})
+	if err != nil {
+		return images.Spec{}, err
+	}
+	i, err := runtimes.NewInterpreter(root, exe)
+	if err != nil {
+		return images.Spec{}, err
+	}
+	found, err := inspect(i)
 	if err != nil {
 		return images.Spec{}, err
 	}
 	return images.Spec{
-		Program: exe, Argv: []string{exe}, Env: images.MergeEnv(lockCode, env),
+		Program: exe, Argv: []string{exe}, Env: images.MergeEnv(found.Env, env),
 		Files: c.Files(), Packages: packages, Check: check(c, exe),
 	}, nil
 }

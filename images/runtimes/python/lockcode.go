@@ -5,6 +5,7 @@ import (
 	"debug/elf"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"strings"
 
 	"golang.org/x/arch/x86/x86asm"
@@ -27,25 +28,27 @@ const (
 	maxLockSites = 32
 )
 
-// lockCodeEnv tells the driver the return addresses in exe, in hex. It is empty
-// for an interpreter whose addresses are not known before it is loaded.
-func lockCodeEnv(exe string) ([]string, error) {
-	f, err := elf.Open(exe)
+// maxText bounds the code that is looked through.
+const maxText = 64 << 20
+
+// lockCodeEnv tells the driver the return addresses in an interpreter, in hex. It is empty
+// for one whose addresses are not known before it is loaded.
+func lockCodeEnv(exe io.ReaderAt) ([]string, error) {
+	f, err := elf.NewFile(exe)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", exe, err)
+		return nil, fmt.Errorf("read the interpreter: %w", err)
 	}
-	defer f.Close()
 	text := f.Section(".text")
-	if f.Type != elf.ET_EXEC || text == nil {
+	if f.Type != elf.ET_EXEC || text == nil || text.Size > maxText {
 		return nil, nil
 	}
 	plt, err := pltTargets(f)
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", exe, err)
+		return nil, fmt.Errorf("read the interpreter: %w", err)
 	}
 	code, err := text.Data()
 	if err != nil {
-		return nil, fmt.Errorf("read %s: .text: %w", exe, err)
+		return nil, fmt.Errorf("read the interpreter: .text: %w", err)
 	}
 	var sites []string
 	for at := 0; at+5 <= len(code) && len(sites) < maxLockSites; at++ {

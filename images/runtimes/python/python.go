@@ -29,10 +29,11 @@ const numpyPart = "numpy"
 var Runtime = &runtimes.Runtime{
 	Name: "python", Title: "Python", Default: true,
 	Endings: []string{".py"}, Handler: "handler",
-	LambdaPrefix: "python3.", LambdaName: lambdaName,
+	Lambda: "python*", LambdaParts: 2, VersionOf: versionOf,
 	Optional: []runtimes.Part{{Name: numpyPart, Usage: "leave NumPy out although it is installed"}},
 	Driver:   driver, Main: "driver.py",
 	Find: find, Collect: collect, Findings: findings,
+	Commands: commands, Inspect: inspect,
 	Samples: samples(),
 }
 
@@ -49,10 +50,10 @@ func driver() map[string][]byte {
 	return files
 }
 
-// lambdaName is Lambda's name of the version that an image's program is.
-func lambdaName(c images.Config) string {
+// versionOf is the version that an image's program is.
+func versionOf(c images.Config) string {
 	if m := debianBinary.FindStringSubmatch(c.Program); m != nil {
-		return "python" + m[1]
+		return m[1]
 	}
 	return ""
 }

@@ -42,7 +42,7 @@ func TestPython(t *testing.T) {
 	if len(info.NotLoadable) > 0 {
 		t.Errorf("not loadable: %v", info.NotLoadable)
 	}
-	if want := []string{spec.Program, "/usr/lib/seuss/driver.py", "-v"}; !slices.Equal(spec.Argv, want) || spec.Driver != want[1] {
+	if want := []string{spec.Program, "/usr/lib/seuss/python/driver.py", "-v"}; !slices.Equal(spec.Argv, want) || spec.Driver != want[1] {
 		t.Errorf("argv %v, driver %s", spec.Argv, spec.Driver)
 	}
 	if !slices.Contains(spec.Env, "HOME=/var/task") || slices.Contains(spec.Env, "HOME=/root") || !slices.Contains(spec.Env, "X=1") {
@@ -52,7 +52,7 @@ func TestPython(t *testing.T) {
 	want := []string{
 		"/usr/bin/python3", stdlib + "/encodings/__init__.py", stdlib + "/json/decoder.py", stdlib + "/site.py",
 		stdlib + "/lib-dynload", "/lib64/ld-linux-x86-64.so.2", "/lib/x86_64-linux-gnu/libc.so.6",
-		"/lib/x86_64-linux-gnu/libgcc_s.so.1", "/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib/seuss/lib/x.py",
+		"/lib/x86_64-linux-gnu/libgcc_s.so.1", "/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib/seuss/python/lib/x.py",
 		"/etc/passwd", "/etc/hosts", "/etc/resolv.conf", "/etc/nsswitch.conf", "/tmp", "/var/task", "/dev", "/proc", "/etc/ld.so.cache",
 	}
 	if _, err := os.Stat(numpyDir); err == nil {

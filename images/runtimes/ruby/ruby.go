@@ -27,12 +27,13 @@ import (
 var Runtime = &runtimes.Runtime{
 	Name: "ruby", Title: "Ruby",
 	Endings: []string{".rb"}, Handler: "handler",
-	LambdaPrefix: "ruby", LambdaName: lambdaName, LambdaExact: true,
+	Lambda: "ruby*", LambdaParts: 2, VersionOf: versionOf,
 	// Each thread and each fiber sets some hundred KiB of addresses aside for its
 	// stack, and touches little of it.
 	MemoryBytes: 2 << 30,
 	Driver:      driver, Main: "driver.rb",
 	Find: find, Collect: collect,
+	Commands: commands, Inspect: inspect,
 	Samples: samples(),
 }
 
@@ -61,10 +62,10 @@ const command = "/usr/bin/ruby"
 
 var debianBinary = regexp.MustCompile(`^/usr/bin/ruby([0-9]+\.[0-9]+)$`)
 
-// lambdaName is Lambda's name of the version that an image's program is.
-func lambdaName(c images.Config) string {
+// versionOf is the version that an image's program is.
+func versionOf(c images.Config) string {
 	if m := debianBinary.FindStringSubmatch(c.Program); m != nil {
-		return "ruby" + m[1]
+		return m[1]
 	}
 	return ""
 }
@@ -100,7 +101,7 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	if !debianBinary.MatchString(exe) {
 		return images.Spec{}, fmt.Errorf("%s is %s, want Debian's /usr/bin/rubyX.Y; install it with: apt-get install --reinstall ruby", command, exe)
 	}
-	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: command, Trees: trees, Env: o.Env})
+	spec, err := debian.Program(ctx, debian.ProgramOptions{Root: o.Root, Path: command, Trees: trees, Packages: o.Packages, Env: o.Env})
 	if err != nil {
 		return images.Spec{}, err
 	}

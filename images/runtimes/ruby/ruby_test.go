@@ -32,7 +32,7 @@ func TestCollect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []string{spec.Program, "/usr/lib/seuss/driver.rb"}; !slices.Equal(spec.Argv, want) || !debianBinary.MatchString(spec.Program) {
+	if want := []string{spec.Program, "/usr/lib/seuss/ruby/driver.rb"}; !slices.Equal(spec.Argv, want) || !debianBinary.MatchString(spec.Program) {
 		t.Errorf("argv %v", spec.Argv)
 	}
 	if !slices.Contains(spec.Env, "HOME=/var/task") || spec.MemoryBytes != 2<<30 {
@@ -48,7 +48,7 @@ func TestCollect(t *testing.T) {
 		command, library + "/set.rb", library + "/timeout.rb", library + "/json/common.rb", "/usr/lib/ruby/vendor_ruby/rubygems.rb",
 		extensions + "/openssl.so", extensions + "/psych.so", extensions + "/enc/trans/japanese.so",
 		"/usr/lib/x86_64-linux-gnu/libssl.so.3", "/usr/lib/x86_64-linux-gnu/libyaml-0.so.2", "/usr/share/zoneinfo/Europe/Berlin",
-		"/usr/lib/seuss/driver.rb", "/usr/lib/seuss/protocol.rb", "/usr/lib/seuss/lazy_event.rb",
+		"/usr/lib/seuss/ruby/driver.rb", "/usr/lib/seuss/ruby/protocol.rb", "/usr/lib/seuss/ruby/lazy_event.rb",
 	} {
 		if _, ok := files[p]; !ok {
 			if _, resolved := files[strings.TrimPrefix(p, "/usr")]; !resolved {
@@ -56,7 +56,7 @@ func TestCollect(t *testing.T) {
 			}
 		}
 	}
-	if p := string(files["/usr/lib/seuss/protocol.rb"].Data); !strings.Contains(p, "module SeussDriver\n  VERSION = ") || !strings.HasSuffix(p, "\nend\n") {
+	if p := string(files["/usr/lib/seuss/ruby/protocol.rb"].Data); !strings.Contains(p, "module SeussDriver\n  VERSION = ") || !strings.HasSuffix(p, "\nend\n") {
 		t.Errorf("the protocol's constants:\n%s", p)
 	}
 	for _, name := range []string{"libruby", "libssl3="} {
@@ -83,10 +83,10 @@ func TestOtherRuby(t *testing.T) {
 	}
 }
 
-// TestLambdaName: Lambda's name says the version of the image's interpreter.
-func TestLambdaName(t *testing.T) {
-	for program, want := range map[string]string{"/usr/bin/ruby3.1": "ruby3.1", "/usr/bin/ruby3.3": "ruby3.3", "/usr/bin/ruby": "", "/opt/ruby3.1": ""} {
-		if got := lambdaName(images.Config{Program: program}); got != want {
+// TestVersionOf: an image that does not list its runtimes says the version by its program.
+func TestVersionOf(t *testing.T) {
+	for program, want := range map[string]string{"/usr/bin/ruby3.1": "3.1", "/usr/bin/ruby3.3": "3.3", "/usr/bin/ruby": "", "/opt/ruby3.1": ""} {
+		if got := versionOf(images.Config{Program: program}); got != want {
 			t.Errorf("%s: %q, want %q", program, got, want)
 		}
 	}

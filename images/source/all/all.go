@@ -7,4 +7,5 @@ package all
 import (
 	_ "seuss/images/source/debian"
 	_ "seuss/images/source/dir"
+	_ "seuss/images/source/oci"
 )

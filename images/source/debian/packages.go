@@ -2,6 +2,7 @@ package debian
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"regexp"
 	"slices"
@@ -15,6 +16,31 @@ func (c *Collector) Package(name string) *Package { return c.db.byName[name] }
 // that dpkg knows; some may be missing.
 func (c *Collector) PathsOf(ctx context.Context, list []*Package) ([]string, error) {
 	return c.db.files(ctx, list)
+}
+
+// AddPackages adds the files of packages and of all that they depend on, documentation
+// apart, and returns the packages.
+func (c *Collector) AddPackages(ctx context.Context, names []string) ([]*Package, error) {
+	var used []*Package
+	for _, name := range names {
+		if c.Package(name) == nil {
+			return nil, fmt.Errorf("package %s is not installed; install it with: apt-get install %s", name, name)
+		}
+		used = append(used, c.db.closure(name, func(*Package) bool { return true })...)
+	}
+	paths, err := c.PathsOf(ctx, used)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range paths {
+		if strings.HasPrefix(p, "/usr/share/doc/") || strings.HasPrefix(p, "/usr/share/man/") {
+			continue
+		}
+		if err := c.AddOptional(p); err != nil {
+			return nil, err
+		}
+	}
+	return used, nil
 }
 
 // sharedObject matches libraries in the loader's directories and one level

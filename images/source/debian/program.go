@@ -15,7 +15,9 @@ type ProgramOptions struct {
 	Root  string   // see Open
 	Path  string   // of the program
 	Trees []string // directories to take along, where there are such
-	Env   []string // added to the environment, or replacing a default
+	// Packages are taken along with what they depend on.
+	Packages []string
+	Env      []string // added to the environment, or replacing a default
 }
 
 // programEnv is the default environment. One malloc arena, because the guest has one
@@ -39,13 +41,17 @@ func Program(ctx context.Context, o ProgramOptions) (images.Spec, error) {
 			return images.Spec{}, err
 		}
 	}
+	used, err := c.AddPackages(ctx, o.Packages)
+	if err != nil {
+		return images.Spec{}, err
+	}
 	if err := c.AddBase(); err != nil {
 		return images.Spec{}, err
 	}
 	if err := c.Follow(ctx, exe); err != nil {
 		return images.Spec{}, err
 	}
-	packages, err := c.Packages(ctx, nil, []string{exe})
+	packages, err := c.Packages(ctx, used, []string{exe})
 	if err != nil {
 		return images.Spec{}, err
 	}

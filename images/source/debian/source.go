@@ -2,51 +2,44 @@ package debian
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"strings"
 
 	"seuss/images/source"
 )
 
 func init() {
-	source.Register(&source.Source{Scheme: "debian", Usage: "[PACKAGE,...]", Open: open})
+	source.Register(&source.Source{Scheme: "debian", Usage: "[PACKAGE,...]", Find: find})
 }
 
-// open returns the files of packages and of what they depend on, with what every
+// find collects the files of packages and of what they depend on, with what every
 // program expects around it.
-func open(ctx context.Context, ref string, o source.Options) (*source.Tree, source.Config, error) {
+func find(ctx context.Context, ref string, o source.Options) (*source.Found, error) {
+	o.Tell("collecting packages", -1)
 	c, err := Open(ctx, o.Root, programEnv)
 	if err != nil {
-		return nil, source.Config{}, err
+		return nil, err
 	}
-	var used []*Package
-	for name := range strings.FieldsFuncSeq(ref, func(r rune) bool { return r == ',' || r == ' ' }) {
-		if c.Package(name) == nil {
-			return nil, source.Config{}, fmt.Errorf("package %s is not installed; install it with: apt-get install %s", name, name)
-		}
-		used = append(used, c.db.closure(name, func(*Package) bool { return true })...)
-	}
-	paths, err := c.PathsOf(ctx, used)
+	names := slices.Concat(slices.Collect(strings.FieldsFuncSeq(ref, func(r rune) bool { return r == ',' || r == ' ' })), o.Packages)
+	used, err := c.AddPackages(ctx, names)
 	if err != nil {
-		return nil, source.Config{}, err
-	}
-	for _, p := range paths {
-		if strings.HasPrefix(p, "/usr/share/doc/") || strings.HasPrefix(p, "/usr/share/man/") {
-			continue
-		}
-		if err := c.AddOptional(p); err != nil {
-			return nil, source.Config{}, err
-		}
+		return nil, err
 	}
 	if err := c.AddBase(); err != nil {
-		return nil, source.Config{}, err
+		return nil, err
 	}
 	if err := c.Follow(ctx, ""); err != nil {
-		return nil, source.Config{}, err
+		return nil, err
 	}
 	packages, err := c.Packages(ctx, used, nil)
 	if err != nil {
-		return nil, source.Config{}, err
+		return nil, err
 	}
-	return &source.Tree{Name: "debian", Files: c.Files(), Packages: packages}, source.Config{Env: programEnv}, nil
+	tree := &source.Tree{Files: c.Files(), Packages: packages}
+	if tree.Digest, err = source.DigestFiles(tree.Files); err != nil {
+		return nil, err
+	}
+	return &source.Found{Name: "debian", Digest: tree.Digest, Open: func(context.Context) (*source.Tree, source.Config, error) {
+		return tree, source.Config{Env: programEnv}, nil
+	}}, nil
 }

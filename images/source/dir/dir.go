@@ -9,6 +9,7 @@ package dir
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -20,38 +21,45 @@ import (
 )
 
 func init() {
-	source.Register(&source.Source{Scheme: "dir", Usage: "PATH", Open: open})
+	source.Register(&source.Source{Scheme: "dir", Usage: "PATH", Find: find})
 }
 
-// open returns the directory at p as a root file system.
-func open(_ context.Context, p string, _ source.Options) (*source.Tree, source.Config, error) {
-	tree, err := walk(p)
+// find looks at the directory at p, and at its files' content.
+func find(ctx context.Context, p string, o source.Options) (*source.Found, error) {
+	o.Tell("reading "+p, -1)
+	tree, name, err := walk(ctx, p)
 	if err != nil {
-		return nil, source.Config{}, fmt.Errorf("collect directory %s: %w", p, err)
+		return nil, fmt.Errorf("collect directory %s: %w", p, err)
 	}
-	return tree, source.Config{}, nil
+	if tree.Digest, err = source.DigestFiles(tree.Files); err != nil {
+		return nil, fmt.Errorf("collect directory %s: %w", p, err)
+	}
+	return &source.Found{Name: name, Digest: tree.Digest, Open: func(context.Context) (*source.Tree, source.Config, error) {
+		return tree, source.Config{}, nil
+	}}, nil
 }
 
-func walk(p string) (*source.Tree, error) {
+// walk returns the tree at p, and a name that suits it.
+func walk(ctx context.Context, p string) (_ *source.Tree, name string, err error) {
 	root, err := filepath.Abs(p)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	// The directory itself may be named through a link; WalkDir would stop.
 	if root, err = filepath.EvalSymlinks(root); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if st, err := os.Stat(root); err != nil {
-		return nil, err
+		return nil, "", err
 	} else if !st.IsDir() {
-		return nil, fmt.Errorf("not a directory but %v", st.Mode())
+		return nil, "", fmt.Errorf("not a directory but %v", st.Mode())
 	}
 	tree := &source.Tree{}
-	if name := filepath.Base(root); images.CheckName(name) == nil {
-		tree.Name = name
+	if base := filepath.Base(root); images.CheckName(base) == nil {
+		name = base
 	}
 	err = filepath.WalkDir(root, func(host string, d fs.DirEntry, err error) error {
-		if err != nil {
+		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
 		rel, err := filepath.Rel(root, host)
@@ -80,7 +88,7 @@ func walk(p string) (*source.Tree, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return tree, nil
+	return tree, name, nil
 }

@@ -1,6 +1,7 @@
 package dir
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"seuss/guest"
 	"seuss/images"
@@ -32,10 +34,12 @@ func TestDir(t *testing.T) {
 	named := filepath.Join(t.TempDir(), "by-link")
 	must(os.Symlink(root, named))
 
-	tree, _, err := open(t.Context(), named, source.Options{})
+	found, err := find(t.Context(), named, source.Options{})
 	must(err)
-	if tree.Name != "tree" || tree.Skipped != 1 {
-		t.Errorf("name %q, %d skipped", tree.Name, tree.Skipped)
+	tree, _, err := found.Open(t.Context())
+	must(err)
+	if found.Name != "tree" || tree.Skipped != 1 {
+		t.Errorf("name %q, %d skipped", found.Name, tree.Skipped)
 	}
 	file := filepath.Join(t.TempDir(), "test.img")
 	f, err := os.Create(file)
@@ -67,9 +71,49 @@ func TestDir(t *testing.T) {
 			t.Errorf("%s: %+v, %v, want mode %#o", p, e.Inode, err, mode)
 		}
 	}
-	again, _, err := open(t.Context(), root, source.Options{})
-	if err != nil || !reflect.DeepEqual(again, tree) {
+	again, err := find(t.Context(), root, source.Options{})
+	must(err)
+	if treeAgain, _, err := again.Open(t.Context()); err != nil || !reflect.DeepEqual(treeAgain, tree) || again.Digest != found.Digest {
 		t.Errorf("collecting by another name differs: %v", err)
+	}
+}
+
+// TestDigest changes what an image of the directory would show, bit by bit.
+func TestDigest(t *testing.T) {
+	root := t.TempDir()
+	file, link := filepath.Join(root, "file"), filepath.Join(root, "link")
+	when := time.Unix(1_700_000_000, 0)
+	write := func(text string) error {
+		return errors.Join(os.WriteFile(file, []byte(text), 0o644), os.Chtimes(file, when, when), os.Chtimes(root, when, when))
+	}
+	seen := map[string]string{}
+	for _, step := range []struct {
+		what   string
+		change func() error
+		as     string // an earlier step with the same tree
+	}{
+		{"a file", func() error { return write("one") }, ""},
+		{"content of the same length and time", func() error { return write("two") }, ""},
+		{"content as before", func() error { return write("one") }, "a file"},
+		{"mode", func() error { return os.Chmod(file, 0o755) }, ""},
+		{"time", func() error { return os.Chtimes(file, when, when.Add(time.Second)) }, ""},
+		{"link", func() error { return errors.Join(os.Symlink("file", link), os.Chtimes(root, when, when)) }, ""},
+		{"no link", func() error { return errors.Join(os.Remove(link), os.Chtimes(root, when, when)) }, "time"},
+		{"name", func() error { return errors.Join(os.Rename(file, file+"2"), os.Chtimes(root, when, when)) }, ""},
+	} {
+		if err := step.change(); err != nil {
+			t.Fatal(err)
+		}
+		found, err := find(t.Context(), root, source.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if was := seen[found.Digest]; was != step.as {
+			t.Errorf("%s: digest as after %q, want as after %q", step.what, was, step.as)
+		}
+		if step.as == "" {
+			seen[found.Digest] = step.what
+		}
 	}
 }
 
@@ -79,7 +123,7 @@ func TestDirRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []string{file, file + "none"} {
-		if _, _, err := open(t.Context(), p, source.Options{}); err == nil || !strings.Contains(err.Error(), p) {
+		if _, err := find(t.Context(), p, source.Options{}); err == nil || !strings.Contains(err.Error(), p) {
 			t.Errorf("%s: %v", p, err)
 		}
 	}

@@ -15,6 +15,8 @@ import (
 	"seuss/tools/seussctl/benchcmd"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
+	"seuss/tools/seussctl/imagecmd"
+	"seuss/tools/seussctl/plancmd"
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
@@ -38,7 +40,7 @@ func run(ctx context.Context, e *cmdline.Env, args []string) int {
 	err := root.RunContext(ctx, arrange(root, args))
 	e.Progress.Clear()
 	if e.StateDir != "" {
-		err = errors.Join(err, confine.GiveBack(e.StateDir))
+		err = errors.Join(err, confine.GiveBack(e.StateDir, e.Started))
 	}
 	return cmdline.Report(e.Stdout, e.Stderr, err)
 }
@@ -70,7 +72,7 @@ func root(e *cmdline.Env) *cli.App {
 		Before:         e.ReadGlobals,
 		Commands: []*cli.Command{
 			doctorCommand(e),
-			e.Group("image", "root images for guests", imageBuild(e), imageLs(e), imageRm(e)),
+			imagecmd.ImageGroup(e),
 			runCommand(e),
 			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e)),
 			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
@@ -79,6 +81,7 @@ func root(e *cmdline.Env) *cli.App {
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
+			plancmd.PlanGroup(e),
 			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e)),
 			demo(e),
 			completion(e),

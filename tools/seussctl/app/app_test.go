@@ -23,7 +23,7 @@ func TestUsageErrors(t *testing.T) {
 		"invoke a --event", "invoke a --event {", "invoke a --event=", "invoke a --timeout soon", "invoke a --timeout 0s",
 		"invoke a --from nowhere", "--huge-pages often image ls", "image build --program /usr/bin/python3", "image build --runtime node --program node", "--huge-pages never bench huge", "invoke a --allow-net example.com", "snapshot create a --allow-net example.com", "snapshot create --base --allow-net example.com:1", "run a.py --allow-net 10.0.0.1/8:1", "run --image dir:. --allow-net :1 -- /x", "serve --allow-net x:0", "run", "run a.py b.py", "run --timings", "function deploy a", "function deploy", "function deploy a/b/c x.py",
 		"function deploy a x.py --import ,", "snapshot show", "snapshot show a b", "snapshot rm", "snapshot ls --kind twig",
-		"image build extra", "image build --memory much", "image build --memory 5", "image build --env X", "image rm",
+		"image build a b", "image build a --name b", "image build a/b", "image build --from dir:. --runtime node", "image build --from dir:. --package x", "image build a --from dir:. --max-size much", "image build --memory much", "image build --memory 5", "image build --env X", "image rm",
 		"doctor now", "serve --machines 0", "serve --listen 0.0.0.0:1", "serve --listen :1", "serve --memory 1", "serve --spare -1", "serve --trace somewhere", "serve --log-format xml", "serve --log-level loud", "serve --host-ports 1", "serve --max-wait 0s", "bench", "bench guest --rounds 0", "bench start --rounds 0", "bench start --depths 0", "bench start --depths 1,,2", "completion", "completion tcsh", "demo x",
 	} {
 		words := strings.Fields(args)

@@ -14,13 +14,13 @@ func doctorCommand(e *cmdline.Env) *cli.Command {
 		Name:  "doctor",
 		Usage: "check whether functions can run on this machine",
 		Description: `
-Looks at KVM, the kernel, memory, Python, the state directory and what confines
+Looks at KVM, or what --platform names, the kernel, memory, Python, the state directory and what confines
 the daemon, and says how to get what is missing. It changes nothing, except that, as every
 command that opens the state directory, it closes it to other users, and says if they could
 look into it. The exit code is 1 if something that is needed is missing.`,
 		Examples: []string{"seussctl doctor", "seussctl doctor --json"},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			h := doctor.Host{StateDir: e.StateDir}
+			h := doctor.Host{StateDir: e.StateDir, Platform: cmdline.WantedPlatform(e)}
 			if d := e.Daemon(); d != nil {
 				defer d.Close()
 				h.Daemon = d.Sandbox

@@ -56,6 +56,12 @@ list and its host ports where none are named. See also function update.`,
 			if err != nil {
 				return err
 			}
+			// A deployment that says nothing keeps what there was, and any says nothing.
+			for name, kept := range map[string]bool{"allow-net": reach.Network.Set && reach.Network.To == nil, "host-ports": reach.HostPorts.Set && reach.HostPorts.To == nil} {
+				if kept {
+					return cmdline.Usagef(c.Command.HelpName, "--%[1]s any: a function that is deployed again keeps what it had; leave it out for a new one, and lift it with: seussctl function update %[2]s --%[1]s any", name, c.Args().Get(0))
+				}
+			}
 			reach.Apply(&spec.Settings)
 			return deploy(e, c, spec)
 		},
@@ -63,7 +69,7 @@ list and its host ports where none are named. See also function update.`,
 }
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {
-	if err := e.EnsureImage(c.Context, spec.Image); err != nil {
+	if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
 		return err
 	}
 	return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {

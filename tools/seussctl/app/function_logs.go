@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/logs"
@@ -28,9 +29,9 @@ func functionLogs(e *cmdline.Env) *cli.Command {
 		Description: `
 Shows what invocations of a function printed, their errors, what its code printed
 while it was loaded, and attempts at asynchronous events that failed: of all its
-versions, or of one (NAME:VERSION). seussctl serve keeps them, as long as its
---logs-size, --logs-total and --logs-age say; what is invoked without a daemon
-prints to the terminal.
+versions, or of those that a qualifier stands for (NAME:VERSION, NAME:ALIAS).
+seussctl serve keeps them, as long as its --logs-size, --logs-total and --logs-age
+say; what is invoked without a daemon prints to the terminal.
 
 With --json it is one document, with --follow one for each entry.`,
 		Examples: []string{
@@ -167,8 +168,8 @@ func storedLogs(e *cmdline.Env, name string, q logs.Query) ([]logs.Entry, error)
 	if err != nil {
 		return nil, err
 	}
-	if v := dispatcher.VersionOf(name); v != dispatcher.Latest {
-		q.Version = v
+	if q.Versions, err = admission.LogVersions(&f, name); err != nil {
+		return nil, err
 	}
 	return logs.Read(filepath.Join(e.StateDir, logs.Folder), logs.Key{Function: f.Name, ID: f.ID}, q)
 }
@@ -181,6 +182,7 @@ func functionEvents(e *cmdline.Env) *cli.Command {
 		Description: `
 Lists the asynchronous events of a function that are not done, with the error of
 those that have failed, and those that were given up: the last 100 of a function.
+With NAME:VERSION or NAME:ALIAS only those that were sent to that name are listed.
 'seussctl function logs NAME --request ID' shows what an event's attempts printed.`,
 		Examples: []string{"seussctl function events hello"},
 		MinArgs:  1, MaxArgs: 1,
@@ -198,7 +200,10 @@ func showEvents(c *cli.Context, e *cmdline.Env) (err error) {
 	} else {
 		var f functions.Function
 		if f, err = storedFunction(e, name); err == nil {
-			list, err = events.ReadJournal(filepath.Join(e.StateDir, journalName), f.Name, f.ID)
+			_, err = dispatcher.VersionsOf(&f, name)
+		}
+		if err == nil {
+			list, err = events.ReadJournal(filepath.Join(e.StateDir, journalName), name, f.ID)
 		}
 	}
 	if err != nil {

@@ -134,6 +134,11 @@ func TestRunAndDeploy(t *testing.T) {
 	if out.code != api.ExitOK || !f.spec.Lazy || f.spec.Handler != "hello.main" || f.spec.Name != "hello" || !strings.Contains(out.stdout, cmdline.Short(nodes["function"].ID)) {
 		t.Errorf("deploy: exit %d, %+v, %q %q", out.code, f.spec, out.stdout, out.stderr)
 	}
+	for _, flag := range []string{"--allow-net", "--host-ports"} { // it would keep an earlier list all the same
+		if out := command(t, dir, "", with(f), "function", "deploy", "hello", file, flag, "any"); out.code != api.ExitUsage || !strings.Contains(out.stderr, "function update hello "+flag+" any") {
+			t.Errorf("deploy %s any: exit %d, %q", flag, out.code, out.stderr)
+		}
+	}
 	out = command(t, dir, "", with(f), "--json", "function", "deploy", "hello", file)
 	var item api.Snapshot
 	if err := json.Unmarshal([]byte(out.stdout), &item); err != nil || item.ID != nodes["function"].ID {

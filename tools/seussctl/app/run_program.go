@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +33,9 @@ func programFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of a program, may be repeated"},
 		&cli.StringFlag{Name: "memory", Usage: "guest memory of a program, a `SIZE` such as 2GiB (default: the image's; 1GiB for dir:PATH and other sources)"},
+		&cli.StringFlag{Name: "entrypoint", Usage: "`PROGRAM` in place of the image's entrypoint"},
+		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "working `DIR` of a program (default: the image's, else /)"},
+		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`USER[:GROUP]` of a program, names or numbers (default: the image's, else root)"},
 	}
 }
 
@@ -52,7 +54,7 @@ func runProgram(e *cmdline.Env, c *cli.Context) error {
 	if err := cmdline.CheckTimeout(c); err != nil {
 		return err
 	}
-	p := instance.Program{Args: c.Args().Slice()}
+	p := instance.Program{}
 	for _, v := range c.StringSlice("env") {
 		if name, _, ok := strings.Cut(v, "="); !ok || name == "" {
 			return cmdline.Usagef(c.Command.HelpName, "--env %q: want KEY=VALUE", v)
@@ -60,7 +62,7 @@ func runProgram(e *cmdline.Env, c *cli.Context) error {
 		p.Env = append(p.Env, v)
 	}
 	if c.IsSet("memory") {
-		memory, err := parseMemory(c.String("memory"))
+		memory, err := cmdline.ParseMemory(c.String("memory"))
 		if err != nil {
 			return cmdline.Usagef(c.Command.HelpName, "--memory: %w", err)
 		}
@@ -74,7 +76,7 @@ func runProgram(e *cmdline.Env, c *cli.Context) error {
 		return err
 	}
 	p.Network = network
-	err = runInImage(c.Context, e, c.String("image"), p)
+	err = runInImage(e, c, p)
 	var exit *cmdline.ProgramExit
 	switch {
 	case err == nil || errors.As(err, &exit):
@@ -85,21 +87,33 @@ func runProgram(e *cmdline.Env, c *cli.Context) error {
 	return &cmdline.ProgramExit{Code: exitProgramFailure, Err: err}
 }
 
-func runInImage(ctx context.Context, e *cmdline.Env, ref string, p instance.Program) (err error) {
-	image, err := e.ProgramImage(ctx, ref, p.Args[0])
+// openProgramImage opens the image that is named, or that a source leads to.
+func openProgramImage(e *cmdline.Env, c *cli.Context) (*images.Image, error) {
+	ref, err := e.EnsureImage(c, c.String("image"))
+	if err != nil {
+		return nil, err
+	}
+	file, err := e.Images().Find(ref)
+	if err != nil {
+		return nil, err
+	}
+	if source.IsReference(c.String("image")) {
+		return images.Open(file, images.SkipDigest()) // it was built by this user's hand
+	}
+	return images.Open(file)
+}
+
+func runInImage(e *cmdline.Env, c *cli.Context, p instance.Program) (err error) {
+	image, err := openProgramImage(e, c)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
 	p.Image = image
-	env := []string{"PATH=" + cmdline.ProgramPath, "HOME=/root"}
-	if source.IsReference(ref) { // what the source says of the program's environment
-		env = images.MergeEnv(env, image.Config().Env)
+	if err := describeProgram(e, c, image, &p); err != nil {
+		return err
 	}
-	p.Env = images.MergeEnv(env, p.Env)
-	if p.Args[0], err = findProgram(image, p.Args[0]); err != nil {
-		return &cmdline.ProgramExit{Code: exitProgramNotFound, Err: err}
-	}
+	ctx := c.Context
 	platform, err := e.OpenPlatform()
 	if err != nil {
 		return err
@@ -168,14 +182,4 @@ func (o *programOutput) write(e *cmdline.Env, fd uint16, text []byte) {
 	if _, err := w.Write(text); err != nil && o.err == nil {
 		o.err = fmt.Errorf("pass on the program's output: %w", err)
 	}
-}
-
-// findProgram returns the path of a program in the image.
-func findProgram(image *images.Image, name string) (string, error) {
-	for _, p := range cmdline.ProgramPaths(name) {
-		if found, err := image.Lookup(p); err == nil && found.Inode.IsRegular() {
-			return p, nil
-		}
-	}
-	return "", fmt.Errorf("the image holds no program %s", name)
 }

@@ -18,6 +18,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/events"
 	_ "seuss/dispatcher/http/lambda" // a front door
 	"seuss/dispatcher/http/listener"
@@ -26,7 +27,6 @@ import (
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
-	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
@@ -81,10 +81,10 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "socket", Usage: "`PATH` of a further Unix socket to listen on"},
 		&cli.StringFlag{Name: "token-file", Usage: "`FILE` with the token that clients of the address need (default: one that is made and kept in the state directory)"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "no-token", Usage: "ask for no token: every program of this machine, whoever runs it, may use the address"},
-		&cli.IntFlag{Name: "machines", Value: guestsPerProcessor * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
+		&cli.IntFlag{Name: "machines", Value: capacity.MachinesPerCPU * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
-		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive that is taken over, such as 2GiB (default: 16GiB)"},
+		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive, packed and unpacked, that is taken over, such as 2GiB (default: 16GiB)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
@@ -96,6 +96,7 @@ func serveFlags() []cli.Flag {
 		&cli.BoolFlag{DisableDefaultText: true, Name: "auto-arguments", Usage: "take argument snapshots of functions with lazy arguments"},
 		&cli.StringFlag{Name: "vsock-dir", Usage: "`DIR` in which each running instance has a Unix socket for its vsock ports"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that guests may reach, each the socket host_PORT in --vsock-dir"},
+		&cli.StringSliceFlag{Name: "runtime-image", Usage: "`NAME=IMAGE`: functions that AWS's clients create for the runtime of this name run in that image; may be repeated (default: the image that holds this very version: the runtime's own, one that is called so, or the only one)"},
 		&cli.DurationFlag{Name: "function-timeout", Usage: "the most `TIME` that a function may have for an invocation (default and most: a day)"},
 		&cli.StringFlag{Name: "function-memory", Usage: "the most `SIZE` that a function's instance may write (default: its image's memory)"},
 		&cli.StringFlag{Name: "function-output", Usage: "the most `SIZE` that is kept of an invocation's output (default: 1MiB)"},
@@ -113,7 +114,7 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := e.EnsureImage(c.Context, cmdline.DefaultImage); err != nil {
+	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {
 		return err
 	}
 	// Images are built by code of others': that is done, and before it is confined.
@@ -147,29 +148,9 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	return errors.Join(serveService(c.Context, e, cfg, hosted), d.Close())
 }
 
-// lambdaRuntimes maps prefixes of Lambda's runtime names to the images that there
-// are, and these to Lambda's names of the versions in them.
-func lambdaRuntimes(e *cmdline.Env) (prefixes, versions map[string]string) {
-	prefixes, versions = map[string]string{}, map[string]string{}
-	for _, r := range runtimes.All() {
-		c, ok := e.ImageConfig(r.Name)
-		if !ok || r.LambdaPrefix == "" {
-			continue
-		}
-		prefix, version := r.LambdaPrefix, r.LambdaName(c)
-		if r.LambdaExact {
-			prefix = version
-		}
-		if prefix != "" {
-			prefixes[prefix], versions[r.Name] = r.Name, version
-		}
-	}
-	return prefixes, versions
-}
-
 // serveService serves until ctx ends, then drains.
 func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service api.Hosted) error {
-	tracing, err := startTracing(ctx, cfg.trace, e.Stdout)
+	tracing, err := startTracing(ctx, cfg.trace, e.Stdout, cfg.log)
 	if err != nil {
 		return err
 	}
@@ -195,13 +176,12 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	if err != nil {
 		return errors.Join(err, journal.Close())
 	}
-	prefixes, versions := lambdaRuntimes(e)
 	measures := sealSandbox(e, cfg)
 	// It begins with the events of an earlier run, in guests: when all is sealed, and when
 	// nothing but a drain ends it.
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Runtimes: prefixes, Versions: versions, Log: cfg.log, Sandbox: measures})
+	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -228,12 +208,8 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }
 
-const (
-	// guestsPerProcessor is what --machines is by default for each processor.
-	guestsPerProcessor = 4
-	// manyThreads is half of what Go's runtime allows by itself.
-	manyThreads = 5000
-)
+// manyThreads is half of what Go's runtime allows by itself.
+const manyThreads = 5000
 
 // addProcessors lets Go run as many threads more as may be inside a guest at a time, up to
 // four for each processor: that many compute side by side or wait for the kernel, and each
@@ -245,7 +221,7 @@ const (
 func addProcessors(slots int) {
 	if os.Getenv("GOMAXPROCS") == "" {
 		own := runtime.GOMAXPROCS(0)
-		runtime.GOMAXPROCS(own + min(slots, guestsPerProcessor*own))
+		runtime.GOMAXPROCS(own + min(slots, capacity.MachinesPerCPU*own))
 	}
 	if slots > manyThreads { // each takes one while it is inside its guest
 		debug.SetMaxThreads(slots + manyThreads)

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -19,6 +20,7 @@ import (
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
+	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
@@ -86,6 +88,16 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 			return nil, bad(name, "must be a size of at least 64KiB")
 		}
 		*into = int64(n)
+	}
+	for _, pair := range c.StringSlice("runtime-image") {
+		name, image, _ := strings.Cut(pair, "=")
+		if ask, err := runtimes.ParseAsk(name); err != nil || ask.Version == "" || image == "" {
+			return nil, bad("runtime-image", "want NAME=IMAGE, the name being AWS Lambda's of a version of a runtime")
+		}
+		if cfg.options.RuntimeImages == nil {
+			cfg.options.RuntimeImages = map[string]string{}
+		}
+		cfg.options.RuntimeImages[name] = image
 	}
 	verify, err := snapshotcmd.ReadVerify(c)
 	if err != nil {

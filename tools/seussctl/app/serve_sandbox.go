@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 
 	"github.com/urfave/cli/v2"
+	"golang.org/x/net/http/httpproxy"
 
 	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/cmdline"
@@ -58,10 +60,15 @@ func sandboxOptions(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (confine.O
 	}
 	if u, err := url.Parse(cfg.trace); err == nil && u.Host != "" {
 		o.Network, o.TLS = true, u.Scheme == "https"
-		port := u.Port()
-		if port == "" {
-			port = u.Scheme
+		o.Files = append(o.Files, environment(e.Getenv).files()...)
+		proxy, err := httpproxy.FromEnvironment().ProxyFunc()(u) // as net/http, which takes it
+		if err != nil {
+			return o, fmt.Errorf("proxy for %s: %w", cfg.trace, err)
 		}
+		if proxy != nil {
+			u, o.TLS = proxy, o.TLS || proxy.Scheme == "https"
+		}
+		port := cmp.Or(u.Port(), defaultPorts[u.Scheme])
 		n, err := net.DefaultResolver.LookupPort(c.Context, "tcp", port)
 		if err != nil {
 			return o, cmdline.Usagef(c.Command.HelpName, "--trace %s: %w", cfg.trace, err)
@@ -70,6 +77,9 @@ func sandboxOptions(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (confine.O
 	}
 	return o, nil
 }
+
+// defaultPorts are those of collectors and proxies whose URL has none.
+var defaultPorts = map[string]string{"http": "80", "https": "443", "socks5": "1080", "socks5h": "1080"}
 
 // listenPort is the TCP port of an address to listen on.
 func listenPort(ctx context.Context, address string) (uint16, error) {

@@ -3,14 +3,18 @@ package app
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/urfave/cli/v2"
 	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
 
@@ -30,9 +34,27 @@ func TestReadTrace(t *testing.T) {
 		{"https://h:4318/", "", "https://h:4318/v1/traces", ""},
 		{"http://h:4318/v1/traces", "", "http://h:4318/v1/traces", ""},
 		{"http://h/custom", "", "http://h/custom", ""},
-		{"", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4318", "environment", ""},
-		{"", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4318/x", "environment", ""},
-		{"", "OTEL_TRACES_EXPORTER=otlp", "environment", ""},
+		{"", "OTEL_EXPORTER_OTLP_ENDPOINT=http://c:4318", "http://c:4318/v1/traces", ""},
+		{"", "OTEL_EXPORTER_OTLP_ENDPOINT=https://c/base/", "https://c/base/v1/traces", ""},
+		{"", "OTEL_EXPORTER_OTLP_ENDPOINT=c:4318", "", "OTEL_EXPORTER_OTLP_ENDPOINT"},
+		{"", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4318", "http://c:4318/", ""},
+		{"", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://:4318", "", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
+		{"", "OTEL_SDK_DISABLED=yes", "", "OTEL_SDK_DISABLED"},
+		{"http://h", "OTEL_EXPORTER_OTLP_TIMEOUT=10s", "", "OTEL_EXPORTER_OTLP_TIMEOUT"},
+		{"http://h", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION=brotli", "", "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION"},
+		{"http://h", "OTEL_EXPORTER_OTLP_HEADERS=secret", "", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{"http://h", "OTEL_EXPORTER_OTLP_HEADERS=a=%zz", "", "OTEL_EXPORTER_OTLP_HEADERS"},
+		{"http://h", "OTEL_EXPORTER_OTLP_HEADERS=a=b,x-y=%20 OTEL_EXPORTER_OTLP_TIMEOUT=5000 OTEL_EXPORTER_OTLP_COMPRESSION=gzip", "http://h/v1/traces", ""},
+		{"http://h", "OTEL_EXPORTER_OTLP_CERTIFICATE=/nowhere", "", "OTEL_EXPORTER_OTLP_CERTIFICATE"},
+		{"http://h", "OTEL_EXPORTER_OTLP_CERTIFICATE=/proc/self/stat", "", "OTEL_EXPORTER_OTLP_CERTIFICATE"},
+		{"http://h", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY=/nowhere", "", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"},
+		{"stdout", "OTEL_BSP_MAX_QUEUE_SIZE=0", "", "OTEL_BSP_MAX_QUEUE_SIZE"},
+		{"stdout", "OTEL_SPAN_EVENT_COUNT_LIMIT=many", "", "OTEL_SPAN_EVENT_COUNT_LIMIT"},
+		{"stdout", "OTEL_SPAN_EVENT_COUNT_LIMIT=-1 OTEL_EXPORTER_OTLP_TIMEOUT=10s", "stdout", ""},
+		{"http://h", "OTEL_TRACES_SAMPLER_ARG=NaN", "", "OTEL_TRACES_SAMPLER_ARG"},
+		{"http://h", "OTEL_TRACES_SAMPLER_ARG=0.5x", "", "OTEL_TRACES_SAMPLER_ARG"},
+		{"", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=http://c:4318/x", "http://c:4318/x", ""},
+		{"", "OTEL_TRACES_EXPORTER=otlp", "http://localhost:4318/v1/traces", ""},
 		{"", "OTEL_TRACES_EXPORTER=console", "stdout", ""},
 		{"", "OTEL_TRACES_EXPORTER=none OTEL_EXPORTER_OTLP_ENDPOINT=http://c", "none", ""},
 		{"", "OTEL_SDK_DISABLED=true OTEL_EXPORTER_OTLP_ENDPOINT=http://c", "none", ""},
@@ -96,7 +118,11 @@ func TestTraceEnvironment(t *testing.T) {
 	for sampler, sent := range map[string]bool{"always_on": true, "always_off": false} {
 		t.Setenv("OTEL_TRACES_SAMPLER", sampler)
 		header = nil
-		tr, err := startTracing(t.Context(), traceEnvironment, io.Discard)
+		to, err := readTrace(false, traceNone, os.Getenv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tr, err := startTracing(t.Context(), to, io.Discard, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,6 +135,61 @@ func TestTraceEnvironment(t *testing.T) {
 		if sent && (path != "/base/v1/traces" || header.Get("X-Key") != "secret" || attributes["service.name"] != "mine" || attributes["deployment.environment"] != "test") {
 			t.Errorf("%s %v %v", path, header, attributes)
 		}
+	}
+}
+
+// A confined daemon may reach the collector that the environment names, or the proxy on the
+// way to it, and read the certificates.
+func TestSandboxLetsSpansOut(t *testing.T) {
+	for _, name := range []string{"http_proxy", "https_proxy", "all_proxy", "no_proxy", "NO_PROXY"} {
+		t.Setenv(name, "")
+	}
+	for _, c := range []struct {
+		to, httpProxy, httpsProxy string
+		port                      uint16
+		tls                       bool
+	}{
+		{"http://c:4318/v1/traces", "", "", 4318, false},
+		{"http://c/v1/traces", "", "", 80, false},
+		{"https://c/v1/traces", "", "", 443, true},
+		{"https://c/v1/traces", "http://p:1", "http://p:3128", 3128, true},
+		{"http://c/v1/traces", "https://p", "", 443, true},
+		{"http://c/v1/traces", "socks5://p", "", 1080, false},
+		{localCollector, "http://p", "", 4318, false},
+	} {
+		t.Setenv("HTTP_PROXY", c.httpProxy)
+		t.Setenv("HTTPS_PROXY", c.httpsProxy)
+		e := cmdline.NewEnv(strings.NewReader(""), io.Discard, io.Discard)
+		e.Getenv = func(name string) string {
+			return map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": c.to, "OTEL_EXPORTER_OTLP_CLIENT_KEY": "/key"}[name]
+		}
+		flags := cli.NewContext(cli.NewApp(), flag.NewFlagSet("", flag.ContinueOnError), nil)
+		o, err := sandboxOptions(e, flags, &serveConfig{listen: listenNowhere, trace: c.to})
+		if err != nil || !o.Network || o.TLS != c.tls || !slices.Equal(o.Connect, []uint16{c.port}) || !slices.Contains(o.Files, "/key") {
+			t.Errorf("%+v: %+v, %v", c, o, err)
+		}
+	}
+}
+
+// What goes wrong with spans is told in the log, and nowhere else.
+func TestTraceErrorsAreLogged(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
+	defer server.Close()
+	var b bytes.Buffer
+	log, err := newLog(&b, "json", slog.LevelInfo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr, err := startTracing(t.Context(), server.URL, io.Discard, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := tr.tracer().Start(t.Context(), "span")
+	span.End()
+	tr.close(log) // sends it
+	var doc map[string]any
+	if err := json.Unmarshal(b.Bytes(), &doc); err != nil || doc["level"] != "WARN" || doc["msg"] != "spans are not sent" {
+		t.Errorf("%q (%v)", b.String(), err)
 	}
 }
 

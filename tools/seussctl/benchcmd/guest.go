@@ -14,6 +14,7 @@ import (
 
 	"seuss/dispatcher/instance"
 	"seuss/images"
+	"seuss/images/source"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/vmm/platform"
@@ -99,12 +100,28 @@ func lacks(e *cmdline.Env, p bench.GuestProgram) string {
 }
 
 func measureProgram(ctx context.Context, e *cmdline.Env, platform platform.Platform, p bench.GuestProgram, rounds int) (rows []bench.GuestRow, err error) {
-	image, err := e.ProgramImage(ctx, p.Image, p.Start[0])
+	image, err := openImage(ctx, e, p.Image)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, image.Close()) }()
 	return bench.MeasureGuest(ctx, p, rounds, func(args []string) (bench.GuestRun, error) { return runMeasured(ctx, platform, image, args) })
+}
+
+// openImage opens an image that there is, or the one that a source leads to.
+func openImage(ctx context.Context, e *cmdline.Env, ref string) (*images.Image, error) {
+	if source.IsReference(ref) {
+		built, err := cmdline.BuildSource(ctx, e, cmdline.FromSource{Reference: ref})
+		if err != nil {
+			return nil, err
+		}
+		ref = built.Digest
+	}
+	file, err := e.Images().Find(ref)
+	if err != nil {
+		return nil, err
+	}
+	return images.Open(file)
 }
 
 // runMeasured runs a program in a machine of its own and returns its output.

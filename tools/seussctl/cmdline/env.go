@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -48,7 +49,8 @@ type Env struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string
-	IsRoot         bool // the user is root
+	IsRoot         bool      // the user is root
+	Started        time.Time // when this process did
 	Open           func(dispatcher.Options) (Service, error)
 	CheckPlatform  func() error // says whether open would find a platform
 	Progress       *progress
@@ -75,6 +77,7 @@ func NewEnv(stdin io.Reader, stdout, stderr io.Writer) *Env {
 		Stdin: stdin, Stdout: stdout, Stderr: stderr,
 		Getenv:   os.Getenv,
 		IsRoot:   os.Geteuid() == 0,
+		Started:  time.Now(),
 		Progress: newProgress(stderr),
 		Complete: map[*cli.Command]func(*Env) []string{},
 	}
@@ -168,7 +171,7 @@ func (e *Env) RefreshDaemon(ctx context.Context) error {
 		return nil
 	}
 	// What root has written has to be the daemon's user's before it looks.
-	return errors.Join(confine.GiveBack(e.StateDir), d.Refresh(ctx), d.Close())
+	return errors.Join(confine.GiveBack(e.StateDir, e.Started), d.Refresh(ctx), d.Close())
 }
 
 // MakeState makes the state directory where it is not there yet, closed to others.

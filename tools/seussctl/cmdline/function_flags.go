@@ -17,8 +17,8 @@ func CodeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "handler", Usage: "`MODULE.FUNCTION` to call (default: the only module's \"handler\")"},
 		&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to have imported in a snapshot of their own"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "lazy-args", Usage: "let the function ask for the event's keys one by one, so that it can be captured half way"},
-		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + OrList(functionRuntimes()) + " (default: by the files' endings)"},
-		&cli.StringFlag{Name: "image", Usage: "`NAME` of the image to run in (default: the runtime's)"},
+		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + OrList(functionRuntimes()) + ", or a version by its name in AWS Lambda (default: by the files' endings)"},
+		&cli.StringFlag{Name: "image", Usage: "`NAME` of the image to run in (default: the runtime's, or the one that holds the version)"},
 	}
 }
 
@@ -39,16 +39,18 @@ func (e *Env) ReadFunction(c *cli.Context, name, path string) (dispatcher.Functi
 	}
 	spec.Files = files
 	r := runtimes.ByFiles(files)
+	ask := runtimes.Ask{Runtime: r}
 	if name := c.String("runtime"); name != "" {
-		if r, err = runtimes.ByName(name); err == nil && r.Endings == nil {
-			err = fmt.Errorf("functions cannot be written in %s", r.Title)
+		if ask, err = runtimes.ParseAsk(name); err == nil && ask.Runtime.Endings == nil {
+			err = fmt.Errorf("functions cannot be written in %s", ask.Runtime.Title)
 		}
 		if err != nil {
 			return spec, Usagef(c.Command.HelpName, "--runtime: %w", err)
 		}
 	}
-	if spec.Image == "" {
-		spec.Image = r.Name
+	spec.Settings.Runtime = ask.String()
+	if spec.Image == "" && ask.Version == "" { // else the version says which
+		spec.Image = ask.Runtime.Name
 	}
 	if spec.Handler == "" {
 		spec.Handler = handler

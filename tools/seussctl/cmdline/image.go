@@ -5,8 +5,12 @@ import (
 	"errors"
 	"os"
 
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher"
 	"seuss/images"
 	"seuss/images/runtimes"
+	"seuss/images/source"
 )
 
 // BuildRuntime builds an image of a runtime, shows the progress, and tries the image.
@@ -29,25 +33,59 @@ func (e *Env) buildProgress(done, total int64, _ string) {
 	}
 }
 
-// EnsureImage builds a runtime's own image if it does not exist yet, so that the
-// first command of a new user works. Any other missing or damaged image is the
-// user's to look at.
-func (e *Env) EnsureImage(ctx context.Context, name string) error {
-	if name == "" {
-		name = DefaultImage
+// EnsureImage returns what names an image to the engine: the digest for a source, from
+// which it is built if there is none yet, else the name as it is. A runtime's own image is
+// built if it does not exist yet, so that the first command of a new user works. Any other
+// missing or damaged image is the user's to look at.
+func (e *Env) EnsureImage(c *cli.Context, ref string) (string, error) {
+	if source.IsReference(ref) {
+		b, err := ReadSource(c, ref)
+		if err != nil {
+			return "", err
+		}
+		built, err := BuildSource(c.Context, e, b)
+		if err != nil {
+			return "", err
+		}
+		return built.Digest, e.RefreshDaemon(c.Context)
 	}
-	r, err := runtimes.ByName(name)
+	if ref == "" {
+		ref = DefaultImage
+	}
+	r, err := runtimes.ByName(ref)
 	if err != nil {
-		return nil // it is not a runtime's
+		return ref, nil // it is not a runtime's
 	}
-	if has, err := hasImage(ctx, e, name); has || err != nil {
-		return err
+	if has, err := hasImage(c.Context, e, ref); has || err != nil {
+		return ref, err
 	}
 	if err := e.CheckPlatform(); err != nil {
+		return "", err
+	}
+	e.Notef("image %s does not exist yet; building it from this machine's %s", ref, r.Title)
+	_, err = e.BuildRuntime(c.Context, r, runtimes.Options{})
+	return ref, err
+}
+
+// EnsureImageOf is Env.EnsureImage for what a function is going to run in. Where it asks for
+// a version that no image holds the runtime's own image may turn out to, once it is built.
+func EnsureImageOf(c *cli.Context, e *Env, spec *dispatcher.FunctionSpec) error {
+	if spec.Image != "" || spec.Settings.Runtime == "" {
+		image, err := e.EnsureImage(c, spec.Image)
+		if spec.Image != "" {
+			spec.Image = image
+		}
 		return err
 	}
-	e.Notef("image %s does not exist yet; building it from this machine's %s", name, r.Title)
-	_, err = e.BuildRuntime(ctx, r, runtimes.Options{})
+	catalogue := runtimes.Catalogue{Store: e.Images()}
+	if _, err := catalogue.Choose(spec.Settings.Runtime); !errors.Is(err, runtimes.ErrNotServed) {
+		return nil // what else is wrong the deployment says
+	}
+	ask, err := runtimes.ParseAsk(spec.Settings.Runtime)
+	if err != nil {
+		return err
+	}
+	_, err = e.EnsureImage(c, ask.Runtime.Name)
 	return err
 }
 

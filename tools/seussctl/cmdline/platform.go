@@ -37,6 +37,14 @@ func (e *Env) setPlatform(name string) error {
 	return nil
 }
 
+// WantedPlatform is the name of the platform that the user asks for, empty for the best.
+func WantedPlatform(e *Env) string {
+	if e.platform == platformAuto {
+		return ""
+	}
+	return e.platform
+}
+
 // HugePagesVariable says it where --huge-pages does not.
 const HugePagesVariable = "SEUSS_HUGE_PAGES"
 

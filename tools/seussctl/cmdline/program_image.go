@@ -1,15 +1,20 @@
 package cmdline
 
 import (
-	"cmp"
 	"context"
-	"debug/elf"
 	"errors"
+	"fmt"
 	"path"
 	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
 
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/layer"
+	"seuss/images/runtimes"
 	"seuss/images/source"
 )
 
@@ -20,70 +25,138 @@ const ProgramPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
 // runtime and allocators like it reserve and never touch.
 const programMemory = 1 << 30
 
-// ProgramImage opens a stored image, or builds one from a source that lasts as long as
-// it is open. program is what will be run.
-func (e *Env) ProgramImage(ctx context.Context, ref, program string) (img *images.Image, err error) {
-	if !source.IsReference(ref) {
-		if err := e.EnsureImage(ctx, ref); err != nil {
-			return nil, err
-		}
-		file, err := e.Images().Find(ref)
-		if err != nil {
-			return nil, err
-		}
-		return images.Open(file)
+// FromSource is an image that is built from a source.
+type FromSource struct {
+	Reference   string
+	Name        string // tag that leads to it then; "" = none
+	MemoryBytes uint64 // 0 = programMemory
+	Env         []string
+	Again       bool // even if there is one
+	Options     source.Options
+}
+
+// Built is an image that FromSource has led to.
+type Built struct {
+	Digest string
+	Path   string
+	Found  bool         // it was there
+	Info   *images.Info // nil if it was
+}
+
+// SourceFlags are the flags of commands that take a source.
+func SourceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringSliceFlag{Name: "insecure-registry", Usage: "registry `HOST[:PORT]` that may be spoken to without TLS, may be repeated"},
+		&cli.StringFlag{Name: "max-size", Usage: "`SIZE` that an image's files may have (default: 64GiB)"},
 	}
-	tree, config, err := source.Open(ctx, ref, source.Options{Progress: e.Progress.Step})
+}
+
+// ReadSource makes what the flags say of a source.
+func ReadSource(c *cli.Context, reference string) (FromSource, error) {
+	b := FromSource{Reference: reference, Options: source.Options{InsecureRegistries: c.StringSlice("insecure-registry")}}
+	if text := c.String("max-size"); text != "" {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n == 0 || n > source.DefaultMaxBytes {
+			return b, Usagef(c.Command.HelpName, "--max-size %q: want a size of at most %s, such as 2GiB", text, humanize.IBytes(source.DefaultMaxBytes))
+		}
+		b.Options.MaxBytes = int64(n)
+	}
+	return b, nil
+}
+
+// key is all that the image depends on, besides what the source has.
+func (b *FromSource) key(found *source.Found) string {
+	return fmt.Sprintf("%s guest=%s memory=%d env=%q", found.Digest, runtimes.Digest(), b.MemoryBytes, b.Env)
+}
+
+// BuildSource returns the image that a source leads to now: the one that was built from
+// the same, or a new one.
+func BuildSource(ctx context.Context, e *Env, b FromSource) (*Built, error) {
+	if b.MemoryBytes == 0 {
+		b.MemoryBytes = programMemory
+	}
+	b.Options.Progress, b.Options.Layers = e.Progress.Step, layers(e)
+	defer e.Progress.Clear()
+	found, err := source.Find(ctx, b.Reference, b.Options)
+	if err != nil {
+		return nil, err
+	}
+	key := b.key(found)
+	built := &Built{Found: true}
+	var origin images.Origin
+	if !b.Again {
+		built.Path, origin, err = e.Images().FindOrigin(key)
+		if err != nil && !errors.Is(err, images.ErrNotFound) {
+			return nil, err
+		}
+	}
+	if origin.Image == "" {
+		if built, err = buildFound(ctx, e, &b, found, key); err != nil {
+			return nil, err
+		}
+	} else {
+		built.Digest = origin.Image
+	}
+	if origin.Reference != b.Reference { // another name of the same
+		if err := e.Images().SetOrigin(images.Origin{Key: key, Reference: b.Reference, Digest: found.Digest, Image: built.Digest, Built: time.Now()}); err != nil {
+			return nil, err
+		}
+	}
+	if b.Name != "" {
+		if err := e.Images().Tag(built.Digest, b.Name); err != nil {
+			return nil, err
+		}
+	}
+	return built, nil
+}
+
+func buildFound(ctx context.Context, e *Env, b *FromSource, found *source.Found, key string) (_ *Built, err error) {
+	tree, config, err := found.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, tree.Close()) }()
-	scheme, _, _ := strings.Cut(ref, ":")
-	spec := images.Spec{
-		Name: cmp.Or(tree.Name, scheme), Kernel: guest.Kernel(), MemoryBytes: programMemory, Env: config.Env,
-		Program: fixedProgram(tree.Files, program), Files: images.WithMountPoints(tree.Files), Packages: tree.Packages,
+	spec := tree.Spec(config)
+	scheme, _, _ := strings.Cut(b.Reference, ":")
+	if spec.Name = found.Name; spec.Name == "" {
+		spec.Name = scheme
+	}
+	spec.Kernel, spec.MemoryBytes, spec.Env = guest.Kernel(), b.MemoryBytes, images.MergeEnv(spec.Env, b.Env)
+	notes, err := runtimes.Equip(&spec)
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes {
+		e.Notef("%s: %s", b.Reference, note)
 	}
 	if tree.Skipped > 0 {
-		e.Notef("%s: left out %d devices, sockets and FIFOs", ref, tree.Skipped)
+		e.Notef("%s: left out %d devices, sockets and FIFOs", b.Reference, tree.Skipped)
 	}
-	return images.BuildTemporary(ctx, e.StateDir, spec, e.buildProgress)
+	info, err := e.Images().Add(ctx, spec, images.AddOptions{Progress: e.buildProgress, NoTag: true})
+	if err != nil {
+		return nil, err
+	}
+	built := &Built{Digest: info.Digest.String(), Info: &info}
+	built.Path, err = e.Images().Find(built.Digest)
+	return built, err
 }
 
-// fixedProgram returns the path of a program of a tree if it is linked for fixed
-// addresses, else "". An image shows such a program in its place, so the kernel library
-// need not copy it there.
-func fixedProgram(files []images.File, name string) string {
-	byPath := map[string]string{}
-	for _, f := range files {
-		byPath[f.GuestPath] = f.HostPath
-	}
-	for _, p := range ProgramPaths(name) {
-		host := byPath[p]
-		if host == "" {
-			continue
-		}
-		f, err := elf.Open(host)
-		if err != nil {
-			return ""
-		}
-		defer f.Close()
-		if f.Type == elf.ET_EXEC && f.Machine == elf.EM_X86_64 {
-			return p
-		}
-		return ""
-	}
-	return ""
+// layers is the store of what images are made of.
+func layers(e *Env) layer.Store {
+	return layer.Store{Dir: path.Join(e.Images().Dir, layer.DirName)}
 }
 
 // ProgramPaths are where a program may lie: a name without a slash is looked up as a
-// shell would, in the image's directories.
-func ProgramPaths(name string) []string {
+// shell would, in the directories of PATH.
+func ProgramPaths(name, dirs string) []string {
 	if strings.Contains(name, "/") {
 		return []string{path.Join("/", name)}
 	}
 	var paths []string
-	for dir := range strings.SplitSeq(ProgramPath, ":") {
-		paths = append(paths, path.Join(dir, name))
+	for dir := range strings.SplitSeq(dirs, ":") {
+		if strings.HasPrefix(dir, "/") {
+			paths = append(paths, path.Join(dir, name))
+		}
 	}
 	return paths
 }

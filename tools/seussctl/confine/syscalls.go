@@ -53,7 +53,10 @@ var groups = []group{
 		"fstat", "newfstatat", "statx", "getdents64", "readlinkat", "faccessat", "faccessat2", "fstatfs", "statfs", "getcwd",
 		"mkdirat", "unlinkat", "renameat", "linkat", "fchmod", "fchmodat", "fchmodat2",
 		"fsync", "fdatasync", "fadvise64", "copy_file_range", "sendfile", "splice"}, nil},
-	{always, "KVM, userfaultfd, page maps, filters' notifications", []string{"ioctl"}, nil},
+	// Not TIOCSTI and TIOCLINUX, which type into a terminal that the daemon was started
+	// in. The kernel looks at the lower half of the request only.
+	{always, "KVM, userfaultfd, page maps, filters' notifications", nil, []seccomp.NameWithConditions{
+		when("ioctl", bits(1, seccomp.BitsNotSet, 0xffffffff<<32), bits(1, seccomp.NotEqual, unix.TIOCSTI), bits(1, seccomp.NotEqual, unix.TIOCLINUX))}},
 	{always, "connections that come in", []string{
 		"accept4", "getsockname", "getpeername", "getsockopt", "setsockopt", "recvfrom", "recvmsg", "sendto", "sendmsg", "shutdown"}, nil},
 	{always, "randomness, and who and where it is", []string{

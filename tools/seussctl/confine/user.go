@@ -51,6 +51,9 @@ func becomeUser(o Options, groups []hierarchy) (kept string, err error) {
 	if a.uid == 0 {
 		return "--user " + name + " is root", nil
 	}
+	if err := a.check(); err != nil {
+		return "", fmt.Errorf("become user %s: %w", name, err)
+	}
 	if err := GiveTo(o.StateDir, a.uid, a.gid); err != nil {
 		return "", err
 	}
@@ -98,59 +101,21 @@ func accountOf(u *user.User) (a account, err error) {
 	return a, nil
 }
 
-// deviceGroups is the group that a device is shared with, if it is with any.
+// check refuses an account that is little less than root.
+func (a *account) check() error {
+	if a.gid == 0 || slices.Contains(a.groups, 0) {
+		return errors.New("it is in the group of root, who shares files with it: give it a group of its own")
+	}
+	return nil
+}
+
+// deviceGroups is the group that a device is shared with, if it is with any but root's.
 func deviceGroups(path string) []int {
 	var st unix.Stat_t
-	if err := unix.Stat(path, &st); err != nil || st.Mode&0o060 != 0o060 {
+	if err := unix.Stat(path, &st); err != nil || st.Mode&0o060 != 0o060 || st.Gid == 0 {
 		return nil
 	}
 	return []int{int(st.Gid)}
-}
-
-// GiveTo makes what root owns in a state directory a user's. One that belongs to a
-// third user is not taken from him.
-func GiveTo(dir string, uid, gid int) error {
-	var st unix.Stat_t
-	if err := unix.Stat(dir, &st); err != nil {
-		return fmt.Errorf("state directory %s: %w", dir, err)
-	}
-	if st.Uid != 0 && int(st.Uid) != uid {
-		return fmt.Errorf("state directory %s belongs to user %d: serve it as that user (--user %s)", dir, st.Uid, nameOf(st.Uid))
-	}
-	// The other user may write there, so that no path may lead out of it on the way.
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("state directory: %w", err)
-	}
-	defer root.Close()
-	return fs.WalkDir(root.FS(), ".", func(path string, _ fs.DirEntry, err error) error {
-		var info fs.FileInfo
-		if err == nil {
-			info, err = root.Lstat(path)
-		}
-		if err == nil {
-			if st, ok := info.Sys().(*syscall.Stat_t); ok && (st.Uid == 0 || int(st.Uid) == uid && int(st.Gid) != gid) {
-				err = root.Lchown(path, uid, gid)
-			}
-		}
-		if errors.Is(err, fs.ErrNotExist) { // a file that another process has just removed
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("state directory: give %s to user %d: %w", path, uid, err)
-		}
-		return nil
-	})
-}
-
-// GiveBack gives what root has written into another user's state directory to that
-// user. Where the directory is root's, or the process is not, nothing happens.
-func GiveBack(dir string) error {
-	var st unix.Stat_t
-	if os.Geteuid() != 0 || unix.Stat(dir, &st) != nil || st.Uid == 0 {
-		return nil
-	}
-	return GiveTo(dir, int(st.Uid), int(st.Gid))
 }
 
 func nameOf(uid uint32) string {

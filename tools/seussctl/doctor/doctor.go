@@ -37,6 +37,8 @@ type Check struct {
 // place; tests give others.
 type Host struct {
 	StateDir string
+	// Platform names the one that has to be usable; empty: any.
+	Platform string
 	Dev      string // "/dev" if empty
 	Root     string // of the file system with the runtimes, "" = the host's own
 	Proc     string // "/proc" if empty
@@ -44,7 +46,7 @@ type Host struct {
 	// Daemon says what confines the daemon that runs on StateDir; nil: none runs.
 	Daemon func(context.Context) ([]api.Measure, error)
 
-	machine *platform.Needs // of the first platform that can be used; nil: of none
+	machine *platform.Needs // of the platform that is used; nil: of none
 }
 
 func (h *Host) defaults() {

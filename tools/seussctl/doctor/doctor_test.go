@@ -213,3 +213,24 @@ func TestNothingIsMade(t *testing.T) {
 		t.Error("a directory was made")
 	}
 }
+
+// TestWantedPlatform: a host without the platform that is asked for is not healthy, whatever
+// else it has; what is not asked for need not be there.
+func TestWantedPlatform(t *testing.T) {
+	h := Host{Dev: t.TempDir(), Platform: "kvm"}
+	h.defaults()
+	if checks := h.platforms(); Healthy(checks) || h.machine != nil {
+		t.Errorf("healthy without KVM: %+v", checks)
+	}
+	h.Platform = "process"
+	checks := h.platforms()
+	if checks[0].Name != platform.Find("process").Title {
+		t.Errorf("%+v is the first", checks[0])
+	}
+	if checks[0].Status != OK {
+		t.Skip("skipped where guests cannot run as processes:", checks[0].Detail)
+	}
+	if !Healthy(checks) || h.machine == nil {
+		t.Errorf("%+v", checks)
+	}
+}

@@ -8,9 +8,6 @@ import (
 	"seuss/vmm/platform"
 )
 
-// machinesPerCPU is what the daemon has by default of an image's machines.
-const machinesPerCPU = 4
-
 // limits are where the checks look for those of the process.
 func (h *Host) limits() capacity.Host { return capacity.Host{Proc: h.Proc, Sys: h.Sys} }
 
@@ -27,7 +24,7 @@ func (h *Host) machines() Check {
 		return c
 	}
 	c.Detail = fmt.Sprintf("%d fit into a daemon: %s", b.Fits(), b.Describe())
-	if err := b.Check(machinesPerCPU * runtime.NumCPU()); err != nil {
+	if err := b.Check(capacity.MachinesPerCPU * runtime.NumCPU()); err != nil {
 		c.Status, c.Fix = Warning, oneLine(err)
 	}
 	return c

@@ -11,9 +11,24 @@ import (
 
 // platforms looks at what can run guests. The best that can be used is taken: what
 // lacks of those before it is a remark, of those after it nothing. Where none can be
-// used, all fail.
+// used, all fail. Where the user asks for one, that is what has to be usable.
 func (h *Host) platforms() []Check {
 	var checks []Check
+	if wanted := platform.Find(h.Platform); wanted != nil {
+		checks, _ = h.platform(wanted)
+		for _, k := range platform.Kinds() {
+			if k == wanted {
+				continue
+			}
+			found, ok := h.platform(k)
+			if !ok {
+				found[0].Status = Warning
+				found[0].Fix = fmt.Sprintf("not needed with --platform %s; to get it: %s", wanted.Name, found[0].Fix)
+			}
+			checks = append(checks, found...)
+		}
+		return checks
+	}
 	var used *platform.Kind
 	for _, k := range platform.Kinds() {
 		found, ok := h.platform(k)
@@ -49,7 +64,7 @@ func (h *Host) platform(k *platform.Kind) (checks []Check, ok bool) {
 		}
 		return []Check{c}, false
 	}
-	if h.machine == nil {
+	if h.machine == nil && (h.Platform == "" || h.Platform == k.Name) {
 		needs := p.Capabilities().Machine
 		h.machine = &needs
 	}

@@ -53,7 +53,11 @@ commands do this by themselves when they need it.`,
 				return err
 			}
 			if !c.Args().Present() {
-				if err := e.EnsureImage(c.Context, c.String("image")); err != nil {
+				image, err := e.EnsureImage(c, c.String("image"))
+				if err != nil {
+					return err
+				}
+				if err := c.Set("image", image); err != nil {
 					return err
 				}
 			}
@@ -71,7 +75,7 @@ commands do this by themselves when they need it.`,
 // chooseSnapshot returns how to take the snapshot that the command line asks for.
 func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api.Snapshot, error), error) {
 	name := c.Command.HelpName
-	function, image := c.Args().First(), c.String("image")
+	function := c.Args().First()
 	if function != "" {
 		function = cmdline.FunctionKey(function)
 	}
@@ -89,13 +93,13 @@ func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api
 	case function != "" && c.IsSet("image"):
 		return nil, cmdline.Usagef(name, "--image belongs to --import and --base; a function has its image from its deployment")
 	case c.Bool("base"):
-		return func(d cmdline.Service) (*api.Snapshot, error) { return d.Base(c.Context, image) }, nil
+		return func(d cmdline.Service) (*api.Snapshot, error) { return d.Base(c.Context, c.String("image")) }, nil
 	case c.IsSet("import"):
 		modules, err := cmdline.SplitList(c.String("import"))
 		if err != nil {
 			return nil, cmdline.Usagef(name, "--import %q: %w", c.String("import"), err)
 		}
-		return func(d cmdline.Service) (*api.Snapshot, error) { return d.Import(c.Context, image, modules) }, nil
+		return func(d cmdline.Service) (*api.Snapshot, error) { return d.Import(c.Context, c.String("image"), modules) }, nil
 	}
 	event, err := e.ReadEvent(c)
 	if err != nil {

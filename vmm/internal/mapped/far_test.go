@@ -3,10 +3,14 @@ package mapped
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"strings"
 	"testing"
 
 	"seuss/guest"
+	"seuss/vmm/internal/demand"
 	"seuss/vmm/internal/x86"
 	"seuss/vmm/platform"
 )
@@ -221,5 +225,32 @@ func TestFarStepsAreBounded(t *testing.T) {
 		if before != c.want || uint64(steps) < pages/c.unit {
 			t.Errorf("%d entries after %d steps, want %d", before, steps, c.want)
 		}
+	}
+}
+
+// TestSmallPages: memory of ordinary pages only says so to the kernel, also where zeros are
+// mapped anew.
+func TestSmallPages(t *testing.T) {
+	if _, err := os.Stat("/sys/kernel/mm/transparent_hugepage"); err != nil {
+		t.Skip("skipped where the kernel has no huge pages to give:", err)
+	}
+	m, err := New(4<<20, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close()
+	if err := m.MapZero(512, 16); err != nil {
+		t.Fatal(err)
+	}
+	smaps, err := os.ReadFile("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := fmt.Sprintf("%x-", demand.AddressOf(m.mem))
+	_, rest, found := strings.Cut(string(smaps), "\n"+at)
+	_, flags, _ := strings.Cut(rest, "VmFlags:")
+	flags, _, _ = strings.Cut(flags, "\n")
+	if end := fmt.Sprintf("%x ", demand.AddressOf(m.mem)+uint64(len(m.mem))); !found || !strings.HasPrefix(rest, end) || !strings.Contains(flags, " nh") {
+		t.Errorf("%.60q, flags %s: not one mapping without huge pages", rest, flags)
 	}
 }

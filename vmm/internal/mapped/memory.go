@@ -50,7 +50,9 @@ func New(bytes uint64, huge bool) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Memory{mem: mem, small: !huge}, nil
+	b := &Memory{mem: mem, small: !huge}
+	b.keepSmall(mem)
+	return b, nil
 }
 
 // Bytes implements platform.Backing.
@@ -117,7 +119,20 @@ func (b *Memory) pages() bool {
 // MapZero implements platform.Backing.
 func (b *Memory) MapZero(first, count uint64) error {
 	b.paging.Lay(first, count, nil, 0)
-	return mapFixed(b.window(first, count), nil, 0)
+	window := b.window(first, count)
+	if err := mapFixed(window, nil, 0); err != nil {
+		return err
+	}
+	b.keepSmall(window)
+	return nil
+}
+
+// keepSmall has zeros backed by ordinary pages also on a host that gives huge ones to those
+// who do not ask, if no huge ones are wanted.
+func (b *Memory) keepSmall(window []byte) {
+	if b.small {
+		_ = unix.Madvise(window, unix.MADV_NOHUGEPAGE) // a kernel without huge pages refuses that
+	}
 }
 
 // Populate implements platform.Backing. On a kernel without MADV_POPULATE_WRITE (before

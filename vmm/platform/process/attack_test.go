@@ -70,7 +70,7 @@ func newVictim(t testing.TB, p *Platform) *victim {
 		t.Fatal(err)
 	}
 	v := &victim{m, t}
-	if stop := v.run(5 * time.Second); stop.Kind != vmm.StopIdle {
+	if stop := v.run(20 * time.Second); stop.Kind != vmm.StopIdle {
 		t.Fatalf("the test guest does not boot: %+v", stop)
 	}
 	return v
@@ -90,10 +90,15 @@ func (v *victim) run(limit time.Duration) vmm.Stop {
 // attack has the guest run code.
 func (v *victim) attack(code []byte) vmm.Stop {
 	v.t.Helper()
+	return v.attackFor(code, 20*time.Second)
+}
+
+func (v *victim) attackFor(code []byte, limit time.Duration) vmm.Stop {
+	v.t.Helper()
 	if err := errors.Join(v.Memory().Write(program, code), v.Memory().WriteU32(mailbox, cmdProgram)); err != nil {
 		v.t.Fatal(err)
 	}
-	return v.run(3 * time.Second)
+	return v.run(limit)
 }
 
 // asm is a little assembler.
@@ -313,7 +318,7 @@ func TestForgedSignalled(t *testing.T) {
 	a.store32(stub.Shared+stub.AreaSignalled, 1)
 	store := a.Len()
 	a.Write([]byte{0xeb, byte(-store - 2)}) // jmp to the start
-	if stop := v.attack(a.Bytes()); stop.Kind != vmm.StopTimeout {
+	if stop := v.attackFor(a.Bytes(), time.Second); stop.Kind != vmm.StopTimeout {
 		t.Errorf("the guest ended with %v, not by its deadline", stop.Kind)
 	}
 }
@@ -361,7 +366,7 @@ func TestForgedPark(t *testing.T) {
 		if err := v.WriteIdentity(vmm.Identity{}); err != nil {
 			t.Fatal(err)
 		}
-		if stop := v.run(3 * time.Second); stop.Kind != vmm.StopIdle {
+		if stop := v.run(20 * time.Second); stop.Kind != vmm.StopIdle {
 			t.Fatalf("turn %d: the next instance does not run: %+v", turn, stop)
 		}
 		got, err := v.Capture()
@@ -403,7 +408,7 @@ func TestKilledStub(t *testing.T) {
 	if err := errors.Join(v.Memory().Write(program, a.spin()), v.Memory().WriteU32(mailbox, cmdProgram)); err != nil {
 		t.Fatal(err)
 	}
-	_, err := v.Run(vmm.RunOptions{Deadline: time.Now().Add(5 * time.Second)})
+	_, err := v.Run(vmm.RunOptions{Deadline: time.Now().Add(20 * time.Second)})
 	if err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("error %v, want one that says it was killed", err)
 	}

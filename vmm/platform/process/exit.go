@@ -185,11 +185,10 @@ func (v *VCPU) finishLoad(value uint64) {
 // device decodes the instruction that touched the device window: a plain move.
 // Anything else there is as much a mistake as it is on KVM.
 func (v *VCPU) device(address uint64) (platform.Exit, bool) {
-	shutdown := platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: address, Why: fmt.Sprintf("the guest touched the device window at %#x by something else than a plain move", address)}
 	r := &v.state.Regs
 	in, ok := v.decode(r.RIP)
 	if !ok || in.Op != x86asm.MOV || in.MemBytes == 0 || in.MemBytes > 8 {
-		return shutdown, false
+		return noPlainMove(address), false
 	}
 	e := platform.Exit{GPA: guest.GPA(address), Size: uint8(in.MemBytes)}
 	if _, store := in.Args[0].(x86asm.Mem); store {
@@ -199,11 +198,11 @@ func (v *VCPU) device(address uint64) (platform.Exit, bool) {
 		case x86asm.Reg:
 			reg, shift := register(r, src)
 			if reg == nil {
-				return shutdown, false
+				return noPlainMove(address), false
 			}
 			e.Value = *reg >> shift
 		default:
-			return shutdown, false
+			return noPlainMove(address), false
 		}
 		r.RIP += uint64(in.Len)
 		e.Value &= ^uint64(0) >> (64 - 8*in.MemBytes)
@@ -216,12 +215,16 @@ func (v *VCPU) device(address uint64) (platform.Exit, bool) {
 	dst, isReg := in.Args[0].(x86asm.Reg)
 	reg, shift := register(r, dst)
 	if !isReg || reg == nil || shift != 0 {
-		return shutdown, false
+		return noPlainMove(address), false
 	}
 	r.RIP += uint64(in.Len)
 	v.load = moving{reg, in.MemBytes}
 	e.Kind = platform.ExitMMIORead
 	return e, false
+}
+
+func noPlainMove(address uint64) platform.Exit {
+	return platform.Exit{Kind: platform.ExitInternalError, Value: uint64(unix.SIGSEGV), Detail: address, Why: fmt.Sprintf("the guest touched the device window at %#x by something else than a plain move", address)}
 }
 
 // code is the longest that an instruction can be.

@@ -3,6 +3,8 @@ package process
 import (
 	"fmt"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -24,6 +26,7 @@ var Kind = &platform.Kind{
 		{Name: "system call filters", Check: canFilter, Fix: "mount /proc, and use a kernel with CONFIG_SECCOMP_FILTER"},
 		{Name: "extended state", Check: func(platform.Host) error { return hasXSave() },
 			Fix: "use a processor with XSAVE and a kernel that switches it on"},
+		{Name: "memory of children", Check: canTrace, Fix: traceFix},
 		{Name: "paging on demand", Check: func(platform.Host) error { return canPage() },
 			Fix:     "allow the system call userfaultfd: in a container by its seccomp profile, else by a kernel with CONFIG_USERFAULTFD (Linux 5.11)",
 			Without: "snapshots are read before a guest runs: a cold start reads all of them"},
@@ -46,7 +49,7 @@ const anyNamespace = namespaces | unix.CLONE_NEWPID | unix.CLONE_NEWTIME
 
 func init() {
 	Kind.Open = func(o platform.Options) (platform.Platform, error) {
-		p, err := New(Options{Host: o.Host, Guest: o.Guest})
+		p, err := New(Options{Host: o.Host, Guest: o.Guest, NoHugePages: o.NoHugePages})
 		if err != nil {
 			return nil, err // not p: a nil *Platform in an interface is not nil
 		}
@@ -70,6 +73,27 @@ func canFilter(h platform.Host) error {
 		return fmt.Errorf("the kernel lacks system call filters: %w", err)
 	}
 	return nil
+}
+
+const traceFix = "set kernel.yama.ptrace_scope to 0 or 1"
+
+// canTrace looks whether anybody may read the memory of its own children. Who may where
+// that takes a capability (2), is seen when a guest's process is tried.
+func canTrace(h platform.Host) error {
+	if scope := traceScope(h); scope > 2 {
+		return fmt.Errorf("nobody may look into the memory of another process here (kernel.yama.ptrace_scope is %d)", scope)
+	}
+	return nil
+}
+
+// traceScope is the setting of the Yama security module, 0 where there is none.
+func traceScope(h platform.Host) int {
+	b, err := os.ReadFile(h.ProcFile("sys/kernel/yama/ptrace_scope"))
+	if err != nil {
+		return 0
+	}
+	scope, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	return scope
 }
 
 func hasXSave() error {

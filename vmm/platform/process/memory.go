@@ -61,6 +61,9 @@ func newMemory(vm *VM, bytes uint64) (*memory, error) {
 		f.Close()
 		return nil, err
 	}
+	if vm.platform.small {
+		_ = unix.Madvise(window, unix.MADV_NOHUGEPAGE) // a kernel without huge pages refuses that
+	}
 	pages := bytes / pageSize
 	return &memory{vm: vm, file: f, window: window, shown: dirtytrack.NewPageSet(pages),
 		stale: dirtytrack.NewPageSet(pages), found: dirtytrack.NewPageSet(pages)}, nil

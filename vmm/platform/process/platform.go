@@ -26,6 +26,8 @@ type Options struct {
 	Guest func(pid int, bytes uint64) (ended func(), err error)
 	// Host is where requirements look.
 	Host platform.Host
+	// NoHugePages makes guests' memory of the host's ordinary pages only.
+	NoHugePages bool
 }
 
 // Defaults of Options: docs/decisions/process-platform.md, "How long do monitor and stub spin?".
@@ -43,6 +45,8 @@ type Platform struct {
 	clock      host.ClockCheck
 	namespaces bool  // stubs have some of their own
 	refused    error // why not
+	small      bool  // no huge pages
+	host       platform.Host
 	sources    sources
 	parts      []component // of the extended state
 	guest      func(pid int, bytes uint64) (ended func(), err error)
@@ -59,7 +63,7 @@ const amx = 1<<17 | 1<<18
 // New checks that the host's kernel and processor have what the platform needs.
 // What is missing is an error that is a platform.Unmet.
 func New(o Options) (*Platform, error) {
-	p := &Platform{guest: o.Guest}
+	p := &Platform{guest: o.Guest, small: o.NoHugePages, host: o.Host}
 	if err := p.init(o); err != nil {
 		return nil, errors.Join(fmt.Errorf("process platform: %w", err), p.Close())
 	}
@@ -171,7 +175,11 @@ func (p *Platform) probe(try func() error) error {
 		return Kind.Lacks(fmt.Errorf("programs may not use FSGSBASE: %w", err), "use a processor since 2012 and a kernel that switches it on")
 	}
 	if err != nil {
-		return Kind.Lacks(err, "see the platform's requirements in docs/platforms.md")
+		fix := "see the platform's requirements in docs/platforms.md"
+		if scope := traceScope(p.host); scope > 1 && (errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)) {
+			fix = traceFix
+		}
+		return Kind.Lacks(err, fix)
 	}
 	return nil
 }

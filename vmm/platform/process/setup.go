@@ -54,6 +54,9 @@ func (p *proc) setUp(of *Platform, m *memory) error {
 		l.add("leave the host's files", unix.SYS_CHROOT, l.text("/proc/self/fdinfo"))
 		l.add("leave the host's files", unix.SYS_CHDIR, l.text("/"))
 	}
+	if of.small {
+		l.add("use ordinary pages only", unix.SYS_PRCTL, unix.PR_SET_THP_DISABLE, 1, 0, 0, 0)
+	}
 	l.add("name the process", unix.SYS_PRCTL, unix.PR_SET_NAME, l.text(processName), 0, 0, 0)
 	l.add("map guest memory", unix.SYS_MMAP, guest.LowGPA, memoryEnd-guest.LowGPA, guestProt, ownFlags, stub.FDMemory, guest.LowGPA)
 	for _, s := range []unix.Signal{unix.SIGSYS, unix.SIGSEGV, unix.SIGBUS, unix.SIGFPE, unix.SIGILL, unix.SIGTRAP, kickSignal} {

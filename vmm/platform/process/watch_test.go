@@ -3,6 +3,9 @@ package process
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -59,6 +62,9 @@ func TestStoppedStub(t *testing.T) {
 	used, state, err := p.seen()
 	for limit := time.Now().Add(10 * time.Second); state != 'T' && err == nil && time.Now().Before(limit); time.Sleep(time.Millisecond) {
 		used, state, err = p.seen()
+	}
+	if err == nil { // the time was read before the state
+		used, _, err = p.seen()
 	}
 	if err != nil || used == 0 {
 		t.Fatalf("%v of processor time, %v", used, err)
@@ -134,5 +140,37 @@ func TestNamespacesAreNotGivenUp(t *testing.T) {
 		if p.namespaces != c.want || (err == nil) != (c.err == nil || !c.want) {
 			t.Errorf("%v: namespaces %v, %v", c.err, p.namespaces, err)
 		}
+	}
+}
+
+// TestTraceScope: where nobody may look into another process the platform says so.
+func TestTraceScope(t *testing.T) {
+	h := platform.Host{Proc: t.TempDir()}
+	for setting, want := range map[string]bool{"": true, "0\n": true, "1\n": true, "2\n": true, "3\n": false} {
+		at := h.ProcFile("sys/kernel/yama/ptrace_scope")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(at), 0o755), os.WriteFile(at, []byte(setting), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+		if err := canTrace(h); (err == nil) != want {
+			t.Errorf("%q: %v", setting, err)
+		}
+	}
+}
+
+// TestNoHugePages: neither the monitor nor the guest's process has huge pages where none are
+// wanted, whatever the host gives to those who do not ask.
+func TestNoHugePages(t *testing.T) {
+	p := testPlatform(t)
+	p.small = true
+	v := newVictim(t, p)
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", v.proc().pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(status), "THP_enabled:") {
+		t.Skip("skipped where the kernel does not say it")
+	}
+	if !strings.Contains(string(status), "THP_enabled:\t0") {
+		t.Errorf("%s", status)
 	}
 }

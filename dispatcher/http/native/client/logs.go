@@ -46,14 +46,14 @@ func logsPath(function string, q logs.Query, follow bool) string {
 	return path
 }
 
-// Logs returns entries of a function's log, oldest first. A version in the name leaves
-// its own.
+// Logs returns entries of a function's log, oldest first. A version or an alias in the name
+// leaves those of the versions that it stands for.
 func (c *Client) Logs(ctx context.Context, function string, q logs.Query) ([]logs.Entry, error) {
 	return call[[]logs.Entry](ctx, c, "GET", logsPath(function, q, false), nil)
 }
 
 // Events returns the asynchronous events of a function that are not done, and those that
-// were given up.
+// were given up. A qualifier in the name leaves those that were sent to it.
 func (c *Client) Events(ctx context.Context, function string) ([]events.Status, error) {
 	return call[[]events.Status](ctx, c, "GET", functionPath(function)+"/events", nil)
 }

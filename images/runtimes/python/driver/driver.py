@@ -25,6 +25,10 @@ import types
 import protocol as p
 import warm_up
 
+# A function may have modules of these names, and finds none of the driver's.
+sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
+del sys.modules["protocol"], sys.modules["warm_up"]
+
 TASK_ROOT = "/var/task"
 _header = struct.Struct("<IB")
 _u32 = struct.Struct("<I")

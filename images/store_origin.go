@@ -1,0 +1,142 @@
+package images
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"seuss/guest"
+)
+
+const (
+	originSuffix = ".origin"
+	// maxOriginBytes bounds a record.
+	maxOriginBytes = 64 << 10
+)
+
+var originPattern = regexp.MustCompile(`^[0-9a-f]{64}\.origin$`)
+
+// Origin says what an image of a Store was built from: one record for each thing that led
+// to it.
+type Origin struct {
+	// Key is all that the image depends on: what has an equal one need not be built.
+	Key string `json:"key"`
+	// Reference is what the user named, and Digest what was there.
+	Reference string    `json:"reference"`
+	Digest    string    `json:"digest"`
+	Image     string    `json:"image"` // digest of the image
+	Built     time.Time `json:"built"`
+}
+
+// originPath is where the record of a key is.
+func (s Store) originPath(key string) string {
+	sum := sha256.Sum256([]byte(key))
+	return filepath.Join(s.Dir, hex.EncodeToString(sum[:])+originSuffix)
+}
+
+// SetOrigin records what an image of the store was built from.
+func (s Store) SetOrigin(o Origin) error {
+	if !digestPattern.MatchString(o.Image) {
+		return fmt.Errorf("record the origin of image %.80q: want a digest", o.Image)
+	}
+	text, err := json.Marshal(o)
+	if err == nil && len(text) > maxOriginBytes {
+		err = fmt.Errorf("it takes %d bytes, at most %d", len(text), maxOriginBytes)
+	}
+	if err == nil {
+		err = files.WriteFile(s.originPath(o.Key), append(text, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("record the origin of image %.12s in %s: %w", o.Image, s.Dir, err)
+	}
+	return nil
+}
+
+// FindOrigin returns the path of the image that was built with a key, and its record.
+// ErrNotFound if there is none by now.
+func (s Store) FindOrigin(key string) (string, Origin, error) {
+	o, err := readOrigin(s.originPath(key))
+	if err != nil {
+		return "", Origin{}, err
+	}
+	path := filepath.Join(s.Dir, o.Image+guest.ImageSuffix)
+	if _, err := os.Stat(path); err != nil || o.Key != key {
+		return "", Origin{}, fmt.Errorf("image %.12s: %w in %s", o.Image, ErrNotFound, s.Dir)
+	}
+	return path, o, nil
+}
+
+// readOrigin reads a record. One that cannot be understood counts as none: the image is
+// then built again.
+func readOrigin(path string) (Origin, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Origin{}, fmt.Errorf("record %s: %w", path, ErrNotFound)
+	} else if err != nil {
+		return Origin{}, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || st.Size() > maxOriginBytes+1 {
+		return Origin{}, errors.Join(err, fmt.Errorf("record %s: %w", path, ErrNotFound))
+	}
+	var o Origin
+	if err := json.NewDecoder(f).Decode(&o); err != nil || !digestPattern.MatchString(o.Image) {
+		return Origin{}, fmt.Errorf("record %s: %w", path, ErrNotFound)
+	}
+	return o, nil
+}
+
+// Origins returns the records of all images, by the images' digests, the newest first.
+func (s Store) Origins() (map[string][]Origin, error) {
+	entries, err := os.ReadDir(s.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("list origins of images: %w", err)
+	}
+	all := map[string][]Origin{}
+	for _, e := range entries {
+		if !originPattern.MatchString(e.Name()) {
+			continue
+		}
+		o, err := readOrigin(filepath.Join(s.Dir, e.Name()))
+		if errors.Is(err, ErrNotFound) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		all[o.Image] = append(all[o.Image], o)
+	}
+	for _, list := range all {
+		slices.SortFunc(list, func(a, b Origin) int {
+			if c := b.Built.Compare(a.Built); c != 0 {
+				return c
+			}
+			return strings.Compare(a.Key, b.Key)
+		})
+	}
+	return all, nil
+}
+
+// dropOrigins removes the records that lead to an image.
+func (s Store) dropOrigins(digest string) error {
+	all, err := s.Origins()
+	if err != nil {
+		return err
+	}
+	for _, o := range all[digest] {
+		if err := os.Remove(s.originPath(o.Key)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
