@@ -153,6 +153,11 @@ test-cpython: setup ## CPython's own suite, a module a guest: up to half an hour
 test-blas: setup build ## the demo where BLAS is OpenBLAS, in an overlay of this host: needs root
 	tests/blas/test.sh
 
+.PHONY: test-images
+test-images: ## functions in roots of Debian's releases and of npm's Node.js, against the same interpreters in a chroot: minutes, as root
+	tests/roots/setup.sh .cache/roots
+	SEUSS_ROOTS=$(CURDIR)/.cache/roots $(GO) test -count=1 -timeout 60m -v -run 'TestFunctionsInAnyImage' ./tests
+
 .PHONY: test-gostd
 test-gostd: ## tests of Go's standard library, compiled static, a package a guest
 	$(GO) test -count=1 -timeout 60m ./tests/gostd -all

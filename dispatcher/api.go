@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/guest"
@@ -168,6 +169,9 @@ type Request struct {
 	// Fresh keeps the invocation off pooled machines: a new machine is made for
 	// it. It shows what a pool saves.
 	Fresh bool
+	// Progress, where it is not nil, is told how far the invocation is, and may kill it:
+	// what it has then is an error of its own in its result.
+	Progress *inflight.Progress
 	// Deliver, where it is not nil, is given the result as soon as there is one, by
 	// Invoke's goroutine; Invoke returns the same later. It reports whether Invoke is
 	// to reset the machine itself before that. Else, and without Deliver, that is
@@ -223,6 +227,7 @@ const (
 var (
 	ErrTimeout   = instance.ErrTimeout
 	ErrMemory    = instance.ErrMemory
+	ErrKilled    = instance.ErrKilled
 	ErrGuestExit = instance.ErrGuestExit
 	ErrCPU       = instance.ErrCPU
 	ErrNoMachine = instance.ErrNoMachine

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
@@ -38,6 +39,8 @@ func (i *invocation) captureArgument(w instance.Want, purity lineage.Purity) (*i
 	if err := i.d.checkQuota(i.f.spec.Name, nil); err != nil {
 		return nil, err
 	}
+	i.progress.Enter(inflight.Capturing)
+	defer i.progress.Enter(inflight.Running)
 	spec := i.f.spec
 	s, err := i.Capture(instance.Capture{
 		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
@@ -171,7 +174,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 		}
 		return errCaptured
 	}
-	if i.loan, err = d.pools.lend(ctx, f.image, t, false); err != nil {
+	if i.loan, err = d.pools.lend(ctx, nil, f.image, t, false); err != nil {
 		return nil, err
 	}
 	err = i.conclude(i.run(ctx))

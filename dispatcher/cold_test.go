@@ -130,7 +130,7 @@ func (b *coldBench) sameMemory(d *Dispatcher) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	l, err := d.pools.lend(context.Background(), img, tg, false)
+	l, err := d.pools.lend(context.Background(), nil, img, tg, false)
 	if err != nil {
 		b.Fatal(err)
 	}

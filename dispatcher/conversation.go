@@ -23,6 +23,8 @@ func (i *invocation) run(ctx context.Context) error {
 		defer socket.close()
 	}
 	start := i.Start()
+	i.progress.Place(i.Machine(), start.Node, i.deadline)
+	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
 	s := i.Converse(ctx, i.deadline)
@@ -120,7 +122,7 @@ func (i *invocation) load(s instance.Session) error {
 		}
 	}
 	began := time.Now()
-	err := s.Load(code)
+	_, err := s.Load(code)
 	i.result.Timings.Load = time.Since(began)
 	return err
 }

@@ -85,7 +85,7 @@ func (d *Dispatcher) newDepthBench(ctx context.Context, depth int) (*depthBench,
 	if err != nil {
 		return nil, err
 	}
-	l, err := d.pools.lend(ctx, f.image, f.node, true)
+	l, err := d.pools.lend(ctx, nil, f.image, f.node, true)
 	if err != nil {
 		return nil, err
 	}

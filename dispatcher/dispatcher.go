@@ -143,7 +143,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)

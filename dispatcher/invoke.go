@@ -10,6 +10,7 @@ import (
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/lineage"
@@ -31,6 +32,7 @@ type invocation struct {
 	d        *Dispatcher
 	f        *function
 	event    event
+	progress *inflight.Progress // nil: nobody looks
 	deadline time.Time
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
@@ -107,7 +109,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, memory: req.Memory, onReset: req.OnReset}
+	i := &invocation{f: f, started: start, progress: req.Progress, memory: req.Memory, onReset: req.OnReset}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -194,7 +196,7 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
 	}
 	i.result.Timings.Match = time.Since(i.started)
-	return d.pools.lend(ctx, i.f.image, t, req.Fresh)
+	return d.pools.lend(ctx, i.progress, i.f.image, t, req.Fresh)
 }
 
 // cold boots a machine for this invocation alone.

@@ -10,6 +10,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/lineage"
@@ -22,6 +23,7 @@ type maker struct {
 	host      *instance.Host
 	outer     *bounds.Outer
 	store     *lineage.Store
+	deployed  *functions.Store
 	images    *rootImages
 	snapshots *snapshots
 	pools     *pools
@@ -138,7 +140,7 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 	name := modules[len(modules)-1]
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
 		m.progress("importing "+name, -1)
-		l, err := m.pools.lend(ctx, img, parent, false)
+		l, err := m.pools.lend(ctx, nil, img, parent, false)
 		if err != nil {
 			return nil, err
 		}
@@ -160,15 +162,17 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy
 	}
 	return m.make(ctx, parent.Node.ID, wanted, "function "+key.Function, func() (*instance.Snapshot, error) {
-		l, err := m.pools.lend(ctx, img, parent, false)
+		l, err := m.pools.lend(ctx, nil, img, parent, false)
 		if err != nil {
 			return nil, err
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		err = l.Converse(ctx, began.Add(loadTimeout)).Load(code)
+		told, err := l.Converse(ctx, began.Add(loadTimeout)).Load(code)
 		saved := time.Since(began)
+		var imported *imports.Record
 		if err == nil {
+			imported = m.decodeImports(f, told)
 			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img, runtime: runtime}, code)
 		}
 		if told := l.Report(); m.loaded != nil { // what was printed is no invocation's
@@ -177,8 +181,25 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		if err != nil {
 			return nil, err
 		}
-		return l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
+		s, err := l.Capture(instance.Capture{Kind: lineage.KindFunction, Key: key, Saved: saved})
+		if err != nil {
+			return nil, err
+		}
+		if err := m.deployed.SaveImports(f, imported); err != nil { // a hint
+			m.host.Log.Warn("what a function imports is not kept", "function", f.Name, "error", err)
+		}
+		return s, nil
 	})
+}
+
+// decodeImports reads what a driver tells of a load. What is out of bounds comes from a
+// function that lies, or an odd driver: the function is loaded all the same.
+func (m *maker) decodeImports(f *functions.Function, told []byte) *imports.Record {
+	r, err := imports.Decode(told)
+	if err != nil {
+		m.host.Log.Warn("what a function imports is not known", "function", f.Name, "error", err)
+	}
+	return r
 }
 
 // warmUp invokes a function that has just been loaded on the events that came with its

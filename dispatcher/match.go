@@ -88,8 +88,8 @@ func (e *event) fits(args []lineage.Binding) (ok bool, differs string) {
 	return true, ""
 }
 
-// pathOf is the start path that a node of kind gives.
-func pathOf(kind lineage.Kind) StartPath {
+// PathOf is the start path that a node of kind gives.
+func PathOf(kind lineage.Kind) StartPath {
 	switch kind {
 	case lineage.KindArgument:
 		return PathArgument
@@ -114,7 +114,7 @@ func (c *costs) match(f *function, e *event, maxPath StartPath) *instance.Snapsh
 	}
 	var best *instance.Snapshot
 	for _, t := range f.ancestors {
-		if pathRank[pathOf(t.Node.Info.Kind)] <= limit {
+		if pathRank[PathOf(t.Node.Info.Kind)] <= limit {
 			best = t
 		}
 	}
@@ -157,7 +157,7 @@ func (c *costs) candidates(f *function, e *event, chosen *instance.Snapshot, max
 		} else if t == chosen {
 			return "the node that fits and is predicted to cost the least"
 		}
-		if maxPath != "" && pathRank[pathOf(t.Node.Info.Kind)] > pathRank[maxPath] {
+		if maxPath != "" && pathRank[PathOf(t.Node.Info.Kind)] > pathRank[maxPath] {
 			return fmt.Sprintf("the request allows no deeper start than %s", maxPath)
 		}
 		if t.Node.Info.Kind == lineage.KindArgument {

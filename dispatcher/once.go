@@ -63,7 +63,7 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if t == nil {
 		i.loan, err = i.cold()
 	} else {
-		i.loan, err = d.pools.lend(ctx, f.image, t, req.Fresh)
+		i.loan, err = d.pools.lend(ctx, i.progress, f.image, t, req.Fresh)
 	}
 	if err != nil {
 		return nil, err

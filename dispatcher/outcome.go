@@ -16,7 +16,7 @@ import (
 // returns what is the host's error.
 func (i *invocation) conclude(err error) error {
 	start, r := i.Start(), i.result
-	r.Path, r.Pooled, r.NodeID = pathOf(start.Node.Kind), i.Pooled, start.Node.ID
+	r.Path, r.Pooled, r.NodeID = PathOf(start.Node.Kind), i.Pooled, start.Node.ID
 	r.PagesCopied, r.PagesMapped = i.Moved.Copied, i.Moved.Mapped
 	r.Timings.Shell = i.waited
 	if start.State != nil {
@@ -37,6 +37,9 @@ func (i *invocation) conclude(err error) error {
 	if i.memory || i.pool == nil { // else it is found out before the machine is reset
 		i.measure()
 	}
+	if i.progress.End() {
+		err, r.Output = ErrKilled, nil // at whatever point that was
+	}
 	i.err = err
 	if err == nil {
 		return nil
@@ -50,6 +53,8 @@ func (i *invocation) conclude(err error) error {
 		i.d.events.timeouts.Add(1)
 		r.Error = &FunctionError{Type: "Sandbox.Timedout", Cause: err,
 			Message: fmt.Sprintf("RequestId: %s Error: Task timed out after %.2f seconds", r.RequestID, i.deadline.Sub(i.started).Seconds())}
+	case errors.Is(err, ErrKilled):
+		r.Error = &FunctionError{Type: "Sandbox.Killed", Cause: err, Message: fmt.Sprintf("RequestId: %s Error: Task was killed after %.2f seconds", r.RequestID, r.Timings.Total.Seconds())}
 	case errors.Is(err, ErrMemory):
 		i.d.events.outOfMemory.Add(1)
 		r.Error = &FunctionError{Type: "Runtime.OutOfMemory", Cause: err, Message: fmt.Sprintf("RequestId: %s Error: Runtime exited with error: signal: killed", r.RequestID)}

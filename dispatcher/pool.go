@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/freelist"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
@@ -60,7 +61,7 @@ func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow 
 // take is pick for where that has found none, or one that has died while it stood in
 // the pool: no request has to fail for those. A machine is made here only if none is
 // free, and waited for if there is no room for one more.
-func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) (*instance.VM, error) {
+func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instance.Snapshot, vm *instance.VM) (*instance.VM, error) {
 	alone := false // no other pool gives room
 	for {
 		if vm != nil {
@@ -101,6 +102,9 @@ func (p *pool) take(ctx context.Context, t *instance.Snapshot, vm *instance.VM) 
 		select {
 		case s := <-turn:
 			vm = s.VM // nil: a machine was lost, and there is room for a new one
+		case <-progress.Done():
+			p.forsake(turn)
+			return nil, fmt.Errorf("wait for a machine: %w", ErrKilled)
 		case <-ctx.Done():
 			p.forsake(turn)
 			return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 )
 
@@ -64,8 +65,9 @@ func (ps *pools) all() []*pool {
 	return slices.Collect(maps.Values(ps.byImage))
 }
 
-// lend makes an instance of a snapshot. own asks for a machine of its own.
-func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own bool) (l loan, err error) {
+// lend makes an instance of a snapshot, for something under way that may be killed while it
+// waits for a machine. own asks for a machine of its own.
+func (ps *pools) lend(ctx context.Context, progress *inflight.Progress, img *image, s *instance.Snapshot, own bool) (l loan, err error) {
 	l.pools = ps
 	p := img.pool.Load()
 	if p == nil {
@@ -91,7 +93,7 @@ func (ps *pools) lend(ctx context.Context, img *image, s *instance.Snapshot, own
 			p.grow(s)
 		}
 		if vm == nil || !vm.Alive() {
-			vm, err = p.take(ctx, s, vm)
+			vm, err = p.take(ctx, progress, s, vm)
 		}
 	}
 	if err != nil {

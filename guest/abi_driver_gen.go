@@ -16,7 +16,7 @@ const (
 	MsgInvokeLazy = 4        // seed, ctx: the event's keys are asked for with WANT
 	MsgArg        = 5        // seed, ctx, uint8_t present, value JSON: answers WANT
 	MsgReady      = 16       // JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION
-	MsgDone       = 17       // JSON: IMPORT or LOAD succeeded
+	MsgDone       = 17       // JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told
 	MsgResult     = 18       // JSON: what the handler returned
 	MsgError      = 19       // JSON {errorType, errorMessage, stackTrace}
 	MsgWant       = 20       // uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event)

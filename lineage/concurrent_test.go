@@ -202,3 +202,33 @@ func TestSameCaptureConcurrently(t *testing.T) {
 	checkView(t, nodes[0].View(), g.mem)
 	noTemps(t, s)
 }
+
+// TestCaptureWhileRemoved: a node whose content is captured again while it is removed is either
+// the one that was there or a new one; no capture fails for it.
+func TestCaptureWhileRemoved(t *testing.T) {
+	s := openStoreAs(t, t.TempDir(), Options{Verify: pages.VerifyDemand})
+	image := addTestImage(t, s)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 40 {
+				loaded, err := s.Snapshot(image.ID)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				g := newGuest(testGuestPages)
+				g.reset(loaded.View)
+				g.fill(100, 1)
+				n, err := s.Capture(NodeSpec{Kind: nodefile.KindImport, State: []byte("same")}, image, g.dirty, g.page)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s.Unload(n.ID)
+				_ = s.Remove(n.ID, false)
+			}
+		})
+	}
+	wg.Wait()
+}

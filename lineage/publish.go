@@ -91,8 +91,9 @@ func (w nodeWriter) complete(info, parent *nodefile.Info, state []byte, x *nodef
 func (s sealer) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nodefile.Index, parent *nodefile.Info, above *loadedNode) (*Node, error) {
 	info.ID = nodefile.NodeID(info, state, x)
 	if n := s.lookup(info.ID); n != nil {
-		_, err := loader{s.Store}.load(n)
-		return n, err
+		if there, err := s.loadKnown(n); there {
+			return n, err
+		}
 	}
 	if chooseForm(s.formOption, info.Kind, info.DeltaPages) == nodefile.FormPages { // else it will be written anew, see shrink
 		w = sharer{s.Store}.share(w, info, x)
@@ -112,18 +113,28 @@ func (s sealer) sealNode(w nodeWriter, info *nodefile.Info, state []byte, x *nod
 		m.Inherit(parent)
 	}
 	fresh := &Node{Info: m.Info}
-	n, err := s.publishNode(w, fresh)
-	if err != nil {
-		return n, err
+	for {
+		n, err := s.publishNode(w, fresh)
+		if err != nil {
+			return n, err
+		}
+		if n == fresh {
+			n.mu.Lock()
+			loader{s.Store}.setLoaded(n, l)
+			n.mu.Unlock()
+			return n, nil
+		}
+		if there, err := s.loadKnown(n); there {
+			return n, err
+		}
 	}
-	if n == fresh {
-		n.mu.Lock()
-		loader{s.Store}.setLoaded(n, l)
-		n.mu.Unlock()
-		return n, nil
-	}
+}
+
+// loadKnown loads a node that has the content of a new one. It is not there if it was removed
+// meanwhile, and then the new one is stored.
+func (s sealer) loadKnown(n *Node) (there bool, err error) {
 	_, err = loader{s.Store}.load(n)
-	return n, err
+	return err == nil || s.lookup(n.ID) == n, err
 }
 
 // publishNode makes a completed node visible, in the directory first. It returns

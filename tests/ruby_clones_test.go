@@ -238,7 +238,7 @@ func TestRubyLambda(t *testing.T) {
 		runtime string
 		status  int
 		answer  string
-	}{{"ruby3.4", 400, "no image runs it"}, {"ruby2.7", 400, "ruby3."}, {"ruby" + rubyVersion(t), 201, `"Runtime":"ruby3.`}} {
+	}{{"ruby3.4", 400, "no image holds ruby3.4"}, {"ruby2.7", 400, "no image holds ruby2.7"}, {"ruby" + rubyVersion(t), 201, `"Runtime":"ruby3.`}} {
 		status, answer := post("", fmt.Sprintf(`{"FunctionName": "rb", "Runtime": %q, "Role": "any", "Handler": "main.handler", "Code": {"ZipFile": %q}}`, x.runtime, code))
 		if status != x.status || !strings.Contains(answer, x.answer) {
 			t.Errorf("%s: %d %s, want %d and %s", x.runtime, status, answer, x.status, x.answer)

@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/quota"
@@ -71,6 +72,8 @@ type Options struct {
 type Control struct {
 	o        Options
 	refusals refusals
+	entries  inflight.Table[Entry] // that wait or run
+	works    inflight.Table[work]  // the same of what Once runs
 }
 
 // New makes a Control.
@@ -93,12 +96,14 @@ func (nobody) NotInvoked(Outcome)                                {}
 // It belongs to one goroutine.
 type Entry struct {
 	c          *Control
+	asked      string // the name that it was asked for by
 	target     *dispatcher.Deployment
 	ticket     *sched.Ticket
 	stay       *quota.Stay // nil: its owner has no quota
 	request    *dispatcher.Request
 	invocation dispatcher.Invocation // nil: there is no result
 	times      span
+	progress   inflight.Progress
 }
 
 // Enter lets in an invocation of a function, by its name, before anything of it but its
@@ -119,7 +124,7 @@ func (c *Control) Enter(function string) (*Entry, error) {
 		c.refused()
 		return nil, err
 	}
-	return &Entry{c: c, target: target, ticket: ticket, stay: stay}, nil
+	return &Entry{c: c, asked: function, target: target, ticket: ticket, stay: stay}, nil
 }
 
 // Deployment is what the function's name has led to. It is not to be changed.
@@ -150,17 +155,24 @@ func isClients(err error) bool {
 func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
 	c := e.c
 	request.Function, request.Deployment, e.request = e.target.Name, e.target, request
+	request.Progress = &e.progress
 	e.times.arrived = time.Now()
-	if err := e.ticket.Wait(ctx); err != nil {
+	number := c.entries.Add(e)
+	defer c.entries.Remove(number)
+	err := e.ticket.WaitUnless(ctx, &e.progress)
+	if e.progress.Killed() {
+		err = dispatcher.ErrKilled
+	}
+	if err != nil {
 		return nil, e.failed(ctx, err)
 	}
 	e.times.began = time.Now()
+	e.progress.Begin(e.times.began)
 	e.stay.Begin()
 	if c.o.Tracer != nil {
 		e.times.reset = &resetSpan{tracer: c.o.Tracer}
 		request.OnReset = e.times.reset.done
 	}
-	var err error
 	if e.invocation, err = c.o.Invocations.Run(ctx, request); err != nil {
 		return nil, e.failed(ctx, err)
 	}
@@ -171,8 +183,11 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 // failed counts and traces an invocation that has no result.
 func (e *Entry) failed(ctx context.Context, err error) error {
 	c, now := e.c, time.Now()
+	if e.progress.End() {
+		err = fmt.Errorf("invoke %q: %w", e.target.Name, dispatcher.ErrKilled) // whatever came of it
+	}
 	switch {
-	case e.times.began.IsZero():
+	case e.times.began.IsZero(), errors.Is(err, dispatcher.ErrKilled):
 		c.turnedAway(err)
 	case isClients(err):
 		c.o.Metrics.NotInvoked(OutcomeInvalid)
@@ -221,14 +236,20 @@ func (e *Entry) release() {
 }
 
 // Once runs what needs a slot of an owner's but is no invocation of a deployment: code
-// that is not deployed, and making snapshots.
-func (c *Control) Once(ctx context.Context, owner string, run func() error) error {
+// that is not deployed, and making snapshots. run is to end with its context.
+func (c *Control) Once(ctx context.Context, what Work, run func(context.Context) error) error {
+	owner := functions.OwnerOf(what.Function)
+	w := &work{Work: what, arrived: time.Now()}
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	defer w.cancel(nil)
 	stay, err := c.o.Quotas.Enter(owner)
 	if err != nil {
 		c.refused()
 		return err
 	}
 	defer stay.Leave()
+	number := c.works.Add(w)
+	defer c.works.Remove(number)
 	ticket, err := c.o.Scheduler.Acquire(ctx, functions.Key(owner, ""), -1)
 	if err != nil {
 		c.turnedAway(err)
@@ -236,7 +257,13 @@ func (c *Control) Once(ctx context.Context, owner string, run func() error) erro
 	}
 	defer ticket.Release()
 	stay.Begin()
-	return run()
+	w.progress.Begin(time.Now())
+	w.progress.Enter(what.state())
+	err = run(ctx)
+	if w.progress.End() {
+		return fmt.Errorf("%s: %w", what.Function, dispatcher.ErrKilled)
+	}
+	return err
 }
 
 // Run is the run function of package events. An event is its deployment's: one that has got
@@ -254,6 +281,9 @@ func (c *Control) Run(ctx context.Context, e events.Event) error {
 	if err != nil {
 		return permanent(err)
 	}
+	if result.Error != nil && errors.Is(result.Error.Cause, dispatcher.ErrKilled) {
+		return events.Permanent(&failedError{result.Error}) // who has ended it wants no other attempt
+	}
 	if result.Error != nil {
 		return &failedError{result.Error}
 	}
@@ -262,7 +292,7 @@ func (c *Control) Run(ctx context.Context, e events.Event) error {
 
 // permanent marks errors that no further attempt changes.
 func permanent(err error) error {
-	if errors.Is(err, dispatcher.ErrUnknownFunction) || errors.Is(err, dispatcher.ErrBadEvent) {
+	if errors.Is(err, dispatcher.ErrUnknownFunction) || errors.Is(err, dispatcher.ErrBadEvent) || errors.Is(err, dispatcher.ErrKilled) {
 		return events.Permanent(err)
 	}
 	return err

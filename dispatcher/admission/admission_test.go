@@ -177,15 +177,15 @@ func TestNoResult(t *testing.T) {
 func TestOnce(t *testing.T) {
 	c, counted, s := control(&fake{limit: -1}, 1)
 	broken := errors.New("broken")
-	if err := c.Once(t.Context(), "alice", func() error { return broken }); err != broken {
+	if err := c.Once(t.Context(), Work{Function: "alice/"}, func(context.Context) error { return broken }); err != broken {
 		t.Error(err)
 	}
 	ctx, leave := context.WithCancel(t.Context())
-	if err := c.Once(t.Context(), "alice", func() error {
+	if err := c.Once(t.Context(), Work{Function: "alice/"}, func(context.Context) error {
 		var waits sync.WaitGroup
 		defer waits.Wait()
 		waits.Go(func() { // the queue's one place
-			if err := c.Once(ctx, "alice", func() error { return nil }); !errors.Is(err, ErrClientGone) {
+			if err := c.Once(ctx, Work{Function: "alice/"}, func(context.Context) error { return nil }); !errors.Is(err, ErrClientGone) {
 				t.Error(err)
 			}
 		})
@@ -194,7 +194,7 @@ func TestOnce(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 		var refused *sched.RefusedError
-		err := c.Once(t.Context(), "alice", func() error { return nil })
+		err := c.Once(t.Context(), Work{Function: "alice/"}, func(context.Context) error { return nil })
 		if !errors.As(err, &refused) {
 			t.Error(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/sched"
 	"seuss/lineage"
@@ -34,6 +35,7 @@ const (
 	BadEvent        Code = "bad_event"
 	Conflict        Code = "conflict"
 	NotLazy         Code = "not_lazy"
+	Killed          Code = "killed" // somebody who may has ended it
 	NotAsked        Code = "not_asked"
 	QuotaExceeded   Code = "quota_exceeded" // what the owner may have
 	NotAllowed      Code = "not_allowed"    // beyond what the daemon, or the token, allows
@@ -119,6 +121,13 @@ func (i *Invocation) Request(function string) (dispatcher.Request, error) {
 		return r, fmt.Errorf("invoke %q: %w", function, err)
 	}
 	return r, nil
+}
+
+// UnderWay is what waits and runs, a page of it: what is asked for after Next comes next.
+type UnderWay struct {
+	Invocations []admission.UnderWay `json:"invocations"` // that have come first, first
+	Total       int                  `json:"total"`       // with those that are not among them
+	Next        string               `json:"next,omitempty"`
 }
 
 // Run asks for an invocation of code that is not deployed.

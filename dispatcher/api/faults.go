@@ -58,6 +58,8 @@ const (
 // takes any for any: the code is what the wire carries.
 var faults = []Fault{
 	{admission.ErrClientGone, Unavailable, StatusClientGone, "RequestCanceled", 0, ExitFailure},
+	{dispatcher.ErrKilled, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
+	{admission.ErrNotUnderWay, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownFunction, UnknownFunction, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownAlias, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrNoImage, NoImage, http.StatusNotFound, LambdaParameter, http.StatusBadRequest, ExitFailure},

@@ -32,6 +32,7 @@ var noKind = map[string]string{
 	"lineage.ErrOrphan":   "a damaged file",
 	"lineage.ErrLocked":   "the service does not start",
 	"lineage.ErrClosed":   "the service has ended",
+	"sched.ErrEnded":      "dispatcher.ErrKilled for whoever waited",
 	"events.ErrVersion":   "the service does not start",
 	"images.ErrMagic":     "a damaged file",
 	"images.ErrVersion":   "a damaged file",

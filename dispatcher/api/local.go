@@ -8,6 +8,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -167,7 +168,7 @@ func (l Local) FunctionsWhere(owners []string, wanted func(key string) bool) ([]
 func (l Local) functionsOf(records []functions.Function) []Function {
 	list := []Function{}
 	for _, f := range records {
-		list = append(list, FunctionOf(l.Kept.Store, f, l.Dispatcher.Outer()))
+		list = append(list, FunctionOf(l.Kept.Store, l.FunctionStore(), f, l.Dispatcher.Outer()))
 	}
 	return list
 }
@@ -178,8 +179,31 @@ func (l Local) Describe(deployment string) (*Function, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc := FunctionOf(l.Kept.Store, f, l.Outer())
+	doc := FunctionOf(l.Kept.Store, l.FunctionStore(), f, l.Outer())
 	return &doc, nil
+}
+
+// FunctionImports implements the noun.
+func (l Local) FunctionImports(_ context.Context, name string) (*imports.Record, error) {
+	deployment, err := l.Resolve(name)
+	if err != nil {
+		return nil, err
+	}
+	f, err := l.Dispatcher.Function(deployment)
+	if err != nil {
+		return nil, err
+	}
+	return ImportsOf(l.FunctionStore(), f)
+}
+
+// ImportsOf returns what the load of a deployment's code has imported. The error matches
+// lineage.ErrNotFound if that is not known.
+func ImportsOf(deployed *functions.Store, f functions.Function) (*imports.Record, error) {
+	r, err := deployed.Imports(&f)
+	if r == nil && err == nil {
+		err = fmt.Errorf("what function %q imports is not known: its runtime does not tell, or it has imported nothing that its image's base had not: %w", f.Name, lineage.ErrNotFound)
+	}
+	return r, err
 }
 
 // Deploy implements the noun.
@@ -196,7 +220,7 @@ func (l Local) Update(_ context.Context, name string, ask Update) (*Function, er
 	if err != nil {
 		return nil, fmt.Errorf("update %q: %w", name, err)
 	}
-	doc := FunctionOf(l.Kept.Store, f, l.Outer())
+	doc := FunctionOf(l.Kept.Store, l.FunctionStore(), f, l.Outer())
 	return &doc, nil
 }
 

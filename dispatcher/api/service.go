@@ -6,6 +6,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -20,6 +21,8 @@ type Functions interface {
 	// Functions lists the deployments, versions included. Those that cannot be read
 	// are left out and described by the error.
 	Functions(ctx context.Context) ([]Function, error)
+	// FunctionImports says what the load of a function's code has imported.
+	FunctionImports(ctx context.Context, name string) (*imports.Record, error)
 	Deploy(ctx context.Context, spec dispatcher.FunctionSpec) (*Snapshot, error)
 	// Update changes settings of a function, not of a version.
 	Update(ctx context.Context, name string, ask Update) (*Function, error)

@@ -9,6 +9,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
 	"seuss/lineage"
 )
 
@@ -98,12 +99,16 @@ type Function struct {
 	Owner string `json:"owner,omitempty"`
 	// Bounds is how far instances may go; nil: the record says what cannot be read.
 	Bounds *bounds.Summary `json:"bounds,omitempty"`
+	// Loaded is what loading its code has imported: a hint, which the function could
+	// forge; nil: that is not known.
+	Loaded *imports.Summary `json:"loaded,omitempty"`
 }
 
-// FunctionOf describes a deployment over the store of its snapshots, within the bounds
-// of all functions.
-func FunctionOf(s *lineage.Store, f functions.Function, outer *bounds.Outer) Function {
+// FunctionOf describes a deployment of a store over that of its snapshots, within the
+// bounds of all functions.
+func FunctionOf(s *lineage.Store, deployed *functions.Store, f functions.Function, outer *bounds.Outer) Function {
 	item := Function{Function: f}
+	item.Loaded, _ = deployed.Imported(&f) // a hint that cannot be read is none
 	if reach, err := outer.Summarize(&f.Settings); err == nil {
 		item.Bounds = &reach
 	}

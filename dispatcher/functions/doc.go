@@ -2,13 +2,15 @@
 // code, of each published version the same, and the aliases of versions. It knows
 // nothing of nodes, machines or requests.
 //
-// A Store is two folders of a state directory:
+// A Store is three folders of a state directory:
 //
 //	functions/<name>.json   a deployment; <name>:<version>.json a published version
 //	code/<digest>           the code of all deployments that have it
+//	imports/<name>.<digest> what loading that code has imported: a hint
 //
 // What belongs to another owner than the default one lies in a folder of his in each:
-// functions/<owner>/<name>.json, code/<owner>/<digest>. Owners share no code.
+// functions/<owner>/<name>.json, code/<owner>/<digest>, imports/<owner>/... Owners share
+// no code.
 //
 // A deployment is either unversioned, and then may be deployed again, or a version of
 // a function, which never changes. An owner's deployments with the same code share one file; it

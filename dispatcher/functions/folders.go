@@ -157,7 +157,16 @@ func (s *Store) dropCode(name, digest string) error {
 		return nil
 	}
 	functions, err := s.Owned(OwnerOf(name))
-	if err != nil || slices.ContainsFunc(functions, func(f Function) bool { return f.CodeDigest == digest }) {
+	if err != nil {
+		return nil
+	}
+	base := BaseName(name)
+	if !slices.ContainsFunc(functions, func(f Function) bool { return f.CodeDigest == digest && BaseName(f.Name) == base }) {
+		if err := s.dropImports(name, digest); err != nil {
+			return err
+		}
+	}
+	if slices.ContainsFunc(functions, func(f Function) bool { return f.CodeDigest == digest }) {
 		return nil
 	}
 	if err := s.fs.Remove(s.codePath(name, digest)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -194,6 +203,9 @@ func (s *Store) sweepCode(owner string) error {
 	functions, err := s.Owned(owner)
 	if err != nil {
 		return nil // a damaged deployment is no reason not to open, see dropCode
+	}
+	if err := s.sweepImports(owner, functions); err != nil {
+		return err
 	}
 	used := map[string]bool{}
 	for _, f := range functions {

@@ -120,3 +120,35 @@ func TestOwnerNamedAsADigest(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// TestOwnerNamedLikeCode: an owner whose name is the digest of the default owner's code, and
+// code whose digest is an owner's name, are refused, and nothing is lost.
+func TestOwnerNamedLikeCode(t *testing.T) {
+	code, other := []byte("code"), []byte("other code")
+	dir := t.TempDir()
+	s := open(t, dir)
+	taken := CodeDigest(other) + "/hello"
+	for _, c := range []struct {
+		name string
+		code []byte
+		ok   bool
+	}{{"hello", code, true}, {CodeDigest(code) + "/hello", other, false}, {taken, code, true}, {"hello", other, false}} {
+		if _, err := s.Put(Function{Name: c.name, Handler: "h"}, c.code); (err == nil) != c.ok {
+			t.Errorf("%s with %s: %v", c.name, c.code, err)
+		}
+	}
+	s.Close()
+	s = open(t, dir) // which sweeps
+	for _, name := range []string{"hello", taken} {
+		got, err := s.Get(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := s.Code(got); err != nil || string(b) != string(code) {
+			t.Errorf("%s: %q, %v", name, b, err)
+		}
+	}
+	if list, err := s.List(); err != nil || len(list) != 2 {
+		t.Errorf("%v, %v", names(list), err)
+	}
+}

@@ -1,6 +1,10 @@
 package instance
 
-import "errors"
+import (
+	"errors"
+
+	"seuss/dispatcher/inflight"
+)
 
 // How an instance ends other than with an answer. Errors that are not listed are the
 // host's, and say what failed on what.
@@ -9,6 +13,8 @@ var (
 	ErrTimeout = errors.New("timed out")
 	// ErrMemory: the instance has written more memory than it may; it is over.
 	ErrMemory = errors.New("out of memory")
+	// ErrKilled: Instance.Progress was killed; the instance is over.
+	ErrKilled = inflight.ErrKilled
 	// ErrGuestExit: the program ended (os._exit, or the runtime gave up).
 	ErrGuestExit = errors.New("runtime exited")
 	// ErrProtocol: the driver's stream holds what no driver sends. The guest is

@@ -33,6 +33,7 @@ type Host struct {
 	Prefetch Prefetch
 
 	features atomic.Pointer[string] // the first of a list that this host has all of
+	machines atomic.Uint64          // that were made
 }
 
 // Observer is told what happens on machines. Its methods are called from any

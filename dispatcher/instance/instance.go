@@ -3,6 +3,7 @@ package instance
 import (
 	"time"
 
+	"seuss/dispatcher/inflight"
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/platform"
@@ -20,6 +21,8 @@ type Instance struct {
 	Moved  Moved
 	// Restored is how long it took to make a fresh instance of the VM.
 	Restored time.Duration
+	// Progress is told of its runs, and ends them with ErrKilled; nil: nobody looks.
+	Progress *inflight.Progress
 
 	vm      *VM
 	start   *Snapshot // that it began as
@@ -71,6 +74,9 @@ func (i *Instance) Destroy() error { return i.End().Close() }
 
 // Start is the snapshot that the instance began as.
 func (i *Instance) Start() *Snapshot { return i.start }
+
+// Machine is the number of the VM that it lives on: see VM.Number.
+func (i *Instance) Machine() uint64 { return i.vm.number }
 
 // Leave gives the guest a way out of its machine, or takes it back with nil.
 func (i *Instance) Leave(o Outside) { i.outside = o }

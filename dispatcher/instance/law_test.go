@@ -151,7 +151,10 @@ func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return func(s Session) error { return s.Load(code) }
+		return func(s Session) error {
+			_, err := s.Load(code)
+			return err
+		}
 	}
 	source := strings.ReplaceAll(mutator, "SELECTOR", dataSelector(platform))
 	b.nodes["image"] = b.must(b.snapshot(root.Info.ID))
@@ -303,7 +306,7 @@ func (b *lawBench) converse(s Session, from *Snapshot, how string) (err error) {
 	default:
 		code, _ := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{
 			"main.py": []byte(strings.ReplaceAll(mutator, "SELECTOR", dataSelector(b.host.Platform)))}})
-		if err := s.Load(code); err != nil {
+		if _, err := s.Load(code); err != nil {
 			return err
 		}
 		reply, err = s.Call(WithEvent, invocationContext, whole)

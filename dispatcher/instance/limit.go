@@ -31,6 +31,7 @@ func (i *Instance) checkMemory() error {
 	if err := i.vm.collect(); err != nil {
 		return err
 	}
+	i.Progress.Changed(i.vm.plan.private.Len())
 	if i.vm.plan.private.Len() <= i.MemoryPages {
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 
 // exchange sends the driver a frame, unless request is nil, and runs the guest until the
 // driver's next one is complete, whose payload is valid until the next exchange. It ends
-// at a deadline, or with ctx.
+// at a deadline, with ctx, or when it is killed.
 func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []byte) (frame, error) {
 	vm := i.vm
 	if request != nil {
@@ -20,6 +20,9 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 		if err := vm.stream.conn.Send(request); err != nil {
 			return frame{}, fmt.Errorf("%w: %w", ErrStream, err)
 		}
+	}
+	if !i.Progress.Run(vm.interrupt) {
+		return frame{}, ErrKilled
 	}
 	var over func() bool
 	if ctx.Done() != nil {
@@ -40,7 +43,10 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 	if over != nil && !over() {
 		<-vm.interrupted // or it might hit the machine's next run
 	}
+	alive := i.Progress.Stopped(vm.interrupted)
 	switch {
+	case !alive:
+		return frame{}, ErrKilled
 	case err != nil:
 		return frame{}, err
 	case stop.Kind == vmm.StopDone && vm.stream.err == nil:

@@ -35,27 +35,28 @@ func (i *Instance) Converse(ctx context.Context, deadline time.Time) Session {
 // *HandlerError.
 func (s Session) Import(modules ...string) error {
 	request, err := json.Marshal(modules)
-	if err != nil {
-		return err
+	if err == nil {
+		_, err = s.prepare(guest.MsgImport, request)
 	}
-	return s.prepare(guest.MsgImport, request)
+	return err
 }
 
-// Load has the code of a function loaded: a document that the driver knows.
-func (s Session) Load(code []byte) error { return s.prepare(guest.MsgLoad, code) }
+// Load has the code of a function loaded: a document that the driver knows. It returns
+// what the driver tells of that, which is valid until the session's next call.
+func (s Session) Load(code []byte) (told []byte, err error) { return s.prepare(guest.MsgLoad, code) }
 
-func (s Session) prepare(kind uint8, request []byte) error {
+func (s Session) prepare(kind uint8, request []byte) (told []byte, err error) {
 	f, err := s.i.exchange(s.ctx, s.deadline, s.i.vm.stream.make(kind, request))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch f.kind {
 	case guest.MsgDone:
-		return nil
+		return f.payload, nil
 	case guest.MsgError:
-		return decodeError(f.payload)
+		return nil, decodeError(f.payload)
 	}
-	return fmt.Errorf("%w: message %d in place of DONE", ErrProtocol, f.kind)
+	return nil, fmt.Errorf("%w: message %d in place of DONE", ErrProtocol, f.kind)
 }
 
 // How says what a handler is told.

@@ -19,6 +19,8 @@ type VM struct {
 	plan  memoryPlan
 	room  Room // that it takes
 
+	number uint64
+
 	state    State
 	snapshot *Snapshot // Ready: that it stands on; Running, Ran: that its instance is of; nil: none yet
 	instance *Instance // while it is Running
@@ -43,7 +45,7 @@ type VM struct {
 // NewVM makes a machine that is going to be brought to s: its memory shows s, or what s has
 // in common with many. It is to be closed.
 func NewVM(h *Host, img *Image, s *Snapshot) (*VM, error) {
-	vm := &VM{host: h, image: img, first: true, room: h.Room}
+	vm := &VM{host: h, image: img, first: true, room: h.Room, number: h.machines.Add(1)}
 	if vm.room == nil {
 		vm.room = plenty{}
 	}
@@ -159,6 +161,9 @@ func (vm *VM) ReadyOn(s *Snapshot) bool { return vm.state == Ready && vm.snapsho
 
 // Restorable reports whether there is a snapshot to bring the VM back to.
 func (vm *VM) Restorable() bool { return vm.snapshot != nil && vm.snapshot.State != nil }
+
+// Number tells it from all other machines that the Host has had.
+func (vm *VM) Number() uint64 { return vm.number }
 
 // Alive reports whether the machine still is: one may die while nothing runs on it.
 func (vm *VM) Alive() bool { return vm.m.VM().Alive() }

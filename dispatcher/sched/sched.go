@@ -223,9 +223,20 @@ func (s *Scheduler) Acquire(ctx context.Context, name string, limit int) (*Ticke
 	return t, nil
 }
 
+// Ender is something else than a context that may end a wait.
+type Ender interface {
+	Done() <-chan struct{} // asked for once, by who has to wait
+}
+
+// ErrEnded: an Ender has ended the wait.
+var ErrEnded = errors.New("the wait was ended")
+
 // Wait waits for the ticket's turn. The error is a *RefusedError, or ctx's. It may be
 // called once.
-func (t *Ticket) Wait(ctx context.Context) error {
+func (t *Ticket) Wait(ctx context.Context) error { return t.WaitUnless(ctx, nil) }
+
+// WaitUnless is Wait that ends, with ErrEnded, when the Ender does, if it is not nil.
+func (t *Ticket) WaitUnless(ctx context.Context, e Ender) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
@@ -235,9 +246,18 @@ func (t *Ticket) Wait(ctx context.Context) error {
 	s := t.s
 	timer := time.NewTimer(s.o.MaxWait)
 	defer timer.Stop()
+	var ended <-chan struct{}
+	if e != nil {
+		ended = e.Done()
+	}
 	var err error
 	select {
 	case err = <-t.turn:
+	case <-ended:
+		err = t.forsake(func(Reason, time.Duration) error {
+			s.abandoned++
+			return ErrEnded
+		})
 	case <-timer.C:
 		err = t.forsake(s.refuse)
 	case <-ctx.Done():

@@ -34,7 +34,7 @@
 #define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
 /* driver to host */
 #define ABI_MSG_READY 16  /* JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION */
-#define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded */
+#define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told */
 #define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
 #define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
 #define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */

@@ -104,8 +104,12 @@ func Equip(spec *images.Spec) (notes []string, err error) {
 		return nil, err
 	}
 	spec.Driver = r.driverPath()
-	if spec.Program == "" {
+	// What an image puts in place is there whatever runs: only one program can be.
+	if spec.Program == "" && len(spec.Argv) == 0 {
 		spec.Program = first.Program
+	}
+	if slices.ContainsFunc(spec.Runtimes, func(rt images.Runtime) bool { return rt.Program != spec.Program }) {
+		spec.Program = ""
 	}
 	if len(spec.Argv) == 0 {
 		spec.Argv = first.Argv

@@ -11,6 +11,7 @@ import (
 	"net/url"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/bundle"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
@@ -129,7 +130,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	arn := s.ARN(name.Key, "")
-	if err := s.deploy(r.Context(), spec); err != nil {
+	if err := s.deploy(r, spec); err != nil {
 		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
@@ -182,15 +183,15 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 		server.WriteJSON(w, http.StatusOK, s.configuration(&f, ""))
 		return nil
 	}
-	if err := s.deploy(r.Context(), spec); err != nil {
+	if err := s.deploy(r, spec); err != nil {
 		return server.Answer(err, arn)
 	}
 	return s.answerDeployment(w, http.StatusOK, name, u.Publish)
 }
 
 // deploy needs a machine, and so a slot of the owner's.
-func (s *door) deploy(ctx context.Context, spec dispatcher.FunctionSpec) error {
-	return s.Admission.Once(ctx, functions.OwnerOf(spec.Name), func() error {
+func (s *door) deploy(r *http.Request, spec dispatcher.FunctionSpec) error {
+	return s.Admission.Once(r.Context(), admission.Work{Operation: admission.Deploy, Function: spec.Name, RequestID: server.RequestIDOf(r)}, func(ctx context.Context) error {
 		_, err := s.Service.Deploy(ctx, spec)
 		return err
 	})
@@ -238,7 +239,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
 		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
-		err = s.deploy(r.Context(), spec) // it has to be loaded anew
+		err = s.deploy(r, spec) // it has to be loaded anew
 	}
 	if err != nil {
 		return server.Answer(err, arn)

@@ -100,8 +100,8 @@ func (s *inspector) duplicates(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// export sends a snapshot and its ancestors as the archive that nativeImport
-// takes, made as it is read.
+// export sends a snapshot and its ancestors as the archive that
+// importer.take takes, made as it is read.
 func (s *inspector) export(w http.ResponseWriter, r *http.Request) error {
 	return s.reading(func() error {
 		b, err := s.Service.Export(r.Context(), r.PathValue("id"), nil)

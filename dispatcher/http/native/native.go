@@ -11,6 +11,7 @@
 package native
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/access"
+	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bundle"
 	"seuss/dispatcher/functions"
@@ -52,6 +54,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"PATCH /v1/functions/{name}":          s.nativeUpdate,
 		"DELETE /v1/functions/{name}":         s.nativeRemove,
 		"GET /v1/functions/{name}/code":       s.nativeCode,
+		"GET /v1/functions/{name}/imports":    s.nativeImported,
 		"POST /v1/functions/{name}/invoke":    s.nativeInvoke,
 		"POST /v1/functions/{name}/explain":   s.nativeExplain,
 		"POST /v1/functions/{name}/snapshots": s.nativeCapture,
@@ -81,6 +84,8 @@ func open(on *server.Server, mux *server.Routes) {
 		"GET /v1/watch":                       s.watch,
 		"GET /v1/pools":                       s.nativePools,
 		"GET /v1/instances":                   s.nativeInstances,
+		"GET /v1/invocations":                 underWay{on}.list,
+		"DELETE /v1/invocations/{id}":         underWay{on}.kill,
 		"GET /v1/sandbox":                     s.nativeSandbox,
 		"POST /v1/refresh":                    s.nativeRefresh,
 	} {
@@ -172,7 +177,7 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	spec.Name = name
-	n, err := once(s, r, functions.OwnerOf(name), func() (*api.Snapshot, error) { return s.Service.Deploy(r.Context(), spec) })
+	n, err := once(s, r, admission.Deploy, name, func(ctx context.Context) (*api.Snapshot, error) { return s.Service.Deploy(ctx, spec) })
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
@@ -236,9 +241,10 @@ func (s *door) nativeCode(w http.ResponseWriter, r *http.Request) error {
 }
 
 // once does what needs a machine, and so a slot of an owner's.
-func once[T any](s *door, r *http.Request, owner string, do func() (T, error)) (doc T, err error) {
-	err = s.Admission.Once(r.Context(), owner, func() (err error) {
-		doc, err = do()
+func once[T any](s *door, r *http.Request, operation admission.Operation, function string, do func(context.Context) (T, error)) (doc T, err error) {
+	what := admission.Work{Operation: operation, Function: function, RequestID: server.RequestIDOf(r)}
+	err = s.Admission.Once(r.Context(), what, func(ctx context.Context) (err error) {
+		doc, err = do(ctx)
 		return err
 	})
 	return doc, err
@@ -286,8 +292,8 @@ func (s *door) nativeRun(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	request.RequestID = server.RequestIDOf(r)
-	result, err := once(s, r, functions.OwnerOf(in.Function.Name), func() (*dispatcher.Result, error) {
-		return s.Service.RunOnce(r.Context(), in.Function, request)
+	result, err := once(s, r, admission.Run, in.Function.Name, func(ctx context.Context) (*dispatcher.Result, error) {
+		return s.Service.RunOnce(ctx, in.Function, request)
 	})
 	if err != nil {
 		return err
@@ -318,14 +324,14 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
-	n, err := once(s, r, functions.OwnerOf(name), func() (*api.Snapshot, error) {
-		return s.Service.CaptureArgument(r.Context(), name, in.Event, in.StopAt)
+	n, err := once(s, r, admission.Capture, name, func(ctx context.Context) (*api.Snapshot, error) {
+		return s.Service.CaptureArgument(ctx, name, in.Event, in.StopAt)
 	})
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }
 
 func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
-	n, err := once(s, r, server.PrincipalOf(r).Owner, func() (*api.Snapshot, error) { return s.Service.Base(r.Context(), r.PathValue("image")) })
+	n, err := once(s, r, admission.Base, functions.Key(server.PrincipalOf(r).Owner, ""), func(ctx context.Context) (*api.Snapshot, error) { return s.Service.Base(ctx, r.PathValue("image")) })
 	return answer(w, http.StatusCreated, n, err)
 }
 
@@ -334,8 +340,8 @@ func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &in); err != nil {
 		return err
 	}
-	n, err := once(s, r, server.PrincipalOf(r).Owner, func() (*api.Snapshot, error) {
-		return s.Service.Import(r.Context(), r.PathValue("image"), in.Modules)
+	n, err := once(s, r, admission.Import, functions.Key(server.PrincipalOf(r).Owner, ""), func(ctx context.Context) (*api.Snapshot, error) {
+		return s.Service.Import(ctx, r.PathValue("image"), in.Modules)
 	})
 	return answer(w, http.StatusCreated, n, err)
 }

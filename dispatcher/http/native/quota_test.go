@@ -98,7 +98,7 @@ func TestSlotForEveryMachine(t *testing.T) {
 		{"POST", "/v1/run", `{"function":{"name":"run",` + file + `},"invocation":{"event":{}}}`},
 		{"POST", "/v1/images/python/base", ``},
 		{"POST", "/v1/images/python/imports", `{"modules":["json"]}`},
-		{"POST", L, `{"FunctionName":"made","Runtime":"python3.13","Role":"arn:aws:iam::000000000000:role/r","Handler":"main.handler","Code":{"ZipFile":"` + archive + `"}}`},
+		{"POST", L, `{"FunctionName":"made","Runtime":"python3.11","Role":"arn:aws:iam::000000000000:role/r","Handler":"main.handler","Code":{"ZipFile":"` + archive + `"}}`},
 		{"PUT", L + "/hello/code", `{"ZipFile":"` + archive + `"}`},
 		{"PUT", L + "/hello/configuration", `{"Handler":"main.other"}`},
 		{"POST", L + "/hello/invocations", `{}`},

@@ -28,7 +28,12 @@ type house struct {
 
 func newHouse(t testing.TB, tokens ...access.Token) *house {
 	t.Helper()
-	f := servertest.New(t)
+	return newHouseOf(t, servertest.New(t), func(*servertest.Options) {}, tokens...)
+}
+
+// newHouseOf is newHouse of a fake and a server that the test changes.
+func newHouseOf(t testing.TB, f *servertest.Fake, change func(*servertest.Options), tokens ...access.Token) *house {
+	t.Helper()
 	a := &house{Fake: f, secrets: map[string]string{}}
 	if err := access.Change(f.StateDir(), func(file *access.File) error {
 		for _, tok := range tokens {
@@ -45,7 +50,10 @@ func newHouse(t testing.TB, tokens ...access.Token) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(keys.Close)
-	a.s = f.Server(t, func(o *servertest.Options) { o.Keys = keys })
+	a.s = f.Server(t, func(o *servertest.Options) {
+		o.Keys = keys
+		change(o)
+	})
 	a.h = a.s.Access(serviceToken, false)
 	return a
 }
@@ -112,6 +120,7 @@ var matrix = map[string]string{
 	"PATCH /v1/functions/{name}":          "..da.A",
 	"DELETE /v1/functions/{name}":         "..da.A",
 	"GET /v1/functions/{name}/code":       ".r.aRA",
+	"GET /v1/functions/{name}/imports":    ".r.aRA",
 	"POST /v1/functions/{name}/invoke":    "i..a.A",
 	"POST /v1/functions/{name}/explain":   ".r.aRA",
 	"POST /v1/functions/{name}/snapshots": "..da.A",
@@ -130,6 +139,8 @@ var matrix = map[string]string{
 	"GET /v1/lineage":                     ".r.aRA",
 	"GET /v1/pools":                       "....RA",
 	"GET /v1/instances":                   ".r.aRA",
+	"GET /v1/invocations":                 ".r.aRA",
+	"DELETE /v1/invocations/{id}":         "..da.A",
 	"POST /v1/refresh":                    ".....A",
 	"GET /v1/images":                      "....RA",
 	"GET /v1/snapshots/{id}/inspect":      "....RA",

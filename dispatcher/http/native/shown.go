@@ -47,6 +47,15 @@ func (s *door) nativeFunction(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, shownFunction(r, f), err)
 }
 
+func (s *door) nativeImported(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	record, err := s.Service.FunctionImports(r.Context(), name)
+	return answer(w, http.StatusOK, record, err)
+}
+
 // shownFunction gives a function the caller's name for it. A nil one stays nil.
 func shownFunction(r *http.Request, f *api.Function) *api.Function {
 	if f != nil {

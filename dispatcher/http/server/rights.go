@@ -33,6 +33,7 @@ var rights = map[string]need{
 	"PATCH /v1/functions/{name}":          {access.Deploy, false},
 	"DELETE /v1/functions/{name}":         {access.Deploy, false},
 	"GET /v1/functions/{name}/code":       {access.Read, false},
+	"GET /v1/functions/{name}/imports":    {access.Read, false},
 	"POST /v1/functions/{name}/invoke":    {access.Invoke, false},
 	"POST /v1/functions/{name}/explain":   {access.Read, false},
 	"POST /v1/functions/{name}/snapshots": {access.Deploy, false},
@@ -52,6 +53,8 @@ var rights = map[string]need{
 	"GET /v1/watch":                       {access.Read, false},
 	"GET /v1/pools":                       {access.Read, true},
 	"GET /v1/instances":                   {access.Read, false},
+	"GET /v1/invocations":                 {access.Read, false},
+	"DELETE /v1/invocations/{id}":         {access.Deploy, false}, // of a function that the caller reaches
 	"GET /v1/functions/{name}/logs":       {access.Read, false},
 	"GET /v1/functions/{name}/events":     {access.Read, false},
 	"GET /v1/sandbox":                     {access.Admin, true},

@@ -19,7 +19,7 @@ func (c *Collector) AddBase() error {
 		}
 	}
 	for _, p := range []string{
-		glibcDir + "libnss_files.so.2", glibcDir + "libnss_dns.so.2", glibcDir + "libresolv.so.2", "/etc/ld.so.cache",
+		glibcDir + "libnss_files.so.2", glibcDir + "libnss_dns.so.2", glibcDir + "libresolv.so.2",
 		"/etc/ssl/openssl.cnf", "/usr/share/zoneinfo/UTC", "/etc/services", "/etc/protocols",
 		"/etc/ssl/certs/ca-certificates.crt", // public, and what cert.pem leads to: TLS to servers that the network allows
 	} {

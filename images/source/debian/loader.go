@@ -102,7 +102,34 @@ func (c *Collector) Follow(ctx context.Context, program string) error {
 			return fmt.Errorf("%w: %s", fs.ErrNotExist, l.missing[soname])
 		}
 	}
+	return c.addLoaderCache()
+}
+
+// addLoaderCache adds the loader's cache with the libraries that were collected: what else
+// the host has is none of the image's business, and must not change its digest.
+func (c *Collector) addLoaderCache() error {
+	real, _, err := c.Resolve(loaderCache, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(c.Host(real))
+	if err == nil {
+		b, err = trimLoaderCache(b, c.leadsToCollected)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Host(real), err)
+	}
+	c.AddData(loaderCache, b)
 	return nil
+}
+
+// leadsToCollected reports whether a path leads to a collected file, over collected links.
+func (c *Collector) leadsToCollected(p string) bool {
+	all := true
+	real, info, err := c.Resolve(p, func(link, _ string) { all = all && c.Has(link) })
+	return err == nil && info.Mode().IsRegular() && all && c.Has(real)
 }
 
 // load takes what one object needs.

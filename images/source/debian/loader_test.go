@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -267,5 +268,23 @@ func TestHostCache(t *testing.T) {
 	libs, err := parseLoaderCache(b)
 	if err != nil || len(libs["libc.so.6"]) == 0 {
 		t.Errorf("libc.so.6 is at %v: %v", libs["libc.so.6"], err)
+	}
+}
+
+// TestTrimmedCache: libraries that an image does not hold leave no trace in its cache, and
+// those that it holds are found as before.
+func TestTrimmedCache(t *testing.T) {
+	keep := func(p string) bool { return p == "/lib/libz.so.1" || p == "/lib/liba.so" }
+	few, err := trimLoaderCache(cacheOf("libz.so.1=/lib/libz.so.1", "liba.so=/lib/liba.so"), keep)
+	if err != nil {
+		t.Fatal(err)
+	}
+	many, err := trimLoaderCache(cacheOf("libz.so.1=/lib/libz.so.1", "libq.so=/lib/libq.so", "!liba.so=/lib/v3/liba.so", "liba.so=/lib/liba.so", "lib0.so=/lib/lib0.so"), keep)
+	if err != nil || !bytes.Equal(few, many) {
+		t.Errorf("other libraries change the cache: %q, %q, %v", few, many, err)
+	}
+	libs, err := parseLoaderCache(many)
+	if want := map[string][]cachedLibrary{"libz.so.1": {{"/lib/libz.so.1", false}}, "liba.so": {{"/lib/liba.so", false}}}; err != nil || !reflect.DeepEqual(libs, want) {
+		t.Errorf("libraries %v, %v", libs, err)
 	}
 }

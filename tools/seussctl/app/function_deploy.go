@@ -3,6 +3,7 @@ package app
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -33,12 +34,14 @@ list and its host ports where none are named. See also function update.`,
 		Examples: []string{
 			"seussctl function deploy hello hello.py",
 			"seussctl function deploy report ./report --handler main.run --import json,re",
-			"seussctl function deploy thumbnail index.mjs",
+			"seussctl function deploy thumbnail index.mjs --env SIZE=64 --timeout 10s --memory 512MiB",
 			"seussctl function deploy table table.py --lazy-args",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
 			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
-		Flags:   slices.Concat(cmdline.CodeFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
+		Flags: slices.Concat(cmdline.CodeFlags(), []cli.Flag{
+			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the function, may be repeated"},
+		}, cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
 		MinArgs: 2, MaxArgs: 2,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			name := cmdline.FunctionKey(c.Args().Get(0))
@@ -63,9 +66,28 @@ list and its host ports where none are named. See also function update.`,
 				}
 			}
 			reach.Apply(&spec.Settings)
+			if spec.Settings.Environment, err = readEnvironment(c); err != nil {
+				return err
+			}
 			return deploy(e, c, spec)
 		},
 	})
+}
+
+// readEnvironment reads the variables that a function is deployed with; nil: none.
+func readEnvironment(c *cli.Context) (map[string]string, error) {
+	var variables map[string]string
+	for _, pair := range c.StringSlice("env") {
+		name, value, ok := strings.Cut(pair, "=")
+		if _, twice := variables[name]; !ok || name == "" || strings.ContainsRune(pair, 0) || twice {
+			return nil, cmdline.Usagef(c.Command.HelpName, "--env %q: want KEY=VALUE, each KEY once", pair)
+		}
+		if variables == nil {
+			variables = map[string]string{}
+		}
+		variables[name] = value
+	}
+	return variables, nil
 }
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {

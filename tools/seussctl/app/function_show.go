@@ -9,6 +9,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/imports"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -19,7 +20,9 @@ func functionShow(e *cmdline.Env) *cli.Command {
 		Usage:     "print everything about one function",
 		Description: `
 What counts of the network, the host's ports, time, memory and output is what both
-the deployment and the daemon allow.`,
+the deployment and the daemon allow. What loading the code has imported is as the function
+itself has measured it; pages are of 4 KiB, and TOTAL counts what a distribution has
+imported of others. --json has the modules too.`,
 		Examples: []string{"seussctl function show hello", "seussctl function show hello:3"},
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.FunctionNames,
@@ -30,7 +33,7 @@ the deployment and the daemon allow.`,
 			}
 			for _, f := range list {
 				if f.Name == cmdline.FunctionKey(c.Args().First()) {
-					return showFunction(e, &f)
+					return showFunction(c, e, &f)
 				}
 			}
 			if damaged != nil {
@@ -41,9 +44,25 @@ the deployment and the daemon allow.`,
 	})
 }
 
-func showFunction(e *cmdline.Env, f *api.Function) error {
+// shownFunction is a function with the modules that it imports.
+type shownFunction struct {
+	*api.Function
+	Loaded *imports.Record `json:"loaded,omitempty"`
+}
+
+func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 	if e.JSON {
-		return e.PrintJSON(f)
+		doc := shownFunction{Function: f}
+		if f.Loaded != nil {
+			err := e.Reading(func(r cmdline.Reader) (err error) {
+				doc.Loaded, err = r.FunctionImports(c.Context, f.Name)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return e.PrintJSON(doc)
 	}
 	t := cmdline.NewTable("FIELD", "VALUE")
 	add := func(name, format string, args ...any) { t.Row(name, fmt.Sprintf(format, args...)) }
@@ -74,8 +93,22 @@ func showFunction(e *cmdline.Env, f *api.Function) error {
 	if n := f.Settings.Concurrency; n != nil {
 		add("concurrency", "%d", *n)
 	}
+	l := f.Loaded
+	if l != nil {
+		add("imported", "%d modules, %s, %d pages%s", l.ModuleCount, millis(l.MS), l.Pages, map[bool]string{true: fmt.Sprintf("; %d more are not listed", l.LeftOut)}[l.LeftOut > 0])
+	}
+	if err := t.Print(e.Stdout); err != nil || l == nil || len(l.Distributions) == 0 {
+		return err
+	}
+	fmt.Fprintln(e.Stdout)
+	t = cmdline.NewTable("DISTRIBUTION", "VERSION", ">MODULES", ">TIME", ">TOTAL", ">PAGES")
+	for _, d := range l.Distributions {
+		t.Row(cmdline.Printable(d.Name), cmdline.Printable(d.Version), fmt.Sprint(d.Modules), millis(d.MS), millis(d.TotalMS), fmt.Sprint(d.Pages))
+	}
 	return t.Print(e.Stdout)
 }
+
+func millis(ms float64) string { return fmt.Sprintf("%.1f ms", ms) }
 
 // listOr is a list for people.
 func listOr[T any](list []T, none string) string {

@@ -38,7 +38,7 @@ not allow is refused by name.`,
 					return err
 				}
 				e.Progress.Clear()
-				return showFunction(e, f)
+				return showFunction(c, e, f)
 			})
 		},
 	})

@@ -134,6 +134,15 @@ func TestRunAndDeploy(t *testing.T) {
 	if out.code != api.ExitOK || !f.spec.Lazy || f.spec.Handler != "hello.main" || f.spec.Name != "hello" || !strings.Contains(out.stdout, cmdline.Short(nodes["function"].ID)) {
 		t.Errorf("deploy: exit %d, %+v, %q %q", out.code, f.spec, out.stdout, out.stderr)
 	}
+	out = command(t, dir, "", with(f), "function", "deploy", "hello", file, "--env", "A=1,2", "--env", "B=", "--timeout", "7s", "--memory", "128MiB")
+	if set := &f.spec.Settings; out.code != api.ExitOK || len(set.Environment) != 2 || set.Environment["A"] != "1,2" || set.TimeoutSec != 7 || set.MemoryMiB != 128 || set.Runtime != "python" {
+		t.Errorf("deploy with settings: exit %d, %+v, %q", out.code, f.spec.Settings, out.stderr)
+	}
+	for _, bad := range []string{"A", "=1"} {
+		if out := command(t, dir, "", with(f), "function", "deploy", "hello", file, "--env", bad); out.code != api.ExitUsage || !strings.Contains(out.stderr, "KEY=VALUE") {
+			t.Errorf("deploy --env %s: exit %d, %q", bad, out.code, out.stderr)
+		}
+	}
 	for _, flag := range []string{"--allow-net", "--host-ports"} { // it would keep an earlier list all the same
 		if out := command(t, dir, "", with(f), "function", "deploy", "hello", file, flag, "any"); out.code != api.ExitUsage || !strings.Contains(out.stderr, "function update hello "+flag+" any") {
 			t.Errorf("deploy %s any: exit %d, %q", flag, out.code, out.stderr)

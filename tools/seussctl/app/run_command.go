@@ -49,8 +49,11 @@ func describeProgram(e *cmdline.Env, c *cli.Context, image *images.Image, p *ins
 		env = images.MergeEnv(env, []string{"HOME=" + user.home})
 	}
 	p.Env = images.MergeEnv(env, p.Env)
-	if user.uid != 0 || user.gid != 0 {
-		e.Notef("the program is to run as user %d, group %d; guests have one user, root", user.uid, user.gid)
+	switch other := user.uid != 0 || user.gid != 0; {
+	case other && c.IsSet("user"):
+		return fmt.Errorf("--user %s: guests have one user, root, who reaches nothing outside his guest: leave --user out, or say --user root", c.String("user"))
+	case other:
+		e.Notef("the image asks for user %d, group %d; guests have one user, root (--user root says so)", user.uid, user.gid)
 	}
 	p.Dir = path.Join("/", config.Container.Dir(), c.String("workdir"))
 	if path.IsAbs(c.String("workdir")) {

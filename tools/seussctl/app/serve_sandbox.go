@@ -34,7 +34,7 @@ func sandboxFlags() []cli.Flag {
 
 // sandboxOptions says what a daemon with these flags will need.
 func sandboxOptions(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (confine.Options, error) {
-	o := confine.Options{StateDir: e.StateDir, User: c.String("user")}
+	o := confine.Options{StateDir: e.StateDir, User: c.String("user"), Machines: cfg.options.PoolSize}
 	if cfg.socket != "" {
 		o.Dirs = append(o.Dirs, filepath.Dir(cfg.socket))
 	}

@@ -24,8 +24,8 @@ func BoundsFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "allow-net", Usage: "let the function reach `ENTRY`, of what the daemon allows; may be repeated: HOST:PORT, *.DOMAIN:PORT or CIDR:PORT, or none, or any: all that the daemon allows"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that the function may reach, of those that the daemon allows; or none, or any"},
-		&cli.StringFlag{Name: "limit-time", Usage: "end an invocation after `DURATION`, in whole seconds; or any: what the daemon allows"},
-		&cli.StringFlag{Name: "limit-memory", Usage: "end an instance that writes more than `SIZE`, in whole MiB, such as 128MiB; or any: the image's memory"},
+		&cli.StringFlag{Name: "limit-time", Aliases: []string{"timeout"}, Usage: "end an invocation after `DURATION`, in whole seconds; or any: what the daemon allows"},
+		&cli.StringFlag{Name: "limit-memory", Aliases: []string{"memory"}, Usage: "end an instance that writes more than `SIZE`, in whole MiB, such as 128MiB; or any: the image's memory"},
 		&cli.StringFlag{Name: "limit-output", Usage: "keep at most `SIZE` of an invocation's output, such as 64KiB; or any: 1MiB"},
 		&cli.StringFlag{Name: "concurrency", Usage: "run at most `N` invocations of the function at a time; or any"},
 	}

@@ -107,6 +107,9 @@ func BuildSource(ctx context.Context, e *Env, b FromSource) (*Built, error) {
 			return nil, err
 		}
 	}
+	if !built.Found {
+		tidy(ctx, e, b.Reference, built.Digest)
+	}
 	return built, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
 	"seuss/images"
 	"seuss/lineage"
 )
@@ -21,6 +22,8 @@ type Reader interface {
 	Snapshot(ctx context.Context, ref string) (*api.Snapshot, error)
 	// Functions lists what is deployed; with an error that of it which can be read.
 	Functions(ctx context.Context) ([]api.Function, error)
+	// FunctionImports says what the load of a function's code has imported.
+	FunctionImports(ctx context.Context, name string) (*imports.Record, error)
 }
 
 // ErrNothing: there is no state directory yet.
@@ -57,9 +60,17 @@ func (s stored) Functions(context.Context) ([]api.Function, error) {
 	list := []api.Function{}
 	records, err := s.deployed.List() // the list holds what can be read
 	for _, f := range records {
-		list = append(list, api.FunctionOf(s.Store, f, &bounds.Outer{Others: true}))
+		list = append(list, api.FunctionOf(s.Store, s.deployed, f, &bounds.Outer{Others: true}))
 	}
 	return list, err
+}
+
+func (s stored) FunctionImports(_ context.Context, name string) (*imports.Record, error) {
+	f, err := s.deployed.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	return api.ImportsOf(s.deployed, f)
 }
 
 // ListImages lists the images that there are, the newest first.

@@ -113,16 +113,16 @@ func ownHierarchies() (list []hierarchy) {
 	return list
 }
 
-// makeGroups puts this process into groups of its own, as far as it may, and says
-// why not where it may not.
-func makeGroups() (made []hierarchy, why string) {
+// makeGroups puts this process, and so many tasks of it, into groups of its own, as far as
+// it may, and says why not where it may not.
+func makeGroups(tasks uint64) (made []hierarchy, why string) {
 	list := ownHierarchies()
 	if len(list) == 0 {
 		return nil, noControllers
 	}
 	var reasons []string
 	for _, h := range list {
-		if err := h.make(); err != nil {
+		if err := h.make(tasks); err != nil {
 			reasons = append(reasons, fmt.Sprintf("%s: %v", strings.Join(h.Controllers, ", "), err))
 			continue
 		}
@@ -134,7 +134,7 @@ func makeGroups() (made []hierarchy, why string) {
 // errShared: version 2 has processes in leaves only, and others are in this one.
 var errShared = errors.New("other processes are in the group that it was started in")
 
-func (h *hierarchy) make() (err error) {
+func (h *hierarchy) make(tasks uint64) (err error) {
 	h.Base, h.Made = filepath.Join(h.own(), groupPrefix+strconv.Itoa(os.Getpid())), true
 	if h.V2 && h.Path != "/" {
 		procs, err := os.ReadFile(filepath.Join(h.own(), "cgroup.procs"))
@@ -173,17 +173,21 @@ func (h *hierarchy) make() (err error) {
 			}
 		}
 	}
-	return h.limit(daemon, daemonShare, daemonTasks, 0)
+	return h.limit(daemon, daemonShare, tasks, 0)
 }
 
 // Bounds of groups. The daemon has the processors before its guests do when there
 // is not enough for both: it ends what goes on for too long.
 const (
 	daemonShare = 4         // times the weight of a guest
-	daemonTasks = 16 << 10  // threads: one for each guest that runs as a virtual machine, and Go's
+	baseTasks   = 16 << 10  // threads of Go's, for thousands of clients, and of some machines
+	eachTasks   = 2         // of a machine: platform.Needs.Tasks of KVM and of processes
 	guestTasks  = 1         // a guest's process makes no other
 	guestSlack  = 128 << 20 // bytes beyond a guest's memory: page tables, and what the stub takes
 )
+
+// daemonTasks are those of a daemon that may have so many machines of an image.
+func daemonTasks(machines int) uint64 { return baseTasks + eachTasks*uint64(max(machines, 0)) }
 
 // limit writes a group's bounds: its share of the processors relative to others',
 // its tasks, its memory in bytes if that is not 0.
@@ -277,7 +281,13 @@ func (g *Groups) Guest(pid int, bytes uint64) (leave func(), err error) {
 	}
 	for _, h := range g.list {
 		dir := filepath.Join(h.Base, guestsGroup, strconv.Itoa(pid))
-		if err = os.Mkdir(dir, 0o755); err != nil {
+		err = os.Mkdir(dir, 0o755)
+		if errors.Is(err, fs.ErrExist) { // of an earlier process of this number, whose leave came too early
+			if err = os.Remove(dir); err == nil || errors.Is(err, fs.ErrNotExist) {
+				err = os.Mkdir(dir, 0o755)
+			}
+		}
+		if err != nil {
 			break
 		}
 		made = append(made, dir)

@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -9,8 +10,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/dispatcher/capacity"
+	"seuss/vmm/platform"
 )
 
 func TestHierarchies(t *testing.T) {
@@ -74,7 +79,7 @@ func TestVersion2(t *testing.T) {
 			}
 		}
 		h := hierarchy{Mount: mount, Path: path, V2: true, Controllers: offered}
-		if err := h.make(); err != nil {
+		if err := h.make(baseTasks); err != nil {
 			t.Fatalf("%s: %v", path, err)
 		}
 		if where, err := inGroups([]hierarchy{h}); err != nil {
@@ -105,6 +110,57 @@ func TestVersion2(t *testing.T) {
 			t.Errorf("%s: left %s", path, h.Base)
 		}
 	}
+}
+
+// TestManyMachines: the daemon's own bound has room for the machines that it is told to
+// have.
+func TestManyMachines(t *testing.T) {
+	for _, n := range []int{0, 1, 100, 10_000, 1_000_000} {
+		limits := capacity.Limits{Tasks: capacity.What{Name: "pids.max", Limit: int(daemonTasks(n))}}
+		if fits := capacity.New(limits, platform.Needs{Tasks: eachTasks}).Fits(); fits < max(n, 1000) {
+			t.Errorf("%d of %d machines fit into %d tasks", fits, n, daemonTasks(n))
+		}
+	}
+}
+
+// TestStaleGuestGroup: a group that an earlier process of the same number has left is no
+// obstacle, but for one that has a process.
+func TestStaleGuestGroup(t *testing.T) {
+	mount := t.TempDir()
+	if err := unix.Mount("none", mount, "cgroup2", 0, ""); err != nil {
+		t.Skipf("skipped: no control groups of version 2 can be mounted: %v", err)
+	}
+	defer unix.Unmount(mount, unix.MNT_DETACH)
+	base := filepath.Join(mount, groupPrefix+"test-"+strconv.Itoa(os.Getpid()))
+	defer removeTree(base)
+	child, end := waiting(t)
+	other, endOther := waiting(t)
+	stale := filepath.Join(base, guestsGroup, strconv.Itoa(child))
+	if err := os.MkdirAll(stale, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	g := &Groups{[]hierarchy{{Mount: mount, Path: "/", V2: true, Base: base}}}
+	if err := put(stale, "cgroup.procs", strconv.Itoa(other)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := g.Guest(child, 0); !errors.Is(err, unix.EBUSY) {
+		t.Errorf("a group with another process: %v", err)
+	}
+	endOther()
+	// The kernel says that a group is empty some time after its process is gone.
+	var leave func()
+	err := errors.New("not tried")
+	for deadline := time.Now().Add(time.Minute); err != nil && time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		leave, err = g.Guest(child, 0)
+	}
+	if err != nil {
+		t.Fatalf("an empty group: %v", err)
+	}
+	if b, err := os.ReadFile(filepath.Join(stale, "cgroup.procs")); err != nil || strings.TrimSpace(string(b)) != strconv.Itoa(child) {
+		t.Errorf("in the group is %q, %v", b, err)
+	}
+	end()
+	leave()
 }
 
 // waiting starts a process that does nothing until it is ended.

@@ -27,6 +27,8 @@ type Options struct {
 	AnyPort bool
 	TLS     bool   // it checks servers' certificates
 	User    string // what root becomes; "" stands for DefaultUser, if there is one
+	// Machines of an image that there may be; more images may have fewer.
+	Machines int
 }
 
 // Confinement is what this process is under.
@@ -77,7 +79,7 @@ func Enter(o Options) (*Confinement, error) {
 	if err := makeTemp(o.StateDir); err != nil {
 		return nil, err
 	}
-	c.Groups, c.Ungrouped = makeGroups()
+	c.Groups, c.Ungrouped = makeGroups(daemonTasks(o.Machines))
 	var err error
 	if c.PageDevice, err = openPageDevice(); err != nil {
 		return nil, fmt.Errorf("sandbox: %w", err)

@@ -202,7 +202,7 @@ func (g *giver) linkedFile(root *os.Root, id inode, l *linkedFile) error {
 	switch {
 	case err != nil:
 	case id != inode{st.Dev, st.Ino} || st.Nlink > l.seen:
-		err = fmt.Errorf("%s is a file of root's that has another name outside of it: remove it", l.path)
+		err = fmt.Errorf("%s is a file of root's that has another name outside of it: put a copy in its place, or remove it", l.path)
 	default:
 		err = g.take(f, l.path)
 	}

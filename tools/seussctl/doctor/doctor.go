@@ -73,7 +73,7 @@ func Run(ctx context.Context, h Host) []Check {
 	)
 	checks = append(checks, h.runtimes(ctx)...)
 	checks = append(checks, compiler())
-	checks = append(checks, h.state()...)
+	checks = append(checks, h.state(ctx)...)
 	return append(checks, h.sandbox(ctx)...)
 }
 

@@ -191,7 +191,7 @@ func TestDamageIsReported(t *testing.T) {
 	write(t, filepath.Join(dir, "images", id+".img"), "rubbish")
 	h := Host{StateDir: dir}
 	h.defaults()
-	checks := h.state()
+	checks := h.state(t.Context())
 	for _, name := range []string{"images", "snapshots"} {
 		if c := find(t, checks, name); c.Status != Warning || c.Fix == "" || !strings.Contains(c.Detail, id) {
 			t.Errorf("%+v", c)

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/images"
+	"seuss/images/source/debian"
 	"seuss/lineage"
 )
 
@@ -22,12 +24,12 @@ import (
 const neededDisk = 1 << 30
 
 // state looks at the state directory and what it holds.
-func (h *Host) state() []Check {
+func (h *Host) state(ctx context.Context) []Check {
 	checks := []Check{h.writable(), h.lock()}
 	if !exists(h.StateDir) {
 		return checks
 	}
-	return append(checks, h.images(), h.snapshots())
+	return append(checks, h.images(), h.packages(ctx), h.snapshots())
 }
 
 // writable finds out whether the state directory, or the parent that it would
@@ -134,6 +136,38 @@ func (h *Host) images() Check {
 	c.Detail = fmt.Sprintf("%d, all readable", len(list))
 	return c
 }
+
+// packages says whether images hold other versions of packages than the host has by now.
+func (h *Host) packages(ctx context.Context) Check {
+	c := Check{Name: "packages of images", Status: OK, Detail: "those of this machine"}
+	store := images.Store{Dir: filepath.Join(h.StateDir, "images")}
+	list, err := store.List()
+	if err != nil {
+		return c // images says so
+	}
+	for _, i := range list {
+		if len(i.Tags) == 0 || i.Err != nil {
+			continue
+		}
+		img, err := images.Open(i.Path, images.SkipDigest())
+		if err != nil {
+			continue
+		}
+		named := img.Config().Packages
+		moved, err := debian.Moved(ctx, h.Root, named)
+		if err = errors.Join(err, img.Close()); err != nil || len(moved) == 0 {
+			continue // another kind of host has none of these
+		}
+		c.Status = Warning
+		c.Detail = fmt.Sprintf("image %s holds %d of other versions than this machine has by now: %s", i.Tags[0], len(moved), strings.Join(moved[:min(len(moved), maxMoved)], ", "))
+		c.Fix = "build it again, as shown by: seussctl image show " + i.Tags[0] + " --rebuild"
+		return c
+	}
+	return c
+}
+
+// maxMoved bounds the packages that are named.
+const maxMoved = 5
 
 func (h *Host) snapshots() Check {
 	c := Check{Name: "snapshots", Status: OK}

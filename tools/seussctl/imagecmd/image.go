@@ -8,5 +8,6 @@ import (
 
 // ImageGroup assembles what can be done with root images.
 func ImageGroup(e *cmdline.Env) *cli.Command {
-	return e.Group("image", "root images for guests", imageBuild(e), imageLs(e), imageRm(e))
+	return e.Group("image", "root images for guests",
+		imageBuild(e), imageLs(e), imageShow(e), imageHistory(e), imageTag(e), imagePrune(e), imageRm(e))
 }

@@ -1,13 +1,8 @@
 package imagecmd
 
 import (
-	"fmt"
-	"path/filepath"
-	"strings"
-
 	"github.com/urfave/cli/v2"
 
-	"seuss/lineage"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -24,46 +19,13 @@ snapshots is kept unless --cascade removes them as well.`,
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.ImageNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			if d := e.Daemon(); d != nil {
-				defer d.Close()
-				removed, err := d.RemoveImage(c.Context, c.Args().First(), c.Bool("cascade"))
-				if err != nil {
-					return err
-				}
-				return printRemovedImage(e, removed.Image, removed.Nodes)
-			}
-			return removeImage(e, c.Args().First(), c.Bool("cascade"))
-		},
-	})
-}
-
-func removeImage(e *cmdline.Env, ref string, cascade bool) error {
-	path, err := e.Images().Find(ref)
-	if err != nil {
-		return err
-	}
-	digest := strings.TrimSuffix(filepath.Base(path), ".img")
-	removed := []string{}
-	err = e.WithStore(func(s *lineage.Store) error {
-		for _, n := range s.Kind(lineage.KindImage) {
-			if n.ImageDigest != digest {
-				continue
-			}
-			if below := cmdline.Descendants(s, n.ID); len(below) > 0 && !cascade {
-				return fmt.Errorf("image %s has %d snapshots; remove them too with --cascade", ref, len(below))
-			}
-			ids := append(cmdline.Descendants(s, n.ID), n.ID)
-			if err := s.Remove(n.ID, true); err != nil {
+			digest, nodes, err := cmdline.RemoveImage(c.Context, e, c.Args().First(), c.Bool("cascade"))
+			if err != nil {
 				return err
 			}
-			removed = append(removed, ids...)
-		}
-		return e.Images().Remove(ref)
+			return printRemovedImage(e, digest, nodes)
+		},
 	})
-	if err != nil {
-		return err
-	}
-	return printRemovedImage(e, digest, removed)
 }
 
 func printRemovedImage(e *cmdline.Env, digest string, removed []string) error {

@@ -12,5 +12,5 @@ import (
 
 // PlanGroup returns seussctl plan.
 func PlanGroup(e *cmdline.Env) *cli.Command {
-	return e.Group("plan", "which import nodes are worth having", planFit(e), planEvaluate(e), planShow(e), planDiff(e))
+	return e.Group("plan", "which import nodes are worth having", planHistory(e), planFit(e), planEvaluate(e), planShow(e), planDiff(e))
 }

@@ -21,22 +21,24 @@ const (
 func planFit(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:  "fit",
-		Usage: "make a plan from a trace of functions",
+		Usage: "make a plan from a trace of functions, or from the deployed ones",
 		Description: `
 A trace has a function a line: {"name": ..., "packages": ["NAME==VERSION", ...]}, with all
 packages that it needs, and "calls" if it counts more than once. --packages says what
-importing each costs, --deps what each depends on.
+importing each costs, --deps what each depends on. Without --train it is what deployed
+functions were seen to import: plan history prints that.
 
 The method cover chooses the sets of packages that save most import time for all
 functions, for each byte under --budget. The method published is the splitter of
 Forklift, whose rules --mode, --weights, --entropy, --inherit and --depth choose.`,
 		Examples: []string{
+			"seussctl plan fit --nodes 20",
 			"seussctl plan fit --train train.jsonl --packages packages.json --deps deps.json --nodes 80",
 			"seussctl plan fit --train train.jsonl --packages packages.json --deps deps.json --budget 2GiB --json >plan.json",
 			"seussctl plan fit --train train.jsonl --deps depsets.jsonl --method published --mode multi --weights uniform --nodes 640 --json",
 		},
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "train", Usage: "trace to fit to, `FILE` or -"},
+			&cli.StringFlag{Name: "train", Usage: "trace to fit to, `FILE` or - (default: what deployed functions import)"},
 			&cli.StringFlag{Name: "packages", Usage: "costs of packages, `FILE`"},
 			&cli.StringFlag{Name: "deps", Usage: "dependencies of packages, `FILE`"},
 			&cli.StringFlag{Name: "method", Value: methodCover, Usage: "`METHOD`: cover or published"},
@@ -90,33 +92,10 @@ func fit(c *cli.Context, e *cmdline.Env) (*plan.Tree, error) {
 			}
 		}
 	}
-	needed := []string{"train", "deps"}
-	if method == methodCover {
-		needed = append(needed, "packages")
-	}
-	for _, f := range needed {
-		if c.String(f) == "" {
-			return nil, cmdline.Usagef(c.Command.HelpName, "the method %s needs --%s FILE", method, f)
-		}
-	}
 	if c.IsSet("nodes") && c.Int("nodes") < 1 {
 		return nil, cmdline.Usagef(c.Command.HelpName, "--nodes %d: want 1 or more", c.Int("nodes"))
 	}
-	if err := once(c.String("train"), c.String("deps"), c.String("packages")); err != nil {
-		return nil, cmdline.Usagef(c.Command.HelpName, "%v", err)
-	}
-	w, err := read(e.Stdin, c.String("train"), plan.ReadWorkload)
-	if err != nil {
-		return nil, err
-	}
-	if len(w.Functions) == 0 {
-		return nil, fmt.Errorf("%s has no functions: there is nothing to fit a plan to", c.String("train"))
-	}
-	deps, err := read(e.Stdin, c.String("deps"), plan.ReadDependencies)
-	if err != nil {
-		return nil, err
-	}
-	costs, err := readCosts(e.Stdin, c.String("packages"))
+	w, deps, costs, err := material(c, e, method)
 	if err != nil {
 		return nil, err
 	}
@@ -136,6 +115,51 @@ func fit(c *cli.Context, e *cmdline.Env) (*plan.Tree, error) {
 		return plan.Cover(c.Context, w, deps, costs, o)
 	}
 	return published(c, w, deps, costs, nodes)
+}
+
+// material reads what a plan is made from: files, or what is known of deployed functions.
+// Files of costs and dependencies go before what was measured.
+func material(c *cli.Context, e *cmdline.Env, method string) (w *plan.Workload, deps plan.Dependencies, costs plan.Costs, err error) {
+	train := c.String("train")
+	if train != "" {
+		needed := []string{"deps"}
+		if method == methodCover {
+			needed = append(needed, "packages")
+		}
+		for _, f := range needed {
+			if c.String(f) == "" {
+				return nil, deps, nil, cmdline.Usagef(c.Command.HelpName, "the method %s needs --%s FILE", method, f)
+			}
+		}
+	}
+	if err := once(train, c.String("deps"), c.String("packages")); err != nil {
+		return nil, deps, nil, cmdline.Usagef(c.Command.HelpName, "%v", err)
+	}
+	if train == "" {
+		h, err := history(c, e)
+		if err != nil {
+			return nil, deps, nil, err
+		}
+		deps, costs = h.Dependencies, h.Costs
+		w, err = plan.NewWorkload(h.Calls)
+		if err != nil {
+			return nil, deps, nil, err
+		}
+	} else if w, err = read(e.Stdin, train, plan.ReadWorkload); err != nil {
+		return nil, deps, nil, err
+	}
+	if len(w.Functions) == 0 {
+		return nil, deps, nil, fmt.Errorf("%s has no functions: there is nothing to fit a plan to", train)
+	}
+	if path := c.String("deps"); path != "" {
+		if deps, err = read(e.Stdin, path, plan.ReadDependencies); err != nil {
+			return nil, deps, nil, err
+		}
+	}
+	if path := c.String("packages"); path != "" {
+		costs, err = readCosts(e.Stdin, path)
+	}
+	return w, deps, costs, err
 }
 
 func published(c *cli.Context, w *plan.Workload, deps plan.Dependencies, costs plan.Costs, nodes int) (*plan.Tree, error) {

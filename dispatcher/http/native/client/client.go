@@ -19,6 +19,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/imports"
 	"seuss/lineage"
 )
 
@@ -108,6 +109,11 @@ func (c *Client) Endpoint(ctx context.Context) (api.Endpoint, error) {
 // Functions implements api.Functions.
 func (c *Client) Functions(ctx context.Context) ([]api.Function, error) {
 	return call[[]api.Function](ctx, c, "GET", "/v1/functions", nil)
+}
+
+// FunctionImports implements api.Functions.
+func (c *Client) FunctionImports(ctx context.Context, name string) (*imports.Record, error) {
+	return call[*imports.Record](ctx, c, "GET", functionPath(name)+"/imports", nil)
 }
 
 // Deploy implements api.Functions.
@@ -218,6 +224,17 @@ func (c *Client) Refresh(ctx context.Context) error { return do(ctx, c, "POST", 
 // Pools implements api.Pools.
 func (c *Client) Pools(ctx context.Context) ([]dispatcher.PoolStats, error) {
 	return call[[]dispatcher.PoolStats](ctx, c, "GET", "/v1/pools", nil)
+}
+
+// UnderWay lists what waits and runs, at most so many; after is the Next of the page before,
+// or empty.
+func (c *Client) UnderWay(ctx context.Context, after string, most int) (api.UnderWay, error) {
+	return call[api.UnderWay](ctx, c, "GET", fmt.Sprintf("/v1/invocations?limit=%d&after=%s", most, url.QueryEscape(after)), nil)
+}
+
+// Kill ends what waits or runs under a request's id.
+func (c *Client) Kill(ctx context.Context, id string) error {
+	return do(ctx, c, "DELETE", "/v1/invocations/"+url.PathEscape(id), nil)
 }
 
 // Sandbox says what confines the daemon.

@@ -22,12 +22,13 @@ import sys
 import traceback
 import types
 
+import imported
 import protocol as p
 import warm_up
 
 # A function may have modules of these names, and finds none of the driver's.
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
-del sys.modules["protocol"], sys.modules["warm_up"]
+del sys.modules["imported"], sys.modules["protocol"], sys.modules["warm_up"]
 
 TASK_ROOT = "/var/task"
 _header = struct.Struct("<IB")
@@ -247,6 +248,8 @@ class Driver:
         self.context = Context()
         self.generators = Generators()
         self.handler = None
+        self.recorder = imported.Recorder()
+        self.installed = imported.distributions(d for d in sys.path if d.endswith("-packages"))
 
     def load(self, request):
         os.environ.update(request.get("environment", {}))
@@ -261,12 +264,15 @@ class Driver:
         module_name, _, name = request["handler"].rpartition(".")
         if not module_name:
             raise LoadError("Runtime.MalformedHandlerName", f"Bad handler {request['handler']!r}: want module.function")
+        self.recorder.begin()
         try:
             module = self.load_module(module_name.replace("/", "."))
         except SyntaxError as e:
             raise LoadError("Runtime.UserCodeSyntaxError", f"Syntax error in module {module_name!r}: {e}") from e
         except ImportError as e:
             raise LoadError("Runtime.ImportModuleError", f"Unable to import module {module_name!r}: {e}") from e
+        finally:
+            self.recorder.end()
         handler = getattr(module, name, None)
         if not callable(handler):
             raise LoadError("Runtime.HandlerNotFound", f"Handler {name!r} missing on module {module_name!r}")
@@ -370,9 +376,14 @@ class Driver:
             self.generators.reseed(os.urandom(p.SEED_BYTES))
             if kind == p.MSG_LOAD:
                 self.load(request)
+                return p.MSG_DONE, self.recorder.tell(self.installed, TASK_ROOT, request["files"])
             elif kind == p.MSG_IMPORT:
-                for name in request:
-                    importlib.import_module(name)
+                self.recorder.begin()
+                try:
+                    for name in request:
+                        importlib.import_module(name)
+                finally:
+                    self.recorder.end()
                 settle()
             else:
                 raise RuntimeError(f"message {kind} is not one of the host's")
@@ -382,11 +393,11 @@ class Driver:
             return p.MSG_ERROR, error_document(e)
         return p.MSG_DONE, b"{}"
 
-
     def forget(self):
         """Drops what load() brought, but not the modules from outside the task
         root that it imported."""
         self.handler = None
+        self.recorder.forget()
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(TASK_ROOT + "/"):
                 del sys.modules[name]

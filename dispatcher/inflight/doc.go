@@ -1,0 +1,12 @@
+// Package inflight knows what is under way: a Table of everything that waits or runs,
+// which a request enters and leaves without a lock and without an allocation, and the
+// Progress of each, which it reports as it goes and by which others may end it.
+//
+// Units: times are Unix nanoseconds, pages are 4 KiB.
+//
+// Ownership: a Progress belongs to the goroutine of its request, which alone moves it on;
+// anybody may look at it and kill it at any time, also when it is over.
+//
+// Concurrency: there are no locks. Whoever walks a table delays nobody who enters or
+// leaves it, and sees each entry that was there during all of the walk.
+package inflight

@@ -1,0 +1,288 @@
+package tests
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"seuss/dispatcher"
+	"seuss/guest"
+	"seuss/images"
+	"seuss/images/layer"
+	"seuss/images/runtimes"
+	"seuss/images/source"
+	_ "seuss/images/source/all"
+	"seuss/lineage"
+)
+
+// rootsVariable names a directory of root file systems, which tests/roots/setup.sh makes.
+const rootsVariable = "SEUSS_ROOTS"
+
+// addRoot builds an image from a directory, with the drivers of the runtimes in it.
+func addRoot(t *testing.T, dir, name, root string) images.Config {
+	t.Helper()
+	found, err := source.Find(t.Context(), "dir:"+root, source.Options{Layers: layer.Store{Dir: filepath.Join(dir, "images", layer.DirName)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tree, from, err := found.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tree.Close()
+	spec := tree.Spec(from)
+	spec.Name, spec.Kernel = name, guest.Kernel()
+	notes, err := runtimes.Equip(&spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range notes {
+		t.Log(n)
+	}
+	store := images.Store{Dir: filepath.Join(dir, "images")}
+	if err := os.MkdirAll(store.Dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Add(t.Context(), spec, images.AddOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	file, err := store.Find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := images.Open(file, images.SkipDigest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer img.Close()
+	return img.Config()
+}
+
+// anyImageCase is a function that runs in roots as they are, and a program that gives its
+// answer natively, in the same root.
+type anyImageCase struct {
+	name, runtime string
+	needs         string // guest path without which it is left out
+	body          string // of the language, leaves the answer in "answer"
+}
+
+var anyImageCases = []anyImageCase{
+	{"plain", "python", "", "import sys, json, hashlib\nanswer = [list(sys.version_info[:3]), hashlib.sha256(b'x').hexdigest(), sys.flags.optimize]"},
+	{"yaml", "python", "/usr/lib/python3/dist-packages/yaml", "import yaml\nanswer = yaml.safe_load('a: [1, 2.5, {b: c}]')"},
+	{"pandas", "python", "/usr/lib/python3/dist-packages/pandas", "import pandas as pd\nf = pd.DataFrame({'k': ['a', 'b', 'a'], 'v': [1, 2, 3]})\nanswer = f.groupby('k').v.agg(['sum', 'mean']).reset_index().to_dict('records')"},
+	{"lxml", "python", "/usr/lib/python3/dist-packages/lxml", "from lxml import etree\nanswer = etree.tostring(etree.XSLT(etree.XML('<x:stylesheet version=\"1.0\" xmlns:x=\"http://www.w3.org/1999/XSL/Transform\"><x:template match=\"/\"><r><x:value-of select=\"count(//b)\"/></r></x:template></x:stylesheet>'))(etree.XML('<a><b/><b/></a>'))).decode()"},
+	{"requests", "python", "/usr/lib/python3/dist-packages/requests", "import requests\nr = requests.Request('GET', 'https://example.com/p', params={'q': 'a b'}).prepare()\nanswer = [r.url, requests.__version__]"},
+	{"cryptography", "python", "/usr/lib/python3/dist-packages/cryptography", "from cryptography.fernet import Fernet\nfrom cryptography.hazmat.primitives import hashes\nh = hashes.Hash(hashes.SHA3_256()); h.update(b'x')\nk = Fernet.generate_key()\nanswer = [h.finalize().hex(), Fernet(k).decrypt(Fernet(k).encrypt(b'y')).decode()]"},
+	{"pillow", "python", "/usr/lib/python3/dist-packages/PIL", "import io, hashlib\nfrom PIL import Image\ni = Image.linear_gradient('L').resize((33, 17))\nb = io.BytesIO(); i.save(b, 'PNG'); b.seek(0)\nanswer = [hashlib.sha256(Image.open(b).tobytes()).hexdigest(), i.size]"},
+	{"flask", "python", "/usr/lib/python3/dist-packages/flask", "import flask\napp = flask.Flask('x')\n@app.route('/<n>')\ndef f(n): return {'n': n}\nanswer = app.test_client().get('/seven').get_json()"},
+	{"node", "node", "", "const answer = [process.versions.node, require('crypto').createHash('sha256').update('x').digest('hex'), [3, 1, 2].sort()];"},
+	{"ruby", "ruby", "", "require 'json'\nrequire 'digest'\nanswer = [RUBY_VERSION, Digest::SHA256.hexdigest('x'), [3, 1, 2].sort]"},
+}
+
+// function is the case's code as a module with a handler; program prints the answer.
+func (c *anyImageCase) function() (file, code string) {
+	switch c.runtime {
+	case "node":
+		return "main.js", c.body + "\nlet n = 0;\nexports.handler = async () => [answer, ++n];\n"
+	case "ruby":
+		return "main.rb", strings.ReplaceAll(c.body, "answer =", "$answer =") + "\ndef handler(event:, context:)\n  $n = ($n || 0) + 1\n  [$answer, $n]\nend\n"
+	}
+	return "main.py", c.body + "\nn = 0\ndef handler(event, context):\n    global n\n    n += 1\n    return [answer, n]\n"
+}
+
+func (c *anyImageCase) program() (flag, code string) {
+	switch c.runtime {
+	case "node":
+		return "-e", c.body + "\nconsole.log(JSON.stringify(answer));"
+	case "ruby":
+		return "-e", c.body + "\nputs JSON.generate(answer)"
+	}
+	return "-c", c.body + "\nimport json\nprint(json.dumps(answer))"
+}
+
+// TestFunctionsInAnyImage: in each root of SEUSS_ROOTS every interpreter serves functions
+// from snapshots, with the packages of the root, and the answers are those of the same
+// interpreter in a chroot.
+func TestFunctionsInAnyImage(t *testing.T) {
+	roots := os.Getenv(rootsVariable)
+	if roots == "" {
+		t.Skip(rootsVariable + " names no directory of roots: make test-images")
+	}
+	list, err := filepath.Glob(filepath.Join(roots, "*.done"))
+	if err != nil || len(list) == 0 {
+		t.Fatalf("no roots in %s: %v", roots, err)
+	}
+	for _, done := range list {
+		root := strings.TrimSuffix(done, ".done")
+		t.Run(filepath.Base(root), func(t *testing.T) { functionsInRoot(t, root) })
+	}
+}
+
+func functionsInRoot(t *testing.T, root string) {
+	dir := t.TempDir()
+	config := addRoot(t, dir, "any", root)
+	if len(config.Runtimes) == 0 {
+		t.Fatal("the image serves no runtime")
+	}
+	d := openAt(t, dir, nil)
+	for _, rt := range config.Runtimes {
+		for _, c := range anyImageCases {
+			if c.runtime != rt.Name {
+				continue
+			}
+			if _, err := os.Lstat(filepath.Join(root, c.needs)); err != nil {
+				continue
+			}
+			t.Run(c.name+"-"+rt.Version, func(t *testing.T) {
+				flag, program := c.program()
+				native := exec.Command("chroot", root, rt.Program, flag, program)
+				native.Env = append([]string{"HOME=/root", "LANG=C.UTF-8"}, rt.Env...)
+				want, err := native.Output()
+				if err != nil {
+					t.Fatalf("native: %v\n%s", err, stderrOf(err))
+				}
+				file, code := c.function()
+				r, err := runtimes.ByName(rt.Name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				name := c.name + "-" + strings.ReplaceAll(rt.Version, ".", "-")
+				spec := dispatcher.FunctionSpec{Name: name, Handler: "main.handler", Image: "any", Files: map[string][]byte{file: []byte(code)}}
+				spec.Settings.Runtime = r.LambdaName(rt.Version)
+				if _, err := d.Deploy(t.Context(), spec); err != nil {
+					t.Fatal(describe(err))
+				}
+				for range 2 { // each instance is fresh
+					got := output[[2]json.RawMessage](t, invoke(t, d, name, `{}`))
+					if !sameJSON(got[0], want) || string(got[1]) != "1" {
+						t.Errorf("%s, natively %s", got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+func stderrOf(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(exit.Stderr)
+	}
+	return ""
+}
+
+func sameJSON(a, b []byte) bool {
+	var x, y any
+	return json.Unmarshal(a, &x) == nil && json.Unmarshal(b, &y) == nil && fmt.Sprint(x) == fmt.Sprint(y)
+}
+
+// hostRoot makes a root with the host's own Python, so that an image is built from it as
+// from any other.
+func hostRoot(t *testing.T) string {
+	t.Helper()
+	spec, err := runtimes.Default().Collect(t.Context(), runtimes.Options{Without: []string{"numpy"}})
+	if err != nil {
+		t.Skip(err)
+	}
+	root := t.TempDir()
+	for _, f := range spec.Files {
+		to := filepath.Join(root, f.GuestPath)
+		dir := filepath.Dir(to)
+		if f.Mode.IsDir() {
+			dir = to
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case f.Mode.IsDir():
+		case f.Symlink != "":
+			err = os.Symlink(f.Symlink, to)
+		case f.HostPath != "":
+			err = copyInto(f.HostPath, to)
+		default:
+			err = os.WriteFile(to, f.Data, 0o644)
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	return root
+}
+
+func copyInto(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// TestFunctionsInARoot: a root from elsewhere serves the version of its interpreter, with
+// the root's own packages and none of the driver's modules, and no other version.
+func TestFunctionsInARoot(t *testing.T) {
+	root := hostRoot(t)
+	packages := filepath.Join(root, "usr/lib/python3/dist-packages")
+	if err := os.MkdirAll(packages, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(packages, "greeting.py"), []byte("WORD = 'hello'\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	config := addRoot(t, dir, "any", root)
+	i := slices.IndexFunc(config.Runtimes, func(rt images.Runtime) bool { return rt.Name == "python" })
+	if i < 0 {
+		t.Fatalf("runtimes %+v", config.Runtimes)
+	}
+	version := config.Runtimes[i].Version
+	d := openAt(t, dir, nil)
+	spec := dispatcher.FunctionSpec{Name: "f", Handler: "protocol.handler", Image: "any", Files: map[string][]byte{"protocol.py": []byte(`
+import platform, sys
+import greeting
+def handler(event, context):
+    try:
+        import warm_up
+        seen = True
+    except ImportError:
+        seen = False
+    return [greeting.WORD, platform.python_version(), seen, [p for p in sys.path if "seuss" in p]]
+`)}}
+	spec.Settings.Runtime = "python"
+	if _, err := d.Deploy(t.Context(), spec); err != nil {
+		t.Fatal(describe(err))
+	}
+	if got, want := string(invoke(t, d, "f", `{}`).Output), fmt.Sprintf(`["hello", "%s", false, []]`, version); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	minor := strings.Join(strings.Split(version, ".")[:2], ".")
+	spec.Name, spec.Image, spec.Settings.Runtime = "lambda", "", "python"+minor
+	if _, err := d.Deploy(t.Context(), spec); err != nil {
+		t.Fatal(describe(err))
+	}
+	for _, image := range []string{"any", ""} {
+		spec.Name, spec.Image, spec.Settings.Runtime = "other", image, "python3.99"
+		_, err := d.Deploy(context.Background(), spec)
+		if !errors.Is(err, lineage.ErrInvalid) || !errors.Is(err, runtimes.ErrNotServed) || !strings.Contains(err.Error(), "python3.99") || !strings.Contains(err.Error(), "image build python3.99 --from") {
+			t.Errorf("image %q: %v", image, err)
+		}
+	}
+	spec.Image, spec.Settings.Runtime = "any", "node"
+	if _, err := d.Deploy(t.Context(), spec); !errors.Is(err, runtimes.ErrNotServed) {
+		t.Errorf("Node.js where there is none: %v", err)
+	}
+}
