@@ -4,10 +4,12 @@ package guest
 
 // Constants of abi/image.h.
 const (
-	ImageMagic   = 0x31474d4953535553 // "SUSSIMG1"
-	ImageVersion = 2
-	ImageAlign   = 0x200000
-	ImageNameMax = 255
+	ImageMagic      = 0x31474d4953535553 // "SUSSIMG1"
+	ImageVersion    = 2
+	ImageAlign      = 0x200000
+	ImageNameMax    = 255
+	ImageLayersMax  = 256 // container images have at most 127
+	ImageExtentsMax = 4096
 )
 
 // Size in bytes and field offsets of struct abi_image_header.

@@ -26,8 +26,8 @@ const (
 	maxInodes      = 1 << 20
 	maxDirents     = 1 << 20
 	maxNameBytes   = 64 << 20
-	maxExtents     = 4096
-	maxLayers      = 256 // container images have at most 127
+	maxExtents     = guest.ImageExtentsMax
+	maxLayers      = guest.ImageLayersMax
 	maxConfigBytes = 1 << 20
 	maxSymlink     = guest.PageSize - 1 // PATH_MAX of Linux, without the NUL
 	maxFollow      = 40                 // MAXSYMLINKS of Linux

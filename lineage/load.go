@@ -264,7 +264,7 @@ func (s loader) openNode(path string, info *nodefile.Info, parent *loadedNode, b
 	}
 	runs := pages.RunsOf(x, l.blob, l.donors)
 	if info.Kind == nodefile.KindImage {
-		layers, err := s.layerRuns(info.ImageDigest, x.GuestPages, verify)
+		layers, err := s.layerRuns(info.ImageDigest, l.blob, x.GuestPages, verify)
 		if err != nil {
 			return nil, err
 		}

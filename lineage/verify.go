@@ -11,7 +11,6 @@ import (
 	"reflect"
 	"strings"
 
-	"seuss/images/layer"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
@@ -187,24 +186,6 @@ func (s Inspection) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Ind
 		leaves, err = loader{s.store}.donorLeaves(x, n.ID, leaves, report)
 	}
 	return state, leaves, err
-}
-
-// verifyLayers compares the content of an image's layers with its digests.
-func (s Inspection) verifyLayers(image string) error {
-	m, err := readImageLayersOf(s.store.ImagePath(image))
-	if err != nil {
-		return err
-	}
-	for _, d := range m.layers {
-		l, err := s.store.layerStore().Open(layer.Digest(d.Digest))
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(l.Verify(context.Background()), l.Close()); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s Inspection) expandedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Index, n *nodefile.Info, report func(*pages.PageError)) ([]byte, []nodefile.Digest, error) {

@@ -21,6 +21,8 @@
 #define ABI_IMAGE_VERSION 2
 #define ABI_IMAGE_ALIGN 0x200000
 #define ABI_IMAGE_NAME_MAX 255
+#define ABI_IMAGE_LAYERS_MAX 256   /* container images have at most 127 */
+#define ABI_IMAGE_EXTENTS_MAX 4096
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>

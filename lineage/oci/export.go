@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"seuss/lineage"
+	"seuss/lineage/imagefile"
 )
 
 // Bundle is a lineage as an OCI image. Close releases what it has on disk.
@@ -91,23 +92,18 @@ func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err
 	return b, nil
 }
 
-// packImage compresses the files of a root image: its own, and those of its layers behind
-// it, each up to a whole page.
+// packImage compresses the files of a root image.
 func packImage(paths []string) (*layer, int64, error) {
-	total := int64(0)
-	for _, path := range paths {
-		st, err := os.Stat(path)
-		if err != nil {
-			return nil, 0, err
-		}
-		total += st.Size() + lineage.PagePadding(st.Size())
+	total, err := imagefile.StreamBytes(paths)
+	if err != nil {
+		return nil, 0, err
 	}
 	l := &layer{open: func() (io.ReadCloser, error) { return compressed(paths) }, mediaType: ImageType}
 	return l, total, l.measure()
 }
 
-// compressed reads files through a compressor of one thread, so that the bytes, and
-// with them the digest, are the same each time and on every machine.
+// compressed reads the files of an image through a compressor of one thread, so that the
+// bytes, and with them the digest, are the same each time and on every machine.
 func compressed(paths []string) (io.ReadCloser, error) {
 	r, w := io.Pipe()
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
@@ -115,32 +111,13 @@ func compressed(paths []string) (io.ReadCloser, error) {
 		return nil, err
 	}
 	go func() { // ends with the files, or when r is closed
-		var err error
-		for _, path := range paths {
-			if err = appendFile(z, path); err != nil {
-				break
-			}
-		}
+		err := imagefile.WriteStream(z, paths)
 		if err = errors.Join(err, z.Close()); err != nil {
 			err = fmt.Errorf("compress %s: %w", paths[0], err)
 		}
 		w.CloseWithError(err)
 	}()
 	return r, nil
-}
-
-// appendFile writes a file, and zeros up to a whole page.
-func appendFile(w io.Writer, path string) error {
-	in, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	n, err := io.Copy(w, in)
-	if err == nil {
-		_, err = w.Write(make([]byte, lineage.PagePadding(n)))
-	}
-	return err
 }
 
 // layer is a blob that can be read again and again.

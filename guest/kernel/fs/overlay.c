@@ -169,7 +169,7 @@ void node_stat(struct node n, struct stat *st)
 	}
 	if (node_is_dir(n) && node_kind(n) != NODE_PROC)
 		st->st_size = (s64)PAGE_SIZE;
-	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_blocks = st->st_size / 512 + (st->st_size % 512 != 0); /* an image may say any size */
 }
 
 long node_link(struct node n, const char **text, u64 *len)
