@@ -111,7 +111,6 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		v          any
 	}{
 		{"configuration", h.ConfigOff, h.ConfigBytes, config},
-		{"inodes", h.InodesOff, h.InodeCount * guest.ImageInodeSize, img.inodes},
 		{"directory entries", h.DirentsOff, h.DirentCount * guest.ImageDirentSize, img.dirents},
 		{"names", h.NamesOff, h.NamesBytes, img.names},
 		{"extents", h.ExtentsOff, h.ExtentCount * guest.ImageExtentSize, img.extents},
@@ -124,6 +123,14 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		if err := decode(buf, t.v); err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.what, err)
 		}
+	}
+	inodes := make([]byte, h.InodeCount*h.inodeBytes())
+	err := object.ReadFull(r, inodes, h.InodesOff)
+	if err == nil {
+		err = img.decodeInodes(inodes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read inodes: %w", err)
 	}
 	if err := img.checkLayers(); err != nil {
 		return nil, err
@@ -159,11 +166,12 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 	if err := decode(buf, h); err != nil {
 		return err
 	}
+	h.unflatten()
 	switch {
 	case n >= 8 && h.Magic != guest.ImageMagic:
 		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(guest.ImageMagic))
-	case n >= 12 && h.Version != guest.ImageVersion:
-		return fmt.Errorf("%w: version is %d, this program reads %d: build the image anew", ErrVersion, h.Version, guest.ImageVersion)
+	case n >= 12 && h.Version != guest.ImageVersion && h.Version != flatVersion:
+		return fmt.Errorf("%w: version is %d, this program reads %d and %d: build the image anew", ErrVersion, h.Version, flatVersion, guest.ImageVersion)
 	case n >= 16 && h.ABIVersion != guest.KernelVersion:
 		return fmt.Errorf("%w: its kernel library speaks version %d of the kernel contract, this monitor %d: build the image anew", ErrABI, h.ABIVersion, guest.KernelVersion)
 	case n < guest.ImageHeaderSize:

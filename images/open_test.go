@@ -17,7 +17,7 @@ import (
 // TestSizes holds format.go to guest/abi/image.h.
 func TestSizes(t *testing.T) {
 	for name, c := range map[string][2]int{
-		"header": {binary.Size(Header{}), guest.ImageHeaderSize}, "inode": {binary.Size(Inode{}), guest.ImageInodeSize},
+		"header": {binary.Size(Header{}), guest.ImageHeaderSize}, "inode": {binary.Size(Inode{}), guest.ImageInodeSize}, "flat inode": {binary.Size(flatInode{}), flatInodeBytes},
 		"dirent": {binary.Size(dirent{}), guest.ImageDirentSize}, "extent": {binary.Size(Extent{}), guest.ImageExtentSize},
 	} {
 		if c[0] != c[1] {

@@ -29,6 +29,27 @@ func (m *Image) Parts() []Part { return m.parts }
 // Layers are the layers that the image is made of, the lowest first.
 func (m *Image) Layers() []LayerRef { return m.layers }
 
+// Mapping is a run of guest pages that show a file.
+type Mapping struct {
+	GPA, Bytes uint64 // in whole pages
+	File       *os.File
+	FileOff    int64
+}
+
+// Mappings are what guests show of the image before they start: the kernel library and the
+// program at their addresses, and all of it from imageGPA on.
+func (m *Image) Mappings(imageGPA uint64) (all []Mapping) {
+	for _, p := range m.parts {
+		for _, e := range m.extents {
+			if e.Off >= p.Off && e.Off-p.Off < p.Bytes {
+				all = append(all, Mapping{e.GPA, e.Bytes, p.File, p.FileOff + int64(e.Off-p.Off)})
+			}
+		}
+		all = append(all, Mapping{imageGPA + p.Off, p.Bytes, p.File, p.FileOff})
+	}
+	return all
+}
+
 // ReadAt implements io.ReaderAt over the whole image.
 func (m *Image) ReadAt(p []byte, off int64) (int, error) { return m.content.ReadAt(p, off) }
 

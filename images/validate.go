@@ -21,7 +21,7 @@ func (h *Header) check() error {
 		off, count, size uint64
 		atLeast, atMost  uint64
 	}{
-		{"inodes", h.InodesOff, h.InodeCount, guest.ImageInodeSize, 1, maxInodes},
+		{"inodes", h.InodesOff, h.InodeCount, h.inodeBytes(), 1, maxInodes},
 		{"directory entries", h.DirentsOff, h.DirentCount, guest.ImageDirentSize, 0, maxDirents},
 		{"names", h.NamesOff, h.NamesBytes, 1, 0, maxNameBytes},
 		{"extents", h.ExtentsOff, h.ExtentCount, guest.ImageExtentSize, 1, maxExtents},

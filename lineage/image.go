@@ -160,14 +160,16 @@ func (s loader) layerRuns(digest string, own *pages.Blob, guestPages uint64, ver
 			return nil, err
 		}
 		for _, r := range shown {
-			runs = append(runs, pages.Run{First: r.First, Count: r.Count, Blob: blob, Page: r.Page})
+			runs = append(runs, pages.Run{First: r.First, Count: r.Count, Blob: blob, Page: 1 + r.Page})
 		}
 	}
 	return runs, nil
 }
 
-// openLayer maps the content of a layer. All images that have it share one Blob: one
-// mapping, one copy of what is filled on demand.
+// openLayer maps the file of a layer: the header's page, which nobody shows, and count pages
+// of content, so that these are at the same place in their stretches of 2 MiB as guests see
+// them. All images that have the layer share one Blob: one mapping, one copy of what is
+// filled on demand.
 func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify) (*pages.Blob, error) {
 	f, err := os.Open(layerStore(s.Store).Path(d))
 	if err != nil {
@@ -182,28 +184,38 @@ func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify) (*p
 	if blob != nil {
 		f.Close()
 	} else {
-		l, err := layerStore(s.Store).Open(d) // its digest covers the checksums
+		x, err := s.layerIndex(f, d)
 		if err != nil {
 			f.Close()
 			return nil, err
 		}
-		x := &nodefile.Index{Sums: l.Sums(), DataPages: uint64(len(l.Sums()))}
-		if err := l.Close(); err != nil {
-			f.Close()
-			return nil, err
-		}
-		if blob, err = pages.Open(verify, s.huge, "of layer "+d.String(), f, guest.PageSize, x); err != nil {
+		if blob, err = pages.Open(verify, s.huge, "of layer "+d.String(), f, 0, x); err != nil {
 			return nil, err
 		}
 		blob = s.blobs.Add(file, blob)
 	}
-	if blob.Pages() != count {
-		return nil, fmt.Errorf("layer %v has %d pages, the image %d of it: %w", d, blob.Pages(), count, nodefile.ErrLength)
+	if blob.Pages() != 1+count {
+		return nil, fmt.Errorf("layer %v has %d pages, the image %d of it: %w", d, blob.Pages()-1, count, nodefile.ErrLength)
 	}
 	if verify == pages.VerifyEager {
-		return blob, blob.Check(0, count)
+		return blob, blob.Check(0, blob.Pages())
 	}
 	return blob, nil
+}
+
+// layerIndex returns the checksums of a layer's pages. Its digest covers those of the
+// content.
+func (s loader) layerIndex(f *os.File, d layer.Digest) (*nodefile.Index, error) {
+	head := make([]byte, guest.PageSize)
+	if n, err := f.ReadAt(head, 0); n < len(head) {
+		return nil, fmt.Errorf("read the header of layer %v: got %d bytes: %w", d, n, nodefile.NoEOF(err))
+	}
+	l, err := layerStore(s.Store).Open(d)
+	if err != nil {
+		return nil, err
+	}
+	sums := append([]uint32{nodefile.Checksum(head)}, l.Sums()...)
+	return &nodefile.Index{Sums: sums, DataPages: uint64(len(sums))}, l.Close()
 }
 
 // verifyLayers compares the content of an image's layers with its digests.

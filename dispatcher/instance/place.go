@@ -27,17 +27,8 @@ const (
 
 // placeImage maps an image as its lineage root would show it.
 func placeImage(mem *vmm.Memory, im *images.Image) error {
-	for _, p := range im.Parts() {
-		for _, e := range im.Extents() {
-			if e.Off < p.Off || e.Off-p.Off >= p.Bytes {
-				continue
-			}
-			if err := mem.MapFile(e.GPA/lineage.PageSize, e.Bytes/lineage.PageSize, p.File, p.FileOff+int64(e.Off-p.Off)); err != nil {
-				return err
-			}
-		}
-		first := (uint64(mem.ImageGPA()) + p.Off) / lineage.PageSize
-		if err := mem.MapFile(first, p.Bytes/lineage.PageSize, p.File, p.FileOff); err != nil {
+	for _, p := range im.Mappings(uint64(mem.ImageGPA())) {
+		if err := mem.MapFile(p.GPA/lineage.PageSize, p.Bytes/lineage.PageSize, p.File, p.FileOff); err != nil {
 			return err
 		}
 	}
