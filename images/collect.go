@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"seuss/guest"
+	"seuss/images/internal/object"
 	"seuss/images/layer"
 )
 
@@ -44,7 +45,7 @@ func (s Store) CollectLayers(unusedFor time.Duration) ([]layer.Stored, error) {
 	return s.Layers().Collect(used, unusedFor)
 }
 
-// readLayers reads which layers an image file names.
+// readLayers reads which layers an image file names, and nothing else of it.
 func readLayers(path string) ([]LayerRef, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -55,9 +56,37 @@ func readLayers(path string) ([]LayerRef, error) {
 	if err != nil {
 		return nil, err
 	}
-	img, err := decodeImage(f, st.Size())
-	if err != nil {
+	img := &Image{}
+	h := &img.header
+	if err := readHeader(f, st.Size(), h); err != nil {
 		return nil, err
 	}
-	return img.layers, nil
+	if err := h.check(); err != nil {
+		return nil, err
+	}
+	img.layers = make([]LayerRef, h.LayerCount)
+	table := make([]byte, h.LayerCount*guest.ImageLayerSize)
+	err = object.ReadFull(f, table, h.LayersOff)
+	if err == nil {
+		err = decode(table, img.layers)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read layers: %w", err)
+	}
+	return img.layers, img.checkLayers()
+}
+
+// complete reports whether an image is there, with all of its layers. What it lacks is
+// ErrNotFound.
+func (s Store) complete(path string) error {
+	refs, err := readLayers(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	for _, r := range refs {
+		if _, err := os.Stat(s.Layers().Path(r.Digest)); err != nil {
+			return fmt.Errorf("%w: %w", ErrNotFound, err)
+		}
+	}
+	return nil
 }

@@ -122,6 +122,19 @@ func TestImagesFromSources(t *testing.T) {
 	if again := build("--from", one); again.Found || again.Digest != first.Digest {
 		t.Errorf("after prune: %+v, want %s anew", again, first.Digest)
 	}
+	// An image that has lost a layer is built again.
+	lost, err := filepath.Glob(filepath.Join(dir, "images", "layers", "*.layer"))
+	if err != nil || len(lost) == 0 {
+		t.Fatal(lost, err)
+	}
+	for _, path := range lost {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := build("tools", "--from", two); again.Found {
+		t.Errorf("without its layer: %+v", again)
+	}
 	want(t, dir, []string{"image", "rm", "tools"}, "removed image")
 	if left, err := filepath.Glob(filepath.Join(dir, "images", "*.tag")); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
