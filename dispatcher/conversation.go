@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/lineage"
@@ -27,6 +28,9 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
+	if i.f.contract != nil {
+		return i.serve(ctx, start)
+	}
 	s := i.Converse(ctx, i.deadline)
 	var reply instance.Reply
 	var err error
@@ -47,6 +51,30 @@ func (i *invocation) run(ctx context.Context) error {
 		reply, err = i.answerAll(s, reply)
 	}
 	i.result.Output = append(i.result.Output, reply.Output...)
+	return err
+}
+
+// serve is run for a program: it becomes ready, where its snapshot is not, and answers.
+func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error {
+	contract, program := i.f.contract, i.f.spec.Settings.Program
+	if start.Node.Kind != lineage.KindFunction {
+		err := i.load(i.Converse(ctx, i.deadline))
+		if err == nil {
+			began := time.Now()
+			err = contract.Await(ctx, i.Instance, program, i.deadline)
+			i.result.Timings.Load += time.Since(began)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	began := time.Now()
+	call := contracts.Call{RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline}
+	answer, err := contract.Serve(ctx, i.Instance, program, &call)
+	i.result.Timings.Run = time.Since(began)
+	if err == nil {
+		i.result.Output, err = contracts.Answer(answer)
+	}
 	return err
 }
 

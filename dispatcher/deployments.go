@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/images/runtimes"
 	"seuss/lineage"
@@ -196,7 +197,7 @@ func (d *Deployments) FunctionFiles(f functions.Function) (map[string][]byte, []
 	if err != nil {
 		return nil, nil, err
 	}
-	var request loadRequest
+	var request contracts.Load
 	if err := json.Unmarshal(code, &request); err != nil {
 		return nil, nil, fmt.Errorf("code of function %q: %w", f.Name, err)
 	}
@@ -217,8 +218,20 @@ func (d *Deployments) RuntimeImage(runtime string) (image string, err error) {
 	return image, err
 }
 
+// imageOf is RuntimeImage for a deployment that names no image. A program runs in any that
+// has the loader: in the default runtime's.
+func (d *Deployments) imageOf(s *functions.Settings) (string, error) {
+	if s.Program != nil {
+		return DefaultImage(), nil
+	}
+	return d.RuntimeImage(s.Runtime)
+}
+
 // LambdaRuntime is AWS Lambda's name of what a deployment runs on, "" if it is not known.
 func (d *Deployments) LambdaRuntime(f *functions.Function) string {
+	if f.Settings.Program != nil {
+		return f.Settings.Runtime
+	}
 	return d.catalogue.LambdaName(nameOrDefault(f.Image), f.Settings.Runtime)
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
@@ -21,6 +22,7 @@ type function struct {
 	arguments []*instance.Snapshot // argument nodes below the function node
 	code      []byte               // of a function that is not in the store
 	bounds    bounds.Function
+	contract  *contracts.Contract // nil: a driver's
 
 	changed <-chan struct{} // closed when it has nodes that are not here, or less
 	images  uint64          // rootImages.generation
@@ -28,6 +30,14 @@ type function struct {
 
 func (f *function) uses(s *instance.Snapshot) bool {
 	return f.node == s || slices.Contains(f.arguments, s) || slices.Contains(f.ancestors, s)
+}
+
+// programs returns the contract of a deployment that is a program's; nil: it is a driver's.
+func programs(s *functions.Settings) (*contracts.Contract, error) {
+	if s.Program == nil {
+		return nil, nil
+	}
+	return contracts.Of(s)
 }
 
 // functionCache builds functions, and keeps each with its deployment as long as neither
@@ -71,7 +81,10 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	}()
 	name := functions.BaseName(spec.Name)
 	f := &function{spec: spec, images: c.images.generation.Load()}
-	if f.image, f.runtime, err = c.images.serving(spec.Image, spec.Settings.Runtime); err != nil {
+	if f.image, f.runtime, err = c.images.serving(spec.Image, contracts.Runtime(&spec.Settings)); err != nil {
+		return nil, err
+	}
+	if f.contract, err = programs(&spec.Settings); err != nil {
 		return nil, err
 	}
 	if f.bounds, err = c.outer.Of(&spec.Settings); err != nil {

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,33 +11,41 @@ import (
 	"strings"
 
 	"seuss/dispatcher/access"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/quota"
 	"seuss/lineage"
 )
 
-// loadRequest is the payload of LOAD, and the form in which code is stored.
-type loadRequest struct {
-	Handler string            `json:"handler"`
-	Files   map[string][]byte `json:"files"` // encoding/json writes them in base64, keys sorted
-	// Environment is set before the code is imported.
-	Environment map[string]string `json:"environment,omitempty"`
-	// WarmUp are events on which the function is invoked before its node is
-	// captured. They are the dispatcher's business; the driver reads past them.
-	WarmUp []json.RawMessage `json:"warm_up,omitempty"`
-}
-
 // MaxWarmUps bounds the invocations before a capture.
 const MaxWarmUps = 1000
 
+// code checks what is deployed, and encodes its code. A program's handler is its command
+// where none is named.
 func (spec *FunctionSpec) code() ([]byte, error) {
-	if len(spec.Files) == 0 {
+	program := spec.Settings.Program
+	contract, err := contracts.Of(&spec.Settings)
+	if err != nil {
+		return nil, err
+	}
+	if len(spec.Files) == 0 && program == nil {
 		return nil, errors.New("it has no files")
 	}
 	for name := range spec.Files {
 		if name == "" || path.IsAbs(name) || path.Clean(name) != name || name == ".." || strings.HasPrefix(name, "../") || strings.ContainsRune(name, 0) {
 			return nil, fmt.Errorf("file name %q is not a clean relative path", name)
 		}
+	}
+	f := functions.Function{Name: spec.Name, Handler: spec.Handler, Settings: spec.Settings}
+	if err := contract.Check(&f, spec.Files, contracts.Asked{Lazy: spec.Lazy, Imports: len(spec.Imports), WarmUps: len(spec.WarmUp)}); err != nil {
+		return nil, err
+	}
+	if program != nil {
+		if spec.Handler == "" {
+			spec.Handler = path.Base(program.Command[0])
+			f.Handler = spec.Handler
+		}
+		return encodeCode(contract.Document(&f, spec.Files))
 	}
 	if !strings.Contains(spec.Handler, ".") {
 		return nil, fmt.Errorf("handler %q is not of the form module.function", spec.Handler)
@@ -49,7 +58,11 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 			return nil, fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
-	code, err := json.Marshal(loadRequest{Handler: spec.Handler, Files: spec.Files, Environment: spec.Settings.Environment, WarmUp: spec.WarmUp})
+	return encodeCode(contracts.Load{Handler: spec.Handler, Files: spec.Files, Environment: spec.Settings.Environment, WarmUp: spec.WarmUp})
+}
+
+func encodeCode(l contracts.Load) ([]byte, error) {
+	code, err := json.Marshal(l)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +118,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	}
 	image := spec.Image
 	if image == "" {
-		if image, err = d.RuntimeImage(spec.Settings.Runtime); err != nil {
+		if image, err = d.imageOf(&spec.Settings); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +141,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	}
 	d.dropOldNodes(spec.Name, s.Node.Info.Parent)
 	if reach, err := d.outer.Summarize(&record.Settings); err == nil { // Check has read it
-		d.log.Info("deployed", "function", record.Name, "network", reach.Network, "host_ports", reach.HostPorts, "timeout_ms", reach.TimeoutMS, "memory_mib", reach.MemoryMiB, "output_bytes", reach.OutputBytes)
+		d.log.Info("deployed", "function", record.Name, "contract", cmp.Or(s.Node.Info.Key.Contract, contracts.Driver), "network", reach.Network, "host_ports", reach.HostPorts, "timeout_ms", reach.TimeoutMS, "memory_mib", reach.MemoryMiB, "output_bytes", reach.OutputBytes)
 	}
 	return s.Node, nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
@@ -155,7 +156,14 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 
 // function returns the snapshot with the code loaded, below parent.
 func (m *maker) function(ctx context.Context, img *image, runtime int, f *functions.Function, code []byte, parent *instance.Snapshot) (*instance.Snapshot, error) {
+	contract, err := programs(&f.Settings)
+	if err != nil {
+		return nil, err
+	}
 	key := lineage.Key{Function: functions.BaseName(f.Name), Handler: f.Handler, CodeDigest: f.CodeDigest, Lazy: f.Lazy, Runtime: img.runtimeKey(runtime)}
+	if contract != nil {
+		key.Contract = contract.Name
+	}
 	wanted := func(i *lineage.Info) bool {
 		k := &i.Key
 		return i.Kind == lineage.KindFunction && k.Function == key.Function && k.Handler == key.Handler &&
@@ -169,9 +177,12 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		defer l.release(false, nil)
 		began := time.Now()
 		told, err := l.Converse(ctx, began.Add(loadTimeout)).Load(code)
+		if err == nil && contract != nil {
+			err = contract.Await(ctx, l.Instance, f.Settings.Program, began.Add(loadTimeout))
+		}
 		saved := time.Since(began)
 		var imported *imports.Record
-		if err == nil {
+		if err == nil && contract == nil {
 			imported = m.decodeImports(f, told)
 			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img, runtime: runtime}, code)
 		}
@@ -185,7 +196,9 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		if err != nil {
 			return nil, err
 		}
-		if err := m.deployed.SaveImports(f, imported); err != nil { // a hint
+		if contract != nil {
+			m.host.Log.Info("a program is ready and captured", "function", f.Name, "contract", contract.Name, "ready", contract.Ready, "node", s.Node.Info.ID, "after_ms", saved.Milliseconds())
+		} else if err := m.deployed.SaveImports(f, imported); err != nil { // a hint
 			m.host.Log.Warn("what a function imports is not kept", "function", f.Name, "error", err)
 		}
 		return s, nil
@@ -206,7 +219,7 @@ func (m *maker) decodeImports(f *functions.Function, told []byte) *imports.Recor
 // code. What the function does lazily at its first use is then in the node that is
 // captured next (SEUSS calls it anticipatory optimisation).
 func (m *maker) warmUp(ctx context.Context, l *instance.Instance, f *function, code []byte) error {
-	var request loadRequest
+	var request contracts.Load
 	if err := json.Unmarshal(code, &request); err != nil {
 		return fmt.Errorf("code of function %q: %w", f.spec.Name, err)
 	}
@@ -245,7 +258,7 @@ func (m *maker) of(ctx context.Context, f *functions.Function, code []byte) (*in
 }
 
 func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
-	parent, img, runtime, err := m.imported(ctx, f.Image, f.Settings.Runtime, f.Imports)
+	parent, img, runtime, err := m.imported(ctx, f.Image, contracts.Runtime(&f.Settings), f.Imports)
 	if err != nil || m.host.ReadOnly {
 		return parent, err // the code is loaded for one invocation alone
 	}

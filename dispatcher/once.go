@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/lineage"
@@ -40,17 +41,20 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	if f.bounds, err = d.outer.Of(&spec.Settings); err != nil {
 		return nil, err
 	}
+	if f.contract, err = programs(&spec.Settings); err != nil {
+		return nil, err
+	}
 	var t *instance.Snapshot
-	image := spec.Image
+	image, runtime := spec.Image, contracts.Runtime(&spec.Settings)
 	if image == "" {
-		image, err = d.RuntimeImage(spec.Settings.Runtime)
+		image, err = d.imageOf(&spec.Settings)
 	}
 	switch {
 	case err != nil:
 	case req.MaxPath == PathCold:
-		f.image, f.runtime, err = d.images.serving(image, spec.Settings.Runtime)
+		f.image, f.runtime, err = d.images.serving(image, runtime)
 	default:
-		t, f.image, f.runtime, err = d.maker.imported(ctx, image, spec.Settings.Runtime, spec.Imports)
+		t, f.image, f.runtime, err = d.maker.imported(ctx, image, runtime, spec.Imports)
 	}
 	if err != nil {
 		return nil, err

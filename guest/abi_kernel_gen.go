@@ -46,6 +46,9 @@ const (
 	NetKindDatagram     = 2
 	NetDatagramBytes    = 4096 // longest payload
 	NetDnsPort          = 53   // of any address: the monitor's own resolver answers
+	StdinPort           = 3
+	RuntimeApiPort      = 4
+	RuntimeApiTcp       = 9001 // AWS's runtime interface emulator has it there
 	SelCode0            = 0x08 // ring 0 code; STAR points here on hardware KVM
 	SelData0            = 0x10
 	SelData3            = 0x1b // ring 3, RPL 3

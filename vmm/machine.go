@@ -198,6 +198,10 @@ func (m *Machine) HostFaults() uint64 { return m.vcpu.Faults() }
 // ResetConsole starts a new budget of console output, for the next invocation.
 func (m *Machine) ResetConsole() { m.console.reset() }
 
+// LimitConsole changes how many bytes of output an invocation may produce before the rest
+// is dropped.
+func (m *Machine) LimitConsole(bytes int) { m.console.limit = bytes }
+
 // Registers returns the general registers as of the last exit.
 func (m *Machine) Registers() platform.Regs {
 	var r platform.Regs

@@ -70,6 +70,8 @@ type Settings struct {
 	PackageDigest string `json:"package_sha256,omitempty"`
 	PackageBytes  int64  `json:"package_bytes,omitempty"`
 	Revision      string `json:"revision,omitempty"` // changes with each change of the record
+	// Program is what runs where that is no code for a runtime's driver; nil: it is.
+	Program *Program `json:"program,omitempty"`
 }
 
 // SameBounds reports whether both ask for the same: reach, time, memory and output.
@@ -110,15 +112,19 @@ func (f *Function) validate() error {
 	case !validDigest(f.CodeDigest):
 		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
 	}
+	if p := f.Settings.Program; p != nil {
+		return p.Check()
+	}
 	return nil
 }
 
 // Formats of a record. Format 1 has no number. One that says what its function may
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
-// reach all.
+// reach all. One of a program is of format 3: none loads it into a driver.
 const (
 	format1 = 0
 	format2 = 2
+	format3 = 3
 )
 
 // record is a deployment in its file.
@@ -128,6 +134,9 @@ type record struct {
 }
 
 func (f *Function) format() int {
+	if f.Settings.Program != nil {
+		return format3
+	}
 	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {
 		return format2
 	}
@@ -154,8 +163,8 @@ func decode(b []byte, name string) (f Function, err error) {
 	var of struct {
 		Format int `json:"format"`
 	}
-	if json.Unmarshal(b, &of) == nil && of.Format != format1 && of.Format != format2 { // what is no JSON is told below
-		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 and 2: %w", of.Format, lineage.ErrFormat)
+	if json.Unmarshal(b, &of) == nil && !slices.Contains([]int{format1, format2, format3}, of.Format) { // what is no JSON is told below
+		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 to 3: %w", of.Format, lineage.ErrFormat)
 	}
 	var r record
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -49,7 +49,7 @@ func (i *Instance) prepareCapture(c Capture) (spec lineage.NodeSpec, candidates 
 	if err := vm.rest(began.Add(restTimeout)); err != nil {
 		return spec, nil, err
 	}
-	if !vm.stream.open() {
+	if (c.Key.Contract == "" || vm.stream.conn != nil) && !vm.stream.open() {
 		return spec, nil, ErrStream
 	}
 	if _, err := trim(vm.m); err != nil {

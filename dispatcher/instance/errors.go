@@ -2,6 +2,7 @@ package instance
 
 import (
 	"errors"
+	"fmt"
 
 	"seuss/dispatcher/inflight"
 )
@@ -32,6 +33,12 @@ var (
 	errInterrupted = errors.New("interrupted")
 	errNoWay       = errors.New("there is no way out outside invocations")
 )
+
+// ExitError is the end of the program. It matches ErrGuestExit.
+type ExitError struct{ Status int }
+
+func (e *ExitError) Error() string        { return fmt.Sprintf("%v: exit status %d", ErrGuestExit, e.Status) }
+func (e *ExitError) Is(target error) bool { return target == ErrGuestExit }
 
 // CrashError is the death of a guest: a signal, a panic of the kernel library, a triple
 // fault, a broken device protocol.

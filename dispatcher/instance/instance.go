@@ -28,6 +28,7 @@ type Instance struct {
 	start   *Snapshot // that it began as
 	parent  *Snapshot // against which the next capture is a difference
 	outside Outside
+	met     vsock.AcceptFunc // see Meet
 }
 
 // Outside takes the streams with which a guest wants to leave its machine.
@@ -66,6 +67,10 @@ func (i *Instance) End() *VM {
 	}
 	vm.enter(Ran)
 	vm.instance = nil
+	if vm.logs.output != nil {
+		vm.logs.output = nil
+		vm.m.LimitConsole(maxLogBytes)
+	}
 	return vm
 }
 
@@ -100,7 +105,7 @@ type Report struct {
 func (i *Instance) Report() Report {
 	vm := i.vm
 	_, paged := vm.m.Memory().Paging().Counts()
-	r := Report{LogsCut: vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
+	r := Report{LogsCut: vm.logs.cut || vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
 	vm.paged = paged
 	if !vm.logs.empty() {
 		r.Logs = vm.logs.take()

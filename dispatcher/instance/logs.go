@@ -22,11 +22,27 @@ type logBuffer struct {
 	lines  []LogLine // finished: another stream was written to after them
 	stream string    // of what is being written
 	text   []byte    // grows; a string would be copied for each of its bytes
+
+	output func(p []byte) // takes what goes to the standard output; nil: it is kept here
+	used   int            // bytes kept, where there is an output
+	cut    bool           // some were not
 }
+
+const stdoutFD = 1
 
 var streamNames = [...]string{"kernel", "stdout", "stderr"}
 
 func (b *logBuffer) write(fd uint16, p []byte) {
+	if b.output != nil { // there is no bound below
+		if fd == stdoutFD {
+			b.output(p)
+			return
+		}
+		if room := maxLogBytes - b.used; len(p) > room {
+			p, b.cut = p[:room], true
+		}
+		b.used += len(p)
+	}
 	if len(p) == 0 {
 		return
 	}
@@ -53,11 +69,17 @@ func (b *logBuffer) finish() {
 
 func (b *logBuffer) empty() bool { return len(b.text) == 0 && len(b.lines) == 0 }
 
-func (b *logBuffer) reset() { b.lines, b.stream, b.text = nil, "", b.text[:0] }
+// reset is for the next instance.
+func (b *logBuffer) reset() {
+	b.clear()
+	b.used, b.cut = 0, false
+}
+
+func (b *logBuffer) clear() { b.lines, b.stream, b.text = nil, "", b.text[:0] }
 
 func (b *logBuffer) take() []LogLine {
 	b.finish()
 	lines := b.lines
-	b.reset()
+	b.clear()
 	return lines
 }

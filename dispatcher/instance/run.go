@@ -21,8 +21,22 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 			return frame{}, fmt.Errorf("%w: %w", ErrStream, err)
 		}
 	}
+	stop, err := i.run(ctx, deadline, vm.arrived)
+	if err != nil {
+		return frame{}, err
+	}
+	if vm.stream.err != nil {
+		return frame{}, vm.crash(stop, vm.stream.err.Error())
+	}
+	return vm.stream.frame, nil
+}
+
+// run runs the guest until done, which is asked whenever the guest has sent something or
+// rests. Everything else that ends the run is an error.
+func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool) (vmm.Stop, error) {
+	vm := i.vm
 	if !i.Progress.Run(vm.interrupt) {
-		return frame{}, ErrKilled
+		return vmm.Stop{}, ErrKilled
 	}
 	var over func() bool
 	if ctx.Done() != nil {
@@ -32,7 +46,7 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 	var err error
 	for {
 		until := i.nextLook(deadline)
-		stop, err = vm.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: vm.arrived})
+		stop, err = vm.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: done})
 		if err != nil || stop.Kind != vmm.StopTimeout || until.Equal(deadline) {
 			break
 		}
@@ -46,21 +60,18 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 	alive := i.Progress.Stopped(vm.interrupted)
 	switch {
 	case !alive:
-		return frame{}, ErrKilled
-	case err != nil:
-		return frame{}, err
-	case stop.Kind == vmm.StopDone && vm.stream.err == nil:
-		return vm.stream.frame, nil
-	case stop.Kind == vmm.StopDone:
-		return frame{}, vm.crash(stop, vm.stream.err.Error())
+		err = ErrKilled
+	case err != nil, stop.Kind == vmm.StopDone:
 	case stop.Kind == vmm.StopTimeout:
-		return frame{}, ErrTimeout
+		err = ErrTimeout
 	case stop.Kind == vmm.StopInterrupted:
-		return frame{}, fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
+		err = fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
 	case stop.Kind == vmm.StopExit:
-		return frame{}, fmt.Errorf("%w: exit status %d", ErrGuestExit, int32(stop.Code))
+		err = &ExitError{Status: int(int32(stop.Code))}
+	default:
+		err = vm.crash(stop, "")
 	}
-	return frame{}, vm.crash(stop, "")
+	return stop, err
 }
 
 // crash makes the error for a guest that died.

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"errors"
+	"slices"
 
 	"seuss/guest"
 	"seuss/vmm"
@@ -29,17 +30,22 @@ func (s *Stream) await(m *vmm.Machine) error {
 	})
 }
 
-// attach finds the stream again that was open at capture.
-func (s *Stream) attach(m *vmm.Machine) error {
+// contractPorts are those to which programs of contracts other than a driver's open their
+// stream, each a contract's.
+var contractPorts = []uint32{guest.StdinPort, guest.RuntimeApiPort}
+
+// attach finds the stream again that was open at capture: the driver's, or that of the
+// contract, which may have none.
+func (s *Stream) attach(m *vmm.Machine, contract string) error {
 	*s = Stream{out: s.out[:0], reply: s.reply[:0]}
 	for _, c := range m.Vsock().Conns() {
-		if c.HostPort() == guest.DriverPort {
+		if port := c.HostPort(); port == guest.DriverPort && contract == "" || contract != "" && slices.Contains(contractPorts, port) {
 			s.conn = c
 		} else {
 			c.Reset() // whoever was at the other end when it was captured is not now
 		}
 	}
-	if s.conn != nil {
+	if s.conn != nil || contract != "" {
 		return nil
 	}
 	return errors.New("the snapshot has no open driver stream")

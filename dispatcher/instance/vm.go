@@ -73,7 +73,7 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	}
 	vm.arrived = vm.stream.arrived
 	vm.interrupt, vm.interrupted = interruption(vm.m)
-	if err = vm.m.Vsock().Listen(guest.NetPort, vm.outward); err == nil {
+	if err = vm.listen(); err == nil {
 		if vm.plan, err = newMemoryPlan(vm.host, vm.m.Memory(), vm.room); err == nil {
 			if err = vm.plan.lay(l, true); err == nil {
 				return nil
@@ -82,6 +82,15 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 		}
 	}
 	return errors.Join(err, vm.m.Close())
+}
+
+// listen takes the streams that the guest opens, other than a driver's.
+func (vm *VM) listen() error {
+	err := vm.m.Vsock().Listen(guest.NetPort, vm.outward)
+	for _, port := range contractPorts {
+		err = errors.Join(err, vm.m.Vsock().Listen(port, vm.met))
+	}
+	return err
 }
 
 // outward takes a stream that wants to leave the machine.
@@ -124,7 +133,7 @@ func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
 	if err := vm.m.Restore(s.State); err != nil {
 		return m, err
 	}
-	if err := vm.stream.attach(vm.m); err != nil {
+	if err := vm.stream.attach(vm.m, s.Node.Key.Contract); err != nil {
 		return m, err
 	}
 	vm.logs.reset()

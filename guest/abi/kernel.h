@@ -89,6 +89,24 @@
 #define ABI_NET_DATAGRAM_BYTES 4096 /* longest payload */
 #define ABI_NET_DNS_PORT 53         /* of any address: the monitor's own resolver answers */
 
+/* ---- Contracts with programs -----------------------------------------------
+ *
+ * A program that is no driver says in a way of its own that it is ready, and the kernel
+ * library tells the monitor with a stream to a port of CID 2. That stream is in the
+ * snapshot, and the request comes on it.
+ *
+ * ABI_STDIN_PORT: the program reads its standard input, or asks whether it could, for the
+ * first time. What comes on the stream is what it reads, and the stream's end is its end.
+ * A monitor that resets the stream has none: the input is empty, as /dev/null is.
+ *
+ * ABI_RUNTIME_API_PORT: the program connects to ABI_RUNTIME_API_TCP of loopback, where
+ * nobody in the guest listens. The stream is that of the connection, from its first byte.
+ * A monitor that resets it at once has refused the connection.
+ */
+#define ABI_STDIN_PORT 3
+#define ABI_RUNTIME_API_PORT 4
+#define ABI_RUNTIME_API_TCP 9001 /* AWS's runtime interface emulator has it there */
+
 /* ---- Segments and control bits ------------------------------------------ */
 
 #define ABI_SEL_CODE0 0x08 /* ring 0 code; STAR points here on hardware KVM */

@@ -61,7 +61,8 @@ const (
 	entryInherits = 1 << iota
 	entryLazy
 	entryContext
-	entryRuntime // the key's runtime is at the end
+	entryRuntime  // the key's runtime is at the end
+	entryContract // and then its contract
 )
 
 func appendText(b []byte, s string) []byte {
@@ -89,7 +90,7 @@ func EncodeEntry(m *Metadata) []byte {
 	for _, f := range []struct {
 		set bool
 		bit uint64
-	}{{m.InheritCPU, entryInherits}, {m.Key.Lazy, entryLazy}, {m.Purity.Context, entryContext}, {m.Key.Runtime != "", entryRuntime}} {
+	}{{m.InheritCPU, entryInherits}, {m.Key.Lazy, entryLazy}, {m.Purity.Context, entryContext}, {m.Key.Runtime != "", entryRuntime}, {m.Key.Contract != "", entryContract}} {
 		if f.set {
 			flags |= f.bit
 		}
@@ -118,6 +119,9 @@ func EncodeEntry(m *Metadata) []byte {
 	b = appendTexts(b, m.Purity.Reasons)
 	if m.Key.Runtime != "" {
 		b = appendText(b, m.Key.Runtime)
+	}
+	if m.Key.Contract != "" {
+		b = appendText(b, m.Key.Contract)
 	}
 	return b
 }
@@ -151,10 +155,13 @@ func DecodeEntry(id string, b []byte) (*Metadata, error) {
 	if flags&entryRuntime != 0 {
 		m.Key.Runtime = t.text("runtime")
 	}
+	if flags&entryContract != 0 {
+		m.Key.Contract = t.text("contract")
+	}
 	switch {
 	case t.err != nil:
 		return nil, t.err
-	case len(t.b) != 0 || flags >= entryRuntime<<1 || abi > 1<<32-1 || nanos >= 1e9:
+	case len(t.b) != 0 || flags >= entryContract<<1 || abi > 1<<32-1 || nanos >= 1e9:
 		return nil, fmt.Errorf("cache entry of node %s: flags %#x, ABI version %d, %d ns, %d bytes left: %w", id, flags, abi, nanos, len(t.b), ErrFormat)
 	}
 	if err := m.Validate(); err != nil {

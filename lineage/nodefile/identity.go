@@ -76,6 +76,10 @@ func NodeID(i *Info, state []byte, x *Index) string {
 		h.text("runtime")
 		h.text(k.Runtime)
 	}
+	if k.Contract != "" { // likewise
+		h.text("contract")
+		h.text(k.Contract)
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }
 

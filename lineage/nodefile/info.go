@@ -41,6 +41,9 @@ type Key struct {
 	// Runtime is the runtime of the image that was started, "" for the one that is meant
 	// where nothing says which.
 	Runtime string `json:"runtime,omitempty"`
+	// Contract is how a function's program said that it was ready, by name; "" for a
+	// runtime's driver.
+	Contract string `json:"contract,omitempty"`
 }
 
 // Clone returns a Key that shares nothing with k.
@@ -174,7 +177,7 @@ func (i *Info) Validate() error {
 }
 
 func (k *Key) validate() error {
-	if err := validTexts("key", append([]string{k.Function, k.Handler, k.CodeDigest, k.NextKey, k.Runtime}, k.Imports...)); err != nil {
+	if err := validTexts("key", append([]string{k.Function, k.Handler, k.CodeDigest, k.NextKey, k.Runtime, k.Contract}, k.Imports...)); err != nil {
 		return err
 	}
 	for _, a := range k.Args {

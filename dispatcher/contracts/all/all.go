@@ -1,0 +1,6 @@
+// Package all registers every contract.
+package all
+
+import (
+	_ "seuss/dispatcher/contracts/driver"
+)

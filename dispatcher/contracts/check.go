@@ -1,0 +1,65 @@
+package contracts
+
+import (
+	"fmt"
+
+	"seuss/dispatcher/functions"
+	"seuss/lineage"
+)
+
+// Asked is what a deployment asks for besides its code.
+type Asked struct {
+	Lazy    bool
+	Imports int // modules
+	WarmUps int // events
+}
+
+// Check refuses by name what the contract does not have, and a program that it cannot
+// run. The error matches lineage.ErrInvalid.
+func (c *Contract) Check(f *functions.Function, files map[string][]byte, asked Asked) error {
+	if err := c.check(f.Settings.Program, files, asked); err != nil {
+		return fmt.Errorf("%w: %w", err, lineage.ErrInvalid)
+	}
+	if c.Environment == nil {
+		return nil
+	}
+	for name := range c.Environment(f) {
+		if _, taken := f.Settings.Environment[name]; taken {
+			return fmt.Errorf("environment variable %s is set by the %s contract: %w", name, c.Name, lineage.ErrInvalid)
+		}
+	}
+	return nil
+}
+
+func (c *Contract) check(p *functions.Program, files map[string][]byte, asked Asked) error {
+	lacks := func(what, why string) error {
+		return fmt.Errorf("%s: the %s contract has no such thing: %s", what, c.Name, why)
+	}
+	switch {
+	case asked.Lazy && !c.Arguments:
+		return lacks("lazy arguments", "a program is given its whole request")
+	case asked.Imports > 0 && !c.Imports:
+		return lacks("imports", "only drivers of runtimes import modules")
+	case asked.WarmUps > 0 && !c.WarmUps:
+		return lacks("warm-up events", "the program is captured when it is ready for its first request")
+	case p == nil && c.Await == nil:
+		return nil
+	case p == nil || c.Await == nil:
+		return fmt.Errorf("the %s contract is not that of a program", c.Name)
+	}
+	if err := p.Check(); err != nil {
+		return err
+	}
+	switch {
+	case p.Port != 0 && !c.Port:
+		return lacks("a port", "requests do not reach the program as connections")
+	case p.ReadyPath != "" && !c.Port:
+		return lacks("a ready path", c.Ready)
+	}
+	if command := p.Command[0]; command[0] != '/' {
+		if _, ok := files[command]; !ok {
+			return fmt.Errorf("its code has no file %q", command)
+		}
+	}
+	return nil
+}

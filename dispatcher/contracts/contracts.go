@@ -1,0 +1,126 @@
+package contracts
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
+	"seuss/guest"
+	"seuss/lineage"
+)
+
+// Driver is the name of the contract of functions that name none.
+const Driver = "driver"
+
+// Loader is the runtime whose driver writes a program's files and becomes it: what an
+// image has to hold for programs.
+const Loader = "loader"
+
+// TaskRoot is where the loader writes a function's files, and where its command is started.
+const TaskRoot = "/var/task"
+
+// MaxAnswerBytes bounds what a program may answer: AWS Lambda's limit for a synchronous
+// payload.
+const MaxAnswerBytes = guest.ResultBytes
+
+// Contract is one way in which a program says that it is ready and takes requests.
+type Contract struct {
+	Name  string
+	Title string // for people
+	Ready string // by what it is known to be ready, for people: "it waits in ..."
+
+	// What a deployment may have; what its contract has not is refused by name.
+	Arguments bool // event keys that come one by one, and argument nodes
+	Imports   bool // import nodes
+	WarmUps   bool // invocations before the capture
+	Port      bool // a port that it listens on, and a path that has to answer
+
+	// Environment is what a program finds in its environment besides what its function
+	// sets; nil: nothing. A function cannot set these names.
+	Environment func(*functions.Function) map[string]string
+	// Await runs a program that was just started until it is ready to be captured; what it
+	// leaves with Instance.Keep is open in the node. nil: it is a driver, which says so in
+	// answer to LOAD.
+	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error
+	// Serve has a program answer a request. What the program does wrong is an
+	// *instance.HandlerError or one of package instance's errors; the answer is
+	// whatever the program says, at most MaxAnswerBytes. nil: it is a driver.
+	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
+}
+
+// Call is a request.
+type Call struct {
+	RequestID string
+	Event     []byte // JSON
+	Context   []byte // JSON object, as drivers are given it
+	Deadline  time.Time
+}
+
+// Answer makes JSON of what a program has answered: itself where it is JSON, else a string
+// of the text that it is.
+func Answer(answer []byte) ([]byte, error) {
+	switch {
+	case json.Valid(answer):
+		return bytes.TrimSpace(answer), nil
+	case utf8.Valid(answer):
+		return json.Marshal(string(answer))
+	}
+	return nil, &instance.HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is neither JSON nor text in UTF-8"}
+}
+
+var all []*Contract
+
+// Register adds a contract. A folder calls it from its init; what contradicts another
+// folder panics.
+func Register(c *Contract) {
+	if c.Name == "" || c.Title == "" || c.Ready == "" || (c.Await == nil) != (c.Serve == nil) {
+		panic(fmt.Sprintf("contract %q is incomplete", c.Name))
+	}
+	if slices.ContainsFunc(all, func(o *Contract) bool { return o.Name == c.Name }) {
+		panic(fmt.Sprintf("two contracts %q", c.Name))
+	}
+	all = append(all, c)
+	slices.SortFunc(all, func(a, b *Contract) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// All returns the contracts, sorted by name.
+func All() []*Contract { return slices.Clone(all) }
+
+// ByName returns the contract of a name; "" is Driver. The error matches
+// lineage.ErrInvalid.
+func ByName(name string) (*Contract, error) {
+	if name == "" {
+		name = Driver
+	}
+	var names []string
+	for _, c := range all {
+		if c.Name == name {
+			return c, nil
+		}
+		names = append(names, c.Name)
+	}
+	return nil, fmt.Errorf("contract %q is not one of %s: %w", name, strings.Join(names, ", "), lineage.ErrInvalid)
+}
+
+// Of returns the contract of a deployment with these settings.
+func Of(s *functions.Settings) (*Contract, error) {
+	if s.Program == nil {
+		return ByName(Driver)
+	}
+	return ByName(s.Program.Contract)
+}
+
+// Runtime is what a deployment asks its image for: see runtimes.ParseAsk.
+func Runtime(s *functions.Settings) string {
+	if s.Program != nil {
+		return Loader
+	}
+	return s.Runtime
+}

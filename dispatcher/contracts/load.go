@@ -1,0 +1,45 @@
+package contracts
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+
+	"seuss/dispatcher/functions"
+)
+
+// Load is the payload of LOAD (guest/abi/driver.h), and the form in which code is stored.
+type Load struct {
+	Handler string            `json:"handler"` // that a driver calls
+	Files   map[string][]byte `json:"files"`   // encoding/json writes them in base64, keys sorted
+	// Environment is set before the code is imported, or added to what a program finds.
+	Environment map[string]string `json:"environment,omitempty"`
+	// WarmUp are events on which the function is invoked before its node is
+	// captured. They are the dispatcher's business; the driver reads past them.
+	WarmUp []json.RawMessage `json:"warm_up,omitempty"`
+
+	// Command is what the loader becomes in Dir, after it has written Files below TaskRoot,
+	// each of them executable. Its first word is absolute, or relative to Dir. A driver is
+	// sent neither.
+	Command []string `json:"command,omitempty"`
+	Dir     string   `json:"dir,omitempty"`
+	// Contract, Port and ReadyPath say how the program is known to be ready: with them in
+	// the code its digest says what a node was made by. The loader reads past them.
+	Contract  string `json:"contract,omitempty"`
+	Port      uint16 `json:"port,omitempty"`
+	ReadyPath string `json:"ready_path,omitempty"`
+}
+
+// Document is what the loader is told of a program.
+func (c *Contract) Document(f *functions.Function, files map[string][]byte) Load {
+	p := f.Settings.Program
+	l := Load{
+		Handler: f.Handler, Files: files, Environment: map[string]string{},
+		Command: slices.Clone(p.Command), Dir: TaskRoot, Contract: c.Name, Port: p.Port, ReadyPath: p.ReadyPath,
+	}
+	if c.Environment != nil {
+		maps.Copy(l.Environment, c.Environment(f))
+	}
+	maps.Copy(l.Environment, f.Settings.Environment)
+	return l
+}

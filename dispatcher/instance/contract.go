@@ -1,0 +1,55 @@
+package instance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"seuss/lineage"
+	"seuss/vmm/vsock"
+)
+
+// What a contract other than a driver's has of an instance: runs of its guest, the streams
+// that its program opens to the monitor, and what it writes to its standard output.
+
+// Until runs the guest until done, which is asked by this goroutine whenever the guest has
+// sent something or rests. Whatever else ends the run is an error.
+func (i *Instance) Until(ctx context.Context, deadline time.Time, done func() bool) error {
+	_, err := i.run(ctx, deadline, done)
+	return err
+}
+
+// Meet has the streams accepted that the program opens to the ports of contracts, from now
+// to the end of the instance; nil: they are refused. It is called by the goroutine that
+// runs the guest, and an error of its refuses the stream.
+func (i *Instance) Meet(accept vsock.AcceptFunc) { i.met = accept }
+
+// Keep makes c the stream that has to be open when the instance is captured, and that
+// instances of the snapshot find again; nil: there is none. All others end there.
+func (i *Instance) Keep(c *vsock.Conn) { i.vm.stream.conn = c }
+
+// Kept is the stream that was open when the instance's snapshot was taken, or that Keep was
+// given; nil: none.
+func (i *Instance) Kept() *vsock.Conn { return i.vm.stream.conn }
+
+// Output has what the program writes to its standard output given to f, in place of the
+// logs and without their bound, until the end of the instance. p is valid during the call.
+func (i *Instance) Output(f func(p []byte)) {
+	i.vm.logs.output = f
+	i.vm.m.LimitConsole(unlimited)
+}
+
+// unlimited is for output that somebody else bounds, a number of bytes.
+const unlimited = 1 << 62
+
+// Taken is what the instance has taken in from outside since it began, which for a driver's
+// is what Purity says at a question.
+func (i *Instance) Taken() (lineage.Purity, error) { return i.Purity(Want{}) }
+
+// met takes a stream to a contract's port.
+func (vm *VM) met(c *vsock.Conn) error {
+	if vm.instance == nil || vm.instance.met == nil {
+		return fmt.Errorf("port %d: nobody serves its contract: %w", c.HostPort(), errNoWay)
+	}
+	return vm.instance.met(c)
+}
