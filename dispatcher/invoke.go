@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
@@ -33,6 +35,7 @@ type invocation struct {
 	f        *function
 	event    event
 	progress *inflight.Progress // nil: nobody looks
+	away     away
 	deadline time.Time
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
@@ -109,7 +112,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, memory: req.Memory, onReset: req.OnReset}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -133,10 +136,6 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 	if version == "" {
 		version = "$LATEST"
 	}
-	memory := i.f.image.MemoryBytes >> 20
-	if m := i.f.bounds.MemoryMiB; m > 0 {
-		memory = uint64(m)
-	}
 	b = append(b, `{"aws_request_id":`...)
 	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
 	b = append(b, `,"function_name":"`...)
@@ -150,7 +149,7 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 		b = append(b, ARN(localRegion, access.AccountOf(functions.OwnerOf(key)), name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
-	b = strconv.AppendUint(b, memory, 10)
+	b = strconv.AppendUint(b, memoryOf(i.f.image, &i.f.bounds), 10)
 	b = append(b, `","log_group_name":"/aws/lambda/`...)
 	b = append(b, name...)
 	b = append(b, `","log_stream_name":`...)
@@ -222,4 +221,20 @@ func (i *invocation) End(here bool) {
 	if i.err == nil && start.State != nil {
 		i.d.costs.learn(start, i.result)
 	}
+}
+
+// NewRequestID returns a random UUID (RFC 9562, version 4), as Lambda's request and
+// revision ids are.
+func NewRequestID() string { return uuid.NewString() }
+
+// localRegion is the region in ARNs where nobody has named any.
+const localRegion = "local"
+
+// ARN is the ARN of a function; qualifier may be empty.
+func ARN(region, account, name, qualifier string) string {
+	arn := "arn:aws:lambda:" + region + ":" + account + ":function:" + name
+	if qualifier != "" {
+		arn += ":" + qualifier
+	}
+	return arn
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"seuss/dispatcher/bounds"
@@ -13,7 +14,10 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/planner"
+	"seuss/dispatcher/surroundings"
 	"seuss/guest"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -28,7 +32,9 @@ type maker struct {
 	images    *rootImages
 	snapshots *snapshots
 	pools     *pools
-	locks     keyedLocks // by what is made
+	locks     *keyedLocks // by what is made
+	planner   *planner.Planner
+	beside    bool // on machines of its own, which are made only where there is room for them
 	progress  func(step string, fraction float64)
 	loaded    func(Loaded) // nil: nobody wants to know
 }
@@ -115,6 +121,14 @@ func checkImports(modules []string) error {
 	return nil
 }
 
+// lend makes an instance for something to be captured.
+func (m *maker) lend(ctx context.Context, img *image, s *instance.Snapshot) (loan, error) {
+	if m.beside {
+		return m.pools.beside(img, s)
+	}
+	return m.pools.lend(ctx, nil, img, s, false)
+}
+
 // imported walks down one import node for each module: functions that share a prefix
 // of their imports share the nodes.
 func (m *maker) imported(ctx context.Context, imageName, runtimeName string, modules []string) (_ *instance.Snapshot, _ *image, runtime int, _ error) {
@@ -127,27 +141,28 @@ func (m *maker) imported(ctx context.Context, imageName, runtimeName string, mod
 	}
 	s, err := m.base(ctx, img, runtime)
 	for n := 0; err == nil && n < len(modules); n++ {
-		s, err = m.imports(ctx, img, s, modules[:n+1])
+		s, err = m.imports(ctx, img, s, modules[:n+1], 1)
 	}
 	return s, img, runtime, err
 }
 
-// imports returns the snapshot below parent in which the last of the modules is
+// imports returns the snapshot below parent in which the last n of the modules are
 // imported too.
-func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string) (*instance.Snapshot, error) {
+func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string, n int) (*instance.Snapshot, error) {
 	wanted := func(i *lineage.Info) bool {
 		return i.Kind == lineage.KindImport && slices.Equal(i.Key.Imports, modules)
 	}
-	name := modules[len(modules)-1]
+	added := modules[len(modules)-n:]
+	name := strings.Join(added, ", ")
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
 		m.progress("importing "+name, -1)
-		l, err := m.pools.lend(ctx, nil, img, parent, false)
+		l, err := m.lend(ctx, img, parent)
 		if err != nil {
 			return nil, err
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(name); err != nil {
+		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(added...); err != nil {
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
 		return l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
@@ -170,14 +185,20 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy
 	}
 	return m.make(ctx, parent.Node.ID, wanted, "function "+key.Function, func() (*instance.Snapshot, error) {
-		l, err := m.pools.lend(ctx, nil, img, parent, false)
+		l, err := m.lend(ctx, img, parent)
 		if err != nil {
 			return nil, err
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		told, err := l.Converse(ctx, began.Add(loadTimeout)).Load(code)
-		if err == nil && contract != nil {
+		session := l.Converse(ctx, began.Add(loadTimeout))
+		var told []byte
+		if contract == nil {
+			var request []byte
+			if request, err = m.around(img, runtime, f, code); err == nil {
+				told, err = session.Load(request)
+			}
+		} else if err = contracts.Become(session, code); err == nil {
 			err = contract.Await(ctx, l.Instance, f.Settings.Program, began.Add(loadTimeout))
 		}
 		saved := time.Since(began)
@@ -203,6 +224,31 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		return s, nil
 	})
+}
+
+// around makes of code the request with which it is loaded: Lambda's variables are in it.
+func (m *maker) around(img *image, runtime int, f *functions.Function, code []byte) ([]byte, error) {
+	within, err := m.outer.Of(&f.Settings)
+	if err != nil {
+		return nil, err
+	}
+	about := surroundings.Function{Function: f, MemoryMiB: memoryOf(img, &within)}
+	if rt := &img.Runtimes[runtime]; rt.Name != "" {
+		r, err := runtimes.ByName(rt.Name)
+		if err != nil {
+			return nil, err
+		}
+		about.Runtime = r.LambdaName(rt.Version)
+	}
+	return about.AddTo(code)
+}
+
+// memoryOf is what a function is told that it has, in MiB.
+func memoryOf(img *image, within *bounds.Function) uint64 {
+	if within.MemoryMiB > 0 {
+		return uint64(within.MemoryMiB)
+	}
+	return img.MemoryBytes >> 20
 }
 
 // decodeImports reads what a driver tells of a load. What is out of bounds comes from a
@@ -261,6 +307,9 @@ func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*i
 	parent, img, runtime, err := m.imported(ctx, f.Image, contracts.Runtime(&f.Settings), f.Imports)
 	if err != nil || m.host.ReadOnly {
 		return parent, err // the code is loaded for one invocation alone
+	}
+	if parent, err = m.planned(ctx, img, runtime, f, code, parent); err != nil {
+		return nil, err
 	}
 	return m.function(ctx, img, runtime, f, code, parent)
 }

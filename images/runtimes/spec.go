@@ -71,8 +71,11 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 		if err != nil {
 			return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
 		}
-		spec.Runtimes = []images.Runtime{{Name: r.Name, Version: found.Version, Program: spec.Program, Argv: spec.Argv, Env: spec.Env}}
+		rt := images.Runtime{Name: r.Name, Version: found.Version, Program: spec.Program, Argv: spec.Argv, Env: spec.Env}
+		rt.Env = r.around(&rt)
+		spec.Runtimes = []images.Runtime{rt}
 	}
+	addEverywhere(&spec)
 	return spec, nil
 }
 
@@ -96,6 +99,11 @@ func (r *Runtime) guestDigest() string {
 	}
 	h := sha256.New()
 	h.Write(guest.Kernel())
+	for _, e := range all {
+		if e.Everywhere != "" {
+			h.Write(e.Driver()[e.Main])
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(driver)) {
 		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(driver[name]))
 		h.Write(driver[name])
