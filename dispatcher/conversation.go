@@ -28,6 +28,10 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
+	if i.pool != nil {
+		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
+		i.Parking = &i.away
+	}
 	if i.f.contract != nil {
 		return i.serve(ctx, start)
 	}
@@ -153,7 +157,7 @@ func (i *invocation) load(s instance.Session) error {
 	var err error
 	if i.f.contract != nil {
 		err = contracts.Become(s, code)
-	} else {
+	} else if code, err = i.d.maker.around(i.f.image, i.f.runtime, &i.f.spec.Function, code); err == nil {
 		_, err = s.Load(code)
 	}
 	i.result.Timings.Load = time.Since(began)

@@ -35,6 +35,7 @@ type invocation struct {
 	f        *function
 	event    event
 	progress *inflight.Progress // nil: nobody looks
+	away     away
 	deadline time.Time
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
@@ -111,7 +112,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, memory: req.Memory, onReset: req.OnReset}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -135,10 +136,6 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 	if version == "" {
 		version = "$LATEST"
 	}
-	memory := i.f.image.MemoryBytes >> 20
-	if m := i.f.bounds.MemoryMiB; m > 0 {
-		memory = uint64(m)
-	}
 	b = append(b, `{"aws_request_id":`...)
 	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
 	b = append(b, `,"function_name":"`...)
@@ -152,7 +149,7 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 		b = append(b, ARN(localRegion, access.AccountOf(functions.OwnerOf(key)), name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
-	b = strconv.AppendUint(b, memory, 10)
+	b = strconv.AppendUint(b, memoryOf(i.f.image, &i.f.bounds), 10)
 	b = append(b, `","log_group_name":"/aws/lambda/`...)
 	b = append(b, name...)
 	b = append(b, `","log_stream_name":`...)

@@ -65,7 +65,7 @@ func TestPlanBesideADaemon(t *testing.T) {
 		}
 	}
 	d.kill()
-	hurry.Wait() // it is told that its daemon has gone
+	hurry.Wait()          // it is told that its daemon has gone
 	_, before := status() // of the state directory
 	d.start()
 	if st, made := status(); made < before || st.Digest == "" {

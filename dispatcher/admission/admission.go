@@ -1,7 +1,9 @@
 package admission
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -66,6 +68,8 @@ type Options struct {
 	Tracer      trace.Tracer // nil: no spans are made
 	Logs        Logs         // nil: what functions print is not kept
 	Quotas      *quota.Book  // of owners; nil: none are held to one
+	// Crowded, where it is not nil, reports whether no more instances can be parked.
+	Crowded func() bool
 }
 
 // Control lets invocations in.
@@ -104,6 +108,7 @@ type Entry struct {
 	invocation dispatcher.Invocation // nil: there is no result
 	times      span
 	progress   inflight.Progress
+	worker     *events.Worker // nil: it is no event
 }
 
 // Enter lets in an invocation of a function, by its name, before anything of it but its
@@ -122,7 +127,7 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	if err != nil {
 		stay.Leave()
 		c.refused()
-		return nil, err
+		return nil, c.crowded(err)
 	}
 	return &Entry{c: c, asked: function, target: target, ticket: ticket, stay: stay}, nil
 }
@@ -133,6 +138,20 @@ func (e *Entry) Deployment() *dispatcher.Deployment { return e.target }
 func (c *Control) refused() {
 	c.o.Metrics.NotInvoked(OutcomeRefused)
 	c.refusals.count(c.o.Log)
+}
+
+// crowded names what is behind a refusal where the machines are held by instances that wait
+// and cannot be parked.
+func (c *Control) crowded(err error) error {
+	var refused *sched.RefusedError
+	if c.o.Crowded == nil || !errors.As(err, &refused) || !c.o.Crowded() {
+		return err
+	}
+	switch refused.Reason {
+	case sched.QueueFull, sched.FunctionQueue, sched.TooLong, sched.Overload:
+		return &sched.RefusedError{Reason: sched.Instances, RetryAfter: refused.RetryAfter}
+	}
+	return err
 }
 
 // turnedAway counts what had no turn.
@@ -155,7 +174,7 @@ func isClients(err error) bool {
 func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
 	c := e.c
 	request.Function, request.Deployment, e.request = e.target.Name, e.target, request
-	request.Progress = &e.progress
+	request.Progress, request.Turn = &e.progress, e
 	e.times.arrived = time.Now()
 	number := c.entries.Add(e)
 	defer c.entries.Remove(number)
@@ -164,7 +183,7 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 		err = dispatcher.ErrKilled
 	}
 	if err != nil {
-		return nil, e.failed(ctx, err)
+		return nil, e.failed(ctx, c.crowded(err))
 	}
 	e.times.began = time.Now()
 	e.progress.Begin(e.times.began)
@@ -178,6 +197,25 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	}
 	e.times.ended = time.Now()
 	return e.invocation.Result(), nil
+}
+
+// Wanted, Pause and Resume make an entry whose turn has come the dispatcher.Turn of its
+// invocation.
+func (e *Entry) Wanted() bool { return e.c.o.Scheduler.Wanted() }
+
+func (e *Entry) Pause() {
+	e.stay.Pause()
+	e.ticket.Pause()
+	e.worker.Leave()
+}
+
+func (e *Entry) Resume(ctx context.Context, progress *inflight.Progress) error {
+	if err := e.ticket.Resume(ctx, progress); err != nil {
+		return err
+	}
+	e.stay.Begin()
+	e.worker.Return()
+	return nil
 }
 
 // failed counts and traces an invocation that has no result.
@@ -268,26 +306,33 @@ func (c *Control) Once(ctx context.Context, what Work, run func(context.Context)
 
 // Run is the run function of package events. An event is its deployment's: one that has got
 // the name since does not see it.
-func (c *Control) Run(ctx context.Context, e events.Event) error {
+func (c *Control) Run(ctx context.Context, e events.Event) (answer events.Answer, err error) {
 	entry, err := c.Enter(e.Function)
 	if err != nil {
-		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
+		return answer, permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
+	entry.worker = e.Worker
 	if entry.target.ID != e.FunctionID { // one that is older than identities has none, and its events have none
-		return permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
+		return answer, permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
 	}
 	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
 	if err != nil {
-		return permanent(err)
+		return answer, permanent(err)
 	}
-	if result.Error != nil && errors.Is(result.Error.Cause, dispatcher.ErrKilled) {
-		return events.Permanent(&failedError{result.Error}) // who has ended it wants no other attempt
+	answer.Version = dispatcher.VersionOf(entry.target.Name)
+	if result.Error == nil {
+		answer.Payload = bytes.Clone(result.Output) // the machine's reset may take it
+		return answer, nil
 	}
-	if result.Error != nil {
-		return &failedError{result.Error}
+	answer.Failed = true
+	if answer.Payload, err = json.Marshal(result.Error); err != nil {
+		answer.Payload = nil
 	}
-	return nil
+	if errors.Is(result.Error.Cause, dispatcher.ErrKilled) {
+		return answer, events.Permanent(&failedError{result.Error}) // who has ended it wants no other attempt
+	}
+	return answer, &failedError{result.Error}
 }
 
 // permanent marks errors that no further attempt changes.

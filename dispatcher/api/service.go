@@ -7,6 +7,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/park"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -105,6 +106,8 @@ type Deployments interface {
 	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
 	PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error)
 	RemoveAlias(name, alias string) error
+	Attach(name, qualifier, revision string, edit func(*functions.Attached) error) (functions.Function, error)
+	URLTarget(id string) (name string, u *functions.URL, err error)
 }
 
 // Hosted is a service in this process, with what its front doors need beside.
@@ -114,6 +117,8 @@ type Hosted interface {
 	// Run is Invoke for who has something to do between the result and the reset of the
 	// machine.
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
+	// Lot is where instances that wait are parked.
+	Lot() *park.Lot
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	LambdaRuntime(*functions.Function) string

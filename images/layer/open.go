@@ -155,7 +155,7 @@ func (l *Layer) check() error {
 		if clean, err := cleanPath(string(p)); err != nil || clean != string(p) {
 			return corrupt("entry %q is no path of a layer", p)
 		}
-		if strings.HasPrefix(string(p[bytes.LastIndexByte(p, '/')+1:]), whiteoutPrefix) {
+		if strings.HasPrefix(string(p[bytes.LastIndexByte(p, '/')+1:]), WhiteoutPrefix) {
 			return corrupt("entry %q is a whiteout, and not known as one", p)
 		}
 		if e.Inode == 0 && e.Flags == 0 {
@@ -244,6 +244,10 @@ func (l *Layer) Header() Header { return l.header }
 
 // Digest identifies the layer.
 func (l *Layer) Digest() Digest { return l.header.Digest }
+
+// Sums are the CRC-32C of each page of content: of the file from its second page on. Do not
+// modify them.
+func (l *Layer) Sums() []uint32 { return l.sums }
 
 // Verify reads the content and compares it with its checksums and digests. The error
 // wraps ErrCorrupt and names the first page that differs.

@@ -70,10 +70,13 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 	if len(set.Environment) > 0 {
 		c.Environment = &environment{set.Environment}
 	}
-	c.TracingConfig.Mode = "PassThrough"
-	c.Ephemeral.Size = 512
-	c.SnapStart.ApplyOn, c.SnapStart.OptimizationStatus = "None", "Off"
-	c.LoggingConfig.LogFormat, c.LoggingConfig.LogGroup = "Text", "/aws/lambda/"+name
+	c.TracingConfig.Mode = tracingPassed
+	c.Ephemeral.Size = ephemeralMB
+	c.SnapStart.ApplyOn, c.SnapStart.OptimizationStatus = cmp.Or(set.SnapStart, snapStartNone), "Off"
+	if set.SnapStart != "" && c.Version != dispatcher.Latest {
+		c.SnapStart.OptimizationStatus = "On"
+	}
+	c.LoggingConfig.LogFormat, c.LoggingConfig.LogGroup = logText, logGroup(name)
 	return c
 }
 
@@ -97,32 +100,26 @@ type settingsRequest struct {
 	MemorySize  *int
 	Environment *environment
 
-	// What would change how the function runs and is not offered: refused rather
-	// than ignored.
-	Layers            []string
-	VpcConfig         *struct{ SubnetIds, SecurityGroupIds []string }
-	FileSystemConfigs []struct{}
-	DeadLetterConfig  *struct{ TargetArn string }
-	ImageConfig       *struct{}
-	EphemeralStorage  *struct{ Size int }
+	SnapStart *struct{ ApplyOn string }
+
+	notOffered
 }
 
 // apply checks the fields and writes those that are there into settings and
 // handler.
-func (r *settingsRequest) apply(set *functions.Settings, handler *string, memoryLimitMiB int) error {
-	switch {
-	case len(r.Layers) > 0:
-		return server.InvalidParameter("Layers are not supported: put the files into the function's archive.")
-	case r.VpcConfig != nil && len(r.VpcConfig.SubnetIds)+len(r.VpcConfig.SecurityGroupIds) > 0:
-		return server.InvalidParameter("VpcConfig is not supported: guests have no network.")
-	case len(r.FileSystemConfigs) > 0:
-		return server.InvalidParameter("FileSystemConfigs are not supported.")
-	case r.DeadLetterConfig != nil && r.DeadLetterConfig.TargetArn != "":
-		return server.InvalidParameter("DeadLetterConfig is not supported.")
-	case r.ImageConfig != nil:
-		return server.InvalidParameter("ImageConfig is not supported: the package type is Zip.")
-	case r.EphemeralStorage != nil && r.EphemeralStorage.Size > 512:
-		return server.InvalidParameter("EphemeralStorage beyond 512 MB is not supported: files are memory of the guest.")
+func (r *settingsRequest) apply(name string, set *functions.Settings, handler *string, memoryLimitMiB int) error {
+	if err := r.check(name); err != nil {
+		return err
+	}
+	if v := r.SnapStart; v != nil {
+		switch v.ApplyOn {
+		case "", snapStartNone:
+			set.SnapStart = ""
+		case snapStartVersions: // they start from snapshots, as everything does
+			set.SnapStart = v.ApplyOn
+		default:
+			return server.Validation("snapStart.applyOn", v.ApplyOn, "Member must satisfy enum value set: [PublishedVersions, None]")
+		}
 	}
 	if v := r.Description; v != nil {
 		if len(*v) > maxDescription {
