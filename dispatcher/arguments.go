@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,19 +117,30 @@ func (p *prefixes) recurs(f *Deployment, bound []lineage.Binding) bool {
 
 var errCaptured = errors.New("captured")
 
-// CaptureArgument runs a lazy function on event until it asks for the key
-// stopAt ("" means the first key that the event does not have) and makes an
-// argument node there. The node's purity certificate says whether outside
-// input went into it; an impure one is made all the same, for it was asked for.
-func (d *Dispatcher) CaptureArgument(ctx context.Context, name string, raw []byte, stopAt string) (*lineage.Node, error) {
-	n, err := d.captureExplicit(ctx, name, raw, stopAt)
+// Capture says which argument snapshot is wanted.
+type Capture struct {
+	Event json.RawMessage `json:"event"`
+	// StopAt is the key at whose question the snapshot is taken; "": the first one that
+	// the event does not have.
+	StopAt string `json:"stop_at,omitempty"`
+	// AllowImpure: outside input (time, random bytes, what came over the network, the
+	// context) may have gone into the state, and every invocation that starts from it has
+	// the same.
+	AllowImpure bool `json:"allow_impure,omitempty"`
+}
+
+// CaptureArgument runs a lazy function until it asks for an argument, and makes an
+// argument node there. A state that is impure by the node's certificate is refused with
+// ErrImpure, unless c allows it.
+func (d *Dispatcher) CaptureArgument(ctx context.Context, name string, c Capture) (*lineage.Node, error) {
+	n, err := d.captureExplicit(ctx, name, &c)
 	if err != nil {
 		return nil, fmt.Errorf("argument snapshot of %q: %w", name, err)
 	}
 	return n, nil
 }
 
-func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byte, stopAt string) (*lineage.Node, error) {
+func (d *Dispatcher) captureExplicit(ctx context.Context, name string, c *Capture) (*lineage.Node, error) {
 	spec, err := d.Lookup(name)
 	if err != nil {
 		return nil, err
@@ -139,7 +152,7 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if !f.spec.Lazy {
 		return nil, fmt.Errorf("%w: deploy it with --lazy-args", ErrNotLazy)
 	}
-	i, err := newInvocation(f, &Request{Event: raw}, time.Now())
+	i, err := newInvocation(f, &Request{Event: c.Event}, time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -151,14 +164,14 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 		}
 	}
 	stops := func(key string) bool {
-		if stopAt != "" {
-			return key == stopAt
+		if c.StopAt != "" {
+			return key == c.StopAt
 		}
 		_, has := i.event.value(key)
 		return !has
 	}
 	if t.Node.Info.Kind == lineage.KindArgument && stops(t.Node.Info.Key.NextKey) {
-		return t.Node, nil // it is there already
+		return t.Node, c.allows(t.Node.Info.Purity) // it is there already
 	}
 	var made *instance.Snapshot
 	i.capture = func(i *invocation, w instance.Want) error {
@@ -166,6 +179,9 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 			return nil
 		}
 		purity, err := i.Purity(w)
+		if err == nil {
+			err = c.allows(purity)
+		}
 		if err != nil {
 			return err
 		}
@@ -188,8 +204,16 @@ func (d *Dispatcher) captureExplicit(ctx context.Context, name string, raw []byt
 	if failure := i.result.Error; failure != nil {
 		return nil, cmp.Or(failure.Cause, error(failure))
 	}
-	if stopAt == "" {
+	if c.StopAt == "" {
 		return nil, fmt.Errorf("%w: it ended with the arguments that the event has", ErrNotAsked)
 	}
-	return nil, fmt.Errorf("%w %q", ErrNotAsked, stopAt)
+	return nil, fmt.Errorf("%w %q", ErrNotAsked, c.StopAt)
+}
+
+// allows says why a state may not become a snapshot.
+func (c *Capture) allows(p lineage.Purity) error {
+	if p.Pure() || c.AllowImpure {
+		return nil
+	}
+	return fmt.Errorf("%w (%s): every invocation that starts from it would have the same; ask for it before, or allow it with --allow-impure (\"allow_impure\")", ErrImpure, strings.Join(p.Reasons, ", "))
 }

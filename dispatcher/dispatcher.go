@@ -36,6 +36,8 @@ var (
 	ErrClosed = errors.New("dispatcher is closed")
 	// ErrNotLazy: argument snapshots need a function deployed with lazy arguments.
 	ErrNotLazy = errors.New("function was not deployed with lazy arguments")
+	// ErrImpure: what came from outside has gone into the state that was to be captured.
+	ErrImpure = errors.New("the state is impure")
 	// ErrExists: there is a function, or an alias, of that name already.
 	ErrExists = errors.New("it exists already")
 	// ErrRevision: the function has changed since the caller looked at it.

@@ -177,7 +177,11 @@ func (c *costs) candidates(f *function, e *event, chosen *instance.Snapshot, max
 		add(f.node, reason(f.node))
 	}
 	for _, t := range f.arguments {
-		add(t, reason(t))
+		why := reason(t)
+		if p := t.Node.Info.Purity; !p.Pure() {
+			why += "; impure: " + strings.Join(p.Reasons, ", ")
+		}
+		add(t, why)
 	}
 	return list
 }

@@ -348,14 +348,14 @@ func TestArgumentPolicy(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 	// By hand, at the key that the event does not have; twice it is the same.
-	n, err := s.CaptureArgument(t.Context(), "f", []byte(`{"rows": 3}`), "")
+	n, err := s.CaptureArgument(t.Context(), "f", Capture{Event: []byte(`{"rows": 3}`)})
 	if err != nil || n.Kind != lineage.KindArgument || n.Key.NextKey != "how" {
 		t.Fatalf("%+v, %v", n, err)
 	}
-	if again, err := s.CaptureArgument(t.Context(), "f", []byte(`{"rows": 3}`), "how"); err != nil || again.ID != n.ID {
+	if again, err := s.CaptureArgument(t.Context(), "f", Capture{Event: []byte(`{"rows": 3}`), StopAt: "how"}); err != nil || again.ID != n.ID {
 		t.Errorf("%v, %v", again, err)
 	}
-	if _, err := s.CaptureArgument(t.Context(), "f", []byte(`{"rows": 3, "how": 1}`), "never"); !errors.Is(err, ErrNotAsked) {
+	if _, err := s.CaptureArgument(t.Context(), "f", Capture{Event: []byte(`{"rows": 3, "how": 1}`), StopAt: "never"}); !errors.Is(err, ErrNotAsked) {
 		t.Error(err)
 	}
 	if got := paths("3", "9"); got != PathArgument {

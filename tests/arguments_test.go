@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"seuss/dispatcher"
@@ -35,7 +36,7 @@ func TestLazyArguments(t *testing.T) {
 	if plain.Path != dispatcher.PathFunction || string(plain.Output) != "[21, 1, false]" {
 		t.Fatalf("without argument nodes: path %s, %s", plain.Path, plain.Output)
 	}
-	first, err := d.CaptureArgument(ctx, "lazy", []byte(`{"factor": 3}`), "query")
+	first, err := d.CaptureArgument(ctx, "lazy", dispatcher.Capture{Event: []byte(`{"factor": 3}`), StopAt: "query"})
 	if err != nil {
 		t.Fatal(describe(err))
 	}
@@ -78,11 +79,11 @@ func TestLazyArguments(t *testing.T) {
 		}
 	}
 
-	if _, err := d.CaptureArgument(ctx, "lazy", []byte(`{"factor": 5, "rows": 10, "query": 3}`), "never"); !errors.Is(err, dispatcher.ErrNotAsked) {
+	if _, err := d.CaptureArgument(ctx, "lazy", dispatcher.Capture{Event: []byte(`{"factor": 5, "rows": 10, "query": 3}`), StopAt: "never"}); !errors.Is(err, dispatcher.ErrNotAsked) {
 		t.Errorf("a key that is never asked for: %v", err)
 	}
 	deploy(t, d, "eager", jsonFunction, nil)
-	if _, err := d.CaptureArgument(ctx, "eager", []byte(`{}`), ""); !errors.Is(err, dispatcher.ErrNotLazy) {
+	if _, err := d.CaptureArgument(ctx, "eager", dispatcher.Capture{Event: []byte(`{}`)}); !errors.Is(err, dispatcher.ErrNotLazy) {
 		t.Errorf("an eager function: %v", err)
 	}
 }
@@ -104,7 +105,12 @@ func TestPurity(t *testing.T) {
 		{"uuid", "import uuid\n    x = str(uuid.uuid4()) * event['a']", false},
 	} {
 		deploy(t, d, "purity", "import random\ndef handler(event, context):\n    "+c.source+"\n    return [str(x), event['b']]\n", lazy)
-		n, err := d.CaptureArgument(context.Background(), "purity", []byte(`{"a": 2}`), "b")
+		want := dispatcher.Capture{Event: []byte(`{"a": 2}`), StopAt: "b"}
+		if _, err := d.CaptureArgument(t.Context(), "purity", want); (err == nil) != c.pure || err != nil && !errors.Is(err, dispatcher.ErrImpure) {
+			t.Errorf("%s: without leave: %s", c.name, describe(err))
+		}
+		want.AllowImpure = true
+		n, err := d.CaptureArgument(t.Context(), "purity", want)
 		if err != nil {
 			t.Errorf("%s: %s", c.name, describe(err))
 			continue
@@ -114,6 +120,17 @@ func TestPurity(t *testing.T) {
 		}
 		if !c.pure && len(n.Info.Purity.Reasons) == 0 {
 			t.Errorf("%s: impure without a reason", c.name)
+		}
+		want.AllowImpure = false
+		if _, err := d.CaptureArgument(t.Context(), "purity", want); errors.Is(err, dispatcher.ErrImpure) == c.pure {
+			t.Errorf("%s: there already, without leave: %s", c.name, describe(err))
+		}
+		r, err := d.Invoke(t.Context(), dispatcher.Request{Function: "purity", Event: []byte(`{"a": 2, "b": 1}`), Explain: true})
+		if err != nil {
+			t.Fatal(describe(err))
+		}
+		if last := r.Candidates[len(r.Candidates)-1]; strings.Contains(last.Reason, "; impure: ") == c.pure {
+			t.Errorf("%s: explained as %+v", c.name, last)
 		}
 	}
 }

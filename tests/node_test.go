@@ -259,7 +259,7 @@ exports.handler = async (event) => {
   const known = 'query' in event;
   return { known, answer: table[event.query], keys: Object.keys(event).sort(), missing: event.missing };
 };`, true)
-	n, err := d.CaptureArgument(t.Context(), "lazy", []byte(`{"rows": 1000, "query": 5}`), "query")
+	n, err := d.CaptureArgument(t.Context(), "lazy", dispatcher.Capture{Event: []byte(`{"rows": 1000, "query": 5}`), StopAt: "query", AllowImpure: true})
 	if err != nil {
 		t.Fatal(describe(err))
 	}

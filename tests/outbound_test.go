@@ -161,7 +161,7 @@ func TestOutboundSnapshot(t *testing.T) {
 	deploy(t, d, "outlazy", outboundLazy, lazy)
 	t.Cleanup(func() { d.RemoveFunction("outlazy") })
 	args := fmt.Sprintf(`{"addr": %q, "echo": %d`, outsideAddr, echo)
-	node, err := d.CaptureArgument(t.Context(), "outlazy", []byte(args+"}"), "query")
+	node, err := d.CaptureArgument(t.Context(), "outlazy", dispatcher.Capture{Event: []byte(args + "}"), StopAt: "query", AllowImpure: true})
 	if err != nil {
 		t.Fatal(describe(err))
 	}

@@ -68,7 +68,7 @@ func TestNodesMoveBetweenPlatforms(t *testing.T) {
 				deploy(t, d, "far", far, nil)
 				run(d, "far", `{"how": "grow"}`, `"right"`, dispatcher.PathFunction)
 				deploy(t, d, "first", lazy, func(s *dispatcher.FunctionSpec) { s.Lazy = true })
-				if _, err := d.CaptureArgument(context.Background(), "first", []byte(`{"rows": 1000}`), ""); err != nil {
+				if _, err := d.CaptureArgument(context.Background(), "first", dispatcher.Capture{Event: []byte(`{"rows": 1000}`)}); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -23,7 +23,7 @@ def handler(event:, context:)
   { known: known, answer: query && table[query], keys: event.keys.sort, missing: event["missing"], slow: slow }
 end
 `, true)
-	n, err := d.CaptureArgument(t.Context(), "lazy", []byte(`{"rows": 1000, "query": 5}`), "query")
+	n, err := d.CaptureArgument(t.Context(), "lazy", dispatcher.Capture{Event: []byte(`{"rows": 1000, "query": 5}`), StopAt: "query"})
 	if err != nil {
 		t.Fatal(describe(err))
 	}
@@ -70,7 +70,7 @@ func TestRubyPurity(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			deployRuby(t, d, x.name, "main.handler", "def handler(event:, context:)\n  event[\"a\"]\n  "+x.before+"\n  event[\"b\"]\nend", true)
-			n, err := d.CaptureArgument(t.Context(), x.name, []byte(`{"a": 1, "b": 2}`), "b")
+			n, err := d.CaptureArgument(t.Context(), x.name, dispatcher.Capture{Event: []byte(`{"a": 1, "b": 2}`), StopAt: "b", AllowImpure: true})
 			if err != nil {
 				t.Fatal(describe(err))
 			}

@@ -37,6 +37,7 @@ const (
 	NotLazy         Code = "not_lazy"
 	Killed          Code = "killed" // somebody who may has ended it
 	NotAsked        Code = "not_asked"
+	Impure          Code = "impure"         // a state that was to be captured
 	QuotaExceeded   Code = "quota_exceeded" // what the owner may have
 	NotAllowed      Code = "not_allowed"    // beyond what the daemon, or the token, allows
 	ReadOnly        Code = "read_only"
@@ -134,12 +135,6 @@ type UnderWay struct {
 type Run struct {
 	Function   dispatcher.FunctionSpec `json:"function"`
 	Invocation Invocation              `json:"invocation"`
-}
-
-// Capture asks for an argument snapshot.
-type Capture struct {
-	Event  json.RawMessage `json:"event"`
-	StopAt string          `json:"stop_at,omitempty"`
 }
 
 // Imports asks for an import snapshot.

@@ -76,6 +76,7 @@ var faults = []Fault{
 	{quota.ErrExceeded, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
 	{bounds.ErrBeyond, NotAllowed, http.StatusForbidden, LambdaParameter, http.StatusBadRequest, ExitFailure},
 	{dispatcher.ErrNotLazy, NotLazy, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{dispatcher.ErrImpure, Impure, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{dispatcher.ErrNotAsked, NotAsked, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{instance.ErrCPU, Failed, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	// As a function's error in the result of its invocation they do not come here: this

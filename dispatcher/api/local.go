@@ -259,8 +259,8 @@ func (l Local) Import(ctx context.Context, image string, modules []string) (*Sna
 }
 
 // CaptureArgument implements the noun.
-func (l Local) CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*Snapshot, error) {
-	return l.describe(l.Dispatcher.CaptureArgument(ctx, function, event, stopAt))
+func (l Local) CaptureArgument(ctx context.Context, function string, c dispatcher.Capture) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.CaptureArgument(ctx, function, c))
 }
 
 // Receive implements the noun.

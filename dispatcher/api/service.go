@@ -58,7 +58,7 @@ type Snapshots interface {
 type Captures interface {
 	Base(ctx context.Context, image string) (*Snapshot, error)
 	Import(ctx context.Context, image string, modules []string) (*Snapshot, error)
-	CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*Snapshot, error)
+	CaptureArgument(ctx context.Context, function string, c dispatcher.Capture) (*Snapshot, error)
 	// Receive takes over the nodes of an image of a lineage, and gives the last one
 	// a tag if that is not empty.
 	Receive(ctx context.Context, src *oci.Source, tag string) (*Imported, error)

@@ -135,7 +135,7 @@ func TestOneImportAtATime(t *testing.T) {
 	t.Parallel()
 	f := servertest.New(t)
 	f.AddImage(t)
-	s, _ := f.Serve(t, nil)
+	s := f.Server(t, func(o *servertest.Options) { o.BodyStall = time.Second })
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

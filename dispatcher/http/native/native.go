@@ -320,12 +320,12 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var in api.Capture
+	var in dispatcher.Capture
 	if err := read(r, maxNativeRequest, &in); err != nil {
 		return err
 	}
 	n, err := once(s, r, admission.Capture, name, func(ctx context.Context) (*api.Snapshot, error) {
-		return s.Service.CaptureArgument(ctx, name, in.Event, in.StopAt)
+		return s.Service.CaptureArgument(ctx, name, in)
 	})
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }

@@ -45,7 +45,7 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 			panic(http.ErrAbortHandler)
 		}
 		if r.ContentLength != 0 {
-			body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout)}
+			body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout), stall: s.BodyStall}
 			// It holds for what net/http reads of a body that no handler wants, too.
 			body.control.SetReadDeadline(body.end)
 			stateOf(r).timed, r.Body = body, body

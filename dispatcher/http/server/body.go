@@ -66,11 +66,11 @@ func ReadBody(r *http.Request, limit int64, operation string) ([]byte, error) {
 var errBodies = &Refusal{Status: http.StatusTooManyRequests, Code: api.LambdaThrottled, Reason: "ConcurrentInvocationLimitExceeded", RetryAfter: time.Second,
 	Message: "Rate Exceeded: the bodies of the requests that are being read take all memory that there is for them"}
 
-// Limits of a body's time.
-const (
-	bodyStall   = 10 * time.Second // without a byte of it
-	bodyTimeout = 2 * time.Minute  // for all of it
-)
+// DefaultBodyStall is how long a body may stand still.
+const DefaultBodyStall = 10 * time.Second
+
+// bodyTimeout is for all of a body.
+const bodyTimeout = 2 * time.Minute
 
 // timedBody ends a body that does not come. The deadline is taken back at its
 // end: the connection is read on while the function runs, to notice a client
@@ -79,10 +79,11 @@ type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
 	end     time.Time
+	stall   time.Duration
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
-	deadline := time.Now().Add(bodyStall)
+	deadline := time.Now().Add(b.stall)
 	if b.end.Before(deadline) {
 		deadline = b.end
 	}

@@ -11,7 +11,7 @@ import (
 // timedBody takes its deadline back when the body is whole.
 func TestBodyDeadline(t *testing.T) {
 	w := &deadlines{}
-	b := &timedBody{ReadCloser: io.NopCloser(strings.NewReader("body")), control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout)}
+	b := &timedBody{ReadCloser: io.NopCloser(strings.NewReader("body")), control: http.NewResponseController(w), end: time.Now().Add(bodyTimeout), stall: DefaultBodyStall}
 	if _, err := io.ReadAll(b); err != nil {
 		t.Fatal(err)
 	}

@@ -24,8 +24,8 @@ import (
 // the largest deployments, or eighty of the largest events.
 const DefaultBodyBytes = 512 << 20
 
-// Options configure a Server. All but Logs, Log, Region, Account, Sandbox and BodyBytes
-// are needed; they stay the caller's.
+// Options configure a Server. All but Logs, Log, Region, Account, Sandbox, BodyBytes and
+// BodyStall are needed; they stay the caller's.
 type Options struct {
 	Service   api.Hosted
 	Admission *admission.Control // of the Service's invocations, on Scheduler, with Metrics
@@ -52,6 +52,8 @@ type Options struct {
 	Keys *access.Keeper
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
+	// BodyStall is how long a body may stand still; 0: DefaultBodyStall.
+	BodyStall time.Duration
 }
 
 // Server answers requests; it is an http.Handler. What its options hold is there
@@ -94,6 +96,9 @@ func New(o Options) *Server {
 	}
 	if s.BodyBytes <= 0 {
 		s.BodyBytes = DefaultBodyBytes
+	}
+	if s.BodyStall <= 0 {
+		s.BodyStall = DefaultBodyStall
 	}
 	s.bodies = semaphore.NewWeighted(s.BodyBytes)
 	routes := &Routes{s, s.mux}

@@ -269,7 +269,7 @@ func (f *Fake) Import(context.Context, string, []string) (*api.Snapshot, error) 
 	return f.node(lineage.KindImport)
 }
 
-func (f *Fake) CaptureArgument(context.Context, string, []byte, string) (*api.Snapshot, error) {
+func (f *Fake) CaptureArgument(context.Context, string, dispatcher.Capture) (*api.Snapshot, error) {
 	return f.node(lineage.KindArgument)
 }
 

@@ -154,7 +154,7 @@ func (f *demoFunction) deploy(ctx context.Context, d cmdline.Service, r *runtime
 	if f.StopAt == "" {
 		return nil
 	}
-	_, err := d.CaptureArgument(ctx, f.name, []byte(f.Event), f.StopAt)
+	_, err := d.CaptureArgument(ctx, f.name, dispatcher.Capture{Event: []byte(f.Event), StopAt: f.StopAt, AllowImpure: true})
 	return err
 }
 

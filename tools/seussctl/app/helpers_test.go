@@ -72,8 +72,8 @@ func (f *fakeEngine) RunOnce(_ context.Context, s dispatcher.FunctionSpec, r dis
 	f.spec, f.request = s, r
 	return f.result, f.err
 }
-func (f *fakeEngine) CaptureArgument(_ context.Context, _ string, event []byte, stopAt string) (*api.Snapshot, error) {
-	f.argument, f.stopAt = event, stopAt
+func (f *fakeEngine) CaptureArgument(_ context.Context, _ string, c dispatcher.Capture) (*api.Snapshot, error) {
+	f.argument, f.stopAt = c.Event, c.StopAt
 	return f.made()
 }
 func (f *fakeEngine) Receive(context.Context, *oci.Source, string) (*api.Imported, error) {

@@ -134,7 +134,7 @@ func deployCold(ctx context.Context, e *cmdline.Env) (functions []coldFunction, 
 			if _, err := d.Deploy(ctx, sample(f.name, f.code, f.lazy, f.imports)); err != nil || f.stopAt == "" {
 				return err
 			}
-			_, err := d.CaptureArgument(ctx, f.name, []byte(f.first), f.stopAt)
+			_, err := d.CaptureArgument(ctx, f.name, dispatcher.Capture{Event: []byte(f.first), StopAt: f.stopAt})
 			return err
 		})
 		if err == nil {

@@ -54,7 +54,7 @@ func deployBench(ctx context.Context, e *cmdline.Env, d cmdline.Service) (*Bench
 			w.functionBytes = n.DeltaBytes
 		}
 	}
-	if _, err := d.CaptureArgument(ctx, BenchLazy, []byte(benchEvent), "items"); err != nil {
+	if _, err := d.CaptureArgument(ctx, BenchLazy, dispatcher.Capture{Event: []byte(benchEvent), StopAt: "items"}); err != nil {
 		return nil, err
 	}
 	w.others = e.BuiltRuntimes()
@@ -66,7 +66,7 @@ func deployBench(ctx context.Context, e *cmdline.Env, d cmdline.Service) (*Bench
 				return nil, err
 			}
 		}
-		if _, err := d.CaptureArgument(ctx, lazy, []byte(benchEvent), "items"); err != nil {
+		if _, err := d.CaptureArgument(ctx, lazy, dispatcher.Capture{Event: []byte(benchEvent), StopAt: "items"}); err != nil {
 			return nil, err
 		}
 	}

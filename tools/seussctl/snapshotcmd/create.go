@@ -22,6 +22,9 @@ until it asks for the key --stop-at (by default the first key that the event
 lacks) and captures it there. Later invocations whose event is equal so far
 start from this point. Until then it may reach what --allow-net names; connections
 that are open when the snapshot is taken are reset in what starts from it.
+Where it has read a clock, drawn random bytes, received from outside or looked at
+its context by then, all that start there would have the same: this is refused,
+with what it was, unless --allow-impure says that it may be.
 
 With --import: imports the modules on top of the base snapshot and captures
 that. Functions deployed with the same imports start from it.
@@ -36,6 +39,7 @@ commands do this by themselves when they need it.`,
 		Flags: []cli.Flag{
 			cmdline.EventFlag(),
 			&cli.StringFlag{Name: "stop-at", Usage: "capture where the function asks for `KEY`"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "allow-impure", Usage: "time, random bytes or other outside input may be part of what is captured"},
 			&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to import"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "base", Usage: "take the image's base snapshot"},
 			cmdline.AllowNetFlag(),
@@ -88,8 +92,8 @@ func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api
 	switch {
 	case asked != 1:
 		return nil, cmdline.Usagef(name, "%s needs one of: a function's NAME, --import MODULES, --base", name)
-	case function == "" && (c.IsSet("event") || c.IsSet("stop-at") || c.IsSet("allow-net")):
-		return nil, cmdline.Usagef(name, "--event, --stop-at and --allow-net belong to a function's NAME")
+	case function == "" && (c.IsSet("event") || c.IsSet("stop-at") || c.IsSet("allow-impure") || c.IsSet("allow-net")):
+		return nil, cmdline.Usagef(name, "--event, --stop-at, --allow-impure and --allow-net belong to a function's NAME")
 	case function != "" && c.IsSet("image"):
 		return nil, cmdline.Usagef(name, "--image belongs to --import and --base; a function has its image from its deployment")
 	case c.Bool("base"):
@@ -105,9 +109,9 @@ func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api
 	if err != nil {
 		return nil, err
 	}
-	stopAt := c.String("stop-at")
+	capture := dispatcher.Capture{Event: event, StopAt: c.String("stop-at"), AllowImpure: c.Bool("allow-impure")}
 	return func(d cmdline.Service) (*api.Snapshot, error) {
-		return d.CaptureArgument(c.Context, function, event, stopAt)
+		return d.CaptureArgument(c.Context, function, capture)
 	}, nil
 }
 

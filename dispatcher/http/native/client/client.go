@@ -206,11 +206,11 @@ func (c *Client) Import(ctx context.Context, image string, modules []string) (*a
 }
 
 // CaptureArgument implements api.Captures.
-func (c *Client) CaptureArgument(ctx context.Context, function string, event []byte, stopAt string) (*api.Snapshot, error) {
-	if err := checkEvent(event); err != nil {
+func (c *Client) CaptureArgument(ctx context.Context, function string, capture dispatcher.Capture) (*api.Snapshot, error) {
+	if err := checkEvent(capture.Event); err != nil {
 		return nil, fmt.Errorf("capture an argument of %q: %w", function, err)
 	}
-	return call[*api.Snapshot](ctx, c, "POST", functionPath(function)+"/snapshots", api.Capture{Event: event, StopAt: stopAt})
+	return call[*api.Snapshot](ctx, c, "POST", functionPath(function)+"/snapshots", capture)
 }
 
 // RemoveImage implements api.Images.

@@ -75,13 +75,15 @@ func TestTheSameAsLocal(t *testing.T) {
 		"flatten nothing":  func(s api.Service) (any, error) { return s.Flatten(ctx, "ffffffff", api.Flatten{}) },
 		"base":             func(s api.Service) (any, error) { return s.Base(ctx, "python") },
 		"import":           func(s api.Service) (any, error) { return s.Import(ctx, "python", []string{"json"}) },
-		"capture":          func(s api.Service) (any, error) { return s.CaptureArgument(ctx, "echo", []byte(`{}`), "k") },
-		"no image":         func(s api.Service) (any, error) { return s.RemoveImage(ctx, "nobody", false) },
-		"pools":            func(s api.Service) (any, error) { return s.Pools(ctx) },
-		"instances":        func(s api.Service) (any, error) { return s.Instances(ctx) },
-		"refresh":          func(s api.Service) (any, error) { return nil, s.Refresh(ctx) },
-		"remove no one":    func(s api.Service) (any, error) { return nil, s.RemoveFunction(ctx, "nobody") },
-		"remove no node":   func(s api.Service) (any, error) { return nil, s.RemoveSnapshot(ctx, "ffffffff", true) },
+		"capture": func(s api.Service) (any, error) {
+			return s.CaptureArgument(ctx, "echo", dispatcher.Capture{Event: []byte(`{}`), StopAt: "k"})
+		},
+		"no image":       func(s api.Service) (any, error) { return s.RemoveImage(ctx, "nobody", false) },
+		"pools":          func(s api.Service) (any, error) { return s.Pools(ctx) },
+		"instances":      func(s api.Service) (any, error) { return s.Instances(ctx) },
+		"refresh":        func(s api.Service) (any, error) { return nil, s.Refresh(ctx) },
+		"remove no one":  func(s api.Service) (any, error) { return nil, s.RemoveFunction(ctx, "nobody") },
+		"remove no node": func(s api.Service) (any, error) { return nil, s.RemoveSnapshot(ctx, "ffffffff", true) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, wantErr := ask(f)
