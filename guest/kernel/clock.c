@@ -2,6 +2,7 @@
  * clock.c: the calls on clocks, sleeping and interval timers. Every clock that
  * the program reads is counted: it makes the state that follows impure.
  */
+#include "exec.h"
 #include "thread_calls.h"
 
 #include <asm/signal.h>
@@ -47,6 +48,8 @@ static u64 read_clock(int clock)
 	}
 }
 
+enum { TIMERS = 32 }; /* of timer_create */
+
 /* Where the program reads the clock only to wait for a lock. */
 static u64 lock_sites[ABI_LOCK_SITES];
 static u32 lock_site_count;
@@ -55,6 +58,13 @@ void clock_lock_site(u64 address)
 {
 	if (lock_site_count < ABI_LOCK_SITES)
 		lock_sites[lock_site_count++] = address;
+}
+
+void timers_exec(void)
+{
+	for (int id = 0; id < TIMERS; id++)
+		sys_timer_delete(id);
+	lock_site_count = 0;
 }
 
 /* clock_gettime's caller is on top of the stack at the system call. */
@@ -282,7 +292,6 @@ long sys_alarm(u32 seconds)
 	return before.value.sec + (before.value.nsec > 0);
 }
 
-enum { TIMERS = 32 };
 static struct interval_timer *posix_timers; /* allocated at the first timer_create */
 
 static struct interval_timer *timer_find(int id)

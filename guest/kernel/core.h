@@ -30,6 +30,7 @@ struct thread {
 	enum thread_state state;
 	u32 tid;
 	bool wake_pending; /* a waiter of this thread was woken */
+	bool doomed;       /* ends before it returns to the program */
 	struct timer sleep_timer;
 	u64 cpu_ns; /* CPU time until it last stopped running */
 
@@ -60,6 +61,8 @@ void thread_interrupt(struct thread *t); /* a signal came: end its wait */
 void schedule(void);                     /* gives the CPU away unless current is RUNNING and alone */
 void yield(void);
 _Noreturn void thread_exit(void);
+void threads_end_others(void); /* returns when there is only the current one, which is the first then */
+void thread_end_doomed(void);  /* on the way to the program: ends a thread that another one ends */
 struct thread *thread_by_tid(u32 tid);
 u64 cpu_ns(void);                      /* CPU time of the process: time that was not idle */
 u64 thread_cpu_ns(struct thread *t);

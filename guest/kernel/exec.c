@@ -1,224 +1,244 @@
 /*
- * exec.c: loads the one program: its segments, its dynamic loader, its stack.
- * An ET_EXEC that the image names as its program was put at its link
- * addresses by the monitor; everything else is mapped as mmap would.
+ * exec.c: starts programs: the first, at boot, and with execve another in its place.
+ * There is one process and one address space, so the old program's memory is given back
+ * before the new one is placed. Up to there nothing is changed, and whatever is wrong
+ * is the call's error; what goes wrong afterwards kills, as on Linux.
  */
-#include "core.h"
-#include "extended.h"
+#include "exec.h"
+#include "far.h"
+#include "inplace.h"
 #include "map.h"
-#include "protect.h"
+#include "thread_calls.h"
 
+#include <asm/signal.h>
+#include <asm/stat.h>
 #include <linux/fcntl.h>
+#include <linux/stat.h>
 
-enum { STACK_BYTES = 8 << 20, GUARD_BYTES = 1 << 20, MAX_PHDRS = 32 };
+enum { PATH_BYTES = 4096, SCRIPTS = 5 /* fs/exec.c: exec_binprm */ };
 
-u64 exec_auxv[48];
-
-struct object {
-	Elf64_Ehdr eh;
-	Elf64_Phdr ph[MAX_PHDRS];
-	u64 bias;  /* added to every address of the file */
-	u64 end;   /* after bss */
-	u64 phdrs; /* address of the program headers in memory */
+/* The files of a program and of its dynamic loader, open. */
+struct program {
+	struct file *file, *loader_file; /* the latter NULL: it needs none */
+	struct object prog, loader;
+	char interp[PATH_BYTES];
 };
+static struct program next; /* in use from the call to the program's first instruction */
 
-static void read_exactly(struct file *f, const char *path, void *buf, u64 n, u64 off)
+static void close_files(struct program *p)
 {
-	for (u64 done = 0; done < n;) {
-		long r = f->ops->read(f, (u8 *)buf + done, n - done, &off);
-		if (r <= 0)
-			panic("%s: the file ends within its headers", path);
-		done += (u64)r;
-	}
+	if (p->file)
+		file_put(p->file);
+	if (p->loader_file)
+		file_put(p->loader_file);
+	p->file = p->loader_file = NULL;
 }
 
-static void place_segment(struct object *o, struct file *f, const char *path, const Elf64_Phdr *p, bool in_place)
+/* Opens what may be executed; root, too, needs somebody to have the right. */
+static long open_program(const char *path, struct file **out)
 {
-	u64 start = PAGE_DOWN(o->bias + p->p_vaddr);
-	u64 end = PAGE_UP(o->bias + p->p_vaddr + p->p_memsz);
-	if (!mm_in_ram(start, end - start))
-		panic("%s: segment %lx-%lx lies outside the guest's memory", path, start, end);
-	if (in_place) {
-		mm_claim(start, (end - start) / PAGE_SIZE);
-		return; /* bss pages are fresh */
-	}
-	if (!mm_is_used(start, 1) || o->eh.e_type == ET_EXEC)
-		mm_take(start, (end - start) / PAGE_SIZE);
-	if (mm_load_segment(f, o->bias + p->p_vaddr, p->p_filesz, p->p_offset))
-		panic("%s: cannot read its segments", path);
-}
-
-/* True if the monitor has placed this file's segments already. */
-static bool placed_by_monitor(struct file *f)
-{
-	const struct abi_image_header *h = (void *)boot_info->image_gpa;
-	const struct abi_image_inode *inodes = (void *)(boot_info->image_gpa + h->inodes_off);
-	if (!h->program || !f->ops->map_direct)
-		return false;
-	void *content = f->ops->map_direct(f, 0, inodes[h->program].size);
-	return content == (void *)(boot_info->image_gpa + inodes[h->program].off);
-}
-
-static void load(struct object *o, const char *path, char *interp, size_t interp_size)
-{
+	struct stat st;
 	long err = 0;
 	struct file *f = vfs_open(path, O_RDONLY, 0, &err);
 	if (!f)
-		panic("cannot open %s: error %ld", path, -err);
-	read_exactly(f, path, &o->eh, sizeof o->eh, 0);
-	if (memcmp(o->eh.e_ident, ELFMAG, SELFMAG) || o->eh.e_machine != EM_X86_64 ||
-	    (o->eh.e_type != ET_EXEC && o->eh.e_type != ET_DYN))
-		panic("%s is not an x86-64 ELF program", path);
-	if (o->eh.e_phentsize != sizeof(Elf64_Phdr) || o->eh.e_phnum == 0 || o->eh.e_phnum > MAX_PHDRS)
-		panic("%s: %u program headers, at most %u can be loaded", path, o->eh.e_phnum, MAX_PHDRS);
-	read_exactly(f, path, o->ph, o->eh.e_phnum * sizeof(Elf64_Phdr), o->eh.e_phoff);
-
-	u64 low = ~0ull, high = 0;
-	for (int i = 0; i < o->eh.e_phnum; i++) {
-		const Elf64_Phdr *p = &o->ph[i];
-		if (p->p_type == PT_INTERP && interp) {
-			if (p->p_filesz >= interp_size)
-				panic("%s: the dynamic loader's path is too long", path);
-			read_exactly(f, path, interp, p->p_filesz, p->p_offset);
-		}
-		if (p->p_type != PT_LOAD)
-			continue;
-		if (p->p_filesz > p->p_memsz || p->p_memsz > ABI_MAX_GIB * 1ull << 30 || p->p_vaddr > ~0ull - p->p_memsz - PAGE_SIZE)
-			panic("%s: segment %d of %lu bytes, of which the file has %lu, at %lx", path, i, p->p_memsz, p->p_filesz, p->p_vaddr);
-		low = MIN(low, PAGE_DOWN(p->p_vaddr));
-		high = MAX(high, PAGE_UP(p->p_vaddr + p->p_memsz));
-	}
-	if (high <= low)
-		panic("%s has nothing to load", path);
-
-	bool in_place = o->eh.e_type == ET_EXEC && placed_by_monitor(f);
-	bool from_image = false;
-	if (o->eh.e_type == ET_DYN) {
-		u64 base;
-		from_image = mm_map_elf(f, high - low, &base) > 0;
-		if (!from_image && !(base = mm_map_anywhere((high - low) / PAGE_SIZE)))
-			panic("%s: no %lu bytes of memory for it", path, high - low);
-		o->bias = base - low;
-	}
-	for (int i = 0; i < o->eh.e_phnum && !from_image; i++)
-		if (o->ph[i].p_type == PT_LOAD)
-			place_segment(o, f, path, &o->ph[i], in_place);
-	for (int i = 0; i < o->eh.e_phnum; i++) {
-		const Elf64_Phdr *p = &o->ph[i];
-		if (p->p_type == PT_LOAD && o->eh.e_phoff >= p->p_offset && o->eh.e_phoff < p->p_offset + p->p_filesz)
-			o->phdrs = o->bias + p->p_vaddr + o->eh.e_phoff - p->p_offset;
-	}
-	if (!from_image)
-		protect_segments(o->ph, o->eh.e_phnum, o->bias, !in_place);
-	o->end = o->bias + high;
-	file_put(f);
+		return err == -EISDIR || err == -ENXIO ? -EACCES : err;
+	err = file_stat(f, &st);
+	if (!err && (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)))
+		err = -EACCES;
+	if (err)
+		file_put(f);
+	else
+		*out = f;
+	return err;
 }
 
-/* The main stack ends in a guard as large as Linux's stack_guard_gap. */
-static u64 make_stack(void)
+/* Reads the headers of p->file, and opens and reads its dynamic loader. */
+static long read_program(struct program *p)
 {
-	u64 base = mm_map_anywhere((GUARD_BYTES + STACK_BYTES) / PAGE_SIZE);
-	if (!base)
-		panic("no memory for a stack of %u bytes", STACK_BYTES);
-	mm_guard(base, GUARD_BYTES);
-	return base + GUARD_BYTES + STACK_BYTES;
+	long err = object_read(&p->prog, p->file, p->interp, sizeof p->interp);
+	if (err || !p->interp[0])
+		return err;
+	if ((err = open_program(p->interp, &p->loader_file)))
+		return err;
+	return object_read(&p->loader, p->loader_file, NULL, 0) ? -ELIBBAD : 0;
 }
 
-/* The clocks for programs whose system calls are not patched. */
-extern const char vdso_start[], vdso_end[];
-
-static u64 map_vdso(void)
+static long place_program(struct program *p)
 {
-	u64 bytes = (u64)(vdso_end - vdso_start), base = mm_map_anywhere(PAGE_UP(bytes) / PAGE_SIZE);
-	if (base) {
-		memcpy((void *)base, vdso_start, bytes);
-		protect_set(base, bytes, false);
-	}
-	return base;
+	long err = object_place(&p->prog, p->file);
+	if (err)
+		return err;
+	mm_set_brk(p->prog.eh.e_type == ET_EXEC ? p->prog.end : MAX((u64)ABI_PROGRAM_GPA, placed_end()));
+	return p->loader_file ? object_place(&p->loader, p->loader_file) : 0;
 }
 
-static u64 push_bytes(u64 *sp, const void *p, u64 n)
+/* Fills the frame with which the program starts; false: no memory for its stack. */
+static bool start(const struct program *p, struct abi_frame *frame, const char *path, u32 argc, u32 envc)
 {
-	*sp -= n;
-	memcpy((void *)*sp, p, n);
-	return *sp;
-}
-
-static u64 build_stack(const struct object *prog, const struct object *interp, const char *path)
-{
-	u64 sp = make_stack();
-	u64 argc = boot_info->argc, envc = boot_info->envc, n = argc + envc;
-	const char *args = (const char *)ABI_ARGS_GPA;
-	u64 len = 0;
-	for (u64 i = 0; i < n; i++) {
-		len += strnlen(args + len, ABI_ARGS_SIZE - len) + 1;
-		if (len > ABI_ARGS_SIZE)
-			panic("arguments and environment exceed %u bytes", ABI_ARGS_SIZE);
-	}
-	u8 random[16];
-	random_bytes(random, sizeof random);
-	u64 vdso = interp ? 0 : map_vdso();
-	u64 execfn = push_bytes(&sp, path, strlen(path) + 1);
-	u64 platform = push_bytes(&sp, "x86_64", 7);
-	u64 text = push_bytes(&sp, args, len);
-	sp &= ~15ull;
-	u64 at_random = push_bytes(&sp, random, sizeof random);
-
-	u32 a = 1, b, c, d;
-	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "=c"(c), "=d"(d));
-	const u64 auxv[] = {
-		AT_HWCAP, d, AT_PAGESZ, PAGE_SIZE, AT_CLKTCK, 100,
-		AT_PHDR, prog->phdrs, AT_PHENT, sizeof(Elf64_Phdr), AT_PHNUM, prog->eh.e_phnum,
-		AT_BASE, interp ? interp->bias : 0, AT_FLAGS, 0, AT_ENTRY, prog->bias + prog->eh.e_entry,
-		AT_UID, 0, AT_EUID, 0, AT_GID, 0, AT_EGID, 0, AT_SECURE, 0,
-		AT_RANDOM, at_random, AT_HWCAP2, 0 /* no FSGSBASE: not every host keeps it */, AT_EXECFN, execfn, AT_PLATFORM, platform,
-		AT_MINSIGSTKSZ, 2048 + xsave_bytes, vdso ? AT_SYSINFO_EHDR : AT_IGNORE, vdso, AT_NULL, 0,
-	};
-	_Static_assert(sizeof auxv <= sizeof exec_auxv, "exec_auxv");
-	memcpy(exec_auxv, auxv, sizeof auxv);
-
-	u64 words = 1 + argc + 1 + envc + 1 + ARRAY_SIZE(auxv);
-	sp = (sp - words * 8) & ~15ull;
-	u64 *w = (u64 *)sp;
-	*w++ = argc;
-	for (u64 i = 0; i < n; i++) {
-		if (i == argc)
-			*w++ = 0;
-		*w++ = text;
-		text += strlen((const char *)text) + 1;
-	}
-	if (n == argc)
-		*w++ = 0;
-	*w++ = 0;
-	memcpy(w, auxv, sizeof auxv);
-	return sp;
+	const struct object *entry = p->loader_file ? &p->loader : &p->prog;
+	const char *name = path;
+	for (const char *c = path; *c; c++)
+		if (*c == '/')
+			name = c + 1;
+	ksnprintf(current->name, sizeof current->name, "%s", name);
+	memset(frame, 0, sizeof *frame);
+	frame->vector = ABI_VEC_UPCALL;
+	frame->rip = entry->bias + entry->eh.e_entry;
+	frame->rsp = exec_stack(&p->prog, p->loader_file ? &p->loader : NULL, path, argc, envc);
+	frame->rflags = 2;
+	return frame->rsp != 0;
 }
 
 void exec_boot(struct abi_frame *frame)
 {
-	static struct object prog, loader;
-	static char interp[256];
 	if (boot_info->argc == 0)
 		panic("nothing to run: argc is 0");
-	const char *path = (const char *)ABI_ARGS_GPA;
-	load(&prog, path, interp, sizeof interp);
-	proc_set_exe(path);
-	if (prog.eh.e_type == ET_EXEC)
-		mm_set_brk(prog.end);
-	else
-		mm_set_brk(ABI_PROGRAM_GPA);
-	if (interp[0])
-		load(&loader, interp, NULL, 0);
-	ksnprintf(current->name, sizeof current->name, "%s", path + (strlen(path) > 15 ? strlen(path) - 15 : 0));
-	memset(frame, 0, sizeof *frame);
-	frame->vector = ABI_VEC_UPCALL;
-	frame->rip = interp[0] ? loader.bias + loader.eh.e_entry : prog.bias + prog.eh.e_entry;
-	frame->rsp = build_stack(&prog, interp[0] ? &loader : NULL, path);
-	frame->rflags = 2;
-	if (boot_info->dirc) {
-		const char *dir = path;
-		for (u32 i = 0; i < boot_info->argc + boot_info->envc; i++)
-			dir += strlen(dir) + 1;
-		fs_start_in(dir);
+	const char *path = (const char *)ABI_ARGS_GPA, *dir = path;
+	u64 n = boot_info->argc + boot_info->envc, len = 0;
+	for (u64 i = 0; i < n; i++) {
+		len += strnlen(path + len, ABI_ARGS_SIZE - len) + 1;
+		if (len > ABI_ARGS_SIZE)
+			panic("arguments and environment exceed %u bytes", ABI_ARGS_SIZE);
 	}
+	dir += len;
+	placed_init();
+	long err = 0;
+	if (!(next.file = vfs_open(path, O_RDONLY, 0, &err)))
+		panic("cannot open %s: error %ld", path, -err);
+	if ((err = object_read(&next.prog, next.file, next.interp, sizeof next.interp)))
+		panic("%s: %s", path, object_reason);
+	if (next.interp[0] && !(next.loader_file = vfs_open(next.interp, O_RDONLY, 0, &err)))
+		panic("cannot open %s: error %ld", next.interp, -err);
+	if (next.loader_file && object_read(&next.loader, next.loader_file, NULL, 0))
+		panic("%s: %s", next.interp, object_reason);
+	if (place_program(&next))
+		panic("%s: %s", path, object_reason);
+	proc_set_exe(path);
+	if (!start(&next, frame, path, boot_info->argc, boot_info->envc))
+		panic("no memory for the stack of %s", path);
+	close_files(&next);
+	if (boot_info->dirc)
+		fs_start_in(dir);
+}
+
+/* ---- execve ---------------------------------------------------------------------- */
+
+/* Adds a list of strings of the program. NULL is an empty list. */
+static long add_strings(struct exec_strings *s, const char *const *list, u32 *count)
+{
+	for (*count = 0; list; ++*count, ++list) {
+		if (!user_readable(list, sizeof *list))
+			return -EFAULT;
+		if (!*list)
+			return 0;
+		long len = user_strlen(*list, ABI_ARGS_SIZE - s->len);
+		if (len < 0)
+			return len == -ENAMETOOLONG ? -E2BIG : len;
+		memcpy(s->text + s->len, *list, (u64)len + 1);
+		s->len += (u64)len + 1;
+	}
+	return 0;
+}
+
+/* A program has a first argument, if an empty one. */
+static long copy_strings(struct exec_strings *s, const char *const *argv, const char *const *envp)
+{
+	long err = add_strings(s, argv, &s->argc);
+	if (!err && !s->argc) {
+		s->text[s->len++] = 0;
+		s->argc = 1;
+	}
+	return err ? err : add_strings(s, envp, &s->envc);
+}
+
+/* Opens the program that path leads to, through scripts. */
+static long find_program(const char *path, struct exec_strings *s, struct program *p)
+{
+	char head[SCRIPT_HEAD], interp[SCRIPT_HEAD], script[SCRIPT_HEAD];
+	const char *at = path;
+	for (int scripts = 0;; scripts++) {
+		long err = open_program(at, &p->file);
+		if (err)
+			return err;
+		u64 pos = 0;
+		memset(head, 0, sizeof head);
+		if (p->file->ops->read && (err = p->file->ops->read(p->file, head, sizeof head, &pos)) < 0)
+			return err;
+		err = script_expand(head, at, s, interp);
+		if (err <= 0)
+			return err ? err : read_program(p);
+		file_put(p->file);
+		p->file = NULL;
+		if (scripts == SCRIPTS)
+			return -ELOOP;
+		at = memcpy(script, interp, sizeof script);
+	}
+}
+
+/* Will it find memory, once all that the present program has is given back? */
+static long room_for(const struct program *p)
+{
+	const struct object *o = &p->prog;
+	u64 need = exec_stack_pages() + (o->high - o->low + p->loader.high - p->loader.low) / PAGE_SIZE;
+	if (need > ram_pages_total() - MIN(mm_own_pages(), ram_pages_total()))
+		return -ENOMEM;
+	if (o->eh.e_type != ET_EXEC || placed_holds(p->file))
+		return 0;
+	if (!mm_in_ram(o->low, o->high - o->low))
+		return -ENOMEM;
+	u64 above = MIN(MAX(o->low, PAGE_UP(placed_end())), o->high); /* what is held below gives way */
+	return mm_owns(above, (o->high - above) / PAGE_SIZE) ? -ENOMEM : 0;
+}
+
+/* Ends the present program, and leaves the process: descriptors, directory, limits. */
+static void end_program(void)
+{
+	threads_end_others();
+	signals_exec();
+	timers_exec();
+	fd_close_on_exec();
+	fs_unmap_all();
+	far_release_all();
+	inplace_unload_all();
+	mm_give_program();
+	current->robust_list = NULL;
+	current->clear_child_tid = NULL;
+	wrfsbase(0);
+	wrgsbase(0);
+	extended_exec();
+}
+
+static void replace_program(struct program *p, struct exec_strings *s, const char *path)
+{
+	struct abi_frame *frame = current->frame;
+	end_program();
+	if (!placed_holds(p->file))
+		placed_drop();
+	proc_set_exe(p->file->path ? p->file->path : path);
+	memcpy((void *)ABI_ARGS_GPA, s->text, s->len);
+	proc_set_args(s->argc, s->envc);
+	if (place_program(p) || !start(p, frame, path, s->argc, s->envc)) {
+		kprintf("execve of %s: no memory for it\n", path);
+		die_by_signal(frame, SIGKILL, 0);
+	}
+}
+
+long sys_execve(const char *path, const char *const *argv, const char *const *envp)
+{
+	long len = user_strlen(path, PATH_BYTES);
+	if (len <= 0)
+		return len ? len : -ENOENT;
+	struct exec_strings s = {.text = kmalloc(ABI_ARGS_SIZE)};
+	char *name = kmalloc((u64)len + 1);
+	long err = -ENOMEM;
+	if (s.text && name) {
+		memcpy(name, path, (u64)len + 1);
+		memset(&next.loader, 0, sizeof next.loader);
+		if (!(err = copy_strings(&s, argv, envp)) && !(err = find_program(name, &s, &next)) && !(err = room_for(&next)))
+			replace_program(&next, &s, name);
+	}
+	close_files(&next);
+	kfree(name);
+	kfree(s.text);
+	return err;
 }

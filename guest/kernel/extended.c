@@ -8,6 +8,7 @@
  * nobody's, signal frames and snapshots leave it out, and on some CPUs upper
  * halves that are in use slow down code that uses the lower ones.
  */
+#include "exec.h"
 #include "extended.h"
 
 /* State components, SDM vol. 1, 13.1. */
@@ -142,6 +143,13 @@ void extended_switch(struct thread *prev, struct thread *next)
 	if (used & ~plain)
 		xrstor(initial, used & ~plain);
 	load(next->extended, next->extended_used, used & ~next->extended_used);
+}
+
+void extended_exec(void)
+{
+	const u32 mxcsr = 0x1f80; /* SDM vol. 1, 10.2.3: after reset */
+	xrstor(initial, boot_info->xsave_mask);
+	__asm__ volatile("ldmxcsr %0" ::"m"(mxcsr));
 }
 
 void extended_inherit(struct thread *t) { save(t, in_use()); }

@@ -15,6 +15,7 @@ long far_reserve_at(u64 addr, u64 bytes);
 bool far_reserved(u64 addr, u64 bytes); /* all of it; far_touches: any of it */
 bool far_touches(u64 addr, u64 bytes);
 long far_release(u64 addr, u64 bytes);
+void far_release_all(void);
 /* The first interval that is set aside and ends behind a page, in page numbers. */
 bool far_area(u64 page, u64 *start, u64 *end);
 

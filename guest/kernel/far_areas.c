@@ -122,6 +122,13 @@ long far_release(u64 addr, u64 bytes)
 	return err;
 }
 
+void far_release_all(void)
+{
+	while (areas)
+		if (far_release(areas->start * PAGE_SIZE, (areas->end - areas->start) * PAGE_SIZE))
+			return;
+}
+
 bool far_area(u64 page, u64 *start, u64 *end)
 {
 	struct area *a = areas;

@@ -224,6 +224,13 @@ void inplace_unload(u64 addr, u64 bytes)
 	}
 }
 
+void inplace_unload_all(void)
+{
+	for (struct object *o = objects; o; o = o->next)
+		if (o->mapped)
+			inplace_unload(o->at.base, o->end - o->at.base);
+}
+
 void inplace_reset(u64 addr, u64 bytes)
 {
 	for (struct object *o = objects; o; o = o->next)

@@ -14,6 +14,7 @@ bool inplace_placed(u64 addr, u64 bytes, struct file *f, u64 off);
 long inplace_disown(u64 addr, u64 bytes, bool fixed);
 /* munmap: an object that goes as a whole is as in the file again, for the next that loads it. */
 void inplace_unload(u64 addr, u64 bytes);
+void inplace_unload_all(void);
 /* MADV_DONTNEED: what may be written of objects is as in the file again. */
 void inplace_reset(u64 addr, u64 bytes);
 

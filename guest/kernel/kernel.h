@@ -209,6 +209,8 @@ void file_put(struct file *f);
 struct file *fd_get(int fd);                 /* borrowed, NULL: EBADF. Take file_get before blocking. */
 long fd_install(struct file *f, bool cloexec, int lowest); /* takes over the reference, also on failure; fd or -EMFILE */
 long fd_close(int fd);
+long file_stat(struct file *f, struct stat *st);
+void fd_close_on_exec(void);
 void file_init(void);                        /* descriptors 0 (empty), 1 and 2 (console) */
 /* wait until poll(f) & events, with the file's O_NONBLOCK: 0, -EAGAIN, -ERESTARTSYS, -ETIMEDOUT */
 long file_wait(struct file *f, u32 events, u64 deadline);
@@ -224,6 +226,8 @@ long vfs_socket_create(const char *path, u64 *ino);
 long vfs_socket_find(const char *path, u64 *ino);
 /* The program at /proc/self/exe; argv[0] until this was called. The string is copied. */
 void proc_set_exe(const char *path);
+/* The strings at boot_args are now those of another program. */
+void proc_set_args(u32 argc, u32 envc);
 /* munmap of a range that may hold files mapped with map_shared: ends the
  * mapping of a prefix of [addr, addr+bytes) and returns the prefix's length.
  * *file: the prefix is a file's memory and stays with the file, else the
@@ -232,6 +236,7 @@ u64 fs_unmap(u64 addr, u64 bytes, bool *file);
 /* Pages of the root image are about to be written to: files whose content they are
  * get memory of their own. -ENOMEM: some are no file's, or there is no memory. */
 long fs_disown(u64 addr, u64 bytes);
+void fs_unmap_all(void); /* ends all of them */
 bool fs_owns(u64 addr); /* is this address in a file's shared mapping? */
 /* Highest number of descriptors (RLIMIT_NOFILE, at most FD_MAX): 1024 until set. */
 #define FD_MAX 4096u

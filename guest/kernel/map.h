@@ -19,6 +19,11 @@ void mm_give(u64 addr, u64 pages);
 void mm_zero(u64 addr, u64 pages); /* zeroes; gives the host large ranges back */
 u64 mm_find(u64 pages, u64 limit, u64 align); /* highest free run below limit; 0: none */
 
+void mm_own(u64 addr, u64 pages, bool is); /* marks used pages as the kernel library's, or as the program's */
+bool mm_owns(u64 addr, u64 pages);         /* is any of them the kernel library's? */
+u64 mm_own_pages(void);
+void mm_give_program(void);                /* gives back all that is the program's */
+
 /* The calls below where a range begins in the far window (map_far.c). */
 long far_mmap_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, u64 off);
 long far_mprotect(u64 addr, u64 bytes, int prot);

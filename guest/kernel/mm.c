@@ -7,15 +7,19 @@
  * Free pages that are not clean are zeroed by the monitor when it captures, so
  * freed memory never enters a snapshot, and by page_take() when they are handed
  * out before that. When many have come together, the monitor gets them back.
+ *
+ * A third, `own`, is the kernel library's alone: pages that are its own and not the
+ * program's, which execve therefore leaves.
  */
 #include "core.h"
 #include "far.h"
 #include "map.h"
 #include "protect.h"
 
-static u64 *used, *clean;
+static u64 *used, *clean, *own;
 static u64 pages; /* RAM pages = bits */
 static u64 free_pages;
+static u64 own_pages;
 static u64 dirty_pages; /* free and not clean, without those that the host did not take */
 
 /* So many dirty pages go back to the host at once: fewer are likely to be taken
@@ -24,6 +28,9 @@ static u64 dirty_pages; /* free and not clean, without those that the host did n
 /* A used range is zeroed by the host from this length on. */
 #define ZERO_PAGES 64u
 static struct abi_range give[ABI_GIVE_RANGES];
+
+/* The main stack's guard, which stays as long as the program. */
+static u64 guard_start, guard_end;
 
 static inline bool bit(const u64 *map, u64 n) { return map[n / 64] >> (n % 64) & 1; }
 static inline void set_bit(u64 *map, u64 n) { map[n / 64] |= 1ull << (n % 64); }
@@ -189,15 +196,18 @@ void mm_init(void)
 {
 	pages = boot_info->ram_bytes / PAGE_SIZE;
 	u64 words = (pages + 63) / 64, map_pages = (words * 8 + PAGE_SIZE - 1) / PAGE_SIZE;
-	u64 top = boot_info->tables_gpa / PAGE_SIZE, first = top - 2 * map_pages;
-	used = (u64 *)(first * PAGE_SIZE);
-	clean = (u64 *)((first + map_pages) * PAGE_SIZE);
+	u64 top = boot_info->tables_gpa / PAGE_SIZE, first = top - 3 * map_pages;
+	own = (u64 *)(first * PAGE_SIZE);
+	used = (u64 *)((first + map_pages) * PAGE_SIZE);
+	clean = (u64 *)((first + 2 * map_pages) * PAGE_SIZE);
 	free_pages = pages;
 	memset(clean, 0xff, words * 8);
 	if (pages % 64) /* bits past the end are used for ever */
-		used[words - 1] = ~0ull << (pages % 64);
+		used[words - 1] = own[words - 1] = ~0ull << (pages % 64);
 	mm_claim(0, (u64)kernel_end / PAGE_SIZE);
+	mm_own(0, (u64)kernel_end / PAGE_SIZE, true);
 	mm_claim(first * PAGE_SIZE, pages - first);
+	mm_own(first * PAGE_SIZE, pages - first, true);
 	control->used_bitmap = (u64)used;
 	control->clean_bitmap = (u64)clean;
 	control->bitmap_pages = pages;
@@ -231,8 +241,58 @@ u64 mm_map_anywhere(u64 n)
 	return first * PAGE_SIZE;
 }
 
-void *page_alloc(u64 n) { return (void *)mm_map_anywhere(n); }
-void page_free(void *addr, u64 n) { page_give((u64)addr / PAGE_SIZE, n); }
+void mm_own(u64 addr, u64 n, bool is)
+{
+	for (u64 i = addr / PAGE_SIZE, end = i + n; i < end; i++)
+		if (bit(own, i) != is) {
+			own[i / 64] ^= 1ull << (i % 64);
+			own_pages += is ? 1 : ~0ull;
+		}
+}
+
+u64 mm_own_pages(void) { return own_pages; }
+
+bool mm_owns(u64 addr, u64 n)
+{
+	for (u64 i = addr / PAGE_SIZE, end = i + n; i < end; i++)
+		if (bit(own, i))
+			return true;
+	return false;
+}
+
+void mm_give_program(void)
+{
+	for (u64 i = 0; i < pages;) {
+		u64 word = used[i / 64] & ~own[i / 64];
+		if (i % 64 == 0 && !word) {
+			i += 64;
+			continue;
+		}
+		u64 first = i;
+		while (i < pages && bit(used, i) && !bit(own, i))
+			i++;
+		if (i == first)
+			i++;
+		else
+			page_give(first, i - first);
+	}
+	guard_start = guard_end = 0;
+}
+
+void *page_alloc(u64 n)
+{
+	u64 addr = mm_map_anywhere(n);
+	if (addr)
+		mm_own(addr, n, true);
+	return (void *)addr;
+}
+
+void page_free(void *addr, u64 n)
+{
+	mm_own((u64)addr, n, false);
+	page_give((u64)addr / PAGE_SIZE, n);
+}
+
 u64 ram_pages_total(void) { return pages; }
 u64 ram_pages_free(void) { return free_pages; }
 
@@ -241,9 +301,6 @@ static bool in_image(u64 addr, u64 n)
 	u64 start = boot_info->image_gpa, len = boot_info->image_bytes;
 	return addr >= start && n <= len && addr - start <= len - n;
 }
-
-/* The main stack's guard, which stays for ever. */
-static u64 guard_start, guard_end;
 
 void mm_guard(u64 addr, u64 bytes)
 {

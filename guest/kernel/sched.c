@@ -177,12 +177,39 @@ void thread_exit(void)
 	__builtin_unreachable();
 }
 
+/* ---- execve --------------------------------------------------------------------- */
+
+void threads_end_others(void)
+{
+	for (struct thread *t = threads; t; t = t->all_next)
+		if (t != current && t->state != THREAD_DEAD) {
+			t->doomed = true;
+			thread_interrupt(t);
+		}
+	for (int turns = 0; thread_count > 1; turns++) {
+		if (turns == 1 << 20)
+			panic("execve: %u threads do not end", thread_count - 1);
+		yield();
+	}
+	current->tid = KERNEL_PID;
+	control->tid = KERNEL_PID;
+}
+
+void thread_end_doomed(void)
+{
+	if (!current->doomed)
+		return;
+	futex_thread_exit(current);
+	thread_exit();
+}
+
 /* Called on a new thread's stack, first thing (start.S). */
 void thread_enter(struct abi_frame *frame);
 void thread_enter(struct abi_frame *frame)
 {
 	(void)frame;
 	reap_dead();
+	thread_end_doomed();
 	u64 deadline = timers_next();
 	control->deadline_ns = deadline == NO_DEADLINE ? 0 : deadline;
 }

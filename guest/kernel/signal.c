@@ -2,6 +2,7 @@
  * signal.c: dispositions, pending signals, and their delivery. A fault that no
  * handler takes ends the guest with a report.
  */
+#include "exec.h"
 #include "signal.h"
 
 struct sigaction_k signal_actions[SIGNALS + 1];
@@ -23,7 +24,7 @@ static bool ignored(int sig)
 	return h == (u64)SIG_IGN || (h == (u64)SIG_DFL && SIGBIT(sig) & IGNORED_BY_DEFAULT);
 }
 
-bool signal_pending(struct thread *t) { return ((t->sigpending | process_pending) & ~t->sigmask) != 0; }
+bool signal_pending(struct thread *t) { return t->doomed || ((t->sigpending | process_pending) & ~t->sigmask) != 0; }
 
 static void post(struct thread *target, int sig, const struct siginfo_k *info)
 {
@@ -95,6 +96,16 @@ void die_by_signal(struct abi_frame *frame, int sig, u64 addr)
 	control->fault_gpa = (u64)&fault;
 	for (;;)
 		doorbell(ABI_DOORBELL_FAULT, (u32)sig);
+}
+
+void signals_exec(void)
+{
+	for (int sig = 1; sig <= SIGNALS; sig++) {
+		u64 handler = signal_actions[sig].handler == (u64)SIG_IGN ? (u64)SIG_IGN : (u64)SIG_DFL;
+		signal_actions[sig] = (struct sigaction_k){.handler = handler};
+	}
+	current->altstack_sp = current->altstack_size = 0;
+	current->altstack_flags = 0;
 }
 
 static void run_handler(struct abi_frame *f, const struct siginfo_k *info)

@@ -140,9 +140,10 @@ static bool before_return(struct abi_frame *f)
 	}
 	long result = (long)f->rax;
 	bool restart = f->vector == ABI_VEC_SYSCALL && result == -ERESTARTSYS;
-	if (restart || current->restore_mask || signal_pending(current))
-		return signal_deliver(f);
-	return false;
+	if (!restart && !current->restore_mask && !signal_pending(current))
+		return false;
+	thread_end_doomed();
+	return signal_deliver(f);
 }
 
 int syscall_dispatch(struct abi_frame *f);

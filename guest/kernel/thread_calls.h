@@ -37,6 +37,9 @@ long sys_pause(void);
 long sys_signalfd4(int fd, const u64 *mask, u64 size, int flags);
 long sys_signalfd(int fd, const u64 *mask, u64 size);
 
+/* exec.c */
+long sys_execve(const char *path, const char *const *argv, const char *const *envp);
+
 /* thread.c */
 long sys_clone(u64 flags, u64 stack, u32 *parent_tid, u32 *child_tid, u64 tls);
 long sys_clone3(const void *args, u64 size);

@@ -166,6 +166,13 @@ long fd_close(int fd)
 	return 0;
 }
 
+void fd_close_on_exec(void)
+{
+	for (u32 fd = 0; fd < table_size; fd++)
+		if (table[fd] & 1)
+			fd_close((int)fd);
+}
+
 /* ---- standard input, output, error ------------------------------------------------ */
 
 /* Character devices that are no terminals: what a program sees of a service's

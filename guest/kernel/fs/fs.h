@@ -263,6 +263,5 @@ bool fd_cloexec(int fd);
 void fd_set_cloexec(int fd, bool on);
 u32 fd_table_size(void);
 u32 fd_limit(void);
-long file_stat(struct file *f, struct stat *st);
 
 #endif

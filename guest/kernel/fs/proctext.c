@@ -120,16 +120,26 @@ static void show_args(struct text *t, u32 skip, u32 count)
 		text_bytes(t, from, (u64)(MIN(p, end) - from));
 }
 
+static bool args_set; /* else they are what the monitor booted */
+static u32 arg_count, env_count;
+
+void proc_set_args(u32 argc, u32 envc)
+{
+	args_set = true;
+	arg_count = argc;
+	env_count = envc;
+}
+
 static void show_cmdline(struct text *t, u32 tid)
 {
 	(void)tid;
-	show_args(t, 0, boot_info->argc);
+	show_args(t, 0, args_set ? arg_count : boot_info->argc);
 }
 
 static void show_environ(struct text *t, u32 tid)
 {
 	(void)tid;
-	show_args(t, boot_info->argc, boot_info->envc);
+	show_args(t, args_set ? arg_count : boot_info->argc, args_set ? env_count : boot_info->envc);
 }
 
 static void show_auxv(struct text *t, u32 tid)

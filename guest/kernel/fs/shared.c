@@ -40,6 +40,16 @@ bool fs_owns(u64 addr)
 	return false;
 }
 
+void fs_unmap_all(void)
+{
+	for (struct shared *s; (s = list);) {
+		list = s->next;
+		s->ip->file.maps--;
+		inode_put(s->ip);
+		kfree(s);
+	}
+}
+
 u64 fs_unmap(u64 addr, u64 bytes, bool *file)
 {
 	u64 end = addr + bytes, gap = end;
