@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
 	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/sched"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
-	"dispatcher/contracts":             {"guest", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/contracts/..."},
+	"dispatcher/contracts":             {"guest", "images", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/contracts/..."},
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/quota", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},

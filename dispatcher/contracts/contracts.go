@@ -48,19 +48,36 @@ type Contract struct {
 	// Await runs a program that was just started until it is ready to be captured; what it
 	// leaves with Instance.Keep is open in the node. nil: it is a driver, which says so in
 	// answer to LOAD.
-	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error
+	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (Ready, error)
 	// Serve has a program answer a request. What the program does wrong is an
 	// *instance.HandlerError or one of package instance's errors; the answer is
 	// whatever the program says, at most MaxAnswerBytes. nil: it is a driver.
 	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
 }
 
+// Ready is how a program is ready.
+type Ready struct {
+	// Waits is what it waits for, where that is another thing than its first request; it
+	// is in the node's key.
+	Waits string
+	// Told: it will hear that it goes on in another instance, and can seed its generators
+	// anew.
+	Told bool
+}
+
 // Call is a request.
 type Call struct {
+	Waits     string // see Ready
 	RequestID string
 	Event     []byte // JSON
 	Context   []byte // JSON object, as drivers are given it
 	Deadline  time.Time
+}
+
+// TooLarge is the error of a program that answers more than MaxAnswerBytes, as AWS Lambda
+// words it.
+func TooLarge() error {
+	return &instance.HandlerError{Type: "Function.ResponseSizeTooLarge", Message: fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", MaxAnswerBytes)}
 }
 
 // Answer makes JSON of what a program has answered: itself where it is JSON, else a string

@@ -32,9 +32,10 @@ func (i *Instance) Keep(c *vsock.Conn) { i.vm.stream.conn = c }
 // given; nil: none.
 func (i *Instance) Kept() *vsock.Conn { return i.vm.stream.conn }
 
-// Output has what the program writes to its standard output given to f, in place of the
-// logs and without their bound, until the end of the instance. p is valid during the call.
-func (i *Instance) Output(f func(p []byte)) {
+// Output has what the guest prints given to f until the end of the instance: fd is 1 or 2,
+// or 0 for the kernel library's own messages; p is valid during the call. What f does not
+// take goes into the logs, within their bound; what it takes has no bound but f's.
+func (i *Instance) Output(f func(fd uint16, p []byte) (taken bool)) {
 	i.vm.logs.output = f
 	i.vm.m.LimitConsole(unlimited)
 }
