@@ -190,6 +190,7 @@ exports.handler = async () => ({
 // TestNodeHandlers: the forms of handlers and errors of Lambda's Node.js model.
 func TestNodeHandlers(t *testing.T) {
 	d := openNode(t)
+	checkStarter(t, d, "node")
 	for _, x := range []struct{ name, file, source, event, want string }{
 		{"async", "index.js", `exports.handler = async (e) => ({ n: e.n + 1 });`, `{"n": 1}`, `{"n":2}`},
 		{"callback", "index.js", `exports.handler = (e, c, cb) => setTimeout(() => cb(null, e.n * 2), 5);`, `{"n": 4}`, `8`},

@@ -122,6 +122,7 @@ func deployRuby(t *testing.T, d *dispatcher.Dispatcher, name, handler, source st
 // TestRubyHandlers: the forms of handlers and errors of Lambda's Ruby model.
 func TestRubyHandlers(t *testing.T) {
 	d := openRuby(t)
+	checkStarter(t, d, "ruby")
 	for _, x := range []struct{ name, handler, source, event, want string }{
 		{"function", "main.handler", `def handler(event:, context:) = { n: event["n"] + 1 }`, `{"n": 1}`, `{"n":2}`},
 		{"class-method", "main.Shop::Orders.list", `module Shop; class Orders; def self.list(event:, context:) = [event, self.name]; end; end`, `[1]`, `[[1],"Shop::Orders"]`},

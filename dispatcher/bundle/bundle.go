@@ -110,9 +110,9 @@ func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
 	return nil
 }
 
-// skipped says which parts of a tree are never a function's: what starts with
+// Skipped says which parts of a tree are never a function's: what starts with
 // a dot (version control, editors) and byte code, which an interpreter would distrust.
-func skipped(name string) bool {
+func Skipped(name string) bool {
 	for part := range strings.SplitSeq(name, "/") {
 		if strings.HasPrefix(part, ".") || part == "__pycache__" {
 			return true
@@ -139,9 +139,9 @@ func readDir(dir string) (map[string][]byte, error) {
 		switch {
 		case rel == ".":
 			return nil
-		case skipped(rel) && d.IsDir():
+		case Skipped(rel) && d.IsDir():
 			return fs.SkipDir
-		case skipped(rel) || d.IsDir():
+		case Skipped(rel) || d.IsDir():
 			return nil
 		}
 		st, err := os.Stat(p)
@@ -182,7 +182,7 @@ func Zip(r io.ReaderAt, size int64) (map[string][]byte, error) {
 		switch {
 		case !fs.ValidPath(name) || path.Clean(name) != name || strings.ContainsAny(name, "\\\x00"):
 			return nil, fmt.Errorf("entry %q: not a clean path below the archive", f.Name)
-		case f.FileInfo().IsDir() || skipped(name):
+		case f.FileInfo().IsDir() || Skipped(name):
 			continue
 		case !f.Mode().IsRegular():
 			return nil, fmt.Errorf("entry %q is not a file but %v", f.Name, f.Mode().Type())

@@ -15,7 +15,7 @@
 #include <linux/fcntl.h>
 #include <linux/stat.h>
 
-enum { PATH_BYTES = 4096, SCRIPTS = 5 /* fs/exec.c: exec_binprm */ };
+enum { PATH_BYTES = 4096, SCRIPTS = 5 /* as many as Linux */ };
 
 /* The files of a program and of its dynamic loader, open. */
 struct program {

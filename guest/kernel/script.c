@@ -1,5 +1,5 @@
 /*
- * script.c: `#!` lines, read as Linux reads them (fs/binfmt_script.c): the line ends
+ * script.c: `#!` lines, read as Linux reads them: the line ends
  * within the first 256 bytes, or the interpreter's path does; behind the path there is
  * one argument, to the end of the line.
  */

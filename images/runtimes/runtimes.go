@@ -62,6 +62,8 @@ type Runtime struct {
 	// means that nothing has to be there.
 	Findings func(ctx context.Context, root string) []Finding
 
+	// Starter is what a new function begins as: a module, and an Event for it.
+	Starter Sample
 	// Samples are functions that the demo and the benchmark run, in the demo's order.
 	Samples []Sample
 }
@@ -118,7 +120,7 @@ func Register(r *Runtime) {
 			panic(fmt.Sprintf("runtimes %s and %s: same name, ending or Lambda name, or both the default", o.Name, r.Name))
 		}
 	}
-	if r.Name == "" || r.Collect == nil || len(r.Endings) > 0 && (r.Driver == nil || r.Handler == "" || r.Inspect == nil) {
+	if r.Name == "" || r.Collect == nil || len(r.Endings) > 0 && (r.Driver == nil || r.Handler == "" || r.Inspect == nil || r.Starter.Code == nil) {
 		panic(fmt.Sprintf("runtime %q is incomplete", r.Name))
 	}
 	all = append(all, r)

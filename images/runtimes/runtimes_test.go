@@ -1,6 +1,7 @@
 package runtimes_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,9 @@ func TestRegistry(t *testing.T) {
 			driver := r.Driver()
 			if _, ok := driver[r.Main]; !ok {
 				t.Errorf("%s: the driver has no %s", r.Name, r.Main)
+			}
+			if r.Starter.Name == "" || len(r.Starter.Code) == 0 || !json.Valid([]byte(r.Starter.Event)) {
+				t.Errorf("%s has nothing that a new function begins as", r.Name)
 			}
 			for _, name := range []string{"greet", "table", "hold"} {
 				if len(r.Sample(name).Code) == 0 {

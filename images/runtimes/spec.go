@@ -125,3 +125,9 @@ func Files(from fs.FS, dir string, names ...string) map[string][]byte {
 	}
 	return files
 }
+
+// Starter is a runtime's Starter: an embedded sample, whose event is the same in all
+// languages.
+func Starter(from fs.FS, file string) Sample {
+	return Sample{Name: "main", Code: Files(from, "samples", file)[file], Event: `{"name": "Ada", "language": "de"}`}
+}

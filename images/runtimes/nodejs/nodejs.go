@@ -32,7 +32,7 @@ var Runtime = &runtimes.Runtime{
 	Driver:      driver, Main: "driver.js",
 	Find: find, Collect: collect,
 	Commands: commands, Inspect: inspect,
-	Samples: samples(),
+	Starter: runtimes.Starter(sampleFiles, "main.js"), Samples: samples(),
 }
 
 func init() { runtimes.Register(Runtime) }

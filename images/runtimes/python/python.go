@@ -34,7 +34,7 @@ var Runtime = &runtimes.Runtime{
 	Driver:   driver, Main: "driver.py",
 	Find: find, Collect: collect, Findings: findings,
 	Commands: commands, Inspect: inspect,
-	Samples: samples(),
+	Starter: runtimes.Starter(sampleFiles, "main.py"), Samples: samples(),
 }
 
 func init() { runtimes.Register(Runtime) }

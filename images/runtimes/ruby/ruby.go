@@ -34,7 +34,7 @@ var Runtime = &runtimes.Runtime{
 	Driver:      driver, Main: "driver.rb",
 	Find: find, Collect: collect,
 	Commands: commands, Inspect: inspect,
-	Samples: samples(),
+	Starter: runtimes.Starter(sampleFiles, "main.rb"), Samples: samples(),
 }
 
 func init() { runtimes.Register(Runtime) }

@@ -15,6 +15,7 @@ import (
 	"seuss/tools/seussctl/benchcmd"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
+	"seuss/tools/seussctl/functioncmd"
 	"seuss/tools/seussctl/imagecmd"
 	"seuss/tools/seussctl/plancmd"
 	"seuss/tools/seussctl/pscmd"
@@ -38,10 +39,14 @@ func run(ctx context.Context, e *cmdline.Env, args []string) int {
 		return api.ExitOK
 	}
 	e.Dashed = slices.Contains(args, "--")
-	err := root.RunContext(ctx, arrange(root, args))
+	words, asJSON := arrange(root, args)
+	err := root.RunContext(ctx, words)
 	e.Progress.Clear()
 	if e.StateDir != "" {
 		err = errors.Join(err, confine.GiveBack(e.StateDir, e.Started))
+	}
+	if asJSON { // said before the command line is known to be right
+		return cmdline.ReportJSON(e.Stdout, e.Stderr, err)
 	}
 	return cmdline.Report(e.Stdout, e.Stderr, err)
 }
@@ -75,7 +80,7 @@ func root(e *cmdline.Env) *cli.App {
 			doctorCommand(e),
 			imagecmd.ImageGroup(e),
 			runCommand(e),
-			e.Group("function", "deployed functions", functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e)),
+			functioncmd.FunctionGroup(e),
 			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),

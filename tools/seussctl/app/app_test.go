@@ -1,6 +1,7 @@
 package app
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,6 +34,53 @@ func TestUsageErrors(t *testing.T) {
 		}
 		if out.stdout != "" || !strings.HasPrefix(out.stderr, "seussctl: ") || !strings.Contains(out.stderr, "--help") || strings.Count(out.stderr, "\n") != 2 {
 			t.Errorf("%s: stdout %q, stderr %q", args, out.stdout, out.stderr)
+		}
+		said := strings.TrimPrefix(strings.SplitN(out.stderr, "\n", 2)[0], "seussctl: ")
+		if f := failed(t, command(t, t.TempDir(), "", nil, append([]string{"--json"}, words...)...)); f.Code != "usage" || f.Exit != api.ExitUsage || f.Message != said || !strings.HasSuffix(f.Help, " --help") {
+			t.Errorf("--json %s: %+v, want %q", args, f, said)
+		}
+	}
+}
+
+// failure is how a command with --json fails.
+type failure struct {
+	Code, Message, Help string
+	Exit                int
+}
+
+// failed reads the one line of JSON on a command's stderr.
+func failed(t *testing.T, out outcome) (f failure) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(out.stderr), &f); err != nil || out.stdout != "" || strings.Count(out.stderr, "\n") != 1 || f.Exit != out.code || f.Message == "" {
+		t.Errorf("stdout %q, stderr %q, exit %d: %v", out.stdout, out.stderr, out.code, err)
+	}
+	return f
+}
+
+// TestJSONErrors: with --json every command that fails says so in one line of JSON.
+func TestJSONErrors(t *testing.T) {
+	dir := t.TempDir()
+	testTree(t, dir)
+	for args, code := range map[string]api.Code{
+		"--json function deploy x nothere.py": api.Failed, "function show nothere --json": api.UnknownFunction, "image rm --json=true nothere": api.NotFound, "-json snapshot show 000000": api.NotFound,
+		"--json function rm nothere": api.UnknownFunction, "--json function init a --dir /proc/self": api.Failed, "--json plan show nothere.json": api.Failed, "env --json": api.Failed,
+	} {
+		if f := failed(t, command(t, dir, "", nil, strings.Fields(args)...)); f.Code != string(code) || f.Help != "" {
+			t.Errorf("%s: %+v, want %s", args, f, code)
+		}
+	}
+	// A function's error is on stdout, as Lambda has it.
+	if out := command(t, dir, "", with(&fakeEngine{err: &dispatcher.FunctionError{Type: "E", Message: "m"}}), "--json", "invoke", "hello"); out.code != api.ExitFunction || !json.Valid([]byte(out.stdout)) || out.stderr != "" {
+		t.Errorf("a function's error: %+v", out)
+	}
+	crash := &dispatcher.CrashError{Summary: "SIGSEGV", Report: "rip 0x1"}
+	out := command(t, dir, "", with(&fakeEngine{err: crash}), "--json", "invoke", "hello")
+	if f := failed(t, out); f.Code != string(api.Crashed) || !strings.Contains(out.stderr, `"report":"rip 0x1"`) {
+		t.Errorf("a crash: %+v", out)
+	}
+	for words, want := range map[string]bool{"--json x": true, "-json x": true, "--json=false x": false, "--json --json=false x": false, "--state json image ls": false, "run x -- --json": false} {
+		if _, got := arrange(testRoot(), append([]string{"p"}, strings.Fields(words)...)); got != want {
+			t.Errorf("%s: JSON %v", words, got)
 		}
 	}
 }
@@ -95,7 +143,7 @@ func TestArrange(t *testing.T) {
 		{"help snapshot tree", "snapshot tree --help"},
 	} {
 		in := append([]string{"p"}, strings.Fields(c.in)...)
-		got := arrange(testRoot(), in)
+		got, _ := arrange(testRoot(), in)
 		if want := append([]string{"p"}, strings.Fields(c.want)...); !slices.Equal(got, want) {
 			t.Errorf("%q: %q, want %q", c.in, got, want)
 		}
@@ -118,7 +166,7 @@ func FuzzArrange(f *testing.F) {
 			slices.Sort(s)
 			return s
 		}
-		got := arrange(root, append([]string{"p"}, words...))
+		got, _ := arrange(root, append([]string{"p"}, words...))
 		if !slices.Equal(drop(got[1:]), drop(words)) {
 			t.Errorf("%q became %q", words, got)
 		}

@@ -66,13 +66,13 @@ func parseWords(root *cli.App, args []string) commandLine {
 }
 
 // arrange returns the command line in the order that the cli library, which
-// stops looking for flags at the first argument, understands. args begins with
-// the program's name.
-func arrange(root *cli.App, args []string) []string {
+// stops looking for flags at the first argument, understands, and whether it asks for
+// JSON. args begins with the program's name.
+func arrange(root *cli.App, args []string) (words []string, asJSON bool) {
 	if len(args) == 0 {
-		return []string{root.Name}
+		return []string{root.Name}, false
 	}
-	words := args[1:]
+	words = args[1:]
 	if len(words) > 0 && words[0] == helpWord {
 		words = append(slices.Clone(words[1:]), "--help")
 	}
@@ -83,7 +83,12 @@ func arrange(root *cli.App, args []string) []string {
 	if len(l.args) > 0 {
 		out = append(append(out, "--"), l.args...)
 	}
-	return out
+	for _, g := range l.globals {
+		if name, value, given := strings.Cut(strings.TrimPrefix(g, "-"), "="); name == "-json" || name == "json" && name != g {
+			asJSON = !given || value == "true"
+		}
+	}
+	return out, asJSON
 }
 
 func findCommand(commands []*cli.Command, name string) *cli.Command {

@@ -3,7 +3,6 @@ package app
 import (
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -36,7 +35,7 @@ their secret access key. Who sees the output can use the daemon.`,
 				return e.PrintJSON(doc)
 			}
 			for _, v := range list {
-				if _, err := fmt.Fprintf(e.Stdout, "export %s=%s\n", v[0], shellQuote(v[1])); err != nil {
+				if _, err := fmt.Fprintf(e.Stdout, "export %s=%s\n", v[0], cmdline.ShellQuote(v[1])); err != nil {
 					return err
 				}
 			}
@@ -74,12 +73,4 @@ func variables(c *cli.Context, e *cmdline.Env) (list [][2]string, err error) {
 	return [][2]string{
 		{"AWS_ENDPOINT_URL_LAMBDA", at.URL}, {"AWS_REGION", at.Region}, {"AWS_ACCESS_KEY_ID", access.ServiceKey}, {"AWS_SECRET_ACCESS_KEY", secret},
 	}, nil
-}
-
-// shellQuote writes a word for sh.
-func shellQuote(s string) string {
-	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:") == "" {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

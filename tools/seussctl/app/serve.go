@@ -32,9 +32,6 @@ import (
 	"seuss/tools/seussctl/snapshotcmd"
 )
 
-// journalName is the file of asynchronous events in a state directory.
-const journalName = "events.db"
-
 func serve(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:  "serve",
@@ -155,7 +152,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		return err
 	}
 	defer tracing.close(cfg.log)
-	journal, err := events.OpenJournal(filepath.Join(e.StateDir, journalName))
+	journal, err := events.OpenJournal(filepath.Join(e.StateDir, cmdline.JournalName))
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,9 @@ import (
 // can use the daemon.
 const SocketName = "seuss.sock"
 
+// JournalName is the file of asynchronous events in a state directory.
+const JournalName = "events.db"
+
 // maxSocketPath is what the kernel takes for a Unix socket's path (unix(7)).
 const maxSocketPath = 107
 

@@ -154,11 +154,17 @@ func (e *Env) TellJSON(log *slog.Logger) {
 	e.Progress.visible = false
 }
 
-// Notef prints a remark for the person at the terminal.
+// Notef prints a remark for the person at the terminal; with --json one line of JSON.
 func (e *Env) Notef(format string, args ...any) {
 	e.Progress.Clear()
 	if e.Notes != nil {
 		e.Notes.Warn(fmt.Sprintf(format, args...))
+		return
+	}
+	if e.JSON {
+		printLine(e.Stderr, struct {
+			Note string `json:"note"`
+		}{fmt.Sprintf(format, args...)})
 		return
 	}
 	fmt.Fprintf(e.Stderr, "seussctl: note: "+format+"\n", args...)

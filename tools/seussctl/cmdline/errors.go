@@ -75,6 +75,56 @@ func Report(stdout, stderr io.Writer, err error) int {
 	return api.FaultOf(err).Exit
 }
 
+// usageCode is the code of a failure that is the command line's.
+const usageCode = "usage"
+
+// failure is what ends a command with --json, one line on stderr.
+type failure struct {
+	Code    string     `json:"code"` // of the API, see docs/api.md; usageCode
+	Message string     `json:"message"`
+	Exit    int        `json:"exit"`
+	Help    string     `json:"help,omitempty"` // command line that tells more
+	Crash   *api.Crash `json:"crash,omitempty"`
+}
+
+// ReportJSON is Report for who reads JSON: what Report says on stderr is one line of JSON. A
+// function's own failure is JSON anyway, on stdout.
+func ReportJSON(stdout, stderr io.Writer, err error) int {
+	var program *ProgramExit
+	if errors.As(err, &program) {
+		if program.Err != nil {
+			tellFailure(stderr, program.Err, program.Code)
+		}
+		return program.Code
+	}
+	var function *dispatcher.FunctionError
+	code := Report(stdout, io.Discard, err)
+	if err == nil || errors.Is(err, ErrReported) || errors.Is(err, ErrFunctionReported) || errors.As(err, &function) {
+		return code
+	}
+	tellFailure(stderr, err, code)
+	return code
+}
+
+func tellFailure(w io.Writer, err error, exit int) {
+	doc := api.ErrorOf(err, "")
+	f := failure{Code: string(doc.Code), Message: strings.TrimRight(doc.Message, "\n"), Exit: exit, Crash: doc.Crash}
+	var usage *UsageError
+	if errors.As(err, &usage) {
+		f.Code, f.Help = usageCode, usage.Command+" --help"
+	}
+	printLine(w, f)
+}
+
+// printLine prints one line of JSON.
+func printLine(w io.Writer, v any) {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil { // strings and numbers always encode
+		fmt.Fprintf(w, "%q\n", err.Error())
+	}
+}
+
 // printFunctionError prints a function's own failure as AWS Lambda does.
 func printFunctionError(w io.Writer, e *dispatcher.FunctionError) {
 	doc := *e

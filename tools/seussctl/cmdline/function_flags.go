@@ -17,9 +17,26 @@ func CodeFlags() []cli.Flag {
 		&cli.StringFlag{Name: "handler", Usage: "`MODULE.FUNCTION` to call (default: the only module's \"handler\")"},
 		&cli.StringFlag{Name: "import", Usage: "comma-separated `MODULES` to have imported in a snapshot of their own"},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "lazy-args", Usage: "let the function ask for the event's keys one by one, so that it can be captured half way"},
-		&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + OrList(functionRuntimes()) + ", or a version by its name in AWS Lambda (default: by the files' endings)"},
+		RuntimeFlag(),
 		&cli.StringFlag{Name: "image", Usage: "`NAME` of the image to run in (default: the runtime's, or the one that holds the version)"},
 	}
+}
+
+// RuntimeFlag names what a function is written for.
+func RuntimeFlag() cli.Flag {
+	return &cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the function: " + OrList(functionRuntimes()) + ", or a version by its name in AWS Lambda (default: by the files' endings, else " + runtimes.Default().Name + ")"}
+}
+
+// ParseRuntime reads the value of --runtime.
+func ParseRuntime(c *cli.Context, name string) (runtimes.Ask, error) {
+	ask, err := runtimes.ParseAsk(name)
+	if err == nil && ask.Runtime.Endings == nil {
+		err = fmt.Errorf("functions cannot be written in %s", ask.Runtime.Title)
+	}
+	if err != nil {
+		return ask, Usagef(c.Command.HelpName, "--runtime: %w", err)
+	}
+	return ask, nil
 }
 
 // ReadFunction makes the deployment that codeFlags and a path describe.
@@ -41,11 +58,8 @@ func (e *Env) ReadFunction(c *cli.Context, name, path string) (dispatcher.Functi
 	r := runtimes.ByFiles(files)
 	ask := runtimes.Ask{Runtime: r}
 	if name := c.String("runtime"); name != "" {
-		if ask, err = runtimes.ParseAsk(name); err == nil && ask.Runtime.Endings == nil {
-			err = fmt.Errorf("functions cannot be written in %s", ask.Runtime.Title)
-		}
-		if err != nil {
-			return spec, Usagef(c.Command.HelpName, "--runtime: %w", err)
+		if ask, err = ParseRuntime(c, name); err != nil {
+			return spec, err
 		}
 	}
 	spec.Settings.Runtime = ask.String()

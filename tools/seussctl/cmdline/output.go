@@ -132,3 +132,11 @@ func FormatRatio(r float64) string {
 	}
 	return fmt.Sprintf("%.3g", r)
 }
+
+// ShellQuote writes a word for sh.
+func ShellQuote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

@@ -1,4 +1,4 @@
-package app
+package functioncmd
 
 import (
 	"fmt"
@@ -28,6 +28,10 @@ been loaded and before it is captured, so that what it does lazily at its first
 use is in the snapshot (SEUSS calls it anticipatory optimisation). These
 invocations leave their traces in memory: globals, caches, open files.
 
+With --watch the command goes on until it is interrupted: whenever a file of PATH has
+changed, the function is deployed again and a line says so. Code that cannot be read or
+does not load leaves the function as it is, and a line says why.
+
 What the function may reach and use lies within what the daemon allows; what it
 does not is refused by name. A function that is deployed again keeps its network
 list and its host ports where none are named. See also function update.`,
@@ -36,42 +40,53 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy report ./report --handler main.run --import json,re",
 			"seussctl function deploy thumbnail index.mjs --env SIZE=64 --timeout 10s --memory 512MiB",
 			"seussctl function deploy table table.py --lazy-args",
+			"seussctl function deploy report ./report --watch",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
 			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
 		Flags: slices.Concat(cmdline.CodeFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the function, may be repeated"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Usage: "go on, and deploy again whenever a file of PATH has changed"},
 		}, cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
 		MinArgs: 2, MaxArgs: 2,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			name := cmdline.FunctionKey(c.Args().Get(0))
-			if !functions.ValidFunction(name) {
-				return cmdline.Usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Args().Get(0))
-			}
-			spec, err := e.ReadFunction(c, name, c.Args().Get(1))
+			spec, err := readDeployment(c, e)
 			if err != nil {
 				return err
 			}
-			if spec.WarmUp, err = e.ReadWarmUp(c); err != nil {
-				return err
-			}
-			reach, _, err := cmdline.ReadBounds(c)
-			if err != nil {
-				return err
-			}
-			// A deployment that says nothing keeps what there was, and any says nothing.
-			for name, kept := range map[string]bool{"allow-net": reach.Network.Set && reach.Network.To == nil, "host-ports": reach.HostPorts.Set && reach.HostPorts.To == nil} {
-				if kept {
-					return cmdline.Usagef(c.Command.HelpName, "--%[1]s any: a function that is deployed again keeps what it had; leave it out for a new one, and lift it with: seussctl function update %[2]s --%[1]s any", name, c.Args().Get(0))
-				}
-			}
-			reach.Apply(&spec.Settings)
-			if spec.Settings.Environment, err = readEnvironment(c); err != nil {
-				return err
+			if c.Bool("watch") {
+				return watchAndDeploy(c, e, spec)
 			}
 			return deploy(e, c, spec)
 		},
 	})
+}
+
+// readDeployment reads what is to be deployed: the flags and the code.
+func readDeployment(c *cli.Context, e *cmdline.Env) (spec dispatcher.FunctionSpec, err error) {
+	name := cmdline.FunctionKey(c.Args().Get(0))
+	if !functions.ValidFunction(name) {
+		return spec, cmdline.Usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Args().Get(0))
+	}
+	if spec, err = e.ReadFunction(c, name, c.Args().Get(1)); err != nil {
+		return spec, err
+	}
+	if spec.WarmUp, err = e.ReadWarmUp(c); err != nil {
+		return spec, err
+	}
+	reach, _, err := cmdline.ReadBounds(c)
+	if err != nil {
+		return spec, err
+	}
+	// A deployment that says nothing keeps what there was, and any says nothing.
+	for name, kept := range map[string]bool{"allow-net": reach.Network.Set && reach.Network.To == nil, "host-ports": reach.HostPorts.Set && reach.HostPorts.To == nil} {
+		if kept {
+			return spec, cmdline.Usagef(c.Command.HelpName, "--%[1]s any: a function that is deployed again keeps what it had; leave it out for a new one, and lift it with: seussctl function update %[2]s --%[1]s any", name, c.Args().Get(0))
+		}
+	}
+	reach.Apply(&spec.Settings)
+	spec.Settings.Environment, err = readEnvironment(c)
+	return spec, err
 }
 
 // readEnvironment reads the variables that a function is deployed with; nil: none.

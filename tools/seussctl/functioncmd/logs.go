@@ -1,4 +1,4 @@
-package app
+package functioncmd
 
 import (
 	"context"
@@ -203,7 +203,7 @@ func showEvents(c *cli.Context, e *cmdline.Env) (err error) {
 			_, err = dispatcher.VersionsOf(&f, name)
 		}
 		if err == nil {
-			list, err = events.ReadJournal(filepath.Join(e.StateDir, journalName), name, f.ID)
+			list, err = events.ReadJournal(filepath.Join(e.StateDir, cmdline.JournalName), name, f.ID)
 		}
 	}
 	if err != nil {
