@@ -36,6 +36,11 @@ type Contract struct {
 	Title string // for people
 	Ready string // by what it is known to be ready, for people: "it waits in ..."
 
+	// LambdaRuntimes are AWS Lambda's names of runtimes that mean the contract, and Bootstrap
+	// is the file of the code that is its program then.
+	LambdaRuntimes []string
+	Bootstrap      string
+
 	// What a deployment may have; what its contract has not is refused by name.
 	Arguments bool // event keys that come one by one, and argument nodes
 	Imports   bool // import nodes

@@ -23,7 +23,8 @@ import (
 func init() {
 	contracts.Register(&contracts.Contract{
 		Name: "runtimeapi", Title: "AWS Lambda's Runtime API",
-		Ready:       "its first GET .../invocation/next waits, or its GET .../restore/next",
+		Ready:          "its first GET .../invocation/next waits, or its GET .../restore/next",
+		LambdaRuntimes: []string{"provided.al2023", "provided.al2", "provided"}, Bootstrap: "bootstrap",
 		Environment: environment, Await: await, Serve: serve,
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 )
@@ -73,6 +74,9 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 	c.TracingConfig.Mode = "PassThrough"
 	c.Ephemeral.Size = 512
 	c.SnapStart.ApplyOn, c.SnapStart.OptimizationStatus = "None", "Off"
+	if p := set.Program; p != nil && p.SharedGenerators {
+		c.SnapStart.ApplyOn = snapStarted
+	}
 	c.LoggingConfig.LogFormat, c.LoggingConfig.LogGroup = "Text", "/aws/lambda/"+name
 	return c
 }
@@ -105,6 +109,10 @@ type settingsRequest struct {
 	DeadLetterConfig  *struct{ TargetArn string }
 	ImageConfig       *struct{}
 	EphemeralStorage  *struct{ Size int }
+
+	// Of a program's function it says that the snapshot may hold seeded generators; other
+	// functions have snapshots in any case.
+	SnapStart *struct{ ApplyOn string }
 }
 
 // apply checks the fields and writes those that are there into settings and
@@ -157,16 +165,30 @@ func (r *settingsRequest) apply(set *functions.Settings, handler *string, memory
 		}
 		set.Role = *v
 	}
+	if v := r.Runtime; v != nil {
+		set.Runtime, set.Program = *v, keepShared(contracts.OfRuntime(*v), set.Program)
+	}
+	if v := r.SnapStart; v != nil && set.Program != nil {
+		set.Program.SharedGenerators = v.ApplyOn == snapStarted
+	}
 	if v := r.Handler; v != nil {
-		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") {
+		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") && set.Program == nil {
 			return server.Validation("handler", *v, `[^\s]+ of the form module.function, at most 128 characters`)
 		}
 		*handler = *v
 	}
-	if v := r.Runtime; v != nil {
-		set.Runtime = *v
-	}
 	return nil
+}
+
+// snapStarted is SnapStart's ApplyOn where it is on.
+const snapStarted = "PublishedVersions"
+
+// keepShared gives a program what was allowed before; both may be nil.
+func keepShared(p, before *functions.Program) *functions.Program {
+	if p != nil && before != nil {
+		p.SharedGenerators = before.SharedGenerators
+	}
+	return p
 }
 
 // reservedVariables are set by the runtime itself.
