@@ -153,7 +153,12 @@ func (i *invocation) load(s instance.Session) error {
 		}
 	}
 	began := time.Now()
-	_, err := s.Load(code)
+	var err error
+	if i.f.contract != nil {
+		err = contracts.Become(s, code)
+	} else {
+		_, err = s.Load(code)
+	}
 	i.result.Timings.Load = time.Since(began)
 	return err
 }

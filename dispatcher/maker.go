@@ -176,8 +176,11 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		told, err := l.Converse(ctx, began.Add(loadTimeout)).Load(code)
-		if err == nil && contract != nil {
+		session := l.Converse(ctx, began.Add(loadTimeout))
+		var told []byte
+		if contract == nil {
+			told, err = session.Load(code)
+		} else if err = contracts.Become(session, code); err == nil {
 			key.NextKey, err = m.await(ctx, img, l.Instance, contract, f, code, began.Add(loadTimeout))
 		}
 		saved := time.Since(began)

@@ -4,25 +4,33 @@ package guest
 
 // Constants of abi/driver.h.
 const (
-	DriverVersion = 1
-	DriverPort    = 1
-	FrameHeader   = 5
-	SeedBytes     = 32
-	EventBytes    = 0x600000 // AWS Lambda's limit for a synchronous payload, 6 MiB
-	ResultBytes   = 0x600000 // likewise; the driver turns more into an error
-	MsgImport     = 1        // JSON list of module names to import
-	MsgLoad       = 2        // JSON {handler, files: {path: base64}}: import the function
-	MsgInvoke     = 3        // seed, ctx, event JSON
-	MsgInvokeLazy = 4        // seed, ctx: the event's keys are asked for with WANT
-	MsgArg        = 5        // seed, ctx, uint8_t present, value JSON: answers WANT
-	MsgReady      = 16       // JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION
-	MsgDone       = 17       // JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told
-	MsgResult     = 18       // JSON: what the handler returned
-	MsgError      = 19       // JSON {errorType, errorMessage, stackTrace}
-	MsgWant       = 20       // uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event)
-	WantAll       = 1        // the whole event
-	WantContext   = 2        // the function has read its context: impure
-	WantRandom    = 4        // it has drawn from the runtime's generators: impure
-	SoDriver      = 0x5e55
-	LockSites     = 32
+	DriverVersion    = 1
+	DriverPort       = 1
+	FrameHeader      = 5
+	SeedBytes        = 32
+	EventBytes       = 0x600000 // AWS Lambda's limit for a synchronous payload, 6 MiB
+	ResultBytes      = 0x600000 // likewise; the driver turns more into an error
+	MsgImport        = 1        // JSON list of module names to import
+	MsgLoad          = 2        // JSON {handler, files: {path: base64}}: import the function
+	MsgInvoke        = 3        // seed, ctx, event JSON
+	MsgInvokeLazy    = 4        // seed, ctx: the event's keys are asked for with WANT
+	MsgArg           = 5        // seed, ctx, uint8_t present, value JSON: answers WANT
+	MsgProgram       = 6        // to the driver that becomes a program: records, which are answered by DONE or ERROR
+	MsgStart         = 7        // nothing: it becomes the last program, and its stream ends
+	MsgReady         = 16       // JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION
+	MsgDone          = 17       // JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told
+	MsgResult        = 18       // JSON: what the handler returned
+	MsgError         = 19       // JSON {errorType, errorMessage, stackTrace}
+	MsgWant          = 20       // uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event)
+	WantAll          = 1        // the whole event
+	WantContext      = 2        // the function has read its context: impure
+	WantRandom       = 4        // it has drawn from the runtime's generators: impure
+	ProgramRecord    = 9        // bytes before the name
+	ProgramFile      = 1        // name: a path below the directory of functions; value: its content
+	ProgramArgument  = 2        // value: the next of the command, the first being what is executed
+	ProgramVariable  = 3        // value: NAME=VALUE of the environment, besides or in place of the image's
+	ProgramDirectory = 4        // value: where the command is started, in place of the directory of functions
+	ProgramTextBytes = 0xc000   // of all strings, each with a NUL
+	SoDriver         = 0x5e55
+	LockSites        = 32
 )

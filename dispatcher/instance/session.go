@@ -45,6 +45,21 @@ func (s Session) Import(modules ...string) error {
 // what the driver tells of that, which is valid until the session's next call.
 func (s Session) Load(code []byte) (told []byte, err error) { return s.prepare(guest.MsgLoad, code) }
 
+// Become has the loader that is in every image write the files of a program, whose records
+// are those of ABI_MSG_PROGRAM. In the next run of the guest it becomes the program, and
+// its stream ends: the session is over. What is wrong with the program is a *HandlerError.
+func (s Session) Become(records []byte) error {
+	if _, err := s.prepare(guest.MsgProgram, records); err != nil {
+		return err
+	}
+	stream := &s.i.vm.stream
+	if err := stream.conn.Send(stream.make(guest.MsgStart, nil)); err != nil {
+		return fmt.Errorf("%w: %w", ErrStream, err)
+	}
+	stream.conn = nil
+	return nil
+}
+
 func (s Session) prepare(kind uint8, request []byte) (told []byte, err error) {
 	f, err := s.i.exchange(s.ctx, s.deadline, s.i.vm.stream.make(kind, request))
 	if err != nil {

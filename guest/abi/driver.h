@@ -32,6 +32,8 @@
 #define ABI_MSG_INVOKE 3      /* seed, ctx, event JSON */
 #define ABI_MSG_INVOKE_LAZY 4 /* seed, ctx: the event's keys are asked for with WANT */
 #define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
+#define ABI_MSG_PROGRAM 6     /* to the driver that becomes a program: records, which are answered by DONE or ERROR */
+#define ABI_MSG_START 7       /* nothing: it becomes the last program, and its stream ends */
 /* driver to host */
 #define ABI_MSG_READY 16  /* JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION */
 #define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told */
@@ -42,6 +44,15 @@
 #define ABI_WANT_ALL 1         /* the whole event */
 #define ABI_WANT_CONTEXT 2     /* the function has read its context: impure */
 #define ABI_WANT_RANDOM 4      /* it has drawn from the runtime's generators: impure */
+
+/* A program is records, in any order: uint8_t kind, uint32_t bytes of the name, uint32_t
+ * bytes of the value, the name, the value. */
+#define ABI_PROGRAM_RECORD 9        /* bytes before the name */
+#define ABI_PROGRAM_FILE 1          /* name: a path below the directory of functions; value: its content */
+#define ABI_PROGRAM_ARGUMENT 2      /* value: the next of the command, the first being what is executed */
+#define ABI_PROGRAM_VARIABLE 3      /* value: NAME=VALUE of the environment, besides or in place of the image's */
+#define ABI_PROGRAM_DIRECTORY 4     /* value: where the command is started, in place of the directory of functions */
+#define ABI_PROGRAM_TEXT_BYTES 0xc000 /* of all strings, each with a NUL */
 
 /* setsockopt(AF_VSOCK, ABI_SO_DRIVER) on the driver's stream: it is the
  * driver's from now on, and the purity counters start at zero. A value

@@ -84,9 +84,15 @@ func (a Ask) String() string {
 	return a.Runtime.LambdaName(a.Version)
 }
 
+// everywhere reports whether it asks for what every image has.
+func (a Ask) everywhere() bool { return a.Runtime != nil && a.Runtime.Everywhere != "" }
+
 // takes reports whether a runtime of an image is what is asked for.
 func (a Ask) takes(rt *images.Runtime) bool {
-	return a.Runtime == nil || a.Runtime.Name == rt.Name && (a.Version == "" || a.Runtime.short(rt.Version) == a.Version)
+	if a.Runtime == nil {
+		return !everywhere(rt.Name)
+	}
+	return a.Runtime.Name == rt.Name && (a.Version == "" || a.Runtime.short(rt.Version) == a.Version)
 }
 
 // Of returns the runtimes of an image, the one that is meant where nothing says which
@@ -114,16 +120,18 @@ func Of(c *images.Config) []images.Runtime {
 // among Of's.
 func (a Ask) In(image string, list []images.Runtime) (int, error) {
 	for n := range list {
-		if list[n].Name == "" || a.takes(&list[n]) {
+		if list[n].Name == "" && !a.everywhere() || a.takes(&list[n]) {
 			return n, nil
 		}
 	}
 	has := "none"
-	if len(list) > 0 {
-		var names []string
-		for _, rt := range list {
+	var names []string
+	for _, rt := range list {
+		if !everywhere(rt.Name) {
 			names = append(names, rt.String())
 		}
+	}
+	if len(names) > 0 {
 		has = strings.Join(names, ", ")
 	}
 	return 0, fmt.Errorf("%w: %s is wanted, image %s has %s: %s", ErrNotServed, a, image, has, a.Remedy())
@@ -134,6 +142,8 @@ func (a Ask) Remedy() string {
 	switch {
 	case a.Runtime == nil:
 		return "build an image with an interpreter: seussctl image build"
+	case a.everywhere():
+		return "it is of an earlier release: build the image anew"
 	case a.Version == "":
 		return fmt.Sprintf("build an image with %s: seussctl image build --runtime %s", a.Runtime.Title, a.Runtime.Name)
 	}

@@ -62,7 +62,7 @@ const maxCandidates = 64
 // run on. What the image runs by itself stays as it is. Of one runtime the interpreter
 // that PATH leads to first is the first.
 //
-// A spec in which nothing is found is left as it was.
+// What every image has is added in any case (Runtime.Everywhere).
 func Equip(spec *images.Spec) (notes []string, err error) {
 	root, err := images.NewRoot(spec)
 	if err != nil {
@@ -93,6 +93,8 @@ func Equip(spec *images.Spec) (notes []string, err error) {
 		spec.MemoryBytes = max(spec.MemoryBytes, cmp.Or(r.MemoryBytes, images.DefaultMemoryBytes))
 	}
 	if len(spec.Runtimes) == 0 {
+		addEverywhere(spec)
+		surround(spec, root)
 		return notes, nil
 	}
 	slices.SortStableFunc(spec.Runtimes, func(a, b images.Runtime) int {
@@ -114,6 +116,7 @@ func Equip(spec *images.Spec) (notes []string, err error) {
 	if len(spec.Argv) == 0 {
 		spec.Argv = first.Argv
 	}
+	addEverywhere(spec)
 	surround(spec, root)
 	return notes, nil
 }

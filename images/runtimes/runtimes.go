@@ -34,6 +34,12 @@ type Runtime struct {
 	// configuration tells.
 	VersionOf func(images.Config) string
 
+	// Everywhere is the version of a runtime that every image has: its driver is the file
+	// Main, a program that needs no interpreter and nothing else of the image. Functions
+	// cannot be written for it, no image is built for it, and it is not listed. "": it is
+	// none.
+	Everywhere string
+
 	// MemoryBytes is guest RAM by default; 0 = images.DefaultMemoryBytes.
 	MemoryBytes uint64
 	// AnyProgram: the interpreter may be another than the one that Find returns.
@@ -120,20 +126,22 @@ func Register(r *Runtime) {
 			panic(fmt.Sprintf("runtimes %s and %s: same name, ending or Lambda name, or both the default", o.Name, r.Name))
 		}
 	}
-	if r.Name == "" || r.Collect == nil || len(r.Endings) > 0 && (r.Driver == nil || r.Handler == "" || r.Inspect == nil || r.Starter.Code == nil) {
+	if r.Name == "" || r.Collect == nil && r.Everywhere == "" || len(r.Endings) > 0 && (r.Driver == nil || r.Handler == "" || r.Inspect == nil || r.Starter.Code == nil) {
 		panic(fmt.Sprintf("runtime %q is incomplete", r.Name))
 	}
 	all = append(all, r)
 	slices.SortFunc(all, func(a, b *Runtime) int { return strings.Compare(a.Name, b.Name) })
 }
 
-// All returns the runtimes, sorted by name.
-func All() []*Runtime { return slices.Clone(all) }
+// All returns the runtimes that images are built for, sorted by name.
+func All() []*Runtime {
+	return slices.DeleteFunc(slices.Clone(all), func(r *Runtime) bool { return r.Everywhere != "" })
+}
 
 // Names returns their names, sorted.
 func Names() []string {
 	var names []string
-	for _, r := range all {
+	for _, r := range All() {
 		names = append(names, r.Name)
 	}
 	return names
@@ -156,7 +164,7 @@ func Default() *Runtime {
 
 // ByName returns the runtime of a name.
 func ByName(name string) (*Runtime, error) {
-	for _, r := range all {
+	for _, r := range All() {
 		if r.Name == name {
 			return r, nil
 		}

@@ -73,6 +73,7 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 		}
 		spec.Runtimes = []images.Runtime{{Name: r.Name, Version: found.Version, Program: spec.Program, Argv: spec.Argv, Env: spec.Env}}
 	}
+	addEverywhere(&spec)
 	return spec, nil
 }
 
@@ -96,6 +97,11 @@ func (r *Runtime) guestDigest() string {
 	}
 	h := sha256.New()
 	h.Write(guest.Kernel())
+	for _, e := range all {
+		if e.Everywhere != "" {
+			h.Write(e.Driver()[e.Main])
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(driver)) {
 		fmt.Fprintf(h, "\x00%s\x00%d\x00", name, len(driver[name]))
 		h.Write(driver[name])

@@ -5,6 +5,7 @@
 package all
 
 import (
+	_ "seuss/images/runtimes/loader"
 	_ "seuss/images/runtimes/lua"
 	_ "seuss/images/runtimes/nodejs"
 	_ "seuss/images/runtimes/python"
