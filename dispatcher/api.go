@@ -22,9 +22,11 @@ import (
 const (
 	DefaultTimeout  = bounds.DefaultTimeout
 	DefaultPoolSize = 4 // machines kept per image
-	MaxEventBytes   = guest.EventBytes
-	MaxResultBytes  = guest.ResultBytes
-	loadTimeout     = 60 * time.Second // importing modules, or a function's code, for a snapshot
+	// DefaultParkedBytes is Options.ParkedBytes where that is 0.
+	DefaultParkedBytes = 1 << 30
+	MaxEventBytes      = guest.EventBytes
+	MaxResultBytes     = guest.ResultBytes
+	loadTimeout        = 60 * time.Second // importing modules, or a function's code, for a snapshot
 )
 
 // Options configure a Dispatcher.
@@ -53,6 +55,12 @@ type Options struct {
 	// PoolBytes bounds the private memory of all machines of an image, in bytes,
 	// as far as it is known when a machine is made; 0: no bound.
 	PoolBytes uint64
+	// Instances is how many instances may be parked while they wait, so that others have
+	// their machines; 0: as many as fit into ParkedBytes. At the limit they stay where they
+	// are.
+	Instances int
+	// ParkedBytes bounds the memory of those that are parked, DefaultParkedBytes if 0.
+	ParkedBytes uint64
 	// Limits are those of the process that machines run into; nil: the host's.
 	Limits *capacity.Limits
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
@@ -67,6 +75,9 @@ type Options struct {
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool
+	// NoPlans leaves plans alone that are applied in the state directory; PlanWork makes
+	// what they lack beside the requests, and moves functions.
+	NoPlans, PlanWork bool
 	// VsockDir, if not empty, is a directory in which each running instance has a
 	// Unix socket, named by its request with ".sock" behind it: host programs
 	// reach the guest's ports there with the handshake "CONNECT <port>\n".
@@ -172,6 +183,9 @@ type Request struct {
 	// Progress, where it is not nil, is told how far the invocation is, and may kill it:
 	// what it has then is an error of its own in its result.
 	Progress *inflight.Progress
+	// Turn, where it is not nil, is the slot that the invocation has, and does without while
+	// it is parked.
+	Turn Turn
 	// Deliver, where it is not nil, is given the result as soon as there is one, by
 	// Invoke's goroutine; Invoke returns the same later. It reports whether Invoke is
 	// to reset the machine itself before that. Else, and without Deliver, that is

@@ -16,6 +16,10 @@ func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 	defer d.sweeping.Unlock()
 	running := d.running()
 	o.Running = func(id string) bool { return running[id] }
+	if d.Planner.Active() {
+		wanted := d.Planner.Wanted()
+		o.Wanted = func(id string) bool { return wanted[id] }
+	}
 	return d.store.GC(o)
 }
 

@@ -28,6 +28,10 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
+	if i.pool != nil {
+		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
+		i.Parking = &i.away
+	}
 	if i.f.contract != nil {
 		return i.serve(ctx, start)
 	}

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,6 +15,8 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/park"
+	"seuss/dispatcher/planner"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -56,6 +59,8 @@ var (
 // Dispatcher serves invocations from one state directory.
 type Dispatcher struct {
 	*Deployments
+	// Planner lives with plans; nil where nothing can be stored, or Options.NoPlans is set.
+	Planner   *planner.Planner
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -67,6 +72,7 @@ type Dispatcher struct {
 	cache     *functionCache
 	maker     *maker
 	pools     *pools
+	lot       *park.Lot // where instances that wait are parked
 	tasks     *tasks
 	costs     costs
 	prefixes  prefixes
@@ -143,10 +149,16 @@ func Open(o Options) (*Dispatcher, error) {
 	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.Deployments.catalogue = &runtimes.Catalogue{Store: d.images.store, Pinned: o.RuntimeImages}
-	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	d.lot = park.New(park.Options{Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
+		d.log.Warn("a parked instance stays as large as it is", "error", err)
+	}})
+	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded}
+	if !o.ReadOnly && !o.NoPlans {
+		livePlans(d, o.PlanWork)
+	}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
@@ -160,6 +172,10 @@ func Open(o Options) (*Dispatcher, error) {
 	return d, nil
 }
 
+// Lot is where instances that wait are parked: who wants a slot that one of them has says
+// so there.
+func (d *Dispatcher) Lot() *park.Lot { return d.lot }
+
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
@@ -172,6 +188,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()
 	d.Deployments.store.Close() // before the store gives up the lock

@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/planner"
 	"seuss/lineage"
 )
 
@@ -49,6 +50,7 @@ type functionCache struct {
 	nodes       *lineage.Store
 	snapshots   *snapshots
 	images      *rootImages
+	planner     *planner.Planner // nil: nothing is planned
 }
 
 // get returns what is known of a deployment.
@@ -114,6 +116,9 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	if f.node == nil {
 		f.changed = nodes.Watch() // its image may go, of which no node of the function would tell
 		return f, nil
+	}
+	if len(spec.Imports) == 0 && spec.Settings.Program == nil {
+		c.planner.Touched(spec.Name, functions.OwnerOf(name), f.image.Digest, f.image.runtimeKey(f.runtime))
 	}
 	chain, err := nodes.Lineage(f.node.Node)
 	if err != nil {

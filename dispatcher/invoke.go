@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
@@ -33,6 +35,7 @@ type invocation struct {
 	f        *function
 	event    event
 	progress *inflight.Progress // nil: nobody looks
+	away     away
 	deadline time.Time
 	context  []byte    // JSON, preceded by its length
 	room     [512]byte // of the context, if that is no longer
@@ -109,7 +112,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, memory: req.Memory, onReset: req.OnReset}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -222,4 +225,20 @@ func (i *invocation) End(here bool) {
 	if i.err == nil && start.State != nil {
 		i.d.costs.learn(start, i.result)
 	}
+}
+
+// NewRequestID returns a random UUID (RFC 9562, version 4), as Lambda's request and
+// revision ids are.
+func NewRequestID() string { return uuid.NewString() }
+
+// localRegion is the region in ARNs where nobody has named any.
+const localRegion = "local"
+
+// ARN is the ARN of a function; qualifier may be empty.
+func ARN(region, account, name, qualifier string) string {
+	arn := "arn:aws:lambda:" + region + ":" + account + ":function:" + name
+	if qualifier != "" {
+		arn += ":" + qualifier
+	}
+	return arn
 }

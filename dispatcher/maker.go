@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"seuss/dispatcher/bounds"
@@ -13,6 +14,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/planner"
 	"seuss/guest"
 	"seuss/lineage"
 )
@@ -28,7 +30,9 @@ type maker struct {
 	images    *rootImages
 	snapshots *snapshots
 	pools     *pools
-	locks     keyedLocks // by what is made
+	locks     *keyedLocks // by what is made
+	planner   *planner.Planner
+	beside    bool // on machines of its own, which are made only where there is room for them
 	progress  func(step string, fraction float64)
 	loaded    func(Loaded) // nil: nobody wants to know
 }
@@ -115,6 +119,14 @@ func checkImports(modules []string) error {
 	return nil
 }
 
+// lend makes an instance for something to be captured.
+func (m *maker) lend(ctx context.Context, img *image, s *instance.Snapshot) (loan, error) {
+	if m.beside {
+		return m.pools.beside(img, s)
+	}
+	return m.pools.lend(ctx, nil, img, s, false)
+}
+
 // imported walks down one import node for each module: functions that share a prefix
 // of their imports share the nodes.
 func (m *maker) imported(ctx context.Context, imageName, runtimeName string, modules []string) (_ *instance.Snapshot, _ *image, runtime int, _ error) {
@@ -127,27 +139,28 @@ func (m *maker) imported(ctx context.Context, imageName, runtimeName string, mod
 	}
 	s, err := m.base(ctx, img, runtime)
 	for n := 0; err == nil && n < len(modules); n++ {
-		s, err = m.imports(ctx, img, s, modules[:n+1])
+		s, err = m.imports(ctx, img, s, modules[:n+1], 1)
 	}
 	return s, img, runtime, err
 }
 
-// imports returns the snapshot below parent in which the last of the modules is
+// imports returns the snapshot below parent in which the last n of the modules are
 // imported too.
-func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string) (*instance.Snapshot, error) {
+func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string, n int) (*instance.Snapshot, error) {
 	wanted := func(i *lineage.Info) bool {
 		return i.Kind == lineage.KindImport && slices.Equal(i.Key.Imports, modules)
 	}
-	name := modules[len(modules)-1]
+	added := modules[len(modules)-n:]
+	name := strings.Join(added, ", ")
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
 		m.progress("importing "+name, -1)
-		l, err := m.pools.lend(ctx, nil, img, parent, false)
+		l, err := m.lend(ctx, img, parent)
 		if err != nil {
 			return nil, err
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(name); err != nil {
+		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(added...); err != nil {
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
 		return l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
@@ -170,7 +183,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 			k.CodeDigest == key.CodeDigest && k.Lazy == key.Lazy
 	}
 	return m.make(ctx, parent.Node.ID, wanted, "function "+key.Function, func() (*instance.Snapshot, error) {
-		l, err := m.pools.lend(ctx, nil, img, parent, false)
+		l, err := m.lend(ctx, img, parent)
 		if err != nil {
 			return nil, err
 		}
@@ -283,6 +296,9 @@ func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*i
 	parent, img, runtime, err := m.imported(ctx, f.Image, contracts.Runtime(&f.Settings), f.Imports)
 	if err != nil || m.host.ReadOnly {
 		return parent, err // the code is loaded for one invocation alone
+	}
+	if parent, err = m.planned(ctx, img, runtime, f, code, parent); err != nil {
+		return nil, err
 	}
 	return m.function(ctx, img, runtime, f, code, parent)
 }

@@ -22,6 +22,7 @@ type pools struct {
 	tasks *tasks
 	log   *slog.Logger
 	sizes poolSizes
+	want  func() // is called when somebody has to wait for a machine
 
 	mu      sync.Mutex
 	byImage map[string]*pool // by the image's digest; nil: closed
@@ -34,8 +35,8 @@ type poolSizes struct {
 	bytes       uint64
 }
 
-func newPools(host *instance.Host, room *capacity.Budget, tasks *tasks, log *slog.Logger, sizes poolSizes) *pools {
-	ps := &pools{host: host, room: room, tasks: tasks, log: log, sizes: sizes, byImage: map[string]*pool{}}
+func newPools(host *instance.Host, room *capacity.Budget, tasks *tasks, log *slog.Logger, sizes poolSizes, want func()) *pools {
+	ps := &pools{host: host, room: room, tasks: tasks, log: log, sizes: sizes, want: want, byImage: map[string]*pool{}}
 	if sizes.window > 0 {
 		tasks.every(max(sizes.window/demandSlots, 10*time.Millisecond), ps.resize)
 	}
@@ -85,16 +86,7 @@ func (ps *pools) lend(ctx context.Context, progress *inflight.Progress, img *ima
 		vm, err = ps.make(img, s)
 	} else {
 		l.pool = p
-		p.mu.Lock()
-		var grow bool
-		vm, grow = p.pick(s, began)
-		p.mu.Unlock()
-		if grow {
-			p.grow(s)
-		}
-		if vm == nil || !vm.Alive() {
-			vm, err = p.take(ctx, progress, s, vm)
-		}
+		vm, err = p.get(ctx, progress, s)
 	}
 	if err != nil {
 		s.Release()

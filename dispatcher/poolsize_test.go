@@ -89,7 +89,7 @@ func TestMissesHoldNothing(t *testing.T) {
 
 // testPool is a pool of machines that are none.
 func testPool(o Options, free ...slot) *pool {
-	ps := newPools(nil, nil, newTasks(), slog.New(slog.DiscardHandler), poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes})
+	ps := newPools(nil, nil, newTasks(), slog.New(slog.DiscardHandler), poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, func() {})
 	p := newPool(ps, &image{Image: &instance.Image{Name: "test"}})
 	for _, s := range free {
 		p.free.Put(s)

@@ -2,9 +2,11 @@ package dispatcher
 
 import (
 	"sync/atomic"
+	"time"
 
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/park"
 	"seuss/lineage"
 	"seuss/lineage/pages"
 )
@@ -18,6 +20,7 @@ type counters struct {
 	dirtied, faults   atomic.Uint64
 	copied, compared  atomic.Uint64
 	mapped, mapCalls  atomic.Uint64
+	parked, resumed   atomic.Int64 // time that it took, ns
 }
 
 // Restored counts what bringing machines to snapshots takes.
@@ -38,6 +41,10 @@ func (c *counters) Captured() { c.captures.Add(1) }
 
 func (c *counters) Prefetched(pages uint64) { c.prefetched.Add(pages) }
 
+// Parked and Resumed count what it takes to park instances and to bring them back.
+func (c *counters) Parked(took time.Duration)  { c.parked.Add(int64(took)) }
+func (c *counters) Resumed(took time.Duration) { c.resumed.Add(int64(took)) }
+
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
 	Platform        string                  `json:"platform"` // that runs the machines
@@ -54,6 +61,9 @@ type Stats struct {
 	PagesCompared   uint64                  `json:"pages_compared"`   // to see whether they have to be
 	PagesMapped     uint64                  `json:"pages_mapped"`     // in their place
 	MapCalls        uint64                  `json:"map_calls"`        // system calls that have changed how machines' memory is mapped
+	Parked          park.Stats              `json:"parked"`           // instances that wait without a machine
+	ParkTime        time.Duration           `json:"park_ns"`          // that parking them took, in all
+	ResumeTime      time.Duration           `json:"resume_ns"`        // that bringing them back took
 	Network         outbound.Stats          `json:"network"`          // connections beyond the machines
 	StreamsRefused  uint64                  `json:"streams_refused"`  // because an instance, or all, had as many as they may
 	LookupsRefused  uint64                  `json:"lookups_refused"`  // names that were not looked up for that
@@ -90,6 +100,7 @@ func (d *Dispatcher) Stats() Stats {
 		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	st.Network = d.opts.Network.Stats()
+	st.Parked, st.ParkTime, st.ResumeTime = d.lot.Stats(), time.Duration(c.parked.Load()), time.Duration(c.resumed.Load())
 	st.StreamsRefused, st.LookupsRefused = d.opts.Budgets.Streams.Refused(), d.opts.Budgets.Lookups.Refused()
 	st.PagesDirtied, st.HostFaults = c.dirtied.Load(), c.faults.Load()
 	st.PagesCopied, st.PagesCompared, st.PagesMapped, st.MapCalls = c.copied.Load(), c.compared.Load(), c.mapped.Load(), c.mapCalls.Load()

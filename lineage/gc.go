@@ -24,6 +24,9 @@ type GCOptions struct {
 	// Running reports whether instances stand at a node of this process; nil means
 	// none do. Other processes keep what they have mapped.
 	Running func(id string) bool
+	// Wanted reports whether somebody wants to have a node, whether it is used or not: of
+	// nodes of the same Value, such as 0, the others go first. nil means that nobody does.
+	Wanted func(id string) bool
 	// Damaged removes node files that cannot be read, or whose parent is missing.
 	Damaged bool
 	DryRun  bool
@@ -89,6 +92,9 @@ func (s collector) gc(o GCOptions) (GCReport, error) {
 	if o.Running == nil {
 		o.Running = func(string) bool { return false }
 	}
+	if o.Wanted == nil {
+		o.Wanted = func(string) bool { return false }
+	}
 	plan := s.planGC(o, now)
 	report := plan.report
 	if !o.DryRun {
@@ -128,6 +134,7 @@ func (s collector) removePlanned(planned []Evicted, now time.Time) error {
 
 type gcPlan struct {
 	report   GCReport
+	wanted   func(id string) bool
 	children map[string]int
 	byID     map[string]*Node
 	kept     map[string]string
@@ -140,7 +147,7 @@ type gcPlan struct {
 func (s collector) planGC(o GCOptions, now time.Time) *gcPlan {
 	c := s.catalogue()
 	nodes, marks := c.List(), c.Marks()
-	p := &gcPlan{children: map[string]int{}, byID: map[string]*Node{}, kept: kept(marks, now), holding: map[uint64][]*Node{}, holders: holders(nodes)}
+	p := &gcPlan{wanted: o.Wanted, children: map[string]int{}, byID: map[string]*Node{}, kept: kept(marks, now), holding: map[uint64][]*Node{}, holders: holders(nodes)}
 	p.report = GCReport{Removed: []Evicted{}, Kept: map[string]int{}}
 	expires := map[string]time.Time{}
 	for _, m := range marks {
@@ -220,7 +227,7 @@ func (p *gcPlan) offer(n *Node, now time.Time) {
 
 func (p *gcPlan) leaf(n *Node, now time.Time) gcLeaf {
 	bytes := p.frees(n)
-	return gcLeaf{n, bytes, n.value(now, bytes)}
+	return gcLeaf{n, bytes, n.value(now, bytes), p.wanted(n.ID)}
 }
 
 // frees is what removing a node now would free.
@@ -251,14 +258,15 @@ func (p *gcPlan) evict(leaf gcLeaf, reason string, now time.Time) {
 	})
 }
 
-// leafHeap has the leaf of least value first; of equal ones, that which was not
-// used for longest.
+// leafHeap has the leaf of least value first; of equal ones those that nobody wants, and
+// of these that which was not used for longest.
 type leafHeap []gcLeaf
 
 type gcLeaf struct {
-	node  *Node
-	bytes uint64 // that removing it freed when it became one
-	value float64
+	node   *Node
+	bytes  uint64 // that removing it freed when it became one
+	value  float64
+	wanted bool
 }
 
 func (h leafHeap) Len() int      { return len(h) }
@@ -266,6 +274,9 @@ func (h leafHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *leafHeap) Push(x any)   { *h = append(*h, x.(gcLeaf)) }
 func (h leafHeap) Less(i, j int) bool {
 	a, b := h[i], h[j]
+	if a.value == b.value && a.wanted != b.wanted {
+		return b.wanted
+	}
 	return cmp.Or(cmp.Compare(a.value, b.value), a.node.LastUsed().Compare(b.node.LastUsed()), cmp.Compare(a.node.ID, b.node.ID)) < 0
 }
 func (h *leafHeap) Pop() any {

@@ -123,7 +123,7 @@ func (m *Machine) init(cfg Config) error {
 		return err
 	}
 	m.console = console{mem: m.mem, fn: cfg.Console, limit: cfg.ConsoleLimit}
-	m.vsock = vsock.New(m.mem, DefaultCID, m.notify)
+	m.vsock = vsock.New(m.mem, DefaultCID, m.Nudge)
 	m.timer = time.NewTimer(time.Hour)
 	m.timer.Stop()
 	clockwork.add(m)

@@ -37,6 +37,8 @@ type RunOptions struct {
 	// after its messages were taken, and when it has printed as much as is taken at
 	// once; true makes Run return StopDone. It is called by the goroutine inside Run.
 	Done func() bool
+	// Leave, if not nil, is told when the guest waits, with WaitEvents: see Leaver.
+	Leave Leaver
 }
 
 // StopKind says why Run returned.
@@ -44,8 +46,8 @@ type StopKind uint8
 
 // The stops.
 const (
-	// StopIdle: the guest rests at its idle doorbell. GuestDeadlineNS is its
-	// earliest timer.
+	// StopIdle: the guest rests at its idle doorbell, and Run was not to wait, or
+	// somebody else wants the machine. GuestDeadlineNS is its earliest timer.
 	StopIdle StopKind = iota + 1
 	// StopDone: RunOptions.Done said so. The machine is quiescent only if the
 	// guest was idle: a thread may compute on after the answer was sent.
@@ -134,6 +136,7 @@ type runLoop struct {
 	*Machine
 	options RunOptions
 	until   int64 // deadline in ns since processStart, 0 for none
+	waits   waits
 }
 
 func (m *runLoop) run() (Stop, error) {
@@ -330,6 +333,14 @@ func (m *runLoop) mmio(e platform.Exit) (Stop, error) {
 // idle decides at the idle doorbell: go on (no stop), stop or sleep.
 func (m *runLoop) idle() (Stop, error) {
 	m.atIdle = true
+	stop, err := m.rest()
+	if m.waits != notYet {
+		m.waited()
+	}
+	return stop, err
+}
+
+func (m *runLoop) rest() (Stop, error) {
 	for {
 		if stop, err := m.service(m.until); stop.Kind != 0 || err != nil {
 			return stop, err
@@ -364,14 +375,18 @@ func (m *runLoop) idle() (Stop, error) {
 				until = left
 			}
 		}
-		m.sleep(until)
+		if m.options.Leave == nil || until >= 0 && until < leastAway {
+			m.sleep(until)
+		} else if m.leaves(until) {
+			return Stop{Kind: StopIdle, GuestDeadlineNS: timer}, nil
+		}
 	}
 }
 
 // guestDeadline is the guest's earliest timer.
 func (m *Machine) guestDeadline() uint64 { return loadU64(m.control[guest.ControlDeadlineNS:]) }
 
-// sleep waits for ns nanoseconds (negative: for ever), or until notify.
+// sleep waits for ns nanoseconds (negative: for ever), or until Nudge.
 func (m *Machine) sleep(ns int64) {
 	if ns < 0 {
 		<-m.wake
@@ -385,9 +400,9 @@ func (m *Machine) sleep(ns int64) {
 	}
 }
 
-// notify ends a sleep inside Run: there is something for the guest. It may be
-// called from any goroutine.
-func (m *Machine) notify() {
+// Nudge ends a sleep inside Run: there is something for the guest, or its Leaver is to be
+// asked again. It may be called from any goroutine.
+func (m *Machine) Nudge() {
 	select {
 	case m.wake <- struct{}{}:
 	default:
@@ -405,7 +420,7 @@ func (m *Machine) Interrupt() {
 	}
 	m.stopAsked.Store(true)
 	m.vcpu.Kick()
-	m.notify()
+	m.Nudge()
 }
 
 // deviceError tells what the guest did wrong from what its process died of in the

@@ -200,15 +200,22 @@ func (m *Machine) Capture() (*State, error) {
 	}
 	// Anything still queued goes into the stream state, not into the rings,
 	// so that capturing changes no memory.
-	m.learnUpcall()
-	s := &State{CPL: m.cpu.CPL, RAMBytes: m.mem.RAMBytes(), ImageBytes: m.mem.ImageBytes(),
-		KernelEnd: m.trusted.kernelEnd, UpcallEntry: m.trusted.upcallEntry, ConsoleTail: m.console.taken}
-	if err := m.vcpu.State(&s.CPU); err != nil {
+	s := &State{}
+	if err := m.read(s); err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
-	s.MonoNS = m.clock.now()
 	m.vsock.Save(&s.Vsock)
 	return s, nil
+}
+
+// read reads all of the state but the devices'.
+func (m *Machine) read(s *State) error {
+	m.learnUpcall()
+	*s = State{CPL: m.cpu.CPL, RAMBytes: m.mem.RAMBytes(), ImageBytes: m.mem.ImageBytes(),
+		KernelEnd: m.trusted.kernelEnd, UpcallEntry: m.trusted.upcallEntry, ConsoleTail: m.console.taken}
+	err := m.vcpu.State(&s.CPU)
+	s.MonoNS = m.clock.now()
+	return err
 }
 
 // Restore gives the machine a captured state: all of it but for memory, which the
@@ -224,6 +231,17 @@ func (m *Machine) Restore(s *State) error {
 }
 
 func (m *Machine) restore(s *State) error {
+	if err := m.become(s, func() error { return m.vsock.Restore(&s.Vsock) }); err != nil {
+		return err
+	}
+	m.console.reset()
+	m.clock.stop(s.MonoNS)
+	return nil
+}
+
+// become gives the machine a state, but for time and what console output it may still
+// have; devices does so for the devices.
+func (m *Machine) become(s *State, devices func() error) error {
 	if err := m.usable(); err != nil {
 		return err
 	}
@@ -243,7 +261,7 @@ func (m *Machine) restore(s *State) error {
 			return err
 		}
 	}
-	if err := m.vsock.Restore(&s.Vsock); err != nil {
+	if err := devices(); err != nil {
 		return err
 	}
 	cpu := &s.CPU
@@ -258,9 +276,7 @@ func (m *Machine) restore(s *State) error {
 	m.vcpu.ClearKick()
 	m.stopAsked.Store(false)
 	m.trusted = trusted{kernelEnd: s.KernelEnd, upcallEntry: s.UpcallEntry}
-	m.console.reset()
 	m.console.taken = s.ConsoleTail
-	m.clock.stop(s.MonoNS)
 	m.quiescent = true
 	return nil
 }

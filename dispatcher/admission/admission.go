@@ -66,6 +66,8 @@ type Options struct {
 	Tracer      trace.Tracer // nil: no spans are made
 	Logs        Logs         // nil: what functions print is not kept
 	Quotas      *quota.Book  // of owners; nil: none are held to one
+	// Crowded, where it is not nil, reports whether no more instances can be parked.
+	Crowded func() bool
 }
 
 // Control lets invocations in.
@@ -122,7 +124,7 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	if err != nil {
 		stay.Leave()
 		c.refused()
-		return nil, err
+		return nil, c.crowded(err)
 	}
 	return &Entry{c: c, asked: function, target: target, ticket: ticket, stay: stay}, nil
 }
@@ -133,6 +135,20 @@ func (e *Entry) Deployment() *dispatcher.Deployment { return e.target }
 func (c *Control) refused() {
 	c.o.Metrics.NotInvoked(OutcomeRefused)
 	c.refusals.count(c.o.Log)
+}
+
+// crowded names what is behind a refusal where the machines are held by instances that wait
+// and cannot be parked.
+func (c *Control) crowded(err error) error {
+	var refused *sched.RefusedError
+	if c.o.Crowded == nil || !errors.As(err, &refused) || !c.o.Crowded() {
+		return err
+	}
+	switch refused.Reason {
+	case sched.QueueFull, sched.FunctionQueue, sched.TooLong, sched.Overload:
+		return &sched.RefusedError{Reason: sched.Instances, RetryAfter: refused.RetryAfter}
+	}
+	return err
 }
 
 // turnedAway counts what had no turn.
@@ -155,7 +171,7 @@ func isClients(err error) bool {
 func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
 	c := e.c
 	request.Function, request.Deployment, e.request = e.target.Name, e.target, request
-	request.Progress = &e.progress
+	request.Progress, request.Turn = &e.progress, e
 	e.times.arrived = time.Now()
 	number := c.entries.Add(e)
 	defer c.entries.Remove(number)
@@ -164,7 +180,7 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 		err = dispatcher.ErrKilled
 	}
 	if err != nil {
-		return nil, e.failed(ctx, err)
+		return nil, e.failed(ctx, c.crowded(err))
 	}
 	e.times.began = time.Now()
 	e.progress.Begin(e.times.began)
@@ -178,6 +194,23 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	}
 	e.times.ended = time.Now()
 	return e.invocation.Result(), nil
+}
+
+// Wanted, Pause and Resume make an entry whose turn has come the dispatcher.Turn of its
+// invocation.
+func (e *Entry) Wanted() bool { return e.c.o.Scheduler.Wanted() }
+
+func (e *Entry) Pause() {
+	e.stay.Pause()
+	e.ticket.Pause()
+}
+
+func (e *Entry) Resume(ctx context.Context, progress *inflight.Progress) error {
+	if err := e.ticket.Resume(ctx, progress); err != nil {
+		return err
+	}
+	e.stay.Begin()
+	return nil
 }
 
 // failed counts and traces an invocation that has no result.

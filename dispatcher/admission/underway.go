@@ -61,7 +61,7 @@ type UnderWay struct {
 	Function  string    `json:"function"`        // with the version that runs
 	Alias     string    `json:"alias,omitempty"` // by which it was asked for
 	Owner     string    `json:"owner,omitempty"` // not the default one
-	State     string    `json:"state"`           // waiting, running, capturing
+	State     string    `json:"state"`           // waiting, running, capturing, parked
 	Since     time.Time `json:"since"`           // when it was there with its event
 	Began     time.Time `json:"began,omitzero"`  // when its turn came
 	// Where it started: the path, the node and its kind.

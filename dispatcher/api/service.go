@@ -7,6 +7,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/park"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -113,6 +114,8 @@ type Hosted interface {
 	// Run is Invoke for who has something to do between the result and the reset of the
 	// machine.
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
+	// Lot is where instances that wait are parked.
+	Lot() *park.Lot
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	LambdaRuntime(*functions.Function) string

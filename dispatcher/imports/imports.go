@@ -233,11 +233,11 @@ func (a *answer) record() *Record {
 	}
 	byName := map[string]int{}
 	for i := range all {
-		byName[canonical(all[i].Name)] = i
+		byName[Canonical(all[i].Name)] = i
 	}
 	for i, d := range a.Distributions {
 		for _, name := range d.Requires {
-			if other, ok := byName[canonical(name)]; ok && other != i {
+			if other, ok := byName[Canonical(name)]; ok && other != i {
 				needs[i][other] = true
 			}
 		}
@@ -278,7 +278,7 @@ func nearest(around []int) int {
 	return -1
 }
 
-// canonical is a distribution's name for comparing, as PEP 503 has it.
-func canonical(name string) string {
+// Canonical is a distribution's name for comparing, as PEP 503 has it.
+func Canonical(name string) string {
 	return strings.ToLower(strings.NewReplacer("_", "-", ".", "-").Replace(name))
 }

@@ -19,9 +19,10 @@ const (
 	Waiting   State = iota // for its turn, or then for a machine
 	Running                // on a machine
 	Capturing              // a snapshot is being made of it, or for it
+	Parked                 // on none: it waits for something outside, or to go on
 )
 
-func (s State) String() string { return [...]string{"waiting", "running", "capturing"}[s] }
+func (s State) String() string { return [...]string{"waiting", "running", "capturing", "parked"}[s] }
 
 // Progress is how far something under way is. Its zero value is of something that waits.
 // A nil one is nobody's: what it is told is forgotten, and nobody ends it.
@@ -95,6 +96,22 @@ func (p *Progress) Place(machine uint64, node *lineage.Node, deadline time.Time)
 		p.machine.Store(machine)
 		p.node.Store(node)
 		p.deadline.Store(deadline.UnixNano())
+		p.Enter(Running)
+	}
+}
+
+// Leave notes that it is parked.
+func (p *Progress) Leave() {
+	if p != nil {
+		p.machine.Store(0)
+		p.Enter(Parked)
+	}
+}
+
+// Move notes that what was parked goes on, on which machine.
+func (p *Progress) Move(machine uint64) {
+	if p != nil {
+		p.machine.Store(machine)
 		p.Enter(Running)
 	}
 }

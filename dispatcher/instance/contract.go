@@ -26,11 +26,19 @@ func (i *Instance) Meet(accept vsock.AcceptFunc) { i.met = accept }
 
 // Keep makes c the stream that has to be open when the instance is captured, and that
 // instances of the snapshot find again; nil: there is none. All others end there.
-func (i *Instance) Keep(c *vsock.Conn) { i.vm.stream.conn = c }
+func (i *Instance) Keep(c *vsock.Conn) { i.stream().conn = c }
 
 // Kept is the stream that was open when the instance's snapshot was taken, or that Keep was
 // given; nil: none.
-func (i *Instance) Kept() *vsock.Conn { return i.vm.stream.conn }
+func (i *Instance) Kept() *vsock.Conn { return i.stream().conn }
+
+// stream is the instance's, wherever it is.
+func (i *Instance) stream() *Stream {
+	if i.parked != nil {
+		return &i.parked.stream
+	}
+	return &i.vm.stream
+}
 
 // Output has what the guest prints given to f until the end of the instance: fd is 1 or 2,
 // or 0 for the kernel library's own messages; p is valid during the call. What f does not

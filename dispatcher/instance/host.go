@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -44,6 +45,9 @@ type Observer interface {
 	Ran(faults, private uint64)
 	// Restored: a VM was brought to a snapshot.
 	Restored(m Moved)
+	// Parked: an instance has left its VM; Resumed: it was brought to one.
+	Parked(took time.Duration)
+	Resumed(took time.Duration)
 	// Captured: a snapshot was made.
 	Captured()
 	// Prefetched: so many pages were read ahead of the guests that need them.

@@ -11,7 +11,7 @@ import (
 )
 
 // Instance is one life: what a guest is from the moment a snapshot is given an identity
-// of its own until End. It lives on a VM, today on the same all its life.
+// of its own until End. It lives on a VM, or is parked.
 type Instance struct {
 	// MemoryPages bounds the pages that it may write; 0: its guest's memory is limit
 	// enough.
@@ -23,8 +23,11 @@ type Instance struct {
 	Restored time.Duration
 	// Progress is told of its runs, and ends them with ErrKilled; nil: nobody looks.
 	Progress *inflight.Progress
+	// Parking is asked where the instance waits; nil: it stays on its VM.
+	Parking Parking
 
-	vm      *VM
+	vm      *VM       // nil: it is parked
+	parked  *Parked   // nil: it is not
 	start   *Snapshot // that it began as
 	parent  *Snapshot // against which the next capture is a difference
 	outside Outside
@@ -58,8 +61,19 @@ func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
 	return i, nil
 }
 
-// End is the end of the instance's life. It returns the VM, as the instance left it.
+// End is the end of the instance's life. It returns the VM, as the instance left it; nil: it
+// was parked.
 func (i *Instance) End() *VM {
+	if i.parked != nil {
+		i.parked.drop()
+		i.parked = nil
+		return nil
+	}
+	return i.leave()
+}
+
+// leave takes the instance off its VM, which is returned.
+func (i *Instance) leave() *VM {
 	vm := i.vm
 	i.vm = nil
 	if vm.recording != nil {
@@ -75,13 +89,23 @@ func (i *Instance) End() *VM {
 }
 
 // Destroy is End for an instance whose VM is not to be used again.
-func (i *Instance) Destroy() error { return i.End().Close() }
+func (i *Instance) Destroy() error {
+	if vm := i.End(); vm != nil {
+		return vm.Close()
+	}
+	return nil
+}
 
 // Start is the snapshot that the instance began as.
 func (i *Instance) Start() *Snapshot { return i.start }
 
-// Machine is the number of the VM that it lives on: see VM.Number.
-func (i *Instance) Machine() uint64 { return i.vm.number }
+// Machine is the number of the VM that it lives on: see VM.Number; 0: it is parked.
+func (i *Instance) Machine() uint64 {
+	if i.vm == nil {
+		return 0
+	}
+	return i.vm.number
+}
 
 // Leave gives the guest a way out of its machine, or takes it back with nil.
 func (i *Instance) Leave(o Outside) { i.outside = o }
@@ -103,13 +127,27 @@ type Report struct {
 
 // Report tells what is known of the instance.
 func (i *Instance) Report() Report {
+	if p := i.parked; p != nil {
+		r := Report{LogsCut: p.cut, PagedIn: p.paged, Unsupported: p.calls}
+		if !p.logs.empty() {
+			r.Logs = p.logs.take()
+		}
+		p.paged = 0
+		return r
+	}
+	r := i.look()
+	i.vm.paged += r.PagedIn
+	if !i.vm.logs.empty() {
+		r.Logs = i.vm.logs.take()
+	}
+	return r
+}
+
+// look is Report without what the guest has printed, and as if nobody had asked.
+func (i *Instance) look() Report {
 	vm := i.vm
 	_, paged := vm.m.Memory().Paging().Counts()
 	r := Report{LogsCut: vm.logs.cut || vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
-	vm.paged = paged
-	if !vm.logs.empty() {
-		r.Logs = vm.logs.take()
-	}
 	// An error is a guest's that has forged the table's address.
 	if calls, err := vm.m.UnsupportedCalls(); err == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())
@@ -132,9 +170,12 @@ func nameCalls(counts, before map[int]uint32) map[string]uint32 {
 // looking; Usage looks.
 func (i *Instance) PrivatePages() uint64 { return i.vm.plan.private.Len() }
 
-// Usage looks at how many page faults of the host the instance has taken, and how many
-// pages are its VM's own now. That takes as long as there are pages.
+// Usage looks at how many page faults of the host the instance has taken on its VM, and how
+// many pages are its own now. That takes as long as there are pages.
 func (i *Instance) Usage() (faults, private uint64, err error) {
+	if p := i.parked; p != nil {
+		return 0, uint64(len(p.delta.pages) + len(p.delta.zeros)), nil
+	}
 	vm := i.vm
 	err = vm.collect()
 	faults, private = vm.faults-vm.before, vm.plan.private.Len()
@@ -145,5 +186,11 @@ func (i *Instance) Usage() (faults, private uint64, err error) {
 // Page is what the guest has in a page of its memory, for looking at.
 func (i *Instance) Page(page uint64) []byte { return i.vm.m.Memory().Page(page) }
 
-// Resident is what the instance takes of the host's memory, as the kernel counts it.
-func (i *Instance) Resident() (platform.Resident, error) { return i.vm.Resident() }
+// Resident is what the instance takes of the host's memory, as the kernel counts it; parked,
+// as it counts itself.
+func (i *Instance) Resident() (platform.Resident, error) {
+	if i.parked != nil {
+		return platform.Resident{Private: i.parked.Bytes()}, nil
+	}
+	return i.vm.Resident()
+}

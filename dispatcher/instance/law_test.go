@@ -109,10 +109,12 @@ type lawBench struct {
 // silent is an Observer.
 type silent struct{}
 
-func (silent) Ran(_, _ uint64)   {}
-func (silent) Captured()         {}
-func (silent) Restored(Moved)    {}
-func (silent) Prefetched(uint64) {}
+func (silent) Ran(_, _ uint64)       {}
+func (silent) Captured()             {}
+func (silent) Restored(Moved)        {}
+func (silent) Prefetched(uint64)     {}
+func (silent) Parked(time.Duration)  {}
+func (silent) Resumed(time.Duration) {}
 
 func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	t.Helper()
@@ -179,6 +181,19 @@ func newLawBench(t *testing.T, platform platform.Platform) *lawBench {
 	})
 	b.order = slices.DeleteFunc(b.order, func(name string) bool { return name == "first import" })
 	return b
+}
+
+// load makes a function of source.
+func (b *lawBench) load(name, source string) {
+	b.Helper()
+	code, err := json.Marshal(map[string]any{"handler": "main.handler", "files": map[string][]byte{"main.py": []byte(source)}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.add(name, "base", Capture{Kind: lineage.KindFunction, Key: lineage.Key{Function: name, Handler: "main.handler", CodeDigest: strings.Repeat("0", 64)}}, func(s Session) error {
+		_, err := s.Load(code)
+		return err
+	})
 }
 
 // invocationContext is a context as drivers take it, its length before it.

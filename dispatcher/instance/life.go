@@ -11,10 +11,12 @@ const (
 	// Ready: it shows a snapshot, memory, registers and devices: whoever begins there is
 	// a fresh instance.
 	Ready
+	// Placing: an instance that was parked is brought to it.
+	Placing
 	// Running: an instance lives on it, whether its guest computes now or waits.
 	Running
-	// Ran: an instance was on it and has left it as it was. It has to be brought to a
-	// snapshot before it is anything.
+	// Ran: an instance was on it and has left it as it was, at its end or to be parked. It
+	// has to be brought to a snapshot, or to a parked instance, before it is anything.
 	Ran
 	// Dead: closed, or a restore failed half way. It can only be closed.
 	Dead
@@ -22,15 +24,16 @@ const (
 )
 
 func (s State) String() string {
-	return [...]string{"made", "ready", "running", "ran", "dead"}[s]
+	return [...]string{"made", "ready", "placing", "running", "ran", "dead"}[s]
 }
 
 // transitions lists, for each state, those that may follow.
 var transitions = [states][states]bool{
-	Made:    {Ready: true, Running: true /* a cold boot */, Dead: true},
-	Ready:   {Ready: true, Running: true, Dead: true},
+	Made:    {Ready: true, Placing: true, Running: true /* a cold boot */, Dead: true},
+	Ready:   {Ready: true, Placing: true, Running: true, Dead: true},
+	Placing: {Running: true, Dead: true},
 	Running: {Ran: true, Dead: true},
-	Ran:     {Ready: true, Dead: true},
+	Ran:     {Ready: true, Placing: true, Dead: true},
 	Dead:    {Dead: true},
 }
 

@@ -21,33 +21,64 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 			return frame{}, fmt.Errorf("%w: %w", ErrStream, err)
 		}
 	}
-	stop, err := i.run(ctx, deadline, vm.arrived)
+	stop, err := i.run(ctx, deadline, nil)
 	if err != nil {
 		return frame{}, err
 	}
-	if vm.stream.err != nil {
-		return frame{}, vm.crash(stop, vm.stream.err.Error())
+	s := &i.vm.stream
+	if s.err != nil {
+		return frame{}, i.vm.crash(stop, s.err.Error())
 	}
-	return vm.stream.frame, nil
+	return s.frame, nil
 }
 
 // run runs the guest until done, which is asked whenever the guest has sent something or
-// rests. Everything else that ends the run is an error.
-func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool) (vmm.Stop, error) {
+// rests; nil: until the driver has said something. The instance may be parked meanwhile.
+// Everything else that ends the run is an error.
+func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool) (stop vmm.Stop, err error) {
+	for {
+		stop, err = i.stretch(ctx, deadline, done)
+		switch {
+		case err != nil, stop.Kind == vmm.StopDone:
+			return stop, err
+		case stop.Kind == vmm.StopIdle:
+			if err := i.away(ctx, deadline); err != nil {
+				return stop, err
+			}
+		case stop.Kind == vmm.StopTimeout:
+			return stop, ErrTimeout
+		case stop.Kind == vmm.StopInterrupted:
+			return stop, fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
+		case stop.Kind == vmm.StopExit:
+			return stop, &ExitError{Status: int(int32(stop.Code))}
+		default:
+			return stop, i.vm.crash(stop, "")
+		}
+	}
+}
+
+// stretch runs the guest on the VM that it is on, until it is done, over, or leaves the VM
+// (vmm.StopIdle).
+func (i *Instance) stretch(ctx context.Context, deadline time.Time, done func() bool) (stop vmm.Stop, err error) {
 	vm := i.vm
 	if !i.Progress.Run(vm.interrupt) {
-		return vmm.Stop{}, ErrKilled
+		return stop, ErrKilled
 	}
 	var over func() bool
 	if ctx.Done() != nil {
 		over = context.AfterFunc(ctx, vm.interrupt)
 	}
-	var stop vmm.Stop
-	var err error
+	options := vmm.RunOptions{Wait: vmm.WaitEvents, Done: done}
+	if done == nil {
+		options.Done = vm.arrived
+	}
+	if i.Parking != nil {
+		options.Leave = i.Parking
+	}
 	for {
-		until := i.nextLook(deadline)
-		stop, err = vm.m.Run(vmm.RunOptions{Deadline: until, Wait: vmm.WaitEvents, Done: done})
-		if err != nil || stop.Kind != vmm.StopTimeout || until.Equal(deadline) {
+		options.Deadline = i.nextLook(deadline)
+		stop, err = vm.m.Run(options)
+		if err != nil || stop.Kind != vmm.StopTimeout || options.Deadline.Equal(deadline) {
 			break
 		}
 		if err = i.checkMemory(); err != nil {
@@ -57,19 +88,8 @@ func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool
 	if over != nil && !over() {
 		<-vm.interrupted // or it might hit the machine's next run
 	}
-	alive := i.Progress.Stopped(vm.interrupted)
-	switch {
-	case !alive:
-		err = ErrKilled
-	case err != nil, stop.Kind == vmm.StopDone:
-	case stop.Kind == vmm.StopTimeout:
-		err = ErrTimeout
-	case stop.Kind == vmm.StopInterrupted:
-		err = fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
-	case stop.Kind == vmm.StopExit:
-		err = &ExitError{Status: int(int32(stop.Code))}
-	default:
-		err = vm.crash(stop, "")
+	if !i.Progress.Stopped(vm.interrupted) {
+		return stop, ErrKilled
 	}
 	return stop, err
 }

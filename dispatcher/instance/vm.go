@@ -84,11 +84,14 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	return errors.Join(err, vm.m.Close())
 }
 
-// listen takes the streams that the guest opens, other than a driver's.
+// listen takes the streams that the guest opens, other than a driver's, for its instance.
 func (vm *VM) listen() error {
-	err := vm.m.Vsock().Listen(guest.NetPort, vm.outward)
+	device := vm.m.Vsock()
+	device.Unlisten(guest.NetPort)
+	err := device.Listen(guest.NetPort, vm.outward)
 	for _, port := range contractPorts {
-		err = errors.Join(err, vm.m.Vsock().Listen(port, vm.met))
+		device.Unlisten(port)
+		err = errors.Join(err, device.Listen(port, vm.met))
 	}
 	return err
 }
@@ -116,18 +119,7 @@ func (vm *VM) Restore(s *Snapshot) (Moved, error) {
 }
 
 func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
-	if err := vm.m.Settle(); err != nil {
-		return m, err
-	}
-	if err := vm.collect(); err != nil {
-		return m, err
-	}
-	vm.observe()
-	vm.plan.snapshot = s
-	if m, err = vm.plan.deploy(s.View); err != nil {
-		return m, err
-	}
-	if err := vm.makeWritten(s); err != nil {
+	if m, err = vm.show(s); err != nil {
 		return m, err
 	}
 	if err := vm.m.Restore(s.State); err != nil {
@@ -139,6 +131,22 @@ func (vm *VM) restore(s *Snapshot) (m Moved, err error) {
 	vm.logs.reset()
 	vm.m.ResetConsole()
 	return m, nil
+}
+
+// show has memory show a snapshot.
+func (vm *VM) show(s *Snapshot) (m Moved, err error) {
+	if err := vm.m.Settle(); err != nil {
+		return m, err
+	}
+	if err := vm.collect(); err != nil {
+		return m, err
+	}
+	vm.observe()
+	vm.plan.snapshot = s
+	if m, err = vm.plan.deploy(s.View); err != nil {
+		return m, err
+	}
+	return m, vm.makeWritten(s)
 }
 
 // observe tells what the last instance did. collect must have been called since.

@@ -43,6 +43,10 @@ func ReadTree(r io.Reader) (*Tree, error) {
 	return &Tree{Root: root}, nil
 }
 
+// Check refuses a tree that breaks a rule of this package, and brings packages into the
+// form of columns.
+func (t *Tree) Check() error { return t.Root.check() }
+
 func (n *Node) check() error {
 	if len(n.Packages) != 0 {
 		return errors.New("its root has packages")

@@ -96,9 +96,11 @@ func NewBook(limits func(owner string) access.Quota) *Book {
 // Stay is an invocation that was let in. nil is one of which nothing is counted. It
 // belongs to one goroutine.
 type Stay struct {
-	b     *Book
-	of    *account
-	began time.Time // when it had a machine; zero: it had none
+	b      *Book
+	of     *account
+	began  time.Time     // when it had a machine; zero: it had none
+	took   time.Duration // before it was parked last
+	parked bool          // it has none now
 }
 
 // Enter lets an invocation of an owner in, or refuses it: the error is a
@@ -133,9 +135,24 @@ func (s *Stay) Begin() {
 	}
 	s.b.mu.Lock()
 	defer s.b.mu.Unlock()
-	s.began = s.b.now()
+	s.began, s.parked = s.b.now(), false
 	s.of.update(s.began)
 	s.of.running++
+}
+
+// Pause says that it has no machine for a while, until Begin is called again: its time is
+// not counted.
+func (s *Stay) Pause() {
+	if s == nil {
+		return
+	}
+	s.b.mu.Lock()
+	defer s.b.mu.Unlock()
+	now := s.b.now()
+	s.of.update(now)
+	s.of.running--
+	s.took += now.Sub(s.began)
+	s.parked = true
 }
 
 // Leave says that the invocation has ended. It may be called once.
@@ -151,9 +168,12 @@ func (s *Stay) Leave() {
 	if s.began.IsZero() {
 		return
 	}
-	a.running--
+	if !s.parked {
+		a.running--
+		s.took += now.Sub(s.began)
+	}
 	const weight = 1.0 / 8
-	if took := max(float64(now.Sub(s.began)), 1); a.mean == 0 {
+	if took := max(float64(s.took), 1); a.mean == 0 {
 		a.mean = took
 	} else {
 		a.mean += weight * (took - a.mean)

@@ -22,7 +22,9 @@ func (s *Scheduler) learn(name string) *function {
 	return f
 }
 
-func (f *function) full() bool { return f.limit >= 0 && f.running >= f.limit }
+// full: no other request of f may begin. One that has paused counts: its limit is one of
+// those that are there.
+func (f *function) full() bool { return f.limit >= 0 && f.running+f.paused >= f.limit }
 
 // startable: a request of f need not wait. mu is held.
 func (s *Scheduler) startable(f *function) bool {
@@ -86,13 +88,13 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 	}
 	wait := s.predict(f)
 	switch {
-	case len(f.queue) >= s.o.FunctionQueue:
+	case len(f.queue)-f.coming >= s.o.FunctionQueue:
 		return nil, s.refuse(FunctionQueue, wait)
 	case wait > s.o.MaxWait:
 		return nil, s.refuse(TooLong, wait-s.o.MaxWait)
 	case wait > s.o.Target && s.overloaded():
 		return nil, s.refuse(Overload, wait-s.o.Target)
-	case s.waiting < s.o.Queue:
+	case s.waiting-s.coming < s.o.Queue:
 		return nil, nil
 	}
 	// The longest queue gives way, that of the owner who has most in it: whoever fills
@@ -112,7 +114,7 @@ func (s *Scheduler) overloaded() bool {
 // that has turned out wrong, and would wait for too long from now on. The newest go:
 // they have waited the least. mu is held.
 func (s *Scheduler) trim(f *function) {
-	for len(f.queue) > 0 && s.overloaded() {
+	for len(f.queue) > f.coming && s.overloaded() {
 		wait := f.owner.until(f.queue[len(f.queue)-1].start)
 		if wait <= s.o.Target {
 			return
@@ -223,7 +225,7 @@ func (s *Scheduler) longest(f *function) *function {
 			most = other
 		}
 	}
-	least := len(f.queue) + 2
+	least := len(f.queue) - f.coming + 2
 	if most.waiting > f.owner.waiting+1 {
 		least = 1 // it is his share that is too large, whatever his functions'
 	} else {
@@ -231,8 +233,8 @@ func (s *Scheduler) longest(f *function) *function {
 	}
 	var longest *function
 	for other := range most.queued {
-		if len(other.queue) >= least {
-			longest, least = other, len(other.queue)+1
+		if n := len(other.queue) - other.coming; n >= least {
+			longest, least = other, n+1
 		}
 	}
 	return longest

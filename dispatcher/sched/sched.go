@@ -58,7 +58,10 @@ type Options struct {
 	// Affinity is by how much service time a function may get ahead of the others
 	// because machines that have just run it are warm; negative: not at all.
 	Affinity time.Duration
-	Now      func() time.Time
+	// Queued, if it is not nil, is called when a request has to wait for a slot: who has
+	// one and does not need it may pause.
+	Queued func()
+	Now    func() time.Time
 }
 
 // Reason says why a request was refused.
@@ -72,13 +75,15 @@ const (
 	TooLong       Reason = "the wait would be too long"
 	Overload      Reason = "there is more work than can be done"
 	Draining      Reason = "the service is shutting down"
+	// Instances is that of whoever parks what waits, in place of another one.
+	Instances Reason = "as many instances wait as may, and hold the machines (seussctl serve --instances, --parked-memory)"
 	// Those of package quota.
 	OwnerInstances Reason = "the owner's quota of instances is used up"
 	OwnerTime      Reason = "the owner's quota of machines' time is used up"
 )
 
 // Reasons lists them.
-var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining, OwnerInstances, OwnerTime}
+var Reasons = []Reason{QueueFull, FunctionQueue, FunctionLimit, TooLong, Overload, Draining, Instances, OwnerInstances, OwnerTime}
 
 // RefusedError: the request was not served and may be tried again.
 type RefusedError struct {
@@ -98,6 +103,8 @@ type function struct {
 	limit   int // -1: none
 	tickets int // that are not released
 	running int
+	paused  int       // of those: what waits for its turn to go on, too
+	coming  int       // of queue: such, which are the first
 	queue   []*Ticket // oldest first
 	finish  float64   // finish tag of its last request
 	mean    float64   // service time, ns; 0: not known
@@ -113,11 +120,13 @@ type Ticket struct {
 
 	s       *Scheduler
 	f       *function
-	start   float64    // tag
-	since   time.Time  // when it had to wait
-	began   time.Time  // when its turn came
-	turn    chan error // buffered: nil or why not; nil: it never had to wait
+	start   float64       // tag
+	since   time.Time     // when it had to wait
+	began   time.Time     // when its turn came
+	served  time.Duration // before it paused
+	turn    chan error    // buffered: nil or why not; nil: it never had to wait
 	running bool
+	paused  bool
 	expired bool
 }
 
@@ -133,6 +142,8 @@ type Scheduler struct {
 	busy      int                 // functions that wait or run
 	running   int
 	waiting   int
+	paused    int       // see function
+	coming    int       // of waiting
 	virtual   float64   // tag of the owner whose request began last
 	mean      float64   // service time over all functions, ns
 	epoch     uint64    // counts the times when there was no more work than slots
@@ -244,6 +255,7 @@ func (t *Ticket) WaitUnless(ctx context.Context, e Ender) error {
 		return err
 	}
 	s := t.s
+	s.queued()
 	timer := time.NewTimer(s.o.MaxWait)
 	defer timer.Stop()
 	var ended <-chan struct{}
@@ -275,6 +287,9 @@ func (t *Ticket) WaitUnless(ctx context.Context, e Ender) error {
 
 // begin gives a slot away. mu is held.
 func (s *Scheduler) begin(t *Ticket) {
+	if t.paused {
+		t.goesOn()
+	}
 	t.running = true
 	t.f.running++
 	s.running++
@@ -312,6 +327,10 @@ func (s *Scheduler) unqueue(w *Ticket) bool {
 				w.f.finish = w.start // it will not have been served
 			}
 			w.f.queue = append(w.f.queue[:i], w.f.queue[i+1:]...)
+			if w.paused {
+				w.f.coming--
+				s.coming--
+			}
 			s.waiting--
 			w.f.owner.waiting--
 			s.place(w.f)
@@ -333,17 +352,22 @@ func (t *Ticket) Release() {
 	}
 	t.expired = true
 	t.f.tickets--
-	if !t.running {
+	if !t.running && !t.paused {
 		return
 	}
-	took := float64(now.Sub(t.began))
+	if t.running {
+		t.served += now.Sub(t.began)
+		t.f.running--
+		s.running--
+	} else {
+		t.goesOn() // to its end
+	}
+	took := float64(t.served)
 	s.mean = average(s.mean, took)
 	if t.f.mean == 0 {
 		t.f.mean = min(s.mean, took) // one slow start says little of a function
 	}
 	t.f.mean = average(t.f.mean, took)
-	t.f.running--
-	s.running--
 	s.place(t.f)
 	s.dispatch(t.f)
 	s.settle()
@@ -372,6 +396,10 @@ func (s *Scheduler) dispatch(warm *function) {
 		}
 		w := f.queue[0]
 		f.queue = f.queue[1:]
+		if w.paused {
+			f.coming--
+			s.coming--
+		}
 		s.waiting--
 		o.waiting--
 		before := o.virtual
@@ -385,7 +413,7 @@ func (s *Scheduler) dispatch(warm *function) {
 
 // note keeps count of the functions that wait or run. mu is held.
 func (s *Scheduler) note(f *function) {
-	if busy := f.running > 0 || len(f.queue) > 0; busy != f.busy {
+	if busy := f.running+f.paused > 0 || len(f.queue) > 0; busy != f.busy {
 		f.busy = busy
 		if busy {
 			s.busy++
@@ -412,7 +440,7 @@ func (s *Scheduler) place(f *function) {
 		o.pace.last = time.Time{} // until somebody waits again says nothing of the pace
 	}
 	was := len(o.ready)
-	o.ready.place(f, len(f.queue) > 0 && !f.full())
+	o.ready.place(f, f.coming > 0 || len(f.queue) > 0 && !f.full())
 	if was == 0 {
 		o.tag = max(o.tag, s.virtual) // what it did not ask for before is not owed to it
 	}
@@ -426,7 +454,7 @@ func (s *Scheduler) settle() {
 		s.standing, s.trimmed = time.Time{}, false
 		s.epoch++
 	}
-	if s.idle != nil && s.running == 0 && s.waiting == 0 {
+	if s.idle != nil && s.running == 0 && s.waiting == 0 && s.paused == 0 {
 		close(s.idle)
 		s.idle = nil
 	}
@@ -463,28 +491,6 @@ func (s *Scheduler) Wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		st := s.Stats()
-		return fmt.Errorf("%d invocations run and %d wait: %w", st.Running, st.Waiting, context.Cause(ctx))
+		return fmt.Errorf("%d invocations run, %d are parked and %d wait: %w", st.Running, st.Paused, st.Waiting, context.Cause(ctx))
 	}
-}
-
-// Stats are a scheduler's counts.
-type Stats struct {
-	Slots     int               `json:"slots"`
-	Running   int               `json:"running"`
-	Waiting   int               `json:"waiting"`
-	Functions int               `json:"functions"` // that wait or run
-	Refused   map[Reason]uint64 `json:"refused"`
-	Abandoned uint64            `json:"abandoned"` // the client left the queue
-	Draining  bool              `json:"draining"`
-}
-
-// Stats returns the counts.
-func (s *Scheduler) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Stats{Slots: s.o.Slots, Running: s.running, Waiting: s.waiting, Functions: s.busy, Refused: map[Reason]uint64{}, Abandoned: s.abandoned, Draining: s.draining}
-	for r, n := range s.refused {
-		st.Refused[r] = n
-	}
-	return st
 }

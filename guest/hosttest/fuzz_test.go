@@ -123,6 +123,9 @@ func FuzzProgram(f *testing.F) {
 	fuzz(f, "exec", head("/proc/self/exe", 4096), head("/bin/true", 4096))
 }
 
+// FuzzLoader: images/runtimes/loader reads the records of programs.
+func FuzzLoader(f *testing.F) { fuzz(f, "loader") }
+
 func FuzzVsock(f *testing.F) { fuzz(f, "vsock") }
 
 func FuzzIdentity(f *testing.F) { fuzz(f, "identity") }

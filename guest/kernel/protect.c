@@ -140,6 +140,11 @@ void protect_text(u64 addr, u64 bytes)
 
 void protect_set(u64 addr, u64 bytes, bool write)
 {
+	if (!write && mm_in_ram(addr, bytes)) {
+		u64 first = addr / PAGE_SIZE, end = PAGE_UP(addr + bytes) / PAGE_SIZE;
+		text_start = text_end ? MIN(text_start, first) : first;
+		text_end = MAX(text_end, end);
+	}
 	set_entries(PAGE_DOWN(addr) / PAGE_SIZE, (PAGE_UP(addr + bytes) - PAGE_DOWN(addr)) / PAGE_SIZE, bits_of(write));
 }
 
@@ -159,8 +164,6 @@ void protect_segments(const Elf64_Phdr *ph, u32 n, u64 bias, bool copied)
 		if (ph[i].p_type != PT_LOAD || !bytes || ph[i].p_flags & PF_W || !mm_in_ram(start, bytes))
 			continue;
 		u64 first = start / PAGE_SIZE, end = PAGE_UP(start + bytes) / PAGE_SIZE;
-		text_start = text_end ? MIN(text_start, first) : first;
-		text_end = MAX(text_end, end);
 		tell(first, end - first, copied);
 		joined = true;
 	}

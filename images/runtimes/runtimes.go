@@ -68,6 +68,10 @@ type Runtime struct {
 	// means that nothing has to be there.
 	Findings func(ctx context.Context, root string) []Finding
 
+	// Packages says how installed packages are looked into; nil: import nodes are not
+	// planned for the runtime.
+	Packages *Packages
+
 	// Starter is what a new function begins as: a module, and an Event for it.
 	Starter Sample
 	// Samples are functions that the demo and the benchmark run, in the demo's order.

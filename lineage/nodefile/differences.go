@@ -65,17 +65,36 @@ func padWords(b []byte, n int) []byte {
 
 // Add takes two slices of the same whole number of words.
 func (e *DifferenceEncoder) Add(old, now []byte) {
+	e.masks, e.words = AppendDifferences(e.masks, e.words, old, now)
+}
+
+// AppendDifferences appends, of two slices of the same whole number of words, a bit for each
+// word to masks, and those that differ to words, as they are now.
+func AppendDifferences(masks, words, old, now []byte) (_, _ []byte) {
 	mask := uint64(0)
 	for at := 0; at < len(now); at += wordBytes {
 		if word := now[at : at+wordBytes]; binary.LittleEndian.Uint64(word) != binary.LittleEndian.Uint64(old[at:]) {
 			mask |= 1 << (at / wordBytes % 64)
-			e.words = append(e.words, word...)
+			words = append(words, word...)
 		}
 		if end := at + wordBytes; end%(64*wordBytes) == 0 || end == len(now) {
-			e.masks = binary.LittleEndian.AppendUint64(e.masks, mask)
+			masks = binary.LittleEndian.AppendUint64(masks, mask)
 			mask = 0
 		}
 	}
+	return masks, words
+}
+
+// ApplyDifferences brings a page from the old content to the new one by the first of masks
+// and words, and returns the others.
+func ApplyDifferences(page, masks, words []byte) (_, _ []byte) {
+	own := masks[:pageMaskBytes]
+	applyWords(page, own, words)
+	n := 0
+	for ; len(own) > 0; own = own[8:] {
+		n += bits.OnesCount64(binary.LittleEndian.Uint64(own))
+	}
+	return masks[pageMaskBytes:], words[n*wordBytes:]
 }
 
 // encode returns the data section.

@@ -199,14 +199,10 @@ func (d *Device) Restore(s *State) error {
 	d.status, d.deviceSel, d.driverSel, d.driverFeatures = s.Status, s.DeviceSel, s.DriverSel, s.DriverFeatures
 	d.queueSel, d.interruptStatus, d.interrupt = s.QueueSel, s.InterruptStatus, false
 	for i := range d.queues {
-		q := &d.queues[i]
-		q.QueueState = s.Queues[i]
-		if q.Ready { // its memory is another instance's now: claim it anew
-			q.Ready = false
-			if err := q.open(); err != nil {
-				return fmt.Errorf("restore vsock: %w", err)
-			}
-		}
+		d.queues[i].QueueState = s.Queues[i]
+	}
+	if err := reopen(d.queues[:]); err != nil {
+		return fmt.Errorf("restore vsock: %w", err)
 	}
 	d.mu.Lock()
 	d.cid, d.nextPort = s.CID, max(s.NextPort, firstHostPort)

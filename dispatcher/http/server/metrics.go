@@ -205,6 +205,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	count(netExhausted, st.StreamsRefused, "streams")
 	count(netExhausted, st.LookupsRefused, "lookups")
 	count(netQuestions, st.Network.Questions)
+	c.collectParked(&st, gauge, count)
 	q := c.s.Scheduler.Stats()
 	gauge(queueLength, float64(q.Waiting))
 	gauge(running, float64(q.Running))

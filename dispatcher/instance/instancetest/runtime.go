@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"seuss/guest"
 	"seuss/images"
@@ -73,6 +74,27 @@ type Call struct {
 	s     *fake.Stream
 	state *state
 	asked int
+	slept int
+}
+
+// Sleep sleeps. A guest that is parked meanwhile begins the handler anew when it is brought
+// back, as Call says: what it has slept through once it does not again.
+func (c *Call) Sleep(d time.Duration) {
+	s := c.state
+	if c.slept++; c.slept <= s.Slept {
+		return
+	}
+	if s.Until == 0 {
+		s.Event, s.Until = c.Event, c.CPU.Mono()+uint64(d)
+		s.save(c.CPU)
+	}
+	for c.CPU.Mono() < s.Until {
+		c.CPU.SetTimer(s.Until)
+		c.CPU.Wait()
+	}
+	c.CPU.SetTimer(0)
+	s.Slept, s.Until = c.slept, 0
+	s.save(c.CPU)
 }
 
 // Argument asks for a key of a lazy function's event.
@@ -97,6 +119,11 @@ type state struct {
 	Calls   int
 	Asks    bool // a call waits for an argument
 	Answers []answer
+	// A call sleeps until then, by the guest's monotonic time; 0: none does. It has slept
+	// so often before.
+	Until uint64          `json:",omitempty"`
+	Slept int             `json:",omitempty"`
+	Event json.RawMessage `json:",omitempty"`
 }
 
 type answer struct {
@@ -168,6 +195,9 @@ func (r *Runtime) guest(c *fake.CPU) {
 		st.answer(s.ReadFrame())
 		r.call(c, s, st, nil)
 	}
+	if st.Until != 0 {
+		r.call(c, s, st, st.Event)
+	}
 	for {
 		kind, payload := s.ReadFrame()
 		if kind == 0 {
@@ -222,7 +252,7 @@ func (r *Runtime) frame(c *fake.CPU, s *fake.Stream, st *state, kind uint8, payl
 func (r *Runtime) call(c *fake.CPU, s *fake.Stream, st *state, event []byte) {
 	result, err := r.Handlers[st.Handler](&Call{CPU: c, Event: event, Before: st.Calls, s: s, state: st})
 	st.Calls++
-	st.Answers, st.Lazy = nil, false
+	st.Answers, st.Lazy, st.Slept, st.Event = nil, false, 0, nil
 	st.save(c)
 	if err != nil {
 		s.WriteFrame(guest.MsgError, failure("Error", err))

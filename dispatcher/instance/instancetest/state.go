@@ -15,6 +15,7 @@ import (
 
 	"seuss/images"
 	"seuss/images/runtimes"
+	_ "seuss/images/runtimes/loader" // programs
 	"seuss/images/runtimes/python"
 )
 

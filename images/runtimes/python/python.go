@@ -34,7 +34,8 @@ var Runtime = &runtimes.Runtime{
 	Driver:   driver, Main: "driver.py",
 	Find: find, Collect: collect, Findings: findings,
 	Commands: commands, Inspect: inspect,
-	Starter: runtimes.Starter(sampleFiles, "main.py"), Samples: samples(),
+	Packages: &runtimes.Packages{Handler: "main.handler", List: listPackages, Import: importPackages, Asks: asks, Own: own},
+	Starter:  runtimes.Starter(sampleFiles, "main.py"), Samples: samples(),
 }
 
 func init() { runtimes.Register(Runtime) }

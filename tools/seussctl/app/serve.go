@@ -83,6 +83,8 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
 		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive, packed and unpacked, that is taken over, such as 2GiB (default: 16GiB)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
+		&cli.IntFlag{Name: "instances", Usage: "at most `N` instances that wait without a machine, for a timer or for bytes from outside (default: as many as fit)"},
+		&cli.StringFlag{Name: "parked-memory", Usage: "`SIZE` of the memory of instances that wait without a machine, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
 		&cli.IntFlag{Name: "queue", Value: sched.DefaultQueue, Usage: "let `N` invocations wait, then refuse"},
@@ -163,9 +165,10 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		}
 	}()
 	addProcessors(cfg.queue.Slots)
+	cfg.queue.Queued = service.Lot().Want
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
-	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs})
+	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs, Crowded: service.Lot().Full})
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, journal.Close())
 	}
@@ -191,7 +194,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		h.ErrorLog = slog.NewLogLogger(cfg.log.Handler(), slog.LevelDebug)
 		servers = append(servers, h)
 		go func() {
-			if err := h.Serve(conns.Listen(l.Listener, server.MaxConnections)); !errors.Is(err, http.ErrServerClosed) {
+			if err := h.Serve(conns.Listen(l.Listener, cfg.connections)); !errors.Is(err, http.ErrServerClosed) {
 				failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
 			}
 		}()

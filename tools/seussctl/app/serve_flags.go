@@ -18,6 +18,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
 	"seuss/images/runtimes"
@@ -31,6 +32,7 @@ type serveConfig struct {
 	listen, socket string
 	token          token
 	importBytes    int64
+	connections    int // of each listener
 	options        dispatcher.Options
 	keys           *access.Keeper // tokens and quotas
 	queue          sched.Options
@@ -73,14 +75,27 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		}
 		memory = n
 	}
+	parked := hostMemory() / 4
+	if text := c.String("parked-memory"); text != "" {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n < 1<<20 {
+			return nil, bad("parked-memory", "must be a size of at least 1MiB")
+		}
+		parked = n
+	}
+	if c.Int("instances") < 0 || c.IsSet("instances") && c.Int("instances") < 1 {
+		return nil, bad("instances", "must be at least 1")
+	}
 	cfg := &serveConfig{
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
 			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
+			Instances: c.Int("instances"), ParkedBytes: parked,
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
 	}
+	cfg.connections = connections(cfg.options.Instances, parked)
 	cfg.logs.options.Age = c.Duration("logs-age")
 	for name, into := range map[string]*int64{"logs-size": &cfg.logs.options.Bytes, "logs-total": &cfg.logs.options.Total} {
 		n, err := humanize.ParseBytes(c.String(name))
@@ -173,6 +188,22 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		}
 	}
 	return cfg, nil
+}
+
+// smallInstance is what a small instance takes while it is parked, its connection's buffers
+// included, in bytes.
+const smallInstance = 64 << 10
+
+// connections is how many a listener takes: as many as clients may have in any case, and
+// those whose instances wait, as far as the process may have descriptors for them.
+func connections(instances int, parked uint64) int {
+	if instances == 0 {
+		instances = int(min(parked/smallInstance, 1<<20))
+	}
+	if limit := (capacity.Host{}).Limits().Descriptors.Limit; limit > 0 {
+		instances = min(instances, limit/2)
+	}
+	return server.MaxConnections + instances
 }
 
 // checkLoopback says whether an address can be reached from this machine only. A

@@ -3,8 +3,10 @@ package fake
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 
 	"seuss/guest"
+	"seuss/vmm/internal/x86"
 	"seuss/vmm/platform"
 )
 
@@ -124,6 +126,17 @@ func (c *CPU) SetWord(i int, v uint64) {
 func (c *CPU) Identity() (id guest.Identity) {
 	c.decode(guest.IdentityGPA, &id)
 	return id
+}
+
+// Mono is the guest's monotonic time in ns.
+func (c *CPU) Mono() uint64 {
+	id := c.Identity()
+	since := x86.TSC() - id.TSC
+	if int64(since) < 0 {
+		since = 0
+	}
+	hi, lo := bits.Mul64(since, id.TSCMult)
+	return id.MonoNS + hi<<32 + lo>>32
 }
 
 func (c *CPU) decode(gpa guest.GPA, into any) {

@@ -1,0 +1,224 @@
+package park
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// content takes so much memory, and a tenth of it squeezed.
+type content struct {
+	bytes    atomic.Uint64
+	woken    chan struct{}
+	squeezed atomic.Int32
+	err      error
+}
+
+func newContent(bytes uint64) *content {
+	c := &content{woken: make(chan struct{}, 1)}
+	c.bytes.Store(bytes)
+	return c
+}
+
+func (c *content) Woken() <-chan struct{} { return c.woken }
+func (c *content) Bytes() uint64          { return c.bytes.Load() }
+func (c *content) Squeeze() error {
+	if c.err == nil && c.squeezed.Add(1) == 1 {
+		c.bytes.Store(c.bytes.Load() / 10)
+	}
+	return c.err
+}
+
+func newTest(t *testing.T, o Options) *Lot {
+	l := New(o)
+	t.Cleanup(l.Close)
+	return l
+}
+
+// eventually waits until something is so.
+func eventually(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal(what)
+		}
+	}
+}
+
+// TestWakes: whoever is parked is woken when his time has come and not before, by one
+// goroutine for all, and at the end nothing is left.
+func TestWakes(t *testing.T) {
+	for _, n := range []int{1, 100, 10_000} {
+		l := newTest(t, Options{Age: time.Hour})
+		var wg sync.WaitGroup
+		var early atomic.Int32
+		began := time.Now()
+		for range n {
+			due := began.Add(time.Duration(rand.IntN(200)) * time.Millisecond)
+			wg.Go(func() {
+				if end := l.Wait(t.Context(), &Stay{}, newContent(1000), due, nil); end != Due || time.Now().Before(due) {
+					early.Add(1)
+				}
+				l.Back(due)
+			})
+		}
+		wg.Wait()
+		if early.Load() > 0 {
+			t.Errorf("%d of %d were woken early", early.Load(), n)
+		}
+		if st := l.Stats(); st.Instances != 0 || st.Bytes != 0 || st.Whole != 0 || len(l.timers) != 0 || st.Parks != uint64(n) || l.pending != 0 {
+			t.Errorf("%d: %+v, %d timers", n, st, len(l.timers))
+		}
+	}
+}
+
+// TestEnds: what comes wakes, and so does every end.
+func TestEnds(t *testing.T) {
+	l := newTest(t, Options{})
+	ended, never := make(chan struct{}), time.Time{}
+	ctx, cancel := context.WithCancel(t.Context())
+	got := make(chan End)
+	stay := func(c *content, due time.Time, ctx context.Context, ended <-chan struct{}) {
+		go func() { got <- l.Wait(ctx, &Stay{}, c, due, ended) }()
+	}
+	c := newContent(1)
+	c.woken <- struct{}{}
+	stay(c, time.Now().Add(time.Hour), ctx, ended)
+	if end := <-got; end != Due {
+		t.Errorf("what came: %v", end)
+	}
+	stay(newContent(1), never, ctx, ended)
+	close(ended)
+	if end := <-got; end != Ended {
+		t.Errorf("ended: %v", end)
+	}
+	stay(newContent(1), never, ctx, nil)
+	cancel()
+	if end := <-got; end != Cancelled {
+		t.Errorf("cancelled: %v", end)
+	}
+	stay(newContent(1), never, t.Context(), nil)
+	eventually(t, "it is not there", func() bool { return l.Stats().Instances == 1 })
+	l.Close()
+	if end := <-got; end != Closed {
+		t.Errorf("closed: %v", end)
+	}
+	stay(newContent(1), never, t.Context(), nil)
+	if end := <-got; end != Closed || !l.Full() {
+		t.Errorf("after Close: %v", end)
+	}
+	New(Options{}).Close() // that nobody used
+}
+
+// TestOnlyWhereWanted: who waits stays on his machine until somebody wants one; then who has
+// waited longest leaves, one for each who wants; a nudge that finds somebody working again
+// goes to another.
+func TestOnlyWhereWanted(t *testing.T) {
+	l := newTest(t, Options{})
+	var nudged [4]int
+	var stays [4]Stay
+	wanted := func() bool { return false }
+	for i := range stays {
+		if l.Rest(&stays[i], func() { nudged[i]++ }, wanted) {
+			t.Fatal("it leaves, and nobody wants its machine")
+		}
+	}
+	l.Want()
+	if nudged != [4]int{1, 0, 0, 0} {
+		t.Errorf("nudged %v", nudged)
+	}
+	l.Work(&stays[0]) // something came for it at the same time
+	if nudged != [4]int{1, 1, 0, 0} {
+		t.Errorf("nudged %v", nudged)
+	}
+	if !l.Rest(&stays[1], nil, wanted) {
+		t.Error("it was asked to leave, and does not")
+	}
+	l.Work(&stays[1])
+	for range 5 {
+		l.Want()
+	}
+	if nudged != [4]int{1, 1, 1, 1} {
+		t.Errorf("nudged %v", nudged)
+	}
+	l.Work(&stays[2])
+	l.Work(&stays[3])
+	l.Want() // nobody is there
+	if st := l.Stats(); st.Resting != 0 {
+		t.Errorf("%+v", st)
+	}
+	if !l.Rest(&stays[0], nil, func() bool { return true }) {
+		t.Error("somebody waits already, and it does not leave")
+	}
+	l.Work(&stays[0])
+}
+
+// TestBounds: where there is no room nobody leaves his machine, and it is counted.
+func TestBounds(t *testing.T) {
+	for name, o := range map[string]Options{"instances": {Instances: 2}, "bytes": {Bytes: 200}} {
+		l := newTest(t, o)
+		wanted := func() bool { return true }
+		var s Stay
+		if l.Full() || !l.Rest(&s, nil, wanted) {
+			t.Errorf("%s: it is full with none", name)
+		}
+		l.Work(&s)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { l.Wait(ctx, &Stay{}, newContent(100), time.Time{}, nil) })
+		}
+		eventually(t, "they are not there", func() bool { return l.Stats().Instances == 2 })
+		if !l.Full() || l.Rest(&s, nil, wanted) || l.Stats().Refused != 1 {
+			t.Errorf("%s: there is room for a third, %+v", name, l.Stats())
+		}
+		l.Work(&s)
+		cancel()
+		wg.Wait()
+		if l.Full() {
+			t.Errorf("%s: the room of who has gone is lost", name)
+		}
+	}
+}
+
+// TestSqueezes: what has been there for a while is squeezed, what comes when much is whole at
+// once; what cannot be stays whole, and is told.
+func TestSqueezes(t *testing.T) {
+	var failed atomic.Int32
+	l := newTest(t, Options{Whole: 1000, Age: 50 * time.Millisecond, Failed: func(error) { failed.Add(1) }})
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	park := func(c *content) {
+		before := l.Stats().Instances
+		wg.Go(func() { l.Wait(ctx, &Stay{}, c, time.Time{}, nil) })
+		eventually(t, "it is not there", func() bool { return l.Stats().Instances > before })
+	}
+	old, more, broken := newContent(1000), newContent(5000), newContent(100)
+	broken.err = errors.New("damaged")
+	park(old)
+	park(more)
+	eventually(t, "what is too much is whole", func() bool { return more.squeezed.Load() == 1 })
+	eventually(t, "what is old is whole", func() bool { return old.squeezed.Load() == 1 })
+	park(broken)
+	eventually(t, "nobody is told", func() bool { return failed.Load() == 1 })
+	eventually(t, "it does not add up", func() bool { st := l.Stats(); return st.Bytes == 700 && st.Whole == 0 && st.Instances == 3 })
+	cancel()
+	wg.Wait()
+	if st := l.Stats(); st.Bytes != 0 {
+		t.Errorf("%+v", st)
+	}
+	// Those that come and go while they are squeezed.
+	for range 200 {
+		wg.Go(func() {
+			l.Wait(t.Context(), &Stay{}, newContent(500), time.Now().Add(time.Duration(30+rand.IntN(40))*time.Millisecond), nil)
+		})
+	}
+	wg.Wait()
+	if st := l.Stats(); st.Bytes != 0 || st.Instances != 0 || l.pending != 0 {
+		t.Errorf("%+v, %d", st, l.pending)
+	}
+}

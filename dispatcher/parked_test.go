@@ -1,0 +1,207 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/admission"
+	"seuss/dispatcher/instance/instancetest"
+	"seuss/dispatcher/sched"
+)
+
+// service is a dispatcher on the fake platform with who lets invocations in.
+type service struct {
+	*dispatcher.Dispatcher
+	t       *testing.T
+	control *admission.Control
+	sched   *sched.Scheduler
+}
+
+func newService(t *testing.T, machines int, o dispatcher.Options, q sched.Options) *service {
+	t.Helper()
+	s := &service{t: t}
+	r := &instancetest.Runtime{Handlers: map[string]instancetest.Handler{
+		"sleep": func(c *instancetest.Call) (string, error) {
+			var d time.Duration
+			if _, err := fmt.Sscan(string(c.Event), &d); err != nil {
+				return "", err
+			}
+			for n := range 3 {
+				c.Sleep(d * time.Millisecond / 3)
+				c.CPU.SetWord(n, uint64(n+1)) // it may be called anew
+			}
+			c.CPU.Print(1, "slept\n")
+			return fmt.Sprintf("[%s,%d,%d,%d]", c.Event, c.Before, c.CPU.Word(0), c.CPU.Word(2)), nil
+		},
+		"echo": func(c *instancetest.Call) (string, error) { return string(c.Event), nil },
+	}}
+	o.StateDir, o.Platform, o.PoolSize, o.Slots = instancetest.FakeStateDir(t, dispatcher.DefaultImage()), r.Platform(t), machines, machines
+	var err error
+	if s.Dispatcher, err = dispatcher.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Dispatcher.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	q.Slots, q.Queued = machines, s.Lot().Want
+	s.sched = sched.New(q)
+	s.control = admission.New(admission.Options{Functions: s, Invocations: s, Scheduler: s.sched, Crowded: s.Lot().Full})
+	for _, name := range []string{"sleep", "echo"} {
+		if _, err := s.Deploy(t.Context(), dispatcher.FunctionSpec{Name: name, Handler: name + ".handler", Files: map[string][]byte{"f": []byte(name)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
+// invoke is one invocation, from its admission to its end.
+func (s *service) invoke(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+	e, err := s.control.Enter(r.Function)
+	if err != nil {
+		return nil, err
+	}
+	defer e.End(ctx)
+	return e.Invoke(ctx, &r)
+}
+
+func (s *service) want(r dispatcher.Request, output string) {
+	got, err := s.invoke(s.t.Context(), r)
+	if err != nil {
+		s.t.Error(err)
+	} else if got.Error != nil || string(got.Output) != output || r.Function == "sleep" && (len(got.Logs) != 1 || got.Logs[0].Text != "slept\n") {
+		s.t.Errorf("%s: %s, %v, %v; want %s", r.Function, got.Output, got.Error, got.Logs, output)
+	}
+}
+
+func (s *service) until(what string, so func() bool) {
+	s.t.Helper()
+	for end := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("not in a minute: %s; %+v, %+v", what, s.Stats().Parked, s.sched.Stats())
+		}
+	}
+}
+
+func ask(function, event string) dispatcher.Request {
+	return dispatcher.Request{Function: function, Event: []byte(event)}
+}
+
+// patient is a queue that refuses nothing of a test's.
+var patient = sched.Options{Queue: 1 << 20, FunctionQueue: 1 << 20, MaxWait: time.Hour, Target: -1}
+
+// TestParkedInvocations: however many sleep at a time on however few machines, each goes on
+// as what it was, with its output, and nothing is left of any.
+func TestParkedInvocations(t *testing.T) {
+	for _, n := range []int{1, 100, 10_000} {
+		if n > 100 && testing.Short() {
+			n = 1000
+		}
+		s := newService(t, 4, dispatcher.Options{}, patient)
+		ms := 300 + n
+		var wg sync.WaitGroup
+		for range n {
+			wg.Go(func() { s.want(ask("sleep", fmt.Sprint(ms)), fmt.Sprintf("[%d,0,1,3]", ms)) })
+		}
+		if n > 50 {
+			s.until("most are parked", func() bool { return s.Stats().Parked.Instances > n/4 })
+			t.Logf("%d instances: %d parked, %d bytes each", n, s.Stats().Parked.Instances, s.Stats().Parked.Bytes/uint64(s.Stats().Parked.Instances))
+			s.want(ask("echo", "5"), "5")
+		}
+		wg.Wait()
+		st := s.Stats()
+		if st.Parked.Instances != 0 || st.Parked.Bytes != 0 || st.Parked.Resting != 0 {
+			t.Errorf("%d: %+v", n, st.Parked)
+		}
+		if n == 1 && st.Parked.Parks != 0 {
+			t.Error("it left its machine, which nobody wanted")
+		}
+		if q := s.sched.Stats(); q.Running+q.Waiting+q.Paused != 0 {
+			t.Errorf("%+v", q)
+		}
+	}
+}
+
+// TestParkedEnds: what is parked ends when its time is over, when it is killed, and when its
+// client goes; what it has printed is told, and its room is free.
+func TestParkedEnds(t *testing.T) {
+	s := newService(t, 1, dispatcher.Options{}, patient)
+	type outcome struct {
+		r   *dispatcher.Result
+		err error
+	}
+	begin := func(ctx context.Context, r dispatcher.Request) chan outcome {
+		done := make(chan outcome, 1)
+		go func() {
+			got, err := s.invoke(ctx, r)
+			done <- outcome{got, err}
+		}()
+		s.until("it rests", func() bool { return s.Stats().Parked.Resting == 1 })
+		s.want(ask("echo", "1"), "1") // wants its machine
+		return done
+	}
+	slow := ask("sleep", "60000")
+	slow.Timeout = 1500 * time.Millisecond
+	began := time.Now()
+	if got := <-begin(t.Context(), slow); got.err != nil || got.r.Error == nil || got.r.Error.Type != "Sandbox.Timedout" {
+		t.Errorf("%+v", got)
+	}
+	if took := time.Since(began); took < slow.Timeout {
+		t.Errorf("its time was over after %v", took)
+	}
+	slow.Timeout, slow.RequestID = time.Hour, "to-be-killed"
+	done := begin(t.Context(), slow)
+	s.until("it is parked", func() bool { return s.Stats().Parked.Instances == 1 })
+	list, _, _, err := s.control.List(admission.Query{Most: 10, Wanted: func(string) bool { return true }})
+	if err != nil || len(list) != 1 || list[0].State != "parked" || list[0].Machine != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := s.control.Kill("to-be-killed", func(string) bool { return true }); err != nil {
+		t.Error(err)
+	}
+	if got := <-done; got.err != nil || got.r.Error == nil || !errors.Is(got.r.Error.Cause, dispatcher.ErrKilled) {
+		t.Errorf("%+v", got)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done = begin(ctx, slow)
+	s.until("it is parked", func() bool { return s.Stats().Parked.Instances == 1 })
+	cancel()
+	if got := <-done; !errors.Is(got.err, context.Canceled) {
+		t.Errorf("%+v", got)
+	}
+	s.until("its room is free", func() bool { return s.Stats().Parked.Instances == 0 })
+	s.want(ask("sleep", "30"), "[30,0,1,3]")
+}
+
+// TestParkedBound: at the bound who waits stays on his machine, and what is refused for that
+// is refused by name; when there is room again all goes on.
+func TestParkedBound(t *testing.T) {
+	s := newService(t, 2, dispatcher.Options{Instances: 3}, sched.Options{Queue: 1, FunctionQueue: 10, MaxWait: time.Hour, Target: -1})
+	var wg sync.WaitGroup
+	for n := range 5 {
+		wg.Go(func() { s.want(ask("sleep", "3000"), "[3000,0,1,3]") })
+		s.until("it waits", func() bool {
+			st := s.Stats().Parked
+			return st.Instances+st.Resting == n+1 && s.sched.Stats().Waiting == 0
+		})
+	}
+	wg.Go(func() { s.want(ask("echo", "2"), "2") }) // waits for a machine
+	s.until("it waits", func() bool { return s.sched.Stats().Waiting == 1 })
+	_, err := s.invoke(t.Context(), ask("echo", "3"))
+	var refused *sched.RefusedError
+	if !errors.As(err, &refused) || refused.Reason != sched.Instances || !strings.Contains(err.Error(), "--instances") {
+		t.Errorf("%v", err)
+	}
+	if s.Stats().Parked.Refused == 0 {
+		t.Error("nobody has counted who stays on his machine")
+	}
+	wg.Wait()
+	s.want(ask("echo", "4"), "4")
+}

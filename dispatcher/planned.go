@@ -1,0 +1,276 @@
+package dispatcher
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
+	"seuss/dispatcher/instance"
+	"seuss/dispatcher/planner"
+	"seuss/guest"
+	"seuss/images/runtimes"
+	"seuss/lineage"
+)
+
+// livePlans lets plans be lived with: functions start by them, and where work is true what
+// is missing is made beside the requests.
+func livePlans(d *Dispatcher, work bool) {
+	beside := *d.maker
+	beside.beside = true
+	p := planner.New(d.opts.StateDir, planHost{d, &beside}, d.log)
+	d.Planner, d.maker.planner, beside.planner, d.cache.planner = p, p, p, p
+	if work {
+		ctx, cancel := context.WithCancel(context.Background())
+		d.tasks.background(func() { <-d.tasks.ends; cancel() })
+		d.tasks.background(func() { p.Run(ctx, false) })
+	}
+}
+
+// place is where plans hold of an image's runtime.
+func place(img *image, runtime int) planner.Place {
+	p := planner.Place{Image: img.Name, Digest: img.Digest, Key: img.runtimeKey(runtime)}
+	if runtime < len(img.Runtimes) {
+		p.Runtime, _ = runtimes.ByName(img.Runtimes[runtime].Name) // nil: one of another release
+	}
+	return p
+}
+
+// planned walks down from the base to the node that a function starts from by the plans,
+// and makes what is missing of the way. A node that cannot be made is passed over: a plan
+// fails no deployment.
+func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functions.Function, code []byte, base *instance.Snapshot) (*instance.Snapshot, error) {
+	if !m.planner.Active() || len(f.Imports) > 0 || f.Settings.Program != nil {
+		return base, nil
+	}
+	at := place(img, runtime)
+	steps, err := m.steps(at, f.Name, code)
+	if err != nil || len(steps) == 0 {
+		return base, err
+	}
+	s, failed, err := m.walk(ctx, img, base, steps)
+	switch {
+	case err == nil:
+		return s, nil
+	case ctx.Err() != nil, errors.Is(err, lineage.ErrNotFound), m.beside:
+		return nil, err
+	}
+	m.planner.Failed(at, steps[:failed+1], err)
+	return s, nil
+}
+
+// steps asks the plans where a function's code starts.
+func (m *maker) steps(at planner.Place, name string, code []byte) ([]planner.Step, error) {
+	var request contracts.Load
+	if err := json.Unmarshal(code, &request); err != nil {
+		return nil, err
+	}
+	return m.planner.Steps(at, &planner.Function{Name: name, Owner: functions.OwnerOf(name), Files: request.Files, Environment: request.Environment}), nil
+}
+
+// walk returns the snapshot at the end of steps, or how far it came and which step failed.
+func (m *maker) walk(ctx context.Context, img *image, s *instance.Snapshot, steps []planner.Step) (_ *instance.Snapshot, failed int, err error) {
+	var modules []string
+	for n, step := range steps {
+		modules = append(modules, step.Modules...)
+		next, err := m.imports(ctx, img, s, slices.Clone(modules), len(step.Modules))
+		if err != nil {
+			return s, n, err
+		}
+		s = next
+	}
+	return s, 0, nil
+}
+
+// planHost is the dispatcher as the planner has it.
+type planHost struct {
+	d      *Dispatcher
+	beside *maker
+}
+
+var _ planner.Host = planHost{}
+
+// Place implements planner.Host. A digest is a name too, and so is the key of a runtime.
+func (h planHost) Place(name, runtime string) (planner.Place, error) {
+	img, index, err := h.find(name, runtime)
+	if err != nil {
+		return planner.Place{}, err
+	}
+	return place(img, index), nil
+}
+
+func (h planHost) find(name, runtime string) (*image, int, error) {
+	img, err := h.d.images.get(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	for n := range img.Runtimes {
+		if runtime != "" && img.runtimeKey(n) == runtime {
+			return img, n, nil
+		}
+	}
+	return h.d.images.serving(name, runtime)
+}
+
+// Current implements planner.Host.
+func (h planHost) Current(p planner.Place) bool {
+	path, err := h.d.images.store.Find(nameOrDefault(p.Image))
+	return err == nil && strings.Contains(path, p.Digest)
+}
+
+// Settled implements planner.Host: functions that are known are built again when they are
+// next asked for.
+func (h planHost) Settled() { h.d.images.generation.Add(1) }
+
+// Probe implements planner.Host.
+func (h planHost) Probe(ctx context.Context, p planner.Place, probe planner.Probe) (*imports.Record, json.RawMessage, error) {
+	img, runtime, err := h.find(p.Digest, p.Key)
+	if err != nil {
+		return nil, nil, err
+	}
+	base, err := h.beside.base(ctx, img, runtime)
+	if err != nil {
+		return nil, nil, err
+	}
+	code, err := json.Marshal(contracts.Load{Handler: probe.Handler, Files: probe.Files})
+	if err != nil {
+		return nil, nil, err
+	}
+	f := &function{spec: &Deployment{Function: functions.Function{Name: "probe", Handler: probe.Handler}}, image: img, runtime: runtime}
+	if f.bounds, err = h.d.outer.Of(&f.spec.Settings); err != nil {
+		return nil, nil, err
+	}
+	l, err := h.beside.lend(ctx, img, base)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.destroy()
+	told, err := l.Converse(ctx, time.Now().Add(planner.ProbeTimeout)).Load(code)
+	if err != nil {
+		return nil, nil, err
+	}
+	record, err := imports.Decode(told)
+	if err != nil {
+		return nil, nil, err
+	}
+	i, err := newInvocation(f, &Request{Event: []byte("{}")}, time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	reply, err := l.Converse(ctx, i.deadline).Call(i.how(), i.context, i.event.raw)
+	return record, slices.Clone(reply.Output), err
+}
+
+// Make implements planner.Host.
+func (h planHost) Make(ctx context.Context, p planner.Place, steps []planner.Step) (made bool, err error) {
+	img, runtime, err := h.find(p.Digest, p.Key)
+	if err != nil {
+		return false, err
+	}
+	base, err := h.beside.base(ctx, img, runtime)
+	if err != nil {
+		return false, err
+	}
+	before, _, _ := h.Node(p, steps)
+	_, _, err = h.beside.walk(ctx, img, base, steps)
+	return err == nil && before == "", err
+}
+
+// Node implements planner.Host.
+func (h planHost) Node(p planner.Place, steps []planner.Step) (id string, bytes, hits uint64) {
+	n := h.node(p, steps)
+	if n == nil {
+		return "", 0, 0
+	}
+	return n.ID, n.StoredBytes(), n.Hits()
+}
+
+// node walks down the catalogue.
+func (h planHost) node(p planner.Place, steps []planner.Step) *lineage.Node {
+	nodes := h.d.store.Catalogue()
+	var at *lineage.Node
+	for _, n := range nodes.Kind(lineage.KindBase) {
+		if n.ImageDigest == p.Digest && n.Key.Runtime == p.Key && n.ABIVersion == guest.KernelVersion {
+			at = n
+		}
+	}
+	var modules []string
+	for _, step := range steps {
+		if at == nil {
+			return nil
+		}
+		modules = append(modules, step.Modules...)
+		i := slices.IndexFunc(nodes.Children(at.ID), func(n *lineage.Node) bool {
+			return n.Kind == lineage.KindImport && slices.Equal(n.Key.Imports, modules)
+		})
+		if i < 0 {
+			return nil
+		}
+		at = nodes.Children(at.ID)[i]
+	}
+	return at
+}
+
+// Move implements planner.Host.
+func (h planHost) Move(ctx context.Context, name string) (moved bool, err error) {
+	d := h.d
+	free, err := d.locks.lock(ctx, lockOf(name))
+	if err != nil {
+		return false, err
+	}
+	defer free()
+	spec, err := d.Lookup(name)
+	if err != nil || len(spec.Imports) > 0 || spec.Settings.Program != nil {
+		return false, nil // it has gone, or says itself where it starts
+	}
+	img, runtime, err := d.images.serving(spec.Image, contracts.Runtime(&spec.Settings))
+	if err != nil {
+		return false, err
+	}
+	code, err := d.Deployments.store.Code(spec.Function)
+	if err != nil {
+		return false, err
+	}
+	steps, err := h.beside.steps(place(img, runtime), name, code)
+	if err != nil || len(steps) == 0 {
+		return false, err
+	}
+	base, err := h.beside.base(ctx, img, runtime)
+	if err != nil {
+		return false, err
+	}
+	parent, _, err := h.beside.walk(ctx, img, base, steps)
+	if err != nil {
+		return false, err
+	}
+	var old []*lineage.Node
+	for _, n := range d.store.Function(functions.BaseName(name)) {
+		k := &n.Key
+		if n.Kind != lineage.KindFunction || n.Parent == parent.Node.ID || n.ImageDigest != img.Digest || k.Runtime != img.runtimeKey(runtime) ||
+			k.CodeDigest != spec.CodeDigest || k.Handler != spec.Handler || k.Lazy != spec.Lazy {
+			continue
+		}
+		// What somebody has had made of it, or has marked, stays and with it the function.
+		if len(d.store.Children(n.ID)) > 0 || len(d.store.Catalogue().NodeMarks(n.ID)) > 0 {
+			return false, nil
+		}
+		old = append(old, n)
+	}
+	if len(old) == 0 {
+		return false, nil // it is there, or is made there when it is next needed
+	}
+	if _, err := h.beside.function(ctx, img, runtime, &spec.Function, code, parent); err != nil {
+		return false, err
+	}
+	for _, n := range old {
+		if err := d.store.Remove(n.ID, false); err != nil && !errors.Is(err, lineage.ErrNotFound) && !errors.Is(err, lineage.ErrHasChildren) {
+			return true, err
+		}
+	}
+	return true, nil
+}

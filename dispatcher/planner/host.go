@@ -1,0 +1,55 @@
+package planner
+
+import (
+	"context"
+	"encoding/json"
+
+	"seuss/dispatcher/imports"
+	"seuss/images/runtimes"
+)
+
+// Place is a runtime of an image: what a plan is for.
+type Place struct {
+	Image  string `json:"image"`             // name, for people
+	Digest string `json:"image_digest"`      //
+	Key    string `json:"runtime,omitempty"` // of the runtime in nodes' keys; "" is the first
+	// Runtime says how packages are looked into.
+	Runtime *runtimes.Runtime `json:"-"`
+}
+
+// id tells places apart.
+func (p *Place) id() string { return p.Digest + " " + p.Key }
+
+// Probe is a function that is run once where nothing but the image has run.
+type Probe struct {
+	Files   map[string][]byte
+	Handler string
+}
+
+// Host does what takes a machine, or knows of nodes and functions.
+type Host interface {
+	// Place finds an image and its runtime by their names.
+	Place(image, runtime string) (Place, error)
+	// Current reports whether the image's name still leads to the place.
+	Current(Place) bool
+	// Probe loads code in a fresh instance of the place's base and runs it once, on a
+	// machine beside those that serve.
+	Probe(context.Context, Place, Probe) (*imports.Record, json.RawMessage, error)
+	// Make makes the node at the end of steps, as far as it is not there, on machines
+	// beside those that serve.
+	Make(ctx context.Context, p Place, steps []Step) (made bool, err error)
+	// Node returns the id of the node at the end of steps, "" if there is none, and the
+	// bytes of its file.
+	Node(p Place, steps []Step) (id string, bytes, hits uint64)
+	// Settled is told when all is made that can be: functions that are used from then on
+	// are to be told to Touched once more.
+	Settled()
+	// Move captures a function anew below its best node, if it stands elsewhere.
+	Move(ctx context.Context, function string) (moved bool, err error)
+}
+
+// Step is a node on the way to another one: the modules that it imports beyond its parent,
+// in order.
+type Step struct {
+	Modules []string `json:"modules"`
+}

@@ -1,0 +1,28 @@
+package planner
+
+import "time"
+
+// Bounds of a plan that is applied, and of the work for it.
+const (
+	MaxNodes       = 2048     // of a plan; the study's throughput no longer rose at 160
+	MaxOwnersNodes = 256      // of an owner's own
+	MaxPlans       = 256      // that are applied at a time
+	maxPathModules = 1024     // of all nodes above one another
+	maxInstalled   = 1 << 14  // packages of an image
+	maxModules     = 256      // of one package
+	maxTops        = 1 << 13  // top-level modules that one package brings
+	maxQueue       = 1 << 16  // functions that wait to be moved
+	maxFile        = 64 << 20 // bytes of a file
+	maxWhy         = 500      // characters of a reason
+
+	// ProbeTimeout bounds the import of one package, MakeTimeout that of a node's.
+	ProbeTimeout = 30 * time.Second
+
+	// share is the part of one processor that work beside the requests takes at most:
+	// after each piece the planner rests for the rest.
+	share = 5
+	// maxRest bounds a pause.
+	maxRest = time.Minute
+	// retryAfter is when what failed for want of room or machines is tried again.
+	retryAfter = 10 * time.Second
+)

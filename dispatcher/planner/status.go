@@ -1,0 +1,124 @@
+package planner
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Status says how far a plan is.
+type Status struct {
+	Owner string `json:"owner,omitempty"` // "": it is for everybody's functions
+	Place
+	// Outdated: the image's name leads to another image by now, whose functions this plan
+	// does not concern.
+	Outdated bool         `json:"outdated,omitempty"`
+	At       time.Time    `json:"applied"`
+	Nodes    []NodeStatus `json:"nodes"`
+	Skipped  []Skipped    `json:"skipped,omitempty"`
+	Left     int          `json:"left"`    // nodes and packages that are still to be looked at or made
+	Moving   int          `json:"moving"`  // functions, of all plans, that wait to be looked at
+	Moved    uint64       `json:"moved"`   // that were captured anew, of all plans, since this process began
+	Trouble  string       `json:"trouble"` // why it does not go on at present
+}
+
+// NodeStatus is a node's.
+type NodeStatus struct {
+	Node
+	State string `json:"state"` // made, left, evicted, failed or skipped
+	Why   string `json:"why,omitempty"`
+	ID    string `json:"id,omitempty"`
+	Bytes uint64 `json:"bytes,omitempty"`
+	Hits  uint64 `json:"hits,omitempty"`
+}
+
+// Skipped is a package that a plan names and that is in no node.
+type Skipped struct {
+	Package string `json:"package"`
+	Why     string `json:"why"`
+}
+
+// States of nodes.
+const (
+	Made     = "made"
+	Left     = "left"    // it is made when a function needs it, or in its turn
+	Evicted  = "evicted" // it was made; a function that needs it has it made again
+	NodeFail = "failed"
+	NodeSkip = "skipped" // all that it has beyond its parent is skipped
+)
+
+// Status describes the plans of an owner and those for all; all: of every owner.
+func (p *Planner) Status(owner string, all bool) []*Status {
+	p.mu.Lock()
+	var plans []live
+	for k, l := range p.live {
+		if all || k.owner == "" || k.owner == owner {
+			now := *l
+			now.failed, now.tried = maps.Clone(l.failed), maps.Clone(l.tried)
+			plans = append(plans, now)
+		}
+	}
+	moving, moved := len(p.moving), p.moved
+	p.mu.Unlock()
+	list := []*Status{}
+	for i := range plans {
+		s := plans[i].describe(p.host)
+		s.Moving, s.Moved = moving, moved
+		list = append(list, s)
+	}
+	slices.SortFunc(list, func(a, b *Status) int { return strings.Compare(a.Owner+" "+a.Image, b.Owner+" "+b.Image) })
+	return list
+}
+
+// describe says how far a plan is.
+func (l *live) describe(h Host) *Status {
+	s := &Status{Owner: l.Owner, Place: l.Place, At: l.At, Nodes: []NodeStatus{}, Trouble: l.trouble, Outdated: !h.Current(l.Place)}
+	named := map[string]bool{}
+	for i, n := range l.Nodes {
+		ns := NodeStatus{Node: n, State: Left}
+		if l.owned[i] {
+			ns.ID, ns.Bytes, ns.Hits = h.Node(l.Place, l.steps[i])
+		}
+		unknown := false
+		for _, pin := range n.Packages {
+			unknown = l.tell(s, pin, named) || unknown
+		}
+		switch why := l.failed[i]; {
+		case why != "":
+			ns.State, ns.Why = NodeFail, why
+		case ns.ID != "":
+			ns.State = Made
+		case unknown:
+			s.Left++
+		case !l.owned[i]:
+			ns.State = NodeSkip
+		case l.tried[i]:
+			ns.State = Evicted
+		default:
+			s.Left++
+		}
+		s.Nodes = append(s.Nodes, ns)
+	}
+	return s
+}
+
+// tell adds to a status what is to be said of a package, once, and reports whether it is
+// still to be looked at.
+func (l *live) tell(s *Status, pin string, named map[string]bool) (unknown bool) {
+	found := l.known.Packages[key(pin)]
+	unknown = len(l.known.Packages) == 0 || found != nil && !found.Probed
+	if named[pin] {
+		return unknown
+	}
+	named[pin] = true
+	switch {
+	case unknown:
+		s.Left++
+	case found == nil:
+		s.Skipped = append(s.Skipped, Skipped{pin, "the image does not have it"})
+	case found.Why != "":
+		s.Skipped = append(s.Skipped, Skipped{pin, found.Why})
+	}
+	return unknown
+}
