@@ -42,6 +42,9 @@ func await(ctx context.Context, i *instance.Instance, _ *functions.Program, dead
 	var o output
 	o.take(i)
 	err := i.Until(ctx, deadline, func() bool { return in != nil })
+	if err == nil {
+		err = i.Rest(deadline)
+	}
 	var exit *instance.ExitError
 	switch {
 	case errors.As(err, &exit):
