@@ -21,7 +21,7 @@ import (
 )
 
 // Latest is the qualifier of the deployment that has no version.
-const Latest = "$LATEST"
+const Latest = functions.LatestQualifier
 
 // Deployments are the functions that are deployed: their settings, versions and
 // aliases. A version is a deployment of its own: the record "name:7" beside "name",

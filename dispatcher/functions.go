@@ -125,7 +125,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	record := functions.Function{
 		Name: spec.Name, ID: old.ID, Handler: spec.Handler, Lazy: spec.Lazy,
 		Image: image, Imports: slices.Clone(spec.Imports),
-		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases,
+		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases, Attached: old.Attached,
 	}
 	if missing != nil {
 		record.ID = NewRequestID() // what there is of an older one of that name is not its own

@@ -113,7 +113,7 @@ func (d *Deployments) Publish(name, revision, packageDigest string, description 
 	number := max(latest.LastVersion, functions.VersionNumber(last.Name)) + 1
 	version := latest
 	version.Name = name + ":" + strconv.FormatUint(number, 10)
-	version.LastVersion, version.Aliases = 0, nil
+	version.LastVersion, version.Aliases, version.Attached = 0, nil, nil
 	version.Settings.Revision = NewRequestID()
 	version.Settings.Concurrency = nil // a limit is the function's, all versions together
 	if description != nil {
@@ -133,7 +133,7 @@ func (d *Deployments) Publish(name, revision, packageDigest string, description 
 func sameDeployment(latest, version *functions.Function) bool {
 	a, b := *latest, *version
 	for _, f := range []*functions.Function{&a, &b} {
-		f.Name, f.LastVersion, f.Aliases = "", 0, nil
+		f.Name, f.LastVersion, f.Aliases, f.Attached = "", 0, nil, nil
 		f.Deployed = latest.Deployed
 		f.Settings.Revision, f.Settings.Description, f.Settings.Concurrency = "", "", nil
 	}
@@ -152,6 +152,11 @@ func (d *Deployments) removeVersion(f *functions.Function) error {
 	for name, a := range latest.Aliases {
 		if _, weighted := a.Weights[version]; weighted || a.Version == version {
 			return fmt.Errorf("%w: alias %q names it", ErrInUse, name)
+		}
+	}
+	if _, has := latest.Attached[version]; has {
+		if _, err := d.change(base, func(f *functions.Function) error { detach(f, version); return nil }); err != nil {
+			return err
 		}
 	}
 	return d.store.Remove(f.Name)
@@ -214,7 +219,78 @@ func (d *Deployments) RemoveAlias(name, alias string) error {
 	_, err := d.change(name, func(f *functions.Function) error {
 		f.Aliases = maps.Clone(f.Aliases)
 		delete(f.Aliases, alias)
+		detach(f, alias)
 		return nil
 	})
 	return err
+}
+
+// Attach changes what hangs on a name of a function: on Latest, an alias, or a version that
+// there is. revision, if not empty, must be the current one. edit gets what there is, and
+// returns the error that Attach does.
+func (d *Deployments) Attach(name, qualifier, revision string, edit func(*functions.Attached) error) (functions.Function, error) {
+	defer d.lock(name)()
+	return d.change(name, func(f *functions.Function) error {
+		if err := checkRevision(f, revision); err != nil {
+			return err
+		}
+		if err := d.isThere(f, qualifier); err != nil {
+			return err
+		}
+		a := f.Attached[qualifier]
+		a.Grants = slices.Clone(a.Grants)
+		if err := edit(&a); err != nil {
+			return err
+		}
+		f.Settings.Revision = NewRequestID()
+		detach(f, qualifier)
+		if !a.Empty() {
+			if f.Attached == nil {
+				f.Attached = map[string]functions.Attached{}
+			}
+			f.Attached[qualifier] = a
+		}
+		return nil
+	})
+}
+
+// isThere checks that a function has a name.
+func (d *Deployments) isThere(f *functions.Function, qualifier string) error {
+	if qualifier == Latest {
+		return nil
+	}
+	if _, alias := f.Aliases[qualifier]; alias {
+		return nil
+	}
+	_, err := d.Function(f.Name + ":" + qualifier)
+	if err != nil && !functions.ValidDeploymentName(f.Name+":"+qualifier) {
+		return unknownAlias(f.Name + ":" + qualifier)
+	}
+	return err
+}
+
+// detach lets go of what hangs on a qualifier: the map may be somebody else's too.
+func detach(f *functions.Function, qualifier string) {
+	f.Attached = maps.Clone(f.Attached)
+	delete(f.Attached, qualifier)
+}
+
+// URLTarget finds the deployment that a function URL's id stands for, as Lookup, and the
+// name that it stands for.
+func (d *Deployments) URLTarget(id string) (name string, u *functions.URL, err error) {
+	key, qualifier, ok := d.store.URLTarget(id)
+	if !ok {
+		return "", nil, fmt.Errorf("%w: no function has the URL %q", ErrUnknownFunction, id)
+	}
+	f, err := d.Lookup(key)
+	if err != nil {
+		return "", nil, err
+	}
+	if u = f.Attached[qualifier].URL; u == nil || u.ID != id {
+		return "", nil, fmt.Errorf("%w: no function has the URL %q", ErrUnknownFunction, id)
+	}
+	if qualifier == Latest {
+		return key, u, nil
+	}
+	return key + ":" + qualifier, u, nil
 }

@@ -41,6 +41,11 @@ const (
 	DoorbellProtect     = 0x40 // pages at control.protect may be used for less than before: whoever keeps
 	DoorbellFar         = 0x48 // the list of far mappings has changed: map what it says
 	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
+	InboundPort         = 0x5e550000
+	InboundPorts        = 0x10000
+	ListenersMax        = 32
+	ListenerWaited      = 1 // a thread waits for its connections: in accept, poll, select or epoll_wait
+	ListenerInbound     = 2 // a connection to its port would reach it
 	NetPort             = 2
 	NetKindStream       = 1
 	NetKindDatagram     = 2
@@ -188,60 +193,81 @@ type Purity struct {
 	Socket  uint64 // OUT receives on sockets other than the driver's
 }
 
+// Size in bytes and field offsets of struct abi_listener.
+const (
+	ListenerSize   = 8
+	ListenerPort   = 0
+	ListenerFlags  = 2
+	ListenerQueued = 4
+)
+
+// Listener mirrors struct abi_listener.
+type Listener struct {
+	Port   uint16 // OUT
+	Flags  uint16 // OUT ABI_LISTENER_*
+	Queued uint32 // OUT connections that wait to be accepted
+}
+
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize        = 200
-	ControlKernelEnd   = 0
-	ControlUpcallEntry = 8
-	ControlUsedBitmap  = 16
-	ControlCleanBitmap = 24
-	ControlBitmapPages = 32
-	ControlConsoleGPA  = 40
-	ControlFaultGPA    = 48
-	ControlPanicGPA    = 56
-	ControlENOSYSGPA   = 64
-	ControlConsoleHead = 72
-	ControlConsoleTail = 80
-	ControlDeadlineNS  = 88
-	ControlRunnable    = 96
-	ControlAttention   = 100
-	ControlTID         = 104
-	ControlDriverPort  = 108
-	ControlPurity      = 112
-	ControlGiveGPA     = 160
-	ControlProtect     = 168
-	ControlFarGPA      = 184
-	ControlFarCount    = 192
-	ControlFarUsed     = 196
+	ControlSize          = 464
+	ControlKernelEnd     = 0
+	ControlUpcallEntry   = 8
+	ControlUsedBitmap    = 16
+	ControlCleanBitmap   = 24
+	ControlBitmapPages   = 32
+	ControlConsoleGPA    = 40
+	ControlFaultGPA      = 48
+	ControlPanicGPA      = 56
+	ControlENOSYSGPA     = 64
+	ControlConsoleHead   = 72
+	ControlConsoleTail   = 80
+	ControlDeadlineNS    = 88
+	ControlRunnable      = 96
+	ControlAttention     = 100
+	ControlTID           = 104
+	ControlDriverPort    = 108
+	ControlPurity        = 112
+	ControlGiveGPA       = 160
+	ControlProtect       = 168
+	ControlFarGPA        = 184
+	ControlFarCount      = 192
+	ControlFarUsed       = 196
+	ControlListenerCount = 200
+	ControlReserved      = 204
+	ControlListeners     = 208
 )
 
 // Control mirrors struct abi_control.
 type Control struct {
-	KernelEnd    uint64 // OUT kernel library is [ABI_KERNEL_GPA, kernel_end)
-	UpcallEntry  uint64 // OUT where a kick outside the kernel library continues
-	UsedBitmap   uint64 // OUT GPA, one bit a RAM page: allocated
-	CleanBitmap  uint64 // OUT GPA, one bit a RAM page: known to be zero; free, or set aside and never touched
-	BitmapPages  uint64 // OUT bits in each bitmap
-	ConsoleGPA   uint64 // OUT ring of ABI_CONSOLE_BYTES
-	FaultGPA     uint64 // OUT struct abi_fault
-	PanicGPA     uint64 // OUT NUL-terminated text
-	ENOSYSGPA    uint64 // OUT uint32_t[ABI_SYSCALLS]: unsupported calls by number
-	ConsoleHead  uint64 // OUT bytes ever written to the ring
-	ConsoleTail  uint64 // IN  bytes ever taken from the ring
-	DeadlineNS   uint64 // OUT earliest timer, monotonic ns; 0 = none
-	Runnable     uint32 // OUT threads that wait for the CPU: != 0 asks for preemption
-	Attention    uint32 // IN  != 0: look at queues and timers before returning to the program
-	TID          uint32 // OUT thread that runs
-	DriverPort   uint32 // IN  vsock port of the driver's own stream, outside the purity count
-	Purity       Purity
-	UpcallRIP    uint64 // IN
-	UpcallRSP    uint64 // IN
-	UpcallRFLAGS uint64 // IN
-	GiveGPA      uint64 // OUT struct abi_range[ABI_GIVE_RANGES], set once
-	Protect      Range  // OUT see ABI_DOORBELL_PROTECT
-	FarGPA       uint64 // OUT struct abi_far[ABI_FAR_MAX], set once
-	FarCount     uint32 // OUT how many of them count
-	FarUsed      uint32 // OUT != 0: some have at some time
+	KernelEnd     uint64 // OUT kernel library is [ABI_KERNEL_GPA, kernel_end)
+	UpcallEntry   uint64 // OUT where a kick outside the kernel library continues
+	UsedBitmap    uint64 // OUT GPA, one bit a RAM page: allocated
+	CleanBitmap   uint64 // OUT GPA, one bit a RAM page: known to be zero; free, or set aside and never touched
+	BitmapPages   uint64 // OUT bits in each bitmap
+	ConsoleGPA    uint64 // OUT ring of ABI_CONSOLE_BYTES
+	FaultGPA      uint64 // OUT struct abi_fault
+	PanicGPA      uint64 // OUT NUL-terminated text
+	ENOSYSGPA     uint64 // OUT uint32_t[ABI_SYSCALLS]: unsupported calls by number
+	ConsoleHead   uint64 // OUT bytes ever written to the ring
+	ConsoleTail   uint64 // IN  bytes ever taken from the ring
+	DeadlineNS    uint64 // OUT earliest timer, monotonic ns; 0 = none
+	Runnable      uint32 // OUT threads that wait for the CPU: != 0 asks for preemption
+	Attention     uint32 // IN  != 0: look at queues and timers before returning to the program
+	TID           uint32 // OUT thread that runs
+	DriverPort    uint32 // IN  vsock port of the driver's own stream, outside the purity count
+	Purity        Purity
+	UpcallRIP     uint64 // IN
+	UpcallRSP     uint64 // IN
+	UpcallRFLAGS  uint64 // IN
+	GiveGPA       uint64 // OUT struct abi_range[ABI_GIVE_RANGES], set once
+	Protect       Range  // OUT see ABI_DOORBELL_PROTECT
+	FarGPA        uint64 // OUT struct abi_far[ABI_FAR_MAX], set once
+	FarCount      uint32 // OUT how many of them count
+	FarUsed       uint32 // OUT != 0: some have at some time
+	ListenerCount uint32 // OUT how many of them count; those that find no room are missing
+	Reserved      uint32
+	Listeners     [32]Listener // OUT
 }
 
 // Size in bytes and field offsets of struct abi_guards.

@@ -1,7 +1,9 @@
 package admission
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -301,26 +303,32 @@ func (c *Control) Once(ctx context.Context, what Work, run func(context.Context)
 
 // Run is the run function of package events. An event is its deployment's: one that has got
 // the name since does not see it.
-func (c *Control) Run(ctx context.Context, e events.Event) error {
+func (c *Control) Run(ctx context.Context, e events.Event) (answer events.Answer, err error) {
 	entry, err := c.Enter(e.Function)
 	if err != nil {
-		return permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
+		return answer, permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
 	if entry.target.ID != e.FunctionID { // one that is older than identities has none, and its events have none
-		return permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
+		return answer, permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
 	}
 	result, err := entry.Invoke(ctx, &dispatcher.Request{Event: e.Payload, RequestID: e.RequestID, ARN: e.ARN, ClientContext: e.ClientContext})
 	if err != nil {
-		return permanent(err)
+		return answer, permanent(err)
 	}
-	if result.Error != nil && errors.Is(result.Error.Cause, dispatcher.ErrKilled) {
-		return events.Permanent(&failedError{result.Error}) // who has ended it wants no other attempt
+	answer.Version = dispatcher.VersionOf(entry.target.Name)
+	if result.Error == nil {
+		answer.Payload = bytes.Clone(result.Output) // the machine's reset may take it
+		return answer, nil
 	}
-	if result.Error != nil {
-		return &failedError{result.Error}
+	answer.Failed = true
+	if answer.Payload, err = json.Marshal(result.Error); err != nil {
+		answer.Payload = nil
 	}
-	return nil
+	if errors.Is(result.Error.Cause, dispatcher.ErrKilled) {
+		return answer, events.Permanent(&failedError{result.Error}) // who has ended it wants no other attempt
+	}
+	return answer, &failedError{result.Error}
 }
 
 // permanent marks errors that no further attempt changes.

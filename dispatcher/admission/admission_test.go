@@ -225,7 +225,7 @@ func TestSlotIsFreeFirst(t *testing.T) {
 	}}
 	s := sched.New(sched.Options{Slots: 1})
 	r := &reader{s: s}
-	if err := New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: r}).Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"}); err != nil || !r.free {
+	if _, err := New(Options{Functions: f, Invocations: f, Scheduler: s, Metrics: r}).Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"}); err != nil || !r.free {
 		t.Errorf("%v, the slot is free: %v", err, r.free)
 	}
 }
@@ -255,7 +255,7 @@ func TestRunEvents(t *testing.T) {
 				return c.result, c.err
 			}
 			in, _, _ := control(f, 1)
-			err := in.Run(t.Context(), events.Event{Function: c.function, FunctionID: "new", Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
+			_, err := in.Run(t.Context(), events.Event{Function: c.function, FunctionID: "new", Payload: []byte(`{"a":1}`), RequestID: "id", ARN: "arn", ClientContext: []byte(`{}`)})
 			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Errorf("%v, want %v", err, c.want)
 			}
@@ -272,7 +272,8 @@ func TestLoggedErrorsAreBounded(t *testing.T) {
 		return &dispatcher.Result{Error: &dispatcher.FunctionError{Type: "E", Message: strings.Repeat("x", 1<<20)}}, nil
 	}}
 	in, _, _ := control(f, 1)
-	if text := in.Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"}).Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
+	_, err := in.Run(t.Context(), events.Event{Function: "echo", FunctionID: "new"})
+	if text := err.Error(); len(text) > 2*maxErrorText || !strings.Contains(text, "bytes were cut") {
 		t.Errorf("%d bytes: %.100s", len(text), text)
 	}
 }
@@ -286,7 +287,8 @@ func TestEventsAreOfTheirDeployment(t *testing.T) {
 	}}
 	in, _, s := control(f, 1)
 	run := func(function, id string) error {
-		return in.Run(t.Context(), events.Event{Function: function, FunctionID: id, Payload: []byte("1")})
+		_, err := in.Run(t.Context(), events.Event{Function: function, FunctionID: id, Payload: []byte("1")})
+		return err
 	}
 	for _, c := range []struct{ function, id string }{{"echo", "old"}, {"echo:live", "old"}, {"echo", ""}} {
 		err := run(c.function, c.id)
@@ -307,7 +309,7 @@ var failed = &dispatcher.FunctionError{Type: "ValueError", Message: "no"}
 // attempts is how often a queue runs an event that always ends in err.
 func attempts(t *testing.T, err error) (n int) {
 	t.Helper()
-	q := events.New(events.Options{Delay: func(int) time.Duration { return 1 }, Run: func(context.Context, events.Event) error { n++; return err }})
+	q := events.New(events.Options{Delay: func(int) time.Duration { return 1 }, Run: func(context.Context, events.Event) (events.Answer, error) { n++; return events.Answer{}, err }})
 	if err := q.Add(events.Event{Function: "f", Payload: []byte("1")}); err != nil {
 		t.Fatal(err)
 	}

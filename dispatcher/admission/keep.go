@@ -97,7 +97,7 @@ func Loaded(into Logs) func(dispatcher.Loaded) {
 // into the logs.
 func EventFailed(into Logs) func(events.Failure) {
 	return func(f events.Failure) {
-		note := fmt.Sprintf("attempt %d of %d at the event failed; the next is in %v: ", f.Attempts, events.Attempts, f.Again)
+		note := fmt.Sprintf("attempt %d of %d at the event failed; the next is in %v: ", f.Attempts, f.Of, f.Again)
 		if f.Again == 0 {
 			note = fmt.Sprintf("the event is given up after %d attempts: ", f.Attempts)
 		}

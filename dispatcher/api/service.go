@@ -105,6 +105,8 @@ type Deployments interface {
 	Publish(name, revision, packageDigest string, description *string) (functions.Function, error)
 	PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error)
 	RemoveAlias(name, alias string) error
+	Attach(name, qualifier, revision string, edit func(*functions.Attached) error) (functions.Function, error)
+	URLTarget(id string) (name string, u *functions.URL, err error)
 }
 
 // Hosted is a service in this process, with what its front doors need beside.

@@ -53,7 +53,7 @@ func TestEventsOutliveTheService(t *testing.T) {
 		ran = append(ran, string(e.Payload))
 		return nil
 	}
-	q := New(Options{Run: run, Journal: journalAt(t, path)})
+	q := New(Options{Run: unanswered(run), Journal: journalAt(t, path)})
 	add := func(event string) {
 		t.Helper()
 		if err := q.Add(Event{Function: "echo", Payload: []byte(event), RequestID: event, ClientContext: []byte(`{"a":1}`)}); err != nil {
@@ -85,7 +85,7 @@ func TestEventsOutliveTheService(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	close(block)
-	q = New(Options{Run: run, Journal: j})
+	q = New(Options{Run: unanswered(run), Journal: j})
 	for q.active() > 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -131,10 +131,10 @@ func TestAttempts(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var attempts atomic.Int64
-			q := New(Options{Delay: func(int) time.Duration { return 1 }, Run: func(context.Context, Event) error {
+			q := New(Options{Delay: func(int) time.Duration { return 1 }, Run: unanswered(func(context.Context, Event) error {
 				n := attempts.Add(1)
 				return c.answers[min(int(n), len(c.answers))-1]
-			}})
+			})})
 			if err := q.Add(Event{Function: "f", Payload: []byte("1")}); err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +154,7 @@ func TestAttempts(t *testing.T) {
 // TestQueueIsBounded: in number and in bytes, and closed for good.
 func TestQueueIsBounded(t *testing.T) {
 	block := make(chan struct{})
-	q := New(Options{Run: func(context.Context, Event) error { <-block; return nil }})
+	q := New(Options{Run: unanswered(func(context.Context, Event) error { <-block; return nil })})
 	large := make([]byte, MaxPayload)
 	var refused *sched.RefusedError
 	n := 0
@@ -184,7 +184,7 @@ func TestOwnersShareEvents(t *testing.T) {
 	for name, payload := range map[string][]byte{"many": []byte("1"), "large": make([]byte, MaxPayload)} {
 		t.Run(name, func(t *testing.T) {
 			var loud, quiet, all atomic.Int64
-			q := New(Options{Run: func(ctx context.Context, e Event) error {
+			q := New(Options{Run: unanswered(func(ctx context.Context, e Event) error {
 				if e.Function == "quiet/f" {
 					quiet.Add(1)
 					return nil
@@ -195,7 +195,7 @@ func TestOwnersShareEvents(t *testing.T) {
 				all.Add(1)
 				<-ctx.Done()
 				return context.Cause(ctx)
-			}})
+			})})
 			fill := func(function string, payload []byte) (n int, reason sched.Reason) {
 				for {
 					err := q.Add(Event{Function: function, Payload: payload})
@@ -246,7 +246,7 @@ func TestOwnersShareEvents(t *testing.T) {
 
 // What is listed while events fail is whole: the race detector looks on.
 func TestListWhileEventsFail(t *testing.T) {
-	q := New(Options{Delay: func(int) time.Duration { return time.Microsecond }, Run: func(context.Context, Event) error { return errors.New("no") }})
+	q := New(Options{Delay: func(int) time.Duration { return time.Microsecond }, Run: unanswered(func(context.Context, Event) error { return errors.New("no") })})
 	for range 50 {
 		if err := q.Add(Event{Function: "f", Payload: []byte("1")}); err != nil {
 			t.Fatal(err)
@@ -268,7 +268,7 @@ func TestListWhileEventsFail(t *testing.T) {
 // file that is no journal is left alone.
 func TestJournalRefused(t *testing.T) {
 	j := journalAt(t, filepath.Join(t.TempDir(), "events.db"))
-	q := New(Options{Run: func(context.Context, Event) error { return nil }, Journal: j})
+	q := New(Options{Run: unanswered(func(context.Context, Event) error { return nil }), Journal: j})
 	j.db.Close()
 	if err := q.Add(Event{Function: "echo", Payload: []byte("1")}); !errors.Is(err, bolterrors.ErrDatabaseNotOpen) || q.Len() != 0 {
 		t.Errorf("%v, %d", err, q.Len())
@@ -348,7 +348,7 @@ func TestGivenUpEvents(t *testing.T) {
 	var mu sync.Mutex
 	var told []Failure
 	o := Options{
-		Run:   func(_ context.Context, e Event) error { return fmt.Errorf("%s does not like it", e.Function) },
+		Run:   unanswered(func(_ context.Context, e Event) error { return fmt.Errorf("%s does not like it", e.Function) }),
 		Delay: func(n int) time.Duration { return time.Duration(n) * time.Millisecond },
 		Failed: func(f Failure) {
 			mu.Lock()
@@ -485,4 +485,9 @@ func BenchmarkJournal(b *testing.B) {
 			})
 		})
 	}
+}
+
+// unanswered makes a Run of what gives no answer.
+func unanswered(run func(context.Context, Event) error) Run {
+	return func(ctx context.Context, e Event) (Answer, error) { return Answer{}, run(ctx, e) }
 }

@@ -47,6 +47,7 @@ type record struct {
 	Failures      int             `json:"failures,omitempty"`
 	FunctionID    string          `json:"function_id,omitempty"`
 	Error         string          `json:"error,omitempty"` // of the last failure
+	Hops          int             `json:"hops,omitempty"`
 }
 
 // OpenJournal opens the journal in a file, or makes it. One process may have it
@@ -96,7 +97,7 @@ func checkVersion(tx *bbolt.Tx) error {
 // put stores an event; one that has no key gets the next. It returns when the
 // event is on disk.
 func (j *Journal) put(e *queued) error {
-	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures, e.FunctionID, e.lastErr})
+	value, err := json.Marshal(record{e.Function, e.Payload, e.RequestID, e.ARN, e.ClientContext, e.accepted, e.failures, e.FunctionID, e.lastErr, e.Hops})
 	if err != nil {
 		return err
 	}
@@ -168,10 +169,10 @@ func decodeRecord(b []byte) (*queued, error) {
 	if err := json.Unmarshal(b, &r); err != nil {
 		return nil, err
 	}
-	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 {
+	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 || r.Hops < 0 {
 		return nil, fmt.Errorf("no event for %q", r.Function)
 	}
-	e := &queued{Event: Event{r.Function, r.FunctionID, r.Event, r.RequestID, r.ARN, r.ClientContext}, accepted: r.Accepted, failures: r.Failures}
+	e := &queued{Event: Event{r.Function, r.FunctionID, r.Event, r.RequestID, r.ARN, r.ClientContext, r.Hops}, accepted: r.Accepted, failures: r.Failures}
 	e.lastErr = cutError(r.Error)
 	return e, nil
 }

@@ -65,17 +65,17 @@ func cutError(text string) string {
 	return strings.ToValidUTF8(text[:maxErrorBytes], "") + fmt.Sprintf(" [%d bytes were cut]", len(text)-maxErrorBytes)
 }
 
-// failed counts a failure; again is 0 if there is no further attempt.
-func (q *Queue) failed(e *queued, err error, again time.Duration) {
+// failed counts the failure of so many attempts; again is 0 if there is no further one.
+func (q *Queue) failed(e *queued, err error, tried int, again time.Duration, rules Rules) {
 	q.mu.Lock()
-	e.failures++
+	e.failures += tried
 	e.lastErr = cutError(err.Error())
 	if again == 0 {
 		e.state = Ended
 	}
 	q.mu.Unlock()
 	if q.o.Failed != nil {
-		q.o.Failed(Failure{e.Event, e.failures, again, err})
+		q.o.Failed(Failure{e.Event, e.failures, rules.Attempts, again, err})
 	}
 }
 

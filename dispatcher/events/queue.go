@@ -4,7 +4,9 @@
 //
 // As with Lambda ("Asynchronous invocation" in the developer guide) an event that
 // fails is tried twice more, one minute and then two minutes later; one that is
-// refused a slot is tried until it is too old. Owners share a Queue fairly (fair.go).
+// refused a slot is tried until it is too old; what a function says otherwise holds for
+// its events. Another event may follow one that has ended. Owners share a Queue fairly
+// (fair.go).
 //
 // Units: bytes; time.Duration.
 //
@@ -49,12 +51,45 @@ type Event struct {
 	RequestID     string
 	ARN           string
 	ClientContext json.RawMessage
+	// Hops is how many events have led to this one, each by following the one before.
+	Hops int
+}
+
+// MaxHops bounds Event.Hops: functions that send each other events for ever are stopped
+// (Lambda's recursive loop detection stops after about as many).
+const MaxHops = 16
+
+// Answer is what an event's function answered.
+type Answer struct {
+	Payload json.RawMessage // its result, or a document of its error
+	Version string          // that ran
+	Failed  bool            // the function itself
+}
+
+// Rules are what is asked for an event.
+type Rules struct {
+	Attempts int           // at least 1
+	MaxAge   time.Duration // after its acceptance no attempt is begun any more
+}
+
+// DefaultRules are those of a function that has none.
+var DefaultRules = Rules{Attempts, MaxAge}
+
+// ErrTooOld: an event was given up for its age.
+var ErrTooOld = errors.New("the event is too old for another attempt")
+
+// Outcome is how an event has ended.
+type Outcome struct {
+	Event    Event
+	Attempts int    // that were counted
+	Answer   Answer // of the last; nothing if there was none
+	Err      error  // why it was given up; nil: it was done
 }
 
 // Run runs an event once. An error that wraps a *sched.RefusedError puts it off,
-// without counting as an attempt, until it is MaxAge old; one of Permanent ends it;
-// any other is a failure.
-type Run func(ctx context.Context, e Event) error
+// without counting as an attempt, until it is too old; one of Permanent ends it;
+// any other is a failure. The answer is the function's, where it has given one.
+type Run func(ctx context.Context, e Event) (Answer, error)
 
 type permanentError struct{ error }
 
@@ -73,12 +108,18 @@ type Options struct {
 	// Failed, where it is not nil, is told of each failure by a worker, which it must
 	// not hold up.
 	Failed func(Failure)
+	// Rules says what is asked for an event; nil: DefaultRules of all.
+	Rules func(Event) Rules
+	// Over, where it is not nil, is told of each event that has ended, before it is
+	// forgotten, by a worker. It may have another one follow it.
+	Over func(*Queue, Outcome)
 }
 
 // Failure is an attempt at an event that has failed.
 type Failure struct {
 	Event    Event
 	Attempts int           // so far
+	Of       int           // that there may be
 	Again    time.Duration // until the next; 0: the event was given up
 	Err      error
 }
@@ -122,6 +163,9 @@ type queued struct {
 func New(o Options) *Queue {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Rules == nil {
+		o.Rules = func(Event) Rules { return DefaultRules }
 	}
 	if o.Delay == nil {
 		o.Delay = func(failures int) time.Duration { return retryDelays[failures-1] }
@@ -176,8 +220,42 @@ func (q *Queue) Add(event Event) error {
 	return nil
 }
 
+// Follow accepts an event that comes of one that has just ended, whose place it takes: it
+// is not refused. Where the queue is closed the next service runs it, if there is a
+// journal.
+func (q *Queue) Follow(event Event) error {
+	e := &queued{Event: event, accepted: time.Now()}
+	q.mu.Lock()
+	q.tally(e, 1)
+	q.running++
+	q.mu.Unlock()
+	if q.o.Journal != nil {
+		if err := q.o.Journal.put(e); err != nil {
+			q.forget(e)
+			return err
+		}
+	}
+	q.mu.Lock()
+	closed := q.closed
+	if !closed {
+		q.push(e)
+	}
+	q.mu.Unlock()
+	if closed {
+		q.rest()
+	}
+	return nil
+}
+
 // done ends an event.
-func (q *Queue) done(e *queued) {
+func (q *Queue) done(e *queued, ended *Outcome) {
+	if ended != nil && q.o.Over != nil {
+		ended.Event, ended.Attempts = e.Event, e.failures
+		if ended.Err == nil {
+			ended.Attempts++
+		}
+		q.o.Over(q, *ended)
+	}
 	given, drop := q.giveUp(e)
 	if q.o.Journal != nil {
 		if err := q.o.Journal.remove(e, given, drop); err != nil {
@@ -206,7 +284,7 @@ func (q *Queue) rest() {
 
 func (q *Queue) worker() {
 	for e := q.next(); e != nil; e = q.next() {
-		again := q.attempt(e)
+		again, ended := q.attempt(e)
 		q.free(e)
 		switch {
 		case again > 0:
@@ -214,7 +292,7 @@ func (q *Queue) worker() {
 		case q.ctx.Err() != nil && q.o.Journal != nil:
 			q.rest() // it was cancelled: the next service runs it
 		default:
-			q.done(e)
+			q.done(e, ended)
 		}
 	}
 }
@@ -234,38 +312,51 @@ func (q *Queue) later(e *queued, pause time.Duration) {
 	})
 }
 
-// attempt runs an event once and returns when to try again, 0 for never.
-func (q *Queue) attempt(e *queued) time.Duration {
-	err := q.o.Run(q.ctx, e.Event)
+// attempt runs an event once and returns when to try again, 0 for never; then how it has
+// ended, nil where the service has.
+func (q *Queue) attempt(e *queued) (time.Duration, *Outcome) {
+	rules := q.o.Rules(e.Event)
 	log := q.o.Log.With("request_id", e.RequestID, "function", e.Function)
+	giveUp := func(err error, tried int, answer Answer) (time.Duration, *Outcome) {
+		q.failed(e, err, tried, 0, rules)
+		log.Warn("an event is given up", "attempts", e.failures, "error", err)
+		return 0, &Outcome{Answer: answer, Err: err}
+	}
+	old := func() bool { return time.Since(e.accepted) >= rules.MaxAge }
+	if e.failures > 0 && old() { // what was never tried is, however long no service ran
+		return giveUp(fmt.Errorf("%w, at most %v: %s", ErrTooOld, rules.MaxAge, e.lastErr), 0, Answer{})
+	}
+	answer, err := q.o.Run(q.ctx, e.Event)
 	var refused *sched.RefusedError
 	var permanent permanentError
 	switch {
 	case err == nil:
-		return 0
-	case errors.As(err, &refused) && time.Since(e.accepted) < MaxAge && refused.Reason != sched.Draining:
-		return refused.RetryAfter + rand.N(refused.RetryAfter)
+		return 0, &Outcome{Answer: answer}
+	case errors.As(err, &refused) && refused.Reason != sched.Draining:
+		if old() {
+			return giveUp(fmt.Errorf("%w, at most %v: %w", ErrTooOld, rules.MaxAge, err), 0, answer)
+		}
+		return refused.RetryAfter + rand.N(refused.RetryAfter), nil
 	case errors.As(err, &permanent):
-		q.failed(e, err, 0)
-		log.Warn("an event is given up", "error", err)
-		return 0
+		return giveUp(err, 1, answer)
 	}
 	if q.ctx.Err() != nil {
-		return 0 // the service ended, not the function
+		return 0, nil // the service ended, not the function
 	}
-	if e.failures+1 >= Attempts {
-		q.failed(e, err, 0)
-		log.Warn("an event is given up", "attempts", e.failures, "error", err)
-		return 0
+	if e.failures+1 >= rules.Attempts {
+		return giveUp(err, 1, answer)
 	}
 	again := q.o.Delay(e.failures + 1)
-	q.failed(e, err, again)
+	if time.Since(e.accepted)+again >= rules.MaxAge {
+		return giveUp(fmt.Errorf("%w, at most %v: %w", ErrTooOld, rules.MaxAge, err), 1, answer)
+	}
+	q.failed(e, err, 1, again, rules)
 	if q.o.Journal != nil {
 		if err := q.o.Journal.put(e); err != nil {
 			log.Error("an event's failure is not in the journal: it may be tried more often", "error", err)
 		}
 	}
-	return again
+	return again, nil
 }
 
 // Len returns how many events are queued, running or waiting for a retry.

@@ -198,9 +198,13 @@ func (s *Store) sweep() error {
 	return nil
 }
 
-// sweepCode deletes an owner's code that no deployment of his has.
+// sweepCode deletes an owner's code that no deployment of his has, and finds the URLs of
+// those that there are.
 func (s *Store) sweepCode(owner string) error {
 	functions, err := s.Owned(owner)
+	for i := range functions {
+		s.indexURLs(&Function{}, &functions[i])
+	}
 	if err != nil {
 		return nil // a damaged deployment is no reason not to open, see dropCode
 	}

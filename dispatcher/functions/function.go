@@ -46,6 +46,9 @@ type Function struct {
 	LastVersion uint64 `json:"last_version,omitempty"`
 	// Aliases are further names of versions. Of an unversioned deployment only.
 	Aliases map[string]Alias `json:"aliases,omitempty"`
+	// Attached is what hangs on names of it, by qualifier. Of an unversioned deployment
+	// only.
+	Attached map[string]Attached `json:"attached,omitempty"`
 }
 
 // Settings are what a deployment asks of those who run it, in the terms of AWS
@@ -70,6 +73,9 @@ type Settings struct {
 	PackageDigest string `json:"package_sha256,omitempty"`
 	PackageBytes  int64  `json:"package_bytes,omitempty"`
 	Revision      string `json:"revision,omitempty"` // changes with each change of the record
+	// SnapStart is what AWS Lambda's SnapStart was asked to apply to, "" for nothing: here
+	// every function starts from a snapshot anyway.
+	SnapStart string `json:"snap_start,omitempty"`
 	// Program is what runs where that is no code for a runtime's driver; nil: it is.
 	Program *Program `json:"program,omitempty"`
 }
@@ -113,14 +119,17 @@ func (f *Function) validate() error {
 		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
 	}
 	if p := f.Settings.Program; p != nil {
-		return p.Check()
+		if err := p.Check(); err != nil {
+			return err
+		}
 	}
-	return nil
+	return f.validateAttached()
 }
 
 // Formats of a record. Format 1 has no number. One that says what its function may
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
-// reach all. One of a program is of format 3: none loads it into a driver.
+// reach all. One of a program, or that something hangs on, is of format 3: none loads it
+// into a driver, or forgets what hangs there.
 const (
 	format1 = 0
 	format2 = 2
@@ -134,7 +143,7 @@ type record struct {
 }
 
 func (f *Function) format() int {
-	if f.Settings.Program != nil {
+	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" {
 		return format3
 	}
 	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {

@@ -31,6 +31,7 @@ type Store struct {
 	fs       sealed.FS
 	closed   atomic.Bool
 	changes  changes.Feed
+	urls     sync.Map // urlTarget by id; of a Store that writes
 
 	mu sync.Mutex // serialises changes of the two folders
 }
@@ -147,6 +148,7 @@ func (s *Store) put(f *Function, code []byte) error {
 	if err := s.fs.WriteFile(s.recordPath(f.Name), record); err != nil {
 		return err
 	}
+	s.indexURLs(&old, f)
 	// The function is deployed: old code that stays behind is swept by Open.
 	if old.CodeDigest != f.CodeDigest { // else it is used: no other deployment has to be read
 		_ = s.dropCode(f.Name, old.CodeDigest)
@@ -198,6 +200,7 @@ func (s *Store) Remove(name string) error {
 	if err := s.fs.Delete(s.recordPath(name)); err != nil {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
+	s.indexURLs(&f, &Function{})
 	if err := s.dropCode(name, f.CodeDigest); err != nil {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}

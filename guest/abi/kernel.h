@@ -74,6 +74,19 @@
 #define ABI_DOORBELL_FAR 0x48     /* the list of far mappings has changed: map what it says */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
+/* ---- The way into the machine ---------------------------------------------
+ *
+ * A stream of the monitor to ABI_INBOUND_PORT + n of the guest is a connection from
+ * 127.0.0.1 to TCP port n: of a listener there, for IPv4 or else for ::1. Where there
+ * is none, or its queue is full, the stream is reset. abi_control says who listens.
+ */
+#define ABI_INBOUND_PORT 0x5e550000
+#define ABI_INBOUND_PORTS 0x10000
+
+#define ABI_LISTENERS_MAX 32
+#define ABI_LISTENER_WAITED 1 /* a thread waits for its connections: in accept, poll, select or epoll_wait */
+#define ABI_LISTENER_INBOUND 2 /* a connection to its port would reach it */
+
 /* ---- The way out of the machine ------------------------------------------
  *
  * A socket that leaves the machine is a stream to ABI_NET_PORT of CID 2. It
@@ -204,6 +217,12 @@ struct abi_purity { /* outside input seen since boot; the host takes differences
 	uint64_t socket;  /* OUT receives on sockets other than the driver's */
 };
 
+struct abi_listener { /* a TCP socket that listens */
+	uint16_t port;   /* OUT */
+	uint16_t flags;  /* OUT ABI_LISTENER_* */
+	uint32_t queued; /* OUT connections that wait to be accepted */
+};
+
 struct abi_control {
 	/* Set once by the kernel library before the first IDLE. */
 	uint64_t kernel_end;   /* OUT kernel library is [ABI_KERNEL_GPA, kernel_end) */
@@ -237,6 +256,11 @@ struct abi_control {
 	uint64_t far_gpa;   /* OUT struct abi_far[ABI_FAR_MAX], set once */
 	uint32_t far_count; /* OUT how many of them count */
 	uint32_t far_used;  /* OUT != 0: some have at some time */
+
+	/* As of the last ABI_DOORBELL_IDLE. */
+	uint32_t listener_count; /* OUT how many of them count; those that find no room are missing */
+	uint32_t reserved;
+	struct abi_listener listeners[ABI_LISTENERS_MAX]; /* OUT */
 };
 
 #define ABI_GIVE_RANGES 256
@@ -330,7 +354,9 @@ _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RI
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
 _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL_RFLAGS, "upcall_rflags");
 _Static_assert(offsetof(struct abi_control, give_gpa) == 160, "give_gpa");
-_Static_assert(sizeof(struct abi_control) == 200, "abi_control");
+_Static_assert(offsetof(struct abi_control, listener_count) == 200, "listener_count");
+_Static_assert(sizeof(struct abi_listener) == 8, "abi_listener");
+_Static_assert(sizeof(struct abi_control) == 464, "abi_control");
 _Static_assert(sizeof(struct abi_far) == 24, "abi_far");
 _Static_assert(ABI_FAR_BASE % (1ull << 39) == 0 && ABI_FAR_BYTES % (1ull << 39) == 0, "far window");
 _Static_assert(sizeof(struct abi_guards) == ABI_PAGE_SIZE, "abi_guards");

@@ -12,6 +12,9 @@ struct vsock;
 /* changed(f) is called after every packet of the monitor; it may close the
  * stream. NULL: no memory, or a machine without the device. */
 struct vsock *host_stream_open(struct file *f, u32 port, void (*changed)(struct file *f));
+/* inbound.c: the monitor opens a stream to a TCP port of the guest. Its file, not yet
+ * accepted, which owns the stream; NULL: nobody takes it. from: a port of the monitor. */
+struct file *host_stream_incoming(u16 port, u16 from, struct vsock *s, void (**changed)(struct file *f));
 bool host_stream_accepted(const struct vsock *s);
 bool host_stream_reset(const struct vsock *s); /* by the monitor */
 bool host_stream_ended(const struct vsock *s); /* the monitor sends no more; what came before is still there */

@@ -283,6 +283,8 @@ struct sock_family {
 };
 extern const struct sock_family unix_family, vsock_family, inet_family, inet6_family, netlink_family;
 
+void tcp_publish_listeners(void); /* before the CPU idles: the monitor may look */
+
 /* ---- console.c ---------------------------------------------------------------------- */
 void console_write(u16 fd, const void *buf, size_t n); /* never fails; rings the doorbell when full */
 

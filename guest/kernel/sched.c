@@ -134,6 +134,7 @@ static void idle(void)
 			break;
 		u64 next = timers_next();
 		control->deadline_ns = next == NO_DEADLINE ? 0 : next;
+		tcp_publish_listeners();
 		doorbell(ABI_DOORBELL_IDLE, 0);
 	}
 	u64 now = mono_ns();

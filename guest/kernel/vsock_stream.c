@@ -3,6 +3,7 @@
  * monitor, credit, and data. Payload stays in the receive ring's buffer until
  * the program reads it, unless buffers run short: then it is copied out.
  */
+#include "hoststream.h"
 #include "vsock_stream.h"
 
 #include <linux/eventpoll.h>
@@ -111,19 +112,45 @@ u32 vsock_free_port(void)
 
 /* ---- packets from the monitor --------------------------------------------------- */
 
-static void incoming_connection(const struct virtio_vsock_hdr *h)
+/* A stream that the monitor opens; NULL: no memory. */
+static struct vsock *new_incoming(const struct virtio_vsock_hdr *h)
 {
-	struct vsock *l = listener(h->dst_port), *s;
-	if (!l || l->backlog_len >= l->backlog_max || !(s = vsock_new(NULL))) {
-		refuse(h);
-		return;
-	}
+	struct vsock *s = vsock_new(NULL);
+	if (!s)
+		return NULL;
 	s->state = CONNECTED;
 	s->local_port = h->dst_port;
 	s->peer_port = h->src_port;
 	s->peer_cid = h->src_cid;
 	s->peer_alloc = h->buf_alloc;
 	s->peer_fwd_cnt = h->fwd_cnt;
+	return s;
+}
+
+/* One to a TCP port. */
+static void inbound(const struct virtio_vsock_hdr *h)
+{
+	struct vsock *s = new_incoming(h);
+	if (s && (s->file = host_stream_incoming((u16)(h->dst_port - ABI_INBOUND_PORT), (u16)h->src_port, s, &s->changed))) {
+		vsock_send_packet(s, VIRTIO_VSOCK_OP_RESPONSE, 0, NULL, 0);
+		return;
+	}
+	if (s)
+		vsock_free(s);
+	refuse(h);
+}
+
+static void incoming_connection(const struct virtio_vsock_hdr *h)
+{
+	if (h->dst_port - ABI_INBOUND_PORT < ABI_INBOUND_PORTS) {
+		inbound(h);
+		return;
+	}
+	struct vsock *l = listener(h->dst_port), *s;
+	if (!l || l->backlog_len >= l->backlog_max || !(s = new_incoming(h))) {
+		refuse(h);
+		return;
+	}
 	s->backlog = l->backlog; /* linked through backlog until accepted; oldest last */
 	l->backlog = s;
 	l->backlog_len++;

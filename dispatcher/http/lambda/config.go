@@ -71,13 +71,13 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 	if len(set.Environment) > 0 {
 		c.Environment = &environment{set.Environment}
 	}
-	c.TracingConfig.Mode = "PassThrough"
-	c.Ephemeral.Size = 512
-	c.SnapStart.ApplyOn, c.SnapStart.OptimizationStatus = "None", "Off"
-	if p := set.Program; p != nil && p.SharedGenerators {
-		c.SnapStart.ApplyOn = snapStarted
+	c.TracingConfig.Mode = tracingPassed
+	c.Ephemeral.Size = ephemeralMB
+	c.SnapStart.ApplyOn, c.SnapStart.OptimizationStatus = cmp.Or(set.SnapStart, snapStartNone), "Off"
+	if set.SnapStart != "" && c.Version != dispatcher.Latest {
+		c.SnapStart.OptimizationStatus = "On"
 	}
-	c.LoggingConfig.LogFormat, c.LoggingConfig.LogGroup = "Text", "/aws/lambda/"+name
+	c.LoggingConfig.LogFormat, c.LoggingConfig.LogGroup = logText, logGroup(name)
 	return c
 }
 
@@ -101,36 +101,26 @@ type settingsRequest struct {
 	MemorySize  *int
 	Environment *environment
 
-	// What would change how the function runs and is not offered: refused rather
-	// than ignored.
-	Layers            []string
-	VpcConfig         *struct{ SubnetIds, SecurityGroupIds []string }
-	FileSystemConfigs []struct{}
-	DeadLetterConfig  *struct{ TargetArn string }
-	ImageConfig       *struct{}
-	EphemeralStorage  *struct{ Size int }
-
-	// Of a program's function it says that the snapshot may hold seeded generators; other
-	// functions have snapshots in any case.
 	SnapStart *struct{ ApplyOn string }
+
+	notOffered
 }
 
 // apply checks the fields and writes those that are there into settings and
 // handler.
-func (r *settingsRequest) apply(set *functions.Settings, handler *string, memoryLimitMiB int) error {
-	switch {
-	case len(r.Layers) > 0:
-		return server.InvalidParameter("Layers are not supported: put the files into the function's archive.")
-	case r.VpcConfig != nil && len(r.VpcConfig.SubnetIds)+len(r.VpcConfig.SecurityGroupIds) > 0:
-		return server.InvalidParameter("VpcConfig is not supported: guests have no network.")
-	case len(r.FileSystemConfigs) > 0:
-		return server.InvalidParameter("FileSystemConfigs are not supported.")
-	case r.DeadLetterConfig != nil && r.DeadLetterConfig.TargetArn != "":
-		return server.InvalidParameter("DeadLetterConfig is not supported.")
-	case r.ImageConfig != nil:
-		return server.InvalidParameter("ImageConfig is not supported: the package type is Zip.")
-	case r.EphemeralStorage != nil && r.EphemeralStorage.Size > 512:
-		return server.InvalidParameter("EphemeralStorage beyond 512 MB is not supported: files are memory of the guest.")
+func (r *settingsRequest) apply(name string, set *functions.Settings, handler *string, memoryLimitMiB int) error {
+	if err := r.check(name); err != nil {
+		return err
+	}
+	if v := r.SnapStart; v != nil {
+		switch v.ApplyOn {
+		case "", snapStartNone:
+			set.SnapStart = ""
+		case snapStartVersions: // they start from snapshots, as everything does
+			set.SnapStart = v.ApplyOn
+		default:
+			return server.Validation("snapStart.applyOn", v.ApplyOn, "Member must satisfy enum value set: [PublishedVersions, None]")
+		}
 	}
 	if v := r.Description; v != nil {
 		if len(*v) > maxDescription {
@@ -166,10 +156,12 @@ func (r *settingsRequest) apply(set *functions.Settings, handler *string, memory
 		set.Role = *v
 	}
 	if v := r.Runtime; v != nil {
-		set.Runtime, set.Program = *v, keepShared(contracts.OfRuntime(*v), set.Program)
+		set.Runtime, set.Program = *v, nil
 	}
-	if v := r.SnapStart; v != nil && set.Program != nil {
-		set.Program.SharedGenerators = v.ApplyOn == snapStarted
+	if p := contracts.OfRuntime(set.Runtime); p != nil {
+		// Who asks for SnapStart knows that a snapshot may hold seeded generators.
+		p.SharedGenerators = set.SnapStart == snapStartVersions || r.SnapStart == nil && set.Program != nil && set.Program.SharedGenerators
+		set.Program = p
 	}
 	if v := r.Handler; v != nil {
 		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") && set.Program == nil {
@@ -178,17 +170,6 @@ func (r *settingsRequest) apply(set *functions.Settings, handler *string, memory
 		*handler = *v
 	}
 	return nil
-}
-
-// snapStarted is SnapStart's ApplyOn where it is on.
-const snapStarted = "PublishedVersions"
-
-// keepShared gives a program what was allowed before; both may be nil.
-func keepShared(p, before *functions.Program) *functions.Program {
-	if p != nil && before != nil {
-		p.SharedGenerators = before.SharedGenerators
-	}
-	return p
 }
 
 // reservedVariables are set by the runtime itself.

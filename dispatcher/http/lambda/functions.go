@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/admission"
@@ -26,9 +29,14 @@ const (
 
 // codeRequest is where a function's code comes from.
 type codeRequest struct {
-	ZipFile  []byte // base64 in JSON
-	S3Bucket string
-	ImageUri string
+	ZipFile         []byte // base64 in JSON
+	S3Bucket        string
+	S3Key           string
+	S3ObjectVersion string
+	ImageUri        string
+	SourceKMSKeyArn string
+
+	S3ObjectStorageMode string
 }
 
 type createRequest struct {
@@ -39,10 +47,14 @@ type createRequest struct {
 	PackageType   string
 	Architectures []string
 	Tags          map[string]string
+	PublishTo     string
+
+	CodeSigningConfigArn string
+	TenancyConfig        json.RawMessage
 }
 
-// decode reads a request's JSON. Fields that this service does not know are
-// passed over, as Lambda does, because SDKs send what is newer than this list.
+// decode reads a request's JSON. Fields that this service does not know are refused by
+// name.
 func decode(r *http.Request, limit int64, operation string, v any) error {
 	b, err := server.ReadBody(r, limit, operation)
 	if err != nil {
@@ -51,19 +63,33 @@ func decode(r *http.Request, limit int64, operation string, v any) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return nil
 	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return &server.Refusal{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Could not parse request body into json: " + err.Error()}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err = d.Decode(v); err == nil {
+		if _, after := d.Token(); !errors.Is(after, io.EOF) {
+			err = fmt.Errorf("there is more after the JSON value, at byte %d", d.InputOffset())
+		}
 	}
-	return nil
+	switch {
+	case err == nil:
+		return nil
+	case json.Valid(b) && strings.HasPrefix(err.Error(), unknownField): // package json has no type for it
+		return server.InvalidParameter("%s has the field %s, which this service does not know: leave it out.", operation, strings.TrimPrefix(err.Error(), unknownField))
+	}
+	return &server.Refusal{Status: http.StatusBadRequest, Code: "InvalidRequestContentException", Message: "Could not parse request body into json: " + err.Error()}
 }
+
+const unknownField = "json: unknown field "
 
 // files unpacks the code of a request.
 func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) {
 	switch {
-	case c.S3Bucket != "":
-		return nil, server.InvalidParameter("Code from S3 is not supported: upload the archive as ZipFile.")
+	case c.S3Bucket+c.S3Key+c.S3ObjectVersion+c.S3ObjectStorageMode != "":
+		return nil, server.InvalidParameter("Code from S3 (S3Bucket, S3Key, S3ObjectVersion, S3ObjectStorageMode) is not supported: upload the archive as ZipFile.")
 	case c.ImageUri != "":
-		return nil, server.InvalidParameter("Container images are not supported: upload an archive as ZipFile.")
+		return nil, server.InvalidParameter("Container images (ImageUri) are not supported: upload an archive as ZipFile.")
+	case c.SourceKMSKeyArn != "":
+		return nil, server.InvalidParameter("SourceKMSKeyArn is not supported: upload the archive as it is.")
 	case len(c.ZipFile) == 0:
 		return nil, server.InvalidParameter("Please provide a source for function code.")
 	case len(c.ZipFile) > maxArchiveBytes:
@@ -108,12 +134,17 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return server.InvalidParameter("FunctionName must not have a qualifier.")
 	case c.PackageType != "" && c.PackageType != "Zip":
 		return server.InvalidParameter("PackageType %q is not supported: upload an archive as Zip.", c.PackageType)
-	case len(c.Architectures) > 1 || len(c.Architectures) == 1 && c.Architectures[0] != "x86_64":
-		return server.InvalidParameter("Architectures %v are not supported: guests are x86_64.", c.Architectures)
+	case c.CodeSigningConfigArn != "":
+		return server.InvalidParameter("CodeSigningConfigArn is not supported: %s.", noSigning)
+	case asked(c.TenancyConfig):
+		return server.InvalidParameter("TenancyConfig is not supported: every invocation has an instance of its own.")
 	case c.Handler == nil || *c.Handler == "":
 		return server.InvalidParameter("Handler is required for packages of type Zip.")
 	case c.Runtime == nil || *c.Runtime == "":
 		return server.InvalidParameter("Runtime is required for packages of type Zip.")
+	}
+	if err := errors.Join(checkArchitectures(c.Architectures), notPublished(c.PublishTo), checkTags(c.Tags)); err != nil {
+		return err
 	}
 	spec := dispatcher.FunctionSpec{Name: name.Key, Create: true, Settings: functions.Settings{
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
@@ -123,7 +154,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	spec.Image = image
-	if err := c.apply(&spec.Settings, &spec.Handler, memory); err != nil {
+	if err := c.apply(functions.NameOf(name.Key), &spec.Settings, &spec.Handler, memory); err != nil {
 		return err
 	}
 	if spec.Files, err = c.Code.files(&spec.Settings); err != nil {
@@ -164,9 +195,13 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 		DryRun        bool
 		RevisionId    string
 		Architectures []string
+		PublishTo     string
 	}
 	f, spec, err := s.change(r, maxCodeRequest, "UpdateFunctionCode", &u)
 	if err != nil {
+		return err
+	}
+	if err := errors.Join(checkArchitectures(u.Architectures), notPublished(u.PublishTo)); err != nil {
 		return err
 	}
 	name, arn := f.Name, s.ARN(f.Name, "")
@@ -232,7 +267,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return server.Answer(err, arn)
 	}
-	if err := u.apply(&spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
+	if err := u.apply(functions.NameOf(name), &spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
 		return err
 	}
 	spec.Revision = u.RevisionId
@@ -319,6 +354,13 @@ func (s *door) deleteFunction(w http.ResponseWriter, r *http.Request) error {
 		return server.Answer(err, s.ARN(name.Key, name.Qualifier))
 	}
 	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func checkArchitectures(list []string) error {
+	if len(list) > 1 || len(list) == 1 && list[0] != "x86_64" {
+		return server.InvalidParameter("Architectures %v are not supported: guests are x86_64.", list)
+	}
 	return nil
 }
 

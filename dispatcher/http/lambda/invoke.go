@@ -38,6 +38,9 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("logType", v, "Member must satisfy enum value set: [None, Tail]")
 	}
+	if err := notInvoked(r); err != nil {
+		return err
+	}
 	kind := r.Header.Get("X-Amz-Invocation-Type")
 	limit := int64(maxEventSync)
 	switch kind {
@@ -82,6 +85,17 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 		document = errorDocument(result)
 	}
 	server.Send(w, document)
+	return nil
+}
+
+// notInvoked refuses what an invocation cannot be.
+func notInvoked(r *http.Request) error {
+	if v := r.Header.Get("X-Amz-Durable-Execution-Name"); v != "" {
+		return server.InvalidParameter("DurableExecutionName %q is not supported: %s.", v, noDurable)
+	}
+	if v := r.Header.Get("X-Amz-Tenant-Id"); v != "" {
+		return server.InvalidParameter("TenantId %q is not supported: every invocation has an instance of its own.", v)
+	}
 	return nil
 }
 

@@ -11,6 +11,7 @@
 package lambda
 
 import (
+	"maps"
 	"net/http"
 	"regexp"
 
@@ -25,7 +26,7 @@ func init() { server.Register("lambda", open) }
 
 func open(on *server.Server, mux *server.Routes) {
 	s := &door{on}
-	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
+	routes := map[string]handler{
 		"POST /2015-03-31/functions/{name}/invocations":       s.invoke,
 		"POST /2015-03-31/functions":                          s.createFunction,
 		"POST /2015-03-31/functions/{$}":                      s.createFunction,
@@ -46,17 +47,21 @@ func open(on *server.Server, mux *server.Routes) {
 		"PUT /2017-10-31/functions/{name}/concurrency":        s.putConcurrency,
 		"DELETE /2017-10-31/functions/{name}/concurrency":     s.deleteConcurrency,
 		"GET /2019-09-30/functions/{name}/concurrency":        s.getConcurrency,
-	} {
+	}
+	for _, more := range []map[string]handler{tags{s}.routes(), policies{s}.routes(), account{s}.routes(), eventRules{s}.routes()} {
+		maps.Copy(routes, more)
+	}
+	for pattern, f := range routes {
 		mux.HandleFunc(pattern, s.handle(f))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		// What AWS answers for a path that is no operation of the service.
-		s.WriteRefusal(w, r, &server.Refusal{Status: http.StatusNotFound, Code: "UnknownOperationException", Message: "Unknown operation: " + r.Method + " " + r.URL.Path})
-	})
+	mux.HandleFunc("/", s.unoffered())
 }
 
+// handler is one whose errors are answers.
+type handler func(http.ResponseWriter, *http.Request) error
+
 // handle adapts a handler whose errors are answers.
-func (s *door) handle(f func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+func (s *door) handle(f handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if err := f(w, r); err != nil {
 			s.WriteRefusal(w, r, server.Answer(err, r.URL.Path))

@@ -50,6 +50,9 @@ func (s *door) listFunctions(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return server.Validation("functionVersion", v, "Member must satisfy enum value set: [ALL]")
 	}
+	if v := r.URL.Query().Get("MasterRegion"); v != "" {
+		return server.InvalidParameter("MasterRegion %q is not supported: there is this one region, %s.", v, s.Region)
+	}
 	p := server.PrincipalOf(r)
 	list, err := s.Service.Owned(p.Owner)
 	if err != nil {
@@ -74,10 +77,24 @@ func (s *door) answerList(w http.ResponseWriter, r *http.Request, deployed []fun
 		}
 		list = append(list, s.configuration(&f, qualifier))
 	}
-	answer := map[string]any{field: list}
+	writePage(w, field, list, next)
+	return nil
+}
+
+// answerPage answers with the page of a list that is asked for.
+func answerPage[T any](w http.ResponseWriter, r *http.Request, list []T, field string) error {
+	part, next, err := page(r, list)
+	if err != nil {
+		return err
+	}
+	writePage(w, field, part, next)
+	return nil
+}
+
+func writePage(w http.ResponseWriter, field string, part any, next string) {
+	answer := map[string]any{field: part}
 	if next != "" {
 		answer["NextMarker"] = next
 	}
 	server.WriteJSON(w, http.StatusOK, answer)
-	return nil
 }

@@ -19,8 +19,12 @@ func (s *door) publishVersion(w http.ResponseWriter, r *http.Request) error {
 		CodeSha256  string
 		Description *string
 		RevisionId  string
+		PublishTo   string
 	}
 	if err := decode(r, maxConfigRequest, "PublishVersion", &p); err != nil {
+		return err
+	}
+	if err := notPublished(p.PublishTo); err != nil {
 		return err
 	}
 	if p.Description != nil && len(*p.Description) > maxDescription {
@@ -213,14 +217,5 @@ func (s *door) listAliases(w http.ResponseWriter, r *http.Request) error {
 			list = append(list, s.aliasAnswer(function, name, &a))
 		}
 	}
-	part, next, err := page(r, list)
-	if err != nil {
-		return err
-	}
-	answer := map[string]any{"Aliases": part}
-	if next != "" {
-		answer["NextMarker"] = next
-	}
-	server.WriteJSON(w, http.StatusOK, answer)
-	return nil
+	return answerPage(w, r, list, "Aliases")
 }

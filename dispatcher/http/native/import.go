@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"seuss/dispatcher"
 	"seuss/dispatcher/http/server"
 	"seuss/lineage/oci"
@@ -51,19 +49,7 @@ func newImporter(on *server.Server) *importer {
 	if i.limit <= 0 {
 		i.limit = oci.DefaultMaxBytes
 	}
-	if i.free == nil {
-		i.free = freeSpace
-	}
 	return i
-}
-
-// freeSpace says what a directory's file system has for this user, and has in all.
-func freeSpace(dir string) (free, all uint64, err error) {
-	var st unix.Statfs_t
-	if err := unix.Statfs(dir, &st); err != nil {
-		return 0, 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	return st.Bavail * uint64(st.Bsize), st.Blocks * uint64(st.Bsize), nil
 }
 
 // take answers POST /v1/import.

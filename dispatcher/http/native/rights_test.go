@@ -174,6 +174,21 @@ var matrix = map[string]string{
 	"PUT /2017-10-31/functions/{name}/concurrency":        "..da.A",
 	"DELETE /2017-10-31/functions/{name}/concurrency":     "..da.A",
 	"GET /2019-09-30/functions/{name}/concurrency":        ".r.aRA",
+
+	"GET /2017-03-31/tags/{name}":                               ".r.aRA",
+	"POST /2017-03-31/tags/{name}":                              "..da.A",
+	"DELETE /2017-03-31/tags/{name}":                            "..da.A",
+	"POST /2015-03-31/functions/{name}/policy":                  "..da.A",
+	"GET /2015-03-31/functions/{name}/policy":                   ".r.aRA",
+	"DELETE /2015-03-31/functions/{name}/policy/{statement}":    "..da.A",
+	"GET /2016-08-19/account-settings":                          ".r.aRA",
+	"GET /2016-08-19/account-settings/{$}":                      ".r.aRA",
+	"GET /2020-06-30/functions/{name}/code-signing-config":      ".r.aRA",
+	"PUT /2019-09-25/functions/{name}/event-invoke-config":      "..da.A",
+	"POST /2019-09-25/functions/{name}/event-invoke-config":     "..da.A",
+	"GET /2019-09-25/functions/{name}/event-invoke-config":      ".r.aRA",
+	"DELETE /2019-09-25/functions/{name}/event-invoke-config":   "..da.A",
+	"GET /2019-09-25/functions/{name}/event-invoke-config/list": ".r.aRA",
 }
 
 // endless are routes whose answers do not end.
@@ -185,7 +200,7 @@ func requestOf(pattern, name string) (method, path, body string) {
 	if pattern == "/" {
 		method, path = "GET", "/nothing"
 	}
-	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{id}", "ffff", "{alias}", "live", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{$}", "").Replace(path)
 	switch {
 	case strings.HasSuffix(path, "/run"):
 		body = `{"function":{"name":"run","handler":"main.handler","files":{"main.py":"eA=="}},"invocation":{"event":{}}}`

@@ -88,6 +88,21 @@ var rights = map[string]need{
 	"PUT /2017-10-31/functions/{name}/concurrency":        {access.Deploy, false},
 	"DELETE /2017-10-31/functions/{name}/concurrency":     {access.Deploy, false},
 	"GET /2019-09-30/functions/{name}/concurrency":        {access.Read, false},
+
+	"GET /2017-03-31/tags/{name}":                               {access.Read, false},
+	"POST /2017-03-31/tags/{name}":                              {access.Deploy, false},
+	"DELETE /2017-03-31/tags/{name}":                            {access.Deploy, false},
+	"POST /2015-03-31/functions/{name}/policy":                  {access.Deploy, false},
+	"GET /2015-03-31/functions/{name}/policy":                   {access.Read, false},
+	"DELETE /2015-03-31/functions/{name}/policy/{statement}":    {access.Deploy, false},
+	"GET /2016-08-19/account-settings":                          {access.Read, false}, // of the caller's owner
+	"GET /2016-08-19/account-settings/{$}":                      {access.Read, false},
+	"GET /2020-06-30/functions/{name}/code-signing-config":      {access.Read, false},
+	"PUT /2019-09-25/functions/{name}/event-invoke-config":      {access.Deploy, false},
+	"POST /2019-09-25/functions/{name}/event-invoke-config":     {access.Deploy, false},
+	"GET /2019-09-25/functions/{name}/event-invoke-config":      {access.Read, false},
+	"DELETE /2019-09-25/functions/{name}/event-invoke-config":   {access.Deploy, false},
+	"GET /2019-09-25/functions/{name}/event-invoke-config/list": {access.Read, false},
 }
 
 // Routes takes the routes of the front doors.

@@ -90,6 +90,9 @@ func New(o Options) *Server {
 	if s.Region == "" {
 		s.Region = DefaultRegion
 	}
+	if s.FreeSpace == nil {
+		s.FreeSpace = freeSpace
+	}
 	s.Endpoint.Region = s.Region
 	if s.Account == "" {
 		s.Account = DefaultAccount

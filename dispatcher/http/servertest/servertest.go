@@ -204,7 +204,7 @@ func (f *Fake) Server(t testing.TB, change func(*Options)) *server.Server {
 		quotas = quota.NewBook(o.Keys.Quota)
 	}
 	o.Admission = admission.New(admission.Options{Quotas: quotas, Functions: f, Invocations: f, Scheduler: o.Scheduler, Metrics: o.Metrics, Log: o.Log, Logs: o.keeper()})
-	o.Events = events.New(events.Options{Run: o.Admission.Run, Journal: o.Journal, Log: o.Log, Delay: o.Delay, Failed: admission.EventFailed(o.keeper())})
+	o.Events = events.New(events.Options{Run: o.Admission.Run, Journal: o.Journal, Log: o.Log, Delay: o.Delay, Failed: admission.EventFailed(o.keeper()), Rules: admission.EventRules(f), Over: admission.EventOver(f, o.keeper())})
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -219,6 +219,20 @@ long sys_epoll_ctl(int epfd, int op, int fd, const struct epoll_event *event)
 	}
 }
 
+bool file_waited(const struct file *f)
+{
+	struct waiter *w = f->wq.head;
+	if (!w)
+		return false;
+	do {
+		const struct epoll *ep = w->notify == item_notify ? container_of(w, struct item, waiter)->ep : NULL;
+		if (!w->notify || (ep && (ep->waiting.head || file_waited(ep->file)))) /* at most MAX_NESTS deep */
+			return true;
+		w = w->next;
+	} while (w != f->wq.head);
+	return false;
+}
+
 /* ---- epoll_wait ---------------------------------------------------------------------- */
 
 static int collect(struct epoll *ep, struct epoll_event *events, int max)

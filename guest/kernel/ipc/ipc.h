@@ -237,6 +237,9 @@ void stream_clear(struct stream *s); /* frees what it holds */
 /* interface.c: ioctls that every socket knows; -ENOTTY: not one of them */
 long interface_ioctl(u32 request, u64 arg);
 
+/* epoll.c: does a thread wait for the file, by itself or in a set? */
+bool file_waited(const struct file *f);
+
 /* listen.c */
 long stream_listen(struct stream *s, int backlog);
 static inline bool listener_full(const struct listener *l) { return l->queued > l->backlog; } /* sk_acceptq_is_full() */

@@ -53,7 +53,7 @@ static void connecting(struct tcp *t)
 	}
 }
 
-static void changed(struct file *f)
+void outbound_changed(struct file *f)
 {
 	struct tcp *t = tcp_of(f);
 	struct sock *s = &t->st.s;
@@ -76,7 +76,7 @@ static void changed(struct file *f)
 long outbound_connect(struct tcp *t, const struct inet_addr *to)
 {
 	purity_socket();
-	t->out = host_stream_open(t->st.s.file, t->api ? ABI_RUNTIME_API_PORT : ABI_NET_PORT, changed);
+	t->out = host_stream_open(t->st.s.file, t->api ? ABI_RUNTIME_API_PORT : ABI_NET_PORT, outbound_changed);
 	if (!t->out) {
 		forget(t);
 		return to->kind == INET_FOREIGN ? -ENETUNREACH : -ECONNREFUSED;
@@ -174,7 +174,7 @@ u32 outbound_poll(const struct tcp *t)
 void outbound_close(struct tcp *t)
 {
 	struct vsock *out = t->out;
-	bool unread = t->st.state == STREAM_CONNECTING || host_stream_waiting(out); /* RFC 2525, 2.17 */
+	bool unread = t->st.state == STREAM_CONNECTING || t->st.embryo || host_stream_waiting(out); /* RFC 2525, 2.17 */
 	t->out = NULL;
 	host_stream_close(out, unread || t->st.s.linger == 0);
 }

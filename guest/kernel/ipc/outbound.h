@@ -14,6 +14,7 @@ long outbound_connect(struct tcp *t, const struct inet_addr *to); /* 0: under wa
 long outbound_send(struct tcp *t, const struct msghdr_k *m, int flags);
 long outbound_recv(struct tcp *t, struct msghdr_k *m, int flags);
 u32 outbound_poll(const struct tcp *t);
+void outbound_changed(struct file *f); /* after every packet of the monitor */
 void outbound_close(struct tcp *t); /* in order, or with a reset as TCP would */
 
 /* outbound_dns.c: datagrams. */

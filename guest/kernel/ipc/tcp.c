@@ -4,6 +4,7 @@
  * then the socket waits in the listener's pending list, as a SYN that is sent
  * again would.
  */
+#include "inbound.h"
 #include "outbound.h"
 #include "tcp.h"
 
@@ -79,7 +80,7 @@ static long tcp_listen(struct file *f, int backlog)
 /* ---- connecting -------------------------------------------------------------------- */
 
 /* Who listens: the best match; among equals (SO_REUSEPORT) the shortest queue. */
-static struct tcp *find_listener(const struct inet_addr *to)
+struct tcp *tcp_listener(const struct inet_addr *to)
 {
 	struct tcp *best = NULL;
 	int best_match = 0;
@@ -97,20 +98,28 @@ static struct tcp *find_listener(const struct inet_addr *to)
 	return best;
 }
 
-static long establish(struct tcp *t, struct tcp *l)
+struct tcp *tcp_child(const struct tcp *l, const struct inet_addr *local, const struct inet_addr *remote)
 {
 	struct file *f = tcp_create(l->st.s.family, 0);
 	if (!f)
-		return -ENOMEM;
+		return NULL;
 	struct tcp *child = tcp_of(f);
-	child->in.local = t->in.remote;
-	child->in.remote = t->in.local;
+	child->in.local = *local;
+	child->in.remote = *remote;
 	child->in.v6only = l->in.v6only;
 	child->nodelay = l->nodelay;
 	child->st.s.opts = l->st.s.opts;
 	child->st.s.linger = l->st.s.linger;
 	child->st.s.sndbuf = l->st.s.sndbuf;
 	child->st.s.rcvbuf = l->st.s.rcvbuf;
+	return child;
+}
+
+static long establish(struct tcp *t, struct tcp *l)
+{
+	struct tcp *child = tcp_child(l, &t->in.remote, &t->in.local);
+	if (!child)
+		return -ENOMEM;
 	stream_join(&t->st, &child->st);
 	listener_add(&l->st, &child->st);
 	return 0;
@@ -124,7 +133,7 @@ static long start(struct tcp *t, const struct sockaddr_k *a, u32 len)
 		err = inet_destination(&t->in, &to);
 	if (err)
 		return err;
-	struct tcp *l = to.kind == INET_FOREIGN ? NULL : find_listener(&to);
+	struct tcp *l = to.kind == INET_FOREIGN ? NULL : tcp_listener(&to);
 	t->api = !l && to.kind != INET_FOREIGN && to.port == ABI_RUNTIME_API_TCP;
 	bool outbound = t->api || to.kind == INET_FOREIGN || (!l && to.port == ABI_NET_DNS_PORT);
 	if (!l && !outbound)
@@ -207,6 +216,23 @@ static long tcp_connect(struct file *f, const struct sockaddr_k *a, u32 len)
 			return err == -EAGAIN ? -EINPROGRESS : err;
 	}
 	return t->st.state == STREAM_CONNECTED ? 0 : sock_take_error(s);
+}
+
+/* ---- what the monitor may know ------------------------------------------------------ */
+
+void tcp_publish_listeners(void)
+{
+	u32 n = 0;
+	if (!list_linked(&ports))
+		return; /* no socket was ever bound */
+	for (struct list *l = ports.next; l != &ports && n < ABI_LISTENERS_MAX; l = l->next) {
+		const struct tcp *t = container_of(container_of(l, struct inet, bound), struct tcp, in);
+		if (t->st.state != STREAM_LISTENING || t->st.s.shut & SHUT_RX)
+			continue;
+		u16 flags = file_waited(t->st.s.file) ? ABI_LISTENER_WAITED : 0;
+		control->listeners[n++] = (struct abi_listener){t->in.local.port, flags | (inbound_reaches(t) ? ABI_LISTENER_INBOUND : 0), t->st.listener->queued};
+	}
+	control->listener_count = n;
 }
 
 /* A place in the queue is free: the first that waits for it is connected. */

@@ -18,6 +18,11 @@ struct tcp {
 
 static inline struct tcp *tcp_of(struct file *f) { return f->priv; }
 
+/* tcp.c. Who listens at an address; NULL: nobody. */
+struct tcp *tcp_listener(const struct inet_addr *to);
+/* A socket that l's accept will return, between two addresses; not yet connected to anything. */
+struct tcp *tcp_child(const struct tcp *l, const struct inet_addr *local, const struct inet_addr *remote);
+
 long tcp_setsockopt(struct file *f, int level, int opt, const void *v, u32 len);
 long tcp_getsockopt(struct file *f, int level, int opt, void *v, u32 *len);
 

@@ -179,7 +179,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	measures := sealSandbox(e, cfg)
 	// It begins with the events of an earlier run, in guests: when all is sealed, and when
 	// nothing but a drain ends it.
-	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs)})
+	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs), Rules: admission.EventRules(service), Over: admission.EventOver(service, &cfg.logs)})
 	tcp := endpointOf(listeners, cfg.token)
 	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Log: cfg.log, Sandbox: measures})
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.

@@ -1,0 +1,297 @@
+package lambda
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/http/servertest"
+)
+
+// TestOperations: every operation of AWS's model is offered, or refused with what there is in
+// its place, under its own path.
+func TestOperations(t *testing.T) {
+	f := servertest.New(t)
+	s, url := f.Serve(t, nil)
+	c := sdk(url)
+	offered := offeredOperations(s)
+	for _, o := range operations {
+		switch reason := instead[o.name]; {
+		case offered[o.name] && reason != "":
+			t.Errorf("%s is offered and refused", o.name)
+		case offered[o.name]:
+		case reason == "":
+			t.Errorf("%s (%s %s) is neither offered nor is there a word on what to use instead", o.name, o.method, o.path)
+		default:
+			if reflect.ValueOf(c).MethodByName(o.name).Kind() != reflect.Func {
+				t.Errorf("the SDK has no %s", o.name)
+				continue
+			}
+			_, err := call(t, c, o.name, fill(reflect.ValueOf(c).MethodByName(o.name).Type().In(1).Elem()))
+			wantCode(t, err, "UnknownOperationException", o.name+" is not supported: "+reason)
+		}
+	}
+	for name := range instead {
+		if !slices.ContainsFunc(operations, func(o operation) bool { return o.name == name }) {
+			t.Errorf("%s is none of AWS's operations", name)
+		}
+	}
+}
+
+// offeredOperations are those that a route of the server takes.
+func offeredOperations(s *server.Server) map[string]bool {
+	plain := func(pattern string) string { return variable.ReplaceAllString(pattern, "{}") }
+	routes := map[string]bool{}
+	for _, pattern := range s.Routes() {
+		routes[plain(pattern)] = true
+	}
+	offered := map[string]bool{}
+	for _, o := range operations {
+		if pattern, query := o.pattern(); routes[plain(pattern)] && query == "" {
+			offered[o.name] = true
+		}
+	}
+	return offered
+}
+
+// call calls an operation by its name; in is its input, a struct.
+func call(t *testing.T, c *lambda.Client, operation string, in reflect.Value) (out reflect.Value, err error) {
+	t.Helper()
+	p := reflect.New(in.Type())
+	p.Elem().Set(in)
+	results := reflect.ValueOf(c).MethodByName(operation).Call([]reflect.Value{reflect.ValueOf(t.Context()), p})
+	err, _ = results[1].Interface().(error)
+	return results[0], err
+}
+
+// fill makes a value of which everything is set to something.
+func fill(t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
+	switch t.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(t.Elem()))
+		v.Elem().Set(fill(t.Elem()))
+	case reflect.Struct:
+		for i := range t.NumField() {
+			if t.Field(i).IsExported() {
+				v.Field(i).Set(fill(t.Field(i).Type))
+			}
+		}
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(t, 1, 1))
+		v.Index(0).Set(fill(t.Elem()))
+	case reflect.Map:
+		v.Set(reflect.MakeMap(t))
+		v.SetMapIndex(fill(t.Key()), fill(t.Elem()))
+	case reflect.String:
+		v.SetString("x1")
+		if values := v.MethodByName("Values"); values.IsValid() { // the last one of an enum
+			all := values.Call(nil)[0]
+			v.Set(all.Index(all.Len() - 1))
+		}
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int32, reflect.Int64:
+		v.SetInt(1)
+	case reflect.Uint8:
+		v.SetUint('x')
+	case reflect.Float64, reflect.Float32:
+		v.SetFloat(0.5)
+	case reflect.Interface: // io.Reader
+		v.Set(reflect.ValueOf(strings.NewReader("x")))
+	}
+	return v
+}
+
+// TestFieldsAreHonouredOrRefused sets each field of each operation's request to something:
+// it is refused by its name, or named here with a value that is taken. A field that a later
+// SDK brings fails the test until it is decided.
+func TestFieldsAreHonouredOrRefused(t *testing.T) {
+	f := servertest.New(t)
+	s, url := f.Serve(t, nil)
+	c := sdk(url)
+	zip := archive(t, "main.py", "def handler(event, context):\n    return event\n")
+	honoured := map[string]any{ // nil: what fill makes
+		"CreateFunction.Architectures": []types.Architecture{types.ArchitectureX8664}, "CreateFunction.Description": nil, "CreateFunction.Environment": nil,
+		"CreateFunction.EphemeralStorage": &types.EphemeralStorage{Size: aws.Int32(512)}, "CreateFunction.MemorySize": aws.Int32(200), "CreateFunction.PackageType": types.PackageTypeZip,
+		"CreateFunction.Publish": nil, "CreateFunction.SnapStart": &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}, "CreateFunction.Tags": nil, "CreateFunction.Timeout": nil,
+		"CreateFunction.TracingConfig": &types.TracingConfig{Mode: types.TracingModePassThrough}, "CreateFunction.Role": aws.String("another"),
+		"UpdateFunctionConfiguration.Description": nil, "UpdateFunctionConfiguration.Environment": nil, "UpdateFunctionConfiguration.EphemeralStorage": &types.EphemeralStorage{Size: aws.Int32(512)},
+		"UpdateFunctionConfiguration.Handler": aws.String("main.other"), "UpdateFunctionConfiguration.MemorySize": aws.Int32(200), "UpdateFunctionConfiguration.Role": nil,
+		"UpdateFunctionConfiguration.Runtime": types.RuntimePython311, "UpdateFunctionConfiguration.SnapStart": &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions},
+		"UpdateFunctionConfiguration.Timeout": nil, "UpdateFunctionConfiguration.TracingConfig": &types.TracingConfig{Mode: types.TracingModePassThrough},
+		"UpdateFunctionConfiguration.RevisionId": "conflict", "UpdateFunctionCode.RevisionId": "conflict", "PublishVersion.RevisionId": "conflict", "UpdateAlias.RevisionId": "conflict",
+		"AddPermission.RevisionId": "conflict", "RemovePermission.RevisionId": "conflict", "PublishVersion.CodeSha256": "conflict",
+		"UpdateFunctionCode.Architectures": []types.Architecture{types.ArchitectureX8664}, "UpdateFunctionCode.DryRun": nil, "UpdateFunctionCode.Publish": nil,
+		"PublishVersion.Description": nil,
+		"CreateAlias.Description":    nil, "CreateAlias.RoutingConfig": &types.AliasRoutingConfiguration{AdditionalVersionWeights: map[string]float64{"1": 0.1}},
+		"UpdateAlias.Description": nil, "UpdateAlias.FunctionVersion": aws.String("1"), "UpdateAlias.RoutingConfig": &types.AliasRoutingConfiguration{AdditionalVersionWeights: map[string]float64{"1": 0.1}},
+		"Invoke.ClientContext": aws.String("e30="), "Invoke.InvocationType": types.InvocationTypeRequestResponse, "Invoke.LogType": nil, "Invoke.Payload": []byte("1"), "Invoke.Qualifier": aws.String("live"),
+		"AddPermission.FunctionUrlAuthType": types.FunctionUrlAuthTypeNone, "AddPermission.InvokedViaFunctionUrl": "with", "AddPermission.Qualifier": aws.String("live"),
+		"GetPolicy.Qualifier": "absent", "RemovePermission.Qualifier": "absent",
+		"PutFunctionEventInvokeConfig.MaximumEventAgeInSeconds": aws.Int32(60), "PutFunctionEventInvokeConfig.MaximumRetryAttempts": nil, "PutFunctionEventInvokeConfig.Qualifier": aws.String("live"),
+		"UpdateFunctionEventInvokeConfig.MaximumEventAgeInSeconds": aws.Int32(60), "UpdateFunctionEventInvokeConfig.MaximumRetryAttempts": nil, "UpdateFunctionEventInvokeConfig.Qualifier": "absent",
+		"GetFunctionEventInvokeConfig.Qualifier": "absent", "DeleteFunctionEventInvokeConfig.Qualifier": "absent",
+		"ListFunctionEventInvokeConfigs.Marker": aws.String("0"), "ListFunctionEventInvokeConfigs.MaxItems": nil,
+		"ListFunctions.FunctionVersion": nil, "ListFunctions.Marker": aws.String("0"), "ListFunctions.MaxItems": nil,
+		"ListVersionsByFunction.Marker": aws.String("0"), "ListVersionsByFunction.MaxItems": nil, "ListAliases.FunctionVersion": nil, "ListAliases.Marker": aws.String("0"), "ListAliases.MaxItems": nil,
+		"GetFunction.Qualifier": aws.String("live"), "GetFunctionConfiguration.Qualifier": aws.String("live"), "DeleteFunction.Qualifier": "conflict",
+	}
+	used, n := map[string]bool{}, 0
+	// prepared makes a function with a version and an alias, and the least input for an operation.
+	prepared := func(operation string) reflect.Value {
+		n++
+		name := fmt.Sprintf("f%d", n)
+		if operation != "CreateFunction" {
+			create(t, c, name, func(in *lambda.CreateFunctionInput) { in.Publish = true })
+			if _, err := c.CreateAlias(t.Context(), &lambda.CreateAliasInput{FunctionName: &name, Name: aws.String("live"), FunctionVersion: aws.String("$LATEST")}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.PutFunctionEventInvokeConfig(t.Context(), &lambda.PutFunctionEventInvokeConfigInput{FunctionName: &name}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := c.AddPermission(t.Context(), &lambda.AddPermissionInput{FunctionName: &name, StatementId: aws.String("there"), Action: aws.String(actionInvoke), Principal: aws.String("000000000000")}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		in := reflect.New(reflect.ValueOf(c).MethodByName(operation).Type().In(1).Elem()).Elem()
+		required := map[string]any{
+			"FunctionName": name, "Role": "r", "Name": "live", "StatementId": "there", "FunctionVersion": "$LATEST",
+			"Resource": "arn:aws:lambda:us-east-1:000000000000:function:" + name,
+		}
+		switch operation {
+		case "CreateFunction":
+			in.FieldByName("Code").Set(reflect.ValueOf(&types.FunctionCode{ZipFile: zip}))
+			required["Handler"] = "main.handler"
+			in.FieldByName("Runtime").Set(reflect.ValueOf(types.RuntimePython311))
+		case "UpdateFunctionCode":
+			in.FieldByName("ZipFile").Set(reflect.ValueOf(zip))
+			delete(required, "Role")
+		case "UpdateFunctionConfiguration", "ListFunctions", "ListAliases":
+			delete(required, "Role")
+			delete(required, "FunctionVersion")
+		case "CreateAlias":
+			required["Name"] = "next"
+		case "AddPermission":
+			required["StatementId"], required["Action"], required["Principal"] = "new", actionURL, "*"
+			in.FieldByName("FunctionUrlAuthType").Set(reflect.ValueOf(types.FunctionUrlAuthTypeNone))
+		case "TagResource":
+			in.FieldByName("Tags").Set(reflect.ValueOf(map[string]string{"a": "b"}))
+		case "UntagResource":
+			in.FieldByName("TagKeys").Set(reflect.ValueOf([]string{"a"}))
+		case "PutFunctionConcurrency":
+			in.FieldByName("ReservedConcurrentExecutions").Set(reflect.ValueOf(aws.Int32(1)))
+		}
+		for field, value := range required {
+			if v := in.FieldByName(field); v.IsValid() && v.Type() == reflect.TypeFor[*string]() {
+				v.Set(reflect.ValueOf(aws.String(value.(string))))
+			}
+		}
+		return in
+	}
+	for operation := range offeredOperations(s) {
+		if strings.Contains(operation, "Url") || operation == "InvokeWithResponseStream" {
+			continue
+		}
+		base := prepared(operation)
+		if _, err := call(t, c, operation, base); err != nil {
+			t.Errorf("%s with no more than it needs: %v", operation, err)
+			continue
+		}
+		for i := range base.NumField() {
+			field := base.Type().Field(i)
+			name := operation + "." + field.Name
+			in := prepared(operation)
+			value, known := honoured[name]
+			if !field.IsExported() || !in.Field(i).IsZero() && !known {
+				continue
+			}
+			used[name] = true
+			special, _ := value.(string)
+			switch {
+			case value == nil, special == "conflict", special == "absent", special == "with":
+				in.Field(i).Set(fill(field.Type))
+			default:
+				in.Field(i).Set(reflect.ValueOf(value))
+			}
+			if special == "with" {
+				in.FieldByName("FunctionUrlAuthType").SetZero()
+				in.FieldByName("Action").Set(reflect.ValueOf(aws.String(actionInvoke)))
+			}
+			_, err := call(t, c, operation, in)
+			got, message := code(err)
+			switch {
+			case special == "conflict" || special == "absent":
+				if err == nil {
+					t.Errorf("%s is taken with a value that is wrong", name)
+				}
+			case known && err != nil:
+				t.Errorf("%s is refused: %s: %s", name, got, message)
+			case !known && err == nil:
+				t.Errorf("%s is accepted and dropped: honour it or refuse it by name", name)
+			case !known && !strings.Contains(strings.ToLower(message), strings.ToLower(field.Name)) && !named(field.Type, message):
+				t.Errorf("%s is refused, but not by its name: %s: %s", name, got, message)
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(honoured)) {
+		if !used[name] {
+			t.Errorf("%s is no field of the SDK's", name)
+		}
+	}
+}
+
+// named: a refusal names one of the fields in a field.
+func named(t reflect.Type, message string) bool {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() == reflect.Struct {
+		for i := range t.NumField() {
+			if t.Field(i).IsExported() && strings.Contains(message, t.Field(i).Name) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// Nested fields that are accepted in part.
+func TestFieldsInFields(t *testing.T) {
+	f := servertest.New(t)
+	_, url := f.Serve(t, nil)
+	c := sdk(url)
+	create(t, c, "f", nil)
+	for words, in := range map[string]*lambda.UpdateFunctionConfigurationInput{
+		"LogFormat":                 {LoggingConfig: &types.LoggingConfig{LogFormat: types.LogFormatJson}},
+		"LogGroup":                  {LoggingConfig: &types.LoggingConfig{LogGroup: aws.String("/other")}},
+		"ApplicationLogLevel":       {LoggingConfig: &types.LoggingConfig{ApplicationLogLevel: types.ApplicationLogLevelDebug}},
+		"SystemLogLevel":            {LoggingConfig: &types.LoggingConfig{SystemLogLevel: types.SystemLogLevelWarn}},
+		"TracingConfig":             {TracingConfig: &types.TracingConfig{Mode: types.TracingModeActive}},
+		"EphemeralStorage of 10240": {EphemeralStorage: &types.EphemeralStorage{Size: aws.Int32(10240)}},
+		"applyOn":                   {SnapStart: &types.SnapStart{ApplyOn: "Everything"}},
+	} {
+		in.FunctionName = aws.String("f")
+		_, err := c.UpdateFunctionConfiguration(t.Context(), in)
+		if got, message := code(err); got != "InvalidParameterValueException" && got != "ValidationException" || !strings.Contains(message, words) {
+			t.Errorf("%s: %s: %s", words, got, message)
+		}
+	}
+	out, err := c.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: aws.String("f"),
+		LoggingConfig: &types.LoggingConfig{LogFormat: types.LogFormatText, LogGroup: aws.String("/aws/lambda/f")}, SnapStart: &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}})
+	if err != nil || out.SnapStart.ApplyOn != types.SnapStartApplyOnPublishedVersions || out.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOff {
+		t.Error(err, out)
+	}
+	version, err := c.PublishVersion(t.Context(), &lambda.PublishVersionInput{FunctionName: aws.String("f")})
+	if err != nil || version.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOn {
+		t.Error(err, version)
+	}
+}

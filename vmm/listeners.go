@@ -1,0 +1,28 @@
+package vmm
+
+import (
+	"iter"
+
+	"seuss/guest"
+)
+
+// Listeners yields what the guest said of its TCP listeners when it last rested, at most
+// guest.ListenersMax of them. It is for whoever has the machine while the guest does not
+// run.
+func Listeners(m *Memory) iter.Seq[guest.Listener] {
+	control := m.backing.Page(guest.ControlGPA / pageSize)[guest.ControlGPA%pageSize:]
+	return func(yield func(guest.Listener) bool) {
+		n := min(le32(control[guest.ControlListenerCount:]), guest.ListenersMax)
+		for i := range n {
+			at := control[guest.ControlListeners+i*guest.ListenerSize:]
+			l := guest.Listener{
+				Port:   uint16(at[guest.ListenerPort]) | uint16(at[guest.ListenerPort+1])<<8,
+				Flags:  uint16(at[guest.ListenerFlags]) | uint16(at[guest.ListenerFlags+1])<<8,
+				Queued: le32(at[guest.ListenerQueued:]),
+			}
+			if !yield(l) {
+				return
+			}
+		}
+	}
+}
