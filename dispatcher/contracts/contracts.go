@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -24,7 +25,7 @@ const Driver = "driver"
 const Loader = "loader"
 
 // TaskRoot is where the loader writes a function's files, and where its command is started.
-const TaskRoot = "/var/task"
+const TaskRoot = runtimes.TaskRoot
 
 // MaxAnswerBytes bounds what a program may answer: AWS Lambda's limit for a synchronous
 // payload.
@@ -47,9 +48,10 @@ type Contract struct {
 	WarmUps   bool // invocations before the capture
 	Port      bool // a port that it listens on, and a path that has to answer
 
-	// Environment is what a program finds in its environment besides what its function
-	// sets; nil: nothing. A function cannot set these names.
+	// Environment is what a program finds in its environment where its function does not
+	// set it otherwise; nil: nothing. A function cannot set those that are Reserved.
 	Environment func(*functions.Function) map[string]string
+	Reserved    []string
 	// Await runs a program that was just started until it is ready to be captured; what it
 	// leaves with Instance.Keep is open in the node. nil: it is a driver, which says so in
 	// answer to LOAD.

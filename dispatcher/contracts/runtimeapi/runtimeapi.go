@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/surroundings"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
@@ -25,25 +26,23 @@ func init() {
 		Name: "runtimeapi", Title: "AWS Lambda's Runtime API",
 		Ready:          "its first GET .../invocation/next waits, or its GET .../restore/next",
 		LambdaRuntimes: []string{"provided.al2023", "provided.al2", "provided"}, Bootstrap: "bootstrap",
-		Environment: environment, Await: await, Serve: serve,
+		Environment: environment, Reserved: []string{apiVariable}, Await: await, Serve: serve,
 	})
 }
 
-// environment is what AWS Lambda sets for custom runtimes, as far as it means something
-// here.
+const (
+	apiVariable = "AWS_LAMBDA_RUNTIME_API"
+	// memoryMiB is what a function is told that it has which asks for nothing: Lambda's
+	// default.
+	memoryMiB = 128
+)
+
+// environment is what AWS Lambda sets for custom runtimes.
 func environment(f *functions.Function) map[string]string {
-	name := functions.NameOf(functions.BaseName(f.Name))
-	return map[string]string{
-		"AWS_LAMBDA_RUNTIME_API":          fmt.Sprintf("127.0.0.1:%d", guest.RuntimeApiTcp),
-		"AWS_LAMBDA_FUNCTION_NAME":        name,
-		"AWS_LAMBDA_FUNCTION_VERSION":     "$LATEST",
-		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(cmp.Or(f.Settings.MemoryMiB, 128)),
-		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + name,
-		"AWS_LAMBDA_LOG_STREAM_NAME":      "$LATEST",
-		"AWS_LAMBDA_INITIALIZATION_TYPE":  "snap-start",
-		"LAMBDA_TASK_ROOT":                contracts.TaskRoot,
-		"_HANDLER":                        f.Handler,
-	}
+	about := surroundings.Function{Function: f, Runtime: f.Settings.Runtime, MemoryMiB: uint64(cmp.Or(f.Settings.MemoryMiB, memoryMiB))}
+	v := about.Variables()
+	v[apiVariable] = fmt.Sprintf("127.0.0.1:%d", guest.RuntimeApiTcp)
+	return v
 }
 
 func await(ctx context.Context, i *instance.Instance, _ *functions.Program, deadline time.Time) (contracts.Ready, error) {
