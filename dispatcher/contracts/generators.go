@@ -85,7 +85,7 @@ type executable struct {
 }
 
 // ownDraws is how often the C library draws random bytes for itself: glibc's malloc does
-// it once, for a key of its lists (malloc.c, tcache_key_initialize).
+// it once, for a key of its lists (its tcache_key_initialize).
 func (e executable) ownDraws() uint64 {
 	if e.glibc {
 		return 1
