@@ -24,16 +24,21 @@ import (
 )
 
 // Client is a service in another process.
-type Client struct{ http *http.Client }
+type Client struct {
+	http *http.Client
+	plans
+}
 
 var _ api.Service = (*Client)(nil)
 
 // New makes a client of the service that dial connects to.
 func New(dial func(ctx context.Context) (net.Conn, error)) *Client {
-	return &Client{&http.Client{Transport: &http.Transport{
+	c := &Client{http: &http.Client{Transport: &http.Transport{
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		ExpectContinueTimeout: time.Minute,
 	}}}
+	c.plans = plans{c}
+	return c
 }
 
 // Close closes the connections.

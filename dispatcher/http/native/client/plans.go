@@ -8,17 +8,20 @@ import (
 	"seuss/dispatcher/planner"
 )
 
+// plans are a Client's way to the plans that are applied.
+type plans struct{ c *Client }
+
 // ApplyPlan implements api.Plans.
-func (c *Client) ApplyPlan(ctx context.Context, ask planner.Ask) (*planner.Status, error) {
-	return call[*planner.Status](ctx, c, "POST", "/v1/plans", ask)
+func (p plans) ApplyPlan(ctx context.Context, ask planner.Ask) (*planner.Status, error) {
+	return call[*planner.Status](ctx, p.c, "POST", "/v1/plans", ask)
 }
 
 // Plans implements api.Plans.
-func (c *Client) Plans(ctx context.Context) ([]*planner.Status, error) {
-	return call[[]*planner.Status](ctx, c, "GET", "/v1/plans", nil)
+func (p plans) Plans(ctx context.Context) ([]*planner.Status, error) {
+	return call[[]*planner.Status](ctx, p.c, "GET", "/v1/plans", nil)
 }
 
 // DropPlan implements api.Plans.
-func (c *Client) DropPlan(ctx context.Context, which planner.Which) error {
-	return do(ctx, c, "DELETE", fmt.Sprintf("/v1/plans?image=%s&runtime=%s&shared=%t", url.QueryEscape(which.Image), url.QueryEscape(which.Runtime), which.Shared), nil)
+func (p plans) DropPlan(ctx context.Context, which planner.Which) error {
+	return do(ctx, p.c, "DELETE", fmt.Sprintf("/v1/plans?image=%s&runtime=%s&shared=%t", url.QueryEscape(which.Image), url.QueryEscape(which.Runtime), which.Shared), nil)
 }
