@@ -153,17 +153,21 @@ func (vm *VM) place(p *Parked) error {
 	if err := vm.plan.place(p.delta); err != nil {
 		return err
 	}
+	p.delta.release()
 	if err := p.m.Resume(vm.m); err != nil {
 		return err
 	}
 	s := &vm.stream
 	*s = Stream{conn: p.stream.conn, err: p.stream.err, out: s.out[:0], reply: append(s.reply[:0], p.stream.reply...)}
-	vm.logs = p.logs
+	if vm.logs = p.logs; vm.logs.output != nil {
+		vm.m.LimitConsole(unlimited)
+	}
 	return vm.listen()
 }
 
 // drop ends an instance that is parked.
 func (p *Parked) drop() {
 	p.m.Drop()
+	p.delta.release()
 	p.parent.Release()
 }
