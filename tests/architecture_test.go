@@ -71,7 +71,7 @@ var mayImport = map[string][]string{
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "images/runtimes", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
-	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/logs", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts/...", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/logs", "dispatcher/sched", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
 	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 

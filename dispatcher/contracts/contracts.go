@@ -61,6 +61,8 @@ type Call struct {
 	Event     []byte // JSON
 	Context   []byte // JSON object, as drivers are given it
 	Deadline  time.Time
+	Port      uint16   // of the program; 0: it has none
+	Exchange  Exchange // in place of Event; nil: there is none
 }
 
 // Answer makes JSON of what a program has answered: itself where it is JSON, else a string

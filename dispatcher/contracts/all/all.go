@@ -3,4 +3,5 @@ package all
 
 import (
 	_ "seuss/dispatcher/contracts/driver"
+	_ "seuss/dispatcher/contracts/httpport"
 )
