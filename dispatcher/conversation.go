@@ -157,7 +157,7 @@ func (i *invocation) load(s instance.Session) error {
 	var err error
 	if i.f.contract != nil {
 		err = contracts.Become(s, code)
-	} else {
+	} else if code, err = i.d.maker.around(i.f.image, i.f.runtime, &i.f.spec.Function, code); err == nil {
 		_, err = s.Load(code)
 	}
 	i.result.Timings.Load = time.Since(began)

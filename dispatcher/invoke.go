@@ -141,10 +141,6 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 	if version == "" {
 		version = "$LATEST"
 	}
-	memory := i.f.image.MemoryBytes >> 20
-	if m := i.f.bounds.MemoryMiB; m > 0 {
-		memory = uint64(m)
-	}
 	b = append(b, `{"aws_request_id":`...)
 	b = strconv.AppendQuoteToASCII(b, i.result.RequestID)
 	b = append(b, `,"function_name":"`...)
@@ -158,7 +154,7 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 		b = append(b, ARN(localRegion, access.AccountOf(functions.OwnerOf(key)), name, "")...)
 	}
 	b = append(b, `","memory_limit_in_mb":"`...)
-	b = strconv.AppendUint(b, memory, 10)
+	b = strconv.AppendUint(b, memoryOf(i.f.image, &i.f.bounds), 10)
 	b = append(b, `","log_group_name":"/aws/lambda/`...)
 	b = append(b, name...)
 	b = append(b, `","log_stream_name":`...)

@@ -15,7 +15,9 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/surroundings"
 	"seuss/guest"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -192,7 +194,10 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		session := l.Converse(ctx, began.Add(loadTimeout))
 		var told []byte
 		if contract == nil {
-			told, err = session.Load(code)
+			var request []byte
+			if request, err = m.around(img, runtime, f, code); err == nil {
+				told, err = session.Load(request)
+			}
 		} else if err = contracts.Become(session, code); err == nil {
 			err = contract.Await(ctx, l.Instance, f.Settings.Program, began.Add(loadTimeout))
 		}
@@ -219,6 +224,31 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		return s, nil
 	})
+}
+
+// around makes of code the request with which it is loaded: Lambda's variables are in it.
+func (m *maker) around(img *image, runtime int, f *functions.Function, code []byte) ([]byte, error) {
+	within, err := m.outer.Of(&f.Settings)
+	if err != nil {
+		return nil, err
+	}
+	about := surroundings.Function{Function: f, MemoryMiB: memoryOf(img, &within)}
+	if rt := &img.Runtimes[runtime]; rt.Name != "" {
+		r, err := runtimes.ByName(rt.Name)
+		if err != nil {
+			return nil, err
+		}
+		about.Runtime = r.LambdaName(rt.Version)
+	}
+	return about.AddTo(code)
+}
+
+// memoryOf is what a function is told that it has, in MiB.
+func memoryOf(img *image, within *bounds.Function) uint64 {
+	if within.MemoryMiB > 0 {
+		return uint64(within.MemoryMiB)
+	}
+	return img.MemoryBytes >> 20
 }
 
 // decodeImports reads what a driver tells of a load. What is out of bounds comes from a

@@ -199,6 +199,8 @@ func TestNodeHandlers(t *testing.T) {
 		{"module", "index.mjs", `import { basename } from 'path'; const late = await Promise.resolve(5); export const handler = async () => [late, basename(import.meta.url)];`, `{}`, `[5,"index.mjs"]`},
 		{"common", "index.cjs", `exports.handler = async function () { return typeof require; };`, `{}`, `"function"`},
 		{"nothing", "index.js", `exports.handler = async () => {};`, `{}`, `null`},
+		{"surroundings", "index.js", `const e = process.env; exports.handler = async () => [e.AWS_LAMBDA_FUNCTION_NAME, e.AWS_EXECUTION_ENV.replace(/[0-9]+/, 'N'), e._HANDLER, e.TZ, process.cwd(), e.NODE_PATH.replace(/[0-9]+/, 'N'), new Date(0).getTimezoneOffset()];`, `{}`,
+			`["surroundings","AWS_Lambda_nodejsN.x","index.handler",":UTC","/var/task","/opt/nodejs/nodeN/node_modules:/opt/nodejs/node_modules",0]`},
 		{"never", "index.js", `exports.handler = () => new Promise(() => {});`, `{}`, `null`},
 		{"context", "index.js", `exports.handler = async (e, c) => [c.functionName, c.awsRequestId.length, c.getRemainingTimeInMillis() > 0];`, `{}`, `["context",36,true]`},
 		{"throws", "index.js", `exports.handler = async () => { throw new TypeError('no luck'); };`, `{}`, `{"errorType":"TypeError","errorMessage":"no luck","trace":["TypeError: no luck",`},

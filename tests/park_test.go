@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"net"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"testing"
@@ -12,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
+
+	"seuss/dispatcher"
 )
 
 // waiting sleeps and says by how much too early it came back, if it did, and whether it is
@@ -79,36 +83,129 @@ func (d *daemon) sleepAll(n int, seconds float64) time.Duration {
 	return time.Since(began)
 }
 
-// TestSleepersLeaveMachines: many more invocations than machines sleep at a time; none is
-// refused, each goes on as what it was, and meanwhile others are served.
+// TestSleepersLeaveMachines: more invocations than machines sleep at a time; none is refused,
+// and each goes on as what it was. Events wait likewise, and hold nobody up, other events
+// neither.
 func TestSleepersLeaveMachines(t *testing.T) {
-	d := startDaemon(t, "--machines", "8", "--function-queue", "1000", "--target-wait", "1m", "--max-wait", "1m")
-	d.create("waiting", waiting, nil)
+	d := startDaemon(t, "--machines", "4", "--function-queue", "1000", "--target-wait", "10m", "--max-wait", "10m")
+	d.create("waiting", waiting, func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(300) })
 	d.create("quick", "def handler(e, c): return e\n", nil)
-	done := make(chan time.Duration)
-	go func() { done <- d.sleepAll(200, 3) }()
-	d.until("most are parked", func() bool { return d.number("seuss_parked_instances") > 150 })
-	for range 5 {
-		if out, err := d.invoke(t.Context(), "quick", "7"); err != nil || string(out.Payload) != "7" {
-			t.Errorf("what does not wait is not served: %v, %+v", err, out)
-		}
+	took := d.sleepAll(40, 1)
+	n := d.number("seuss_parks_total")
+	t.Logf("40 that sleep for a second are answered after %v on 4 machines; %.0f parks, %.1f ms each, %.1f ms each way back, %.0f late", took, n,
+		1000*d.number(`seuss_parks_seconds_total{way="out"}`)/n, 1000*d.number(`seuss_parks_seconds_total{way="back"}`)/n, d.number("seuss_parked_late_total"))
+	if n < 10 {
+		t.Errorf("%v parks", n)
 	}
-	t.Logf("200 that sleep for 3 s are answered after %v on 8 machines; %.0f parks, %.1f ms each, %.1f ms each way back, %.0f late", <-done, d.number("seuss_parks_total"),
-		1000*d.number(`seuss_parks_seconds_total{way="out"}`)/d.number("seuss_parks_total"), 1000*d.number(`seuss_parks_seconds_total{way="back"}`)/d.number("seuss_parks_total"),
-		d.number("seuss_parked_late_total"))
-	d.wantMetric("seuss_parked_instances", "0")
-	d.wantMetric("seuss_parked_bytes", "0")
-	d.wantMetric("seuss_resting_instances", "0")
-	// Events wait likewise, and hold nobody up, other events neither.
+	for _, what := range []string{"seuss_parked_instances", "seuss_parked_bytes", "seuss_resting_instances"} {
+		d.wantMetric(what, "0")
+	}
 	for range 40 {
-		if _, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("waiting"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`{"id": 0, "seconds": 15}`)}); err != nil {
+		if _, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("waiting"), InvocationType: types.InvocationTypeEvent, Payload: []byte(`{"id": 0, "seconds": 200}`)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if out, err := d.invoke(t.Context(), "quick", "8"); err != nil || string(out.Payload) != "8" {
-		t.Errorf("behind events that wait: %v, %+v", err, out)
+	if _, err := d.aws.Invoke(t.Context(), &lambda.InvokeInput{FunctionName: aws.String("quick"), InvocationType: types.InvocationTypeEvent, Payload: []byte("1")}); err != nil {
+		t.Fatal(err)
 	}
-	d.sleepAll(20, 0.2)
+	d.wantMetric("seuss_events", "40")
+	d.wantOutput("quick", "8", "8")
+}
+
+// asking asks a server, over TCP or at a port of the host, and waits for its answer.
+const asking = `
+import socket
+def handler(event, context):
+    if event["port"]:
+        s = socket.create_connection(("198.51.100.7", event["port"]))
+    else:
+        s = socket.socket(socket.AF_VSOCK, socket.SOCK_STREAM)
+        s.connect((2, 7000))
+    s.sendall(b"%d\n" % event["id"])
+    answer = s.makefile("rb").read()
+    return [int(answer[:8]), len(answer)]
+`
+
+// TestWaitersLeaveMachines: a hundred invocations on four machines have all asked a server
+// that does not answer yet, so that all wait at once; others are served meanwhile. In the end
+// each gets its own answer, which is longer than what a stream takes for a guest that does
+// not read.
+func TestWaitersLeaveMachines(t *testing.T) {
+	const n, long = 100, 400 << 10
+	dir := shortDir(t)
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	host, err := net.Listen("unix", filepath.Join(dir, "host_7000"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	d := open(t, func(o *dispatcher.Options) {
+		o.PoolSize, o.VsockDir, o.HostPorts, o.Network = 4, dir, []uint32{7000}, outside(t, outsideAddr+":*")
+	})
+	for name, source := range map[string]string{"asking": asking, "quick": "def handler(e, c): return e\n"} {
+		deploy(t, d, name, source, nil)
+		t.Cleanup(func() { d.RemoveFunction(name) })
+	}
+	asked := make(chan func(), n)
+	for _, l := range []net.Listener{tcp, host} {
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				go func() {
+					var id int
+					if _, err := fmt.Fscan(c, &id); err == nil {
+						asked <- func() {
+							fmt.Fprintf(c, "%08d%*d", 1000+id, long-8, 0)
+							c.Close()
+						}
+					}
+				}()
+			}
+		}()
+	}
+	var wg sync.WaitGroup
+	for id := range n {
+		port := tcp.Addr().(*net.TCPAddr).Port * (id % 2)
+		wg.Go(func() {
+			r, err := d.Invoke(t.Context(), dispatcher.Request{Function: "asking", Event: fmt.Appendf(nil, `{"id": %d, "port": %d}`, id, port), Timeout: patience(5 * time.Minute)})
+			if err != nil {
+				t.Errorf("%d: %v", id, err)
+			} else if want := fmt.Sprintf("[%d, %d]", 1000+id, long); r.Error != nil || string(r.Output) != want {
+				t.Errorf("%d: %s, %v; want %s", id, r.Output, r.Error, want)
+			}
+		})
+	}
+	var answers []func()
+	for range n {
+		select {
+		case answer := <-asked:
+			answers = append(answers, answer)
+		case <-time.After(patience(4 * time.Minute)):
+			t.Fatalf("%d of %d have asked", len(answers), n)
+		}
+	}
+	if r := invoke(t, d, "quick", "5"); string(r.Output) != "5" {
+		t.Errorf("%s", r.Output)
+	}
+	for st := d.Stats().Parked; st.Instances < n-4 || st.Whole > 0; st = d.Stats().Parked {
+		time.Sleep(10 * time.Millisecond)
+	}
+	st := d.Stats().Parked
+	t.Logf("%d wait, %d bytes each", st.Instances, st.Bytes/uint64(st.Instances))
+	for _, answer := range answers {
+		go answer()
+	}
+	wg.Wait()
+	if st := d.Stats().Parked; st.Instances != 0 || st.Bytes != 0 {
+		t.Errorf("%+v", st)
+	}
 }
 
 // number is a metric's.

@@ -132,6 +132,8 @@ func TestRubyHandlers(t *testing.T) {
 		{"to-json", "main.handler", `require "json"; class P; def to_json(*a) = { p: 1 }.to_json(*a); end; def handler(event:, context:) = [P.new, :sym, 1.5, 2**70, Time.at(0).utc]`, `{}`, `[{"p":1},"sym",1.5,1180591620717411303424,"1970-01-01 00:00:00 UTC"]`},
 		{"text", "main.handler", `def handler(event:, context:) = event["t"].reverse`, `{"t": "äöü€\u0000"}`, `"\u0000€üöä"`},
 		{"main-object", "main.handler", "@at_load = 5\ndef handler(event:, context:) = [self.to_s, @at_load, Dir.pwd, __FILE__, $0, require(\"main\")]", `{}`, `["main",5,"/var/task","/var/task/main.rb","/usr/lib/seuss/ruby/driver.rb",false]`},
+		{"surroundings", "main.handler", `def handler(event:, context:) = [ENV["AWS_LAMBDA_FUNCTION_NAME"], ENV["AWS_EXECUTION_ENV"], ENV["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"], ENV["_HANDLER"], ENV["TZ"], ENV["RUBYLIB"], Time.now.utc_offset]`, `{}`,
+			`["surroundings","AWS_Lambda_ruby3.1","2048","main.handler",":UTC","/opt/ruby/lib",0]`},
 		{"context", "main.handler", `def handler(event:, context:) = [context.function_name, context.aws_request_id.length, context.get_remaining_time_in_millis > 0, context.memory_limit_in_mb, context.function_version, context.invoked_function_arn[0, 15], context.log_group_name, context.identity, context.client_context, context.deadline_ms > 1e12]`, `{}`,
 			`["context",36,true,"2048","$LATEST","arn:aws:lambda:","/aws/lambda/context",null,null,true]`},
 		{"raises", "main.handler", "def handler(event:, context:)\n  inner\nend\ndef inner = raise(TypeError, \"no luck\")", `{}`, "{\"errorType\":\"Function\\u003cTypeError\\u003e\",\"errorMessage\":\"no luck\",\"stackTrace\":[\"/var/task/main.rb:4:in `inner'\",\"/var/task/main.rb:2:in `handler'\"]}"},

@@ -108,6 +108,7 @@ type Entry struct {
 	invocation dispatcher.Invocation // nil: there is no result
 	times      span
 	progress   inflight.Progress
+	worker     *events.Worker // nil: it is no event
 }
 
 // Enter lets in an invocation of a function, by its name, before anything of it but its
@@ -205,6 +206,7 @@ func (e *Entry) Wanted() bool { return e.c.o.Scheduler.Wanted() }
 func (e *Entry) Pause() {
 	e.stay.Pause()
 	e.ticket.Pause()
+	e.worker.Leave()
 }
 
 func (e *Entry) Resume(ctx context.Context, progress *inflight.Progress) error {
@@ -212,6 +214,7 @@ func (e *Entry) Resume(ctx context.Context, progress *inflight.Progress) error {
 		return err
 	}
 	e.stay.Begin()
+	e.worker.Return()
 	return nil
 }
 
@@ -309,6 +312,7 @@ func (c *Control) Run(ctx context.Context, e events.Event) (answer events.Answer
 		return answer, permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}
 	defer entry.End(ctx)
+	entry.worker = e.Worker
 	if entry.target.ID != e.FunctionID { // one that is older than identities has none, and its events have none
 		return answer, permanent(fmt.Errorf("invoke %q: %w: it was removed after the event was accepted", e.Function, dispatcher.ErrUnknownFunction))
 	}

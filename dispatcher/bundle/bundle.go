@@ -21,14 +21,19 @@ import (
 	_ "seuss/images/runtimes/all"
 )
 
-// MaxBytes bounds the files of a function in all, unpacked.
-const MaxBytes = 64 << 20
+// Limits of code, as AWS Lambda's ("Lambda quotas").
+const (
+	MaxZipBytes  = 50 << 20  // of an archive
+	MaxUnpacked  = 250 << 20 // of a function's files with those of its layers
+	MaxLayers    = 5         // of a function
+	MaxCodeBytes = 64 << 20  // of the files that are sent to a service, which keeps them
+)
 
 const maxCodeFiles = 10_000
 
 // Load reads a function's files from a source file, a directory or a .zip,
 // by path relative to the task root, and returns the handler that the files
-// suggest: "" if none.
+// suggest: "" if none. They take at most MaxUnpacked.
 func Load(from string) (map[string][]byte, string, error) {
 	files, err := readCode(from)
 	if err != nil {
@@ -52,7 +57,7 @@ func readCode(from string) (map[string][]byte, error) {
 	case strings.HasSuffix(from, ".zip"):
 		return readZipFile(from, st.Size())
 	case runtimes.ByFileEnding(from) != nil:
-		c := codeFiles{}
+		c := codeFiles{most: MaxUnpacked}
 		err := c.add(filepath.Base(from), func() (io.ReadCloser, error) { return os.Open(from) })
 		return c.files, err
 	}
@@ -78,8 +83,8 @@ func SuggestHandler(files map[string][]byte) string {
 
 // codeFiles collects files within the limits of a deployment.
 type codeFiles struct {
-	files map[string][]byte
-	bytes int
+	files       map[string][]byte
+	bytes, most int
 }
 
 func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
@@ -97,13 +102,13 @@ func (c *codeFiles) add(name string, open func() (io.ReadCloser, error)) error {
 		return err
 	}
 	defer r.Close()
-	left := MaxBytes - c.bytes
+	left := c.most - c.bytes
 	data, err := io.ReadAll(io.LimitReader(r, int64(left)+1))
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	if len(data) > left {
-		return fmt.Errorf("more than %d bytes in all", MaxBytes)
+		return fmt.Errorf("its files take more than %d bytes (%d MiB) unpacked, the most that is allowed", c.most, c.most>>20)
 	}
 	c.files[name] = data
 	c.bytes += len(data)
@@ -123,7 +128,7 @@ func Skipped(name string) bool {
 
 // readDir reads a directory; symbolic links are followed only to files.
 func readDir(dir string) (map[string][]byte, error) {
-	var c codeFiles
+	c := codeFiles{most: MaxUnpacked}
 	root, err := filepath.EvalSymlinks(dir) // WalkDir does not follow a link at its root
 	if err != nil {
 		return nil, err
@@ -162,21 +167,27 @@ func readZipFile(name string, size int64) (map[string][]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	files, err := Zip(f, size)
+	if size > MaxZipBytes {
+		return nil, fmt.Errorf("%s has %d bytes, at most %d (%d MiB) are allowed zipped", name, size, MaxZipBytes, MaxZipBytes>>20)
+	}
+	files, err := unzip(f, size, MaxUnpacked)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return files, nil
 }
 
-// Zip unpacks an archive into memory, by path relative to the task root. Its directory is hostile until the
-// names are checked; sizes are bounded by what really comes out.
-func Zip(r io.ReaderAt, size int64) (map[string][]byte, error) {
+// Zip unpacks an archive into memory, by path relative to the task root: at most
+// MaxCodeBytes. Its directory is hostile until the names are checked; sizes are bounded by
+// what really comes out.
+func Zip(r io.ReaderAt, size int64) (map[string][]byte, error) { return unzip(r, size, MaxCodeBytes) }
+
+func unzip(r io.ReaderAt, size int64, most int) (map[string][]byte, error) {
 	z, err := zip.NewReader(r, size)
 	if err != nil {
 		return nil, err
 	}
-	var c codeFiles
+	c := codeFiles{most: most}
 	for _, f := range z.File {
 		name := strings.TrimSuffix(f.Name, "/")
 		switch {

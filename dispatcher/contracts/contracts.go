@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
+	"seuss/images/runtimes"
 	"seuss/lineage"
 )
 
@@ -24,7 +25,7 @@ const Driver = "driver"
 const Loader = "loader"
 
 // TaskRoot is where the loader writes a function's files, and where its command is started.
-const TaskRoot = "/var/task"
+const TaskRoot = runtimes.TaskRoot
 
 // MaxAnswerBytes bounds what a program may answer: AWS Lambda's limit for a synchronous
 // payload.

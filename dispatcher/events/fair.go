@@ -84,6 +84,10 @@ func (q *Queue) next() *queued {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for q.ctx.Err() == nil {
+		if q.hands > workers+q.away { // one that was away is back
+			q.hands--
+			break
+		}
 		i := slices.IndexFunc(q.turns, func(a *account) bool { return a.working < min(ownerWorkers, workers-q.working) })
 		if i < 0 {
 			q.wake.Wait()
@@ -109,7 +113,55 @@ func (q *Queue) next() *queued {
 func (q *Queue) free(e *queued) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.account(e.Function).working--
-	q.working--
+	w := e.Worker
+	e.Worker = nil
+	if w.away {
+		q.away--
+	} else {
+		q.account(e.Function).working--
+		q.working--
+	}
 	q.wake.Signal()
+}
+
+// Worker is who runs an event. While the event waits for something outside, and takes
+// nothing of what is scarce, another one works in its place: however many wait so, others
+// are run.
+type Worker struct {
+	q    *Queue
+	e    *queued
+	away bool
+}
+
+// Leave says that the event waits; nil is of one that no Queue runs.
+func (w *Worker) Leave() {
+	if w == nil {
+		return
+	}
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.away = true
+	q.account(w.e.Function).working--
+	q.working--
+	q.away++
+	if q.hands < workers+q.away {
+		q.hands++
+		q.workers.Go(q.worker)
+	}
+	q.wake.Signal()
+}
+
+// Return says that it goes on.
+func (w *Worker) Return() {
+	if w == nil {
+		return
+	}
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.away = false
+	q.account(w.e.Function).working++
+	q.working++
+	q.away--
 }

@@ -172,7 +172,7 @@ func decodeRecord(b []byte) (*queued, error) {
 	if r.Function == "" || len(r.Event) == 0 || len(r.Event) > MaxPayload+4 || r.Failures < 0 || r.Hops < 0 {
 		return nil, fmt.Errorf("no event for %q", r.Function)
 	}
-	e := &queued{Event: Event{r.Function, r.FunctionID, r.Event, r.RequestID, r.ARN, r.ClientContext, r.Hops}, accepted: r.Accepted, failures: r.Failures}
+	e := &queued{Event: Event{Function: r.Function, FunctionID: r.FunctionID, Payload: r.Event, RequestID: r.RequestID, ARN: r.ARN, ClientContext: r.ClientContext, Hops: r.Hops}, accepted: r.Accepted, failures: r.Failures}
 	e.lastErr = cutError(r.Error)
 	return e, nil
 }

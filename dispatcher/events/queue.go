@@ -51,6 +51,8 @@ type Event struct {
 	RequestID     string
 	ARN           string
 	ClientContext json.RawMessage
+	// Worker runs it: set by the Queue for the run function.
+	Worker *Worker `json:"-"`
 	// Hops is how many events have led to this one, each by following the one before.
 	Hops int
 }
@@ -142,7 +144,9 @@ type Queue struct {
 	count    int                  // queued, running or waiting for a retry
 	bytes    int
 	running  int // of these those that are queued or run
-	working  int // workers that run one
+	working  int // workers that run one that is not away
+	away     int // events that run and need no worker now
+	hands    int // goroutines of workers: as many as workers, and one for each that is away
 	closed   bool
 	idle     chan struct{} // closed when running falls to 0 after Close
 }
@@ -192,6 +196,7 @@ func New(o Options) *Queue {
 	if len(left) > 0 {
 		o.Log.Info("asynchronous events of an earlier run are run", "events", len(left))
 	}
+	q.hands = workers
 	for range workers {
 		q.workers.Go(q.worker)
 	}
@@ -284,6 +289,7 @@ func (q *Queue) rest() {
 
 func (q *Queue) worker() {
 	for e := q.next(); e != nil; e = q.next() {
+		e.Worker = &Worker{q: q, e: e}
 		again, ended := q.attempt(e)
 		q.free(e)
 		switch {

@@ -25,7 +25,7 @@ const (
 	// more, or removes one, reads them all.
 	MaxVersions = 1000
 	// MaxCodeBytes bounds the code of one function.
-	MaxCodeBytes = bundle.MaxBytes
+	MaxCodeBytes = bundle.MaxCodeBytes
 )
 
 // Function is a deployment: what the dispatcher needs to make the function's

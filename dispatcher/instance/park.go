@@ -96,6 +96,10 @@ func (i *Instance) park() (*Parked, error) {
 	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {
 		return nil, err
 	}
+	if err := vm.listen(); err != nil { // on the device that it has now
+		p.m.Drop()
+		return nil, err
+	}
 	p.Due = p.m.Due
 	if p.m.Woken {
 		p.wake()

@@ -18,6 +18,9 @@ func (t *Ticket) Pause() {
 	defer s.mu.Unlock()
 	f := t.f
 	t.served += now.Sub(t.began)
+	if f.mean == 0 {
+		f.mean = max(float64(t.served), 1) // or all that is known is what others take
+	}
 	t.running, t.paused = false, true
 	f.running--
 	s.running--

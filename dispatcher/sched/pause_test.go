@@ -55,8 +55,8 @@ func TestPause(t *testing.T) {
 	c.add(10 * time.Millisecond)
 	first.Release()
 	second := <-got
-	if mean := s.functions["f"].mean; mean != float64(20*time.Millisecond) {
-		t.Errorf("a pause counts as service: %v", time.Duration(mean))
+	if mean := s.functions["f"].mean; mean != float64(11250*time.Microsecond) {
+		t.Errorf("after 10 ms, an hour and 10 ms its service takes %v", time.Duration(mean)) // a first sample of 10 ms, and one of 20
 	}
 	second.Pause()
 	second.Release()
@@ -194,5 +194,31 @@ func TestPauseIsFair(t *testing.T) {
 		if n == 39 && (turns["new"] < 10 || turns["back"] < 10) {
 			t.Errorf("of the first 40: %s", fmt.Sprint(turns))
 		}
+	}
+}
+
+// TestPausePredicts: what has only paused yet, and work that is no function's, do not make
+// waits seem long.
+func TestPausePredicts(t *testing.T) {
+	s, c := newTest(Options{Slots: 1, Queue: 1000, FunctionQueue: 1000, MaxWait: 10 * time.Second})
+	for _, name := range []string{"", "owner/"} {
+		k, err := s.Acquire(t.Context(), name, -1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.add(20 * time.Second)
+		k.Release()
+	}
+	k, err := s.Acquire(t.Context(), "f", -1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Ask("f", -1); err != nil {
+		t.Errorf("a deployment's time is taken for a function's: %v", err)
+	}
+	c.add(5 * time.Millisecond)
+	k.Pause()
+	if mean := s.functions["f"].mean; mean != float64(5*time.Millisecond) {
+		t.Errorf("a first pause teaches %v", time.Duration(mean))
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 )
@@ -363,15 +364,24 @@ func (t *Ticket) Release() {
 		t.goesOn() // to its end
 	}
 	took := float64(t.served)
-	s.mean = average(s.mean, took)
+	if t.f.named() {
+		s.mean = average(s.mean, took)
+	}
 	if t.f.mean == 0 {
-		t.f.mean = min(s.mean, took) // one slow start says little of a function
+		t.f.mean = took
+		if s.mean > 0 {
+			t.f.mean = min(s.mean, took) // one slow start says little of a function
+		}
 	}
 	t.f.mean = average(t.f.mean, took)
 	s.place(t.f)
 	s.dispatch(t.f)
 	s.settle()
 }
+
+// named: it is a function's. Work that is none's, such as a deployment, has the name of its
+// owner alone, and says nothing of how long functions take.
+func (f *function) named() bool { return f.name != "" && !strings.HasSuffix(f.name, "/") }
 
 // average moves an exponential mean; the first sample counts fully.
 func average(mean, sample float64) float64 {
@@ -457,40 +467,5 @@ func (s *Scheduler) settle() {
 	if s.idle != nil && s.running == 0 && s.waiting == 0 && s.paused == 0 {
 		close(s.idle)
 		s.idle = nil
-	}
-}
-
-// ErrDrained: Drain was called twice.
-var ErrDrained = errors.New("the scheduler is draining already")
-
-// Drain refuses new requests and waits until those that wait or run are done, or
-// ctx ends.
-func (s *Scheduler) Drain(ctx context.Context) error {
-	s.mu.Lock()
-	if s.draining {
-		s.mu.Unlock()
-		return ErrDrained
-	}
-	s.draining = true
-	s.idle = make(chan struct{})
-	s.settle()
-	s.mu.Unlock()
-	return s.Wait(ctx)
-}
-
-// Wait waits after Drain until nothing waits or runs any more, or ctx ends.
-func (s *Scheduler) Wait(ctx context.Context) error {
-	s.mu.Lock()
-	idle := s.idle
-	s.mu.Unlock()
-	if idle == nil {
-		return nil
-	}
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		st := s.Stats()
-		return fmt.Errorf("%d invocations run, %d are parked and %d wait: %w", st.Running, st.Paused, st.Waiting, context.Cause(ctx))
 	}
 }

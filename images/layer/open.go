@@ -155,7 +155,7 @@ func (l *Layer) check() error {
 		if clean, err := cleanPath(string(p)); err != nil || clean != string(p) {
 			return corrupt("entry %q is no path of a layer", p)
 		}
-		if strings.HasPrefix(string(p[bytes.LastIndexByte(p, '/')+1:]), whiteoutPrefix) {
+		if strings.HasPrefix(string(p[bytes.LastIndexByte(p, '/')+1:]), WhiteoutPrefix) {
 			return corrupt("entry %q is a whiteout, and not known as one", p)
 		}
 		if e.Inode == 0 && e.Flags == 0 {

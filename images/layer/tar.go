@@ -13,7 +13,7 @@ import (
 
 // Names with a meaning, which container images give to what hides files below.
 const (
-	whiteoutPrefix = ".wh."
+	WhiteoutPrefix = ".wh." // begins the name of an entry that hides another one
 	whiteoutMeta   = ".wh..wh."
 	whiteoutOpaque = ".wh..wh..opq"
 )
@@ -109,7 +109,7 @@ func (w *writer) entry(h *tar.Header, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if dir, base := path.Split(p); strings.HasPrefix(base, whiteoutPrefix) {
+	if dir, base := path.Split(p); strings.HasPrefix(base, WhiteoutPrefix) {
 		return w.whiteout(strings.TrimSuffix(dir, "/"), base)
 	}
 	rec := inode{
@@ -163,8 +163,8 @@ func (w *writer) whiteout(dir, base string) error {
 		return w.flag(dir, flagOpaque)
 	case strings.HasPrefix(base, whiteoutMeta): // of AUFS; means nothing here
 		return nil
-	case base == whiteoutPrefix, base == whiteoutPrefix+".", base == whiteoutPrefix+"..":
+	case base == WhiteoutPrefix, base == WhiteoutPrefix+".", base == WhiteoutPrefix+"..":
 		return fmt.Errorf("%w: a whiteout of nothing", ErrTar)
 	}
-	return w.flag(path.Join(dir, strings.TrimPrefix(base, whiteoutPrefix)), flagHides)
+	return w.flag(path.Join(dir, strings.TrimPrefix(base, WhiteoutPrefix)), flagHides)
 }

@@ -66,12 +66,15 @@ func (r *Runtime) LambdaName(version string) string {
 }
 
 // short is the part of a version that Lambda's name has.
-func (r *Runtime) short(version string) string {
+func (r *Runtime) short(version string) string { return Parts(version, r.LambdaParts) }
+
+// Parts are the first parts of a version; "" if it has not so many.
+func Parts(version string, parts int) string {
 	list := strings.Split(version, ".")
-	if len(list) < r.LambdaParts {
+	if len(list) < parts {
 		return ""
 	}
-	return strings.Join(list[:r.LambdaParts], ".")
+	return strings.Join(list[:parts], ".")
 }
 
 func (a Ask) String() string {

@@ -149,6 +149,7 @@ func (r *Runtime) find(root *images.Root, search string, env []string) (found []
 		case !slices.ContainsFunc(found, same):
 			rt.Argv = append(rt.Argv, r.driverPath())
 			rt.Env = images.MergeEnv(rt.Env, env)
+			rt.Env = r.around(&rt)
 			found = append(found, rt)
 		}
 	}
@@ -185,7 +186,7 @@ func surround(spec *images.Spec, root *images.Root) {
 	if _, _, err := root.Lookup("/etc/hosts"); err != nil {
 		spec.Files = append(spec.Files, images.File{GuestPath: "/etc/hosts", Data: []byte("127.0.0.1 localhost\n"), Mode: 0o644})
 	}
-	for _, dir := range []string{"/var/task", "/tmp"} {
+	for _, dir := range []string{TaskRoot, "/tmp"} {
 		if _, _, err := root.Lookup(dir); err != nil {
 			spec.Files = append(spec.Files, images.File{GuestPath: dir, Mode: fs.ModeDir | fs.ModeSticky | 0o777})
 		}

@@ -64,6 +64,9 @@ type Runtime struct {
 	// files and runs nothing. ErrOther: it is another program. Any other error says why
 	// functions cannot run on it.
 	Inspect func(*Interpreter) (images.Runtime, error)
+	// LayerPaths are the variables, such as PYTHONPATH, with the directories in which a
+	// version looks for what AWS Lambda's layers bring; nil: there are none.
+	LayerPaths func(version string) map[string][]string
 	// Findings says what the file system at root lacks, "" being the host's own; nil
 	// means that nothing has to be there.
 	Findings func(ctx context.Context, root string) []Finding

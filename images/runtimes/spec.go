@@ -71,7 +71,9 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 		if err != nil {
 			return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
 		}
-		spec.Runtimes = []images.Runtime{{Name: r.Name, Version: found.Version, Program: spec.Program, Argv: spec.Argv, Env: spec.Env}}
+		rt := images.Runtime{Name: r.Name, Version: found.Version, Program: spec.Program, Argv: spec.Argv, Env: spec.Env}
+		rt.Env = r.around(&rt)
+		spec.Runtimes = []images.Runtime{rt}
 	}
 	addEverywhere(&spec)
 	return spec, nil

@@ -189,6 +189,7 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 	}
 	if err != nil && guest == nil && !errors.Is(err, contracts.ErrClient) {
 		guest = i.Until(ctx, time.Now().Add(lastWords), func() bool { return false })
+		println("LASTWORDS", fmt.Sprint(guest))
 		if errors.Is(guest, instance.ErrTimeout) {
 			guest = nil
 		}

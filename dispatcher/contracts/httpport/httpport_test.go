@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,9 @@ func TestBadServers(t *testing.T) {
 		{"dies", `sys.exit(4)`, "exit status 4"},
 		{"switch", `c.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"); time.sleep(9)`, ""},
 	} {
+		if os.Getenv("ONLY") != "" && test.name != os.Getenv("ONLY") {
+			continue
+		}
 		if err := b.deploy(test.name, fmt.Sprintf(raw, test.answer), nil); err != nil {
 			t.Errorf("%s: %v", test.name, err)
 			continue

@@ -8,11 +8,12 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/surroundings"
 )
 
 // Account and region in the ARNs of functions, where the options name none.
 const (
-	DefaultRegion  = "us-east-1"
+	DefaultRegion  = surroundings.Region
 	DefaultAccount = access.DefaultAccount
 )
 

@@ -31,7 +31,7 @@ var Runtime = &runtimes.Runtime{
 	AnyProgram:  true,
 	Driver:      driver, Main: "driver.js",
 	Find: find, Collect: collect,
-	Commands: commands, Inspect: inspect,
+	Commands: commands, Inspect: inspect, LayerPaths: layerPaths,
 	Starter: runtimes.Starter(sampleFiles, "main.js"), Samples: samples(),
 }
 
@@ -39,13 +39,13 @@ func init() { runtimes.Register(Runtime) }
 
 //go:generate sh driver/build.sh host.node
 
-//go:embed driver/driver.js driver/warm_up.js driver/random.js driver/host.node
+//go:embed driver/driver.js driver/task.js driver/warm_up.js driver/random.js driver/host.node
 var driverFiles embed.FS
 
 // driver returns driver.js, the program, what it loads, and protocol.js, the constants
 // that they use.
 func driver() map[string][]byte {
-	files := runtimes.Files(driverFiles, "driver", "driver.js", "warm_up.js", "random.js", "host.node")
+	files := runtimes.Files(driverFiles, "driver", "driver.js", "task.js", "warm_up.js", "random.js", "host.node")
 	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
 	return files
 }
@@ -115,4 +115,10 @@ func findAt(root string) (string, error) {
 		return "", fmt.Errorf("%w; install it with: apt-get install nodejs", err)
 	}
 	return exe, nil
+}
+
+// layerPaths is the Runtime's LayerPaths, as AWS Lambda's "Packaging your layer content"
+// has them.
+func layerPaths(version string) map[string][]string {
+	return map[string][]string{"NODE_PATH": {"/opt/nodejs/node" + runtimes.Parts(version, 1) + "/node_modules", "/opt/nodejs/node_modules"}}
 }

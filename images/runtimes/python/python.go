@@ -33,20 +33,20 @@ var Runtime = &runtimes.Runtime{
 	Optional: []runtimes.Part{{Name: numpyPart, Usage: "leave NumPy out although it is installed"}},
 	Driver:   driver, Main: "driver.py",
 	Find: find, Collect: collect, Findings: findings,
-	Commands: commands, Inspect: inspect,
+	Commands: commands, Inspect: inspect, LayerPaths: layerPaths,
 	Packages: &runtimes.Packages{Handler: "main.handler", List: listPackages, Import: importPackages, Asks: asks, Own: own},
 	Starter:  runtimes.Starter(sampleFiles, "main.py"), Samples: samples(),
 }
 
 func init() { runtimes.Register(Runtime) }
 
-//go:embed driver/driver.py driver/imported.py driver/warm_up.py
+//go:embed driver/driver.py driver/imported.py driver/task.py driver/warm_up.py
 var driverFiles embed.FS
 
 // driver returns driver.py, the program, what it imports, and protocol.py, the constants
 // that they use.
 func driver() map[string][]byte {
-	files := runtimes.Files(driverFiles, "driver", "driver.py", "imported.py", "warm_up.py")
+	files := runtimes.Files(driverFiles, "driver", "driver.py", "imported.py", "task.py", "warm_up.py")
 	files["protocol.py"] = guest.Protocol("\"\"\"The driver protocol's constants, from guest/abi/driver.h.\"\"\"\n\n", "%s = %d\n")
 	return files
 }
@@ -108,4 +108,10 @@ func ask(ctx context.Context, python string, args ...string) (string, error) {
 		return "", fmt.Errorf("%s: %w", python, errors.Join(err, errors.New(text[strings.LastIndexByte(text, '\n')+1:])))
 	}
 	return text, nil
+}
+
+// layerPaths is the Runtime's LayerPaths, as AWS Lambda's "Packaging your layer content"
+// has them.
+func layerPaths(version string) map[string][]string {
+	return map[string][]string{"PYTHONPATH": {"/opt/python/lib/python" + runtimes.Parts(version, 2) + "/site-packages", "/opt/python"}}
 }

@@ -33,7 +33,7 @@ var Runtime = &runtimes.Runtime{
 	MemoryBytes: 2 << 30,
 	Driver:      driver, Main: "driver.rb",
 	Find: find, Collect: collect,
-	Commands: commands, Inspect: inspect,
+	Commands: commands, Inspect: inspect, LayerPaths: layerPaths,
 	Starter: runtimes.Starter(sampleFiles, "main.rb"), Samples: samples(),
 }
 
@@ -79,11 +79,10 @@ func find() (string, error) {
 }
 
 // trees are where Debian's packages keep the standard library, the shared objects of
-// extensions, RubyGems and gems; and the time zones that Time knows by TZ.
+// extensions, RubyGems and gems.
 var trees = []string{
 	"/usr/lib/ruby", "/usr/lib/x86_64-linux-gnu/ruby",
 	"/usr/share/rubygems-integration", "/usr/lib/x86_64-linux-gnu/rubygems-integration",
-	"/usr/share/zoneinfo",
 }
 
 // checkScript requires what has shared objects of other packages behind it.
@@ -107,4 +106,10 @@ func collect(ctx context.Context, o runtimes.Options) (images.Spec, error) {
 	}
 	spec.Check = []string{spec.Program, "-e", checkScript}
 	return spec, nil
+}
+
+// layerPaths is the Runtime's LayerPaths, as AWS Lambda's "Packaging your layer content"
+// has them.
+func layerPaths(_ string) map[string][]string {
+	return map[string][]string{"RUBYLIB": {"/opt/ruby/lib"}} // gems: driver/function.rb
 }

@@ -20,7 +20,7 @@ func (c *Collector) AddBase() error {
 	}
 	for _, p := range []string{
 		glibcDir + "libnss_files.so.2", glibcDir + "libnss_dns.so.2", glibcDir + "libresolv.so.2",
-		"/etc/ssl/openssl.cnf", "/usr/share/zoneinfo/UTC", "/etc/services", "/etc/protocols",
+		"/etc/ssl/openssl.cnf", "/etc/services", "/etc/protocols",
 		"/etc/ssl/certs/ca-certificates.crt", // public, and what cert.pem leads to: TLS to servers that the network allows
 	} {
 		if err := c.AddOptional(p); err != nil {
@@ -33,8 +33,11 @@ func (c *Collector) AddBase() error {
 			return err
 		}
 	}
-	if err := c.AddTree("/usr/lib/locale/C.utf8"); err != nil {
-		return err
+	// OpenSSL opens its modules by name, such as the legacy provider with MD4.
+	for _, dir := range []string{"/usr/lib/locale/C.utf8", "/usr/share/zoneinfo", glibcDir + "ossl-modules"} {
+		if err := c.AddTree(dir); err != nil {
+			return err
+		}
 	}
 	c.files["/etc/localtime"] = images.File{GuestPath: "/etc/localtime", Symlink: "/usr/share/zoneinfo/UTC"}
 	c.AddData("/etc/passwd", []byte("root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"))

@@ -28,6 +28,13 @@ been loaded and before it is captured, so that what it does lazily at its first
 use is in the snapshot (SEUSS calls it anticipatory optimisation). These
 invocations leave their traces in memory: globals, caches, open files.
 
+With --layer the function finds the files of a directory or a .zip below /opt, where its
+runtime looks for what AWS Lambda's layers bring: python and
+python/lib/python3.N/site-packages, nodejs/node_modules, ruby/lib, lib for shared objects,
+bin for programs. They lie in an image that is made of the function's, once for all that
+have the same. Code is limited as Lambda's: archives have at most 50 MiB, code and layers
+250 MiB unpacked.
+
 With --watch the command goes on until it is interrupted: whenever a file of PATH has
 changed, the function is deployed again and a line says so. Code that cannot be read or
 does not load leaves the function as it is, and a line says why.
@@ -41,13 +48,14 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy thumbnail index.mjs --env SIZE=64 --timeout 10s --memory 512MiB",
 			"seussctl function deploy table table.py --lazy-args",
 			"seussctl function deploy report ./report --watch",
+			"seussctl function deploy report ./report --layer numbers.zip --layer ./fonts",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
 			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
 		Flags: slices.Concat(cmdline.CodeFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the function, may be repeated"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Usage: "go on, and deploy again whenever a file of PATH has changed"},
-		}, cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
+		}, layerFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
 		MinArgs: 2, MaxArgs: 2,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			spec, err := readDeployment(c, e)
@@ -107,6 +115,9 @@ func readEnvironment(c *cli.Context) (map[string]string, error) {
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {
 	if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
+		return err
+	}
+	if err := addLayers(c, e, &spec); err != nil {
 		return err
 	}
 	return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {

@@ -18,10 +18,11 @@ const { createRequire } = require('module');
 const { pathToFileURL } = require('url');
 const p = require('./protocol.js');
 const { Generators } = require('./random.js');
+const task = require('./task.js');
 const warmUp = require('./warm_up.js');
 const host = require('./host.node');
 
-const TASK_ROOT = '/var/task';
+const TASK_ROOT = task.ROOT;
 
 // Link is the stream to the host: frames of a length, a type and a payload.
 class Link {
@@ -170,7 +171,7 @@ class Driver {
     this.link = new Link();
     limitWorkers();
     this.generators = new Generators(host);
-    this.context = { raw: '{}', fields: null, used: false };
+    this.context = { raw: '{}', fields: null, used: false, marks: [], adopted: false }; // adopted: the environment is what it says
     this.handler = null;
     this.pending = null; // settles the invocation under way
     this.waiting = null; // what a callback left for when the event loop is empty
@@ -195,12 +196,7 @@ class Driver {
   }
 
   async load(request) {
-    Object.assign(process.env, request.environment);
-    for (const [name, content] of Object.entries(request.files)) {
-      const target = path.join(TASK_ROOT, name);
-      if (name.includes('/')) fs.mkdirSync(path.dirname(target), { recursive: true });
-      fs.writeFileSync(target, Buffer.from(content, 'base64'));
-    }
+    this.context.marks = task.enter(request);
     // module.function; the function may lie deeper, and the module in directories.
     const at = request.handler.lastIndexOf('/') + 1;
     const dot = request.handler.indexOf('.', at);
@@ -228,13 +224,13 @@ class Driver {
   forget() {
     this.handler = null;
     for (const name of Object.keys(require.cache)) if (name.startsWith(`${TASK_ROOT}/`)) delete require.cache[name];
-    for (const name of fs.readdirSync(TASK_ROOT)) fs.rmSync(path.join(TASK_ROOT, name), { recursive: true });
+    task.leave();
     // Node remembers what it has looked up below the task root.
     for (const key of Object.keys(module.constructor._pathCache)) delete module.constructor._pathCache[key];
   }
 
   ask(key) {
-    let flags = (key === null ? p.WANT_ALL : 0) | (this.context.used ? p.WANT_CONTEXT : 0);
+    let flags = (key === null ? p.WANT_ALL : 0) | (this.context.used || this.context.adopted ? p.WANT_CONTEXT : 0);
     if (this.generators.drawn) flags |= p.WANT_RANDOM;
     this.link.send(p.MSG_WANT, Buffer.concat([Buffer.from([flags]), Buffer.from(key ?? '')]));
     const [kind, payload] = this.link.receive();
@@ -250,6 +246,11 @@ class Driver {
     const end = at + payload.readUInt32LE(p.SEED_BYTES);
     this.context.raw = payload.toString('utf8', at, end);
     this.context.fields = null;
+    for (const mark of this.context.marks) {
+      if (this.context.raw.includes(mark)) continue;
+      task.adopt(this.context.raw);
+      this.context.adopted = true;
+    }
     return payload.subarray(end);
   }
 

@@ -20,12 +20,16 @@ exports.handler = async (event, context) => {
 `;
 const MODULE = 'export const handler = async () => 1;';
 
+// As dispatcher/surroundings gives them to every function.
+const SURROUNDINGS = { AWS_LAMBDA_FUNCTION_VERSION: '$LATEST', AWS_LAMBDA_FUNCTION_MEMORY_SIZE: '128' };
+const CONTEXT = '{"aws_request_id":"0","function_version":"$LATEST","memory_limit_in_mb":"128","deadline_ms":0}';
+
 const CONFIGURED = path.join(__dirname, 'warm_up.json');
 
 const base64 = (text) => Buffer.from(text).toString('base64');
 
 function invoke(driver, event) {
-  const context = Buffer.from(JSON.stringify({ aws_request_id: '0', deadline_ms: 0 }));
+  const context = Buffer.from(CONTEXT);
   const head = Buffer.alloc(p.SEED_BYTES + 4);
   head.writeUInt32LE(context.length, p.SEED_BYTES);
   return driver.invoke(false, Buffer.concat([head, context, Buffer.from(event)]));
@@ -34,12 +38,12 @@ function invoke(driver, event) {
 // builtIn loads and invokes a function of the driver's own.
 async function builtIn(driver) {
   for (let n = 0; n < ROUNDS; n++) {
-    await driver.load({ handler: 'main.handler', files: { 'main.js': base64(CODE) } });
+    await driver.load({ handler: 'seuss_warm_up.handler', surroundings: SURROUNDINGS, files: { 'seuss_warm_up.js': base64(CODE) } });
     for (let m = 0; m < 8; m++) await invoke(driver, '{"text": "warm", "more": [1, 2]}');
     await invoke(driver, '{"fail": "warm"}');
     driver.forget();
   }
-  await driver.load({ handler: 'main.handler', files: { 'main.mjs': base64(MODULE) } }); // the loader of ES modules
+  await driver.load({ handler: 'seuss_warm_up.handler', files: { 'seuss_warm_up.mjs': base64(MODULE) } }); // the loader of ES modules
   driver.forget();
 }
 

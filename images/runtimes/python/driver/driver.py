@@ -9,7 +9,6 @@ A handler has the signature of AWS Lambda's Python model,
 handler(event, context); results and errors have Lambda's JSON forms.
 """
 
-import base64
 import faulthandler
 import gc
 import importlib
@@ -24,13 +23,14 @@ import types
 
 import imported
 import protocol as p
+import task
 import warm_up
 
 # A function may have modules of these names, and finds none of the driver's.
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
-del sys.modules["imported"], sys.modules["protocol"], sys.modules["warm_up"]
+del sys.modules["imported"], sys.modules["protocol"], sys.modules["task"], sys.modules["warm_up"]
 
-TASK_ROOT = "/var/task"
+TASK_ROOT = task.ROOT
 _header = struct.Struct("<IB")
 _u32 = struct.Struct("<I")
 
@@ -83,10 +83,16 @@ class Context:
         self._raw = b"{}"
         self._fields = None
         self._used = False
+        self._adopted = False  # the environment has what this invocation's context says
+        self._marks = ()
 
     def _renew(self, raw):
         self._raw = raw
         self._fields = None
+        for mark in self._marks:
+            if mark not in raw:
+                task.adopt(raw)
+                self._adopted = True
 
     def __getattr__(self, name):
         if name.startswith("_"):
@@ -248,17 +254,13 @@ class Driver:
         self.context = Context()
         self.generators = Generators()
         self.handler = None
+        self.task = task.Task()
         self.recorder = imported.Recorder()
         self.installed = imported.distributions(d for d in sys.path if d.endswith("-packages"))
 
     def load(self, request):
-        os.environ.update(request.get("environment", {}))
-        for path, content in request["files"].items():
-            target = os.path.join(TASK_ROOT, path)
-            if "/" in path:
-                os.makedirs(os.path.dirname(target), exist_ok=True)
-            with open(target, "wb") as f:
-                f.write(base64.b64decode(content))
+        self.task.enter(request)
+        self.context._marks = self.task.marks
         if TASK_ROOT not in sys.path:
             sys.path.insert(0, TASK_ROOT)
         module_name, _, name = request["handler"].rpartition(".")
@@ -304,7 +306,7 @@ class Driver:
         return module
 
     def ask(self, key):
-        flags = (0 if key is not None else p.WANT_ALL) | (p.WANT_CONTEXT if self.context._used else 0)
+        flags = (0 if key is not None else p.WANT_ALL) | (p.WANT_CONTEXT if self.context._used or self.context._adopted else 0)
         if self.generators.drawn():
             flags |= p.WANT_RANDOM
         sys.stdout.flush()
@@ -401,11 +403,7 @@ class Driver:
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", None) or "").startswith(TASK_ROOT + "/"):
                 del sys.modules[name]
-        for directory, below, files in os.walk(TASK_ROOT, topdown=False):
-            for name in files:
-                os.unlink(f"{directory}/{name}")
-            for name in below:
-                os.rmdir(f"{directory}/{name}")
+        for directory in self.task.leave():
             sys.path_importer_cache.pop(directory, None)
         gc.unfreeze()  # or the module and its functions, which name each other, stay
         sys.path.remove(TASK_ROOT)
@@ -478,6 +476,7 @@ def main():
     if host not in (None, str(p.VERSION)):
         sys.exit(f"the monitor speaks driver protocol {host}, this driver {p.VERSION}: build the image anew")
     faulthandler.enable()
+    os.chdir(TASK_ROOT)
     sys.stdout.reconfigure(line_buffering=True)
     driver = Driver()
     warm_up.built_in(driver)

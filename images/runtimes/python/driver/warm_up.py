@@ -26,9 +26,14 @@ def handler(event, context):
     return {"echo": event["text"], "list": [1, 2.5, None, True, {"key": "value"}]}
 """
 
+MODULE = "seuss_warm_up"  # an image may have files in the task root
+
 CONFIGURED = os.path.dirname(os.path.abspath(__file__)) + "/warm_up.json"
 
-_context = json.dumps({"aws_request_id": "0", "deadline_ms": 0}).encode()
+# As dispatcher/surroundings gives them to every function.
+SURROUNDINGS = {"AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}
+
+_context = b'{"aws_request_id":"0","function_version":"$LATEST","memory_limit_in_mb":"128","deadline_ms":0}'
 _head = bytes(p.SEED_BYTES) + struct.pack("<I", len(_context)) + _context
 
 
@@ -39,7 +44,7 @@ def _invoke(driver, event):
 def built_in(driver):
     """Loads and invokes a function of the driver's own."""
     for _ in range(ROUNDS):
-        driver.load({"handler": "main.handler", "files": {"main.py": base64.b64encode(CODE).decode()}})
+        driver.load({"handler": MODULE + ".handler", "surroundings": SURROUNDINGS, "files": {MODULE + ".py": base64.b64encode(CODE).decode()}})
         for _ in range(4):
             _invoke(driver, b'{"text": "warm", "more": [1, 2]}')
         _invoke(driver, b'{"fail": "warm"}')

@@ -4,20 +4,29 @@ module SeussDriver
   # Lambda's context object. Its fields are parsed when the first is read, and
   # that is noted.
   class Context
-    attr_writer :used
+    # Variables of Lambda that may be others at each invocation (a published version
+    # starts from the snapshot of its code, whatever its number), by the field that says so.
+    VARYING = {
+      "function_version" => "AWS_LAMBDA_FUNCTION_VERSION", "memory_limit_in_mb" => "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"
+    }.freeze
+
+    attr_writer :used, :marks
 
     def initialize
+      @marks = []
+      @adopted = false # the environment has what this invocation's context says
       @raw = "{}"
       @fields = nil
       @used = false
     end
 
     # A function that has read its context has taken outside input in.
-    def used = @used
+    def used = @used || @adopted
 
     def renew(raw)
       @raw = raw
       @fields = nil
+      @marks.each { |mark| adopt unless raw.include?(mark) }
     end
 
     %w[aws_request_id invoked_function_arn log_group_name log_stream_name function_name memory_limit_in_mb
@@ -32,6 +41,14 @@ module SeussDriver
     def inspect = "#<LambdaContext>"
 
     private
+
+    def adopt
+      @adopted = true
+      VARYING.each do |name, variable|
+        said = @raw[/"#{name}":"([^"\\]*)"/n, 1]
+        ENV[variable] = said if said
+      end
+    end
 
     def field(name)
       @used = true

@@ -83,6 +83,7 @@ module SeussDriver
 
     def load(request)
       @function = Function.new(request)
+      @context.marks = @function.marks
     end
 
     # Drops what load brought, see Function#forget.

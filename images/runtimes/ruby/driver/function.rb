@@ -10,7 +10,11 @@ module SeussDriver
 
     # request is that of MSG_LOAD.
     def initialize(request)
+      @surroundings = request.fetch("surroundings", {})
+      ENV.update(@surroundings)
       ENV.update(request.fetch("environment", {}))
+      @files = []
+      @directories = []
       write(request["files"])
       file, @type, @method = split(request["handler"])
       search
@@ -25,6 +29,11 @@ module SeussDriver
       @receiver.__send__(@method, event: event, context: context)
     end
 
+    # What a context says of Context::VARYING if the environment says the same.
+    def marks
+      Context::VARYING.filter_map { |field, name| %("#{field}":"#{@surroundings[name]}").b.freeze if @surroundings[name] }
+    end
+
     # Drops what the constructor brought: files, constants, methods of the main
     # object and features, but not the libraries from outside the task root.
     def forget
@@ -33,11 +42,8 @@ module SeussDriver
         Object.remove_method(name) if ours?(Object.instance_method(name).source_location)
       end
       $LOADED_FEATURES.reject! { |path| path.start_with?("#{TASK_ROOT}/") }
-      Dir.glob("#{TASK_ROOT}/**/*", File::FNM_DOTMATCH).sort.reverse_each do |path|
-        next if path.end_with?("/.")
-
-        File.directory?(path) && !File.symlink?(path) ? Dir.rmdir(path) : File.unlink(path)
-      end
+      @files.each { |path| File.unlink(path) } # what an image has there stays
+      @directories.reverse_each { |path| Dir.rmdir(path) if Dir.empty?(path) }
     end
 
     private
@@ -47,6 +53,7 @@ module SeussDriver
         target = "#{TASK_ROOT}/#{path}"
         make_directories(File.dirname(target)) if path.include?("/")
         File.binwrite(target, content.unpack1("m0"))
+        @files << target
       end
     end
 
@@ -55,6 +62,7 @@ module SeussDriver
 
       make_directories(File.dirname(path))
       Dir.mkdir(path)
+      @directories << path
     end
 
     # FILE.METHOD or FILE.CLASS.METHOD; directories of FILE are separated by /.
@@ -68,13 +76,14 @@ module SeussDriver
       [handler[0, at] + file, type.first, method.to_sym]
     end
 
-    # Finds gems that Bundler put below vendor/bundle. (The task root itself is in
-    # the load path from the start.)
+    # Finds gems that Bundler put below vendor/bundle, and those of layers. (The task root
+    # itself is in the load path from the start.)
     def search
-      gems = "#{TASK_ROOT}/vendor/bundle/ruby/#{RbConfig::CONFIG["ruby_version"]}"
-      return unless File.directory?(gems)
+      version = RbConfig::CONFIG["ruby_version"]
+      gems = ["#{TASK_ROOT}/vendor/bundle/ruby/#{version}", "/opt/ruby/gems/#{version}"].select { |dir| File.directory?(dir) }
+      return if gems.empty?
 
-      ENV["GEM_PATH"] = [gems, *Gem.path].join(File::PATH_SEPARATOR)
+      ENV["GEM_PATH"] = [*gems, *Gem.path].join(File::PATH_SEPARATOR)
       Gem.clear_paths
     end
 

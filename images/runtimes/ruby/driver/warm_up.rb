@@ -18,13 +18,17 @@ module SeussDriver
       end
     RUBY
 
+    # As dispatcher/surroundings gives them to every function.
+    SURROUNDINGS = { "AWS_LAMBDA_FUNCTION_VERSION" => "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE" => "128" }.freeze
+    CONTEXT = '{"aws_request_id":"0","function_version":"$LATEST","memory_limit_in_mb":"128","deadline_ms":0}'
+
     CONFIGURED = "#{__dir__}/warm_up.json"
 
     class << self
       # Loads and invokes a function of the driver's own.
       def built_in(driver)
         ROUNDS.times do
-          driver.load("handler" => "main.seuss_warm_up", "files" => { "main.rb" => [CODE].pack("m0") })
+          driver.load("handler" => "seuss_warm_up.seuss_warm_up", "surroundings" => SURROUNDINGS, "files" => { "seuss_warm_up.rb" => [CODE].pack("m0") })
           4.times { invoke(driver, '{"text": "warm", "more": [1, 2]}') }
           invoke(driver, '{"fail": "warm"}')
           driver.forget
@@ -49,8 +53,7 @@ module SeussDriver
       private
 
       def invoke(driver, event)
-        context = JSON.generate(aws_request_id: "0", deadline_ms: 0)
-        driver.invoke(false, ["", "", context.bytesize, context, event].pack("a#{FRAME_HEADER}a#{SEED_BYTES}L<a*a*"))
+        driver.invoke(false, ["", "", CONTEXT.bytesize, CONTEXT, event].pack("a#{FRAME_HEADER}a#{SEED_BYTES}L<a*a*"))
       end
     end
   end

@@ -1,0 +1,61 @@
+"""What the Python driver puts around a function: its files in the task root, and the
+variables of its environment."""
+
+import base64
+import os
+import re
+
+ROOT = "/var/task"
+
+# Variables of AWS Lambda that may be others at each invocation (a published version starts
+# from the snapshot of its code, whatever its number), by the field of the context that says so.
+VARYING = {b"function_version": "AWS_LAMBDA_FUNCTION_VERSION", b"memory_limit_in_mb": "AWS_LAMBDA_FUNCTION_MEMORY_SIZE"}
+
+
+class Task:
+    def __init__(self):
+        self._files = []
+        self._directories = []
+        # What a context says of VARYING if the environment says the same.
+        self.marks = ()
+
+    def enter(self, request):
+        surroundings = request.get("surroundings", {})
+        os.environ.update(surroundings)
+        os.environ.update(request.get("environment", {}))
+        self.marks = tuple(b'"%s":"%s"' % (field, surroundings[name].encode())
+                           for field, name in VARYING.items() if name in surroundings)
+        for path, content in request["files"].items():
+            target = os.path.join(ROOT, path)
+            if "/" in path:
+                self._make(os.path.dirname(target))
+            with open(target, "wb") as f:
+                f.write(base64.b64decode(content))
+            self._files.append(target)
+
+    def _make(self, directory):
+        if not os.path.isdir(directory):
+            self._make(os.path.dirname(directory))
+            os.mkdir(directory)
+            self._directories.append(directory)
+
+    def leave(self):
+        """Removes what enter() has put into the task root; what an image has there stays.
+        Returns the directories that a function of before may have been imported from."""
+        for path in self._files:
+            os.unlink(path)
+        for directory in reversed(self._directories):
+            try:
+                os.rmdir(directory)
+            except OSError:
+                pass  # the function has put something there
+        left, self._files, self._directories = [ROOT, *self._directories], [], []
+        return left
+
+
+def adopt(raw):
+    """Sets the variables of VARYING to what a context says."""
+    for field, name in VARYING.items():
+        said = re.search(rb'"%s":"([^"\\]*)"' % field, raw)
+        if said:
+            os.environ[name] = said[1].decode()
