@@ -163,7 +163,7 @@ func serve(ctx context.Context, i *instance.Instance, p *functions.Program, call
 
 // lastWords is how long a program that has ended its connection may go on, for it may be
 // about to end itself, and then that is why.
-const lastWords = time.Second
+const lastWords = 2 * time.Second
 
 // converse runs the guest while an exchange does what it does, to its end.
 func converse(ctx context.Context, i *instance.Instance, port uint16, call *contracts.Call) error {
@@ -189,7 +189,6 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 	}
 	if err != nil && guest == nil && !errors.Is(err, contracts.ErrClient) {
 		guest = i.Until(ctx, time.Now().Add(lastWords), func() bool { return false })
-		println("LASTWORDS", fmt.Sprint(guest))
 		if errors.Is(guest, instance.ErrTimeout) {
 			guest = nil
 		}
