@@ -217,6 +217,9 @@ func (l Local) Update(_ context.Context, name string, ask Update) (*Function, er
 		return nil, err
 	}
 	f, err := l.Configure(name, ask.Revision, ask.Apply)
+	if err == nil && ask.URL.Set {
+		f, err = l.Attach(name, dispatcher.Latest, "", ask.attach)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("update %q: %w", name, err)
 	}

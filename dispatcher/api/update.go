@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
@@ -17,6 +18,7 @@ type Update struct {
 	MemoryMiB   Change[int]      `json:"memory_mib,omitzero"`
 	OutputBytes Change[int]      `json:"output_bytes,omitzero"`
 	Concurrency Change[*int]     `json:"concurrency,omitzero"`
+	URL         Change[string]   `json:"url,omitzero"`       // who its URL lets in: functions.AuthNone or AuthIAM; "": it has none
 	Revision    string           `json:"revision,omitempty"` // if not empty: it must be the function's
 }
 
@@ -48,6 +50,25 @@ func (c *Change[T]) apply(to *T) {
 func (u *Update) check(name string) error {
 	if functions.BaseName(name) != name {
 		return fmt.Errorf("update %q: a published version does not change; update the function and publish another one: %w", name, lineage.ErrInvalid)
+	}
+	if auth := u.URL.To; auth != "" && auth != functions.AuthNone && auth != functions.AuthIAM {
+		return fmt.Errorf("update %q: a URL's auth is %s or %s, not %q: %w", name, functions.AuthNone, functions.AuthIAM, auth, lineage.ErrInvalid)
+	}
+	return nil
+}
+
+// attach makes the change of the URL.
+func (u *Update) attach(a *functions.Attached) error {
+	now := time.Now().UTC().Round(0)
+	switch {
+	case u.URL.To == "":
+		a.URL = nil
+	case a.URL == nil:
+		a.URL = &functions.URL{ID: functions.NewURLID(), Auth: u.URL.To, Created: now, Changed: now}
+	default:
+		changed := *a.URL
+		changed.Auth, changed.Changed = u.URL.To, now
+		a.URL = &changed
 	}
 	return nil
 }

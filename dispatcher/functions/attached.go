@@ -41,6 +41,10 @@ type URL struct {
 	Changed time.Time `json:"changed"`
 }
 
+// Host is the host name of the address: a machine finds what is below localhost at itself,
+// without DNS (RFC 6761).
+func (u *URL) Host() string { return u.ID + ".lambda-url.localhost" }
+
 // CORS says which pages of other origins a browser lets at a URL (Fetch standard, "CORS
 // protocol"). "*" in a list is any.
 type CORS struct {

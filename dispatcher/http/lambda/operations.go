@@ -24,7 +24,6 @@ func (o operation) pattern() (pattern, query string) {
 // instead says of the operations that are not offered what is there in their place. One that
 // is neither here nor offered is an error of TestOperations.
 var instead = map[string]string{
-	"CreateFunctionUrlConfig": noURLs, "UpdateFunctionUrlConfig": noURLs, "GetFunctionUrlConfig": noURLs, "DeleteFunctionUrlConfig": noURLs, "ListFunctionUrlConfigs": noURLs,
 	"InvokeWithResponseStream": "Invoke answers in one piece",
 
 	"InvokeAsync": "it is Invoke with the invocation type Event",
@@ -55,7 +54,6 @@ var instead = map[string]string{
 }
 
 const (
-	noURLs           = "functions are reached by Invoke"
 	noSources        = "nothing here sends events by itself: send them with Invoke, of the type Event where nobody waits"
 	noLayers         = "put the files into the function's archive, or build an image that holds them (seussctl image build)"
 	provisioned      = "machines stand ready by themselves; seussctl serve --spare says how many at least"

@@ -230,7 +230,17 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(400, "PUT", C, `{"DestinationConfig":{"OnFailure":{"Destination":"arn:aws:sqs:us-east-1:000000000000:queue"}}}`)
 	ask(200, "GET", C, "")
 	ask(200, "GET", C+"/list", "")
+	const U = "/2021-10-31/functions/lam/url"
+	ask(404, "GET", U, "")
+	ask(404, "PUT", U, `{"AuthType":"NONE"}`)
+	ask(400, "POST", U, `{"AuthType":"SOME"}`)
+	ask(201, "POST", U, `{"AuthType":"NONE","Cors":{"AllowOrigins":["*"],"AllowMethods":["GET"],"MaxAge":10}}`)
+	ask(409, "POST", U, `{"AuthType":"NONE"}`)
+	ask(200, "PUT", U, `{"AuthType":"AWS_IAM"}`)
+	ask(200, "GET", U, "")
+	ask(200, "GET", U+"s", "")
 	ask(200, "GET", "/v1/functions/lam", "") // with what hangs on it
+	ask(204, "DELETE", U, "")
 	ask(204, "DELETE", C, "")
 	ask(200, "POST", L+"/lam/invocations", `{}`, "X-Amz-Log-Type", "Tail")
 	ask(200, "POST", L+"/lam/invocations", `{"fail":"x"}`)

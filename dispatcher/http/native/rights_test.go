@@ -175,6 +175,12 @@ var matrix = map[string]string{
 	"DELETE /2017-10-31/functions/{name}/concurrency":     "..da.A",
 	"GET /2019-09-30/functions/{name}/concurrency":        ".r.aRA",
 
+	"POST /2021-10-31/functions/{name}/url":   "..da.A",
+	"GET /2021-10-31/functions/{name}/url":    ".r.aRA",
+	"PUT /2021-10-31/functions/{name}/url":    "..da.A",
+	"DELETE /2021-10-31/functions/{name}/url": "..da.A",
+	"GET /2021-10-31/functions/{name}/urls":   ".r.aRA",
+
 	"GET /2017-03-31/tags/{name}":                               ".r.aRA",
 	"POST /2017-03-31/tags/{name}":                              "..da.A",
 	"DELETE /2017-03-31/tags/{name}":                            "..da.A",

@@ -50,6 +50,12 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 			body.control.SetReadDeadline(body.end)
 			stateOf(r).timed, r.Body = body, body
 		}
+		stateOf(r).guard = &guard{token, unix}
+		if h := s.atHost(r); h != nil {
+			stateOf(r).principal = nobody
+			h.ServeHTTP(w, r)
+			return
+		}
 		if isProbe(r) { // it says nothing that anybody may not know
 			stateOf(r).principal = nobody
 			s.mux.ServeHTTP(w, r)

@@ -90,6 +90,12 @@ var rights = map[string]need{
 	"DELETE /2017-10-31/functions/{name}/concurrency":     {access.Deploy, false},
 	"GET /2019-09-30/functions/{name}/concurrency":        {access.Read, false},
 
+	"POST /2021-10-31/functions/{name}/url":   {access.Deploy, false},
+	"GET /2021-10-31/functions/{name}/url":    {access.Read, false},
+	"PUT /2021-10-31/functions/{name}/url":    {access.Deploy, false},
+	"DELETE /2021-10-31/functions/{name}/url": {access.Deploy, false},
+	"GET /2021-10-31/functions/{name}/urls":   {access.Read, false},
+
 	"GET /2017-03-31/tags/{name}":                               {access.Read, false},
 	"POST /2017-03-31/tags/{name}":                              {access.Deploy, false},
 	"DELETE /2017-03-31/tags/{name}":                            {access.Deploy, false},

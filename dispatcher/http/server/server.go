@@ -66,6 +66,7 @@ type Server struct {
 	probe    probe
 	mux      *http.ServeMux
 	routes   []string // patterns of the front doors
+	hosts    []hosts
 	handler  http.Handler
 }
 
@@ -113,7 +114,7 @@ func New(o Options) *Server {
 	if s.Metrics != nil {
 		routes.Handle("GET /metrics", s.Metrics.serve(s))
 	}
-	s.handler = s.identify(s.mux)
+	s.handler = s.identify(http.HandlerFunc(s.route))
 	return s
 }
 
@@ -132,6 +133,7 @@ type request struct {
 	id        string
 	server    *Server
 	principal *access.Principal // nil: it came past Access
+	guard     *guard            // likewise
 	held      int64             // bytes of bodies, given back at its end
 	timed     *timedBody        // nil: it has no body, or came past Access
 	body      []byte            // where it was read already

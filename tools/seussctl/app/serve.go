@@ -20,7 +20,8 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/events"
-	_ "seuss/dispatcher/http/lambda" // a front door
+	_ "seuss/dispatcher/http/functionurl" // a front door
+	_ "seuss/dispatcher/http/lambda"      // a front door
 	"seuss/dispatcher/http/listener"
 	_ "seuss/dispatcher/http/native" // a front door
 	"seuss/dispatcher/http/server"

@@ -9,5 +9,5 @@ import (
 // FunctionGroup assembles what can be done with functions.
 func FunctionGroup(e *cmdline.Env) *cli.Command {
 	return e.Group("function", "deployed functions",
-		functionInit(e), functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionRm(e), functionLogs(e), functionEvents(e))
+		functionInit(e), functionDeploy(e), functionUpdate(e), functionLs(e), functionShow(e), functionURL(e), functionRm(e), functionLogs(e), functionEvents(e))
 }

@@ -2,6 +2,8 @@ package functioncmd
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,6 +90,11 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 		add("output", "%s", cmdline.FormatBytes(uint64(b.OutputBytes)))
 		for _, what := range b.Beyond {
 			add("not allowed", "%s", what)
+		}
+	}
+	for _, qualifier := range slices.Sorted(maps.Keys(f.Attached)) {
+		if u := f.Attached[qualifier].URL; u != nil {
+			add("url", "%s for %s%s", addressOf(c.Context, e, u), who[u.Auth], map[bool]string{true: ", of " + qualifier}[qualifier != dispatcher.Latest])
 		}
 	}
 	if n := f.Settings.Concurrency; n != nil {
