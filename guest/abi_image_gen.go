@@ -4,15 +4,17 @@ package guest
 
 // Constants of abi/image.h.
 const (
-	ImageMagic   = 0x31474d4953535553 // "SUSSIMG1"
-	ImageVersion = 1
-	ImageAlign   = 0x200000
-	ImageNameMax = 255
+	ImageMagic      = 0x31474d4953535553 // "SUSSIMG1"
+	ImageVersion    = 2
+	ImageAlign      = 0x200000
+	ImageNameMax    = 255
+	ImageLayersMax  = 256 // container images have at most 127
+	ImageExtentsMax = 4096
 )
 
 // Size in bytes and field offsets of struct abi_image_header.
 const (
-	ImageHeaderSize        = 160
+	ImageHeaderSize        = 184
 	ImageHeaderMagic       = 0
 	ImageHeaderVersion     = 8
 	ImageHeaderABIVersion  = 12
@@ -32,6 +34,9 @@ const (
 	ImageHeaderReserved    = 140
 	ImageHeaderConfigOff   = 144
 	ImageHeaderConfigBytes = 152
+	ImageHeaderOwnBytes    = 160
+	ImageHeaderLayersOff   = 168
+	ImageHeaderLayerCount  = 176
 )
 
 // ImageHeader mirrors struct abi_image_header.
@@ -39,8 +44,8 @@ type ImageHeader struct {
 	Magic       uint64    // ABI_IMAGE_MAGIC
 	Version     uint32    // ABI_IMAGE_VERSION
 	ABIVersion  uint32    // ABI_KERNEL_VERSION of the kernel library inside (kernel.h)
-	TotalBytes  uint64    // length of the file, a multiple of ABI_PAGE_SIZE
-	Digest      [32]uint8 // SHA-256 of the whole file with this field zero
+	TotalBytes  uint64    // own file and layers, a multiple of ABI_PAGE_SIZE
+	Digest      [32]uint8 // SHA-256 of the own file with this field zero
 	InodesOff   uint64    // struct abi_image_inode[inode_count]; inode 0 is the root directory
 	InodeCount  uint64
 	DirentsOff  uint64 // struct abi_image_dirent[dirent_count]
@@ -55,6 +60,24 @@ type ImageHeader struct {
 	Reserved    uint32
 	ConfigOff   uint64 // JSON for the host: name, argv, env, memory, driver, packages
 	ConfigBytes uint64
+	OwnBytes    uint64 // length of the own file, a multiple of ABI_PAGE_SIZE
+	LayersOff   uint64 // struct abi_image_layer[layer_count], by off
+	LayerCount  uint64
+}
+
+// Size in bytes and field offsets of struct abi_image_layer.
+const (
+	ImageLayerSize   = 48
+	ImageLayerOff    = 0
+	ImageLayerBytes  = 8
+	ImageLayerDigest = 16
+)
+
+// ImageLayer mirrors struct abi_image_layer.
+type ImageLayer struct {
+	Off    uint64    // page aligned; at the same place in its stretch of ABI_IMAGE_ALIGN as in its file
+	Bytes  uint64    // page multiple
+	Digest [32]uint8 // that names the file
 }
 
 // Size in bytes and field offsets of struct abi_image_extent.
@@ -74,25 +97,31 @@ type ImageExtent struct {
 
 // Size in bytes and field offsets of struct abi_image_inode.
 const (
-	ImageInodeSize       = 48
+	ImageInodeSize       = 64
 	ImageInodeMode       = 0
 	ImageInodeNlink      = 4
-	ImageInodeSizeOffset = 8
-	ImageInodeOff        = 16
-	ImageInodeMtime      = 24
-	ImageInodeLoadOff    = 32
-	ImageInodeLoadBytes  = 40
+	ImageInodeUid        = 8
+	ImageInodeGid        = 12
+	ImageInodeSizeOffset = 16
+	ImageInodeOff        = 24
+	ImageInodeMtime      = 32
+	ImageInodeLoadOff    = 40
+	ImageInodeLoadBytes  = 48
+	ImageInodeHead       = 56
 )
 
 // ImageInode mirrors struct abi_image_inode.
 type ImageInode struct {
 	Mode      uint32 // st_mode: S_IFREG, S_IFDIR or S_IFLNK and permissions
 	Nlink     uint32
+	Uid       uint32
+	Gid       uint32
 	Size      uint64 // bytes; entries for a directory
 	Off       uint64 // content; link target; for a directory index of its first dirent
 	Mtime     uint64 // seconds since 1970
 	LoadOff   uint64 // ET_DYN: its PT_LOAD segments laid out as loaded; 0 = none
 	LoadBytes uint64 // page multiple, bss included and zero
+	Head      uint64 // page multiple: so much of the content lies at load_off, where it is never
 }
 
 // Size in bytes and field offsets of struct abi_image_dirent.

@@ -18,11 +18,12 @@ import (
 type Info struct {
 	Name        string
 	Digest      Digest
-	Bytes       int64 // length of the image
+	Bytes       int64 // of the image's own file and the content of its layers
+	OwnBytes    int64 // of its own file
 	Files       int   // regular files
 	Dirs        int   // directories, the root included
 	Links       int   // symbolic links
-	LoadBytes   int64 // part of Bytes that is loaded layouts
+	LoadBytes   int64 // part of OwnBytes that is loaded layouts
 	Entry       uint64
 	KernelEnd   uint64
 	Extents     int
@@ -48,7 +49,7 @@ func Build(ctx context.Context, w io.WriterAt, spec Spec, progress func(done, to
 		return Info{}, fmt.Errorf("write image %s: %w", spec.Name, err)
 	}
 	info := Info{
-		Name: spec.Name, Digest: digest, Bytes: int64(p.header.TotalBytes),
+		Name: spec.Name, Digest: digest, Bytes: int64(p.header.OwnBytes + p.layerBytes), OwnBytes: int64(p.header.OwnBytes),
 		LoadBytes: int64(p.loadBytes), Entry: p.header.Entry, KernelEnd: p.header.KernelEnd,
 		Extents: len(p.extents), NotLoadable: p.notLoadable,
 	}
@@ -67,7 +68,8 @@ func Build(ctx context.Context, w io.WriterAt, spec Spec, progress func(done, to
 	return info, nil
 }
 
-// BuildTemporary builds an image below dir that lasts as long as it is open.
+// BuildTemporary builds an image below dir that lasts as long as it is open. Its layers, if
+// it has any, lie in dir's store of layers.
 func BuildTemporary(ctx context.Context, dir string, spec Spec, progress func(done, total int64, what string)) (*Image, error) {
 	if err := os.MkdirAll(dir, sealed.DirMode); err != nil {
 		return nil, fmt.Errorf("directory of a temporary image: %w", err)
@@ -93,7 +95,7 @@ func (p *plan) write(ctx context.Context, w io.WriterAt, progress func(done, tot
 	}
 	disk := &stretchWriter{w: io.NewOffsetWriter(w, 0), buf: make([]byte, 0, guest.ImageAlign)}
 	out := &imageWriter{w: disk, sum: sha256.New()}
-	total := p.header.TotalBytes
+	total := p.header.OwnBytes
 	for _, c := range append(tables, p.chunks...) {
 		if err := ctx.Err(); err != nil {
 			return digest, err
@@ -139,6 +141,7 @@ func (p *plan) encodeTables() ([]chunk, error) {
 		{h.DirentsOff, "directory entries", p.dirents},
 		{h.NamesOff, "names", p.names},
 		{h.ExtentsOff, "extents", p.extents},
+		{h.LayersOff, "layers", p.layers},
 	} {
 		buf, err := encode(nil, t.v)
 		if err != nil {

@@ -7,18 +7,19 @@ import (
 	"io"
 )
 
-// copyTo writes the content of a regular file.
+// copyTo writes the content of a regular file, without what its loaded layout holds.
 func (n *node) copyTo(ctx context.Context, w io.Writer) (err error) {
 	r, done, err := n.open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, done()) }()
-	for left := int64(n.size); left > 0; {
+	rest := io.NewSectionReader(r, int64(n.head), int64(n.size-n.head))
+	for left := rest.Size(); left > 0; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		got, err := io.CopyN(w, r, min(left, 1<<20))
+		got, err := io.CopyN(w, rest, min(left, 1<<20))
 		left -= got
 		if err != nil {
 			return fmt.Errorf("copy %s: %d of %d bytes left: %w", n.guest, left, n.size, err)

@@ -26,7 +26,8 @@ const (
 	maxInodes      = 1 << 20
 	maxDirents     = 1 << 20
 	maxNameBytes   = 64 << 20
-	maxExtents     = 4096
+	maxExtents     = guest.ImageExtentsMax
+	maxLayers      = guest.ImageLayersMax
 	maxConfigBytes = 1 << 20
 	maxSymlink     = guest.PageSize - 1 // PATH_MAX of Linux, without the NUL
 	maxFollow      = 40                 // MAXSYMLINKS of Linux
@@ -39,7 +40,8 @@ const maxGPA = uint64(guest.MaxGiB) << 30
 // smallAlign aligns tables, link targets and files below a page.
 const smallAlign = 16
 
-// Digest is the SHA-256 of an image with the digest field itself zero.
+// Digest is the SHA-256 of an image's own file with the digest field itself zero. The file
+// names its layers by their digests, so it covers them.
 type Digest [32]byte
 
 // String returns the digest in lower-case hexadecimal, 64 characters.
@@ -50,7 +52,7 @@ type Header struct {
 	Magic       uint64
 	Version     uint32
 	ABIVersion  uint32
-	TotalBytes  uint64 // length of the file, a multiple of the page size
+	TotalBytes  uint64 // of the file and the layers, a multiple of the page size
 	Digest      Digest
 	InodesOff   uint64
 	InodeCount  uint64
@@ -66,6 +68,17 @@ type Header struct {
 	Reserved    uint32
 	ConfigOff   uint64
 	ConfigBytes uint64
+	OwnBytes    uint64 // length of the file; what lies behind it are layers
+	LayersOff   uint64
+	LayerCount  uint64
+}
+
+// LayerRef is struct abi_image_layer: where the content of a layer, its file from the
+// second page on, lies in the image.
+type LayerRef struct {
+	Off    uint64 // at the same place in its stretch of 2 MiB as in the layer's file
+	Bytes  uint64 // page multiple
+	Digest layer.Digest
 }
 
 // Extent is struct abi_image_extent: bytes of the image at Off appear at
@@ -81,11 +94,13 @@ type Extent struct {
 type Inode struct {
 	Mode      uint32 // Linux st_mode
 	Nlink     uint32
+	UID, GID  uint32
 	Size      uint64 // bytes; entries for a directory
 	Off       uint64 // content; link target; for a directory its first dirent's index
 	Mtime     uint64 // seconds since 1970
 	LoadOff   uint64 // ET_DYN as loaded, page aligned; 0 = none
 	LoadBytes uint64 // page multiple
+	Head      uint64 // page multiple: so much of the content lies at LoadOff, and only what follows at Off
 }
 
 // IsDir reports whether the inode is a directory.

@@ -41,7 +41,11 @@ func build(t testing.TB, spec Spec) (string, Info) {
 	if spec.Kernel == nil {
 		spec.Kernel = testKernel()
 	}
-	path := filepath.Join(t.TempDir(), "test.img")
+	dir := t.TempDir()
+	if len(spec.Layers) > 0 { // the image finds them beside itself
+		dir = filepath.Dir(filepath.Dir(spec.Layers[0].Path()))
+	}
+	path := filepath.Join(dir, "test.img")
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +99,7 @@ func guestRAM(t testing.TB, img *Image, lo, hi uint64) []byte {
 		if e.GPA < lo || e.GPA+e.Bytes > hi {
 			t.Fatalf("extent %+v crosses [%#x, %#x)", e, lo, hi)
 		}
-		if _, err := img.File().ReadAt(ram[e.GPA-lo:e.GPA-lo+e.Bytes], int64(e.Off)); err != nil {
+		if _, err := img.content.ReadAt(ram[e.GPA-lo:e.GPA-lo+e.Bytes], int64(e.Off)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -78,7 +78,24 @@ func (m *Image) Content(e Entry) (*io.SectionReader, error) {
 	if !e.Inode.IsRegular() {
 		return nil, fmt.Errorf("image %s: %s is not a regular file", m.config.Name, e.Path)
 	}
-	return io.NewSectionReader(m.content, int64(e.Inode.Off), int64(e.Inode.Size)), nil
+	return io.NewSectionReader(regular{m.content, &e.Inode}, 0, int64(e.Inode.Size)), nil
+}
+
+// regular reads a regular file, of which a part may lie in its loaded layout.
+type regular struct {
+	image io.ReaderAt
+	inode *Inode
+}
+
+func (f regular) ReadAt(p []byte, off int64) (n int, err error) {
+	if head := int64(f.inode.Head); off < head {
+		n, err = f.image.ReadAt(p[:min(int64(len(p)), head-off)], int64(f.inode.LoadOff)+off)
+		if err != nil || n == len(p) {
+			return n, err
+		}
+	}
+	more, err := f.image.ReadAt(p[n:], int64(f.inode.Off)+off+int64(n)-int64(f.inode.Head))
+	return n + more, err
 }
 
 // Loaded reads the loaded layout of an ET_DYN object.

@@ -154,8 +154,6 @@ func (root *node) put(e layer.Entry, made map[*layer.File]*node) error {
 		n.uid, n.gid = f.Owner()
 		if f.Target != "" {
 			n.mode, n.link, n.size = modeSymlink|0o777, f.Target, uint64(len(f.Target))
-		} else if err := n.readObject(); err != nil {
-			return err
 		}
 		made[f] = n
 	}

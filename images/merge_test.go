@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ type entries []layertest.Entry
 // stack makes layers, the lowest first.
 func stack(t testing.TB, layers ...entries) []*layer.Layer {
 	t.Helper()
-	s := layer.Store{Dir: t.TempDir()}
+	s := layer.Store{Dir: filepath.Join(t.TempDir(), layer.DirName)}
 	var out []*layer.Layer
 	for _, e := range layers {
 		h, err := s.Add(t.Context(), bytes.NewReader(layertest.Tar(t, e...)), layer.AddOptions{})

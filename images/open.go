@@ -16,7 +16,9 @@ import (
 // Image is an open, validated root image.
 type Image struct {
 	file    *os.File
-	content io.ReaderAt // the file's bytes
+	content io.ReaderAt // all of the image: the file's bytes, and the layers'
+	layers  []LayerRef
+	parts   []Part
 	path    string
 	header  Header
 	config  Config
@@ -80,6 +82,9 @@ func openFile(f *os.File, path string, o openOptions) (*Image, error) {
 			return nil, err
 		}
 	}
+	if err := img.openLayers(f, layersBeside(path), !o.skipDigest); err != nil {
+		return nil, err
+	}
 	img.file, img.path = f, path
 	return img, nil
 }
@@ -99,16 +104,17 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 	img.dirents = make([]dirent, h.DirentCount)
 	img.names = make([]byte, h.NamesBytes)
 	img.extents = make([]Extent, h.ExtentCount)
+	img.layers = make([]LayerRef, h.LayerCount)
 	for _, t := range []struct {
 		what       string
 		off, bytes uint64
 		v          any
 	}{
 		{"configuration", h.ConfigOff, h.ConfigBytes, config},
-		{"inodes", h.InodesOff, h.InodeCount * guest.ImageInodeSize, img.inodes},
 		{"directory entries", h.DirentsOff, h.DirentCount * guest.ImageDirentSize, img.dirents},
 		{"names", h.NamesOff, h.NamesBytes, img.names},
 		{"extents", h.ExtentsOff, h.ExtentCount * guest.ImageExtentSize, img.extents},
+		{"layers", h.LayersOff, h.LayerCount * guest.ImageLayerSize, img.layers},
 	} {
 		buf := make([]byte, t.bytes)
 		if err := object.ReadFull(r, buf, t.off); err != nil {
@@ -117,6 +123,17 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		if err := decode(buf, t.v); err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.what, err)
 		}
+	}
+	inodes := make([]byte, h.InodeCount*h.inodeBytes())
+	err := object.ReadFull(r, inodes, h.InodesOff)
+	if err == nil {
+		err = img.decodeInodes(inodes)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read inodes: %w", err)
+	}
+	if err := img.checkLayers(); err != nil {
+		return nil, err
 	}
 	if err := img.checkTree(); err != nil {
 		return nil, err
@@ -149,21 +166,24 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 	if err := decode(buf, h); err != nil {
 		return err
 	}
+	h.unflatten()
 	switch {
 	case n >= 8 && h.Magic != guest.ImageMagic:
 		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(guest.ImageMagic))
-	case n >= 12 && h.Version != guest.ImageVersion:
-		return fmt.Errorf("%w: version is %d, this program reads %d: build the image anew", ErrVersion, h.Version, guest.ImageVersion)
+	case n >= 12 && h.Version != guest.ImageVersion && h.Version != flatVersion:
+		return fmt.Errorf("%w: version is %d, this program reads %d and %d: build the image anew", ErrVersion, h.Version, flatVersion, guest.ImageVersion)
 	case n >= 16 && h.ABIVersion != guest.KernelVersion:
 		return fmt.Errorf("%w: its kernel library speaks version %d of the kernel contract, this monitor %d: build the image anew", ErrABI, h.ABIVersion, guest.KernelVersion)
 	case n < guest.ImageHeaderSize:
 		return fmt.Errorf("%w: %d bytes, a header has %d", ErrTruncated, size, guest.ImageHeaderSize)
 	case h.TotalBytes%guest.PageSize != 0 || h.TotalBytes < guest.PageSize || h.TotalBytes > maxGPA:
 		return fmt.Errorf("%w: length of %d bytes is not a page multiple up to %d GiB", ErrCorrupt, h.TotalBytes, guest.MaxGiB)
-	case uint64(size) < h.TotalBytes:
-		return fmt.Errorf("%w: %d of %d bytes", ErrTruncated, size, h.TotalBytes)
-	case uint64(size) > h.TotalBytes:
-		return fmt.Errorf("%w: %d bytes follow the end at %d", ErrCorrupt, uint64(size)-h.TotalBytes, h.TotalBytes)
+	case h.OwnBytes%guest.PageSize != 0 || h.OwnBytes < guest.PageSize || h.OwnBytes > h.TotalBytes:
+		return fmt.Errorf("%w: %d of %d bytes are its own", ErrCorrupt, h.OwnBytes, h.TotalBytes)
+	case uint64(size) < h.OwnBytes:
+		return fmt.Errorf("%w: %d of %d bytes", ErrTruncated, size, h.OwnBytes)
+	case uint64(size) > h.OwnBytes:
+		return fmt.Errorf("%w: %d bytes follow the end at %d", ErrCorrupt, uint64(size)-h.OwnBytes, h.OwnBytes)
 	}
 	return nil
 }
@@ -177,7 +197,7 @@ func verifyDigest(r io.ReaderAt, h *Header) error {
 	clear(head[guest.ImageHeaderDigest:])
 	sum := sha256.New()
 	sum.Write(head) // never fails, see hash.Hash
-	rest := io.NewSectionReader(r, int64(len(head)), int64(h.TotalBytes)-int64(len(head)))
+	rest := io.NewSectionReader(r, int64(len(head)), int64(h.OwnBytes)-int64(len(head)))
 	n, err := io.CopyBuffer(sum, onlyReader{rest}, make([]byte, 1<<20))
 	if err == nil && n != rest.Size() {
 		err = fmt.Errorf("%w: got %d of %d bytes", ErrTruncated, n, rest.Size())
@@ -194,9 +214,13 @@ func verifyDigest(r io.ReaderAt, h *Header) error {
 // onlyReader hides WriteTo, whose buffer would be small.
 type onlyReader struct{ io.Reader }
 
-// Close closes the file. Mappings made from File stay valid.
+// Close closes the files. Mappings made from them stay valid.
 func (m *Image) Close() error {
-	if err := m.file.Close(); err != nil {
+	var errs []error
+	for _, p := range m.parts {
+		errs = append(errs, p.File.Close()) // the first is the image's own
+	}
+	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("close image %s: %w", m.path, err)
 	}
 	return nil
@@ -205,7 +229,7 @@ func (m *Image) Close() error {
 // Path is the absolute path of the image file.
 func (m *Image) Path() string { return m.path }
 
-// File is the open image file, for mapping it. The image keeps owning it.
+// File is the image's own file. The image keeps owning it.
 func (m *Image) File() *os.File { return m.file }
 
 // Header returns the image's header.

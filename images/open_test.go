@@ -17,7 +17,7 @@ import (
 // TestSizes holds format.go to guest/abi/image.h.
 func TestSizes(t *testing.T) {
 	for name, c := range map[string][2]int{
-		"header": {binary.Size(Header{}), guest.ImageHeaderSize}, "inode": {binary.Size(Inode{}), guest.ImageInodeSize},
+		"header": {binary.Size(Header{}), guest.ImageHeaderSize}, "inode": {binary.Size(Inode{}), guest.ImageInodeSize}, "flat inode": {binary.Size(flatInode{}), flatInodeBytes},
 		"dirent": {binary.Size(dirent{}), guest.ImageDirentSize}, "extent": {binary.Size(Extent{}), guest.ImageExtentSize},
 	} {
 		if c[0] != c[1] {
@@ -161,6 +161,8 @@ func TestTables(t *testing.T) {
 		"inodes outside":      func(m *Image) { m.header.InodesOff = m.header.TotalBytes },
 		"inodes in header":    func(m *Image) { m.header.InodesOff = 0 },
 		"names unaligned":     func(m *Image) { m.header.NamesOff++ },
+		"own bytes":           func(m *Image) { m.header.OwnBytes += guest.PageSize },
+		"many layers":         func(m *Image) { m.header.LayerCount = 1 << 40 },
 		"no extent":           func(m *Image) { m.header.ExtentCount = 0 },
 		"config outside":      func(m *Image) { m.header.ConfigOff = 1<<64 - 16 },
 		"config cut":          func(m *Image) { m.header.ConfigBytes-- },
@@ -187,9 +189,12 @@ func TestTables(t *testing.T) {
 		"file mode bits":      func(m *Image) { m.inodes[file].Mode |= 1 << 20 },
 		"file outside":        func(m *Image) { m.inodes[file].Off = m.header.TotalBytes },
 		"file size":           func(m *Image) { m.inodes[file].Size = 1<<64 - 1 },
-		"file unaligned":      func(m *Image) { m.inodes[file].Off += smallAlign },
+		"file unaligned":      func(m *Image) { m.inodes[file].Off += smallAlign / 2 },
 		"file nlink":          func(m *Image) { m.inodes[file].Nlink = 2 },
 		"file time":           func(m *Image) { m.inodes[file].Mtime = 1 << 63 },
+		"head unaligned":      func(m *Image) { m.inodes[lib].Head = 1 },
+		"head too long":       func(m *Image) { m.inodes[lib].Head = m.inodes[lib].LoadBytes + m.inodes[lib].Size&^(guest.PageSize-1) },
+		"head of a link":      func(m *Image) { m.inodes[link].Head = guest.PageSize },
 		"link empty":          func(m *Image) { m.inodes[link].Size = 0 },
 		"link long":           func(m *Image) { m.inodes[link].Size = 5000 },
 		"link has layout":     func(m *Image) { m.inodes[link].LoadOff, m.inodes[link].LoadBytes = guest.PageSize, guest.PageSize },

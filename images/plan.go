@@ -2,14 +2,17 @@ package images
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"seuss/guest"
 	"seuss/images/internal/object"
+	"seuss/images/layer"
 )
 
 // chunk is a stretch of the image with content; between chunks it is zero.
@@ -29,6 +32,8 @@ type plan struct {
 	dirents     []dirent
 	names       []byte
 	extents     []Extent
+	layers      []LayerRef
+	layerBytes  uint64
 	config      []byte
 	chunks      []chunk // in file order
 	end         uint64  // behind the last chunk
@@ -40,6 +45,9 @@ type plan struct {
 // newPlan settles the layout of an image for a Spec.
 func newPlan(spec *Spec) (*plan, error) {
 	cfg := spec.config()
+	if len(spec.Layers) > 0 && !cfg.DirectCalls {
+		return nil, errors.New("system calls of shared objects in layers are direct: an image without direct calls cannot have layers")
+	}
 	p := &plan{directCalls: cfg.DirectCalls}
 	var err error
 	if p.config, err = encodeConfig(cfg); err != nil {
@@ -82,6 +90,9 @@ func newPlan(spec *Spec) (*plan, error) {
 	h.DirentsOff = p.reserve(h.DirentCount*guest.ImageDirentSize, smallAlign)
 	h.NamesOff = p.reserve(h.NamesBytes, smallAlign)
 	h.ExtentsOff = p.reserve(h.ExtentCount*guest.ImageExtentSize, smallAlign)
+	used := p.usedLayers(spec.Layers)
+	h.LayerCount = uint64(len(used))
+	h.LayersOff = p.reserve(h.LayerCount*guest.ImageLayerSize, smallAlign)
 
 	p.placeSmall()
 	kr := bytes.NewReader(spec.Kernel)
@@ -94,15 +105,20 @@ func newPlan(spec *Spec) (*plan, error) {
 		return nil, err
 	}
 	for _, run := range programRuns {
-		if run.shared {
-			p.extents = append(p.extents, Extent{run.gpa, program.off + run.fileOff, run.bytes})
-		} else {
+		if !run.shared {
 			p.addCopy(run, program.guest, program.open)
 		}
 	}
-	h.TotalBytes = pageCeil(p.end)
+	h.OwnBytes = pageCeil(p.end)
+	p.placeLayers(used)
+	for _, run := range programRuns {
+		if run.shared {
+			p.extents = append(p.extents, Extent{run.gpa, program.off + run.fileOff, run.bytes})
+		}
+	}
+	slices.SortFunc(p.extents, func(a, b Extent) int { return cmp.Compare(a.GPA, b.GPA) })
 	if ram := alignUp(cfg.MemoryBytes, guest.ImageAlign); h.TotalBytes > maxGPA-ram {
-		return nil, fmt.Errorf("image %s: %d bytes of memory and %d bytes of image exceed %d GiB", cfg.Name, cfg.MemoryBytes, h.TotalBytes, guest.MaxGiB)
+		return nil, fmt.Errorf("image %s: %d bytes of memory and %d bytes of image exceed %d GiB: ask for less memory, or take a smaller root file system", cfg.Name, cfg.MemoryBytes, h.TotalBytes, guest.MaxGiB)
 	}
 	p.fillInodes()
 	return p, nil
@@ -120,6 +136,11 @@ func planProgram(root *node, cfg *Config) (*node, []placement, error) {
 	n, err := root.resolve(cfg.Program)
 	if err != nil {
 		return fail(err)
+	}
+	if n.stored != nil && n.link == "" {
+		if err := n.readObject(); err != nil {
+			return fail(err)
+		}
 	}
 	switch {
 	case n.mode&modeTypeMask != modeRegular:
@@ -198,7 +219,7 @@ func (p *plan) add(size, align uint64, what string, write func(context.Context, 
 func (p *plan) placeSmall() {
 	for _, n := range p.nodes {
 		switch {
-		case n.isDir() || n.size == 0 || n.size >= guest.PageSize || n.aligned:
+		case n.isDir() || n.size == 0 || n.inLayer() || n.size >= guest.PageSize && n.link == "" || n.aligned:
 		case n.link != "":
 			n.off = p.add(n.size, smallAlign, n.guest, func(_ context.Context, w io.Writer) error {
 				_, err := io.WriteString(w, n.link)
@@ -215,36 +236,30 @@ func (p *plan) placeSmall() {
 // loaded layout right behind, so that the two are close on disk.
 func (p *plan) placeLarge() error {
 	for _, n := range p.nodes {
-		if n.mode&modeTypeMask != modeRegular {
+		if n.mode&modeTypeMask != modeRegular || n.inLayer() {
 			continue
 		}
 		if n.size > maxGPA || p.end > maxGPA {
 			return fmt.Errorf("the files up to %s take more than %d GiB", n.guest, guest.MaxGiB)
 		}
-		if n.size >= guest.PageSize || n.aligned {
+		if n.objectErr != nil {
+			p.notLoadable = append(p.notLoadable, n.guest)
+		}
+		if n.object != nil && n.object.Type == elf.ET_DYN {
+			if err := p.planLayout(n); err != nil {
+				return err
+			}
+		}
+		if (n.size >= guest.PageSize || n.aligned) && n.size > n.head {
 			if n.congruent != 0 {
 				p.end = pageCeil(p.end)
 				p.end += (n.congruent - p.end) % guest.ImageAlign
 			}
-			n.off = p.add(n.size, guest.PageSize, n.guest, n.copyTo)
+			n.off = p.add(n.size-n.head, guest.PageSize, n.guest, n.copyTo)
 			p.end = pageCeil(p.end)
 		}
-		if n.objectErr != nil {
-			p.notLoadable = append(p.notLoadable, n.guest)
-		}
-		if n.object == nil || n.object.Type != elf.ET_DYN {
+		if n.loadBytes == 0 {
 			continue
-		}
-		var err error
-		if n.loadBytes, err = n.object.LoadBytes(); err != nil {
-			p.notLoadable = append(p.notLoadable, n.guest)
-			continue
-		}
-		if p.directCalls {
-			if err := n.planDirect(); err != nil {
-				return err
-			}
-			n.loadBytes += n.direct.Bytes
 		}
 		if data := n.object.DataOffset(); data >= apartBytes {
 			p.end = pageCeil(p.end)
@@ -254,6 +269,71 @@ func (p *plan) placeLarge() error {
 		p.loadBytes += n.loadBytes
 	}
 	return nil
+}
+
+// planLayout settles how large the loaded layout of an object is, and how much of it is the
+// file's own bytes.
+func (p *plan) planLayout(n *node) (err error) {
+	if n.loadBytes, err = n.object.LoadBytes(); err != nil {
+		n.loadBytes = 0
+		p.notLoadable = append(p.notLoadable, n.guest)
+		return nil
+	}
+	n.head = n.object.Head()
+	if p.directCalls {
+		if err := n.planDirect(); err != nil {
+			return err
+		}
+		n.loadBytes += n.direct.Bytes
+		n.head = min(n.head, pageFloor(n.direct.First()))
+	}
+	return nil
+}
+
+// usedLayers are the layers that files of the tree lie in.
+func (p *plan) usedLayers(layers []*layer.Layer) []*layer.Layer {
+	used := map[*layer.Layer]bool{}
+	for _, n := range p.nodes {
+		if n.inLayer() && n.size > 0 {
+			used[n.stored.Layer()] = true
+		}
+	}
+	var out []*layer.Layer
+	for _, l := range layers {
+		if used[l] {
+			out = append(out, l)
+			delete(used, l) // one may be there twice
+		}
+	}
+	return out
+}
+
+// placeLayers puts the layers behind the image's own file, each at the same place in its
+// stretch of 2 MiB as in its file, and notes where their files are then.
+func (p *plan) placeLayers(layers []*layer.Layer) {
+	base := map[*layer.Layer]uint64{}
+	end := p.header.OwnBytes
+	for _, l := range layers {
+		h := l.Header()
+		base[l] = alignUp(end, guest.ImageAlign)
+		ref := LayerRef{base[l] + guest.PageSize, h.ContentEnd - guest.PageSize, h.Digest}
+		p.layers = append(p.layers, ref)
+		p.layerBytes += ref.Bytes
+		end = ref.Off + ref.Bytes
+	}
+	p.header.TotalBytes = end
+	for _, n := range p.nodes {
+		if !n.inLayer() || n.size == 0 {
+			continue
+		}
+		from := base[n.stored.Layer()]
+		if layout, ok := n.stored.Loaded(); ok {
+			n.loadOff, n.loadBytes, n.head = from+layout.Off, layout.Bytes, layout.Head
+		}
+		if n.size > n.head {
+			n.off = from + n.stored.Off()
+		}
+	}
 }
 
 // apartBytes is the least text of a library whose data begins a stretch of 2 MiB. The
@@ -283,7 +363,7 @@ func (p *plan) addCopy(run placement, what string, open func() (content, func() 
 func (p *plan) fillInodes() {
 	p.inodes = make([]Inode, len(p.nodes))
 	for i, n := range p.nodes {
-		out := Inode{Mode: n.mode, Nlink: n.nlink, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
+		out := Inode{Mode: n.mode, Nlink: n.nlink, UID: n.uid, GID: n.gid, Size: n.size, Off: n.off, Mtime: uint64(n.mtime)}
 		if n.isDir() {
 			out.Size, out.Nlink = uint64(len(n.children)), 2
 			for _, c := range n.children {
@@ -293,7 +373,7 @@ func (p *plan) fillInodes() {
 			}
 		}
 		if n.loadOff != 0 {
-			out.LoadOff, out.LoadBytes = n.loadOff, n.loadBytes
+			out.LoadOff, out.LoadBytes, out.Head = n.loadOff, n.loadBytes, n.head
 		}
 		p.inodes[i] = out
 	}

@@ -48,7 +48,8 @@ type Stored struct {
 	Tags    []string // names that lead to it now, sorted
 	Digest  string   // hexadecimal
 	Path    string
-	Bytes   int64
+	Bytes   int64 // of its own file
+	Layers  []LayerRef
 	Program string    // guest path
 	Created time.Time // modification time of the file
 	Err     error     // why the image cannot be opened, and Name is empty
@@ -57,6 +58,9 @@ type Stored struct {
 // AddOptions are what Add can do besides.
 type AddOptions struct {
 	Progress func(done, total int64, what string) // may be nil, see Build
+	// Layered makes a layer of the Spec's files, above its others, in place of storing them
+	// in the image: images that hold the same files have it in common.
+	Layered bool
 	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
 	// failed. An image that fails is not added.
 	Try func(ctx context.Context, img *Image, argv []string) error
@@ -87,6 +91,14 @@ func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 }
 
 func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
+	if opts.Layered {
+		l, err := addFiles(ctx, s.Layers(), spec.Files)
+		if err != nil {
+			return Info{}, err
+		}
+		defer l.Close()
+		spec.Layers, spec.Files = append(slices.Clone(spec.Layers), l), nil
+	}
 	p, err := files.New(s.Dir)
 	if err != nil {
 		return Info{}, err
@@ -110,8 +122,11 @@ func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 	if err := p.Seal(); err != nil {
 		return Info{}, err
 	}
-	return info, p.Publish(filepath.Join(s.Dir, info.Digest.String()+guest.ImageSuffix))
+	return info, p.Publish(s.Path(info.Digest))
 }
+
+// Path is where an image is, or would be.
+func (s Store) Path(d Digest) string { return filepath.Join(s.Dir, d.String()+guest.ImageSuffix) }
 
 // TagNew points the tag of a name at an image that is in the store, if there is no
 // tag of that name, and reports whether it did.
@@ -215,7 +230,7 @@ func (i *Stored) describe() {
 	if got := img.Digest().String(); got != i.Digest {
 		i.Err = fmt.Errorf("image %s: %w: its header says digest %s", i.Path, ErrCorrupt, got)
 	} else {
-		i.Name, i.Program = img.Config().Name, img.Config().Program
+		i.Name, i.Program, i.Layers = img.Config().Name, img.Config().Program, img.Layers()
 	}
 	i.Err = errors.Join(i.Err, img.Close())
 }
@@ -291,7 +306,8 @@ func (s Store) Find(ref string) (string, error) {
 	return "", fmt.Errorf("image %q: %w: %d digests begin so", ref, ErrAmbiguous, len(found))
 }
 
-// Remove removes an image, found as by Find, and every tag that leads to it.
+// Remove removes an image, found as by Find, every tag that leads to it, and the layers that
+// no other image has, but for those that were used within a day.
 // Machines that run from the image keep their mapping of it.
 func (s Store) Remove(ref string) error {
 	path, err := s.Find(ref)
@@ -325,5 +341,6 @@ func (s Store) Remove(ref string) error {
 	if err := files.SyncDir(s.Dir); err != nil {
 		return fmt.Errorf("remove image %q: sync directory %s: %w", ref, s.Dir, err)
 	}
+	_, _ = s.CollectLayers(0) // a service that may fail: who prunes is told
 	return nil
 }

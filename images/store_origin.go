@@ -62,15 +62,18 @@ func (s Store) SetOrigin(o Origin) error {
 }
 
 // FindOrigin returns the path of the image that was built with a key, and its record.
-// ErrNotFound if there is none by now.
+// ErrNotFound if there is none by now, or a layer of it is missing: it is built anew then.
 func (s Store) FindOrigin(key string) (string, Origin, error) {
 	o, err := readOrigin(s.originPath(key))
 	if err != nil {
 		return "", Origin{}, err
 	}
 	path := filepath.Join(s.Dir, o.Image+guest.ImageSuffix)
-	if _, err := os.Stat(path); err != nil || o.Key != key {
+	if o.Key != key {
 		return "", Origin{}, fmt.Errorf("image %.12s: %w in %s", o.Image, ErrNotFound, s.Dir)
+	}
+	if err := s.complete(path); err != nil {
+		return "", Origin{}, fmt.Errorf("image %.12s in %s: %w", o.Image, s.Dir, err)
 	}
 	return path, o, nil
 }

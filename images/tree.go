@@ -53,8 +53,12 @@ type node struct {
 
 	// Loaded layout of an ET_DYN object, 0 = none.
 	loadOff, loadBytes uint64
+	head               uint64 // so much of the content lies at loadOff
 	direct             direct.Plan
 }
+
+// inLayer reports whether the content of a regular file lies in a layer.
+func (n *node) inLayer() bool { return n.stored != nil && n.mode&modeTypeMask == modeRegular }
 
 func (n *node) isDir() bool { return n.mode&modeTypeMask == modeDir }
 

@@ -3,6 +3,7 @@ package images
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"seuss/guest"
 )
@@ -20,17 +21,18 @@ func (h *Header) check() error {
 		off, count, size uint64
 		atLeast, atMost  uint64
 	}{
-		{"inodes", h.InodesOff, h.InodeCount, guest.ImageInodeSize, 1, maxInodes},
+		{"inodes", h.InodesOff, h.InodeCount, h.inodeBytes(), 1, maxInodes},
 		{"directory entries", h.DirentsOff, h.DirentCount, guest.ImageDirentSize, 0, maxDirents},
 		{"names", h.NamesOff, h.NamesBytes, 1, 0, maxNameBytes},
 		{"extents", h.ExtentsOff, h.ExtentCount, guest.ImageExtentSize, 1, maxExtents},
 		{"configuration", h.ConfigOff, h.ConfigBytes, 1, 2, maxConfigBytes},
+		{"layers", h.LayersOff, h.LayerCount, guest.ImageLayerSize, 0, maxLayers},
 	} {
 		if t.count < t.atLeast || t.count > t.atMost {
 			return corrupt("%d %s, want %d to %d", t.count, t.what, t.atLeast, t.atMost)
 		}
-		if t.off%smallAlign != 0 || !h.inside(t.off, t.count*t.size) {
-			return corrupt("%s at %#x with %#x bytes, the file has %#x", t.what, t.off, t.count*t.size, h.TotalBytes)
+		if t.off%smallAlign != 0 || !h.inside(t.off, t.count*t.size) || t.off+t.count*t.size > h.OwnBytes {
+			return corrupt("%s at %#x with %#x bytes, the file has %#x", t.what, t.off, t.count*t.size, h.OwnBytes)
 		}
 	}
 	if h.KernelEnd%guest.PageSize != 0 || h.KernelEnd <= guest.KernelGPA || h.KernelEnd > guest.ProgramGPA {
@@ -119,17 +121,16 @@ func (m *Image) checkInode(i int) error {
 			return corrupt("link inode %d has its target at %#x with %#x bytes", i, n.Off, n.Size)
 		}
 	case n.IsRegular():
-		align := uint64(smallAlign)
-		if n.Size >= guest.PageSize {
-			align = guest.PageSize
+		if n.Head%guest.PageSize != 0 || n.Head > n.Size || n.Head > n.LoadBytes {
+			return corrupt("file inode %d of %#x bytes has %#x in its loaded layout", i, n.Size, n.Head)
 		}
-		if n.Size != 0 && (n.Off%align != 0 || !h.inside(n.Off, n.Size)) {
-			return corrupt("file inode %d has its content at %#x with %#x bytes", i, n.Off, n.Size)
+		if rest := n.Size - n.Head; rest != 0 && (n.Off%smallAlign != 0 || !h.inside(n.Off, rest)) {
+			return corrupt("file inode %d has its content at %#x with %#x bytes", i, n.Off, rest)
 		}
 	default:
 		return corrupt("inode %d has mode %#o", i, n.Mode)
 	}
-	if n.Mode&^0o177777 != 0 || n.Mtime > 1<<62 {
+	if n.Mode&^0o177777 != 0 || n.Mtime > 1<<62 || !n.IsRegular() && n.Head != 0 {
 		return corrupt("inode %d has mode %#o and time %d", i, n.Mode, n.Mtime)
 	}
 	if n.LoadOff == 0 && n.LoadBytes == 0 {
@@ -195,8 +196,8 @@ func (m *Image) checkExtents() error {
 		switch {
 		case (e.GPA|e.Off|e.Bytes)%guest.PageSize != 0 || e.Bytes == 0:
 			return corrupt("extent %d: %+v is not in pages", i, e)
-		case !h.inside(e.Off, e.Bytes):
-			return corrupt("extent %d: %+v lies outside the file of %#x bytes", i, e, h.TotalBytes)
+		case !h.inside(e.Off, e.Bytes) || !m.inOnePart(e):
+			return corrupt("extent %d: %+v lies outside the file of %#x bytes and its layers", i, e, h.OwnBytes)
 		case e.GPA >= maxGPA || e.Bytes > maxGPA-e.GPA:
 			return corrupt("extent %d: %+v ends above %d GiB", i, e, guest.MaxGiB)
 		case e.GPA < end || e.GPA < guest.KernelGPA:
@@ -209,6 +210,13 @@ func (m *Image) checkExtents() error {
 		end = e.GPA + e.Bytes
 	}
 	return nil
+}
+
+// inOnePart says whether an extent lies in the image's own file or in one layer.
+func (m *Image) inOnePart(e Extent) bool {
+	return e.Off+e.Bytes <= m.header.OwnBytes || slices.ContainsFunc(m.layers, func(l LayerRef) bool {
+		return e.Off >= l.Off && e.Off+e.Bytes <= l.Off+l.Bytes
+	})
 }
 
 // checkMemory verifies that the extents lie in RAM, and that RAM and image

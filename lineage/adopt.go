@@ -1,12 +1,15 @@
 package lineage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 
+	"seuss/images/layer"
+	"seuss/lineage/imagefile"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 	"seuss/lineage/sealed"
@@ -228,17 +231,31 @@ func (s sealer) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending,
 	if n < size {
 		return nil, fmt.Errorf("got %d of %d bytes: %w", n, size, nodefile.ErrLength)
 	}
-	if extra, err := io.ReadFull(r, make([]byte, 1)); extra > 0 {
-		return nil, fmt.Errorf("more than %d bytes: %w", size, nodefile.ErrLength)
-	} else if err != io.EOF && err != nil { // checksums at the end are checked there
-		return nil, fmt.Errorf("after %d bytes: %w", n, err)
+	if err := atEnd(r, size); err != nil {
+		return nil, err
 	}
 	return p, p.Seal()
 }
 
-// AdoptImage stores an image file of size bytes under its digest, if there is none
-// yet. check is asked about the complete file before it gets its name: the store
-// does not know how digests of images are made.
+// ImageFiles returns the files that an image consists of: its own, and those of its layers.
+// It travels as imagefile.WriteStream writes them.
+func (s Transfer) ImageFiles(digest string) ([]string, error) {
+	path := s.store.ImagePath(digest)
+	t, err := imagefile.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", digest, err)
+	}
+	paths := []string{path}
+	for _, l := range t.Layers {
+		paths = append(paths, layerStore(s.store).Path(layer.Digest(l.Digest)))
+	}
+	return paths, nil
+}
+
+// AdoptImage stores an image under its digest, if there is none yet: the stream of the files
+// that ImageFiles lists, size bytes in all, of which no more is written. Layers that are
+// there already are not stored again. check is asked about the complete image before it gets
+// its name: the store does not know how digests of images are made.
 func (s Transfer) AdoptImage(digest string, r io.Reader, size int64, check func(path string) error) error {
 	if err := s.adoptImage(digest, r, size, check); err != nil {
 		return fmt.Errorf("adopt image %s: %w", digest, err)
@@ -256,13 +273,60 @@ func (s Transfer) adoptImage(digest string, r io.Reader, size int64, check func(
 	if _, err := os.Stat(s.store.ImagePath(digest)); !errors.Is(err, fs.ErrNotExist) {
 		return err // there, or not to be known
 	}
-	p, err := sealer{s.store}.receive(s.store.path(imagesDir), r, size)
+	r, own, err := imagefile.OwnBytes(r, size)
+	if err != nil {
+		return err
+	}
+	p, err := sealer{s.store}.receive(s.store.path(imagesDir), io.LimitReader(r, own), own)
 	if err != nil {
 		return err
 	}
 	defer p.Discard()
+	if err := s.receiveLayers(p.Name(), r, size-own); err != nil {
+		return err
+	}
+	if err := atEnd(r, size); err != nil {
+		return err
+	}
 	if err := check(p.Name()); err != nil {
 		return err
 	}
 	return p.Publish(s.store.ImagePath(digest))
+}
+
+// receiveLayers reads the layers of the image whose own file is at path from the left bytes
+// of a stream.
+func (s Transfer) receiveLayers(path string, r io.Reader, left int64) error {
+	t, err := imagefile.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	for _, l := range t.Layers {
+		n, err := layerStore(s.store).Receive(context.Background(), r, layer.Digest(l.Digest), left)
+		if err != nil {
+			return err
+		}
+		padding := imagefile.Padding(n)
+		if left -= n + padding; left < 0 {
+			return fmt.Errorf("ends within layer %x: %w", l.Digest, nodefile.ErrLength)
+		}
+		if _, err := io.CopyN(io.Discard, r, padding); err != nil {
+			return nodefile.NoEOF(err)
+		}
+	}
+	if left != 0 {
+		return fmt.Errorf("%d bytes behind the last layer: %w", left, nodefile.ErrLength)
+	}
+	return nil
+}
+
+// atEnd reads to the end of a stream, where checksums are checked, of which size bytes were
+// read and no more may follow.
+func atEnd(r io.Reader, size int64) error {
+	if extra, err := io.ReadFull(r, make([]byte, 1)); extra > 0 {
+		return fmt.Errorf("more than %d bytes: %w", size, nodefile.ErrLength)
+	} else if err != io.EOF && err != nil {
+		return fmt.Errorf("after %d bytes: %w", size, err)
+	}
+	return nil
 }

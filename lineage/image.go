@@ -1,6 +1,7 @@
 package lineage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,9 @@ import (
 	"path/filepath"
 	"time"
 
+	"seuss/guest"
+	"seuss/images/layer"
+	"seuss/lineage/imagefile"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 )
@@ -133,4 +137,101 @@ func (s sealer) importImage(from, to string) error {
 		return err
 	}
 	return p.Publish(to)
+}
+
+// layerStore is where the layers of images lie.
+func layerStore(s *Store) layer.Store { return layer.Store{Dir: s.path(imagesDir, layer.DirName)} }
+
+// layerRuns maps the layers of an image, whose own file is own and whose guests have so many
+// pages, and returns where these see them.
+func (s loader) layerRuns(digest string, own *pages.Blob, guestPages uint64, verify pages.Verify) ([]pages.Run, error) {
+	t, err := imagefile.Read(own, int64(own.Pages()*guest.PageSize))
+	if err != nil {
+		return nil, fmt.Errorf("image %s: %w", digest, err)
+	}
+	var runs []pages.Run
+	for i, l := range t.Layers {
+		shown, err := t.Shown(i, guestPages)
+		if err != nil {
+			return nil, err
+		}
+		blob, err := s.openLayer(layer.Digest(l.Digest), l.Bytes/guest.PageSize, verify)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range shown {
+			runs = append(runs, pages.Run{First: r.First, Count: r.Count, Blob: blob, Page: 1 + r.Page})
+		}
+	}
+	return runs, nil
+}
+
+// openLayer maps the file of a layer: the header's page, which nobody shows, and count pages
+// of content, so that these are at the same place in their stretches of 2 MiB as guests see
+// them. All images that have the layer share one Blob: one mapping, one copy of what is
+// filled on demand.
+func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify) (*pages.Blob, error) {
+	f, err := os.Open(layerStore(s.Store).Path(d))
+	if err != nil {
+		return nil, fmt.Errorf("layer of an image: %w", err)
+	}
+	file, err := pages.FileIDOf(f)
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	blob := s.blobs.Get(file)
+	if blob != nil {
+		f.Close()
+	} else {
+		x, err := s.layerIndex(f, d)
+		if err != nil {
+			f.Close()
+			return nil, err
+		}
+		if blob, err = pages.Open(verify, s.huge, "of layer "+d.String(), f, 0, x); err != nil {
+			return nil, err
+		}
+		blob = s.blobs.Add(file, blob)
+	}
+	if blob.Pages() != 1+count {
+		return nil, fmt.Errorf("layer %v has %d pages, the image %d of it: %w", d, blob.Pages()-1, count, nodefile.ErrLength)
+	}
+	if verify == pages.VerifyEager {
+		return blob, blob.Check(0, blob.Pages())
+	}
+	return blob, nil
+}
+
+// layerIndex returns the checksums of a layer's pages. Its digest covers those of the
+// content.
+func (s loader) layerIndex(f *os.File, d layer.Digest) (*nodefile.Index, error) {
+	head := make([]byte, guest.PageSize)
+	if n, err := f.ReadAt(head, 0); n < len(head) {
+		return nil, fmt.Errorf("read the header of layer %v: got %d bytes: %w", d, n, nodefile.NoEOF(err))
+	}
+	l, err := layerStore(s.Store).Open(d)
+	if err != nil {
+		return nil, err
+	}
+	sums := append([]uint32{nodefile.Checksum(head)}, l.Sums()...)
+	return &nodefile.Index{Sums: sums, DataPages: uint64(len(sums))}, l.Close()
+}
+
+// verifyLayers compares the content of an image's layers with its digests.
+func (s Inspection) verifyLayers(image string) error {
+	t, err := imagefile.ReadFile(s.store.ImagePath(image))
+	if err != nil {
+		return err
+	}
+	for _, d := range t.Layers {
+		l, err := layerStore(s.store).Open(layer.Digest(d.Digest))
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(l.Verify(context.Background()), l.Close()); err != nil {
+			return err
+		}
+	}
+	return nil
 }

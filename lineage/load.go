@@ -263,6 +263,13 @@ func (s loader) openNode(path string, info *nodefile.Info, parent *loadedNode, b
 		}
 	}
 	runs := pages.RunsOf(x, l.blob, l.donors)
+	if info.Kind == nodefile.KindImage {
+		layers, err := s.layerRuns(info.ImageDigest, l.blob, x.GuestPages, verify)
+		if err != nil {
+			return nil, err
+		}
+		runs = append(runs, layers...)
+	}
 	l.view = base.view.With(runs).Named(info.ID)
 	return l, nil
 }

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"syscall"
 
+	"seuss/images/layer"
+	"seuss/lineage/imagefile"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 )
@@ -12,7 +15,9 @@ import (
 // Usage says what a node takes. Page figures count each stored page once, however
 // many guest pages show it, and no zero pages.
 type Usage struct {
-	FileBytes uint64 `json:"file_bytes"` // of the node file
+	// FileBytes are of the node file; of an image also of its own file, and of those of its
+	// layers that no image before it has.
+	FileBytes uint64 `json:"file_bytes"`
 	// FreedBytes are what removing this node alone frees on disk: its file, unless
 	// siblings have pages in it, and files of siblings that are gone already if nobody
 	// else has pages in them.
@@ -38,6 +43,7 @@ func (s Inspection) Stats() (map[string]Usage, error) {
 	t := accounting{
 		s: s.store, c: c, deltas: map[string]*visibility{}, size: map[string]uint64{}, out: map[string]Usage{},
 		files: map[uint64]*pages.Blob{}, users: map[*pages.Blob][]uint32{}, holders: holders(c.List()),
+		layered: map[uint64]bool{}, layerBytes: map[string]uint64{},
 	}
 	roots := c.Kind(nodefile.KindImage)
 	for _, root := range roots {
@@ -66,15 +72,17 @@ type pageOf struct {
 // that appears at a node is added to all of its subtree at once, and one that
 // disappears is taken from all of that subtree.
 type accounting struct {
-	s       *Store
-	c       Catalogue
-	deltas  map[string]*visibility
-	size    map[string]uint64        // nodes in the subtree
-	files   map[uint64]*pages.Blob   // by inode
-	users   map[*pages.Blob][]uint32 // of each page: nodes that show it
-	view    map[pageOf]uint32        // guest pages that show a page, at the node of the walk
-	holders map[uint64]int
-	out     map[string]Usage
+	s          *Store
+	c          Catalogue
+	deltas     map[string]*visibility
+	size       map[string]uint64        // nodes in the subtree
+	files      map[uint64]*pages.Blob   // by inode
+	users      map[*pages.Blob][]uint32 // of each page: nodes that show it
+	view       map[pageOf]uint32        // guest pages that show a page, at the node of the walk
+	holders    map[uint64]int
+	layered    map[uint64]bool   // inodes of layers that an image counts already
+	layerBytes map[string]uint64 // of those that it does count
+	out        map[string]Usage
 }
 
 // file returns what stands for a file of at least so many pages.
@@ -112,7 +120,43 @@ func (t *accounting) runs(n *Node) (runs []pages.Run, guestPages uint64, err err
 			donors = append(donors, t.file(stored.links[i].inode, d.Pages()))
 		}
 	}
-	return pages.RunsOf(x, t.file(stored.inode, x.OwnPages()), donors), x.GuestPages, nil
+	runs = pages.RunsOf(x, t.file(stored.inode, x.OwnPages()), donors)
+	if n.Kind == nodefile.KindImage {
+		layers, err := t.layers(n, x.GuestPages)
+		if err != nil {
+			return nil, 0, err
+		}
+		runs = append(runs, layers...)
+	}
+	return runs, x.GuestPages, nil
+}
+
+// layers says where the pages of an image's layers lie, which other images may have too.
+func (t *accounting) layers(n *Node, guestPages uint64) (runs []pages.Run, err error) {
+	tables, err := imagefile.ReadFile(t.s.ImagePath(n.ImageDigest))
+	if err != nil {
+		return nil, err
+	}
+	for i, l := range tables.Layers {
+		st, err := os.Stat(layerStore(t.s).Path(layer.Digest(l.Digest)))
+		if err != nil {
+			return nil, err
+		}
+		inode := st.Sys().(*syscall.Stat_t).Ino
+		if !t.layered[inode] {
+			t.layered[inode] = true
+			t.layerBytes[n.ID] += uint64(st.Size())
+		}
+		shown, err := tables.Shown(i, guestPages)
+		if err != nil {
+			return nil, err
+		}
+		file := t.file(inode, l.Bytes/nodefile.PageSize)
+		for _, s := range shown {
+			runs = append(runs, pages.Run{First: s.First, Count: s.Count, Blob: file, Page: s.Page})
+		}
+	}
+	return runs, nil
 }
 
 // measure fills deltas for n and all below it; view is the parent's.
@@ -191,7 +235,7 @@ func (t *accounting) divide(n *Node, resident uint64, proportional float64) {
 	u := Usage{FileBytes: n.StoredBytes(), FreedBytes: n.stored().freed(t.holders)}
 	if n.Kind == nodefile.KindImage {
 		if size, err := fileSize(t.s.ImagePath(n.ImageDigest)); err == nil {
-			u.FileBytes += size
+			u.FileBytes += size + t.layerBytes[n.ID]
 		}
 	}
 	for _, p := range d.hidden {

@@ -168,7 +168,9 @@ func (s Inspection) storedLeaves(f *os.File, h *nodefile.Header, x *nodefile.Ind
 	}
 	var blob *pages.Blob
 	if n.Kind == nodefile.KindImage {
-		blob, err = loader{s.store}.openImage(n.ImageDigest, x, pages.VerifyLazy)
+		if blob, err = (loader{s.store}).openImage(n.ImageDigest, x, pages.VerifyLazy); err == nil {
+			err = s.verifyLayers(n.ImageDigest)
+		}
 	} else {
 		var data *os.File
 		if data, err = os.Open(f.Name()); err != nil { // a blob owns its file

@@ -255,13 +255,15 @@ func (k Kept) Export(_ context.Context, ref string, tell func(step string)) (*oc
 
 // Image describes a root image.
 type Image struct {
-	Name    string    `json:"name"`
-	Tags    []string  `json:"tags"` // names that lead to it now
-	Digest  string    `json:"digest"`
-	Bytes   int64     `json:"bytes"`
-	Program string    `json:"program,omitempty"`
-	Created time.Time `json:"created"`
-	Error   string    `json:"error,omitempty"` // why it cannot be opened
+	Name     string    `json:"name"`
+	Tags     []string  `json:"tags"` // names that lead to it now
+	Digest   string    `json:"digest"`
+	Bytes    int64     `json:"bytes"`     // of its own file and its layers
+	OwnBytes int64     `json:"own_bytes"` // of its own file
+	Layers   int       `json:"layers"`
+	Program  string    `json:"program,omitempty"`
+	Created  time.Time `json:"created"`
+	Error    string    `json:"error,omitempty"` // why it cannot be opened
 }
 
 // ImagesOf lists the images of a store, the newest first.
@@ -272,7 +274,10 @@ func ImagesOf(store images.Store) ([]Image, error) {
 	}
 	list := []Image{}
 	for _, i := range stored {
-		item := Image{i.Name, i.Tags, i.Digest, i.Bytes, i.Program, i.Created, ""}
+		item := Image{i.Name, i.Tags, i.Digest, i.Bytes, i.Bytes, len(i.Layers), i.Program, i.Created, ""}
+		for _, l := range i.Layers {
+			item.Bytes += int64(l.Bytes)
+		}
 		if item.Tags == nil {
 			item.Tags = []string{}
 		}

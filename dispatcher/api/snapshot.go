@@ -17,7 +17,7 @@ import (
 type Snapshot struct {
 	lineage.Info
 	SharedBytes uint64      `json:"shared_bytes"`
-	ImageBytes  uint64      `json:"image_bytes,omitempty"` // of an image's file, which stores its pages
+	ImageBytes  uint64      `json:"image_bytes,omitempty"` // of an image's file and its layers, which store its pages
 	FileBytes   uint64      `json:"file_bytes"`            // of the node's file
 	Hits        uint64      `json:"hits"`
 	Pure        bool        `json:"pure"`
@@ -41,8 +41,12 @@ func SnapshotOf(s *lineage.Store, n *lineage.Node) *Snapshot {
 		}
 	}
 	if n.Kind == lineage.KindImage {
-		if st, err := os.Stat(s.ImagePath(n.ImageDigest)); err == nil {
-			item.ImageBytes = uint64(st.Size())
+		if paths, err := s.Transfer().ImageFiles(n.ImageDigest); err == nil {
+			for _, path := range paths {
+				if st, err := os.Stat(path); err == nil {
+					item.ImageBytes += uint64(st.Size())
+				}
+			}
 		}
 	}
 	return item

@@ -56,16 +56,18 @@ func (h *Host) openImage(name, path string) (*Image, *lineage.Node, error) {
 }
 
 // addImage makes the root node of an image whose content has been checked.
-func (h *Host) addImage(im *images.Image, path string) (*lineage.Node, error) {
-	if h.ReadOnly {
+func (host *Host) addImage(im *images.Image, path string) (*lineage.Node, error) {
+	if host.ReadOnly {
 		return nil, fmt.Errorf("it was never booted: %w", lineage.ErrReadOnly)
 	}
-	total := im.Header().TotalBytes
+	h := im.Header()
 	ramPages := im.Config().MemoryBytes / lineage.PageSize
 	var runs []lineage.ImageRun
 	for _, e := range im.Extents() {
-		runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
+		if e.Off < h.OwnBytes { // the store itself sees to what lies in layers
+			runs = append(runs, lineage.ImageRun{First: e.GPA / lineage.PageSize, Count: e.Bytes / lineage.PageSize, FilePage: e.Off / lineage.PageSize})
+		}
 	}
-	runs = append(runs, lineage.ImageRun{First: ramPages, Count: total / lineage.PageSize})
-	return h.Store.AddImage(im.Digest().String(), path, ramPages+total/lineage.PageSize, runs)
+	runs = append(runs, lineage.ImageRun{First: ramPages, Count: h.OwnBytes / lineage.PageSize})
+	return host.Store.AddImage(im.Digest().String(), path, ramPages+h.TotalBytes/lineage.PageSize, runs)
 }

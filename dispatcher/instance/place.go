@@ -2,7 +2,6 @@ package instance
 
 import (
 	"fmt"
-	"os"
 
 	"seuss/guest"
 	"seuss/images"
@@ -28,16 +27,16 @@ const (
 
 // placeImage maps an image as its lineage root would show it.
 func placeImage(mem *vmm.Memory, im *images.Image) error {
-	for _, e := range im.Extents() {
-		if err := mem.MapFile(e.GPA/lineage.PageSize, e.Bytes/lineage.PageSize, im.File(), int64(e.Off)); err != nil {
+	for _, p := range im.Mappings(uint64(mem.ImageGPA())) {
+		if err := mem.MapFile(p.GPA/lineage.PageSize, p.Bytes/lineage.PageSize, p.File, p.FileOff); err != nil {
 			return err
 		}
 	}
-	return mem.MapFile(uint64(mem.ImageGPA())/lineage.PageSize, im.Header().TotalBytes/lineage.PageSize, im.File(), 0)
+	return nil
 }
 
 // programRun is a run of guest pages that show the program's, and where they lie in
-// the image file, in pages.
+// the image, in pages.
 type programRun struct{ first, count, filePage uint64 }
 
 // programRuns are the extents of an ET_EXEC program, none for another.
@@ -115,10 +114,10 @@ func partStretches(runs []programRun) (parts []programRun, total uint64) {
 	return parts, total
 }
 
-// fileContent reads runs from an image file.
-func fileContent(f *os.File) func([]byte, programRun) error {
+// imageContent reads runs from an image.
+func imageContent(im *images.Image) func([]byte, programRun) error {
 	return func(p []byte, r programRun) error {
-		_, err := f.ReadAt(p, int64(r.filePage*lineage.PageSize))
+		_, err := im.ReadAt(p, int64(r.filePage*lineage.PageSize))
 		return err
 	}
 }

@@ -75,7 +75,7 @@ func runProgram(ctx context.Context, platform platform.Platform, p *Program) (r 
 	if err := placeImage(m.Memory(), p.Image); err != nil {
 		return nil, err
 	}
-	if _, err := placeProgram(m.Memory(), programRuns(p.Image.Extents()), fileContent(p.Image.File())); err != nil {
+	if _, err := placeProgram(m.Memory(), programRuns(p.Image.Extents()), imageContent(p.Image)); err != nil {
 		return nil, err
 	}
 	booted := time.Now()

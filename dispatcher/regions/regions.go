@@ -111,7 +111,7 @@ func (m *Map) addImage(image *images.Image, ram uint64) error {
 			}
 			m.addELF(r, base, Place{Region: Library, Object: e.Path})
 		case e.Inode.Size > 0:
-			m.add(area{start: ram + e.Inode.Off, end: ram + e.Inode.Off + e.Inode.Size, place: Place{Region: File, Object: e.Path}})
+			m.add(area{start: ram + e.Inode.Off, end: ram + e.Inode.Off + e.Inode.Size - e.Inode.Head, place: Place{Region: File, Object: e.Path}})
 		}
 		return nil
 	})

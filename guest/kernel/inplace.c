@@ -4,8 +4,8 @@
  * The image holds every shared object as loaded, before relocation: its layout.
  * Who maps an object first gets the layout itself, writes to its data there (the
  * monitor maps the image copy-on-write), and gives it back with munmap: then its
- * data is made what the file has, from the file's own content beside the layout,
- * and the next who maps the object gets the same layout. An object that is mapped
+ * data is made what the file has, from the file's own content, which begins with the
+ * layout's text and goes on beside it, and the next who maps the object gets the same layout. An object that is mapped
  * already, or whose layout has been changed where it is not data, is copied.
  *
  * Mappings of other files that are only read are the file's content in the image.
@@ -39,15 +39,27 @@ static u64 seg_end(const struct object *o, u32 i) { return o->bias + PAGE_UP(o->
 static bool loadable(const struct object *o, u32 i) { return o->ph[i].p_type == PT_LOAD && o->ph[i].p_memsz; }
 static bool overlap(u64 addr, u64 bytes, u64 start, u64 end) { return addr < end && start < addr + bytes; }
 
+/* Copies n bytes of the file, which lie within its size. */
+static void file_bytes(const struct object *o, u64 off, void *out, u64 n)
+{
+	u64 first = off < o->at.head ? MIN(n, o->at.head - off) : 0;
+	if (first)
+		memcpy(out, (const void *)(o->at.base + off), first);
+	if (first < n)
+		memcpy((u8 *)out + first, o->at.content + (off + first - o->at.head), n - first);
+}
+
 /* Reads the program headers; false: this object is not loaded in place. */
 static bool understand(struct object *o)
 {
-	const Elf64_Ehdr *e = (const void *)o->at.content;
+	const u8 *file = o->at.head ? (const u8 *)o->at.base : o->at.content;
+	const Elf64_Ehdr *e = (const void *)file;
 	u64 low = ~0ull, high = 0;
 	if (o->at.size < sizeof *e || memcmp(e->e_ident, ELFMAG, SELFMAG) || e->e_phentsize != sizeof *o->ph || e->e_phnum > SEGMENTS_MAX ||
-	    e->e_phoff % 8 || e->e_phoff > o->at.size || e->e_phnum * sizeof *o->ph > o->at.size - e->e_phoff)
+	    e->e_phoff % 8 || e->e_phoff > o->at.size || e->e_phnum * sizeof *o->ph > o->at.size - e->e_phoff ||
+	    (o->at.head && e->e_phoff + e->e_phnum * sizeof *o->ph > o->at.head))
 		return false;
-	o->ph = (const void *)(o->at.content + e->e_phoff);
+	o->ph = (const void *)(file + e->e_phoff);
 	o->phnum = e->e_phnum;
 	for (u32 i = 0; i < o->phnum; i++) {
 		const Elf64_Phdr *p = &o->ph[i];
@@ -157,10 +169,16 @@ long inplace_disown(u64 addr, u64 bytes, bool fixed)
 		if (o->at.base <= addr && addr + bytes <= o->end) {
 			if (!fixed && !o->mapped)
 				return -ENOMEM;
-			o->changed |= fixed || !is_data(o, addr, bytes);
+			bool data = is_data(o, addr, bytes);
+			if (!data && o->at.head && o->at.content) { /* these pages are the file's, too */
+				if (fs_disown_layout(o->at.base))
+					return -ENOMEM;
+				o->at.content = NULL;
+			}
+			o->changed |= fixed || !data;
 			return 0;
 		}
-		if (overlap(addr, bytes, (u64)o->at.content, (u64)o->at.content + o->at.size)) {
+		if (o->at.content && overlap(addr, bytes, (u64)o->at.content, (u64)o->at.content + o->at.size - o->at.head)) {
 			o->changed = true;
 			o->at.content = NULL;
 		}
@@ -180,7 +198,7 @@ static void fill(const struct object *o, u64 page, u8 *out)
 		u64 file_end = o->bias + o->ph[i].p_vaddr + o->ph[i].p_filesz;
 		if (page < seg_file_end(o, i)) {
 			u64 n = off < o->at.size ? MIN(o->at.size - off, PAGE_SIZE) : 0;
-			memcpy(out, o->at.content + off, n);
+			file_bytes(o, off, out, n);
 			memset(out + n, 0, PAGE_SIZE - n);
 		}
 		if (o->ph[i].p_memsz > o->ph[i].p_filesz && file_end < page + PAGE_SIZE) {

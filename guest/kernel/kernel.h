@@ -160,8 +160,9 @@ struct stat;   /* asm/stat.h */
 struct iovec_k { void *base; u64 len; }; /* struct iovec */
 struct file;
 
-/* Where the root image has a shared object as loaded, and the file's bytes. */
-struct file_layout { u64 base, bytes; const u8 *content; u64 size; };
+/* Where the root image has a shared object as loaded, and the file's bytes: of size bytes
+ * the first head at base, what follows at content. */
+struct file_layout { u64 base, bytes; const u8 *content; u64 size, head; };
 
 /* Every operation may be NULL; the comment says what the program gets then. */
 struct file_ops {
@@ -236,6 +237,8 @@ u64 fs_unmap(u64 addr, u64 bytes, bool *file);
 /* Pages of the root image are about to be written to: files whose content they are
  * get memory of their own. -ENOMEM: some are no file's, or there is no memory. */
 long fs_disown(u64 addr, u64 bytes);
+/* The same for a layout whose text is about to be written to. */
+long fs_disown_layout(u64 layout);
 void fs_unmap_all(void); /* ends all of them */
 bool fs_owns(u64 addr); /* is this address in a file's shared mapping? */
 /* Highest number of descriptors (RLIMIT_NOFILE, at most FD_MAX): 1024 until set. */

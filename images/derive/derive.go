@@ -132,7 +132,7 @@ func writeImage(t *tar.Writer, m *images.Image) error {
 	return m.Walk(func(e images.Entry) error {
 		h := &tar.Header{
 			Name: strings.TrimPrefix(e.Path, "/"), Mode: int64(e.Inode.Mode & 0o7777),
-			ModTime: time.Unix(int64(e.Inode.Mtime), 0), Format: tar.FormatPAX,
+			ModTime: time.Unix(int64(e.Inode.Mtime), 0), Format: tar.FormatPAX, Uid: int(e.Inode.UID), Gid: int(e.Inode.GID),
 		}
 		first, linked := names[e.Number]
 		switch {

@@ -329,7 +329,7 @@ func TestCollect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	h, err := s.header(all[1])
+	h, err := s.Header(all[1])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -245,6 +245,10 @@ func (l *Layer) Header() Header { return l.header }
 // Digest identifies the layer.
 func (l *Layer) Digest() Digest { return l.header.Digest }
 
+// Sums are the CRC-32C of each page of content: of the file from its second page on. Do not
+// modify them.
+func (l *Layer) Sums() []uint32 { return l.sums }
+
 // Verify reads the content and compares it with its checksums and digests. The error
 // wraps ErrCorrupt and names the first page that differs.
 func (l *Layer) Verify(ctx context.Context) error {

@@ -1,7 +1,9 @@
 package layer
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -118,6 +120,61 @@ func (s Store) publish(p *sealed.Pending, h *Header) error {
 	return files.WriteFile(filepath.Join(s.Dir, h.DiffID.String()+diffSuffix), []byte(h.Digest.String()+"\n"))
 }
 
+// Receive reads a layer's file, of at most so many bytes, from a stream that goes on behind
+// it, and returns how long it is. It is verified completely before it gets its name, and only
+// read where the store has it.
+func (s Store) Receive(ctx context.Context, r io.Reader, want Digest, most int64) (n int64, err error) {
+	n, err = s.receive(ctx, r, want, most)
+	if err != nil {
+		return n, fmt.Errorf("receive layer %v: %w", want, err)
+	}
+	return n, nil
+}
+
+func (s Store) receive(ctx context.Context, r io.Reader, want Digest, most int64) (int64, error) {
+	head := make([]byte, headerBytes)
+	if _, err := io.ReadFull(r, head); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrTruncated, err)
+	}
+	var h Header
+	// Of a file that goes on for as long as its header says.
+	if err := readHeader(bytes.NewReader(head), binary.LittleEndian.Uint64(head[16:]), &h); err != nil {
+		return 0, err
+	}
+	if h.Digest != want || h.Total > math.MaxInt64 || int64(h.Total) > most {
+		return 0, corrupt("its header says digest %v and %d bytes, of which %d are there", h.Digest, h.Total, most)
+	}
+	total := int64(h.Total)
+	rest := io.LimitReader(r, total-headerBytes)
+	path := s.Path(want)
+	if touch(path) == nil {
+		n, err := io.Copy(io.Discard, rest)
+		if err == nil && n != total-headerBytes {
+			err = ErrTruncated
+		}
+		return total, err
+	}
+	if err := os.MkdirAll(s.Dir, sealed.DirMode); err != nil {
+		return 0, fmt.Errorf("make layer store: %w", err)
+	}
+	p, err := files.New(s.Dir)
+	if err != nil {
+		return 0, err
+	}
+	defer p.Discard()
+	if n, err := io.Copy(p, io.MultiReader(bytes.NewReader(head), rest)); err != nil {
+		return 0, fmt.Errorf("after %d of %d bytes: %w", n, total, err)
+	}
+	l, err := Open(p.Name())
+	if err != nil {
+		return 0, err
+	}
+	if err := errors.Join(l.Verify(ctx), l.Close()); err != nil {
+		return 0, err
+	}
+	return total, s.publish(p, &h)
+}
+
 // touch keeps a layer from being collected for a while: an image is about to name it.
 func touch(path string) error {
 	now := time.Now()
@@ -156,7 +213,7 @@ func (s Store) Find(diffID string) (Digest, error) {
 	if err != nil {
 		return missing(err)
 	}
-	h, err := s.header(d)
+	h, err := s.Header(d)
 	if err == nil && h.DiffID != id {
 		err = fmt.Errorf("it is of diff id %v", h.DiffID)
 	}
@@ -169,8 +226,8 @@ func (s Store) Find(diffID string) (Digest, error) {
 	return d, nil
 }
 
-// header reads the header of a layer, and nothing else.
-func (s Store) header(d Digest) (h Header, err error) {
+// Header reads the header of a layer, and nothing else.
+func (s Store) Header(d Digest) (h Header, err error) {
 	f, err := os.Open(s.Path(d))
 	if err != nil {
 		return h, err
@@ -232,7 +289,7 @@ func (s Store) List() ([]Stored, error) {
 			return nil, fmt.Errorf("list layers: %w", err)
 		}
 		item := Stored{Digest: d, Disk: diskBytes(info), Used: info.ModTime()}
-		item.Header, item.Err = s.header(d)
+		item.Header, item.Err = s.Header(d)
 		if item.Err != nil {
 			item.Header = Header{}
 		}

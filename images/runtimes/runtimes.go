@@ -67,6 +67,8 @@ type Runtime struct {
 	// LayerPaths are the variables, such as PYTHONPATH, with the directories in which a
 	// version looks for what AWS Lambda's layers bring; nil: there are none.
 	LayerPaths func(version string) map[string][]string
+	// Requirements are nil where there is no installer.
+	Requirements *Requirements
 	// Findings says what the file system at root lacks, "" being the host's own; nil
 	// means that nothing has to be there.
 	Findings func(ctx context.Context, root string) []Finding

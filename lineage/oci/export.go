@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"seuss/lineage"
+	"seuss/lineage/imagefile"
 )
 
 // Bundle is a lineage as an OCI image. Close releases what it has on disk.
@@ -59,7 +60,11 @@ func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err
 	im := &image{layers: map[v1.Hash]*layer{}}
 	c := config{Schema: configSchema}
 	tell("compressing the image")
-	first, bytes, err := packImage(s.ImagePath(n.ImageDigest))
+	files, err := s.Transfer().ImageFiles(n.ImageDigest)
+	if err != nil {
+		return nil, err
+	}
+	first, bytes, err := packImage(files)
 	if err != nil {
 		return nil, err
 	}
@@ -87,33 +92,28 @@ func Export(s *lineage.Store, id string, tell func(step string)) (_ *Bundle, err
 	return b, nil
 }
 
-// packImage compresses a root image file.
-func packImage(path string) (*layer, int64, error) {
-	st, err := os.Stat(path)
+// packImage compresses the files of a root image.
+func packImage(paths []string) (*layer, int64, error) {
+	total, err := imagefile.StreamBytes(paths)
 	if err != nil {
 		return nil, 0, err
 	}
-	l := &layer{open: func() (io.ReadCloser, error) { return compressed(path) }, mediaType: ImageType}
-	return l, st.Size(), l.measure()
+	l := &layer{open: func() (io.ReadCloser, error) { return compressed(paths) }, mediaType: ImageType}
+	return l, total, l.measure()
 }
 
-// compressed reads a file through a compressor of one thread, so that the bytes, and
-// with them the digest, are the same each time and on every machine.
-func compressed(path string) (io.ReadCloser, error) {
-	in, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
+// compressed reads the files of an image through a compressor of one thread, so that the
+// bytes, and with them the digest, are the same each time and on every machine.
+func compressed(paths []string) (io.ReadCloser, error) {
 	r, w := io.Pipe()
 	z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(1<<20))
 	if err != nil {
-		return nil, errors.Join(err, in.Close())
+		return nil, err
 	}
-	go func() { // ends with the file, or when r is closed
-		defer in.Close()
-		_, err := io.Copy(z, in)
+	go func() { // ends with the files, or when r is closed
+		err := imagefile.WriteStream(z, paths)
 		if err = errors.Join(err, z.Close()); err != nil {
-			err = fmt.Errorf("compress %s: %w", path, err)
+			err = fmt.Errorf("compress %s: %w", paths[0], err)
 		}
 		w.CloseWithError(err)
 	}()

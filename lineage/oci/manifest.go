@@ -103,7 +103,7 @@ func checkCounts(b []byte) error {
 
 const configSchema = 1
 
-// imageFile is the root image's file.
+// imageFile is the root image's file, with those of its layers behind it.
 type imageFile struct {
 	Digest string `json:"digest"`
 	Bytes  int64  `json:"bytes"` // unpacked

@@ -3,6 +3,7 @@ package pages
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -173,6 +174,26 @@ func (b *Blob) Check(first, count uint64) error {
 		first += n + 1
 	}
 	return nil
+}
+
+// ReadAt implements io.ReaderAt. It gives out nothing that was not checked.
+func (b *Blob) ReadAt(p []byte, off int64) (n int, err error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read blob %s at %d: negative offset", b.name, off)
+	}
+	for n < len(p) {
+		at := uint64(off) + uint64(n)
+		page := at / nodefile.PageSize
+		if page >= b.pages {
+			return n, io.EOF
+		}
+		if err := b.Check(page, 1); err != nil {
+			return n, err
+		}
+		n += copy(p[n:], b.Bytes(page)[at%nodefile.PageSize:])
+	}
+	runtime.KeepAlive(b)
+	return n, nil
 }
 
 func (b *Blob) isChecked(page uint64) bool { return b.checked[page/64].Load()&(1<<(page%64)) != 0 }

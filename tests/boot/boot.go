@@ -8,9 +8,9 @@ package boot
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +23,9 @@ import (
 
 // outputLimit is how many bytes of output a run may make.
 const outputLimit = 16 << 20
+
+// layered makes of each image's files a layer.
+var layered = flag.Bool("layered", false, "store the files of images as layers")
 
 // Image is an image from which programs are run.
 type Image struct{ img *images.Image }
@@ -40,15 +43,15 @@ func NewWith(t testing.TB, library []byte, spec images.Spec) *Image {
 	for _, p := range []string{"/dev", "/proc", "/sys", "/tmp", "/root", "/run", "/etc"} {
 		spec.Files = addDir(spec.Files, p)
 	}
-	f, err := os.CreateTemp(t.TempDir(), "*.img")
+	store := images.Store{Dir: t.TempDir()}
+	if spec.Name == "" {
+		spec.Name = "boot"
+	}
+	info, err := store.Add(context.Background(), spec, images.AddOptions{NoTag: true, Layered: *layered})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	if _, err := images.Build(context.Background(), f, spec, nil); err != nil {
-		t.Fatal(err)
-	}
-	img, err := images.Open(f.Name(), images.SkipDigest())
+	img, err := images.Open(store.Path(info.Digest), images.SkipDigest())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,8 +121,8 @@ func (i *Image) Run(p platform.Platform, args, env []string, timeout time.Durati
 			err = cerr
 		}
 	}()
-	for _, e := range append(slices.Clone(i.img.Extents()), images.Extent{GPA: ram, Bytes: total}) {
-		if err := m.Memory().MapFile(e.GPA/guest.PageSize, e.Bytes/guest.PageSize, i.img.File(), int64(e.Off)); err != nil {
+	for _, p := range i.img.Mappings(ram) {
+		if err := m.Memory().MapFile(p.GPA/guest.PageSize, p.Bytes/guest.PageSize, p.File, p.FileOff); err != nil {
 			return res, err
 		}
 	}

@@ -23,6 +23,9 @@ import (
 // no Python to make it from (make test-nested).
 var imagesDir = flag.String("images", "", "use the image store in this directory instead of making an image")
 
+// layered makes that image of a layer.
+var layered = flag.Bool("layered", false, "store the files of the image that is made as a layer")
+
 // Slow is by what the time that functions are given is multiplied.
 var Slow = flag.Int("slow", 1, "multiply the time that functions are given by this, on machines where everything takes longer")
 
@@ -66,6 +69,6 @@ func MakeStateDir(ctx context.Context) (string, error) {
 	if err := os.MkdirAll(store.Dir, 0o755); err != nil {
 		return dir, err
 	}
-	_, err = python.Runtime.Build(ctx, store, runtimes.Options{MemoryBytes: 72 << 20, Without: []string{"numpy"}}, images.AddOptions{})
+	_, err = python.Runtime.Build(ctx, store, runtimes.Options{MemoryBytes: 72 << 20, Without: []string{"numpy"}}, images.AddOptions{Layered: *layered})
 	return dir, err
 }

@@ -149,14 +149,13 @@ long data_own(struct inode *ip, u64 keep)
 	if (!(ip->flags & INODE_BORROWED))
 		return 0;
 	keep = MIN(keep, ip->size);
-	const u8 *content = keep ? img_content(ip->lower - 1) : NULL;
-	if (keep && !content)
+	if (keep && !img_content(ip->lower - 1))
 		return -EIO;
 	long err = grow(ip, keep);
 	if (err)
 		return err;
-	if (keep)
-		memcpy(ip->file.run.mem, content, keep); /* from nothing, grow() makes one run */
+	if (keep && !img_read(ip->lower - 1, ip->file.run.mem, keep, 0)) /* from nothing, grow() makes one run */
+		return -EIO;
 	ip->flags &= (u8)~INODE_BORROWED;
 	return 0;
 }
@@ -167,10 +166,8 @@ long data_read(struct inode *ip, void *buf, u64 n, u64 pos)
 		return 0;
 	n = MIN(n, ip->size - pos);
 	if (ip->flags & INODE_BORROWED) {
-		const u8 *content = img_content(ip->lower - 1);
-		if (!content)
+		if (!img_read(ip->lower - 1, buf, n, pos))
 			return -EIO;
-		memcpy(buf, content + pos, n);
 		return (long)n;
 	}
 	u64 avail;

@@ -117,12 +117,33 @@ s64 img_lookup(u32 dir, const char *name, u32 len)
 	return -ENOENT;
 }
 
-const u8 *img_content(u32 ino)
+/* The inode, if it and its content lie in the image. */
+static const struct abi_image_inode *with_content(u32 ino)
 {
 	const struct abi_image_inode *i = img_inode(ino);
-	if (!i || (i->mode & S_IFMT) == S_IFDIR || !within(i->off, i->size, img_bytes))
+	if (!i || (i->mode & S_IFMT) == S_IFDIR || i->head > i->size || i->head % PAGE_SIZE ||
+	    !within(i->off, i->size - i->head, img_bytes) || (i->head && (i->head > i->load_bytes || !within(i->load_off, i->head, img_bytes))))
 		return NULL;
-	return img + i->off;
+	return i;
+}
+
+const u8 *img_content(u32 ino)
+{
+	const struct abi_image_inode *i = with_content(ino);
+	return i ? img + i->off : NULL;
+}
+
+bool img_read(u32 ino, void *buf, u64 n, u64 pos)
+{
+	const struct abi_image_inode *i = with_content(ino);
+	if (!i || !within(pos, n, i->size))
+		return false;
+	u64 first = pos < i->head ? MIN(n, i->head - pos) : 0;
+	if (first)
+		memcpy(buf, img + i->load_off + pos, first);
+	if (first < n)
+		memcpy((u8 *)buf + first, img + i->off + (pos + first - i->head), n - first);
+	return true;
 }
 
 /* Inodes do not name their parents: a scan over all names finds it. Needed
@@ -144,14 +165,16 @@ s64 img_parent(u32 dir, struct img_name *self)
 
 void *img_direct(u32 ino, u64 off, u64 n)
 {
-	const struct abi_image_inode *i = img_inode(ino);
-	const u8 *content = img_content(ino);
-	if (!content || n == 0 || off % PAGE_SIZE || i->off % PAGE_SIZE)
+	const struct abi_image_inode *i = with_content(ino);
+	if (!i || n == 0 || off % PAGE_SIZE || i->off % PAGE_SIZE)
 		return NULL;
-	u64 end = PAGE_UP(i->size); /* size is below 2^63: it lies in the image */
-	if (!within(off, n, end) || !within(i->off, end, img_bytes))
+	/* Of an object only what lies beside its layout: nobody else writes to that. */
+	u64 size = i->size - i->head, end = PAGE_UP(size); /* below 2^63: they lie in the image */
+	if (off < i->head || !within(off - i->head, n, end) || !within(i->off, end, img_bytes))
 		return NULL;
-	for (u64 t = i->size; t < end && off + n > i->size; t++)
+	const u8 *content = img + i->off;
+	off -= i->head;
+	for (u64 t = size; t < end && off + n > size; t++)
 		if (content[t]) /* a mapping's bytes behind the end of the file read as zero */
 			return NULL;
 	return (void *)(content + off);
@@ -159,21 +182,26 @@ void *img_direct(u32 ino, u64 off, u64 n)
 
 bool img_loaded(u32 ino, struct file_layout *out)
 {
-	const struct abi_image_inode *i = img_inode(ino);
-	const u8 *content = img_content(ino);
-	if (!content || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE ||
+	const struct abi_image_inode *i = with_content(ino);
+	if (!i || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE ||
 	    !within(i->load_off, i->load_bytes, img_bytes))
 		return false;
-	*out = (struct file_layout){(u64)img + i->load_off, i->load_bytes, content, i->size};
+	*out = (struct file_layout){(u64)img + i->load_off, i->load_bytes, img + i->off, i->size, i->head};
 	return true;
 }
 
 bool img_holds(u32 ino, u64 addr, u64 bytes, u64 *pages)
 {
-	const struct abi_image_inode *i = img_inode(ino);
-	u64 start = (u64)img_content(ino), end = start + (start ? PAGE_UP(i->size) : 0);
-	if (!start || (i->mode & S_IFMT) != S_IFREG || i->off % PAGE_SIZE || end <= addr || addr + bytes <= start)
+	const struct abi_image_inode *i = with_content(ino);
+	u64 start = i ? (u64)img + i->off : 0, end = start + (i ? PAGE_UP(i->size - i->head) : 0);
+	if (!i || (i->mode & S_IFMT) != S_IFREG || i->off % PAGE_SIZE || end <= addr || addr + bytes <= start)
 		return false;
 	*pages = (MIN(end, addr + bytes) - MAX(start, addr)) / PAGE_SIZE;
 	return true;
+}
+
+bool img_shows(u32 ino, u64 layout)
+{
+	const struct abi_image_inode *i = with_content(ino);
+	return i && i->head && (u64)img + i->load_off == layout;
 }

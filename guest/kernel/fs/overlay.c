@@ -62,6 +62,7 @@ struct inode *copy_up(struct node n)
 	ip->lower = image + 1;
 	ip->ino = image + 1;
 	ip->atime = ip->mtime = ip->ctime = i->mtime * NS_PER_SEC;
+	inode_set_owner(ip, i->uid, i->gid); /* of the 257th pair it is root */
 	ip->nlink = MAX(i->nlink, inode_is_dir(ip) ? 2u : 1u);
 	if (!inode_is_dir(ip))
 		ip->size = i->size;
@@ -146,6 +147,8 @@ void node_stat(struct node n, struct stat *st)
 			return;
 		st->st_ino = (u64)image_of(n) + 1;
 		st->st_nlink = i->nlink;
+		st->st_uid = i->uid;
+		st->st_gid = i->gid;
 		st->st_size = (s64)i->size;
 		stat_times(st, i->mtime * NS_PER_SEC, i->mtime * NS_PER_SEC, i->mtime * NS_PER_SEC);
 		break;
@@ -166,7 +169,7 @@ void node_stat(struct node n, struct stat *st)
 	}
 	if (node_is_dir(n) && node_kind(n) != NODE_PROC)
 		st->st_size = (s64)PAGE_SIZE;
-	st->st_blocks = (st->st_size + 511) / 512;
+	st->st_blocks = st->st_size / 512 + (st->st_size % 512 != 0); /* an image may say any size */
 }
 
 long node_link(struct node n, const char **text, u64 *len)

@@ -64,14 +64,14 @@ static long dir_seek(struct file *f, s64 off, int whence)
 static long image_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
 	u32 ino = image_of(file_node(f));
-	const u8 *content = img_content(ino);
-	if (!content)
+	if (!img_content(ino))
 		return -EIO;
 	u64 size = img_inode(ino)->size;
 	if (*pos >= size)
 		return 0;
 	n = MIN(n, size - *pos);
-	memcpy(buf, content + *pos, n);
+	if (!img_read(ino, buf, n, *pos))
+		return -EIO;
 	*pos += n;
 	return (long)n;
 }
@@ -183,6 +183,18 @@ long fs_disown(u64 addr, u64 bytes)
 		left -= pages;
 	}
 	return left ? -ENOMEM : 0;
+}
+
+long fs_disown_layout(u64 layout)
+{
+	for (u32 i = 0; i < img_count(); i++) {
+		if (!img_shows(i, layout))
+			continue;
+		struct inode *ip = copy_up(node_image(i));
+		if (!ip || data_own(ip, ip->size))
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 void vfs_init(const void *image, u64 bytes)

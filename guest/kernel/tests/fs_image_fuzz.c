@@ -26,7 +26,7 @@ static void inode(u32 ino)
 		CHECK(found == -ENOENT || found == -EIO || (found >= 0 && found < img_count()));
 		img_parent(ino, &name);
 	}
-	read_all(img_content(ino), img_content(ino) ? i->size : 0);
+	read_all(img_content(ino), img_content(ino) ? i->size - i->head : 0);
 	read_all(img_direct(ino, 0, i->size), i->size);
 	read_all(img_direct(ino, PAGE_SIZE, 1), 1);
 	struct file_layout at;

@@ -45,6 +45,20 @@ static void test_reads(void)
 	CHECK(img_loaded((u32)so, &at));
 	CHECK(*(u8 *)at.base == 'L' && at.bytes == 8192 && at.content == img_content((u32)so) && at.size == 8192);
 	CHECK(!img_loaded(a, &at));
+	struct abi_image_inode *object = (void *)img_inode((u32)so), before = *object;
+	u8 both[8192], *rest = (u8 *)img_content((u32)so);
+	object->head = 4096; /* its first page is the layout's, and the second lies alone */
+	CHECK(img_read((u32)so, both, 8192, 0) && both[0] == 'L' && both[4095] == 'L' && !memcmp(both + 4096, rest, 4096));
+	CHECK(img_read((u32)so, both, 2, 4095) && both[0] == 'L' && both[1] == *rest);
+	CHECK(!img_read((u32)so, both, 8192, 1) && !img_read((u32)so, both, 1, 8192));
+	CHECK(img_loaded((u32)so, &at) && at.head == 4096 && at.content == rest && at.size == 8192);
+	CHECK(img_shows((u32)so, at.base) && !img_shows((u32)so, at.base + 4096) && !img_shows(prog, at.base));
+	CHECK(!img_direct((u32)so, 0, 4096) && img_direct((u32)so, 4096, 4096) == rest);
+	object->head = 4095;
+	CHECK(!img_content((u32)so) && !img_read((u32)so, both, 1, 0) && !img_loaded((u32)so, &at));
+	object->head = 12288; /* more than there is */
+	CHECK(!img_content((u32)so) && !img_loaded((u32)so, &at));
+	*object = before;
 	u64 content = (u64)img_content(prog), pages = 0;
 	CHECK(img_holds(prog, content + 4096, 4096, &pages) && pages == 1);
 	CHECK(img_holds(prog, content - 4096, 5 * 4096, &pages) && pages == 2);
@@ -65,11 +79,11 @@ static void test_refuses(void)
 	} while (0)
 	REFUSED(h->magic ^= 1);
 	REFUSED(h->version++);
-	CHECK(strcmp(img_init(im.bytes, im.size), "it has image format version 2, this kernel library reads 1: build the image anew") == 0);
+	CHECK(strcmp(img_init(im.bytes, im.size), "it has image format version 3, this kernel library reads 2: build the image anew") == 0);
 	REFUSED(h->total_bytes = im.size + 1);
 	REFUSED(h->total_bytes = 8);
 	REFUSED(h->inode_count = 0);
-	REFUSED(h->inode_count = ~0ull / 48);
+	REFUSED(h->inode_count = ~0ull / 64);
 	REFUSED(h->inodes_off = im.size - 8);
 	REFUSED(h->inodes_off += 4);
 	REFUSED(h->dirents_off = ~7ull);
@@ -94,8 +108,11 @@ static void use_all(void)
 		if (!i)
 			continue;
 		const u8 *content = img_content(ino), *p;
-		if (content && i->size)
-			sum += content[0] + content[i->size - 1] + content[i->size / 2];
+		if (content && i->size > i->head)
+			sum += content[0] + content[i->size - i->head - 1];
+		u8 byte;
+		if (content && i->size && img_read(ino, &byte, 1, i->size - 1) && img_read(ino, &byte, 1, 0) && img_read(ino, &byte, 1, i->size / 2))
+			sum += byte;
 		for (u64 k = 0; k < 64 && img_dirent(ino, k, &name) == 1; k++)
 			for (u32 c = 0; c < name.len; c++)
 				sum += (u8)name.name[c];

@@ -31,7 +31,7 @@ var Runtime = &runtimes.Runtime{
 	AnyProgram:  true,
 	Driver:      driver, Main: "driver.js",
 	Find: find, Collect: collect,
-	Commands: commands, Inspect: inspect, LayerPaths: layerPaths,
+	Commands: commands, Inspect: inspect, LayerPaths: layerPaths, Requirements: requirements,
 	Starter: runtimes.Starter(sampleFiles, "main.js"), Samples: samples(),
 }
 

@@ -33,7 +33,7 @@ var Runtime = &runtimes.Runtime{
 	Optional: []runtimes.Part{{Name: numpyPart, Usage: "leave NumPy out although it is installed"}},
 	Driver:   driver, Main: "driver.py",
 	Find: find, Collect: collect, Findings: findings,
-	Commands: commands, Inspect: inspect, LayerPaths: layerPaths,
+	Commands: commands, Inspect: inspect, LayerPaths: layerPaths, Requirements: requirements,
 	Packages: &runtimes.Packages{Handler: "main.handler", List: listPackages, Import: importPackages, Asks: asks, Own: own},
 	Starter:  runtimes.Starter(sampleFiles, "main.py"), Samples: samples(),
 }

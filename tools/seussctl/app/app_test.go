@@ -90,7 +90,7 @@ func TestSuggestions(t *testing.T) {
 		"snapshot tre":          "tree",
 		"invok":                 "invoke",
 		"invoke x --timming":    "timings",
-		"function deploy --lay": "--lazy-args",
+		"function deploy --laz": "--lazy-args",
 	} {
 		out := command(t, t.TempDir(), "", nil, strings.Fields(args)...)
 		if out.code != api.ExitUsage || !strings.Contains(out.stderr, want) {

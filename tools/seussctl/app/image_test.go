@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -94,6 +95,24 @@ func TestImagesFromSources(t *testing.T) {
 	}
 	want(t, dir, []string{"image", "show", "old"}, "/bin/app", one, "COPY data /srv", "/srv")
 	want(t, dir, []string{"image", "history", "old"}, "COPY data /srv")
+	// A second image with the layer, and what is said of both.
+	want(t, dir, []string{"image", "build", "third", "--from", one, "--memory", "64MiB"}, "third")
+	type layers struct {
+		Bytes    int64
+		OwnBytes int64 `json:"own_bytes"`
+		Layers   []struct {
+			Digest string
+			Bytes  int64
+			Images []string
+		}
+	}
+	l := decode[layers](t, want(t, dir, []string{"--json", "image", "show", "third"}))
+	if len(l.Layers) != 1 || l.Bytes != l.OwnBytes+l.Layers[0].Bytes || !slices.Equal(l.Layers[0].Images, []string{"old"}) {
+		t.Errorf("shown %+v", l)
+	}
+	want(t, dir, []string{"image", "show", "third"}, "of which", "which old has too")
+	want(t, dir, []string{"image", "rm", "third"})
+	want(t, dir, []string{"image", "show", "old"}, l.Layers[0].Digest[:12])
 	// What has a name stays; what has none goes, with its layers.
 	want(t, dir, []string{"image", "prune", "--all"}, "removed 0 images and 0 layers")
 	want(t, dir, []string{"image", "tag", "tools", "old"})
@@ -102,6 +121,19 @@ func TestImagesFromSources(t *testing.T) {
 	refused(t, dir, api.ExitFailure, []string{"image", "show", first.Digest[:12]}, "not found")
 	if again := build("--from", one); again.Found || again.Digest != first.Digest {
 		t.Errorf("after prune: %+v, want %s anew", again, first.Digest)
+	}
+	// An image that has lost a layer is built again.
+	lost, err := filepath.Glob(filepath.Join(dir, "images", "layers", "*.layer"))
+	if err != nil || len(lost) == 0 {
+		t.Fatal(lost, err)
+	}
+	for _, path := range lost {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if again := build("tools", "--from", two); again.Found {
+		t.Errorf("without its layer: %+v", again)
 	}
 	want(t, dir, []string{"image", "rm", "tools"}, "removed image")
 	if left, err := filepath.Glob(filepath.Join(dir, "images", "*.tag")); err != nil || len(left) > 0 {

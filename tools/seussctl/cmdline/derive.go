@@ -8,23 +8,22 @@ import (
 	"seuss/images/runtimes"
 )
 
-// Derive has a function run in the image that it would run in with further layers above it,
-// the lowest first.
-func Derive(c *cli.Context, e *Env, store derive.Store, spec *dispatcher.FunctionSpec, list []derive.Layer) error {
-	image := spec.Image
-	if image == "" {
-		catalogue := runtimes.Catalogue{Store: e.Images()}
-		chosen, err := catalogue.Choose(spec.Settings.Runtime)
-		if err != nil {
-			return err
-		}
-		image = chosen
+// ImageOf returns the image that a function is going to run in, which there is.
+func ImageOf(e *Env, spec *dispatcher.FunctionSpec) (string, error) {
+	if spec.Image != "" {
+		return spec.Image, nil
 	}
+	catalogue := runtimes.Catalogue{Store: e.Images()}
+	return catalogue.Choose(spec.Settings.Runtime)
+}
+
+// Derive makes an image of another one with further layers above it, the lowest first, and
+// returns its digest.
+func Derive(c *cli.Context, e *Env, store derive.Store, image string, list []derive.Layer) (string, error) {
 	store.Progress = e.buildProgress
 	digest, err := store.Image(c.Context, image, list)
 	if err != nil {
-		return err
+		return "", err
 	}
-	spec.Image = digest
-	return e.RefreshDaemon(c.Context)
+	return digest, e.RefreshDaemon(c.Context)
 }

@@ -11,7 +11,6 @@ import (
 
 	"seuss/guest"
 	"seuss/images"
-	"seuss/images/layer"
 	"seuss/lineage"
 )
 
@@ -106,7 +105,7 @@ type Pruned struct {
 
 // PruneImages removes the images that have no name and that neither functions nor
 // snapshots need, of those that only names, if it is not nil; all, even those of the last
-// hour. Then it removes the layers that no image was made of.
+// hour. Then it removes the layers that no image is made of.
 func PruneImages(ctx context.Context, e *Env, only func(digest string) bool, all bool) (Pruned, error) {
 	done := Pruned{Images: []string{}}
 	uses, err := ImageUses(ctx, e)
@@ -117,7 +116,6 @@ func PruneImages(ctx context.Context, e *Env, only func(digest string) bool, all
 	if err != nil {
 		return done, err
 	}
-	made := map[string]bool{} // diff ids of what stays
 	for _, i := range list {
 		u, used := uses[i.Digest]
 		unneeded := len(i.Tags) == 0 && !(used && u.Snapshots+len(u.Functions) > 0) && (only == nil || only(i.Digest)) && (all || time.Since(i.Created) >= unusedAge)
@@ -126,35 +124,17 @@ func PruneImages(ctx context.Context, e *Env, only func(digest string) bool, all
 				return done, err
 			}
 			done.Images, done.Bytes = append(done.Images, i.Digest), done.Bytes+i.Bytes
-			continue
-		}
-		c, ok := e.ImageConfig(i.Digest)
-		if !ok {
-			return done, nil // it may need any layer
-		}
-		if c.Container != nil {
-			for _, l := range c.Container.Layers {
-				made[l.DiffID] = true
-			}
 		}
 	}
-	return done, pruneLayers(e, made, all, &done)
+	return done, pruneLayers(e, all, &done)
 }
 
-func pruneLayers(e *Env, made map[string]bool, all bool, done *Pruned) error {
-	stored, err := layers(e).List()
-	if err != nil {
-		return err
-	}
-	used := map[layer.Digest]bool{}
-	for _, l := range stored {
-		used[l.Digest] = l.Err == nil && made["sha256:"+l.Header.DiffID.String()]
-	}
+func pruneLayers(e *Env, all bool, done *Pruned) error {
 	var age time.Duration // the store's own: somebody may fetch an image for hours
 	if all {
 		age = time.Nanosecond
 	}
-	gone, err := layers(e).Collect(used, age)
+	gone, err := e.Images().CollectLayers(age)
 	for _, l := range gone {
 		done.Layers, done.Bytes = done.Layers+1, done.Bytes+l.Disk
 	}

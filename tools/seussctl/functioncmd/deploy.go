@@ -35,6 +35,12 @@ bin for programs. They lie in an image that is made of the function's, once for 
 have the same. Code is limited as Lambda's: archives have at most 50 MiB, code and layers
 250 MiB unpacked.
 
+With --requirements the packages that a requirements.txt or a package.json asks for are
+installed by this machine's pip or npm, for the version that the image has, from the index
+that they are configured for or from --find-links. Nothing of what they fetch is run: pip
+takes wheels only, npm runs no scripts unless --allow-scripts says so. Each package is a
+layer, once for all that have the same files.
+
 With --watch the command goes on until it is interrupted: whenever a file of PATH has
 changed, the function is deployed again and a line says so. Code that cannot be read or
 does not load leaves the function as it is, and a line says why.
@@ -49,6 +55,7 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy table table.py --lazy-args",
 			"seussctl function deploy report ./report --watch",
 			"seussctl function deploy report ./report --layer numbers.zip --layer ./fonts",
+			"seussctl function deploy chart chart.py --requirements requirements.txt",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
 			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
@@ -65,7 +72,7 @@ list and its host ports where none are named. See also function update.`,
 			if c.Bool("watch") {
 				return watchAndDeploy(c, e, spec)
 			}
-			return deploy(e, c, spec)
+			return deploy(e, c, spec, &required{})
 		},
 	})
 }
@@ -113,12 +120,14 @@ func readEnvironment(c *cli.Context) (map[string]string, error) {
 	return variables, nil
 }
 
-func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec) error {
+func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec, packages *required) error {
 	if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
 		return err
 	}
-	if err := addLayers(c, e, &spec); err != nil {
-		return err
+	if needsImage(c, &spec) {
+		if err := packages.addLayers(c, e, &spec); err != nil {
+			return err
+		}
 	}
 	return e.WithEngine(dispatcher.Options{}, func(d cmdline.Service) error {
 		node, err := d.Deploy(c.Context, spec)

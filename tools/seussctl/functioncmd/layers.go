@@ -2,8 +2,10 @@ package functioncmd
 
 import (
 	"archive/tar"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -28,25 +30,56 @@ const (
 const mostSent = 32 << 20
 
 func layerFlags() []cli.Flag {
-	return []cli.Flag{
+	return append([]cli.Flag{
 		&cli.StringSliceFlag{Name: "layer", Usage: "directory or .zip at `PATH` to have below /opt, as AWS Lambda's layers; may be repeated, later ones lie above"},
-	}
+	}, cmdline.RequirementFlags()...)
 }
 
-// addLayers has a function run in an image that has its layers above its own.
-func addLayers(c *cli.Context, e *cmdline.Env, spec *dispatcher.FunctionSpec) error {
-	paths := c.StringSlice("layer")
-	large := codeBytes(spec) > mostSent
-	if len(paths) == 0 && !large {
-		return nil
+// required is what a file of requirements led to: with --watch it is installed again when
+// the file changes, not at every deployment.
+type required struct {
+	of    [sha256.Size]byte
+	image string
+	list  []derive.Layer
+}
+
+func (r *required) layers(c *cli.Context, e *cmdline.Env, store derive.Store, image string, spec *dispatcher.FunctionSpec) ([]derive.Layer, error) {
+	text, err := os.ReadFile(c.String("requirements"))
+	if err != nil && c.IsSet("requirements") {
+		return nil, fmt.Errorf("--requirements: %w", err)
 	}
+	sum := sha256.Sum256(text)
+	if r.image == image && r.of == sum {
+		return r.list, nil
+	}
+	ask, err := runtimes.ParseAsk(spec.Settings.Runtime)
+	if err != nil {
+		return nil, err
+	}
+	list, err := cmdline.Required(c, e, store, image, ask)
+	if err == nil {
+		*r = required{sum, image, list}
+	}
+	return list, err
+}
+
+// addLayers has a function run in an image that has its packages and layers above its own.
+func (r *required) addLayers(c *cli.Context, e *cmdline.Env, spec *dispatcher.FunctionSpec) error {
+	paths := c.StringSlice("layer")
 	if len(paths) > bundle.MaxLayers {
 		return cmdline.Usagef(c.Command.HelpName, "--layer: %d layers, at most %d are allowed", len(paths), bundle.MaxLayers)
 	}
+	image, err := cmdline.ImageOf(e, spec)
+	if err != nil {
+		return err
+	}
 	store := derive.Store{Images: e.Images()}
 	defer e.Progress.Clear()
+	list, err := r.layers(c, e, store, image, spec)
+	if err != nil {
+		return err
+	}
 	left := bundle.MaxUnpacked - codeBytes(spec)
-	var list []derive.Layer
 	for _, p := range paths {
 		e.Progress.Step("reading layer "+filepath.Base(p), -1)
 		l, err := readLayer(c, store, p, left)
@@ -56,14 +89,27 @@ func addLayers(c *cli.Context, e *cmdline.Env, spec *dispatcher.FunctionSpec) er
 		left -= l.Bytes
 		list = append(list, l)
 	}
-	if large {
+	if codeBytes(spec) > mostSent {
 		l, err := codeLayer(c, store, spec)
 		if err != nil {
 			return err
 		}
 		list = append(list, l)
 	}
-	return cmdline.Derive(c, e, store, spec, list)
+	if len(list) > 0 {
+		spec.Image, err = cmdline.Derive(c, e, store, image, list)
+	}
+	return err
+}
+
+// needsImage reports whether a function brings more than what its image has.
+func needsImage(c *cli.Context, spec *dispatcher.FunctionSpec) bool {
+	for _, name := range []string{"layer", "requirements", "find-links", "allow-scripts"} {
+		if c.IsSet(name) {
+			return true
+		}
+	}
+	return codeBytes(spec) > mostSent
 }
 
 func codeBytes(spec *dispatcher.FunctionSpec) (n int64) {

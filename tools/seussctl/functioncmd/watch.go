@@ -25,10 +25,11 @@ func watchAndDeploy(c *cli.Context, e *cmdline.Env, spec dispatcher.FunctionSpec
 	}
 	defer func() { err = errors.Join(err, w.Close()) }()
 	var last [sha256.Size]byte
+	packages := &required{}
 	for {
 		if spec.Name != "" && codeDigest(&spec) != last {
 			last = codeDigest(&spec)
-			err := deploy(e, c, spec)
+			err := deploy(e, c, spec, packages)
 			if c.Context.Err() != nil {
 				return nil
 			}

@@ -11,6 +11,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"seuss/images"
+	"seuss/images/derive"
 	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
 )
@@ -42,6 +43,9 @@ until it is removed; snapshots belong to the image that they were taken from.
 At the end a guest imports what the image was asked to hold; if it cannot, there
 is no new image, and the error names what is lacking.
 
+With --requirements the image also holds the packages that a requirements.txt or a
+package.json asks for; see function deploy.
+
 With --warm-up-code the image carries a function that is loaded and invoked on
 the --warm-up events when the image boots, before its base snapshot is taken:
 what it imports, compiles and builds at first use is then in the base, for every
@@ -52,6 +56,7 @@ boot, and says why.`,
 			"seussctl image build --runtime node",
 			"seussctl image build tools --from docker://registry.example.com/team/tools:3",
 			"seussctl image build science --package python3-pandas,python3-scipy",
+			"seussctl image build charts --requirements requirements.txt",
 			"seussctl image build shell --from debian:dash,coreutils",
 			"seussctl image build --runtime node --name node22 --program /opt/node-22/bin/node",
 			"seussctl image build --name python-small --memory 128MiB --no-numpy",
@@ -65,7 +70,7 @@ boot, and says why.`,
 			&cli.StringFlag{Name: "program", Usage: "`PATH` of the Node.js or Lua to take (default: node, lua5.4 in /usr/bin, else in /usr/local/bin)"},
 			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
-		}, partFlags(), cmdline.SourceFlags(), []cli.Flag{
+		}, partFlags(), cmdline.SourceFlags(), cmdline.RequirementFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "warm-up-code", Usage: "`PATH` of a function (file, directory or zip) to run before the base snapshot is taken"},
 			&cli.StringFlag{Name: "warm-up-handler", Usage: "its `MODULE.FUNCTION` (default: the only module's \"handler\")"},
 		}, cmdline.WarmUpFlags()),
@@ -96,7 +101,7 @@ boot, and says why.`,
 			if err != nil {
 				return err
 			}
-			return printBuiltImage(e, builtImage{Name: info.Name, Digest: info.Digest.String(), Bytes: info.Bytes, Files: info.Files, NotLoadable: info.NotLoadable})
+			return install(e, c, builtImage{Name: info.Name, Digest: info.Digest.String(), Bytes: info.Bytes, Files: info.Files, NotLoadable: info.NotLoadable})
 		},
 	})
 }
@@ -109,6 +114,35 @@ type builtImage struct {
 	Files       int      `json:"files,omitempty"`
 	NotLoadable []string `json:"not_loadable,omitempty"`
 	Found       bool     `json:"found,omitempty"` // it was built from the same before
+}
+
+// install adds to an image what --requirements asks for, and prints what there is then.
+func install(e *cmdline.Env, c *cli.Context, b builtImage) error {
+	store := derive.Store{Images: e.Images()}
+	list, err := cmdline.Required(c, e, store, b.Digest, runtimes.Ask{})
+	if err != nil {
+		return err
+	}
+	if len(list) > 0 {
+		if b.Digest, err = cmdline.Derive(c, e, store, b.Digest, list); err != nil {
+			return err
+		}
+		if b.Name != "" {
+			if err := e.Images().Tag(b.Digest, b.Name); err != nil {
+				return err
+			}
+		}
+		path, err := e.Images().Find(b.Digest)
+		if err != nil {
+			return err
+		}
+		st, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		b.Bytes = st.Size()
+	}
+	return printBuiltImage(e, b)
 }
 
 func printBuiltImage(e *cmdline.Env, b builtImage) error {
@@ -188,7 +222,7 @@ func buildFrom(e *cmdline.Env, c *cli.Context, b cmdline.FromSource) error {
 	if built.Info != nil {
 		out.Files, out.NotLoadable = built.Info.Files, built.Info.NotLoadable
 	}
-	return printBuiltImage(e, out)
+	return install(e, c, out)
 }
 
 func partNames() (names []string) {

@@ -2,6 +2,7 @@ package imagecmd
 
 import (
 	"context"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -26,7 +27,7 @@ func listImages(ctx context.Context, e *cmdline.Env) error {
 	if e.JSON {
 		return e.PrintJSON(list)
 	}
-	t := cmdline.NewTable("NAME", "DIGEST", ">SIZE", "CREATED", "PROGRAM")
+	t := cmdline.NewTable("NAME", "DIGEST", ">SIZE", ">OWN", ">LAYERS", "CREATED", "PROGRAM")
 	for _, i := range list {
 		name, program := strings.Join(i.Tags, ","), i.Program
 		switch {
@@ -35,7 +36,7 @@ func listImages(ctx context.Context, e *cmdline.Env) error {
 		case name == "":
 			name = "(was " + i.Name + ")" // a newer image has the name now
 		}
-		t.Row(name, cmdline.Short(i.Digest), cmdline.FormatBytes(uint64(i.Bytes)), cmdline.FormatTime(i.Created), program)
+		t.Row(name, cmdline.Short(i.Digest), cmdline.FormatBytes(uint64(i.Bytes)), cmdline.FormatBytes(uint64(i.OwnBytes)), strconv.Itoa(i.Layers), cmdline.FormatTime(i.Created), program)
 	}
 	return t.Print(e.Stdout)
 }

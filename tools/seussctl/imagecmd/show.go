@@ -19,13 +19,15 @@ import (
 
 // shownImage is all that is known of an image.
 type shownImage struct {
-	Digest  string           `json:"digest"`
-	Tags    []string         `json:"tags"`
-	Bytes   int64            `json:"bytes"`
-	Created time.Time        `json:"created"`
-	Config  images.Config    `json:"config"`
-	Sources []images.Origin  `json:"sources"`
-	Uses    cmdline.ImageUse `json:"uses"`
+	Digest   string           `json:"digest"`
+	Tags     []string         `json:"tags"`
+	Bytes    int64            `json:"bytes"`     // of its own file and its layers
+	OwnBytes int64            `json:"own_bytes"` // of its own file
+	Layers   []storedLayer    `json:"layers"`
+	Created  time.Time        `json:"created"`
+	Config   images.Config    `json:"config"`
+	Sources  []images.Origin  `json:"sources"`
+	Uses     cmdline.ImageUse `json:"uses"`
 	// Rebuild is what a rebuild would change, where that was asked for.
 	Rebuild []string `json:"rebuild,omitempty"`
 }
@@ -45,9 +47,16 @@ func findImage(ctx context.Context, e *cmdline.Env, ref string) (*shownImage, er
 		img.Close()
 		return nil, err
 	}
-	shown := &shownImage{Digest: strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix), Tags: []string{}, Bytes: st.Size(), Created: st.ModTime(), Config: img.Config(), Sources: []images.Origin{}}
+	refs := img.Layers()
+	shown := &shownImage{Digest: strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix), Tags: []string{}, Bytes: st.Size(), OwnBytes: st.Size(), Created: st.ModTime(), Config: img.Config(), Sources: []images.Origin{}}
 	if err := img.Close(); err != nil {
 		return nil, err
+	}
+	if shown.Layers, err = storedLayers(e.Images(), shown.Digest, refs); err != nil {
+		return nil, err
+	}
+	for _, l := range shown.Layers {
+		shown.Bytes += int64(l.Bytes)
 	}
 	if tags := cmdline.ImageTags(ctx, e)[shown.Digest]; tags != "" {
 		shown.Tags = strings.Split(tags, ",")
@@ -133,7 +142,7 @@ func printImage(e *cmdline.Env, i *shownImage, rebuild bool) error {
 	add := func(name, format string, args ...any) { t.Row(name, fmt.Sprintf(format, args...)) }
 	add("digest", "%s", i.Digest)
 	add("names", "%s", strings.Join(i.Tags, ", "))
-	add("size", "%s", cmdline.FormatBytes(uint64(i.Bytes)))
+	add("size", "%s, of which %s are its own", cmdline.FormatBytes(uint64(i.Bytes)), cmdline.FormatBytes(uint64(i.OwnBytes)))
 	add("created", "%s", cmdline.FormatTime(i.Created))
 	add("memory", "%s", cmdline.FormatBytes(i.Config.MemoryBytes))
 	for _, o := range i.Sources {
@@ -157,6 +166,9 @@ func printImage(e *cmdline.Env, i *shownImage, rebuild bool) error {
 		for _, l := range ct.Layers {
 			add("layer", "%s  %s  %s", cmdline.Short(strings.TrimPrefix(l.DiffID, "sha256:")), cmdline.FormatBytes(uint64(l.Bytes)), l.CreatedBy)
 		}
+	}
+	for _, l := range i.Layers {
+		add("stored in", "%v", l)
 	}
 	for _, v := range i.Config.Env {
 		add("environment", "%s", v)

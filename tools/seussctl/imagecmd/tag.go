@@ -51,7 +51,7 @@ func imagePrune(e *cmdline.Env) *cli.Command {
 		Usage: "remove images that nobody needs",
 		Description: `
 Removes the images that have no name and that neither a function nor a snapshot needs, but
-for those of the last hour, and then the layers that no image was made of. What has a
+for those of the last hour, and then the layers that no image is made of. What has a
 name goes with image rm.`,
 		Examples: []string{"seussctl image prune", "seussctl image prune --all"},
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "all", Usage: "those of the last hour too, which a command that runs now may be about to use"}},

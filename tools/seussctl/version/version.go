@@ -10,6 +10,7 @@ import (
 	"runtime/debug"
 
 	"seuss/guest"
+	"seuss/images"
 	"seuss/lineage"
 	"seuss/vmm"
 )
@@ -41,7 +42,7 @@ func Get() Info {
 		Formats: []Format{
 			{"guest contract", []int{guest.KernelVersion}},
 			{"driver protocol", []int{guest.DriverVersion}},
-			{"root image", []int{guest.ImageVersion}},
+			{"root image", images.FormatVersions()},
 			{"node file", lineage.NodeVersions()},
 			{"machine state", []int{vmm.StateVersion}},
 		},

@@ -1,0 +1,71 @@
+package images
+
+import (
+	"archive/tar"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"seuss/images/layer"
+)
+
+// addFiles makes a layer of files, and returns it open. Equal files give the same layer,
+// which the images that hold them have in common.
+func addFiles(ctx context.Context, store layer.Store, files []File) (*layer.Layer, error) {
+	r, w := io.Pipe()
+	go func() { // ends with the files, or when r is closed
+		t := tar.NewWriter(w)
+		err := writeTar(t, files)
+		if err == nil {
+			err = t.Close()
+		}
+		w.CloseWithError(err)
+	}()
+	h, err := store.Add(ctx, r, layer.AddOptions{})
+	r.Close()
+	if err != nil {
+		return nil, err
+	}
+	return store.Open(h.Digest)
+}
+
+func writeTar(t *tar.Writer, files []File) error {
+	root, err := buildTree(&Spec{Files: files})
+	if err != nil {
+		return err
+	}
+	return root.writeTar(t)
+}
+
+// writeTar writes a node and what is below it.
+func (n *node) writeTar(t *tar.Writer) (err error) {
+	h := &tar.Header{
+		Name: strings.TrimPrefix(n.guest, "/"), Mode: int64(n.mode &^ modeTypeMask), ModTime: time.Unix(n.mtime, 0), Format: tar.FormatPAX,
+		Uid: int(n.uid), Gid: int(n.gid),
+	}
+	switch {
+	case n.isDir():
+		h.Typeflag = tar.TypeDir
+		h.Name += "/"
+	case n.link != "":
+		h.Typeflag, h.Linkname = tar.TypeSymlink, n.link
+	default:
+		h.Typeflag, h.Size = tar.TypeReg, int64(n.size)
+	}
+	if err := t.WriteHeader(h); err != nil {
+		return fmt.Errorf("%s: %w", n.guest, err)
+	}
+	if h.Typeflag == tar.TypeReg {
+		if err := n.copyTo(context.Background(), t); err != nil {
+			return err
+		}
+	}
+	for _, c := range n.children {
+		if err := c.writeTar(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
