@@ -11,7 +11,7 @@
 // The program is hostile: its answer's header has at most maxHead bytes, and everything
 // ends with the invocation, at its deadline at the latest.
 //
-// Locks: connections.mu, a leaf.
+// Locks: connections.mu, then those of package vsock.
 package httpport
 
 import (
