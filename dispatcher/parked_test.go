@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -204,4 +206,73 @@ func TestParkedBound(t *testing.T) {
 	}
 	wg.Wait()
 	s.want(ask("echo", "4"), "4")
+}
+
+// TestParkedStorm: invocations that come, wait, are parked, brought back, killed, cancelled
+// and out of time at any moment, more than may be parked; each has an end of its own, and
+// nothing is left of any.
+func TestParkedStorm(t *testing.T) {
+	s := newService(t, 3, dispatcher.Options{Instances: 40}, sched.Options{Queue: 200, FunctionQueue: 200, MaxWait: time.Hour, Target: -1})
+	n := 2000
+	if testing.Short() {
+		n = 500
+	}
+	var ok, refused, killed, late, gone atomic.Int64
+	var wg sync.WaitGroup
+	places := make(chan struct{}, 150)
+	for id := range n {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			r := ask("sleep", fmt.Sprint(rand.IntN(120)))
+			r.RequestID = fmt.Sprint("r", id)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			moment := time.Duration(rand.IntN(60)) * time.Millisecond
+			switch id % 5 {
+			case 0:
+				time.AfterFunc(moment, func() { _ = s.control.Kill(r.RequestID, func(string) bool { return true }) })
+			case 1:
+				time.AfterFunc(moment, cancel)
+			case 2:
+				r.Timeout = max(moment, time.Millisecond)
+			}
+			got, err := s.invoke(ctx, r)
+			var full *sched.RefusedError
+			switch {
+			case errors.As(err, &full):
+				refused.Add(1)
+			case errors.Is(err, dispatcher.ErrKilled):
+				killed.Add(1)
+			case errors.Is(err, context.Canceled):
+				gone.Add(1)
+			case err != nil:
+				t.Errorf("%s: %v", r.RequestID, err)
+			case got.Error == nil:
+				ok.Add(1)
+				if !strings.HasSuffix(string(got.Output), ",0,1,3]") {
+					t.Errorf("%s", got.Output)
+				}
+			case errors.Is(got.Error.Cause, dispatcher.ErrKilled):
+				killed.Add(1)
+			case errors.Is(got.Error.Cause, dispatcher.ErrTimeout):
+				late.Add(1)
+			default:
+				t.Errorf("%s: %v", r.RequestID, got.Error)
+			}
+		})
+	}
+	wg.Wait()
+	st := s.Stats().Parked
+	t.Logf("%d answered, %d refused, %d killed, %d out of time, %d cancelled; %d parks", ok.Load(), refused.Load(), killed.Load(), late.Load(), gone.Load(), st.Parks)
+	if st.Instances != 0 || st.Bytes != 0 || st.Resting != 0 || st.Whole != 0 {
+		t.Errorf("%+v", st)
+	}
+	if q := s.sched.Stats(); q.Running+q.Waiting+q.Paused != 0 {
+		t.Errorf("%+v", q)
+	}
+	if ok.Load() == 0 || killed.Load() == 0 || late.Load() == 0 || gone.Load() == 0 || st.Parks == 0 {
+		t.Error("that was no storm")
+	}
+	s.want(ask("sleep", "3"), "[3,0,1,3]")
 }

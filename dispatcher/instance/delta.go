@@ -3,6 +3,7 @@ package instance
 import (
 	"bytes"
 	"fmt"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
 
@@ -45,7 +46,7 @@ func (p *memoryPlan) gather(view *lineage.View) (*delta, error) {
 		if err := view.Check(page, 1); err != nil {
 			return nil, err
 		}
-		now := p.mem.Page(page)
+		now := p.content(page)
 		switch {
 		case bytes.Equal(now, nodefile.OrZero(view.Bytes(page))):
 		case guest.IsZero(now):
@@ -54,11 +55,20 @@ func (p *memoryPlan) gather(view *lineage.View) (*delta, error) {
 			d.pages = append(d.pages, uint32(page))
 		}
 	}
-	d.whole = make([]byte, 0, len(d.pages)*lineage.PageSize)
+	d.whole = takeBuffer(len(d.pages) * lineage.PageSize)
 	for _, page := range d.pages {
-		d.whole = append(d.whole, p.mem.Page(uint64(page))...)
+		d.whole = append(d.whole, p.content(uint64(page))...)
 	}
 	return d, nil
+}
+
+// content is what a page holds: a private one is in the window, where no system call is
+// needed to look at it.
+func (p *memoryPlan) content(page uint64) []byte {
+	if p.private.Has(page) {
+		return pageOf(p.mem.Bytes(), page)
+	}
+	return p.mem.Page(page)
 }
 
 // bytes is how much memory the delta takes.
@@ -91,8 +101,35 @@ func (d *delta) squeeze() error {
 		p.packed = bytes.Clone(s2.Encode(nil, append(masks, words...)))
 		parts = append(parts, p)
 	}
-	d.parts, d.whole = parts, nil
+	d.parts = parts
+	d.release()
 	return nil
+}
+
+// release lets go of whole pages.
+func (d *delta) release() {
+	if n := cap(d.whole); n > 0 && n <= maxBuffer {
+		b := d.whole[:0]
+		buffers.Put(&b)
+	}
+	d.whole = nil
+}
+
+// buffers are for whole pages: memory that is new costs a fault for each page, as much as
+// copying it.
+var buffers sync.Pool
+
+// maxBuffer bounds a buffer that is used again, in bytes.
+const maxBuffer = 4 << 20
+
+// takeBuffer returns an empty buffer with room for n bytes, and for little more.
+func takeBuffer(n int) []byte {
+	if n <= maxBuffer {
+		if b, ok := buffers.Get().(*[]byte); ok && cap(*b) >= n && cap(*b) <= 2*n {
+			return *b
+		}
+	}
+	return make([]byte, 0, n)
 }
 
 // put calls each with the content of each page, in order.

@@ -153,6 +153,7 @@ func (vm *VM) place(p *Parked) error {
 	if err := vm.plan.place(p.delta); err != nil {
 		return err
 	}
+	p.delta.release()
 	if err := p.m.Resume(vm.m); err != nil {
 		return err
 	}
@@ -165,5 +166,6 @@ func (vm *VM) place(p *Parked) error {
 // drop ends an instance that is parked.
 func (p *Parked) drop() {
 	p.m.Drop()
+	p.delta.release()
 	p.parent.Release()
 }
