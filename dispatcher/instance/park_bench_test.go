@@ -24,7 +24,7 @@ func TestParkTimes(t *testing.T) {
 	vm, other := b.machine(platform, false), b.machine(platform, false)
 	times := map[string][]time.Duration{}
 	took := func(what string, began time.Time) { times[what] = append(times[what], time.Since(began)) }
-	for n := range 60 {
+	for n := range 20 {
 		b.bring(vm, "small")
 		began := time.Now()
 		i, err := vm.Begin(b.nodes["small"])

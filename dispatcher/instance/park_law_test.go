@@ -48,7 +48,7 @@ func TestParkLaw(t *testing.T) {
 	b.load("sleeper", sleeper)
 	vms := []*VM{b.machine(platform, false), b.machine(platform, false)}
 	r := rand.New(rand.NewPCG(3, 5))
-	rounds, parks := 2, 8
+	rounds, parks := 2, 6
 	if testing.Short() {
 		rounds, parks = 1, 6
 	}

@@ -83,6 +83,15 @@ const failed = await client.send(new sdk.InvokeCommand({ FunctionName, Payload: 
 assert.equal(failed.FunctionError, "Unhandled");
 assert.equal(JSON.parse(text(failed.Payload)).errorType, "ValueError");
 
+const streamed = await client.send(new sdk.InvokeWithResponseStreamCommand({ FunctionName, Payload: JSON.stringify({ a: "ü" }) }));
+let chunks = "", complete;
+for await (const event of streamed.EventStream) {
+  if (event.PayloadChunk) chunks += text(event.PayloadChunk.Payload);
+  complete ??= event.InvokeComplete;
+}
+assert.deepEqual(JSON.parse(chunks), { echo: { a: "ü" }, version: "$LATEST" });
+assert.equal(complete.ErrorCode, undefined);
+
 assert.equal((await client.send(new sdk.InvokeCommand({ FunctionName, InvocationType: "Event", Payload: "{}" }))).StatusCode, 202);
 assert.equal((await client.send(new sdk.InvokeCommand({ FunctionName, InvocationType: "DryRun" }))).StatusCode, 204);
 

@@ -56,7 +56,11 @@ const maxHead = 256 << 10
 // alone before it is asked again.
 const readyEvery = 50 * time.Millisecond
 
-func await(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {
+func await(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (contracts.Ready, error) {
+	return contracts.Ready{}, ready(ctx, i, p, deadline)
+}
+
+func ready(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {
 	i.Keep(nil)
 	if p.Port == 0 {
 		return fmt.Errorf("the %s contract needs the port that the program listens on: %w", Name, lineage.ErrInvalid)

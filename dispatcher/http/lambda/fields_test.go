@@ -135,6 +135,8 @@ func TestFieldsAreHonouredOrRefused(t *testing.T) {
 		"CreateAlias.Description":    nil, "CreateAlias.RoutingConfig": &types.AliasRoutingConfiguration{AdditionalVersionWeights: map[string]float64{"1": 0.1}},
 		"UpdateAlias.Description": nil, "UpdateAlias.FunctionVersion": aws.String("1"), "UpdateAlias.RoutingConfig": &types.AliasRoutingConfiguration{AdditionalVersionWeights: map[string]float64{"1": 0.1}},
 		"Invoke.ClientContext": aws.String("e30="), "Invoke.InvocationType": types.InvocationTypeRequestResponse, "Invoke.LogType": nil, "Invoke.Payload": []byte("1"), "Invoke.Qualifier": aws.String("live"),
+		"InvokeWithResponseStream.ClientContext": aws.String("e30="), "InvokeWithResponseStream.InvocationType": types.ResponseStreamingInvocationTypeRequestResponse,
+		"InvokeWithResponseStream.LogType": nil, "InvokeWithResponseStream.Payload": []byte("1"), "InvokeWithResponseStream.Qualifier": aws.String("live"),
 		"AddPermission.FunctionUrlAuthType": types.FunctionUrlAuthTypeNone, "AddPermission.InvokedViaFunctionUrl": "with", "AddPermission.Qualifier": aws.String("live"),
 		"GetPolicy.Qualifier": "absent", "RemovePermission.Qualifier": "absent",
 		"PutFunctionEventInvokeConfig.MaximumEventAgeInSeconds": aws.Int32(60), "PutFunctionEventInvokeConfig.MaximumRetryAttempts": nil, "PutFunctionEventInvokeConfig.Qualifier": aws.String("live"),

@@ -30,13 +30,9 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var tail bool
-	switch v := r.Header.Get("X-Amz-Log-Type"); v {
-	case "", "None":
-	case "Tail":
-		tail = true
-	default:
-		return server.Validation("logType", v, "Member must satisfy enum value set: [None, Tail]")
+	tail, err := wantsTail(r)
+	if err != nil {
+		return err
 	}
 	if err := notInvoked(r); err != nil {
 		return err
@@ -86,6 +82,18 @@ func (s *door) invoke(w http.ResponseWriter, r *http.Request) error {
 	}
 	server.Send(w, document)
 	return nil
+}
+
+// wantsTail reports whether the answer is to have the end of the log.
+func wantsTail(r *http.Request) (bool, error) {
+	switch v := r.Header.Get("X-Amz-Log-Type"); v {
+	case "", "None":
+		return false, nil
+	case "Tail":
+		return true, nil
+	default:
+		return false, server.Validation("logType", v, "Member must satisfy enum value set: [None, Tail]")
+	}
 }
 
 // notInvoked refuses what an invocation cannot be.

@@ -24,8 +24,6 @@ func (o operation) pattern() (pattern, query string) {
 // instead says of the operations that are not offered what is there in their place. One that
 // is neither here nor offered is an error of TestOperations.
 var instead = map[string]string{
-	"InvokeWithResponseStream": "Invoke answers in one piece",
-
 	"InvokeAsync": "it is Invoke with the invocation type Event",
 
 	"CreateEventSourceMapping": noSources, "ListEventSourceMappings": noSources, "GetEventSourceMapping": noSources,

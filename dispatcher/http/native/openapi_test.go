@@ -244,6 +244,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(204, "DELETE", C, "")
 	ask(200, "POST", L+"/lam/invocations", `{}`, "X-Amz-Log-Type", "Tail")
 	ask(200, "POST", L+"/lam/invocations", `{"fail":"x"}`)
+	ask(200, "POST", "/2021-11-15/functions/lam/response-streaming-invocations", `{}`)
 	ask(202, "POST", L+"/lam/invocations", `{}`, "X-Amz-Invocation-Type", "Event")
 	for s.Events.Len() > 0 { // or it runs into the limit of 0 below
 		time.Sleep(time.Millisecond)

@@ -175,6 +175,8 @@ var matrix = map[string]string{
 	"DELETE /2017-10-31/functions/{name}/concurrency":     "..da.A",
 	"GET /2019-09-30/functions/{name}/concurrency":        ".r.aRA",
 
+	"POST /2021-11-15/functions/{name}/response-streaming-invocations": "i..a.A",
+
 	"POST /2021-10-31/functions/{name}/url":   "..da.A",
 	"GET /2021-10-31/functions/{name}/url":    ".r.aRA",
 	"PUT /2021-10-31/functions/{name}/url":    "..da.A",

@@ -90,6 +90,8 @@ var rights = map[string]need{
 	"DELETE /2017-10-31/functions/{name}/concurrency":     {access.Deploy, false},
 	"GET /2019-09-30/functions/{name}/concurrency":        {access.Read, false},
 
+	"POST /2021-11-15/functions/{name}/response-streaming-invocations": {access.Invoke, false},
+
 	"POST /2021-10-31/functions/{name}/url":   {access.Deploy, false},
 	"GET /2021-10-31/functions/{name}/url":    {access.Read, false},
 	"PUT /2021-10-31/functions/{name}/url":    {access.Deploy, false},
