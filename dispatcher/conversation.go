@@ -61,11 +61,14 @@ func (i *invocation) run(ctx context.Context) error {
 // serve is run for a program: it becomes ready, where its snapshot is not, and answers.
 func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error {
 	contract, program := i.f.contract, i.f.spec.Settings.Program
+	waits := start.Node.Key.NextKey
 	if start.Node.Kind != lineage.KindFunction {
 		err := i.load(i.Converse(ctx, i.deadline))
 		if err == nil {
 			began := time.Now()
-			err = contract.Await(ctx, i.Instance, program, i.deadline)
+			var ready contracts.Ready
+			ready, err = contract.Await(ctx, i.Instance, program, i.deadline)
+			waits = ready.Waits
 			i.result.Timings.Load += time.Since(began)
 		}
 		if err != nil {
@@ -73,7 +76,7 @@ func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error 
 		}
 	}
 	began := time.Now()
-	call := contracts.Call{RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline}
+	call := contracts.Call{Waits: waits, RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline}
 	answer, err := contract.Serve(ctx, i.Instance, program, &call)
 	i.result.Timings.Run = time.Since(began)
 	if err == nil {

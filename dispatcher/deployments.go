@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -211,6 +212,9 @@ func (d *Deployments) RuntimeImage(runtime string) (image string, err error) {
 	if runtime == "" {
 		return DefaultImage(), nil
 	}
+	if contracts.OfRuntime(runtime) != nil {
+		return cmp.Or(d.catalogue.Pinned[runtime], DefaultImage()), nil
+	}
 	image, err = d.catalogue.Choose(runtime)
 	if errors.Is(err, runtimes.ErrNotServed) {
 		err = fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
@@ -221,7 +225,7 @@ func (d *Deployments) RuntimeImage(runtime string) (image string, err error) {
 // imageOf is RuntimeImage for a deployment that names no image. A program runs in any that
 // has the loader: in the default runtime's.
 func (d *Deployments) imageOf(s *functions.Settings) (string, error) {
-	if s.Program != nil {
+	if s.Program != nil && contracts.OfRuntime(s.Runtime) == nil {
 		return DefaultImage(), nil
 	}
 	return d.RuntimeImage(s.Runtime)

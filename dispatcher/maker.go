@@ -199,7 +199,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 				told, err = session.Load(request)
 			}
 		} else if err = contracts.Become(session, code); err == nil {
-			err = contract.Await(ctx, l.Instance, f.Settings.Program, began.Add(loadTimeout))
+			key.NextKey, err = m.await(ctx, img, l.Instance, contract, f, code, began.Add(loadTimeout))
 		}
 		saved := time.Since(began)
 		var imported *imports.Record
@@ -224,6 +224,25 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		return s, nil
 	})
+}
+
+// await runs a program until it is ready, and says what it waits for. One whose instances
+// would share what their generators give is refused, unless that is allowed.
+func (m *maker) await(ctx context.Context, img *image, i *instance.Instance, c *contracts.Contract, f *functions.Function, code []byte, deadline time.Time) (waits string, err error) {
+	ready, err := c.Await(ctx, i, f.Settings.Program, deadline)
+	if err != nil || ready.Told || f.Settings.Program.SharedGenerators {
+		return ready.Waits, err
+	}
+	taken, err := i.Taken()
+	if err != nil {
+		return "", err
+	}
+	files, err := contracts.FilesOf(code, m.store.ImagePath(img.Digest))
+	if err != nil {
+		return "", err
+	}
+	defer files.Close()
+	return ready.Waits, contracts.CheckGenerators(f.Settings.Program, taken, files)
 }
 
 // around makes of code the request with which it is loaded: Lambda's variables are in it.

@@ -205,6 +205,9 @@ func describeKey(info *lineage.Info) string {
 	case lineage.KindImport:
 		return strings.Join(k.Imports, ",")
 	case lineage.KindFunction:
+		if k.Contract != "" {
+			return k.Function + " over " + k.Contract
+		}
 		return k.Function
 	case lineage.KindArgument:
 		var b strings.Builder

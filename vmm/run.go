@@ -34,8 +34,8 @@ type RunOptions struct {
 	// Wait says what to do when the guest is idle.
 	Wait Wait
 	// Done, if not nil, is asked whenever the guest is idle or was interrupted,
-	// after its messages were taken; true makes Run return StopDone. It is
-	// called by the goroutine inside Run.
+	// after its messages were taken, and when it has printed as much as is taken at
+	// once; true makes Run return StopDone. It is called by the goroutine inside Run.
 	Done func() bool
 	// Leave, if not nil, is told when the guest waits, with WaitEvents: see Leaver.
 	Leave Leaver
@@ -264,6 +264,9 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 		return m.idle()
 	case guest.DoorbellConsole:
 		m.console.drain(m.control)
+		if m.options.Done != nil && m.options.Done() {
+			return Stop{Kind: StopDone}, nil
+		}
 		return Stop{}, nil
 	case guest.DoorbellGive, guest.DoorbellOffer:
 		if err := m.owed.give(m.control, e.Value, e.GPA == guest.DoorbellOffer); err != nil {

@@ -45,6 +45,31 @@ func Load(from string) (map[string][]byte, string, error) {
 	return files, SuggestHandler(files), nil
 }
 
+// LoadProgram is Load for code that is a program's: a file that is no archive is it, by
+// the name that is given.
+func LoadProgram(from, program string) (map[string][]byte, error) {
+	st, err := os.Stat(from)
+	c := codeFiles{}
+	switch {
+	case err != nil:
+	case st.IsDir():
+		c.files, err = readDir(from)
+	case !st.Mode().IsRegular():
+		err = fmt.Errorf("%s is neither a file nor a directory but %v", from, st.Mode().Type())
+	case strings.HasSuffix(from, ".zip"):
+		c.files, err = readZipFile(from, st.Size())
+	default:
+		err = c.add(program, func() (io.ReadCloser, error) { return os.Open(from) })
+	}
+	if err == nil && len(c.files) == 0 {
+		err = fmt.Errorf("%s holds no files", from)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read function code: %w", err)
+	}
+	return c.files, nil
+}
+
 func readCode(from string) (map[string][]byte, error) {
 	st, err := os.Stat(from)
 	switch {

@@ -20,10 +20,7 @@ func (c *Contract) Check(f *functions.Function, files map[string][]byte, asked A
 	if err := c.check(f.Settings.Program, files, asked); err != nil {
 		return fmt.Errorf("%w: %w", err, lineage.ErrInvalid)
 	}
-	if c.Environment == nil {
-		return nil
-	}
-	for name := range c.Environment(f) {
+	for _, name := range c.Reserved {
 		if _, taken := f.Settings.Environment[name]; taken {
 			return fmt.Errorf("environment variable %s is set by the %s contract: %w", name, c.Name, lineage.ErrInvalid)
 		}

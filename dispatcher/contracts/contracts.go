@@ -37,31 +37,54 @@ type Contract struct {
 	Title string // for people
 	Ready string // by what it is known to be ready, for people: "it waits in ..."
 
+	// LambdaRuntimes are AWS Lambda's names of runtimes that mean the contract, and Bootstrap
+	// is the file of the code that is its program then.
+	LambdaRuntimes []string
+	Bootstrap      string
+
 	// What a deployment may have; what its contract has not is refused by name.
 	Arguments bool // event keys that come one by one, and argument nodes
 	Imports   bool // import nodes
 	WarmUps   bool // invocations before the capture
 	Port      bool // a port that it listens on, and a path that has to answer
 
-	// Environment is what a program finds in its environment besides what its function
-	// sets; nil: nothing. A function cannot set these names.
+	// Environment is what a program finds in its environment where its function does not
+	// set it otherwise; nil: nothing. A function cannot set those that are Reserved.
 	Environment func(*functions.Function) map[string]string
+	Reserved    []string
 	// Await runs a program that was just started until it is ready to be captured; what it
 	// leaves with Instance.Keep is open in the node. nil: it is a driver, which says so in
 	// answer to LOAD.
-	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error
+	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (Ready, error)
 	// Serve has a program answer a request. What the program does wrong is an
 	// *instance.HandlerError or one of package instance's errors; the answer is
 	// whatever the program says, at most MaxAnswerBytes. nil: it is a driver.
 	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
 }
 
+// Ready is how a program is ready.
+type Ready struct {
+	// Waits is what it waits for, where that is another thing than its first request; it
+	// is in the node's key.
+	Waits string
+	// Told: it will hear that it goes on in another instance, and can seed its generators
+	// anew.
+	Told bool
+}
+
 // Call is a request.
 type Call struct {
+	Waits     string // see Ready
 	RequestID string
 	Event     []byte // JSON
 	Context   []byte // JSON object, as drivers are given it
 	Deadline  time.Time
+}
+
+// TooLarge is the error of a program that answers more than MaxAnswerBytes, as AWS Lambda
+// words it.
+func TooLarge() error {
+	return &instance.HandlerError{Type: "Function.ResponseSizeTooLarge", Message: fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", MaxAnswerBytes)}
 }
 
 // Answer makes JSON of what a program has answered: itself where it is JSON, else a string

@@ -3,6 +3,7 @@ package contracts
 import (
 	"encoding/json"
 	"maps"
+	"path"
 	"slices"
 
 	"seuss/dispatcher/functions"
@@ -19,8 +20,7 @@ type Load struct {
 	WarmUp []json.RawMessage `json:"warm_up,omitempty"`
 
 	// Command is what the loader becomes in Dir, after it has written Files below TaskRoot,
-	// each of them executable. Its first word is absolute, or relative to Dir. A driver is
-	// sent neither.
+	// each of them executable. Its first word is an absolute path. A driver is sent neither.
 	Command []string `json:"command,omitempty"`
 	Dir     string   `json:"dir,omitempty"`
 	// Contract, Port and ReadyPath say how the program is known to be ready: with them in
@@ -33,9 +33,13 @@ type Load struct {
 // Document is what the loader is told of a program.
 func (c *Contract) Document(f *functions.Function, files map[string][]byte) Load {
 	p := f.Settings.Program
+	command := slices.Clone(p.Command)
+	if !path.IsAbs(command[0]) {
+		command[0] = path.Join(TaskRoot, command[0])
+	}
 	l := Load{
 		Handler: f.Handler, Files: files, Environment: map[string]string{},
-		Command: slices.Clone(p.Command), Dir: TaskRoot, Contract: c.Name, Port: p.Port, ReadyPath: p.ReadyPath,
+		Command: command, Dir: TaskRoot, Contract: c.Name, Port: p.Port, ReadyPath: p.ReadyPath,
 	}
 	if c.Environment != nil {
 		maps.Copy(l.Environment, c.Environment(f))

@@ -19,6 +19,10 @@ func (i *Instance) Until(ctx context.Context, deadline time.Time, done func() bo
 	return err
 }
 
+// Rest lets the guest run until all its threads wait, as a capture does: what it has
+// printed by then is known.
+func (i *Instance) Rest(deadline time.Time) error { return i.vm.rest(deadline) }
+
 // Meet has the streams accepted that the program opens to the ports of contracts, from now
 // to the end of the instance; nil: they are refused. It is called by the goroutine that
 // runs the guest, and an error of its refuses the stream.
@@ -40,9 +44,10 @@ func (i *Instance) stream() *Stream {
 	return &i.vm.stream
 }
 
-// Output has what the program writes to its standard output given to f, in place of the
-// logs and without their bound, until the end of the instance. p is valid during the call.
-func (i *Instance) Output(f func(p []byte)) {
+// Output has what the guest prints given to f until the end of the instance: fd is 1 or 2,
+// or 0 for the kernel library's own messages; p is valid during the call. What f does not
+// take goes into the logs, within their bound; what it takes has no bound but f's.
+func (i *Instance) Output(f func(fd uint16, p []byte) (taken bool)) {
 	i.vm.logs.output = f
 	i.vm.m.LimitConsole(unlimited)
 }

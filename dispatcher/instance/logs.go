@@ -23,19 +23,16 @@ type logBuffer struct {
 	stream string    // of what is being written
 	text   []byte    // grows; a string would be copied for each of its bytes
 
-	output func(p []byte) // takes what goes to the standard output; nil: it is kept here
-	used   int            // bytes kept, where there is an output
-	cut    bool           // some were not
+	output func(fd uint16, p []byte) (taken bool) // see Instance.Output; nil: all is kept
+	used   int                                    // bytes kept, where there is an output
+	cut    bool                                   // some were not
 }
-
-const stdoutFD = 1
 
 var streamNames = [...]string{"kernel", "stdout", "stderr"}
 
 func (b *logBuffer) write(fd uint16, p []byte) {
 	if b.output != nil { // there is no bound below
-		if fd == stdoutFD {
-			b.output(p)
+		if b.output(fd, p) {
 			return
 		}
 		if room := maxLogBytes - b.used; len(p) > room {

@@ -159,7 +159,9 @@ func (vm *VM) place(p *Parked) error {
 	}
 	s := &vm.stream
 	*s = Stream{conn: p.stream.conn, err: p.stream.err, out: s.out[:0], reply: append(s.reply[:0], p.stream.reply...)}
-	vm.logs = p.logs
+	if vm.logs = p.logs; vm.logs.output != nil {
+		vm.m.LimitConsole(unlimited)
+	}
 	return vm.listen()
 }
 

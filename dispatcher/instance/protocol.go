@@ -74,6 +74,11 @@ func decodeError(payload []byte) *HandlerError {
 	if err := json.Unmarshal(payload, e); err != nil || e.Type == "" {
 		return &HandlerError{Type: "Runtime.Unknown", Message: "the runtime reported an error that cannot be read"}
 	}
+	return e.Bounded()
+}
+
+// Bounded cuts what of an error is longer than errors may be, and returns it.
+func (e *HandlerError) Bounded() *HandlerError {
 	e.Type, e.Message = Cut(e.Type, maxErrorType), Cut(e.Message, maxErrorText)
 	e.StackTrace, e.Trace = cutLines(e.StackTrace), cutLines(e.Trace)
 	return e

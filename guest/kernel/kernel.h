@@ -212,7 +212,11 @@ long fd_install(struct file *f, bool cloexec, int lowest); /* takes over the ref
 long fd_close(int fd);
 long file_stat(struct file *f, struct stat *st);
 void fd_close_on_exec(void);
-void file_init(void);                        /* descriptors 0 (empty), 1 and 2 (console) */
+void file_init(void);                        /* descriptors 0 (ipc/stdin.c), 1 and 2 (console) */
+long stdin_read(struct file *f, void *buf, size_t n, u64 *pos);
+u32 stdin_poll(struct file *f);
+long stdin_ioctl(struct file *f, u32 request, u64 arg);
+void stdin_release(struct file *f);
 /* wait until poll(f) & events, with the file's O_NONBLOCK: 0, -EAGAIN, -ERESTARTSYS, -ETIMEDOUT */
 long file_wait(struct file *f, u32 events, u64 deadline);
 

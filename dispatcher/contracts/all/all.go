@@ -3,4 +3,6 @@ package all
 
 import (
 	_ "seuss/dispatcher/contracts/driver"
+	_ "seuss/dispatcher/contracts/program"
+	_ "seuss/dispatcher/contracts/runtimeapi"
 )

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 )
@@ -154,14 +155,19 @@ func (r *settingsRequest) apply(name string, set *functions.Settings, handler *s
 		}
 		set.Role = *v
 	}
+	if v := r.Runtime; v != nil {
+		set.Runtime, set.Program = *v, nil
+	}
+	if p := contracts.OfRuntime(set.Runtime); p != nil {
+		// Who asks for SnapStart knows that a snapshot may hold seeded generators.
+		p.SharedGenerators = set.SnapStart == snapStartVersions || r.SnapStart == nil && set.Program != nil && set.Program.SharedGenerators
+		set.Program = p
+	}
 	if v := r.Handler; v != nil {
-		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") {
+		if len(*v) > 128 || strings.ContainsAny(*v, " \t\n\r\x00") || !strings.Contains(*v, ".") && set.Program == nil {
 			return server.Validation("handler", *v, `[^\s]+ of the form module.function, at most 128 characters`)
 		}
 		*handler = *v
-	}
-	if v := r.Runtime; v != nil {
-		set.Runtime = *v
 	}
 	return nil
 }

@@ -200,7 +200,8 @@ static long empty_read(struct file *f, void *buf, size_t n, u64 *pos)
 	return 0;
 }
 
-static const struct file_ops stdin_ops = {.name = "stdin", .read = empty_read, .stat = console_stat};
+static const struct file_ops stdin_ops = {
+	.name = "stdin", .read = stdin_read, .stat = console_stat, .ioctl = stdin_ioctl, .poll = stdin_poll, .release = stdin_release};
 static const struct file_ops console_ops = {
 	.name = "console", .read = empty_read, .write = console_op_write, .stat = console_stat};
 

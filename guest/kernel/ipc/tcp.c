@@ -134,7 +134,8 @@ static long start(struct tcp *t, const struct sockaddr_k *a, u32 len)
 	if (err)
 		return err;
 	struct tcp *l = to.kind == INET_FOREIGN ? NULL : tcp_listener(&to);
-	bool outbound = to.kind == INET_FOREIGN || (!l && to.port == ABI_NET_DNS_PORT);
+	t->api = !l && to.kind != INET_FOREIGN && to.port == ABI_RUNTIME_API_TCP;
+	bool outbound = t->api || to.kind == INET_FOREIGN || (!l && to.port == ABI_NET_DNS_PORT);
 	if (!l && !outbound)
 		return -ECONNREFUSED;
 	t->autobound = !t->in.local.port;

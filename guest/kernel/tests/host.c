@@ -189,6 +189,10 @@ static long host_block(struct waitq *q, u64 deadline)
 	return deadline == NO_DEADLINE ? -ERESTARTSYS : -ETIMEDOUT;
 }
 
+WEAK long stdin_read(struct file *f, void *buf, size_t n, u64 *pos) { return (void)f, (void)buf, (void)n, (void)pos, 0; }
+WEAK u32 stdin_poll(struct file *f) { return (void)f, 1u; }
+WEAK long stdin_ioctl(struct file *f, u32 request, u64 arg) { return (void)f, (void)request, (void)arg, -ENOTTY; }
+WEAK void stdin_release(struct file *f) { (void)f; }
 WEAK long wait_on(struct waitq *q, u64 deadline) { return host_block(q, deadline); }
 WEAK long wait_queued(u64 deadline) { return host_block(NULL, deadline); }
 

@@ -1,4 +1,5 @@
-/* ipc_outbound_test.c: connections and questions to other machines, with a monitor that the test plays. */
+/* ipc_outbound_test.c: connections and questions to other machines, the Runtime API and standard input, with a monitor
+ * that the test plays. */
 // link: ../ipc/*.c ../fs/file.c ipc_host.c
 #include "ipc_inet.h"
 
@@ -16,11 +17,12 @@ static struct vsock {
 	u32 to, from;
 } m;
 static void (*on_kick)(void); /* what the monitor does when it looks */
+static u32 wanted = ABI_NET_PORT;
 static char in[512];
 
 struct vsock *host_stream_open(struct file *f, u32 port, void (*changed)(struct file *f))
 {
-	CHECK_EQ(port, ABI_NET_PORT);
+	CHECK_EQ(port, wanted);
 	CHECK(!m.open);
 	m = (struct vsock){.f = f, .changed = changed, .open = true, .room = sizeof m.from_guest};
 	return &m;
@@ -275,6 +277,71 @@ static void test_dns(void)
 	CHECK(!m.open);
 }
 
+/* ---- contracts with programs -------------------------------------------------------- */
+
+static void accept_stream(void)
+{
+	on_kick = NULL;
+	m.accepted = true;
+	tell();
+}
+
+static void test_runtime_api(void)
+{
+	struct sockaddr_in a = v4(LO, ABI_RUNTIME_API_TCP), name;
+	int fd = (int)sys_socket(AF_INET, SOCK_STREAM, 0), len = sizeof name;
+	wanted = ABI_RUNTIME_API_PORT;
+	on_kick = accept_stream;
+	CHECK_EQ(sys_connect(fd, &a, sizeof a), 0);
+	CHECK_EQ(m.from, 0); /* the connection's from its first byte */
+	CHECK_EQ(wr(fd, "GET", 3), 3);
+	CHECK_EQ(m.from, 3);
+	ipc_other(say_hello);
+	CHECK_EQ(rd(fd, in, 9), 5);
+	CHECK_EQ(sys_getpeername(fd, &name, &len), 0);
+	CHECK(!memcmp(&name, &a, sizeof a));
+	close_all();
+	on_kick = refuse; /* whoever serves nothing */
+	fd = (int)sys_socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_EQ(sys_connect(fd, &a, sizeof a), -ECONNREFUSED);
+	wanted = ABI_NET_PORT; /* the same socket is none of the API's any more */
+	struct sockaddr_in far = v4(FAR, 443);
+	on_kick = connected;
+	CHECK_EQ(sys_connect(fd, &far, sizeof far), 0);
+	close_all();
+	on_kick = NULL;
+	int listener = (int)sys_socket(AF_INET, SOCK_STREAM, 0); /* who listens there in the guest is first */
+	CHECK_EQ(sys_bind(listener, &a, sizeof a), 0);
+	CHECK_EQ(sys_listen(listener, 1), 0);
+	fd = (int)sys_socket(AF_INET, SOCK_STREAM, 0);
+	CHECK_EQ(sys_connect(fd, &a, sizeof a), 0);
+	CHECK(!m.open);
+	close_all();
+}
+
+static void test_stdin(void)
+{
+	wanted = ABI_STDIN_PORT;
+	file_init();
+	CHECK_EQ(rd(0, in, 0), 0);
+	CHECK(!m.open); /* nobody has asked */
+	set_nonblock(0, true);
+	on_kick = accept_stream;
+	CHECK_EQ(rd(0, in, 9), -EAGAIN);
+	CHECK(m.open);
+	CHECK_EQ(mask(0), 0);
+	set_nonblock(0, false);
+	ipc_other(say_hello);
+	CHECK_EQ(rd(0, in, 2), 2);
+	CHECK_EQ(mask(0), EPOLLIN);
+	end();
+	CHECK_EQ(rd(0, in, 9), 3);
+	CHECK(!m.open);
+	CHECK_EQ(rd(0, in, 9), 0);
+	CHECK_EQ(mask(0), EPOLLIN);
+	close_all();
+}
+
 int main(void)
 {
 	test_connect();
@@ -282,5 +349,7 @@ int main(void)
 	test_nonblocking();
 	test_backpressure();
 	test_dns();
+	test_runtime_api();
+	test_stdin();
 	return 0;
 }

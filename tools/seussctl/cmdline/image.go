@@ -70,7 +70,7 @@ func (e *Env) EnsureImage(c *cli.Context, ref string) (string, error) {
 // EnsureImageOf is Env.EnsureImage for what a function is going to run in. Where it asks for
 // a version that no image holds the runtime's own image may turn out to, once it is built.
 func EnsureImageOf(c *cli.Context, e *Env, spec *dispatcher.FunctionSpec) error {
-	if spec.Image != "" || spec.Settings.Runtime == "" {
+	if spec.Image != "" || spec.Settings.Runtime == "" || spec.Settings.Program != nil {
 		image, err := e.EnsureImage(c, spec.Image)
 		if spec.Image != "" {
 			spec.Image = image

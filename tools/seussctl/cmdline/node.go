@@ -24,6 +24,9 @@ func NodeKey(n *api.Snapshot, tags map[string]string) string {
 		if k.Lazy {
 			return k.Function + " (lazy arguments)"
 		}
+		if k.Contract != "" {
+			return k.Function + " over " + k.Contract
+		}
 		return k.Function
 	case lineage.KindArgument:
 		var parts []string

@@ -15,13 +15,22 @@ import (
 func functionDeploy(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:      "deploy",
-		ArgsUsage: "NAME PATH",
+		ArgsUsage: "NAME PATH | NAME --program -- CMD...",
 		Usage:     "deploy a function and take its snapshot",
 		Description: `
 PATH is a .py, .js, .mjs, .cjs or .rb file, a directory or a .zip. The handler is
 one of AWS Lambda's Python model, handler(event, context), or of its Node.js or Ruby
 model. The code is loaded in a machine and captured, so later invocations start with
 the code in memory. Deploying a name again replaces the function.
+
+With --runtime provided.al2023 (provided.al2, provided) PATH is a program that speaks
+AWS Lambda's Runtime API, or a directory or .zip with such a bootstrap in it. It is
+captured when it asks for its first event. With --program the function is a command
+of the image, or of --code: it is captured when it first reads its standard input,
+reads the event there, and its standard output is the answer; an exit status other
+than 0 is the function's error. Of both, each invocation gets the program as it was
+when it was captured; one that may have seeded generators of random numbers by then
+is refused without --allow-shared-generators.
 
 With --warm-up the function is invoked on an event, or on several, after it has
 been loaded and before it is captured, so that what it does lazily at its first
@@ -54,6 +63,8 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy thumbnail index.mjs --env SIZE=64 --timeout 10s --memory 512MiB",
 			"seussctl function deploy table table.py --lazy-args",
 			"seussctl function deploy report ./report --watch",
+			"seussctl function deploy worker ./bootstrap --runtime provided.al2023 --allow-shared-generators",
+			"seussctl function deploy count --program -- /bin/grep -c foo",
 			"seussctl function deploy report ./report --layer numbers.zip --layer ./fonts",
 			"seussctl function deploy chart chart.py --requirements requirements.txt",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
@@ -62,8 +73,8 @@ list and its host ports where none are named. See also function update.`,
 		Flags: slices.Concat(cmdline.CodeFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the function, may be repeated"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Usage: "go on, and deploy again whenever a file of PATH has changed"},
-		}, layerFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
-		MinArgs: 2, MaxArgs: 2,
+		}, programFlags(), layerFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
+		MinArgs: 1, MaxArgs: maxCommandWords,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			spec, err := readDeployment(c, e)
 			if err != nil {
@@ -83,7 +94,7 @@ func readDeployment(c *cli.Context, e *cmdline.Env) (spec dispatcher.FunctionSpe
 	if !functions.ValidFunction(name) {
 		return spec, cmdline.Usagef(c.Command.HelpName, "function name %q: want 1 to 64 of A-Z a-z 0-9 _ -", c.Args().Get(0))
 	}
-	if spec, err = e.ReadFunction(c, name, c.Args().Get(1)); err != nil {
+	if spec, err = readCode(c, e, name); err != nil {
 		return spec, err
 	}
 	if spec.WarmUp, err = e.ReadWarmUp(c); err != nil {

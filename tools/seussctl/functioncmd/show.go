@@ -72,6 +72,10 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 	add("handler", "%s", f.Handler)
 	add("arguments", "%s", map[bool]string{true: "lazy", false: "eager"}[f.Lazy])
 	add("image", "%s", f.Image)
+	if p := f.Settings.Program; p != nil {
+		add("contract", "%s", p.Contract)
+		add("command", "%s", cmdline.Printable(strings.Join(p.Command, " ")))
+	}
 	if len(f.Imports) > 0 {
 		add("imports", "%s", strings.Join(f.Imports, ", "))
 	}

@@ -1,0 +1,77 @@
+package runtimeapi
+
+import (
+	"strings"
+	"testing"
+)
+
+// TestRequest: a request is whole when its last byte is there, however it is cut, and what
+// is larger than a response may be is refused as soon as that is known.
+func TestRequest(t *testing.T) {
+	chunked := "POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+	for _, c := range []struct{ name, text, body, trailer string }{
+		{"no body", "GET /x HTTP/1.1\r\nHost: h\r\n\r\n", "", ""},
+		{"length", "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", "hello", ""},
+		{"empty", "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", "", ""},
+		{"chunks", chunked + "5\r\nhello\r\n6;ext=1\r\n world\r\n0\r\n\r\n", "hello world", ""},
+		{"no chunk", chunked + "0\r\n\r\n", "", ""},
+		{"what looks like an end", chunked + "7\r\n\r\n\r\n0\r\n\r\n0\r\n\r\n", "\r\n\r\n0\r\n", ""},
+		{"trailers", strings.Replace(chunked, "\r\n\r\n", "\r\nTrailer: A\r\n\r\n", 1) + "1\r\nx\r\n0\r\nA: b\r\n\r\n", "x", "b"},
+	} {
+		for _, step := range []int{1, 3, len(c.text)} {
+			var r request
+			whole := false
+			for at := 0; at < len(c.text); at += step {
+				if whole {
+					t.Fatalf("%s in steps of %d: whole after %d of %d bytes", c.name, step, at, len(c.text))
+				}
+				var err error
+				if whole, err = r.add([]byte(c.text[at:min(at+step, len(c.text))])); err != nil {
+					t.Fatalf("%s: %v", c.name, err)
+				}
+			}
+			body, err := r.read()
+			if !whole || err != nil || string(body) != c.body || r.head.Trailer.Get("A") != c.trailer {
+				t.Errorf("%s in steps of %d: whole %v, %q, %v, trailer %v", c.name, step, whole, body, err, r.head.Trailer)
+			}
+		}
+	}
+	for name, text := range map[string]string{
+		"length":     "POST /x HTTP/1.1\r\nHost: h\r\nContent-Length: 7000000\r\n\r\n",
+		"chunk":      chunked + "ffffffff\r\n",
+		"no number":  chunked + "x\r\n",
+		"header":     "GET /x HTTP/1.1\r\nA: " + strings.Repeat("x", maxHead),
+		"no request": "hello\r\n\r\n",
+		"body":       chunked + strings.Repeat("10000\r\n"+strings.Repeat("x", 0x10000)+"\r\n", 102),
+	} {
+		var r request
+		if whole, err := r.add([]byte(text)); whole || err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+// FuzzRequest: no request makes the server's reader fail otherwise than with an error, or
+// take more than is there.
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte("POST /x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nA: b\r\n\r\n"), 7)
+	f.Add([]byte("GET /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"), 1)
+	f.Fuzz(func(t *testing.T, text []byte, step int) {
+		step = max(step, 1)
+		var r request
+		for at := 0; at < len(text); at += min(step, len(text)-at) {
+			whole, err := r.add(text[at:min(at+step, len(text))])
+			r.expects()
+			if err != nil {
+				return
+			}
+			if whole {
+				if r.end > len(r.bytes) || r.end < r.body {
+					t.Fatalf("it ends at %d of %d, its body begins at %d", r.end, len(r.bytes), r.body)
+				}
+				r.read()
+				return
+			}
+		}
+	})
+}

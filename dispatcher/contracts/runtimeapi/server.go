@@ -1,0 +1,111 @@
+package runtimeapi
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+
+	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/instance"
+	"seuss/guest"
+	"seuss/vmm/vsock"
+)
+
+// maxConns is how many connections a program may have to the API at a time.
+const maxConns = 64
+
+// server is the API for one instance, until its program is ready or has answered. It is
+// used by the goroutine that runs the guest.
+type server struct {
+	call  *contracts.Call // nil: the program is not ready yet
+	given bool            // the event is on its way
+	conns []*conn
+
+	waiting *vsock.Conn // where a GET waits
+	waits   string      // for what: invocation or restore
+
+	over   bool // the program is ready, has answered, or nothing more is wanted of it
+	answer []byte
+	err    error
+}
+
+type conn struct {
+	*vsock.Conn
+	request
+	told bool // that it may send the body
+}
+
+func (s *server) accept(c *vsock.Conn) error {
+	if c.HostPort() != guest.RuntimeApiPort {
+		return errors.New("a program that speaks the Runtime API has no other stream")
+	}
+	if len(s.conns) >= maxConns {
+		return errors.New("too many connections to the Runtime API")
+	}
+	k := &conn{Conn: c}
+	s.conns = append(s.conns, k)
+	c.Handle(func(*vsock.Conn) { s.arrived(k) })
+	return nil
+}
+
+// arrived takes what a connection has brought.
+func (s *server) arrived(c *conn) {
+	if s.over || c.Conn == s.waiting {
+		return
+	}
+	whole, err := c.add(c.Take())
+	switch {
+	case errors.Is(err, errTooLarge):
+		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", err.Error())
+		s.fail(contracts.TooLarge())
+	case err != nil:
+		s.drop(c, http.StatusBadRequest, "InvalidRequest", err.Error())
+	case whole:
+		s.serve(c)
+	case c.expects() && !c.told:
+		c.told = true
+		_ = c.Send([]byte("HTTP/1.1 100 Continue\r\n\r\n")) // a stream that is over says so when it is read
+	case c.Ended():
+		s.forget(c)
+		c.Close()
+	}
+}
+
+// forget takes a connection off the list: what becomes of it concerns nobody.
+func (s *server) forget(c *conn) {
+	c.Handle(nil)
+	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
+}
+
+// drop answers with an error, in the API's form.
+func (s *server) drop(c *conn, status int, kind, message string) {
+	s.forget(c)
+	send(c.Conn, status, fmt.Appendf(nil, `{"errorType":%q,"errorMessage":%q}`, kind, message), "")
+}
+
+// done answers that a POST was taken.
+func (s *server) done(c *conn) {
+	s.forget(c)
+	send(c.Conn, http.StatusAccepted, []byte(`{"status":"OK"}`), "")
+}
+
+// fail ends the run with what the program did wrong.
+func (s *server) fail(err error) { s.over, s.err = true, err }
+
+// wrong is a program that does what the API does not allow, for the request that it has.
+func (s *server) wrong(format string, args ...any) {
+	message := fmt.Sprintf(format, args...)
+	if s.call != nil {
+		message = "RequestId: " + s.call.RequestID + " Error: " + message
+	}
+	s.fail(&instance.HandlerError{Type: "Runtime.InvalidState", Message: message})
+}
+
+// send answers a connection's request and ends it.
+func send(c *vsock.Conn, status int, body []byte, headers string) {
+	head := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%sConnection: close\r\n\r\n", status, http.StatusText(status), len(body), headers)
+	if c.Send(append(head, body...)) == nil { // else the program has hung up
+		c.Close()
+	}
+}
