@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
@@ -163,6 +164,9 @@ type Request struct {
 	Deployment *Deployment
 	// RequestID names the invocation; a new UUID if empty.
 	RequestID string
+	// Exchange, where it is not nil, converses with a function that takes connections (its
+	// contract has a port), in place of Event. Any other function is refused.
+	Exchange contracts.Exchange
 	// ARN is what the function's context calls the function that was invoked; ""
 	// makes one up. ClientContext is a JSON value for the context, or nothing.
 	ARN           string

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"seuss/dispatcher/access"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
@@ -46,6 +47,7 @@ type invocation struct {
 	started  time.Time
 	outside  *outbound.Instance // the guest has asked for it; else nil
 	onReset  func(Reset)
+	exchange contracts.Exchange                         // see Request
 	err      error                                      // that the run ended in
 	memory   bool                                       // the result should tell what the instance takes
 	capture  func(i *invocation, w instance.Want) error // not nil: called at each question
@@ -112,10 +114,13 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
+	}
+	if req.Exchange != nil && (f.contract == nil || !f.contract.Port) {
+		return nil, fmt.Errorf("it is no server: only functions that listen on a port (--http) take connections: %w", lineage.ErrInvalid)
 	}
 	i.deadline = start.Add(f.bounds.Time(req.Timeout))
 	_, version, _ := strings.Cut(f.spec.Name, ":")

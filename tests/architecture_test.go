@@ -55,6 +55,7 @@ var mayImport = map[string][]string{
 	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/sched"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
 	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/surroundings", "dispatcher/contracts/..."},
+	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/..."}, // the dispatcher: its test
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/api":                   {"dispatcher", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
@@ -74,7 +75,7 @@ var mayImport = map[string][]string{
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "images/runtimes", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"dispatcher/instance", "images", "images/runtimes", "images/runtimes/...", "guest", "lineage", "vmm", "vmm/..."},
-	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/logs", "dispatcher/planner", "dispatcher/sched", "dispatcher/surroundings", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/logs", "dispatcher/planner", "dispatcher/sched", "dispatcher/surroundings", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
 	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 

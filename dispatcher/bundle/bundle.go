@@ -49,7 +49,7 @@ func Load(from string) (map[string][]byte, string, error) {
 // the name that is given.
 func LoadProgram(from, program string) (map[string][]byte, error) {
 	st, err := os.Stat(from)
-	c := codeFiles{}
+	c := codeFiles{most: MaxUnpacked}
 	switch {
 	case err != nil:
 	case st.IsDir():

@@ -159,3 +159,20 @@ func TestWriteZipReadsBack(t *testing.T) {
 		t.Errorf("%v %v", got, err)
 	}
 }
+
+// TestLoadProgram: a file that is no archive is the program, by the name that is given.
+func TestLoadProgram(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "anything")
+	if err := os.WriteFile(file, []byte("\x7fELF"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for from, name := range map[string]string{file: "bootstrap", filepath.Dir(file): "anything"} {
+		files, err := LoadProgram(from, "bootstrap")
+		if err != nil || len(files) != 1 || string(files[name]) != "\x7fELF" {
+			t.Errorf("%s: %q, %v", from, files, err)
+		}
+	}
+	if _, err := LoadProgram(t.TempDir(), "bootstrap"); err == nil {
+		t.Error("an empty folder is a program")
+	}
+}

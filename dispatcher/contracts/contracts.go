@@ -79,6 +79,8 @@ type Call struct {
 	Event     []byte // JSON
 	Context   []byte // JSON object, as drivers are given it
 	Deadline  time.Time
+	Port      uint16   // of the program; 0: it has none
+	Exchange  Exchange // in place of Event; nil: there is none
 }
 
 // TooLarge is the error of a program that answers more than MaxAnswerBytes, as AWS Lambda

@@ -17,10 +17,7 @@ func (t *Ticket) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := t.f
-	t.served += now.Sub(t.began)
-	if f.mean == 0 {
-		f.mean = max(float64(t.served), 1) // or all that is known is what others take
-	}
+	s.sample(f, now.Sub(t.began))
 	t.running, t.paused = false, true
 	f.running--
 	s.running--

@@ -121,11 +121,10 @@ type Ticket struct {
 
 	s       *Scheduler
 	f       *function
-	start   float64       // tag
-	since   time.Time     // when it had to wait
-	began   time.Time     // when its turn came
-	served  time.Duration // before it paused
-	turn    chan error    // buffered: nil or why not; nil: it never had to wait
+	start   float64    // tag
+	since   time.Time  // when it had to wait
+	began   time.Time  // when its turn came
+	turn    chan error // buffered: nil or why not; nil: it never had to wait
 	running bool
 	paused  bool
 	expired bool
@@ -357,26 +356,31 @@ func (t *Ticket) Release() {
 		return
 	}
 	if t.running {
-		t.served += now.Sub(t.began)
+		s.sample(t.f, now.Sub(t.began))
 		t.f.running--
 		s.running--
 	} else {
 		t.goesOn() // to its end
 	}
-	took := float64(t.served)
-	if t.f.named() {
-		s.mean = average(s.mean, took)
-	}
-	if t.f.mean == 0 {
-		t.f.mean = took
-		if s.mean > 0 {
-			t.f.mean = min(s.mean, took) // one slow start says little of a function
-		}
-	}
-	t.f.mean = average(t.f.mean, took)
 	s.place(t.f)
 	s.dispatch(t.f)
 	s.settle()
+}
+
+// sample learns how long a function has held a slot, until its end or a pause: each time that
+// it asks for one is expected to take as long. mu is held.
+func (s *Scheduler) sample(f *function, took time.Duration) {
+	t := float64(took)
+	if f.named() {
+		s.mean = average(s.mean, t)
+	}
+	if f.mean == 0 {
+		f.mean = t
+		if s.mean > 0 {
+			f.mean = min(s.mean, t) // one slow start says little of a function
+		}
+	}
+	f.mean = average(f.mean, t)
 }
 
 // named: it is a function's. Work that is none's, such as a deployment, has the name of its

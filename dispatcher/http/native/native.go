@@ -94,6 +94,7 @@ func open(on *server.Server, mux *server.Routes) {
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}
+	mux.HandleFunc(webPattern, s.native(web{s}.serve))
 	mux.HandleFunc("GET /openapi.json", s.openAPI)
 }
 

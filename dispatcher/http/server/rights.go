@@ -35,6 +35,7 @@ var rights = map[string]need{
 	"GET /v1/functions/{name}/code":       {access.Read, false},
 	"GET /v1/functions/{name}/imports":    {access.Read, false},
 	"POST /v1/functions/{name}/invoke":    {access.Invoke, false},
+	"/v1/functions/{name}/http/{path...}": {access.Invoke, false}, // of any method
 	"POST /v1/functions/{name}/explain":   {access.Read, false},
 	"POST /v1/functions/{name}/snapshots": {access.Deploy, false},
 	"POST /v1/run":                        {access.Deploy | access.Invoke, false},

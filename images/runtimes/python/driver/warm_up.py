@@ -30,8 +30,14 @@ MODULE = "seuss_warm_up"  # an image may have files in the task root
 
 CONFIGURED = os.path.dirname(os.path.abspath(__file__)) + "/warm_up.json"
 
-# As dispatcher/surroundings gives them to every function.
-SURROUNDINGS = {"AWS_LAMBDA_FUNCTION_VERSION": "$LATEST", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128"}
+# As dispatcher/surroundings gives them to every function: where the values lie is in the
+# base then, and those of a function take their places.
+SURROUNDINGS = {
+    "AWS_DEFAULT_REGION": "us-east-1", "AWS_EXECUTION_ENV": "AWS_Lambda_python%d.%d" % sys.version_info[:2], "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+    "AWS_LAMBDA_FUNCTION_NAME": "seuss-warm-up", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/seuss-warm-up",
+    "AWS_REGION": "us-east-1", "LAMBDA_TASK_ROOT": "/var/task", "_HANDLER": "seuss_warm_up.handler",
+}
 
 _context = b'{"aws_request_id":"0","function_version":"$LATEST","memory_limit_in_mb":"128","deadline_ms":0}'
 _head = bytes(p.SEED_BYTES) + struct.pack("<I", len(_context)) + _context

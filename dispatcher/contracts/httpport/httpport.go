@@ -1,0 +1,290 @@
+// Package httpport declares the contract of servers: a program listens for HTTP/1.1 on the
+// TCP port that its function names, and finds in its environment as PORT. It is captured
+// when a thread of it waits for connections there, and a path, if one is named, has
+// answered with 2xx. Each request reaches a fresh instance as a connection from 127.0.0.1.
+//
+// Whoever has a request converses with the program through a contracts.Exchange, on a
+// goroutine of its own while another runs the guest; Proxy is one that hands a request and
+// its answer through as they come. An event is one in payload format 2.0 of AWS Lambda's
+// function URLs, and so is what becomes of its answer.
+//
+// The program is hostile: its answer's header has at most maxHead bytes, and everything
+// ends with the invocation, at its deadline at the latest.
+//
+// Locks: connections.mu, then those of package vsock.
+package httpport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
+	"seuss/lineage"
+	"seuss/vmm/vsock"
+)
+
+// Name is that of the contract.
+const Name = "http"
+
+func init() {
+	contracts.Register(&contracts.Contract{
+		Name: Name, Title: "HTTP on a port",
+		Ready: "a thread waits for connections to its port, and its ready path, if it has one, has answered",
+		Port:  true,
+		Environment: func(f *functions.Function) map[string]string {
+			return map[string]string{"PORT": strconv.Itoa(int(f.Settings.Program.Port))}
+		},
+		Await: await, Serve: serve,
+	})
+}
+
+// maxHead bounds the header of an answer, in bytes.
+const maxHead = 256 << 10
+
+// readyEvery is how long a program that does not answer its ready path as it should is left
+// alone before it is asked again.
+const readyEvery = 50 * time.Millisecond
+
+func await(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (contracts.Ready, error) {
+	return contracts.Ready{}, ready(ctx, i, p, deadline)
+}
+
+func ready(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {
+	i.Keep(nil)
+	if p.Port == 0 {
+		return fmt.Errorf("the %s contract needs the port that the program listens on: %w", Name, lineage.ErrInvalid)
+	}
+	if err := waits(ctx, i, p.Port, deadline); err != nil || p.ReadyPath == "" {
+		return err
+	}
+	var last error
+	ask := func(ctx context.Context, _ *contracts.Call, dial contracts.Dial) error {
+		for {
+			if last = get(ctx, dial, p); last == nil {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return last
+			case <-time.After(readyEvery):
+			}
+		}
+	}
+	if err := converse(ctx, i, p.Port, &contracts.Call{Deadline: deadline, Exchange: ask}); err != nil {
+		if last != nil {
+			err = fmt.Errorf("%w (%w)", last, err)
+		}
+		return fmt.Errorf("the program has not answered GET %s: %w", p.ReadyPath, ended(err))
+	}
+	return waits(ctx, i, p.Port, deadline)
+}
+
+// get asks a program for its ready path: nil, it has answered with 2xx.
+func get(ctx context.Context, dial contracts.Dial, p *functions.Program) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+local(p.Port)+p.ReadyPath, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := transport(dial).RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode/100 != 2 {
+		return fmt.Errorf("it answers with %s", answer.Status)
+	}
+	return nil
+}
+
+// waits runs a program until a thread of it waits for connections to the port.
+func waits(ctx context.Context, i *instance.Instance, port uint16, deadline time.Time) error {
+	var list []instance.Listener
+	err := i.Until(ctx, deadline, func() bool {
+		list = i.AppendListeners(list[:0])
+		return slices.Contains(list, instance.Listener{Port: port, Waited: true, Reachable: true})
+	})
+	if err == nil {
+		return nil
+	}
+	err = ended(err)
+	var others []string
+	for _, l := range list {
+		switch {
+		case l.Port == port && !l.Reachable:
+			return fmt.Errorf("the program listens on port %d, but not on 127.0.0.1 or ::1: %w", port, err)
+		case l.Port == port:
+			return fmt.Errorf("the program listens on port %d, but no thread of it waits for connections: %w", port, err)
+		}
+		others = append(others, strconv.Itoa(int(l.Port)))
+	}
+	if len(others) > 0 {
+		return fmt.Errorf("the program does not listen on port %d (PORT in its environment), but on %s: %w", port, strings.Join(others, ", "), err)
+	}
+	return fmt.Errorf("the program does not listen on port %d (PORT in its environment): %w", port, err)
+}
+
+// ended makes a program's own end a request's fault.
+func ended(err error) error {
+	if errors.Is(err, instance.ErrGuestExit) || errors.Is(err, instance.ErrTimeout) {
+		return fmt.Errorf("%w: %w", err, lineage.ErrInvalid)
+	}
+	return err
+}
+
+func serve(ctx context.Context, i *instance.Instance, p *functions.Program, call *contracts.Call) (answer []byte, err error) {
+	i.Parking = nil // others hold its connections: it stays where it is
+	if call.Exchange == nil {
+		var e event
+		if e, err = decodeEvent(call.Event); err != nil {
+			return nil, err
+		}
+		with := *call
+		with.Exchange = func(ctx context.Context, call *contracts.Call, dial contracts.Dial) (err error) {
+			answer, err = e.exchange(ctx, call, dial, p.Port)
+			return err
+		}
+		call = &with
+	}
+	if err := converse(ctx, i, p.Port, call); err != nil {
+		return nil, err
+	}
+	if answer == nil {
+		answer = []byte("null")
+	}
+	return answer, nil
+}
+
+// lastWords is how long a program that has ended its connection may go on, for it may be
+// about to end itself, and then that is why.
+const lastWords = 2 * time.Second
+
+// converse runs the guest while an exchange does what it does, to its end.
+func converse(ctx context.Context, i *instance.Instance, port uint16, call *contracts.Call) error {
+	running, cancel := context.WithCancel(ctx)
+	defer cancel()
+	open := &connections{i: i, port: port, deadline: call.Deadline}
+	var over atomic.Bool
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer cancel() // the guest runs no longer than somebody listens
+		defer over.Store(true)
+		err = call.Exchange(running, call, open.dial)
+	}()
+	guest := i.Until(running, call.Deadline, over.Load)
+	over.Store(true)
+	cancel()
+	open.end()
+	<-done
+	if errors.Is(guest, context.Canceled) && ctx.Err() == nil {
+		guest = nil // by us
+	}
+	if err != nil && guest == nil && !errors.Is(err, contracts.ErrClient) {
+		guest = i.Until(ctx, time.Now().Add(lastWords), func() bool { return false })
+		if errors.Is(guest, instance.ErrTimeout) {
+			guest = nil
+		}
+	}
+	if err == nil || guest == nil {
+		return failed(err)
+	}
+	return guest
+}
+
+// failed says what a program has done wrong, where it is the program: not what a client
+// has, or somebody who gave up.
+func failed(err error) error {
+	var own *instance.HandlerError
+	if err == nil || errors.As(err, &own) || errors.Is(err, lineage.ErrInvalid) || errors.Is(err, contracts.ErrClient) {
+		return err
+	}
+	return &instance.HandlerError{Type: "Runtime.BadGateway", Message: "the program has not answered as HTTP does: " + err.Error()}
+}
+
+// connections are those to a program that an exchange has open.
+type connections struct {
+	i        *instance.Instance
+	port     uint16
+	deadline time.Time
+
+	mu    sync.Mutex
+	ended bool
+	open  []*vsock.Stream
+}
+
+// maxConnections is how many an exchange may open.
+const maxConnections = 64
+
+func (c *connections) dial(ctx context.Context) (net.Conn, error) {
+	s, err := c.add()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
+	err = s.WaitOpen()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	switch {
+	case errors.Is(err, vsock.ErrRefused), errors.Is(err, vsock.ErrReset):
+		err = fmt.Errorf("port %d of the program takes no connection: nobody listens there any more, or its queue is full", c.port)
+	case err != nil:
+		err = fmt.Errorf("port %d of the program: %w", c.port, err)
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (c *connections) add() (*vsock.Stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended {
+		return nil, net.ErrClosed
+	}
+	if len(c.open) == maxConnections {
+		return nil, fmt.Errorf("%d connections were opened to the program already", maxConnections)
+	}
+	conn, err := c.i.Dial(c.port)
+	if err != nil {
+		return nil, err
+	}
+	s := vsock.NewStream(conn)
+	s.SetDeadline(c.deadline.Add(time.Second)) // the guest's own end comes first, and is told
+	c.open = append(c.open, s)
+	return s, nil
+}
+
+// end ends what is open: the guest does not run any more.
+func (c *connections) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	for _, s := range c.open {
+		s.SetDeadline(time.Unix(1, 0))
+	}
+}
+
+func local(port uint16) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))) }
+
+// transport makes one request to a program.
+func transport(dial contracts.Dial) *http.Transport {
+	return &http.Transport{
+		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHead,
+	}
+}

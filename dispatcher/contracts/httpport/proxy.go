@@ -1,0 +1,94 @@
+package httpport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"seuss/dispatcher/contracts"
+	"seuss/lineage"
+)
+
+// What a program is told of its request, in headers of it.
+const (
+	HeaderRequestID = "Seuss-Request-Id"
+	HeaderDeadline  = "Seuss-Deadline-Ms" // since 1970
+)
+
+// Proxy hands a request to a program, at a path, and its answer to w, both as they come.
+// WebSockets and other upgrades are refused.
+type Proxy struct {
+	W    http.ResponseWriter
+	R    *http.Request
+	Path string // escaped, with the leading slash; the query is the request's
+	// Hide are headers that are the daemon's and not the program's.
+	Hide []string
+
+	begun bool // an answer is on its way
+}
+
+// Begun reports whether the client has part of an answer already: another can not be
+// given to it.
+func (p *Proxy) Begun() bool { return p.begun }
+
+// Exchange is a contracts.Exchange.
+func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contracts.Dial) (err error) {
+	if upgrade := p.R.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "h2c") {
+		return fmt.Errorf("upgrade to %.40q: a program is given one request and answers it: %w", upgrade, lineage.ErrInvalid)
+	}
+	at, err := url.Parse(p.Path)
+	if err != nil || !strings.HasPrefix(p.Path, "/") {
+		return fmt.Errorf("path %.100q: want an absolute path: %w", p.Path, lineage.ErrInvalid)
+	}
+	control := http.NewResponseController(p.W)
+	// Whoever stalls, or is not heard any more, holds the machine no longer.
+	expire := func(t time.Time) { _ = errors.Join(control.SetReadDeadline(t), control.SetWriteDeadline(t)) }
+	expire(call.Deadline.Add(time.Second))
+	expired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		expire(time.Unix(1, 0))
+		close(expired)
+	})
+	defer func() {
+		if !stop() {
+			<-expired
+			p.W.Header().Set("Connection", "close") // net/http has given it up
+		}
+		expire(time.Time{}) // where nothing has begun, an error can still be the answer
+		if v := recover(); v == http.ErrAbortHandler {
+			err = fmt.Errorf("the program's answer, or its client, has ended in the middle: %w", contracts.ErrClient)
+		} else if v != nil {
+			panic(v)
+		}
+	}()
+	port := call.Port
+	proxy := httputil.ReverseProxy{
+		Transport: transport(dial), FlushInterval: -1,
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetXForwarded()
+			r.Out.URL.Scheme, r.Out.URL.Host = "http", local(port)
+			r.Out.URL.Path, r.Out.URL.RawPath = at.Path, at.RawPath
+			for _, name := range append(p.Hide, "Upgrade") {
+				r.Out.Header.Del(name)
+			}
+			r.Out.Header.Set(HeaderRequestID, call.RequestID)
+			r.Out.Header.Set(HeaderDeadline, strconv.FormatInt(call.Deadline.UnixMilli(), 10))
+		},
+		ModifyResponse: func(a *http.Response) error {
+			if a.StatusCode == http.StatusSwitchingProtocols {
+				return errors.New("it switches protocols")
+			}
+			p.begun = true
+			return nil
+		},
+		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, e error) { err = e },
+	}
+	proxy.ServeHTTP(p.W, p.R.WithContext(context.WithValue(ctx, http.ServerContextKey, p.R.Context().Value(http.ServerContextKey))))
+	return err
+}

@@ -1,0 +1,52 @@
+package native
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/contracts/httpport"
+	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/instance"
+)
+
+// webPattern is below what a function that listens on a port is given requests of any method.
+const webPattern = "/v1/functions/{name}/http/{path...}"
+
+// web hands requests to functions that are servers, as they come.
+type web struct{ *door }
+
+// authorization is the header with which a client shows the daemon who it is.
+const authorization = "Authorization"
+
+func (s web) serve(w http.ResponseWriter, r *http.Request) error {
+	name, err := s.deployment(r)
+	if err != nil {
+		return err
+	}
+	entry, err := s.Admission.Enter(name)
+	if err != nil {
+		return fmt.Errorf("request to %q: %w", name, err)
+	}
+	defer entry.End(r.Context())
+	path := "/" + strings.SplitN(r.URL.EscapedPath(), "/", 6)[5]
+	proxy := httpport.Proxy{W: w, R: r, Path: path, Hide: []string{authorization}}
+	result, err := entry.Invoke(r.Context(), &dispatcher.Request{Event: []byte("null"), RequestID: server.RequestIDOf(r), Exchange: proxy.Exchange})
+	switch {
+	case err == nil && result.Error == nil:
+		return nil
+	case proxy.Begun():
+		panic(http.ErrAbortHandler) // a client must not take half of an answer for all
+	case err != nil:
+		return err
+	}
+	status := http.StatusBadGateway
+	if errors.Is(result.Error, instance.ErrTimeout) {
+		status = http.StatusGatewayTimeout
+	}
+	server.WriteJSON(w, status, api.Error{Code: api.FunctionFailed, Message: "the function failed: " + result.Error.Error(), RequestID: result.RequestID, Function: result.Error})
+	return nil
+}
