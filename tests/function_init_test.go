@@ -23,8 +23,7 @@ func TestFunctionInit(t *testing.T) {
 	c := newCLI(t)
 	c.state = copyState(t)
 	dir := filepath.Join(t.TempDir(), "a dir")
-	var made struct{ Files, Next []string }
-	made = document[struct{ Files, Next []string }](c, "function", "init", "hello", "--dir", dir)
+	made := document[struct{ Files, Next []string }](c, "function", "init", "hello", "--dir", dir)
 	if len(made.Files) != 2 || len(made.Next) != 4 || !strings.HasSuffix(made.Next[3], " --watch") {
 		t.Fatalf("function init: %+v", made)
 	}

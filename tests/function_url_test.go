@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -37,8 +38,8 @@ def handler(event, context):
 		t.Error(shown)
 	}
 	// A client that finds nothing in DNS connects to this machine (curl and browsers do).
-	client := &http.Client{Transport: &http.Transport{Dial: func(network, _ string) (net.Conn, error) {
-		return net.Dial(network, strings.TrimPrefix(d.url, "http://"))
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(d.url, "http://"))
 	}}}
 	ask := func(method, path, body string) (*http.Response, string) {
 		r, err := http.NewRequest(method, strings.TrimSuffix(address, "/")+path, strings.NewReader(body))

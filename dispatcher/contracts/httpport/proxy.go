@@ -29,6 +29,8 @@ type Proxy struct {
 	Path string // escaped, with the leading slash; the query is the request's
 	// Hide are headers that are the daemon's and not the program's.
 	Hide []string
+	// Edit changes the headers of the answer; nil: they are the program's.
+	Edit func(http.Header)
 
 	begun bool // an answer is on its way
 }
@@ -83,6 +85,9 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 		ModifyResponse: func(a *http.Response) error {
 			if a.StatusCode == http.StatusSwitchingProtocols {
 				return errors.New("it switches protocols")
+			}
+			if p.Edit != nil {
+				p.Edit(a.Header)
 			}
 			p.begun = true
 			return nil

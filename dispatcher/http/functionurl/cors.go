@@ -57,14 +57,15 @@ func allowOrigin(h http.Header, c *functions.CORS, origin string) bool {
 	return true
 }
 
-// cors has an answer say what the URL allows, and not what the function says of that.
-func (a *answer) cors(c *functions.CORS, origin string) {
-	for name := range a.header {
+// cors has the headers of an answer say what the URL allows, and not what the function says
+// of that.
+func cors(h http.Header, c *functions.CORS, origin string) {
+	for name := range h {
 		if strings.HasPrefix(name, "Access-Control-") {
-			a.header.Del(name)
+			h.Del(name)
 		}
 	}
-	if allowOrigin(a.header, c, origin) && len(c.Expose) > 0 {
-		a.header.Set("Access-Control-Expose-Headers", strings.Join(c.Expose, ","))
+	if allowOrigin(h, c, origin) && len(c.Expose) > 0 {
+		h.Set("Access-Control-Expose-Headers", strings.Join(c.Expose, ","))
 	}
 }

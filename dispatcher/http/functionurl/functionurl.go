@@ -78,9 +78,6 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 		w.WriteHeader(http.StatusOK)
 		return nil
 	}
-	if r.ContentLength > maxBody {
-		return server.TooLarge(maxBody, "function URL")
-	}
 	who, err := s.caller(r, name, u)
 	if err != nil {
 		return err
@@ -90,19 +87,25 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer entry.End(r.Context())
+	key, qualifier, _ := strings.Cut(name, ":")
+	request := &dispatcher.Request{RequestID: server.RequestIDOf(r), ARN: s.ARN(key, qualifier)}
+	if takesRequests(entry.Deployment()) {
+		return forward(w, r, entry, request, u)
+	}
+	if r.ContentLength > maxBody {
+		return server.TooLarge(maxBody, "function URL")
+	}
 	body, err := server.ReadBody(r, maxBody, "function URL")
 	if err != nil {
 		return err
 	}
-	event, err := eventOf(r, host, id, who, body)
-	if err != nil {
+	if request.Event, err = eventOf(r, host, id, who, body); err != nil {
 		return err
 	}
-	if len(event) > dispatcher.MaxEventBytes {
+	if len(request.Event) > dispatcher.MaxEventBytes {
 		return server.TooLarge(dispatcher.MaxEventBytes, "function URL")
 	}
-	key, qualifier, _ := strings.Cut(name, ":")
-	result, err := entry.Invoke(r.Context(), &dispatcher.Request{Event: event, RequestID: server.RequestIDOf(r), ARN: s.ARN(key, qualifier)})
+	result, err := entry.Invoke(r.Context(), request)
 	if err != nil {
 		return err
 	}
@@ -115,7 +118,7 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 		return errFunction
 	}
 	if u.CORS != nil {
-		answer.cors(u.CORS, origin)
+		cors(answer.header, u.CORS, origin)
 	}
 	answer.write(w)
 	return nil

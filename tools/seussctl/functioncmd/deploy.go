@@ -15,7 +15,7 @@ import (
 func functionDeploy(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:      "deploy",
-		ArgsUsage: "NAME PATH | NAME --program -- CMD...",
+		ArgsUsage: "NAME PATH | NAME --program -- CMD... | NAME --http PORT -- CMD...",
 		Usage:     "deploy a function and take its snapshot",
 		Description: `
 PATH is a .py, .js, .mjs, .cjs or .rb file, a directory or a .zip. The handler is
@@ -28,7 +28,9 @@ AWS Lambda's Runtime API, or a directory or .zip with such a bootstrap in it. It
 captured when it asks for its first event. With --program the function is a command
 of the image, or of --code: it is captured when it first reads its standard input,
 reads the event there, and its standard output is the answer; an exit status other
-than 0 is the function's error. Of both, each invocation gets the program as it was
+than 0 is the function's error. With --http the command is a server: it is captured when it
+waits for connections on PORT (which it finds in its environment too), and has answered
+GET --ready, if that is given; requests come to it as connections. Of all, each invocation gets the program as it was
 when it was captured; one that may have seeded generators of random numbers by then
 is refused without --allow-shared-generators.
 
@@ -64,7 +66,8 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy table table.py --lazy-args",
 			"seussctl function deploy report ./report --watch",
 			"seussctl function deploy worker ./bootstrap --runtime provided.al2023 --allow-shared-generators",
-			"seussctl function deploy count --program -- /bin/grep -c foo",
+			"seussctl function deploy count --image dir:./root --program -- /bin/grep -c foo",
+			"seussctl function deploy web --http 8080 --ready /healthz --image docker://registry.example.com/shop:1 -- node server.js",
 			"seussctl function deploy report ./report --layer numbers.zip --layer ./fonts",
 			"seussctl function deploy chart chart.py --requirements requirements.txt",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",

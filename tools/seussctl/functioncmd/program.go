@@ -1,6 +1,9 @@
 package functioncmd
 
 import (
+	"math"
+	"path/filepath"
+
 	"github.com/urfave/cli/v2"
 
 	"seuss/dispatcher"
@@ -17,6 +20,8 @@ const maxCommandWords = 1024
 func programFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.BoolFlag{DisableDefaultText: true, Name: "program", Usage: "the function is the command behind --, which reads an event and writes an answer"},
+		&cli.UintFlag{Name: "http", Usage: "the function is the command behind --, a server of HTTP on this `PORT`"},
+		&cli.StringFlag{Name: "ready", Usage: "`PATH` that a --http server has to answer with 2xx before it is captured (default: it need only wait for connections)"},
 		&cli.StringFlag{Name: "code", Usage: "`PATH` of a program's files (a file, a directory or a .zip), put below " + contracts.TaskRoot},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "allow-shared-generators", Usage: "take a program's snapshot though generators of random numbers may be seeded in it"},
 	}
@@ -24,48 +29,75 @@ func programFlags() []cli.Flag {
 
 // readCode reads the code of a function, or the program that it is.
 func readCode(c *cli.Context, e *cmdline.Env, name string) (spec dispatcher.FunctionSpec, err error) {
-	help, args, runtime := c.Command.HelpName, c.Args().Slice(), c.String("runtime")
-	program := contracts.OfRuntime(runtime)
-	bootstrap := ""
-	path := c.String("code")
-	switch {
-	case c.Bool("watch") && (c.Bool("program") || program != nil && path != ""):
-		return spec, cmdline.Usagef(help, "--watch looks at PATH: a --program has none")
-	case c.Bool("program"):
-		if program != nil || runtime != "" {
-			return spec, cmdline.Usagef(help, "--runtime %s: a --program has none", runtime)
-		}
-		if len(args) < 2 {
-			return spec, cmdline.Usagef(help, "--program: which command? It stands behind --")
-		}
-		program = &functions.Program{Contract: "program", Command: args[1:]}
-		bootstrap = args[1]
-	case len(args) != 2:
-		return spec, cmdline.Usagef(help, "want NAME PATH, or NAME --program -- CMD...")
-	case program != nil:
-		bootstrap = program.Command[0]
-		if path != "" {
-			return spec, cmdline.Usagef(help, "--code %s: the code is %s already", path, args[1])
-		}
-		path = args[1]
-	default:
-		for _, flag := range []string{"code", "allow-shared-generators"} {
-			if c.IsSet(flag) {
-				return spec, cmdline.Usagef(help, "--%s is for programs: with --program, or --runtime provided.al2023", flag)
-			}
-		}
-		return e.ReadFunction(c, name, args[1])
+	program, path, err := readProgram(c)
+	if err != nil {
+		return spec, err
+	}
+	if program == nil {
+		return e.ReadFunction(c, name, c.Args().Get(1))
 	}
 	program.SharedGenerators = c.Bool("allow-shared-generators")
 	spec = dispatcher.FunctionSpec{Name: name, Handler: c.String("handler"), Image: c.String("image"), Lazy: c.Bool("lazy-args")}
-	spec.Settings.Runtime, spec.Settings.Program = runtime, program
+	spec.Settings.Runtime, spec.Settings.Program = c.String("runtime"), program
 	if c.IsSet("import") {
 		if spec.Imports, err = cmdline.SplitList(c.String("import")); err != nil {
-			return spec, cmdline.Usagef(help, "--import %q: %w", c.String("import"), err)
+			return spec, cmdline.Usagef(c.Command.HelpName, "--import %q: %w", c.String("import"), err)
 		}
 	}
 	if path != "" {
-		spec.Files, err = bundle.LoadProgram(path, bootstrap)
+		as := program.Command[0] // what a single file is called
+		if spec.Settings.Runtime == "" {
+			as = filepath.Base(path)
+		}
+		spec.Files, err = bundle.LoadProgram(path, as)
 	}
 	return spec, err
+}
+
+// readProgram reads the program that a function is, and where its files are; nil: it is a
+// handler of a runtime's.
+func readProgram(c *cli.Context) (program *functions.Program, path string, err error) {
+	help, args, runtime := c.Command.HelpName, c.Args().Slice(), c.String("runtime")
+	isCommand := "" // the flag that says so
+	switch {
+	case c.Bool("program") && c.IsSet("http"):
+		return nil, "", cmdline.Usagef(help, "--program and --http: a function is one of them")
+	case c.Bool("program"):
+		isCommand = "program"
+	case c.IsSet("http"):
+		isCommand = "http"
+	}
+	path = c.String("code")
+	switch {
+	case c.IsSet("ready") && isCommand != "http":
+		return nil, "", cmdline.Usagef(help, "--ready is for servers: with --http PORT")
+	case isCommand != "" && c.Bool("watch"):
+		return nil, "", cmdline.Usagef(help, "--watch looks at PATH: a --%s has none", isCommand)
+	case isCommand != "" && runtime != "":
+		return nil, "", cmdline.Usagef(help, "--runtime %s: a --%s has none", runtime, isCommand)
+	case isCommand != "" && len(args) < 2:
+		return nil, "", cmdline.Usagef(help, "--%s: which command? It stands behind --", isCommand)
+	case isCommand == "program":
+		return &functions.Program{Contract: isCommand, Command: args[1:]}, path, nil
+	case isCommand == "http":
+		port := c.Uint("http")
+		if port == 0 || port > math.MaxUint16 {
+			return nil, "", cmdline.Usagef(help, "--http %d: a TCP port is 1 to %d", port, math.MaxUint16)
+		}
+		return &functions.Program{Contract: isCommand, Command: args[1:], Port: uint16(port), ReadyPath: c.String("ready")}, path, nil
+	case len(args) != 2:
+		return nil, "", cmdline.Usagef(help, "want NAME PATH, NAME --program -- CMD... or NAME --http PORT -- CMD...")
+	}
+	if program = contracts.OfRuntime(runtime); program != nil {
+		if path != "" {
+			return nil, "", cmdline.Usagef(help, "--code %s: the code is %s already", path, args[1])
+		}
+		return program, args[1], nil
+	}
+	for _, flag := range []string{"code", "allow-shared-generators"} {
+		if c.IsSet(flag) {
+			return nil, "", cmdline.Usagef(help, "--%s is for programs: with --program, --http, or --runtime provided.al2023", flag)
+		}
+	}
+	return nil, "", nil
 }
