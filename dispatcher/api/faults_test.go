@@ -34,6 +34,7 @@ var noKind = map[string]string{
 	"lineage.ErrClosed":   "the service has ended",
 	"sched.ErrEnded":      "dispatcher.ErrKilled for whoever waited",
 	"events.ErrVersion":   "the service does not start",
+	"events.ErrTooOld":    "told in the record of the event",
 	"images.ErrMagic":     "a damaged file",
 	"images.ErrVersion":   "a damaged file",
 	"images.ErrABI":       "an image of another release",

@@ -87,6 +87,7 @@ func (i *Instance) stretch(ctx context.Context, deadline time.Time, done func() 
 	}
 	if over != nil && !over() {
 		<-vm.interrupted // or it might hit the machine's next run
+		vm.m.ClearInterrupt()
 	}
 	if !i.Progress.Stopped(vm.interrupted) {
 		return stop, ErrKilled

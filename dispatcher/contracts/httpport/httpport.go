@@ -165,8 +165,8 @@ func serve(ctx context.Context, i *instance.Instance, p *functions.Program, call
 	return answer, nil
 }
 
-// lastWords is how long a program that has ended its connection may go on, for it may be
-// about to end itself, and then that is why.
+// lastWords is how long a program that has ended its connection may go on until it rests,
+// for it may be about to end itself, and then that is why.
 const lastWords = 2 * time.Second
 
 // converse runs the guest while an exchange does what it does, to its end.
@@ -192,7 +192,7 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 		guest = nil // by us
 	}
 	if err != nil && guest == nil && !errors.Is(err, contracts.ErrClient) {
-		guest = i.Until(ctx, time.Now().Add(lastWords), func() bool { return false })
+		guest = i.Rest(time.Now().Add(lastWords))
 		if errors.Is(guest, instance.ErrTimeout) {
 			guest = nil
 		}

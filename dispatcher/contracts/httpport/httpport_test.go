@@ -58,6 +58,7 @@ c, _ = l.accept()
 while b"\r\n\r\n" not in c.recv(65536, socket.MSG_PEEK): pass
 c.recv(65536)
 %s
+time.sleep(3600)
 `
 
 type bench struct {
@@ -227,7 +228,7 @@ func TestBadServers(t *testing.T) {
 		{"silent", `c.close()`, "EOF"},
 		{"noise", `c.sendall(b"hello\r\n\r\n")`, "malformed HTTP"},
 		{"header", `c.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000000 + b"\r\n\r\n")`, "exceeded"},
-		{"dies", `sys.exit(4)`, ""}, // the exit status, where it ends soon enough
+		{"dies", `sys.exit(4)`, "status 4"},
 		{"switch", `c.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"); time.sleep(9)`, ""},
 	} {
 		if err := b.deploy(test.name, fmt.Sprintf(raw, test.answer), nil); err != nil {

@@ -94,7 +94,9 @@ func open(on *server.Server, mux *server.Routes) {
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}
-	mux.HandleFunc(webPattern, s.native(web{s}.serve))
+	for _, method := range webMethods {
+		mux.HandleFunc(method+" "+webPath, s.native(web{s}.serve))
+	}
 	mux.HandleFunc("GET /openapi.json", s.openAPI)
 }
 

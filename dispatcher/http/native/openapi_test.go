@@ -265,6 +265,9 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(404, "DELETE", L+"/lam", "")
 	ask(204, "DELETE", "/v1/functions/echo", "")
 	ask(204, "DELETE", "/v1/snapshots/"+node, "")
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} {
+		ask(404, method, "/v1/functions/nothing/http/a", "")
+	}
 	f.AddImage(t)
 	ask(200, "DELETE", "/v1/images/python?cascade=true", "")
 

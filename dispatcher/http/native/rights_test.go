@@ -80,14 +80,14 @@ func TestEveryRouteHasARight(t *testing.T) {
 	routes := s.Routes()
 	for path, item := range doc.Paths.Map() {
 		for method := range item.Operations() {
-			if !slices.Contains(routes, method+" "+path) {
+			if !slices.Contains(routes, method+" "+strings.Replace(path, "{path}", "{path...}", 1)) {
 				t.Errorf("%s %s is described and has no right", method, path)
 			}
 		}
 	}
 	for _, pattern := range routes {
 		method, path, _ := strings.Cut(pattern, " ")
-		path = strings.TrimSuffix(path, "/{$}")
+		path = strings.Replace(strings.TrimSuffix(path, "/{$}"), "{path...}", "{path}", 1)
 		if item := doc.Paths.Value(path); pattern != "/" && (item == nil || item.Operations()[method] == nil) {
 			t.Errorf("%s is served and not described", pattern)
 		}
@@ -157,6 +157,13 @@ var matrix = map[string]string{
 	"GET /v1/functions/{name}/logs":       ".r.aRA",
 	"GET /v1/functions/{name}/events":     ".r.aRA",
 
+	"GET /v1/functions/{name}/http/{path...}":     "i..a.A",
+	"POST /v1/functions/{name}/http/{path...}":    "i..a.A",
+	"PUT /v1/functions/{name}/http/{path...}":     "i..a.A",
+	"PATCH /v1/functions/{name}/http/{path...}":   "i..a.A",
+	"DELETE /v1/functions/{name}/http/{path...}":  "i..a.A",
+	"OPTIONS /v1/functions/{name}/http/{path...}": "i..a.A",
+
 	"POST /2015-03-31/functions/{name}/invocations":       "i..a.A",
 	"POST /2015-03-31/functions":                          "..da.A",
 	"POST /2015-03-31/functions/{$}":                      "..da.A",
@@ -211,7 +218,7 @@ func requestOf(pattern, name string) (method, path, body string) {
 	if pattern == "/" {
 		method, path = "GET", "/nothing"
 	}
-	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{path...}", "x", "{$}", "").Replace(path)
 	switch {
 	case strings.HasSuffix(path, "/run"):
 		body = `{"function":{"name":"run","handler":"main.handler","files":{"main.py":"eA=="}},"invocation":{"event":{}}}`

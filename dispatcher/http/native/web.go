@@ -13,8 +13,11 @@ import (
 	"seuss/dispatcher/instance"
 )
 
-// webPattern is below what a function that listens on a port is given requests of any method.
-const webPattern = "/v1/functions/{name}/http/{path...}"
+// webPath is below what a function that listens on a port is given requests.
+const webPath = "/v1/functions/{name}/http/{path...}"
+
+// webMethods are those that such a function may be asked with; GET stands for HEAD too.
+var webMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions}
 
 // web hands requests to functions that are servers, as they come.
 type web struct{ *door }

@@ -35,7 +35,6 @@ var rights = map[string]need{
 	"GET /v1/functions/{name}/code":       {access.Read, false},
 	"GET /v1/functions/{name}/imports":    {access.Read, false},
 	"POST /v1/functions/{name}/invoke":    {access.Invoke, false},
-	"/v1/functions/{name}/http/{path...}": {access.Invoke, false}, // of any method
 	"POST /v1/functions/{name}/explain":   {access.Read, false},
 	"POST /v1/functions/{name}/snapshots": {access.Deploy, false},
 	"POST /v1/run":                        {access.Deploy | access.Invoke, false},
@@ -71,6 +70,13 @@ var rights = map[string]need{
 	"GET /v1/plans":                       {access.Read, false},
 	"POST /v1/plans":                      {access.Deploy, false}, // one for everybody's functions: as below
 	"DELETE /v1/plans":                    {access.Deploy, false}, // takes admin everywhere, which the handler asks for
+
+	"GET /v1/functions/{name}/http/{path...}":     {access.Invoke, false},
+	"POST /v1/functions/{name}/http/{path...}":    {access.Invoke, false},
+	"PUT /v1/functions/{name}/http/{path...}":     {access.Invoke, false},
+	"PATCH /v1/functions/{name}/http/{path...}":   {access.Invoke, false},
+	"DELETE /v1/functions/{name}/http/{path...}":  {access.Invoke, false},
+	"OPTIONS /v1/functions/{name}/http/{path...}": {access.Invoke, false},
 
 	"POST /2015-03-31/functions/{name}/invocations":       {access.Invoke, false},
 	"POST /2015-03-31/functions":                          {access.Deploy, false},
