@@ -423,10 +423,6 @@ func (m *Machine) Interrupt() {
 	m.Nudge()
 }
 
-// ClearInterrupt takes back an Interrupt that has returned, and that no Run has returned
-// for. The goroutine that runs the guest calls it between runs.
-func (m *Machine) ClearInterrupt() { m.stopAsked.Store(false) }
-
 // deviceError tells what the guest did wrong from what its process died of in the
 // middle of a service.
 func (m *Machine) deviceError(err error) (Stop, error) {

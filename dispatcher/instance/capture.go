@@ -79,7 +79,11 @@ func (vm *VM) rest(deadline time.Time) error {
 	if vm.m.Quiescent() {
 		return nil
 	}
-	stop, err := vm.m.Run(vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitNone})
+	options := vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitNone}
+	stop, err := vm.m.Run(options)
+	if err == nil && stop.Kind == vmm.StopInterrupted { // it was for a run that had ended by itself
+		stop, err = vm.m.Run(options)
+	}
 	switch {
 	case err != nil:
 		return err

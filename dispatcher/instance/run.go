@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -48,7 +47,9 @@ func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool
 		case stop.Kind == vmm.StopTimeout:
 			return stop, ErrTimeout
 		case stop.Kind == vmm.StopInterrupted:
-			return stop, fmt.Errorf("cancelled: %w", cmp.Or(context.Cause(ctx), errInterrupted))
+			if cause := context.Cause(ctx); cause != nil {
+				return stop, fmt.Errorf("cancelled: %w", cause)
+			} // else it was for a run that had ended by itself
 		case stop.Kind == vmm.StopExit:
 			return stop, &ExitError{Status: int(int32(stop.Code))}
 		default:
@@ -87,7 +88,6 @@ func (i *Instance) stretch(ctx context.Context, deadline time.Time, done func() 
 	}
 	if over != nil && !over() {
 		<-vm.interrupted // or it might hit the machine's next run
-		vm.m.ClearInterrupt()
 	}
 	if !i.Progress.Stopped(vm.interrupted) {
 		return stop, ErrKilled
