@@ -356,11 +356,12 @@ func TestOverload(t *testing.T) {
 	d.wantOutput("flood", `{}`, `1`)
 }
 
-// TestClientsThatLeave: their machines come back.
+// TestClientsThatLeave: their machines come back. The naps are too short for the function to
+// be parked: it holds its machine.
 func TestClientsThatLeave(t *testing.T) {
 	t.Parallel()
 	d := startDaemon(t, "--machines", "2")
-	d.create("hang", "import time\ndef handler(e, c):\n    time.sleep(600)\n", func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(900) })
+	d.create("hang", "import time\ndef handler(e, c):\n    while True:\n        time.sleep(0.002)\n", func(in *lambda.CreateFunctionInput) { in.Timeout = aws.Int32(900) })
 	d.create("good", "def handler(e, c):\n    return 1\n", nil)
 	for range 3 {
 		ctx, cancel := context.WithCancel(t.Context())
