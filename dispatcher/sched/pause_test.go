@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,29 +23,35 @@ func resume(s *Scheduler, ctx context.Context, k *Ticket) chan error {
 // TestPause: who pauses gives his slot to who waits, keeps his place in his function's
 // limit, and goes on before what is new of it.
 func TestPause(t *testing.T) {
-	asked := 0
-	s, c := newTest(Options{Slots: 1, Queued: func() { asked++ }})
+	var asked atomic.Int32
+	s, c := newTest(Options{Slots: 1, Queued: func() { asked.Add(1) }})
+	// It is asked after the request is seen to wait.
+	becomes := func(n int32) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); asked.Load() < n && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+		if asked.Load() != n || !s.Wanted() {
+			t.Errorf("asked %d times, want %d, wanted %v", asked.Load(), n, s.Wanted())
+		}
+	}
 	first, err := s.Acquire(t.Context(), "f", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(chan *Ticket, 2)
 	queue(t, s, t.Context(), "g", -1, func(k *Ticket, err error) { got <- k })
-	if asked != 1 || !s.Wanted() {
-		t.Errorf("asked %d times, wanted %v", asked, s.Wanted())
-	}
+	becomes(1)
 	c.add(10 * time.Millisecond)
 	first.Pause()
 	g := <-got
 	queue(t, s, t.Context(), "f", 1, func(k *Ticket, err error) { got <- k }) // its function is full
-	if asked != 1 || s.Wanted() {
-		t.Errorf("asked %d times for a slot that would not help, wanted %v", asked, s.Wanted())
+	if asked.Load() != 1 || s.Wanted() {
+		t.Errorf("asked %d times for a slot that would not help, wanted %v", asked.Load(), s.Wanted())
 	}
 	c.add(time.Hour)
 	back := resume(s, t.Context(), first)
-	if asked != 2 || !s.Wanted() {
-		t.Errorf("asked %d times, wanted %v", asked, s.Wanted())
-	}
+	becomes(2)
 	g.Release()
 	if err := <-back; err != nil {
 		t.Fatal(err)
