@@ -9,32 +9,41 @@ import (
 	"seuss/lineage"
 )
 
-// RemoveImage removes an image, by name or digest, and returns the ids of the
-// nodes that went with it. One that nodes were taken from is refused without
-// cascade.
-func (d *Dispatcher) RemoveImage(ref string, cascade bool) (digest string, nodes []string, err error) {
+// RemovedImage says what went.
+type RemovedImage struct {
+	Image string   `json:"image"` // digest
+	Nodes []string `json:"nodes"` // ids of those that went with it
+	// Names are those that the image still has: then only the one that was given went.
+	Names []string `json:"names,omitempty"`
+}
+
+// RemoveImage removes an image, by name or digest, and the nodes that were taken from it,
+// for which it asks for cascade. Of an image with other names the name alone is taken away.
+func (d *Dispatcher) RemoveImage(ref string, cascade bool) (done RemovedImage, err error) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
 	path, err := d.images.store.Find(ref)
 	if err != nil {
-		return "", nil, err
+		return done, err
 	}
-	digest = strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix)
-	nodes = []string{}
+	done.Image, done.Nodes = strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix), []string{}
+	if done.Names, err = d.images.store.Unname(ref); err != nil || done.Names != nil {
+		return done, err
+	}
 	for _, n := range d.store.Kind(lineage.KindImage) {
-		if n.Info.ImageDigest != digest {
+		if n.Info.ImageDigest != done.Image {
 			continue
 		}
 		below := d.descendants(n.Info.ID)
 		if len(below) > 0 && !cascade {
-			return digest, nil, &imageInUseError{ref, len(below)}
+			return done, &imageInUseError{ref, len(below)}
 		}
 		if err := d.store.Remove(n.Info.ID, true); err != nil {
-			return digest, nodes, err
+			return done, err
 		}
-		nodes = append(append(nodes, below...), n.Info.ID)
+		done.Nodes = append(append(done.Nodes, below...), n.Info.ID)
 	}
-	return digest, nodes, d.images.store.Remove(ref)
+	return done, d.images.store.Remove(ref)
 }
 
 // imageInUseError: nodes were taken from an image that is to be removed.

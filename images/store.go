@@ -163,6 +163,9 @@ func (s Store) Untag(name string) error {
 	if err := os.Remove(filepath.Join(s.Dir, name+tagSuffix)); err != nil {
 		return fmt.Errorf("remove tag of image %q: %w", name, err)
 	}
+	if err := files.SyncDir(s.Dir); err != nil {
+		return fmt.Errorf("remove tag of image %q: sync directory %s: %w", name, s.Dir, err)
+	}
 	return nil
 }
 

@@ -57,7 +57,8 @@ func TestSameOutput(t *testing.T) {
 		{"snapshot", "tag", "--remove", "json-fn@v1"}, {"snapshot", "tag", "--remove", "json-fn@v1"}, {"snapshot", "gc", "--unused", "-1h"},
 		{"snapshot", "ls"}, {"snapshot", "tree"}, {"--json", "function", "ls"}, {"snapshot", "rm", "ffff"}, {"snapshot", "show", "ffff"},
 		{"function", "rm", "lazy"}, {"function", "rm", "lazy"}, {"function", "ls"}, {"image", "rm", "python"}, {"image", "rm", "nothing"},
-		{"image", "build", "--name", "small", "--no-numpy"}, {"image", "ls"}, {"image", "rm", "small"},
+		{"image", "build", "--name", "small", "--no-numpy"}, {"image", "ls"},
+		{"image", "tag", "small", "other"}, {"--json", "image", "rm", "other"}, {"image", "tag", "small", "other"}, {"image", "rm", "other"}, {"image", "rm", "small"},
 	} {
 		a, b := without.run("", withNode(without, "hello", args)...), with.run("", withNode(with.cli, "hello", args)...)
 		a.stderr = strings.Join(notNotes(a.stderr), "\n") // what the process without a daemon says of its platform

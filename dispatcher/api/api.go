@@ -142,12 +142,6 @@ type Imports struct {
 	Modules []string `json:"modules"`
 }
 
-// RemovedImage says what went.
-type RemovedImage struct {
-	Image string   `json:"image"` // digest
-	Nodes []string `json:"nodes"`
-}
-
 // Decode reads one JSON document with no unknown fields.
 func Decode(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))

@@ -320,9 +320,8 @@ func (k Kept) Imported(done *dispatcher.Received) *Imported {
 func (l Local) ListImages(context.Context) ([]Image, error) { return ImagesOf(l.Dispatcher.Images()) }
 
 // RemoveImage implements the noun.
-func (l Local) RemoveImage(_ context.Context, ref string, cascade bool) (done RemovedImage, err error) {
-	done.Image, done.Nodes, err = l.Dispatcher.RemoveImage(ref, cascade)
-	return done, err
+func (l Local) RemoveImage(_ context.Context, ref string, cascade bool) (dispatcher.RemovedImage, error) {
+	return l.Dispatcher.RemoveImage(ref, cascade)
 }
 
 // Refresh implements the noun.

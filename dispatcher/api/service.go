@@ -68,7 +68,7 @@ type Captures interface {
 // Images are root file systems.
 type Images interface {
 	ListImages(ctx context.Context) ([]Image, error) // the newest first
-	RemoveImage(ctx context.Context, ref string, cascade bool) (RemovedImage, error)
+	RemoveImage(ctx context.Context, ref string, cascade bool) (dispatcher.RemovedImage, error)
 	// Refresh makes the state directory show what the service knows, and the service
 	// see what was put there beside it.
 	Refresh(ctx context.Context) error

@@ -91,6 +91,8 @@ func (vm *VM) rest(deadline time.Time) error {
 		return nil
 	case stop.Kind == vmm.StopTimeout:
 		return fmt.Errorf("a thread of the guest computes on: no snapshot can be taken: %w", ErrTimeout)
+	case stop.Kind == vmm.StopExit:
+		return &ExitError{Status: int(int32(stop.Code))}
 	}
 	return vm.crash(stop, "")
 }

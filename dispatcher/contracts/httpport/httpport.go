@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,7 +144,6 @@ func ended(err error) error {
 }
 
 func serve(ctx context.Context, i *instance.Instance, p *functions.Program, call *contracts.Call) (answer []byte, err error) {
-	i.Parking = nil // others hold its connections: it stays where it is
 	if call.Exchange == nil {
 		var e event
 		if e, err = decodeEvent(call.Event); err != nil {
@@ -166,11 +166,12 @@ func serve(ctx context.Context, i *instance.Instance, p *functions.Program, call
 }
 
 // lastWords is how long a program that has ended its connection may go on until it rests,
-// for it may be about to end itself, and then that is why.
+// within its deadline, for it may be about to end itself, and then that is why.
 const lastWords = 2 * time.Second
 
 // converse runs the guest while an exchange does what it does, to its end.
 func converse(ctx context.Context, i *instance.Instance, port uint16, call *contracts.Call) error {
+	i.Parking = nil // another goroutine dials: the instance stays where it is
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	open := &connections{i: i, port: port, deadline: call.Deadline}
@@ -181,7 +182,7 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 		defer close(done)
 		defer cancel() // the guest runs no longer than somebody listens
 		defer over.Store(true)
-		err = call.Exchange(running, call, open.dial)
+		err = exchange(running, call, open.dial)
 	}()
 	guest := i.Until(running, call.Deadline, over.Load)
 	over.Store(true)
@@ -192,7 +193,11 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 		guest = nil // by us
 	}
 	if err != nil && guest == nil && !errors.Is(err, contracts.ErrClient) {
-		guest = i.Rest(time.Now().Add(lastWords))
+		deadline := time.Now().Add(lastWords)
+		if call.Deadline.Before(deadline) {
+			deadline = call.Deadline
+		}
+		guest = i.Rest(deadline)
 		if errors.Is(guest, instance.ErrTimeout) {
 			guest = nil
 		}
@@ -203,11 +208,24 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 	return guest
 }
 
+var errPanic = errors.New("the exchange with the program panicked")
+
+// exchange calls the call's. It is on a goroutine of its own, where nobody else would take
+// what its code, or net/http's, panics with: that ends this request and no other.
+func exchange(ctx context.Context, call *contracts.Call, dial contracts.Dial) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v\n%s", errPanic, v, debug.Stack())
+		}
+	}()
+	return call.Exchange(ctx, call, dial)
+}
+
 // failed says what a program has done wrong, where it is the program: not what a client
 // has, or somebody who gave up.
 func failed(err error) error {
 	var own *instance.HandlerError
-	if err == nil || errors.As(err, &own) || errors.Is(err, lineage.ErrInvalid) || errors.Is(err, contracts.ErrClient) {
+	if err == nil || errors.As(err, &own) || errors.Is(err, lineage.ErrInvalid) || errors.Is(err, contracts.ErrClient) || errors.Is(err, errPanic) {
 		return err
 	}
 	return &instance.HandlerError{Type: "Runtime.BadGateway", Message: "the program has not answered as HTTP does: " + err.Error()}

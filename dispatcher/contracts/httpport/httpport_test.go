@@ -1,6 +1,7 @@
 package httpport_test
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	_ "seuss/dispatcher/contracts/all"
 	"seuss/dispatcher/contracts/httpport"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/listener"
 	"seuss/dispatcher/instance/instancetest"
 	"seuss/lineage"
 	"seuss/vmm/vmmtest"
@@ -36,6 +38,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/ready":
             self.send_response(503 if count < 3 else 204); self.end_headers(); return
         if self.path == "/slow": time.sleep(1000)
+        if self.path == "/echo":
+            self.send_response(200); self.send_header("Content-Length", self.headers["Content-Length"]); self.end_headers(); self.wfile.flush()
+            left = int(self.headers["Content-Length"])
+            while left: part = self.rfile.read1(left); left -= len(part); self.wfile.write(part); self.wfile.flush()
+            return
+        if self.path == "/flood":
+            self.send_response(200); self.end_headers()
+            while True: self.wfile.write(b"x" * 65536)
         if self.path == "/chunks":
             self.send_response(200); self.send_header("Transfer-Encoding", "chunked"); self.end_headers()
             for n in range(5):
@@ -69,6 +79,7 @@ type bench struct {
 		sync.Mutex
 		err error
 	}
+	flooded chan error // what became of a request for /flood
 }
 
 func newBench(t *testing.T) *bench {
@@ -82,13 +93,16 @@ func newBench(t *testing.T) *bench {
 			t.Error(err)
 		}
 	})
-	b := &bench{T: t, d: d}
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b := &bench{T: t, d: d, flooded: make(chan error, 1)}
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		function, path, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 		p := httpport.Proxy{W: w, R: r, Path: "/" + path, Hide: []string{"Authorization"}}
 		timeout := time.Minute
-		if path == "slow" {
+		switch path {
+		case "slow":
 			timeout = 3 * time.Second
+		case "flood":
+			timeout = time.Hour
 		}
 		result, err := b.d.Invoke(r.Context(), dispatcher.Request{Function: function, Event: []byte("null"), Exchange: p.Exchange, Timeout: timeout * time.Duration(*instancetest.Slow)})
 		if err == nil && result.Error != nil {
@@ -97,6 +111,9 @@ func newBench(t *testing.T) *bench {
 		b.last.Lock()
 		b.last.err = err
 		b.last.Unlock()
+		if path == "flood" {
+			b.flooded <- err
+		}
 		if err != nil && p.Begun() {
 			panic(http.ErrAbortHandler)
 		}
@@ -104,6 +121,9 @@ func newBench(t *testing.T) *bench {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		}
 	}))
+	group := listener.NewGroup(listener.Options{Stall: time.Second})
+	s.Listener = group.Listen(s.Listener, 100)
+	s.Start()
 	t.Cleanup(s.Close)
 	b.url = s.URL
 	return b
@@ -151,6 +171,7 @@ func TestServer(t *testing.T) {
 	for _, test := range []struct{ method, path, body, want string }{
 		{"GET", "/web/", "", "4 GET / 0 web.example None"},
 		{"GET", "/web/a%2Fb?c=d&e", "", "4 GET /a%2Fb?c=d&e 0 web.example None"},
+		{"GET", "/web/?a;b&c=%zz", "", "4 GET /?a;b&c=%zz 0 web.example None"},
 		{"POST", "/web/up", strings.Repeat("x", 1<<20), "4 POST /up 1048576 web.example None"},
 		{"PUT", "/web/", "y", "4 PUT / 1 web.example None"},
 	} {
@@ -187,6 +208,8 @@ func TestServer(t *testing.T) {
 		t.Errorf("a WebSocket: %v, %v", a, err)
 	}
 	b.gone()
+	b.both()
+	b.unread()
 	if status, got := b.ask("GET", "/web/slow", ""); status != 502 || !strings.Contains(got, "timed out") {
 		t.Errorf("never answered: %d %q", status, got)
 	}
@@ -217,6 +240,53 @@ func (b *bench) gone() {
 	}
 }
 
+// both is a server that answers while it is asked: nothing of the body is anybody else's.
+func (b *bench) both() {
+	b.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(time.Minute * time.Duration(*instancetest.Slow)))
+	fmt.Fprintf(c, "POST /web/echo HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\n")
+	answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer answer.Body.Close()
+	for _, part := range []string{"abc", "def"} {
+		got := make([]byte, len(part))
+		fmt.Fprint(c, part)
+		if _, err := io.ReadFull(answer.Body, got); err != nil || string(got) != part {
+			b.Errorf("an echo of %q: %q, %v", part, got, err)
+		}
+	}
+}
+
+// unread is a client that does not read its answer: it is reset, and holds its machine no
+// longer, though the function may take an hour.
+func (b *bench) unread() {
+	b.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "GET /web/flood HTTP/1.1\r\nHost: h\r\n\r\n")
+	select {
+	case err := <-b.flooded:
+		if err == nil {
+			b.Error("an answer without end has ended well")
+		}
+	case <-time.After(2 * time.Minute * time.Duration(*instancetest.Slow)):
+		b.Fatal("who does not read holds the machine")
+	}
+	if status, got := b.ask("GET", "/web/", ""); status != 201 {
+		b.Errorf("after a client that did not read: %d %q", status, got)
+	}
+}
+
 // TestBadServers: what is wrong with a server is said, for its deployment or that request.
 func TestBadServers(t *testing.T) {
 	b := newBench(t)
@@ -229,6 +299,7 @@ func TestBadServers(t *testing.T) {
 		{"noise", `c.sendall(b"hello\r\n\r\n")`, "malformed HTTP"},
 		{"header", `c.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000000 + b"\r\n\r\n")`, "exceeded"},
 		{"dies", `sys.exit(4)`, "status 4"},
+		{"status", `c.sendall(b"HTTP/1.1 007 Fine\r\n\r\n")`, "status 007"},
 		{"switch", `c.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"); time.sleep(9)`, ""},
 	} {
 		if err := b.deploy(test.name, fmt.Sprintf(raw, test.answer), nil); err != nil {

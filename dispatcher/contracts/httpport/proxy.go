@@ -49,20 +49,22 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 		return fmt.Errorf("path %.100q: want an absolute path: %w", p.Path, lineage.ErrInvalid)
 	}
 	control := http.NewResponseController(p.W)
-	// Whoever stalls, or is not heard any more, holds the machine no longer.
-	expire := func(t time.Time) { _ = errors.Join(control.SetReadDeadline(t), control.SetWriteDeadline(t)) }
-	expire(call.Deadline.Add(time.Second))
+	// Else net/http takes what is left of the body for itself before the answer begins.
+	_ = control.EnableFullDuplex() // HTTP/2 is
+	// Whoever stalls, or is not heard any more, holds the machine no longer than ctx lasts.
+	// How long a body may stand still, and an answer be not read, the server says.
+	past := time.Unix(1, 0)
 	expired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
-		expire(time.Unix(1, 0))
+		_ = errors.Join(control.SetReadDeadline(past), control.SetWriteDeadline(past))
 		close(expired)
 	})
 	defer func() {
 		if !stop() {
 			<-expired
-			p.W.Header().Set("Connection", "close") // net/http has given it up
+			p.W.Header().Set("Connection", "close")   // net/http has given it up
+			_ = control.SetWriteDeadline(time.Time{}) // where nothing has begun, an error can still be the answer
 		}
-		expire(time.Time{}) // where nothing has begun, an error can still be the answer
 		if v := recover(); v == http.ErrAbortHandler {
 			err = fmt.Errorf("the program's answer, or its client, has ended in the middle: %w", contracts.ErrClient)
 		} else if v != nil {
@@ -76,6 +78,7 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 			r.SetXForwarded()
 			r.Out.URL.Scheme, r.Out.URL.Host = "http", local(port)
 			r.Out.URL.Path, r.Out.URL.RawPath = at.Path, at.RawPath
+			r.Out.URL.RawQuery = r.In.URL.RawQuery // as it came, whatever net/url thinks of it
 			for _, name := range append(p.Hide, "Upgrade") {
 				r.Out.Header.Del(name)
 			}
@@ -83,8 +86,11 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 			r.Out.Header.Set(HeaderDeadline, strconv.FormatInt(call.Deadline.UnixMilli(), 10))
 		},
 		ModifyResponse: func(a *http.Response) error {
-			if a.StatusCode == http.StatusSwitchingProtocols {
+			switch {
+			case a.StatusCode == http.StatusSwitchingProtocols:
 				return errors.New("it switches protocols")
+			case a.StatusCode < 100: // net/http reads any three digits, and panics when it is to write them
+				return fmt.Errorf("status %03d is none", a.StatusCode)
 			}
 			if p.Edit != nil {
 				p.Edit(a.Header)

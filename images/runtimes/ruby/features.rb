@@ -306,18 +306,20 @@ feature("fibers") { f = Fiber.new { |x| y = Fiber.yield(x + 1); z = Fiber.yield(
 feature("many-fibers") { 2000.times.map { |i| Fiber.new { Fiber.yield(i); i } }.sum { |f| f.resume + f.resume } }
 feature("fiber-scheduler") do
   scheduler = Class.new do
-    def initialize = (@ready, @waiting, @blocked = [], {}, 0)
+    def initialize = (@ready, @waiting, @now = [], {}, clock)
+    def clock = Process.clock_gettime(Process::CLOCK_MONOTONIC)
     def run
       until @ready.empty? && @waiting.empty?
         @ready.shift.resume until @ready.empty?
-        now = Process.clock_gettime(Process::CLOCK_MONOTONIC)
-        due, @waiting = @waiting.partition { |_, t| t <= now }.map(&:to_h)
+        @now = clock
+        due, @waiting = @waiting.partition { |_, t| t <= @now }.map(&:to_h)
         due.sort_by(&:last).each { |f, _| f.resume if f.alive? }
         Kernel.instance_method(:sleep).bind_call(self, 0.001) if @ready.empty?
       end
     end
     def close = run
-    def kernel_sleep(d = nil) = (@waiting[Fiber.current] = Process.clock_gettime(Process::CLOCK_MONOTONIC) + d; Fiber.yield)
+    # From the moment of the last turn: naps of one turn end in the order of their lengths, on however slow a machine.
+    def kernel_sleep(d = nil) = (@waiting[Fiber.current] = @now + d; Fiber.yield)
     def block(_, t = nil) = kernel_sleep(t || 0.001)
     def unblock(_, f) = @ready << f
     def io_wait(io, e, t) = (kernel_sleep(0.001); e)

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
+	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/images"
 )
@@ -111,7 +112,19 @@ func TestImagesFromSources(t *testing.T) {
 		t.Errorf("shown %+v", l)
 	}
 	want(t, dir, []string{"image", "show", "third"}, "of which", "which old has too")
-	want(t, dir, []string{"image", "rm", "third"})
+	// Of an image with other names the name that is given goes, and its snapshots are nobody's matter.
+	want(t, dir, []string{"image", "tag", "third", "fourth"})
+	removed := decode[dispatcher.RemovedImage](t, want(t, dir, []string{"--json", "image", "rm", "third"}))
+	if !slices.Equal(removed.Names, []string{"fourth"}) || len(removed.Nodes) != 0 || len(removed.Image) != 64 {
+		t.Errorf("took a name away: %+v", removed)
+	}
+	refused(t, dir, api.ExitFailure, []string{"image", "rm", "third"}, "not found")
+	want(t, dir, []string{"image", "tag", "fourth", "fifth"})
+	want(t, dir, []string{"image", "rm", "fourth", "--cascade"}, "took the name fourth from image", "which is still fifth")
+	want(t, dir, []string{"image", "show", "fifth"}, removed.Image)
+	want(t, dir, []string{"image", "tag", "fifth", "sixth"})
+	want(t, dir, []string{"image", "rm", removed.Image[:12]}, "removed image")
+	refused(t, dir, api.ExitFailure, []string{"image", "show", "sixth"}, "not found")
 	want(t, dir, []string{"image", "show", "old"}, l.Layers[0].Digest[:12])
 	// What has a name stays; what has none goes, with its layers.
 	want(t, dir, []string{"image", "prune", "--all"}, "removed 0 images and 0 layers")
@@ -135,7 +148,8 @@ func TestImagesFromSources(t *testing.T) {
 	if again := build("tools", "--from", two); again.Found {
 		t.Errorf("without its layer: %+v", again)
 	}
-	want(t, dir, []string{"image", "rm", "tools"}, "removed image")
+	want(t, dir, []string{"image", "rm", "tools"}, "which is still old")
+	want(t, dir, []string{"image", "rm", "old"}, "removed image")
 	if left, err := filepath.Glob(filepath.Join(dir, "images", "*.tag")); err != nil || len(left) > 0 {
 		t.Errorf("left %v, %v", left, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher"
 	"seuss/guest"
 	"seuss/images"
 	"seuss/lineage"
@@ -59,23 +60,23 @@ func imageDigest(path string) string {
 	return strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix)
 }
 
-// RemoveImage removes an image through the daemon, where one runs, and returns its digest and
-// the snapshots that went with it. One that snapshots were taken from is refused without
-// cascade.
-func RemoveImage(ctx context.Context, e *Env, ref string, cascade bool) (digest string, nodes []string, err error) {
+// RemoveImage is the dispatcher's, through the daemon where one runs.
+func RemoveImage(ctx context.Context, e *Env, ref string, cascade bool) (done dispatcher.RemovedImage, err error) {
 	if d := e.Daemon(); d != nil {
 		defer func() { err = errors.Join(err, d.Close()) }()
-		removed, err := d.RemoveImage(ctx, ref, cascade)
-		return removed.Image, removed.Nodes, err
+		return d.RemoveImage(ctx, ref, cascade)
 	}
 	path, err := e.Images().Find(ref)
 	if err != nil {
-		return "", nil, err
+		return done, err
 	}
-	digest, nodes = imageDigest(path), []string{}
-	err = e.WithStore(func(s *lineage.Store) error {
+	done.Image, done.Nodes = imageDigest(path), []string{}
+	err = e.WithStore(func(s *lineage.Store) (err error) {
+		if done.Names, err = e.Images().Unname(ref); err != nil || done.Names != nil {
+			return err
+		}
 		for _, n := range s.Kind(lineage.KindImage) {
-			if n.ImageDigest != digest {
+			if n.ImageDigest != done.Image {
 				continue
 			}
 			below := Descendants(s, n.ID)
@@ -85,11 +86,11 @@ func RemoveImage(ctx context.Context, e *Env, ref string, cascade bool) (digest 
 			if err := s.Remove(n.ID, true); err != nil {
 				return err
 			}
-			nodes = append(append(nodes, below...), n.ID)
+			done.Nodes = append(append(done.Nodes, below...), n.ID)
 		}
 		return e.Images().Remove(ref)
 	})
-	return digest, nodes, err
+	return done, err
 }
 
 // unusedAge is how long an image that nobody needs stays: somebody may have built it a
@@ -120,7 +121,7 @@ func PruneImages(ctx context.Context, e *Env, only func(digest string) bool, all
 		u, used := uses[i.Digest]
 		unneeded := len(i.Tags) == 0 && !(used && u.Snapshots+len(u.Functions) > 0) && (only == nil || only(i.Digest)) && (all || time.Since(i.Created) >= unusedAge)
 		if unneeded {
-			if _, _, err := RemoveImage(ctx, e, i.Digest, false); err != nil {
+			if _, err := RemoveImage(ctx, e, i.Digest, false); err != nil {
 				return done, err
 			}
 			done.Images, done.Bytes = append(done.Images, i.Digest), done.Bytes+i.Bytes

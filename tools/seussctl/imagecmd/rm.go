@@ -1,6 +1,8 @@
 package imagecmd
 
 import (
+	"strings"
+
 	"github.com/urfave/cli/v2"
 
 	"seuss/tools/seussctl/cmdline"
@@ -12,25 +14,23 @@ func imageRm(e *cmdline.Env) *cli.Command {
 		ArgsUsage: "IMAGE",
 		Usage:     "remove an image, by name or digest",
 		Description: `
-Snapshots hold only what differs from their image, so an image that has
-snapshots is kept unless --cascade removes them as well.`,
+Of an image that has other names the NAME alone is taken away; a digest removes the image
+with all of its names. Snapshots hold only what differs from their image, so an image that
+has snapshots is kept unless --cascade removes them as well.`,
 		Examples: []string{"seussctl image rm python", "seussctl image rm 3f9a0c11 --cascade"},
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "cascade", Usage: "remove the snapshots taken from it too"}},
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.ImageNames,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			digest, nodes, err := cmdline.RemoveImage(c.Context, e, c.Args().First(), c.Bool("cascade"))
-			if err != nil {
+			ref := c.Args().First()
+			done, err := cmdline.RemoveImage(c.Context, e, ref, c.Bool("cascade"))
+			switch {
+			case err != nil:
 				return err
+			case done.Names != nil:
+				return e.PrintRemoved(done, "took the name %s from image %s, which is still %s", ref, cmdline.Short(done.Image), strings.Join(done.Names, ", "))
 			}
-			return printRemovedImage(e, digest, nodes)
+			return e.PrintRemoved(done, "removed image %s and %d snapshots", cmdline.Short(done.Image), len(done.Nodes))
 		},
 	})
-}
-
-func printRemovedImage(e *cmdline.Env, digest string, removed []string) error {
-	return e.PrintRemoved(struct {
-		Image string   `json:"image"`
-		Nodes []string `json:"nodes"`
-	}{digest, removed}, "removed image %s and %d snapshots", cmdline.Short(digest), len(removed))
 }

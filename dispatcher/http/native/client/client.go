@@ -219,8 +219,8 @@ func (c *Client) CaptureArgument(ctx context.Context, function string, capture d
 }
 
 // RemoveImage implements api.Images.
-func (c *Client) RemoveImage(ctx context.Context, ref string, cascade bool) (api.RemovedImage, error) {
-	return call[api.RemovedImage](ctx, c, "DELETE", fmt.Sprintf("%s?cascade=%t", imagePath(ref), cascade), nil)
+func (c *Client) RemoveImage(ctx context.Context, ref string, cascade bool) (dispatcher.RemovedImage, error) {
+	return call[dispatcher.RemovedImage](ctx, c, "DELETE", fmt.Sprintf("%s?cascade=%t", imagePath(ref), cascade), nil)
 }
 
 // Refresh implements api.Images.
