@@ -62,7 +62,7 @@ var mayImport = map[string][]string{
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
 	"dispatcher/planner":               {"dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed"},
-	"dispatcher/surroundings":          {"dispatcher/functions"},
+	"dispatcher/surroundings":          {"dispatcher/functions", "images/runtimes"},
 	"dispatcher/imports":               {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},
