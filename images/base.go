@@ -19,7 +19,7 @@ import (
 type Base struct {
 	img    *Image
 	layers []*layer.Layer // as the image lists them
-	own    *layer.Layer // of the files of the image's own file, if they were made one
+	own    *layer.Layer   // of the files of the image's own file, if they were made one
 }
 
 // OpenBase opens the layers of an image, which must stay open until the Base is closed.
