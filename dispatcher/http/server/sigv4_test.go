@@ -103,7 +103,7 @@ func TestSignatures(t *testing.T) {
 }
 
 // TestPublishedVectors holds the check against some of AWS's own test vectors for Signature
-// Version 4 (github.com/awslabs/aws-c-auth, tests/aws-signing-test-suite/v4): requests and the
+// Version 4 (the signing test suite of github.com/awslabs/aws-c-auth): requests and the
 // signatures that they have. Those whose paths no client may send as they are there, or only
 // some clients change before they sign, are left out.
 func TestPublishedVectors(t *testing.T) {
