@@ -104,6 +104,8 @@ type away struct {
 func (a *away) Waits() bool { return a.lot.Rest(&a.stay, a.of.Nudge, a.wanted) }
 func (a *away) Works()      { a.lot.Work(&a.stay) }
 
+func (a *away) Room(bytes uint64) bool { return a.lot.Take(&a.stay, bytes) }
+
 func (a *away) wanted() bool { return a.turn != nil && a.turn.Wanted() || a.of.pool.wanted() }
 
 func (a *away) Discard(vm *instance.VM) { a.of.discard(vm) }
