@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"images/layer":    {"guest", "images/direct", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
 	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/..."},
-	"images/derive":   {"guest", "images", "images/layer"},
+	"images/derive":   {"guest", "images", "images/layer", "images/internal/layertest"},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
 	"vmm":                      {"dirtytrack", "guest", "vmm/platform", "vmm/vsock", "vmm/internal/..."},
