@@ -231,3 +231,21 @@ func TestBenchMemory(t *testing.T) {
 		t.Errorf("%+v", r)
 	}
 }
+
+// TestBenchInstances: what sleeps is answered, by a daemon with its defaults.
+func TestBenchInstances(t *testing.T) {
+	t.Parallel()
+	c := newCLI(t)
+	linkTree(t, sharedState(t)+"/images", c.state+"/images")
+	type sleepers struct {
+		N, Answered, Refused int
+		Took                 float64 `json:"took_s"`
+	}
+	report := document[struct {
+		Sleepers sleepers
+		Children struct{ N int }
+	}](c, "bench", "instances", "--sleepers", "100", "--seconds", "0.5", "--children", "2")
+	if s := report.Sleepers; s.N != 100 || s.Answered != 100 || s.Refused != 0 || s.Took < 0.5 || report.Children.N != 2 {
+		t.Errorf("%+v", report)
+	}
+}

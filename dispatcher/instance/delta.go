@@ -3,24 +3,25 @@ package instance
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
 
+	"seuss/dirtytrack"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/lineage/nodefile"
 )
 
 // delta is what a machine's memory shows that a view does not: a node's pages, unsealed and
-// in memory. First they are whole, so that nobody waits for it to be made; squeezed it has
-// only the words that differ.
+// in memory, of each the words that differ. They are packed when it is squeezed, so that
+// nobody waits for that.
 type delta struct {
 	view  *lineage.View
 	zeros []uint32 // pages that are zeros now
 	pages []uint32 // the others, ascending
-	whole []byte   // their content; nil once it is squeezed
-	parts []part   // of pages, in order, then
+	parts []part   // of pages, in order
 }
 
 // part is so many of a delta's pages as differences.
@@ -28,42 +29,67 @@ type part struct {
 	pages  int
 	masks  int // bytes of the masks, which come first, unpacked
 	length int // bytes unpacked
-	packed []byte
+	packed bool
+	data   []byte
 }
 
 // partPages bounds the pages of a part: what is unpacked at a time.
 const partPages = 1024
 
-// compare finds what differs from view, which copyTo copies. collect must have been called, and
-// the guest be at rest.
-func (p *memoryPlan) compare(view *lineage.View) (*delta, error) {
-	candidates, err := p.candidates(view)
-	if err != nil {
-		return nil, err
-	}
+// gather takes what differs from view of candidates. collect must have been called, and the
+// guest be at rest.
+func (p *memoryPlan) gather(view *lineage.View, candidates *dirtytrack.PageSet) (*delta, error) {
 	d := &delta{view: view}
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	s.reset()
+	zeros, pages := s.zeros[:0], s.pages[:0]
 	for page := range candidates.All() {
 		if err := view.Check(page, 1); err != nil {
 			return nil, err
 		}
-		now := p.content(page)
+		now, old := p.content(page), nodefile.OrZero(view.Bytes(page))
 		switch {
-		case bytes.Equal(now, nodefile.OrZero(view.Bytes(page))):
+		case bytes.Equal(now, old):
+			continue
 		case guest.IsZero(now):
-			d.zeros = append(d.zeros, uint32(page))
-		default:
-			d.pages = append(d.pages, uint32(page))
+			zeros = append(zeros, uint32(page))
+			continue
+		}
+		pages = append(pages, uint32(page))
+		s.masks, s.words = nodefile.AppendDifferences(s.masks, s.words, old, now)
+		if s.count++; s.count == partPages {
+			d.parts = append(d.parts, s.part())
 		}
 	}
+	if s.count > 0 {
+		d.parts = append(d.parts, s.part())
+	}
+	s.zeros, s.pages = zeros, pages
+	d.zeros, d.pages = slices.Clone(zeros), slices.Clone(pages)
 	return d, nil
 }
 
-// copyTo copies the pages that differ.
-func (p *memoryPlan) copyTo(d *delta) {
-	d.whole = takeBuffer(len(d.pages) * lineage.PageSize)
-	for _, page := range d.pages {
-		d.whole = append(d.whole, p.content(uint64(page))...)
-	}
+// scratch is memory that gather and squeeze use again: what is new costs a fault for each page,
+// as much as copying it.
+type scratch struct {
+	zeros, pages []uint32
+	masks, words []byte // of count pages
+	count        int
+	packed       []byte
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+func (s *scratch) reset() { s.masks, s.words, s.count = s.masks[:0], s.words[:0], 0 }
+
+// part makes one of what is there.
+func (s *scratch) part() part {
+	p := part{pages: s.count, masks: len(s.masks), length: len(s.masks) + len(s.words)}
+	p.data = make([]byte, 0, p.length)
+	p.data = append(append(p.data, s.masks...), s.words...)
+	s.reset()
+	return p
 }
 
 // content is what a page holds: a private one is in the window, where no system call is
@@ -77,63 +103,25 @@ func (p *memoryPlan) content(page uint64) []byte {
 
 // bytes is how much memory the delta takes.
 func (d *delta) bytes() uint64 {
-	n := 4*(cap(d.zeros)+cap(d.pages)) + cap(d.whole)
+	n := 4 * (cap(d.zeros) + cap(d.pages))
 	for i := range d.parts {
-		n += cap(d.parts[i].packed)
+		n += cap(d.parts[i].data)
 	}
 	return uint64(n)
 }
 
-// squeeze keeps only what differs of each page.
-func (d *delta) squeeze() error {
-	if d.whole == nil {
-		return nil
-	}
-	var parts []part
-	var masks, words []byte
-	for at := 0; at < len(d.pages); at += partPages {
-		n := min(partPages, len(d.pages)-at)
-		masks, words = masks[:0], words[:0]
-		for i, page := range d.pages[at : at+n] {
-			if err := d.view.Check(uint64(page), 1); err != nil {
-				return err
+// squeeze packs what is not packed.
+func (d *delta) squeeze() {
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	for i := range d.parts {
+		if p := &d.parts[i]; !p.packed {
+			if n := s2.MaxEncodedLen(len(p.data)); cap(s.packed) < n {
+				s.packed = make([]byte, n)
 			}
-			old := nodefile.OrZero(d.view.Bytes(uint64(page)))
-			masks, words = nodefile.AppendDifferences(masks, words, old, pageOf(d.whole, uint64(at+i)))
-		}
-		p := part{pages: n, masks: len(masks), length: len(masks) + len(words)}
-		p.packed = bytes.Clone(s2.Encode(nil, append(masks, words...)))
-		parts = append(parts, p)
-	}
-	d.parts = parts
-	d.release()
-	return nil
-}
-
-// release lets go of whole pages.
-func (d *delta) release() {
-	if n := cap(d.whole); n > 0 && n <= maxBuffer {
-		b := d.whole[:0]
-		buffers.Put(&b)
-	}
-	d.whole = nil
-}
-
-// buffers are for whole pages: memory that is new costs a fault for each page, as much as
-// copying it.
-var buffers sync.Pool
-
-// maxBuffer bounds a buffer that is used again, in bytes.
-const maxBuffer = 4 << 20
-
-// takeBuffer returns an empty buffer with room for n bytes, and for little more.
-func takeBuffer(n int) []byte {
-	if n <= maxBuffer {
-		if b, ok := buffers.Get().(*[]byte); ok && cap(*b) >= n && cap(*b) <= 2*n {
-			return *b
+			p.data, p.packed = bytes.Clone(s2.Encode(s.packed[:cap(s.packed)], p.data)), true
 		}
 	}
-	return make([]byte, 0, n)
 }
 
 // put calls each with the content of each page, in order.
@@ -141,18 +129,17 @@ func (d *delta) put(each func(page uint64) []byte) error {
 	for _, page := range d.zeros {
 		clear(each(uint64(page)))
 	}
-	if d.whole != nil {
-		for i, page := range d.pages {
-			copy(each(uint64(page)), pageOf(d.whole, uint64(i)))
-		}
-		return nil
-	}
 	pages := d.pages
-	var raw []byte
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
 	for _, part := range d.parts {
-		var err error
-		if raw, err = s2.Decode(raw[:cap(raw)], part.packed); err != nil || len(raw) != part.length {
-			return fmt.Errorf("%d bytes of a parked instance are %d unpacked, not %d: %w", len(part.packed), len(raw), part.length, err)
+		raw := part.data
+		if part.packed {
+			var err error
+			if raw, err = s2.Decode(s.packed[:cap(s.packed)], part.data); err != nil || len(raw) != part.length {
+				return fmt.Errorf("%d bytes of a parked instance are %d unpacked, not %d: %w", len(part.data), len(raw), part.length, err)
+			}
+			s.packed = raw
 		}
 		masks, words := raw[:part.masks], raw[part.masks:]
 		for _, page := range pages[:part.pages] {

@@ -65,7 +65,10 @@ func (p *Parked) Bytes() uint64 {
 }
 
 // Squeeze has it take less memory and a little more time to bring back.
-func (p *Parked) Squeeze() error { return p.delta.squeeze() }
+func (p *Parked) Squeeze() error {
+	p.delta.squeeze()
+	return nil
+}
 
 // Nudge has Parking asked again where the instance waits on its VM. It may be called from
 // any goroutine between Waits and Works.
@@ -101,14 +104,17 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	if err := vm.collect(); err != nil {
 		return nil, err
 	}
-	d, err := vm.plan.compare(i.parent.View)
+	if !room(ownBytes + vm.plan.private.Len()*lineage.PageSize) { // at most
+		return nil, errNoRoom
+	}
+	candidates, err := vm.plan.candidates(i.parent.View)
 	if err != nil {
 		return nil, err
 	}
-	if !room(ownBytes + d.bytes() + uint64(len(d.pages)*lineage.PageSize)) {
-		return nil, errNoRoom
+	d, err := vm.plan.gather(i.parent.View, candidates)
+	if err != nil {
+		return nil, err
 	}
-	vm.plan.copyTo(d)
 	r := i.look()
 	p := &Parked{delta: d, parent: i.parent, cut: r.LogsCut, paged: r.PagedIn, calls: r.Unsupported, woken: make(chan struct{}, 1)}
 	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {
@@ -171,7 +177,6 @@ func (vm *VM) place(p *Parked) error {
 	if err := vm.plan.place(p.delta); err != nil {
 		return err
 	}
-	p.delta.release()
 	if err := p.m.Resume(vm.m); err != nil {
 		return err
 	}
@@ -186,6 +191,5 @@ func (vm *VM) place(p *Parked) error {
 // drop ends an instance that is parked.
 func (p *Parked) drop() {
 	p.m.Drop()
-	p.delta.release()
 	p.parent.Release()
 }

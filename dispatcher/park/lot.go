@@ -16,8 +16,8 @@ type Options struct {
 	// Host is the owner whose the host is: he may have all of that, others three quarters
 	// each.
 	Host string
-	// Whole is how much memory of them may be whole, beyond which who parks squeezes: a
-	// sixteenth of Bytes, but at least leastWhole, if it is 0.
+	// Whole is how much memory of them may be whole, beyond which who parks squeezes;
+	// DefaultWhole if it is 0.
 	Whole uint64
 	// Age is from when on what is whole is squeezed; DefaultAge if it is 0.
 	Age time.Duration
@@ -29,7 +29,8 @@ type Options struct {
 // for something that is slow.
 const DefaultAge = time.Second
 
-const leastWhole = 64 << 20
+// DefaultWhole is little of what a host has, and what hundreds of small instances take.
+const DefaultWhole = 32 << 20
 
 // lateBy is from when on a deadline was missed: a guest that has a machine to itself finds
 // its timers less exact.
@@ -96,7 +97,7 @@ func New(o Options) *Lot {
 		o.Age = DefaultAge
 	}
 	if o.Whole == 0 {
-		o.Whole = max(o.Bytes/16, leastWhole)
+		o.Whole = DefaultWhole
 	}
 	return &Lot{o: o, shares: map[string]*share{}, kick: make(chan struct{}, 1), done: make(chan struct{})}
 }

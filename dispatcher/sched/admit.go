@@ -58,7 +58,10 @@ func (t *Ticket) enter() error {
 		}
 		return nil
 	}
-	t.turn, t.most = make(chan error, 1), f.lasts(s.o.MaxWait)
+	t.turn, t.most = make(chan error, 1), s.o.MaxWait
+	if f.patient(t.most) {
+		t.most = f.patience
+	}
 	f.queue = append(f.queue, t)
 	s.waiting++
 	f.owner.waiting++
@@ -91,11 +94,16 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 	switch {
 	case len(f.queue)-f.coming >= s.o.FunctionQueue:
 		return nil, s.refuse(FunctionQueue, wait)
-	case wait > f.lasts(s.o.MaxWait):
-		return nil, s.refuse(TooLong, wait-f.lasts(s.o.MaxWait))
-	case wait > f.lasts(s.o.Target) && s.overloaded():
-		return nil, s.refuse(Overload, wait-f.lasts(s.o.Target))
-	case s.waiting-s.coming < s.o.Queue:
+	case f.patient(s.o.Target):
+		if over := s.oldest(f) - f.patience/2; over > 0 && s.overloaded() {
+			return nil, s.refuse(Overload, over)
+		}
+	case wait > s.o.MaxWait:
+		return nil, s.refuse(TooLong, wait-s.o.MaxWait)
+	case wait > s.o.Target && s.overloaded():
+		return nil, s.refuse(Overload, wait-s.o.Target)
+	}
+	if s.waiting-s.coming < s.o.Queue {
 		return nil, nil
 	}
 	// The longest queue gives way, that of the owner who has most in it: whoever fills
@@ -115,12 +123,12 @@ func (s *Scheduler) overloaded() bool {
 // that has turned out wrong, and would wait for too long from now on. The newest go:
 // they have waited the least. mu is held.
 func (s *Scheduler) trim(f *function) {
-	for len(f.queue) > f.coming && s.overloaded() {
+	for len(f.queue) > f.coming && !f.patient(s.o.Target) && s.overloaded() {
 		wait := f.owner.until(f.queue[len(f.queue)-1].start)
-		if wait <= f.lasts(s.o.Target) {
+		if wait <= s.o.Target {
 			return
 		}
-		s.refuseLast(f, Overload, wait-f.lasts(s.o.Target))
+		s.refuseLast(f, Overload, wait-s.o.Target)
 	}
 }
 
@@ -175,10 +183,7 @@ func (s *Scheduler) predict(f *function) time.Duration {
 		}
 		wait = max(wait, queue*float64(owners*own)/slots)
 	}
-	if len(f.queue) > 0 {
-		wait = max(wait, float64(s.o.Now().Sub(f.queue[0].since)))
-	}
-	return time.Duration(wait)
+	return max(time.Duration(wait), s.oldest(f))
 }
 
 // until is how long it takes until requests of that tag begin; 0 if the pace of the

@@ -8,6 +8,7 @@ import "time"
 
 // AskFor is Ask for a request that may wait for so long, where that is longer than Options
 // say, if its function's requests wait as a rule, or none has come so far that it is known.
+// More of them is overload once the oldest has waited for half of that.
 func (s *Scheduler) AskFor(name string, limit int, patience time.Duration) (*Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,10 +48,17 @@ func (t *Ticket) sample(now time.Time) {
 	t.rested = 0
 }
 
-// lasts is how long requests of f may wait that would wait for so long otherwise. mu is held.
-func (f *function) lasts(usual time.Duration) time.Duration {
-	if f.patience > usual && f.waits() {
-		return f.patience
+// patient: its requests may wait for longer than that. What of them waits is judged by how
+// long it has waited, not by what is predicted: requests that come by the thousand slow down
+// for a moment what runs. mu is held.
+func (f *function) patient(than time.Duration) bool {
+	return than >= 0 && f.patience > than && f.waits()
+}
+
+// oldest is how long f's oldest request has waited by now; 0: none does. mu is held.
+func (s *Scheduler) oldest(f *function) time.Duration {
+	if len(f.queue) == 0 {
+		return 0
 	}
-	return usual
+	return s.o.Now().Sub(f.queue[0].since)
 }

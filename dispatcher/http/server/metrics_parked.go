@@ -9,7 +9,7 @@ import (
 var (
 	parkedNow   = describe("seuss_parked_instances", "Instances that wait without a machine.")
 	parkedBytes = describe("seuss_parked_bytes", "Memory that they take.")
-	parkedWhole = describe("seuss_parked_whole", "Those whose pages are whole, and not differences.")
+	parkedWhole = describe("seuss_parked_whole", "Those of whom the differences are not packed yet.")
 	restingNow  = describe("seuss_resting_instances", "Instances that wait on their machines, because nobody wants these or there is no room.")
 	parks       = describe("seuss_parks_total", "Times that an instance has left its machine.")
 	parkSeconds = describe("seuss_parks_seconds_total", "Time that parking instances and bringing them back has taken.", "way")
