@@ -43,6 +43,9 @@ type Parked struct {
 	woken  chan struct{}
 }
 
+// parkedBytes is what registers, the extended state and the device of one take.
+const parkedBytes = 8 << 10
+
 // Woken has something when something has come for the guest: bytes on one of its streams,
 // or room there.
 func (p *Parked) Woken() <-chan struct{} { return p.woken }
@@ -53,8 +56,7 @@ func (p *Parked) Snapshot() *Snapshot { return p.parent }
 
 // Bytes is how much memory it takes beside its streams.
 func (p *Parked) Bytes() uint64 {
-	const own = 8 << 10 // registers, the extended state, the device
-	return own + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply))
+	return parkedBytes + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply))
 }
 
 // Squeeze has it take less memory and a little more time to bring back.
