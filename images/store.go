@@ -97,7 +97,7 @@ func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 			return Info{}, err
 		}
 	}
-	if opts.Layered && len(spec.Files) > 0 {
+	if opts.Layered && len(spec.Files) > 0 && !slices.ContainsFunc(spec.Files, File.isWhiteout) {
 		l, err := addFiles(ctx, s.Layers(), spec.Files)
 		if err != nil {
 			return Info{}, err
