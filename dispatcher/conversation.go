@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/lineage"
@@ -30,6 +31,7 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Leave(i)
 	if i.pool != nil {
 		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
+		i.away.stay.Owner = functions.OwnerOf(i.f.spec.Name)
 		i.Parking = &i.away
 	}
 	if i.f.contract != nil {

@@ -149,7 +149,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.Deployments.catalogue = &runtimes.Catalogue{Store: d.images.store, Pinned: o.RuntimeImages}
-	d.lot = park.New(park.Options{Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
+	d.lot = park.New(park.Options{Host: functions.DefaultOwner, Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
 		d.log.Warn("a parked instance stays as large as it is", "error", err)
 	}})
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)

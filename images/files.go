@@ -14,10 +14,15 @@ import (
 // addFiles makes a layer of files, and returns it open. Equal files give the same layer,
 // which the images that hold them have in common.
 func addFiles(ctx context.Context, store layer.Store, files []File) (*layer.Layer, error) {
+	return addTar(ctx, store, func(t *tar.Writer) error { return writeTar(t, files) })
+}
+
+// addTar makes a layer of what write writes, and returns it open.
+func addTar(ctx context.Context, store layer.Store, write func(*tar.Writer) error) (*layer.Layer, error) {
 	r, w := io.Pipe()
-	go func() { // ends with the files, or when r is closed
+	go func() { // ends with what is written, or when r is closed
 		t := tar.NewWriter(w)
-		err := writeTar(t, files)
+		err := write(t)
 		if err == nil {
 			err = t.Close()
 		}
