@@ -71,7 +71,7 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 			panic(v)
 		}
 	}()
-	port := call.Port
+	port, own := call.Port, p.W.Header().Clone()
 	proxy := httputil.ReverseProxy{
 		Transport: transport(dial), FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -92,8 +92,9 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 			case a.StatusCode < 100: // net/http reads any three digits, and panics when it is to write them
 				return fmt.Errorf("status %03d is none", a.StatusCode)
 			}
-			for name := range p.W.Header() {
-				a.Header.Del(name) // it is the service's to write
+			for name, values := range own { // the service's to write; a 1xx has taken them away
+				a.Header.Del(name)
+				p.W.Header()[name] = values
 			}
 			if p.Edit != nil {
 				p.Edit(a.Header)

@@ -3,6 +3,8 @@ package functionurl_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"net"
@@ -61,6 +63,9 @@ func TestForward(t *testing.T) {
 	s := newSite(t)
 	s.program(t, time.Minute, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amzn-Requestid", "forged")
+		if r.URL.Path != "/x" {
+			w.WriteHeader(http.StatusEarlyHints)
+		}
 		w.Header().Set("Access-Control-Allow-Origin", "https://evil.example")
 		w.Header().Set("Seuss-Request-Id", r.Header.Get("Seuss-Request-Id"))
 		body, _ := io.ReadAll(r.Body)
@@ -85,6 +90,15 @@ func TestForward(t *testing.T) {
 			t.Errorf("signed: %d %q", answer.StatusCode, got)
 		}
 	}
+	for _, more := range []string{"b=1", "%zz", "b;c"} { // the program would read them
+		answer, got := s.ask(t, signed, "POST", "/x?a=1", "hello", nil, func(r *http.Request) {
+			sign(t, "caller", s.secrets["caller"], "hello")(r)
+			r.URL.RawQuery += "&" + more
+		})
+		if answer.StatusCode != 403 {
+			t.Errorf("%s behind what is signed: %d %q", more, answer.StatusCode, got)
+		}
+	}
 	// The native route: no credentials by any spelling, and no page with the daemon's origin.
 	for _, name := range []string{"Authorization", "authorization", "AUTHORIZATION"} {
 		c := s.connect(t)
@@ -97,6 +111,32 @@ func TestForward(t *testing.T) {
 		if err != nil || string(got) != "/x?y localhost 0 [] [] []" || !strings.HasPrefix(answer.Header.Get("Content-Security-Policy"), "sandbox") {
 			t.Errorf("%s: %q, %v, %v", name, got, answer.Header, err)
 		}
+	}
+}
+
+// TestSignedWeb: a program is given nothing of a body that is another one than the digest
+// that was signed says, through whichever door.
+func TestSignedWeb(t *testing.T) {
+	s := newSite(t)
+	asked := 0
+	s.program(t, time.Minute, func(w http.ResponseWriter, r *http.Request) { asked++ })
+	s.serve(t, "alice/web", functions.AuthNone, nil)
+	for body, want := range map[string]int{"hello": 200, "other": 400} {
+		r, err := http.NewRequest("POST", "http://"+s.Listener.Addr().String()+"/v1/functions/web/http/x", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := sha256.Sum256([]byte("hello"))
+		r.Header.Set("X-Amz-Content-Sha256", hex.EncodeToString(sum[:]))
+		sign(t, "caller", s.secrets["caller"], "hello")(r)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer.Body.Close(); answer.StatusCode != want || asked != 1 && want == 200 {
+			t.Errorf("%s: %d, the program was asked %d times", body, answer.StatusCode, asked)
+		}
+		asked = 0
 	}
 }
 

@@ -34,6 +34,9 @@ func (s web) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := server.CheckBody(r); err != nil {
+		return err
+	}
 	entry, err := s.Admission.Enter(name)
 	if err != nil {
 		return fmt.Errorf("request to %q: %w", name, err)
