@@ -39,7 +39,9 @@ func addTar(ctx context.Context, store layer.Store, write func(*tar.Writer) erro
 
 // isWhiteout reports whether a layer would take the file for what hides others: it can lie
 // only in an image's own file.
-func (f File) isWhiteout() bool { return strings.HasPrefix(path.Base(f.GuestPath), layer.WhiteoutPrefix) }
+func (f File) isWhiteout() bool {
+	return strings.HasPrefix(path.Base(f.GuestPath), layer.WhiteoutPrefix)
+}
 
 func writeTar(t *tar.Writer, files []File) error {
 	root, err := buildTree(&Spec{Files: files})
