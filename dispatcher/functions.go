@@ -42,7 +42,7 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 	}
 	if program != nil {
 		if spec.Handler == "" {
-			spec.Handler = path.Base(program.Command[0])
+			spec.Handler = contracts.HandlerOf(program)
 			f.Handler = spec.Handler
 		}
 		return encodeCode(contract.Document(&f, spec.Files))

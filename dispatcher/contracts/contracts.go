@@ -46,7 +46,8 @@ type Contract struct {
 	Arguments bool // event keys that come one by one, and argument nodes
 	Imports   bool // import nodes
 	WarmUps   bool // invocations before the capture
-	Port      bool // a port that it listens on, and a path that has to answer
+	Handler   bool // a handler, whose name reaches the program
+	Port      bool // a port that it listens on, which it needs, and a path that has to answer
 
 	// Environment is what a program finds in its environment where its function does not
 	// set it otherwise; nil: nothing. A function cannot set those that are Reserved.
@@ -90,15 +91,23 @@ func TooLarge() error {
 }
 
 // Answer makes JSON of what a program has answered: itself where it is JSON, else a string
-// of the text that it is.
+// of the text that it is. As JSON, too, it has at most MaxAnswerBytes.
 func Answer(answer []byte) ([]byte, error) {
 	switch {
 	case json.Valid(answer):
-		return bytes.TrimSpace(answer), nil
+		answer = bytes.TrimSpace(answer)
 	case utf8.Valid(answer):
-		return json.Marshal(string(answer))
+		var err error
+		if answer, err = json.Marshal(string(answer)); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, &instance.HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is neither JSON nor text in UTF-8"}
 	}
-	return nil, &instance.HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is neither JSON nor text in UTF-8"}
+	if len(answer) > MaxAnswerBytes {
+		return nil, TooLarge()
+	}
+	return answer, nil
 }
 
 var all []*Contract

@@ -63,9 +63,6 @@ func await(ctx context.Context, i *instance.Instance, p *functions.Program, dead
 
 func ready(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {
 	i.Keep(nil)
-	if p.Port == 0 {
-		return fmt.Errorf("the %s contract needs the port that the program listens on: %w", Name, lineage.ErrInvalid)
-	}
 	if err := waits(ctx, i, p.Port, deadline); err != nil || p.ReadyPath == "" {
 		return err
 	}

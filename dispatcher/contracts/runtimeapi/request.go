@@ -84,8 +84,10 @@ func (r *request) chunks() error {
 			continue
 		}
 		trailers := r.bytes[r.at+len(line):] // from the line's end on: there may be none
-		if k := bytes.Index(trailers, []byte("\r\n\r\n")); k >= 0 {
+		if k := bytes.Index(trailers[:min(len(trailers), maxHead)], []byte("\r\n\r\n")); k >= 0 {
 			r.end = r.at + len(line) + k + 4
+		} else if len(trailers) >= maxHead {
+			return fmt.Errorf("its trailers take more than %d bytes", maxHead)
 		}
 		return nil
 	}

@@ -25,7 +25,7 @@ func init() {
 	contracts.Register(&contracts.Contract{
 		Name: "runtimeapi", Title: "AWS Lambda's Runtime API",
 		Ready:          "its first GET .../invocation/next waits, or its GET .../restore/next",
-		LambdaRuntimes: []string{"provided.al2023", "provided.al2", "provided"}, Bootstrap: "bootstrap",
+		LambdaRuntimes: []string{"provided.al2023", "provided.al2", "provided"}, Bootstrap: "bootstrap", Handler: true, // as _HANDLER
 		Environment: environment, Reserved: []string{apiVariable}, Await: await, Serve: serve,
 	})
 }

@@ -1,6 +1,7 @@
 package runtimeapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,12 @@ import (
 
 // maxConns is how many connections a program may have to the API at a time.
 const maxConns = 64
+
+// maxHeld bounds what is held of the requests of all connections, in bytes: a program has
+// one large response.
+const maxHeld = 2 * (maxHead + maxBody)
+
+var errHeld = fmt.Errorf("requests that are not whole take more than %d bytes together", maxHeld)
 
 // server is the API for one instance, until its program is ready or has answered. It is
 // used by the goroutine that runs the guest.
@@ -54,7 +61,14 @@ func (s *server) arrived(c *conn) {
 	if s.over || c.Conn == s.waiting {
 		return
 	}
-	whole, err := c.add(c.Take())
+	p, held := c.Take(), 0
+	for _, o := range s.conns {
+		held += len(o.bytes)
+	}
+	whole, err := false, errHeld
+	if held+len(p) <= maxHeld {
+		whole, err = c.add(p)
+	}
 	switch {
 	case errors.Is(err, errTooLarge):
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", err.Error())
@@ -81,7 +95,11 @@ func (s *server) forget(c *conn) {
 // drop answers with an error, in the API's form.
 func (s *server) drop(c *conn, status int, kind, message string) {
 	s.forget(c)
-	send(c.Conn, status, fmt.Appendf(nil, `{"errorType":%q,"errorMessage":%q}`, kind, message), "")
+	document, err := json.Marshal(map[string]string{"errorType": kind, "errorMessage": message})
+	if err != nil {
+		panic(err) // strings are always JSON
+	}
+	send(c.Conn, status, document, "")
 }
 
 // done answers that a POST was taken.
