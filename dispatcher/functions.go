@@ -177,13 +177,16 @@ func (d *Dispatcher) checkQuota(name string, code []byte) error {
 	if err := use.Check(owner, q); err != nil {
 		return err
 	}
-	return d.checkNodes(owner, "")
+	return charges{d}.within(owner, "")
 }
 
-// checkNodes refuses another snapshot, below parent, to an owner who has used up his quota of
+// charges holds owners to what their snapshots may take.
+type charges struct{ *Dispatcher }
+
+// within refuses another snapshot, below parent, to an owner who has used up his quota of
 // them: how large it will be is not known. Those of imports that were made in his name, and on
 // which nothing hangs, make room first.
-func (d *Dispatcher) checkNodes(owner, parent string) error {
+func (d charges) within(owner, parent string) error {
 	if d.opts.Quota == nil || owner == "" {
 		return nil
 	}
@@ -216,8 +219,8 @@ func (d *Dispatcher) checkNodes(owner, parent string) error {
 	return check()
 }
 
-// charge notes in whose name a snapshot was made that is everybody's.
-func (d *Dispatcher) charge(owner, id string) {
+// note notes in whose name a snapshot was made that is everybody's.
+func (d charges) note(owner, id string) {
 	if d.opts.Quota == nil || owner == "" {
 		return
 	}
