@@ -28,6 +28,7 @@ func livePlans(d *Dispatcher, pace planner.Pace) {
 		ctx, cancel := context.WithCancel(context.Background())
 		d.tasks.background(func() { <-d.tasks.ends; cancel() })
 		d.tasks.background(func() { p.Run(ctx, pace) })
+		d.tasks.background(func() { p.Refits(ctx, pace) })
 	}
 }
 
@@ -44,7 +45,7 @@ func place(img *image, runtime int) planner.Place {
 // and makes what is missing of the way. A node that cannot be made is passed over: a plan
 // fails no deployment.
 func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functions.Function, code []byte, base *instance.Snapshot) (*instance.Snapshot, error) {
-	if !m.planner.Active() || len(f.Imports) > 0 || f.Settings.Program != nil {
+	if !m.planner.Active() || !startsByPlans(f) {
 		return base, nil
 	}
 	at := place(img, runtime)
@@ -126,6 +127,51 @@ func (h planHost) Current(p planner.Place) bool {
 // next asked for.
 func (h planHost) Settled() { h.d.images.generation.Add(1) }
 
+// Busy implements planner.Host.
+func (h planHost) Busy() bool { return h.d.pools.busy(time.Now()) }
+
+// Deployed implements planner.Host.
+func (h planHost) Deployed() (list []planner.Deployed, err error) {
+	records, err := h.d.Deployments.store.List()
+	calls := map[string]uint64{} // by function and code
+	for _, n := range h.d.store.List() {
+		if n.Kind == lineage.KindFunction || n.Kind == lineage.KindArgument {
+			calls[n.Key.Function+" "+n.Key.CodeDigest] += n.Hits()
+		}
+	}
+	seen := map[string]bool{}
+	for _, f := range records {
+		code := functions.BaseName(f.Name) + " " + f.CodeDigest
+		if seen[code] || !startsByPlans(&f) {
+			continue
+		}
+		seen[code] = true
+		img, runtime, failed := h.d.images.serving(f.Image, contracts.Runtime(&f.Settings))
+		if failed != nil {
+			continue // who invokes it is told
+		}
+		if at := place(img, runtime); at.Runtime != nil && at.Runtime.Packages != nil {
+			list = append(list, planner.Deployed{Place: at, Name: f.Name, Code: f.CodeDigest, Calls: calls[code]})
+		}
+	}
+	return list, err
+}
+
+// startsByPlans reports whether a function does not say itself where it starts, and has no
+// variables that packages may look at.
+func startsByPlans(f *functions.Function) bool {
+	return len(f.Imports) == 0 && f.Settings.Program == nil && len(f.Settings.Environment) == 0
+}
+
+// Imported implements planner.Host.
+func (h planHost) Imported(name string) (*imports.Summary, error) {
+	f, err := h.d.Deployments.store.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	return h.d.Deployments.store.Imported(&f)
+}
+
 // Probe implements planner.Host.
 func (h planHost) Probe(ctx context.Context, p planner.Place, probe planner.Probe) (*imports.Record, json.RawMessage, error) {
 	img, runtime, err := h.find(p.Digest, p.Key)
@@ -189,7 +235,7 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	}
 	defer free()
 	spec, err := d.Lookup(name)
-	if err != nil || len(spec.Imports) > 0 || spec.Settings.Program != nil {
+	if err != nil || !startsByPlans(&spec.Function) {
 		return false, nil // it has gone, or says itself where it starts
 	}
 	img, runtime, err := d.images.serving(spec.Image, contracts.Runtime(&spec.Settings))

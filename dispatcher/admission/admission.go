@@ -125,7 +125,7 @@ func (c *Control) Enter(function string) (*Entry, error) {
 		c.refused()
 		return nil, err
 	}
-	ticket, err := c.o.Scheduler.Ask(target.Base(), target.Limit)
+	ticket, err := c.o.Scheduler.AskFor(target.Base(), target.Limit, target.Patience())
 	if err != nil {
 		stay.Leave()
 		c.refused()
@@ -201,7 +201,7 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	return e.invocation.Result(), nil
 }
 
-// Wanted, Pause and Resume make an entry whose turn has come the dispatcher.Turn of its
+// Wanted, Pause, Rested and Resume make an entry whose turn has come the dispatcher.Turn of its
 // invocation.
 func (e *Entry) Wanted() bool { return e.c.o.Scheduler.Wanted() }
 
@@ -210,6 +210,8 @@ func (e *Entry) Pause() {
 	e.ticket.Pause()
 	e.worker.Leave()
 }
+
+func (e *Entry) Rested(d time.Duration) { e.ticket.Rested(d) }
 
 func (e *Entry) Resume(ctx context.Context, progress *inflight.Progress) error {
 	if err := e.ticket.Resume(ctx, progress); err != nil {

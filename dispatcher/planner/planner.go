@@ -145,6 +145,7 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.Fitted = ask.fitted
 	p.mu.Lock()
 	_, replaced := p.live[liveKey{owner, at.id()}]
 	n := len(p.live)

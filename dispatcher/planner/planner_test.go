@@ -31,6 +31,9 @@ type host struct {
 	made    []string
 	moved   []string
 	settled int
+	busy    bool
+	deploys []Deployed
+	imports map[string][]string     // by function
 	fail    func(what string) error // nil: nothing fails
 }
 
@@ -49,6 +52,34 @@ func (h *host) Place(image, key string) (Place, error) {
 }
 
 func (h *host) Current(Place) bool { return true }
+
+func (h *host) Busy() bool {
+	h.Lock()
+	defer h.Unlock()
+	return h.busy
+}
+
+func (h *host) Deployed() ([]Deployed, error) {
+	h.Lock()
+	defer h.Unlock()
+	return slices.Clone(h.deploys), nil
+}
+
+func (h *host) Imported(name string) (*imports.Summary, error) {
+	h.Lock()
+	defer h.Unlock()
+	s := &imports.Summary{}
+	for _, n := range h.imports[name] {
+		d := imports.Distribution{Name: n, Version: "1", MS: 100}
+		for _, other := range h.needs[n] {
+			if other != n {
+				d.Needs = append(d.Needs, other+"==1")
+			}
+		}
+		s.Distributions = append(s.Distributions, d)
+	}
+	return s, nil
+}
 
 func (h *host) failure(what string) error {
 	if h.fail == nil {
@@ -93,6 +124,9 @@ func (h *host) Make(_ context.Context, _ Place, steps []Step) (bool, error) {
 	what := strings.Join(text, " / ")
 	if err := h.failure("make " + what); err != nil {
 		return false, err
+	}
+	if slices.Contains(h.made, what) {
+		return false, nil
 	}
 	h.made = append(h.made, what)
 	return true, nil
