@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -165,11 +164,7 @@ func TestProgramContract(t *testing.T) {
 // an instance of its own, and whatever one of them does the next is right.
 func TestRuntimeAPI(t *testing.T) {
 	b := newContractBench(t)
-	code, err := os.ReadFile("testdata/contracts/bootstrap.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{"bootstrap": code}
+	files := map[string][]byte{"bootstrap": bootstrap}
 	start := func(how string) func(*dispatcher.FunctionSpec) {
 		return func(s *dispatcher.FunctionSpec) {
 			s.Settings.Environment = map[string]string{"START": how, "MINE": "own"}

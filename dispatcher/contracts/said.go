@@ -7,8 +7,8 @@ import (
 	"seuss/dispatcher/instance"
 )
 
-// maxSaid bounds what of standard error becomes a part of an error, in bytes.
-const maxSaid = 64 << 10
+// maxOwnWords bounds what of standard error becomes a part of an error, in bytes.
+const maxOwnWords = 64 << 10
 
 // Said is what a program has written to its standard error, as far as it becomes a part of
 // what it did wrong.
@@ -30,7 +30,7 @@ func (s *Said) Listen(i *instance.Instance) {
 
 // Add takes what was written.
 func (s *Said) Add(p []byte) {
-	room := min(len(p), maxSaid-len(s.text))
+	room := min(len(p), maxOwnWords-len(s.text))
 	s.text = append(s.text, p[:room]...)
 	s.cut += len(p) - room
 }

@@ -56,6 +56,7 @@ func ask(base string, q request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	r.Host = "program.example" // some write it into their answer
 	client := http.Client{Timeout: startTimeout, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	a, err := client.Do(r)
 	if err != nil {
