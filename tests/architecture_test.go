@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 
 	"dispatcher":                       {"dirtytrack", "guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
 	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
-	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/sched"},
+	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/functions", "dispatcher/sched", "lineage", "lineage/sealed"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
 	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/surroundings", "dispatcher/contracts/..."},
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test
