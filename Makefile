@@ -158,6 +158,11 @@ test-images: ## functions in roots of Debian's releases and of npm's Node.js, ag
 	tests/roots/setup.sh .cache/roots
 	SEUSS_ROOTS=$(CURDIR)/.cache/roots $(GO) test -count=1 -timeout 60m -v -run 'TestFunctionsInAnyImage' ./tests
 
+.PHONY: test-languages
+test-languages: setup ## programs and servers of many languages over each contract, against the same without a guest: minutes, as root
+	tests/languages/setup.sh
+	$(GO) test -count=1 -timeout 60m -v ./tests/languages -all -strict
+
 .PHONY: test-gostd
 test-gostd: ## tests of Go's standard library, compiled static, a package a guest
 	$(GO) test -count=1 -timeout 60m ./tests/gostd -all
@@ -166,10 +171,10 @@ test-gostd: ## tests of Go's standard library, compiled static, a package a gues
 
 .PHONY: generate
 generate: ## kernel library, stub, Go mirrors of the contracts, AWS's operations
-	$(GO) generate ./guest ./images/runtimes/... ./vmm/platform/process/stub ./dispatcher/http/lambda
+	$(GO) generate ./guest ./images/runtimes/... ./vmm/platform/process/stub ./vmm/vsock ./dispatcher/http/lambda
 
 # The committed kernel library, stub and Go mirrors are what the sources give.
-GENERATED := guest/abi_kernel_gen.go guest/abi_driver_gen.go guest/abi_image_gen.go guest/kernel.elf images/runtimes/nodejs/driver/host.node vmm/platform/process/stub/stub_gen.go vmm/platform/process/stub/stub.elf dispatcher/http/lambda/operations_gen.go
+GENERATED := guest/abi_kernel_gen.go guest/abi_driver_gen.go guest/abi_image_gen.go guest/kernel.elf images/runtimes/nodejs/driver/host.node vmm/platform/process/stub/stub_gen.go vmm/platform/process/stub/stub.elf vmm/vsock/virtio_gen.go dispatcher/http/lambda/operations_gen.go
 .PHONY: generated
 generated: generate ## fail where the committed ones differ from their sources
 	@git diff --exit-code --stat -- $(GENERATED) || \

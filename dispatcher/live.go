@@ -65,7 +65,7 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 		node, err = l.ofFunction(ctx, s.Function)
 	case s.Image != "":
 		var runtime int
-		if node, l.img, runtime, err = d.maker.imported(ctx, s.Image, "", nil); err == nil {
+		if node, l.img, runtime, err = d.maker.imported(ctx, s.Image, "", "", nil); err == nil {
 			l.f = &function{spec: &Deployment{}, image: l.img, runtime: runtime}
 		}
 	default:
@@ -97,6 +97,7 @@ func (l *life) init(node *instance.Snapshot) {
 	l.node = node
 	l.loan.pools = l.d.pools
 	l.away.of, l.away.lot = &l.loan, l.d.lot
+	l.away.stay.Owner = l.own
 }
 
 func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {

@@ -27,6 +27,8 @@ const (
 	DeviceSize          = 0x2000
 	DoorbellGPA         = 0x7fc0000000
 	VsockMMIOGPA        = 0x7fc0001000 // virtio-mmio v2 registers, virtio-vsock
+	VsockMagic          = 0x74726976   // their MagicValue, VIRTIO 1.2, section 4.2.2: "virt"
+	VsockVersion        = 2            // their Version
 	FarBase             = 0x100000000000
 	FarBytes            = 0x100000000000 // 16 TiB, up to 32 TiB
 	FarTablesGPA        = 0x200000000    // at ABI_MAX_GIB: first the table of each PML4 entry

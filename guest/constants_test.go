@@ -60,6 +60,9 @@ var (
 	cNumber     = regexp.MustCompile(`\b(0[xX][0-9a-fA-F]+|[0-9]+)[uUlL]*\b`)
 )
 
+// virtioNumber is a number in Go that says itself which of Linux's constants it is.
+var virtioNumber = regexp.MustCompile(`(?m)^\s*\w+\s+=[^/\n]*\d[^/\n]*//.*\b(?:VIRTIO|VIRTQ|VRING|VMADDR)_[A-Z]\w+.*$`)
+
 // withoutComments keeps the lines of C or assembly as they are numbered.
 func withoutComments(text string) string {
 	return cComment.ReplaceAllStringFunc(text, func(s string) string { return strings.Repeat("\n", strings.Count(s, "\n")) })
@@ -145,9 +148,10 @@ func plain(name string) string {
 }
 
 // TestConstantsAreWrittenOnce: what C and Go both know is in the headers of guest/abi
-// and nowhere else. Two things are looked for: a number of the headers that is
-// distinctive enough to be known by its value, written out in C, assembly or Go; and
-// a constant of the same name and value in C and in Go.
+// and nowhere else. Three things are looked for: a number of the headers that is
+// distinctive enough to be known by its value, written out in C, assembly or Go; a
+// constant of the same name and value in C and in Go; and a number in Go that is said to
+// be one of Linux's virtio headers.
 func TestConstantsAreWrittenOnce(t *testing.T) {
 	// dirtytrack imports nothing, and counts pages of the host, which must be as large.
 	own := map[string]bool{"dirtytrack pagesize": true}
@@ -196,6 +200,9 @@ func TestConstantsAreWrittenOnce(t *testing.T) {
 			}
 			return true
 		})
+		for _, line := range virtioNumber.FindAllString(text, -1) {
+			t.Errorf("%s has %q of the virtio standard: it belongs into vmm/vsock/virtio.h", name, line)
+		}
 		goConstants(t, name, text, func(c string, v uint64) {
 			where, ok := named[fmt.Sprint(plain(c), " ", v)]
 			exempt := path.Dir(name) + " " + plain(c)

@@ -45,8 +45,10 @@ func (c *Control) Turn(ctx context.Context, cancel context.CancelCauseFunc, what
 	return t, nil
 }
 
-// Wanted, Pause and Resume make it a dispatcher.Turn.
+// Wanted, Pause, Rested and Resume make it a dispatcher.Turn.
 func (t *Turn) Wanted() bool { return t.c.o.Scheduler.Wanted() }
+
+func (t *Turn) Rested(d time.Duration) { t.ticket.Rested(d) }
 
 func (t *Turn) Pause() {
 	t.stay.Pause()

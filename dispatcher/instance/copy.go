@@ -18,7 +18,7 @@ func Park(i *Instance, deadline time.Time) (*VM, error) {
 	if err := vm.rest(deadline); err != nil {
 		return nil, err
 	}
-	if _, err := i.park(); err != nil {
+	if _, err := i.park(func(uint64) bool { return true }); err != nil {
 		return nil, fmt.Errorf("park: %w", err)
 	}
 	return vm, nil
@@ -72,7 +72,7 @@ func (c *Copy) Due() time.Time { return c.due }
 func (c *Copy) Snapshot() *Snapshot { return c.parent }
 
 // Bytes is how much memory it takes.
-func (c *Copy) Bytes() uint64 { return parkedBytes + c.delta.bytes() }
+func (c *Copy) Bytes() uint64 { return ownBytes + c.delta.bytes() }
 
 // Squeeze has it take less memory, and a little more time to begin.
 func (c *Copy) Squeeze() error { return c.delta.squeeze() }

@@ -71,6 +71,7 @@ type Answer struct {
 type Turn interface {
 	Wanted() bool
 	Pause()
+	Rested(time.Duration)
 	Resume(ctx context.Context, progress *inflight.Progress) error
 	// Release gives it back.
 	Release()

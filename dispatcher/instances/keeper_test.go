@@ -267,6 +267,7 @@ func (c *turns) admit(context.Context, context.CancelCauseFunc, string, string) 
 	return c, nil
 }
 func (c *turns) Wanted() bool                                     { return false }
+func (c *turns) Rested(time.Duration)                             {}
 func (c *turns) Pause()                                           {}
 func (c *turns) Resume(context.Context, *inflight.Progress) error { return nil }
 func (c *turns) Release() {

@@ -49,6 +49,8 @@
 #define ABI_DEVICE_SIZE 0x2000
 #define ABI_DOORBELL_GPA 0x7fc0000000
 #define ABI_VSOCK_MMIO_GPA 0x7fc0001000 /* virtio-mmio v2 registers, virtio-vsock */
+#define ABI_VSOCK_MAGIC 0x74726976      /* their MagicValue, VIRTIO 1.2, section 4.2.2: "virt" */
+#define ABI_VSOCK_VERSION 2             /* their Version */
 
 /* The far window: addresses, not memory. What a program sets aside and RAM cannot
  * hold lies here; parts that it opens are pages of RAM, mapped here a second time

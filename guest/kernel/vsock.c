@@ -10,6 +10,7 @@
 
 #include <linux/eventpoll.h>
 #include <linux/virtio_config.h>
+#include <linux/virtio_ids.h>
 #include <linux/virtio_mmio.h>
 
 static struct vsock_queue rx, tx, events;
@@ -49,8 +50,8 @@ static void offer(struct vsock_queue *q, u16 id)
 
 static void setup(void)
 {
-	if (reg_read(VIRTIO_MMIO_MAGIC_VALUE) != 0x74726976 || reg_read(VIRTIO_MMIO_VERSION) != 2 ||
-	    reg_read(VIRTIO_MMIO_DEVICE_ID) != 19)
+	if (reg_read(VIRTIO_MMIO_MAGIC_VALUE) != ABI_VSOCK_MAGIC || reg_read(VIRTIO_MMIO_VERSION) != ABI_VSOCK_VERSION ||
+	    reg_read(VIRTIO_MMIO_DEVICE_ID) != VIRTIO_ID_VSOCK)
 		return; /* no such device: AF_VSOCK is then refused */
 	reg_write(VIRTIO_MMIO_STATUS, 0);
 	reg_write(VIRTIO_MMIO_STATUS, VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER);

@@ -12,7 +12,8 @@
 //
 // Units: addresses are guest-physical byte addresses, sizes are bytes, registers are
 // offsets from the device's window; ports and context ids are those of
-// linux/vm_sockets.h.
+// linux/vm_sockets.h. The standard's numbers are those of Linux's headers, which the
+// guest's driver is compiled with: virtio_gen.go is made from virtio.h.
 //
 // Ownership: the guest is hostile. Rings and packets lie in its memory: every index,
 // address and length is copied once, validated, then used. Streams, resets and
@@ -28,3 +29,5 @@
 // has to end), Device.mu (streams and listeners). Neither is held while the guest runs
 // or while a listener or handler is called. Virtqueues have no lock.
 package vsock
+
+//go:generate go run ../../guest/internal/abigen -linux -header virtio.h -output virtio_gen.go -package vsock

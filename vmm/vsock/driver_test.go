@@ -55,7 +55,7 @@ func (d *fakeDriver) read(reg uint32) uint32 { return uint32(d.dev.ReadRegister(
 // setUp initialises the device as VIRTIO 3.1.1 says.
 func (d *fakeDriver) setUp() {
 	d.t.Helper()
-	if d.read(regMagic) != mmioMagic || d.read(regVersion) != 2 || d.read(regDeviceID) != 19 {
+	if d.read(regMagic) != guest.VsockMagic || d.read(regVersion) != guest.VsockVersion || d.read(regDeviceID) != vsockDevice {
 		d.t.Fatal("not a vsock device")
 	}
 	d.write(regStatus, 0)

@@ -19,9 +19,9 @@ func (d *Device) ReadRegister(reg uint32, size uint8) uint64 {
 	q := d.selected()
 	switch reg {
 	case regMagic:
-		return mmioMagic
+		return guest.VsockMagic
 	case regVersion:
-		return mmioVersion
+		return guest.VsockVersion
 	case regDeviceID:
 		return vsockDevice
 	case regVendorID:
@@ -51,10 +51,10 @@ func (d *Device) ReadRegister(reg uint32, size uint8) uint64 {
 
 // readConfig returns bytes of struct virtio_vsock_config.
 func (d *Device) readConfig(off uint32, size uint8) uint64 {
-	if off >= 8 {
+	if off >= configBytes {
 		return 0
 	}
-	var config [16]byte // room to read 8 bytes from any offset below 8
+	var config [2 * configBytes]byte // room to read 8 bytes from any offset
 	le.PutUint64(config[:], uint64(d.CID()))
 	return le.Uint64(config[off:]) & (^uint64(0) >> (64 - 8*uint(size)))
 }

@@ -13,15 +13,6 @@ import (
 const (
 	queueMax = 256 // entries of a queue: QueueNumMax
 
-	descBytes     = 16 // struct virtq_desc
-	descNext      = 1  // VIRTQ_DESC_F_NEXT
-	descWrite     = 2  // VIRTQ_DESC_F_WRITE
-	descIndirect  = 4  // VIRTQ_DESC_F_INDIRECT, which is not offered
-	ringHeader    = 4  // flags and idx of avail and used ring
-	ringIdx       = 2
-	usedElemBytes = 8
-	noInterrupt   = 1 // VIRTQ_AVAIL_F_NO_INTERRUPT
-
 	// maxChainBytes bounds the buffers of a chain together, before any is looked at:
 	// to look at memory can cost the host time and memory. Drivers offer room for the
 	// largest packet, and some a whole number of pages.
@@ -75,7 +66,7 @@ func (q *virtqueue) open() error {
 	if q.Size == 0 || q.Size > queueMax || q.Size&(q.Size-1) != 0 {
 		return q.broken("size %d is not a power of two up to %d", q.Size, queueMax)
 	}
-	if q.Desc%16 != 0 || q.Avail%2 != 0 || q.Used%4 != 0 { // VIRTIO 2.7, alignment
+	if q.Desc%descAlign != 0 || q.Avail%availAlign != 0 || q.Used%usedAlign != 0 {
 		return q.broken("rings at %#x, %#x, %#x are not aligned", uint64(q.Desc), uint64(q.Avail), uint64(q.Used))
 	}
 	var err error

@@ -28,7 +28,7 @@ type field struct {
 // readStructs compiles the header and reads every struct abi_* from the
 // object's debug information.
 func readStructs(header string) ([]structure, error) {
-	object, err := compile(header)
+	object, err := compile(header, "")
 	if err != nil {
 		return nil, err
 	}
@@ -73,9 +73,52 @@ func readStructs(header string) ([]structure, error) {
 	return structs, nil
 }
 
-// compile returns the path of an object with the header's types, in a
-// temporary directory of its own.
-func compile(header string) (string, error) {
+// evaluate has the compiler compute the values that are expressions: each is a variable
+// of an object, from where it is read.
+func evaluate(header string, defs []define) error {
+	var source strings.Builder
+	for i, d := range defs {
+		if d.expression {
+			fmt.Fprintf(&source, "const unsigned long long value_%d = ABI_%s;\n", i, d.name)
+		}
+	}
+	object, err := compile(header, source.String())
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(filepath.Dir(object))
+	f, err := elf.Open(object)
+	if err != nil {
+		return fmt.Errorf("open compiled header: %w", err)
+	}
+	defer f.Close()
+	symbols, err := f.Symbols()
+	if err != nil {
+		return fmt.Errorf("symbols of compiled header: %w", err)
+	}
+	for _, s := range symbols {
+		var i int
+		if n, _ := fmt.Sscanf(s.Name, "value_%d", &i); n != 1 {
+			continue
+		}
+		content, err := f.Sections[s.Section].Data()
+		if err != nil || s.Size != 8 || s.Value+8 > uint64(len(content)) {
+			return fmt.Errorf("value of ABI_%s in the compiled header: %d bytes at %d: %w", defs[i].name, s.Size, s.Value, err)
+		}
+		defs[i].value = fmt.Sprintf("%#x", f.ByteOrder.Uint64(content[s.Value:]))
+		defs[i].expression = false
+	}
+	for _, d := range defs {
+		if d.expression {
+			return fmt.Errorf("%s: the compiler gave no value for ABI_%s", header, d.name)
+		}
+	}
+	return nil
+}
+
+// compile returns the path of an object with the header's types and what is defined
+// beside, in a temporary directory of its own.
+func compile(header, source string) (string, error) {
 	cc := cmp.Or(os.Getenv("CC"), "gcc")
 	path, err := filepath.Abs(header)
 	if err != nil {
@@ -87,7 +130,8 @@ func compile(header string) (string, error) {
 	}
 	object := filepath.Join(dir, "abi.o")
 	cmd := exec.Command(cc, "-std=c11", "-g", "-gdwarf-4", "-fno-eliminate-unused-debug-types", "-ffreestanding",
-		"-c", "-x", "c", "-o", object, "-include", path, "/dev/null")
+		"-c", "-x", "c", "-o", object, "-include", path, "-")
+	cmd.Stdin = strings.NewReader(source)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		os.RemoveAll(dir)
 		return "", fmt.Errorf("compile %s with %s: %w\n%s", header, cc, err, out)

@@ -6,16 +6,26 @@ import (
 )
 
 // define is one #define of the header, without its ABI_ prefix.
-type define struct{ name, value, comment string }
+type define struct {
+	name, value, comment string
+	expression           bool // value is C, which the compiler has still to compute
+}
 
 var defineLine = regexp.MustCompile(`^#define ABI_(\w+)\s+(0[xX][0-9a-fA-F]+|[0-9]+)(?:[uUlL]*)\s*(?:/\*\s*(.*?)\s*(?:\*/)?)?$`)
 
-// parseDefines returns the numeric #defines in the order of the header.
-func parseDefines(text string) []define {
+// expressionLine is a #define that names what other headers define.
+var expressionLine = regexp.MustCompile(`^#define ABI_(\w+)\s+([^/]+?)\s*(?:/\*\s*(.*?)\s*\*/)?$`)
+
+// parseDefines returns the numeric #defines in the order of the header, and if they are
+// asked for those whose values are expressions.
+func parseDefines(text string, expressions bool) []define {
 	var defs []define
 	for line := range strings.Lines(text) {
-		if m := defineLine.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
+		line = strings.TrimRight(line, "\n")
+		if m := defineLine.FindStringSubmatch(line); m != nil {
 			defs = append(defs, define{name: m[1], value: m[2], comment: m[3]})
+		} else if m := expressionLine.FindStringSubmatch(line); m != nil && expressions {
+			defs = append(defs, define{name: m[1], value: m[2], comment: m[3], expression: true})
 		}
 	}
 	return defs

@@ -60,7 +60,7 @@ func faultsCounted(b *bench) {
 // devices: loads and stores of device registers.
 func devices(b *bench) {
 	b.command(testguest.MMIORead)
-	if got := b.u64(testguest.Result); got != 19<<32|0x74726976 {
+	if got := b.u64(testguest.Result); got != 19<<32|guest.VsockMagic {
 		b.t.Errorf("magic and device id %#x", got)
 	}
 	if got := b.u64(testguest.Result + 8); got != vmm.DefaultCID {
