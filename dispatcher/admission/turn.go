@@ -37,7 +37,7 @@ func (c *Control) Turn(ctx context.Context, cancel context.CancelCauseFunc, what
 		c.works.Remove(t.number)
 		stay.Leave()
 		c.turnedAway(err)
-		return nil, c.crowded(gone(ctx, err))
+		return nil, c.crowded(owner, gone(ctx, err))
 	}
 	stay.Begin()
 	t.w.progress.Begin(time.Now())
