@@ -170,6 +170,11 @@ test-images: ## functions in roots of Debian's releases and of npm's Node.js, ag
 	tests/roots/setup.sh .cache/roots
 	SEUSS_ROOTS=$(CURDIR)/.cache/roots $(GO) test -count=1 -timeout 60m -v -run 'TestFunctionsInAnyImage' ./tests
 
+.PHONY: test-languages
+test-languages: setup ## programs and servers of many languages over each contract, against the same without a guest: minutes, as root
+	tests/languages/setup.sh
+	$(GO) test -count=1 -timeout 60m -v ./tests/languages -all -strict
+
 .PHONY: test-gostd
 test-gostd: ## tests of Go's standard library, compiled static, a package a guest
 	$(GO) test -count=1 -timeout 60m ./tests/gostd -all

@@ -167,6 +167,10 @@ type Request struct {
 	// Exchange, where it is not nil, converses with a function that takes connections (its
 	// contract has a port), in place of Event. Any other function is refused.
 	Exchange contracts.Exchange
+	// Stream, where it is not nil, is given the answer as it comes where the function's
+	// contract can say so and the function streams; the result has no Output then. If it
+	// has an Error, what came is not all.
+	Stream contracts.Stream
 	// ARN is what the function's context calls the function that was invoked; ""
 	// makes one up. ClientContext is a JSON value for the context, or nothing.
 	ARN           string

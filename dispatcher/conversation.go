@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/lineage"
@@ -30,6 +31,7 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Leave(i)
 	if i.pool != nil {
 		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
+		i.away.stay.Owner = functions.OwnerOf(i.f.spec.Name)
 		i.Parking = &i.away
 	}
 	if i.f.contract != nil {
@@ -77,9 +79,16 @@ func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error 
 	}
 	began := time.Now()
 	call := contracts.Call{Waits: waits, RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline, Port: program.Port, Exchange: i.exchange}
+	streamed := false
+	if i.stream != nil {
+		call.Stream = func(contentType string, p []byte) {
+			streamed = true
+			i.stream(contentType, p)
+		}
+	}
 	answer, err := contract.Serve(ctx, i.Instance, program, &call)
 	i.result.Timings.Run = time.Since(began)
-	if err == nil {
+	if err == nil && !streamed {
 		i.result.Output, err = contracts.Answer(answer)
 	}
 	return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/contracts"
@@ -49,6 +50,15 @@ type Deployment struct {
 
 // Base is the function that the deployment is a version of.
 func (d *Deployment) Base() string { return functions.BaseName(d.Name) }
+
+// Patience is how long an invocation may wait for its turn where it would not be long over by
+// then: as long as it may take.
+func (d *Deployment) Patience() time.Duration {
+	if d.Settings.TimeoutSec == 0 {
+		return DefaultTimeout
+	}
+	return time.Duration(d.Settings.TimeoutSec) * time.Second
+}
 
 func newDeployments(store *functions.Store, locks *keyedLocks, check func(*functions.Settings) error) *Deployments {
 	return &Deployments{store: store, locks: locks, check: check, known: map[string]*Deployment{}}

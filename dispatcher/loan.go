@@ -87,6 +87,8 @@ type Turn interface {
 	Wanted() bool
 	// Pause gives the slot back.
 	Pause()
+	// Rested notes that the slot was not needed for so long, and nobody wanted it.
+	Rested(time.Duration)
 	// Resume waits for one again, and ends with ctx or when it is killed.
 	Resume(ctx context.Context, progress *inflight.Progress) error
 }
@@ -99,16 +101,37 @@ type away struct {
 	progress *inflight.Progress
 	lot      *park.Lot
 	stay     park.Stay
+	since    time.Time // when it began to rest; zero: it does not
 }
 
-func (a *away) Waits() bool { return a.lot.Rest(&a.stay, a.of.Nudge, a.wanted) }
-func (a *away) Works()      { a.lot.Work(&a.stay) }
+func (a *away) Waits() bool {
+	if a.since.IsZero() {
+		a.since = time.Now()
+	}
+	return a.lot.Rest(&a.stay, a.of.Nudge, a.wanted)
+}
+
+func (a *away) Works() {
+	a.lot.Work(&a.stay)
+	a.rested()
+}
+
+// rested is the end of a rest on the machine.
+func (a *away) rested() {
+	if a.turn != nil && !a.since.IsZero() {
+		a.turn.Rested(time.Since(a.since))
+	}
+	a.since = time.Time{}
+}
+
+func (a *away) Room(bytes uint64) bool { return a.lot.Take(&a.stay, bytes) }
 
 func (a *away) wanted() bool { return a.turn != nil && a.turn.Wanted() || a.of.pool.wanted() }
 
 func (a *away) Discard(vm *instance.VM) { a.of.discard(vm) }
 
 func (a *away) Park(ctx context.Context, p *instance.Parked, vm *instance.VM, until time.Time) (*instance.VM, error) {
+	a.rested()
 	a.progress.Leave()
 	a.of.pool.recycle(vm, false, nil)
 	if a.turn != nil {

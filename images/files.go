@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 
@@ -14,10 +15,15 @@ import (
 // addFiles makes a layer of files, and returns it open. Equal files give the same layer,
 // which the images that hold them have in common.
 func addFiles(ctx context.Context, store layer.Store, files []File) (*layer.Layer, error) {
+	return addTar(ctx, store, func(t *tar.Writer) error { return writeTar(t, files) })
+}
+
+// addTar makes a layer of what write writes, and returns it open.
+func addTar(ctx context.Context, store layer.Store, write func(*tar.Writer) error) (*layer.Layer, error) {
 	r, w := io.Pipe()
-	go func() { // ends with the files, or when r is closed
+	go func() { // ends with what is written, or when r is closed
 		t := tar.NewWriter(w)
-		err := writeTar(t, files)
+		err := write(t)
 		if err == nil {
 			err = t.Close()
 		}
@@ -29,6 +35,12 @@ func addFiles(ctx context.Context, store layer.Store, files []File) (*layer.Laye
 		return nil, err
 	}
 	return store.Open(h.Digest)
+}
+
+// isWhiteout reports whether a layer would take the file for what hides others: it can lie
+// only in an image's own file.
+func (f File) isWhiteout() bool {
+	return strings.HasPrefix(path.Base(f.GuestPath), layer.WhiteoutPrefix)
 }
 
 func writeTar(t *tar.Writer, files []File) error {
@@ -54,8 +66,11 @@ func (n *node) writeTar(t *tar.Writer) (err error) {
 	default:
 		h.Typeflag, h.Size = tar.TypeReg, int64(n.size)
 	}
-	if err := t.WriteHeader(h); err != nil {
-		return fmt.Errorf("%s: %w", n.guest, err)
+	// Of a directory that a path only implies the layers below say what it is.
+	if !n.isDir() || n.explicit {
+		if err := t.WriteHeader(h); err != nil {
+			return fmt.Errorf("%s: %w", n.guest, err)
+		}
 	}
 	if h.Typeflag == tar.TypeReg {
 		if err := n.copyTo(context.Background(), t); err != nil {

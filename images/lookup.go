@@ -78,7 +78,12 @@ func (m *Image) Content(e Entry) (*io.SectionReader, error) {
 	if !e.Inode.IsRegular() {
 		return nil, fmt.Errorf("image %s: %s is not a regular file", m.config.Name, e.Path)
 	}
-	return io.NewSectionReader(regular{m.content, &e.Inode}, 0, int64(e.Inode.Size)), nil
+	return m.section(&e.Inode), nil
+}
+
+// section reads the content of a regular file.
+func (m *Image) section(n *Inode) *io.SectionReader {
+	return io.NewSectionReader(regular{m.content, n}, 0, int64(n.Size))
 }
 
 // regular reads a regular file, of which a part may lie in its loaded layout.

@@ -9,12 +9,16 @@ import (
 	"seuss/images/layer"
 )
 
-// mergeLayers makes one tree of layers, the lowest first. A layer hides what those below
-// it have by whiteouts, and replaces files by its own; of a directory that several have
-// the topmost one says owner, mode and time. Where a path leads through a symbolic link,
-// the link is followed within the tree, as who unpacks the layers does.
-func mergeLayers(layers []*layer.Layer) (*node, error) {
-	root := newDir("", "/")
+// mergeLayers makes one tree of layers above a base, if there is one, the lowest first. A
+// layer hides what those below it have by whiteouts, and replaces files by its own; of a
+// directory that several have the topmost one says owner, mode and time. Where a path leads
+// through a symbolic link, the link is followed within the tree, as who unpacks the layers
+// does.
+func mergeLayers(base *Base, layers []*layer.Layer) (*node, error) {
+	root, err := base.tree()
+	if err != nil {
+		return nil, err
+	}
 	for _, l := range layers {
 		if err := root.apply(l); err != nil {
 			return nil, fmt.Errorf("layer %.12s: %w", l.Digest(), err)

@@ -158,7 +158,7 @@ func TestManyEntries(t *testing.T) {
 	for i := range 100_000 {
 		list = append(list, layertest.Entry{Name: fmt.Sprintf("d/%06d", i)})
 	}
-	root, err := mergeLayers(stack(t, list))
+	root, err := mergeLayers(nil, stack(t, list))
 	if err == nil {
 		err = root.finish(0)
 	}

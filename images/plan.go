@@ -45,7 +45,7 @@ type plan struct {
 // newPlan settles the layout of an image for a Spec.
 func newPlan(spec *Spec) (*plan, error) {
 	cfg := spec.config()
-	if len(spec.Layers) > 0 && !cfg.DirectCalls {
+	if (spec.Base != nil || len(spec.Layers) > 0) && !cfg.DirectCalls {
 		return nil, errors.New("system calls of shared objects in layers are direct: an image without direct calls cannot have layers")
 	}
 	p := &plan{directCalls: cfg.DirectCalls}
@@ -90,7 +90,7 @@ func newPlan(spec *Spec) (*plan, error) {
 	h.DirentsOff = p.reserve(h.DirentCount*guest.ImageDirentSize, smallAlign)
 	h.NamesOff = p.reserve(h.NamesBytes, smallAlign)
 	h.ExtentsOff = p.reserve(h.ExtentCount*guest.ImageExtentSize, smallAlign)
-	used := p.usedLayers(spec.Layers)
+	used := p.usedLayers(slices.Concat(spec.Base.Layers(), spec.Layers))
 	h.LayerCount = uint64(len(used))
 	h.LayersOff = p.reserve(h.LayerCount*guest.ImageLayerSize, smallAlign)
 
@@ -292,17 +292,17 @@ func (p *plan) planLayout(n *node) (err error) {
 
 // usedLayers are the layers that files of the tree lie in.
 func (p *plan) usedLayers(layers []*layer.Layer) []*layer.Layer {
-	used := map[*layer.Layer]bool{}
+	used := map[layer.Digest]bool{}
 	for _, n := range p.nodes {
 		if n.inLayer() && n.size > 0 {
-			used[n.stored.Layer()] = true
+			used[n.stored.Layer().Digest()] = true
 		}
 	}
 	var out []*layer.Layer
 	for _, l := range layers {
-		if used[l] {
+		if used[l.Digest()] {
 			out = append(out, l)
-			delete(used, l) // one may be there twice
+			delete(used, l.Digest()) // one may be there twice
 		}
 	}
 	return out
@@ -311,12 +311,12 @@ func (p *plan) usedLayers(layers []*layer.Layer) []*layer.Layer {
 // placeLayers puts the layers behind the image's own file, each at the same place in its
 // stretch of 2 MiB as in its file, and notes where their files are then.
 func (p *plan) placeLayers(layers []*layer.Layer) {
-	base := map[*layer.Layer]uint64{}
+	base := map[layer.Digest]uint64{}
 	end := p.header.OwnBytes
 	for _, l := range layers {
 		h := l.Header()
-		base[l] = alignUp(end, guest.ImageAlign)
-		ref := LayerRef{base[l] + guest.PageSize, h.ContentEnd - guest.PageSize, h.Digest}
+		base[h.Digest] = alignUp(end, guest.ImageAlign)
+		ref := LayerRef{base[h.Digest] + guest.PageSize, h.ContentEnd - guest.PageSize, h.Digest}
 		p.layers = append(p.layers, ref)
 		p.layerBytes += ref.Bytes
 		end = ref.Off + ref.Bytes
@@ -326,7 +326,7 @@ func (p *plan) placeLayers(layers []*layer.Layer) {
 		if !n.inLayer() || n.size == 0 {
 			continue
 		}
-		from := base[n.stored.Layer()]
+		from := base[n.stored.Layer().Digest()]
 		if layout, ok := n.stored.Loaded(); ok {
 			n.loadOff, n.loadBytes, n.head = from+layout.Off, layout.Bytes, layout.Head
 		}

@@ -39,8 +39,11 @@ type Spec struct {
 	// Kernel is the kernel library: a static x86-64 ELF of type ET_EXEC
 	// whose lowest segment is linked at ABI_KERNEL_GPA.
 	Kernel []byte
-	// Layers are the root file system, the lowest first; they stay open until Build
-	// returns, and belong to the caller.
+	// Base is what the root file system begins with, or nil: that of another image. It
+	// stays open until Build returns, and belongs to the caller.
+	Base *Base
+	// Layers lie above it, the lowest first; they stay open until Build returns, and belong
+	// to the caller.
 	Layers []*layer.Layer
 	// Files lie above the layers, and are all where there are none. Directories that are
 	// only implied by a path are made with mode 0755 and the newest time among their

@@ -59,7 +59,8 @@ type Stored struct {
 type AddOptions struct {
 	Progress func(done, total int64, what string) // may be nil, see Build
 	// Layered makes a layer of the Spec's files, above its others, in place of storing them
-	// in the image: images that hold the same files have it in common.
+	// in the image, and one of those that its Base has in a file of its own: images that
+	// hold the same files have it in common.
 	Layered bool
 	// Try, if not nil, runs a program of the new image, Spec.Check, and says why it
 	// failed. An image that fails is not added.
@@ -91,7 +92,12 @@ func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 }
 
 func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error) {
-	if opts.Layered {
+	if opts.Layered && spec.Base != nil {
+		if err := spec.Base.takeOwn(ctx, s.Layers()); err != nil {
+			return Info{}, err
+		}
+	}
+	if opts.Layered && len(spec.Files) > 0 && !slices.ContainsFunc(spec.Files, File.isWhiteout) {
 		l, err := addFiles(ctx, s.Layers(), spec.Files)
 		if err != nil {
 			return Info{}, err

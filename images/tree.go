@@ -34,7 +34,8 @@ type node struct {
 	byName   map[string]*node
 	link     string // symbolic link
 
-	stored    *layer.File // regular file: where its content is, or else host, or else data
+	stored    *layer.File       // regular file: where its content is, or else inside, host, or data
+	inside    *io.SectionReader // the own file of a Base
 	host      string
 	data      []byte
 	hostMtime int64 // of the host file in ns when planned, to notice a change
@@ -73,6 +74,9 @@ func (n *node) open() (content, func() error, error) {
 	if n.stored != nil {
 		return n.stored.Open(), func() error { return nil }, nil
 	}
+	if n.inside != nil {
+		return n.inside, func() error { return nil }, nil
+	}
 	if n.host == "" {
 		return bytes.NewReader(n.data), func() error { return nil }, nil
 	}
@@ -91,14 +95,14 @@ func (n *node) open() (content, func() error, error) {
 	return f, f.Close, nil
 }
 
-// buildTree arranges layers, and the files of a Spec above them, as a tree with sorted
-// directories.
+// buildTree arranges the base and the layers of a Spec, and its files above them, as a tree
+// with sorted directories.
 func buildTree(spec *Spec) (*node, error) {
-	root, err := mergeLayers(spec.Layers)
+	root, err := mergeLayers(spec.Base, spec.Layers)
 	if err != nil {
 		return nil, err
 	}
-	below := len(spec.Layers) > 0
+	below := spec.Base != nil || len(spec.Layers) > 0
 	given := make(map[string]bool, len(spec.Files))
 	for i := range spec.Files {
 		f := &spec.Files[i]

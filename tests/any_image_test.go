@@ -257,7 +257,7 @@ import platform, sys
 import greeting
 def handler(event, context):
     try:
-        import warm_up
+        import holes
         seen = True
     except ImportError:
         seen = False

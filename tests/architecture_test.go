@@ -39,7 +39,7 @@ var mayImport = map[string][]string{
 	"images/layer":    {"guest", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
 	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/..."},
-	"images/derive":   {"guest", "images", "images/layer"},
+	"images/derive":   {"guest", "images", "images/layer", "images/internal/layertest"},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 
 	"vmm":                      {"dirtytrack", "guest", "vmm/platform", "vmm/vsock", "vmm/internal/..."},
@@ -53,7 +53,7 @@ var mayImport = map[string][]string{
 
 	"dispatcher":                       {"guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
 	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
-	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/sched"},
+	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/functions", "dispatcher/sched", "lineage", "lineage/sealed"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
 	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/surroundings", "dispatcher/contracts/..."},
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test
@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
 	"dispatcher/planner":               {"dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed"},
-	"dispatcher/surroundings":          {"dispatcher/functions"},
+	"dispatcher/surroundings":          {"dispatcher/functions", "images/runtimes"},
 	"dispatcher/imports":               {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
 	"dispatcher/capacity":              {"dispatcher/instance", "vmm/platform"},

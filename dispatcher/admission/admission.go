@@ -68,8 +68,9 @@ type Options struct {
 	Tracer      trace.Tracer // nil: no spans are made
 	Logs        Logs         // nil: what functions print is not kept
 	Quotas      *quota.Book  // of owners; nil: none are held to one
-	// Crowded, where it is not nil, reports whether no more instances can be parked.
-	Crowded func() bool
+	// Crowded, where it is not nil, reports whether no more instances of an owner can be
+	// parked.
+	Crowded func(owner string) bool
 }
 
 // Control lets invocations in.
@@ -118,16 +119,17 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	stay, err := c.o.Quotas.Enter(functions.OwnerOf(target.Name))
+	owner := functions.OwnerOf(target.Name)
+	stay, err := c.o.Quotas.Enter(owner)
 	if err != nil {
 		c.refused()
 		return nil, err
 	}
-	ticket, err := c.o.Scheduler.Ask(target.Base(), target.Limit)
+	ticket, err := c.o.Scheduler.AskFor(target.Base(), target.Limit, target.Patience())
 	if err != nil {
 		stay.Leave()
 		c.refused()
-		return nil, c.crowded(err)
+		return nil, c.crowded(owner, err)
 	}
 	return &Entry{c: c, asked: function, target: target, ticket: ticket, stay: stay}, nil
 }
@@ -142,9 +144,9 @@ func (c *Control) refused() {
 
 // crowded names what is behind a refusal where the machines are held by instances that wait
 // and cannot be parked.
-func (c *Control) crowded(err error) error {
+func (c *Control) crowded(owner string, err error) error {
 	var refused *sched.RefusedError
-	if c.o.Crowded == nil || !errors.As(err, &refused) || !c.o.Crowded() {
+	if c.o.Crowded == nil || !errors.As(err, &refused) || !c.o.Crowded(owner) {
 		return err
 	}
 	switch refused.Reason {
@@ -183,7 +185,7 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 		err = dispatcher.ErrKilled
 	}
 	if err != nil {
-		return nil, e.failed(ctx, c.crowded(err))
+		return nil, e.failed(ctx, c.crowded(functions.OwnerOf(e.target.Name), err))
 	}
 	e.times.began = time.Now()
 	e.progress.Begin(e.times.began)
@@ -199,7 +201,7 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	return e.invocation.Result(), nil
 }
 
-// Wanted, Pause and Resume make an entry whose turn has come the dispatcher.Turn of its
+// Wanted, Pause, Rested and Resume make an entry whose turn has come the dispatcher.Turn of its
 // invocation.
 func (e *Entry) Wanted() bool { return e.c.o.Scheduler.Wanted() }
 
@@ -208,6 +210,8 @@ func (e *Entry) Pause() {
 	e.ticket.Pause()
 	e.worker.Leave()
 }
+
+func (e *Entry) Rested(d time.Duration) { e.ticket.Rested(d) }
 
 func (e *Entry) Resume(ctx context.Context, progress *inflight.Progress) error {
 	if err := e.ticket.Resume(ctx, progress); err != nil {

@@ -2,6 +2,7 @@ package contracts
 
 import (
 	"fmt"
+	"path"
 
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
@@ -17,7 +18,7 @@ type Asked struct {
 // Check refuses by name what the contract does not have, and a program that it cannot
 // run. The error matches lineage.ErrInvalid.
 func (c *Contract) Check(f *functions.Function, files map[string][]byte, asked Asked) error {
-	if err := c.check(f.Settings.Program, files, asked); err != nil {
+	if err := c.check(f, files, asked); err != nil {
 		return fmt.Errorf("%w: %w", err, lineage.ErrInvalid)
 	}
 	for _, name := range c.Reserved {
@@ -28,7 +29,11 @@ func (c *Contract) Check(f *functions.Function, files map[string][]byte, asked A
 	return nil
 }
 
-func (c *Contract) check(p *functions.Program, files map[string][]byte, asked Asked) error {
+// HandlerOf is what a program's record has for a handler where none is named.
+func HandlerOf(p *functions.Program) string { return path.Base(p.Command[0]) }
+
+func (c *Contract) check(f *functions.Function, files map[string][]byte, asked Asked) error {
+	p := f.Settings.Program
 	lacks := func(what, why string) error {
 		return fmt.Errorf("%s: the %s contract has no such thing: %s", what, c.Name, why)
 	}
@@ -48,6 +53,10 @@ func (c *Contract) check(p *functions.Program, files map[string][]byte, asked As
 		return err
 	}
 	switch {
+	case f.Handler != "" && f.Handler != HandlerOf(p) && !c.Handler:
+		return lacks("a handler", "its command is what is run")
+	case p.Port == 0 && c.Port:
+		return fmt.Errorf("the %s contract needs the port that the program listens on", c.Name)
 	case p.Port != 0 && !c.Port:
 		return lacks("a port", "requests do not reach the program as connections")
 	case p.ReadyPath != "" && !c.Port:

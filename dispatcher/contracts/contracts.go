@@ -46,7 +46,8 @@ type Contract struct {
 	Arguments bool // event keys that come one by one, and argument nodes
 	Imports   bool // import nodes
 	WarmUps   bool // invocations before the capture
-	Port      bool // a port that it listens on, and a path that has to answer
+	Handler   bool // a handler, whose name reaches the program
+	Port      bool // a port that it listens on, which it needs, and a path that has to answer
 
 	// Environment is what a program finds in its environment where its function does not
 	// set it otherwise; nil: nothing. A function cannot set those that are Reserved.
@@ -58,7 +59,8 @@ type Contract struct {
 	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (Ready, error)
 	// Serve has a program answer a request. What the program does wrong is an
 	// *instance.HandlerError or one of package instance's errors; the answer is
-	// whatever the program says, at most MaxAnswerBytes. nil: it is a driver.
+	// whatever the program says, at most MaxAnswerBytes, and nil where Call.Stream was given
+	// it. nil: it is a driver.
 	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
 }
 
@@ -81,6 +83,7 @@ type Call struct {
 	Deadline  time.Time
 	Port      uint16   // of the program; 0: it has none
 	Exchange  Exchange // in place of Event; nil: there is none
+	Stream    Stream   // nil: nobody reads the answer before it is whole
 }
 
 // TooLarge is the error of a program that answers more than MaxAnswerBytes, as AWS Lambda
@@ -90,15 +93,23 @@ func TooLarge() error {
 }
 
 // Answer makes JSON of what a program has answered: itself where it is JSON, else a string
-// of the text that it is.
+// of the text that it is. As JSON, too, it has at most MaxAnswerBytes.
 func Answer(answer []byte) ([]byte, error) {
 	switch {
 	case json.Valid(answer):
-		return bytes.TrimSpace(answer), nil
+		answer = bytes.TrimSpace(answer)
 	case utf8.Valid(answer):
-		return json.Marshal(string(answer))
+		var err error
+		if answer, err = json.Marshal(string(answer)); err != nil {
+			return nil, err
+		}
+	default:
+		return nil, &instance.HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is neither JSON nor text in UTF-8"}
 	}
-	return nil, &instance.HandlerError{Type: "Runtime.MarshalError", Message: "Unable to marshal response: it is neither JSON nor text in UTF-8"}
+	if len(answer) > MaxAnswerBytes {
+		return nil, TooLarge()
+	}
+	return answer, nil
 }
 
 var all []*Contract

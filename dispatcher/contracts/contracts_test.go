@@ -1,6 +1,7 @@
 package contracts
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 
@@ -15,6 +16,9 @@ func TestAnswer(t *testing.T) {
 		}
 	}
 	var wrong *instance.HandlerError
+	if _, err := Answer(bytes.Repeat([]byte{1}, MaxAnswerBytes/2)); !errors.As(err, &wrong) || wrong.Type != "Function.ResponseSizeTooLarge" {
+		t.Errorf("text that is too large as JSON: %v", err)
+	}
 	if _, err := Answer([]byte{0xff}); !errors.As(err, &wrong) || wrong.Type != "Runtime.MarshalError" {
 		t.Errorf("bytes that are no text: %v", err)
 	}

@@ -28,6 +28,9 @@ type Load struct {
 	Contract  string `json:"contract,omitempty"`
 	Port      uint16 `json:"port,omitempty"`
 	ReadyPath string `json:"ready_path,omitempty"`
+	// SharedGenerators is here for the same reason: without it the node of a program that
+	// was taken with leave would be found for one that has none.
+	SharedGenerators bool `json:"allow_shared_generators,omitempty"`
 }
 
 // Document is what the loader is told of a program.
@@ -40,6 +43,7 @@ func (c *Contract) Document(f *functions.Function, files map[string][]byte) Load
 	l := Load{
 		Handler: f.Handler, Files: files, Environment: map[string]string{},
 		Command: command, Dir: TaskRoot, Contract: c.Name, Port: p.Port, ReadyPath: p.ReadyPath,
+		SharedGenerators: p.SharedGenerators,
 	}
 	if c.Environment != nil {
 		maps.Copy(l.Environment, c.Environment(f))

@@ -59,10 +59,44 @@ func TestEventsAway(t *testing.T) {
 	until("workers are left over", func() bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
-		q.wake.Broadcast()
 		return q.hands == workers && q.away == 0 && q.working == 0
 	})
 	if err := q.Close(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestEventsBesideOneThatIsBack: a worker that is not needed any more takes no event with it.
+func TestEventsBesideOneThatIsBack(t *testing.T) {
+	for range 20 {
+		back, end, ran := make(chan struct{}), make(chan struct{}), make(chan struct{}, 1)
+		q := New(Options{Run: func(ctx context.Context, e Event) (Answer, error) {
+			if e.Function == "waits" {
+				e.Worker.Leave()
+				time.Sleep(5 * time.Millisecond) // the one in its place waits for an event by then
+				e.Worker.Return()
+				close(back)
+				<-end
+			} else {
+				ran <- struct{}{}
+			}
+			return Answer{}, nil
+		}})
+		if err := q.Add(Event{Function: "waits", Payload: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		<-back
+		if err := q.Add(Event{Function: "works", Payload: []byte("1")}); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-ran:
+		case <-time.After(20 * time.Second):
+			t.Fatal("nobody runs an event while 63 workers have nothing to do")
+		}
+		close(end)
+		if err := q.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

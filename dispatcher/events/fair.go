@@ -86,6 +86,7 @@ func (q *Queue) next() *queued {
 	for q.ctx.Err() == nil {
 		if q.hands > workers+q.away { // one that was away is back
 			q.hands--
+			q.wake.Signal() // what this one was woken for is another's now
 			break
 		}
 		i := slices.IndexFunc(q.turns, func(a *account) bool { return a.working < min(ownerWorkers, workers-q.working) })
@@ -164,4 +165,5 @@ func (w *Worker) Return() {
 	q.account(w.e.Function).working++
 	q.working++
 	q.away--
+	q.wake.Signal() // one that has nothing to do is not needed any more
 }

@@ -34,9 +34,9 @@ type part struct {
 // partPages bounds the pages of a part: what is unpacked at a time.
 const partPages = 1024
 
-// gather copies what differs from view. collect must have been called, and the guest be at
-// rest.
-func (p *memoryPlan) gather(view *lineage.View) (*delta, error) {
+// compare finds what differs from view, which copyTo copies. collect must have been called, and
+// the guest be at rest.
+func (p *memoryPlan) compare(view *lineage.View) (*delta, error) {
 	candidates, err := p.candidates(view)
 	if err != nil {
 		return nil, err
@@ -55,11 +55,15 @@ func (p *memoryPlan) gather(view *lineage.View) (*delta, error) {
 			d.pages = append(d.pages, uint32(page))
 		}
 	}
+	return d, nil
+}
+
+// copyTo copies the pages that differ.
+func (p *memoryPlan) copyTo(d *delta) {
 	d.whole = takeBuffer(len(d.pages) * lineage.PageSize)
 	for _, page := range d.pages {
 		d.whole = append(d.whole, p.content(uint64(page))...)
 	}
-	return d, nil
 }
 
 // content is what a page holds: a private one is in the window, where no system call is

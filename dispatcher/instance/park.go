@@ -3,9 +3,11 @@ package instance
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
+	"seuss/lineage"
 	"seuss/vmm"
 )
 
@@ -18,6 +20,9 @@ import (
 // methods are called by the goroutine that converses with the instance.
 type Parking interface {
 	vmm.Leaver
+	// Room is asked before the instance leaves its VM, to take so much memory. False: there
+	// is none, and it stays.
+	Room(bytes uint64) bool
 	// Park is given an instance that was parked, and the VM that it has left, which is
 	// Ran. It returns when the instance is due to go on, with a VM of its image; or when
 	// it is over, with the reason: until has passed, unless it is zero, ctx has ended, or
@@ -51,10 +56,12 @@ func (p *Parked) Woken() <-chan struct{} { return p.woken }
 // bring it to.
 func (p *Parked) Snapshot() *Snapshot { return p.parent }
 
+// ownBytes is what registers, the extended state and the device take.
+const ownBytes = 8 << 10
+
 // Bytes is how much memory it takes beside its streams.
 func (p *Parked) Bytes() uint64 {
-	const own = 8 << 10 // registers, the extended state, the device
-	return own + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply))
+	return ownBytes + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply))
 }
 
 // Squeeze has it take less memory and a little more time to bring back.
@@ -64,11 +71,14 @@ func (p *Parked) Squeeze() error { return p.delta.squeeze() }
 // any goroutine between Waits and Works.
 func (i *Instance) Nudge() { i.vm.m.Nudge() }
 
-// away parks the instance until it is to go on, if it is.
+// away parks the instance until it is to go on, if it is, and if there is room for it.
 func (i *Instance) away(ctx context.Context, until time.Time) error {
 	vm := i.vm
-	p, err := i.park()
-	if err != nil {
+	p, err := i.park(i.Parking.Room)
+	if errors.Is(err, errNoRoom) {
+		return nil
+	} else if err != nil {
+		i.Parking.Works()
 		return fmt.Errorf("park: %w", err)
 	}
 	if vm, err = i.Parking.Park(ctx, p, vm, until); err != nil {
@@ -81,16 +91,24 @@ func (i *Instance) away(ctx context.Context, until time.Time) error {
 	return nil
 }
 
-// park takes the instance off its VM. After an error it is there still.
-func (i *Instance) park() (*Parked, error) {
+// errNoRoom: there is no room for it where it was to be parked.
+var errNoRoom = errors.New("no room")
+
+// park takes the instance off its VM, if there is room for so many bytes. After an error it
+// is there still.
+func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	vm, began := i.vm, time.Now()
 	if err := vm.collect(); err != nil {
 		return nil, err
 	}
-	d, err := vm.plan.gather(i.parent.View)
+	d, err := vm.plan.compare(i.parent.View)
 	if err != nil {
 		return nil, err
 	}
+	if !room(ownBytes + d.bytes() + uint64(len(d.pages)*lineage.PageSize)) {
+		return nil, errNoRoom
+	}
+	vm.plan.copyTo(d)
 	r := i.look()
 	p := &Parked{delta: d, parent: i.parent, cut: r.LogsCut, paged: r.PagedIn, calls: r.Unsupported, woken: make(chan struct{}, 1)}
 	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {

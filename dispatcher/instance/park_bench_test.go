@@ -50,7 +50,7 @@ func TestParkTimes(t *testing.T) {
 			t.Fatalf("%+v, %v", stop, err)
 		}
 		began = time.Now()
-		p, err := i.park()
+		p, err := i.park(anyRoom)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -59,7 +59,8 @@ func TestParkLaw(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest := fmt.Appendf(nil, `{"rounds": %d, "seconds": 0.02}`, parks)
+		naps := 4 * parks // on a slow machine it need not rest between any two
+		rest := fmt.Appendf(nil, `{"rounds": %d, "seconds": 0.02}`, naps)
 		var seed [guest.SeedBytes]byte
 		if err := vm.stream.conn.Send(vm.stream.make(guest.MsgInvoke, seed[:], invocationContext, rest)); err != nil {
 			t.Fatal(err)
@@ -73,7 +74,7 @@ func TestParkLaw(t *testing.T) {
 			what := fmt.Sprintf("round %d, park %d", round, n)
 			want, generation := b.record(vm), vm.m.Memory().Page(guest.IdentityGPA / guest.PageSize)[guest.IdentityGeneration:][:8]
 			generation = bytes.Clone(generation)
-			p, err := i.park()
+			p, err := i.park(anyRoom)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -113,7 +114,7 @@ func TestParkLaw(t *testing.T) {
 		if err != nil || f.kind != guest.MsgResult {
 			t.Fatalf("frame %d, %v", f.kind, err)
 		}
-		if got := string(f.payload); strings.Contains(got, "early") || !strings.Contains(got, fmt.Sprintf(`"lines": [%d, %d, %[1]d], "apart": true`, parks, parks)) {
+		if got := string(f.payload); strings.Contains(got, "early") || !strings.Contains(got, fmt.Sprintf(`"lines": [%d, %[1]d, %[1]d], "apart": true`, naps)) {
 			t.Errorf("it says %s", got)
 		}
 		vms[0], vms[1] = vms[1], vms[0]
@@ -144,15 +145,20 @@ func (b *lawBench) checkResumed(vm *VM, want *record, what string) {
 	}
 }
 
+func anyRoom(uint64) bool { return true }
+
 // elsewhere parks whatever waits, and brings it back when it is due.
 type elsewhere struct {
 	next  func(vm *VM) *VM
 	parks int
+	room  func() bool
 	err   error // that it ends in
 }
 
 func (e *elsewhere) Waits() bool { return true }
 func (e *elsewhere) Works()      {}
+
+func (e *elsewhere) Room(uint64) bool { return e.room == nil || e.room() }
 func (e *elsewhere) Discard(vm *VM) {
 	if err := vm.Close(); err != nil {
 		panic(err)
@@ -219,5 +225,29 @@ func TestParkedConversation(t *testing.T) {
 	}
 	if held := b.nodes["sleeper"].Held(); held {
 		t.Error("what it was a difference of is held still")
+	}
+}
+
+// TestParkNoRoom: who finds no room, however much he would take, stays on his machine, and goes
+// on there.
+func TestParkNoRoom(t *testing.T) {
+	platform := vmmtest.Require(t)
+	b := newLawBench(t, platform)
+	b.load("sleeper", sleeper)
+	vm := b.machine(platform, false)
+	b.bring(vm, "sleeper")
+	i, err := vm.Begin(b.nodes["sleeper"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	away := &elsewhere{room: func() bool { asked++; return false }}
+	i.Parking = away
+	reply, err := i.Converse(context.Background(), time.Now().Add(time.Minute*time.Duration(*instancetest.Slow))).Call(WithEvent, invocationContext, []byte(`{"rounds": 4, "seconds": 0.05}`))
+	if err != nil || !strings.Contains(string(reply.Output), `"lines": [4, 4, 4]`) {
+		t.Errorf("%s, %v", reply.Output, err)
+	}
+	if asked == 0 || away.parks > 0 || i.End() != vm {
+		t.Errorf("asked %d times, parked %d times", asked, away.parks)
 	}
 }

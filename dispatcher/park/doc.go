@@ -9,8 +9,12 @@
 //
 // Units: bytes; time.Duration.
 //
-// Ownership: a Stay belongs to the goroutine of its instance. A Lot owns one goroutine, from
-// the first Wait to Close.
+// One owner may have three quarters of the room, but he whose the host is all of it.
+// Who finds none stays on his machine, and is asked again when there is some.
 //
-// Locks: Lot.mu, a leaf; Options.Squeeze and a Content's methods are called without it.
+// Ownership: a Stay belongs to the goroutine of its instance. A Lot owns one goroutine, from
+// the first Wait to Close, and another one while that has something squeezed.
+//
+// Locks: Lot.mu, a leaf; a Stay's nudge is called with it held, Options.Failed and a
+// Content's methods without it.
 package park

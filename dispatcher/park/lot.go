@@ -13,6 +13,9 @@ type Options struct {
 	// any number, any amount.
 	Instances int
 	Bytes     uint64
+	// Host is the owner whose the host is: he may have all of that, others three quarters
+	// each.
+	Host string
 	// Whole is how much memory of them may be whole, beyond which who parks squeezes: a
 	// sixteenth of Bytes, but at least leastWhole, if it is 0.
 	Whole uint64
@@ -49,11 +52,15 @@ type Lot struct {
 	mu      sync.Mutex
 	resting list.List // *Stay: on their machines, who has waited longest first
 	timers  timers    // of those that are parked and have one
+	shares  map[string]*share
+	crowded bool      // somebody has stayed on his machine for want of room
 	whole   list.List // *Stay: parked and not squeezed yet, the oldest first
 	stats   Stats
 	pending uint64 // bytes of whole
 	running bool   // the goroutine exists
+	busy    bool   // the one that squeezes does
 	closed  bool
+	helpers sync.WaitGroup
 	kick    chan struct{} // it is to look again
 	done    chan struct{} // it has ended
 }
@@ -73,6 +80,16 @@ type Stats struct {
 	Budget   uint64        `json:"budget_bytes"`
 }
 
+// share is what an owner has of a Lot; it is forgotten with his last instance.
+type share struct {
+	instances int
+	bytes     uint64
+}
+
+// most is how much of a Lot an owner may have, three quarters, rounded up: there is always
+// some left for another.
+func most[T int | uint64](of T) T { return of - of/4 }
+
 // New makes a Lot.
 func New(o Options) *Lot {
 	if o.Age <= 0 {
@@ -81,16 +98,20 @@ func New(o Options) *Lot {
 	if o.Whole == 0 {
 		o.Whole = max(o.Bytes/16, leastWhole)
 	}
-	return &Lot{o: o, kick: make(chan struct{}, 1), done: make(chan struct{})}
+	return &Lot{o: o, shares: map[string]*share{}, kick: make(chan struct{}, 1), done: make(chan struct{})}
 }
 
 // Stay is an instance's, for all its life. The zero value is of one that does not wait.
 type Stay struct {
+	Owner string // whose the instance is; set before all else
+
 	rest  *list.Element // in Lot.resting
 	nudge func()
-	asked bool // it was nudged
+	asked bool   // it was nudged
+	needs uint64 // bytes that there was no room for; 0: it was not refused
 
 	content Content
+	taken   bool // it is counted in Lot.stats, with bytes
 	bytes   uint64
 	due     time.Time
 	at      int           // in Lot.timers, plus one; 0: it is not there
@@ -110,16 +131,92 @@ func (l *Lot) Rest(s *Stay, nudge func(), wanted func() bool) (leave bool) {
 	}
 	asked := s.asked
 	s.asked = false
-	full := l.full()
+	full := !l.room(s.Owner, s.needs)
 	l.mu.Unlock()
 	// It is in the list before it looks: who comes to want one later finds it there.
 	if asked = asked || wanted(); asked && full {
 		l.mu.Lock()
-		l.stats.Refused++
+		l.refused()
 		l.mu.Unlock()
 		return false
 	}
 	return asked
+}
+
+// Take takes room for an instance that is to leave its machine, which Wait then has, or Work
+// gives back. False: there is none, nor is what was taken before.
+func (l *Lot) Take(s *Stay, bytes uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.give(s)
+	if !l.room(s.Owner, bytes) {
+		s.needs = bytes
+		l.refused()
+		return false
+	}
+	l.count(s, bytes)
+	return true
+}
+
+// refused notes that somebody stays on his machine. mu is held.
+func (l *Lot) refused() {
+	l.stats.Refused++
+	l.crowded = true
+}
+
+// room reports whether an owner may park one instance more, of so many bytes. mu is held.
+func (l *Lot) room(owner string, bytes uint64) bool {
+	bytes = max(bytes, 1)
+	switch {
+	case l.closed, l.o.Instances > 0 && l.stats.Instances >= l.o.Instances, l.o.Bytes > 0 && l.stats.Bytes+bytes > l.o.Bytes:
+		return false
+	case owner == l.o.Host:
+		return true
+	}
+	own := l.shares[owner]
+	if own == nil {
+		own = &share{}
+	}
+	return (l.o.Instances == 0 || own.instances < most(l.o.Instances)) && (l.o.Bytes == 0 || own.bytes+bytes <= most(l.o.Bytes))
+}
+
+// count counts an instance in, or what it takes anew. mu is held.
+func (l *Lot) count(s *Stay, bytes uint64) {
+	own := l.shares[s.Owner]
+	if own == nil {
+		own = &share{}
+		l.shares[s.Owner] = own
+	}
+	if !s.taken {
+		s.taken = true
+		l.stats.Instances++
+		own.instances++
+	}
+	l.stats.Bytes += bytes - s.bytes
+	own.bytes += bytes - s.bytes
+	s.bytes = bytes
+}
+
+// give counts it out, if it is counted, and has those asked again who stay on their machines
+// for want of room. mu is held.
+func (l *Lot) give(s *Stay) {
+	if !s.taken {
+		return
+	}
+	l.count(s, 0)
+	s.taken = false
+	l.stats.Instances--
+	if own := l.shares[s.Owner]; own.instances > 1 {
+		own.instances--
+	} else {
+		delete(l.shares, s.Owner)
+	}
+	if l.crowded {
+		l.crowded = false
+		for e := l.resting.Front(); e != nil; e = e.Next() {
+			e.Value.(*Stay).nudge()
+		}
+	}
 }
 
 // Work notes that an instance that rested works again, or leaves its machine.
@@ -127,6 +224,8 @@ func (l *Lot) Work(s *Stay) {
 	l.mu.Lock()
 	asked := s.asked
 	l.takeRest(s)
+	l.give(s)
+	s.needs = 0
 	l.mu.Unlock()
 	if asked { // it had not heard of it yet
 		l.Want()
@@ -157,15 +256,11 @@ func (l *Lot) Want() {
 	}
 }
 
-// Full reports whether there is no room for one instance more.
-func (l *Lot) Full() bool {
+// Full reports whether there is no room for one instance more of an owner.
+func (l *Lot) Full(owner string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.full()
-}
-
-func (l *Lot) full() bool {
-	return l.closed || l.o.Instances > 0 && l.stats.Instances >= l.o.Instances || l.o.Bytes > 0 && l.stats.Bytes >= l.o.Bytes
+	return !l.room(owner, 0)
 }
 
 // End is why a wait has ended.
@@ -180,8 +275,8 @@ const (
 )
 
 // Wait keeps a parked instance until it is due: at a time, unless that is zero, or when
-// something comes for it; or until ctx, or ended, is over. It does not wait for room: Rest has seen to
-// that.
+// something comes for it; or until ctx, or ended, is over. It does not wait for room: Take
+// has seen to that.
 func (l *Lot) Wait(ctx context.Context, s *Stay, c Content, due time.Time, ended <-chan struct{}) End {
 	if !l.enter(s, c, due) {
 		return Closed
@@ -207,6 +302,7 @@ func (l *Lot) enter(s *Stay, c Content, due time.Time) bool {
 	l.mu.Lock()
 	l.takeRest(s)
 	if l.closed {
+		l.give(s)
 		l.mu.Unlock()
 		return false
 	}
@@ -217,10 +313,9 @@ func (l *Lot) enter(s *Stay, c Content, due time.Time) bool {
 	if s.turn == nil {
 		s.turn = make(chan struct{}, 1)
 	}
-	s.content, s.due, s.bytes = c, due, bytes
-	l.stats.Instances++
+	s.content, s.due, s.needs = c, due, 0
+	l.count(s, bytes)
 	l.stats.Parks++
-	l.stats.Bytes += bytes
 	first := false
 	if !due.IsZero() {
 		l.timers.push(s)
@@ -259,8 +354,7 @@ func (l *Lot) leave(s *Stay) {
 		<-busy
 	}
 	l.mu.Lock()
-	l.stats.Instances--
-	l.stats.Bytes -= s.bytes
+	l.give(s)
 	s.content, s.busy = nil, nil
 	l.mu.Unlock()
 	select {
@@ -285,8 +379,7 @@ func (l *Lot) squeeze(s *Stay) {
 	}
 	bytes := s.content.Bytes()
 	l.mu.Lock()
-	l.stats.Bytes += bytes - s.bytes
-	s.bytes = bytes
+	l.count(s, bytes)
 	l.mu.Unlock()
 }
 

@@ -108,7 +108,7 @@ func TestEnds(t *testing.T) {
 		t.Errorf("closed: %v", end)
 	}
 	stay(newContent(1), never, t.Context(), nil)
-	if end := <-got; end != Closed || !l.Full() {
+	if end := <-got; end != Closed || !l.Full("") {
 		t.Errorf("after Close: %v", end)
 	}
 	New(Options{}).Close() // that nobody used
@@ -163,7 +163,7 @@ func TestBounds(t *testing.T) {
 		l := newTest(t, o)
 		wanted := func() bool { return true }
 		var s Stay
-		if l.Full() || !l.Rest(&s, nil, wanted) {
+		if l.Full("") || !l.Rest(&s, nil, wanted) {
 			t.Errorf("%s: it is full with none", name)
 		}
 		l.Work(&s)
@@ -173,13 +173,13 @@ func TestBounds(t *testing.T) {
 			wg.Go(func() { l.Wait(ctx, &Stay{}, newContent(100), time.Time{}, nil) })
 		}
 		eventually(t, "they are not there", func() bool { return l.Stats().Instances == 2 })
-		if !l.Full() || l.Rest(&s, nil, wanted) || l.Stats().Refused != 1 {
+		if !l.Full("") || l.Rest(&s, nil, wanted) || l.Stats().Refused != 1 {
 			t.Errorf("%s: there is room for a third, %+v", name, l.Stats())
 		}
 		l.Work(&s)
 		cancel()
 		wg.Wait()
-		if l.Full() {
+		if l.Full("") {
 			t.Errorf("%s: the room of who has gone is lost", name)
 		}
 	}
@@ -220,5 +220,76 @@ func TestSqueezes(t *testing.T) {
 	wg.Wait()
 	if st := l.Stats(); st.Bytes != 0 || st.Instances != 0 || l.pending != 0 {
 		t.Errorf("%+v, %d", st, l.pending)
+	}
+}
+
+// TestTakesRoomFirst: what is taken is never more than there is, however many leave their
+// machines at a time; what is given back is asked for again, and an owner leaves some for
+// others.
+func TestTakesRoomFirst(t *testing.T) {
+	l := newTest(t, Options{Bytes: 1000, Instances: 8})
+	var a, b, c, other Stay
+	a.Owner, b.Owner, c.Owner, other.Owner = "some", "some", "some", "other"
+	if !l.Take(&a, 600) || l.Take(&b, 200) || l.Stats().Bytes != 600 {
+		t.Errorf("one owner has more than three quarters: %+v", l.Stats())
+	}
+	if !l.Take(&other, 400) || l.Take(&c, 1) || !l.Full("") || !l.Full("some") || !l.Full("third") {
+		t.Errorf("there is more than there may be: %+v", l.Stats())
+	}
+	wanted := func() bool { return true }
+	asked := 0
+	if l.Rest(&b, func() { asked++ }, wanted) {
+		t.Error("it leaves, and there is no room for it")
+	}
+	l.Work(&a) // it could not leave its machine after all
+	if asked != 1 || !l.Rest(&b, nil, wanted) {
+		t.Errorf("there is room again: asked %d times", asked)
+	}
+	l.Work(&b)
+	l.Work(&other)
+	if st := l.Stats(); st.Bytes != 0 || st.Instances != 0 || len(l.shares) != 0 {
+		t.Errorf("%+v, %d shares", st, len(l.shares))
+	}
+	var many [8]Stay
+	for i := range many {
+		many[i].Owner = "some"
+		if got := l.Take(&many[i], 1); got != (i < 6) {
+			t.Errorf("instance %d of an owner: %v", i, got)
+		}
+	}
+	if !l.Take(&other, 1) {
+		t.Error("none is left for another owner")
+	}
+}
+
+// slowContent takes as long to squeeze as its guest likes.
+type slowContent struct {
+	*content
+	begun, end chan struct{}
+}
+
+func (c slowContent) Squeeze() error {
+	close(c.begun)
+	<-c.end
+	return nil
+}
+
+// TestSqueezeHoldsNoTimer: while one is squeezed others are woken when they are due, and Close
+// waits for it.
+func TestSqueezeHoldsNoTimer(t *testing.T) {
+	l := New(Options{Age: time.Millisecond})
+	slow := slowContent{newContent(100), make(chan struct{}), make(chan struct{})}
+	over := make(chan End, 1)
+	go func() { over <- l.Wait(t.Context(), &Stay{}, slow, time.Time{}, nil) }()
+	<-slow.begun
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if end := l.Wait(ctx, &Stay{}, newContent(100), time.Now().Add(10*time.Millisecond), nil); end != Due {
+		t.Errorf("its timer is due while another one is squeezed: %v", end)
+	}
+	close(slow.end)
+	l.Close()
+	if end := <-over; end != Closed {
+		t.Errorf("%v", end)
 	}
 }

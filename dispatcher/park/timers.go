@@ -39,9 +39,10 @@ func (t *timers) remove(s *Stay) {
 	}
 }
 
-// loop wakes who is due and squeezes what is old, until the Lot is closed.
+// loop wakes who is due and has what is old squeezed, until the Lot is closed.
 func (l *Lot) loop() {
 	defer close(l.done)
+	defer l.helpers.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -60,8 +61,8 @@ func (l *Lot) loop() {
 // restful is how long the goroutine sleeps where nothing is to be done.
 const restful = time.Hour
 
-// step wakes who is due, squeezes one that is old, and says after what time there is more to
-// do.
+// step wakes who is due, has one that is old squeezed, by another goroutine, since that takes
+// as long as its guest has made it, and says after what time there is more to do.
 func (l *Lot) step(now time.Time) (next time.Duration, closed bool) {
 	l.mu.Lock()
 	if l.closed {
@@ -77,23 +78,31 @@ func (l *Lot) step(now time.Time) (next time.Duration, closed bool) {
 		next = l.timers[0].due.Sub(now)
 	}
 	var old *Stay
-	if e := l.whole.Front(); e != nil {
+	if e := l.whole.Front(); e != nil && !l.busy {
 		w := e.Value.(waiting)
 		if left := l.o.Age - now.Sub(w.since); left > 0 {
 			next = min(next, left)
 		} else {
-			old, next = w.s, 0
+			old, l.busy = w.s, true
 			l.takeWhole(old)
 			old.busy = make(chan struct{})
 		}
 	}
 	l.mu.Unlock()
 	if old != nil {
-		busy := old.busy
-		l.squeeze(old)
-		close(busy)
+		l.helpers.Go(func() { l.age(old, old.busy) })
 	}
 	return next, false
+}
+
+// age squeezes what is old. Who waits for it has busy closed.
+func (l *Lot) age(old *Stay, busy chan struct{}) {
+	l.squeeze(old)
+	close(busy)
+	l.mu.Lock()
+	l.busy = false
+	l.mu.Unlock()
+	l.look()
 }
 
 // look has the goroutine look what there is to do.

@@ -6,7 +6,7 @@ import "time"
 
 // learn makes a function known. mu is held.
 func (s *Scheduler) learn(name string) *function {
-	if len(s.functions) > 4*(s.o.Queue+s.o.Slots) {
+	if len(s.functions) > max(s.many, 4*(min(s.o.Queue, DefaultQueue)+s.o.Slots)) {
 		for key, old := range s.functions {
 			if old.tickets == 0 {
 				delete(s.functions, key)
@@ -15,6 +15,7 @@ func (s *Scheduler) learn(name string) *function {
 				}
 			}
 		}
+		s.many = 2 * len(s.functions)
 	}
 	f := &function{name: name, owner: s.owner(name), at: -1}
 	f.owner.functions++
@@ -57,7 +58,7 @@ func (t *Ticket) enter() error {
 		}
 		return nil
 	}
-	t.turn = make(chan error, 1)
+	t.turn, t.most = make(chan error, 1), f.lasts(s.o.MaxWait)
 	f.queue = append(f.queue, t)
 	s.waiting++
 	f.owner.waiting++
@@ -90,10 +91,10 @@ func (s *Scheduler) refusal(f *function) (victim *function, err error) {
 	switch {
 	case len(f.queue)-f.coming >= s.o.FunctionQueue:
 		return nil, s.refuse(FunctionQueue, wait)
-	case wait > s.o.MaxWait:
-		return nil, s.refuse(TooLong, wait-s.o.MaxWait)
-	case wait > s.o.Target && s.overloaded():
-		return nil, s.refuse(Overload, wait-s.o.Target)
+	case wait > f.lasts(s.o.MaxWait):
+		return nil, s.refuse(TooLong, wait-f.lasts(s.o.MaxWait))
+	case wait > f.lasts(s.o.Target) && s.overloaded():
+		return nil, s.refuse(Overload, wait-f.lasts(s.o.Target))
 	case s.waiting-s.coming < s.o.Queue:
 		return nil, nil
 	}
@@ -116,10 +117,10 @@ func (s *Scheduler) overloaded() bool {
 func (s *Scheduler) trim(f *function) {
 	for len(f.queue) > f.coming && s.overloaded() {
 		wait := f.owner.until(f.queue[len(f.queue)-1].start)
-		if wait <= s.o.Target {
+		if wait <= f.lasts(s.o.Target) {
 			return
 		}
-		s.refuseLast(f, Overload, wait-s.o.Target)
+		s.refuseLast(f, Overload, wait-f.lasts(s.o.Target))
 	}
 }
 

@@ -17,7 +17,8 @@ func (t *Ticket) Pause() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := t.f
-	s.sample(f, now.Sub(t.began))
+	t.waits = true
+	t.sample(now)
 	t.running, t.paused = false, true
 	f.running--
 	s.running--

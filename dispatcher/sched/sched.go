@@ -29,6 +29,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,18 +100,20 @@ func (e *RefusedError) Error() string {
 // function is what is known about one function. It is forgotten when there is no
 // ticket of it and enough others are known.
 type function struct {
-	name    string
-	owner   *owner
-	limit   int // -1: none
-	tickets int // that are not released
-	running int
-	paused  int       // of those: what waits for its turn to go on, too
-	coming  int       // of queue: such, which are the first
-	queue   []*Ticket // oldest first
-	finish  float64   // finish tag of its last request
-	mean    float64   // service time, ns; 0: not known
-	at      int       // place in the heap, -1 if it is not there
-	busy    bool      // it is counted in Scheduler.busy
+	name     string
+	owner    *owner
+	limit    int // -1: none
+	tickets  int // that are not released
+	running  int
+	paused   int           // of those: what waits for its turn to go on, too
+	coming   int           // of queue: such, which are the first
+	queue    []*Ticket     // oldest first
+	finish   float64       // finish tag of its last request
+	mean     float64       // service time, ns; 0: not known
+	waiters  float64       // the share of its requests that wait for something, see waits
+	patience time.Duration // see AskFor
+	at       int           // place in the heap, -1 if it is not there
+	busy     bool          // it is counted in Scheduler.busy
 }
 
 // Ticket is a request for a slot, and the right to run one invocation once Wait has
@@ -121,12 +124,15 @@ type Ticket struct {
 
 	s       *Scheduler
 	f       *function
-	start   float64    // tag
-	since   time.Time  // when it had to wait
-	began   time.Time  // when its turn came
-	turn    chan error // buffered: nil or why not; nil: it never had to wait
+	start   float64       // tag
+	since   time.Time     // when it had to wait
+	began   time.Time     // when its turn came
+	turn    chan error    // buffered: nil or why not; nil: it never had to wait
+	most    time.Duration // that it may wait
+	rested  time.Duration // since its turn came, see Rested
 	running bool
 	paused  bool
+	waits   bool // it has paused, or could have
 	expired bool
 }
 
@@ -136,6 +142,7 @@ type Scheduler struct {
 
 	mu        sync.Mutex
 	functions map[string]*function
+	many      int // functions from which on some are forgotten
 	owners    map[string]*owner
 	waiters   map[*owner]struct{} // owners with requests that wait
 	ready     owners              // those with functions that are ready
@@ -187,22 +194,7 @@ func New(o Options) *Scheduler {
 // time, negative for no limit. A request that Wait would refuse if it were called now
 // is refused, with a *RefusedError: it is for callers to whom a request costs something
 // before they can wait for their turn. A ticket promises nothing, and must be released.
-func (s *Scheduler) Ask(name string, limit int) (*Ticket, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.functions[name]
-	if f == nil {
-		f = s.learn(name)
-	}
-	f.limit = max(limit, -1)
-	if !s.startable(f) {
-		if _, err := s.refusal(f); err != nil {
-			return nil, err
-		}
-	}
-	f.tickets++
-	return &Ticket{s: s, f: f}, nil
-}
+func (s *Scheduler) Ask(name string, limit int) (*Ticket, error) { return s.AskFor(name, limit, 0) }
 
 // Draining reports whether the scheduler takes no more requests.
 func (s *Scheduler) Draining() bool {
@@ -256,7 +248,7 @@ func (t *Ticket) WaitUnless(ctx context.Context, e Ender) error {
 	}
 	s := t.s
 	s.queued()
-	timer := time.NewTimer(s.o.MaxWait)
+	timer := time.NewTimer(t.most)
 	defer timer.Stop()
 	var ended <-chan struct{}
 	if e != nil {
@@ -321,12 +313,12 @@ func (t *Ticket) forsake(why func(Reason, time.Duration) error) error {
 // unqueue takes a waiter out of its queue, false if it is not there any more.
 // mu is held.
 func (s *Scheduler) unqueue(w *Ticket) bool {
-	for i, other := range w.f.queue {
-		if other == w {
+	for i := len(w.f.queue) - 1; i >= 0; i-- { // the newest are the ones that are refused
+		if w.f.queue[i] == w {
 			if i == len(w.f.queue)-1 {
 				w.f.finish = w.start // it will not have been served
 			}
-			w.f.queue = append(w.f.queue[:i], w.f.queue[i+1:]...)
+			w.f.queue = slices.Delete(w.f.queue, i, i+1)
 			if w.paused {
 				w.f.coming--
 				s.coming--
@@ -356,7 +348,7 @@ func (t *Ticket) Release() {
 		return
 	}
 	if t.running {
-		s.sample(t.f, now.Sub(t.began))
+		t.sample(now)
 		t.f.running--
 		s.running--
 	} else {
@@ -367,10 +359,10 @@ func (t *Ticket) Release() {
 	s.settle()
 }
 
-// sample learns how long a function has held a slot, until its end or a pause: each time that
-// it asks for one is expected to take as long. mu is held.
+// sample learns how long a function has needed a slot, until its end or a pause: each time
+// that it asks for one is expected to take as long. mu is held.
 func (s *Scheduler) sample(f *function, took time.Duration) {
-	t := float64(took)
+	t := float64(max(took, 1))
 	if f.named() {
 		s.mean = average(s.mean, t)
 	}

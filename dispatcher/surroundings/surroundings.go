@@ -18,11 +18,8 @@ import (
 	"strings"
 
 	"seuss/dispatcher/functions"
+	"seuss/images/runtimes"
 )
-
-// Region is that of functions, unless they are deployed with another in their own
-// environment; it is that of the examples of AWS's clients.
-const Region = "us-east-1"
 
 // latest is the version of what has none.
 const latest = "$LATEST"
@@ -38,31 +35,32 @@ type Function struct {
 func (f *Function) Variables() map[string]string {
 	name := functions.NameOf(functions.BaseName(f.Name))
 	_, version, _ := strings.Cut(f.Name, ":")
-	v := map[string]string{
+	v := runtimes.Constants(f.Runtime)
+	for variable, value := range map[string]string{
 		"AWS_LAMBDA_FUNCTION_NAME":        name,
 		"AWS_LAMBDA_FUNCTION_VERSION":     cmp.Or(version, latest),
 		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.FormatUint(f.MemoryMiB, 10),
 		"AWS_LAMBDA_LOG_GROUP_NAME":       "/aws/lambda/" + name,
-		"AWS_LAMBDA_INITIALIZATION_TYPE":  "snap-start",
-		"AWS_REGION":                      Region,
-		"AWS_DEFAULT_REGION":              Region,
 		"_HANDLER":                        f.Handler,
-		"LAMBDA_TASK_ROOT":                "/var/task",
-	}
-	if f.Runtime != "" {
-		v["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + f.Runtime
+	} {
+		v[variable] = value
 	}
 	return v
 }
 
-// AddTo returns a LOAD request, a JSON object, with the variables in it.
+// AddTo returns a LOAD request, a JSON object, with the variables in it that a driver does
+// not have from its image.
 func (f *Function) AddTo(code []byte) ([]byte, error) {
 	if len(code) < 3 || code[0] != '{' {
 		return nil, fmt.Errorf("code of %q: %d bytes are no request", f.Name, len(code))
 	}
+	own := f.Variables()
+	for name := range runtimes.Constants(f.Runtime) {
+		delete(own, name)
+	}
 	b, err := json.Marshal(struct {
 		Surroundings map[string]string `json:"surroundings"`
-	}{f.Variables()})
+	}{own})
 	if err != nil {
 		return nil, err
 	}

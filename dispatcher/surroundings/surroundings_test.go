@@ -27,10 +27,15 @@ func TestAddTo(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"AWS_LAMBDA_FUNCTION_NAME": "hello", "AWS_LAMBDA_FUNCTION_VERSION": "7", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "192",
-		"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11", "_HANDLER": "main.handler",
+		"_HANDLER": "main.handler", "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/hello",
 	} {
-		if got.Surroundings[name] != want {
-			t.Errorf("%s is %q, want %q", name, got.Surroundings[name], want)
+		if got.Surroundings[name] != want || f.Variables()[name] != want {
+			t.Errorf("%s is %q, of a program %q, want %q", name, got.Surroundings[name], f.Variables()[name], want)
+		}
+	}
+	for name, want := range map[string]string{"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_EXECUTION_ENV": "AWS_Lambda_python3.11"} {
+		if v, ok := got.Surroundings[name]; ok || f.Variables()[name] != want {
+			t.Errorf("%s is %q, want %q; a driver, which has it from its image, gets %q", name, f.Variables()[name], want, v)
 		}
 	}
 	other := Function{Function: &functions.Function{Name: "hello"}}

@@ -17,7 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
+	"maps"
 	"path/filepath"
 	"strings"
 	"time"
@@ -97,24 +97,28 @@ func (s Store) Image(ctx context.Context, ref string, add []Layer) (digest strin
 	})
 }
 
-func (s Store) build(ctx context.Context, base *images.Image, add []Layer) (digest string, err error) {
-	root, err := s.Add(ctx, base.Config().Name, 0, func(t *tar.Writer) error { return writeImage(t, base) })
+func (s Store) build(ctx context.Context, img *images.Image, add []Layer) (digest string, err error) {
+	base, err := images.OpenBase(img)
 	if err != nil {
 		return "", err
 	}
-	c := base.Config()
+	defer func() { err = errors.Join(err, base.Close()) }()
+	c := img.Config()
 	spec := images.Spec{
-		Name: c.Name, Program: c.Program, Argv: c.Argv, Env: c.Env, MemoryBytes: c.MemoryBytes, Kernel: guest.Kernel(),
+		Name: c.Name, Program: c.Program, Argv: c.Argv, Env: c.Env, MemoryBytes: c.MemoryBytes, Kernel: guest.Kernel(), Base: base,
 		Driver: c.Driver, Runtimes: c.Runtimes, NoDirectCalls: !c.DirectCalls, Packages: c.Packages,
 		Labels: map[string]string{}, Container: c.Container, Origin: c.Origin,
 	}
-	for k, v := range c.Labels {
-		spec.Labels[k] = v
+	maps.Copy(spec.Labels, c.Labels)
+	n := 0
+	for k := range c.Labels {
+		if strings.HasPrefix(k, LabelPrefix) { // of what img was derived with
+			n++
+		}
 	}
-	for n, l := range add {
-		spec.Labels[fmt.Sprintf("%s%03d", LabelPrefix, n+1)] = fmt.Sprintf("%s %s", l.Name, l.Digest)
-	}
-	for _, l := range append([]Layer{root}, add...) {
+	for _, l := range add {
+		n++
+		spec.Labels[fmt.Sprintf("%s%03d", LabelPrefix, n)] = fmt.Sprintf("%s %s", l.Name, l.Digest)
 		opened, err := s.layers().Open(l.Digest)
 		if err != nil {
 			return "", err
@@ -122,46 +126,6 @@ func (s Store) build(ctx context.Context, base *images.Image, add []Layer) (dige
 		defer opened.Close()
 		spec.Layers = append(spec.Layers, opened)
 	}
-	info, err := s.Images.Add(ctx, spec, images.AddOptions{NoTag: true, Progress: s.Progress})
+	info, err := s.Images.Add(ctx, spec, images.AddOptions{NoTag: true, Layered: true, Progress: s.Progress})
 	return info.Digest.String(), err
-}
-
-// writeImage writes the root file system of an image.
-func writeImage(t *tar.Writer, m *images.Image) error {
-	names := map[uint32]string{} // of files by inode: a further name is a hard link
-	return m.Walk(func(e images.Entry) error {
-		h := &tar.Header{
-			Name: strings.TrimPrefix(e.Path, "/"), Mode: int64(e.Inode.Mode & 0o7777),
-			ModTime: time.Unix(int64(e.Inode.Mtime), 0), Format: tar.FormatPAX, Uid: int(e.Inode.UID), Gid: int(e.Inode.GID),
-		}
-		first, linked := names[e.Number]
-		switch {
-		case e.Inode.IsDir():
-			h.Typeflag, h.Name = tar.TypeDir, h.Name+"/"
-		case linked:
-			h.Typeflag, h.Linkname = tar.TypeLink, first
-		case e.Inode.IsSymlink():
-			h.Typeflag, h.Linkname = tar.TypeSymlink, e.Target
-		default:
-			h.Typeflag, h.Size = tar.TypeReg, int64(e.Inode.Size)
-			names[e.Number] = h.Name
-		}
-		if strings.HasPrefix(path.Base(h.Name), layer.WhiteoutPrefix) {
-			return fmt.Errorf("%s: no layer holds a name that begins with %s", e.Path, layer.WhiteoutPrefix)
-		}
-		if err := t.WriteHeader(h); err != nil {
-			return fmt.Errorf("%s: %w", e.Path, err)
-		}
-		if h.Typeflag != tar.TypeReg {
-			return nil
-		}
-		content, err := m.Content(e)
-		if err == nil {
-			_, err = io.Copy(t, content)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", e.Path, err)
-		}
-		return nil
-	})
 }

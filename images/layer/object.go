@@ -165,6 +165,15 @@ func (f *File) Loaded() (l Layout, ok bool) {
 	return Layout{f.n.LoadOff, f.n.LoadBytes, f.n.Head}, f.n.LoadBytes > 0
 }
 
+// Place is where the layer's file has the first byte of a regular file that is not empty,
+// and has that of no other file.
+func (f *File) Place() uint64 {
+	if f.n.Head > 0 {
+		return f.n.LoadOff
+	}
+	return f.n.Off
+}
+
 // Off is where the layer's file has the content, from Layout.Head on. It is page aligned
 // but for small files.
 func (f *File) Off() uint64 { return f.n.Off }

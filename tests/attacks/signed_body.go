@@ -18,7 +18,7 @@ func init() {
 		Name:  "signed-body",
 		Tries: "A signed request is sent on with another body, path, query or x-amz header",
 		Holds: "it is refused before anything is done; a signature expires",
-		Tests: []string{"TestSignatures", "TestSignatureExpires"},
+		Tests: []string{"TestSignatures", "TestSignatureExpires", "TestPublishedVectors", "TestSignedWeb"},
 		Run:   signedBody,
 	})
 }

@@ -9,6 +9,6 @@ func init() {
 	contracts.Register(&contracts.Contract{
 		Name: contracts.Driver, Title: "the driver of a runtime",
 		Ready:     "the driver has loaded the function and waits for a frame on its stream",
-		Arguments: true, Imports: true, WarmUps: true,
+		Arguments: true, Imports: true, WarmUps: true, Handler: true,
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"seuss/dispatcher/contracts"
-	"seuss/dispatcher/instance"
 	"seuss/lineage"
 )
 
@@ -88,7 +87,7 @@ func (e *event) exchange(ctx context.Context, call *contracts.Call, dial contrac
 		return nil, err
 	}
 	if len(content) > contracts.MaxAnswerBytes {
-		return nil, &instance.HandlerError{Type: "Function.ResponseSizeTooLarge", Message: fmt.Sprintf("Response payload size exceeded maximum allowed payload size (%d bytes).", contracts.MaxAnswerBytes)}
+		return nil, contracts.TooLarge()
 	}
 	out := eventAnswer{StatusCode: answer.StatusCode, Headers: map[string]string{}, Body: string(content), Cookies: answer.Header.Values("Set-Cookie")}
 	for name, values := range answer.Header {

@@ -135,7 +135,7 @@ func (b *bench) deploy(name, source string, change func(*functions.Program)) err
 	if change != nil {
 		change(p)
 	}
-	_, err := b.d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: name, Handler: "server", Image: "python",
+	_, err := b.d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: name, Image: "python",
 		Files: map[string][]byte{"server.py": []byte(source)}, Settings: functions.Settings{Program: p, TimeoutSec: 120}})
 	return err
 }

@@ -44,7 +44,7 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 	if upgrade := p.R.Header.Get("Upgrade"); upgrade != "" && !strings.EqualFold(upgrade, "h2c") {
 		return fmt.Errorf("upgrade to %.40q: a program is given one request and answers it: %w", upgrade, lineage.ErrInvalid)
 	}
-	at, err := url.Parse(p.Path)
+	at, err := url.ParseRequestURI(p.Path) // what begins with two slashes is no host
 	if err != nil || !strings.HasPrefix(p.Path, "/") {
 		return fmt.Errorf("path %.100q: want an absolute path: %w", p.Path, lineage.ErrInvalid)
 	}
@@ -71,7 +71,7 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 			panic(v)
 		}
 	}()
-	port := call.Port
+	port, own := call.Port, p.W.Header().Clone()
 	proxy := httputil.ReverseProxy{
 		Transport: transport(dial), FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -91,6 +91,13 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 				return errors.New("it switches protocols")
 			case a.StatusCode < 100: // net/http reads any three digits, and panics when it is to write them
 				return fmt.Errorf("status %03d is none", a.StatusCode)
+			}
+			for name, values := range own { // the service's to write; a 1xx has taken them away
+				a.Header.Del(name)
+				p.W.Header()[name] = values
+			}
+			if _, ok := a.Header["Content-Type"]; !ok {
+				p.W.Header()["Content-Type"] = nil // else net/http makes one up of the body
 			}
 			if p.Edit != nil {
 				p.Edit(a.Header)

@@ -41,6 +41,7 @@ func TestRequest(t *testing.T) {
 		"chunk":      chunked + "ffffffff\r\n",
 		"no number":  chunked + "x\r\n",
 		"header":     "GET /x HTTP/1.1\r\nA: " + strings.Repeat("x", maxHead),
+		"trailers":   chunked + "0\r\nA: " + strings.Repeat("x", maxHead) + "\r\n\r\n",
 		"no request": "hello\r\n\r\n",
 		"body":       chunked + strings.Repeat("10000\r\n"+strings.Repeat("x", 0x10000)+"\r\n", 102),
 	} {

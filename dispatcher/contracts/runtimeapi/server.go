@@ -1,10 +1,12 @@
 package runtimeapi
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/instance"
@@ -15,6 +17,12 @@ import (
 // maxConns is how many connections a program may have to the API at a time.
 const maxConns = 64
 
+// maxHeld bounds what is held of the requests of all connections, in bytes: a program has
+// one large response.
+const maxHeld = 2 * (maxHead + maxBody)
+
+var errHeld = fmt.Errorf("requests that are not whole take more than %d bytes together", maxHeld)
+
 // server is the API for one instance, until its program is ready or has answered. It is
 // used by the goroutine that runs the guest.
 type server struct {
@@ -24,6 +32,8 @@ type server struct {
 
 	waiting *vsock.Conn // where a GET waits
 	waits   string      // for what: invocation or restore
+
+	streamed int // bytes of the answer that were given to the call's Stream
 
 	over   bool // the program is ready, has answered, or nothing more is wanted of it
 	answer []byte
@@ -54,8 +64,19 @@ func (s *server) arrived(c *conn) {
 	if s.over || c.Conn == s.waiting {
 		return
 	}
-	whole, err := c.add(c.Take())
+	p, held := c.Take(), 0
+	for _, o := range s.conns {
+		held += len(o.bytes)
+	}
+	whole, err := false, errHeld
+	if held+len(p) <= maxHeld {
+		whole, err = c.add(p)
+	}
+	if err == nil && s.streams(c) {
+		s.forward(c)
+	}
 	switch {
+	case s.over: // what it has streamed was too much
 	case errors.Is(err, errTooLarge):
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", err.Error())
 		s.fail(contracts.TooLarge())
@@ -72,6 +93,27 @@ func (s *server) arrived(c *conn) {
 	}
 }
 
+// streams reports whether a request is the answer, and comes in pieces that somebody reads.
+func (s *server) streams(c *conn) bool {
+	return s.call != nil && s.call.Stream != nil && s.given && c.head != nil && c.head.Method == http.MethodPost &&
+		c.head.ContentLength < 0 && strings.EqualFold(c.head.Header.Get(headerMode), "streaming") &&
+		c.head.URL.Path == version+"invocation/"+s.call.RequestID+"/response"
+}
+
+// forward gives away what has come of the answer.
+func (s *server) forward(c *conn) {
+	kind := c.head.Header.Get("Content-Type")
+	c.pieces(func(p []byte) {
+		if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes {
+			s.call.Stream(kind, p)
+		}
+	})
+	if s.streamed > contracts.MaxAnswerBytes {
+		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")
+		s.fail(contracts.TooLarge())
+	}
+}
+
 // forget takes a connection off the list: what becomes of it concerns nobody.
 func (s *server) forget(c *conn) {
 	c.Handle(nil)
@@ -81,7 +123,11 @@ func (s *server) forget(c *conn) {
 // drop answers with an error, in the API's form.
 func (s *server) drop(c *conn, status int, kind, message string) {
 	s.forget(c)
-	send(c.Conn, status, fmt.Appendf(nil, `{"errorType":%q,"errorMessage":%q}`, kind, message), "")
+	document, err := json.Marshal(map[string]string{"errorType": kind, "errorMessage": message})
+	if err != nil {
+		panic(err) // strings are always JSON
+	}
+	send(c.Conn, status, document, "")
 }
 
 // done answers that a POST was taken.

@@ -18,15 +18,12 @@ func takesRequests(f *dispatcher.Deployment) bool {
 	return p != nil && p.Contract == httpport.Name
 }
 
-// signature are the headers of a client that signs: they are for the service.
-var signature = []string{"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"}
-
 // forward hands a request to a function that is a server, as it comes, and its answer back.
 // What is signed comes whole first: nothing is done for a body that is another one.
 func forward(w http.ResponseWriter, r *http.Request, entry *admission.Entry, request *dispatcher.Request, u *functions.URL) error {
 	proxy := httpport.Proxy{W: w, R: r, Path: r.URL.EscapedPath()}
 	if u.Auth == functions.AuthIAM {
-		proxy.Hide = signature
+		proxy.Hide = server.CredentialHeaders
 		body, err := server.ReadBody(r, maxBody, "function URL")
 		if err != nil {
 			return err

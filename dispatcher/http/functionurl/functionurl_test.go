@@ -262,21 +262,23 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
+// sign returns what signs a request, whose body is said to be another one perhaps.
+func sign(t *testing.T, name, secret, body string) func(*http.Request) {
+	return func(r *http.Request) {
+		url := r.URL.Host
+		r.URL.Host = r.Host // what the client would have dialled
+		defer func() { r.URL.Host = url }()
+		sum := sha256.Sum256([]byte(body))
+		if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: name, SecretAccessKey: secret}, r, hex.EncodeToString(sum[:]), "lambda", "us-east-1", time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAuth: NONE is everybody's, and AWS_IAM is for who signs and may invoke the function.
 func TestAuth(t *testing.T) {
 	s := newSite(t)
 	id := s.deploy(t, "alice/hello", functions.AuthIAM, nil)
-	sign := func(name, secret, body string) func(*http.Request) {
-		return func(r *http.Request) {
-			url := r.URL.Host
-			r.URL.Host = r.Host // what the client would have dialled
-			defer func() { r.URL.Host = url }()
-			sum := sha256.Sum256([]byte(body))
-			if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: name, SecretAccessKey: secret}, r, hex.EncodeToString(sum[:]), "lambda", "us-east-1", time.Now()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	for _, c := range []struct {
 		name   string
 		sign   func(*http.Request)
@@ -284,12 +286,12 @@ func TestAuth(t *testing.T) {
 	}{
 		{"nobody", nil, 403},
 		{"a bearer", func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.secrets["caller"]) }, 403},
-		{"who may invoke", sign("caller", s.secrets["caller"], `{"a":1}`), 200},
-		{"another body", sign("caller", s.secrets["caller"], `{"a":2}`), 403},
-		{"a wrong secret", sign("caller", s.secrets["reader"], `{"a":1}`), 403},
-		{"who may only read", sign("reader", s.secrets["reader"], `{"a":1}`), 403},
-		{"another owner's", sign("stranger", s.secrets["stranger"], `{"a":1}`), 403},
-		{"the service's own", sign("any", serviceToken, `{"a":1}`), 200},
+		{"who may invoke", sign(t, "caller", s.secrets["caller"], `{"a":1}`), 200},
+		{"another body", sign(t, "caller", s.secrets["caller"], `{"a":2}`), 403},
+		{"a wrong secret", sign(t, "caller", s.secrets["reader"], `{"a":1}`), 403},
+		{"who may only read", sign(t, "reader", s.secrets["reader"], `{"a":1}`), 403},
+		{"another owner's", sign(t, "stranger", s.secrets["stranger"], `{"a":1}`), 403},
+		{"the service's own", sign(t, "any", serviceToken, `{"a":1}`), 200},
 	} {
 		before := len(s.events)
 		answer, body := s.ask(t, id, "POST", "/p%20q?b=2&a=1", `{"a":1}`, nil, c.sign)

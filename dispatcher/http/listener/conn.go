@@ -49,6 +49,8 @@ type Conn struct {
 	closing  bool  // Close was called while something waited
 	shut     bool  // so was CloseWrite
 	released bool
+	deadline time.Time   // of writes; zero: there is none
+	alarm    *time.Timer // wakes those that wait at the deadline; nil: there is none
 
 	// Of one attempt; the function is kept, so that an attempt allocates nothing.
 	attempt func(fd uintptr) bool
@@ -104,11 +106,18 @@ func (c *Conn) try(p []byte) (int, error) {
 }
 
 // Write writes p, or keeps a copy of what the socket does not take at once. It
-// waits only where more than maxAhead bytes wait already.
+// waits only where more than maxAhead bytes wait already, until the deadline of writes
+// at most.
 func (c *Conn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.waiting > maxAhead && c.broken == nil && !c.closing && !c.shut {
+	for c.broken == nil && !c.closing && !c.shut {
+		if !c.deadline.IsZero() && !time.Now().Before(c.deadline) {
+			return 0, os.ErrDeadlineExceeded
+		}
+		if c.waiting <= maxAhead {
+			break
+		}
 		c.moved.Wait()
 	}
 	if c.broken != nil || c.closing || c.shut {
@@ -239,6 +248,7 @@ func (c *Conn) reset() {
 
 // close closes the socket. c.mu is held.
 func (c *Conn) close() error {
+	c.setWriteDeadline(time.Time{})
 	err := c.Conn.Close()
 	if !c.released {
 		c.released = true
@@ -289,11 +299,34 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 	return c.Conn.SetReadDeadline(t)
 }
 
-// SetDeadline sets the deadline of reads: that of writes is the group's.
-func (c *Conn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }
+// SetDeadline implements net.Conn.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
 
-// SetWriteDeadline does nothing: the deadline of writes is the group's.
-func (c *Conn) SetWriteDeadline(time.Time) error { return nil }
+// SetWriteDeadline says until when Write may wait for its reader. What waits already is
+// the group's, and goes on.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setWriteDeadline(t)
+	return nil
+}
+
+// setWriteDeadline is SetWriteDeadline; c.mu is held.
+func (c *Conn) setWriteDeadline(t time.Time) {
+	if c.alarm != nil {
+		c.alarm.Stop()
+		c.alarm = nil
+	}
+	if c.deadline = t; !t.IsZero() {
+		c.alarm = time.AfterFunc(time.Until(t), func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.moved.Broadcast()
+		})
+	}
+}
 
 // Ready waits until everything that was written before is away, false if that
 // will never be.

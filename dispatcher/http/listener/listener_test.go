@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -134,6 +135,34 @@ func TestStall(t *testing.T) {
 	}
 	if !bytes.Equal(got.Bytes(), want) {
 		t.Errorf("%d of %d bytes", got.Len(), len(want))
+	}
+}
+
+// TestWriteDeadline: whoever writes waits for a reader until its deadline, however slowly
+// that one reads; what waits already goes on, and so does a later write.
+func TestWriteDeadline(t *testing.T) {
+	g := NewGroup(Options{Stall: time.Minute})
+	server, client := pair(t, g, "tcp")
+	if _, err := server.Write(content(large)); err != nil {
+		t.Fatal(err)
+	}
+	if err := server.SetWriteDeadline(time.Now().Add(50 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // while it is waited for, and after it
+		if n, err := server.Write([]byte("late")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%d bytes were written, %v", n, err)
+		}
+	}
+	server.SetWriteDeadline(time.Time{})
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := server.Write([]byte("more"))
+		wrote <- errors.Join(err, server.Close())
+	}()
+	got, err := io.ReadAll(client)
+	if err := errors.Join(err, <-wrote); err != nil || !bytes.Equal(got, append(content(large), "more"...)) {
+		t.Errorf("%d bytes came, %v", len(got), err)
 	}
 }
 

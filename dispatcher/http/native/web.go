@@ -22,12 +22,19 @@ var webMethods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.
 // web hands requests to functions that are servers, as they come.
 type web struct{ *door }
 
-// authorization is the header with which a client shows the daemon who it is.
-const authorization = "Authorization"
+// sandboxed has a browser give the program's pages an origin of their own: at this address
+// they would be the daemon's, and might ask it for what its user may see. A page that needs
+// its origin has it at the function's URL.
+func sandboxed(h http.Header) {
+	h.Add("Content-Security-Policy", "sandbox allow-scripts allow-forms allow-popups")
+}
 
 func (s web) serve(w http.ResponseWriter, r *http.Request) error {
 	name, err := s.deployment(r)
 	if err != nil {
+		return err
+	}
+	if err := server.CheckBody(r); err != nil {
 		return err
 	}
 	entry, err := s.Admission.Enter(name)
@@ -36,7 +43,7 @@ func (s web) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer entry.End(r.Context())
 	path := "/" + strings.SplitN(r.URL.EscapedPath(), "/", 6)[5]
-	proxy := httpport.Proxy{W: w, R: r, Path: path, Hide: []string{authorization}}
+	proxy := httpport.Proxy{W: w, R: r, Path: path, Hide: server.CredentialHeaders, Edit: sandboxed}
 	result, err := entry.Invoke(r.Context(), &dispatcher.Request{Event: []byte("null"), RequestID: server.RequestIDOf(r), Exchange: proxy.Exchange})
 	switch {
 	case err == nil && result.Error == nil:

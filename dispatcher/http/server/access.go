@@ -71,6 +71,10 @@ func (s *Server) Access(token string, unix bool) http.Handler {
 	}))
 }
 
+// CredentialHeaders are those with which a client shows who it is, and what comes with a
+// signature: they are for the service, and not for a program behind it.
+var CredentialHeaders = []string{"Authorization", "X-Amz-Date", "X-Amz-Content-Sha256", "X-Amz-Security-Token"}
+
 // nobody has no right.
 var nobody = new(access.Principal)
 

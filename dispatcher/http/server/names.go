@@ -8,12 +8,12 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
-	"seuss/dispatcher/surroundings"
+	"seuss/images/runtimes"
 )
 
 // Account and region in the ARNs of functions, where the options name none.
 const (
-	DefaultRegion  = surroundings.Region
+	DefaultRegion  = runtimes.Region
 	DefaultAccount = access.DefaultAccount
 )
 

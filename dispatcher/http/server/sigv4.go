@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -68,17 +69,25 @@ func checkSignature(r *http.Request, authorization, secret string, now time.Time
 			return err
 		}
 	}
-	canonical := canonicalRequest(r, signed, digest)
-	sum := sha256.Sum256([]byte(canonical))
-	toSign := strings.Join([]string{signatureAlgorithm, date, strings.Join(scope[1:], "/"), hex.EncodeToString(sum[:])}, "\n")
-	key := []byte("AWS4" + secret)
-	for _, part := range scope[1:] {
-		key = sign(key, part)
+	canonical, err := canonicalRequest(r, signed, digest)
+	if err != nil {
+		return err
 	}
-	if !access.Equal(hex.EncodeToString(sign(key, toSign)), fields["Signature"]) {
+	if !access.Equal(signatureOf(canonical, date, scope[1:], secret), fields["Signature"]) {
 		return errSignature
 	}
 	return nil
+}
+
+// signatureOf signs a canonical request. scope is date, region, service, aws4_request.
+func signatureOf(canonical, date string, scope []string, secret string) string {
+	sum := sha256.Sum256([]byte(canonical))
+	toSign := strings.Join([]string{signatureAlgorithm, date, strings.Join(scope, "/"), hex.EncodeToString(sum[:])}, "\n")
+	key := []byte("AWS4" + secret)
+	for _, part := range scope {
+		key = sign(key, part)
+	}
+	return hex.EncodeToString(sign(key, toSign))
 }
 
 var errSignature = &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true,
@@ -97,8 +106,9 @@ func sign(key []byte, text string) []byte {
 	return h.Sum(nil)
 }
 
-// canonicalRequest is the text that a signature is over.
-func canonicalRequest(r *http.Request, signed []string, digest string) string {
+// canonicalRequest is the text that a signature is over. A query that is not one in all its
+// parts is refused: what is left out here some program may read.
+func canonicalRequest(r *http.Request, signed []string, digest string) (string, error) {
 	var b strings.Builder
 	b.WriteString(r.Method + "\n")
 	// The path as it was sent, each part encoded once more, as every service but
@@ -114,14 +124,23 @@ func canonicalRequest(r *http.Request, signed []string, digest string) string {
 		b.WriteString(awsEscape(part))
 	}
 	b.WriteByte('\n')
-	var query []string
-	for name, values := range r.URL.Query() {
-		for _, v := range values {
-			query = append(query, awsEscape(name)+"="+awsEscape(v))
-		}
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return "", &Refusal{Status: http.StatusForbidden, Code: "InvalidSignatureException", credentials: true, Message: "The query cannot be signed: " + err.Error()}
 	}
-	slices.Sort(query)
-	b.WriteString(strings.Join(query, "&") + "\n")
+	query := map[string][]string{}
+	for name, list := range values {
+		name = awsEscape(name)
+		for _, v := range list {
+			query[name] = append(query[name], name+"="+awsEscape(v))
+		}
+		slices.Sort(query[name])
+	}
+	var pairs []string
+	for _, name := range slices.Sorted(maps.Keys(query)) { // by name, not by pair: "a" is before "a-b", "a=" after "a-b="
+		pairs = append(pairs, query[name]...)
+	}
+	b.WriteString(strings.Join(pairs, "&") + "\n")
 	for _, name := range signed {
 		value := strings.Join(r.Header.Values(name), ",")
 		switch name {
@@ -135,7 +154,7 @@ func canonicalRequest(r *http.Request, signed []string, digest string) string {
 		b.WriteString(name + ":" + strings.Join(strings.Fields(value), " ") + "\n")
 	}
 	b.WriteString("\n" + strings.Join(signed, ";") + "\n" + digest)
-	return b.String()
+	return b.String(), nil
 }
 
 // awsEscape encodes as RFC 3986 has it: all but the unreserved characters.
@@ -150,20 +169,39 @@ var digestPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 func contentLength(r *http.Request) string { return strconv.FormatInt(r.ContentLength, 10) }
 
-// bodyDigest reads the body, which is kept for the operation, and returns its
-// SHA-256. A body beyond every limit cannot be signed.
-func bodyDigest(r *http.Request) (string, error) {
-	if r.ContentLength == 0 {
-		return emptyDigest, nil
+// CheckBody compares a body with the digest that was signed, if one was, before anything of
+// it is handed on.
+func CheckBody(r *http.Request) error {
+	if _, announced := r.Body.(*digestBody); !announced {
+		return nil
 	}
+	_, err := keepBody(r)
+	return err
+}
+
+// keepBody reads the body, which is kept for the operation. One beyond every limit cannot be
+// signed.
+func keepBody(r *http.Request) ([]byte, error) {
 	body, err := ReadBody(r, maxSignedBody, "signed")
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if st := stateOf(r); st != nil {
 		st.body = body
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
+	return body, nil
+}
+
+// bodyDigest reads the body and returns its SHA-256.
+func bodyDigest(r *http.Request) (string, error) {
+	if r.ContentLength == 0 {
+		return emptyDigest, nil
+	}
+	body, err := keepBody(r)
+	if err != nil {
+		return "", err
+	}
 	sum := sha256.Sum256(body)
 	return hex.EncodeToString(sum[:]), nil
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,7 +49,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		return cmdline.Usagef(c.Command.HelpName, "--%s %v: %s", name, c.Value(name), why)
 	}
 	for _, name := range []string{"machines", "queue", "function-queue"} {
-		if c.Int(name) < 1 {
+		if c.Int(name) < 1 && (c.IsSet(name) || name == "machines") {
 			return nil, bad(name, "must be at least 1")
 		}
 	}
@@ -99,6 +100,8 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		return nil, bad("plan", err.Error())
 	}
 	cfg.connections = connections(cfg.options.Instances, parked)
+	cfg.queue.Queue = cmp.Or(cfg.queue.Queue, cfg.connections)
+	cfg.queue.FunctionQueue = cmp.Or(cfg.queue.FunctionQueue, cfg.queue.Queue)
 	cfg.logs.options.Age = c.Duration("logs-age")
 	for name, into := range map[string]*int64{"logs-size": &cfg.logs.options.Bytes, "logs-total": &cfg.logs.options.Total} {
 		n, err := humanize.ParseBytes(c.String(name))

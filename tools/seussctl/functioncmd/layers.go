@@ -44,6 +44,9 @@ type required struct {
 }
 
 func (r *required) layers(c *cli.Context, e *cmdline.Env, store derive.Store, image string, spec *dispatcher.FunctionSpec) ([]derive.Layer, error) {
+	if spec.Settings.Program != nil { // which has no packages installed: readCode
+		return nil, nil
+	}
 	text, err := os.ReadFile(c.String("requirements"))
 	if err != nil && c.IsSet("requirements") {
 		return nil, fmt.Errorf("--requirements: %w", err)
@@ -89,7 +92,7 @@ func (r *required) addLayers(c *cli.Context, e *cmdline.Env, spec *dispatcher.Fu
 		left -= l.Bytes
 		list = append(list, l)
 	}
-	if codeBytes(spec) > mostSent {
+	if codeBytes(spec) > mostSent && spec.Settings.Program == nil {
 		l, err := codeLayer(c, store, spec)
 		if err != nil {
 			return err
@@ -109,7 +112,7 @@ func needsImage(c *cli.Context, spec *dispatcher.FunctionSpec) bool {
 			return true
 		}
 	}
-	return codeBytes(spec) > mostSent
+	return codeBytes(spec) > mostSent && spec.Settings.Program == nil // whose command is looked for in its code
 }
 
 func codeBytes(spec *dispatcher.FunctionSpec) (n int64) {

@@ -36,6 +36,11 @@ func readCode(c *cli.Context, e *cmdline.Env, name string) (spec dispatcher.Func
 	if program == nil {
 		return e.ReadFunction(c, name, c.Args().Get(1))
 	}
+	for _, flag := range []string{"requirements", "find-links", "allow-scripts"} {
+		if c.IsSet(flag) {
+			return spec, cmdline.Usagef(c.Command.HelpName, "--%s installs packages for handlers of runtimes: bring a program's with its code, or with --layer", flag)
+		}
+	}
 	program.SharedGenerators = c.Bool("allow-shared-generators")
 	spec = dispatcher.FunctionSpec{Name: name, Handler: c.String("handler"), Image: c.String("image"), Lazy: c.Bool("lazy-args")}
 	spec.Settings.Runtime, spec.Settings.Program = c.String("runtime"), program

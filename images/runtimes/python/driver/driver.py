@@ -21,6 +21,7 @@ import sys
 import traceback
 import types
 
+import holes
 import imported
 import protocol as p
 import task
@@ -28,7 +29,8 @@ import warm_up
 
 # A function may have modules of these names, and finds none of the driver's.
 sys.path.remove(os.path.dirname(os.path.abspath(__file__)))
-del sys.modules["imported"], sys.modules["protocol"], sys.modules["task"], sys.modules["warm_up"]
+for name in "holes", "imported", "protocol", "task", "warm_up":
+    del sys.modules[name]
 
 TASK_ROOT = task.ROOT
 _header = struct.Struct("<IB")
@@ -437,40 +439,6 @@ def settle():
     gc.freeze()
 
 
-def fill_holes():
-    """Returns objects that fill the free blocks of the runtime's small-object
-    allocator. Start-up leaves holes all over its pools; what a function
-    allocates next would go into them, a few bytes in each of a hundred pages.
-    With the holes filled it lies together in fresh pools: fewer pages to copy,
-    for every function snapshot and for every request. The pages that this fills
-    are in the base anyway."""
-    fd = os.open("/tmp/holes", os.O_RDWR | os.O_CREAT)
-    stderr = os.dup(2)
-    os.dup2(fd, 2)
-    sys._debugmallocstats()
-    os.dup2(stderr, 2)
-    os.close(stderr)
-    report = os.pread(fd, 1 << 16, 0).decode()
-    os.close(fd)
-    os.unlink("/tmp/holes")
-    free = {}
-    for line in report.splitlines():
-        columns = line.split()
-        # class, block size, pools, blocks in use, free blocks
-        if len(columns) == 5 and all(c.isdigit() for c in columns):
-            free[int(columns[1])] = int(columns[4])
-    overhead = sys.getsizeof(b"")
-    filler = []
-    for size in sorted(free, reverse=True):
-        if size > overhead:
-            filler += [bytes(size - overhead) for _ in range(free[size])]
-        elif size > 16:
-            filler += [float(n) for n in range(free[size])]
-        else:
-            filler += [object() for _ in range(free[size])]
-    return filler
-
-
 def main():
     host = os.environ.pop("SEUSS_DRIVER_PROTOCOL", None)
     if host not in (None, str(p.VERSION)):
@@ -482,8 +450,9 @@ def main():
     warm_up.built_in(driver)
     warm_up.configured(driver)
     gc.collect()
-    driver.filler = fill_holes()
+    driver.filler = holes.fill_objects()
     settle()
+    driver.chunks = holes.fill_chunks()
     driver.link.send(p.MSG_READY, json.dumps({"protocol": p.VERSION, "runtime": "python", "version": sys.version.split()[0]}).encode())
     driver.serve()
 

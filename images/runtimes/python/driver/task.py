@@ -21,8 +21,9 @@ class Task:
 
     def enter(self, request):
         surroundings = request.get("surroundings", {})
-        os.environ.update(surroundings)
-        os.environ.update(request.get("environment", {}))
+        for variables in surroundings, request.get("environment", {}):
+            for name, value in variables.items():
+                os.environ[name] = value
         self.marks = tuple(b'"%s":"%s"' % (field, surroundings[name].encode())
                            for field, name in VARYING.items() if name in surroundings)
         for path, content in request["files"].items():

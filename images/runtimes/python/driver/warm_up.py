@@ -33,14 +33,18 @@ CONFIGURED = os.path.dirname(os.path.abspath(__file__)) + "/warm_up.json"
 # As dispatcher/surroundings gives them to every function: where the values lie is in the
 # base then, and those of a function take their places.
 SURROUNDINGS = {
-    "AWS_DEFAULT_REGION": "us-east-1", "AWS_EXECUTION_ENV": "AWS_Lambda_python%d.%d" % sys.version_info[:2], "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
-    "AWS_LAMBDA_FUNCTION_NAME": "seuss-warm-up", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-    "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start", "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/seuss-warm-up",
-    "AWS_REGION": "us-east-1", "LAMBDA_TASK_ROOT": "/var/task", "_HANDLER": "seuss_warm_up.handler",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128", "AWS_LAMBDA_FUNCTION_NAME": "seuss-warm-up", "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+    "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/seuss-warm-up", "_HANDLER": "seuss_warm_up.handler",
 }
 
 _context = b'{"aws_request_id":"0","function_version":"$LATEST","memory_limit_in_mb":"128","deadline_ms":0}'
 _head = bytes(p.SEED_BYTES) + struct.pack("<I", len(_context)) + _context
+
+
+def _load(driver, request):
+    kind, answer = driver.prepare(p.MSG_LOAD, json.dumps(request).encode())
+    if kind != p.MSG_DONE:
+        sys.exit(f"the warm-up of the image was not loaded: {answer.decode()}")
 
 
 def _invoke(driver, event):
@@ -50,7 +54,7 @@ def _invoke(driver, event):
 def built_in(driver):
     """Loads and invokes a function of the driver's own."""
     for _ in range(ROUNDS):
-        driver.load({"handler": MODULE + ".handler", "surroundings": SURROUNDINGS, "files": {MODULE + ".py": base64.b64encode(CODE).decode()}})
+        _load(driver, {"handler": MODULE + ".handler", "surroundings": SURROUNDINGS, "files": {MODULE + ".py": base64.b64encode(CODE).decode()}})
         for _ in range(4):
             _invoke(driver, b'{"text": "warm", "more": [1, 2]}')
         _invoke(driver, b'{"fail": "warm"}')
@@ -66,7 +70,7 @@ def configured(driver):
             request = json.load(f)
     except FileNotFoundError:
         return
-    driver.load(request)
+    _load(driver, request)
     for number, event in enumerate(request["warm_up"], 1):
         kind, answer = _invoke(driver, json.dumps(event).encode())
         if kind != p.MSG_RESULT:
