@@ -173,7 +173,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 		return &instances.Refusal{Err: err}
 	}
 	get := func(s *instance.Snapshot) (vm *instance.VM, err error) {
-		if vm, err = p.get(ctx, nil, s); err != nil {
+		if vm, err = p.take(ctx, nil, s); err != nil {
 			err = &instances.Refusal{Err: err}
 		}
 		return vm, err
