@@ -257,12 +257,12 @@ var (
 
 // Timings are the phases of one invocation. They do not overlap.
 type Timings struct {
-	Match  time.Duration `json:"match_ns"`  // choosing the node
-	Shell  time.Duration `json:"shell_ns"`  // getting a machine, creating one if none was free
-	Deploy time.Duration `json:"deploy_ns"` // bringing its memory and registers to the node
-	Load   time.Duration `json:"load_ns"`   // base path: importing the code
-	Run    time.Duration `json:"run_ns"`    // the handler, from event in to result out
-	Total  time.Duration `json:"total_ns"`  // without what Request.Memory costs
+	Match   time.Duration `json:"match_ns"`  // choosing the node
+	Machine time.Duration `json:"shell_ns"`  // getting a machine, creating one if none was free
+	Deploy  time.Duration `json:"deploy_ns"` // bringing its memory and registers to the node
+	Load    time.Duration `json:"load_ns"`   // base path: importing the code
+	Run     time.Duration `json:"run_ns"`    // the handler, from event in to result out
+	Total   time.Duration `json:"total_ns"`  // without what Request.Memory costs
 }
 
 // Result is what an invocation gave.

@@ -7,6 +7,7 @@ const (
 	MaxNodes       = 2048     // of a plan; the study's throughput no longer rose at 160
 	MaxOwnersNodes = 256      // of an owner's own
 	MaxPlans       = 256      // that are applied at a time
+	MaxOwnersPlans = 32       // of them one owner's
 	maxPathModules = 1024     // of all nodes above one another
 	maxInstalled   = 1 << 14  // packages of an image
 	maxModules     = 256      // of one package

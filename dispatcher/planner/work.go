@@ -213,7 +213,7 @@ func (p *Planner) do(ctx context.Context, w piece) {
 func (p *Planner) make(ctx context.Context, of *live, l *laid, i int) error {
 	within, cancel := context.WithTimeout(ctx, 2*ProbeTimeout*time.Duration(len(l.steps[i])))
 	defer cancel()
-	made, err := p.host.Make(within, l.Place, l.steps[i])
+	made, err := p.host.Make(within, l.Place, l.Owner, l.steps[i])
 	switch {
 	case ctx.Err() != nil || errors.Is(err, ErrNoRoom) || errors.Is(err, lineage.ErrNotFound) || isFull(err):
 		return err
