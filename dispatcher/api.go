@@ -276,6 +276,7 @@ type Result struct {
 	Crash     string          `json:"crash,omitempty"`    // the crash report, if the guest died
 
 	Platform string    `json:"platform"` // that ran it
+	Contract string    `json:"contract"` // over which it was asked: see package contracts
 	Path     StartPath `json:"path"`
 	Pooled   bool      `json:"pooled"` // the machine stood ready on the node
 	NodeID   string    `json:"node"`

@@ -125,7 +125,10 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	}
 	i.deadline = start.Add(f.bounds.Time(req.Timeout))
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i.result = &Result{RequestID: req.RequestID, Version: version}
+	i.result = &Result{RequestID: req.RequestID, Version: version, Contract: contracts.Driver}
+	if f.contract != nil {
+		i.result.Contract = f.contract.Name
+	}
 	if i.result.RequestID == "" {
 		i.result.RequestID = NewRequestID()
 	}

@@ -12,7 +12,7 @@ import (
 var bootstrap []byte
 
 // TestContractsAnswer: over each contract a program is captured and answers twice, as if it
-// had just started. It is small: a machine that is emulated runs it, too.
+// had just started.
 func TestContractsAnswer(t *testing.T) {
 	b := newContractBench(t)
 	for _, c := range []struct {
