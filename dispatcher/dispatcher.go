@@ -14,9 +14,11 @@ import (
 	_ "seuss/dispatcher/contracts/all"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/quota"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -60,7 +62,9 @@ var (
 type Dispatcher struct {
 	*Deployments
 	// Planner lives with plans; nil where nothing can be stored, or Options.Plans is planner.Off.
-	Planner   *planner.Planner
+	Planner *planner.Planner
+	// Keeper keeps instances that live on.
+	Keeper    *instances.Keeper
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -77,7 +81,8 @@ type Dispatcher struct {
 	costs     costs
 	prefixes  prefixes
 	events    counters
-	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
+	ledger    *quota.Ledger // nil without Options.Quota
+	sweeping  sync.Mutex    // one removal, collection or reception of nodes at a time
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
 }
@@ -152,10 +157,16 @@ func Open(o Options) (*Dispatcher, error) {
 	d.lot = park.New(park.Options{Host: functions.DefaultOwner, Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
 		d.log.Warn("a parked instance stays as large as it is", "error", err)
 	}})
+	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
+	if o.Quota != nil {
+		if d.ledger, err = quota.OpenLedger(store); err != nil {
+			d.log.Warn("snapshots of imports that were made before are charged to nobody", "error", err)
+		}
+	}
 	if !o.ReadOnly && o.Plans != planner.Off {
 		livePlans(d, o.Plans)
 	}
@@ -188,6 +199,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.Keeper.Close()
 	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()

@@ -117,7 +117,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		f.changed = nodes.Watch() // its image may go, of which no node of the function would tell
 		return f, nil
 	}
-	if len(spec.Imports) == 0 && spec.Settings.Program == nil {
+	if startsByPlans(&spec.Function) {
 		c.planner.Touched(spec.Name, functions.OwnerOf(name), f.image.Digest, f.image.runtimeKey(f.runtime))
 	}
 	chain, err := nodes.Lineage(f.node.Node)

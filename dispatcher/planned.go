@@ -28,6 +28,7 @@ func livePlans(d *Dispatcher, pace planner.Pace) {
 		ctx, cancel := context.WithCancel(context.Background())
 		d.tasks.background(func() { <-d.tasks.ends; cancel() })
 		d.tasks.background(func() { p.Run(ctx, pace) })
+		d.tasks.background(func() { p.Refits(ctx, pace) })
 	}
 }
 
@@ -44,15 +45,15 @@ func place(img *image, runtime int) planner.Place {
 // and makes what is missing of the way. A node that cannot be made is passed over: a plan
 // fails no deployment.
 func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functions.Function, code []byte, base *instance.Snapshot) (*instance.Snapshot, error) {
-	if !m.planner.Active() || len(f.Imports) > 0 || f.Settings.Program != nil {
+	if !m.planner.Active() || !startsByPlans(f) {
 		return base, nil
 	}
 	at := place(img, runtime)
-	steps, err := m.steps(at, f.Name, code)
+	steps, of, err := m.steps(at, f.Name, code)
 	if err != nil || len(steps) == 0 {
 		return base, err
 	}
-	s, failed, err := m.walk(ctx, img, base, steps)
+	s, failed, err := m.walk(ctx, img, base, of, steps)
 	switch {
 	case err == nil:
 		return s, nil
@@ -63,21 +64,23 @@ func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functio
 	return s, nil
 }
 
-// steps asks the plans where a function's code starts.
-func (m *maker) steps(at planner.Place, name string, code []byte) ([]planner.Step, error) {
+// steps asks the plans where a function's code starts, and whose plan that is.
+func (m *maker) steps(at planner.Place, name string, code []byte) (steps []planner.Step, of string, err error) {
 	var request contracts.Load
 	if err := json.Unmarshal(code, &request); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return m.planner.Steps(at, &planner.Function{Name: name, Owner: functions.OwnerOf(name), Files: request.Files, Environment: request.Environment}), nil
+	steps, of = m.planner.Steps(at, &planner.Function{Name: name, Owner: functions.OwnerOf(name), Files: request.Files, Environment: request.Environment})
+	return steps, of, nil
 }
 
 // walk returns the snapshot at the end of steps, or how far it came and which step failed.
-func (m *maker) walk(ctx context.Context, img *image, s *instance.Snapshot, steps []planner.Step) (_ *instance.Snapshot, failed int, err error) {
+// What it makes is charged to owner.
+func (m *maker) walk(ctx context.Context, img *image, s *instance.Snapshot, owner string, steps []planner.Step) (_ *instance.Snapshot, failed int, err error) {
 	var modules []string
 	for n, step := range steps {
 		modules = append(modules, step.Modules...)
-		next, err := m.imports(ctx, img, s, slices.Clone(modules), len(step.Modules))
+		next, err := m.imports(ctx, img, s, owner, slices.Clone(modules), len(step.Modules))
 		if err != nil {
 			return s, n, err
 		}
@@ -126,6 +129,51 @@ func (h planHost) Current(p planner.Place) bool {
 // next asked for.
 func (h planHost) Settled() { h.d.images.generation.Add(1) }
 
+// Busy implements planner.Host.
+func (h planHost) Busy() bool { return h.d.pools.busy(time.Now()) }
+
+// Deployed implements planner.Host.
+func (h planHost) Deployed() (list []planner.Deployed, err error) {
+	records, err := h.d.Deployments.store.List()
+	calls := map[string]uint64{} // by function and code
+	for _, n := range h.d.store.List() {
+		if n.Kind == lineage.KindFunction || n.Kind == lineage.KindArgument {
+			calls[n.Key.Function+" "+n.Key.CodeDigest] += n.Hits()
+		}
+	}
+	seen := map[string]bool{}
+	for _, f := range records {
+		code := functions.BaseName(f.Name) + " " + f.CodeDigest
+		if seen[code] || !startsByPlans(&f) {
+			continue
+		}
+		seen[code] = true
+		img, runtime, failed := h.d.images.serving(f.Image, contracts.Runtime(&f.Settings))
+		if failed != nil {
+			continue // who invokes it is told
+		}
+		if at := place(img, runtime); at.Runtime != nil && at.Runtime.Packages != nil {
+			list = append(list, planner.Deployed{Place: at, Name: f.Name, Code: f.CodeDigest, Calls: calls[code]})
+		}
+	}
+	return list, err
+}
+
+// startsByPlans reports whether a function does not say itself where it starts, and has no
+// variables that packages may look at.
+func startsByPlans(f *functions.Function) bool {
+	return len(f.Imports) == 0 && f.Settings.Program == nil && len(f.Settings.Environment) == 0
+}
+
+// Imported implements planner.Host.
+func (h planHost) Imported(name string) (*imports.Summary, error) {
+	f, err := h.d.Deployments.store.Get(name)
+	if err != nil {
+		return nil, err
+	}
+	return h.d.Deployments.store.Imported(&f)
+}
+
 // Probe implements planner.Host.
 func (h planHost) Probe(ctx context.Context, p planner.Place, probe planner.Probe) (*imports.Record, json.RawMessage, error) {
 	img, runtime, err := h.find(p.Digest, p.Key)
@@ -166,7 +214,7 @@ func (h planHost) Probe(ctx context.Context, p planner.Place, probe planner.Prob
 }
 
 // Make implements planner.Host.
-func (h planHost) Make(ctx context.Context, p planner.Place, steps []planner.Step) (made bool, err error) {
+func (h planHost) Make(ctx context.Context, p planner.Place, owner string, steps []planner.Step) (made bool, err error) {
 	img, runtime, err := h.find(p.Digest, p.Key)
 	if err != nil {
 		return false, err
@@ -176,7 +224,7 @@ func (h planHost) Make(ctx context.Context, p planner.Place, steps []planner.Ste
 		return false, err
 	}
 	before := planner.Find(h.d.store.Catalogue(), &p, steps)
-	_, _, err = h.beside.walk(ctx, img, base, steps)
+	_, _, err = h.beside.walk(ctx, img, base, owner, steps)
 	return err == nil && before == nil, err
 }
 
@@ -189,7 +237,7 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	}
 	defer free()
 	spec, err := d.Lookup(name)
-	if err != nil || len(spec.Imports) > 0 || spec.Settings.Program != nil {
+	if err != nil || !startsByPlans(&spec.Function) {
 		return false, nil // it has gone, or says itself where it starts
 	}
 	img, runtime, err := d.images.serving(spec.Image, contracts.Runtime(&spec.Settings))
@@ -200,7 +248,7 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	if err != nil {
 		return false, err
 	}
-	steps, err := h.beside.steps(place(img, runtime), name, code)
+	steps, of, err := h.beside.steps(place(img, runtime), name, code)
 	if err != nil || len(steps) == 0 {
 		return false, err
 	}
@@ -208,7 +256,7 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	if err != nil {
 		return false, err
 	}
-	parent, _, err := h.beside.walk(ctx, img, base, steps)
+	parent, _, err := h.beside.walk(ctx, img, base, of, steps)
 	if err != nil {
 		return false, err
 	}

@@ -86,7 +86,7 @@ func (ps *pools) lend(ctx context.Context, progress *inflight.Progress, img *ima
 		vm, err = ps.make(img, s)
 	} else {
 		l.pool = p
-		vm, err = p.get(ctx, progress, s)
+		vm, err = p.take(ctx, progress, s)
 	}
 	if err != nil {
 		s.Release()
@@ -154,6 +154,17 @@ func (ps *pools) resize(now time.Time) {
 	for _, p := range ps.all() {
 		p.resize(now)
 	}
+}
+
+// busy reports whether somebody waits for a machine, or more than half of those that a pool
+// may have were used at a time within its window.
+func (ps *pools) busy(now time.Time) bool {
+	return slices.ContainsFunc(ps.all(), func(p *pool) bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.demand.turn(now)
+		return len(p.waiters) > 0 || 2*max(p.demand.peak(), p.total-p.free.Len()) > ps.sizes.most
+	})
 }
 
 // stats returns what the pools hold, by image.

@@ -204,12 +204,49 @@ func TestLivingWithAPlan(t *testing.T) {
 	}
 	invoke(t, l.Dispatcher, "old", "{}")
 	invoke(t, l.Dispatcher, "kept", "{}")
+	noticed := l.while("old")
 	if s := l.settle(""); s.Moved != 1 || l.above("old") != "beta alpha" || l.above("kept") != "beta" {
 		t.Errorf("%d functions were moved: old below %q, kept below %q", s.Moved, l.above("old"), l.above("kept"))
+	}
+	for _, what := range noticed() {
+		t.Errorf("while it is moved: %s", what)
 	}
 	if got := output[string](t, invoke(t, l.Dispatcher, "old", "{}")); got != `["alpha", "beta"]` {
 		t.Errorf("old: %s", got)
 	}
+	// Of itself the daemon would plan for what is called.
+	if err := l.Planner.Drop(planner.Which{Image: "packages", Shared: true}); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		invoke(t, l.Dispatcher, "old", "{}")
+	}
+	l.Planner.Refit(t.Context())
+	if s := l.settle(""); !s.Fitted || len(s.Skipped) > 0 || !slices.ContainsFunc(s.Nodes, func(n planner.NodeStatus) bool {
+		return slices.Contains(n.Packages, "alpha==1.0") && n.State == planner.Made
+	}) {
+		t.Errorf("%+v", s)
+	}
+}
+
+// while invokes a function over and over until what is returned is called, which says what
+// was wrong with that: each invocation starts from the function's node.
+func (l living) while(name string) (noticed func() []string) {
+	ctx, cancel := context.WithCancel(l.Context())
+	done := make(chan []string, 1)
+	go func() {
+		var wrong []string
+		for ctx.Err() == nil && len(wrong) < 9 {
+			switch r, err := l.Invoke(l.Context(), dispatcher.Request{Function: name, Event: []byte("{}"), Timeout: patience(20 * time.Second)}); {
+			case err != nil:
+				wrong = append(wrong, err.Error())
+			case r.Error != nil || r.Path != dispatcher.PathFunction:
+				wrong = append(wrong, fmt.Sprintf("%v from %s", r.Error, r.Path))
+			}
+		}
+		done <- wrong
+	}()
+	return func() []string { cancel(); return <-done }
 }
 
 // TestPlannedBackdoor: what a package plants at its import is met by those that asked for

@@ -21,7 +21,7 @@ type delta struct {
 	view  *lineage.View
 	zeros []uint32 // pages that are zeros now
 	pages []uint32 // the others, ascending
-	parts []part   // of pages, in order
+	parts []part   // of pages, in order; copies share them, and what they have
 }
 
 // part is so many of a delta's pages as differences.
@@ -114,14 +114,16 @@ func (d *delta) bytes() uint64 {
 func (d *delta) squeeze() {
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
-	for i := range d.parts {
-		if p := &d.parts[i]; !p.packed {
+	parts := slices.Clone(d.parts)
+	for i := range parts {
+		if p := &parts[i]; !p.packed {
 			if n := s2.MaxEncodedLen(len(p.data)); cap(s.packed) < n {
 				s.packed = make([]byte, n)
 			}
 			p.data, p.packed = bytes.Clone(s2.Encode(s.packed[:cap(s.packed)], p.data)), true
 		}
 	}
+	d.parts = parts
 }
 
 // put calls each with the content of each page, in order.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"slices"
 )
 
@@ -67,8 +66,8 @@ func (c *cover) commonSets(ctx context.Context, deps Dependencies) ([]*packageSe
 		}
 		n := 0
 		for _, s := range from {
-			if err := ctx.Err(); err != nil {
-				return nil, fmt.Errorf("fit a tree: %w", err)
+			if err := pause(ctx); err != nil {
+				return nil, err
 			}
 			for ; n < len(c.needs); n += stride {
 				if common := intersect(s.columns, c.needs[n]); len(common) > 0 && len(common) < len(s.columns) {

@@ -224,8 +224,8 @@ func (c *choice) greedy(ctx context.Context) error {
 	}
 	heap.Init(&q)
 	for len(q) > 0 && len(c.chosen)+1 < c.Nodes {
-		if err := ctx.Err(); err != nil {
-			return fmt.Errorf("fit a tree: %w", err)
+		if err := pause(ctx); err != nil {
+			return err
 		}
 		top := q[0]
 		now := c.value(top)

@@ -57,8 +57,8 @@ func Published(ctx context.Context, w *Workload, deps Dependencies, weights []fl
 	s.enqueue(root)
 	nodes := []*splitNode{root}
 	for len(nodes) < o.Nodes && len(s.queue) > 0 {
-		if err := ctx.Err(); err != nil {
-			return nil, fmt.Errorf("fit a tree: %w", err)
+		if err := pause(ctx); err != nil {
+			return nil, err
 		}
 		child := s.split(s.queue[0].node, len(nodes))
 		nodes = append(nodes, child)

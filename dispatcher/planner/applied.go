@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -15,8 +16,9 @@ type Applied struct {
 	// Owner is whose functions it is for; "" is everybody's.
 	Owner string `json:"owner,omitempty"`
 	Place
-	At    time.Time `json:"applied"`
-	Nodes []Node    `json:"nodes"` // parents before children
+	At     time.Time `json:"applied"`
+	Fitted bool      `json:"fitted,omitempty"` // by the daemon itself
+	Nodes  []Node    `json:"nodes"`            // parents before children
 }
 
 // Node is a node of an applied plan.
@@ -47,6 +49,8 @@ type Ask struct {
 	Which
 	Tree *plan.Node `json:"tree"`
 	Now  bool       `json:"now,omitempty"` // what it lacks is made without rests
+
+	fitted bool // by Refits
 }
 
 const appliedFormat = 1
@@ -99,6 +103,7 @@ type laid struct {
 	needs [][]string // keys of all packages that it holds, sorted
 	ms    []float64  // that starting from it saves
 	owned []bool     // it has packages beyond its parent's, and can be made
+	order []int      // in which nodes are made: those that save most, as was predicted, first
 	known *knowledge // that it was laid out with
 }
 
@@ -142,7 +147,9 @@ func lay(a *Applied, k *knowledge) *laid {
 				l.ms[i] += p.MS
 			}
 		}
+		l.order = append(l.order, i)
 	}
+	slices.SortStableFunc(l.order, func(i, j int) int { return cmp.Compare(a.Nodes[j].SavedMS, a.Nodes[i].SavedMS) })
 	return l
 }
 

@@ -17,6 +17,6 @@
 // lineage/sealed: a plan is there whole or not at all, and which of its nodes are made is
 // asked of the lineage, so work that is killed goes on where it was.
 //
-// Ownership: a Planner has one goroutine, Run, which its owner starts and ends; the others
+// Ownership: a Planner's owner starts and ends its goroutines, Run and Refits; the others
 // are those of callers. Locks: Planner.mu, a leaf that is not held while the Host works.
 package planner

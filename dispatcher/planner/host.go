@@ -36,13 +36,28 @@ type Host interface {
 	// machine beside those that serve.
 	Probe(context.Context, Place, Probe) (*imports.Record, json.RawMessage, error)
 	// Make makes the node at the end of steps, as far as it is not there, on machines
-	// beside those that serve.
-	Make(ctx context.Context, p Place, steps []Step) (made bool, err error)
+	// beside those that serve. What it makes is charged to owner; "": nobody.
+	Make(ctx context.Context, p Place, owner string, steps []Step) (made bool, err error)
+	// Busy reports whether who serves has no machines to spare, or lately had none.
+	Busy() bool
+	// Deployed lists the functions of all owners that may start by a plan, with their
+	// places. What cannot be read of them is left out, and described by the error.
+	Deployed() ([]Deployed, error)
+	// Imported returns what loading a function's code has imported, nil if that is not known.
+	Imported(function string) (*imports.Summary, error)
 	// Settled is told when all is made that can be: functions that are used from then on
 	// are to be told to Touched once more.
 	Settled()
 	// Move captures a function anew below its best node, if it stands elsewhere.
 	Move(ctx context.Context, function string) (moved bool, err error)
+}
+
+// Deployed is a function that may start by a plan.
+type Deployed struct {
+	Place
+	Name  string
+	Code  string // its digest
+	Calls uint64 // since its snapshots were made
 }
 
 // Step is a node on the way to another one: the modules that it imports beyond its parent,

@@ -7,6 +7,7 @@ const (
 	MaxNodes       = 2048     // of a plan; the study's throughput no longer rose at 160
 	MaxOwnersNodes = 256      // of an owner's own
 	MaxPlans       = 256      // that are applied at a time
+	MaxOwnersPlans = 32       // of them one owner's
 	maxPathModules = 1024     // of all nodes above one another
 	maxInstalled   = 1 << 14  // packages of an image
 	maxModules     = 256      // of one package
@@ -21,8 +22,12 @@ const (
 	// share is the part of one processor that work beside the requests takes at most:
 	// after each piece the planner rests for the rest.
 	share = 5
-	// maxRest bounds a pause.
-	maxRest = time.Minute
+	// maxRest bounds a rest: what takes longer than a quarter of it mostly waits.
+	maxRest = 15 * time.Second
+	// maxYield is how long a piece of work waits for who serves to be less busy.
+	maxYield = 10 * time.Second
+	// idleLook is how often that is looked at.
+	idleLook = 250 * time.Millisecond
 	// retryAfter is when what failed for want of room or machines is tried again.
 	retryAfter = 10 * time.Second
 )

@@ -31,6 +31,9 @@ type host struct {
 	made    []string
 	moved   []string
 	settled int
+	busy    bool
+	deploys []Deployed
+	imports map[string][]string     // by function
 	fail    func(what string) error // nil: nothing fails
 }
 
@@ -49,6 +52,34 @@ func (h *host) Place(image, key string) (Place, error) {
 }
 
 func (h *host) Current(Place) bool { return true }
+
+func (h *host) Busy() bool {
+	h.Lock()
+	defer h.Unlock()
+	return h.busy
+}
+
+func (h *host) Deployed() ([]Deployed, error) {
+	h.Lock()
+	defer h.Unlock()
+	return slices.Clone(h.deploys), nil
+}
+
+func (h *host) Imported(name string) (*imports.Summary, error) {
+	h.Lock()
+	defer h.Unlock()
+	s := &imports.Summary{}
+	for _, n := range h.imports[name] {
+		d := imports.Distribution{Name: n, Version: "1", MS: 100}
+		for _, other := range h.needs[n] {
+			if other != n {
+				d.Needs = append(d.Needs, other+"==1")
+			}
+		}
+		s.Distributions = append(s.Distributions, d)
+	}
+	return s, nil
+}
 
 func (h *host) failure(what string) error {
 	if h.fail == nil {
@@ -83,7 +114,7 @@ func (h *host) Probe(ctx context.Context, p Place, of Probe) (*imports.Record, j
 	return nil, nil, errors.New("no files")
 }
 
-func (h *host) Make(_ context.Context, _ Place, steps []Step) (bool, error) {
+func (h *host) Make(_ context.Context, _ Place, owner string, steps []Step) (bool, error) {
 	h.Lock()
 	defer h.Unlock()
 	var text []string
@@ -93,6 +124,12 @@ func (h *host) Make(_ context.Context, _ Place, steps []Step) (bool, error) {
 	what := strings.Join(text, " / ")
 	if err := h.failure("make " + what); err != nil {
 		return false, err
+	}
+	if owner != "" {
+		what = owner + ": " + what
+	}
+	if slices.Contains(h.made, what) {
+		return false, nil
 	}
 	h.made = append(h.made, what)
 	return true, nil
@@ -167,7 +204,8 @@ func (l living) start(owner, asks, own string) string {
 	l.Helper()
 	at, _ := l.h.Place("i", "")
 	var text []string
-	for _, s := range l.Steps(at, &Function{Owner: owner, Files: map[string][]byte{"asks": []byte(asks), "own": []byte(own)}}) {
+	steps, _ := l.Steps(at, &Function{Owner: owner, Files: map[string][]byte{"asks": []byte(asks), "own": []byte(own)}})
+	for _, s := range steps {
 		text = append(text, strings.Join(s.Modules, " "))
 	}
 	return strings.Join(text, " / ")
@@ -199,7 +237,7 @@ func TestStarts(t *testing.T) {
 		t.Errorf("x starts from %q", got)
 	}
 	at, _ := l.h.Place("i", "")
-	if steps := l.Steps(at, &Function{Files: map[string][]byte{"asks": []byte("b")}, Environment: map[string]string{"A": "b"}}); steps != nil {
+	if steps, _ := l.Steps(at, &Function{Files: map[string][]byte{"asks": []byte("b")}, Environment: map[string]string{"A": "b"}}); steps != nil {
 		t.Errorf("with an environment: %v", steps)
 	}
 	if l.h.settled == 0 || len(l.h.made) != 5 {
@@ -221,7 +259,7 @@ func TestResumes(t *testing.T) {
 	if got := again.start("ann", "a", ""); got != "a" {
 		t.Errorf("after a restart ann starts from %q", got)
 	}
-	if err := again.run(); err != nil || len(again.h.probes) != 0 || !slices.Equal(again.h.made, []string{"a"}) {
+	if err := again.run(); err != nil || len(again.h.probes) != 0 || !slices.Equal(again.h.made, []string{"ann: a"}) {
 		t.Errorf("%v: looked at %v, made %v", err, again.h.probes, again.h.made)
 	}
 	if err := again.Drop(Which{Image: "i", Owner: "ann"}); err != nil {
@@ -232,6 +270,27 @@ func TestResumes(t *testing.T) {
 	}
 	if again.Active() || again.start("ann", "a", "") != "" {
 		t.Error("it is lived with")
+	}
+}
+
+// TestOwnersPlansAreBounded: nobody takes all the plans that there may be; the same one again
+// is none more, and everybody's are not counted with anybody's.
+func TestOwnersPlansAreBounded(t *testing.T) {
+	l := newLiving(t, t.TempDir(), someNeeds)
+	apply := func(owner, runtime string) error {
+		_, err := l.Apply(Ask{Which: Which{Image: "i", Runtime: runtime, Owner: owner, Shared: owner == ""}, Tree: tree("a")})
+		return err
+	}
+	for n := range MaxOwnersPlans {
+		if err := apply("ann", fmt.Sprint("r", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := apply("ann", "more"); !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "drop one first") {
+		t.Errorf("one more: %v", err)
+	}
+	if err := errors.Join(apply("ann", "r0"), apply("bob", "more"), apply("", "more")); err != nil {
+		t.Error(err)
 	}
 }
 

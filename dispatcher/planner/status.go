@@ -18,6 +18,7 @@ type Status struct {
 	// does not concern.
 	Outdated bool         `json:"outdated,omitempty"`
 	At       time.Time    `json:"applied"`
+	Fitted   bool         `json:"fitted,omitempty"` // by the daemon itself
 	Nodes    []NodeStatus `json:"nodes"`
 	Skipped  []Skipped    `json:"skipped,omitempty"`
 	Left     int          `json:"left"`    // nodes and packages that are still to be looked at or made
@@ -76,7 +77,7 @@ func (p *Planner) Status(owner string, all bool) []*Status {
 
 // describe says how far a plan is.
 func (l *live) describe(h Host, nodes lineage.Catalogue) *Status {
-	s := &Status{Owner: l.Owner, Place: l.Place, At: l.At, Nodes: []NodeStatus{}, Trouble: l.trouble, Outdated: !h.Current(l.Place)}
+	s := &Status{Owner: l.Owner, Place: l.Place, At: l.At, Fitted: l.Fitted, Nodes: []NodeStatus{}, Trouble: l.trouble, Outdated: !h.Current(l.Place)}
 	named := map[string]bool{}
 	for i, n := range l.Nodes {
 		ns := NodeStatus{Node: n, State: Left}
@@ -130,9 +131,17 @@ func (l *live) tell(s *Status, pin string, named map[string]bool) (unknown bool)
 
 // Tree is the plan as package plan has it.
 func (s *Status) Tree() *plan.Tree {
-	nodes := make([]*plan.Node, len(s.Nodes))
-	root := &plan.Node{Packages: []string{}, Direct: []string{}, Children: []*plan.Node{}}
+	a := Applied{Nodes: make([]Node, len(s.Nodes))}
 	for i, n := range s.Nodes {
+		a.Nodes[i] = n.Node
+	}
+	return a.tree()
+}
+
+func (a *Applied) tree() *plan.Tree {
+	nodes := make([]*plan.Node, len(a.Nodes))
+	root := &plan.Node{Packages: []string{}, Direct: []string{}, Children: []*plan.Node{}}
+	for i, n := range a.Nodes {
 		nodes[i] = &plan.Node{Packages: slices.Clone(n.Packages), Direct: slices.Clone(n.Packages), Generation: i + 1, Count: n.Calls, SavedMS: n.SavedMS, Children: []*plan.Node{}}
 		parent := root
 		if n.Parent >= 0 {

@@ -23,28 +23,29 @@ type Pace int
 
 // The paces.
 const (
-	OnDemand Pace = iota // functions start by plans, and what they need of these is made
-	Beside               // and beside the requests is made what is missing, in a fifth of a processor's time
-	Hurried              // and without rests
-	Off                  // plans are left alone
+	OnDemand   Pace = iota // functions start by plans, and what they need of these is made
+	Beside                 // and beside the requests is made what is missing, in a fifth of a processor's time
+	Nightly                // and plans for everybody are fitted anew at night
+	Continuous             // and plans for everybody are fitted anew when the functions that are called are others
+	Hurried                // as Beside, without rests
+	Off                    // plans are left alone
 )
 
 // Set reads what serve --plan says.
 func (p *Pace) Set(text string) error {
-	switch text {
-	case "off":
-		*p = Off
-	case "manual":
-		*p = Beside
-	default:
-		return errors.New("must be off or manual")
+	paces := map[string]Pace{"off": Off, "manual": Beside, "nightly": Nightly, "continuous": Continuous}
+	pace, ok := paces[text]
+	if !ok {
+		return errors.New("must be off, manual, nightly or continuous")
 	}
+	*p = pace
 	return nil
 }
 
 // Run does what is to be done beside the requests, until ctx ends: it looks at packages,
 // makes nodes, those that save most first, and moves functions. One thing at a time, and
-// after each it rests, as pace says.
+// after each it rests, as pace says, and waits a while if who serves is busy: so it makes
+// progress beside a daemon that always is.
 func (p *Planner) Run(ctx context.Context, pace Pace) {
 	for ctx.Err() == nil {
 		w, ok, next := p.next(time.Now())
@@ -69,10 +70,8 @@ func (p *Planner) Run(ctx context.Context, pace Pace) {
 		p.busy = false
 		p.mu.Unlock()
 		if pace != Hurried && (w.l == nil || !w.l.now) {
-			select {
-			case <-ctx.Done():
-			case <-time.After(min((share-1)*time.Since(began), maxRest)):
-			}
+			sleep(ctx, min((share-1)*time.Since(began), maxRest))
+			p.idle(ctx, maxYield)
 		}
 	}
 }
@@ -141,26 +140,26 @@ func (p *Planner) pieceOf(l *live) (piece, bool) {
 		known := k.Packages[id]
 		return piece{l: l, laid: l.laid, id: id, node: -1}, known != nil && !known.Probed
 	}
-	for i := range l.Nodes {
-		for _, pin := range l.Nodes[i].Packages {
-			if w, ok := ask(key(pin)); ok {
-				return w, true
-			}
-		}
-	}
-	for id := range l.asked {
+	for id := range l.asked { // a function waits to know where it starts
 		if w, ok := ask(id); ok {
 			return w, true
 		}
 		delete(l.asked, id)
 	}
-	most := -1
-	for i := range l.Nodes {
-		if l.owned[i] && !l.tried[i] && (most < 0 || l.ms[i]*float64(l.Nodes[i].Calls) > l.ms[most]*float64(l.Nodes[most].Calls)) {
-			most = i
+	// A node needs the packages of its way alone: none waits for those of others.
+	for _, i := range l.order {
+		for at := i; at >= 0; at = l.Nodes[at].Parent {
+			for _, pin := range l.Nodes[at].Packages {
+				if w, ok := ask(key(pin)); ok {
+					return w, true
+				}
+			}
+		}
+		if l.owned[i] && !l.tried[i] {
+			return piece{l: l, laid: l.laid, node: i}, true
 		}
 	}
-	return piece{l: l, laid: l.laid, node: most}, most >= 0
+	return piece{}, false
 }
 
 // do does one thing. What fails for want of room is tried again.
@@ -184,7 +183,7 @@ func (p *Planner) do(ctx context.Context, w piece) {
 			if len(k.Packages) == 0 {
 				err = errors.New("the image has no packages that could be planned for")
 			} else {
-				err = p.learn(w.laid, k)
+				err = p.learn(&w.laid.Place, k)
 			}
 		}
 	case w.id != "":
@@ -196,7 +195,7 @@ func (p *Planner) do(ctx context.Context, w piece) {
 			if found.Why != "" {
 				p.log.Warn("a package is left out of plans", "image", w.laid.Image, "package", found.Pin, "reason", found.Why)
 			}
-			err = p.learn(w.laid, k.with(w.id, found))
+			err = p.learn(&w.laid.Place, k.with(w.id, found))
 		}
 	default:
 		err = p.make(ctx, w.l, w.laid, w.node)
@@ -214,7 +213,7 @@ func (p *Planner) do(ctx context.Context, w piece) {
 func (p *Planner) make(ctx context.Context, of *live, l *laid, i int) error {
 	within, cancel := context.WithTimeout(ctx, 2*ProbeTimeout*time.Duration(len(l.steps[i])))
 	defer cancel()
-	made, err := p.host.Make(within, l.Place, l.steps[i])
+	made, err := p.host.Make(within, l.Place, l.Owner, l.steps[i])
 	switch {
 	case ctx.Err() != nil || errors.Is(err, ErrNoRoom) || errors.Is(err, lineage.ErrNotFound) || isFull(err):
 		return err
@@ -230,12 +229,12 @@ func (p *Planner) make(ctx context.Context, of *live, l *laid, i int) error {
 }
 
 // learn keeps what was found of a place's packages.
-func (p *Planner) learn(l *laid, k *knowledge) error {
-	if err := p.saveKnowledge(&l.Place, k); err != nil {
+func (p *Planner) learn(at *Place, k *knowledge) error {
+	if err := p.saveKnowledge(at, k); err != nil {
 		return err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.known[l.id()] = k
+	p.known[at.id()] = k
 	return nil
 }

@@ -103,7 +103,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "logs-size", Value: "8MiB", Usage: "keep at most `SIZE` of what one function prints"},
 		&cli.StringFlag{Name: "logs-total", Value: "1GiB", Usage: "keep at most `SIZE` of what all functions print"},
 		&cli.DurationFlag{Name: "logs-age", Value: logs.DefaultAge, Usage: "keep what functions print for `TIME`"},
-		&cli.StringFlag{Name: "plan", Value: "manual", Usage: "`HOW` plans are lived with: off (not at all) or manual (those of plan apply)"},
+		&cli.StringFlag{Name: "plan", Value: "manual", Usage: "`HOW` plans are lived with: off (not at all), manual (those of plan apply), nightly or continuous (and fitted anew, at 3 o'clock or when other functions are called)"},
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
 		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL (without the flag: as the variables OTEL_* say)"},
@@ -171,6 +171,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	scheduler := sched.New(cfg.queue)
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs, Crowded: service.Lot().Full})
+	service.Live().Admit(control.Admit)
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, journal.Close())
 	}

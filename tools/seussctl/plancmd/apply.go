@@ -172,7 +172,11 @@ func printStatus(e *cmdline.Env, list []*planner.Status) error {
 		if st.Owner != "" {
 			whose = "functions of " + cmdline.Printable(st.Owner)
 		}
-		if _, err := fmt.Fprintf(e.Stdout, "image %s, for %s, applied %s\n", cmdline.Printable(st.Image), whose, humanize.Time(st.At)); err != nil {
+		how := "applied"
+		if st.Fitted {
+			how = "fitted and applied by the daemon"
+		}
+		if _, err := fmt.Fprintf(e.Stdout, "image %s, for %s, %s %s\n", cmdline.Printable(st.Image), whose, how, humanize.Time(st.At)); err != nil {
 			return err
 		}
 		if err := printNodes(e.Stdout, st); err != nil {

@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/plan"
+	"seuss/dispatcher/planner"
 	"seuss/lineage"
 	"seuss/tools/seussctl/cmdline"
 )
@@ -83,12 +84,7 @@ func loadedOf(deployed []api.Function) (list []plan.Loaded, unknown int) {
 			unknown++
 			continue
 		}
-		loaded := plan.Loaded{Name: f.Name, Calls: f.Hits}
-		for _, d := range f.Loaded.Distributions {
-			cost := plan.Cost{MS: d.MS, MiB: float64(d.Pages) * lineage.PageSize / (1 << 20)}
-			loaded.Packages = append(loaded.Packages, plan.LoadedPackage{Pin: d.Pin(), Cost: cost, Needs: d.Needs})
-		}
-		list = append(list, loaded)
+		list = append(list, planner.LoadedOf(f.Name, f.Hits, f.Loaded))
 	}
 	return list, unknown
 }
