@@ -175,15 +175,20 @@ func (d *Dispatcher) checkQuota(name string, code []byte) error {
 		}
 	}
 	if q.NodeBytes > 0 {
-		use.NodeBytes = 1 // what is to come is not known: who has used up his quota gets no more
-		// Of another owner than the default one only his are looked at: invocations ask.
-		for _, n := range d.store.FunctionPrefix(functions.Key(owner, "")) {
-			if n.Private() && functions.OwnerOf(n.Key.Function) == owner {
-				use.NodeBytes += n.StoredBytes()
-			}
-		}
+		use.NodeBytes = 1 + privateBytes(d.store, owner) // what is to come is not known: who has used up his quota gets no more
 	}
 	return use.Check(owner, q)
+}
+
+// privateBytes is what an owner's own nodes take. Of another owner than the default one only
+// his are looked at: invocations ask.
+func privateBytes(nodes *lineage.Store, owner string) (sum uint64) {
+	for _, n := range nodes.FunctionPrefix(functions.Key(owner, "")) {
+		if n.Private() && functions.OwnerOf(n.Key.Function) == owner {
+			sum += n.StoredBytes()
+		}
+	}
+	return sum
 }
 
 // dropOldNodes removes the nodes that no deployment of the function, of whatever

@@ -198,6 +198,7 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 		}
 		i.result.Bounds = &reach
 		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
+		explainStart(d.Planner, i.f.spec.Name, i.result.Candidates)
 	}
 	i.result.Timings.Match = time.Since(i.started)
 	return d.pools.lend(ctx, i.progress, i.f.image, t, req.Fresh)

@@ -217,6 +217,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		if err != nil {
 			return nil, err
 		}
+		parent.Node.Hit() // code has been loaded in it: what a collection should know
 		if contract != nil {
 			m.host.Log.Info("a program is ready and captured", "function", f.Name, "contract", contract.Name, "ready", contract.Ready, "node", s.Node.Info.ID, "after_ms", saved.Milliseconds())
 		} else if err := m.deployed.SaveImports(f, imported); err != nil { // a hint

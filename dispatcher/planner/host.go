@@ -35,6 +35,9 @@ type Host interface {
 	// Probe loads code in a fresh instance of the place's base and runs it once, on a
 	// machine beside those that serve.
 	Probe(context.Context, Place, Probe) (*imports.Record, json.RawMessage, error)
+	// Allow refuses an owner's plan one node more, where its nodes take so many bytes and his
+	// quota has no room for them beside what else he has.
+	Allow(owner string, bytes uint64) error
 	// Make makes the node at the end of steps, as far as it is not there, on machines
 	// beside those that serve.
 	Make(ctx context.Context, p Place, steps []Step) (made bool, err error)
@@ -45,6 +48,8 @@ type Host interface {
 	Deployed() ([]Deployed, error)
 	// Imported returns what loading a function's code has imported, nil if that is not known.
 	Imported(function string) (*imports.Summary, error)
+	// Function returns what a function's start depends on.
+	Function(name string) (Place, *Function, error)
 	// Settled is told when all is made that can be: functions that are used from then on
 	// are to be told to Touched once more.
 	Settled()

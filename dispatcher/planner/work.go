@@ -202,15 +202,23 @@ func (p *Planner) do(ctx context.Context, w piece) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before := w.l.trouble
 	w.l.trouble, p.fresh = "", true
 	if err != nil && ctx.Err() == nil {
 		w.l.trouble, w.l.after = cut(err.Error()), time.Now().Add(retryAfter)
-		p.log.Warn("a plan waits", "image", w.laid.Image, "owner", w.laid.Owner, "error", err)
+		if w.l.trouble != before { // else it has been said
+			p.log.Warn("a plan waits", "image", w.laid.Image, "owner", w.laid.Owner, "error", err)
+		}
 	}
 }
 
 // make makes a node. An error is of the host; what is wrong with the node is noted.
 func (p *Planner) make(ctx context.Context, of *live, l *laid, i int) error {
+	if l.Owner != "" {
+		if err := p.host.Allow(l.Owner, l.bytes(p.nodes.Catalogue())); err != nil {
+			return err
+		}
+	}
 	within, cancel := context.WithTimeout(ctx, 2*ProbeTimeout*time.Duration(len(l.steps[i])))
 	defer cancel()
 	made, err := p.host.Make(within, l.Place, l.steps[i])
