@@ -155,7 +155,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, counters: &d.events, progress: o.Progress, loaded: o.Loaded}
 	if !o.ReadOnly && o.Plans != planner.Off {
 		livePlans(d, o.Plans)
 	}

@@ -227,6 +227,9 @@ func (i *invocation) End(here bool) {
 	if i.err == nil && start.State != nil {
 		i.d.costs.learn(start, i.result)
 	}
+	if i.result.Path == PathFunction || i.result.Path == PathArgument {
+		i.d.events.started.Add(1)
+	}
 }
 
 // NewRequestID returns a random UUID (RFC 9562, version 4), as Lambda's request and

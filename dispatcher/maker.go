@@ -34,6 +34,7 @@ type maker struct {
 	pools     *pools
 	locks     *keyedLocks // by what is made
 	planner   *planner.Planner
+	counters  *counters
 	beside    bool // on machines of its own, which are made only where there is room for them
 	progress  func(step string, fraction float64)
 	loaded    func(Loaded) // nil: nobody wants to know
@@ -218,6 +219,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 			return nil, err
 		}
 		parent.Node.Hit() // code has been loaded in it: what a collection should know
+		m.counters.coded(parent.Node, imported)
 		if contract != nil {
 			m.host.Log.Info("a program is ready and captured", "function", f.Name, "contract", contract.Name, "ready", contract.Ready, "node", s.Node.Info.ID, "after_ms", saved.Milliseconds())
 		} else if err := m.deployed.SaveImports(f, imported); err != nil { // a hint

@@ -90,6 +90,9 @@ func (s remover) removeNodes(doomed []*Node) error {
 		// What is left of it after a failure is swept by the next Open.
 		_ = os.Remove(s.loadingPath(n.ID))
 		s.removed.Add(1)
+		if n.Kind == KindImport {
+			s.noImports.Add(1)
+		}
 	}
 	if err := s.fs.SyncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))
@@ -107,6 +110,9 @@ func (s remover) removeNodes(doomed []*Node) error {
 
 // Removed is how many nodes have been removed since Open, by whatever call.
 func (s *Store) Removed() uint64 { return s.removed.Load() }
+
+// RemovedImports is how many import nodes are among these.
+func (s *Store) RemovedImports() uint64 { return s.noImports.Load() }
 
 // putBack catalogues nodes whose files could not be deleted.
 func (s remover) putBack(nodes []*Node) error {

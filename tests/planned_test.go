@@ -190,6 +190,10 @@ func TestLivingWithAPlan(t *testing.T) {
 	if s := l.settle(""); s.Nodes[0].Hits != 2 || s.Nodes[1].Hits != 1 || s.Nodes[2].Hits+s.Nodes[6].Hits != 2 {
 		t.Errorf("starts from nodes: %+v", s.Nodes)
 	}
+	// old, kept and none load below the base or a node of their own choice.
+	if tiers := l.Stats().Tiers; tiers.Imports.Hits != 6 || tiers.Imports.Misses != 1 || tiers.Handler.Misses != 7 || tiers.Handler.Hits != 5 || tiers.Imports.Bytes == 0 {
+		t.Errorf("%+v", tiers)
+	}
 	list, err := l.Explain("both", []byte("{}"))
 	if err != nil || !slices.ContainsFunc(list, func(c dispatcher.Candidate) bool {
 		return c.Key == "beta,alpha" && strings.Contains(c.Reason, "; planned for everybody: beta==1.0 alpha==1.0, which saves")
