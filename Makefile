@@ -3,6 +3,12 @@
 
 GO ?= go
 BIN := bin/seussctl
+# Nothing here is cgo's, and what is built without it runs in any root: one build of each
+# package for all suites. The race detector needs it.
+export CGO_ENABLED := 0
+RACE := CGO_ENABLED=1 $(GO) test -race
+# What check has vetted is not vetted again with each suite.
+TEST := $(GO) test -vet=off
 # The suites that a fresh machine needs packages for are named in setup.sh.
 SETUP := ./tools/setup.sh
 
@@ -44,7 +50,7 @@ clean: ## remove bin/
 # test-nested has one CPU, which it gets before the others, and fuzzing takes its time
 # however fast a machine is.
 .PHONY: test
-test: setup check generated unit e2e test-sdk test-debian-node process race ## everything
+test: setup check generated unit sdk e2e test-debian-node process race ## everything
 	$(MAKE) -j 3 --output-sync=target test-nested NICE='nice -n 10' fuzz test-container
 
 .PHONY: check
@@ -65,39 +71,45 @@ staticcheck: ## honnef.co/go/tools, as a module tool; staticcheck.conf
 # The kernel library under gcc's sanitizers is a minute of compiling: unit has it.
 .PHONY: unit-quick
 unit-quick: ## tests that run no guest
-	SEUSS_TEST_PLATFORM=none $(GO) test -short $(shell $(GO) list ./... | grep -v /guest/hosttest)
+	SEUSS_TEST_PLATFORM=none $(TEST) -short $(shell $(GO) list ./... | grep -v /guest/hosttest)
 
 .PHONY: unit
 unit: ## tests beside the code
-	$(GO) test $(shell $(GO) list ./... | grep -v /tests)
+	$(TEST) $(shell $(GO) list ./... | grep -v /tests)
 
 .PHONY: e2e
 e2e: build ## end-to-end tests; those that have a daemon of their own (t.Parallel) three at a time
-	$(GO) test -timeout 20m -parallel 3 ./tests/...
+	SEUSS_JS_SDK="$$(test -f $(SDK)/installed && echo $(SDK))" $(TEST) -timeout 20m -parallel 3 ./tests/...
 
 .PHONY: process
 process: build ## the process platform, where the other suites ran on KVM
 ifneq ($(HAVE_KVM),)
-	SEUSS_TEST_PLATFORM=process $(GO) test -count=1 -timeout 20m ./vmm ./dispatcher ./dispatcher/instance ./tests
+	SEUSS_TEST_PLATFORM=process $(TEST) -count=1 -timeout 20m ./vmm ./dispatcher ./dispatcher/instance ./tests
 else
 	@echo "no /dev/kvm: the suites above ran on the process platform"
 endif
 
 # Races need two at a time. Long loops of one goroutine are left out, or are shorter (-short):
 # unit has them whole, and race-all under the detector.
-LOCKS := ./lineage/... ./dirtytrack/... ./images/... ./dispatcher/... ./vmm/vsock
+# What starts no goroutine, in its tests neither, has none.
+LOCKS = $(shell grep -rlE '\bsync\.(Mutex|RWMutex|WaitGroup|Map|Pool|Cond)|sync/atomic|^\s*go [a-z]|httptest' --include='*.go' \
+	--exclude-dir=testdata lineage dirtytrack images dispatcher vmm/vsock | xargs -n 1 dirname | sort -u | sed 's,^,./,')
 .PHONY: race
 race: ## the race detector on what has locks
-	$(GO) test -race -short -timeout 20m -skip 'TestPowerCut|TestKilledWriter|TestWriterDiesAtEveryCall|TestFormsAreEqual|TestFlatten|TestSectionBitFlips|TestStats$$|TestCompareAndRebase' $(LOCKS)
+	$(RACE) -vet=off -short -timeout 20m -skip 'TestPowerCut|TestKilledWriter|TestWriterDiesAtEveryCall|TestFormsAreEqual|TestFlatten|TestSectionBitFlips|TestStats$$|TestCompareAndRebase' $(LOCKS)
 
 .PHONY: fuzz
 fuzz: ## a few seconds of each fuzz target; the named cases run with unit
 	$(NICE) $(GO) run ./tools/fuzzall -time 3s
 
+SDK := $(CURDIR)/.cache/sdk-js
+.PHONY: sdk
+sdk: ## AWS SDK for JavaScript, from npm; where it is, e2e tries it against the daemon, as it does the one for Go
+	tests/sdk/install.sh $(SDK)
+
 .PHONY: test-sdk
-test-sdk: setup build ## AWS SDK for JavaScript, from npm, against the daemon (the one for Go runs with e2e)
-	tests/sdk/install.sh .cache/sdk-js
-	SEUSS_JS_SDK=$(CURDIR)/.cache/sdk-js $(GO) test -count=1 -run TestJavaScriptSDK ./tests
+test-sdk: setup build sdk ## that SDK alone
+	SEUSS_JS_SDK=$(SDK) $(GO) test -count=1 -run TestJavaScriptSDK ./tests
 
 .PHONY: test-debian-node
 test-debian-node: setup ## Node.js functions with Debian's own nodejs
@@ -129,7 +141,7 @@ test-nested-all: ## all end-to-end tests on that machine: half an hour
 
 .PHONY: race-all
 race-all: ## the race detector on what has locks, with the long loops: half an hour
-	$(GO) test -race -timeout 90m $(LOCKS)
+	$(RACE) -timeout 90m $(LOCKS)
 
 .PHONY: test-hostile
 test-hostile: ## every attack of tests/attacks beside honest clients, who are measured; thirty kills; what a host may lack: minutes
@@ -157,6 +169,11 @@ test-blas: setup build ## the demo where BLAS is OpenBLAS, in an overlay of this
 test-images: ## functions in roots of Debian's releases and of npm's Node.js, against the same interpreters in a chroot: minutes, as root
 	tests/roots/setup.sh .cache/roots
 	SEUSS_ROOTS=$(CURDIR)/.cache/roots $(GO) test -count=1 -timeout 60m -v -run 'TestFunctionsInAnyImage' ./tests
+
+.PHONY: test-languages
+test-languages: setup ## programs and servers of many languages over each contract, against the same without a guest: minutes, as root
+	tests/languages/setup.sh
+	$(GO) test -count=1 -timeout 60m -v ./tests/languages -all -strict
 
 .PHONY: test-gostd
 test-gostd: ## tests of Go's standard library, compiled static, a package a guest

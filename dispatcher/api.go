@@ -167,6 +167,10 @@ type Request struct {
 	// Exchange, where it is not nil, converses with a function that takes connections (its
 	// contract has a port), in place of Event. Any other function is refused.
 	Exchange contracts.Exchange
+	// Stream, where it is not nil, is given the answer as it comes where the function's
+	// contract can say so and the function streams; the result has no Output then. If it
+	// has an Error, what came is not all.
+	Stream contracts.Stream
 	// ARN is what the function's context calls the function that was invoked; ""
 	// makes one up. ClientContext is a JSON value for the context, or nothing.
 	ARN           string
@@ -253,12 +257,12 @@ var (
 
 // Timings are the phases of one invocation. They do not overlap.
 type Timings struct {
-	Match  time.Duration `json:"match_ns"`  // choosing the node
-	Shell  time.Duration `json:"shell_ns"`  // getting a machine, creating one if none was free
-	Deploy time.Duration `json:"deploy_ns"` // bringing its memory and registers to the node
-	Load   time.Duration `json:"load_ns"`   // base path: importing the code
-	Run    time.Duration `json:"run_ns"`    // the handler, from event in to result out
-	Total  time.Duration `json:"total_ns"`  // without what Request.Memory costs
+	Match   time.Duration `json:"match_ns"`  // choosing the node
+	Machine time.Duration `json:"shell_ns"`  // getting a machine, creating one if none was free
+	Deploy  time.Duration `json:"deploy_ns"` // bringing its memory and registers to the node
+	Load    time.Duration `json:"load_ns"`   // base path: importing the code
+	Run     time.Duration `json:"run_ns"`    // the handler, from event in to result out
+	Total   time.Duration `json:"total_ns"`  // without what Request.Memory costs
 }
 
 // Result is what an invocation gave.
@@ -272,6 +276,7 @@ type Result struct {
 	Crash     string          `json:"crash,omitempty"`    // the crash report, if the guest died
 
 	Platform string    `json:"platform"` // that ran it
+	Contract string    `json:"contract"` // over which it was asked: see package contracts
 	Path     StartPath `json:"path"`
 	Pooled   bool      `json:"pooled"` // the machine stood ready on the node
 	NodeID   string    `json:"node"`

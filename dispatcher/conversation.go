@@ -79,9 +79,16 @@ func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error 
 	}
 	began := time.Now()
 	call := contracts.Call{Waits: waits, RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline, Port: program.Port, Exchange: i.exchange}
+	streamed := false
+	if i.stream != nil {
+		call.Stream = func(contentType string, p []byte) {
+			streamed = true
+			i.stream(contentType, p)
+		}
+	}
 	answer, err := contract.Serve(ctx, i.Instance, program, &call)
 	i.result.Timings.Run = time.Since(began)
-	if err == nil {
+	if err == nil && !streamed {
 		i.result.Output, err = contracts.Answer(answer)
 	}
 	return err

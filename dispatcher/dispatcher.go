@@ -17,6 +17,7 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/quota"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -77,7 +78,8 @@ type Dispatcher struct {
 	costs     costs
 	prefixes  prefixes
 	events    counters
-	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
+	ledger    *quota.Ledger // nil without Options.Quota
+	sweeping  sync.Mutex    // one removal, collection or reception of nodes at a time
 
 	instances sync.Map // by request id, while they run; with a VsockDir only
 }
@@ -155,7 +157,12 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, counters: &d.events, progress: o.Progress, loaded: o.Loaded}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, counters: &d.events, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
+	if o.Quota != nil {
+		if d.ledger, err = quota.OpenLedger(store); err != nil {
+			d.log.Warn("snapshots of imports that were made before are charged to nobody", "error", err)
+		}
+	}
 	if !o.ReadOnly && o.Plans != planner.Off {
 		livePlans(d, o.Plans)
 	}

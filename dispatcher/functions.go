@@ -174,21 +174,59 @@ func (d *Dispatcher) checkQuota(name string, code []byte) error {
 			return err
 		}
 	}
-	if q.NodeBytes > 0 {
-		use.NodeBytes = 1 + privateBytes(d.store, owner) // what is to come is not known: who has used up his quota gets no more
+	if err := use.Check(owner, q); err != nil {
+		return err
 	}
-	return use.Check(owner, q)
+	return charges{d}.within(owner, "")
 }
 
-// privateBytes is what an owner's own nodes take. Of another owner than the default one only
-// his are looked at: invocations ask.
-func privateBytes(nodes *lineage.Store, owner string) (sum uint64) {
-	for _, n := range nodes.FunctionPrefix(functions.Key(owner, "")) {
-		if n.Private() && functions.OwnerOf(n.Key.Function) == owner {
-			sum += n.StoredBytes()
+// charges holds owners to what their snapshots may take.
+type charges struct{ *Dispatcher }
+
+// within refuses another snapshot, below parent, to an owner who has used up his quota of
+// them: how large it will be is not known. Those of imports that were made in his name, and on
+// which nothing hangs, make room first.
+func (d charges) within(owner, parent string) error {
+	if d.opts.Quota == nil || owner == "" {
+		return nil
+	}
+	q := d.opts.Quota(owner)
+	if q.NodeBytes == 0 {
+		return nil
+	}
+	check := func() error { return quota.Use{NodeBytes: d.ledger.Bytes(owner) + 1}.Check(owner, q) }
+	if check() == nil {
+		return nil
+	}
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
+	running, wanted := d.running(), map[string]bool{}
+	if d.Planner.Active() {
+		wanted = d.Planner.Wanted()
+	}
+	// One that has gone may leave another with nothing on it.
+	for again := true; again && check() != nil; {
+		again = false
+		for _, n := range d.ledger.Idle(owner) {
+			if n.ID == parent || running[n.ID] || wanted[n.ID] || check() == nil {
+				continue
+			}
+			if err := d.store.Remove(n.ID, false); err == nil { // else it is marked, or used again
+				again = true
+			}
 		}
 	}
-	return sum
+	return check()
+}
+
+// note notes in whose name a snapshot was made that is everybody's.
+func (d charges) note(owner, id string) {
+	if d.opts.Quota == nil || owner == "" {
+		return
+	}
+	if err := d.ledger.Charge(id, owner); err != nil {
+		d.log.Warn("a snapshot is charged to nobody once the daemon ends", "node", id, "owner", owner, "error", err)
+	}
 }
 
 // dropOldNodes removes the nodes that no deployment of the function, of whatever

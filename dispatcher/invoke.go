@@ -48,6 +48,7 @@ type invocation struct {
 	outside  *outbound.Instance // the guest has asked for it; else nil
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
+	stream   contracts.Stream                           // see Request
 	err      error                                      // that the run ended in
 	memory   bool                                       // the result should tell what the instance takes
 	capture  func(i *invocation, w instance.Want) error // not nil: called at each question
@@ -114,7 +115,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange, stream: req.Stream}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -124,7 +125,10 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	}
 	i.deadline = start.Add(f.bounds.Time(req.Timeout))
 	_, version, _ := strings.Cut(f.spec.Name, ":")
-	i.result = &Result{RequestID: req.RequestID, Version: version}
+	i.result = &Result{RequestID: req.RequestID, Version: version, Contract: contracts.Driver}
+	if f.contract != nil {
+		i.result.Contract = f.contract.Name
+	}
 	if i.result.RequestID == "" {
 		i.result.RequestID = NewRequestID()
 	}

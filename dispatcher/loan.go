@@ -166,7 +166,7 @@ func (a *away) back(ctx context.Context, p *instance.Parked) (*instance.VM, erro
 			return nil, fmt.Errorf("wait for a turn: %w", err)
 		}
 	}
-	vm, err := a.of.pool.get(ctx, a.progress, p.Snapshot())
+	vm, err := a.of.pool.take(ctx, a.progress, p.Snapshot())
 	if err == nil {
 		a.lot.Back(p.Due)
 		a.progress.Move(vm.Number())

@@ -35,7 +35,9 @@ type maker struct {
 	locks     *keyedLocks // by what is made
 	planner   *planner.Planner
 	counters  *counters
-	beside    bool // on machines of its own, which are made only where there is room for them
+	within    func(owner, parent string) error // refuses a snapshot in somebody's name
+	charge    func(owner, node string)         // notes it
+	beside    bool                             // on machines of its own, which are made only where there is room for them
 	progress  func(step string, fraction float64)
 	loaded    func(Loaded) // nil: nobody wants to know
 }
@@ -131,8 +133,8 @@ func (m *maker) lend(ctx context.Context, img *image, s *instance.Snapshot) (loa
 }
 
 // imported walks down one import node for each module: functions that share a prefix
-// of their imports share the nodes.
-func (m *maker) imported(ctx context.Context, imageName, runtimeName string, modules []string) (_ *instance.Snapshot, _ *image, runtime int, _ error) {
+// of their imports share the nodes. Those that are made are charged to owner; "": nobody.
+func (m *maker) imported(ctx context.Context, imageName, runtimeName, owner string, modules []string) (_ *instance.Snapshot, _ *image, runtime int, _ error) {
 	if err := checkImports(modules); err != nil {
 		return nil, nil, 0, err
 	}
@@ -142,20 +144,23 @@ func (m *maker) imported(ctx context.Context, imageName, runtimeName string, mod
 	}
 	s, err := m.base(ctx, img, runtime)
 	for n := 0; err == nil && n < len(modules); n++ {
-		s, err = m.imports(ctx, img, s, modules[:n+1], 1)
+		s, err = m.imports(ctx, img, s, owner, modules[:n+1], 1)
 	}
 	return s, img, runtime, err
 }
 
 // imports returns the snapshot below parent in which the last n of the modules are
 // imported too.
-func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, modules []string, n int) (*instance.Snapshot, error) {
+func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapshot, owner string, modules []string, n int) (*instance.Snapshot, error) {
 	wanted := func(i *lineage.Info) bool {
 		return i.Kind == lineage.KindImport && slices.Equal(i.Key.Imports, modules)
 	}
 	added := modules[len(modules)-n:]
 	name := strings.Join(added, ", ")
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
+		if err := m.within(owner, parent.Node.ID); err != nil {
+			return nil, fmt.Errorf("import %s: %w", name, err)
+		}
 		m.progress("importing "+name, -1)
 		l, err := m.lend(ctx, img, parent)
 		if err != nil {
@@ -166,7 +171,11 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(added...); err != nil {
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
-		return l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
+		s, err := l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
+		if err == nil {
+			m.charge(owner, s.Node.ID)
+		}
+		return s, err
 	})
 }
 
@@ -326,7 +335,7 @@ func (m *maker) of(ctx context.Context, f *functions.Function, code []byte) (*in
 }
 
 func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
-	parent, img, runtime, err := m.imported(ctx, f.Image, contracts.Runtime(&f.Settings), f.Imports)
+	parent, img, runtime, err := m.imported(ctx, f.Image, contracts.Runtime(&f.Settings), functions.OwnerOf(f.Name), f.Imports)
 	if err != nil || m.host.ReadOnly {
 		return parent, err // the code is loaded for one invocation alone
 	}
@@ -345,7 +354,7 @@ func (d *Dispatcher) Base(ctx context.Context, imageName string) (*lineage.Node,
 // Import returns the node below the image's base in which modules are imported, in
 // that order; it captures it if there is none.
 func (d *Dispatcher) Import(ctx context.Context, imageName string, modules []string) (*lineage.Node, error) {
-	s, _, _, err := d.maker.imported(ctx, imageName, "", modules)
+	s, _, _, err := d.maker.imported(ctx, imageName, "", "", modules)
 	if err != nil {
 		return nil, err
 	}

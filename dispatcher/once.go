@@ -54,7 +54,7 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 	case req.MaxPath == PathCold:
 		f.image, f.runtime, err = d.images.serving(image, runtime)
 	default:
-		t, f.image, f.runtime, err = d.maker.imported(ctx, image, runtime, spec.Imports)
+		t, f.image, f.runtime, err = d.maker.imported(ctx, image, runtime, functions.OwnerOf(spec.Name), spec.Imports)
 	}
 	if err != nil {
 		return nil, err

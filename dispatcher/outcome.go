@@ -18,7 +18,7 @@ func (i *invocation) conclude(err error) error {
 	start, r := i.Start(), i.result
 	r.Path, r.Pooled, r.NodeID = PathOf(start.Node.Kind), i.Pooled, start.Node.ID
 	r.PagesCopied, r.PagesMapped = i.Moved.Copied, i.Moved.Mapped
-	r.Timings.Shell = i.waited
+	r.Timings.Machine = i.waited
 	if start.State != nil {
 		r.Timings.Deploy = i.Restored
 		start.Node.Hit()

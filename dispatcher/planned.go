@@ -13,7 +13,6 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
-	"seuss/dispatcher/quota"
 	"seuss/images/runtimes"
 	"seuss/lineage"
 )
@@ -50,11 +49,11 @@ func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functio
 		return base, nil
 	}
 	at := place(img, runtime)
-	steps, err := m.steps(at, f.Name, code)
+	steps, of, err := m.steps(at, f.Name, code)
 	if err != nil || len(steps) == 0 {
 		return base, err
 	}
-	s, failed, err := m.walk(ctx, img, base, steps)
+	s, failed, err := m.walk(ctx, img, base, of, steps)
 	switch {
 	case err == nil:
 		return s, nil
@@ -65,13 +64,14 @@ func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functio
 	return s, nil
 }
 
-// steps asks the plans where a function's code starts.
-func (m *maker) steps(at planner.Place, name string, code []byte) ([]planner.Step, error) {
+// steps asks the plans where a function's code starts, and whose plan that is.
+func (m *maker) steps(at planner.Place, name string, code []byte) (steps []planner.Step, of string, err error) {
 	f, err := plannedOf(name, code)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return m.planner.Steps(at, f), nil
+	steps, of = m.planner.Steps(at, f)
+	return steps, of, nil
 }
 
 // plannedOf is a function as plans see it.
@@ -82,11 +82,12 @@ func plannedOf(name string, code []byte) (*planner.Function, error) {
 }
 
 // walk returns the snapshot at the end of steps, or how far it came and which step failed.
-func (m *maker) walk(ctx context.Context, img *image, s *instance.Snapshot, steps []planner.Step) (_ *instance.Snapshot, failed int, err error) {
+// What it makes is charged to owner.
+func (m *maker) walk(ctx context.Context, img *image, s *instance.Snapshot, owner string, steps []planner.Step) (_ *instance.Snapshot, failed int, err error) {
 	var modules []string
 	for n, step := range steps {
 		modules = append(modules, step.Modules...)
-		next, err := m.imports(ctx, img, s, slices.Clone(modules), len(step.Modules))
+		next, err := m.imports(ctx, img, s, owner, slices.Clone(modules), len(step.Modules))
 		if err != nil {
 			return s, n, err
 		}
@@ -259,21 +260,8 @@ func (h planHost) Probe(ctx context.Context, p planner.Place, probe planner.Prob
 	return record, slices.Clone(reply.Output), err
 }
 
-// Allow implements planner.Host.
-func (h planHost) Allow(owner string, bytes uint64) error {
-	if h.d.opts.Quota == nil {
-		return nil
-	}
-	q := h.d.opts.Quota(owner)
-	if q.NodeBytes == 0 {
-		return nil
-	}
-	use := quota.Use{NodeBytes: 1 + bytes + privateBytes(h.d.store, owner)} // as for a function's
-	return use.Check(owner, q)
-}
-
 // Make implements planner.Host.
-func (h planHost) Make(ctx context.Context, p planner.Place, steps []planner.Step) (made bool, err error) {
+func (h planHost) Make(ctx context.Context, p planner.Place, owner string, steps []planner.Step) (made bool, err error) {
 	img, runtime, err := h.find(p.Digest, p.Key)
 	if err != nil {
 		return false, err
@@ -283,7 +271,7 @@ func (h planHost) Make(ctx context.Context, p planner.Place, steps []planner.Ste
 		return false, err
 	}
 	before := planner.Find(h.d.store.Catalogue(), &p, steps)
-	_, _, err = h.beside.walk(ctx, img, base, steps)
+	_, _, err = h.beside.walk(ctx, img, base, owner, steps)
 	return err == nil && before == nil, err
 }
 
@@ -307,7 +295,7 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	if err != nil {
 		return false, err
 	}
-	steps, err := h.beside.steps(place(img, runtime), name, code)
+	steps, of, err := h.beside.steps(place(img, runtime), name, code)
 	if err != nil || len(steps) == 0 {
 		return false, err
 	}
@@ -315,7 +303,7 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	if err != nil {
 		return false, err
 	}
-	parent, _, err := h.beside.walk(ctx, img, base, steps)
+	parent, _, err := h.beside.walk(ctx, img, base, of, steps)
 	if err != nil {
 		return false, err
 	}

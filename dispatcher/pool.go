@@ -58,21 +58,6 @@ func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow 
 	return s.VM, d.miss(t) && p.room()
 }
 
-// get takes a machine for t: one that stands ready, or is brought there, or is made; or it
-// waits for one.
-func (p *pool) get(ctx context.Context, progress *inflight.Progress, t *instance.Snapshot) (vm *instance.VM, err error) {
-	p.mu.Lock()
-	vm, grow := p.pick(t, time.Now())
-	p.mu.Unlock()
-	if grow {
-		p.grow(t)
-	}
-	if vm == nil || !vm.Alive() {
-		return p.take(ctx, progress, t, vm)
-	}
-	return vm, nil
-}
-
 // wanted reports whether somebody waits for a machine.
 func (p *pool) wanted() bool {
 	p.mu.Lock()
@@ -80,10 +65,10 @@ func (p *pool) wanted() bool {
 	return len(p.waiters) > 0
 }
 
-// take is pick for where that has found none, or one that has died while it stood in
-// the pool: no request has to fail for those. A machine is made here only if none is
-// free, and waited for if there is no room for one more.
-func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instance.Snapshot, vm *instance.VM) (*instance.VM, error) {
+// take takes a machine for t: one that stands ready, or is brought there. One that has
+// died while it stood in the pool is replaced: no request has to fail for it. A machine is
+// made only if none is free, and waited for if there is no room for one more.
+func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instance.Snapshot) (vm *instance.VM, err error) {
 	alone := false // no other pool gives room
 	for {
 		if vm != nil {

@@ -86,7 +86,7 @@ func (ps *pools) lend(ctx context.Context, progress *inflight.Progress, img *ima
 		vm, err = ps.make(img, s)
 	} else {
 		l.pool = p
-		vm, err = p.get(ctx, progress, s)
+		vm, err = p.take(ctx, progress, s)
 	}
 	if err != nil {
 		s.Release()

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance/instancetest"
 	"seuss/dispatcher/quota"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -60,6 +62,54 @@ func TestDeployQuota(t *testing.T) {
 			t.Errorf("%s was deployed without an image", c.name)
 		}
 	}
+}
+
+// TestImportsAreCharged: who has snapshots of imports made is charged for them, though they
+// are everybody's: those on which nothing hangs any more make room for others, and what finds
+// none is refused. Who finds one is charged nothing, and nothing is taken away from him.
+func TestImportsAreCharged(t *testing.T) {
+	var most atomic.Uint64
+	s := newFakeService(t, &instancetest.Runtime{Handlers: map[string]instancetest.Handler{"echo": echo}}, Options{PoolSize: 2, Quota: func(owner string) access.Quota {
+		if owner == "alice" {
+			return access.Quota{NodeBytes: most.Load()}
+		}
+		return access.Quota{}
+	}})
+	s.deploy("alice/a", "echo", false, "first")
+	s.deploy("bob/b", "echo", false, "first")
+	s.deploy("bob/c", "echo", false, "his")
+	first := s.ledger.Bytes("alice")
+	own := s.Store().Function("alice/a")[0].StoredBytes()
+	if his := s.ledger.Bytes("bob"); first <= own || his <= own || len(s.Store().Kind(lineage.KindImport)) != 2 {
+		t.Fatalf("alice's take %d, of which %d are not of imports; bob's %d", first, own, his)
+	}
+	each := first - own // of a snapshot of an import
+	most.Store(first + 4*each)
+	for n := range 30 {
+		s.deploy("alice/a", "echo", false, fmt.Sprint("one", n)) // what it hung on stays behind
+		if now := s.ledger.Bytes("alice"); now > most.Load()+2*each {
+			t.Fatalf("after %d imports hers take %d, at most %d are allowed", n, now, most.Load())
+		}
+	}
+	s.want(ask("bob/b", "1"), "[1,0]")
+	if again, err := quota.OpenLedger(s.Store()); err != nil || again.Bytes("alice") != s.ledger.Bytes("alice") || again.Bytes("bob") != s.ledger.Bytes("bob") {
+		t.Errorf("another daemon counts otherwise: %v", err)
+	}
+	chain := make([]string, 20)
+	for i := range chain {
+		chain[i] = fmt.Sprint("deep", i)
+	}
+	_, err := s.Deploy(t.Context(), FunctionSpec{Name: "alice/deep", Handler: "echo.handler", Imports: chain, Files: map[string][]byte{"f": nil}})
+	if !errors.Is(err, quota.ErrExceeded) || !strings.Contains(err.Error(), "import deep") {
+		t.Errorf("imports without end: %v", err)
+	}
+	if now := s.ledger.Bytes("alice"); now > most.Load()+2*each {
+		t.Errorf("they take %d, at most %d are allowed", now, most.Load())
+	}
+	if _, err := s.RunOnce(t.Context(), FunctionSpec{Name: "alice/once", Handler: "echo.handler", Imports: chain, Files: map[string][]byte{"f": nil}}, Request{Event: []byte("1")}); !errors.Is(err, quota.ErrExceeded) {
+		t.Errorf("code that is run once: %v", err)
+	}
+	s.deploy("carol/deep", "echo", false, chain...)
 }
 
 // TestVersionsAreBounded: one more than may be is refused, until one is removed.

@@ -103,7 +103,7 @@ func TestRoomIsShared(t *testing.T) {
 	other := newPool(s.pools, img)
 	long, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	vm, err := other.take(long, nil, at, nil)
+	vm, err := other.take(long, nil, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestRoomIsShared(t *testing.T) {
 	}
 	// Nor is one the last that it gets, as long as others have more and do not need them.
 	for range 2 {
-		more, err := other.take(long, nil, at, nil)
+		more, err := other.take(long, nil, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,7 +124,7 @@ func TestRoomIsShared(t *testing.T) {
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if vm, err := other.take(soon, nil, at, nil); err == nil { // it would have more than they then
+	if vm, err := other.take(soon, nil, at); err == nil { // it would have more than they then
 		other.discard(vm)
 		t.Errorf("%+v and %+v: a machine too many", p.stats(), other.stats())
 	}

@@ -76,8 +76,8 @@ func (d *Dispatcher) Instances() []Instance {
 // instanceSocket is the host's way to one instance. It ends with the instance:
 // the next one in the same machine has another.
 type instanceSocket struct {
-	i     *invocation
-	front *vsock.UnixFront
+	i       *invocation
+	sockets *vsock.UnixSockets
 }
 
 func (i *invocation) openSocket(places vsock.Places) (*instanceSocket, error) {
@@ -87,7 +87,7 @@ func (i *invocation) openSocket(places vsock.Places) (*instanceSocket, error) {
 	}
 	dir := i.d.opts.VsockDir
 	path := filepath.Join(dir, id+".sock")
-	front, err := vsock.NewUnixFront(i.Vsock(), path, places)
+	sockets, err := vsock.NewUnixSockets(i.Vsock(), path, places)
 	if err != nil {
 		return nil, err
 	}
@@ -95,17 +95,17 @@ func (i *invocation) openSocket(places vsock.Places) (*instanceSocket, error) {
 		if !i.f.bounds.HostPort(port) {
 			continue
 		}
-		if err := front.ForwardTo(port, filepath.Join(dir, fmt.Sprintf("host_%d", port))); err != nil {
-			return nil, errors.Join(err, front.Close())
+		if err := sockets.ForwardTo(port, filepath.Join(dir, fmt.Sprintf("host_%d", port))); err != nil {
+			return nil, errors.Join(err, sockets.Close())
 		}
 	}
 	i.d.instances.Store(id, Instance{RequestID: id, Function: i.f.spec.Name, NodeID: i.Start().Node.Info.ID, Started: i.started, Socket: path})
-	return &instanceSocket{i, front}, nil
+	return &instanceSocket{i, sockets}, nil
 }
 
 func (f *instanceSocket) close() {
 	f.i.d.instances.Delete(f.i.result.RequestID)
-	if err := f.front.Close(); err != nil {
+	if err := f.sockets.Close(); err != nil {
 		f.i.d.log.Warn("an instance's socket was not closed cleanly", "request_id", f.i.result.RequestID, "error", err)
 	}
 }

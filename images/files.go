@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path"
 	"strings"
 	"time"
 
@@ -36,6 +37,12 @@ func addTar(ctx context.Context, store layer.Store, write func(*tar.Writer) erro
 	return store.Open(h.Digest)
 }
 
+// isWhiteout reports whether a layer would take the file for what hides others: it can lie
+// only in an image's own file.
+func (f File) isWhiteout() bool {
+	return strings.HasPrefix(path.Base(f.GuestPath), layer.WhiteoutPrefix)
+}
+
 func writeTar(t *tar.Writer, files []File) error {
 	root, err := buildTree(&Spec{Files: files})
 	if err != nil {
@@ -59,8 +66,11 @@ func (n *node) writeTar(t *tar.Writer) (err error) {
 	default:
 		h.Typeflag, h.Size = tar.TypeReg, int64(n.size)
 	}
-	if err := t.WriteHeader(h); err != nil {
-		return fmt.Errorf("%s: %w", n.guest, err)
+	// Of a directory that a path only implies the layers below say what it is.
+	if !n.isDir() || n.explicit {
+		if err := t.WriteHeader(h); err != nil {
+			return fmt.Errorf("%s: %w", n.guest, err)
+		}
 	}
 	if h.Typeflag == tar.TypeReg {
 		if err := n.copyTo(context.Background(), t); err != nil {

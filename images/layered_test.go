@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +157,36 @@ func TestAddLayered(t *testing.T) {
 	}
 	if all, err := s.Layers().List(); err != nil || len(all) != 1 {
 		t.Errorf("%d layers, %v, want one that both have", len(all), err)
+	}
+}
+
+// TestLayeredAbove: what becomes a layer lies above the others as files of the image's own do.
+func TestLayeredAbove(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	h, err := s.Layers().Add(t.Context(), bytes.NewReader(layertest.Tar(t, folder("etc/", 0o700), file("etc/a", "below"), file("gone", "x"))), layer.AddOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := s.Layers().Open(h.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	spec := Spec{Name: "above", Kernel: testKernel(), Layers: []*layer.Layer{l}, Files: []File{{GuestPath: "/etc/b", Data: []byte("above")}, {GuestPath: "/opt/x/y", Data: []byte("y"), Mtime: 7}}}
+	for _, name := range []string{"b", ".wh.a"} {
+		spec.Files[0].GuestPath = "/etc/" + name
+		path, _ := build(t, spec)
+		want := listing(t, reopen(t, path))
+		info, err := s.Add(t.Context(), spec, AddOptions{Layered: true, NoTag: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if path, err = s.Find(info.Digest.String()); err != nil {
+			t.Fatal(err)
+		}
+		if got := listing(t, reopen(t, path)); got != want || !strings.Contains(got, name) {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"seuss/guest"
+	"seuss/images/layer"
 	"seuss/lineage/sealed"
 )
 
@@ -83,7 +84,7 @@ func (s Store) Add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 	}
 	info, err := s.add(ctx, spec, opts)
 	if err != nil {
-		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, err)
+		return Info{}, fmt.Errorf("add image %s to %s: %w", spec.Name, s.Dir, layer.Full(s.Dir, err))
 	}
 	if opts.NoTag {
 		return info, nil
@@ -97,7 +98,7 @@ func (s Store) add(ctx context.Context, spec Spec, opts AddOptions) (Info, error
 			return Info{}, err
 		}
 	}
-	if opts.Layered && len(spec.Files) > 0 {
+	if opts.Layered && len(spec.Files) > 0 && !slices.ContainsFunc(spec.Files, File.isWhiteout) {
 		l, err := addFiles(ctx, s.Layers(), spec.Files)
 		if err != nil {
 			return Info{}, err

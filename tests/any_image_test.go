@@ -235,6 +235,7 @@ func copyInto(from, to string) error {
 // TestFunctionsInARoot: a root from elsewhere serves the version of its interpreter, with
 // the root's own packages and none of the driver's modules, and no other version.
 func TestFunctionsInARoot(t *testing.T) {
+	t.Parallel()
 	root := hostRoot(t)
 	packages := filepath.Join(root, "usr/lib/python3/dist-packages")
 	if err := os.MkdirAll(packages, 0o755); err != nil {

@@ -27,7 +27,8 @@ func lazy(s *dispatcher.FunctionSpec) { s.Lazy = true }
 
 // TestLazyArguments takes argument snapshots by hand and starts from them.
 func TestLazyArguments(t *testing.T) {
-	d := open(t, nil)
+	t.Parallel()
+	d := openOwn(t, nil)
 	deploy(t, d, "lazy", lazyFunction, lazy)
 	t.Cleanup(func() { d.RemoveFunction("lazy") })
 	ctx := context.Background()

@@ -110,7 +110,8 @@ func wantCrash(signal, python string) func(*testing.T, *dispatcher.Result, error
 }
 
 func TestHostileFunctions(t *testing.T) {
-	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 2 })
+	t.Parallel()
+	d := openOwn(t, func(o *dispatcher.Options) { o.PoolSize = 2 })
 	deploy(t, d, "good", jsonFunction, nil)
 	for _, h := range hostile {
 		t.Run(h.name, func(t *testing.T) {

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
@@ -164,11 +164,7 @@ func TestProgramContract(t *testing.T) {
 // an instance of its own, and whatever one of them does the next is right.
 func TestRuntimeAPI(t *testing.T) {
 	b := newContractBench(t)
-	code, err := os.ReadFile("testdata/contracts/bootstrap.py")
-	if err != nil {
-		t.Fatal(err)
-	}
-	files := map[string][]byte{"bootstrap": code}
+	files := map[string][]byte{"bootstrap": bootstrap}
 	start := func(how string) func(*dispatcher.FunctionSpec) {
 		return func(s *dispatcher.FunctionSpec) {
 			s.Settings.Environment = map[string]string{"START": how, "MINE": "own"}
@@ -213,6 +209,29 @@ func TestRuntimeAPI(t *testing.T) {
 	b.fails("api", `{"do": "big"}`, "Function.ResponseSizeTooLarge", "6291456")
 	b.fails("api", `{"do": "endless"}`, "Function.ResponseSizeTooLarge", "6291456")
 	b.fails("api", `{"do": "broken stream"}`, "Stream.Broken", "half way")
+	streamed := func(name, event, want, kind string) {
+		t.Helper()
+		var got []byte
+		timeout := patience(time.Minute)
+		if kind == "Sandbox.Timedout" {
+			timeout = patience(2 * time.Second)
+		}
+		r, err := b.Invoke(t.Context(), dispatcher.Request{Function: name, Event: []byte(event), Timeout: timeout, Stream: func(_ string, p []byte) { got = append(got, p...) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		failed := ""
+		if r.Error != nil {
+			failed = r.Error.Type
+		}
+		if want != "" && string(got) != want || len(got) > contracts.MaxAnswerBytes || len(got) == 0 || failed != kind || len(r.Output) > 0 {
+			t.Errorf("%s: streamed %.40q, %d bytes, %s, and %.40s; want %q, %s", event, got, len(got), failed, r.Output, want, kind)
+		}
+	}
+	streamed("api", `{"do": "stream"}`, `{"parts": 2}`, "")
+	streamed("api", `{"do": "slow stream"}`, "\xff one", "Sandbox.Timedout") // it was there while the program ran
+	streamed("api", `{"do": "broken stream"}`, `{"half`, "Stream.Broken")
+	streamed("api", `{"do": "endless"}`, "", "Function.ResponseSizeTooLarge")
 	client := `{"custom":{"a":1}}`
 	r, err := b.Invoke(t.Context(), dispatcher.Request{Function: "api", Event: []byte(`{}`), ClientContext: []byte(client), Timeout: patience(20 * time.Second)})
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 // TestFarMemory: a C program that sets address space aside by the gigabyte, many
 // times what its guest has of memory, sees the same in the guest as natively.
 func TestFarMemory(t *testing.T) {
+	t.Parallel()
 	vmmtest.Require(t)
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("skipped without gcc")
@@ -128,7 +129,8 @@ def handler(event, context):
 // instance has what its node has, whatever the instance before it in the same machine
 // did there, of the same function or of another; and no access to anything else.
 func TestFarFunction(t *testing.T) {
-	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
+	t.Parallel()
+	d := openOwn(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
 	loads := map[string]string{
 		"far-a":    "protect(here, 16, 3); fill(here, 16, 65)\ndef check(): return right(here, 16, 65)\nCHANGED = here, 16, 1",
 		"far-b":    "protect(X + 5 * G, 3, 3); fill(X + 5 * G, 3, 66)\ndef check(): return right(X + 5 * G, 3, 66)\nCHANGED = X + 5 * G, 3, 1",

@@ -98,7 +98,8 @@ ok = sys.getfilesystemencoding() == "utf-8" and "ß".upper() == "SS" and locale.
 }
 
 func TestPythonFeatures(t *testing.T) {
-	d := open(t, nil)
+	t.Parallel()
+	d := openOwn(t, nil)
 	for name, program := range pythonFeatures {
 		t.Run(name, func(t *testing.T) {
 			source := "def program():\n    scope = {}\n    exec(PROGRAM, scope)\n    return scope['ok']\nPROGRAM = '''" + program + "'''\ndef handler(event, context):\n    return program()\n"
@@ -132,7 +133,8 @@ func TestAnswerBesideBusyThread(t *testing.T) {
 // wait or run in every instance; a module whose thread never rests cannot be
 // captured, and the error says so.
 func TestModuleWithThreads(t *testing.T) {
-	d := open(t, nil)
+	t.Parallel()
+	d := openOwn(t, nil)
 	deploy(t, d, "pool", "import queue, threading\nq, done = queue.Queue(), queue.Queue()\ndef work():\n    while True: done.put(q.get() * 2)\nfor _ in range(3): threading.Thread(target=work, daemon=True).start()\ndef handler(e, c):\n    for n in range(5): q.put(n)\n    return sorted(done.get() for _ in range(5))\n", nil)
 	for range 5 {
 		if got := output[[]int](t, invoke(t, d, "pool", `{}`)); !slices.Equal(got, []int{0, 2, 4, 6, 8}) {

@@ -15,9 +15,10 @@ import (
 // whose program might else run on pages that it has not put where they are. (Processes have
 // the monitor's mappings, whatever the tables say of places.)
 func TestForgedTables(t *testing.T) {
+	t.Parallel()
 	for _, how := range attacks.TableForgeries {
 		t.Run(how, func(t *testing.T) {
-			d := open(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
+			d := openOwn(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
 			names := []string{"forger", "neighbour"}
 			for _, name := range names {
 				deploy(t, d, name, attacks.ForgedTables, nil)

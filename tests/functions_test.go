@@ -46,7 +46,7 @@ func TestStartPaths(t *testing.T) {
 		if a.Digest != first.Digest || a.Words != first.Words {
 			t.Errorf("path %q: %+v, the first path gave %+v", path, a, first)
 		}
-		t.Logf("path %-9s total %v: shell %v deploy %v load %v run %v; copied %d mapped %d dirtied %d", r.Path, r.Timings.Total, r.Timings.Shell,
+		t.Logf("path %-9s total %v: shell %v deploy %v load %v run %v; copied %d mapped %d dirtied %d", r.Path, r.Timings.Total, r.Timings.Machine,
 			r.Timings.Deploy, r.Timings.Load, r.Timings.Run, r.PagesCopied, r.PagesMapped, r.PagesDirtied)
 	}
 }

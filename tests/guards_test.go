@@ -20,6 +20,7 @@ import (
 // what it may do works as it does natively. The static program is copied to its
 // addresses, the dynamic one and the C library run where they lie in the image.
 func TestProtectedProgram(t *testing.T) {
+	t.Parallel()
 	vmmtest.Require(t)
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("skipped without gcc")
@@ -121,7 +122,8 @@ def handler(event, context):
 // snapshots and are used again: a guard that an instance lifted, and text that it
 // patched, are what they were for the next one.
 func TestProtectedFunction(t *testing.T) {
-	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
+	t.Parallel()
+	d := openOwn(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
 	deploy(t, d, "guarded", guarded, nil)
 	deploy(t, d, "other", jsonFunction, nil)
 	run := func(how string) (string, error) {

@@ -23,6 +23,7 @@ import (
 // changes, closes and opens again, and of files that it maps and then writes to
 // privately, is what it sees natively.
 func TestObjectsInPlace(t *testing.T) {
+	t.Parallel()
 	vmmtest.Require(t)
 	if _, err := exec.LookPath("gcc"); err != nil {
 		t.Skip("skipped without gcc")
@@ -113,17 +114,18 @@ func sharedObjects(t *testing.T, im *images.Image) []string {
 // and opens it again, each in a fresh instance: its data is what the file and the
 // relocations make of it, and what natively comes of its constructors.
 func TestEveryLibraryReopens(t *testing.T) {
-	d := open(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
+	t.Parallel()
+	d := openOwn(t, func(o *dispatcher.Options) { o.PoolSize = 1 })
 	source, err := os.ReadFile("testdata/reopen.py")
 	if err != nil {
 		t.Fatal(err)
 	}
 	deploy(t, d, "reopen", string(source), nil)
-	found, err := filepath.Glob(filepath.Join(sharedState(t), "images", "*.img"))
-	if err != nil || len(found) != 1 {
-		t.Fatalf("images %q: %v", found, err)
+	path, err := d.Images().Find("python")
+	if err != nil {
+		t.Fatal(err)
 	}
-	im, err := images.Open(found[0], images.SkipDigest())
+	im, err := images.Open(path, images.SkipDigest())
 	if err != nil {
 		t.Fatal(err)
 	}

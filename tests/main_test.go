@@ -81,10 +81,17 @@ func sharedState(t testing.TB) string {
 	return shared.dir
 }
 
-// open opens a dispatcher on the shared state directory.
+// open opens a dispatcher on the shared state directory, which one at a time may have.
 func open(t testing.TB, change func(*dispatcher.Options)) *dispatcher.Dispatcher {
 	t.Helper()
 	return openAt(t, sharedState(t), change)
+}
+
+// openOwn opens a dispatcher on a state directory of the test's own, which has the image
+// and its base: other tests can run beside it.
+func openOwn(t *testing.T, change func(*dispatcher.Options)) *dispatcher.Dispatcher {
+	t.Helper()
+	return openAt(t, treeCopy(t), change)
 }
 
 func openAt(t testing.TB, dir string, change func(*dispatcher.Options)) *dispatcher.Dispatcher {

@@ -28,12 +28,18 @@ var nodeImage struct {
 }
 
 // openNode opens a dispatcher on the shared state with a Node.js image in it.
-func openNode(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dispatcher {
+// requireNode skips a test where there is no Node.js.
+func requireNode(t *testing.T) {
 	t.Helper()
 	vmmtest.Require(t)
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("skipped without Node.js: apt-get install nodejs")
 	}
+}
+
+func openNode(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dispatcher {
+	t.Helper()
+	requireNode(t)
 	dir := sharedState(t)
 	nodeImage.once.Do(func() {
 		_, nodeImage.err = nodejs.Runtime.Build(context.Background(), images.Store{Dir: filepath.Join(dir, "images")}, runtimes.Options{}, images.AddOptions{})

@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/park"
 )
 
 // waiting sleeps and says by how much too early it came back, if it did, and whether it is
@@ -194,18 +195,23 @@ func TestWaitersLeaveMachines(t *testing.T) {
 	if r := invoke(t, d, "quick", "5"); string(r.Output) != "5" {
 		t.Errorf("%s", r.Output)
 	}
-	for st := d.Stats().Parked; st.Instances < n-4 || st.Whole > 0; st = d.Stats().Parked {
-		time.Sleep(10 * time.Millisecond)
+	parked := func(what string, is func(park.Stats) bool) park.Stats {
+		t.Helper()
+		st := d.Stats().Parked
+		for end := time.Now().Add(patience(2 * time.Minute)); !is(st); st = d.Stats().Parked {
+			if time.Sleep(10 * time.Millisecond); time.Now().After(end) {
+				t.Fatalf("not in two minutes: %s; %+v", what, st)
+			}
+		}
+		return st
 	}
-	st := d.Stats().Parked
+	st := parked("all are parked", func(st park.Stats) bool { return st.Instances >= n-4 && st.Whole == 0 })
 	t.Logf("%d wait, %d bytes each", st.Instances, st.Bytes/uint64(st.Instances))
 	for _, answer := range answers {
 		go answer()
 	}
 	wg.Wait()
-	if st := d.Stats().Parked; st.Instances != 0 || st.Bytes != 0 {
-		t.Errorf("%+v", st)
-	}
+	parked("nothing is left", func(st park.Stats) bool { return st.Instances == 0 && st.Bytes == 0 })
 }
 
 // number is a metric's.

@@ -102,25 +102,26 @@ func TestKilledProcesses(t *testing.T) {
 	before := footprint(t)
 	r := rand.New(rand.NewPCG(3, 5))
 	stop := make(chan struct{})
-	var killer sync.WaitGroup
+	var killer, clients sync.WaitGroup
 	killed := 0
+	var good, bad atomic.Int64
 	killer.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(time.Duration(100+r.IntN(300)) * time.Millisecond):
-			}
+		defer close(stop)
+		for end := time.Now().Add(patience(2 * time.Minute)); (killed < 20 || good.Load() == 0) && time.Now().Before(end); {
+			time.Sleep(time.Duration(100+r.IntN(150)) * time.Millisecond)
 			if pids := children(t); len(pids) > 0 && syscall.Kill(pids[r.IntN(len(pids))], syscall.SIGKILL) == nil {
 				killed++
 			}
 		}
 	})
-	var good, bad atomic.Int64
-	var clients sync.WaitGroup
 	for range 2 {
 		clients.Go(func() {
-			for start := time.Now(); time.Since(start) < 6*time.Second; {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
 				result, err := d.Invoke(context.Background(), dispatcher.Request{Function: "impure", Event: []byte(`{"secret": "12345"}`)})
 				switch {
 				case err != nil:
@@ -136,11 +137,10 @@ func TestKilledProcesses(t *testing.T) {
 			}
 		})
 	}
-	clients.Wait()
-	close(stop)
 	killer.Wait()
+	clients.Wait()
 	t.Logf("%d processes killed, %d invocations right, %d with an error", killed, good.Load(), bad.Load())
-	if killed < 10 || good.Load() == 0 {
+	if killed < 20 || good.Load() == 0 {
 		t.Error("the test showed little")
 	}
 	late := 0 // found dead only by the request that they were given to

@@ -47,6 +47,7 @@ func functionNode(t *testing.T, d *dispatcher.Dispatcher, name string) *lineage.
 // A function runs the same from either form of its node, and on another host's
 // store, to which it came as an OCI image.
 func TestNodeTravels(t *testing.T) {
+	t.Parallel()
 	dir := copyState(t)
 	d := openAt(t, dir, nil)
 	deploy(t, d, "counter", counterFunction, nil)

@@ -19,7 +19,8 @@ func TestClientsThatDoNotRead(t *testing.T) {
 	t.Parallel()
 	for _, machines := range []string{"1", "4"} {
 		t.Run(machines+" machines", func(t *testing.T) {
-			d := startDaemon(t, "--machines", machines, "--drain", "20s", "--max-wait", "2m", "--target-wait", "2m")
+			t.Parallel()
+			d := startDaemon(t, "--machines", machines, "--drain", "4s", "--max-wait", "2m", "--target-wait", "2m")
 			d.create("large", "def handler(e, c):\n    return 'a' * 5900000\n", nil)
 			d.create("small", "def handler(e, c):\n    return 1\n", nil)
 			d.wantOutput("small", `{}`, `1`)

@@ -162,7 +162,7 @@ func TestNodeRequirements(t *testing.T) {
 	if _, err := exec.LookPath("npm"); err != nil {
 		t.Skip("there is no npm")
 	}
-	openNode(t) // or skips
+	requireNode(t)
 	c := newCLI(t)
 	dir := t.TempDir()
 	marker := filepath.Join(dir, "marker")

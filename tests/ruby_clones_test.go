@@ -178,7 +178,8 @@ def handler(event:, context:) = [AT_LOAD, CSV.parse_line("a,b"), REXML::Document
 // TestRubyBaseWarmUp: what the function that an image was built with requires is in
 // the base of that image; the function itself is not.
 func TestRubyBaseWarmUp(t *testing.T) {
-	openRuby(t) // or skip
+	t.Parallel()
+	requireRuby(t)
 	c := newCLI(t)
 	c.state = t.TempDir()
 	warm := c.file("warm.rb", `
@@ -204,7 +205,8 @@ end
 // TestRubyLambda: Lambda's API takes functions for the Ruby that runs, and refuses those
 // for another one by name.
 func TestRubyLambda(t *testing.T) {
-	openRuby(t) // or skip
+	t.Parallel()
+	requireRuby(t)
 	c := newCLI(t)
 	c.state = treeCopy(t)
 	c.want(0, "ruby", "image", "build", "--runtime", "ruby")

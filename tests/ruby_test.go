@@ -27,12 +27,18 @@ var rubyImage struct {
 }
 
 // openRuby opens a dispatcher on the shared state with a Ruby image in it.
-func openRuby(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dispatcher {
+// requireRuby skips a test where there is no Ruby.
+func requireRuby(t *testing.T) {
 	t.Helper()
 	vmmtest.Require(t)
 	if _, err := exec.LookPath("ruby"); err != nil {
 		t.Skip("skipped without Ruby: apt-get install ruby")
 	}
+}
+
+func openRuby(t *testing.T, change ...func(*dispatcher.Options)) *dispatcher.Dispatcher {
+	t.Helper()
+	requireRuby(t)
 	dir := sharedState(t)
 	rubyImage.once.Do(func() {
 		_, rubyImage.err = ruby.Runtime.Build(context.Background(), images.Store{Dir: filepath.Join(dir, "images")}, runtimes.Options{}, images.AddOptions{})

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -60,7 +61,11 @@ func TestSameOutput(t *testing.T) {
 		{"image", "build", "--name", "small", "--no-numpy"}, {"image", "ls"},
 		{"image", "tag", "small", "other"}, {"--json", "image", "rm", "other"}, {"image", "tag", "small", "other"}, {"image", "rm", "other"}, {"image", "rm", "small"},
 	} {
-		a, b := without.run("", withNode(without, "hello", args)...), with.run("", withNode(with.cli, "hello", args)...)
+		var a, b ran
+		var wg sync.WaitGroup
+		wg.Go(func() { a = without.run("", withNode(without, "hello", args)...) })
+		wg.Go(func() { b = with.run("", withNode(with.cli, "hello", args)...) })
+		wg.Wait()
 		a.stderr = strings.Join(notNotes(a.stderr), "\n") // what the process without a daemon says of its platform
 		b.stderr = strings.Join(notNotes(b.stderr), "\n")
 		if slices.Contains(args, "compact") || slices.Contains(args, "stats") {

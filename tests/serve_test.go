@@ -149,9 +149,10 @@ func wantAPIError(t *testing.T, err error, code, words string) {
 	}
 }
 
-// TestJavaScriptSDK runs AWS SDK for JavaScript against the daemon; make
-// test-sdk installs it.
+// TestJavaScriptSDK runs AWS SDK for JavaScript against the daemon; make sdk
+// installs it.
 func TestJavaScriptSDK(t *testing.T) {
+	t.Parallel()
 	modules := os.Getenv("SEUSS_JS_SDK")
 	if modules == "" {
 		t.Skip("skipped: SEUSS_JS_SDK does not name a folder with @aws-sdk/client-lambda (make test-sdk)")

@@ -143,6 +143,7 @@ func wantSound(t *testing.T, d *dispatcher.Dispatcher) {
 // are damaged it is left out and taken again; where its content is, the error
 // names it and removing it is the cure. Other functions do not notice.
 func TestDamagedNode(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name   string
 		change func([]byte) []byte
@@ -264,6 +265,7 @@ func TestWrongCPU(t *testing.T) {
 // TestDamagedImage: nothing runs from a damaged image, nothing is added to the
 // tree because of it, and when the file is back everything works again.
 func TestDamagedImage(t *testing.T) {
+	t.Parallel()
 	const version, digest = 8, 24 // offsets in the header, guest/abi/image.h
 	for _, c := range []struct {
 		name   string
@@ -288,15 +290,15 @@ func TestDamagedImage(t *testing.T) {
 						}
 					}
 				}
-				found, err := filepath.Glob(filepath.Join(dir, "images", "*.img"))
-				if err != nil || len(found) != 1 {
-					t.Fatal(found, err)
-				}
-				whole := found[0] + ".whole"
-				if err := os.Link(found[0], whole); err != nil {
+				image, err := images.Store{Dir: filepath.Join(dir, "images")}.Find("python")
+				if err != nil {
 					t.Fatal(err)
 				}
-				damage(t, found[0], c.change)
+				whole := image + ".whole"
+				if err := os.Link(image, whole); err != nil {
+					t.Fatal(err)
+				}
+				damage(t, image, c.change)
 				d := openAt(t, dir, nil)
 				nodes := len(d.Store().List())
 				_, err = d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: "new", Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(victimFunction)}})
@@ -316,7 +318,7 @@ func TestDamagedImage(t *testing.T) {
 				if err := d.Close(); err != nil {
 					t.Error(err)
 				}
-				if err := os.Rename(whole, found[0]); err != nil {
+				if err := os.Rename(whole, image); err != nil {
 					t.Fatal(err)
 				}
 				if state == "known" {

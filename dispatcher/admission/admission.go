@@ -264,7 +264,7 @@ func (e *Entry) End(ctx context.Context) {
 	waited := e.times.began.Sub(e.times.arrived)
 	c.o.Metrics.Invoked(e.target.Base(), result, waited)
 	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", e.request.RequestID), slog.String("function", e.target.Name),
-		slog.String("path", string(result.Path)), slog.Bool("pooled", result.Pooled), slog.Duration("waited", waited),
+		slog.String("path", string(result.Path)), slog.String("contract", result.Contract), slog.Bool("pooled", result.Pooled), slog.Duration("waited", waited),
 		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
 }
 

@@ -97,5 +97,5 @@ type Phase struct {
 // PhasesOf returns an invocation's phases, in order.
 func PhasesOf(r *dispatcher.Result) []Phase {
 	t := &r.Timings
-	return []Phase{{"match", t.Match}, {"shell", t.Shell}, {"deploy", t.Deploy}, {"load", t.Load}, {"run", t.Run}}
+	return []Phase{{"match", t.Match}, {"shell", t.Machine}, {"deploy", t.Deploy}, {"load", t.Load}, {"run", t.Run}}
 }

@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -29,7 +30,13 @@ const (
 	MaxCodeBytes = 64 << 20  // of the files that are sent to a service, which keeps them
 )
 
-const maxCodeFiles = 10_000
+const (
+	maxCodeFiles = 10_000
+	// maxDirectory bounds the directory of an archive, in bytes: in memory each entry takes
+	// several times what it takes there, and there may be more than maxCodeFiles, since some
+	// are left out.
+	maxDirectory = 8 << 20
+)
 
 // Load reads a function's files from a source file, a directory or a .zip,
 // by path relative to the task root, and returns the handler that the files
@@ -208,10 +215,12 @@ func readZipFile(name string, size int64) (map[string][]byte, error) {
 func Zip(r io.ReaderAt, size int64) (map[string][]byte, error) { return unzip(r, size, MaxCodeBytes) }
 
 func unzip(r io.ReaderAt, size int64, most int) (map[string][]byte, error) {
-	z, err := zip.NewReader(r, size)
+	directory := &directoryReader{r, maxDirectory}
+	z, err := zip.NewReader(directory, size)
 	if err != nil {
 		return nil, err
 	}
+	directory.left = math.MaxInt64
 	c := codeFiles{most: most}
 	for _, f := range z.File {
 		name := strings.TrimSuffix(f.Name, "/")
@@ -228,6 +237,20 @@ func unzip(r io.ReaderAt, size int64, most int) (map[string][]byte, error) {
 		}
 	}
 	return c.files, checkTree(c.files)
+}
+
+// directoryReader reads an archive while its directory is looked for.
+type directoryReader struct {
+	io.ReaderAt
+	left int64 // bytes that may be read
+}
+
+func (d *directoryReader) ReadAt(p []byte, offset int64) (int, error) {
+	if d.left < int64(len(p)) {
+		return 0, fmt.Errorf("its directory takes more than %d MiB, the most that is allowed", maxDirectory>>20)
+	}
+	d.left -= int64(len(p))
+	return d.ReaderAt.ReadAt(p, offset)
 }
 
 // checkTree refuses an archive in which one file is another one's directory.

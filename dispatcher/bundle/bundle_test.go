@@ -3,10 +3,13 @@ package bundle
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
+	"fmt"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -144,6 +147,40 @@ func writeFile(t *testing.T, name, text string) string {
 	}
 	return path
 }
+
+// TestZipDirectoryIsBounded: of an archive that is nothing but a directory no more is read
+// than that of a deployment could have; what skipped entries take counts too.
+func TestZipDirectoryIsBounded(t *testing.T) {
+	// The end of a directory, and entries of it without names (APPNOTE.TXT 4.3.12, 4.3.16).
+	entry := make([]byte, 46)
+	copy(entry, "PK\x01\x02")
+	entries := 2 * maxDirectory / len(entry)
+	end := make([]byte, 22)
+	copy(end, "PK\x05\x06")
+	binary.LittleEndian.PutUint16(end[8:], uint16(entries))
+	binary.LittleEndian.PutUint16(end[10:], uint16(entries))
+	binary.LittleEndian.PutUint32(end[12:], uint32(entries*len(entry)))
+	archive := append(bytes.Repeat(entry, entries), end...)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := Zip(bytes.NewReader(archive), int64(len(archive)))
+	runtime.ReadMemStats(&after)
+	if err == nil || !strings.Contains(err.Error(), "directory") {
+		t.Error(err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8*maxDirectory {
+		t.Errorf("it took %d bytes", took)
+	}
+	var many []string
+	for n := range maxCodeFiles { // with long names, and byte code beside them
+		many = append(many, fmt.Sprintf("%s/module%d.py", strings.Repeat("d", 100), n), fmt.Sprintf("__pycache__/module%d.pyc", n))
+	}
+	if files, err := Zip(readerOf(zipOf(t, many...))); err != nil || len(files) != maxCodeFiles {
+		t.Errorf("%d files, %v", len(files), err)
+	}
+}
+
+func readerOf(b []byte) (*bytes.Reader, int64) { return bytes.NewReader(b), int64(len(b)) }
 
 func TestWriteZipReadsBack(t *testing.T) {
 	files := map[string][]byte{"a.py": []byte("x"), "b/c.txt": bytes.Repeat([]byte("y"), 10_000), "b/d": {}}

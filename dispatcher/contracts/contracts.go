@@ -59,7 +59,8 @@ type Contract struct {
 	Await func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (Ready, error)
 	// Serve has a program answer a request. What the program does wrong is an
 	// *instance.HandlerError or one of package instance's errors; the answer is
-	// whatever the program says, at most MaxAnswerBytes. nil: it is a driver.
+	// whatever the program says, at most MaxAnswerBytes, and nil where Call.Stream was given
+	// it. nil: it is a driver.
 	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
 }
 
@@ -82,6 +83,7 @@ type Call struct {
 	Deadline  time.Time
 	Port      uint16   // of the program; 0: it has none
 	Exchange  Exchange // in place of Event; nil: there is none
+	Stream    Stream   // nil: nobody reads the answer before it is whole
 }
 
 // TooLarge is the error of a program that answers more than MaxAnswerBytes, as AWS Lambda

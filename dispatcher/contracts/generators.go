@@ -36,7 +36,7 @@ func CheckGenerators(p *functions.Program, taken lineage.Purity, files *Files) e
 	default:
 		return nil
 	}
-	return fmt.Errorf("instances of it may draw the same random numbers: %s. What comes from the kernel at each draw (getrandom, /dev/urandom, Go's crypto/rand) always differs; if nothing else has to, deploy it with --allow-shared-generators (allow_shared_generators): %w", why, lineage.ErrInvalid)
+	return fmt.Errorf("instances of it may draw the same random numbers: %s. What comes from the kernel at each draw (getrandom, /dev/urandom, Go's crypto/rand) always differs; if nothing else has to, deploy it with --allow-shared-generators (allow_shared_generators; of AWS Lambda's API SnapStart PublishedVersions): %w", why, lineage.ErrInvalid)
 }
 
 // Files are those that a program sees: its code's, and its image's.

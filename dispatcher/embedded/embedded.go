@@ -93,7 +93,7 @@ func ensure(ctx context.Context, store images.Store, name string, build runtimes
 	} else if !errors.Is(err, images.ErrNotFound) && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	_, err = r.Build(ctx, store, build, images.AddOptions{})
+	_, err = r.Build(ctx, store, build, images.AddOptions{Layered: true})
 	return err
 }
 

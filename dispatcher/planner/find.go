@@ -46,18 +46,6 @@ func (l *laid) wanted(nodes lineage.Catalogue, ids map[string]bool) {
 	}
 }
 
-// bytes is what the nodes of a plan take that there are.
-func (l *laid) bytes(nodes lineage.Catalogue) (sum uint64) {
-	ids := map[string]bool{}
-	l.wanted(nodes, ids)
-	for id := range ids {
-		if n, err := nodes.Get(id); err == nil {
-			sum += n.StoredBytes()
-		}
-	}
-	return sum
-}
-
 // WantedIn returns the ids of the nodes of a store that the plans in its directory want,
 // for who has no Planner. Plans that cannot be read want nothing.
 func WantedIn(s *lineage.Store) map[string]bool {

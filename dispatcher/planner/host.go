@@ -35,12 +35,9 @@ type Host interface {
 	// Probe loads code in a fresh instance of the place's base and runs it once, on a
 	// machine beside those that serve.
 	Probe(context.Context, Place, Probe) (*imports.Record, json.RawMessage, error)
-	// Allow refuses an owner's plan one node more, where its nodes take so many bytes and his
-	// quota has no room for them beside what else he has.
-	Allow(owner string, bytes uint64) error
 	// Make makes the node at the end of steps, as far as it is not there, on machines
-	// beside those that serve.
-	Make(ctx context.Context, p Place, steps []Step) (made bool, err error)
+	// beside those that serve. What it makes is charged to owner; "": nobody.
+	Make(ctx context.Context, p Place, owner string, steps []Step) (made bool, err error)
 	// Busy reports whether who serves has no machines to spare, or lately had none.
 	Busy() bool
 	// Deployed lists the functions of all owners that may start by a plan, with their

@@ -8,6 +8,7 @@ const (
 	MaxOwnersNodes = 256      // of an owner's own
 	maxOwnedNodes  = 8192     // of all owners' own plans together
 	MaxPlans       = 256      // that are applied at a time
+	MaxOwnersPlans = 32       // of them one owner's
 	maxPathModules = 1024     // of all nodes above one another
 	maxInstalled   = 1 << 14  // packages of an image
 	maxModules     = 256      // of one package

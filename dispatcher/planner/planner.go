@@ -147,13 +147,16 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 	}
 	a.Fitted = ask.fitted
 	p.mu.Lock()
-	plans, owned := 1, len(a.Nodes)
+	plans, owned, his := 1, len(a.Nodes), 0
 	for k, l := range p.live {
 		if k == (liveKey{owner, at.id()}) {
 			continue // it is replaced
 		}
 		if plans++; k.owner != "" {
 			owned += len(l.Nodes)
+		}
+		if owner != "" && k.owner == owner {
+			his++
 		}
 	}
 	p.mu.Unlock()
@@ -162,6 +165,9 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 	}
 	if owner != "" && owned > maxOwnedNodes {
 		return nil, fmt.Errorf("all owners' plans would have %d nodes, at most %d: fit one with fewer --nodes, or have another one dropped: %w", owned, maxOwnedNodes, lineage.ErrInvalid)
+	}
+	if his >= MaxOwnersPlans {
+		return nil, fmt.Errorf("%d plans of owner %q are applied, at most %d: drop one first: %w", his, owner, MaxOwnersPlans, lineage.ErrInvalid)
 	}
 	return a, p.write(p.planPath(owner, &at), a)
 }
@@ -193,22 +199,21 @@ type Function struct {
 	Elsewhere   bool // it says itself where it starts
 }
 
-// Steps returns the way from the base to the node that a function starts from; none: from
-// the base itself. A function whose environment has variables of its own starts there: a
+// Steps returns the way from the base to the node that a function starts from, and whose plan
+// says so; none: from the base itself. A function whose environment has variables of its own starts there: a
 // package may look at them when it is imported.
-func (p *Planner) Steps(at Place, f *Function) []Step {
+func (p *Planner) Steps(at Place, f *Function) (steps []Step, owner string) {
 	if !p.Active() || at.Runtime == nil || at.Runtime.Packages == nil || len(f.Environment) > 0 {
-		return nil
+		return nil, ""
 	}
 	p.mu.Lock()
 	plans := p.plansFor(f.Owner, &at)
 	p.mu.Unlock()
 	if len(plans) == 0 {
-		return nil
+		return nil, ""
 	}
 	of := at.Runtime.Packages
 	asks, own := of.Asks(f.Files), of.Own(f.Files)
-	var steps []Step
 	saves := 0.0
 	for _, l := range plans {
 		needs, unknown := l.known.needs(asks, own)
@@ -216,10 +221,10 @@ func (p *Planner) Steps(at Place, f *Function) []Step {
 			p.wonder(l.Owner, &at, unknown)
 		}
 		if n := l.best(needs); n >= 0 && l.ms[n] > saves {
-			steps, saves = l.steps[n], l.ms[n]
+			steps, owner, saves = l.steps[n], l.Owner, l.ms[n]
 		}
 	}
-	return steps
+	return steps, owner
 }
 
 // plansFor returns the plans that an owner's functions use, as they are now. mu is held.

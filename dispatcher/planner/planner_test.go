@@ -87,8 +87,6 @@ func (h *host) Function(name string) (Place, *Function, error) {
 	return at, &Function{Name: name, Files: map[string][]byte{"asks": []byte(asks), "own": []byte(own)}}, err
 }
 
-func (h *host) Allow(owner string, _ uint64) error { return h.failure("allow " + owner) }
-
 func (h *host) failure(what string) error {
 	if h.fail == nil {
 		return nil
@@ -122,7 +120,7 @@ func (h *host) Probe(ctx context.Context, p Place, of Probe) (*imports.Record, j
 	return nil, nil, errors.New("no files")
 }
 
-func (h *host) Make(_ context.Context, _ Place, steps []Step) (bool, error) {
+func (h *host) Make(_ context.Context, _ Place, owner string, steps []Step) (bool, error) {
 	h.Lock()
 	defer h.Unlock()
 	var text []string
@@ -132,6 +130,9 @@ func (h *host) Make(_ context.Context, _ Place, steps []Step) (bool, error) {
 	what := strings.Join(text, " / ")
 	if err := h.failure("make " + what); err != nil {
 		return false, err
+	}
+	if owner != "" {
+		what = owner + ": " + what
 	}
 	if slices.Contains(h.made, what) {
 		return false, nil
@@ -209,7 +210,8 @@ func (l living) start(owner, asks, own string) string {
 	l.Helper()
 	at, _ := l.h.Place("i", "")
 	var text []string
-	for _, s := range l.Steps(at, &Function{Owner: owner, Files: map[string][]byte{"asks": []byte(asks), "own": []byte(own)}}) {
+	steps, _ := l.Steps(at, &Function{Owner: owner, Files: map[string][]byte{"asks": []byte(asks), "own": []byte(own)}})
+	for _, s := range steps {
 		text = append(text, strings.Join(s.Modules, " "))
 	}
 	return strings.Join(text, " / ")
@@ -241,7 +243,7 @@ func TestStarts(t *testing.T) {
 		t.Errorf("x starts from %q", got)
 	}
 	at, _ := l.h.Place("i", "")
-	if steps := l.Steps(at, &Function{Files: map[string][]byte{"asks": []byte("b")}, Environment: map[string]string{"A": "b"}}); steps != nil {
+	if steps, _ := l.Steps(at, &Function{Files: map[string][]byte{"asks": []byte("b")}, Environment: map[string]string{"A": "b"}}); steps != nil {
 		t.Errorf("with an environment: %v", steps)
 	}
 	if l.h.settled == 0 || len(l.h.made) != 5 {
@@ -263,7 +265,7 @@ func TestResumes(t *testing.T) {
 	if got := again.start("ann", "a", ""); got != "a" {
 		t.Errorf("after a restart ann starts from %q", got)
 	}
-	if err := again.run(); err != nil || len(again.h.probes) != 0 || !slices.Equal(again.h.made, []string{"a"}) {
+	if err := again.run(); err != nil || len(again.h.probes) != 0 || !slices.Equal(again.h.made, []string{"ann: a"}) {
 		t.Errorf("%v: looked at %v, made %v", err, again.h.probes, again.h.made)
 	}
 	if err := again.Drop(Which{Image: "i", Owner: "ann"}); err != nil {
@@ -274,6 +276,27 @@ func TestResumes(t *testing.T) {
 	}
 	if again.Active() || again.start("ann", "a", "") != "" {
 		t.Error("it is lived with")
+	}
+}
+
+// TestOwnersPlansAreBounded: nobody takes all the plans that there may be; the same one again
+// is none more, and everybody's are not counted with anybody's.
+func TestOwnersPlansAreBounded(t *testing.T) {
+	l := newLiving(t, t.TempDir(), someNeeds)
+	apply := func(owner, runtime string) error {
+		_, err := l.Apply(Ask{Which: Which{Image: "i", Runtime: runtime, Owner: owner, Shared: owner == ""}, Tree: tree("a")})
+		return err
+	}
+	for n := range MaxOwnersPlans {
+		if err := apply("ann", fmt.Sprint("r", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := apply("ann", "more"); !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "drop one first") {
+		t.Errorf("one more: %v", err)
+	}
+	if err := errors.Join(apply("ann", "r0"), apply("bob", "more"), apply("", "more")); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -329,24 +352,10 @@ func TestTroubles(t *testing.T) {
 	}
 }
 
-// TestOwnersShare: an owner whose quota has no room for a node waits with his plan, and all
-// owners' plans together are bounded; a plan for everybody is neither.
+// TestOwnersShare: all owners' plans together are bounded; a plan for everybody is not.
 func TestOwnersShare(t *testing.T) {
 	l := newLiving(t, t.TempDir(), someNeeds)
-	l.h.fail = func(what string) error {
-		if what == "allow ann" {
-			return errors.New("his quota is used up")
-		}
-		return nil
-	}
-	l.apply("", "c")
 	l.apply("bob", "b")
-	if _, err := l.Apply(Ask{Which: Which{Image: "i", Owner: "ann"}, Tree: tree("a")}); err != nil {
-		t.Fatal(err)
-	}
-	if err := l.run(); err == nil || !strings.Contains(err.Error(), "quota") || slices.Contains(l.h.made, "a") {
-		t.Errorf("%v: made %v", err, l.h.made)
-	}
 	many := make([]string, MaxOwnersNodes)
 	for i := range many {
 		many[i] = fmt.Sprint("p", i)

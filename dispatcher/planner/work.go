@@ -214,14 +214,9 @@ func (p *Planner) do(ctx context.Context, w piece) {
 
 // make makes a node. An error is of the host; what is wrong with the node is noted.
 func (p *Planner) make(ctx context.Context, of *live, l *laid, i int) error {
-	if l.Owner != "" {
-		if err := p.host.Allow(l.Owner, l.bytes(p.nodes.Catalogue())); err != nil {
-			return err
-		}
-	}
 	within, cancel := context.WithTimeout(ctx, 2*ProbeTimeout*time.Duration(len(l.steps[i])))
 	defer cancel()
-	made, err := p.host.Make(within, l.Place, l.steps[i])
+	made, err := p.host.Make(within, l.Place, l.Owner, l.steps[i])
 	switch {
 	case ctx.Err() != nil || errors.Is(err, ErrNoRoom) || errors.Is(err, lineage.ErrNotFound) || isFull(err):
 		return err

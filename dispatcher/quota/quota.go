@@ -1,6 +1,7 @@
 // Package quota holds owners to what they may have (access.Quota): functions, bytes of
 // code and of snapshots when they deploy, instances at a time and machines' time when
-// they invoke. An owner without a quota costs a look into a map.
+// they invoke. An owner without a quota costs a look into a map. Snapshots of imports belong
+// to nobody: a Ledger says in whose names they were made.
 //
 // Machines' time is counted while it passes, and that of the invocations that are there is
 // set aside: an owner is let in while he has more left than these are expected to take.
@@ -8,7 +9,7 @@
 //
 // Units: bytes; time in nanoseconds of one machine's.
 //
-// Locks: Book.mu, a leaf.
+// Locks: Book.mu, a leaf; Ledger.mu, below which are those of the lineage only.
 package quota
 
 import (

@@ -26,6 +26,8 @@ static void publish(void)
 
 /* ---- mappings ---------------------------------------------------------------------- */
 
+u64 far_runs_left(void) { return ABI_FAR_MAX - count; }
+
 /* Index of the first mapping that ends behind page. */
 static u32 find(u64 page)
 {
@@ -99,13 +101,13 @@ static bool split(u64 first, u64 end)
 	return true;
 }
 
-/* Closes what is open in a range, at whose ends mappings end. */
-static void close(u64 first, u64 end)
+/* Opens or closes what is mapped in a range, at whose ends mappings end. */
+static void set_open(u64 first, u64 end, bool open)
 {
 	bool any = false;
 	for (u32 i = find(first); i < count && list[i].first < end; i++) {
-		any |= list[i].open;
-		list[i].open = 0;
+		any |= list[i].open != open;
+		list[i].open = open;
 	}
 	if (any)
 		publish();
@@ -116,7 +118,7 @@ long far_drop(u64 addr, u64 bytes)
 	u64 first = addr / PAGE_SIZE, end = first + bytes / PAGE_SIZE;
 	if (!split(first, end))
 		return -ENOMEM;
-	close(first, end);
+	set_open(first, end, false);
 	u32 i = find(first), j = i;
 	for (; j < count && list[j].first < end; j++)
 		mm_give(list[j].ram * PAGE_SIZE, list[j].count);
@@ -126,12 +128,14 @@ long far_drop(u64 addr, u64 bytes)
 	return 0;
 }
 
-long far_close(u64 addr, u64 bytes)
+long far_close(u64 addr, u64 bytes) { return far_show(addr, bytes, false); }
+
+long far_show(u64 addr, u64 bytes, bool open)
 {
 	u64 first = addr / PAGE_SIZE, end = first + bytes / PAGE_SIZE;
 	if (!split(first, end))
 		return -ENOMEM;
-	close(first, end);
+	set_open(first, end, open);
 	join_all(first, end);
 	control->far_count = count;
 	return 0;
@@ -177,6 +181,24 @@ static bool fill(u64 first, u64 end)
 		first += n;
 	}
 	return true;
+}
+
+bool far_hole(u64 page, u64 *first, u64 *end)
+{
+	u32 i = find(page);
+	if (i < count && list[i].first <= page)
+		return false;
+	*first = i > 0 ? list[i - 1].first + list[i - 1].count : 0;
+	*end = i < count ? list[i].first : ~0ull;
+	return true;
+}
+
+bool far_fill(u64 first, u64 end)
+{
+	bool all = fill(first, end);
+	join_all(first, end);
+	publish();
+	return all;
 }
 
 long far_open(u64 addr, u64 bytes)
@@ -267,13 +289,19 @@ bool far_holds(u64 ram, u64 *n)
 bool far_next(u64 addr, struct far_stretch *out)
 {
 	u64 page = addr / PAGE_SIZE, start, end, pages = 0;
-	if (!far_area(page, &start, &end))
+	enum far_kind kind;
+	if (!far_area(page, &start, &end, &kind))
 		return false;
 	u64 at = start = MAX(page, start);
-	bool open = far_usable(at * PAGE_SIZE, PAGE_SIZE);
+	bool stack = kind == FAR_STACK, open = stack || far_usable(at * PAGE_SIZE, PAGE_SIZE);
 	for (u32 i = find(at); at < end; i++) {
 		u64 first = i < count ? MIN(list[i].first, end) : end;
-		if (open) {
+		if (stack) {
+			if (first >= end) {
+				at = end;
+				break;
+			}
+		} else if (open) {
 			if (first > at || i == count || !list[i].open)
 				break;
 		} else if (first >= end || list[i].open) {

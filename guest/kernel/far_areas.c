@@ -7,10 +7,11 @@
 #define FAR_FIRST (ABI_FAR_BASE / PAGE_SIZE)
 #define FAR_PAGES (ABI_FAR_BYTES / PAGE_SIZE)
 
-/* What is set aside, in page numbers: ascending, not touching one another. */
+/* What is set aside, in page numbers: ascending; those of one kind do not touch one another. */
 struct area {
 	struct area *next;
 	u64 start, end;
+	enum far_kind kind;
 };
 static struct area *areas;
 
@@ -19,11 +20,11 @@ bool far_window(u64 addr, u64 bytes)
 	return addr >= ABI_FAR_BASE && bytes <= ABI_FAR_BYTES && addr - ABI_FAR_BASE <= ABI_FAR_BYTES - bytes;
 }
 
-/* Inserts [start, end), which touches nothing that is set aside, behind *at. */
-static bool area_insert(struct area **at, u64 start, u64 end)
+/* Inserts [start, end), nothing of which is set aside, behind *at. */
+static bool area_insert(struct area **at, u64 start, u64 end, enum far_kind kind)
 {
 	struct area *next = *at, *a = container_of(at, struct area, next);
-	bool below = at != &areas && a->end == start, above = next && next->start == end;
+	bool below = at != &areas && a->end == start && a->kind == kind, above = next && next->start == end && next->kind == kind;
 	if (below && above) {
 		a->end = next->end;
 		a->next = next->next;
@@ -36,13 +37,13 @@ static bool area_insert(struct area **at, u64 start, u64 end)
 		struct area *n = kmalloc(sizeof *n);
 		if (!n)
 			return false;
-		*n = (struct area){next, start, end};
+		*n = (struct area){next, start, end, kind};
 		*at = n;
 	}
 	return true;
 }
 
-u64 far_reserve(u64 bytes)
+u64 far_reserve(u64 bytes, enum far_kind kind)
 {
 	u64 n = bytes / PAGE_SIZE, start = FAR_FIRST;
 	struct area **at = &areas;
@@ -50,7 +51,7 @@ u64 far_reserve(u64 bytes)
 		return 0;
 	for (; *at && (*at)->start - start < n; at = &(*at)->next)
 		start = (*at)->end;
-	if (start + n > FAR_FIRST + FAR_PAGES || !area_insert(at, start, start + n))
+	if (start + n > FAR_FIRST + FAR_PAGES || !area_insert(at, start, start + n, kind))
 		return 0;
 	return start * PAGE_SIZE;
 }
@@ -65,7 +66,7 @@ static bool area_cut(u64 start, u64 end)
 			struct area *n = kmalloc(sizeof *n);
 			if (!n)
 				return false;
-			*n = (struct area){a->next, end, a->end};
+			*n = (struct area){a->next, end, a->end, a->kind};
 			a->end = start;
 			a->next = n;
 			return true;
@@ -83,7 +84,9 @@ static bool area_cut(u64 start, u64 end)
 	return true;
 }
 
-long far_reserve_at(u64 addr, u64 bytes)
+long far_reserve_at(u64 addr, u64 bytes) { return far_set(addr, bytes, FAR_PLAIN); }
+
+long far_set(u64 addr, u64 bytes, enum far_kind kind)
 {
 	u64 start = addr / PAGE_SIZE, end = start + bytes / PAGE_SIZE;
 	if (!area_cut(start, end))
@@ -91,7 +94,7 @@ long far_reserve_at(u64 addr, u64 bytes)
 	struct area **at = &areas;
 	while (*at && (*at)->start < start)
 		at = &(*at)->next;
-	return area_insert(at, start, end) ? 0 : -ENOMEM;
+	return area_insert(at, start, end, kind) ? 0 : -ENOMEM;
 }
 
 bool far_reserved(u64 addr, u64 bytes)
@@ -99,10 +102,34 @@ bool far_reserved(u64 addr, u64 bytes)
 	u64 start = addr / PAGE_SIZE, end = (addr + bytes + PAGE_SIZE - 1) / PAGE_SIZE;
 	if (!far_window(addr, bytes))
 		return false;
-	for (struct area *a = areas; a && a->start <= start; a = a->next)
+	for (struct area *a = areas; a && a->start <= start; a = a->next) {
 		if (end <= a->end)
 			return true;
+		start = MAX(start, a->end); /* one of another kind may go on there */
+	}
 	return false;
+}
+
+bool far_is(u64 addr, u64 bytes, enum far_kind kind)
+{
+	u64 start = addr / PAGE_SIZE, end = start + bytes / PAGE_SIZE;
+	struct area *a = areas;
+	while (a && a->end <= start)
+		a = a->next;
+	for (; a && a->start <= start && a->kind >= kind; a = a->next) {
+		if (end <= a->end)
+			return true;
+		start = a->end;
+	}
+	return false;
+}
+
+u64 far_fresh_stacks(void)
+{
+	u64 n = 0, first, end;
+	for (struct area *a = areas; a; a = a->next)
+		n += a->kind == FAR_STACK && far_hole(a->end - 1, &first, &end);
+	return n;
 }
 
 bool far_touches(u64 addr, u64 bytes)
@@ -129,7 +156,7 @@ void far_release_all(void)
 			return;
 }
 
-bool far_area(u64 page, u64 *start, u64 *end)
+bool far_area(u64 page, u64 *start, u64 *end, enum far_kind *kind)
 {
 	struct area *a = areas;
 	while (a && a->end <= page)
@@ -138,5 +165,6 @@ bool far_area(u64 page, u64 *start, u64 *end)
 		return false;
 	*start = a->start;
 	*end = a->end;
+	*kind = a->kind;
 	return true;
 }

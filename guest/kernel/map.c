@@ -138,6 +138,8 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 	}
 	u64 at = 0;
 	bool aside = prot == PROT_NONE && !f;
+	if (aside && flags & MAP_STACK && (at = far_stack(bytes)))
+		return (long)at;
 	if (aside && bytes / PAGE_SIZE > ram_pages_total() / 2)
 		at = 0; /* it would not leave much to open parts of it */
 	else if (addr && mm_in_ram(PAGE_DOWN(addr), bytes) && mm_is_free(PAGE_DOWN(addr), bytes / PAGE_SIZE))
@@ -145,7 +147,7 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 	else
 		at = mm_find(bytes / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);
 	if (!at && aside)
-		at = far_reserve(bytes);
+		at = far_reserve(bytes, FAR_PLAIN);
 	if (!at)
 		return -ENOMEM;
 	if (far_address(at))

@@ -31,6 +31,8 @@ long far_mprotect(u64 addr, u64 bytes, int prot)
 {
 	if (!far_reserved(addr, bytes))
 		return -ENOMEM;
+	if (far_is(addr, bytes, FAR_GUARD))
+		return far_stack_protect(addr, bytes, prot != PROT_NONE);
 	return prot == PROT_NONE ? far_close(addr, bytes) : far_open(addr, bytes);
 }
 
@@ -66,6 +68,8 @@ long far_mremap(u64 old, u64 from, u64 to, int flags, u64 new_addr)
 	u64 last = old + from - PAGE_SIZE;
 	if (far_address(old) ? !far_reserved(old, from) : !mm_mapped(old, from))
 		return -EFAULT;
+	if (far_is(old, from, FAR_STACK) && !far_access(old, from))
+		return -ENOMEM; /* a stack that is moved has all of its pages */
 	if (!(flags & MREMAP_FIXED)) {
 		if (to < from) {
 			long err = far_release(old + to, from - to);
@@ -85,7 +89,7 @@ long far_mremap(u64 old, u64 from, u64 to, int flags, u64 new_addr)
 	u64 at = new_addr, keep = MIN(from, to);
 	long err = 0;
 	if (!(flags & MREMAP_FIXED)) {
-		at = far_reserve(to);
+		at = far_reserve(to, FAR_PLAIN);
 		if (!at)
 			return -ENOMEM;
 	} else if (!far_window(at, to)) {

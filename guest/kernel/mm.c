@@ -320,7 +320,7 @@ static bool in_ram(u64 addr, u64 n)
 static bool allowed(u64 addr, u64 n, bool write)
 {
 	if (far_address(addr))
-		return far_usable(addr, n);
+		return far_access(addr, n);
 	return (in_ram(addr, n) || in_image(addr, n)) && protect_allows(addr, n, write);
 }
 

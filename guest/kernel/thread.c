@@ -4,6 +4,7 @@
  */
 #include "syscall.h"
 #include "extended.h"
+#include "far.h"
 #include "thread_calls.h"
 
 #include <asm/prctl.h>
@@ -210,6 +211,8 @@ void exception_dispatch(struct abi_frame *f)
 		return;
 	case 14:
 		address = fault_address();
+		if (far_touch(address))
+			return;
 		signal_fault(f, SIGSEGV, mm_mapped(PAGE_DOWN(address), 1) ? 2 : 1 /* SEGV_ACCERR, SEGV_MAPERR */, address);
 		return;
 	case 17:

@@ -3,6 +3,7 @@ package layer
 import (
 	"errors"
 	"fmt"
+	"syscall"
 )
 
 // Errors of this package, to be tested with errors.Is.
@@ -23,7 +24,17 @@ var (
 	ErrTooLarge = errors.New("layer is too large")
 	// ErrDiffID: the tar stream is another one than was promised.
 	ErrDiffID = errors.New("layer has another digest than promised")
+	// ErrFull: there is no room on the disk.
+	ErrFull = errors.New("the disk is full")
 )
+
+// Full says once what to do where a disk is full, and returns any other error as it is.
+func Full(dir string, err error) error {
+	if errors.Is(err, ErrFull) || !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return err
+	}
+	return fmt.Errorf("%w: make room where %s is (seussctl image prune), or name another state directory with --state: %w", ErrFull, dir, err)
+}
 
 // corrupt returns an ErrCorrupt that says what is wrong.
 func corrupt(format string, args ...any) error {

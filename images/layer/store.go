@@ -51,7 +51,7 @@ type AddOptions struct {
 func (s Store) Add(ctx context.Context, tar io.Reader, o AddOptions) (*Header, error) {
 	h, err := s.add(ctx, tar, o)
 	if err != nil {
-		return nil, fmt.Errorf("add layer: %w", err)
+		return nil, fmt.Errorf("add layer: %w", Full(s.Dir, err))
 	}
 	return h, nil
 }

@@ -39,7 +39,7 @@ func init() {
 		Name:  "code-archives",
 		Tries: "Clients deploy archives that unpack to gigabytes, reach out of their folder or are none",
 		Holds: "they are refused with bounded memory, and write nothing outside",
-		Tests: []string{"TestZipBombIsBounded", "TestLoadCodeRefuses"},
+		Tests: []string{"TestZipBombIsBounded", "TestZipDirectoryIsBounded", "TestLoadCodeRefuses"},
 		Run: func(t *Target) {
 			before := t.Resident()
 			whole := archive(t, "main.py", 100)

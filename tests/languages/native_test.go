@@ -45,7 +45,7 @@ type reply struct {
 func (r reply) String() string {
 	body := r.Body
 	if len(body) > 200 {
-		body = fmt.Sprintf("%.200q and so on, %d bytes", body, len(r.Body))
+		body = fmt.Sprintf("%.40q and so on, %d bytes", body, len(r.Body))
 	}
 	return fmt.Sprintf("%d %v %s", r.Status, r.Header, body)
 }
@@ -56,6 +56,7 @@ func ask(base string, q request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
+	r.Host = "program.example" // some write it into their answer
 	client := http.Client{Timeout: startTimeout, Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true}}
 	a, err := client.Do(r)
 	if err != nil {

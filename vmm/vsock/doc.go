@@ -7,7 +7,7 @@
 // the guest's accesses to its registers, lets it work with Service while the guest does
 // not run, and asks with TakeInterrupt whether the guest has to look at its queues. For
 // the host's programs there are Listen, Dial and Conn, whose methods never block,
-// Stream, which is a Conn as net.Conn has it, and UnixFront, which leads from and to
+// Stream, which is a Conn as net.Conn has it, and UnixSockets, which leads from and to
 // Unix sockets. State is the device in a snapshot.
 //
 // Units: addresses are guest-physical byte addresses, sizes are bytes, registers are
@@ -20,12 +20,12 @@
 // undelivered bytes are bounded, and so is the work of one Service. A Device belongs to
 // its machine, which ends all streams when it is closed.
 //
-// Concurrency: the methods of Conn, Stream and UnixFront, and Listen, Unlisten, Dial,
+// Concurrency: the methods of Conn, Stream and UnixSockets, and Listen, Unlisten, Dial,
 // Lookup, Conns, CID and Waiting of a Device may be called from any goroutine. All
 // others are for the one goroutine that is inside the machine's Run, or has the machine
 // while it rests; it also calls listeners and handlers.
 //
-// Locks, in the order in which they may be taken: UnixFront.mu (ports, and what Close
+// Locks, in the order in which they may be taken: UnixSockets.mu (ports, and what Close
 // has to end), Device.mu (streams and listeners). Neither is held while the guest runs
 // or while a listener or handler is called. Virtqueues have no lock.
 package vsock

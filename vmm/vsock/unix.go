@@ -19,7 +19,7 @@ const connectTimeout = 10 * time.Second
 // maxConnectLine is the longest handshake: "CONNECT 4294967295\n".
 const maxConnectLine = 19
 
-// UnixFront makes a guest's vsock reachable for programs on the host, in the
+// UnixSockets makes a guest's vsock reachable for programs on the host, in the
 // way that users of Firecracker know: a client connects to the Unix socket and
 // writes "CONNECT <port>\n"; it reads "OK <host port>\n" once the guest has
 // accepted, and then the bytes are the stream's. In the other direction, a
@@ -27,7 +27,7 @@ const maxConnectLine = 19
 // "<path>_<port>".
 //
 // Bytes move only while some goroutine is inside the machine's Run.
-type UnixFront struct {
+type UnixSockets struct {
 	dev    *Device
 	path   string
 	l      *net.UnixListener
@@ -47,26 +47,26 @@ type Places interface {
 	Give()
 }
 
-// NewUnixFront listens on a Unix socket, which must not exist yet. Forwarded streams take
+// NewUnixSockets listens on a Unix socket, which must not exist yet. Forwarded streams take
 // places; nil: they are as many as the guest may have streams.
-func NewUnixFront(dev *Device, path string, places Places) (*UnixFront, error) {
+func NewUnixSockets(dev *Device, path string, places Places) (*UnixSockets, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("vsock front %s: %w", path, err)
+		return nil, fmt.Errorf("vsock socket %s: %w", path, err)
 	}
-	f := &UnixFront{dev: dev, path: path, l: l, places: places, open: map[io.Closer]struct{}{}}
+	f := &UnixSockets{dev: dev, path: path, l: l, places: places, open: map[io.Closer]struct{}{}}
 	f.wg.Go(f.serve)
 	return f, nil
 }
 
 // Forward lets the guest connect to port; the stream continues to the Unix
 // socket "<path>_<port>". If nothing listens there the stream is reset.
-func (f *UnixFront) Forward(port uint32) error {
+func (f *UnixSockets) Forward(port uint32) error {
 	return f.ForwardTo(port, fmt.Sprintf("%s_%d", f.path, port))
 }
 
 // ForwardTo is Forward to another Unix socket.
-func (f *UnixFront) ForwardTo(port uint32, socket string) error {
+func (f *UnixSockets) ForwardTo(port uint32, socket string) error {
 	err := f.dev.Listen(port, func(c *Conn) error {
 		if f.places != nil {
 			if err := f.places.Take(); err != nil {
@@ -96,7 +96,7 @@ func (f *UnixFront) ForwardTo(port uint32, socket string) error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("vsock front %s: forward: %w", f.path, err)
+		return fmt.Errorf("vsock socket %s: forward: %w", f.path, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -105,7 +105,7 @@ func (f *UnixFront) ForwardTo(port uint32, socket string) error {
 }
 
 // leave gives back the place of a forwarded stream.
-func (f *UnixFront) leave() {
+func (f *UnixSockets) leave() {
 	if f.places != nil {
 		f.places.Give()
 	}
@@ -116,8 +116,8 @@ func (f *UnixFront) leave() {
 const flushTimeout = time.Second
 
 // Close ends all connections, removes the socket and waits for everything that
-// the front has started. What the guest has sent is still passed on.
-func (f *UnixFront) Close() error {
+// it has started. What the guest has sent is still passed on.
+func (f *UnixSockets) Close() error {
 	f.mu.Lock()
 	f.done = true
 	for _, port := range f.ports {
@@ -139,7 +139,7 @@ func (f *UnixFront) Close() error {
 	}
 	f.wg.Wait()
 	if err != nil {
-		return fmt.Errorf("vsock front %s: close: %w", f.path, err)
+		return fmt.Errorf("vsock socket %s: close: %w", f.path, err)
 	}
 	return nil
 }
@@ -152,7 +152,7 @@ func ignoreClosed(err error) error {
 }
 
 // track notes something that Close has to end; false means that it is too late.
-func (f *UnixFront) track(c io.Closer) bool {
+func (f *UnixSockets) track(c io.Closer) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.done {
@@ -162,13 +162,13 @@ func (f *UnixFront) track(c io.Closer) bool {
 	return true
 }
 
-func (f *UnixFront) untrack(c io.Closer) {
+func (f *UnixSockets) untrack(c io.Closer) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.open, c)
 }
 
-func (f *UnixFront) serve() {
+func (f *UnixSockets) serve() {
 	for {
 		u, err := f.l.AcceptUnix()
 		if err != nil {
@@ -192,7 +192,7 @@ func (f *UnixFront) serve() {
 }
 
 // client serves one connection: the handshake, then the stream.
-func (f *UnixFront) client(u *net.UnixConn) error {
+func (f *UnixSockets) client(u *net.UnixConn) error {
 	if err := u.SetReadDeadline(time.Now().Add(connectTimeout)); err != nil {
 		return err
 	}
@@ -265,7 +265,7 @@ func readConnect(r io.ByteReader) (uint32, error) {
 }
 
 // join copies in both directions until both have ended.
-func (f *UnixFront) join(u *net.UnixConn, s *Stream) {
+func (f *UnixSockets) join(u *net.UnixConn, s *Stream) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if _, err := io.Copy(s, u); err != nil {

@@ -75,15 +75,15 @@ func pump(t *testing.T, d *fakeDriver) (stop func()) {
 	return func() { close(done); wg.Wait() }
 }
 
-func TestUnixFront(t *testing.T) {
+func TestUnixSockets(t *testing.T) {
 	d := newFakeDriver(t)
 	path := filepath.Join(t.TempDir(), "v.sock")
-	f, err := NewUnixFront(d.dev, path, nil)
+	f, err := NewUnixSockets(d.dev, path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NewUnixFront(d.dev, path, nil); err == nil {
-		t.Error("a second front on the same socket")
+	if _, err := NewUnixSockets(d.dev, path, nil); err == nil {
+		t.Error("a second one on the same socket")
 	}
 	defer pump(t, d)()
 	dial := func(text string) *net.UnixConn {
@@ -139,10 +139,10 @@ func TestUnixFront(t *testing.T) {
 	}
 }
 
-func TestUnixFrontForward(t *testing.T) {
+func TestUnixSocketsForward(t *testing.T) {
 	d := newFakeDriver(t)
 	path := filepath.Join(t.TempDir(), "v.sock")
-	f, err := NewUnixFront(d.dev, path, nil)
+	f, err := NewUnixSockets(d.dev, path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,13 @@ const maxHead = 256 << 10
 const readyEvery = 50 * time.Millisecond
 
 func await(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) (contracts.Ready, error) {
-	return contracts.Ready{}, ready(ctx, i, p, deadline)
+	var said contracts.Said
+	said.Listen(i)
+	err := ready(ctx, i, p, deadline)
+	if text := said.After(""); err != nil && text != "" {
+		err = fmt.Errorf("%w; the program has written: %s", err, text)
+	}
+	return contracts.Ready{}, err
 }
 
 func ready(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {

@@ -96,6 +96,9 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 				a.Header.Del(name)
 				p.W.Header()[name] = values
 			}
+			if _, ok := a.Header["Content-Type"]; !ok {
+				p.W.Header()["Content-Type"] = nil // else net/http makes one up of the body
+			}
 			if p.Edit != nil {
 				p.Edit(a.Header)
 			}

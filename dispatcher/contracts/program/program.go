@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"seuss/dispatcher/contracts"
@@ -26,9 +25,6 @@ func init() {
 		Await: await, Serve: serve,
 	})
 }
-
-// maxMessage bounds what of standard error becomes the message of an error, in bytes.
-const maxMessage = 64 << 10
 
 func await(ctx context.Context, i *instance.Instance, _ *functions.Program, deadline time.Time) (contracts.Ready, error) {
 	var in *vsock.Conn
@@ -48,7 +44,7 @@ func await(ctx context.Context, i *instance.Instance, _ *functions.Program, dead
 	var exit *instance.ExitError
 	switch {
 	case errors.As(err, &exit):
-		err = fmt.Errorf("the program ended before it read its standard input, with exit status %d%s: %w", exit.Status, o.said(": "), lineage.ErrInvalid)
+		err = fmt.Errorf("the program ended before it read its standard input, with exit status %d%s: %w", exit.Status, o.said.After(": "), lineage.ErrInvalid)
 	case err != nil:
 		err = fmt.Errorf("the program has not read its standard input: %w", err)
 	case len(o.answer) > 0:
@@ -63,7 +59,7 @@ func serve(ctx context.Context, i *instance.Instance, _ *functions.Program, call
 	if in == nil {
 		return nil, fmt.Errorf("the program does not read its standard input: %w", instance.ErrStream)
 	}
-	var o output
+	o := output{stream: call.Stream}
 	o.take(i)
 	err := in.Send(call.Event)
 	if err == nil {
@@ -80,7 +76,7 @@ func serve(ctx context.Context, i *instance.Instance, _ *functions.Program, call
 	case errors.As(err, &exit) && exit.Status == 0:
 		return o.answer, nil
 	case exit != nil:
-		message := o.said("")
+		message := o.said.After("")
 		if message == "" {
 			message = fmt.Sprintf("exit status %d", exit.Status)
 		}
@@ -91,36 +87,28 @@ func serve(ctx context.Context, i *instance.Instance, _ *functions.Program, call
 
 // output is what a program has written.
 type output struct {
+	stream  contracts.Stream // takes the answer; nil: it is kept
 	answer  []byte
+	bytes   int  // of the answer
 	tooMuch bool // there was more
-	errors  []byte
-	cut     int // bytes of these that are left out
+	said    contracts.Said
 }
 
 func (o *output) take(i *instance.Instance) {
 	i.Output(func(fd uint16, p []byte) bool {
 		switch {
 		case fd == 1 && !o.tooMuch:
-			if o.tooMuch = len(o.answer)+len(p) > contracts.MaxAnswerBytes; !o.tooMuch {
+			switch o.bytes += len(p); {
+			case o.bytes > contracts.MaxAnswerBytes:
+				o.tooMuch = true
+			case o.stream != nil:
+				o.stream("", p)
+			default:
 				o.answer = append(o.answer, p...)
 			}
 		case fd == 2:
-			room := min(len(p), maxMessage-len(o.errors))
-			o.errors = append(o.errors, p[:room]...)
-			o.cut += len(p) - room
+			o.said.Add(p)
 		}
 		return fd == 1
 	})
-}
-
-// said is what it wrote to standard error, with a prefix; "" if that is nothing.
-func (o *output) said(prefix string) string {
-	text := strings.ToValidUTF8(strings.TrimSpace(string(o.errors)), "\uFFFD")
-	if text == "" {
-		return ""
-	}
-	if o.cut > 0 {
-		text += fmt.Sprintf(" [%d bytes were cut]", o.cut)
-	}
-	return prefix + text
 }

@@ -28,6 +28,8 @@ type request struct {
 	body  int           // where the body begins
 	end   int           // where it ends, with its trailers; 0: not known yet
 	at    int           // of a chunked body: the next chunk's line
+	given int           // of a body that is handed on: where its next byte, or chunk's line, is
+	left  int           // bytes of the chunk there that have not been given
 }
 
 // add takes what has arrived and reports whether the request is whole.
@@ -90,6 +92,34 @@ func (r *request) chunks() error {
 			return fmt.Errorf("its trailers take more than %d bytes", maxHead)
 		}
 		return nil
+	}
+}
+
+// pieces gives f what has come of a chunked body and was not given yet, without what is
+// between the chunks. chunks has looked at it.
+func (r *request) pieces(f func(p []byte)) {
+	r.given = max(r.given, r.body)
+	for r.given < len(r.bytes) {
+		if r.left == 0 {
+			line, _, ok := bytes.Cut(r.bytes[r.given:], []byte("\r\n"))
+			if !ok {
+				return
+			}
+			size, _, _ := bytes.Cut(line, []byte(";"))
+			n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
+			if err != nil || n == 0 {
+				return
+			}
+			r.given += len(line) + 2
+			r.left = int(n)
+			continue
+		}
+		n := min(r.left, len(r.bytes)-r.given)
+		f(r.bytes[r.given : r.given+n])
+		r.given += n
+		if r.left -= n; r.left == 0 {
+			r.given += 2 // the chunk's own line end
+		}
 	}
 }
 

@@ -21,8 +21,9 @@ const version = "/2018-06-01/runtime/"
 
 // Headers of the API, as AWS documents them.
 const (
-	headerErrorType = "Lambda-Runtime-Function-Error-Type" // also a trailer of streams
-	headerErrorBody = "Lambda-Runtime-Function-Error-Body" // of streams: the error document in base64
+	headerErrorType = "Lambda-Runtime-Function-Error-Type"    // also a trailer of streams
+	headerMode      = "Lambda-Runtime-Function-Response-Mode" // "streaming": the body is for the client as it comes
+	headerErrorBody = "Lambda-Runtime-Function-Error-Body"    // of streams: the error document in base64
 )
 
 // serve answers a request that is there as a whole.
@@ -98,6 +99,9 @@ func (s *server) answered(c *conn, id string, failed bool, body []byte) {
 	case len(body) > contracts.MaxAnswerBytes:
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")
 		s.fail(contracts.TooLarge())
+	case s.streams(c):
+		s.done(c)
+		s.over = true
 	default:
 		s.done(c)
 		s.over, s.answer = true, body

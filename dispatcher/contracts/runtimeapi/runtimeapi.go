@@ -47,6 +47,8 @@ func environment(f *functions.Function) map[string]string {
 
 func await(ctx context.Context, i *instance.Instance, _ *functions.Program, deadline time.Time) (contracts.Ready, error) {
 	var s server
+	var said contracts.Said
+	said.Listen(i)
 	i.Meet(s.accept)
 	err := i.Until(ctx, deadline, func() bool { return s.over })
 	if s.err != nil {
@@ -54,10 +56,10 @@ func await(ctx context.Context, i *instance.Instance, _ *functions.Program, dead
 	}
 	var exit *instance.ExitError
 	if errors.As(err, &exit) {
-		return contracts.Ready{}, fmt.Errorf("the program ended before it asked for an event, with exit status %d: %w", exit.Status, lineage.ErrInvalid)
+		return contracts.Ready{}, fmt.Errorf("the program ended before it asked for an event, with exit status %d%s: %w", exit.Status, said.After(": "), lineage.ErrInvalid)
 	}
 	if err != nil {
-		return contracts.Ready{}, fmt.Errorf("the program has not asked for its first event: %w", err)
+		return contracts.Ready{}, fmt.Errorf("the program has not asked for its first event%s: %w", said.After("; it says: "), err)
 	}
 	// From here on until it is captured nobody is served.
 	i.Meet(nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/instance"
@@ -31,6 +32,8 @@ type server struct {
 
 	waiting *vsock.Conn // where a GET waits
 	waits   string      // for what: invocation or restore
+
+	streamed int // bytes of the answer that were given to the call's Stream
 
 	over   bool // the program is ready, has answered, or nothing more is wanted of it
 	answer []byte
@@ -69,7 +72,11 @@ func (s *server) arrived(c *conn) {
 	if held+len(p) <= maxHeld {
 		whole, err = c.add(p)
 	}
+	if err == nil && s.streams(c) {
+		s.forward(c)
+	}
 	switch {
+	case s.over: // what it has streamed was too much
 	case errors.Is(err, errTooLarge):
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", err.Error())
 		s.fail(contracts.TooLarge())
@@ -83,6 +90,27 @@ func (s *server) arrived(c *conn) {
 	case c.Ended():
 		s.forget(c)
 		c.Close()
+	}
+}
+
+// streams reports whether a request is the answer, and comes in pieces that somebody reads.
+func (s *server) streams(c *conn) bool {
+	return s.call != nil && s.call.Stream != nil && s.given && c.head != nil && c.head.Method == http.MethodPost &&
+		c.head.ContentLength < 0 && strings.EqualFold(c.head.Header.Get(headerMode), "streaming") &&
+		c.head.URL.Path == version+"invocation/"+s.call.RequestID+"/response"
+}
+
+// forward gives away what has come of the answer.
+func (s *server) forward(c *conn) {
+	kind := c.head.Header.Get("Content-Type")
+	c.pieces(func(p []byte) {
+		if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes {
+			s.call.Stream(kind, p)
+		}
+	})
+	if s.streamed > contracts.MaxAnswerBytes {
+		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")
+		s.fail(contracts.TooLarge())
 	}
 }
 

@@ -19,6 +19,15 @@ type answer struct {
 	body   []byte
 }
 
+// said is what a function says in its result of the answer.
+type said struct {
+	StatusCode json.RawMessage            `json:"statusCode"`
+	Headers    map[string]json.RawMessage `json:"headers"`
+	Cookies    []string                   `json:"cookies"`
+	Body       json.RawMessage            `json:"body"`
+	IsEncoded  bool                       `json:"isBase64Encoded"`
+}
+
 // ofServer are headers of an answer that are the service's to write.
 var ofServer = map[string]bool{
 	"Connection": true, "Content-Length": true, "Date": true, "Keep-Alive": true, "Proxy-Authenticate": true, "Proxy-Connection": true,
@@ -30,13 +39,7 @@ var ofServer = map[string]bool{
 // ("Lambda function URLs", response payload).
 func answerOf(output []byte) (*answer, error) {
 	a := &answer{status: http.StatusOK, header: http.Header{}}
-	var says struct {
-		StatusCode json.RawMessage            `json:"statusCode"`
-		Headers    map[string]json.RawMessage `json:"headers"`
-		Cookies    []string                   `json:"cookies"`
-		Body       json.RawMessage            `json:"body"`
-		IsEncoded  bool                       `json:"isBase64Encoded"`
-	}
+	var says said
 	output = bytes.TrimSpace(output)
 	isObject := len(output) > 0 && output[0] == '{'
 	var err error
@@ -55,24 +58,8 @@ func answerOf(output []byte) (*answer, error) {
 	if err := json.Unmarshal(output, &says); err != nil {
 		return nil, err
 	}
-	code := strings.Trim(string(says.StatusCode), `"`) // some write it as a text
-	if a.status, err = strconv.Atoi(code); err != nil || a.status < 200 || a.status > 599 {
-		return nil, fmt.Errorf("the statusCode %.100s is not 200 to 599", says.StatusCode)
-	}
-	for name, value := range says.Headers {
-		text, err := textOf(value)
-		if err != nil {
-			return nil, err
-		}
-		if err := a.set(name, string(text)); err != nil {
-			return nil, err
-		}
-	}
-	for _, c := range says.Cookies {
-		if !httpguts.ValidHeaderFieldValue(c) {
-			return nil, fmt.Errorf("the cookie %.100q is none", c)
-		}
-		a.header.Add("Set-Cookie", c)
+	if err := a.head(&says); err != nil {
+		return nil, err
 	}
 	if a.body, err = textOf(says.Body); err != nil {
 		return nil, err
@@ -86,6 +73,30 @@ func answerOf(output []byte) (*answer, error) {
 		a.header.Set("Content-Type", "application/json")
 	}
 	return a, nil
+}
+
+// head takes what a function says of status, headers and cookies.
+func (a *answer) head(says *said) (err error) {
+	code := strings.Trim(string(says.StatusCode), `"`) // some write it as a text
+	if a.status, err = strconv.Atoi(code); err != nil || a.status < 200 || a.status > 599 {
+		return fmt.Errorf("the statusCode %.100s is not 200 to 599", says.StatusCode)
+	}
+	for name, value := range says.Headers {
+		text, err := textOf(value)
+		if err != nil {
+			return err
+		}
+		if err := a.set(name, string(text)); err != nil {
+			return err
+		}
+	}
+	for _, c := range says.Cookies {
+		if !httpguts.ValidHeaderFieldValue(c) {
+			return fmt.Errorf("the cookie %.100q is none", c)
+		}
+		a.header.Add("Set-Cookie", c)
+	}
+	return nil
 }
 
 // set adds a header of the function's, unless it is the service's to write.

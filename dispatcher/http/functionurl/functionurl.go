@@ -86,7 +86,12 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	defer entry.End(r.Context())
+	entered := true
+	defer func() {
+		if entered {
+			entry.End(r.Context())
+		}
+	}()
 	key, qualifier, _ := strings.Cut(name, ":")
 	request := &dispatcher.Request{RequestID: server.RequestIDOf(r), ARN: s.ARN(key, qualifier)}
 	if takesRequests(entry.Deployment()) {
@@ -105,7 +110,19 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 	if len(request.Event) > dispatcher.MaxEventBytes {
 		return server.TooLarge(dispatcher.MaxEventBytes, "function URL")
 	}
-	result, err := entry.Invoke(r.Context(), request)
+	var result *dispatcher.Result
+	if u.Mode == functions.ModeStream {
+		entered = false
+		var edit func(http.Header)
+		if u.CORS != nil {
+			edit = func(h http.Header) { cors(h, u.CORS, origin) }
+		}
+		if result, err = s.stream(w, r, entry, request, edit); err == nil && result == nil {
+			return nil
+		}
+	} else {
+		result, err = entry.Invoke(r.Context(), request)
+	}
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream/eventstreamapi"
@@ -14,8 +15,8 @@ import (
 	"seuss/dispatcher/http/server"
 )
 
-// streams is InvokeWithResponseStream. A function's result is there when it has returned, so
-// it comes as one chunk.
+// streams is InvokeWithResponseStream. What a program streams comes as it does; any other
+// result is there when the function has returned, and comes as one chunk.
 type streams struct{ *door }
 
 func (s streams) routes() map[string]handler {
@@ -60,7 +61,14 @@ func (s streams) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return server.Answer(err, arn)
 	}
-	defer entry.End(r.Context())
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
+			entry.End(r.Context())
+		}
+	}
+	defer end()
 	event, err := server.ReadBody(r, maxEventSync, "InvokeWithResponseStream")
 	if err != nil {
 		return err
@@ -69,49 +77,73 @@ func (s streams) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	result, err := entry.Invoke(r.Context(), &dispatcher.Request{Event: orObject(event), RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client, Memory: tail})
-	if err != nil {
+	_, version, _ := strings.Cut(entry.Deployment().Name, ":")
+	answer := newEvents(w, version)
+	feed := server.NewFeed(r)
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		feed.Each(func(_ string, p []byte) error { return answer.write(chunkEvent, "application/octet-stream", p) })
+	}()
+	result, err := entry.Invoke(r.Context(), &dispatcher.Request{Event: orObject(event), RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client, Memory: tail, Stream: feed.Put})
+	feed.End()
+	var last complete
+	if err == nil && tail {
+		last.LogResult = base64.StdEncoding.EncodeToString(logTail(result, cmp.Or(entry.Deployment().Settings.MemoryMiB, defaultMemoryMiB)))
+	}
+	end() // whoever reads slowly reads what is there, and holds no machine
+	<-written
+	if feed.Err() != nil && err == nil {
+		err = feed.Err()
+	}
+	switch {
+	case err != nil && !feed.Begun():
 		return server.Answer(err, arn)
+	case err != nil:
+		refusal := server.Answer(err, arn)
+		last.ErrorCode, last.ErrorDetails = refusal.Code, refusal.Message
+	case result.Error != nil:
+		last.ErrorCode, last.ErrorDetails = result.Error.Type, string(errorDocument(result))
+	case len(result.Output) > 0:
+		_ = answer.write(chunkEvent, "application/octet-stream", result.Output)
 	}
-	var end complete
-	if result.Error != nil {
-		end.ErrorCode, end.ErrorDetails = result.Error.Type, string(errorDocument(result))
-	}
-	if tail {
-		end.LogResult = base64.StdEncoding.EncodeToString(logTail(result, cmp.Or(entry.Deployment().Settings.MemoryMiB, defaultMemoryMiB)))
-	}
-	answer, err := eventsOf(result.Output, &end)
+	text, err := json.Marshal(&last)
 	if err != nil {
 		return err
 	}
-	h := w.Header()
-	h.Set("X-Amz-Executed-Version", versionOf(result))
-	h.Set("Content-Type", eventStreamType)
-	w.WriteHeader(http.StatusOK)
-	w.Write(answer) // a client that has gone is no concern
-	http.NewResponseController(w).Flush()
+	_ = answer.write(completeEvent, "application/json", text) // a client that has gone is no concern
 	return nil
 }
 
-// eventsOf writes a result and its end as events.
-func eventsOf(output []byte, end *complete) ([]byte, error) {
+// eventWriter writes an answer as events, each as soon as it is there.
+type eventWriter struct {
+	w       http.ResponseWriter
+	encoder *eventstream.Encoder
+	version string
+	begun   bool
+}
+
+func newEvents(w http.ResponseWriter, version string) *eventWriter {
+	return &eventWriter{w: w, encoder: eventstream.NewEncoder(), version: cmp.Or(version, dispatcher.Latest)}
+}
+
+func (e *eventWriter) write(kind, contentType string, payload []byte) error {
+	m := eventstream.Message{Payload: payload}
+	m.Headers.Set(eventstreamapi.MessageTypeHeader, eventstream.StringValue(eventstreamapi.EventMessageType))
+	m.Headers.Set(eventstreamapi.EventTypeHeader, eventstream.StringValue(kind))
+	m.Headers.Set(eventstreamapi.ContentTypeHeader, eventstream.StringValue(contentType))
 	var b bytes.Buffer
-	e := eventstream.NewEncoder()
-	write := func(kind, contentType string, payload []byte) error {
-		m := eventstream.Message{Payload: payload}
-		m.Headers.Set(eventstreamapi.MessageTypeHeader, eventstream.StringValue(eventstreamapi.EventMessageType))
-		m.Headers.Set(eventstreamapi.EventTypeHeader, eventstream.StringValue(kind))
-		m.Headers.Set(eventstreamapi.ContentTypeHeader, eventstream.StringValue(contentType))
-		return e.Encode(&b, m)
+	if err := e.encoder.Encode(&b, m); err != nil {
+		return err
 	}
-	if len(output) > 0 {
-		if err := write(chunkEvent, "application/octet-stream", output); err != nil {
-			return nil, err
-		}
+	if !e.begun {
+		e.begun = true
+		e.w.Header().Set("X-Amz-Executed-Version", e.version)
+		e.w.Header().Set("Content-Type", eventStreamType)
+		e.w.WriteHeader(http.StatusOK)
 	}
-	text, err := json.Marshal(end)
-	if err == nil {
-		err = write(completeEvent, "application/json", text)
+	if _, err := e.w.Write(b.Bytes()); err != nil {
+		return err
 	}
-	return b.Bytes(), err
+	return http.NewResponseController(e.w).Flush()
 }

@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"context"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
+	"seuss/dispatcher"
 	"seuss/dispatcher/http/servertest"
 )
 
@@ -57,4 +59,60 @@ func TestGoSDKResponseStream(t *testing.T) {
 	wantCode(t, err, "ResourceNotFoundException", "nobody")
 	_, _, _, err = read(func(in *lambda.InvokeWithResponseStreamInput) { in.Payload = []byte(`{`) })
 	wantCode(t, err, "InvalidRequestContentException", "")
+}
+
+// TestResponseStreamComes: what a function streams is there before it ends, and what it did
+// wrong then is in the last event. Who reads nothing holds no machine.
+func TestResponseStreamComes(t *testing.T) {
+	f := servertest.New(t)
+	_, url := f.Serve(t, nil)
+	c := sdk(url)
+	create(t, c, "echo", nil)
+	goOn, ended := make(chan struct{}), make(chan struct{}, 1)
+	f.Delivered = func() { ended <- struct{}{} }
+	f.OnInvoke = func(ctx context.Context, r dispatcher.Request) (*dispatcher.Result, error) {
+		if string(r.Event) == "1" {
+			for range 24 {
+				r.Stream("", make([]byte, 256<<10)) // more than sockets take
+			}
+			return &dispatcher.Result{RequestID: r.RequestID}, nil
+		}
+		r.Stream("text/plain", []byte("one"))
+		select {
+		case <-goOn:
+		case <-ctx.Done():
+			t.Error("nobody has read what was streamed")
+		}
+		r.Stream("text/plain", []byte("two"))
+		return &dispatcher.Result{RequestID: r.RequestID, Error: &dispatcher.FunctionError{Type: "Own", Message: "half way"}}, nil
+	}
+	out, err := c.InvokeWithResponseStream(t.Context(), &lambda.InvokeWithResponseStreamInput{FunctionName: aws.String("echo"), Payload: []byte("2")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := out.GetStream()
+	defer s.Close()
+	var chunks []string
+	for e := range s.Events() {
+		switch e := e.(type) {
+		case *types.InvokeWithResponseStreamResponseEventMemberPayloadChunk:
+			if chunks = append(chunks, string(e.Value.Payload)); len(chunks) == 1 {
+				close(goOn)
+			}
+		case *types.InvokeWithResponseStreamResponseEventMemberInvokeComplete:
+			if aws.ToString(e.Value.ErrorCode) != "Own" || !strings.Contains(aws.ToString(e.Value.ErrorDetails), "half way") {
+				t.Errorf("%+v", e.Value)
+			}
+		}
+	}
+	if strings.Join(chunks, "|") != "one|two" || s.Err() != nil {
+		t.Errorf("%q, %v", chunks, s.Err())
+	}
+	<-ended
+	out, err = c.InvokeWithResponseStream(t.Context(), &lambda.InvokeWithResponseStreamInput{FunctionName: aws.String("echo"), Payload: []byte("1")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.GetStream().Close()
+	<-ended // and nothing was read
 }

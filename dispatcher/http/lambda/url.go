@@ -111,9 +111,6 @@ func (r *urlRequest) apply(u *functions.URL) error {
 		if *v != functions.ModeWhole && *v != functions.ModeStream {
 			return server.Validation("invokeMode", *v, "Member must satisfy enum value set: [BUFFERED, RESPONSE_STREAM]")
 		}
-		if *v == functions.ModeStream {
-			return server.InvalidParameter("InvokeMode %s is not supported: an answer comes in one piece.", *v)
-		}
 		u.Mode = *v
 	}
 	if r.Cors != nil {

@@ -23,6 +23,7 @@ type Metrics struct {
 	phases   *prometheus.HistogramVec
 	pages    *prometheus.CounterVec
 	outcomes *prometheus.CounterVec
+	contract *prometheus.CounterVec
 
 	functions functionCounts
 }
@@ -48,8 +49,9 @@ func NewMetrics() *Metrics {
 			Help: "Time of an invocation's phases."}, []string{"phase"}),
 		pages:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: pagesName, Help: pagesHelp}, []string{"what"}),
 		outcomes: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seuss_invocations_total", Help: "Invocations by how they ended."}, []string{"outcome"}),
+		contract: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "seuss_contract_invocations_total", Help: "The same that have a result, by the contract over which the function was asked."}, []string{"contract", "outcome"}),
 	}
-	m.registry.MustRegister(m.latency, m.waited, m.phases, m.pages, m.outcomes,
+	m.registry.MustRegister(m.latency, m.waited, m.phases, m.pages, m.outcomes, m.contract,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -81,6 +83,7 @@ func (m *Metrics) Invoked(function string, r *dispatcher.Result, waited time.Dur
 		}
 	}
 	m.outcomes.WithLabelValues(outcome).Inc()
+	m.contract.WithLabelValues(r.Contract, outcome).Inc()
 	m.functions.invoked(function, outcome == "ok", r.Timings.Total)
 }
 

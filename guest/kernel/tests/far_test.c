@@ -4,7 +4,7 @@
  * which maps what the list says, as the real one does: pages of RAM must not be given
  * back while it has them mapped, nor twice, and what is opened is zero.
  */
-// link: ../far.c ../far_areas.c
+// link: ../far.c ../far_areas.c ../far_stack.c
 #include "host.h"
 
 #include "../far.h"
@@ -161,7 +161,7 @@ static void one_call(u64 first, u64 n)
 		missing += state[i] == ASIDE;
 	switch (host_random(9)) {
 	case 0:
-		to = far_reserve(n * PAGE_SIZE);
+		to = far_reserve(n * PAGE_SIZE, FAR_PLAIN);
 		CHECK(to >= ABI_FAR_BASE);
 		to = (to - ABI_FAR_BASE) / PAGE_SIZE;
 		if (to + n > WINDOW) { /* beyond the model */
@@ -239,12 +239,12 @@ static void test_model(void)
 /* What the window cannot hold, and the list. */
 static void test_limits(void)
 {
-	CHECK_EQ(far_reserve(0), 0);
-	CHECK_EQ(far_reserve(ABI_FAR_BYTES + PAGE_SIZE), 0);
-	CHECK_EQ(far_reserve(~0ull & ~(PAGE_SIZE - 1)), 0);
-	u64 all = far_reserve(ABI_FAR_BYTES);
+	CHECK_EQ(far_reserve(0, FAR_PLAIN), 0);
+	CHECK_EQ(far_reserve(ABI_FAR_BYTES + PAGE_SIZE, FAR_PLAIN), 0);
+	CHECK_EQ(far_reserve(~0ull & ~(PAGE_SIZE - 1), FAR_PLAIN), 0);
+	u64 all = far_reserve(ABI_FAR_BYTES, FAR_PLAIN);
 	CHECK_EQ(all, ABI_FAR_BASE);
-	CHECK_EQ(far_reserve(PAGE_SIZE), 0);
+	CHECK_EQ(far_reserve(PAGE_SIZE, FAR_PLAIN), 0);
 	CHECK(!far_window(ABI_FAR_BASE - 1, 2) && !far_window(ABI_FAR_BASE + ABI_FAR_BYTES - 1, 2) && !far_window(ABI_FAR_BASE, ~0ull));
 	CHECK(!far_usable(all, 1) && !far_usable(~0ull, 2));
 	u64 n = 0;
@@ -267,7 +267,7 @@ static void test_limits(void)
 /* Memory that grows step by step, as WebAssembly's does, is a few runs of RAM. */
 static void test_growth(void)
 {
-	u64 at = far_reserve(WINDOW * PAGE_SIZE), rung = rings;
+	u64 at = far_reserve(WINDOW * PAGE_SIZE, FAR_PLAIN), rung = rings;
 	for (u64 n = 0; n < 1024; n += 16)
 		CHECK_EQ(far_open(at, (n + 16) * PAGE_SIZE), 0);
 	CHECK_EQ(rings - rung, 64);
@@ -277,8 +277,62 @@ static void test_growth(void)
 	CHECK_EQ(far_release(at, WINDOW * PAGE_SIZE), 0);
 }
 
+/* Stacks take pages where they are touched, and are refused where there are none for them. */
+static void test_stacks(void)
+{
+	enum { STACK = 200, GUARD = 1 };
+	u64 stacks[RAM], n = 0, filler = far_reserve(RAM * PAGE_SIZE, FAR_PLAIN);
+	CHECK_EQ(far_stack(64 * PAGE_SIZE), 0); /* RAM does */
+	CHECK_EQ(far_open(filler, 1400 * PAGE_SIZE), 0);
+	u64 full = ram_used, left = RAM - full;
+	while ((stacks[n] = far_stack(STACK * PAGE_SIZE))) {
+		u64 at = stacks[n++];
+		CHECK(!far_touch(at) && !far_touch(at + PAGE_SIZE)); /* nobody has opened it */
+		CHECK_EQ(far_stack_protect(at + GUARD * PAGE_SIZE, (STACK - GUARD) * PAGE_SIZE, true), 0);
+		CHECK(!far_touch(at)); /* its guard */
+		CHECK(far_reserved(at, STACK * PAGE_SIZE));
+	}
+	CHECK_EQ(ram_used, full);
+	CHECK_EQ(n, left / 16);
+	for (u64 i = 0; i < n; i++) {
+		u64 top = stacks[i] + STACK * PAGE_SIZE, before = ram_used;
+		CHECK(!far_usable(top - 8, 8));
+		CHECK(far_touch(top - 8) && far_usable(top - 8, 8) && !far_touch(top - 8));
+		CHECK_EQ(ram_used, before + 16);
+	}
+	CHECK(!far_touch(stacks[0] + 8 * PAGE_SIZE) || ram_used <= RAM); /* all is used, or nearly so */
+	CHECK_EQ(far_release(filler, RAM * PAGE_SIZE), 0);
+	/* A stack that goes deeper gets as much again, so that it is a few runs. */
+	u32 runs = host_control.far_count;
+	for (u64 page = STACK; page-- > GUARD;)
+		far_touch(stacks[0] + page * PAGE_SIZE);
+	CHECK(far_usable(stacks[0] + GUARD * PAGE_SIZE, (STACK - GUARD) * PAGE_SIZE));
+	CHECK(!far_touch(stacks[0]));
+	CHECK(host_control.far_count <= runs + 5);
+	/* A buffer that a system call is given gets its pages; one that reaches into a guard has none. */
+	CHECK(far_access(stacks[1] + 20 * PAGE_SIZE + 5, 40 * PAGE_SIZE) && far_usable(stacks[1] + 20 * PAGE_SIZE, 40 * PAGE_SIZE));
+	CHECK(!far_access(stacks[1], 8) && !far_access(stacks[1] + 8, PAGE_SIZE));
+	/* A zone that the program closes, and opens, keeps what is in it. */
+	u64 zone = stacks[0] + 8 * PAGE_SIZE;
+	u64 page = (zone - ABI_FAR_BASE) / PAGE_SIZE;
+	CHECK(page < WINDOW);
+	content[shown[page] - 1] = 77;
+	CHECK_EQ(far_stack_protect(zone, 4 * PAGE_SIZE, false), 0);
+	CHECK(!far_touch(zone) && !far_usable(zone, 1));
+	CHECK_EQ(far_stack_protect(zone, 4 * PAGE_SIZE, true), 0);
+	CHECK(far_usable(zone, 4 * PAGE_SIZE) && content[shown[page] - 1] == 77);
+	struct far_stretch s;
+	for (u64 at = 0, behind = 0; far_next(at, &s); at = behind = s.end)
+		CHECK(s.start >= behind && s.end > s.start);
+	while (n--)
+		CHECK_EQ(far_release(stacks[n], STACK * PAGE_SIZE), 0);
+	CHECK_EQ(ram_used, 0);
+	CHECK_EQ(host_objects_out, 0);
+}
+
 int main(void)
 {
+	test_stacks();
 	test_model();
 	test_limits();
 	test_growth();

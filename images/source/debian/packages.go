@@ -19,7 +19,7 @@ func (c *Collector) PathsOf(ctx context.Context, list []*Package) ([]string, err
 }
 
 // AddPackages adds the files of packages and of all that they depend on, documentation
-// apart, and returns the packages.
+// apart, with the links of update-alternatives to them, and returns the packages.
 func (c *Collector) AddPackages(ctx context.Context, names []string) ([]*Package, error) {
 	var used []*Package
 	for _, name := range names {
@@ -40,7 +40,7 @@ func (c *Collector) AddPackages(ctx context.Context, names []string) ([]*Package
 			return nil, err
 		}
 	}
-	return used, nil
+	return used, c.addAlternatives()
 }
 
 // sharedObject matches libraries in the loader's directories and one level

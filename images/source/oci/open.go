@@ -7,7 +7,6 @@ import (
 	"io"
 	"math"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -93,8 +92,6 @@ func (l *layerRef) fetch(ctx context.Context, o source.Options, what string, lim
 	defer release()
 	h, err := o.Layers.Add(ctx, tar, layer.AddOptions{DiffID: l.diffID.String(), MaxBytes: limit})
 	switch {
-	case errors.Is(err, syscall.ENOSPC):
-		return layer.Digest{}, fmt.Errorf("the disk with %s is full; make room, or name another state directory with --state: %w", o.Layers.Dir, err)
 	case errors.Is(err, layer.ErrTooLarge):
 		return layer.Digest{}, bound
 	case err != nil:

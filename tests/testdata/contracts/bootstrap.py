@@ -32,6 +32,11 @@ def endless():
         yield b'"' + b"x" * 9000
 
 
+def begun():
+    yield b"\xff one"
+    time.sleep(1000)
+
+
 start = os.environ.get("START", "")
 if start == "exit":
     print("no way", file=sys.stderr)
@@ -66,6 +71,8 @@ while True:
         chunks(id, endless())
     if do == "stream":
         chunks(id, [b'{"parts"', b": 2}"])
+    if do == "slow stream":
+        chunks(id, begun())
     if do == "broken stream":
         body = base64.b64encode(json.dumps({"errorMessage": "half way"}).encode())
         chunks(id, [b'{"half'], b"Lambda-Runtime-Function-Error-Type: Stream.Broken\r\nLambda-Runtime-Function-Error-Body: " + body + b"\r\n")

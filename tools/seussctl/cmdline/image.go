@@ -22,7 +22,7 @@ func (e *Env) BuildRuntime(ctx context.Context, r *runtimes.Runtime, o runtimes.
 
 // addOptions show the progress, and try the image in a guest.
 func addOptions(e *Env) images.AddOptions {
-	return images.AddOptions{Progress: e.buildProgress, Try: func(ctx context.Context, img *images.Image, argv []string) error {
+	return images.AddOptions{Layered: true, Progress: e.buildProgress, Try: func(ctx context.Context, img *images.Image, argv []string) error {
 		return tryImage(ctx, e, img, argv)
 	}}
 }

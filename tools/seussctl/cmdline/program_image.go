@@ -135,7 +135,7 @@ func buildFound(ctx context.Context, e *Env, b *FromSource, found *source.Found,
 	if tree.Skipped > 0 {
 		e.Notef("%s: left out %d devices, sockets and FIFOs", b.Reference, tree.Skipped)
 	}
-	info, err := e.Images().Add(ctx, spec, images.AddOptions{Progress: e.buildProgress, NoTag: true})
+	info, err := e.Images().Add(ctx, spec, images.AddOptions{Progress: e.buildProgress, NoTag: true, Layered: len(spec.Layers) == 0})
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func printTimings(w io.Writer, r *dispatcher.Result) error {
 		what string
 	}{
 		{"match", FormatDuration(r.Timings.Match), "choose the snapshot"},
-		{"shell", FormatDuration(r.Timings.Shell), "get a machine"},
+		{"shell", FormatDuration(r.Timings.Machine), "get a machine"},
 		{"deploy", FormatDuration(r.Timings.Deploy), fmt.Sprintf("bring it to the snapshot: %s pages copied, %s mapped", FormatPages(r.PagesCopied), FormatPages(r.PagesMapped))},
 		{"load", FormatDuration(r.Timings.Load), "load the code"},
 		{"run", FormatDuration(r.Timings.Run), fmt.Sprintf("run the handler: %s pages dirtied, %s paged in", FormatPages(r.PagesDirtied), FormatPages(r.PagesPagedIn))},

@@ -1,5 +1,6 @@
 # A server with Sinatra, in WEBrick.
 require 'sinatra'
+require 'webrick'
 
 set :server, 'webrick'
 set :bind, '127.0.0.1'

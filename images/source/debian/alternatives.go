@@ -1,0 +1,49 @@
+package debian
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// alternativesDir is where update-alternatives(1) keeps what links it has made.
+const alternativesDir = "/var/lib/dpkg/alternatives"
+
+// addAlternatives adds the links that update-alternatives has made to files that were
+// collected: no package holds them, and /usr/bin/php is one.
+func (c *Collector) addAlternatives() error {
+	records, err := filepath.Glob(filepath.Join(c.Host(alternativesDir), "*"))
+	if err != nil {
+		return err
+	}
+	for _, record := range records {
+		text, err := os.ReadFile(record)
+		if err != nil {
+			return fmt.Errorf("read alternatives: %w", err)
+		}
+		for _, link := range alternativeLinks(string(text)) {
+			real, info, err := c.Resolve(link, nil)
+			if err != nil || !info.Mode().IsRegular() {
+				continue // it leads nowhere
+			}
+			if _, ok := c.files[real]; !ok {
+				continue
+			}
+			if _, err := c.Add(link); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// alternativeLinks are the links of a record: its own in the second line, and behind it, up
+// to an empty line, names and links of those that follow it.
+func alternativeLinks(record string) (links []string) {
+	lines := strings.Split(record, "\n")
+	for n := 1; n < len(lines) && lines[n] != ""; n += 2 {
+		links = append(links, lines[n])
+	}
+	return links
+}
