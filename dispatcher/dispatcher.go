@@ -14,6 +14,7 @@ import (
 	_ "seuss/dispatcher/contracts/all"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
@@ -61,7 +62,9 @@ var (
 type Dispatcher struct {
 	*Deployments
 	// Planner lives with plans; nil where nothing can be stored, or Options.Plans is planner.Off.
-	Planner   *planner.Planner
+	Planner *planner.Planner
+	// Keeper keeps instances that live on.
+	Keeper    *instances.Keeper
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -154,6 +157,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.lot = park.New(park.Options{Host: functions.DefaultOwner, Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
 		d.log.Warn("a parked instance stays as large as it is", "error", err)
 	}})
+	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
@@ -195,6 +199,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.Keeper.Close()
 	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()

@@ -244,15 +244,21 @@ func (d *Dispatcher) dropOldNodes(name, parent string) {
 			if k.CodeDigest != f.CodeDigest || k.Handler != f.Handler || k.Lazy != f.Lazy {
 				return false
 			}
-			return n.Info.Kind == lineage.KindArgument || f.Name != name || parent == "" || n.Info.Parent == parent
+			return n.Info.Kind != lineage.KindFunction || f.Name != name || parent == "" || n.Info.Parent == parent
 		})
-		if used {
+		if used || lived(d.store, n) {
 			continue
 		}
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {
 			d.log.Warn("an old node could not be removed", "node", n.Info.ID, "error", err)
 		}
 	}
+}
+
+// lived reports whether a node is an instance's, or one hangs below it: these are kept until
+// somebody removes them, or a collection does.
+func lived(s *lineage.Store, n *lineage.Node) bool {
+	return n.Info.Kind == lineage.KindInstance || slices.ContainsFunc(s.Children(n.Info.ID), func(child *lineage.Node) bool { return lived(s, child) })
 }
 
 // RemoveFunction removes a deployment and the nodes that no other version of it

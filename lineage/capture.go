@@ -133,7 +133,7 @@ func chooseForm(option nodefile.Form, kind nodefile.Kind, pages uint64) nodefile
 	switch {
 	case kind == nodefile.KindImage || pages > nodefile.MaxDeltaPages || option == nodefile.FormPages:
 		return nodefile.FormPages
-	case option == nodefile.FormDifferences || pages <= autoDeltaPages && (kind == nodefile.KindFunction || kind == nodefile.KindArgument):
+	case option == nodefile.FormDifferences || pages <= autoDeltaPages && (kind == nodefile.KindFunction || kind == nodefile.KindArgument || kind == nodefile.KindInstance):
 		return nodefile.FormDifferences
 	}
 	return nodefile.FormPages

@@ -50,6 +50,7 @@ const (
 	KindImport   = nodefile.KindImport
 	KindFunction = nodefile.KindFunction
 	KindArgument = nodefile.KindArgument
+	KindInstance = nodefile.KindInstance
 )
 
 // How a node's pages are stored.

@@ -152,8 +152,12 @@ func TestRunCommand(t *testing.T) {
 	text := `#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 int main(int argc, char **argv)
 {
+	char exe[100] = {0};
+	if (argv[1][0] == 'e')
+		return readlink("/proc/self/exe", exe, 99) > 0 && puts(exe) < 0;
 	printf("to stdout: %d %s\n", argc, argv[1]);
 	fflush(stdout);
 	fprintf(stderr, "to stderr\n");
@@ -191,6 +195,9 @@ int main(int argc, char **argv)
 			t.Fatal(err)
 		}
 	}
+	if err := os.Symlink("static", filepath.Join(root, "bin", "link")); err != nil {
+		t.Fatal(err)
+	}
 	image := "dir:" + root
 	for _, x := range []struct {
 		arg    string
@@ -210,6 +217,8 @@ int main(int argc, char **argv)
 			}
 		}
 	}
+	// A loader looks beside what a link leads to ($ORIGIN), as the java that Debian links to needs.
+	c.want(0, "/bin/static", "run", "--image", image, "--", "/bin/link", "exe")
 	c.want(127, "no program", "run", "--image", image, "--", "/bin/none")
 	c.want(124, "timed out", "run", "--image", image, "--timeout", "300ms", "--", "static", "loop")
 	c.want(125, "no such file", "run", "--image", "dir:/nowhere", "--", "/bin/x")

@@ -90,6 +90,15 @@ func (c *guestClock) moved(offset int64, mem *Memory) error {
 	return mem.WriteU64(guest.IdentityGPA+guest.IdentityTSC, c.baseTSC)
 }
 
+// Capture is what Machine.Capture would have returned before: whatever is restored to it,
+// with memory as it was, is another instance, with an identity of its own. It goes on being
+// parked.
+func (p *Parked) Capture() *State {
+	s := p.state
+	p.device.Save(&s.Vsock)
+	return &s
+}
+
 // Drop ends an instance that is parked: its streams are over.
 func (p *Parked) Drop() { p.device.Drop() }
 

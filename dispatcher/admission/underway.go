@@ -31,6 +31,7 @@ const (
 	Capture Operation = "capture"
 	Base    Operation = "base"
 	Import  Operation = "import"
+	Live    Operation = "instance" // what an instance that lives on is asked for
 )
 
 // Work is what Once does.

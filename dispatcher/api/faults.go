@@ -8,6 +8,7 @@ import (
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/images"
@@ -59,6 +60,14 @@ const (
 var faults = []Fault{
 	{admission.ErrClientGone, Unavailable, StatusClientGone, "RequestCanceled", 0, ExitFailure},
 	{dispatcher.ErrKilled, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
+	{instances.ErrRemoved, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
+	{instances.ErrUnknown, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
+	{instances.ErrExists, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{instances.ErrFailed, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{instances.ErrBusy, Refused, http.StatusTooManyRequests, LambdaThrottled, 0, ExitFailure},
+	{instances.ErrTooMany, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
+	{instances.ErrInvalid, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{instances.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{admission.ErrNotUnderWay, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownFunction, UnknownFunction, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownAlias, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},

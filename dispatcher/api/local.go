@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/planner"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -342,3 +343,6 @@ func (l Local) StateDir() string { return l.Kept.Store.Dir() }
 
 // Watch returns a channel that is closed when the snapshots change.
 func (l Local) Watch() <-chan struct{} { return l.Kept.Store.Catalogue().Watch() }
+
+// Live keeps instances that live on.
+func (l Local) Live() *instances.Keeper { return l.Dispatcher.Keeper }

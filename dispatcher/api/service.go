@@ -7,6 +7,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -119,6 +120,8 @@ type Hosted interface {
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	// Lot is where instances that wait are parked.
 	Lot() *park.Lot
+	// Live keeps instances that live on.
+	Live() *instances.Keeper
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	LambdaRuntime(*functions.Function) string

@@ -21,6 +21,8 @@ type delta struct {
 	pages []uint32 // the others, ascending
 	whole []byte   // their content; nil once it is squeezed
 	parts []part   // of pages, in order, then
+
+	shared bool // others may have the same content
 }
 
 // part is so many of a delta's pages as differences.
@@ -112,7 +114,7 @@ func (d *delta) squeeze() error {
 
 // release lets go of whole pages.
 func (d *delta) release() {
-	if n := cap(d.whole); n > 0 && n <= maxBuffer {
+	if n := cap(d.whole); n > 0 && n <= maxBuffer && !d.shared {
 		b := d.whole[:0]
 		buffers.Put(&b)
 	}

@@ -65,7 +65,7 @@ func (h *Host) layout(s *Snapshot) (*lineage.Layout, error) {
 
 func (h *Host) sharedBelow(s *Snapshot) (*Snapshot, error) {
 	shared := func(n *lineage.Node) bool {
-		return n.Info.Kind != lineage.KindFunction && n.Info.Kind != lineage.KindArgument
+		return !n.Info.Private()
 	}
 	if shared(s.Node) {
 		return s, nil

@@ -74,6 +74,28 @@ func (s Session) prepare(kind uint8, request []byte) (told []byte, err error) {
 	return nil, fmt.Errorf("%w: message %d in place of DONE", ErrProtocol, f.kind)
 }
 
+// Exec has code run in the interpreter, whatever there is in the instance: what it defines
+// stays. It returns {value, repr} as JSON, of which either may be absent, valid until the
+// session's next call. What the code does wrong is a *HandlerError.
+func (s Session) Exec(code string) ([]byte, error) {
+	request, err := json.Marshal(struct {
+		Code string `json:"code"`
+	}{code})
+	if err != nil {
+		return nil, err
+	}
+	f, err := s.i.exchange(s.ctx, s.deadline, s.i.vm.stream.make(guest.MsgExec, request))
+	switch {
+	case err != nil:
+		return nil, err
+	case f.kind == guest.MsgResult && json.Valid(f.payload):
+		return f.payload, nil
+	case f.kind == guest.MsgError:
+		return nil, decodeError(f.payload)
+	}
+	return nil, fmt.Errorf("%w: message %d in place of a result", ErrProtocol, f.kind)
+}
+
 // How says what a handler is told.
 type How int
 

@@ -51,7 +51,7 @@ func (h *Host) Load(id string) (*Snapshot, error) {
 	}
 	s := &Snapshot{Node: n, View: loaded.View, Depth: len(chain) - 1}
 	for _, a := range chain {
-		if k := a.Info.Kind; k == lineage.KindFunction || k == lineage.KindArgument || a == n && k != lineage.KindImage {
+		if k := a.Info.Kind; a.Info.Private() || a == n && k != lineage.KindImage {
 			s.Pages += a.Info.DeltaPages
 		}
 	}

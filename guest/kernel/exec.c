@@ -113,7 +113,7 @@ void exec_boot(struct abi_frame *frame)
 		panic("%s: %s", next.interp, object_reason);
 	if (place_program(&next))
 		panic("%s: %s", path, object_reason);
-	proc_set_exe(path);
+	proc_set_exe(next.file->path ? next.file->path : path); /* without the links on the way: loaders look beside it */
 	if (!start(&next, frame, path, boot_info->argc, boot_info->envc))
 		panic("no memory for the stack of %s", path);
 	close_files(&next);

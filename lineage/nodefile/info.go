@@ -18,9 +18,10 @@ const (
 	KindImport   Kind = "import"   // libraries imported
 	KindFunction Kind = "function" // function code loaded
 	KindArgument Kind = "argument" // function stopped at a question for an argument
+	KindInstance Kind = "instance" // a live instance, at rest between two uses
 )
 
-var kinds = []Kind{KindImage, KindBase, KindImport, KindFunction, KindArgument}
+var kinds = []Kind{KindImage, KindBase, KindImport, KindFunction, KindArgument, KindInstance}
 
 // maxPreviewBytes bounds the readable part of a bound argument.
 const maxPreviewBytes = 64
@@ -64,7 +65,9 @@ func (k *Key) Owner() string {
 
 // Private reports whether a node holds content of its function's owner. The others hold
 // what came from the image.
-func (i *Info) Private() bool { return i.Kind == KindFunction || i.Kind == KindArgument }
+func (i *Info) Private() bool {
+	return i.Kind == KindFunction || i.Kind == KindArgument || i.Kind == KindInstance
+}
 
 // MayShare reports whether a node may have pages in the file of another: in its owner's
 // own nodes, and in those that hold what came from the image.

@@ -41,6 +41,9 @@ func (m Moving) Attach(instead *Device) (*Device, error) {
 	return d, nil
 }
 
+// Save is that of the device.
+func (m Moving) Save(s *State) { m.d.Save(s) }
+
 // Drop ends it: its streams are over.
 func (m Moving) Drop() { m.d.ShutDown() }
 

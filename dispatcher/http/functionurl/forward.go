@@ -2,6 +2,7 @@ package functionurl
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"net/http"
 
@@ -21,7 +22,7 @@ func takesRequests(f *dispatcher.Deployment) bool {
 // forward hands a request to a function that is a server, as it comes, and its answer back.
 // What is signed comes whole first: nothing is done for a body that is another one.
 func forward(w http.ResponseWriter, r *http.Request, entry *admission.Entry, request *dispatcher.Request, u *functions.URL) error {
-	proxy := httpport.Proxy{W: w, R: r, Path: r.URL.EscapedPath()}
+	proxy := httpport.Proxy{W: w, R: r, Path: cmp.Or(r.URL.EscapedPath(), "/")}
 	if u.Auth == functions.AuthIAM {
 		proxy.Hide = server.CredentialHeaders
 		body, err := server.ReadBody(r, maxBody, "function URL")

@@ -151,6 +151,7 @@ func TestOtherHosts(t *testing.T) {
 		"GET /healthz HTTP/1.1\r\nHost: " + strings.ToUpper(host) + ".:80":                         "the program",
 		"GET http://localhost/v1/functions HTTP/1.1\r\nHost: " + host:                              "authentication",
 		"GET http://" + host + "/v1/functions HTTP/1.1\r\nHost: localhost":                         "the program",
+		"GET http://" + host + " HTTP/1.1\r\nHost: " + host:                                        "the program",
 		"GET /v1/functions HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-Host: " + host:               "authentication",
 		"GET /v1/functions HTTP/1.1\r\nHost: x." + host:                                            "authentication",
 		"GET /v1/functions HTTP/1.1\r\nHost: " + strings.Replace(host, ".lambda-url.", ".url.", 1): "authentication",

@@ -7,7 +7,7 @@
 //
 // Units: those of the documents.
 //
-// Locks: progress.mu and watchers.mu, leaves.
+// Locks: progress.mu, watchers.mu and tape.mu, leaves.
 package native
 
 import (
@@ -83,7 +83,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"GET /v1/lineage":                     s.nativeLineage,
 		"GET /v1/watch":                       s.watch,
 		"GET /v1/pools":                       s.nativePools,
-		"GET /v1/instances":                   s.nativeInstances,
+		"GET /v1/sockets":                     s.nativeSockets,
 		"GET /v1/invocations":                 underWay{on}.list,
 		"DELETE /v1/invocations/{id}":         underWay{on}.kill,
 		"GET /v1/sandbox":                     s.nativeSandbox,
@@ -93,6 +93,9 @@ func open(on *server.Server, mux *server.Routes) {
 		"POST /v1/plans":                      plans{on}.apply,
 		"DELETE /v1/plans":                    plans{on}.drop,
 	} {
+		mux.HandleFunc(pattern, s.native(f))
+	}
+	for pattern, f := range (live{s}).routes() {
 		mux.HandleFunc(pattern, s.native(f))
 	}
 	for _, method := range webMethods {
@@ -363,7 +366,7 @@ func (s *door) nativeSandbox(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (s *door) nativeInstances(w http.ResponseWriter, r *http.Request) error {
+func (s *door) nativeSockets(w http.ResponseWriter, r *http.Request) error {
 	list, err := s.Service.Instances(r.Context())
 	return answer(w, http.StatusOK, shownInstances(r, list), err)
 }

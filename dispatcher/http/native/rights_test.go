@@ -139,24 +139,39 @@ var matrix = map[string]string{
 	"POST /v1/marks":                      ".....A",
 	"GET /v1/lineage":                     ".r.aRA",
 	"GET /v1/pools":                       "....RA",
+	"GET /v1/sockets":                     ".r.aRA",
+	"POST /v1/instances":                  "...a.A",
 	"GET /v1/instances":                   ".r.aRA",
-	"GET /v1/invocations":                 ".r.aRA",
-	"DELETE /v1/invocations/{id}":         "..da.A",
-	"POST /v1/refresh":                    ".....A",
-	"GET /v1/plans":                       ".r.aRA",
-	"POST /v1/plans":                      "..da.A",
-	"DELETE /v1/plans":                    "..da.A",
-	"GET /v1/images":                      "....RA",
-	"GET /v1/snapshots/{id}/inspect":      "....RA",
-	"GET /v1/snapshots/{id}/rebase":       "....RA",
-	"GET /v1/usage":                       "....RA",
-	"GET /v1/snapshots/{id}/diff":         ".....A",
-	"GET /v1/snapshots/{id}/export":       ".....A",
-	"POST /v1/verify":                     ".....A",
-	"POST /v1/duplicates":                 ".....A",
-	"GET /v1/sandbox":                     ".....A",
-	"GET /v1/functions/{name}/logs":       ".r.aRA",
-	"GET /v1/functions/{name}/events":     ".r.aRA",
+	"GET /v1/instances/{name}":            ".r.aRA",
+	"DELETE /v1/instances/{name}":         "..da.A",
+	"POST /v1/instances/{name}/exec":      "...a.A",
+	"POST /v1/instances/{name}/invoke":    "i..a.A",
+	"POST /v1/instances/{name}/pause":     "i..a.A",
+	"POST /v1/instances/{name}/resume":    "i..a.A",
+	"POST /v1/instances/{name}/fork":      "...a.A",
+	"POST /v1/instances/{name}/rollback":  "...a.A",
+	"GET /v1/instances/{name}/wait":       ".r.aRA",
+	"GET /v1/instances/{name}/logs":       ".r.aRA",
+
+	"POST /v1/instances/{name}/checkpoint": "...a.A",
+
+	"GET /v1/invocations":             ".r.aRA",
+	"DELETE /v1/invocations/{id}":     "..da.A",
+	"POST /v1/refresh":                ".....A",
+	"GET /v1/plans":                   ".r.aRA",
+	"POST /v1/plans":                  "..da.A",
+	"DELETE /v1/plans":                "..da.A",
+	"GET /v1/images":                  "....RA",
+	"GET /v1/snapshots/{id}/inspect":  "....RA",
+	"GET /v1/snapshots/{id}/rebase":   "....RA",
+	"GET /v1/usage":                   "....RA",
+	"GET /v1/snapshots/{id}/diff":     ".....A",
+	"GET /v1/snapshots/{id}/export":   ".....A",
+	"POST /v1/verify":                 ".....A",
+	"POST /v1/duplicates":             ".....A",
+	"GET /v1/sandbox":                 ".....A",
+	"GET /v1/functions/{name}/logs":   ".r.aRA",
+	"GET /v1/functions/{name}/events": ".r.aRA",
 
 	"GET /v1/functions/{name}/http/{path...}":     "i..a.A",
 	"POST /v1/functions/{name}/http/{path...}":    "i..a.A",
@@ -211,7 +226,7 @@ var matrix = map[string]string{
 }
 
 // endless are routes whose answers do not end.
-var endless = []string{"GET /v1/watch"}
+var endless = []string{"GET /v1/watch", "GET /v1/watch/instances"}
 
 // requestOf makes a request for a route, about a function.
 func requestOf(pattern, name string) (method, path, body string) {

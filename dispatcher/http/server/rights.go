@@ -53,24 +53,40 @@ var rights = map[string]need{
 	"GET /v1/lineage":                     {access.Read, false},
 	"GET /v1/watch":                       {access.Read, false},
 	"GET /v1/pools":                       {access.Read, true},
+	"GET /v1/sockets":                     {access.Read, false},
+	"POST /v1/instances":                  {access.Deploy | access.Invoke, false},
 	"GET /v1/instances":                   {access.Read, false},
-	"GET /v1/invocations":                 {access.Read, false},
-	"DELETE /v1/invocations/{id}":         {access.Deploy, false}, // of a function that the caller reaches
-	"GET /v1/functions/{name}/logs":       {access.Read, false},
-	"GET /v1/functions/{name}/events":     {access.Read, false},
-	"GET /v1/sandbox":                     {access.Admin, true},
-	"GET /v1/images":                      {access.Read, true},
-	"GET /v1/snapshots/{id}/inspect":      {access.Read, true},
-	"GET /v1/snapshots/{id}/rebase":       {access.Read, true},
-	"GET /v1/usage":                       {access.Read, true},
-	"GET /v1/snapshots/{id}/diff":         {access.Admin, true}, // these tell of guests' memory
-	"GET /v1/snapshots/{id}/export":       {access.Admin, true},
-	"POST /v1/verify":                     {access.Admin, true},
-	"POST /v1/duplicates":                 {access.Admin, true},
-	"POST /v1/refresh":                    {access.Admin, true},
-	"GET /v1/plans":                       {access.Read, false},
-	"POST /v1/plans":                      {access.Deploy, false}, // one for everybody's functions: as below
-	"DELETE /v1/plans":                    {access.Deploy, false}, // takes admin everywhere, which the handler asks for
+	"GET /v1/instances/{name}":            {access.Read, false},
+	"DELETE /v1/instances/{name}":         {access.Deploy, false},
+	"POST /v1/instances/{name}/exec":      {access.Deploy | access.Invoke, false},
+	"POST /v1/instances/{name}/invoke":    {access.Invoke, false},
+	"POST /v1/instances/{name}/pause":     {access.Invoke, false},
+	"POST /v1/instances/{name}/resume":    {access.Invoke, false},
+	"POST /v1/instances/{name}/fork":      {access.Deploy | access.Invoke, false},
+	"POST /v1/instances/{name}/rollback":  {access.Deploy | access.Invoke, false},
+	"GET /v1/instances/{name}/wait":       {access.Read, false},
+	"GET /v1/instances/{name}/logs":       {access.Read, false},
+	"GET /v1/watch/instances":             {access.Read, false},
+
+	"POST /v1/instances/{name}/checkpoint": {access.Deploy | access.Invoke, false},
+
+	"GET /v1/invocations":             {access.Read, false},
+	"DELETE /v1/invocations/{id}":     {access.Deploy, false}, // of a function that the caller reaches
+	"GET /v1/functions/{name}/logs":   {access.Read, false},
+	"GET /v1/functions/{name}/events": {access.Read, false},
+	"GET /v1/sandbox":                 {access.Admin, true},
+	"GET /v1/images":                  {access.Read, true},
+	"GET /v1/snapshots/{id}/inspect":  {access.Read, true},
+	"GET /v1/snapshots/{id}/rebase":   {access.Read, true},
+	"GET /v1/usage":                   {access.Read, true},
+	"GET /v1/snapshots/{id}/diff":     {access.Admin, true}, // these tell of guests' memory
+	"GET /v1/snapshots/{id}/export":   {access.Admin, true},
+	"POST /v1/verify":                 {access.Admin, true},
+	"POST /v1/duplicates":             {access.Admin, true},
+	"POST /v1/refresh":                {access.Admin, true},
+	"GET /v1/plans":                   {access.Read, false},
+	"POST /v1/plans":                  {access.Deploy, false}, // one for everybody's functions: as below
+	"DELETE /v1/plans":                {access.Deploy, false}, // takes admin everywhere, which the handler asks for
 
 	"GET /v1/functions/{name}/http/{path...}":     {access.Invoke, false},
 	"POST /v1/functions/{name}/http/{path...}":    {access.Invoke, false},

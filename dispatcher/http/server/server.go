@@ -188,14 +188,14 @@ func (s *Server) identify(next http.Handler) http.Handler {
 	})
 }
 
-// statusWriter remembers the status.
+// statusWriter remembers the status of the answer, not of what is said ahead of it (1xx).
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= http.StatusOK {
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)

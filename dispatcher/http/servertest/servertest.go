@@ -23,6 +23,7 @@ import (
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
@@ -43,6 +44,9 @@ type Fake struct {
 	Deploys   atomic.Int64
 	Spec      dispatcher.FunctionSpec // of the last deployment
 	Applied   []*planner.Status
+
+	keeper   *instances.Keeper
+	standsAt string // a node that instances begin as
 }
 
 // noPlatform is never asked for a machine.
@@ -64,8 +68,14 @@ func New(t testing.TB) *Fake {
 			t.Error(err)
 		}
 	})
-	return &Fake{Local: api.NewLocal(d)}
+	f := &Fake{Local: api.NewLocal(d), standsAt: "ab"}
+	f.keeper = newKeeper(&f.standsAt)
+	t.Cleanup(f.keeper.Close)
+	return f
 }
+
+// Live keeps instances that need no machine.
+func (f *Fake) Live() *instances.Keeper { return f.keeper }
 
 func (f *Fake) Unready() []string { return f.Unfit }
 
@@ -327,6 +337,7 @@ func (f *Fake) AddImage(t testing.TB) (id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.standsAt = n.ID
 	return n.ID
 }
 

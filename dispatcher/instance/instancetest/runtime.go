@@ -243,6 +243,8 @@ func (r *Runtime) frame(c *fake.CPU, s *fake.Stream, st *state, kind uint8, payl
 	case guest.MsgInvokeLazy:
 		st.Lazy = true
 		r.call(c, s, st, nil)
+	case guest.MsgExec:
+		r.exec(c, s, st, payload)
 	default:
 		panic(fmt.Sprintf("fake runtime: frame %d", kind))
 	}
@@ -250,6 +252,10 @@ func (r *Runtime) frame(c *fake.CPU, s *fake.Stream, st *state, kind uint8, payl
 
 // call runs the handler and answers.
 func (r *Runtime) call(c *fake.CPU, s *fake.Stream, st *state, event []byte) {
+	r.called(c, s, st, event, func(result string) string { return result })
+}
+
+func (r *Runtime) called(c *fake.CPU, s *fake.Stream, st *state, event []byte, document func(string) string) {
 	result, err := r.Handlers[st.Handler](&Call{CPU: c, Event: event, Before: st.Calls, s: s, state: st})
 	st.Calls++
 	st.Answers, st.Lazy, st.Slept, st.Event = nil, false, 0, nil
@@ -258,7 +264,25 @@ func (r *Runtime) call(c *fake.CPU, s *fake.Stream, st *state, event []byte) {
 		s.WriteFrame(guest.MsgError, failure("Error", err))
 		return
 	}
-	s.WriteFrame(guest.MsgResult, []byte(result))
+	s.WriteFrame(guest.MsgResult, []byte(document(result)))
+}
+
+// exec runs code, which is the name of a handler; its result is the value.
+func (r *Runtime) exec(c *fake.CPU, s *fake.Stream, st *state, request []byte) {
+	var ask struct{ Code string }
+	if err := json.Unmarshal(request, &ask); err != nil {
+		panic(err)
+	}
+	h := r.Handlers[ask.Code]
+	if h == nil {
+		s.WriteFrame(guest.MsgError, failure("NameError", fmt.Errorf("name %q is not defined", ask.Code)))
+		return
+	}
+	before := st.Handler
+	st.Handler = ask.Code
+	r.called(c, s, st, []byte("null"), func(result string) string { return fmt.Sprintf(`{"value":%s,"repr":"it"}`, result) })
+	st.Handler = before
+	st.save(c)
 }
 
 func failure(kind string, err error) []byte {

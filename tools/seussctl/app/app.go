@@ -17,6 +17,7 @@ import (
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/functioncmd"
 	"seuss/tools/seussctl/imagecmd"
+	"seuss/tools/seussctl/instancecmd"
 	"seuss/tools/seussctl/plancmd"
 	"seuss/tools/seussctl/pscmd"
 	"seuss/tools/seussctl/snapshotcmd"
@@ -84,6 +85,7 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("token", "tokens of the daemon's clients", tokenCreate(e), tokenLs(e), tokenRm(e)),
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
+			instancecmd.InstanceGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
 			serve(e),

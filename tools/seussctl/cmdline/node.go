@@ -28,6 +28,11 @@ func NodeKey(n *api.Snapshot, tags map[string]string) string {
 			return k.Function + " over " + k.Contract
 		}
 		return k.Function
+	case lineage.KindInstance:
+		if k.Function == "" || strings.HasSuffix(k.Function, "/") {
+			return "live interpreter"
+		}
+		return k.Function + " live"
 	case lineage.KindArgument:
 		var parts []string
 		for _, a := range k.Args {

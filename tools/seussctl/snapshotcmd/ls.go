@@ -17,15 +17,15 @@ func snapshotLs(e *cmdline.Env) *cli.Command {
 		Usage:    "list the snapshots, oldest first",
 		Examples: []string{"seussctl snapshot ls --kind argument", "seussctl snapshot ls --function table --json"},
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "kind", Usage: "only of `KIND`: image, base, import, function or argument"},
+			&cli.StringFlag{Name: "kind", Usage: "only of `KIND`: image, base, import, function, argument or instance"},
 			&cli.StringFlag{Name: "function", Usage: "only of the function `NAME`"},
 		},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			kind := lineage.Kind(c.String("kind"))
 			switch kind {
-			case "", lineage.KindImage, lineage.KindBase, lineage.KindImport, lineage.KindFunction, lineage.KindArgument:
+			case "", lineage.KindImage, lineage.KindBase, lineage.KindImport, lineage.KindFunction, lineage.KindArgument, lineage.KindInstance:
 			default:
-				return cmdline.Usagef(c.Command.HelpName, "--kind %q: want image, base, import, function or argument", kind)
+				return cmdline.Usagef(c.Command.HelpName, "--kind %q: want image, base, import, function, argument or instance", kind)
 			}
 			return listNodes(c.Context, e, kind, c.String("function"))
 		},

@@ -27,6 +27,7 @@ import (
 type Client struct {
 	http *http.Client
 	plans
+	Live Live
 }
 
 var _ api.Service = (*Client)(nil)
@@ -37,7 +38,7 @@ func New(dial func(ctx context.Context) (net.Conn, error)) *Client {
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		ExpectContinueTimeout: time.Minute,
 	}}}
-	c.plans = plans{c}
+	c.plans, c.Live = plans{c}, Live{c}
 	return c
 }
 
@@ -249,5 +250,5 @@ func (c *Client) Sandbox(ctx context.Context) ([]api.Measure, error) {
 
 // Instances implements api.Pools.
 func (c *Client) Instances(ctx context.Context) ([]dispatcher.Instance, error) {
-	return call[[]dispatcher.Instance](ctx, c, "GET", "/v1/instances", nil)
+	return call[[]dispatcher.Instance](ctx, c, "GET", "/v1/sockets", nil)
 }

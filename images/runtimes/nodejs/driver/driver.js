@@ -195,6 +195,10 @@ class Driver {
     this.pending({ error, kind, message });
   }
 
+  describeError(error) {
+    return errorDocument(error);
+  }
+
   async load(request) {
     this.context.marks = task.enter(request);
     // module.function; the function may lie deeper, and the module in directories.
@@ -315,6 +319,8 @@ class Driver {
       } else if (kind === p.MSG_IMPORT) {
         const require = createRequire(TASK_ROOT + '/');
         for (const name of request) require(name);
+      } else if (kind === p.MSG_EXEC) {
+        return await require('./execute.js').run(this, request.code);
       } else {
         throw new Error(`message ${kind} is not one of the host's`);
       }

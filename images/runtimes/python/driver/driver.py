@@ -389,6 +389,8 @@ class Driver:
                 finally:
                     self.recorder.end()
                 settle()
+            elif kind == p.MSG_EXEC:
+                return task.execute(self, request["code"])
             else:
                 raise RuntimeError(f"message {kind} is not one of the host's")
         except LoadError as e:

@@ -169,6 +169,9 @@ module SeussDriver
       when MSG_IMPORT
         request.each { |name| require name }
         Heap.settle
+      when MSG_EXEC
+        require_relative "execute"
+        return Execute.run(request["code"])
       else raise "message #{kind} is not one of the host's"
       end
       [MSG_DONE, "{}"]

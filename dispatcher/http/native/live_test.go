@@ -1,0 +1,108 @@
+package native
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/http/native/client"
+	"seuss/dispatcher/http/servertest"
+	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances"
+)
+
+// TestLiveOverTheWire: what the client asks for is what the service does, output comes as it
+// is printed, and errors are those that they were.
+func TestLiveOverTheWire(t *testing.T) {
+	f := servertest.New(t)
+	s := f.Server(t, nil)
+	h := httptest.NewServer(s)
+	defer h.Close()
+	c := client.New(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", h.Listener.Addr().String())
+	})
+	defer c.Close()
+	l, ctx := c.Live, t.Context()
+
+	watch, err := http.Get(h.URL + "/v1/watch/instances")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer watch.Body.Close()
+	events := bufio.NewScanner(watch.Body)
+	next := func(want string) {
+		t.Helper()
+		for events.Scan() {
+			if strings.Contains(events.Text(), want) {
+				return
+			}
+		}
+		t.Fatalf("no %s: %v", want, events.Err())
+	}
+	next("event: ready")
+
+	if _, err := l.Create(ctx, instances.Spec{Image: "python", Name: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	next(`"name":"one"`)
+	var printed []instance.LogLine
+	code, bad := "x", "fail"
+	a, err := l.Exec(ctx, "one", instances.Call{Code: &code}, func(line instance.LogLine) { printed = append(printed, line) })
+	if err != nil || string(a.Value) != "1" || len(printed) != 1 || printed[0] != (instance.LogLine{Stream: "stdout", Text: "hello\n"}) {
+		t.Errorf("%+v, %v, %v", a, printed, err)
+	}
+	next(`"state":"running"`)
+	next(`"state":"parked"`)
+	if a, err := l.Exec(ctx, "one", instances.Call{Code: &bad}, func(instance.LogLine) {}); err != nil || a.Error == nil || a.Error.Type != "ValueError" {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if info, err := l.Pause(ctx, "one"); err != nil || info.State != instances.Paused {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if a, err := l.Invoke(ctx, "one", instances.Call{Event: []byte("1")}); err != nil || string(a.Value) != "3" || len(a.Logs) != 1 {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if list, err := l.Fork(ctx, "one", api.Fork{Count: 3}); err != nil || len(list) != 3 || list[2].Parent != "one" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if list, err := l.List(ctx); err != nil || len(list) != 4 {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if _, err := l.Show(ctx, "two"); !errors.Is(err, instances.ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+	followed := make(chan error, 1)
+	lines := make(chan string, 100)
+	go func() {
+		followed <- l.Follow(ctx, "one", func(line instance.LogLine) { lines <- line.Text })
+	}()
+	for range 3 {
+		<-lines
+	}
+	// What it waits for ends with it.
+	wait := "wait"
+	ended := make(chan error, 1)
+	go func() {
+		_, err := l.Exec(ctx, "one", instances.Call{Code: &wait}, func(instance.LogLine) {})
+		ended <- err
+	}()
+	if info, err := l.Wait(ctx, "one", "running"); err != nil || info.State != instances.Running {
+		t.Errorf("%+v, %v", info, err)
+	}
+	if err := l.Remove(ctx, "one"); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, instances.ErrRemoved) {
+		t.Errorf("%v", err)
+	}
+	if err := <-followed; err != nil {
+		t.Error(err)
+	}
+	next(`"state":"gone"`)
+}

@@ -1,0 +1,120 @@
+package instance
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"seuss/vmm"
+)
+
+// What an instance has that lives on between its uses: it leaves its VM when it rests, and
+// others begin as what it is then.
+
+// Park takes an instance off its VM, which is Ran then, once all threads of its guest wait. A guest that computes on is an error that matches ErrTimeout; after an error the
+// instance is on its VM still, and over.
+func Park(i *Instance, deadline time.Time) (*VM, error) {
+	vm := i.vm
+	if err := vm.rest(deadline); err != nil {
+		return nil, err
+	}
+	if _, err := i.park(func(uint64) bool { return true }); err != nil {
+		return nil, fmt.Errorf("park: %w", err)
+	}
+	return vm, nil
+}
+
+// Parked is the instance without a VM; nil: it has one.
+func (i *Instance) Parked() *Parked { return i.parked }
+
+// Resume brings an instance that is parked to a VM. After an error that can only be
+// closed, and the instance is over.
+func Resume(i *Instance, vm *VM) error {
+	if err := i.resume(vm); err != nil {
+		return fmt.Errorf("bring a parked instance back: %w", err)
+	}
+	return nil
+}
+
+// Copy is what an instance was when it was copied: any number can begin as it, each with an
+// identity of its own. Of its streams they have the driver's only.
+type Copy struct {
+	start, parent *Snapshot // parent is held
+	delta         delta
+	state         *vmm.State
+	contract      string
+	due           time.Time
+}
+
+// NewCopy copies an instance that is parked. Its pages are shared until the one or the other
+// is squeezed. Drop is to be called.
+func NewCopy(i *Instance) (*Copy, error) {
+	p := i.parked
+	if p == nil {
+		return nil, errors.New("copy an instance: it is on a machine")
+	}
+	p.parent.Hold()
+	p.delta.shared = true
+	return &Copy{start: i.start, parent: p.parent, delta: *p.delta, state: p.m.Capture(), contract: p.parent.Node.Key.Contract, due: p.Due}, nil
+}
+
+// Clone returns another Copy of the same.
+func (c *Copy) Clone() *Copy {
+	d := *c
+	d.parent.Hold()
+	return &d
+}
+
+// Due is when the guest's earliest timer is; zero: it has none.
+func (c *Copy) Due() time.Time { return c.due }
+
+// Snapshot is the one that it differs least from.
+func (c *Copy) Snapshot() *Snapshot { return c.parent }
+
+// Bytes is how much memory it takes.
+func (c *Copy) Bytes() uint64 { return ownBytes + c.delta.bytes() }
+
+// Squeeze has it take less memory, and a little more time to begin.
+func (c *Copy) Squeeze() error { return c.delta.squeeze() }
+
+// Woken has nothing, ever: nobody can reach what has not begun.
+func (c *Copy) Woken() <-chan struct{} { return nil }
+
+// Drop lets go of it.
+func (c *Copy) Drop() { c.parent.Release() }
+
+// BeginCopy makes the VM a fresh instance of a copy. Where that fails the VM can only be
+// closed.
+func (vm *VM) BeginCopy(c *Copy) (*Instance, error) {
+	began := time.Now()
+	i := &Instance{vm: vm, start: c.start, parent: c.parent}
+	if err := vm.placeCopy(c); err != nil {
+		vm.enter(Dead)
+		return nil, fmt.Errorf("begin as a copy: %w", err)
+	}
+	vm.snapshot = c.parent
+	vm.unobserved, vm.before = true, vm.faults
+	vm.enter(Running)
+	vm.instance = i
+	i.Restored = time.Since(began)
+	return i, nil
+}
+
+func (vm *VM) placeCopy(c *Copy) error {
+	vm.enter(Placing)
+	if _, err := vm.show(c.parent); err != nil {
+		return err
+	}
+	if err := vm.plan.place(&c.delta); err != nil {
+		return err
+	}
+	if err := vm.m.Restore(c.state); err != nil {
+		return err
+	}
+	if err := vm.stream.attach(vm.m, c.contract); err != nil {
+		return err
+	}
+	vm.logs.reset()
+	vm.m.ResetConsole()
+	return vm.m.WriteIdentity(vmm.Identity{})
+}

@@ -1,0 +1,386 @@
+package instances
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"seuss/dispatcher/instance"
+)
+
+// Info is what is said of an instance.
+type Info struct {
+	Name     string    `json:"name"`
+	Owner    string    `json:"owner,omitempty"`
+	State    State     `json:"state"`
+	Function string    `json:"function,omitempty"`
+	Image    string    `json:"image,omitempty"`
+	Node     string    `json:"node"`             // that it began as, or was checkpointed at or rolled back to last
+	Parent   string    `json:"parent,omitempty"` // the instance that it was forked from
+	Created  time.Time `json:"created"`
+	Used     time.Time `json:"used"`
+	Expires  time.Time `json:"expires,omitzero"` // if nobody uses it before
+	Uses     uint64    `json:"uses"`
+	Bytes    uint64    `json:"bytes"`             // of memory
+	Failure  string    `json:"failure,omitempty"` // why it is over
+}
+
+// Instance is one that lives on.
+type Instance struct {
+	k     *Keeper
+	owner string
+	key   string
+	spec  Spec
+	body  Body          // its goroutine's
+	bell  chan struct{} // something is to be done
+	gone  chan struct{} // closed when it is
+	logs  journal
+
+	counted uint64 // bytes; Keeper.mu
+
+	mu      sync.Mutex
+	info    Info
+	begun   bool
+	frozen  bool // to be paused when it has done what it was asked for
+	removed bool
+	queue   []*command
+	cancel  context.CancelCauseFunc // of what it does
+	waiters chan struct{}           // closed at each change; nil: nobody waits
+}
+
+// command is something that an instance is asked for.
+type command struct {
+	ctx  context.Context
+	what string
+	over bool // it may be asked of one that has failed
+	idle bool // it takes no machine
+	do   func(ctx context.Context, t Turn) error
+	done chan error
+}
+
+// ErrRemoved is why a call ends whose instance is removed.
+var ErrRemoved = errors.New("the instance was removed")
+
+// stepEvery is how often at most an instance is brought to a machine for what it has to do
+// by itself; stepTime how long it may take for that.
+const (
+	stepEvery = 20 * time.Millisecond
+	stepTime  = 10 * time.Second
+)
+
+func newInstance(k *Keeper, owner string, s Spec) *Instance {
+	now := time.Now()
+	return &Instance{
+		k: k, owner: owner, key: keyOf(owner, s.Name), spec: s, bell: make(chan struct{}, 1), gone: make(chan struct{}),
+		info: Info{Name: s.Name, Owner: owner, State: Parked, Function: s.Function, Image: s.Image, Created: now, Used: now},
+	}
+}
+
+// begin gives it its body, and has it live.
+func (i *Instance) begin(body Body) {
+	i.mu.Lock()
+	i.body, i.begun = body, true
+	i.info.Node, i.info.Bytes = body.Node(), body.Bytes()
+	bytes := i.info.Bytes
+	i.changed()
+	i.mu.Unlock()
+	i.k.count(i, bytes)
+	i.k.mu.Lock()
+	closed := i.k.closed
+	if !closed {
+		i.k.all.Add(1)
+	}
+	i.k.mu.Unlock()
+	if closed {
+		i.end()
+		return
+	}
+	go func() {
+		defer i.k.all.Done()
+		i.live()
+	}()
+}
+
+// ready reports whether it has begun and is not gone.
+func (i *Instance) ready() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.begun && i.info.State != Gone
+}
+
+// Info describes it.
+func (i *Instance) Info() Info {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	info := i.info
+	info.Expires = i.expires()
+	return info
+}
+
+// expires is when it is let go if nobody uses it before; zero: never. mu is held.
+func (i *Instance) expires() (at time.Time) {
+	if i.spec.TTL > 0 {
+		at = i.info.Created.Add(time.Duration(i.spec.TTL))
+	}
+	if i.spec.IdleTTL > 0 && i.info.State != Running {
+		at = earlier(at, i.info.Used.Add(time.Duration(i.spec.IdleTTL)))
+	}
+	return at
+}
+
+// live is its goroutine.
+func (i *Instance) live() {
+	defer i.end()
+	var stepped time.Time
+	for {
+		c, until, frozen, over := i.next()
+		switch {
+		case over:
+			return
+		case c != nil:
+			i.carryOut(c)
+			continue
+		}
+		switch i.body.Wait(until, frozen, i.bell) {
+		case Closed:
+			return
+		case Due:
+			if pause := stepEvery - time.Since(stepped); pause > 0 && !i.rest(pause) {
+				continue
+			}
+			i.step()
+			stepped = time.Now()
+		}
+	}
+}
+
+// rest waits for so long, or until it is asked for something: then it returns false.
+func (i *Instance) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-i.bell:
+		i.ring()
+		return false
+	}
+}
+
+// next says what is to be done: a command, or to wait; or that it is over.
+func (i *Instance) next() (c *command, until time.Time, frozen, over bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	until = i.expires()
+	if i.removed || i.k.ctx.Err() != nil || len(i.queue) == 0 && !until.IsZero() && !time.Now().Before(until) {
+		return nil, until, false, true
+	}
+	if len(i.queue) > 0 {
+		c = i.queue[0]
+		i.queue = i.queue[1:]
+		return c, until, false, false
+	}
+	i.queue = nil // what was taken off it is let go
+	return nil, until, i.info.State != Parked, false
+}
+
+// end lets it go, and what waits for it.
+func (i *Instance) end() {
+	i.mu.Lock()
+	i.enter(Gone)
+	queue := i.queue
+	i.queue = nil
+	i.mu.Unlock()
+	i.k.leave(i)
+	why := ErrRemoved
+	if i.k.ctx.Err() != nil {
+		why = ErrClosed
+	}
+	for _, c := range queue {
+		c.done <- fmt.Errorf("%s: %w", c.what, why)
+	}
+	i.body.Close()
+	i.logs.close()
+	close(i.gone)
+}
+
+// ring has it look what there is to do.
+func (i *Instance) ring() {
+	select {
+	case i.bell <- struct{}{}:
+	default:
+	}
+}
+
+// ask has it carry out a command, when it has done what was asked for before.
+func (i *Instance) ask(ctx context.Context, c *command) error {
+	c.ctx, c.done = ctx, make(chan error, 1)
+	i.mu.Lock()
+	err := i.refusal(c)
+	if err == nil {
+		i.queue = append(i.queue, c)
+	}
+	i.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("instance %q: %s: %w", i.info.Name, c.what, err)
+	}
+	i.ring()
+	select {
+	case err = <-c.done:
+	case <-ctx.Done():
+		if i.forsake(c) {
+			err = fmt.Errorf("%s: %w", c.what, context.Cause(ctx))
+		} else {
+			err = <-c.done // what has begun is finished, or what it defines would be half there
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("instance %q: %w", i.info.Name, err)
+	}
+	return nil
+}
+
+// forsake takes a command out of the queue; false: its turn has come.
+func (i *Instance) forsake(c *command) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	at := slices.Index(i.queue, c)
+	if at >= 0 {
+		i.queue = slices.Delete(i.queue, at, at+1)
+	}
+	return at >= 0
+}
+
+// refusal is why a command is not let in. mu is held.
+func (i *Instance) refusal(c *command) error {
+	switch {
+	case i.info.State == Gone || i.removed:
+		return ErrUnknown
+	case i.info.State == Failed && !c.over:
+		return fmt.Errorf("%w: %s: roll it back (seussctl instance rollback), or remove it", ErrFailed, i.info.Failure)
+	case len(i.queue) >= maxWaiting:
+		return fmt.Errorf("%w: %d calls wait for it already", ErrBusy, len(i.queue))
+	}
+	return nil
+}
+
+// carryOut carries a command out.
+func (i *Instance) carryOut(c *command) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.ctx))
+	defer cancel(nil)
+	defer context.AfterFunc(i.k.ctx, func() { cancel(ErrClosed) })()
+	i.mu.Lock()
+	failed := i.info.State == Failed
+	if failed && !c.over {
+		err := fmt.Errorf("%s: %w: %s", c.what, ErrFailed, i.info.Failure)
+		i.mu.Unlock()
+		c.done <- err
+		return
+	}
+	before := i.info.State
+	i.cancel = cancel
+	if i.removed {
+		cancel(ErrRemoved)
+	}
+	if !failed {
+		i.enter(Running)
+	}
+	i.mu.Unlock()
+	var t Turn
+	var err error
+	if !c.idle {
+		t, err = i.k.take(ctx, cancel, i)
+	}
+	had := err == nil // else nothing was done
+	if err == nil {
+		if err = ctx.Err(); err == nil {
+			err = c.do(ctx, t)
+		} else {
+			err, had = context.Cause(ctx), false
+		}
+		if t != nil {
+			t.Release()
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", c.what, err)
+	}
+	i.conclude(before, had, err)
+	c.done <- err
+}
+
+// conclude notes what came of a command, or of a step. had: the body was used.
+func (i *Instance) conclude(before State, had bool, err error) {
+	bytes, node := i.body.Bytes(), i.body.Node()
+	i.k.count(i, bytes)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.cancel = nil
+	i.info.Bytes, i.info.Node = bytes, node
+	if had {
+		i.info.Used = time.Now()
+	}
+	var own *instance.HandlerError
+	var refused *Refusal
+	switch {
+	case err != nil && had && !errors.As(err, &own) && !errors.As(err, &refused):
+		i.info.Failure = err.Error()
+		if i.info.State != Failed {
+			i.enter(Failed)
+		}
+		i.k.o.Log.Warn("an instance has failed", "owner", i.owner, "instance", i.info.Name, "error", err)
+	case err != nil && before == Failed:
+	case i.frozen || err != nil && before == Paused:
+		i.frozen = false
+		i.info.Failure = ""
+		if before == Failed {
+			i.enter(Parked)
+		}
+		i.enter(Paused)
+	default:
+		i.info.Failure = ""
+		i.enter(Parked)
+	}
+}
+
+// Refusal is an error of a Body's after which the instance is what it was.
+type Refusal struct{ Err error }
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+func (r *Refusal) Unwrap() error { return r.Err }
+
+// step lets it do what it has to do by itself.
+func (i *Instance) step() {
+	ctx, done := context.WithTimeoutCause(i.k.ctx, stepTime, fmt.Errorf("it does not come to rest in %v though nothing was asked of it", stepTime))
+	defer done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t, err := i.k.take(ctx, cancel, i)
+	if err != nil {
+		return // too much is to be done: later
+	}
+	err = i.body.Step(ctx, t)
+	if t != nil {
+		t.Release()
+	}
+	if i.k.ctx.Err() != nil {
+		return
+	}
+	used := i.Info().Used
+	i.conclude(Parked, true, err)
+	i.mu.Lock()
+	i.info.Used = used
+	i.mu.Unlock()
+}
+
+// changed wakes who waits for a change. mu is held.
+func (i *Instance) changed() {
+	if i.waiters != nil {
+		close(i.waiters)
+		i.waiters = nil
+	}
+	i.k.tell(i.info)
+}

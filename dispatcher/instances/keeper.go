@@ -1,0 +1,332 @@
+package instances
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Errors. Those of a Body come as they are.
+var (
+	// ErrUnknown: there is no instance of that name.
+	ErrUnknown = errors.New("unknown instance")
+	// ErrExists: there is one of that name.
+	ErrExists = errors.New("there is an instance of that name")
+	// ErrFailed: it is over.
+	ErrFailed = errors.New("the instance has failed")
+	// ErrBusy: more is asked of it than may wait.
+	ErrBusy = errors.New("the instance is busy")
+	// ErrTooMany: an owner, or all, would have more than they may.
+	ErrTooMany = errors.New("too many instances")
+	// ErrInvalid: no instance may be asked for that.
+	ErrInvalid = errors.New("not possible")
+	// ErrClosed: the Keeper was closed.
+	ErrClosed = errors.New("no instances are kept any more")
+)
+
+// Bounds.
+const (
+	MaxFork     = 10_000  // copies at a time
+	maxWaiting  = 64      // calls of an instance that wait for their turn with it
+	maxCode     = 6 << 20 // bytes, as of an event
+	maxNameText = 64
+)
+
+// Options configure a Keeper.
+type Options struct {
+	// Make makes what an instance of an owner's is to be.
+	Make func(ctx context.Context, owner string, s *Spec) (Body, error)
+	// Most says how many instances an owner may have; 0, or nil: any number.
+	Most func(owner string) int
+	// Bytes bounds the memory of all instances, and half of it that of one owner's where there
+	// are others; 0: no bound.
+	Bytes uint64
+	Log   *slog.Logger // nil: nowhere
+}
+
+// Keeper keeps instances. Its methods may be called from any goroutine.
+type Keeper struct {
+	o    Options
+	stop context.CancelFunc
+	ctx  context.Context
+	all  sync.WaitGroup // of its goroutines
+
+	mu     sync.Mutex
+	closed bool
+	byKey  map[string]*Instance // by owner and name
+	owners map[string]*account
+	bytes  uint64
+	turn   Admit
+
+	watching sync.Mutex
+	seen     map[*Watcher]struct{}
+}
+
+// account is what an owner has.
+type account struct {
+	instances int
+	bytes     uint64
+}
+
+// New makes a Keeper.
+func New(o Options) *Keeper {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, seen: map[*Watcher]struct{}{}}
+	k.ctx, k.stop = context.WithCancel(context.Background())
+	return k
+}
+
+// Admit waits for a turn with a machine, for an instance of an owner's; cancel is what ends
+// what the turn is for.
+type Admit func(ctx context.Context, cancel context.CancelCauseFunc, owner, name string) (Turn, error)
+
+// Admit has turns given by f from now on; before, there are as many as are asked for.
+func (k *Keeper) Admit(f Admit) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.turn = f
+}
+
+// take takes a turn; nil: nobody counts them.
+func (k *Keeper) take(ctx context.Context, cancel context.CancelCauseFunc, i *Instance) (Turn, error) {
+	k.mu.Lock()
+	f := k.turn
+	k.mu.Unlock()
+	if f == nil {
+		return nil, nil
+	}
+	return f(ctx, cancel, i.owner, i.info.Name)
+}
+
+func keyOf(owner, name string) string { return owner + "/" + name }
+
+// checkName refuses what is no name.
+func checkName(name string) error {
+	ok := name != "" && len(name) <= maxNameText
+	for _, c := range []byte(name) {
+		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
+	}
+	if !ok {
+		return fmt.Errorf("name %.80q: want 1 to %d of A-Z a-z 0-9 _ -: %w", name, maxNameText, ErrInvalid)
+	}
+	return nil
+}
+
+// newName makes a name up.
+func newName() string {
+	var b [6]byte
+	rand.Read(b[:])
+	return "i-" + hex.EncodeToString(b[:])
+}
+
+func (s *Spec) check() error {
+	given := 0
+	for _, of := range []string{s.Function, s.Image, s.Snapshot} {
+		if of != "" {
+			given++
+		}
+	}
+	switch {
+	case given > 1:
+		return fmt.Errorf("an instance is of a function, an image or a snapshot, not of several: %w", ErrInvalid)
+	case given == 0:
+		return fmt.Errorf("an instance of what? Name a function, an image or a snapshot: %w", ErrInvalid)
+	case s.TTL < 0 || s.IdleTTL < 0 || s.MemoryMiB < 0:
+		return fmt.Errorf("a time to live, or memory, below 0: %w", ErrInvalid)
+	case s.Durable:
+		return fmt.Errorf("durable instances are not there yet: checkpoint one in place: %w", ErrInvalid)
+	}
+	return checkName(s.Name)
+}
+
+// Create makes an instance.
+func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error) {
+	if s.Name == "" {
+		s.Name = newName()
+	}
+	if err := s.check(); err != nil {
+		return Info{}, fmt.Errorf("create an instance: %w", err)
+	}
+	i := newInstance(k, owner, s)
+	if err := k.enter([]*Instance{i}, 0); err != nil { // its name is taken from now on
+		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t, err := k.take(ctx, cancel, i)
+	var body Body
+	if err == nil {
+		body, err = k.o.Make(ctx, owner, &s)
+		if t != nil {
+			t.Release()
+		}
+	}
+	if err != nil {
+		k.leave(i)
+		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)
+	}
+	i.begin(body)
+	return i.Info(), nil
+}
+
+// enter takes instances into the lists, all or none; bytes is what they take together.
+func (k *Keeper) enter(list []*Instance, bytes uint64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return ErrClosed
+	}
+	owner := list[0].owner
+	for _, i := range list {
+		if k.byKey[i.key] != nil {
+			return fmt.Errorf("%q: %w", i.info.Name, ErrExists)
+		}
+	}
+	a := k.owners[owner]
+	if a == nil {
+		a = &account{}
+	}
+	if k.o.Most != nil {
+		if most := k.o.Most(owner); most > 0 && a.instances+len(list) > most {
+			return fmt.Errorf("%w: owner %q has %d and would have %d more, at most %d are allowed: remove some (seussctl instance rm), or allow more (seussctl owner set)", ErrTooMany, owner, a.instances, len(list), most)
+		}
+	}
+	if k.o.Bytes > 0 {
+		most, whose := k.o.Bytes, "all instances"
+		has := k.bytes
+		if half := most / 2; a.bytes+bytes > half && a.bytes < k.bytes {
+			most, whose, has = half, fmt.Sprintf("owner %q's instances", owner), a.bytes
+		}
+		if has+bytes > most || has == most {
+			return fmt.Errorf("%w: the memory of %s would be %d bytes, at most %d are allowed: remove some (seussctl instance rm), or allow more (serve --parked-memory)", ErrTooMany, whose, has+bytes, most)
+		}
+	}
+	k.owners[owner] = a
+	a.instances += len(list)
+	for _, i := range list {
+		k.byKey[i.key] = i
+	}
+	return nil
+}
+
+// leave takes one out.
+func (k *Keeper) leave(i *Instance) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.byKey[i.key] != i {
+		return
+	}
+	delete(k.byKey, i.key)
+	a := k.owners[i.owner]
+	if a.instances--; a.instances == 0 {
+		delete(k.owners, i.owner)
+	}
+	k.bytes -= i.counted
+	a.bytes -= i.counted
+	i.counted = 0
+}
+
+// count notes what an instance takes.
+func (k *Keeper) count(i *Instance, bytes uint64) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.byKey[i.key] != i {
+		return
+	}
+	a := k.owners[i.owner]
+	k.bytes += bytes - i.counted
+	a.bytes += bytes - i.counted
+	i.counted = bytes
+}
+
+// Get finds an instance of an owner's.
+func (k *Keeper) Get(owner, name string) (*Instance, error) {
+	k.mu.Lock()
+	i := k.byKey[keyOf(owner, name)]
+	k.mu.Unlock()
+	if i == nil || !i.ready() {
+		return nil, fmt.Errorf("%w: %q", ErrUnknown, name)
+	}
+	return i, nil
+}
+
+// List lists those that are wanted, by owner and name.
+func (k *Keeper) List(wanted func(*Info) bool) []Info {
+	k.mu.Lock()
+	all := make([]*Instance, 0, len(k.byKey))
+	for _, i := range k.byKey {
+		all = append(all, i)
+	}
+	k.mu.Unlock()
+	list := []Info{}
+	for _, i := range all {
+		if info := i.Info(); i.ready() && wanted(&info) {
+			list = append(list, info)
+		}
+	}
+	slices.SortFunc(list, func(a, b Info) int {
+		return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Name, b.Name))
+	})
+	return list
+}
+
+// Close ends all instances. What they do is cancelled.
+func (k *Keeper) Close() {
+	k.mu.Lock()
+	k.closed = true
+	all := make([]*Instance, 0, len(k.byKey))
+	for _, i := range k.byKey {
+		all = append(all, i)
+	}
+	k.mu.Unlock()
+	k.stop()
+	for _, i := range all {
+		i.ring()
+	}
+	k.all.Wait()
+}
+
+// Stats are a Keeper's counts.
+type Stats struct {
+	Instances int    `json:"instances"`
+	Bytes     uint64 `json:"bytes"`
+	Owners    int    `json:"owners"`
+}
+
+// Stats returns the counts.
+func (k *Keeper) Stats() Stats {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return Stats{Instances: len(k.byKey), Bytes: k.bytes, Owners: len(k.owners)}
+}
+
+// Uses reports whether an instance of anybody's stands at a node.
+func (k *Keeper) Uses(nodes map[string]bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, i := range k.byKey {
+		i.mu.Lock()
+		if i.info.Node != "" {
+			nodes[i.info.Node] = true
+		}
+		i.mu.Unlock()
+	}
+}
+
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,79 @@
+package instancecmd
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dustin/go-humanize"
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher/http/native/client"
+	"seuss/dispatcher/instances"
+	"seuss/tools/seussctl/cmdline"
+)
+
+func create(e *cmdline.Env) *cli.Command {
+	return e.Command(cmdline.Spec{
+		Name:  "create",
+		Usage: "make an instance of a function, an image or a snapshot, and print its name",
+		Description: `
+It lives in the daemon until it is removed, or its time is over, and holds no machine
+between two uses. Of an image it is an interpreter in which nothing has run yet; of a
+function it has the code loaded too; of a snapshot, such as a checkpoint, it is what that
+is.`,
+		Examples: []string{
+			"seussctl instance create --image python --name lab",
+			"seussctl instance create --function hello --ttl 1h --idle-ttl 10m",
+			"seussctl instance create --snapshot before-the-change",
+		},
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "function", Usage: "of `FUNCTION`"},
+			&cli.StringFlag{Name: "image", Usage: "of `IMAGE`: its runtime alone"},
+			&cli.StringFlag{Name: "snapshot", Usage: "of `NODE`: an id, the beginning of one, or a tag"},
+			&cli.StringFlag{Name: "name", Usage: "call it `NAME` (default: one is made up)"},
+			&cli.DurationFlag{Name: "ttl", Usage: "remove it after `DURATION` (default: never)"},
+			&cli.DurationFlag{Name: "idle-ttl", Usage: "remove it when nobody has used it for `DURATION` (default: never)"},
+			&cli.StringFlag{Name: "memory", Usage: "end it if it writes more than `SIZE`, in whole MiB (default: its function's bound, or the image's memory)"},
+			&cli.StringSliceFlag{Name: "allow-net", Usage: "let it reach `ENTRY`, of what the daemon allows; may be repeated: HOST:PORT, *.DOMAIN:PORT or CIDR:PORT, or none (default: what its function may, or all that the daemon allows)"},
+		},
+		Action: func(c *cli.Context, e *cmdline.Env) error {
+			s := instances.Spec{Function: c.String("function"), Image: c.String("image"), Snapshot: c.String("snapshot"), Name: c.String("name"),
+				TTL: instances.Millis(c.Duration("ttl")), IdleTTL: instances.Millis(c.Duration("idle-ttl"))}
+			if c.IsSet("allow-net") {
+				for _, entry := range c.StringSlice("allow-net") {
+					if entry != "none" {
+						s.Network = append(s.Network, entry)
+					}
+				}
+				s.Network = append([]string{}, s.Network...)
+			}
+			if text := c.String("memory"); text != "" {
+				n, err := humanize.ParseBytes(text)
+				if err != nil || n == 0 || n%(1<<20) != 0 {
+					return cmdline.Usagef(c.Command.HelpName, "--memory %s: want whole MiB, such as 128MiB", text)
+				}
+				s.MemoryMiB = int(n >> 20)
+			}
+			return with(c, e, func(ctx context.Context, l client.Live) error {
+				info, err := l.Create(ctx, s)
+				if err != nil {
+					return err
+				}
+				return printNames(e, info, info)
+			})
+		},
+	})
+}
+
+// printNames prints the names of instances, a line each; with --json the document.
+func printNames(e *cmdline.Env, document any, list ...instances.Info) error {
+	if e.JSON {
+		return e.PrintJSON(document)
+	}
+	for _, info := range list {
+		if _, err := fmt.Fprintln(e.Stdout, cmdline.Printable(info.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
