@@ -75,9 +75,9 @@ type Tiers struct {
 }
 
 func (c *counters) tiers(nodes *lineage.Store, bytes map[lineage.Kind]uint64) (t Tiers) {
-	gone := nodes.RemovedImports()
+	all, gone := nodes.Removed()
 	below, base := c.loadedBelow.Load(), c.loadedAtBase.Load()
-	t.Handler = Tier{c.started.Load(), below + base, nodes.Removed() - gone, bytes[lineage.KindFunction] + bytes[lineage.KindArgument]}
+	t.Handler = Tier{c.started.Load(), below + base, all - gone, bytes[lineage.KindFunction] + bytes[lineage.KindArgument]}
 	t.Imports = Tier{below, base, gone, bytes[lineage.KindImport]}
 	return t
 }
@@ -135,8 +135,9 @@ func (d *Dispatcher) Stats() Stats {
 	st := Stats{
 		Platform: d.platform.Name(),
 		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
-		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
+		PurityRefusals: c.impure.Load(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
+	st.NodesRemoved, _ = d.store.Removed()
 	st.Network = d.opts.Network.Stats()
 	st.Parked, st.ParkTime, st.ResumeTime = d.lot.Stats(), time.Duration(c.parked.Load()), time.Duration(c.resumed.Load())
 	st.StreamsRefused, st.LookupsRefused = d.opts.Budgets.Streams.Refused(), d.opts.Budgets.Lookups.Refused()

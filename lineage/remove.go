@@ -108,11 +108,12 @@ func (s remover) removeNodes(doomed []*Node) error {
 	return failed
 }
 
-// Removed is how many nodes have been removed since Open, by whatever call.
-func (s *Store) Removed() uint64 { return s.removed.Load() }
-
-// RemovedImports is how many import nodes are among these.
-func (s *Store) RemovedImports() uint64 { return s.noImports.Load() }
+// Removed is how many nodes have been removed since Open, by whatever call, and how many of
+// them were import nodes.
+func (s *Store) Removed() (all, imports uint64) {
+	imports = s.noImports.Load()
+	return s.removed.Load(), imports
+}
 
 // putBack catalogues nodes whose files could not be deleted.
 func (s remover) putBack(nodes []*Node) error {
