@@ -202,6 +202,7 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 		}
 		i.result.Bounds = &reach
 		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
+		explainStart(d.Planner, i.f.spec.Name, i.result.Candidates)
 	}
 	i.result.Timings.Match = time.Since(i.started)
 	return d.pools.lend(ctx, i.progress, i.f.image, t, req.Fresh)
@@ -229,6 +230,9 @@ func (i *invocation) End(here bool) {
 	}
 	if i.err == nil && start.State != nil {
 		i.d.costs.learn(start, i.result)
+	}
+	if i.result.Path == PathFunction || i.result.Path == PathArgument {
+		i.d.events.started.Add(1)
 	}
 }
 

@@ -34,6 +34,7 @@ type maker struct {
 	pools     *pools
 	locks     *keyedLocks // by what is made
 	planner   *planner.Planner
+	counters  *counters
 	within    func(owner, parent string) error // refuses a snapshot in somebody's name
 	charge    func(owner, node string)         // notes it
 	beside    bool                             // on machines of its own, which are made only where there is room for them
@@ -226,6 +227,8 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		if err != nil {
 			return nil, err
 		}
+		parent.Node.Hit() // code has been loaded in it: what a collection should know
+		m.counters.coded(parent.Node, imported)
 		if contract != nil {
 			m.host.Log.Info("a program is ready and captured", "function", f.Name, "contract", contract.Name, "ready", contract.Ready, "node", s.Node.Info.ID, "after_ms", saved.Milliseconds())
 		} else if err := m.deployed.SaveImports(f, imported); err != nil { // a hint

@@ -245,5 +245,7 @@ func (d *Dispatcher) Explain(name string, raw []byte) ([]Candidate, error) {
 	if t == nil {
 		return []Candidate{}, nil // its nodes are gone; an invocation makes them again
 	}
-	return d.costs.candidates(f, &e, t, ""), nil
+	list := d.costs.candidates(f, &e, t, "")
+	explainStart(d.Planner, spec.Name, list)
+	return list, nil
 }

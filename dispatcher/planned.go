@@ -66,12 +66,19 @@ func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functio
 
 // steps asks the plans where a function's code starts, and whose plan that is.
 func (m *maker) steps(at planner.Place, name string, code []byte) (steps []planner.Step, of string, err error) {
-	var request contracts.Load
-	if err := json.Unmarshal(code, &request); err != nil {
+	f, err := plannedOf(name, code)
+	if err != nil {
 		return nil, "", err
 	}
-	steps, of = m.planner.Steps(at, &planner.Function{Name: name, Owner: functions.OwnerOf(name), Files: request.Files, Environment: request.Environment})
+	steps, of = m.planner.Steps(at, f)
 	return steps, of, nil
+}
+
+// plannedOf is a function as plans see it.
+func plannedOf(name string, code []byte) (*planner.Function, error) {
+	var request contracts.Load
+	err := json.Unmarshal(code, &request)
+	return &planner.Function{Name: name, Owner: functions.OwnerOf(name), Files: request.Files, Environment: request.Environment}, err
 }
 
 // walk returns the snapshot at the end of steps, or how far it came and which step failed.
@@ -87,6 +94,22 @@ func (m *maker) walk(ctx context.Context, img *image, s *instance.Snapshot, owne
 		s = next
 	}
 	return s, 0, nil
+}
+
+// explainStart adds to the candidates of a function why its code hangs on the deepest that is
+// no function's. The plans are asked as they are now: it may be on its way.
+func explainStart(p *planner.Planner, name string, list []Candidate) {
+	if !p.Active() {
+		return
+	}
+	for n, c := range slices.Backward(list) {
+		if c.Kind == lineage.KindImport || c.Kind == lineage.KindBase {
+			if why, err := p.Why(name); err == nil {
+				list[n].Reason += "; " + why.String()
+			}
+			return
+		}
+	}
 }
 
 // planHost is the dispatcher as the planner has it.
@@ -123,6 +146,30 @@ func (h planHost) find(name, runtime string) (*image, int, error) {
 func (h planHost) Current(p planner.Place) bool {
 	path, err := h.d.images.store.Find(nameOrDefault(p.Image))
 	return err == nil && strings.Contains(path, p.Digest)
+}
+
+// Function implements planner.Host.
+func (h planHost) Function(name string) (at planner.Place, f *planner.Function, err error) {
+	spec, err := h.d.Lookup(name)
+	if err != nil {
+		return at, nil, err
+	}
+	img, runtime, err := h.d.images.serving(spec.Image, contracts.Runtime(&spec.Settings))
+	if err != nil {
+		return at, nil, err
+	}
+	if at = place(img, runtime); spec.Settings.Program != nil {
+		return at, &planner.Function{Name: spec.Name, Elsewhere: true}, nil
+	}
+	code, err := h.d.Deployments.store.Code(spec.Function)
+	if err != nil {
+		return at, nil, err
+	}
+	if f, err = plannedOf(spec.Name, code); err != nil {
+		return at, nil, err
+	}
+	f.Elsewhere = len(spec.Imports) > 0
+	return at, f, nil
 }
 
 // Settled implements planner.Host: functions that are known are built again when they are

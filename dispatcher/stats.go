@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
@@ -16,6 +17,9 @@ type counters struct {
 	crashes, timeouts atomic.Uint64
 	outOfMemory       atomic.Uint64
 	captures, impure  atomic.Uint64
+	started           atomic.Uint64 // invocations, from their function's node or one below
+	loadedBelow       atomic.Uint64 // code, below an import node, or code that imports nothing
+	loadedAtBase      atomic.Uint64 // code that imports packages, where none were
 	prefetched        atomic.Uint64
 	dirtied, faults   atomic.Uint64
 	copied, compared  atomic.Uint64
@@ -45,6 +49,39 @@ func (c *counters) Prefetched(pages uint64) { c.prefetched.Add(pages) }
 func (c *counters) Parked(took time.Duration)  { c.parked.Add(int64(took)) }
 func (c *counters) Resumed(took time.Duration) { c.resumed.Add(int64(took)) }
 
+// coded counts that code was loaded for a snapshot below parent.
+func (c *counters) coded(parent *lineage.Node, imported *imports.Record) {
+	if parent.Kind == lineage.KindImport || imported == nil || len(imported.Distributions) == 0 {
+		c.loadedBelow.Add(1)
+	} else {
+		c.loadedAtBase.Add(1)
+	}
+}
+
+// Tier is what one of the tiers has done for starts since Open, and what it holds. What the
+// first lacks is asked of the second.
+type Tier struct {
+	Hits    uint64 `json:"hits"`
+	Misses  uint64 `json:"misses"`
+	Removed uint64 `json:"removed"` // nodes
+	Bytes   uint64 `json:"bytes"`
+}
+
+// Tiers are those two. The third, packages that are installed, is images and their layers,
+// which are there or are not.
+type Tiers struct {
+	Handler Tier `json:"handler"` // function nodes, and argument nodes below
+	Imports Tier `json:"imports"` // import nodes
+}
+
+func (c *counters) tiers(nodes *lineage.Store, bytes map[lineage.Kind]uint64) (t Tiers) {
+	all, gone := nodes.Removed()
+	below, base := c.loadedBelow.Load(), c.loadedAtBase.Load()
+	t.Handler = Tier{c.started.Load(), below + base, all - gone, bytes[lineage.KindFunction] + bytes[lineage.KindArgument]}
+	t.Imports = Tier{below, base, gone, bytes[lineage.KindImport]}
+	return t
+}
+
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
 	Platform        string                  `json:"platform"` // that runs the machines
@@ -72,6 +109,7 @@ type Stats struct {
 	HugePageBytes   uint64                  `json:"huge_page_bytes"`  // of this process's copies of images
 	FlatBytes       uint64                  `json:"flat_bytes"`       // that copies of snapshots' scattered pages may take
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
+	Tiers           Tiers                   `json:"tiers"`
 }
 
 // Unready says why no invocation could be served, as far as that is seen without one: a
@@ -97,8 +135,9 @@ func (d *Dispatcher) Stats() Stats {
 	st := Stats{
 		Platform: d.platform.Name(),
 		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
-		PurityRefusals: c.impure.Load(), NodesRemoved: d.store.Removed(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
+		PurityRefusals: c.impure.Load(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
+	st.NodesRemoved, _ = d.store.Removed()
 	st.Network = d.opts.Network.Stats()
 	st.Parked, st.ParkTime, st.ResumeTime = d.lot.Stats(), time.Duration(c.parked.Load()), time.Duration(c.resumed.Load())
 	st.StreamsRefused, st.LookupsRefused = d.opts.Budgets.Streams.Refused(), d.opts.Budgets.Lookups.Refused()
@@ -110,5 +149,6 @@ func (d *Dispatcher) Stats() Stats {
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()
 	}
 	st.NodeBytes = d.store.DiskBytes()
+	st.Tiers = c.tiers(d.store, st.BytesByKind)
 	return st
 }

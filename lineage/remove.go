@@ -90,6 +90,9 @@ func (s remover) removeNodes(doomed []*Node) error {
 		// What is left of it after a failure is swept by the next Open.
 		_ = os.Remove(s.loadingPath(n.ID))
 		s.removed.Add(1)
+		if n.Kind == KindImport {
+			s.noImports.Add(1)
+		}
 	}
 	if err := s.fs.SyncDir(s.path(nodesDir)); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("sync directory %s: %w", s.path(nodesDir), err))
@@ -105,8 +108,12 @@ func (s remover) removeNodes(doomed []*Node) error {
 	return failed
 }
 
-// Removed is how many nodes have been removed since Open, by whatever call.
-func (s *Store) Removed() uint64 { return s.removed.Load() }
+// Removed is how many nodes have been removed since Open, by whatever call, and how many of
+// them were import nodes.
+func (s *Store) Removed() (all, imports uint64) {
+	imports = s.noImports.Load()
+	return s.removed.Load(), imports
+}
 
 // putBack catalogues nodes whose files could not be deleted.
 func (s remover) putBack(nodes []*Node) error {

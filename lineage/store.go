@@ -82,6 +82,7 @@ type Store struct {
 	blobs       *pages.Shared // not in the Store: Blobs keep it, and may outlive that
 	siblings    siblings
 	removed     atomic.Uint64 // nodes, since Open
+	noImports   atomic.Uint64 // import nodes of these
 	changes     Changes
 
 	closed   atomic.Bool

@@ -13,6 +13,7 @@ import (
 	"unicode"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/lineage"
 	"seuss/tests/attacks"
 )
@@ -204,6 +205,9 @@ func TestHostileModules(t *testing.T) {
 				}
 			} else {
 				t.Log(err)
+				if api.FaultOf(err).Code == api.Failed {
+					t.Errorf("its failure is taken for the host's: %v", err)
+				}
 				text, _, _ := strings.Cut(err.Error(), "\n")
 				checkOneLine(t, text)
 				if _, err := d.FunctionStore().Get(name); !errors.Is(err, lineage.ErrNotFound) {

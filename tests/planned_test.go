@@ -166,6 +166,9 @@ func TestLivingWithAPlan(t *testing.T) {
 	if got := strings.Join(states, ", "); got != "[beta==1.0] made, [alpha==1.0] made, [gamma==1.0] made, [evil==1.0] made, [quits==1.0] skipped, [gone==2.0] skipped, [gamma==1.0 gone==2.0] made, [quits==1.0] skipped" {
 		t.Errorf("%s", got)
 	}
+	if s.Nodes[0].Hits != 1 || s.Nodes[1].Hits != 0 { // kept
+		t.Errorf("starts from nodes: %+v", s.Nodes)
+	}
 	if len(s.Skipped) != 2 || s.Skipped[0].Package != "quits==1.0" || !strings.Contains(s.Skipped[0].Why, "exit") || s.Skipped[1].Package != "gone==2.0" || s.Left != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -183,6 +186,19 @@ func TestLivingWithAPlan(t *testing.T) {
 		if got := output[string](t, invoke(t, l.Dispatcher, c.name, "{}")); got != c.modules {
 			t.Errorf("%s: %s, want %s", c.name, got, c.modules)
 		}
+	}
+	if s := l.settle(""); s.Nodes[0].Hits != 2 || s.Nodes[1].Hits != 1 || s.Nodes[2].Hits+s.Nodes[6].Hits != 2 {
+		t.Errorf("starts from nodes: %+v", s.Nodes)
+	}
+	// old, kept and none load below the base or a node of their own choice.
+	if tiers := l.Stats().Tiers; tiers.Imports.Hits != 6 || tiers.Imports.Misses != 1 || tiers.Handler.Misses != 7 || tiers.Handler.Hits != 5 || tiers.Imports.Bytes == 0 {
+		t.Errorf("%+v", tiers)
+	}
+	list, err := l.Explain("both", []byte("{}"))
+	if err != nil || !slices.ContainsFunc(list, func(c dispatcher.Candidate) bool {
+		return c.Key == "beta,alpha" && strings.Contains(c.Reason, "; planned for everybody: beta==1.0 alpha==1.0, which saves")
+	}) {
+		t.Errorf("%v: %+v", err, list)
 	}
 	// Who brings a module himself has his own, also where a package imports it.
 	l.deploy("own", "import alpha, beta"+strings.Replace(asksNothing, "json.dumps(", "json.dumps([beta.whose] + ", 1), func(s *dispatcher.FunctionSpec) {

@@ -17,6 +17,8 @@ type Plans interface {
 	// Plans lists the plans that there are, as far as they concern who asks.
 	Plans(ctx context.Context) ([]*planner.Status, error)
 	DropPlan(ctx context.Context, which planner.Which) error
+	// FunctionStart says where a function's code is loaded by the plans, and why.
+	FunctionStart(ctx context.Context, name string) (*planner.Start, error)
 }
 
 // errNoPlans: plans are left alone.
@@ -36,7 +38,11 @@ func (l Local) ApplyPlan(_ context.Context, ask planner.Ask) (*planner.Status, e
 // Plans implements the noun.
 func (l Local) Plans(context.Context) ([]*planner.Status, error) {
 	if l.Planner == nil {
-		return []*planner.Status{}, nil
+		why := "plans are left alone here (serve --plan off)"
+		if l.Kept.Store.ReadOnly() {
+			why = "the state directory is only read here: whoever holds it, a daemon (seussctl serve) or another command, knows more"
+		}
+		return planner.StatusIn(l.Kept.Store, why), nil
 	}
 	return l.Planner.Status("", true), nil
 }
@@ -50,4 +56,12 @@ func (l Local) DropPlan(_ context.Context, which planner.Which) error {
 		which.Owner = functions.DefaultOwner
 	}
 	return l.Planner.Drop(which)
+}
+
+// FunctionStart implements the noun.
+func (l Local) FunctionStart(_ context.Context, name string) (*planner.Start, error) {
+	if l.Planner == nil {
+		return &planner.Start{Packages: []string{}, Why: "plans are left alone here"}, nil
+	}
+	return l.Planner.Why(name)
 }

@@ -12,7 +12,8 @@ import (
 // trim zeroes the pages that the guest has freed since they were last known to
 // be zero, and tells the guest so, so that freed memory never enters a
 // snapshot. The guest's bitmaps are hostile: whatever they say, only pages of
-// RAM above the kernel library are zeroed, which harms nobody but the guest.
+// RAM above the kernel library are zeroed, which harms nobody but the guest. Bitmaps that
+// cannot be are a *CrashError: the guest has broken its kernel library.
 func trim(m *vmm.Machine) (zeroed uint64, err error) {
 	mem := m.Memory()
 	var c guest.Control
@@ -21,16 +22,16 @@ func trim(m *vmm.Machine) (zeroed uint64, err error) {
 	}
 	pages := mem.RAMBytes() / lineage.PageSize
 	if c.BitmapPages != pages {
-		return 0, fmt.Errorf("trim: the guest's bitmaps cover %d pages, its RAM has %d", c.BitmapPages, pages)
+		return 0, brokenBitmaps("they cover %d pages, its RAM has %d", c.BitmapPages, pages)
 	}
 	bytes := (pages + 63) / 64 * 8
 	used, err := mem.Slice(vmm.GPA(c.UsedBitmap), bytes)
 	if err != nil {
-		return 0, fmt.Errorf("trim: bitmap of used pages: %w", err)
+		return 0, brokenBitmaps("used pages: %v", err)
 	}
 	clean, err := mem.Slice(vmm.GPA(c.CleanBitmap), bytes)
 	if err != nil {
-		return 0, fmt.Errorf("trim: bitmap of clean pages: %w", err)
+		return 0, brokenBitmaps("clean pages: %v", err)
 	}
 	first := uint64(guest.ProgramGPA) / lineage.PageSize
 	for word := first / 64; word < (pages+63)/64; word++ {
@@ -56,4 +57,8 @@ func trim(m *vmm.Machine) (zeroed uint64, err error) {
 		mem.MarkWritten(vmm.GPA(c.CleanBitmap+at), 8)
 	}
 	return zeroed, nil
+}
+
+func brokenBitmaps(format string, args ...any) error {
+	return &CrashError{Summary: "its bitmaps of memory are broken: " + fmt.Sprintf(format, args...)}
 }

@@ -45,6 +45,8 @@ type Host interface {
 	Deployed() ([]Deployed, error)
 	// Imported returns what loading a function's code has imported, nil if that is not known.
 	Imported(function string) (*imports.Summary, error)
+	// Function returns what a function's start depends on.
+	Function(name string) (Place, *Function, error)
 	// Settled is told when all is made that can be: functions that are used from then on
 	// are to be told to Touched once more.
 	Settled()

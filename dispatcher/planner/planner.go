@@ -147,18 +147,26 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 	}
 	a.Fitted = ask.fitted
 	p.mu.Lock()
-	_, replaced := p.live[liveKey{owner, at.id()}]
-	n, his := len(p.live), 0
-	for k := range p.live {
+	plans, owned, his := 1, len(a.Nodes), 0
+	for k, l := range p.live {
+		if k == (liveKey{owner, at.id()}) {
+			continue // it is replaced
+		}
+		if plans++; k.owner != "" {
+			owned += len(l.Nodes)
+		}
 		if owner != "" && k.owner == owner {
 			his++
 		}
 	}
 	p.mu.Unlock()
-	if !replaced && n >= MaxPlans {
-		return nil, fmt.Errorf("%d plans are applied, at most %d: drop one first: %w", n, MaxPlans, lineage.ErrInvalid)
+	if plans > MaxPlans {
+		return nil, fmt.Errorf("%d plans are applied, at most %d: drop one first: %w", plans-1, MaxPlans, lineage.ErrInvalid)
 	}
-	if !replaced && his >= MaxOwnersPlans {
+	if owner != "" && owned > maxOwnedNodes {
+		return nil, fmt.Errorf("all owners' plans would have %d nodes, at most %d: fit one with fewer --nodes, or have another one dropped: %w", owned, maxOwnedNodes, lineage.ErrInvalid)
+	}
+	if his >= MaxOwnersPlans {
 		return nil, fmt.Errorf("%d plans of owner %q are applied, at most %d: drop one first: %w", his, owner, MaxOwnersPlans, lineage.ErrInvalid)
 	}
 	return a, p.write(p.planPath(owner, &at), a)
@@ -188,6 +196,7 @@ type Function struct {
 	Name, Owner string
 	Files       map[string][]byte
 	Environment map[string]string
+	Elsewhere   bool // it says itself where it starts
 }
 
 // Steps returns the way from the base to the node that a function starts from, and whose plan

@@ -81,6 +81,12 @@ func (h *host) Imported(name string) (*imports.Summary, error) {
 	return s, nil
 }
 
+func (h *host) Function(name string) (Place, *Function, error) {
+	at, err := h.Place("i", "")
+	asks, own, _ := strings.Cut(name, "|")
+	return at, &Function{Name: name, Files: map[string][]byte{"asks": []byte(asks), "own": []byte(own)}}, err
+}
+
 func (h *host) failure(what string) error {
 	if h.fail == nil {
 		return nil
@@ -343,6 +349,40 @@ func TestTroubles(t *testing.T) {
 	l.mu.Unlock()
 	if err := l.run(); err != nil || !slices.Equal(l.h.made, []string{"b"}) {
 		t.Errorf("%v: made %v", err, l.h.made)
+	}
+}
+
+// TestOwnersShare: all owners' plans together are bounded; a plan for everybody is not.
+func TestOwnersShare(t *testing.T) {
+	l := newLiving(t, t.TempDir(), someNeeds)
+	l.apply("bob", "b")
+	many := make([]string, MaxOwnersNodes)
+	for i := range many {
+		many[i] = fmt.Sprint("p", i)
+	}
+	at, _ := l.h.Place("i", "")
+	for n := range maxOwnedNodes/MaxOwnersNodes - 1 {
+		a, err := newApplied(fmt.Sprint("o", n), at, &plan.Tree{Root: tree(many...)}, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.put(a, false)
+	}
+	if _, err := l.Apply(Ask{Which: Which{Image: "i", Owner: "zoe"}, Tree: tree(many...)}); err == nil || !strings.Contains(err.Error(), "fewer --nodes") {
+		t.Errorf("%v", err)
+	}
+	if _, err := l.Apply(Ask{Which: Which{Image: "i", Shared: true}, Tree: tree(many...)}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStatusIn: who has no Planner is told what is applied, and that others know more.
+func TestStatusIn(t *testing.T) {
+	l := newLiving(t, t.TempDir(), someNeeds)
+	l.apply("", "b", "c")
+	list := StatusIn(l.nodes, "it is only read")
+	if len(list) != 1 || len(list[0].Nodes) != 2 || list[0].Trouble != "it is only read" || list[0].Nodes[0].State != Left {
+		t.Errorf("%+v", list)
 	}
 }
 

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -67,17 +68,39 @@ func (p *Planner) Status(owner string, all bool) []*Status {
 	p.mu.Unlock()
 	list := []*Status{}
 	for i := range plans {
-		s := plans[i].describe(p.host, p.nodes.Catalogue())
+		s := plans[i].describe(p.host.Current, p.nodes.Catalogue())
 		s.Moving, s.Moved = moving, moved
 		list = append(list, s)
 	}
+	return sortPlans(list)
+}
+
+func sortPlans(list []*Status) []*Status {
 	slices.SortFunc(list, func(a, b *Status) int { return strings.Compare(a.Owner+" "+a.Image, b.Owner+" "+b.Image) })
 	return list
 }
 
+// StatusIn describes the plans in a store's directory for who has no Planner; trouble says
+// why. What cannot be made, and what waits, only their Planner knows.
+func StatusIn(s *lineage.Store, trouble string) []*Status {
+	list := []*Status{}
+	plans, _ := ReadPlans(s.Dir()) // those that cannot be read are nobody's
+	for _, a := range plans {
+		k, err := readKnowledge(filepath.Join(s.Dir(), Dir), &a.Place)
+		if err != nil || k == nil {
+			k = newKnowledge(nil)
+		}
+		l := &live{laid: lay(a, k)}
+		st := l.describe(func(Place) bool { return true }, s.Catalogue())
+		st.Trouble = trouble
+		list = append(list, st)
+	}
+	return sortPlans(list)
+}
+
 // describe says how far a plan is.
-func (l *live) describe(h Host, nodes lineage.Catalogue) *Status {
-	s := &Status{Owner: l.Owner, Place: l.Place, At: l.At, Fitted: l.Fitted, Nodes: []NodeStatus{}, Trouble: l.trouble, Outdated: !h.Current(l.Place)}
+func (l *live) describe(current func(Place) bool, nodes lineage.Catalogue) *Status {
+	s := &Status{Owner: l.Owner, Place: l.Place, At: l.At, Fitted: l.Fitted, Nodes: []NodeStatus{}, Trouble: l.trouble, Outdated: !current(l.Place)}
 	named := map[string]bool{}
 	for i, n := range l.Nodes {
 		ns := NodeStatus{Node: n, State: Left}

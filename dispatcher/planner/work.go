@@ -202,10 +202,13 @@ func (p *Planner) do(ctx context.Context, w piece) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before := w.l.trouble
 	w.l.trouble, p.fresh = "", true
 	if err != nil && ctx.Err() == nil {
 		w.l.trouble, w.l.after = cut(err.Error()), time.Now().Add(retryAfter)
-		p.log.Warn("a plan waits", "image", w.laid.Image, "owner", w.laid.Owner, "error", err)
+		if w.l.trouble != before { // else it has been said
+			p.log.Warn("a plan waits", "image", w.laid.Image, "owner", w.laid.Owner, "error", err)
+		}
 	}
 }
 

@@ -124,6 +124,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(404, "PATCH", "/v1/functions/nobody", `{}`)
 	ask(200, "GET", "/v1/functions/echo/code", "")
 	ask(404, "GET", "/v1/functions/echo/imports", "") // its driver is none that tells
+	ask(200, "GET", "/v1/functions/echo/start", "")
 	ask(200, "POST", "/v1/functions/echo/invoke", `{"event":{"a":1},"explain":true,"timeout_ms":1000}`)
 	ask(404, "POST", "/v1/functions/nobody/invoke", `{"event":{}}`)
 	ask(400, "POST", "/v1/functions/echo/invoke", `{"event":`)

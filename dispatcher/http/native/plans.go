@@ -57,6 +57,16 @@ func (s plans) list(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, list, err)
 }
 
+// start says why a function's code is loaded where it is.
+func (s plans) start(w http.ResponseWriter, r *http.Request) error {
+	f, err := s.NameIn(r, "")
+	if err != nil {
+		return err
+	}
+	start, err := s.Service.FunctionStart(r.Context(), f.Deployment())
+	return answer(w, http.StatusOK, start, err)
+}
+
 func (s plans) drop(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	which := planner.Which{Image: q.Get("image"), Runtime: q.Get("runtime"), Shared: q.Get("shared") == "true"}

@@ -121,6 +121,7 @@ var matrix = map[string]string{
 	"DELETE /v1/functions/{name}":         "..da.A",
 	"GET /v1/functions/{name}/code":       ".r.aRA",
 	"GET /v1/functions/{name}/imports":    ".r.aRA",
+	"GET /v1/functions/{name}/start":      ".r.aRA",
 	"POST /v1/functions/{name}/invoke":    "i..a.A",
 	"POST /v1/functions/{name}/explain":   ".r.aRA",
 	"POST /v1/functions/{name}/snapshots": "..da.A",

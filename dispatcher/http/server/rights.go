@@ -34,6 +34,7 @@ var rights = map[string]need{
 	"DELETE /v1/functions/{name}":         {access.Deploy, false},
 	"GET /v1/functions/{name}/code":       {access.Read, false},
 	"GET /v1/functions/{name}/imports":    {access.Read, false},
+	"GET /v1/functions/{name}/start":      {access.Read, false},
 	"POST /v1/functions/{name}/invoke":    {access.Invoke, false},
 	"POST /v1/functions/{name}/explain":   {access.Read, false},
 	"POST /v1/functions/{name}/snapshots": {access.Deploy, false},

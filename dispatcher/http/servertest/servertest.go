@@ -300,6 +300,11 @@ func (f *Fake) ApplyPlan(_ context.Context, ask planner.Ask) (*planner.Status, e
 
 func (f *Fake) Plans(context.Context) ([]*planner.Status, error) { return slices.Clone(f.Applied), nil }
 
+func (f *Fake) FunctionStart(context.Context, string) (*planner.Start, error) {
+	return &planner.Start{Plan: "ann", Packages: []string{"numpy==1"}, SavesMS: 80.5, Why: "it saves most", Needs: []string{"numpy==1"},
+		Others: []planner.Other{{Packages: []string{"numpy==1", "x==1"}, SavesMS: 90, Why: "it has beyond what is asked for x==1"}}}, nil
+}
+
 func (f *Fake) DropPlan(_ context.Context, which planner.Which) error {
 	if which.Image == "nothing" {
 		return fmt.Errorf("no plan: %w", lineage.ErrNotFound)

@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/planner"
 	"seuss/images"
 	"seuss/lineage"
 )
@@ -24,6 +25,8 @@ type Reader interface {
 	Functions(ctx context.Context) ([]api.Function, error)
 	// FunctionImports says what the load of a function's code has imported.
 	FunctionImports(ctx context.Context, name string) (*imports.Record, error)
+	// FunctionStart says where the code is loaded by the plans; nil where no daemon runs.
+	FunctionStart(ctx context.Context, name string) (*planner.Start, error)
 }
 
 // ErrNothing: there is no state directory yet.
@@ -72,6 +75,8 @@ func (s stored) FunctionImports(_ context.Context, name string) (*imports.Record
 	}
 	return api.ImportsOf(s.deployed, f)
 }
+
+func (s stored) FunctionStart(context.Context, string) (*planner.Start, error) { return nil, nil }
 
 // ListImages lists the images that there are, the newest first.
 func ListImages(ctx context.Context, e *Env) (list []api.Image, err error) {

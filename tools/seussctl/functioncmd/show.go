@@ -12,6 +12,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/imports"
+	"seuss/dispatcher/planner"
 	"seuss/tools/seussctl/cmdline"
 )
 
@@ -24,7 +25,8 @@ func functionShow(e *cmdline.Env) *cli.Command {
 What counts of the network, the host's ports, time, memory and output is what both
 the deployment and the daemon allow. What loading the code has imported is as the function
 itself has measured it; pages are of 4 KiB, and TOTAL counts what a distribution has
-imported of others. --json has the modules too.`,
+imported of others. --json has the modules too. What plans say of where its code is loaded
+is asked of a daemon.`,
 		Examples: []string{"seussctl function show hello", "seussctl function show hello:3"},
 		MinArgs:  1, MaxArgs: 1,
 		Complete: cmdline.FunctionNames,
@@ -50,20 +52,24 @@ imported of others. --json has the modules too.`,
 type shownFunction struct {
 	*api.Function
 	Loaded *imports.Record `json:"loaded,omitempty"`
+	Start  *planner.Start  `json:"start,omitempty"` // nil: no daemon lives with plans
 }
 
 func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
-	if e.JSON {
-		doc := shownFunction{Function: f}
-		if f.Loaded != nil {
-			err := e.Reading(func(r cmdline.Reader) (err error) {
-				doc.Loaded, err = r.FunctionImports(c.Context, f.Name)
-				return err
-			})
-			if err != nil {
-				return err
-			}
+	doc := shownFunction{Function: f}
+	err := e.Reading(func(r cmdline.Reader) (err error) {
+		if f.Loaded != nil && e.JSON {
+			doc.Loaded, err = r.FunctionImports(c.Context, f.Name)
 		}
+		if err == nil {
+			doc.Start, err = r.FunctionStart(c.Context, f.Name)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if e.JSON {
 		return e.PrintJSON(doc)
 	}
 	t := cmdline.NewTable("FIELD", "VALUE")
@@ -81,6 +87,9 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 	}
 	add("code", "%s", f.CodeDigest)
 	add("deployed", "%s", cmdline.FormatTime(f.Deployed))
+	if doc.Start != nil {
+		add("plan", "%s", cmdline.Printable(doc.Start.String()))
+	}
 	add("snapshots", "%d, %s stored, %d hits", f.Nodes, cmdline.FormatBytes(f.StoredBytes), f.Hits)
 	if b := f.Bounds; b != nil {
 		add("network", "%s", listOr(b.Network, "nothing"))

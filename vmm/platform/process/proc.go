@@ -246,7 +246,7 @@ func (p *proc) await(limit time.Duration) error {
 // awaitUnsealed waits for a stub that cannot park yet. Most of what it is told then takes
 // microseconds; it is asked ever more seldom.
 func (p *proc) awaitUnsealed() error {
-	w := watch{limit: setUpPatience, what: "it does not set itself up"}
+	w := watch{limit: setUpPatience, halt: starvedAfter, what: "it does not set itself up"}
 	const first, last = 20 * time.Microsecond, pollPeriodMS * time.Millisecond / 10
 	pause, slept := first, time.Duration(0)
 	for atomic.LoadUint32(&p.area.Turn) == stub.TurnStub {

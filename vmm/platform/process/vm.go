@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 
 	"golang.org/x/sys/unix"
 
@@ -45,8 +46,15 @@ func (vm *VM) NewMemory(bytes uint64, _ bool) (platform.Backing, error) {
 	return m, nil
 }
 
+// setUps bounds the stubs that are set up at a time: each takes locks of the kernel's that
+// are one for the host (namespaces, mounts), and a thousand in a row there would each wait
+// for all others.
+var setUps = make(chan struct{}, 2*runtime.NumCPU())
+
 // newProc starts a stub and locks it in.
 func (p *Platform) newProc(m *memory) (_ *proc, err error) {
+	setUps <- struct{}{}
+	defer func() { <-setUps }()
 	areaFile, err := memfd("seuss-area", stub.SharedSize)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -22,7 +23,9 @@ const (
 	setUpPatience = 20 * time.Second
 	// commandPatience is for what a stub does itself, as mapping memory.
 	commandPatience = 10 * time.Second
-	// haltedAfter is how long a stub may neither run nor wait for a processor.
+	// haltedAfter is how long a stub may neither run nor wait for a processor, once it runs
+	// its guest. Before that it waits for locks of the host's kernel (namespaces, mounts)
+	// in a row with all others that are set up: starvedAfter bounds that.
 	haltedAfter = 2 * time.Second
 	// starvedAfter is how long the monitor waits in any case.
 	starvedAfter = time.Minute
@@ -37,6 +40,7 @@ var (
 // watch is one wait for a stub.
 type watch struct {
 	limit time.Duration // of processor time
+	halt  time.Duration // how long the stub may neither run nor wait for a processor; 0 = haltedAfter
 	what  string        // the stub did not do, if it takes that
 
 	begun, ran int64         // of the wait, and when the stub was last seen to run, as sinceStart; 0 = not yet
@@ -52,11 +56,12 @@ func (w *watch) look(now int64, used time.Duration, state byte) error {
 	if w.ran == 0 || used != w.last || state == 'R' {
 		w.ran, w.last = now, used
 	}
+	halt := cmp.Or(w.halt, haltedAfter)
 	switch {
 	case used-w.used > w.limit:
 		return fmt.Errorf("%w: %s", errBroken, w.what)
-	case time.Duration(now-w.ran) > haltedAfter:
-		return fmt.Errorf("%w (%s, for %v in state %c)", errHalted, w.what, haltedAfter, state)
+	case time.Duration(now-w.ran) > halt:
+		return fmt.Errorf("%w (%s, for %v in state %c)", errHalted, w.what, halt, state)
 	case time.Duration(now-w.begun) > starvedAfter:
 		return fmt.Errorf("%w (%s, for %v, of which it has run %v)", errStarved, w.what, starvedAfter, used-w.used)
 	}

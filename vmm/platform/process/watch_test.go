@@ -26,17 +26,19 @@ func TestWatch(t *testing.T) {
 		step  time.Duration // between two looks
 		share float64       // of it that the stub runs
 		state byte
+		halt  time.Duration
 		want  error
 		after time.Duration
 	}{
-		{"runs on", 50 * time.Millisecond, 1, 'R', errBroken, limit},
-		{"runs on, one processor of ten", 50 * time.Millisecond, 0.1, 'R', errBroken, 10 * limit},
-		{"runs now and then", time.Second, 0.001, 'S', errStarved, starvedAfter},
-		{"waits for a processor", time.Second, 0, 'R', errStarved, starvedAfter},
-		{"is stopped", 50 * time.Millisecond, 0, 'T', errHalted, haltedAfter},
-		{"waits for a disk", 50 * time.Millisecond, 0, 'D', errHalted, haltedAfter},
+		{"runs on", 50 * time.Millisecond, 1, 'R', 0, errBroken, limit},
+		{"runs on, one processor of ten", 50 * time.Millisecond, 0.1, 'R', 0, errBroken, 10 * limit},
+		{"runs now and then", time.Second, 0.001, 'S', 0, errStarved, starvedAfter},
+		{"waits for a processor", time.Second, 0, 'R', 0, errStarved, starvedAfter},
+		{"is stopped", 50 * time.Millisecond, 0, 'T', 0, errHalted, haltedAfter},
+		{"waits for a disk", 50 * time.Millisecond, 0, 'D', 0, errHalted, haltedAfter},
+		{"waits to be set up among many", 50 * time.Millisecond, 0, 'D', starvedAfter, errHalted, starvedAfter},
 	} {
-		w := watch{limit: limit, what: "it does not stop"}
+		w := watch{limit: limit, halt: c.halt, what: "it does not stop"}
 		now, used := time.Hour, time.Minute
 		begun := now
 		var err error

@@ -25,3 +25,8 @@ func (p plans) Plans(ctx context.Context) ([]*planner.Status, error) {
 func (p plans) DropPlan(ctx context.Context, which planner.Which) error {
 	return do(ctx, p.c, "DELETE", fmt.Sprintf("/v1/plans?image=%s&runtime=%s&shared=%t", url.QueryEscape(which.Image), url.QueryEscape(which.Runtime), which.Shared), nil)
 }
+
+// FunctionStart implements api.Plans.
+func (p plans) FunctionStart(ctx context.Context, name string) (*planner.Start, error) {
+	return call[*planner.Start](ctx, p.c, "GET", functionPath(name)+"/start", nil)
+}
