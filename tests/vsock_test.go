@@ -199,7 +199,7 @@ func TestServeVsock(t *testing.T) {
 	}
 	c.Close()
 	var running []dispatcher.Instance
-	d.get("/v1/instances", &running)
+	d.get("/v1/sockets", &running)
 	if len(running) != 1 {
 		t.Fatalf("%+v", running)
 	}

@@ -37,7 +37,8 @@ func compile(t *testing.T, source string) string {
 // native runs a program on this machine.
 func native(t *testing.T, bin string, args ...string) (stdout string, code int) {
 	t.Helper()
-	cmd := exec.Command(bin, args...)
+	// Who runs the tests may ignore a signal (nohup, a service), which a program inherits.
+	cmd := exec.Command("env", append([]string{"--default-signal", bin}, args...)...)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	err := cmd.Run()

@@ -256,6 +256,7 @@ class Driver:
         self.context = Context()
         self.generators = Generators()
         self.handler = None
+        self.blank = None
         self.task = task.Task()
         self.recorder = imported.Recorder()
         self.installed = imported.distributions(d for d in sys.path if d.endswith("-packages"))
@@ -289,16 +290,21 @@ class Driver:
         its traces (specialised bytecode, caches) in dozens of pages, and each
         would be in the function's snapshot."""
         path = f"{TASK_ROOT}/{name}.py"
-        if "." in name or name in sys.modules or not os.path.isfile(path):
+        code = None
+        if "." not in name and name not in sys.modules:
+            try:
+                with open(path, "rb") as f:
+                    code = f.read()
+            except OSError:
+                pass
+        if code is None:
             importlib.invalidate_caches()
             return importlib.import_module(name)
-        with open(path, "rb") as f:
-            code = compile(f.read(), path, "exec", dont_inherit=True)
-        module = types.ModuleType(name)
-        module.__file__ = path
-        module.__spec__ = importlib.machinery.ModuleSpec(name, importlib.machinery.SourceFileLoader(name, path), origin=path)
-        module.__loader__ = module.__spec__.loader
-        module.__package__ = ""
+        code = compile(code, path, "exec", dont_inherit=True)
+        module, self.blank = self.blank or blank_module(), None
+        spec, loader = module.__spec__, module.__loader__
+        module.__name__ = spec.name = loader.name = name
+        module.__file__ = spec.origin = loader.path = path
         sys.modules[name] = module
         try:
             exec(code, module.__dict__)
@@ -374,7 +380,7 @@ class Driver:
 
     def prepare(self, kind, payload):
         try:
-            request = json.loads(bytes(payload))
+            request = json.loads(str(payload, "utf-8"))
             # What modules draw as they are imported must not be what those of
             # another function drew: both come from one snapshot.
             self.generators.reseed(os.urandom(p.SEED_BYTES))
@@ -411,6 +417,18 @@ class Driver:
             sys.path_importer_cache.pop(directory, None)
         gc.unfreeze()  # or the module and its functions, which name each other, stay
         sys.path.remove(TASK_ROOT)
+
+
+def blank_module():
+    """A module as the import system makes it for a file, before it has a name. A
+    function's is made before the base is taken: what it names (its attributes' names,
+    its type, ...) counts its references in many pages."""
+    path = f"{TASK_ROOT}/.py"
+    loader = importlib.machinery.SourceFileLoader("", path)
+    module = types.ModuleType("")
+    module.__file__, module.__loader__, module.__package__ = path, loader, ""
+    module.__spec__ = importlib.machinery.ModuleSpec("", loader, origin=path)
+    return module
 
 
 class LoadError(Exception):
@@ -451,6 +469,8 @@ def main():
     driver = Driver()
     warm_up.built_in(driver)
     warm_up.configured(driver)
+    driver.blank = blank_module()
+    driver.replaced = [*os.environb.values(), driver.context._marks, driver.task.marks]  # freed, each would leave a hole
     gc.collect()
     driver.filler = holes.fill_objects()
     settle()

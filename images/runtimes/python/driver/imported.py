@@ -30,16 +30,17 @@ class Recorder:
         self.rows = []  # (module, depth, own ns, ns, own pages), in the order in which they were complete
         self.left_out = 0
         self._stack = []  # of those that are under way: [ns, pages] of what they have imported
-        self._original = None
-        self._hook = None
+        self._thread = None  # whose imports are recorded; None: nobody's
+        self._original = bootstrap._find_and_load
+        self._hook = self._make_hook()  # once: it would take pages of each function's snapshot
 
-    def begin(self):
-        rows, stack, original = self.rows, self._stack, bootstrap._find_and_load
+    def _make_hook(self):
+        rows, stack, original = self.rows, self._stack, self._original
         modules, ident, clock, pages = sys.modules, _thread.get_ident, time.perf_counter_ns, os.sysconf
-        mine, free, recorder = ident(), _free_pages, self
+        free, recorder = _free_pages, self
 
         def _find_and_load(name, import_):
-            if ident() != mine or recorder._hook is None or name in modules:
+            if ident() != recorder._thread or name in modules:
                 return original(name, import_)
             inner, depth = [0, 0], len(stack)
             stack.append(inner)
@@ -65,15 +66,18 @@ class Recorder:
 
         # Tracebacks and warnings pass over the import system's own frames: over this one too.
         _find_and_load.__code__ = _find_and_load.__code__.replace(co_filename="<frozen importlib._bootstrap>")
-        self._original, self._hook = original, _find_and_load
-        bootstrap._find_and_load = _find_and_load
+        return _find_and_load
+
+    def begin(self):
+        self._thread = _thread.get_ident()
+        bootstrap._find_and_load = self._hook
 
     def end(self):
         # A function may have put something of its own over the hook, which then does
         # nothing from here on.
         if bootstrap._find_and_load is self._hook:
             bootstrap._find_and_load = self._original
-        self._original = self._hook = None
+        self._thread = None
         self._stack.clear()
 
     def forget(self):
@@ -82,6 +86,8 @@ class Recorder:
 
     def tell(self, installed, task_root, files):
         """Returns answer() for a function with files below task_root."""
+        if not self.rows:
+            return b"{}"
         try:
             if any(".dist-info/" in path or ".egg-info" in path for path in files):
                 installed = installed | distributions([task_root])

@@ -1,7 +1,7 @@
 """What the Python driver puts around a function: its files in the task root, and the
 variables of its environment."""
 
-import base64
+import binascii
 import os
 import re
 
@@ -27,11 +27,11 @@ class Task:
         self.marks = tuple(b'"%s":"%s"' % (field, surroundings[name].encode())
                            for field, name in VARYING.items() if name in surroundings)
         for path, content in request["files"].items():
-            target = os.path.join(ROOT, path)
+            target = f"{ROOT}/{path}"
             if "/" in path:
                 self._make(os.path.dirname(target))
             with open(target, "wb") as f:
-                f.write(base64.b64decode(content))
+                f.write(binascii.a2b_base64(content))
             self._files.append(target)
 
     def _make(self, directory):
