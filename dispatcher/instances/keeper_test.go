@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,14 +18,14 @@ type body struct {
 	sum    int
 	size   uint64
 	steps  chan struct{} // each step; nil: it has nothing to do by itself
-	closed *int          // how many were closed
+	closed *atomic.Int64 // how many were closed
 	in     *sync.Mutex   // held while it does something
 }
 
 type bodies struct {
 	mu     sync.Mutex
 	made   int
-	closed int
+	closed atomic.Int64
 	size   uint64
 	steps  chan struct{}
 	fail   error
@@ -96,7 +97,7 @@ func (b *body) Rollback(_ context.Context, node string) error {
 }
 func (b *body) Node() string  { return fmt.Sprint(b.sum) }
 func (b *body) Bytes() uint64 { return b.size }
-func (b *body) Close()        { *b.closed++ }
+func (b *body) Close()        { b.closed.Add(1) }
 
 func newKeeper(t *testing.T, b *bodies, o Options) *Keeper {
 	o.Make = b.make
@@ -243,8 +244,8 @@ func TestQuotas(t *testing.T) {
 		t.Error("it was made")
 	}
 	k.Close()
-	if st := k.Stats(); st != (Stats{}) || b.closed != b.made+2+forks {
-		t.Errorf("%+v, %d closed", st, b.closed)
+	if st := k.Stats(); st != (Stats{}) || int(b.closed.Load()) != b.made+2+forks {
+		t.Errorf("%+v, %d closed", st, b.closed.Load())
 	}
 	if _, err := k.Create(t.Context(), "x", Spec{Image: "x"}); !errors.Is(err, ErrClosed) {
 		t.Errorf("%v", err)
