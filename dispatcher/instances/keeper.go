@@ -187,10 +187,12 @@ func (k *Keeper) enter(list []*Instance, bytes uint64) error {
 		return ErrClosed
 	}
 	owner := list[0].owner
+	names := make(map[string]bool, len(list))
 	for _, i := range list {
-		if k.byKey[i.key] != nil {
+		if k.byKey[i.key] != nil || names[i.key] {
 			return fmt.Errorf("%q: %w", i.info.Name, ErrExists)
 		}
+		names[i.key] = true
 	}
 	a := k.owners[owner]
 	if a == nil {

@@ -129,8 +129,13 @@ func do(t *testing.T, i *Instance, code, repr string) {
 // TestNames: a name is an owner's, and is taken once.
 func TestNames(t *testing.T) {
 	k := newKeeper(t, &bodies{}, Options{})
-	create(t, k, "a", "one")
+	one := create(t, k, "a", "one")
 	create(t, k, "b", "one")
+	for _, names := range [][]string{{"one"}, {"two", "two"}} {
+		if list, err := one.Fork(t.Context(), 2, names); !errors.Is(err, ErrExists) || k.Stats().Instances != 2 {
+			t.Errorf("copies called %q: %v, %v", names, list, err)
+		}
+	}
 	if _, err := k.Create(t.Context(), "a", Spec{Image: "x", Name: "one"}); !errors.Is(err, ErrExists) {
 		t.Errorf("%v", err)
 	}
