@@ -60,7 +60,7 @@ func (c *cover) commonSets(ctx context.Context, deps Dependencies) ([]*packageSe
 	from := c.kept(found)
 	for range rounds {
 		before, stride := len(found), 1
-		most := min(maxPairs, maxPairWork/(8*c.words))
+		most := min(maxPairs, maxPairWork/(8*max(c.words, 1))) // no function has no words
 		if pairs := len(from) * len(c.needs); pairs > most {
 			stride = pairs/most + 1
 		}
