@@ -1,0 +1,49 @@
+package languages
+
+import (
+	"flag"
+	"sync"
+	"testing"
+
+	"seuss/dispatcher/contracts/httpport"
+)
+
+var (
+	inRow  = flag.Int("in-row", 100, "requests to a server, one after the other")
+	atOnce = flag.Int("at-once", 200, "requests to a server at a time")
+)
+
+// TestManyRequests: however many requests a server has had, and has at a time, each has a
+// counter of its own.
+func TestManyRequests(t *testing.T) {
+	b := newBench(t)
+	for _, p := range programs(t) {
+		if p.Name != "go-http" {
+			continue
+		}
+		if lacks := p.lacks(); lacks != "" {
+			t.Skipf("skipped without %s", lacks)
+		}
+		if p.Contract != httpport.Name {
+			t.Fatalf("its contract is %s", p.Contract)
+		}
+		b.deploy(t, &p, p.code(t))
+		door := b.door(t, &p)
+		defer door.Close()
+		count := func() {
+			if got, err := ask(door.URL, request{"GET", "/count", ""}); err != nil || got.Status != 200 || got.Body != "1\n" {
+				t.Errorf("%v, %v", got, err)
+			}
+		}
+		var all sync.WaitGroup
+		for range *atOnce {
+			all.Go(count)
+		}
+		all.Wait()
+		for range *inRow {
+			if count(); t.Failed() {
+				return
+			}
+		}
+	}
+}
