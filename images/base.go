@@ -22,11 +22,16 @@ type Base struct {
 	own    *layer.Layer   // of the files of the image's own file, if they were made one
 }
 
-// OpenBase opens the layers of an image, which must stay open until the Base is closed.
+// OpenBase opens the layers of an image, which must stay open until the Base is closed. Be
+// the image removed meanwhile, the layers stay for what is made from it.
 func OpenBase(img *Image) (*Base, error) {
-	b := &Base{img: img}
+	b, store := &Base{img: img}, layersBeside(img.path)
 	for _, ref := range img.layers {
-		l, err := layersBeside(img.path).Open(ref.Digest)
+		var l *layer.Layer
+		err := store.Keep(ref.Digest)
+		if err == nil {
+			l, err = store.Open(ref.Digest)
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("image %s: %w", img.config.Name, err), b.Close())
 		}

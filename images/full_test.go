@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"seuss/guest"
 	"seuss/images/internal/layertest"
 	"seuss/images/layer"
 )
@@ -35,6 +36,10 @@ func TestDiskFull(t *testing.T) {
 	s := Store{Dir: filepath.Join(dir, "images")}
 	spec := Spec{Name: "there", Kernel: testKernel(), Files: []File{{GuestPath: "/a", Data: pattern(1<<20, 1)}}}
 	if _, err := s.Add(t.Context(), spec, AddOptions{Layered: true}); err != nil {
+		t.Fatal(err)
+	}
+	there, err := s.Find("there")
+	if err != nil {
 		t.Fatal(err)
 	}
 	spec.Name, spec.Files = "new", []File{{GuestPath: "/b", Data: pattern(6<<20, 2)}}
@@ -70,6 +75,15 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := tree()
+	digest := strings.TrimSuffix(filepath.Base(there), guest.ImageSuffix)
+	for name, small := range map[string]func() error{
+		"tag":    func() error { return s.Tag("there", "again") },
+		"origin": func() error { return s.SetOrigin(Origin{Key: "key", Image: digest}) },
+	} {
+		if err := small(); !errors.Is(err, layer.ErrFull) || strings.Count(err.Error(), "make room") != 1 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for _, room := range []int64{0, 4 << 10, 1 << 20, 5 << 20} { // of what is the first, and the last, to find none
 		if err := ballast.Truncate(full - room); err != nil {
 			t.Fatal(err)
@@ -83,11 +97,7 @@ func TestDiskFull(t *testing.T) {
 				t.Errorf("%s with %d bytes of room left %q, before there was %q", name, room, after, before)
 			}
 		}
-		path, err := s.Find("there")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := read(t, reopen(t, path), "/a"); !bytes.Equal(got, pattern(1<<20, 1)) {
+		if got := read(t, reopen(t, there), "/a"); !bytes.Equal(got, pattern(1<<20, 1)) {
 			t.Error("what was there has changed")
 		}
 	}

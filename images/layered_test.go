@@ -210,6 +210,39 @@ func TestCollectLayers(t *testing.T) {
 	}
 }
 
+// TestBaseIsRemoved: an image whose base goes while it is made has all that it names.
+func TestBaseIsRemoved(t *testing.T) {
+	s, info := layeredStore(t)
+	all, err := s.Layers().List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-48 * time.Hour)
+	for _, l := range all {
+		if err := os.Chtimes(s.Layers().Path(l.Digest), old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	base, err := OpenBase(reopen(t, s.Path(info.Digest)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	if err := s.Remove("layered"); err != nil {
+		t.Fatal(err)
+	}
+	if gone, err := s.CollectLayers(0); err != nil || len(gone) != 0 {
+		t.Errorf("removed %v, %v", gone, err)
+	}
+	made, err := s.Add(t.Context(), Spec{Name: "above", Kernel: testKernel(), Program: "/bin/p", Base: base}, AddOptions{Layered: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := read(t, reopen(t, s.Path(made.Digest)), "/etc/a"); string(got) != "above" {
+		t.Errorf("it holds %q", got)
+	}
+}
+
 // TestTooLargeForTheWindow: refused with the limit and the remedy.
 func TestTooLargeForTheWindow(t *testing.T) {
 	spec := Spec{Name: "large", Kernel: testKernel(), MemoryBytes: guest.MaxGiB<<30 - guest.ImageAlign, Files: []File{{GuestPath: "/f", Data: pattern(3<<20, 1)}}}

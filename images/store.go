@@ -178,7 +178,7 @@ func (s Store) Untag(name string) error {
 
 func (s Store) tag(name, digest string) error {
 	if err := files.WriteFile(filepath.Join(s.Dir, name+tagSuffix), []byte(digest+"\n")); err != nil {
-		return fmt.Errorf("tag image %s in %s: %w", name, s.Dir, err)
+		return fmt.Errorf("tag image %s in %s: %w", name, s.Dir, layer.Full(s.Dir, err))
 	}
 	return nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"seuss/guest"
+	"seuss/images/layer"
 )
 
 const (
@@ -56,7 +57,7 @@ func (s Store) SetOrigin(o Origin) error {
 		err = files.WriteFile(s.originPath(o.Key), append(text, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("record the origin of image %.12s in %s: %w", o.Image, s.Dir, err)
+		return fmt.Errorf("record the origin of image %.12s in %s: %w", o.Image, s.Dir, layer.Full(s.Dir, err))
 	}
 	return nil
 }
@@ -73,7 +74,7 @@ func (s Store) FindOrigin(key string) (string, Origin, error) {
 		return "", Origin{}, fmt.Errorf("image %.12s: %w in %s", o.Image, ErrNotFound, s.Dir)
 	}
 	if err := s.complete(path); err != nil {
-		return "", Origin{}, fmt.Errorf("image %.12s in %s: %w", o.Image, s.Dir, err)
+		return "", Origin{}, fmt.Errorf("image %.12s in %s: %w", o.Image, s.Dir, layer.Full(s.Dir, err))
 	}
 	return path, o, nil
 }

@@ -175,7 +175,15 @@ func (s Store) receive(ctx context.Context, r io.Reader, want Digest, most int64
 	return total, s.publish(p, &h)
 }
 
-// touch keeps a layer from being collected for a while: an image is about to name it.
+// Keep keeps a layer from being collected for a while: an image is about to name it.
+func (s Store) Keep(d Digest) error {
+	err := touch(s.Path(d))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: %v in %s", ErrNotFound, d, s.Dir)
+	}
+	return err
+}
+
 func touch(path string) error {
 	now := time.Now()
 	return os.Chtimes(path, now, now)
@@ -263,7 +271,7 @@ type Stored struct {
 	Digest Digest
 	Header Header
 	Disk   int64     // bytes that it takes on disk
-	Used   time.Time // when it was added, or found, last
+	Used   time.Time // when it was added, found or kept, last
 	Err    error     // why it cannot be used; Header is zero then
 }
 

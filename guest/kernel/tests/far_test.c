@@ -330,8 +330,29 @@ static void test_stacks(void)
 	CHECK_EQ(host_objects_out, 0);
 }
 
+/* All goes, even if the list is full and a stack's mapping goes on in what lies behind it. */
+static void test_release_all(void)
+{
+	enum { STACK = 4 };
+	u64 stack = far_reserve(STACK * PAGE_SIZE, FAR_GUARD), end = stack + STACK * PAGE_SIZE;
+	CHECK_EQ(far_stack_protect(stack, STACK * PAGE_SIZE, true), 0);
+	CHECK_EQ(far_reserve(3 * ABI_FAR_MAX * PAGE_SIZE, FAR_PLAIN), end);
+	CHECK(far_touch(stack));
+	CHECK_EQ(far_open(end, PAGE_SIZE), 0);
+	CHECK_EQ(host_control.far_count, 1);
+	for (u64 at = end + 2 * PAGE_SIZE; far_open(at, PAGE_SIZE) == 0;)
+		at += 2 * PAGE_SIZE;
+	CHECK_EQ(host_control.far_count, ABI_FAR_MAX);
+	far_release_all();
+	CHECK(!far_touches(ABI_FAR_BASE, ABI_FAR_BYTES));
+	CHECK_EQ(host_control.far_count, 0);
+	CHECK_EQ(ram_used, 0);
+	CHECK_EQ(host_objects_out, 0);
+}
+
 int main(void)
 {
+	test_release_all();
 	test_stacks();
 	test_model();
 	test_limits();

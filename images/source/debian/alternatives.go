@@ -1,7 +1,9 @@
 package debian
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,12 +15,13 @@ const alternativesDir = "/var/lib/dpkg/alternatives"
 // addAlternatives adds the links that update-alternatives has made to files that were
 // collected: no package holds them, and /usr/bin/php is one.
 func (c *Collector) addAlternatives() error {
-	records, err := filepath.Glob(filepath.Join(c.Host(alternativesDir), "*"))
-	if err != nil {
-		return err
+	dir := c.Host(alternativesDir)
+	records, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read alternatives: %w", err)
 	}
 	for _, record := range records {
-		text, err := os.ReadFile(record)
+		text, err := os.ReadFile(filepath.Join(dir, record.Name()))
 		if err != nil {
 			return fmt.Errorf("read alternatives: %w", err)
 		}
@@ -42,8 +45,11 @@ func (c *Collector) addAlternatives() error {
 // to an empty line, names and links of those that follow it.
 func alternativeLinks(record string) (links []string) {
 	lines := strings.Split(record, "\n")
-	for n := 1; n < len(lines) && lines[n] != ""; n += 2 {
+	for n := 1; n < len(lines); n += 2 {
 		links = append(links, lines[n])
+		if n+1 < len(lines) && lines[n+1] == "" {
+			break
+		}
 	}
 	return links
 }

@@ -3,13 +3,14 @@ package debian
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
 // TestAlternatives: links that no package holds come along with what they lead to, and what
 // leads elsewhere does not.
 func TestAlternatives(t *testing.T) {
-	root := t.TempDir()
+	root := filepath.Join(t.TempDir(), "[a root") // no pattern
 	for name, content := range map[string]string{
 		"usr/bin/php8.2": "p", "usr/bin/other": "o", "usr/share/man/php8.2.1": "m",
 		"var/lib/dpkg/alternatives/php":  "auto\n/usr/bin/php\nphp.1\n/usr/share/man/php.1\n\n/usr/bin/php8.2\n82\n/usr/share/man/php8.2.1\n\n",
@@ -45,6 +46,22 @@ func TestAlternatives(t *testing.T) {
 	}
 	if len(c.files) != 3 || c.files["/usr/bin/php"].Symlink == "" || c.files["/etc/alternatives/php"].Symlink == "" {
 		t.Errorf("%v", c.files)
+	}
+}
+
+// TestAlternativeLinks: what the alternatives are, and how they rank, are no links.
+func TestAlternativeLinks(t *testing.T) {
+	const two = "/usr/bin/php8.2\n82\n/usr/share/man/php8.2.1\n/usr/bin/php8.3\n83\n\n\n"
+	for record, want := range map[string][]string{
+		"":                             nil,
+		"auto":                         nil,
+		"auto\n/usr/bin/php":           {"/usr/bin/php"},
+		"auto\n/usr/bin/php\n\n" + two: {"/usr/bin/php"},
+		"manual\n/usr/bin/php\nphp.1\n/usr/share/man/php.1\n\n" + two: {"/usr/bin/php", "/usr/share/man/php.1"},
+	} {
+		if got := alternativeLinks(record); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", record, got, want)
+		}
 	}
 }
 
