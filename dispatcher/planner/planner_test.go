@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,7 @@ type host struct {
 	settled int
 	busy    bool
 	deploys []Deployed
+	ms      float64                 // that functions say of each import; 0: 100
 	imports map[string][]string     // by function
 	fail    func(what string) error // nil: nothing fails
 }
@@ -70,7 +72,7 @@ func (h *host) Imported(name string) (*imports.Summary, error) {
 	defer h.Unlock()
 	s := &imports.Summary{}
 	for _, n := range h.imports[name] {
-		d := imports.Distribution{Name: n, Version: "1", MS: 100}
+		d := imports.Distribution{Name: n, Version: "1", MS: cmp.Or(h.ms, 100)}
 		for _, other := range h.needs[n] {
 			if other != n {
 				d.Needs = append(d.Needs, other+"==1")
