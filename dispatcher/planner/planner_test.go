@@ -302,6 +302,54 @@ func TestOwnersPlansAreBounded(t *testing.T) {
 	}
 }
 
+// TestOwnersPlansAtOnce: nor does he take more of them, or more nodes, by asking for all at once;
+// and what is live is what the files say.
+func TestOwnersPlansAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	l := newLiving(t, dir, someNeeds)
+	many := make([]string, MaxOwnersNodes)
+	for i := range many {
+		many[i] = fmt.Sprint("p", i)
+	}
+	var all sync.WaitGroup
+	for n := range 4 * MaxOwnersPlans {
+		all.Go(func() {
+			_, err := l.Apply(Ask{Which: Which{Image: "i", Runtime: fmt.Sprint("r", n), Owner: "ann"}, Tree: tree("a")})
+			if err != nil && !errors.Is(err, lineage.ErrInvalid) {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			_, err := l.Apply(Ask{Which: Which{Image: "i", Runtime: fmt.Sprint("r", n%8), Owner: "bob"}, Tree: tree(many...)})
+			if err != nil && (!errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "fewer --nodes")) {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			which := Which{Image: "i", Runtime: "once", Owner: "eve"}
+			if n%2 == 0 {
+				l.Apply(Ask{Which: which, Tree: tree("b")})
+			} else {
+				l.Drop(which)
+			}
+		})
+	}
+	all.Wait()
+	plans, files := map[string]int{}, 0
+	for key := range l.live {
+		plans[key.owner]++
+	}
+	found, err := ReadPlans(dir)
+	for _, a := range found {
+		if l.live[liveKey{a.Owner, a.id()}] != nil {
+			files++
+		}
+	}
+	if plans["ann"] != MaxOwnersPlans || plans["bob"] != maxOwnersAll/MaxOwnersNodes || len(found) != len(l.live) || files != len(found) || err != nil {
+		t.Errorf("%v, %d of %d files are live, %v", plans, files, len(found), err)
+	}
+}
+
 // TestTroubles: a package that cannot be imported and a node that cannot be made are named
 // and left out; a full disk, or no room for a machine, is waited for.
 func TestTroubles(t *testing.T) {
