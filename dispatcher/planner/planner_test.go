@@ -350,6 +350,34 @@ func TestOwnersPlansAtOnce(t *testing.T) {
 	}
 }
 
+// TestChoosesInLine: to choose what to do takes no longer where nodes stand below one another
+// than where they stand beside.
+func TestChoosesInLine(t *testing.T) {
+	needs, names := map[string][]string{}, []string{}
+	for n := range 64 {
+		name := fmt.Sprint("p", n)
+		needs[name], names = []string{name}, append(names, name)
+	}
+	flat, deep := tree(names...), tree(names...)
+	for n, c := range deep.Children[:len(names)-1] {
+		c.Children = deep.Children[n+1 : n+2 : n+2]
+	}
+	deep.Children = deep.Children[:1]
+	takes := func(root *plan.Node) float64 {
+		l := newLiving(t, t.TempDir(), needs)
+		if _, err := l.Apply(Ask{Which: Which{Image: "i", Shared: true}, Tree: root}); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.run(); err != nil || len(l.h.made) != len(names) {
+			t.Fatalf("%d made, %v", len(l.h.made), err)
+		}
+		return testing.AllocsPerRun(3, func() { l.anything() })
+	}
+	if beside, below := takes(flat), takes(deep); below > 2*beside {
+		t.Errorf("%g allocations below one another, %g beside", below, beside)
+	}
+}
+
 // TestTroubles: a package that cannot be imported and a node that cannot be made are named
 // and left out; a full disk, or no room for a machine, is waited for.
 func TestTroubles(t *testing.T) {
