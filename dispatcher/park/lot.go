@@ -87,8 +87,8 @@ type share struct {
 	bytes     uint64
 }
 
-// most is how much of a Lot an owner may have, three quarters, rounded up: there is always
-// some left for another.
+// most is how much of a Lot an owner may have, three quarters, rounded up: of four and more
+// there is always some left for another.
 func most[T int | uint64](of T) T { return of - of/4 }
 
 // New makes a Lot.
@@ -135,13 +135,16 @@ func (l *Lot) Rest(s *Stay, nudge func(), wanted func() bool) (leave bool) {
 	full := !l.room(s.Owner, s.needs)
 	l.mu.Unlock()
 	// It is in the list before it looks: who comes to want one later finds it there.
-	if asked = asked || wanted(); asked && full {
+	if leave = asked || wanted(); leave && full {
 		l.mu.Lock()
 		l.refused()
+		if asked {
+			l.ask() // another one in its place
+		}
 		l.mu.Unlock()
 		return false
 	}
-	return asked
+	return leave
 }
 
 // Take takes room for an instance that is to leave its machine, which Wait then has, or Work
@@ -153,6 +156,7 @@ func (l *Lot) Take(s *Stay, bytes uint64) bool {
 	if !l.room(s.Owner, bytes) {
 		s.needs = bytes
 		l.refused()
+		l.ask() // another one in its place
 		return false
 	}
 	l.count(s, bytes)
@@ -195,11 +199,25 @@ func (l *Lot) count(s *Stay, bytes uint64) {
 	}
 	l.stats.Bytes += bytes - s.bytes
 	own.bytes += bytes - s.bytes
-	s.bytes = bytes
+	less := bytes < s.bytes
+	if s.bytes = bytes; less {
+		l.freed()
+	}
 }
 
-// give counts it out, if it is counted, and has those asked again who stay on their machines
-// for want of room. mu is held.
+// freed has those asked again who stay on their machines for want of room, where there is
+// some more. mu is held.
+func (l *Lot) freed() {
+	if !l.crowded {
+		return
+	}
+	l.crowded = false
+	for e := l.resting.Front(); e != nil; e = e.Next() {
+		e.Value.(*Stay).nudge()
+	}
+}
+
+// give counts it out, if it is counted. mu is held.
 func (l *Lot) give(s *Stay) {
 	if !s.taken {
 		return
@@ -212,12 +230,7 @@ func (l *Lot) give(s *Stay) {
 	} else {
 		delete(l.shares, s.Owner)
 	}
-	if l.crowded {
-		l.crowded = false
-		for e := l.resting.Front(); e != nil; e = e.Next() {
-			e.Value.(*Stay).nudge()
-		}
-	}
+	l.freed()
 }
 
 // Work notes that an instance that rested works again, or leaves its machine.
@@ -242,18 +255,27 @@ func (l *Lot) takeRest(s *Stay) {
 }
 
 // Want asks an instance that waits on its machine to leave it, if there is one that was not
-// asked yet.
+// asked yet and for which there is room.
 func (l *Lot) Want() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e := l.resting.Front()
-	if e == nil {
-		return
-	}
-	if s := e.Value.(*Stay); !s.asked { // else all of them were
-		s.asked = true
-		l.resting.MoveToBack(e)
-		s.nudge()
+	l.ask()
+}
+
+// ask is Want; mu is held. Those of an owner who has all that he may have are passed over:
+// they keep nobody from a machine that another's instance can leave.
+func (l *Lot) ask() {
+	for e := l.resting.Front(); e != nil; e = e.Next() {
+		switch s := e.Value.(*Stay); {
+		case s.asked:
+		case l.room(s.Owner, s.needs):
+			s.asked = true
+			l.resting.MoveToBack(e)
+			s.nudge()
+			return
+		default:
+			l.crowded = true
+		}
 	}
 }
 

@@ -293,3 +293,61 @@ func TestSqueezeHoldsNoTimer(t *testing.T) {
 		t.Errorf("%v", end)
 	}
 }
+
+// TestAsksWhoCanLeave: an owner's instances that have no room, or turn out to have none, keep
+// nobody from a machine that another owner's can leave.
+func TestAsksWhoCanLeave(t *testing.T) {
+	l := newTest(t, Options{Bytes: 1000})
+	idle := func() bool { return false }
+	var parked, first, second, other Stay
+	parked.Owner, first.Owner, second.Owner, other.Owner = "some", "some", "some", "other"
+	var asked []string
+	rest := func(s *Stay, name string) {
+		if l.Rest(s, func() { asked = append(asked, name) }, idle) {
+			t.Fatalf("%s leaves, and nobody wants its machine", name)
+		}
+	}
+	rest(&first, "first")
+	rest(&second, "second")
+	rest(&other, "other")
+	l.Want()
+	if !l.Take(&parked, 700) || !l.Rest(&first, nil, idle) || l.Take(&first, 100) {
+		t.Fatal("who was asked finds more or less room than there is")
+	}
+	if !l.Rest(&second, nil, idle) || l.Take(&second, 100) || !l.Rest(&other, nil, idle) || !l.Take(&other, 100) {
+		t.Errorf("asked %v", asked)
+	}
+	l.Work(&other)
+	rest(&other, "other")
+	if l.Want(); !l.Rest(&other, nil, idle) {
+		t.Errorf("one that stays was asked instead: %v", asked)
+	}
+}
+
+// TestSqueezedRoom: who stays for want of room is asked again when what is parked takes less.
+func TestSqueezedRoom(t *testing.T) {
+	l := newTest(t, Options{Bytes: 1000, Age: time.Millisecond})
+	var s Stay
+	nudged := make(chan struct{}, 1)
+	wanted := func() bool { return true }
+	whole := slowContent{newContent(900), make(chan struct{}), make(chan struct{})}
+	var wg sync.WaitGroup
+	wg.Go(func() { l.Wait(t.Context(), &Stay{}, whole, time.Time{}, nil) })
+	<-whole.begun
+	if l.Take(&s, 500) || l.Rest(&s, func() { nudged <- struct{}{} }, wanted) {
+		t.Fatal("there is room")
+	}
+	whole.bytes.Store(90)
+	close(whole.end)
+	select {
+	case <-nudged:
+	case <-time.After(20 * time.Second):
+		t.Fatal("there is room, and it is not asked")
+	}
+	if !l.Rest(&s, nil, wanted) {
+		t.Error("it stays")
+	}
+	l.Work(&s)
+	l.Close()
+	wg.Wait()
+}

@@ -18,5 +18,6 @@
 // asked of the lineage, so work that is killed goes on where it was.
 //
 // Ownership: a Planner's owner starts and ends its goroutines, Run and Refits; the others
-// are those of callers. Locks: Planner.mu, a leaf that is not held while the Host works.
+// are those of callers. Locks: Planner.changing, held while a plan's file is written, before
+// Planner.mu, a leaf; neither is held while the Host works.
 package planner

@@ -6,6 +6,7 @@ import "time"
 const (
 	MaxNodes       = 2048     // of a plan; the study's throughput no longer rose at 160
 	MaxOwnersNodes = 256      // of an owner's own
+	maxOwnersAll   = 1024     // of all of an owner's plans together
 	maxOwnedNodes  = 8192     // of all owners' own plans together
 	MaxPlans       = 256      // that are applied at a time
 	MaxOwnersPlans = 32       // of them one owner's

@@ -27,6 +27,8 @@ type Planner struct {
 	log   *slog.Logger
 	wake  chan struct{} // there is something to do
 
+	changing sync.Mutex // one plan is applied or dropped at a time: what is live is what the files say
+
 	active atomic.Bool // some plan is applied: what a request's path asks
 	mu     sync.Mutex  // all below
 	live   map[liveKey]*live
@@ -116,7 +118,6 @@ func (p *Planner) Apply(ask Ask) (*Status, error) {
 	if err != nil {
 		return nil, fmt.Errorf("apply plan: %w", err)
 	}
-	p.put(a, ask.Now)
 	for _, s := range p.Status(a.Owner, false) {
 		if s.Owner == a.Owner && s.id() == a.id() {
 			return s, nil
@@ -146,8 +147,10 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 		return nil, err
 	}
 	a.Fitted = ask.fitted
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	p.mu.Lock()
-	plans, owned, his := 1, len(a.Nodes), 0
+	plans, owned, his, hisNodes := 1, len(a.Nodes), 0, len(a.Nodes)
 	for k, l := range p.live {
 		if k == (liveKey{owner, at.id()}) {
 			continue // it is replaced
@@ -157,6 +160,7 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 		}
 		if owner != "" && k.owner == owner {
 			his++
+			hisNodes += len(l.Nodes)
 		}
 	}
 	p.mu.Unlock()
@@ -169,13 +173,22 @@ func (p *Planner) apply(ask *Ask) (*Applied, error) {
 	if his >= MaxOwnersPlans {
 		return nil, fmt.Errorf("%d plans of owner %q are applied, at most %d: drop one first: %w", his, owner, MaxOwnersPlans, lineage.ErrInvalid)
 	}
-	return a, p.write(p.planPath(owner, &at), a)
+	if owner != "" && hisNodes > maxOwnersAll {
+		return nil, fmt.Errorf("the plans of owner %q would have %d nodes, at most %d: fit one with fewer --nodes, or drop another one: %w", owner, hisNodes, maxOwnersAll, lineage.ErrInvalid)
+	}
+	if err := p.write(p.planPath(owner, &at), a); err != nil {
+		return nil, err
+	}
+	p.put(a, ask.Now)
+	return a, nil
 }
 
 // Drop ends the life with a plan. Its nodes stay until a collection takes them.
 func (p *Planner) Drop(which Which) error {
 	owner := which.ownerOf()
 	at, err := p.host.Place(which.Image, which.Runtime)
+	p.changing.Lock()
+	defer p.changing.Unlock()
 	if err == nil {
 		if err = p.fs.Delete(p.planPath(owner, &at)); errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("image %s: %w", at.Image, errNoPlan)

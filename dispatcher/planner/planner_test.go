@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -33,6 +34,7 @@ type host struct {
 	settled int
 	busy    bool
 	deploys []Deployed
+	ms      float64                 // that functions say of each import; 0: 100
 	imports map[string][]string     // by function
 	fail    func(what string) error // nil: nothing fails
 }
@@ -70,7 +72,7 @@ func (h *host) Imported(name string) (*imports.Summary, error) {
 	defer h.Unlock()
 	s := &imports.Summary{}
 	for _, n := range h.imports[name] {
-		d := imports.Distribution{Name: n, Version: "1", MS: 100}
+		d := imports.Distribution{Name: n, Version: "1", MS: cmp.Or(h.ms, 100)}
 		for _, other := range h.needs[n] {
 			if other != n {
 				d.Needs = append(d.Needs, other+"==1")
@@ -279,27 +281,6 @@ func TestResumes(t *testing.T) {
 	}
 }
 
-// TestOwnersPlansAreBounded: nobody takes all the plans that there may be; the same one again
-// is none more, and everybody's are not counted with anybody's.
-func TestOwnersPlansAreBounded(t *testing.T) {
-	l := newLiving(t, t.TempDir(), someNeeds)
-	apply := func(owner, runtime string) error {
-		_, err := l.Apply(Ask{Which: Which{Image: "i", Runtime: runtime, Owner: owner, Shared: owner == ""}, Tree: tree("a")})
-		return err
-	}
-	for n := range MaxOwnersPlans {
-		if err := apply("ann", fmt.Sprint("r", n)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := apply("ann", "more"); !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "drop one first") {
-		t.Errorf("one more: %v", err)
-	}
-	if err := errors.Join(apply("ann", "r0"), apply("bob", "more"), apply("", "more")); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestTroubles: a package that cannot be imported and a node that cannot be made are named
 // and left out; a full disk, or no room for a machine, is waited for.
 func TestTroubles(t *testing.T) {
@@ -349,30 +330,6 @@ func TestTroubles(t *testing.T) {
 	l.mu.Unlock()
 	if err := l.run(); err != nil || !slices.Equal(l.h.made, []string{"b"}) {
 		t.Errorf("%v: made %v", err, l.h.made)
-	}
-}
-
-// TestOwnersShare: all owners' plans together are bounded; a plan for everybody is not.
-func TestOwnersShare(t *testing.T) {
-	l := newLiving(t, t.TempDir(), someNeeds)
-	l.apply("bob", "b")
-	many := make([]string, MaxOwnersNodes)
-	for i := range many {
-		many[i] = fmt.Sprint("p", i)
-	}
-	at, _ := l.h.Place("i", "")
-	for n := range maxOwnedNodes/MaxOwnersNodes - 1 {
-		a, err := newApplied(fmt.Sprint("o", n), at, &plan.Tree{Root: tree(many...)}, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		l.put(a, false)
-	}
-	if _, err := l.Apply(Ask{Which: Which{Image: "i", Owner: "zoe"}, Tree: tree(many...)}); err == nil || !strings.Contains(err.Error(), "fewer --nodes") {
-		t.Errorf("%v", err)
-	}
-	if _, err := l.Apply(Ask{Which: Which{Image: "i", Shared: true}, Tree: tree(many...)}); err != nil {
-		t.Error(err)
 	}
 }
 

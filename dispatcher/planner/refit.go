@@ -61,7 +61,7 @@ func (p *Planner) Refits(ctx context.Context, pace Pace) {
 	if pace != Nightly && pace != Continuous {
 		return
 	}
-	last := map[string]map[string]uint64{} // the calls at the last fit, by place
+	var last map[string]fitted // by place
 	wait := lookEvery
 	for {
 		if pace == Nightly {
@@ -78,31 +78,53 @@ func (p *Planner) Refits(ctx context.Context, pace Pace) {
 		if p.host.Busy() {
 			continue
 		}
-		p.refit(ctx, func(of *population) bool {
-			if pace == Continuous && (!changed(last[of.id()], of.calls) || p.working(of.id())) {
-				return false
-			}
-			last[of.id()] = of.calls
-			return true
-		})
+		last = p.refit(ctx, pace, last)
 		wait = max(lookEvery, lookShare*time.Since(began))
 	}
 }
 
 // Refit fits plans for everybody's functions once, and applies those that pay. Why others
 // are not applied is logged.
-func (p *Planner) Refit(ctx context.Context) { p.refit(ctx, func(*population) bool { return true }) }
+func (p *Planner) Refit(ctx context.Context) { p.refit(ctx, Nightly, nil) }
 
-func (p *Planner) refit(ctx context.Context, due func(*population) bool) {
+// fitted is what a plan was fitted to.
+type fitted struct {
+	calls map[string]uint64 // by code
+	pays  bool              // it was applied
+}
+
+// due reports whether there is more to be gained by another fit: other functions are called,
+// or so much more that what did not pay may.
+func (f fitted) due(now map[string]uint64) bool {
+	return changed(f.calls, now) || len(f.calls) > 0 && !f.pays && total(now) >= 2*total(f.calls)
+}
+
+// refit returns what plans were fitted to of the places that there are. A fit that failed is
+// none: it is tried again.
+func (p *Planner) refit(ctx context.Context, pace Pace, last map[string]fitted) map[string]fitted {
 	places, err := p.populations()
 	if err != nil {
 		p.log.Warn("some functions are not planned for", "error", err)
 	}
+	now := map[string]fitted{}
 	for _, of := range places {
-		if due(of) {
-			p.tellFit(of.Image, p.fit(ctx, of))
+		before, is := last[of.id()]
+		if pace == Continuous && (!before.due(of.calls) || p.working(of.id())) {
+			if is {
+				now[of.id()] = before
+			}
+			continue
+		}
+		err := p.fit(ctx, of)
+		if ctx.Err() != nil {
+			break
+		}
+		p.tellFit(of.Image, err)
+		if err == nil || errors.Is(err, errNotWorth) {
+			now[of.id()] = fitted{of.calls, err == nil}
 		}
 	}
+	return now
 }
 
 // sleep reports whether ctx has not ended meanwhile.
@@ -173,16 +195,17 @@ func (p *Planner) populations() ([]*population, error) {
 	return places, err
 }
 
+func total(calls map[string]uint64) (sum float64) {
+	for _, n := range calls {
+		sum += float64(n)
+	}
+	return sum
+}
+
 // changed reports whether a part of the calls, drift, goes to other code than before.
 func changed(before, now map[string]uint64) bool {
 	if len(before) == 0 {
 		return len(now) >= leastNew
-	}
-	total := func(calls map[string]uint64) (sum float64) {
-		for _, n := range calls {
-			sum += float64(n)
-		}
-		return sum
 	}
 	was, is, moved := total(before), total(now), 0.0
 	for code, n := range now {
@@ -253,13 +276,26 @@ func (p *Planner) historyOf(of *population, k *knowledge) (*plan.History, error)
 			continue // a hint that cannot be read is none
 		}
 		all := LoadedOf(f.Name, f.Calls, s)
-		usable := all.Packages[:0]
-		for _, found := range all.Packages {
-			if is := k.Packages[key(found.Pin)]; is != nil && is.Why == "" {
-				usable = append(usable, found)
+		told := all.Packages
+		all.Packages = nil
+		has := map[string]bool{}
+		for _, found := range told {
+			is := k.Packages[key(found.Pin)]
+			if is == nil || is.Why != "" || has[is.Pin] {
+				continue
 			}
+			// As the image spells them: however functions do, it is one package.
+			has[is.Pin], found.Pin = true, is.Pin
+			found.Cost.MS = min(found.Cost.MS, ProbeTimeout.Seconds()*1000) // what takes longer is left out
+			needs := found.Needs
+			found.Needs = nil
+			for _, pin := range needs {
+				if other := k.Packages[key(pin)]; other != nil {
+					found.Needs = append(found.Needs, other.Pin)
+				}
+			}
+			all.Packages = append(all.Packages, found)
 		}
-		all.Packages = usable
 		known = append(known, all)
 	}
 	h, err := plan.NewHistory(known)

@@ -79,6 +79,35 @@ func TestFit(t *testing.T) {
 	}
 }
 
+// TestFitSpelling: functions that spell a package's name in many ways make neither more
+// packages nor more plans of it, and none costs more than may be spent on it.
+func TestFitSpelling(t *testing.T) {
+	l := newLiving(t, t.TempDir(), map[string][]string{"a-b-c": {"a-b-c"}, "d": {"d", "a-b-c"}})
+	l.h.deploy(1000, "a-b-c", "A-B-C a_b_c", "a.b-c A_b.C", "D A-b-c")
+	places, err := l.populations()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := l.listed(t.Context(), places[0].Place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.h.needs["D"] = []string{"D", "A-b-c"} // as functions tell it
+	h, err := l.historyOf(places[0], k)
+	if err != nil || len(h.Costs) != 2 || len(h.Dependencies.Sets) != 2 {
+		t.Errorf("%d packages, %d sets, %v", len(h.Costs), len(h.Dependencies.Sets), err)
+	}
+	for _, c := range h.Calls {
+		if len(c.Packages) > 1 && c.Name != "f3" {
+			t.Errorf("%s has %v", c.Name, c.Packages)
+		}
+	}
+	l.h.ms = 1e9 // of what no probe has found
+	if h, err = l.historyOf(places[0], k); err != nil || h.Costs["d==1"].MS != float64(ProbeTimeout.Milliseconds()) {
+		t.Errorf("%v, %v", h.Costs, err)
+	}
+}
+
 // TestPays: a plan that saves little of all that is left to import is none to change for.
 func TestPays(t *testing.T) {
 	costs := plan.Costs{"a==1": {MS: 10000}, "b==1": {MS: 100}}
@@ -125,7 +154,17 @@ func TestContinuous(t *testing.T) {
 		if n := nodes(); n != 0 {
 			t.Errorf("a plan of %d nodes by a busy daemon", n)
 		}
+		fails := func(why error) {
+			l.h.Lock()
+			defer l.h.Unlock()
+			l.h.fail = func(string) error { return why }
+		}
+		fails(errors.New("there are no machines"))
 		busy(false)
+		if n := nodes(); n != 0 {
+			t.Errorf("a plan of %d nodes, and the image cannot be looked at", n)
+		}
+		fails(nil)
 		if n := nodes(); n != 2 {
 			t.Errorf("a plan of %d nodes, want 2", n)
 		}
@@ -213,6 +252,13 @@ func TestWhenToFit(t *testing.T) {
 		if got := changed(c.before, c.now); got != c.want {
 			t.Errorf("%v, then %v: %t", c.before, c.now, got)
 		}
+	}
+	few := fitted{calls: calls(0, 9, 1)}
+	if few.due(calls(0, 9, 1)) || !few.due(calls(0, 9, 2)) {
+		t.Error("what did not pay is looked at again when twice as much is called, and not before")
+	}
+	if few.pays = true; few.due(calls(0, 9, 100)) {
+		t.Error("what is applied is fitted anew for the same functions")
 	}
 	for _, hour := range []int{0, 2, 3, 23} {
 		now := time.Date(2026, 1, 31, hour, 0, 0, 0, time.UTC)

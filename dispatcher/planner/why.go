@@ -2,6 +2,7 @@ package planner
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -66,10 +67,7 @@ func (p *Planner) why(at Place, f *Function) *Start {
 	for _, o := range slices.Compact([]string{"", f.Owner}) {
 		if l := p.live[liveKey{o, at.id()}]; l != nil {
 			now := *l
-			now.failed = map[int]string{}
-			for i, why := range l.failed {
-				now.failed[i] = why
-			}
+			now.failed = maps.Clone(l.failed)
 			plans = append(plans, now)
 		}
 	}

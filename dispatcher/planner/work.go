@@ -147,8 +147,10 @@ func (p *Planner) pieceOf(l *live) (piece, bool) {
 		delete(l.asked, id)
 	}
 	// A node needs the packages of its way alone: none waits for those of others.
+	known := make([]bool, len(l.Nodes)) // with those above: each is looked at once
 	for _, i := range l.order {
-		for at := i; at >= 0; at = l.Nodes[at].Parent {
+		for at := i; at >= 0 && !known[at]; at = l.Nodes[at].Parent {
+			known[at] = true
 			for _, pin := range l.Nodes[at].Packages {
 				if w, ok := ask(key(pin)); ok {
 					return w, true

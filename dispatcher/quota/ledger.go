@@ -30,8 +30,10 @@ type Ledger struct {
 	path  string
 	fs    sealed.FS
 
-	mu     sync.Mutex
-	owners map[string]string // by node id
+	mu      sync.Mutex
+	owners  map[string]string // by node id
+	unsaved bool              // the file does not say all of that
+	alone   error             // why the file is left alone; nil: it is not
 }
 
 // ledgerFile is what the file says.
@@ -41,7 +43,7 @@ type ledgerFile struct {
 }
 
 // OpenLedger reads the ledger of a state directory that the caller may write. One that
-// cannot be read is an error, and an empty ledger.
+// cannot be read is an error, and an empty ledger, whose file is left alone.
 func OpenLedger(nodes *lineage.Store) (*Ledger, error) {
 	l := &Ledger{nodes: nodes, path: filepath.Join(nodes.Dir(), LedgerFile), fs: sealed.OS(), owners: map[string]string{}}
 	b, err := sealed.ReadFile(l.path, maxLedgerBytes)
@@ -56,7 +58,8 @@ func OpenLedger(nodes *lineage.Store) (*Ledger, error) {
 		err = fmt.Errorf("format %d, this release reads %d: %w", f.Format, ledgerFormat, lineage.ErrFormat)
 	}
 	if err != nil {
-		return l, fmt.Errorf("ledger %s: %w", l.path, err)
+		l.alone = fmt.Errorf("ledger %s cannot be read and is left alone: move it away and start again to have a new one: %w", l.path, err)
+		return l, l.alone
 	}
 	if f.Owners != nil {
 		l.owners = f.Owners
@@ -68,7 +71,7 @@ func OpenLedger(nodes *lineage.Store) (*Ledger, error) {
 func (l *Ledger) Charge(id, owner string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.owners[id] != "" {
+	if l.owners[id] != "" && !l.unsaved {
 		return nil
 	}
 	c := l.nodes.Catalogue()
@@ -77,12 +80,17 @@ func (l *Ledger) Charge(id, owner string) error {
 			delete(l.owners, other)
 		}
 	}
-	l.owners[id] = owner
+	if l.owners[id] == "" {
+		l.owners[id] = owner
+	}
+	if l.alone != nil {
+		return l.alone
+	}
 	b, err := json.Marshal(ledgerFile{ledgerFormat, l.owners})
 	if err == nil {
 		err = l.fs.WriteFile(l.path, b)
 	}
-	if err != nil {
+	if l.unsaved = err != nil; err != nil {
 		return fmt.Errorf("ledger %s: %w", l.path, err)
 	}
 	return nil

@@ -20,7 +20,7 @@ type Sleepers struct {
 	N       int     `json:"n"`
 	Seconds float64 `json:"seconds"` // that each sleeps
 	// Answered are those with the result that they have to have, Refused those with status
-	// 429; Failed is what else came first.
+	// 429; Failed is the first answer that is none, those among them.
 	Answered int    `json:"answered"`
 	Refused  int    `json:"refused"`
 	Failed   string `json:"failed,omitempty"`
@@ -121,15 +121,7 @@ func (s *Served) Sleep(ctx context.Context, function string, n int, seconds floa
 			status, answer, err := s.request(ctx, "POST", "/2015-03-31/functions/"+function+"/invocations", event)
 			mu.Lock()
 			defer mu.Unlock()
-			switch {
-			case err == nil && status == http.StatusOK && strings.TrimSpace(string(answer)) == event:
-				got.Answered++
-			case err == nil && status == http.StatusTooManyRequests:
-				got.Refused++
-				fallthrough
-			case got.Failed == "":
-				got.Failed = fmt.Sprintf("status %d, %v: %.300s", status, err, answer)
-			}
+			got.note(event, status, answer, err)
 		})
 	}
 	all.Wait()
@@ -137,6 +129,20 @@ func (s *Served) Sleep(ctx context.Context, function string, n int, seconds floa
 	close(looked)
 	watching.Wait()
 	return got, err
+}
+
+// note counts an answer.
+func (got *Sleepers) note(want string, status int, answer []byte, err error) {
+	switch {
+	case err == nil && status == http.StatusOK && strings.TrimSpace(string(answer)) == want:
+		got.Answered++
+		return
+	case err == nil && status == http.StatusTooManyRequests:
+		got.Refused++
+	}
+	if got.Failed == "" {
+		got.Failed = fmt.Sprintf("status %d, %v: %.300s", status, err, answer)
+	}
 }
 
 // watch notes what there is when most are parked.
