@@ -100,7 +100,7 @@ func (a *streamed) write(kind string, p []byte) error {
 		a.begun = true
 	}
 	if len(p) > 0 {
-		if _, err := a.w.Write(p); err != nil {
+		if _, err := a.w.Write(p); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) { // 204 and 304 have none
 			return err
 		}
 	}
