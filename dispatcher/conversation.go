@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -88,6 +89,9 @@ func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error 
 	}
 	answer, err := contract.Serve(ctx, i.Instance, program, &call)
 	i.result.Timings.Run = time.Since(began)
+	if fault := new(contracts.PanicError); errors.As(err, &fault) {
+		i.d.log.Error("an exchange with a program panicked", "request_id", i.result.RequestID, "function", i.f.spec.Name, "fault", fault.Value, "stack", string(fault.Stack))
+	}
 	if err == nil && !streamed {
 		i.result.Output, err = contracts.Answer(answer)
 	}

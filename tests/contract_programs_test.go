@@ -231,6 +231,7 @@ func TestRuntimeAPI(t *testing.T) {
 	streamed("api", `{"do": "stream"}`, `{"parts": 2}`, "")
 	streamed("api", `{"do": "slow stream"}`, "\xff one", "Sandbox.Timedout") // it was there while the program ran
 	streamed("api", `{"do": "broken stream"}`, `{"half`, "Stream.Broken")
+	streamed("api", `{"do": "two answers"}`, "half", "Runtime.InvalidState")
 	streamed("api", `{"do": "endless"}`, "", "Function.ResponseSizeTooLarge")
 	client := `{"custom":{"a":1}}`
 	r, err := b.Invoke(t.Context(), dispatcher.Request{Function: "api", Event: []byte(`{}`), ClientContext: []byte(client), Timeout: patience(20 * time.Second)})

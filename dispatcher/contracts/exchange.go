@@ -3,6 +3,7 @@ package contracts
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 )
 
@@ -16,3 +17,13 @@ type Dial func(ctx context.Context) (net.Conn, error)
 
 // ErrClient is matched by what an exchange fails with that is not the program's fault.
 var ErrClient = errors.New("the exchange was ended by its client")
+
+// PanicError is an exchange that has panicked. Its text is for the client, and has no stack.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("the exchange with the program panicked: %v", e.Value)
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -70,16 +71,17 @@ func newBench(t *testing.T) *bench {
 // image makes an image with the packages of a program; without any, one of a loader alone.
 func (b *bench) image(t *testing.T, p *program) string {
 	t.Helper()
-	key := strings.Join(p.Packages, ",")
+	packages := strings.Join(p.Packages, ",")
+	key := fmt.Sprintf("%s in %d MiB", packages, p.MemoryMiB)
 	if name, ok := b.built[key]; ok {
 		return name
 	}
-	name := "image" + string(rune('a'+len(b.built)))
+	name := fmt.Sprintf("image%d", len(b.built))
 	spec := images.Spec{Files: images.WithMountPoints([]images.File{
 		{GuestPath: "/etc/passwd", Data: []byte("root:x:0:0:root:/root:/bin/sh\n"), Mode: 0o644},
 	})}
 	if len(p.Packages) > 0 {
-		found, err := source.Find(t.Context(), "debian:"+key, source.Options{})
+		found, err := source.Find(t.Context(), "debian:"+packages, source.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -158,13 +160,18 @@ func (b *bench) door(t *testing.T, p *program) *httptest.Server {
 // just started each time.
 func TestLanguages(t *testing.T) {
 	b := newBench(t)
-	for _, p := range programs(t) {
-		switch {
-		case *only != "":
-			if !slices.Contains(strings.Split(*only, ","), p.Name) {
-				continue
-			}
-		case !*all && !p.CI:
+	list := programs(t)
+	var asked []string
+	if *only != "" {
+		asked = strings.Split(*only, ",")
+	}
+	for _, name := range asked {
+		if !slices.ContainsFunc(list, func(p program) bool { return p.Name == name }) {
+			t.Errorf("-programs: there is no %q", name)
+		}
+	}
+	for _, p := range list {
+		if asked != nil && !slices.Contains(asked, p.Name) || asked == nil && !*all && !p.CI {
 			continue
 		}
 		t.Run(p.Name, func(t *testing.T) {

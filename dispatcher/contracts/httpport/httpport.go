@@ -211,14 +211,12 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 	return guest
 }
 
-var errPanic = errors.New("the exchange with the program panicked")
-
 // exchange calls the call's. It is on a goroutine of its own, where nobody else would take
 // what its code, or net/http's, panics with: that ends this request and no other.
 func exchange(ctx context.Context, call *contracts.Call, dial contracts.Dial) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("%w: %v\n%s", errPanic, v, debug.Stack())
+			err = &contracts.PanicError{Value: v, Stack: debug.Stack()}
 		}
 	}()
 	return call.Exchange(ctx, call, dial)
@@ -228,7 +226,8 @@ func exchange(ctx context.Context, call *contracts.Call, dial contracts.Dial) (e
 // has, or somebody who gave up.
 func failed(err error) error {
 	var own *instance.HandlerError
-	if err == nil || errors.As(err, &own) || errors.Is(err, lineage.ErrInvalid) || errors.Is(err, contracts.ErrClient) || errors.Is(err, errPanic) {
+	var fault *contracts.PanicError
+	if err == nil || errors.As(err, &own) || errors.As(err, &fault) || errors.Is(err, lineage.ErrInvalid) || errors.Is(err, contracts.ErrClient) {
 		return err
 	}
 	return &instance.HandlerError{Type: "Runtime.BadGateway", Message: "the program has not answered as HTTP does: " + err.Error()}

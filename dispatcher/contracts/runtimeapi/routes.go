@@ -96,6 +96,9 @@ func (s *server) answered(c *conn, id string, failed bool, body []byte) {
 	case failed:
 		s.done(c)
 		s.fail(decodeError(document, kind))
+	case s.streamed > 0 && !s.streams(c): // whoever has the half of one answer must not take it for all
+		s.drop(c, http.StatusForbidden, "InvalidStateTransition", "another response is being streamed")
+		s.wrong("the program answered while it streamed another answer")
 	case len(body) > contracts.MaxAnswerBytes:
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")
 		s.fail(contracts.TooLarge())

@@ -86,12 +86,14 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	entered := true
-	defer func() {
-		if entered {
+	ended := false
+	end := func() {
+		if !ended {
+			ended = true
 			entry.End(r.Context())
 		}
-	}()
+	}
+	defer end()
 	key, qualifier, _ := strings.Cut(name, ":")
 	request := &dispatcher.Request{RequestID: server.RequestIDOf(r), ARN: s.ARN(key, qualifier)}
 	if takesRequests(entry.Deployment()) {
@@ -112,12 +114,11 @@ func (s door) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	var result *dispatcher.Result
 	if u.Mode == functions.ModeStream {
-		entered = false
 		var edit func(http.Header)
 		if u.CORS != nil {
 			edit = func(h http.Header) { cors(h, u.CORS, origin) }
 		}
-		if result, err = s.stream(w, r, entry, request, edit); err == nil && result == nil {
+		if result, err = s.stream(w, r, entry, end, request, edit); err == nil && result == nil {
 			return nil
 		}
 	} else {

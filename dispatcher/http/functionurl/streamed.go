@@ -29,22 +29,18 @@ type streamed struct {
 	begun   bool   // its head is on its way
 }
 
-// stream invokes a function whose URL is in mode RESPONSE_STREAM, and ends the entry. What
-// the function has not streamed is a result, to be answered as in the other mode; nil: the
-// answer is on its way.
-func (s door) stream(w http.ResponseWriter, r *http.Request, entry *admission.Entry, request *dispatcher.Request, edit func(http.Header)) (*dispatcher.Result, error) {
+// stream invokes a function whose URL is in mode RESPONSE_STREAM, and calls end when it needs
+// its machine no longer. What the function has not streamed is a result, to be answered as in
+// the other mode; nil: the answer is on its way.
+func (s door) stream(w http.ResponseWriter, r *http.Request, entry *admission.Entry, end func(), request *dispatcher.Request, edit func(http.Header)) (*dispatcher.Result, error) {
 	a := streamed{w: w, edit: edit}
-	feed := server.NewFeed(r)
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		feed.Each(a.write)
-	}()
+	feed := server.NewFeed(w, r, a.write)
+	defer feed.Wait()
 	request.Stream = feed.Put
 	result, err := entry.Invoke(r.Context(), request)
 	feed.End()
-	entry.End(r.Context()) // whoever reads slowly holds no machine
-	<-written
+	end() // whoever reads slowly holds no machine
+	feed.Wait()
 	switch fault := feed.Err(); {
 	case !feed.Begun() && fault == nil:
 		return result, err
@@ -104,7 +100,7 @@ func (a *streamed) write(kind string, p []byte) error {
 		a.begun = true
 	}
 	if len(p) > 0 {
-		if _, err := a.w.Write(p); err != nil {
+		if _, err := a.w.Write(p); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) { // 204 and 304 have none
 			return err
 		}
 	}

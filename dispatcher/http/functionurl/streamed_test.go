@@ -83,6 +83,7 @@ func TestStreamed(t *testing.T) {
 		"plain":           {"text/y", []string{"a", "b"}, dispatcher.Result{}, 200, "ab"},
 		"no type":         {"", []string{"\xff"}, dispatcher.Result{}, 200, "\xff"},
 		"only a head":     {integrationType, []string{`{"statusCode": 404}` + preludeEnd}, dispatcher.Result{}, 404, ""},
+		"no body":         {integrationType, []string{`{"statusCode": 204}` + preludeEnd, "x"}, dispatcher.Result{}, 204, ""},
 		"no status":       {integrationType, []string{`{}` + preludeEnd + "x"}, dispatcher.Result{}, 200, "x"},
 		"not streamed":    {"", nil, dispatcher.Result{Output: []byte(`{"statusCode": 202, "body": "whole"}`)}, 202, "whole"},
 		"failed":          {"", nil, dispatcher.Result{Error: &dispatcher.FunctionError{Type: "a"}}, 502, ""},

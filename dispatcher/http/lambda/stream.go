@@ -79,12 +79,8 @@ func (s streams) invoke(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, version, _ := strings.Cut(entry.Deployment().Name, ":")
 	answer := newEvents(w, version)
-	feed := server.NewFeed(r)
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		feed.Each(func(_ string, p []byte) error { return answer.write(chunkEvent, "application/octet-stream", p) })
-	}()
+	feed := server.NewFeed(w, r, func(_ string, p []byte) error { return answer.write(chunkEvent, "application/octet-stream", p) })
+	defer feed.Wait()
 	result, err := entry.Invoke(r.Context(), &dispatcher.Request{Event: orObject(event), RequestID: server.RequestIDOf(r), ARN: arn, ClientContext: client, Memory: tail, Stream: feed.Put})
 	feed.End()
 	var last complete
@@ -92,7 +88,7 @@ func (s streams) invoke(w http.ResponseWriter, r *http.Request) error {
 		last.LogResult = base64.StdEncoding.EncodeToString(logTail(result, cmp.Or(entry.Deployment().Settings.MemoryMiB, defaultMemoryMiB)))
 	}
 	end() // whoever reads slowly reads what is there, and holds no machine
-	<-written
+	feed.Wait()
 	if feed.Err() != nil && err == nil {
 		err = feed.Err()
 	}

@@ -76,6 +76,8 @@ while True:
     if do == "broken stream":
         body = base64.b64encode(json.dumps({"errorMessage": "half way"}).encode())
         chunks(id, [b'{"half'], b"Lambda-Runtime-Function-Error-Type: Stream.Broken\r\nLambda-Runtime-Function-Error-Body: " + body + b"\r\n")
+    if do == "two answers":
+        half = raw(b"POST /2018-06-01/runtime/invocation/%s/response HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n\r\n4\r\nhalf\r\n" % id.encode())
     statuses = []
     if do == "other":
         statuses.append(call("POST", "invocation/00000000-0000-0000-0000-000000000000/response", '"stolen"')[0].status)
