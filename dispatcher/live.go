@@ -255,7 +255,11 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 	vm, bad := instance.Park(l.i, time.Now().Add(restTime))
 	if bad != nil {
 		l.end(bad)
-		return errors.Join(err, fmt.Errorf("it does not come to rest after what it was asked for: %w", bad))
+		bad = fmt.Errorf("it does not come to rest after what it was asked for: %w", bad)
+		if own != nil { // in words: it is over, which after an error of the code's own it is not
+			bad = fmt.Errorf("%w; before that its code failed: %v", bad, own)
+		}
+		return bad
 	}
 	l.loan.pool.recycle(vm, false, nil)
 	return err
