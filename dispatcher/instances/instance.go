@@ -87,7 +87,7 @@ func (i *Instance) begin(body Body) {
 	bytes := i.info.Bytes
 	i.changed()
 	i.mu.Unlock()
-	i.k.count(i, bytes)
+	i.k.count(i, bytes) // there was room for it
 	i.k.mu.Lock()
 	closed := i.k.closed
 	if !closed {
@@ -308,14 +308,23 @@ func (i *Instance) carryOut(c *command) {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.what, err)
 	}
-	i.conclude(before, had, err)
-	c.done <- err
+	c.done <- i.conclude(before, had, err)
 }
 
-// conclude notes what came of a command, or of a step. had: the body was used.
-func (i *Instance) conclude(before State, had bool, err error) {
-	bytes, node := i.body.Bytes(), i.body.Node()
-	i.k.count(i, bytes)
+// size is how much memory it takes, bytes.
+func (i *Instance) size() uint64 { return i.body.Bytes() + i.logs.size() }
+
+// conclude notes what came of a command, or of a step, and returns that. had: the body was
+// used.
+func (i *Instance) conclude(before State, had bool, err error) error {
+	bytes := i.size()
+	if over := i.k.count(i, bytes); over != nil {
+		i.body.End()
+		bytes = i.size()
+		i.k.count(i, bytes)
+		err, had = fmt.Errorf("it has grown: %w", over), true
+	}
+	node := i.body.Node()
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.cancel = nil
@@ -344,6 +353,7 @@ func (i *Instance) conclude(before State, had bool, err error) {
 		i.info.Failure = ""
 		i.enter(Parked)
 	}
+	return err
 }
 
 // Refusal is an error of a Body's after which the instance is what it was.

@@ -69,6 +69,11 @@ func (b *body) Do(ctx context.Context, _ Turn, c *Call) (*Answer, error) {
 		<-ctx.Done()
 		return nil, &Refusal{context.Cause(ctx)}
 	}
+	if grow, ok := strings.CutPrefix(*c.Code, "grow "); ok {
+		if _, err := fmt.Sscan(grow, &b.size); err != nil {
+			return nil, err
+		}
+	}
 	b.sum += len(*c.Code)
 	c.Output(1, []byte(*c.Code))
 	return &Answer{Repr: fmt.Sprint(b.sum)}, nil
@@ -97,6 +102,7 @@ func (b *body) Rollback(_ context.Context, node string) error {
 }
 func (b *body) Node() string  { return fmt.Sprint(b.sum) }
 func (b *body) Bytes() uint64 { return b.size }
+func (b *body) End()          { b.size = 0 }
 func (b *body) Close()        { b.closed.Add(1) }
 
 func newKeeper(t *testing.T, b *bodies, o Options) *Keeper {
@@ -254,6 +260,29 @@ func TestQuotas(t *testing.T) {
 	}
 	if _, err := k.Create(t.Context(), "x", Spec{Image: "x"}); !errors.Is(err, ErrClosed) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestGrowth: an instance that has grown beyond what all, or its owner's, may take has failed,
+// and takes nothing any more; nobody else's has, and nobody can have all.
+func TestGrowth(t *testing.T) {
+	k := newKeeper(t, &bodies{}, Options{Bytes: 10_000, Host: "host"})
+	alone, host := create(t, k, "greedy", "one"), create(t, k, "host", "one")
+	do(t, alone, "grow 4000", "9")
+	small := "grow 5100"
+	if _, err := alone.Do(t.Context(), &Call{Code: &small}); !errors.Is(err, ErrTooMany) || alone.Info().State != Failed {
+		t.Errorf("%v, %+v", err, alone.Info())
+	}
+	if st := k.Stats(); st.Bytes > 1000 {
+		t.Errorf("what is over takes %d bytes", st.Bytes)
+	}
+	if err := alone.Rollback(t.Context(), "1"); err != nil || alone.Info().State != Parked {
+		t.Errorf("%v", err)
+	}
+	do(t, host, "grow 9000", "9")
+	most := "grow 10001"
+	if _, err := host.Do(t.Context(), &Call{Code: &most}); !errors.Is(err, ErrTooMany) || host.Info().State != Failed || alone.Info().State != Parked {
+		t.Errorf("%v, %+v, %+v", err, host.Info(), alone.Info())
 	}
 }
 

@@ -104,8 +104,7 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 		f.info.Parent = i.info.Name
 		forks[at] = f
 	}
-	each := i.body.Bytes()
-	if err := i.k.enter(forks, uint64(n)*each); err != nil {
+	if err := i.k.enter(forks, i.body.Bytes()); err != nil {
 		return nil, &Refusal{err}
 	}
 	bodies, err := i.body.Fork(ctx, t, n)
