@@ -20,6 +20,8 @@ type body struct {
 	steps  chan struct{} // each step; nil: it has nothing to do by itself
 	closed *atomic.Int64 // how many were closed
 	in     *sync.Mutex   // held while it does something
+	comes  chan struct{} // each is due once
+	gate   chan struct{} // that "hold" waits for
 }
 
 type bodies struct {
@@ -28,6 +30,8 @@ type bodies struct {
 	closed atomic.Int64
 	size   uint64
 	steps  chan struct{}
+	comes  chan struct{}
+	gate   chan struct{}
 	fail   error
 }
 
@@ -38,7 +42,7 @@ func (b *bodies) make(context.Context, string, *Spec) (Body, error) {
 		return nil, b.fail
 	}
 	b.made++
-	return &body{size: b.size, steps: b.steps, closed: &b.closed, in: &sync.Mutex{}}, nil
+	return &body{size: b.size, steps: b.steps, closed: &b.closed, in: &sync.Mutex{}, comes: b.comes, gate: b.gate}, nil
 }
 
 func (b *body) Wait(until time.Time, frozen bool, bell <-chan struct{}) End {
@@ -46,10 +50,15 @@ func (b *body) Wait(until time.Time, frozen bool, bell <-chan struct{}) End {
 	if !until.IsZero() {
 		passed = time.After(time.Until(until))
 	}
-	if b.steps != nil && !frozen {
+	comes := b.comes
+	if b.steps != nil && comes == nil && !frozen {
 		return Due // a million times a second
+	} else if frozen {
+		comes = nil
 	}
 	select {
+	case <-comes:
+		return Due
 	case <-bell:
 		return Rung
 	case <-passed:
@@ -64,6 +73,9 @@ func (b *body) Do(ctx context.Context, _ Turn, c *Call) (*Answer, error) {
 	defer b.in.Unlock()
 	switch *c.Code {
 	case "die":
+		return nil, errors.New("it died")
+	case "hold":
+		<-b.gate
 		return nil, errors.New("it died")
 	case "wait":
 		<-ctx.Done()
@@ -347,6 +359,73 @@ func TestNeverIdle(t *testing.T) {
 	}
 }
 
+// TestComesOnce: what has come for an instance is said once, and is not forgotten where it could
+// not be brought to a machine then.
+func TestComesOnce(t *testing.T) {
+	b := &bodies{steps: make(chan struct{}, 1000), comes: make(chan struct{}, 1)}
+	k := newKeeper(t, b, Options{})
+	c := &turns{}
+	var refused atomic.Int32
+	k.Admit(func(ctx context.Context, cancel context.CancelCauseFunc, owner, name string) (Turn, error) {
+		if name == "one" && refused.Add(1) <= 3 {
+			return nil, ErrBusy
+		}
+		return c.admit(ctx, cancel, owner, name)
+	})
+	refused.Store(3)
+	create(t, k, "a", "one")
+	refused.Store(0)
+	b.comes <- struct{}{}
+	select {
+	case <-b.steps:
+	case <-time.After(time.Minute):
+		t.Error("what came is forgotten")
+	}
+}
+
+// TestWaits: who waits for a state is told, whatever else is asked of the instance.
+func TestWaits(t *testing.T) {
+	b := &bodies{gate: make(chan struct{})}
+	k := newKeeper(t, b, Options{})
+	i := create(t, k, "a", "one")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	eventually := func(so func() bool) {
+		for ; ; time.Sleep(time.Millisecond) {
+			i.mu.Lock()
+			yes := so()
+			i.mu.Unlock()
+			if yes || ctx.Err() != nil {
+				return
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	hold, x := "hold", "x"
+	wg.Go(func() { i.Do(ctx, &Call{Code: &hold}) })
+	if _, err := i.Wait(ctx, Running); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		wg.Go(func() { i.Do(ctx, &Call{Code: &x}) })
+	}
+	eventually(func() bool { return len(i.queue) == 50 })
+	if _, err := i.Wait(ctx, Running); err != nil {
+		t.Errorf("it runs, and more waits: %v", err)
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := i.Wait(ctx, Failed)
+		ended <- err
+	}()
+	eventually(func() bool { return i.waiters != nil })
+	close(b.gate)
+	if err := <-ended; err != nil {
+		t.Errorf("it has failed, and so has what waited: %v", err)
+	}
+	wg.Wait()
+}
+
 // TestFailures: what has died says why, does nothing more, and can be rolled back; nobody
 // waits for ever.
 func TestFailures(t *testing.T) {
@@ -412,6 +491,29 @@ func TestTimes(t *testing.T) {
 			if info, err := i.Wait(t.Context()); err != nil || info.State != Gone {
 				t.Errorf("%+v, %v", info, err)
 			}
+		}
+	}
+	info, err := k.Create(t.Context(), "a", Spec{Image: "x", TTL: Millis(50 * time.Millisecond)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err := k.Get("a", info.Name); err == nil {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			wait := "wait"
+			_, err := i.Do(ctx, &Call{Code: &wait})
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrRemoved) && !errors.Is(err, ErrUnknown) {
+				t.Errorf("what it does when its time is over: %v", err)
+			}
+		case <-ctx.Done():
+			t.Error("it does something after its time")
+			i.Remove()
 		}
 	}
 	for end := time.Now().Add(time.Minute); k.Stats() != (Stats{}); time.Sleep(time.Millisecond) {

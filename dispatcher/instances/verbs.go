@@ -159,13 +159,13 @@ func (i *Instance) Wait(ctx context.Context, states ...State) (Info, error) {
 		if i.waiters == nil {
 			i.waiters = make(chan struct{})
 		}
-		changed, now, idle := i.waiters, i.info.State, len(i.queue) == 0
+		changed, now, idle := i.waiters, i.info.State, len(i.queue) == 0 && !i.busy
 		i.mu.Unlock()
 		if now == Gone {
 			return i.Info(), nil
 		}
 		for _, s := range states {
-			if s == now && idle {
+			if s == now && (idle || s == Running) {
 				return i.Info(), nil
 			}
 		}
