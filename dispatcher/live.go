@@ -48,7 +48,7 @@ func newKeeper(d *Dispatcher) *instances.Keeper {
 	make := func(ctx context.Context, owner string, s *instances.Spec) (instances.Body, error) {
 		return newLife(ctx, d, owner, s)
 	}
-	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Log: d.log}
+	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log}
 	if d.opts.Quota != nil {
 		o.Most = func(owner string) int { return d.opts.Quota(owner).Instances }
 	}
@@ -228,7 +228,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
 	if l.outside == nil {
-		l.outside = l.d.opts.Network.Open(l.spec.Name, functions.Key(l.own, l.spec.Function), l.d.opts.Budgets).Within(l.f.bounds.Within)
+		l.outside = l.d.opts.Network.Open(l.spec.Name, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.d.opts.Budgets).Within(l.f.bounds.Within)
 	}
 	return l.outside.Accept(c)
 }
@@ -255,7 +255,11 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 	vm, bad := instance.Park(l.i, time.Now().Add(restTime))
 	if bad != nil {
 		l.end(bad)
-		return errors.Join(err, fmt.Errorf("it does not come to rest after what it was asked for: %w", bad))
+		bad = fmt.Errorf("it does not come to rest after what it was asked for: %w", bad)
+		if own != nil { // in words: it is over, which after an error of the code's own it is not
+			bad = fmt.Errorf("%w; before that its code failed: %v", bad, own)
+		}
+		return bad
 	}
 	l.loan.pool.recycle(vm, false, nil)
 	return err
@@ -282,7 +286,10 @@ func (l *life) end(why error) {
 	l.loan.Instance = nil
 }
 
-// Close ends it.
+// End lets go of what it is.
+func (l *life) End() { l.end(nil) }
+
+// Close lets go of all that it has.
 func (l *life) Close() {
 	l.end(nil)
 	l.node.Release()

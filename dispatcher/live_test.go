@@ -14,6 +14,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance/instancetest"
 	"seuss/dispatcher/instances"
+	"seuss/guest"
 	"seuss/lineage"
 )
 
@@ -36,7 +37,11 @@ func newLiving(t *testing.T, machines int, o dispatcher.Options) *living {
 		"fail":  func(*instancetest.Call) (string, error) { return "", errors.New("it was told to") },
 		"sleep": func(c *instancetest.Call) (string, error) { c.Sleep(time.Minute); return "1", nil },
 		"nap":   func(c *instancetest.Call) (string, error) { c.Sleep(30 * time.Millisecond); return "2", nil },
-		"die":   func(c *instancetest.Call) (string, error) { c.CPU.Exit(3); return "", nil },
+		"bow": func(c *instancetest.Call) (string, error) {
+			c.Afterwards = func() { c.CPU.Store(guest.VsockMMIOGPA+0x50, 1); c.CPU.Exit(3) } // it has sent, and goes on
+			return "", errors.New("it was told to")
+		},
+		"die": func(c *instancetest.Call) (string, error) { c.CPU.Exit(3); return "", nil },
 	}}
 	o.StateDir, o.Platform, o.PoolSize = instancetest.FakeStateDir(t, dispatcher.DefaultImage()), r.Platform(t), machines
 	d, err := dispatcher.Open(o)
@@ -195,6 +200,12 @@ func TestRollback(t *testing.T) {
 	}
 	if _, err := i.Do(t.Context(), event(`1`)); !errors.Is(err, instances.ErrFailed) {
 		t.Errorf("%v", err)
+	}
+	if err := i.Rollback(t.Context(), nodes[1]); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := i.Do(t.Context(), code("bow")); !errors.Is(err, dispatcher.ErrGuestExit) || !strings.Contains(err.Error(), "it was told to") || i.Info().State != instances.Failed {
+		t.Errorf("code failed, and then its guest ended: %+v, %v, %+v", a, err, i.Info())
 	}
 	if err := i.Rollback(t.Context(), nodes[1]); err != nil {
 		t.Fatal(err)

@@ -4,13 +4,15 @@ package instance
 // empty.
 type Lines struct{ b logBuffer }
 
-// Write takes what was printed to a file descriptor, or by the kernel library: 0.
-func (l *Lines) Write(fd uint16, p []byte) {
+// Write takes what was printed to a file descriptor, or by the kernel library: 0. It returns
+// how many bytes there was no room for.
+func (l *Lines) Write(fd uint16, p []byte) (lost int) {
 	if room := maxLogBytes - l.b.used; len(p) > room {
-		p, l.b.cut = p[:room], true
+		p, l.b.cut, lost = p[:room], true, len(p)-room
 	}
 	l.b.used += len(p)
 	l.b.write(fd, p)
+	return lost
 }
 
 // Take returns the lines, and whether there was more.

@@ -22,7 +22,7 @@ type Spec struct {
 	// MemoryMiB bounds what it may write; 0: its function's bound, or its image's memory.
 	MemoryMiB int `json:"memory_mib,omitempty"`
 	// Network is what of the service's network it may reach, as of a function; nil: what its
-	// function may, or nothing.
+	// function may, or all of that.
 	Network []string `json:"network,omitempty"`
 	Durable bool     `json:"durable,omitempty"` // it is kept when the service ends, or dies
 }
@@ -108,6 +108,8 @@ type Body interface {
 	Node() string
 	// Bytes is how much memory it takes.
 	Bytes() uint64
-	// Close ends it.
+	// End lets go of what it is: it is over then, as after an error.
+	End()
+	// Close lets go of all that it has.
 	Close()
 }

@@ -44,6 +44,7 @@ type Instance struct {
 	mu      sync.Mutex
 	info    Info
 	begun   bool
+	busy    bool // with what was taken off the queue last
 	frozen  bool // to be paused when it has done what it was asked for
 	removed bool
 	queue   []*command
@@ -63,6 +64,8 @@ type command struct {
 
 // ErrRemoved is why a call ends whose instance is removed.
 var ErrRemoved = errors.New("the instance was removed")
+
+var errPassed = fmt.Errorf("its time to live has passed: %w", ErrRemoved)
 
 // stepEvery is how often at most an instance is brought to a machine for what it has to do
 // by itself; stepTime how long it may take for that.
@@ -87,7 +90,7 @@ func (i *Instance) begin(body Body) {
 	bytes := i.info.Bytes
 	i.changed()
 	i.mu.Unlock()
-	i.k.count(i, bytes)
+	i.k.count(i, bytes) // there was room for it
 	i.k.mu.Lock()
 	closed := i.k.closed
 	if !closed {
@@ -122,11 +125,17 @@ func (i *Instance) Info() Info {
 
 // expires is when it is let go if nobody uses it before; zero: never. mu is held.
 func (i *Instance) expires() (at time.Time) {
-	if i.spec.TTL > 0 {
-		at = i.info.Created.Add(time.Duration(i.spec.TTL))
-	}
+	at = i.lifetime()
 	if i.spec.IdleTTL > 0 && i.info.State != Running {
 		at = earlier(at, i.info.Used.Add(time.Duration(i.spec.IdleTTL)))
+	}
+	return at
+}
+
+// lifetime is when it is let go whatever it does; zero: never.
+func (i *Instance) lifetime() (at time.Time) {
+	if i.spec.TTL > 0 {
+		at = i.info.Created.Add(time.Duration(i.spec.TTL))
 	}
 	return at
 }
@@ -135,6 +144,7 @@ func (i *Instance) expires() (at time.Time) {
 func (i *Instance) live() {
 	defer i.end()
 	var stepped time.Time
+	owes := false // something was due, which is said once, and has not been done
 	for {
 		c, until, frozen, over := i.next()
 		switch {
@@ -142,18 +152,25 @@ func (i *Instance) live() {
 			return
 		case c != nil:
 			i.carryOut(c)
+			owes = owes && !c.over // what was rolled back is another
 			continue
 		}
-		switch i.body.Wait(until, frozen, i.bell) {
-		case Closed:
-			return
-		case Due:
-			if pause := stepEvery - time.Since(stepped); pause > 0 && !i.rest(pause) {
-				continue
+		if frozen || !owes {
+			switch i.body.Wait(until, frozen, i.bell) {
+			case Closed:
+				return
+			case Due:
+				owes = true
 			}
-			i.step()
-			stepped = time.Now()
 		}
+		if frozen || !owes {
+			continue
+		}
+		if pause := stepEvery - time.Since(stepped); pause > 0 && !i.rest(pause) {
+			continue
+		}
+		owes = !i.step()
+		stepped = time.Now()
 	}
 }
 
@@ -175,12 +192,16 @@ func (i *Instance) next() (c *command, until time.Time, frozen, over bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	until = i.expires()
-	if i.removed || i.k.ctx.Err() != nil || len(i.queue) == 0 && !until.IsZero() && !time.Now().Before(until) {
+	end := until
+	if len(i.queue) > 0 {
+		end = i.lifetime()
+	}
+	if i.removed || i.k.ctx.Err() != nil || !end.IsZero() && !time.Now().Before(end) {
 		return nil, until, false, true
 	}
 	if len(i.queue) > 0 {
 		c = i.queue[0]
-		i.queue = i.queue[1:]
+		i.queue, i.busy = i.queue[1:], true
 		return c, until, false, false
 	}
 	i.queue = nil // what was taken off it is let go
@@ -250,6 +271,7 @@ func (i *Instance) forsake(c *command) bool {
 	at := slices.Index(i.queue, c)
 	if at >= 0 {
 		i.queue = slices.Delete(i.queue, at, at+1)
+		i.wake()
 	}
 	return at >= 0
 }
@@ -272,10 +294,15 @@ func (i *Instance) carryOut(c *command) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(c.ctx))
 	defer cancel(nil)
 	defer context.AfterFunc(i.k.ctx, func() { cancel(ErrClosed) })()
+	if at := i.lifetime(); !at.IsZero() {
+		defer time.AfterFunc(time.Until(at), func() { cancel(errPassed) }).Stop()
+	}
 	i.mu.Lock()
 	failed := i.info.State == Failed
 	if failed && !c.over {
 		err := fmt.Errorf("%s: %w: %s", c.what, ErrFailed, i.info.Failure)
+		i.busy = false
+		i.wake()
 		i.mu.Unlock()
 		c.done <- err
 		return
@@ -308,17 +335,27 @@ func (i *Instance) carryOut(c *command) {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.what, err)
 	}
-	i.conclude(before, had, err)
-	c.done <- err
+	c.done <- i.conclude(before, had, err)
 }
 
-// conclude notes what came of a command, or of a step. had: the body was used.
-func (i *Instance) conclude(before State, had bool, err error) {
-	bytes, node := i.body.Bytes(), i.body.Node()
-	i.k.count(i, bytes)
+// size is how much memory it takes, bytes.
+func (i *Instance) size() uint64 { return i.body.Bytes() + i.logs.size() }
+
+// conclude notes what came of a command, or of a step, and returns that. had: the body was
+// used.
+func (i *Instance) conclude(before State, had bool, err error) error {
+	bytes := i.size()
+	if over := i.k.count(i, bytes); over != nil {
+		i.body.End()
+		bytes = i.size()
+		i.k.count(i, bytes)
+		err, had = fmt.Errorf("it has grown: %w", over), true
+	}
+	node := i.body.Node()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	i.cancel = nil
+	defer i.wake()
+	i.cancel, i.busy = nil, false
 	i.info.Bytes, i.info.Node = bytes, node
 	if had {
 		i.info.Used = time.Now()
@@ -344,6 +381,7 @@ func (i *Instance) conclude(before State, had bool, err error) {
 		i.info.Failure = ""
 		i.enter(Parked)
 	}
+	return err
 }
 
 // Refusal is an error of a Body's after which the instance is what it was.
@@ -352,35 +390,53 @@ type Refusal struct{ Err error }
 func (r *Refusal) Error() string { return r.Err.Error() }
 func (r *Refusal) Unwrap() error { return r.Err }
 
-// step lets it do what it has to do by itself.
-func (i *Instance) step() {
-	ctx, done := context.WithTimeoutCause(i.k.ctx, stepTime, fmt.Errorf("it does not come to rest in %v though nothing was asked of it", stepTime))
-	defer done()
-	ctx, cancel := context.WithCancelCause(ctx)
+// step lets it do what it has to do by itself; false: it could not, and is to try again.
+func (i *Instance) step() (did bool) {
+	ctx, cancel := context.WithCancelCause(i.k.ctx)
 	defer cancel(nil)
+	i.mu.Lock()
+	i.cancel = cancel
+	if i.removed {
+		cancel(ErrRemoved)
+	}
+	i.mu.Unlock()
 	t, err := i.k.take(ctx, cancel, i)
 	if err != nil {
-		return // too much is to be done: later
+		return false // too much is to be done: later
 	}
-	err = i.body.Step(ctx, t)
+	limited, done := context.WithTimeoutCause(ctx, stepTime, errRestless) // from when it has its turn
+	err = i.body.Step(limited, t)
+	done()
 	if t != nil {
 		t.Release()
 	}
-	if i.k.ctx.Err() != nil {
-		return
+	if ctx.Err() != nil { // it ends
+		return true
 	}
+	var refused *Refusal
+	did = !errors.As(err, &refused)
 	used := i.Info().Used
 	i.conclude(Parked, true, err)
 	i.mu.Lock()
 	i.info.Used = used
 	i.mu.Unlock()
+	return did
 }
 
-// changed wakes who waits for a change. mu is held.
+var errRestless = fmt.Errorf("it does not come to rest in %v though nothing was asked of it", stepTime)
+
+// changed tells who waits for a change, and who watches. mu is held.
 func (i *Instance) changed() {
+	i.wake()
+	info := i.info
+	info.Expires = i.expires()
+	i.k.tell(info)
+}
+
+// wake has those that wait look again. mu is held.
+func (i *Instance) wake() {
 	if i.waiters != nil {
 		close(i.waiters)
 		i.waiters = nil
 	}
-	i.k.tell(i.info)
 }

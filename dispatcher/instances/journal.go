@@ -47,6 +47,13 @@ func (j *journal) write(fd uint16, p []byte) {
 	j.tell()
 }
 
+// size is how much memory it takes, bytes.
+func (j *journal) size() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return uint64(j.bytes)
+}
+
 // lineBytes is what a line takes beside its text.
 const lineBytes = 64
 

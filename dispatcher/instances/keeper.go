@@ -46,9 +46,10 @@ type Options struct {
 	Make func(ctx context.Context, owner string, s *Spec) (Body, error)
 	// Most says how many instances an owner may have; 0, or nil: any number.
 	Most func(owner string) int
-	// Bytes bounds the memory of all instances, and half of it that of one owner's where there
-	// are others; 0: no bound.
+	// Bytes bounds the memory of all instances, and half of it that of one owner's, unless he
+	// is the Host; 0: no bound. One that grows beyond it has failed.
 	Bytes uint64
+	Host  string       // the owner whose the host is
 	Log   *slog.Logger // nil: nowhere
 }
 
@@ -179,7 +180,7 @@ func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error)
 	return i.Info(), nil
 }
 
-// enter takes instances into the lists, all or none; bytes is what they take together.
+// enter takes instances into the lists, all or none; bytes is what each takes.
 func (k *Keeper) enter(list []*Instance, bytes uint64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -203,20 +204,33 @@ func (k *Keeper) enter(list []*Instance, bytes uint64) error {
 			return fmt.Errorf("%w: owner %q has %d and would have %d more, at most %d are allowed: remove some (seussctl instance rm), or allow more (seussctl owner set)", ErrTooMany, owner, a.instances, len(list), most)
 		}
 	}
-	if k.o.Bytes > 0 {
-		most, whose := k.o.Bytes, "all instances"
-		has := k.bytes
-		if half := most / 2; a.bytes+bytes > half && a.bytes < k.bytes {
-			most, whose, has = half, fmt.Sprintf("owner %q's instances", owner), a.bytes
-		}
-		if has+bytes > most || has == most {
-			return fmt.Errorf("%w: the memory of %s would be %d bytes, at most %d are allowed: remove some (seussctl instance rm), or allow more (serve --parked-memory)", ErrTooMany, whose, has+bytes, most)
-		}
+	all := uint64(len(list)) * bytes
+	if err := k.room(owner, a.bytes, max(all, 1)); err != nil {
+		return err
 	}
 	k.owners[owner] = a
 	a.instances += len(list)
+	a.bytes += all
+	k.bytes += all
 	for _, i := range list {
-		k.byKey[i.key] = i
+		k.byKey[i.key], i.counted = i, bytes
+	}
+	return nil
+}
+
+// room refuses so many bytes more of an owner's, who has some. mu is held.
+func (k *Keeper) room(owner string, has, more uint64) error {
+	if k.o.Bytes == 0 {
+		return nil
+	}
+	most, whose := k.o.Bytes, "all instances"
+	if half := most / 2; owner != k.o.Host && has+more > half {
+		most, whose = half, fmt.Sprintf("owner %q's instances", owner)
+	} else {
+		has = k.bytes
+	}
+	if has+more > most {
+		return fmt.Errorf("%w: the memory of %s would be %d bytes, at most %d are allowed: remove some (seussctl instance rm), or allow more (serve --parked-memory)", ErrTooMany, whose, has+more, most)
 	}
 	return nil
 }
@@ -238,17 +252,21 @@ func (k *Keeper) leave(i *Instance) {
 	i.counted = 0
 }
 
-// count notes what an instance takes.
-func (k *Keeper) count(i *Instance, bytes uint64) {
+// count notes what an instance takes. An error is why it may not: it has grown.
+func (k *Keeper) count(i *Instance, bytes uint64) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.byKey[i.key] != i {
-		return
+		return nil
 	}
-	a := k.owners[i.owner]
+	a, grown := k.owners[i.owner], bytes > i.counted
 	k.bytes += bytes - i.counted
 	a.bytes += bytes - i.counted
 	i.counted = bytes
+	if !grown {
+		return nil
+	}
+	return k.room(i.owner, a.bytes, 0)
 }
 
 // Get finds an instance of an owner's.
@@ -312,7 +330,7 @@ func (k *Keeper) Stats() Stats {
 	return Stats{Instances: len(k.byKey), Bytes: k.bytes, Owners: len(k.owners)}
 }
 
-// Uses reports whether an instance of anybody's stands at a node.
+// Uses adds the nodes where instances stand, whosever they are.
 func (k *Keeper) Uses(nodes map[string]bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

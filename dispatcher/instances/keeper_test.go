@@ -20,6 +20,8 @@ type body struct {
 	steps  chan struct{} // each step; nil: it has nothing to do by itself
 	closed *atomic.Int64 // how many were closed
 	in     *sync.Mutex   // held while it does something
+	comes  chan struct{} // each is due once
+	gate   chan struct{} // that "hold" waits for
 }
 
 type bodies struct {
@@ -28,6 +30,8 @@ type bodies struct {
 	closed atomic.Int64
 	size   uint64
 	steps  chan struct{}
+	comes  chan struct{}
+	gate   chan struct{}
 	fail   error
 }
 
@@ -38,7 +42,7 @@ func (b *bodies) make(context.Context, string, *Spec) (Body, error) {
 		return nil, b.fail
 	}
 	b.made++
-	return &body{size: b.size, steps: b.steps, closed: &b.closed, in: &sync.Mutex{}}, nil
+	return &body{size: b.size, steps: b.steps, closed: &b.closed, in: &sync.Mutex{}, comes: b.comes, gate: b.gate}, nil
 }
 
 func (b *body) Wait(until time.Time, frozen bool, bell <-chan struct{}) End {
@@ -46,10 +50,15 @@ func (b *body) Wait(until time.Time, frozen bool, bell <-chan struct{}) End {
 	if !until.IsZero() {
 		passed = time.After(time.Until(until))
 	}
-	if b.steps != nil && !frozen {
+	comes := b.comes
+	if b.steps != nil && comes == nil && !frozen {
 		return Due // a million times a second
+	} else if frozen {
+		comes = nil
 	}
 	select {
+	case <-comes:
+		return Due
 	case <-bell:
 		return Rung
 	case <-passed:
@@ -65,9 +74,17 @@ func (b *body) Do(ctx context.Context, _ Turn, c *Call) (*Answer, error) {
 	switch *c.Code {
 	case "die":
 		return nil, errors.New("it died")
+	case "hold":
+		<-b.gate
+		return nil, errors.New("it died")
 	case "wait":
 		<-ctx.Done()
 		return nil, &Refusal{context.Cause(ctx)}
+	}
+	if grow, ok := strings.CutPrefix(*c.Code, "grow "); ok {
+		if _, err := fmt.Sscan(grow, &b.size); err != nil {
+			return nil, err
+		}
 	}
 	b.sum += len(*c.Code)
 	c.Output(1, []byte(*c.Code))
@@ -97,6 +114,7 @@ func (b *body) Rollback(_ context.Context, node string) error {
 }
 func (b *body) Node() string  { return fmt.Sprint(b.sum) }
 func (b *body) Bytes() uint64 { return b.size }
+func (b *body) End()          { b.size = 0 }
 func (b *body) Close()        { b.closed.Add(1) }
 
 func newKeeper(t *testing.T, b *bodies, o Options) *Keeper {
@@ -257,6 +275,29 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
+// TestGrowth: an instance that has grown beyond what all, or its owner's, may take has failed,
+// and takes nothing any more; nobody else's has, and nobody can have all.
+func TestGrowth(t *testing.T) {
+	k := newKeeper(t, &bodies{}, Options{Bytes: 10_000, Host: "host"})
+	alone, host := create(t, k, "greedy", "one"), create(t, k, "host", "one")
+	do(t, alone, "grow 4000", "9")
+	small := "grow 5100"
+	if _, err := alone.Do(t.Context(), &Call{Code: &small}); !errors.Is(err, ErrTooMany) || alone.Info().State != Failed {
+		t.Errorf("%v, %+v", err, alone.Info())
+	}
+	if st := k.Stats(); st.Bytes > 1000 {
+		t.Errorf("what is over takes %d bytes", st.Bytes)
+	}
+	if err := alone.Rollback(t.Context(), "1"); err != nil || alone.Info().State != Parked {
+		t.Errorf("%v", err)
+	}
+	do(t, host, "grow 9000", "9")
+	most := "grow 10001"
+	if _, err := host.Do(t.Context(), &Call{Code: &most}); !errors.Is(err, ErrTooMany) || host.Info().State != Failed || alone.Info().State != Parked {
+		t.Errorf("%v, %+v, %+v", err, host.Info(), alone.Info())
+	}
+}
+
 // turns counts turns.
 type turns struct {
 	mu        sync.Mutex
@@ -383,6 +424,29 @@ func TestTimes(t *testing.T) {
 			if info, err := i.Wait(t.Context()); err != nil || info.State != Gone {
 				t.Errorf("%+v, %v", info, err)
 			}
+		}
+	}
+	info, err := k.Create(t.Context(), "a", Spec{Image: "x", TTL: Millis(50 * time.Millisecond)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if i, err := k.Get("a", info.Name); err == nil {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		ended := make(chan error, 1)
+		go func() {
+			wait := "wait"
+			_, err := i.Do(ctx, &Call{Code: &wait})
+			ended <- err
+		}()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, ErrRemoved) && !errors.Is(err, ErrUnknown) {
+				t.Errorf("what it does when its time is over: %v", err)
+			}
+		case <-ctx.Done():
+			t.Error("it does something after its time")
+			i.Remove()
 		}
 	}
 	for end := time.Now().Add(time.Minute); k.Stats() != (Stats{}); time.Sleep(time.Millisecond) {

@@ -104,8 +104,7 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 		f.info.Parent = i.info.Name
 		forks[at] = f
 	}
-	each := i.body.Bytes()
-	if err := i.k.enter(forks, uint64(n)*each); err != nil {
+	if err := i.k.enter(forks, i.body.Bytes()); err != nil {
 		return nil, &Refusal{err}
 	}
 	bodies, err := i.body.Fork(ctx, t, n)
@@ -160,13 +159,13 @@ func (i *Instance) Wait(ctx context.Context, states ...State) (Info, error) {
 		if i.waiters == nil {
 			i.waiters = make(chan struct{})
 		}
-		changed, now, idle := i.waiters, i.info.State, len(i.queue) == 0
+		changed, now, idle := i.waiters, i.info.State, len(i.queue) == 0 && !i.busy
 		i.mu.Unlock()
 		if now == Gone {
 			return i.Info(), nil
 		}
 		for _, s := range states {
-			if s == now && idle {
+			if s == now && (idle || s == Running) {
 				return i.Info(), nil
 			}
 		}

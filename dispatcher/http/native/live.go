@@ -266,7 +266,6 @@ func (l live) wait(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
-	defer context.AfterFunc(ctx, cancel)()
 	go func() {
 		select {
 		case <-l.Stopping():

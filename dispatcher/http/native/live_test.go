@@ -106,3 +106,25 @@ func TestLiveOverTheWire(t *testing.T) {
 	}
 	next(`"state":"gone"`)
 }
+
+// TestTape: what is printed a byte at a time, to one stream and the other, is bounded in lines
+// too, and what is lost of it is counted.
+func TestTape(t *testing.T) {
+	tape := &tape{more: make(chan struct{}, 1)}
+	const printed = 2 << 20
+	for n := range printed {
+		tape.write(uint16(1+n%2), []byte("x"))
+	}
+	lines, lost := tape.take()
+	kept := 0
+	for _, line := range lines {
+		kept += len(line.Text)
+	}
+	if len(lines) > 5000 || kept == 0 || uint64(kept)+lost != printed {
+		t.Errorf("%d lines, %d bytes kept, %d lost", len(lines), kept, lost)
+	}
+	tape.write(1, []byte("y"))
+	if lines, lost := tape.take(); len(lines) != 1 || lines[0].Text != "y" || lost != 0 {
+		t.Errorf("what comes after that: %v, %d lost", lines, lost)
+	}
+}

@@ -15,34 +15,19 @@ import (
 	"seuss/dispatcher/instances"
 )
 
-// maxBehind bounds, in bytes, how far a client may be behind the output of what it asked
-// for: beyond that it loses some. Nobody waits for it.
-const maxBehind = 1 << 20
-
-// tape is output on its way to a client.
+// tape is output on its way to a client, who may be behind by what instance.Lines keeps:
+// beyond that he loses some. Nobody waits for him.
 type tape struct {
 	mu    sync.Mutex
-	lines []instance.LogLine
-	bytes int
+	lines instance.Lines
 	lost  uint64
 	more  chan struct{}
 }
 
-var outputs = [...]string{"kernel", "stdout", "stderr"}
-
 func (t *tape) write(fd uint16, p []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.bytes+len(p) > maxBehind || int(fd) >= len(outputs) {
-		t.lost += uint64(len(p))
-		return
-	}
-	t.bytes += len(p)
-	if n := len(t.lines); n > 0 && t.lines[n-1].Stream == outputs[fd] {
-		t.lines[n-1].Text += string(p)
-	} else {
-		t.lines = append(t.lines, instance.LogLine{Stream: outputs[fd], Text: string(p)})
-	}
+	t.lost += uint64(t.lines.Write(fd, p))
 	select {
 	case t.more <- struct{}{}:
 	default:
@@ -52,8 +37,9 @@ func (t *tape) write(fd uint16, p []byte) {
 func (t *tape) take() (lines []instance.LogLine, lost uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	lines, lost = t.lines, t.lost
-	t.lines, t.bytes, t.lost = nil, 0, 0
+	lines, _ = t.lines.Take()
+	lost = t.lost
+	t.lines, t.lost = instance.Lines{}, 0
 	return lines, lost
 }
 

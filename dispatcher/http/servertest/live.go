@@ -79,4 +79,5 @@ func (b *body) Rollback(_ context.Context, node string) error {
 
 func (b *body) Node() string  { return b.node }
 func (b *body) Bytes() uint64 { return 4096 }
+func (b *body) End()          {}
 func (b *body) Close()        {}

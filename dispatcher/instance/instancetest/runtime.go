@@ -70,6 +70,8 @@ type Call struct {
 	Event json.RawMessage // of a function that is not lazy
 	// Before counts the calls that this memory has seen: never one, in a fresh instance.
 	Before int
+	// Afterwards, if not nil, is what the guest does once it has answered.
+	Afterwards func()
 
 	s     *fake.Stream
 	state *state
@@ -256,7 +258,11 @@ func (r *Runtime) call(c *fake.CPU, s *fake.Stream, st *state, event []byte) {
 }
 
 func (r *Runtime) called(c *fake.CPU, s *fake.Stream, st *state, event []byte, document func(string) string) {
-	result, err := r.Handlers[st.Handler](&Call{CPU: c, Event: event, Before: st.Calls, s: s, state: st})
+	call := &Call{CPU: c, Event: event, Before: st.Calls, s: s, state: st}
+	result, err := r.Handlers[st.Handler](call)
+	if call.Afterwards != nil {
+		defer call.Afterwards()
+	}
 	st.Calls++
 	st.Answers, st.Lazy, st.Slept, st.Event = nil, false, 0, nil
 	st.save(c)
