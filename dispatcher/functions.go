@@ -63,11 +63,11 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 
 // checkpoint finds the instance's node that a function is to be made of, and takes over what
 // that says of it.
-func (d *Dispatcher) checkpoint(spec *FunctionSpec) error {
+func (m *maker) checkpoint(spec *FunctionSpec) error {
 	if spec.Snapshot == "" {
 		return nil
 	}
-	n, err := d.store.Get(spec.Snapshot)
+	n, err := m.store.Get(spec.Snapshot)
 	switch {
 	case err != nil:
 		return err
@@ -85,19 +85,19 @@ func (d *Dispatcher) checkpoint(spec *FunctionSpec) error {
 		spec.Handler, spec.Lazy = n.Key.Handler, n.Key.Lazy
 	}
 	if spec.Handler == "" {
-		return fmt.Errorf("snapshot %.12s is of an instance without a handler: name one that code has defined in it (--handler), such as __main__.handler in Python, globalThis.handler in Node.js, main.handler in Ruby: %w", n.ID, lineage.ErrInvalid)
+		return fmt.Errorf("snapshot %.12s is of an instance without a handler: name one that code has defined in it, with --handler (seussctl function deploy --help): %w", n.ID, lineage.ErrInvalid)
 	}
 	return nil
 }
 
 // hangs returns the function, other than that of name, whose node hangs below one of these;
 // "": there is none.
-func (d *Dispatcher) hangs(name string, nodes []*lineage.Node) string {
+func hangs(s *lineage.Store, name string, nodes []*lineage.Node) string {
 	for _, n := range nodes {
 		if n.Kind == lineage.KindFunction && n.Key.Function != name {
 			return n.Key.Function
 		}
-		if other := d.hangs(name, d.store.Children(n.ID)); other != "" {
+		if other := hangs(s, name, s.Children(n.ID)); other != "" {
 			return other
 		}
 	}
@@ -130,7 +130,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if !functions.ValidFunction(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -, with an owner and a slash before them if it is not the default one: %w", spec.Name, lineage.ErrInvalid)
 	}
-	if err := d.checkpoint(spec); err != nil {
+	if err := d.maker.checkpoint(spec); err != nil {
 		return nil, err
 	}
 	code, err := spec.code()
@@ -327,7 +327,7 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 	if err != nil && len(versions) == 0 {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}
-	if other := d.hangs(base, d.store.Function(name)); other != "" {
+	if other := hangs(d.store, base, d.store.Function(name)); other != "" {
 		return fmt.Errorf("remove function %q: function %q was deployed from a checkpoint of it: remove that one first: %w", name, other, lineage.ErrHasChildren)
 	}
 	for _, n := range d.store.Function(name) {
