@@ -97,6 +97,8 @@ func checkOnce(spec *FunctionSpec, req *Request) error {
 		return none("auto_arguments", "nothing is kept of other code")
 	case len(spec.WarmUp) > 0:
 		return none("warm_up", "nothing is kept of other code")
+	case spec.Snapshot != "":
+		return none("snapshot", "create an instance of it (seussctl instance create --snapshot), or deploy it")
 	case spec.Create, spec.Revision != "":
 		return none("create or revision", "other code takes nobody's name")
 	case spec.Settings.Concurrency != nil:
