@@ -152,8 +152,12 @@ type FunctionSpec struct {
 	// captured, so that what is done lazily at first use is in the snapshot.
 	WarmUp   []json.RawMessage  `json:"warm_up,omitempty"`
 	Settings functions.Settings `json:"settings,omitzero"`
-	Create   bool               `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
-	Revision string             `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
+	// Snapshot is an instance's checkpoint, by id, the beginning of one, or tag, that the
+	// function is to be: there are no Files, Image and Imports then, and Handler is that of
+	// the instance's function, or what code has defined in it.
+	Snapshot string `json:"snapshot,omitempty"`
+	Create   bool   `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
+	Revision string `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
 }
 
 // Request is one invocation.

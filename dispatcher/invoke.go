@@ -89,6 +89,9 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 	if err != nil {
 		return nil, err
 	}
+	if spec.Snapshot != "" && (req.MaxPath == PathCold || req.MaxPath == PathBase) {
+		return nil, fmt.Errorf("from %q: the function was deployed from a checkpoint, and what it is begins there: %w", req.MaxPath, lineage.ErrInvalid)
+	}
 	i, err := newInvocation(f, req, start)
 	if err != nil {
 		return nil, err

@@ -64,6 +64,7 @@ var mayImport = map[string][]string{
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
 	"dispatcher/planner":               {"dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed"},
+	"dispatcher/state":                 {"dispatcher/functions"},
 	"dispatcher/surroundings":          {"dispatcher/functions", "images/runtimes"},
 	"dispatcher/imports":               {},
 	"dispatcher/bundle":                {"images/runtimes", "images/runtimes/all"},
