@@ -32,7 +32,7 @@ func (i *invocation) run(ctx context.Context) error {
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
 	i.shared = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
-	if err := i.Share(&i.shared); err != nil {
+	if err := instance.Share(i.Instance, &i.shared); err != nil {
 		return err
 	}
 	if i.pool != nil {

@@ -217,9 +217,8 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool = l.i, p
-	l.shared = l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
-	if err := l.i.Share(&l.shared); err != nil {
+	l.loan.Instance, l.loan.pool, l.shared = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	if err := instance.Share(l.i, &l.shared); err != nil {
 		l.end(err)
 		return err
 	}

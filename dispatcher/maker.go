@@ -205,7 +205,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		began := time.Now()
 		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
 		defer shared.Close()
-		if err := l.Share(&shared); err != nil {
+		if err := instance.Share(l.Instance, &shared); err != nil {
 			return nil, err
 		}
 		session := l.Converse(ctx, began.Add(loadTimeout))

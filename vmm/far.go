@@ -19,7 +19,7 @@ func (m *Memory) mapFar(control []byte, fresh bool) (more bool, err error) {
 	if le32(control[guest.ControlFarUsed:]) == 0 && !m.far && len(m.shared) == 0 {
 		return false, nil
 	}
-	ranges, err := m.farRanges(control)
+	ranges, err := farRanges(m, control)
 	if err != nil {
 		return false, err
 	}
@@ -40,7 +40,7 @@ func (m *Memory) mapFar(control []byte, fresh bool) (more bool, err error) {
 
 // mapShared begins to make the guest see other ranges of what it shares. After an error it
 // sees what it did.
-func (m *Memory) mapShared(control []byte, ranges []platform.FarRange) (more bool, err error) {
+func mapShared(m *Memory, control []byte, ranges []platform.FarRange) (more bool, err error) {
 	before := m.shared
 	m.shared = ranges
 	if more, err = m.mapFar(control, false); err != nil {
@@ -50,7 +50,7 @@ func (m *Memory) mapShared(control []byte, ranges []platform.FarRange) (more boo
 }
 
 // farRanges are what the guest's list says and what it shares, in ascending order.
-func (m *Memory) farRanges(control []byte) ([]platform.FarRange, error) {
+func farRanges(m *Memory, control []byte) ([]platform.FarRange, error) {
 	var ranges []platform.FarRange
 	if le32(control[guest.ControlFarUsed:]) != 0 || m.far {
 		ranges = slices.Collect(platform.FarIn(bytes.Clone(control), m.Pages(), m.backing.Page))

@@ -235,7 +235,7 @@ func (c *regionCall) finish(m *Machine) (more bool, err error) {
 	if !c.maps {
 		return false, nil
 	}
-	if more, err = m.mem.mapShared(m.control, c.ranges); err == nil {
+	if more, err = mapShared(m.mem, m.control, c.ranges); err == nil {
 		m.regions.Mapped(c.names)
 	}
 	return more, err

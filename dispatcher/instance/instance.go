@@ -111,10 +111,10 @@ func (i *Instance) Machine() uint64 {
 // Leave gives the guest a way out of its machine, or takes it back with nil.
 func (i *Instance) Leave(o Outside) { i.outside = o }
 
-// Share gives the instance the memory that it shares with others, and maps what its
+// Share gives an instance the memory that it shares with others, and maps what its
 // snapshot had mapped of that. It has to be on a VM. An error names what is not there any
 // more, or not for it: the instance cannot go on then.
-func (i *Instance) Share(r vmm.Regions) error {
+func Share(i *Instance, r vmm.Regions) error {
 	i.regions = r
 	return vmm.Share(i.vm.m, r)
 }
