@@ -25,6 +25,9 @@ long tree_create(struct place *at, struct inode *ip)
 		return -ENOENT;
 	if (node_kind(at->dir) == NODE_PROC)
 		return -ENOENT; /* as Linux says for new names in /proc */
+	bool region = regionfs_dir(at->dir);
+	if (region && ((ip->mode & S_IFMT) != S_IFREG || ip->nlink))
+		return -EPERM; /* only regions are there, by one name each */
 	long err = permit_names(at->dir);
 	if (!err)
 		err = writable_dir(at->dir, &dir);
@@ -33,6 +36,8 @@ long tree_create(struct place *at, struct inode *ip)
 	if (err)
 		return err;
 	ip->dev = dir->dev;
+	if (region)
+		ip->device = DEVICE_REGION;
 	if (inode_is_dir(ip)) {
 		ip->nlink = 2;
 		ip->dir.parent = dir;
@@ -114,6 +119,8 @@ long tree_unlink(struct place *at, bool dir)
 	err = writable_dir(at->dir, &parent);
 	if (!err && dir && !dir_is_empty(at->node))
 		err = -ENOTEMPTY;
+	if (!err && regionfs_dir(at->dir))
+		err = regionfs_unlink(at);
 	if (!err)
 		err = before_unlink(&at->node);
 	if (!err)
@@ -146,6 +153,8 @@ static long check_rename(struct place *from, struct place *to)
 		return -EBUSY;
 	if (node_dev(from->dir) != node_dev(to->dir))
 		return -EXDEV;
+	if (regionfs_dir(from->dir))
+		return -EPERM; /* a region keeps its name */
 	if (!from->node.v)
 		return -ENOENT;
 	from->node = canon(from->node);
