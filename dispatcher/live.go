@@ -398,13 +398,16 @@ func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*in
 
 // Step lets it do what it has to do by itself.
 func (l *life) Step(ctx context.Context, t instances.Turn) error {
-	begins := l.i == nil
-	return l.on(ctx, t, func() error {
-		if begins { // its generators are seeded before anything else
-			return l.i.Converse(ctx, time.Now().Add(restTime)).Import()
-		}
-		return nil
-	})
+	return l.on(ctx, t, l.begin(ctx))
+}
+
+// begin returns what it does first that is asked for nothing by which its driver would seed its
+// generators: before it has, no thread of its own goes on.
+func (l *life) begin(ctx context.Context) func() error {
+	if l.i != nil { // it has begun
+		return func() error { return nil }
+	}
+	return func() error { return l.i.Converse(ctx, time.Now().Add(restTime)).Import() }
 }
 
 // Fork returns n others that are what it is.
@@ -450,7 +453,11 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
 		return "", &instances.Refusal{Err: err}
 	}
+	begin := l.begin(ctx)
 	err := l.on(ctx, t, func() error {
+		if err := begin(); err != nil {
+			return err
+		}
 		key := l.node.Node.Info.Key.Clone()
 		key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 		key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
