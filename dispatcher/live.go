@@ -90,7 +90,19 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 		}
 	}
 	l.init(node)
+	if err := l.room(); err != nil {
+		l.Close()
+		return nil, err
+	}
 	return l, nil
+}
+
+// room takes room for what it is off its machine, where it has to be between two uses.
+func (l *life) room() error {
+	if bytes := l.Bytes(); !l.d.lot.Take(&l.away.stay, bytes) {
+		return fmt.Errorf("%w: there is no room for what waits without a machine, of which this is %d bytes: remove instances, or allow more (serve --instances, --parked-memory)", instances.ErrTooMany, bytes)
+	}
+	return nil
 }
 
 // init has it begin as a node.
@@ -99,7 +111,7 @@ func (l *life) init(node *instance.Snapshot) {
 	l.node = node
 	l.loan.pools = l.d.pools
 	l.away.of, l.away.lot = &l.loan, l.d.lot
-	l.away.stay.Owner = l.own
+	l.away.stay.Owner, l.away.stay.Keeps = l.own, true
 }
 
 func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
@@ -268,6 +280,10 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		return bad
 	}
 	l.loan.pool.recycle(vm, false, nil)
+	if bad := l.room(); bad != nil {
+		l.end(nil)
+		return bad
+	}
 	return err
 }
 
@@ -291,6 +307,7 @@ func (l *life) end(why error) {
 	l.shared.Close()
 	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
 	l.loan.Instance = nil
+	l.d.lot.Free(&l.away.stay)
 }
 
 // End lets go of what it is.
@@ -445,6 +462,12 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.B
 		}
 		other.init(l.node)
 		list[at] = other
+		if err := other.room(); err != nil {
+			for _, made := range list[:at+1] {
+				made.Close()
+			}
+			return nil, &instances.Refusal{Err: err}
+		}
 	}
 	return list, nil
 }
@@ -503,5 +526,9 @@ func (l *life) Rollback(_ context.Context, node string) error {
 	f := *l.f
 	f.spec = other.f.spec
 	l.f, l.fresh = &f, true
+	if err := l.room(); err != nil {
+		l.end(nil)
+		return err
+	}
 	return nil
 }

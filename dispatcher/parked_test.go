@@ -97,7 +97,7 @@ func ask(function, event string) dispatcher.Request {
 }
 
 // patient is a queue that refuses nothing of a test's.
-var patient = sched.Options{Queue: 1 << 20, FunctionQueue: 1 << 20, MaxWait: time.Hour, Target: -1}
+var patient = sched.Options{Queue: 1 << 20, FunctionQueue: 1 << 20, MaxWait: 1000 * time.Hour, Target: -1}
 
 // TestParkedInvocations: however many sleep at a time on however few machines, each goes on
 // as what it was, with its output, and nothing is left of any.
