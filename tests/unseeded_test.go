@@ -85,7 +85,7 @@ var long = strings.Repeat("x", 400<<10)
 // starts notes what copies of a function draw.
 func (d *draws) starts(t *testing.T, service *dispatcher.Dispatcher) {
 	t.Helper()
-	for n := range 20 {
+	for n := range 10 {
 		r := invoke(t, service, "draws", `"`+long+`"`)
 		if r.Error != nil {
 			t.Fatal(r.Error)
@@ -139,7 +139,7 @@ func TestNobodyRunsUnseeded(t *testing.T) {
 	}
 	const look = "handler(None, None)"
 	var seen draws
-	for range 20 { // the first thing that each is told
+	for range 10 { // the first thing that each is told
 		j := create(instances.Spec{Snapshot: node})
 		seen.note(t, j.Info().Name, do(j, "#"+long+"\n"+look))
 		j.Remove()
