@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"hash/maphash"
 	"io"
+
+	"seuss/dispatcher/state"
 )
 
 // ChunkBytes is in what parts of a region changes are looked for.
-const ChunkBytes = 64 << 10
+const ChunkBytes = state.ChunkBytes
 
 // Marks remember what the chunks of a region held, to find those that were written since.
 // The zero value remembers nothing: all have changed, but those that are zeros. A mark is
