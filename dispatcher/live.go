@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
@@ -385,6 +386,10 @@ func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*in
 		reply, err := s.Call(call.how(), call.context, call.event.raw)
 		if err == nil && reply.Asks {
 			reply, err = call.answerAll(s, reply)
+		}
+		if reply.Streamed {
+			a.Value, err = contracts.Answer(reply.Output)
+			return err
 		}
 		a.Value = append(a.Value, reply.Output...)
 		return err
