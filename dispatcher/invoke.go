@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
 
@@ -46,6 +47,7 @@ type invocation struct {
 	asked    int               // bytes that remembering them takes
 	started  time.Time
 	outside  *outbound.Instance // the guest has asked for it; else nil
+	shared   region.Set         // the memory that it shares with others
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request
@@ -86,6 +88,9 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 	f, err := d.cache.get(spec)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Snapshot != "" && (req.MaxPath == PathCold || req.MaxPath == PathBase) {
+		return nil, fmt.Errorf("from %q: the function was deployed from a checkpoint, and what it is begins there: %w", req.MaxPath, lineage.ErrInvalid)
 	}
 	i, err := newInvocation(f, req, start)
 	if err != nil {

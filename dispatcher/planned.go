@@ -209,7 +209,7 @@ func (h planHost) Deployed() (list []planner.Deployed, err error) {
 // startsByPlans reports whether a function does not say itself where it starts, and has no
 // variables that packages may look at.
 func startsByPlans(f *functions.Function) bool {
-	return len(f.Imports) == 0 && f.Settings.Program == nil && len(f.Settings.Environment) == 0
+	return len(f.Imports) == 0 && f.Snapshot == "" && f.Settings.Program == nil && len(f.Settings.Environment) == 0
 }
 
 // Imported implements planner.Host.

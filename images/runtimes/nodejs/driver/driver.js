@@ -216,7 +216,10 @@ class Driver {
     const exported = request.handler.slice(dot + 1);
     let module;
     try {
-      module = await loadModule(path.join(TASK_ROOT, name));
+      // Of an instance that code was run in: what that has declared.
+      const declared = /^[\w$]+/.exec(exported)?.[0];
+      if (request.snapshot && name === 'globalThis' && declared) module = { [declared]: vm.runInThisContext(declared) };
+      else module = await loadModule(path.join(TASK_ROOT, name));
     } catch (e) {
       if (e instanceof SyntaxError) throw new LoadError('Runtime.UserCodeSyntaxError', `SyntaxError: ${e.message}`, e);
       if (e?.code === 'MODULE_NOT_FOUND' || e?.code === 'ERR_MODULE_NOT_FOUND') throw new LoadError('Runtime.ImportModuleError', `Error: ${e.message}`, e);

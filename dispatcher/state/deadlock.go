@@ -1,0 +1,92 @@
+package state
+
+import (
+	"fmt"
+	"strings"
+)
+
+// names are who holds it. mu is held.
+func (l *lock) names() string {
+	var names []string
+	for _, h := range l.holders {
+		if len(names) == maxNames {
+			names = append(names, "others")
+			break
+		}
+		names = append(names, h.s.who.String())
+	}
+	return strings.Join(names, ", ")
+}
+
+// maxNames is how many of who holds a lock, or is in a circle, an error names.
+const maxNames = 8
+
+// maxSearch bounds the search for a circle, which everybody of the owner waits for. Of one that
+// is not found the leases end.
+const maxSearch = 10_000
+
+// circle refuses a turn that waits for its own session: who holds the lock, or is before it in
+// the queue, waits for one that the session holds, or waits for who does. A session counts as
+// waiting as soon as one of its threads does. mu is held.
+func (t *Turn) circle() error {
+	if len(t.s.held) == 0 && len(t.s.turns) == 0 {
+		return nil // nobody waits for it
+	}
+	seen, steps := map[*Session]bool{}, 0
+	var path []string
+	var search func(t *Turn) bool
+	search = func(of *Turn) bool {
+		for _, blocker := range of.behind() {
+			if steps++; steps > maxSearch {
+				return false
+			}
+			if blocker == t.s {
+				path = append(path, fmt.Sprintf("%s waits for %q, which %s holds", of.s.who.String(), of.l.key, blocker.who.String()))
+				return true
+			}
+			if seen[blocker] {
+				continue
+			}
+			seen[blocker] = true
+			for turn := range blocker.turns {
+				if search(turn) {
+					path = append(path, fmt.Sprintf("%s waits for %q, which %s holds", of.s.who.String(), of.l.key, blocker.who.String()))
+					return true
+				}
+			}
+		}
+		return false
+	}
+	if !search(t) {
+		return nil
+	}
+	if len(path) > maxNames {
+		path = append(path[:maxNames-1], path[len(path)-1])
+	}
+	var text strings.Builder
+	for i := range path {
+		if i > 0 {
+			text.WriteString("; ")
+		}
+		text.WriteString(path[len(path)-1-i])
+	}
+	return fmt.Errorf("%w: %s: take locks in one order everywhere", ErrDeadlock, text.String())
+}
+
+// behind are the sessions that a turn waits for. mu is held.
+func (t *Turn) behind() (list []*Session) {
+	for _, h := range t.l.holders {
+		if !t.shared || !h.shared {
+			list = append(list, h.s)
+		}
+	}
+	for _, o := range t.l.queue {
+		if o == t {
+			break
+		}
+		if !t.shared || !o.shared {
+			list = append(list, o.s)
+		}
+	}
+	return list
+}

@@ -1,0 +1,169 @@
+package state
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Digest is the SHA-256 of a chunk.
+type Digest [sha256.Size]byte
+
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// Manifest is a value in the global tier: its chunks by digest, in order. A chunk that is all
+// zeros is the zero Digest.
+type Manifest struct {
+	Size   int64
+	Chunks []Digest
+}
+
+// Global is the tier in which state survives this process. Its methods may be called from any
+// goroutine, and wait for the disk.
+type Global interface {
+	// Push makes m what is kept of a key, once all of its chunks are. chunk gives the
+	// content of one, valid during the call, of those that are not kept yet. It returns how
+	// many bytes of chunks were added.
+	Push(ctx context.Context, owner, key string, m Manifest, chunk func(n int) []byte) (added int64, err error)
+	// Manifest returns what is kept of a key. The error matches ErrNotPushed if nothing is.
+	Manifest(ctx context.Context, owner, key string) (Manifest, error)
+	// Chunk returns the content of one, checked against its digest.
+	Chunk(ctx context.Context, owner, key string, d Digest) ([]byte, error)
+	// Forget drops what is kept of a key.
+	Forget(ctx context.Context, owner, key string) error
+}
+
+// Errors of the global tier.
+var (
+	// ErrNotPushed: the key was never pushed.
+	ErrNotPushed = errors.New("nothing of it was pushed")
+	// ErrNoGlobal: the service has no global tier.
+	ErrNoGlobal = errors.New("there is no global tier here: a daemon (seussctl serve) has one")
+)
+
+// digest is the chunk's; zeros have the zero Digest.
+func (c *chunk) digest() Digest {
+	if c == nil {
+		return Digest{}
+	}
+	if d := c.sum.Load(); d != nil {
+		return *d
+	}
+	d := Digest(sha256.Sum256(c.data))
+	c.sum.Store(&d)
+	return d
+}
+
+// Push has the global tier keep a value as it is now. Its chunks that are kept already are not
+// written again. When it returns without an error the value survives kill -9 and a power cut.
+// It returns what was pushed.
+func (s *Session) Push(ctx context.Context, key string) (m Meta, err error) {
+	defer func() { err = ofKey(key, err) }()
+	if err := s.reach(key, Write); err != nil {
+		return m, err
+	}
+	global := s.t.s.o.Global
+	if global == nil {
+		return m, ErrNoGlobal
+	}
+	e := s.entry(key)
+	if e == nil {
+		return m, ErrNotFound
+	}
+	manifest := Manifest{Size: e.size, Chunks: make([]Digest, len(e.chunks))}
+	for n, c := range e.chunks {
+		manifest.Chunks[n] = c.digest()
+	}
+	added, err := global.Push(ctx, s.who.Owner, key, manifest, func(n int) []byte { return e.chunks[n].data })
+	if err != nil {
+		return m, err
+	}
+	s.t.mu.Lock()
+	defer s.t.mu.Unlock()
+	s.t.stats.Pushes++
+	s.t.stats.Pushed += uint64(added)
+	return Meta{e.size, e.version}, nil
+}
+
+// Pull makes a key's value what was pushed last. Chunks that are the same here are not fetched.
+// What was written here and not pushed is lost, so where there is a value that is another one the
+// session must be one that may write.
+func (s *Session) Pull(ctx context.Context, key string, c If) (m Meta, err error) {
+	defer func() { err = ofKey(key, err) }()
+	if err := s.reach(key, Read); err != nil {
+		return m, err
+	}
+	global := s.t.s.o.Global
+	if global == nil {
+		return m, ErrNoGlobal
+	}
+	manifest, err := global.Manifest(ctx, s.who.Owner, key)
+	if err != nil {
+		return m, err
+	}
+	if most := s.t.s.o.ValueBytes; manifest.Size > most || manifest.Size < 0 || int64(len(manifest.Chunks)) > (manifest.Size+ChunkBytes-1)/ChunkBytes {
+		return m, fmt.Errorf("%d bytes in %d chunks were pushed, a value has %d at most: %w", manifest.Size, len(manifest.Chunks), most, ErrTooLarge)
+	}
+	v, fetched, err := s.fetch(ctx, key, manifest)
+	if err != nil {
+		return m, err
+	}
+	t := s.t
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := t.get(key)
+	if s.ended {
+		return m, ErrEnded
+	}
+	if err := c.check(t, key, old); err != nil {
+		return m, err
+	}
+	t.stats.Pulls++
+	t.stats.Pulled += uint64(fetched)
+	if old != nil && same(&old.value, &v) {
+		return Meta{old.size, old.version}, nil
+	}
+	if old != nil { // what others have written is not a reader's to throw away
+		if err := s.reach(key, Write); err != nil {
+			return m, err
+		}
+	}
+	e, err := t.put(key, s.who.Function, old, v)
+	if err != nil {
+		return m, err
+	}
+	return Meta{e.size, e.version}, nil
+}
+
+// fetch makes the value of a manifest, of chunks that are here and others.
+func (s *Session) fetch(ctx context.Context, key string, m Manifest) (v value, fetched int64, err error) {
+	have := map[Digest]*chunk{}
+	if e := s.entry(key); e != nil {
+		for _, c := range e.chunks {
+			have[c.digest()] = c
+		}
+	}
+	v = value{size: m.Size, chunks: make([]*chunk, len(m.Chunks))}
+	for n, d := range m.Chunks {
+		c := have[d]
+		if c == nil && d != (Digest{}) {
+			data, err := s.t.s.o.Global.Chunk(ctx, s.who.Owner, key, d)
+			if err != nil {
+				return v, 0, err
+			}
+			c = &chunk{data: slices.Clip(data)}
+			c.sum.Store(&d)
+			have[d] = c
+			fetched += int64(len(data))
+		}
+		v.chunks[n] = c
+	}
+	return v, fetched, nil
+}
+
+func same(a, b *value) bool {
+	return a.size == b.size && slices.EqualFunc(a.chunks, b.chunks, func(x, y *chunk) bool { return x == y || x.digest() == y.digest() })
+}
