@@ -63,20 +63,18 @@ func (i *invocation) run(ctx context.Context) error {
 	if err == nil && reply.Asks {
 		reply, err = i.answerAll(s, reply)
 	}
-	if reply.Streamed {
-		return i.streamed(reply.Output)
+	if !reply.Streamed || i.stream == nil {
+		i.result.Output, err = wholeOf(reply, err)
 	}
-	i.result.Output = append(i.result.Output, reply.Output...)
 	return err
 }
 
-// streamed makes the result of an answer that came as a stream: of what of it nobody was
-// given.
-func (i *invocation) streamed(answer []byte) (err error) {
-	if i.stream == nil {
-		i.result.Output, err = contracts.Answer(answer)
+// wholeOf is what a handler has answered that nobody was given as it came, or its error.
+func wholeOf(reply instance.Reply, err error) ([]byte, error) {
+	if err == nil && reply.Streamed {
+		return contracts.Answer(reply.Output)
 	}
-	return err
+	return append([]byte(nil), reply.Output...), err
 }
 
 // serve is run for a program: it becomes ready, where its snapshot is not, and answers.

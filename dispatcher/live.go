@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"time"
 
-	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
@@ -394,11 +393,7 @@ func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*in
 		if err == nil && reply.Asks {
 			reply, err = call.answerAll(s, reply)
 		}
-		if reply.Streamed {
-			a.Value, err = contracts.Answer(reply.Output)
-			return err
-		}
-		a.Value = append(a.Value, reply.Output...)
+		a.Value, err = wholeOf(reply, err)
 		return err
 	})
 	var own *FunctionError
