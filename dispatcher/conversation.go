@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -30,6 +31,10 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
+	i.shared = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
+	if err := instance.Share(i.Instance, &i.shared); err != nil {
+		return err
+	}
 	if i.pool != nil {
 		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
 		i.away.stay.Owner = functions.OwnerOf(i.f.spec.Name)

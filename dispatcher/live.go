@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -33,6 +34,7 @@ type life struct {
 	loan    loan               // of i; its start is held
 	away    away               // of the same
 	outside *outbound.Instance // the guest has asked for it; else nil
+	shared  region.Set         // the memory that it shares with others
 	output  func(fd uint16, p []byte)
 }
 
@@ -215,7 +217,11 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool = l.i, p
+	l.loan.Instance, l.loan.pool, l.shared = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	if err := instance.Share(l.i, &l.shared); err != nil {
+		l.end(err)
+		return err
+	}
 	limited := *l.f
 	i := invocation{d: l.d, f: &limited}
 	l.i.MemoryPages = i.memoryLimit(l.node)
@@ -282,6 +288,7 @@ func (l *life) end(why error) {
 	if l.outside != nil {
 		l.outside.Close()
 	}
+	l.shared.Close()
 	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
 	l.loan.Instance = nil
 }

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/surroundings"
 	"seuss/guest"
 	"seuss/images/runtimes"
@@ -34,6 +35,7 @@ type maker struct {
 	pools     *pools
 	locks     *keyedLocks // by what is made
 	planner   *planner.Planner
+	regions   *region.Host
 	counters  *counters
 	within    func(owner, parent string) error // refuses a snapshot in somebody's name
 	charge    func(owner, node string)         // notes it
@@ -201,6 +203,11 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
+		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
+		defer shared.Close()
+		if err := instance.Share(l.Instance, &shared); err != nil {
+			return nil, err
+		}
 		session := l.Converse(ctx, began.Add(loadTimeout))
 		var told []byte
 		if contract == nil {

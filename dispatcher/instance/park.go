@@ -153,7 +153,11 @@ func (p *Parked) wake() {
 // instance is over.
 func (i *Instance) resume(vm *VM) error {
 	p, began := i.parked, time.Now()
-	if err := vm.place(p); err != nil {
+	err := vm.place(p)
+	if err == nil {
+		err = vmm.Share(vm.m, i.regions) // what it has mapped it still has
+	}
+	if err != nil {
 		vm.enter(Dead)
 		return err
 	}
