@@ -67,12 +67,11 @@ func (m *moves) next() (name string, ok bool) {
 }
 
 // inTurn returns the plans, those first whose owner was served longest ago: one owner's many
-// plans, or nodes, keep nobody else's waiting. What is for everybody is an owner's too. mu is
-// held.
-func (p *Planner) inTurn() []*live {
+// plans, or nodes, keep nobody else's waiting. What is for everybody is an owner's too.
+func inTurn(plans map[liveKey]*live) []*live {
 	served := map[string]uint64{}
-	list := make([]*live, 0, len(p.live))
-	for _, l := range p.live {
+	list := make([]*live, 0, len(plans))
+	for _, l := range plans {
 		served[l.Owner] = max(served[l.Owner], l.turn)
 		list = append(list, l)
 	}

@@ -94,7 +94,7 @@ func (p *Planner) settle(waits time.Time) {
 func (p *Planner) next(now time.Time) (w piece, ok bool, again time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, l := range p.inTurn() {
+	for _, l := range inTurn(p.live) {
 		if now.Before(l.after) {
 			if again.IsZero() || l.after.Before(again) {
 				again = l.after
