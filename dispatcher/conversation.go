@@ -31,8 +31,8 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
-	i.shared = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
-	if err := instance.Share(i.Instance, &i.shared); err != nil {
+	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
+	if err := instance.Share(i.Instance, &i.regions); err != nil {
 		return err
 	}
 	if i.pool != nil {

@@ -224,7 +224,22 @@ func TestRegions(t *testing.T) {
 	a.word(512+1000, true, 44)
 	b.sees(0, 44)
 
+	shows := func() int {
+		t.Helper()
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", a.VM().Process()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(maps), "memfd:weights")
+	}
+	before := shows()
 	a.restore(clean, cleanRAM) // another instance
+	if err := a.WriteIdentity(vmm.Identity{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := shows(); n != before-2 {
+		t.Errorf("%d mappings of it are left, of %d", n, before)
+	}
 	for _, page := range []uint64{512, 512 + 1000, 2048} {
 		a.faults(page, false)
 		a.faults(page, true)
