@@ -34,7 +34,7 @@ type life struct {
 	loan    loan               // of i; its start is held
 	away    away               // of the same
 	outside *outbound.Instance // the guest has asked for it; else nil
-	shared  region.Set         // the memory that it shares with others
+	regions region.Set         // the memory that it shares with others
 	output  func(fd uint16, p []byte)
 }
 
@@ -229,8 +229,8 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool, l.shared = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
-	if err := instance.Share(l.i, &l.shared); err != nil {
+	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	if err := instance.Share(l.i, &l.regions); err != nil {
 		l.end(err)
 		return err
 	}
@@ -304,7 +304,7 @@ func (l *life) end(why error) {
 	if l.outside != nil {
 		l.outside.Close()
 	}
-	l.shared.Close()
+	l.regions.Close()
 	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
 	l.loan.Instance = nil
 	l.d.lot.Free(&l.away.stay)
@@ -410,7 +410,7 @@ func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*in
 		if err == nil && reply.Asks {
 			reply, err = call.answerAll(s, reply)
 		}
-		a.Value = append(a.Value, reply.Output...)
+		a.Value, err = wholeOf(reply, err)
 		return err
 	})
 	var own *FunctionError
