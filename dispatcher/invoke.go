@@ -47,7 +47,7 @@ type invocation struct {
 	asked    int               // bytes that remembering them takes
 	started  time.Time
 	outside  *outbound.Instance // the guest has asked for it; else nil
-	shared   region.Set         // the memory that it shares with others
+	regions  region.Set         // the memory that it shares with others
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request

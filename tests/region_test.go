@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -146,7 +147,7 @@ func TestRegions(t *testing.T) {
 // the same machine; functions that open too much are told so.
 func TestRegionsOfFunctions(t *testing.T) {
 	t.Parallel()
-	limit := region.Limit{Bytes: 1 << 20, Regions: 100}
+	limit := region.Limit{Bytes: 16 << 20, Regions: 100}
 	shared := region.New(region.Options{Function: limit})
 	d := openOwn(t, func(o *dispatcher.Options) { o.PoolSize, o.Regions = 1, shared })
 	t.Cleanup(shared.Close)
@@ -161,13 +162,28 @@ def handler(event, context):
 			t.Errorf("invocation %d: %v", n, got)
 		}
 	}
+	sample, err := os.ReadFile("../images/runtimes/python/samples/weights.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	deploy(t, d, "weights", string(sample), nil)
+	type summed struct {
+		Sum  float64
+		Used int
+	}
+	invoke(t, d, "weights", `{"add": {"0": 1.5, "1048575": 2}}`)
+	deploy(t, d, "others", strings.Replace(string(sample), "def handler", "def unused", 1)+"\ndef handler(event, context): return unused({'add': {'7': -1}}, None)\n", nil)
+	invoke(t, d, "others", "{}")
+	if got := output[summed](t, invoke(t, d, "weights", "{}")); got != (summed{2.5, 3}) {
+		t.Errorf("weights: %+v", got)
+	}
 	deploy(t, d, "many", regionCode+`
 def handler(event, context):
     made, why = [], 0
     try:
         for n in range(200): made.append(region(f"r{n}", 4096))
     except OSError as e: why = e.errno
-    return [len(made), why, errno(region, "large", 1 << 20)]
+    return [len(made), why, errno(region, "large", 16 << 20)]
 `, nil)
 	if got := output[[]int](t, invoke(t, d, "many", "{}")); got[0] != 100 || got[1] != 122 || got[2] != 28 {
 		t.Errorf("a function with too many regions: %v", got)
@@ -189,11 +205,11 @@ def handler(event, context): return ctypes.string_at(event["at"], 8).hex()
 	if err := shared.Remove(functions.DefaultOwner, "counts"); err != nil {
 		t.Fatal(err)
 	}
-	_, err := d.Invoke(t.Context(), dispatcher.Request{Function: "count", Event: []byte("{}")})
+	_, err = d.Invoke(t.Context(), dispatcher.Request{Function: "count", Event: []byte("{}")})
 	if !errors.Is(err, region.ErrNotFound) || !strings.Contains(err.Error(), `region "counts"`) {
 		t.Errorf("a function whose region is gone: %v", err)
 	}
-	if got := shared.Used(); got.Regions != 100 {
+	if got := shared.Used(); got.Regions != 101 {
 		t.Errorf("%+v are used", got)
 	}
 	deploy(t, d, "lazy", regionCode+`

@@ -224,7 +224,22 @@ func TestRegions(t *testing.T) {
 	a.word(512+1000, true, 44)
 	b.sees(0, 44)
 
+	shows := func() int {
+		t.Helper()
+		maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", a.VM().Process()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Count(string(maps), "memfd:weights")
+	}
+	before := shows()
 	a.restore(clean, cleanRAM) // another instance
+	if err := a.WriteIdentity(vmm.Identity{}); err != nil {
+		t.Fatal(err)
+	}
+	if n := shows(); n != before-2 {
+		t.Errorf("%d mappings of it are left, of %d", n, before)
+	}
 	for _, page := range []uint64{512, 512 + 1000, 2048} {
 		a.faults(page, false)
 		a.faults(page, true)
@@ -294,4 +309,43 @@ func TestHostileRegions(t *testing.T) {
 	b.maps(many[:1]...)
 	b.sees(0, 7)
 	b.faults(17*512, false)
+}
+
+// TestRegionReaders: eight machines that map a region see what a ninth stores, and none of
+// them takes memory for it.
+func TestRegionReaders(t *testing.T) {
+	r := newRegions(t)
+	f := r.add(t, "x", 512)
+	writer := newRegionBench(t, vmmtest.Require(t), r)
+	writer.maps(entry("x", 0, 0, 512, guest.RegionWrite))
+	for page := uint64(0); page < 512; page += 16 {
+		writer.word(page, true, page+1)
+	}
+	blocks := func() int64 {
+		t.Helper()
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks
+	}
+	before := blocks()
+	var readers []*regionBench
+	for range 8 {
+		b := newRegionBench(t, writer.p, r)
+		b.maps(entry("x", 0, 0, 512, 0))
+		readers = append(readers, b)
+	}
+	for round := uint64(0); round < 3; round++ {
+		for n, b := range readers {
+			page := (uint64(n)*5 + round) % 32 * 16
+			want, fault := writer.word(page, true, 100*round+uint64(n))
+			if b.sees(page, want); fault {
+				t.Error("the writer cannot store")
+			}
+		}
+	}
+	if after := blocks(); after != before {
+		t.Errorf("the region takes %d blocks, %d before it was read", after, before)
+	}
 }

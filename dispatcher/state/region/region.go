@@ -1,6 +1,7 @@
 package region
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -63,10 +64,20 @@ func (r *Region) fill() (more bool, err error) {
 		return false, r.failed
 	}
 	n := min(fillUnit, r.Bytes-r.filled)
-	for err = unix.EINTR; err == unix.EINTR; {
-		err = unix.Fallocate(int(r.write.File.Fd()), 0, int64(r.filled), int64(n))
+	c, err := r.write.File.SyscallConn() // by which it stays open meanwhile, if somebody removes it
+	if err == nil {
+		if bad := c.Control(func(fd uintptr) {
+			for err = unix.EINTR; err == unix.EINTR; {
+				err = unix.Fallocate(int(fd), 0, int64(r.filled), int64(n))
+			}
+		}); bad != nil {
+			err = bad
+		}
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, os.ErrClosed):
+		return false, fmt.Errorf("it was removed meanwhile: %w", unix.ENOENT)
+	case err != nil:
 		r.failed = fmt.Errorf("the host has no memory for all of its %d bytes: %w", r.Bytes, err)
 		return false, r.failed
 	}

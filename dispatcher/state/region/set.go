@@ -2,6 +2,7 @@ package region
 
 import (
 	"fmt"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -25,6 +26,21 @@ type Rights func(name string) Access
 
 // Everything lets a function do everything with its owner's regions.
 func Everything(string) Access { return Write }
+
+// ShareMark ends the share in the name of a region that is a value of a share: what a slash is
+// in its key, which a region's name cannot have.
+const ShareMark = "%2F"
+
+// ByShare are the rights of a function that a deployment gives by share: of a region that
+// is in a share those to the share. One that is in none is everybody's of the owner.
+func ByShare(to func(share string) Access) Rights {
+	return func(name string) Access {
+		if share, _, in := strings.Cut(name, ShareMark); in {
+			return to(share)
+		}
+		return Write
+	}
+}
 
 // Set is what an instance has of the regions. Its methods are called by one goroutine at a
 // time.

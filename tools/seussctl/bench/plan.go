@@ -43,14 +43,14 @@ type PlanRow struct {
 	P50    float64 `json:"p50_us"` // of a call, start to result
 	P99    float64 `json:"p99_us"`
 	Stored uint64  `json:"stored_bytes,omitempty"` // files of snapshots
-	Memory uint64  `json:"memory_bytes"`           // that the nodes take, the root not counted
-	Left   float64 `json:"left,omitempty"`         // part of the imports that the plan leaves, as it was predicted
+	// Memory is what the nodes take, the root not counted: of snapshots each page of their
+	// own once, and copies that machines map in place of many small runs; of processes their
+	// proportional set sizes and page tables.
+	Memory uint64  `json:"memory_bytes"`
+	Left   float64 `json:"left,omitempty"` // part of the imports that the plan leaves, as it was predicted
 	took   time.Duration
 	each   []time.Duration
 }
-
-// Bytes is what the nodes take where they take most.
-func (r *PlanRow) Bytes() uint64 { return max(r.Stored, r.Memory) }
 
 // PlanReport is the whole experiment.
 type PlanReport struct {
@@ -177,11 +177,11 @@ func PlanBars(r *PlanReport, way string) []Bar {
 	if last != nil {
 		other := r.Row(way, InProcesses, last.Size)
 		least("throughput to processes' at equal nodes, the worst", worst, planEqualNodes)
-		if fit := r.within(best.Bytes()); fit != nil && fit.Rate > 0 {
+		if fit := r.within(best.Memory); fit != nil && fit.Rate > 0 {
 			least(fmt.Sprintf("at equal bytes (%d nodes; processes: %d)", best.Nodes, fit.Nodes), best.Rate/fit.Rate, planEqualBytes)
 		}
-		if last.Nodes > 1 && other.Nodes > 1 && other.Bytes() > 0 {
-			ours, theirs := float64(last.Bytes())/float64(last.Nodes-1), float64(other.Bytes())/float64(other.Nodes-1)
+		if last.Nodes > 1 && other.Nodes > 1 && other.Memory > 0 {
+			ours, theirs := float64(last.Memory)/float64(last.Nodes-1), float64(other.Memory)/float64(other.Nodes-1)
 			bars = append(bars, Bar{Name: fmt.Sprintf("bytes of a node to a process's, %d nodes", last.Nodes), Measured: ours / theirs, Limit: planNodeBytes})
 		}
 	}
@@ -195,7 +195,7 @@ func PlanBars(r *PlanReport, way string) []Bar {
 // other does.
 func (r *PlanReport) within(bytes uint64) (best *PlanRow) {
 	for i := range r.Rows {
-		if row := &r.Rows[i]; row.Side == InProcesses && row.Bytes() <= bytes && (best == nil || row.Rate > best.Rate) {
+		if row := &r.Rows[i]; row.Side == InProcesses && row.Memory <= bytes && (best == nil || row.Rate > best.Rate) {
 			best = row
 		}
 	}
@@ -217,7 +217,7 @@ func PlotPlans(r *PlanReport) *Plot {
 				p.Charts[c].Lines = append(p.Charts[c].Lines, Line{Name: name})
 			}
 		}
-		for c, v := range []float64{row.Rate, float64(row.Bytes()) / (1 << 20)} {
+		for c, v := range []float64{row.Rate, float64(row.Memory) / (1 << 20)} {
 			l := &p.Charts[c].Lines[n]
 			l.Points = append(l.Points, Point{float64(row.Nodes), v})
 		}

@@ -63,9 +63,9 @@ else. Trees are fitted to one trace of them; each function of another trace is i
 once, never seen before, 5 at a time: without a tree, by SOCK's dynamic policy (a function
 for which no node has all makes one below the greatest that has a part), and with the trees
 that each method fits. Beside each tree, in turns, the same as Python processes that have
-imported what the nodes hold, and fork. MEMORY is what all nodes take: of snapshots, their
-files or by how much this process's memory grew, whichever is more; of processes their
-proportional set sizes. LEFT is the part of the imports that was predicted to be left.
+imported what the nodes hold, and fork. MEMORY is what all nodes take: of snapshots each
+page of their own, and copies that machines map; of processes their proportional set sizes
+and page tables. LEFT is the part of the imports that was predicted to be left.
 
 --full measures five pairs of traces, and all methods. A plot is written beside. The
 packages that the image lacks are named; uses a state directory of its own below the
@@ -154,7 +154,7 @@ func printPlans(w io.Writer, r *bench.PlanReport) error {
 			toProcesses = cmdline.FormatRatio(row.Rate / other.Rate)
 		}
 		if row.Nodes > 1 {
-			memory, each = cmdline.FormatBytes(row.Bytes()), cmdline.FormatBytes(row.Bytes()/uint64(row.Nodes-1))
+			memory, each = cmdline.FormatBytes(row.Memory), cmdline.FormatBytes(row.Memory/uint64(row.Nodes-1))
 		}
 		if row.Left > 0 {
 			left = fmt.Sprintf("%.2f", row.Left)

@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/plan"
 	"seuss/dispatcher/planner"
 	"seuss/lineage"
+	"seuss/lineage/pages"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/samples"
@@ -155,16 +157,31 @@ func (p *plans) snapshots(ctx context.Context, t *planTrace, row bench.PlanRow, 
 			if err != nil {
 				return err
 			}
+			made := map[string]bool{}
 			for _, n := range st.Nodes {
-				if n.State == planner.Made {
-					row.Nodes++
-					row.Stored += n.Bytes
-				}
+				made[n.ID] = n.State == planner.Made
+			}
+			if err := count(ctx, d, &row, func(s *api.Snapshot) bool { return made[s.ID] }); err != nil {
+				return err
 			}
 		}
 		return p.invoke(ctx, d, t, &row, nil)
 	})
 	return row, err
+}
+
+// count notes the nodes of a tree and what they take.
+func count(ctx context.Context, d cmdline.Service, row *bench.PlanRow, of func(*api.Snapshot) bool) error {
+	list, err := d.Snapshots(ctx)
+	row.Nodes = 1
+	for _, s := range list {
+		if of(s) {
+			row.Nodes++
+			row.Stored += s.FileBytes
+			row.Memory += s.DeltaBytes
+		}
+	}
+	return err
 }
 
 // apply has a plan made.
@@ -214,19 +231,12 @@ func (p *plans) invoke(ctx context.Context, d cmdline.Service, t *planTrace, row
 	if err := p.warm(ctx, run); err != nil {
 		return err
 	}
-	start, err := bench.ReadHostMemory()
-	if err != nil {
-		return err
-	}
+	before := pages.FlatBytes()
 	if err := p.take(ctx, t, row, run); err != nil {
 		return err
 	}
-	end, err := bench.ReadHostMemory()
-	if err != nil {
-		return err
-	}
-	if row.Nodes > 1 {
-		row.Memory = end.Total() - min(start.Total(), end.Total())
+	if after := pages.FlatBytes(); row.Nodes > 1 && after > before {
+		row.Memory += after - before
 	}
 	return nil
 }
@@ -262,15 +272,7 @@ func (p *plans) dynamic(ctx context.Context, t *planTrace) (bench.PlanRow, error
 		if err := p.invoke(ctx, d, t, &row, paths.of); err != nil {
 			return err
 		}
-		list, err := d.Snapshots(ctx)
-		row.Nodes = 1
-		for _, s := range list {
-			if s.Kind == lineage.KindImport {
-				row.Nodes++
-				row.Stored += s.FileBytes
-			}
-		}
-		return err
+		return count(ctx, d, &row, func(s *api.Snapshot) bool { return s.Kind == lineage.KindImport })
 	})
 	return row, err
 }
