@@ -1,6 +1,6 @@
 /*
  * cred.c: ids of user and groups, and the system calls that show and change them, by the
- * rules of kernel/sys.c. Who is root in the effective id may take any; nobody has
+ * rules of setresuid(2). Who is root in the effective id may take any; nobody has
  * capabilities apart from that.
  */
 #include "cred.h"
