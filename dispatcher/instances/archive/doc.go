@@ -36,7 +36,7 @@ type Step struct {
 	Do    string `json:"do"`
 	Path  string `json:"path"`
 	At    int64  `json:"at,omitempty"`
-	Bytes int    `json:"bytes,omitempty"` // to be read
+	Bytes int    `json:"bytes"` // to be read
 	Data  []byte `json:"data,omitempty"`
 	Mode  uint32 `json:"mode"` // permissions
 	Link  string `json:"link,omitempty"`
