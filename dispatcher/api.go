@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -102,6 +103,9 @@ type Options struct {
 	// Budgets bound what all functions take of the host for connections; nil: what suits
 	// Slots.
 	Budgets *outbound.Budgets
+	// Regions is the memory that functions share; nil: with the usual limits. Whoever gives
+	// it closes it.
+	Regions *region.Host
 	// Quota says what an owner may have; nil: whatever he wants.
 	Quota func(owner string) access.Quota
 	// RuntimeImages are the images of functions that ask for a runtime by one of AWS

@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -30,6 +31,10 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
+	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
+	if err := instance.Share(i.Instance, &i.regions); err != nil {
+		return err
+	}
 	if i.pool != nil {
 		i.away.of, i.away.progress, i.away.lot = &i.loan, i.progress, i.d.lot
 		i.away.stay.Owner = functions.OwnerOf(i.f.spec.Name)
@@ -39,6 +44,7 @@ func (i *invocation) run(ctx context.Context) error {
 		return i.serve(ctx, start)
 	}
 	s := i.Converse(ctx, i.deadline)
+	s.Stream = i.stream
 	var reply instance.Reply
 	var err error
 	if key := &start.Node.Key; start.Node.Kind == lineage.KindArgument {
@@ -57,8 +63,18 @@ func (i *invocation) run(ctx context.Context) error {
 	if err == nil && reply.Asks {
 		reply, err = i.answerAll(s, reply)
 	}
-	i.result.Output = append(i.result.Output, reply.Output...)
+	if !reply.Streamed || i.stream == nil {
+		i.result.Output, err = wholeOf(reply, err)
+	}
 	return err
+}
+
+// wholeOf is what a handler has answered that nobody was given as it came, or its error.
+func wholeOf(reply instance.Reply, err error) ([]byte, error) {
+	if err == nil && reply.Streamed {
+		return contracts.Answer(reply.Output)
+	}
+	return append([]byte(nil), reply.Output...), err
 }
 
 // serve is run for a program: it becomes ready, where its snapshot is not, and answers.
@@ -79,20 +95,13 @@ func (i *invocation) serve(ctx context.Context, start *instance.Snapshot) error 
 		}
 	}
 	began := time.Now()
-	call := contracts.Call{Waits: waits, RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline, Port: program.Port, Exchange: i.exchange}
-	streamed := false
-	if i.stream != nil {
-		call.Stream = func(contentType string, p []byte) {
-			streamed = true
-			i.stream(contentType, p)
-		}
-	}
+	call := contracts.Call{Waits: waits, RequestID: i.result.RequestID, Event: i.event.raw, Context: i.context[4:], Deadline: i.deadline, Port: program.Port, Exchange: i.exchange, Stream: i.stream}
 	answer, err := contract.Serve(ctx, i.Instance, program, &call)
 	i.result.Timings.Run = time.Since(began)
 	if fault := new(contracts.PanicError); errors.As(err, &fault) {
 		i.d.log.Error("an exchange with a program panicked", "request_id", i.result.RequestID, "function", i.f.spec.Name, "fault", fault.Value, "stack", string(fault.Stack))
 	}
-	if err == nil && !streamed {
+	if err == nil && (i.stream == nil || answer != nil) { // else it was streamed, if it had any bytes
 		i.result.Output, err = contracts.Answer(answer)
 	}
 	return err

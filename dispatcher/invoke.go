@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
 
@@ -46,6 +47,7 @@ type invocation struct {
 	asked    int               // bytes that remembering them takes
 	started  time.Time
 	outside  *outbound.Instance // the guest has asked for it; else nil
+	regions  region.Set         // the memory that it shares with others
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request

@@ -12,6 +12,7 @@ import (
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -32,6 +33,7 @@ type life struct {
 	loan    loan               // of i; its start is held
 	away    away               // of the same
 	outside *outbound.Instance // the guest has asked for it; else nil
+	regions region.Set         // the memory that it shares with others
 	output  func(fd uint16, p []byte)
 }
 
@@ -214,7 +216,11 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool = l.i, p
+	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	if err := instance.Share(l.i, &l.regions); err != nil {
+		l.end(err)
+		return err
+	}
 	limited := *l.f
 	i := invocation{d: l.d, f: &limited}
 	l.i.MemoryPages = i.memoryLimit(l.node)
@@ -281,6 +287,7 @@ func (l *life) end(why error) {
 	if l.outside != nil {
 		l.outside.Close()
 	}
+	l.regions.Close()
 	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
 	l.loan.Instance = nil
 }

@@ -50,7 +50,7 @@ func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*in
 		if err == nil && reply.Asks {
 			reply, err = call.answerAll(s, reply)
 		}
-		a.Value = append(a.Value, reply.Output...)
+		a.Value, err = wholeOf(reply, err)
 		return err
 	})
 	var own *FunctionError

@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/keyed"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/surroundings"
 	"seuss/guest"
 	"seuss/images/runtimes"
@@ -35,6 +36,7 @@ type maker struct {
 	pools     *pools
 	locks     *keyed.Locks // by what is made
 	planner   *planner.Planner
+	regions   *region.Host
 	counters  *counters
 	within    func(owner, parent string) error // refuses a snapshot in somebody's name
 	charge    func(owner, node string)         // notes it
@@ -202,6 +204,11 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
+		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
+		defer shared.Close()
+		if err := instance.Share(l.Instance, &shared); err != nil {
+			return nil, err
+		}
 		session := l.Converse(ctx, began.Add(loadTimeout))
 		var told []byte
 		if contract == nil {

@@ -24,6 +24,7 @@ func (i *invocation) conclude(err error) error {
 		start.Node.Hit()
 	}
 	i.Leave(nil)
+	i.regions.Close()
 	if i.outside != nil {
 		r.NetworkRefused = i.outside.Close()
 	}

@@ -200,7 +200,7 @@ func (h planHost) Deployed() (list []planner.Deployed, err error) {
 			continue // who invokes it is told
 		}
 		if at := place(img, runtime); at.Runtime != nil && at.Runtime.Packages != nil {
-			list = append(list, planner.Deployed{Place: at, Name: f.Name, Code: f.CodeDigest, Calls: calls[code]})
+			list = append(list, planner.Deployed{Place: at, Name: f.Name, Owner: functions.OwnerOf(f.Name), Code: f.CodeDigest, Calls: calls[code]})
 		}
 	}
 	return list, err

@@ -43,6 +43,8 @@
 #define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
 #define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
 #define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */
+#define ABI_MSG_STREAM 21 /* content type: of an INVOKE the answer is what PIECEs bring; RESULT, of null, or ERROR ends it */
+#define ABI_MSG_PIECE 22  /* the answer's next bytes, after STREAM; ABI_RESULT_BYTES at most in all */
 
 #define ABI_WANT_ALL 1         /* the whole event */
 #define ABI_WANT_CONTEXT 2     /* the function has read its context: impure */

@@ -8,6 +8,7 @@
 #include "far.h"
 #include "inplace.h"
 #include "map.h"
+#include "region.h"
 #include "thread_calls.h"
 
 #include <asm/signal.h>
@@ -199,6 +200,7 @@ static void end_program(void)
 	fd_close_on_exec();
 	fs_unmap_all();
 	far_release_all();
+	region_unmap_all();
 	inplace_unload_all();
 	mm_give_program();
 	current->robust_list = NULL;

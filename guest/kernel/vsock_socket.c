@@ -190,7 +190,7 @@ static long vsock_setsockopt(struct file *f, int level, int opt, const void *v, 
 		if (site)
 			clock_lock_site(site);
 		control->driver_port = s->local_port;
-		control->purity.entropy = control->purity.clock = control->purity.socket = 0;
+		control->purity.entropy = control->purity.clock = control->purity.socket = control->regions_opened = 0;
 		return 0;
 	}
 	return level == SOL_SOCKET || level == AF_VSOCK ? 0 : -ENOPROTOOPT;
