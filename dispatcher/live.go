@@ -13,7 +13,6 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/state/region"
-	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
 
@@ -40,10 +39,6 @@ type life struct {
 // restTime is what an instance is given to come to rest when it has done what it was asked
 // for.
 const restTime = 10 * time.Second
-
-// forkWhole bounds the memory that is copied of an instance that is forked, bytes: where it
-// is more a node is made first, whose pages all copies share.
-const forkWhole = 8 << 20
 
 func newKeeper(d *Dispatcher) *instances.Keeper {
 	make := func(ctx context.Context, owner string, s *instances.Spec) (instances.Body, error) {
@@ -89,7 +84,19 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 		}
 	}
 	l.init(node)
+	if err := l.room(); err != nil {
+		l.Close()
+		return nil, err
+	}
 	return l, nil
+}
+
+// room takes room for what it is off its machine, where it has to be between two uses.
+func (l *life) room() error {
+	if bytes := l.Bytes(); !l.d.lot.Take(&l.away.stay, bytes) {
+		return fmt.Errorf("%w: there is no room for what waits without a machine, of which this is %d bytes: remove instances, or allow more (serve --instances, --parked-memory)", instances.ErrTooMany, bytes)
+	}
+	return nil
 }
 
 // init has it begin as a node.
@@ -98,70 +105,7 @@ func (l *life) init(node *instance.Snapshot) {
 	l.node = node
 	l.loan.pools = l.d.pools
 	l.away.of, l.away.lot = &l.loan, l.d.lot
-	l.away.stay.Owner = l.own
-}
-
-func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
-	spec, err := l.d.Lookup(functions.KeyFor(l.own, name))
-	if err != nil {
-		return nil, err
-	}
-	if l.f, err = l.d.cache.get(spec); err != nil {
-		return nil, err
-	}
-	if l.f.contract != nil {
-		return nil, errProgram
-	}
-	node := l.f.node
-	if node == nil || node.State == nil {
-		if node, err = l.d.restore(ctx, spec.Name); err != nil {
-			return nil, err
-		}
-		if node.Node.Kind != lineage.KindFunction {
-			return nil, fmt.Errorf("the function's code is not in a snapshot: %w", lineage.ErrReadOnly)
-		}
-	}
-	f := *l.f // its bounds may be others
-	l.f, l.img = &f, f.image
-	return node, nil
-}
-
-var errProgram = fmt.Errorf("it is a program, not a runtime's driver: instances of programs do not live on yet: %w", lineage.ErrInvalid)
-
-func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
-	n, err := l.d.store.Get(ref)
-	if err != nil {
-		return nil, err
-	}
-	key := &n.Info.Key
-	switch {
-	case n.Info.Private() && functions.OwnerOf(key.Function) != l.own:
-		return nil, fmt.Errorf("snapshot %q: %w", ref, lineage.ErrNotFound)
-	case n.Kind == lineage.KindImage:
-		return nil, fmt.Errorf("snapshot %.12s is an image, which has to boot: name the image: %w", n.ID, lineage.ErrInvalid)
-	case n.Kind == lineage.KindArgument:
-		return nil, fmt.Errorf("snapshot %.12s waits for an argument of its function: name its function: %w", n.ID, lineage.ErrInvalid)
-	case key.Contract != "":
-		return nil, errProgram
-	}
-	s, err := l.d.snapshots.get(n.ID)
-	if err != nil {
-		return nil, err
-	}
-	runtime := 0
-	if l.img, runtime, err = l.d.images.serving(n.Info.ImageDigest, key.Runtime); err != nil {
-		return nil, err
-	}
-	f := &function{spec: &Deployment{}, image: l.img, runtime: runtime}
-	f.spec.Name, f.spec.Handler, f.spec.CodeDigest, f.spec.Lazy = key.Function, key.Handler, key.CodeDigest, key.Lazy
-	if spec, err := l.d.Lookup(key.Function); err == nil && key.Handler != "" && spec.CodeDigest == key.CodeDigest {
-		f.spec = spec // and so what it may have
-		if f.bounds, err = l.d.outer.Of(&spec.Settings); err != nil {
-			return nil, err
-		}
-	}
-	l.f = f
-	return s, nil
+	l.away.stay.Owner, l.away.stay.Keeps = l.own, true
 }
 
 // errOver: nothing is left of it.
@@ -267,6 +211,10 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		return bad
 	}
 	l.loan.pool.recycle(vm, false, nil)
+	if bad := l.room(); bad != nil {
+		l.end(nil)
+		return bad
+	}
 	return err
 }
 
@@ -290,6 +238,7 @@ func (l *life) end(why error) {
 	l.regions.Close()
 	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
 	l.loan.Instance = nil
+	l.d.lot.Free(&l.away.stay)
 }
 
 // End lets go of what it is.

@@ -6,6 +6,7 @@
  */
 #include "exec.h"
 #include "far.h"
+#include "hold.h"
 #include "inplace.h"
 #include "map.h"
 #include "region.h"
@@ -194,6 +195,7 @@ static long room_for(const struct program *p)
 /* Ends the present program, and leaves the process: descriptors, directory, limits. */
 static void end_program(void)
 {
+	hold_forget(current); /* or the others, which are to end, might not run */
 	threads_end_others();
 	signals_exec();
 	timers_exec();

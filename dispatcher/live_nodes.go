@@ -2,97 +2,82 @@ package dispatcher
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"time"
 
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
-	"seuss/dispatcher/instances/archive"
 	"seuss/lineage"
 )
 
-// What an instance that lives on can be asked for: the verbs of an instances.Body.
+// What an instance that lives on has to do with nodes: those that it begins as, those that it
+// becomes, and what others begin as.
 
-// call checks a Call.
-func (l *life) call(c *instances.Call) (*invocation, error) {
-	request := &Request{Event: c.Event, Timeout: time.Duration(c.Timeout)}
+// forkWhole bounds the memory that is copied of an instance that is forked, bytes: where it
+// is more a node is made first, whose pages all copies share.
+const forkWhole = 8 << 20
+
+var errProgram = fmt.Errorf("it is a program, not a runtime's driver: instances of programs do not live on yet: %w", lineage.ErrInvalid)
+
+func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
+	spec, err := l.d.Lookup(functions.KeyFor(l.own, name))
+	if err != nil {
+		return nil, err
+	}
+	if l.f, err = l.d.cache.get(spec); err != nil {
+		return nil, err
+	}
+	if l.f.contract != nil {
+		return nil, errProgram
+	}
+	node := l.f.node
+	if node == nil || node.State == nil {
+		if node, err = l.d.restore(ctx, spec.Name); err != nil {
+			return nil, err
+		}
+		if node.Node.Kind != lineage.KindFunction {
+			return nil, fmt.Errorf("the function's code is not in a snapshot: %w", lineage.ErrReadOnly)
+		}
+	}
+	f := *l.f // its bounds may be others
+	l.f, l.img = &f, f.image
+	return node, nil
+}
+
+func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
+	n, err := l.d.store.Get(ref)
+	if err != nil {
+		return nil, err
+	}
+	key := &n.Info.Key
 	switch {
-	case c.Code != nil:
-		return &invocation{f: l.f, deadline: time.Now().Add(l.f.bounds.Time(request.Timeout))}, request.Check()
-	case l.f.spec.Handler == "":
-		return nil, fmt.Errorf("it has no handler, as it is of an image: exec code in it: %w", lineage.ErrInvalid)
+	case n.Info.Private() && functions.OwnerOf(key.Function) != l.own:
+		return nil, fmt.Errorf("snapshot %q: %w", ref, lineage.ErrNotFound)
+	case n.Kind == lineage.KindImage:
+		return nil, fmt.Errorf("snapshot %.12s is an image, which has to boot: name the image: %w", n.ID, lineage.ErrInvalid)
+	case n.Kind == lineage.KindArgument:
+		return nil, fmt.Errorf("snapshot %.12s waits for an argument of its function: name its function: %w", n.ID, lineage.ErrInvalid)
+	case key.Contract != "":
+		return nil, errProgram
 	}
-	return newInvocation(l.f, request, time.Now())
-}
-
-// Do runs code, or handles an event.
-func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*instances.Answer, error) {
-	call, err := l.call(c)
+	s, err := l.d.snapshots.get(n.ID)
 	if err != nil {
-		return nil, &instances.Refusal{Err: err}
+		return nil, err
 	}
-	a := &instances.Answer{}
-	l.output = c.Output
-	defer func() { l.output = nil }()
-	err = l.on(ctx, t, func() error {
-		s := l.i.Converse(ctx, call.deadline)
-		if c.Code != nil {
-			out, err := s.Exec(*c.Code)
-			if err == nil {
-				err = json.Unmarshal(out, a)
-			}
-			return err
-		}
-		reply, err := s.Call(call.how(), call.context, call.event.raw)
-		if err == nil && reply.Asks {
-			reply, err = call.answerAll(s, reply)
-		}
-		a.Value, err = wholeOf(reply, err)
-		return err
-	})
-	var own *FunctionError
-	if errors.As(err, &own) && l.i != nil {
-		a.Error, err = own, nil
+	runtime := 0
+	if l.img, runtime, err = l.d.images.serving(n.Info.ImageDigest, key.Runtime); err != nil {
+		return nil, err
 	}
-	return a, err
-}
-
-// Files does steps with its files, by its driver.
-func (l *life) Files(ctx context.Context, t instances.Turn, steps []archive.Step) (list []archive.Result, err error) {
-	request, err := json.Marshal(steps)
-	if err != nil {
-		return nil, &instances.Refusal{Err: err}
-	}
-	err = l.on(ctx, t, func() error {
-		out, err := l.i.Converse(ctx, time.Now().Add(filesTime)).Files(request)
-		if err == nil {
-			answer := struct{ Value *[]archive.Result }{&list}
-			err = json.Unmarshal(out, &answer)
+	f := &function{spec: &Deployment{}, image: l.img, runtime: runtime}
+	f.spec.Name, f.spec.Handler, f.spec.CodeDigest, f.spec.Lazy = key.Function, key.Handler, key.CodeDigest, key.Lazy
+	if spec, err := l.d.Lookup(key.Function); err == nil && key.Handler != "" && spec.CodeDigest == key.CodeDigest {
+		f.spec = spec // and so what it may have
+		if f.bounds, err = l.d.outer.Of(&spec.Settings); err != nil {
+			return nil, err
 		}
-		return err
-	})
-	var own *FunctionError
-	if errors.As(err, &own) && l.i != nil {
-		err = &instances.Refusal{Err: fmt.Errorf("its runtime's driver copies no files (an image that was built by an earlier release has to be built anew): %w: %w", own, archive.ErrFiles)}
 	}
-	return list, err
-}
-
-// filesTime bounds a batch of steps with files, which is a mebibyte or so.
-const filesTime = 30 * time.Second
-
-// Step lets it do what it has to do by itself.
-func (l *life) Step(ctx context.Context, t instances.Turn) error {
-	begins := l.i == nil
-	return l.on(ctx, t, func() error {
-		if begins { // its generators are seeded before anything else
-			return l.i.Converse(ctx, time.Now().Add(restTime)).Import()
-		}
-		return nil
-	})
+	l.f = f
+	return s, nil
 }
 
 // Fork returns n others that are what it is.
@@ -123,6 +108,12 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.B
 		}
 		other.init(l.node)
 		list[at] = other
+		if err := other.room(); err != nil {
+			for _, made := range list[:at+1] {
+				made.Close()
+			}
+			return nil, &instances.Refusal{Err: err}
+		}
 	}
 	return list, nil
 }
@@ -151,7 +142,11 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
 		return "", &instances.Refusal{Err: err}
 	}
+	begin := l.begin(ctx)
 	err := l.on(ctx, t, func() error {
+		if err := begin(); err != nil {
+			return err
+		}
 		key := l.node.Node.Info.Key.Clone()
 		key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 		key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
@@ -190,5 +185,9 @@ func (l *life) Rollback(_ context.Context, node string) error {
 	f := *l.f
 	f.spec = other.f.spec
 	l.f, l.fresh = &f, true
+	if err := l.room(); err != nil {
+		l.end(nil)
+		return err
+	}
 	return nil
 }
