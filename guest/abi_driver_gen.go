@@ -36,4 +36,5 @@ const (
 	ProgramTextBytes = 0xc000   // of all strings, each with a NUL
 	SoDriver         = 0x5e55
 	LockSites        = 32
+	SoSeeded         = 0x5e56
 )

@@ -36,10 +36,10 @@ func (i *Instance) Converse(ctx context.Context, deadline time.Time) Session {
 	return Session{i: i, ctx: ctx, deadline: deadline}
 }
 
-// Import has modules imported. Import and Load return what the code did wrong as a
-// *HandlerError.
+// Import has modules imported, and the runtime's generators seeded, also where there are none.
+// Import and Load return what the code did wrong as a *HandlerError.
 func (s Session) Import(modules ...string) error {
-	request, err := json.Marshal(modules)
+	request, err := json.Marshal(append([]string{}, modules...)) // never null
 	if err == nil {
 		_, err = s.prepare(guest.MsgImport, request)
 	}

@@ -65,4 +65,12 @@
 #define ABI_SO_DRIVER 0x5e55
 #define ABI_LOCK_SITES 32
 
+/* setsockopt(AF_VSOCK, ABI_SO_SEEDED) on the driver's stream, whatever the value: the thread
+ * that calls it is the driver's, and has seeded the runtime's generators. A driver calls it
+ * with every message that it takes, once it has and before any code of the function's runs:
+ * from then on no other thread of the guest runs after a restore before it has called it
+ * again, and no signal is delivered; one that takes too long ends the guest. Of one that
+ * never calls it all threads run at once, and may draw what another copy draws. */
+#define ABI_SO_SEEDED 0x5e56
+
 #endif
