@@ -74,7 +74,7 @@ var mayImport = map[string][]string{
 	"dispatcher/inflight":              {"lineage"},
 	"dispatcher/park":                  {},
 	"dispatcher/instances":             {"dispatcher/inflight", "dispatcher/instance", "dispatcher/instances/archive", "lineage"},
-	"dispatcher/instances/archive":     {},
+	"dispatcher/instances/archive":     {"dispatcher/instances/archive/archivetest"},
 	"dispatcher/keyed":                 {},
 	"dispatcher/events":                {"dispatcher/functions", "dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/bundle", "dispatcher/imports", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
