@@ -374,14 +374,15 @@ func (m *maker) kept(ctx context.Context, f *functions.Function, code []byte) (*
 
 // Base returns the image's base node: the runtime started, nothing else. If there is
 // none for this host it boots the image and captures it.
-func (d *Dispatcher) Base(ctx context.Context, imageName string) (*lineage.Node, error) {
-	return d.Import(ctx, imageName, nil)
+func (d *Dispatcher) Base(ctx context.Context, imageName, runtime string) (*lineage.Node, error) {
+	return d.Import(ctx, imageName, runtime, nil)
 }
 
 // Import returns the node below the image's base in which modules are imported, in
-// that order; it captures it if there is none.
-func (d *Dispatcher) Import(ctx context.Context, imageName string, modules []string) (*lineage.Node, error) {
-	s, _, _, err := d.maker.imported(ctx, imageName, "", "", modules)
+// that order; it captures it if there is none. Runtime is as of a function; "" is the
+// image's first.
+func (d *Dispatcher) Import(ctx context.Context, imageName, runtime string, modules []string) (*lineage.Node, error) {
+	s, _, _, err := d.maker.imported(ctx, imageName, runtime, "", modules)
 	if err != nil {
 		return nil, err
 	}

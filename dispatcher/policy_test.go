@@ -267,7 +267,7 @@ func TestQueue(t *testing.T) {
 	captured := make(chan error, 1)
 	s.settled(func(p PoolStats) bool { return p.Waiting == 1 })
 	go func() {
-		_, err := s.Import(t.Context(), "", []string{"late"})
+		_, err := s.Import(t.Context(), "", "", []string{"late"})
 		captured <- err
 	}()
 	s.settled(func(p PoolStats) bool { return p.Waiting == 2 })

@@ -83,7 +83,7 @@ func TestImportsAreBounded(t *testing.T) {
 		`import ""`:                             {""},
 		"is not of 1 to":                        {strings.Repeat("x", maxImportBytes+1)},
 	} {
-		_, err := s.Import(t.Context(), "", modules)
+		_, err := s.Import(t.Context(), "", "", modules)
 		_, err2 := s.Deploy(t.Context(), FunctionSpec{Name: "f", Handler: "echo.handler", Files: map[string][]byte{"f": nil}, Imports: modules})
 		for _, err := range []error{err, err2} {
 			if !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), what) {

@@ -12,6 +12,7 @@ import (
 
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/instance/instancetest"
+	"seuss/lineage"
 )
 
 // roomFor are limits with which so many machines of the fake platform fit, those that are
@@ -81,9 +82,12 @@ func TestRoomIsShared(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	base, err := s.Base(t.Context(), "")
+	base, err := s.Base(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := s.Base(t.Context(), "", "cobol"); !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "cobol") {
+		t.Errorf("the base of a runtime that the image does not have: %v", err)
 	}
 	at, err := s.snapshots.get(base.Info.ID)
 	if err != nil {

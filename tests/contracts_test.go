@@ -179,7 +179,7 @@ func TestDriverContractRefused(t *testing.T) {
 			if err := os.Rename(path, filepath.Join(state, "images", digest+".img")); err != nil {
 				t.Fatal(err)
 			}
-			_, err = openAt(t, state, nil).Base(context.Background(), digest)
+			_, err = openAt(t, state, nil).Base(context.Background(), digest, "")
 			if c.ok != (err == nil) {
 				t.Fatalf("error %v", err)
 			}

@@ -375,7 +375,7 @@ func TestReadOnlyState(t *testing.T) {
 	}
 	for what, err := range map[string]error{
 		"deploy": second(d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: "new", Handler: "main.handler", Files: map[string][]byte{"main.py": []byte(victimFunction)}})),
-		"import": second(d.Import(context.Background(), "", []string{"json"})),
+		"import": second(d.Import(context.Background(), "", "", []string{"json"})),
 		"remove": d.RemoveFunction("victim"),
 	} {
 		if !errors.Is(err, lineage.ErrReadOnly) {

@@ -285,13 +285,13 @@ func (l Local) Collect(_ context.Context, ask GC) (lineage.GCReport, error) {
 }
 
 // Base implements the noun.
-func (l Local) Base(ctx context.Context, image string) (*Snapshot, error) {
-	return l.describe(l.Dispatcher.Base(ctx, image))
+func (l Local) Base(ctx context.Context, image, runtime string) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.Base(ctx, image, runtime))
 }
 
 // Import implements the noun.
-func (l Local) Import(ctx context.Context, image string, modules []string) (*Snapshot, error) {
-	return l.describe(l.Dispatcher.Import(ctx, image, modules))
+func (l Local) Import(ctx context.Context, image, runtime string, modules []string) (*Snapshot, error) {
+	return l.describe(l.Dispatcher.Import(ctx, image, runtime, modules))
 }
 
 // CaptureArgument implements the noun.

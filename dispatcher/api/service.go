@@ -58,8 +58,9 @@ type Snapshots interface {
 
 // Captures make snapshots.
 type Captures interface {
-	Base(ctx context.Context, image string) (*Snapshot, error)
-	Import(ctx context.Context, image string, modules []string) (*Snapshot, error)
+	// Runtime is one of the image, such as python3.11; "" is its first.
+	Base(ctx context.Context, image, runtime string) (*Snapshot, error)
+	Import(ctx context.Context, image, runtime string, modules []string) (*Snapshot, error)
 	CaptureArgument(ctx context.Context, function string, c dispatcher.Capture) (*Snapshot, error)
 	// Receive takes over the nodes of an image of a lineage, and gives the last one
 	// a tag if that is not empty.

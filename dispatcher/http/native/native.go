@@ -350,7 +350,9 @@ func (s *door) nativeCapture(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *door) nativeBase(w http.ResponseWriter, r *http.Request) error {
-	n, err := once(s, r, admission.Base, functions.Key(server.PrincipalOf(r).Owner, ""), func(ctx context.Context) (*api.Snapshot, error) { return s.Service.Base(ctx, r.PathValue("image")) })
+	n, err := once(s, r, admission.Base, functions.Key(server.PrincipalOf(r).Owner, ""), func(ctx context.Context) (*api.Snapshot, error) {
+		return s.Service.Base(ctx, r.PathValue("image"), r.URL.Query().Get("runtime"))
+	})
 	return answer(w, http.StatusCreated, n, err)
 }
 
@@ -360,7 +362,7 @@ func (s *door) nativeImports(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	n, err := once(s, r, admission.Import, functions.Key(server.PrincipalOf(r).Owner, ""), func(ctx context.Context) (*api.Snapshot, error) {
-		return s.Service.Import(ctx, r.PathValue("image"), in.Modules)
+		return s.Service.Import(ctx, r.PathValue("image"), in.Runtime, in.Modules)
 	})
 	return answer(w, http.StatusCreated, n, err)
 }

@@ -149,7 +149,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(404, "GET", "/v1/functions/nobody/events", "")
 	ask(201, "POST", "/v1/functions/echo/snapshots", `{"event":{},"stop_at":"k"}`)
 	ask(200, "POST", "/v1/run", `{"function":{"name":"run","handler":"main.handler",`+file+`},"invocation":{"event":{}}}`)
-	ask(201, "POST", "/v1/images/python/base", ``)
+	ask(201, "POST", "/v1/images/python/base?runtime=python3.11", ``)
 	ask(201, "POST", "/v1/images/python/imports", `{"modules":["json"]}`)
 	ask(200, "GET", "/v1/snapshots", "")
 	ask(200, "GET", "/v1/snapshots/"+node[:10], "")

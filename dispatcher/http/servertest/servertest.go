@@ -273,11 +273,11 @@ func (f *Fake) node(kind lineage.Kind) (*api.Snapshot, error) {
 	return &api.Snapshot{Info: lineage.Info{ID: "ab", Kind: kind}}, nil
 }
 
-func (f *Fake) Base(context.Context, string) (*api.Snapshot, error) {
+func (f *Fake) Base(context.Context, string, string) (*api.Snapshot, error) {
 	return f.node(lineage.KindBase)
 }
 
-func (f *Fake) Import(context.Context, string, []string) (*api.Snapshot, error) {
+func (f *Fake) Import(context.Context, string, string, []string) (*api.Snapshot, error) {
 	return f.node(lineage.KindImport)
 }
 

@@ -116,7 +116,7 @@ func runDemo(ctx context.Context, e *cmdline.Env, d cmdline.Service) error {
 
 // deployDemo deploys the functions that this machine's image can run.
 func deployDemo(ctx context.Context, e *cmdline.Env, d cmdline.Service) ([]demoFunction, error) {
-	if _, err := d.Base(ctx, cmdline.DefaultImage); err != nil {
+	if _, err := d.Base(ctx, cmdline.DefaultImage, ""); err != nil {
 		return nil, err
 	}
 	var functions []demoFunction

@@ -143,7 +143,7 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 		return errors.Join(errors.New("this dispatcher cannot be served"), d.Close())
 	}
 	// The base snapshot is taken now: the first function need not wait for it.
-	if _, err := d.Base(c.Context, cmdline.DefaultImage); err != nil {
+	if _, err := d.Base(c.Context, cmdline.DefaultImage, ""); err != nil {
 		return errors.Join(err, d.Close())
 	}
 	e.Progress.Clear()

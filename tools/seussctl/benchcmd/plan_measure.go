@@ -411,7 +411,7 @@ func (p *plans) firsts(ctx context.Context, t *planTrace) error {
 					return err
 				}
 				row = fmt.Sprintf("a plan of %d nodes", len(st.Nodes)+1)
-			} else if _, err := d.Base(ctx, planImage); err != nil {
+			} else if _, err := d.Base(ctx, planImage, ""); err != nil {
 				return err
 			}
 			var took []time.Duration

@@ -29,7 +29,7 @@ with what it was, unless --allow-impure says that it may be.
 With --import: imports the modules on top of the base snapshot and captures
 that. Functions deployed with the same imports start from it.
 
-With --base: boots the image and captures the started runtime. The other
+With --base: boots the image and captures the runtime that has started. The other
 commands do this by themselves when they need it.`,
 		Examples: []string{
 			`seussctl snapshot create table --event '{"table": {"rows": 1000, "seed": 7}}'`,
@@ -44,6 +44,7 @@ commands do this by themselves when they need it.`,
 			&cli.BoolFlag{DisableDefaultText: true, Name: "base", Usage: "take the image's base snapshot"},
 			cmdline.AllowNetFlag(),
 			&cli.StringFlag{Name: "image", Value: cmdline.DefaultImage, Usage: "`NAME` of the image, with --import or --base"},
+			&cli.StringFlag{Name: "runtime", Usage: "`RUNTIME` of the image, such as python3.11, with --import or --base (default: its first)"},
 		},
 		MaxArgs:  1,
 		Complete: cmdline.FunctionNames,
@@ -94,16 +95,20 @@ func chooseSnapshot(e *cmdline.Env, c *cli.Context) (func(cmdline.Service) (*api
 		return nil, cmdline.Usagef(name, "%s needs one of: a function's NAME, --import MODULES, --base", name)
 	case function == "" && (c.IsSet("event") || c.IsSet("stop-at") || c.IsSet("allow-impure") || c.IsSet("allow-net")):
 		return nil, cmdline.Usagef(name, "--event, --stop-at, --allow-impure and --allow-net belong to a function's NAME")
-	case function != "" && c.IsSet("image"):
-		return nil, cmdline.Usagef(name, "--image belongs to --import and --base; a function has its image from its deployment")
+	case function != "" && (c.IsSet("image") || c.IsSet("runtime")):
+		return nil, cmdline.Usagef(name, "--image and --runtime belong to --import and --base; a function has them from its deployment")
 	case c.Bool("base"):
-		return func(d cmdline.Service) (*api.Snapshot, error) { return d.Base(c.Context, c.String("image")) }, nil
+		return func(d cmdline.Service) (*api.Snapshot, error) {
+			return d.Base(c.Context, c.String("image"), c.String("runtime"))
+		}, nil
 	case c.IsSet("import"):
 		modules, err := cmdline.SplitList(c.String("import"))
 		if err != nil {
 			return nil, cmdline.Usagef(name, "--import %q: %w", c.String("import"), err)
 		}
-		return func(d cmdline.Service) (*api.Snapshot, error) { return d.Import(c.Context, c.String("image"), modules) }, nil
+		return func(d cmdline.Service) (*api.Snapshot, error) {
+			return d.Import(c.Context, c.String("image"), c.String("runtime"), modules)
+		}, nil
 	}
 	event, err := e.ReadEvent(c)
 	if err != nil {

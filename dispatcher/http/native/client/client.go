@@ -202,13 +202,13 @@ func (c *Client) Flatten(ctx context.Context, ref string, ask api.Flatten) (*api
 }
 
 // Base implements api.Captures.
-func (c *Client) Base(ctx context.Context, image string) (*api.Snapshot, error) {
-	return call[*api.Snapshot](ctx, c, "POST", imagePath(image)+"/base", nil)
+func (c *Client) Base(ctx context.Context, image, runtime string) (*api.Snapshot, error) {
+	return call[*api.Snapshot](ctx, c, "POST", imagePath(image)+"/base?runtime="+url.QueryEscape(runtime), nil)
 }
 
 // Import implements api.Captures.
-func (c *Client) Import(ctx context.Context, image string, modules []string) (*api.Snapshot, error) {
-	return call[*api.Snapshot](ctx, c, "POST", imagePath(image)+"/imports", api.Imports{Modules: modules})
+func (c *Client) Import(ctx context.Context, image, runtime string, modules []string) (*api.Snapshot, error) {
+	return call[*api.Snapshot](ctx, c, "POST", imagePath(image)+"/imports", api.Imports{Runtime: runtime, Modules: modules})
 }
 
 // CaptureArgument implements api.Captures.

@@ -73,8 +73,8 @@ func TestTheSameAsLocal(t *testing.T) {
 		"pin":              func(s api.Service) (any, error) { return nil, s.Mark(ctx, api.Mark{Action: api.Pin, Node: node}) },
 		"a bad form":       func(s api.Service) (any, error) { return s.Reform(ctx, node, api.Reform{Form: "zip"}) },
 		"flatten nothing":  func(s api.Service) (any, error) { return s.Flatten(ctx, "ffffffff", api.Flatten{}) },
-		"base":             func(s api.Service) (any, error) { return s.Base(ctx, "python") },
-		"import":           func(s api.Service) (any, error) { return s.Import(ctx, "python", []string{"json"}) },
+		"base":             func(s api.Service) (any, error) { return s.Base(ctx, "python", "") },
+		"import":           func(s api.Service) (any, error) { return s.Import(ctx, "python", "python3.11", []string{"json"}) },
 		"capture": func(s api.Service) (any, error) {
 			return s.CaptureArgument(ctx, "echo", dispatcher.Capture{Event: []byte(`{}`), StopAt: "k"})
 		},
