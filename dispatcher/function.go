@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/planner"
 	"seuss/lineage"
 )
@@ -24,6 +25,7 @@ type function struct {
 	code      []byte               // of a function that is not in the store
 	bounds    bounds.Function
 	contract  *contracts.Contract // nil: a driver's
+	regions   region.Rights       // by the shares that its deployment names; nil: it names none
 
 	changed <-chan struct{} // closed when it has nodes that are not here, or less
 	images  uint64          // rootImages.generation

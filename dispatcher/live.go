@@ -162,7 +162,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), l.f.regions)
 	if err := instance.Share(l.i, &l.regions); err != nil {
 		l.end(err)
 		return err
