@@ -9,8 +9,8 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
-	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
 
