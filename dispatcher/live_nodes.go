@@ -137,7 +137,9 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		key := l.node.Node.Info.Key.Clone()
 		key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 		key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
-		s, err := l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: key})
+		s, err := charges{l.d}.capture(ctx, l.own, "", func() (*instance.Snapshot, error) {
+			return l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: key})
+		})
 		if err != nil {
 			return err
 		}
