@@ -178,6 +178,9 @@ func Open(o Options) (*Dispatcher, error) {
 	if !o.ReadOnly && o.Plans != planner.Off {
 		livePlans(d, o.Plans)
 	}
+	if err := d.Keeper.Restore(); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
+	}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)

@@ -211,7 +211,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
+		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, nil)
 		defer shared.Close()
 		if err := instance.Share(l.Instance, &shared); err != nil {
 			return nil, err
