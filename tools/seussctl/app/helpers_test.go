@@ -50,7 +50,7 @@ func (f *fakeEngine) Snapshots(ctx context.Context) ([]*api.Snapshot, error) {
 func (f *fakeEngine) Snapshot(ctx context.Context, ref string) (*api.Snapshot, error) {
 	return api.Kept{Store: f.store}.Snapshot(ctx, ref)
 }
-func (f *fakeEngine) Base(context.Context, string) (*api.Snapshot, error) {
+func (f *fakeEngine) Base(context.Context, string, string) (*api.Snapshot, error) {
 	return f.made()
 }
 func (f *fakeEngine) Import(_ context.Context, _ string, modules []string) (*api.Snapshot, error) {
