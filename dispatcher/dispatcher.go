@@ -20,6 +20,7 @@ import (
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tiers"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -178,7 +179,7 @@ func Open(o Options) (*Dispatcher, error) {
 		livePlans(d, o.Plans)
 	}
 	d.tasks.background(d.follow)
-	if o.NodeBytes > 0 && !o.ReadOnly {
+	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
 	}
 	if n := store.Repaired(); n > 0 {
