@@ -79,6 +79,7 @@ var faults = []Fault{
 	{lineage.ErrNotFound, NotFound, http.StatusNotFound, "", http.StatusInternalServerError, ExitFailure},
 	{images.ErrNotFound, NotFound, http.StatusNotFound, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrAmbiguous, Ambiguous, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{images.ErrNamed, Conflict, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{images.ErrAmbiguous, Ambiguous, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrHasChildren, HasChildren, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrPinned, Conflict, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},

@@ -107,7 +107,7 @@ func (s Store) build(ctx context.Context, img *images.Image, add []Layer) (diges
 	spec := images.Spec{
 		Name: c.Name, Program: c.Program, Argv: c.Argv, Env: c.Env, MemoryBytes: c.MemoryBytes, Kernel: guest.Kernel(), Base: base,
 		Driver: c.Driver, Runtimes: c.Runtimes, NoDirectCalls: !c.DirectCalls, Packages: c.Packages,
-		Labels: map[string]string{}, Container: c.Container, Origin: c.Origin,
+		Labels: map[string]string{}, Container: c.Container, User: c.User, Origin: c.Origin,
 	}
 	maps.Copy(spec.Labels, c.Labels)
 	n := 0

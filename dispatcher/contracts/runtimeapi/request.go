@@ -5,8 +5,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/textproto"
 	"strconv"
 
 	"seuss/dispatcher/contracts"
@@ -15,26 +15,42 @@ import (
 // Bounds of a request, in bytes.
 const (
 	maxHead = 64 << 10
+	maxLine = 4 << 10                           // before a chunk
 	maxBody = contracts.MaxAnswerBytes + 64<<10 // of a stream with its chunks and trailers
 )
 
 var errTooLarge = errors.New("the request is larger than the largest response")
 
+// part is what of a chunked body comes next.
+type part uint8
+
+const (
+	chunkLine part = iota
+	chunkBytes
+	chunkEnd
+	trailers
+)
+
 // request is what has arrived on a connection, as far as it has. One connection carries
 // one.
 type request struct {
-	bytes []byte
+	total int           // bytes that have come
+	bytes []byte        // the header, and behind it the body; of a chunked one what is not decoded yet
 	head  *http.Request // once its header is there
 	body  int           // where the body begins
-	end   int           // where it ends, with its trailers; 0: not known yet
-	at    int           // of a chunked body: the next chunk's line
-	given int           // of a body that is handed on: where its next byte, or chunk's line, is
-	left  int           // bytes of the chunk there that have not been given
+
+	// Of a chunked body.
+	content []byte // decoded, and not handed on
+	next    part
+	left    int // bytes of the chunk that have not come
 }
+
+// held is how much memory it takes, in bytes.
+func (r *request) held() int { return len(r.bytes) + len(r.content) }
 
 // add takes what has arrived and reports whether the request is whole.
 func (r *request) add(p []byte) (whole bool, err error) {
-	if len(r.bytes)+len(p) > maxHead+maxBody {
+	if r.total += len(p); r.total > maxHead+maxBody {
 		return false, errTooLarge
 	}
 	r.bytes = append(r.bytes, p...)
@@ -47,100 +63,95 @@ func (r *request) add(p []byte) (whole bool, err error) {
 			return false, nil
 		}
 		r.body = n + 4
-		r.at = r.body
 		if r.head, err = http.ReadRequest(bufio.NewReader(bytes.NewReader(r.bytes[:r.body]))); err != nil {
 			return false, err
 		}
-		if n := r.head.ContentLength; n > maxBody {
+		if r.head.ContentLength > maxBody {
 			return false, errTooLarge
-		} else if n >= 0 {
-			r.end = r.body + int(n)
 		}
 	}
-	if r.end == 0 {
-		if err := r.chunks(); err != nil {
-			return false, err
-		}
+	if n := r.head.ContentLength; n >= 0 {
+		return int64(len(r.bytes)-r.body) >= n, nil
 	}
-	return r.end > 0 && len(r.bytes) >= r.end, nil
+	n, whole, err := r.decode(r.bytes[r.body:])
+	r.bytes = append(r.bytes[:r.body], r.bytes[r.body+n:]...)
+	return whole, err
 }
 
-// chunks looks for the end of a chunked body, from the chunk on at which the last look
-// ended. What is in the chunks net/http reads, when all are there.
-func (r *request) chunks() error {
+// decode takes what of a chunked body can be told from b, its first n bytes, and reports
+// whether that was the end.
+func (r *request) decode(b []byte) (n int, whole bool, err error) {
 	for {
-		line, _, ok := bytes.Cut(r.bytes[min(r.at, len(r.bytes)):], []byte("\r\n"))
-		if !ok {
-			if len(line) > maxHead {
-				return errors.New("a chunk's line has no end")
-			}
-			return nil
-		}
-		size, _, _ := bytes.Cut(line, []byte(";"))
-		n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
-		if err != nil || n > maxBody {
-			return fmt.Errorf("a chunk of %.20q bytes", size)
-		}
-		if n > 0 {
-			r.at += len(line) + 2 + int(n) + 2
-			continue
-		}
-		trailers := r.bytes[r.at+len(line):] // from the line's end on: there may be none
-		if k := bytes.Index(trailers[:min(len(trailers), maxHead)], []byte("\r\n\r\n")); k >= 0 {
-			r.end = r.at + len(line) + k + 4
-		} else if len(trailers) >= maxHead {
-			return fmt.Errorf("its trailers take more than %d bytes", maxHead)
-		}
-		return nil
-	}
-}
-
-// pieces gives f what has come of a chunked body and was not given yet, without what is
-// between the chunks. chunks has looked at it.
-func (r *request) pieces(f func(p []byte)) {
-	r.given = max(r.given, r.body)
-	for r.given < len(r.bytes) {
-		if r.left == 0 {
-			line, _, ok := bytes.Cut(r.bytes[r.given:], []byte("\r\n"))
+		rest := b[n:]
+		switch r.next {
+		case chunkLine:
+			line, _, ok := bytes.Cut(rest[:min(len(rest), maxLine)], []byte("\r\n"))
 			if !ok {
-				return
+				if len(rest) >= maxLine {
+					return n, false, errors.New("a chunk's line has no end")
+				}
+				return n, false, nil
 			}
 			size, _, _ := bytes.Cut(line, []byte(";"))
-			n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
-			if err != nil || n == 0 {
-				return
+			length, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
+			if err != nil || length > maxBody {
+				return n, false, fmt.Errorf("a chunk of %.20q bytes", size)
 			}
-			r.given += len(line) + 2
-			r.left = int(n)
-			continue
-		}
-		n := min(r.left, len(r.bytes)-r.given)
-		f(r.bytes[r.given : r.given+n])
-		r.given += n
-		if r.left -= n; r.left == 0 {
-			r.given += 2 // the chunk's own line end
+			n += len(line) + 2
+			if r.left, r.next = int(length), chunkBytes; length == 0 {
+				r.next = trailers
+			}
+		case chunkBytes:
+			some := rest[:min(r.left, len(rest))]
+			r.content = append(r.content, some...)
+			n += len(some)
+			if r.left -= len(some); r.left > 0 {
+				return n, false, nil
+			}
+			r.next = chunkEnd
+		case chunkEnd:
+			if len(rest) < 2 {
+				return n, false, nil
+			}
+			if rest[0] != '\r' || rest[1] != '\n' {
+				return n, false, errors.New("a chunk is longer than its line says")
+			}
+			n += 2
+			r.next = chunkLine
+		case trailers:
+			end := bytes.Index(rest[:min(len(rest), maxHead)], []byte("\r\n\r\n"))
+			switch {
+			case bytes.HasPrefix(rest, []byte("\r\n")): // there are none
+				return n + 2, true, nil
+			case end >= 0:
+				header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(rest[:end+4]))).ReadMIMEHeader()
+				r.head.Trailer = http.Header(header)
+				return n + end + 4, err == nil, err
+			case len(rest) >= maxHead:
+				return n, false, fmt.Errorf("its trailers take more than %d bytes", maxHead)
+			}
+			return n, false, nil
 		}
 	}
+}
+
+// take returns what has come of a chunked body since it was called last. It is valid until
+// the next add.
+func (r *request) take() []byte {
+	p := r.content
+	r.content = r.content[:0]
+	return p
 }
 
 // expects reports whether the client waits to be told that it may send the body.
 func (r *request) expects() bool {
-	return r.head != nil && len(r.bytes) == r.body && r.head.Header.Get("Expect") == "100-continue"
+	return r.head != nil && r.total == r.body && r.head.Header.Get("Expect") == "100-continue"
 }
 
-// read returns the whole request's body; its trailers are in head then.
-func (r *request) read() ([]byte, error) {
-	if r.end == r.body {
-		return nil, nil
+// read returns the whole request's body, but for what was taken; its trailers are in head.
+func (r *request) read() []byte {
+	if n := r.head.ContentLength; n >= 0 {
+		return r.bytes[r.body : r.body+int(n)]
 	}
-	if r.head.ContentLength >= 0 {
-		return r.bytes[r.body:r.end], nil
-	}
-	whole, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(r.bytes[:r.end])))
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(whole.Body)
-	r.head = whole
-	return body, err
+	return r.content
 }

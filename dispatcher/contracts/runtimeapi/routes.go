@@ -28,11 +28,7 @@ const (
 
 // serve answers a request that is there as a whole.
 func (s *server) serve(c *conn) {
-	body, err := c.read()
-	if err != nil {
-		s.drop(c, http.StatusBadRequest, "InvalidRequest", err.Error())
-		return
-	}
+	body := c.read()
 	path, ours := strings.CutPrefix(c.head.URL.Path, version)
 	method := c.head.Method
 	id, what, _ := strings.Cut(strings.TrimPrefix(path, "invocation/"), "/")

@@ -66,7 +66,7 @@ func (s *server) arrived(c *conn) {
 	}
 	p, held := c.Take(), 0
 	for _, o := range s.conns {
-		held += len(o.bytes)
+		held += o.held()
 	}
 	whole, err := false, errHeld
 	if held+len(p) <= maxHeld {
@@ -102,12 +102,10 @@ func (s *server) streams(c *conn) bool {
 
 // forward gives away what has come of the answer.
 func (s *server) forward(c *conn) {
-	kind := c.head.Header.Get("Content-Type")
-	c.pieces(func(p []byte) {
-		if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes {
-			s.call.Stream(kind, p)
-		}
-	})
+	p := c.take()
+	if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes && len(p) > 0 {
+		s.call.Stream(c.head.Header.Get("Content-Type"), p)
+	}
 	if s.streamed > contracts.MaxAnswerBytes {
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")
 		s.fail(contracts.TooLarge())
