@@ -19,11 +19,11 @@ const collectEvery = time.Minute
 func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
-	return d.store.GC(d.collection(o))
+	return d.store.GC(collection(d, o))
 }
 
 // collection says which nodes are running, and which plans want. sweeping is held.
-func (d *Dispatcher) collection(o lineage.GCOptions) lineage.GCOptions {
+func collection(d *Dispatcher, o lineage.GCOptions) lineage.GCOptions {
 	running := d.running()
 	o.Running = func(id string) bool { return running[id] }
 	if d.Planner.Active() {
@@ -72,17 +72,17 @@ func (d *Dispatcher) follow() {
 	}
 }
 
-// FitTiers brings the tiers to the budgets of Options.TierBytes. The error matches
+// FitTiers brings the tiers of a Dispatcher to the budgets of Options.TierBytes. The error matches
 // tiers.ErrOver where what must stay takes more.
-func (d *Dispatcher) FitTiers() (tiers.Report, error) {
+func FitTiers(d *Dispatcher) (tiers.Report, error) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
-	return tiers.Fit(d.opts.TierBytes, d.store, &d.images.packages, d.collection(lineage.GCOptions{}))
+	return tiers.Fit(d.opts.TierBytes, d.store, &d.images.packages, collection(d, lineage.GCOptions{}))
 }
 
 // collectBudget collects if the store, or a tier, has outgrown its budget.
 func (d *Dispatcher) collectBudget(time.Time) {
-	switch r, err := d.FitTiers(); {
+	switch r, err := FitTiers(d); {
 	case err != nil:
 		d.log.Error("a tier could not be brought back to its budget", "error", err)
 	case r != tiers.Report{}:

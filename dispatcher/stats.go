@@ -59,7 +59,7 @@ func (c *counters) coded(parent *lineage.Node, imported *imports.Record) {
 	}
 }
 
-func (d *Dispatcher) tiers(bytes map[lineage.Kind]uint64) (t tiers.Tiers) {
+func tiersOf(d *Dispatcher, bytes map[lineage.Kind]uint64) (t tiers.Tiers) {
 	all, gone := d.store.Removed()
 	c, budget := &d.events, d.opts.TierBytes
 	below, base := c.loadedBelow.Load(), c.loadedAtBase.Load()
@@ -137,6 +137,6 @@ func (d *Dispatcher) Stats() Stats {
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()
 	}
 	st.NodeBytes = d.store.DiskBytes()
-	st.Tiers = d.tiers(st.BytesByKind)
+	st.Tiers = tiersOf(d, st.BytesByKind)
 	return st
 }

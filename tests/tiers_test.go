@@ -48,7 +48,7 @@ func TestTierBudgets(t *testing.T) {
 		if p := l.Stats().Tiers.Packages; p.Misses != 1 || p.Hits == 0 || p.Bytes == 0 {
 			t.Errorf("packages: %+v", p)
 		}
-		if r, err := l.FitTiers(); err != nil || r.Nodes != 0 {
+		if r, err := dispatcher.FitTiers(l.Dispatcher); err != nil || r.Nodes != 0 {
 			t.Errorf("without budgets: %+v, %v", r, err)
 		}
 		if functions, imports := count(l); functions != 2 || imports != 2 {
@@ -56,7 +56,7 @@ func TestTierBudgets(t *testing.T) {
 		}
 	})
 	in(tiers.Budgets{Imports: 1}, func(l living) {
-		if r, err := l.FitTiers(); err != nil || r.Nodes != 3 {
+		if r, err := dispatcher.FitTiers(l.Dispatcher); err != nil || r.Nodes != 3 {
 			t.Errorf("imports: %+v, %v", r, err)
 		}
 		if functions, imports := count(l); functions != 1 || imports != 0 {
@@ -70,7 +70,7 @@ func TestTierBudgets(t *testing.T) {
 		}
 	})
 	in(tiers.Budgets{Handler: 1}, func(l living) {
-		if r, err := l.FitTiers(); err != nil || r.Nodes != 2 {
+		if r, err := dispatcher.FitTiers(l.Dispatcher); err != nil || r.Nodes != 2 {
 			t.Errorf("handler: %+v, %v", r, err)
 		}
 		if functions, imports := count(l); functions != 0 || imports != 1 {
@@ -78,7 +78,7 @@ func TestTierBudgets(t *testing.T) {
 		}
 	})
 	in(tiers.Budgets{Packages: 1}, func(l living) {
-		if _, err := l.FitTiers(); !errors.Is(err, tiers.ErrOver) {
+		if _, err := dispatcher.FitTiers(l.Dispatcher); !errors.Is(err, tiers.ErrOver) {
 			t.Errorf("layers that images name: %v", err)
 		}
 		layers, err := store.Layers().List()
@@ -96,7 +96,7 @@ func TestTierBudgets(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if r, err := l.FitTiers(); err != nil || r.Layers != len(layers) || l.Stats().Tiers.Packages.Removed != uint64(len(layers)) {
+		if r, err := dispatcher.FitTiers(l.Dispatcher); err != nil || r.Layers != len(layers) || l.Stats().Tiers.Packages.Removed != uint64(len(layers)) {
 			t.Errorf("layers that nobody names: %+v, %v", r, err)
 		}
 	})
