@@ -205,7 +205,7 @@ func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
 // restore makes the snapshots of a deployed function again. Where nothing can be stored
 // it returns the one that they would hang on.
 func (d *Dispatcher) restore(ctx context.Context, name string) (*instance.Snapshot, error) {
-	unlock, err := d.locks.lock(ctx, lockOf(name))
+	unlock, err := d.locks.Lock(ctx, lockOf(name))
 	if err != nil {
 		return nil, err
 	}

@@ -118,6 +118,19 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.B
 	return list, nil
 }
 
+// Memory is its guest's.
+func (l *life) Memory() (lineage.Memory, error) {
+	switch {
+	case l.i != nil:
+		return l.i.Parked().Memory()
+	case l.copy != nil:
+		return l.copy.Memory()
+	case l.fresh:
+		return lineage.Memory{Node: l.node.Node, View: l.node.View}, nil
+	}
+	return lineage.Memory{}, errOver
+}
+
 // Checkpoint makes a node of what it is.
 func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error) {
 	if l.d.opts.ReadOnly {

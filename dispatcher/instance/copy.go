@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/lineage"
 	"seuss/vmm"
 )
 
@@ -72,6 +73,9 @@ func (c *Copy) Snapshot() *Snapshot { return c.parent }
 
 // Bytes is how much memory it takes.
 func (c *Copy) Bytes() uint64 { return ownBytes + c.delta.bytes() }
+
+// Memory is the guest's, as of Parked.
+func (c *Copy) Memory() (lineage.Memory, error) { return c.delta.memory(c.parent.Node) }
 
 // Squeeze has it take less memory, and a little more time to begin.
 func (c *Copy) Squeeze() error {

@@ -54,12 +54,13 @@ type Instance struct {
 
 // command is something that an instance is asked for.
 type command struct {
-	ctx  context.Context
-	what string
-	over bool // it may be asked of one that has failed
-	idle bool // it takes no machine
-	do   func(ctx context.Context, t Turn) error
-	done chan error
+	ctx   context.Context
+	what  string
+	over  bool // it may be asked of one that has failed
+	idle  bool // it takes no machine
+	still bool // it changes nothing: one that is paused stays so
+	do    func(ctx context.Context, t Turn) error
+	done  chan error
 }
 
 // ErrRemoved is why a call ends whose instance is removed.
@@ -334,6 +335,11 @@ func (i *Instance) carryOut(c *command) {
 	}
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.what, err)
+	}
+	if c.still && before == Paused {
+		i.mu.Lock()
+		i.frozen = true
+		i.mu.Unlock()
 	}
 	c.done <- i.conclude(before, had, err)
 }

@@ -123,8 +123,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// newName makes a name up.
-func newName() string {
+// NewName makes a name up.
+func NewName() string {
 	var b [6]byte
 	rand.Read(b[:])
 	return "i-" + hex.EncodeToString(b[:])
@@ -153,7 +153,7 @@ func (s *Spec) check() error {
 // Create makes an instance.
 func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error) {
 	if s.Name == "" {
-		s.Name = newName()
+		s.Name = NewName()
 	}
 	if err := s.check(); err != nil {
 		return Info{}, fmt.Errorf("create an instance: %w", err)
