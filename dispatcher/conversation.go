@@ -11,7 +11,6 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
-	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -32,7 +31,7 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
-	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
+	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), i.f.regions)
 	if err := instance.Share(i.Instance, &i.regions); err != nil {
 		return err
 	}

@@ -170,7 +170,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyed.Locks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyed.Locks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, charges: charges{d}}
 	if o.Quota != nil {
 		if d.ledger, err = quota.OpenLedger(store); err != nil {
 			d.log.Warn("snapshots of imports that were made before are charged to nobody", "error", err)
@@ -178,6 +178,9 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	if !o.ReadOnly && o.Plans != planner.Off {
 		livePlans(d, o.Plans)
+	}
+	if err := d.Keeper.Restore(); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
 	d.tasks.background(d.follow)
 	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"seuss/dispatcher/functions"
@@ -45,6 +46,9 @@ func newKeeper(d *Dispatcher) *instances.Keeper {
 		return newLife(ctx, d, owner, s)
 	}
 	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log}
+	if !d.opts.ReadOnly {
+		o.Records = filepath.Join(d.opts.StateDir, "instances")
+	}
 	if d.opts.Quota != nil {
 		o.Most = func(owner string) int { return d.opts.Quota(owner).Instances }
 	}
@@ -160,7 +164,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), l.f.regions)
 	if err := instance.Share(l.i, &l.regions); err != nil {
 		l.end(err)
 		return err

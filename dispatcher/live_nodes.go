@@ -147,10 +147,9 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		if err := begin(); err != nil {
 			return err
 		}
-		key := l.node.Node.Info.Key.Clone()
-		key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
-		key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
-		s, err := l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: key})
+		s, err := charges{l.d}.capture(ctx, l.own, "", func() (*instance.Snapshot, error) {
+			return l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+		})
 		if err != nil {
 			return err
 		}
@@ -161,6 +160,53 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		return "", err
 	}
 	return l.Node(), nil
+}
+
+// key is that of nodes of what it is.
+func (l *life) key() lineage.Key {
+	key := l.node.Node.Info.Key.Clone()
+	key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
+	key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
+	return key
+}
+
+// Seal makes a node of what it is, beside what was sealed before.
+func (l *life) Seal() (string, error) {
+	c := l.copy
+	switch {
+	case l.fresh:
+		return l.Node(), nil
+	case l.i != nil:
+		var err error
+		if c, err = instance.NewCopy(l.i); err != nil {
+			return "", err
+		}
+		defer c.Drop()
+	case c == nil:
+		return "", errOver
+	}
+	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
+		return "", err
+	}
+	n, err := c.Seal(&l.d.host, instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+	if err != nil {
+		return "", err
+	}
+	return n.ID, nil
+}
+
+// Unseal removes what Seal has made, where nobody has marked it, made anything of it, or
+// stands there.
+func (l *life) Unseal(id string) {
+	n, err := l.d.store.Get(id)
+	if err != nil || n.Kind != lineage.KindInstance || id == l.Node() || len(l.d.store.Catalogue().NodeMarks(id)) > 0 {
+		return
+	}
+	held := map[string]bool{}
+	l.d.snapshots.held(held)
+	if !held[id] {
+		_ = l.d.store.Remove(id, false) // else it is used, and a collection's
+	}
 }
 
 // become notes the node that it is now.

@@ -106,6 +106,10 @@ type Body interface {
 	Fork(ctx context.Context, t Turn, n int) ([]Body, error)
 	// Checkpoint makes a node of what it is.
 	Checkpoint(ctx context.Context, t Turn) (node string, err error)
+	// Seal makes a node of what it is, as it rests, which Make can begin from after the service
+	// has died. Unseal lets go of one that nobody else has use for.
+	Seal() (node string, err error)
+	Unseal(node string)
 	// Rollback makes it what it was at a node: of its own image, and one of its owner's.
 	Rollback(ctx context.Context, node string) error
 	// Memory is its guest's, as it rests.

@@ -125,9 +125,19 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 		}
 		return nil, err
 	}
+	for at, f := range forks {
+		f.prepare(bodies[at])
+	}
+	if err := i.k.note(i.spec.Durable, forks...); err != nil {
+		for at, f := range forks {
+			i.k.leave(f)
+			bodies[at].Close()
+		}
+		return nil, &Refusal{err}
+	}
 	list := make([]Info, n)
 	for at, f := range forks {
-		f.begin(bodies[at])
+		f.begin()
 		list[at] = f.Info()
 	}
 	return list, nil

@@ -172,7 +172,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(201, "POST", "/v1/instances", `{"name":"live","function":"echo","ttl_ms":3600000,"idle_ttl_ms":1000000}`)
 	ask(409, "POST", "/v1/instances", `{"name":"live","image":"python"}`)
 	ask(400, "POST", "/v1/instances", `{"image":"python","function":"echo"}`)
-	ask(400, "POST", "/v1/instances", `{"image":"python","durable":true}`)
+	ask(400, "POST", "/v1/instances", `{"image":"python","durable":true}`) // the fake keeps nothing
 	ask(200, "GET", "/v1/instances", "")
 	ask(200, "GET", "/v1/instances/live", "")
 	ask(404, "GET", "/v1/instances/nobody", "")

@@ -63,6 +63,9 @@ func (b *body) Memory() (lineage.Memory, error) {
 	return lineage.Memory{}, fmt.Errorf("a fake has no memory: %w", lineage.ErrInvalid)
 }
 
+func (b *body) Seal() (string, error) { return b.Node(), nil }
+func (b *body) Unseal(string)         {}
+
 func (b *body) Step(context.Context, instances.Turn) error { return nil }
 
 func (b *body) Fork(_ context.Context, _ instances.Turn, n int) ([]instances.Body, error) {

@@ -114,9 +114,26 @@ func serveFlags() []cli.Flag {
 	}, sandboxFlags()...)
 }
 
+// checkMachines refuses, before anything takes long, a number of machines that the host does not
+// hold.
+func checkMachines(e *cmdline.Env, c *cli.Context) error {
+	if !c.IsSet("machines") { // the default fits, or Open says so
+		return nil
+	}
+	p, err := e.OpenPlatform()
+	if err != nil {
+		return err
+	}
+	room := capacity.New(capacity.Host{}.Limits(), p.Capabilities().Machine)
+	return errors.Join(room.Check(c.Int("machines")), p.Close())
+}
+
 func runService(e *cmdline.Env, c *cli.Context) error {
 	cfg, err := readServeFlags(e, c)
 	if err != nil {
+		return err
+	}
+	if err := checkMachines(e, c); err != nil {
 		return err
 	}
 	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {
