@@ -21,6 +21,7 @@ import (
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tiers"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -182,7 +183,7 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
 	d.tasks.background(d.follow)
-	if o.NodeBytes > 0 && !o.ReadOnly {
+	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
 	}
 	if n := store.Repaired(); n > 0 {
