@@ -53,7 +53,7 @@ func (f *fakeEngine) Snapshot(ctx context.Context, ref string) (*api.Snapshot, e
 func (f *fakeEngine) Base(context.Context, string, string) (*api.Snapshot, error) {
 	return f.made()
 }
-func (f *fakeEngine) Import(_ context.Context, _ string, modules []string) (*api.Snapshot, error) {
+func (f *fakeEngine) Import(_ context.Context, _, _ string, modules []string) (*api.Snapshot, error) {
 	f.modules = modules
 	return f.made()
 }
