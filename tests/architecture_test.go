@@ -55,7 +55,8 @@ var mayImport = map[string][]string{
 	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
 	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/functions", "dispatcher/sched", "lineage", "lineage/sealed"},
 	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
-	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/surroundings", "dispatcher/contracts/..."},
+	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/guesthttp", "dispatcher/surroundings", "dispatcher/contracts/..."},
+	"dispatcher/guesthttp":             {},
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/api":                   {"dispatcher", "dispatcher/instances", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "images", "lineage", "lineage/oci"},
