@@ -7,9 +7,12 @@ import (
 	"time"
 
 	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state"
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -107,7 +110,23 @@ func (i *invocation) how() instance.How {
 }
 
 // Accept makes it an instance.Outside.
-func (i *invocation) Accept(c *vsock.Conn) error { return i.wayOut().Accept(c) }
+func (i *invocation) Accept(c *vsock.Conn) error {
+	if c.HostPort() == guest.FunctionApiPort {
+		if i.shared == nil {
+			i.shared = i.d.share(i.f, i.result.RequestID)
+		}
+		return i.shared.Accept(c)
+	}
+	return i.wayOut().Accept(c)
+}
+
+// share is an instance's way to what its function shares.
+func (d *Dispatcher) share(f *function, request string) *functionapi.Server {
+	return functionapi.New(func() (*state.Session, error) {
+		base := functions.BaseName(f.spec.Name)
+		return d.shared.Open(state.Who{Owner: functions.OwnerOf(base), Function: functions.NameOf(base), Request: request, Rights: f.shares})
+	})
+}
 
 // wayOut is the instance's way out of its machine, opened when it is first needed.
 func (i *invocation) wayOut() *outbound.Instance {

@@ -12,13 +12,16 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
 	_ "seuss/dispatcher/contracts/all"
+	"seuss/dispatcher/engine"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/pushed"
 	"seuss/dispatcher/quota"
+	"seuss/dispatcher/state"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -77,6 +80,8 @@ type Dispatcher struct {
 	maker     *maker
 	pools     *pools
 	lot       *park.Lot // where instances that wait are parked
+	engine    *engine.Engine
+	shared    *state.Store
 	tasks     *tasks
 	costs     costs
 	prefixes  prefixes
@@ -90,6 +95,9 @@ type Dispatcher struct {
 // SpoolDir is the folder of a state directory in which archives are unpacked while they
 // are imported. It goes when a Dispatcher opens the directory to write.
 const SpoolDir = "spool"
+
+// engineDir is the folder of a state directory in which is what was pushed of state.
+const engineDir = "engine"
 
 // Open opens the state directory. The platform must outlive the Dispatcher.
 func Open(o Options) (*Dispatcher, error) {
@@ -157,6 +165,12 @@ func Open(o Options) (*Dispatcher, error) {
 	d.lot = park.New(park.Options{Host: functions.DefaultOwner, Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
 		d.log.Warn("a parked instance stays as large as it is", "error", err)
 	}})
+	shared := state.Options{Bytes: o.StateBytes, Host: functions.DefaultOwner}
+	d.engine = engine.New(filepath.Join(o.StateDir, engineDir), o.Log)
+	if !o.ReadOnly {
+		shared.Global = pushed.New(d.engine)
+	}
+	d.shared = state.New(shared)
 	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
@@ -187,6 +201,9 @@ func Open(o Options) (*Dispatcher, error) {
 // so there.
 func (d *Dispatcher) Lot() *park.Lot { return d.lot }
 
+// Shared is what functions share.
+func (d *Dispatcher) Shared() *state.Store { return d.shared }
+
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
@@ -200,6 +217,8 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
 	d.Keeper.Close()
+	d.shared.Close()
+	d.engine.Close()
 	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()

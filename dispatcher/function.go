@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state"
 	"seuss/lineage"
 )
 
@@ -23,6 +24,7 @@ type function struct {
 	arguments []*instance.Snapshot // argument nodes below the function node
 	code      []byte               // of a function that is not in the store
 	bounds    bounds.Function
+	shares    state.Rights
 	contract  *contracts.Contract // nil: a driver's
 
 	changed <-chan struct{} // closed when it has nodes that are not here, or less
@@ -90,6 +92,9 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		return nil, err
 	}
 	if f.bounds, err = c.outer.Of(&spec.Settings); err != nil {
+		return nil, err
+	}
+	if f.shares, err = state.ParseRights(spec.Settings.Shares); err != nil {
 		return nil, err
 	}
 	if beyond, _ := c.outer.Exceeds(&spec.Settings); len(beyond) > 0 { // the error would have been Of's

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
+	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -30,9 +32,10 @@ type life struct {
 	copy  *instance.Copy     // it begins as that
 	fresh bool               // it begins as node
 
-	loan    loan               // of i; its start is held
-	away    away               // of the same
-	outside *outbound.Instance // the guest has asked for it; else nil
+	loan    loan                // of i; its start is held
+	away    away                // of the same
+	outside *outbound.Instance  // the guest has asked for it; else nil
+	shared  *functionapi.Server // the same
 	output  func(fd uint16, p []byte)
 }
 
@@ -227,6 +230,12 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
+	if c.HostPort() == guest.FunctionApiPort {
+		if l.shared == nil {
+			l.shared = l.d.share(l.f, l.spec.Name)
+		}
+		return l.shared.Accept(c)
+	}
 	if l.outside == nil {
 		l.outside = l.d.opts.Network.Open(l.spec.Name, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.d.opts.Budgets).Within(l.f.bounds.Within)
 	}
@@ -278,6 +287,10 @@ func (l *life) end(why error) {
 	}
 	if l.copy != nil {
 		l.copy.Drop()
+	}
+	if l.shared != nil {
+		l.shared.Close()
+		l.shared = nil
 	}
 	if l.outside != nil {
 		l.outside.Close()

@@ -27,6 +27,9 @@ func (i *invocation) conclude(err error) error {
 	if i.outside != nil {
 		r.NetworkRefused = i.outside.Close()
 	}
+	if i.shared != nil {
+		i.shared.Close()
+	}
 	told := i.Report()
 	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
 	if most := i.f.bounds.OutputBytes; most > 0 {

@@ -28,7 +28,7 @@ func checkVsock(o *Options) error {
 	if len(o.VsockDir) > maxVsockDir {
 		return fmt.Errorf("vsock directory %s: its name has %d bytes, at most %d leave room for sockets: %w", o.VsockDir, len(o.VsockDir), maxVsockDir, lineage.ErrInvalid)
 	}
-	for _, port := range []uint32{guest.DriverPort, guest.NetPort, guest.StdinPort, guest.RuntimeApiPort} {
+	for _, port := range []uint32{guest.DriverPort, guest.NetPort, guest.StdinPort, guest.RuntimeApiPort, guest.FunctionApiPort} {
 		if slices.Contains(o.HostPorts, port) {
 			return fmt.Errorf("host port %d is the monitor's own: %w", port, lineage.ErrInvalid)
 		}

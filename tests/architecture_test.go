@@ -54,8 +54,11 @@ var mayImport = map[string][]string{
 	"dispatcher":                       {"guest", "images", "images/...", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/..."},
 	"dispatcher/access":                {"dispatcher/functions", "lineage", "lineage/sealed"},
 	"dispatcher/quota":                 {"dispatcher/access", "dispatcher/functions", "dispatcher/sched", "lineage", "lineage/sealed"},
-	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "lineage"},
+	"dispatcher/bounds":                {"dispatcher/functions", "dispatcher/outbound", "dispatcher/state", "lineage"},
 	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/guesthttp", "dispatcher/surroundings", "dispatcher/contracts/..."},
+	"dispatcher/engine":                {},
+	"dispatcher/functionapi":           {"dispatcher/engine", "dispatcher/guesthttp", "dispatcher/state", "vmm/vsock"},
+	"dispatcher/pushed":                {"dispatcher/engine", "dispatcher/state"},
 	"dispatcher/guesthttp":             {},
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test
 	"dispatcher/regions":               {"guest", "images", "lineage"},

@@ -7,8 +7,8 @@ import (
 
 // Meta is what there is to know of a value beside its bytes.
 type Meta struct {
-	Size    int64
-	Version uint64 // 0: there is none
+	Size    int64  `json:"size"`
+	Version uint64 `json:"version"` // 0: there is none
 }
 
 // If is what has to hold for a write to be done.
