@@ -7,12 +7,8 @@ import (
 	"time"
 
 	"seuss/dispatcher/contracts"
-	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
-	"seuss/dispatcher/outbound"
-	"seuss/dispatcher/state"
-	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -22,7 +18,7 @@ import (
 // stopped at, and has the driver's questions answered until there is a result.
 func (i *invocation) run(ctx context.Context) error {
 	if i.d.opts.VsockDir != "" {
-		socket, err := i.openSocket(i.wayOut().Places())
+		socket, err := i.openSocket(i.ways.out(i.d, i.f, i.f.spec.Base(), i.result.RequestID).Places())
 		if err != nil {
 			return err
 		}
@@ -111,29 +107,7 @@ func (i *invocation) how() instance.How {
 
 // Accept makes it an instance.Outside.
 func (i *invocation) Accept(c *vsock.Conn) error {
-	if c.HostPort() == guest.FunctionApiPort {
-		if i.shared == nil {
-			i.shared = i.d.share(i.f, i.result.RequestID)
-		}
-		return i.shared.Accept(c)
-	}
-	return i.wayOut().Accept(c)
-}
-
-// share is an instance's way to what its function shares.
-func (d *Dispatcher) share(f *function, request string) *functionapi.Server {
-	return functionapi.New(func() (*state.Session, error) {
-		base := functions.BaseName(f.spec.Name)
-		return d.shared.Open(state.Who{Owner: functions.OwnerOf(base), Function: functions.NameOf(base), Request: request, Rights: f.shares})
-	})
-}
-
-// wayOut is the instance's way out of its machine, opened when it is first needed.
-func (i *invocation) wayOut() *outbound.Instance {
-	if i.outside == nil {
-		i.outside = i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
-	}
-	return i.outside
+	return i.ways.accept(c, i.d, i.f, i.f.spec.Base(), i.result.RequestID)
 }
 
 // answerAll answers the driver's questions until there is a result.

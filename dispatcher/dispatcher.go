@@ -67,7 +67,9 @@ type Dispatcher struct {
 	// Planner lives with plans; nil where nothing can be stored, or Options.Plans is planner.Off.
 	Planner *planner.Planner
 	// Keeper keeps instances that live on.
-	Keeper    *instances.Keeper
+	Keeper *instances.Keeper
+	// Shared is what functions share.
+	Shared    *state.Store
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -81,7 +83,6 @@ type Dispatcher struct {
 	pools     *pools
 	lot       *park.Lot // where instances that wait are parked
 	engine    *engine.Engine
-	shared    *state.Store
 	tasks     *tasks
 	costs     costs
 	prefixes  prefixes
@@ -170,7 +171,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if !o.ReadOnly {
 		shared.Global = pushed.New(d.engine)
 	}
-	d.shared = state.New(shared)
+	d.Shared = state.New(shared)
 	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
@@ -201,9 +202,6 @@ func Open(o Options) (*Dispatcher, error) {
 // so there.
 func (d *Dispatcher) Lot() *park.Lot { return d.lot }
 
-// Shared is what functions share.
-func (d *Dispatcher) Shared() *state.Store { return d.shared }
-
 // Store returns the lineage store, for reading.
 func (d *Dispatcher) Store() *lineage.Store { return d.store }
 
@@ -217,7 +215,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
 	d.Keeper.Close()
-	d.shared.Close()
+	d.Shared.Close()
 	d.engine.Close()
 	d.lot.Close()
 	d.tasks.close()

@@ -12,11 +12,9 @@ import (
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/contracts"
-	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
-	"seuss/dispatcher/outbound"
 	"seuss/lineage"
 )
 
@@ -46,8 +44,7 @@ type invocation struct {
 	answers  int               // to questions
 	asked    int               // bytes that remembering them takes
 	started  time.Time
-	outside  *outbound.Instance  // the guest has asked for it; else nil
-	shared   *functionapi.Server // the same
+	ways     ways
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request

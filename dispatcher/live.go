@@ -8,13 +8,10 @@ import (
 	"fmt"
 	"time"
 
-	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
-	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
-	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -32,11 +29,10 @@ type life struct {
 	copy  *instance.Copy     // it begins as that
 	fresh bool               // it begins as node
 
-	loan    loan                // of i; its start is held
-	away    away                // of the same
-	outside *outbound.Instance  // the guest has asked for it; else nil
-	shared  *functionapi.Server // the same
-	output  func(fd uint16, p []byte)
+	loan   loan // of i; its start is held
+	away   away // of the same
+	ways   ways
+	output func(fd uint16, p []byte)
 }
 
 // restTime is what an instance is given to come to rest when it has done what it was asked
@@ -230,16 +226,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
-	if c.HostPort() == guest.FunctionApiPort {
-		if l.shared == nil {
-			l.shared = l.d.share(l.f, l.spec.Name)
-		}
-		return l.shared.Accept(c)
-	}
-	if l.outside == nil {
-		l.outside = l.d.opts.Network.Open(l.spec.Name, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.d.opts.Budgets).Within(l.f.bounds.Within)
-	}
-	return l.outside.Accept(c)
+	return l.ways.accept(c, l.d, l.f, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.spec.Name)
 }
 
 func (l *life) print(fd uint16, p []byte) bool {
@@ -288,14 +275,8 @@ func (l *life) end(why error) {
 	if l.copy != nil {
 		l.copy.Drop()
 	}
-	if l.shared != nil {
-		l.shared.Close()
-		l.shared = nil
-	}
-	if l.outside != nil {
-		l.outside.Close()
-	}
-	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
+	l.ways.close()
+	l.i, l.copy, l.fresh = nil, nil, false
 	l.loan.Instance = nil
 }
 

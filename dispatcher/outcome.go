@@ -24,12 +24,7 @@ func (i *invocation) conclude(err error) error {
 		start.Node.Hit()
 	}
 	i.Leave(nil)
-	if i.outside != nil {
-		r.NetworkRefused = i.outside.Close()
-	}
-	if i.shared != nil {
-		i.shared.Close()
-	}
+	r.NetworkRefused = i.ways.close()
 	told := i.Report()
 	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
 	if most := i.f.bounds.OutputBytes; most > 0 {

@@ -181,9 +181,9 @@ func TestState(t *testing.T) {
 // waiting returns when so many wait for state.
 func stateWaits(t *testing.T, d *dispatcher.Dispatcher, n int) {
 	t.Helper()
-	for end := time.Now().Add(patience(20 * time.Second)); d.Shared().Stats(functions.DefaultOwner).Waiting != n; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience(20 * time.Second)); d.Shared.Stats(functions.DefaultOwner).Waiting != n; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("%+v", d.Shared().Stats(functions.DefaultOwner))
+			t.Fatalf("%+v", d.Shared.Stats(functions.DefaultOwner))
 		}
 	}
 }
@@ -199,7 +199,7 @@ func TestStateIsImpure(t *testing.T) {
 	if _, err := d.CaptureArgument(t.Context(), "lazy", dispatcher.Capture{Event: []byte(`{"a": 1, "b": 2}`), StopAt: "b"}); err == nil || !strings.Contains(err.Error(), "receives from a socket") {
 		t.Errorf("captured behind a read of state: %v", err)
 	}
-	s, err := d.Shared().Open(state.Who{Owner: functions.DefaultOwner})
+	s, err := d.Shared.Open(state.Who{Owner: functions.DefaultOwner, All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func open(t testing.TB, dir string) (*state.Session, *engine.Engine) {
 	t.Helper()
 	e := engine.New(dir, slog.New(slog.DiscardHandler))
 	s := state.New(state.Options{Host: "ada", Global: New(e)})
-	session, err := s.Open(state.Who{Owner: "ada"})
+	session, err := s.Open(state.Who{Owner: "ada", All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

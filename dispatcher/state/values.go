@@ -207,7 +207,7 @@ func (s *Session) List(prefix, after string, limit int) (items []Item, more bool
 	if err := checkName(name); err != nil {
 		return nil, false, err
 	}
-	if s.who.Function != "" {
+	if !s.who.All {
 		if err := s.who.Rights.allows(s.who.Function, share, Read); err != nil {
 			return nil, false, ofKey(prefix, err)
 		}
