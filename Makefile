@@ -147,6 +147,10 @@ race-all: ## the race detector on what has locks, with the long loops: half an h
 test-hostile: ## every attack of tests/attacks beside honest clients, who are measured; thirty kills; what a host may lack: minutes
 	SEUSS_HOSTILE=1 $(GO) test -count=1 -timeout 60m -v -parallel 1 -run 'TestAttacks|TestKilledAtRandom|Exhausted|TestStopped|TestServeDiskFull' ./tests
 
+.PHONY: test-plan
+test-plan: ## plans for 50,000 functions and for a million, and the tables of the study: minutes
+	SEUSS_TEST_PLAN=full $(GO) test -count=1 -v -timeout 30m -run 'TestCover|TestLectureRules' ./dispatcher/plan
+
 .PHONY: test-soak
 test-soak: ## a hundred thousand invocations: minutes
 	SEUSS_SOAK=100000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyInvocations' ./tests

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -104,6 +105,9 @@ type Options struct {
 	// Budgets bound what all functions take of the host for connections; nil: what suits
 	// Slots.
 	Budgets *outbound.Budgets
+	// Regions is the memory that functions share; nil: with the usual limits. Whoever gives
+	// it closes it.
+	Regions *region.Host
 	// Quota says what an owner may have; nil: whatever he wants.
 	Quota func(owner string) access.Quota
 	// RuntimeImages are the images of functions that ask for a runtime by one of AWS
@@ -150,8 +154,12 @@ type FunctionSpec struct {
 	// captured, so that what is done lazily at first use is in the snapshot.
 	WarmUp   []json.RawMessage  `json:"warm_up,omitempty"`
 	Settings functions.Settings `json:"settings,omitzero"`
-	Create   bool               `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
-	Revision string             `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
+	// Snapshot is an instance's checkpoint, by id, the beginning of one, or tag, that the
+	// function is to be: there are no Files, Image and Imports then, and Handler is that of
+	// the instance's function, or what code has defined in it.
+	Snapshot string `json:"snapshot,omitempty"`
+	Create   bool   `json:"create,omitempty"`   // fail with ErrExists if there is a function of that name
+	Revision string `json:"revision,omitempty"` // if not empty: fail with ErrRevision unless it is the function's
 }
 
 // Request is one invocation.

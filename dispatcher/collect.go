@@ -36,6 +36,11 @@ func (d *Dispatcher) running() map[string]bool {
 	d.snapshots.held(ids)
 	d.pools.standing(ids)
 	d.Keeper.Uses(ids)
+	for _, n := range d.store.Kind(lineage.KindFunction) { // on a checkpoint: it cannot be made again
+		if parent, err := d.store.Get(n.Parent); err == nil && parent.Kind == lineage.KindInstance {
+			ids[n.ID] = true
+		}
+	}
 	return ids
 }
 

@@ -22,6 +22,7 @@ import (
 	"seuss/dispatcher/pushed"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state"
+	"seuss/dispatcher/state/region"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -90,6 +91,8 @@ type Dispatcher struct {
 	ledger    *quota.Ledger // nil without Options.Quota
 	sweeping  sync.Mutex    // one removal, collection or reception of nodes at a time
 
+	ownRegions bool // Options.Regions are its own
+
 	instances sync.Map // by request id, while they run; with a VsockDir only
 }
 
@@ -128,13 +131,17 @@ func Open(o Options) (*Dispatcher, error) {
 	if err := room.Check(o.PoolSize); err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", err)
 	}
+	regions := o.Regions == nil
+	if regions {
+		o.Regions = region.New(region.Options{})
+	}
 	if o.Budgets == nil {
 		o.Budgets = outbound.NewBudgets(o.Slots)
 	}
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks()}
+	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks(), ownRegions: regions}
 	store, err := lineage.Open(o.StateDir, lineage.Options{
 		ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages,
 		Unloaded: func(n *lineage.Node) { d.cache.unloaded(n) },
@@ -176,7 +183,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, counters: &d.events, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
 	if o.Quota != nil {
 		if d.ledger, err = quota.OpenLedger(store); err != nil {
 			d.log.Warn("snapshots of imports that were made before are charged to nobody", "error", err)
@@ -220,6 +227,9 @@ func (d *Dispatcher) Close() error {
 	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()
+	if d.ownRegions {
+		d.opts.Regions.Close()
+	}
 	d.Deployments.store.Close() // before the store gives up the lock
 	if err := errors.Join(err, d.store.Close()); err != nil {
 		return fmt.Errorf("close dispatcher: %w", err)

@@ -7,8 +7,8 @@
 // The files in the order in which a request travels: deployments.go (what the name
 // stands for), function.go (what is known of it), invoke.go (one invocation), match.go
 // and cost.go (which snapshot), pools.go and pool.go (which machine), conversation.go
-// (what is said to the runtime's driver inside), outcome.go (what comes of it). Snapshots
-// come from maker.go and arguments.go.
+// (what is said to the runtime's driver inside, and what comes of it). Snapshots come from
+// maker.go and arguments.go.
 //
 // Units: pages are 4 KiB; durations are time.Duration; events and results are
 // JSON of at most MaxEventBytes and MaxResultBytes.

@@ -28,7 +28,7 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(spec.Files) == 0 && program == nil {
+	if len(spec.Files) == 0 && program == nil && spec.Snapshot == "" {
 		return nil, errors.New("it has no files")
 	}
 	for name := range spec.Files {
@@ -58,7 +58,50 @@ func (spec *FunctionSpec) code() ([]byte, error) {
 			return nil, fmt.Errorf("warm-up event %d: %w", n+1, err)
 		}
 	}
-	return encodeCode(contracts.Load{Handler: spec.Handler, Files: spec.Files, Environment: spec.Settings.Environment, WarmUp: spec.WarmUp})
+	return encodeCode(contracts.Load{Handler: spec.Handler, Files: spec.Files, Environment: spec.Settings.Environment, WarmUp: spec.WarmUp, Snapshot: spec.Snapshot})
+}
+
+// checkpoint finds the instance's node that a function is to be made of, and takes over what
+// that says of it.
+func (m *maker) checkpoint(spec *FunctionSpec) error {
+	if spec.Snapshot == "" {
+		return nil
+	}
+	n, err := m.store.Get(spec.Snapshot)
+	switch {
+	case err != nil:
+		return err
+	case functions.OwnerOf(n.Key.Function) != functions.OwnerOf(spec.Name) && n.Info.Private():
+		return fmt.Errorf("snapshot %q: %w", spec.Snapshot, lineage.ErrNotFound)
+	case n.Kind != lineage.KindInstance:
+		return fmt.Errorf("snapshot %.12s is of kind %s: a function is made of an instance's checkpoint (seussctl instance checkpoint): %w", n.ID, n.Kind, lineage.ErrInvalid)
+	case n.Key.Contract != "" || spec.Settings.Program != nil:
+		return fmt.Errorf("snapshot %.12s: only a function of a runtime's driver is made of a checkpoint, not a program: %w", n.ID, lineage.ErrInvalid)
+	case len(spec.Files) > 0 || len(spec.Imports) > 0 || spec.Image != "" && spec.Image != n.Info.ImageDigest:
+		return fmt.Errorf("files, imports or an image beside snapshot %.12s: what the function is lies in that: %w", n.ID, lineage.ErrInvalid)
+	}
+	spec.Snapshot, spec.Image, spec.Files = n.ID, n.Info.ImageDigest, map[string][]byte{}
+	if spec.Settings.Runtime = n.Key.Runtime; spec.Handler == "" {
+		spec.Handler, spec.Lazy = n.Key.Handler, n.Key.Lazy
+	}
+	if spec.Handler == "" {
+		return fmt.Errorf("snapshot %.12s is of an instance without a handler: name one that code has defined in it, with --handler (seussctl function deploy --help): %w", n.ID, lineage.ErrInvalid)
+	}
+	return nil
+}
+
+// hangs returns the function, other than that of name, whose node hangs below one of these;
+// "": there is none.
+func hangs(s *lineage.Store, name string, nodes []*lineage.Node) string {
+	for _, n := range nodes {
+		if n.Kind == lineage.KindFunction && n.Key.Function != name {
+			return n.Key.Function
+		}
+		if other := hangs(s, name, s.Children(n.ID)); other != "" {
+			return other
+		}
+	}
+	return ""
 }
 
 func encodeCode(l contracts.Load) ([]byte, error) {
@@ -86,6 +129,9 @@ func (d *Dispatcher) Deploy(ctx context.Context, spec FunctionSpec) (*lineage.No
 func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.Node, error) {
 	if !functions.ValidFunction(spec.Name) {
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -, with an owner and a slash before them if it is not the default one: %w", spec.Name, lineage.ErrInvalid)
+	}
+	if err := d.maker.checkpoint(spec); err != nil {
+		return nil, err
 	}
 	code, err := spec.code()
 	if err != nil {
@@ -124,7 +170,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	}
 	record := functions.Function{
 		Name: spec.Name, ID: old.ID, Handler: spec.Handler, Lazy: spec.Lazy,
-		Image: image, Imports: slices.Clone(spec.Imports),
+		Image: image, Imports: slices.Clone(spec.Imports), Snapshot: spec.Snapshot,
 		Settings: spec.Settings, LastVersion: old.LastVersion, Aliases: old.Aliases, Attached: old.Attached,
 	}
 	if missing != nil {
@@ -280,6 +326,9 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 	versions, err := d.Deployments.store.Versions(base)
 	if err != nil && len(versions) == 0 {
 		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	if other := hangs(d.store, base, d.store.Function(name)); other != "" {
+		return fmt.Errorf("remove function %q: function %q was deployed from a checkpoint of it: remove that one first: %w", name, other, lineage.ErrHasChildren)
 	}
 	for _, n := range d.store.Function(name) {
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
 
@@ -45,6 +46,7 @@ type invocation struct {
 	asked    int               // bytes that remembering them takes
 	started  time.Time
 	ways     ways
+	regions  region.Set // the memory that it shares with others
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request
@@ -85,6 +87,9 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 	f, err := d.cache.get(spec)
 	if err != nil {
 		return nil, err
+	}
+	if spec.Snapshot != "" && (req.MaxPath == PathCold || req.MaxPath == PathBase) {
+		return nil, fmt.Errorf("from %q: the function was deployed from a checkpoint, and what it is begins there: %w", req.MaxPath, lineage.ErrInvalid)
 	}
 	i, err := newInvocation(f, req, start)
 	if err != nil {

@@ -263,3 +263,45 @@ func TestLiveWaits(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 }
+
+// TestLiveTakesRoom: an instance that lives on takes room where those wait that have no machine,
+// before it is there, and has it until it is removed, on a machine or not: what finds none is
+// refused, and of copies all or none are made.
+func TestLiveTakesRoom(t *testing.T) {
+	l := newLiving(t, 1, dispatcher.Options{Instances: 4})
+	parked := func(want int) {
+		t.Helper()
+		if st := l.Lot().Stats(); st.Instances != want || want == 0 && st.Bytes != 0 {
+			t.Errorf("%+v, want %d", st, want)
+		}
+	}
+	i := l.create(instances.Spec{Function: "count"})
+	l.want(i, event(`1`), "1")
+	parked(1)
+	if infos, err := i.Fork(t.Context(), 4, nil); !errors.Is(err, instances.ErrTooMany) || !strings.Contains(err.Error(), "--instances") {
+		t.Errorf("%v, %v", infos, err)
+	}
+	parked(1)
+	infos, err := i.Fork(t.Context(), 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := l.create(instances.Spec{Image: dispatcher.DefaultImage()})
+	parked(4)
+	for range 3 { // each takes its own again
+		l.want(i, code("count"), fmt.Sprint(i.Info().Uses+1))
+		l.want(l.get(infos[0].Name), event(`1`), fmt.Sprint(l.get(infos[0].Name).Info().Uses+2))
+		parked(4)
+	}
+	if _, err := l.Keeper.Create(t.Context(), functions.DefaultOwner, instances.Spec{Function: "count"}); !errors.Is(err, instances.ErrTooMany) {
+		t.Errorf("%v", err)
+	}
+	last.Remove()
+	parked(3)
+	l.create(instances.Spec{Function: "count"}).Remove()
+	i.Remove()
+	for _, f := range infos {
+		l.get(f.Name).Remove()
+	}
+	parked(0)
+}

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/surroundings"
 	"seuss/guest"
 	"seuss/images/runtimes"
@@ -34,6 +35,7 @@ type maker struct {
 	pools     *pools
 	locks     *keyedLocks // by what is made
 	planner   *planner.Planner
+	regions   *region.Host
 	counters  *counters
 	within    func(owner, parent string) error // refuses a snapshot in somebody's name
 	charge    func(owner, node string)         // notes it
@@ -201,6 +203,11 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
+		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
+		defer shared.Close()
+		if err := instance.Share(l.Instance, &shared); err != nil {
+			return nil, err
+		}
 		session := l.Converse(ctx, began.Add(loadTimeout))
 		var told []byte
 		if contract == nil {
@@ -335,11 +342,30 @@ func (m *maker) of(ctx context.Context, f *functions.Function, code []byte) (*in
 }
 
 func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
+	if f.Snapshot != "" {
+		return m.kept(ctx, f, code)
+	}
 	parent, img, runtime, err := m.imported(ctx, f.Image, contracts.Runtime(&f.Settings), functions.OwnerOf(f.Name), f.Imports)
 	if err != nil || m.host.ReadOnly {
 		return parent, err // the code is loaded for one invocation alone
 	}
 	if parent, err = m.planned(ctx, img, runtime, f, code, parent); err != nil {
+		return nil, err
+	}
+	return m.function(ctx, img, runtime, f, code, parent)
+}
+
+// kept is try for a function that hangs on an instance's checkpoint.
+func (m *maker) kept(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
+	parent, err := m.snapshots.get(f.Snapshot)
+	if errors.Is(err, lineage.ErrNotFound) {
+		err = fmt.Errorf("the checkpoint %.12s that it was deployed from was removed, and nothing else has its state: import it again, or deploy the function from another: %w", f.Snapshot, err)
+	}
+	if err != nil || m.host.ReadOnly {
+		return parent, err
+	}
+	img, runtime, err := m.images.serving(f.Image, contracts.Runtime(&f.Settings))
+	if err != nil {
 		return nil, err
 	}
 	return m.function(ctx, img, runtime, f, code, parent)

@@ -11,9 +11,9 @@ import (
 	"seuss/lineage"
 )
 
-// RunOnce runs code that is not deployed: on the image's base node, or the import node
-// that spec names, which are made if there are none, or in a machine that is booted for
-// it, the code is loaded and invoked. Nothing of it is stored. What has no meaning for
+// RunOnce runs code that is not deployed: on the image's base node, the import node that
+// plans have for what it asks for, or the one that spec names, which are made if there are
+// none, or in a machine that is booted for it, the code is loaded and invoked. Nothing of it is stored. What has no meaning for
 // such code is refused by its name: the error matches lineage.ErrInvalid.
 func (d *Dispatcher) RunOnce(ctx context.Context, spec FunctionSpec, req Request) (*Result, error) {
 	r, err := d.runOnce(ctx, &spec, &req)
@@ -55,6 +55,9 @@ func (d *Dispatcher) runOnce(ctx context.Context, spec *FunctionSpec, req *Reque
 		f.image, f.runtime, err = d.images.serving(image, runtime)
 	default:
 		t, f.image, f.runtime, err = d.maker.imported(ctx, image, runtime, functions.OwnerOf(spec.Name), spec.Imports)
+		if err == nil && len(spec.Imports) == 0 {
+			t, err = d.maker.planned(ctx, f.image, f.runtime, &f.spec.Function, code, t)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -94,6 +97,8 @@ func checkOnce(spec *FunctionSpec, req *Request) error {
 		return none("auto_arguments", "nothing is kept of other code")
 	case len(spec.WarmUp) > 0:
 		return none("warm_up", "nothing is kept of other code")
+	case spec.Snapshot != "":
+		return none("snapshot", "create an instance of it (seussctl instance create --snapshot), or deploy it")
 	case spec.Create, spec.Revision != "":
 		return none("create or revision", "other code takes nobody's name")
 	case spec.Settings.Concurrency != nil:

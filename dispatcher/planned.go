@@ -200,7 +200,7 @@ func (h planHost) Deployed() (list []planner.Deployed, err error) {
 			continue // who invokes it is told
 		}
 		if at := place(img, runtime); at.Runtime != nil && at.Runtime.Packages != nil {
-			list = append(list, planner.Deployed{Place: at, Name: f.Name, Code: f.CodeDigest, Calls: calls[code]})
+			list = append(list, planner.Deployed{Place: at, Name: f.Name, Owner: functions.OwnerOf(f.Name), Code: f.CodeDigest, Calls: calls[code]})
 		}
 	}
 	return list, err
@@ -209,7 +209,7 @@ func (h planHost) Deployed() (list []planner.Deployed, err error) {
 // startsByPlans reports whether a function does not say itself where it starts, and has no
 // variables that packages may look at.
 func startsByPlans(f *functions.Function) bool {
-	return len(f.Imports) == 0 && f.Settings.Program == nil && len(f.Settings.Environment) == 0
+	return len(f.Imports) == 0 && f.Snapshot == "" && f.Settings.Program == nil && len(f.Settings.Environment) == 0
 }
 
 // Imported implements planner.Host.

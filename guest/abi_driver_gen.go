@@ -23,6 +23,8 @@ const (
 	MsgResult        = 18       // JSON: what the handler returned
 	MsgError         = 19       // JSON {errorType, errorMessage, stackTrace}
 	MsgWant          = 20       // uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event)
+	MsgStream        = 21       // content type: of an INVOKE the answer is what PIECEs bring; RESULT, of null, or ERROR ends it
+	MsgPiece         = 22       // the answer's next bytes, after STREAM; ABI_RESULT_BYTES at most in all
 	WantAll          = 1        // the whole event
 	WantContext      = 2        // the function has read its context: impure
 	WantRandom       = 4        // it has drawn from the runtime's generators: impure
@@ -34,4 +36,5 @@ const (
 	ProgramTextBytes = 0xc000   // of all strings, each with a NUL
 	SoDriver         = 0x5e55
 	LockSites        = 32
+	SoSeeded         = 0x5e56
 )

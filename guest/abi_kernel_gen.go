@@ -32,7 +32,9 @@ const (
 	FarBase             = 0x100000000000
 	FarBytes            = 0x100000000000 // 16 TiB, up to 32 TiB
 	FarTablesGPA        = 0x200000000    // at ABI_MAX_GIB: first the table of each PML4 entry
-	FarTablesBytes      = 0x2000000
+	FarTablesBytes      = 0x4000000
+	RegionBase          = 0x1c0000000000
+	RegionWindow        = 0x40000000000
 	DoorbellIdle        = 0x00 // nothing runnable; service queues, wake at control.deadline_ns
 	DoorbellConsole     = 0x08 // the console ring is full: drain it
 	DoorbellExit        = 0x10 // exit_group(value)
@@ -42,6 +44,7 @@ const (
 	DoorbellOffer       = 0x38 // the same for memory that is free; of each range the monitor leaves what it
 	DoorbellProtect     = 0x40 // pages at control.protect may be used for less than before: whoever keeps
 	DoorbellFar         = 0x48 // the list of far mappings has changed: map what it says
+	DoorbellRegion      = 0x50 // struct abi_region_call at control.region_call_gpa: do what it asks for
 	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
 	InboundPort         = 0x5e550000
 	InboundPorts        = 0x10000
@@ -83,6 +86,16 @@ const (
 	GiveRanges          = 256
 	GuardsMax           = 255
 	FarMax              = 680
+	RegionsMax          = 256
+	RegionNameMax       = 224
+	RegionPagesMax      = 0x400000 // of all mappings of a machine: 16 GiB
+	RegionWrite         = 1        // for writing; else for reading alone
+	RegionCreate        = 2        // of a call: make it, if there is none and size is not 0
+	RegionExcl          = 4        // of a call, with ABI_REGION_CREATE: there must be none
+	RegionOpen          = 1        // name, flags, size: may it be opened so? size is then the region's
+	RegionMap           = 2        // make what is mapped what the list says now, all of it or nothing new
+	RegionSync          = 3        // name, offset, size in bytes: what was written there is to be kept
+	RegionRemove        = 4        // name: it is gone for whoever opens it next
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 )
@@ -214,7 +227,7 @@ type Listener struct {
 
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize          = 464
+	ControlSize          = 488
 	ControlKernelEnd     = 0
 	ControlUpcallEntry   = 8
 	ControlUsedBitmap    = 16
@@ -240,6 +253,10 @@ const (
 	ControlListenerCount = 200
 	ControlReserved      = 204
 	ControlListeners     = 208
+	ControlRegionGPA     = 464
+	ControlRegionCallGPA = 472
+	ControlRegionCount   = 480
+	ControlRegionsOpened = 484
 )
 
 // Control mirrors struct abi_control.
@@ -272,6 +289,10 @@ type Control struct {
 	ListenerCount uint32 // OUT how many of them count; those that find no room are missing
 	Reserved      uint32
 	Listeners     [32]Listener // OUT
+	RegionGPA     uint64       // OUT struct abi_region[ABI_REGIONS_MAX], set once
+	RegionCallGPA uint64       // OUT struct abi_region_call, set once
+	RegionCount   uint32       // OUT how many regions[] count
+	RegionsOpened uint32       // OUT how often one was: outside input, as purity counts it
 }
 
 // Size in bytes and field offsets of struct abi_guards.
@@ -306,6 +327,50 @@ type Far struct {
 	RAM   uint64 // OUT page of RAM
 	Count uint32 // OUT pages
 	Open  uint32 // OUT != 0: mapped; 0: PROT_NONE, content kept
+}
+
+// Size in bytes and field offsets of struct abi_region.
+const (
+	RegionSize      = 256
+	RegionFirst     = 0
+	RegionCount     = 8
+	RegionOffset    = 16
+	RegionFlags     = 24
+	RegionNameBytes = 28
+	RegionName      = 32
+)
+
+// Region mirrors struct abi_region.
+type Region struct {
+	First     uint64     // OUT page in the far window, behind ABI_REGION_BASE
+	Count     uint64     // OUT pages
+	Offset    uint64     // OUT page of the region
+	Flags     uint32     // OUT ABI_REGION_WRITE
+	NameBytes uint32     // OUT
+	Name      [224]uint8 // OUT any bytes but NUL and '/'
+}
+
+// Size in bytes and field offsets of struct abi_region_call.
+const (
+	RegionCallSize       = 256
+	RegionCallWhat       = 0
+	RegionCallFlags      = 4
+	RegionCallSizeOffset = 8
+	RegionCallOffset     = 16
+	RegionCallResult     = 24
+	RegionCallNameBytes  = 28
+	RegionCallName       = 32
+)
+
+// RegionCall mirrors struct abi_region_call.
+type RegionCall struct {
+	What      uint32     // OUT ABI_REGION_OPEN ...
+	Flags     uint32     // OUT
+	Size      uint64     // OUT; IN
+	Offset    uint64     // OUT
+	Result    int32      // IN  0, or an errno below 0
+	NameBytes uint32     // OUT
+	Name      [224]uint8 // OUT
 }
 
 // Size in bytes and field offsets of struct abi_net_request.

@@ -69,8 +69,15 @@ func (b *lockedBuffer) String() string {
 
 func startDaemon(t *testing.T, args ...string) *daemon {
 	t.Helper()
+	return startDaemonWith(t, func(*cli) {}, args...)
+}
+
+// startDaemonWith starts one on a state that is prepared before.
+func startDaemonWith(t *testing.T, prepare func(*cli), args ...string) *daemon {
+	t.Helper()
 	c := newCLI(t)
 	c.state = treeCopy(t)
+	prepare(c)
 	d := &daemon{cli: c, args: args}
 	d.start()
 	t.Cleanup(func() {

@@ -200,6 +200,15 @@ func TestLivingWithAPlan(t *testing.T) {
 	}) {
 		t.Errorf("%v: %+v", err, list)
 	}
+	// What is run once, never deployed, starts there too.
+	once, err := l.RunOnce(t.Context(), dispatcher.FunctionSpec{Name: "once", Image: "packages", Handler: "main.handler", Files: map[string][]byte{"main.py": []byte("import alpha" + asksNothing)}},
+		dispatcher.Request{Event: []byte("{}"), Timeout: patience(20 * time.Second)})
+	if err != nil {
+		t.Fatal(describe(err))
+	}
+	if got := output[string](t, once); got != `["alpha", "beta"]` || once.NodeID != l.Store().Function("both")[0].Parent {
+		t.Errorf("once: %s from %s", got, once.NodeID)
+	}
 	// Who brings a module himself has his own, also where a package imports it.
 	l.deploy("own", "import alpha, beta"+strings.Replace(asksNothing, "json.dumps(", "json.dumps([beta.whose] + ", 1), func(s *dispatcher.FunctionSpec) {
 		s.Files["beta.py"] = []byte("whose = 'mine'")

@@ -58,24 +58,8 @@ func TestProvidedRuntime(t *testing.T) {
 		}
 	}
 	stream := func(event string) (text, failed string) {
-		out, err := d.aws.InvokeWithResponseStream(t.Context(), &lambda.InvokeWithResponseStreamInput{FunctionName: in.FunctionName, Payload: []byte(event)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := out.GetStream()
-		defer s.Close()
-		for e := range s.Events() {
-			switch e := e.(type) {
-			case *types.InvokeWithResponseStreamResponseEventMemberPayloadChunk:
-				text += string(e.Value.Payload)
-			case *types.InvokeWithResponseStreamResponseEventMemberInvokeComplete:
-				failed = aws.ToString(e.Value.ErrorCode)
-			}
-		}
-		if s.Err() != nil {
-			t.Error(s.Err())
-		}
-		return text, failed
+		text, end := streamOf(t, d, in.FunctionName, []byte(event))
+		return text, aws.ToString(end.ErrorCode)
 	}
 	if text, failed := stream(`{"do": "stream"}`); text != `{"parts": 2}` || failed != "" {
 		t.Errorf("%q %s", text, failed)

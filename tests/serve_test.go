@@ -157,7 +157,7 @@ func TestJavaScriptSDK(t *testing.T) {
 	if modules == "" {
 		t.Skip("skipped: SEUSS_JS_SDK does not name a folder with @aws-sdk/client-lambda (make test-sdk)")
 	}
-	d := startDaemon(t)
+	d := nodeDaemon(t, "streamer", streamer)
 	script, err := os.ReadFile("sdk/lambda.mjs")
 	if err != nil {
 		t.Fatal(err)

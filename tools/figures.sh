@@ -49,6 +49,7 @@ wanted() { [ -z "${BENCHES:-}" ] || [[ " $BENCHES " == *" $1 "* ]]; }
 		for bench in start memory cold warmup guest huge; do
 			! wanted "$bench" || run "bench $bench, $platform" bin/seussctl --platform "$platform" bench "$bench"
 		done
+		! wanted plan || run "bench plan, $platform" bin/seussctl --platform "$platform" bench plan --plot "${out%.md}-plan-$platform.svg"
 	done
 	! wanted store || run "bench store" bin/seussctl bench store --nodes 50000
 	! wanted load || run "the service under load" env SECONDS=60 tests/load.sh 60 0

@@ -124,7 +124,7 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err := m.usable(); err != nil {
 		return err
 	}
-	m.owed = owed{}
+	m.owed, m.regions = owed{}, nil
 	entries, err := m.mem.readEntries()
 	if err != nil {
 		return err

@@ -39,6 +39,7 @@ type Machine struct {
 	cold     platform.CPUState
 	trusted  trusted
 	owed     owed
+	regions  Regions // nil: the instance has none
 	clock    guestClock
 	console  console
 	vsock    *vsock.Device

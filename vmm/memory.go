@@ -36,6 +36,7 @@ type Memory struct {
 	hostWritten *dirtytrack.PageSet
 	givenBack   *dirtytrack.PageSet
 	files       *dirtytrack.PageSet // pages where a file is mapped, not zeros
+	shared      []platform.FarRange // pages of others that the guest sees
 	cuts        *dirtytrack.PageSet // pages but the first with which a mapping may begin
 	far         bool                // something has been mapped in the far window
 }

@@ -14,13 +14,16 @@ type owed struct {
 	giving     giving
 	protecting pageRun
 	far        bool // the far window is not what the guest's list says
+	regions    regionCall
 }
 
 // sliceNS bounds, in ns, the host's work for the guest after which Run looks whether
 // it has to stop. A slice takes one unit of work longer, which is less than that.
 const sliceNS = int64(time.Millisecond)
 
-func (o *owed) any() bool { return o.giving.active() || o.protecting.count > 0 || o.far }
+func (o *owed) any() bool {
+	return o.giving.active() || o.protecting.count > 0 || o.far || o.regions.active
+}
 
 // give notes n ranges that have to be zero, or that are on offer.
 func (o *owed) give(control []byte, n uint64, offer bool) error {
@@ -47,9 +50,9 @@ func (o *owed) protect(control []byte, mem *Memory) error {
 const protectUnit = largePage / pageSize
 
 // slice does some of it.
-func (o *owed) slice(mem *Memory) error {
+func (o *owed) slice(m *Machine) error {
 	for until := hostNow() + sliceNS; o.any() && hostNow() < until; {
-		if err := o.step(mem); err != nil {
+		if err := o.step(m); err != nil {
 			*o = owed{}
 			return err
 		}
@@ -58,9 +61,11 @@ func (o *owed) slice(mem *Memory) error {
 }
 
 // step does a unit.
-func (o *owed) step(mem *Memory) error {
-	r := &o.protecting
+func (o *owed) step(m *Machine) error {
+	mem, r := m.mem, &o.protecting
 	switch {
+	case o.regions.active:
+		return o.regionStep(m)
 	case o.far:
 		var err error
 		o.far, err = mem.backing.FarStep()

@@ -205,7 +205,7 @@ func (m *runLoop) due(until int64) Stop {
 // that is done, the next one goes on with it.
 func (m *runLoop) goOn() (Stop, error) {
 	for m.owed.any() {
-		if err := m.owed.slice(m.mem); err != nil {
+		if err := m.owed.slice(m.Machine); err != nil {
 			return m.deviceError(err)
 		}
 		if stop := m.due(m.until); stop.Kind != 0 {
@@ -281,6 +281,11 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 	case guest.DoorbellFar:
 		var err error
 		if m.owed.far, err = m.mem.mapFar(m.control, false); err != nil {
+			return m.deviceError(err)
+		}
+		return Stop{}, nil
+	case guest.DoorbellRegion:
+		if err := m.owed.region(m.Machine); err != nil {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil

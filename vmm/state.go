@@ -248,7 +248,7 @@ func (m *Machine) become(s *State, devices func() error) error {
 	if err := m.fits(s); err != nil {
 		return err
 	}
-	m.quiescent, m.owed = false, owed{}
+	m.quiescent, m.owed, m.regions = false, owed{}, nil
 	m.missing.Store(nil)
 	if err := m.claimControl(); err != nil {
 		return err

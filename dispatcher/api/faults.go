@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
+	"seuss/dispatcher/state/region"
 	"seuss/images"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -66,6 +67,9 @@ var faults = []Fault{
 	{instances.ErrFailed, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{instances.ErrBusy, Refused, http.StatusTooManyRequests, LambdaThrottled, 0, ExitFailure},
 	{instances.ErrTooMany, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
+	{region.ErrQuota, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
+	{region.ErrNotFound, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{region.ErrDenied, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{instances.ErrInvalid, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{instances.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{admission.ErrNotUnderWay, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},

@@ -20,7 +20,7 @@ import (
 )
 
 // service are the packages whose errors the service answers with.
-var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/instance", "lineage", "lineage/oci", "images"}
+var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/instance", "dispatcher/state/region", "lineage", "lineage/oci", "images"}
 
 // noKind are sentinels that nobody is answered with as such, and why.
 var noKind = map[string]string{

@@ -32,6 +32,9 @@ type Load struct {
 	// SharedGenerators is here for the same reason: without it the node of a program that
 	// was taken with leave would be found for one that has none.
 	SharedGenerators bool `json:"allow_shared_generators,omitempty"`
+	// Snapshot is the node of an instance whose code it is: there are no files, and the
+	// handler is looked for in what is loaded.
+	Snapshot string `json:"snapshot,omitempty"`
 }
 
 // Document is what the loader is told of a program.

@@ -173,13 +173,8 @@ func (k *conn) serve() (rest []byte) {
 		k.c.Reset() // it asks, and does not read
 		return nil
 	}
-	body, err := k.request.Body()
-	if err != nil {
-		k.last(failed(fmt.Errorf("%w: %w", errInvalid, err)))
-		return nil
-	}
 	head := k.request.Head
-	answer, later := k.s.api.Serve(head, body)
+	answer, later := k.s.api.Serve(head, k.request.Body())
 	if later == nil {
 		k.send(&answer, head)
 		return k.next()

@@ -31,13 +31,14 @@ const (
 // Function is a deployment: what the dispatcher needs to make the function's
 // node when it does not exist yet.
 type Function struct {
-	Name       string    `json:"name"`              // see ValidDeploymentName
-	ID         string    `json:"id,omitempty"`      // given when a function of that name is created; "" of one that is older than these
-	Handler    string    `json:"handler"`           // what the runtime driver calls, 1 to 256 bytes
-	CodeDigest string    `json:"code_digest"`       // SHA-256 of the code, hex
-	Lazy       bool      `json:"lazy"`              // arguments are asked for one by one
-	Image      string    `json:"image"`             // name of the root image it runs in
-	Imports    []string  `json:"imports,omitempty"` // what the import node above it holds
+	Name       string    `json:"name"`               // see ValidDeploymentName
+	ID         string    `json:"id,omitempty"`       // given when a function of that name is created; "" of one that is older than these
+	Handler    string    `json:"handler"`            // what the runtime driver calls, 1 to 256 bytes
+	CodeDigest string    `json:"code_digest"`        // SHA-256 of the code, hex
+	Lazy       bool      `json:"lazy"`               // arguments are asked for one by one
+	Image      string    `json:"image"`              // name of the root image it runs in
+	Imports    []string  `json:"imports,omitempty"`  // what the import node above it holds
+	Snapshot   string    `json:"snapshot,omitempty"` // the instance's node that it hangs on, whose state cannot be made again; "": none
 	Deployed   time.Time `json:"deployed"`
 
 	Settings Settings `json:"settings,omitzero"`
@@ -121,6 +122,8 @@ func (f *Function) validate() error {
 		return fmt.Errorf("handler %q is not 1 to %d bytes of printable text", f.Handler, maxHandlerBytes)
 	case len(f.ID) > maxNameBytes || !utf8.ValidString(f.ID):
 		return fmt.Errorf("id %q is longer than %d bytes, or no text", f.ID, maxNameBytes)
+	case f.Snapshot != "" && !validDigest(f.Snapshot):
+		return fmt.Errorf("snapshot %.80q is not 64 lower-case hex digits", f.Snapshot)
 	case !validDigest(f.CodeDigest):
 		return fmt.Errorf("code digest %q is not 64 lower-case hex digits", f.CodeDigest)
 	}
@@ -134,8 +137,8 @@ func (f *Function) validate() error {
 
 // Formats of a record. Format 1 has no number. One that says what its function may
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
-// reach all. One of a program, or that something hangs on, is of format 3: none loads it
-// into a driver, or forgets what hangs there; so is one that has shares.
+// reach all. One of a program, or that something hangs on, or that hangs on an instance's
+// snapshot, or that has shares, is of format 3: none loads it into a driver, or without that.
 const (
 	format1 = 0
 	format2 = 2
@@ -149,7 +152,7 @@ type record struct {
 }
 
 func (f *Function) format() int {
-	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" || len(f.Settings.Shares) > 0 {
+	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" || f.Snapshot != "" || len(f.Settings.Shares) > 0 {
 		return format3
 	}
 	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {

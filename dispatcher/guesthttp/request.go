@@ -5,16 +5,28 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/textproto"
 	"strconv"
 )
 
 // MaxHead bounds a request's header, and its trailers, in bytes.
 const MaxHead = 64 << 10
 
-// ErrTooLarge: a request's body is larger than is taken.
+const maxLine = 4 << 10 // before a chunk
+
+// ErrTooLarge: a request is larger than is taken.
 var ErrTooLarge = errors.New("the request is larger than is taken")
+
+// part is what of a chunked body comes next.
+type part uint8
+
+const (
+	chunkLine part = iota
+	chunkBytes
+	chunkEnd
+	trailers
+)
 
 // Request is what has arrived of a request, as far as it has.
 type Request struct {
@@ -23,17 +35,22 @@ type Request struct {
 	// Head is there once its header is.
 	Head *http.Request
 
-	bytes []byte
-	body  int // where the body begins
-	end   int // where it ends, with its trailers; 0: not known yet
-	at    int // of a chunked body: the next chunk's line
-	given int // of a body that is handed on: where its next byte, or chunk's line, is
-	left  int // bytes of the chunk there that have not been given
+	total int    // bytes that have come
+	bytes []byte // the header, and behind it the body; of a chunked one what is not decoded yet
+	body  int    // where the body begins
+
+	// Of a chunked body.
+	content []byte // decoded, and not handed on
+	next    part
+	left    int // bytes of the chunk that have not come
 }
+
+// Held is how much memory it takes, in bytes.
+func (r *Request) Held() int { return len(r.bytes) + len(r.content) }
 
 // Add takes what has arrived and reports whether the request is whole.
 func (r *Request) Add(p []byte) (whole bool, err error) {
-	if len(r.bytes)+len(p) > MaxHead+r.MaxBody {
+	if r.total += len(p); r.total > MaxHead+r.MaxBody {
 		return false, ErrTooLarge
 	}
 	r.bytes = append(r.bytes, p...)
@@ -46,111 +63,104 @@ func (r *Request) Add(p []byte) (whole bool, err error) {
 			return false, nil
 		}
 		r.body = n + 4
-		r.at = r.body
 		if r.Head, err = http.ReadRequest(bufio.NewReader(bytes.NewReader(r.bytes[:r.body]))); err != nil {
 			return false, err
 		}
-		if n := r.Head.ContentLength; n > int64(r.MaxBody) {
+		if r.Head.ContentLength > int64(r.MaxBody) {
 			return false, ErrTooLarge
-		} else if n >= 0 {
-			r.end = r.body + int(n)
 		}
 	}
-	if r.end == 0 {
-		if err := r.chunks(); err != nil {
-			return false, err
-		}
+	if n := r.Head.ContentLength; n >= 0 {
+		return int64(len(r.bytes)-r.body) >= n, nil
 	}
-	return r.end > 0 && len(r.bytes) >= r.end, nil
+	n, whole, err := r.decode(r.bytes[r.body:])
+	r.bytes = append(r.bytes[:r.body], r.bytes[r.body+n:]...)
+	return whole, err
 }
 
-// chunks looks for the end of a chunked body, from the chunk on at which the last look
-// ended. What is in the chunks net/http reads, when all are there.
-func (r *Request) chunks() error {
+// decode takes what of a chunked body can be told from b, its first n bytes, and reports
+// whether that was the end.
+func (r *Request) decode(b []byte) (n int, whole bool, err error) {
 	for {
-		line, _, ok := bytes.Cut(r.bytes[min(r.at, len(r.bytes)):], []byte("\r\n"))
-		if !ok {
-			if len(line) > MaxHead {
-				return errors.New("a chunk's line has no end")
-			}
-			return nil
-		}
-		size, _, _ := bytes.Cut(line, []byte(";"))
-		n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
-		if err != nil || n > uint64(r.MaxBody) {
-			return fmt.Errorf("a chunk of %.20q bytes", size)
-		}
-		if n > 0 {
-			r.at += len(line) + 2 + int(n) + 2
-			continue
-		}
-		trailers := r.bytes[r.at+len(line):] // from the line's end on: there may be none
-		if k := bytes.Index(trailers[:min(len(trailers), MaxHead)], []byte("\r\n\r\n")); k >= 0 {
-			r.end = r.at + len(line) + k + 4
-		} else if len(trailers) >= MaxHead {
-			return fmt.Errorf("its trailers take more than %d bytes", MaxHead)
-		}
-		return nil
-	}
-}
-
-// Pieces gives f what has come of a chunked body and was not given yet, without what is
-// between the chunks. chunks has looked at it.
-func (r *Request) Pieces(f func(p []byte)) {
-	r.given = max(r.given, r.body)
-	for r.given < len(r.bytes) {
-		if r.left == 0 {
-			line, _, ok := bytes.Cut(r.bytes[r.given:], []byte("\r\n"))
+		rest := b[n:]
+		switch r.next {
+		case chunkLine:
+			line, _, ok := bytes.Cut(rest[:min(len(rest), maxLine)], []byte("\r\n"))
 			if !ok {
-				return
+				if len(rest) >= maxLine {
+					return n, false, errors.New("a chunk's line has no end")
+				}
+				return n, false, nil
 			}
 			size, _, _ := bytes.Cut(line, []byte(";"))
-			n, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
-			if err != nil || n == 0 {
-				return
+			length, err := strconv.ParseUint(string(bytes.TrimSpace(size)), 16, 31)
+			if err != nil || length > uint64(r.MaxBody) {
+				return n, false, fmt.Errorf("a chunk of %.20q bytes", size)
 			}
-			r.given += len(line) + 2
-			r.left = int(n)
-			continue
-		}
-		n := min(r.left, len(r.bytes)-r.given)
-		f(r.bytes[r.given : r.given+n])
-		r.given += n
-		if r.left -= n; r.left == 0 {
-			r.given += 2 // the chunk's own line end
+			n += len(line) + 2
+			if r.left, r.next = int(length), chunkBytes; length == 0 {
+				r.next = trailers
+			}
+		case chunkBytes:
+			some := rest[:min(r.left, len(rest))]
+			r.content = append(r.content, some...)
+			n += len(some)
+			if r.left -= len(some); r.left > 0 {
+				return n, false, nil
+			}
+			r.next = chunkEnd
+		case chunkEnd:
+			if len(rest) < 2 {
+				return n, false, nil
+			}
+			if rest[0] != '\r' || rest[1] != '\n' {
+				return n, false, errors.New("a chunk is longer than its line says")
+			}
+			n += 2
+			r.next = chunkLine
+		case trailers:
+			end := bytes.Index(rest[:min(len(rest), MaxHead)], []byte("\r\n\r\n"))
+			switch {
+			case bytes.HasPrefix(rest, []byte("\r\n")): // there are none
+				return n + 2, true, nil
+			case end >= 0:
+				header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(rest[:end+4]))).ReadMIMEHeader()
+				r.Head.Trailer = http.Header(header)
+				return n + end + 4, err == nil, err
+			case len(rest) >= MaxHead:
+				return n, false, fmt.Errorf("its trailers take more than %d bytes", MaxHead)
+			}
+			return n, false, nil
 		}
 	}
+}
+
+// Take returns what has come of a chunked body since it was called last. It is valid until
+// the next Add.
+func (r *Request) Take() []byte {
+	p := r.content
+	r.content = r.content[:0]
+	return p
 }
 
 // Expects reports whether the client waits to be told that it may send the body.
 func (r *Request) Expects() bool {
-	return r.Head != nil && len(r.bytes) == r.body && r.Head.Header.Get("Expect") == "100-continue"
+	return r.Head != nil && r.total == r.body && r.Head.Header.Get("Expect") == "100-continue"
 }
 
-// Body returns the whole request's body; its trailers are in Head then. It is valid until Next.
-func (r *Request) Body() ([]byte, error) {
-	if r.end == r.body {
-		return nil, nil
+// Body returns the whole request's body, but for what was taken; its trailers are in Head. It
+// is valid until Next.
+func (r *Request) Body() []byte {
+	if n := r.Head.ContentLength; n >= 0 {
+		return r.bytes[r.body : r.body+int(n)]
 	}
-	if r.Head.ContentLength >= 0 {
-		return r.bytes[r.body:r.end], nil
-	}
-	whole, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(r.bytes[:r.end])))
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(whole.Body)
-	r.Head = whole
-	return body, err
+	return r.content
 }
-
-// Held is how many bytes are held of it.
-func (r *Request) Held() int { return len(r.bytes) }
 
 // Next forgets the request, which is whole. What has arrived behind it is the beginning of
 // the next one, and to be added again.
 func (r *Request) Next() (rest []byte) {
-	rest = r.bytes[r.end:]
+	rest = r.bytes[r.body+int(max(r.Head.ContentLength, 0)):]
 	*r = Request{MaxBody: r.MaxBody}
 	return rest
 }

@@ -104,14 +104,16 @@ func (i *Instance) Purity(w Want) (lineage.Purity, error) {
 		return lineage.Purity{}, fmt.Errorf("purity certificate: %w", err)
 	}
 	p := lineage.Purity{Entropy: counts.Entropy, Clock: counts.Clock, Socket: counts.Socket, Context: w.Context}
+	regions := vmm.RegionsTaken(i.vm.m.Memory())
 	for _, c := range []struct {
 		n    uint64
 		what string
-	}{{p.Entropy, "random bytes (getrandom, /dev/urandom)"}, {p.Clock, "clock reads"}, {p.Socket, "receives from a socket"}} {
+	}{{p.Entropy, "random bytes (getrandom, /dev/urandom)"}, {p.Clock, "clock reads"}, {p.Socket, "receives from a socket"}, {regions, "uses of shared memory, which others write to"}} {
 		if c.n > 0 {
 			p.Reasons = append(p.Reasons, fmt.Sprintf("%d × %s", c.n, c.what))
 		}
 	}
+	p.Socket += regions
 	if w.Context {
 		p.Reasons = append(p.Reasons, "the invocation context was read")
 	}

@@ -20,8 +20,13 @@ func (i *Instance) Until(ctx context.Context, deadline time.Time, done func() bo
 }
 
 // Rest lets the guest run until all its threads wait, as a capture does: what it has
-// printed by then is known.
-func (i *Instance) Rest(deadline time.Time) error { return i.vm.rest(deadline) }
+// printed by then is known. Where it is parked they do.
+func (i *Instance) Rest(deadline time.Time) error {
+	if i.parked != nil {
+		return nil
+	}
+	return i.vm.rest(deadline)
+}
 
 // Meet has the streams accepted that the program opens to the ports of contracts, from now
 // to the end of the instance; nil: they are refused. It is called by the goroutine that

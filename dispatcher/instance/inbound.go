@@ -31,13 +31,31 @@ func (i *Instance) AppendListeners(list []Listener) []Listener {
 	return list
 }
 
+// Inbound is the way to the guest's ports. Whoever has it may use it from any goroutine,
+// wherever the instance is meanwhile, until the instance ends.
+type Inbound struct{ device *vsock.Device }
+
+// Inbound returns the way to the guest's ports. The instance is on a VM.
+func (i *Instance) Inbound() Inbound { return Inbound{i.vm.m.Vsock()} }
+
 // Dial opens a connection from 127.0.0.1 to a TCP port of the guest. The guest decides of
 // it while it runs; where nobody listens, or the listener's queue is full, the connection
 // ends with vsock.ErrReset.
-func (i *Instance) Dial(port uint16) (*vsock.Conn, error) {
-	c, err := i.vm.m.Vsock().Dial(guest.InboundPort + uint32(port))
+func (in Inbound) Dial(port uint16) (*vsock.Conn, error) {
+	c, err := in.device.Dial(guest.InboundPort + uint32(port))
 	if err != nil {
 		return nil, fmt.Errorf("connect to port %d of the guest: %w", port, err)
 	}
 	return c, nil
+}
+
+// inboundBytes is what the connections take at most that were dialled into a guest: what
+// each side has written and the other has not taken.
+func (vm *VM) inboundBytes() (bytes uint64) {
+	for _, c := range vm.m.Vsock().Conns() {
+		if c.GuestPort() >= guest.InboundPort {
+			bytes += vsock.StreamBytes
+		}
+	}
+	return bytes
 }

@@ -66,7 +66,7 @@ func TestInboundConnections(t *testing.T) {
 		var wg sync.WaitGroup
 		answers := make([]string, 20)
 		for n := range answers {
-			c, err := i.Dial(8080)
+			c, err := i.Inbound().Dial(8080)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -88,7 +88,7 @@ func TestInboundConnections(t *testing.T) {
 				}
 			})
 		}
-		nobody, err := i.Dial(8081)
+		nobody, err := i.Inbound().Dial(8081)
 		if err != nil {
 			t.Fatal(err)
 		}

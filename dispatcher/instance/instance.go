@@ -31,6 +31,7 @@ type Instance struct {
 	start   *Snapshot // that it began as
 	parent  *Snapshot // against which the next capture is a difference
 	outside Outside
+	regions vmm.Regions
 	met     vsock.AcceptFunc // see Meet
 }
 
@@ -110,6 +111,14 @@ func (i *Instance) Machine() uint64 {
 
 // Leave gives the guest a way out of its machine, or takes it back with nil.
 func (i *Instance) Leave(o Outside) { i.outside = o }
+
+// Share gives an instance the memory that it shares with others, and maps what its
+// snapshot had mapped of that. It has to be on a VM. An error names what is not there any
+// more, or not for it: the instance cannot go on then.
+func Share(i *Instance, r vmm.Regions) error {
+	i.regions = r
+	return vmm.Share(i.vm.m, r)
+}
 
 // Vsock is the device by which host programs reach the guest.
 func (i *Instance) Vsock() *vsock.Device { return i.vm.m.Vsock() }

@@ -41,6 +41,7 @@ type Parked struct {
 	delta  *delta
 	parent *Snapshot // that delta differs from; held
 	stream Stream
+	held   uint64 // by its connections, at most
 	logs   logBuffer
 	cut    bool              // some of what it has printed was dropped
 	paged  uint64            // pages that were paged in since the last report
@@ -59,9 +60,9 @@ func (p *Parked) Snapshot() *Snapshot { return p.parent }
 // ownBytes is what registers, the extended state and the device take.
 const ownBytes = 8 << 10
 
-// Bytes is how much memory it takes beside its streams.
+// Bytes is how much memory it takes beside the streams that it has opened itself.
 func (p *Parked) Bytes() uint64 {
-	return ownBytes + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply))
+	return ownBytes + p.held + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply)+cap(p.stream.piece.kept))
 }
 
 // Squeeze has it take less memory and a little more time to bring back.
@@ -104,7 +105,8 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	if err := vm.collect(); err != nil {
 		return nil, err
 	}
-	if !room(ownBytes + vm.plan.private.Len()*lineage.PageSize) { // at most
+	held := vm.inboundBytes()
+	if !room(ownBytes + held + vm.plan.private.Len()*lineage.PageSize) { // at most
 		return nil, errNoRoom
 	}
 	candidates, err := vm.plan.candidates(i.parent.View)
@@ -116,7 +118,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 		return nil, err
 	}
 	r := i.look()
-	p := &Parked{delta: d, parent: i.parent, cut: r.LogsCut, paged: r.PagedIn, calls: r.Unsupported, woken: make(chan struct{}, 1)}
+	p := &Parked{delta: d, parent: i.parent, held: held, cut: r.LogsCut, paged: r.PagedIn, calls: r.Unsupported, woken: make(chan struct{}, 1)}
 	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {
 		return nil, err
 	}
@@ -131,7 +133,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	p.parent.Hold()
 	p.logs, vm.logs = vm.logs, logBuffer{}
 	vm.m.LimitConsole(maxLogBytes)
-	p.stream = Stream{conn: vm.stream.conn, err: vm.stream.err}
+	p.stream = Stream{conn: vm.stream.conn, err: vm.stream.err, piece: vm.stream.piece}
 	if len(vm.stream.reply) > 0 {
 		p.stream.reply = bytes.Clone(vm.stream.reply)
 	}
@@ -153,7 +155,11 @@ func (p *Parked) wake() {
 // instance is over.
 func (i *Instance) resume(vm *VM) error {
 	p, began := i.parked, time.Now()
-	if err := vm.place(p); err != nil {
+	err := vm.place(p)
+	if err == nil {
+		err = vmm.Share(vm.m, i.regions) // what it has mapped it still has
+	}
+	if err != nil {
 		vm.enter(Dead)
 		return err
 	}
@@ -181,7 +187,7 @@ func (vm *VM) place(p *Parked) error {
 		return err
 	}
 	s := &vm.stream
-	*s = Stream{conn: p.stream.conn, err: p.stream.err, out: s.out[:0], reply: append(s.reply[:0], p.stream.reply...)}
+	*s = Stream{conn: p.stream.conn, err: p.stream.err, piece: p.stream.piece, out: s.out[:0], reply: append(s.reply[:0], p.stream.reply...)}
 	if vm.logs = p.logs; vm.logs.output != nil {
 		vm.m.LimitConsole(unlimited)
 	}

@@ -14,6 +14,10 @@ import (
 // when the caller's context does; the instance is over then too. There is nothing to
 // close.
 type Session struct {
+	// Stream takes what a handler streams, as it comes: content type, and bytes that are
+	// valid during the call, guest.ResultBytes at most in all. nil: it is in Reply.Output.
+	Stream func(contentType string, p []byte)
+
 	i        *Instance
 	ctx      context.Context
 	deadline time.Time
@@ -21,20 +25,21 @@ type Session struct {
 
 // Reply is what a function's driver says: its result, or a question.
 type Reply struct {
-	Output []byte // the result, JSON; valid until the session's next call
-	Asks   bool   // it wants an argument before it goes on
-	Want   Want
+	Output   []byte // the result, JSON; valid until the session's next call
+	Streamed bool   // the handler has streamed it: Output is any bytes, without those that Stream was given
+	Asks     bool   // it wants an argument before it goes on
+	Want     Want
 }
 
 // Converse begins a session. An instance has one at a time.
 func (i *Instance) Converse(ctx context.Context, deadline time.Time) Session {
-	return Session{i, ctx, deadline}
+	return Session{i: i, ctx: ctx, deadline: deadline}
 }
 
-// Import has modules imported. Import and Load return what the code did wrong as a
-// *HandlerError.
+// Import has modules imported, and the runtime's generators seeded, also where there are none.
+// Import and Load return what the code did wrong as a *HandlerError.
 func (s Session) Import(modules ...string) error {
-	request, err := json.Marshal(modules)
+	request, err := json.Marshal(append([]string{}, modules...)) // never null
 	if err == nil {
 		_, err = s.prepare(guest.MsgImport, request)
 	}
@@ -123,11 +128,15 @@ func (s Session) Call(how How, context, value []byte) (Reply, error) {
 	case NoArgument:
 		request = stream.make(guest.MsgArg, seed[:], context, []byte{0})
 	}
+	s.i.vm.stream.piece = pieces{allowed: how == WithEvent, give: s.Stream}
+	defer s.over()
 	f, err := s.i.exchange(s.ctx, s.deadline, request)
 	if err != nil {
 		return Reply{}, err
 	}
-	switch {
+	switch p := &s.i.vm.stream.piece; {
+	case f.kind == guest.MsgResult && p.begun:
+		return Reply{Output: p.kept, Streamed: true}, nil
 	case f.kind == guest.MsgResult && json.Valid(f.payload):
 		return Reply{Output: f.payload}, nil
 	case f.kind == guest.MsgResult: // such as NaN, which some encoders let pass
@@ -142,3 +151,6 @@ func (s Session) Call(how How, context, value []byte) (Reply, error) {
 	w, err := decodeWant(f.payload)
 	return Reply{Asks: true, Want: w}, err
 }
+
+// over ends a call: from here on there is no answer to stream.
+func (s Session) over() { s.i.stream().piece = pieces{} }

@@ -2,6 +2,7 @@ package instance
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"seuss/guest"
@@ -16,6 +17,44 @@ type Stream struct {
 	frame frame
 	err   error
 	out   []byte // frame being sent, reused
+	piece pieces
+}
+
+// pieces is an answer that its driver may give in pieces.
+type pieces struct {
+	allowed bool
+	begun   bool
+	give    func(contentType string, p []byte) // nil: they are kept
+	kind    string
+	bytes   int
+	kept    []byte
+}
+
+// maxContentType bounds what a driver says of its answer, in bytes.
+const maxContentType = 256
+
+// take takes a frame that is a part of the answer; false: it is none.
+func (p *pieces) take(f frame) (bool, error) {
+	switch {
+	case f.kind != guest.MsgStream && f.kind != guest.MsgPiece:
+		return false, nil
+	case !p.allowed || p.begun != (f.kind == guest.MsgPiece):
+		return false, fmt.Errorf("%w: message %d where no answer is streamed, or one is already", ErrProtocol, f.kind)
+	case f.kind == guest.MsgStream && len(f.payload) > maxContentType:
+		return false, fmt.Errorf("%w: a content type of %d bytes", ErrProtocol, len(f.payload))
+	case f.kind == guest.MsgStream:
+		p.begun, p.kind = true, string(f.payload)
+		return true, nil
+	}
+	if p.bytes += len(f.payload); p.bytes > guest.ResultBytes {
+		return false, fmt.Errorf("%w: it streams more than %d bytes", ErrProtocol, guest.ResultBytes)
+	}
+	if p.give != nil {
+		p.give(p.kind, f.payload)
+	} else {
+		p.kept = append(p.kept, f.payload...)
+	}
+	return true, nil
 }
 
 // await prepares for a guest that has yet to connect.
@@ -54,21 +93,34 @@ func (s *Stream) attach(m *vmm.Machine, contract string) error {
 // open reports whether the guest's driver is at the other end.
 func (s *Stream) open() bool { return s.conn.State() == vsock.StreamOpen && !s.conn.Ended() }
 
-// arrived takes what the guest sent and reports whether a frame is complete.
+// arrived takes what the guest sent and reports whether a frame is complete that is no part
+// of a streamed answer.
 func (s *Stream) arrived() bool {
 	if s.conn == nil {
 		return false
 	}
 	s.reply = append(s.reply, s.conn.Take()...)
-	f, _, ok, err := decodeFrame(s.reply)
-	if err != nil {
-		s.err = err
-		return true
+	left := s.reply
+	for {
+		f, rest, ok, err := decodeFrame(left)
+		if err == nil && ok {
+			var part bool
+			if part, err = s.piece.take(f); part {
+				left = rest
+				continue
+			}
+		}
+		if err != nil {
+			s.err = err
+			return true
+		}
+		if ok {
+			s.frame = f
+		} else if len(left) < len(s.reply) {
+			s.reply = s.reply[:copy(s.reply, left)]
+		}
+		return ok
 	}
-	if ok {
-		s.frame = f
-	}
-	return ok
 }
 
 // make makes a frame, which is valid until the next is made.

@@ -1,11 +1,16 @@
 package plan
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // remaining is what a tree leaves to import for the other half of a trial.
@@ -17,6 +22,27 @@ func remaining(t testing.TB, tree *Tree, trial int, costs Costs) Evaluation {
 	}
 	return e
 }
+
+// coverFit fits to a trial's training half, each plan once.
+func coverFit(t testing.TB, trial int, costs Costs, o CoverOptions) *Tree {
+	t.Helper()
+	key := coverKey{trial, o}
+	if fitted[key] == nil {
+		tree, err := Cover(t.Context(), read(t, ReadWorkload, "trial%d/train.jsonl", trial), read(t, ReadDependencies, "trial%d/depsets.jsonl", trial), costs, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fitted[key] = tree
+	}
+	return fitted[key]
+}
+
+type coverKey struct {
+	trial int
+	CoverOptions
+}
+
+var fitted = map[coverKey]*Tree{}
 
 // TestCoverBeatsPublished: at equal nodes and at equal bytes, what is left to import for
 // functions that were not seen is at most 0.85 of the best published mode's.
@@ -45,10 +71,7 @@ func TestCoverBeatsPublished(t *testing.T) {
 			w := read(t, ReadWorkload, "trial%d/train.jsonl", trial)
 			deps := read(t, ReadDependencies, "trial%d/depsets.jsonl", trial)
 			for _, o := range []CoverOptions{{Nodes: n}, {MiB: mib[best][trial]}} {
-				tree, err := Cover(t.Context(), w, deps, costs, o)
-				if err != nil {
-					t.Fatal(err)
-				}
+				tree := coverFit(t, trial, costs, o)
 				checkCover(t, tree, w, deps)
 				e := remaining(t, tree, trial, costs)
 				if o.MiB > 0 {
@@ -129,15 +152,27 @@ func TestCoverSmall(t *testing.T) {
 	}
 }
 
-// TestCoverManyFunctions: 50,000 functions, each with packages of its own choice.
+// TestCoverManyFunctions: 50,000 functions, each with packages of its own choice, and 10^6;
+// without SEUSS_TEST_PLAN=full (make test-plan) a tenth of the first.
 func TestCoverManyFunctions(t *testing.T) {
-	if testing.Short() {
-		t.Skip("20 s: not in -short")
+	sizes := []int{5_000}
+	if os.Getenv("SEUSS_TEST_PLAN") == "full" {
+		sizes = []int{50_000, 1_000_000}
 	}
+	for _, n := range sizes {
+		t.Run(fmt.Sprint(n), func(t *testing.T) { coverMany(t, n) })
+	}
+}
+
+// manyBytes bounds what a fit to 50,000 functions may have reserved beyond the workload; to
+// more of them it grows with their number.
+const manyBytes = 1 << 30
+
+func coverMany(t *testing.T, functions int) {
 	costs := read(t, ReadCosts, "packages.json")
 	deps := read(t, ReadDependencies, "trial0/depsets.jsonl")
 	r := rand.New(rand.NewPCG(1, 2))
-	calls := make([]Call, 50_000)
+	calls := make([]Call, functions)
 	for i := range calls {
 		for range 1 + r.IntN(6) {
 			calls[i].Packages = append(calls[i].Packages, deps.Sets[r.IntN(len(deps.Sets))].Packages...)
@@ -158,16 +193,42 @@ func TestCoverManyFunctions(t *testing.T) {
 		}
 		return e.RemainingMS / e.WithoutMS
 	}
-	start := time.Now()
-	ours := left(Cover(t.Context(), w, deps, costs, CoverOptions{Nodes: 640}))
-	took := time.Since(start)
+	var before, peak runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	start, used := time.Now(), processorTime(t)
+	ours := left(Cover(Pausing(t.Context(), func() {
+		if now := time.Now(); now.Sub(start) > time.Second/10 {
+			start = now
+			var m runtime.MemStats
+			if runtime.ReadMemStats(&m); m.HeapSys > peak.HeapSys {
+				peak = m
+			}
+		}
+	}), w, deps, costs, CoverOptions{Nodes: 640}))
+	took := processorTime(t) - used
 	weights, err := w.Weights(WeighTime, InheritNone, costs, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
 	published := left(Published(t.Context(), w, deps, weights, SplitOptions{Nodes: 640}))
-	t.Logf("640 nodes in %v: %.3f of the imports are left, %.3f with the published splitter", took, ours, published)
+	took2 := processorTime(t) - used - took
+	grew := int64(peak.HeapSys) - int64(before.HeapSys)
+	t.Logf("640 nodes in %v of processor time, %d MiB more: %.3f of the imports are left, %.3f with the published splitter in %v", took, grew>>20, ours, published, took2)
 	if ours >= published {
 		t.Errorf("%.3f of the imports are left, %.3f with the published splitter", ours, published)
 	}
+	if most := int64(manyBytes) * int64(max(functions/50_000, 1)); grew > most {
+		t.Errorf("it takes %d bytes, want at most %d", grew, most)
+	}
+}
+
+// processorTime is what this process has used.
+func processorTime(t *testing.T) time.Duration {
+	t.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -64,20 +64,20 @@ func file(t testing.TB, format string, args ...any) io.Reader {
 	return bytes.NewReader(b)
 }
 
-var parsed sync.Map // what read has read, by name
+var parsed = map[string]any{} // what read has read, by name: tests run one after the other
 
 // read reads a file of the study, which nobody changes.
 func read[T any](t testing.TB, how func(io.Reader) (T, error), format string, args ...any) T {
 	t.Helper()
 	name := fmt.Sprintf(format, args...)
-	if v, ok := parsed.Load(name); ok {
+	if v, ok := parsed[name]; ok {
 		return v.(T)
 	}
 	v, err := how(file(t, "%s", name))
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	parsed.Store(name, v)
+	parsed[name] = v
 	return v
 }
 

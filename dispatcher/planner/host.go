@@ -58,6 +58,7 @@ type Host interface {
 type Deployed struct {
 	Place
 	Name  string
+	Owner string
 	Code  string // its digest
 	Calls uint64 // since its snapshots were made
 }

@@ -15,6 +15,8 @@ const (
 	maxModules     = 256      // of one package
 	maxTops        = 1 << 13  // top-level modules that one package brings
 	maxQueue       = 1 << 16  // functions that wait to be moved
+	maxFitted      = 50_000   // functions that a plan is fitted to
+	maxFittedPins  = 4 << 20  // packages that these have imported, together
 	maxFile        = 64 << 20 // bytes of a file
 	maxWhy         = 500      // characters of a reason
 

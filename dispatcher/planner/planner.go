@@ -33,7 +33,8 @@ type Planner struct {
 	mu     sync.Mutex  // all below
 	live   map[liveKey]*live
 	known  map[string]*knowledge // by place
-	moving map[string]bool       // functions to look at
+	moving moves                 // functions to look at
+	turn   uint64                // pieces of work that were begun
 	moved  uint64                // functions that were captured anew
 	busy   bool                  // Run has something in hand
 	fresh  bool                  // something is there that was not when the Host was last told
@@ -50,13 +51,14 @@ type live struct {
 	tried   map[int]bool    // nodes that were made, or cannot be: once each
 	trouble string          // why nothing goes on at present
 	after   time.Time       // when it is tried again
+	turn    uint64          // Planner.turn, when it was last served: who comes goes last
 }
 
 // New reads the plans of a state directory, which its owner may write. Plans that cannot
 // be read are logged, and left alone.
 func New(nodes *lineage.Store, h Host, log *slog.Logger) *Planner {
 	p := &Planner{dir: filepath.Join(nodes.Dir(), Dir), fs: sealed.OS(), host: h, nodes: nodes, log: log, wake: make(chan struct{}, 1),
-		live: map[liveKey]*live{}, known: map[string]*knowledge{}, moving: map[string]bool{}}
+		live: map[liveKey]*live{}, known: map[string]*knowledge{}}
 	plans, err := ReadPlans(nodes.Dir())
 	if err != nil {
 		log.Warn("some plans are not used", "error", err)
@@ -79,7 +81,7 @@ func (p *Planner) put(a *Applied, now bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	k := p.knowledgeOf(&a.Place)
-	p.live[liveKey{a.Owner, a.id()}] = &live{laid: lay(a, k), now: now, asked: map[string]bool{}, failed: map[int]string{}, tried: map[int]bool{}}
+	p.live[liveKey{a.Owner, a.id()}] = &live{laid: lay(a, k), now: now, asked: map[string]bool{}, failed: map[int]string{}, tried: map[int]bool{}, turn: p.turn}
 	p.active.Store(true)
 	p.fresh = true
 	p.poke()
@@ -309,8 +311,7 @@ func (p *Planner) Touched(name, owner string, digest, runtime string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := Place{Digest: digest, Key: runtime}
-	if len(p.plansFor(owner, &at)) > 0 && len(p.moving) < maxQueue {
-		p.moving[name] = true
+	if len(p.plansFor(owner, &at)) > 0 && p.moving.add(owner, name) {
 		p.poke()
 	}
 }
@@ -359,7 +360,7 @@ func (p *Planner) Wanted() map[string]bool {
 func (p *Planner) Wait(ctx context.Context) error {
 	for {
 		p.mu.Lock()
-		idle := !p.busy && !p.fresh && len(p.moving) == 0 && !p.anything()
+		idle := !p.busy && !p.fresh && p.moving.count == 0 && !p.anything()
 		var trouble error
 		for _, l := range p.live {
 			if l.trouble != "" {

@@ -267,10 +267,14 @@ func (p *Planner) listed(ctx context.Context, at Place) (*knowledge, error) {
 }
 
 // historyOf is what functions have imported, as far as the image has it and it can be in a
-// node. Functions measure themselves, and could forge it: what a probe has found goes before.
+// node; of too many those that are called most, owner by owner. Functions measure themselves, and could forge it: what a probe has found goes before.
 func (p *Planner) historyOf(of *population, k *knowledge) (*plan.History, error) {
 	var known []plan.Loaded
-	for _, f := range of.functions {
+	pins := 0
+	for _, f := range someOf(of.functions, maxFitted) {
+		if pins >= maxFittedPins {
+			break
+		}
 		s, err := p.host.Imported(f.Name)
 		if err != nil || s == nil {
 			continue // a hint that cannot be read is none
@@ -297,6 +301,7 @@ func (p *Planner) historyOf(of *population, k *knowledge) (*plan.History, error)
 			all.Packages = append(all.Packages, found)
 		}
 		known = append(known, all)
+		pins += len(all.Packages)
 	}
 	h, err := plan.NewHistory(known)
 	if err != nil {

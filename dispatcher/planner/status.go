@@ -64,7 +64,7 @@ func (p *Planner) Status(owner string, all bool) []*Status {
 			plans = append(plans, now)
 		}
 	}
-	moving, moved := len(p.moving), p.moved
+	moving, moved := p.moving.count, p.moved
 	p.mu.Unlock()
 	list := []*Status{}
 	for i := range plans {

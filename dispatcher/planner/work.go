@@ -94,7 +94,7 @@ func (p *Planner) settle(waits time.Time) {
 func (p *Planner) next(now time.Time) (w piece, ok bool, again time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, l := range p.live {
+	for _, l := range inTurn(p.live) {
 		if now.Before(l.after) {
 			if again.IsZero() || l.after.Before(again) {
 				again = l.after
@@ -103,11 +103,12 @@ func (p *Planner) next(now time.Time) (w piece, ok bool, again time.Time) {
 		}
 		if w, ok = p.pieceOf(l); ok {
 			p.busy = true
+			p.turn++
+			l.turn = p.turn
 			return w, true, again
 		}
 	}
-	for name := range p.moving {
-		delete(p.moving, name)
+	if name, ok := p.moving.next(); ok {
 		p.busy = true
 		return piece{move: name, node: -1}, true, again
 	}

@@ -41,6 +41,8 @@
 #define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
 #define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
 #define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */
+#define ABI_MSG_STREAM 21 /* content type: of an INVOKE the answer is what PIECEs bring; RESULT, of null, or ERROR ends it */
+#define ABI_MSG_PIECE 22  /* the answer's next bytes, after STREAM; ABI_RESULT_BYTES at most in all */
 
 #define ABI_WANT_ALL 1         /* the whole event */
 #define ABI_WANT_CONTEXT 2     /* the function has read its context: impure */
@@ -62,5 +64,13 @@
  * no trace of the time; such reads are not counted. At most ABI_LOCK_SITES. */
 #define ABI_SO_DRIVER 0x5e55
 #define ABI_LOCK_SITES 32
+
+/* setsockopt(AF_VSOCK, ABI_SO_SEEDED) on the driver's stream, whatever the value: the thread
+ * that calls it is the driver's, and has seeded the runtime's generators. A driver calls it
+ * with every message that it takes, once it has and before any code of the function's runs:
+ * from then on no other thread of the guest runs after a restore before it has called it
+ * again, and no signal is delivered; one that takes too long ends the guest. Of one that
+ * never calls it all threads run at once, and may draw what another copy draws. */
+#define ABI_SO_SEEDED 0x5e56
 
 #endif

@@ -59,7 +59,11 @@
 #define ABI_FAR_BASE 0x100000000000
 #define ABI_FAR_BYTES 0x100000000000 /* 16 TiB, up to 32 TiB */
 #define ABI_FAR_TABLES_GPA 0x200000000 /* at ABI_MAX_GIB: first the table of each PML4 entry */
-#define ABI_FAR_TABLES_BYTES 0x2000000
+#define ABI_FAR_TABLES_BYTES 0x4000000
+
+/* Its last 4 TiB are for regions, memory that guests share (struct abi_region). */
+#define ABI_REGION_BASE 0x1c0000000000
+#define ABI_REGION_WINDOW 0x40000000000
 
 /* Doorbell registers: a 4-byte store at ABI_DOORBELL_GPA + offset. */
 #define ABI_DOORBELL_IDLE 0x00    /* nothing runnable; service queues, wake at control.deadline_ns */
@@ -74,6 +78,7 @@
 #define ABI_DOORBELL_PROTECT 0x40 /* pages at control.protect may be used for less than before: whoever keeps
                                    * copies of their entries looks at them anew */
 #define ABI_DOORBELL_FAR 0x48     /* the list of far mappings has changed: map what it says */
+#define ABI_DOORBELL_REGION 0x50  /* struct abi_region_call at control.region_call_gpa: do what it asks for */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- The way into the machine ---------------------------------------------
@@ -268,6 +273,12 @@ struct abi_control {
 	uint32_t listener_count; /* OUT how many of them count; those that find no room are missing */
 	uint32_t reserved;
 	struct abi_listener listeners[ABI_LISTENERS_MAX]; /* OUT */
+
+	/* Kernel libraries before there were regions leave these zero. */
+	uint64_t region_gpa;      /* OUT struct abi_region[ABI_REGIONS_MAX], set once */
+	uint64_t region_call_gpa; /* OUT struct abi_region_call, set once */
+	uint32_t region_count;    /* OUT how many regions[] count */
+	uint32_t regions_opened;  /* OUT how often one was: outside input, as purity counts it */
 };
 
 #define ABI_GIVE_RANGES 256
@@ -299,6 +310,47 @@ struct abi_far { /* consecutive pages, in ascending order, not overlapping */
 	uint64_t ram;   /* OUT page of RAM */
 	uint32_t count; /* OUT pages */
 	uint32_t open;  /* OUT != 0: mapped; 0: PROT_NONE, content kept */
+};
+
+/* ---- Regions: memory that guests share -----------------------------------------
+ *
+ * A region has a name and a size, and belongs to the host: its pages are no part of this
+ * machine's memory, nor of a snapshot. What is mapped, and where, is in a list in the
+ * machine's memory, and so in every snapshot: the monitor opens and maps what the list
+ * names when a machine begins as an instance, and when ABI_REGION_MAP asks for it. Who may
+ * open what is the monitor's affair, each time. */
+
+#define ABI_REGIONS_MAX 256
+#define ABI_REGION_NAME_MAX 224
+#define ABI_REGION_PAGES_MAX 0x400000 /* of all mappings of a machine: 16 GiB */
+
+#define ABI_REGION_WRITE 1  /* for writing; else for reading alone */
+#define ABI_REGION_CREATE 2 /* of a call: make it, if there is none and size is not 0 */
+#define ABI_REGION_EXCL 4   /* of a call, with ABI_REGION_CREATE: there must be none */
+
+struct abi_region { /* a mapping; they do not overlap */
+	uint64_t first;      /* OUT page in the far window, behind ABI_REGION_BASE */
+	uint64_t count;      /* OUT pages */
+	uint64_t offset;     /* OUT page of the region */
+	uint32_t flags;      /* OUT ABI_REGION_WRITE */
+	uint32_t name_bytes; /* OUT */
+	uint8_t name[ABI_REGION_NAME_MAX]; /* OUT any bytes but NUL and '/' */
+};
+
+/* Of a call. */
+#define ABI_REGION_OPEN 1   /* name, flags, size: may it be opened so? size is then the region's */
+#define ABI_REGION_MAP 2    /* make what is mapped what the list says now, all of it or nothing new */
+#define ABI_REGION_SYNC 3   /* name, offset, size in bytes: what was written there is to be kept */
+#define ABI_REGION_REMOVE 4 /* name: it is gone for whoever opens it next */
+
+struct abi_region_call {
+	uint32_t what;       /* OUT ABI_REGION_OPEN ... */
+	uint32_t flags;      /* OUT */
+	uint64_t size;       /* OUT; IN */
+	uint64_t offset;     /* OUT */
+	int32_t result;      /* IN  0, or an errno below 0 */
+	uint32_t name_bytes; /* OUT */
+	uint8_t name[ABI_REGION_NAME_MAX]; /* OUT */
 };
 
 #define ABI_SYSCALLS 512
@@ -363,7 +415,9 @@ _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL
 _Static_assert(offsetof(struct abi_control, give_gpa) == 160, "give_gpa");
 _Static_assert(offsetof(struct abi_control, listener_count) == 200, "listener_count");
 _Static_assert(sizeof(struct abi_listener) == 8, "abi_listener");
-_Static_assert(sizeof(struct abi_control) == 464, "abi_control");
+_Static_assert(offsetof(struct abi_control, region_gpa) == 464 && sizeof(struct abi_control) == 488, "abi_control");
+_Static_assert(sizeof(struct abi_region) == 256 && sizeof(struct abi_region_call) == 256, "abi_region");
+_Static_assert(ABI_REGION_BASE + ABI_REGION_WINDOW == ABI_FAR_BASE + ABI_FAR_BYTES, "regions end the far window");
 _Static_assert(sizeof(struct abi_far) == 24, "abi_far");
 _Static_assert(ABI_FAR_BASE % (1ull << 39) == 0 && ABI_FAR_BYTES % (1ull << 39) == 0, "far window");
 _Static_assert(sizeof(struct abi_guards) == ABI_PAGE_SIZE, "abi_guards");

@@ -6,8 +6,10 @@
  */
 #include "exec.h"
 #include "far.h"
+#include "hold.h"
 #include "inplace.h"
 #include "map.h"
+#include "region.h"
 #include "thread_calls.h"
 
 #include <asm/signal.h>
@@ -193,12 +195,14 @@ static long room_for(const struct program *p)
 /* Ends the present program, and leaves the process: descriptors, directory, limits. */
 static void end_program(void)
 {
+	hold_forget(current); /* or the others, which are to end, might not run */
 	threads_end_others();
 	signals_exec();
 	timers_exec();
 	fd_close_on_exec();
 	fs_unmap_all();
 	far_release_all();
+	region_unmap_all();
 	inplace_unload_all();
 	mm_give_program();
 	current->robust_list = NULL;

@@ -6,7 +6,8 @@
 
 #include "kernel.h"
 
-static inline bool far_address(u64 addr) { return addr - ABI_FAR_BASE < ABI_FAR_BYTES; }
+#define FAR_BYTES (ABI_FAR_BYTES - ABI_REGION_WINDOW) /* what follows is for regions */
+static inline bool far_address(u64 addr) { return addr - ABI_FAR_BASE < FAR_BYTES; }
 bool far_window(u64 addr, u64 bytes); /* does the range lie in the window? */
 
 /* What is set aside is opened by whoever does so, but for stacks: those take pages when

@@ -5,7 +5,7 @@
 #include "far.h"
 
 #define FAR_FIRST (ABI_FAR_BASE / PAGE_SIZE)
-#define FAR_PAGES (ABI_FAR_BYTES / PAGE_SIZE)
+#define FAR_PAGES (FAR_BYTES / PAGE_SIZE)
 
 /* What is set aside, in page numbers: ascending; those of one kind do not touch one another. */
 struct area {
@@ -17,7 +17,7 @@ static struct area *areas;
 
 bool far_window(u64 addr, u64 bytes)
 {
-	return addr >= ABI_FAR_BASE && bytes <= ABI_FAR_BYTES && addr - ABI_FAR_BASE <= ABI_FAR_BYTES - bytes;
+	return addr >= ABI_FAR_BASE && bytes <= FAR_BYTES && addr - ABI_FAR_BASE <= FAR_BYTES - bytes;
 }
 
 /* Inserts [start, end), nothing of which is set aside, behind *at. */
@@ -150,7 +150,7 @@ long far_release(u64 addr, u64 bytes)
 }
 
 /* At once: between two kinds a mapping may go on, and to split it takes room in the list. */
-void far_release_all(void) { far_release(ABI_FAR_BASE, ABI_FAR_BYTES); }
+void far_release_all(void) { far_release(ABI_FAR_BASE, FAR_BYTES); }
 
 bool far_area(u64 page, u64 *start, u64 *end, enum far_kind *kind)
 {

@@ -186,6 +186,8 @@ struct file_ops {
 	bool (*map_loaded)(struct file *f, struct file_layout *out);
 	/* Memory that stays the file's content under MAP_SHARED; NULL: -ENODEV. */
 	void *(*map_shared)(struct file *f, u64 off, u64 n);
+	/* Maps memory of the host's, MAP_SHARED: an address or an error. NULL: it has none. */
+	long (*map_window)(struct file *f, u64 off, u64 bytes, bool write);
 	void (*release)(struct file *f); /* last reference gone */
 	const struct sock_ops *sock;     /* not NULL: a socket */
 };

@@ -11,6 +11,7 @@
 #include "inplace.h"
 #include "map.h"
 #include "protect.h"
+#include "region.h"
 
 #include <asm/stat.h>
 #include <linux/fcntl.h>
@@ -69,6 +70,8 @@ static void take(u64 addr, u64 bytes, int prot, const struct file *f)
 
 static long map_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, u64 off)
 {
+	if (region_address(addr))
+		return -ENOMEM; /* where regions lie is not the program's to say */
 	if (far_address(addr))
 		return far_mmap_fixed(addr, bytes, prot, flags, f, off);
 	bool image = mm_in_image(addr, bytes);
@@ -109,6 +112,8 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 		f = fd_get(fd);
 		if (!f)
 			return -EBADF;
+		if (f->ops->map_window)
+			return type == MAP_PRIVATE || flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) ? -EINVAL : f->ops->map_window(f, off, bytes, prot & PROT_WRITE);
 		/* Streams have no content to map: reading one might wait for ever. */
 		if (!f->ops->read || !f->ops->seek || f->ops->getdents)
 			return -ENODEV;
@@ -174,6 +179,8 @@ long sys_munmap(u64 addr, u64 len)
 	u64 bytes = PAGE_UP(len);
 	if (addr % PAGE_SIZE || len == 0 || bytes < len)
 		return -EINVAL;
+	if (region_address(addr))
+		return region_unmap(addr, bytes);
 	if (far_window(addr, bytes))
 		return far_release(addr, bytes);
 	if (mm_in_ram(addr, bytes))
@@ -190,6 +197,8 @@ long sys_mprotect(u64 addr, u64 len, int prot)
 	u64 bytes = PAGE_UP(len);
 	if (bytes == 0)
 		return 0;
+	if (region_address(addr))
+		return prot == PROT_NONE ? -EACCES : region_protect(addr, bytes, prot & PROT_WRITE);
 	if (far_address(addr))
 		return far_mprotect(addr, bytes, prot);
 	if (mm_in_image(addr, bytes)) { /* never PROT_NONE: a loader closes gaps that other objects' files fill */
@@ -222,6 +231,8 @@ long sys_madvise(u64 addr, u64 len, int advice)
 		return 0;
 	if (!mm_mapped(addr, bytes))
 		return -ENOMEM;
+	if (region_address(addr))
+		return 0; /* the content is not this machine's to drop */
 	/* What MADV_FREE leaves may be lost at any time: it is at once. */
 	if (advice != MADV_DONTNEED && advice != MADV_FREE)
 		return 0;
@@ -240,6 +251,8 @@ long sys_mremap(u64 old, u64 old_len, u64 new_len, int flags, u64 new_addr)
 	if (old % PAGE_SIZE || to == 0 || from == 0 || flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP))
 		return -EINVAL;
 	if (flags & MREMAP_DONTUNMAP)
+		return -EINVAL;
+	if (region_address(old) || region_address(new_addr))
 		return -EINVAL;
 	if (far_address(old) || (flags & MREMAP_FIXED && far_address(new_addr)))
 		return far_mremap(old, from, to, flags, new_addr);
@@ -286,7 +299,7 @@ long sys_mincore(u64 addr, u64 len, u8 *vec)
 		return -EFAULT;
 	if (far_address(addr))
 		return far_mincore(addr, n, vec);
-	if (!mm_in_image(addr, n * PAGE_SIZE) && (!mm_in_ram(addr, n * PAGE_SIZE) || !mm_is_used(addr, n)))
+	if (region_address(addr) ? !region_allows(addr, n * PAGE_SIZE, false) : !mm_in_image(addr, n * PAGE_SIZE) && (!mm_in_ram(addr, n * PAGE_SIZE) || !mm_is_used(addr, n)))
 		return -ENOMEM;
 	memset(vec, 1, n);
 	return 0;

@@ -5,6 +5,7 @@
 #include "far.h"
 #include "map.h"
 #include "protect.h"
+#include "region.h"
 
 /* What smaps says of a range, in kB: of what is there nothing is shared or swapped. */
 static u64 sizes_of(char *buf, u64 room, u64 n, u64 used_pages, const char *flags)
@@ -58,5 +59,14 @@ long mm_maps(char *buf, size_t n, bool sizes)
 	struct far_stretch s;
 	for (u64 at = 0; far_next(at, &s); at = s.end)
 		len = map_line(buf, n, len, s.start / PAGE_SIZE, s.end / PAGE_SIZE, s.open, s.open, "", sizes, s.pages);
+	struct abi_region r;
+	for (u64 at = ABI_REGION_BASE; region_next(at, &r); at = (r.first + r.count) * PAGE_SIZE) {
+		char path[ABI_REGION_NAME_MAX + 32];
+		ksnprintf(path, sizeof path, "/dev/seuss/region/");
+		u64 start = strlen(path);
+		memcpy(path + start, r.name, r.name_bytes);
+		path[start + r.name_bytes] = 0;
+		len = map_line(buf, n, len, r.first, r.first + r.count, true, r.flags & ABI_REGION_WRITE, path, sizes, r.count);
+	}
 	return (long)len;
 }

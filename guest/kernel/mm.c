@@ -15,6 +15,7 @@
 #include "far.h"
 #include "map.h"
 #include "protect.h"
+#include "region.h"
 
 static u64 *used, *clean, *own;
 static u64 pages; /* RAM pages = bits */
@@ -321,6 +322,8 @@ static bool allowed(u64 addr, u64 n, bool write)
 {
 	if (far_address(addr))
 		return far_access(addr, n);
+	if (region_address(addr))
+		return region_allows(addr, n, write);
 	return (in_ram(addr, n) || in_image(addr, n)) && protect_allows(addr, n, write);
 }
 
@@ -350,6 +353,8 @@ bool mm_in_ram(u64 addr, u64 bytes) { return in_ram(addr, bytes); }
 bool mm_in_image(u64 addr, u64 bytes) { return in_image(addr, bytes); }
 bool mm_mapped(u64 addr, u64 bytes)
 {
+	if (region_address(addr))
+		return region_allows(addr, bytes, false);
 	return in_image(addr, bytes) || (far_address(addr) && far_reserved(addr, bytes)) || (in_ram(addr, bytes) && range_used(addr / PAGE_SIZE, PAGE_UP(bytes) / PAGE_SIZE));
 }
 void mm_take(u64 addr, u64 n) { page_take(addr / PAGE_SIZE, n); }

@@ -110,7 +110,7 @@ func (c *CPUFeatures) Equal(o *CPUFeatures) bool {
 type Purity struct {
 	Entropy uint64   `json:"entropy"`
 	Clock   uint64   `json:"clock"`
-	Socket  uint64   `json:"socket"`
+	Socket  uint64   `json:"socket"`  // and regions that were opened or are mapped
 	Context bool     `json:"context"` // the function looked at its invocation context
 	Reasons []string `json:"reasons,omitempty"`
 }

@@ -13,7 +13,7 @@ func init() {
 		Name:  "deaf-readers",
 		Tries: "Clients ask for large answers and read nothing of them",
 		Holds: "a machine is free when its function has ended; the answer waits in a bounded buffer, and one that stalls is reset",
-		Tests: []string{"TestClientsThatDoNotRead", "TestWriteDoesNotWait", "TestStall", "TestSlowestIsReset"},
+		Tests: []string{"TestClientsThatDoNotRead", "TestWriteDoesNotWait", "TestStall", "TestSlowestIsReset", "TestFeedHasAnEnd", "TestFeedOfSmallPieces"},
 		Run: func(t *Target) {
 			t.Deploy("deaf-readers", largeAnswer, Settings(20, 0))
 			const runs = `seuss_invocations_total{outcome="ok"}`

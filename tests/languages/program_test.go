@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -133,7 +134,12 @@ func (p *program) native(t *testing.T, files map[string][]byte, port uint16, env
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(file, content, 0o755); err != nil {
+		// A child that another goroutine forks meanwhile would have the file open for writing,
+		// and nobody could execute it (ETXTBSY).
+		syscall.ForkLock.RLock()
+		err := os.WriteFile(file, content, 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

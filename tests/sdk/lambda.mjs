@@ -92,6 +92,21 @@ for await (const event of streamed.EventStream) {
 assert.deepEqual(JSON.parse(chunks), { echo: { a: "ü" }, version: "$LATEST" });
 assert.equal(complete.ErrorCode, undefined);
 
+// A function of Node.js that streams, and its error behind what it has streamed.
+const pieces = async (event) => {
+  const out = await client.send(new sdk.InvokeWithResponseStreamCommand({ FunctionName: "streamer", Payload: JSON.stringify(event) }));
+  const got = { text: "", end: undefined };
+  for await (const e of out.EventStream) {
+    if (e.PayloadChunk) got.text += text(e.PayloadChunk.Payload);
+    got.end ??= e.InvokeComplete;
+  }
+  return got;
+};
+const slow = await pieces({ do: "slow" });
+assert.deepEqual([slow.text, slow.end.ErrorCode], ["xyz", undefined]);
+const half = await pieces({ do: "fails" });
+assert.deepEqual([half.text, half.end.ErrorCode], ["half", "RangeError"]);
+
 assert.equal((await client.send(new sdk.InvokeCommand({ FunctionName, InvocationType: "Event", Payload: "{}" }))).StatusCode, 202);
 assert.equal((await client.send(new sdk.InvokeCommand({ FunctionName, InvocationType: "DryRun" }))).StatusCode, 204);
 

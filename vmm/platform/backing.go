@@ -46,8 +46,8 @@ type Backing interface {
 	// content kept.
 	Protect(first, count uint64) error
 
-	// MapFar has the guest see these pages of memory in the far window, in ascending
-	// order, and nothing else. fresh: the guest is another instance. FarStep does some of
+	// MapFar has the guest see these pages in the far window, in ascending order, and
+	// nothing else. fresh: the guest is another instance. FarStep does some of
 	// that, less than a millisecond's work, and reports whether there is more: the guest
 	// must not run before there is none.
 	MapFar(ranges []FarRange, fresh bool) error

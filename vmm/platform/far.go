@@ -3,17 +3,26 @@ package platform
 import (
 	"encoding/binary"
 	"iter"
+	"os"
 
 	"seuss/guest"
 	"seuss/vmm/internal/x86"
 )
 
 // FarRange is a run of pages in the guest's far window: RAM pages that it reaches
-// there a second time. The units are pages.
+// there a second time, or pages of what it shares with others. The units are pages.
 type FarRange struct {
 	First uint64 // address / page size, within the far window
-	RAM   uint64 // page of memory
+	RAM   uint64 // page of memory, or of Of
 	Count uint64
+	Of    *Shared // nil: of memory
+}
+
+// Shared is a file in memory that several guests map at the same time. It is told from
+// others by its address, and must neither shrink nor be closed while a guest maps it.
+type Shared struct {
+	File     *os.File // opened for reading alone, unless Writable
+	Writable bool     // by guests
 }
 
 // FarRoots is how many entries of the top page table serve the far window, each 512
@@ -64,8 +73,8 @@ func FarIn(control []byte, pages uint64, page func(uint64) []byte) iter.Seq[FarR
 	}
 }
 
-// FarWithout yields the parts of a that b does not map to the same pages. Both are
-// ascending and without overlaps.
+// FarWithout yields the parts of a that b does not map to the same pages; what is shared
+// is whole, or not the same. Both are ascending and without overlaps.
 func FarWithout(a, b []FarRange) iter.Seq[FarRange] {
 	return func(yield func(FarRange) bool) {
 		for _, r := range a {
@@ -76,14 +85,14 @@ func FarWithout(a, b []FarRange) iter.Seq[FarRange] {
 				if x.First >= r.First+r.Count {
 					break
 				}
-				if x.RAM-x.First != r.RAM-r.First {
+				if x.RAM-x.First != r.RAM-r.First || x.Of != r.Of || r.Of != nil && x != r {
 					continue
 				}
-				if n := x.First - r.First; x.First > r.First && !yield(FarRange{r.First, r.RAM, n}) {
+				if n := x.First - r.First; x.First > r.First && !yield(FarRange{r.First, r.RAM, n, r.Of}) {
 					return
 				}
 				behind := min(max(x.First+x.Count, r.First)-r.First, r.Count)
-				r = FarRange{r.First + behind, r.RAM + behind, r.Count - behind}
+				r = FarRange{r.First + behind, r.RAM + behind, r.Count - behind, r.Of}
 			}
 			if r.Count > 0 && !yield(r) {
 				return

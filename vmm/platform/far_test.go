@@ -48,7 +48,7 @@ func TestFarInHostileList(t *testing.T) {
 	m := make(memory, guest.ProgramGPA)
 	const ram = 512
 	good := guest.Far{First: farPage + 7, RAM: ram, Count: 3, Open: 1}
-	want := FarRange{farPage + 7, ram, 3}
+	want := FarRange{First: farPage + 7, RAM: ram, Count: 3}
 	for name, bad := range map[string]guest.Far{
 		"below the window":    {First: farPage - 1, RAM: ram, Count: 1, Open: 1},
 		"in memory":           {First: ram, RAM: ram, Count: 1, Open: 1},

@@ -13,6 +13,9 @@ import (
 // guest has received them.
 const streamBuffer = 256 << 10
 
+// StreamBytes is how much memory a Stream's bytes take at most, in both directions.
+const StreamBytes = streamBuffer + recvWindow
+
 // Addr is the address of one side of a vsock stream.
 type Addr struct{ CID, Port uint32 }
 

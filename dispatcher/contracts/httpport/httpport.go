@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -172,12 +173,17 @@ func serve(ctx context.Context, i *instance.Instance, p *functions.Program, call
 // within its deadline, for it may be about to end itself, and then that is why.
 const lastWords = 2 * time.Second
 
+// hungUp reports whether an exchange has failed since the program ended its connection, or
+// takes none.
+func hungUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, vsock.ErrReset) || errors.Is(err, vsock.ErrRefused)
+}
+
 // converse runs the guest while an exchange does what it does, to its end.
 func converse(ctx context.Context, i *instance.Instance, port uint16, call *contracts.Call) error {
-	i.Parking = nil // another goroutine dials: the instance stays where it is
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	open := &connections{i: i, port: port, deadline: call.Deadline}
+	open := &connections{to: i.Inbound(), port: port, deadline: call.Deadline}
 	var over atomic.Bool
 	var err error
 	done := make(chan struct{})
@@ -195,7 +201,7 @@ func converse(ctx context.Context, i *instance.Instance, port uint16, call *cont
 	if errors.Is(guest, context.Canceled) && ctx.Err() == nil {
 		guest = nil // by us
 	}
-	if err != nil && guest == nil && !errors.Is(err, contracts.ErrClient) {
+	if guest == nil && hungUp(err) {
 		deadline := time.Now().Add(lastWords)
 		if call.Deadline.Before(deadline) {
 			deadline = call.Deadline
@@ -235,7 +241,7 @@ func failed(err error) error {
 
 // connections are those to a program that an exchange has open.
 type connections struct {
-	i        *instance.Instance
+	to       instance.Inbound
 	port     uint16
 	deadline time.Time
 
@@ -259,7 +265,7 @@ func (c *connections) dial(ctx context.Context) (net.Conn, error) {
 	}
 	switch {
 	case errors.Is(err, vsock.ErrRefused), errors.Is(err, vsock.ErrReset):
-		err = fmt.Errorf("port %d of the program takes no connection: nobody listens there any more, or its queue is full", c.port)
+		err = fmt.Errorf("port %d of the program takes no connection: nobody listens there any more, or its queue is full: %w", c.port, err)
 	case err != nil:
 		err = fmt.Errorf("port %d of the program: %w", c.port, err)
 	}
@@ -279,7 +285,7 @@ func (c *connections) add() (*vsock.Stream, error) {
 	if len(c.open) == maxConnections {
 		return nil, fmt.Errorf("%d connections were opened to the program already", maxConnections)
 	}
-	conn, err := c.i.Dial(c.port)
+	conn, err := c.to.Dial(c.port)
 	if err != nil {
 		return nil, err
 	}

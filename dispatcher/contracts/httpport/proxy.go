@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -72,6 +73,14 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 		}
 	}()
 	port, own := call.Port, p.W.Header().Clone()
+	edit := func(h http.Header) {
+		for name := range own { // the service's to write
+			h.Del(name)
+		}
+		if p.Edit != nil {
+			p.Edit(h)
+		}
+	}
 	proxy := httputil.ReverseProxy{
 		Transport: transport(dial), FlushInterval: -1,
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -92,21 +101,33 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 			case a.StatusCode < 100: // net/http reads any three digits, and panics when it is to write them
 				return fmt.Errorf("status %03d is none", a.StatusCode)
 			}
-			for name, values := range own { // the service's to write; a 1xx has taken them away
-				a.Header.Del(name)
-				p.W.Header()[name] = values
-			}
+			maps.Copy(p.W.Header(), own) // a 1xx has taken them away
 			if _, ok := a.Header["Content-Type"]; !ok {
 				p.W.Header()["Content-Type"] = nil // else net/http makes one up of the body
 			}
-			if p.Edit != nil {
-				p.Edit(a.Header)
-			}
+			edit(a.Header)
 			p.begun = true
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, e error) { err = e },
 	}
-	proxy.ServeHTTP(p.W, p.R.WithContext(context.WithValue(ctx, http.ServerContextKey, p.R.Context().Value(http.ServerContextKey))))
+	proxy.ServeHTTP(interim{p.W, edit}, p.R.WithContext(context.WithValue(ctx, http.ServerContextKey, p.R.Context().Value(http.ServerContextKey))))
 	return err
+}
+
+// interim has the headers of answers that go before the answer (1xx) edited as its own are.
+type interim struct {
+	http.ResponseWriter
+	edit func(http.Header)
+}
+
+// Unwrap is for http.ResponseController.
+func (w interim) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (w interim) WriteHeader(status int) {
+	if status < http.StatusOK {
+		w.edit(w.Header())
+	}
+	w.ResponseWriter.WriteHeader(status)
 }

@@ -28,11 +28,7 @@ const (
 
 // serve answers a request that is there as a whole.
 func (s *server) serve(c *conn) {
-	body, err := c.Body()
-	if err != nil {
-		s.drop(c, http.StatusBadRequest, "InvalidRequest", err.Error())
-		return
-	}
+	body := c.Body()
 	path, ours := strings.CutPrefix(c.Head.URL.Path, version)
 	method := c.Head.Method
 	id, what, _ := strings.Cut(strings.TrimPrefix(path, "invocation/"), "/")

@@ -68,7 +68,7 @@ func (s *server) arrived(c *conn) {
 	if s.over || c.Conn == s.waiting {
 		return
 	}
-	p, held := c.Take(), 0
+	p, held := c.Conn.Take(), 0
 	for _, o := range s.conns {
 		held += o.Held()
 	}
@@ -106,12 +106,10 @@ func (s *server) streams(c *conn) bool {
 
 // forward gives away what has come of the answer.
 func (s *server) forward(c *conn) {
-	kind := c.Head.Header.Get("Content-Type")
-	c.Pieces(func(p []byte) {
-		if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes {
-			s.call.Stream(kind, p)
-		}
-	})
+	p := c.Request.Take()
+	if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes && len(p) > 0 {
+		s.call.Stream(c.Head.Header.Get("Content-Type"), p)
+	}
 	if s.streamed > contracts.MaxAnswerBytes {
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")
 		s.fail(contracts.TooLarge())

@@ -209,7 +209,7 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return server.Answer(err, arn)
 	}
-	spec.WarmUp, spec.Revision = warmUp, u.RevisionId
+	spec.WarmUp, spec.Revision, spec.Snapshot = warmUp, u.RevisionId, "" // its code is other code
 	if spec.Files, err = u.files(&spec.Settings); err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (s *door) change(r *http.Request, limit int64, operation string, request an
 	if f, err = s.Service.Function(name); err != nil {
 		return f, spec, server.Answer(err, s.ARN(name, ""))
 	}
-	return f, dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Lazy: f.Lazy, Settings: f.Settings}, nil
+	return f, dispatcher.FunctionSpec{Name: f.Name, Handler: f.Handler, Image: f.Image, Imports: f.Imports, Snapshot: f.Snapshot, Lazy: f.Lazy, Settings: f.Settings}, nil
 }
 
 func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error {

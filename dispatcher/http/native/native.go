@@ -187,6 +187,13 @@ func (s *door) nativeDeploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	spec.Name = name
+	if spec.Snapshot != "" {
+		of, err := s.snapshot(r, spec.Snapshot)
+		if err != nil {
+			return err
+		}
+		spec.Snapshot = of.ID
+	}
 	n, err := once(s, r, admission.Deploy, name, func(ctx context.Context) (*api.Snapshot, error) { return s.Service.Deploy(ctx, spec) })
 	return answer(w, http.StatusCreated, shownSnapshot(r, n), err)
 }

@@ -113,6 +113,12 @@ func (c *Call) Argument(key string) (value string, present bool) {
 	return c.Argument(key)
 }
 
+// Stream says that the answer is what Piece is given; what the handler returns is nothing.
+func (c *Call) Stream(contentType string) { c.s.WriteFrame(guest.MsgStream, []byte(contentType)) }
+
+// Piece gives the answer's next bytes.
+func (c *Call) Piece(p []byte) { c.s.WriteFrame(guest.MsgPiece, p) }
+
 // state is what the runtime keeps in the guest's memory.
 type state struct {
 	Ready   bool

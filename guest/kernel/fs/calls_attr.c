@@ -47,6 +47,8 @@ long sys_truncate(const char *path, s64 size)
 	u32 type = node_mode(at.node) & S_IFMT;
 	if (type != S_IFREG)
 		return type == S_IFDIR ? -EISDIR : -EINVAL;
+	if (regionfs_is(at.node))
+		return -EINVAL; /* a region keeps its size */
 	err = inode_for(at.node, &ip);
 	return err ? err : data_resize(ip, (u64)size);
 }

@@ -3,6 +3,7 @@
  * There is one process, so a lock is never held by anybody else; and nothing
  * is behind memory, so synchronising has happened when it is asked for.
  */
+#include "../region.h"
 #include "calls.h"
 #include "fs.h"
 
@@ -241,6 +242,8 @@ long sys_msync(void *addr, u64 n, int flags)
 	u64 bytes = PAGE_UP(n);
 	if (bytes < n)
 		return -ENOMEM;
+	if (bytes && region_address((u64)addr))
+		return region_sync((u64)addr, bytes);
 	return bytes == 0 || mm_mapped((u64)addr, bytes) ? 0 : -ENOMEM;
 }
 

@@ -27,7 +27,7 @@ static const struct {
 
 u32 dev_rdev(const struct inode *ip)
 {
-	return ip->device ? (u32)devices[ip->device].major << 8 | devices[ip->device].minor : 0;
+	return ip->device && ip->device <= DEV_CONSOLE ? (u32)devices[ip->device].major << 8 | devices[ip->device].minor : 0;
 }
 
 static enum device device(struct file *f) { return (enum device)inode_of(file_node(f))->device; }
@@ -104,6 +104,19 @@ static long add(struct inode *dir, const char *name, struct inode *ip)
 	return entry_set(dir, name, (u32)strlen(name), node_inode(ip));
 }
 
+/* A directory that cannot be moved or removed. */
+static struct inode *add_dir(struct inode *dir, const char *name, u32 mode, u32 dev)
+{
+	struct inode *ip = inode_new(S_IFDIR | mode, dev);
+	if (add(dir, name, ip))
+		return NULL;
+	ip->flags |= INODE_MOUNT;
+	ip->dir.parent = dir;
+	inode_get(dir);
+	dir->nlink++;
+	return ip;
+}
+
 long dev_init(struct inode *dir)
 {
 	for (u32 d = DEV_NULL; d <= DEV_CONSOLE; d++) {
@@ -120,12 +133,9 @@ long dev_init(struct inode *dir)
 		memcpy(ip->target, links[i].target, n + 1);
 		ip->size = n;
 	}
-	struct inode *shm = inode_new(S_IFDIR | 01777, DEV_SHM);
-	if (add(dir, "shm", shm))
+	struct inode *own;
+	if (!add_dir(dir, "shm", 01777, DEV_SHM) || !(own = add_dir(dir, "seuss", 0755, DEV_DEV)) || !(own = add_dir(own, "region", 0755, DEV_REGION)))
 		return -ENOMEM;
-	shm->flags |= INODE_MOUNT;
-	shm->dir.parent = dir;
-	inode_get(dir);
-	dir->nlink++;
+	own->device = DEVICE_REGIONS;
 	return 0;
 }

@@ -10,7 +10,7 @@
  *	shared.c            file memory that the program mapped MAP_SHARED
  *	dirent.c, dirfile.c names in directories in memory; reading any directory
  *	overlay.c           image and memory as one tree: look up, copy up, white out
- *	procfs.c, proctext.c, devfs.c  made-up files
+ *	procfs.c, proctext.c, devfs.c, regionfs.c  made-up files
  *	walk.c              paths
  *	vfs.c, open.c       files of the tree, and opening them
  *	tree.c              create, remove, rename
@@ -41,6 +41,7 @@ struct node { u64 v; };
 enum node_kind { NODE_NONE, NODE_IMAGE, NODE_INODE, NODE_PROC };
 
 struct inode;
+struct place;
 static inline enum node_kind node_kind(struct node n) { return (enum node_kind)(n.v & 3); }
 static inline struct node node_image(u32 ino) { return (struct node){(u64)ino << 2 | NODE_IMAGE}; }
 static inline struct node node_inode(struct inode *ip) { return (struct node){(u64)ip | NODE_INODE}; }
@@ -53,7 +54,7 @@ static inline u32 proc_arg(struct node n) { return (u32)(n.v >> 32); }
 static inline bool same(struct node a, struct node b) { return a.v == b.v; }
 
 /* st_dev of each file system, as mountinfo shows it (0:20 ...). */
-enum { DEV_ROOT = 20, DEV_PROC, DEV_DEV, DEV_SHM, DEV_SYS, DEV_MEMFD };
+enum { DEV_ROOT = 20, DEV_PROC, DEV_DEV, DEV_SHM, DEV_SYS, DEV_MEMFD, DEV_REGION };
 
 /* ---- imagefs.c ------------------------------------------------------------------ */
 
@@ -207,6 +208,16 @@ struct node proc_file_node(struct file *f);
 long dev_init(struct inode *dir); /* fills /dev */
 u32 dev_rdev(const struct inode *ip);
 struct file *dev_open(struct inode *ip, u32 flags, long *err); /* takes a reference of ip */
+
+/* ---- regionfs.c: /dev/seuss/region ---------------------------------------------------------- */
+
+enum { DEVICE_REGIONS = 64, DEVICE_REGION }; /* struct inode.device: the directory, a file in it */
+bool regionfs_dir(struct node n);
+bool regionfs_is(struct node n);
+long regionfs_lookup(struct inode *dir, const char *name, u32 len, struct node *out);
+long regionfs_unlink(struct place *at); /* removes the region */
+/* path ends in its name; kept: the flags that stay the file's. */
+struct file *regionfs_open(struct inode *ip, const char *path, u32 flags, u32 kept, long *err);
 
 /* ---- walk.c -------------------------------------------------------------------------------- */
 

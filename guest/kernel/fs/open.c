@@ -60,6 +60,8 @@ struct file *open_node(struct node n, u32 flags, char *path, long *err)
 		f = writes ? (*err = -EACCES, NULL) : proc_open(n, kept_flags(flags), err);
 	else if (type == S_IFCHR)
 		f = dev_open(inode_of(n), kept_flags(flags), err);
+	else if (regionfs_is(n))
+		f = regionfs_open(inode_of(n), path, flags, kept_flags(flags), err);
 	else if (type == S_IFREG)
 		f = open_regular(n, flags, err);
 	else

@@ -207,6 +207,8 @@ long dir_lookup(struct node dir, const char *name, u32 len, struct node *out)
 		struct inode *ip = inode_of(dir);
 		if (ip->flags & INODE_DEAD)
 			return -ENOENT;
+		if (ip->device == DEVICE_REGIONS)
+			return regionfs_lookup(ip, name, len, out);
 		struct entry *e = entry_find(ip, name, len);
 		if (e) {
 			*out = canon(e->node);

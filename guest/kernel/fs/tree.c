@@ -25,12 +25,17 @@ long tree_create(struct place *at, struct inode *ip)
 		return -ENOENT;
 	if (node_kind(at->dir) == NODE_PROC)
 		return -ENOENT; /* as Linux says for new names in /proc */
+	bool region = regionfs_dir(at->dir);
+	if (region && ((ip->mode & S_IFMT) != S_IFREG || ip->nlink))
+		return -EPERM; /* only regions are there, by one name each */
 	long err = writable_dir(at->dir, &dir);
 	if (!err)
 		err = entry_set(dir, at->name, at->len, node_inode(ip));
 	if (err)
 		return err;
 	ip->dev = dir->dev;
+	if (region)
+		ip->device = DEVICE_REGION;
 	if (inode_is_dir(ip)) {
 		ip->nlink = 2;
 		ip->dir.parent = dir;
@@ -109,6 +114,8 @@ long tree_unlink(struct place *at, bool dir)
 	long err = writable_dir(at->dir, &parent);
 	if (!err && dir && !dir_is_empty(at->node))
 		err = -ENOTEMPTY;
+	if (!err && regionfs_dir(at->dir))
+		err = regionfs_unlink(at);
 	if (!err)
 		err = before_unlink(&at->node);
 	if (!err)
@@ -141,6 +148,8 @@ static long check_rename(struct place *from, struct place *to)
 		return -EBUSY;
 	if (node_dev(from->dir) != node_dev(to->dir))
 		return -EXDEV;
+	if (regionfs_dir(from->dir))
+		return -EPERM; /* a region keeps its name */
 	if (!from->node.v)
 		return -ENOENT;
 	from->node = canon(from->node);

@@ -140,6 +140,29 @@ WEAK void purity_clock(void) { host_clock_reads++; }
 WEAK void purity_entropy(void) { host_entropy_reads++; }
 WEAK void purity_socket(void) {}
 
+/* ---- regions: there are none ---------------------------------------------------- */
+
+WEAK long region_open(const char *name, u64 len, u32 flags, u64 *size)
+{
+	(void)name, (void)len, (void)flags, (void)size;
+	return -ENOENT;
+}
+WEAK long region_remove(const char *name, u64 len)
+{
+	(void)name, (void)len;
+	return -ENOENT;
+}
+WEAK long region_map(const char *name, u64 len, u64 off, u64 bytes, bool write)
+{
+	(void)name, (void)len, (void)off, (void)bytes, (void)write;
+	return -ENOMEM;
+}
+WEAK long region_sync(u64 addr, u64 bytes)
+{
+	(void)addr, (void)bytes;
+	return -ENOMEM;
+}
+
 WEAK void random_bytes(void *buf, size_t n)
 {
 	for (size_t i = 0; i < n; i++)

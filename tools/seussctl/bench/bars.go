@@ -10,10 +10,24 @@ type Bar struct {
 	Name            string
 	Measured, Limit float64
 	bytes           bool
+	least           bool // Limit is what is asked for at least
 }
 
 // Met reports whether the limit was kept.
-func (b Bar) Met() bool { return b.Measured <= b.Limit }
+func (b Bar) Met() bool {
+	if b.least {
+		return b.Measured >= b.Limit
+	}
+	return b.Measured <= b.Limit
+}
+
+// Bound is the limit with its direction.
+func (b Bar) Bound() string {
+	if b.least {
+		return "≥ " + b.Format(b.Limit)
+	}
+	return "≤ " + b.Format(b.Limit)
+}
 
 // Format writes a value in the bar's unit: KiB, or a ratio.
 func (b Bar) Format(v float64) string {

@@ -192,7 +192,7 @@ func printBars(w io.Writer, bars []bench.Bar) error {
 		if !b.Met() {
 			met = "no"
 		}
-		t.Row(b.Name, b.Format(b.Measured), "≤ "+b.Format(b.Limit), met)
+		t.Row(b.Name, b.Format(b.Measured), b.Bound(), met)
 	}
 	return t.Print(w)
 }

@@ -15,7 +15,7 @@ import (
 func functionDeploy(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:      "deploy",
-		ArgsUsage: "NAME PATH | NAME --program -- CMD... | NAME --http PORT -- CMD...",
+		ArgsUsage: "NAME PATH | NAME --from-snapshot NODE | NAME --program -- CMD... | NAME --http PORT -- CMD...",
 		Usage:     "deploy a function and take its snapshot",
 		Description: `
 PATH is a .py, .js, .mjs, .cjs or .rb file, a directory or a .zip. The handler is
@@ -33,6 +33,11 @@ waits for connections on PORT (which it finds in its environment too), and has a
 GET --ready, if that is given; requests come to it as connections. Of all, each invocation gets the program as it was
 when it was captured; one that may have seeded generators of random numbers by then
 is refused without --allow-shared-generators.
+
+With --from-snapshot the function is what an instance was at a checkpoint: each invocation
+begins as that. Its handler is that of the instance's function, or with --handler one that
+code run in it has defined: __main__.NAME in Python, globalThis.NAME in Node.js, main.NAME
+in Ruby.
 
 With --warm-up the function is invoked on an event, or on several, after it has
 been loaded and before it is captured, so that what it does lazily at its first
@@ -69,12 +74,14 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy count --image dir:./root --program -- /bin/grep -c foo",
 			"seussctl function deploy web --http 8080 --ready /healthz --image docker://registry.example.com/shop:1 -- node server.js",
 			"seussctl function deploy report ./report --layer numbers.zip --layer ./fonts",
+			"seussctl function deploy answer --from-snapshot before-the-change --handler __main__.answer",
 			"seussctl function deploy chart chart.py --requirements requirements.txt",
 			"seussctl function deploy fetch fetch.py --allow-net api.example.com:443 --limit-time 10s",
 			"seussctl function deploy report report.py --warm-up '{\"rows\": 1}' --warm-up @typical.json --warm-up-runs 20",
 		},
 		Flags: slices.Concat(cmdline.CodeFlags(), []cli.Flag{
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the function, may be repeated"},
+			&cli.StringFlag{Name: "from-snapshot", Usage: "the function is what `NODE` is, a checkpoint of an instance: an id, the beginning of one, or a tag"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Usage: "go on, and deploy again whenever a file of PATH has changed"},
 		}, programFlags(), layerFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
 		MinArgs: 1, MaxArgs: maxCommandWords,
@@ -135,8 +142,10 @@ func readEnvironment(c *cli.Context) (map[string]string, error) {
 }
 
 func deploy(e *cmdline.Env, c *cli.Context, spec dispatcher.FunctionSpec, packages *required) error {
-	if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
-		return err
+	if spec.Snapshot == "" {
+		if err := cmdline.EnsureImageOf(c, e, &spec); err != nil {
+			return err
+		}
 	}
 	if needsImage(c, &spec) {
 		if err := packages.addLayers(c, e, &spec); err != nil {

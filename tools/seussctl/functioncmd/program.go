@@ -29,6 +29,9 @@ func programFlags() []cli.Flag {
 
 // readCode reads the code of a function, or the program that it is.
 func readCode(c *cli.Context, e *cmdline.Env, name string) (spec dispatcher.FunctionSpec, err error) {
+	if c.IsSet("from-snapshot") {
+		return readCheckpoint(c, name)
+	}
 	program, path, err := readProgram(c)
 	if err != nil {
 		return spec, err
@@ -57,6 +60,19 @@ func readCode(c *cli.Context, e *cmdline.Env, name string) (spec dispatcher.Func
 		spec.Files, err = bundle.LoadProgram(path, as)
 	}
 	return spec, err
+}
+
+// readCheckpoint reads a function that is what an instance was.
+func readCheckpoint(c *cli.Context, name string) (spec dispatcher.FunctionSpec, err error) {
+	for _, flag := range []string{"program", "http", "ready", "code", "allow-shared-generators", "runtime", "image", "import", "layer", "requirements", "find-links", "allow-scripts", "watch"} {
+		if c.IsSet(flag) {
+			return spec, cmdline.Usagef(c.Command.HelpName, "--%s beside --from-snapshot: what the function is lies in the snapshot", flag)
+		}
+	}
+	if c.NArg() != 1 || c.String("from-snapshot") == "" {
+		return spec, cmdline.Usagef(c.Command.HelpName, "want NAME --from-snapshot NODE: the code is in the snapshot")
+	}
+	return dispatcher.FunctionSpec{Name: name, Snapshot: c.String("from-snapshot"), Handler: c.String("handler"), Lazy: c.Bool("lazy-args")}, nil
 }
 
 // readProgram reads the program that a function is, and where its files are; nil: it is a

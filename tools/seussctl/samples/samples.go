@@ -38,6 +38,11 @@ var (
 //go:embed zygote.py
 var Zygote []byte
 
+// ZygoteTree is a tree of such processes.
+//
+//go:embed zygote_tree.py
+var ZygoteTree []byte
+
 // ForkExec is the C program whose fork and exec is the floor for starting
 // anything as a process.
 //

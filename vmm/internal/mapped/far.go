@@ -2,6 +2,7 @@ package mapped
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -22,6 +23,10 @@ type Slots interface {
 	UnmapTables() error
 	// Forget drops all that anybody remembers of the guest's page tables.
 	Forget() error
+	// MapShared shows the guest memory that is shared, as the n-th of such, where there
+	// is none; UnmapShared takes that away. Nobody remembers a way to it then.
+	MapShared(n int, mem []byte, gpa guest.GPA, writable bool) error
+	UnmapShared(n int) error
 }
 
 // farTables are the page tables of the far window, for processors that walk them.
@@ -42,6 +47,7 @@ type farTables struct {
 	directories map[uint64]uint64 // which table serves 1 GiB
 	leaves      map[uint64]uint64 // which one serves 2 MiB
 	mapped      []platform.FarRange
+	shared      []sharedRange // of mapped, those that a guest can reach now
 	// What is left to do until that is so: entries that go, in order, and then, where
 	// there is room, entries that come.
 	gone, added []platform.FarRange
@@ -74,6 +80,9 @@ func (b *Memory) MapFar(ranges []platform.FarRange, fresh bool) error {
 		if err := f.empty(); err != nil {
 			return fmt.Errorf("map the far window: %w", err)
 		}
+		if err := b.dropShared(nil); err != nil {
+			return fmt.Errorf("map the far window: %w", err)
+		}
 		f.mapped, f.gone, f.added = nil, nil, nil
 	}
 	for more := true; more; { // an instance before may have left something undone
@@ -93,6 +102,13 @@ func (b *Memory) FarStep() (more bool, err error) {
 	switch {
 	case len(f.gone) > 0:
 		r := takePages(&f.gone, goneUnit)
+		if r.Of != nil { // before its entries: it is out of reach at once
+			if err := b.dropShared(&r); err != nil {
+				return false, fmt.Errorf("unmap what is shared: %w", err)
+			}
+			f.set(r, 0)
+			break
+		}
 		f.set(r, 0)
 		if err := b.Protect(r.RAM, r.Count); err != nil {
 			return false, fmt.Errorf("unmap pages of the far window: %w", err)
@@ -108,7 +124,9 @@ func (b *Memory) FarStep() (more bool, err error) {
 		}
 		f.placed = true
 	default:
-		f.set(takePages(&f.added, addedUnit), x86.PageEntry)
+		if err := b.addNext(); err != nil {
+			return false, fmt.Errorf("map what is shared: %w", err)
+		}
 	}
 	return len(f.gone) > 0 || len(f.added) > 0, nil
 }
@@ -116,7 +134,7 @@ func (b *Memory) FarStep() (more bool, err error) {
 // takePages takes the first pages of a list, at most n that lie together.
 func takePages(list *[]platform.FarRange, n uint64) platform.FarRange {
 	r := &(*list)[0]
-	taken := platform.FarRange{First: r.First, RAM: r.RAM, Count: min(r.Count, n)}
+	taken := platform.FarRange{First: r.First, RAM: r.RAM, Count: min(r.Count, n), Of: r.Of}
 	r.First, r.RAM, r.Count = r.First+taken.Count, r.RAM+taken.Count, r.Count-taken.Count
 	if r.Count == 0 {
 		*list = (*list)[1:]
@@ -218,5 +236,9 @@ func (f *farTables) close() error {
 	}
 	mem := f.mem
 	f.mem = nil
-	return release(mem)
+	errs := []error{release(mem)}
+	for _, s := range f.shared {
+		errs = append(errs, unmapShared(s.mem))
+	}
+	return errors.Join(errs...)
 }

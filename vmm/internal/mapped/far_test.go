@@ -67,6 +67,8 @@ type slots struct {
 	shown, renewed int
 	ways           map[uint64]uint64 // by level and address, which table serves it
 	writable       bool
+	shared         map[int]sharedSlot // nil: there was none
+	readOnly       bool               // the last entry that walk found
 }
 
 func (s *slots) MapTables(mem []byte, gpa guest.GPA) (bool, error) {
@@ -86,6 +88,25 @@ func (s *slots) UnmapTables() error {
 
 func (s *slots) Forget() error { return nil }
 
+func (s *slots) MapShared(n int, mem []byte, gpa guest.GPA, writable bool) error {
+	if s.shared == nil {
+		s.shared = map[int]sharedSlot{}
+	}
+	if _, has := s.shared[n]; has {
+		s.t.Errorf("slot %d is mapped twice", n)
+	}
+	s.shared[n] = sharedSlot{mem, uint64(gpa), writable}
+	return nil
+}
+
+func (s *slots) UnmapShared(n int) error {
+	if _, has := s.shared[n]; !has {
+		s.t.Errorf("slot %d is unmapped and was not mapped", n)
+	}
+	delete(s.shared, n)
+	return nil
+}
+
 // walk finds what a processor finds at a page of the window.
 func (s *slots) walk(page uint64) (ram uint64, ok bool) {
 	entry := platform.FarEntry(platform.FarRoot(page)) // as the top table in memory is to have it
@@ -104,7 +125,7 @@ func (s *slots) walk(page uint64) (ram uint64, ok bool) {
 	if entry&x86.EntryPresent == 0 {
 		return 0, false
 	}
-	if entry&(pageSize-1) != x86.PageEntry {
+	if s.readOnly = entry&x86.EntryWritable == 0; entry&(pageSize-1)|x86.EntryWritable != x86.PageEntry || s.readOnly && s.shared == nil {
 		s.t.Errorf("entry of page %#x is %#x", page, entry)
 	}
 	return entry & x86.EntryAddress / pageSize, true
@@ -165,7 +186,7 @@ func TestFarTablesRunOut(t *testing.T) {
 	s := &slots{t: t}
 	b.SetSlots(s)
 	r := rand.New(rand.NewPCG(7, 8))
-	for round := range 12 {
+	for round := range 24 {
 		var ranges []platform.FarRange
 		for n := range uint64(guest.FarMax) {
 			ranges = append(ranges, platform.FarRange{First: farPage + n*(guest.FarBytes/pageSize/guest.FarMax) + r.Uint64N(1<<20) + 511, RAM: 600 + n, Count: 2})

@@ -10,6 +10,24 @@ import (
 	"seuss/guest"
 )
 
+// mapShared maps n bytes of a file from an offset.
+func mapShared(f *os.File, off int64, n uint64, writable bool) ([]byte, error) {
+	prot := unix.PROT_READ
+	if writable {
+		prot |= unix.PROT_WRITE
+	}
+	addr, err := unix.MmapPtr(int(f.Fd()), off, nil, uintptr(n), prot, unix.MAP_SHARED)
+	if err != nil {
+		return nil, os.NewSyscallError("mmap", err)
+	}
+	return unsafe.Slice((*byte)(addr), n), nil
+}
+
+// unmapShared ends that.
+func unmapShared(mem []byte) error {
+	return os.NewSyscallError("munmap", unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem))))
+}
+
 // reserve maps n bytes of zero memory, aligned to 2 MiB so that the host can
 // back it with huge pages at the same boundaries as the guest maps it.
 func reserve(n uint64) ([]byte, error) {

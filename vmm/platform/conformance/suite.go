@@ -43,6 +43,7 @@ var checks = []check{
 	{"file mapping", nil, fileMapping},
 	{"shared file", nil, sharedFile},
 	{"window", nil, window},
+	{"memory that guests share", func(c platform.Capabilities) bool { return c.FarWindow }, sharedMemory},
 	{"paging in", func(c platform.Capabilities) bool { return c.PagesIn }, pagingIn},
 	{"pager is filled", nil, pagerFilled},
 	{"give back", nil, giveBack},

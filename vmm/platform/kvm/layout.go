@@ -67,6 +67,7 @@ const memReadOnly = 1 << 1
 const (
 	slotRAM = iota
 	slotTables
+	slotShared // the first of those for what is shared
 )
 
 // runPage is the beginning of struct kvm_run: header, exit data and the

@@ -24,8 +24,9 @@ const (
 	tssAddr = 0xfffbd000
 )
 
-// VM is one KVM virtual machine with one vCPU and one memory slot, or two: the other
-// has page tables of the far window.
+// VM is one KVM virtual machine with one vCPU and one memory slot, and more where its
+// guest asks for them: one has page tables of the far window, and each range that is
+// shared with others has one.
 type VM struct {
 	platform *Platform
 	h        handle
@@ -114,6 +115,18 @@ func (vm *VM) MapTables(mem []byte, gpa guest.GPA) (writable bool, err error) {
 	}
 	return false, vm.setSlot(slotTables, mem, gpa, memReadOnly)
 }
+
+// MapShared implements mapped.Slots. KVM lets nobody write through a slot that is read-only.
+func (vm *VM) MapShared(n int, mem []byte, gpa guest.GPA, writable bool) error {
+	flags := uint32(memReadOnly)
+	if writable {
+		flags = 0
+	}
+	return vm.setSlot(slotShared+uint32(n), mem, gpa, flags)
+}
+
+// UnmapShared implements mapped.Slots.
+func (vm *VM) UnmapShared(n int) error { return vm.setSlot(slotShared+uint32(n), nil, 0, 0) }
 
 // UnmapTables implements mapped.Slots: with a slot KVM drops all it has shadowed.
 func (vm *VM) UnmapTables() error { return vm.setSlot(slotTables, nil, 0, 0) }

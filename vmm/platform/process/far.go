@@ -12,7 +12,9 @@ import (
 
 // In the guest's far window pages of its memory are mapped a second time. Those
 // mappings of the stub's are of the memfd, so the pages have to be the memfd's: then
-// both ways lead to the same. Pages of a snapshot are copied there (Claim).
+// both ways lead to the same. Pages of a snapshot are copied there (Claim). What guests
+// share is mapped from its own file, which the stub is lent for reading alone if its guest
+// may not write: nobody can then map it for more.
 
 const (
 	farFirst = guest.FarBase / pageSize
@@ -48,6 +50,9 @@ func (m *memory) claimFar(stop func() bool) error {
 		return nil
 	}
 	for _, r := range m.far.wanted {
+		if r.Of != nil {
+			continue
+		}
 		for done := uint64(0); done < r.Count; done += claimUnit {
 			if err := m.Claim(r.RAM+done, min(r.Count-done, claimUnit)); err != nil {
 				return err
@@ -82,7 +87,13 @@ func (m *memory) addFar(add func(first, count uint64, f *os.File, off int64, pro
 		}
 	}
 	for r := range platform.FarWithout(f.wanted, f.mapped) {
-		if err := add(r.First, r.Count, m.file, int64(r.RAM*pageSize), guestProt, ownFlags); err != nil {
+		file, prot := m.file, uint64(guestProt)
+		if r.Of != nil {
+			if file, prot = r.Of.File, unix.PROT_READ; r.Of.Writable {
+				prot |= unix.PROT_WRITE
+			}
+		}
+		if err := add(r.First, r.Count, file, int64(r.RAM*pageSize), prot, ownFlags); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ const { createRequire } = require('module');
 const { pathToFileURL } = require('url');
 const p = require('./protocol.js');
 const { Generators } = require('./random.js');
+const response = require('./response.js');
 const task = require('./task.js');
 const warmUp = require('./warm_up.js');
 const host = require('./host.node');
@@ -171,13 +172,16 @@ class Driver {
     this.link = new Link();
     limitWorkers();
     this.generators = new Generators(host);
+    response.install();
     this.context = { raw: '{}', fields: null, used: false, marks: [], adopted: false }; // adopted: the environment is what it says
     this.handler = null;
+    this.streams = false; // the handler streams its answer
     this.pending = null; // settles the invocation under way
     this.waiting = null; // what a callback left for when the event loop is empty
     process.on('beforeExit', () => {
       // An invocation whose loop runs empty without an answer answers null.
-      const [answer] = [this.waiting ?? (() => this.pending?.(null, null))];
+      const nothing = () => this.pending?.(this.streams ? { error: response.unfinished() } : null, null);
+      const [answer] = [this.waiting ?? nothing];
       this.waiting = null;
       answer();
     });
@@ -201,6 +205,7 @@ class Driver {
 
   async load(request) {
     this.context.marks = task.enter(request);
+    if (/^(1|true)$/.test(process.env.AWS_LAMBDA_NODEJS_NO_GLOBAL_AWSLAMBDA)) delete globalThis.awslambda;
     // module.function; the function may lie deeper, and the module in directories.
     const at = request.handler.lastIndexOf('/') + 1;
     const dot = request.handler.indexOf('.', at);
@@ -211,7 +216,10 @@ class Driver {
     const exported = request.handler.slice(dot + 1);
     let module;
     try {
-      module = await loadModule(path.join(TASK_ROOT, name));
+      // Of an instance that code was run in: what that has declared.
+      const declared = /^[\w$]+/.exec(exported)?.[0];
+      if (request.snapshot && name === 'globalThis' && declared) module = { [declared]: vm.runInThisContext(declared) };
+      else module = await loadModule(path.join(TASK_ROOT, name));
     } catch (e) {
       if (e instanceof SyntaxError) throw new LoadError('Runtime.UserCodeSyntaxError', `SyntaxError: ${e.message}`, e);
       if (e?.code === 'MODULE_NOT_FOUND' || e?.code === 'ERR_MODULE_NOT_FOUND') throw new LoadError('Runtime.ImportModuleError', `Error: ${e.message}`, e);
@@ -220,6 +228,11 @@ class Driver {
     const find = (from) => exported.split('.').reduce((o, key) => o?.[key], from);
     const handler = find(module) ?? find(module?.default);
     if (typeof handler !== 'function') throw new LoadError('Runtime.HandlerNotFound', `${request.handler} is undefined or not exported`);
+    try {
+      this.streams = response.streams(handler);
+    } catch (e) {
+      throw new LoadError(e.name, e.message, e);
+    }
     this.handler = handler;
   }
 
@@ -227,6 +240,7 @@ class Driver {
   // task root.
   forget() {
     this.handler = null;
+    this.streams = false;
     for (const name of Object.keys(require.cache)) if (name.startsWith(`${TASK_ROOT}/`)) delete require.cache[name];
     task.leave();
     // Node remembers what it has looked up below the task root.
@@ -280,7 +294,10 @@ class Driver {
     context.succeed = (value) => callback(null, value);
     try {
       let event;
-      if (lazy) {
+      if (lazy && this.streams) {
+        // A snapshot at a question would have an answer that nobody gets again.
+        throw new Error('A handler that streams its answer is given its whole event: deploy it without lazy arguments.');
+      } else if (lazy) {
         this.context.used = false;
         this.generators.drawn = false;
         this.link.own();
@@ -288,7 +305,7 @@ class Driver {
       } else {
         event = JSON.parse(rest.toString('utf8'));
       }
-      const result = this.handler(event, context, callback);
+      const result = this.streams ? response.call(this.handler, event, context, this.link, () => this.pending === settle, once) : this.handler(event, context, callback);
       if (typeof result?.then === 'function') result.then((value) => once(null, value), (error) => once({ error }));
     } catch (error) {
       once({ error });

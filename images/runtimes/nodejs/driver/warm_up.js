@@ -18,6 +18,13 @@ exports.handler = async (event, context) => {
   return { echo: event.text, id: context.awsRequestId, list: [1, 2.5, null, true, { key: 'value' }] };
 };
 `;
+const STREAM = `
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  stream = awslambda.HttpResponseStream.from(stream, { statusCode: 200, headers: { 'Content-Type': 'text/plain' } });
+  stream.write(event.text);
+  stream.end();
+});
+`;
 const MODULE = 'export const handler = async () => 1;';
 
 // As dispatcher/surroundings gives them to every function.
@@ -43,8 +50,18 @@ async function builtIn(driver) {
     await invoke(driver, '{"fail": "warm"}');
     driver.forget();
   }
+  await streamed(driver);
   await driver.load({ handler: 'seuss_warm_up.handler', files: { 'seuss_warm_up.mjs': base64(MODULE) } }); // the loader of ES modules
   driver.forget();
+}
+
+// streamed does so with a function that streams its answer, which nobody is sent.
+async function streamed(driver) {
+  driver.link.send = () => {};
+  await driver.load({ handler: 'seuss_warm_up.handler', files: { 'seuss_warm_up.js': base64(STREAM) } });
+  for (let m = 0; m < 8; m++) await invoke(driver, '{"text": "warm"}');
+  driver.forget();
+  delete driver.link.send;
 }
 
 // configured loads the function that the image was built with and invokes it on

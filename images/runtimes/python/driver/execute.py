@@ -44,6 +44,13 @@ def _run(code, namespace):
     return eval(compile(_ast.Expression(last.value), name, "eval", dont_inherit=True), namespace)
 
 
+def _keyed(value):
+    """Whether all keys in value are texts: as JSON others would be, and two might be one."""
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(map(_keyed, value.values()))
+    return not isinstance(value, (list, tuple)) or all(map(_keyed, value))
+
+
 def _document(value):
     if value is None:
         return b'{"value":null}'
@@ -52,6 +59,8 @@ def _document(value):
         text = f"{text[:_REPR_LIMIT]} [{len(text) - _REPR_LIMIT} characters were cut]"
     document = json.dumps({"repr": text.encode("utf-8", "backslashreplace").decode()}).encode()
     try:
+        if not _keyed(value):
+            return document
         body = json.dumps(value, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError):
         return document

@@ -20,7 +20,8 @@ module SeussDriver
       search
       # The require of RubyGems, which looks for gems first, would leave its traces
       # in dozens of pages, and each would be in the function's snapshot.
-      MAIN.__send__(:gem_original_require, "#{TASK_ROOT}/#{file}")
+      # In an instance that code was run in it is there, as a method of the main object.
+      MAIN.__send__(:gem_original_require, "#{TASK_ROOT}/#{file}") unless request["snapshot"] && file == "main"
       @receiver = @type ? Object.const_get(@type) : MAIN
       check(request["handler"])
     end
