@@ -10,7 +10,6 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
-	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -31,7 +30,7 @@ func (i *invocation) run(ctx context.Context) error {
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
-	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), region.Everything)
+	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), i.f.regions)
 	if err := instance.Share(i.Instance, &i.regions); err != nil {
 		return err
 	}
@@ -198,7 +197,7 @@ func (i *invocation) memoryLimit(s *instance.Snapshot) uint64 {
 // restore makes the snapshots of a deployed function again. Where nothing can be stored
 // it returns the one that they would hang on.
 func (d *Dispatcher) restore(ctx context.Context, name string) (*instance.Snapshot, error) {
-	unlock, err := d.locks.lock(ctx, lockOf(name))
+	unlock, err := d.locks.Lock(ctx, lockOf(name))
 	if err != nil {
 		return nil, err
 	}

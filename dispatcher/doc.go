@@ -21,6 +21,6 @@
 // they keep still holds; nobody tells them.
 //
 // Concurrency: all exported methods may be called from any goroutine. The locks of a
-// function and of a snapshot that is made (keyedLocks) are held while a guest loads code;
+// function and of a snapshot that is made (keyed.Locks) are held while a guest loads code;
 // no lock is held while one runs an invocation. docs/locks.md has the order.
 package dispatcher

@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/state"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
 
@@ -26,6 +27,7 @@ type function struct {
 	bounds    bounds.Function
 	shares    state.Rights
 	contract  *contracts.Contract // nil: a driver's
+	regions   region.Rights       // by the shares that its deployment names; nil: it names none
 
 	changed <-chan struct{} // closed when it has nodes that are not here, or less
 	images  uint64          // rootImages.generation

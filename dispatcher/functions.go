@@ -145,7 +145,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := d.checkQuota(spec.Name, code); err != nil {
 		return nil, err
 	}
-	free, err := d.locks.lock(ctx, lockOf(spec.Name))
+	free, err := d.locks.Lock(ctx, lockOf(spec.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func (d *Dispatcher) lockQuota(ctx context.Context, name string) (unlock func(),
 	if d.opts.Quota == nil || d.opts.Quota(owner) == (access.Quota{}) {
 		return func() {}, nil
 	}
-	return d.locks.lock(ctx, "owner "+owner)
+	return d.locks.Lock(ctx, "owner "+owner)
 }
 
 // checkQuota refuses what would take its owner beyond his quota: a deployment of code

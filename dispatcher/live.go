@@ -3,9 +3,9 @@ package dispatcher
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"seuss/dispatcher/functions"
@@ -13,7 +13,6 @@ import (
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/state/region"
-	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
 
@@ -46,6 +45,9 @@ func newKeeper(d *Dispatcher) *instances.Keeper {
 		return newLife(ctx, d, owner, s)
 	}
 	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log}
+	if !d.opts.ReadOnly {
+		o.Records = filepath.Join(d.opts.StateDir, "instances")
+	}
 	if d.opts.Quota != nil {
 		o.Most = func(owner string) int { return d.opts.Quota(owner).Instances }
 	}
@@ -161,7 +163,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), l.f.regions)
 	if err := instance.Share(l.i, &l.regions); err != nil {
 		l.end(err)
 		return err
@@ -301,62 +303,4 @@ func (l *life) due() time.Time {
 		return l.i.Parked().Due
 	}
 	return l.copy.Due()
-}
-
-// call checks a Call.
-func (l *life) call(c *instances.Call) (*invocation, error) {
-	request := &Request{Event: c.Event, Timeout: time.Duration(c.Timeout)}
-	switch {
-	case c.Code != nil:
-		return &invocation{f: l.f, deadline: time.Now().Add(l.f.bounds.Time(request.Timeout))}, request.Check()
-	case l.f.spec.Handler == "":
-		return nil, fmt.Errorf("it has no handler, as it is of an image: exec code in it: %w", lineage.ErrInvalid)
-	}
-	return newInvocation(l.f, request, time.Now())
-}
-
-// Do runs code, or handles an event.
-func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*instances.Answer, error) {
-	call, err := l.call(c)
-	if err != nil {
-		return nil, &instances.Refusal{Err: err}
-	}
-	a := &instances.Answer{}
-	l.output = c.Output
-	defer func() { l.output = nil }()
-	err = l.on(ctx, t, func() error {
-		s := l.i.Converse(ctx, call.deadline)
-		if c.Code != nil {
-			out, err := s.Exec(*c.Code)
-			if err == nil {
-				err = json.Unmarshal(out, a)
-			}
-			return err
-		}
-		reply, err := s.Call(call.how(), call.context, call.event.raw)
-		if err == nil && reply.Asks {
-			reply, err = call.answerAll(s, reply)
-		}
-		a.Value, err = wholeOf(reply, err)
-		return err
-	})
-	var own *FunctionError
-	if errors.As(err, &own) && l.i != nil {
-		a.Error, err = own, nil
-	}
-	return a, err
-}
-
-// Step lets it do what it has to do by itself.
-func (l *life) Step(ctx context.Context, t instances.Turn) error {
-	return l.on(ctx, t, l.begin(ctx))
-}
-
-// begin returns what it does first that is asked for nothing by which its driver would seed its
-// generators: before it has, no thread of its own goes on.
-func (l *life) begin(ctx context.Context) func() error {
-	if l.i != nil { // it has begun
-		return func() error { return nil }
-	}
-	return func() error { return l.i.Converse(ctx, time.Now().Add(restTime)).Import() }
 }

@@ -118,6 +118,19 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.B
 	return list, nil
 }
 
+// Memory is its guest's.
+func (l *life) Memory() (lineage.Memory, error) {
+	switch {
+	case l.i != nil:
+		return l.i.Parked().Memory()
+	case l.copy != nil:
+		return l.copy.Memory()
+	case l.fresh:
+		return lineage.Memory{Node: l.node.Node, View: l.node.View}, nil
+	}
+	return lineage.Memory{}, errOver
+}
+
 // Checkpoint makes a node of what it is.
 func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error) {
 	if l.d.opts.ReadOnly {
@@ -134,10 +147,7 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		if err := begin(); err != nil {
 			return err
 		}
-		key := l.node.Node.Info.Key.Clone()
-		key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
-		key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
-		s, err := l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: key})
+		s, err := l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
 		if err != nil {
 			return err
 		}
@@ -148,6 +158,53 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		return "", err
 	}
 	return l.Node(), nil
+}
+
+// key is that of nodes of what it is.
+func (l *life) key() lineage.Key {
+	key := l.node.Node.Info.Key.Clone()
+	key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
+	key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
+	return key
+}
+
+// Seal makes a node of what it is, beside what was sealed before.
+func (l *life) Seal() (string, error) {
+	c := l.copy
+	switch {
+	case l.fresh:
+		return l.Node(), nil
+	case l.i != nil:
+		var err error
+		if c, err = instance.NewCopy(l.i); err != nil {
+			return "", err
+		}
+		defer c.Drop()
+	case c == nil:
+		return "", errOver
+	}
+	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
+		return "", err
+	}
+	n, err := c.Seal(&l.d.host, instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+	if err != nil {
+		return "", err
+	}
+	return n.ID, nil
+}
+
+// Unseal removes what Seal has made, where nobody has marked it, made anything of it, or
+// stands there.
+func (l *life) Unseal(id string) {
+	n, err := l.d.store.Get(id)
+	if err != nil || n.Kind != lineage.KindInstance || id == l.Node() || len(l.d.store.Catalogue().NodeMarks(id)) > 0 {
+		return
+	}
+	held := map[string]bool{}
+	l.d.snapshots.held(held)
+	if !held[id] {
+		_ = l.d.store.Remove(id, false) // else it is used, and a collection's
+	}
 }
 
 // become notes the node that it is now.

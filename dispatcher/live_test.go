@@ -21,7 +21,8 @@ import (
 // living is a dispatcher on the fake platform with instances that live on.
 type living struct {
 	*dispatcher.Dispatcher
-	t *testing.T
+	t       *testing.T
+	stopped bool
 }
 
 func newLiving(t *testing.T, machines int, o dispatcher.Options) *living {
@@ -43,20 +44,31 @@ func newLiving(t *testing.T, machines int, o dispatcher.Options) *living {
 		},
 		"die": func(c *instancetest.Call) (string, error) { c.CPU.Exit(3); return "", nil },
 	}}
-	o.StateDir, o.Platform, o.PoolSize = instancetest.FakeStateDir(t, dispatcher.DefaultImage()), r.Platform(t), machines
+	if o.StateDir == "" {
+		o.StateDir = instancetest.FakeStateDir(t, dispatcher.DefaultImage())
+	}
+	o.Platform, o.PoolSize = r.Platform(t), machines
 	d, err := dispatcher.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	l := &living{Dispatcher: d, t: t}
+	t.Cleanup(l.stop)
 	if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: "count", Handler: "count.handler", Files: map[string][]byte{"f": []byte("x")}}); err != nil {
 		t.Fatal(err)
 	}
-	return &living{d, t}
+	return l
+}
+
+// stop ends the service in order.
+func (l *living) stop() {
+	if l.stopped {
+		return
+	}
+	l.stopped = true
+	if err := l.Close(); err != nil {
+		l.t.Error(err)
+	}
 }
 
 func (l *living) create(s instances.Spec) *instances.Instance {

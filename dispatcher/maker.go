@@ -14,6 +14,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/keyed"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/surroundings"
@@ -33,7 +34,7 @@ type maker struct {
 	images    *rootImages
 	snapshots *snapshots
 	pools     *pools
-	locks     *keyedLocks // by what is made
+	locks     *keyed.Locks // by what is made
 	planner   *planner.Planner
 	regions   *region.Host
 	counters  *counters
@@ -56,7 +57,7 @@ func (m *maker) make(ctx context.Context, parent string, wanted func(*lineage.In
 	}
 	n := find()
 	if n == nil {
-		unlock, err := m.locks.lock(ctx, key)
+		unlock, err := m.locks.Lock(ctx, key)
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +204,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
+		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, nil)
 		defer shared.Close()
 		if err := instance.Share(l.Instance, &shared); err != nil {
 			return nil, err

@@ -278,7 +278,7 @@ func (h planHost) Make(ctx context.Context, p planner.Place, owner string, steps
 // Move implements planner.Host.
 func (h planHost) Move(ctx context.Context, name string) (moved bool, err error) {
 	d := h.d
-	free, err := d.locks.lock(ctx, lockOf(name))
+	free, err := d.locks.Lock(ctx, lockOf(name))
 	if err != nil {
 		return false, err
 	}

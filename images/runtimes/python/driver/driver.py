@@ -403,7 +403,9 @@ class Driver:
                     self.recorder.end()
                 settle()
             elif kind == p.MSG_EXEC:
-                return task.execute(self, request["code"])
+                if "files" in request:
+                    return p.MSG_RESULT, json.dumps({"value": task.part("files")(request["files"])}).encode()
+                return task.part("execute")(self, request["code"])
             else:
                 raise RuntimeError(f"message {kind} is not one of the host's")
         except LoadError as e:

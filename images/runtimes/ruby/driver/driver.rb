@@ -175,6 +175,10 @@ module SeussDriver
         request.each { |name| require name }
         Heap.settle
       when MSG_EXEC
+        if request["files"]
+          require_relative "files"
+          return [MSG_RESULT, JSON.generate({ value: Files.run(request["files"]) })]
+        end
         require_relative "execute"
         return Execute.run(request["code"])
       else raise "message #{kind} is not one of the host's"
