@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tiers"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -77,6 +78,9 @@ type Options struct {
 	// NodeBytes is the budget of the nodes' files, to which they are brought back
 	// every minute as by Collect; 0: no bound.
 	NodeBytes uint64
+	// TierBytes are budgets of the handler, of imports and of installed packages, each by
+	// itself, to which they are brought back every minute.
+	TierBytes tiers.Budgets
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool

@@ -24,6 +24,7 @@ import (
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tiers"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -184,7 +185,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyed.Locks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyed.Locks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, charges: charges{d}}
 	if o.Quota != nil {
 		if d.ledger, err = quota.OpenLedger(store); err != nil {
 			d.log.Warn("snapshots of imports that were made before are charged to nobody", "error", err)
@@ -197,7 +198,7 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
 	d.tasks.background(d.follow)
-	if o.NodeBytes > 0 && !o.ReadOnly {
+	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
 	}
 	if n := store.Repaired(); n > 0 {

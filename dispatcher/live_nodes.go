@@ -147,7 +147,9 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		if err := begin(); err != nil {
 			return err
 		}
-		s, err := l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+		s, err := charges{l.d}.capture(ctx, l.own, "", func() (*instance.Snapshot, error) {
+			return l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+		})
 		if err != nil {
 			return err
 		}

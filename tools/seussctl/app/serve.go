@@ -82,6 +82,9 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "machines", Value: capacity.MachinesPerCPU * runtime.NumCPU(), Usage: "at most `N` machines for each image"},
 		&cli.IntFlag{Name: "spare", Value: 1, Usage: "keep `N` machines of each image in any case"},
 		&cli.StringFlag{Name: "node-budget", Usage: "`SIZE` of the snapshots' files, images apart, to which they are brought back every minute as by snapshot gc --budget (default: no bound)"},
+		&cli.StringFlag{Name: "handler-budget", Usage: "`SIZE` of the function and argument snapshots' files alone, to which they are brought back every minute (default: no bound)"},
+		&cli.StringFlag{Name: "imports-budget", Usage: "`SIZE` of the import snapshots' files alone; what goes takes the function snapshots below it along (default: no bound)"},
+		&cli.StringFlag{Name: "packages-budget", Usage: "`SIZE` of images' layers, beyond which those go that no image names (default: no bound)"},
 		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive, packed and unpacked, that is taken over, such as 2GiB (default: 16GiB)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.IntFlag{Name: "instances", Usage: "at most `N` instances that wait without a machine, for a timer or for bytes from outside (default: as many as fit)"},
@@ -111,9 +114,26 @@ func serveFlags() []cli.Flag {
 	}, sandboxFlags()...)
 }
 
+// checkMachines refuses, before anything takes long, a number of machines that the host does not
+// hold.
+func checkMachines(e *cmdline.Env, c *cli.Context) error {
+	if !c.IsSet("machines") { // the default fits, or Open says so
+		return nil
+	}
+	p, err := e.OpenPlatform()
+	if err != nil {
+		return err
+	}
+	room := capacity.New(capacity.Host{}.Limits(), p.Capabilities().Machine)
+	return errors.Join(room.Check(c.Int("machines")), p.Close())
+}
+
 func runService(e *cmdline.Env, c *cli.Context) error {
 	cfg, err := readServeFlags(e, c)
 	if err != nil {
+		return err
+	}
+	if err := checkMachines(e, c); err != nil {
 		return err
 	}
 	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {

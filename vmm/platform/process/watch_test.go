@@ -58,6 +58,24 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// TestSetUpsHaveAnEnd: who waits to set a stub up, behind others that do not come to an end, is
+// told so.
+func TestSetUpsHaveAnEnd(t *testing.T) {
+	turns := make(chan struct{}, 2)
+	for range cap(turns) {
+		if err := takeTurn(turns, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := takeTurn(turns, time.Millisecond); !errors.Is(err, errStarved) || !strings.Contains(err.Error(), "waits to be set up") {
+		t.Error(err)
+	}
+	time.AfterFunc(time.Millisecond, func() { <-turns })
+	if err := takeTurn(turns, time.Hour); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestStoppedStub: a stub that somebody else has stopped is an error of the host's, whatever
 // its guest was told.
 func TestStoppedStub(t *testing.T) {
