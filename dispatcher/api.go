@@ -65,6 +65,8 @@ type Options struct {
 	Instances int
 	// ParkedBytes bounds the memory of those that are parked, DefaultParkedBytes if 0.
 	ParkedBytes uint64
+	// StateBytes bounds the memory of what functions share, state.DefaultBytes if 0.
+	StateBytes int64
 	// Limits are those of the process that machines run into; nil: the host's.
 	Limits *capacity.Limits
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
