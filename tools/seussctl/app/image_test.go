@@ -120,7 +120,8 @@ func TestImagesFromSources(t *testing.T) {
 	}
 	refused(t, dir, api.ExitFailure, []string{"image", "rm", "third"}, "not found")
 	want(t, dir, []string{"image", "tag", "fourth", "fifth"})
-	want(t, dir, []string{"image", "rm", "fourth", "--cascade"}, "took the name fourth from image", "which is still fifth")
+	refused(t, dir, api.ExitFailure, []string{"image", "rm", "fourth", "--cascade"}, "image fourth is also fifth", "leave --cascade out")
+	want(t, dir, []string{"image", "rm", "fourth"}, "took the name fourth from image", "which is still fifth")
 	want(t, dir, []string{"image", "show", "fifth"}, removed.Image)
 	want(t, dir, []string{"image", "tag", "fifth", "sixth"})
 	want(t, dir, []string{"image", "rm", removed.Image[:12]}, "removed image")
