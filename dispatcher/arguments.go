@@ -38,18 +38,19 @@ const captureTimeout = 10 * DefaultTimeout
 
 // captureArgument makes an argument snapshot of the state at a question.
 func (i *invocation) captureArgument(w instance.Want, purity lineage.Purity) (*instance.Snapshot, error) {
-	if err := i.d.checkQuota(i.f.spec.Name, nil); err != nil {
-		return nil, err
-	}
 	i.progress.Enter(inflight.Capturing)
 	defer i.progress.Enter(inflight.Running)
 	spec := i.f.spec
-	s, err := i.Capture(instance.Capture{
-		Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
-		Key: lineage.Key{
-			Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
-			Args: slices.Clone(i.bound), NextKey: w.Key, Runtime: i.f.image.runtimeKey(i.f.runtime),
-		},
+	ctx, cancel := context.WithTimeout(context.Background(), captureTimeout)
+	defer cancel()
+	s, err := charges{i.d}.capture(ctx, functions.OwnerOf(spec.Name), "", func() (*instance.Snapshot, error) {
+		return i.Capture(instance.Capture{
+			Kind: lineage.KindArgument, Saved: i.result.Timings.Run, Purity: purity,
+			Key: lineage.Key{
+				Function: functions.BaseName(spec.Name), Handler: spec.Handler, CodeDigest: spec.CodeDigest, Lazy: true,
+				Args: slices.Clone(i.bound), NextKey: w.Key, Runtime: i.f.image.runtimeKey(i.f.runtime),
+			},
+		})
 	})
 	if err == nil {
 		i.result.Captured = append(i.result.Captured, s.Node.Info.ID)

@@ -88,7 +88,7 @@ type RemovedImage struct {
 }
 
 // RemoveImage removes an image, by name or digest, and the nodes that were taken from it,
-// for which it asks for cascade. Of an image with other names the name alone is taken away.
+// for which it asks for cascade. Of an image with other names the name alone is taken away, without cascade.
 func (d *Dispatcher) RemoveImage(ref string, cascade bool) (done RemovedImage, err error) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
@@ -97,7 +97,7 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (done RemovedImage, e
 		return done, err
 	}
 	done.Image, done.Nodes = strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix), []string{}
-	if done.Names, err = d.images.store.Unname(ref); err != nil || done.Names != nil {
+	if done.Names, err = d.images.store.Unname(ref, cascade); err != nil || done.Names != nil {
 		return done, err
 	}
 	for _, n := range d.store.Kind(lineage.KindImage) {

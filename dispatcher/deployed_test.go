@@ -87,3 +87,60 @@ func TestDeployCheckpoint(t *testing.T) {
 		}
 	}
 }
+
+// TestLiveMemory: what is said of an instance's memory is what a checkpoint of it has, and
+// that of its copies; to be looked at changes nothing.
+func TestLiveMemory(t *testing.T) {
+	l := newLiving(t, 2, dispatcher.Options{})
+	i := l.create(instances.Spec{Function: "count"})
+	began, err := l.Store().Inspect().Memory(i.Info().Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages := func(of *instances.Instance, with lineage.Memory) (n int) {
+		t.Helper()
+		m, err := of.Memory(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, err := range m.Differ(with) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+		}
+		return n
+	}
+	if n := pages(i, began); n != 0 {
+		t.Errorf("before it begins %d pages differ", n)
+	}
+	l.want(i, event(`1`), "1")
+	if err := i.Pause(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := pages(i, began); n == 0 || i.Info().State != instances.Paused {
+		t.Errorf("%d pages differ, %+v", n, i.Info())
+	}
+	list, err := i.Fork(t.Context(), 1, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now, err := i.Memory(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := pages(l.get(list[0].Name), now); n != 0 {
+		t.Errorf("a copy differs in %d pages", n)
+	}
+	node, err := i.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := l.Store().Inspect().Memory(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := pages(i, sealed) + pages(l.get(list[0].Name), sealed); n != 0 {
+		t.Errorf("its checkpoint differs in %d pages", n)
+	}
+}

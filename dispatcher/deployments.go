@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/keyed"
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
@@ -30,7 +31,7 @@ const Latest = functions.LatestQualifier
 // with the same code and so the same nodes. Aliases are in the record of "name".
 type Deployments struct {
 	store     *functions.Store
-	locks     *keyedLocks // by function: one change of it at a time
+	locks     *keyed.Locks // by function: one change of it at a time
 	check     func(*functions.Settings) error
 	catalogue *runtimes.Catalogue
 
@@ -61,7 +62,7 @@ func (d *Deployment) Patience() time.Duration {
 	return time.Duration(d.Settings.TimeoutSec) * time.Second
 }
 
-func newDeployments(store *functions.Store, locks *keyedLocks, check func(*functions.Settings) error) *Deployments {
+func newDeployments(store *functions.Store, locks *keyed.Locks, check func(*functions.Settings) error) *Deployments {
 	return &Deployments{store: store, locks: locks, check: check, known: map[string]*Deployment{}}
 }
 

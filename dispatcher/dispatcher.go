@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
+	"seuss/dispatcher/keyed"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
@@ -158,7 +159,7 @@ func Open(o Options) (*Dispatcher, error) {
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
 	d.outer = bounds.Outer{Network: o.Network, HostPorts: o.HostPorts, Timeout: o.FunctionTimeout, MemoryMiB: o.FunctionMemoryMiB, OutputBytes: o.FunctionOutputBytes, Others: o.ForOthers}
-	d.Deployments = newDeployments(deployed, &keyedLocks{}, d.outer.Check)
+	d.Deployments = newDeployments(deployed, &keyed.Locks{}, d.outer.Check)
 	d.images = newRootImages(&d.host, images.Store{Dir: filepath.Join(o.StateDir, "images")})
 	d.Deployments.catalogue = &runtimes.Catalogue{Store: d.images.store, Pinned: o.RuntimeImages}
 	d.lot = park.New(park.Options{Host: functions.DefaultOwner, Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
@@ -168,7 +169,7 @@ func Open(o Options) (*Dispatcher, error) {
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
 	d.cache = &functionCache{outer: &d.outer, log: d.log, deployments: d.Deployments, nodes: store, snapshots: d.snapshots, images: d.images}
-	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyedLocks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, within: charges{d}.within, charge: charges{d}.note}
+	d.maker = &maker{host: &d.host, outer: &d.outer, store: store, deployed: deployed, images: d.images, snapshots: d.snapshots, pools: d.pools, locks: &keyed.Locks{}, regions: o.Regions, counters: &d.events, progress: o.Progress, loaded: o.Loaded, charges: charges{d}}
 	if o.Quota != nil {
 		if d.ledger, err = quota.OpenLedger(store); err != nil {
 			d.log.Warn("snapshots of imports that were made before are charged to nobody", "error", err)
@@ -176,6 +177,9 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	if !o.ReadOnly && o.Plans != planner.Off {
 		livePlans(d, o.Plans)
+	}
+	if err := d.Keeper.Restore(); err != nil {
+		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
 	d.tasks.background(d.follow)
 	if o.NodeBytes > 0 && !o.ReadOnly {

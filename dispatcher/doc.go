@@ -7,8 +7,8 @@
 // The files in the order in which a request travels: deployments.go (what the name
 // stands for), function.go (what is known of it), invoke.go (one invocation), match.go
 // and cost.go (which snapshot), pools.go and pool.go (which machine), conversation.go
-// (what is said to the runtime's driver inside), outcome.go (what comes of it). Snapshots
-// come from maker.go and arguments.go.
+// (what is said to the runtime's driver inside, and what comes of it). Snapshots come from
+// maker.go and arguments.go.
 //
 // Units: pages are 4 KiB; durations are time.Duration; events and results are
 // JSON of at most MaxEventBytes and MaxResultBytes.
@@ -21,6 +21,6 @@
 // they keep still holds; nobody tells them.
 //
 // Concurrency: all exported methods may be called from any goroutine. The locks of a
-// function and of a snapshot that is made (keyedLocks) are held while a guest loads code;
+// function and of a snapshot that is made (keyed.Locks) are held while a guest loads code;
 // no lock is held while one runs an invocation. docs/locks.md has the order.
 package dispatcher

@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
 
@@ -24,6 +25,7 @@ type function struct {
 	code      []byte               // of a function that is not in the store
 	bounds    bounds.Function
 	contract  *contracts.Contract // nil: a driver's
+	regions   region.Rights       // by the shares that its deployment names; nil: it names none
 
 	changed <-chan struct{} // closed when it has nodes that are not here, or less
 	images  uint64          // rootImages.generation

@@ -13,6 +13,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
 	"seuss/dispatcher/quota"
 	"seuss/lineage"
 )
@@ -145,7 +146,7 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := d.checkQuota(spec.Name, code); err != nil {
 		return nil, err
 	}
-	free, err := d.locks.lock(ctx, lockOf(spec.Name))
+	free, err := d.locks.Lock(ctx, lockOf(spec.Name))
 	if err != nil {
 		return nil, err
 	}
@@ -199,7 +200,7 @@ func (d *Dispatcher) lockQuota(ctx context.Context, name string) (unlock func(),
 	if d.opts.Quota == nil || d.opts.Quota(owner) == (access.Quota{}) {
 		return func() {}, nil
 	}
-	return d.locks.lock(ctx, "owner "+owner)
+	return d.locks.Lock(ctx, "owner "+owner)
 }
 
 // checkQuota refuses what would take its owner beyond his quota: a deployment of code
@@ -263,6 +264,23 @@ func (d charges) within(owner, parent string) error {
 		}
 	}
 	return check()
+}
+
+// capture makes a snapshot, below parent, in an owner's name, if it is within his quota: one
+// after the other, or each of several would find the room that there is for one.
+func (d charges) capture(ctx context.Context, owner, parent string, make func() (*instance.Snapshot, error)) (*instance.Snapshot, error) {
+	if d.opts.Quota == nil || owner == "" || d.opts.Quota(owner).NodeBytes == 0 {
+		return make()
+	}
+	free, err := d.locks.Lock(ctx, "the snapshots of owner "+owner)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
+	if err := d.within(owner, parent); err != nil {
+		return nil, err
+	}
+	return make()
 }
 
 // note notes in whose name a snapshot was made that is everybody's.

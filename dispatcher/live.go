@@ -3,9 +3,9 @@ package dispatcher
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"seuss/dispatcher/functions"
@@ -14,7 +14,6 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/state/region"
-	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
 
@@ -42,15 +41,14 @@ type life struct {
 // for.
 const restTime = 10 * time.Second
 
-// forkWhole bounds the memory that is copied of an instance that is forked, bytes: where it
-// is more a node is made first, whose pages all copies share.
-const forkWhole = 8 << 20
-
 func newKeeper(d *Dispatcher) *instances.Keeper {
 	make := func(ctx context.Context, owner string, s *instances.Spec) (instances.Body, error) {
 		return newLife(ctx, d, owner, s)
 	}
 	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log}
+	if !d.opts.ReadOnly {
+		o.Records = filepath.Join(d.opts.StateDir, "instances")
+	}
 	if d.opts.Quota != nil {
 		o.Most = func(owner string) int { return d.opts.Quota(owner).Instances }
 	}
@@ -90,7 +88,19 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 		}
 	}
 	l.init(node)
+	if err := l.room(); err != nil {
+		l.Close()
+		return nil, err
+	}
 	return l, nil
+}
+
+// room takes room for what it is off its machine, where it has to be between two uses.
+func (l *life) room() error {
+	if bytes := l.Bytes(); !l.d.lot.Take(&l.away.stay, bytes) {
+		return fmt.Errorf("%w: there is no room for what waits without a machine, of which this is %d bytes: remove instances, or allow more (serve --instances, --parked-memory)", instances.ErrTooMany, bytes)
+	}
+	return nil
 }
 
 // init has it begin as a node.
@@ -99,70 +109,7 @@ func (l *life) init(node *instance.Snapshot) {
 	l.node = node
 	l.loan.pools = l.d.pools
 	l.away.of, l.away.lot = &l.loan, l.d.lot
-	l.away.stay.Owner = l.own
-}
-
-func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
-	spec, err := l.d.Lookup(functions.KeyFor(l.own, name))
-	if err != nil {
-		return nil, err
-	}
-	if l.f, err = l.d.cache.get(spec); err != nil {
-		return nil, err
-	}
-	if l.f.contract != nil {
-		return nil, errProgram
-	}
-	node := l.f.node
-	if node == nil || node.State == nil {
-		if node, err = l.d.restore(ctx, spec.Name); err != nil {
-			return nil, err
-		}
-		if node.Node.Kind != lineage.KindFunction {
-			return nil, fmt.Errorf("the function's code is not in a snapshot: %w", lineage.ErrReadOnly)
-		}
-	}
-	f := *l.f // its bounds may be others
-	l.f, l.img = &f, f.image
-	return node, nil
-}
-
-var errProgram = fmt.Errorf("it is a program, not a runtime's driver: instances of programs do not live on yet: %w", lineage.ErrInvalid)
-
-func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
-	n, err := l.d.store.Get(ref)
-	if err != nil {
-		return nil, err
-	}
-	key := &n.Info.Key
-	switch {
-	case n.Info.Private() && functions.OwnerOf(key.Function) != l.own:
-		return nil, fmt.Errorf("snapshot %q: %w", ref, lineage.ErrNotFound)
-	case n.Kind == lineage.KindImage:
-		return nil, fmt.Errorf("snapshot %.12s is an image, which has to boot: name the image: %w", n.ID, lineage.ErrInvalid)
-	case n.Kind == lineage.KindArgument:
-		return nil, fmt.Errorf("snapshot %.12s waits for an argument of its function: name its function: %w", n.ID, lineage.ErrInvalid)
-	case key.Contract != "":
-		return nil, errProgram
-	}
-	s, err := l.d.snapshots.get(n.ID)
-	if err != nil {
-		return nil, err
-	}
-	runtime := 0
-	if l.img, runtime, err = l.d.images.serving(n.Info.ImageDigest, key.Runtime); err != nil {
-		return nil, err
-	}
-	f := &function{spec: &Deployment{}, image: l.img, runtime: runtime}
-	f.spec.Name, f.spec.Handler, f.spec.CodeDigest, f.spec.Lazy = key.Function, key.Handler, key.CodeDigest, key.Lazy
-	if spec, err := l.d.Lookup(key.Function); err == nil && key.Handler != "" && spec.CodeDigest == key.CodeDigest {
-		f.spec = spec // and so what it may have
-		if f.bounds, err = l.d.outer.Of(&spec.Settings); err != nil {
-			return nil, err
-		}
-	}
-	l.f = f
-	return s, nil
+	l.away.stay.Owner, l.away.stay.Keeps = l.own, true
 }
 
 // errOver: nothing is left of it.
@@ -217,7 +164,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	default:
 		return errOver
 	}
-	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), region.Everything)
+	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), l.f.regions)
 	if err := instance.Share(l.i, &l.regions); err != nil {
 		l.end(err)
 		return err
@@ -268,6 +215,10 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		return bad
 	}
 	l.loan.pool.recycle(vm, false, nil)
+	if bad := l.room(); bad != nil {
+		l.end(nil)
+		return bad
+	}
 	return err
 }
 
@@ -291,6 +242,7 @@ func (l *life) end(why error) {
 	l.regions.Close()
 	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
 	l.loan.Instance = nil
+	l.d.lot.Free(&l.away.stay)
 }
 
 // End lets go of what it is.
@@ -357,144 +309,4 @@ func (l *life) due() time.Time {
 		return l.i.Parked().Due
 	}
 	return l.copy.Due()
-}
-
-// call checks a Call.
-func (l *life) call(c *instances.Call) (*invocation, error) {
-	request := &Request{Event: c.Event, Timeout: time.Duration(c.Timeout)}
-	switch {
-	case c.Code != nil:
-		return &invocation{f: l.f, deadline: time.Now().Add(l.f.bounds.Time(request.Timeout))}, request.Check()
-	case l.f.spec.Handler == "":
-		return nil, fmt.Errorf("it has no handler, as it is of an image: exec code in it: %w", lineage.ErrInvalid)
-	}
-	return newInvocation(l.f, request, time.Now())
-}
-
-// Do runs code, or handles an event.
-func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*instances.Answer, error) {
-	call, err := l.call(c)
-	if err != nil {
-		return nil, &instances.Refusal{Err: err}
-	}
-	a := &instances.Answer{}
-	l.output = c.Output
-	defer func() { l.output = nil }()
-	err = l.on(ctx, t, func() error {
-		s := l.i.Converse(ctx, call.deadline)
-		if c.Code != nil {
-			out, err := s.Exec(*c.Code)
-			if err == nil {
-				err = json.Unmarshal(out, a)
-			}
-			return err
-		}
-		reply, err := s.Call(call.how(), call.context, call.event.raw)
-		if err == nil && reply.Asks {
-			reply, err = call.answerAll(s, reply)
-		}
-		a.Value, err = wholeOf(reply, err)
-		return err
-	})
-	var own *FunctionError
-	if errors.As(err, &own) && l.i != nil {
-		a.Error, err = own, nil
-	}
-	return a, err
-}
-
-// Step lets it do what it has to do by itself.
-func (l *life) Step(ctx context.Context, t instances.Turn) error {
-	begins := l.i == nil
-	return l.on(ctx, t, func() error {
-		if begins { // its generators are seeded before anything else
-			return l.i.Converse(ctx, time.Now().Add(restTime)).Import()
-		}
-		return nil
-	})
-}
-
-// Fork returns n others that are what it is.
-func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.Body, error) {
-	if l.i != nil && l.i.Parked().Bytes() > forkWhole && !l.d.opts.ReadOnly {
-		if _, err := l.Checkpoint(ctx, t); err != nil {
-			return nil, err
-		}
-	}
-	var of *instance.Copy
-	switch {
-	case l.i != nil:
-		var err error
-		if of, err = instance.NewCopy(l.i); err != nil {
-			return nil, err
-		}
-		defer of.Drop()
-	case l.copy != nil:
-		of = l.copy
-	case !l.fresh:
-		return nil, errOver
-	}
-	list := make([]instances.Body, n)
-	for at := range list {
-		other := &life{d: l.d, own: l.own, spec: l.spec, img: l.img, f: l.f, fresh: of == nil}
-		if of != nil {
-			other.copy = of.Clone()
-		}
-		other.init(l.node)
-		list[at] = other
-	}
-	return list, nil
-}
-
-// Checkpoint makes a node of what it is.
-func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error) {
-	if l.d.opts.ReadOnly {
-		return "", &instances.Refusal{Err: lineage.ErrReadOnly}
-	}
-	if l.fresh {
-		return l.Node(), nil
-	}
-	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
-		return "", &instances.Refusal{Err: err}
-	}
-	err := l.on(ctx, t, func() error {
-		key := l.node.Node.Info.Key.Clone()
-		key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
-		key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
-		s, err := l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: key})
-		if err != nil {
-			return err
-		}
-		l.become(s)
-		return nil
-	})
-	if err != nil {
-		return "", err
-	}
-	return l.Node(), nil
-}
-
-// become notes the node that it is now.
-func (l *life) become(s *instance.Snapshot) {
-	s.Hold()
-	l.node.Release()
-	l.node = s
-}
-
-// Rollback makes it what it was at a node.
-func (l *life) Rollback(_ context.Context, node string) error {
-	other := &life{d: l.d, own: l.own}
-	s, err := other.ofSnapshot(node)
-	if err == nil && other.img.Digest != l.img.Digest {
-		err = fmt.Errorf("snapshot %.12s is of another image: %w", s.Node.ID, lineage.ErrInvalid)
-	}
-	if err != nil {
-		return &instances.Refusal{Err: err}
-	}
-	l.end(nil)
-	l.become(s)
-	f := *l.f
-	f.spec = other.f.spec
-	l.f, l.fresh = &f, true
-	return nil
 }

@@ -21,7 +21,8 @@ import (
 // living is a dispatcher on the fake platform with instances that live on.
 type living struct {
 	*dispatcher.Dispatcher
-	t *testing.T
+	t       *testing.T
+	stopped bool
 }
 
 func newLiving(t *testing.T, machines int, o dispatcher.Options) *living {
@@ -43,20 +44,31 @@ func newLiving(t *testing.T, machines int, o dispatcher.Options) *living {
 		},
 		"die": func(c *instancetest.Call) (string, error) { c.CPU.Exit(3); return "", nil },
 	}}
-	o.StateDir, o.Platform, o.PoolSize = instancetest.FakeStateDir(t, dispatcher.DefaultImage()), r.Platform(t), machines
+	if o.StateDir == "" {
+		o.StateDir = instancetest.FakeStateDir(t, dispatcher.DefaultImage())
+	}
+	o.Platform, o.PoolSize = r.Platform(t), machines
 	d, err := dispatcher.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	l := &living{Dispatcher: d, t: t}
+	t.Cleanup(l.stop)
 	if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: "count", Handler: "count.handler", Files: map[string][]byte{"f": []byte("x")}}); err != nil {
 		t.Fatal(err)
 	}
-	return &living{d, t}
+	return l
+}
+
+// stop ends the service in order.
+func (l *living) stop() {
+	if l.stopped {
+		return
+	}
+	l.stopped = true
+	if err := l.Close(); err != nil {
+		l.t.Error(err)
+	}
 }
 
 func (l *living) create(s instances.Spec) *instances.Instance {
@@ -262,4 +274,46 @@ func TestLiveWaits(t *testing.T) {
 	if info, err := brief.Wait(t.Context()); err != nil || info.State != instances.Gone {
 		t.Errorf("%+v, %v", info, err)
 	}
+}
+
+// TestLiveTakesRoom: an instance that lives on takes room where those wait that have no machine,
+// before it is there, and has it until it is removed, on a machine or not: what finds none is
+// refused, and of copies all or none are made.
+func TestLiveTakesRoom(t *testing.T) {
+	l := newLiving(t, 1, dispatcher.Options{Instances: 4})
+	parked := func(want int) {
+		t.Helper()
+		if st := l.Lot().Stats(); st.Instances != want || want == 0 && st.Bytes != 0 {
+			t.Errorf("%+v, want %d", st, want)
+		}
+	}
+	i := l.create(instances.Spec{Function: "count"})
+	l.want(i, event(`1`), "1")
+	parked(1)
+	if infos, err := i.Fork(t.Context(), 4, nil); !errors.Is(err, instances.ErrTooMany) || !strings.Contains(err.Error(), "--instances") {
+		t.Errorf("%v, %v", infos, err)
+	}
+	parked(1)
+	infos, err := i.Fork(t.Context(), 2, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := l.create(instances.Spec{Image: dispatcher.DefaultImage()})
+	parked(4)
+	for range 3 { // each takes its own again
+		l.want(i, code("count"), fmt.Sprint(i.Info().Uses+1))
+		l.want(l.get(infos[0].Name), event(`1`), fmt.Sprint(l.get(infos[0].Name).Info().Uses+2))
+		parked(4)
+	}
+	if _, err := l.Keeper.Create(t.Context(), functions.DefaultOwner, instances.Spec{Function: "count"}); !errors.Is(err, instances.ErrTooMany) {
+		t.Errorf("%v", err)
+	}
+	last.Remove()
+	parked(3)
+	l.create(instances.Spec{Function: "count"}).Remove()
+	i.Remove()
+	for _, f := range infos {
+		l.get(f.Name).Remove()
+	}
+	parked(0)
 }

@@ -14,7 +14,9 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/keyed"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state/region"
 	"seuss/dispatcher/surroundings"
 	"seuss/guest"
@@ -33,13 +35,12 @@ type maker struct {
 	images    *rootImages
 	snapshots *snapshots
 	pools     *pools
-	locks     *keyedLocks // by what is made
+	locks     *keyed.Locks // by what is made
 	planner   *planner.Planner
 	regions   *region.Host
 	counters  *counters
-	within    func(owner, parent string) error // refuses a snapshot in somebody's name
-	charge    func(owner, node string)         // notes it
-	beside    bool                             // on machines of its own, which are made only where there is room for them
+	charges   charges // of what is made in somebody's name
+	beside    bool    // on machines of its own, which are made only where there is room for them
 	progress  func(step string, fraction float64)
 	loaded    func(Loaded) // nil: nobody wants to know
 }
@@ -56,7 +57,7 @@ func (m *maker) make(ctx context.Context, parent string, wanted func(*lineage.In
 	}
 	n := find()
 	if n == nil {
-		unlock, err := m.locks.lock(ctx, key)
+		unlock, err := m.locks.Lock(ctx, key)
 		if err != nil {
 			return nil, err
 		}
@@ -160,7 +161,7 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 	added := modules[len(modules)-n:]
 	name := strings.Join(added, ", ")
 	return m.make(ctx, parent.Node.ID, wanted, fmt.Sprintf("import %s below %.12s", name, parent.Node.ID), func() (*instance.Snapshot, error) {
-		if err := m.within(owner, parent.Node.ID); err != nil {
+		if err := m.charges.within(owner, parent.Node.ID); err != nil { // before anything takes long
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
 		m.progress("importing "+name, -1)
@@ -173,9 +174,16 @@ func (m *maker) imports(ctx context.Context, img *image, parent *instance.Snapsh
 		if err := l.Converse(ctx, began.Add(loadTimeout)).Import(added...); err != nil {
 			return nil, fmt.Errorf("import %s: %w", name, err)
 		}
-		s, err := l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: time.Since(began)})
-		if err == nil {
-			m.charge(owner, s.Node.ID)
+		saved := time.Since(began)
+		s, err := m.charges.capture(ctx, owner, parent.Node.ID, func() (*instance.Snapshot, error) {
+			s, err := l.Capture(instance.Capture{Kind: lineage.KindImport, Key: lineage.Key{Imports: slices.Clone(modules)}, Saved: saved})
+			if err == nil {
+				m.charges.note(owner, s.Node.ID)
+			}
+			return s, err
+		})
+		if errors.Is(err, quota.ErrExceeded) {
+			err = fmt.Errorf("import %s: %w", name, err)
 		}
 		return s, err
 	})
@@ -203,7 +211,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		}
 		defer l.release(false, nil)
 		began := time.Now()
-		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, region.Everything)
+		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, nil)
 		defer shared.Close()
 		if err := instance.Share(l.Instance, &shared); err != nil {
 			return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/quota"
 	"seuss/images/runtimes"
 	"seuss/lineage"
 )
@@ -60,7 +62,9 @@ func (m *maker) planned(ctx context.Context, img *image, runtime int, f *functio
 	case ctx.Err() != nil, errors.Is(err, lineage.ErrNotFound), m.beside:
 		return nil, err
 	}
-	m.planner.Failed(at, steps[:failed+1], err)
+	if !errors.Is(err, quota.ErrExceeded) { // else it is made when there is room
+		m.planner.Failed(at, steps[:failed+1], err)
+	}
 	return s, nil
 }
 
@@ -272,13 +276,16 @@ func (h planHost) Make(ctx context.Context, p planner.Place, owner string, steps
 	}
 	before := planner.Find(h.d.store.Catalogue(), &p, steps)
 	_, _, err = h.beside.walk(ctx, img, base, owner, steps)
+	if errors.Is(err, quota.ErrExceeded) {
+		err = fmt.Errorf("%w: %w", planner.ErrNoRoom, err)
+	}
 	return err == nil && before == nil, err
 }
 
 // Move implements planner.Host.
 func (h planHost) Move(ctx context.Context, name string) (moved bool, err error) {
 	d := h.d
-	free, err := d.locks.lock(ctx, lockOf(name))
+	free, err := d.locks.Lock(ctx, lockOf(name))
 	if err != nil {
 		return false, err
 	}

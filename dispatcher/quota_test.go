@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance/instancetest"
+	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -110,6 +112,73 @@ func TestImportsAreCharged(t *testing.T) {
 		t.Errorf("code that is run once: %v", err)
 	}
 	s.deploy("carol/deep", "echo", false, chain...)
+}
+
+// TestQuotaAtOnce: of a hundred deployments at a time as many are taken as there is room for;
+// and so of snapshots that are made at a time, of which the last may be larger than that.
+func TestQuotaAtOnce(t *testing.T) {
+	var nodes atomic.Uint64
+	s := newFakeService(t, &instancetest.Runtime{Handlers: map[string]instancetest.Handler{"echo": echo}}, Options{PoolSize: 4, Quota: func(owner string) access.Quota {
+		return access.Quota{Functions: 7, NodeBytes: nodes.Load()}
+	}})
+	s.deploy("bob/first", "echo", false, "one")
+	each := s.Store().Kind(lineage.KindImport)[0].StoredBytes()
+	var wg sync.WaitGroup
+	var taken atomic.Int32
+	for n := range 100 {
+		wg.Go(func() {
+			_, err := s.Deploy(t.Context(), FunctionSpec{Name: fmt.Sprint("alice/f", n), Handler: "echo.handler", Files: map[string][]byte{"f": nil}})
+			if err == nil {
+				taken.Add(1)
+			} else if !errors.Is(err, quota.ErrExceeded) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := taken.Load(); got != 7 {
+		t.Errorf("%d deployments were taken, 7 are allowed", got)
+	}
+	nodes.Store(2 * each)
+	for n := range 30 {
+		wg.Go(func() {
+			once := FunctionSpec{Name: "carol/once", Handler: "echo.handler", Imports: []string{fmt.Sprint("own", n)}, Files: map[string][]byte{"f": nil}}
+			if _, err := s.RunOnce(t.Context(), once, Request{Event: []byte("1")}); err != nil && !errors.Is(err, quota.ErrExceeded) {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if has := s.ledger.Bytes("carol"); has == 0 || has > nodes.Load()+each {
+		t.Errorf("hers take %d, at most %d are allowed, and one more", has, nodes.Load())
+	}
+}
+
+// TestPlansWaitForQuota: what an owner's quota refuses of a plan is not given up: there may be
+// room later.
+func TestPlansWaitForQuota(t *testing.T) {
+	var most atomic.Uint64
+	most.Store(1)
+	s := newFakeService(t, &instancetest.Runtime{Handlers: map[string]instancetest.Handler{"echo": echo}}, Options{PoolSize: 2, Quota: func(owner string) access.Quota {
+		return access.Quota{NodeBytes: most.Load()}
+	}})
+	s.deploy("bob/first", "echo", false)
+	most.Store(1)
+	beside := *s.maker
+	beside.beside = true
+	h := planHost{s.Dispatcher, &beside}
+	at, err := h.Place(DefaultImage(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps := []planner.Step{{Modules: []string{"one"}}, {Modules: []string{"two"}}}
+	if _, err := h.Make(t.Context(), at, "bob", steps); !errors.Is(err, planner.ErrNoRoom) || !errors.Is(err, quota.ErrExceeded) {
+		t.Errorf("%v", err)
+	}
+	most.Store(1 << 40)
+	if made, err := h.Make(t.Context(), at, "bob", steps); !made || err != nil {
+		t.Errorf("%v, %v", made, err)
+	}
 }
 
 // TestVersionsAreBounded: one more than may be is refused, until one is removed.

@@ -29,7 +29,7 @@ func (d *Deployments) Versions(name string) ([]functions.Function, error) {
 
 // lock waits until nobody else changes the function that a deployment is of.
 func (d *Deployments) lock(deployment string) (unlock func()) {
-	unlock, _ = d.locks.lock(context.Background(), lockOf(deployment)) // it does not end
+	unlock, _ = d.locks.Lock(context.Background(), lockOf(deployment)) // it does not end
 	return unlock
 }
 

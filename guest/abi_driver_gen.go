@@ -17,7 +17,7 @@ const (
 	MsgArg           = 5        // seed, ctx, uint8_t present, value JSON: answers WANT
 	MsgProgram       = 6        // to the driver that becomes a program: records, which are answered by DONE or ERROR
 	MsgStart         = 7        // nothing: it becomes the last program, and its stream ends
-	MsgExec          = 8        // JSON {code}: run it in the interpreter; RESULT is JSON {value, repr}, of which either may be absent
+	MsgExec          = 8        // JSON {code}: run it in the interpreter; RESULT is JSON {value, repr}, of which either may be absent.
 	MsgReady         = 16       // JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION
 	MsgDone          = 17       // JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told
 	MsgResult        = 18       // JSON: what the handler returned
@@ -36,4 +36,5 @@ const (
 	ProgramTextBytes = 0xc000   // of all strings, each with a NUL
 	SoDriver         = 0x5e55
 	LockSites        = 32
+	SoSeeded         = 0x5e56
 )

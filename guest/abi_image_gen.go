@@ -100,8 +100,8 @@ const (
 	ImageInodeSize       = 64
 	ImageInodeMode       = 0
 	ImageInodeNlink      = 4
-	ImageInodeUid        = 8
-	ImageInodeGid        = 12
+	ImageInodeUID        = 8
+	ImageInodeGID        = 12
 	ImageInodeSizeOffset = 16
 	ImageInodeOff        = 24
 	ImageInodeMtime      = 32
@@ -114,8 +114,8 @@ const (
 type ImageInode struct {
 	Mode      uint32 // st_mode: S_IFREG, S_IFDIR or S_IFLNK and permissions
 	Nlink     uint32
-	Uid       uint32
-	Gid       uint32
+	UID       uint32
+	GID       uint32
 	Size      uint64 // bytes; entries for a directory
 	Off       uint64 // content; link target; for a directory index of its first dirent
 	Mtime     uint64 // seconds since 1970

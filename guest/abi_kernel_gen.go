@@ -65,6 +65,8 @@ const (
 	SelCode3            = 0x23
 	SelTSS              = 0x28
 	EntriesMagic        = 0x5952544e45535553 // "SUSENTRY"
+	FeatureDirectory    = 1                  // abi_boot.dirc
+	FeatureUser         = 2                  // abi_boot.uid, gid, groupc
 	Exceptions          = 32                 // vectors that have a stub ...
 	ExceptionStubBytes  = 16                 // ... so far apart, from abi_entries.exceptions
 	VecSyscall          = 256
@@ -76,6 +78,7 @@ const (
 	ISTStack            = 1                  // exceptions use this IST slot: the program's red zone survives
 	TSSIST1             = 36                 // where the TSS has it, SDM vol. 3, 8.7
 	BootMagic           = 0x544f4f4253535545 // "EUSSBOOT"
+	GroupsMax           = 32
 	PtePresent          = 1
 	PteWritable         = 2
 	PteBits             = 0x67 // present, writable, for all levels, accessed, dirty
@@ -103,7 +106,7 @@ const (
 	EntriesSize        = 56
 	EntriesMagicOffset = 0
 	EntriesABIVersion  = 8
-	EntriesReserved    = 12
+	EntriesFeatures    = 12
 	EntriesBoot        = 16
 	EntriesSyscall     = 24
 	EntriesExceptions  = 32
@@ -115,7 +118,7 @@ const (
 type Entries struct {
 	Magic      uint64 // OUT ABI_ENTRIES_MAGIC
 	ABIVersion uint32 // OUT ABI_KERNEL_VERSION
-	Reserved   uint32
+	Features   uint32 // OUT ABI_FEATURE_*: what of struct abi_boot it honours beyond argc and envc
 	Boot       uint64 // OUT first instruction at cold boot
 	Syscall    uint64 // OUT LSTAR
 	Exceptions uint64 // OUT ABI_EXCEPTIONS stubs, by vector
@@ -125,7 +128,7 @@ type Entries struct {
 
 // Size in bytes and field offsets of struct abi_boot.
 const (
-	BootSize        = 64
+	BootSize        = 208
 	BootMagicOffset = 0
 	BootABIVersion  = 8
 	BootArgc        = 12
@@ -136,6 +139,11 @@ const (
 	BootImageGPA    = 40
 	BootImageBytes  = 48
 	BootTablesGPA   = 56
+	BootUID         = 64
+	BootGID         = 68
+	BootGroupc      = 72
+	BootReserved    = 76
+	BootGroups      = 80
 )
 
 // Boot mirrors struct abi_boot.
@@ -150,6 +158,11 @@ type Boot struct {
 	ImageGPA   uint64 // IN  root image, ABI_IMAGE_ALIGN aligned, above RAM
 	ImageBytes uint64 // IN
 	TablesGPA  uint64 // IN  page table entries, 8 bytes for each page of RAM and image, in order
+	UID        uint32 // IN  whom the program runs as; 0: root
+	GID        uint32 // IN
+	Groupc     uint32 // IN  how many further groups it is in
+	Reserved   uint32
+	Groups     [32]uint32 // IN
 }
 
 // Size in bytes and field offsets of struct abi_identity.

@@ -18,6 +18,8 @@ var (
 
 	// ErrNotFound: no such image in the store, or no such path in the image.
 	ErrNotFound = errors.New("not found")
+	// ErrNamed: an image that is to be removed by a name has others.
+	ErrNamed = errors.New("the image has other names")
 	// ErrAmbiguous: a digest prefix fits more than one image.
 	ErrAmbiguous = errors.New("ambiguous image reference")
 )

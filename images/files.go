@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"context"
 	"fmt"
-	"io"
 	"path"
 	"strings"
 	"time"
@@ -20,17 +19,7 @@ func addFiles(ctx context.Context, store layer.Store, files []File) (*layer.Laye
 
 // addTar makes a layer of what write writes, and returns it open.
 func addTar(ctx context.Context, store layer.Store, write func(*tar.Writer) error) (*layer.Layer, error) {
-	r, w := io.Pipe()
-	go func() { // ends with what is written, or when r is closed
-		t := tar.NewWriter(w)
-		err := write(t)
-		if err == nil {
-			err = t.Close()
-		}
-		w.CloseWithError(err)
-	}()
-	h, err := store.Add(ctx, r, layer.AddOptions{})
-	r.Close()
+	h, err := store.AddTar(ctx, write, layer.AddOptions{})
 	if err != nil {
 		return nil, err
 	}

@@ -49,12 +49,18 @@ func newPlan(spec *Spec) (*plan, error) {
 		return nil, errors.New("system calls of shared objects in layers are direct: an image without direct calls cannot have layers")
 	}
 	p := &plan{directCalls: cfg.DirectCalls}
-	var err error
-	if p.config, err = encodeConfig(cfg); err != nil {
-		return nil, err
-	}
 	root, err := buildTree(spec)
 	if err != nil {
+		return nil, err
+	}
+	if user := cmp.Or(spec.User, spec.Container.Account()); user != "" {
+		a, err := root.account(user)
+		if err != nil {
+			return nil, err
+		}
+		cfg.User, cfg.Account = user, &a
+	}
+	if p.config, err = encodeConfig(cfg); err != nil {
 		return nil, err
 	}
 	kernel, err := kernelObject(spec.Kernel)

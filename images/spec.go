@@ -70,6 +70,9 @@ type Spec struct {
 	Labels map[string]string
 	// Container is what a container image says of its program; nil: it came from none.
 	Container *Container
+	// User is whom programs and functions run as, USER[:GROUP] in names of the tree's own
+	// /etc/passwd and /etc/group or in numbers; "" = whom Container names, else root.
+	User string
 	// Origin is the digest of what the tree came from, such as a manifest's; "" = it has
 	// none.
 	Origin string
@@ -88,6 +91,7 @@ type File struct {
 	Mode      fs.FileMode // permissions, setuid, setgid, sticky; 0 = the host file's, or 0644 (directory 0755)
 	Symlink   string      // link target
 	Mtime     int64       // seconds since 1970; 0 = the host file's, or 1970
+	UID, GID  uint32      // of its owner
 }
 
 // Runtime is an interpreter of an image with the driver that runs functions on it.
@@ -123,7 +127,9 @@ type Config struct {
 	Packages       []string          `json:"packages,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"`
 	Container      *Container        `json:"container,omitempty"`
-	Origin         string            `json:"origin,omitempty"` // digest of what the tree came from
+	User           string            `json:"user,omitempty"`    // as the Spec or its Container gave it
+	Account        *Account          `json:"account,omitempty"` // whom that was in the tree; nil: root
+	Origin         string            `json:"origin,omitempty"`  // digest of what the tree came from
 }
 
 // driverProtocol is the version that the image's driver speaks.
@@ -156,7 +162,7 @@ func encodeConfig(c Config) ([]byte, error) {
 	if err := c.validate(); err != nil {
 		return nil, err
 	}
-	lists := [][]string{{c.Program, c.Driver}, c.Argv, c.Env, c.Packages}
+	lists := [][]string{{c.Program, c.Driver, c.User}, c.Argv, c.Env, c.Packages}
 	for _, r := range c.Runtimes {
 		lists = append(lists, []string{r.Name, r.Version, r.Program}, r.Argv, r.Env)
 	}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 )
 
 // Names returns the names that lead to images, sorted. A store that does not exist yet is
@@ -26,8 +27,10 @@ func (s Store) Names() ([]string, error) {
 }
 
 // Unname takes a name away from an image to which others lead too, and returns these,
-// sorted. Where ref is no name, or the only one, it does nothing and returns none.
-func (s Store) Unname(ref string) (left []string, err error) {
+// sorted. Where ref is no name, or the only one, it does nothing and returns none. With
+// cascade, which is about what only the whole image takes with it, it refuses: it is
+// ErrNamed then.
+func (s Store) Unname(ref string, cascade bool) (left []string, err error) {
 	if CheckName(ref) != nil {
 		return nil, nil
 	}
@@ -53,6 +56,9 @@ func (s Store) Unname(ref string) (left []string, err error) {
 	slices.Sort(left)
 	if len(left) == 0 {
 		return nil, nil
+	}
+	if cascade {
+		return nil, fmt.Errorf("%w: image %s is also %s, and its snapshots are those of all its names: leave --cascade out to take this name away, or remove the image with them as %.12s", ErrNamed, ref, strings.Join(left, ", "), digest)
 	}
 	return left, s.Untag(ref)
 }

@@ -113,6 +113,7 @@ func buildTree(spec *Spec) (*node, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.GuestPath, err)
 		}
+		n.uid, n.gid = f.UID, f.GID
 		if given[f.GuestPath] {
 			return nil, fmt.Errorf("%s is given twice", n.guest)
 		}
@@ -214,7 +215,7 @@ func (root *node) insert(n *node, above bool) error {
 		if !n.isDir() {
 			return fmt.Errorf("the root must be a directory")
 		}
-		root.mode, root.mtime, root.explicit = n.mode, n.mtime, true
+		root.mode, root.mtime, root.explicit, root.uid, root.gid = n.mode, n.mtime, true, n.uid, n.gid
 		return nil
 	}
 	dir, err := root.directoryOf(n, above)
@@ -224,7 +225,7 @@ func (root *node) insert(n *node, above bool) error {
 	old := dir.byName[n.name]
 	switch {
 	case old != nil && old.isDir() && n.isDir():
-		old.mode, old.mtime, old.explicit, old.dated = n.mode, n.mtime, true, false
+		old.mode, old.mtime, old.explicit, old.dated, old.uid, old.gid = n.mode, n.mtime, true, false, n.uid, n.gid
 	case old == nil || above:
 		dir.byName[n.name] = n
 	default:

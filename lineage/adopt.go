@@ -237,6 +237,23 @@ func (s sealer) receive(dir string, r io.Reader, size int64) (_ *sealed.Pending,
 	return p, p.Seal()
 }
 
+// LayerPages is how many pages an image's guests see of its layers; those of its own file
+// are the node's delta.
+func (s Transfer) LayerPages(n *Node) (count uint64, err error) {
+	t, err := imagefile.ReadFile(s.store.ImagePath(n.ImageDigest))
+	for i := 0; err == nil && i < len(t.Layers); i++ {
+		shown, shownErr := t.Shown(i, n.GuestPages)
+		for _, r := range shown {
+			count += r.Count
+		}
+		err = shownErr
+	}
+	if err != nil {
+		return 0, fmt.Errorf("image %s: %w", n.ImageDigest, err)
+	}
+	return count, nil
+}
+
 // ImageFiles returns the files that an image consists of: its own, and those of its layers.
 // It travels as imagefile.WriteStream writes them.
 func (s Transfer) ImageFiles(digest string) ([]string, error) {

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"runtime"
 
+	"seuss/dirtytrack"
 	"seuss/lineage/nodefile"
 	"seuss/lineage/pages"
 )
@@ -25,35 +26,85 @@ type PageDiff struct {
 // yield and read-only. An error is yielded last.
 func (s Inspection) Compare(a, b string) iter.Seq2[PageDiff, error] {
 	return func(yield func(PageDiff, error) bool) {
-		x, err := s.store.Snapshot(a)
+		x, err := s.Memory(a)
 		if err != nil {
 			yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 			return
 		}
-		y, err := s.store.Snapshot(b)
+		y, err := s.Memory(b)
 		if err != nil {
 			yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 			return
 		}
-		if x.View.Pages() != y.View.Pages() {
-			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", a, x.View.Pages(), b, y.View.Pages(), nodefile.ErrInvalid))
+		x.Differ(y)(yield)
+	}
+}
+
+// Memory is that of a guest: a node's, and what it has changed since.
+type Memory struct {
+	Node *Node
+	View *View
+	Own  map[uint64][]byte // pages that are others than View's, PageSize bytes each; nil: none
+}
+
+// Memory is a node's.
+func (s Inspection) Memory(id string) (Memory, error) {
+	of, err := s.store.Snapshot(id)
+	return Memory{Node: of.Node, View: of.View}, err
+}
+
+// Pages is its size.
+func (m Memory) Pages() uint64 { return m.View.Pages() }
+
+// Bytes is the content of a page; nil: zeros.
+func (m Memory) Bytes(page uint64) []byte {
+	if own, ok := m.Own[page]; ok {
+		return own
+	}
+	return m.View.Bytes(page)
+}
+
+// Differ is Compare of the memory with another.
+func (m Memory) Differ(other Memory) iter.Seq2[PageDiff, error] {
+	return func(yield func(PageDiff, error) bool) {
+		defer runtime.KeepAlive(m)
+		defer runtime.KeepAlive(other)
+		if m.Pages() != other.Pages() {
+			yield(PageDiff{}, fmt.Errorf("compare: %s has %d guest pages, %s %d: %w", m.Node.ID, m.Pages(), other.Node.ID, other.Pages(), nodefile.ErrInvalid))
 			return
 		}
-		for first, count := range pages.Diff(x.View, y.View) {
-			if err := errors.Join(x.View.Check(first, count), y.View.Check(first, count)); err != nil {
+		for first, count := range differing(m, other) {
+			if err := errors.Join(m.View.Check(first, count), other.View.Check(first, count)); err != nil {
 				yield(PageDiff{}, fmt.Errorf("compare: %w", err))
 				return
 			}
 			for page := first; page < first+count; page++ {
-				d := PageDiff{Page: page, A: nodefile.OrZero(x.View.Bytes(page)), B: nodefile.OrZero(y.View.Bytes(page))}
+				d := PageDiff{Page: page, A: nodefile.OrZero(m.Bytes(page)), B: nodefile.OrZero(other.Bytes(page))}
 				if d.count() && !yield(d, nil) {
 					return
 				}
 			}
 		}
-		runtime.KeepAlive(x)
-		runtime.KeepAlive(y)
 	}
+}
+
+// differing yields runs of pages that may differ, ascending.
+func differing(a, b Memory) iter.Seq2[uint64, uint64] {
+	if len(a.Own)+len(b.Own) == 0 {
+		return pages.Diff(a.View, b.View)
+	}
+	set := dirtytrack.NewPageSet(a.Pages())
+	for first, count := range pages.Diff(a.View, b.View) {
+		set.AddRange(first, count)
+	}
+	for _, own := range []map[uint64][]byte{a.Own, b.Own} {
+		for page := range own {
+			if page < a.Pages() {
+				set.Add(page)
+			}
+		}
+	}
+	return set.Runs()
 }
 
 // count fills the figures in and reports whether anything differs.

@@ -244,6 +244,9 @@ func TestLayersTravel(t *testing.T) {
 	if err != nil || len(paths) != 3 {
 		t.Fatalf("%v, %v", paths, err)
 	}
+	if count, err := from.Transfer().LayerPages(n); err != nil || count != 40+40+2 { // two are at fixed addresses as well
+		t.Errorf("guests see %d pages of layers, %v", count, err)
+	}
 	var stream bytes.Buffer
 	if err := imagefile.WriteStream(&stream, paths); err != nil {
 		t.Fatal(err)

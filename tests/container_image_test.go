@@ -69,6 +69,9 @@ func TestContainerImageBecomesFunction(t *testing.T) {
 		filepath.Join(upper, "usr/lib/python3/dist-packages/greeting.py"): "WORD = 'above'\n",
 		filepath.Join(upper, "srv/.wh.gone.txt"):                          "",
 		filepath.Join(upper, "srv/here.txt"):                              "here",
+		filepath.Join(upper, "etc/passwd"):                                "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/home/app:/bin/sh\n",
+		filepath.Join(upper, "etc/group"):                                 "root:x:0:\napp:x:1001:\nstaff:x:50:app\n",
+		filepath.Join(upper, "var/task/theirs"):                           "", // a directory of root's
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -80,7 +83,7 @@ func TestContainerImageBecomesFunction(t *testing.T) {
 	image, err := mutate.AppendLayers(empty.Image, layerOf(t, root), layerOf(t, upper))
 	if err == nil {
 		image, err = mutate.Config(image, v1.Config{
-			Env: []string{"WORD=env"}, WorkingDir: "/srv", Entrypoint: []string{"/usr/bin/python3"},
+			Env: []string{"WORD=env"}, WorkingDir: "/srv", Entrypoint: []string{"/usr/bin/python3"}, User: "app",
 			Cmd: []string{"-c", "import os, greeting; print(os.getcwd(), sorted(os.listdir()), os.environ['WORD'], greeting.WORD)"},
 		})
 	}
@@ -107,7 +110,7 @@ func TestContainerImageBecomesFunction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	app := c.file("app.py", "import os, greeting\ndef handler(event, context):\n    return [greeting.WORD, event, os.path.exists('/srv/gone.txt')]\n")
+	app := c.file("app.py", "import os, greeting\ndef handler(event, context):\n    return [greeting.WORD, event, os.path.exists('/srv/gone.txt'), os.getuid(), os.getgid(), os.getgroups()]\n")
 	source := "docker://" + host + "/report:1"
 	ran := 0
 	for _, line := range pageCommands(t, "images.md", "From a Dockerfile to a function") {
@@ -118,7 +121,7 @@ func TestContainerImageBecomesFunction(t *testing.T) {
 		args = strings.NewReplacer("registry.example.com", host, "app.py", app, "'", "").Replace(args)
 		words := strings.Fields(args)
 		r := c.want(0, "", words...)
-		if ran++; words[0] == "invoke" && strings.TrimSpace(r.stdout) != `["above", {"rows": 3}, false]` {
+		if ran++; words[0] == "invoke" && strings.TrimSpace(r.stdout) != `["above", {"rows": 3}, false, 1000, 1001, [50]]` {
 			t.Errorf("%s: %s", line, r.stdout)
 		}
 	}
@@ -133,7 +136,14 @@ func TestContainerImageBecomesFunction(t *testing.T) {
 		t.Errorf("%d blobs were fetched, then %d more", fetched, now-fetched)
 	}
 	c.want(0, "0", "run", "--image", "report", "--user", "root", "--", "-c", "import os; print(os.getuid())")
-	c.failure(125, "--user 1000: guests have one user", "run", "--image", "report", "--user", "1000", "--", "-c", "pass")
+	const ids = "import os; print(os.getuid(), os.getgid(), os.getgroups(), os.environ['HOME'], os.access('/etc/passwd', 2), os.access('/var/task', 2))"
+	c.want(0, "1000 1001 [50] /home/app False True", "run", "--image", "report", "--", "-c", ids)
+	c.want(0, "1000 50 [] /home/app False True", "run", "--image", "report", "--user", "1000:staff", "--", "-c", ids)
+	c.want(0, "7 0 [] / False True", "run", "--image", "report", "--user", "7", "--", "-c", ids)
+	c.failure(125, `has no user "nobody"`, "run", "--image", "report", "--user", "nobody", "--", "-c", "pass")
+	c.want(0, "", "image", "build", "other", "--from", source, "--user", "root:app")
+	c.want(0, "0 1001 [] /root True True", "run", "--image", "other", "--", "-c", ids)
+	c.failure(1, `has no group "none"`, "image", "build", "other", "--from", source, "--user", "app:none")
 	c.failure(125, "no such image", "run", "--image", "docker://"+host+"/other:1")
 }
 

@@ -1,8 +1,12 @@
 package tests
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"testing"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instances"
+	livefiles "seuss/dispatcher/instances/archive"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -97,6 +102,7 @@ func TestLiveNode(t *testing.T) {
 	if a := l.exec(i, "null.a"); a.Error == nil || a.Error.Type != "TypeError" {
 		t.Errorf("%+v", a)
 	}
+	l.files(i, "require('fs').readFileSync('/tmp/in/f', 'latin1').length")
 	node := l.checkpoint(i)
 	l.want(i, "x = 100", "100")
 	l.copies(i, "Math.random()")
@@ -116,6 +122,7 @@ func TestLiveRuby(t *testing.T) {
 	if a := l.exec(i, "nil + 1"); a.Error == nil {
 		t.Errorf("%+v", a)
 	}
+	l.files(i, "File.size('/tmp/in/f')")
 	node := l.checkpoint(i)
 	l.want(i, "$x = 100", "100")
 	l.copies(i, "rand")
@@ -124,6 +131,60 @@ func TestLiveRuby(t *testing.T) {
 	}
 	l.want(i, "$x", "1")
 	l.becomes(node, "main.handler", "6")
+}
+
+// files copies files into an instance, of which code says the size of one, and out of it.
+func (l *lab) files(i *instances.Instance, size string) {
+	l.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	content := bytes.Repeat([]byte("seuss!\n"), 300_000) // some batches
+	for _, h := range []tar.Header{
+		{Typeflag: tar.TypeDir, Name: "d", Mode: 0o750}, {Typeflag: tar.TypeReg, Name: "d/f", Size: int64(len(content)), Mode: 0o640},
+		{Typeflag: tar.TypeReg, Name: "d/empty", Mode: 0o600}, {Typeflag: tar.TypeSymlink, Name: "d/l", Linkname: "f"},
+	} {
+		err := w.WriteHeader(&h)
+		if err == nil && h.Size > 0 {
+			_, err = w.Write(content)
+		}
+		if err != nil {
+			l.Fatal(err)
+		}
+	}
+	w.Close()
+	if err := i.Pause(l.ctx); err != nil {
+		l.Fatal(err)
+	}
+	if err := livefiles.Unpack(l.ctx, i, "/tmp/in", &b); err != nil {
+		l.Fatal(err)
+	}
+	l.want(i, size, fmt.Sprint(len(content)))
+	if err := livefiles.Pack(l.ctx, i, "/tmp/in", &b, func() {}); err != nil {
+		l.Fatal(err)
+	}
+	got := ""
+	for r := tar.NewReader(&b); ; {
+		h, err := r.Next()
+		if err != nil {
+			break
+		}
+		all, err := io.ReadAll(r)
+		if err != nil || h.Name == "in/f" && !bytes.Equal(all, content) {
+			l.Errorf("%s: %d bytes, %v", h.Name, len(all), err)
+		}
+		got += fmt.Sprintf("%s %o %s;", h.Name, h.Mode, h.Linkname)
+	}
+	if want := "in/ 750 ;in/empty 600 ;in/f 640 ;in/l 777 f;"; got != want {
+		l.Errorf("copied out: %s, want %s", got, want)
+	}
+	for _, path := range []string{"/tmp/none", "/dev/null"} {
+		if err := livefiles.Pack(l.ctx, i, path, io.Discard, func() { l.Error("it begins") }); !errors.Is(err, livefiles.ErrFiles) {
+			l.Errorf("%s: %v", path, err)
+		}
+	}
+	if err := livefiles.Unpack(l.ctx, i, "/none/at/all", bytes.NewReader(nil)); !errors.Is(err, livefiles.ErrFiles) {
+		l.Errorf("where there is no directory: %v", err)
+	}
 }
 
 // copies forks an instance, whose copies draw numbers of their own.
@@ -152,6 +213,7 @@ func TestLiveTravels(t *testing.T) {
 	l := newLab(t, d)
 	i := l.create(instances.Spec{Image: dispatcher.DefaultImage()})
 	l.want(i, "seen = ['here']\nopen('/tmp/notes', 'w').write('kept')\ndef handler(event, context):\n  seen.append(event['n'])\n  return [seen, open('/tmp/notes').read()]", "null")
+	l.files(i, "__import__('os').stat('/tmp/in/f').st_size")
 	node := l.checkpoint(i)
 	l.want(i, "seen.append('later')", "null")
 	l.becomes(node, "__main__.handler", `[["here", 5], "kept"]`)

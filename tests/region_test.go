@@ -98,6 +98,19 @@ func TestRegions(t *testing.T) {
 	b.is("b'hello'", "bytes(r[32:37])")
 	a.is("28", "errno(region, 'vast', 1 << 40)")
 
+	// Parts of a mapping.
+	a.is("", `
+import ctypes
+libc, P = ctypes.CDLL(None, use_errno=True), 4096
+for name in "munmap", "mprotect", "msync": getattr(libc, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * (name != "munmap")
+m = region("parts", 16 * P)
+at = ctypes.addressof(ctypes.c_char.from_buffer(m))
+def parts(): return [l.split()[1] for l in open("/proc/self/maps") if "region/parts" in l]`)
+	a.is("(0, ['rwxp', 'rwxp'])", "libc.munmap(at + 2 * P, 2 * P), parts()")
+	a.is("(0, -1, ['r-xp', 'rwxp'])", "libc.mprotect(at, 2 * P, 1), libc.mprotect(at, P, 3), parts()")
+	a.is("(0, -1, -1)", "libc.msync(at, 2 * P, 4), libc.msync(at, 3 * P, 4), libc.mprotect(at, 2 * P, 0)")
+	a.is("(b'there', 0, ['rwxp', 'rwxp'])", "m[15 * P:15 * P + 5] = b'there'\nctypes.string_at(at + 15 * P, 5), libc.mprotect(at, 2 * P, 3), parts()")
+
 	// The page that says so is in no snapshot.
 	mark := bytes.Repeat([]byte("a region's page "), 256)
 	a.is("", "w[4096:8192] = b\"a region's page \" * 256")

@@ -19,8 +19,36 @@ type BootConfig struct {
 	Args, Env []string
 	// Dir is the working directory, a path of a directory in the image; "" is the root.
 	Dir string
+	// User is whom the program runs as.
+	User User
 	// Identity is what makes this instance itself.
 	Identity Identity
+}
+
+// User are ids of a user and of groups; the zero value is root.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32 // further ones, at most guest.GroupsMax
+}
+
+// honours refuses what the kernel library in the image is too old for.
+func (cfg *BootConfig) honours(e guest.Entries) error {
+	for _, f := range []struct {
+		what   string
+		asked  bool
+		needed uint32
+	}{
+		{"a working directory", cfg.Dir != "", guest.FeatureDirectory},
+		{"a user other than root", cfg.User.UID != 0 || cfg.User.GID != 0 || len(cfg.User.Groups) > 0, guest.FeatureUser},
+	} {
+		if f.asked && e.Features&f.needed == 0 {
+			return fmt.Errorf("%w: the kernel library in the image, which an earlier release built, knows nothing of %s: build the image anew", ErrABI, f.what)
+		}
+	}
+	if len(cfg.User.Groups) > guest.GroupsMax {
+		return fmt.Errorf("boot: %d groups, at most %d are possible", len(cfg.User.Groups), guest.GroupsMax)
+	}
+	return nil
 }
 
 // Control register bits, SDM vol. 3, 2.5, and EFER, 2.2.1.
@@ -129,6 +157,9 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.honours(entries); err != nil {
+		return err
+	}
 	dirs := uint32(0)
 	if cfg.Dir != "" {
 		dirs = 1
@@ -140,12 +171,15 @@ func (m *Machine) boot(cfg BootConfig) error {
 	if err := m.mem.Write(guest.ArgsGPA, text); err != nil {
 		return err
 	}
-	if err := m.mem.WriteStruct(guest.BootGPA, guest.Boot{
+	boot := guest.Boot{
 		Magic: guest.BootMagic, ABIVersion: guest.KernelVersion,
 		Argc: uint32(len(cfg.Args)), Envc: uint32(len(cfg.Env)), Dirc: dirs, XSaveMask: m.cpu.XCR0,
 		RAMBytes: m.mem.RAMBytes(), ImageGPA: uint64(m.mem.ImageGPA()), ImageBytes: m.mem.ImageBytes(),
 		TablesGPA: uint64(pageTables{m.mem}.start()),
-	}); err != nil {
+		UID:       cfg.User.UID, GID: cfg.User.GID, Groupc: uint32(len(cfg.User.Groups)),
+	}
+	copy(boot.Groups[:], cfg.User.Groups)
+	if err := m.mem.WriteStruct(guest.BootGPA, boot); err != nil {
 		return err
 	}
 	if err := m.mem.WriteStruct(guest.ControlGPA, guest.Control{}); err != nil {

@@ -310,3 +310,42 @@ func TestHostileRegions(t *testing.T) {
 	b.sees(0, 7)
 	b.faults(17*512, false)
 }
+
+// TestRegionReaders: eight machines that map a region see what a ninth stores, and none of
+// them takes memory for it.
+func TestRegionReaders(t *testing.T) {
+	r := newRegions(t)
+	f := r.add(t, "x", 512)
+	writer := newRegionBench(t, vmmtest.Require(t), r)
+	writer.maps(entry("x", 0, 0, 512, guest.RegionWrite))
+	for page := uint64(0); page < 512; page += 16 {
+		writer.word(page, true, page+1)
+	}
+	blocks := func() int64 {
+		t.Helper()
+		var st unix.Stat_t
+		if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Blocks
+	}
+	before := blocks()
+	var readers []*regionBench
+	for range 8 {
+		b := newRegionBench(t, writer.p, r)
+		b.maps(entry("x", 0, 0, 512, 0))
+		readers = append(readers, b)
+	}
+	for round := uint64(0); round < 3; round++ {
+		for n, b := range readers {
+			page := (uint64(n)*5 + round) % 32 * 16
+			want, fault := writer.word(page, true, 100*round+uint64(n))
+			if b.sees(page, want); fault {
+				t.Error("the writer cannot store")
+			}
+		}
+	}
+	if after := blocks(); after != before {
+		t.Errorf("the region takes %d blocks, %d before it was read", after, before)
+	}
+}

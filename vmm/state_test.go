@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,6 +102,13 @@ func TestABIMismatch(t *testing.T) {
 	}
 	if err := m.Memory().Write(guest.KernelGPA, testguest.Binary); err != nil {
 		t.Fatal(err)
+	}
+	// The test guest is as one of a release before users and working directories.
+	for what, c := range map[string]vmm.BootConfig{"working directory": {Dir: "/x"}, "user": {User: vmm.User{GID: 5}}} {
+		c.Args = []string{"x"}
+		if err := m.ColdBoot(c); !errors.Is(err, vmm.ErrABI) || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), "build the image anew") {
+			t.Errorf("booted an older kernel library with a %s: %v", what, err)
+		}
 	}
 	for _, c := range []vmm.BootConfig{{}, {Args: []string{"a\x00b"}}, {Args: []string{string(make([]byte, guest.ArgsSize))}}} {
 		if err := m.ColdBoot(c); err == nil {

@@ -30,6 +30,12 @@ func AccountOf(owner string) string {
 	return fmt.Sprintf("%012d", max(binary.BigEndian.Uint64(sum[:8])%accounts, 1))
 }
 
+// IAMARN names a resource of an account's among AWS's principals, such as "user/NAME".
+func IAMARN(account, resource string) string { return "arn:aws:iam::" + account + ":" + resource }
+
+// RootARN is the principal that stands for all of an account.
+func RootARN(account string) string { return IAMARN(account, "root") }
+
 func isAccount(text string) bool {
 	if len(text) != len(DefaultAccount) {
 		return false

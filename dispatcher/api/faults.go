@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
+	"seuss/dispatcher/instances/archive"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/dispatcher/state/region"
@@ -71,6 +72,7 @@ var faults = []Fault{
 	{region.ErrNotFound, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{region.ErrDenied, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{instances.ErrInvalid, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{archive.ErrFiles, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{instances.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{admission.ErrNotUnderWay, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{dispatcher.ErrUnknownFunction, UnknownFunction, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
@@ -79,6 +81,7 @@ var faults = []Fault{
 	{lineage.ErrNotFound, NotFound, http.StatusNotFound, "", http.StatusInternalServerError, ExitFailure},
 	{images.ErrNotFound, NotFound, http.StatusNotFound, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrAmbiguous, Ambiguous, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
+	{images.ErrNamed, Conflict, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{images.ErrAmbiguous, Ambiguous, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrHasChildren, HasChildren, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},
 	{lineage.ErrPinned, Conflict, http.StatusConflict, "", http.StatusInternalServerError, ExitFailure},

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -44,6 +45,10 @@ type Diff struct {
 	A       string // the parent of B if it is empty
 	B       string
 	Symbols int // of the answer, at most
+
+	// OfA and OfB are memory that is no node's, beside the names that it is called; nil: A and
+	// B are nodes'.
+	OfA, OfB *lineage.Memory
 }
 
 // Difference is where the memory of two snapshots differs.
@@ -130,37 +135,34 @@ func (k Kept) Inspect(_ context.Context, ref string) (*Inspected, error) {
 
 // Diff implements the noun.
 func (k Kept) Diff(ctx context.Context, ask Diff) (_ *Difference, err error) {
-	b, err := k.Store.Get(ask.B)
-	if err != nil {
-		return nil, err
-	}
-	doc := &Difference{A: b.Parent, B: b.ID}
-	if ask.A != "" {
-		a, err := k.Store.Get(ask.A)
-		if err != nil {
+	doc := &Difference{A: ask.A, B: ask.B}
+	a, b := ask.OfA, ask.OfB
+	if b == nil {
+		if b, err = k.memory(&doc.B); err != nil {
 			return nil, err
 		}
-		doc.A = a.ID
+		doc.A = cmp.Or(doc.A, b.Node.Parent)
 	}
-	if doc.A == "" {
-		return nil, fmt.Errorf("node %.12s is an image: it has no parent to compare with: %w", b.ID, lineage.ErrInvalid)
-	}
-	snapshot, err := k.Store.Snapshot(b.ID)
-	if err != nil {
-		return nil, err
+	if a == nil {
+		if doc.A == "" {
+			return nil, fmt.Errorf("node %.12s is an image: it has no parent to compare with: %w", b.Node.ID, lineage.ErrInvalid)
+		}
+		if a, err = k.memory(&doc.A); err != nil {
+			return nil, err
+		}
 	}
 	// The layout is that of B's guest; the image was verified with the node.
-	image, err := images.Open(k.Store.ImagePath(b.ImageDigest), images.SkipDigest())
+	image, err := images.Open(k.Store.ImagePath(b.Node.ImageDigest), images.SkipDigest())
 	if err != nil {
 		return nil, err
 	}
 	defer image.Close()
-	layout, err := regions.New(image, snapshot.View)
+	layout, err := regions.New(image, *b)
 	if err != nil {
 		return nil, err
 	}
 	sum, err := layout.Summarise(func(yield func(lineage.PageDiff, error) bool) {
-		for diff, err := range k.Store.Inspect().Compare(doc.A, b.ID) {
+		for diff, err := range a.Differ(*b) {
 			if ctx.Err() != nil {
 				yield(diff, context.Cause(ctx))
 				return
@@ -176,6 +178,17 @@ func (k Kept) Diff(ctx context.Context, ask Diff) (_ *Difference, err error) {
 	shown := min(len(sum.Symbols), max(ask.Symbols, 0))
 	doc.Pages, doc.Bytes, doc.Regions, doc.Symbols, doc.SymbolsLeft = sum.Pages, sum.Bytes, sum.Regions, sum.Symbols[:shown], len(sum.Symbols)-shown
 	return doc, nil
+}
+
+// memory is that of the node that a reference names, which becomes its id.
+func (k Kept) memory(ref *string) (*lineage.Memory, error) {
+	n, err := k.Store.Get(*ref)
+	if err != nil {
+		return nil, err
+	}
+	*ref = n.ID
+	m, err := k.Store.Inspect().Memory(n.ID)
+	return &m, err
 }
 
 // Usage implements the noun.

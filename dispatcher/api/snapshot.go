@@ -42,6 +42,9 @@ func SnapshotOf(s *lineage.Store, n *lineage.Node) *Snapshot {
 		}
 	}
 	if n.Kind == lineage.KindImage {
+		if layers, err := s.Transfer().LayerPages(n); err == nil {
+			item.DeltaPages += layers // what its guests see that no parent has
+		}
 		if paths, err := s.Transfer().ImageFiles(n.ImageDigest); err == nil {
 			for _, path := range paths {
 				if st, err := os.Stat(path); err == nil {

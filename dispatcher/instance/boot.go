@@ -43,7 +43,7 @@ func (i *Instance) boot(rt *images.Runtime, deadline time.Time) error {
 	if err := vm.stream.await(vm.m); err != nil {
 		return err
 	}
-	if err := vm.m.ColdBoot(vmm.BootConfig{Args: rt.Argv, Env: append(slices.Clone(rt.Env), fmt.Sprintf("SEUSS_DRIVER_PROTOCOL=%d", guest.DriverVersion))}); err != nil {
+	if err := vm.m.ColdBoot(vmm.BootConfig{Args: rt.Argv, Env: append(slices.Clone(rt.Env), fmt.Sprintf("SEUSS_DRIVER_PROTOCOL=%d", guest.DriverVersion)), User: vm.image.User}); err != nil {
 		return err
 	}
 	vm.enter(Running)

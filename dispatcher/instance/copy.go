@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"seuss/dirtytrack"
+	"seuss/guest"
+	"seuss/lineage"
 	"seuss/vmm"
 )
 
@@ -73,6 +76,9 @@ func (c *Copy) Snapshot() *Snapshot { return c.parent }
 // Bytes is how much memory it takes.
 func (c *Copy) Bytes() uint64 { return ownBytes + c.delta.bytes() }
 
+// Memory is the guest's, as of Parked.
+func (c *Copy) Memory() (lineage.Memory, error) { return c.delta.memory(c.parent.Node) }
+
 // Squeeze has it take less memory, and a little more time to begin.
 func (c *Copy) Squeeze() error {
 	c.delta.squeeze()
@@ -81,6 +87,25 @@ func (c *Copy) Squeeze() error {
 
 // Woken has nothing, ever: nobody can reach what has not begun.
 func (c *Copy) Woken() <-chan struct{} { return nil }
+
+// Seal makes a node of it, below the one that it differs from. That takes no VM, and leaves
+// the instance as it is.
+func (c *Copy) Seal(h *Host, k Capture) (*lineage.Node, error) {
+	m, err := c.Memory()
+	if err != nil {
+		return nil, err
+	}
+	encoded, err := c.state.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	pages := dirtytrack.NewPageSet(m.Pages())
+	for page := range m.Own {
+		pages.Add(page)
+	}
+	spec := lineage.NodeSpec{Kind: k.Kind, Key: k.Key, State: encoded, CPUFeatures: h.cpuFeatures(), ABIVersion: guest.KernelVersion}
+	return h.Store.Capture(spec, c.parent.Node, pages, m.Bytes)
+}
 
 // Drop lets go of it.
 func (c *Copy) Drop() { c.parent.Release() }

@@ -156,6 +156,16 @@ func (d *delta) put(each func(page uint64) []byte) error {
 	return nil
 }
 
+// memory is what it shows, of a guest whose node it differs from.
+func (d *delta) memory(of *lineage.Node) (lineage.Memory, error) {
+	own := make(map[uint64][]byte, len(d.zeros)+len(d.pages))
+	err := d.put(func(page uint64) []byte {
+		own[page] = make([]byte, lineage.PageSize)
+		return own[page]
+	})
+	return lineage.Memory{Node: of, View: d.view, Own: own}, err
+}
+
 // place makes memory, which shows the delta's view, show the delta.
 func (p *memoryPlan) place(d *delta) error {
 	set, fresh := p.small, p.fresh

@@ -6,6 +6,7 @@ import (
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
+	"seuss/vmm"
 )
 
 // Image describes a root image: what the machines that run it are made of, and how its
@@ -15,6 +16,7 @@ type Image struct {
 	MemoryBytes  uint64           // of guest RAM
 	ImageBytes   uint64           // of the image, which is mapped above it
 	Runtimes     []images.Runtime // that functions can be started on; see package runtimes
+	User         vmm.User         // whom they run as
 }
 
 // OpenImage describes the image in a file, and returns its root node, which it makes if
@@ -52,7 +54,11 @@ func (h *Host) openImage(name, path string) (*Image, *lineage.Node, error) {
 		return nil, nil, fmt.Errorf("open image %s: %w: its header has the digest %s", path, images.ErrCorrupt, digest)
 	}
 	c := im.Config()
-	return &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.Header().TotalBytes, Runtimes: runtimes.Of(&c)}, root, nil
+	image := &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.Header().TotalBytes, Runtimes: runtimes.Of(&c)}
+	if a := c.Account; a != nil {
+		image.User = vmm.User{UID: a.UID, GID: a.GID, Groups: a.Groups}
+	}
+	return image, root, nil
 }
 
 // addImage makes the root node of an image whose content has been checked.

@@ -65,6 +65,9 @@ func (p *Parked) Bytes() uint64 {
 	return ownBytes + p.held + p.delta.bytes() + uint64(cap(p.logs.text)+cap(p.stream.reply)+cap(p.stream.piece.kept))
 }
 
+// Memory is the guest's. It takes a page for each that differs from its snapshot's.
+func (p *Parked) Memory() (lineage.Memory, error) { return p.delta.memory(p.parent.Node) }
+
 // Squeeze has it take less memory and a little more time to bring back.
 func (p *Parked) Squeeze() error {
 	p.delta.squeeze()

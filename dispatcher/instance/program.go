@@ -22,6 +22,7 @@ type Program struct {
 	Args []string
 	Env  []string
 	Dir  string // working directory, a path of a directory in the image; "" = the root
+	User vmm.User
 	// MemoryBytes is guest RAM, a multiple of 2 MiB; 0 = what the image says.
 	MemoryBytes uint64
 	Timeout     time.Duration // 0 = none
@@ -79,7 +80,7 @@ func runProgram(ctx context.Context, platform platform.Platform, p *Program) (r 
 		return nil, err
 	}
 	booted := time.Now()
-	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env, Dir: p.Dir}); err != nil {
+	if err := m.ColdBoot(vmm.BootConfig{Args: p.Args, Env: p.Env, Dir: p.Dir, User: p.User}); err != nil {
 		return nil, err
 	}
 	way := p.Network.Open(p.Args[0], p.Args[0], outbound.NewBudgets(1))

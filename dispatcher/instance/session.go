@@ -36,10 +36,10 @@ func (i *Instance) Converse(ctx context.Context, deadline time.Time) Session {
 	return Session{i: i, ctx: ctx, deadline: deadline}
 }
 
-// Import has modules imported. Import and Load return what the code did wrong as a
-// *HandlerError.
+// Import has modules imported, and the runtime's generators seeded, also where there are none.
+// Import and Load return what the code did wrong as a *HandlerError.
 func (s Session) Import(modules ...string) error {
-	request, err := json.Marshal(modules)
+	request, err := json.Marshal(append([]string{}, modules...)) // never null
 	if err == nil {
 		_, err = s.prepare(guest.MsgImport, request)
 	}
@@ -83,9 +83,21 @@ func (s Session) prepare(kind uint8, request []byte) (told []byte, err error) {
 // stays. It returns {value, repr} as JSON, of which either may be absent, valid until the
 // session's next call. What the code does wrong is a *HandlerError.
 func (s Session) Exec(code string) ([]byte, error) {
-	request, err := json.Marshal(struct {
+	return s.exec(struct {
 		Code string `json:"code"`
 	}{code})
+}
+
+// Files has the driver do steps with files, JSON, and returns {value} as Exec does: a list
+// of what came of each. Any *HandlerError is of a driver that cannot.
+func (s Session) Files(steps json.RawMessage) ([]byte, error) {
+	return s.exec(struct {
+		Files json.RawMessage `json:"files"`
+	}{steps})
+}
+
+func (s Session) exec(ask any) ([]byte, error) {
+	request, err := json.Marshal(ask)
 	if err != nil {
 		return nil, err
 	}

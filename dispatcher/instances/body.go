@@ -7,6 +7,8 @@ import (
 
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances/archive"
+	"seuss/lineage"
 )
 
 // Spec is an instance to be made. Of Function, Image and Snapshot one is given.
@@ -96,14 +98,22 @@ type Body interface {
 	// frozen has nothing to do by itself.
 	Wait(until time.Time, frozen bool, bell <-chan struct{}) End
 	Do(ctx context.Context, t Turn, c *Call) (*Answer, error)
+	// Files does steps with its files, as archive.Tree says.
+	Files(ctx context.Context, t Turn, steps []archive.Step) ([]archive.Result, error)
 	// Step lets it do what it has to do by itself until it rests.
 	Step(ctx context.Context, t Turn) error
 	// Fork returns n others that are what it is, but for their identities.
 	Fork(ctx context.Context, t Turn, n int) ([]Body, error)
 	// Checkpoint makes a node of what it is.
 	Checkpoint(ctx context.Context, t Turn) (node string, err error)
+	// Seal makes a node of what it is, as it rests, which Make can begin from after the service
+	// has died. Unseal lets go of one that nobody else has use for.
+	Seal() (node string, err error)
+	Unseal(node string)
 	// Rollback makes it what it was at a node: of its own image, and one of its owner's.
 	Rollback(ctx context.Context, node string) error
+	// Memory is its guest's, as it rests.
+	Memory() (lineage.Memory, error)
 	// Node is the one that it began as, or was checkpointed at or rolled back to last.
 	Node() string
 	// Bytes is how much memory it takes.

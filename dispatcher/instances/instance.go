@@ -41,12 +41,16 @@ type Instance struct {
 
 	counted uint64 // bytes; Keeper.mu
 
+	sealed time.Time // when it was kept last; its goroutine's
+	dirty  bool      // it may be another by now; its goroutine's
+
 	mu      sync.Mutex
 	info    Info
 	begun   bool
 	busy    bool // with what was taken off the queue last
 	frozen  bool // to be paused when it has done what it was asked for
 	removed bool
+	kept    string // the node of what it was when it was kept last; "": it was not
 	queue   []*command
 	cancel  context.CancelCauseFunc // of what it does
 	waiters chan struct{}           // closed at each change; nil: nobody waits
@@ -54,12 +58,13 @@ type Instance struct {
 
 // command is something that an instance is asked for.
 type command struct {
-	ctx  context.Context
-	what string
-	over bool // it may be asked of one that has failed
-	idle bool // it takes no machine
-	do   func(ctx context.Context, t Turn) error
-	done chan error
+	ctx   context.Context
+	what  string
+	over  bool // it may be asked of one that has failed
+	idle  bool // it takes no machine
+	still bool // it changes nothing: one that is paused stays so
+	do    func(ctx context.Context, t Turn) error
+	done  chan error
 }
 
 // ErrRemoved is why a call ends whose instance is removed.
@@ -82,11 +87,21 @@ func newInstance(k *Keeper, owner string, s Spec) *Instance {
 	}
 }
 
-// begin gives it its body, and has it live.
-func (i *Instance) begin(body Body) {
+// prepare gives it its body.
+func (i *Instance) prepare(body Body) {
 	i.mu.Lock()
-	i.body, i.begun = body, true
+	defer i.mu.Unlock()
+	i.body = body
 	i.info.Node, i.info.Bytes = body.Node(), body.Bytes()
+	if i.spec.Durable && i.kept == "" {
+		i.kept = i.info.Node
+	}
+}
+
+// begin has it live.
+func (i *Instance) begin() {
+	i.mu.Lock()
+	i.begun = true
 	bytes := i.info.Bytes
 	i.changed()
 	i.mu.Unlock()
@@ -155,6 +170,13 @@ func (i *Instance) live() {
 			owes = owes && !c.over // what was rolled back is another
 			continue
 		}
+		if i.dirty {
+			if next := i.sealed.Add(keepEvery); time.Now().Before(next) {
+				until = earlier(until, next)
+			} else if err := i.keep(); err != nil {
+				i.k.o.Log.Error("a durable instance is not kept as it is now", "owner", i.owner, "instance", i.info.Name, "error", err)
+			}
+		}
 		if frozen || !owes {
 			switch i.body.Wait(until, frozen, i.bell) {
 			case Closed:
@@ -210,6 +232,14 @@ func (i *Instance) next() (c *command, until time.Time, frozen, over bool) {
 
 // end lets it go, and what waits for it.
 func (i *Instance) end() {
+	i.mu.Lock()
+	removed := i.removed
+	i.mu.Unlock()
+	if i.k.ctx.Err() != nil && !removed {
+		i.stay()
+	} else {
+		i.forget()
+	}
 	i.mu.Lock()
 	i.enter(Gone)
 	queue := i.queue
@@ -335,7 +365,19 @@ func (i *Instance) carryOut(c *command) {
 	if err != nil {
 		err = fmt.Errorf("%s: %w", c.what, err)
 	}
-	c.done <- i.conclude(before, had, err)
+	if c.still && before == Paused {
+		i.mu.Lock()
+		i.frozen = true
+		i.mu.Unlock()
+	}
+	err = i.conclude(before, had, err)
+	if had && !c.still && i.spec.Durable {
+		i.dirty = true
+		if bad := i.keep(); bad != nil && err == nil { // the answer would be of what nobody has
+			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
+		}
+	}
+	c.done <- err
 }
 
 // size is how much memory it takes, bytes.
@@ -417,6 +459,7 @@ func (i *Instance) step() (did bool) {
 	did = !errors.As(err, &refused)
 	used := i.Info().Used
 	i.conclude(Parked, true, err)
+	i.dirty = i.dirty || i.spec.Durable
 	i.mu.Lock()
 	i.info.Used = used
 	i.mu.Unlock()

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"seuss/dispatcher/instances/records"
 )
 
 // Errors. Those of a Body come as they are.
@@ -51,6 +53,8 @@ type Options struct {
 	Bytes uint64
 	Host  string       // the owner whose the host is
 	Log   *slog.Logger // nil: nowhere
+	// Records is a file in which it is written what there is, for Restore; "": none.
+	Records string
 }
 
 // Keeper keeps instances. Its methods may be called from any goroutine.
@@ -66,6 +70,8 @@ type Keeper struct {
 	owners map[string]*account
 	bytes  uint64
 	turn   Admit
+
+	records *records.Log // nil: none
 
 	watching sync.Mutex
 	seen     map[*Watcher]struct{}
@@ -123,8 +129,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// newName makes a name up.
-func newName() string {
+// NewName makes a name up.
+func NewName() string {
 	var b [6]byte
 	rand.Read(b[:])
 	return "i-" + hex.EncodeToString(b[:])
@@ -144,8 +150,6 @@ func (s *Spec) check() error {
 		return fmt.Errorf("an instance of what? Name a function, an image or a snapshot: %w", ErrInvalid)
 	case s.TTL < 0 || s.IdleTTL < 0 || s.MemoryMiB < 0:
 		return fmt.Errorf("a time to live, or memory, below 0: %w", ErrInvalid)
-	case s.Durable:
-		return fmt.Errorf("durable instances are not there yet: checkpoint one in place: %w", ErrInvalid)
 	}
 	return checkName(s.Name)
 }
@@ -153,10 +157,13 @@ func (s *Spec) check() error {
 // Create makes an instance.
 func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error) {
 	if s.Name == "" {
-		s.Name = newName()
+		s.Name = NewName()
 	}
 	if err := s.check(); err != nil {
 		return Info{}, fmt.Errorf("create an instance: %w", err)
+	}
+	if s.Durable && k.records == nil {
+		return Info{}, fmt.Errorf("create instance %q: it cannot be durable: nothing is kept here: %w", s.Name, ErrInvalid)
 	}
 	i := newInstance(k, owner, s)
 	if err := k.enter([]*Instance{i}, 0); err != nil { // its name is taken from now on
@@ -176,7 +183,13 @@ func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error)
 		k.leave(i)
 		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)
 	}
-	i.begin(body)
+	i.prepare(body)
+	if err := k.note(s.Durable, i); err != nil {
+		k.leave(i)
+		body.Close()
+		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)
+	}
+	i.begin()
 	return i.Info(), nil
 }
 
@@ -314,6 +327,11 @@ func (k *Keeper) Close() {
 		i.ring()
 	}
 	k.all.Wait()
+	if k.records != nil {
+		if err := k.records.Close(); err != nil {
+			k.o.Log.Error("what is known of instances may not be on the disk", "error", err)
+		}
+	}
 }
 
 // Stats are a Keeper's counts.
@@ -336,8 +354,10 @@ func (k *Keeper) Uses(nodes map[string]bool) {
 	defer k.mu.Unlock()
 	for _, i := range k.byKey {
 		i.mu.Lock()
-		if i.info.Node != "" {
-			nodes[i.info.Node] = true
+		for _, id := range []string{i.info.Node, i.kept} {
+			if id != "" {
+				nodes[id] = true
+			}
 		}
 		i.mu.Unlock()
 	}

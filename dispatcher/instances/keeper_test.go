@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"seuss/dispatcher/instances/archive"
+	"seuss/lineage"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -90,6 +92,15 @@ func (b *body) Do(ctx context.Context, _ Turn, c *Call) (*Answer, error) {
 	c.Output(1, []byte(*c.Code))
 	return &Answer{Repr: fmt.Sprint(b.sum)}, nil
 }
+
+func (b *body) Files(context.Context, Turn, []archive.Step) ([]archive.Result, error) {
+	return nil, nil
+}
+
+func (b *body) Memory() (lineage.Memory, error) { return lineage.Memory{}, nil }
+
+func (b *body) Seal() (string, error) { return b.Node(), nil }
+func (b *body) Unseal(string)         {}
 
 func (b *body) Step(context.Context, Turn) error {
 	select {

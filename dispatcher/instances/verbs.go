@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances/archive"
+	"seuss/lineage"
 )
 
 // Do has it run code, or handle an event. What that does wrong is in the answer; after
@@ -48,6 +50,15 @@ func (i *Instance) Do(ctx context.Context, c *Call) (a *Answer, err error) {
 	a.Took = time.Since(began)
 	a.Logs, a.Cut = lines.Take()
 	return a, nil
+}
+
+// Files does steps with its files: it is an archive.Tree.
+func (i *Instance) Files(ctx context.Context, steps []archive.Step) (list []archive.Result, err error) {
+	err = i.ask(ctx, &command{what: "copy files", do: func(ctx context.Context, t Turn) (err error) {
+		list, err = i.body.Files(ctx, t, steps)
+		return err
+	}})
+	return list, err
 }
 
 // Pause has it stand still when it has done what it was asked for before.
@@ -98,7 +109,7 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 		if at < len(names) {
 			s.Name = names[at]
 		} else {
-			s.Name = newName()
+			s.Name = NewName()
 		}
 		f := newInstance(i.k, i.owner, s)
 		f.info.Parent = i.info.Name
@@ -114,12 +125,33 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 		}
 		return nil, err
 	}
+	for at, f := range forks {
+		f.prepare(bodies[at])
+	}
+	if err := i.k.note(i.spec.Durable, forks...); err != nil {
+		for at, f := range forks {
+			i.k.leave(f)
+			bodies[at].Close()
+		}
+		return nil, &Refusal{err}
+	}
 	list := make([]Info, n)
 	for at, f := range forks {
-		f.begin(bodies[at])
+		f.begin()
 		list[at] = f.Info()
 	}
 	return list, nil
+}
+
+// Memory is its guest's when it rests: of one that has failed there is none.
+func (i *Instance) Memory(ctx context.Context) (m lineage.Memory, err error) {
+	err = i.ask(ctx, &command{what: "diff", idle: true, still: true, do: func(context.Context, Turn) (err error) {
+		if m, err = i.body.Memory(); err != nil {
+			err = &Refusal{err}
+		}
+		return err
+	}})
+	return m, err
 }
 
 // Checkpoint makes a node of what it is when it rests, to which it, and others, can be

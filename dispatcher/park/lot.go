@@ -105,6 +105,9 @@ func New(o Options) *Lot {
 // Stay is an instance's, for all its life. The zero value is of one that does not wait.
 type Stay struct {
 	Owner string // whose the instance is; set before all else
+	// Keeps says that the instance keeps what room it has taken until Free: it rests nowhere
+	// else. What it takes anew is all that it has.
+	Keeps bool
 
 	rest  *list.Element // in Lot.resting
 	nudge func()
@@ -152,6 +155,10 @@ func (l *Lot) Rest(s *Stay, nudge func(), wanted func() bool) (leave bool) {
 func (l *Lot) Take(s *Stay, bytes uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if s.taken && s.Keeps && bytes <= s.bytes {
+		l.count(s, bytes)
+		return true
+	}
 	l.give(s)
 	if !l.room(s.Owner, bytes) {
 		s.needs = bytes
@@ -205,6 +212,14 @@ func (l *Lot) count(s *Stay, bytes uint64) {
 	}
 }
 
+// recount is count, but for one that keeps its room and has none: it is nothing any more. mu is
+// held.
+func (l *Lot) recount(s *Stay, bytes uint64) {
+	if s.taken || !s.Keeps {
+		l.count(s, bytes)
+	}
+}
+
 // freed has those asked again who stay on their machines for want of room, where there is
 // some more. mu is held.
 func (l *Lot) freed() {
@@ -238,12 +253,21 @@ func (l *Lot) Work(s *Stay) {
 	l.mu.Lock()
 	asked := s.asked
 	l.takeRest(s)
-	l.give(s)
+	if !s.Keeps {
+		l.give(s)
+	}
 	s.needs = 0
 	l.mu.Unlock()
 	if asked { // it had not heard of it yet
 		l.Want()
 	}
+}
+
+// Free gives back what room an instance has that keeps it.
+func (l *Lot) Free(s *Stay) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.give(s)
 }
 
 // takeRest takes it off the list. mu is held.
@@ -337,7 +361,8 @@ func (l *Lot) enter(s *Stay, c Content, due time.Time) bool {
 		s.turn = make(chan struct{}, 1)
 	}
 	s.content, s.due, s.needs = c, due, 0
-	l.count(s, bytes)
+	l.recount(s, bytes)
+	bytes = s.bytes
 	l.stats.Parks++
 	first := false
 	if !due.IsZero() {
@@ -377,7 +402,9 @@ func (l *Lot) leave(s *Stay) {
 		<-busy
 	}
 	l.mu.Lock()
-	l.give(s)
+	if !s.Keeps {
+		l.give(s)
+	}
 	s.content, s.busy = nil, nil
 	l.mu.Unlock()
 	select {
@@ -402,7 +429,7 @@ func (l *Lot) squeeze(s *Stay) {
 	}
 	bytes := s.content.Bytes()
 	l.mu.Lock()
-	l.count(s, bytes)
+	l.recount(s, bytes)
 	l.mu.Unlock()
 }
 

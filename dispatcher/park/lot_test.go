@@ -351,3 +351,42 @@ func TestSqueezedRoom(t *testing.T) {
 	l.Close()
 	wg.Wait()
 }
+
+// TestKeeps: who keeps his room has it when his wait is over, and while he works; others have
+// the rest. Of what has taken no room nothing is counted.
+func TestKeeps(t *testing.T) {
+	l := newTest(t, Options{Bytes: 100, Host: "host", Age: time.Hour})
+	over := make(chan struct{})
+	close(over)
+	s, other := &Stay{Owner: "host", Keeps: true}, &Stay{Owner: "host"}
+	bytes := func(want uint64, instances int) {
+		t.Helper()
+		if st := l.Stats(); st.Bytes != want || st.Instances != instances {
+			t.Errorf("%+v, want %d of %d", st, want, instances)
+		}
+	}
+	l.Wait(t.Context(), s, newContent(10), time.Time{}, over)
+	bytes(0, 0)
+	for range 3 {
+		if !l.Take(s, 60) {
+			t.Fatal("no room")
+		}
+		l.Wait(t.Context(), s, newContent(60), time.Time{}, over)
+		l.Work(s)
+		bytes(60, 1)
+	}
+	if l.Take(other, 50) || !l.Take(other, 40) {
+		t.Error("what is kept is another's too")
+	}
+	if !l.Take(s, 50) || l.Take(s, 70) {
+		t.Error("it has more than there is")
+	}
+	bytes(40, 1)
+	l.Work(other)
+	if !l.Take(s, 100) {
+		t.Error("no room")
+	}
+	l.Free(s)
+	l.Free(s)
+	bytes(0, 0)
+}

@@ -9,9 +9,9 @@ import (
 	"seuss/lineage"
 )
 
-// ErrNoRoom: there is no room for a machine beside those that serve. Whoever works for a
-// plan waits for some.
-var ErrNoRoom = errors.New("no room for a machine beside those that serve")
+// ErrNoRoom: there is no room now, for a machine beside those that serve, or for a snapshot in
+// an owner's quota. Whoever works for a plan waits for some.
+var ErrNoRoom = errors.New("no room for what a plan wants beside what there is")
 
 var (
 	errNoPlan     = fmt.Errorf("no plan is applied: %w", lineage.ErrNotFound)

@@ -54,8 +54,8 @@ type symbol struct {
 	name       string
 }
 
-// New describes the guest of an image whose memory view shows.
-func New(image *images.Image, view *lineage.View) (*Map, error) {
+// New describes the guest of an image that has this memory.
+func New(image *images.Image, view lineage.Memory) (*Map, error) {
 	m := &Map{}
 	ram := image.Config().MemoryBytes
 	add := func(start, end uint64, region string) {
@@ -160,7 +160,7 @@ func symbols(f *elf.File, base uint64) []symbol {
 }
 
 // readWord reads a variable of the kernel library, 0 where it has none.
-func readWord(view *lineage.View, library *elf.File, name string) uint64 {
+func readWord(view lineage.Memory, library *elf.File, name string) uint64 {
 	list, err := library.Symbols()
 	if err != nil {
 		return 0

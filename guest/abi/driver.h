@@ -34,7 +34,9 @@
 #define ABI_MSG_ARG 5         /* seed, ctx, uint8_t present, value JSON: answers WANT */
 #define ABI_MSG_PROGRAM 6     /* to the driver that becomes a program: records, which are answered by DONE or ERROR */
 #define ABI_MSG_START 7       /* nothing: it becomes the last program, and its stream ends */
-#define ABI_MSG_EXEC 8        /* JSON {code}: run it in the interpreter; RESULT is JSON {value, repr}, of which either may be absent */
+#define ABI_MSG_EXEC 8        /* JSON {code}: run it in the interpreter; RESULT is JSON {value, repr}, of which either may be absent.
+                               * Or {files: [{do, path, ...}, ...]}: steps with files, one after the other up to the first that
+                               * fails; value is a list of what came of each (dispatcher/instances/archive) */
 /* driver to host */
 #define ABI_MSG_READY 16  /* JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION */
 #define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told */
@@ -64,5 +66,13 @@
  * no trace of the time; such reads are not counted. At most ABI_LOCK_SITES. */
 #define ABI_SO_DRIVER 0x5e55
 #define ABI_LOCK_SITES 32
+
+/* setsockopt(AF_VSOCK, ABI_SO_SEEDED) on the driver's stream, whatever the value: the thread
+ * that calls it is the driver's, and has seeded the runtime's generators. A driver calls it
+ * with every message that it takes, once it has and before any code of the function's runs:
+ * from then on no other thread of the guest runs after a restore before it has called it
+ * again, and no signal is delivered; one that takes too long ends the guest. Of one that
+ * never calls it all threads run at once, and may draw what another copy draws. */
+#define ABI_SO_SEEDED 0x5e56
 
 #endif

@@ -136,6 +136,8 @@
 #define ABI_SEL_TSS 0x28
 
 #define ABI_ENTRIES_MAGIC 0x5952544e45535553 /* "SUSENTRY" */
+#define ABI_FEATURE_DIRECTORY 1 /* abi_boot.dirc */
+#define ABI_FEATURE_USER 2      /* abi_boot.uid, gid, groupc */
 
 #define ABI_EXCEPTIONS 32           /* vectors that have a stub ... */
 #define ABI_EXCEPTION_STUB_BYTES 16 /* ... so far apart, from abi_entries.exceptions */
@@ -163,7 +165,7 @@
 struct abi_entries {
 	uint64_t magic;       /* OUT ABI_ENTRIES_MAGIC */
 	uint32_t abi_version; /* OUT ABI_KERNEL_VERSION */
-	uint32_t reserved;
+	uint32_t features;    /* OUT ABI_FEATURE_*: what of struct abi_boot it honours beyond argc and envc */
 	uint64_t boot;        /* OUT first instruction at cold boot */
 	uint64_t syscall;     /* OUT LSTAR */
 	uint64_t exceptions;  /* OUT ABI_EXCEPTIONS stubs, by vector */
@@ -172,6 +174,7 @@ struct abi_entries {
 };
 
 #define ABI_BOOT_MAGIC 0x544f4f4253535545 /* "EUSSBOOT" */
+#define ABI_GROUPS_MAX 32
 
 struct abi_boot {
 	uint64_t magic;       /* IN  ABI_BOOT_MAGIC */
@@ -184,6 +187,11 @@ struct abi_boot {
 	uint64_t image_gpa;   /* IN  root image, ABI_IMAGE_ALIGN aligned, above RAM */
 	uint64_t image_bytes; /* IN */
 	uint64_t tables_gpa;  /* IN  page table entries, 8 bytes for each page of RAM and image, in order */
+	uint32_t uid;         /* IN  whom the program runs as; 0: root */
+	uint32_t gid;         /* IN */
+	uint32_t groupc;      /* IN  how many further groups it is in */
+	uint32_t reserved;
+	uint32_t groups[ABI_GROUPS_MAX]; /* IN */
 };
 
 /* Page table entries. Accessed and dirty are set from the start, so that the CPU
@@ -399,7 +407,7 @@ _Static_assert(offsetof(struct abi_entries, abi_version) == 8, "abi_entries, who
 _Static_assert(offsetof(struct abi_entries, syscall) == 24, "abi_entries, at which images' trampolines jump");
 _Static_assert(sizeof(struct abi_entries) == 56, "abi_entries");
 _Static_assert(offsetof(struct abi_boot, abi_version) == 8, "abi_boot, whose version every kernel library must find");
-_Static_assert(sizeof(struct abi_boot) == 64, "abi_boot");
+_Static_assert(sizeof(struct abi_boot) == 208, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
 _Static_assert(offsetof(struct abi_identity, set_base) == ABI_IDENTITY_SET_BASE, "set_base");
 _Static_assert(sizeof(struct abi_identity) == 128, "abi_identity");

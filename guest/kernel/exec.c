@@ -4,8 +4,10 @@
  * before the new one is placed. Up to there nothing is changed, and whatever is wrong
  * is the call's error; what goes wrong afterwards kills, as on Linux.
  */
+#include "cred.h"
 #include "exec.h"
 #include "far.h"
+#include "hold.h"
 #include "inplace.h"
 #include "map.h"
 #include "region.h"
@@ -40,7 +42,7 @@ static long open_program(const char *path, struct file **out)
 {
 	struct stat st;
 	long err = 0;
-	struct file *f = vfs_open(path, O_RDONLY, 0, &err);
+	struct file *f = vfs_open_program(path, &err);
 	if (!f)
 		return err == -EISDIR || err == -ENXIO ? -EACCES : err;
 	err = file_stat(f, &st);
@@ -73,6 +75,14 @@ static long place_program(struct program *p)
 	return p->loader_file ? object_place(&p->loader, p->loader_file) : 0;
 }
 
+static bool secure; /* the program has other ids than who executes it: AT_SECURE */
+
+static void set_ids(const struct program *p)
+{
+	struct stat st = {0};
+	secure = file_stat(p->file, &st) == 0 && cred_exec(&st);
+}
+
 /* Fills the frame with which the program starts; false: no memory for its stack. */
 static bool start(const struct program *p, struct abi_frame *frame, const char *path, u32 argc, u32 envc)
 {
@@ -85,9 +95,23 @@ static bool start(const struct program *p, struct abi_frame *frame, const char *
 	memset(frame, 0, sizeof *frame);
 	frame->vector = ABI_VEC_UPCALL;
 	frame->rip = entry->bias + entry->eh.e_entry;
-	frame->rsp = exec_stack(&p->prog, p->loader_file ? &p->loader : NULL, path, argc, envc);
+	frame->rsp = exec_stack(&p->prog, p->loader_file ? &p->loader : NULL, path, argc, envc, secure);
 	frame->rflags = 2;
 	return frame->rsp != 0;
+}
+
+/* The monitor names who runs the first program; what it opens first, root has opened. */
+static void become(struct program *p, const char *path)
+{
+	struct file *again;
+	long err = 0;
+	cred_boot();
+	if (cred_plain)
+		return;
+	if (!(again = vfs_open_program(path, &err)))
+		panic("user %u, group %u cannot run %s: error %ld", cred.uid, cred.gid, path, -err);
+	file_put(again);
+	set_ids(p);
 }
 
 void exec_boot(struct abi_frame *frame)
@@ -104,22 +128,23 @@ void exec_boot(struct abi_frame *frame)
 	dir += len;
 	placed_init();
 	long err = 0;
-	if (!(next.file = vfs_open(path, O_RDONLY, 0, &err)))
+	if (!(next.file = vfs_open_program(path, &err)))
 		panic("cannot open %s: error %ld", path, -err);
 	if ((err = object_read(&next.prog, next.file, next.interp, sizeof next.interp)))
 		panic("%s: %s", path, object_reason);
-	if (next.interp[0] && !(next.loader_file = vfs_open(next.interp, O_RDONLY, 0, &err)))
+	if (next.interp[0] && !(next.loader_file = vfs_open_program(next.interp, &err)))
 		panic("cannot open %s: error %ld", next.interp, -err);
 	if (next.loader_file && object_read(&next.loader, next.loader_file, NULL, 0))
 		panic("%s: %s", next.interp, object_reason);
 	if (place_program(&next))
 		panic("%s: %s", path, object_reason);
 	proc_set_exe(next.file->path ? next.file->path : path); /* without the links on the way: loaders look beside it */
+	if (boot_info->dirc)
+		fs_start_in(dir);
+	become(&next, path);
 	if (!start(&next, frame, path, boot_info->argc, boot_info->envc))
 		panic("no memory for the stack of %s", path);
 	close_files(&next);
-	if (boot_info->dirc)
-		fs_start_in(dir);
 }
 
 /* ---- execve ---------------------------------------------------------------------- */
@@ -194,6 +219,7 @@ static long room_for(const struct program *p)
 /* Ends the present program, and leaves the process: descriptors, directory, limits. */
 static void end_program(void)
 {
+	hold_forget(current); /* or the others, which are to end, might not run */
 	threads_end_others();
 	signals_exec();
 	timers_exec();
@@ -219,6 +245,7 @@ static void replace_program(struct program *p, struct exec_strings *s, const cha
 	proc_set_exe(p->file->path ? p->file->path : path);
 	memcpy((void *)ABI_ARGS_GPA, s->text, s->len);
 	proc_set_args(s->argc, s->envc);
+	set_ids(p);
 	if (place_program(p) || !start(p, frame, path, s->argc, s->envc)) {
 		kprintf("execve of %s: no memory for it\n", path);
 		die_by_signal(frame, SIGKILL, 0);

@@ -18,8 +18,9 @@ enum { SCRIPT_HEAD = 256 };
 long script_expand(const char head[SCRIPT_HEAD], const char *path, struct exec_strings *s, char interp[SCRIPT_HEAD]);
 
 /* exec_stack.c: the stack pointer at which the program starts; 0: no memory. The strings
- * are those at ABI_ARGS_GPA. interp: NULL, it has no dynamic loader. */
-u64 exec_stack(const struct object *prog, const struct object *interp, const char *path, u32 argc, u32 envc);
+ * are those at ABI_ARGS_GPA. interp: NULL, it has no dynamic loader.
+ * secure: AT_SECURE. */
+u64 exec_stack(const struct object *prog, const struct object *interp, const char *path, u32 argc, u32 envc, bool secure);
 u64 exec_stack_pages(void); /* what that takes at most */
 
 /* What is of a program and not of the process, each in its file; threads in core.h. */

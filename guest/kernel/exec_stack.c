@@ -2,6 +2,7 @@
  * exec_stack.c: the stack that a program starts on: its strings, the auxiliary vector,
  * and the clocks for programs whose system calls are not patched.
  */
+#include "cred.h"
 #include "exec.h"
 #include "extended.h"
 #include "protect.h"
@@ -42,7 +43,7 @@ static u64 push_bytes(u64 *sp, const void *p, u64 n)
 
 u64 exec_stack_pages(void) { return (GUARD_BYTES + STACK_BYTES + PAGE_UP((u64)(vdso_end - vdso_start))) / PAGE_SIZE; }
 
-u64 exec_stack(const struct object *prog, const struct object *interp, const char *path, u32 argc, u32 envc)
+u64 exec_stack(const struct object *prog, const struct object *interp, const char *path, u32 argc, u32 envc, bool secure)
 {
 	u64 sp = make_stack();
 	if (!sp)
@@ -66,7 +67,7 @@ u64 exec_stack(const struct object *prog, const struct object *interp, const cha
 		AT_HWCAP, d, AT_PAGESZ, PAGE_SIZE, AT_CLKTCK, 100,
 		AT_PHDR, prog->phdrs, AT_PHENT, sizeof(Elf64_Phdr), AT_PHNUM, prog->eh.e_phnum,
 		AT_BASE, interp ? interp->bias : 0, AT_FLAGS, 0, AT_ENTRY, prog->bias + prog->eh.e_entry,
-		AT_UID, 0, AT_EUID, 0, AT_GID, 0, AT_EGID, 0, AT_SECURE, 0,
+		AT_UID, cred.uid, AT_EUID, cred.euid, AT_GID, cred.gid, AT_EGID, cred.egid, AT_SECURE, secure,
 		AT_RANDOM, at_random, AT_HWCAP2, 0 /* no FSGSBASE: not every host keeps it */, AT_EXECFN, execfn, AT_PLATFORM, platform,
 		AT_MINSIGSTKSZ, 2048 + xsave_bytes, vdso ? AT_SYSINFO_EHDR : AT_IGNORE, vdso, AT_NULL, 0,
 	};

@@ -1,5 +1,5 @@
 /*
- * filetype.h: types of files in a mode. linux/stat.h keeps them to itself where
+ * filetype.h: types of files in a mode, and its bits. linux/stat.h keeps them to itself where
  * glibc's headers are about, as in host tests.
  */
 #ifndef SEUSS_FILETYPE_H
@@ -16,6 +16,12 @@
 #define S_IFDIR 0040000
 #define S_IFCHR 0020000
 #define S_IFIFO 0010000
+#endif
+#ifndef S_ISUID
+#define S_ISUID 0004000
+#define S_ISGID 0002000
+#define S_ISVTX 0001000
+#define S_IXGRP 00010
 #endif
 
 #endif

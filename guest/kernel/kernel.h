@@ -226,7 +226,8 @@ long file_wait(struct file *f, u32 events, u64 deadline);
 
 void vfs_init(const void *image, u64 bytes);
 void fs_start_in(const char *path); /* makes it the working directory */
-struct file *vfs_open(const char *path, u32 flags, u32 mode, long *err); /* NULL: *err */
+/* Opens what is to be executed, which the program need not be allowed to read. NULL: *err */
+struct file *vfs_open_program(const char *path, long *err);
 /* For AF_UNIX names: makes (or finds) a socket node; *ino names it for as long
  * as it exists. Paths are the program's; 0, -EADDRINUSE, -ECONNREFUSED (not a socket), -ENOENT, ... */
 long vfs_socket_create(const char *path, u64 *ino);

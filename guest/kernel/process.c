@@ -1,7 +1,8 @@
 /*
  * process.c: what the program may ask about its process and its system: one
- * process, pid 1, root, one CPU.
+ * process, pid 1, one CPU. Who it is, cred.c says.
  */
+#include "cred.h"
 #include "thread_calls.h"
 
 #include <linux/capability.h>
@@ -135,11 +136,14 @@ long sys_prctl(int option, u64 a, u64 b)
 		return 0;
 	case PR_GET_DUMPABLE:
 	case PR_GET_KEEPCAPS:
-	case PR_GET_NO_NEW_PRIVS:
 		return option == PR_GET_DUMPABLE;
+	case PR_GET_NO_NEW_PRIVS:
+		return cred_no_new_privs;
+	case PR_SET_NO_NEW_PRIVS: /* there is no way back */
+		cred_no_new_privs |= a == 1;
+		return a == 1 ? 0 : -EINVAL;
 	case PR_SET_DUMPABLE:
 	case PR_SET_PDEATHSIG:
-	case PR_SET_NO_NEW_PRIVS:
 	case PR_SET_TIMERSLACK:
 	case PR_SET_KEEPCAPS:
 		return 0;
@@ -285,20 +289,6 @@ long sys_capget(void *header, void *data)
 		return -EFAULT;
 	if (data)
 		memset(data, 0, 24); /* no capabilities: nothing here could grant them */
-	return 0;
-}
-
-long sys_getgroups(int n, u32 *list)
-{
-	(void)list;
-	return n < 0 ? -EINVAL : 0;
-}
-
-long sys_getresuid(u32 *r, u32 *e, u32 *s)
-{
-	if (!user_writable(r, 4) || !user_writable(e, 4) || !user_writable(s, 4))
-		return -EFAULT;
-	*r = *e = *s = 0;
 	return 0;
 }
 

@@ -3,6 +3,7 @@
  * that hands the CPU back to the monitor with one doorbell.
  */
 #include "extended.h"
+#include "hold.h"
 
 struct thread *current;
 struct thread *threads;
@@ -119,21 +120,44 @@ static void switch_to(struct thread *next)
 void poll_devices(void)
 {
 	control->attention = 0;
+	hold_look();
 	vsock_poll();
 	timers_run();
 }
 
+/* Whether somebody who may run can. */
+static bool runnable(void)
+{
+	struct thread *only = hold_driver();
+	return only ? only->state == THREAD_READY : run_head != NULL;
+}
+
+/* Takes who runs next off the queue. */
+static struct thread *take_next(void)
+{
+	struct thread *only = hold_driver(), *before = NULL, *t = run_head;
+	for (; only && t != only; t = t->run_next)
+		before = t;
+	*(before ? &before->run_next : &run_head) = t->run_next;
+	if (run_tail == t)
+		run_tail = before;
+	control->runnable = control->runnable - 1;
+	return t;
+}
+
+/* Asks for kicks while others wait or a timer is due. */
+static void publish_deadline(u64 deadline) { control->deadline_ns = deadline == NO_DEADLINE ? 0 : deadline; }
+
 static void idle(void)
 {
-	if (run_head)
+	if (runnable())
 		return;
 	u64 since = mono_ns();
-	while (!run_head) {
+	while (!runnable()) {
 		poll_devices();
-		if (run_head)
+		if (runnable())
 			break;
-		u64 next = timers_next();
-		control->deadline_ns = next == NO_DEADLINE ? 0 : next;
+		publish_deadline(hold_deadline(timers_next()));
 		tcp_publish_listeners();
 		doorbell(ABI_DOORBELL_IDLE, 0);
 	}
@@ -146,18 +170,12 @@ static void idle(void)
 void schedule(void)
 {
 	idle();
-	struct thread *next = run_head;
-	run_head = next->run_next;
-	if (!run_head)
-		run_tail = NULL;
-	control->runnable = control->runnable - 1;
+	struct thread *next = take_next();
 	if (next == current)
 		next->state = THREAD_RUNNING;
 	else
 		switch_to(next);
-	/* Kicks are asked for while others wait or a timer is due. */
-	u64 deadline = timers_next();
-	control->deadline_ns = deadline == NO_DEADLINE ? 0 : deadline;
+	publish_deadline(timers_next());
 }
 
 void yield(void)
@@ -171,6 +189,7 @@ void yield(void)
 void thread_exit(void)
 {
 	thread_count--;
+	hold_forget(current);
 	current->state = THREAD_DEAD;
 	reap = current;
 	timer_cancel(&current->sleep_timer);
@@ -211,8 +230,7 @@ void thread_enter(struct abi_frame *frame)
 	(void)frame;
 	reap_dead();
 	thread_end_doomed();
-	u64 deadline = timers_next();
-	control->deadline_ns = deadline == NO_DEADLINE ? 0 : deadline;
+	publish_deadline(timers_next());
 }
 
 /* ---- wait queues -------------------------------------------------------------- */

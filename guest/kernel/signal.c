@@ -3,6 +3,7 @@
  * handler takes ends the guest with a report.
  */
 #include "exec.h"
+#include "hold.h"
 #include "signal.h"
 
 struct sigaction_k signal_actions[SIGNALS + 1];
@@ -24,7 +25,10 @@ static bool ignored(int sig)
 	return h == (u64)SIG_IGN || (h == (u64)SIG_DFL && SIGBIT(sig) & IGNORED_BY_DEFAULT);
 }
 
-bool signal_pending(struct thread *t) { return t->doomed || ((t->sigpending | process_pending) & ~t->sigmask) != 0; }
+bool signal_pending(struct thread *t)
+{
+	return t->doomed || (!hold_driver() && ((t->sigpending | process_pending) & ~t->sigmask) != 0);
+}
 
 static void post(struct thread *target, int sig, const struct siginfo_k *info)
 {
@@ -127,7 +131,7 @@ bool signal_deliver(struct abi_frame *f)
 	bool syscall = f->vector == ABI_VEC_SYSCALL, rewritten = false;
 	long result = (long)f->rax;
 	struct siginfo_k info;
-	while (take(current, ~current->sigmask, &info)) {
+	while (!hold_driver() && take(current, ~current->sigmask, &info)) {
 		int sig = info.signo;
 		if (ignored(sig))
 			continue;

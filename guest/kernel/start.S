@@ -21,7 +21,7 @@
 abi_entries:
 	.quad ABI_ENTRIES_MAGIC
 	.long ABI_KERNEL_VERSION
-	.long 0
+	.long ABI_FEATURE_DIRECTORY | ABI_FEATURE_USER
 	.quad boot_entry
 	.quad syscall_entry
 	.quad exception_entries

@@ -4,6 +4,7 @@
  */
 #include "syscall.h"
 
+#include "cred.h"
 #include "fs/calls.h"
 #include "ipc/calls.h"
 #include "map.h"

@@ -73,7 +73,7 @@ long sys_timer_delete(int id);
 long sys_getpid(void);
 long sys_getppid(void);
 long sys_eperm(void); /* what needs a capability */
-long sys_zero(void); /* uid, gid and friends: root */
+long sys_zero(void); /* what is accepted without effect */
 long sys_uname(void *buf);
 long sys_sysinfo(void *info);
 long sys_getrandom(void *buf, u64 n, u32 flags);
@@ -94,8 +94,6 @@ long sys_setpriority(u32 which, int who, int value);
 long sys_getcpu(u32 *cpu, u32 *node, void *unused);
 long sys_membarrier(int cmd, u32 flags, int cpu);
 long sys_capget(void *header, void *data);
-long sys_getgroups(int n, u32 *list);
-long sys_getresuid(u32 *r, u32 *e, u32 *s);
 long sys_wait4(int pid, int *status, int options, void *usage);
 long sys_getpgid(int pid);
 

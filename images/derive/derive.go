@@ -16,7 +16,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"path/filepath"
 	"strings"
@@ -50,17 +49,7 @@ func (s Store) layers() layer.Store {
 
 // Add makes a layer of what write writes, of at most so many bytes, unless there is the same.
 func (s Store) Add(ctx context.Context, name string, most int64, write func(*tar.Writer) error) (Layer, error) {
-	r, w := io.Pipe()
-	go func() { // ends with the files, or when r is closed
-		t := tar.NewWriter(w)
-		err := write(t)
-		if err == nil {
-			err = t.Close()
-		}
-		w.CloseWithError(err)
-	}()
-	h, err := s.layers().Add(ctx, r, layer.AddOptions{MaxBytes: most})
-	r.Close()
+	h, err := s.layers().AddTar(ctx, write, layer.AddOptions{MaxBytes: most})
 	if err != nil {
 		return Layer{}, fmt.Errorf("layer %s: %w", name, err)
 	}
@@ -107,7 +96,7 @@ func (s Store) build(ctx context.Context, img *images.Image, add []Layer) (diges
 	spec := images.Spec{
 		Name: c.Name, Program: c.Program, Argv: c.Argv, Env: c.Env, MemoryBytes: c.MemoryBytes, Kernel: guest.Kernel(), Base: base,
 		Driver: c.Driver, Runtimes: c.Runtimes, NoDirectCalls: !c.DirectCalls, Packages: c.Packages,
-		Labels: map[string]string{}, Container: c.Container, Origin: c.Origin,
+		Labels: map[string]string{}, Container: c.Container, User: c.User, Origin: c.Origin,
 	}
 	maps.Copy(spec.Labels, c.Labels)
 	n := 0

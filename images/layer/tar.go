@@ -11,6 +11,21 @@ import (
 	"strings"
 )
 
+// AddTar is Add of what write writes.
+func (s Store) AddTar(ctx context.Context, write func(*tar.Writer) error, o AddOptions) (*Header, error) {
+	r, w := io.Pipe()
+	go func() { // ends with what is written, or when r is closed
+		t := tar.NewWriter(w)
+		err := write(t)
+		if err == nil {
+			err = t.Close()
+		}
+		w.CloseWithError(err)
+	}()
+	defer r.Close()
+	return s.Add(ctx, r, o)
+}
+
 // Names with a meaning, which container images give to what hides files below.
 const (
 	WhiteoutPrefix = ".wh." // begins the name of an entry that hides another one

@@ -189,6 +189,9 @@ func surround(spec *images.Spec, root *images.Root) {
 	for _, dir := range []string{TaskRoot, "/tmp"} {
 		if _, _, err := root.Lookup(dir); err != nil {
 			spec.Files = append(spec.Files, images.File{GuestPath: dir, Mode: fs.ModeDir | fs.ModeSticky | 0o777})
+		} else if dir == TaskRoot && cmp.Or(spec.User, spec.Container.Account()) != "" {
+			// A driver that is not root's puts the function there.
+			spec.Files = append(spec.Files, images.File{GuestPath: dir, Mode: fs.ModeDir | fs.ModeSticky | 0o777})
 		}
 	}
 }

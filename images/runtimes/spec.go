@@ -29,6 +29,7 @@ type Options struct {
 	Root        string            // host directory of the file system to collect from; "" = the host's own
 	MemoryBytes uint64            // see images.Spec; 0 = the runtime's
 	Env         []string          // added to the environment, or replacing a default
+	User        string            // see images.Spec
 	Packages    []string          // further packages of that file system, with what they depend on
 	Args        []string          // arguments behind the interpreter and the driver
 	Without     []string          // names of optional parts to leave out
@@ -47,7 +48,7 @@ func (r *Runtime) Spec(ctx context.Context, o Options) (images.Spec, error) {
 	if err != nil {
 		return images.Spec{}, fmt.Errorf("collect an image of %s: %w", r.Title, err)
 	}
-	spec.Name, spec.MemoryBytes, spec.Kernel = o.Name, o.MemoryBytes, guest.Kernel()
+	spec.Name, spec.MemoryBytes, spec.Kernel, spec.User = o.Name, o.MemoryBytes, guest.Kernel(), o.User
 	if spec.Name == "" {
 		spec.Name = r.Name
 	}

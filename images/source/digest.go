@@ -49,6 +49,9 @@ func digestFile(h hash.Hash, f *images.File) error {
 	}
 	// Lengths go before what has one, so that no two trees give the same bytes.
 	fmt.Fprintf(h, "%d %s %d %s %d %d %d\n", len(f.GuestPath), f.GuestPath, len(f.Symlink), f.Symlink, uint32(mode), mtime, size)
+	if f.UID|f.GID != 0 {
+		fmt.Fprintf(h, "owner %d %d\n", f.UID, f.GID)
+	}
 	if content == nil {
 		h.Write(f.Data)
 		return nil

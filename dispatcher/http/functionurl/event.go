@@ -122,7 +122,7 @@ func eventOf(r *http.Request, host, id string, who *access.Principal, body []byt
 		c.Account = access.AccountOf(who.Owner)
 		c.Authorizer = &authorizer{}
 		iam := &c.Authorizer.IAM
-		iam.AccessKey, iam.Account, iam.Caller, iam.UserID, iam.UserARN = who.Name, c.Account, who.Name, who.Name, "arn:aws:iam::"+c.Account+":user/"+who.Name
+		iam.AccessKey, iam.Account, iam.Caller, iam.UserID, iam.UserARN = who.Name, c.Account, who.Name, who.Name, access.IAMARN(c.Account, "user/"+who.Name)
 	}
 	if len(body) > 0 {
 		text := string(body)

@@ -46,7 +46,7 @@ type statement struct {
 func statementOf(g *functions.Grant, arn string) *statement {
 	st := &statement{Sid: g.ID, Effect: "Allow", Principal: g.Principal, Action: g.Action, Resource: arn}
 	if g.Principal != "*" {
-		st.Principal = map[string]string{"AWS": "arn:aws:iam::" + g.Principal + ":root"}
+		st.Principal = map[string]string{"AWS": access.RootARN(g.Principal)}
 	}
 	switch {
 	case g.URLAuth != "":
@@ -87,7 +87,7 @@ func (p *permission) grant(account string) (functions.Grant, error) {
 	case p.InvokedViaFunctionUrl && p.Action != actionInvoke:
 		return g, server.InvalidParameter("InvokedViaFunctionUrl goes with the action %s only.", actionInvoke)
 	}
-	if p.Principal == account || p.Principal == "arn:aws:iam::"+account+":root" {
+	if p.Principal == account || p.Principal == access.RootARN(account) {
 		g.Principal = account
 		return g, nil
 	}

@@ -2,12 +2,14 @@ package native
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/instances"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -50,16 +52,66 @@ func (s *inspector) inspect(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *inspector) diff(w http.ResponseWriter, r *http.Request) error {
-	q := r.URL.Query()
-	ask := api.Diff{A: q.Get("with"), B: r.PathValue("id"), Symbols: 20}
-	if text := q.Get("symbols"); text != "" {
+	ask, err := diffOf(r)
+	if err != nil {
+		return err
+	}
+	ask.A, ask.B = r.URL.Query().Get("with"), r.PathValue("id")
+	return s.reading(func() error {
+		doc, err := s.Service.Diff(r.Context(), ask)
+		return answer(w, http.StatusOK, doc, err)
+	})
+}
+
+// diffOf reads how much a request wants of a difference.
+func diffOf(r *http.Request) (api.Diff, error) {
+	ask := api.Diff{Symbols: 20}
+	if text := r.URL.Query().Get("symbols"); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 0 || n > maxSymbols {
-			return &server.Refusal{Status: http.StatusBadRequest, Message: "symbols=" + strconv.Quote(text) + ": want a number from 0 to " + strconv.Itoa(maxSymbols)}
+			return ask, &server.Refusal{Status: http.StatusBadRequest, Message: "symbols=" + strconv.Quote(text) + ": want a number from 0 to " + strconv.Itoa(maxSymbols)}
 		}
 		ask.Symbols = n
 	}
+	return ask, nil
+}
+
+// diffLive says where an instance's memory differs from that of another, or of a snapshot:
+// ?with=, an instance's name before any other; without it the one that it began as, or was
+// checkpointed at or rolled back to last.
+func (s *inspector) diffLive(l live, w http.ResponseWriter, r *http.Request) error {
+	ask, err := diffOf(r)
+	if err != nil {
+		return err
+	}
+	i, err := l.find(r)
+	if err != nil {
+		return err
+	}
+	ask.B, ask.A = r.PathValue("name"), i.Info().Node
+	var other *instances.Instance
+	if with := r.URL.Query().Get("with"); with != "" {
+		if other, err = l.named(r, with); err == nil {
+			ask.A = with
+		} else if n, none := l.snapshot(r, with); none == nil {
+			ask.A = n.ID
+		} else {
+			return fmt.Errorf("%w; nor is it a snapshot: %w", err, none)
+		}
+	}
 	return s.reading(func() error {
+		b, err := i.Memory(r.Context())
+		if err != nil {
+			return err
+		}
+		ask.OfB = &b
+		if other != nil {
+			a, err := other.Memory(r.Context())
+			if err != nil {
+				return err
+			}
+			ask.OfA = &a
+		}
 		doc, err := s.Service.Diff(r.Context(), ask)
 		return answer(w, http.StatusOK, doc, err)
 	})

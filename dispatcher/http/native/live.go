@@ -18,7 +18,10 @@ import (
 
 // live is the API's part for instances that live on. To tokens their names are names of
 // functions: one that is limited to some reaches instances of these names.
-type live struct{ *door }
+type live struct {
+	*door
+	look *inspector
+}
 
 func (l live) routes() map[string]func(http.ResponseWriter, *http.Request) error {
 	return map[string]func(http.ResponseWriter, *http.Request) error{
@@ -33,6 +36,9 @@ func (l live) routes() map[string]func(http.ResponseWriter, *http.Request) error
 		"POST /v1/instances/{name}/fork":       l.fork,
 		"POST /v1/instances/{name}/checkpoint": l.checkpoint,
 		"POST /v1/instances/{name}/rollback":   l.rollback,
+		"GET /v1/instances/{name}/files":       l.getFiles,
+		"PUT /v1/instances/{name}/files":       l.putFiles,
+		"GET /v1/instances/{name}/diff":        func(w http.ResponseWriter, r *http.Request) error { return l.look.diffLive(l, w, r) },
 		"GET /v1/instances/{name}/wait":        l.wait,
 		"GET /v1/instances/{name}/logs":        l.logs,
 		"GET /v1/watch/instances":              l.watchInstances,
@@ -41,7 +47,12 @@ func (l live) routes() map[string]func(http.ResponseWriter, *http.Request) error
 
 // find finds the instance in a request's path.
 func (l live) find(r *http.Request) (*instances.Instance, error) {
-	p, name := server.PrincipalOf(r), r.PathValue("name")
+	return l.named(r, r.PathValue("name"))
+}
+
+// named finds the instance of a caller's name for it.
+func (l live) named(r *http.Request, name string) (*instances.Instance, error) {
+	p := server.PrincipalOf(r)
 	key := functions.KeyFor(p.Owner, name)
 	if !p.Reaches(key) {
 		return nil, fmt.Errorf("%w: %q", instances.ErrUnknown, name)
@@ -75,15 +86,15 @@ func (l live) create(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, maxSmallRequest, &spec); err != nil {
 		return err
 	}
-	p := server.PrincipalOf(r)
-	owner := p.Owner
-	if spec.Name != "" {
-		key := functions.KeyFor(owner, spec.Name)
-		if !p.Reaches(key) {
-			return &server.Refusal{Status: http.StatusForbidden, Message: fmt.Sprintf("The token %s reaches no instance of the name %q.", p.Name, spec.Name)}
-		}
-		owner, spec.Name = functions.OwnerOf(key), functions.NameOf(key)
+	if spec.Name == "" {
+		spec.Name = instances.NewName()
 	}
+	key, err := newKey(r, server.PrincipalOf(r).Owner, spec.Name)
+	if err != nil {
+		return err
+	}
+	owner := functions.OwnerOf(key)
+	spec.Name = functions.NameOf(key)
 	if spec.Function != "" {
 		f, err := l.ParseFunctionName(r, spec.Function, "")
 		if err != nil {
@@ -103,6 +114,16 @@ func (l live) create(w http.ResponseWriter, r *http.Request) error {
 	}
 	info, err := l.Service.Live().Create(r.Context(), owner, spec)
 	return answer(w, http.StatusCreated, shownInstance(r, info), err)
+}
+
+// newKey is the key of an instance that a caller wants to make: one that he did not reach
+// would be nobody's to remove.
+func newKey(r *http.Request, owner, name string) (key string, err error) {
+	key = functions.KeyFor(owner, name)
+	if p := server.PrincipalOf(r); !p.Reaches(key) {
+		return "", &server.Refusal{Status: http.StatusForbidden, Message: fmt.Sprintf("The token %s reaches no instance of the name %q: give names that it reaches, to each copy too.", p.Name, name)}
+	}
+	return key, nil
 }
 
 func (l live) list(w http.ResponseWriter, r *http.Request) error {
@@ -203,7 +224,21 @@ func (l live) fork(w http.ResponseWriter, r *http.Request) error {
 	if ask.Count == 0 {
 		ask.Count = max(len(ask.Names), 1)
 	}
-	list, err := i.Fork(r.Context(), ask.Count, ask.Names)
+	names, owner := ask.Names, i.Info().Owner
+	for ask.Count <= instances.MaxFork && len(names) < ask.Count {
+		names = append(names, instances.NewName())
+	}
+	for at, name := range names {
+		key, err := newKey(r, owner, name)
+		if err != nil {
+			return err
+		}
+		if functions.OwnerOf(key) != owner {
+			return &server.Refusal{Status: http.StatusBadRequest, Message: fmt.Sprintf("%q is another owner's name: a copy is of its original's owner.", name)}
+		}
+		names[at] = functions.NameOf(key)
+	}
+	list, err := i.Fork(r.Context(), ask.Count, names)
 	if err != nil {
 		return err
 	}
@@ -264,6 +299,11 @@ func (l live) wait(w http.ResponseWriter, r *http.Request) error {
 			return &server.Refusal{Status: http.StatusBadRequest, Message: fmt.Sprintf("state %q: want parked, running, paused, failed or gone", text)}
 		}
 	}
+	leave, err := l.waiting.enter(server.PrincipalOf(r).Owner)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(r.Context(), maxWait)
 	defer cancel()
 	go func() {

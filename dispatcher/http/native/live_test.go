@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"seuss/dispatcher/access"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/http/native/client"
 	"seuss/dispatcher/http/servertest"
@@ -105,6 +106,38 @@ func TestLiveOverTheWire(t *testing.T) {
 		t.Error(err)
 	}
 	next(`"state":"gone"`)
+}
+
+// TestNamesOfCopies: whose token reaches some names makes instances of these, and copies too:
+// none that he could not remove, and none in another owner's name.
+func TestNamesOfCopies(t *testing.T) {
+	a := newHouse(t, access.Token{Name: "labs", Owner: "alice", Rights: []string{"invoke", "read", "deploy"}, Functions: []string{"lab-*"}},
+		access.Token{Name: "alice", Owner: "alice", Rights: []string{"invoke", "read", "deploy"}})
+	for _, c := range []struct {
+		token, path, body string
+		want              int
+	}{
+		{"labs", "", `{"image":"python","name":"other"}`, 403},
+		{"labs", "", `{"image":"python"}`, 403},
+		{"labs", "", `{"image":"python","name":"lab-1"}`, 201},
+		{"labs", "/lab-1/fork", `{}`, 403},
+		{"labs", "/lab-1/fork", `{"names":["other"]}`, 403},
+		{"labs", "/lab-1/fork", `{"count":2,"names":["lab-2"]}`, 403},
+		{"labs", "/lab-1/fork", `{"names":["bob/lab-2"]}`, 403},
+		{"labs", "/lab-1/fork", `{"count":2,"names":["lab-2","alice/lab-3"]}`, 201},
+		{"alice", "/lab-1/fork", `{"count":3,"names":["mine"]}`, 201},
+		{"alice", "/lab-1/fork", `{"count":-1}`, 400},
+	} {
+		if w := a.ask(c.token, "POST", "/v1/instances"+c.path, c.body); w.Code != c.want {
+			t.Errorf("%s %s %s: %d, want %d: %s", c.token, c.path, c.body, w.Code, c.want, w.Body)
+		}
+	}
+	for token, want := range map[string]int{"labs": 3, "alice": 6} {
+		w := a.ask(token, "GET", "/v1/instances", "")
+		if got := strings.Count(w.Body.String(), `"name":`); got != want {
+			t.Errorf("%s sees %d, want %d: %s", token, got, want, w.Body)
+		}
+	}
 }
 
 // TestTape: what is printed a byte at a time, to one stream and the other, is bounded in lines

@@ -38,13 +38,15 @@ const maxNativeRequest = functions.MaxCodeBytes + functions.MaxCodeBytes/2 + dis
 // door is the API over a server.
 type door struct {
 	*server.Server
-	watching watchers
+	watching *crowd
+	waiting  *crowd
+	copying  *crowd
 }
 
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *server.Routes) {
-	s, look := &door{Server: on, watching: watchers{owners: map[string]int{}}}, newInspector(on)
+	s, look := &door{Server: on, watching: newWatchers(), waiting: newWaiters(), copying: newCopiers()}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,
@@ -95,7 +97,7 @@ func open(on *server.Server, mux *server.Routes) {
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}
-	for pattern, f := range (live{s}).routes() {
+	for pattern, f := range (live{s, look}).routes() {
 		mux.HandleFunc(pattern, s.native(f))
 	}
 	for _, method := range webMethods {

@@ -1,9 +1,11 @@
 package native
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -170,7 +172,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(201, "POST", "/v1/instances", `{"name":"live","function":"echo","ttl_ms":3600000,"idle_ttl_ms":1000000}`)
 	ask(409, "POST", "/v1/instances", `{"name":"live","image":"python"}`)
 	ask(400, "POST", "/v1/instances", `{"image":"python","function":"echo"}`)
-	ask(400, "POST", "/v1/instances", `{"image":"python","durable":true}`)
+	ask(400, "POST", "/v1/instances", `{"image":"python","durable":true}`) // the fake keeps nothing
 	ask(200, "GET", "/v1/instances", "")
 	ask(200, "GET", "/v1/instances/live", "")
 	ask(404, "GET", "/v1/instances/nobody", "")
@@ -187,6 +189,13 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "POST", "/v1/instances/live/rollback", `{"node":"point"}`)
 	ask(404, "POST", "/v1/instances/live/rollback", `{"node":"nothing"}`)
 	ask(204, "POST", "/v1/marks", `{"action":"untag","tag":"point"}`)
+	ask(400, "GET", "/v1/instances/live/diff", "")
+	ask(400, "GET", "/v1/instances/live/diff?symbols=x", "")
+	ask(404, "GET", "/v1/instances/live/diff?with=nothing", "")
+	ask(204, "PUT", "/v1/instances/live/files?path=/", tarOf(t, "notes"))
+	ask(400, "PUT", "/v1/instances/live/files?path=notes", tarOf(t, "notes"))
+	ask(200, "GET", "/v1/instances/live/files?path=/notes", "")
+	ask(400, "GET", "/v1/instances/live/files?path=/nothing", "")
 	ask(200, "GET", "/v1/instances/live/wait?state=parked", "")
 	ask(400, "GET", "/v1/instances/live/wait?state=asleep", "")
 	ask(200, "GET", "/v1/instances/live/logs", "")
@@ -340,4 +349,14 @@ func TestUnknownPaths(t *testing.T) {
 			t.Errorf("%s: %d %s", path, w.Code, w.Body)
 		}
 	}
+}
+
+// tarOf is an archive of an empty file.
+func tarOf(t *testing.T, name string) string {
+	var b strings.Builder
+	w := tar.NewWriter(&b)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: name, Mode: 0o644}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
 }

@@ -150,6 +150,9 @@ var matrix = map[string]string{
 	"POST /v1/instances/{name}/resume":    "i..a.A",
 	"POST /v1/instances/{name}/fork":      "...a.A",
 	"POST /v1/instances/{name}/rollback":  "...a.A",
+	"GET /v1/instances/{name}/diff":       "...a.A",
+	"GET /v1/instances/{name}/files":      "...a.A",
+	"PUT /v1/instances/{name}/files":      "...a.A",
 	"GET /v1/instances/{name}/wait":       ".r.aRA",
 	"GET /v1/instances/{name}/logs":       ".r.aRA",
 

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"seuss/dispatcher/access"
@@ -18,40 +17,10 @@ const (
 	// watchPause is the least time between two looks at the lineage for one watcher: what
 	// has changed meanwhile is one look.
 	watchPause = 100 * time.Millisecond
-	// Bounds of watchers, each of whom has all nodes looked at after each change.
-	maxWatchers        = 64 // of all owners
-	maxWatchersOfOwner = 8
 )
 
 // tokenTaken is the reason of an answer's end.
 const tokenTaken = "the token may not read this any more"
-
-// watchers counts who watches the lineage, by owner.
-type watchers struct {
-	mu     sync.Mutex
-	all    int
-	owners map[string]int
-}
-
-// enter lets a watcher in, or refuses him.
-func (w *watchers) enter(owner string) (leave func(), err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.all >= maxWatchers || w.owners[owner] >= maxWatchersOfOwner {
-		return nil, &server.Refusal{Status: http.StatusTooManyRequests, RetryAfter: time.Second,
-			Message: fmt.Sprintf("too many watch the lineage: at most %d of one owner and %d in all may", maxWatchersOfOwner, maxWatchers)}
-	}
-	w.all++
-	w.owners[owner]++
-	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.all--
-		if w.owners[owner]--; w.owners[owner] == 0 {
-			delete(w.owners, owner)
-		}
-	}, nil
-}
 
 // watch sends the changes of the lineage as server-sent events: first every node
 // that there is, as "added", then "ready", then each change, and "end" with the reason

@@ -118,7 +118,7 @@ func TestWatchersAreBounded(t *testing.T) {
 	a := newHouse(t, access.Token{Name: "alice", Owner: "alice", Rights: rights}, access.Token{Name: "bob", Owner: "bob", Rights: rights})
 	h := httptest.NewServer(a.h)
 	t.Cleanup(h.Close) // when the test's context has ended its streams
-	for range maxWatchersOfOwner {
+	for range newWatchers().mostOfOne {
 		a.events(t, h.URL, "alice", "/v1/watch")
 	}
 	if w := a.ask("alice", "GET", "/v1/watch", ""); w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "too many watch") {
@@ -126,9 +126,9 @@ func TestWatchersAreBounded(t *testing.T) {
 	}
 	until(t, a.events(t, h.URL, "bob", "/v1/watch"), "ready")
 
-	w := watchers{owners: map[string]int{}}
+	w := newWatchers()
 	var leave []func()
-	for i := range maxWatchers {
+	for i := range w.most {
 		l, err := w.enter(string(rune('a' + i)))
 		if err != nil {
 			t.Fatal(i, err)
@@ -142,7 +142,7 @@ func TestWatchersAreBounded(t *testing.T) {
 	if _, err := w.enter("one more"); err != nil {
 		t.Error(err)
 	}
-	if len(w.owners) != maxWatchers {
+	if len(w.owners) != w.most {
 		t.Errorf("%d owners are kept", len(w.owners))
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
+	"seuss/dispatcher/instances/archive"
+	"seuss/dispatcher/instances/archive/archivetest"
 	"seuss/lineage"
 )
 
@@ -16,6 +18,7 @@ type body struct {
 	count int
 	node  string
 	nodes map[string]int // counts, by node; of all bodies of a fake
+	files archivetest.Tree
 }
 
 // newKeeper keeps instances that need no machine. Their node is one of the fake's store.
@@ -51,6 +54,17 @@ func (b *body) Do(ctx context.Context, _ instances.Turn, c *instances.Call) (*in
 	}
 	return &instances.Answer{Value: json.RawMessage(fmt.Sprint(b.count)), Repr: fmt.Sprint(b.count)}, nil
 }
+
+func (b *body) Files(ctx context.Context, _ instances.Turn, steps []archive.Step) ([]archive.Result, error) {
+	return b.files.Do(ctx, steps)
+}
+
+func (b *body) Memory() (lineage.Memory, error) {
+	return lineage.Memory{}, fmt.Errorf("a fake has no memory: %w", lineage.ErrInvalid)
+}
+
+func (b *body) Seal() (string, error) { return b.Node(), nil }
+func (b *body) Unseal(string)         {}
 
 func (b *body) Step(context.Context, instances.Turn) error { return nil }
 

@@ -26,19 +26,20 @@ type Limit struct {
 	Regions int
 }
 
-// Options are the limits of a Host; zero stands for the defaults.
+// Options are the limits of a Host: of what all have, an owner, and what a function has made.
+// Zero stands for the defaults: DefaultAll, for an owner half of all, for a function as much
+// as for its owner.
 type Options struct {
 	All, Owner, Function Limit
 	// Sync, if not nil, is told what instances want kept. It must not block.
 	Sync func(owner, name string, offset, bytes uint64) error
 }
 
-// Defaults of Options. A region takes two descriptors, of which a daemon has thousands.
-var (
-	DefaultAll      = Limit{2 << 30, 2048}
-	DefaultOwner    = Limit{1 << 30, 1024}
-	DefaultFunction = Limit{1 << 30, 512}
-)
+// DefaultAll is Options.All where that is zero. Of the files that a process may have regions
+// take a sixteenth at most: each takes two.
+var DefaultAll = Limit{1 << 30, 1024}
+
+const filesShare = 32 // a region's two in a sixteenth
 
 // Host has the regions of a host.
 type Host struct {
@@ -57,9 +58,14 @@ type key struct{ owner, name string }
 // New returns a Host without regions.
 func New(o Options) *Host {
 	def := func(l *Limit, d Limit) { l.Bytes, l.Regions = cmp.Or(l.Bytes, d.Bytes), cmp.Or(l.Regions, d.Regions) }
-	def(&o.All, DefaultAll)
-	def(&o.Owner, DefaultOwner)
-	def(&o.Function, DefaultFunction)
+	all := DefaultAll
+	var files unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil {
+		all.Regions = max(1, int(min(uint64(all.Regions), files.Cur/filesShare)))
+	}
+	def(&o.All, all)
+	def(&o.Owner, Limit{o.All.Bytes / 2, max(o.All.Regions/2, 1)})
+	def(&o.Function, o.Owner)
 	return &Host{options: o, regions: map[key]*Region{}, owners: map[string]*Limit{}, by: map[key]*Limit{}}
 }
 

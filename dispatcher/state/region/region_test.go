@@ -162,6 +162,13 @@ func TestRights(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	common := h.Set("ada", "h", nil)
+	if err := made(t, &common, "orders%2Ftoday", 4096); !errors.Is(err, ErrDenied) {
+		t.Errorf("a share that no deployment names: %v", err)
+	}
+	if err := made(t, &common, "common", 4096); err != nil {
+		t.Error(err)
+	}
 	bob := h.Set("bob", "f", everything)
 	if _, err := bob.Open("models", 0, 0); !errors.Is(err, ErrNotFound) {
 		t.Errorf("another owner's: %v", err)

@@ -24,9 +24,6 @@ const (
 // time that one is opened.
 type Rights func(name string) Access
 
-// Everything lets a function do everything with its owner's regions.
-func Everything(string) Access { return Write }
-
 // ShareMark ends the share in the name of a region that is a value of a share: what a slash is
 // in its key, which a region's name cannot have.
 const ShareMark = "%2F"
@@ -53,9 +50,15 @@ type Set struct {
 
 var _ vmm.Regions = (*Set)(nil)
 
-// Set returns what an instance of an owner's function may have. It is to be closed, and to be
-// used at one address.
+// noShares are the rights of a function whose deployment names no share.
+var noShares = ByShare(func(string) Access { return None })
+
+// Set returns what an instance of an owner's function may have; without rights it is in no
+// share. It is to be closed, and to be used at one address.
 func (h *Host) Set(owner, function string, rights Rights) Set {
+	if rights == nil {
+		rights = noShares
+	}
 	return Set{host: h, owner: owner, function: function, rights: rights}
 }
 

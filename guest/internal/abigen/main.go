@@ -134,7 +134,7 @@ func (s structure) render(b *bytes.Buffer, values map[string]string) error {
 
 // initialisms keep the capital letters that Go gives them.
 var initialisms = map[string]string{
-	"gpa": "GPA", "abi": "ABI", "ist": "IST", "ist1": "IST1", "pml4": "PML4", "pdpt": "PDPT", "pt0": "PT0", "pd": "PD",
+	"gpa": "GPA", "abi": "ABI", "uid": "UID", "gid": "GID", "ist": "IST", "ist1": "IST1", "pml4": "PML4", "pdpt": "PDPT", "pt0": "PT0", "pd": "PD",
 	"gdt": "GDT", "tss": "TSS", "idt": "IDT", "gib": "GiB", "mmio": "MMIO", "tsc": "TSC", "cid": "CID",
 	"rip": "RIP", "rsp": "RSP", "rflags": "RFLAGS", "ram": "RAM", "cs": "CS", "ss": "SS", "enosys": "ENOSYS",
 	"rax": "RAX", "rbx": "RBX", "rcx": "RCX", "rdx": "RDX", "rsi": "RSI", "rdi": "RDI", "rbp": "RBP",

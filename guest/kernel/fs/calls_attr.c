@@ -49,8 +49,14 @@ long sys_truncate(const char *path, s64 size)
 		return type == S_IFDIR ? -EISDIR : -EINVAL;
 	if (regionfs_is(at.node))
 		return -EINVAL; /* a region keeps its size */
+	if (!node_may(at.node, MAY_WRITE))
+		return -EACCES;
 	err = inode_for(at.node, &ip);
-	return err ? err : data_resize(ip, (u64)size);
+	if (!err)
+		err = data_resize(ip, (u64)size);
+	if (!err)
+		permit_written(ip);
+	return err;
 }
 
 long sys_ftruncate(int fd, s64 size)
@@ -107,8 +113,14 @@ long sys_fallocate(int fd, u32 mode, s64 off, s64 n)
 
 static long set_mode(struct inode *ip, u32 mode)
 {
+	u32 uid, gid;
 	if ((ip->mode & S_IFMT) == S_IFLNK)
 		return -EOPNOTSUPP;
+	if (!permit_owner(node_inode(ip)))
+		return -EPERM;
+	inode_owner(ip, &uid, &gid);
+	if (cred.fsuid && !cred_in_group(gid))
+		mode &= ~02000u;
 	ip->mode = (u16)((ip->mode & S_IFMT) | (mode & 07777));
 	inode_changed(ip);
 	return 0;
@@ -133,12 +145,14 @@ long sys_fchmod(int fd, u32 mode)
 	return err ? err : set_mode(ip, mode);
 }
 
-/* Every file is root's until the program, which is root, gives it away. As on
- * Linux that takes the set-id bits from a file that can be executed. */
+/* Only root gives a file away; its owner may give it to a group of his. As on Linux that
+ * takes the set-id bits from a file that can be executed. */
 static long set_owner(struct inode *ip, u32 uid, u32 gid)
 {
 	u32 old_uid, old_gid;
 	inode_owner(ip, &old_uid, &old_gid);
+	if (cred.fsuid && (uid & gid) != ~0u && (old_uid != cred.fsuid || (uid != ~0u && uid != old_uid) || (gid != ~0u && gid != old_gid && !cred_in_group(gid))))
+		return -EPERM;
 	long err = inode_set_owner(ip, uid == ~0u ? old_uid : uid, gid == ~0u ? old_gid : gid);
 	if (err)
 		return err;
@@ -192,6 +206,16 @@ static void set_time(u64 *to, const struct __kernel_timespec *t)
 		*to = MIN((u64)t->tv_sec, ~0ull / NS_PER_SEC - 1) * NS_PER_SEC + (u64)t->tv_nsec;
 }
 
+/* Only the owner sets any time; now, is for who may write, too. */
+static long may_set_times(struct inode *ip, const struct __kernel_timespec t[2])
+{
+	struct node n = node_inode(ip);
+	if (cred_plain || permit_owner(n))
+		return 0;
+	bool both_now = t[0].tv_nsec == UTIME_NOW && t[1].tv_nsec == UTIME_NOW;
+	return !both_now ? -EPERM : permitted(n, MAY_WRITE) ? 0 : -EACCES;
+}
+
 /* path NULL: of the descriptor. t[0]: access, t[1]: modification. */
 static long set_times(int dirfd, const char *path, const struct __kernel_timespec t[2], u32 flags)
 {
@@ -201,6 +225,8 @@ static long set_times(int dirfd, const char *path, const struct __kernel_timespe
 	if (t[0].tv_nsec == UTIME_OMIT && t[1].tv_nsec == UTIME_OMIT && !path)
 		return fd_io(dirfd) ? 0 : -EBADF;
 	long err = path ? inode_by_path(dirfd, path, flags, &ip) : inode_by_fd(dirfd, &ip);
+	if (!err)
+		err = may_set_times(ip, t);
 	if (err)
 		return err;
 	set_time(&ip->atime, &t[0]);

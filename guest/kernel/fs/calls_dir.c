@@ -51,7 +51,7 @@ long sys_mkdir(const char *path, u32 mode) { return sys_mkdirat(AT_FDCWD, path, 
 
 static long make(struct place *at, u32 mode, u64 *ino)
 {
-	struct inode *ip = inode_new(mode, DEV_ROOT);
+	struct inode *ip = inode_in(at->dir, mode);
 	if (!ip)
 		return -ENOMEM;
 	inode_get(ip);
@@ -86,7 +86,7 @@ long sys_symlinkat(const char *target, int dirfd, const char *path)
 	long err = walk_at(dirfd, path, WALK_CREATE, &at, NULL);
 	if (err)
 		return err;
-	struct inode *ip = inode_new(S_IFLNK | 0777, DEV_ROOT);
+	struct inode *ip = inode_in(at.dir, S_IFLNK | 0777);
 	if (!ip)
 		return -ENOMEM;
 	inode_get(ip);
@@ -190,6 +190,8 @@ long vfs_socket_find(const char *path, u64 *ino)
 		return err;
 	if ((node_mode(at.node) & S_IFMT) != S_IFSOCK || node_kind(at.node) != NODE_INODE)
 		return -ECONNREFUSED;
+	if (!node_may(at.node, MAY_WRITE))
+		return -EACCES;
 	*ino = inode_of(at.node)->ino;
 	return 0;
 }

@@ -73,6 +73,8 @@ static long enter(struct place *at, struct path_text *text)
 {
 	if (!node_is_dir(at->node))
 		return -ENOTDIR;
+	if (!node_may(at->node, MAY_EXEC))
+		return -EACCES;
 	text->buf[text->lost ? 0 : text->len] = 0; /* a walk leaves room for it */
 	return cwd_set(at->node, text->lost ? NULL : text->buf);
 }
@@ -106,7 +108,7 @@ long sys_fchdir(int fd)
 	struct node n = file_node(f);
 	if (!n.v || !node_is_dir(n))
 		return -ENOTDIR;
-	return cwd_set(canon(n), f->path);
+	return node_may(n, MAY_EXEC) ? cwd_set(canon(n), f->path) : -EACCES;
 }
 
 long sys_umask(u32 mask)

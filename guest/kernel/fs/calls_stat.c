@@ -104,12 +104,19 @@ long sys_faccessat2(int dirfd, const char *path, u32 mode, u32 flags)
 	struct stat st;
 	if (mode & ~(u32)(X_OK | W_OK | R_OK) || flags & ~(u32)(AT_EACCESS | AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH))
 		return -EINVAL;
+	struct cred effective = cred;
+	if (!(flags & AT_EACCESS))
+		effective = cred_as_real();
 	long err = walk_at(dirfd, path, at_flags(flags), &at, NULL);
+	if (!err && !at.file && !node_may(at.node, mode))
+		err = -EACCES;
+	bool root = cred.fsuid == 0;
+	cred_restore(&effective);
 	if (err)
 		return err;
 	place_stat(&at, &st);
 	bool dir = (st.st_mode & S_IFMT) == S_IFDIR;
-	if (mode & X_OK && !dir && !(st.st_mode & 0111)) /* root may all but run what nobody may run */
+	if (root && mode & X_OK && !dir && !(st.st_mode & 0111)) /* root may all but run what nobody may run */
 		return -EACCES;
 	return mode & W_OK && node_kind(at.node) == NODE_PROC && !dir && !at.file ? -EACCES : 0;
 }

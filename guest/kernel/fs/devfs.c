@@ -134,7 +134,7 @@ long dev_init(struct inode *dir)
 		ip->size = n;
 	}
 	struct inode *own;
-	if (!add_dir(dir, "shm", 01777, DEV_SHM) || !(own = add_dir(dir, "seuss", 0755, DEV_DEV)) || !(own = add_dir(own, "region", 0755, DEV_REGION)))
+	if (!add_dir(dir, "shm", 01777, DEV_SHM) || !(own = add_dir(dir, "seuss", 0755, DEV_DEV)) || !(own = add_dir(own, "region", 0777, DEV_REGION)))
 		return -ENOMEM;
 	own->device = DEVICE_REGIONS;
 	return 0;

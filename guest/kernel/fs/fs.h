@@ -11,6 +11,7 @@
  *	dirent.c, dirfile.c names in directories in memory; reading any directory
  *	overlay.c           image and memory as one tree: look up, copy up, white out
  *	procfs.c, proctext.c, devfs.c, regionfs.c  made-up files
+ *	permit.c            what the program may do to them
  *	walk.c              paths
  *	vfs.c, open.c       files of the tree, and opening them
  *	tree.c              create, remove, rename
@@ -24,6 +25,7 @@
 #ifndef SEUSS_FS_H
 #define SEUSS_FS_H
 
+#include "../cred.h"
 #include "../filetype.h"
 #include "../kernel.h"
 
@@ -97,7 +99,7 @@ struct inode {
 	u32 ino;
 	u32 lower;                 /* image inode + 1 that this one stands for; 0: none */
 	u16 mode;
-	u16 owner;                 /* row of inode.c's table; 0: root */
+	u16 owner;                 /* row of inode.c's table; 0: root; OWNER_LOWER: as in the image */
 	u32 nlink;
 	u32 refs;                  /* open files, mappings, cwd, subdirectories; names count in nlink */
 	u8 dev, flags, seals, device; /* DEV_*, INODE_*, F_SEAL_*, devfs.c's device */
@@ -119,10 +121,11 @@ struct inode {
 };
 _Static_assert(sizeof(struct inode) <= 112, "an inode fits a 128-byte object");
 
-struct inode *inode_new(u32 mode, u32 dev); /* no name, no reference; NULL: no memory */
+struct inode *inode_new(u32 mode, u32 dev); /* the program's, no name, no reference; NULL: no memory */
 /* Owners are pairs in a table: an inode has no room for them, and they are few. */
+#define OWNER_LOWER 0xffffu
 void inode_owner(const struct inode *ip, u32 *uid, u32 *gid);
-long inode_set_owner(struct inode *ip, u32 uid, u32 gid); /* -ENOSPC: the table is full */
+long inode_set_owner(struct inode *ip, u32 uid, u32 gid); /* -ENOSPC: the table is full; -ENOMEM */
 void inode_get(struct inode *ip);
 void inode_put(struct inode *ip);
 void inode_unlinked(struct inode *ip);      /* one name less */
@@ -167,6 +170,7 @@ struct inode *copy_up(struct node n);      /* of an image or memory node; NULL: 
 void copy_up_forget(struct inode *ip);     /* an inode with a lower one is going away */
 u32 node_mode(struct node n);
 u32 node_dev(struct node n);
+void node_owner(struct node n, u32 *uid, u32 *gid);
 static inline bool node_is_dir(struct node n) { return (node_mode(n) & S_IFMT) == S_IFDIR; }
 void node_stat(struct node n, struct stat *st);
 void node_get(struct node n);
@@ -192,6 +196,7 @@ struct node proc_root(void), sys_root(void);
 bool proc_is_root(struct node n);
 u32 proc_mode(struct node n);
 u32 proc_dev(struct node n);
+bool proc_of_process(struct node n); /* below /proc/1 */
 long proc_lookup(struct node dir, const char *name, u32 len, struct node *out);
 struct node proc_parent(struct node n);
 enum { PROC_NAME_MAX = 32 };
@@ -208,6 +213,17 @@ struct node proc_file_node(struct file *f);
 long dev_init(struct inode *dir); /* fills /dev */
 u32 dev_rdev(const struct inode *ip);
 struct file *dev_open(struct inode *ip, u32 flags, long *err); /* takes a reference of ip */
+
+/* ---- permit.c ------------------------------------------------------------------------------ */
+
+enum { MAY_EXEC = 1, MAY_WRITE = 2, MAY_READ = 4 }; /* bits of a mode */
+bool permitted(struct node n, u32 want);
+static inline bool node_may(struct node n, u32 want) { return cred_plain || permitted(n, want); }
+bool permit_owner(struct node n);                       /* may it be changed as only its owner may? */
+long permit_names(struct node dir);                     /* may it get names? 0, -EACCES */
+long permit_unlink(struct node dir, struct node n);     /* may n lose its name there? 0, -EACCES, -EPERM (sticky) */
+struct inode *inode_in(struct node dir, u32 mode);      /* inode_new() of what gets its name there */
+void permit_written(struct inode *ip);                  /* by others than root it loses its set-id bits */
 
 /* ---- regionfs.c: /dev/seuss/region ---------------------------------------------------------- */
 
@@ -258,7 +274,7 @@ long vfs_seek_op(struct file *f, s64 off, int whence); /* of anything with a siz
 struct node file_node(struct file *f); /* v 0: not a file of the tree */
 void files_copied_up(u32 image, struct inode *ip); /* open files move to the inode in memory */
 struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, long *err);
-struct file *open_node(struct node n, u32 flags, char *path, long *err); /* takes path over */
+struct file *open_node(struct node n, u32 flags, char *path, long *err); /* takes path over; asks nobody */
 struct file *open_inode(struct inode *ip, u32 flags);
 
 long tree_create(struct place *at, struct inode *ip); /* gives ip, or nothing, the place's name */

@@ -17,33 +17,50 @@ struct inode *inode_new(u32 mode, u32 dev)
 	ip->mode = (u16)mode;
 	ip->dev = (u8)dev;
 	ip->atime = ip->mtime = ip->ctime = wall_ns();
+	if (!cred_plain && inode_set_owner(ip, cred.fsuid, cred.fsgid)) {
+		kfree(ip);
+		return NULL;
+	}
 	return ip;
 }
 
-enum { OWNERS = 256 };
-static struct { u32 uid, gid; } owners[OWNERS]; /* row 0 is root */
-static u32 owner_count = 1;
+static struct owner { u32 uid, gid; } *owners; /* row 0, which is not there until another is, is root */
+static u32 owner_count, owner_room;
 
 void inode_owner(const struct inode *ip, u32 *uid, u32 *gid)
 {
-	*uid = owners[ip->owner].uid;
-	*gid = owners[ip->owner].gid;
+	const struct abi_image_inode *i = ip->owner == OWNER_LOWER ? img_inode(ip->lower - 1) : NULL;
+	*uid = i ? i->uid : ip->owner && ip->owner < owner_count ? owners[ip->owner].uid : 0;
+	*gid = i ? i->gid : ip->owner && ip->owner < owner_count ? owners[ip->owner].gid : 0;
+}
+
+static long owner_add(u32 uid, u32 gid)
+{
+	if (owner_count == OWNER_LOWER)
+		return -ENOSPC;
+	if (owner_count == owner_room) {
+		u32 room = owner_room ? owner_room * 2 : 8;
+		struct owner *more = krealloc(owners, owner_room * sizeof *more, room * sizeof *more);
+		if (!more)
+			return -ENOMEM;
+		owners = more;
+		owner_room = room;
+	}
+	owners[owner_count++] = (struct owner){uid, gid};
+	return 0;
 }
 
 long inode_set_owner(struct inode *ip, u32 uid, u32 gid)
 {
 	u32 i = 0;
+	long err = owner_count ? 0 : owner_add(0, 0);
 	while (i < owner_count && (owners[i].uid != uid || owners[i].gid != gid))
 		i++;
-	if (i == OWNERS)
-		return -ENOSPC;
-	if (i == owner_count) {
-		owners[i].uid = uid;
-		owners[i].gid = gid;
-		owner_count++;
-	}
-	ip->owner = (u16)i;
-	return 0;
+	if (!err && i == owner_count)
+		err = owner_add(uid, gid);
+	if (!err)
+		ip->owner = (u16)i;
+	return err;
 }
 
 static void inode_free(struct inode *ip)

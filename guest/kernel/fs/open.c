@@ -6,6 +6,8 @@
 
 u32 file_umask = 022;
 
+#define OPEN_EXECUTES (1u << 31) /* a flag of our own: to be executed, not read */
+
 static struct file *new_file(const struct file_ops *ops, u32 flags, struct node n)
 {
 	struct file *f = file_new(ops, flags, (void *)n.v);
@@ -21,7 +23,7 @@ static u32 kept_flags(u32 flags)
 {
 	if (flags & O_PATH)
 		return flags & (O_PATH | O_DIRECTORY | O_NOFOLLOW);
-	return (flags & ~(u32)(O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)) | O_LARGEFILE;
+	return (flags & ~(u32)(OPEN_EXECUTES | O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC)) | O_LARGEFILE;
 }
 
 static struct file *open_regular(struct node n, u32 flags, long *err)
@@ -36,6 +38,8 @@ static struct file *open_regular(struct node n, u32 flags, long *err)
 		file_put(f);
 		return NULL;
 	}
+	if (f && flags & O_TRUNC)
+		permit_written(ip);
 	return f;
 }
 
@@ -81,16 +85,30 @@ static u32 walk_flags(u32 flags)
 	return flags & O_NOFOLLOW || (flags & O_CREAT && flags & O_EXCL) ? w : w | WALK_FOLLOW;
 }
 
+/* May the program open what is there already? What open_node() refuses by itself is its to name. */
+static long may_open(struct node n, u32 flags)
+{
+	u32 type = node_mode(n) & S_IFMT, mode = flags & O_ACCMODE;
+	if (cred_plain || flags & O_PATH || type == S_IFLNK || (type == S_IFDIR && mode != O_RDONLY) || (type != S_IFDIR && flags & O_DIRECTORY))
+		return 0;
+	u32 want = flags & OPEN_EXECUTES ? MAY_EXEC : (mode != O_WRONLY ? MAY_READ : 0) | (mode != O_RDONLY || flags & O_TRUNC ? MAY_WRITE : 0);
+	return permitted(n, want) ? 0 : -EACCES;
+}
+
 /* A file without a name in directory dir. */
 static struct file *open_tmpfile(struct node dir, u32 flags, u32 mode, long *err)
 {
 	*err = -EINVAL;
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return NULL;
-	*err = node_kind(dir) == NODE_PROC ? -EOPNOTSUPP : dir_is_dead(dir) ? -ENOENT : -ENOMEM;
-	struct inode *ip = *err == -ENOMEM ? inode_new(S_IFREG | (mode & 07777 & ~file_umask), node_dev(dir)) : NULL;
+	*err = node_kind(dir) == NODE_PROC ? -EOPNOTSUPP : dir_is_dead(dir) ? -ENOENT : permit_names(dir);
+	if (*err)
+		return NULL;
+	*err = -ENOMEM;
+	struct inode *ip = inode_in(dir, S_IFREG | (mode & 07777 & ~file_umask));
 	if (!ip)
 		return NULL;
+	ip->dev = (u8)node_dev(dir);
 	inode_get(ip);
 	if (!(flags & O_EXCL))
 		ip->flags |= INODE_LINKABLE;
@@ -104,7 +122,7 @@ static struct file *open_tmpfile(struct node dir, u32 flags, u32 mode, long *err
 /* O_CREAT where there is nothing. */
 static long create(struct place *at, u32 mode)
 {
-	struct inode *ip = inode_new(S_IFREG | (mode & 07777 & ~file_umask), DEV_ROOT);
+	struct inode *ip = inode_in(at->dir, S_IFREG | (mode & 07777 & ~file_umask));
 	if (!ip)
 		return -ENOMEM;
 	inode_get(ip);
@@ -147,7 +165,7 @@ static struct file *open_place(struct place *at, struct path_text *text, u32 fla
 		return NULL;
 	char *path = text->lost ? NULL : copy_text(text);
 	bool created = !at->node.v;
-	*err = !text->lost && !path ? -ENOMEM : created ? create(at, mode) : 0;
+	*err = !text->lost && !path ? -ENOMEM : created ? create(at, mode) : may_open(at->node, flags);
 	if (*err) {
 		kfree(path);
 		return NULL;
@@ -179,16 +197,17 @@ struct file *open_at(int dirfd, const char *path, u32 flags, u32 mode, long *err
 	struct place at;
 	if ((*err = check_flags(&flags)) || (*err = walk_at(dirfd, path, walk_flags(flags), &at, &text)))
 		return NULL;
-	return open_place(&at, &text, flags, mode, err);
+	return open_place(&at, &text, flags & ~OPEN_EXECUTES, mode, err);
 }
 
-struct file *vfs_open(const char *path, u32 flags, u32 mode, long *err)
+struct file *vfs_open_program(const char *path, long *err)
 {
+	u32 flags = O_RDONLY | OPEN_EXECUTES;
 	char buf[PATH_LEN_MAX];
 	struct path_text text = {buf, 0, false};
 	struct place at;
 	u64 len = strnlen(path, PATH_LEN_MAX);
-	*err = len == PATH_LEN_MAX ? -ENAMETOOLONG : check_flags(&flags);
+	*err = len == PATH_LEN_MAX ? -ENAMETOOLONG : 0;
 	if (*err)
 		return NULL;
 	const char *from = cwd_text();
@@ -199,5 +218,5 @@ struct file *vfs_open(const char *path, u32 flags, u32 mode, long *err)
 	}
 	if ((*err = walk(cwd, path, len, walk_flags(flags), &at, &text)))
 		return NULL;
-	return open_place(&at, &text, flags, mode, err);
+	return open_place(&at, &text, flags, 0, err);
 }

@@ -62,7 +62,7 @@ struct inode *copy_up(struct node n)
 	ip->lower = image + 1;
 	ip->ino = image + 1;
 	ip->atime = ip->mtime = ip->ctime = i->mtime * NS_PER_SEC;
-	inode_set_owner(ip, i->uid, i->gid); /* of the 257th pair it is root */
+	ip->owner = OWNER_LOWER;
 	ip->nlink = MAX(i->nlink, inode_is_dir(ip) ? 2u : 1u);
 	if (!inode_is_dir(ip))
 		ip->size = i->size;
@@ -109,6 +109,23 @@ u32 node_dev(struct node n)
 	return node_kind(n) == NODE_INODE ? inode_of(n)->dev : node_kind(n) == NODE_PROC ? proc_dev(n) : DEV_ROOT;
 }
 
+/* Of what /proc shows of the process the program is the owner. */
+void node_owner(struct node n, u32 *uid, u32 *gid)
+{
+	n = canon(n);
+	*uid = *gid = 0;
+	if (node_kind(n) == NODE_INODE) {
+		inode_owner(inode_of(n), uid, gid);
+	} else if (node_kind(n) == NODE_IMAGE) {
+		const struct abi_image_inode *i = img_inode(image_of(n));
+		*uid = i ? i->uid : 0;
+		*gid = i ? i->gid : 0;
+	} else if (node_kind(n) == NODE_PROC && proc_of_process(n)) {
+		*uid = cred.euid;
+		*gid = cred.egid;
+	}
+}
+
 void node_get(struct node n)
 {
 	if (node_kind(n) == NODE_INODE)
@@ -140,6 +157,7 @@ void node_stat(struct node n, struct stat *st)
 	st->st_mode = node_mode(n);
 	st->st_dev = node_dev(n);
 	st->st_blksize = (s64)PAGE_SIZE;
+	node_owner(n, &st->st_uid, &st->st_gid);
 	switch (node_kind(n)) {
 	case NODE_IMAGE: {
 		const struct abi_image_inode *i = img_inode(image_of(n));
@@ -147,8 +165,6 @@ void node_stat(struct node n, struct stat *st)
 			return;
 		st->st_ino = (u64)image_of(n) + 1;
 		st->st_nlink = i->nlink;
-		st->st_uid = i->uid;
-		st->st_gid = i->gid;
 		st->st_size = (s64)i->size;
 		stat_times(st, i->mtime * NS_PER_SEC, i->mtime * NS_PER_SEC, i->mtime * NS_PER_SEC);
 		break;
@@ -158,7 +174,6 @@ void node_stat(struct node n, struct stat *st)
 		st->st_ino = ip->ino;
 		st->st_nlink = ip->nlink;
 		st->st_size = (s64)ip->size;
-		inode_owner(ip, &st->st_uid, &st->st_gid);
 		st->st_rdev = dev_rdev(ip);
 		stat_times(st, ip->atime, ip->mtime, ip->ctime);
 		break;

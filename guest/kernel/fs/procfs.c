@@ -18,6 +18,14 @@ u32 proc_dev(struct node n)
 	return id == P_PROC ? DEV_PROC : DEV_SYS;
 }
 
+bool proc_of_process(struct node n)
+{
+	u32 id = proc_id(n);
+	while (id != P_PROC && id != P_SYS && id != P_PID)
+		id = proc_rows[id].parent;
+	return id == P_PID;
+}
+
 /* The row whose children a directory shows. */
 static u32 shown(struct node dir) { return proc_id(dir) == P_TASK ? P_PID : proc_id(dir); }
 

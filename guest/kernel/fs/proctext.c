@@ -36,7 +36,12 @@ static void show_status(struct text *t, u32 tid)
 	u64 used = kib(pages_used());
 	text_add(t, "Name:\t%s\nUmask:\t%04o\nState:\tR (running)\nTgid:\t%u\nNgid:\t0\nPid:\t%u\nPPid:\t0\nTracerPid:\t0\n",
 		 comm(tid), file_umask, (u32)KERNEL_PID, tid ? tid : KERNEL_PID);
-	text_add(t, "Uid:\t0\t0\t0\t0\nGid:\t0\t0\t0\t0\nFDSize:\t%u\nGroups:\t\n", fd_table_size());
+	text_add(t, "Uid:\t%u\t%u\t%u\t%u\nGid:\t%u\t%u\t%u\t%u\nFDSize:\t%u\nGroups:\t", cred.uid, cred.euid, cred.suid, cred.fsuid,
+		 cred.gid, cred.egid, cred.sgid, cred.fsgid, fd_table_size());
+	const u32 *groups;
+	for (u32 i = 0, n = cred_groups(&groups); i < n; i++)
+		text_add(t, "%u ", groups[i]);
+	text_add(t, "\nNoNewPrivs:\t%u\n", (u32)cred_no_new_privs);
 	text_add(t, "VmPeak:\t%8lu kB\nVmSize:\t%8lu kB\nVmLck:\t       0 kB\nVmHWM:\t%8lu kB\nVmRSS:\t%8lu kB\nVmSwap:\t       0 kB\n",
 		 used, used, used, used);
 	text_add(t, "Threads:\t%u\nSeccomp:\t0\nCpus_allowed:\t1\nCpus_allowed_list:\t0\nMems_allowed_list:\t0\n",

@@ -28,7 +28,9 @@ long tree_create(struct place *at, struct inode *ip)
 	bool region = regionfs_dir(at->dir);
 	if (region && ((ip->mode & S_IFMT) != S_IFREG || ip->nlink))
 		return -EPERM; /* only regions are there, by one name each */
-	long err = writable_dir(at->dir, &dir);
+	long err = permit_names(at->dir);
+	if (!err)
+		err = writable_dir(at->dir, &dir);
 	if (!err)
 		err = entry_set(dir, at->name, at->len, node_inode(ip));
 	if (err)
@@ -50,7 +52,7 @@ long tree_create(struct place *at, struct inode *ip)
 
 long tree_mkdir(struct place *at, u32 mode)
 {
-	struct inode *ip = inode_new(S_IFDIR | mode, DEV_ROOT);
+	struct inode *ip = inode_in(at->dir, S_IFDIR | mode);
 	if (!ip)
 		return -ENOMEM;
 	inode_get(ip);
@@ -104,6 +106,9 @@ long tree_unlink(struct place *at, bool dir)
 	if (!at->node.v)
 		return -ENOENT;
 	bool is_dir = node_is_dir(at->node);
+	long err = permit_unlink(at->dir, at->node);
+	if (err)
+		return err;
 	if (dir != is_dir)
 		return is_dir ? -EISDIR : -ENOTDIR;
 	if (at->slash && !is_dir)
@@ -111,7 +116,7 @@ long tree_unlink(struct place *at, bool dir)
 	if (node_is_mount(at->node))
 		return -EBUSY;
 	struct inode *parent;
-	long err = writable_dir(at->dir, &parent);
+	err = writable_dir(at->dir, &parent);
 	if (!err && dir && !dir_is_empty(at->node))
 		err = -ENOTEMPTY;
 	if (!err && regionfs_dir(at->dir))
@@ -155,6 +160,13 @@ static long check_rename(struct place *from, struct place *to)
 	from->node = canon(from->node);
 	to->node = canon(to->node);
 	bool is_dir = node_is_dir(from->node);
+	long err = permit_unlink(from->dir, from->node);
+	if (!err)
+		err = to->node.v ? permit_unlink(to->dir, to->node) : permit_names(to->dir);
+	if (!err && is_dir && !same(canon(from->dir), canon(to->dir)) && !node_may(from->node, MAY_WRITE))
+		err = -EACCES; /* its ".." changes */
+	if (err)
+		return err;
 	if (!is_dir && (from->slash || to->slash))
 		return -ENOTDIR;
 	if (is_dir && within(to->dir, from->node))

@@ -93,12 +93,21 @@ static long inode_write(struct file *f, const void *buf, size_t n, u64 *pos)
 	if (f->flags & O_APPEND)
 		*pos = ip->size;
 	long r = data_write(ip, buf, n, *pos);
-	if (r > 0)
+	if (r > 0) {
 		*pos += (u64)r;
+		permit_written(ip);
+	}
 	return r;
 }
 
-static long inode_truncate(struct file *f, u64 size) { return data_resize(inode_of(file_node(f)), size); }
+static long inode_truncate(struct file *f, u64 size)
+{
+	struct inode *ip = inode_of(file_node(f));
+	long err = data_resize(ip, size);
+	if (!err)
+		permit_written(ip);
+	return err;
+}
 
 static void *inode_map_direct(struct file *f, u64 off, u64 n)
 {

@@ -166,6 +166,8 @@ long walk(struct node start, const char *path, u64 len, u32 flags, struct place 
 		}
 		if (!node_is_dir(w.cur))
 			return -ENOTDIR;
+		if (!node_may(w.cur, MAY_EXEC))
+			return -EACCES;
 		if (n > NAME_LEN_MAX)
 			return -ENAMETOOLONG;
 		bool last = at_end(&w, &at->slash);

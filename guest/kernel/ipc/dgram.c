@@ -54,7 +54,7 @@ static void deliver_control(struct sock *s, const struct msg *msg, struct msghdr
 	u64 cap = m->ctllen;
 	m->ctllen = 0;
 	if (sock_opt(s, SO_PASSCRED)) {
-		s32 program[3] = {1, 0, 0}; /* pid, uid, gid */
+		u32 program[3] = {1, cred.uid, cred.gid}; /* struct ucred: pid, uid, gid */
 		scm_put(m, cap, SCM_CREDENTIALS, program, sizeof program);
 	}
 	if (s->ancillary)

@@ -16,6 +16,7 @@
 #ifndef SEUSS_IPC_H
 #define SEUSS_IPC_H
 
+#include "../cred.h"
 #include "../filetype.h"
 #include "../kernel.h"
 

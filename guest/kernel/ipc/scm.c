@@ -57,7 +57,9 @@ static long check_credentials(const struct ucred_k *program)
 	memcpy(&c, program, sizeof c);
 	if (c.pid != PROGRAM_PID)
 		return -ESRCH;
-	return c.uid || c.gid ? -EPERM : 0;
+	bool user = c.uid == cred.uid || c.uid == cred.euid || c.uid == cred.suid;
+	bool group = c.gid == cred.gid || c.gid == cred.egid || c.gid == cred.sgid;
+	return cred.euid == 0 || (user && group) ? 0 : -EPERM;
 }
 
 long scm_parse(const struct msghdr_k *m, struct rights **out)

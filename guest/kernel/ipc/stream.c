@@ -174,7 +174,7 @@ long stream_recv(struct stream *s, struct msghdr_k *m, int flags)
 	m->ctllen = 0;
 	m->flags = 0;
 	if (sock_opt(&s->s, SO_PASSCRED) && s->s.family == AF_UNIX) {
-		s32 program[3] = {1, 0, 0}; /* pid, uid, gid */
+		u32 program[3] = {1, cred.uid, cred.gid}; /* struct ucred: pid, uid, gid */
 		scm_put(m, cap, SCM_CREDENTIALS, program, sizeof program);
 	}
 	for (;;) {

@@ -278,7 +278,7 @@ static long unix_getsockopt(struct file *f, int level, int opt, void *v, u32 *le
 	if (level != SOL_SOCKET)
 		return -EOPNOTSUPP;
 	if (opt == SO_PEERCRED && u->st.state != STREAM_IDLE) {
-		s32 program[3] = {1, 0, 0}; /* struct ucred: pid, uid, gid of the one process */
+		u32 program[3] = {1, cred.euid, cred.egid}; /* struct ucred: pid, uid, gid of the one process */
 		return opt_put(v, len, program, sizeof program);
 	}
 	return sock_getsockopt(&u->st.s, opt, u->st.state == STREAM_LISTENING, v, len);

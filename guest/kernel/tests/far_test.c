@@ -240,12 +240,12 @@ static void test_model(void)
 static void test_limits(void)
 {
 	CHECK_EQ(far_reserve(0, FAR_PLAIN), 0);
-	CHECK_EQ(far_reserve(ABI_FAR_BYTES + PAGE_SIZE, FAR_PLAIN), 0);
+	CHECK_EQ(far_reserve(FAR_BYTES + PAGE_SIZE, FAR_PLAIN), 0);
 	CHECK_EQ(far_reserve(~0ull & ~(PAGE_SIZE - 1), FAR_PLAIN), 0);
-	u64 all = far_reserve(ABI_FAR_BYTES, FAR_PLAIN);
+	u64 all = far_reserve(FAR_BYTES, FAR_PLAIN);
 	CHECK_EQ(all, ABI_FAR_BASE);
 	CHECK_EQ(far_reserve(PAGE_SIZE, FAR_PLAIN), 0);
-	CHECK(!far_window(ABI_FAR_BASE - 1, 2) && !far_window(ABI_FAR_BASE + ABI_FAR_BYTES - 1, 2) && !far_window(ABI_FAR_BASE, ~0ull));
+	CHECK(!far_window(ABI_FAR_BASE - 1, 2) && !far_window(ABI_FAR_BASE + FAR_BYTES - 1, 2) && !far_window(ABI_FAR_BASE, ~0ull));
 	CHECK(!far_usable(all, 1) && !far_usable(~0ull, 2));
 	u64 n = 0;
 	while (far_open(AT(2 * n), PAGE_SIZE) == 0)
@@ -259,7 +259,7 @@ static void test_limits(void)
 	host_fail_after = 0; /* no memory for what is left on both sides of a hole */
 	CHECK_EQ(far_release(AT(100), PAGE_SIZE), -ENOMEM);
 	host_fail_after = -1;
-	CHECK_EQ(far_release(all, ABI_FAR_BYTES), 0);
+	CHECK_EQ(far_release(all, FAR_BYTES), 0);
 	CHECK_EQ(ram_used, 0);
 	CHECK_EQ(host_objects_out, 0);
 }
@@ -344,7 +344,7 @@ static void test_release_all(void)
 		at += 2 * PAGE_SIZE;
 	CHECK_EQ(host_control.far_count, ABI_FAR_MAX);
 	far_release_all();
-	CHECK(!far_touches(ABI_FAR_BASE, ABI_FAR_BYTES));
+	CHECK(!far_touches(ABI_FAR_BASE, FAR_BYTES));
 	CHECK_EQ(host_control.far_count, 0);
 	CHECK_EQ(ram_used, 0);
 	CHECK_EQ(host_objects_out, 0);

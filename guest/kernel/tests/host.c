@@ -4,6 +4,8 @@
  */
 #include "host.h"
 
+#include "../cred.h"
+
 #include <stdarg.h>
 
 #define WEAK __attribute__((weak))
@@ -34,6 +36,14 @@ static bool allocation_fails(void)
 		return false;
 	return host_fail_after-- == 0;
 }
+
+/* The program is root, unless a test links cred.c. */
+WEAK struct cred cred;
+WEAK bool cred_plain = true, cred_no_new_privs;
+WEAK bool cred_in_group(u32 gid) { return gid == cred.fsgid; }
+WEAK u32 cred_groups(const u32 **list) { return *list = NULL, 0; }
+WEAK struct cred cred_as_real(void) { return cred; }
+WEAK void cred_restore(const struct cred *old) { (void)old; }
 
 WEAK void limit_get(int resource, u64 out[2])
 {

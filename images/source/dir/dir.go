@@ -1,7 +1,7 @@
 // Package dir is the source of root file systems that are directories of this host:
 // dir:PATH.
 //
-// Symbolic links are kept as they are. Devices, sockets and FIFOs are left out and
+// Symbolic links are kept as they are, and so are owners and modes. Devices, sockets and FIFOs are left out and
 // counted.
 //
 // Units, ownership, locks: as in package source.
@@ -15,6 +15,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"syscall"
 
 	"seuss/images"
 	"seuss/images/source"
@@ -71,6 +72,9 @@ func walk(ctx context.Context, p string) (_ *source.Tree, name string, err error
 			return err
 		}
 		f := images.File{GuestPath: path.Join("/", filepath.ToSlash(rel)), Mtime: info.ModTime().Unix()}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			f.UID, f.GID = st.Uid, st.Gid
+		}
 		switch mode := info.Mode(); {
 		case mode.IsDir():
 			f.Mode = mode

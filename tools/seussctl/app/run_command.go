@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -16,6 +15,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/images"
 	"seuss/tools/seussctl/cmdline"
+	"seuss/vmm"
 )
 
 const (
@@ -23,8 +23,6 @@ const (
 	maxInterpreters = 4
 	// maxInterpreterLine bounds the first line of a script, BINPRM_BUF_SIZE of Linux.
 	maxInterpreterLine = 256
-	// maxAccounts bounds /etc/passwd and /etc/group.
-	maxAccounts = 4 << 20
 )
 
 // describeProgram says what runs in the image, and how, as docker run would.
@@ -41,20 +39,15 @@ func describeProgram(e *cmdline.Env, c *cli.Context, image *images.Image, p *ins
 	if config.Container != nil { // what the source says of the program's environment
 		env = images.MergeEnv(env, config.Env)
 	}
-	user, err := findUser(image, cmp.Or(c.String("user"), config.Container.Account()))
+	user, err := image.Account(cmp.Or(c.String("user"), config.User, config.Container.Account()))
 	if err != nil {
 		return err
 	}
+	p.User = vmm.User{UID: user.UID, GID: user.GID, Groups: user.Groups}
 	if variable(env, "HOME") == "" && variable(p.Env, "HOME") == "" {
-		env = images.MergeEnv(env, []string{"HOME=" + user.home})
+		env = images.MergeEnv(env, []string{"HOME=" + user.Home})
 	}
 	p.Env = images.MergeEnv(env, p.Env)
-	switch other := user.uid != 0 || user.gid != 0; {
-	case other && c.IsSet("user"):
-		return fmt.Errorf("--user %s: guests have one user, root, who reaches nothing outside his guest: leave --user out, or say --user root", c.String("user"))
-	case other:
-		e.Notef("the image asks for user %d, group %d; guests have one user, root (--user root says so)", user.uid, user.gid)
-	}
 	p.Dir = path.Join("/", config.Container.Dir(), c.String("workdir"))
 	if path.IsAbs(c.String("workdir")) {
 		p.Dir = path.Clean(c.String("workdir"))
@@ -122,76 +115,4 @@ func openProgram(image *images.Image, name, dirs string) (string, *io.SectionRea
 		return p, content, err
 	}
 	return "", nil, fmt.Errorf("the image holds no program %s", name)
-}
-
-// account is a user of an image.
-type account struct {
-	uid, gid uint32
-	home     string
-}
-
-// findUser finds USER[:GROUP] in the image's own files, as docker run does; "" is root.
-func findUser(image *images.Image, text string) (account, error) {
-	name, group, _ := strings.Cut(text, ":")
-	a := account{home: "/root"}
-	if name != "" && name != "root" && name != "0" {
-		a.home = "/"
-		number, err := strconv.ParseUint(name, 10, 31)
-		row, known, findErr := findRow(image, "/etc/passwd", func(f []string) bool { return len(f) >= 6 && (f[0] == name || err == nil && f[2] == name) })
-		switch {
-		case findErr != nil:
-			return a, findErr
-		case known:
-			uid, uidErr := strconv.ParseUint(row[2], 10, 31)
-			gid, gidErr := strconv.ParseUint(row[3], 10, 31)
-			if err := errors.Join(uidErr, gidErr); err != nil {
-				return a, fmt.Errorf("user %q in the image's /etc/passwd: %w", name, err)
-			}
-			a = account{uint32(uid), uint32(gid), cmp.Or(row[5], "/")}
-		case err != nil:
-			return a, fmt.Errorf("the image's /etc/passwd has no user %q; name another one, or a number, with --user", name)
-		default:
-			a.uid = uint32(number)
-		}
-	}
-	if group == "" {
-		return a, nil
-	}
-	gid, err := strconv.ParseUint(group, 10, 31)
-	if err != nil {
-		row, known, findErr := findRow(image, "/etc/group", func(f []string) bool { return len(f) >= 3 && f[0] == group })
-		if findErr != nil {
-			return a, findErr
-		}
-		if !known {
-			return a, fmt.Errorf("the image's /etc/group has no group %q; name another one, or a number, with --user", group)
-		}
-		if gid, err = strconv.ParseUint(row[2], 10, 31); err != nil {
-			return a, fmt.Errorf("group %q in the image's /etc/group: %w", group, err)
-		}
-	}
-	a.gid = uint32(gid)
-	return a, nil
-}
-
-// findRow finds a row of a table such as passwd(5). No table is an empty one.
-func findRow(image *images.Image, file string, is func(fields []string) bool) (fields []string, found bool, err error) {
-	e, err := image.Lookup(file)
-	if err != nil || !e.Inode.IsRegular() {
-		return nil, false, nil
-	}
-	r, err := image.Content(e)
-	if err != nil {
-		return nil, false, err
-	}
-	text, err := io.ReadAll(io.LimitReader(r, maxAccounts))
-	if err != nil {
-		return nil, false, fmt.Errorf("read the image's %s: %w", file, err)
-	}
-	for line := range strings.Lines(string(text)) {
-		if fields := strings.Split(strings.TrimRight(line, "\n"), ":"); is(fields) {
-			return fields, true, nil
-		}
-	}
-	return nil, false, nil
 }

@@ -35,7 +35,7 @@ func programFlags() []cli.Flag {
 		&cli.StringFlag{Name: "memory", Usage: "guest memory of a program, a `SIZE` such as 2GiB (default: the image's; 1GiB for dir:PATH and other sources)"},
 		&cli.StringFlag{Name: "entrypoint", Usage: "`PROGRAM` in place of the image's entrypoint"},
 		&cli.StringFlag{Name: "workdir", Aliases: []string{"w"}, Usage: "working `DIR` of a program (default: the image's, else /)"},
-		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`USER[:GROUP]` of a program; guests have root only, any other is refused (an image's own is noted)"},
+		&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "`USER[:GROUP]` of a program, names of the image or numbers (default: the image's, else root)"},
 	}
 }
 

@@ -85,6 +85,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "import-limit", Usage: "`SIZE` of a snapshot's archive, packed and unpacked, that is taken over, such as 2GiB (default: 16GiB)"},
 		&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the machines' private memory, such as 2GiB (default: a quarter of the host's)"},
 		&cli.IntFlag{Name: "instances", Usage: "at most `N` instances that wait without a machine, for a timer or for bytes from outside (default: as many as fit)"},
+		&cli.StringFlag{Name: "region-memory", Usage: "`SIZE` of the memory that functions share, such as 2GiB, of which an owner may have half (default: an eighth of the host's)"},
 		&cli.StringFlag{Name: "parked-memory", Usage: "`SIZE` of the memory of instances that wait without a machine, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},
@@ -110,9 +111,26 @@ func serveFlags() []cli.Flag {
 	}, sandboxFlags()...)
 }
 
+// checkMachines refuses, before anything takes long, a number of machines that the host does not
+// hold.
+func checkMachines(e *cmdline.Env, c *cli.Context) error {
+	if !c.IsSet("machines") { // the default fits, or Open says so
+		return nil
+	}
+	p, err := e.OpenPlatform()
+	if err != nil {
+		return err
+	}
+	room := capacity.New(capacity.Host{}.Limits(), p.Capabilities().Machine)
+	return errors.Join(room.Check(c.Int("machines")), p.Close())
+}
+
 func runService(e *cmdline.Env, c *cli.Context) error {
 	cfg, err := readServeFlags(e, c)
 	if err != nil {
+		return err
+	}
+	if err := checkMachines(e, c); err != nil {
 		return err
 	}
 	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {

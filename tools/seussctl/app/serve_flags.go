@@ -22,6 +22,7 @@ import (
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
+	"seuss/dispatcher/state/region"
 	"seuss/images/runtimes"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
@@ -84,6 +85,14 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		}
 		parked = n
 	}
+	shared := hostMemory() / 8
+	if text := c.String("region-memory"); text != "" {
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n < 1<<20 {
+			return nil, bad("region-memory", "must be a size of at least 1MiB")
+		}
+		shared = n
+	}
 	if c.Int("instances") < 0 || c.IsSet("instances") && c.Int("instances") < 1 {
 		return nil, bad("instances", "must be at least 1")
 	}
@@ -91,7 +100,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
 			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
-			Instances: c.Int("instances"), ParkedBytes: parked,
+			Instances: c.Int("instances"), ParkedBytes: parked, Regions: region.New(region.Options{All: region.Limit{Bytes: shared}}),
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},

@@ -72,7 +72,7 @@ func RemoveImage(ctx context.Context, e *Env, ref string, cascade bool) (done di
 	}
 	done.Image, done.Nodes = imageDigest(path), []string{}
 	err = e.WithStore(func(s *lineage.Store) (err error) {
-		if done.Names, err = e.Images().Unname(ref); err != nil || done.Names != nil {
+		if done.Names, err = e.Images().Unname(ref, cascade); err != nil || done.Names != nil {
 			return err
 		}
 		for _, n := range s.Kind(lineage.KindImage) {

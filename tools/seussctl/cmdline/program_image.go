@@ -31,7 +31,8 @@ type FromSource struct {
 	Name        string // tag that leads to it then; "" = none
 	MemoryBytes uint64 // 0 = programMemory
 	Env         []string
-	Again       bool // even if there is one
+	User        string // whom it runs as; "" = whom the source names
+	Again       bool   // even if there is one
 	Options     source.Options
 }
 
@@ -66,7 +67,11 @@ func ReadSource(c *cli.Context, reference string) (FromSource, error) {
 
 // key is all that the image depends on, besides what the source has.
 func (b *FromSource) key(found *source.Found) string {
-	return fmt.Sprintf("%s guest=%s memory=%d env=%q", found.Digest, runtimes.Digest(), b.MemoryBytes, b.Env)
+	key := fmt.Sprintf("%s guest=%s memory=%d env=%q", found.Digest, runtimes.Digest(), b.MemoryBytes, b.Env)
+	if b.User != "" {
+		key += fmt.Sprintf(" user=%q", b.User)
+	}
+	return key
 }
 
 // BuildSource returns the image that a source leads to now: the one that was built from
@@ -124,7 +129,7 @@ func buildFound(ctx context.Context, e *Env, b *FromSource, found *source.Found,
 	if spec.Name = found.Name; spec.Name == "" {
 		spec.Name = scheme
 	}
-	spec.Kernel, spec.MemoryBytes, spec.Env = guest.Kernel(), b.MemoryBytes, images.MergeEnv(spec.Env, b.Env)
+	spec.Kernel, spec.MemoryBytes, spec.Env, spec.User = guest.Kernel(), b.MemoryBytes, images.MergeEnv(spec.Env, b.Env), b.User
 	notes, err := runtimes.Equip(&spec)
 	if err != nil {
 		return nil, err

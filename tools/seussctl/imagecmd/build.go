@@ -32,7 +32,7 @@ With --from: makes an image of a root file system, and gives it the NAME:
   debian:[PACKAGE,...]               packages of this machine and what they depend on
 
 Entrypoint, command, environment, working directory, user and labels of a container
-image are kept. Registries are asked with the credentials of docker login, over TLS
+image are kept and honoured. Registries are asked with the credentials of docker login, over TLS
 but on loopback. A layer that is there is not fetched again, and what was built from
 the same before is not built again.
 
@@ -69,6 +69,7 @@ boot, and says why.`,
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the image (default: the runtime's)"},
 			&cli.StringFlag{Name: "program", Usage: "`PATH` of the Node.js or Lua to take (default: node, lua5.4 in /usr/bin, else in /usr/local/bin)"},
 			&cli.StringFlag{Name: "memory", Usage: "guest memory, a `SIZE` such as 256MiB (default: 256MiB; node: 2GiB)"},
+			&cli.StringFlag{Name: "user", Usage: "`USER[:GROUP]` that functions and programs run as, names of the image or numbers (default: the source's, else root)"},
 			&cli.StringSliceFlag{Name: "env", Usage: "environment `KEY=VALUE` of the runtime, may be repeated"},
 		}, partFlags(), cmdline.SourceFlags(), cmdline.RequirementFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "warm-up-code", Usage: "`PATH` of a function (file, directory or zip) to run before the base snapshot is taken"},
@@ -87,7 +88,7 @@ boot, and says why.`,
 			if err != nil {
 				return cmdline.Usagef(c.Command.HelpName, "--runtime: %w", err)
 			}
-			o := runtimes.Options{Name: asked.Name, Program: c.String("program"), Env: asked.Env, Without: withoutParts(c, r), MemoryBytes: asked.MemoryBytes, Packages: asked.Options.Packages}
+			o := runtimes.Options{Name: asked.Name, Program: c.String("program"), Env: asked.Env, User: asked.User, Without: withoutParts(c, r), MemoryBytes: asked.MemoryBytes, Packages: asked.Options.Packages}
 			if o.Program != "" && (!r.AnyProgram || !filepath.IsAbs(o.Program)) {
 				return cmdline.Usagef(c.Command.HelpName, "--program %q: want the absolute path of the interpreter, of a runtime that takes any", o.Program)
 			}
@@ -178,7 +179,7 @@ func readImageBuild(c *cli.Context) (cmdline.FromSource, error) {
 			return b, cmdline.Usagef(name, "%w", err)
 		}
 	}
-	b.Env = c.StringSlice("env")
+	b.Env, b.User = c.StringSlice("env"), c.String("user")
 	for _, v := range b.Env {
 		if key, _, ok := strings.Cut(v, "="); !ok || key == "" {
 			return b, cmdline.Usagef(name, "--env %q: want KEY=VALUE", v)

@@ -14,8 +14,8 @@ func imageRm(e *cmdline.Env) *cli.Command {
 		ArgsUsage: "IMAGE",
 		Usage:     "remove an image, by name or digest",
 		Description: `
-Of an image that has other names the NAME alone is taken away; a digest removes the image
-with all of its names. Snapshots hold only what differs from their image, so an image that
+Of an image that has other names the NAME alone is taken away, without --cascade; a digest
+removes the image with all of its names. Snapshots hold only what differs from their image, so an image that
 has snapshots is kept unless --cascade removes them as well.`,
 		Examples: []string{"seussctl image rm python", "seussctl image rm 3f9a0c11 --cascade"},
 		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "cascade", Usage: "remove the snapshots taken from it too"}},

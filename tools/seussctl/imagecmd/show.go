@@ -1,6 +1,7 @@
 package imagecmd
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path/filepath"
@@ -158,7 +159,7 @@ func printImage(e *cmdline.Env, i *shownImage, rebuild bool) error {
 				add(name, "%q", list)
 			}
 		}
-		for _, row := range [][2]string{{"directory", ct.WorkingDir}, {"user", ct.User}, {"ports", strings.Join(ct.ExposedPorts, ", ")}, {"stop signal", ct.StopSignal}} {
+		for _, row := range [][2]string{{"directory", ct.WorkingDir}, {"ports", strings.Join(ct.ExposedPorts, ", ")}, {"stop signal", ct.StopSignal}} {
 			if row[1] != "" {
 				add(row[0], "%s", row[1])
 			}
@@ -166,6 +167,9 @@ func printImage(e *cmdline.Env, i *shownImage, rebuild bool) error {
 		for _, l := range ct.Layers {
 			add("layer", "%s  %s  %s", cmdline.Short(strings.TrimPrefix(l.DiffID, "sha256:")), cmdline.FormatBytes(uint64(l.Bytes)), l.CreatedBy)
 		}
+	}
+	if u := cmp.Or(i.Config.User, i.Config.Container.Account()); u != "" {
+		add("user", "%s", u)
 	}
 	for _, l := range i.Layers {
 		add("stored in", "%v", l)

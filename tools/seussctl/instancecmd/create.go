@@ -31,13 +31,14 @@ is.`,
 			&cli.StringFlag{Name: "image", Usage: "of `IMAGE`: its runtime alone"},
 			&cli.StringFlag{Name: "snapshot", Usage: "of `NODE`: an id, the beginning of one, or a tag"},
 			&cli.StringFlag{Name: "name", Usage: "call it `NAME` (default: one is made up)"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "durable", Usage: "keep it on disk after each thing that it was asked for, before the answer leaves: it survives the daemon's death"},
 			&cli.DurationFlag{Name: "ttl", Usage: "remove it after `DURATION` (default: never)"},
 			&cli.DurationFlag{Name: "idle-ttl", Usage: "remove it when nobody has used it for `DURATION` (default: never)"},
 			&cli.StringFlag{Name: "memory", Usage: "end it if it writes more than `SIZE`, in whole MiB (default: its function's bound, or the image's memory)"},
 			&cli.StringSliceFlag{Name: "allow-net", Usage: "let it reach `ENTRY`, of what the daemon allows; may be repeated: HOST:PORT, *.DOMAIN:PORT or CIDR:PORT, or none (default: what its function may, or all that the daemon allows)"},
 		},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			s := instances.Spec{Function: c.String("function"), Image: c.String("image"), Snapshot: c.String("snapshot"), Name: c.String("name"),
+			s := instances.Spec{Function: c.String("function"), Image: c.String("image"), Snapshot: c.String("snapshot"), Name: c.String("name"), Durable: c.Bool("durable"),
 				TTL: instances.Millis(c.Duration("ttl")), IdleTTL: instances.Millis(c.Duration("idle-ttl"))}
 			if c.IsSet("allow-net") {
 				for _, entry := range c.StringSlice("allow-net") {

@@ -2,7 +2,6 @@ package snapshotcmd
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,27 +41,5 @@ func diffNodes(ctx context.Context, e *cmdline.Env, r cmdline.Reader, names []st
 	if err != nil {
 		return err
 	}
-	if e.JSON {
-		return e.PrintJSON(sum)
-	}
-	t := cmdline.NewTable("REGION", ">PAGES", ">BYTES")
-	for _, l := range sum.Regions {
-		t.Row(l.Region, cmdline.FormatPages(l.Pages), cmdline.FormatPages(l.Bytes))
-	}
-	t.Row("all", cmdline.FormatPages(sum.Pages), cmdline.FormatPages(sum.Bytes))
-	if err := t.Print(e.Stdout); err != nil || symbols == 0 || len(sum.Symbols) == 0 {
-		return err
-	}
-	fmt.Fprintln(e.Stdout)
-	t = cmdline.NewTable("OBJECT", "SYMBOL", ">PAGES", ">BYTES")
-	for _, l := range sum.Symbols {
-		t.Row(l.Object, dash(l.Symbol), cmdline.FormatPages(l.Pages), cmdline.FormatPages(l.Bytes))
-	}
-	if err := t.Print(e.Stdout); err != nil {
-		return err
-	}
-	if more := sum.SymbolsLeft; more > 0 {
-		fmt.Fprintf(e.Stdout, "and %d more; see --symbols\n", more)
-	}
-	return nil
+	return e.PrintDifference(sum, symbols)
 }

@@ -15,7 +15,8 @@ func snapshotTree(e *cmdline.Env) *cli.Command {
 		Name:  "tree",
 		Usage: "print the lineage of all snapshots",
 		Description: `
-DELTA PAGES is how many pages differ from the parent's, STORED what the snapshot
+DELTA PAGES is how many pages differ from the parent's, of an image all of its root with
+what it shares with other images, STORED what the snapshot
 takes on disk, SHARED what it uses of its ancestors' pages, HITS how often an
 invocation started from it.`,
 		Examples: []string{"seussctl snapshot tree", "seussctl snapshot tree --json"},

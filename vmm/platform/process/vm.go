@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,9 +52,26 @@ func (vm *VM) NewMemory(bytes uint64, _ bool) (platform.Backing, error) {
 // for all others.
 var setUps = make(chan struct{}, 2*runtime.NumCPU())
 
+// setUpWait is how long one waits for its turn: those before it have starvedAfter each.
+const setUpWait = 5 * starvedAfter
+
+// takeTurn waits for one of the turns to be set up.
+func takeTurn(turns chan struct{}, most time.Duration) error {
+	t := time.NewTimer(most)
+	defer t.Stop()
+	select {
+	case turns <- struct{}{}:
+		return nil
+	case <-t.C:
+		return fmt.Errorf("%w (it waits to be set up, for %v, behind others of which %d are at a time)", errStarved, most, cap(turns))
+	}
+}
+
 // newProc starts a stub and locks it in.
 func (p *Platform) newProc(m *memory) (_ *proc, err error) {
-	setUps <- struct{}{}
+	if err := takeTurn(setUps, setUpWait); err != nil {
+		return nil, err
+	}
 	defer func() { <-setUps }()
 	areaFile, err := memfd("seuss-area", stub.SharedSize)
 	if err != nil {

@@ -27,6 +27,10 @@ const (
 	// its guest. Before that it waits for locks of the host's kernel (namespaces, mounts)
 	// in a row with all others that are set up: starvedAfter bounds that.
 	haltedAfter = 2 * time.Second
+	// lookStep is what the time since the last look counts for at most: a monitor that
+	// looks later was kept from running itself, and so may be what the stub waits for, be
+	// it the kernel's or another process that has a lock.
+	lookStep = 2 * pollPeriodMS * time.Millisecond
 	// starvedAfter is how long the monitor waits in any case.
 	starvedAfter = time.Minute
 )
@@ -43,36 +47,45 @@ type watch struct {
 	halt  time.Duration // how long the stub may neither run nor wait for a processor; 0 = haltedAfter
 	what  string        // the stub did not do, if it takes that
 
-	begun, ran int64         // of the wait, and when the stub was last seen to run, as sinceStart; 0 = not yet
-	used, last time.Duration // processor time that it had used then
+	begun, looked int64         // as sinceStart: first and last; 0 = not yet
+	used          time.Duration // processor time that it had used first
+	last          turns         // that it had had last
+	still         time.Duration // since when it has had none, as far as looks tell
 }
 
-// look judges what is seen of the stub: the processor time that it has used, and its
+// turns is what a stub has had of the host's processors.
+type turns struct {
+	used, waited time.Duration // for a processor, until the last time that it had one
+	count        uint64
+}
+
+// look judges what is seen of the stub: what it has had of the host's processors, and its
 // state, as in /proc/PID/stat.
-func (w *watch) look(now int64, used time.Duration, state byte) error {
+func (w *watch) look(now int64, t turns, state byte) error {
 	if w.begun == 0 {
-		w.begun, w.used = now, used
+		w.begun, w.looked, w.used, w.last = now, now, t.used, t
 	}
-	if w.ran == 0 || used != w.last || state == 'R' {
-		w.ran, w.last = now, used
+	if w.still += min(time.Duration(now-w.looked), lookStep); t != w.last || state == 'R' {
+		w.still = 0
 	}
-	halt := cmp.Or(w.halt, haltedAfter)
+	w.looked, w.last = now, t
+	halt, ran := cmp.Or(w.halt, haltedAfter), t.used-w.used
 	switch {
-	case used-w.used > w.limit:
+	case ran > w.limit:
 		return fmt.Errorf("%w: %s", errBroken, w.what)
-	case time.Duration(now-w.ran) > halt:
+	case w.still > halt:
 		return fmt.Errorf("%w (%s, for %v in state %c)", errHalted, w.what, halt, state)
 	case time.Duration(now-w.begun) > starvedAfter:
-		return fmt.Errorf("%w (%s, for %v, of which it has run %v)", errStarved, w.what, starvedAfter, used-w.used)
+		return fmt.Errorf("%w (%s, for %v, of which it has run %v)", errStarved, w.what, starvedAfter, ran)
 	}
 	return nil
 }
 
 // watch looks at the stub, and ends it where the wait is over.
 func (p *proc) watch(w *watch) error {
-	used, state, err := p.seen()
+	t, state, err := p.seen()
 	if err == nil {
-		err = w.look(sinceStart(), used, state)
+		err = w.look(sinceStart(), t, state)
 	} else if p.gone() {
 		return p.death()
 	}
@@ -82,20 +95,26 @@ func (p *proc) watch(w *watch) error {
 	return err
 }
 
-// seen tells how much processor time the stub has used, and its state.
-func (p *proc) seen() (used time.Duration, state byte, err error) {
+// seen tells what the stub has had of the host's processors, and its state.
+func (p *proc) seen() (t turns, state byte, err error) {
 	const clockOfProcess = 2 // CPUCLOCK_SCHED, linux/posix-timers.h
 	var ts unix.Timespec
 	if err := unix.ClockGettime(int32(^p.pid<<3|clockOfProcess), &ts); err != nil {
-		return 0, 0, fmt.Errorf("read the processor time of the guest's process: %w", err)
+		return t, 0, fmt.Errorf("read the processor time of the guest's process: %w", err)
+	}
+	t.used = time.Duration(ts.Nano())
+	// Kernels without CONFIG_SCHED_INFO do not say how long it has waited.
+	if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", p.pid)); err == nil {
+		var used int64
+		_, _ = fmt.Sscan(string(stat), &used, &t.waited, &t.count)
 	}
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid))
 	if err != nil {
-		return 0, 0, fmt.Errorf("read the state of the guest's process: %w", err)
+		return t, 0, fmt.Errorf("read the state of the guest's process: %w", err)
 	}
 	_, rest, ok := bytes.Cut(stat, []byte(") ")) // its name has none
 	if !ok || len(rest) == 0 {
-		return 0, 0, fmt.Errorf("read the state of the guest's process: %q", stat)
+		return t, 0, fmt.Errorf("read the state of the guest's process: %q", stat)
 	}
-	return time.Duration(ts.Nano()), rest[0], nil
+	return t, rest[0], nil
 }

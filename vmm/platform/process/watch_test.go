@@ -25,31 +25,54 @@ func TestWatch(t *testing.T) {
 		name  string
 		step  time.Duration // between two looks
 		share float64       // of it that the stub runs
+		turns uint64        // that it has had a processor in it, if only for a moment
 		state byte
 		halt  time.Duration
 		want  error
 		after time.Duration
 	}{
-		{"runs on", 50 * time.Millisecond, 1, 'R', 0, errBroken, limit},
-		{"runs on, one processor of ten", 50 * time.Millisecond, 0.1, 'R', 0, errBroken, 10 * limit},
-		{"runs now and then", time.Second, 0.001, 'S', 0, errStarved, starvedAfter},
-		{"waits for a processor", time.Second, 0, 'R', 0, errStarved, starvedAfter},
-		{"is stopped", 50 * time.Millisecond, 0, 'T', 0, errHalted, haltedAfter},
-		{"waits for a disk", 50 * time.Millisecond, 0, 'D', 0, errHalted, haltedAfter},
-		{"waits to be set up among many", 50 * time.Millisecond, 0, 'D', starvedAfter, errHalted, starvedAfter},
+		{"runs on", 50 * time.Millisecond, 1, 0, 'R', 0, errBroken, limit},
+		{"runs on, one processor of ten", 50 * time.Millisecond, 0.1, 0, 'R', 0, errBroken, 10 * limit},
+		{"runs now and then", time.Second, 0.001, 0, 'S', 0, errStarved, starvedAfter},
+		{"runs less than is counted", time.Second, 0, 1, 'S', 0, errStarved, starvedAfter},
+		{"waits for a processor", time.Second, 0, 0, 'R', 0, errStarved, starvedAfter},
+		{"is stopped", 50 * time.Millisecond, 0, 0, 'T', 0, errHalted, haltedAfter},
+		{"waits for a disk", 50 * time.Millisecond, 0, 0, 'D', 0, errHalted, haltedAfter},
+		{"waits for a lock, on a host where the monitor comes late too", time.Second, 0, 0, 'D', 0, errHalted, haltedAfter / lookStep * time.Second},
+		{"waits for a lock, on a host that does hardly anything", 5 * time.Second, 0, 0, 'S', 0, errStarved, starvedAfter},
+		{"waits to be set up among many", 50 * time.Millisecond, 0, 0, 'D', starvedAfter, errHalted, starvedAfter},
 	} {
 		w := watch{limit: limit, halt: c.halt, what: "it does not stop"}
-		now, used := time.Hour, time.Minute
+		now, had := time.Hour, turns{used: time.Minute}
 		begun := now
 		var err error
 		for err == nil && now < 2*time.Hour {
-			err = w.look(int64(now), used, c.state)
+			err = w.look(int64(now), had, c.state)
 			now += c.step
-			used += time.Duration(c.share * float64(c.step))
+			had.used += time.Duration(c.share * float64(c.step))
+			had.count += c.turns
 		}
 		if took := now - begun - 2*c.step; !errors.Is(err, c.want) || took < c.after-c.step || took > c.after+c.step {
 			t.Errorf("%s: after %v: %v; want %v after %v", c.name, took, err, c.want, c.after)
 		}
+	}
+}
+
+// TestSetUpsHaveAnEnd: who waits to set a stub up, behind others that do not come to an end, is
+// told so.
+func TestSetUpsHaveAnEnd(t *testing.T) {
+	turns := make(chan struct{}, 2)
+	for range cap(turns) {
+		if err := takeTurn(turns, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := takeTurn(turns, time.Millisecond); !errors.Is(err, errStarved) || !strings.Contains(err.Error(), "waits to be set up") {
+		t.Error(err)
+	}
+	time.AfterFunc(time.Millisecond, func() { <-turns })
+	if err := takeTurn(turns, time.Hour); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -61,18 +84,18 @@ func TestStoppedStub(t *testing.T) {
 	if err := unix.Kill(p.pid, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	used, state, err := p.seen()
+	had, state, err := p.seen()
 	for limit := time.Now().Add(10 * time.Second); state != 'T' && err == nil && time.Now().Before(limit); time.Sleep(time.Millisecond) {
-		used, state, err = p.seen()
+		had, state, err = p.seen()
 	}
 	if err == nil { // the time was read before the state
-		used, _, err = p.seen()
+		had, _, err = p.seen()
 	}
-	if err != nil || used == 0 {
-		t.Fatalf("%v of processor time, %v", used, err)
+	if err != nil || had.used == 0 || had.count == 0 {
+		t.Fatalf("%+v, %v", had, err)
 	}
-	long := sinceStart() - int64(haltedAfter) - 1
-	err = p.watch(&watch{limit: patience, what: "it does not stop", begun: long, ran: long, used: used, last: used})
+	now := sinceStart() - 1
+	err = p.watch(&watch{limit: patience, what: "it does not stop", begun: now, looked: now, used: had.used, last: had, still: haltedAfter})
 	if !errors.Is(err, errHalted) || !strings.Contains(err.Error(), "state T") {
 		t.Fatalf("%v, want one that says it is stopped", err)
 	}

@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"seuss/dispatcher/api"
@@ -72,6 +74,32 @@ func (l Live) Exec(ctx context.Context, name string, c instances.Call, output fu
 			return p.Answer, nil
 		}
 	}
+}
+
+// Files is a tar archive of what is at an absolute path of an instance, a directory with all
+// below it. One that breaks off is an error of its reader's.
+func (l Live) Files(ctx context.Context, name, path string) (io.ReadCloser, error) {
+	answer, err := l.c.open(ctx, "GET", instancePath(name, "files")+"?path="+url.QueryEscape(path), "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return answer.Body, nil
+}
+
+// PutFiles unpacks a tar archive in an absolute path of an instance, or as that, where it is
+// no directory.
+func (l Live) PutFiles(ctx context.Context, name, path string, archive io.Reader) error {
+	answer, err := l.c.open(ctx, "PUT", instancePath(name, "files")+"?path="+url.QueryEscape(path), "application/x-tar", archive)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
+// Diff says where its memory differs from that of another instance or a snapshot; "": of
+// the one that it began as, or was checkpointed at or rolled back to last.
+func (l Live) Diff(ctx context.Context, name, with string, symbols int) (*api.Difference, error) {
+	return call[*api.Difference](ctx, l.c, "GET", instancePath(name, "diff")+"?with="+url.QueryEscape(with)+"&symbols="+strconv.Itoa(symbols), nil)
 }
 
 // Pause has it stand still, and Resume go on.

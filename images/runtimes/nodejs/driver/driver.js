@@ -337,6 +337,7 @@ class Driver {
         const require = createRequire(TASK_ROOT + '/');
         for (const name of request) require(name);
       } else if (kind === p.MSG_EXEC) {
+        if (request.files) return [p.MSG_RESULT, Buffer.from(JSON.stringify({ value: require('./files.js').run(request.files) }))];
         return await require('./execute.js').run(this, request.code);
       } else {
         throw new Error(`message ${kind} is not one of the host's`);

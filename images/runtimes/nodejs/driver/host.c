@@ -1,7 +1,8 @@
 /*
  * host.c: what the Node.js driver cannot do in JavaScript, as an addon: connect
  * an AF_VSOCK stream to the host, declare it the driver's own, wait on it in the
- * middle of anything, and stir fresh entropy into OpenSSL.
+ * middle of anything, stir fresh entropy into OpenSSL, and say that all generators are
+ * seeded.
  *
  * Of Node-API (stable since version 1) it declares the few functions that it
  * uses, and OpenSSL's RAND_add is one that every node binary has: it is linked
@@ -40,12 +41,24 @@ static napi_value number(napi_env env, long n)
 	return v;
 }
 
+static napi_value say(napi_env env, int option)
+{
+	uint64_t none = 0;
+	return number(env, setsockopt(stream, AF_VSOCK, option, &none, sizeof none) ? -errno : 0);
+}
+
 /* own(): the stream is the driver's own, and the purity counters start at zero. */
 static napi_value own(napi_env env, napi_callback_info info)
 {
 	(void)info;
-	uint64_t none = 0;
-	return number(env, setsockopt(stream, AF_VSOCK, ABI_SO_DRIVER, &none, sizeof none) ? -errno : 0);
+	return say(env, ABI_SO_DRIVER);
+}
+
+/* seeded(): other threads, which have had to wait after a restore, may run. */
+static napi_value seeded(napi_env env, napi_callback_info info)
+{
+	(void)info;
+	return say(env, ABI_SO_SEEDED);
 }
 
 /* connect(): to the host; 0 or an error number, negative. */
@@ -119,7 +132,7 @@ __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_e
 	static const struct {
 		const char *name;
 		napi_callback call;
-	} calls[] = {{"connect", connect_host}, {"own", own}, {"receive", receive}, {"send", transmit}, {"reseed", reseed}};
+	} calls[] = {{"connect", connect_host}, {"own", own}, {"receive", receive}, {"send", transmit}, {"reseed", reseed}, {"seeded", seeded}};
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
 		napi_value f;
 		if (napi_create_function(env, calls[i].name, strlen(calls[i].name), calls[i].call, NULL, &f) == 0)

@@ -83,6 +83,7 @@ class Generators {
       for (let n = 0; n < kept.calls; n++) kept.draw(); // what it kept is used up
       kept.used = false;
     }
+    this.host.seeded();
   }
 }
 

@@ -53,6 +53,10 @@ class Link:
         """Declares the stream the driver's own and starts the purity counters at zero."""
         self.sock.setsockopt(socket.AF_VSOCK, p.SO_DRIVER, 0)
 
+    def seeded(self):
+        """Lets other threads run after a restore: they have had to wait for this."""
+        self.sock.setsockopt(socket.AF_VSOCK, p.SO_SEEDED, 0)
+
     def send(self, kind, payload):
         self.sock.sendall(_header.pack(len(payload), kind) + payload)
 
@@ -194,7 +198,8 @@ class Generators:
     a capture has taken outside input in, which must be known.
     """
 
-    def __init__(self):
+    def __init__(self, seeded):
+        self._seeded = seeded
         self._before = None
         self._used = False
 
@@ -218,6 +223,7 @@ class Generators:
             # is no device's here: both are drawn from random instead.
             uuid._generate_time_safe = uuid._node = None
             uuid._GETTERS = []
+        self._seeded()
 
     def _states(self):
         random = sys.modules.get("random")
@@ -254,7 +260,7 @@ class Driver:
     def __init__(self):
         self.link = Link()
         self.context = Context()
-        self.generators = Generators()
+        self.generators = Generators(self.link.seeded)
         self.handler = None
         self.blank = None
         self.task = task.Task()
@@ -396,7 +402,9 @@ class Driver:
                     self.recorder.end()
                 settle()
             elif kind == p.MSG_EXEC:
-                return task.execute(self, request["code"])
+                if "files" in request:
+                    return p.MSG_RESULT, json.dumps({"value": task.part("files")(request["files"])}).encode()
+                return task.part("execute")(self, request["code"])
             else:
                 raise RuntimeError(f"message {kind} is not one of the host's")
         except LoadError as e:

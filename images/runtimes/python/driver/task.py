@@ -54,19 +54,19 @@ class Task:
         return left
 
 
-_executor = None
+_loaded = {}
 
 
-def execute(driver, code):
-    """Runs code in the interpreter. What that takes is loaded when it is first asked
-    for: functions that are only invoked have none of it."""
-    global _executor
-    if _executor is None:
-        path = os.path.dirname(os.path.abspath(__file__)) + "/execute.py"
+def part(name):
+    """The function run of a part of the driver that is loaded when it is first asked for:
+    functions that are only invoked have none of it."""
+    if name not in _loaded:
+        path = f"{os.path.dirname(os.path.abspath(__file__))}/{name}.py"
+        namespace = {"__name__": name, "__file__": path}
         with open(path, "rb") as f:
-            _executor = {"__name__": "execute", "__file__": path}
-            exec(compile(f.read(), path, "exec"), _executor)
-    return _executor["run"](driver, code)
+            exec(compile(f.read(), path, "exec"), namespace)
+        _loaded[name] = namespace["run"]
+    return _loaded[name]
 
 
 def adopt(raw):

@@ -46,6 +46,11 @@ module SeussDriver
     OWN = [0].pack("Q").freeze
     private_constant :OWN
 
+    # Lets other threads run after a restore: they have had to wait for this.
+    def seeded
+      @io.setsockopt(AF_VSOCK, SO_SEEDED, OWN)
+    end
+
     def send(kind, payload)
       frame = [payload.bytesize, kind].pack("L<C") << payload.b
       frame = frame.byteslice(@io.syswrite(frame)..) until frame.empty?
@@ -75,7 +80,7 @@ module SeussDriver
     def initialize
       @link = Link.new
       @context = Context.new
-      @generators = Generators.new
+      @generators = Generators.new(@link)
       @function = nil
     end
 
@@ -170,6 +175,10 @@ module SeussDriver
         request.each { |name| require name }
         Heap.settle
       when MSG_EXEC
+        if request["files"]
+          require_relative "files"
+          return [MSG_RESULT, JSON.generate({ value: Files.run(request["files"]) })]
+        end
         require_relative "execute"
         return Execute.run(request["code"])
       else raise "message #{kind} is not one of the host's"

@@ -8,7 +8,8 @@ module SeussDriver
   # capture has taken outside input in, which must be known. Random.new,
   # Random.urandom and SecureRandom ask the kernel library each time.
   class Generators
-    def initialize
+    def initialize(link)
+      @link = link
       @before = nil
       @used = false
     end
@@ -19,6 +20,7 @@ module SeussDriver
       OpenSSL::Random.random_add(seed, seed.bytesize.to_f) if defined?(OpenSSL::Random)
       # The generator of temporary files' names is made when tmpdir is loaded.
       Dir::Tmpname.const_get(:RANDOM).__send__(:initialize, number) if defined?(Dir::Tmpname)
+      @link.seeded
     end
 
     def begin

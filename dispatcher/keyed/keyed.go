@@ -1,4 +1,7 @@
-package dispatcher
+// Package keyed has locks of things that have names.
+//
+// Ownership: whoever locked unlocks. Locks: mu is a leaf.
+package keyed
 
 import (
 	"context"
@@ -6,27 +9,27 @@ import (
 	"sync"
 )
 
-// keyedLocks are locks of things that have names: who changes one waits for nobody who
+// Locks are locks of things that have names: who changes one waits for nobody who
 // changes another. There are as many as are held or waited for.
-type keyedLocks struct {
+type Locks struct {
 	mu   sync.Mutex // a leaf
-	held map[string]*keyedLock
+	held map[string]*entry
 }
 
-type keyedLock struct {
+type entry struct {
 	turn  chan struct{} // holds one value while the lock is free
 	users int           // that hold it or wait
 }
 
-// lock waits until nobody else holds the lock of key, or ctx ends.
-func (k *keyedLocks) lock(ctx context.Context, key string) (unlock func(), err error) {
+// Lock waits until nobody else holds the lock of key, or ctx ends.
+func (k *Locks) Lock(ctx context.Context, key string) (unlock func(), err error) {
 	k.mu.Lock()
 	l := k.held[key]
 	if l == nil {
-		l = &keyedLock{turn: make(chan struct{}, 1)}
+		l = &entry{turn: make(chan struct{}, 1)}
 		l.turn <- struct{}{}
 		if k.held == nil {
-			k.held = map[string]*keyedLock{}
+			k.held = map[string]*entry{}
 		}
 		k.held[key] = l
 	}

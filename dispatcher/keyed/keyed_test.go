@@ -1,4 +1,4 @@
-package dispatcher
+package keyed
 
 import (
 	"context"
@@ -8,20 +8,20 @@ import (
 )
 
 func TestKeyedLocks(t *testing.T) {
-	var k keyedLocks
+	var k Locks
 	ctx := context.Background()
-	unlockA, err := k.lock(ctx, "a")
+	unlockA, err := k.Lock(ctx, "a")
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlockB, err := k.lock(ctx, "b") // waits for nobody
+	unlockB, err := k.Lock(ctx, "b") // waits for nobody
 	if err != nil {
 		t.Fatal(err)
 	}
 	unlockB()
 	gone, cancel := context.WithCancel(ctx)
 	cancel()
-	if _, err := k.lock(gone, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := k.Lock(gone, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("waited for a lock that is held: %v", err)
 	}
 	// However many want it, one has it at a time, and in the end it is forgotten.
@@ -29,7 +29,7 @@ func TestKeyedLocks(t *testing.T) {
 	holders, most := 0, 0
 	for range 50 {
 		wg.Go(func() {
-			unlock, err := k.lock(ctx, "a")
+			unlock, err := k.Lock(ctx, "a")
 			if err != nil {
 				t.Error(err)
 				return

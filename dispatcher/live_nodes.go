@@ -1,0 +1,239 @@
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances"
+	"seuss/lineage"
+)
+
+// What an instance that lives on has to do with nodes: those that it begins as, those that it
+// becomes, and what others begin as.
+
+// forkWhole bounds the memory that is copied of an instance that is forked, bytes: where it
+// is more a node is made first, whose pages all copies share.
+const forkWhole = 8 << 20
+
+var errProgram = fmt.Errorf("it is a program, not a runtime's driver: instances of programs do not live on yet: %w", lineage.ErrInvalid)
+
+func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
+	spec, err := l.d.Lookup(functions.KeyFor(l.own, name))
+	if err != nil {
+		return nil, err
+	}
+	if l.f, err = l.d.cache.get(spec); err != nil {
+		return nil, err
+	}
+	if l.f.contract != nil {
+		return nil, errProgram
+	}
+	node := l.f.node
+	if node == nil || node.State == nil {
+		if node, err = l.d.restore(ctx, spec.Name); err != nil {
+			return nil, err
+		}
+		if node.Node.Kind != lineage.KindFunction {
+			return nil, fmt.Errorf("the function's code is not in a snapshot: %w", lineage.ErrReadOnly)
+		}
+	}
+	f := *l.f // its bounds may be others
+	l.f, l.img = &f, f.image
+	return node, nil
+}
+
+func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
+	n, err := l.d.store.Get(ref)
+	if err != nil {
+		return nil, err
+	}
+	key := &n.Info.Key
+	switch {
+	case n.Info.Private() && functions.OwnerOf(key.Function) != l.own:
+		return nil, fmt.Errorf("snapshot %q: %w", ref, lineage.ErrNotFound)
+	case n.Kind == lineage.KindImage:
+		return nil, fmt.Errorf("snapshot %.12s is an image, which has to boot: name the image: %w", n.ID, lineage.ErrInvalid)
+	case n.Kind == lineage.KindArgument:
+		return nil, fmt.Errorf("snapshot %.12s waits for an argument of its function: name its function: %w", n.ID, lineage.ErrInvalid)
+	case key.Contract != "":
+		return nil, errProgram
+	}
+	s, err := l.d.snapshots.get(n.ID)
+	if err != nil {
+		return nil, err
+	}
+	runtime := 0
+	if l.img, runtime, err = l.d.images.serving(n.Info.ImageDigest, key.Runtime); err != nil {
+		return nil, err
+	}
+	f := &function{spec: &Deployment{}, image: l.img, runtime: runtime}
+	f.spec.Name, f.spec.Handler, f.spec.CodeDigest, f.spec.Lazy = key.Function, key.Handler, key.CodeDigest, key.Lazy
+	if spec, err := l.d.Lookup(key.Function); err == nil && key.Handler != "" && spec.CodeDigest == key.CodeDigest {
+		f.spec = spec // and so what it may have
+		if f.bounds, err = l.d.outer.Of(&spec.Settings); err != nil {
+			return nil, err
+		}
+	}
+	l.f = f
+	return s, nil
+}
+
+// Fork returns n others that are what it is.
+func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.Body, error) {
+	if l.i != nil && l.i.Parked().Bytes() > forkWhole && !l.d.opts.ReadOnly {
+		if _, err := l.Checkpoint(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	var of *instance.Copy
+	switch {
+	case l.i != nil:
+		var err error
+		if of, err = instance.NewCopy(l.i); err != nil {
+			return nil, err
+		}
+		defer of.Drop()
+	case l.copy != nil:
+		of = l.copy
+	case !l.fresh:
+		return nil, errOver
+	}
+	list := make([]instances.Body, n)
+	for at := range list {
+		other := &life{d: l.d, own: l.own, spec: l.spec, img: l.img, f: l.f, fresh: of == nil}
+		if of != nil {
+			other.copy = of.Clone()
+		}
+		other.init(l.node)
+		list[at] = other
+		if err := other.room(); err != nil {
+			for _, made := range list[:at+1] {
+				made.Close()
+			}
+			return nil, &instances.Refusal{Err: err}
+		}
+	}
+	return list, nil
+}
+
+// Memory is its guest's.
+func (l *life) Memory() (lineage.Memory, error) {
+	switch {
+	case l.i != nil:
+		return l.i.Parked().Memory()
+	case l.copy != nil:
+		return l.copy.Memory()
+	case l.fresh:
+		return lineage.Memory{Node: l.node.Node, View: l.node.View}, nil
+	}
+	return lineage.Memory{}, errOver
+}
+
+// Checkpoint makes a node of what it is.
+func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error) {
+	if l.d.opts.ReadOnly {
+		return "", &instances.Refusal{Err: lineage.ErrReadOnly}
+	}
+	if l.fresh {
+		return l.Node(), nil
+	}
+	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
+		return "", &instances.Refusal{Err: err}
+	}
+	begin := l.begin(ctx)
+	err := l.on(ctx, t, func() error {
+		if err := begin(); err != nil {
+			return err
+		}
+		s, err := charges{l.d}.capture(ctx, l.own, "", func() (*instance.Snapshot, error) {
+			return l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+		})
+		if err != nil {
+			return err
+		}
+		l.become(s)
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return l.Node(), nil
+}
+
+// key is that of nodes of what it is.
+func (l *life) key() lineage.Key {
+	key := l.node.Node.Info.Key.Clone()
+	key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
+	key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
+	return key
+}
+
+// Seal makes a node of what it is, beside what was sealed before.
+func (l *life) Seal() (string, error) {
+	c := l.copy
+	switch {
+	case l.fresh:
+		return l.Node(), nil
+	case l.i != nil:
+		var err error
+		if c, err = instance.NewCopy(l.i); err != nil {
+			return "", err
+		}
+		defer c.Drop()
+	case c == nil:
+		return "", errOver
+	}
+	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
+		return "", err
+	}
+	n, err := c.Seal(&l.d.host, instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
+	if err != nil {
+		return "", err
+	}
+	return n.ID, nil
+}
+
+// Unseal removes what Seal has made, where nobody has marked it, made anything of it, or
+// stands there.
+func (l *life) Unseal(id string) {
+	n, err := l.d.store.Get(id)
+	if err != nil || n.Kind != lineage.KindInstance || id == l.Node() || len(l.d.store.Catalogue().NodeMarks(id)) > 0 {
+		return
+	}
+	held := map[string]bool{}
+	l.d.snapshots.held(held)
+	if !held[id] {
+		_ = l.d.store.Remove(id, false) // else it is used, and a collection's
+	}
+}
+
+// become notes the node that it is now.
+func (l *life) become(s *instance.Snapshot) {
+	s.Hold()
+	l.node.Release()
+	l.node = s
+}
+
+// Rollback makes it what it was at a node.
+func (l *life) Rollback(_ context.Context, node string) error {
+	other := &life{d: l.d, own: l.own}
+	s, err := other.ofSnapshot(node)
+	if err == nil && other.img.Digest != l.img.Digest {
+		err = fmt.Errorf("snapshot %.12s is of another image: %w", s.Node.ID, lineage.ErrInvalid)
+	}
+	if err != nil {
+		return &instances.Refusal{Err: err}
+	}
+	l.end(nil)
+	l.become(s)
+	f := *l.f
+	f.spec = other.f.spec
+	l.f, l.fresh = &f, true
+	if err := l.room(); err != nil {
+		l.end(nil)
+		return err
+	}
+	return nil
+}
