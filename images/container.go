@@ -46,8 +46,8 @@ func (c *Container) Args(entrypoint string, given []string) []string {
 	return args
 }
 
-// defaultPath is where programs are looked up of an image that has no PATH.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+// DefaultPath is where programs are looked for in an image that has no PATH.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Program is the command of a container image, its program by its path, and where it is
 // started. What is not empty stands in place of what the image says, each by itself.
@@ -75,7 +75,7 @@ func (m *Image) Program(entrypoint, command []string, dir string) (args []string
 	if path.IsAbs(args[0]) {
 		places[0] = path.Clean(args[0])
 	} else if !strings.Contains(args[0], "/") {
-		dirs := defaultPath
+		dirs := DefaultPath
 		for _, v := range config.Env {
 			if value, ok := strings.CutPrefix(v, "PATH="); ok {
 				dirs = value
