@@ -16,6 +16,7 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tiers"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/platform"
@@ -64,6 +65,8 @@ type Options struct {
 	Instances int
 	// ParkedBytes bounds the memory of those that are parked, DefaultParkedBytes if 0.
 	ParkedBytes uint64
+	// StateBytes bounds the memory of what functions share, state.DefaultBytes if 0.
+	StateBytes int64
 	// Limits are those of the process that machines run into; nil: the host's.
 	Limits *capacity.Limits
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine
@@ -75,6 +78,9 @@ type Options struct {
 	// NodeBytes is the budget of the nodes' files, to which they are brought back
 	// every minute as by Collect; 0: no bound.
 	NodeBytes uint64
+	// TierBytes are budgets of the handler, of imports and of installed packages, each by
+	// itself, to which they are brought back every minute.
+	TierBytes tiers.Budgets
 	// AutoArguments lets the dispatcher take argument snapshots by itself when
 	// the same binding recurs and the state is pure.
 	AutoArguments bool

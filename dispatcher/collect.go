@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/tiers"
 	"seuss/guest"
 	"seuss/lineage"
 )
@@ -18,13 +19,18 @@ const collectEvery = time.Minute
 func (d *Dispatcher) Collect(o lineage.GCOptions) (lineage.GCReport, error) {
 	d.sweeping.Lock()
 	defer d.sweeping.Unlock()
+	return d.store.GC(collection(d, o))
+}
+
+// collection says which nodes are running, and which plans want. sweeping is held.
+func collection(d *Dispatcher, o lineage.GCOptions) lineage.GCOptions {
 	running := d.running()
 	o.Running = func(id string) bool { return running[id] }
 	if d.Planner.Active() {
 		wanted := d.Planner.Wanted()
 		o.Wanted = func(id string) bool { return wanted[id] }
 	}
-	return d.store.GC(o)
+	return o
 }
 
 // running returns the nodes at which instances stand. A machine is in its pool or
@@ -66,9 +72,23 @@ func (d *Dispatcher) follow() {
 	}
 }
 
-// collectBudget collects if the store has outgrown its budget.
+// FitTiers brings the tiers of a Dispatcher to the budgets of Options.TierBytes. The error matches
+// tiers.ErrOver where what must stay takes more.
+func FitTiers(d *Dispatcher) (tiers.Report, error) {
+	d.sweeping.Lock()
+	defer d.sweeping.Unlock()
+	return tiers.Fit(d.opts.TierBytes, d.store, &d.images.packages, collection(d, lineage.GCOptions{}))
+}
+
+// collectBudget collects if the store, or a tier, has outgrown its budget.
 func (d *Dispatcher) collectBudget(time.Time) {
-	if d.store.DiskBytes() <= d.opts.NodeBytes {
+	switch r, err := FitTiers(d); {
+	case err != nil:
+		d.log.Error("a tier could not be brought back to its budget", "error", err)
+	case r != tiers.Report{}:
+		d.log.Info("tiers were collected", "nodes_removed", r.Nodes, "layers_removed", r.Layers)
+	}
+	if d.opts.NodeBytes == 0 || d.store.DiskBytes() <= d.opts.NodeBytes {
 		return
 	}
 	report, err := d.Collect(lineage.GCOptions{Budget: d.opts.NodeBytes})
@@ -113,7 +133,7 @@ func (d *Dispatcher) RemoveImage(ref string, cascade bool) (done RemovedImage, e
 		}
 		done.Nodes = append(append(done.Nodes, below...), n.Info.ID)
 	}
-	return done, d.images.store.Remove(ref)
+	return done, d.images.packages.Removing(func() error { return d.images.store.Remove(ref) })
 }
 
 // imageInUseError: nodes were taken from an image that is to be removed.

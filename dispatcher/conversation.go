@@ -10,7 +10,6 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
-	"seuss/dispatcher/outbound"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
 )
@@ -20,7 +19,7 @@ import (
 // stopped at, and has the driver's questions answered until there is a result.
 func (i *invocation) run(ctx context.Context) error {
 	if i.d.opts.VsockDir != "" {
-		socket, err := i.openSocket(i.wayOut().Places())
+		socket, err := i.openSocket(i.ways.out(i.d, i.f, i.f.spec.Base(), i.result.RequestID).Places())
 		if err != nil {
 			return err
 		}
@@ -116,14 +115,8 @@ func (i *invocation) how() instance.How {
 }
 
 // Accept makes it an instance.Outside.
-func (i *invocation) Accept(c *vsock.Conn) error { return i.wayOut().Accept(c) }
-
-// wayOut is the instance's way out of its machine, opened when it is first needed.
-func (i *invocation) wayOut() *outbound.Instance {
-	if i.outside == nil {
-		i.outside = i.d.opts.Network.Open(i.result.RequestID, i.f.spec.Base(), i.d.opts.Budgets).Within(i.f.bounds.Within)
-	}
-	return i.outside
+func (i *invocation) Accept(c *vsock.Conn) error {
+	return i.ways.accept(c, i.d, i.f, i.f.spec.Base(), i.result.RequestID)
 }
 
 // answerAll answers the driver's questions until there is a result.
@@ -236,9 +229,7 @@ func (i *invocation) conclude(err error) error {
 	}
 	i.Leave(nil)
 	i.regions.Close()
-	if i.outside != nil {
-		r.NetworkRefused = i.outside.Close()
-	}
+	r.NetworkRefused = i.ways.close()
 	told := i.Report()
 	r.Logs, r.LogsCut = append(r.Logs, told.Logs...), told.LogsCut
 	if most := i.f.bounds.OutputBytes; most > 0 {

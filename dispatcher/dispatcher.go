@@ -12,6 +12,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
 	_ "seuss/dispatcher/contracts/all"
+	"seuss/dispatcher/engine"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
@@ -19,8 +20,11 @@ import (
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/pushed"
 	"seuss/dispatcher/quota"
+	"seuss/dispatcher/state"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tiers"
 	"seuss/images"
 	"seuss/images/runtimes"
 	_ "seuss/images/runtimes/all"
@@ -66,7 +70,9 @@ type Dispatcher struct {
 	// Planner lives with plans; nil where nothing can be stored, or Options.Plans is planner.Off.
 	Planner *planner.Planner
 	// Keeper keeps instances that live on.
-	Keeper    *instances.Keeper
+	Keeper *instances.Keeper
+	// Shared is what functions share.
+	Shared    *state.Store
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -79,6 +85,7 @@ type Dispatcher struct {
 	maker     *maker
 	pools     *pools
 	lot       *park.Lot // where instances that wait are parked
+	engine    *engine.Engine
 	tasks     *tasks
 	costs     costs
 	prefixes  prefixes
@@ -94,6 +101,9 @@ type Dispatcher struct {
 // SpoolDir is the folder of a state directory in which archives are unpacked while they
 // are imported. It goes when a Dispatcher opens the directory to write.
 const SpoolDir = "spool"
+
+// engineDir is the folder of a state directory in which is what was pushed of state.
+const engineDir = "engine"
 
 // Open opens the state directory. The platform must outlive the Dispatcher.
 func Open(o Options) (*Dispatcher, error) {
@@ -165,6 +175,12 @@ func Open(o Options) (*Dispatcher, error) {
 	d.lot = park.New(park.Options{Host: functions.DefaultOwner, Instances: o.Instances, Bytes: cmp.Or(o.ParkedBytes, DefaultParkedBytes), Failed: func(err error) {
 		d.log.Warn("a parked instance stays as large as it is", "error", err)
 	}})
+	shared := state.Options{Bytes: o.StateBytes, Host: functions.DefaultOwner}
+	d.engine = engine.New(filepath.Join(o.StateDir, engineDir), o.Log)
+	if !o.ReadOnly {
+		shared.Global = pushed.New(d.engine)
+	}
+	d.Shared = state.New(shared)
 	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
@@ -182,7 +198,7 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
 	d.tasks.background(d.follow)
-	if o.NodeBytes > 0 && !o.ReadOnly {
+	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
 		d.tasks.every(collectEvery, d.collectBudget)
 	}
 	if n := store.Repaired(); n > 0 {
@@ -211,6 +227,8 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
 	d.Keeper.Close()
+	d.Shared.Close()
+	d.engine.Close()
 	d.lot.Close()
 	d.tasks.close()
 	err := d.pools.close()

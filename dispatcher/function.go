@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state"
 	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
@@ -24,6 +25,7 @@ type function struct {
 	arguments []*instance.Snapshot // argument nodes below the function node
 	code      []byte               // of a function that is not in the store
 	bounds    bounds.Function
+	shares    state.Rights
 	contract  *contracts.Contract // nil: a driver's
 	regions   region.Rights       // by the shares that its deployment names; nil: it names none
 
@@ -92,6 +94,9 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		return nil, err
 	}
 	if f.bounds, err = c.outer.Of(&spec.Settings); err != nil {
+		return nil, err
+	}
+	if f.shares, err = state.ParseRights(spec.Settings.Shares); err != nil {
 		return nil, err
 	}
 	if beyond, _ := c.outer.Exceeds(&spec.Settings); len(beyond) > 0 { // the error would have been Of's

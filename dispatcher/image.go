@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/tiers"
 	"seuss/guest"
 	"seuss/images"
 	"seuss/images/runtimes"
@@ -27,13 +28,14 @@ type rootImages struct {
 	host  *instance.Host
 	store images.Store
 
+	packages   tiers.Packages
 	generation atomic.Uint64 // counts what refresh has found
 	mu         sync.RWMutex
 	byName     map[string]*image
 }
 
 func newRootImages(host *instance.Host, store images.Store) *rootImages {
-	return &rootImages{host: host, store: store, byName: map[string]*image{}}
+	return &rootImages{host: host, store: store, packages: tiers.Packages{Store: store}, byName: map[string]*image{}}
 }
 
 // get finds an image by name; "" is DefaultImage. Its content is checked against its
@@ -61,6 +63,7 @@ func (r *rootImages) get(name string) (*image, error) {
 	if now := r.byName[name]; now != nil && now != img && now.root == root {
 		return now, nil // somebody else was faster
 	}
+	r.packages.Opened(path)
 	img = &image{Image: described, root: root}
 	r.byName[name] = img
 	return img, nil

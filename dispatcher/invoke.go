@@ -15,7 +15,6 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
-	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/state/region"
 	"seuss/lineage"
 )
@@ -46,8 +45,8 @@ type invocation struct {
 	answers  int               // to questions
 	asked    int               // bytes that remembering them takes
 	started  time.Time
-	outside  *outbound.Instance // the guest has asked for it; else nil
-	regions  region.Set         // the memory that it shares with others
+	ways     ways
+	regions  region.Set // the memory that it shares with others
 	onReset  func(Reset)
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request

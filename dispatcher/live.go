@@ -11,7 +11,6 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
-	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/state/region"
 	"seuss/vmm/vsock"
@@ -30,10 +29,10 @@ type life struct {
 	copy  *instance.Copy     // it begins as that
 	fresh bool               // it begins as node
 
-	loan    loan               // of i; its start is held
-	away    away               // of the same
-	outside *outbound.Instance // the guest has asked for it; else nil
-	regions region.Set         // the memory that it shares with others
+	loan    loan // of i; its start is held
+	away    away // of the same
+	ways    ways
+	regions region.Set // the memory that it shares with others
 	output  func(fd uint16, p []byte)
 }
 
@@ -180,10 +179,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
-	if l.outside == nil {
-		l.outside = l.d.opts.Network.Open(l.spec.Name, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.d.opts.Budgets).Within(l.f.bounds.Within)
-	}
-	return l.outside.Accept(c)
+	return l.ways.accept(c, l.d, l.f, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.spec.Name)
 }
 
 func (l *life) print(fd uint16, p []byte) bool {
@@ -236,11 +232,9 @@ func (l *life) end(why error) {
 	if l.copy != nil {
 		l.copy.Drop()
 	}
-	if l.outside != nil {
-		l.outside.Close()
-	}
+	l.ways.close()
 	l.regions.Close()
-	l.i, l.copy, l.fresh, l.outside = nil, nil, false, nil
+	l.i, l.copy, l.fresh = nil, nil, false
 	l.loan.Instance = nil
 	l.d.lot.Free(&l.away.stay)
 }

@@ -8,6 +8,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/pages"
 )
@@ -58,27 +59,14 @@ func (c *counters) coded(parent *lineage.Node, imported *imports.Record) {
 	}
 }
 
-// Tier is what one of the tiers has done for starts since Open, and what it holds. What the
-// first lacks is asked of the second.
-type Tier struct {
-	Hits    uint64 `json:"hits"`
-	Misses  uint64 `json:"misses"`
-	Removed uint64 `json:"removed"` // nodes
-	Bytes   uint64 `json:"bytes"`
-}
-
-// Tiers are those two. The third, packages that are installed, is images and their layers,
-// which are there or are not.
-type Tiers struct {
-	Handler Tier `json:"handler"` // function nodes, and argument nodes below
-	Imports Tier `json:"imports"` // import nodes
-}
-
-func (c *counters) tiers(nodes *lineage.Store, bytes map[lineage.Kind]uint64) (t Tiers) {
-	all, gone := nodes.Removed()
+func tiersOf(d *Dispatcher, bytes map[lineage.Kind]uint64) (t tiers.Tiers) {
+	all, gone := d.store.Removed()
+	c, budget := &d.events, d.opts.TierBytes
 	below, base := c.loadedBelow.Load(), c.loadedAtBase.Load()
-	t.Handler = Tier{c.started.Load(), below + base, all - gone, bytes[lineage.KindFunction] + bytes[lineage.KindArgument]}
-	t.Imports = Tier{below, base, gone, bytes[lineage.KindImport]}
+	t.Handler = tiers.Tier{Hits: c.started.Load(), Misses: below + base, Removed: all - gone, Bytes: bytes[lineage.KindFunction] + bytes[lineage.KindArgument], Budget: budget.Handler}
+	t.Imports = tiers.Tier{Hits: below, Misses: base, Removed: gone, Bytes: bytes[lineage.KindImport], Budget: budget.Imports}
+	t.Packages = d.images.packages.Tier()
+	t.Packages.Budget = budget.Packages
 	return t
 }
 
@@ -109,7 +97,7 @@ type Stats struct {
 	HugePageBytes   uint64                  `json:"huge_page_bytes"`  // of this process's copies of images
 	FlatBytes       uint64                  `json:"flat_bytes"`       // that copies of snapshots' scattered pages may take
 	BytesByKind     map[lineage.Kind]uint64 `json:"bytes_by_kind"`
-	Tiers           Tiers                   `json:"tiers"`
+	Tiers           tiers.Tiers             `json:"tiers"`
 }
 
 // Unready says why no invocation could be served, as far as that is seen without one: a
@@ -149,6 +137,6 @@ func (d *Dispatcher) Stats() Stats {
 		st.BytesByKind[n.Info.Kind] += n.StoredBytes()
 	}
 	st.NodeBytes = d.store.DiskBytes()
-	st.Tiers = c.tiers(d.store, st.BytesByKind)
+	st.Tiers = tiersOf(d, st.BytesByKind)
 	return st
 }

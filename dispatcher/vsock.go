@@ -9,6 +9,10 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/functionapi"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state"
 	"seuss/guest"
 	"seuss/lineage"
 	"seuss/vmm/vsock"
@@ -28,7 +32,7 @@ func checkVsock(o *Options) error {
 	if len(o.VsockDir) > maxVsockDir {
 		return fmt.Errorf("vsock directory %s: its name has %d bytes, at most %d leave room for sockets: %w", o.VsockDir, len(o.VsockDir), maxVsockDir, lineage.ErrInvalid)
 	}
-	for _, port := range []uint32{guest.DriverPort, guest.NetPort, guest.StdinPort, guest.RuntimeApiPort} {
+	for _, port := range []uint32{guest.DriverPort, guest.NetPort, guest.StdinPort, guest.RuntimeApiPort, guest.FunctionApiPort} {
 		if slices.Contains(o.HostPorts, port) {
 			return fmt.Errorf("host port %d is the monitor's own: %w", port, lineage.ErrInvalid)
 		}
@@ -49,6 +53,47 @@ func checkVsock(o *Options) error {
 		}
 	}
 	return nil
+}
+
+// ways are an instance's ways out of its machine. Each is opened when the guest first asks for
+// it.
+type ways struct {
+	outside *outbound.Instance
+	shared  *functionapi.Server
+}
+
+// accept takes a stream of an instance of f, whose key is the function's, as its owner's; name
+// is what logs and errors call it.
+func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name string) error {
+	if c.HostPort() != guest.FunctionApiPort {
+		return w.out(d, f, key, name).Accept(c)
+	}
+	if w.shared == nil {
+		w.shared = functionapi.New(func() (*state.Session, error) {
+			return d.Shared.Open(state.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Request: name, Rights: f.shares})
+		})
+	}
+	return w.shared.Accept(c)
+}
+
+// out is the way to the network.
+func (w *ways) out(d *Dispatcher, f *function, key, name string) *outbound.Instance {
+	if w.outside == nil {
+		w.outside = d.opts.Network.Open(name, key, d.opts.Budgets).Within(f.bounds.Within)
+	}
+	return w.outside
+}
+
+// close ends them, and returns what was refused on the network.
+func (w *ways) close() (refused map[string]uint32) {
+	if w.outside != nil {
+		refused = w.outside.Close()
+	}
+	if w.shared != nil {
+		w.shared.Close()
+	}
+	*w = ways{}
+	return refused
 }
 
 // Instance is an invocation that runs and can be reached through its socket.

@@ -59,6 +59,8 @@ const (
 	StdinPort           = 3
 	RuntimeApiPort      = 4
 	RuntimeApiTcp       = 9001 // AWS's runtime interface emulator has it there
+	FunctionApiPort     = 5
+	FunctionApiTcp      = 9002
 	SelCode0            = 0x08 // ring 0 code; STAR points here on hardware KVM
 	SelData0            = 0x10
 	SelData3            = 0x1b // ring 3, RPL 3

@@ -45,6 +45,15 @@ func (s Store) CollectLayers(unusedFor time.Duration) ([]layer.Stored, error) {
 	return s.Layers().Collect(used, unusedFor)
 }
 
+// LayersOf returns the layers that an image file names, without opening the image.
+func LayersOf(path string) ([]LayerRef, error) {
+	refs, err := readLayers(path)
+	if err != nil {
+		return nil, fmt.Errorf("layers of image %s: %w", path, err)
+	}
+	return refs, nil
+}
+
 // readLayers reads which layers an image file names, and nothing else of it.
 func readLayers(path string) ([]LayerRef, error) {
 	f, err := os.Open(path)

@@ -27,6 +27,9 @@ type GCOptions struct {
 	// Wanted reports whether somebody wants to have a node, whether it is used or not: of
 	// nodes of the same Value, such as 0, the others go first. nil means that nobody does.
 	Wanted func(id string) bool
+	// Only says which nodes may go; Budget and the report's bytes are of these alone. nil:
+	// of all.
+	Only func(*Node) bool
 	// Damaged removes node files that cannot be read, or whose parent is missing.
 	Damaged bool
 	DryRun  bool
@@ -171,9 +174,15 @@ func (s collector) planGC(o GCOptions, now time.Time) *gcPlan {
 			p.report.Kept["running"]++
 		case n.Kind == nodefile.KindImage:
 			p.kept[n.ID] = "image"
+		case o.Only != nil && !o.Only(n):
+			p.kept[n.ID] = "others"
 		}
 	}
-	p.report.BytesBefore = diskBytes(nodes)
+	counted := nodes
+	if o.Only != nil {
+		counted = slices.DeleteFunc(slices.Clone(nodes), func(n *Node) bool { return !o.Only(n) })
+	}
+	p.report.BytesBefore = diskBytes(counted)
 	p.report.BytesAfter = p.report.BytesBefore
 	// An expiry holds for all that hangs on the node.
 	doomed := func(n *Node) string {

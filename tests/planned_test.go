@@ -59,7 +59,7 @@ func addPackages(t *testing.T, store images.Store, image string, packages map[st
 			images.File{GuestPath: site + name + "/__init__.py", Data: []byte(text)},
 			images.File{GuestPath: site + name + "-" + version + ".dist-info/METADATA", Data: fmt.Appendf(nil, "Name: %s\nVersion: %s\n", name, version)})
 	}
-	if _, err := store.Add(context.Background(), spec, images.AddOptions{}); err != nil {
+	if _, err := store.Add(context.Background(), spec, images.AddOptions{Layered: true}); err != nil {
 		t.Fatal(err)
 	}
 }

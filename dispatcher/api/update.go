@@ -14,6 +14,7 @@ import (
 type Update struct {
 	Network     Change[[]string] `json:"network,omitzero"`
 	HostPorts   Change[[]uint32] `json:"host_ports,omitzero"`
+	Shares      Change[[]string] `json:"shares,omitzero"`
 	TimeoutSec  Change[int]      `json:"timeout_s,omitzero"`
 	MemoryMiB   Change[int]      `json:"memory_mib,omitzero"`
 	OutputBytes Change[int]      `json:"output_bytes,omitzero"`
@@ -77,6 +78,7 @@ func (u *Update) attach(a *functions.Attached) error {
 func (u *Update) Apply(s *functions.Settings) {
 	u.Network.apply(&s.Network)
 	u.HostPorts.apply(&s.HostPorts)
+	u.Shares.apply(&s.Shares)
 	u.TimeoutSec.apply(&s.TimeoutSec)
 	u.MemoryMiB.apply(&s.MemoryMiB)
 	u.OutputBytes.apply(&s.OutputBytes)

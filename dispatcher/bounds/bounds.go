@@ -22,6 +22,7 @@ import (
 
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/outbound"
+	"seuss/dispatcher/state"
 	"seuss/lineage"
 )
 
@@ -127,6 +128,7 @@ func (f *Function) HostPort(port uint32) bool { return !f.listed || slices.Conta
 // matches lineage.ErrInvalid.
 func Possible(s *functions.Settings) error {
 	const maxTimeoutSec = int(MaxTimeout / time.Second)
+	_, shares := state.ParseRights(s.Shares)
 	switch {
 	case len(s.HostPorts) > MaxEntries:
 		return fmt.Errorf("%d host ports, at most %d are allowed: %w", len(s.HostPorts), MaxEntries, lineage.ErrInvalid)
@@ -136,6 +138,8 @@ func Possible(s *functions.Settings) error {
 		return fmt.Errorf("a memory of %d MiB: %w", s.MemoryMiB, lineage.ErrInvalid)
 	case s.Concurrency != nil && *s.Concurrency < 0:
 		return fmt.Errorf("a concurrency of %d: %w", *s.Concurrency, lineage.ErrInvalid)
+	case shares != nil:
+		return fmt.Errorf("%w: %w", shares, lineage.ErrInvalid)
 	case s.OutputBytes < 0 || s.OutputBytes > MaxOutputBytes:
 		return fmt.Errorf("an output of %d bytes is not 0 to %d: %w", s.OutputBytes, MaxOutputBytes, lineage.ErrInvalid)
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"seuss/dispatcher/functions"
+	"seuss/images/runtimes"
 )
 
 // Load is the payload of LOAD (guest/abi/driver.h), and the form in which code is stored.
@@ -52,6 +53,7 @@ func (c *Contract) Document(f *functions.Function, files map[string][]byte) Load
 	if c.Environment != nil {
 		maps.Copy(l.Environment, c.Environment(f))
 	}
+	l.Environment[runtimes.FunctionAPI] = runtimes.Constants("")[runtimes.FunctionAPI]
 	maps.Copy(l.Environment, f.Settings.Environment)
 	return l
 }

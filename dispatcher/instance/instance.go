@@ -35,7 +35,8 @@ type Instance struct {
 	met     vsock.AcceptFunc // see Meet
 }
 
-// Outside takes the streams with which a guest wants to leave its machine.
+// Outside takes the streams with which a guest wants to leave its machine: to guest.NetPort and
+// guest.FunctionApiPort.
 type Outside interface{ Accept(*vsock.Conn) error }
 
 // Begin makes the VM a fresh instance of s. It brings it there, unless it stands ready,

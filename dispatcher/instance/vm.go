@@ -87,14 +87,20 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 // listen takes the streams that the guest opens, other than a driver's, for its instance.
 func (vm *VM) listen() error {
 	device := vm.m.Vsock()
-	device.Unlisten(guest.NetPort)
-	err := device.Listen(guest.NetPort, vm.outward)
+	var err error
+	for _, port := range outwardPorts {
+		device.Unlisten(port)
+		err = errors.Join(err, device.Listen(port, vm.outward))
+	}
 	for _, port := range contractPorts {
 		device.Unlisten(port)
 		err = errors.Join(err, device.Listen(port, vm.met))
 	}
 	return err
 }
+
+// outwardPorts are those whose streams leave the machine: see Outside.
+var outwardPorts = []uint32{guest.NetPort, guest.FunctionApiPort}
 
 // outward takes a stream that wants to leave the machine.
 func (vm *VM) outward(c *vsock.Conn) error {

@@ -8,12 +8,13 @@ import (
 // Who is behind a session.
 type Who struct {
 	Owner string
-	// Function is the name of the function, as its owner calls it; "": it is none, and
-	// reaches all shares of its owner.
+	// Function is the name of the function, as its owner calls it; "": it is none.
 	Function string
+	// All: it reaches all shares of its owner, whatever Rights say.
+	All bool
 	// Request tells its instances apart, in errors.
 	Request string
-	Rights  Rights // of a function
+	Rights  Rights
 }
 
 func (w *Who) String() string {
@@ -83,7 +84,7 @@ func (s *Session) Done() <-chan struct{} { return s.done }
 // reach checks a key, and that the session may do so much with its share.
 func (s *Session) reach(key string, need Right) error {
 	share, err := splitKey(key)
-	if err != nil || s.who.Function == "" {
+	if err != nil || s.who.All {
 		return err
 	}
 	return s.who.Rights.allows(s.who.Function, share, need)

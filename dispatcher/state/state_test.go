@@ -166,7 +166,7 @@ func TestRightsByName(t *testing.T) {
 		_, err := f.Set(key, nil, If{})
 		wants(t, err, ErrKey)
 	}
-	other, err := s.Open(Who{Owner: "bob"})
+	other, err := s.Open(Who{Owner: "bob", All: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func TestBudgets(t *testing.T) {
 	if _, err := g.Set("a/1", make([]byte, 100), If{}); err != nil { // less is always taken
 		t.Fatal(err)
 	}
-	bob, err := s.Open(Who{Owner: "bob"})
+	bob, err := s.Open(Who{Owner: "bob", All: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 
 // Meta is what there is to know of a value beside its bytes.
 type Meta struct {
-	Size    int64
-	Version uint64 // 0: there is none
+	Size    int64  `json:"size"`
+	Version uint64 `json:"version"` // 0: there is none
 }
 
 // If is what has to hold for a write to be done.
@@ -207,7 +207,7 @@ func (s *Session) List(prefix, after string, limit int) (items []Item, more bool
 	if err := checkName(name); err != nil {
 		return nil, false, err
 	}
-	if s.who.Function != "" {
+	if !s.who.All {
 		if err := s.who.Rights.allows(s.who.Function, share, Read); err != nil {
 			return nil, false, ofKey(prefix, err)
 		}

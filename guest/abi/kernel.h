@@ -122,10 +122,15 @@
  * ABI_RUNTIME_API_PORT: the program connects to ABI_RUNTIME_API_TCP of loopback, where
  * nobody in the guest listens. The stream is that of the connection, from its first byte.
  * A monitor that resets it at once has refused the connection.
+ *
+ * ABI_FUNCTION_API_PORT: the same for ABI_FUNCTION_API_TCP, where functions of any contract
+ * reach what they share and call (docs/state.md).
  */
 #define ABI_STDIN_PORT 3
 #define ABI_RUNTIME_API_PORT 4
 #define ABI_RUNTIME_API_TCP 9001 /* AWS's runtime interface emulator has it there */
+#define ABI_FUNCTION_API_PORT 5
+#define ABI_FUNCTION_API_TCP 9002
 
 /* ---- Segments and control bits ------------------------------------------ */
 

@@ -20,10 +20,14 @@ func (r *Runtime) driverPath() string { return path.Join(r.driverDir(), r.Main) 
 
 func (r *Runtime) addDriver(spec *images.Spec, files map[string][]byte) error {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if !fs.ValidPath(name) || name == "." {
-			return fmt.Errorf("driver script %q: want a clean path below %s", name, r.driverDir())
+		guestPath := name
+		if !path.IsAbs(name) {
+			guestPath = path.Join(r.driverDir(), name)
 		}
-		spec.Files = append(spec.Files, images.File{GuestPath: path.Join(r.driverDir(), name), Data: files[name], Mode: 0o644})
+		if !fs.ValidPath(strings.TrimPrefix(name, "/")) || name == "." {
+			return fmt.Errorf("driver script %q: want a clean path, from the root or below %s", name, r.driverDir())
+		}
+		spec.Files = append(spec.Files, images.File{GuestPath: guestPath, Data: files[name], Mode: 0o644})
 	}
 	return nil
 }

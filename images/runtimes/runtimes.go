@@ -47,8 +47,8 @@ type Runtime struct {
 	// Optional are the parts of an image that can be left out.
 	Optional []Part
 
-	// Driver returns the scripts by path below images.DriverDir, and Main is the one
-	// that the interpreter runs.
+	// Driver returns the scripts by path, from the root or below images.DriverDir, and Main
+	// is the one that the interpreter runs.
 	Driver func() map[string][]byte
 	Main   string
 	// Find returns the path of this host's interpreter, or says how to get one.

@@ -1,10 +1,12 @@
 package runtimes
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"seuss/guest"
 	"seuss/images"
 )
 
@@ -18,7 +20,10 @@ const (
 // is that of the examples of AWS's clients.
 const Region = "us-east-1"
 
-// Constants are the variables of AWS Lambda that are the same for all functions of a
+// FunctionAPI is the variable with the address at which a function finds what it shares.
+const FunctionAPI = "SEUSS_API"
+
+// Constants are the variables of AWS Lambda, and FunctionAPI, that are the same for all functions of a
 // runtime, which is AWS Lambda's name of it or "". They are in the environment that a
 // driver starts with: with each function's code they would take pages of its snapshot.
 func Constants(runtime string) map[string]string {
@@ -28,6 +33,7 @@ func Constants(runtime string) map[string]string {
 		"AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
 		"LAMBDA_TASK_ROOT":               TaskRoot,
 		"TZ":                             ":UTC",
+		FunctionAPI:                      fmt.Sprintf("127.0.0.1:%d", guest.FunctionApiTcp),
 	}
 	if runtime != "" {
 		v["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + runtime

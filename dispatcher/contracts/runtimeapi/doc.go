@@ -9,7 +9,7 @@
 // when the node is captured: the one that waits. Its request has been read, so an instance
 // is sent an answer there and nothing else is left of it.
 //
-// Bounds: maxConns connections at a time, maxHeld bytes of their requests, maxHead bytes of
+// Bounds: maxConns connections at a time, maxHeld bytes of their requests, guesthttp.MaxHead bytes of
 // a request's header, a body of the largest answer. Whatever is beyond them is answered by name and counts as the
 // program's error.
 package runtimeapi

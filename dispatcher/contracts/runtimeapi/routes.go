@@ -28,15 +28,15 @@ const (
 
 // serve answers a request that is there as a whole.
 func (s *server) serve(c *conn) {
-	body := c.read()
-	path, ours := strings.CutPrefix(c.head.URL.Path, version)
-	method := c.head.Method
+	body := c.Body()
+	path, ours := strings.CutPrefix(c.Head.URL.Path, version)
+	method := c.Head.Method
 	id, what, _ := strings.Cut(strings.TrimPrefix(path, "invocation/"), "/")
 	switch {
-	case !ours && strings.Contains(c.head.URL.Path, "/extension/"):
+	case !ours && strings.Contains(c.Head.URL.Path, "/extension/"):
 		s.drop(c, http.StatusForbidden, "Extension.Unsupported", "extensions are not supported: a guest has one process, which is the runtime's")
 	case !ours:
-		s.drop(c, http.StatusNotFound, "NotFound", c.head.URL.Path+" is no part of the Runtime API 2018-06-01")
+		s.drop(c, http.StatusNotFound, "NotFound", c.Head.URL.Path+" is no part of the Runtime API 2018-06-01")
 	case path == "invocation/next" && method == http.MethodGet:
 		s.next(c, forInvocation)
 	case path == "restore/next" && method == http.MethodGet:
@@ -74,7 +74,7 @@ func (s *server) failed(c *conn, body []byte, start bool) {
 		return
 	}
 	s.done(c)
-	s.fail(decodeError(body, c.head.Header.Get(headerErrorType)))
+	s.fail(decodeError(body, c.Head.Header.Get(headerErrorType)))
 }
 
 // answered takes the program's answer.
@@ -83,10 +83,10 @@ func (s *server) answered(c *conn, id string, failed bool, body []byte) {
 		s.drop(c, http.StatusBadRequest, "InvalidRequestID", "the program has no invocation of this id")
 		return
 	}
-	kind, document := c.head.Header.Get(headerErrorType), body
-	if trailer := c.head.Trailer.Get(headerErrorType); trailer != "" && !failed { // a stream that failed half way
+	kind, document := c.Head.Header.Get(headerErrorType), body
+	if trailer := c.Head.Trailer.Get(headerErrorType); trailer != "" && !failed { // a stream that failed half way
 		failed, kind = true, trailer
-		document, _ = base64.StdEncoding.DecodeString(c.head.Trailer.Get(headerErrorBody)) // else it cannot be read, and is told so
+		document, _ = base64.StdEncoding.DecodeString(c.Head.Trailer.Get(headerErrorBody)) // else it cannot be read, and is told so
 	}
 	switch {
 	case failed:

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/guesthttp"
 	"seuss/dispatcher/instance"
 	"seuss/guest"
 	"seuss/vmm/vsock"
@@ -19,7 +20,10 @@ const maxConns = 64
 
 // maxHeld bounds what is held of the requests of all connections, in bytes: a program has
 // one large response.
-const maxHeld = 2 * (maxHead + maxBody)
+const maxHeld = 2 * (guesthttp.MaxHead + maxBody)
+
+// maxBody is a streamed response with its chunks and trailers.
+const maxBody = contracts.MaxAnswerBytes + 64<<10
 
 var errHeld = fmt.Errorf("requests that are not whole take more than %d bytes together", maxHeld)
 
@@ -42,7 +46,7 @@ type server struct {
 
 type conn struct {
 	*vsock.Conn
-	request
+	guesthttp.Request
 	told bool // that it may send the body
 }
 
@@ -53,7 +57,7 @@ func (s *server) accept(c *vsock.Conn) error {
 	if len(s.conns) >= maxConns {
 		return errors.New("too many connections to the Runtime API")
 	}
-	k := &conn{Conn: c}
+	k := &conn{Conn: c, Request: guesthttp.Request{MaxBody: maxBody}}
 	s.conns = append(s.conns, k)
 	c.Handle(func(*vsock.Conn) { s.arrived(k) })
 	return nil
@@ -64,27 +68,27 @@ func (s *server) arrived(c *conn) {
 	if s.over || c.Conn == s.waiting {
 		return
 	}
-	p, held := c.Take(), 0
+	p, held := c.Conn.Take(), 0
 	for _, o := range s.conns {
-		held += o.held()
+		held += o.Held()
 	}
 	whole, err := false, errHeld
 	if held+len(p) <= maxHeld {
-		whole, err = c.add(p)
+		whole, err = c.Add(p)
 	}
 	if err == nil && s.streams(c) {
 		s.forward(c)
 	}
 	switch {
 	case s.over: // what it has streamed was too much
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, guesthttp.ErrTooLarge):
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", err.Error())
 		s.fail(contracts.TooLarge())
 	case err != nil:
 		s.drop(c, http.StatusBadRequest, "InvalidRequest", err.Error())
 	case whole:
 		s.serve(c)
-	case c.expects() && !c.told:
+	case c.Expects() && !c.told:
 		c.told = true
 		_ = c.Send([]byte("HTTP/1.1 100 Continue\r\n\r\n")) // a stream that is over says so when it is read
 	case c.Ended():
@@ -95,16 +99,16 @@ func (s *server) arrived(c *conn) {
 
 // streams reports whether a request is the answer, and comes in pieces that somebody reads.
 func (s *server) streams(c *conn) bool {
-	return s.call != nil && s.call.Stream != nil && s.given && c.head != nil && c.head.Method == http.MethodPost &&
-		c.head.ContentLength < 0 && strings.EqualFold(c.head.Header.Get(headerMode), "streaming") &&
-		c.head.URL.Path == version+"invocation/"+s.call.RequestID+"/response"
+	return s.call != nil && s.call.Stream != nil && s.given && c.Head != nil && c.Head.Method == http.MethodPost &&
+		c.Head.ContentLength < 0 && strings.EqualFold(c.Head.Header.Get(headerMode), "streaming") &&
+		c.Head.URL.Path == version+"invocation/"+s.call.RequestID+"/response"
 }
 
 // forward gives away what has come of the answer.
 func (s *server) forward(c *conn) {
-	p := c.take()
+	p := c.Request.Take()
 	if s.streamed += len(p); s.streamed <= contracts.MaxAnswerBytes && len(p) > 0 {
-		s.call.Stream(c.head.Header.Get("Content-Type"), p)
+		s.call.Stream(c.Head.Header.Get("Content-Type"), p)
 	}
 	if s.streamed > contracts.MaxAnswerBytes {
 		s.drop(c, http.StatusRequestEntityTooLarge, "RequestEntityTooLarge", "the response is larger than is allowed")

@@ -12,6 +12,7 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/sched"
+	"seuss/dispatcher/tiers"
 )
 
 // Metrics are counted as invocations end; what has a state (pools, lineage,
@@ -123,9 +124,10 @@ var (
 	hugePages     = describe("seuss_huge_page_bytes", "Memory that holds copies of images in huge pages.")
 	flatPages     = describe("seuss_flat_copy_bytes", "Memory that copies of snapshots' scattered pages take, which machines share, once all of them are read.")
 	evictions     = describe("seuss_lineage_evictions_total", "Snapshots removed: by hand, to make room, or because nothing starts from them any more.")
-	tierStarts    = describe("seuss_tier_starts_total", "Starts by whether a tier had what they wanted: invocations and handler, code that had to be loaded and imports.", "tier", "found")
-	tierRemoved   = describe("seuss_tier_removed_total", "Snapshots of a tier that were removed.", "tier")
-	tierBytes     = describe("seuss_tier_bytes", "Stored page bytes of a tier's snapshots.", "tier")
+	tierStarts    = describe("seuss_tier_starts_total", "Starts by whether a tier had what they wanted: invocations and handler, code that had to be loaded and imports; layers of images that were opened, and packages.", "tier", "found")
+	tierRemoved   = describe("seuss_tier_removed_total", "Snapshots, or layers, of a tier that were removed.", "tier")
+	tierBytes     = describe("seuss_tier_bytes", "Stored bytes of a tier's snapshots, or layers.", "tier")
+	tierBudget    = describe("seuss_tier_budget_bytes", "To which a tier is brought back, where it has a budget.", "tier")
 	captures      = describe("seuss_captures_total", "Snapshots taken.")
 	crashes       = describe("seuss_crashes_total", "Guests that died.")
 	timeouts      = describe("seuss_timeouts_total", "Invocations that ran out of time.")
@@ -212,11 +214,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	count(netExhausted, st.LookupsRefused, "lookups")
 	count(netQuestions, st.Network.Questions)
 	c.collectParked(&st, gauge, count)
-	for name, tier := range map[string]dispatcher.Tier{"handler": st.Tiers.Handler, "imports": st.Tiers.Imports} {
+	for name, tier := range map[string]tiers.Tier{"handler": st.Tiers.Handler, "imports": st.Tiers.Imports, "packages": st.Tiers.Packages} {
 		count(tierStarts, tier.Hits, name, "hit")
 		count(tierStarts, tier.Misses, name, "miss")
 		count(tierRemoved, tier.Removed, name)
 		gauge(tierBytes, float64(tier.Bytes), name)
+		if tier.Budget > 0 {
+			gauge(tierBudget, float64(tier.Budget), name)
+		}
 	}
 	q := c.s.Scheduler.Stats()
 	gauge(queueLength, float64(q.Waiting))

@@ -1,8 +1,8 @@
 /*
  * outbound.c: TCP connections to other machines: a stream to the monitor that
  * begins with the address wanted and the monitor's answer. Everything after it
- * is the connection's. A connection to the Runtime API is one to the monitor itself, and
- * its stream's from the first byte.
+ * is the connection's. One to the Runtime API, or to that of functions, is to the
+ * monitor itself, and its stream's from the first byte.
  */
 #include "outbound.h"
 
@@ -30,7 +30,7 @@ static void failed(struct tcp *t, int error)
 
 static void connecting(struct tcp *t)
 {
-	if (t->api && host_stream_accepted(t->out)) {
+	if (t->served && host_stream_accepted(t->out)) {
 		t->st.state = STREAM_CONNECTED;
 		return;
 	}
@@ -76,7 +76,7 @@ void outbound_changed(struct file *f)
 long outbound_connect(struct tcp *t, const struct inet_addr *to)
 {
 	purity_socket();
-	t->out = host_stream_open(t->st.s.file, t->api ? ABI_RUNTIME_API_PORT : ABI_NET_PORT, outbound_changed);
+	t->out = host_stream_open(t->st.s.file, t->served ? t->served : ABI_NET_PORT, outbound_changed);
 	if (!t->out) {
 		forget(t);
 		return to->kind == INET_FOREIGN ? -ENETUNREACH : -ECONNREFUSED;

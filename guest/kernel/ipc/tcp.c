@@ -125,6 +125,13 @@ static long establish(struct tcp *t, struct tcp *l)
 	return 0;
 }
 
+/* The monitor's port that a TCP port of loopback, where nobody in the guest listens, leads to;
+ * 0: none. */
+static u32 served_by(u16 port)
+{
+	return port == ABI_RUNTIME_API_TCP ? ABI_RUNTIME_API_PORT : port == ABI_FUNCTION_API_TCP ? ABI_FUNCTION_API_PORT : 0;
+}
+
 static long start(struct tcp *t, const struct sockaddr_k *a, u32 len)
 {
 	struct inet_addr to;
@@ -134,8 +141,8 @@ static long start(struct tcp *t, const struct sockaddr_k *a, u32 len)
 	if (err)
 		return err;
 	struct tcp *l = to.kind == INET_FOREIGN ? NULL : tcp_listener(&to);
-	t->api = !l && to.kind != INET_FOREIGN && to.port == ABI_RUNTIME_API_TCP;
-	bool outbound = t->api || to.kind == INET_FOREIGN || (!l && to.port == ABI_NET_DNS_PORT);
+	t->served = !l && to.kind != INET_FOREIGN ? served_by(to.port) : 0;
+	bool outbound = t->served || to.kind == INET_FOREIGN || (!l && to.port == ABI_NET_DNS_PORT);
 	if (!l && !outbound)
 		return -ECONNREFUSED;
 	t->autobound = !t->in.local.port;

@@ -12,7 +12,7 @@ struct tcp {
 	struct vsock *out; /* not NULL: the peer is another machine (outbound.c), and not st.peer */
 	bool autobound;    /* connect chose the port */
 	bool asked;        /* the monitor knows which */
-	bool api;          /* the monitor itself is the peer: the Runtime API */
+	u32 served;        /* not 0: the monitor itself is the peer, at this port of its own */
 	bool unreported; /* a connect that answered EINPROGRESS, and nobody has asked for its end */
 };
 

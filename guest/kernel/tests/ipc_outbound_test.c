@@ -286,11 +286,12 @@ static void accept_stream(void)
 	tell();
 }
 
-static void test_runtime_api(void)
+/* A TCP port of loopback that leads to one of the monitor's. */
+static void test_served(u16 tcp, u32 port)
 {
-	struct sockaddr_in a = v4(LO, ABI_RUNTIME_API_TCP), name;
+	struct sockaddr_in a = v4(LO, tcp), name;
 	int fd = (int)sys_socket(AF_INET, SOCK_STREAM, 0), len = sizeof name;
-	wanted = ABI_RUNTIME_API_PORT;
+	wanted = port;
 	on_kick = accept_stream;
 	CHECK_EQ(sys_connect(fd, &a, sizeof a), 0);
 	CHECK_EQ(m.from, 0); /* the connection's from its first byte */
@@ -349,7 +350,8 @@ int main(void)
 	test_nonblocking();
 	test_backpressure();
 	test_dns();
-	test_runtime_api();
+	test_served(ABI_RUNTIME_API_TCP, ABI_RUNTIME_API_PORT);
+	test_served(ABI_FUNCTION_API_TCP, ABI_FUNCTION_API_PORT);
 	test_stdin();
 	return 0;
 }

@@ -39,13 +39,15 @@ func init() { runtimes.Register(Runtime) }
 
 //go:generate sh driver/build.sh host.node
 
-//go:embed driver/driver.js driver/execute.js driver/files.js driver/task.js driver/warm_up.js driver/random.js driver/response.js driver/host.node
+//go:embed driver/driver.js driver/execute.js driver/files.js driver/task.js driver/warm_up.js driver/random.js driver/response.js driver/host.node driver/modules/seuss.js
 var driverFiles embed.FS
 
 // driver returns driver.js, the program, what it loads, and protocol.js, the constants
 // that they use.
 func driver() map[string][]byte {
 	files := runtimes.Files(driverFiles, "driver", "driver.js", "execute.js", "files.js", "task.js", "warm_up.js", "random.js", "response.js", "host.node")
+	// Where require and import look from any directory.
+	files["/node_modules/seuss/index.js"] = runtimes.Files(driverFiles, "driver/modules", "seuss.js")["seuss.js"]
 	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
 	return files
 }

@@ -137,12 +137,15 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if cfg.options.Network, err = cmdline.ReadNetwork(c); err != nil {
 		return nil, err
 	}
-	if text := c.String("node-budget"); text != "" {
-		n, err := humanize.ParseBytes(text)
-		if err != nil || n == 0 {
-			return nil, bad("node-budget", "must be a size such as 2GiB")
+	tier := &cfg.options.TierBytes
+	for name, to := range map[string]*uint64{"node-budget": &cfg.options.NodeBytes, "handler-budget": &tier.Handler, "imports-budget": &tier.Imports, "packages-budget": &tier.Packages} {
+		if text := c.String(name); text != "" {
+			n, err := humanize.ParseBytes(text)
+			if err != nil || n == 0 {
+				return nil, bad(name, "must be a size such as 2GiB")
+			}
+			*to = n
 		}
-		cfg.options.NodeBytes = n
 	}
 	if text := c.String("import-limit"); text != "" {
 		n, err := humanize.ParseBytes(text)

@@ -24,6 +24,7 @@ func BoundsFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringSliceFlag{Name: "allow-net", Usage: "let the function reach `ENTRY`, of what the daemon allows; may be repeated: HOST:PORT, *.DOMAIN:PORT or CIDR:PORT, or none, or any: all that the daemon allows"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that the function may reach, of those that the daemon allows; or none, or any"},
+		&cli.StringFlag{Name: "share", Usage: "comma-separated `SHARES` of state that the function may reach, each NAME:r or NAME:rw; or none"},
 		&cli.StringFlag{Name: "limit-time", Aliases: []string{"timeout"}, Usage: "end an invocation after `DURATION`, in whole seconds; or any: what the daemon allows"},
 		&cli.StringFlag{Name: "limit-memory", Aliases: []string{"memory"}, Usage: "end an instance that writes more than `SIZE`, in whole MiB, such as 128MiB; or any: the image's memory"},
 		&cli.StringFlag{Name: "limit-output", Usage: "keep at most `SIZE` of an invocation's output, such as 64KiB; or any: 1MiB"},
@@ -34,7 +35,7 @@ func BoundsFlags() []cli.Flag {
 // ReadBounds makes of these flags what they change; changed is false where there are
 // none of them.
 func ReadBounds(c *cli.Context) (u api.Update, changed bool, err error) {
-	for _, name := range []string{"allow-net", "host-ports", "limit-time", "limit-memory", "limit-output", "concurrency"} {
+	for _, name := range []string{"allow-net", "host-ports", "share", "limit-time", "limit-memory", "limit-output", "concurrency"} {
 		if !c.IsSet(name) {
 			continue
 		}
@@ -47,6 +48,9 @@ func ReadBounds(c *cli.Context) (u api.Update, changed bool, err error) {
 		case "host-ports":
 			u.HostPorts.To, err = readPorts(text)
 			u.HostPorts.Set = true
+		case "share":
+			u.Shares.To, err = readShares(text)
+			u.Shares.Set = true
 		case "limit-time":
 			u.TimeoutSec, err = readWhole(text, func(text string) (uint64, error) {
 				d, err := time.ParseDuration(text)
@@ -131,6 +135,18 @@ func readPorts(text string) (ports []uint32, err error) {
 		ports = append(ports, uint32(n))
 	}
 	return ports, err
+}
+
+// readShares reads a list of shares.
+func readShares(text string) ([]string, error) {
+	if text == wordNone {
+		return []string{}, nil
+	}
+	list, err := SplitList(text)
+	if err == nil {
+		err = bounds.Possible(&functions.Settings{Shares: list})
+	}
+	return list, err
 }
 
 // Reach says in a word what a deployment may reach of the network.

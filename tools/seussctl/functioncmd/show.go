@@ -94,6 +94,9 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 	if b := f.Bounds; b != nil {
 		add("network", "%s", listOr(b.Network, "nothing"))
 		add("host ports", "%s", listOr(b.HostPorts, "none"))
+		if len(f.Settings.Shares) > 0 {
+			add("shares", "%s", strings.Join(f.Settings.Shares, ", "))
+		}
 		add("time", "%v", time.Duration(b.TimeoutMS)*time.Millisecond)
 		if b.MemoryMiB > 0 {
 			add("memory", "%d MiB", b.MemoryMiB)

@@ -1,8 +1,9 @@
-package runtimeapi
+package guesthttp
 
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -23,19 +24,19 @@ func TestRequest(t *testing.T) {
 		{"trailers", strings.Replace(chunked, "\r\n\r\n", "\r\nTrailer: A\r\n\r\n", 1) + "1\r\nx\r\n0\r\nA: b\r\n\r\n", "x", "b"},
 	} {
 		for _, step := range []int{1, 3, len(c.text)} {
-			var r request
+			r := Request{MaxBody: 6<<20 + 64<<10}
 			whole := false
 			for at := 0; at < len(c.text); at += step {
 				if whole {
 					t.Fatalf("%s in steps of %d: whole after %d of %d bytes", c.name, step, at, len(c.text))
 				}
 				var err error
-				if whole, err = r.add([]byte(c.text[at:min(at+step, len(c.text))])); err != nil {
+				if whole, err = r.Add([]byte(c.text[at:min(at+step, len(c.text))])); err != nil {
 					t.Fatalf("%s: %v", c.name, err)
 				}
 			}
-			if body := r.read(); !whole || string(body) != c.body || r.head.Trailer.Get("A") != c.trailer {
-				t.Errorf("%s in steps of %d: whole %v, %q, trailer %v", c.name, step, whole, body, r.head.Trailer)
+			if body := r.Body(); !whole || string(body) != c.body || r.Head.Trailer.Get("A") != c.trailer {
+				t.Errorf("%s in steps of %d: whole %v, %q, trailer %v", c.name, step, whole, body, r.Head.Trailer)
 			}
 		}
 	}
@@ -45,13 +46,13 @@ func TestRequest(t *testing.T) {
 		"no number":  chunked + "x\r\n",
 		"long chunk": chunked + "1\r\nxyz",
 		"long line":  chunked + "1;" + strings.Repeat("x", maxLine),
-		"header":     "GET /x HTTP/1.1\r\nA: " + strings.Repeat("x", maxHead),
-		"trailers":   chunked + "0\r\nA: " + strings.Repeat("x", maxHead) + "\r\n\r\n",
+		"header":     "GET /x HTTP/1.1\r\nA: " + strings.Repeat("x", MaxHead),
+		"trailers":   chunked + "0\r\nA: " + strings.Repeat("x", MaxHead) + "\r\n\r\n",
 		"no request": "hello\r\n\r\n",
 		"body":       chunked + strings.Repeat("10000\r\n"+strings.Repeat("x", 0x10000)+"\r\n", 102),
 	} {
-		var r request
-		if whole, err := r.add([]byte(text)); whole || err == nil {
+		r := Request{MaxBody: 6<<20 + 64<<10}
+		if whole, err := r.Add([]byte(text)); whole || err == nil {
 			t.Errorf("%s: taken", name)
 		}
 	}
@@ -63,15 +64,15 @@ func FuzzRequest(f *testing.F) {
 	f.Add([]byte("GET /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc"), 1)
 	f.Fuzz(func(t *testing.T, text []byte, step int) {
 		step = max(step, 1)
-		var r request
+		r := Request{MaxBody: 6<<20 + 64<<10}
 		for at := 0; at < len(text); at += min(step, len(text)-at) {
-			whole, err := r.add(text[at:min(at+step, len(text))])
-			r.expects()
+			whole, err := r.Add(text[at:min(at+step, len(text))])
+			r.Expects()
 			if err != nil {
 				return
 			}
 			if whole {
-				got := r.read()
+				got := r.Body()
 				same, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(text)))
 				if err != nil {
 					t.Fatal(err)
@@ -84,4 +85,23 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestKeptConnection: requests that come one behind the other are told apart.
+func TestKeptConnection(t *testing.T) {
+	r := Request{MaxBody: 100}
+	rest := []byte("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhiPUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\n\r\nGET /d")
+	for _, want := range []string{"/a", "/b", "/c"} {
+		whole, err := r.Add(rest)
+		if err != nil || !whole || r.Head.URL.Path != want || want != "/c" && string(r.Body()) != "hi" {
+			t.Fatal(want, whole, err)
+		}
+		rest = bytes.Clone(r.Next())
+	}
+	if whole, err := r.Add(rest); whole || err != nil {
+		t.Fatal(whole, err)
+	}
+	if _, err := r.Add([]byte(" HTTP/1.1\r\nHost: h\r\nContent-Length: 101\r\n\r\n")); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
+	}
 }

@@ -1,0 +1,248 @@
+package functionapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"seuss/dispatcher/state"
+)
+
+var errInvalid = errors.New("not a request of this API")
+
+// MaxBody bounds the body of a request.
+const MaxBody = state.MaxTransfer
+
+// maxWait bounds what a request may ask to wait: no invocation takes longer.
+const maxWait = 15 * time.Minute
+
+// API answers requests.
+type API struct {
+	// Session is who asks. It is called for each request.
+	Session func() (*state.Session, error)
+}
+
+// query are a request's parameters, and the first thing that is wrong with them.
+type query struct {
+	url.Values
+	err error
+}
+
+// number is a parameter; missing where it is not there.
+func (q *query) number(name string, missing int64) int64 {
+	text := q.Get(name)
+	if text == "" {
+		return missing
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if (err != nil || n < 0) && q.err == nil {
+		q.err = fmt.Errorf("%s=%.40q: want a number from 0 on: %w", name, text, errInvalid)
+	}
+	return n
+}
+
+// duration is a parameter in milliseconds, 0 where it is not there.
+func (q *query) duration(name string) time.Duration {
+	ms := q.number(name, 0)
+	if ms > int64(maxWait/time.Millisecond) && q.err == nil {
+		q.err = fmt.Errorf("%s=%d: at most %d: %w", name, ms, maxWait/time.Millisecond, errInvalid)
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// condition is what has to hold for a write.
+func (q *query) condition() (c state.If) {
+	if q.Has("version") {
+		v := uint64(q.number("version", 0))
+		c.Version = &v
+	}
+	c.Fence = uint64(q.number("fence", 0))
+	return c
+}
+
+// Serve answers a request: at once, or later.
+func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return failed(fmt.Errorf("%w: %w", errInvalid, err)), nil
+	}
+	session, err := a.Session()
+	if err != nil {
+		return failed(err), nil
+	}
+	q := query{Values: values}
+	path := r.URL.Path
+	for prefix, serve := range routes {
+		key, ok := strings.CutPrefix(path, prefix)
+		if !ok {
+			continue
+		}
+		answer, later := serve(session, r.Method, key, &q, body)
+		if answer.Status == 0 && later == nil {
+			answer = document(http.StatusMethodNotAllowed, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"})
+		}
+		return answer, later
+	}
+	if path == "/v1/state" && r.Method == http.MethodGet {
+		return list(session, &q), nil
+	}
+	return document(http.StatusNotFound, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"}), nil
+}
+
+// routes are the requests about a key, which stands behind the prefix. An answer without a
+// status is to a method that there is not.
+var routes = map[string]func(s *state.Session, method, key string, q *query, body []byte) (Answer, Later){
+	"/v1/state/": value,
+	"/v1/locks/": lock,
+	"/v1/push/": func(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
+		if method != http.MethodPost {
+			return a, nil
+		}
+		return a, func(ctx context.Context) Answer { return done(s.Push(ctx, key)) }
+	},
+	"/v1/pull/": func(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
+		if method != http.MethodPost {
+			return a, nil
+		}
+		c := q.condition()
+		if q.err != nil {
+			return failed(q.err), nil
+		}
+		return a, func(ctx context.Context) Answer { return done(s.Pull(ctx, key, c)) }
+	},
+}
+
+// items is the document of a list.
+type items struct {
+	Items []state.Item `json:"items"`
+	// Next is what to ask for behind the last one; "": there are no more.
+	Next string `json:"next,omitempty"`
+}
+
+func list(s *state.Session, q *query) Answer {
+	limit := q.number("limit", 0)
+	if q.err != nil {
+		return failed(q.err)
+	}
+	found, more, err := s.List(q.Get("prefix"), q.Get("after"), int(min(limit, state.MaxList)))
+	if err != nil {
+		return failed(err)
+	}
+	doc := items{Items: found}
+	if more {
+		doc.Next = found[len(found)-1].Key
+	}
+	return document(http.StatusOK, doc)
+}
+
+func value(s *state.Session, method, key string, q *query, body []byte) (a Answer, later Later) {
+	c := q.condition()
+	at, n := q.number("offset", 0), q.number("length", -1)
+	known, appended, wait := q.number("known", 0), q.number("appended", 0), q.duration("wait_ms")
+	if q.err != nil {
+		return failed(q.err), nil
+	}
+	switch {
+	case method == http.MethodGet && q.Has("known"):
+		return watch(s, key, uint64(known), wait)
+	case method == http.MethodGet && q.Has("appended"):
+		return readAppended(s, key, appended, wait)
+	case method == http.MethodGet:
+		return read(s.Get(key, at, n)), nil
+	case method == http.MethodHead:
+		return done(s.Stat(key)), nil
+	case method == http.MethodPut && q.Has("offset"):
+		return done(s.SetRange(key, at, body, c)), nil
+	case method == http.MethodPut:
+		return done(s.Set(key, body, c)), nil
+	case method == http.MethodPost:
+		return done(s.Append(key, body, c)), nil
+	case method == http.MethodDelete:
+		return done(state.Meta{}, s.Delete(key, c)), nil
+	}
+	return a, nil
+}
+
+// within has f wait so long; 0: for as long as its caller.
+func within(wait time.Duration, f func(ctx context.Context) Answer) Later {
+	return func(ctx context.Context) Answer {
+		if wait > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, wait)
+			defer cancel()
+		}
+		return f(ctx)
+	}
+}
+
+func watch(s *state.Session, key string, known uint64, wait time.Duration) (a Answer, _ Later) {
+	m, err := s.Stat(key)
+	if errors.Is(err, state.ErrNotFound) {
+		m, err = state.Meta{}, nil
+	}
+	if err != nil || m.Version != known {
+		return done(m, err), nil
+	}
+	return a, within(wait, func(ctx context.Context) Answer { return done(s.Watch(ctx, key, known)) })
+}
+
+func readAppended(s *state.Session, key string, at int64, wait time.Duration) (a Answer, _ Later) {
+	m, err := s.Stat(key)
+	if err == nil && m.Size == at || errors.Is(err, state.ErrNotFound) {
+		return a, within(wait, func(ctx context.Context) Answer { return read(s.ReadAppended(ctx, key, at)) })
+	}
+	return read(s.ReadAppended(expired, key, at)), nil // it does not wait
+}
+
+// expired is for what must not wait.
+var expired = func() context.Context {
+	ctx, cancel := context.WithDeadline(context.Background(), time.Unix(0, 0))
+	cancel()
+	return ctx
+}()
+
+// held is the document of a lock that was granted.
+type held struct {
+	Token   uint64 `json:"token"`
+	LeaseMS int64  `json:"lease_ms"` // what is left of it
+}
+
+func granted(g state.Grant, err error) Answer {
+	if err != nil {
+		return failed(err)
+	}
+	return document(http.StatusOK, held{g.Token, time.Until(g.Until).Milliseconds()})
+}
+
+func lock(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
+	token, lease, wait := uint64(q.number("token", 0)), q.duration("lease_ms"), q.duration("wait_ms")
+	if q.err != nil {
+		return failed(q.err), nil
+	}
+	switch method {
+	case http.MethodPost:
+		turn, err := s.Ask(key, q.Has("shared"), lease)
+		if err != nil {
+			return failed(err), nil
+		}
+		select {
+		case <-turn.Done():
+			return granted(turn.Grant()), nil
+		default:
+		}
+		if q.Get("wait_ms") == "0" {
+			return granted(turn.Wait(expired)), nil
+		}
+		return a, within(wait, func(ctx context.Context) Answer { return granted(turn.Wait(ctx)) })
+	case http.MethodPut:
+		return granted(s.Renew(key, token, lease)), nil
+	case http.MethodDelete:
+		return done(state.Meta{}, s.Unlock(key, token)), nil
+	}
+	return a, nil
+}

@@ -1,0 +1,154 @@
+// What functions share: state by key, and locks. docs/state.md says what is promised.
+//
+//     const { state } = require('seuss');
+//     await state.set('orders/today', 'text');
+//     await state.lock('orders/today', async (lock) => { ... });
+//
+// A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
+// Everything here is asked of the host when it is called, and nothing is kept.
+'use strict';
+
+const http = require('http');
+
+const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
+const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+
+// SeussError is what the host says; code tells errors apart: Forbidden, NotFound, Changed,
+// Fenced, Deadlock, NotHeld, TooLarge, Full, DiskFull, Damaged, TooMany, Invalid, Timeout, Unavailable, Failed.
+class SeussError extends Error {
+  constructor(code, message) {
+    super(message);
+    this.name = code;
+    this.code = code;
+  }
+}
+
+function query(parameters) {
+  const parts = Object.entries(parameters).filter(([, value]) => value !== undefined && value !== false);
+  return parts.length === 0 ? '' : '?' + parts.map(([name, value]) => `${name}=${value === true ? '' : encodeURIComponent(value)}`).join('&');
+}
+
+const quote = (key) => String(key).split('/').map(encodeURIComponent).join('/');
+const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.floor(seconds * 1000)));
+
+function once(method, path, body) {
+  return new Promise((resolve, reject) => {
+    const request = http.request({ host, port, agent, method, path, headers: { 'Content-Length': body.length } }, (answer) => {
+      const parts = [];
+      answer.on('data', (part) => parts.push(part));
+      answer.on('error', reject);
+      answer.on('end', () => resolve({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts) }));
+    });
+    request.on('error', (error) => {
+      error.stale = request.reusedSocket && !request.res;
+      reject(error);
+    });
+    request.end(body);
+  });
+}
+
+async function ask(method, path, value = '') {
+  const body = Buffer.isBuffer(value) ? value : ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.from(value);
+  let answer;
+  for (let tries = 0; ; tries++) {
+    try {
+      answer = await once(method, path, body);
+      break;
+    } catch (error) {
+      // A connection that another instance has opened is none of this one's: nobody has
+      // seen the request.
+      if (error.stale && tries < 9) continue;
+      if (error.code === 'ECONNREFUSED') {
+        throw new SeussError('Unavailable', 'what functions share cannot be reached: a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler');
+      }
+      throw new SeussError('Failed', `${method} ${path}: ${error.message}: whether it was done is not known`);
+    }
+  }
+  if (answer.status < 400) return answer;
+  let problem;
+  try {
+    problem = JSON.parse(answer.body.toString());
+  } catch {
+    problem = { error: answer.status === 404 ? 'NotFound' : 'Failed', message: `${method} ${path}: status ${answer.status}` };
+  }
+  throw new SeussError(problem.error, problem.message);
+}
+
+const version = (answer) => Number(answer.headers['seuss-version']);
+const size = (answer) => Number(answer.headers['seuss-size']);
+const withVersion = (answer) => Object.assign(answer.body, { version: version(answer), size: size(answer) });
+const at = (key) => `/v1/state/${quote(key)}`;
+
+class Lock {
+  constructor(key, token, lease) {
+    Object.assign(this, { key, token, lease });
+  }
+
+  async renew(lease = this.lease) {
+    await ask('PUT', `/v1/locks/${quote(this.key)}` + query({ token: this.token, lease_ms: ms(lease) }));
+  }
+
+  async release() {
+    await ask('DELETE', `/v1/locks/${quote(this.key)}` + query({ token: this.token }));
+  }
+}
+
+// acquire holds a lock while f runs, or, without one, until its release.
+async function acquire(key, shared, options, f) {
+  if (typeof options === 'function') [options, f] = [undefined, options];
+  const { lease, wait } = options ?? {};
+  const answer = await ask('POST', `/v1/locks/${quote(key)}` + query({ shared, lease_ms: ms(lease), wait_ms: ms(wait) }));
+  const lock = new Lock(key, JSON.parse(answer.body.toString()).token, lease);
+  if (!f) return lock;
+  let result;
+  try {
+    result = await f(lock);
+  } catch (error) {
+    await lock.release().catch(() => {}); // what has gone wrong first is what counts
+    throw error;
+  }
+  await lock.release();
+  return result;
+}
+
+// State by key. Values are Buffers; strings are written in UTF-8, typed arrays as they are.
+// {version, fence} of writes: see the Python module. Writes resolve to the new version. Times
+// are in seconds.
+const state = {
+  async get(key) {
+    try {
+      return withVersion(await ask('GET', at(key)));
+    } catch (error) {
+      if (error.code === 'NotFound') return undefined;
+      throw error;
+    }
+  },
+  getRange: async (key, offset, length) => withVersion(await ask('GET', at(key) + query({ offset, length }))),
+  async stat(key) {
+    const answer = await ask('HEAD', at(key));
+    return { size: size(answer), version: version(answer) };
+  },
+  set: async (key, value, { version: v, fence } = {}) => version(await ask('PUT', at(key) + query({ version: v, fence }), value)),
+  setRange: async (key, offset, value, { version: v, fence } = {}) => version(await ask('PUT', at(key) + query({ offset, version: v, fence }), value)),
+  append: async (key, value, { version: v, fence } = {}) => version(await ask('POST', at(key) + query({ version: v, fence }), value)),
+  readAppended: async (key, offset, { wait } = {}) => withVersion(await ask('GET', at(key) + query({ appended: offset, wait_ms: ms(wait) }))),
+  async delete(key, { version: v, fence } = {}) {
+    await ask('DELETE', at(key) + query({ version: v, fence }));
+  },
+  async* list(prefix) {
+    for (let after; ;) {
+      const page = JSON.parse((await ask('GET', '/v1/state' + query({ prefix, after }))).body.toString());
+      yield* page.items;
+      after = page.next;
+      if (!after) return;
+    }
+  },
+  watch: async (key, { version: known = 0, wait } = {}) => version(await ask('GET', at(key) + query({ known, wait_ms: ms(wait) }))),
+  push: async (key) => version(await ask('POST', `/v1/push/${quote(key)}`)),
+  pull: async (key, { version: v } = {}) => version(await ask('POST', `/v1/pull/${quote(key)}` + query({ version: v }))),
+  lock: (key, options, f) => acquire(key, false, options, f),
+  rlock: (key, options, f) => acquire(key, true, options, f),
+};
+
+exports.state = state;
+exports.SeussError = SeussError;

@@ -1,0 +1,299 @@
+"""What functions share: state by key, and locks. docs/state.md says what is promised.
+
+    from seuss import state
+
+    state.set("orders/today", b"...")
+    with state.lock("orders/today"):
+        ...
+
+A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
+Everything here is asked of the host when it is called, and nothing is kept.
+"""
+
+import json as _json
+import os as _os
+import socket as _socket
+
+
+class Error(Exception):
+    """What the host says; its subclasses tell errors apart."""
+
+
+class Forbidden(Error):
+    """The deployment does not name the share, or names it for reading."""
+
+
+class NotFound(Error):
+    """There is no value of that key."""
+
+
+class Changed(Error):
+    """The value has another version than was given."""
+
+
+class Fenced(Error):
+    """The lock whose token was given is not held any more."""
+
+
+class Deadlock(Error):
+    """To wait for the lock would be to wait for ever; the message names the circle."""
+
+
+class NotHeld(Error):
+    """The lock is not held: its lease may have ended."""
+
+
+class TooLarge(Error):
+    """The value, or what one operation moves, is larger than is allowed."""
+
+
+class Full(Error):
+    """State takes all the memory that it may."""
+
+
+class DiskFull(Error):
+    """The host's disk has no room for what was to be pushed."""
+
+
+class Damaged(Error):
+    """What was pushed cannot be read any more."""
+
+
+class TooMany(Error):
+    """More at a time than is allowed."""
+
+
+class Invalid(Error):
+    """The key, an offset, or another argument cannot be."""
+
+
+class Timeout(Error):
+    """What was waited for has not come in time."""
+
+
+class Unavailable(Error):
+    """There is nobody to ask: while a function is loaded, or outside of a service."""
+
+
+_errors = {c.__name__: c for c in Error.__subclasses__()}
+_safe = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/")
+_free = []  # connections that nobody uses
+
+
+def _quote(text):
+    raw = text.encode()
+    if _safe.issuperset(raw):
+        return text
+    return "".join(chr(b) if b in _safe else f"%{b:02X}" for b in raw)
+
+
+def _query(**arguments):
+    parts = [f"{name}={_quote(str(value)) if value is not True else ''}" for name, value in arguments.items() if value is not None and value is not False]
+    return "?" + "&".join(parts) if parts else ""
+
+
+def _ms(seconds):
+    return None if seconds is None else max(0, int(seconds * 1000))
+
+
+def _connection():
+    while _free:
+        sock = _free.pop()
+        try:
+            sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return sock  # nothing has come, not even its end
+        except OSError:
+            pass
+        sock.close()  # this is another instance than the one that has opened it
+    host, _, port = _os.environ.get("SEUSS_API", "127.0.0.1:9002").rpartition(":")
+    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
+    try:
+        sock.connect((host, int(port)))
+    except OSError as e:
+        sock.close()
+        raise Unavailable(f"what functions share cannot be reached ({e.strerror}): a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler") from None
+    return sock
+
+
+def _ask(method, path, body=b""):
+    """Returns (headers, body) of the answer; headers by their names in lower case."""
+    sock = _connection()
+    try:
+        body = memoryview(body).cast("B")
+        head = f"{method} {path} HTTP/1.1\r\nHost: seuss\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        if len(body) <= 65536:
+            sock.sendall(head + body)
+        else:
+            sock.sendall(head)
+            sock.sendall(body)
+        answer = bytearray()
+        while (end := answer.find(b"\r\n\r\n")) < 0:
+            part = sock.recv(65536)
+            if not part:
+                raise ConnectionResetError("the host has ended the connection")
+            answer += part
+        status, *lines = str(answer[:end], "latin-1").split("\r\n")
+        headers = {}
+        for line in lines:
+            name, _, value = line.partition(":")
+            headers[name.lower()] = value.strip()
+        length = 0 if method == "HEAD" else int(headers["content-length"])
+        content = bytearray(length)
+        got = min(length, len(answer) - end - 4)
+        content[:got] = answer[end + 4:end + 4 + got]
+        view = memoryview(content)
+        while got < length:
+            n = sock.recv_into(view[got:])
+            if n == 0:
+                raise ConnectionResetError("the host has ended the connection")
+            got += n
+        view.release()
+    except OSError as e:
+        sock.close()
+        raise Error(f"{method} {path}: {e}: whether it was done is not known") from e
+    except BaseException:
+        sock.close()
+        raise
+    if headers.get("connection") == "close":
+        sock.close()
+    else:
+        _free.append(sock)
+    code = int(status.split(" ", 2)[1])
+    if code < 400:
+        return headers, bytes(content)
+    try:
+        problem = _json.loads(content)
+        kind, message = _errors.get(problem["error"], Error), problem["message"]
+    except ValueError:  # HEAD has no body
+        kind, message = (NotFound if code == 404 else Forbidden if code == 403 else Error), f"{method} {path}: {status}"
+    raise kind(message)
+
+
+class Value(bytes):
+    """The bytes of a value, with its version and its whole size."""
+
+    version = 0
+    size = 0
+
+
+def _value(answer):
+    headers, content = answer
+    value = Value(content)
+    value.version, value.size = int(headers["seuss-version"]), int(headers["seuss-size"])
+    return value
+
+
+def _version(answer):
+    return int(answer[0]["seuss-version"])
+
+
+def _raw(value):
+    return value.encode() if isinstance(value, str) else value
+
+
+class Lock:
+    """A lock that is held, from the beginning of its with statement to its end, or to the
+    end of its lease. token is larger than that of all who have held it before."""
+
+    def __init__(self, key, shared, lease, wait):
+        self.key, self._shared, self._lease, self._wait = key, shared, lease, wait
+        self.token = None
+
+    def acquire(self):
+        _, answer = _ask("POST", f"/v1/locks/{_quote(self.key)}" + _query(shared=self._shared, lease_ms=_ms(self._lease), wait_ms=_ms(self._wait)))
+        self.token = _json.loads(answer)["token"]
+        return self
+
+    def renew(self, lease=None):
+        _ask("PUT", f"/v1/locks/{_quote(self.key)}" + _query(token=self.token, lease_ms=_ms(lease or self._lease)))
+
+    def release(self):
+        token, self.token = self.token, None
+        _ask("DELETE", f"/v1/locks/{_quote(self.key)}" + _query(token=token))
+
+    __enter__ = acquire
+
+    def __exit__(self, kind, error, trace):
+        try:
+            self.release()
+        except NotHeld:
+            if kind is None:  # else what has gone wrong first is what counts
+                raise
+
+
+class State:
+    """State by key. Values are bytes; text is written in UTF-8. version, where a write takes
+    it, is the one that the value must have (0: there must be none), else it raises Changed;
+    fence is the token of the key's lock, which must still be held. Writes return the new
+    version. Times are in seconds."""
+
+    def _at(self, key):
+        return "/v1/state/" + _quote(key)
+
+    def get(self, key, default=None):
+        """The whole value, or default where there is none."""
+        try:
+            return _value(_ask("GET", self._at(key)))
+        except NotFound:
+            return default
+
+    def get_range(self, key, offset, length):
+        """At most length bytes from offset on."""
+        return _value(_ask("GET", self._at(key) + _query(offset=offset, length=length)))
+
+    def stat(self, key):
+        """(size, version)"""
+        headers, _ = _ask("HEAD", self._at(key))
+        return int(headers["seuss-size"]), int(headers["seuss-version"])
+
+    def set(self, key, value, version=None, fence=None):
+        return _version(_ask("PUT", self._at(key) + _query(version=version, fence=fence), _raw(value)))
+
+    def set_range(self, key, offset, value, version=None, fence=None):
+        """Writes at an offset; what lies between the value's end and that is zeros."""
+        return _version(_ask("PUT", self._at(key) + _query(offset=offset, version=version, fence=fence), _raw(value)))
+
+    def append(self, key, value, version=None, fence=None):
+        return _version(_ask("POST", self._at(key) + _query(version=version, fence=fence), _raw(value)))
+
+    def read_appended(self, key, offset, wait=None):
+        """What lies behind an offset, as soon as there is something."""
+        return _value(_ask("GET", self._at(key) + _query(appended=offset, wait_ms=_ms(wait))))
+
+    def delete(self, key, version=None, fence=None):
+        _ask("DELETE", self._at(key) + _query(version=version, fence=fence))
+
+    def list(self, prefix):
+        """Yields (key, size, version) of the values whose keys begin so, in order."""
+        after = None
+        while True:
+            page = _json.loads(_ask("GET", "/v1/state" + _query(prefix=prefix, after=after))[1])
+            for item in page["items"]:
+                yield item["key"], item["size"], item["version"]
+            after = page.get("next")
+            if not after:
+                return
+
+    def watch(self, key, version=0, wait=None):
+        """Waits until the value has another version than this, and returns it; 0: there is none."""
+        return _version(_ask("GET", self._at(key) + _query(known=version, wait_ms=_ms(wait))))
+
+    def push(self, key):
+        """Has the value kept as it is now: it survives the host's power cut. Its version."""
+        return _version(_ask("POST", "/v1/push/" + _quote(key)))
+
+    def pull(self, key, version=None):
+        """Makes the value what was pushed last. Its version."""
+        return _version(_ask("POST", "/v1/pull/" + _quote(key) + _query(version=version)))
+
+    def lock(self, key, lease=None, wait=None):
+        """A lock that nobody else holds at the time; wait=0: not at all."""
+        return Lock(key, False, lease, wait)
+
+    def rlock(self, key, lease=None, wait=None):
+        """A lock that others may hold so, too."""
+        return Lock(key, True, lease, wait)
+
+
+state = State()
