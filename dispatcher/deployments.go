@@ -17,6 +17,7 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/keyed"
+	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
 	"seuss/lineage/changes"
@@ -241,6 +242,35 @@ func (d *Deployments) imageOf(s *functions.Settings) (string, error) {
 	}
 	return d.RuntimeImage(s.Runtime)
 }
+
+// ContainerProgram returns the digest of the image that was built from a container image, and
+// the program that it is over AWS Lambda's Runtime API. It notes what was there in c. Nothing
+// is fetched: an image that nobody has built is refused with how to.
+func (d *Deployments) ContainerProgram(c *functions.Container) (image string, p *functions.Program, err error) {
+	if err := c.Check(); err != nil {
+		return "", nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	image, origin, err := d.catalogue.Store.FromContainer(c.URI)
+	if errors.Is(err, images.ErrNotFound) {
+		return "", nil, fmt.Errorf("%w: no image was built from it: seussctl image build NAME --from docker://%s", lineage.ErrInvalid, c.URI)
+	} else if err != nil {
+		return "", nil, err
+	}
+	img, err := images.Open(image, images.SkipDigest())
+	if err != nil {
+		return "", nil, err
+	}
+	defer img.Close()
+	p = contracts.OfRuntime(containerRuntime)
+	if p.Command, p.Dir, err = img.Program(c.Entrypoint, c.Command, c.WorkingDir); err != nil {
+		return "", nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	c.Digest = origin.Digest
+	return origin.Image, p, nil
+}
+
+// containerRuntime stands for the contract that AWS Lambda expects of container images.
+const containerRuntime = "provided.al2023"
 
 // LambdaRuntime is AWS Lambda's name of what a deployment runs on, "" if it is not known.
 func (d *Deployments) LambdaRuntime(f *functions.Function) string {

@@ -3,6 +3,8 @@ package images
 import (
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -42,6 +44,55 @@ func (c *Container) Args(entrypoint string, given []string) []string {
 		return nil
 	}
 	return args
+}
+
+// DefaultPath is where programs are looked for in an image that has no PATH.
+const DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Program is the command of a container image, its program by its path, and where it is
+// started. What is not empty stands in place of what the image says, each by itself.
+func (m *Image) Program(entrypoint, command []string, dir string) (args []string, in string, err error) {
+	config := m.Config()
+	if c := config.Container; c != nil {
+		if len(entrypoint) == 0 {
+			entrypoint = c.Entrypoint
+		}
+		if len(command) == 0 {
+			command = c.Cmd
+		}
+	}
+	if in = path.Clean(dir); dir == "" {
+		in = config.Container.Dir()
+	}
+	if at, err := m.Lookup(in); err != nil || !at.Inode.IsDir() {
+		return nil, "", fmt.Errorf("the image holds no directory %s, in which its program is to run", in)
+	}
+	args = slices.Concat(entrypoint, command)
+	if len(args) == 0 {
+		return nil, "", fmt.Errorf("the image says of no program that it is to be run")
+	}
+	places := []string{path.Join(in, args[0])}
+	if path.IsAbs(args[0]) {
+		places[0] = path.Clean(args[0])
+	} else if !strings.Contains(args[0], "/") {
+		dirs := DefaultPath
+		for _, v := range config.Env {
+			if value, ok := strings.CutPrefix(v, "PATH="); ok {
+				dirs = value
+			}
+		}
+		places = places[:0]
+		for d := range strings.SplitSeq(dirs, ":") {
+			places = append(places, path.Join("/", d, args[0]))
+		}
+	}
+	for _, place := range places {
+		if at, err := m.Lookup(place); err == nil && at.Inode.IsRegular() {
+			args[0] = place
+			return args, in, nil
+		}
+	}
+	return nil, "", fmt.Errorf("the image holds no program %s", args[0])
 }
 
 // Dir is the working directory, absolute and clean.

@@ -131,6 +131,37 @@ func (s Store) Origins() (map[string][]Origin, error) {
 	return all, nil
 }
 
+// FromContainer returns the path of the image that was built last from a container image in a
+// registry, as a pull would name it, and its record. ErrNotFound if there is none.
+func (s Store) FromContainer(uri string) (string, Origin, error) {
+	all, err := s.Origins()
+	if err != nil {
+		return "", Origin{}, err
+	}
+	var last Origin
+	for _, list := range all {
+		for _, o := range list {
+			named, ok := strings.CutPrefix(o.Reference, "docker:")
+			if ok && withTag(strings.TrimPrefix(named, "//")) == withTag(uri) && o.Built.After(last.Built) {
+				last = o
+			}
+		}
+	}
+	file := filepath.Join(s.Dir, last.Image+guest.ImageSuffix)
+	if last.Image == "" || s.complete(file) != nil {
+		return "", Origin{}, fmt.Errorf("image of %.200q: %w in %s", uri, ErrNotFound, s.Dir)
+	}
+	return file, last, nil
+}
+
+// withTag is a container image's name with the tag that it has where it names none.
+func withTag(name string) string {
+	if strings.ContainsAny(name[strings.LastIndexByte(name, '/')+1:], ":@") {
+		return name
+	}
+	return name + ":latest"
+}
+
 // dropOrigins removes the records that lead to an image.
 func (s Store) dropOrigins(digest string) error {
 	all, err := s.Origins()

@@ -52,6 +52,11 @@ func (c *Contract) check(f *functions.Function, files map[string][]byte, asked A
 	if err := p.Check(); err != nil {
 		return err
 	}
+	if own := f.Settings.Container; own != nil {
+		if err := own.Check(); err != nil {
+			return err
+		}
+	}
 	switch {
 	case f.Handler != "" && f.Handler != HandlerOf(p) && !c.Handler:
 		return lacks("a handler", "its command is what is run")

@@ -1,6 +1,7 @@
 package contracts
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"path"
@@ -46,7 +47,7 @@ func (c *Contract) Document(f *functions.Function, files map[string][]byte) Load
 	}
 	l := Load{
 		Handler: f.Handler, Files: files, Environment: map[string]string{},
-		Command: command, Dir: TaskRoot, Contract: c.Name, Port: p.Port, ReadyPath: p.ReadyPath,
+		Command: command, Dir: cmp.Or(p.Dir, TaskRoot), Contract: c.Name, Port: p.Port, ReadyPath: p.ReadyPath,
 		SharedGenerators: p.SharedGenerators,
 	}
 	if c.Environment != nil {

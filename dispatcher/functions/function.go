@@ -82,6 +82,9 @@ type Settings struct {
 	SnapStart string `json:"snap_start,omitempty"`
 	// Program is what runs where that is no code for a runtime's driver; nil: it is.
 	Program *Program `json:"program,omitempty"`
+	// Container is what the function was made of over AWS Lambda's API where that was a
+	// container image; Program is what it runs. nil: it was an archive.
+	Container *Container `json:"container,omitempty"`
 }
 
 // SameBounds reports whether both ask for the same: reach, time, memory and output.

@@ -15,6 +15,8 @@ type Program struct {
 	// Command is the program and its arguments, at most MaxCommandBytes in all. The first
 	// is a path in the guest, or one relative to the function's code.
 	Command []string `json:"command,omitempty"`
+	// Dir is where the command is started, absolute and clean; "": where its files are.
+	Dir string `json:"dir,omitempty"`
 	// Port is the TCP port that it listens on, ReadyPath a path there that has to answer
 	// before it is captured; of contracts that have such a thing.
 	Port      uint16 `json:"port,omitempty"`
@@ -43,6 +45,8 @@ func (p *Program) Check() error {
 		return fmt.Errorf("contract %q is no name", p.Contract)
 	case len(p.Command) == 0 || p.Command[0] == "" || path.Clean(p.Command[0]) != p.Command[0]:
 		return fmt.Errorf("command %q does not begin with the clean path of a program", p.Command)
+	case p.Dir != "" && (!path.IsAbs(p.Dir) || path.Clean(p.Dir) != p.Dir || strings.ContainsRune(p.Dir, 0) || len(p.Dir) > maxReadyPath):
+		return fmt.Errorf("directory %q is not absolute and clean, of at most %d bytes", p.Dir, maxReadyPath)
 	case bytes > MaxCommandBytes:
 		return fmt.Errorf("the command takes %d bytes, at most %d", bytes, MaxCommandBytes)
 	case p.ReadyPath != "" && (p.ReadyPath[0] != '/' || len(p.ReadyPath) > maxReadyPath || strings.ContainsFunc(p.ReadyPath, func(r rune) bool { return r <= ' ' || r > '~' })):

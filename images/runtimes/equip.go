@@ -54,9 +54,6 @@ func (r *Runtime) inspect(root *images.Root, guestPath string) (images.Runtime, 
 	return found, nil
 }
 
-// defaultPath is where interpreters are looked for in an image that does not say.
-const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
 // maxCandidates bounds the files that are looked at for one runtime.
 const maxCandidates = 64
 
@@ -72,7 +69,7 @@ func Equip(spec *images.Spec) (notes []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	search := defaultPath
+	search := images.DefaultPath // for interpreters
 	for _, v := range spec.Env {
 		if list, ok := strings.CutPrefix(v, "PATH="); ok {
 			search = list

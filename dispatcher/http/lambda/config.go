@@ -28,9 +28,9 @@ const (
 type functionConfiguration struct {
 	FunctionName  string
 	FunctionArn   string
-	Runtime       string
+	Runtime       string // "" of a container image
 	Role          string
-	Handler       string
+	Handler       string // likewise
 	CodeSize      int64
 	Description   string
 	Timeout       int
@@ -48,7 +48,11 @@ type functionConfiguration struct {
 	Ephemeral     struct{ Size int } `json:"EphemeralStorage"`
 	SnapStart     struct{ ApplyOn, OptimizationStatus string }
 	LoggingConfig struct{ LogFormat, LogGroup string }
+
+	ImageConfigResponse *imageConfigResponse `json:",omitempty"`
 }
+
+type imageConfigResponse struct{ ImageConfig imageConfig }
 
 type environment struct{ Variables map[string]string }
 
@@ -66,10 +70,16 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 		LastModified: f.Deployed.UTC().Format("2006-01-02T15:04:05.000+0000"),
 		CodeSha256:   cmp.Or(set.PackageDigest, base64Digest(f.CodeDigest)),
 		Version:      dispatcher.VersionOf(f.Name), RevisionId: set.Revision,
-		State: "Active", LastUpdate: "Successful", PackageType: "Zip", Architectures: []string{"x86_64"},
+		State: "Active", LastUpdate: "Successful", PackageType: packageZip, Architectures: []string{"x86_64"},
 	}
 	if len(set.Environment) > 0 {
 		c.Environment = &environment{set.Environment}
+	}
+	if own := set.Container; own != nil {
+		c.PackageType, c.Runtime, c.Handler, c.CodeSha256 = packageImage, "", "", strings.TrimPrefix(own.Digest, "sha256:")
+		if own.Entrypoint != nil || own.Command != nil || own.WorkingDir != "" {
+			c.ImageConfigResponse = &imageConfigResponse{imageConfig{own.Entrypoint, own.Command, own.WorkingDir}}
+		}
 	}
 	c.TracingConfig.Mode = tracingPassed
 	c.Ephemeral.Size = ephemeralMB
@@ -109,7 +119,7 @@ type settingsRequest struct {
 // apply checks the fields and writes those that are there into settings and
 // handler.
 func (r *settingsRequest) apply(name string, set *functions.Settings, handler *string, memoryLimitMiB int) error {
-	if err := r.check(name); err != nil {
+	if err := r.check(name, set.Container != nil); err != nil {
 		return err
 	}
 	if v := r.SnapStart; v != nil {

@@ -87,7 +87,7 @@ func (c *codeRequest) files(set *functions.Settings) (map[string][]byte, error) 
 	case c.S3Bucket+c.S3Key+c.S3ObjectVersion+c.S3ObjectStorageMode != "":
 		return nil, server.InvalidParameter("Code from S3 (S3Bucket, S3Key, S3ObjectVersion, S3ObjectStorageMode) is not supported: upload the archive as ZipFile.")
 	case c.ImageUri != "":
-		return nil, server.InvalidParameter("Container images (ImageUri) are not supported: upload an archive as ZipFile.")
+		return nil, server.InvalidParameter("ImageUri is for functions of PackageType %s; this one's code is an archive, ZipFile.", packageImage)
 	case c.SourceKMSKeyArn != "":
 		return nil, server.InvalidParameter("SourceKMSKeyArn is not supported: upload the archive as it is.")
 	case len(c.ZipFile) == 0:
@@ -132,12 +132,13 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	switch {
 	case name.Qualifier != "":
 		return server.InvalidParameter("FunctionName must not have a qualifier.")
-	case c.PackageType != "" && c.PackageType != "Zip":
-		return server.InvalidParameter("PackageType %q is not supported: upload an archive as Zip.", c.PackageType)
+	case c.PackageType != "" && c.PackageType != packageZip && c.PackageType != packageImage:
+		return server.Validation("packageType", c.PackageType, "Member must satisfy enum value set: [Image, Zip]")
 	case c.CodeSigningConfigArn != "":
 		return server.InvalidParameter("CodeSigningConfigArn is not supported: %s.", noSigning)
 	case asked(c.TenancyConfig):
 		return server.InvalidParameter("TenancyConfig is not supported: every invocation has an instance of its own.")
+	case c.PackageType == packageImage:
 	case c.Handler == nil || *c.Handler == "":
 		return server.InvalidParameter("Handler is required for packages of type Zip.")
 	case c.Runtime == nil || *c.Runtime == "":
@@ -149,15 +150,12 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	spec := dispatcher.FunctionSpec{Name: name.Key, Create: true, Settings: functions.Settings{
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
 	}}
-	image, memory, err := s.imageOf(*c.Runtime)
+	if c.PackageType == packageImage {
+		err = s.fromContainer(&c, &spec)
+	} else {
+		err = s.fromArchive(&c, &spec)
+	}
 	if err != nil {
-		return err
-	}
-	spec.Image = image
-	if err := c.apply(functions.NameOf(name.Key), &spec.Settings, &spec.Handler, memory); err != nil {
-		return err
-	}
-	if spec.Files, err = c.Code.files(&spec.Settings); err != nil {
 		return err
 	}
 	arn := s.ARN(name.Key, "")
@@ -168,6 +166,20 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return &server.Refusal{Status: http.StatusConflict, Code: "ResourceConflictException", Message: "Function already exist: " + functions.NameOf(name.Key)}
 	}
 	return s.answerDeployment(w, http.StatusCreated, name.Key, c.Publish)
+}
+
+// fromArchive makes a deployment of an archive and a runtime.
+func (s *door) fromArchive(c *createRequest, spec *dispatcher.FunctionSpec) error {
+	image, memory, err := s.imageOf(*c.Runtime)
+	if err != nil {
+		return err
+	}
+	spec.Image = image
+	if err := c.apply(functions.NameOf(spec.Name), &spec.Settings, &spec.Handler, memory); err != nil {
+		return err
+	}
+	spec.Files, err = c.Code.files(&spec.Settings)
+	return err
 }
 
 // answerDeployment describes a function after a change, and publishes it first
@@ -210,7 +222,12 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 		return server.Answer(err, arn)
 	}
 	spec.WarmUp, spec.Revision, spec.Snapshot = warmUp, u.RevisionId, "" // its code is other code
-	if spec.Files, err = u.files(&spec.Settings); err != nil {
+	if f.Settings.Container != nil {
+		err = s.newContainer(&u.codeRequest, &spec)
+	} else {
+		spec.Files, err = u.files(&spec.Settings)
+	}
+	if err != nil {
 		return err
 	}
 	if u.DryRun {
@@ -258,7 +275,11 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	name, arn := f.Name, s.ARN(f.Name, "")
-	if u.Runtime != nil {
+	if f.Settings.Container != nil {
+		if err := noArchive(&u.settingsRequest); err != nil {
+			return err
+		}
+	} else if u.Runtime != nil {
 		if spec.Image, _, err = s.imageOf(*u.Runtime); err != nil {
 			return err
 		}
@@ -271,7 +292,14 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 		return err
 	}
 	spec.Revision = u.RevisionId
-	if u.Handler == nil && u.Runtime == nil && u.Environment == nil {
+	anew := u.Handler != nil || u.Runtime != nil || u.Environment != nil
+	if f.Settings.Container != nil && (u.ImageConfig != nil || u.SnapStart != nil) {
+		anew = true
+		if err := s.reconfigure(u.ImageConfig, &spec); err != nil {
+			return err
+		}
+	}
+	if !anew {
 		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
 		err = s.deploy(r, spec) // it has to be loaded anew
@@ -305,7 +333,12 @@ func (s *door) getFunction(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	type code struct{ RepositoryType, Location string }
+	type code struct {
+		RepositoryType   string
+		Location         string `json:",omitempty"`
+		ImageUri         string `json:",omitempty"`
+		ResolvedImageUri string `json:",omitempty"`
+	}
 	type concurrency struct{ ReservedConcurrentExecutions int }
 	answer := struct {
 		Configuration *functionConfiguration
@@ -313,7 +346,10 @@ func (s *door) getFunction(w http.ResponseWriter, r *http.Request) error {
 		Tags          map[string]string `json:",omitempty"`
 		Concurrency   *concurrency      `json:",omitempty"`
 	}{Configuration: s.configuration(&f, name.Qualifier), Tags: f.Settings.Tags}
-	answer.Code = code{"S3", codeLocation(r, server.Shown(r, f.Name))}
+	answer.Code = code{RepositoryType: "S3", Location: codeLocation(r, server.Shown(r, f.Name))}
+	if c := f.Settings.Container; c != nil {
+		answer.Code = code{RepositoryType: "ECR", ImageUri: c.URI, ResolvedImageUri: resolved(c)}
+	}
 	if latest, err := s.Service.Function(name.Key); err == nil && latest.Settings.Concurrency != nil {
 		answer.Concurrency = &concurrency{*latest.Settings.Concurrency}
 	}

@@ -27,12 +27,9 @@ type notOffered struct {
 		SubnetIds, SecurityGroupIds []string
 		Ipv6AllowedForDualStack     bool
 	}
-	FileSystemConfigs []json.RawMessage
-	DeadLetterConfig  *struct{ TargetArn string }
-	ImageConfig       *struct {
-		EntryPoint, Command []string
-		WorkingDirectory    string
-	}
+	FileSystemConfigs      []json.RawMessage
+	DeadLetterConfig       *struct{ TargetArn string }
+	ImageConfig            *imageConfig
 	EphemeralStorage       *struct{ Size int }
 	TracingConfig          *struct{ Mode string }
 	LoggingConfig          *struct{ LogFormat, LogGroup, ApplicationLogLevel, SystemLogLevel string }
@@ -44,7 +41,7 @@ type notOffered struct {
 // asked reports whether a field is there and is not null.
 func asked(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }
 
-func (r *notOffered) check(name string) error {
+func (r *notOffered) check(name string, container bool) error {
 	switch {
 	case len(r.Layers) > 0:
 		return server.InvalidParameter("Layers are not supported: %s.", noLayers)
@@ -54,7 +51,7 @@ func (r *notOffered) check(name string) error {
 		return server.InvalidParameter("FileSystemConfigs are not supported: files are those of the function's archive and image.")
 	case r.DeadLetterConfig != nil && r.DeadLetterConfig.TargetArn != "":
 		return server.InvalidParameter("DeadLetterConfig is not supported: PutFunctionEventInvokeConfig names a function as OnFailure destination.")
-	case r.ImageConfig != nil:
+	case r.ImageConfig != nil && !container:
 		return server.InvalidParameter("ImageConfig is not supported: the package type is Zip.")
 	case r.EphemeralStorage != nil && r.EphemeralStorage.Size != ephemeralMB:
 		return server.InvalidParameter("EphemeralStorage of %d MB is not supported: it is %d MB, and files are memory of the guest.", r.EphemeralStorage.Size, ephemeralMB)

@@ -89,6 +89,19 @@ func (f *Fake) RuntimeImage(runtime string) (string, error) {
 	return dispatcher.DefaultImage(), nil
 }
 
+// ContainerProgram knows registry.example.com/app:1 and nothing else.
+func (f *Fake) ContainerProgram(c *functions.Container) (string, *functions.Program, error) {
+	if c.URI != "registry.example.com/app:1" {
+		return "", nil, fmt.Errorf("no image was built from it: %w", lineage.ErrInvalid)
+	}
+	c.Digest = "sha256:" + strings.Repeat("a", 64)
+	command := c.Entrypoint
+	if command == nil {
+		command = []string{"/app"}
+	}
+	return dispatcher.DefaultImage(), &functions.Program{Contract: "runtimeapi", Command: append(command[:len(command):len(command)], c.Command...), Dir: c.WorkingDir}, nil
+}
+
 func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Snapshot, error) {
 	old, err := f.Function(spec.Name)
 	if err == nil && spec.Create {

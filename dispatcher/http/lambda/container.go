@@ -1,0 +1,95 @@
+package lambda
+
+import (
+	"slices"
+	"strings"
+
+	"seuss/dispatcher"
+	"seuss/dispatcher/contracts"
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/http/server"
+)
+
+// What a function's code comes as.
+const (
+	packageZip   = "Zip"
+	packageImage = "Image"
+)
+
+// imageConfig is what a function has in place of what its container image says.
+type imageConfig struct {
+	EntryPoint       []string `json:",omitempty"`
+	Command          []string `json:",omitempty"`
+	WorkingDirectory string   `json:",omitempty"`
+}
+
+// noArchive refuses what only a function has that comes as an archive.
+func noArchive(r *settingsRequest) error {
+	if r.Runtime != nil && *r.Runtime != "" || r.Handler != nil && *r.Handler != "" || len(r.Layers) > 0 {
+		return server.InvalidParameter("Please don't provide Handler or Runtime or Layer when the intent is to create a function using a container image.")
+	}
+	return nil
+}
+
+// fromContainer makes a deployment of a container image.
+func (s *door) fromContainer(c *createRequest, spec *dispatcher.FunctionSpec) error {
+	if err := noArchive(&c.settingsRequest); err != nil {
+		return err
+	}
+	spec.Settings.Container = &functions.Container{}
+	if err := s.newContainer(&c.Code, spec); err != nil {
+		return err
+	}
+	memory, err := s.Service.ImageMemory(spec.Image)
+	if err != nil {
+		return err
+	}
+	if err := c.apply(functions.NameOf(spec.Name), &spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
+		return err
+	}
+	return s.reconfigure(c.ImageConfig, spec)
+}
+
+// newContainer takes another image for a function that comes of one.
+func (s *door) newContainer(code *codeRequest, spec *dispatcher.FunctionSpec) error {
+	switch {
+	case len(code.ZipFile) > 0 || code.S3Bucket+code.S3Key+code.S3ObjectVersion+code.S3ObjectStorageMode != "":
+		return server.InvalidParameter("ZipFile and S3 are for functions of PackageType %s; this one's code is a container image, ImageUri.", packageZip)
+	case code.SourceKMSKeyArn != "":
+		return server.InvalidParameter("SourceKMSKeyArn is not supported: the image is what it is.")
+	case code.ImageUri == "":
+		return server.InvalidParameter("Please provide ImageUri when updating a function with packageType Image.")
+	}
+	own := *spec.Settings.Container
+	own.URI = code.ImageUri
+	return s.containerProgram(&own, spec)
+}
+
+// reconfigure has the image's program run otherwise; nil: as before.
+func (s *door) reconfigure(config *imageConfig, spec *dispatcher.FunctionSpec) error {
+	own := *spec.Settings.Container
+	if config != nil {
+		own.Entrypoint, own.Command, own.WorkingDir = slices.Clone(config.EntryPoint), slices.Clone(config.Command), config.WorkingDirectory
+	}
+	return s.containerProgram(&own, spec)
+}
+
+func (s *door) containerProgram(c *functions.Container, spec *dispatcher.FunctionSpec) error {
+	image, program, err := s.Service.ContainerProgram(c)
+	if err != nil {
+		return server.InvalidParameter("Source image %s is not valid: %v", c.URI, err)
+	}
+	// Who asks for SnapStart knows that a snapshot may hold seeded generators.
+	program.SharedGenerators = spec.Settings.SnapStart == snapStartVersions
+	spec.Image, spec.Handler, spec.Settings.Program, spec.Settings.Container = image, contracts.HandlerOf(program), program, c
+	return nil
+}
+
+// resolved is what an image's name meant when it was built.
+func resolved(c *functions.Container) string {
+	repository, _, _ := strings.Cut(c.URI, "@")
+	if at := strings.LastIndexByte(repository, ':'); at > strings.LastIndexByte(repository, '/') {
+		repository = repository[:at]
+	}
+	return repository + "@" + c.Digest
+}
