@@ -99,6 +99,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	if f.shares, err = state.ParseRights(spec.Settings.Shares); err != nil {
 		return nil, err
 	}
+	f.regions = region.ByShare(func(share string) region.Access { return region.Access(f.shares[share]) })
 	if beyond, _ := c.outer.Exceeds(&spec.Settings); len(beyond) > 0 { // the error would have been Of's
 		c.log.Warn("a function has less than it was deployed with", "function", spec.Name, "not_allowed", beyond)
 	}

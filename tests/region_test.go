@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -190,6 +191,20 @@ def handler(event, context):
 	if got := output[summed](t, invoke(t, d, "weights", "{}")); got != (summed{2.5, 3}) {
 		t.Errorf("weights: %+v", got)
 	}
+	inShare := regionCode + `
+def handler(event, context):
+    return [errno(region, "orders%2Ftoday", 4096), errno(region, "orders%2Ftoday", 0, False)]
+`
+	for _, c := range []struct {
+		name   string
+		shares []string
+		want   []int // making it, then reading it; EACCES is 13
+	}{{"none", nil, []int{13, 13}}, {"writes", []string{"orders:rw"}, []int{0, 0}}, {"reads", []string{"orders:r", "models:rw"}, []int{13, 0}}} {
+		deploy(t, d, c.name, inShare, func(s *dispatcher.FunctionSpec) { s.Settings.Shares = c.shares })
+		if got := output[[]int](t, invoke(t, d, c.name, "{}")); !slices.Equal(got, c.want) {
+			t.Errorf("a region in a share, of which the function %s: errors %v, want %v", c.name, got, c.want)
+		}
+	}
 	deploy(t, d, "many", regionCode+`
 def handler(event, context):
     made, why = [], 0
@@ -222,7 +237,7 @@ def handler(event, context): return ctypes.string_at(event["at"], 8).hex()
 	if !errors.Is(err, region.ErrNotFound) || !strings.Contains(err.Error(), `region "counts"`) {
 		t.Errorf("a function whose region is gone: %v", err)
 	}
-	if got := shared.Used(); got.Regions != 101 {
+	if got := shared.Used(); got.Regions != 102 {
 		t.Errorf("%+v are used", got)
 	}
 	deploy(t, d, "lazy", regionCode+`

@@ -42,7 +42,7 @@ func TestTierBudgets(t *testing.T) {
 		l.apply("", "beta", "gamma")
 		l.deploy("below", "import beta"+asksNothing, nil)
 		l.deploy("base", asksNothing, nil)
-		if _, err := l.Base(t.Context(), "twin"); err != nil {
+		if _, err := l.Base(t.Context(), "twin", ""); err != nil {
 			t.Fatal(err)
 		}
 		if p := l.Stats().Tiers.Packages; p.Misses != 1 || p.Hits == 0 || p.Bytes == 0 {

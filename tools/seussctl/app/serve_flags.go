@@ -77,21 +77,17 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		}
 		memory = n
 	}
-	parked := hostMemory() / 4
-	if text := c.String("parked-memory"); text != "" {
-		n, err := humanize.ParseBytes(text)
-		if err != nil || n < 1<<20 {
-			return nil, bad("parked-memory", "must be a size of at least 1MiB")
-		}
-		parked = n
+	parked, err := sizeFlag(c, "parked-memory", hostMemory()/4)
+	if err != nil {
+		return nil, err
 	}
-	shared := hostMemory() / 8
-	if text := c.String("region-memory"); text != "" {
-		n, err := humanize.ParseBytes(text)
-		if err != nil || n < 1<<20 {
-			return nil, bad("region-memory", "must be a size of at least 1MiB")
-		}
-		shared = n
+	regions, err := sizeFlag(c, "region-memory", hostMemory()/8)
+	if err != nil {
+		return nil, err
+	}
+	shared, err := sizeFlag(c, "state-memory", 0)
+	if err != nil {
+		return nil, err
 	}
 	if c.Int("instances") < 0 || c.IsSet("instances") && c.Int("instances") < 1 {
 		return nil, bad("instances", "must be at least 1")
@@ -100,7 +96,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
 			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
-			Instances: c.Int("instances"), ParkedBytes: parked, Regions: region.New(region.Options{All: region.Limit{Bytes: shared}}),
+			Instances: c.Int("instances"), ParkedBytes: parked, Regions: region.New(region.Options{All: region.Limit{Bytes: regions}}), StateBytes: int64(shared),
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},
@@ -255,4 +251,17 @@ func within(bytes uint64) uint64 {
 		return min(bytes, limit)
 	}
 	return bytes
+}
+
+// sizeFlag is a size of memory, def where the flag is not given.
+func sizeFlag(c *cli.Context, name string, def uint64) (uint64, error) {
+	text := c.String(name)
+	if text == "" {
+		return def, nil
+	}
+	n, err := humanize.ParseBytes(text)
+	if err != nil || n < 1<<20 {
+		return 0, cmdline.Usagef(c.Command.HelpName, "--%s %v: must be a size of at least 1MiB", name, text)
+	}
+	return n, nil
 }
