@@ -139,7 +139,7 @@ type Run struct {
 
 // Imports asks for an import snapshot.
 type Imports struct {
-	Runtime string   `json:"runtime,omitempty"` // of the image, such as python3.11; "" is its first
+	Runtime string   `json:"runtime,omitempty"` // a name that the image has; "" is its first
 	Modules []string `json:"modules"`
 }
 

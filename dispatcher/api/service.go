@@ -58,7 +58,7 @@ type Snapshots interface {
 
 // Captures make snapshots.
 type Captures interface {
-	// Runtime is one of the image, such as python3.11; "" is its first.
+	// Runtime is a name that the image has; "" is its first.
 	Base(ctx context.Context, image, runtime string) (*Snapshot, error)
 	Import(ctx context.Context, image, runtime string, modules []string) (*Snapshot, error)
 	CaptureArgument(ctx context.Context, function string, c dispatcher.Capture) (*Snapshot, error)

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/api"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
@@ -15,6 +16,9 @@ const (
 	packageZip   = "Zip"
 	packageImage = "Image"
 )
+
+// containers makes deployments of container images, which the service knows.
+type containers struct{ service api.Hosted }
 
 // imageConfig is what a function has in place of what its container image says.
 type imageConfig struct {
@@ -32,7 +36,7 @@ func noArchive(r *settingsRequest) error {
 }
 
 // fromContainer makes a deployment of a container image.
-func (s *door) fromContainer(c *createRequest, spec *dispatcher.FunctionSpec) error {
+func (s containers) fromContainer(c *createRequest, spec *dispatcher.FunctionSpec) error {
 	if err := noArchive(&c.settingsRequest); err != nil {
 		return err
 	}
@@ -40,7 +44,7 @@ func (s *door) fromContainer(c *createRequest, spec *dispatcher.FunctionSpec) er
 	if err := s.newContainer(&c.Code, spec); err != nil {
 		return err
 	}
-	memory, err := s.Service.ImageMemory(spec.Image)
+	memory, err := s.service.ImageMemory(spec.Image)
 	if err != nil {
 		return err
 	}
@@ -51,7 +55,7 @@ func (s *door) fromContainer(c *createRequest, spec *dispatcher.FunctionSpec) er
 }
 
 // newContainer takes another image for a function that comes of one.
-func (s *door) newContainer(code *codeRequest, spec *dispatcher.FunctionSpec) error {
+func (s containers) newContainer(code *codeRequest, spec *dispatcher.FunctionSpec) error {
 	switch {
 	case len(code.ZipFile) > 0 || code.S3Bucket+code.S3Key+code.S3ObjectVersion+code.S3ObjectStorageMode != "":
 		return server.InvalidParameter("ZipFile and S3 are for functions of PackageType %s; this one's code is a container image, ImageUri.", packageZip)
@@ -66,7 +70,7 @@ func (s *door) newContainer(code *codeRequest, spec *dispatcher.FunctionSpec) er
 }
 
 // reconfigure has the image's program run otherwise; nil: as before.
-func (s *door) reconfigure(config *imageConfig, spec *dispatcher.FunctionSpec) error {
+func (s containers) reconfigure(config *imageConfig, spec *dispatcher.FunctionSpec) error {
 	own := *spec.Settings.Container
 	if config != nil {
 		own.Entrypoint, own.Command, own.WorkingDir = slices.Clone(config.EntryPoint), slices.Clone(config.Command), config.WorkingDirectory
@@ -74,8 +78,8 @@ func (s *door) reconfigure(config *imageConfig, spec *dispatcher.FunctionSpec) e
 	return s.containerProgram(&own, spec)
 }
 
-func (s *door) containerProgram(c *functions.Container, spec *dispatcher.FunctionSpec) error {
-	image, program, err := s.Service.ContainerProgram(c)
+func (s containers) containerProgram(c *functions.Container, spec *dispatcher.FunctionSpec) error {
+	image, program, err := s.service.ContainerProgram(c)
 	if err != nil {
 		return server.InvalidParameter("Source image %s is not valid: %v", c.URI, err)
 	}

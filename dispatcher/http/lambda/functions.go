@@ -151,7 +151,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		TimeoutSec: defaultTimeoutSec, MemoryMiB: defaultMemoryMiB, Tags: c.Tags,
 	}}
 	if c.PackageType == packageImage {
-		err = s.fromContainer(&c, &spec)
+		err = containers{s.Service}.fromContainer(&c, &spec)
 	} else {
 		err = s.fromArchive(&c, &spec)
 	}
@@ -223,7 +223,7 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 	}
 	spec.WarmUp, spec.Revision, spec.Snapshot = warmUp, u.RevisionId, "" // its code is other code
 	if f.Settings.Container != nil {
-		err = s.newContainer(&u.codeRequest, &spec)
+		err = containers{s.Service}.newContainer(&u.codeRequest, &spec)
 	} else {
 		spec.Files, err = u.files(&spec.Settings)
 	}
@@ -295,7 +295,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	anew := u.Handler != nil || u.Runtime != nil || u.Environment != nil
 	if f.Settings.Container != nil && (u.ImageConfig != nil || u.SnapStart != nil) {
 		anew = true
-		if err := s.reconfigure(u.ImageConfig, &spec); err != nil {
+		if err := (containers{s.Service}).reconfigure(u.ImageConfig, &spec); err != nil {
 			return err
 		}
 	}
