@@ -24,7 +24,7 @@ func (r *Runtime) addDriver(spec *images.Spec, files map[string][]byte) error {
 		if !path.IsAbs(name) {
 			guestPath = path.Join(r.driverDir(), name)
 		}
-		if !fs.ValidPath(strings.TrimPrefix(name, "/")) || name == "." {
+		if below := strings.TrimPrefix(name, "/"); !fs.ValidPath(below) || below == "." {
 			return fmt.Errorf("driver script %q: want a clean path, from the root or below %s", name, r.driverDir())
 		}
 		spec.Files = append(spec.Files, images.File{GuestPath: guestPath, Data: files[name], Mode: 0o644})

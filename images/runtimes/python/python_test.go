@@ -117,7 +117,7 @@ func checkSameAsHost(t *testing.T, img *images.Image, spec images.Spec) {
 func TestOptions(t *testing.T) {
 	needPython(t)
 	ctx := context.Background()
-	for _, name := range []string{"../x", "/x", "."} {
+	for _, name := range []string{"../x", "/../x", "//x", "/.", "."} {
 		if _, err := Runtime.Spec(ctx, runtimes.Options{Driver: map[string][]byte{name: nil}}); err == nil || !strings.Contains(err.Error(), "driver") {
 			t.Errorf("driver script %q: %v", name, err)
 		}
