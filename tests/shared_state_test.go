@@ -213,3 +213,49 @@ func TestStateIsImpure(t *testing.T) {
 		}
 	}
 }
+
+// TestStateOfNode: the module for Node.js.
+func TestStateOfNode(t *testing.T) {
+	d := openNode(t)
+	source := `
+const seuss = require('seuss');
+const { state } = seuss;
+exports.handler = async (event) => {
+  const told = [];
+  const refused = async (f) => { try { await f(); return 'done'; } catch (error) { return error instanceof Error ? error.code : 'odd'; } };
+  const first = await state.set('orders/a', '0123456789', { version: 0 });
+  const second = await state.append('orders/a', Buffer.from('ab'));
+  await state.setRange('orders/a', 12, new Uint8Array([99, 100]));
+  const value = await state.get('orders/a');
+  told.push(first < second && second < value.version, String(value), value.size);
+  told.push(String(await state.getRange('orders/a', 10, 2)), String(await state.readAppended('orders/a', 12)));
+  told.push(await refused(() => state.set('orders/a', 'lost', { version: first })));
+  told.push(await refused(() => state.set('models/a', 'x')), await refused(() => state.get('secrets/a')));
+  const n = await state.lock('orders/n', { lease: 10 }, async (lock) => {
+    const n = Number(await state.get('orders/n') ?? 0) + 1;
+    await state.set('orders/n', String(n), { fence: lock.token });
+    return n;
+  });
+  told.push(n, await refused(() => state.set('orders/n', '0', { fence: 1e9 })));
+  await state.push('orders/a');
+  await state.delete('orders/a');
+  told.push(await state.get('orders/a'));
+  await state.pull('orders/a');
+  const keys = [];
+  for await (const item of state.list('orders/')) keys.push(item.key);
+  told.push(String(await state.get('orders/a')), keys);
+  await state.delete('orders/a');
+  return told;
+};
+`
+	for n := range 2 {
+		name := fmt.Sprintf("node%d", n)
+		if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: name, Handler: "index.handler", Image: "node", Files: map[string][]byte{"index.js": []byte(source)}, Settings: functions.Settings{Shares: []string{"orders:rw", "models:r"}}}); err != nil {
+			t.Fatal(describe(err))
+		}
+		want := fmt.Sprintf("[true 0123456789abcd 14 ab cd Changed Forbidden Forbidden %d Fenced <nil> 0123456789abcd [orders/a orders/n]]", n+1)
+		if got := fmt.Sprint(output[[]any](t, invoke(t, d, name, "{}"))); got != want {
+			t.Errorf("invocation %d: %s, want %s", n, got, want)
+		}
+	}
+}
