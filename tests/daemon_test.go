@@ -110,6 +110,8 @@ func (d *daemon) start() {
 	}
 	dec := json.NewDecoder(out)
 	if err := dec.Decode(&doc); err != nil || len(doc.Listening) < 2 {
+		d.cmd.Process.Kill()
+		exit <- d.cmd.Wait() // for kill
 		d.Fatalf("the daemon did not start: %v\n%s", err, d.log)
 	}
 	d.url = doc.Listening[0]

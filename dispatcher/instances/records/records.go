@@ -180,6 +180,9 @@ func (l *Log) rewrite() error {
 	if err := l.fs.WriteFile(l.path, all); err != nil {
 		return err
 	}
+	if err := os.Chmod(l.path, sealed.OpenMode); err != nil { // it is sealed, and only root can write to such a file
+		return err
+	}
 	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"seuss/lineage/sealed"
 )
 
 // TestRecords: what was written is there again, whatever a crash cuts off at the end, and
@@ -15,6 +17,9 @@ func TestRecords(t *testing.T) {
 	l, all, _, err := Open(path)
 	if err != nil || len(all) != 0 {
 		t.Fatal(all, err)
+	}
+	if st, err := os.Stat(path); err != nil || st.Mode() != sealed.OpenMode { // root could write to one that is not to be written
+		t.Fatal(st.Mode(), err)
 	}
 	for n := range 100 {
 		if err := l.Write(n%10 == 0, Change{fmt.Sprint(n % 20), n}, Change{Key: fmt.Sprint(n % 7)}); err != nil {
