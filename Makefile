@@ -79,7 +79,7 @@ unit: ## tests beside the code
 
 .PHONY: e2e
 e2e: build ## end-to-end tests; those that have a daemon of their own (t.Parallel) three at a time
-	SEUSS_JS_SDK="$$(test -f $(SDK)/installed && echo $(SDK))" $(TEST) -timeout 20m -parallel 3 ./tests/...
+	SEUSS_JS_SDK="$$(test -f $(SDK)/installed && echo $(SDK))" $(TEST) -timeout 30m -parallel 3 ./tests/...
 
 .PHONY: process
 process: build ## the process platform, where the other suites ran on KVM
