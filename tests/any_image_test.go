@@ -233,7 +233,8 @@ func copyInto(from, to string) error {
 }
 
 // TestFunctionsInARoot: a root from elsewhere serves the version of its interpreter, with
-// the root's own packages and none of the driver's modules, and no other version.
+// the root's own packages and none of the driver's modules but those for functions, and no
+// other version.
 func TestFunctionsInARoot(t *testing.T) {
 	t.Parallel()
 	root := hostRoot(t)
@@ -267,7 +268,7 @@ def handler(event, context):
 	if _, err := d.Deploy(t.Context(), spec); err != nil {
 		t.Fatal(describe(err))
 	}
-	if got, want := string(invoke(t, d, "f", `{}`).Output), fmt.Sprintf(`["hello", "%s", false, []]`, version); got != want {
+	if got, want := string(invoke(t, d, "f", `{}`).Output), fmt.Sprintf(`["hello", "%s", false, ["/usr/lib/seuss/python/modules"]]`, version); got != want {
 		t.Errorf("%s, want %s", got, want)
 	}
 	minor := strings.Join(strings.Split(version, ".")[:2], ".")
