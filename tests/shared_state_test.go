@@ -79,6 +79,9 @@ def circle(first, second):
 def pull(key):
     return state.pull(key)
 
+def forget(key):
+    state.forget(key)
+
 def push(key, value):
     state.set(key, value)
     state.push(key)

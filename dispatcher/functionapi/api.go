@@ -89,7 +89,7 @@ func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 		return answer, later
 	}
 	if path == "/v1/state" && r.Method == http.MethodGet {
-		return list(session, &q), nil
+		return list(session, &q)
 	}
 	return document(http.StatusNotFound, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"}), nil
 }
@@ -100,10 +100,13 @@ var routes = map[string]func(s *state.Session, method, key string, q *query, bod
 	"/v1/state/": value,
 	"/v1/locks/": lock,
 	"/v1/push/": func(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
-		if method != http.MethodPost {
-			return a, nil
+		switch method {
+		case http.MethodPost:
+			return a, func(ctx context.Context) Answer { return done(s.Push(ctx, key)) }
+		case http.MethodDelete:
+			return a, func(ctx context.Context) Answer { return done(state.Meta{}, s.Forget(ctx, key)) }
 		}
-		return a, func(ctx context.Context) Answer { return done(s.Push(ctx, key)) }
+		return a, nil
 	},
 	"/v1/pull/": func(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 		if method != http.MethodPost {
@@ -124,12 +127,19 @@ type items struct {
 	Next string `json:"next,omitempty"`
 }
 
-func list(s *state.Session, q *query) Answer {
-	limit := q.number("limit", 0)
+func list(s *state.Session, q *query) (a Answer, _ Later) {
+	limit := int(min(q.number("limit", 0), state.MaxList))
 	if q.err != nil {
-		return failed(q.err)
+		return failed(q.err), nil
 	}
-	found, more, err := s.List(q.Get("prefix"), q.Get("after"), int(min(limit, state.MaxList)))
+	prefix, after := q.Get("prefix"), q.Get("after")
+	if q.Has("pushed") {
+		return a, func(ctx context.Context) Answer { return listed(s.Pushed(ctx, prefix, after, limit)) }
+	}
+	return listed(s.List(prefix, after, limit)), nil
+}
+
+func listed(found []state.Item, more bool, err error) Answer {
 	if err != nil {
 		return failed(err)
 	}

@@ -143,6 +143,9 @@ const state = {
   watch: async (key, { version: known = 0, wait } = {}) => version(await ask('GET', at(key) + query({ known, wait_ms: ms(wait) }))),
   push: async (key) => version(await ask('POST', `/v1/push/${quote(key)}`)),
   pull: async (key, { version: v } = {}) => version(await ask('POST', `/v1/pull/${quote(key)}` + query({ version: v }))),
+  async forget(key) { // drops what was pushed of it; the value stays
+    await ask('DELETE', `/v1/push/${quote(key)}`);
+  },
   lock: (key, options, f) => acquire(key, false, options, f),
   rlock: (key, options, f) => acquire(key, true, options, f),
 };

@@ -287,6 +287,10 @@ class State:
         """Makes the value what was pushed last. Its version."""
         return _version(_ask("POST", "/v1/pull/" + _quote(key) + _query(version=version)))
 
+    def forget(self, key):
+        """Drops what was pushed of it; the value stays."""
+        _ask("DELETE", "/v1/push/" + _quote(key))
+
     def lock(self, key, lease=None, wait=None):
         """A lock that nobody else holds at the time; wait=0: not at all."""
         return Lock(key, False, lease, wait)
