@@ -239,13 +239,14 @@ func taken(s *state.Session, key string, g state.Grant, err error) Answer {
 }
 
 func lock(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
-	token, lease, wait := uint64(q.number("token", 0)), q.duration("lease_ms"), q.duration("wait_ms")
+	token, thread := uint64(q.number("token", 0)), uint64(q.number("thread", 0))
+	lease, wait := q.duration("lease_ms"), q.duration("wait_ms")
 	if q.err != nil {
 		return failed(q.err), nil
 	}
 	switch method {
 	case http.MethodPost:
-		turn, err := s.Ask(key, q.Has("shared"), lease)
+		turn, err := s.Ask(key, q.Has("shared"), lease, thread)
 		if err != nil {
 			return failed(err), nil
 		}

@@ -8,6 +8,7 @@
 // Everything here is asked of the host when it is called, and nothing is kept.
 'use strict';
 
+const { AsyncLocalStorage } = require('async_hooks');
 const http = require('http');
 
 const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
@@ -90,16 +91,22 @@ class Lock {
   }
 }
 
+// What runs while a lock is held asks for further ones as the same thread, of which a deadlock
+// can be told; f of another lock runs beside it. Locks without f are one thread's, too.
+const threads = new AsyncLocalStorage();
+let lastThread = 0;
+
 // acquire holds a lock while f runs, or, without one, until its release.
 async function acquire(key, shared, options, f) {
   if (typeof options === 'function') [options, f] = [undefined, options];
   const { lease, wait } = options ?? {};
-  const answer = await ask('POST', `/v1/locks/${quote(key)}` + query({ shared, lease_ms: ms(lease), wait_ms: ms(wait) }));
+  const thread = threads.getStore() ?? (f ? ++lastThread : 0);
+  const answer = await ask('POST', `/v1/locks/${quote(key)}` + query({ shared, thread, lease_ms: ms(lease), wait_ms: ms(wait) }));
   const lock = new Lock(key, JSON.parse(answer.body.toString()).token, lease);
   if (!f) return lock;
   let result;
   try {
-    result = await f(lock);
+    result = await threads.run(thread, f, lock);
   } catch (error) {
     await lock.release().catch(() => {}); // what has gone wrong first is what counts
     throw error;

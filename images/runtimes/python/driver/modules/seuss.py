@@ -13,6 +13,7 @@ Everything here is asked of the host when it is called, and nothing is kept.
 import json as _json
 import os as _os
 import socket as _socket
+from _thread import get_ident as _get_ident
 
 
 class Error(Exception):
@@ -201,7 +202,7 @@ class Lock:
         self.token = None
 
     def acquire(self):
-        _, answer = _ask("POST", f"/v1/locks/{_quote(self.key)}" + _query(shared=self._shared, lease_ms=_ms(self._lease), wait_ms=_ms(self._wait)))
+        _, answer = _ask("POST", f"/v1/locks/{_quote(self.key)}" + _query(shared=self._shared, thread=_get_ident(), lease_ms=_ms(self._lease), wait_ms=_ms(self._wait)))
         self.token = _json.loads(answer)["token"]
         return self
 
