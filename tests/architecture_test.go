@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/state/region":          {"dispatcher/state", "guest", "vmm", "vmm/platform"},
-	"dispatcher/api":                   {"dispatcher", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "dispatcher/state/region", "images", "lineage", "lineage/oci"},
+	"dispatcher/api":                   {"dispatcher", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "dispatcher/engine", "dispatcher/functionapi", "dispatcher/state", "dispatcher/state/region", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/instances", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
@@ -87,7 +87,7 @@ var mayImport = map[string][]string{
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "images/runtimes", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"images", "images/runtimes", "images/runtimes/...", "guest", "vmm", "vmm/..."},
-	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/logs", "dispatcher/planner", "dispatcher/sched", "dispatcher/tiers", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http":                  {"images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/events", "dispatcher/functionapi", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/logs", "dispatcher/planner", "dispatcher/sched", "dispatcher/state", "dispatcher/tiers", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
 	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 

@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -174,6 +175,9 @@ func NewLocal(d *dispatcher.Dispatcher) Local {
 		return d.Planner.Wanted()
 	}}}
 }
+
+// Values implements the noun.
+func (l Local) Values() *state.Store { return l.Shared }
 
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {

@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/state"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -121,6 +122,8 @@ type Hosted interface {
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	// Lot is where instances that wait are parked.
 	Lot() *park.Lot
+	// Values are what functions share, by key.
+	Values() *state.Store
 	// Live keeps instances that live on.
 	Live() *instances.Keeper
 	ImageMemory(image string) (bytes uint64, err error)

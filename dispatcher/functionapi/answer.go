@@ -18,6 +18,8 @@ type Answer struct {
 	Meta *state.Meta
 	JSON bool // what Body is; else bytes
 	Body []byte
+	// Err is of which Body is the document; nil: it was done.
+	Err error
 
 	undo func() // undoes what nobody learns of; nil: it stays
 }
@@ -57,6 +59,19 @@ func (a *Answer) append(b []byte, head, last bool) []byte {
 	return append(b, a.Body...)
 }
 
+// Write answers a request that net/http has read.
+func (a *Answer) Write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", a.ContentType())
+	h.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	if a.Meta != nil {
+		h.Set(HeaderSize, strconv.FormatInt(a.Meta.Size, 10))
+		h.Set(HeaderVersion, strconv.FormatUint(a.Meta.Version, 10))
+	}
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body) // who has gone hears nothing
+}
+
 // ContentType is that of the body.
 func (a *Answer) ContentType() string {
 	if a.JSON {
@@ -92,7 +107,7 @@ var problems = []struct {
 	{state.ErrTooMany, http.StatusTooManyRequests, "TooMany"},
 	{state.ErrKey, http.StatusBadRequest, "Invalid"},
 	{state.ErrRange, http.StatusBadRequest, "Invalid"},
-	{errInvalid, http.StatusBadRequest, "Invalid"},
+	{ErrInvalid, http.StatusBadRequest, "Invalid"},
 	{context.DeadlineExceeded, http.StatusRequestTimeout, "Timeout"},
 	{state.ErrEnded, http.StatusServiceUnavailable, "Unavailable"},
 	{state.ErrNoGlobal, http.StatusServiceUnavailable, "Unavailable"},
@@ -103,10 +118,16 @@ var problems = []struct {
 func failed(err error) Answer {
 	for _, p := range problems {
 		if errors.Is(err, p.err) {
-			return document(p.status, Problem{p.name, err.Error()})
+			return problem(p.status, p.name, err)
 		}
 	}
-	return document(http.StatusInternalServerError, Problem{"Failed", err.Error()})
+	return problem(http.StatusInternalServerError, "Failed", err)
+}
+
+func problem(status int, name string, err error) Answer {
+	a := document(status, Problem{name, err.Error()})
+	a.Err = err
+	return a
 }
 
 func document(status int, v any) Answer {

@@ -13,7 +13,8 @@ import (
 	"seuss/dispatcher/state"
 )
 
-var errInvalid = errors.New("not a request of this API")
+// ErrInvalid: what is asked is no request of the API, or a parameter of it cannot be.
+var ErrInvalid = errors.New("no request of this API")
 
 // MaxBody bounds the body of a request.
 const MaxBody = state.MaxTransfer
@@ -41,7 +42,7 @@ func (q *query) number(name string, missing int64) int64 {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if (err != nil || n < 0) && q.err == nil {
-		q.err = fmt.Errorf("%s=%.40q: want a number from 0 on: %w", name, text, errInvalid)
+		q.err = fmt.Errorf("%s=%.40q: want a number from 0 on: %w", name, text, ErrInvalid)
 	}
 	return n
 }
@@ -50,7 +51,7 @@ func (q *query) number(name string, missing int64) int64 {
 func (q *query) duration(name string) time.Duration {
 	ms := q.number(name, 0)
 	if ms > int64(maxWait/time.Millisecond) && q.err == nil {
-		q.err = fmt.Errorf("%s=%d: at most %d: %w", name, ms, maxWait/time.Millisecond, errInvalid)
+		q.err = fmt.Errorf("%s=%d: at most %d: %w", name, ms, maxWait/time.Millisecond, ErrInvalid)
 	}
 	return time.Duration(ms) * time.Millisecond
 }
@@ -69,7 +70,7 @@ func (q *query) condition() (c state.If) {
 func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return failed(fmt.Errorf("%w: %w", errInvalid, err)), nil
+		return failed(fmt.Errorf("%w: %w", ErrInvalid, err)), nil
 	}
 	session, err := a.Session()
 	if err != nil {
@@ -84,14 +85,18 @@ func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 		}
 		answer, later := serve(session, r.Method, key, &q, body)
 		if answer.Status == 0 && later == nil {
-			answer = document(http.StatusMethodNotAllowed, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"})
+			answer = problem(http.StatusMethodNotAllowed, "Invalid", noRequest(r))
 		}
 		return answer, later
 	}
 	if path == "/v1/state" && r.Method == http.MethodGet {
 		return list(session, &q)
 	}
-	return document(http.StatusNotFound, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"}), nil
+	return problem(http.StatusNotFound, "Invalid", noRequest(r)), nil
+}
+
+func noRequest(r *http.Request) error {
+	return fmt.Errorf("%s %s is %w: see docs/state.md", r.Method, r.URL.Path, ErrInvalid)
 }
 
 // routes are the requests about a key, which stands behind the prefix. An answer without a
@@ -120,8 +125,8 @@ var routes = map[string]func(s *state.Session, method, key string, q *query, bod
 	},
 }
 
-// items is the document of a list.
-type items struct {
+// Items is the document of a list.
+type Items struct {
 	Items []state.Item `json:"items"`
 	// Next is what to ask for behind the last one; "": there are no more.
 	Next string `json:"next,omitempty"`
@@ -143,7 +148,7 @@ func listed(found []state.Item, more bool, err error) Answer {
 	if err != nil {
 		return failed(err)
 	}
-	doc := items{Items: found}
+	doc := Items{Items: found}
 	if more {
 		doc.Next = found[len(found)-1].Key
 	}

@@ -23,8 +23,10 @@ type crowd struct {
 // Those that there are. A watcher has all nodes looked at after each change; who waits takes
 // a connection and a goroutine; who copies files, two batches of them.
 func newWatchers() *crowd { return &crowd{what: "watch the lineage", most: 64, mostOfOne: 8} }
-func newWaiters() *crowd  { return &crowd{what: "wait for instances", most: 4096, mostOfOne: 256} }
-func newCopiers() *crowd  { return &crowd{what: "copy files of instances", most: 64, mostOfOne: 8} }
+func newWaiters() *crowd {
+	return &crowd{what: "wait for instances and state", most: 4096, mostOfOne: 256}
+}
+func newCopiers() *crowd { return &crowd{what: "copy files of instances", most: 64, mostOfOne: 8} }
 
 // enter lets somebody in, or refuses him.
 func (c *crowd) enter(owner string) (leave func(), err error) {

@@ -21,6 +21,7 @@ import (
 	"seuss/tools/seussctl/plancmd"
 	"seuss/tools/seussctl/pscmd"
 	"seuss/tools/seussctl/snapshotcmd"
+	"seuss/tools/seussctl/statecmd"
 )
 
 // Run carries out one command line, args[0] being the program's name, and
@@ -86,6 +87,7 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
 			instancecmd.InstanceGroup(e),
+			statecmd.StateGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
 			serve(e),
