@@ -83,6 +83,9 @@ func (s containers) containerProgram(c *functions.Container, spec *dispatcher.Fu
 	if err != nil {
 		return server.InvalidParameter("Source image %s is not valid: %v", c.URI, err)
 	}
+	if was := spec.Settings.Program; was != nil { // what else it says of itself stays
+		program.Contract, program.Port, program.ReadyPath = was.Contract, was.Port, was.ReadyPath
+	}
 	// Who asks for SnapStart knows that a snapshot may hold seeded generators.
 	program.SharedGenerators = spec.Settings.SnapStart == snapStartVersions
 	spec.Image, spec.Handler, spec.Settings.Program, spec.Settings.Container = image, contracts.HandlerOf(program), program, c
