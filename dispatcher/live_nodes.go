@@ -195,18 +195,39 @@ func (l *life) Seal() (string, error) {
 	return n.ID, nil
 }
 
-// Unseal removes what Seal has made, where nobody has marked it, made anything of it, or
+// unseal removes what Seal has made, where nobody has marked it, made anything of it, or
 // stands there.
-func (l *life) Unseal(id string) {
-	n, err := l.d.store.Get(id)
-	if err != nil || n.Kind != lineage.KindInstance || id == l.Node() || len(l.d.store.Catalogue().NodeMarks(id)) > 0 {
+func (d *Dispatcher) unseal(id string) {
+	n, err := d.store.Get(id)
+	if err != nil || n.Kind != lineage.KindInstance || len(d.store.Catalogue().NodeMarks(id)) > 0 {
 		return
 	}
 	held := map[string]bool{}
-	l.d.snapshots.held(held)
+	d.snapshots.held(held)
 	if !held[id] {
-		_ = l.d.store.Remove(id, false) // else it is used, and a collection's
+		_ = d.store.Remove(id, false) // else it is used, and a collection's
 	}
+}
+
+// flattenKept makes a node of what hangs below others of instances, of all of them.
+func (d *Dispatcher) flattenKept(id string) (string, error) {
+	of, err := d.store.Get(id)
+	if err != nil {
+		return "", err
+	}
+	chain, err := d.store.Lineage(of)
+	if err != nil {
+		return "", err
+	}
+	at := len(chain) - 1
+	for at > 0 && chain[at].Kind == lineage.KindInstance {
+		at--
+	}
+	n, err := d.store.Flatten(id, chain[at].ID)
+	if err != nil {
+		return "", err
+	}
+	return n.ID, nil
 }
 
 // become notes the node that it is now.

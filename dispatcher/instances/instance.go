@@ -50,7 +50,9 @@ type Instance struct {
 	busy    bool // with what was taken off the queue last
 	frozen  bool // to be paused when it has done what it was asked for
 	removed bool
-	kept    string // the node of what it was when it was kept last; "": it was not
+	kept    string   // the node of what it was when it was kept last; "": it was not
+	made    bool     // to keep it, or others that are the same
+	line    []string // nodes that it was kept as before, and came back from; its goroutine's
 	queue   []*command
 	cancel  context.CancelCauseFunc // of what it does
 	waiters chan struct{}           // closed at each change; nil: nobody waits
@@ -63,6 +65,8 @@ type command struct {
 	over  bool // it may be asked of one that has failed
 	idle  bool // it takes no machine
 	still bool // it changes nothing: one that is paused stays so
+	later bool // what it does is kept soon, and not before its answer
+	keeps bool // it keeps what it does
 	do    func(ctx context.Context, t Turn) error
 	done  chan error
 }
@@ -235,10 +239,11 @@ func (i *Instance) end() {
 	i.mu.Lock()
 	removed := i.removed
 	i.mu.Unlock()
+	forgotten := false
 	if i.k.ctx.Err() != nil && !removed {
 		i.stay()
 	} else {
-		i.forget()
+		forgotten = i.forget()
 	}
 	i.mu.Lock()
 	i.enter(Gone)
@@ -254,6 +259,9 @@ func (i *Instance) end() {
 		c.done <- fmt.Errorf("%s: %w", c.what, why)
 	}
 	i.body.Close()
+	if forgotten {
+		i.release()
+	}
 	i.logs.close()
 	close(i.gone)
 }
@@ -353,10 +361,10 @@ func (i *Instance) carryOut(c *command) {
 	}
 	had := err == nil // else nothing was done
 	if err == nil {
-		if err = ctx.Err(); err == nil {
-			err = c.do(ctx, t)
-		} else {
+		if err = ctx.Err(); err != nil {
 			err, had = context.Cause(ctx), false
+		} else if err = i.changes(c); err == nil {
+			err = c.do(ctx, t)
 		}
 		if t != nil {
 			t.Release()
@@ -372,8 +380,7 @@ func (i *Instance) carryOut(c *command) {
 	}
 	err = i.conclude(before, had, err)
 	if had && !c.still && i.spec.Durable {
-		i.dirty = true
-		if bad := i.keep(); bad != nil && err == nil { // the answer would be of what nobody has
+		if bad := i.keepAfter(c); bad != nil && err == nil { // the answer would be of what nobody has
 			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
 		}
 	}

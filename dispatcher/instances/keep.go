@@ -1,11 +1,8 @@
 package instances
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"seuss/dispatcher/instances/records"
@@ -23,7 +20,15 @@ type record struct {
 	Spec   Spec   `json:"spec"`
 	Kept   string `json:"kept,omitempty"` // the node that it goes on as; "": it is lost with the service
 	Paused bool   `json:"paused,omitempty"`
+	// Made: Kept was made to keep it, and goes when nobody is kept as it.
+	Made bool `json:"made,omitempty"`
+	// Line are nodes that it was kept as and came back from, below each other.
+	Line []string `json:"line,omitempty"`
 }
+
+// maxLine bounds how many nodes that an instance was kept as hang below each other: one more
+// with each time that it comes back. Beyond that they become one.
+const maxLine = 8
 
 // note writes down what instances are.
 func (k *Keeper) note(sync bool, list ...*Instance) error {
@@ -33,10 +38,41 @@ func (k *Keeper) note(sync bool, list ...*Instance) error {
 	changes := make([]records.Change, len(list))
 	for n, i := range list {
 		i.mu.Lock()
-		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept, i.info.State == Paused}}
+		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept, i.info.State == Paused, i.made, i.line}}
 		i.mu.Unlock()
 	}
 	return k.records.Write(sync, changes...)
+}
+
+// keepAs has it come back as a node, and returns what it would have come back as.
+func (i *Instance) keepAs(node string, made bool) (before string, wasMade bool) {
+	i.k.mu.Lock()
+	defer i.k.mu.Unlock()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	before, wasMade = i.kept, i.made
+	i.kept, i.made = node, made
+	if made {
+		i.k.made[node]++
+	}
+	if wasMade {
+		if i.k.made[before]--; i.k.made[before] == 0 {
+			delete(i.k.made, before)
+		}
+	}
+	return before, wasMade
+}
+
+// unseal lets go of nodes that were made to keep instances, unless one comes back as it.
+func (i *Instance) unseal(nodes ...string) {
+	for _, node := range nodes {
+		i.k.mu.Lock()
+		wanted := i.k.made[node] > 0
+		i.k.mu.Unlock()
+		if !wanted && i.k.o.Unseal != nil {
+			i.k.o.Unseal(node)
+		}
+	}
 }
 
 // keep makes it what is there after the service has died.
@@ -57,18 +93,54 @@ func (i *Instance) keep() error {
 		return err
 	}
 	i.mu.Lock()
-	before := i.kept
-	i.kept = node
+	same := i.kept == node
 	i.mu.Unlock()
+	made := node != i.body.Node() // else it is somebody's
+	if same {
+		made = i.made
+	}
+	before, wasMade := i.keepAs(node, made)
 	if err := i.k.note(true, i); err != nil {
-		i.mu.Lock()
-		i.kept = before
-		i.mu.Unlock()
+		i.keepAs(before, wasMade)
+		if made && !same {
+			i.unseal(node)
+		}
 		i.dirty = true
 		return err
 	}
-	if before != "" && before != node {
-		i.body.Unseal(before)
+	if wasMade && !same {
+		i.unseal(before)
+	}
+	return nil
+}
+
+// keepAfter keeps it after what it was asked for.
+func (i *Instance) keepAfter(c *command) error {
+	switch {
+	case c.keeps:
+		return nil
+	case c.idle && !c.over: // it is what it was
+		return i.k.note(true, i)
+	case c.later:
+		if !i.dirty {
+			i.sealed, i.dirty = time.Now(), true
+		}
+		return nil
+	}
+	i.dirty = true
+	return i.keep()
+}
+
+// changes notes, before it does what it is asked for, that it will be another than what it
+// came back as: unless it is durable it is kept again when the service ends in order.
+func (i *Instance) changes(c *command) error {
+	if c.still || c.idle && !c.over || i.k.records == nil || i.spec.Durable || i.kept == "" {
+		return nil
+	}
+	before, wasMade := i.keepAs("", false)
+	if err := i.k.note(true, i); err != nil {
+		i.keepAs(before, wasMade)
+		return &Refusal{err}
 	}
 	return nil
 }
@@ -87,73 +159,23 @@ func (i *Instance) stay() {
 }
 
 // forget is its end before that of the service.
-func (i *Instance) forget() {
+func (i *Instance) forget() bool {
 	if i.k.records == nil {
-		return
+		return false
 	}
-	if err := i.k.records.Write(false, records.Change{Key: i.key}); err != nil {
+	if err := i.k.records.Write(false, records.Change{Key: i.key}); err != nil { // as what it was kept as
 		i.k.o.Log.Error("an instance that was removed may come back", "owner", i.owner, "instance", i.info.Name, "error", err)
+		return false
 	}
-	if i.kept != "" {
-		i.body.Unseal(i.kept)
-	}
+	return true
 }
 
-var errLost = errors.New("it ended with the service, and was not durable: roll it back to a snapshot (seussctl instance rollback), or remove it")
-
-// Restore brings back what was kept. What was not is there as one that has failed, and says
-// so. It is called once, before anything else is asked of a Keeper.
-func (k *Keeper) Restore() error {
-	if k.o.Records == "" {
-		return nil
+// release lets go of what it was kept as, once it is no more.
+func (i *Instance) release() {
+	if before, made := i.keepAs("", false); made {
+		i.unseal(before)
 	}
-	l, list, damaged, err := records.Open(k.o.Records)
-	if err != nil {
-		return err
+	for _, node := range slices.Backward(i.line) {
+		i.unseal(node)
 	}
-	k.records = l
-	for _, err := range damaged {
-		k.o.Log.Error("what is known of an instance is damaged: it is lost", "error", err)
-	}
-	for key, raw := range list {
-		var r record
-		if err := json.Unmarshal(raw, &r); err != nil || keyOf(r.Info.Owner, r.Spec.Name) != key {
-			k.o.Log.Error("what is known of an instance is damaged: it is lost", "instance", key, "error", err)
-			continue
-		}
-		if err := k.restore(&r); err != nil {
-			k.o.Log.Error("an instance is lost", "owner", r.Info.Owner, "instance", r.Info.Name, "error", err)
-		}
-	}
-	return nil
-}
-
-func (k *Keeper) restore(r *record) error {
-	i := newInstance(k, r.Info.Owner, r.Spec)
-	as := r.Spec // it begins as
-	as.Function, as.Image, as.Snapshot = "", "", r.Kept
-	if r.Kept == "" {
-		as.Snapshot = r.Info.Node
-	}
-	if err := k.enter([]*Instance{i}, 0); err != nil {
-		return err
-	}
-	body, err := k.o.Make(context.Background(), r.Info.Owner, &as)
-	if err != nil {
-		k.leave(i)
-		return fmt.Errorf("its snapshot: %w", err)
-	}
-	i.info, i.kept = r.Info, r.Kept
-	i.prepare(body)
-	i.info.State, i.info.Failure = Parked, ""
-	switch {
-	case r.Kept == "":
-		body.End()
-		i.info.State, i.info.Failure = Failed, errLost.Error()
-		k.o.Log.Warn("an instance is lost: it was not durable", "owner", r.Info.Owner, "instance", r.Info.Name)
-	case r.Paused:
-		i.info.State = Paused
-	}
-	i.begin()
-	return nil
 }
