@@ -301,3 +301,33 @@ func TestComesBackOften(t *testing.T) {
 		t.Errorf("%d nodes of what was removed", len(list))
 	}
 }
+
+// TestCopiesComeBackOften: what becomes of the nodes that one instance came back from, those that
+// its copies come back as stay, though they are not back yet, or there is no room for them.
+func TestCopiesComeBackOften(t *testing.T) {
+	dir := instancetest.FakeStateDir(t, dispatcher.DefaultImage())
+	o := dispatcher.Options{StateDir: dir}
+	l := newLiving(t, 1, o)
+	l.create(instances.Spec{Function: "count", Name: "one", Durable: true})
+	const times = 8
+	for n := range times {
+		l.want(l.get("one"), event(`1`), fmt.Sprint(n+1))
+		if n < times-1 {
+			l.stop()
+			l = newLiving(t, 1, o)
+		}
+	}
+	if _, err := l.get("one").Fork(t.Context(), 2, []string{"two", "three"}); err != nil {
+		t.Fatal(err)
+	}
+	few := o
+	few.Quota = func(string) access.Quota { return access.Quota{Instances: 1} }
+	for n, o := range []dispatcher.Options{o, few, o, few, o} {
+		l.stop()
+		l = newLiving(t, 1, o)
+		l.want(l.get("one"), event(`1`), fmt.Sprint(times+n+1))
+	}
+	for _, name := range []string{"two", "three"} {
+		l.want(l.get(name), event(`1`), fmt.Sprint(times+1))
+	}
+}

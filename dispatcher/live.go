@@ -48,7 +48,7 @@ func newKeeper(d *Dispatcher) *instances.Keeper {
 	make := func(ctx context.Context, owner string, s *instances.Spec) (instances.Body, error) {
 		return newLife(ctx, d, owner, s)
 	}
-	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log, Unseal: d.unseal, Flatten: d.flattenKept}
+	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log, Unseal: keptNodes{d}.unseal, Flatten: keptNodes{d}.flatten}
 	if !d.opts.ReadOnly {
 		o.Records, o.Leave = filepath.Join(d.opts.StateDir, RecordsFile), d.opts.ForOthers
 	}

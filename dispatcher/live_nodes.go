@@ -195,27 +195,30 @@ func (l *life) Seal() (string, error) {
 	return n.ID, nil
 }
 
+// keptNodes are the nodes that instances come back as.
+type keptNodes struct{ d *Dispatcher }
+
 // unseal removes what Seal has made, where nobody has marked it, made anything of it, or
 // stands there.
-func (d *Dispatcher) unseal(id string) {
-	n, err := d.store.Get(id)
-	if err != nil || n.Kind != lineage.KindInstance || len(d.store.Catalogue().NodeMarks(id)) > 0 {
+func (k keptNodes) unseal(id string) {
+	n, err := k.d.store.Get(id)
+	if err != nil || n.Kind != lineage.KindInstance || len(k.d.store.Catalogue().NodeMarks(id)) > 0 {
 		return
 	}
 	held := map[string]bool{}
-	d.snapshots.held(held)
+	k.d.snapshots.held(held)
 	if !held[id] {
-		_ = d.store.Remove(id, false) // else it is used, and a collection's
+		_ = k.d.store.Remove(id, false) // else it is used, and a collection's
 	}
 }
 
-// flattenKept makes a node of what hangs below others of instances, of all of them.
-func (d *Dispatcher) flattenKept(id string) (string, error) {
-	of, err := d.store.Get(id)
+// flatten makes a node of what hangs below others of instances, of all of them.
+func (k keptNodes) flatten(id string) (string, error) {
+	of, err := k.d.store.Get(id)
 	if err != nil {
 		return "", err
 	}
-	chain, err := d.store.Lineage(of)
+	chain, err := k.d.store.Lineage(of)
 	if err != nil {
 		return "", err
 	}
@@ -223,7 +226,7 @@ func (d *Dispatcher) flattenKept(id string) (string, error) {
 	for at > 0 && chain[at].Kind == lineage.KindInstance {
 		at--
 	}
-	n, err := d.store.Flatten(id, chain[at].ID)
+	n, err := k.d.store.Flatten(id, chain[at].ID)
 	if err != nil {
 		return "", err
 	}

@@ -94,11 +94,12 @@ func newInstance(k *Keeper, owner string, s Spec) *Instance {
 // prepare gives it its body.
 func (i *Instance) prepare(body Body) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.body = body
 	i.info.Node, i.info.Bytes = body.Node(), body.Bytes()
-	if i.spec.Durable && i.kept == "" {
-		i.kept = i.info.Node
+	fresh := i.spec.Durable && i.kept == ""
+	i.mu.Unlock()
+	if fresh {
+		i.keepAs(body.Node(), false)
 	}
 }
 

@@ -52,12 +52,12 @@ func (i *Instance) keepAs(node string, made bool) (before string, wasMade bool) 
 	defer i.mu.Unlock()
 	before, wasMade = i.kept, i.made
 	i.kept, i.made = node, made
-	if made {
-		i.k.made[node]++
+	if node != "" {
+		i.k.kept[node]++
 	}
-	if wasMade {
-		if i.k.made[before]--; i.k.made[before] == 0 {
-			delete(i.k.made, before)
+	if before != "" {
+		if i.k.kept[before]--; i.k.kept[before] == 0 {
+			delete(i.k.kept, before)
 		}
 	}
 	return before, wasMade
@@ -67,7 +67,7 @@ func (i *Instance) keepAs(node string, made bool) (before string, wasMade bool) 
 func (i *Instance) unseal(nodes ...string) {
 	for _, node := range nodes {
 		i.k.mu.Lock()
-		wanted := i.k.made[node] > 0
+		wanted := i.k.kept[node] > 0
 		i.k.mu.Unlock()
 		if !wanted && i.k.o.Unseal != nil {
 			i.k.o.Unseal(node)

@@ -80,7 +80,7 @@ type Keeper struct {
 	turn   Admit
 
 	records *records.Log      // nil: none
-	made    map[string]int    // nodes that were made to keep instances, and of how many; mu
+	kept    map[string]int    // nodes that instances come back as, and how many do; mu
 	others  map[string]string // nodes where instances stand that another service keeps
 
 	watching sync.Mutex
@@ -98,7 +98,7 @@ func New(o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, made: map[string]int{}, seen: map[*Watcher]struct{}{}}
+	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, kept: map[string]int{}, seen: map[*Watcher]struct{}{}}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k
 }
@@ -195,6 +195,7 @@ func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error)
 	}
 	i.prepare(body)
 	if err := k.note(s.Durable, i); err != nil {
+		i.keepAs("", false)
 		k.leave(i)
 		body.Close()
 		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)

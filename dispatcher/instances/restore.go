@@ -65,17 +65,21 @@ func (k *Keeper) Restore() error {
 	}
 	// Where a bound is lower than it was the oldest come back.
 	slices.SortFunc(all, func(a, b *record) int { return a.Info.Created.Compare(b.Info.Created) })
-	for _, r := range all {
-		k.restore(r)
+	back := make([]*Instance, len(all))
+	for n, r := range all {
+		i := newInstance(k, r.Info.Owner, r.Spec)
+		i.info, i.line = r.Info, r.Line
+		i.info.State, i.info.Failure = Parked, ""
+		i.keepAs(r.Kept, r.Made) // of all before a node is let go of
+		back[n] = i
+	}
+	for n, r := range all {
+		k.restore(back[n], r)
 	}
 	return nil
 }
 
-func (k *Keeper) restore(r *record) {
-	i := newInstance(k, r.Info.Owner, r.Spec)
-	i.info, i.line = r.Info, r.Line
-	i.info.State, i.info.Failure = Parked, ""
-	i.keepAs(r.Kept, r.Made)
+func (k *Keeper) restore(i *Instance, r *record) {
 	body, err := k.reborn(i, r)
 	switch {
 	case err != nil:
