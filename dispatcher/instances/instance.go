@@ -41,8 +41,7 @@ type Instance struct {
 
 	counted uint64 // bytes; Keeper.mu
 
-	sealed time.Time // when it was kept last; its goroutine's
-	dirty  bool      // it may be another by now; its goroutine's
+	kept keeping
 
 	mu      sync.Mutex
 	info    Info
@@ -50,9 +49,6 @@ type Instance struct {
 	busy    bool // with what was taken off the queue last
 	frozen  bool // to be paused when it has done what it was asked for
 	removed bool
-	kept    string   // the node of what it was when it was kept last; "": it was not
-	made    bool     // to keep it, or others that are the same
-	line    []string // nodes that it was kept as before, and came back from; its goroutine's
 	queue   []*command
 	cancel  context.CancelCauseFunc // of what it does
 	waiters chan struct{}           // closed at each change; nil: nobody waits
@@ -85,10 +81,12 @@ const (
 
 func newInstance(k *Keeper, owner string, s Spec) *Instance {
 	now := time.Now()
-	return &Instance{
+	i := &Instance{
 		k: k, owner: owner, key: keyOf(owner, s.Name), spec: s, bell: make(chan struct{}, 1), gone: make(chan struct{}),
 		info: Info{Name: s.Name, Owner: owner, State: Parked, Function: s.Function, Image: s.Image, Created: now, Used: now},
 	}
+	i.kept.i = i
+	return i
 }
 
 // prepare gives it its body.
@@ -96,10 +94,10 @@ func (i *Instance) prepare(body Body) {
 	i.mu.Lock()
 	i.body = body
 	i.info.Node, i.info.Bytes = body.Node(), body.Bytes()
-	fresh := i.spec.Durable && i.kept == ""
+	fresh := i.spec.Durable && i.kept.node == ""
 	i.mu.Unlock()
 	if fresh {
-		i.keepAs(body.Node(), false)
+		i.kept.as(body.Node(), false)
 	}
 }
 
@@ -175,10 +173,10 @@ func (i *Instance) live() {
 			owes = owes && !c.over // what was rolled back is another
 			continue
 		}
-		if i.dirty {
-			if next := i.sealed.Add(keepEvery); time.Now().Before(next) {
+		if i.kept.dirty {
+			if next := i.kept.sealed.Add(keepEvery); time.Now().Before(next) {
 				until = earlier(until, next)
-			} else if err := i.keep(); err != nil {
+			} else if err := i.kept.now(); err != nil {
 				i.k.o.Log.Error("a durable instance is not kept as it is now", "owner", i.owner, "instance", i.info.Name, "error", err)
 			}
 		}
@@ -242,9 +240,9 @@ func (i *Instance) end() {
 	i.mu.Unlock()
 	forgotten := false
 	if i.k.ctx.Err() != nil && !removed {
-		i.stay()
+		i.kept.stay()
 	} else {
-		forgotten = i.forget()
+		forgotten = i.kept.forget()
 	}
 	i.mu.Lock()
 	i.enter(Gone)
@@ -261,7 +259,7 @@ func (i *Instance) end() {
 	}
 	i.body.Close()
 	if forgotten {
-		i.release()
+		i.kept.release()
 	}
 	i.logs.close()
 	close(i.gone)
@@ -364,7 +362,7 @@ func (i *Instance) carryOut(c *command) {
 	if err == nil {
 		if err = ctx.Err(); err != nil {
 			err, had = context.Cause(ctx), false
-		} else if err = i.changes(c); err == nil {
+		} else if err = i.kept.changes(c); err == nil {
 			err = c.do(ctx, t)
 		}
 		if t != nil {
@@ -381,7 +379,7 @@ func (i *Instance) carryOut(c *command) {
 	}
 	err = i.conclude(before, had, err)
 	if had && !c.still && i.spec.Durable {
-		if bad := i.keepAfter(c); bad != nil && err == nil { // the answer would be of what nobody has
+		if bad := i.kept.after(c); bad != nil && err == nil { // the answer would be of what nobody has
 			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
 		}
 	}
@@ -467,7 +465,7 @@ func (i *Instance) step() (did bool) {
 	did = !errors.As(err, &refused)
 	used := i.Info().Used
 	i.conclude(Parked, true, err)
-	i.dirty = i.dirty || i.spec.Durable
+	i.kept.dirty = i.kept.dirty || i.spec.Durable
 	i.mu.Lock()
 	i.info.Used = used
 	i.mu.Unlock()

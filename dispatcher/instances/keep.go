@@ -38,108 +38,119 @@ func (k *Keeper) note(sync bool, list ...*Instance) error {
 	changes := make([]records.Change, len(list))
 	for n, i := range list {
 		i.mu.Lock()
-		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept, i.info.State == Paused, i.made, i.line}}
+		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept.node, i.info.State == Paused, i.kept.made, i.kept.line}}
 		i.mu.Unlock()
 	}
 	return k.records.Write(sync, changes...)
 }
 
-// keepAs has it come back as a node, and returns what it would have come back as.
-func (i *Instance) keepAs(node string, made bool) (before string, wasMade bool) {
-	i.k.mu.Lock()
-	defer i.k.mu.Unlock()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	before, wasMade = i.kept, i.made
-	i.kept, i.made = node, made
+// keeping is what an instance is kept as.
+type keeping struct {
+	i      *Instance
+	sealed time.Time // when it was kept last; its goroutine's
+	dirty  bool      // it may be another by now; its goroutine's
+	line   []string  // nodes that it was kept as before, and came back from; its goroutine's
+
+	node string // of what it was when it was kept last; "": it was not; i.mu
+	made bool   // to keep it, or others that are the same; i.mu
+}
+
+// as has it come back as a node, and returns what it would have come back as.
+func (k *keeping) as(node string, made bool) (before string, wasMade bool) {
+	k.i.k.mu.Lock()
+	defer k.i.k.mu.Unlock()
+	k.i.mu.Lock()
+	defer k.i.mu.Unlock()
+	before, wasMade = k.node, k.made
+	k.node, k.made = node, made
 	if node != "" {
-		i.k.kept[node]++
+		k.i.k.kept[node]++
 	}
 	if before != "" {
-		if i.k.kept[before]--; i.k.kept[before] == 0 {
-			delete(i.k.kept, before)
+		if k.i.k.kept[before]--; k.i.k.kept[before] == 0 {
+			delete(k.i.k.kept, before)
 		}
 	}
 	return before, wasMade
 }
 
 // unseal lets go of nodes that were made to keep instances, unless one comes back as it.
-func (i *Instance) unseal(nodes ...string) {
+func (k *keeping) unseal(nodes ...string) {
 	for _, node := range nodes {
-		i.k.mu.Lock()
-		wanted := i.k.kept[node] > 0
-		i.k.mu.Unlock()
-		if !wanted && i.k.o.Unseal != nil {
-			i.k.o.Unseal(node)
+		k.i.k.mu.Lock()
+		wanted := k.i.k.kept[node] > 0
+		k.i.k.mu.Unlock()
+		if !wanted && k.i.k.o.Unseal != nil {
+			k.i.k.o.Unseal(node)
 		}
 	}
 }
 
-// keep makes it what is there after the service has died.
-func (i *Instance) keep() error {
-	if i.k.records == nil {
+// now makes it what is there after the service has died.
+func (k *keeping) now() error {
+	if k.i.k.records == nil {
 		return nil
 	}
-	i.mu.Lock()
-	failed := i.info.State == Failed
-	i.mu.Unlock()
-	i.sealed, i.dirty = time.Now(), false
+	k.i.mu.Lock()
+	failed := k.i.info.State == Failed
+	k.i.mu.Unlock()
+	k.sealed, k.dirty = time.Now(), false
 	if failed { // it stays what it was before
 		return nil
 	}
-	node, err := i.body.Seal()
+	node, err := k.i.body.Seal()
 	if err != nil {
-		i.dirty = true
+		k.dirty = true
 		return err
 	}
-	i.mu.Lock()
-	same := i.kept == node
-	i.mu.Unlock()
-	made := node != i.body.Node() // else it is somebody's
+	k.i.mu.Lock()
+	same := k.node == node
+	k.i.mu.Unlock()
+	made := node != k.i.body.Node() // else it is somebody's
 	if same {
-		made = i.made
+		made = k.made
 	}
-	before, wasMade := i.keepAs(node, made)
-	if err := i.k.note(true, i); err != nil {
-		i.keepAs(before, wasMade)
+	before, wasMade := k.as(node, made)
+	if err := k.i.k.note(true, k.i); err != nil {
+		k.as(before, wasMade)
 		if made && !same {
-			i.unseal(node)
+			k.unseal(node)
 		}
-		i.dirty = true
+		k.dirty = true
 		return err
 	}
 	if wasMade && !same {
-		i.unseal(before)
+		k.unseal(before)
 	}
 	return nil
 }
 
-// keepAfter keeps it after what it was asked for.
-func (i *Instance) keepAfter(c *command) error {
+// after keeps it after what it was asked for.
+func (k *keeping) after(c *command) error {
 	switch {
 	case c.keeps:
 		return nil
 	case c.idle && !c.over: // it is what it was
-		return i.k.note(true, i)
+		return k.i.k.note(true, k.i)
 	case c.later:
-		if !i.dirty {
-			i.sealed, i.dirty = time.Now(), true
+		if !k.dirty {
+			k.sealed, k.dirty = time.Now(), true
 		}
 		return nil
 	}
-	i.dirty = true
-	return i.keep()
+	k.dirty = true
+	return k.now()
 }
 
 // changes notes, before it does what it is asked for, that it will be another than what it
 // came back as: unless it is durable it is kept again when the service ends in order.
-func (i *Instance) changes(c *command) error {
-	if c.still || c.idle && !c.over || i.k.records == nil || i.spec.Durable || i.kept == "" {
+func (k *keeping) changes(c *command) error {
+	if c.still || c.idle && !c.over || k.i.k.records == nil || k.i.spec.Durable || k.node == "" {
 		return nil
 	}
-	before, wasMade := i.keepAs("", false)
-	if err := i.k.note(true, i); err != nil {
-		i.keepAs(before, wasMade)
+	before, wasMade := k.as("", false)
+	if err := k.i.k.note(true, k.i); err != nil {
+		k.as(before, wasMade)
 		return &Refusal{err}
 	}
 	return nil
@@ -149,33 +160,33 @@ func (i *Instance) changes(c *command) error {
 var madeUp = regexp.MustCompile(`^i-[0-9a-f]{12}$`)
 
 // stay is its end with that of the service.
-func (i *Instance) stay() {
-	if !i.spec.Durable && madeUp.MatchString(i.info.Name) || i.spec.Durable && !i.dirty {
+func (k *keeping) stay() {
+	if !k.i.spec.Durable && madeUp.MatchString(k.i.info.Name) || k.i.spec.Durable && !k.dirty {
 		return
 	}
-	if err := i.keep(); err != nil {
-		i.k.o.Log.Error("an instance does not come back as it was", "owner", i.owner, "instance", i.info.Name, "error", err)
+	if err := k.now(); err != nil {
+		k.i.k.o.Log.Error("an instance does not come back as it was", "owner", k.i.owner, "instance", k.i.info.Name, "error", err)
 	}
 }
 
 // forget is its end before that of the service.
-func (i *Instance) forget() bool {
-	if i.k.records == nil {
+func (k *keeping) forget() bool {
+	if k.i.k.records == nil {
 		return false
 	}
-	if err := i.k.records.Write(false, records.Change{Key: i.key}); err != nil { // as what it was kept as
-		i.k.o.Log.Error("an instance that was removed may come back", "owner", i.owner, "instance", i.info.Name, "error", err)
+	if err := k.i.k.records.Write(k.i.spec.Durable, records.Change{Key: k.i.key}); err != nil { // as what it was kept as
+		k.i.k.o.Log.Error("an instance that was removed may come back", "owner", k.i.owner, "instance", k.i.info.Name, "error", err)
 		return false
 	}
 	return true
 }
 
 // release lets go of what it was kept as, once it is no more.
-func (i *Instance) release() {
-	if before, made := i.keepAs("", false); made {
-		i.unseal(before)
+func (k *keeping) release() {
+	if before, made := k.as("", false); made {
+		k.unseal(before)
 	}
-	for _, node := range slices.Backward(i.line) {
-		i.unseal(node)
+	for _, node := range slices.Backward(k.line) {
+		k.unseal(node)
 	}
 }

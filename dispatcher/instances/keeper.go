@@ -195,7 +195,7 @@ func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error)
 	}
 	i.prepare(body)
 	if err := k.note(s.Durable, i); err != nil {
-		i.keepAs("", false)
+		i.kept.as("", false)
 		k.leave(i)
 		body.Close()
 		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)
@@ -389,7 +389,7 @@ func (k *Keeper) Uses(nodes map[string]bool) {
 	defer k.mu.Unlock()
 	for _, i := range k.byKey {
 		i.mu.Lock()
-		for _, id := range []string{i.info.Node, i.kept} {
+		for _, id := range []string{i.info.Node, i.kept.node} {
 			if id != "" {
 				nodes[id] = true
 			}

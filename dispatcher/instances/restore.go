@@ -68,9 +68,9 @@ func (k *Keeper) Restore() error {
 	back := make([]*Instance, len(all))
 	for n, r := range all {
 		i := newInstance(k, r.Info.Owner, r.Spec)
-		i.info, i.line = r.Info, r.Line
+		i.info, i.kept.line = r.Info, r.Line
 		i.info.State, i.info.Failure = Parked, ""
-		i.keepAs(r.Kept, r.Made) // of all before a node is let go of
+		i.kept.as(r.Kept, r.Made) // of all before a node is let go of
 		back[n] = i
 	}
 	for n, r := range all {
@@ -86,7 +86,7 @@ func (k *Keeper) restore(i *Instance, r *record) {
 		body = &lost{i: i, node: r.Info.Node}
 		i.info.State, i.info.Failure = Failed, err.Error()
 		k.o.Log.Error("an instance is not back", "owner", i.owner, "instance", i.info.Name, "error", err)
-	case i.kept == "":
+	case i.kept.node == "":
 		body.End()
 		i.info.State, i.info.Failure = Failed, errLost.Error()
 		k.o.Log.Warn("an instance is lost: it was not durable", "owner", i.owner, "instance", i.info.Name)
@@ -94,7 +94,7 @@ func (k *Keeper) restore(i *Instance, r *record) {
 		i.info.State = Paused
 	}
 	i.prepare(body)
-	if err == nil && i.made {
+	if err == nil && i.kept.made {
 		k.shorten(i)
 	}
 	i.begin()
@@ -108,7 +108,7 @@ func (k *Keeper) reborn(i *Instance, r *record) (Body, error) {
 		k.mu.Unlock()
 		return nil, fmt.Errorf("it is kept, and comes back when there is room for it and the service begins: %w", err)
 	}
-	node := i.kept
+	node := i.kept.node
 	if node == "" {
 		node = r.Info.Node
 	}
@@ -128,35 +128,35 @@ func (i *Instance) as(node string) *Spec {
 
 // shorten notes what an instance has come back from, and makes one node of many.
 func (k *Keeper) shorten(i *Instance) {
-	if slices.Contains(i.line, i.kept) { // nothing was asked of it since it came back last
+	if slices.Contains(i.kept.line, i.kept.node) { // nothing was asked of it since it came back last
 		return
 	}
-	line := append(slices.Clone(i.line), i.kept)
+	line := append(slices.Clone(i.kept.line), i.kept.node)
 	if len(line) <= maxLine || k.o.Flatten == nil {
-		i.line = line
+		i.kept.line = line
 		return
 	}
-	node, err := k.o.Flatten(i.kept)
+	node, err := k.o.Flatten(i.kept.node)
 	var body Body
 	if err == nil {
 		body, err = k.o.Make(context.Background(), i.owner, i.as(node))
 	}
 	if err != nil {
 		k.o.Log.Warn("the snapshots that an instance has come back from stay below each other", "owner", i.owner, "instance", i.info.Name, "nodes", len(line), "error", err)
-		i.line = line
+		i.kept.line = line
 		return
 	}
 	i.body.Close()
 	i.prepare(body)
-	before, wasMade := i.keepAs(node, true)
-	i.line = []string{node}
+	before, wasMade := i.kept.as(node, true)
+	i.kept.line = []string{node}
 	if err := k.note(true, i); err != nil {
-		i.keepAs(before, wasMade)
-		i.line = line
+		i.kept.as(before, wasMade)
+		i.kept.line = line
 		return
 	}
 	for _, node := range slices.Backward(line) {
-		i.unseal(node)
+		i.kept.unseal(node)
 	}
 }
 

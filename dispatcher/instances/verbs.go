@@ -66,10 +66,10 @@ func (i *Instance) Files(ctx context.Context, steps []archive.Step) (list []arch
 // Keep keeps what is durable as it is now.
 func (i *Instance) Keep(ctx context.Context) error {
 	return i.ask(ctx, &command{what: "keep", idle: true, still: true, do: func(context.Context, Turn) error {
-		if !i.dirty {
+		if !i.kept.dirty {
 			return nil
 		}
-		if err := i.keep(); err != nil {
+		if err := i.kept.now(); err != nil {
 			return &Refusal{err}
 		}
 		return nil
@@ -144,10 +144,10 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 		f.prepare(bodies[at])
 	}
 	if i.spec.Durable { // they are what it is
-		if err = i.keep(); err == nil {
+		if err = i.kept.now(); err == nil {
 			for _, f := range forks {
-				f.keepAs(i.kept, i.made)
-				f.line = slices.Clone(i.line)
+				f.kept.as(i.kept.node, i.kept.made)
+				f.kept.line = slices.Clone(i.kept.line)
 			}
 		}
 	}
@@ -156,7 +156,7 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 	}
 	if err != nil {
 		for at, f := range forks {
-			f.keepAs("", false)
+			f.kept.as("", false)
 			i.k.leave(f)
 			bodies[at].Close()
 		}
