@@ -40,13 +40,17 @@ type life struct {
 // for.
 const restTime = 10 * time.Second
 
+// RecordsFile is the file of a state directory in which it is written what instances a service
+// has that live on.
+const RecordsFile = "instances"
+
 func newKeeper(d *Dispatcher) *instances.Keeper {
 	make := func(ctx context.Context, owner string, s *instances.Spec) (instances.Body, error) {
 		return newLife(ctx, d, owner, s)
 	}
-	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log}
+	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log, Unseal: keptNodes{d}.unseal, Flatten: keptNodes{d}.flatten}
 	if !d.opts.ReadOnly {
-		o.Records = filepath.Join(d.opts.StateDir, "instances")
+		o.Records, o.Leave = filepath.Join(d.opts.StateDir, RecordsFile), d.opts.ForOthers
 	}
 	if d.opts.Quota != nil {
 		o.Most = func(owner string) int { return d.opts.Quota(owner).Instances }
