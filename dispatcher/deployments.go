@@ -245,25 +245,33 @@ func (d *Deployments) imageOf(s *functions.Settings) (string, error) {
 	return d.RuntimeImage(s.Runtime)
 }
 
-// ContainerProgram returns the digest of the image that was built from a container image, and
-// the program that it is over AWS Lambda's Runtime API. It notes what was there in c. Nothing
-// is fetched: an image that nobody has built is refused with how to.
-func (d *Deployments) ContainerProgram(c *functions.Container) (image string, p *functions.Program, err error) {
-	if err := c.Check(); err != nil {
-		return "", nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
-	}
-	image, origin, err := d.catalogue.Store.FromContainer(c.URI)
+// ContainerImage returns the digest of the image that was built last from a container image,
+// and notes what was there in c. Nothing is fetched: what nobody has built is refused with how
+// to.
+func (d *Deployments) ContainerImage(c *functions.Container) (image string, err error) {
+	_, origin, err := d.catalogue.Store.FromContainer(c.URI)
 	if errors.Is(err, images.ErrNotFound) {
-		return "", nil, fmt.Errorf("%w: no image was built from it: seussctl image build NAME --from docker://%s", lineage.ErrInvalid, c.URI)
-	} else if err != nil {
-		return "", nil, err
-	}
-	p = contracts.OfRuntime(containerRuntime)
-	if err := ownCommand(image, c, p); err != nil {
-		return "", nil, err
+		return "", fmt.Errorf("%w: no image was built from it: seussctl image build NAME --from docker://%s", lineage.ErrInvalid, c.URI)
 	}
 	c.Digest = origin.Digest
-	return origin.Image, p, nil
+	return origin.Image, err
+}
+
+// ContainerProgram returns the program that an image of a container image is over AWS Lambda's
+// Runtime API.
+func (d *Deployments) ContainerProgram(image string, c *functions.Container) (p *functions.Program, err error) {
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	path, err := d.catalogue.Store.Find(image)
+	if err != nil {
+		return nil, err
+	}
+	p = contracts.OfRuntime(containerRuntime)
+	if err := ownCommand(path, c, p); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
 // ownCommand has a program be that of the image at a path, as c says in place of what the

@@ -89,7 +89,7 @@ func wantOwnPrograms(d *daemon, uri string, base v1.Image) {
 		"which command":  {"--program"},
 		"want NAME PATH": {"--runtime", "provided.al2023"},
 		"has none":       {"--image", "boot", "--runtime", "provided.al2023", "--watch"},
-		"no such image":       {"--image", "nowhere", "--http", "80"},
+		"no such image":  {"--image", "nowhere", "--http", "80"},
 	} {
 		if out := d.run("", append([]string{"function", "deploy", "none"}, args...)...); out.code == 0 || !strings.Contains(out.stderr, words) {
 			d.Errorf("%q: %d %s, want %q", args, out.code, out.stderr, words)
