@@ -15,9 +15,9 @@ import (
 )
 
 // resources are what Terraform's AWS provider has of a function, with the calls that it makes,
-// in its order (hashicorp/terraform-provider-aws, internal/service/lambda: function.go,
-// alias.go, function_url.go, permission.go, function_event_invoke_config.go, tags). Each of
-// its attributes that is compared with what is written in a configuration is in state.
+// in its order, as its source has them (hashicorp/terraform-provider-aws, in its package of
+// the service lambda). Each of its attributes that is compared with what is written in a
+// configuration is in state.
 type resources struct {
 	*testing.T
 	*lambda.Client
