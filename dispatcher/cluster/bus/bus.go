@@ -149,9 +149,11 @@ func (b *Bus) Close() {
 // logger has the engine's log in the daemon's.
 type logger struct{ log *slog.Logger }
 
-func (l logger) Noticef(format string, v ...any) { l.log.Debug("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Warnf(format string, v ...any)   { l.log.Warn("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Errorf(format string, v ...any)  { l.log.Warn("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Fatalf(format string, v ...any)  { l.log.Error("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Debugf(format string, v ...any)  { l.log.Debug("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Tracef(string, ...any)           {}
+func (l logger) Noticef(format string, v ...any) {
+	l.log.Debug("cluster: " + fmt.Sprintf(format, v...))
+}
+func (l logger) Warnf(format string, v ...any)  { l.log.Warn("cluster: " + fmt.Sprintf(format, v...)) }
+func (l logger) Errorf(format string, v ...any) { l.log.Warn("cluster: " + fmt.Sprintf(format, v...)) }
+func (l logger) Fatalf(format string, v ...any) { l.log.Error("cluster: " + fmt.Sprintf(format, v...)) }
+func (l logger) Debugf(format string, v ...any) { l.log.Debug("cluster: " + fmt.Sprintf(format, v...)) }
+func (l logger) Tracef(string, ...any)          {}
