@@ -8,8 +8,8 @@
 // Units: those of package members. Ownership: a Cluster owns its engine and goroutines until
 // Close.
 //
-// Locks: Cluster.mu, held while the file is written that says that the member is cordoned; a
-// leaf.
+// Lock order: Cluster.mu, held while the file is written that says that the member is
+// cordoned, and while the others are told; then the table's of package members.
 package cluster
 
 import (

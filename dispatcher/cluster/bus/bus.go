@@ -11,6 +11,7 @@
 package bus
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -107,7 +109,7 @@ func Start(o Options) (_ *Bus, err error) {
 	if b.server, err = server.NewServer(opts); err != nil {
 		return nil, fmt.Errorf("cluster's engine: %w", err)
 	}
-	b.server.SetLoggerV2(logger{o.Log}, false, false, false)
+	b.server.SetLoggerV2(logger{o.Log, new(atomic.Int64)}, false, false, false)
 	go b.server.Start()
 	if !b.server.ReadyForConnections(startTimeout) {
 		return nil, errors.New("cluster's engine: it does not start")
@@ -146,14 +148,27 @@ func (b *Bus) Close() {
 	}
 }
 
-// logger has the engine's log in the daemon's.
-type logger struct{ log *slog.Logger }
-
-func (l logger) Noticef(format string, v ...any) {
-	l.log.Debug("cluster: " + fmt.Sprintf(format, v...))
+// logger has the engine's log in the daemon's. Whoever can reach the port can have the engine
+// complain: of that there is a line a second.
+type logger struct {
+	log  *slog.Logger
+	last *atomic.Int64 // complaint, in seconds of Unix time
 }
-func (l logger) Warnf(format string, v ...any)  { l.log.Warn("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Errorf(format string, v ...any) { l.log.Warn("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Fatalf(format string, v ...any) { l.log.Error("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Debugf(format string, v ...any) { l.log.Debug("cluster: " + fmt.Sprintf(format, v...)) }
-func (l logger) Tracef(string, ...any)          {}
+
+func (l logger) tell(level slog.Level, format string, v []any) {
+	if now := time.Now().Unix(); level > slog.LevelDebug && l.last.Swap(now) == now {
+		level = slog.LevelDebug
+	}
+	if l.log.Enabled(context.Background(), level) {
+		l.log.Log(context.Background(), level, "cluster's engine", "says", fmt.Sprintf(format, v...))
+	}
+}
+
+// These make it a server.Logger.
+
+func (l logger) Noticef(format string, v ...any) { l.tell(slog.LevelDebug, format, v) }
+func (l logger) Warnf(format string, v ...any)   { l.tell(slog.LevelWarn, format, v) }
+func (l logger) Errorf(format string, v ...any)  { l.tell(slog.LevelWarn, format, v) }
+func (l logger) Fatalf(format string, v ...any)  { l.tell(slog.LevelError, format, v) }
+func (l logger) Debugf(format string, v ...any)  { l.tell(slog.LevelDebug, format, v) }
+func (l logger) Tracef(string, ...any)           {}

@@ -1,10 +1,14 @@
 package bus
 
 import (
+	"bytes"
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -54,4 +58,17 @@ func memberTLS(t *testing.T, secret string) *tls.Config {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestTheEngineComplainsOnceASecond: however often it is made to, by whoever reaches its port.
+func TestTheEngineComplainsOnceASecond(t *testing.T) {
+	var out bytes.Buffer
+	l := logger{slog.New(slog.NewTextHandler(&out, nil)), new(atomic.Int64)}
+	began := time.Now().Unix()
+	for range 1000 {
+		l.Errorf("handshake error: %d", 1)
+	}
+	if lines, most := int64(strings.Count(out.String(), "\n")), time.Now().Unix()-began+1; lines < 1 || lines > most {
+		t.Errorf("%d lines in %d seconds", lines, most)
+	}
 }

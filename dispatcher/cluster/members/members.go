@@ -70,8 +70,8 @@ type Beat struct {
 
 // CPU is what a member's snapshots need.
 type CPU struct {
-	Name  string `json:"name"`  // vendor, model and the size of the extended state
-	Flags string `json:"flags"` // SHA-256 of the features' names, the first 16 digits in hex
+	Name  string `json:"name"`  // vendor and model
+	Flags string `json:"flags"` // the first 16 digits of a SHA-256 of the features' names and the size of the extended state
 }
 
 // Load is what a member has to do and what it has left.

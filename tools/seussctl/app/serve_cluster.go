@@ -118,8 +118,8 @@ func joinCluster(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service 
 	}
 	o.Dir, o.Log, o.Release = filepath.Join(e.StateDir, clusterDir), cfg.log, version.Number
 	st := service.Stats()
-	sum := sha256.Sum256([]byte(strings.Join(st.CPU.Names, "\n")))
-	o.Platform, o.CPU = st.Platform, members.CPU{Name: st.CPU.String(), Flags: hex.EncodeToString(sum[:8])}
+	sum := sha256.Sum256(fmt.Append(nil, st.CPU.XSaveBytes, st.CPU.Names))
+	o.Platform, o.CPU = st.Platform, members.CPU{Name: st.CPU.Vendor + " " + st.CPU.Model, Flags: hex.EncodeToString(sum[:8])}
 	o.Sample = func() members.Load { return sampleLoad(service, scheduler) }
 	return cluster.Join(ctx, o)
 }
