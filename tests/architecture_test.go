@@ -88,7 +88,7 @@ var mayImport = map[string][]string{
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},
 	"dispatcher/instance":              {"dirtytrack", "guest", "images", "images/runtimes", "lineage", "lineage/...", "vmm", "vmm/...", "dispatcher/inflight", "dispatcher/outbound", "dispatcher/instance/..."},
 	"dispatcher/instance/instancetest": {"images", "images/runtimes", "images/runtimes/...", "guest", "vmm", "vmm/..."},
-	"dispatcher/http":                  {"dispatcher/cluster", "images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/logs", "dispatcher/planner", "dispatcher/sched", "dispatcher/tiers", "dispatcher/http/...", "lineage", "lineage/oci"},
+	"dispatcher/http":                  {"dispatcher/cluster", "dispatcher/cluster/members", "images/runtimes", "dispatcher", "dispatcher/access", "dispatcher/admission", "dispatcher/api", "dispatcher/bundle", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/events", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/logs", "dispatcher/planner", "dispatcher/sched", "dispatcher/tiers", "dispatcher/http/...", "lineage", "lineage/oci"},
 	"dispatcher/http/listener":         {},
 	"dispatcher/http/servertest":       {"dispatcher", "dispatcher/...", "lineage", "lineage/oci", "vmm/platform"},
 
