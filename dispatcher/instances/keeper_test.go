@@ -100,7 +100,6 @@ func (b *body) Files(context.Context, Turn, []archive.Step) ([]archive.Result, e
 func (b *body) Memory() (lineage.Memory, error) { return lineage.Memory{}, nil }
 
 func (b *body) Seal() (string, error) { return b.Node(), nil }
-func (b *body) Unseal(string)         {}
 
 func (b *body) Step(context.Context, Turn) error {
 	select {
