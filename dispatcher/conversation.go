@@ -31,7 +31,7 @@ func (i *invocation) run(ctx context.Context) error {
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
 	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), i.f.regions)
-	if err := instance.Share(i.Instance, &i.regions); err != nil {
+	if err := instance.Share(ctx, i.Instance, &i.regions, i.deadline); err != nil {
 		return err
 	}
 	if i.pool != nil {

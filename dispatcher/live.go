@@ -168,7 +168,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 		return errOver
 	}
 	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), l.f.regions)
-	if err := instance.Share(l.i, &l.regions); err != nil {
+	if err := instance.Share(ctx, l.i, &l.regions, time.Now().Add(loadTimeout)); err != nil {
 		l.end(err)
 		return err
 	}

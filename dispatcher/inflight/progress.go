@@ -149,6 +149,9 @@ func (p *Progress) Stopped(interrupted <-chan struct{}) bool {
 
 // Killed reports whether it was killed.
 func (p *Progress) Killed() bool {
+	if p == nil {
+		return false
+	}
 	life := p.life.Load()
 	return life == killing || life == killed
 }

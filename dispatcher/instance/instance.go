@@ -1,6 +1,8 @@
 package instance
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"seuss/dispatcher/inflight"
@@ -114,10 +116,21 @@ func (i *Instance) Leave(o Outside) { i.outside = o }
 
 // Share gives an instance the memory that it shares with others, and maps what its
 // snapshot had mapped of that. It has to be on a VM. An error names what is not there any
-// more, or not for it: the instance cannot go on then.
-func Share(i *Instance, r vmm.Regions) error {
+// more, or not for it, or that it was not done by the deadline (ErrTimeout) or when ctx ended:
+// the instance cannot go on then.
+func Share(ctx context.Context, i *Instance, r vmm.Regions, deadline time.Time) error {
 	i.regions = r
-	return vmm.Share(i.vm.m, r)
+	return vmm.Share(i.vm.m, r, func() error {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("cancelled: %w", context.Cause(ctx))
+		case i.Progress.Killed():
+			return ErrKilled
+		case !deadline.IsZero() && time.Now().After(deadline):
+			return fmt.Errorf("take the memory of regions: %w", ErrTimeout)
+		}
+		return nil
+	})
 }
 
 // Vsock is the device by which host programs reach the guest.

@@ -50,9 +50,13 @@ func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool
 			if cause := context.Cause(ctx); cause != nil {
 				return stop, fmt.Errorf("cancelled: %w", cause)
 			} // else it was for a run that had ended by itself
-		case stop.Kind == vmm.StopExit:
-			return stop, &ExitError{Status: int(int32(stop.Code))}
-		default:
+		default: // the guest has ended
+			if done == nil {
+				i.vm.stream.arrived() // what it streamed of its answer last
+			}
+			if stop.Kind == vmm.StopExit {
+				return stop, &ExitError{Status: int(int32(stop.Code))}
+			}
 			return stop, i.vm.crash(stop, "")
 		}
 	}
