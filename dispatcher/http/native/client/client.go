@@ -27,8 +27,9 @@ import (
 type Client struct {
 	http *http.Client
 	plans
-	Live  Live
-	State State
+	Live    Live
+	Cluster Cluster
+	State   State
 }
 
 var _ api.Service = (*Client)(nil)
@@ -39,7 +40,7 @@ func New(dial func(ctx context.Context) (net.Conn, error)) *Client {
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		ExpectContinueTimeout: time.Minute,
 	}}}
-	c.plans, c.Live, c.State = plans{c}, Live{c}, State{c}
+	c.plans, c.Live, c.Cluster, c.State = plans{c}, Live{c}, Cluster{c}, State{c}
 	return c
 }
 
