@@ -199,7 +199,7 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	d.tasks.background(d.follow)
 	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
-		d.tasks.every(collectEvery, d.collectBudget)
+		d.tasks.every(collectEvery, (&budgets{Dispatcher: d}).collect)
 	}
 	if n := store.Repaired(); n > 0 {
 		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
