@@ -88,6 +88,7 @@ func root(e *cmdline.Env) *cli.App {
 			instancecmd.InstanceGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
+			pscmd.Stats(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
