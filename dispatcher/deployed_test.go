@@ -118,7 +118,7 @@ func TestLiveMemory(t *testing.T) {
 		t.Errorf("before it begins %d pages differ", n)
 	}
 	l.want(i, event(`1`), "1")
-	if err := i.Pause(t.Context()); err != nil {
+	if err := i.Pause(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	if n := pages(i, began); n == 0 || i.Info().State != instances.Paused {

@@ -64,7 +64,7 @@ func TestDurable(t *testing.T) {
 	}
 	l.want(l.get(list[0].Name), event(`1`), "5")
 	kept.Remove()
-	if err := named.Pause(t.Context()); err != nil {
+	if err := named.Pause(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	after := died()
@@ -329,5 +329,51 @@ func TestCopiesComeBackOften(t *testing.T) {
 	}
 	for _, name := range []string{"two", "three"} {
 		l.want(l.get(name), event(`1`), fmt.Sprint(times+1))
+	}
+}
+
+// TestPausedDurably: what is paused durably comes back as it was then, paused, whatever its name,
+// until it goes on; then it is kept as that no more.
+func TestPausedDurably(t *testing.T) {
+	dir := instancetest.FakeStateDir(t, dispatcher.DefaultImage())
+	l := newLiving(t, 1, dispatcher.Options{StateDir: dir})
+	i := l.create(instances.Spec{Function: "count"})
+	l.want(i, event(`1`), "1")
+	nodes := func() int { return len(l.Store().Kind(lineage.KindInstance)) }
+	for n := range 3 {
+		if err := i.Pause(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+		if nodes() != 1 {
+			t.Errorf("%d nodes", nodes())
+		}
+		for range 2 { // it stays what it is
+			after := newLiving(t, 1, dispatcher.Options{StateDir: onDisk(t, dir)})
+			back := after.get(i.Info().Name)
+			if back.Info().State != instances.Paused {
+				t.Errorf("%+v", back.Info())
+			}
+			after.want(back, event(`1`), fmt.Sprint(n+2))
+			after.stop()
+		}
+		l.want(i, event(`1`), fmt.Sprint(n+2))
+		if nodes() != 0 {
+			t.Errorf("%d nodes of what went on", nodes())
+		}
+		after := newLiving(t, 1, dispatcher.Options{StateDir: onDisk(t, dir)})
+		if back := after.get(i.Info().Name).Info(); back.State != instances.Failed {
+			t.Errorf("%+v", back)
+		}
+		after.stop()
+	}
+	if err := i.Pause(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	l.stop()
+	l = newLiving(t, 1, dispatcher.Options{StateDir: dir})
+	l.want(l.get(i.Info().Name), event(`1`), "5")
+	command := newLiving(t, 1, dispatcher.Options{StateDir: onDisk(t, dir), ForOthers: true})
+	if err := command.create(instances.Spec{Function: "count"}).Pause(t.Context(), true); !errors.Is(err, instances.ErrInvalid) {
+		t.Errorf("%v", err)
 	}
 }

@@ -140,6 +140,9 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := d.maker.checkpoint(spec); err != nil {
 		return nil, err
 	}
+	if err := d.ownProgram(spec); err != nil {
+		return nil, err
+	}
 	code, err := spec.code()
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)

@@ -63,6 +63,7 @@ type command struct {
 	still bool // it changes nothing: one that is paused stays so
 	later bool // what it does is kept soon, and not before its answer
 	keeps bool // it keeps what it does
+	rests bool // it is kept as it is after that, durable or not
 	do    func(ctx context.Context, t Turn) error
 	done  chan error
 }
@@ -378,7 +379,7 @@ func (i *Instance) carryOut(c *command) {
 		i.mu.Unlock()
 	}
 	err = i.conclude(before, had, err)
-	if had && !c.still && i.spec.Durable {
+	if had && !c.still && (i.spec.Durable || c.rests) {
 		if bad := i.kept.after(c); bad != nil && err == nil { // the answer would be of what nobody has
 			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
 		}
@@ -448,6 +449,9 @@ func (i *Instance) step() (did bool) {
 		cancel(ErrRemoved)
 	}
 	i.mu.Unlock()
+	if i.kept.changes(&command{}) != nil {
+		return false // later, too: what is asked of it meanwhile is told why
+	}
 	t, err := i.k.take(ctx, cancel, i)
 	if err != nil {
 		return false // too much is to be done: later

@@ -130,7 +130,7 @@ func (k *keeping) after(c *command) error {
 	switch {
 	case c.keeps:
 		return nil
-	case c.idle && !c.over: // it is what it was
+	case c.idle && !c.over && !c.rests: // it is what it was
 		return k.i.k.note(true, k.i)
 	case c.later:
 		if !k.dirty {
@@ -139,7 +139,9 @@ func (k *keeping) after(c *command) error {
 		return nil
 	}
 	k.dirty = true
-	return k.now()
+	err := k.now()
+	k.dirty = k.dirty && k.i.spec.Durable
+	return err
 }
 
 // changes notes, before it does what it is asked for, that it will be another than what it
@@ -152,6 +154,9 @@ func (k *keeping) changes(c *command) error {
 	if err := k.i.k.note(true, k.i); err != nil {
 		k.as(before, wasMade)
 		return &Refusal{err}
+	}
+	if wasMade {
+		k.unseal(before)
 	}
 	return nil
 }

@@ -76,9 +76,13 @@ func (i *Instance) Keep(ctx context.Context) error {
 	}})
 }
 
-// Pause has it stand still when it has done what it was asked for before.
-func (i *Instance) Pause(ctx context.Context) error {
-	return i.ask(ctx, &command{what: "pause", idle: true, do: func(context.Context, Turn) error {
+// Pause has it stand still when it has done what it was asked for before. Durable: whatever
+// becomes of the service, it comes back as it is then, until it goes on.
+func (i *Instance) Pause(ctx context.Context, durable bool) error {
+	if durable && i.k.records == nil {
+		return fmt.Errorf("instance %q: it cannot be paused durably: nothing is kept here: %w", i.info.Name, ErrInvalid)
+	}
+	return i.ask(ctx, &command{what: "pause", idle: true, rests: durable, do: func(context.Context, Turn) error {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.frozen = true

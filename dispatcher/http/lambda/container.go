@@ -103,6 +103,9 @@ func (s containers) program(c *functions.Container, spec *dispatcher.FunctionSpe
 	if err != nil {
 		return invalidImage(c, err)
 	}
+	if was := spec.Settings.Program; was != nil { // what else it says of itself stays
+		program.Contract, program.Port, program.ReadyPath = was.Contract, was.Port, was.ReadyPath
+	}
 	// Who asks for SnapStart knows that a snapshot may hold seeded generators.
 	program.SharedGenerators = spec.Settings.SnapStart == snapStartVersions
 	spec.Handler, spec.Settings.Program, spec.Settings.Container = contracts.HandlerOf(program), program, c

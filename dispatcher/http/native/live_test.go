@@ -66,7 +66,7 @@ func TestLiveOverTheWire(t *testing.T) {
 	if a, err := l.Exec(ctx, "one", instances.Call{Code: &bad}, func(instance.LogLine) {}); err != nil || a.Error == nil || a.Error.Type != "ValueError" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if info, err := l.Pause(ctx, "one"); err != nil || info.State != instances.Paused {
+	if info, err := l.Pause(ctx, "one", false); err != nil || info.State != instances.Paused {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if a, err := l.Invoke(ctx, "one", instances.Call{Event: []byte("1")}); err != nil || string(a.Value) != "3" || len(a.Logs) != 1 {

@@ -56,6 +56,8 @@ type noPlatform struct{ platform.Platform }
 
 func (noPlatform) Name() string { return "none" }
 
+func (noPlatform) CPU() platform.CPU { return platform.CPU{} }
+
 func (noPlatform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
 
 // New makes a fake on a state directory of its own.
@@ -136,7 +138,7 @@ func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Sna
 	}
 	_, err = f.FunctionStore().Put(functions.Function{
 		Name: spec.Name, ID: "id-of-" + spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
-		LastVersion: old.LastVersion, Aliases: old.Aliases,
+		LastVersion: old.LastVersion, Aliases: old.Aliases, Attached: old.Attached,
 	}, code)
 	if err != nil {
 		return nil, err
