@@ -64,7 +64,7 @@ var mayImport = map[string][]string{
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/state/region":          {"dispatcher/state", "guest", "vmm", "vmm/platform"},
-	"dispatcher/api":                   {"dispatcher/cluster", "dispatcher/cluster/members", "dispatcher", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "dispatcher/state/region", "images", "lineage", "lineage/oci"},
+	"dispatcher/api":                   {"dispatcher/cluster", "dispatcher/cluster/members", "dispatcher", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "dispatcher/state/region", "dispatcher/tiers", "images", "lineage", "lineage/oci"},
 	"dispatcher/admission":             {"dispatcher", "dispatcher/instances", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
