@@ -121,41 +121,57 @@ func (t *Tier) turn(ctx context.Context, p place) (leave func(), err error) {
 	}
 }
 
-// room counts in what a push adds, or refuses it.
-func (t *Tier) room(ctx context.Context, js jetstream.JetStream, s jetstream.Stream, owner string, more int64) (leave func(), err error) {
+// adding is what a push adds, as it goes on.
+type adding struct {
+	t          *Tier
+	owner      string
+	own, taken int64 // at its beginning
+	added      int64
+}
+
+// add looks at what there is.
+func (t *Tier) add(ctx context.Context, js jetstream.JetStream, s jetstream.Stream, owner string) (*adding, error) {
 	all, err := js.AccountInfo(ctx)
 	if err != nil {
 		return nil, engine.Error(err)
 	}
-	own, limit := int64(s.CachedInfo().State.Bytes), state.OwnerMost(t.bytes, t.host, owner)
+	return &adding{t: t, owner: owner, own: int64(s.CachedInfo().State.Bytes), taken: int64(all.Store)}, nil
+}
+
+// take counts in that so many bytes more are added, or refuses it.
+func (a *adding) take(more int64) error {
+	t := a.t
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	own, taken := own+t.ofOwner[owner], int64(all.Store)+t.coming
+	own, taken, limit := a.own+t.ofOwner[a.owner], a.taken+t.coming, state.OwnerMost(t.bytes, t.host, a.owner)
 	switch {
 	case own+more > limit:
-		return nil, fmt.Errorf("what its owner has pushed takes %d bytes, %d more are wanted, %d is the most (serve --state-disk): forget what is not needed: %w", own, more, limit, state.ErrFull)
+		return fmt.Errorf("what its owner has pushed takes %d bytes, %d more are wanted, %d is the most (serve --state-disk): forget what is not needed: %w", own, more, limit, state.ErrFull)
 	case taken+more > t.bytes:
-		return nil, fmt.Errorf("what was pushed takes %d bytes, %d more are wanted, %d is the most (serve --state-disk): %w", taken, more, t.bytes, state.ErrFull)
+		return fmt.Errorf("what was pushed takes %d bytes, %d more are wanted, %d is the most (serve --state-disk): %w", taken, more, t.bytes, state.ErrFull)
 	}
-	if err := t.e.Room(t.coming + more); err != nil {
-		return nil, err
+	t.count(a.owner, more)
+	a.added += more
+	return nil
+}
+
+// end counts out what is there by now, or will not be.
+func (a *adding) end() {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	a.t.count(a.owner, -a.added)
+}
+
+// count changes what is under way. mu is held.
+func (t *Tier) count(owner string, n int64) {
+	t.coming += n
+	if t.ofOwner[owner] += n; t.ofOwner[owner] == 0 {
+		delete(t.ofOwner, owner)
 	}
-	count := func(n int64) {
-		t.coming += n
-		if t.ofOwner[owner] += n; t.ofOwner[owner] == 0 {
-			delete(t.ofOwner, owner)
-		}
-	}
-	count(more)
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		count(-more)
-	}, nil
 }
 
 // Push implements state.Global.
-func (t *Tier) Push(ctx context.Context, owner, key string, m state.Manifest, chunk func(n int) []byte) (added int64, err error) {
+func (t *Tier) Push(ctx context.Context, owner, key string, size int64, chunks int, chunk func(n int) (state.Digest, []byte, error)) (added int64, err error) {
 	p := place{owner, key}
 	leave, err := t.turn(ctx, p)
 	if err != nil {
@@ -170,32 +186,48 @@ func (t *Tier) Push(ctx context.Context, owner, key string, m state.Manifest, ch
 	if err != nil {
 		return 0, err
 	}
-	manifest := encode(key, m)
-	more := int64(len(p.manifest()) + len(manifest) + messageOverhead)
-	named, missing := map[string]bool{}, []int{}
-	for n, d := range m.Chunks {
+	if err := t.e.Room(size); err != nil {
+		return 0, err
+	}
+	adds, err := t.add(ctx, js, s, owner)
+	if err != nil {
+		return 0, err
+	}
+	defer adds.end()
+	put := func(subject string, data []byte) error {
+		if err := adds.take(int64(len(subject) + len(data) + messageOverhead)); err != nil {
+			return err
+		}
+		return publish(ctx, js, subject, data)
+	}
+	var fresh []string
+	defer func() {
+		for ; err != nil && len(fresh) > 0; fresh = fresh[1:] { // what nothing will name; a later push removes what is left
+			_ = s.Purge(context.WithoutCancel(ctx), jetstream.WithPurgeSubject(p.chunks()+fresh[0]))
+		}
+	}()
+	m, named := state.Manifest{Size: size, Chunks: make([]state.Digest, chunks)}, map[string]bool{}
+	for n := range m.Chunks {
+		d, data, err := chunk(n)
+		if err != nil {
+			return added, err
+		}
+		m.Chunks[n] = d
 		name := d.String()
 		if d == (state.Digest{}) || named[name] {
 			continue
 		}
 		named[name] = true
-		if !have[name] {
-			missing = append(missing, n)
-			more += int64(len(p.chunks()) + len(name) + len(chunk(n)) + messageOverhead)
+		if have[name] {
+			continue
 		}
-	}
-	done, err := t.room(ctx, js, s, owner, more)
-	if err != nil {
-		return 0, err
-	}
-	defer done()
-	for _, n := range missing {
-		if err := publish(ctx, js, p.chunks()+m.Chunks[n].String(), chunk(n)); err != nil {
+		if err := put(p.chunks()+name, data); err != nil {
 			return added, err
 		}
-		added += int64(len(chunk(n)))
+		fresh = append(fresh, name)
+		added += int64(len(data))
 	}
-	if err := publish(ctx, js, p.manifest(), manifest); err != nil {
+	if err := put(p.manifest(), encode(key, m)); err != nil {
 		return added, err
 	}
 	for name := range have {

@@ -92,6 +92,7 @@ func root(e *cmdline.Env) *cli.App {
 			statecmd.StateGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
+			pscmd.Stats(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),

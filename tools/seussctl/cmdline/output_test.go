@@ -9,7 +9,7 @@ import (
 func TestTable(t *testing.T) {
 	for want, header := range map[string][]string{
 		"NAME  SIZE\nab       1\nc       22\n": {"NAME", ">SIZE"},
-		"ab  1\nc   22\n":                       nil,
+		"ab  1\nc   22\n":                      nil,
 	} {
 		table := NewTable(header...)
 		table.Row("ab", "1")
