@@ -259,3 +259,30 @@ exports.handler = async (event) => {
 		}
 	}
 }
+
+// TestConnectionOfAnother: an instance that begins behind a request of another one asks on a
+// connection of its own, once.
+func TestConnectionOfAnother(t *testing.T) {
+	python := "from seuss import state\ndef handler(event, context):\n    event['a']\n    state.append('orders/KEY', 'x')\n    event['b']\n    state.append('orders/KEY', 'y')\n    return state.get('orders/KEY').decode()\n"
+	node := "const { state } = require('seuss');\nexports.handler = async (event) => {\n  event.a;\n  await state.append('orders/KEY', 'x');\n  event.b;\n  await state.append('orders/KEY', 'y');\n  return String(await state.get('orders/KEY'));\n};\n"
+	for _, c := range []struct {
+		d                                *dispatcher.Dispatcher
+		name, handler, image, file, code string
+	}{
+		{openOwn(t, nil), "kept", "main.handler", "", "main.py", python},
+		{openNode(t), "keptnode", "index.handler", "node", "index.js", node},
+	} {
+		code := strings.ReplaceAll(c.code, "KEY", c.name)
+		if _, err := c.d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: c.name, Handler: c.handler, Image: c.image, Lazy: true, Files: map[string][]byte{c.file: []byte(code)}, Settings: functions.Settings{Shares: []string{"orders:rw"}}}); err != nil {
+			t.Fatal(describe(err))
+		}
+		if _, err := c.d.CaptureArgument(t.Context(), c.name, dispatcher.Capture{Event: []byte(`{"a": 1, "b": 2}`), StopAt: "b", AllowImpure: true}); err != nil {
+			t.Fatal(describe(err))
+		}
+		for _, want := range []string{"xy", "xyy"} {
+			if got := output[string](t, invoke(t, c.d, c.name, `{"a": 1, "b": 2}`)); got != want {
+				t.Errorf("%s: %q, want %q", c.name, got, want)
+			}
+		}
+	}
+}

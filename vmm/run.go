@@ -253,7 +253,7 @@ func (m *runLoop) service(until int64) (Stop, error) {
 func (m *Machine) deviceStop(err error) (Stop, error) {
 	var broken *vsock.RingError
 	if errors.As(err, &broken) {
-		return Stop{Kind: StopDeviceError, Err: err}, nil
+		return m.deviceError(err)
 	}
 	return Stop{}, err
 }
@@ -327,7 +327,7 @@ func (m *runLoop) mmio(e platform.Exit) (Stop, error) {
 		return Stop{}, nil
 	}
 	if err := m.vsock.WriteRegister(uint32(e.GPA-base), e.Size, e.Value); err != nil {
-		return Stop{Kind: StopDeviceError, Err: err}, nil
+		return m.deviceError(err)
 	}
 	if m.vsock.More() {
 		return m.service(m.until)

@@ -18,6 +18,8 @@ type Answer struct {
 	Meta *state.Meta
 	JSON bool // what Body is; else bytes
 	Body []byte
+
+	undo func() // undoes what nobody learns of; nil: it stays
 }
 
 // Later is an answer for which somebody has to wait; ctx ends the wait.

@@ -219,6 +219,15 @@ func granted(g state.Grant, err error) Answer {
 	return document(http.StatusOK, held{g.Token, time.Until(g.Until).Milliseconds()})
 }
 
+// taken is granted of a lock that was asked for: who is not there any more does not hold it.
+func taken(s *state.Session, key string, g state.Grant, err error) Answer {
+	a := granted(g, err)
+	if err == nil {
+		a.undo = func() { _ = s.Unlock(key, g.Token) } // else it has ended
+	}
+	return a
+}
+
 func lock(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 	token, lease, wait := uint64(q.number("token", 0)), q.duration("lease_ms"), q.duration("wait_ms")
 	if q.err != nil {
@@ -232,13 +241,18 @@ func lock(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _
 		}
 		select {
 		case <-turn.Done():
-			return granted(turn.Grant()), nil
+			g, err := turn.Grant()
+			return taken(s, key, g, err), nil
 		default:
 		}
 		if q.Get("wait_ms") == "0" {
-			return granted(turn.Wait(expired)), nil
+			g, err := turn.Wait(expired)
+			return taken(s, key, g, err), nil
 		}
-		return a, within(wait, func(ctx context.Context) Answer { return granted(turn.Wait(ctx)) })
+		return a, within(wait, func(ctx context.Context) Answer {
+			g, err := turn.Wait(ctx)
+			return taken(s, key, g, err)
+		})
 	case http.MethodPut:
 		return granted(s.Renew(key, token, lease)), nil
 	case http.MethodDelete:

@@ -19,6 +19,9 @@ const (
 	maxHeld = 2*(MaxBody+guesthttp.MaxHead) + maxConns*guesthttp.MaxHead
 	// maxUnread is what may wait of an answer when its reader asks for another one.
 	maxUnread = 64 << 10
+	// maxAnswers is what may wait of all answers with one that is larger than that: four large
+	// ones.
+	maxAnswers = 4 * (MaxBody + maxUnread)
 )
 
 // Server is the API for one instance.
@@ -71,47 +74,70 @@ func (s *Server) Close() {
 	s.work.Wait()
 }
 
+// stream is what a connection needs of a vsock.Conn.
+type stream interface {
+	Take() []byte
+	Send(p []byte) error
+	Buffered() (in, out int)
+	Ended() bool
+	Err() error
+	Close()
+	Reset()
+}
+
 // conn is a connection.
 type conn struct {
 	s *Server
-	c *vsock.Conn
+	c stream
 
 	mu      sync.Mutex
 	request guesthttp.Request
-	counted int  // bytes of it that are in Server.held
-	busy    bool // an answer comes later
-	told    bool // that it may send the body
-	over    bool // what still comes is thrown away: who sends it reads the last answer then
+	counted int                // bytes of it that are in Server.held
+	busy    bool               // an answer comes later
+	stop    context.CancelFunc // ends what it waits for; nil: it does not
+	told    bool               // that it may send the body
+	over    bool               // what still comes is thrown away: who sends it reads the last answer then
+	gone    bool               // it is nobody's any more
 	out     []byte
 }
 
 // Accept takes a stream of the guest's: it is a vsock.AcceptFunc.
 func (s *Server) Accept(c *vsock.Conn) error {
+	k, err := s.accept(c)
+	if err == nil {
+		c.Handle(func(*vsock.Conn) { k.arrived() })
+	}
+	return err
+}
+
+func (s *Server) accept(c stream) (*conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return errors.New("the instance is over")
+		return nil, errors.New("the instance is over")
 	}
 	if len(s.conns) >= maxConns {
-		return fmt.Errorf("more than %d connections", maxConns)
+		return nil, fmt.Errorf("more than %d connections", maxConns)
 	}
 	k := &conn{s: s, c: c, request: guesthttp.Request{MaxBody: MaxBody}}
 	s.conns[k] = struct{}{}
-	c.Handle(func(*vsock.Conn) { k.arrived() })
-	return nil
+	return k, nil
 }
 
 // arrived takes what has come, unless an answer is to go first.
 func (k *conn) arrived() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.stop != nil && k.c.Err() != nil {
+		k.stop() // nobody is there for the answer
+	}
 	k.take(nil)
 }
 
 // take serves the requests that are there: those that have come behind another, and what the
 // stream has. mu is held.
 func (k *conn) take(p []byte) {
-	for !k.busy {
+	for !k.busy && !k.gone {
 		if k.over {
 			for len(k.c.Take()) > 0 {
 			}
@@ -132,15 +158,13 @@ func (k *conn) take(p []byte) {
 		case err != nil:
 			k.last(failed(fmt.Errorf("%w: %w", errInvalid, err)))
 		case whole:
-			if p = k.serve(); k.c.State() != vsock.StreamOpen {
-				return
-			}
+			p = k.serve()
 		case k.request.Expects() && !k.told:
 			k.told = true
 			_ = k.c.Send([]byte("HTTP/1.1 100 Continue\r\n\r\n")) // who has gone is noticed when he is read from
 		}
 	}
-	if k.c.Ended() && !k.busy {
+	if k.c.Ended() && !k.busy && !k.gone {
 		k.forget()
 		k.c.Close()
 	}
@@ -185,11 +209,14 @@ func (k *conn) serve() (rest []byte) {
 	if k.s.ended {
 		return nil
 	}
+	var ctx context.Context
+	ctx, k.stop = context.WithCancel(k.s.ctx)
 	k.s.work.Go(func() {
-		answer := later(k.s.ctx)
+		answer := later(ctx)
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.busy = false
+		k.stop()
+		k.busy, k.stop = false, nil
 		k.send(&answer, head)
 		k.take(k.next())
 	})
@@ -205,8 +232,13 @@ func (k *conn) next() (rest []byte) {
 }
 
 func (k *conn) send(a *Answer, r *http.Request) {
+	if len(a.Body) > maxUnread && k.s.unread()+len(a.Body) > maxAnswers {
+		*a = failed(fmt.Errorf("answers that are not read take %d bytes: read them first: %w", k.s.unread(), state.ErrTooMany))
+	}
 	k.out = a.append(k.out[:0], r.Method == http.MethodHead, r.Close)
-	_ = k.c.Send(k.out) // who has gone is noticed when he is read from
+	if err := k.c.Send(k.out); err != nil && a.undo != nil { // that he has gone is noticed when he is read from
+		a.undo()
+	}
 	if cap(k.out) > maxUnread {
 		k.out = nil
 	}
@@ -225,8 +257,19 @@ func (k *conn) last(a Answer) {
 	_ = k.c.Send(a.append(nil, false, true))
 }
 
+// unread is what waits of answers.
+func (s *Server) unread() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k := range s.conns {
+		_, out := k.c.Buffered()
+		n += out
+	}
+	return n
+}
+
 func (k *conn) forget() {
-	k.c.Handle(nil)
+	k.gone = true
 	k.count(0)
 	k.s.mu.Lock()
 	defer k.s.mu.Unlock()

@@ -2,6 +2,7 @@ package state
 
 import (
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -36,23 +37,22 @@ func (t *Turn) circle() error {
 	var path []string
 	var search func(t *Turn) bool
 	search = func(of *Turn) bool {
-		for _, blocker := range of.behind() {
+		for blocker := range of.behind() {
 			if steps++; steps > maxSearch {
 				return false
 			}
-			if blocker == t.s {
+			found := blocker == t.s
+			if !found && blocker != nil && !seen[blocker] {
+				seen[blocker] = true
+				for turn := range blocker.turns {
+					if found = search(turn); found || steps > maxSearch {
+						break
+					}
+				}
+			}
+			if found {
 				path = append(path, fmt.Sprintf("%s waits for %q, which %s holds", of.s.who.String(), of.l.key, blocker.who.String()))
 				return true
-			}
-			if seen[blocker] {
-				continue
-			}
-			seen[blocker] = true
-			for turn := range blocker.turns {
-				if search(turn) {
-					path = append(path, fmt.Sprintf("%s waits for %q, which %s holds", of.s.who.String(), of.l.key, blocker.who.String()))
-					return true
-				}
 			}
 		}
 		return false
@@ -73,20 +73,26 @@ func (t *Turn) circle() error {
 	return fmt.Errorf("%w: %s: take locks in one order everywhere", ErrDeadlock, text.String())
 }
 
-// behind are the sessions that a turn waits for. mu is held.
-func (t *Turn) behind() (list []*Session) {
-	for _, h := range t.l.holders {
-		if !t.shared || !h.shared {
-			list = append(list, h.s)
+// behind are the sessions that a turn waits for, and nil for each that it has to be looked past.
+// mu is held.
+func (t *Turn) behind() iter.Seq[*Session] {
+	return func(yield func(*Session) bool) {
+		for _, h := range t.l.holders {
+			if t.shared && t.l.shared {
+				break
+			}
+			if !yield(h.s) {
+				return
+			}
+		}
+		for e := t.l.queue.Front(); e != nil && e != t.place; e = e.Next() {
+			var blocker *Session
+			if o := e.Value.(*Turn); !t.shared || !o.shared {
+				blocker = o.s
+			}
+			if !yield(blocker) {
+				return
+			}
 		}
 	}
-	for _, o := range t.l.queue {
-		if o == t {
-			break
-		}
-		if !t.shared || !o.shared {
-			list = append(list, o.s)
-		}
-	}
-	return list
 }

@@ -57,6 +57,18 @@ func (c *chunk) digest() Digest {
 	return d
 }
 
+// clipped is the chunk without the memory behind its bytes, which a later chunk of the key may
+// have by the time it is a value's last one again.
+func (c *chunk) clipped() *chunk {
+	if c == nil || cap(c.data) == len(c.data) {
+		return c
+	}
+	d := c.digest()
+	clipped := &chunk{data: slices.Clip(c.data)}
+	clipped.sum.Store(&d)
+	return clipped
+}
+
 // Push has the global tier keep a value as it is now. Its chunks that are kept already are not
 // written again. When it returns without an error the value survives kill -9 and a power cut.
 // It returns what was pushed.
@@ -143,7 +155,7 @@ func (s *Session) fetch(ctx context.Context, key string, m Manifest) (v value, f
 	have := map[Digest]*chunk{}
 	if e := s.entry(key); e != nil {
 		for _, c := range e.chunks {
-			have[c.digest()] = c
+			have[c.digest()] = c.clipped()
 		}
 	}
 	v = value{size: m.Size, chunks: make([]*chunk, len(m.Chunks))}

@@ -1,9 +1,9 @@
 package state
 
 import (
+	"container/list"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -19,18 +19,18 @@ const (
 type lock struct {
 	t       *tenant
 	key     string
-	holders []*holder
-	queue   []*Turn
+	holders map[uint64]*holder // by token
+	shared  bool               // how they hold it
+	queue   list.List          // of *Turn
 }
 
 // holder is who holds a lock.
 type holder struct {
-	s      *Session
-	l      *lock
-	token  uint64
-	shared bool
-	until  time.Time
-	timer  *time.Timer
+	s     *Session
+	l     *lock
+	token uint64
+	until time.Time
+	timer *time.Timer
 }
 
 // Grant is a lock that is held.
@@ -49,6 +49,7 @@ type Turn struct {
 	l      *lock
 	shared bool
 	lease  time.Duration
+	place  *list.Element // in the queue, while it waits
 
 	done  chan struct{} // closed when it is granted, or never will be
 	grant Grant
@@ -115,10 +116,10 @@ func (s *Session) ask(key string, shared bool, lease time.Duration) (*Turn, erro
 	}
 	l := t.locks[key]
 	if l == nil {
-		l = &lock{t: t, key: key}
+		l = &lock{t: t, key: key, holders: map[uint64]*holder{}}
 	}
 	turn := &Turn{s: s, l: l, shared: shared, lease: lease, done: make(chan struct{})}
-	if len(l.queue) == 0 && l.free(shared) {
+	if l.queue.Len() == 0 && l.free(shared) {
 		if s.ended {
 			return nil, ErrEnded
 		}
@@ -133,7 +134,7 @@ func (s *Session) ask(key string, shared bool, lease time.Duration) (*Turn, erro
 	if err := s.wait(); err != nil {
 		return nil, err
 	}
-	l.queue = append(l.queue, turn)
+	turn.place = l.queue.PushBack(turn)
 	s.turns[turn] = struct{}{}
 	return turn, nil
 }
@@ -150,13 +151,13 @@ func checkLease(lease time.Duration) (time.Duration, error) {
 
 // free reports whether one more may hold it. mu is held.
 func (l *lock) free(shared bool) bool {
-	return len(l.holders) == 0 || shared && l.holders[0].shared
+	return len(l.holders) == 0 || shared && l.shared
 }
 
 // heldBy reports whether the exclusive lock is held with a token; nil: nobody holds it. mu is
 // held.
 func (l *lock) heldBy(token uint64) bool {
-	return l != nil && slices.ContainsFunc(l.holders, func(h *holder) bool { return h.token == token && !h.shared })
+	return l != nil && !l.shared && l.holders[token] != nil
 }
 
 // hold gives a turn its lock. mu is held.
@@ -164,9 +165,9 @@ func (t *Turn) hold() {
 	tenant := t.l.t
 	tenant.clock++
 	tenant.stats.Locks++
-	h := &holder{s: t.s, l: t.l, token: tenant.clock, shared: t.shared, until: time.Now().Add(t.lease)}
+	h := &holder{s: t.s, l: t.l, token: tenant.clock, until: time.Now().Add(t.lease)}
 	h.timer = time.AfterFunc(t.lease, h.expire)
-	t.l.holders = append(t.l.holders, h)
+	t.l.holders[h.token], t.l.shared = h, t.shared
 	t.s.held[h] = struct{}{}
 	t.grant = Grant{h.token, h.until}
 	close(t.done)
@@ -182,19 +183,22 @@ func (t *Turn) drop(err error) {
 
 // leave takes it off the queue. mu is held.
 func (t *Turn) leave() {
-	t.l.queue = slices.DeleteFunc(t.l.queue, func(o *Turn) bool { return o == t })
+	t.l.queue.Remove(t.place)
 	delete(t.s.turns, t)
 	t.s.waited()
 }
 
 // next gives the lock to who is next. mu is held.
 func (l *lock) next() {
-	for len(l.queue) > 0 && l.free(l.queue[0].shared) {
-		turn := l.queue[0]
+	for l.queue.Len() > 0 {
+		turn := l.queue.Front().Value.(*Turn)
+		if !l.free(turn.shared) {
+			break
+		}
 		turn.leave()
 		turn.hold()
 	}
-	if len(l.holders) == 0 && len(l.queue) == 0 && l.t.locks[l.key] == l {
+	if len(l.holders) == 0 && l.queue.Len() == 0 && l.t.locks[l.key] == l {
 		delete(l.t.locks, l.key)
 	}
 }
@@ -206,7 +210,7 @@ func (h *holder) release() {
 	}
 	h.timer.Stop()
 	delete(h.s.held, h)
-	h.l.holders = slices.DeleteFunc(h.l.holders, func(o *holder) bool { return o == h })
+	delete(h.l.holders, h.token)
 	h.l.next()
 }
 
@@ -256,13 +260,10 @@ func (s *Session) Renew(key string, token uint64, lease time.Duration) (Grant, e
 
 // holds is what the session holds. mu is held.
 func (s *Session) holds(key string, token uint64) *holder {
-	l := s.t.locks[key]
-	if l == nil {
-		return nil
+	if l := s.t.locks[key]; l != nil {
+		if h := l.holders[token]; h != nil && h.s == s {
+			return h
+		}
 	}
-	i := slices.IndexFunc(l.holders, func(h *holder) bool { return h.token == token && h.s == s })
-	if i < 0 {
-		return nil
-	}
-	return l.holders[i]
+	return nil
 }

@@ -262,7 +262,12 @@ func (d *Device) callHandlers() {
 	}
 	d.mu.Unlock()
 	for _, c := range d.called {
-		c.handler(c)
+		d.mu.Lock()
+		handler := c.handler // it may have been taken away meanwhile
+		d.mu.Unlock()
+		if handler != nil {
+			handler(c)
+		}
 	}
 	d.called = d.called[:0]
 }

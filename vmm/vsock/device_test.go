@@ -379,3 +379,27 @@ func TestVsockDeviceReset(t *testing.T) {
 	d.setUp()
 	d.connect(5, 9)
 }
+
+// TestHandlerIsTakenAway: a stream whose handler is taken away when something has happened to it
+// already is left alone.
+func TestHandlerIsTakenAway(t *testing.T) {
+	d := newFakeDriver(t)
+	if err := d.dev.Listen(700, func(*Conn) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	conns := []*Conn{d.connect(700, 1), d.connect(700, 2)}
+	calls := 0
+	for n, c := range conns {
+		c.Handle(func(*Conn) {
+			calls++
+			conns[1-n].Handle(nil)
+		})
+	}
+	for n := range uint32(2) {
+		d.send(packetHeader{srcPort: n + 1, dstPort: 700, op: opData}, []byte("x"))
+	}
+	d.service()
+	if calls != 1 {
+		t.Errorf("%d calls", calls)
+	}
+}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"seuss/guest"
 )
 
@@ -23,6 +25,18 @@ func (d *fakeDriver) expectBroken(t *testing.T) {
 		t.Errorf("a broken device goes on: %v", err)
 	}
 	t.Log(err)
+}
+
+// TestRingErrorTellsTheCause: whether a guest broke a ring or its memory is gone is for the
+// monitor to tell.
+func TestRingErrorTellsTheCause(t *testing.T) {
+	d := newFakeDriver(t)
+	d.desc(queueTX, 0, driverTX, headerBytes, 0, 0)
+	d.offer(queueTX, 0)
+	d.mem.gone = unix.ESRCH
+	if err := d.dev.Service(); !errors.Is(err, unix.ESRCH) {
+		t.Errorf("%v does not wrap what the memory said", err)
+	}
 }
 
 func TestVsockHostileRings(t *testing.T) {

@@ -11,8 +11,9 @@ import (
 
 // testMemory is a guest's memory of plain bytes from guest.LowGPA on.
 type testMemory struct {
-	t testing.TB
-	b []byte
+	t    testing.TB
+	b    []byte
+	gone error // what keeps it from being looked at
 }
 
 func newTestMemory(t testing.TB, n int) *testMemory {
@@ -30,6 +31,9 @@ func newTestMemory(t testing.TB, n int) *testMemory {
 }
 
 func (m *testMemory) Slice(gpa guest.GPA, n uint64) ([]byte, error) {
+	if m.gone != nil {
+		return nil, m.gone
+	}
 	end := uint64(len(m.b))
 	if uint64(gpa) < guest.LowGPA || uint64(gpa) > end || n > end-uint64(gpa) {
 		return nil, fmt.Errorf("%d bytes at %#x are not in memory", n, uint64(gpa))

@@ -19,15 +19,19 @@ const (
 	maxChainBytes = 2 * maxPayload
 )
 
-// RingError means that the guest broke the rules of a virtqueue.
+// RingError means that the guest broke the rules of a virtqueue, or that its memory could
+// not be looked at: then it wraps why.
 type RingError struct {
 	queue int
-	what  string
+	what  error
 }
 
 func (e *RingError) Error() string {
-	return fmt.Sprintf("vsock queue %d: the driver broke the ring: %s", e.queue, e.what)
+	return fmt.Sprintf("vsock queue %d: the driver broke the ring: %v", e.queue, e.what)
 }
+
+// Unwrap returns what is wrong.
+func (e *RingError) Unwrap() error { return e.what }
 
 // QueueState is a queue's registers and positions.
 type QueueState struct {
@@ -58,7 +62,7 @@ type segment struct {
 }
 
 func (q *virtqueue) broken(format string, args ...any) error {
-	return &RingError{queue: q.index, what: fmt.Sprintf(format, args...)}
+	return &RingError{queue: q.index, what: fmt.Errorf(format, args...)}
 }
 
 // open validates the registers and maps the rings.
@@ -72,13 +76,13 @@ func (q *virtqueue) open() error {
 	var err error
 	size := uint64(q.Size)
 	if q.desc, err = q.mem.Slice(q.Desc, size*descBytes); err != nil {
-		return q.broken("descriptor table: %v", err)
+		return q.broken("descriptor table: %w", err)
 	}
 	if q.avail, err = q.mem.Slice(q.Avail, ringHeader+size*2); err != nil {
-		return q.broken("available ring: %v", err)
+		return q.broken("available ring: %w", err)
 	}
 	if q.used, err = q.mem.Slice(q.Used, ringHeader+size*usedElemBytes); err != nil {
-		return q.broken("used ring: %v", err)
+		return q.broken("used ring: %w", err)
 	}
 	q.Ready = true
 	return nil
@@ -122,7 +126,7 @@ func (q *virtqueue) pop(chain []segment) (head uint16, _ []segment, err error) {
 		}
 		buf, err := q.mem.Slice(gpa, uint64(length))
 		if err != nil {
-			return 0, nil, q.broken("descriptor %d: %v", i, err)
+			return 0, nil, q.broken("descriptor %d: %w", i, err)
 		}
 		chain = append(chain, segment{gpa: gpa, buf: buf, write: flags&descWrite != 0})
 		if flags&descNext == 0 {

@@ -260,6 +260,7 @@ class Driver {
   // renew takes seed and context of a message over and returns what follows them.
   renew(payload) {
     this.generators.reseed(payload.subarray(0, p.SEED_BYTES));
+    globalThis[Symbol.for('seuss.renewed')]?.(); // modules/seuss.js, if it is loaded
     const at = p.SEED_BYTES + 4;
     const end = at + payload.readUInt32LE(p.SEED_BYTES);
     this.context.raw = payload.toString('utf8', at, end);

@@ -13,6 +13,12 @@ const http = require('http');
 const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
 
+// The driver calls this where an instance may have begun anew, from a snapshot: a connection that
+// another one has opened is none of this one's. What was asked on one is never asked again.
+globalThis[Symbol.for('seuss.renewed')] = () => {
+  for (const socket of Object.values(agent.freeSockets).flat()) socket.destroy();
+};
+
 // SeussError is what the host says; code tells errors apart: Forbidden, NotFound, Changed,
 // Fenced, Deadlock, NotHeld, TooLarge, Full, DiskFull, Damaged, TooMany, Invalid, Timeout, Unavailable, Failed.
 class SeussError extends Error {
@@ -39,10 +45,7 @@ function once(method, path, body) {
       answer.on('error', reject);
       answer.on('end', () => resolve({ status: answer.statusCode, headers: answer.headers, body: Buffer.concat(parts) }));
     });
-    request.on('error', (error) => {
-      error.stale = request.reusedSocket && !request.res;
-      reject(error);
-    });
+    request.on('error', reject);
     request.end(body);
   });
 }
@@ -50,19 +53,13 @@ function once(method, path, body) {
 async function ask(method, path, value = '') {
   const body = Buffer.isBuffer(value) ? value : ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.from(value);
   let answer;
-  for (let tries = 0; ; tries++) {
-    try {
-      answer = await once(method, path, body);
-      break;
-    } catch (error) {
-      // A connection that another instance has opened is none of this one's: nobody has
-      // seen the request.
-      if (error.stale && tries < 9) continue;
-      if (error.code === 'ECONNREFUSED') {
-        throw new SeussError('Unavailable', 'what functions share cannot be reached: a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler');
-      }
-      throw new SeussError('Failed', `${method} ${path}: ${error.message}: whether it was done is not known`);
+  try {
+    answer = await once(method, path, body);
+  } catch (error) {
+    if (error.code === 'ECONNREFUSED') {
+      throw new SeussError('Unavailable', 'what functions share cannot be reached: a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler');
     }
+    throw new SeussError('Failed', `${method} ${path}: ${error.message}: whether it was done is not known`);
   }
   if (answer.status < 400) return answer;
   let problem;

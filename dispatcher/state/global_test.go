@@ -1,0 +1,64 @@
+package state
+
+import (
+	"bytes"
+	"context"
+	"testing"
+)
+
+// fakeGlobal keeps one value in memory.
+type fakeGlobal struct {
+	m        Manifest
+	chunks   map[Digest][]byte
+	fetching func() // is called before a chunk is given
+}
+
+func (g *fakeGlobal) Push(_ context.Context, _, _ string, m Manifest, chunk func(n int) []byte) (added int64, err error) {
+	g.m, g.chunks = m, map[Digest][]byte{}
+	for n, d := range m.Chunks {
+		if d != (Digest{}) {
+			g.chunks[d] = bytes.Clone(chunk(n))
+		}
+	}
+	return 0, nil
+}
+
+func (g *fakeGlobal) Manifest(context.Context, string, string) (Manifest, error) { return g.m, nil }
+
+func (g *fakeGlobal) Chunk(_ context.Context, _, _ string, d Digest) ([]byte, error) {
+	if g.fetching != nil {
+		g.fetching()
+	}
+	return g.chunks[d], nil
+}
+
+func (g *fakeGlobal) Forget(context.Context, string, string) error { return nil }
+
+// TestPulledChunksAreNobodyElses: an append to a value that was pulled leaves what was appended
+// to it meanwhile as its readers have it.
+func TestPulledChunksAreNobodyElses(t *testing.T) {
+	global := &fakeGlobal{}
+	s := New(Options{Global: global})
+	defer s.Close()
+	f := open(t, s, "f", "a:rw")
+	must(f.Set("a/k", bytes.Repeat([]byte("x"), ChunkBytes), If{}))(t)
+	must(f.Append("a/k", []byte("0123456789"), If{}))(t)
+	must(f.Append("a/k", []byte("a"), If{}))(t) // it has memory behind its bytes now
+	must(f.Push(t.Context(), "a/k"))(t)
+	must(f.SetRange("a/k", 0, []byte("y"), If{}))(t)
+
+	var reader *entry
+	global.fetching = func() { // when it is known that the last chunk is here
+		must(f.Append("a/k", []byte("bc"), If{}))(t)
+		reader = f.entry("a/k")
+	}
+	must(f.Pull(t.Context(), "a/k", If{}))(t)
+	must(f.Append("a/k", []byte("DE"), If{}))(t)
+	if got := string(reader.read(ChunkBytes, 100)); got != "0123456789abc" {
+		t.Errorf("a reader has %q", got)
+	}
+	p, _, err := f.Get("a/k", ChunkBytes, -1)
+	if got := string(p); err != nil || got != "0123456789aDE" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
