@@ -288,9 +288,12 @@ func (r *Caller) watch(w *first, ids []string) (over string, err error) {
 		if err != nil {
 			return "", err
 		}
-		if k.over {
-			return id, nil
+		if k.over && over == "" {
+			over = id
 		}
+	}
+	if over != "" {
+		return over, nil
 	}
 	for _, id := range ids {
 		k := r.calls[id]
