@@ -103,7 +103,8 @@ type Options struct {
 	FunctionMemoryMiB   int
 	FunctionOutputBytes int
 	// ForOthers: what is deployed will be served by other processes, with bounds of their
-	// own; it is not held against those of this one.
+	// own; it is not held against those of this one. Instances that they keep are left as they
+	// are, nodes included, and none is kept here.
 	ForOthers bool
 	// Slots is how many invocations run at a time, as far as their caller knows: PoolSize
 	// if 0. Each is sure of a share of Budgets.

@@ -26,12 +26,12 @@ func (i *invocation) run(ctx context.Context) error {
 		defer socket.close()
 	}
 	start := i.Start()
-	i.progress.Place(i.Machine(), start.Node, i.deadline)
+	i.progress.Place(i.VM(), start.Node, i.deadline)
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
 	i.regions = i.d.opts.Regions.Set(functions.OwnerOf(i.f.spec.Name), i.f.spec.Base(), i.f.regions)
-	if err := instance.Share(i.Instance, &i.regions); err != nil {
+	if err := instance.Share(ctx, i.Instance, &i.regions, i.deadline); err != nil {
 		return err
 	}
 	if i.pool != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instances"
 	"seuss/lineage"
 )
@@ -46,6 +47,8 @@ func TestDeployCheckpoint(t *testing.T) {
 	}
 	for what, s := range map[string]dispatcher.FunctionSpec{
 		"beside":    {Name: "x", Snapshot: node, Files: map[string][]byte{"f": nil}},
+		"runtime":   {Name: "x", Snapshot: node, Settings: functions.Settings{Runtime: "nodejs22.x"}},
+		"lazy":      {Name: "x", Snapshot: node, Lazy: true},
 		"made of":   {Name: "x", Snapshot: l.Store().Function("count")[0].Parent},
 		"not found": {Name: "somebody/x", Snapshot: node},
 	} {
@@ -115,7 +118,7 @@ func TestLiveMemory(t *testing.T) {
 		t.Errorf("before it begins %d pages differ", n)
 	}
 	l.want(i, event(`1`), "1")
-	if err := i.Pause(t.Context()); err != nil {
+	if err := i.Pause(t.Context(), false); err != nil {
 		t.Fatal(err)
 	}
 	if n := pages(i, began); n == 0 || i.Info().State != instances.Paused {

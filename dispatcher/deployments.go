@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/keyed"
+	"seuss/guest"
 	"seuss/images"
 	"seuss/images/runtimes"
 	"seuss/lineage"
@@ -243,30 +245,74 @@ func (d *Deployments) imageOf(s *functions.Settings) (string, error) {
 	return d.RuntimeImage(s.Runtime)
 }
 
-// ContainerProgram returns the digest of the image that was built from a container image, and
-// the program that it is over AWS Lambda's Runtime API. It notes what was there in c. Nothing
-// is fetched: an image that nobody has built is refused with how to.
-func (d *Deployments) ContainerProgram(c *functions.Container) (image string, p *functions.Program, err error) {
-	if err := c.Check(); err != nil {
-		return "", nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
-	}
-	image, origin, err := d.catalogue.Store.FromContainer(c.URI)
+// ContainerImage returns the digest of the image that was built last from a container image,
+// and notes what was there in c. Nothing is fetched: what nobody has built is refused with how
+// to.
+func (d *Deployments) ContainerImage(c *functions.Container) (image string, err error) {
+	_, origin, err := d.catalogue.Store.FromContainer(c.URI)
 	if errors.Is(err, images.ErrNotFound) {
-		return "", nil, fmt.Errorf("%w: no image was built from it: seussctl image build NAME --from docker://%s", lineage.ErrInvalid, c.URI)
-	} else if err != nil {
-		return "", nil, err
-	}
-	img, err := images.Open(image, images.SkipDigest())
-	if err != nil {
-		return "", nil, err
-	}
-	defer img.Close()
-	p = contracts.OfRuntime(containerRuntime)
-	if p.Command, p.Dir, err = img.Program(c.Entrypoint, c.Command, c.WorkingDir); err != nil {
-		return "", nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+		return "", fmt.Errorf("%w: no image was built from it: seussctl image build NAME --from docker://%s", lineage.ErrInvalid, c.URI)
 	}
 	c.Digest = origin.Digest
-	return origin.Image, p, nil
+	return origin.Image, err
+}
+
+// ContainerProgram returns the program that an image of a container image is over AWS Lambda's
+// Runtime API.
+func (d *Deployments) ContainerProgram(image string, c *functions.Container) (p *functions.Program, err error) {
+	if err := c.Check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	path, err := d.catalogue.Store.Find(image)
+	if err != nil {
+		return nil, err
+	}
+	p = contracts.OfRuntime(containerRuntime)
+	if err := ownCommand(path, c, p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// ownCommand has a program be that of the image at a path, as c says in place of what the
+// image does.
+func ownCommand(image string, c *functions.Container, p *functions.Program) error {
+	img, err := images.Open(image, images.SkipDigest())
+	if err != nil {
+		return err
+	}
+	defer img.Close()
+	if p.Command, p.Dir, err = img.Program(c.Entrypoint, c.Command, c.WorkingDir); err != nil {
+		return fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
+	}
+	return nil
+}
+
+// ownProgram has a deployment of a program that names no command run the one of its image.
+// It is that image's from then on, by its digest: what else a name of it leads to has
+// another program.
+func (d *Deployments) ownProgram(spec *FunctionSpec) error {
+	if spec.Settings.Program == nil || len(spec.Settings.Program.Command) > 0 || spec.Snapshot != "" {
+		return nil
+	}
+	if spec.Image == "" {
+		return fmt.Errorf("%w: it names neither a command nor an image whose own program it is", lineage.ErrInvalid)
+	}
+	store, p := d.catalogue.Store, *spec.Settings.Program
+	file, err := store.Find(spec.Image)
+	if err != nil {
+		return fmt.Errorf("%w: %q (build it with: seussctl image build): %w", ErrNoImage, spec.Image, err)
+	}
+	c := &functions.Container{WorkingDir: p.Dir}
+	if c.URI, c.Digest, err = store.Container(file); err != nil {
+		return err
+	}
+	if err := ownCommand(file, c, &p); err != nil {
+		return fmt.Errorf("%w; name the program's command", err)
+	}
+	spec.Image = strings.TrimSuffix(filepath.Base(file), guest.ImageSuffix)
+	spec.Settings.Program, spec.Settings.Container, spec.Settings.Runtime = &p, c, ""
+	return nil
 }
 
 // containerRuntime stands for the contract that AWS Lambda expects of container images.

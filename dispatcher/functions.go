@@ -80,6 +80,10 @@ func (m *maker) checkpoint(spec *FunctionSpec) error {
 		return fmt.Errorf("snapshot %.12s: only a function of a runtime's driver is made of a checkpoint, not a program: %w", n.ID, lineage.ErrInvalid)
 	case len(spec.Files) > 0 || len(spec.Imports) > 0 || spec.Image != "" && spec.Image != n.Info.ImageDigest:
 		return fmt.Errorf("files, imports or an image beside snapshot %.12s: what the function is lies in that: %w", n.ID, lineage.ErrInvalid)
+	case spec.Settings.Runtime != "" && spec.Settings.Runtime != n.Key.Runtime:
+		return fmt.Errorf("runtime %.64q beside snapshot %.12s: what it runs on lies in that: %w", spec.Settings.Runtime, n.ID, lineage.ErrInvalid)
+	case spec.Handler == "" && spec.Lazy && !n.Key.Lazy:
+		return fmt.Errorf("lazy arguments beside snapshot %.12s, whose handler has none: name a handler too: %w", n.ID, lineage.ErrInvalid)
 	}
 	spec.Snapshot, spec.Image, spec.Files = n.ID, n.Info.ImageDigest, map[string][]byte{}
 	if spec.Settings.Runtime = n.Key.Runtime; spec.Handler == "" {
@@ -132,6 +136,9 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 		return nil, fmt.Errorf("name %q is not 1 to 64 of A-Z a-z 0-9 _ -, with an owner and a slash before them if it is not the default one: %w", spec.Name, lineage.ErrInvalid)
 	}
 	if err := d.maker.checkpoint(spec); err != nil {
+		return nil, err
+	}
+	if err := d.ownProgram(spec); err != nil {
 		return nil, err
 	}
 	code, err := spec.code()

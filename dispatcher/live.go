@@ -41,13 +41,17 @@ type life struct {
 // for.
 const restTime = 10 * time.Second
 
+// RecordsFile is the file of a state directory in which it is written what instances a service
+// has that live on.
+const RecordsFile = "instances"
+
 func newKeeper(d *Dispatcher) *instances.Keeper {
 	make := func(ctx context.Context, owner string, s *instances.Spec) (instances.Body, error) {
 		return newLife(ctx, d, owner, s)
 	}
-	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log}
+	o := instances.Options{Make: make, Bytes: cmp.Or(d.opts.ParkedBytes, DefaultParkedBytes), Host: functions.DefaultOwner, Log: d.log, Unseal: keptNodes{d}.unseal, Flatten: keptNodes{d}.flatten}
 	if !d.opts.ReadOnly {
-		o.Records = filepath.Join(d.opts.StateDir, "instances")
+		o.Records, o.Leave = filepath.Join(d.opts.StateDir, RecordsFile), d.opts.ForOthers
 	}
 	if d.opts.Quota != nil {
 		o.Most = func(owner string) int { return d.opts.Quota(owner).Instances }
@@ -165,7 +169,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 		return errOver
 	}
 	l.loan.Instance, l.loan.pool, l.regions = l.i, p, l.d.opts.Regions.Set(l.own, functions.BaseName(l.f.spec.Name), l.f.regions)
-	if err := instance.Share(l.i, &l.regions); err != nil {
+	if err := instance.Share(ctx, l.i, &l.regions, time.Now().Add(loadTimeout)); err != nil {
 		l.end(err)
 		return err
 	}

@@ -195,18 +195,42 @@ func (l *life) Seal() (string, error) {
 	return n.ID, nil
 }
 
-// Unseal removes what Seal has made, where nobody has marked it, made anything of it, or
+// keptNodes are the nodes that instances come back as.
+type keptNodes struct{ d *Dispatcher }
+
+// unseal removes what Seal has made, where nobody has marked it, made anything of it, or
 // stands there.
-func (l *life) Unseal(id string) {
-	n, err := l.d.store.Get(id)
-	if err != nil || n.Kind != lineage.KindInstance || id == l.Node() || len(l.d.store.Catalogue().NodeMarks(id)) > 0 {
+func (k keptNodes) unseal(id string) {
+	n, err := k.d.store.Get(id)
+	if err != nil || n.Kind != lineage.KindInstance || len(k.d.store.Catalogue().NodeMarks(id)) > 0 {
 		return
 	}
 	held := map[string]bool{}
-	l.d.snapshots.held(held)
+	k.d.snapshots.held(held)
 	if !held[id] {
-		_ = l.d.store.Remove(id, false) // else it is used, and a collection's
+		_ = k.d.store.Remove(id, false) // else it is used, and a collection's
 	}
+}
+
+// flatten makes a node of what hangs below others of instances, of all of them.
+func (k keptNodes) flatten(id string) (string, error) {
+	of, err := k.d.store.Get(id)
+	if err != nil {
+		return "", err
+	}
+	chain, err := k.d.store.Lineage(of)
+	if err != nil {
+		return "", err
+	}
+	at := len(chain) - 1
+	for at > 0 && chain[at].Kind == lineage.KindInstance {
+		at--
+	}
+	n, err := k.d.store.Flatten(id, chain[at].ID)
+	if err != nil {
+		return "", err
+	}
+	return n.ID, nil
 }
 
 // become notes the node that it is now.

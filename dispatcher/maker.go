@@ -213,7 +213,7 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 		began := time.Now()
 		shared := m.regions.Set(functions.OwnerOf(f.Name), key.Function, nil)
 		defer shared.Close()
-		if err := instance.Share(l.Instance, &shared); err != nil {
+		if err := instance.Share(ctx, l.Instance, &shared, began.Add(loadTimeout)); err != nil {
 			return nil, err
 		}
 		session := l.Converse(ctx, began.Add(loadTimeout))

@@ -41,6 +41,10 @@ func TestDriverStreams(t *testing.T) {
 		case `"binary"`:
 			c.Stream("a/b")
 			c.Piece([]byte{0xff})
+		case `"exits"`:
+			c.Stream("a/b")
+			c.Piece([]byte("half"))
+			c.CPU.Exit(3)
 		default:
 			c.Stream("text/plain")
 			c.Piece([]byte("one "))
@@ -69,6 +73,7 @@ func TestDriverStreams(t *testing.T) {
 		{`"json"`, `application/json: {"a":1}`, `{"a":1}`, ""},
 		{`"binary"`, "a/b: \xff", "", "Runtime.MarshalError"},
 		{`"nothing"`, ": ", `""`, ""},
+		{`"exits"`, "a/b: half", "", "Runtime.ExitError"},
 		{`"out of turn"`, ": ", "", "Runtime.ExitError"},
 		{`"twice"`, ": ", "", "Runtime.ExitError"},
 		{`"long type"`, ": ", "", "Runtime.ExitError"},

@@ -131,9 +131,37 @@ func (s Store) Origins() (map[string][]Origin, error) {
 	return all, nil
 }
 
+// containerScheme is the source of container images in registries.
+const containerScheme = "docker:"
+
+// Container returns how a pull would name the container image that the image at a path was
+// built from, and the digest of what was there. What was built from another source is named
+// by the image's own digest. FromContainer takes either.
+func (s Store) Container(path string) (uri, digest string, err error) {
+	all, err := s.Origins()
+	if err != nil {
+		return "", "", err
+	}
+	image := strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix)
+	for _, o := range all[image] { // the newest first
+		if named, ok := strings.CutPrefix(o.Reference, containerScheme); ok {
+			return strings.TrimPrefix(named, "//"), o.Digest, nil
+		}
+	}
+	return image, "sha256:" + image, nil
+}
+
 // FromContainer returns the path of the image that was built last from a container image in a
-// registry, as a pull would name it, and its record. ErrNotFound if there is none.
+// registry, as a pull would name it, and its record; or those of the image of a digest.
+// ErrNotFound if there is none.
 func (s Store) FromContainer(uri string) (string, Origin, error) {
+	if digestPattern.MatchString(uri) {
+		file := filepath.Join(s.Dir, uri+guest.ImageSuffix)
+		if err := s.complete(file); err != nil {
+			return "", Origin{}, fmt.Errorf("image of %.200q: %w in %s", uri, ErrNotFound, s.Dir)
+		}
+		return file, Origin{Digest: "sha256:" + uri, Image: uri}, nil
+	}
 	all, err := s.Origins()
 	if err != nil {
 		return "", Origin{}, err
@@ -141,7 +169,7 @@ func (s Store) FromContainer(uri string) (string, Origin, error) {
 	var last Origin
 	for _, list := range all {
 		for _, o := range list {
-			named, ok := strings.CutPrefix(o.Reference, "docker:")
+			named, ok := strings.CutPrefix(o.Reference, containerScheme)
 			if ok && withTag(strings.TrimPrefix(named, "//")) == withTag(uri) && o.Built.After(last.Built) {
 				last = o
 			}

@@ -40,8 +40,13 @@ func TestContainerImageOverLambda(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(root, "srv"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(root, "srv/boot.py"), []byte(echoing), 0o644); err != nil {
-		t.Fatal(err)
+	for path, text := range map[string]string{"srv/boot.py": echoing, "srv/web.py": webProgram, "srv/count.py": countProgram, "etc/passwd": "root:x:0:0::/root:/bin/sh\napp:x:1000:1001::/srv:/bin/sh\n"} {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, path), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	image, err := mutate.AppendLayers(empty.Image, layerOf(t, root))
 	if err == nil {
@@ -79,4 +84,5 @@ func TestContainerImageOverLambda(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.wantOutput("boot", `2`, `[["two"], "/usr", "env", 2]`)
+	wantOwnPrograms(d, uri, image)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/http/servertest"
 )
 
 // daemon is a seussctl serve in a process of its own, on a state directory that
@@ -156,6 +157,7 @@ func (d *daemon) stop() int {
 // newLambda is AWS's own client, pointed at a daemon. It does not retry.
 func newLambda(url, token string) *lambda.Client {
 	return lambda.New(lambda.Options{Region: "us-east-1", BaseEndpoint: aws.String(url), RetryMaxAttempts: 1,
+		HTTPClient:  servertest.HTTPClient(),
 		Credentials: credentials.NewStaticCredentialsProvider("any", cmp.Or(token, "any"), "")})
 }
 

@@ -152,7 +152,7 @@ func (l *lab) files(i *instances.Instance, size string) {
 		}
 	}
 	w.Close()
-	if err := i.Pause(l.ctx); err != nil {
+	if err := i.Pause(l.ctx, false); err != nil {
 		l.Fatal(err)
 	}
 	if err := livefiles.Unpack(l.ctx, i, "/tmp/in", &b); err != nil {

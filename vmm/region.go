@@ -47,8 +47,10 @@ type Region struct {
 // Share gives the instance on a machine the memory that it shares with others, and maps
 // what its memory says is open, as it was when its snapshot was taken. An error says which
 // region is not there any more, or not for it; the machine has to be restored or closed
-// then. An instance that is never given any can open none.
-func Share(m *Machine, r Regions) error {
+// then. over is asked every millisecond, as to take a region's memory from the host may take
+// seconds, and its error ends that; nil: nothing does. An instance that is never given any
+// can open none.
+func Share(m *Machine, r Regions, over func() error) error {
 	m.regions = r
 	if r == nil || le32(m.control[guest.ControlRegionCount:]) == 0 {
 		return nil
@@ -57,14 +59,22 @@ func Share(m *Machine, r Regions) error {
 	if err := call.list(m); err != nil {
 		return err
 	}
+	if over == nil {
+		over = func() error { return nil }
+	}
 	for call.more() {
+		if err := over(); err != nil {
+			return err
+		}
 		if err := call.prepareSome(); err != nil {
 			return err
 		}
 	}
 	more, err := call.finish(m)
 	for more && err == nil {
-		more, err = m.mem.backing.FarStep()
+		if err = over(); err == nil {
+			more, err = m.mem.backing.FarStep()
+		}
 	}
 	return err
 }
@@ -265,8 +275,11 @@ func (c *regionCall) answer(m *Machine, why error) error {
 		errno := unix.EIO
 		errors.As(why, &errno)
 		result = -uint32(errno)
+		if c.name != "" {
+			why = fmt.Errorf("region %q: %w", c.name, why)
+		}
 		if errno != unix.ENOENT { // to look is no mistake
-			m.console.pass(0, fmt.Appendf(nil, "region %s: %v\n", c.name, why))
+			m.console.pass(0, fmt.Appendf(nil, "%v\n", why))
 		}
 	}
 	s, err := m.mem.Slice(c.at, guest.RegionCallSize)

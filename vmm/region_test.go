@@ -2,6 +2,7 @@ package vmm_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -34,6 +35,7 @@ type someRegions struct {
 	mapped   []string
 	synced   string
 	prepares int
+	slow     bool // there is no end to it
 }
 
 func newRegions(t *testing.T) *someRegions {
@@ -69,7 +71,9 @@ func (r *someRegions) Open(name string, flags uint32, bytes uint64) (vmm.Region,
 	if !ok {
 		return x, fmt.Errorf("nobody knows it: %w", unix.ENOENT)
 	}
-	if n := r.prepares; n > 0 {
+	if r.slow {
+		x.Prepare = func() (bool, error) { return true, nil }
+	} else if n := r.prepares; n > 0 {
 		x.Prepare = func() (bool, error) { n--; return n > 0, nil }
 	}
 	return x, nil
@@ -84,7 +88,7 @@ func (r *someRegions) Sync(name string, off, n uint64) error {
 
 func newRegionBench(t *testing.T, p platform.Platform, r *someRegions) *regionBench {
 	b := &regionBench{bench: newBenchOn(t, p, false), regions: r}
-	if err := vmm.Share(b.Machine, r); err != nil {
+	if err := vmm.Share(b.Machine, r, nil); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -217,7 +221,7 @@ func TestRegions(t *testing.T) {
 	b.word(0, true, 43)
 	a.restore(open, openRAM)
 	a.faults(2048, false) // nobody has shared anything yet
-	if err := vmm.Share(a.Machine, r); err != nil {
+	if err := vmm.Share(a.Machine, r, nil); err != nil {
 		t.Fatal(err)
 	}
 	a.sees(2048, 43)
@@ -246,7 +250,7 @@ func TestRegions(t *testing.T) {
 	}
 	a.restore(open, openRAM)
 	other := newRegions(t)
-	if err := vmm.Share(a.Machine, other); err == nil || !strings.Contains(err.Error(), `region "weights"`) {
+	if err := vmm.Share(a.Machine, other, nil); err == nil || !strings.Contains(err.Error(), `region "weights"`) {
 		t.Errorf("a region that is gone: %v", err)
 	}
 	if n := len(r.mapped); n != 2 {
@@ -347,5 +351,25 @@ func TestRegionReaders(t *testing.T) {
 	}
 	if after := blocks(); after != before {
 		t.Errorf("the region takes %d blocks, %d before it was read", after, before)
+	}
+}
+
+// TestShareEnds: an instance whose regions' memory is long in coming does not hold the
+// machine for longer than whoever wants it allows.
+func TestShareEnds(t *testing.T) {
+	r := newRegions(t)
+	r.add(t, "x", 4)
+	b := newRegionBench(t, vmmtest.Require(t), r)
+	b.write(entry("x", 0, 0, 4, 0))
+	r.slow = true
+	enough, asked := errors.New("enough"), 0
+	err := vmm.Share(b.Machine, r, func() error {
+		if asked++; asked < 3 {
+			return nil
+		}
+		return enough
+	})
+	if !errors.Is(err, enough) || asked != 3 {
+		t.Errorf("%v, asked %d times", err, asked)
 	}
 }

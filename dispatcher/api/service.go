@@ -128,7 +128,8 @@ type Hosted interface {
 	Chained() *chain.Chains
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
-	ContainerProgram(c *functions.Container) (image string, p *functions.Program, err error)
+	ContainerImage(c *functions.Container) (image string, err error)
+	ContainerProgram(image string, c *functions.Container) (*functions.Program, error)
 	LambdaRuntime(*functions.Function) string
 	Stats() dispatcher.Stats
 	// Unready says in a few words each why the service cannot serve; none: it can.

@@ -1,6 +1,8 @@
 package instance
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"seuss/dispatcher/inflight"
@@ -21,7 +23,7 @@ type Instance struct {
 	Moved  Moved
 	// Restored is how long it took to make a fresh instance of the VM.
 	Restored time.Duration
-	// Progress is told of its runs, and ends them with ErrKilled; nil: nobody looks.
+	// Progress is asked before its runs, and ends them with ErrKilled; nil: nobody looks.
 	Progress *inflight.Progress
 	// Parking is asked where the instance waits; nil: it stays on its VM.
 	Parking Parking
@@ -101,23 +103,29 @@ func (i *Instance) Destroy() error {
 // Start is the snapshot that the instance began as.
 func (i *Instance) Start() *Snapshot { return i.start }
 
-// Machine is the number of the VM that it lives on: see VM.Number; 0: it is parked.
-func (i *Instance) Machine() uint64 {
-	if i.vm == nil {
-		return 0
-	}
-	return i.vm.number
-}
+// VM is what it lives on; nil: it is parked.
+func (i *Instance) VM() *VM { return i.vm }
 
 // Leave gives the guest a way out of its machine, or takes it back with nil.
 func (i *Instance) Leave(o Outside) { i.outside = o }
 
 // Share gives an instance the memory that it shares with others, and maps what its
 // snapshot had mapped of that. It has to be on a VM. An error names what is not there any
-// more, or not for it: the instance cannot go on then.
-func Share(i *Instance, r vmm.Regions) error {
+// more, or not for it, or that it was not done by the deadline (ErrTimeout) or when ctx ended:
+// the instance cannot go on then.
+func Share(ctx context.Context, i *Instance, r vmm.Regions, deadline time.Time) error {
 	i.regions = r
-	return vmm.Share(i.vm.m, r)
+	return vmm.Share(i.vm.m, r, func() error {
+		switch {
+		case ctx.Err() != nil:
+			return fmt.Errorf("cancelled: %w", context.Cause(ctx))
+		case i.Progress.Killed():
+			return ErrKilled
+		case !deadline.IsZero() && time.Now().After(deadline):
+			return fmt.Errorf("take the memory of regions: %w", ErrTimeout)
+		}
+		return nil
+	})
 }
 
 // Vsock is the device by which host programs reach the guest.

@@ -160,7 +160,7 @@ func (i *Instance) resume(vm *VM) error {
 	p, began := i.parked, time.Now()
 	err := vm.place(p)
 	if err == nil {
-		err = vmm.Share(vm.m, i.regions) // what it has mapped it still has
+		err = vmm.Share(vm.m, i.regions, nil) // what it has mapped it still has, and its memory is there
 	}
 	if err != nil {
 		vm.enter(Dead)

@@ -107,9 +107,8 @@ type Body interface {
 	// Checkpoint makes a node of what it is.
 	Checkpoint(ctx context.Context, t Turn) (node string, err error)
 	// Seal makes a node of what it is, as it rests, which Make can begin from after the service
-	// has died. Unseal lets go of one that nobody else has use for.
+	// has died; what has not begun is its Node.
 	Seal() (node string, err error)
-	Unseal(node string)
 	// Rollback makes it what it was at a node: of its own image, and one of its owner's.
 	Rollback(ctx context.Context, node string) error
 	// Memory is its guest's, as it rests.

@@ -41,8 +41,7 @@ type Instance struct {
 
 	counted uint64 // bytes; Keeper.mu
 
-	sealed time.Time // when it was kept last; its goroutine's
-	dirty  bool      // it may be another by now; its goroutine's
+	kept keeping
 
 	mu      sync.Mutex
 	info    Info
@@ -50,7 +49,6 @@ type Instance struct {
 	busy    bool // with what was taken off the queue last
 	frozen  bool // to be paused when it has done what it was asked for
 	removed bool
-	kept    string // the node of what it was when it was kept last; "": it was not
 	queue   []*command
 	cancel  context.CancelCauseFunc // of what it does
 	waiters chan struct{}           // closed at each change; nil: nobody waits
@@ -63,6 +61,9 @@ type command struct {
 	over  bool // it may be asked of one that has failed
 	idle  bool // it takes no machine
 	still bool // it changes nothing: one that is paused stays so
+	later bool // what it does is kept soon, and not before its answer
+	keeps bool // it keeps what it does
+	rests bool // it is kept as it is after that, durable or not
 	do    func(ctx context.Context, t Turn) error
 	done  chan error
 }
@@ -81,20 +82,23 @@ const (
 
 func newInstance(k *Keeper, owner string, s Spec) *Instance {
 	now := time.Now()
-	return &Instance{
+	i := &Instance{
 		k: k, owner: owner, key: keyOf(owner, s.Name), spec: s, bell: make(chan struct{}, 1), gone: make(chan struct{}),
 		info: Info{Name: s.Name, Owner: owner, State: Parked, Function: s.Function, Image: s.Image, Created: now, Used: now},
 	}
+	i.kept.i = i
+	return i
 }
 
 // prepare gives it its body.
 func (i *Instance) prepare(body Body) {
 	i.mu.Lock()
-	defer i.mu.Unlock()
 	i.body = body
 	i.info.Node, i.info.Bytes = body.Node(), body.Bytes()
-	if i.spec.Durable && i.kept == "" {
-		i.kept = i.info.Node
+	fresh := i.spec.Durable && i.kept.node == ""
+	i.mu.Unlock()
+	if fresh {
+		i.kept.as(body.Node(), false)
 	}
 }
 
@@ -170,10 +174,10 @@ func (i *Instance) live() {
 			owes = owes && !c.over // what was rolled back is another
 			continue
 		}
-		if i.dirty {
-			if next := i.sealed.Add(keepEvery); time.Now().Before(next) {
+		if i.kept.dirty {
+			if next := i.kept.sealed.Add(keepEvery); time.Now().Before(next) {
 				until = earlier(until, next)
-			} else if err := i.keep(); err != nil {
+			} else if err := i.kept.now(); err != nil {
 				i.k.o.Log.Error("a durable instance is not kept as it is now", "owner", i.owner, "instance", i.info.Name, "error", err)
 			}
 		}
@@ -235,10 +239,11 @@ func (i *Instance) end() {
 	i.mu.Lock()
 	removed := i.removed
 	i.mu.Unlock()
+	forgotten := false
 	if i.k.ctx.Err() != nil && !removed {
-		i.stay()
+		i.kept.stay()
 	} else {
-		i.forget()
+		forgotten = i.kept.forget()
 	}
 	i.mu.Lock()
 	i.enter(Gone)
@@ -254,6 +259,9 @@ func (i *Instance) end() {
 		c.done <- fmt.Errorf("%s: %w", c.what, why)
 	}
 	i.body.Close()
+	if forgotten {
+		i.kept.release()
+	}
 	i.logs.close()
 	close(i.gone)
 }
@@ -353,10 +361,10 @@ func (i *Instance) carryOut(c *command) {
 	}
 	had := err == nil // else nothing was done
 	if err == nil {
-		if err = ctx.Err(); err == nil {
-			err = c.do(ctx, t)
-		} else {
+		if err = ctx.Err(); err != nil {
 			err, had = context.Cause(ctx), false
+		} else if err = i.kept.changes(c); err == nil {
+			err = c.do(ctx, t)
 		}
 		if t != nil {
 			t.Release()
@@ -371,9 +379,8 @@ func (i *Instance) carryOut(c *command) {
 		i.mu.Unlock()
 	}
 	err = i.conclude(before, had, err)
-	if had && !c.still && i.spec.Durable {
-		i.dirty = true
-		if bad := i.keep(); bad != nil && err == nil { // the answer would be of what nobody has
+	if had && !c.still && (i.spec.Durable || c.rests) {
+		if bad := i.kept.after(c); bad != nil && err == nil { // the answer would be of what nobody has
 			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
 		}
 	}
@@ -442,6 +449,9 @@ func (i *Instance) step() (did bool) {
 		cancel(ErrRemoved)
 	}
 	i.mu.Unlock()
+	if i.kept.changes(&command{}) != nil {
+		return false // later, too: what is asked of it meanwhile is told why
+	}
 	t, err := i.k.take(ctx, cancel, i)
 	if err != nil {
 		return false // too much is to be done: later
@@ -459,7 +469,7 @@ func (i *Instance) step() (did bool) {
 	did = !errors.As(err, &refused)
 	used := i.Info().Used
 	i.conclude(Parked, true, err)
-	i.dirty = i.dirty || i.spec.Durable
+	i.kept.dirty = i.kept.dirty || i.spec.Durable
 	i.mu.Lock()
 	i.info.Used = used
 	i.mu.Unlock()

@@ -1,11 +1,8 @@
 package instances
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"regexp"
+	"slices"
 	"time"
 
 	"seuss/dispatcher/instances/records"
@@ -23,7 +20,15 @@ type record struct {
 	Spec   Spec   `json:"spec"`
 	Kept   string `json:"kept,omitempty"` // the node that it goes on as; "": it is lost with the service
 	Paused bool   `json:"paused,omitempty"`
+	// Made: Kept was made to keep it, and goes when nobody is kept as it.
+	Made bool `json:"made,omitempty"`
+	// Line are nodes that it was kept as and came back from, below each other.
+	Line []string `json:"line,omitempty"`
 }
+
+// maxLine bounds how many nodes that an instance was kept as hang below each other: one more
+// with each time that it comes back. Beyond that they become one.
+const maxLine = 8
 
 // note writes down what instances are.
 func (k *Keeper) note(sync bool, list ...*Instance) error {
@@ -33,42 +38,125 @@ func (k *Keeper) note(sync bool, list ...*Instance) error {
 	changes := make([]records.Change, len(list))
 	for n, i := range list {
 		i.mu.Lock()
-		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept, i.info.State == Paused}}
+		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept.node, i.info.State == Paused, i.kept.made, i.kept.line}}
 		i.mu.Unlock()
 	}
 	return k.records.Write(sync, changes...)
 }
 
-// keep makes it what is there after the service has died.
-func (i *Instance) keep() error {
-	if i.k.records == nil {
+// keeping is what an instance is kept as.
+type keeping struct {
+	i      *Instance
+	sealed time.Time // when it was kept last; its goroutine's
+	dirty  bool      // it may be another by now; its goroutine's
+	line   []string  // nodes that it was kept as before, and came back from; its goroutine's
+
+	node string // of what it was when it was kept last; "": it was not; i.mu
+	made bool   // to keep it, or others that are the same; i.mu
+}
+
+// as has it come back as a node, and returns what it would have come back as.
+func (k *keeping) as(node string, made bool) (before string, wasMade bool) {
+	k.i.k.mu.Lock()
+	defer k.i.k.mu.Unlock()
+	k.i.mu.Lock()
+	defer k.i.mu.Unlock()
+	before, wasMade = k.node, k.made
+	k.node, k.made = node, made
+	if node != "" {
+		k.i.k.kept[node]++
+	}
+	if before != "" {
+		if k.i.k.kept[before]--; k.i.k.kept[before] == 0 {
+			delete(k.i.k.kept, before)
+		}
+	}
+	return before, wasMade
+}
+
+// unseal lets go of nodes that were made to keep instances, unless one comes back as it.
+func (k *keeping) unseal(nodes ...string) {
+	for _, node := range nodes {
+		k.i.k.mu.Lock()
+		wanted := k.i.k.kept[node] > 0
+		k.i.k.mu.Unlock()
+		if !wanted && k.i.k.o.Unseal != nil {
+			k.i.k.o.Unseal(node)
+		}
+	}
+}
+
+// now makes it what is there after the service has died.
+func (k *keeping) now() error {
+	if k.i.k.records == nil {
 		return nil
 	}
-	i.mu.Lock()
-	failed := i.info.State == Failed
-	i.mu.Unlock()
-	i.sealed, i.dirty = time.Now(), false
+	k.i.mu.Lock()
+	failed := k.i.info.State == Failed
+	k.i.mu.Unlock()
+	k.sealed, k.dirty = time.Now(), false
 	if failed { // it stays what it was before
 		return nil
 	}
-	node, err := i.body.Seal()
+	node, err := k.i.body.Seal()
 	if err != nil {
-		i.dirty = true
+		k.dirty = true
 		return err
 	}
-	i.mu.Lock()
-	before := i.kept
-	i.kept = node
-	i.mu.Unlock()
-	if err := i.k.note(true, i); err != nil {
-		i.mu.Lock()
-		i.kept = before
-		i.mu.Unlock()
-		i.dirty = true
+	k.i.mu.Lock()
+	same := k.node == node
+	k.i.mu.Unlock()
+	made := node != k.i.body.Node() // else it is somebody's
+	if same {
+		made = k.made
+	}
+	before, wasMade := k.as(node, made)
+	if err := k.i.k.note(true, k.i); err != nil {
+		k.as(before, wasMade)
+		if made && !same {
+			k.unseal(node)
+		}
+		k.dirty = true
 		return err
 	}
-	if before != "" && before != node {
-		i.body.Unseal(before)
+	if wasMade && !same {
+		k.unseal(before)
+	}
+	return nil
+}
+
+// after keeps it after what it was asked for.
+func (k *keeping) after(c *command) error {
+	switch {
+	case c.keeps:
+		return nil
+	case c.idle && !c.over && !c.rests: // it is what it was
+		return k.i.k.note(true, k.i)
+	case c.later:
+		if !k.dirty {
+			k.sealed, k.dirty = time.Now(), true
+		}
+		return nil
+	}
+	k.dirty = true
+	err := k.now()
+	k.dirty = k.dirty && k.i.spec.Durable
+	return err
+}
+
+// changes notes, before it does what it is asked for, that it will be another than what it
+// came back as: unless it is durable it is kept again when the service ends in order.
+func (k *keeping) changes(c *command) error {
+	if c.still || c.idle && !c.over || k.i.k.records == nil || k.i.spec.Durable || k.node == "" {
+		return nil
+	}
+	before, wasMade := k.as("", false)
+	if err := k.i.k.note(true, k.i); err != nil {
+		k.as(before, wasMade)
+		return &Refusal{err}
+	}
+	if wasMade {
+		k.unseal(before)
 	}
 	return nil
 }
@@ -77,83 +165,33 @@ func (i *Instance) keep() error {
 var madeUp = regexp.MustCompile(`^i-[0-9a-f]{12}$`)
 
 // stay is its end with that of the service.
-func (i *Instance) stay() {
-	if !i.spec.Durable && madeUp.MatchString(i.info.Name) || i.spec.Durable && !i.dirty {
+func (k *keeping) stay() {
+	if !k.i.spec.Durable && madeUp.MatchString(k.i.info.Name) || k.i.spec.Durable && !k.dirty {
 		return
 	}
-	if err := i.keep(); err != nil {
-		i.k.o.Log.Error("an instance does not come back as it was", "owner", i.owner, "instance", i.info.Name, "error", err)
+	if err := k.now(); err != nil {
+		k.i.k.o.Log.Error("an instance does not come back as it was", "owner", k.i.owner, "instance", k.i.info.Name, "error", err)
 	}
 }
 
 // forget is its end before that of the service.
-func (i *Instance) forget() {
-	if i.k.records == nil {
-		return
+func (k *keeping) forget() bool {
+	if k.i.k.records == nil {
+		return false
 	}
-	if err := i.k.records.Write(false, records.Change{Key: i.key}); err != nil {
-		i.k.o.Log.Error("an instance that was removed may come back", "owner", i.owner, "instance", i.info.Name, "error", err)
+	if err := k.i.k.records.Write(k.i.spec.Durable, records.Change{Key: k.i.key}); err != nil { // as what it was kept as
+		k.i.k.o.Log.Error("an instance that was removed may come back", "owner", k.i.owner, "instance", k.i.info.Name, "error", err)
+		return false
 	}
-	if i.kept != "" {
-		i.body.Unseal(i.kept)
-	}
+	return true
 }
 
-var errLost = errors.New("it ended with the service, and was not durable: roll it back to a snapshot (seussctl instance rollback), or remove it")
-
-// Restore brings back what was kept. What was not is there as one that has failed, and says
-// so. It is called once, before anything else is asked of a Keeper.
-func (k *Keeper) Restore() error {
-	if k.o.Records == "" {
-		return nil
+// release lets go of what it was kept as, once it is no more.
+func (k *keeping) release() {
+	if before, made := k.as("", false); made {
+		k.unseal(before)
 	}
-	l, list, damaged, err := records.Open(k.o.Records)
-	if err != nil {
-		return err
+	for _, node := range slices.Backward(k.line) {
+		k.unseal(node)
 	}
-	k.records = l
-	for _, err := range damaged {
-		k.o.Log.Error("what is known of an instance is damaged: it is lost", "error", err)
-	}
-	for key, raw := range list {
-		var r record
-		if err := json.Unmarshal(raw, &r); err != nil || keyOf(r.Info.Owner, r.Spec.Name) != key {
-			k.o.Log.Error("what is known of an instance is damaged: it is lost", "instance", key, "error", err)
-			continue
-		}
-		if err := k.restore(&r); err != nil {
-			k.o.Log.Error("an instance is lost", "owner", r.Info.Owner, "instance", r.Info.Name, "error", err)
-		}
-	}
-	return nil
-}
-
-func (k *Keeper) restore(r *record) error {
-	i := newInstance(k, r.Info.Owner, r.Spec)
-	as := r.Spec // it begins as
-	as.Function, as.Image, as.Snapshot = "", "", r.Kept
-	if r.Kept == "" {
-		as.Snapshot = r.Info.Node
-	}
-	if err := k.enter([]*Instance{i}, 0); err != nil {
-		return err
-	}
-	body, err := k.o.Make(context.Background(), r.Info.Owner, &as)
-	if err != nil {
-		k.leave(i)
-		return fmt.Errorf("its snapshot: %w", err)
-	}
-	i.info, i.kept = r.Info, r.Kept
-	i.prepare(body)
-	i.info.State, i.info.Failure = Parked, ""
-	switch {
-	case r.Kept == "":
-		body.End()
-		i.info.State, i.info.Failure = Failed, errLost.Error()
-		k.o.Log.Warn("an instance is lost: it was not durable", "owner", r.Info.Owner, "instance", r.Info.Name)
-	case r.Paused:
-		i.info.State = Paused
-	}
-	i.begin()
-	return nil
 }

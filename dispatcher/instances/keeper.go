@@ -53,8 +53,16 @@ type Options struct {
 	Bytes uint64
 	Host  string       // the owner whose the host is
 	Log   *slog.Logger // nil: nowhere
-	// Records is a file in which it is written what there is, for Restore; "": none.
+	// Records is a file in which it is written what there is, for Restore; "": none. With Leave
+	// it is another's: what is in it is left as it is, and none can be durable.
 	Records string
+	Leave   bool
+	// Unseal lets go of a node that was made to keep an instance, unless somebody else has use
+	// for it; nil: nothing does.
+	Unseal func(node string)
+	// Flatten makes a node that is what another is, and hangs below none of an instance's; nil:
+	// nothing does.
+	Flatten func(node string) (string, error)
 }
 
 // Keeper keeps instances. Its methods may be called from any goroutine.
@@ -71,7 +79,9 @@ type Keeper struct {
 	bytes  uint64
 	turn   Admit
 
-	records *records.Log // nil: none
+	records *records.Log      // nil: none
+	kept    map[string]int    // nodes that instances come back as, and how many do; mu
+	others  map[string]string // nodes where instances stand that another service keeps
 
 	watching sync.Mutex
 	seen     map[*Watcher]struct{}
@@ -88,7 +98,7 @@ func New(o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, seen: map[*Watcher]struct{}{}}
+	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, kept: map[string]int{}, seen: map[*Watcher]struct{}{}}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k
 }
@@ -185,6 +195,7 @@ func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error)
 	}
 	i.prepare(body)
 	if err := k.note(s.Durable, i); err != nil {
+		i.kept.as("", false)
 		k.leave(i)
 		body.Close()
 		return Info{}, fmt.Errorf("create instance %q: %w", s.Name, err)
@@ -208,27 +219,48 @@ func (k *Keeper) enter(list []*Instance, bytes uint64) error {
 		}
 		names[i.key] = true
 	}
-	a := k.owners[owner]
-	if a == nil {
-		a = &account{}
-	}
-	if k.o.Most != nil {
-		if most := k.o.Most(owner); most > 0 && a.instances+len(list) > most {
-			return fmt.Errorf("%w: owner %q has %d and would have %d more, at most %d are allowed: remove some (seussctl instance rm), or allow more (seussctl owner set)", ErrTooMany, owner, a.instances, len(list), most)
-		}
-	}
-	all := uint64(len(list)) * bytes
-	if err := k.room(owner, a.bytes, max(all, 1)); err != nil {
+	if err := k.within(owner, len(list)); err != nil {
 		return err
 	}
-	k.owners[owner] = a
-	a.instances += len(list)
-	a.bytes += all
-	k.bytes += all
+	has := uint64(0)
+	if a := k.owners[owner]; a != nil {
+		has = a.bytes
+	}
+	if err := k.room(owner, has, max(uint64(len(list))*bytes, 1)); err != nil {
+		return err
+	}
 	for _, i := range list {
-		k.byKey[i.key], i.counted = i, bytes
+		k.add(i, bytes)
 	}
 	return nil
+}
+
+// within refuses an owner so many more than he has, where that is more than he may. mu is held.
+func (k *Keeper) within(owner string, more int) error {
+	if k.o.Most == nil {
+		return nil
+	}
+	has := 0
+	if a := k.owners[owner]; a != nil {
+		has = a.instances
+	}
+	if most := k.o.Most(owner); most > 0 && has+more > most {
+		return fmt.Errorf("%w: owner %q has %d and would have %d more, at most %d are allowed: remove some (seussctl instance rm), or allow more (seussctl owner set)", ErrTooMany, owner, has, more, most)
+	}
+	return nil
+}
+
+// add takes an instance into the lists. mu is held.
+func (k *Keeper) add(i *Instance, bytes uint64) {
+	a := k.owners[i.owner]
+	if a == nil {
+		a = &account{}
+		k.owners[i.owner] = a
+	}
+	a.instances++
+	a.bytes += bytes
+	k.bytes += bytes
+	k.byKey[i.key], i.counted = i, bytes
 }
 
 // room refuses so many bytes more of an owner's, who has some. mu is held.
@@ -350,11 +382,14 @@ func (k *Keeper) Stats() Stats {
 
 // Uses adds the nodes where instances stand, whosever they are.
 func (k *Keeper) Uses(nodes map[string]bool) {
+	for id := range k.others {
+		nodes[id] = true
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for _, i := range k.byKey {
 		i.mu.Lock()
-		for _, id := range []string{i.info.Node, i.kept} {
+		for _, id := range []string{i.info.Node, i.kept.node} {
 			if id != "" {
 				nodes[id] = true
 			}

@@ -100,7 +100,6 @@ func (b *body) Files(context.Context, Turn, []archive.Step) ([]archive.Result, e
 func (b *body) Memory() (lineage.Memory, error) { return lineage.Memory{}, nil }
 
 func (b *body) Seal() (string, error) { return b.Node(), nil }
-func (b *body) Unseal(string)         {}
 
 func (b *body) Step(context.Context, Turn) error {
 	select {
@@ -348,7 +347,7 @@ func TestNeverIdle(t *testing.T) {
 		<-b.steps
 	}
 	do(t, i, "x", "1")
-	if err := i.Pause(t.Context()); err != nil || i.Info().State != Paused {
+	if err := i.Pause(t.Context(), false); err != nil || i.Info().State != Paused {
 		t.Fatalf("%v, %v", err, i.Info())
 	}
 	took := time.Since(began)
@@ -386,7 +385,7 @@ func TestFailures(t *testing.T) {
 		t.Errorf("%v, %+v", err, i.Info())
 	}
 	for what, err := range map[string]error{
-		"do": func() error { _, err := i.Do(t.Context(), &Call{Code: &die}); return err }(), "pause": i.Pause(t.Context()),
+		"do": func() error { _, err := i.Do(t.Context(), &Call{Code: &die}); return err }(), "pause": i.Pause(t.Context(), false),
 		"fork": func() error { _, err := i.Fork(t.Context(), 1, nil); return err }(),
 	} {
 		if !errors.Is(err, ErrFailed) {

@@ -3,6 +3,7 @@ package instances
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"seuss/dispatcher/instance"
@@ -52,18 +53,36 @@ func (i *Instance) Do(ctx context.Context, c *Call) (a *Answer, err error) {
 	return a, nil
 }
 
-// Files does steps with its files: it is an archive.Tree.
+// Files does steps with its files: it is an archive.Tree. What is durable is to be kept when
+// all of them are done: Keep.
 func (i *Instance) Files(ctx context.Context, steps []archive.Step) (list []archive.Result, err error) {
-	err = i.ask(ctx, &command{what: "copy files", do: func(ctx context.Context, t Turn) (err error) {
+	err = i.ask(ctx, &command{what: "copy files", later: true, do: func(ctx context.Context, t Turn) (err error) {
 		list, err = i.body.Files(ctx, t, steps)
 		return err
 	}})
 	return list, err
 }
 
-// Pause has it stand still when it has done what it was asked for before.
-func (i *Instance) Pause(ctx context.Context) error {
-	return i.ask(ctx, &command{what: "pause", idle: true, do: func(context.Context, Turn) error {
+// Keep keeps what is durable as it is now.
+func (i *Instance) Keep(ctx context.Context) error {
+	return i.ask(ctx, &command{what: "keep", idle: true, still: true, do: func(context.Context, Turn) error {
+		if !i.kept.dirty {
+			return nil
+		}
+		if err := i.kept.now(); err != nil {
+			return &Refusal{err}
+		}
+		return nil
+	}})
+}
+
+// Pause has it stand still when it has done what it was asked for before. Durable: whatever
+// becomes of the service, it comes back as it is then, until it goes on.
+func (i *Instance) Pause(ctx context.Context, durable bool) error {
+	if durable && i.k.records == nil {
+		return fmt.Errorf("instance %q: it cannot be paused durably: nothing is kept here: %w", i.info.Name, ErrInvalid)
+	}
+	return i.ask(ctx, &command{what: "pause", idle: true, rests: durable, do: func(context.Context, Turn) error {
 		i.mu.Lock()
 		defer i.mu.Unlock()
 		i.frozen = true
@@ -95,7 +114,7 @@ func (i *Instance) Fork(ctx context.Context, n int, names []string) (list []Info
 	}
 	ctx, done := context.WithTimeoutCause(ctx, forkTime, errNoSafePoint)
 	defer done()
-	err = i.ask(ctx, &command{what: "fork", do: func(ctx context.Context, t Turn) error {
+	err = i.ask(ctx, &command{what: "fork", keeps: true, do: func(ctx context.Context, t Turn) error {
 		list, err = i.fork(ctx, t, n, names)
 		return err
 	}})
@@ -128,8 +147,20 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 	for at, f := range forks {
 		f.prepare(bodies[at])
 	}
-	if err := i.k.note(i.spec.Durable, forks...); err != nil {
+	if i.spec.Durable { // they are what it is
+		if err = i.kept.now(); err == nil {
+			for _, f := range forks {
+				f.kept.as(i.kept.node, i.kept.made)
+				f.kept.line = slices.Clone(i.kept.line)
+			}
+		}
+	}
+	if err == nil {
+		err = i.k.note(i.spec.Durable, forks...)
+	}
+	if err != nil {
 		for at, f := range forks {
+			f.kept.as("", false)
 			i.k.leave(f)
 			bodies[at].Close()
 		}

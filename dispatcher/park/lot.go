@@ -135,7 +135,7 @@ func (l *Lot) Rest(s *Stay, nudge func(), wanted func() bool) (leave bool) {
 	}
 	asked := s.asked
 	s.asked = false
-	full := !l.room(s.Owner, s.needs)
+	full := !l.fits(s, s.needs)
 	l.mu.Unlock()
 	// It is in the list before it looks: who comes to want one later finds it there.
 	if leave = asked || wanted(); leave && full {
@@ -155,7 +155,7 @@ func (l *Lot) Rest(s *Stay, nudge func(), wanted func() bool) (leave bool) {
 func (l *Lot) Take(s *Stay, bytes uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if s.taken && s.Keeps && bytes <= s.bytes {
+	if s.keeps(bytes) {
 		l.count(s, bytes)
 		return true
 	}
@@ -175,6 +175,12 @@ func (l *Lot) refused() {
 	l.stats.Refused++
 	l.crowded = true
 }
+
+// keeps reports whether it has kept room for so many bytes: it is its own.
+func (s *Stay) keeps(bytes uint64) bool { return s.taken && s.Keeps && bytes <= s.bytes }
+
+// fits reports whether an instance that rests may be parked with so many bytes. mu is held.
+func (l *Lot) fits(s *Stay, bytes uint64) bool { return s.keeps(bytes) || l.room(s.Owner, bytes) }
 
 // room reports whether an owner may park one instance more, of so many bytes. mu is held.
 func (l *Lot) room(owner string, bytes uint64) bool {
@@ -292,7 +298,7 @@ func (l *Lot) ask() {
 	for e := l.resting.Front(); e != nil; e = e.Next() {
 		switch s := e.Value.(*Stay); {
 		case s.asked:
-		case l.room(s.Owner, s.needs):
+		case l.fits(s, s.needs):
 			s.asked = true
 			l.resting.MoveToBack(e)
 			s.nudge()

@@ -352,6 +352,31 @@ func TestSqueezedRoom(t *testing.T) {
 	wg.Wait()
 }
 
+// TestKeptRoomIsLeftFor: who keeps room leaves his machine for it, however full it is with what
+// others keep.
+func TestKeptRoomIsLeftFor(t *testing.T) {
+	l := newTest(t, Options{Instances: 2, Host: "host", Age: time.Hour})
+	nudged := 0
+	nudge := func() { nudged++ }
+	a, b, c := &Stay{Owner: "host", Keeps: true}, &Stay{Owner: "host", Keeps: true}, &Stay{Owner: "host"}
+	if !l.Take(a, 60) || !l.Take(b, 60) || !l.Full("host") {
+		t.Fatal("it is not full")
+	}
+	always, never := func() bool { return true }, func() bool { return false }
+	if !l.Rest(a, nudge, always) {
+		t.Error("it stays on a machine that somebody wants")
+	}
+	if l.Rest(b, nudge, never) || l.Rest(c, nudge, always) {
+		t.Error("one leaves that nobody has asked, or that has no room")
+	}
+	if l.Want(); nudged != 1 {
+		t.Errorf("%d are asked to leave", nudged)
+	}
+	if !l.Rest(a, nudge, never) || !l.Take(a, 60) {
+		t.Error("who was asked stays")
+	}
+}
+
 // TestKeeps: who keeps his room has it when his wait is over, and while he works; others have
 // the rest. Of what has taken no room nothing is counted.
 func TestKeeps(t *testing.T) {

@@ -97,6 +97,13 @@ static long map_fixed(u64 addr, u64 bytes, int prot, int flags, struct file *f, 
 	return err ? err : (long)addr;
 }
 
+static long map_window(struct file *f, u64 off, u64 bytes, int prot, int flags)
+{
+	if ((flags & MAP_TYPE) == MAP_PRIVATE || flags & (MAP_FIXED | MAP_FIXED_NOREPLACE))
+		return -EINVAL;
+	return prot == PROT_NONE ? -EACCES : f->ops->map_window(f, off, bytes, prot & PROT_WRITE);
+}
+
 long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
 	u64 bytes = PAGE_UP(len);
@@ -113,7 +120,7 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 		if (!f)
 			return -EBADF;
 		if (f->ops->map_window)
-			return type == MAP_PRIVATE || flags & (MAP_FIXED | MAP_FIXED_NOREPLACE) ? -EINVAL : f->ops->map_window(f, off, bytes, prot & PROT_WRITE);
+			return map_window(f, off, bytes, prot, flags);
 		/* Streams have no content to map: reading one might wait for ever. */
 		if (!f->ops->read || !f->ops->seek || f->ops->getdents)
 			return -ENODEV;

@@ -119,8 +119,10 @@ long region_unmap(u64 addr, u64 bytes)
 	u64 first = addr / PAGE_SIZE, end = first + bytes / PAGE_SIZE, had = count;
 	if (bytes > ABI_REGION_WINDOW || !region_address(addr + bytes - 1))
 		return -EINVAL;
-	if (!split(first) || !split(end))
+	if (!split(first) || !split(end)) {
+		control->region_count = count; /* a snapshot that is taken now has the first split */
 		return -ENOMEM;
+	}
 	u32 i = find(first);
 	bool any = count != had;
 	while (i < count && list[i].first < end) {

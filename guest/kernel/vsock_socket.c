@@ -194,7 +194,7 @@ static long vsock_setsockopt(struct file *f, int level, int opt, const void *v, 
 		control->purity.entropy = control->purity.clock = control->purity.socket = control->regions_opened = 0;
 		return 0;
 	}
-	if (level == AF_VSOCK && opt == ABI_SO_SEEDED && s->local_port == control->driver_port)
+	if (level == AF_VSOCK && opt == ABI_SO_SEEDED && s->local_port && s->local_port == control->driver_port)
 		hold_seeded();
 	return level == SOL_SOCKET || level == AF_VSOCK ? 0 : -ENOPROTOOPT;
 }

@@ -123,7 +123,7 @@ func Of(c *images.Config) []images.Runtime {
 // among Of's.
 func (a Ask) In(image string, list []images.Runtime) (int, error) {
 	for n := range list {
-		if list[n].Name == "" && !a.everywhere() || a.takes(&list[n]) {
+		if list[n].Name == "" && a.Runtime == nil || a.takes(&list[n]) {
 			return n, nil
 		}
 	}

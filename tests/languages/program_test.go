@@ -18,6 +18,7 @@ import (
 // that a server listens on, in Command and Compile OUT for what Compile makes.
 type program struct {
 	Name        string            `json:"-"`
+	Folder      string            `json:"-"`
 	Contract    string            `json:"contract"`
 	Packages    []string          `json:"packages"` // Debian's; none: it runs anywhere
 	Compile     []string          `json:"compile"`
@@ -27,6 +28,11 @@ type program struct {
 	MemoryMiB   uint64            `json:"memory_mib"`
 	Requests    []request         `json:"requests"` // instead of the usual ones
 	CI          bool              `json:"ci"`
+
+	// Of folder generators: what its own random numbers are in instances of one snapshot.
+	Language   string            `json:"language"`
+	Taken      bool              `json:"taken"`      // without --allow-shared-generators
+	Generators map[string]string `json:"generators"` // "same" or each its "own"
 }
 
 // request is one to a server.
@@ -36,9 +42,12 @@ type request struct {
 	Body   string `json:"body"`
 }
 
-func programs(t *testing.T) (list []program) {
+func programs(t *testing.T) (list []program) { t.Helper(); return programsIn(t, "programs") }
+
+// programsIn reads the programs of a folder.
+func programsIn(t *testing.T, folder string) (list []program) {
 	t.Helper()
-	found, err := filepath.Glob("programs/*/program.json")
+	found, err := filepath.Glob(filepath.Join(folder, "*/program.json"))
 	if err != nil || len(found) == 0 {
 		t.Fatalf("no programs: %v", err)
 	}
@@ -47,7 +56,7 @@ func programs(t *testing.T) (list []program) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := program{Name: filepath.Base(filepath.Dir(file)), Built: "built", MemoryMiB: 512}
+		p := program{Name: filepath.Base(filepath.Dir(file)), Folder: filepath.Dir(file), Built: "built", MemoryMiB: 512}
 		if err := json.Unmarshal(text, &p); err != nil {
 			t.Fatalf("%s: %v", file, err)
 		}
@@ -77,11 +86,21 @@ func (p *program) lacks() string {
 	return ""
 }
 
+// require skips a test where this machine lacks what the program needs, or fails it.
+func (p *program) require(t *testing.T) {
+	t.Helper()
+	if lacks := p.lacks(); lacks != "" && *strict {
+		t.Fatalf("it needs %s: tests/languages/setup.sh", lacks)
+	} else if lacks != "" {
+		t.Skipf("skipped without %s", lacks)
+	}
+}
+
 // code makes the program and returns its files, by their paths.
 func (p *program) code(t *testing.T) map[string][]byte {
 	t.Helper()
 	files := map[string][]byte{}
-	from, out := filepath.Join("programs", p.Name), filepath.Join(t.TempDir(), p.Built)
+	from, out := p.Folder, filepath.Join(t.TempDir(), p.Built)
 	if len(p.Compile) > 0 {
 		words := p.words(p.Compile, 0, out)
 		c := exec.Command(words[0], words[1:]...)

@@ -44,17 +44,22 @@ func (s containers) fromContainer(c *createRequest, spec *dispatcher.FunctionSpe
 	if err := s.newContainer(&c.Code, spec); err != nil {
 		return err
 	}
-	memory, err := s.service.ImageMemory(spec.Image)
-	if err != nil {
-		return err
-	}
-	if err := c.apply(functions.NameOf(spec.Name), &spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
+	if err := s.configure(&c.settingsRequest, functions.NameOf(spec.Name), spec); err != nil {
 		return err
 	}
 	return s.reconfigure(c.ImageConfig, spec)
 }
 
-// newContainer takes another image for a function that comes of one.
+// configure applies settings.
+func (s containers) configure(r *settingsRequest, name string, spec *dispatcher.FunctionSpec) error {
+	memory, err := s.service.ImageMemory(spec.Image)
+	if err != nil {
+		return err
+	}
+	return r.apply(name, &spec.Settings, &spec.Handler, int(memory>>20))
+}
+
+// newContainer takes the image that was built last by a name, for a function that comes of one.
 func (s containers) newContainer(code *codeRequest, spec *dispatcher.FunctionSpec) error {
 	switch {
 	case len(code.ZipFile) > 0 || code.S3Bucket+code.S3Key+code.S3ObjectVersion+code.S3ObjectStorageMode != "":
@@ -66,26 +71,44 @@ func (s containers) newContainer(code *codeRequest, spec *dispatcher.FunctionSpe
 	}
 	own := *spec.Settings.Container
 	own.URI = code.ImageUri
-	return s.containerProgram(&own, spec)
+	image, err := s.service.ContainerImage(&own)
+	if err != nil {
+		return invalidImage(&own, err)
+	}
+	spec.Image = image
+	if has := spec.Settings.MemoryMiB; has > defaultMemoryMiB { // which nobody need have asked for
+		if err := s.configure(&settingsRequest{MemorySize: &has}, "", spec); err != nil {
+			return err
+		}
+	}
+	return s.program(&own, spec)
 }
 
-// reconfigure has the image's program run otherwise; nil: as before.
+func invalidImage(c *functions.Container, err error) error {
+	return server.InvalidParameter("Source image %s is not valid: %v", c.URI, err)
+}
+
+// reconfigure has the image's program run otherwise; nil: as before. The image stays the one
+// that it is, whatever its name has come to mean.
 func (s containers) reconfigure(config *imageConfig, spec *dispatcher.FunctionSpec) error {
 	own := *spec.Settings.Container
 	if config != nil {
 		own.Entrypoint, own.Command, own.WorkingDir = slices.Clone(config.EntryPoint), slices.Clone(config.Command), config.WorkingDirectory
 	}
-	return s.containerProgram(&own, spec)
+	return s.program(&own, spec)
 }
 
-func (s containers) containerProgram(c *functions.Container, spec *dispatcher.FunctionSpec) error {
-	image, program, err := s.service.ContainerProgram(c)
+func (s containers) program(c *functions.Container, spec *dispatcher.FunctionSpec) error {
+	program, err := s.service.ContainerProgram(spec.Image, c)
 	if err != nil {
-		return server.InvalidParameter("Source image %s is not valid: %v", c.URI, err)
+		return invalidImage(c, err)
+	}
+	if was := spec.Settings.Program; was != nil { // what else it says of itself stays
+		program.Contract, program.Port, program.ReadyPath = was.Contract, was.Port, was.ReadyPath
 	}
 	// Who asks for SnapStart knows that a snapshot may hold seeded generators.
 	program.SharedGenerators = spec.Settings.SnapStart == snapStartVersions
-	spec.Image, spec.Handler, spec.Settings.Program, spec.Settings.Container = image, contracts.HandlerOf(program), program, c
+	spec.Handler, spec.Settings.Program, spec.Settings.Container = contracts.HandlerOf(program), program, c
 	return nil
 }
 

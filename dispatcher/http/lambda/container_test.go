@@ -63,6 +63,18 @@ func TestGoSDKContainerImage(t *testing.T) {
 	if _, err := c.UpdateFunctionCode(t.Context(), &lambda.UpdateFunctionCodeInput{FunctionName: aws.String("app"), ImageUri: aws.String("registry.example.com/app:1")}); err != nil || program() != ": /app b" {
 		t.Error(program(), err)
 	}
+	// What was built since is taken when the code is to change, and not before.
+	f.Built = "bytes"
+	if _, err := c.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: aws.String("app"), MemorySize: aws.Int32(256), ImageConfig: &types.ImageConfig{Command: []string{"c"}}}); err != nil || f.Spec.Image == "bytes" || f.Spec.Settings.Container.Digest != "sha256:"+strings.Repeat("a", 64) {
+		t.Errorf("%+v %v", f.Spec, err)
+	}
+	code := &lambda.UpdateFunctionCodeInput{FunctionName: aws.String("app"), ImageUri: aws.String("registry.example.com/app:1")}
+	if _, err := c.UpdateFunctionCode(t.Context(), code); err != nil || f.Spec.Image != "bytes" || f.Spec.Settings.Container.Digest != "sha256:"+strings.Repeat("b", 64) {
+		t.Errorf("%+v %v", f.Spec, err)
+	}
+	f.Built = "small"
+	_, err = c.UpdateFunctionCode(t.Context(), code)
+	wantCode(t, err, "InvalidParameterValueException", "MemorySize 256 is more than the 128 MB")
 	_, err = c.UpdateFunctionCode(t.Context(), &lambda.UpdateFunctionCodeInput{FunctionName: aws.String("app"), ZipFile: []byte("x")})
 	wantCode(t, err, "InvalidParameterValueException", "PackageType Zip")
 	create(t, c, "zip", nil)

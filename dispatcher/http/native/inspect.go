@@ -99,19 +99,19 @@ func (s *inspector) diffLive(l live, w http.ResponseWriter, r *http.Request) err
 			return fmt.Errorf("%w; nor is it a snapshot: %w", err, none)
 		}
 	}
-	return s.reading(func() error {
-		b, err := i.Memory(r.Context())
+	b, err := i.Memory(r.Context()) // once it rests: nobody else waits for that
+	if err != nil {
+		return err
+	}
+	ask.OfB = &b
+	if other != nil {
+		a, err := other.Memory(r.Context())
 		if err != nil {
 			return err
 		}
-		ask.OfB = &b
-		if other != nil {
-			a, err := other.Memory(r.Context())
-			if err != nil {
-				return err
-			}
-			ask.OfA = &a
-		}
+		ask.OfA = &a
+	}
+	return s.reading(func() error {
 		doc, err := s.Service.Diff(r.Context(), ask)
 		return answer(w, http.StatusOK, doc, err)
 	})

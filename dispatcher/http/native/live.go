@@ -192,7 +192,15 @@ func (l live) invoke(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (l live) pause(w http.ResponseWriter, r *http.Request) error {
-	return l.change(w, r, (*instances.Instance).Pause)
+	durable := false
+	switch text := r.URL.Query().Get("durable"); text {
+	case "true":
+		durable = true
+	case "", "false":
+	default:
+		return &server.Refusal{Status: http.StatusBadRequest, Message: fmt.Sprintf("durable=%q: want true or false", text)}
+	}
+	return l.change(w, r, func(i *instances.Instance, ctx context.Context) error { return i.Pause(ctx, durable) })
 }
 
 func (l live) resume(w http.ResponseWriter, r *http.Request) error {

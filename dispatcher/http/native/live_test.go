@@ -4,11 +4,14 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/api"
@@ -63,7 +66,7 @@ func TestLiveOverTheWire(t *testing.T) {
 	if a, err := l.Exec(ctx, "one", instances.Call{Code: &bad}, func(instance.LogLine) {}); err != nil || a.Error == nil || a.Error.Type != "ValueError" {
 		t.Errorf("%+v, %v", a, err)
 	}
-	if info, err := l.Pause(ctx, "one"); err != nil || info.State != instances.Paused {
+	if info, err := l.Pause(ctx, "one", false); err != nil || info.State != instances.Paused {
 		t.Errorf("%+v, %v", info, err)
 	}
 	if a, err := l.Invoke(ctx, "one", instances.Call{Event: []byte("1")}); err != nil || string(a.Value) != "3" || len(a.Logs) != 1 {
@@ -138,6 +141,34 @@ func TestNamesOfCopies(t *testing.T) {
 			t.Errorf("%s sees %d, want %d: %s", token, got, want, w.Body)
 		}
 	}
+}
+
+// TestDiffsWait: who wants to see what an instance is when it has done what it is at keeps
+// nobody else from looking at snapshots.
+func TestDiffsWait(t *testing.T) {
+	a := newHouse(t, access.Token{Name: "alice", Owner: "alice", Rights: []string{"invoke", "read", "deploy"}})
+	var wg sync.WaitGroup
+	for n := range 2 * maxInspecting {
+		name := fmt.Sprint("i", n)
+		if w := a.ask("alice", "POST", "/v1/instances", `{"image":"python","name":"`+name+`"}`); w.Code != 201 {
+			t.Fatal(w.Body)
+		}
+		wg.Go(func() { a.ask("alice", "POST", "/v1/instances/"+name+"/exec", `{"code":"wait"}`) })
+		if w := a.ask("alice", "GET", "/v1/instances/"+name+"/wait?state=running", ""); w.Code != 200 {
+			t.Fatal(w.Body)
+		}
+		wg.Go(func() { a.ask("alice", "GET", "/v1/instances/"+name+"/diff", "") })
+	}
+	for range 50 { // they are there sooner or later
+		if w := a.ask(serviceToken, "GET", "/v1/usage", ""); w.Code != 200 {
+			t.Fatalf("%d: %s", w.Code, w.Body)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	for n := range 2 * maxInspecting {
+		a.ask("alice", "DELETE", fmt.Sprint("/v1/instances/i", n), "")
+	}
+	wg.Wait()
 }
 
 // TestTape: what is printed a byte at a time, to one stream and the other, is bounded in lines

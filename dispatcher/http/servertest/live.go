@@ -64,7 +64,6 @@ func (b *body) Memory() (lineage.Memory, error) {
 }
 
 func (b *body) Seal() (string, error) { return b.Node(), nil }
-func (b *body) Unseal(string)         {}
 
 func (b *body) Step(context.Context, instances.Turn) error { return nil }
 

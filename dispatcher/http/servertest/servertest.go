@@ -5,6 +5,7 @@
 package servertest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,6 +45,7 @@ type Fake struct {
 	Deploys   atomic.Int64
 	Spec      dispatcher.FunctionSpec // of the last deployment
 	Applied   []*planner.Status
+	Built     string // image that was built last of registry.example.com/app:1; "": the default one
 
 	keeper   *instances.Keeper
 	standsAt string // a node that instances begin as
@@ -53,6 +55,8 @@ type Fake struct {
 type noPlatform struct{ platform.Platform }
 
 func (noPlatform) Name() string { return "none" }
+
+func (noPlatform) CPU() platform.CPU { return platform.CPU{} }
 
 func (noPlatform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
 
@@ -79,7 +83,13 @@ func (f *Fake) Live() *instances.Keeper { return f.keeper }
 
 func (f *Fake) Unready() []string { return f.Unfit }
 
-func (f *Fake) ImageMemory(string) (uint64, error) { return 256 << 20, nil }
+// ImageMemory is little of an image that is called so.
+func (f *Fake) ImageMemory(image string) (uint64, error) {
+	if image == "small" {
+		return 128 << 20, nil
+	}
+	return 256 << 20, nil
+}
 
 // RuntimeImage knows Python 3.11 and nothing else.
 func (f *Fake) RuntimeImage(runtime string) (string, error) {
@@ -89,17 +99,22 @@ func (f *Fake) RuntimeImage(runtime string) (string, error) {
 	return dispatcher.DefaultImage(), nil
 }
 
-// ContainerProgram knows registry.example.com/app:1 and nothing else.
-func (f *Fake) ContainerProgram(c *functions.Container) (string, *functions.Program, error) {
+// ContainerImage knows registry.example.com/app:1, as it is by now, and nothing else.
+func (f *Fake) ContainerImage(c *functions.Container) (string, error) {
 	if c.URI != "registry.example.com/app:1" {
-		return "", nil, fmt.Errorf("no image was built from it: %w", lineage.ErrInvalid)
+		return "", fmt.Errorf("no image was built from it: %w", lineage.ErrInvalid)
 	}
-	c.Digest = "sha256:" + strings.Repeat("a", 64)
+	c.Digest = "sha256:" + strings.Repeat(cmp.Or(f.Built, "a")[:1], 64)
+	return cmp.Or(f.Built, dispatcher.DefaultImage()), nil
+}
+
+// ContainerProgram is /app, unless something else is asked for.
+func (f *Fake) ContainerProgram(_ string, c *functions.Container) (*functions.Program, error) {
 	command := c.Entrypoint
 	if command == nil {
 		command = []string{"/app"}
 	}
-	return dispatcher.DefaultImage(), &functions.Program{Contract: "runtimeapi", Command: append(command[:len(command):len(command)], c.Command...), Dir: c.WorkingDir}, nil
+	return &functions.Program{Contract: "runtimeapi", Command: append(command[:len(command):len(command)], c.Command...), Dir: c.WorkingDir}, nil
 }
 
 func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Snapshot, error) {
@@ -123,7 +138,7 @@ func (f *Fake) Deploy(_ context.Context, spec dispatcher.FunctionSpec) (*api.Sna
 	}
 	_, err = f.FunctionStore().Put(functions.Function{
 		Name: spec.Name, ID: "id-of-" + spec.Name, Handler: spec.Handler, Image: spec.Image, Lazy: spec.Lazy, Imports: spec.Imports, Settings: spec.Settings,
-		LastVersion: old.LastVersion, Aliases: old.Aliases,
+		LastVersion: old.LastVersion, Aliases: old.Aliases, Attached: old.Attached,
 	}, code)
 	if err != nil {
 		return nil, err

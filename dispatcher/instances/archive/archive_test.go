@@ -131,6 +131,18 @@ func TestHostileArchives(t *testing.T) {
 			t.Errorf("%s: %v", to, err)
 		}
 	}
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, h := range []*tar.Header{entry(tar.TypeReg, "a", 1), entry(tar.TypeReg, "b", 1<<63-1)} {
+		if err := w.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		w.Write([]byte("a"))
+		w.Flush() // of what is said to be longer there is no more
+	}
+	if err := archive.Unpack(t.Context(), files(tree.Do), "/", &b); !errors.Is(err, archive.ErrFiles) || !strings.Contains(err.Error(), "more than") {
+		t.Errorf("sizes beyond any number: %v", err)
+	}
 	if err := archive.Unpack(t.Context(), files(tree.Do), "/", strings.NewReader("no archive, but long enough"+strings.Repeat("x", 512))); err == nil {
 		t.Error("no archive is unpacked")
 	}
@@ -165,6 +177,28 @@ func TestHostileInstances(t *testing.T) {
 		if !errors.Is(err, archive.ErrFiles) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+	// What else than files has a size takes none of an archive's, nor gives any.
+	large := []archive.Entry{{Name: "a", Type: "link", Link: "x", Size: 1<<63 - 1}, {Name: "b", Type: "link", Link: "x", Size: 1}, file("c", archive.MaxBytes+1)}
+	sizes := files(func(_ context.Context, steps []archive.Step) (list []archive.Result, err error) {
+		for _, s := range steps {
+			switch s.Do {
+			case "stat":
+				list = append(list, archive.Result{Entries: []archive.Entry{{Type: "directory"}}})
+			case "list":
+				list = append(list, archive.Result{Entries: large})
+			default:
+				list = append(list, archive.Result{Data: make([]byte, s.Bytes)})
+			}
+		}
+		return list, nil
+	})
+	if err := archive.Pack(t.Context(), sizes, "/d", io.Discard, func() {}); !errors.Is(err, archive.ErrFiles) {
+		t.Errorf("sizes beyond any number: %v", err)
+	}
+	large = large[:2]
+	if err := archive.Pack(t.Context(), sizes, "/d", io.Discard, func() {}); err != nil {
+		t.Errorf("links: %v", err)
 	}
 	silent := files(func(context.Context, []archive.Step) ([]archive.Result, error) { return nil, nil })
 	if err := archive.Pack(t.Context(), silent, "/d", io.Discard, func() { t.Error("it begins") }); !errors.Is(err, archive.ErrFiles) {

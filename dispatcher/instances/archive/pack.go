@@ -57,10 +57,15 @@ func Pack(ctx context.Context, t Tree, from string, w io.Writer, begin func()) e
 
 func (p *packer) add(ctx context.Context, at, name string, e Entry) error {
 	p.count++
-	if p.bytes += e.Size; p.count > MaxEntries || e.Type == "file" && p.bytes > MaxBytes || len(at) > maxPath {
+	size := int64(0)
+	if e.Type == "file" {
+		size = e.Size
+	}
+	if p.count > MaxEntries || size > MaxBytes-p.bytes || len(at) > maxPath {
 		return fmt.Errorf("%.200q: an archive has at most %d entries, %d bytes, and paths of %d bytes: copy parts of it: %w", at, MaxEntries, MaxBytes, maxPath, ErrFiles)
 	}
 	if e.Type == "file" {
+		p.bytes += size
 		if p.held += e.Size; len(p.files) == maxSteps || p.held > chunk && len(p.files) > 0 {
 			if err := p.flush(ctx); err != nil {
 				return err

@@ -92,9 +92,10 @@ func (u *unpacker) entry(ctx context.Context, h *tar.Header, content io.Reader) 
 		return nil
 	}
 	u.count++
-	if u.bytes += h.Size; u.count > MaxEntries || u.bytes > MaxBytes {
+	if u.count > MaxEntries || h.Size > MaxBytes-u.bytes {
 		return fmt.Errorf("it has more than %d entries or %d bytes: copy it in parts: %w", MaxEntries, MaxBytes, ErrFiles)
 	}
+	u.bytes += h.Size
 	at, err := u.place(h.Name)
 	if err != nil {
 		return err

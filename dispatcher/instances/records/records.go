@@ -46,14 +46,27 @@ type Change struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// Open opens the file, or makes it, and returns the records in it and what is damaged.
-func Open(path string) (l *Log, records map[string]json.RawMessage, damaged []error, err error) {
+// Read returns the records that are in a file, and what is damaged; of none there are none.
+func Read(path string) (records map[string]json.RawMessage, damaged []error, err error) {
+	_, records, damaged, err = read(path)
+	return records, damaged, err
+}
+
+func read(path string) (lines map[string][]byte, records map[string]json.RawMessage, damaged []error, err error) {
 	b, err := sealed.ReadFile(path, maxBytes)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil, fmt.Errorf("open records: %w", err)
+		return nil, nil, nil, fmt.Errorf("read records: %w", err)
 	}
+	lines, records, damaged = Decode(b)
+	return lines, records, damaged, nil
+}
+
+// Open opens the file, or makes it, and returns the records in it and what is damaged.
+func Open(path string) (l *Log, records map[string]json.RawMessage, damaged []error, err error) {
 	l = &Log{path: path, fs: sealed.OS()}
-	l.live, records, damaged = Decode(b)
+	if l.live, records, damaged, err = read(path); err != nil {
+		return nil, nil, nil, err
+	}
 	for _, line := range l.live {
 		l.bytes += int64(len(line))
 	}
@@ -160,7 +173,7 @@ func (l *Log) write(sync bool, changes []Change) error {
 		}
 	}
 	if l.size > slack && l.size > 2*l.bytes {
-		return l.rewrite()
+		_ = l.rewrite() // what there is is in the file that there is: another time, or at its bound
 	}
 	return nil
 }
@@ -171,7 +184,8 @@ func (l *Log) back() error {
 	return errors.Join(l.f.Truncate(l.size), err)
 }
 
-// rewrite writes a file of what there is. mu is held, but while it is opened.
+// rewrite writes a file of what there is. After an error the one that there was goes on, or,
+// where that has been replaced, none. mu is held, but while it is opened.
 func (l *Log) rewrite() error {
 	all := make([]byte, 0, l.bytes)
 	for _, line := range l.live {
@@ -180,15 +194,16 @@ func (l *Log) rewrite() error {
 	if err := l.fs.WriteFile(l.path, all); err != nil {
 		return err
 	}
+	if l.f != nil {
+		l.f.Close() // what was in it is in the new one
+		l.f = nil
+	}
 	if err := os.Chmod(l.path, sealed.OpenMode); err != nil { // it is sealed, and only root can write to such a file
 		return err
 	}
 	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND, 0)
 	if err != nil {
 		return err
-	}
-	if l.f != nil {
-		l.f.Close() // what was in it is in the new one
 	}
 	l.f, l.size = f, int64(len(all))
 	return nil

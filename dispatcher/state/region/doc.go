@@ -6,7 +6,8 @@
 // instance's vmm.Regions. A region lives until it is removed, whether anybody maps it or
 // not; one that is removed keeps its memory, and counts, until the last instance that maps
 // it has let go. Memory is taken from the host as a region is made, all of it, so a guest
-// that touches a page never finds that there is none.
+// that touches a page never finds that there is none; it is given back by a goroutine of the
+// Host, which exists while there is some to give back, and nobody takes any meanwhile.
 //
 // Nothing here is part of a snapshot. A snapshot has the names of what is mapped, in the
 // guest's memory (struct abi_region); an instance that begins from it opens them anew, with

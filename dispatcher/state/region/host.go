@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -50,6 +51,8 @@ type Host struct {
 	all     Limit           // what there is, removed ones that are mapped included
 	owners  map[string]*Limit
 	by      map[key]*Limit // by owner and function
+	leaving []*Region      // whose memory the host gets back, the first one now
+	work    sync.WaitGroup // who does that
 }
 
 // key is an owner and a name of his.
@@ -164,8 +167,49 @@ func (h *Host) remove(r *Region) {
 func (h *Host) drop(r *Region) {
 	if r.removed && r.users == 0 {
 		h.refund(r.Owner, r.Function, r.Bytes)
-		r.close()
+		if r.Bytes <= fillUnit {
+			r.close()
+		} else if h.leaving = append(h.leaving, r); len(h.leaving) == 1 {
+			h.work.Go(h.empty)
+		}
 	}
+}
+
+// empty gives back the memory of regions that nobody has any more, which takes a third of a
+// second for each GiB: whoever removes one, or leaves it, does not wait for that.
+func (h *Host) empty() {
+	for more := true; more; {
+		h.mu.Lock()
+		r := h.leaving[0]
+		h.mu.Unlock()
+		r.close()
+		h.mu.Lock()
+		h.leaving = h.leaving[1:]
+		more = len(h.leaving) > 0
+		h.mu.Unlock()
+	}
+}
+
+// leaveStep is how long one waits at a time for memory that others give back.
+const leaveStep = 100 * time.Microsecond
+
+// fill takes some memory for a region, and reports whether there is more to take. It takes
+// none while some is given back that counts no longer, or there would be more than there may
+// be. One that cannot have its memory is gone again.
+func (h *Host) fill(r *Region) (more bool, err error) {
+	h.mu.Lock()
+	wait := len(h.leaving) > 0
+	h.mu.Unlock()
+	if wait {
+		time.Sleep(leaveStep)
+		return true, nil
+	}
+	if more, err = r.fill(); err != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.remove(r)
+	}
+	return more, err
 }
 
 // Get returns an owner's region for the host's own use, until Put. Where bytes is not 0
@@ -183,11 +227,10 @@ func (h *Host) Get(owner, name string, bytes uint64) (*Region, error) {
 			continue // it was removed just now
 		}
 		for more := true; more && err == nil; {
-			more, err = r.fill()
+			more, err = h.fill(r)
 		}
 		if err != nil {
 			h.give(r)
-			h.abandon(r)
 			return nil, fmt.Errorf("region %q: %w", name, err)
 		}
 		return r, nil
@@ -213,13 +256,6 @@ func (h *Host) give(r *Region) {
 	defer h.mu.Unlock()
 	r.users--
 	h.drop(r)
-}
-
-// abandon removes a region that cannot have its memory.
-func (h *Host) abandon(r *Region) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.remove(r)
 }
 
 // Info is what is told of a region.
@@ -251,13 +287,14 @@ func (h *Host) Used() Limit {
 	return h.all
 }
 
-// Close removes all regions.
+// Close removes all regions. Those that nobody maps have given their memory back then.
 func (h *Host) Close() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	for _, r := range h.regions {
 		h.remove(r)
 	}
+	h.mu.Unlock()
+	h.work.Wait()
 }
 
 // CheckName refuses what is no region's name: 1 to guest.RegionNameMax bytes without NUL and

@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm"
 	"seuss/vmm/platform"
 )
 
@@ -100,18 +99,6 @@ func (r *Region) WriteAt(p []byte, off int64) (int, error) {
 		return 0, fmt.Errorf("write %d bytes at %d of region %q: it has %d bytes", len(p), off, r.Name, r.Bytes)
 	}
 	return r.write.File.WriteAt(p, off)
-}
-
-// machine is what a machine needs of it.
-func (r *Region) machine(write bool) vmm.Region {
-	m := vmm.Region{Bytes: r.Bytes, Read: &r.read}
-	if write {
-		m.Write = &r.write
-	}
-	if !r.ready() {
-		m.Prepare = r.fill
-	}
-	return m
 }
 
 func (r *Region) close() {

@@ -182,6 +182,47 @@ func TestRights(t *testing.T) {
 	}
 }
 
+// TestLeaving: memory that is given back counts no longer, and no other is taken until it is:
+// there is never more than there may be.
+func TestLeaving(t *testing.T) {
+	const size = 4 << 20
+	h := New(Options{All: Limit{size, 9}, Function: Limit{size, 9}, Owner: Limit{size, 9}})
+	s := h.Set("ada", "f", everything)
+	if err := made(t, &s, "x", size); err != nil {
+		t.Fatal(err)
+	}
+	x := h.regions[key{"ada", "x"}]
+	stand := &Region{read: x.read, write: x.write} // in the place of one that takes long
+	h.leaving = []*Region{stand}
+	if err := s.Remove("x"); err != nil {
+		t.Fatal(err)
+	}
+	y, err := s.Open("y", rw, size)
+	if err != nil {
+		t.Fatal("what nobody has any more counts: ", err)
+	}
+	for range 3 {
+		if more, err := y.Prepare(); !more || err != nil || h.regions[key{"ada", "y"}].filled != 0 {
+			t.Errorf("memory is taken before other is given back: %v, %v", more, err)
+		}
+	}
+	if _, err := x.write.File.Stat(); err != nil {
+		t.Error("it has not waited for its turn: ", err)
+	}
+	h.leaving = []*Region{x}
+	h.work.Go(h.empty)
+	for more := true; more && err == nil; {
+		more, err = y.Prepare()
+	}
+	if err != nil || h.regions[key{"ada", "y"}].filled != size {
+		t.Error(err)
+	}
+	if _, err := x.write.File.Stat(); err == nil {
+		t.Error("its file is open yet")
+	}
+	h.Close()
+}
+
 // TestNoMemory: a region that cannot have its memory is refused, and is not there.
 func TestNoMemory(t *testing.T) {
 	h := New(Options{})

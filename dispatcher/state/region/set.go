@@ -97,17 +97,14 @@ func (s *Set) Open(name string, flags uint32, bytes uint64) (vmm.Region, error) 
 	return s.offered(r, access), nil
 }
 
-// offered is a region as a machine gets it: one that cannot have its memory is gone again.
+// offered is a region as a machine gets it.
 func (s *Set) offered(r *Region, a Access) vmm.Region {
-	m := r.machine(a == Write)
-	if fill := m.Prepare; fill != nil {
-		m.Prepare = func() (bool, error) {
-			more, err := fill()
-			if err != nil {
-				s.host.abandon(r)
-			}
-			return more, err
-		}
+	m := vmm.Region{Bytes: r.Bytes, Read: &r.read}
+	if a == Write {
+		m.Write = &r.write
+	}
+	if !r.ready() {
+		m.Prepare = func() (bool, error) { return s.host.fill(r) }
 	}
 	return m
 }

@@ -101,7 +101,7 @@ static struct file *open_tmpfile(struct node dir, u32 flags, u32 mode, long *err
 	*err = -EINVAL;
 	if ((flags & O_ACCMODE) == O_RDONLY)
 		return NULL;
-	*err = node_kind(dir) == NODE_PROC ? -EOPNOTSUPP : dir_is_dead(dir) ? -ENOENT : permit_names(dir);
+	*err = node_kind(dir) == NODE_PROC || regionfs_dir(dir) ? -EOPNOTSUPP : dir_is_dead(dir) ? -ENOENT : permit_names(dir);
 	if (*err)
 		return NULL;
 	*err = -ENOMEM;

@@ -1,8 +1,9 @@
 /*
  * regionfs.c: /dev/seuss/region, whose files are regions: memory that guests share
  * (region.c). A file is opened as any other; where there is none yet O_CREAT and a first
- * ftruncate make it, and from then on it keeps its size. It can be mapped, MAP_SHARED,
- * and not read or written otherwise. Removing one removes the region for all.
+ * ftruncate make it, with O_EXCL only if nobody else has meanwhile, and from then on it
+ * keeps its size. It can be mapped, MAP_SHARED, and not read or written otherwise. Removing
+ * one removes the region for all.
  *
  * The monitor is asked each time whether there is a region and who may use it. The inodes
  * here only give it a name in the tree; the directory shows those that were looked up.
@@ -11,7 +12,8 @@
 #include "fs.h"
 
 struct region_file {
-	u64 size; /* 0: it is to be made */
+	u64 size;   /* 0: it is to be made ... */
+	u32 create; /* ... so, ABI_REGION_* */
 	struct inode *ip;
 	u64 len;
 	char name[];
@@ -49,7 +51,9 @@ long regionfs_lookup(struct inode *dir, const char *name, u32 len, struct node *
 	return 0;
 }
 
-long regionfs_unlink(struct place *at) { return region_remove(at->name, at->len); }
+/* What has no size was named just now and could not be opened: the region, if there is one, is
+ * another machine's. */
+long regionfs_unlink(struct place *at) { return inode_of(at->node)->size ? region_remove(at->name, at->len) : 0; }
 
 static struct region_file *of(struct file *f) { return f->priv; }
 
@@ -69,7 +73,7 @@ static long region_truncate(struct file *f, u64 size)
 		return 0;
 	if (r->size)
 		return -EINVAL; /* it keeps its size */
-	long err = region_open(r->name, r->len, access_of(f) | ABI_REGION_CREATE, &size);
+	long err = region_open(r->name, r->len, access_of(f) | r->create, &size);
 	if (!err)
 		r->ip->size = r->size = size;
 	return err;
@@ -78,7 +82,7 @@ static long region_truncate(struct file *f, u64 size)
 static long region_map_file(struct file *f, u64 off, u64 bytes, bool write)
 {
 	struct region_file *r = of(f);
-	if (write && !access_of(f))
+	if ((f->flags & O_ACCMODE) == O_WRONLY || (write && !access_of(f)))
 		return -EACCES;
 	if (bytes > PAGE_UP(r->size) || off > PAGE_UP(r->size) - bytes)
 		return -ENXIO;
@@ -116,9 +120,13 @@ struct file *regionfs_open(struct inode *ip, const char *path, u32 flags, u32 ke
 	r->ip = ip;
 	r->len = end - start;
 	memcpy(r->name, path + start, r->len);
-	*err = region_open(r->name, r->len, access_of(f) | (flags & O_CREAT ? ABI_REGION_CREATE : 0), &r->size);
+	u32 exclusive = flags & O_EXCL && !ip->size ? ABI_REGION_CREATE | ABI_REGION_EXCL : 0;
+	r->create = ABI_REGION_CREATE | exclusive;
+	*err = region_open(r->name, r->len, access_of(f) | exclusive, &r->size);
 	if (*err == -ENOENT && !ip->size && access_of(f)) /* it was created here just now */
 		*err = 0;
+	if (!*err && r->size && flags & O_TRUNC)
+		*err = -EINVAL; /* it keeps its size */
 	if (*err) {
 		file_put(f);
 		return NULL;

@@ -13,6 +13,7 @@ import (
 
 	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/benchcmd"
+	"seuss/tools/seussctl/clustercmd"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/functioncmd"
@@ -86,6 +87,7 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
 			instancecmd.InstanceGroup(e),
+			clustercmd.ClusterGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
 			serve(e),

@@ -15,7 +15,7 @@ import (
 func functionDeploy(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:      "deploy",
-		ArgsUsage: "NAME PATH | NAME --from-snapshot NODE | NAME --program -- CMD... | NAME --http PORT -- CMD...",
+		ArgsUsage: "NAME PATH | NAME --from-snapshot NODE | NAME --program -- CMD... | NAME --http PORT -- CMD... | NAME --image IMAGE",
 		Usage:     "deploy a function and take its snapshot",
 		Description: `
 PATH is a .py, .js, .mjs, .cjs or .rb file, a directory or a .zip. The handler is
@@ -33,6 +33,11 @@ waits for connections on PORT (which it finds in its environment too), and has a
 GET --ready, if that is given; requests come to it as connections. Of all, each invocation gets the program as it was
 when it was captured; one that may have seeded generators of random numbers by then
 is refused without --allow-shared-generators.
+
+Of an --image that was built from a container image (docker://..., oci:..., or the name
+of such a one) these three need no command and no PATH: what is run is the image's own
+Entrypoint and Cmd, in its WorkingDir, with its Env, as its User. The function keeps the
+image that the name leads to now; deployed again, it takes the one of then.
 
 With --from-snapshot the function is what an instance was at a checkpoint: each invocation
 begins as that. Its handler is that of the instance's function, or with --handler one that
@@ -73,6 +78,7 @@ list and its host ports where none are named. See also function update.`,
 			"seussctl function deploy worker ./bootstrap --runtime provided.al2023 --allow-shared-generators",
 			"seussctl function deploy count --image dir:./root --program -- /bin/grep -c foo",
 			"seussctl function deploy web --http 8080 --ready /healthz --image docker://registry.example.com/shop:1 -- node server.js",
+			"seussctl function deploy shop --image docker://registry.example.com/shop:1 --http 8080",
 			"seussctl function deploy report ./report --layer numbers.zip --layer ./fonts",
 			"seussctl function deploy answer --from-snapshot before-the-change --handler __main__.answer",
 			"seussctl function deploy chart chart.py --requirements requirements.txt",

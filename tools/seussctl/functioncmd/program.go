@@ -19,8 +19,8 @@ const maxCommandWords = 1024
 // programFlags are of functions that are programs of their own.
 func programFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.BoolFlag{DisableDefaultText: true, Name: "program", Usage: "the function is the command behind --, which reads an event and writes an answer"},
-		&cli.UintFlag{Name: "http", Usage: "the function is the command behind --, a server of HTTP on this `PORT`"},
+		&cli.BoolFlag{DisableDefaultText: true, Name: "program", Usage: "the function is the command behind --, or that of --image, which reads an event and writes an answer"},
+		&cli.UintFlag{Name: "http", Usage: "the function is the command behind --, or that of --image, a server of HTTP on this `PORT`"},
 		&cli.StringFlag{Name: "ready", Usage: "`PATH` that a --http server has to answer with 2xx before it is captured (default: it need only wait for connections)"},
 		&cli.StringFlag{Name: "code", Usage: "`PATH` of a program's files (a file, a directory or a .zip), put below " + contracts.TaskRoot},
 		&cli.BoolFlag{DisableDefaultText: true, Name: "allow-shared-generators", Usage: "take a program's snapshot though generators of random numbers may be seeded in it"},
@@ -53,9 +53,9 @@ func readCode(c *cli.Context, e *cmdline.Env, name string) (spec dispatcher.Func
 		}
 	}
 	if path != "" {
-		as := program.Command[0] // what a single file is called
-		if spec.Settings.Runtime == "" {
-			as = filepath.Base(path)
+		as := filepath.Base(path) // what a single file is called
+		if spec.Settings.Runtime != "" && len(program.Command) > 0 {
+			as = program.Command[0]
 		}
 		spec.Files, err = bundle.LoadProgram(path, as)
 	}
@@ -78,7 +78,7 @@ func readCheckpoint(c *cli.Context, name string) (spec dispatcher.FunctionSpec, 
 // readProgram reads the program that a function is, and where its files are; nil: it is a
 // handler of a runtime's.
 func readProgram(c *cli.Context) (program *functions.Program, path string, err error) {
-	help, args, runtime := c.Command.HelpName, c.Args().Slice(), c.String("runtime")
+	help, args := c.Command.HelpName, c.Args().Slice()
 	isCommand := "" // the flag that says so
 	switch {
 	case c.Bool("program") && c.IsSet("http"):
@@ -88,31 +88,44 @@ func readProgram(c *cli.Context) (program *functions.Program, path string, err e
 	case c.IsSet("http"):
 		isCommand = "http"
 	}
-	path = c.String("code")
 	switch {
 	case c.IsSet("ready") && isCommand != "http":
 		return nil, "", cmdline.Usagef(help, "--ready is for servers: with --http PORT")
-	case isCommand != "" && c.Bool("watch"):
+	case isCommand == "":
+		return readBootstrap(c)
+	case c.Bool("watch"):
 		return nil, "", cmdline.Usagef(help, "--watch looks at PATH: a --%s has none", isCommand)
-	case isCommand != "" && runtime != "":
-		return nil, "", cmdline.Usagef(help, "--runtime %s: a --%s has none", runtime, isCommand)
-	case isCommand != "" && len(args) < 2:
-		return nil, "", cmdline.Usagef(help, "--%s: which command? It stands behind --", isCommand)
-	case isCommand == "program":
-		return &functions.Program{Contract: isCommand, Command: args[1:]}, path, nil
-	case isCommand == "http":
+	case c.String("runtime") != "":
+		return nil, "", cmdline.Usagef(help, "--runtime %s: a --%s has none", c.String("runtime"), isCommand)
+	case len(args) < 2 && !c.IsSet("image"):
+		return nil, "", cmdline.Usagef(help, "--%s: which command? It stands behind --, or is a container image's own: --image", isCommand)
+	}
+	program = &functions.Program{Contract: isCommand, Command: args[1:]}
+	if isCommand == "http" {
 		port := c.Uint("http")
 		if port == 0 || port > math.MaxUint16 {
 			return nil, "", cmdline.Usagef(help, "--http %d: a TCP port is 1 to %d", port, math.MaxUint16)
 		}
-		return &functions.Program{Contract: isCommand, Command: args[1:], Port: uint16(port), ReadyPath: c.String("ready")}, path, nil
-	case len(args) != 2:
-		return nil, "", cmdline.Usagef(help, "want NAME PATH, NAME --program -- CMD... or NAME --http PORT -- CMD...")
+		program.Port, program.ReadyPath = uint16(port), c.String("ready")
 	}
-	if program = contracts.OfRuntime(runtime); program != nil {
-		if path != "" {
-			return nil, "", cmdline.Usagef(help, "--code %s: the code is %s already", path, args[1])
-		}
+	return program, c.String("code"), nil
+}
+
+// readBootstrap is readProgram for one of a runtime of AWS Lambda's.
+func readBootstrap(c *cli.Context) (program *functions.Program, path string, err error) {
+	help, args := c.Command.HelpName, c.Args().Slice()
+	path, program = c.String("code"), contracts.OfRuntime(c.String("runtime"))
+	switch {
+	case len(args) == 1 && program != nil && c.IsSet("image") && c.Bool("watch"):
+		return nil, "", cmdline.Usagef(help, "--watch looks at PATH: the own program of --image has none")
+	case len(args) == 1 && program != nil && c.IsSet("image"):
+		program.Command = nil // the image's own
+		return program, path, nil
+	case len(args) != 2:
+		return nil, "", cmdline.Usagef(help, "want NAME PATH, NAME --program -- CMD..., NAME --http PORT -- CMD... or NAME --image IMAGE --runtime provided.al2023")
+	case program != nil && path != "":
+		return nil, "", cmdline.Usagef(help, "--code %s: the code is %s already", path, args[1])
+	case program != nil:
 		return program, args[1], nil
 	}
 	for _, flag := range []string{"code", "allow-shared-generators"} {

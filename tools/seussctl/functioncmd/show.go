@@ -78,6 +78,9 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 	add("handler", "%s", f.Handler)
 	add("arguments", "%s", map[bool]string{true: "lazy", false: "eager"}[f.Lazy])
 	add("image", "%s", f.Image)
+	if own := f.Settings.Container; own != nil {
+		add("container image", "%s", cmdline.Printable(own.URI))
+	}
 	if p := f.Settings.Program; p != nil {
 		add("contract", "%s", p.Contract)
 		add("command", "%s", cmdline.Printable(strings.Join(p.Command, " ")))

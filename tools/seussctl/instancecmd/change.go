@@ -14,14 +14,14 @@ import (
 )
 
 // each makes a command that does something with each instance that it names.
-func each(e *cmdline.Env, s cmdline.Spec, do func(ctx context.Context, l client.Live, name string) (instances.Info, error)) *cli.Command {
+func each(e *cmdline.Env, s cmdline.Spec, do func(c *cli.Context, l client.Live, name string) (instances.Info, error)) *cli.Command {
 	s.ArgsUsage, s.MinArgs, s.MaxArgs = "NAME...", 1, maxNames
 	s.Action = func(c *cli.Context, e *cmdline.Env) error {
-		return with(c, e, func(ctx context.Context, l client.Live) error {
+		return with(c, e, func(_ context.Context, l client.Live) error {
 			list := []instances.Info{}
 			var errs []error
 			for _, name := range c.Args().Slice() {
-				info, err := do(ctx, l, name)
+				info, err := do(c, l, name)
 				if err != nil {
 					errs = append(errs, err)
 				} else {
@@ -43,9 +43,10 @@ const maxNames = 100_000
 func pause(e *cmdline.Env) *cli.Command {
 	return each(e, cmdline.Spec{
 		Name: "pause", Usage: "have instances stand still: their timers too, until they are asked for something",
-		Examples: []string{"seussctl instance pause lab"},
-	}, func(ctx context.Context, l client.Live, name string) (instances.Info, error) {
-		return l.Pause(ctx, name)
+		Examples: []string{"seussctl instance pause lab", "seussctl instance pause lab --durable"},
+		Flags:    []cli.Flag{&cli.BoolFlag{DisableDefaultText: true, Name: "durable", Usage: "keep them on disk as they are then: until they go on they survive the daemon's death"}},
+	}, func(c *cli.Context, l client.Live, name string) (instances.Info, error) {
+		return l.Pause(c.Context, name, c.Bool("durable"))
 	})
 }
 
@@ -53,8 +54,8 @@ func resume(e *cmdline.Env) *cli.Command {
 	return each(e, cmdline.Spec{
 		Name: "resume", Usage: "have instances that are paused go on",
 		Examples: []string{"seussctl instance resume lab"},
-	}, func(ctx context.Context, l client.Live, name string) (instances.Info, error) {
-		return l.Resume(ctx, name)
+	}, func(c *cli.Context, l client.Live, name string) (instances.Info, error) {
+		return l.Resume(c.Context, name)
 	})
 }
 
@@ -62,8 +63,8 @@ func rm(e *cmdline.Env) *cli.Command {
 	return each(e, cmdline.Spec{
 		Name: "rm", Usage: "end instances; what they do is cancelled",
 		Examples: []string{"seussctl instance rm lab"},
-	}, func(ctx context.Context, l client.Live, name string) (instances.Info, error) {
-		return instances.Info{Name: name, State: instances.Gone}, l.Remove(ctx, name)
+	}, func(c *cli.Context, l client.Live, name string) (instances.Info, error) {
+		return instances.Info{Name: name, State: instances.Gone}, l.Remove(c.Context, name)
 	})
 }
 

@@ -48,6 +48,7 @@ type farTables struct {
 	leaves      map[uint64]uint64 // which one serves 2 MiB
 	mapped      []platform.FarRange
 	shared      []sharedRange // of mapped, those that a guest can reach now
+	leaving     [][]byte      // what was shared, and is mapped in this process yet
 	// What is left to do until that is so: entries that go, in order, and then, where
 	// there is room, entries that come.
 	gone, added []platform.FarRange
@@ -100,6 +101,10 @@ func (b *Memory) MapFar(ranges []platform.FarRange, fresh bool) error {
 func (b *Memory) FarStep() (more bool, err error) {
 	f := &b.far
 	switch {
+	case len(f.leaving) > 0:
+		if err := f.leave(); err != nil {
+			return false, fmt.Errorf("unmap what was shared: %w", err)
+		}
 	case len(f.gone) > 0:
 		r := takePages(&f.gone, goneUnit)
 		if r.Of != nil { // before its entries: it is out of reach at once
@@ -128,7 +133,7 @@ func (b *Memory) FarStep() (more bool, err error) {
 			return false, fmt.Errorf("map what is shared: %w", err)
 		}
 	}
-	return len(f.gone) > 0 || len(f.added) > 0, nil
+	return len(f.leaving) > 0 || len(f.gone) > 0 || len(f.added) > 0, nil
 }
 
 // takePages takes the first pages of a list, at most n that lie together.
@@ -239,6 +244,9 @@ func (f *farTables) close() error {
 	errs := []error{release(mem)}
 	for _, s := range f.shared {
 		errs = append(errs, unmapShared(s.mem))
+	}
+	for _, mem := range f.leaving {
+		errs = append(errs, unmapShared(mem))
 	}
 	return errors.Join(errs...)
 }

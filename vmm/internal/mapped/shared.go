@@ -106,9 +106,21 @@ func (b *Memory) dropShared(r *platform.FarRange) error {
 			}
 		}
 		f.shared = slices.Delete(f.shared, i, i+1)
-		if err := unmapShared(s.mem); err != nil {
-			return err
-		}
+		f.leaving = append(f.leaving, s.mem)
 	}
 	return nil
+}
+
+// leaveUnit is how many bytes are unmapped at once: a fraction of a millisecond's work, where
+// the guest has touched them all.
+const leaveUnit = 1 << 20
+
+// leave unmaps some of what was shared. It is out of the guest's reach already.
+func (f *farTables) leave() error {
+	mem := &f.leaving[0]
+	some := (*mem)[:min(leaveUnit, len(*mem))]
+	if *mem = (*mem)[len(some):]; len(*mem) == 0 {
+		f.leaving = f.leaving[1:]
+	}
+	return unmapShared(some)
 }

@@ -31,6 +31,51 @@ func (s *slots) reach(page uint64) (word uint64, writable, ok bool) {
 	return 0, false, false
 }
 
+// TestSharedLeavesInSteps: what is shared is out of the guest's reach at once, and unmapped
+// bit by bit, however large it is.
+func TestSharedLeavesInSteps(t *testing.T) {
+	const size = 64 << 20
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	m := newMemory(t, 16<<20)
+	s := &slots{t: t}
+	m.SetSlots(s)
+	whole := []platform.FarRange{{First: guest.RegionBase / pageSize, Count: size / pageSize, Of: &platform.Shared{File: f}}}
+	if err := m.MapFar(whole, false); err != nil {
+		t.Fatal(err)
+	}
+	finish(t, m)
+	if err := m.MapFar(nil, false); err != nil {
+		t.Fatal(err)
+	}
+	steps, left := 0, uint64(size)
+	for more := true; more; steps++ {
+		if more, err = m.FarStep(); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.shared) != 0 {
+			t.Fatal("the guest reaches it after the first step")
+		}
+		now := uint64(0)
+		for _, mem := range m.far.leaving {
+			now += uint64(len(mem))
+		}
+		if steps > 0 && left-now > leaveUnit {
+			t.Errorf("step %d unmaps %d bytes", steps, left-now)
+		}
+		left = now
+	}
+	if steps < size/leaveUnit {
+		t.Errorf("it took %d steps", steps)
+	}
+}
+
 // TestSharedSlots: whatever lists follow one another, a guest reaches the pages of shared
 // files that the list says, with the rights that it says, and no others, by its tables or by
 // addresses that it makes up; another instance reaches nothing.

@@ -34,7 +34,7 @@ func sharedMemory(b *bench) {
 	share := func(m *bench, flags uint32) {
 		entry := guest.Region{First: guest.RegionBase/guest.PageSize + 512, Count: pages - 1, Offset: 1, Flags: flags, NameBytes: 1, Name: [224]uint8{'x'}}
 		m.must(m.Memory().WriteStruct(listAt, entry), m.Memory().WriteU64(guest.ControlGPA+guest.ControlRegionGPA, uint64(listAt)),
-			m.Memory().WriteU32(guest.ControlGPA+guest.ControlRegionCount, 1), vmm.Share(m.Machine, r))
+			m.Memory().WriteU32(guest.ControlGPA+guest.ControlRegionCount, 1), vmm.Share(m.Machine, r, nil))
 	}
 	holds := func(n int64, want uint64) {
 		b.t.Helper()

@@ -102,9 +102,10 @@ func (l Live) Diff(ctx context.Context, name, with string, symbols int) (*api.Di
 	return call[*api.Difference](ctx, l.c, "GET", instancePath(name, "diff")+"?with="+url.QueryEscape(with)+"&symbols="+strconv.Itoa(symbols), nil)
 }
 
-// Pause has it stand still, and Resume go on.
-func (l Live) Pause(ctx context.Context, name string) (instances.Info, error) {
-	return call[instances.Info](ctx, l.c, "POST", instancePath(name, "pause"), nil)
+// Pause has it stand still, and Resume go on. Durable: it comes back as it is then, whatever
+// becomes of the daemon, until it goes on.
+func (l Live) Pause(ctx context.Context, name string, durable bool) (instances.Info, error) {
+	return call[instances.Info](ctx, l.c, "POST", instancePath(name, "pause")+"?durable="+strconv.FormatBool(durable), nil)
 }
 
 // Resume has it go on.
