@@ -77,7 +77,7 @@ func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name strin
 	if w.shared == nil {
 		w.shared = functionapi.New(func() (*state.Session, error) {
 			return d.Shared.Open(state.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Request: name, Rights: f.shares})
-		}, func() (*chain.Caller, error) {
+		}, d.opts.Regions, func() (*chain.Caller, error) {
 			who := chain.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Rights: f.calls}
 			of.who(&who)
 			return d.Chains.Open(who)

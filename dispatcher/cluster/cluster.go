@@ -56,8 +56,9 @@ const (
 
 // Subjects of messages.
 const (
-	beatSubject = "seuss.beat"
-	askSubject  = "seuss.ask." // and the member's name
+	beatSubject  = "seuss.beat"
+	knownSubject = "seuss.known"
+	askSubject   = "seuss.ask." // and the member's name
 )
 
 // cordonedName is the file of a member's folder that is there while it is cordoned.
@@ -149,12 +150,10 @@ func Join(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}
 	conn := c.bus.Conn()
-	_, err = conn.Subscribe(beatSubject, c.hear)
-	if err == nil {
-		_, err = conn.Subscribe(askSubject+o.Member, c.answer)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cluster: %w", err)
+	for subject, f := range map[string]nats.MsgHandler{beatSubject: c.hear, knownSubject: c.tellKnown, askSubject + o.Member: c.answer} {
+		if _, err := conn.Subscribe(subject, f); err != nil {
+			return nil, fmt.Errorf("cluster: %w", err)
+		}
 	}
 	c.beat()
 	c.beating.Go(c.beats)
@@ -175,19 +174,54 @@ func (c *Cluster) meet(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	// Who has the name answers; that routes know of it takes a moment.
-	for range 10 {
-		var who answerOf
-		err := c.ask(ctx, c.o.Member, askWho, &who)
+	// Whoever is reached knows who has the name; that its engine is asked takes a moment.
+	for {
+		known, err := c.known(ctx)
 		switch {
+		case err == nil && known.State == members.Here && known.Address != c.o.Reached:
+			return fmt.Errorf("cluster: %s, which runs at %s: %w: give this one another with --member", c.o.Member, known.Address, members.ErrTaken)
 		case err == nil:
-			return fmt.Errorf("cluster: %s, which runs at %s: %w: give this one another with --member", c.o.Member, who.Address, members.ErrTaken)
+			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		case time.Now().After(end):
+			c.o.Log.Warn("a member is reached and does not answer; this one goes on", "error", err)
+			return nil
 		}
 		time.Sleep(joinPoll)
 	}
-	return nil
+}
+
+// knownAs is what a member knows of a name.
+type knownAs struct {
+	Address string        `json:"address"`
+	State   members.State `json:"state"` // "": nobody has it
+}
+
+// known asks whoever answers first who has this member's name.
+func (c *Cluster) known(ctx context.Context) (known knownAs, err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	m, err := c.bus.Conn().RequestWithContext(ctx, knownSubject, []byte(c.o.Member))
+	if err != nil {
+		return known, err
+	}
+	return known, json.Unmarshal(m.Data, &known)
+}
+
+// tellKnown answers it.
+func (c *Cluster) tellKnown(m *nats.Msg) {
+	var k knownAs
+	if of, err := c.table.Get(string(m.Data)); err == nil {
+		k = knownAs{of.Address, of.State}
+	}
+	out, err := json.Marshal(k)
+	if err == nil {
+		err = m.Respond(out)
+	}
+	if err != nil {
+		c.complain(err)
+	}
 }
 
 // beats says each second that this member is here.
@@ -246,26 +280,25 @@ func (c *Cluster) complain(err error) {
 type asked string
 
 const (
-	askWho      asked = "who"
 	askCordon   asked = "cordon"
 	askUncordon asked = "uncordon"
 )
 
 // answerOf is a member's answer.
 type answerOf struct {
-	Address string `json:"address"`
-	Error   string `json:"error,omitempty"`
+	Error string `json:"error,omitempty"`
 }
 
 // ask asks a member. The error matches ErrSilent where it does not answer.
-func (c *Cluster) ask(ctx context.Context, member string, what asked, answer *answerOf) error {
+func (c *Cluster) ask(ctx context.Context, member string, what asked) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	m, err := c.bus.Conn().RequestWithContext(ctx, askSubject+member, []byte(what))
 	if err != nil {
 		return fmt.Errorf("member %q: %w: %w", member, ErrSilent, err)
 	}
-	if err := json.Unmarshal(m.Data, answer); err != nil {
+	var answer answerOf
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
 		return fmt.Errorf("member %q: its answer: %w", member, err)
 	}
 	if answer.Error != "" {
@@ -275,10 +308,9 @@ func (c *Cluster) ask(ctx context.Context, member string, what asked, answer *an
 }
 
 func (c *Cluster) answer(m *nats.Msg) {
-	a := answerOf{Address: c.o.Reached}
+	var a answerOf
 	var err error
 	switch what := asked(m.Data); what {
-	case askWho:
 	case askCordon, askUncordon:
 		err = c.setCordoned(what == askCordon)
 	default:
@@ -339,7 +371,7 @@ func (c *Cluster) Cordon(ctx context.Context, member string, on bool) error {
 	if on {
 		what = askCordon
 	}
-	return c.ask(ctx, member, what, new(answerOf))
+	return c.ask(ctx, member, what)
 }
 
 // Leave tells the others that this member is about to end.

@@ -52,11 +52,11 @@ type one[T interface{ Close() }] struct {
 
 // New makes the API for an instance; open and calls make its session, and its calls, when it
 // first asks for something of either.
-func New(open func() (*state.Session, error), calls func() (*chain.Caller, error)) *Server {
+func New(open func() (*state.Session, error), regions Regions, calls func() (*chain.Caller, error)) *Server {
 	s := &Server{conns: map[*conn]struct{}{}}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	s.session, s.calls = one[*state.Session]{s: s, open: open}, one[*chain.Caller]{s: s, open: calls}
-	s.api = API{Session: s.session.get, Calls: s.calls.get}
+	s.api = API{Regions: regions, Session: s.session.get, Calls: s.calls.get}
 	return s
 }
 

@@ -32,8 +32,6 @@ type Limit struct {
 // as for its owner.
 type Options struct {
 	All, Owner, Function Limit
-	// Sync, if not nil, is told what instances want kept. It must not block.
-	Sync func(owner, name string, offset, bytes uint64) error
 }
 
 // DefaultAll is Options.All where that is zero. Of the files that a process may have regions

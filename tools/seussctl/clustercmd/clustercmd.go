@@ -20,8 +20,12 @@ import (
 	"seuss/tools/seussctl/cmdline"
 )
 
-// lookEvery is how often drain looks.
-const lookEvery = time.Second
+const (
+	// lookEvery is how often drain looks.
+	lookEvery = time.Second
+	// silent is how long it waits for a member that is not heard, which may only be busy.
+	silent = 30 * time.Second
+)
 
 var errNoDaemon = errors.New("no daemon serves this state directory: start seussctl serve --cluster")
 
@@ -206,9 +210,9 @@ func drainHost(c *cli.Context, e *cmdline.Env, of client.Cluster) error {
 		switch {
 		case err != nil:
 			return err
-		case m.State != members.Here:
+		case m.State == members.Leaving, m.SilentMS > silent.Milliseconds():
 			return fmt.Errorf("drain: %s is %s: %d ran and %d waited when it was heard last", host, m.State, m.Load.Running, m.Load.Waiting)
-		case m.Load.Running == 0 && m.Load.Waiting == 0:
+		case m.State == members.Here && m.Load.Running == 0 && m.Load.Waiting == 0:
 			if n := m.Load.Instances; n > 0 {
 				e.Notef("%s has %d instances that live on: they stay there", host, n)
 			}
