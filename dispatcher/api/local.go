@@ -12,6 +12,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -332,6 +333,11 @@ func (l Local) Refresh(context.Context) error { return l.Dispatcher.Refresh() }
 // Pools implements the noun.
 func (l Local) Pools(context.Context) ([]dispatcher.PoolStats, error) {
 	return l.Dispatcher.Pools(), nil
+}
+
+// Tiers implements the noun.
+func (l Local) Tiers(context.Context) (tiers.Tiers, error) {
+	return l.Dispatcher.Stats().Tiers, nil
 }
 
 // Instances implements the noun.

@@ -91,6 +91,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"GET /v1/sandbox":                     s.nativeSandbox,
 		"POST /v1/refresh":                    s.nativeRefresh,
 		"GET /v1/functions/{name}/start":      plans{on}.start,
+		"GET /v1/tiers":                       plans{on}.tiers,
 		"GET /v1/cluster":                     cluster{on}.show,
 		"PUT /v1/cluster/members/{host}":      cluster{on}.cordon,
 		"GET /v1/plans":                       plans{on}.list,

@@ -168,6 +168,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(200, "POST", "/v1/duplicates", "")
 	ask(200, "GET", "/v1/lineage", "")
 	ask(200, "GET", "/v1/pools", "")
+	ask(200, "GET", "/v1/tiers", "")
 	ask(200, "GET", "/v1/sockets", "")
 	ask(201, "POST", "/v1/instances", `{"name":"live","function":"echo","ttl_ms":3600000,"idle_ttl_ms":1000000}`)
 	ask(409, "POST", "/v1/instances", `{"name":"live","image":"python"}`)

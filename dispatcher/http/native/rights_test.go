@@ -139,6 +139,7 @@ var matrix = map[string]string{
 	"POST /v1/marks":                      ".....A",
 	"GET /v1/lineage":                     ".r.aRA",
 	"GET /v1/pools":                       "....RA",
+	"GET /v1/tiers":                       "....RA",
 	"GET /v1/sockets":                     ".r.aRA",
 	"POST /v1/instances":                  "...a.A",
 	"GET /v1/instances":                   ".r.aRA",

@@ -53,6 +53,7 @@ var rights = map[string]need{
 	"GET /v1/lineage":                     {access.Read, false},
 	"GET /v1/watch":                       {access.Read, false},
 	"GET /v1/pools":                       {access.Read, true},
+	"GET /v1/tiers":                       {access.Read, true},
 	"GET /v1/sockets":                     {access.Read, false},
 	"POST /v1/instances":                  {access.Deploy | access.Invoke, false},
 	"GET /v1/instances":                   {access.Read, false},

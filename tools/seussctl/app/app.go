@@ -90,6 +90,7 @@ func root(e *cmdline.Env) *cli.App {
 			clustercmd.ClusterGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
+			pscmd.Stats(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
