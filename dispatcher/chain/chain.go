@@ -38,7 +38,7 @@ type Options struct {
 	Asking int
 	// Calls is how many calls there may be, and their kept results; DefaultCalls.
 	Calls int
-	// Bytes is what events and results may take of memory; DefaultBytes.
+	// Bytes is what events and results may take of memory; DefaultMemory.
 	Bytes int64
 	// Keep is for how long the result of a call with an idempotency key is kept; DefaultKeep.
 	Keep time.Duration
@@ -47,7 +47,7 @@ type Options struct {
 // Defaults of Options.
 const (
 	DefaultCalls = 40_000
-	DefaultBytes = 256 << 20
+	DefaultMemory = 256 << 20
 	DefaultKeep  = 5 * time.Minute
 )
 
@@ -105,7 +105,7 @@ type Stats struct {
 // New makes a Chains.
 func New(o Options) *Chains {
 	o.Asking = max(o.Asking, 1)
-	o.Calls, o.Bytes, o.Keep = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.Bytes, DefaultBytes), cmp.Or(o.Keep, DefaultKeep)
+	o.Calls, o.Bytes, o.Keep = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.Bytes, DefaultMemory), cmp.Or(o.Keep, DefaultKeep)
 	return &Chains{o: o, seed: maphash.MakeSeed(), callers: map[string]*Caller{}, queues: map[string]*queue{}, keys: map[string]*call{}, owners: map[string]*amount{}}
 }
 
