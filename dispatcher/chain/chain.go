@@ -46,9 +46,9 @@ type Options struct {
 
 // Defaults of Options.
 const (
-	DefaultCalls = 40_000
+	DefaultCalls  = 40_000
 	DefaultMemory = 256 << 20
-	DefaultKeep  = 5 * time.Minute
+	DefaultKeep   = 5 * time.Minute
 )
 
 // Bounds of a caller.
