@@ -17,7 +17,7 @@ func TestBenchLanguages(t *testing.T) {
 	}
 	c := newCLI(t)
 	linkTree(t, sharedState(t)+"/images", c.state+"/images")
-	report := document[bench.LanguageReport](c, "bench", "languages", "--programs", "c-lambda,c-program,python-http", "--rounds", "1")
+	report := document[bench.LanguageReport](c, "bench", "languages", "--programs", "c-lambda,c-program,go-http", "--rounds", "1")
 	if !strings.HasPrefix(report.Platform, c.platform) || report.Driver <= 0 || report.Zygote <= 0 || len(report.Rows)+len(report.Skipped) != 3 {
 		t.Fatalf("%+v", report)
 	}

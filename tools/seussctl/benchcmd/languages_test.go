@@ -18,8 +18,8 @@ func TestPrintLanguages(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `PROGRAM    CONTRACT   NATIVE      COLD  FUNCTION    POOLED   SERVING     NODE  POOLED / NATIVE
-go-http    http      9.00 ms  80.00 ms   4.00 ms  900.0 µs  500.0 µs  2.0 MiB            0.100
-c-program  program   1.00 ms  70.00 ms   3.00 ms  200.0 µs         -  1.0 MiB            0.200
+go-http    http      9.00 ms  80.00 ms   4.00 ms  900.0 µs  500.0 µs  2.0 MiB              0.1
+c-program  program   1.00 ms  70.00 ms   3.00 ms  200.0 µs         -  1.0 MiB              0.2
 
 a Python function of the driver's, pooled: 300.0 µs; a Python zygote: 1.50 ms
 
