@@ -26,7 +26,7 @@ func (i *invocation) run(ctx context.Context) error {
 		defer socket.close()
 	}
 	start := i.Start()
-	i.progress.Place(i.Machine(), start.Node, i.deadline)
+	i.progress.Place(i.VM(), start.Node, i.deadline)
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)

@@ -91,7 +91,8 @@ type Dispatcher struct {
 	prefixes  prefixes
 	events    counters
 	ledger    *quota.Ledger // nil without Options.Quota
-	sweeping  sync.Mutex    // one removal, collection or reception of nodes at a time
+	past      *planner.Gone
+	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
 
 	ownRegions bool // Options.Regions are its own
 
@@ -143,7 +144,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks(), ownRegions: regions}
+	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks(), ownRegions: regions, past: planner.NewGone(o.StateDir)}
 	store, err := lineage.Open(o.StateDir, lineage.Options{
 		ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages,
 		Unloaded: func(n *lineage.Node) { d.cache.unloaded(n) },
@@ -199,7 +200,7 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	d.tasks.background(d.follow)
 	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
-		d.tasks.every(collectEvery, d.collectBudget)
+		d.tasks.every(collectEvery, (&budgets{Dispatcher: d}).collect)
 	}
 	if n := store.Repaired(); n > 0 {
 		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)

@@ -102,7 +102,14 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 	if req.MaxPath == PathCold {
 		i.loan, err = i.cold()
 	} else {
-		i.loan, err = i.place(ctx, req)
+		s := f.node
+		if len(f.arguments) > 0 || req.MaxPath != "" || s == nil || s.State == nil || req.Explain {
+			s, err = i.choose(ctx, req)
+		}
+		if err == nil {
+			i.result.Timings.Match = time.Since(start)
+			i.loan, err = d.pools.lend(ctx, i.progress, i.f.image, s, req.Fresh)
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -178,8 +185,8 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 	return append(b, '}')
 }
 
-// place finds the snapshot to start from, and a machine that shows it.
-func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
+// choose finds the snapshot to start from, where it is not simply the function's.
+func (i *invocation) choose(ctx context.Context, req *Request) (*instance.Snapshot, error) {
 	d := i.d
 	t := i.f.node
 	if len(i.f.arguments) > 0 || req.MaxPath != "" || t == nil {
@@ -189,27 +196,26 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 		// The node is gone, or this host needs another one: make it again.
 		var err error
 		if t, err = d.restore(ctx, i.f.spec.Name); err != nil {
-			return loan{}, err
+			return nil, err
 		}
 		spec, err := d.Lookup(i.f.spec.Name)
 		if err != nil {
-			return loan{}, err
+			return nil, err
 		}
 		if i.f, err = d.cache.get(spec); err != nil {
-			return loan{}, err
+			return nil, err
 		}
 	}
 	if req.Explain {
 		reach, err := d.outer.Summarize(&i.f.spec.Settings)
 		if err != nil {
-			return loan{}, err
+			return nil, err
 		}
 		i.result.Bounds = &reach
 		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
 		explainStart(d.Planner, i.f.spec.Name, i.result.Candidates)
 	}
-	i.result.Timings.Match = time.Since(i.started)
-	return d.pools.lend(ctx, i.progress, i.f.image, t, req.Fresh)
+	return t, nil
 }
 
 // cold boots a machine for this invocation alone.

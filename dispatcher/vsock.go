@@ -71,7 +71,7 @@ func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name strin
 	if w.shared == nil {
 		w.shared = functionapi.New(func() (*state.Session, error) {
 			return d.Shared.Open(state.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Request: name, Rights: f.shares})
-		})
+		}, d.opts.Regions)
 	}
 	return w.shared.Accept(c)
 }

@@ -180,7 +180,10 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	e.times.arrived = time.Now()
 	number := c.entries.Add(e)
 	defer c.entries.Remove(number)
-	err := e.ticket.WaitUnless(ctx, &e.progress)
+	begun, err := e.ticket.Enter(ctx)
+	if err == nil && !begun {
+		err = e.ticket.Await(ctx, &e.progress)
+	}
 	if e.progress.Killed() {
 		err = dispatcher.ErrKilled
 	}

@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -331,6 +332,11 @@ func (l Local) Refresh(context.Context) error { return l.Dispatcher.Refresh() }
 // Pools implements the noun.
 func (l Local) Pools(context.Context) ([]dispatcher.PoolStats, error) {
 	return l.Dispatcher.Pools(), nil
+}
+
+// Tiers implements the noun.
+func (l Local) Tiers(context.Context) (tiers.Tiers, error) {
+	return l.Dispatcher.Stats().Tiers, nil
 }
 
 // Instances implements the noun.

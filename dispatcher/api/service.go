@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -82,6 +83,12 @@ type Pools interface {
 	Instances(ctx context.Context) ([]dispatcher.Instance, error)
 }
 
+// Tiers are what starts are made of.
+type Tiers interface {
+	// Tiers returns their counts since the service began, and what they hold.
+	Tiers(ctx context.Context) (tiers.Tiers, error)
+}
+
 // Service is all of it.
 type Service interface {
 	Functions
@@ -92,6 +99,7 @@ type Service interface {
 	Images
 	Pools
 	Plans
+	Tiers
 }
 
 // Deployments are the records of what is deployed, for who serves the service: an

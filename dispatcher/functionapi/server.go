@@ -42,8 +42,8 @@ type Server struct {
 }
 
 // New makes the API for an instance; open makes its session, when it first asks for something.
-func New(open func() (*state.Session, error)) *Server {
-	s := &Server{open: open, conns: map[*conn]struct{}{}}
+func New(open func() (*state.Session, error), regions Regions) *Server {
+	s := &Server{open: open, conns: map[*conn]struct{}{}, api: API{Regions: regions}}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	s.api.Session = s.of
 	return s

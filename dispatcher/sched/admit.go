@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // What decides whether a request starts, waits or is refused.
 
@@ -32,8 +35,12 @@ func (s *Scheduler) startable(f *function) bool {
 	return !s.draining && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
 }
 
-// enter starts a request at once, queues it, or refuses it.
-func (t *Ticket) enter() error {
+// Enter starts a request at once, queues it, or refuses it: the error is a *RefusedError, or
+// ctx's, which is not looked at again. It may be called once.
+func (t *Ticket) Enter(ctx context.Context) (begun bool, err error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
 	s, f := t.s, t.f
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +49,7 @@ func (t *Ticket) enter() error {
 	if !startable {
 		victim, err := s.refusal(f)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if victim != nil {
 			s.refuseLast(victim, QueueFull, s.predict(victim))
@@ -56,7 +63,7 @@ func (t *Ticket) enter() error {
 		if o := f.owner; o.at >= 0 { // it has had more now
 			s.ready.place(o, true)
 		}
-		return nil
+		return true, nil
 	}
 	t.turn, t.most = make(chan error, 1), s.o.MaxWait
 	if f.patient(t.most) {
@@ -69,7 +76,7 @@ func (t *Ticket) enter() error {
 	if s.standing.IsZero() && s.running >= s.o.Slots {
 		s.standing = t.since
 	}
-	return nil
+	return false, nil
 }
 
 // refusal is the reason not to queue a request of f, if there is one. Where the

@@ -13,6 +13,7 @@ import (
 
 	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/benchcmd"
+	"seuss/tools/seussctl/clustercmd"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/functioncmd"
@@ -86,8 +87,10 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
 			instancecmd.InstanceGroup(e),
+			clustercmd.ClusterGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
+			pscmd.Stats(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),

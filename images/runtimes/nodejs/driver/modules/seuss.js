@@ -1,14 +1,18 @@
-// What functions share: state by key, and locks. docs/state.md says what is promised.
+// What functions share: state by key, locks, and memory. docs/state.md and docs/regions.md say
+// what is promised.
 //
-//     const { state } = require('seuss');
+//     const { region, state } = require('seuss');
 //     await state.set('orders/today', 'text');
 //     await state.lock('orders/today', async (lock) => { ... });
+//     const counts = new Float64Array(region('orders/counts', 4096).buffer);
 //
 // A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
 // Everything here is asked of the host when it is called, and nothing is kept.
 'use strict';
 
+const fs = require('fs');
 const http = require('http');
+const os = require('os');
 
 const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
@@ -147,5 +151,74 @@ const state = {
   rlock: (key, options, f) => acquire(key, true, options, f),
 };
 
+// What the host says of a region is an error number; its log says more.
+const refusals = {
+  EACCES: ['Forbidden', (share, right) => `the function's deployment does not name the share, or names it for reading: deploy it with --share ${share}:${right}, and open it in the handler, since a function is loaded without shares`],
+  ENOENT: ['NotFound', () => 'there is none: whoever may write makes it, by giving its size'],
+  EINVAL: ['Invalid', () => 'it has another size than that'],
+  ENAMETOOLONG: ['Invalid', () => 'the key is too long'],
+  ENOSPC: ['Full', () => 'the function, its owner or the host has too much shared memory: remove some, or allow more (serve --region-memory)'],
+  EDQUOT: ['Full', () => 'the function, its owner or the host has too many regions: remove some'],
+  ENOMEM: ['TooMany', () => 'the instance has mapped as much as it may: close some'],
+  ESTALE: ['Changed', () => 'it was removed and made anew, and the instance has the one before open: close that first'],
+};
+const nameOf = (number) => Object.keys(os.constants.errno).find((name) => os.constants.errno[name] === number);
+
+// open maps a region, and returns its ArrayBuffer or throws what a system call says.
+function open(path, size, write) {
+  const { O_CREAT, O_RDONLY, O_RDWR } = fs.constants;
+  const fd = fs.openSync(path, write ? O_RDWR | (size ? O_CREAT : 0) : O_RDONLY);
+  try {
+    if (size && write) fs.ftruncateSync(fd, size);
+    const has = fs.fstatSync(fd).size;
+    const memory = size && has !== size ? -os.constants.errno.EINVAL : require('./region.node').map(fd, has, write);
+    if (typeof memory === 'number') throw Object.assign(new Error('it cannot be mapped'), { errno: memory });
+    return memory;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+// Region is memory that is shared: buffer is an ArrayBuffer, for typed arrays without a copy.
+// What one instance stores the others load. Of one that is readOnly a store ends the program:
+// JavaScript knows no memory that can only be read.
+class Region {
+  constructor(key, buffer, readOnly) {
+    Object.assign(this, { key, buffer, readOnly });
+  }
+
+  // push has the content kept, as state.push does with the value of the key; pull makes it
+  // what was pushed of the key last, for all who have it open.
+  async push() {
+    await ask('POST', `/v1/push/${quote(this.key)}?region`);
+  }
+
+  async pull() {
+    await ask('POST', `/v1/pull/${quote(this.key)}?region`);
+  }
+
+  // close unmaps it: what views of it there are have no bytes any more.
+  close() {
+    if (this.buffer.byteLength > 0) require('./region.node').close(this.buffer);
+  }
+}
+
+// region is the Region of a key. With a size, in bytes, it is made where there is none, zeros;
+// one that there is has that size.
+function region(key, size, { readOnly = false } = {}) {
+  const refuse = (code, why) => { throw new SeussError(code, `region ${JSON.stringify(key)}: ${why}`); };
+  const [share, ...name] = String(key).split('/');
+  if (!share || name.join('/') === '' || key.includes('\0')) refuse('Invalid', 'want SHARE/NAME, as in orders/today');
+  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) refuse('Invalid', `${size} bytes: want a number from 1 on`);
+  try {
+    return new Region(key, open('/dev/seuss/region/' + key.replaceAll('%', '%25').replaceAll('/', '%2F'), size, !readOnly), readOnly);
+  } catch (error) {
+    const [code, why] = refusals[nameOf(-error.errno)] ?? ['Failed', () => error.message];
+    return refuse(code, why(share, readOnly ? 'r' : 'rw'));
+  }
+}
+
 exports.state = state;
+exports.region = region;
+exports.Region = Region;
 exports.SeussError = SeussError;

@@ -1,16 +1,20 @@
-"""What functions share: state by key, and locks. docs/state.md says what is promised.
+"""What functions share: state by key, locks, and memory. docs/state.md and docs/regions.md
+say what is promised.
 
     from seuss import state
 
     state.set("orders/today", b"...")
     with state.lock("orders/today"):
         ...
+    counts = memoryview(seuss.region("orders/counts", 4096)).cast("Q")
 
 A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
 Everything here is asked of the host when it is called, and nothing is kept.
 """
 
+import errno as _errno
 import json as _json
+import mmap as _mmap
 import os as _os
 import socket as _socket
 
@@ -48,7 +52,7 @@ class TooLarge(Error):
 
 
 class Full(Error):
-    """State takes all the memory that it may."""
+    """State, or the memory of regions, takes all that it may."""
 
 
 class DiskFull(Error):
@@ -297,3 +301,64 @@ class State:
 
 
 state = State()
+
+
+class Region(_mmap.mmap):
+    """Memory that is shared: a buffer, which NumPy's frombuffer() and memoryview() look at
+    without a copy. What one instance stores the others load. key, read_only."""
+
+    def push(self):
+        """Has its content kept, as state.push() does with the value of the key."""
+        _ask("POST", "/v1/push/" + _quote(self.key) + "?region")
+
+    def pull(self):
+        """Makes its content what was pushed of the key last, for all who have it open."""
+        _ask("POST", "/v1/pull/" + _quote(self.key) + "?region")
+
+    def flush(self, *_):
+        self.push()
+
+
+# What the host says of a region is an error number; its log says more.
+_refused = {
+    _errno.EACCES: (Forbidden, "the function's deployment does not name the share, or names it for reading: deploy it with --share {share}:{right}, and open it in the handler, since a function is loaded without shares"),
+    _errno.ENOENT: (NotFound, "there is none: whoever may write makes it, by giving its size"),
+    _errno.EINVAL: (Invalid, "it has another size than {size} bytes"),
+    _errno.ENAMETOOLONG: (Invalid, "the key is too long"),
+    _errno.ENOSPC: (Full, "the function, its owner or the host has too much shared memory: remove some, or allow more (serve --region-memory)"),
+    _errno.EDQUOT: (Full, "the function, its owner or the host has too many regions: remove some"),
+    _errno.ENOMEM: (TooMany, "the instance has mapped as much as it may: close some"),
+    _errno.ESTALE: (Changed, "it was removed and made anew, and the instance has the one before open: close that first"),
+}
+
+
+def _refuse(error, key, size, read_only):
+    kind, why = _refused.get(error.errno, (Error, str(error)))
+    right = "r" if read_only else "rw"
+    raise kind(f"region {key!r}: " + why.format(share=key.split("/")[0], right=right, size=size)) from None
+
+
+def region(key, size=None, read_only=False):
+    """The region of a key, as a Region. With a size it is made where there is none, zeros; one
+    that there is has that size. read_only: nobody can write to it by this Region."""
+    share, _, name = key.partition("/")
+    if not share or not name or "\0" in key:
+        raise Invalid(f"region {key!r}: want SHARE/NAME, as in orders/today")
+    if size is not None and size <= 0:
+        raise Invalid(f"region {key!r}: {size} bytes: want at least one")
+    path = "/dev/seuss/region/" + key.replace("%", "%25").replace("/", "%2F")
+    try:
+        fd = _os.open(path, (_os.O_RDONLY if read_only else _os.O_RDWR | (_os.O_CREAT if size else 0)) | _os.O_CLOEXEC)
+        try:
+            if size and not read_only:
+                _os.ftruncate(fd, size)
+            has = _os.fstat(fd).st_size
+            if size and has != size:
+                raise OSError(_errno.EINVAL, "size")
+            memory = Region(fd, has, prot=_mmap.PROT_READ | (0 if read_only else _mmap.PROT_WRITE))
+        finally:
+            _os.close(fd)
+    except OSError as e:
+        _refuse(e, key, size, read_only)
+    memory.key, memory.read_only = key, read_only
+    return memory
