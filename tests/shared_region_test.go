@@ -131,7 +131,7 @@ func TestRegionModules(t *testing.T) {
 	put(both[0], "", pythonRegion, "orders:rw", "models:r")
 	put(both[1], "node", nodeRegion, "orders:rw", "models:r")
 	put("noregions", "", pythonRegion)
-	if _, err := regions.Get(functions.DefaultOwner, region.NameOf("models/m"), 4096); err != nil {
+	if _, err := regions.Get(t.Context(), functions.DefaultOwner, region.NameOf("models/m"), 4096); err != nil {
 		t.Fatal(err)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
@@ -131,6 +132,8 @@ type Hosted interface {
 	Lot() *park.Lot
 	// Live keeps instances that live on.
 	Live() *instances.Keeper
+	// Chained has what functions have called.
+	Chained() *chain.Chains
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	ContainerImage(c *functions.Container) (image string, err error)

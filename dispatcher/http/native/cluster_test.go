@@ -7,6 +7,7 @@ import (
 
 	of "seuss/dispatcher/cluster"
 	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/http/servertest"
 )
 
@@ -41,9 +42,19 @@ func TestCordonedIsNotReady(t *testing.T) {
 			t.Errorf("cordoned %s: %d %s", on, w.Code, w.Body)
 		}
 	}
+	metrics := func(s *server.Server) string { return checked(t, s, router, "GET", "/metrics", "").Body.String() }
+	c.cordoned = true
+	for _, want := range []string{`seuss_cluster_members{state="here"} 1`, `seuss_cluster_members{state="gone"} 0`, "seuss_cluster_cordoned 1", "seuss_cluster_routes 0"} {
+		if !strings.Contains(metrics(s), want+"\n") {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
 	alone := servertest.New(t).Server(t, nil)
 	for _, method := range []string{"GET /v1/cluster", "PUT /v1/cluster/members/a"} {
 		verb, path, _ := strings.Cut(method, " ")
+		if strings.Contains(metrics(alone), "seuss_cluster_") {
+			t.Error("a daemon in no cluster has metrics of one")
+		}
 		if w := checked(t, alone, router, verb, path, "{}"); w.Code != 409 || !strings.Contains(w.Body.String(), "in no cluster") {
 			t.Errorf("%s: %d %s", method, w.Code, w.Body)
 		}

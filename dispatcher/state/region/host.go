@@ -2,6 +2,7 @@ package region
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -211,8 +212,8 @@ func (h *Host) fill(r *Region) (more bool, err error) {
 }
 
 // Get returns an owner's region for the host's own use, until Put. Where bytes is not 0
-// and there is none it is made.
-func (h *Host) Get(owner, name string, bytes uint64) (*Region, error) {
+// and there is none it is made. It waits for its memory, until ctx ends.
+func (h *Host) Get(ctx context.Context, owner, name string, bytes uint64) (*Region, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -225,7 +226,9 @@ func (h *Host) Get(owner, name string, bytes uint64) (*Region, error) {
 			continue // it was removed just now
 		}
 		for more := true; more && err == nil; {
-			more, err = h.fill(r)
+			if more, err = h.fill(r); err == nil && more && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 		}
 		if err != nil {
 			h.give(r)

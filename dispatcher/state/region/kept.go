@@ -93,7 +93,7 @@ func (h *Host) begin(ctx context.Context, s *state.Session, key string, need sta
 	if err != nil {
 		return nil, "", nil, err
 	}
-	r, err := h.Get(owner, NameOf(key), 0)
+	r, err := h.Get(ctx, owner, NameOf(key), 0)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return nil, "", nil, fmt.Errorf("open it with its size first: %w: %w", err, state.ErrNotFound)

@@ -51,6 +51,36 @@ func (k *keeper) Chunk(_ context.Context, _, _ string, d state.Digest) ([]byte, 
 }
 func (k *keeper) Forget(context.Context, string, string) error { return nil }
 
+// TestPushedBounds: what is too large to be pushed is refused, and who waits for a region's memory
+// does so while he is there.
+func TestPushedBounds(t *testing.T) {
+	all := Limit{4 << 30, 5}
+	h := New(Options{all, all, all})
+	defer h.Close()
+	r, err := h.find("ada", "", "orders%2Fx", MaxPushed+1, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := state.New(state.Options{Global: &keeper{t: t}})
+	defer store.Close()
+	s, err := store.Open(state.Who{Owner: "ada", All: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := h.Push(ended, s, "orders/x"); !errors.Is(err, context.Canceled) || r.filled > fillUnit {
+		t.Errorf("%v, %d bytes are there", err, r.filled)
+	}
+	r.filled = r.Bytes
+	if _, err := h.Push(t.Context(), s, "orders/x"); !errors.Is(err, state.ErrTooLarge) {
+		t.Errorf("%d bytes are pushed: %v", r.Bytes, err)
+	}
+	if r.users != 0 {
+		t.Errorf("%d have it yet", r.users)
+	}
+}
+
 // TestPushed: a push keeps what a region holds, chunks that are kept are not written again, and
 // a pull writes those that differ, if the function may.
 func TestPushed(t *testing.T) {
@@ -76,7 +106,7 @@ func TestPushed(t *testing.T) {
 	if _, err := h.Push(t.Context(), s, "orders/a%b/c"); !errors.Is(err, state.ErrNotFound) {
 		t.Errorf("a region that there is not: %v", err)
 	}
-	r, err := h.Get("ada", "orders%2Fa%25b%2Fc", size)
+	r, err := h.Get(t.Context(), "ada", "orders%2Fa%25b%2Fc", size)
 	if err != nil {
 		t.Fatal(err)
 	}

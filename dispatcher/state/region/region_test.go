@@ -322,7 +322,7 @@ func TestTogether(t *testing.T) {
 func TestChanged(t *testing.T) {
 	h := New(Options{})
 	defer h.Close()
-	r, err := h.Get("ada", "x", 10*ChunkBytes+5000)
+	r, err := h.Get(t.Context(), "ada", "x", 10*ChunkBytes+5000)
 	if err != nil {
 		t.Fatal(err)
 	}
