@@ -11,6 +11,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/chain"
 	_ "seuss/dispatcher/contracts/all"
 	"seuss/dispatcher/engine"
 	"seuss/dispatcher/functions"
@@ -72,7 +73,9 @@ type Dispatcher struct {
 	// Keeper keeps instances that live on.
 	Keeper *instances.Keeper
 	// Shared is what functions share.
-	Shared    *state.Store
+	Shared *state.Store
+	// Chains has what functions have called.
+	Chains    *chain.Chains
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -182,6 +185,7 @@ func Open(o Options) (*Dispatcher, error) {
 		shared.Global = pushed.New(d.engine, o.PushedBytes, functions.DefaultOwner)
 	}
 	d.Shared = state.New(shared)
+	d.Chains = chain.New(chain.Options{Run: d.chained, Host: functions.DefaultOwner, Asking: o.Slots})
 	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
@@ -227,6 +231,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.Chains.Close()
 	d.Keeper.Close()
 	d.Shared.Close()
 	d.engine.Close()

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"seuss/dispatcher/access"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
@@ -48,6 +49,8 @@ type invocation struct {
 	ways     ways
 	regions  region.Set // the memory that it shares with others
 	onReset  func(Reset)
+	link     *chain.Link                                // nil: nobody's function has called it
+	calling  func() context.Context                     // see Request.Context
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request
 	err      error                                      // that the run ended in
@@ -114,6 +117,9 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 	if err != nil {
 		return nil, err
 	}
+	if req.Began != nil {
+		req.Began()
+	}
 	if err := i.conclude(i.run(ctx)); err != nil {
 		i.End(false)
 		return nil, err
@@ -126,7 +132,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange, stream: req.Stream}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange, stream: req.Stream, link: req.Link, calling: req.Context}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -135,6 +141,9 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 		return nil, fmt.Errorf("it is no server: only functions that listen on a port (--http) take connections: %w", lineage.ErrInvalid)
 	}
 	i.deadline = start.Add(f.bounds.Time(req.Timeout))
+	if !req.Deadline.IsZero() && req.Deadline.Before(i.deadline) {
+		i.deadline = req.Deadline
+	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
 	i.result = &Result{RequestID: req.RequestID, Version: version, Contract: contracts.Driver}
 	if f.contract != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
@@ -356,3 +357,6 @@ func (l Local) Watch() <-chan struct{} { return l.Kept.Store.Catalogue().Watch()
 
 // Live keeps instances that live on.
 func (l Local) Live() *instances.Keeper { return l.Dispatcher.Keeper }
+
+// Chained has what functions have called.
+func (l Local) Chained() *chain.Chains { return l.Dispatcher.Chains }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
@@ -134,6 +135,8 @@ type Hosted interface {
 	Values() *state.Store
 	// Live keeps instances that live on.
 	Live() *instances.Keeper
+	// Chained has what functions have called.
+	Chained() *chain.Chains
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	ContainerImage(c *functions.Container) (image string, err error)

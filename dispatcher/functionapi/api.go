@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/state"
 )
 
@@ -30,6 +31,8 @@ const maxWait = 15 * time.Minute
 type API struct {
 	// Session is who asks. It is called for each request.
 	Session func() (*state.Session, error)
+	// Calls is whose calls a request is about. It is called for each that is about some.
+	Calls func() (*chain.Caller, error)
 	// Regions pushes and pulls what they are asked for; nil: there are none.
 	Regions Regions
 }
@@ -90,13 +93,24 @@ func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 	if err != nil {
 		return failed(fmt.Errorf("%w: %w", ErrInvalid, err)), nil
 	}
+	q := query{Values: values}
+	path := r.URL.Path
+	if name, ok := strings.CutPrefix(path+"/", calls+"/"); ok {
+		caller, err := a.Calls()
+		if err != nil {
+			return failed(err), nil
+		}
+		answer, later := call(caller, r.Method, strings.TrimSuffix(name, "/"), &q, body)
+		if answer.Status == 0 && later == nil {
+			answer = unknown(http.StatusMethodNotAllowed, r.Method, path)
+		}
+		return answer, later
+	}
 	session, err := a.Session()
 	if err != nil {
 		return failed(err), nil
 	}
 	who := asker{session, a.Regions}
-	q := query{Values: values}
-	path := r.URL.Path
 	for prefix, serve := range routes {
 		key, ok := strings.CutPrefix(path, prefix)
 		if !ok {
@@ -104,18 +118,19 @@ func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 		}
 		answer, later := serve(who, r.Method, key, &q, body)
 		if answer.Status == 0 && later == nil {
-			answer = problem(http.StatusMethodNotAllowed, "Invalid", noRequest(r))
+			answer = unknown(http.StatusMethodNotAllowed, r.Method, path)
 		}
 		return answer, later
 	}
 	if path == "/v1/state" && r.Method == http.MethodGet {
 		return list(who, &q)
 	}
-	return problem(http.StatusNotFound, "Invalid", noRequest(r)), nil
+	return unknown(http.StatusNotFound, r.Method, path), nil
 }
 
-func noRequest(r *http.Request) error {
-	return fmt.Errorf("%s %s is %w: see docs/state.md", r.Method, r.URL.Path, ErrInvalid)
+// unknown is the answer to what is no request.
+func unknown(status int, method, path string) Answer {
+	return problem(status, "Invalid", fmt.Errorf("%s %s is %w: see docs/state.md and docs/chaining.md", method, path, ErrInvalid))
 }
 
 // routes are the requests about a key, which stands behind the prefix. An answer without a

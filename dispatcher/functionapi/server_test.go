@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/state"
 	"seuss/vmm/vsock"
 )
@@ -160,7 +161,7 @@ func instance(t testing.TB, store *state.Store, rights ...string) *Server {
 	}
 	s := New(func() (*state.Session, error) {
 		return store.Open(state.Who{Owner: "ada", Function: "f", Request: "r", Rights: r})
-	}, nil)
+	}, nil, func() (*chain.Caller, error) { return nil, chain.ErrClosed })
 	t.Cleanup(s.Close)
 	return s
 }

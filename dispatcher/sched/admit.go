@@ -31,8 +31,8 @@ func (s *Scheduler) learn(name string) *function {
 func (f *function) full() bool { return f.limit >= 0 && f.running+f.paused >= f.limit }
 
 // startable: a request of f need not wait. mu is held.
-func (s *Scheduler) startable(f *function) bool {
-	return !s.draining && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
+func (s *Scheduler) startable(f *function, within bool) bool {
+	return (!s.draining || within) && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
 }
 
 // Enter starts a request at once, queues it, or refuses it: the error is a *RefusedError, or
@@ -45,9 +45,9 @@ func (t *Ticket) Enter(ctx context.Context) (begun bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.since = s.o.Now()
-	startable := s.startable(f)
+	startable := s.startable(f, t.within)
 	if !startable {
-		victim, err := s.refusal(f)
+		victim, err := s.refusal(f, t.within)
 		if err != nil {
 			return false, err
 		}
@@ -82,9 +82,9 @@ func (t *Ticket) Enter(ctx context.Context) (begun bool, err error) {
 // refusal is the reason not to queue a request of f, if there is one. Where the
 // queue is full it may be let in at the cost of another function's newest. mu is
 // held.
-func (s *Scheduler) refusal(f *function) (victim *function, err error) {
+func (s *Scheduler) refusal(f *function, within bool) (victim *function, err error) {
 	switch {
-	case s.draining:
+	case s.draining && !within:
 		return nil, s.refuse(Draining, time.Second)
 	case f.limit == 0:
 		return nil, s.refuse(FunctionLimit, time.Second)

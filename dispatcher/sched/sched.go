@@ -134,6 +134,7 @@ type Ticket struct {
 	paused  bool
 	waits   bool // it has paused, or could have
 	expired bool
+	within  bool // see AskWithin
 }
 
 // Scheduler hands out the slots.

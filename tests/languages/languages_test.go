@@ -24,6 +24,7 @@ import (
 	_ "seuss/images/runtimes/all"
 	"seuss/images/source"
 	_ "seuss/images/source/all"
+	"seuss/tools/seussctl/samples/languages"
 	"seuss/vmm/vmmtest"
 )
 
@@ -113,9 +114,9 @@ func (b *bench) deploy(t *testing.T, p *program, files map[string][]byte) {
 // deployed deploys a program, which may have seeded its generators or may not.
 func (b *bench) deployed(t *testing.T, p *program, files map[string][]byte, shared bool) error {
 	t.Helper()
-	spec := dispatcher.FunctionSpec{Name: p.Name, Image: b.image(t, p), Files: withPort(files, port)}
+	spec := dispatcher.FunctionSpec{Name: p.Name, Image: b.image(t, p), Files: languages.WithPort(files, port)}
 	spec.Settings = functions.Settings{Environment: p.Environment, TimeoutSec: int(timeout / time.Second), Program: &functions.Program{
-		Contract: p.Contract, Command: p.words(p.Command, port, p.Built), SharedGenerators: shared,
+		Contract: p.Contract, Command: p.Words(p.Command, port, p.Built), SharedGenerators: shared,
 	}}
 	if p.Contract == httpport.Name {
 		spec.Settings.Program.Port = port

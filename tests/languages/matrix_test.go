@@ -88,7 +88,7 @@ func TestMatrix(t *testing.T) {
 	}
 	for name := range shown {
 		if !slices.Contains(names, name) {
-			t.Errorf("docs/contracts.md names %s, which is no program of tests/languages/programs", name)
+			t.Errorf("docs/contracts.md names %s, which is no program of tools/seussctl/samples/languages", name)
 		}
 	}
 }

@@ -196,6 +196,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs, Crowded: service.Lot().Full})
 	service.Live().Admit(control.Admit)
+	service.Chained().Serve(control.Chained)
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, journal.Close())
 	}

@@ -1,12 +1,16 @@
-// What functions share: state by key, locks, and memory. docs/state.md and docs/regions.md say
-// what is promised.
+// What functions share: state by key, locks, and memory; and how they call each other.
+// docs/state.md, docs/regions.md and docs/chaining.md say what is promised.
 //
 //     const { region, state } = require('seuss');
 //     await state.set('orders/today', 'text');
 //     await state.lock('orders/today', async (lock) => { ... });
 //     const counts = new Float64Array(region('orders/counts', 4096).buffer);
 //
-// A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
+//     const call = await seuss.chainCall('thumbnail', { image: 'a.png' });
+//     const small = await seuss.awaitCall(call);
+//
+// A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw), and the
+// functions that it calls (--call thumbnail).
 // Everything here is asked of the host when it is called, and nothing is kept.
 'use strict';
 
@@ -17,21 +21,40 @@ const os = require('os');
 
 const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+// What waits for calls has connections of its own: more awaits than that wait for each other.
+const waiters = new http.Agent({ keepAlive: true, maxSockets: 7 });
 
 // The driver calls this where an instance may have begun anew, from a snapshot: a connection that
 // another one has opened is none of this one's. What was asked on one is never asked again.
 globalThis[Symbol.for('seuss.renewed')] = () => {
-  for (const socket of Object.values(agent.freeSockets).flat()) socket.destroy();
+  for (const socket of [...Object.values(agent.freeSockets), ...Object.values(waiters.freeSockets)].flat()) socket.destroy();
 };
 
 // SeussError is what the host says; code tells errors apart: Forbidden, NotFound, Changed,
-// Fenced, Deadlock, NotHeld, TooLarge, Full, DiskFull, Damaged, TooMany, Invalid, Timeout, Unavailable, Failed.
+// Fenced, Deadlock, NotHeld, TooLarge, Full, DiskFull, Damaged, TooMany, Invalid, Timeout,
+// Unavailable, Failed, and of calls TooDeep, Mismatch, Cancelled, Refused, CallError.
 class SeussError extends Error {
   constructor(code, message) {
     super(message);
     this.name = code;
     this.code = code;
   }
+}
+
+// CallError is what a function has failed with that was called: an error that is called as its
+// own, and is one of those of the language where that is. type is its name, trace its trace.
+class CallError extends SeussError {
+  static [Symbol.hasInstance](error) {
+    return error?.code === 'CallError';
+  }
+}
+
+function failure({ type = 'Error', message, trace = [] }) {
+  const known = Object.hasOwn(globalThis, type) ? globalThis[type] : undefined;
+  const error = known === Error || known?.prototype instanceof Error ? new known(message) : new SeussError('CallError', message);
+  Object.assign(error, { name: type, code: 'CallError', type, trace });
+  error.stack = [error.stack, ...trace].join('\n');
+  return error;
 }
 
 function query(parameters) {
@@ -42,7 +65,7 @@ function query(parameters) {
 const quote = (key) => String(key).split('/').map(encodeURIComponent).join('/');
 const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.floor(seconds * 1000)));
 
-function once(method, path, body) {
+function once(method, path, body, agent) {
   return new Promise((resolve, reject) => {
     const request = http.request({ host, port, agent, method, path, headers: { 'Content-Length': body.length } }, (answer) => {
       const parts = [];
@@ -55,11 +78,11 @@ function once(method, path, body) {
   });
 }
 
-async function ask(method, path, value = '') {
+async function ask(method, path, value = '', by = agent) {
   const body = Buffer.isBuffer(value) ? value : ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.from(value);
   let answer;
   try {
-    answer = await once(method, path, body);
+    answer = await once(method, path, body, by);
   } catch (error) {
     if (error.code === 'ECONNREFUSED') {
       throw new SeussError('Unavailable', 'what functions share cannot be reached: a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler');
@@ -73,7 +96,7 @@ async function ask(method, path, value = '') {
   } catch {
     problem = { error: answer.status === 404 ? 'NotFound' : 'Failed', message: `${method} ${path}: status ${answer.status}` };
   }
-  throw new SeussError(problem.error, problem.message);
+  throw problem.error === 'CallError' ? failure(problem) : new SeussError(problem.error, problem.message);
 }
 
 const version = (answer) => Number(answer.headers['seuss-version']);
@@ -228,7 +251,32 @@ function region(key, size, { readOnly = false } = {}) {
   }
 }
 
-exports.state = state;
-exports.region = region;
-exports.Region = Region;
-exports.SeussError = SeussError;
+const told = (answer) => JSON.parse(answer.body.toString());
+
+// chainCall has a function called, and resolves to the call's id at once. It has timeout seconds,
+// and no longer than the caller has. With a key (of idempotency) it is called once, however often
+// this is done. What was not awaited when the caller ends is cancelled.
+async function chainCall(name, event = null, { timeout, key } = {}) {
+  return told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), JSON.stringify(event))).id;
+}
+
+// awaitCall resolves to the result of a call, once, or rejects with its error, a CallError. After
+// wait seconds it rejects with Timeout, and the call goes on.
+const awaitCall = async (call, { wait } = {}) => told(await ask('GET', `/v1/calls/${quote(call)}` + query({ wait_ms: ms(wait) }), '', waiters));
+
+// awaitAny resolves to the id of the first of several calls that is over.
+const awaitAny = async (calls, { wait } = {}) => told(await ask('POST', '/v1/calls' + query({ wait_ms: ms(wait) }), JSON.stringify(calls), waiters)).id;
+
+// awaitAll resolves to the results of several calls, in their order.
+async function awaitAll(calls) {
+  const results = [];
+  for (const call of calls) results.push(await awaitCall(call));
+  return results;
+}
+
+// cancel cancels a call, which is not to be awaited any more.
+async function cancel(call) {
+  await ask('DELETE', `/v1/calls/${quote(call)}`);
+}
+
+Object.assign(exports, { state, region, Region, SeussError, CallError, chainCall, awaitCall, awaitAny, awaitAll, cancel });

@@ -1,5 +1,5 @@
-"""What functions share: state by key, locks, and memory. docs/state.md and docs/regions.md
-say what is promised.
+"""What functions share: state by key, locks, and memory; and how they call each other.
+docs/state.md, docs/regions.md and docs/chaining.md say what is promised.
 
     from seuss import state
 
@@ -8,10 +8,17 @@ say what is promised.
         ...
     counts = memoryview(seuss.region("orders/counts", 4096)).cast("Q")
 
-A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
+    import seuss
+
+    call = seuss.chain_call("thumbnail", {"image": "a.png"})
+    small = seuss.await_call(call)
+
+A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw), and the
+functions that it calls (--call thumbnail).
 Everything here is asked of the host when it is called, and nothing is kept.
 """
 
+import builtins as _builtins
 import errno as _errno
 import json as _json
 import mmap as _mmap
@@ -74,6 +81,34 @@ class Invalid(Error):
 
 class Timeout(Error):
     """What was waited for has not come in time."""
+
+
+class TooDeep(Error):
+    """The chain of functions, one called by the other, is as long as it may be."""
+
+
+class Mismatch(Error):
+    """The idempotency key was given with another event."""
+
+
+class Cancelled(Error):
+    """The call was cancelled."""
+
+
+class Refused(Error):
+    """The service does not run the function now."""
+
+
+class CallError(Error):
+    """A function that was called has failed. The exception's class is called as that of the
+    function's own exception, and is a subclass of it where it is one of Python's. type is its
+    name, and called_trace its stack trace."""
+
+    type = "Error"
+    called_trace = ()
+
+    def __str__(self):
+        return str(self.args[0])
 
 
 class Unavailable(Error):
@@ -172,7 +207,20 @@ def _ask(method, path, body=b""):
         kind, message = _errors.get(problem["error"], Error), problem["message"]
     except ValueError:  # HEAD has no body
         kind, message = (NotFound if code == 404 else Forbidden if code == 403 else Error), f"{method} {path}: {status}"
-    raise kind(message)
+    raise _failure(problem) if kind is CallError else kind(message)
+
+
+def _failure(problem):
+    """The exception of a function that was called."""
+    name = problem.get("type", CallError.type)
+    own = TimeoutError if name == "Sandbox.Timedout" else getattr(_builtins, name, None)
+    known = isinstance(own, type) and issubclass(own, Exception) and own not in (Exception, StopIteration, StopAsyncIteration)
+    try:
+        error = type(name, (CallError, own) if known else (CallError,), {})(problem["message"])
+    except (TypeError, ValueError):  # it has a form of its own
+        error = CallError(problem["message"])
+    error.type, error.called_trace = name, problem.get("trace", [])
+    return error
 
 
 class Value(bytes):
@@ -367,3 +415,33 @@ def region(key, size=None, read_only=False):
         _refuse(e, key, size, read_only)
     memory.key, memory.read_only = key, read_only
     return memory
+
+
+def chain_call(function, event=None, timeout=None, key=None):
+    """Has a function called, and returns the call's id at once. It has timeout seconds, and no
+    longer than the caller has. With a key (of idempotency) it is called once, however often
+    this is done. What was not awaited when the caller ends is cancelled."""
+    _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), _json.dumps(event).encode())
+    return _json.loads(answer)["id"]
+
+
+def await_call(call, wait=None):
+    """The result of a call, once; an error of the function is raised, as a CallError. After
+    wait seconds it raises Timeout, and the call goes on."""
+    return _json.loads(_ask("GET", "/v1/calls/" + _quote(call) + _query(wait_ms=_ms(wait)))[1])
+
+
+def await_any(calls, wait=None):
+    """The id of the first of several calls that is over: await it for its result."""
+    return _json.loads(_ask("POST", "/v1/calls" + _query(wait_ms=_ms(wait)), _json.dumps(list(calls)).encode())[1])["id"]
+
+
+def await_all(calls):
+    """The results of several calls, in their order. The first error is raised; the other calls
+    go on."""
+    return [await_call(call) for call in calls]
+
+
+def cancel(call):
+    """Cancels a call, which is not to be awaited any more."""
+    _ask("DELETE", "/v1/calls/" + _quote(call))
