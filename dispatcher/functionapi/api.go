@@ -140,7 +140,7 @@ var routes = map[string]func(s asker, method, key string, q *query, body []byte)
 	"/v1/locks/": lock,
 	"/v1/push/": func(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 		switch {
-		case q.Has("region") && s.regions == nil:
+		case method == http.MethodPost && q.Has("region") && s.regions == nil:
 			return failed(errNoRegions), nil
 		case method == http.MethodPost && q.Has("region"):
 			return a, func(ctx context.Context) Answer { return done(s.regions.Push(ctx, s.Session, key)) }
