@@ -8,7 +8,7 @@
 // does not name. Ended anywhere, the key is what it was before or after.
 //
 // Units: bytes, of the disk: messages with what the engine writes beside them. Locks: Tier.mu,
-// a leaf; pushes of a key go one after the other (Tier.turns).
+// a leaf; pushes of a key go one after the other (Tier.turns), and wait for no other key's.
 package pushed
 
 import (
@@ -20,7 +20,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -29,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"seuss/dispatcher/engine"
+	"seuss/dispatcher/keyed"
 	"seuss/dispatcher/state"
 )
 
@@ -51,7 +51,7 @@ type Tier struct {
 	e     *engine.Engine
 	bytes int64 // what all may take; an owner as of values in memory (state.OwnerMost)
 	host  string
-	turns [64]chan struct{} // by key: who has it pushes
+	turns keyed.Locks // by owner and key: who has it pushes
 
 	mu      sync.Mutex
 	coming  int64            // what pushes under way may add
@@ -63,11 +63,7 @@ var _ state.Global = (*Tier)(nil)
 // New makes the tier of an engine, which it does not own. It takes so many bytes at most; 0:
 // DefaultBytes; host is the owner who may have all of them.
 func New(e *engine.Engine, bytes int64, host string) *Tier {
-	t := &Tier{e: e, bytes: cmp.Or(bytes, DefaultBytes), host: host, ofOwner: map[string]int64{}}
-	for n := range t.turns {
-		t.turns[n] = make(chan struct{}, 1)
-	}
-	return t
+	return &Tier{e: e, bytes: cmp.Or(bytes, DefaultBytes), host: host, ofOwner: map[string]int64{}}
 }
 
 // stream returns an owner's stream; make: it is made where it is not there, else that is
@@ -108,17 +104,9 @@ func (p place) chunks() string {
 	return subjects + p.owner + ".c." + hex.EncodeToString(sum[:16]) + "."
 }
 
-// turn waits until nobody else changes what is kept of the key.
+// turn waits until nobody else changes what is kept of the key. Other keys wait for nothing.
 func (t *Tier) turn(ctx context.Context, p place) (leave func(), err error) {
-	h := fnv.New32a()
-	h.Write([]byte(p.owner + p.key))
-	turn := t.turns[h.Sum32()%uint32(len(t.turns))]
-	select {
-	case turn <- struct{}{}:
-		return func() { <-turn }, nil
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
+	return t.turns.Lock(ctx, p.owner+" "+p.key)
 }
 
 // adding is what a push adds, as it goes on.

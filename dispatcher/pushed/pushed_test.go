@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"log/slog"
 	"math/rand"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -324,4 +327,45 @@ func FuzzManifest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPushesWaitForNoOtherKey: a push that does not come to an end holds up those of its own key,
+// and of no other, whatever its name.
+func TestPushesWaitForNoOtherKey(t *testing.T) {
+	e := engine.New(filepath.Join(t.TempDir(), "engine"), slog.New(slog.DiscardHandler))
+	t.Cleanup(e.Close)
+	tier := New(e, 0, "ada")
+	one := func(int) (state.Digest, []byte, error) { return sha256.Sum256([]byte("x")), []byte("x"), nil }
+	turn := func(owner, key string) uint32 { // what keys may have in common that are hashed
+		h := fnv.New32a()
+		h.Write([]byte(owner + key))
+		return h.Sum32() % 64
+	}
+	other := "a/0"
+	for n := 1; turn("bob", other) != turn("ada", "a/k"); n++ {
+		other = fmt.Sprint("a/", n)
+	}
+	began, end := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := tier.Push(t.Context(), "ada", "a/k", 1, 1, func(n int) (state.Digest, []byte, error) {
+			close(began)
+			<-end
+			return one(n)
+		}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-began
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := tier.Push(ctx, "bob", other, 1, 1, one); err != nil {
+		t.Errorf("another owner's push: %v", err)
+	}
+	cancel()
+	if _, err := tier.Push(ctx, "ada", "a/k", 1, 1, one); !errors.Is(err, context.Canceled) {
+		t.Errorf("a second push of the key: %v", err)
+	}
+	close(end)
+	wg.Wait()
 }
