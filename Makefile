@@ -190,7 +190,7 @@ generate: ## kernel library, stub, Go mirrors of the contracts, AWS's operations
 	$(GO) generate ./guest ./images/runtimes/... ./vmm/platform/process/stub ./vmm/vsock ./dispatcher/http/lambda
 
 # The committed kernel library, stub and Go mirrors are what the sources give.
-GENERATED := guest/abi_kernel_gen.go guest/abi_driver_gen.go guest/abi_image_gen.go guest/kernel.elf images/runtimes/nodejs/driver/host.node vmm/platform/process/stub/stub_gen.go vmm/platform/process/stub/stub.elf vmm/vsock/virtio_gen.go dispatcher/http/lambda/operations_gen.go
+GENERATED := guest/abi_kernel_gen.go guest/abi_driver_gen.go guest/abi_image_gen.go guest/kernel.elf images/runtimes/nodejs/driver/host.node images/runtimes/nodejs/driver/region.node vmm/platform/process/stub/stub_gen.go vmm/platform/process/stub/stub.elf vmm/vsock/virtio_gen.go dispatcher/http/lambda/operations_gen.go
 .PHONY: generated
 generated: generate ## fail where the committed ones differ from their sources
 	@git diff --exit-code --stat -- $(GENERATED) || \

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
@@ -209,6 +211,15 @@ type Request struct {
 	// Turn, where it is not nil, is the slot that the invocation has, and does without while
 	// it is parked.
 	Turn Turn
+	// Link is where the invocation stands in a chain; nil: nobody's function has called it.
+	Link *chain.Link
+	// Deadline is when it has to be over, if that is before what Timeout says; zero: never.
+	Deadline time.Time
+	// Began, where it is not nil, is called when there is a machine for it.
+	Began func()
+	// Context, where it is not nil, is asked for the context of what the function calls:
+	// whoever traces the invocation has it there.
+	Context func() context.Context
 	// Deliver, where it is not nil, is given the result as soon as there is one, by
 	// Invoke's goroutine; Invoke returns the same later. It reports whether Invoke is
 	// to reset the machine itself before that. Else, and without Deliver, that is

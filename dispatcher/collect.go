@@ -80,23 +80,43 @@ func FitTiers(d *Dispatcher) (tiers.Report, error) {
 	return tiers.Fit(d.opts.TierBytes, d.store, &d.images.packages, collection(d, lineage.GCOptions{}))
 }
 
-// collectBudget collects if the store, or a tier, has outgrown its budget.
-func (d *Dispatcher) collectBudget(time.Time) {
-	switch r, err := FitTiers(d); {
-	case err != nil:
-		d.log.Error("a tier could not be brought back to its budget", "error", err)
-	case r != tiers.Report{}:
-		d.log.Info("tiers were collected", "nodes_removed", r.Nodes, "layers_removed", r.Layers)
+// budgets brings the store, and its tiers, back to what they may take. What cannot be done is
+// said when it begins, and not each time.
+type budgets struct {
+	*Dispatcher
+	tiers, nodes string // what was in the way at last
+}
+
+func (b *budgets) collect(time.Time) {
+	r, err := FitTiers(b.Dispatcher)
+	if (r != tiers.Report{}) {
+		b.log.Info("tiers were collected", "nodes_removed", r.Nodes, "layers_removed", r.Layers)
 	}
-	if d.opts.NodeBytes == 0 || d.store.DiskBytes() <= d.opts.NodeBytes {
+	b.say(&b.tiers, "a tier could not be brought back to its budget", err)
+	if b.opts.NodeBytes == 0 || b.store.DiskBytes() <= b.opts.NodeBytes {
+		b.nodes = ""
 		return
 	}
-	report, err := d.Collect(lineage.GCOptions{Budget: d.opts.NodeBytes})
+	report, err := b.Collect(lineage.GCOptions{Budget: b.opts.NodeBytes})
+	if len(report.Removed) > 0 {
+		b.log.Info("collected", "removed", len(report.Removed), "bytes_freed", report.BytesFreed, "bytes_left", report.BytesAfter)
+	}
+	if err == nil && !report.WithinBudget {
+		err = fmt.Errorf("the nodes, of %d bytes: %w: pinned, tagged and running nodes and all above them stay", b.opts.NodeBytes, tiers.ErrOver)
+	}
+	b.say(&b.nodes, "the store could not be brought back to its budget", err)
+}
+
+// say logs what is in the way, once while it is the same.
+func (b *budgets) say(last *string, text string, err error) {
+	now := ""
 	if err != nil {
-		d.log.Error("the store could not be brought back to its budget", "error", err)
-		return
+		now = err.Error()
 	}
-	d.log.Info("collected", "removed", len(report.Removed), "bytes_freed", report.BytesFreed, "bytes_left", report.BytesAfter, "within_budget", report.WithinBudget)
+	if now != *last && err != nil {
+		b.log.Error(text, "error", err)
+	}
+	*last = now
 }
 
 // RemovedImage says what went.

@@ -1,10 +1,14 @@
 package dispatcher
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 )
 
@@ -51,6 +55,26 @@ func TestCollect(t *testing.T) {
 		if tg.Held() {
 			t.Errorf("node %s is held", id)
 		}
+	}
+}
+
+// TestBudgetsSayOnce: that what must stay takes more than a budget is said when it begins, and
+// not each time that it is found.
+func TestBudgetsSayOnce(t *testing.T) {
+	b := newColdBench(t)
+	var said bytes.Buffer
+	d := b.open(Options{PoolSize: 1, NodeBytes: 1, TierBytes: tiers.Budgets{Handler: 1}, Log: slog.New(slog.NewTextHandler(&said, nil))})
+	defer b.close(d)
+	if err := b.invoke(d, `"1"`); err != nil { // the one machine stands at its node
+		t.Fatal(err)
+	}
+	said.Reset()
+	look := budgets{Dispatcher: d}
+	for range 3 {
+		look.collect(time.Now())
+	}
+	if n := strings.Count(said.String(), "level=ERROR"); n != 2 {
+		t.Errorf("%d errors, want one of the tier and one of the store:\n%s", n, &said)
 	}
 }
 

@@ -26,7 +26,7 @@ func (i *invocation) run(ctx context.Context) error {
 		defer socket.close()
 	}
 	start := i.Start()
-	i.progress.Place(i.Machine(), start.Node, i.deadline)
+	i.progress.Place(i.VM(), start.Node, i.deadline)
 	i.Progress = i.progress
 	i.MemoryPages = i.memoryLimit(start)
 	i.Leave(i)
@@ -116,7 +116,7 @@ func (i *invocation) how() instance.How {
 
 // Accept makes it an instance.Outside.
 func (i *invocation) Accept(c *vsock.Conn) error {
-	return i.ways.accept(c, i.d, i.f, i.f.spec.Base(), i.result.RequestID)
+	return i.ways.accept(c, i.d, i.f, i.f.spec.Base(), i.result.RequestID, i)
 }
 
 // answerAll answers the driver's questions until there is a result.

@@ -11,6 +11,7 @@ import (
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
+	"seuss/dispatcher/chain"
 	_ "seuss/dispatcher/contracts/all"
 	"seuss/dispatcher/engine"
 	"seuss/dispatcher/functions"
@@ -72,7 +73,9 @@ type Dispatcher struct {
 	// Keeper keeps instances that live on.
 	Keeper *instances.Keeper
 	// Shared is what functions share.
-	Shared    *state.Store
+	Shared *state.Store
+	// Chains has what functions have called.
+	Chains    *chain.Chains
 	opts      Options
 	outer     bounds.Outer // of all functions
 	platform  platform.Platform
@@ -91,7 +94,8 @@ type Dispatcher struct {
 	prefixes  prefixes
 	events    counters
 	ledger    *quota.Ledger // nil without Options.Quota
-	sweeping  sync.Mutex    // one removal, collection or reception of nodes at a time
+	past      *planner.Gone
+	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
 
 	ownRegions bool // Options.Regions are its own
 
@@ -143,7 +147,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks(), ownRegions: regions}
+	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks(), ownRegions: regions, past: planner.NewGone(o.StateDir)}
 	store, err := lineage.Open(o.StateDir, lineage.Options{
 		ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages,
 		Unloaded: func(n *lineage.Node) { d.cache.unloaded(n) },
@@ -181,6 +185,7 @@ func Open(o Options) (*Dispatcher, error) {
 		shared.Global = pushed.New(d.engine)
 	}
 	d.Shared = state.New(shared)
+	d.Chains = chain.New(chain.Options{Run: d.chained, Host: functions.DefaultOwner, Asking: o.Slots})
 	d.Keeper = newKeeper(d)
 	d.pools = newPools(&d.host, room, d.tasks, d.log, poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, d.lot.Want)
 	d.costs.ready = d.pools.readyAt
@@ -199,7 +204,7 @@ func Open(o Options) (*Dispatcher, error) {
 	}
 	d.tasks.background(d.follow)
 	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
-		d.tasks.every(collectEvery, d.collectBudget)
+		d.tasks.every(collectEvery, (&budgets{Dispatcher: d}).collect)
 	}
 	if n := store.Repaired(); n > 0 {
 		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
@@ -226,6 +231,7 @@ func (d *Dispatcher) Images() images.Store { return d.images.store }
 // Close waits for running resets, destroys the machines and closes the store.
 // Invocations under way must have returned.
 func (d *Dispatcher) Close() error {
+	d.Chains.Close()
 	d.Keeper.Close()
 	d.Shared.Close()
 	d.engine.Close()

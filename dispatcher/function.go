@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
@@ -26,6 +27,7 @@ type function struct {
 	code      []byte               // of a function that is not in the store
 	bounds    bounds.Function
 	shares    state.Rights
+	calls     chain.Rights
 	contract  *contracts.Contract // nil: a driver's
 	regions   region.Rights       // by the shares that its deployment names; nil: it names none
 
@@ -97,6 +99,9 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		return nil, err
 	}
 	if f.shares, err = state.ParseRights(spec.Settings.Shares); err != nil {
+		return nil, err
+	}
+	if f.calls, err = chain.ParseRights(spec.Settings.Calls); err != nil {
 		return nil, err
 	}
 	f.regions = region.ByShare(func(share string) region.Access { return region.Access(f.shares[share]) })

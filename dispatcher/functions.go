@@ -14,6 +14,8 @@ import (
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/plan"
+	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
 	"seuss/lineage"
 )
@@ -190,9 +192,11 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err != nil {
 		return nil, err
 	}
+	lost := leaving(d, []functions.Function{old}, &record)
 	if _, err := deployed.Put(record, code); err != nil {
 		return nil, err
 	}
+	gone(d, lost)
 	d.dropOldNodes(spec.Name, s.Node.Info.Parent)
 	if reach, err := d.outer.Summarize(&record.Settings); err == nil { // Check has read it
 		d.log.Info("deployed", "function", record.Name, "contract", cmp.Or(s.Node.Info.Key.Contract, contracts.Driver), "network", reach.Network, "host_ports", reach.HostPorts, "timeout_ms", reach.TimeoutMS, "memory_mib", reach.MemoryMiB, "output_bytes", reach.OutputBytes)
@@ -326,6 +330,50 @@ func (d *Dispatcher) dropOldNodes(name, parent string) {
 	}
 }
 
+// leaving returns what is known of the code that goes with deployments of one function; next,
+// if there is one, takes the place of one of them. Of code that another version has nothing
+// goes.
+func leaving(d *Dispatcher, going []functions.Function, next *functions.Function) (list []plan.Loaded) {
+	if len(going) == 0 || going[0].Name == "" || next != nil && going[0].CodeDigest == next.CodeDigest {
+		return nil
+	}
+	base := functions.BaseName(going[0].Name)
+	stay, err := d.Deployments.store.Versions(base)
+	if err != nil {
+		return nil // one that cannot be read may have it
+	}
+	known := map[string]bool{}
+	for _, f := range stay {
+		if !slices.ContainsFunc(going, func(g functions.Function) bool { return g.Name == f.Name }) {
+			known[f.CodeDigest] = true
+		}
+	}
+	for i := range going {
+		digest := going[i].CodeDigest
+		loaded, err := d.Deployments.store.Imported(&going[i])
+		if known[digest] || loaded == nil || err != nil {
+			continue
+		}
+		known[digest] = true
+		calls := uint64(0)
+		for _, n := range d.store.Function(base) {
+			if n.Info.Key.CodeDigest == digest {
+				calls += n.Hits()
+			}
+		}
+		list = append(list, planner.LoadedOf(base, calls, loaded))
+	}
+	return list
+}
+
+// gone notes what leaving has found, for plans to come. That is a hint: a disk that does not take it keeps nobody
+// from removing what he has deployed.
+func gone(d *Dispatcher, list []plan.Loaded) {
+	if err := d.past.Add(list); err != nil {
+		d.log.Warn("what is known of code that is gone is lost", "error", err)
+	}
+}
+
 // lived reports whether a node is an instance's, or one hangs below it: these are kept until
 // somebody removes them, or a collection does.
 func lived(s *lineage.Store, n *lineage.Node) bool {
@@ -342,9 +390,11 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 	}
 	base := functions.BaseName(name)
 	if base != name {
+		lost := leaving(d, []functions.Function{f}, nil)
 		if err := d.removeVersion(&f); err != nil {
 			return fmt.Errorf("remove function %q: %w", name, err)
 		}
+		gone(d, lost)
 		d.dropOldNodes(base, "")
 		return nil
 	}
@@ -355,11 +405,13 @@ func (d *Dispatcher) RemoveFunction(name string) error {
 	if other := hangs(d.store, base, d.store.Function(name)); other != "" {
 		return fmt.Errorf("remove function %q: function %q was deployed from a checkpoint of it: remove that one first: %w", name, other, lineage.ErrHasChildren)
 	}
+	lost := leaving(d, versions, nil)
 	for _, n := range d.store.Function(name) {
 		if err := d.store.Remove(n.Info.ID, true); err != nil && !errors.Is(err, lineage.ErrNotFound) {
 			return fmt.Errorf("remove function %q: %w", name, err)
 		}
 	}
+	gone(d, lost)
 	// The unversioned record goes last: until then the removal can be repeated.
 	for _, v := range slices.Backward(versions) {
 		if err := d.Deployments.store.Remove(v.Name); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"seuss/dispatcher/access"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
@@ -48,6 +49,8 @@ type invocation struct {
 	ways     ways
 	regions  region.Set // the memory that it shares with others
 	onReset  func(Reset)
+	link     *chain.Link                                // nil: nobody's function has called it
+	calling  func() context.Context                     // see Request.Context
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request
 	err      error                                      // that the run ended in
@@ -102,10 +105,20 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 	if req.MaxPath == PathCold {
 		i.loan, err = i.cold()
 	} else {
-		i.loan, err = i.place(ctx, req)
+		s := f.node
+		if len(f.arguments) > 0 || req.MaxPath != "" || s == nil || s.State == nil || req.Explain {
+			s, err = i.choose(ctx, req)
+		}
+		if err == nil {
+			i.result.Timings.Match = time.Since(start)
+			i.loan, err = d.pools.lend(ctx, i.progress, i.f.image, s, req.Fresh)
+		}
 	}
 	if err != nil {
 		return nil, err
+	}
+	if req.Began != nil {
+		req.Began()
 	}
 	if err := i.conclude(i.run(ctx)); err != nil {
 		i.End(false)
@@ -119,7 +132,7 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 	if err := req.Check(); err != nil {
 		return nil, err
 	}
-	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange, stream: req.Stream}
+	i := &invocation{f: f, started: start, progress: req.Progress, away: away{turn: req.Turn}, memory: req.Memory, onReset: req.OnReset, exchange: req.Exchange, stream: req.Stream, link: req.Link, calling: req.Context}
 	var err error
 	if i.event, err = parseEvent(req.Event, f.spec.Lazy); err != nil {
 		return nil, err
@@ -128,6 +141,9 @@ func newInvocation(f *function, req *Request, start time.Time) (*invocation, err
 		return nil, fmt.Errorf("it is no server: only functions that listen on a port (--http) take connections: %w", lineage.ErrInvalid)
 	}
 	i.deadline = start.Add(f.bounds.Time(req.Timeout))
+	if !req.Deadline.IsZero() && req.Deadline.Before(i.deadline) {
+		i.deadline = req.Deadline
+	}
 	_, version, _ := strings.Cut(f.spec.Name, ":")
 	i.result = &Result{RequestID: req.RequestID, Version: version, Contract: contracts.Driver}
 	if f.contract != nil {
@@ -178,8 +194,8 @@ func (i *invocation) appendContext(b []byte, req *Request) []byte {
 	return append(b, '}')
 }
 
-// place finds the snapshot to start from, and a machine that shows it.
-func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
+// choose finds the snapshot to start from, where it is not simply the function's.
+func (i *invocation) choose(ctx context.Context, req *Request) (*instance.Snapshot, error) {
 	d := i.d
 	t := i.f.node
 	if len(i.f.arguments) > 0 || req.MaxPath != "" || t == nil {
@@ -189,27 +205,26 @@ func (i *invocation) place(ctx context.Context, req *Request) (loan, error) {
 		// The node is gone, or this host needs another one: make it again.
 		var err error
 		if t, err = d.restore(ctx, i.f.spec.Name); err != nil {
-			return loan{}, err
+			return nil, err
 		}
 		spec, err := d.Lookup(i.f.spec.Name)
 		if err != nil {
-			return loan{}, err
+			return nil, err
 		}
 		if i.f, err = d.cache.get(spec); err != nil {
-			return loan{}, err
+			return nil, err
 		}
 	}
 	if req.Explain {
 		reach, err := d.outer.Summarize(&i.f.spec.Settings)
 		if err != nil {
-			return loan{}, err
+			return nil, err
 		}
 		i.result.Bounds = &reach
 		i.result.Candidates = d.costs.candidates(i.f, &i.event, t, req.MaxPath)
 		explainStart(d.Planner, i.f.spec.Name, i.result.Candidates)
 	}
-	i.result.Timings.Match = time.Since(i.started)
-	return d.pools.lend(ctx, i.progress, i.f.image, t, req.Fresh)
+	return t, nil
 }
 
 // cold boots a machine for this invocation alone.

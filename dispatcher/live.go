@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
@@ -183,7 +184,12 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
-	return l.ways.accept(c, l.d, l.f, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.spec.Name)
+	return l.ways.accept(c, l.d, l.f, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.spec.Name, l)
+}
+
+// who makes it a caller, of which no time is known.
+func (l *life) who(w *chain.Who) {
+	w.Link = chain.Link{Request: l.spec.Name, Root: l.spec.Name}
 }
 
 func (l *life) print(fd uint16, p []byte) bool {

@@ -169,7 +169,7 @@ func (a *away) back(ctx context.Context, p *instance.Parked) (*instance.VM, erro
 	vm, err := a.of.pool.take(ctx, a.progress, p.Snapshot())
 	if err == nil {
 		a.lot.Back(p.Due)
-		a.progress.Move(vm.Number())
+		a.progress.Move(vm)
 	}
 	return vm, err
 }

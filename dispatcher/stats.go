@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/pages"
+	"seuss/vmm/platform"
 )
 
 // counters count what happened since Open.
@@ -73,6 +74,7 @@ func tiersOf(d *Dispatcher, bytes map[lineage.Kind]uint64) (t tiers.Tiers) {
 // Stats are a Dispatcher's counts since Open, and what its store holds.
 type Stats struct {
 	Platform        string                  `json:"platform"` // that runs the machines
+	CPU             platform.CPUFeatures    `json:"-"`        // that it offers
 	Crashes         uint64                  `json:"crashes"`
 	Timeouts        uint64                  `json:"timeouts"`
 	OutOfMemory     uint64                  `json:"out_of_memory"`    // instances that outgrew their function's memory
@@ -121,8 +123,8 @@ func (d *Dispatcher) Unready() (why []string) {
 func (d *Dispatcher) Stats() Stats {
 	c := &d.events
 	st := Stats{
-		Platform: d.platform.Name(),
-		Crashes:  c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
+		Platform: d.platform.Name(), CPU: d.platform.CPU().Features,
+		Crashes: c.crashes.Load(), Timeouts: c.timeouts.Load(), OutOfMemory: c.outOfMemory.Load(), Captures: c.captures.Load(),
 		PurityRefusals: c.impure.Load(), PagesPrefetched: c.prefetched.Load(), BytesByKind: map[lineage.Kind]uint64{},
 	}
 	st.NodesRemoved, _ = d.store.Removed()

@@ -1,7 +1,9 @@
 package dispatcher
 
 import (
+	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -9,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/outbound"
@@ -62,18 +65,64 @@ type ways struct {
 	shared  *functionapi.Server
 }
 
+// caller says what a caller is in a chain.
+type caller interface{ who(w *chain.Who) }
+
 // accept takes a stream of an instance of f, whose key is the function's, as its owner's; name
 // is what logs and errors call it.
-func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name string) error {
+func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name string, of caller) error {
 	if c.HostPort() != guest.FunctionApiPort {
 		return w.out(d, f, key, name).Accept(c)
 	}
 	if w.shared == nil {
 		w.shared = functionapi.New(func() (*state.Session, error) {
 			return d.Shared.Open(state.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Request: name, Rights: f.shares})
+		}, d.opts.Regions, func() (*chain.Caller, error) {
+			who := chain.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Rights: f.calls}
+			of.who(&who)
+			return d.Chains.Open(who)
 		})
 	}
 	return w.shared.Accept(c)
+}
+
+// who makes it a caller.
+func (i *invocation) who(w *chain.Who) {
+	if w.Link = (chain.Link{Request: i.result.RequestID, Root: i.result.RequestID}); i.link != nil {
+		w.Link = *i.link
+	}
+	w.Deadline, w.Context = i.deadline, i.calling
+}
+
+// chained runs what a function has called, where nobody lets invocations in: it is
+// chain.Options.Run.
+func (d *Dispatcher) chained(ctx context.Context, call *chain.Call, began func()) ([]byte, error) {
+	r, err := d.Invoke(ctx, Chained(call, began))
+	return Outcome(r, err)
+}
+
+// Chained is the request of what a function has called.
+func Chained(call *chain.Call, began func()) Request {
+	return Request{Function: call.Function, Event: call.Event, RequestID: call.Request, Link: &call.Link, Deadline: call.Deadline, Began: began}
+}
+
+// Outcome is what its caller gets: a result that stays, or an error in the chain's terms.
+func Outcome(r *Result, err error) ([]byte, error) {
+	switch {
+	case errors.Is(err, ErrUnknownFunction):
+		return nil, fmt.Errorf("%w: %w", chain.ErrNotFound, err)
+	case errors.Is(err, ErrBadEvent), errors.Is(err, lineage.ErrInvalid):
+		return nil, fmt.Errorf("%w: %w", chain.ErrInvalid, err)
+	case err != nil:
+		return nil, err
+	case r.Error != nil:
+		trace := r.Error.Trace
+		if trace == nil {
+			trace = r.Error.StackTrace
+		}
+		return nil, &chain.Failure{Type: r.Error.Type, Message: r.Error.Message, Trace: trace}
+	}
+	return bytes.Clone(r.Output), nil
 }
 
 // out is the way to the network.

@@ -13,7 +13,8 @@ import (
 )
 
 // TestKnowingImports: what functions import is told by function show, survives kill -9 of
-// the daemon, and is what a plan is fitted to, beside a daemon and without one.
+// the daemon, and is what a plan is fitted to, beside a daemon and without one; also once the
+// code is gone.
 func TestKnowingImports(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/usr/lib/python3/dist-packages/numpy"); err != nil {
@@ -98,7 +99,20 @@ frame.f_locals["self"].recorder.answer = lambda *_: json.dumps({"distributions":
 	check() // of the state directory
 	d.start()
 	d.want(0, "numpy==", "plan", "fit", "--nodes", "3")
+	// What was called and is gone stays known; what was never called tells of no use.
+	d.want(0, "importlib", "invoke", "matrix", "--event", "{}")
+	deploy("matrix", "import decimal"+handler)
 	d.want(0, "", "function", "rm", "matrix")
+	for _, with := range []bool{true, false} {
+		args := []string{"plan", "history", "--deployed"}
+		want := 0
+		if with {
+			args, want = args[:2], 1
+		}
+		if out := d.want(0, "", args...).stdout; strings.Count(out, `"matrix"`) != want || strings.Count(out, `{"name":"matrix","packages":["numpy==`) != want {
+			t.Errorf("%v: %s", args, out)
+		}
+	}
 	if left, _ := filepath.Glob(filepath.Join(d.state, "imports", "matrix.*")); len(left) != 0 {
 		t.Errorf("left: %v", left)
 	}

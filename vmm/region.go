@@ -120,8 +120,11 @@ func (c *regionCall) list(m *Machine) error {
 	slices.SortFunc(c.ranges, func(a, b platform.FarRange) int { return cmp.Compare(a.First, b.First) })
 	total := uint64(0)
 	for i, x := range c.ranges {
-		if total += x.Count; i > 0 && c.ranges[i-1].First+c.ranges[i-1].Count > x.First || total > guest.RegionPagesMax {
+		if i > 0 && c.ranges[i-1].First+c.ranges[i-1].Count > x.First {
 			return errRegionList
+		}
+		if total += x.Count; total > guest.RegionPagesMax {
+			return fmt.Errorf("more than %d pages of regions would be mapped: unmap some: %w", guest.RegionPagesMax, unix.ENOMEM)
 		}
 	}
 	return nil

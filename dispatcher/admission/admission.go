@@ -115,6 +115,10 @@ type Entry struct {
 // Enter lets in an invocation of a function, by its name, before anything of it but its
 // head has been read. What would be refused anyway is refused. The entry must be ended.
 func (c *Control) Enter(function string) (*Entry, error) {
+	return c.enter(function, c.o.Scheduler.AskFor)
+}
+
+func (c *Control) enter(function string, ask func(name string, limit int, patience time.Duration) (*sched.Ticket, error)) (*Entry, error) {
 	target, err := c.o.Functions.Lookup(function)
 	if err != nil {
 		return nil, err
@@ -125,7 +129,7 @@ func (c *Control) Enter(function string) (*Entry, error) {
 		c.refused()
 		return nil, err
 	}
-	ticket, err := c.o.Scheduler.AskFor(target.Base(), target.Limit, target.Patience())
+	ticket, err := ask(target.Base(), target.Limit, target.Patience())
 	if err != nil {
 		stay.Leave()
 		c.refused()
@@ -180,7 +184,10 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	e.times.arrived = time.Now()
 	number := c.entries.Add(e)
 	defer c.entries.Remove(number)
-	err := e.ticket.WaitUnless(ctx, &e.progress)
+	begun, err := e.ticket.Enter(ctx)
+	if err == nil && !begun {
+		err = e.ticket.Await(ctx, &e.progress)
+	}
 	if e.progress.Killed() {
 		err = dispatcher.ErrKilled
 	}
@@ -265,7 +272,7 @@ func (e *Entry) End(ctx context.Context) {
 	c.o.Metrics.Invoked(e.target.Base(), result, waited)
 	c.o.Log.LogAttrs(ctx, slog.LevelInfo, "invocation", slog.String("request_id", e.request.RequestID), slog.String("function", e.target.Name),
 		slog.String("path", string(result.Path)), slog.String("contract", result.Contract), slog.Bool("pooled", result.Pooled), slog.Duration("waited", waited),
-		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil))
+		slog.Duration("total", result.Timings.Total), slog.Bool("failed", result.Error != nil), inChain(e.request))
 }
 
 // release gives back what others may wait for.

@@ -7,6 +7,8 @@ import (
 	"seuss/dispatcher"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/bounds"
+	"seuss/dispatcher/cluster"
+	"seuss/dispatcher/cluster/members"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/instances/archive"
@@ -63,6 +65,9 @@ var faults = []Fault{
 	{admission.ErrClientGone, Unavailable, StatusClientGone, "RequestCanceled", 0, ExitFailure},
 	{dispatcher.ErrKilled, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
 	{instances.ErrRemoved, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
+	{cluster.ErrNone, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{cluster.ErrSilent, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{members.ErrUnknown, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{instances.ErrUnknown, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{instances.ErrExists, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{instances.ErrFailed, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},

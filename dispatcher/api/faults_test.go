@@ -20,7 +20,7 @@ import (
 )
 
 // service are the packages whose errors the service answers with.
-var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/instance", "dispatcher/state/region", "lineage", "lineage/oci", "images"}
+var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/cluster", "dispatcher/cluster/members", "dispatcher/instance", "dispatcher/state/region", "lineage", "lineage/oci", "images"}
 
 // noKind are sentinels that nobody is answered with as such, and why.
 var noKind = map[string]string{
@@ -32,6 +32,10 @@ var noKind = map[string]string{
 	"lineage.ErrOrphan":   "a damaged file",
 	"lineage.ErrLocked":   "the service does not start",
 	"lineage.ErrClosed":   "the service has ended",
+	"cluster.ErrName":     "the service does not start",
+	"members.ErrTaken":    "the service does not start",
+	"members.ErrBeat":     "what another member says; it goes to the log",
+	"members.ErrTooMany":  "likewise",
 	"sched.ErrEnded":      "dispatcher.ErrKilled for whoever waited",
 	"events.ErrVersion":   "the service does not start",
 	"events.ErrTooOld":    "told in the record of the event",

@@ -7,10 +7,12 @@ import (
 	"time"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -333,6 +335,11 @@ func (l Local) Pools(context.Context) ([]dispatcher.PoolStats, error) {
 	return l.Dispatcher.Pools(), nil
 }
 
+// Tiers implements the noun.
+func (l Local) Tiers(context.Context) (tiers.Tiers, error) {
+	return l.Dispatcher.Stats().Tiers, nil
+}
+
 // Instances implements the noun.
 func (l Local) Instances(context.Context) ([]dispatcher.Instance, error) {
 	return l.Dispatcher.Instances(), nil
@@ -346,3 +353,6 @@ func (l Local) Watch() <-chan struct{} { return l.Kept.Store.Catalogue().Watch()
 
 // Live keeps instances that live on.
 func (l Local) Live() *instances.Keeper { return l.Dispatcher.Keeper }
+
+// Chained has what functions have called.
+func (l Local) Chained() *chain.Chains { return l.Dispatcher.Chains }

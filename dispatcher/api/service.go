@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 
 	"seuss/dispatcher"
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
 )
@@ -82,6 +84,12 @@ type Pools interface {
 	Instances(ctx context.Context) ([]dispatcher.Instance, error)
 }
 
+// Tiers are what starts are made of.
+type Tiers interface {
+	// Tiers returns their counts since the service began, and what they hold.
+	Tiers(ctx context.Context) (tiers.Tiers, error)
+}
+
 // Service is all of it.
 type Service interface {
 	Functions
@@ -92,6 +100,7 @@ type Service interface {
 	Images
 	Pools
 	Plans
+	Tiers
 }
 
 // Deployments are the records of what is deployed, for who serves the service: an
@@ -123,6 +132,8 @@ type Hosted interface {
 	Lot() *park.Lot
 	// Live keeps instances that live on.
 	Live() *instances.Keeper
+	// Chained has what functions have called.
+	Chained() *chain.Chains
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	ContainerImage(c *functions.Container) (image string, err error)

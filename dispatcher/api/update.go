@@ -15,6 +15,7 @@ type Update struct {
 	Network     Change[[]string] `json:"network,omitzero"`
 	HostPorts   Change[[]uint32] `json:"host_ports,omitzero"`
 	Shares      Change[[]string] `json:"shares,omitzero"`
+	Calls       Change[[]string] `json:"calls,omitzero"`
 	TimeoutSec  Change[int]      `json:"timeout_s,omitzero"`
 	MemoryMiB   Change[int]      `json:"memory_mib,omitzero"`
 	OutputBytes Change[int]      `json:"output_bytes,omitzero"`
@@ -79,6 +80,7 @@ func (u *Update) Apply(s *functions.Settings) {
 	u.Network.apply(&s.Network)
 	u.HostPorts.apply(&s.HostPorts)
 	u.Shares.apply(&s.Shares)
+	u.Calls.apply(&s.Calls)
 	u.TimeoutSec.apply(&s.TimeoutSec)
 	u.MemoryMiB.apply(&s.MemoryMiB)
 	u.OutputBytes.apply(&s.OutputBytes)

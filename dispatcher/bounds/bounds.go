@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/state"
@@ -129,6 +130,7 @@ func (f *Function) HostPort(port uint32) bool { return !f.listed || slices.Conta
 func Possible(s *functions.Settings) error {
 	const maxTimeoutSec = int(MaxTimeout / time.Second)
 	_, shares := state.ParseRights(s.Shares)
+	_, calls := chain.ParseRights(s.Calls)
 	switch {
 	case len(s.HostPorts) > MaxEntries:
 		return fmt.Errorf("%d host ports, at most %d are allowed: %w", len(s.HostPorts), MaxEntries, lineage.ErrInvalid)
@@ -140,6 +142,8 @@ func Possible(s *functions.Settings) error {
 		return fmt.Errorf("a concurrency of %d: %w", *s.Concurrency, lineage.ErrInvalid)
 	case shares != nil:
 		return fmt.Errorf("%w: %w", shares, lineage.ErrInvalid)
+	case calls != nil:
+		return fmt.Errorf("%w: %w", calls, lineage.ErrInvalid)
 	case s.OutputBytes < 0 || s.OutputBytes > MaxOutputBytes:
 		return fmt.Errorf("an output of %d bytes is not 0 to %d: %w", s.OutputBytes, MaxOutputBytes, lineage.ErrInvalid)
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/engine"
 	"seuss/dispatcher/state"
 )
@@ -69,6 +70,9 @@ func (a *Answer) ContentType() string {
 type Problem struct {
 	Error   string `json:"error"` // by which programs tell errors apart
 	Message string `json:"message"`
+	// Of an error of a function that was called: its own type, and its trace.
+	Type  string   `json:"type,omitempty"`
+	Trace []string `json:"trace,omitempty"`
 }
 
 // problems are the errors that programs tell apart.
@@ -92,6 +96,19 @@ var problems = []struct {
 	{state.ErrTooMany, http.StatusTooManyRequests, "TooMany"},
 	{state.ErrKey, http.StatusBadRequest, "Invalid"},
 	{state.ErrRange, http.StatusBadRequest, "Invalid"},
+	{chain.ErrForbidden, http.StatusForbidden, "Forbidden"},
+	{chain.ErrNotFound, http.StatusNotFound, "NotFound"},
+	{chain.ErrMismatch, http.StatusConflict, "Mismatch"},
+	{chain.ErrDeadlock, http.StatusConflict, "Deadlock"},
+	{chain.ErrTooDeep, http.StatusTooManyRequests, "TooDeep"},
+	{chain.ErrTooMany, http.StatusTooManyRequests, "TooMany"},
+	{chain.ErrFull, http.StatusInsufficientStorage, "Full"},
+	{chain.ErrTooLarge, http.StatusRequestEntityTooLarge, "TooLarge"},
+	{chain.ErrTimeout, http.StatusRequestTimeout, "Timeout"},
+	{chain.ErrCancelled, http.StatusConflict, "Cancelled"},
+	{chain.ErrRefused, http.StatusServiceUnavailable, "Refused"},
+	{chain.ErrInvalid, http.StatusBadRequest, "Invalid"},
+	{chain.ErrClosed, http.StatusServiceUnavailable, "Unavailable"},
 	{errInvalid, http.StatusBadRequest, "Invalid"},
 	{context.DeadlineExceeded, http.StatusRequestTimeout, "Timeout"},
 	{state.ErrEnded, http.StatusServiceUnavailable, "Unavailable"},
@@ -103,10 +120,10 @@ var problems = []struct {
 func failed(err error) Answer {
 	for _, p := range problems {
 		if errors.Is(err, p.err) {
-			return document(p.status, Problem{p.name, err.Error()})
+			return document(p.status, Problem{Error: p.name, Message: err.Error()})
 		}
 	}
-	return document(http.StatusInternalServerError, Problem{"Failed", err.Error()})
+	return document(http.StatusInternalServerError, Problem{Error: "Failed", Message: err.Error()})
 }
 
 func document(status int, v any) Answer {

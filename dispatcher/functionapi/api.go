@@ -10,10 +10,14 @@ import (
 	"strings"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/state"
 )
 
-var errInvalid = errors.New("not a request of this API")
+var (
+	errInvalid   = errors.New("not a request of this API")
+	errNoRegions = fmt.Errorf("there are no regions here: %w", errInvalid)
+)
 
 // MaxBody bounds the body of a request.
 const MaxBody = state.MaxTransfer
@@ -25,6 +29,22 @@ const maxWait = 15 * time.Minute
 type API struct {
 	// Session is who asks. It is called for each request.
 	Session func() (*state.Session, error)
+	// Calls is whose calls a request is about. It is called for each that is about some.
+	Calls func() (*chain.Caller, error)
+	// Regions pushes and pulls what they are asked for; nil: there are none.
+	Regions Regions
+}
+
+// Regions pushes and pulls the region of a session's key, as a state.Session does its value.
+type Regions interface {
+	Push(ctx context.Context, s *state.Session, key string) (state.Meta, error)
+	Pull(ctx context.Context, s *state.Session, key string) (state.Meta, error)
+}
+
+// asker is who asks.
+type asker struct {
+	*state.Session
+	regions Regions
 }
 
 // query are a request's parameters, and the first thing that is wrong with them.
@@ -71,47 +91,76 @@ func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 	if err != nil {
 		return failed(fmt.Errorf("%w: %w", errInvalid, err)), nil
 	}
+	q := query{Values: values}
+	path := r.URL.Path
+	if name, ok := strings.CutPrefix(path+"/", calls+"/"); ok {
+		caller, err := a.Calls()
+		if err != nil {
+			return failed(err), nil
+		}
+		answer, later := call(caller, r.Method, strings.TrimSuffix(name, "/"), &q, body)
+		if answer.Status == 0 && later == nil {
+			answer = unknown(http.StatusMethodNotAllowed, r.Method, path)
+		}
+		return answer, later
+	}
 	session, err := a.Session()
 	if err != nil {
 		return failed(err), nil
 	}
-	q := query{Values: values}
-	path := r.URL.Path
+	who := asker{session, a.Regions}
 	for prefix, serve := range routes {
 		key, ok := strings.CutPrefix(path, prefix)
 		if !ok {
 			continue
 		}
-		answer, later := serve(session, r.Method, key, &q, body)
+		answer, later := serve(who, r.Method, key, &q, body)
 		if answer.Status == 0 && later == nil {
-			answer = document(http.StatusMethodNotAllowed, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"})
+			answer = unknown(http.StatusMethodNotAllowed, r.Method, path)
 		}
 		return answer, later
 	}
 	if path == "/v1/state" && r.Method == http.MethodGet {
-		return list(session, &q), nil
+		return list(who, &q), nil
 	}
-	return document(http.StatusNotFound, Problem{"Invalid", r.Method + " " + path + " is no request of this API: see docs/state.md"}), nil
+	return unknown(http.StatusNotFound, r.Method, path), nil
+}
+
+// unknown is the answer to what is no request.
+func unknown(status int, method, path string) Answer {
+	return document(status, Problem{Error: "Invalid", Message: method + " " + path + " is no request of this API: see docs/state.md and docs/chaining.md"})
 }
 
 // routes are the requests about a key, which stands behind the prefix. An answer without a
 // status is to a method that there is not.
-var routes = map[string]func(s *state.Session, method, key string, q *query, body []byte) (Answer, Later){
+var routes = map[string]func(s asker, method, key string, q *query, body []byte) (Answer, Later){
 	"/v1/state/": value,
 	"/v1/locks/": lock,
-	"/v1/push/": func(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
-		if method != http.MethodPost {
+	"/v1/push/": func(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
+		switch {
+		case method != http.MethodPost:
 			return a, nil
+		case q.Has("region") && s.regions == nil:
+			return failed(errNoRegions), nil
+		case q.Has("region"):
+			return a, func(ctx context.Context) Answer { return done(s.regions.Push(ctx, s.Session, key)) }
 		}
 		return a, func(ctx context.Context) Answer { return done(s.Push(ctx, key)) }
 	},
-	"/v1/pull/": func(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
+	"/v1/pull/": func(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 		if method != http.MethodPost {
 			return a, nil
 		}
 		c := q.condition()
-		if q.err != nil {
+		switch {
+		case q.err != nil:
 			return failed(q.err), nil
+		case q.Has("region") && s.regions == nil:
+			return failed(errNoRegions), nil
+		case q.Has("region") && (c.Version != nil || c.Fence != 0):
+			return failed(fmt.Errorf("a region has no version, and no fence: %w", errInvalid)), nil
+		case q.Has("region"):
+			return a, func(ctx context.Context) Answer { return done(s.regions.Pull(ctx, s.Session, key)) }
 		}
 		return a, func(ctx context.Context) Answer { return done(s.Pull(ctx, key, c)) }
 	},
@@ -124,7 +173,7 @@ type items struct {
 	Next string `json:"next,omitempty"`
 }
 
-func list(s *state.Session, q *query) Answer {
+func list(s asker, q *query) Answer {
 	limit := q.number("limit", 0)
 	if q.err != nil {
 		return failed(q.err)
@@ -140,7 +189,7 @@ func list(s *state.Session, q *query) Answer {
 	return document(http.StatusOK, doc)
 }
 
-func value(s *state.Session, method, key string, q *query, body []byte) (a Answer, later Later) {
+func value(s asker, method, key string, q *query, body []byte) (a Answer, later Later) {
 	c := q.condition()
 	at, n := q.number("offset", 0), q.number("length", -1)
 	known, appended, wait := q.number("known", 0), q.number("appended", 0), q.duration("wait_ms")
@@ -180,7 +229,7 @@ func within(wait time.Duration, f func(ctx context.Context) Answer) Later {
 	}
 }
 
-func watch(s *state.Session, key string, known uint64, wait time.Duration) (a Answer, _ Later) {
+func watch(s asker, key string, known uint64, wait time.Duration) (a Answer, _ Later) {
 	m, err := s.Stat(key)
 	if errors.Is(err, state.ErrNotFound) {
 		m, err = state.Meta{}, nil
@@ -191,7 +240,7 @@ func watch(s *state.Session, key string, known uint64, wait time.Duration) (a An
 	return a, within(wait, func(ctx context.Context) Answer { return done(s.Watch(ctx, key, known)) })
 }
 
-func readAppended(s *state.Session, key string, at int64, wait time.Duration) (a Answer, _ Later) {
+func readAppended(s asker, key string, at int64, wait time.Duration) (a Answer, _ Later) {
 	m, err := s.Stat(key)
 	if err == nil && m.Size == at || errors.Is(err, state.ErrNotFound) {
 		return a, within(wait, func(ctx context.Context) Answer { return read(s.ReadAppended(ctx, key, at)) })
@@ -220,7 +269,7 @@ func granted(g state.Grant, err error) Answer {
 }
 
 // taken is granted of a lock that was asked for: who is not there any more does not hold it.
-func taken(s *state.Session, key string, g state.Grant, err error) Answer {
+func taken(s asker, key string, g state.Grant, err error) Answer {
 	a := granted(g, err)
 	if err == nil {
 		a.undo = func() { _ = s.Unlock(key, g.Token) } // else it has ended
@@ -228,7 +277,7 @@ func taken(s *state.Session, key string, g state.Grant, err error) Answer {
 	return a
 }
 
-func lock(s *state.Session, method, key string, q *query, _ []byte) (a Answer, _ Later) {
+func lock(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 	token, lease, wait := uint64(q.number("token", 0)), q.duration("lease_ms"), q.duration("wait_ms")
 	if q.err != nil {
 		return failed(q.err), nil

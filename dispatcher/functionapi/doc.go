@@ -1,6 +1,6 @@
 // Package functionapi is what a function finds at SEUSS_API, a port of its guest's loopback:
-// HTTP/1.1 about the state that it shares. The modules that drivers bring speak it, and so
-// may any language. docs/state.md has the requests.
+// HTTP/1.1 about the state that it shares, and about what it calls. The modules that drivers bring speak it, and so
+// may any language. docs/state.md and docs/chaining.md have the requests.
 //
 // API answers requests, of whomever it has a session for. Server is the API for one instance:
 // its connections are streams of the guest's (guest/abi/kernel.h), and what needs not wait is

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/guesthttp"
 	"seuss/dispatcher/state"
 	"seuss/vmm/vsock"
@@ -32,8 +33,8 @@ type Server struct {
 	work sync.WaitGroup // answers that come later
 
 	opening sync.Mutex
-	open    func() (*state.Session, error)
-	session *state.Session // nil: nothing of it was asked for
+	session one[*state.Session]
+	calls   one[*chain.Caller]
 
 	mu    sync.Mutex
 	ended bool
@@ -41,35 +42,51 @@ type Server struct {
 	held  int // bytes of requests
 }
 
-// New makes the API for an instance; open makes its session, when it first asks for something.
-func New(open func() (*state.Session, error)) *Server {
-	s := &Server{open: open, conns: map[*conn]struct{}{}}
+// one is what an instance has one of, when it has first asked for something of it.
+type one[T interface{ Close() }] struct {
+	s    *Server
+	open func() (T, error)
+	has  bool
+	it   T
+}
+
+// New makes the API for an instance; open and calls make its session, and its calls, when it
+// first asks for something of either.
+func New(open func() (*state.Session, error), regions Regions, calls func() (*chain.Caller, error)) *Server {
+	s := &Server{conns: map[*conn]struct{}{}}
 	s.ctx, s.end = context.WithCancel(context.Background())
-	s.api.Session = s.of
+	s.session, s.calls = one[*state.Session]{s: s, open: open}, one[*chain.Caller]{s: s, open: calls}
+	s.api = API{Regions: regions, Session: s.session.get, Calls: s.calls.get}
 	return s
 }
 
-func (s *Server) of() (*state.Session, error) {
-	s.opening.Lock()
-	defer s.opening.Unlock()
-	if s.session != nil || s.ctx.Err() != nil {
-		return s.session, s.ctx.Err()
+func (o *one[T]) get() (T, error) {
+	o.s.opening.Lock()
+	defer o.s.opening.Unlock()
+	if o.has || o.s.ctx.Err() != nil {
+		return o.it, o.s.ctx.Err()
 	}
-	session, err := s.open()
-	s.session = session
-	return session, err
+	it, err := o.open()
+	o.it, o.has = it, err == nil
+	return it, err
 }
 
-// Close ends what the instance has open, and gives its locks back.
+// close ends it. opening is held.
+func (o *one[T]) close() {
+	if o.has {
+		o.it.Close()
+	}
+}
+
+// Close ends what the instance has open, gives its locks back and cancels what it has called.
 func (s *Server) Close() {
 	s.mu.Lock()
 	s.ended = true
 	s.mu.Unlock()
 	s.end()
 	s.opening.Lock()
-	if s.session != nil {
-		s.session.Close()
-	}
+	s.session.close()
+	s.calls.close()
 	s.opening.Unlock()
 	s.work.Wait()
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"seuss/dispatcher/chain"
 	"seuss/dispatcher/state"
 	"seuss/vmm/vsock"
 )
@@ -160,7 +161,7 @@ func instance(t testing.TB, store *state.Store, rights ...string) *Server {
 	}
 	s := New(func() (*state.Session, error) {
 		return store.Open(state.Who{Owner: "ada", Function: "f", Request: "r", Rights: r})
-	})
+	}, nil, func() (*chain.Caller, error) { return nil, chain.ErrClosed })
 	t.Cleanup(s.Close)
 	return s
 }
@@ -244,6 +245,9 @@ func TestForgedHeads(t *testing.T) {
 		request("GET", "/v2", ""):                              `404 {"error":"Invalid"`,
 		request("GET", "/v1/state/b/k", ""):                    `403 {"error":"Forbidden"`,
 		request("POST", "/v1/push/a/k", ""):                    `503 {"error":"Unavailable"`,
+		request("POST", "/v1/push/a/k?region", ""):             `400 {"error":"Invalid","message":"there are no regions here`,
+		request("POST", "/v1/pull/a/k?region", ""):             `400 {"error":"Invalid","message":"there are no regions here`,
+		request("PUT", "/v1/push/a/k?region", ""):              `405 {"error":"Invalid"`,
 	} {
 		g := connect(t, instance(t, store, "a:rw"))
 		g.sends(text)

@@ -68,7 +68,10 @@ type Settings struct {
 	HostPorts []uint32 `json:"host_ports,omitzero"`
 	// Shares are the shares of its owner's state that instances may reach, as NAME:r or
 	// NAME:rw; nil or empty: none.
-	Shares      []string          `json:"shares,omitzero"`
+	Shares []string `json:"shares,omitzero"`
+	// Calls are the functions of its owner that instances may call, in entries of
+	// chain.ParseRights; nil or empty: none.
+	Calls       []string          `json:"calls,omitzero"`
 	OutputBytes int               `json:"output_bytes,omitempty"` // console output that is kept of an instance; 0: the daemon's
 	Environment map[string]string `json:"environment,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
@@ -91,11 +94,11 @@ type Settings struct {
 func (s *Settings) SameBounds(o *Settings) bool {
 	return s.TimeoutSec == o.TimeoutSec && s.MemoryMiB == o.MemoryMiB && s.OutputBytes == o.OutputBytes &&
 		(s.Network == nil) == (o.Network == nil) && slices.Equal(s.Network, o.Network) &&
-		(s.HostPorts == nil) == (o.HostPorts == nil) && slices.Equal(s.HostPorts, o.HostPorts) && slices.Equal(s.Shares, o.Shares)
+		(s.HostPorts == nil) == (o.HostPorts == nil) && slices.Equal(s.HostPorts, o.HostPorts) && slices.Equal(s.Shares, o.Shares) && slices.Equal(s.Calls, o.Calls)
 }
 
 // KeepReach takes over from an earlier deployment what s does not say of the network,
-// of host ports and of shares: new code is not let out because nobody has said so again.
+// of host ports, of shares and of calls: new code is not let out because nobody has said so again.
 func (s *Settings) KeepReach(old *Settings) {
 	if s.Network == nil {
 		s.Network = old.Network
@@ -105,6 +108,9 @@ func (s *Settings) KeepReach(old *Settings) {
 	}
 	if s.Shares == nil {
 		s.Shares = old.Shares
+	}
+	if s.Calls == nil {
+		s.Calls = old.Calls
 	}
 }
 
@@ -141,7 +147,7 @@ func (f *Function) validate() error {
 // Formats of a record. Format 1 has no number. One that says what its function may
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
 // reach all. One of a program, or that something hangs on, or that hangs on an instance's
-// snapshot, or that has shares, is of format 3: none loads it into a driver, or without that.
+// snapshot, or that has shares or calls others, is of format 3: none loads it into a driver, or without that.
 const (
 	format1 = 0
 	format2 = 2
@@ -155,7 +161,7 @@ type record struct {
 }
 
 func (f *Function) format() int {
-	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" || f.Snapshot != "" || len(f.Settings.Shares) > 0 {
+	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" || f.Snapshot != "" || len(f.Settings.Shares) > 0 || len(f.Settings.Calls) > 0 {
 		return format3
 	}
 	if s := &f.Settings; OwnerOf(f.Name) != DefaultOwner || s.Network != nil || s.HostPorts != nil || s.OutputBytes != 0 {

@@ -2,6 +2,7 @@ package inflight
 
 import (
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -81,17 +82,22 @@ func TestTableTogether(t *testing.T) {
 	}
 }
 
+// machine is where a guest runs that is told to stop.
+type machine struct{ interrupts atomic.Int32 }
+
+func (m *machine) Number() uint64 { return 1 }
+func (m *machine) Interrupt()     { m.interrupts.Add(1) }
+
 // TestNoAllocations: to enter, to be followed and to leave costs no memory.
 func TestNoAllocations(t *testing.T) {
 	var table Table[Progress]
-	p := &Progress{}
-	interrupt, interrupted := func() {}, make(chan struct{})
+	p, on := &Progress{}, &machine{}
 	now := time.Now()
 	each := testing.AllocsPerRun(100, func() {
 		number := table.Add(p)
 		p.Begin(now)
-		p.Place(1, nil, now)
-		if !p.Run(interrupt) || !p.Stopped(interrupted) {
+		p.Place(on, nil, now)
+		if p.Killed() || p.End() {
 			t.Error("nobody has killed it")
 		}
 		p.Changed(1)
@@ -102,16 +108,16 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// TestKill: whatever the moment, a kill holds or says that it came too late; the guest that
-// runs is interrupted once, and no other one.
+// TestKill: whatever the moment, a kill holds or says that it came too late; the machine that
+// it is on is interrupted once, and none that it has left.
 func TestKill(t *testing.T) {
-	early := &Progress{}
+	early, on := &Progress{}, &machine{}
 	for range 2 {
 		if !early.Kill() {
 			t.Error("a kill before it ran came too late")
 		}
 	}
-	if early.Run(nil) || !early.End() {
+	if early.Place(on, nil, time.Now()); !early.Killed() || !early.End() || on.interrupts.Load() != 0 {
 		t.Error("it was killed before it ran")
 	}
 	<-early.Done()
@@ -125,24 +131,28 @@ func TestKill(t *testing.T) {
 	if late.End() || late.Kill() || late.Killed() {
 		t.Error("it was over")
 	}
-	if nobody := (*Progress)(nil); !nobody.Run(nil) || !nobody.Stopped(nil) || nobody.End() || nobody.Done() != nil {
+	left := &Progress{}
+	left.Place(on, nil, time.Now())
+	if left.Leave(); !left.Kill() || on.interrupts.Load() != 0 {
+		t.Error("a machine was interrupted that it had left")
+	}
+	if nobody := (*Progress)(nil); nobody.Killed() || nobody.End() || nobody.Done() != nil {
 		t.Error("nobody looks")
 	}
 	for range 2000 {
-		p, calls := &Progress{}, 0
-		interrupted := make(chan struct{}, 1)
+		p, here, there := &Progress{}, &machine{}, &machine{}
 		var killer sync.WaitGroup
 		var hit bool
 		killer.Go(func() { hit = p.Kill() })
-		for p.Run(func() { calls++; interrupted <- struct{}{} }) {
-			if !p.Stopped(interrupted) {
-				break
-			}
-		}
+		p.Place(here, nil, time.Now())
+		p.Leave()
+		left := here.interrupts.Load()
+		p.Move(there)
 		was := p.End()
+		late := there.interrupts.Load()
 		killer.Wait()
-		if hit != was || calls > 1 || len(interrupted) > 0 {
-			t.Fatalf("killed %v, ended so %v, %d interrupts, %d not received", hit, was, calls, len(interrupted))
+		if here.interrupts.Load() != left || there.interrupts.Load() != late || left+late > 1 || hit != was || was != p.Killed() {
+			t.Fatalf("killed %v, ended so %v, %d and %d interrupts, later %d and %d", hit, was, left, late, here.interrupts.Load(), there.interrupts.Load())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package inflight
 
 import (
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +25,14 @@ const (
 
 func (s State) String() string { return [...]string{"waiting", "running", "capturing", "parked"}[s] }
 
+// Machine is what a guest runs on.
+type Machine interface {
+	// Number is one that no other machine has had.
+	Number() uint64
+	// Interrupt ends the run of the guest there, or else the next one. It waits for nothing.
+	Interrupt()
+}
+
 // Progress is how far something under way is. Its zero value is of something that waits.
 // A nil one is nobody's: what it is told is forgotten, and nobody ends it.
 type Progress struct {
@@ -33,21 +42,13 @@ type Progress struct {
 	machine  atomic.Uint64
 	node     atomic.Pointer[lineage.Node]
 	pages    atomic.Uint64 // plus one; 0: not known
+	killed   atomic.Bool   // changes under mu
 
-	life      atomic.Uint32
-	interrupt func() // of the guest's run; set before life is inside
-	done      atomic.Pointer[chan struct{}]
-	closed    atomic.Bool
+	mu   sync.Mutex
+	on   Machine // whose runs a kill ends; nil: it is on none
+	over bool
+	done chan struct{} // nil: nobody has asked for it
 }
-
-// The values of Progress.life.
-const (
-	outside uint32 = iota // no guest runs now
-	inside                // a guest runs, and interrupt ends that
-	killing               // interrupt is being called
-	killed
-	over
-)
 
 // Seen is what a Progress shows of itself.
 type Seen struct {
@@ -90,13 +91,13 @@ func (p *Progress) Enter(s State) {
 	}
 }
 
-// Place notes on which machine it is, from which node, and until when.
-func (p *Progress) Place(machine uint64, node *lineage.Node, deadline time.Time) {
+// Place notes on which machine it is, from which node, and until when. From here on a kill
+// ends the guest's runs there, until Leave or End.
+func (p *Progress) Place(on Machine, node *lineage.Node, deadline time.Time) {
 	if p != nil {
-		p.machine.Store(machine)
 		p.node.Store(node)
 		p.deadline.Store(deadline.UnixNano())
-		p.Enter(Running)
+		p.Move(on)
 	}
 }
 
@@ -104,16 +105,24 @@ func (p *Progress) Place(machine uint64, node *lineage.Node, deadline time.Time)
 func (p *Progress) Leave() {
 	if p != nil {
 		p.machine.Store(0)
+		p.put(nil)
 		p.Enter(Parked)
 	}
 }
 
 // Move notes that what was parked goes on, on which machine.
-func (p *Progress) Move(machine uint64) {
+func (p *Progress) Move(on Machine) {
 	if p != nil {
-		p.machine.Store(machine)
+		p.machine.Store(on.Number())
+		p.put(on)
 		p.Enter(Running)
 	}
+}
+
+func (p *Progress) put(on Machine) {
+	p.mu.Lock()
+	p.on = on
+	p.mu.Unlock()
 }
 
 // Changed notes how many pages it has changed.
@@ -123,65 +132,36 @@ func (p *Progress) Changed(pages uint64) {
 	}
 }
 
-// Run notes that a guest is about to run, and how that is ended: interrupt may be called
-// once, from another goroutine, until Stopped. False: it was killed.
-func (p *Progress) Run(interrupt func()) bool {
-	if p == nil {
-		return true
-	}
-	if p.life.Load() != outside {
-		return false
-	}
-	p.interrupt = interrupt
-	return p.life.CompareAndSwap(outside, inside)
-}
-
-// Stopped notes that the guest runs no more. False: it was killed, and what interrupt has
-// sent was received.
-func (p *Progress) Stopped(interrupted <-chan struct{}) bool {
-	if p == nil || p.life.CompareAndSwap(inside, outside) {
-		return true
-	}
-	<-interrupted
-	p.life.Store(killed)
-	return false
-}
-
-// Killed reports whether it was killed.
-func (p *Progress) Killed() bool {
-	if p == nil {
-		return false
-	}
-	life := p.life.Load()
-	return life == killing || life == killed
-}
+// Killed reports whether it was killed. It is asked before each run of a guest, and after one
+// that was interrupted.
+func (p *Progress) Killed() bool { return p != nil && p.killed.Load() }
 
 // End notes that it is over: nobody can kill it any more. It reports whether it was.
 func (p *Progress) End() (wasKilled bool) {
-	return p != nil && !p.life.CompareAndSwap(outside, over) && p.life.Load() == killed
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.on, p.over = nil, true
+	return p.killed.Load()
 }
 
-// Kill ends it. False: it is over already.
+// Kill ends it. False: it was over already.
 func (p *Progress) Kill() bool {
-	for {
-		switch p.life.Load() {
-		case outside:
-			if p.life.CompareAndSwap(outside, killed) {
-				p.tell()
-				return true
-			}
-		case inside:
-			if p.life.CompareAndSwap(inside, killing) {
-				p.interrupt()
-				p.tell()
-				return true
-			}
-		case over:
-			return false
-		default:
-			return true
-		}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.killed.Load() || p.over {
+		return p.killed.Load()
 	}
+	p.killed.Store(true)
+	if p.on != nil {
+		p.on.Interrupt()
+	}
+	if p.done != nil {
+		close(p.done)
+	}
+	return true
 }
 
 // Done returns a channel that is closed when it is killed; nil for a nil Progress. The
@@ -190,17 +170,13 @@ func (p *Progress) Done() <-chan struct{} {
 	if p == nil {
 		return nil
 	}
-	made := make(chan struct{})
-	p.done.CompareAndSwap(nil, &made)
-	if p.Killed() {
-		p.tell()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.done == nil {
+		p.done = make(chan struct{})
+		if p.killed.Load() {
+			close(p.done)
+		}
 	}
-	return *p.done.Load()
-}
-
-// tell closes what Done returns.
-func (p *Progress) tell() {
-	if done := p.done.Load(); done != nil && p.closed.CompareAndSwap(false, true) {
-		close(*done)
-	}
+	return p.done
 }

@@ -23,7 +23,7 @@ type Instance struct {
 	Moved  Moved
 	// Restored is how long it took to make a fresh instance of the VM.
 	Restored time.Duration
-	// Progress is told of its runs, and ends them with ErrKilled; nil: nobody looks.
+	// Progress is asked before its runs, and ends them with ErrKilled; nil: nobody looks.
 	Progress *inflight.Progress
 	// Parking is asked where the instance waits; nil: it stays on its VM.
 	Parking Parking
@@ -103,13 +103,8 @@ func (i *Instance) Destroy() error {
 // Start is the snapshot that the instance began as.
 func (i *Instance) Start() *Snapshot { return i.start }
 
-// Machine is the number of the VM that it lives on: see VM.Number; 0: it is parked.
-func (i *Instance) Machine() uint64 {
-	if i.vm == nil {
-		return 0
-	}
-	return i.vm.number
-}
+// VM is what it lives on; nil: it is parked.
+func (i *Instance) VM() *VM { return i.vm }
 
 // Leave gives the guest a way out of its machine, or takes it back with nil.
 func (i *Instance) Leave(o Outside) { i.outside = o }

@@ -216,7 +216,7 @@ func TestParkedConversation(t *testing.T) {
 	if _, err := i.Converse(context.Background(), time.Time{}).Call(WithEvent, invocationContext, event); !errors.Is(err, ErrTimeout) {
 		t.Errorf("%v", err)
 	}
-	if i.Machine() != 0 {
+	if i.VM() != nil {
 		t.Error("it has a machine")
 	}
 	i.Report()

@@ -36,6 +36,9 @@ func (i *Instance) exchange(ctx context.Context, deadline time.Time, request []b
 // Everything else that ends the run is an error.
 func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool) (stop vmm.Stop, err error) {
 	for {
+		if i.Progress.Killed() {
+			return stop, ErrKilled
+		}
 		stop, err = i.stretch(ctx, deadline, done)
 		switch {
 		case err != nil, stop.Kind == vmm.StopDone:
@@ -66,9 +69,6 @@ func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool
 // (vmm.StopIdle).
 func (i *Instance) stretch(ctx context.Context, deadline time.Time, done func() bool) (stop vmm.Stop, err error) {
 	vm := i.vm
-	if !i.Progress.Run(vm.interrupt) {
-		return stop, ErrKilled
-	}
 	var over func() bool
 	if ctx.Done() != nil {
 		over = context.AfterFunc(ctx, vm.interrupt)
@@ -92,9 +92,6 @@ func (i *Instance) stretch(ctx context.Context, deadline time.Time, done func() 
 	}
 	if over != nil && !over() {
 		<-vm.interrupted // or it might hit the machine's next run
-	}
-	if !i.Progress.Stopped(vm.interrupted) {
-		return stop, ErrKilled
 	}
 	return stop, err
 }

@@ -188,6 +188,10 @@ func (vm *VM) Restorable() bool { return vm.snapshot != nil && vm.snapshot.State
 // Number tells it from all other machines that the Host has had.
 func (vm *VM) Number() uint64 { return vm.number }
 
+// Interrupt ends the current run of the guest, or the next one. It may be called from any
+// goroutine, also when the VM is closed.
+func (vm *VM) Interrupt() { vm.m.Interrupt() }
+
 // Alive reports whether the machine still is: one may die while nothing runs on it.
 func (vm *VM) Alive() bool { return vm.m.VM().Alive() }
 

@@ -21,7 +21,6 @@ const (
 func (c *cover) commonSets(ctx context.Context, deps Dependencies) ([]*packageSet, error) {
 	sets := importableFrom(c.rows, deps)
 	found := map[string]*packageSet{}
-	all := c.all()
 	add := func(columns []int32, always bool) {
 		columns = sets.part(columns)
 		if len(columns) == 0 {
@@ -36,9 +35,9 @@ func (c *cover) commonSets(ctx context.Context, deps Dependencies) ([]*packageSe
 		for _, column := range columns {
 			s.ms += c.costs[column].MS
 			s.mib += c.costs[column].MiB
-			s.mask |= 1 << (column % 64)
 		}
-		s.having, _ = c.split(all, columns)
+		s.mask = maskOf(columns)
+		s.having = c.needing(columns)
 		s.having.each(func(row int) { s.bound += float64(c.calls[row]) * s.ms })
 		if found[key] = s; len(found) > 2*maxCandidates {
 			kept := c.kept(found)
@@ -128,6 +127,14 @@ func (c *cover) kept(found map[string]*packageSet) []*packageSet {
 		return cmp.Or(cmp.Compare(b.bound, a.bound), slices.Compare(a.columns, b.columns))
 	})
 	return out[:min(len(out), maxCandidates)]
+}
+
+// maskOf is a packageSet's mask.
+func maskOf(columns []int32) (mask uint64) {
+	for _, c := range columns {
+		mask |= 1 << (c % 64)
+	}
+	return mask
 }
 
 func keyOf(columns []int32) string {
@@ -244,8 +251,9 @@ func (c *choice) tree(w *Workload, deps Dependencies) *Tree {
 	}
 	for _, f := range w.Functions {
 		var at *packageSet
+		mask := maskOf(f.Packages)
 		for _, s := range c.chosen {
-			if (at == nil || s.ms > at.ms) && subset(s.columns, f.Packages) {
+			if s.mask&^mask == 0 && (at == nil || s.ms > at.ms) && subset(s.columns, f.Packages) {
 				at = s
 			}
 		}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"math/bits"
 	"slices"
 )
@@ -13,6 +14,7 @@ type rows struct {
 	calls  []int      // by row
 	first  []int      // function of a row, by its place in the workload
 	having [][]uint64 // rows by column, a bit each
+	uses   []int      // rows that need a column, by column
 	words  int
 	once   bool // every row is called once
 }
@@ -36,7 +38,7 @@ func newRows(w *Workload, merge bool) *rows {
 		r.needs, r.calls, r.first = append(r.needs, f.Packages), append(r.calls, f.Calls), append(r.first, i)
 	}
 	r.words = (len(r.needs) + 63) / 64
-	r.having = make([][]uint64, len(w.Columns))
+	r.having, r.uses = make([][]uint64, len(w.Columns)), make([]int, len(w.Columns))
 	all := make([]uint64, r.words*len(w.Columns))
 	for c := range r.having {
 		r.having[c], all = all[:r.words:r.words], all[r.words:]
@@ -44,6 +46,7 @@ func newRows(w *Workload, merge bool) *rows {
 	for row, needs := range r.needs {
 		for _, c := range needs {
 			r.having[c][row/64] |= 1 << (row % 64)
+			r.uses[c]++
 		}
 		r.once = r.once && r.calls[row] == 1
 	}
@@ -81,6 +84,38 @@ func (r *rows) with(g group, columns []int32, f func(at int32, word uint64)) {
 			f(at, word)
 		}
 	}
+}
+
+// needing are the rows that need all columns. It begins with those that few need: most words
+// are passed by at once.
+func (r *rows) needing(columns []int32) (g group) {
+	rare := slices.Clone(columns)
+	slices.SortFunc(rare, func(a, b int32) int { return cmp.Or(cmp.Compare(r.uses[a], r.uses[b]), cmp.Compare(a, b)) })
+	first := r.having[rare[0]]
+	n := 0
+	for pass := range 2 { // the second keeps what the first has counted
+		if pass == 1 {
+			g = group{at: make([]int32, 0, n), bits: make([]uint64, 0, n)}
+		}
+		for at, word := range first {
+			if word == 0 {
+				continue
+			}
+			for _, c := range rare[1:] {
+				if word &= r.having[c][at]; word == 0 {
+					break
+				}
+			}
+			switch {
+			case word == 0:
+			case pass == 0:
+				n++
+			default:
+				g.at, g.bits = append(g.at, int32(at)), append(g.bits, word)
+			}
+		}
+	}
+	return g
 }
 
 // count is the number of calls of those rows of a group that need all columns.

@@ -17,7 +17,11 @@
 // lineage/sealed: a plan is there whole or not at all, and which of its nodes are made is
 // asked of the lineage, so work that is killed goes on where it was.
 //
+// Of code that is gone, what it has imported and how often it was called is kept in two files,
+// of which the older one goes when the newer one is full (gone.go).
+//
 // Ownership: a Planner's owner starts and ends its goroutines, Run and Refits; the others
 // are those of callers. Locks: Planner.changing, held while a plan's file is written, before
-// Planner.mu, a leaf; neither is held while the Host works.
+// Planner.mu, a leaf; neither is held while the Host works. Gone.mu, a
+// leaf.
 package planner

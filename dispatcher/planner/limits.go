@@ -18,6 +18,8 @@ const (
 	maxFitted      = 50_000   // functions that a plan is fitted to
 	maxFittedPins  = 4 << 20  // packages that these have imported, together
 	maxFile        = 64 << 20 // bytes of a file
+	maxGoneFile    = 16 << 20 // bytes of each of the two files about code that is gone
+	maxGoneLine    = 64 << 10 // bytes of a line of them
 	maxWhy         = 500      // characters of a reason
 
 	// ProbeTimeout bounds the import of one package, MakeTimeout that of a node's.

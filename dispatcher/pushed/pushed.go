@@ -88,7 +88,7 @@ func (p place) manifest() string { return subjects + ".m." + p.owner + "." + p.k
 func (p place) chunks() string   { return subjects + ".c." + p.owner + "." + p.key + "." }
 
 // Push implements state.Global.
-func (t *Tier) Push(ctx context.Context, owner, key string, m state.Manifest, chunk func(n int) []byte) (added int64, err error) {
+func (t *Tier) Push(ctx context.Context, owner, key string, size int64, chunks int, chunk func(n int) (state.Digest, []byte, error)) (added int64, err error) {
 	p := placeOf(owner, key)
 	h := fnv.New32a()
 	h.Write([]byte(p.owner + p.key))
@@ -107,11 +107,16 @@ func (t *Tier) Push(ctx context.Context, owner, key string, m state.Manifest, ch
 	if err != nil {
 		return 0, err
 	}
-	if err := t.e.Room(m.Size); err != nil {
+	if err := t.e.Room(size); err != nil {
 		return 0, err
 	}
-	named := map[string]bool{}
-	for n, d := range m.Chunks {
+	m, named := state.Manifest{Size: size, Chunks: make([]state.Digest, chunks)}, map[string]bool{}
+	for n := range m.Chunks {
+		d, data, err := chunk(n)
+		if err != nil {
+			return added, err
+		}
+		m.Chunks[n] = d
 		name := d.String()
 		if d == (state.Digest{}) || named[name] {
 			continue
@@ -120,10 +125,10 @@ func (t *Tier) Push(ctx context.Context, owner, key string, m state.Manifest, ch
 		if have[name] {
 			continue
 		}
-		if err := publish(ctx, js, p.chunks()+name, chunk(n)); err != nil {
+		if err := publish(ctx, js, p.chunks()+name, data); err != nil {
 			return added, err
 		}
-		added += int64(len(chunk(n)))
+		added += int64(len(data))
 	}
 	if err := publish(ctx, js, p.manifest(), encode(key, m)); err != nil {
 		return added, err

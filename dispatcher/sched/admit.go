@@ -1,6 +1,9 @@
 package sched
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // What decides whether a request starts, waits or is refused.
 
@@ -28,21 +31,25 @@ func (s *Scheduler) learn(name string) *function {
 func (f *function) full() bool { return f.limit >= 0 && f.running+f.paused >= f.limit }
 
 // startable: a request of f need not wait. mu is held.
-func (s *Scheduler) startable(f *function) bool {
-	return !s.draining && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
+func (s *Scheduler) startable(f *function, within bool) bool {
+	return (!s.draining || within) && s.running < s.o.Slots && !f.full() && len(f.queue) == 0
 }
 
-// enter starts a request at once, queues it, or refuses it.
-func (t *Ticket) enter() error {
+// Enter starts a request at once, queues it, or refuses it: the error is a *RefusedError, or
+// ctx's, which is not looked at again. It may be called once.
+func (t *Ticket) Enter(ctx context.Context) (begun bool, err error) {
+	if ctx.Err() != nil {
+		return false, context.Cause(ctx)
+	}
 	s, f := t.s, t.f
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t.since = s.o.Now()
-	startable := s.startable(f)
+	startable := s.startable(f, t.within)
 	if !startable {
-		victim, err := s.refusal(f)
+		victim, err := s.refusal(f, t.within)
 		if err != nil {
-			return err
+			return false, err
 		}
 		if victim != nil {
 			s.refuseLast(victim, QueueFull, s.predict(victim))
@@ -56,7 +63,7 @@ func (t *Ticket) enter() error {
 		if o := f.owner; o.at >= 0 { // it has had more now
 			s.ready.place(o, true)
 		}
-		return nil
+		return true, nil
 	}
 	t.turn, t.most = make(chan error, 1), s.o.MaxWait
 	if f.patient(t.most) {
@@ -69,15 +76,15 @@ func (t *Ticket) enter() error {
 	if s.standing.IsZero() && s.running >= s.o.Slots {
 		s.standing = t.since
 	}
-	return nil
+	return false, nil
 }
 
 // refusal is the reason not to queue a request of f, if there is one. Where the
 // queue is full it may be let in at the cost of another function's newest. mu is
 // held.
-func (s *Scheduler) refusal(f *function) (victim *function, err error) {
+func (s *Scheduler) refusal(f *function, within bool) (victim *function, err error) {
 	switch {
-	case s.draining:
+	case s.draining && !within:
 		return nil, s.refuse(Draining, time.Second)
 	case f.limit == 0:
 		return nil, s.refuse(FunctionLimit, time.Second)

@@ -10,6 +10,16 @@ import "time"
 // say, if its function's requests wait as a rule, or none has come so far that it is known.
 // More of them is overload once the oldest has waited for half of that.
 func (s *Scheduler) AskFor(name string, limit int, patience time.Duration) (*Ticket, error) {
+	return s.ask(name, limit, patience, false)
+}
+
+// AskWithin is AskFor for what something that runs waits for: it is let in while the scheduler
+// drains, since that would not end without it.
+func (s *Scheduler) AskWithin(name string, limit int, patience time.Duration) (*Ticket, error) {
+	return s.ask(name, limit, patience, true)
+}
+
+func (s *Scheduler) ask(name string, limit int, patience time.Duration, within bool) (*Ticket, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.functions[name]
@@ -17,13 +27,13 @@ func (s *Scheduler) AskFor(name string, limit int, patience time.Duration) (*Tic
 		f = s.learn(name)
 	}
 	f.limit, f.patience = max(limit, -1), patience
-	if !s.startable(f) {
-		if _, err := s.refusal(f); err != nil {
+	if !s.startable(f, within) {
+		if _, err := s.refusal(f, within); err != nil {
 			return nil, err
 		}
 	}
 	f.tickets++
-	return &Ticket{s: s, f: f}, nil
+	return &Ticket{s: s, f: f, within: within}, nil
 }
 
 // Rested notes that the ticket has needed its slot for so much less than it has had it: it

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -11,7 +12,7 @@ func burst(s *Scheduler, name string, n int, patience time.Duration) (in []*Tick
 	for range n {
 		k, err := s.AskFor(name, -1, patience)
 		if err == nil {
-			if err = k.enter(); err == nil {
+			if _, err = k.Enter(context.Background()); err == nil {
 				in = append(in, k)
 				continue
 			}

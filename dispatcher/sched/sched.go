@@ -134,6 +134,7 @@ type Ticket struct {
 	paused  bool
 	waits   bool // it has paused, or could have
 	expired bool
+	within  bool // see AskWithin
 }
 
 // Scheduler hands out the slots.
@@ -234,18 +235,17 @@ type Ender interface {
 // ErrEnded: an Ender has ended the wait.
 var ErrEnded = errors.New("the wait was ended")
 
-// Wait waits for the ticket's turn. The error is a *RefusedError, or ctx's. It may be
-// called once.
-func (t *Ticket) Wait(ctx context.Context) error { return t.WaitUnless(ctx, nil) }
-
-// WaitUnless is Wait that ends, with ErrEnded, when the Ender does, if it is not nil.
-func (t *Ticket) WaitUnless(ctx context.Context, e Ender) error {
-	if err := ctx.Err(); err != nil {
-		return context.Cause(ctx)
-	}
-	if err := t.enter(); err != nil || t.turn == nil {
+// Wait is Enter, and Await where that is necessary. It may be called once.
+func (t *Ticket) Wait(ctx context.Context) error {
+	if begun, err := t.Enter(ctx); begun || err != nil {
 		return err
 	}
+	return t.Await(ctx, nil)
+}
+
+// Await waits for the turn of a ticket that Enter has queued. The error is a *RefusedError, or
+// ctx's; or ErrEnded, when the Ender ends, if it is not nil.
+func (t *Ticket) Await(ctx context.Context, e Ender) (err error) {
 	s := t.s
 	s.queued()
 	timer := time.NewTimer(t.most)
@@ -254,7 +254,6 @@ func (t *Ticket) WaitUnless(ctx context.Context, e Ender) error {
 	if e != nil {
 		ended = e.Done()
 	}
-	var err error
 	select {
 	case err = <-t.turn:
 	case <-ended:

@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"testing"
@@ -75,7 +76,7 @@ func play(s *Scheduler, c *clock, last time.Duration, sources ...*source) []outc
 			}
 			k, err := s.Ask(name, limit)
 			if err == nil {
-				if err = k.enter(); err != nil {
+				if _, err = k.Enter(context.Background()); err != nil {
 					k.Release()
 				}
 			}

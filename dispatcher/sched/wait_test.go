@@ -1,6 +1,7 @@
 package sched
 
 import (
+	"context"
 	"math/rand"
 	"slices"
 	"testing"
@@ -66,7 +67,7 @@ func TestWaitsUnderOverload(t *testing.T) {
 			arrival = c.now.Add(time.Duration(random.ExpFloat64() * float64(service) / slots / load))
 			k, err := s.Ask(string(rune('A'+zipf.Uint64())), -1)
 			if err == nil {
-				err = k.enter()
+				_, err = k.Enter(context.Background())
 			}
 			if err == nil && k.turn == nil {
 				begin(k)

@@ -24,10 +24,10 @@ type Manifest struct {
 // Global is the tier in which state survives this process. Its methods may be called from any
 // goroutine, and wait for the disk.
 type Global interface {
-	// Push makes m what is kept of a key, once all of its chunks are. chunk gives the
-	// content of one, valid during the call, of those that are not kept yet. It returns how
-	// many bytes of chunks were added.
-	Push(ctx context.Context, owner, key string, m Manifest, chunk func(n int) []byte) (added int64, err error)
+	// Push makes what is kept of a key a value of so many bytes and chunks, once all of these
+	// are kept. chunk is called once for each, in order; what it returns is valid until the
+	// next call, and its error ends the push. It returns how many bytes of chunks were added.
+	Push(ctx context.Context, owner, key string, size int64, chunks int, chunk func(n int) (Digest, []byte, error)) (added int64, err error)
 	// Manifest returns what is kept of a key. The error matches ErrNotPushed if nothing is.
 	Manifest(ctx context.Context, owner, key string) (Manifest, error)
 	// Chunk returns the content of one, checked against its digest.
@@ -43,6 +43,15 @@ var (
 	// ErrNoGlobal: the service has no global tier.
 	ErrNoGlobal = errors.New("there is no global tier here: a daemon (seussctl serve) has one")
 )
+
+// Global is who the session's owner is to the global tier, and that; ErrNoGlobal: there is none.
+// It is for who keeps something else of a key than its value.
+func (s *Session) Global() (owner string, g Global, err error) {
+	if s.t.s.o.Global == nil {
+		return "", nil, ErrNoGlobal
+	}
+	return s.who.Owner, s.t.s.o.Global, nil
+}
 
 // digest is the chunk's; zeros have the zero Digest.
 func (c *chunk) digest() Digest {
@@ -85,11 +94,12 @@ func (s *Session) Push(ctx context.Context, key string) (m Meta, err error) {
 	if e == nil {
 		return m, ErrNotFound
 	}
-	manifest := Manifest{Size: e.size, Chunks: make([]Digest, len(e.chunks))}
-	for n, c := range e.chunks {
-		manifest.Chunks[n] = c.digest()
-	}
-	added, err := global.Push(ctx, s.who.Owner, key, manifest, func(n int) []byte { return e.chunks[n].data })
+	added, err := global.Push(ctx, s.who.Owner, key, e.size, len(e.chunks), func(n int) (Digest, []byte, error) {
+		if e.chunks[n] == nil {
+			return Digest{}, nil, nil
+		}
+		return e.chunks[n].digest(), e.chunks[n].data, nil
+	})
 	if err != nil {
 		return m, err
 	}

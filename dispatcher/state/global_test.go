@@ -13,12 +13,14 @@ type fakeGlobal struct {
 	fetching func() // is called before a chunk is given
 }
 
-func (g *fakeGlobal) Push(_ context.Context, _, _ string, m Manifest, chunk func(n int) []byte) (added int64, err error) {
-	g.m, g.chunks = m, map[Digest][]byte{}
-	for n, d := range m.Chunks {
-		if d != (Digest{}) {
-			g.chunks[d] = bytes.Clone(chunk(n))
+func (g *fakeGlobal) Push(_ context.Context, _, _ string, size int64, chunks int, chunk func(n int) (Digest, []byte, error)) (added int64, err error) {
+	g.m, g.chunks = Manifest{Size: size, Chunks: make([]Digest, chunks)}, map[Digest][]byte{}
+	for n := range chunks {
+		d, data, err := chunk(n)
+		if err != nil {
+			return 0, err
 		}
+		g.m.Chunks[n], g.chunks[d] = d, bytes.Clone(data)
 	}
 	return 0, nil
 }

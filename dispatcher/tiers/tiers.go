@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"seuss/lineage"
@@ -98,60 +99,76 @@ func Fit(b Budgets, nodes Nodes, p *Packages, o lineage.GCOptions) (r Report, er
 	return r, err
 }
 
+// worth is an import node with all below it.
+type worth struct {
+	node  *lineage.Node
+	saves float64 // time an hour
+	count int     // nodes
+}
+
+func least(a, b worth) int {
+	return cmp.Or(cmp.Compare(a.saves, b.saves), cmp.Compare(a.node.ID, b.node.ID))
+}
+
 // cascade removes import nodes with the functions below them, those first that are worth
 // least together.
 func cascade(budget uint64, nodes Nodes, o lineage.GCOptions) (removed int, within bool, err error) {
-	for {
-		c := nodes.Catalogue()
-		var bytes uint64
-		for _, n := range c.Kind(lineage.KindImport) {
-			bytes += n.StoredBytes()
+	now := time.Now()
+	var bytes uint64
+	var line []worth // least first
+	c := nodes.Catalogue()
+	for _, n := range c.Kind(lineage.KindImport) {
+		bytes += n.StoredBytes()
+		if w, ok := below(c, n, o.Running, now); ok {
+			line = append(line, w)
 		}
-		if bytes <= budget {
-			return removed, true, nil
-		}
-		now := time.Now()
-		var least *lineage.Node
-		var worth float64
-		var count int
-		for _, n := range c.Kind(lineage.KindImport) {
-			sum, size, ok := below(c, n, o.Running, now)
-			if !ok || least != nil && cmp.Or(cmp.Compare(sum, worth), cmp.Compare(n.ID, least.ID)) >= 0 {
-				continue
-			}
-			least, worth, count = n, sum, size
-		}
-		if least == nil {
+	}
+	slices.SortFunc(line, least)
+	for bytes > budget {
+		if len(line) == 0 {
 			return removed, false, nil
 		}
-		if err := nodes.Remove(least.ID, true); err != nil {
+		w := line[0]
+		line = line[1:]
+		if err := nodes.Remove(w.node.ID, true); err != nil {
 			return removed, false, err
 		}
-		removed += count
+		bytes -= min(bytes, w.node.StoredBytes())
+		removed += w.count
+		c = nodes.Catalogue()
+		parent, err := c.Get(w.node.Parent)
+		if err != nil || !imports(parent) {
+			continue
+		}
+		if p, ok := below(c, parent, o.Running, now); ok { // it was the last import node there
+			at, _ := slices.BinarySearchFunc(line, p, least)
+			line = slices.Insert(line, at, p)
+		}
 	}
+	return removed, true, nil
 }
 
-// below sums up what a node with all below it is worth in time an hour; ok is false if another
-// import node hangs on it, which goes before, or something must stay.
-func below(c lineage.Catalogue, n *lineage.Node, running func(string) bool, now time.Time) (worth float64, count int, ok bool) {
+// below sums up what a node with all below it is worth; ok is false if another import node
+// hangs on it, which goes before, or something must stay.
+func below(c lineage.Catalogue, n *lineage.Node, running func(string) bool, now time.Time) (w worth, ok bool) {
 	if running != nil && running(n.ID) {
-		return 0, 0, false
+		return w, false
 	}
 	for _, m := range c.NodeMarks(n.ID) {
 		if m.Kind == lineage.MarkTag || m.Kind == lineage.MarkPin && (m.Expires.IsZero() || now.Before(m.Expires)) {
-			return 0, 0, false
+			return w, false
 		}
 	}
-	worth, count = n.Value(now)*float64(n.StoredBytes()), 1
+	w = worth{node: n, saves: n.Value(now) * float64(n.StoredBytes()), count: 1}
 	for _, child := range c.Children(n.ID) {
 		if imports(child) {
-			return 0, 0, false
+			return w, false
 		}
-		w, k, ok := below(c, child, running, now)
+		its, ok := below(c, child, running, now)
 		if !ok {
-			return 0, 0, false
+			return w, false
 		}
-		worth, count = worth+w, count+k
+		w.saves, w.count = w.saves+its.saves, w.count+its.count
 	}
-	return worth, count, true
+	return w, true
 }

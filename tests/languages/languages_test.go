@@ -24,6 +24,7 @@ import (
 	_ "seuss/images/runtimes/all"
 	"seuss/images/source"
 	_ "seuss/images/source/all"
+	"seuss/tools/seussctl/samples/languages"
 	"seuss/vmm/vmmtest"
 )
 
@@ -105,18 +106,25 @@ func (b *bench) image(t *testing.T, p *program) string {
 
 func (b *bench) deploy(t *testing.T, p *program, files map[string][]byte) {
 	t.Helper()
-	spec := dispatcher.FunctionSpec{Name: p.Name, Image: b.image(t, p), Files: withPort(files, port)}
+	if err := b.deployed(t, p, files, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// deployed deploys a program, which may have seeded its generators or may not.
+func (b *bench) deployed(t *testing.T, p *program, files map[string][]byte, shared bool) error {
+	t.Helper()
+	spec := dispatcher.FunctionSpec{Name: p.Name, Image: b.image(t, p), Files: languages.WithPort(files, port)}
 	spec.Settings = functions.Settings{Environment: p.Environment, TimeoutSec: int(timeout / time.Second), Program: &functions.Program{
-		Contract: p.Contract, Command: p.words(p.Command, port, p.Built), SharedGenerators: true,
+		Contract: p.Contract, Command: p.Words(p.Command, port, p.Built), SharedGenerators: shared,
 	}}
 	if p.Contract == httpport.Name {
 		spec.Settings.Program.Port = port
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
-	if _, err := b.Deploy(ctx, spec); err != nil {
-		t.Fatal(err)
-	}
+	_, err := b.Deploy(ctx, spec)
+	return err
 }
 
 // guestResult is what the function makes of an event.
@@ -175,11 +183,7 @@ func TestLanguages(t *testing.T) {
 			continue
 		}
 		t.Run(p.Name, func(t *testing.T) {
-			if lacks := p.lacks(); lacks != "" && *strict {
-				t.Fatalf("it needs %s: tests/languages/setup.sh", lacks)
-			} else if lacks != "" {
-				t.Skipf("skipped without %s", lacks)
-			}
+			p.require(t)
 			files := p.code(t)
 			b.deploy(t, &p, files)
 			if p.Contract == httpport.Name {

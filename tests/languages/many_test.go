@@ -23,7 +23,7 @@ func TestManyRequests(t *testing.T) {
 		t.Fatal("there is no server go-http")
 	}
 	p := &list[at]
-	if lacks := p.lacks(); lacks != "" {
+	if lacks := p.Lacks(); lacks != "" {
 		t.Skipf("skipped without %s", lacks)
 	}
 	b := newBench(t)
@@ -31,7 +31,7 @@ func TestManyRequests(t *testing.T) {
 	door := b.door(t, p)
 	defer door.Close()
 	count := func() {
-		if got, err := ask(door.URL, request{"GET", "/count", ""}); err != nil || got.Status != 200 || got.Body != "1\n" {
+		if got, err := ask(door.URL, request{Method: "GET", Path: "/count"}); err != nil || got.Status != 200 || got.Body != "1\n" {
 			t.Errorf("%v, %v", got, err)
 		}
 	}

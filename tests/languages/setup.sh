@@ -2,7 +2,7 @@
 # setup.sh: installs the Debian packages that the programs of this folder name, and their
 # compilers. As root; what is there is kept.
 set -euo pipefail
-cd "$(dirname "$0")"
+cd "$(dirname "$0")/../../tools/seussctl/samples/languages"
 packages=$(sed -n 's/.*"packages": \[\([^]]*\)\].*/\1/p' programs/*/program.json | tr -d '" ' | tr ',' '\n' | sort -u)
 command -v gcc >/dev/null || packages+=" gcc libc6-dev"
 command -v javac >/dev/null || packages+=" openjdk-17-jdk-headless"

@@ -1,7 +1,6 @@
 package lambda
 
 import (
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -150,67 +149,9 @@ func TestFieldsAreHonouredOrRefused(t *testing.T) {
 		"ListVersionsByFunction.Marker": aws.String("0"), "ListVersionsByFunction.MaxItems": nil, "ListAliases.FunctionVersion": nil, "ListAliases.Marker": aws.String("0"), "ListAliases.MaxItems": nil,
 		"GetFunction.Qualifier": aws.String("live"), "GetFunctionConfiguration.Qualifier": aws.String("live"), "DeleteFunction.Qualifier": "conflict",
 	}
-	used, n := map[string]bool{}, 0
-	// prepared makes a function with a version and an alias, and the least input for an operation.
-	prepared := func(operation string) reflect.Value {
-		n++
-		name := fmt.Sprintf("f%d", n)
-		if operation != "CreateFunction" {
-			create(t, c, name, func(in *lambda.CreateFunctionInput) { in.Publish = true })
-			if _, err := c.CreateAlias(t.Context(), &lambda.CreateAliasInput{FunctionName: &name, Name: aws.String("live"), FunctionVersion: aws.String("$LATEST")}); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := c.PutFunctionEventInvokeConfig(t.Context(), &lambda.PutFunctionEventInvokeConfigInput{FunctionName: &name}); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := c.AddPermission(t.Context(), &lambda.AddPermissionInput{FunctionName: &name, StatementId: aws.String("there"), Action: aws.String(actionInvoke), Principal: aws.String("000000000000")}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if strings.Contains(operation, "Url") && operation != "CreateFunctionUrlConfig" {
-			if _, err := c.CreateFunctionUrlConfig(t.Context(), &lambda.CreateFunctionUrlConfigInput{FunctionName: &name, AuthType: types.FunctionUrlAuthTypeNone}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		in := reflect.New(reflect.ValueOf(c).MethodByName(operation).Type().In(1).Elem()).Elem()
-		required := map[string]any{
-			"FunctionName": name, "Role": "r", "Name": "live", "StatementId": "there", "FunctionVersion": "$LATEST",
-			"Resource": "arn:aws:lambda:us-east-1:000000000000:function:" + name,
-		}
-		switch operation {
-		case "CreateFunction":
-			in.FieldByName("Code").Set(reflect.ValueOf(&types.FunctionCode{ZipFile: zip}))
-			required["Handler"] = "main.handler"
-			in.FieldByName("Runtime").Set(reflect.ValueOf(types.RuntimePython311))
-		case "UpdateFunctionCode":
-			in.FieldByName("ZipFile").Set(reflect.ValueOf(zip))
-			delete(required, "Role")
-		case "UpdateFunctionConfiguration", "ListFunctions", "ListAliases":
-			delete(required, "Role")
-			delete(required, "FunctionVersion")
-		case "CreateAlias":
-			required["Name"] = "next"
-		case "AddPermission":
-			required["StatementId"], required["Action"], required["Principal"] = "new", actionURL, "*"
-			in.FieldByName("FunctionUrlAuthType").Set(reflect.ValueOf(types.FunctionUrlAuthTypeNone))
-		case "CreateFunctionUrlConfig":
-			in.FieldByName("AuthType").Set(reflect.ValueOf(types.FunctionUrlAuthTypeNone))
-		case "TagResource":
-			in.FieldByName("Tags").Set(reflect.ValueOf(map[string]string{"a": "b"}))
-		case "UntagResource":
-			in.FieldByName("TagKeys").Set(reflect.ValueOf([]string{"a"}))
-		case "PutFunctionConcurrency":
-			in.FieldByName("ReservedConcurrentExecutions").Set(reflect.ValueOf(aws.Int32(1)))
-		}
-		for field, value := range required {
-			if v := in.FieldByName(field); v.IsValid() && v.Type() == reflect.TypeFor[*string]() {
-				v.Set(reflect.ValueOf(aws.String(value.(string))))
-			}
-		}
-		return in
-	}
+	used, b := map[string]bool{}, &fieldBench{t, c, zip, 0}
 	for operation := range offeredOperations(s) {
-		base := prepared(operation)
+		base := b.prepared(operation)
 		if _, err := call(t, c, operation, base); err != nil {
 			t.Errorf("%s with no more than it needs: %v", operation, err)
 			continue
@@ -218,7 +159,7 @@ func TestFieldsAreHonouredOrRefused(t *testing.T) {
 		for i := range base.NumField() {
 			field := base.Type().Field(i)
 			name := operation + "." + field.Name
-			in := prepared(operation)
+			in := b.prepared(operation)
 			value, known := honoured[name]
 			if !field.IsExported() || !in.Field(i).IsZero() && !known {
 				continue
@@ -255,52 +196,5 @@ func TestFieldsAreHonouredOrRefused(t *testing.T) {
 		if !used[name] {
 			t.Errorf("%s is no field of the SDK's", name)
 		}
-	}
-}
-
-// named: a refusal names one of the fields in a field.
-func named(t reflect.Type, message string) bool {
-	if t.Kind() == reflect.Pointer {
-		t = t.Elem()
-	}
-	if t.Kind() == reflect.Struct {
-		for i := range t.NumField() {
-			if t.Field(i).IsExported() && strings.Contains(message, t.Field(i).Name) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// Nested fields that are accepted in part.
-func TestFieldsInFields(t *testing.T) {
-	f := servertest.New(t)
-	_, url := f.Serve(t, nil)
-	c := sdk(url)
-	create(t, c, "f", nil)
-	for words, in := range map[string]*lambda.UpdateFunctionConfigurationInput{
-		"LogFormat":                 {LoggingConfig: &types.LoggingConfig{LogFormat: types.LogFormatJson}},
-		"LogGroup":                  {LoggingConfig: &types.LoggingConfig{LogGroup: aws.String("/other")}},
-		"ApplicationLogLevel":       {LoggingConfig: &types.LoggingConfig{ApplicationLogLevel: types.ApplicationLogLevelDebug}},
-		"SystemLogLevel":            {LoggingConfig: &types.LoggingConfig{SystemLogLevel: types.SystemLogLevelWarn}},
-		"TracingConfig":             {TracingConfig: &types.TracingConfig{Mode: types.TracingModeActive}},
-		"EphemeralStorage of 10240": {EphemeralStorage: &types.EphemeralStorage{Size: aws.Int32(10240)}},
-		"applyOn":                   {SnapStart: &types.SnapStart{ApplyOn: "Everything"}},
-	} {
-		in.FunctionName = aws.String("f")
-		_, err := c.UpdateFunctionConfiguration(t.Context(), in)
-		if got, message := code(err); got != "InvalidParameterValueException" && got != "ValidationException" || !strings.Contains(message, words) {
-			t.Errorf("%s: %s: %s", words, got, message)
-		}
-	}
-	out, err := c.UpdateFunctionConfiguration(t.Context(), &lambda.UpdateFunctionConfigurationInput{FunctionName: aws.String("f"),
-		LoggingConfig: &types.LoggingConfig{LogFormat: types.LogFormatText, LogGroup: aws.String("/aws/lambda/f")}, SnapStart: &types.SnapStart{ApplyOn: types.SnapStartApplyOnPublishedVersions}})
-	if err != nil || out.SnapStart.ApplyOn != types.SnapStartApplyOnPublishedVersions || out.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOff {
-		t.Error(err, out)
-	}
-	version, err := c.PublishVersion(t.Context(), &lambda.PublishVersionInput{FunctionName: aws.String("f")})
-	if err != nil || version.SnapStart.OptimizationStatus != types.SnapStartOptimizationStatusOn {
-		t.Error(err, version)
 	}
 }

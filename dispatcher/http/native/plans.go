@@ -67,6 +67,12 @@ func (s plans) start(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, start, err)
 }
 
+// tiers says what starts have found there.
+func (s plans) tiers(w http.ResponseWriter, r *http.Request) error {
+	t, err := s.Service.Tiers(r.Context())
+	return answer(w, http.StatusOK, t, err)
+}
+
 func (s plans) drop(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	which := planner.Which{Image: q.Get("image"), Runtime: q.Get("runtime"), Shared: q.Get("shared") == "true"}

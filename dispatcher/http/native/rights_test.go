@@ -139,6 +139,7 @@ var matrix = map[string]string{
 	"POST /v1/marks":                      ".....A",
 	"GET /v1/lineage":                     ".r.aRA",
 	"GET /v1/pools":                       "....RA",
+	"GET /v1/tiers":                       "....RA",
 	"GET /v1/sockets":                     ".r.aRA",
 	"POST /v1/instances":                  "...a.A",
 	"GET /v1/instances":                   ".r.aRA",
@@ -162,6 +163,8 @@ var matrix = map[string]string{
 	"GET /v1/invocations":             ".r.aRA",
 	"DELETE /v1/invocations/{id}":     "..da.A",
 	"POST /v1/refresh":                ".....A",
+	"GET /v1/cluster":                 "....RA",
+	"PUT /v1/cluster/members/{host}":  ".....A",
 	"GET /v1/plans":                   ".r.aRA",
 	"POST /v1/plans":                  "..da.A",
 	"DELETE /v1/plans":                "..da.A",
@@ -238,7 +241,7 @@ func requestOf(pattern, name string) (method, path, body string) {
 	if pattern == "/" {
 		method, path = "GET", "/nothing"
 	}
-	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{path...}", "x", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{host}", "nobody", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{path...}", "x", "{$}", "").Replace(path)
 	switch {
 	case strings.HasSuffix(path, "/run"):
 		body = `{"function":{"name":"run","handler":"main.handler","files":{"main.py":"eA=="}},"invocation":{"event":{}}}`

@@ -36,6 +36,12 @@ func (a *house) underWay(t *testing.T, token, query string, want int) (doc api.U
 	}
 }
 
+// seven is a machine of that number.
+type seven struct{}
+
+func (seven) Number() uint64 { return 7 }
+func (seven) Interrupt()     {}
+
 // TestUnderWay: who may read sees what waits and runs of the functions that he reaches, and
 // nothing of others; who may deploy them kills them, and its caller is told.
 func TestUnderWay(t *testing.T) {
@@ -45,7 +51,7 @@ func TestUnderWay(t *testing.T) {
 			<-ctx.Done()
 			return nil, context.Cause(ctx)
 		}
-		r.Progress.Place(7, nil, time.Now().Add(time.Hour))
+		r.Progress.Place(seven{}, nil, time.Now().Add(time.Hour))
 		r.Progress.Changed(3)
 		select {
 		case <-r.Progress.Done():

@@ -84,6 +84,9 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 		doc.Reasons = append(doc.Reasons, "draining")
 	} else {
 		doc.Reasons = append(doc.Reasons, s.probe.reasons(r.Context(), s.Service.Unready)...)
+		if s.Cluster != nil && s.Cluster.Cordoned() {
+			doc.Reasons = append(doc.Reasons, "cordoned")
+		}
 	}
 	status := http.StatusOK
 	if doc.Ready = len(doc.Reasons) == 0; !doc.Ready {

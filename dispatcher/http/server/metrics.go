@@ -188,6 +188,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		count(poolClosed, p.ClosedIdle, image)
 	}
 	st := c.s.Service.Stats()
+	c.collectCluster(gauge)
 	gauge(platformInfo, 1, st.Platform)
 	gauge(lineageNodes, float64(st.Nodes))
 	count(pagesOfRuns, st.PagesDirtied, "dirtied")

@@ -53,6 +53,7 @@ var rights = map[string]need{
 	"GET /v1/lineage":                     {access.Read, false},
 	"GET /v1/watch":                       {access.Read, false},
 	"GET /v1/pools":                       {access.Read, true},
+	"GET /v1/tiers":                       {access.Read, true},
 	"GET /v1/sockets":                     {access.Read, false},
 	"POST /v1/instances":                  {access.Deploy | access.Invoke, false},
 	"GET /v1/instances":                   {access.Read, false},
@@ -88,6 +89,8 @@ var rights = map[string]need{
 	"POST /v1/verify":                 {access.Admin, true},
 	"POST /v1/duplicates":             {access.Admin, true},
 	"POST /v1/refresh":                {access.Admin, true},
+	"GET /v1/cluster":                 {access.Read, true},
+	"PUT /v1/cluster/members/{host}":  {access.Admin, true},
 	"GET /v1/plans":                   {access.Read, false},
 	"POST /v1/plans":                  {access.Deploy, false}, // one for everybody's functions: as below
 	"DELETE /v1/plans":                {access.Deploy, false}, // takes admin everywhere, which the handler asks for

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/access"
 	"seuss/dispatcher/admission"
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/cluster"
 	"seuss/dispatcher/events"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/sched"
@@ -24,8 +25,8 @@ import (
 // the largest deployments, or eighty of the largest events.
 const DefaultBodyBytes = 512 << 20
 
-// Options configure a Server. All but Logs, Log, Region, Account, Sandbox, BodyBytes and
-// BodyStall are needed; they stay the caller's.
+// Options configure a Server. All but Logs, Log, Region, Account, Sandbox, Cluster, BodyBytes
+// and BodyStall are needed; they stay the caller's.
 type Options struct {
 	Service   api.Hosted
 	Admission *admission.Control // of the Service's invocations, on Scheduler, with Metrics
@@ -50,10 +51,20 @@ type Options struct {
 	// Keys are the tokens of other clients than the one who has the state directory; nil:
 	// there are none.
 	Keys *access.Keeper
+	// Cluster is the membership in one; nil: in none.
+	Cluster Cluster
 	// BodyBytes bounds the memory of all bodies; 0: DefaultBodyBytes.
 	BodyBytes int64
 	// BodyStall is how long a body may stand still; 0: DefaultBodyStall.
 	BodyStall time.Duration
+}
+
+// Cluster is what front doors need of a membership.
+type Cluster interface {
+	Members() cluster.View
+	// Cordoned reports whether this member is to get nothing new.
+	Cordoned() bool
+	Cordon(ctx context.Context, member string, on bool) error
 }
 
 // Server answers requests; it is an http.Handler. What its options hold is there

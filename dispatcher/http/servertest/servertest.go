@@ -56,6 +56,8 @@ type noPlatform struct{ platform.Platform }
 
 func (noPlatform) Name() string { return "none" }
 
+func (noPlatform) CPU() platform.CPU { return platform.CPU{} }
+
 func (noPlatform) Capabilities() platform.Capabilities { return platform.Capabilities{} }
 
 // New makes a fake on a state directory of its own.

@@ -22,35 +22,40 @@ type Marks struct {
 	buffer []byte
 }
 
-// Changed calls each with every chunk whose content is another than when the Marks saw it
-// last, in order, and remembers it, unless each fails, which ends the search. content is a
-// copy, valid during the call: guests may write on. The last chunk may be shorter.
-func (m *Marks) Changed(r *Region, each func(chunk int, content []byte) error) error {
-	if m.buffer == nil {
-		m.seed, m.buffer = maphash.MakeSeed(), make([]byte, ChunkBytes)
-		zeros := maphash.Bytes(m.seed, m.buffer)
-		m.sums = make([]uint64, (r.Bytes+ChunkBytes-1)/ChunkBytes)
-		for n := range m.sums {
-			m.sums[n] = zeros
-		}
-		if rest := r.Bytes % ChunkBytes; rest != 0 {
-			m.sums[len(m.sums)-1] = maphash.Bytes(m.seed, m.buffer[:rest])
-		}
+// Chunk returns the content of one, valid until the next call, and whether it is another than
+// when the Marks saw it last; it is remembered.
+func (m *Marks) Chunk(r *Region, n int) (content []byte, changed bool, err error) {
+	m.begin(r)
+	content, sum, err := m.read(r, n)
+	if err != nil {
+		return nil, false, err
 	}
+	changed = sum != m.sums[n]
+	m.sums[n] = sum
+	return content, changed, nil
+}
+
+func (m *Marks) read(r *Region, n int) (content []byte, sum uint64, err error) {
+	at := uint64(n) * ChunkBytes
+	p := m.buffer[:min(ChunkBytes, r.Bytes-at)]
+	if _, err := r.ReadAt(p, int64(at)); err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, fmt.Errorf("read chunk %d of region %q: %w", n, r.Name, err)
+	}
+	return p, maphash.Bytes(m.seed, p), nil
+}
+
+// begin has the Marks remember zeros, if they remember nothing.
+func (m *Marks) begin(r *Region) {
+	if m.buffer != nil {
+		return
+	}
+	m.seed, m.buffer = maphash.MakeSeed(), make([]byte, ChunkBytes)
+	zeros := maphash.Bytes(m.seed, m.buffer)
+	m.sums = make([]uint64, (r.Bytes+ChunkBytes-1)/ChunkBytes)
 	for n := range m.sums {
-		at := uint64(n) * ChunkBytes
-		p := m.buffer[:min(ChunkBytes, r.Bytes-at)]
-		if _, err := r.ReadAt(p, int64(at)); err != nil && !errors.Is(err, io.EOF) {
-			return fmt.Errorf("read chunk %d of region %q: %w", n, r.Name, err)
-		}
-		sum := maphash.Bytes(m.seed, p)
-		if sum == m.sums[n] {
-			continue
-		}
-		if err := each(n, p); err != nil {
-			return err
-		}
-		m.sums[n] = sum
+		m.sums[n] = zeros
 	}
-	return nil
+	if rest := r.Bytes % ChunkBytes; rest != 0 {
+		m.sums[len(m.sums)-1] = maphash.Bytes(m.seed, m.buffer[:rest])
+	}
 }

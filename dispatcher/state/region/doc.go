@@ -13,7 +13,10 @@
 // guest's memory (struct abi_region); an instance that begins from it opens them anew, with
 // the content of now, and does not begin where one is gone or not allowed any more.
 //
+// Push and Pull keep a region in the global tier of state, as the value of its key.
+//
 // Units: sizes are bytes. Ownership: a Host owns the files, and closes each when nobody has
 // it any more; a Set is one instance's until Close. Locks: Host.mu, and Region.filling,
 // which is held for the time in which 2 MiB of memory are taken; neither with the other.
+// Region.pushing is the turn of who pushes or pulls a region, who waits for it with a context.
 package region

@@ -2,6 +2,7 @@ package region
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -32,8 +33,6 @@ type Limit struct {
 // as for its owner.
 type Options struct {
 	All, Owner, Function Limit
-	// Sync, if not nil, is told what instances want kept. It must not block.
-	Sync func(owner, name string, offset, bytes uint64) error
 }
 
 // DefaultAll is Options.All where that is zero. Of the files that a process may have regions
@@ -213,8 +212,8 @@ func (h *Host) fill(r *Region) (more bool, err error) {
 }
 
 // Get returns an owner's region for the host's own use, until Put. Where bytes is not 0
-// and there is none it is made.
-func (h *Host) Get(owner, name string, bytes uint64) (*Region, error) {
+// and there is none it is made. It waits for its memory, until ctx ends.
+func (h *Host) Get(ctx context.Context, owner, name string, bytes uint64) (*Region, error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -227,7 +226,9 @@ func (h *Host) Get(owner, name string, bytes uint64) (*Region, error) {
 			continue // it was removed just now
 		}
 		for more := true; more && err == nil; {
-			more, err = h.fill(r)
+			if more, err = h.fill(r); err == nil && more && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 		}
 		if err != nil {
 			h.give(r)

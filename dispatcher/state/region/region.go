@@ -24,6 +24,9 @@ type Region struct {
 	users   int // that map it, or look at it
 	removed bool
 
+	pushing chan struct{} // who has it pushes or pulls: kept is his
+	kept    kept
+
 	filling sync.Mutex
 	filled  uint64 // bytes whose memory is there
 	failed  error  // why no more can be had
@@ -48,7 +51,7 @@ func newRegion(owner, function, name string, bytes uint64) (*Region, error) {
 		f.Close()
 		return nil, err
 	}
-	return &Region{Owner: owner, Name: name, Function: function, Bytes: bytes,
+	return &Region{Owner: owner, Name: name, Function: function, Bytes: bytes, pushing: make(chan struct{}, 1),
 		read: platform.Shared{File: readOnly}, write: platform.Shared{File: f, Writable: true}}, nil
 }
 

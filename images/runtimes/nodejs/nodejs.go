@@ -37,9 +37,10 @@ var Runtime = &runtimes.Runtime{
 
 func init() { runtimes.Register(Runtime) }
 
-//go:generate sh driver/build.sh host.node
+//go:generate sh driver/build.sh host
+//go:generate sh driver/build.sh region
 
-//go:embed driver/driver.js driver/execute.js driver/files.js driver/task.js driver/warm_up.js driver/random.js driver/response.js driver/host.node driver/modules/seuss.js
+//go:embed driver/driver.js driver/execute.js driver/files.js driver/task.js driver/warm_up.js driver/random.js driver/response.js driver/host.node driver/region.node driver/modules/seuss.js
 var driverFiles embed.FS
 
 // driver returns driver.js, the program, what it loads, and protocol.js, the constants
@@ -48,6 +49,7 @@ func driver() map[string][]byte {
 	files := runtimes.Files(driverFiles, "driver", "driver.js", "execute.js", "files.js", "task.js", "warm_up.js", "random.js", "response.js", "host.node")
 	// Where require and import look from any directory.
 	files["/node_modules/seuss/index.js"] = runtimes.Files(driverFiles, "driver/modules", "seuss.js")["seuss.js"]
+	files["/node_modules/seuss/region.node"] = runtimes.Files(driverFiles, "driver", "region.node")["region.node"]
 	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
 	return files
 }

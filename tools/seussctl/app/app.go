@@ -13,6 +13,7 @@ import (
 
 	"seuss/dispatcher/api"
 	"seuss/tools/seussctl/benchcmd"
+	"seuss/tools/seussctl/clustercmd"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/functioncmd"
@@ -86,13 +87,15 @@ func root(e *cmdline.Env) *cli.App {
 			e.Group("owner", "quotas of owners", ownerSet(e), ownerLs(e)),
 			invoke(e),
 			instancecmd.InstanceGroup(e),
+			clustercmd.ClusterGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
+			pscmd.Stats(e),
 			serve(e),
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
 			plancmd.PlanGroup(e),
-			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e), benchcmd.BenchInstances(e), benchcmd.BenchPlan(e)),
+			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e), benchcmd.BenchInstances(e), benchcmd.BenchPlan(e), benchcmd.BenchLanguages(e)),
 			demo(e),
 			completion(e),
 			manual(e),

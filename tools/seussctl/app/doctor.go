@@ -23,7 +23,7 @@ look into it. The exit code is 1 if something that is needed is missing.`,
 			h := doctor.Host{StateDir: e.StateDir, Platform: cmdline.WantedPlatform(e)}
 			if d := e.Daemon(); d != nil {
 				defer d.Close()
-				h.Daemon = d.Sandbox
+				h.Daemon, h.Cluster = d.Sandbox, d.Cluster.Members
 			}
 			return printChecks(e, doctor.Run(c.Context, h))
 		},

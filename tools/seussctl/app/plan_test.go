@@ -50,6 +50,7 @@ func TestPlan(t *testing.T) {
 		want string
 	}{
 		{fit(), "the method cover needs --packages FILE"},
+		{fit("--deployed"), "leave it out, or --train"},
 		{fit("--packages", costs, "--weights", "time"), "--weights is of the method published"},
 		{fit("--method", "published", "--budget", "1GiB"), "--budget is of the method cover"},
 		{fit("--method", "best"), `--method "best": want cover or published`},
@@ -61,6 +62,9 @@ func TestPlan(t *testing.T) {
 		refused(t, dir, api.ExitUsage, c.args, c.want)
 	}
 	refused(t, dir, api.ExitFailure, []string{"plan", "show", file("bad.json", `{"packages": ["a==1"]}`)}, "bad.json", "its root has packages")
+	for _, args := range [][]string{{"plan", "history"}, {"plan", "fit"}, {"plan", "apply"}} {
+		refused(t, filepath.Join(dir, "empty"), api.ExitFailure, args, "")
+	}
 	refused(t, dir, api.ExitFailure, []string{"plan", "fit", "--train", file("none.jsonl", ""), "--deps", deps, "--packages", costs}, "no functions")
 	refused(t, dir, api.ExitFailure, []string{"plan", "fit", "--train", file("unknown.jsonl", `{"packages": ["scipy==1"]}`), "--deps", deps, "--packages", costs}, "no cost is known of scipy==1")
 }

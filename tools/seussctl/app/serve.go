@@ -56,6 +56,7 @@ at most --drain. A second signal ends it at once.`,
 		Examples: []string{
 			"seussctl serve",
 			"seussctl serve --listen 127.0.0.1:9001 --machines 16 --memory 2GiB",
+			"seussctl serve --cluster shop --cluster-secret /etc/seuss/secret --cluster-listen 10.0.0.2:6222 --join 10.0.0.1:6222",
 			"seussctl serve --allow-net api.example.com:443 --allow-net '[2001:db8::/32]:*'",
 			`eval "$(seussctl env)"; aws lambda invoke --function-name hello /dev/stdout`,
 		},
@@ -112,7 +113,7 @@ func serveFlags() []cli.Flag {
 		&cli.StringFlag{Name: "log-level", Value: "info", Usage: "log what is at least `LEVEL`: debug, info, warn or error"},
 		&cli.StringFlag{Name: "log-format", Value: "text", Usage: "`FORMAT` of the log on stderr: text or json"},
 		&cli.StringFlag{Name: "trace", Value: "none", Usage: "send spans `TO` none, stdout, or an OTLP collector's http:// or https:// URL (without the flag: as the variables OTEL_* say)"},
-	}, sandboxFlags()...)
+	}, append(clusterFlags(), sandboxFlags()...)...)
 }
 
 // checkMachines refuses, before anything takes long, a number of machines that the host does not
@@ -194,6 +195,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	metrics := server.NewMetrics()
 	control := admission.New(admission.Options{Quotas: quota.NewBook(cfg.keys.Quota), Functions: service, Invocations: service, Scheduler: scheduler, Metrics: metrics, Log: cfg.log, Tracer: tracing.tracer(), Logs: &cfg.logs, Crowded: service.Lot().Full})
 	service.Live().Admit(control.Admit)
+	service.Chained().Serve(control.Chained)
 	if err := ensureToken(&cfg.token, e.StateDir); err != nil {
 		return errors.Join(err, journal.Close())
 	}
@@ -201,12 +203,26 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	if err != nil {
 		return errors.Join(err, journal.Close())
 	}
+	member, err := joinCluster(ctx, e, cfg, service, scheduler)
+	if err != nil {
+		for _, l := range listeners {
+			err = errors.Join(err, l.Close())
+		}
+		return errors.Join(err, journal.Close())
+	}
+	if member != nil {
+		defer member.Close()
+	}
 	measures := sealSandbox(e, cfg)
 	// It begins with the events of an earlier run, in guests: when all is sealed, and when
 	// nothing but a drain ends it.
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs), Rules: admission.EventRules(service), Over: admission.EventOver(service, &cfg.logs)})
 	tcp := endpointOf(listeners, cfg.token)
-	s := server.New(server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Log: cfg.log, Sandbox: measures})
+	o := server.Options{Endpoint: tcp, ImportBytes: cfg.importBytes, Keys: cfg.keys, Service: service, Admission: control, Scheduler: scheduler, Events: queue, Metrics: metrics, Logs: kept, Log: cfg.log, Sandbox: measures}
+	if member != nil {
+		o.Cluster = member
+	}
+	s := server.New(o)
 	// Invocations outlive ctx: they are cancelled when the drain's time is over.
 	base, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -229,6 +245,9 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 		case <-ctx.Done():
 		case err = <-failed:
 		}
+	}
+	if member != nil {
+		member.Leave()
 	}
 	return errors.Join(err, drain(cfg, s, servers, conns, cancel))
 }

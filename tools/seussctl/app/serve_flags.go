@@ -43,6 +43,7 @@ type serveConfig struct {
 	trace          string
 	sandbox        *confine.Confinement
 	logs           keptLogs
+	cluster        *clusterConfig
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
@@ -192,6 +193,9 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	}
 	if cfg.trace, err = readTrace(c.IsSet("trace"), cfg.trace, e.Getenv); err != nil {
 		return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
+	}
+	if cfg.cluster, err = readClusterFlags(c); err != nil {
+		return nil, err
 	}
 	if cfg.token, err = readTokenFlags(e, c); err != nil {
 		return nil, err

@@ -54,9 +54,17 @@ func sandboxOptions(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (confine.O
 		}
 		o.Bind = []uint16{port}
 	}
+	if cfg.cluster.Name != "" {
+		// The engine's own port on loopback is any; other members' are theirs.
+		o.Bind = append(o.Bind, cfg.cluster.port(), 0)
+		o.Files = append(o.Files, cfg.cluster.file)
+	}
 	if cfg.options.Network != nil {
 		o.Network = true
 		o.Connect, o.AnyPort = cfg.options.Network.Policy.Ports()
+	}
+	if cfg.cluster.Name != "" {
+		o.Network, o.AnyPort = true, true
 	}
 	if u, err := url.Parse(cfg.trace); err == nil && u.Host != "" {
 		o.Network, o.TLS = true, u.Scheme == "https"
@@ -126,7 +134,7 @@ func enterSandbox(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (*confine.Co
 // sealSandbox takes away what was needed to start only, and says in the log what is
 // in force.
 func sealSandbox(e *cmdline.Env, cfg *serveConfig) []api.Measure {
-	needs := confine.Needs{Network: cfg.options.Network != nil || cfg.trace != "none" && cfg.trace != "stdout", Sockets: cfg.options.VsockDir != ""}
+	needs := confine.Needs{Network: cfg.options.Network != nil || cfg.cluster.Name != "" || cfg.trace != "none" && cfg.trace != "stdout", Sockets: cfg.options.VsockDir != ""}
 	if e.Kind != nil {
 		needs.Platform = e.Kind.Name
 	}

@@ -25,6 +25,7 @@ func BoundsFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "allow-net", Usage: "let the function reach `ENTRY`, of what the daemon allows; may be repeated: HOST:PORT, *.DOMAIN:PORT or CIDR:PORT, or none, or any: all that the daemon allows"},
 		&cli.StringFlag{Name: "host-ports", Usage: "comma-separated vsock `PORTS` of the host that the function may reach, of those that the daemon allows; or none, or any"},
 		&cli.StringFlag{Name: "share", Usage: "comma-separated `SHARES` of state that the function may reach, each NAME:r or NAME:rw; or none"},
+		&cli.StringFlag{Name: "call", Usage: "comma-separated `FUNCTIONS` of the same owner that the function may call, in which * stands for any characters; or none"},
 		&cli.StringFlag{Name: "limit-time", Aliases: []string{"timeout"}, Usage: "end an invocation after `DURATION`, in whole seconds; or any: what the daemon allows"},
 		&cli.StringFlag{Name: "limit-memory", Aliases: []string{"memory"}, Usage: "end an instance that writes more than `SIZE`, in whole MiB, such as 128MiB; or any: the image's memory"},
 		&cli.StringFlag{Name: "limit-output", Usage: "keep at most `SIZE` of an invocation's output, such as 64KiB; or any: 1MiB"},
@@ -35,7 +36,7 @@ func BoundsFlags() []cli.Flag {
 // ReadBounds makes of these flags what they change; changed is false where there are
 // none of them.
 func ReadBounds(c *cli.Context) (u api.Update, changed bool, err error) {
-	for _, name := range []string{"allow-net", "host-ports", "share", "limit-time", "limit-memory", "limit-output", "concurrency"} {
+	for _, name := range []string{"allow-net", "host-ports", "share", "call", "limit-time", "limit-memory", "limit-output", "concurrency"} {
 		if !c.IsSet(name) {
 			continue
 		}
@@ -49,8 +50,11 @@ func ReadBounds(c *cli.Context) (u api.Update, changed bool, err error) {
 			u.HostPorts.To, err = readPorts(text)
 			u.HostPorts.Set = true
 		case "share":
-			u.Shares.To, err = readShares(text)
+			u.Shares.To, err = readNamed(text, func(list []string) *functions.Settings { return &functions.Settings{Shares: list} })
 			u.Shares.Set = true
+		case "call":
+			u.Calls.To, err = readNamed(text, func(list []string) *functions.Settings { return &functions.Settings{Calls: list} })
+			u.Calls.Set = true
 		case "limit-time":
 			u.TimeoutSec, err = readWhole(text, func(text string) (uint64, error) {
 				d, err := time.ParseDuration(text)
@@ -137,14 +141,14 @@ func readPorts(text string) (ports []uint32, err error) {
 	return ports, err
 }
 
-// readShares reads a list of shares.
-func readShares(text string) ([]string, error) {
+// readNamed reads a list of what a deployment names, which is nothing in its place.
+func readNamed(text string, in func(list []string) *functions.Settings) ([]string, error) {
 	if text == wordNone {
 		return []string{}, nil
 	}
 	list, err := SplitList(text)
 	if err == nil {
-		err = bounds.Possible(&functions.Settings{Shares: list})
+		err = bounds.Possible(in(list))
 	}
 	return list, err
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 
 	"seuss/dispatcher/api"
+	"seuss/dispatcher/cluster"
 	"seuss/vmm/platform"
 )
 
@@ -45,6 +46,8 @@ type Host struct {
 	Sys      string // "/sys" if empty
 	// Daemon says what confines the daemon that runs on StateDir; nil: none runs.
 	Daemon func(context.Context) ([]api.Measure, error)
+	// Cluster says what the daemon is a member of; nil: none runs.
+	Cluster func(context.Context) (cluster.View, error)
 
 	machine *platform.Needs // of the platform that is used; nil: of none
 }
@@ -74,7 +77,8 @@ func Run(ctx context.Context, h Host) []Check {
 	checks = append(checks, h.runtimes(ctx)...)
 	checks = append(checks, compiler())
 	checks = append(checks, h.state(ctx)...)
-	return append(checks, h.sandbox(ctx)...)
+	checks = append(checks, h.sandbox(ctx)...)
+	return append(checks, h.cluster(ctx)...)
 }
 
 // Healthy reports whether nothing that is needed is missing.

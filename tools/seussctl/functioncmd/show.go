@@ -100,6 +100,9 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 		if len(f.Settings.Shares) > 0 {
 			add("shares", "%s", strings.Join(f.Settings.Shares, ", "))
 		}
+		if len(f.Settings.Calls) > 0 {
+			add("calls", "%s", strings.Join(f.Settings.Calls, ", "))
+		}
 		add("time", "%v", time.Duration(b.TimeoutMS)*time.Millisecond)
 		if b.MemoryMiB > 0 {
 			add("memory", "%d MiB", b.MemoryMiB)

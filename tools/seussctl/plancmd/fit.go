@@ -25,8 +25,8 @@ func planFit(e *cmdline.Env) *cli.Command {
 		Description: `
 A trace has a function a line: {"name": ..., "packages": ["NAME==VERSION", ...]}, with all
 packages that it needs, and "calls" if it counts more than once. --packages says what
-importing each costs, --deps what each depends on. Without --train it is what deployed
-functions were seen to import: plan history prints that.
+importing each costs, --deps what each depends on. Without --train it is what functions
+were seen to import: plan history prints that.
 
 The method cover chooses the sets of packages that save most import time for all
 functions, for each byte under --budget. The method published is the splitter of
@@ -54,7 +54,8 @@ Forklift, whose rules --mode, --weights, --entropy, --inherit and --depth choose
 // fitFlags say how a plan is fitted.
 func fitFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "train", Usage: "trace to fit to, `FILE` or - (default: what deployed functions import)"},
+		&cli.StringFlag{Name: "train", Usage: "trace to fit to, `FILE` or - (default: what functions were seen to import)"},
+		deployedFlag(),
 		&cli.StringFlag{Name: "packages", Usage: "costs of packages, `FILE`"},
 		&cli.StringFlag{Name: "deps", Usage: "dependencies of packages, `FILE`"},
 		&cli.StringFlag{Name: "method", Value: methodCover, Usage: "`METHOD`: cover or published"},
@@ -126,6 +127,9 @@ func fit(c *cli.Context, e *cmdline.Env) (*plan.Tree, error) {
 // Files of costs and dependencies go before what was measured.
 func material(c *cli.Context, e *cmdline.Env, method string) (w *plan.Workload, deps plan.Dependencies, costs plan.Costs, err error) {
 	train := c.String("train")
+	if train != "" && c.Bool("deployed") {
+		return nil, deps, nil, cmdline.Usagef(c.Command.HelpName, "--deployed is for what functions were seen to import: leave it out, or --train")
+	}
 	if train != "" {
 		needed := []string{"deps"}
 		if method == methodCover {

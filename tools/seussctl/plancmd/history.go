@@ -19,10 +19,11 @@ import (
 func planHistory(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
 		Name:  "history",
-		Usage: "print what deployed functions import, as a trace",
+		Usage: "print what functions import, as a trace",
 		Description: `
 A line for each function whose imports are known, with how often its snapshots were used:
-what plan fit --train reads, with --json and without. Functions measure themselves and
+what plan fit --train reads, with --json and without. Code that was called and is gone,
+replaced or removed, has a line too, the newest of it. Functions measure themselves and
 could forge it. Functions whose runtime does not tell are left out.`,
 		Examples: []string{
 			"seussctl plan history >trace.jsonl",
@@ -31,6 +32,7 @@ could forge it. Functions whose runtime does not tell are left out.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "packages-out", Usage: "write the measured costs of packages to `FILE`"},
 			&cli.StringFlag{Name: "deps-out", Usage: "write what packages depend on to `FILE`"},
+			deployedFlag(),
 		},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			h, err := history(c, e)
@@ -43,6 +45,11 @@ could forge it. Functions whose runtime does not tell are left out.`,
 			return h.WriteTrace(e.Stdout)
 		},
 	})
+}
+
+// deployedFlag leaves code out that is gone.
+func deployedFlag() cli.Flag {
+	return &cli.BoolFlag{DisableDefaultText: true, Name: "deployed", Usage: "of the functions that are deployed now alone, not of code that is gone"}
 }
 
 // history asks the daemon, or reads the state directory.
@@ -62,6 +69,16 @@ func history(c *cli.Context, e *cmdline.Env) (*plan.History, error) {
 	}
 	if unknown > 0 {
 		e.Notef("%d functions are left out: what they import is not known", unknown)
+	}
+	if !c.Bool("deployed") {
+		gone, damaged, err := planner.ReadGone(e.StateDir)
+		if err != nil {
+			return nil, err
+		}
+		if damaged > 0 {
+			e.Notef("%d lines about code that is gone cannot be read and are left out", damaged)
+		}
+		list = append(list, gone...)
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("of no deployed function it is known what it imports: deploy some, with an image that was built by this release: %w", lineage.ErrNotFound)

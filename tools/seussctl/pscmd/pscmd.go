@@ -1,5 +1,5 @@
-// Package pscmd has the commands about what waits and runs in a daemon: ps and kill. It
-// keeps no state.
+// Package pscmd has the commands about what waits and runs in a daemon, ps and kill, and what
+// its starts are made of, stats. It keeps no state.
 package pscmd
 
 import (

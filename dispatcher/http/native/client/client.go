@@ -27,7 +27,8 @@ import (
 type Client struct {
 	http *http.Client
 	plans
-	Live Live
+	Live    Live
+	Cluster Cluster
 }
 
 var _ api.Service = (*Client)(nil)
@@ -38,7 +39,7 @@ func New(dial func(ctx context.Context) (net.Conn, error)) *Client {
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		ExpectContinueTimeout: time.Minute,
 	}}}
-	c.plans, c.Live = plans{c}, Live{c}
+	c.plans, c.Live, c.Cluster = plans{c}, Live{c}, Cluster{c}
 	return c
 }
 

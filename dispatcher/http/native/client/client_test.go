@@ -79,6 +79,7 @@ func TestTheSameAsLocal(t *testing.T) {
 			return s.CaptureArgument(ctx, "echo", dispatcher.Capture{Event: []byte(`{}`), StopAt: "k"})
 		},
 		"no image":       func(s api.Service) (any, error) { return s.RemoveImage(ctx, "nobody", false) },
+		"tiers":          func(s api.Service) (any, error) { return s.Tiers(ctx) },
 		"pools":          func(s api.Service) (any, error) { return s.Pools(ctx) },
 		"instances":      func(s api.Service) (any, error) { return s.Instances(ctx) },
 		"refresh":        func(s api.Service) (any, error) { return nil, s.Refresh(ctx) },

@@ -6,9 +6,10 @@ import (
 	"net/url"
 
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/tiers"
 )
 
-// plans are a Client's way to the plans that are applied.
+// plans are a Client's way to the plans that are applied, and to what they are about.
 type plans struct{ c *Client }
 
 // ApplyPlan implements api.Plans.
@@ -24,6 +25,11 @@ func (p plans) Plans(ctx context.Context) ([]*planner.Status, error) {
 // DropPlan implements api.Plans.
 func (p plans) DropPlan(ctx context.Context, which planner.Which) error {
 	return do(ctx, p.c, "DELETE", fmt.Sprintf("/v1/plans?image=%s&runtime=%s&shared=%t", url.QueryEscape(which.Image), url.QueryEscape(which.Runtime), which.Shared), nil)
+}
+
+// Tiers implements api.Tiers.
+func (p plans) Tiers(ctx context.Context) (tiers.Tiers, error) {
+	return call[tiers.Tiers](ctx, p.c, "GET", "/v1/tiers", nil)
 }
 
 // FunctionStart implements api.Plans.

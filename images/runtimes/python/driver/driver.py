@@ -253,7 +253,7 @@ def error_document(exc, kind=None):
     return json.dumps({
         "errorType": kind or type(exc).__name__,
         "errorMessage": str(exc),
-        "stackTrace": traceback.format_list(frames),
+        "stackTrace": traceback.format_list(frames) + list(map(str, getattr(exc, "called_trace", ()))),
     }).encode()
 
 

@@ -1,32 +1,59 @@
-// What functions share: state by key, and locks. docs/state.md says what is promised.
+// What functions share: state by key, locks, and memory; and how they call each other.
+// docs/state.md, docs/regions.md and docs/chaining.md say what is promised.
 //
-//     const { state } = require('seuss');
+//     const { region, state } = require('seuss');
 //     await state.set('orders/today', 'text');
 //     await state.lock('orders/today', async (lock) => { ... });
+//     const counts = new Float64Array(region('orders/counts', 4096).buffer);
 //
-// A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
+//     const call = await seuss.chainCall('thumbnail', { image: 'a.png' });
+//     const small = await seuss.awaitCall(call);
+//
+// A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw), and the
+// functions that it calls (--call thumbnail).
 // Everything here is asked of the host when it is called, and nothing is kept.
 'use strict';
 
+const fs = require('fs');
 const http = require('http');
+const os = require('os');
 
 const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
+// What waits for calls has connections of its own: more awaits than that wait for each other.
+const waiters = new http.Agent({ keepAlive: true, maxSockets: 7 });
 
 // The driver calls this where an instance may have begun anew, from a snapshot: a connection that
 // another one has opened is none of this one's. What was asked on one is never asked again.
 globalThis[Symbol.for('seuss.renewed')] = () => {
-  for (const socket of Object.values(agent.freeSockets).flat()) socket.destroy();
+  for (const socket of [...Object.values(agent.freeSockets), ...Object.values(waiters.freeSockets)].flat()) socket.destroy();
 };
 
 // SeussError is what the host says; code tells errors apart: Forbidden, NotFound, Changed,
-// Fenced, Deadlock, NotHeld, TooLarge, Full, DiskFull, Damaged, TooMany, Invalid, Timeout, Unavailable, Failed.
+// Fenced, Deadlock, NotHeld, TooLarge, Full, DiskFull, Damaged, TooMany, Invalid, Timeout,
+// Unavailable, Failed, and of calls TooDeep, Mismatch, Cancelled, Refused, CallError.
 class SeussError extends Error {
   constructor(code, message) {
     super(message);
     this.name = code;
     this.code = code;
   }
+}
+
+// CallError is what a function has failed with that was called: an error that is called as its
+// own, and is one of those of the language where that is. type is its name, trace its trace.
+class CallError extends SeussError {
+  static [Symbol.hasInstance](error) {
+    return error?.code === 'CallError';
+  }
+}
+
+function failure({ type = 'Error', message, trace = [] }) {
+  const known = Object.hasOwn(globalThis, type) ? globalThis[type] : undefined;
+  const error = known === Error || known?.prototype instanceof Error ? new known(message) : new SeussError('CallError', message);
+  Object.assign(error, { name: type, code: 'CallError', type, trace });
+  error.stack = [error.stack, ...trace].join('\n');
+  return error;
 }
 
 function query(parameters) {
@@ -37,7 +64,7 @@ function query(parameters) {
 const quote = (key) => String(key).split('/').map(encodeURIComponent).join('/');
 const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.floor(seconds * 1000)));
 
-function once(method, path, body) {
+function once(method, path, body, agent) {
   return new Promise((resolve, reject) => {
     const request = http.request({ host, port, agent, method, path, headers: { 'Content-Length': body.length } }, (answer) => {
       const parts = [];
@@ -50,11 +77,11 @@ function once(method, path, body) {
   });
 }
 
-async function ask(method, path, value = '') {
+async function ask(method, path, value = '', by = agent) {
   const body = Buffer.isBuffer(value) ? value : ArrayBuffer.isView(value) ? Buffer.from(value.buffer, value.byteOffset, value.byteLength) : Buffer.from(value);
   let answer;
   try {
-    answer = await once(method, path, body);
+    answer = await once(method, path, body, by);
   } catch (error) {
     if (error.code === 'ECONNREFUSED') {
       throw new SeussError('Unavailable', 'what functions share cannot be reached: a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler');
@@ -68,7 +95,7 @@ async function ask(method, path, value = '') {
   } catch {
     problem = { error: answer.status === 404 ? 'NotFound' : 'Failed', message: `${method} ${path}: status ${answer.status}` };
   }
-  throw new SeussError(problem.error, problem.message);
+  throw problem.error === 'CallError' ? failure(problem) : new SeussError(problem.error, problem.message);
 }
 
 const version = (answer) => Number(answer.headers['seuss-version']);
@@ -147,5 +174,99 @@ const state = {
   rlock: (key, options, f) => acquire(key, true, options, f),
 };
 
-exports.state = state;
-exports.SeussError = SeussError;
+// What the host says of a region is an error number; its log says more.
+const refusals = {
+  EACCES: ['Forbidden', (share, right) => `the function's deployment does not name the share, or names it for reading: deploy it with --share ${share}:${right}, and open it in the handler, since a function is loaded without shares`],
+  ENOENT: ['NotFound', () => 'there is none: whoever may write makes it, by giving its size'],
+  EINVAL: ['Invalid', () => 'it has another size than that'],
+  ENAMETOOLONG: ['Invalid', () => 'the key is too long'],
+  ENOSPC: ['Full', () => 'the function, its owner or the host has too much shared memory: remove some, or allow more (serve --region-memory)'],
+  EDQUOT: ['Full', () => 'the function, its owner or the host has too many regions: remove some'],
+  ENOMEM: ['TooMany', () => 'the instance has mapped as much as it may: close some'],
+  ESTALE: ['Changed', () => 'it was removed and made anew, and the instance has the one before open: close that first'],
+};
+const nameOf = (number) => Object.keys(os.constants.errno).find((name) => os.constants.errno[name] === number);
+
+// open maps a region, and returns its ArrayBuffer or throws what a system call says.
+function open(path, size, write) {
+  const { O_CREAT, O_RDONLY, O_RDWR } = fs.constants;
+  const fd = fs.openSync(path, write ? O_RDWR | (size ? O_CREAT : 0) : O_RDONLY);
+  try {
+    if (size && write) fs.ftruncateSync(fd, size);
+    const has = fs.fstatSync(fd).size;
+    const memory = size && has !== size ? -os.constants.errno.EINVAL : require('./region.node').map(fd, has, write);
+    if (typeof memory === 'number') throw Object.assign(new Error('it cannot be mapped'), { errno: memory });
+    return memory;
+  } finally {
+    fs.closeSync(fd);
+  }
+}
+
+// Region is memory that is shared: buffer is an ArrayBuffer, for typed arrays without a copy.
+// What one instance stores the others load. Of one that is readOnly a store ends the program:
+// JavaScript knows no memory that can only be read.
+class Region {
+  constructor(key, buffer, readOnly) {
+    Object.assign(this, { key, buffer, readOnly });
+  }
+
+  // push has the content kept, as state.push does with the value of the key; pull makes it
+  // what was pushed of the key last, for all who have it open.
+  async push() {
+    await ask('POST', `/v1/push/${quote(this.key)}?region`);
+  }
+
+  async pull() {
+    await ask('POST', `/v1/pull/${quote(this.key)}?region`);
+  }
+
+  // close unmaps it: what views of it there are have no bytes any more.
+  close() {
+    if (this.buffer.byteLength > 0) require('./region.node').close(this.buffer);
+  }
+}
+
+// region is the Region of a key. With a size, in bytes, it is made where there is none, zeros;
+// one that there is has that size.
+function region(key, size, { readOnly = false } = {}) {
+  const refuse = (code, why) => { throw new SeussError(code, `region ${JSON.stringify(key)}: ${why}`); };
+  const [share, ...name] = String(key).split('/');
+  if (!share || name.join('/') === '' || key.includes('\0')) refuse('Invalid', 'want SHARE/NAME, as in orders/today');
+  if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) refuse('Invalid', `${size} bytes: want a number from 1 on`);
+  try {
+    return new Region(key, open('/dev/seuss/region/' + key.replaceAll('%', '%25').replaceAll('/', '%2F'), size, !readOnly), readOnly);
+  } catch (error) {
+    const [code, why] = refusals[nameOf(-error.errno)] ?? ['Failed', () => error.message];
+    return refuse(code, why(share, readOnly ? 'r' : 'rw'));
+  }
+}
+
+const told = (answer) => JSON.parse(answer.body.toString());
+
+// chainCall has a function called, and resolves to the call's id at once. It has timeout seconds,
+// and no longer than the caller has. With a key (of idempotency) it is called once, however often
+// this is done. What was not awaited when the caller ends is cancelled.
+async function chainCall(name, event = null, { timeout, key } = {}) {
+  return told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), JSON.stringify(event))).id;
+}
+
+// awaitCall resolves to the result of a call, once, or rejects with its error, a CallError. After
+// wait seconds it rejects with Timeout, and the call goes on.
+const awaitCall = async (call, { wait } = {}) => told(await ask('GET', `/v1/calls/${quote(call)}` + query({ wait_ms: ms(wait) }), '', waiters));
+
+// awaitAny resolves to the id of the first of several calls that is over.
+const awaitAny = async (calls, { wait } = {}) => told(await ask('POST', '/v1/calls' + query({ wait_ms: ms(wait) }), JSON.stringify(calls), waiters)).id;
+
+// awaitAll resolves to the results of several calls, in their order.
+async function awaitAll(calls) {
+  const results = [];
+  for (const call of calls) results.push(await awaitCall(call));
+  return results;
+}
+
+// cancel cancels a call, which is not to be awaited any more.
+async function cancel(call) {
+  await ask('DELETE', `/v1/calls/${quote(call)}`);
+}
+
+Object.assign(exports, { state, region, Region, SeussError, CallError, chainCall, awaitCall, awaitAny, awaitAll, cancel });

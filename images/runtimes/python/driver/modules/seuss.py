@@ -1,16 +1,27 @@
-"""What functions share: state by key, and locks. docs/state.md says what is promised.
+"""What functions share: state by key, locks, and memory; and how they call each other.
+docs/state.md, docs/regions.md and docs/chaining.md say what is promised.
 
     from seuss import state
 
     state.set("orders/today", b"...")
     with state.lock("orders/today"):
         ...
+    counts = memoryview(seuss.region("orders/counts", 4096)).cast("Q")
 
-A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw).
+    import seuss
+
+    call = seuss.chain_call("thumbnail", {"image": "a.png"})
+    small = seuss.await_call(call)
+
+A key is SHARE/NAME; the function's deployment names its shares (--share orders:rw), and the
+functions that it calls (--call thumbnail).
 Everything here is asked of the host when it is called, and nothing is kept.
 """
 
+import builtins as _builtins
+import errno as _errno
 import json as _json
+import mmap as _mmap
 import os as _os
 import socket as _socket
 
@@ -48,7 +59,7 @@ class TooLarge(Error):
 
 
 class Full(Error):
-    """State takes all the memory that it may."""
+    """State, or the memory of regions, takes all that it may."""
 
 
 class DiskFull(Error):
@@ -69,6 +80,34 @@ class Invalid(Error):
 
 class Timeout(Error):
     """What was waited for has not come in time."""
+
+
+class TooDeep(Error):
+    """The chain of functions, one called by the other, is as long as it may be."""
+
+
+class Mismatch(Error):
+    """The idempotency key was given with another event."""
+
+
+class Cancelled(Error):
+    """The call was cancelled."""
+
+
+class Refused(Error):
+    """The service does not run the function now."""
+
+
+class CallError(Error):
+    """A function that was called has failed. The exception's class is called as that of the
+    function's own exception, and is a subclass of it where it is one of Python's. type is its
+    name, and called_trace its stack trace."""
+
+    type = "Error"
+    called_trace = ()
+
+    def __str__(self):
+        return str(self.args[0])
 
 
 class Unavailable(Error):
@@ -167,7 +206,20 @@ def _ask(method, path, body=b""):
         kind, message = _errors.get(problem["error"], Error), problem["message"]
     except ValueError:  # HEAD has no body
         kind, message = (NotFound if code == 404 else Forbidden if code == 403 else Error), f"{method} {path}: {status}"
-    raise kind(message)
+    raise _failure(problem) if kind is CallError else kind(message)
+
+
+def _failure(problem):
+    """The exception of a function that was called."""
+    name = problem.get("type", CallError.type)
+    own = TimeoutError if name == "Sandbox.Timedout" else getattr(_builtins, name, None)
+    known = isinstance(own, type) and issubclass(own, Exception) and own not in (Exception, StopIteration, StopAsyncIteration)
+    try:
+        error = type(name, (CallError, own) if known else (CallError,), {})(problem["message"])
+    except (TypeError, ValueError):  # it has a form of its own
+        error = CallError(problem["message"])
+    error.type, error.called_trace = name, problem.get("trace", [])
+    return error
 
 
 class Value(bytes):
@@ -297,3 +349,94 @@ class State:
 
 
 state = State()
+
+
+class Region(_mmap.mmap):
+    """Memory that is shared: a buffer, which NumPy's frombuffer() and memoryview() look at
+    without a copy. What one instance stores the others load. key, read_only."""
+
+    def push(self):
+        """Has its content kept, as state.push() does with the value of the key."""
+        _ask("POST", "/v1/push/" + _quote(self.key) + "?region")
+
+    def pull(self):
+        """Makes its content what was pushed of the key last, for all who have it open."""
+        _ask("POST", "/v1/pull/" + _quote(self.key) + "?region")
+
+    def flush(self, *_):
+        self.push()
+
+
+# What the host says of a region is an error number; its log says more.
+_refused = {
+    _errno.EACCES: (Forbidden, "the function's deployment does not name the share, or names it for reading: deploy it with --share {share}:{right}, and open it in the handler, since a function is loaded without shares"),
+    _errno.ENOENT: (NotFound, "there is none: whoever may write makes it, by giving its size"),
+    _errno.EINVAL: (Invalid, "it has another size than {size} bytes"),
+    _errno.ENAMETOOLONG: (Invalid, "the key is too long"),
+    _errno.ENOSPC: (Full, "the function, its owner or the host has too much shared memory: remove some, or allow more (serve --region-memory)"),
+    _errno.EDQUOT: (Full, "the function, its owner or the host has too many regions: remove some"),
+    _errno.ENOMEM: (TooMany, "the instance has mapped as much as it may: close some"),
+    _errno.ESTALE: (Changed, "it was removed and made anew, and the instance has the one before open: close that first"),
+}
+
+
+def _refuse(error, key, size, read_only):
+    kind, why = _refused.get(error.errno, (Error, str(error)))
+    right = "r" if read_only else "rw"
+    raise kind(f"region {key!r}: " + why.format(share=key.split("/")[0], right=right, size=size)) from None
+
+
+def region(key, size=None, read_only=False):
+    """The region of a key, as a Region. With a size it is made where there is none, zeros; one
+    that there is has that size. read_only: nobody can write to it by this Region."""
+    share, _, name = key.partition("/")
+    if not share or not name or "\0" in key:
+        raise Invalid(f"region {key!r}: want SHARE/NAME, as in orders/today")
+    if size is not None and size <= 0:
+        raise Invalid(f"region {key!r}: {size} bytes: want at least one")
+    path = "/dev/seuss/region/" + key.replace("%", "%25").replace("/", "%2F")
+    try:
+        fd = _os.open(path, (_os.O_RDONLY if read_only else _os.O_RDWR | (_os.O_CREAT if size else 0)) | _os.O_CLOEXEC)
+        try:
+            if size and not read_only:
+                _os.ftruncate(fd, size)
+            has = _os.fstat(fd).st_size
+            if size and has != size:
+                raise OSError(_errno.EINVAL, "size")
+            memory = Region(fd, has, prot=_mmap.PROT_READ | (0 if read_only else _mmap.PROT_WRITE))
+        finally:
+            _os.close(fd)
+    except OSError as e:
+        _refuse(e, key, size, read_only)
+    memory.key, memory.read_only = key, read_only
+    return memory
+
+
+def chain_call(function, event=None, timeout=None, key=None):
+    """Has a function called, and returns the call's id at once. It has timeout seconds, and no
+    longer than the caller has. With a key (of idempotency) it is called once, however often
+    this is done. What was not awaited when the caller ends is cancelled."""
+    _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), _json.dumps(event).encode())
+    return _json.loads(answer)["id"]
+
+
+def await_call(call, wait=None):
+    """The result of a call, once; an error of the function is raised, as a CallError. After
+    wait seconds it raises Timeout, and the call goes on."""
+    return _json.loads(_ask("GET", "/v1/calls/" + _quote(call) + _query(wait_ms=_ms(wait)))[1])
+
+
+def await_any(calls, wait=None):
+    """The id of the first of several calls that is over: await it for its result."""
+    return _json.loads(_ask("POST", "/v1/calls" + _query(wait_ms=_ms(wait)), _json.dumps(list(calls)).encode())[1])["id"]
+
+
+def await_all(calls):
+    """The results of several calls, in their order. The first error is raised; the other calls
+    go on."""
+    return [await_call(call) for call in calls]
+
+
+def cancel(call):
+    """Cancels a call, which is not to be awaited any more."""
+    _ask("DELETE", "/v1/calls/" + _quote(call))

@@ -1,0 +1,137 @@
+package chain
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// call is one, from when it was made until nobody has anything of it.
+type call struct {
+	c       *Chains
+	call    Call
+	context context.Context // in which it runs
+	order   uint64
+	key     string // in Chains.keys; "": it has none
+	sum     uint64 // of its event, where it has one
+	done    chan struct{}
+
+	// Under Chains.mu.
+	callers map[*Caller]struct{} // that have not awaited it
+	payer   *Caller              // as whose its bytes count
+	held    int64                // bytes that it counts as; -1: none, and it is forgotten
+	queue   *queue
+	at      int                     // in its queue; -1: not there
+	cancel  context.CancelCauseFunc // nil: it waits in the queue
+	late    *time.Timer             // nil: it has no deadline
+	begun   bool
+	over    bool
+	ended   time.Time
+	output  []byte
+	err     error
+	watch   map[*first]struct{}
+	keeping *list.Element // in Chains.kept
+}
+
+// first waits for the first of several calls.
+type first struct{ id chan string }
+
+// finish ends a call. mu is held.
+func (k *call) finish(out []byte, err error) {
+	if k.over {
+		return
+	}
+	c := k.c
+	k.over, k.ended = true, time.Now()
+	if k.late != nil {
+		k.late.Stop()
+	}
+	c.give(k.payer, 0, int64(len(k.call.Event)))
+	k.held -= int64(len(k.call.Event))
+	k.call.Event = nil
+	if err == nil {
+		if err = c.take(k.payer, 0, int64(len(out))); err != nil {
+			err = fmt.Errorf("its result of %d bytes: %w", len(out), err)
+		} else {
+			k.output = out
+			k.held += int64(len(out))
+		}
+	}
+	if k.err = err; err != nil {
+		c.stats.Failed++
+	}
+	if k.key != "" && c.keys[k.key] == k {
+		if err == nil && !c.closed {
+			k.keeping = c.kept.PushBack(k)
+		} else {
+			delete(c.keys, k.key) // who tries again has it run again
+		}
+	}
+	for w := range k.watch {
+		select {
+		case w.id <- k.call.Request:
+		default: // another one was first
+		}
+	}
+	close(k.done)
+	k.settle()
+}
+
+// settle forgets a call that is over, if nobody has anything of it, and cancels one that
+// nobody waits for. mu is held.
+func (k *call) settle() {
+	switch {
+	case len(k.callers) > 0:
+	case !k.over:
+		k.c.stats.Canceled++
+		if k.key != "" && k.c.keys[k.key] == k {
+			delete(k.c.keys, k.key)
+		}
+		if k.cancel != nil {
+			k.cancel(errCallerGone)
+			break
+		}
+		k.queue.leave(k)
+		k.finish(nil, ErrCancelled)
+	case k.keeping == nil && k.held >= 0:
+		k.c.give(k.payer, 1, k.held)
+		k.held, k.output = -1, nil
+	}
+}
+
+// errCallerGone matches what a client has that has gone: no fault of the function's.
+var errCallerGone = fmt.Errorf("%w: nobody waits for it any more: %w", ErrCancelled, context.Canceled)
+
+// result is what has come of it.
+func (k *call) result() ([]byte, error) {
+	if k.err == nil {
+		return k.output, nil
+	}
+	var own *Failure
+	if errors.As(k.err, &own) {
+		return nil, own
+	}
+	return nil, fmt.Errorf("call of %q: %w", k.call.Function, k.err)
+}
+
+// leadsTo reports whether what runs as k waits, or may come to wait, for what runs as the
+// request. mu is held.
+func (k *call) leadsTo(request string, seen map[*call]bool) bool {
+	if k.call.Request == request {
+		return true
+	}
+	if seen[k] || k.over {
+		return false
+	}
+	seen[k] = true
+	if caller := k.c.callers[k.call.Request]; caller != nil {
+		for _, next := range caller.calls {
+			if next.leadsTo(request, seen) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,154 @@
+package app
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"seuss/dispatcher/api"
+	"seuss/dispatcher/cluster"
+	"seuss/dispatcher/cluster/bus"
+	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/cluster/trust"
+	"seuss/dispatcher/sched"
+	"seuss/tools/seussctl/cmdline"
+	"seuss/tools/seussctl/version"
+)
+
+// clusterDir is the folder of a state directory in which is what a member keeps.
+const clusterDir = "cluster"
+
+// clusterConfig is what the flags say of a cluster.
+type clusterConfig struct {
+	cluster.Options        // of none where Name is empty
+	file            string // with the secret
+}
+
+// clusterFlagNames are those for --cluster only.
+var clusterFlagNames = []string{"member", "cluster-secret", "cluster-listen", "advertise", "join"}
+
+func clusterFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "cluster", Usage: "be a member of the cluster `NAME`"},
+		&cli.StringFlag{Name: "member", Usage: "`NAME` of this member (default: the host's, up to its first dot)"},
+		&cli.StringFlag{Name: "cluster-secret", Usage: "`FILE` with the cluster's secret; seussctl cluster secret makes one"},
+		&cli.StringFlag{Name: "cluster-listen", Usage: "`ADDRESS` HOST:PORT at which other members connect, with TLS"},
+		&cli.StringFlag{Name: "advertise", Usage: "`ADDRESS` HOST:PORT at which others reach --cluster-listen (default: that)"},
+		&cli.StringSliceFlag{Name: "join", Usage: "`ADDRESSES` of members, separated by commas or in several flags (default: none, it is the first)"},
+	}
+}
+
+// readClusterFlags refuses by name what is no member.
+func readClusterFlags(c *cli.Context) (*clusterConfig, error) {
+	cfg := &clusterConfig{file: c.String("cluster-secret")}
+	bad := func(format string, args ...any) error { return cmdline.Usagef(c.Command.HelpName, format, args...) }
+	if cfg.Name = c.String("cluster"); cfg.Name == "" {
+		for _, name := range clusterFlagNames {
+			if c.IsSet(name) {
+				return nil, bad("--%s: is for a member of a cluster, see --cluster", name)
+			}
+		}
+		return cfg, nil
+	}
+	cfg.Member = c.String("member")
+	if cfg.Member == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return nil, fmt.Errorf("--member: %w", err)
+		}
+		cfg.Member, _, _ = strings.Cut(host, ".")
+	}
+	for flag, name := range map[string]string{"cluster": cfg.Name, "member": cfg.Member} {
+		if !members.ValidName(name) {
+			return nil, bad("--%s %.100q: %w", flag, name, cluster.ErrName)
+		}
+	}
+	cfg.Listen, cfg.Reached = c.String("cluster-listen"), c.String("advertise")
+	for flag, address := range map[string]string{"cluster-listen": cfg.Listen, "advertise": cmp.Or(cfg.Reached, cfg.Listen)} {
+		if _, _, err := bus.Split(address); err != nil {
+			return nil, bad("--%s %w", flag, err)
+		}
+	}
+	host, _, _ := bus.Split(cmp.Or(cfg.Reached, cfg.Listen))
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		return nil, bad("--advertise: others cannot reach %s: name an address of this host", host)
+	}
+	for _, list := range c.StringSlice("join") {
+		addresses, err := cmdline.SplitList(list)
+		if err != nil {
+			return nil, bad("--join %q: %w", list, err)
+		}
+		for _, address := range addresses {
+			if _, _, err := bus.Split(address); err != nil {
+				return nil, bad("--join %w", err)
+			}
+			cfg.Join = append(cfg.Join, address)
+		}
+	}
+	if cfg.file == "" {
+		return nil, bad("--cluster-secret: is needed, on loopback too: seussctl cluster secret FILE makes one for all members")
+	}
+	var err error
+	if cfg.Secret, err = trust.ReadFile(cfg.file); err != nil {
+		return nil, fmt.Errorf("--cluster-secret: %w", err)
+	}
+	return cfg, nil
+}
+
+// port is that of the flag --cluster-listen.
+func (cfg *clusterConfig) port() uint16 {
+	_, port, _ := bus.Split(cfg.Listen) // it was read already
+	return uint16(port)
+}
+
+// joinCluster makes the daemon a member; it is of none, nil, without --cluster.
+func joinCluster(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service api.Hosted, scheduler *sched.Scheduler) (*cluster.Cluster, error) {
+	o := cfg.cluster.Options
+	if o.Name == "" {
+		return nil, nil
+	}
+	o.Dir, o.Log, o.Release = filepath.Join(e.StateDir, clusterDir), cfg.log, version.Number
+	st := service.Stats()
+	sum := sha256.Sum256(fmt.Append(nil, st.CPU.XSaveBytes, st.CPU.Names))
+	o.Platform, o.CPU = st.Platform, members.CPU{Name: st.CPU.Vendor + " " + st.CPU.Model, Flags: hex.EncodeToString(sum[:8])}
+	o.Sample = func() members.Load { return sampleLoad(service, scheduler) }
+	return cluster.Join(ctx, o)
+}
+
+// sampleLoad says what this daemon has to do.
+func sampleLoad(service api.Hosted, scheduler *sched.Scheduler) members.Load {
+	st := scheduler.Stats()
+	l := members.Load{Slots: st.Slots, Running: st.Running, Waiting: st.Waiting, Instances: service.Live().Stats().Instances, Memory: hostMemory(), Available: availableMemory()}
+	pools, err := service.Pools(context.Background())
+	if err != nil {
+		return l
+	}
+	for _, p := range pools {
+		l.Machines += p.Machines
+		l.Free += p.Free
+	}
+	return l
+}
+
+// availableMemory is what the kernel would still give, in bytes; 0: it does not say.
+func availableMemory() uint64 {
+	b, err := os.ReadFile("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := bytes.Cut(b, []byte("\nMemAvailable:"))
+	var kib uint64
+	if _, err := fmt.Sscanf(string(rest), "%d kB", &kib); err != nil {
+		return 0
+	}
+	return within(kib << 10)
+}
