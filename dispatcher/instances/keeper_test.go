@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"seuss/dispatcher/instances/archive"
 	"seuss/lineage"
 	"strings"
@@ -98,21 +96,6 @@ func (b *body) Do(ctx context.Context, _ Turn, c *Call) (*Answer, error) {
 func (b *body) Files(context.Context, Turn, []archive.Step) ([]archive.Result, error) {
 	return nil, nil
 }
-
-func (b *body) Dial(_ context.Context, _ Turn, port uint16, _ Output) (Port, error) {
-	if port == 1 {
-		return nil, &Refusal{errors.New("no room")}
-	}
-	near, far := net.Pipe()
-	go io.Copy(far, far)
-	return pipe{near}, nil
-}
-
-// pipe is a Port of which all comes back; after it was closed, nothing.
-type pipe struct{ net.Conn }
-
-func (p pipe) CloseWrite() error { return p.Close() }
-func (p pipe) WaitOpen() error   { return nil }
 
 func (b *body) Memory() (lineage.Memory, error) { return lineage.Memory{}, nil }
 
