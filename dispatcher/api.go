@@ -69,6 +69,8 @@ type Options struct {
 	ParkedBytes uint64
 	// StateBytes bounds the memory of what functions share, state.DefaultBytes if 0.
 	StateBytes int64
+	// PushedBytes bounds what of it is pushed, on the disk, pushed.DefaultBytes if 0.
+	PushedBytes int64
 	// Limits are those of the process that machines run into; nil: the host's.
 	Limits *capacity.Limits
 	// HotBytes bounds the memory of expanded nodes that are kept though no machine

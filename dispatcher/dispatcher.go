@@ -182,7 +182,7 @@ func Open(o Options) (*Dispatcher, error) {
 	shared := state.Options{Bytes: o.StateBytes, Host: functions.DefaultOwner}
 	d.engine = engine.New(filepath.Join(o.StateDir, engineDir), o.Log)
 	if !o.ReadOnly {
-		shared.Global = pushed.New(d.engine)
+		shared.Global = pushed.New(d.engine, o.PushedBytes, functions.DefaultOwner)
 	}
 	d.Shared = state.New(shared)
 	d.Chains = chain.New(chain.Options{Run: d.chained, Host: functions.DefaultOwner, Asking: o.Slots})

@@ -14,9 +14,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/lambda/types"
 )
 
-// smallDisk is a file system of its own with a copy of the tree in it and little
+// smallDisk is a file system of its own with a copy of the tree in it and so many bytes of
 // room beside that.
-func smallDisk(t *testing.T) (state string) {
+func smallDisk(t *testing.T, room int64) (state string) {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("skipped: only root may mount the small file system that this test fills")
@@ -35,7 +35,7 @@ func smallDisk(t *testing.T) (state string) {
 	if err := os.Mkdir(disk, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%d", size+(12<<20))); err != nil {
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, fmt.Sprintf("size=%d", size+room)); err != nil {
 		t.Skipf("skipped: no tmpfs can be mounted: %v", err)
 	}
 	t.Cleanup(func() { syscall.Unmount(disk, syscall.MNT_DETACH) })
@@ -73,7 +73,7 @@ func fillDisk(t *testing.T, dir string) (free func()) {
 func TestServeDiskFull(t *testing.T) {
 	t.Parallel()
 	c := newCLI(t)
-	c.state = smallDisk(t)
+	c.state = smallDisk(t, 12<<20)
 	d := &daemon{cli: c}
 	d.start()
 	t.Cleanup(func() {

@@ -76,8 +76,29 @@ def circle(first, second):
             with state.lock(second, lease=60, wait=60):
                 return "both"
 
+def threads(key):
+    from threading import Thread
+    def work(n):
+        with state.lock(key, lease=60):
+            state.append(key, str(n))
+    all = [Thread(target=work, args=(n,)) for n in range(3)]
+    with state.lock(key, lease=60):
+        for t in all:
+            t.start()
+        while_held = state.get(key)
+        try:
+            state.lock(key).acquire()
+        except seuss.Deadlock:
+            state.append(key, "own ")
+    for t in all:
+        t.join()
+    return [while_held, len(state.get(key))]
+
 def pull(key):
     return state.pull(key)
+
+def forget(key):
+    state.forget(key)
 
 def push(key, value):
     state.set(key, value)
@@ -112,6 +133,9 @@ func TestState(t *testing.T) {
 		return output[stateAnswer](t, invoke(t, d, function, event))
 	}
 	if got := do("one", `{"do": "everything", "with": {"key": "orders/ä b"}}`); got.Error != "" || fmt.Sprint(got.OK) != "[true 70003 70003 0123456789ab far [[orders/ä b 5]] <nil>]" {
+		t.Errorf("%+v", got)
+	}
+	if got := do("one", `{"do": "threads", "with": {"key": "orders/threads"}}`); got.Error != "" || fmt.Sprint(got.OK) != "[<nil> 7]" {
 		t.Errorf("%+v", got)
 	}
 	for event, want := range map[string]string{
@@ -237,6 +261,8 @@ exports.handler = async (event) => {
     return n;
   });
   told.push(n, await refused(() => state.set('orders/n', '0', { fence: 1e9 })));
+  told.push((await Promise.all([1, 2, 3].map((n) => state.lock('orders/n', async () => n)))).join(''));
+  told.push(await refused(() => state.lock('orders/n', () => state.lock('orders/n', async () => 0))));
   await state.push('orders/a');
   await state.delete('orders/a');
   told.push(await state.get('orders/a'));
@@ -253,7 +279,7 @@ exports.handler = async (event) => {
 		if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: name, Handler: "index.handler", Image: "node", Files: map[string][]byte{"index.js": []byte(source)}, Settings: functions.Settings{Shares: []string{"orders:rw", "models:r"}}}); err != nil {
 			t.Fatal(describe(err))
 		}
-		want := fmt.Sprintf("[true 0123456789abcd 14 ab cd Changed Forbidden Forbidden %d Fenced <nil> 0123456789abcd [orders/a orders/n]]", n+1)
+		want := fmt.Sprintf("[true 0123456789abcd 14 ab cd Changed Forbidden Forbidden %d Fenced 123 Deadlock <nil> 0123456789abcd [orders/a orders/n]]", n+1)
 		if got := fmt.Sprint(output[[]any](t, invoke(t, d, name, "{}"))); got != want {
 			t.Errorf("invocation %d: %s, want %s", n, got, want)
 		}

@@ -125,6 +125,19 @@ func (p *Principal) Everywhere() bool {
 	return false
 }
 
+// Whole reports whether the principal's rights are about all functions of its owner.
+func (p *Principal) Whole() bool {
+	if p.rights&Admin != 0 || p.patterns == nil {
+		return true
+	}
+	for _, f := range p.patterns {
+		if (f.owner == "*" || f.owner == p.Owner) && f.name == "*" {
+			return true
+		}
+	}
+	return false
+}
+
 // matches reports whether a name is of a pattern's form.
 func matches(pattern, name string) bool {
 	before, after, wild := strings.Cut(pattern, "*")

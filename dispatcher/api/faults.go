@@ -9,11 +9,14 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/cluster"
 	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/engine"
+	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/instances/archive"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
+	"seuss/dispatcher/state"
 	"seuss/dispatcher/state/region"
 	"seuss/images"
 	"seuss/lineage"
@@ -73,6 +76,23 @@ var faults = []Fault{
 	{instances.ErrFailed, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{instances.ErrBusy, Refused, http.StatusTooManyRequests, LambdaThrottled, 0, ExitFailure},
 	{instances.ErrTooMany, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
+	{state.ErrNotFound, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
+	{state.ErrNotPushed, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
+	{state.ErrChanged, Conflict, http.StatusPreconditionFailed, LambdaRevision, 0, ExitFailure},
+	{state.ErrFenced, Conflict, http.StatusPreconditionFailed, LambdaRevision, 0, ExitFailure},
+	{state.ErrDeadlock, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{state.ErrNotHeld, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
+	{state.ErrForbidden, NotAllowed, http.StatusForbidden, LambdaParameter, http.StatusBadRequest, ExitFailure},
+	{state.ErrKey, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{state.ErrRange, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{state.ErrTooLarge, Invalid, http.StatusRequestEntityTooLarge, LambdaParameter, 0, ExitFailure},
+	{state.ErrFull, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
+	{state.ErrTooMany, Refused, http.StatusTooManyRequests, LambdaThrottled, 0, ExitFailure},
+	{state.ErrEnded, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{state.ErrNoGlobal, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{engine.ErrDiskFull, NoSpace, http.StatusInsufficientStorage, LambdaService, http.StatusInternalServerError, ExitFailure},
+	{engine.ErrClosed, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{functionapi.ErrInvalid, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
 	{region.ErrQuota, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
 	{region.ErrNotFound, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{region.ErrDenied, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},

@@ -20,7 +20,7 @@ import (
 )
 
 // service are the packages whose errors the service answers with.
-var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/cluster", "dispatcher/cluster/members", "dispatcher/instance", "dispatcher/state/region", "lineage", "lineage/oci", "images"}
+var service = []string{"dispatcher", "dispatcher/sched", "dispatcher/admission", "dispatcher/functions", "dispatcher/events", "dispatcher/cluster", "dispatcher/cluster/members", "dispatcher/instance", "dispatcher/state", "dispatcher/engine", "dispatcher/functionapi", "dispatcher/state/region", "lineage", "lineage/oci", "images"}
 
 // noKind are sentinels that nobody is answered with as such, and why.
 var noKind = map[string]string{
@@ -39,6 +39,7 @@ var noKind = map[string]string{
 	"sched.ErrEnded":      "dispatcher.ErrKilled for whoever waited",
 	"events.ErrVersion":   "the service does not start",
 	"events.ErrTooOld":    "told in the record of the event",
+	"engine.ErrDamaged":   "a damaged file",
 	"images.ErrMagic":     "a damaged file",
 	"images.ErrVersion":   "a damaged file",
 	"images.ErrABI":       "an image of another release",

@@ -12,6 +12,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/planner"
+	"seuss/dispatcher/state"
 	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -176,6 +177,9 @@ func NewLocal(d *dispatcher.Dispatcher) Local {
 		return d.Planner.Wanted()
 	}}}
 }
+
+// Values implements the noun.
+func (l Local) Values() *state.Store { return l.Shared }
 
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {

@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
+	"seuss/dispatcher/state"
 	"seuss/dispatcher/tiers"
 	"seuss/lineage"
 	"seuss/lineage/oci"
@@ -130,6 +131,8 @@ type Hosted interface {
 	Run(ctx context.Context, request *dispatcher.Request) (dispatcher.Invocation, error)
 	// Lot is where instances that wait are parked.
 	Lot() *park.Lot
+	// Values are what functions share, by key.
+	Values() *state.Store
 	// Live keeps instances that live on.
 	Live() *instances.Keeper
 	// Chained has what functions have called.

@@ -7,7 +7,7 @@
 // Units: bytes. Ownership: an Engine owns a directory, and from its start to Close the
 // goroutines of a server.
 //
-// Locks: Engine.mu, held while the server starts and stops; a leaf.
+// Locks: Engine.mu, a leaf, never held while the server starts or stops.
 package engine
 
 import (
@@ -50,11 +50,24 @@ type Engine struct {
 	dir string
 	log *slog.Logger
 
-	mu     sync.Mutex
-	closed bool
+	mu       sync.Mutex
+	closed   bool
+	starting *start // nil: it does not start at the moment
+	running  *running
+}
+
+// running is a server that has started, and the connection to it.
+type running struct {
 	server *server.Server
 	conn   *nats.Conn
 	js     jetstream.JetStream
+}
+
+// start is one that is made.
+type start struct {
+	done chan struct{} // closed when js and err are there
+	js   jetstream.JetStream
+	err  error
 }
 
 // New makes an Engine that keeps what it has in a directory.
@@ -66,71 +79,108 @@ func (e *Engine) Kept() bool {
 	return err == nil
 }
 
-// JetStream starts the engine, unless it runs.
-func (e *Engine) JetStream() (jetstream.JetStream, error) {
+// JetStream starts the engine, unless it runs. ctx ends the wait for that, and not the start.
+func (e *Engine) JetStream(ctx context.Context) (jetstream.JetStream, error) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.closed {
+		e.mu.Unlock()
 		return nil, ErrClosed
 	}
-	if e.js != nil {
-		if e.server.JetStreamEnabled() {
-			return e.js, nil
-		}
-		e.stop() // it has given itself up, say on a full disk
+	if r := e.running; r != nil && r.server.JetStreamEnabled() {
+		e.mu.Unlock()
+		return r.js, nil
 	}
-	began := time.Now()
-	if err := e.start(); err != nil {
-		e.stop()
-		return nil, fmt.Errorf("engine in %s: %w", e.dir, err)
+	s := e.starting
+	if s == nil {
+		s = &start{done: make(chan struct{})}
+		e.starting = s
+		go e.begin(s, e.running) // the one that runs has given itself up, say on a full disk
+		e.running = nil
 	}
-	e.log.Info("the engine for what is pushed has started", "took", time.Since(began))
-	return e.js, nil
+	e.mu.Unlock()
+	select {
+	case <-s.done:
+		return s.js, s.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the engine starts: %w", context.Cause(ctx))
+	}
 }
 
-func (e *Engine) start() (err error) {
-	if err := os.MkdirAll(e.dir, 0o700); err != nil {
+// begin starts the server in the place of one that ran before.
+func (e *Engine) begin(s *start, before *running) {
+	before.stop()
+	began := time.Now()
+	r := &running{}
+	err := r.start(e.dir)
+	if err != nil {
+		r.stop()
+		s.err = fmt.Errorf("engine in %s: %w", e.dir, err)
+	} else {
+		s.js = r.js
+		e.log.Info("the engine for what is pushed has started", "took", time.Since(began))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.starting = nil
+	if err == nil {
+		e.running = r
+	}
+	close(s.done)
+}
+
+func (r *running) start(dir string) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	e.server, err = server.NewServer(&server.Options{
+	r.server, err = server.NewServer(&server.Options{
 		ServerName: "seuss", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: e.dir, SyncAlways: true, JetStreamMaxMemory: memoryBytes, JetStreamMaxStore: 1 << 50,
+		JetStream: true, StoreDir: dir, SyncAlways: true, JetStreamMaxMemory: memoryBytes, JetStreamMaxStore: 1 << 50,
 	})
 	if err != nil {
 		return err
 	}
-	go e.server.Start()
-	if !e.server.ReadyForConnections(startTimeout) {
+	go r.server.Start()
+	if !r.server.ReadyForConnections(startTimeout) {
 		return fmt.Errorf("it does not start: %w", ErrDamaged)
 	}
-	if !e.server.JetStreamEnabled() {
+	if !r.server.JetStreamEnabled() {
 		return fmt.Errorf("it cannot read what it has kept: %w", ErrDamaged)
 	}
-	if e.conn, err = nats.Connect("", nats.InProcessServer(e.server)); err != nil {
+	if r.conn, err = nats.Connect("", nats.InProcessServer(r.server)); err != nil {
 		return err
 	}
-	e.js, err = jetstream.New(e.conn)
+	r.js, err = jetstream.New(r.conn)
 	return err
 }
 
-// stop ends what has started. mu is held.
-func (e *Engine) stop() {
-	if e.conn != nil {
-		e.conn.Close()
+// stop ends what has started; nil: nothing has.
+func (r *running) stop() {
+	if r == nil {
+		return
 	}
-	if e.server != nil {
-		e.server.Shutdown()
-		e.server.WaitForShutdown()
+	if r.conn != nil {
+		r.conn.Close()
 	}
-	e.conn, e.server, e.js = nil, nil, nil
+	if r.server != nil {
+		r.server.Shutdown()
+		r.server.WaitForShutdown()
+	}
 }
 
 // Close ends the engine.
 func (e *Engine) Close() {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	e.closed = true
-	e.stop()
+	s := e.starting
+	e.mu.Unlock()
+	if s != nil {
+		<-s.done
+	}
+	e.mu.Lock()
+	r := e.running
+	e.running = nil
+	e.mu.Unlock()
+	r.stop()
 }
 
 // Room refuses to keep so many bytes more where the file system has no room for them.

@@ -19,6 +19,8 @@ type Answer struct {
 	Meta *state.Meta
 	JSON bool // what Body is; else bytes
 	Body []byte
+	// Err is of which Body is the document; nil: it was done.
+	Err error
 
 	undo func() // undoes what nobody learns of; nil: it stays
 }
@@ -56,6 +58,19 @@ func (a *Answer) append(b []byte, head, last bool) []byte {
 		return b
 	}
 	return append(b, a.Body...)
+}
+
+// Write answers a request that net/http has read.
+func (a *Answer) Write(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", a.ContentType())
+	h.Set("Content-Length", strconv.Itoa(len(a.Body)))
+	if a.Meta != nil {
+		h.Set(HeaderSize, strconv.FormatInt(a.Meta.Size, 10))
+		h.Set(HeaderVersion, strconv.FormatUint(a.Meta.Version, 10))
+	}
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(a.Body) // who has gone hears nothing
 }
 
 // ContentType is that of the body.
@@ -109,7 +124,7 @@ var problems = []struct {
 	{chain.ErrRefused, http.StatusServiceUnavailable, "Refused"},
 	{chain.ErrInvalid, http.StatusBadRequest, "Invalid"},
 	{chain.ErrClosed, http.StatusServiceUnavailable, "Unavailable"},
-	{errInvalid, http.StatusBadRequest, "Invalid"},
+	{ErrInvalid, http.StatusBadRequest, "Invalid"},
 	{context.DeadlineExceeded, http.StatusRequestTimeout, "Timeout"},
 	{state.ErrEnded, http.StatusServiceUnavailable, "Unavailable"},
 	{state.ErrNoGlobal, http.StatusServiceUnavailable, "Unavailable"},
@@ -120,10 +135,16 @@ var problems = []struct {
 func failed(err error) Answer {
 	for _, p := range problems {
 		if errors.Is(err, p.err) {
-			return document(p.status, Problem{Error: p.name, Message: err.Error()})
+			return problem(p.status, p.name, err)
 		}
 	}
-	return document(http.StatusInternalServerError, Problem{Error: "Failed", Message: err.Error()})
+	return problem(http.StatusInternalServerError, "Failed", err)
+}
+
+func problem(status int, name string, err error) Answer {
+	a := document(status, Problem{Error: name, Message: err.Error()})
+	a.Err = err
+	return a
 }
 
 func document(status int, v any) Answer {

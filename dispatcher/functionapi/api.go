@@ -14,9 +14,11 @@ import (
 	"seuss/dispatcher/state"
 )
 
+// Errors of what is asked.
 var (
-	errInvalid   = errors.New("not a request of this API")
-	errNoRegions = fmt.Errorf("there are no regions here: %w", errInvalid)
+	// ErrInvalid: it is no request of the API, or a parameter of it cannot be.
+	ErrInvalid   = errors.New("no request of this API")
+	errNoRegions = fmt.Errorf("there are no regions here: %w", ErrInvalid)
 )
 
 // MaxBody bounds the body of a request.
@@ -61,7 +63,7 @@ func (q *query) number(name string, missing int64) int64 {
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
 	if (err != nil || n < 0) && q.err == nil {
-		q.err = fmt.Errorf("%s=%.40q: want a number from 0 on: %w", name, text, errInvalid)
+		q.err = fmt.Errorf("%s=%.40q: want a number from 0 on: %w", name, text, ErrInvalid)
 	}
 	return n
 }
@@ -70,7 +72,7 @@ func (q *query) number(name string, missing int64) int64 {
 func (q *query) duration(name string) time.Duration {
 	ms := q.number(name, 0)
 	if ms > int64(maxWait/time.Millisecond) && q.err == nil {
-		q.err = fmt.Errorf("%s=%d: at most %d: %w", name, ms, maxWait/time.Millisecond, errInvalid)
+		q.err = fmt.Errorf("%s=%d: at most %d: %w", name, ms, maxWait/time.Millisecond, ErrInvalid)
 	}
 	return time.Duration(ms) * time.Millisecond
 }
@@ -89,7 +91,7 @@ func (q *query) condition() (c state.If) {
 func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return failed(fmt.Errorf("%w: %w", errInvalid, err)), nil
+		return failed(fmt.Errorf("%w: %w", ErrInvalid, err)), nil
 	}
 	q := query{Values: values}
 	path := r.URL.Path
@@ -121,14 +123,14 @@ func (a *API) Serve(r *http.Request, body []byte) (Answer, Later) {
 		return answer, later
 	}
 	if path == "/v1/state" && r.Method == http.MethodGet {
-		return list(who, &q), nil
+		return list(who, &q)
 	}
 	return unknown(http.StatusNotFound, r.Method, path), nil
 }
 
 // unknown is the answer to what is no request.
 func unknown(status int, method, path string) Answer {
-	return document(status, Problem{Error: "Invalid", Message: method + " " + path + " is no request of this API: see docs/state.md and docs/chaining.md"})
+	return problem(status, "Invalid", fmt.Errorf("%s %s is %w: see docs/state.md and docs/chaining.md", method, path, ErrInvalid))
 }
 
 // routes are the requests about a key, which stands behind the prefix. An answer without a
@@ -138,14 +140,16 @@ var routes = map[string]func(s asker, method, key string, q *query, body []byte)
 	"/v1/locks/": lock,
 	"/v1/push/": func(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 		switch {
-		case method != http.MethodPost:
-			return a, nil
-		case q.Has("region") && s.regions == nil:
+		case method == http.MethodPost && q.Has("region") && s.regions == nil:
 			return failed(errNoRegions), nil
-		case q.Has("region"):
+		case method == http.MethodPost && q.Has("region"):
 			return a, func(ctx context.Context) Answer { return done(s.regions.Push(ctx, s.Session, key)) }
+		case method == http.MethodPost:
+			return a, func(ctx context.Context) Answer { return done(s.Push(ctx, key)) }
+		case method == http.MethodDelete:
+			return a, func(ctx context.Context) Answer { return done(state.Meta{}, s.Forget(ctx, key)) }
 		}
-		return a, func(ctx context.Context) Answer { return done(s.Push(ctx, key)) }
+		return a, nil
 	},
 	"/v1/pull/": func(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 		if method != http.MethodPost {
@@ -158,7 +162,7 @@ var routes = map[string]func(s asker, method, key string, q *query, body []byte)
 		case q.Has("region") && s.regions == nil:
 			return failed(errNoRegions), nil
 		case q.Has("region") && (c.Version != nil || c.Fence != 0):
-			return failed(fmt.Errorf("a region has no version, and no fence: %w", errInvalid)), nil
+			return failed(fmt.Errorf("a region has no version, and no fence: %w", ErrInvalid)), nil
 		case q.Has("region"):
 			return a, func(ctx context.Context) Answer { return done(s.regions.Pull(ctx, s.Session, key)) }
 		}
@@ -166,23 +170,30 @@ var routes = map[string]func(s asker, method, key string, q *query, body []byte)
 	},
 }
 
-// items is the document of a list.
-type items struct {
+// Items is the document of a list.
+type Items struct {
 	Items []state.Item `json:"items"`
 	// Next is what to ask for behind the last one; "": there are no more.
 	Next string `json:"next,omitempty"`
 }
 
-func list(s asker, q *query) Answer {
-	limit := q.number("limit", 0)
+func list(s asker, q *query) (a Answer, _ Later) {
+	limit := int(min(q.number("limit", 0), state.MaxList))
 	if q.err != nil {
-		return failed(q.err)
+		return failed(q.err), nil
 	}
-	found, more, err := s.List(q.Get("prefix"), q.Get("after"), int(min(limit, state.MaxList)))
+	prefix, after := q.Get("prefix"), q.Get("after")
+	if q.Has("pushed") {
+		return a, func(ctx context.Context) Answer { return listed(s.Pushed(ctx, prefix, after, limit)) }
+	}
+	return listed(s.List(prefix, after, limit)), nil
+}
+
+func listed(found []state.Item, more bool, err error) Answer {
 	if err != nil {
 		return failed(err)
 	}
-	doc := items{Items: found}
+	doc := Items{Items: found}
 	if more {
 		doc.Next = found[len(found)-1].Key
 	}
@@ -278,13 +289,14 @@ func taken(s asker, key string, g state.Grant, err error) Answer {
 }
 
 func lock(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
-	token, lease, wait := uint64(q.number("token", 0)), q.duration("lease_ms"), q.duration("wait_ms")
+	token, thread := uint64(q.number("token", 0)), uint64(q.number("thread", 0))
+	lease, wait := q.duration("lease_ms"), q.duration("wait_ms")
 	if q.err != nil {
 		return failed(q.err), nil
 	}
 	switch method {
 	case http.MethodPost:
-		turn, err := s.Ask(key, q.Has("shared"), lease)
+		turn, err := s.Ask(key, q.Has("shared"), lease, thread)
 		if err != nil {
 			return failed(err), nil
 		}

@@ -63,7 +63,7 @@ func call(c *chain.Caller, method, name string, q *query, body []byte) (a Answer
 func first(c *chain.Caller, ctx context.Context, body []byte) (Answer, bool) {
 	var ids []string
 	if err := json.Unmarshal(body, &ids); err != nil {
-		return failed(fmt.Errorf("%w: want a list of ids: %w", errInvalid, err)), true
+		return failed(fmt.Errorf("%w: want a list of ids: %w", ErrInvalid, err)), true
 	}
 	id, err := c.First(ctx, ids)
 	if err != nil {

@@ -7,8 +7,9 @@
 // answered by the goroutine that runs the guest, in the exit with which the request came.
 // What waits is answered by another one, while the instance may be parked.
 //
-// Bounds, for an instance: maxConns connections, maxHeld bytes of requests, one request of
-// each connection at a time, and no further one before the answer is read.
+// Bounds, for an instance: maxConns connections, maxHeld bytes of requests, maxAnswers of large
+// answers that are not read, one request of each connection at a time, and no further one before
+// the answer is read.
 //
 // Ownership: a Server is its instance's, and ends all that it has begun when it is closed. A
 // stream that is open at a capture is reset in whatever starts from there, whose locks and

@@ -173,7 +173,7 @@ func (k *conn) take(p []byte) {
 		case errors.Is(err, state.ErrTooMany):
 			k.last(failed(err))
 		case err != nil:
-			k.last(failed(fmt.Errorf("%w: %w", errInvalid, err)))
+			k.last(failed(fmt.Errorf("%w: %w", ErrInvalid, err)))
 		case whole:
 			p = k.serve()
 		case k.request.Expects() && !k.told:

@@ -25,7 +25,7 @@ import (
 func open(t testing.TB, dir string) (*state.Session, *engine.Engine) {
 	t.Helper()
 	e := engine.New(dir, slog.New(slog.DiscardHandler))
-	s := state.New(state.Options{Host: "ada", Global: New(e)})
+	s := state.New(state.Options{Host: "ada", Global: New(e, 0, "ada")})
 	session, err := s.Open(state.Who{Owner: "ada", All: true})
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +51,7 @@ func TestPushPull(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	began := time.Now()
-	if _, err := e.JetStream(); err != nil {
+	if _, err := e.JetStream(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
@@ -105,21 +105,81 @@ func TestPushPull(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(p), err)
 	}
 	// Chunks that no manifest names are gone.
-	tier := New(e)
-	_, stream, err := tier.stream(t.Context(), false)
+	tier := New(e, 0, "ada")
+	_, stream, err := tier.stream(t.Context(), "ada", false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, err := tier.have(t.Context(), stream, placeOf("ada", "a/k")); err != nil || len(have) != 3 {
+	if have, err := tier.have(t.Context(), stream, place{"ada", "a/k"}); err != nil || len(have) != 3 {
 		t.Errorf("%d chunks, %v", len(have), err)
 	}
-	if err := tier.Forget(t.Context(), "ada", "a/k"); err != nil {
+	if items, more, err := s.Pushed(t.Context(), "a/", "", 1); err != nil || !more || len(items) != 1 || items[0].Key != "a/far" || items[0].Size != 10*state.ChunkBytes+3 {
+		t.Errorf("%v, more %v, %v", items, more, err)
+	}
+	if err := s.Forget(t.Context(), "a/k"); err != nil {
 		t.Fatal(err)
+	}
+	if err := s.Forget(t.Context(), "a/k"); !errors.Is(err, state.ErrNotPushed) {
+		t.Error(err)
+	}
+	if have, err := tier.have(t.Context(), stream, place{"ada", "a/k"}); err != nil || len(have) != 0 {
+		t.Errorf("%d chunks of what was forgotten, %v", len(have), err)
+	}
+	if items, more, err := s.Pushed(t.Context(), "", "", 0); err != nil || more || len(items) != 1 {
+		t.Errorf("%v, more %v, %v", items, more, err)
 	}
 	if _, err := s.Pull(t.Context(), "a/k", state.If{}); !errors.Is(err, state.ErrNotPushed) {
 		t.Error(err)
 	}
 	if _, err := s.Pull(t.Context(), "a/far", state.If{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestBounds: what is pushed is bounded for an owner and for all, what is pushed again and
+// what takes its place is not counted twice, and what is forgotten makes room.
+func TestBounds(t *testing.T) {
+	e := engine.New(filepath.Join(t.TempDir(), "engine"), slog.New(slog.DiscardHandler))
+	defer e.Close()
+	s := state.New(state.Options{Host: "ada", Global: New(e, 1<<20, "ada")})
+	defer s.Close()
+	sessions := map[string]*state.Session{}
+	push := func(owner, key string, kib int) error {
+		if sessions[owner] == nil {
+			var err error
+			if sessions[owner], err = s.Open(state.Who{Owner: owner, All: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := make([]byte, kib<<10)
+		rand.New(rand.NewSource(int64(kib))).Read(p)
+		if _, err := sessions[owner].Set(key, p, state.If{}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := sessions[owner].Push(t.Context(), key)
+		return err
+	}
+	for _, c := range []struct {
+		owner, key string
+		kib        int
+		why        string
+	}{
+		{"bob", "a/0", 700, ""},
+		{"bob", "a/0", 700, ""},
+		{"bob", "a/1", 100, "what its owner has pushed takes"},
+		{"ada", "a/0", 200, ""},
+		{"ada", "a/1", 300, "what was pushed takes"},
+		{"bob", "a/2", 8, ""},
+	} {
+		err := push(c.owner, c.key, c.kib)
+		if (err != nil) != (c.why != "") || err != nil && (!errors.Is(err, state.ErrFull) || !strings.Contains(err.Error(), c.why)) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	if err := sessions["bob"].Forget(t.Context(), "a/0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := push("ada", "a/1", 300); err != nil {
 		t.Error(err)
 	}
 }
@@ -216,19 +276,19 @@ func TestDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	js, err := e.JetStream()
+	js, err := e.JetStream(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	tier := New(e)
+	tier := New(e, 0, "ada")
 	m, err := tier.Manifest(t.Context(), "ada", "a/chunk")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(t.Context(), js, placeOf("ada", "a/chunk").chunks()+m.Chunks[1].String(), []byte("other")); err != nil {
+	if err := publish(t.Context(), js, place{"ada", "a/chunk"}.chunks()+m.Chunks[1].String(), []byte("other")); err != nil {
 		t.Fatal(err)
 	}
-	if err := publish(t.Context(), js, placeOf("ada", "a/manifest").manifest(), encode("a/other", m)); err != nil {
+	if err := publish(t.Context(), js, place{"ada", "a/manifest"}.manifest(), encode("a/other", m)); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"a/chunk", "a/manifest"} {

@@ -25,11 +25,14 @@ func newBudget(all int64, host string) *budget {
 }
 
 // of is what an owner may have.
-func (b *budget) of(owner string) int64 {
-	if owner == b.host {
-		return b.all
+func (b *budget) of(owner string) int64 { return OwnerMost(b.all, b.host, owner) }
+
+// OwnerMost is what an owner may have of what all have; host is he whose the host is.
+func OwnerMost(all int64, host, owner string) int64 {
+	if owner == host {
+		return all
 	}
-	return most(b.all)
+	return most(all)
 }
 
 // move takes less of one function's, before, and more of another's, after: a value that one

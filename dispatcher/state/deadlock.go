@@ -26,14 +26,13 @@ const maxNames = 8
 // is not found the leases end.
 const maxSearch = 10_000
 
-// circle refuses a turn that waits for its own session: who holds the lock, or is before it in
-// the queue, waits for one that the session holds, or waits for who does. A session counts as
-// waiting as soon as one of its threads does. mu is held.
+// circle refuses a turn that waits for its own thread: who holds the lock, or is before it in
+// the queue, waits for one that the thread holds, or waits for who does. mu is held.
 func (t *Turn) circle() error {
 	if len(t.s.held) == 0 && len(t.s.turns) == 0 {
 		return nil // nobody waits for it
 	}
-	seen, steps := map[*Session]bool{}, 0
+	seen, steps := map[party]bool{}, 0
 	var path []string
 	var search func(t *Turn) bool
 	search = func(of *Turn) bool {
@@ -41,17 +40,20 @@ func (t *Turn) circle() error {
 			if steps++; steps > maxSearch {
 				return false
 			}
-			found := blocker == t.s
-			if !found && blocker != nil && !seen[blocker] {
+			found := blocker == t.party
+			if !found && blocker.s != nil && !seen[blocker] {
 				seen[blocker] = true
-				for turn := range blocker.turns {
+				for turn := range blocker.s.turns {
+					if turn.thread != blocker.thread {
+						continue
+					}
 					if found = search(turn); found || steps > maxSearch {
 						break
 					}
 				}
 			}
 			if found {
-				path = append(path, fmt.Sprintf("%s waits for %q, which %s holds", of.s.who.String(), of.l.key, blocker.who.String()))
+				path = append(path, fmt.Sprintf("%s waits for %q, which %s holds", of.s.who.String(), of.l.key, blocker.s.who.String()))
 				return true
 			}
 		}
@@ -73,22 +75,22 @@ func (t *Turn) circle() error {
 	return fmt.Errorf("%w: %s: take locks in one order everywhere", ErrDeadlock, text.String())
 }
 
-// behind are the sessions that a turn waits for, and nil for each that it has to be looked past.
+// behind are those that a turn waits for, and nobody for each that it has to be looked past.
 // mu is held.
-func (t *Turn) behind() iter.Seq[*Session] {
-	return func(yield func(*Session) bool) {
+func (t *Turn) behind() iter.Seq[party] {
+	return func(yield func(party) bool) {
 		for _, h := range t.l.holders {
 			if t.shared && t.l.shared {
 				break
 			}
-			if !yield(h.s) {
+			if !yield(h.party) {
 				return
 			}
 		}
 		for e := t.l.queue.Front(); e != nil && e != t.place; e = e.Next() {
-			var blocker *Session
+			var blocker party
 			if o := e.Value.(*Turn); !t.shared || !o.shared {
-				blocker = o.s
+				blocker = o.party
 			}
 			if !yield(blocker) {
 				return

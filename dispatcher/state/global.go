@@ -32,8 +32,10 @@ type Global interface {
 	Manifest(ctx context.Context, owner, key string) (Manifest, error)
 	// Chunk returns the content of one, checked against its digest.
 	Chunk(ctx context.Context, owner, key string, d Digest) ([]byte, error)
-	// Forget drops what is kept of a key.
+	// Forget drops what is kept of a key. The error matches ErrNotPushed if nothing is.
 	Forget(ctx context.Context, owner, key string) error
+	// Keys returns the keys of an owner that begin so and of which something is kept, in order.
+	Keys(ctx context.Context, owner, prefix string) ([]string, error)
 }
 
 // Errors of the global tier.
@@ -122,14 +124,7 @@ func (s *Session) Pull(ctx context.Context, key string, c If) (m Meta, err error
 	if global == nil {
 		return m, ErrNoGlobal
 	}
-	manifest, err := global.Manifest(ctx, s.who.Owner, key)
-	if err != nil {
-		return m, err
-	}
-	if most := s.t.s.o.ValueBytes; manifest.Size > most || manifest.Size < 0 || int64(len(manifest.Chunks)) > (manifest.Size+ChunkBytes-1)/ChunkBytes {
-		return m, fmt.Errorf("%d bytes in %d chunks were pushed, a value has %d at most: %w", manifest.Size, len(manifest.Chunks), most, ErrTooLarge)
-	}
-	v, fetched, err := s.fetch(ctx, key, manifest)
+	v, fetched, err := s.newest(ctx, key)
 	if err != nil {
 		return m, err
 	}
@@ -158,6 +153,71 @@ func (s *Session) Pull(ctx context.Context, key string, c If) (m Meta, err error
 		return m, err
 	}
 	return Meta{e.size, e.version}, nil
+}
+
+// newest is the value that was pushed last. A push that comes in between takes away chunks of
+// the one before, which is then not what is wanted any more.
+func (s *Session) newest(ctx context.Context, key string) (v value, fetched int64, err error) {
+	global := s.t.s.o.Global
+	m, err := global.Manifest(ctx, s.who.Owner, key)
+	for err == nil {
+		if most := s.t.s.o.ValueBytes; m.Size > most || m.Size < 0 || int64(len(m.Chunks)) > (m.Size+ChunkBytes-1)/ChunkBytes {
+			return v, 0, fmt.Errorf("%d bytes in %d chunks were pushed, a value has %d at most: %w", m.Size, len(m.Chunks), most, ErrTooLarge)
+		}
+		var failed error
+		if v, fetched, failed = s.fetch(ctx, key, m); failed == nil {
+			return v, fetched, nil
+		}
+		before := m
+		if m, err = global.Manifest(ctx, s.who.Owner, key); err == nil && m.Size == before.Size && slices.Equal(m.Chunks, before.Chunks) {
+			err = failed
+		}
+	}
+	return v, 0, err
+}
+
+// Forget drops what was pushed of a key; its value stays.
+func (s *Session) Forget(ctx context.Context, key string) error {
+	err := s.reach(key, Write)
+	if global := s.t.s.o.Global; err == nil && global == nil {
+		err = ErrNoGlobal
+	} else if err == nil {
+		err = global.Forget(ctx, s.who.Owner, key)
+	}
+	return ofKey(key, err)
+}
+
+// Pushed is List of what was pushed, with the sizes that it has there, and no versions.
+func (s *Session) Pushed(ctx context.Context, prefix, after string, limit int) (items []Item, more bool, err error) {
+	if limit, err = s.listing(prefix, limit); err != nil {
+		return nil, false, err
+	}
+	global := s.t.s.o.Global
+	if global == nil {
+		return nil, false, ErrNoGlobal
+	}
+	keys, err := global.Keys(ctx, s.who.Owner, prefix)
+	if err != nil {
+		return nil, false, ofKey(prefix, err)
+	}
+	items = []Item{}
+	for _, key := range keys {
+		if key <= after {
+			continue
+		}
+		if len(items) == limit {
+			return items, true, nil
+		}
+		m, err := global.Manifest(ctx, s.who.Owner, key)
+		if errors.Is(err, ErrNotPushed) {
+			continue // it was forgotten since
+		}
+		if err != nil {
+			return nil, false, ofKey(key, err)
+		}
+		items = append(items, Item{Key: key, Meta: Meta{Size: m.Size}})
+	}
+	return items, false, nil
 }
 
 // fetch makes the value of a manifest, of chunks that are here and others.

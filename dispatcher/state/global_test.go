@@ -3,6 +3,7 @@ package state
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 )
 
@@ -10,6 +11,7 @@ import (
 type fakeGlobal struct {
 	m        Manifest
 	chunks   map[Digest][]byte
+	gone     error  // of chunks that are not there
 	fetching func() // is called before a chunk is given
 }
 
@@ -31,10 +33,15 @@ func (g *fakeGlobal) Chunk(_ context.Context, _, _ string, d Digest) ([]byte, er
 	if g.fetching != nil {
 		g.fetching()
 	}
+	if g.chunks[d] == nil {
+		return nil, g.gone
+	}
 	return g.chunks[d], nil
 }
 
 func (g *fakeGlobal) Forget(context.Context, string, string) error { return nil }
+
+func (g *fakeGlobal) Keys(context.Context, string, string) ([]string, error) { return nil, nil }
 
 // TestPulledChunksAreNobodyElses: an append to a value that was pulled leaves what was appended
 // to it meanwhile as its readers have it.
@@ -62,5 +69,35 @@ func TestPulledChunksAreNobodyElses(t *testing.T) {
 	p, _, err := f.Get("a/k", ChunkBytes, -1)
 	if got := string(p); err != nil || got != "0123456789aDE" {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestPushBetween: a push that takes away what is being pulled is no damage: what it has pushed
+// is pulled. A chunk that is gone otherwise is.
+func TestPushBetween(t *testing.T) {
+	global := &fakeGlobal{gone: errors.New("gone")}
+	s := New(Options{Global: global})
+	defer s.Close()
+	f := open(t, s, "f", "a:rw")
+	must(f.Set("a/k", []byte("one"), If{}))(t)
+	must(f.Push(t.Context(), "a/k"))(t)
+	global.fetching = func() {
+		global.fetching = nil
+		must(f.Set("a/k", []byte("another"), If{}))(t)
+		must(f.Push(t.Context(), "a/k"))(t)
+	}
+	if err := f.Delete("a/k", If{}); err != nil {
+		t.Fatal(err)
+	}
+	must(f.Pull(t.Context(), "a/k", If{}))(t)
+	if p, _, err := f.Get("a/k", 0, -1); err != nil || string(p) != "another" {
+		t.Errorf("%q, %v", p, err)
+	}
+	if err := f.Delete("a/k", If{}); err != nil {
+		t.Fatal(err)
+	}
+	clear(global.chunks)
+	if _, err := f.Pull(t.Context(), "a/k", If{}); !errors.Is(err, global.gone) {
+		t.Error(err)
 	}
 }

@@ -24,9 +24,15 @@ type lock struct {
 	queue   list.List          // of *Turn
 }
 
+// party is who holds or waits: a thread of a session, which others of it go on beside.
+type party struct {
+	s      *Session
+	thread uint64
+}
+
 // holder is who holds a lock.
 type holder struct {
-	s     *Session
+	party
 	l     *lock
 	token uint64
 	until time.Time
@@ -45,7 +51,7 @@ type Grant struct {
 
 // Turn is a lock that was asked for.
 type Turn struct {
-	s      *Session
+	party
 	l      *lock
 	shared bool
 	lease  time.Duration
@@ -65,7 +71,7 @@ func (t *Turn) Grant() (Grant, error) { return t.grant, t.err }
 // Lock waits for a key's lock; there need be no value. A lock that cannot be had because all
 // who hold it wait for this session is ErrDeadlock, which names them.
 func (s *Session) Lock(ctx context.Context, key string, shared bool, lease time.Duration) (Grant, error) {
-	turn, err := s.Ask(key, shared, lease)
+	turn, err := s.Ask(key, shared, lease, 0)
 	if err != nil {
 		return Grant{}, err
 	}
@@ -90,13 +96,14 @@ func (t *Turn) Wait(ctx context.Context) (Grant, error) {
 }
 
 // Ask asks for a lock, without waiting; lease 0: DefaultLease. The Turn is done at once where
-// the lock is free, and has to be waited for otherwise.
-func (s *Session) Ask(key string, shared bool, lease time.Duration) (*Turn, error) {
-	turn, err := s.ask(key, shared, lease)
+// the lock is free, and has to be waited for otherwise. thread tells apart, where deadlocks are
+// looked for, who of the session's waits while others go on; what says 0 is one.
+func (s *Session) Ask(key string, shared bool, lease time.Duration, thread uint64) (*Turn, error) {
+	turn, err := s.ask(key, shared, lease, thread)
 	return turn, ofKey(key, err)
 }
 
-func (s *Session) ask(key string, shared bool, lease time.Duration) (*Turn, error) {
+func (s *Session) ask(key string, shared bool, lease time.Duration, thread uint64) (*Turn, error) {
 	need := Write
 	if shared {
 		need = Read
@@ -118,7 +125,7 @@ func (s *Session) ask(key string, shared bool, lease time.Duration) (*Turn, erro
 	if l == nil {
 		l = &lock{t: t, key: key, holders: map[uint64]*holder{}}
 	}
-	turn := &Turn{s: s, l: l, shared: shared, lease: lease, done: make(chan struct{})}
+	turn := &Turn{party: party{s, thread}, l: l, shared: shared, lease: lease, done: make(chan struct{})}
 	if l.queue.Len() == 0 && l.free(shared) {
 		if s.ended {
 			return nil, ErrEnded
@@ -165,7 +172,7 @@ func (t *Turn) hold() {
 	tenant := t.l.t
 	tenant.clock++
 	tenant.stats.Locks++
-	h := &holder{s: t.s, l: t.l, token: tenant.clock, until: time.Now().Add(t.lease)}
+	h := &holder{party: t.party, l: t.l, token: tenant.clock, until: time.Now().Add(t.lease)}
 	h.timer = time.AfterFunc(t.lease, h.expire)
 	t.l.holders[h.token], t.l.shared = h, t.shared
 	t.s.held[h] = struct{}{}

@@ -66,7 +66,7 @@ func TestLockEndsWithItsSession(t *testing.T) {
 	s := New(Options{})
 	dies, waits := open(t, s, "dies", "a:rw"), open(t, s, "waits", "a:rw")
 	must(dies.Lock(t.Context(), "a/k", false, MaxLease))(t)
-	turn := must(waits.Ask("a/k", false, 0))(t)
+	turn := must(waits.Ask("a/k", false, 0, 0))(t)
 	select {
 	case <-turn.Done():
 		t.Fatal("two hold it")
@@ -80,7 +80,7 @@ func TestLockEndsWithItsSession(t *testing.T) {
 	defer cancel()
 	_, err := third.Lock(ctx, "a/k", false, 0)
 	wants(t, err, context.DeadlineExceeded, "held by waits")
-	other := must(third.Ask("a/k", false, 0))(t)
+	other := must(third.Ask("a/k", false, 0, 0))(t)
 	third.Close() // while it waits
 	_, err = other.Grant()
 	wants(t, err, ErrEnded)
@@ -129,11 +129,11 @@ func TestDeadlockIsNamed(t *testing.T) {
 			must(f.Lock(t.Context(), fmt.Sprint("a/", i), i%2 == 1, MaxLease))(t)
 		}
 		for i := range n - 1 {
-			if turn := must(all[i].Ask(fmt.Sprint("a/", i+1), false, 0))(t); turn == nil {
+			if turn := must(all[i].Ask(fmt.Sprint("a/", i+1), false, 0, 0))(t); turn == nil {
 				t.Fatal(i)
 			}
 		}
-		_, err := all[n-1].Ask("a/0", false, 0)
+		_, err := all[n-1].Ask("a/0", false, 0, 0)
 		wants(t, err, ErrDeadlock, fmt.Sprintf("f%d (request r-f%d) waits for \"a/0\", which f0 (request r-f0) holds", n-1, n-1), "in one order")
 		waiting(t, s, n-1)
 		all[n-1].Close()
@@ -154,7 +154,7 @@ func TestTenThousandWait(t *testing.T) {
 	var wg sync.WaitGroup
 	for n := range 10_000 {
 		w := open(t, s, fmt.Sprint("w", n), "a:rw")
-		turn := must(w.Ask("a/k", n%2 == 0, MaxLease))(t)
+		turn := must(w.Ask("a/k", n%2 == 0, MaxLease, 0))(t)
 		wg.Go(func() {
 			if _, err := turn.Wait(t.Context()); err != nil {
 				t.Error(err)
@@ -167,4 +167,37 @@ func TestTenThousandWait(t *testing.T) {
 		t.Fatal(err)
 	}
 	wg.Wait()
+}
+
+// TestThreads: a thread that waits for another one of its instance's is in no circle, unless that
+// waits for it.
+func TestThreads(t *testing.T) {
+	s := New(Options{})
+	defer s.Close()
+	f, g := open(t, s, "f", "a:rw"), open(t, s, "g", "a:rw")
+	ask := func(s *Session, key string, thread uint64) *Turn {
+		t.Helper()
+		turn, err := s.Ask(key, false, 0, thread)
+		if err != nil {
+			t.Fatalf("thread %d, %s: %v", thread, key, err)
+		}
+		return turn
+	}
+	held := ask(f, "a/1", 1)
+	ask(f, "a/1", 2) // thread 1 goes on, and gives it back
+	ask(g, "a/2", 1)
+	ask(f, "a/2", 3)
+	ask(g, "a/1", 1) // of f another thread waits for g than the one that holds it
+	for _, key := range []string{"a/1", "a/2"} {
+		if _, err := f.Ask(key, false, 0, 1); !errors.Is(err, ErrDeadlock) {
+			t.Errorf("%s, by who holds a/1: %v", key, err)
+		}
+	}
+	grant, err := held.Grant()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Unlock("a/1", grant.Token); err != nil {
+		t.Fatal(err)
+	}
 }

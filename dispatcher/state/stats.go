@@ -18,8 +18,8 @@ type Stats struct {
 	Keys     int   `json:"keys"`
 	Bytes    int64 `json:"bytes"` // that values take of memory
 	Limit    int64 `json:"limit_bytes"`
-	All      int64 `json:"all_bytes"` // the same of all owners
-	Most     int64 `json:"all_limit_bytes"`
+	All      int64 `json:"all_bytes,omitempty"` // the same of all owners
+	Most     int64 `json:"all_limit_bytes,omitempty"`
 	Held     int   `json:"locks_held"`
 	Waiting  int   `json:"waiting"` // for locks and changes
 	Sessions int   `json:"sessions"`

@@ -197,23 +197,11 @@ type Item struct {
 const MaxList = 1000
 
 // List returns the values of a share whose keys begin so, those behind after, in the order of
-// keys, and reports whether there are more. prefix is SHARE/ and the beginning of a name;
-// limit 0: MaxList.
+// keys, and reports whether there are more. prefix is SHARE/ and the beginning of a name, or,
+// for who reaches all shares, empty; limit 0: MaxList.
 func (s *Session) List(prefix, after string, limit int) (items []Item, more bool, err error) {
-	share, name, ok := strings.Cut(prefix, "/")
-	if !ok || !ValidShare(share) {
-		return nil, false, fmt.Errorf("prefix %.80q: %w: want SHARE/ and the beginning of a name", prefix, ErrKey)
-	}
-	if err := checkName(name); err != nil {
+	if limit, err = s.listing(prefix, limit); err != nil {
 		return nil, false, err
-	}
-	if !s.who.All {
-		if err := s.who.Rights.allows(s.who.Function, share, Read); err != nil {
-			return nil, false, ofKey(prefix, err)
-		}
-	}
-	if limit <= 0 || limit > MaxList {
-		limit = MaxList
 	}
 	s.t.mu.Lock()
 	tree := s.t.values
@@ -236,4 +224,22 @@ func (s *Session) List(prefix, after string, limit int) (items []Item, more bool
 		v := e.(*entry)
 		items = append(items, Item{string(key), Meta{v.size, v.version}})
 	}
+}
+
+// listing checks what a list is asked for, and returns how many items it may have.
+func (s *Session) listing(prefix string, limit int) (int, error) {
+	share, name, ok := strings.Cut(prefix, "/")
+	switch {
+	case prefix == "" && s.who.All:
+	case !ok || !ValidShare(share):
+		return 0, fmt.Errorf("prefix %.80q: %w: want SHARE/ and the beginning of a name", prefix, ErrKey)
+	case !s.who.All:
+		if err := s.who.Rights.allows(s.who.Function, share, Read); err != nil {
+			return 0, ofKey(prefix, err)
+		}
+	}
+	if limit <= 0 || limit > MaxList {
+		limit = MaxList
+	}
+	return limit, checkName(name)
 }

@@ -99,6 +99,15 @@ func open(on *server.Server, mux *server.Routes) {
 		"GET /v1/plans":                       plans{on}.list,
 		"POST /v1/plans":                      plans{on}.apply,
 		"DELETE /v1/plans":                    plans{on}.drop,
+		"GET /v1/state":                       shared{s}.serve,
+		"GET /v1/state/stats":                 shared{s}.stats,
+		"GET /v1/state/{path...}":             shared{s}.serve,
+		"PUT /v1/state/{path...}":             shared{s}.serve,
+		"POST /v1/state/{path...}":            shared{s}.serve,
+		"DELETE /v1/state/{path...}":          shared{s}.serve,
+		"POST /v1/push/{path...}":             shared{s}.serve,
+		"DELETE /v1/push/{path...}":           shared{s}.serve,
+		"POST /v1/pull/{path...}":             shared{s}.serve,
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}

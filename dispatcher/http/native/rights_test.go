@@ -180,6 +180,16 @@ var matrix = map[string]string{
 	"GET /v1/functions/{name}/logs":   ".r.aRA",
 	"GET /v1/functions/{name}/events": ".r.aRA",
 
+	"GET /v1/state":              ".r.aRA",
+	"GET /v1/state/stats":        ".r.aRA",
+	"GET /v1/state/{path...}":    ".r.aRA",
+	"PUT /v1/state/{path...}":    ".....A",
+	"POST /v1/state/{path...}":   ".....A",
+	"DELETE /v1/state/{path...}": ".....A",
+	"POST /v1/push/{path...}":    ".....A",
+	"DELETE /v1/push/{path...}":  ".....A",
+	"POST /v1/pull/{path...}":    ".....A",
+
 	"GET /v1/functions/{name}/http/{path...}":     "i..a.A",
 	"POST /v1/functions/{name}/http/{path...}":    "i..a.A",
 	"PUT /v1/functions/{name}/http/{path...}":     "i..a.A",
@@ -241,7 +251,7 @@ func requestOf(pattern, name string) (method, path, body string) {
 	if pattern == "/" {
 		method, path = "GET", "/nothing"
 	}
-	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{host}", "nobody", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{path...}", "x", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{host}", "nobody", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{path...}", "x/y", "{$}", "").Replace(path)
 	switch {
 	case strings.HasSuffix(path, "/run"):
 		body = `{"function":{"name":"run","handler":"main.handler","files":{"main.py":"eA=="}},"invocation":{"event":{}}}`

@@ -95,6 +95,17 @@ var rights = map[string]need{
 	"POST /v1/plans":                  {access.Deploy, false}, // one for everybody's functions: as below
 	"DELETE /v1/plans":                {access.Deploy, false}, // takes admin everywhere, which the handler asks for
 
+	// State is that of the caller's owner, whose functions his rights must all be about.
+	"GET /v1/state":              {access.Read, false},
+	"GET /v1/state/stats":        {access.Read, false},
+	"GET /v1/state/{path...}":    {access.Read, false},
+	"PUT /v1/state/{path...}":    {access.Admin, false},
+	"POST /v1/state/{path...}":   {access.Admin, false},
+	"DELETE /v1/state/{path...}": {access.Admin, false},
+	"POST /v1/push/{path...}":    {access.Admin, false},
+	"DELETE /v1/push/{path...}":  {access.Admin, false},
+	"POST /v1/pull/{path...}":    {access.Admin, false},
+
 	"GET /v1/functions/{name}/http/{path...}":     {access.Invoke, false},
 	"POST /v1/functions/{name}/http/{path...}":    {access.Invoke, false},
 	"PUT /v1/functions/{name}/http/{path...}":     {access.Invoke, false},

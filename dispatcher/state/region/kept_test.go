@@ -194,3 +194,5 @@ func TestPushed(t *testing.T) {
 		}
 	}
 }
+
+func (k *keeper) Keys(context.Context, string, string) ([]string, error) { return nil, nil }

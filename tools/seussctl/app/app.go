@@ -22,6 +22,7 @@ import (
 	"seuss/tools/seussctl/plancmd"
 	"seuss/tools/seussctl/pscmd"
 	"seuss/tools/seussctl/snapshotcmd"
+	"seuss/tools/seussctl/statecmd"
 )
 
 // Run carries out one command line, args[0] being the program's name, and
@@ -88,6 +89,7 @@ func root(e *cmdline.Env) *cli.App {
 			invoke(e),
 			instancecmd.InstanceGroup(e),
 			clustercmd.ClusterGroup(e),
+			statecmd.StateGroup(e),
 			pscmd.Ps(e),
 			pscmd.Kill(e),
 			pscmd.Stats(e),

@@ -91,6 +91,7 @@ func serveFlags() []cli.Flag {
 		&cli.IntFlag{Name: "instances", Usage: "at most `N` instances that wait without a machine, for a timer or for bytes from outside (default: as many as fit)"},
 		&cli.StringFlag{Name: "region-memory", Usage: "`SIZE` of the memory that functions share, such as 2GiB, of which an owner may have half (default: an eighth of the host's)"},
 		&cli.StringFlag{Name: "state-memory", Usage: "`SIZE` of the memory for values that functions share by key, such as 1GiB, of which an owner may have three quarters (default: 256MiB)"},
+		&cli.StringFlag{Name: "state-disk", Usage: "`SIZE` of the disk for what functions push of those values, of which an owner may have three quarters (default: 4GiB)"},
 		&cli.StringFlag{Name: "parked-memory", Usage: "`SIZE` of the memory of instances that wait without a machine, such as 2GiB (default: a quarter of the host's)"},
 		&cli.DurationFlag{Name: "window", Value: time.Minute, Usage: "close machines that were not needed for `TIME`"},
 		&cli.IntFlag{Name: "concurrency", Usage: "run `N` invocations at a time (default: as many as there are machines)"},

@@ -90,6 +90,10 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if err != nil {
 		return nil, err
 	}
+	pushed, err := sizeFlag(c, "state-disk", 0)
+	if err != nil {
+		return nil, err
+	}
 	if c.Int("instances") < 0 || c.IsSet("instances") && c.Int("instances") < 1 {
 		return nil, bad("instances", "must be at least 1")
 	}
@@ -97,7 +101,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 		listen: c.String("listen"), socket: c.String("socket"), drain: c.Duration("drain"), trace: c.String("trace"),
 		options: dispatcher.Options{
 			Slots: slots, PoolSize: c.Int("machines"), PoolFloor: c.Int("spare"), PoolWindow: c.Duration("window"), PoolBytes: memory,
-			Instances: c.Int("instances"), ParkedBytes: parked, Regions: region.New(region.Options{All: region.Limit{Bytes: regions}}), StateBytes: int64(shared),
+			Instances: c.Int("instances"), ParkedBytes: parked, Regions: region.New(region.Options{All: region.Limit{Bytes: regions}}), StateBytes: int64(shared), PushedBytes: int64(pushed),
 			AutoArguments: c.Bool("auto-arguments"), HugePages: e.HugePages,
 		},
 		queue: sched.Options{Slots: slots, Queue: c.Int("queue"), FunctionQueue: c.Int("function-queue"), MaxWait: c.Duration("max-wait"), Target: c.Duration("target-wait")},

@@ -34,7 +34,7 @@ func (e *Env) PrintJSON(v any) error {
 }
 
 // table lines up rows under a header. A column whose header begins with '>' is
-// aligned to the right.
+// aligned to the right. A table without a header has rows only.
 type table struct {
 	header []string
 	rows   [][]string
@@ -60,15 +60,19 @@ func (t *table) Print(w io.Writer) error {
 		}
 	}
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	for _, r := range append([][]string{head}, t.rows...) {
+	rows := t.rows
+	if len(head) > 0 {
+		rows = append([][]string{head}, rows...)
+	}
+	for _, r := range rows {
 		var b strings.Builder
 		for i, cell := range r {
 			if i > 0 {
 				b.WriteByte('\t')
 			}
 			cell = Printable(cell)
-			if pad := right[i] - width(cell); pad > 0 {
-				b.WriteString(strings.Repeat(" ", pad))
+			if i < len(right) {
+				b.WriteString(strings.Repeat(" ", max(right[i]-width(cell), 0)))
 			}
 			b.WriteString(cell)
 		}

@@ -29,6 +29,7 @@ type Client struct {
 	plans
 	Live    Live
 	Cluster Cluster
+	State   State
 }
 
 var _ api.Service = (*Client)(nil)
@@ -39,7 +40,7 @@ func New(dial func(ctx context.Context) (net.Conn, error)) *Client {
 		DialContext:           func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 		ExpectContinueTimeout: time.Minute,
 	}}}
-	c.plans, c.Live, c.Cluster = plans{c}, Live{c}, Cluster{c}
+	c.plans, c.Live, c.Cluster, c.State = plans{c}, Live{c}, Cluster{c}, State{c}
 	return c
 }
 

@@ -14,6 +14,7 @@
 // Everything here is asked of the host when it is called, and nothing is kept.
 'use strict';
 
+const { AsyncLocalStorage } = require('async_hooks');
 const fs = require('fs');
 const http = require('http');
 const os = require('os');
@@ -117,16 +118,22 @@ class Lock {
   }
 }
 
+// What runs while a lock is held asks for further ones as the same thread, of which a deadlock
+// can be told; f of another lock runs beside it. Locks without f are one thread's, too.
+const threads = new AsyncLocalStorage();
+let lastThread = 0;
+
 // acquire holds a lock while f runs, or, without one, until its release.
 async function acquire(key, shared, options, f) {
   if (typeof options === 'function') [options, f] = [undefined, options];
   const { lease, wait } = options ?? {};
-  const answer = await ask('POST', `/v1/locks/${quote(key)}` + query({ shared, lease_ms: ms(lease), wait_ms: ms(wait) }));
+  const thread = threads.getStore() ?? (f ? ++lastThread : 0);
+  const answer = await ask('POST', `/v1/locks/${quote(key)}` + query({ shared, thread, lease_ms: ms(lease), wait_ms: ms(wait) }));
   const lock = new Lock(key, JSON.parse(answer.body.toString()).token, lease);
   if (!f) return lock;
   let result;
   try {
-    result = await f(lock);
+    result = await threads.run(thread, f, lock);
   } catch (error) {
     await lock.release().catch(() => {}); // what has gone wrong first is what counts
     throw error;
@@ -170,6 +177,9 @@ const state = {
   watch: async (key, { version: known = 0, wait } = {}) => version(await ask('GET', at(key) + query({ known, wait_ms: ms(wait) }))),
   push: async (key) => version(await ask('POST', `/v1/push/${quote(key)}`)),
   pull: async (key, { version: v } = {}) => version(await ask('POST', `/v1/pull/${quote(key)}` + query({ version: v }))),
+  async forget(key) { // drops what was pushed of it; the value stays
+    await ask('DELETE', `/v1/push/${quote(key)}`);
+  },
   lock: (key, options, f) => acquire(key, false, options, f),
   rlock: (key, options, f) => acquire(key, true, options, f),
 };

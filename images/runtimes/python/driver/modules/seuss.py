@@ -24,6 +24,7 @@ import json as _json
 import mmap as _mmap
 import os as _os
 import socket as _socket
+from _thread import get_ident as _get_ident
 
 
 class Error(Exception):
@@ -253,7 +254,7 @@ class Lock:
         self.token = None
 
     def acquire(self):
-        _, answer = _ask("POST", f"/v1/locks/{_quote(self.key)}" + _query(shared=self._shared, lease_ms=_ms(self._lease), wait_ms=_ms(self._wait)))
+        _, answer = _ask("POST", f"/v1/locks/{_quote(self.key)}" + _query(shared=self._shared, thread=_get_ident(), lease_ms=_ms(self._lease), wait_ms=_ms(self._wait)))
         self.token = _json.loads(answer)["token"]
         return self
 
@@ -338,6 +339,10 @@ class State:
     def pull(self, key, version=None):
         """Makes the value what was pushed last. Its version."""
         return _version(_ask("POST", "/v1/pull/" + _quote(key) + _query(version=version)))
+
+    def forget(self, key):
+        """Drops what was pushed of it; the value stays."""
+        _ask("DELETE", "/v1/push/" + _quote(key))
 
     def lock(self, key, lease=None, wait=None):
         """A lock that nobody else holds at the time; wait=0: not at all."""
