@@ -10,6 +10,7 @@ import (
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/instances/archive"
 	"seuss/lineage"
+	"seuss/vmm/vsock"
 )
 
 // What an instance that lives on can be asked for: the verbs of an instances.Body.
@@ -82,8 +83,40 @@ func (l *life) Files(ctx context.Context, t instances.Turn, steps []archive.Step
 // filesTime bounds a batch of steps with files, which is a mebibyte or so.
 const filesTime = 30 * time.Second
 
+// Dial connects to a TCP port of its guest. The connection takes room where it is off its
+// machine: where there is none it is refused, and the instance goes on.
+func (l *life) Dial(ctx context.Context, t instances.Turn, port uint16, output instances.Output) (instances.Port, error) {
+	if !l.d.lot.Take(&l.away.stay, l.Bytes()+vsock.StreamBytes) {
+		if err := l.room(); err != nil { // what it had is somebody else's by now
+			return nil, err
+		}
+		return nil, &instances.Refusal{Err: fmt.Errorf("%w: there is no room for the bytes of a connection more: allow more (serve --parked-memory)", instances.ErrTooMany)}
+	}
+	l.output = output
+	defer func() { l.output = nil }()
+	begin := l.begin(ctx)
+	var c *vsock.Conn
+	var refused error
+	err := l.on(ctx, t, func() error {
+		err := begin()
+		if err == nil {
+			c, refused = l.i.Inbound().Dial(port)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case refused != nil:
+		return nil, &instances.Refusal{Err: refused}
+	}
+	return vsock.NewStream(c), nil
+}
+
 // Step lets it do what it has to do by itself.
-func (l *life) Step(ctx context.Context, t instances.Turn) error {
+func (l *life) Step(ctx context.Context, t instances.Turn, output instances.Output) error {
+	l.output = output
+	defer func() { l.output = nil }()
 	return l.on(ctx, t, l.begin(ctx))
 }
 

@@ -76,6 +76,21 @@ func TestLivePython(t *testing.T) {
 			t.Fatal("its thread does not go on")
 		}
 	}
+	exec(i, "threading.Thread(target=lambda: (time.sleep(0.05), print('by itself'))).start()")
+	for said := ""; !strings.Contains(said, "by itself"); {
+		lines, _, more := i.Logs(0)
+		for _, line := range lines {
+			said += line.Text
+		}
+		if strings.Contains(said, "by itself") {
+			break
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			t.Fatal("its thread does not go on unless it is asked for something")
+		}
+	}
 	node, err := i.Checkpoint(ctx)
 	if err != nil {
 		t.Fatal(err)

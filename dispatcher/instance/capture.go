@@ -79,6 +79,12 @@ func (vm *VM) rest(deadline time.Time) error {
 	if vm.m.Quiescent() {
 		return nil
 	}
+	return vm.settle(deadline)
+}
+
+// settle is rest for a guest that may rest already and have something to do: a timer that is
+// due, or what has come for it while it was parked.
+func (vm *VM) settle(deadline time.Time) error {
 	options := vmm.RunOptions{Deadline: deadline, Wait: vmm.WaitNone}
 	stop, err := vm.m.Run(options)
 	if err == nil && stop.Kind == vmm.StopInterrupted { // it was for a run that had ended by itself

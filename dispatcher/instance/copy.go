@@ -14,11 +14,12 @@ import (
 // What an instance has that lives on between its uses: it leaves its VM when it rests, and
 // others begin as what it is then.
 
-// Park takes an instance off its VM, which is Ran then, once all threads of its guest wait. A guest that computes on is an error that matches ErrTimeout; after an error the
-// instance is on its VM still, and over.
+// Park takes an instance off its VM, which is Ran then, once its guest has done what there
+// is to do, and all its threads wait. A guest that computes on is an error that matches
+// ErrTimeout; after an error the instance is on its VM still, and over.
 func Park(i *Instance, deadline time.Time) (*VM, error) {
 	vm := i.vm
-	if err := vm.rest(deadline); err != nil {
+	if err := vm.settle(deadline); err != nil {
 		return nil, err
 	}
 	if _, err := i.park(func(uint64) bool { return true }); err != nil {

@@ -59,6 +59,9 @@ type Call struct {
 	Output func(fd uint16, p []byte) `json:"-"`
 }
 
+// Output is told what is printed, as of Call.
+type Output = func(fd uint16, p []byte)
+
 // Answer is what came of a Call.
 type Answer struct {
 	Value json.RawMessage        `json:"value,omitempty"` // of an event's handler, or of code: JSON
@@ -100,8 +103,10 @@ type Body interface {
 	Do(ctx context.Context, t Turn, c *Call) (*Answer, error)
 	// Files does steps with its files, as archive.Tree says.
 	Files(ctx context.Context, t Turn, steps []archive.Step) ([]archive.Result, error)
+	// Dial connects to a TCP port of its.
+	Dial(ctx context.Context, t Turn, port uint16, output Output) (Port, error)
 	// Step lets it do what it has to do by itself until it rests.
-	Step(ctx context.Context, t Turn) error
+	Step(ctx context.Context, t Turn, output Output) error
 	// Fork returns n others that are what it is, but for their identities.
 	Fork(ctx context.Context, t Turn, n int) ([]Body, error)
 	// Checkpoint makes a node of what it is.

@@ -49,6 +49,7 @@ type Instance struct {
 	busy    bool // with what was taken off the queue last
 	frozen  bool // to be paused when it has done what it was asked for
 	removed bool
+	ports   int // connections to its own that are open
 	queue   []*command
 	cancel  context.CancelCauseFunc // of what it does
 	waiters chan struct{}           // closed at each change; nil: nobody waits
@@ -457,7 +458,7 @@ func (i *Instance) step() (did bool) {
 		return false // too much is to be done: later
 	}
 	limited, done := context.WithTimeoutCause(ctx, stepTime, errRestless) // from when it has its turn
-	err = i.body.Step(limited, t)
+	err = i.body.Step(limited, t, i.logs.write)
 	done()
 	if t != nil {
 		t.Release()

@@ -101,7 +101,7 @@ func (b *body) Memory() (lineage.Memory, error) { return lineage.Memory{}, nil }
 
 func (b *body) Seal() (string, error) { return b.Node(), nil }
 
-func (b *body) Step(context.Context, Turn) error {
+func (b *body) Step(context.Context, Turn, Output) error {
 	select {
 	case b.steps <- struct{}{}:
 	default:

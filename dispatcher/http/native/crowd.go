@@ -21,10 +21,14 @@ type crowd struct {
 }
 
 // Those that there are. A watcher has all nodes looked at after each change; who waits takes
-// a connection and a goroutine; who copies files, two batches of them.
+// a connection and a goroutine; who copies files, two batches of them; who is forwarded, two
+// buffers and a stream's bytes.
 func newWatchers() *crowd { return &crowd{what: "watch the lineage", most: 64, mostOfOne: 8} }
 func newWaiters() *crowd {
 	return &crowd{what: "wait for instances and state", most: 4096, mostOfOne: 256}
+}
+func newForwarders() *crowd {
+	return &crowd{what: "connections to ports of instances are forwarded", most: 1024, mostOfOne: 256}
 }
 func newCopiers() *crowd { return &crowd{what: "copy files of instances", most: 64, mostOfOne: 8} }
 

@@ -34,6 +34,7 @@ func (l live) routes() map[string]func(http.ResponseWriter, *http.Request) error
 		"POST /v1/instances/{name}/pause":      l.pause,
 		"POST /v1/instances/{name}/resume":     l.resume,
 		"POST /v1/instances/{name}/fork":       l.fork,
+		"POST /v1/instances/{name}/forward":    l.forward,
 		"POST /v1/instances/{name}/checkpoint": l.checkpoint,
 		"POST /v1/instances/{name}/rollback":   l.rollback,
 		"GET /v1/instances/{name}/files":       l.getFiles,

@@ -2,9 +2,11 @@ package native
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -141,6 +143,83 @@ func TestNamesOfCopies(t *testing.T) {
 			t.Errorf("%s sees %d, want %d: %s", token, got, want, w.Body)
 		}
 	}
+}
+
+// TestForward: a connection is one to a port of an instance: all that is sent comes there and
+// back, either end is the other's, and what cannot be forwarded is refused by name.
+func TestForward(t *testing.T) {
+	f := servertest.New(t)
+	s := f.Server(t, nil)
+	h := httptest.NewServer(s)
+	defer h.Close()
+	c := client.New(func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", h.Listener.Addr().String())
+	})
+	defer c.Close()
+	l := c.Live
+	if _, err := l.Create(t.Context(), instances.Spec{Image: "python", Name: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for n := range 8 {
+		wg.Go(func() {
+			ctx, cancel := context.WithCancel(t.Context())
+			p, err := l.Forward(ctx, "one", 80)
+			cancel() // it is there
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer p.Close()
+			sent := bytes.Repeat([]byte{byte(n), 1, 2}, 1<<20)
+			wg.Go(func() {
+				p.Write(sent)
+				p.CloseWrite()
+			})
+			if got, err := io.ReadAll(p); err != nil || !bytes.Equal(got, sent) {
+				t.Errorf("%d bytes, %v; want %d", len(got), err, len(sent))
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := l.Pause(t.Context(), "one", false); err != nil {
+		t.Fatal(err)
+	}
+	paused := func(want instances.State) {
+		t.Helper()
+		if info, err := l.Show(t.Context(), "one"); err != nil || info.State != want {
+			t.Errorf("%+v, %v", info, err)
+		}
+	}
+	var open []client.Port
+	for range instances.MaxPorts {
+		p, err := l.Forward(t.Context(), "one", 80)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		open = append(open, p)
+	}
+	if _, err := l.Forward(t.Context(), "one", 80); !errors.Is(err, instances.ErrBusy) {
+		t.Errorf("one more than may be: %v", err)
+	}
+	paused(instances.Parked)
+	if _, err := l.Pause(t.Context(), "one", false); err != nil {
+		t.Fatal(err)
+	}
+	open[0].Write([]byte("x"))
+	if _, err := io.ReadFull(open[0], make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	paused(instances.Parked)
+	if _, err := l.Forward(t.Context(), "one", 0); err == nil || !strings.Contains(err.Error(), "port=") {
+		t.Errorf("%v", err)
+	}
+	if _, err := l.Forward(t.Context(), "two", 80); !errors.Is(err, instances.ErrUnknown) {
+		t.Errorf("%v", err)
+	}
+	s.Stop()
+	io.ReadAll(open[1]) // ends
 }
 
 // TestDiffsWait: who wants to see what an instance is when it has done what it is at keeps

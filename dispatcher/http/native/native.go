@@ -41,12 +41,14 @@ type door struct {
 	watching *crowd
 	waiting  *crowd
 	copying  *crowd
+
+	forwarding *crowd
 }
 
 func init() { server.Register("native", open) }
 
 func open(on *server.Server, mux *server.Routes) {
-	s, look := &door{Server: on, watching: newWatchers(), waiting: newWaiters(), copying: newCopiers()}, newInspector(on)
+	s, look := &door{Server: on, watching: newWatchers(), waiting: newWaiters(), copying: newCopiers(), forwarding: newForwarders()}, newInspector(on)
 	for pattern, f := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /v1/health":                      s.health,
 		"GET /v1/endpoint":                    s.nativeEndpoint,

@@ -219,6 +219,7 @@ func TestAnswersMatchTheDescription(t *testing.T) {
 	ask(400, "POST", "/v1/instances/live/invoke", `{"code":"x"}`)
 	ask(200, "POST", "/v1/instances/live/pause", "")
 	ask(200, "POST", "/v1/instances/live/resume", "")
+	ask(400, "POST", "/v1/instances/live/forward?port=80", "") // no upgrade; what comes of one is seen in TestForward
 	ask(201, "POST", "/v1/instances/live/fork", `{"count":2,"names":["copy"]}`)
 	ask(400, "POST", "/v1/instances/live/fork", `{"count":-1}`)
 	ask(201, "POST", "/v1/instances/live/checkpoint", `{"tag":"point"}`)

@@ -150,6 +150,7 @@ var matrix = map[string]string{
 	"POST /v1/instances/{name}/pause":     "i..a.A",
 	"POST /v1/instances/{name}/resume":    "i..a.A",
 	"POST /v1/instances/{name}/fork":      "...a.A",
+	"POST /v1/instances/{name}/forward":   "...a.A",
 	"POST /v1/instances/{name}/rollback":  "...a.A",
 	"GET /v1/instances/{name}/diff":       "...a.A",
 	"GET /v1/instances/{name}/files":      "...a.A",

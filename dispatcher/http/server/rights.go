@@ -64,6 +64,7 @@ var rights = map[string]need{
 	"POST /v1/instances/{name}/pause":     {access.Invoke, false},
 	"POST /v1/instances/{name}/resume":    {access.Invoke, false},
 	"POST /v1/instances/{name}/fork":      {access.Deploy | access.Invoke, false},
+	"POST /v1/instances/{name}/forward":   {access.Deploy | access.Invoke, false},
 	"POST /v1/instances/{name}/rollback":  {access.Deploy | access.Invoke, false},
 	"GET /v1/instances/{name}/diff":       {access.Deploy | access.Invoke, false},
 	"GET /v1/instances/{name}/files":      {access.Deploy | access.Invoke, false},

@@ -3,7 +3,10 @@ package servertest
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"time"
 
 	"seuss/dispatcher/instance"
@@ -59,13 +62,42 @@ func (b *body) Files(ctx context.Context, _ instances.Turn, steps []archive.Step
 	return b.files.Do(ctx, steps)
 }
 
+// Dial connects to what sends all back; nobody listens on port 1.
+func (b *body) Dial(_ context.Context, _ instances.Turn, port uint16, _ instances.Output) (instances.Port, error) {
+	if port == 1 {
+		return nil, &instances.Refusal{Err: fmt.Errorf("nobody listens: %w", lineage.ErrInvalid)}
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	defer l.Close()
+	near, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	far, err := l.Accept()
+	if err != nil {
+		return nil, errors.Join(err, near.Close())
+	}
+	go func() {
+		defer far.Close()
+		io.Copy(far, far)
+	}()
+	return echo{near.(*net.TCPConn)}, nil
+}
+
+type echo struct{ *net.TCPConn }
+
+func (echo) WaitOpen() error { return nil }
+
 func (b *body) Memory() (lineage.Memory, error) {
 	return lineage.Memory{}, fmt.Errorf("a fake has no memory: %w", lineage.ErrInvalid)
 }
 
 func (b *body) Seal() (string, error) { return b.Node(), nil }
 
-func (b *body) Step(context.Context, instances.Turn) error { return nil }
+func (b *body) Step(context.Context, instances.Turn, instances.Output) error { return nil }
 
 func (b *body) Fork(_ context.Context, _ instances.Turn, n int) ([]instances.Body, error) {
 	list := make([]instances.Body, n)

@@ -17,7 +17,7 @@ import (
 // InstanceGroup returns seussctl instance.
 func InstanceGroup(e *cmdline.Env) *cli.Command {
 	return e.Group("instance", "instances that live on: with state between two uses, forked, rolled back",
-		create(e), ls(e), show(e), exec(e), invoke(e), logs(e), cp(e), pause(e), resume(e), fork(e), checkpoint(e), rollback(e), diff(e), wait(e), rm(e))
+		create(e), ls(e), show(e), exec(e), invoke(e), logs(e), cp(e), forward(e), pause(e), resume(e), fork(e), checkpoint(e), rollback(e), diff(e), wait(e), rm(e))
 }
 
 // errNoDaemon: an instance lives as long as the process that keeps it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
@@ -100,6 +101,37 @@ func (l Live) PutFiles(ctx context.Context, name, path string, archive io.Reader
 // the one that it began as, or was checkpointed at or rolled back to last.
 func (l Live) Diff(ctx context.Context, name, with string, symbols int) (*api.Difference, error) {
 	return call[*api.Difference](ctx, l.c, "GET", instancePath(name, "diff")+"?with="+url.QueryEscape(with)+"&symbols="+strconv.Itoa(symbols), nil)
+}
+
+// Port is a connection to a port of an instance.
+type Port interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+}
+
+// Forward connects to a TCP port of an instance. ctx is for that alone.
+func (l Live) Forward(ctx context.Context, name string, port uint16) (Port, error) {
+	alone, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, cancel)()
+	request, err := http.NewRequestWithContext(alone, "POST", "http://seuss"+instancePath(name, "forward")+"?port="+strconv.Itoa(int(port)), nil)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	}
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", "tcp")
+	answer, err := l.c.http.Do(request)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("ask the daemon: %w", whyEnded(ctx, err))
+	}
+	p, ok := answer.Body.(Port)
+	if answer.StatusCode == http.StatusSwitchingProtocols && ok {
+		return p, nil
+	}
+	defer cancel()
+	defer answer.Body.Close()
+	return nil, refusal(answer)
 }
 
 // Pause has it stand still, and Resume go on. Durable: it comes back as it is then, whatever
