@@ -211,7 +211,6 @@ func TestRefused(t *testing.T) {
 
 // TestDeadlines shrink along a chain, and what has not begun when its time is over has ended.
 func TestDeadlines(t *testing.T) {
-	s := serve(t, Options{}, nil)
 	var got []time.Time
 	handlers := map[string]handler{"ada/down": nil}
 	handlers["ada/down"] = func(ctx context.Context, self *Caller, event string) (string, error) {
@@ -226,7 +225,7 @@ func TestDeadlines(t *testing.T) {
 		out, err := self.Await(ctx, id)
 		return string(out), err
 	}
-	s = serve(t, Options{}, handlers)
+	s := serve(t, Options{}, handlers)
 	at := time.Now().Add(time.Minute)
 	c := s.caller("r1", func(w *Who) { w.Deadline = at })
 	s.want(c, s.call(c, "down", "1234", Ask{}), "")
