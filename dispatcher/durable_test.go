@@ -147,6 +147,22 @@ func TestDurableCheckpoints(t *testing.T) {
 	}
 }
 
+// TestCheckpointOfWhatCameBack: a checkpoint of what has come back, and of which nothing was asked
+// since, is not what it was kept as, which goes with it.
+func TestCheckpointOfWhatCameBack(t *testing.T) {
+	dir := instancetest.FakeStateDir(t, dispatcher.DefaultImage())
+	l := newLiving(t, 1, dispatcher.Options{StateDir: dir})
+	l.want(l.create(instances.Spec{Function: "count", Name: "kept", Durable: true}), event(`1`), "1")
+	l.stop()
+	l = newLiving(t, 1, dispatcher.Options{StateDir: dir})
+	node, err := l.get("kept").Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.get("kept").Remove()
+	l.want(l.create(instances.Spec{Snapshot: node}), event(`1`), "2")
+}
+
 // TestNamesThatWentOn: what came back because it has a name is not, after that, silently
 // what it was when the service ended in order.
 func TestNamesThatWentOn(t *testing.T) {
@@ -369,6 +385,14 @@ func TestPausedDurably(t *testing.T) {
 	if err := i.Pause(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
+	if err := i.Rollback(t.Context(), "nothing"); err == nil { // what is refused changes nothing
+		t.Error("it is what there is not")
+	}
+	after := newLiving(t, 1, dispatcher.Options{StateDir: onDisk(t, dir)})
+	if back := after.get(i.Info().Name).Info(); back.State != instances.Paused {
+		t.Errorf("after what was refused: %+v", back)
+	}
+	after.stop()
 	l.stop()
 	l = newLiving(t, 1, dispatcher.Options{StateDir: dir})
 	l.want(l.get(i.Info().Name), event(`1`), "5")

@@ -81,6 +81,19 @@ func (c *functionCache) current(f *function) bool {
 	}
 }
 
+// reaches notes what of others a deployment lets the function reach.
+func (f *function) reaches(s *functions.Settings) (err error) {
+	if f.shares, err = state.ParseRights(s.Shares); err != nil {
+		return err
+	}
+	if f.calls, err = chain.ParseRights(s.Calls); err != nil {
+		return err
+	}
+	shares := f.shares
+	f.regions = region.ByShare(func(share string) region.Access { return region.Access(shares[share]) })
+	return nil
+}
+
 func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	defer func() {
 		if err != nil {
@@ -98,13 +111,9 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	if f.bounds, err = c.outer.Of(&spec.Settings); err != nil {
 		return nil, err
 	}
-	if f.shares, err = state.ParseRights(spec.Settings.Shares); err != nil {
+	if err = f.reaches(&spec.Settings); err != nil {
 		return nil, err
 	}
-	if f.calls, err = chain.ParseRights(spec.Settings.Calls); err != nil {
-		return nil, err
-	}
-	f.regions = region.ByShare(func(share string) region.Access { return region.Access(f.shares[share]) })
 	if beyond, _ := c.outer.Exceeds(&spec.Settings); len(beyond) > 0 { // the error would have been Of's
 		c.log.Warn("a function has less than it was deployed with", "function", spec.Name, "not_allowed", beyond)
 	}

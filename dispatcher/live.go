@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/uuid"
+
 	"seuss/dispatcher/chain"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
@@ -184,12 +186,17 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
-	return l.ways.accept(c, l.d, l.f, functions.BaseName(functions.KeyFor(l.own, l.spec.Function)), l.spec.Name, l)
+	key := functions.BaseName(functions.KeyFor(l.own, l.spec.Function))
+	if l.spec.Function == "" { // of a snapshot: the function that is there, if there is one
+		key = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
+	}
+	return l.ways.accept(c, l.d, l.f, key, l.spec.Name, l)
 }
 
-// who makes it a caller, of which no time is known.
+// who makes it a caller, of which no time is known. Copies, and other owners', may have its name.
 func (l *life) who(w *chain.Who) {
-	w.Link = chain.Link{Request: l.spec.Name, Root: l.spec.Name}
+	request := l.spec.Name + "/" + uuid.NewString()
+	w.Link = chain.Link{Request: request, Root: request}
 }
 
 func (l *life) print(fd uint16, p []byte) bool {

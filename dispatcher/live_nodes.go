@@ -75,6 +75,9 @@ func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
 		if f.bounds, err = l.d.outer.Of(&spec.Settings); err != nil {
 			return nil, err
 		}
+		if err := f.reaches(&spec.Settings); err != nil {
+			return nil, err
+		}
 	}
 	l.f = f
 	return s, nil
@@ -136,7 +139,7 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 	if l.d.opts.ReadOnly {
 		return "", &instances.Refusal{Err: lineage.ErrReadOnly}
 	}
-	if l.fresh {
+	if l.fresh && l.node.Node.Kind != lineage.KindInstance { // that one may go when nobody is kept as it
 		return l.Node(), nil
 	}
 	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {

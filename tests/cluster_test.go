@@ -71,6 +71,13 @@ func TestCluster(t *testing.T) {
 			return len(m) == 3 && m["a"].State == members.Here && m["b"].State == members.Here && m["c"].State == members.Here && m["c"].CPU == m["a"].CPU && m["c"].Load.Slots == 1
 		})
 	}
+	// does has a command done by a member that may be slow to answer another.
+	does := func(d *daemon, args ...string) {
+		t.Helper()
+		until(d, strings.Join(args, " "), func(map[string]members.Member) bool {
+			return d.run("", append([]string{"cluster"}, args...)...).code == 0
+		})
+	}
 	told := func(words string) {
 		t.Helper()
 		until(a, words, func(map[string]members.Member) bool { return strings.Contains(a.run("", "doctor").stdout, words) })
@@ -78,7 +85,7 @@ func TestCluster(t *testing.T) {
 	told("one of 3 members that are here")
 	a.want(0, "127.0.0.1:", "cluster", "show", "c")
 	a.failure(1, "unknown member", "cluster", "show", "d")
-	a.want(0, "", "cluster", "cordon", "b")
+	does(a, "cordon", "b")
 	ready := func(d *daemon) int {
 		answer, err := http.Get(d.url + "/readyz")
 		if err != nil {
@@ -87,14 +94,13 @@ func TestCluster(t *testing.T) {
 		answer.Body.Close()
 		return answer.StatusCode
 	}
-	if ready(b) != 503 || ready(a) != 200 {
-		t.Errorf("b is cordoned: ready %d, and a %d", ready(b), ready(a))
+	if got := ready(b); got != 503 {
+		t.Errorf("b is cordoned: ready %d", got)
 	}
-	c.want(0, "", "cluster", "uncordon", "b")
-	if ready(b) != 200 {
-		t.Error("b is no longer cordoned, and not ready")
-	}
-	c.want(0, "", "cluster", "drain", "b")
+	until(a, "a is ready", func(map[string]members.Member) bool { return ready(a) == 200 })
+	does(c, "uncordon", "b")
+	until(b, "b is ready", func(map[string]members.Member) bool { return ready(b) == 200 })
+	does(c, "drain", "b")
 	until(a, "b is cordoned", func(m map[string]members.Member) bool { return m["b"].Cordoned })
 	c.kill()
 	until(a, "c is gone", func(m map[string]members.Member) bool { return m["c"].State == members.Gone })

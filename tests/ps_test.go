@@ -18,7 +18,7 @@ import (
 // owner sees it not, and does not end it.
 func TestPs(t *testing.T) {
 	t.Parallel()
-	d := startDaemon(t, "--machines", "1")
+	d := startDaemon(t, "--machines", "1", "--max-wait", "10m")
 	d.create("sleeper", "import time\nseen = []\ndef handler(e, c):\n    seen.append(1)\n    print('here')\n    end = time.monotonic() + e['s']\n    while time.monotonic() < end:\n        time.sleep(0.002) # too short to be parked\n    return len(seen)\n",
 		func(in *lambda.CreateFunctionInput) { in.Timeout, in.MemorySize = aws.Int32(600), aws.Int32(128) })
 	d.wantOutput("sleeper", `{"s": 0}`, "1")

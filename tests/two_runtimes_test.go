@@ -1,12 +1,20 @@
 package tests
 
-import "testing"
+import (
+	"os/exec"
+	"testing"
+)
 
 // TestImageOfTwoRuntimes: of an image with two runtimes each has a base and imports of its own,
 // from which its functions start; a runtime that it has not is refused by name.
 func TestImageOfTwoRuntimes(t *testing.T) {
 	t.Parallel()
 	requireRuby(t)
+	for _, name := range []string{"python3", "ruby"} {
+		if exec.Command("dpkg-query", "-W", name).Run() != nil {
+			t.Skipf("skipped without the Debian package %s: apt-get install %s", name, name)
+		}
+	}
 	c := newCLI(t)
 	c.want(0, "", "image", "build", "two", "--from", "debian:python3,ruby")
 	type node struct {

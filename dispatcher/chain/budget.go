@@ -18,7 +18,7 @@ func (c *Chains) limit(owner string) amount {
 }
 
 // take takes room for calls of a caller's, and bytes of theirs: kept results give way, the
-// oldest of the owner first. mu is held.
+// oldest first, of those in whose way it is: the caller's, the owner's, or anybody's. mu is held.
 func (c *Chains) take(caller *Caller, calls int, bytes int64) error {
 	owner := caller.who.Owner
 	limit := c.limit(owner)
@@ -29,17 +29,20 @@ func (c *Chains) take(caller *Caller, calls int, bytes int64) error {
 			c.owners[owner] = own
 		}
 		var err error
-		mine := false
+		gives := func(k *call) bool { return k.payer.who.Owner == owner }
 		switch {
 		case caller.bytes+bytes > most(limit.bytes):
-			return fmt.Errorf("events and results that it has not awaited take %d bytes, %d more are wanted, %d is the most: await them: %w", caller.bytes, bytes, most(limit.bytes), ErrFull)
+			gives = func(k *call) bool { return k.payer == caller }
+			err = fmt.Errorf("events and results that it has not awaited take %d bytes, %d more are wanted, %d is the most: await them: %w", caller.bytes, bytes, most(limit.bytes), ErrFull)
 		case own.calls+calls > limit.calls:
-			mine, err = true, fmt.Errorf("the functions of its owner have %d calls open, which is the most: await them: %w", own.calls, ErrTooMany)
+			err = fmt.Errorf("the functions of its owner have %d calls open, which is the most: await them: %w", own.calls, ErrTooMany)
 		case own.bytes+bytes > limit.bytes:
-			mine, err = true, fmt.Errorf("events and results of its owner's calls take %d bytes, %d more are wanted, %d is the most: await them: %w", own.bytes, bytes, limit.bytes, ErrFull)
+			err = fmt.Errorf("events and results of its owner's calls take %d bytes, %d more are wanted, %d is the most: await them: %w", own.bytes, bytes, limit.bytes, ErrFull)
 		case c.taken.calls+calls > c.o.Calls:
+			gives = anybody
 			err = fmt.Errorf("%d calls are open, which is the most: try again later: %w", c.taken.calls, ErrTooMany)
 		case c.taken.bytes+bytes > c.o.Bytes:
+			gives = anybody
 			err = fmt.Errorf("events and results of calls take %d bytes, %d more are wanted, %d is the most: try again later: %w", c.taken.bytes, bytes, c.o.Bytes, ErrFull)
 		default:
 			caller.bytes += bytes
@@ -47,7 +50,7 @@ func (c *Chains) take(caller *Caller, calls int, bytes int64) error {
 			c.taken.calls, c.taken.bytes = c.taken.calls+calls, c.taken.bytes+bytes
 			return nil
 		}
-		if !c.forget(owner, mine) {
+		if !c.forget(gives) {
 			c.tidy(owner)
 			return err
 		}
@@ -71,11 +74,13 @@ func (c *Chains) tidy(owner string) {
 	}
 }
 
-// forget forgets the oldest kept result, of an owner or of anybody, that no caller waits for.
-// mu is held.
-func (c *Chains) forget(owner string, own bool) bool {
+func anybody(*call) bool { return true }
+
+// forget forgets the oldest kept result of those that may give way, and that no caller waits
+// for. mu is held.
+func (c *Chains) forget(gives func(k *call) bool) bool {
 	for e := c.kept.Front(); e != nil; e = e.Next() {
-		if k := e.Value.(*call); len(k.callers) == 0 && (!own || k.payer.who.Owner == owner) {
+		if k := e.Value.(*call); len(k.callers) == 0 && gives(k) {
 			c.unkeep(k)
 			return true
 		}

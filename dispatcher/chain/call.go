@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"seuss/dispatcher/functions"
 )
 
 // call is one, from when it was made until nobody has anything of it.
@@ -19,9 +21,9 @@ type call struct {
 	done    chan struct{}
 
 	// Under Chains.mu.
-	callers map[*Caller]struct{} // that have not awaited it
-	payer   *Caller              // as whose its bytes count
-	held    int64                // bytes that it counts as; -1: none, and it is forgotten
+	callers map[*Caller]int // how often they have called it by its key, and not awaited it
+	payer   *Caller         // as whose its bytes count
+	held    int64           // bytes that it counts as; -1: none, and it is forgotten
 	queue   *queue
 	at      int                     // in its queue; -1: not there
 	cancel  context.CancelCauseFunc // nil: it waits in the queue
@@ -51,13 +53,14 @@ func (k *call) finish(out []byte, err error) {
 	c.give(k.payer, 0, int64(len(k.call.Event)))
 	k.held -= int64(len(k.call.Event))
 	k.call.Event = nil
-	if err == nil {
-		if err = c.take(k.payer, 0, int64(len(out))); err != nil {
-			err = fmt.Errorf("its result of %d bytes: %w", len(out), err)
-		} else {
-			k.output = out
-			k.held += int64(len(out))
-		}
+	what, bytes := "result", int64(len(out))
+	if err != nil {
+		what, bytes = "error", failureBytes(err)
+	}
+	if full := c.take(k.payer, 0, bytes); full != nil {
+		err = fmt.Errorf("its %s of %d bytes: %w", what, bytes, full)
+	} else if k.held += bytes; err == nil {
+		k.output = out
 	}
 	if k.err = err; err != nil {
 		c.stats.Failed++
@@ -77,6 +80,20 @@ func (k *call) finish(out []byte, err error) {
 	}
 	close(k.done)
 	k.settle()
+}
+
+// failureBytes is what an error takes that is the function's, which says what it likes; others
+// are short.
+func failureBytes(err error) (bytes int64) {
+	const line = 16 // a string, beside its text
+	var own *Failure
+	if errors.As(err, &own) {
+		bytes = int64(len(own.Type) + len(own.Message))
+		for _, text := range own.Trace {
+			bytes += line + int64(len(text))
+		}
+	}
+	return bytes
 }
 
 // settle forgets a call that is over, if nobody has anything of it, and cancels one that
@@ -126,7 +143,7 @@ func (k *call) leadsTo(request string, seen map[*call]bool) bool {
 		return false
 	}
 	seen[k] = true
-	if caller := k.c.callers[k.call.Request]; caller != nil {
+	if caller := k.c.callers[functions.Key(k.payer.who.Owner, k.call.Request)]; caller != nil {
 		for _, next := range caller.calls {
 			if next.leadsTo(request, seen) {
 				return true

@@ -46,7 +46,8 @@ func (c *Chains) Open(who Who) (*Caller, error) {
 		return nil, ErrClosed
 	}
 	caller := &Caller{c: c, who: who, done: make(chan struct{}), calls: map[string]*call{}}
-	c.callers[who.Link.Request] = caller
+	c.open[caller] = struct{}{}
+	c.callers[functions.Key(who.Owner, who.Link.Request)] = caller
 	return caller, nil
 }
 
@@ -65,17 +66,22 @@ func (r *Caller) end() {
 	}
 	r.ended = true
 	close(r.done)
-	if r.c.callers[r.who.Link.Request] == r {
-		delete(r.c.callers, r.who.Link.Request)
+	delete(r.c.open, r)
+	if id := functions.Key(r.who.Owner, r.who.Link.Request); r.c.callers[id] == r {
+		delete(r.c.callers, id)
 	}
-	for id := range r.calls {
+	for id, k := range r.calls {
+		k.callers[r] = 1
 		r.drop(id)
 	}
 }
 
-// drop lets go of a call. mu is held.
+// drop lets go of a call, as often as it was called. mu is held.
 func (r *Caller) drop(id string) {
 	k := r.calls[id]
+	if k.callers[r]--; k.callers[r] > 0 {
+		return
+	}
 	delete(r.calls, id)
 	delete(k.callers, r)
 	k.settle()
@@ -124,7 +130,7 @@ func (r *Caller) Call(function string, event []byte, ask Ask) (id string, err er
 		return "", err
 	}
 	owner := r.who.Owner
-	k := &call{c: r.c, done: make(chan struct{}), callers: map[*Caller]struct{}{r: {}}, payer: r, at: -1}
+	k := &call{c: r.c, done: make(chan struct{}), callers: map[*Caller]int{r: 1}, payer: r, at: -1}
 	k.call = Call{
 		Link:     Link{Request: uuid.NewString(), Root: link.Root, Parent: link.Request, Above: append(slices.Clip(link.Above), functions.Key(owner, r.who.Function))},
 		Function: functions.Key(owner, function), Event: event, Deadline: deadline,
@@ -191,7 +197,7 @@ func (r *Caller) join(old *call, sum uint64) (id string, err error) {
 		return "", fmt.Errorf("the call with its key (request %s) leads to this one (request %s), and would wait for itself: %w", old.call.Request, r.who.Link.Request, ErrDeadlock)
 	}
 	r.c.stats.Joined++
-	old.callers[r] = struct{}{}
+	old.callers[r]++
 	r.calls[old.call.Request] = old
 	return old.call.Request, nil
 }
@@ -221,23 +227,41 @@ func (r *Caller) Done(id string) bool {
 // Await waits for the result of a call, or what has gone wrong, which is a *Failure where it
 // is the function's. It is told once. ctx ends the wait, and not the call.
 func (r *Caller) Await(ctx context.Context, id string) ([]byte, error) {
+	out, told, err := r.Result(ctx, id)
+	if told != nil {
+		told()
+	}
+	return out, err
+}
+
+// Result is Await for who may fail to pass the result on: it can be awaited again until told is
+// called, which is nil where the call is not over, or is none of the caller's.
+func (r *Caller) Result(ctx context.Context, id string) (out []byte, told func(), err error) {
 	r.c.mu.Lock()
 	k, err := r.get(id)
 	r.c.mu.Unlock()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := r.wait(ctx, k.done); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	if k, err = r.get(id); err != nil { // somebody else has awaited it
-		return nil, err
+		return nil, nil, err
 	}
-	out, err := k.result()
-	r.drop(id)
-	return out, err
+	out, err = k.result()
+	return out, func() { r.told(k) }, err
+}
+
+// told lets go of a call whose result the caller has.
+func (r *Caller) told(k *call) {
+	r.c.mu.Lock()
+	defer r.c.mu.Unlock()
+	if id := k.call.Request; r.calls[id] == k {
+		r.drop(id)
+	}
 }
 
 // wait waits for what the caller may wait for.

@@ -74,7 +74,8 @@ type Chains struct {
 
 	mu      sync.Mutex
 	closed  bool
-	callers map[string]*Caller // by the ids of their requests
+	open    map[*Caller]struct{}
+	callers map[string]*Caller // by owner and the id of the request: the last of that id
 	queues  map[string]*queue  // of functions of which calls wait or ask
 	keys    map[string]*call   // by owner, function and idempotency key
 	kept    list.List          // *call: over, and kept for its key, the oldest first
@@ -106,7 +107,7 @@ type Stats struct {
 func New(o Options) *Chains {
 	o.Asking = max(o.Asking, 1)
 	o.Calls, o.Bytes, o.Keep = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.Bytes, DefaultMemory), cmp.Or(o.Keep, DefaultKeep)
-	return &Chains{o: o, seed: maphash.MakeSeed(), callers: map[string]*Caller{}, queues: map[string]*queue{}, keys: map[string]*call{}, owners: map[string]*amount{}}
+	return &Chains{o: o, seed: maphash.MakeSeed(), open: map[*Caller]struct{}{}, callers: map[string]*Caller{}, queues: map[string]*queue{}, keys: map[string]*call{}, owners: map[string]*amount{}}
 }
 
 // Serve has functions run by somebody else from now on. It is called before there are calls.
@@ -129,7 +130,7 @@ func (c *Chains) Stats() Stats {
 func (c *Chains) Close() {
 	c.mu.Lock()
 	c.closed = true
-	for _, caller := range c.callers {
+	for caller := range c.open {
 		caller.end()
 	}
 	for c.kept.Len() > 0 {

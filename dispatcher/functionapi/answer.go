@@ -23,6 +23,7 @@ type Answer struct {
 	Err error
 
 	undo func() // undoes what nobody learns of; nil: it stays
+	sent func() // is called once it is on its way; nil: nothing is to be done
 }
 
 // Later is an answer for which somebody has to wait; ctx ends the wait.

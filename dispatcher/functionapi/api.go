@@ -77,6 +77,15 @@ func (q *query) duration(name string) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
+// wait is what wait_ms says: 0 where it is not there. To wait for no time at all is not to wait
+// without end.
+func (q *query) wait() time.Duration {
+	if q.Get("wait_ms") == "0" {
+		return 1
+	}
+	return q.duration("wait_ms")
+}
+
 // condition is what has to hold for a write.
 func (q *query) condition() (c state.If) {
 	if q.Has("version") {
@@ -203,7 +212,7 @@ func listed(found []state.Item, more bool, err error) Answer {
 func value(s asker, method, key string, q *query, body []byte) (a Answer, later Later) {
 	c := q.condition()
 	at, n := q.number("offset", 0), q.number("length", -1)
-	known, appended, wait := q.number("known", 0), q.number("appended", 0), q.duration("wait_ms")
+	known, appended, wait := q.number("known", 0), q.number("appended", 0), q.wait()
 	if q.err != nil {
 		return failed(q.err), nil
 	}

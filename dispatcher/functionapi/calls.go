@@ -23,7 +23,7 @@ const calls = "/v1/calls"
 // call answers requests about calls: what is behind the path's prefix is the name of a
 // function, or a call's id. An answer without a status is to a method that there is not.
 func call(c *chain.Caller, method, name string, q *query, body []byte) (a Answer, _ Later) {
-	long, wait := q.duration("timeout_ms"), q.duration("wait_ms")
+	long, wait := q.duration("timeout_ms"), q.wait()
 	if q.err != nil {
 		return failed(q.err), nil
 	}
@@ -46,9 +46,9 @@ func call(c *chain.Caller, method, name string, q *query, body []byte) (a Answer
 		}
 		return document(http.StatusOK, called{id}), nil
 	case method == http.MethodGet && c.Done(name):
-		return result(c.Await(expired, name)), nil
+		return result(c.Result(expired, name)), nil
 	case method == http.MethodGet:
-		return a, within(wait, func(ctx context.Context) Answer { return result(c.Await(ctx, name)) })
+		return a, within(wait, func(ctx context.Context) Answer { return result(c.Result(ctx, name)) })
 	case method == http.MethodDelete:
 		if err := c.Cancel(name); err != nil {
 			return failed(err), nil
@@ -72,14 +72,17 @@ func first(c *chain.Caller, ctx context.Context, body []byte) (Answer, bool) {
 	return document(http.StatusOK, called{id}), true
 }
 
-// result is what has come of a call.
-func result(out []byte, err error) Answer {
+// result is what has come of a call, which is told when it is on its way.
+func result(out []byte, told func(), err error) (a Answer) {
 	var own *chain.Failure
 	switch {
 	case errors.As(err, &own):
-		return document(http.StatusBadGateway, Problem{Error: "CallError", Message: own.Message, Type: own.Type, Trace: own.Trace})
+		a = document(http.StatusBadGateway, Problem{Error: "CallError", Message: own.Message, Type: own.Type, Trace: own.Trace})
 	case err != nil:
-		return failed(err)
+		a = failed(err)
+	default:
+		a = Answer{Status: http.StatusOK, JSON: true, Body: out}
 	}
-	return Answer{Status: http.StatusOK, JSON: true, Body: out}
+	a.sent = told
+	return a
 }

@@ -253,8 +253,11 @@ func (k *conn) send(a *Answer, r *http.Request) {
 		*a = failed(fmt.Errorf("answers that are not read take %d bytes: read them first: %w", k.s.unread(), state.ErrTooMany))
 	}
 	k.out = a.append(k.out[:0], r.Method == http.MethodHead, r.Close)
-	if err := k.c.Send(k.out); err != nil && a.undo != nil { // that he has gone is noticed when he is read from
+	switch err := k.c.Send(k.out); { // that he has gone is noticed when he is read from
+	case err != nil && a.undo != nil:
 		a.undo()
+	case err == nil && a.sent != nil:
+		a.sent()
 	}
 	if cap(k.out) > maxUnread {
 		k.out = nil

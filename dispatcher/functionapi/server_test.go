@@ -3,6 +3,7 @@ package functionapi
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -205,6 +206,8 @@ func TestPipelined(t *testing.T) {
 	other.sends(request("PUT", "/v1/state/a/new", "here"))
 	other.answers("200")
 	g.answers("200", "200 here")
+	g.sends(request("GET", "/v1/state/a/none?known=0&wait_ms=0", "") + request("GET", "/v1/state/a/none?appended=0&wait_ms=0", ""))
+	g.answers(`408 {"error":"Timeout"`, `408 {"error":"Timeout"`)
 	g.sends(strings.Replace(request("PUT", "/v1/state/a/new", "last"), "Host", "Connection: close\r\nHost", 1) + request("POST", "/v1/state/a/new", "behind"))
 	g.answers("200")
 	other.sends(request("GET", "/v1/state/a/new", ""))
@@ -344,6 +347,53 @@ func TestUnreadAnswers(t *testing.T) {
 	if err := all[1].Err(); !errors.Is(err, vsock.ErrReset) {
 		t.Error(err)
 	}
+}
+
+// TestUnreadResults: the result of a call that is not passed on, for want of room or of a reader,
+// can be awaited again.
+func TestUnreadResults(t *testing.T) {
+	chains := chain.New(chain.Options{Host: "ada", Run: func(_ context.Context, _ *chain.Call, began func()) ([]byte, error) {
+		began()
+		return bytes.Repeat([]byte("1"), 6<<20), nil
+	}})
+	defer chains.Close()
+	caller, err := chains.Open(chain.Who{Owner: "ada", Function: "f", Link: chain.Link{Request: "r", Root: "r"}, Rights: chain.Rights{"*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := New(nil, nil, func() (*chain.Caller, error) { return caller, nil })
+	defer s.Close()
+	ids := make([]string, maxAnswers/(6<<20)+1)
+	for n := range ids {
+		if ids[n], err = caller.Call("g", nil, chain.Ask{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range ids {
+		for end := time.Now().Add(20 * time.Second); !caller.Done(id); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("it is not over")
+			}
+		}
+	}
+	var all []*guest
+	for _, id := range ids {
+		g := connect(t, s)
+		g.sends(request("GET", "/v1/calls/"+id, ""))
+		all = append(all, g)
+	}
+	last, again := all[len(all)-1], request("GET", "/v1/calls/"+ids[len(ids)-1], "")
+	last.answers(`429 {"error":"TooMany"`)
+	all[0].answers("200 111")
+	all[0].sends(request("GET", "/v1/calls/"+ids[0], "")) // it is told once
+	all[0].answers(`404 {"error":"NotFound"`)
+	all[1].answers("200 111")
+	gone := connect(t, s)
+	gone.sends(again[:len(again)-1])
+	gone.k.c = &fakeStream{in: []byte(again[len(again)-1:]), err: vsock.ErrReset}
+	gone.k.arrived()
+	last.sends(again)
+	last.answers("200 111")
 }
 
 // TestNobodyWaits: a wait ends with the connection on which it was asked for, and a lock that

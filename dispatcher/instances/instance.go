@@ -361,10 +361,11 @@ func (i *Instance) carryOut(c *command) {
 		t, err = i.k.take(ctx, cancel, i)
 	}
 	had := err == nil // else nothing was done
+	var settled func(same bool)
 	if err == nil {
 		if err = ctx.Err(); err != nil {
 			err, had = context.Cause(ctx), false
-		} else if err = i.kept.changes(c); err == nil {
+		} else if settled, err = i.kept.changes(c); err == nil {
 			err = c.do(ctx, t)
 		}
 		if t != nil {
@@ -380,6 +381,10 @@ func (i *Instance) carryOut(c *command) {
 		i.mu.Unlock()
 	}
 	err = i.conclude(before, had, err)
+	if settled != nil {
+		var refused *Refusal
+		settled(errors.As(err, &refused))
+	}
 	if had && !c.still && (i.spec.Durable || c.rests) {
 		if bad := i.kept.after(c); bad != nil && err == nil { // the answer would be of what nobody has
 			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
@@ -450,12 +455,16 @@ func (i *Instance) step() (did bool) {
 		cancel(ErrRemoved)
 	}
 	i.mu.Unlock()
-	if i.kept.changes(&command{}) != nil {
-		return false // later, too: what is asked of it meanwhile is told why
-	}
 	t, err := i.k.take(ctx, cancel, i)
 	if err != nil {
 		return false // too much is to be done: later
+	}
+	settled, err := i.kept.changes(&command{})
+	if err != nil {
+		if t != nil {
+			t.Release()
+		}
+		return false // later, too: what is asked of it meanwhile is told why
 	}
 	limited, done := context.WithTimeoutCause(ctx, stepTime, errRestless) // from when it has its turn
 	err = i.body.Step(limited, t, i.logs.write)
@@ -464,12 +473,14 @@ func (i *Instance) step() (did bool) {
 		t.Release()
 	}
 	if ctx.Err() != nil { // it ends
+		settled(false)
 		return true
 	}
 	var refused *Refusal
 	did = !errors.As(err, &refused)
 	used := i.Info().Used
 	i.conclude(Parked, true, err)
+	settled(!did)
 	i.kept.dirty = i.kept.dirty || i.spec.Durable
 	i.mu.Lock()
 	i.info.Used = used

@@ -145,20 +145,45 @@ func (k *keeping) after(c *command) error {
 }
 
 // changes notes, before it does what it is asked for, that it will be another than what it
-// came back as: unless it is durable it is kept again when the service ends in order.
-func (k *keeping) changes(c *command) error {
+// came back as: unless it is durable it is kept again when the service ends in order. What it
+// came back as is there until settled is told whether it is the same after all.
+func (k *keeping) changes(c *command) (settled func(same bool), err error) {
 	if c.still || c.idle && !c.over || k.i.k.records == nil || k.i.spec.Durable || k.node == "" {
-		return nil
+		return func(bool) {}, nil
 	}
-	before, wasMade := k.as("", false)
-	if err := k.i.k.note(true, k.i); err != nil {
+	before, wasMade := k.node, k.made
+	k.hold(before, 1)
+	k.as("", false)
+	back := func() {
 		k.as(before, wasMade)
-		return &Refusal{err}
+		k.hold(before, -1)
 	}
-	if wasMade {
-		k.unseal(before)
+	if err := k.i.k.note(true, k.i); err != nil {
+		back()
+		return nil, &Refusal{err}
 	}
-	return nil
+	return func(same bool) {
+		if same {
+			back()
+			if err := k.i.k.note(true, k.i); err != nil {
+				k.i.k.o.Log.Error("an instance does not come back as it was if the service dies", "owner", k.i.owner, "instance", k.i.info.Name, "error", err)
+			}
+			return
+		}
+		k.hold(before, -1)
+		if wasMade {
+			k.unseal(before)
+		}
+	}, nil
+}
+
+// hold counts a node as one that an instance comes back as, or no more.
+func (k *keeping) hold(node string, by int) {
+	k.i.k.mu.Lock()
+	defer k.i.k.mu.Unlock()
+	if k.i.k.kept[node] += by; k.i.k.kept[node] == 0 {
+		delete(k.i.k.kept, node)
+	}
 }
 
 // madeUp are names of NewName.

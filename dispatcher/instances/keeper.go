@@ -387,12 +387,13 @@ func (k *Keeper) Uses(nodes map[string]bool) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	for id := range k.kept {
+		nodes[id] = true
+	}
 	for _, i := range k.byKey {
 		i.mu.Lock()
-		for _, id := range []string{i.info.Node, i.kept.node} {
-			if id != "" {
-				nodes[id] = true
-			}
+		if id := i.info.Node; id != "" {
+			nodes[id] = true
 		}
 		i.mu.Unlock()
 	}

@@ -53,6 +53,8 @@ func goneFiles(dir string) (now, before string) {
 // Add notes code that is gone. What was never called tells of no use, and is left out, as is
 // what has more packages than a plan asks for.
 func (g *Gone) Add(list []plan.Loaded) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	var b bytes.Buffer
 	for _, l := range list {
 		if l.Calls == 0 || len(l.Packages) > maxModules {
@@ -67,6 +69,12 @@ func (g *Gone) Add(list []plan.Loaded) error {
 			return fmt.Errorf("history: %w", err)
 		}
 		if len(text) < maxGoneLine {
+			if b.Len() > 0 && int64(b.Len()+len(text)) > g.most/2 { // a file has no more than it may
+				if err := g.write(b.Bytes()); err != nil {
+					return fmt.Errorf("history: %w", err)
+				}
+				b.Reset()
+			}
 			// What a crash has torn before ends here: it is a line of its own.
 			b.WriteByte('\n')
 			b.Write(text)
@@ -76,8 +84,6 @@ func (g *Gone) Add(list []plan.Loaded) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
 	if err := g.write(b.Bytes()); err != nil {
 		return fmt.Errorf("history: %w", err)
 	}

@@ -31,6 +31,14 @@ func TestGone(t *testing.T) {
 		}
 		last = n
 	}
+	var together []plan.Loaded
+	for range 10_000 {
+		last++
+		together = append(together, one(last))
+	}
+	if err := g.Add(together); err != nil {
+		t.Fatal(err)
+	}
 	var sum int64
 	for _, path := range []string{now, before} {
 		info, err := os.Stat(path)

@@ -78,7 +78,7 @@ type CPU struct {
 type Load struct {
 	Slots     int    `json:"slots"`   // invocations that may run at a time
 	Running   int    `json:"running"` // now
-	Waiting   int    `json:"waiting"` // for their turn
+	Waiting   int    `json:"waiting"` // for their turn, or parked
 	Machines  int    `json:"machines"`
 	Free      int    `json:"free"`      // of the machines
 	Instances int    `json:"instances"` // that live on, parked or not

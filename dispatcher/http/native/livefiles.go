@@ -5,15 +5,16 @@ import (
 	"net/http"
 
 	"seuss/dispatcher/http/server"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/instances/archive"
 )
 
 // getFiles answers with a tar archive of what is at ?path= of an instance. If something goes
 // wrong once it has begun, the answer breaks off.
 func (l live) getFiles(w http.ResponseWriter, r *http.Request) error {
-	return l.copyFiles(r, func(ctx context.Context, t archive.Tree, path string) error {
+	return l.copyFiles(r, func(ctx context.Context, i *instances.Instance, path string) error {
 		begun := false
-		err := archive.Pack(ctx, t, path, w, func() {
+		err := archive.Pack(ctx, i, path, w, func() {
 			begun = true
 			w.Header().Set("Content-Type", "application/x-tar")
 		})
@@ -25,14 +26,18 @@ func (l live) getFiles(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// putFiles unpacks a tar archive at ?path= of an instance.
+// putFiles unpacks a tar archive at ?path= of an instance. What is durable is kept with them
+// before the answer.
 func (l live) putFiles(w http.ResponseWriter, r *http.Request) error {
-	return done(w, l.copyFiles(r, func(ctx context.Context, t archive.Tree, path string) error {
-		return archive.Unpack(ctx, t, path, r.Body)
+	return done(w, l.copyFiles(r, func(ctx context.Context, i *instances.Instance, path string) error {
+		if err := archive.Unpack(ctx, i, path, r.Body); err != nil {
+			return err
+		}
+		return i.Keep(ctx)
 	}))
 }
 
-func (l live) copyFiles(r *http.Request, do func(ctx context.Context, t archive.Tree, path string) error) error {
+func (l live) copyFiles(r *http.Request, do func(ctx context.Context, i *instances.Instance, path string) error) error {
 	i, err := l.find(r)
 	if err != nil {
 		return err

@@ -49,7 +49,7 @@ func (m *Marks) begin(r *Region) {
 	if m.buffer != nil {
 		return
 	}
-	m.seed, m.buffer = maphash.MakeSeed(), make([]byte, ChunkBytes)
+	m.seed, m.buffer = maphash.MakeSeed(), make([]byte, min(ChunkBytes, r.Bytes))
 	zeros := maphash.Bytes(m.seed, m.buffer)
 	m.sums = make([]uint64, (r.Bytes+ChunkBytes-1)/ChunkBytes)
 	for n := range m.sums {

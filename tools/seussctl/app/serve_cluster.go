@@ -48,13 +48,13 @@ func clusterFlags() []cli.Flag {
 }
 
 // readClusterFlags refuses by name what is no member.
-func readClusterFlags(c *cli.Context) (*clusterConfig, error) {
-	cfg := &clusterConfig{file: c.String("cluster-secret")}
+func readClusterFlags(c *cli.Context) (cfg clusterConfig, err error) {
+	cfg.file = c.String("cluster-secret")
 	bad := func(format string, args ...any) error { return cmdline.Usagef(c.Command.HelpName, format, args...) }
 	if cfg.Name = c.String("cluster"); cfg.Name == "" {
 		for _, name := range clusterFlagNames {
 			if c.IsSet(name) {
-				return nil, bad("--%s: is for a member of a cluster, see --cluster", name)
+				return cfg, bad("--%s: is for a member of a cluster, see --cluster", name)
 			}
 		}
 		return cfg, nil
@@ -63,43 +63,42 @@ func readClusterFlags(c *cli.Context) (*clusterConfig, error) {
 	if cfg.Member == "" {
 		host, err := os.Hostname()
 		if err != nil {
-			return nil, fmt.Errorf("--member: %w", err)
+			return cfg, fmt.Errorf("--member: %w", err)
 		}
 		cfg.Member, _, _ = strings.Cut(host, ".")
 	}
 	for flag, name := range map[string]string{"cluster": cfg.Name, "member": cfg.Member} {
 		if !members.ValidName(name) {
-			return nil, bad("--%s %.100q: %w", flag, name, cluster.ErrName)
+			return cfg, bad("--%s %.100q: %w", flag, name, cluster.ErrName)
 		}
 	}
 	cfg.Listen, cfg.Reached = c.String("cluster-listen"), c.String("advertise")
 	for flag, address := range map[string]string{"cluster-listen": cfg.Listen, "advertise": cmp.Or(cfg.Reached, cfg.Listen)} {
 		if _, _, err := bus.Split(address); err != nil {
-			return nil, bad("--%s %w", flag, err)
+			return cfg, bad("--%s %w", flag, err)
 		}
 	}
 	host, _, _ := bus.Split(cmp.Or(cfg.Reached, cfg.Listen))
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		return nil, bad("--advertise: others cannot reach %s: name an address of this host", host)
+		return cfg, bad("--advertise: others cannot reach %s: name an address of this host", host)
 	}
 	for _, list := range c.StringSlice("join") {
 		addresses, err := cmdline.SplitList(list)
 		if err != nil {
-			return nil, bad("--join %q: %w", list, err)
+			return cfg, bad("--join %q: %w", list, err)
 		}
 		for _, address := range addresses {
 			if _, _, err := bus.Split(address); err != nil {
-				return nil, bad("--join %w", err)
+				return cfg, bad("--join %w", err)
 			}
 			cfg.Join = append(cfg.Join, address)
 		}
 	}
 	if cfg.file == "" {
-		return nil, bad("--cluster-secret: is needed, on loopback too: seussctl cluster secret FILE makes one for all members")
+		return cfg, bad("--cluster-secret: is needed, on loopback too: seussctl cluster secret FILE makes one for all members")
 	}
-	var err error
 	if cfg.Secret, err = trust.ReadFile(cfg.file); err != nil {
-		return nil, fmt.Errorf("--cluster-secret: %w", err)
+		return cfg, fmt.Errorf("--cluster-secret: %w", err)
 	}
 	return cfg, nil
 }
@@ -127,7 +126,8 @@ func joinCluster(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service 
 // sampleLoad says what this daemon has to do.
 func sampleLoad(service api.Hosted, scheduler *sched.Scheduler) members.Load {
 	st := scheduler.Stats()
-	l := members.Load{Slots: st.Slots, Running: st.Running, Waiting: st.Waiting, Instances: service.Live().Stats().Instances, Memory: hostMemory(), Available: availableMemory()}
+	// What is parked is under way: who drains this member waits for it, too.
+	l := members.Load{Slots: st.Slots, Running: st.Running, Waiting: st.Waiting + st.Paused, Instances: service.Live().Stats().Instances, Memory: hostMemory(), Available: availableMemory()}
 	pools, err := service.Pools(context.Background())
 	if err != nil {
 		return l

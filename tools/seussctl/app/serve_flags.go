@@ -43,7 +43,7 @@ type serveConfig struct {
 	trace          string
 	sandbox        *confine.Confinement
 	logs           keptLogs
-	cluster        *clusterConfig
+	cluster        clusterConfig
 }
 
 func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {

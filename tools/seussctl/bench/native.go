@@ -65,12 +65,16 @@ func (n *Native) Start(ctx context.Context, answered func()) (err error) {
 	if err != nil {
 		return err
 	}
-	var said bytes.Buffer
-	c.Stdin, c.Stderr = strings.NewReader(n.Event), &said
-	out, err := c.Output()
+	var out, said bytes.Buffer
+	c.Stdin, c.Stdout, c.Stderr = strings.NewReader(n.Event), &out, &said
+	if err = c.Start(); err == nil {
+		stop := context.AfterFunc(ctx, func() { _ = c.Process.Kill() }) // it may have ended
+		err = c.Wait()
+		stop()
+	}
 	answered()
-	if err != nil || len(out) == 0 {
-		return fmt.Errorf("natively %s answers %q: %w: %s", n.Program.Name, out, err, said.Bytes())
+	if err != nil || out.Len() == 0 {
+		return fmt.Errorf("natively %s answers %q: %w: %s", n.Program.Name, out.Bytes(), err, said.Bytes())
 	}
 	return nil
 }
@@ -83,6 +87,8 @@ func (n *Native) command(port uint16, environment ...string) (*exec.Cmd, error) 
 
 // Serve starts a server; ask has it answer on a connection of its own.
 func (n *Native) Serve(ctx context.Context) (end func(), ask func(context.Context) error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, nativeTimeout)
+	defer cancel()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
@@ -98,7 +104,7 @@ func (n *Native) Serve(ctx context.Context) (end func(), ask func(context.Contex
 		return nil, nil, err
 	}
 	request := n.Program.Requests[0]
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	client := http.Client{Timeout: nativeTimeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	ask = func(ctx context.Context) error {
 		r, err := http.NewRequestWithContext(ctx, request.Method, fmt.Sprintf("http://127.0.0.1:%d%s", port, request.Path), strings.NewReader(request.Body))
 		if err != nil {

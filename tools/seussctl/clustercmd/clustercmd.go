@@ -71,7 +71,8 @@ func ls(e *cmdline.Env) *cli.Command {
 		Description: `
 STATE is here, leaving (it is about to end) or gone, which a member is that was not
 heard for 4 seconds; cordoned is one that is to get nothing new. RUNNING is of as many
-invocations as may run at a time, AVAILABLE of its memory.`,
+invocations as may run at a time, WAITING counts those that are parked too, AVAILABLE is of
+its memory.`,
 		Examples: []string{"seussctl cluster ls", "seussctl cluster ls --json"},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			return with(e, func(of client.Cluster) error {
@@ -212,7 +213,7 @@ func drainHost(c *cli.Context, e *cmdline.Env, of client.Cluster) error {
 			return err
 		case m.State == members.Leaving, m.SilentMS > silent.Milliseconds():
 			return fmt.Errorf("drain: %s is %s: %d ran and %d waited when it was heard last", host, m.State, m.Load.Running, m.Load.Waiting)
-		case m.State == members.Here && m.Load.Running == 0 && m.Load.Waiting == 0:
+		case m.State == members.Here && m.Cordoned && m.Load.Running == 0 && m.Load.Waiting == 0:
 			if n := m.Load.Instances; n > 0 {
 				e.Notef("%s has %d instances that live on: they stay there", host, n)
 			}

@@ -50,7 +50,8 @@ class CallError extends SeussError {
 }
 
 function failure({ type = 'Error', message, trace = [] }) {
-  const known = Object.hasOwn(globalThis, type) ? globalThis[type] : undefined;
+  // An AggregateError has no message without a list, and a DOMException keeps its name and code.
+  const known = /Error$/.test(type) && type !== 'AggregateError' && Object.hasOwn(globalThis, type) ? globalThis[type] : undefined;
   const error = known === Error || known?.prototype instanceof Error ? new known(message) : new SeussError('CallError', message);
   Object.assign(error, { name: type, code: 'CallError', type, trace });
   error.stack = [error.stack, ...trace].join('\n');
