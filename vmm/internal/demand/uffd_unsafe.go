@@ -99,7 +99,7 @@ func enable(fd int) error {
 func register(fd int, start, n uint64) error {
 	r := uffdioRegister{uffdioRange: uffdioRange{start, n}, mode: registerMissing}
 	err := ioctl(fd, ioctlRegister, unsafe.Pointer(&r))
-	if errors.Is(err, unix.ENOMEM) { // userfaultfd_register in fs/userfaultfd.c says no ESRCH, as the other ioctls do
+	if errors.Is(err, unix.ENOMEM) { // the kernel says no ESRCH here, as the other ioctls do
 		return fmt.Errorf("page %d bytes at %#x on demand: UFFDIO_REGISTER: the host has no memory, or the guest's process is gone: %w", n, start, err)
 	}
 	if err != nil {
