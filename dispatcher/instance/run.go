@@ -47,6 +47,9 @@ func (i *Instance) run(ctx context.Context, deadline time.Time, done func() bool
 			if err := i.away(ctx, deadline); err != nil {
 				return stop, err
 			}
+			if !deadline.IsZero() && !time.Now().Before(deadline) {
+				return stop, ErrTimeout // what has waited until then does nothing more
+			}
 		case stop.Kind == vmm.StopTimeout:
 			return stop, ErrTimeout
 		case stop.Kind == vmm.StopInterrupted:
