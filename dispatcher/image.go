@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -58,15 +59,23 @@ func (r *rootImages) get(name string) (*image, error) {
 	if err != nil {
 		return nil, err
 	}
+	img, fresh := r.put(name, img, &image{Image: described, root: root})
+	if fresh {
+		r.packages.Opened(path)
+	}
+	return img, nil
+}
+
+// put has a name lead to what was opened in the place of an image, unless somebody else was
+// faster, and returns what it leads to.
+func (r *rootImages) put(name string, before, opened *image) (img *image, fresh bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := r.byName[name]; now != nil && now != img && now.root == root {
-		return now, nil // somebody else was faster
+	if now := r.byName[name]; now != nil && now != before && now.root == opened.root {
+		return now, false
 	}
-	r.packages.Opened(path)
-	img = &image{Image: described, root: root}
-	r.byName[name] = img
-	return img, nil
+	r.byName[name] = opened
+	return opened, true
 }
 
 // serving finds an image by name, and which of its runtimes is the one of a name; see
@@ -95,14 +104,20 @@ func (i *image) runtimeKey(index int) string {
 
 // refresh takes note of names that lead to other images by now.
 func (r *rootImages) refresh() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for name, img := range r.byName {
+	r.mu.RLock()
+	known := maps.Clone(r.byName)
+	r.mu.RUnlock()
+	for name, img := range known {
 		path, err := r.store.Find(name)
-		if err != nil || strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix) != img.Digest {
+		if err == nil && strings.TrimSuffix(filepath.Base(path), guest.ImageSuffix) == img.Digest {
+			continue
+		}
+		r.mu.Lock()
+		if r.byName[name] == img {
 			delete(r.byName, name)
 			r.generation.Add(1)
 		}
+		r.mu.Unlock()
 	}
 }
 
