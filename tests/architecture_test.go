@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 	"dispatcher/admission":             {"dispatcher/chain", "dispatcher", "dispatcher/instances", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
-	"dispatcher/planner":               {"dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed"},
+	"dispatcher/planner":               {"dispatcher/functions", "dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed", "lineage/sealed/sealedtest"},
 	"dispatcher/state":                 {"dispatcher/functions"},
 	"dispatcher/surroundings":          {"dispatcher/functions", "images/runtimes"},
 	"dispatcher/imports":               {},

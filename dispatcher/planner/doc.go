@@ -18,7 +18,8 @@
 // asked of the lineage, so work that is killed goes on where it was.
 //
 // Of code that is gone, what it has imported and how often it was called is kept in two files,
-// of which the older one goes when the newer one is full (gone.go).
+// of which the older one takes in the newer one when that is full: every owner's newest lines
+// stay, and nobody's more while another's go who has less (gone.go).
 //
 // Ownership: a Planner's owner starts and ends its goroutines, Run and Refits; the others
 // are those of callers. Locks: Planner.changing, held while a plan's file is written, before

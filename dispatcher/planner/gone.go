@@ -2,14 +2,17 @@ package planner
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/plan"
 	"seuss/lineage/sealed"
 )
@@ -18,9 +21,11 @@ import (
 const GoneDir = "history"
 
 // Gone is what is known of code that is no longer deployed: what it has imported and how often
-// it was called, the newest of it. Functions say it themselves and could forge it.
+// it was called, the newest of it. Functions say it themselves and could forge it; no owner's
+// pushes out another's who has less.
 type Gone struct {
 	dir  string
+	fs   sealed.FS
 	most int64 // bytes of a file
 
 	mu sync.Mutex
@@ -28,7 +33,7 @@ type Gone struct {
 
 // NewGone keeps it in a state directory, which its owner may write.
 func NewGone(stateDir string) *Gone {
-	return &Gone{dir: filepath.Join(stateDir, GoneDir), most: maxGoneFile}
+	return &Gone{dir: filepath.Join(stateDir, GoneDir), fs: sealed.OS(), most: maxGoneFile}
 }
 
 // goneLine is a line of a file.
@@ -45,7 +50,7 @@ type gonePackage struct {
 	Needs []string `json:"needs,omitempty"`
 }
 
-// goneFiles are the newer one, which is written, and the older one.
+// goneFiles are the newer one, which is appended to, and the older one.
 func goneFiles(dir string) (now, before string) {
 	return filepath.Join(dir, "gone.jsonl"), filepath.Join(dir, "gone.1.jsonl")
 }
@@ -90,14 +95,14 @@ func (g *Gone) Add(list []plan.Loaded) error {
 	return nil
 }
 
-// write appends to the file, which is the older one once it is full.
+// write appends to the newer file, which the older one takes in once it is full.
 func (g *Gone) write(text []byte) error {
-	now, before := goneFiles(g.dir)
+	now, _ := goneFiles(g.dir)
 	if err := os.MkdirAll(g.dir, sealed.DirMode); err != nil {
 		return err
 	}
 	if info, err := os.Stat(now); err == nil && info.Size()+int64(len(text)) > g.most {
-		if err := os.Rename(now, before); err != nil {
+		if err := g.merge(); err != nil {
 			return err
 		}
 	}
@@ -109,30 +114,94 @@ func (g *Gone) write(text []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// ReadGone returns what is known of code that is gone from a state directory, the oldest first.
-// Lines that cannot be read are left out, and counted.
-func ReadGone(stateDir string) (list []plan.Loaded, damaged int, err error) {
-	now, before := goneFiles(filepath.Join(stateDir, GoneDir))
+// merge makes both files the older one. A crash before the newer one is gone has its lines
+// count twice.
+func (g *Gone) merge() error {
+	if err := sealed.Sweep(g.dir); err != nil {
+		return err
+	}
+	now, before := goneFiles(g.dir)
+	lines, err := goneLines(g.dir)
+	if err == nil {
+		err = g.fs.WriteFile(before, append(bytes.Join(fair(lines, g.most), []byte("\n")), '\n'))
+	}
+	if err == nil {
+		err = os.Remove(now)
+	}
+	return err
+}
+
+// fair returns of lines, the oldest first, those that take at most so many bytes together:
+// every owner's newest, and of nobody more while another who has less cannot keep all of his.
+// What cannot be read goes.
+func fair(lines [][]byte, most int64) [][]byte {
+	type kept struct {
+		at    int
+		bytes int64 // of the owner's lines that are as new
+	}
+	var all []kept
+	owned := map[string]int64{}
+	for at, line := range slices.Backward(lines) {
+		var l struct {
+			Name string `json:"name"`
+		}
+		if json.Unmarshal(line, &l) != nil {
+			continue
+		}
+		owner := functions.OwnerOf(l.Name)
+		owned[owner] += int64(len(line)) + 1
+		all = append(all, kept{at, owned[owner]})
+	}
+	slices.SortStableFunc(all, func(a, b kept) int { return cmp.Compare(a.bytes, b.bytes) })
+	for i, k := range all {
+		if most -= int64(len(lines[k.at])) + 1; most < 0 {
+			all = all[:i]
+			break
+		}
+	}
+	slices.SortFunc(all, func(a, b kept) int { return cmp.Compare(a.at, b.at) })
+	list := make([][]byte, len(all))
+	for i, k := range all {
+		list[i] = lines[k.at]
+	}
+	return list
+}
+
+// goneLines returns the lines of both files, the oldest first, without those that are empty.
+func goneLines(dir string) (lines [][]byte, err error) {
+	now, before := goneFiles(dir)
 	for _, path := range []string{before, now} {
 		text, err := sealed.ReadFile(path, 2*maxGoneFile)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
-			return list, damaged, fmt.Errorf("history: %w", err)
+			return lines, err
 		}
 		for line := range bytes.Lines(text) {
-			if line = bytes.TrimSpace(line); len(line) == 0 {
-				continue
+			if line = bytes.TrimSpace(line); len(line) > 0 {
+				lines = append(lines, line)
 			}
-			l, err := decodeGone(line)
-			if err != nil {
-				damaged++
-				continue
-			}
-			list = append(list, l)
 		}
 	}
-	return list, damaged, nil
+	return lines, nil
+}
+
+// ReadGone returns what is known of code that is gone from a state directory, the oldest first.
+// Lines that cannot be read are left out, and counted.
+func ReadGone(stateDir string) (list []plan.Loaded, damaged int, err error) {
+	lines, err := goneLines(filepath.Join(stateDir, GoneDir))
+	if err != nil {
+		err = fmt.Errorf("history: %w", err)
+	}
+	for _, line := range lines {
+		l, err := decodeGone(line)
+		if err != nil {
+			damaged++
+			continue
+		}
+		list = append(list, l)
+	}
+	return list, damaged, err
 }
 
 func decodeGone(line []byte) (plan.Loaded, error) {
