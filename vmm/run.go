@@ -289,6 +289,8 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
+	case guest.DoorbellContent:
+		return m.readContent()
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service(0)
 		if stop.Kind != 0 || err != nil {
