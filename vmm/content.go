@@ -13,7 +13,7 @@ var errContent = errors.New("the guest asks for content of the image")
 
 // readContent puts content of the image that is not mapped where the guest wants it. It
 // never changes, so nothing of it is outside input. What the host cannot read ends the run.
-func (m *Machine) readContent() (Stop, error) {
+func readContent(m *Machine) (Stop, error) {
 	var call guest.ContentCall
 	if err := m.mem.ReadStruct(GPA(le64(m.control[guest.ControlContentGPA:])), &call); err != nil {
 		return m.deviceError(fmt.Errorf("%w: %w", errContent, err))

@@ -290,7 +290,7 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 		}
 		return Stop{}, nil
 	case guest.DoorbellContent:
-		return m.readContent()
+		return readContent(m.Machine)
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service(0)
 		if stop.Kind != 0 || err != nil {
