@@ -193,7 +193,7 @@ func (l *life) Accept(c *vsock.Conn) error {
 	return l.ways.accept(c, l.d, l.f, key, l.spec.Name, l)
 }
 
-// who makes it a caller, of which no time is known. Copies, and other owners', may have its name.
+// who makes it a caller, of which no time is known. Other owners' may have its name.
 func (l *life) who(w *chain.Who) {
 	request := l.spec.Name + "/" + uuid.NewString()
 	w.Link = chain.Link{Request: request, Root: request}
@@ -264,6 +264,9 @@ func (l *life) Close() {
 	l.end(nil)
 	l.node.Release()
 }
+
+// Image is the digest of its image.
+func (l *life) Image() string { return l.img.Digest }
 
 // Node is the one that it began as, or was brought to last.
 func (l *life) Node() string { return l.node.Node.ID }

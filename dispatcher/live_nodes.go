@@ -83,8 +83,8 @@ func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
 	return s, nil
 }
 
-// Fork returns n others that are what it is.
-func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.Body, error) {
+// Fork returns others that are what it is.
+func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]instances.Body, error) {
 	if l.i != nil && l.i.Parked().Bytes() > forkWhole && !l.d.opts.ReadOnly {
 		if _, err := l.Checkpoint(ctx, t); err != nil {
 			return nil, err
@@ -103,9 +103,10 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, n int) ([]instances.B
 	case !l.fresh:
 		return nil, errOver
 	}
-	list := make([]instances.Body, n)
+	list := make([]instances.Body, len(names))
 	for at := range list {
 		other := &life{d: l.d, own: l.own, spec: l.spec, img: l.img, f: l.f, fresh: of == nil}
+		other.spec.Name = names[at]
 		if of != nil {
 			other.copy = of.Clone()
 		}

@@ -291,6 +291,8 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
+	case guest.DoorbellContent:
+		return readContent(m.Machine)
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service(0)
 		if stop.Kind != 0 || err != nil {

@@ -27,7 +27,12 @@ type Spec struct {
 	// function may, or all of that.
 	Network []string `json:"network,omitempty"`
 	Durable bool     `json:"durable,omitempty"` // it is kept when the service ends, or dies
+
+	madeUp bool // its name was
 }
+
+// MakeUp gives it a name.
+func (s *Spec) MakeUp() { s.Name, s.madeUp = NewName(), true }
 
 // Millis is a duration that is whole milliseconds on the wire.
 type Millis time.Duration
@@ -107,8 +112,8 @@ type Body interface {
 	Dial(ctx context.Context, t Turn, port uint16, output Output) (Port, error)
 	// Step lets it do what it has to do by itself until it rests.
 	Step(ctx context.Context, t Turn, output Output) error
-	// Fork returns n others that are what it is, but for their identities.
-	Fork(ctx context.Context, t Turn, n int) ([]Body, error)
+	// Fork returns others that are what it is, but for their identities, and names.
+	Fork(ctx context.Context, t Turn, names []string) ([]Body, error)
 	// Checkpoint makes a node of what it is.
 	Checkpoint(ctx context.Context, t Turn) (node string, err error)
 	// Seal makes a node of what it is, as it rests, which Make can begin from after the service
@@ -118,6 +123,8 @@ type Body interface {
 	Rollback(ctx context.Context, node string) error
 	// Memory is its guest's, as it rests.
 	Memory() (lineage.Memory, error)
+	// Image is the digest of its image.
+	Image() string
 	// Node is the one that it began as, or was checkpointed at or rolled back to last.
 	Node() string
 	// Bytes is how much memory it takes.

@@ -93,7 +93,7 @@ func newInstance(k *Keeper, owner string, s Spec) *Instance {
 func (i *Instance) prepare(body Body) {
 	i.mu.Lock()
 	i.body = body
-	i.info.Node, i.info.Bytes = body.Node(), body.Bytes()
+	i.info.Node, i.info.Bytes, i.kept.image = body.Node(), body.Bytes(), body.Image()
 	fresh := i.spec.Durable && i.kept.node == ""
 	i.mu.Unlock()
 	if fresh {
@@ -383,7 +383,8 @@ func (i *Instance) carryOut(c *command) {
 		var refused *Refusal
 		settled(errors.As(err, &refused))
 	}
-	if had && !c.still && (i.spec.Durable || c.rests) {
+	moved := c.idle && !c.over && i.kept.node != "" // what it comes back as goes on, or not
+	if had && !c.still && (i.spec.Durable || c.rests || moved) {
 		if bad := i.kept.after(c); bad != nil && err == nil { // the answer would be of what nobody has
 			err = fmt.Errorf("%s: it was done, but is not kept: %w", c.what, bad)
 		}

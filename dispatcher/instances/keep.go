@@ -1,7 +1,6 @@
 package instances
 
 import (
-	"regexp"
 	"slices"
 	"time"
 
@@ -24,6 +23,8 @@ type record struct {
 	Made bool `json:"made,omitempty"`
 	// Line are nodes that it was kept as and came back from, below each other.
 	Line []string `json:"line,omitempty"`
+	// Image is the digest of its image; "": an earlier release has written it.
+	Image string `json:"image,omitempty"`
 }
 
 // maxLine bounds how many nodes that an instance was kept as hang below each other: one more
@@ -38,7 +39,7 @@ func (k *Keeper) note(sync bool, list ...*Instance) error {
 	changes := make([]records.Change, len(list))
 	for n, i := range list {
 		i.mu.Lock()
-		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept.node, i.info.State == Paused, i.kept.made, i.kept.line}}
+		changes[n] = records.Change{Key: i.key, Value: record{i.info, i.spec, i.kept.node, i.info.State == Paused, i.kept.made, i.kept.line, i.kept.image}}
 		i.mu.Unlock()
 	}
 	return k.records.Write(sync, changes...)
@@ -49,6 +50,7 @@ type keeping struct {
 	i      *Instance
 	sealed time.Time // when it was kept last; its goroutine's
 	dirty  bool      // it may be another by now; its goroutine's
+	image  string    // of its body
 	line   []string  // nodes that it was kept as before, and came back from; its goroutine's
 
 	node string // of what it was when it was kept last; "": it was not; i.mu
@@ -130,7 +132,7 @@ func (k *keeping) after(c *command) error {
 	switch {
 	case c.keeps:
 		return nil
-	case c.idle && !c.over && !c.rests: // it is what it was
+	case c.idle && !c.over && !c.rests: // it is what it was, and goes on or not
 		return k.i.k.note(true, k.i)
 	case c.later:
 		if !k.dirty {
@@ -186,14 +188,13 @@ func (k *keeping) hold(node string, by int) {
 	}
 }
 
-// madeUp are names of NewName.
-var madeUp = regexp.MustCompile(`^i-[0-9a-f]{12}$`)
-
 // stay is its end with that of the service.
 func (k *keeping) stay() {
 	if !k.i.spec.Durable && madeUp.MatchString(k.i.info.Name) || k.i.spec.Durable && !k.dirty {
 		return
 	}
+	k.i.k.sealing <- struct{}{} // each takes memory while it is at it
+	defer func() { <-k.i.k.sealing }()
 	if err := k.now(); err != nil {
 		k.i.k.o.Log.Error("an instance does not come back as it was", "owner", k.i.owner, "instance", k.i.info.Name, "error", err)
 	}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +81,9 @@ type Keeper struct {
 	bytes  uint64
 	turn   Admit
 
+	forkTime time.Duration // see the constant
+	sealing  chan struct{} // of those that are kept at the end, as many as may be at it at a time
+
 	records *records.Log      // nil: none
 	kept    map[string]int    // nodes that instances come back as, and how many do; mu
 	others  map[string]string // nodes where instances stand that another service keeps
@@ -98,7 +103,7 @@ func New(o Options) *Keeper {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, kept: map[string]int{}, seen: map[*Watcher]struct{}{}}
+	k := &Keeper{o: o, byKey: map[string]*Instance{}, owners: map[string]*account{}, kept: map[string]int{}, seen: map[*Watcher]struct{}{}, forkTime: forkTime, sealing: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	k.ctx, k.stop = context.WithCancel(context.Background())
 	return k
 }
@@ -139,11 +144,22 @@ func checkName(name string) error {
 	return nil
 }
 
-// NewName makes a name up.
+// NewName makes a name up, for Spec.MakeUp and ForkAs. Nobody else may give such a one.
 func NewName() string {
 	var b [6]byte
 	rand.Read(b[:])
 	return "i-" + hex.EncodeToString(b[:])
+}
+
+// madeUp are names of NewName. Instances of such are not kept where the service ends in order.
+var madeUp = regexp.MustCompile(`^i-[0-9a-f]{12}$`)
+
+// checkGiven refuses what is no name, or looks like one that was made up.
+func checkGiven(name string) error {
+	if madeUp.MatchString(name) {
+		return fmt.Errorf("name %q: i- and 12 hexadecimal digits are names that are made up: give another, or none: %w", name, ErrInvalid)
+	}
+	return checkName(name)
 }
 
 func (s *Spec) check() error {
@@ -161,13 +177,16 @@ func (s *Spec) check() error {
 	case s.TTL < 0 || s.IdleTTL < 0 || s.MemoryMiB < 0:
 		return fmt.Errorf("a time to live, or memory, below 0: %w", ErrInvalid)
 	}
-	return checkName(s.Name)
+	if s.madeUp {
+		return checkName(s.Name)
+	}
+	return checkGiven(s.Name)
 }
 
 // Create makes an instance.
 func (k *Keeper) Create(ctx context.Context, owner string, s Spec) (Info, error) {
 	if s.Name == "" {
-		s.Name = NewName()
+		s.MakeUp()
 	}
 	if err := s.check(); err != nil {
 		return Info{}, fmt.Errorf("create an instance: %w", err)

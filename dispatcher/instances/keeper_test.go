@@ -24,6 +24,8 @@ type body struct {
 	in     *sync.Mutex   // held while it does something
 	comes  chan struct{} // each is due once
 	gate   chan struct{} // that "hold" waits for
+	image  string
+	seals  *seals
 }
 
 type bodies struct {
@@ -35,6 +37,8 @@ type bodies struct {
 	comes  chan struct{}
 	gate   chan struct{}
 	fail   error
+	image  string
+	seals  seals
 }
 
 func (b *bodies) make(context.Context, string, *Spec) (Body, error) {
@@ -44,7 +48,7 @@ func (b *bodies) make(context.Context, string, *Spec) (Body, error) {
 		return nil, b.fail
 	}
 	b.made++
-	return &body{size: b.size, steps: b.steps, closed: &b.closed, in: &sync.Mutex{}, comes: b.comes, gate: b.gate}, nil
+	return &body{size: b.size, steps: b.steps, closed: &b.closed, in: &sync.Mutex{}, comes: b.comes, gate: b.gate, image: b.image, seals: &b.seals}, nil
 }
 
 func (b *body) Wait(until time.Time, frozen bool, bell <-chan struct{}) End {
@@ -99,8 +103,6 @@ func (b *body) Files(context.Context, Turn, []archive.Step) ([]archive.Result, e
 
 func (b *body) Memory() (lineage.Memory, error) { return lineage.Memory{}, nil }
 
-func (b *body) Seal() (string, error) { return b.Node(), nil }
-
 func (b *body) Step(context.Context, Turn, Output) error {
 	select {
 	case b.steps <- struct{}{}:
@@ -109,10 +111,10 @@ func (b *body) Step(context.Context, Turn, Output) error {
 	return nil
 }
 
-func (b *body) Fork(_ context.Context, _ Turn, n int) ([]Body, error) {
-	list := make([]Body, n)
+func (b *body) Fork(_ context.Context, _ Turn, names []string) ([]Body, error) {
+	list := make([]Body, len(names))
 	for i := range list {
-		list[i] = &body{sum: b.sum, size: b.size, closed: b.closed, in: &sync.Mutex{}}
+		list[i] = &body{sum: b.sum, size: b.size, closed: b.closed, in: &sync.Mutex{}, image: b.image, seals: b.seals}
 	}
 	return list, nil
 }
@@ -122,6 +124,7 @@ func (b *body) Rollback(_ context.Context, node string) error {
 	_, err := fmt.Sscan(node, &b.sum)
 	return err
 }
+func (b *body) Image() string { return b.image }
 func (b *body) Node() string  { return fmt.Sprint(b.sum) }
 func (b *body) Bytes() uint64 { return b.size }
 func (b *body) End()          { b.size = 0 }
@@ -167,10 +170,13 @@ func TestNames(t *testing.T) {
 	if _, err := k.Create(t.Context(), "a", Spec{Image: "x", Name: "one"}); !errors.Is(err, ErrExists) {
 		t.Errorf("%v", err)
 	}
-	for _, name := range []string{"a b", "a/b", "..", "ü", strings.Repeat("x", 65)} {
+	for _, name := range []string{"a b", "a/b", "..", "ü", strings.Repeat("x", 65), "i-0123456789ab"} {
 		if _, err := k.Create(t.Context(), "a", Spec{Image: "x", Name: name}); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", name, err)
 		}
+	}
+	if list, err := one.Fork(t.Context(), 1, []string{"i-0123456789ab"}); !errors.Is(err, ErrInvalid) {
+		t.Errorf("a copy is called as if its name was made up: %v, %v", list, err)
 	}
 	for _, s := range []Spec{{}, {Image: "x", Function: "y"}, {Image: "x", TTL: -1}, {Image: "x", Durable: true}} {
 		if _, err := k.Create(t.Context(), "a", s); !errors.Is(err, ErrInvalid) {

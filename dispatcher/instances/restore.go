@@ -83,7 +83,7 @@ func (k *Keeper) restore(i *Instance, r *record) {
 	body, err := k.reborn(i, r)
 	switch {
 	case err != nil:
-		body = &lost{i: i, node: r.Info.Node}
+		body = &lost{i: i, node: r.Info.Node, image: r.Image}
 		i.info.State, i.info.Failure = Failed, err.Error()
 		k.o.Log.Error("an instance is not back", "owner", i.owner, "instance", i.info.Name, "error", err)
 	case i.kept.node == "":
@@ -163,9 +163,10 @@ func (k *Keeper) shorten(i *Instance) {
 // lost is the Body of an instance that could not be brought back: it has failed, and can be
 // rolled back to a snapshot that there is, or removed. Nothing else is asked of it.
 type lost struct {
-	Body // none
-	i    *Instance
-	node string
+	Body  // none
+	i     *Instance
+	node  string
+	image string // its digest; "": it is not known
 }
 
 func (l *lost) Wait(until time.Time, _ bool, bell <-chan struct{}) End {
@@ -195,15 +196,20 @@ func (l *lost) Rollback(ctx context.Context, node string) error {
 	if err == nil {
 		body, err = k.o.Make(ctx, l.i.owner, l.i.as(node))
 	}
+	if err == nil && l.image != "" && body.Image() != l.image {
+		body.Close()
+		err = fmt.Errorf("snapshot %.12s is of another image: %w", node, ErrInvalid)
+	}
 	if err != nil {
 		return &Refusal{err}
 	}
 	l.i.mu.Lock()
-	l.i.body = body
+	l.i.body, l.i.kept.image = body, body.Image()
 	l.i.mu.Unlock()
 	return nil
 }
 
+func (l *lost) Image() string { return l.image }
 func (l *lost) Node() string  { return l.node }
 func (l *lost) Bytes() uint64 { return 0 }
 func (l *lost) End()          {}

@@ -99,37 +99,53 @@ func (i *Instance) Resume(ctx context.Context) error {
 // it was asked for, where its generators are seeded anew before any code goes on.
 const forkTime = 10 * time.Second
 
-var errNoSafePoint = fmt.Errorf("%w: it did not come to a safe point in %v: it is at what it was asked for", ErrBusy, forkTime)
-
 // Fork makes n others that are what it is when it rests, each with an identity of its own.
 // Their names are those that are given, or else its own with a number behind it.
 func (i *Instance) Fork(ctx context.Context, n int, names []string) (list []Info, err error) {
-	if n < 1 || n > MaxFork || len(names) > n {
-		return nil, fmt.Errorf("instance %q: fork: %d copies, %d names: want 1 to %d copies, and no more names: %w", i.info.Name, n, len(names), MaxFork, ErrInvalid)
+	var made []string
+	for range min(n, MaxFork+1) - len(names) {
+		made = append(made, NewName())
 	}
-	for _, name := range names {
-		if err := checkName(name); err != nil {
+	if len(names) > n {
+		return nil, i.noFork(n, len(names))
+	}
+	return i.ForkAs(ctx, names, made)
+}
+
+func (i *Instance) noFork(n, names int) error {
+	return fmt.Errorf("instance %q: fork: %d copies, %d names: want 1 to %d copies, and no more names: %w", i.info.Name, n, names, MaxFork, ErrInvalid)
+}
+
+// ForkAs is Fork with names that are given, and such as NewName has made up.
+func (i *Instance) ForkAs(ctx context.Context, given, made []string) (list []Info, err error) {
+	names := slices.Concat(given, made)
+	if len(names) < 1 || len(names) > MaxFork {
+		return nil, i.noFork(len(names), len(given))
+	}
+	for at, name := range names {
+		check := checkGiven
+		if at >= len(given) {
+			check = checkName
+		}
+		if err := check(name); err != nil {
 			return nil, fmt.Errorf("instance %q: fork: %w", i.info.Name, err)
 		}
 	}
-	ctx, done := context.WithTimeoutCause(ctx, forkTime, errNoSafePoint)
+	ctx, done := context.WithTimeoutCause(ctx, i.k.forkTime, fmt.Errorf("%w: it did not come to a safe point in %v: it is at what it was asked for", ErrBusy, i.k.forkTime))
 	defer done()
 	err = i.ask(ctx, &command{what: "fork", keeps: true, do: func(ctx context.Context, t Turn) error {
-		list, err = i.fork(ctx, t, n, names)
+		list, err = i.fork(ctx, t, names)
 		return err
 	}})
 	return list, err
 }
 
-func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]Info, error) {
+func (i *Instance) fork(ctx context.Context, t Turn, names []string) ([]Info, error) {
+	n := len(names)
 	forks := make([]*Instance, n)
 	for at := range forks {
 		s := i.spec
-		if at < len(names) {
-			s.Name = names[at]
-		} else {
-			s.Name = NewName()
-		}
+		s.Name = names[at]
 		f := newInstance(i.k, i.owner, s)
 		f.info.Parent = i.info.Name
 		forks[at] = f
@@ -137,7 +153,7 @@ func (i *Instance) fork(ctx context.Context, t Turn, n int, names []string) ([]I
 	if err := i.k.enter(forks, i.body.Bytes()); err != nil {
 		return nil, &Refusal{err}
 	}
-	bodies, err := i.body.Fork(ctx, t, n)
+	bodies, err := i.body.Fork(ctx, t, names)
 	if err != nil {
 		for _, f := range forks {
 			i.k.leave(f)

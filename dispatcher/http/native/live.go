@@ -88,7 +88,7 @@ func (l live) create(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if spec.Name == "" {
-		spec.Name = instances.NewName()
+		spec.MakeUp()
 	}
 	key, err := newKey(r, server.PrincipalOf(r).Owner, spec.Name)
 	if err != nil {
@@ -233,8 +233,13 @@ func (l live) fork(w http.ResponseWriter, r *http.Request) error {
 	if ask.Count == 0 {
 		ask.Count = max(len(ask.Names), 1)
 	}
-	names, owner := ask.Names, i.Info().Owner
-	for ask.Count <= instances.MaxFork && len(names) < ask.Count {
+	given, owner := len(ask.Names), i.Info().Owner
+	if ask.Count < given || ask.Count > instances.MaxFork {
+		_, err := i.Fork(r.Context(), ask.Count, ask.Names) // says why not
+		return err
+	}
+	names := ask.Names
+	for len(names) < ask.Count {
 		names = append(names, instances.NewName())
 	}
 	for at, name := range names {
@@ -247,7 +252,7 @@ func (l live) fork(w http.ResponseWriter, r *http.Request) error {
 		}
 		names[at] = functions.NameOf(key)
 	}
-	list, err := i.Fork(r.Context(), ask.Count, names)
+	list, err := i.ForkAs(r.Context(), names[:given], names[given:])
 	if err != nil {
 		return err
 	}

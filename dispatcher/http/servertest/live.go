@@ -99,8 +99,8 @@ func (b *body) Seal() (string, error) { return b.Node(), nil }
 
 func (b *body) Step(context.Context, instances.Turn, instances.Output) error { return nil }
 
-func (b *body) Fork(_ context.Context, _ instances.Turn, n int) ([]instances.Body, error) {
-	list := make([]instances.Body, n)
+func (b *body) Fork(_ context.Context, _ instances.Turn, names []string) ([]instances.Body, error) {
+	list := make([]instances.Body, len(names))
 	for at := range list {
 		other := *b
 		list[at] = &other
@@ -122,6 +122,7 @@ func (b *body) Rollback(_ context.Context, node string) error {
 	return nil
 }
 
+func (b *body) Image() string { return "image" }
 func (b *body) Node() string  { return b.node }
 func (b *body) Bytes() uint64 { return 4096 }
 func (b *body) End()          {}

@@ -64,7 +64,7 @@ function query(parameters) {
 }
 
 const quote = (key) => String(key).split('/').map(encodeURIComponent).join('/');
-const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.floor(seconds * 1000)));
+const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.ceil(seconds * 1000))) // rounded up: less than 1 ms is no 0;
 
 function once(method, path, body, agent) {
   return new Promise((resolve, reject) => {
@@ -255,7 +255,7 @@ function region(key, size, { readOnly = false } = {}) {
 const told = (answer) => JSON.parse(answer.body.toString());
 
 // chainCall has a function called, and resolves to the call's id at once. It has timeout seconds,
-// and no longer than the caller has. With a key (of idempotency) it is called once, however often
+// and no longer than the caller has; 0 is refused. With a key (of idempotency) it is called once, however often
 // this is done. What was not awaited when the caller ends is cancelled.
 async function chainCall(name, event = null, { timeout, key } = {}) {
   return told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), JSON.stringify(event))).id;
