@@ -371,6 +371,13 @@ class Region(_mmap.mmap):
     def flush(self, *_):
         self.push()
 
+    def unlink(self):
+        """Removes it: who opens the key next finds none, and who has it mapped keeps it."""
+        try:
+            _os.unlink(_path(self.key))
+        except OSError as e:
+            _refuse(e, self.key, len(self), self.read_only)
+
 
 # What the host says of a region is an error number; its log says more.
 _refused = {
@@ -383,6 +390,10 @@ _refused = {
     _errno.ENOMEM: (TooMany, "the instance has mapped as much as it may: close some"),
     _errno.ESTALE: (Changed, "it was removed and made anew, and the instance has the one before open: close that first"),
 }
+
+
+def _path(key):
+    return "/dev/seuss/region/" + key.replace("%", "%25").replace("/", "%2F")
 
 
 def _refuse(error, key, size, read_only):
@@ -400,9 +411,8 @@ def region(key, size=None, read_only=False):
         raise Invalid(f"region {key!r}: want SHARE/NAME, as in orders/today")
     if size is not None and size <= 0:
         raise Invalid(f"region {key!r}: {size} bytes: want at least one")
-    path = "/dev/seuss/region/" + key.replace("%", "%25").replace("/", "%2F")
     try:
-        fd = _os.open(path, (_os.O_RDONLY if read_only else _os.O_RDWR | (_os.O_CREAT if size else 0)) | _os.O_CLOEXEC)
+        fd = _os.open(_path(key), (_os.O_RDONLY if read_only else _os.O_RDWR | (_os.O_CREAT if size else 0)) | _os.O_CLOEXEC)
         try:
             if size and not read_only:
                 _os.ftruncate(fd, size)
