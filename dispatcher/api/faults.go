@@ -14,6 +14,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/instances/archive"
+	"seuss/dispatcher/layers"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
 	"seuss/dispatcher/state"
@@ -76,6 +77,9 @@ var faults = []Fault{
 	{instances.ErrFailed, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{instances.ErrBusy, Refused, http.StatusTooManyRequests, LambdaThrottled, 0, ExitFailure},
 	{instances.ErrTooMany, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
+	{layers.ErrNotFound, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
+	{layers.ErrArchive, Invalid, http.StatusBadRequest, LambdaParameter, 0, ExitFailure},
+	{layers.ErrFull, QuotaExceeded, http.StatusTooManyRequests, LambdaStorage, http.StatusBadRequest, ExitFailure},
 	{state.ErrNotFound, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{state.ErrNotPushed, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{state.ErrChanged, Conflict, http.StatusPreconditionFailed, LambdaRevision, 0, ExitFailure},

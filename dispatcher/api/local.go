@@ -11,6 +11,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
+	"seuss/dispatcher/layers"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/state"
 	"seuss/dispatcher/tiers"
@@ -164,6 +165,7 @@ func (k Kept) Flatten(_ context.Context, ref string, ask Flatten) (*Snapshot, er
 type Local struct {
 	*dispatcher.Dispatcher
 	Kept
+	published *layers.Store
 }
 
 var _ Hosted = Local{}
@@ -175,11 +177,19 @@ func NewLocal(d *dispatcher.Dispatcher) Local {
 			return nil
 		}
 		return d.Planner.Wanted()
-	}}}
+	}}, layers.New(d.Store().Dir())}
 }
 
 // Values implements the noun.
 func (l Local) Values() *state.Store { return l.Shared }
+
+// Layers are the published ones.
+func (l Local) Layers() *layers.Store { return l.published }
+
+// LayeredImage is the image of a name with layers above it, the later ones above the earlier.
+func (l Local) LayeredImage(ctx context.Context, image string, list []layers.Version) (string, error) {
+	return l.published.Image(ctx, l.Dispatcher.Images(), image, list)
+}
 
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {

@@ -9,6 +9,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instances"
+	"seuss/dispatcher/layers"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/state"
 	"seuss/dispatcher/tiers"
@@ -142,6 +143,9 @@ type Hosted interface {
 	ContainerImage(c *functions.Container) (image string, err error)
 	ContainerProgram(image string, c *functions.Container) (*functions.Program, error)
 	LambdaRuntime(*functions.Function) string
+	// Layers are the published ones; LayeredImage is the image of a name with some above it.
+	Layers() *layers.Store
+	LayeredImage(ctx context.Context, image string, list []layers.Version) (digest string, err error)
 	Stats() dispatcher.Stats
 	// Unready says in a few words each why the service cannot serve; none: it can.
 	Unready() []string

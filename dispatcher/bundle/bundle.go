@@ -214,13 +214,19 @@ func readZipFile(name string, size int64) (map[string][]byte, error) {
 // what really comes out.
 func Zip(r io.ReaderAt, size int64) (map[string][]byte, error) { return unzip(r, size, MaxCodeBytes) }
 
-func unzip(r io.ReaderAt, size int64, most int) (map[string][]byte, error) {
+// OpenZip opens an archive whose directory is bounded. Its names are hostile.
+func OpenZip(r io.ReaderAt, size int64) (*zip.Reader, error) {
 	directory := &directoryReader{r, maxDirectory}
 	z, err := zip.NewReader(directory, size)
+	directory.left = math.MaxInt64
+	return z, err
+}
+
+func unzip(r io.ReaderAt, size int64, most int) (map[string][]byte, error) {
+	z, err := OpenZip(r, size)
 	if err != nil {
 		return nil, err
 	}
-	directory.left = math.MaxInt64
 	c := codeFiles{most: most}
 	for _, f := range z.File {
 		name := strings.TrimSuffix(f.Name, "/")

@@ -90,6 +90,18 @@ type Settings struct {
 	// Container is what the function was made of over AWS Lambda's API where that was a
 	// container image; Program is what it runs. nil: it was an archive.
 	Container *Container `json:"container,omitempty"`
+	// Layers are the published layers that its image has above the runtime's, later ones above
+	// earlier ones.
+	Layers []LayerUse `json:"layers,omitempty"`
+}
+
+// LayerUse is a version of a published layer, as it was when the function was deployed.
+type LayerUse struct {
+	Owner    string `json:"owner"`
+	Name     string `json:"name"`
+	Number   uint64 `json:"version"`
+	Bytes    int64  `json:"bytes"`    // of the archive
+	Unpacked int64  `json:"unpacked"` // of its files
 }
 
 // SameBounds reports whether both ask for the same: reach, time, memory and output.

@@ -50,6 +50,13 @@ type functionConfiguration struct {
 	LoggingConfig struct{ LogFormat, LogGroup string }
 
 	ImageConfigResponse *imageConfigResponse `json:",omitempty"`
+
+	Layers []layerUse `json:",omitempty"`
+}
+
+type layerUse struct {
+	Arn      string
+	CodeSize int64
 }
 
 type imageConfigResponse struct{ ImageConfig imageConfig }
@@ -80,6 +87,9 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 		if own.Entrypoint != nil || own.Command != nil || own.WorkingDir != "" {
 			c.ImageConfigResponse = &imageConfigResponse{imageConfig{own.Entrypoint, own.Command, own.WorkingDir}}
 		}
+	}
+	for _, l := range set.Layers {
+		c.Layers = append(c.Layers, layerUse{s.layerARN(l.Owner, l.Name, l.Number), l.Bytes})
 	}
 	c.TracingConfig.Mode = tracingPassed
 	c.Ephemeral.Size = ephemeralMB
@@ -112,6 +122,8 @@ type settingsRequest struct {
 	Environment *environment
 
 	SnapStart *struct{ ApplyOn string }
+
+	Layers *[]string // ARNs of versions
 
 	notOffered
 }

@@ -29,7 +29,7 @@ type imageConfig struct {
 
 // noArchive refuses what only a function has that comes as an archive.
 func noArchive(r *settingsRequest) error {
-	if r.Runtime != nil && *r.Runtime != "" || r.Handler != nil && *r.Handler != "" || len(r.Layers) > 0 {
+	if r.Runtime != nil && *r.Runtime != "" || r.Handler != nil && *r.Handler != "" || r.Layers != nil && len(*r.Layers) > 0 {
 		return server.InvalidParameter("Please don't provide Handler or Runtime or Layer when the intent is to create a function using a container image.")
 	}
 	return nil

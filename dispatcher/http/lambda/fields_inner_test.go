@@ -43,6 +43,9 @@ func (b *fieldBench) prepared(operation string) reflect.Value {
 			b.Fatal(err)
 		}
 	}
+	if strings.Contains(operation, "Layer") {
+		return b.preparedLayer(operation, name)
+	}
 	in := reflect.New(reflect.ValueOf(b.Client).MethodByName(operation).Type().In(1).Elem()).Elem()
 	required := map[string]any{
 		"FunctionName": name, "Role": "r", "Name": "live", "StatementId": "there", "FunctionVersion": "$LATEST",
@@ -81,6 +84,22 @@ func (b *fieldBench) prepared(operation string) reflect.Value {
 	return in
 }
 
+// preparedLayer is prepared for an operation on a layer, which has a version.
+func (b *fieldBench) preparedLayer(operation, name string) reflect.Value {
+	content := &types.LayerVersionContentInput{ZipFile: b.zip}
+	v, err := b.Client.PublishLayerVersion(b.Context(), &lambda.PublishLayerVersionInput{LayerName: &name, Content: content})
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := reflect.New(reflect.ValueOf(b.Client).MethodByName(operation).Type().In(1).Elem()).Elem()
+	for field, value := range map[string]any{"LayerName": &name, "VersionNumber": aws.Int64(v.Version), "Arn": v.LayerVersionArn, "Content": content} {
+		if at := in.FieldByName(field); at.IsValid() {
+			at.Set(reflect.ValueOf(value))
+		}
+	}
+	return in
+}
+
 // named: a refusal names one of the fields in a field.
 func named(t reflect.Type, message string) bool {
 	if t.Kind() == reflect.Pointer {
@@ -104,7 +123,8 @@ func TestFieldsOfFields(t *testing.T) {
 	c := sdk(url)
 	b := &fieldBench{t, c, archive(t, "main.py", "def handler(event, context):\n    return event\n"), 0}
 	taken := map[string]any{ // nil: what fill makes
-		"CreateFunction.Code.ZipFile": b.zip, "CreateFunction.Environment.Variables": nil, "UpdateFunctionConfiguration.Environment.Variables": nil,
+		"PublishLayerVersion.Content.ZipFile": b.zip,
+		"CreateFunction.Code.ZipFile":         b.zip, "CreateFunction.Environment.Variables": nil, "UpdateFunctionConfiguration.Environment.Variables": nil,
 		"CreateAlias.RoutingConfig.AdditionalVersionWeights": map[string]float64{"1": 0.1}, "UpdateAlias.RoutingConfig.AdditionalVersionWeights": map[string]float64{"1": 0.1},
 	}
 	for _, operation := range []string{"CreateFunction", "UpdateFunctionConfiguration"} {
@@ -142,7 +162,7 @@ func TestFieldsOfFields(t *testing.T) {
 				value, known := taken[name]
 				used[name] = true
 				in := b.prepared(operation)
-				if current := in.Field(i); outer.Name == "Code" && field.Name != "ZipFile" {
+				if current := in.Field(i); (outer.Name == "Code" || outer.Name == "Content") && field.Name != "ZipFile" {
 					current.Set(reflect.New(inner)) // instead of an archive
 				} else if current.IsZero() && current.Kind() == reflect.Pointer {
 					current.Set(reflect.New(inner))

@@ -54,7 +54,7 @@ func offeredOperations(s *server.Server) map[string]bool {
 	}
 	offered := map[string]bool{}
 	for _, o := range operations {
-		if pattern, query := o.pattern(); routes[plain(pattern)] && query == "" {
+		if pattern, query := o.pattern(); routes[plain(pattern)] && (query == "" || byQuery[o.name]) {
 			offered[o.name] = true
 		}
 	}
@@ -154,6 +154,10 @@ func TestFieldsAreHonouredOrRefused(t *testing.T) {
 		"ListFunctionEventInvokeConfigs.Marker": aws.String("0"), "ListFunctionEventInvokeConfigs.MaxItems": nil,
 		"ListFunctions.FunctionVersion": nil, "ListFunctions.Marker": aws.String("0"), "ListFunctions.MaxItems": nil,
 		"ListVersionsByFunction.Marker": aws.String("0"), "ListVersionsByFunction.MaxItems": nil, "ListAliases.FunctionVersion": nil, "ListAliases.Marker": aws.String("0"), "ListAliases.MaxItems": nil,
+		"ListLayers.CompatibleArchitecture": nil, "ListLayers.CompatibleRuntime": nil, "ListLayers.Marker": aws.String("0"), "ListLayers.MaxItems": nil,
+		"ListLayerVersions.CompatibleArchitecture": nil, "ListLayerVersions.CompatibleRuntime": nil, "ListLayerVersions.Marker": aws.String("0"), "ListLayerVersions.MaxItems": nil,
+		"PublishLayerVersion.CompatibleArchitectures": []types.Architecture{types.ArchitectureX8664}, "PublishLayerVersion.CompatibleRuntimes": nil,
+		"PublishLayerVersion.Description": nil, "PublishLayerVersion.LicenseInfo": nil,
 		"GetFunction.Qualifier": aws.String("live"), "GetFunctionConfiguration.Qualifier": aws.String("live"), "DeleteFunction.Qualifier": "conflict",
 	}
 	used, b := map[string]bool{}, &fieldBench{t, c, zip, 0}

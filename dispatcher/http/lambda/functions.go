@@ -153,13 +153,13 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 	if c.PackageType == packageImage {
 		err = containers{s.Service}.fromContainer(&c, &spec)
 	} else {
-		err = s.fromArchive(&c, &spec)
+		err = s.fromArchive(r, &c, &spec)
 	}
 	if err != nil {
 		return err
 	}
 	arn := s.ARN(name.Key, "")
-	if err := s.deploy(r, spec); err != nil {
+	if err := s.deployAbove(r, spec); err != nil {
 		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
@@ -169,7 +169,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 }
 
 // fromArchive makes a deployment of an archive and a runtime.
-func (s *door) fromArchive(c *createRequest, spec *dispatcher.FunctionSpec) error {
+func (s *door) fromArchive(r *http.Request, c *createRequest, spec *dispatcher.FunctionSpec) error {
 	image, memory, err := s.imageOf(*c.Runtime)
 	if err != nil {
 		return err
@@ -178,7 +178,9 @@ func (s *door) fromArchive(c *createRequest, spec *dispatcher.FunctionSpec) erro
 	if err := c.apply(functions.NameOf(spec.Name), &spec.Settings, &spec.Handler, memory); err != nil {
 		return err
 	}
-	spec.Files, err = c.Code.files(&spec.Settings)
+	if spec.Files, err = c.Code.files(&spec.Settings); err == nil && c.Layers != nil {
+		err = s.useLayers(r, *c.Layers, &spec.Settings, filesBytes(spec.Files))
+	}
 	return err
 }
 
@@ -225,7 +227,9 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 	if f.Settings.Container != nil {
 		err = containers{s.Service}.newContainer(&u.codeRequest, &spec)
 	} else {
-		spec.Files, err = u.files(&spec.Settings)
+		if spec.Files, err = u.files(&spec.Settings); err == nil {
+			err = fitsLayers(&spec.Settings, filesBytes(spec.Files))
+		}
 	}
 	if err != nil {
 		return err
@@ -245,6 +249,26 @@ func (s *door) updateCode(w http.ResponseWriter, r *http.Request) error {
 func (s *door) deploy(r *http.Request, spec dispatcher.FunctionSpec) error {
 	return s.Admission.Once(r.Context(), admission.Work{Operation: admission.Deploy, Function: spec.Name, RequestID: server.RequestIDOf(r)}, func(ctx context.Context) error {
 		_, err := s.Service.Deploy(ctx, spec)
+		return err
+	})
+}
+
+// deployAbove is deploy in an image that has the function's layers above the one that is
+// named, which is made where there is none yet.
+func (s *door) deployAbove(r *http.Request, spec dispatcher.FunctionSpec) error {
+	list, err := s.uses(&spec.Settings)
+	switch {
+	case err != nil:
+		return err
+	case len(list) == 0:
+		return s.deploy(r, spec)
+	}
+	return s.Admission.Once(r.Context(), admission.Work{Operation: admission.Deploy, Function: spec.Name, RequestID: server.RequestIDOf(r)}, func(ctx context.Context) error {
+		var err error
+		if spec.Image, err = s.Service.LayeredImage(ctx, spec.Image, list); err != nil {
+			return err
+		}
+		_, err = s.Service.Deploy(ctx, spec)
 		return err
 	})
 }
@@ -291,8 +315,26 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	if err := u.apply(functions.NameOf(name), &spec.Settings, &spec.Handler, int(memory>>20)); err != nil {
 		return err
 	}
+	deploy := s.deploy
+	if f.Settings.Container == nil && (u.Layers != nil || u.Runtime != nil && len(spec.Settings.Layers) > 0) {
+		if deploy = s.deployAbove; spec.Settings.Runtime == "" {
+			return server.InvalidParameter("Layers of a function that was deployed without a Runtime: give the Runtime as well.")
+		}
+		if spec.Image, _, err = s.imageOf(spec.Settings.Runtime); err != nil {
+			return err
+		}
+		if u.Layers != nil {
+			files, _, err := s.Service.FunctionFiles(f)
+			if err == nil {
+				err = s.useLayers(r, *u.Layers, &spec.Settings, filesBytes(files))
+			}
+			if err != nil {
+				return server.Answer(err, arn)
+			}
+		}
+	}
 	spec.Revision = u.RevisionId
-	anew := u.Handler != nil || u.Runtime != nil || u.Environment != nil
+	anew := u.Layers != nil || u.Handler != nil || u.Runtime != nil || u.Environment != nil
 	if f.Settings.Container != nil && (u.ImageConfig != nil || u.SnapStart != nil) {
 		anew = true
 		if err := (containers{s.Service}).reconfigure(u.ImageConfig, &spec); err != nil {
@@ -302,7 +344,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	if !anew {
 		_, err = s.Service.Configure(name, u.RevisionId, func(set *functions.Settings) { *set = spec.Settings })
 	} else if spec.Files, spec.WarmUp, err = s.Service.FunctionFiles(f); err == nil {
-		err = s.deploy(r, spec) // it has to be loaded anew
+		err = deploy(r, spec) // it has to be loaded anew
 	}
 	if err != nil {
 		return server.Answer(err, arn)

@@ -48,7 +48,7 @@ func open(on *server.Server, mux *server.Routes) {
 		"DELETE /2017-10-31/functions/{name}/concurrency":     s.deleteConcurrency,
 		"GET /2019-09-30/functions/{name}/concurrency":        s.getConcurrency,
 	}
-	for _, more := range []map[string]handler{tags{s}.routes(), policies{s}.routes(), account{s}.routes(), eventRules{s}.routes(), urls{s}.routes(), streams{s}.routes()} {
+	for _, more := range []map[string]handler{tags{s}.routes(), policies{s}.routes(), account{s}.routes(), eventRules{s}.routes(), urls{s}.routes(), streams{s}.routes(), publishedLayers{s}.routes()} {
 		maps.Copy(routes, more)
 	}
 	for pattern, f := range routes {

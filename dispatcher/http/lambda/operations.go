@@ -29,8 +29,7 @@ var instead = map[string]string{
 	"CreateEventSourceMapping": noSources, "ListEventSourceMappings": noSources, "GetEventSourceMapping": noSources,
 	"UpdateEventSourceMapping": noSources, "DeleteEventSourceMapping": noSources,
 
-	"PublishLayerVersion": noLayers, "ListLayers": noLayers, "ListLayerVersions": noLayers, "GetLayerVersion": noLayers, "GetLayerVersionByArn": noLayers,
-	"DeleteLayerVersion": noLayers, "AddLayerVersionPermission": noLayers, "GetLayerVersionPolicy": noLayers, "RemoveLayerVersionPermission": noLayers,
+	"AddLayerVersionPermission": ownLayers, "GetLayerVersionPolicy": ownLayers, "RemoveLayerVersionPermission": ownLayers,
 
 	"PutProvisionedConcurrencyConfig": provisioned, "GetProvisionedConcurrencyConfig": provisioned,
 	"ListProvisionedConcurrencyConfigs": provisioned, "DeleteProvisionedConcurrencyConfig": provisioned,
@@ -53,7 +52,7 @@ var instead = map[string]string{
 
 const (
 	noSources        = "nothing here sends events by itself: send them with Invoke, of the type Event where nobody waits"
-	noLayers         = "put the files into the function's archive, or build an image that holds them (seussctl image build)"
+	ownLayers        = "a layer is its owner's alone: publish it under each that needs it, which costs its archive; what functions run with is stored once"
 	provisioned      = "machines stand ready by themselves; seussctl serve --spare says how many at least"
 	noSigning        = "code is not signed; who may deploy is said by tokens (seussctl token create)"
 	noRuntimeUpdates = "a function stays in its image until it is deployed again; UpdateFunctionConfiguration with Runtime changes it"
@@ -62,6 +61,10 @@ const (
 	noDurable        = "an invocation runs at most for its function's timeout, and is not kept; send an event (Invoke, of the type Event), which is on disk until it is done"
 	noPolicies       = "AddPermission, GetPolicy and RemovePermission are there; who may do what is said by tokens (seussctl token create)"
 )
+
+// byQuery are operations that differ from another one by the query alone, whose route answers
+// both.
+var byQuery = map[string]bool{"GetLayerVersionByArn": true} // ListLayers
 
 // variable is one of a path.
 var variable = regexp.MustCompile(`\{[A-Za-z]+\}`)

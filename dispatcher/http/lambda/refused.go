@@ -22,7 +22,6 @@ func logGroup(function string) string { return "/aws/lambda/" + function }
 // change how a function runs, and are not offered: they are refused by name where they ask
 // for more than there is.
 type notOffered struct {
-	Layers    []string
 	VpcConfig *struct {
 		SubnetIds, SecurityGroupIds []string
 		Ipv6AllowedForDualStack     bool
@@ -43,8 +42,6 @@ func asked(field json.RawMessage) bool { return len(field) > 0 && string(field) 
 
 func (r *notOffered) check(name string, container bool) error {
 	switch {
-	case len(r.Layers) > 0:
-		return server.InvalidParameter("Layers are not supported: %s.", noLayers)
 	case r.VpcConfig != nil && (len(r.VpcConfig.SubnetIds)+len(r.VpcConfig.SecurityGroupIds) > 0 || r.VpcConfig.Ipv6AllowedForDualStack):
 		return server.InvalidParameter("VpcConfig is not supported: what a function reaches is said by seussctl function update --allow-net.")
 	case len(r.FileSystemConfigs) > 0:

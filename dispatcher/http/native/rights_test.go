@@ -226,6 +226,13 @@ var matrix = map[string]string{
 	"DELETE /2021-10-31/functions/{name}/url": "..da.A",
 	"GET /2021-10-31/functions/{name}/urls":   ".r.aRA",
 
+	"GET /2018-10-31/layers":                                   ".r.aRA",
+	"POST /2018-10-31/layers/{layer}/versions":                 "..da.A",
+	"GET /2018-10-31/layers/{layer}/versions":                  ".r.aRA",
+	"GET /2018-10-31/layers/{layer}/versions/{number}":         ".r.aRA",
+	"DELETE /2018-10-31/layers/{layer}/versions/{number}":      "..da.A",
+	"GET /2018-10-31/layers/{layer}/versions/{number}/content": ".r.aRA",
+
 	"GET /2017-03-31/tags/{name}":                               ".r.aRA",
 	"POST /2017-03-31/tags/{name}":                              "..da.A",
 	"DELETE /2017-03-31/tags/{name}":                            "..da.A",
@@ -251,7 +258,7 @@ func requestOf(pattern, name string) (method, path, body string) {
 	if pattern == "/" {
 		method, path = "GET", "/nothing"
 	}
-	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{host}", "nobody", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{path...}", "x/y", "{$}", "").Replace(path)
+	path = strings.NewReplacer("{name}", name, "{image}", "nothing", "{host}", "nobody", "{id}", "ffff", "{alias}", "live", "{statement}", "s", "{layer}", "fonts", "{number}", "1", "{path...}", "x/y", "{$}", "").Replace(path)
 	switch {
 	case strings.HasSuffix(path, "/run"):
 		body = `{"function":{"name":"run","handler":"main.handler","files":{"main.py":"eA=="}},"invocation":{"event":{}}}`

@@ -142,6 +142,13 @@ var rights = map[string]need{
 	"DELETE /2021-10-31/functions/{name}/url": {access.Deploy, false},
 	"GET /2021-10-31/functions/{name}/urls":   {access.Read, false},
 
+	"GET /2018-10-31/layers":                                   {access.Read, false},   // of the caller's owner
+	"POST /2018-10-31/layers/{layer}/versions":                 {access.Deploy, false}, // of the caller's owner
+	"GET /2018-10-31/layers/{layer}/versions":                  {access.Read, false},   // of the caller's owner
+	"GET /2018-10-31/layers/{layer}/versions/{number}":         {access.Read, false},   // of the caller's owner
+	"DELETE /2018-10-31/layers/{layer}/versions/{number}":      {access.Deploy, false}, // of the caller's owner
+	"GET /2018-10-31/layers/{layer}/versions/{number}/content": {access.Read, false},   // of the caller's owner
+
 	"GET /2017-03-31/tags/{name}":                               {access.Read, false},
 	"POST /2017-03-31/tags/{name}":                              {access.Deploy, false},
 	"DELETE /2017-03-31/tags/{name}":                            {access.Deploy, false},

@@ -25,6 +25,7 @@ import (
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/instances"
+	"seuss/dispatcher/layers"
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
@@ -97,6 +98,17 @@ func (f *Fake) RuntimeImage(runtime string) (string, error) {
 		return "", fmt.Errorf("no image holds %s: %w", runtime, lineage.ErrInvalid)
 	}
 	return dispatcher.DefaultImage(), nil
+}
+
+// LayeredImage is called after the layers.
+func (f *Fake) LayeredImage(_ context.Context, image string, list []layers.Version) (string, error) {
+	for _, v := range list {
+		if _, err := f.Layers().Archive(v); err != nil {
+			return "", err
+		}
+		image += fmt.Sprintf("+%s:%d", v.Name, v.Number)
+	}
+	return image, nil
 }
 
 // ContainerImage knows registry.example.com/app:1, as it is by now, and nothing else.
