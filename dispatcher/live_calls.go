@@ -29,6 +29,9 @@ func (l *life) call(c *instances.Call) (*invocation, error) {
 
 // Do runs code, or handles an event.
 func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*instances.Answer, error) {
+	if l.f.contract != nil {
+		return l.ask(ctx, t, c)
+	}
 	call, err := l.call(c)
 	if err != nil {
 		return nil, &instances.Refusal{Err: err}
@@ -61,6 +64,9 @@ func (l *life) Do(ctx context.Context, t instances.Turn, c *instances.Call) (*in
 
 // Files does steps with its files, by its driver.
 func (l *life) Files(ctx context.Context, t instances.Turn, steps []archive.Step) (list []archive.Result, err error) {
+	if l.f.contract != nil {
+		return nil, &instances.Refusal{Err: fmt.Errorf("its files are out of reach: a runtime's driver copies files, and it is a program: have it read and write them, or forward a port of it: %w", lineage.ErrInvalid)}
+	}
 	request, err := json.Marshal(steps)
 	if err != nil {
 		return nil, &instances.Refusal{Err: err}
@@ -123,7 +129,7 @@ func (l *life) Step(ctx context.Context, t instances.Turn, output instances.Outp
 // begin returns what it does first that is asked for nothing by which its driver would seed its
 // generators: before it has, no thread of its own goes on.
 func (l *life) begin(ctx context.Context) func() error {
-	if l.i != nil { // it has begun
+	if l.i != nil || l.f.contract != nil { // it has begun, or nobody can seed anything
 		return func() error { return nil }
 	}
 	return func() error { return l.i.Converse(ctx, time.Now().Add(restTime)).Import() }
