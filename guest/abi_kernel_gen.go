@@ -48,7 +48,7 @@ const (
 	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
 	InboundPort         = 0x5e550000
 	InboundPorts        = 0x10000
-	InputTaken          = 0x3fffffff // bytes that were read of it, of which these bits are left
+	InputTaken          = 0x0fffffff // bytes that were read of it, of which these bits are left
 	InputWaited         = 0x40000000 // there is none, and a thread waits for some, in read, poll, select or epoll_wait
 	InputOpen           = 0x80000000 // its stream is open: what is sent is read some time
 	ListenersMax        = 32

@@ -91,7 +91,7 @@
 #define ABI_INBOUND_PORTS 0x10000
 
 /* What abi_control says of standard input. */
-#define ABI_INPUT_TAKEN 0x3fffffff  /* bytes that were read of it, of which these bits are left */
+#define ABI_INPUT_TAKEN 0x0fffffff  /* bytes that were read of it, of which these bits are left */
 #define ABI_INPUT_WAITED 0x40000000 /* there is none, and a thread waits for some, in read, poll, select or epoll_wait */
 #define ABI_INPUT_OPEN 0x80000000   /* its stream is open: what is sent is read some time */
 
