@@ -160,6 +160,10 @@ test-scale: build ## a thousand machines at a time whose memory is all in one pr
 	SEUSS_SCALE=1000 $(GO) test -count=1 -timeout 10m -v -run 'TestThousandMachines' ./dispatcher
 	SEUSS_SCALE=1000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyMachines' ./tests
 
+.PHONY: test-large-root
+test-large-root: setup ## a root file system of 20 GiB, sparse: minutes
+	SEUSS_LARGE_ROOT=20 $(GO) test -count=1 -timeout 30m -v -run 'TestLargeRoot' ./tests
+
 .PHONY: test-cpython
 test-cpython: setup ## CPython's own suite, a module a guest: up to half an hour on 2 cores
 	tests/cpython/setup.sh

@@ -147,6 +147,11 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", lineage.ErrInvalid, err)
 	}
+	free, err := d.lock(ctx, spec.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer free()
 	unlock, err := d.lockQuota(ctx, spec.Name)
 	if err != nil {
 		return nil, err
@@ -155,11 +160,6 @@ func (d *Dispatcher) deploy(ctx context.Context, spec *FunctionSpec) (*lineage.N
 	if err := d.checkQuota(spec.Name, code); err != nil {
 		return nil, err
 	}
-	free, err := d.locks.Lock(ctx, lockOf(spec.Name))
-	if err != nil {
-		return nil, err
-	}
-	defer free()
 	deployed := d.Deployments.store
 	old, missing := deployed.Get(spec.Name)
 	if missing == nil && spec.Create {
@@ -383,7 +383,11 @@ func lived(s *lineage.Store, n *lineage.Node) bool {
 // RemoveFunction removes a deployment and the nodes that no other version of it
 // needs. Without a version in the name all versions go.
 func (d *Dispatcher) RemoveFunction(name string) error {
-	defer d.lock(name)()
+	unlock, err := d.lockSoon(name)
+	if err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	defer unlock()
 	f, err := d.Deployments.store.Get(name)
 	if errors.Is(err, lineage.ErrNotFound) {
 		return fmt.Errorf("%w: %q", ErrUnknownFunction, name)

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
+	"seuss/dispatcher/functions"
+	"seuss/dispatcher/plan"
 	"seuss/guest"
 	"seuss/images"
 	"seuss/lineage"
@@ -94,5 +97,55 @@ func checkImage(path, digest string) error {
 	if got := image.Digest().String(); got != digest {
 		return fmt.Errorf("image has the digest %s, want %s: %w", got, digest, images.ErrCorrupt)
 	}
+	return nil
+}
+
+// Sharing is who else has the deployments: the other members of a cluster.
+type Sharing interface {
+	// Lock waits until no other member changes a function. unlock tells the others what has
+	// changed, and waits for those that are here to have it.
+	Lock(ctx context.Context, function string) (unlock func(), err error)
+}
+
+// lockTimeout bounds the wait of who changes no code for who does.
+const lockTimeout = 30 * time.Second
+
+// Replica is a Dispatcher's deployments for the other members of a cluster.
+type Replica struct{ *Dispatcher }
+
+// Share has deployments be those of a cluster: each change is stamped as one of this member's.
+// changed is told of each deployment that changes, and must not wait. It is called once,
+// before anything is deployed.
+func (d Replica) Share(member string, sharing Sharing, changed func(deployment string)) {
+	d.Deployments.store.Share(member, changed)
+	d.sharing = sharing
+}
+
+// Records is what is kept of deployments. It is for reading: see Take.
+func (d Replica) Records() functions.Shared { return functions.Shared{Store: d.Deployments.store} }
+
+// Take takes over a deployment, or the removal of one, that another member has told of, unless
+// what is here is as late; see functions.Store.Take. The nodes of what it replaces go; those
+// that it needs are made when it is first invoked.
+func (d Replica) Take(ctx context.Context, c *functions.Change, code []byte) error {
+	base := functions.BaseName(c.Key)
+	free, err := d.locks.Lock(ctx, lockOf(base))
+	if err != nil {
+		return err
+	}
+	defer free()
+	var lost []plan.Loaded
+	if old, err := d.Deployments.store.Get(c.Key); err == nil {
+		lost = leaving(d.Dispatcher, []functions.Function{old}, c.Record)
+	}
+	taken, err := d.Records().Take(c, code)
+	if err != nil || !taken {
+		return err
+	}
+	gone(d.Dispatcher, lost)
+	if c.Record == nil && hangs(d.store, base, d.store.Function(base)) != "" {
+		return nil // another function's nodes hang there
+	}
+	d.dropOldNodes(base, "")
 	return nil
 }

@@ -27,10 +27,42 @@ func (d *Deployments) Versions(name string) ([]functions.Function, error) {
 	return list, err
 }
 
-// lock waits until nobody else changes the function that a deployment is of.
-func (d *Deployments) lock(deployment string) (unlock func()) {
-	unlock, _ = d.locks.Lock(context.Background(), lockOf(deployment)) // it does not end
-	return unlock
+// lock waits until nobody else changes the function that a deployment is of, in the cluster
+// if it is one's.
+func (d *Deployments) lock(ctx context.Context, deployment string) (unlock func(), err error) {
+	release := func() {}
+	if d.sharing != nil {
+		if release, err = d.sharing.Lock(ctx, functions.BaseName(deployment)); err != nil {
+			return nil, err
+		}
+	}
+	free, err := d.locks.Lock(ctx, lockOf(deployment))
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return func() {
+		free()
+		release() // which waits for others
+	}, nil
+}
+
+// lockSoon is lock for who has no context: a change of settings waits for a deployment, and
+// not for ever.
+func (d *Deployments) lockSoon(deployment string) (unlock func(), err error) {
+	if d.sharing == nil {
+		return d.lock(context.Background(), deployment)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
+	unlock, err = d.lock(ctx, deployment)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	return func() {
+		unlock()
+		cancel()
+	}, nil
 }
 
 // lockOf is the key of a function's lock.
@@ -65,7 +97,11 @@ func (d *Deployments) change(name string, edit func(*functions.Function) error) 
 // Configure changes the settings of a function that do not concern its code.
 // revision, if not empty, must be the current one.
 func (d *Deployments) Configure(name, revision string, edit func(*functions.Settings)) (functions.Function, error) {
-	defer d.lock(name)()
+	unlock, err := d.lockSoon(name)
+	if err != nil {
+		return functions.Function{}, err
+	}
+	defer unlock()
 	return d.change(name, func(f *functions.Function) error {
 		if err := checkRevision(f, revision); err != nil {
 			return err
@@ -83,7 +119,11 @@ func (d *Deployments) Configure(name, revision string, edit func(*functions.Sett
 // Publish gives the function's present code and settings a version number. If
 // the last version has the same code and settings, that is returned.
 func (d *Deployments) Publish(name, revision, packageDigest string, description *string) (functions.Function, error) {
-	defer d.lock(name)()
+	unlock, err := d.lockSoon(name)
+	if err != nil {
+		return functions.Function{}, err
+	}
+	defer unlock()
 	latest, err := d.Function(name)
 	if err != nil {
 		return latest, err
@@ -165,9 +205,13 @@ func (d *Deployments) removeVersion(f *functions.Function) error {
 // PutAlias creates an alias, or changes it if create is false. edit gets what
 // there is.
 func (d *Deployments) PutAlias(name, alias string, create bool, revision string, edit func(*functions.Alias)) (functions.Alias, error) {
-	defer d.lock(name)()
+	unlock, err := d.lockSoon(name)
+	if err != nil {
+		return functions.Alias{}, err
+	}
+	defer unlock()
 	var a functions.Alias
-	_, err := d.change(name, func(f *functions.Function) error {
+	_, err = d.change(name, func(f *functions.Function) error {
 		old, exists := f.Aliases[alias]
 		switch {
 		case exists && create:
@@ -215,8 +259,12 @@ func (d *Deployments) checkAlias(name string, a functions.Alias) error {
 
 // RemoveAlias removes an alias; one that is not there is no error.
 func (d *Deployments) RemoveAlias(name, alias string) error {
-	defer d.lock(name)()
-	_, err := d.change(name, func(f *functions.Function) error {
+	unlock, err := d.lockSoon(name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	_, err = d.change(name, func(f *functions.Function) error {
 		f.Aliases = maps.Clone(f.Aliases)
 		delete(f.Aliases, alias)
 		detach(f, alias)
@@ -229,7 +277,11 @@ func (d *Deployments) RemoveAlias(name, alias string) error {
 // there is. revision, if not empty, must be the current one. edit gets what there is, and
 // returns the error that Attach does.
 func (d *Deployments) Attach(name, qualifier, revision string, edit func(*functions.Attached) error) (functions.Function, error) {
-	defer d.lock(name)()
+	unlock, err := d.lockSoon(name)
+	if err != nil {
+		return functions.Function{}, err
+	}
+	defer unlock()
 	return d.change(name, func(f *functions.Function) error {
 		if err := checkRevision(f, revision); err != nil {
 			return err

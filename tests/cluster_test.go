@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,9 @@ func TestCluster(t *testing.T) {
 	if err := os.Chmod(filepath.Dir(secret), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	newCLI(t).want(0, "", "cluster", "secret", secret)
+	if made := document[map[string]string](newCLI(t), "cluster", "secret", secret); made["file"] != secret {
+		t.Errorf("%v", made)
+	}
 	addresses := [3]string{freeAddress(t), freeAddress(t), freeAddress(t)}
 	a := member(t, "a", secret, addresses[0], "")
 	b := member(t, "b", secret, addresses[1], addresses[0])
@@ -75,7 +78,8 @@ func TestCluster(t *testing.T) {
 	does := func(d *daemon, args ...string) {
 		t.Helper()
 		until(d, strings.Join(args, " "), func(map[string]members.Member) bool {
-			return d.run("", append([]string{"cluster"}, args...)...).code == 0
+			r := d.run("", append([]string{"--json", "cluster"}, args...)...)
+			return r.code == 0 && strings.Contains(r.stdout, `"cordoned": `+strconv.FormatBool(args[0] != "uncordon"))
 		})
 	}
 	told := func(words string) {

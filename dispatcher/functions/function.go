@@ -50,6 +50,8 @@ type Function struct {
 	// Attached is what hangs on names of it, by qualifier. Of an unversioned deployment
 	// only.
 	Attached map[string]Attached `json:"attached,omitempty"`
+	// Stamp is given by the Store where the deployment is a cluster's.
+	Stamp Stamp `json:"stamp,omitzero"`
 }
 
 // Settings are what a deployment asks of those who run it, in the terms of AWS
@@ -141,6 +143,9 @@ func (f *Function) validate() error {
 			return err
 		}
 	}
+	if err := f.Stamp.validate(); err != nil {
+		return err
+	}
 	return f.validateAttached()
 }
 
@@ -148,10 +153,12 @@ func (f *Function) validate() error {
 // reach, or has an owner, is of format 2: no earlier release takes it for one that may
 // reach all. One of a program, or that something hangs on, or that hangs on an instance's
 // snapshot, or that has shares or calls others, is of format 3: none loads it into a driver, or without that.
+// One of a cluster's is of format 4: no earlier release changes it without a stamp.
 const (
 	format1 = 0
 	format2 = 2
 	format3 = 3
+	format4 = 4
 )
 
 // record is a deployment in its file.
@@ -161,6 +168,9 @@ type record struct {
 }
 
 func (f *Function) format() int {
+	if f.Stamp.Count > 0 {
+		return format4
+	}
 	if f.Settings.Program != nil || len(f.Attached) > 0 || f.Settings.SnapStart != "" || f.Snapshot != "" || len(f.Settings.Shares) > 0 || len(f.Settings.Calls) > 0 {
 		return format3
 	}
@@ -190,8 +200,8 @@ func decode(b []byte, name string) (f Function, err error) {
 	var of struct {
 		Format int `json:"format"`
 	}
-	if json.Unmarshal(b, &of) == nil && !slices.Contains([]int{format1, format2, format3}, of.Format) { // what is no JSON is told below
-		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 to 3: %w", of.Format, lineage.ErrFormat)
+	if json.Unmarshal(b, &of) == nil && !slices.Contains([]int{format1, format2, format3, format4}, of.Format) { // what is no JSON is told below
+		return Function{}, fmt.Errorf("deployment of format %d, this release reads 1 to 4: %w", of.Format, lineage.ErrFormat)
 	}
 	var r record
 	d := json.NewDecoder(bytes.NewReader(b))

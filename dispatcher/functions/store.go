@@ -33,7 +33,9 @@ type Store struct {
 	changes  changes.Feed
 	urls     sync.Map // urlTarget by id; of a Store that writes
 
-	mu sync.Mutex // serialises changes of the two folders
+	mu      sync.Mutex       // serialises changes of the folders
+	member  string           // that changes are stamped as; "": in no cluster
+	changed func(key string) // nil: nobody is told
 }
 
 // Options change how a Store is opened.
@@ -117,6 +119,20 @@ func (s *Store) Put(f Function, code []byte) (Function, error) {
 }
 
 func (s *Store) put(f *Function, code []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, err := s.read(f.Name)
+	if err != nil && !errors.Is(err, lineage.ErrNotFound) && !errors.Is(err, lineage.ErrFormat) {
+		return err
+	}
+	if f.Stamp, err = (Shared{s}).nextStamp(f.Name, &old); err != nil {
+		return err
+	}
+	return s.putStamped(f, code)
+}
+
+// putStamped stores a record as it is. mu is held.
+func (s *Store) putStamped(f *Function, code []byte) error {
 	record, err := f.encode()
 	if err != nil {
 		return err
@@ -124,8 +140,6 @@ func (s *Store) put(f *Function, code []byte) error {
 	if len(code) > MaxCodeBytes {
 		return fmt.Errorf("code has %d bytes, at most %d: %w", len(code), MaxCodeBytes, lineage.ErrInvalid)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	if err := s.writable(); err != nil {
 		return err
 	}
@@ -144,9 +158,12 @@ func (s *Store) put(f *Function, code []byte) error {
 		}
 	}
 	// After an error, too, the record may be the new one.
-	defer s.changes.Changed(BaseName(f.Name))
+	defer s.tell(f.Name)
 	if err := s.fs.WriteFile(s.recordPath(f.Name), record); err != nil {
 		return err
+	}
+	if f.Stamp.Count > 0 {
+		Shared{s}.forget(f.Name)
 	}
 	s.indexURLs(&old, f)
 	// The function is deployed: old code that stays behind is swept by Open.
@@ -196,7 +213,29 @@ func (s *Store) Remove(name string) error {
 	if err != nil && !errors.Is(err, lineage.ErrFormat) { // a damaged one can be removed too
 		return fmt.Errorf("remove: %w", err)
 	}
-	defer s.changes.Changed(BaseName(name))
+	r := removal{Key: name, At: time.Now().UTC()}
+	if r.Stamp, err = (Shared{s}).nextStamp(name, &f); err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	return s.removeAs(name, r)
+}
+
+// removeAs removes a deployment, if it is there, and remembers it if that has a stamp. mu is
+// held.
+func (s *Store) removeAs(name string, r removal) error {
+	if err := s.writable(); err != nil {
+		return fmt.Errorf("remove function %q: %w", name, err)
+	}
+	f, err := s.read(name)
+	defer s.tell(name)
+	if r.Stamp.Count > 0 {
+		if err := (Shared{s}).remember(r); err != nil {
+			return fmt.Errorf("remove function %q: %w", name, err)
+		}
+	}
+	if errors.Is(err, lineage.ErrNotFound) {
+		return nil
+	}
 	if err := s.fs.Delete(s.recordPath(name)); err != nil {
 		return fmt.Errorf("remove function %q: %w", name, err)
 	}

@@ -293,6 +293,8 @@ void stdin_publish(void);         /* the same of standard input */
 void tcp_publish_listeners(void); /* before the CPU idles: the monitor may look */
 
 /* ---- console.c ---------------------------------------------------------------------- */
+/* Copies content of the image that is not mapped (content.c); what it has none of is zero. */
+void content_read(u64 offset, void *buf, u64 n);
 void console_write(u16 fd, const void *buf, size_t n); /* never fails; rings the doorbell when full */
 
 #endif

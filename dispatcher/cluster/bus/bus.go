@@ -6,11 +6,15 @@
 // which answers nobody without a certificate and a password that is made at each start and
 // that nobody is told.
 //
+// NATS listens for routes on loopback; the port for others is this package's, which passes on
+// what package gate lets in: NATS itself has no bound on strangers.
+//
 // Units: seconds. Ownership: a Bus owns a server's goroutines and ports until Close.
 // Locks: none.
 package bus
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,6 +29,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"seuss/dispatcher/cluster/gate"
 	"seuss/dispatcher/cluster/trust"
 )
 
@@ -58,6 +63,7 @@ type Options struct {
 type Bus struct {
 	server *server.Server
 	conn   *nats.Conn
+	door   *door
 }
 
 // Split splits HOST:PORT, where a number from 1 is the port.
@@ -75,8 +81,7 @@ func Split(address string) (host string, port int, err error) {
 
 // Start starts the engine. Members that cannot be reached are tried again and again.
 func Start(o Options) (_ *Bus, err error) {
-	host, port, err := Split(o.Listen)
-	if err != nil {
+	if _, _, err := Split(o.Listen); err != nil {
 		return nil, err
 	}
 	password := trust.NewSecret()
@@ -84,7 +89,7 @@ func Start(o Options) (_ *Bus, err error) {
 		ServerName: o.Server, NoSigs: true, Host: "127.0.0.1", Port: server.RANDOM_PORT,
 		Authorization: password, TLSConfig: o.TLS, TLSTimeout: tlsTimeout, MaxPayload: maxPayload,
 		Cluster: server.ClusterOpts{
-			Name: o.Cluster, Host: host, Port: port, Advertise: o.Reached, TLSConfig: o.TLS, TLSTimeout: tlsTimeout,
+			Name: o.Cluster, Host: "127.0.0.1", Port: server.RANDOM_PORT, Advertise: cmp.Or(o.Reached, o.Listen), TLSConfig: o.TLS, TLSTimeout: tlsTimeout,
 			PingInterval: pingEvery, MaxPingsOut: maxPings, ConnectRetries: -1, ConnectBackoff: true,
 		},
 	}
@@ -94,13 +99,11 @@ func Start(o Options) (_ *Bus, err error) {
 		}
 		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats-route", Host: address})
 	}
-	// The engine says that it cannot listen in its log only, and goes on.
-	probe, err := net.Listen("tcp", o.Listen)
+	l, err := net.Listen("tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("cluster: listen: %w", err)
 	}
-	probe.Close()
-	b := &Bus{}
+	b := &Bus{door: &door{Listener: gate.Listen(l, o.Log)}}
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -114,6 +117,11 @@ func Start(o Options) (_ *Bus, err error) {
 	if !b.server.ReadyForConnections(startTimeout) {
 		return nil, errors.New("cluster's engine: it does not start")
 	}
+	at := b.server.ClusterAddr()
+	if at == nil {
+		return nil, errors.New("cluster's engine: it takes no routes")
+	}
+	b.door.open(at.String())
 	b.conn, err = nats.Connect("", nats.InProcessServer(b.server), nats.Token(password), nats.Name(o.Server), nats.MaxReconnects(-1))
 	if err != nil {
 		return nil, fmt.Errorf("cluster's engine: %w", err)
@@ -139,6 +147,7 @@ func (b *Bus) Routes() int {
 
 // Close ends the engine.
 func (b *Bus) Close() {
+	b.door.Close()
 	if b.conn != nil {
 		b.conn.Close()
 	}
@@ -146,6 +155,7 @@ func (b *Bus) Close() {
 		b.server.Shutdown()
 		b.server.WaitForShutdown()
 	}
+	b.door.passing.Wait()
 }
 
 // logger has the engine's log in the daemon's. Whoever can reach the port can have the engine

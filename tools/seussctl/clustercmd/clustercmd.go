@@ -53,13 +53,16 @@ func secret(e *cmdline.Env) *cli.Command {
 Writes a new secret to a file, which must not be there yet. Every member is given it,
 with --cluster-secret: who has it is a member.`,
 		Examples: []string{"seussctl cluster secret ~/cluster.secret"},
-		Action: func(c *cli.Context, _ *cmdline.Env) error {
+		Action: func(c *cli.Context, e *cmdline.Env) error {
 			f, err := os.OpenFile(c.Args().First(), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 			if err != nil {
 				return fmt.Errorf("secret: %w", err)
 			}
 			_, err = io.WriteString(f, trust.NewSecret()+"\n")
-			return errors.Join(err, f.Close())
+			if err = errors.Join(err, f.Close()); err != nil || !e.JSON {
+				return err
+			}
+			return e.PrintJSON(map[string]string{"file": c.Args().First()})
 		},
 	})
 }
@@ -156,6 +159,12 @@ func show(e *cmdline.Env) *cli.Command {
 	})
 }
 
+// cordoned is the document of cordon and uncordon.
+type cordoned struct {
+	Member   string `json:"member"`
+	Cordoned bool   `json:"cordoned"`
+}
+
 func cordon(e *cmdline.Env, on bool) *cli.Command {
 	s := cmdline.Spec{
 		Name: "cordon", ArgsUsage: "HOST", MinArgs: 1, MaxArgs: 1,
@@ -171,7 +180,13 @@ it all the same is done. It stays cordoned when it is started again.`,
 		s.Examples = []string{"seussctl cluster uncordon host2"}
 	}
 	s.Action = func(c *cli.Context, e *cmdline.Env) error {
-		return with(e, func(of client.Cluster) error { return of.Cordon(c.Context, c.Args().First(), on) })
+		return with(e, func(of client.Cluster) error {
+			host := c.Args().First()
+			if err := of.Cordon(c.Context, host, on); err != nil || !e.JSON {
+				return err
+			}
+			return e.PrintJSON(cordoned{host, on})
+		})
 	}
 	return e.Command(s)
 }
@@ -216,6 +231,9 @@ func drainHost(c *cli.Context, e *cmdline.Env, of client.Cluster) error {
 		case m.State == members.Here && m.Cordoned && m.Load.Running == 0 && m.Load.Waiting == 0:
 			if n := m.Load.Instances; n > 0 {
 				e.Notef("%s has %d instances that live on: they stay there", host, n)
+			}
+			if e.JSON {
+				return e.PrintJSON(m)
 			}
 			return nil
 		case ctx.Err() != nil:
