@@ -93,7 +93,7 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 			return nil, err
 		}
 	}
-	if err := l.fits(); err != nil {
+	if err := fits(l); err != nil {
 		return nil, err
 	}
 	l.init(node)

@@ -158,7 +158,7 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 		if err := begin(); err != nil {
 			return err
 		}
-		l.i.Forsake()
+		instance.Forsake(l.i)
 		s, err := charges{l.d}.capture(ctx, l.own, "", func() (*instance.Snapshot, error) {
 			return l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
 		})

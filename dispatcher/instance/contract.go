@@ -39,14 +39,14 @@ func (i *Instance) Meet(accept vsock.AcceptFunc) { i.met = accept }
 func (i *Instance) Keep(c *vsock.Conn) { i.stream().conn = c }
 
 // As notes that the guest is a program of a contract now, which it was not when it began.
-func (i *Instance) As(contract string) { i.contract = contract }
+func As(i *Instance, contract string) { i.contract = contract }
 
-// Input is what is known of the program's standard input as the guest rests. Where a guest of
+// InputOf is what is known of the program's standard input as the guest rests. Where a guest of
 // an earlier release says nothing of it, that it is not open.
-func (i *Instance) Input() vmm.Input { return vmm.InputOf(i.vm.m.Memory()) }
+func InputOf(i *Instance) vmm.Input { return vmm.InputOf(i.vm.m.Memory()) }
 
 // Forsake has the instance keep no stream which its program has ended.
-func (i *Instance) Forsake() {
+func Forsake(i *Instance) {
 	if s := i.stream(); s.conn != nil && !s.open() {
 		s.conn = nil
 	}

@@ -28,7 +28,7 @@ func meet(i *instance.Instance) {
 
 // enter writes text to the program, and runs it until it has read all of that and waits for more.
 func enter(ctx context.Context, i *instance.Instance, text []byte, deadline time.Time) error {
-	in, before := i.Kept(), i.Input()
+	in, before := i.Kept(), instance.InputOf(i)
 	if in == nil || !before.Open || in.Ended() {
 		return fmt.Errorf("the program does not read its standard input: it has not asked for it yet, or has closed it: %w", lineage.ErrInvalid)
 	}
@@ -37,7 +37,7 @@ func enter(ctx context.Context, i *instance.Instance, text []byte, deadline time
 	}
 	want := (before.Taken + uint32(len(text))) & guest.InputTaken
 	return i.Until(ctx, deadline, func() bool {
-		now := i.Input()
+		now := instance.InputOf(i)
 		return now.Waited && now.Taken == want
 	})
 }

@@ -16,7 +16,7 @@ import (
 
 func create(e *cmdline.Env) *cli.Command {
 	return e.Command(cmdline.Spec{
-		Name: "create", ArgsUsage: "[-- CMD...]", MaxArgs: maxCommandWords,
+		Name: "create", ArgsUsage: "[-- CMD...]", MaxArgs: cmdline.MaxCommandWords,
 		Usage: "make an instance of a function, an image or a snapshot, and print its name",
 		Description: `
 It lives in the daemon until it is removed, or its time is over, and holds no machine
@@ -79,9 +79,6 @@ typed to with exec, or given requests on its port.`,
 		},
 	})
 }
-
-// maxCommandWords bounds the words of a program's command line.
-const maxCommandWords = 1024
 
 // readProgram reads the program that an instance is to be; nil: none.
 func readProgram(c *cli.Context) (*functions.Program, error) {
