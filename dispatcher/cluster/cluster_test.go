@@ -28,7 +28,7 @@ func freeAddress(t *testing.T) string {
 func optionsOf(t *testing.T, secret, name string, join ...string) Options {
 	t.Helper()
 	return Options{
-		Name: "test", Member: name, Secret: secret, Listen: freeAddress(t), Join: join, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Name: "test", Member: name, Secret: secret, Listen: freeAddress(t), Peers: "127.0.0.1:0", Join: join, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
 		Sample: func() members.Load { return members.Load{Slots: 4} }, Release: "1", Platform: "fake",
 	}
 }
