@@ -54,15 +54,8 @@ func (d *Deployments) lockSoon(deployment string) (unlock func(), err error) {
 		return d.lock(context.Background(), deployment)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
-	unlock, err = d.lock(ctx, deployment)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return func() {
-		unlock()
-		cancel()
-	}, nil
+	defer cancel()
+	return d.lock(ctx, deployment)
 }
 
 // lockOf is the key of a function's lock.

@@ -23,6 +23,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,7 @@ type Cluster struct {
 	joined            atomic.Bool  // it has told of itself
 	complained        atomic.Int64 // when, in seconds of Unix time
 	beating, serving  sync.WaitGroup
+	known             []string // that are written down; of beats alone
 	end               chan struct{}
 	ended             sync.Once
 
@@ -162,9 +164,15 @@ func Join(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}()
 	if o.Deployments != nil {
-		c.replica, err = replica.New(replica.Options{Member: o.Member, Service: o.Deployments, Peers: c.peers, Here: c.others, Log: o.Log})
+		c.replica, err = replica.New(replica.Options{Member: o.Member, Service: o.Deployments, Peers: c.peers, Here: c.others, Patience: members.GoneAfter + members.BeatEvery, Log: o.Log})
 		if err != nil {
 			return nil, fmt.Errorf("cluster: %w", err)
+		}
+	}
+	o.Join = slices.Clone(o.Join)
+	for _, address := range c.readKnown() {
+		if !slices.Contains(o.Join, address) {
+			o.Join = append(o.Join, address)
 		}
 	}
 	c.bus, err = bus.Start(bus.Options{Cluster: o.Name, Server: fmt.Sprintf("%s-%x", o.Member, c.life), Listen: o.Listen, Reached: o.Reached, Join: o.Join, TLS: own, Log: o.Log})
@@ -218,7 +226,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 	}
 	// Whoever is reached knows who has the name; that its engine is asked takes a moment.
 	for {
-		known, err := c.known(ctx)
+		known, err := c.askKnown(ctx)
 		switch {
 		case err == nil && known.State == members.Here && known.Address != c.o.Reached:
 			return fmt.Errorf("cluster: %s, which runs at %s: %w: give this one another with --member", c.o.Member, known.Address, members.ErrTaken)
@@ -240,8 +248,8 @@ type knownAs struct {
 	State   members.State `json:"state"` // "": nobody has it
 }
 
-// known asks whoever answers first who has this member's name.
-func (c *Cluster) known(ctx context.Context) (known knownAs, err error) {
+// askKnown asks whoever answers first who has this member's name.
+func (c *Cluster) askKnown(ctx context.Context) (known knownAs, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	m, err := c.bus.Conn().RequestWithContext(ctx, knownSubject, []byte(c.o.Member))
@@ -274,6 +282,7 @@ func (c *Cluster) beats() {
 		select {
 		case <-tick.C:
 			c.beat()
+			c.writeKnown()
 		case <-c.end:
 			return
 		}

@@ -13,11 +13,15 @@ import (
 	"net/url"
 	"slices"
 	"sync"
+	"time"
 
 	"seuss/dispatcher/cluster/peers"
 	"seuss/dispatcher/functions"
 	"seuss/lineage"
 )
+
+// keeperPoll is how often a keeper is looked for that answers.
+const keeperPoll = 100 * time.Millisecond
 
 // keeper chooses the member that keeps a function's lock (rendezvous hashing): whoever sees
 // the same members chooses the same one, and when one goes only what it kept moves.
@@ -37,15 +41,22 @@ func (r *Replica) keeper(function string) string {
 // made of it. unlock tells the others what has changed, and waits for those that are here to
 // have it.
 func (r *Replica) Lock(ctx context.Context, function string) (unlock func(), err error) {
-	keeper := r.keeper(function)
+	var keeper string
 	var known map[string]functions.Mark
 	var free func()
-	if keeper == r.o.Member {
-		if free, err = r.locks.Lock(ctx, function); err == nil {
+	for end := time.Now().Add(r.o.Patience); ; {
+		if keeper = r.keeper(function); keeper != r.o.Member {
+			known, free, err = r.ask(ctx, keeper, function)
+		} else if free, err = r.locks.Lock(ctx, function); err == nil {
 			known = r.knownOf(function)
 		}
-	} else {
-		known, free, err = r.ask(ctx, keeper, function)
+		if !errors.Is(err, ErrKeeper) || time.Now().After(end) {
+			break
+		}
+		select { // soon it is seen gone, and another one is the keeper
+		case <-time.After(keeperPoll):
+		case <-ctx.Done():
+		}
 	}
 	if err != nil {
 		return nil, err

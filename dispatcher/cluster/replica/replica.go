@@ -87,7 +87,10 @@ type Options struct {
 	Peers   *peers.Peers
 	// Here lists the other members that are here.
 	Here func() []string
-	Log  *slog.Logger
+	// Patience is how long a member is asked for a lock that does not answer: until it would
+	// be seen gone.
+	Patience time.Duration
+	Log      *slog.Logger
 }
 
 // Replica is this member's deployments as the cluster's.

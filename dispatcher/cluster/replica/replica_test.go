@@ -101,7 +101,7 @@ func (s *shop) begin(name, dir string) *host {
 	if h.peers, err = peers.Listen(peers.Options{Member: name, Listen: "127.0.0.1:0", TLS: tls, Address: address, Log: log}); err != nil {
 		s.Fatal(err)
 	}
-	if h.r, err = New(Options{Member: name, Service: h, Peers: h.peers, Here: func() []string { return s.here(name) }, Log: log}); err != nil {
+	if h.r, err = New(Options{Member: name, Service: h, Peers: h.peers, Here: func() []string { return s.here(name) }, Patience: 300 * time.Millisecond, Log: log}); err != nil {
 		s.Fatal(err)
 	}
 	go h.peers.Serve()

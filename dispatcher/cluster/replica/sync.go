@@ -147,8 +147,8 @@ func (r *Replica) pull(ctx context.Context, member, path string) error {
 // takeAll takes over states, those of one function one after the other.
 func (r *Replica) takeAll(ctx context.Context, list []*functions.Change, from string) error {
 	slices.SortStableFunc(list, func(a, b *functions.Change) int { return versionsFirst(a.Key, b.Key) })
-	var mu sync.Mutex // of errs
-	var errs []error
+	failed := make([]error, len(list)) // by place in the list
+	at := 0
 	var all sync.WaitGroup
 	turns := make(chan struct{}, takers)
 	for len(list) > 0 && ctx.Err() == nil {
@@ -156,21 +156,18 @@ func (r *Replica) takeAll(ctx context.Context, list []*functions.Change, from st
 		for n < len(list) && functions.BaseName(list[n].Key) == functions.BaseName(list[0].Key) {
 			n++
 		}
-		function := list[:n]
-		list = list[n:]
+		function, errs := list[:n], failed[at:at+n]
+		list, at = list[n:], at+n
 		turns <- struct{}{}
 		all.Go(func() {
 			defer func() { <-turns }()
-			for _, c := range function {
-				if err := r.take(ctx, c, from); err != nil {
-					mu.Lock()
-					errs = append(errs, err)
-					mu.Unlock()
-				}
+			for i, c := range function {
+				errs[i] = r.take(ctx, c, from)
 			}
 		})
 	}
 	all.Wait()
+	errs := slices.DeleteFunc(failed, func(err error) bool { return err == nil })
 	if ctx.Err() != nil {
 		errs = append(errs, context.Cause(ctx))
 	}
