@@ -160,6 +160,10 @@ test-scale: build ## a thousand machines at a time whose memory is all in one pr
 	SEUSS_SCALE=1000 $(GO) test -count=1 -timeout 10m -v -run 'TestThousandMachines' ./dispatcher
 	SEUSS_SCALE=1000 $(GO) test -count=1 -timeout 60m -v -run 'TestManyMachines' ./tests
 
+.PHONY: test-large-root
+test-large-root: setup ## a root file system of 20 GiB, sparse: minutes
+	SEUSS_LARGE_ROOT=20 $(GO) test -count=1 -timeout 30m -v -run 'TestLargeRoot' ./tests
+
 .PHONY: test-cpython
 test-cpython: setup ## CPython's own suite, a module a guest: up to half an hour on 2 cores
 	tests/cpython/setup.sh
@@ -210,6 +214,11 @@ bench: setup build ## seussctl bench start
 .PHONY: load
 load: setup build ## the daemon under load: 1x, 2x and 5x of what it sustains, and a burst
 	tests/load.sh $(or $(SECONDS),20) $(or $(WORK),0)
+
+.PHONY: bench-images
+bench-images: setup build ## images of layers, against umoci and skopeo, which it installs
+	command -v umoci skopeo >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends umoci skopeo
+	$(BIN) bench images
 
 .PHONY: figures
 figures: setup build ## run all benches, write docs/measurements/DATE.md: an hour, on a machine with nothing else on it

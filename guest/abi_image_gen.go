@@ -4,17 +4,20 @@ package guest
 
 // Constants of abi/image.h.
 const (
-	ImageMagic      = 0x31474d4953535553 // "SUSSIMG1"
-	ImageVersion    = 2
-	ImageAlign      = 0x200000
-	ImageNameMax    = 255
-	ImageLayersMax  = 256 // container images have at most 127
-	ImageExtentsMax = 4096
+	ImageMagic        = 0x31474d4953535553 // "SUSSIMG1"
+	ImageVersion      = 2
+	ImagePartsVersion = 3 // the same, mapped in parts
+	ImageAlign        = 0x200000
+	ImageNameMax      = 255
+	ImageLayersMax    = 256 // container images have at most 127
+	ImageExtentsMax   = 4096
+	ImageShownMax     = 512
+	ImageMaxGiB       = 64 // of own file and layers
 )
 
 // Size in bytes and field offsets of struct abi_image_header.
 const (
-	ImageHeaderSize        = 184
+	ImageHeaderSize        = 208
 	ImageHeaderMagic       = 0
 	ImageHeaderVersion     = 8
 	ImageHeaderABIVersion  = 12
@@ -37,6 +40,9 @@ const (
 	ImageHeaderOwnBytes    = 160
 	ImageHeaderLayersOff   = 168
 	ImageHeaderLayerCount  = 176
+	ImageHeaderShownOff    = 184
+	ImageHeaderShownCount  = 192
+	ImageHeaderShownBytes  = 200
 )
 
 // ImageHeader mirrors struct abi_image_header.
@@ -63,6 +69,24 @@ type ImageHeader struct {
 	OwnBytes    uint64 // length of the own file, a multiple of ABI_PAGE_SIZE
 	LayersOff   uint64 // struct abi_image_layer[layer_count], by off
 	LayerCount  uint64
+	ShownOff    uint64 // struct abi_image_shown[shown_count], by off and by at
+	ShownCount  uint64
+	ShownBytes  uint64 // behind the last of them: a page multiple
+}
+
+// Size in bytes and field offsets of struct abi_image_shown.
+const (
+	ImageShownSize  = 24
+	ImageShownOff   = 0
+	ImageShownAt    = 8
+	ImageShownBytes = 16
+)
+
+// ImageShown mirrors struct abi_image_shown.
+type ImageShown struct {
+	Off   uint64 // page aligned
+	At    uint64 // at the same place in its stretch of ABI_IMAGE_ALIGN as off
+	Bytes uint64 // page multiple
 }
 
 // Size in bytes and field offsets of struct abi_image_layer.

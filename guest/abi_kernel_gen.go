@@ -45,6 +45,7 @@ const (
 	DoorbellProtect     = 0x40 // pages at control.protect may be used for less than before: whoever keeps
 	DoorbellFar         = 0x48 // the list of far mappings has changed: map what it says
 	DoorbellRegion      = 0x50 // struct abi_region_call at control.region_call_gpa: do what it asks for
+	DoorbellContent     = 0x58 // struct abi_content_call at control.content_gpa: put there what it asks for
 	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
 	InboundPort         = 0x5e550000
 	InboundPorts        = 0x10000
@@ -99,6 +100,7 @@ const (
 	RegionMap           = 2        // make what is mapped what the list says now, all of it or nothing new
 	RegionSync          = 3        // name, offset, size in bytes: what was written there is to be kept
 	RegionRemove        = 4        // name: it is gone for whoever opens it next
+	ContentBytes        = 0x10000  // at once, at most
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 )
@@ -240,7 +242,7 @@ type Listener struct {
 
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize          = 488
+	ControlSize          = 496
 	ControlKernelEnd     = 0
 	ControlUpcallEntry   = 8
 	ControlUsedBitmap    = 16
@@ -270,6 +272,7 @@ const (
 	ControlRegionCallGPA = 472
 	ControlRegionCount   = 480
 	ControlRegionsOpened = 484
+	ControlContentGPA    = 488
 )
 
 // Control mirrors struct abi_control.
@@ -306,6 +309,7 @@ type Control struct {
 	RegionCallGPA uint64       // OUT struct abi_region_call, set once
 	RegionCount   uint32       // OUT how many regions[] count
 	RegionsOpened uint32       // OUT how often one was: outside input, as purity counts it
+	ContentGPA    uint64       // OUT struct abi_content_call, once one was made; 0 before
 }
 
 // Size in bytes and field offsets of struct abi_guards.
@@ -384,6 +388,21 @@ type RegionCall struct {
 	Result    int32      // IN  0, or an errno below 0
 	NameBytes uint32     // OUT
 	Name      [224]uint8 // OUT
+}
+
+// Size in bytes and field offsets of struct abi_content_call.
+const (
+	ContentCallSize   = 24
+	ContentCallOffset = 0
+	ContentCallBytes  = 8
+	ContentCallGPA    = 16
+)
+
+// ContentCall mirrors struct abi_content_call.
+type ContentCall struct {
+	Offset uint64 // OUT in the image, page aligned
+	Bytes  uint64 // OUT page multiple; what lies behind the image's end is zero
+	GPA    uint64 // OUT whole pages of RAM
 }
 
 // Size in bytes and field offsets of struct abi_net_request.

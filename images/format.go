@@ -28,6 +28,7 @@ const (
 	maxNameBytes   = 64 << 20
 	maxExtents     = guest.ImageExtentsMax
 	maxLayers      = guest.ImageLayersMax
+	maxShown       = guest.ImageShownMax
 	maxConfigBytes = 1 << 20
 	maxSymlink     = guest.PageSize - 1 // PATH_MAX of Linux, without the NUL
 	maxFollow      = 40                 // MAXSYMLINKS of Linux
@@ -71,6 +72,9 @@ type Header struct {
 	OwnBytes    uint64 // length of the file; what lies behind it are layers
 	LayersOff   uint64
 	LayerCount  uint64
+	ShownOff    uint64 // of version guest.ImagePartsVersion
+	ShownCount  uint64
+	ShownBytes  uint64
 }
 
 // LayerRef is struct abi_image_layer: where the content of a layer, its file from the

@@ -8,7 +8,7 @@ import "seuss/guest"
 const flatVersion = 1
 
 // FormatVersions are the formats that images are read in.
-func FormatVersions() []int { return []int{flatVersion, guest.ImageVersion} }
+func FormatVersions() []int { return []int{flatVersion, guest.ImageVersion, guest.ImagePartsVersion} }
 
 // flatInode is struct abi_image_inode of that format, of flatInodeBytes.
 type flatInode struct {
@@ -28,6 +28,9 @@ func (h *Header) inodeBytes() uint64 {
 
 // unflatten fills in what a header of the flat format, which is shorter, does not say.
 func (h *Header) unflatten() {
+	if h.Version != guest.ImagePartsVersion {
+		h.ShownOff, h.ShownCount, h.ShownBytes = h.ExtentsOff, 0, 0
+	}
 	if h.Version == flatVersion {
 		h.OwnBytes, h.LayersOff, h.LayerCount = h.TotalBytes, h.ExtentsOff, 0
 	}

@@ -26,6 +26,7 @@ type Image struct {
 	dirents []dirent
 	names   []byte
 	extents []Extent
+	shown   []Shown // empty: guests map all of it
 }
 
 // OpenOption changes what Open does.
@@ -105,6 +106,7 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 	img.names = make([]byte, h.NamesBytes)
 	img.extents = make([]Extent, h.ExtentCount)
 	img.layers = make([]LayerRef, h.LayerCount)
+	img.shown = make([]Shown, h.ShownCount)
 	for _, t := range []struct {
 		what       string
 		off, bytes uint64
@@ -115,6 +117,7 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		{"names", h.NamesOff, h.NamesBytes, img.names},
 		{"extents", h.ExtentsOff, h.ExtentCount * guest.ImageExtentSize, img.extents},
 		{"layers", h.LayersOff, h.LayerCount * guest.ImageLayerSize, img.layers},
+		{"parts", h.ShownOff, h.ShownCount * guest.ImageShownSize, img.shown},
 	} {
 		buf := make([]byte, t.bytes)
 		if err := object.ReadFull(r, buf, t.off); err != nil {
@@ -133,6 +136,9 @@ func decodeImage(r io.ReaderAt, size int64) (*Image, error) {
 		return nil, fmt.Errorf("read inodes: %w", err)
 	}
 	if err := img.checkLayers(); err != nil {
+		return nil, err
+	}
+	if err := img.checkShown(); err != nil {
 		return nil, err
 	}
 	if err := img.checkTree(); err != nil {
@@ -170,14 +176,14 @@ func readHeader(r io.ReaderAt, size int64, h *Header) error {
 	switch {
 	case n >= 8 && h.Magic != guest.ImageMagic:
 		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(guest.ImageMagic))
-	case n >= 12 && h.Version != guest.ImageVersion && h.Version != flatVersion:
-		return fmt.Errorf("%w: version is %d, this program reads %d and %d: build the image anew", ErrVersion, h.Version, flatVersion, guest.ImageVersion)
+	case n >= 12 && h.Version != guest.ImageVersion && h.Version != guest.ImagePartsVersion && h.Version != flatVersion:
+		return fmt.Errorf("%w: version is %d, this program reads %d, %d and %d: build the image anew", ErrVersion, h.Version, flatVersion, guest.ImageVersion, guest.ImagePartsVersion)
 	case n >= 16 && h.ABIVersion != guest.KernelVersion:
 		return fmt.Errorf("%w: its kernel library speaks version %d of the kernel contract, this monitor %d: build the image anew", ErrABI, h.ABIVersion, guest.KernelVersion)
 	case n < guest.ImageHeaderSize:
 		return fmt.Errorf("%w: %d bytes, a header has %d", ErrTruncated, size, guest.ImageHeaderSize)
-	case h.TotalBytes%guest.PageSize != 0 || h.TotalBytes < guest.PageSize || h.TotalBytes > maxGPA:
-		return fmt.Errorf("%w: length of %d bytes is not a page multiple up to %d GiB", ErrCorrupt, h.TotalBytes, guest.MaxGiB)
+	case h.TotalBytes%guest.PageSize != 0 || h.TotalBytes < guest.PageSize || h.TotalBytes > guest.ImageMaxGiB<<30:
+		return fmt.Errorf("%w: length of %d bytes is not a page multiple up to %d GiB", ErrCorrupt, h.TotalBytes, guest.ImageMaxGiB)
 	case h.OwnBytes%guest.PageSize != 0 || h.OwnBytes < guest.PageSize || h.OwnBytes > h.TotalBytes:
 		return fmt.Errorf("%w: %d of %d bytes are its own", ErrCorrupt, h.OwnBytes, h.TotalBytes)
 	case uint64(size) < h.OwnBytes:

@@ -37,7 +37,7 @@ type Mapping struct {
 }
 
 // Mappings are what guests show of the image before they start: the kernel library and the
-// program at their addresses, and all of it from imageGPA on.
+// program at their addresses, and from imageGPA on all of it, or its parts (Shown).
 func (m *Image) Mappings(imageGPA uint64) (all []Mapping) {
 	for _, p := range m.parts {
 		for _, e := range m.extents {
@@ -45,7 +45,11 @@ func (m *Image) Mappings(imageGPA uint64) (all []Mapping) {
 				all = append(all, Mapping{e.GPA, e.Bytes, p.File, p.FileOff + int64(e.Off-p.Off)})
 			}
 		}
-		all = append(all, Mapping{imageGPA + p.Off, p.Bytes, p.File, p.FileOff})
+		for _, s := range m.Shown() {
+			if from, to := max(s.Off, p.Off), min(s.Off+s.Bytes, p.Off+p.Bytes); from < to {
+				all = append(all, Mapping{imageGPA + s.At + from - s.Off, to - from, p.File, p.FileOff + int64(from-p.Off)})
+			}
+		}
 	}
 	return all
 }

@@ -33,6 +33,7 @@ type plan struct {
 	names       []byte
 	extents     []Extent
 	layers      []LayerRef
+	shown       []Shown // nil: all of it
 	layerBytes  uint64
 	config      []byte
 	chunks      []chunk // in file order
@@ -117,15 +118,20 @@ func newPlan(spec *Spec) (*plan, error) {
 	}
 	h.OwnBytes = pageCeil(p.end)
 	p.placeLayers(used)
+	if ram := alignUp(cfg.MemoryBytes, guest.ImageAlign); h.TotalBytes > maxGPA-ram {
+		if len(programRuns) == 0 {
+			program = nil
+		}
+		if err := p.planParts(program, used, ram); err != nil {
+			return nil, fmt.Errorf("image %s: %w", cfg.Name, err)
+		}
+	}
 	for _, run := range programRuns {
 		if run.shared {
 			p.extents = append(p.extents, Extent{run.gpa, program.off + run.fileOff, run.bytes})
 		}
 	}
 	slices.SortFunc(p.extents, func(a, b Extent) int { return cmp.Compare(a.GPA, b.GPA) })
-	if ram := alignUp(cfg.MemoryBytes, guest.ImageAlign); h.TotalBytes > maxGPA-ram {
-		return nil, fmt.Errorf("image %s: %d bytes of memory and %d bytes of image exceed %d GiB: ask for less memory, or take a smaller root file system", cfg.Name, cfg.MemoryBytes, h.TotalBytes, guest.MaxGiB)
-	}
 	p.fillInodes()
 	return p, nil
 }
@@ -319,6 +325,7 @@ func (p *plan) usedLayers(layers []*layer.Layer) []*layer.Layer {
 func (p *plan) placeLayers(layers []*layer.Layer) {
 	base := map[layer.Digest]uint64{}
 	end := p.header.OwnBytes
+	p.layers, p.layerBytes = nil, 0
 	for _, l := range layers {
 		h := l.Header()
 		base[h.Digest] = alignUp(end, guest.ImageAlign)

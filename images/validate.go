@@ -27,6 +27,7 @@ func (h *Header) check() error {
 		{"extents", h.ExtentsOff, h.ExtentCount, guest.ImageExtentSize, 1, maxExtents},
 		{"configuration", h.ConfigOff, h.ConfigBytes, 1, 2, maxConfigBytes},
 		{"layers", h.LayersOff, h.LayerCount, guest.ImageLayerSize, 0, maxLayers},
+		{"parts", h.ShownOff, h.ShownCount, guest.ImageShownSize, h.leastParts(), maxShown},
 	} {
 		if t.count < t.atLeast || t.count > t.atMost {
 			return corrupt("%d %s, want %d to %d", t.count, t.what, t.atLeast, t.atMost)
@@ -48,6 +49,14 @@ func (h *Header) check() error {
 		return corrupt("reserved field is %#x", h.Reserved)
 	}
 	return nil
+}
+
+// leastParts is how many parts of the image are mapped, at least.
+func (h *Header) leastParts() uint64 {
+	if h.Version == guest.ImagePartsVersion {
+		return 1
+	}
+	return 0
 }
 
 // inside says whether [off, off+n) lies in the file behind the header page.
@@ -226,8 +235,8 @@ func (m *Image) checkMemory() error {
 	if last := m.extents[len(m.extents)-1]; last.GPA+last.Bytes > ram {
 		return corrupt("extent %+v ends behind the memory of %#x bytes", last, ram)
 	}
-	if m.header.TotalBytes > maxGPA-alignUp(ram, guest.ImageAlign) {
-		return corrupt("%d bytes of memory and %d bytes of image exceed %d GiB", ram, m.header.TotalBytes, guest.MaxGiB)
+	if m.MappedBytes() > maxGPA-alignUp(ram, guest.ImageAlign) {
+		return corrupt("%d bytes of memory and %d bytes of image exceed %d GiB", ram, m.MappedBytes(), guest.MaxGiB)
 	}
 	return nil
 }

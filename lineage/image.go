@@ -155,7 +155,7 @@ func (s loader) layerRuns(digest string, own *pages.Blob, guestPages uint64, ver
 		if err != nil {
 			return nil, err
 		}
-		blob, err := s.openLayer(layer.Digest(l.Digest), l.Bytes/guest.PageSize, verify)
+		blob, err := s.openLayer(layer.Digest(l.Digest), l.Bytes/guest.PageSize, verify, shown)
 		if err != nil {
 			return nil, err
 		}
@@ -169,8 +169,8 @@ func (s loader) layerRuns(digest string, own *pages.Blob, guestPages uint64, ver
 // openLayer maps the file of a layer: the header's page, which nobody shows, and count pages
 // of content, so that these are at the same place in their stretches of 2 MiB as guests see
 // them. All images that have the layer share one Blob: one mapping, one copy of what is
-// filled on demand.
-func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify) (*pages.Blob, error) {
+// filled on demand. What guests see of it is shown.
+func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify, shown []imagefile.Shown) (*pages.Blob, error) {
 	f, err := os.Open(layerStore(s.Store).Path(d))
 	if err != nil {
 		return nil, fmt.Errorf("layer of an image: %w", err)
@@ -197,25 +197,30 @@ func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify) (*p
 	if blob.Pages() != 1+count {
 		return nil, fmt.Errorf("layer %v has %d pages, the image %d of it: %w", d, blob.Pages()-1, count, nodefile.ErrLength)
 	}
-	if verify == pages.VerifyEager {
-		return blob, blob.Check(0, blob.Pages())
+	for _, r := range shown {
+		if verify == pages.VerifyEager {
+			if err := blob.Check(1+r.Page, r.Count); err != nil {
+				return nil, err
+			}
+		}
 	}
 	return blob, nil
 }
 
-// layerIndex returns the checksums of a layer's pages. Its digest covers those of the
-// content.
+// layerIndex returns the checksums of a layer's pages. Whether these are those that its digest
+// covers Inspection.Verify looks, and who builds an image or takes one over.
 func (s loader) layerIndex(f *os.File, d layer.Digest) (*nodefile.Index, error) {
 	head := make([]byte, guest.PageSize)
 	if n, err := f.ReadAt(head, 0); n < len(head) {
 		return nil, fmt.Errorf("read the header of layer %v: got %d bytes: %w", d, n, nodefile.NoEOF(err))
 	}
-	l, err := layerStore(s.Store).Open(d)
+	l, err := layerStore(s.Store).Content(d)
 	if err != nil {
 		return nil, err
 	}
-	sums := append([]uint32{nodefile.Checksum(head)}, l.Sums()...)
-	return &nodefile.Index{Sums: sums, DataPages: uint64(len(sums))}, l.Close()
+	content, err := l.Sums()
+	sums := append([]uint32{nodefile.Checksum(head)}, content...)
+	return &nodefile.Index{Sums: sums, DataPages: uint64(len(sums))}, errors.Join(err, l.Close())
 }
 
 // verifyLayers compares the content of an image's layers with its digests.

@@ -66,7 +66,7 @@ var mayImport = map[string][]string{
 	"dispatcher/regions":               {"guest", "images", "lineage"},
 	"dispatcher/state/region":          {"dispatcher/state", "guest", "vmm", "vmm/platform"},
 	"dispatcher/api":                   {"dispatcher/chain", "dispatcher/cluster", "dispatcher/cluster/members", "dispatcher/cluster/peers", "dispatcher/cluster/replica", "dispatcher", "dispatcher/instances", "dispatcher/instances/archive", "dispatcher/regions", "dispatcher/admission", "dispatcher/bounds", "dispatcher/functions", "dispatcher/imports", "dispatcher/instance", "dispatcher/park", "dispatcher/planner", "dispatcher/quota", "dispatcher/sched", "dispatcher/engine", "dispatcher/functionapi", "dispatcher/state", "dispatcher/state/region", "dispatcher/tiers", "images", "lineage", "lineage/oci"},
-	"dispatcher/admission":             {"dispatcher/chain", "dispatcher", "dispatcher/instances", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
+	"dispatcher/admission":             {"dispatcher/access", "dispatcher/chain", "dispatcher", "dispatcher/instances", "dispatcher/events", "dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/logs", "dispatcher/quota", "dispatcher/sched", "lineage"},
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
 	"dispatcher/planner":               {"dispatcher/functions", "dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed", "lineage/sealed/sealedtest"},

@@ -99,6 +99,7 @@ func TestNeighbours(t *testing.T) {
 	sealedtest.AsNobody(t, func() { old, _ = os.Open(filepath.Join(d.state, "lock")) })
 	defer old.Close()
 	d.start()
+	d.until("it notes it", func() bool { return strings.Contains(d.log.String(), "other users could use the state directory") })
 	if n := strings.Count(d.log.String(), "other users could use the state directory"); n != 1 {
 		t.Errorf("%d notes:\n%s", n, d.log)
 	}

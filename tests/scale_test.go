@@ -125,7 +125,7 @@ func TestManyMachines(t *testing.T) {
 	if each(f, descriptors) > 16 { // connections of its client and to the gate are among them
 		t.Errorf("%d descriptors, %d before", f, descriptors)
 	}
-	if each(th, threads) > 1.5 {
+	if each(th, threads) > 2.5 { // under KVM one that runs it, and one that runs goroutines meanwhile
 		t.Errorf("%d threads, %d before", th, threads)
 	}
 	for _, c := range inside {

@@ -66,6 +66,18 @@ func TestStateCommands(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 
+	odd := []string{"orders/z \u200b$(x) *", "orders/z'\u0085"}
+	for _, key := range odd {
+		d.want(0, "", "state", "put", key, path)
+	}
+	if got := d.want(0, "", "state", "ls", "-q", "orders/z").stdout; got != "orders/z ·$(x) *\norders/z'·\n" {
+		t.Errorf("%q", got)
+	}
+	if got := d.want(0, "", "state", "ls", "-0", "orders/z").stdout; got != strings.Join(odd, "\x00")+"\x00" {
+		t.Errorf("%q", got)
+	}
+	d.want(0, "", append([]string{"state", "rm", "--"}, odd...)...)
+
 	cmd, out, _ := d.command("", "state", "watch", "--once", "orders/a", "--json")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

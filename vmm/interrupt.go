@@ -19,7 +19,6 @@ func (m *runLoop) interrupted() (Stop, error) {
 	if m.options.Done != nil && m.options.Done() {
 		return Stop{Kind: StopDone, GuestDeadlineNS: m.guestDeadline()}, nil
 	}
-	m.vsock.TakeInterrupt()
 	m.learnUpcall()
 	var r platform.Regs
 	m.vcpu.Regs(&r)
@@ -27,11 +26,13 @@ func (m *runLoop) interrupted() (Stop, error) {
 	if inKernel || m.trusted.upcallEntry == 0 || m.vcpu.EventPending() {
 		// An exception on its way saves RIP when it is delivered: changing RIP
 		// now would make it return into the upcall. It enters the kernel
-		// library, which is as good.
+		// library, which is as good. The kernel library may have looked at its queues
+		// already and be about to rest: the interrupt stays, so that it does not.
 		storeU32(m.control[guest.ControlAttention:], 1)
 		m.mem.MarkWritten(guest.ControlGPA+guest.ControlAttention, 4)
 		return Stop{}, nil
 	}
+	m.vsock.TakeInterrupt() // the upcall looks at the queues
 	m.stats.Upcalls++
 	put64(m.control[guest.ControlUpcallRIP:], r.RIP)
 	put64(m.control[guest.ControlUpcallRSP:], r.RSP)

@@ -3,6 +3,7 @@ package vmm
 import (
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,11 @@ import (
 type Config struct {
 	// RAMBytes is the size of RAM, a multiple of 2 MiB.
 	RAMBytes uint64
-	// ImageBytes is the size of the root image, a multiple of the page size.
+	// ImageBytes is the size of what is mapped of the root image, a multiple of the page size.
 	ImageBytes uint64
+	// Content is what guests read of the image where it is not mapped, by offset in the image; nil:
+	// all of it is. ReadAt is called by the goroutine inside Run, for the guest, which waits.
+	Content io.ReaderAt
 	// Console receives the guest's output, nil drops it.
 	Console ConsoleFunc
 	// ConsoleLimit bounds the output of an invocation in bytes: 0 stands for
@@ -40,6 +44,7 @@ type Machine struct {
 	trusted  trusted
 	owed     owed
 	regions  Regions // nil: the instance has none
+	content  io.ReaderAt
 	clock    guestClock
 	console  console
 	vsock    *vsock.Device
@@ -69,6 +74,7 @@ type Stats struct {
 	MMIO           uint64 // device register accesses
 	Kicks          uint64 // times the guest was interrupted
 	Upcalls        uint64 // of those, redirected to the kernel library
+	ContentBytes   uint64 // of the image's content that was read for it, as it is not mapped
 	ConsoleBytes   int    // output of this invocation that was passed on
 	ConsoleDropped uint64 // output of this invocation that was not
 }
@@ -91,7 +97,7 @@ func newMachine(p platform.Platform, cfg Config) (*Machine, error) {
 	if cfg.ConsoleLimit == 0 {
 		cfg.ConsoleLimit = DefaultConsoleLimit
 	}
-	m := &Machine{platform: p, cpu: p.CPU(), wake: make(chan struct{}, 1)}
+	m := &Machine{platform: p, cpu: p.CPU(), content: cfg.Content, wake: make(chan struct{}, 1)}
 	if err := m.init(cfg); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

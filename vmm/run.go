@@ -149,7 +149,9 @@ func (m *runLoop) run() (Stop, error) {
 	if stop, err := m.service(m.until); stop.Kind != 0 || err != nil {
 		return stop, err
 	}
-	m.vsock.TakeInterrupt() // the guest looks at its queues when it is entered
+	if m.atIdle {
+		m.vsock.TakeInterrupt() // the guest looks at its queues when it is entered
+	}
 	for {
 		if stop, err := m.goOn(); stop.Kind != 0 || err != nil {
 			return stop, err
@@ -289,6 +291,8 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
+	case guest.DoorbellContent:
+		return readContent(m.Machine)
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:
 		stop, err := m.service(0)
 		if stop.Kind != 0 || err != nil {

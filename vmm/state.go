@@ -277,7 +277,7 @@ func (m *Machine) become(s *State, devices func() error) error {
 	m.stopAsked.Store(false)
 	m.trusted = trusted{kernelEnd: s.KernelEnd, upcallEntry: s.UpcallEntry}
 	m.console.taken = s.ConsoleTail
-	m.quiescent = true
+	m.quiescent, m.atIdle = true, true
 	return nil
 }
 

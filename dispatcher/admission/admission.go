@@ -182,6 +182,10 @@ func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispa
 	request.Function, request.Deployment, e.request = e.target.Name, e.target, request
 	request.Progress, request.Turn = &e.progress, e
 	e.times.arrived = time.Now()
+	if c.o.Tracer != nil {
+		e.times.whole = &wholeSpan{tracer: c.o.Tracer, ctx: ctx, name: "invoke " + request.Function, arrived: e.times.arrived}
+		request.Context = e.times.whole.calls
+	}
 	number := c.entries.Add(e)
 	defer c.entries.Remove(number)
 	begun, err := e.ticket.Enter(ctx)
@@ -250,7 +254,7 @@ func (e *Entry) failed(ctx context.Context, err error) error {
 	if e.times.began.IsZero() {
 		e.times.began = now
 	}
-	c.trace(ctx, e.request, nil, err, e.times)
+	c.trace(e.request, nil, err, e.times)
 	return gone(ctx, err)
 }
 
@@ -264,7 +268,7 @@ func (e *Entry) End(ctx context.Context) {
 	}
 	c := e.c
 	result := e.invocation.Result()
-	c.trace(ctx, e.request, result, nil, e.times)
+	c.trace(e.request, result, nil, e.times)
 	if c.o.Logs != nil && (result.Error != nil || len(result.Logs) > 0) {
 		c.keep(ctx, e.target, e.request.RequestID, result, nil)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/chain"
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/sched"
 )
 
@@ -17,7 +18,7 @@ import (
 func (c *Control) Chained(ctx context.Context, call *chain.Call, began func()) ([]byte, error) {
 	entry, err := c.enter(call.Function, c.o.Scheduler.AskWithin)
 	if err != nil {
-		return nil, refusal(err)
+		return nil, refusal(c.tooFew(call, err))
 	}
 	defer entry.End(ctx)
 	if err := circle(entry.target, call); err != nil {
@@ -40,6 +41,20 @@ func circle(target *dispatcher.Deployment, call *chain.Call) error {
 		return fmt.Errorf("%d of its invocations wait for this one, and no more may run at a time (its concurrency): %w", n, chain.ErrDeadlock)
 	}
 	return nil
+}
+
+// tooFew names what is behind a refusal where all instances that an owner may have are above
+// the call in its chain: none of them ends before it has begun.
+func (c *Control) tooFew(call *chain.Call, err error) error {
+	var refused *sched.RefusedError
+	if !errors.As(err, &refused) || refused.Reason != sched.OwnerInstances {
+		return err
+	}
+	owner := functions.OwnerOf(call.Function)
+	if most := c.o.Quotas.Instances(owner); most == 0 || len(call.Above) < most {
+		return err
+	}
+	return fmt.Errorf("%d invocations wait for this one, and no more instances may be at a time of owner %q (seussctl owner set --instances): %w", len(call.Above), owner, chain.ErrDeadlock)
 }
 
 // refusal says whether what was refused is worth another attempt.

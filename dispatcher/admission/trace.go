@@ -16,19 +16,46 @@ import (
 // span is when the parts of an invocation were.
 type span struct {
 	arrived, began, ended time.Time
+	whole                 *wholeSpan // nil: not traced
 	reset                 *resetSpan // nil: not traced
+}
+
+// wholeSpan is the span of an invocation. What the invocation calls has its own below that, so
+// it is begun with the first call, by whichever goroutine, or else at the end.
+type wholeSpan struct {
+	tracer  trace.Tracer
+	ctx     context.Context // of who has asked for it
+	name    string
+	arrived time.Time
+
+	once sync.Once
+	span trace.Span
+}
+
+func (s *wholeSpan) begin() trace.Span {
+	s.once.Do(func() {
+		_, s.span = s.tracer.Start(s.ctx, s.name, trace.WithTimestamp(s.arrived), trace.WithSpanKind(trace.SpanKindServer))
+	})
+	return s.span
+}
+
+// calls is dispatcher.Request.Context: calls end by themselves, and not with who has asked for
+// their caller.
+func (s *wholeSpan) calls() context.Context {
+	return trace.ContextWithSpanContext(context.Background(), s.begin().SpanContext())
 }
 
 // trace makes the spans of an invocation after it has ended: one for the whole,
 // one for its wait, one for each phase, and one more when the machine has been
 // reset. Their times are those that the dispatcher measured, and nothing is done on
-// the invocation's way.
-func (c *Control) trace(ctx context.Context, request *dispatcher.Request, result *dispatcher.Result, err error, times span) {
-	if c.o.Tracer == nil {
+// the invocation's way, unless it calls others.
+func (c *Control) trace(request *dispatcher.Request, result *dispatcher.Result, err error, times span) {
+	if times.whole == nil {
 		return
 	}
-	ctx, span := c.o.Tracer.Start(ctx, "invoke "+request.Function, trace.WithTimestamp(times.arrived), trace.WithSpanKind(trace.SpanKindServer),
-		trace.WithAttributes(attribute.String("faas.name", request.Function), attribute.String("faas.invocation_id", request.RequestID)))
+	span := times.whole.begin()
+	ctx := trace.ContextWithSpan(times.whole.ctx, span)
+	span.SetAttributes(attribute.String("faas.name", request.Function), attribute.String("faas.invocation_id", request.RequestID))
 	defer span.End(trace.WithTimestamp(times.ended))
 	if times.reset != nil {
 		times.reset.below(ctx)

@@ -62,9 +62,13 @@ type UnderWay struct {
 	Function  string    `json:"function"`        // with the version that runs
 	Alias     string    `json:"alias,omitempty"` // by which it was asked for
 	Owner     string    `json:"owner,omitempty"` // not the default one
-	State     string    `json:"state"`           // waiting, running, capturing, parked
-	Since     time.Time `json:"since"`           // when it was there with its event
-	Began     time.Time `json:"began,omitzero"`  // when its turn came
+	// Of what another function has called: the requests of its caller, and of the first of
+	// its chain.
+	Parent string    `json:"parent,omitempty"`
+	Root   string    `json:"root,omitempty"`
+	State  string    `json:"state"`          // waiting, running, capturing, parked
+	Since  time.Time `json:"since"`          // when it was there with its event
+	Began  time.Time `json:"began,omitzero"` // when its turn came
 	// Where it started: the path, the node and its kind.
 	Path dispatcher.StartPath `json:"path,omitempty"`
 	Node string               `json:"node,omitempty"`
@@ -166,6 +170,9 @@ func (f *found) describe(now time.Time) UnderWay {
 	var seen inflight.Seen
 	if e := f.entry; e != nil {
 		u.Operation, u.Function, seen = Invoke, e.target.Name, e.progress.Look()
+		if link := e.request.Link; link != nil {
+			u.Parent, u.Root = link.Parent, link.Root
+		}
 		if e.asked != e.target.Name {
 			_, u.Alias, _ = strings.Cut(e.asked, ":")
 		}

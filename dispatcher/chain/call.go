@@ -35,10 +35,30 @@ type call struct {
 	err     error
 	watch   map[*first]struct{}
 	keeping *list.Element // in Chains.kept
+	idle    idlers
 }
 
 // first waits for the first of several calls.
 type first struct{ id chan string }
+
+func (w *first) tell(k *call) {
+	select {
+	case w.id <- k.call.Request:
+	default: // another one was first
+	}
+}
+
+// tell has w told when the call is over. mu is held.
+func (k *call) tell(w *first) {
+	if k.over {
+		w.tell(k)
+		return
+	}
+	if k.watch == nil {
+		k.watch = map[*first]struct{}{}
+	}
+	k.watch[w] = struct{}{}
+}
 
 // finish ends a call. mu is held.
 func (k *call) finish(out []byte, err error) {
@@ -47,6 +67,7 @@ func (k *call) finish(out []byte, err error) {
 	}
 	c := k.c
 	k.over, k.ended = true, time.Now()
+	delete(c.runs, k.id())
 	if k.late != nil {
 		k.late.Stop()
 	}
@@ -73,11 +94,9 @@ func (k *call) finish(out []byte, err error) {
 		}
 	}
 	for w := range k.watch {
-		select {
-		case w.id <- k.call.Request:
-		default: // another one was first
-		}
+		w.tell(k)
 	}
+	k.watch = nil
 	close(k.done)
 	k.settle()
 }
@@ -112,7 +131,9 @@ func (k *call) settle() {
 		}
 		k.queue.leave(k)
 		k.finish(nil, ErrCancelled)
-	case k.keeping == nil && k.held >= 0:
+	case k.keeping != nil:
+		k.idles()
+	case k.held >= 0:
 		k.c.give(k.payer, 1, k.held)
 		k.held, k.output = -1, nil
 	}
@@ -133,22 +154,39 @@ func (k *call) result() ([]byte, error) {
 	return nil, fmt.Errorf("call of %q: %w", k.call.Function, k.err)
 }
 
-// leadsTo reports whether what runs as k waits, or may come to wait, for what runs as the
-// request. mu is held.
-func (k *call) leadsTo(request string, seen map[*call]bool) bool {
-	if k.call.Request == request {
-		return true
+// id is that of its request, in Chains.runs.
+func (k *call) id() string { return functions.Key(k.payer.who.Owner, k.call.Request) }
+
+// mostAbove bounds how many invocations above one are looked at when it joins a call.
+const mostAbove = 1000
+
+// errAbove: there are more.
+var errAbove = fmt.Errorf("more than %d invocations may wait for this one, and whether that which it calls by its key is one of them is not looked for: call without a key: %w", mostAbove, ErrTooMany)
+
+// above reports whether a call that runs is that of the caller, or of one that waits for it, or
+// may come to. mu is held.
+func (r *Caller) above(k *call) (bool, error) {
+	first := r.c.runs[functions.Key(r.who.Owner, r.who.Link.Request)]
+	if first == nil || k.over {
+		return false, nil
 	}
-	if seen[k] || k.over {
-		return false
-	}
-	seen[k] = true
-	if caller := k.c.callers[functions.Key(k.payer.who.Owner, k.call.Request)]; caller != nil {
-		for _, next := range caller.calls {
-			if next.leadsTo(request, seen) {
-				return true
+	seen, next := map[*call]bool{first: true}, []*call{first}
+	for steps := 0; len(next) > 0; {
+		under := next[len(next)-1]
+		next = next[:len(next)-1]
+		if under == k {
+			return true, nil
+		}
+		for caller := range under.callers {
+			if steps++; steps > mostAbove {
+				return false, errAbove
+			}
+			up := r.c.runs[functions.Key(caller.who.Owner, caller.who.Link.Request)]
+			if up != nil && !seen[up] {
+				seen[up] = true
+				next = append(next, up)
 			}
 		}
 	}
-	return false
+	return false, nil
 }

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,7 @@ type Caller struct {
 	ended bool
 	calls map[string]*call // that it has not awaited, by id
 	bytes int64            // that they take
+	idle  list.List        // *call: see Chains.idle
 }
 
 // Open makes a Caller. It is to be closed.
@@ -47,7 +49,6 @@ func (c *Chains) Open(who Who) (*Caller, error) {
 	}
 	caller := &Caller{c: c, who: who, done: make(chan struct{}), calls: map[string]*call{}}
 	c.open[caller] = struct{}{}
-	c.callers[functions.Key(who.Owner, who.Link.Request)] = caller
 	return caller, nil
 }
 
@@ -55,25 +56,38 @@ func (c *Chains) Open(who Who) (*Caller, error) {
 // nobody else waits for is cancelled.
 func (r *Caller) Close() {
 	r.c.mu.Lock()
-	defer r.c.mu.Unlock()
 	r.end()
+	r.c.mu.Unlock()
+	for more := true; more; {
+		r.c.mu.Lock()
+		more = r.dropSome(slice)
+		r.c.mu.Unlock()
+	}
 }
 
-// end is Close; mu is held.
+// slice is how many of a caller's calls are dealt with before mu is given to others: a caller
+// may have MaxCalls.
+const slice = 64
+
+// end has nothing more happen for it. mu is held.
 func (r *Caller) end() {
-	if r.ended {
-		return
+	if !r.ended {
+		r.ended = true
+		close(r.done)
+		delete(r.c.open, r)
 	}
-	r.ended = true
-	close(r.done)
-	delete(r.c.open, r)
-	if id := functions.Key(r.who.Owner, r.who.Link.Request); r.c.callers[id] == r {
-		delete(r.c.callers, id)
-	}
+}
+
+// dropSome lets go of some of an ended caller's calls; more says that it has others. mu is held.
+func (r *Caller) dropSome(n int) (more bool) {
 	for id, k := range r.calls {
+		if n--; n < 0 {
+			return true
+		}
 		k.callers[r] = 1
 		r.drop(id)
 	}
+	return false
 }
 
 // drop lets go of a call, as often as it was called. mu is held.
@@ -170,7 +184,12 @@ func (r *Caller) add(k *call, now time.Time) (id string, err error) {
 	case len(r.calls) >= MaxCalls:
 		return "", fmt.Errorf("it has %d calls open, which is the most: await or cancel some: %w", len(r.calls), ErrTooMany)
 	}
-	if old := c.keys[k.key]; k.key != "" && old != nil {
+	old := c.keys[k.key]
+	if old != nil && old.keeping != nil && now.Sub(old.ended) >= c.o.Keep {
+		c.unkeep(old)
+		old = nil
+	}
+	if k.key != "" && old != nil {
 		return r.join(old, k.sum)
 	}
 	k.held = callBytes + int64(len(k.call.Event))
@@ -184,19 +203,24 @@ func (r *Caller) add(k *call, now time.Time) (id string, err error) {
 	c.stats.Calls++
 	k.order = c.order
 	r.calls[k.call.Request] = k
+	c.runs[k.id()] = k
 	c.enqueue(k)
 	return k.call.Request, nil
 }
 
 // join has the call that there is already by a key. mu is held.
 func (r *Caller) join(old *call, sum uint64) (id string, err error) {
-	switch {
-	case old.sum != sum:
+	if old.sum != sum {
 		return "", fmt.Errorf("its key is that of a call with another event: %w", ErrMismatch)
-	case old.leadsTo(r.who.Link.Request, map[*call]bool{}):
+	}
+	switch above, err := r.above(old); {
+	case err != nil:
+		return "", err
+	case above:
 		return "", fmt.Errorf("the call with its key (request %s) leads to this one (request %s), and would wait for itself: %w", old.call.Request, r.who.Link.Request, ErrDeadlock)
 	}
 	r.c.stats.Joined++
+	old.wanted()
 	old.callers[r]++
 	r.calls[old.call.Request] = old
 	return old.call.Request, nil
@@ -287,12 +311,20 @@ func (r *Caller) First(ctx context.Context, ids []string) (string, error) {
 	if len(ids) == 0 || len(ids) > MaxCalls {
 		return "", fmt.Errorf("the first of %d calls: want 1 to %d: %w", len(ids), MaxCalls, ErrInvalid)
 	}
-	w := &first{id: make(chan string, 1)}
-	id, err := r.watch(w, ids)
-	if err != nil || id != "" {
-		return id, err
+	over := ""
+	err := r.each(ids, func(k *call) {
+		if k.over && over == "" {
+			over = k.call.Request
+		}
+	})
+	if err != nil || over != "" {
+		return over, err
 	}
+	w := &first{id: make(chan string, 1)}
 	defer r.unwatch(w, ids)
+	if err := r.each(ids, func(k *call) { k.tell(w) }); err != nil {
+		return "", err
+	}
 	select {
 	case id := <-w.id:
 		return id, nil
@@ -303,39 +335,39 @@ func (r *Caller) First(ctx context.Context, ids []string) (string, error) {
 	}
 }
 
-// watch looks for one that is over, or has w told of the first.
-func (r *Caller) watch(w *first, ids []string) (over string, err error) {
-	r.c.mu.Lock()
-	defer r.c.mu.Unlock()
-	for _, id := range ids {
-		k, err := r.get(id)
-		if err != nil {
-			return "", err
+// each does something for each of several calls, of which all have to be the caller's, with mu
+// held; others have it in between.
+func (r *Caller) each(ids []string, f func(k *call)) error {
+	some := func(ids []string) error {
+		r.c.mu.Lock()
+		defer r.c.mu.Unlock()
+		for _, id := range ids {
+			k, err := r.get(id)
+			if err != nil {
+				return err
+			}
+			f(k)
 		}
-		if k.over && over == "" {
-			over = id
+		return nil
+	}
+	for ids := range slices.Chunk(ids, slice) {
+		if err := some(ids); err != nil {
+			return err
 		}
 	}
-	if over != "" {
-		return over, nil
-	}
-	for _, id := range ids {
-		k := r.calls[id]
-		if k.watch == nil {
-			k.watch = map[*first]struct{}{}
-		}
-		k.watch[w] = struct{}{}
-	}
-	return "", nil
+	return nil
 }
 
+// unwatch has w told of none any more.
 func (r *Caller) unwatch(w *first, ids []string) {
-	r.c.mu.Lock()
-	defer r.c.mu.Unlock()
-	for _, id := range ids {
-		if k := r.calls[id]; k != nil {
-			delete(k.watch, w)
+	for ids := range slices.Chunk(ids, slice) {
+		r.c.mu.Lock()
+		for _, id := range ids {
+			if k := r.calls[id]; k != nil {
+				delete(k.watch, w)
+			}
 		}
+		r.c.mu.Unlock()
 	}
 }
 

@@ -72,23 +72,30 @@ type Chains struct {
 	seed maphash.Seed
 	work sync.WaitGroup // calls that ask or run
 
-	mu      sync.Mutex
-	closed  bool
-	open    map[*Caller]struct{}
-	callers map[string]*Caller // by owner and the id of the request: the last of that id
-	queues  map[string]*queue  // of functions of which calls wait or ask
-	keys    map[string]*call   // by owner, function and idempotency key
-	kept    list.List          // *call: over, and kept for its key, the oldest first
-	order   uint64             // of calls
-	taken   amount
-	owners  map[string]*amount
-	stats   Stats
+	mu     sync.Mutex
+	closed bool
+	open   map[*Caller]struct{}
+	queues map[string]*queue // of functions of which calls wait or ask
+	runs   map[string]*call  // that are not over, by owner and the id of the request
+	keys   map[string]*call  // by owner, function and idempotency key
+	kept   list.List         // *call: over, and kept for its key, the oldest first
+	idle   list.List         // *call: those of them that no caller has
+	order  uint64            // of calls
+	taken  amount
+	owners map[string]*owner
+	stats  Stats
 }
 
 // amount is what somebody has of what there may be.
 type amount struct {
 	calls int
 	bytes int64
+}
+
+// owner is what an owner has.
+type owner struct {
+	amount
+	idle list.List // *call: see Chains.idle
 }
 
 // Stats are the counts.
@@ -107,7 +114,7 @@ type Stats struct {
 func New(o Options) *Chains {
 	o.Asking = max(o.Asking, 1)
 	o.Calls, o.Bytes, o.Keep = cmp.Or(o.Calls, DefaultCalls), cmp.Or(o.Bytes, DefaultMemory), cmp.Or(o.Keep, DefaultKeep)
-	return &Chains{o: o, seed: maphash.MakeSeed(), open: map[*Caller]struct{}{}, callers: map[string]*Caller{}, queues: map[string]*queue{}, keys: map[string]*call{}, owners: map[string]*amount{}}
+	return &Chains{o: o, seed: maphash.MakeSeed(), open: map[*Caller]struct{}{}, queues: map[string]*queue{}, runs: map[string]*call{}, keys: map[string]*call{}, owners: map[string]*owner{}}
 }
 
 // Serve has functions run by somebody else from now on. It is called before there are calls.
@@ -132,6 +139,8 @@ func (c *Chains) Close() {
 	c.closed = true
 	for caller := range c.open {
 		caller.end()
+		for caller.dropSome(MaxCalls) {
+		}
 	}
 	for c.kept.Len() > 0 {
 		c.unkeep(c.kept.Front().Value.(*call))

@@ -44,8 +44,8 @@ func serve(t *testing.T, o Options, handlers map[string]handler) *service {
 	s.Chains = New(o)
 	t.Cleanup(func() {
 		s.Close()
-		if s.taken != (amount{}) || len(s.owners)+len(s.keys)+len(s.queues)+len(s.callers)+len(s.open) > 0 || s.kept.Len() > 0 || s.stats.Waiting != 0 {
-			t.Errorf("left at the end: %+v, %d owners, %d keys, %d queues, %d callers, %+v", s.taken, len(s.owners), len(s.keys), len(s.queues), len(s.callers), s.stats)
+		if s.taken != (amount{}) || len(s.owners)+len(s.keys)+len(s.queues)+len(s.runs)+len(s.open) > 0 || s.kept.Len()+s.idle.Len() > 0 || s.stats.Waiting != 0 {
+			t.Errorf("left at the end: %+v, %d owners, %d keys, %d queues, %d runs, %+v", s.taken, len(s.owners), len(s.keys), len(s.queues), len(s.runs), s.stats)
 		}
 	})
 	return s

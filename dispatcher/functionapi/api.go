@@ -77,6 +77,15 @@ func (q *query) duration(name string) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
+// positive is duration, but that 0 is refused: it would be taken for nothing said.
+func (q *query) positive(name string) time.Duration {
+	d := q.duration(name)
+	if d == 0 && q.Get(name) != "" && q.err == nil {
+		q.err = fmt.Errorf("%s=%.40q: want at least 1, or leave it out: %w", name, q.Get(name), ErrInvalid)
+	}
+	return d
+}
+
 // wait is what wait_ms says: 0 where it is not there. To wait for no time at all is not to wait
 // without end.
 func (q *query) wait() time.Duration {
@@ -299,7 +308,7 @@ func taken(s asker, key string, g state.Grant, err error) Answer {
 
 func lock(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 	token, thread := uint64(q.number("token", 0)), uint64(q.number("thread", 0))
-	lease, wait := q.duration("lease_ms"), q.duration("wait_ms")
+	lease, wait := q.positive("lease_ms"), q.duration("wait_ms")
 	if q.err != nil {
 		return failed(q.err), nil
 	}

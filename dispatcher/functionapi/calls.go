@@ -23,7 +23,7 @@ const calls = "/v1/calls"
 // call answers requests about calls: what is behind the path's prefix is the name of a
 // function, or a call's id. An answer without a status is to a method that there is not.
 func call(c *chain.Caller, method, name string, q *query, body []byte) (a Answer, _ Later) {
-	long, wait := q.duration("timeout_ms"), q.wait()
+	long, wait := q.positive("timeout_ms"), q.wait()
 	if q.err != nil {
 		return failed(q.err), nil
 	}

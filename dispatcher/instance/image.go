@@ -2,6 +2,7 @@ package instance
 
 import (
 	"fmt"
+	"io"
 
 	"seuss/images"
 	"seuss/images/runtimes"
@@ -14,7 +15,8 @@ import (
 type Image struct {
 	Name, Digest string
 	MemoryBytes  uint64           // of guest RAM
-	ImageBytes   uint64           // of the image, which is mapped above it
+	ImageBytes   uint64           // that the image takes above it
+	Content      io.ReaderAt      // what of the image is not mapped there; nil: nothing
 	Runtimes     []images.Runtime // that functions can be started on; see package runtimes
 	User         vmm.User         // whom they run as
 }
@@ -54,7 +56,12 @@ func (h *Host) openImage(name, path string) (*Image, *lineage.Node, error) {
 		return nil, nil, fmt.Errorf("open image %s: %w: its header has the digest %s", path, images.ErrCorrupt, digest)
 	}
 	c := im.Config()
-	image := &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.Header().TotalBytes, Runtimes: runtimes.Of(&c)}
+	image := &Image{Name: name, Digest: digest, MemoryBytes: c.MemoryBytes, ImageBytes: im.MappedBytes(), Runtimes: runtimes.Of(&c)}
+	if u, err := im.Unmapped(); err != nil {
+		return nil, nil, err
+	} else if u != nil {
+		image.Content = u // until nobody has the image any more, which closes its files
+	}
 	if a := c.Account; a != nil {
 		image.User = vmm.User{UID: a.UID, GID: a.GID, Groups: a.Groups}
 	}
@@ -75,5 +82,5 @@ func (host *Host) addImage(im *images.Image, path string) (*lineage.Node, error)
 		}
 	}
 	runs = append(runs, lineage.ImageRun{First: ramPages, Count: h.OwnBytes / lineage.PageSize})
-	return host.Store.AddImage(im.Digest().String(), path, ramPages+h.TotalBytes/lineage.PageSize, runs)
+	return host.Store.AddImage(im.Digest().String(), path, ramPages+im.MappedBytes()/lineage.PageSize, runs)
 }

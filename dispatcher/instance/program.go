@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"time"
 
@@ -66,8 +67,15 @@ func runProgram(ctx context.Context, platform platform.Platform, p *Program) (r 
 		p.MemoryBytes = p.Image.Config().MemoryBytes
 	}
 	began := time.Now()
+	var content io.ReaderAt
+	if u, err := p.Image.Unmapped(); err != nil {
+		return nil, err
+	} else if u != nil {
+		content = u
+		defer func() { err = errors.Join(err, u.Close()) }()
+	}
 	m, err := vmm.NewMachine(platform, vmm.Config{
-		RAMBytes: p.MemoryBytes, ImageBytes: p.Image.Header().TotalBytes, Console: p.Output, ConsoleLimit: math.MaxInt,
+		RAMBytes: p.MemoryBytes, ImageBytes: p.Image.MappedBytes(), Content: content, Console: p.Output, ConsoleLimit: math.MaxInt,
 	})
 	if err != nil {
 		return nil, err

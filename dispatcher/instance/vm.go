@@ -65,7 +65,7 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 		return err
 	}
 	vm.m, err = vmm.NewMachine(vm.host.Platform, vmm.Config{
-		RAMBytes: vm.image.MemoryBytes, ImageBytes: vm.image.ImageBytes,
+		RAMBytes: vm.image.MemoryBytes, ImageBytes: vm.image.ImageBytes, Content: vm.image.Content,
 		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
 	})
 	if err != nil {

@@ -129,6 +129,14 @@ func (b *Book) Enter(owner string) (*Stay, error) {
 	return &Stay{b: b, of: a}, nil
 }
 
+// Instances is how many instances an owner may have at a time; 0: as many as there is room for.
+func (b *Book) Instances(owner string) int {
+	if b == nil || b.limits == nil {
+		return 0
+	}
+	return b.limits(owner).Instances
+}
+
 // Begin says that the invocation has a machine, whose time is counted until Leave.
 func (s *Stay) Begin() {
 	if s == nil {

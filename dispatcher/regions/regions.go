@@ -63,7 +63,7 @@ func New(image *images.Image, view lineage.Memory) (*Map, error) {
 	}
 	add(0, guest.KernelGPA, Tables)
 	add(guest.KernelGPA, ram, Mapped)
-	end := ram + image.Header().TotalBytes
+	end := ram + image.MappedBytes()
 	add(ram, end, File)
 	add(ram-(end+guest.ImageAlign-1)/guest.ImageAlign*guest.PageSize, ram, Tables) // vmm/paging.go
 	library, err := elf.NewFile(bytes.NewReader(guest.Kernel()))
@@ -104,7 +104,11 @@ func (m *Map) addImage(image *images.Image, ram uint64) error {
 			if err != nil {
 				return err
 			}
-			base := ram + e.Inode.LoadOff
+			at, mapped := image.Place(e.Inode.LoadOff, e.Inode.LoadBytes)
+			if !mapped {
+				return nil
+			}
+			base := ram + at
 			m.add(area{start: base, end: base + e.Inode.LoadBytes, place: Place{Region: Library, Object: e.Path}})
 			if content, err := image.Content(e); err == nil {
 				r = content // section headers are not loaded

@@ -6,7 +6,9 @@
  * from its start. First comes the image's own file. Behind it come the layers that it is
  * made of: of each the content, which lies in a file of its own that other images have
  * too. Only the tables say which bytes are where, and they are all in the own file; the
- * kernel library knows nothing of layers. What lies between them reads as zero. Pages, and
+ * kernel library knows nothing of layers. What lies between them reads as zero. An image
+ * that is too large for that is mapped in parts (struct abi_image_shown), and the kernel
+ * library asks the monitor for the content of the others (ABI_DOORBELL_CONTENT). Pages, and
  * their alignment, are those of kernel.h: what a program may map is aligned to them, which
  * lets mmap answer with a pointer into the image itself. All fields are IN (the host
  * writes, the guest reads), and nobody trusts them: both readers check every offset.
@@ -19,10 +21,13 @@
 
 #define ABI_IMAGE_MAGIC 0x31474d4953535553 /* "SUSSIMG1" */
 #define ABI_IMAGE_VERSION 2
+#define ABI_IMAGE_PARTS_VERSION 3 /* the same, mapped in parts */
 #define ABI_IMAGE_ALIGN 0x200000
 #define ABI_IMAGE_NAME_MAX 255
 #define ABI_IMAGE_LAYERS_MAX 256   /* container images have at most 127 */
 #define ABI_IMAGE_EXTENTS_MAX 4096
+#define ABI_IMAGE_SHOWN_MAX 512
+#define ABI_IMAGE_MAX_GIB 64 /* of own file and layers */
 
 #ifndef __ASSEMBLER__
 #include <stddef.h>
@@ -51,6 +56,18 @@ struct abi_image_header { /* first page of the image */
 	uint64_t own_bytes;    /* length of the own file, a multiple of ABI_PAGE_SIZE */
 	uint64_t layers_off;   /* struct abi_image_layer[layer_count], by off */
 	uint64_t layer_count;
+	/* Zero before ABI_IMAGE_PARTS_VERSION: then all of the image is mapped, as it is. */
+	uint64_t shown_off;   /* struct abi_image_shown[shown_count], by off and by at */
+	uint64_t shown_count;
+	uint64_t shown_bytes; /* behind the last of them: a page multiple */
+};
+
+/* A part of the image that is mapped, at so many bytes behind where the image is. The
+ * first is the own file, at 0. */
+struct abi_image_shown {
+	uint64_t off;   /* page aligned */
+	uint64_t at;    /* at the same place in its stretch of ABI_IMAGE_ALIGN as off */
+	uint64_t bytes; /* page multiple */
 };
 
 /* The content of a layer: its file from the second page on. */
@@ -93,7 +110,8 @@ _Static_assert(offsetof(struct abi_image_header, version) == 8, "version");
 _Static_assert(offsetof(struct abi_image_header, abi_version) == 12, "abi_version");
 _Static_assert(offsetof(struct abi_image_header, digest) == 24, "digest");
 _Static_assert(offsetof(struct abi_image_header, config_off) == 144, "config_off");
-_Static_assert(sizeof(struct abi_image_header) == 184, "abi_image_header");
+_Static_assert(sizeof(struct abi_image_header) == 208, "abi_image_header");
+_Static_assert(sizeof(struct abi_image_shown) == 24, "abi_image_shown");
 _Static_assert(sizeof(struct abi_image_layer) == 48, "abi_image_layer");
 _Static_assert(sizeof(struct abi_image_inode) == 64, "abi_image_inode");
 _Static_assert(sizeof(struct abi_image_dirent) == 16, "abi_image_dirent");

@@ -79,6 +79,7 @@
                                    * copies of their entries looks at them anew */
 #define ABI_DOORBELL_FAR 0x48     /* the list of far mappings has changed: map what it says */
 #define ABI_DOORBELL_REGION 0x50  /* struct abi_region_call at control.region_call_gpa: do what it asks for */
+#define ABI_DOORBELL_CONTENT 0x58 /* struct abi_content_call at control.content_gpa: put there what it asks for */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- The way into the machine ---------------------------------------------
@@ -287,6 +288,8 @@ struct abi_control {
 	uint64_t region_call_gpa; /* OUT struct abi_region_call, set once */
 	uint32_t region_count;    /* OUT how many regions[] count */
 	uint32_t regions_opened;  /* OUT how often one was: outside input, as purity counts it */
+
+	uint64_t content_gpa; /* OUT struct abi_content_call, once one was made; 0 before */
 };
 
 #define ABI_GIVE_RANGES 256
@@ -361,6 +364,18 @@ struct abi_region_call {
 	uint8_t name[ABI_REGION_NAME_MAX]; /* OUT */
 };
 
+/* ---- Content of the image that is not mapped --------------------------------------
+ *
+ * It never changes, so what was read of it is as good after a restore. */
+
+#define ABI_CONTENT_BYTES 0x10000 /* at once, at most */
+
+struct abi_content_call {
+	uint64_t offset; /* OUT in the image, page aligned */
+	uint64_t bytes;  /* OUT page multiple; what lies behind the image's end is zero */
+	uint64_t gpa;    /* OUT whole pages of RAM */
+};
+
 #define ABI_SYSCALLS 512
 
 /* ---- The way out of the machine ------------------------------------------ */
@@ -423,7 +438,7 @@ _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL
 _Static_assert(offsetof(struct abi_control, give_gpa) == 160, "give_gpa");
 _Static_assert(offsetof(struct abi_control, listener_count) == 200, "listener_count");
 _Static_assert(sizeof(struct abi_listener) == 8, "abi_listener");
-_Static_assert(offsetof(struct abi_control, region_gpa) == 464 && sizeof(struct abi_control) == 488, "abi_control");
+_Static_assert(offsetof(struct abi_control, region_gpa) == 464 && sizeof(struct abi_control) == 496, "abi_control");
 _Static_assert(sizeof(struct abi_region) == 256 && sizeof(struct abi_region_call) == 256, "abi_region");
 _Static_assert(ABI_REGION_BASE + ABI_REGION_WINDOW == ABI_FAR_BASE + ABI_FAR_BYTES, "regions end the far window");
 _Static_assert(sizeof(struct abi_far) == 24, "abi_far");

@@ -292,6 +292,8 @@ extern const struct sock_family unix_family, vsock_family, inet_family, inet6_fa
 void tcp_publish_listeners(void); /* before the CPU idles: the monitor may look */
 
 /* ---- console.c ---------------------------------------------------------------------- */
+/* Copies content of the image that is not mapped (content.c); what it has none of is zero. */
+void content_read(u64 offset, void *buf, u64 n);
 void console_write(u16 fd, const void *buf, size_t n); /* never fails; rings the doorbell when full */
 
 #endif

@@ -5,6 +5,7 @@
  * or any other program in its place, gets them as ordinary memory.
  */
 #include "object.h"
+#include "fs/fs.h"
 #include "map.h"
 
 static bool held;
@@ -49,8 +50,8 @@ bool placed_holds(struct file *f)
 {
 	if (!held || !f->ops->map_direct)
 		return false;
-	const struct abi_image_inode *inode = (const struct abi_image_inode *)(boot_info->image_gpa + header()->inodes_off) + header()->program;
-	return f->ops->map_direct(f, 0, inode->size) == (void *)(boot_info->image_gpa + inode->off);
+	const u8 *content = img_content(header()->program);
+	return content && f->ops->map_direct(f, 0, img_inode(header()->program)->size) == content;
 }
 
 void placed_hand_out(void)

@@ -1,6 +1,7 @@
 package layer
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -284,8 +285,10 @@ func (w *writer) take(size uint64) (off uint64) {
 // copyAt writes a file of a size, of which first is read already, at off.
 func (w *writer) copyAt(off uint64, first []byte, size uint64, r io.Reader) error {
 	for done := uint64(0); ; {
-		if n, err := w.f.WriteAt(first, int64(off+done)); err != nil {
-			return fmt.Errorf("write content: wrote %d of %d bytes: %w", n, len(first), err)
+		if !isZero(first) { // a hole otherwise: the file is new
+			if n, err := w.f.WriteAt(first, int64(off+done)); err != nil {
+				return fmt.Errorf("write content: wrote %d of %d bytes: %w", n, len(first), err)
+			}
 		}
 		if done += uint64(len(first)); done == size {
 			return nil
@@ -314,6 +317,15 @@ func (w *writer) pack(rec *inode, data []byte) error {
 	rec.Off = w.packedAt + uint64(len(w.packed))
 	w.packed = append(w.packed, data...)
 	return nil
+}
+
+func isZero(b []byte) bool {
+	for ; len(b) >= guest.PageSize; b = b[guest.PageSize:] {
+		if guest.ZeroPage != [guest.PageSize]byte(b) {
+			return false
+		}
+	}
+	return bytes.Equal(b, guest.ZeroPage[:len(b)])
 }
 
 func isELF(head []byte) bool { return len(head) > 16 && string(head[:4]) == "\x7fELF" }

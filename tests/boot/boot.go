@@ -102,7 +102,7 @@ func (r *Result) Ended() string {
 func (i *Image) Run(p platform.Platform, args, env []string, timeout time.Duration) (res Result, err error) {
 	start := time.Now()
 	var out [3]strings.Builder
-	total := i.img.Header().TotalBytes
+	total := i.img.MappedBytes()
 	ram := i.img.Config().MemoryBytes
 	m, err := vmm.NewMachine(p, vmm.Config{
 		RAMBytes: ram, ImageBytes: total, ConsoleLimit: outputLimit,

@@ -68,6 +68,13 @@ func call(t *testing.T, c *lambda.Client, operation string, in reflect.Value) (o
 	p.Elem().Set(in)
 	results := reflect.ValueOf(c).MethodByName(operation).Call([]reflect.Value{reflect.ValueOf(t.Context()), p})
 	err, _ = results[1].Interface().(error)
+	// A client's streams share a buffer: one is read to its end before the next begins.
+	if streamed, ok := results[0].Interface().(*lambda.InvokeWithResponseStreamOutput); ok && err == nil {
+		stream := streamed.GetStream()
+		for range stream.Events() {
+		}
+		err = stream.Close()
+	}
 	return results[0], err
 }
 

@@ -149,7 +149,7 @@ long data_own(struct inode *ip, u64 keep)
 	if (!(ip->flags & INODE_BORROWED))
 		return 0;
 	keep = MIN(keep, ip->size);
-	if (keep && !img_content(ip->lower - 1))
+	if (keep && !img_sound(ip->lower - 1))
 		return -EIO;
 	long err = grow(ip, keep);
 	if (err)

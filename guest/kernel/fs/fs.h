@@ -69,7 +69,8 @@ u32 img_count(void);                                /* inodes */
 const struct abi_image_inode *img_inode(u32 ino);   /* NULL: no such inode */
 s64 img_lookup(u32 dir, const char *name, u32 len); /* inode, -ENOENT, -EIO */
 long img_dirent(u32 dir, u64 index, struct img_name *out); /* 1, 0 at the end, -EIO */
-const u8 *img_content(u32 ino);                     /* size bytes, of an object those behind head; NULL: corrupt */
+bool img_sound(u32 ino);                            /* does all of the content lie in the image? */
+const u8 *img_content(u32 ino);                     /* size bytes, of an object those behind head; NULL: corrupt, or not mapped */
 bool img_read(u32 ino, void *buf, u64 n, u64 pos);  /* of the content; false: corrupt, or not all within its size */
 s64 img_parent(u32 dir, struct img_name *self);     /* directory that holds dir, and its name there */
 void *img_direct(u32 ino, u64 off, u64 n);          /* as file_ops.map_direct */

@@ -7,7 +7,9 @@
 #include "fs.h"
 
 static const u8 *img;
-static u64 img_bytes;
+static u64 img_bytes, img_mapped; /* all of the image, and what of it can be mapped */
+static const struct abi_image_shown *shown; /* NULL: all of it, as it is */
+static u64 shown_count;
 static const struct abi_image_inode *inodes;
 static const struct abi_image_dirent *dirents;
 static const char *names;
@@ -24,8 +26,9 @@ static bool table_ok(u64 off, u64 count, u64 size, u64 total)
 
 static const char *version_refused(u32 version)
 {
-	static char why[100];
-	ksnprintf(why, sizeof why, "it has image format version %u, this kernel library reads %u: build the image anew", version, ABI_IMAGE_VERSION);
+	static char why[120];
+	ksnprintf(why, sizeof why, "it has image format version %u, this kernel library reads %u and %u: build the image anew", version, ABI_IMAGE_VERSION,
+		  ABI_IMAGE_PARTS_VERSION);
 	return why;
 }
 
@@ -33,17 +36,21 @@ const char *img_init(const void *image, u64 bytes)
 {
 	const struct abi_image_header *h = image;
 	img = NULL;
+	shown = NULL;
 	inode_count = 0;
 	dirent_count = names_bytes = 0;
 	if (bytes < PAGE_SIZE)
 		return "shorter than its header";
 	if (h->magic != ABI_IMAGE_MAGIC)
 		return "wrong magic";
-	if (h->version != ABI_IMAGE_VERSION)
+	if (h->version != ABI_IMAGE_VERSION && h->version != ABI_IMAGE_PARTS_VERSION)
 		return version_refused(h->version);
-	if (h->total_bytes > bytes || h->total_bytes < PAGE_SIZE)
+	bool parts = h->version == ABI_IMAGE_PARTS_VERSION;
+	u64 total = parts ? h->shown_bytes : h->total_bytes; /* all tables lie in the own file, which is mapped first */
+	if (total > bytes || total < PAGE_SIZE || h->total_bytes < PAGE_SIZE || h->total_bytes > ABI_IMAGE_MAX_GIB * 1ull << 30)
 		return "length in the header exceeds the image";
-	u64 total = h->total_bytes;
+	if (parts && (h->shown_count == 0 || h->shown_count > ABI_IMAGE_SHOWN_MAX || !table_ok(h->shown_off, h->shown_count, sizeof *shown, total)))
+		return "table of parts outside the image";
 	if (h->inode_count == 0 || h->inode_count > 0x3fffffff ||
 	    !table_ok(h->inodes_off, h->inode_count, sizeof *inodes, total))
 		return "inode table outside the image";
@@ -55,7 +62,12 @@ const char *img_init(const void *image, u64 bytes)
 	if ((root->mode & S_IFMT) != S_IFDIR)
 		return "root inode is no directory";
 	img = image;
-	img_bytes = total;
+	img_bytes = h->total_bytes;
+	img_mapped = total;
+	if (parts) {
+		shown = (const void *)(img + h->shown_off);
+		shown_count = h->shown_count;
+	}
 	inodes = root;
 	inode_count = (u32)h->inode_count;
 	dirents = (const void *)(img + h->dirents_off);
@@ -117,6 +129,26 @@ s64 img_lookup(u32 dir, const char *name, u32 len)
 	return -ENOENT;
 }
 
+/* Where a range of the image is mapped, or NULL: not all of it is. */
+static const u8 *mapped(u64 off, u64 n)
+{
+	u64 lo = 0, hi = shown_count;
+	if (!shown)
+		return within(off, n, img_mapped) ? img + off : NULL;
+	while (lo < hi) { /* the last part that begins at or before it */
+		u64 mid = lo + (hi - lo) / 2;
+		if (shown[mid].off <= off)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == 0)
+		return NULL;
+	const struct abi_image_shown *p = &shown[lo - 1];
+	off -= p->off;
+	return within(off, n, p->bytes) && within(p->at, p->bytes, img_mapped) ? img + p->at + off : NULL;
+}
+
 /* The inode, if it and its content lie in the image. */
 static const struct abi_image_inode *with_content(u32 ino)
 {
@@ -127,10 +159,22 @@ static const struct abi_image_inode *with_content(u32 ino)
 	return i;
 }
 
+bool img_sound(u32 ino) { return with_content(ino) != NULL; }
+
 const u8 *img_content(u32 ino)
 {
 	const struct abi_image_inode *i = with_content(ino);
-	return i ? img + i->off : NULL;
+	return i ? mapped(i->off, i->size - i->head) : NULL;
+}
+
+/* Copies what lies in the image. */
+static void copy_from(u64 off, void *buf, u64 n)
+{
+	const u8 *p = mapped(off, n);
+	if (p)
+		memcpy(buf, p, n);
+	else
+		content_read(off, buf, n);
 }
 
 bool img_read(u32 ino, void *buf, u64 n, u64 pos)
@@ -140,9 +184,9 @@ bool img_read(u32 ino, void *buf, u64 n, u64 pos)
 		return false;
 	u64 first = pos < i->head ? MIN(n, i->head - pos) : 0;
 	if (first)
-		memcpy(buf, img + i->load_off + pos, first);
+		copy_from(i->load_off + pos, buf, first);
 	if (first < n)
-		memcpy((u8 *)buf + first, img + i->off + (pos + first - i->head), n - first);
+		copy_from(i->off + (pos + first - i->head), (u8 *)buf + first, n - first);
 	return true;
 }
 
@@ -170,9 +214,9 @@ void *img_direct(u32 ino, u64 off, u64 n)
 		return NULL;
 	/* Of an object only what lies beside its layout: nobody else writes to that. */
 	u64 size = i->size - i->head, end = PAGE_UP(size); /* below 2^63: they lie in the image */
-	if (off < i->head || !within(off - i->head, n, end) || !within(i->off, end, img_bytes))
+	const u8 *content = mapped(i->off, end);
+	if (!content || off < i->head || !within(off - i->head, n, end))
 		return NULL;
-	const u8 *content = img + i->off;
 	off -= i->head;
 	for (u64 t = size; t < end && off + n > size; t++)
 		if (content[t]) /* a mapping's bytes behind the end of the file read as zero */
@@ -183,17 +227,22 @@ void *img_direct(u32 ino, u64 off, u64 n)
 bool img_loaded(u32 ino, struct file_layout *out)
 {
 	const struct abi_image_inode *i = with_content(ino);
-	if (!i || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE ||
-	    !within(i->load_off, i->load_bytes, img_bytes))
+	if (!i || i->load_off == 0 || i->load_bytes == 0 || i->load_off % PAGE_SIZE || i->load_bytes % PAGE_SIZE)
 		return false;
-	*out = (struct file_layout){(u64)img + i->load_off, i->load_bytes, img + i->off, i->size, i->head};
+	const u8 *base = mapped(i->load_off, i->load_bytes), *content = mapped(i->off, i->size - i->head);
+	if (i->size == i->head)
+		content = base; /* nothing lies there */
+	if (!base || !content)
+		return false;
+	*out = (struct file_layout){(u64)base, i->load_bytes, content, i->size, i->head};
 	return true;
 }
 
 bool img_holds(u32 ino, u64 addr, u64 bytes, u64 *pages)
 {
-	const struct abi_image_inode *i = with_content(ino);
-	u64 start = i ? (u64)img + i->off : 0, end = start + (i ? PAGE_UP(i->size - i->head) : 0);
+	u64 start = (u64)img_content(ino);
+	const struct abi_image_inode *i = start ? img_inode(ino) : NULL;
+	u64 end = start + (i ? PAGE_UP(i->size - i->head) : 0);
 	if (!i || (i->mode & S_IFMT) != S_IFREG || i->off % PAGE_SIZE || end <= addr || addr + bytes <= start)
 		return false;
 	*pages = (MIN(end, addr + bytes) - MAX(start, addr)) / PAGE_SIZE;
@@ -203,5 +252,5 @@ bool img_holds(u32 ino, u64 addr, u64 bytes, u64 *pages)
 bool img_shows(u32 ino, u64 layout)
 {
 	const struct abi_image_inode *i = with_content(ino);
-	return i && i->head && (u64)img + i->load_off == layout;
+	return i && i->head && (u64)mapped(i->load_off, i->head) == layout;
 }

@@ -64,7 +64,7 @@ static long dir_seek(struct file *f, s64 off, int whence)
 static long image_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
 	u32 ino = image_of(file_node(f));
-	if (!img_content(ino))
+	if (!img_sound(ino))
 		return -EIO;
 	u64 size = img_inode(ino)->size;
 	if (*pos >= size)

@@ -67,6 +67,61 @@ static void test_reads(void)
 	free(im.bytes);
 }
 
+static u64 asked_at, asked; /* of the content that is not mapped */
+
+void content_read(u64 offset, void *buf, u64 n)
+{
+	asked_at = offset;
+	asked += n;
+	memset(buf, 'C', n);
+}
+
+/* Of an image of which parts are mapped files are read from there, and the rest from the monitor. */
+static void test_parts(void)
+{
+	struct image im = image_build(files, ARRAY_SIZE(files));
+	struct abi_image_header *h = (void *)im.bytes;
+	CHECK(img_init(im.bytes, im.size) == NULL);
+	s64 usr = img_lookup(0, "usr", 3), lib = img_lookup((u32)usr, "lib", 3), so = img_lookup((u32)lib, "so", 2);
+	u32 prog = (u32)img_lookup((u32)img_lookup(0, "bin", 3), "prog", 4);
+	struct abi_image_inode *object = (void *)img_inode((u32)so), *program = (void *)img_inode(prog);
+	u64 away = 20ull << 30; /* the program's content; that of the object appears a page earlier than it lies */
+	u64 first = MIN(object->off, object->load_off), end = MAX(object->off + PAGE_UP(object->size), object->load_off + object->load_bytes);
+	u8 *copy = aligned_alloc(PAGE_SIZE, im.size + 2 * PAGE_SIZE);
+	memcpy(copy, im.bytes, im.size);
+	h = (void *)copy;
+	object = (void *)(copy + ((u8 *)object - im.bytes));
+	program = (void *)(copy + ((u8 *)program - im.bytes));
+	struct abi_image_shown *parts = (void *)(copy + im.size);
+	parts[0] = (struct abi_image_shown){0, 0, first};
+	parts[1] = (struct abi_image_shown){first + PAGE_SIZE, first, end - first};
+	object->off += PAGE_SIZE;
+	object->load_off += PAGE_SIZE;
+	program->off = away;
+	h->version = ABI_IMAGE_PARTS_VERSION;
+	h->shown_off = im.size;
+	h->shown_count = 2;
+	h->shown_bytes = im.size + PAGE_SIZE;
+	h->total_bytes = away + PAGE_UP(program->size);
+	CHECK(img_init(copy, h->shown_bytes) == NULL);
+	struct file_layout at;
+	CHECK(img_loaded((u32)so, &at) && *(u8 *)at.base == 'L' && at.content == img_content((u32)so) && at.content == copy + object->off - PAGE_SIZE);
+	CHECK(img_direct((u32)so, 0, 4096) == at.content);
+	u8 buf[5000];
+	CHECK(img_read((u32)so, buf, 5000, 0) && buf[0] == image_pattern(0) && asked == 0);
+	CHECK(img_sound(prog) && !img_content(prog) && !img_direct(prog, 0, 4096));
+	CHECK(img_read(prog, buf, 5000, 0) && asked == 5000 && asked_at == away && buf[4999] == 'C');
+	CHECK(!img_read(prog, buf, 5000, 1));
+	program->off = h->total_bytes;
+	CHECK(!img_sound(prog) && !img_read(prog, buf, 1, 0) && asked == 5000);
+	parts[1].at = ~0ull - 4095; /* nothing is mapped there, so the monitor is asked */
+	CHECK(!img_loaded((u32)so, &at) && !img_content((u32)so) && img_read((u32)so, buf, 1, 0) && asked == 5001);
+	h->shown_bytes = im.size + 2 * PAGE_SIZE;
+	CHECK(img_init(copy, im.size + PAGE_SIZE) != NULL);
+	free(copy);
+	free(im.bytes);
+}
+
 static void test_refuses(void)
 {
 	struct image im = image_build(files, ARRAY_SIZE(files));
@@ -78,8 +133,9 @@ static void test_refuses(void)
 		CHECK(img_init(im.bytes, im.size) != NULL);  \
 	} while (0)
 	REFUSED(h->magic ^= 1);
-	REFUSED(h->version++);
-	CHECK(strcmp(img_init(im.bytes, im.size), "it has image format version 3, this kernel library reads 2: build the image anew") == 0);
+	REFUSED(h->version++); /* mapped in parts, of which there are none */
+	REFUSED(h->version += 2);
+	CHECK(strcmp(img_init(im.bytes, im.size), "it has image format version 4, this kernel library reads 2 and 3: build the image anew") == 0);
 	REFUSED(h->total_bytes = im.size + 1);
 	REFUSED(h->total_bytes = 8);
 	REFUSED(h->inode_count = 0);
@@ -189,6 +245,7 @@ static void test_damaged(void)
 int main(void)
 {
 	test_reads();
+	test_parts();
 	test_refuses();
 	test_damaged();
 	return 0;

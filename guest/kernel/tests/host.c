@@ -277,6 +277,11 @@ WEAK void wake_all(struct waitq *q) { wake(q, true); }
 WEAK void wake_one(struct waitq *q) { wake(q, false); }
 
 int host_last_signal;
+WEAK void content_read(u64 offset, void *buf, u64 n)
+{
+	(void)offset;
+	memset(buf, 0, n);
+}
 void signal_self(int sig);
 WEAK void signal_self(int sig) { host_last_signal = sig; }
 

@@ -36,15 +36,18 @@ deployments, snapshots, code that is not deployed. What has come first is first.
 
 CHANGED is what an invocation has written of its machine's memory, at most; it is
 known of functions that have a limit of memory. LEFT is the time until its deadline.
+PARENT and ROOT, with --wide, are of what a function has called: the requests of its
+caller, and of the first of its chain.
 Asynchronous events that have no turn yet are in 'seussctl function events'.`,
 		Examples: []string{
 			"seussctl ps",
-			"seussctl ps --watch",
+			"seussctl ps --watch --wide",
 			"seussctl kill $(seussctl ps -q)",
 		},
 		Flags: []cli.Flag{
 			&cli.BoolFlag{DisableDefaultText: true, Name: "quiet", Aliases: []string{"q"}, Usage: "print request ids only"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Aliases: []string{"w"}, Usage: "look again each second, until Ctrl-C"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "wide", Usage: "print PARENT and ROOT, too"},
 			&cli.IntFlag{Name: "limit", Value: admission.DefaultUnderWay, Usage: "show the oldest `N`"},
 		},
 		Action: showUnderWay,
@@ -61,7 +64,7 @@ func showUnderWay(c *cli.Context, e *cmdline.Env) (err error) {
 		return errNoDaemon
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	show := func() error { return printUnderWay(c.Context, e, d, most, c.Bool("quiet")) }
+	show := func() error { return printUnderWay(c.Context, e, d, most, c.Bool("quiet"), c.Bool("wide")) }
 	if !c.Bool("watch") {
 		return show()
 	}
@@ -79,7 +82,7 @@ func showUnderWay(c *cli.Context, e *cmdline.Env) (err error) {
 	}
 }
 
-func printUnderWay(ctx context.Context, e *cmdline.Env, d *client.Client, most int, quiet bool) error {
+func printUnderWay(ctx context.Context, e *cmdline.Env, d *client.Client, most int, quiet, wide bool) error {
 	page, err := d.UnderWay(ctx, "", most)
 	if err != nil {
 		return err
@@ -92,7 +95,7 @@ func printUnderWay(ctx context.Context, e *cmdline.Env, d *client.Client, most i
 		for _, u := range page.Invocations {
 			fmt.Fprintln(&b, u.RequestID)
 		}
-	} else if err := tableOfUnderWay(&b, &page, time.Now()); err != nil {
+	} else if err := tableOfUnderWay(&b, &page, time.Now(), wide); err != nil {
 		return err
 	}
 	_, err = e.Stdout.Write(b.Bytes())
@@ -102,8 +105,12 @@ func printUnderWay(ctx context.Context, e *cmdline.Env, d *client.Client, most i
 	return err
 }
 
-func tableOfUnderWay(w io.Writer, page *api.UnderWay, now time.Time) error {
-	t := cmdline.NewTable("REQUEST", "FUNCTION", "WHAT", "STATE", ">SINCE", "FROM", ">MACHINE", ">CHANGED", ">LEFT")
+func tableOfUnderWay(w io.Writer, page *api.UnderWay, now time.Time, wide bool) error {
+	columns := []string{"REQUEST", "FUNCTION", "WHAT", "STATE", ">SINCE", "FROM", ">MACHINE", ">CHANGED", ">LEFT"}
+	if wide {
+		columns = append(columns, "PARENT", "ROOT")
+	}
+	t := cmdline.NewTable(columns...)
 	for _, u := range page.Invocations {
 		name, from, machine, changed, left := u.Function, string(u.Path), "", "", ""
 		if u.Alias != "" {
@@ -121,7 +128,11 @@ func tableOfUnderWay(w io.Writer, page *api.UnderWay, now time.Time) error {
 		if u.LeftMS != nil {
 			left = cmdline.FormatDuration(max(time.Duration(*u.LeftMS)*time.Millisecond, 0))
 		}
-		t.Row(u.RequestID, name, string(u.Operation), u.State, cmdline.FormatDuration(max(now.Sub(u.Since), 0)), from, machine, changed, left)
+		row := []string{u.RequestID, name, string(u.Operation), u.State, cmdline.FormatDuration(max(now.Sub(u.Since), 0)), from, machine, changed, left}
+		if wide {
+			row = append(row, u.Parent, u.Root)
+		}
+		t.Row(row...)
 	}
 	return t.Print(w)
 }

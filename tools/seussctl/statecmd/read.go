@@ -25,10 +25,14 @@ func ls(e *cmdline.Env) *cli.Command {
 		Description: `
 Lists the values whose keys begin so, in the order of keys; a SHARE without a slash is all
 of that share. A value is in the daemon's memory; --pushed lists what was pushed and
-survives it.`,
-		Examples: []string{"seussctl state ls", "seussctl state ls orders/2026-", "seussctl state rm $(seussctl state ls -q orders)"},
+survives it.
+
+-q prints keys for people to read: what cannot be printed is a dot, and a key may have
+spaces. For programs -0 prints them byte by byte, each with a NUL behind it.`,
+		Examples: []string{"seussctl state ls", "seussctl state ls orders/2026-", "seussctl state ls -0 orders | xargs -0 -r seussctl state rm --"},
 		Flags: []cli.Flag{
 			&cli.BoolFlag{DisableDefaultText: true, Name: "quiet", Aliases: []string{"q"}, Usage: "print keys only"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "null", Aliases: []string{"0"}, Usage: "print keys only, as they are, with NUL behind each"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "pushed", Usage: "list what was pushed"},
 		},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
@@ -43,6 +47,13 @@ survives it.`,
 					return err
 				case e.JSON:
 					return e.PrintJSON(list)
+				case c.Bool("null"):
+					for _, i := range list {
+						if _, err := fmt.Fprintf(e.Stdout, "%s\x00", i.Key); err != nil {
+							return err
+						}
+					}
+					return nil
 				case c.Bool("quiet"):
 					for _, i := range list {
 						if _, err := fmt.Fprintln(e.Stdout, cmdline.Printable(i.Key)); err != nil {

@@ -71,6 +71,41 @@ func counter(c *fake.CPU) {
 	}
 }
 
+// TestKickBeforeRest: what is delivered to a guest that has looked at its queues, and is
+// stopped on its way to the idle doorbell, does not wait for something else to happen.
+func TestKickBeforeRest(t *testing.T) {
+	spins := make(chan struct{})
+	m := newMachine(t, open(t, func(c *fake.CPU) {
+		c.Vsock().Listen(7)
+		close(spins)
+		c.Spin()
+		c.Doorbell(guest.DoorbellIdle, 0)
+		c.Exit(0)
+	}))
+	go func() {
+		<-spins
+		if _, err := m.Vsock().Dial(7); err != nil {
+			t.Error(err)
+		}
+	}()
+	run(t, m, vmm.RunOptions{Wait: vmm.WaitEvents}, vmm.StopExit)
+}
+
+// TestStoppedBeforeRest: the same, where Run has returned in between.
+func TestStoppedBeforeRest(t *testing.T) {
+	m := newMachine(t, open(t, func(c *fake.CPU) {
+		c.Vsock().Listen(7)
+		c.Spin()
+		c.Doorbell(guest.DoorbellIdle, 0)
+		c.Exit(0)
+	}))
+	run(t, m, vmm.RunOptions{Wait: vmm.WaitEvents, Deadline: time.Now().Add(20 * time.Millisecond)}, vmm.StopTimeout)
+	if _, err := m.Vsock().Dial(7); err != nil {
+		t.Fatal(err)
+	}
+	run(t, m, vmm.RunOptions{Wait: vmm.WaitEvents}, vmm.StopExit)
+}
+
 // driver is the host's side of counter.
 type driver struct {
 	t *testing.T

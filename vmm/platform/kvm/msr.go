@@ -103,9 +103,10 @@ func (p *Platform) settableMSRs(v *VCPU) ([]uint32, error) {
 type msrRange struct{ first, count uint32 }
 
 // unlistedRanges are where KVM keeps MSRs for guests that KVM_GET_MSR_INDEX_LIST does
-// not name: memory types, machine check banks, and AMD's configuration (mtrr.c,
-// set_msr_mce and svm_set_msr of Linux's arch/x86/kvm).
-var unlistedRanges = []msrRange{{0x200, 0x100}, {0x400, 0x100}, {x86.MSRAMDFirst, 0x220}, {x86.MSRAMDFirst + 0x1000, 0x40}}
+// not name: memory types, machine check banks, AMD's configuration (mtrr.c,
+// set_msr_mce and svm_set_msr of Linux's arch/x86/kvm), and what kvm_pvm has of its own
+// behind KVM's: a guest that writes 1 to 0x4b564d10 leaves the next one without exceptions.
+var unlistedRanges = []msrRange{{0x200, 0x100}, {0x400, 0x100}, {x86.MSRKVMFirst, 0x100}, {x86.MSRAMDFirst, 0x220}, {x86.MSRAMDFirst + 0x1000, 0x40}}
 
 // elsewhere tells which MSRs are put back by other means, or belong to nobody: the
 // time-stamp counter (resetTSCOffset), what KVM_SET_SREGS has, and Hyper-V's, which

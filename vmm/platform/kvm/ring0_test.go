@@ -90,18 +90,11 @@ func newAttacker(t *testing.T, o Options) *attacker {
 	if err := errors.Join(m.Memory().Write(ring0Code, code), m.Memory().Write(ring0Orders+orderValues, words(ring0Values))); err != nil {
 		t.Fatal(err)
 	}
-	a.order(orderCount, uint64(len(a.msrs)))
 	a.order(orderTries, uint64(len(ring0Values)))
 	if p.pvm {
 		a.order(orderNoXGETBV, 1)
 	}
-	table := make([]byte, 16*len(a.msrs))
-	for i, index := range a.msrs {
-		binary.LittleEndian.PutUint32(table[16*i:], index)
-	}
-	if err := m.Memory().Write(ring0Table, table); err != nil {
-		t.Fatal(err)
-	}
+	a.list()
 	if a.state, err = m.Capture(); err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +114,49 @@ func (a *attacker) order(at guest.GPA, value uint64) {
 	if err := a.Memory().WriteU64(ring0Orders+at, value); err != nil {
 		a.t.Fatal(err)
 	}
+}
+
+// list tells the guest which MSRs there are.
+func (a *attacker) list() {
+	a.t.Helper()
+	a.order(orderCount, uint64(len(a.msrs)))
+	table := make([]byte, 16*len(a.msrs))
+	for i, index := range a.msrs {
+		binary.LittleEndian.PutUint32(table[16*i:], index)
+	}
+	if err := a.Memory().Write(ring0Table, table); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// survive leaves out of the list what takes a guest's exceptions from it, so that the next
+// refusal ends it, and with it the attack, and returns that: some of kvm_pvm's own do,
+// where they are not filtered.
+func (a *attacker) survive(way uint64) (deadly []uint32) {
+	a.t.Helper()
+	for range 16 {
+		a.fresh()
+		stop, err := a.try(way, true)
+		if err != nil || stop.Kind != vmm.StopCrash || stop.Exit.Kind != platform.ExitShutdown {
+			break
+		}
+		i := slices.Index(a.msrs, uint32(a.Registers().RCX)) - 1
+		if i < 0 {
+			break
+		}
+		deadly = append(deadly, a.msrs[i])
+		a.only(slices.Delete(a.msrs, i, i+1))
+	}
+	return deadly
+}
+
+// only has fresh guests know these MSRs alone.
+func (a *attacker) only(msrs []uint32) {
+	a.t.Helper()
+	a.msrs = msrs
+	a.fresh()
+	a.list()
+	a.ram = bytes.Clone(a.Memory().Bytes())
 }
 
 func (a *attacker) rest() {
@@ -146,8 +182,8 @@ func (a *attacker) fresh() {
 	}
 }
 
-// ring0 has the guest go to ring 0 in a way, and returns what it found there.
-func (a *attacker) ring0(way uint64, attack bool) (found string, msrs map[uint32]string) {
+// try has the guest go to ring 0 in a way.
+func (a *attacker) try(way uint64, attack bool) (vmm.Stop, error) {
 	a.t.Helper()
 	a.order(orderWay, way)
 	if attack {
@@ -156,7 +192,34 @@ func (a *attacker) ring0(way uint64, attack bool) (found string, msrs map[uint32
 	if err := a.Memory().WriteU32(ring0Mailbox, 1); err != nil {
 		a.t.Fatal(err)
 	}
-	a.rest()
+	return a.Run(vmm.RunOptions{Deadline: time.Now().Add(time.Minute)})
+}
+
+// closed says that a way leads nowhere: kvm_pvm interprets neither a gate of int nor a
+// call gate, in some of its builds, and ends the guest or has it fault instead. Hardware
+// has them all.
+func (a *attacker) closed(way uint64) bool {
+	a.t.Helper()
+	if !a.p.pvm || way == 0 {
+		return false
+	}
+	a.fresh()
+	if _, err := a.try(way, false); err != nil {
+		a.t.Fatal(err)
+	}
+	done, err := a.Memory().ReadU64(ring0Orders + orderDone)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return done != 1
+}
+
+// ring0 has the guest go to ring 0 in a way, and returns what it found there.
+func (a *attacker) ring0(way uint64, attack bool) (found string, msrs map[uint32]string) {
+	a.t.Helper()
+	if stop, err := a.try(way, attack); err != nil || stop.Kind != vmm.StopIdle {
+		a.t.Fatalf("way %d: stopped with %+v at %+v, %v", way, stop, a.Registers(), err)
+	}
 	if done, err := a.Memory().ReadU64(ring0Orders + orderDone); err != nil || done != 1 {
 		a.t.Fatalf("way %d does not lead to ring 0 and back: %d, %v", way, done, err)
 	}
@@ -202,10 +265,27 @@ func TestNothingOfRing0Stays(t *testing.T) {
 			o.Level = level
 			t.Run(fmt.Sprintf("level %d, %s", level, name), func(t *testing.T) {
 				ways := []uint64{0, 1, 2}
-				if o.NoMSRFilter {
+				a := newAttacker(t, o)
+				if o.NoMSRFilter && !a.closed(uint64(level)) {
 					ways = []uint64{uint64(level)}
 				}
-				newAttacker(t, o).leavesNothing(ways...)
+				ways = slices.DeleteFunc(ways, a.closed)
+				t.Logf("ways that lead to ring 0 here: %d", ways)
+				var deadly []uint32
+				if a.p.pvm && o.NoMSRFilter {
+					deadly = a.survive(ways[0])
+				}
+				a.leavesNothing(ways...)
+				for _, index := range deadly {
+					a.only([]uint32{index})
+					a.fresh()
+					if _, err := a.try(ways[0], true); err != nil {
+						t.Fatal(err)
+					}
+					a.fresh()
+					a.ring0(ways[0], false)
+					t.Logf("MSR %#x takes a guest's exceptions away, and not the next one's", index)
+				}
 			})
 		}
 	}
@@ -222,7 +302,7 @@ func (a *attacker) leavesNothing(ways ...uint64) {
 			delete(before, index)
 		}
 	}
-	if again, other := a.ring0(1, false); again != found {
+	if again, other := a.ring0(0, false); again != found {
 		t.Fatalf("two fresh instances find\n%s\n%s", found, again)
 	} else {
 		for index, value := range other {
@@ -270,10 +350,22 @@ func (a *attacker) leavesNothing(ways ...uint64) {
 		t.Fatal(err)
 	}
 	s.MonoNS = a.state.MonoNS
+	s.CPU.XSave, a.state.CPU.XSave = touched(s.CPU.XSave), touched(a.state.CPU.XSave)
 	if !s.Equal(a.state) {
 		s.CPU.XSave, a.state.CPU.XSave = nil, nil
 		t.Errorf("the state after an attack differs:\n%+v\n%+v", s.CPU, a.state.CPU)
 	}
+}
+
+// touched is an extended state in which SSE counts as used where it holds something: a
+// processor may say so of registers that nobody has touched (Intel SDM volume 1, 13.6).
+func touched(xsave []byte) []byte {
+	const xmm, xmmEnd, header, sse = 160, 416, 512, 1 << 1
+	xsave = bytes.Clone(xsave)
+	if len(bytes.Trim(xsave[xmm:xmmEnd], "\x00")) == 0 {
+		xsave[header] &^= sse
+	}
+	return xsave
 }
 
 // TestRestoreInTheMiddleOfAnAccess: an instance is stopped in a store that KVM has not

@@ -64,7 +64,7 @@ function query(parameters) {
 }
 
 const quote = (key) => String(key).split('/').map(encodeURIComponent).join('/');
-const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.floor(seconds * 1000)));
+const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.ceil(seconds * 1000))) // rounded up: less than 1 ms is no 0;
 
 function once(method, path, body, agent) {
   return new Promise((resolve, reject) => {
@@ -198,6 +198,14 @@ const refusals = {
 };
 const nameOf = (number) => Object.keys(os.constants.errno).find((name) => os.constants.errno[name] === number);
 
+const pathOf = (key) => '/dev/seuss/region/' + key.replaceAll('%', '%25').replaceAll('/', '%2F');
+
+// failed throws what the host's refusal means.
+function failed(key, error, readOnly) {
+  const [code, why] = refusals[nameOf(-error.errno)] ?? ['Failed', () => error.message];
+  throw new SeussError(code, `region ${JSON.stringify(key)}: ${why(key.split('/')[0], readOnly ? 'r' : 'rw')}`);
+}
+
 // open maps a region, and returns its ArrayBuffer or throws what a system call says.
 function open(path, size, write) {
   const { O_CREAT, O_RDONLY, O_RDWR } = fs.constants;
@@ -231,6 +239,15 @@ class Region {
     await ask('POST', `/v1/pull/${quote(this.key)}?region`);
   }
 
+  // unlink removes it: who opens the key next finds none, and who has it mapped keeps it.
+  unlink() {
+    try {
+      fs.unlinkSync(pathOf(this.key));
+    } catch (error) {
+      failed(this.key, error, this.readOnly);
+    }
+  }
+
   // close unmaps it: what views of it there are have no bytes any more.
   close() {
     if (this.buffer.byteLength > 0) require('./region.node').close(this.buffer);
@@ -245,17 +262,16 @@ function region(key, size, { readOnly = false } = {}) {
   if (!share || name.join('/') === '' || key.includes('\0')) refuse('Invalid', 'want SHARE/NAME, as in orders/today');
   if (size !== undefined && !(Number.isSafeInteger(size) && size > 0)) refuse('Invalid', `${size} bytes: want a number from 1 on`);
   try {
-    return new Region(key, open('/dev/seuss/region/' + key.replaceAll('%', '%25').replaceAll('/', '%2F'), size, !readOnly), readOnly);
+    return new Region(key, open(pathOf(key), size, !readOnly), readOnly);
   } catch (error) {
-    const [code, why] = refusals[nameOf(-error.errno)] ?? ['Failed', () => error.message];
-    return refuse(code, why(share, readOnly ? 'r' : 'rw'));
+    return failed(key, error, readOnly);
   }
 }
 
 const told = (answer) => JSON.parse(answer.body.toString());
 
 // chainCall has a function called, and resolves to the call's id at once. It has timeout seconds,
-// and no longer than the caller has. With a key (of idempotency) it is called once, however often
+// and no longer than the caller has; 0 is refused. With a key (of idempotency) it is called once, however often
 // this is done. What was not awaited when the caller ends is cancelled.
 async function chainCall(name, event = null, { timeout, key } = {}) {
   return told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), JSON.stringify(event))).id;

@@ -133,7 +133,7 @@ def _query(**arguments):
 
 
 def _ms(seconds):
-    return None if seconds is None else max(0, int(seconds * 1000))
+    return None if seconds is None else max(0, -int(-seconds * 1000 // 1))  # rounded up: less than 1 ms is no 0
 
 
 def _connection():
@@ -259,7 +259,7 @@ class Lock:
         return self
 
     def renew(self, lease=None):
-        _ask("PUT", f"/v1/locks/{_quote(self.key)}" + _query(token=self.token, lease_ms=_ms(lease or self._lease)))
+        _ask("PUT", f"/v1/locks/{_quote(self.key)}" + _query(token=self.token, lease_ms=_ms(self._lease if lease is None else lease)))
 
     def release(self):
         token, self.token = self.token, None
@@ -371,12 +371,19 @@ class Region(_mmap.mmap):
     def flush(self, *_):
         self.push()
 
+    def unlink(self):
+        """Removes it: who opens the key next finds none, and who has it mapped keeps it."""
+        try:
+            _os.unlink(_path(self.key))
+        except OSError as e:
+            _refuse(e, self.key, len(self), self.read_only)
+
 
 # What the host says of a region is an error number; its log says more.
 _refused = {
     _errno.EACCES: (Forbidden, "the function's deployment does not name the share, or names it for reading: deploy it with --share {share}:{right}, and open it in the handler, since a function is loaded without shares"),
     _errno.ENOENT: (NotFound, "there is none: whoever may write makes it, by giving its size"),
-    _errno.EINVAL: (Invalid, "it has another size than {size} bytes"),
+    _errno.EINVAL: (Invalid, "it has another size than {bytes}"),
     _errno.ENAMETOOLONG: (Invalid, "the key is too long"),
     _errno.ENOSPC: (Full, "the function, its owner or the host has too much shared memory: remove some, or allow more (serve --region-memory)"),
     _errno.EDQUOT: (Full, "the function, its owner or the host has too many regions: remove some"),
@@ -385,10 +392,15 @@ _refused = {
 }
 
 
+def _path(key):
+    return "/dev/seuss/region/" + key.replace("%", "%25").replace("/", "%2F")
+
+
 def _refuse(error, key, size, read_only):
-    kind, why = _refused.get(error.errno, (Error, str(error)))
-    right = "r" if read_only else "rw"
-    raise kind(f"region {key!r}: " + why.format(share=key.split("/")[0], right=right, size=size)) from None
+    kind, why = _refused.get(error.errno, (Error, None))
+    right, bytes_ = "r" if read_only else "rw", "it had" if size is None else f"{size} bytes"
+    why = str(error) if why is None else why.format(share=key.split("/")[0], right=right, bytes=bytes_)
+    raise kind(f"region {key!r}: {why}") from None
 
 
 def region(key, size=None, read_only=False):
@@ -399,9 +411,8 @@ def region(key, size=None, read_only=False):
         raise Invalid(f"region {key!r}: want SHARE/NAME, as in orders/today")
     if size is not None and size <= 0:
         raise Invalid(f"region {key!r}: {size} bytes: want at least one")
-    path = "/dev/seuss/region/" + key.replace("%", "%25").replace("/", "%2F")
     try:
-        fd = _os.open(path, (_os.O_RDONLY if read_only else _os.O_RDWR | (_os.O_CREAT if size else 0)) | _os.O_CLOEXEC)
+        fd = _os.open(_path(key), (_os.O_RDONLY if read_only else _os.O_RDWR | (_os.O_CREAT if size else 0)) | _os.O_CLOEXEC)
         try:
             if size and not read_only:
                 _os.ftruncate(fd, size)
@@ -419,7 +430,7 @@ def region(key, size=None, read_only=False):
 
 def chain_call(function, event=None, timeout=None, key=None):
     """Has a function called, and returns the call's id at once. It has timeout seconds, and no
-    longer than the caller has. With a key (of idempotency) it is called once, however often
+    longer than the caller has; 0 is refused. With a key (of idempotency) it is called once, however often
     this is done. What was not awaited when the caller ends is cancelled."""
     _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), _json.dumps(event).encode())
     return _json.loads(answer)["id"]
