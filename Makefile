@@ -215,6 +215,11 @@ bench: setup build ## seussctl bench start
 load: setup build ## the daemon under load: 1x, 2x and 5x of what it sustains, and a burst
 	tests/load.sh $(or $(SECONDS),20) $(or $(WORK),0)
 
+.PHONY: bench-images
+bench-images: setup build ## images of layers, against umoci and skopeo, which it installs
+	command -v umoci skopeo >/dev/null || $$([ "$$(id -u)" = 0 ] || echo sudo) apt-get install -y -qq --no-install-recommends umoci skopeo
+	$(BIN) bench images
+
 .PHONY: figures
 figures: setup build ## run all benches, write docs/measurements/DATE.md: an hour, on a machine with nothing else on it
 	tools/figures.sh

@@ -207,19 +207,20 @@ func (s loader) openLayer(d layer.Digest, count uint64, verify pages.Verify, sho
 	return blob, nil
 }
 
-// layerIndex returns the checksums of a layer's pages. Its digest covers those of the
-// content.
+// layerIndex returns the checksums of a layer's pages. Whether these are those that its digest
+// covers Inspection.Verify looks, and who builds an image or takes one over.
 func (s loader) layerIndex(f *os.File, d layer.Digest) (*nodefile.Index, error) {
 	head := make([]byte, guest.PageSize)
 	if n, err := f.ReadAt(head, 0); n < len(head) {
 		return nil, fmt.Errorf("read the header of layer %v: got %d bytes: %w", d, n, nodefile.NoEOF(err))
 	}
-	l, err := layerStore(s.Store).Open(d)
+	l, err := layerStore(s.Store).Content(d)
 	if err != nil {
 		return nil, err
 	}
-	sums := append([]uint32{nodefile.Checksum(head)}, l.Sums()...)
-	return &nodefile.Index{Sums: sums, DataPages: uint64(len(sums))}, l.Close()
+	content, err := l.Sums()
+	sums := append([]uint32{nodefile.Checksum(head)}, content...)
+	return &nodefile.Index{Sums: sums, DataPages: uint64(len(sums))}, errors.Join(err, l.Close())
 }
 
 // verifyLayers compares the content of an image's layers with its digests.
