@@ -181,6 +181,9 @@ func NewLocal(d *dispatcher.Dispatcher) Local {
 // Values implements the noun.
 func (l Local) Values() *state.Store { return l.Shared }
 
+// Replica is the deployments for the other members of a cluster.
+func (l Local) Replica() dispatcher.Replica { return dispatcher.Replica{Dispatcher: l.Dispatcher} }
+
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {
 	records, err := l.Dispatcher.Functions()

@@ -35,6 +35,9 @@ type Instance struct {
 	outside Outside
 	regions vmm.Regions
 	met     vsock.AcceptFunc // see Meet
+	// contract is what its guest's program speaks: its snapshot's, or what As has said; "": a
+	// driver's.
+	contract string
 }
 
 // Outside takes the streams with which a guest wants to leave its machine: to guest.NetPort and
@@ -45,7 +48,7 @@ type Outside interface{ Accept(*vsock.Conn) error }
 // and gives it an identity. Where that fails the VM can only be closed.
 func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
 	began := time.Now()
-	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s)}
+	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s), contract: s.Node.Key.Contract}
 	if vm.snapshot == nil {
 		vm.record(s)
 	}

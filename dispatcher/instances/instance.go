@@ -95,6 +95,9 @@ func (i *Instance) prepare(body Body) {
 	i.body = body
 	i.info.Node, i.info.Bytes, i.kept.image = body.Node(), body.Bytes(), body.Image()
 	fresh := i.spec.Durable && i.kept.node == ""
+	if b, ok := body.(Began); ok {
+		b.Began(i.logs.write)
+	}
 	i.mu.Unlock()
 	if fresh {
 		i.kept.as(body.Node(), false)
