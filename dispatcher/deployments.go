@@ -36,7 +36,7 @@ type Deployments struct {
 	locks     *keyed.Locks // by function: one change of it at a time
 	check     func(*functions.Settings) error
 	catalogue *runtimes.Catalogue
-	sharing   Sharing // nil: nobody else has the deployments
+	shared    Lock // nil: nobody else has the deployments
 
 	mu    sync.RWMutex
 	known map[string]*Deployment // by name; read again when the store says that it changed

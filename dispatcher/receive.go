@@ -100,12 +100,9 @@ func checkImage(path, digest string) error {
 	return nil
 }
 
-// Sharing is who else has the deployments: the other members of a cluster.
-type Sharing interface {
-	// Lock waits until no other member changes a function. unlock tells the others what has
-	// changed, and waits for those that are here to have it.
-	Lock(ctx context.Context, function string) (unlock func(), err error)
-}
+// Lock waits until no other member of the cluster changes a function. unlock tells the others
+// what has changed, and waits for those that are here to have it.
+type Lock func(ctx context.Context, function string) (unlock func(), err error)
 
 // lockTimeout bounds the wait of who changes no code for who does.
 const lockTimeout = 30 * time.Second
@@ -113,12 +110,12 @@ const lockTimeout = 30 * time.Second
 // Replica is a Dispatcher's deployments for the other members of a cluster.
 type Replica struct{ *Dispatcher }
 
-// Share has deployments be those of a cluster: each change is stamped as one of this member's.
-// changed is told of each deployment that changes, and must not wait. It is called once,
-// before anything is deployed.
-func (d Replica) Share(member string, sharing Sharing, changed func(deployment string)) {
+// Share has deployments be those of a cluster: each change is made under lock and stamped as
+// one of this member's. changed is told of each deployment that changes, and must not wait. It
+// is called once, before anything is deployed.
+func (d Replica) Share(member string, lock func(ctx context.Context, function string) (unlock func(), err error), changed func(deployment string)) {
 	d.Deployments.store.Share(member, changed)
-	d.sharing = sharing
+	d.shared = lock
 }
 
 // Records is what is kept of deployments. It is for reading: see Take.

@@ -31,8 +31,8 @@ func (d *Deployments) Versions(name string) ([]functions.Function, error) {
 // if it is one's.
 func (d *Deployments) lock(ctx context.Context, deployment string) (unlock func(), err error) {
 	release := func() {}
-	if d.sharing != nil {
-		if release, err = d.sharing.Lock(ctx, functions.BaseName(deployment)); err != nil {
+	if d.shared != nil {
+		if release, err = d.shared(ctx, functions.BaseName(deployment)); err != nil {
 			return nil, err
 		}
 	}
@@ -50,19 +50,12 @@ func (d *Deployments) lock(ctx context.Context, deployment string) (unlock func(
 // lockSoon is lock for who has no context: a change of settings waits for a deployment, and
 // not for ever.
 func (d *Deployments) lockSoon(deployment string) (unlock func(), err error) {
-	if d.sharing == nil {
+	if d.shared == nil {
 		return d.lock(context.Background(), deployment)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), lockTimeout)
-	unlock, err = d.lock(ctx, deployment)
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	return func() {
-		unlock()
-		cancel()
-	}, nil
+	defer cancel()
+	return d.lock(ctx, deployment)
 }
 
 // lockOf is the key of a function's lock.

@@ -29,7 +29,7 @@ func freeAddress(t *testing.T) string {
 // member starts a daemon that is one.
 func member(t *testing.T, name, secret, listen, join string) *daemon {
 	t.Helper()
-	args := []string{"--machines", "1", "--cluster", "test", "--member", name, "--cluster-secret", secret, "--cluster-listen", listen}
+	args := []string{"--machines", "1", "--cluster", "test", "--member", name, "--cluster-secret", secret, "--cluster-listen", listen, "--peer-listen", "127.0.0.1:0"}
 	if join != "" {
 		args = append(args, "--join", join)
 	}

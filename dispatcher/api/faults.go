@@ -9,6 +9,8 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/cluster"
 	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/cluster/peers"
+	"seuss/dispatcher/cluster/replica"
 	"seuss/dispatcher/engine"
 	"seuss/dispatcher/functionapi"
 	"seuss/dispatcher/instance"
@@ -71,6 +73,9 @@ var faults = []Fault{
 	{instances.ErrRemoved, Killed, http.StatusConflict, "InvocationKilled", 0, ExitFailure},
 	{cluster.ErrNone, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},
 	{cluster.ErrSilent, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{replica.ErrBehind, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{replica.ErrKeeper, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
+	{peers.ErrUnreachable, Unavailable, http.StatusServiceUnavailable, LambdaService, 0, ExitFailure},
 	{members.ErrUnknown, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{instances.ErrUnknown, NotFound, http.StatusNotFound, LambdaNotFound, 0, ExitFailure},
 	{instances.ErrExists, Conflict, http.StatusConflict, LambdaConflict, 0, ExitFailure},

@@ -191,6 +191,9 @@ func (l Local) LayeredImage(ctx context.Context, image string, list []layers.Ver
 	return l.published.Image(ctx, l.Dispatcher.Images(), image, list)
 }
 
+// Replica is the deployments for the other members of a cluster.
+func (l Local) Replica() dispatcher.Replica { return dispatcher.Replica{Dispatcher: l.Dispatcher} }
+
 // Functions implements the noun.
 func (l Local) Functions(context.Context) ([]Function, error) {
 	records, err := l.Dispatcher.Functions()

@@ -138,6 +138,8 @@ type Hosted interface {
 	Live() *instances.Keeper
 	// Chained has what functions have called.
 	Chained() *chain.Chains
+	// Replica is the deployments for the other members of a cluster.
+	Replica() dispatcher.Replica
 	ImageMemory(image string) (bytes uint64, err error)
 	RuntimeImage(runtime string) (image string, err error)
 	ContainerImage(c *functions.Container) (image string, err error)

@@ -2,8 +2,9 @@
 // what it has to do, hears the others, and does what they ask of it.
 //
 // Its parts: cluster/trust tells members from strangers, cluster/bus carries their messages,
-// cluster/members knows who is here. A cluster's state is what its members say; none of them
-// leads.
+// cluster/members knows who is here, cluster/peers is the straight way from one to another,
+// cluster/replica has the same deployments on all. A cluster's state is what its members say;
+// none of them leads.
 //
 // Units: those of package members. Ownership: a Cluster owns its engine and goroutines until
 // Close.
@@ -22,6 +23,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,6 +32,8 @@ import (
 
 	"seuss/dispatcher/cluster/bus"
 	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/cluster/peers"
+	"seuss/dispatcher/cluster/replica"
 	"seuss/dispatcher/cluster/trust"
 	"seuss/lineage/sealed"
 )
@@ -57,6 +61,7 @@ const (
 // Subjects of messages.
 const (
 	beatSubject  = "seuss.beat"
+	helloSubject = "seuss.hello" // who has come wants to hear the others now
 	knownSubject = "seuss.known"
 	askSubject   = "seuss.ask." // and the member's name
 )
@@ -64,16 +69,21 @@ const (
 // cordonedName is the file of a member's folder that is there while it is cordoned.
 const cordonedName = "cordoned"
 
-// Options are what a member is started with. All but Reached and Join are needed.
+// Options are what a member is started with. All but Reached, PeersAt, Join and Deployments are
+// needed.
 type Options struct {
 	Name    string   // the cluster's
 	Member  string   // this member's
 	Secret  string   // the cluster's; see package trust
 	Listen  string   // HOST:PORT
 	Reached string   // HOST:PORT at which others reach it; "": Listen
+	Peers   string   // HOST:PORT at which members ask each other straight; port 0: any
+	PeersAt string   // host at which others reach Peers; "": that of Reached
 	Join    []string // HOST:PORT of members; none: it is the first
-	Dir     string   // what it keeps
-	Log     *slog.Logger
+	// Deployments are what all members are to have; nil: each has its own.
+	Deployments replica.Service
+	Dir         string // what it keeps
+	Log         *slog.Logger
 	// Sample says what there is to do. It is asked each second, and must not wait.
 	Sample   func() members.Load
 	Release  string
@@ -88,10 +98,14 @@ type Cluster struct {
 	started time.Time
 	table   *members.Table
 	bus     *bus.Bus
+	peers   *peers.Peers
+	replica *replica.Replica // nil: without Options.Deployments
 
 	cordoned, leaving atomic.Bool
+	joined            atomic.Bool  // it has told of itself
 	complained        atomic.Int64 // when, in seconds of Unix time
-	beating           sync.WaitGroup
+	beating, serving  sync.WaitGroup
+	known             []string // that are written down; of beats alone
 	end               chan struct{}
 	ended             sync.Once
 
@@ -104,6 +118,10 @@ type View struct {
 	Self    string           `json:"self"`
 	Routes  int              `json:"routes"` // members that it is connected to
 	Members []members.Member `json:"members"`
+	// Deployments counts what is deployed on all members, versions among it.
+	Deployments int `json:"deployments"`
+	// Conflicts are changes that were lost to others that did not know of them.
+	Conflicts []replica.Conflict `json:"conflicts,omitempty"`
 }
 
 // Join makes this process a member. Where none of the members that it is to join can be
@@ -135,6 +153,28 @@ func Join(ctx context.Context, o Options) (_ *Cluster, err error) {
 	}
 	c.cordoned.Store(err == nil)
 	c.table = members.NewTable(o.Member, c.life, time.Now)
+	c.peers, err = peers.Listen(peers.Options{Member: o.Member, Listen: o.Peers, TLS: own, Address: c.addressOf, Log: o.Log})
+	if err != nil {
+		return nil, fmt.Errorf("cluster: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			c.closeDeployments()
+			c.peers.Close()
+		}
+	}()
+	if o.Deployments != nil {
+		c.replica, err = replica.New(replica.Options{Member: o.Member, Service: o.Deployments, Peers: c.peers, Here: c.others, Patience: members.GoneAfter + members.BeatEvery, Log: o.Log})
+		if err != nil {
+			return nil, fmt.Errorf("cluster: %w", err)
+		}
+	}
+	o.Join = slices.Clone(o.Join)
+	for _, address := range c.readKnown() {
+		if !slices.Contains(o.Join, address) {
+			o.Join = append(o.Join, address)
+		}
+	}
 	c.bus, err = bus.Start(bus.Options{Cluster: o.Name, Server: fmt.Sprintf("%s-%x", o.Member, c.life), Listen: o.Listen, Reached: o.Reached, Join: o.Join, TLS: own, Log: o.Log})
 	if err != nil {
 		return nil, err
@@ -150,11 +190,21 @@ func Join(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}
 	conn := c.bus.Conn()
-	for subject, f := range map[string]nats.MsgHandler{beatSubject: c.hear, knownSubject: c.tellKnown, askSubject + o.Member: c.answer} {
+	for subject, f := range map[string]nats.MsgHandler{beatSubject: c.hear, helloSubject: c.answerHello, knownSubject: c.tellKnown, askSubject + o.Member: c.answer} {
 		if _, err := conn.Subscribe(subject, f); err != nil {
 			return nil, fmt.Errorf("cluster: %w", err)
 		}
 	}
+	c.serving.Go(c.peers.Serve)
+	if c.replica != nil {
+		if err := c.hello(ctx); err != nil {
+			return nil, err
+		}
+		if err := c.replica.Join(ctx); err != nil {
+			return nil, fmt.Errorf("cluster %q: %w", o.Name, err)
+		}
+	}
+	c.joined.Store(true)
 	c.beat()
 	c.beating.Go(c.beats)
 	return c, nil
@@ -176,7 +226,7 @@ func (c *Cluster) meet(ctx context.Context) error {
 	}
 	// Whoever is reached knows who has the name; that its engine is asked takes a moment.
 	for {
-		known, err := c.known(ctx)
+		known, err := c.askKnown(ctx)
 		switch {
 		case err == nil && known.State == members.Here && known.Address != c.o.Reached:
 			return fmt.Errorf("cluster: %s, which runs at %s: %w: give this one another with --member", c.o.Member, known.Address, members.ErrTaken)
@@ -198,8 +248,8 @@ type knownAs struct {
 	State   members.State `json:"state"` // "": nobody has it
 }
 
-// known asks whoever answers first who has this member's name.
-func (c *Cluster) known(ctx context.Context) (known knownAs, err error) {
+// askKnown asks whoever answers first who has this member's name.
+func (c *Cluster) askKnown(ctx context.Context) (known knownAs, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	m, err := c.bus.Conn().RequestWithContext(ctx, knownSubject, []byte(c.o.Member))
@@ -232,16 +282,27 @@ func (c *Cluster) beats() {
 		select {
 		case <-tick.C:
 			c.beat()
+			c.writeKnown()
 		case <-c.end:
 			return
 		}
 	}
 }
 
+// answerHello tells of this member at once.
+func (c *Cluster) answerHello(*nats.Msg) {
+	if c.joined.Load() {
+		c.beat()
+	}
+}
+
 func (c *Cluster) beat() {
 	b := members.Beat{
 		Member: c.o.Member, Life: c.life, Address: c.o.Reached, Release: c.o.Release, Platform: c.o.Platform, CPU: c.o.CPU,
-		Started: c.started.UTC(), Cordoned: c.cordoned.Load(), Leaving: c.leaving.Load(), Load: c.o.Sample(),
+		Peers: c.peersAt(), Started: c.started.UTC(), Cordoned: c.cordoned.Load(), Leaving: c.leaving.Load(), Load: c.o.Sample(),
+	}
+	if c.replica != nil {
+		b.Deployed = c.replica.Sum()
 	}
 	if err := c.table.Hear(&b); err != nil {
 		c.complain(err)
@@ -261,7 +322,9 @@ func (c *Cluster) hear(m *nats.Msg) {
 		if b.Member == c.o.Member && b.Life == c.life {
 			return // its own
 		}
-		err = c.table.Hear(b)
+		if err = c.table.Hear(b); err == nil && c.replica != nil && !b.Leaving {
+			c.replica.Hear(b.Member, b.Deployed)
+		}
 	}
 	if err != nil {
 		c.complain(err)
@@ -355,7 +418,11 @@ func (c *Cluster) setCordoned(on bool) error {
 
 // Members returns the cluster as this member sees it.
 func (c *Cluster) Members() View {
-	return View{Name: c.o.Name, Self: c.o.Member, Routes: c.bus.Routes(), Members: c.table.List()}
+	v := View{Name: c.o.Name, Self: c.o.Member, Routes: c.bus.Routes(), Members: c.table.List()}
+	if c.replica != nil {
+		v.Deployments, v.Conflicts = c.replica.Count(), c.replica.Conflicts()
+	}
+	return v
 }
 
 // Cordoned reports whether this member is to get nothing new.
@@ -389,6 +456,9 @@ func (c *Cluster) Close() {
 		}
 		close(c.end)
 		c.beating.Wait()
+		c.closeDeployments()
+		c.peers.Close()
+		c.serving.Wait()
 		c.bus.Close()
 	})
 }

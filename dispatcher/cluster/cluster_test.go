@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func freeAddress(t *testing.T) string {
 func optionsOf(t *testing.T, secret, name string, join ...string) Options {
 	t.Helper()
 	return Options{
-		Name: "test", Member: name, Secret: secret, Listen: freeAddress(t), Join: join, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
+		Name: "test", Member: name, Secret: secret, Listen: freeAddress(t), Peers: "127.0.0.1:0", Join: join, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler),
 		Sample: func() members.Load { return members.Load{Slots: 4} }, Release: "1", Platform: "fake",
 	}
 }
@@ -87,6 +88,16 @@ func TestThree(t *testing.T) {
 	if err := a.Cordon(t.Context(), "nobody", true); !errors.Is(err, members.ErrUnknown) {
 		t.Error(err)
 	}
+	ofA := a.o
+	a.Close() // which was told of nobody when it was started
+	ofA.Join = nil
+	until(t, "b and c know of each other when they are started again", func() bool {
+		return len(b.readKnown()) > 0 && slices.Contains(b.readKnown(), c.o.Reached)
+	})
+	a = join(t, ofA)
+	until(t, "a finds the others again", func() bool { return len(a.others()) == 0 && a.Members().Routes == 2 })
+	until(t, "b hears a again", func() bool { return stateOf(b, "a").State == members.Here })
+	until(t, "a hears b again", func() bool { return stateOf(a, "b").State == members.Here })
 	b.Close()
 	until(t, "c sees that b leaves", func() bool { s := stateOf(c, "b").State; return s == members.Leaving || s == members.Gone })
 	if err := a.Cordon(t.Context(), "b", false); !errors.Is(err, ErrSilent) {

@@ -2,11 +2,12 @@
 // code, of each published version the same, and the aliases of versions. It knows
 // nothing of nodes, machines or requests.
 //
-// A Store is three folders of a state directory:
+// A Store is folders of a state directory:
 //
 //	functions/<name>.json   a deployment; <name>:<version>.json a published version
 //	code/<digest>           the code of all deployments that have it
 //	imports/<name>.<digest> what loading that code has imported: a hint
+//	removed/<name>.json     that a deployment was removed, where it is a cluster's
 //
 // What belongs to another owner than the default one lies in a folder of his in each:
 // functions/<owner>/<name>.json, code/<owner>/<digest>, imports/<owner>/... Owners share

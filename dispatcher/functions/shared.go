@@ -184,17 +184,15 @@ func (s Shared) States(f func(*Change)) error {
 }
 
 // Stamp gives a deployment of this daemon's own a stamp, if it has none: it is the cluster's
-// from then on.
-func (s Shared) Stamp(key string) error {
+// from then on, as a change after another one, which may be none.
+func (s Shared) Stamp(key string, after Stamp) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f, err := s.read(key)
 	if err != nil || f.Stamp.Count > 0 {
 		return err
 	}
-	if f.Stamp, err = s.nextStamp(key, &f); err != nil {
-		return err
-	}
+	f.Stamp = after.next(s.member)
 	return s.write(&f)
 }
 

@@ -107,7 +107,7 @@ func TestStampsByHand(t *testing.T) {
 	}
 	var told []string
 	s.Share("m", func(key string) { told = append(told, key) })
-	if err := errors.Join(s.Stamp("own"), s.Stamp("own")); err != nil {
+	if err := errors.Join(s.Stamp("own", Stamp{}), s.Stamp("own", Stamp{})); err != nil {
 		t.Fatal(err)
 	}
 	if f, err := s.Get("own"); err != nil || f.Stamp.Count != 1 || f.Stamp.By != "m" || len(told) != 1 {

@@ -59,6 +59,7 @@ type Beat struct {
 	// Life is of the process: another one that calls itself the same has another.
 	Life     uint64    `json:"life,string"`
 	Address  string    `json:"address"` // of its engine
+	Peers    string    `json:"peers"`   // HOST:PORT at which other members ask it; see package peers
 	Release  string    `json:"release"`
 	Platform string    `json:"platform"`
 	CPU      CPU       `json:"cpu"`
@@ -66,6 +67,9 @@ type Beat struct {
 	Cordoned bool      `json:"cordoned"` // it is to get nothing new
 	Leaving  bool      `json:"leaving"`  // it is about to end
 	Load     Load      `json:"load"`
+	// Deployed is the digest of all deployments, "" of one that does not share them: members
+	// with the same one have the same deployments.
+	Deployed string `json:"deployed,omitempty"`
 }
 
 // CPU is what a member's snapshots need.

@@ -7,9 +7,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -34,7 +36,7 @@ type clusterConfig struct {
 }
 
 // clusterFlagNames are those for --cluster only.
-var clusterFlagNames = []string{"member", "cluster-secret", "cluster-listen", "advertise", "join"}
+var clusterFlagNames = []string{"member", "cluster-secret", "cluster-listen", "advertise", "peer-listen", "join"}
 
 func clusterFlags() []cli.Flag {
 	return []cli.Flag{
@@ -43,6 +45,7 @@ func clusterFlags() []cli.Flag {
 		&cli.StringFlag{Name: "cluster-secret", Usage: "`FILE` with the cluster's secret; seussctl cluster secret makes one"},
 		&cli.StringFlag{Name: "cluster-listen", Usage: "`ADDRESS` HOST:PORT at which other members connect, with TLS"},
 		&cli.StringFlag{Name: "advertise", Usage: "`ADDRESS` HOST:PORT at which others reach --cluster-listen (default: that)"},
+		&cli.StringFlag{Name: "peer-listen", Usage: "`ADDRESS` HOST:PORT at which other members fetch what is large and pass invocations on, with TLS; port 0: any (default: the port after --cluster-listen's)"},
 		&cli.StringSliceFlag{Name: "join", Usage: "`ADDRESSES` of members, separated by commas or in several flags (default: none, it is the first)"},
 	}
 }
@@ -82,6 +85,18 @@ func readClusterFlags(c *cli.Context) (cfg clusterConfig, err error) {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		return cfg, bad("--advertise: others cannot reach %s: name an address of this host", host)
 	}
+	if cfg.Peers = c.String("peer-listen"); cfg.Peers == "" {
+		host, port, _ := bus.Split(cfg.Listen)
+		if port++; port > math.MaxUint16 {
+			return cfg, bad("--peer-listen: --cluster-listen %s has no port after it: name one", cfg.Listen)
+		}
+		cfg.Peers = net.JoinHostPort(host, strconv.Itoa(port))
+	}
+	if _, port, err := net.SplitHostPort(cfg.Peers); err != nil {
+		return cfg, bad("--peer-listen %q: want HOST:PORT: %w", cfg.Peers, err)
+	} else if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return cfg, bad("--peer-listen %q: the port is no number: %w", cfg.Peers, err)
+	}
 	for _, list := range c.StringSlice("join") {
 		addresses, err := cmdline.SplitList(list)
 		if err != nil {
@@ -103,10 +118,14 @@ func readClusterFlags(c *cli.Context) (cfg clusterConfig, err error) {
 	return cfg, nil
 }
 
-// port is that of the flag --cluster-listen.
-func (cfg *clusterConfig) port() uint16 {
-	_, port, _ := bus.Split(cfg.Listen) // it was read already
-	return uint16(port)
+// ports are those that a member listens at.
+func (cfg *clusterConfig) ports() (list []uint16) {
+	for _, address := range []string{cfg.Listen, cfg.Peers} { // which were read already
+		_, text, _ := net.SplitHostPort(address)
+		port, _ := strconv.ParseUint(text, 10, 16)
+		list = append(list, uint16(port))
+	}
+	return list
 }
 
 // joinCluster makes the daemon a member; it is of none, nil, without --cluster.
@@ -120,7 +139,10 @@ func joinCluster(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service 
 	sum := sha256.Sum256(fmt.Append(nil, st.CPU.XSaveBytes, st.CPU.Names))
 	o.Platform, o.CPU = st.Platform, members.CPU{Name: st.CPU.Vendor + " " + st.CPU.Model, Flags: hex.EncodeToString(sum[:8])}
 	o.Sample = func() members.Load { return sampleLoad(service, scheduler) }
-	return cluster.Join(ctx, o)
+	replica := service.Replica()
+	o.Deployments = replica
+	member, err := cluster.Join(ctx, o)
+	return member, err
 }
 
 // sampleLoad says what this daemon has to do.

@@ -56,7 +56,7 @@ func sandboxOptions(e *cmdline.Env, c *cli.Context, cfg *serveConfig) (confine.O
 	}
 	if cfg.cluster.Name != "" {
 		// The engine's own port on loopback is any; other members' are theirs.
-		o.Bind = append(o.Bind, cfg.cluster.port(), 0)
+		o.Bind = append(append(o.Bind, cfg.cluster.ports()...), 0)
 		o.Files = append(o.Files, cfg.cluster.file)
 	}
 	if cfg.options.Network != nil {

@@ -56,6 +56,11 @@ func clusterCheck(v *cluster.View) Check {
 	tell(cordoned, "cordoned", "seussctl cluster uncordon HOST, when it may get something again")
 	tell(other, "of another release, platform or processor than this one", "have all members run one release; snapshots go to a processor that has the features of theirs")
 	tell(gone, "gone", "start seussctl serve there again; a member that was taken away is forgotten after a day")
+	var lost []string
+	for _, l := range v.Conflicts {
+		lost = append(lost, fmt.Sprintf("%s of %s to %s", l.Deployment, l.Lost, l.Holds))
+	}
+	tell(lost, "deployments that were lost to others, made at the same time", "deploy them again where they are wanted")
 	if here > 1 && v.Routes == 0 {
 		c.Status, c.Detail, c.Fix = Warning, c.Detail+"; connected to none of them", "look at the network between the addresses of seussctl cluster ls"
 	}

@@ -43,6 +43,26 @@ var Zygote []byte
 //go:embed zygote_tree.py
 var ZygoteTree []byte
 
+// ZygoteCaller is a program that has such a server work for it.
+//
+//go:embed zygote_caller.py
+var ZygoteCaller []byte
+
+// ChainBench is a function that calls another one.
+//
+//go:embed chain_bench.py
+var ChainBench []byte
+
+// StateBench is a function that uses state and a region.
+//
+//go:embed state_bench.py
+var StateBench []byte
+
+// RedisBench does with Redis what StateBench does with state, as a function and as a program.
+//
+//go:embed redis_bench.py
+var RedisBench []byte
+
 // ForkExec is the C program whose fork and exec is the floor for starting
 // anything as a process.
 //
