@@ -298,6 +298,14 @@ func (l *life) start(ctx context.Context) error {
 // maxSaid bounds what of a line that was printed is in an error, bytes.
 const maxSaid = 1024
 
+// Port is that of its program; 0: it has none.
+func (l *life) Port() uint16 {
+	if l.f.contract == nil {
+		return 0
+	}
+	return l.f.spec.Settings.Program.Port
+}
+
 // Began tells what was printed at its start.
 func (l *life) Began(output instances.Output) {
 	for _, line := range l.said {

@@ -33,6 +33,7 @@ type Spec struct {
 	// was, to draw the same random numbers; of programs.
 	Program          *functions.Program `json:"program,omitempty"`
 	SharedGenerators bool               `json:"allow_shared_generators,omitempty"`
+	Public           bool               `json:"public,omitempty"` // its ports are everybody's at its address
 
 	madeUp bool // its name was
 }
@@ -106,6 +107,9 @@ const (
 
 // Began is a Body that has printed something while it was made.
 type Began interface{ Began(Output) }
+
+// Server is a Body that is a server: it listens on a port.
+type Server interface{ Port() uint16 }
 
 // Body is what an instance is made of. It is off its machine but in the calls that take a
 // Turn. After an error of these that is no HandlerError the instance is over: it can be

@@ -39,6 +39,7 @@ typed to with exec, or given requests on its port.`,
 			&cli.UintFlag{Name: "http", Usage: "it is the command behind --, or the own program of --image, a server of HTTP on this `PORT`"},
 			&cli.StringFlag{Name: "ready", Usage: "`PATH` that a --http server has to answer with 2xx before it is there"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "allow-shared-generators", Usage: "let copies of a program, and what begins as it was, draw the same random numbers"},
+			&cli.BoolFlag{DisableDefaultText: true, Name: "public", Usage: "let everybody who reaches the daemon reach its ports at http://[PORT.]NAME.instance.localhost, without a token"},
 			&cli.StringFlag{Name: "name", Usage: "call it `NAME` (default: one is made up)"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "durable", Usage: "keep it on disk after each thing that it was asked for, before the answer leaves: it survives the daemon's death"},
 			&cli.DurationFlag{Name: "ttl", Usage: "remove it after `DURATION` (default: never)"},
@@ -47,7 +48,7 @@ typed to with exec, or given requests on its port.`,
 			&cli.StringSliceFlag{Name: "allow-net", Usage: "let it reach `ENTRY`, of what the daemon allows; may be repeated: HOST:PORT, *.DOMAIN:PORT or CIDR:PORT, or none (default: what its function may, or all that the daemon allows)"},
 		},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
-			s := instances.Spec{Function: c.String("function"), Image: c.String("image"), Snapshot: c.String("snapshot"), Name: c.String("name"), Durable: c.Bool("durable"),
+			s := instances.Spec{Function: c.String("function"), Image: c.String("image"), Snapshot: c.String("snapshot"), Name: c.String("name"), Durable: c.Bool("durable"), Public: c.Bool("public"),
 				TTL: instances.Millis(c.Duration("ttl")), IdleTTL: instances.Millis(c.Duration("idle-ttl"))}
 			var err error
 			if s.Program, err = readProgram(c); err != nil {
