@@ -66,7 +66,9 @@ func TestGoSDKLayers(t *testing.T) {
 		t.Errorf("%d bytes at %s, %v", len(b), *byARN.Content.Location, err)
 	}
 
-	made := create(t, c, "hello", func(in *lambda.CreateFunctionInput) { in.Layers = []string{*one.LayerVersionArn, *other.LayerVersionArn} })
+	made := create(t, c, "hello", func(in *lambda.CreateFunctionInput) {
+		in.Layers = []string{*one.LayerVersionArn, *other.LayerVersionArn}
+	})
 	if len(made.Layers) != 2 || *made.Layers[0].Arn != *one.LayerVersionArn || made.Layers[0].CodeSize != int64(len(zip)) || f.Spec.Image != dispatcher.DefaultImage()+"+fonts:1+tools:1" {
 		t.Errorf("%+v in %s", made.Layers, f.Spec.Image)
 	}
