@@ -31,6 +31,7 @@ const (
 	regionBytes = 100 << 20
 	readers     = 8
 
+	readPart     = "read 4 KiB of a region"
 	openRegion   = "open a region of 100 MB"
 	readNatively = "read 100 MB of its own, natively"
 )
@@ -47,9 +48,11 @@ type stateReport struct {
 	Exits map[string]float64 `json:"exits"`
 	// SharedBytes is by how much the host's shared memory grew while others opened and read a
 	// region that one had.
-	SharedBytes int64      `json:"shared_bytes"`
-	Bars        []chainBar `json:"bars"`
-	NoRedis     string     `json:"no_redis,omitempty"` // why nothing is compared with it
+	SharedBytes int64 `json:"shared_bytes"`
+	// MovedRedis is what the descent with Redis has sent and received.
+	MovedRedis int64      `json:"moved_redis_bytes,omitempty"`
+	Bars       []chainBar `json:"bars"`
+	NoRedis    string     `json:"no_redis,omitempty"` // why nothing is compared with it
 }
 
 func BenchState(e *cmdline.Env) *cli.Command {
@@ -148,13 +151,19 @@ func measureState(ctx context.Context, e *cmdline.Env, rounds int) (_ *stateRepo
 }
 
 func (w *stateWork) deploy(ctx context.Context) error {
-	for name, code := range map[string][]byte{stateName: samples.StateBench, redisName: samples.RedisBench} {
+	for name, files := range map[string]map[string][]byte{
+		stateName: {"main.py": samples.StateBench}, redisName: {"main.py": samples.RedisBench},
+		descentName: {"main.py": samples.SGD}, redisDescentName: {"main.py": samples.SGDRedis, "sgd.py": samples.SGD, "redis_bench.py": samples.RedisBench},
+	} {
 		var imports []string
 		if w.numpy {
 			imports = []string{"numpy"}
+		} else if strings.Contains(name, descentName) {
+			continue
 		}
-		spec := sample(name, code, false, imports)
-		spec.Settings = functions.Settings{TimeoutSec: 300, Shares: []string{"bench:rw"}, Calls: []string{stateName}, HostPorts: []uint32{redisPort}}
+		spec := sample(name, nil, false, imports)
+		spec.Files = files
+		spec.Settings = functions.Settings{TimeoutSec: 300, Shares: []string{"bench:rw", "sgd:rw"}, Calls: []string{name}, HostPorts: []uint32{redisPort}}
 		if _, err := w.d.Deploy(ctx, spec); err != nil {
 			return err
 		}
@@ -214,12 +223,13 @@ func (w *stateWork) round(ctx context.Context) error {
 	if !w.numpy {
 		return nil
 	}
-	var told struct{ Open, Scan []time.Duration }
+	var told struct{ Read, Open, Scan []time.Duration }
 	before := sharedMemory()
 	if _, err := w.invoke(ctx, stateName, map[string]any{"do": "shared", "size": regionBytes, "opens": 20, "readers": readers, "function": stateName}, &told); err != nil {
 		return err
 	}
 	w.report.SharedBytes = sharedMemory() - before
+	w.add(readPart, told.Read...)
 	w.add(openRegion, told.Open...)
 	w.add("read it", told.Scan...)
 	own, err := w.native(ctx, "own", regionBytes)
@@ -227,7 +237,7 @@ func (w *stateWork) round(ctx context.Context) error {
 		return err
 	}
 	w.add(readNatively, own...)
-	return nil
+	return w.descend(ctx)
 }
 
 func (w *stateWork) native(ctx context.Context, do string, n int) (took []time.Duration, err error) {
@@ -271,7 +281,7 @@ func (w *stateWork) sumUp() *stateReport {
 		row(op + ", Redis natively")
 		row(op + ", Redis from a function")
 	}
-	for _, name := range []string{openRegion, "read it", readNatively} {
+	for _, name := range []string{readPart, openRegion, "read it", readNatively, descent, descentRedis} {
 		row(name)
 	}
 	bar := func(what, to string, limit float64) {
@@ -289,10 +299,12 @@ func (w *stateWork) sumUp() *stateReport {
 			bar(op, op+", Redis from a function", 1.0/3)
 		}
 	}
+	bar(readPart, "get, Redis natively", 0.2)
 	if open := p50[openRegion]; open > 0 {
 		r.Bars = append(r.Bars, chainBar{openRegion + ", ms", open / 1000, 1})
 	}
 	bar("read it", readNatively, 1.1)
+	bar(descent, descentRedis, 0.5)
 	return r
 }
 
@@ -308,6 +320,11 @@ func printState(w io.Writer, r *stateReport) error {
 			if _, err := fmt.Fprintf(w, "  %-30s %.2f times\n", row.Path, n); err != nil {
 				return err
 			}
+		}
+	}
+	if r.MovedRedis > 0 {
+		if _, err := fmt.Fprintf(w, "\nThe descent with Redis has moved %s, that with regions none.\n", cmdline.FormatBytes(uint64(r.MovedRedis))); err != nil {
+			return err
 		}
 	}
 	if _, err := fmt.Fprintf(w, "\nWhile %d opened and read the region the host's shared memory grew by %s.\n\n", readers, cmdline.FormatBytes(uint64(max(r.SharedBytes, 0)))); err != nil {

@@ -18,10 +18,12 @@ class Redis:
     def __init__(self, family, address):
         self.sock = socket.socket(family, socket.SOCK_STREAM)
         self.sock.connect(address)
+        self.moved = 0  # bytes, both ways
 
     def __call__(self, *words):
         request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w), w) for w in words)
         self.sock.sendall(request)
+        self.moved += len(request)
         got = self.sock.recv(65536)
         while b"\r\n" not in got:
             got += self.sock.recv(65536)
@@ -31,9 +33,12 @@ class Redis:
         if head[:1] != b"$" or head == b"$-1":
             return head
         length = int(head[1:])
-        while len(rest) < length + 2:
-            rest += self.sock.recv(65536)
-        return rest[:length]
+        parts, missing = [rest], length + 2 - len(rest)
+        while missing > 0:
+            parts.append(self.sock.recv(min(missing, 1 << 20)))
+            missing -= len(parts[-1])
+        self.moved += length
+        return b"".join(parts)[:length]
 
 
 def work(redis, do, n):

@@ -29,6 +29,8 @@ var (
 	// Table builds a table of about 20 MB from its argument "table", then answers
 	// its argument "query".
 	Table = code("table")
+	// SGD is a stochastic gradient descent by workers that share regions.
+	SGD = code("sgd")
 	// Hold keeps its machine for as many seconds as its event says.
 	Hold = code("hold")
 )
@@ -62,6 +64,11 @@ var StateBench []byte
 //
 //go:embed redis_bench.py
 var RedisBench []byte
+
+// SGDRedis is SGD with Redis in place of regions; it imports that and RedisBench.
+//
+//go:embed sgd_redis.py
+var SGDRedis []byte
 
 // ForkExec is the C program whose fork and exec is the floor for starting
 // anything as a process.

@@ -46,8 +46,9 @@ def shared(size, opens, readers, function):
     region = seuss.region("bench/region", size)
     for page in range(0, size, 4096):
         region[page] = 1
+    read = lambda: region[65536:69632]
     call = lambda do: seuss.await_call(seuss.chain_call(function, {"do": do, "size": size}))
-    return {"open": [call("open") for _ in range(opens)], "scan": [call("scan") for _ in range(readers)]}
+    return {"read": timed(read, 200), "open": [call("open") for _ in range(opens)], "scan": [call("scan") for _ in range(readers)]}
 
 
 def handler(event, context):
