@@ -322,6 +322,8 @@ type Result struct {
 	SharedBytes  uint64 `json:"shared_bytes,omitempty"`
 	// PagesPagedIn is how many pages had to be brought from the disk on demand.
 	PagesPagedIn uint64 `json:"pages_paged_in"`
+	// Exits is how often the guest was left: a doorbell, an access to a device, an interrupt.
+	Exits uint64 `json:"exits"`
 	// Faults is how many host page faults the run took. As PagesDirtied.
 	Faults uint64 `json:"faults"`
 	// Unsupported names system calls that the guest refused with ENOSYS.

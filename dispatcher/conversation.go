@@ -235,7 +235,7 @@ func (i *invocation) conclude(err error) error {
 	if most := i.f.bounds.OutputBytes; most > 0 {
 		r.cutLogs(most)
 	}
-	r.Unsupported, r.PagesPagedIn = told.Unsupported, told.PagedIn
+	r.Unsupported, r.PagesPagedIn, r.Exits = told.Unsupported, told.PagedIn, told.Exits
 	r.Timings.Total = time.Since(i.started)
 	if i.memory || i.pool == nil { // else it is found out before the machine is reset
 		i.measure()

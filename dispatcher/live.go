@@ -37,6 +37,9 @@ type life struct {
 	ways    ways
 	regions region.Set // the memory that it shares with others
 	output  func(fd uint16, p []byte)
+
+	waits string             // what its program waits for, where that is another thing than a request
+	said  []instance.LogLine // that its program has printed when it was started
 }
 
 // restTime is what an instance is given to come to rest when it has done what it was asked
@@ -70,10 +73,7 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 	case s.Function != "":
 		node, err = l.ofFunction(ctx, s.Function)
 	case s.Image != "":
-		var runtime int
-		if node, l.img, runtime, err = d.maker.imported(ctx, s.Image, "", "", nil); err == nil {
-			l.f = &function{spec: &Deployment{}, image: l.img, runtime: runtime}
-		}
+		node, err = l.ofImage(ctx, s.Image)
 	default:
 		node, err = l.ofSnapshot(s.Snapshot)
 	}
@@ -93,8 +93,14 @@ func newLife(ctx context.Context, d *Dispatcher, owner string, s *instances.Spec
 			return nil, err
 		}
 	}
+	if err := fits(l); err != nil {
+		return nil, err
+	}
 	l.init(node)
-	if err := l.room(); err != nil {
+	if err = l.room(); err == nil && s.Image != "" && l.f.contract != nil {
+		err = l.start(ctx)
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
@@ -112,7 +118,7 @@ func (l *life) room() error {
 // init has it begin as a node.
 func (l *life) init(node *instance.Snapshot) {
 	node.Hold()
-	l.node = node
+	l.node, l.waits = node, waitsOf(node)
 	l.loan.pools = l.d.pools
 	l.away.of, l.away.lot = &l.loan, l.d.lot
 	l.away.stay.Owner, l.away.stay.Keeps = l.own, true
@@ -181,6 +187,9 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	l.i.Leave(l)
 	l.i.Parking = &l.away
 	l.i.Output(l.print)
+	if c := l.f.contract; c != nil && c.Live.Meet != nil {
+		c.Live.Meet(l.i)
+	}
 	return nil
 }
 

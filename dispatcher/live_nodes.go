@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
@@ -17,8 +18,6 @@ import (
 // is more a node is made first, whose pages all copies share.
 const forkWhole = 8 << 20
 
-var errProgram = fmt.Errorf("it is a program, not a runtime's driver: instances of programs do not live on yet: %w", lineage.ErrInvalid)
-
 func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
 	spec, err := l.d.Lookup(functions.KeyFor(l.own, name))
 	if err != nil {
@@ -26,9 +25,6 @@ func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot,
 	}
 	if l.f, err = l.d.cache.get(spec); err != nil {
 		return nil, err
-	}
-	if l.f.contract != nil {
-		return nil, errProgram
 	}
 	node := l.f.node
 	if node == nil || node.State == nil {
@@ -41,7 +37,10 @@ func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot,
 	}
 	f := *l.f // its bounds may be others
 	l.f, l.img = &f, f.image
-	return node, nil
+	if f.contract != nil {
+		l.f.code, err = l.d.Deployments.store.Code(spec.Function)
+	}
+	return node, err
 }
 
 func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
@@ -57,15 +56,16 @@ func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
 		return nil, fmt.Errorf("snapshot %.12s is an image, which has to boot: name the image: %w", n.ID, lineage.ErrInvalid)
 	case n.Kind == lineage.KindArgument:
 		return nil, fmt.Errorf("snapshot %.12s waits for an argument of its function: name its function: %w", n.ID, lineage.ErrInvalid)
-	case key.Contract != "":
-		return nil, errProgram
 	}
 	s, err := l.d.snapshots.get(n.ID)
 	if err != nil {
 		return nil, err
 	}
-	runtime := 0
-	if l.img, runtime, err = l.d.images.serving(n.Info.ImageDigest, key.Runtime); err != nil {
+	runtime, on := 0, key.Runtime
+	if key.Contract != "" {
+		on = contracts.Loader
+	}
+	if l.img, runtime, err = l.d.images.serving(n.Info.ImageDigest, on); err != nil {
 		return nil, err
 	}
 	f := &function{spec: &Deployment{}, image: l.img, runtime: runtime}
@@ -80,11 +80,14 @@ func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
 		}
 	}
 	l.f = f
-	return s, nil
+	return s, l.ofProgram(key)
 }
 
 // Fork returns others that are what it is.
 func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]instances.Body, error) {
+	if err := l.alike("copies of it"); err != nil {
+		return nil, err
+	}
 	if l.i != nil && l.i.Parked().Bytes() > forkWhole && !l.d.opts.ReadOnly {
 		if _, err := l.Checkpoint(ctx, t); err != nil {
 			return nil, err
@@ -111,6 +114,7 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 			other.copy = of.Clone()
 		}
 		other.init(l.node)
+		other.waits = l.waits
 		list[at] = other
 		if err := other.room(); err != nil {
 			for _, made := range list[:at+1] {
@@ -146,11 +150,15 @@ func (l *life) Checkpoint(ctx context.Context, t instances.Turn) (string, error)
 	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
 		return "", &instances.Refusal{Err: err}
 	}
+	if err := l.alike("what begins as its checkpoint"); err != nil {
+		return "", err
+	}
 	begin := l.begin(ctx)
 	err := l.on(ctx, t, func() error {
 		if err := begin(); err != nil {
 			return err
 		}
+		instance.Forsake(l.i)
 		s, err := charges{l.d}.capture(ctx, l.own, "", func() (*instance.Snapshot, error) {
 			return l.i.Capture(instance.Capture{Kind: lineage.KindInstance, Key: l.key()})
 		})
@@ -171,6 +179,9 @@ func (l *life) key() lineage.Key {
 	key := l.node.Node.Info.Key.Clone()
 	key.Function = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 	key.Handler, key.CodeDigest, key.Lazy = l.f.spec.Handler, l.f.spec.CodeDigest, l.f.spec.Lazy
+	if l.f.contract != nil {
+		l.keyOfProgram(&key)
+	}
 	return key
 }
 
@@ -251,14 +262,17 @@ func (l *life) Rollback(_ context.Context, node string) error {
 	if err == nil && other.img.Digest != l.img.Digest {
 		err = fmt.Errorf("snapshot %.12s is of another image: %w", s.Node.ID, lineage.ErrInvalid)
 	}
+	if err == nil && other.f.contract != l.f.contract {
+		err = fmt.Errorf("snapshot %.12s is of another contract: %w", s.Node.ID, lineage.ErrInvalid)
+	}
 	if err != nil {
 		return &instances.Refusal{Err: err}
 	}
 	l.end(nil)
 	l.become(s)
 	f := *l.f
-	f.spec = other.f.spec
-	l.f, l.fresh = &f, true
+	f.spec, f.code = other.f.spec, other.f.code
+	l.f, l.fresh, l.waits = &f, true, waitsOf(s)
 	if err := l.room(); err != nil {
 		l.end(nil)
 		return err

@@ -49,6 +49,9 @@ const (
 	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
 	InboundPort         = 0x5e550000
 	InboundPorts        = 0x10000
+	InputTaken          = 0x0fffffff // bytes that were read of it, of which these bits are left
+	InputWaited         = 0x40000000 // there is none, and a thread waits for some, in read, poll, select or epoll_wait
+	InputOpen           = 0x80000000 // its stream is open: what is sent is read some time
 	ListenersMax        = 32
 	ListenerWaited      = 1 // a thread waits for its connections: in accept, poll, select or epoll_wait
 	ListenerInbound     = 2 // a connection to its port would reach it
@@ -266,7 +269,7 @@ const (
 	ControlFarCount      = 192
 	ControlFarUsed       = 196
 	ControlListenerCount = 200
-	ControlReserved      = 204
+	ControlInput         = 204
 	ControlListeners     = 208
 	ControlRegionGPA     = 464
 	ControlRegionCallGPA = 472
@@ -294,16 +297,16 @@ type Control struct {
 	TID           uint32 // OUT thread that runs
 	DriverPort    uint32 // IN  vsock port of the driver's own stream, outside the purity count
 	Purity        Purity
-	UpcallRIP     uint64 // IN
-	UpcallRSP     uint64 // IN
-	UpcallRFLAGS  uint64 // IN
-	GiveGPA       uint64 // OUT struct abi_range[ABI_GIVE_RANGES], set once
-	Protect       Range  // OUT see ABI_DOORBELL_PROTECT
-	FarGPA        uint64 // OUT struct abi_far[ABI_FAR_MAX], set once
-	FarCount      uint32 // OUT how many of them count
-	FarUsed       uint32 // OUT != 0: some have at some time
-	ListenerCount uint32 // OUT how many of them count; those that find no room are missing
-	Reserved      uint32
+	UpcallRIP     uint64       // IN
+	UpcallRSP     uint64       // IN
+	UpcallRFLAGS  uint64       // IN
+	GiveGPA       uint64       // OUT struct abi_range[ABI_GIVE_RANGES], set once
+	Protect       Range        // OUT see ABI_DOORBELL_PROTECT
+	FarGPA        uint64       // OUT struct abi_far[ABI_FAR_MAX], set once
+	FarCount      uint32       // OUT how many of them count
+	FarUsed       uint32       // OUT != 0: some have at some time
+	ListenerCount uint32       // OUT how many of them count; those that find no room are missing
+	Input         uint32       // OUT ABI_INPUT_*: of descriptor 0; kernel libraries of earlier releases leave it zero
 	Listeners     [32]Listener // OUT
 	RegionGPA     uint64       // OUT struct abi_region[ABI_REGIONS_MAX], set once
 	RegionCallGPA uint64       // OUT struct abi_region_call, set once

@@ -80,7 +80,7 @@ var mayImport = map[string][]string{
 	"dispatcher/sched":                 {},
 	"dispatcher/inflight":              {"lineage"},
 	"dispatcher/park":                  {},
-	"dispatcher/instances":             {"dispatcher/inflight", "dispatcher/instance", "dispatcher/instances/archive", "dispatcher/instances/records", "lineage"},
+	"dispatcher/instances":             {"dispatcher/functions", "dispatcher/inflight", "dispatcher/instance", "dispatcher/instances/archive", "dispatcher/instances/records", "lineage"},
 	"dispatcher/instances/records":     {"lineage/sealed"},
 	"dispatcher/instances/archive":     {"dispatcher/instances/archive/archivetest"},
 	"dispatcher/keyed":                 {},

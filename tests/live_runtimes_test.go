@@ -56,7 +56,7 @@ func (l *lab) exec(i *instances.Instance, code string) *instances.Answer {
 	l.Helper()
 	a, err := i.Do(l.ctx, &instances.Call{Code: &code})
 	if err != nil {
-		l.Fatalf("%s: %v", code, err)
+		l.Fatalf("%.200s: %v", code, err)
 	}
 	return a
 }

@@ -46,7 +46,7 @@ wanted() { [ -z "${BENCHES:-}" ] || [[ " $BENCHES " == *" $1 "* ]]; }
 	echo "| file system | $(stat -f -c %T "$state") |"
 	echo "| load average before | $busy |"
 	for platform in "${platforms[@]}"; do
-		for bench in start memory cold warmup guest huge; do
+		for bench in start memory cold warmup guest huge chain state; do
 			! wanted "$bench" || run "bench $bench, $platform" bin/seussctl --platform "$platform" bench "$bench"
 		done
 		! wanted plan || run "bench plan, $platform" bin/seussctl --platform "$platform" bench plan --plot "${out%.md}-plan-$platform.svg"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what seuss needs and the machine lacks, through apt: the compiler for the
 # guest, and what images/runtimes/*/setup.list name, a package and a test a line: the
-# runtimes that images are made from, which the demo and the tests use.
+# runtimes that images are made from, which the demo and the tests use. With the argument
+# redis also what `seussctl bench state` compares with.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,9 @@ need() { # package, test command...
 need gcc sh -c 'command -v gcc'
 need libc6-dev test -e /usr/include/stdio.h
 need binutils sh -c 'command -v objcopy'
+
+# Only what is compared with: no test and no demo uses it.
+[ "${1:-}" != redis ] || need redis-server sh -c 'command -v redis-server'
 
 while read -r package test; do
 	need "$package" sh -c "$test"

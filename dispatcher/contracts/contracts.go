@@ -62,6 +62,24 @@ type Contract struct {
 	// whatever the program says, at most MaxAnswerBytes, and nil where Call.Stream was given
 	// it. nil: it is a driver.
 	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
+	// Live is what instances that live on can be asked for; nil: it is a driver.
+	Live *Live
+}
+
+// Live is what a program can be asked for that goes on. What it prints is not touched.
+type Live struct {
+	// Own: an image's own program can be one, whatever it has printed before it is ready.
+	Own bool
+	// Start runs one that was just started until it is ready; nil: until it rests.
+	Start func(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error
+	// Meet takes the streams that it opens, from now on; nil: it opens none.
+	Meet func(i *instance.Instance)
+	// Type writes text to it, and runs it until it waits for more; nil: it has no input. What
+	// it is refused before anything was done matches lineage.ErrInvalid.
+	Type func(ctx context.Context, i *instance.Instance, text []byte, deadline time.Time) error
+	// Serve is as the contract's, and leaves it ready for the next request; nil: requests are
+	// typed. What is refused before anything was done matches lineage.ErrInvalid.
+	Serve func(ctx context.Context, i *instance.Instance, p *functions.Program, call *Call) (answer []byte, err error)
 }
 
 // Ready is how a program is ready.

@@ -24,19 +24,25 @@ import (
 // CheckGenerators refuses a program that is ready and may have seeded its generators, and
 // says why. The error matches lineage.ErrInvalid.
 func CheckGenerators(p *functions.Program, taken lineage.Purity, files *Files) error {
+	why := Seeded(p, taken, files)
+	if why == "" {
+		return nil
+	}
+	return fmt.Errorf("instances of it may draw the same random numbers: %s. What comes from the kernel at each draw (getrandom, /dev/urandom, Go's crypto/rand) always differs; if nothing else has to, deploy it with --allow-shared-generators (allow_shared_generators; of AWS Lambda's API SnapStart PublishedVersions): %w", why, lineage.ErrInvalid)
+}
+
+// Seeded says why a program may have seeded generators by now; "": it has not.
+func Seeded(p *functions.Program, taken lineage.Purity, files *Files) (why string) {
 	exe := files.executable(p.Command[0])
-	why := ""
 	switch {
 	case exe.goProgram:
 		why = "it is a Go program, whose generators (math/rand, math/rand/v2, maps) were seeded at its start"
 	case taken.Entropy > exe.ownDraws():
-		why = fmt.Sprintf("it has drawn random bytes %d times before it was ready, and may have seeded generators with them", taken.Entropy)
+		why = fmt.Sprintf("it has drawn random bytes %d times by now, and may have seeded generators with them", taken.Entropy)
 	case taken.Clock > 0:
-		why = fmt.Sprintf("it has read the clock %d times before it was ready, and may have seeded generators with it", taken.Clock)
-	default:
-		return nil
+		why = fmt.Sprintf("it has read the clock %d times by now, and may have seeded generators with it", taken.Clock)
 	}
-	return fmt.Errorf("instances of it may draw the same random numbers: %s. What comes from the kernel at each draw (getrandom, /dev/urandom, Go's crypto/rand) always differs; if nothing else has to, deploy it with --allow-shared-generators (allow_shared_generators; of AWS Lambda's API SnapStart PublishedVersions): %w", why, lineage.ErrInvalid)
+	return why
 }
 
 // Files are those that a program sees: its code's, and its image's.

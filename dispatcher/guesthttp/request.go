@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
+	"sync"
 )
 
 // MaxHead bounds a request's header, and its trailers, in bytes.
@@ -63,7 +64,7 @@ func (r *Request) Add(p []byte) (whole bool, err error) {
 			return false, nil
 		}
 		r.body = n + 4
-		if r.Head, err = http.ReadRequest(bufio.NewReader(bytes.NewReader(r.bytes[:r.body]))); err != nil {
+		if r.Head, err = r.readHead(); err != nil {
 			return false, err
 		}
 		if r.Head.ContentLength > int64(r.MaxBody) {
@@ -76,6 +77,21 @@ func (r *Request) Add(p []byte) (whole bool, err error) {
 	n, whole, err := r.decode(r.bytes[r.body:])
 	r.bytes = append(r.bytes[:r.body], r.bytes[r.body+n:]...)
 	return whole, err
+}
+
+// readers are used again: each has a buffer.
+var readers = sync.Pool{New: func() any { return bufio.NewReader(nil) }}
+
+// readHead reads the header, which is whole. It has no body.
+func (r *Request) readHead() (*http.Request, error) {
+	b := readers.Get().(*bufio.Reader)
+	defer readers.Put(b)
+	b.Reset(bytes.NewReader(r.bytes[:r.body]))
+	head, err := http.ReadRequest(b)
+	if err == nil {
+		head.Body = http.NoBody // it would read from what is somebody else's then
+	}
+	return head, err
 }
 
 // decode takes what of a chunked body can be told from b, its first n bytes, and reports

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"seuss/lineage"
+	"seuss/vmm"
 	"seuss/vmm/vsock"
 )
 
@@ -36,6 +37,20 @@ func (i *Instance) Meet(accept vsock.AcceptFunc) { i.met = accept }
 // Keep makes c the stream that has to be open when the instance is captured, and that
 // instances of the snapshot find again; nil: there is none. All others end there.
 func (i *Instance) Keep(c *vsock.Conn) { i.stream().conn = c }
+
+// As notes that the guest is a program of a contract now, which it was not when it began.
+func As(i *Instance, contract string) { i.contract = contract }
+
+// InputOf is what is known of the program's standard input as the guest rests. Where a guest of
+// an earlier release says nothing of it, that it is not open.
+func InputOf(i *Instance) vmm.Input { return vmm.InputOf(i.vm.m.Memory()) }
+
+// Forsake has the instance keep no stream which its program has ended.
+func Forsake(i *Instance) {
+	if s := i.stream(); s.conn != nil && !s.open() {
+		s.conn = nil
+	}
+}
 
 // Kept is the stream that was open when the instance's snapshot was taken, or that Keep was
 // given; nil: none.

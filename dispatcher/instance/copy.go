@@ -58,7 +58,7 @@ func NewCopy(i *Instance) (*Copy, error) {
 		return nil, errors.New("copy an instance: it is on a machine")
 	}
 	p.parent.Hold()
-	return &Copy{start: i.start, parent: p.parent, delta: *p.delta, state: p.m.Capture(), contract: p.parent.Node.Key.Contract, due: p.Due}, nil
+	return &Copy{start: i.start, parent: p.parent, delta: *p.delta, state: p.m.Capture(), contract: i.contract, due: p.Due}, nil
 }
 
 // Clone returns another Copy of the same.
@@ -115,7 +115,7 @@ func (c *Copy) Drop() { c.parent.Release() }
 // closed.
 func (vm *VM) BeginCopy(c *Copy) (*Instance, error) {
 	began := time.Now()
-	i := &Instance{vm: vm, start: c.start, parent: c.parent}
+	i := &Instance{vm: vm, start: c.start, parent: c.parent, contract: c.contract}
 	if err := vm.placeCopy(c); err != nil {
 		vm.enter(Dead)
 		return nil, fmt.Errorf("begin as a copy: %w", err)

@@ -35,6 +35,9 @@ type Instance struct {
 	outside Outside
 	regions vmm.Regions
 	met     vsock.AcceptFunc // see Meet
+	// contract is what its guest's program speaks: its snapshot's, or what As has said; "": a
+	// driver's.
+	contract string
 }
 
 // Outside takes the streams with which a guest wants to leave its machine: to guest.NetPort and
@@ -45,7 +48,7 @@ type Outside interface{ Accept(*vsock.Conn) error }
 // and gives it an identity. Where that fails the VM can only be closed.
 func (vm *VM) Begin(s *Snapshot) (*Instance, error) {
 	began := time.Now()
-	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s)}
+	i := &Instance{vm: vm, start: s, parent: s, Pooled: vm.ReadyOn(s), contract: s.Node.Key.Contract}
 	if vm.snapshot == nil {
 		vm.record(s)
 	}
@@ -141,20 +144,23 @@ type Report struct {
 	// PagedIn is how many pages were brought from the disk since the last report,
 	// because the guest touched them.
 	PagedIn uint64
+	// Exits is how often the guest was left.
+	Exits uint64
 }
 
 // Report tells what is known of the instance.
 func (i *Instance) Report() Report {
 	if p := i.parked; p != nil {
-		r := Report{LogsCut: p.cut, PagedIn: p.paged, Unsupported: p.calls}
+		r := Report{LogsCut: p.cut, PagedIn: p.paged, Exits: p.exits, Unsupported: p.calls}
 		if !p.logs.empty() {
 			r.Logs = p.logs.take()
 		}
-		p.paged = 0
+		p.paged, p.exits = 0, 0
 		return r
 	}
 	r := i.look()
 	i.vm.paged += r.PagedIn
+	i.vm.exits += r.Exits
 	if !i.vm.logs.empty() {
 		r.Logs = i.vm.logs.take()
 	}
@@ -165,7 +171,8 @@ func (i *Instance) Report() Report {
 func (i *Instance) look() Report {
 	vm := i.vm
 	_, paged := vm.m.Memory().Paging().Counts()
-	r := Report{LogsCut: vm.logs.cut || vm.m.Stats().ConsoleDropped > 0, PagedIn: paged - vm.paged}
+	stats := vm.m.Stats()
+	r := Report{LogsCut: vm.logs.cut || stats.ConsoleDropped > 0, PagedIn: paged - vm.paged, Exits: stats.Entries - vm.exits}
 	// An error is a guest's that has forged the table's address.
 	if calls, err := vm.m.UnsupportedCalls(); err == nil && len(calls) > 0 {
 		r.Unsupported = nameCalls(calls, i.start.unsupported())

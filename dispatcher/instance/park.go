@@ -45,6 +45,7 @@ type Parked struct {
 	logs   logBuffer
 	cut    bool              // some of what it has printed was dropped
 	paged  uint64            // pages that were paged in since the last report
+	exits  uint64            // how often the guest was left since then
 	calls  map[string]uint32 // that the kernel library has not
 	woken  chan struct{}
 }
@@ -121,7 +122,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 		return nil, err
 	}
 	r := i.look()
-	p := &Parked{delta: d, parent: i.parent, held: held, cut: r.LogsCut, paged: r.PagedIn, calls: r.Unsupported, woken: make(chan struct{}, 1)}
+	p := &Parked{delta: d, parent: i.parent, held: held, cut: r.LogsCut, paged: r.PagedIn, exits: r.Exits, calls: r.Unsupported, woken: make(chan struct{}, 1)}
 	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {
 		return nil, err
 	}
@@ -170,7 +171,7 @@ func (i *Instance) resume(vm *VM) error {
 	vm.snapshot = p.parent
 	p.parent.Release()
 	_, paged := vm.m.Memory().Paging().Counts()
-	vm.paged = paged - p.paged
+	vm.paged, vm.exits = paged-p.paged, vm.m.Stats().Entries-p.exits
 	vm.unobserved, vm.before = true, vm.faults
 	vm.enter(Running)
 	vm.instance = i

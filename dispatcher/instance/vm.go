@@ -34,6 +34,7 @@ type VM struct {
 	interrupted <-chan struct{}
 
 	paged      uint64    // pages that were paged in, as of the last instance
+	exits      uint64    // how often the guest was left, as of the last report
 	recording  *Snapshot // whose loading set its first instance gives
 	first      bool      // no snapshot was ever shown
 	learning   *Snapshot // whose written pages its first instance gives

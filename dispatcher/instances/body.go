@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"seuss/dispatcher/functions"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances/archive"
@@ -27,6 +28,12 @@ type Spec struct {
 	// function may, or all of that.
 	Network []string `json:"network,omitempty"`
 	Durable bool     `json:"durable,omitempty"` // it is kept when the service ends, or dies
+	// Program is the program of Image that it is, in place of a runtime's interpreter; without
+	// a command the image's own. SharedGenerators allows copies, and what else begins as it
+	// was, to draw the same random numbers; of programs.
+	Program          *functions.Program `json:"program,omitempty"`
+	SharedGenerators bool               `json:"allow_shared_generators,omitempty"`
+	Public           bool               `json:"public,omitempty"` // its ports are everybody's at its address
 
 	madeUp bool // its name was
 }
@@ -97,6 +104,12 @@ const (
 	Passed            // the time has
 	Closed            // nothing is to be waited for any more
 )
+
+// Began is a Body that has printed something while it was made.
+type Began interface{ Began(Output) }
+
+// Server is a Body that is a server: it listens on a port.
+type Server interface{ Port() uint16 }
 
 // Body is what an instance is made of. It is off its machine but in the calls that take a
 // Turn. After an error of these that is no HandlerError the instance is over: it can be

@@ -22,6 +22,7 @@ type Info struct {
 	Used     time.Time `json:"used"`
 	Expires  time.Time `json:"expires,omitzero"` // if nobody uses it before
 	Uses     uint64    `json:"uses"`
+	Port     uint16    `json:"port,omitempty"`    // of its program, which its address leads to
 	Bytes    uint64    `json:"bytes"`             // of memory
 	Failure  string    `json:"failure,omitempty"` // why it is over
 }
@@ -95,6 +96,12 @@ func (i *Instance) prepare(body Body) {
 	i.body = body
 	i.info.Node, i.info.Bytes, i.kept.image = body.Node(), body.Bytes(), body.Image()
 	fresh := i.spec.Durable && i.kept.node == ""
+	if b, ok := body.(Server); ok {
+		i.info.Port = b.Port()
+	}
+	if b, ok := body.(Began); ok {
+		b.Began(i.logs.write)
+	}
 	i.mu.Unlock()
 	if fresh {
 		i.kept.as(body.Node(), false)
@@ -124,6 +131,9 @@ func (i *Instance) begin() {
 		i.live()
 	}()
 }
+
+// Public reports whether its ports are everybody's at its address.
+func (i *Instance) Public() bool { return i.spec.Public }
 
 // ready reports whether it has begun and is not gone.
 func (i *Instance) ready() bool {

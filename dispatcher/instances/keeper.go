@@ -174,6 +174,8 @@ func (s *Spec) check() error {
 		return fmt.Errorf("an instance is of a function, an image or a snapshot, not of several: %w", ErrInvalid)
 	case given == 0:
 		return fmt.Errorf("an instance of what? Name a function, an image or a snapshot: %w", ErrInvalid)
+	case s.Program != nil && s.Image == "":
+		return fmt.Errorf("a program is one of an image: name that: %w", ErrInvalid)
 	case s.TTL < 0 || s.IdleTTL < 0 || s.MemoryMiB < 0:
 		return fmt.Errorf("a time to live, or memory, below 0: %w", ErrInvalid)
 	}

@@ -91,6 +91,11 @@
 #define ABI_INBOUND_PORT 0x5e550000
 #define ABI_INBOUND_PORTS 0x10000
 
+/* What abi_control says of standard input. */
+#define ABI_INPUT_TAKEN 0x0fffffff  /* bytes that were read of it, of which these bits are left */
+#define ABI_INPUT_WAITED 0x40000000 /* there is none, and a thread waits for some, in read, poll, select or epoll_wait */
+#define ABI_INPUT_OPEN 0x80000000   /* its stream is open: what is sent is read some time */
+
 #define ABI_LISTENERS_MAX 32
 #define ABI_LISTENER_WAITED 1 /* a thread waits for its connections: in accept, poll, select or epoll_wait */
 #define ABI_LISTENER_INBOUND 2 /* a connection to its port would reach it */
@@ -280,7 +285,7 @@ struct abi_control {
 
 	/* As of the last ABI_DOORBELL_IDLE. */
 	uint32_t listener_count; /* OUT how many of them count; those that find no room are missing */
-	uint32_t reserved;
+	uint32_t input;          /* OUT ABI_INPUT_*: of descriptor 0; kernel libraries of earlier releases leave it zero */
 	struct abi_listener listeners[ABI_LISTENERS_MAX]; /* OUT */
 
 	/* Kernel libraries before there were regions leave these zero. */

@@ -289,6 +289,7 @@ struct sock_family {
 };
 extern const struct sock_family unix_family, vsock_family, inet_family, inet6_family, netlink_family;
 
+void stdin_publish(void);         /* the same of standard input */
 void tcp_publish_listeners(void); /* before the CPU idles: the monitor may look */
 
 /* ---- console.c ---------------------------------------------------------------------- */

@@ -159,6 +159,7 @@ static void idle(void)
 			break;
 		publish_deadline(hold_deadline(timers_next()));
 		tcp_publish_listeners();
+		stdin_publish();
 		doorbell(ABI_DOORBELL_IDLE, 0);
 	}
 	u64 now = mono_ns();

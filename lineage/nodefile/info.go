@@ -37,7 +37,9 @@ type Key struct {
 	Imports    []string  `json:"imports,omitempty"`
 	Args       []Binding `json:"args,omitempty"`
 	Lazy       bool      `json:"lazy,omitempty"`
-	// NextKey is the argument whose value the stopped function waits for.
+	// NextKey is the argument whose value the stopped function waits for. Where there is a
+	// Contract it is what the program waits for, and of an instance what program that is (a
+	// JSON object of the dispatcher's).
 	NextKey string `json:"next_key,omitempty"`
 	// Runtime is the runtime of the image that was started, "" for the one that is meant
 	// where nothing says which.

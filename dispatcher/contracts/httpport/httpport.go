@@ -47,7 +47,7 @@ func init() {
 		Environment: func(f *functions.Function) map[string]string {
 			return map[string]string{"PORT": strconv.Itoa(int(f.Settings.Program.Port))}
 		},
-		Await: await, Serve: serve,
+		Await: await, Serve: serve, Live: &contracts.Live{Own: true, Start: start, Serve: serve},
 	})
 }
 
@@ -66,6 +66,11 @@ func await(ctx context.Context, i *instance.Instance, p *functions.Program, dead
 		err = fmt.Errorf("%w; the program has written: %s", err, text)
 	}
 	return contracts.Ready{}, err
+}
+
+func start(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {
+	_, err := await(ctx, i, p, deadline)
+	return err
 }
 
 func ready(ctx context.Context, i *instance.Instance, p *functions.Program, deadline time.Time) error {

@@ -22,7 +22,7 @@ func init() {
 	contracts.Register(&contracts.Contract{
 		Name: "program", Title: "a program on standard input and output",
 		Ready: "it reads its standard input for the first time",
-		Await: await, Serve: serve,
+		Await: await, Serve: serve, Live: &contracts.Live{Own: true, Meet: meet, Type: enter},
 	})
 }
 

@@ -1,6 +1,7 @@
 package runtimeapi
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -53,7 +54,7 @@ func (s *server) serve(c *conn) {
 // next has a program wait for what comes, or gives it its event.
 func (s *server) next(c *conn, waits string) {
 	switch {
-	case s.call == nil && s.waiting == nil:
+	case (s.call == nil || s.replied && waits == forInvocation) && s.waiting == nil:
 		s.forget(c)
 		s.waiting, s.waits, s.over = c.Conn, waits, true
 	case s.call != nil && !s.given && waits == forInvocation:
@@ -79,7 +80,7 @@ func (s *server) failed(c *conn, body []byte, start bool) {
 
 // answered takes the program's answer.
 func (s *server) answered(c *conn, id string, failed bool, body []byte) {
-	if s.call == nil || !s.given || id != s.call.RequestID {
+	if s.call == nil || !s.given || s.replied || id != s.call.RequestID {
 		s.drop(c, http.StatusBadRequest, "InvalidRequestID", "the program has no invocation of this id")
 		return
 	}
@@ -91,7 +92,7 @@ func (s *server) answered(c *conn, id string, failed bool, body []byte) {
 	switch {
 	case failed:
 		s.done(c)
-		s.fail(decodeError(document, kind))
+		s.reply(nil, decodeError(document, kind))
 	case s.streamed > 0 && !s.streams(c): // whoever has the half of one answer must not take it for all
 		s.drop(c, http.StatusForbidden, "InvalidStateTransition", "another response is being streamed")
 		s.wrong("the program answered while it streamed another answer")
@@ -100,10 +101,10 @@ func (s *server) answered(c *conn, id string, failed bool, body []byte) {
 		s.fail(contracts.TooLarge())
 	case s.streams(c):
 		s.done(c)
-		s.over = true
+		s.reply(nil, nil)
 	default:
 		s.done(c)
-		s.over, s.answer = true, body
+		s.reply(bytes.Clone(body), nil)
 	}
 }
 

@@ -26,7 +26,7 @@ func init() {
 		Name: "runtimeapi", Title: "AWS Lambda's Runtime API",
 		Ready:          "its first GET .../invocation/next waits, or its GET .../restore/next",
 		LambdaRuntimes: []string{"provided.al2023", "provided.al2", "provided"}, Bootstrap: "bootstrap", Handler: true, // as _HANDLER
-		Environment: environment, Reserved: []string{apiVariable}, Await: await, Serve: serve,
+		Environment: environment, Reserved: []string{apiVariable}, Await: await, Serve: serve, Live: &contracts.Live{Serve: serveOn},
 	})
 }
 
@@ -69,6 +69,44 @@ func await(ctx context.Context, i *instance.Instance, _ *functions.Program, dead
 	}
 	i.Keep(s.waiting)
 	return contracts.Ready{Waits: s.waits, Told: s.waits == forRestore}, nil
+}
+
+// serveOn is serve for a program that goes on: it waits for its next event then.
+func serveOn(ctx context.Context, i *instance.Instance, _ *functions.Program, call *contracts.Call) ([]byte, error) {
+	kept := i.Kept()
+	if kept == nil {
+		return nil, fmt.Errorf("the program has hung up on the Runtime API: %w", instance.ErrStream)
+	}
+	s := server{call: call, live: true}
+	i.Meet(s.accept)
+	i.Keep(nil)
+	if call.Waits == forRestore {
+		send(kept, http.StatusOK, []byte("{}"), "")
+	} else {
+		s.give(kept)
+	}
+	err := i.Until(ctx, call.Deadline, func() bool { return s.over })
+	if s.waiting == nil { // it is over, whatever it has answered
+		if err == nil {
+			err = s.err
+		}
+		var exit *instance.ExitError
+		if errors.As(err, &exit) {
+			err = fmt.Errorf("the program does not ask for its next event: %w", exit)
+		}
+		var own *instance.HandlerError
+		if errors.As(err, &own) {
+			err = fmt.Errorf("%v: %w", own, instance.ErrStream)
+		}
+		return nil, err
+	}
+	i.Meet(nil) // between two events nobody is served
+	for _, c := range s.conns {
+		c.Handle(nil)
+		c.Reset()
+	}
+	i.Keep(s.waiting)
+	return s.answer, s.err
 }
 
 func serve(ctx context.Context, i *instance.Instance, _ *functions.Program, call *contracts.Call) ([]byte, error) {

@@ -37,6 +37,9 @@ type server struct {
 	waiting *vsock.Conn // where a GET waits
 	waits   string      // for what: invocation or restore
 
+	live    bool // the program goes on after its answer, and is over when it waits for the next
+	replied bool // it has answered, and goes on
+
 	streamed int // bytes of the answer that were given to the call's Stream
 
 	over   bool // the program is ready, has answered, or nothing more is wanted of it
@@ -140,6 +143,13 @@ func (s *server) done(c *conn) {
 
 // fail ends the run with what the program did wrong.
 func (s *server) fail(err error) { s.over, s.err = true, err }
+
+// reply ends the run with an answer, or what is one too: an error that the program reports
+// itself. One that lives on goes on until it asks for more.
+func (s *server) reply(answer []byte, err error) {
+	s.answer, s.err = answer, err
+	s.over, s.replied = !s.live, s.live
+}
 
 // wrong is a program that does what the API does not allow, for the request that it has.
 func (s *server) wrong(format string, args ...any) {

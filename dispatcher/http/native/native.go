@@ -111,9 +111,11 @@ func open(on *server.Server, mux *server.Routes) {
 	} {
 		mux.HandleFunc(pattern, s.native(f))
 	}
-	for pattern, f := range (live{s, look}).routes() {
+	alive := live{s, look}
+	for pattern, f := range alive.routes() {
 		mux.HandleFunc(pattern, s.native(f))
 	}
+	mux.HandleHosts(liveURL{alive}.matches, liveURL{alive})
 	for _, method := range webMethods {
 		mux.HandleFunc(method+" "+webPath, s.native(web{s}.serve))
 	}

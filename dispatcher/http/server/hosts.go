@@ -53,6 +53,25 @@ func (s *Server) Signer(r *http.Request) (*access.Principal, error) {
 	return s.principal(r, st.guard.token, st.guard.unix)
 }
 
+// Caller returns who asks at a host of a front door's own, by whatever routes take; StillMay
+// knows him from then on. Where no token is asked for, pages of that host's own origin may.
+func (s *Server) Caller(r *http.Request) (*access.Principal, error) {
+	st := stateOf(r)
+	if st == nil || st.guard == nil { // past Access
+		return access.Local, nil
+	}
+	asked := r
+	if r.Header.Get("Origin") == "http://"+r.Host {
+		asked = r.Clone(r.Context())
+		asked.Header.Del("Origin")
+	}
+	p, err := s.principal(asked, st.guard.token, st.guard.unix)
+	if err == nil {
+		st.principal = p
+	}
+	return p, err
+}
+
 // guard is what Access asks for.
 type guard struct {
 	token string

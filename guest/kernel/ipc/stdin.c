@@ -11,6 +11,18 @@
 
 static struct vsock *in; /* NULL: nothing comes any more, or nobody has asked yet */
 static bool asked;
+static struct file *of; /* that asked */
+static u32 taken;       /* bytes */
+
+void stdin_publish(void)
+{
+	u32 is = taken & ABI_INPUT_TAKEN;
+	if (in)
+		is |= ABI_INPUT_OPEN;
+	if (in && !host_stream_waiting(in) && file_waited(of))
+		is |= ABI_INPUT_WAITED;
+	control->input = is;
+}
 
 static void changed(struct file *f)
 {
@@ -27,6 +39,7 @@ static void ask(struct file *f)
 	if (asked)
 		return;
 	asked = true;
+	of = f;
 	in = host_stream_open(f, ABI_STDIN_PORT, changed);
 	if (in)
 		host_stream_kick();
@@ -48,6 +61,8 @@ long stdin_read(struct file *f, void *buf, size_t n, u64 *pos)
 		return err;
 	purity_socket();
 	u32 got = host_stream_take(in, buf, (u32)MIN(n, 0x40000000ul), false);
+	taken += got;
+	control->input = taken & ABI_INPUT_TAKEN; /* it does not wait until the CPU idles again */
 	if (host_stream_ended(in))
 		changed(f);
 	return got;

@@ -31,6 +31,8 @@ func samples() []runtimes.Sample {
 		{Name: "sort", Code: code("sort.py")},
 		// Does much at its first use, to show what a warm-up buys.
 		{Name: "invoice", Code: code("invoice.py")},
+		// Workers that share a matrix and weights.
+		{Name: "sgd", Code: code("sgd.py"), Imports: []string{"numpy"}, Needs: numpyDir, Lacking: "NumPy (apt-get install python3-numpy, then seussctl image build)"},
 		{Name: "hold", Code: code("hold.py")},
 	}
 }

@@ -97,7 +97,7 @@ func root(e *cmdline.Env) *cli.App {
 			env(e),
 			snapshotcmd.SnapshotGroup(e),
 			plancmd.PlanGroup(e),
-			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e), benchcmd.BenchInstances(e), benchcmd.BenchPlan(e), benchcmd.BenchLanguages(e), benchcmd.BenchImages(e)),
+			e.Group("bench", "measurements", benchcmd.BenchStart(e), benchcmd.BenchMemory(e), benchcmd.BenchStore(e), benchcmd.BenchCold(e), benchcmd.BenchWarmUp(e), benchcmd.BenchGuest(e), benchcmd.BenchHuge(e), benchcmd.BenchInstances(e), benchcmd.BenchPlan(e), benchcmd.BenchLanguages(e), benchcmd.BenchImages(e), benchcmd.BenchChain(e), benchcmd.BenchState(e)),
 			demo(e),
 			completion(e),
 			manual(e),

@@ -222,3 +222,14 @@ func TestAnsweredEndsTheTime(t *testing.T) {
 		t.Errorf("returned after %v, took %v, %v", tidy, took, err)
 	}
 }
+
+// TestCallZygote: a process has all that it asks of a zygote answered, one after the other and
+// at once.
+func TestCallZygote(t *testing.T) {
+	needPython(t)
+	h := Handler{python, "greet", samples.Greet, []byte(`{"name": "Ada", "items": [1]}`)}
+	got, err := CallZygote(t.Context(), samples.Zygote, samples.ZygoteCaller, h, 3, 20)
+	if err != nil || len(got.Row) != 3 || got.AtOnce <= 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}

@@ -19,3 +19,6 @@ func ParseMemory(text string) (uint64, error) {
 	}
 	return n, nil
 }
+
+// MaxCommandWords bounds the words of a command line, a program's among them.
+const MaxCommandWords = 1024

@@ -90,7 +90,7 @@ list and its host ports where none are named. See also function update.`,
 			&cli.StringFlag{Name: "from-snapshot", Usage: "the function is what `NODE` is, a checkpoint of an instance: an id, the beginning of one, or a tag"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "watch", Usage: "go on, and deploy again whenever a file of PATH has changed"},
 		}, programFlags(), layerFlags(), cmdline.WarmUpFlags(), cmdline.BoundsFlags()),
-		MinArgs: 1, MaxArgs: maxCommandWords,
+		MinArgs: 1, MaxArgs: cmdline.MaxCommandWords,
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			spec, err := readDeployment(c, e)
 			if err != nil {

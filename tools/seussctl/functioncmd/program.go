@@ -13,9 +13,6 @@ import (
 	"seuss/tools/seussctl/cmdline"
 )
 
-// maxCommandWords bounds the words of a command line, a program's among them.
-const maxCommandWords = 1024
-
 // programFlags are of functions that are programs of their own.
 func programFlags() []cli.Flag {
 	return []cli.Flag{

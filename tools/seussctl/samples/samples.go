@@ -29,6 +29,8 @@ var (
 	// Table builds a table of about 20 MB from its argument "table", then answers
 	// its argument "query".
 	Table = code("table")
+	// SGD is a stochastic gradient descent by workers that share regions.
+	SGD = code("sgd")
 	// Hold keeps its machine for as many seconds as its event says.
 	Hold = code("hold")
 )
@@ -42,6 +44,31 @@ var Zygote []byte
 //
 //go:embed zygote_tree.py
 var ZygoteTree []byte
+
+// ZygoteCaller is a program that has such a server work for it.
+//
+//go:embed zygote_caller.py
+var ZygoteCaller []byte
+
+// ChainBench is a function that calls another one.
+//
+//go:embed chain_bench.py
+var ChainBench []byte
+
+// StateBench is a function that uses state and a region.
+//
+//go:embed state_bench.py
+var StateBench []byte
+
+// RedisBench does with Redis what StateBench does with state, as a function and as a program.
+//
+//go:embed redis_bench.py
+var RedisBench []byte
+
+// SGDRedis is SGD with Redis in place of regions; it imports that and RedisBench.
+//
+//go:embed sgd_redis.py
+var SGDRedis []byte
 
 // ForkExec is the C program whose fork and exec is the floor for starting
 // anything as a process.
