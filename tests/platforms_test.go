@@ -244,8 +244,14 @@ func TestBenchInstances(t *testing.T) {
 	report := document[struct {
 		Sleepers sleepers
 		Children struct{ N int }
-	}](c, "bench", "instances", "--sleepers", "100", "--seconds", "0.5", "--children", "2")
+		Forks    map[string]any
+	}](c, "bench", "instances", "--sleepers", "100", "--seconds", "0.5", "--children", "2", "--forks", "3", "--branches", "3")
 	if s := report.Sleepers; s.N != 100 || s.Answered != 100 || s.Refused != 0 || s.Took < 0.5 || report.Children.N != 2 {
 		t.Errorf("%+v", report)
+	}
+	for _, name := range []string{"fork_us", "fork_heap_us", "forks_us", "rollback_us", "fork_deep_us", "branch_us", "fork_branch_us"} {
+		if took, _ := report.Forks[name].(float64); took <= 0 {
+			t.Errorf("%s: %v", name, report.Forks[name])
+		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"seuss/dispatcher"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/instances"
 	"seuss/tools/seussctl/bench"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/samples"
@@ -37,6 +38,7 @@ type instancesReport struct {
 	Sleepers *bench.Sleepers `json:"sleepers"`
 	Children *bench.Children `json:"children,omitempty"`
 	Zygote   float64         `json:"zygote_p50_us"`
+	Forks    *forksReport    `json:"forks,omitempty"`
 }
 
 func BenchInstances(e *cmdline.Env) *cli.Command {
@@ -48,17 +50,25 @@ Starts a daemon with its defaults on a state directory of its own, and has --sle
 invocations at once, each over a connection of its own, of a Python function that sleeps:
 how many are answered, after what time, and what the daemon takes of the host's memory for
 each that waits. Beside them children of a Python process, --children or as many as fit,
-that sleep as long.`,
-		Examples: []string{"seussctl bench instances --sleepers 10000", "seussctl bench instances --sleepers 1000 --seconds 5 --json"},
+that sleep as long. With --forks copies of a live interpreter, in this process: what
+forks, rollbacks and a search of --branches take beside a process that forks; without
+--sleepers only that.`,
+		Examples: []string{"seussctl bench instances --sleepers 10000", "seussctl bench instances --sleepers 1000 --seconds 5 --json", "seussctl bench instances --sleepers 0 --forks 100 --branches 10000"},
 		Flags: []cli.Flag{
 			&cli.IntFlag{Name: "sleepers", Value: 1000, Usage: "`N` invocations at once"},
 			&cli.Float64Flag{Name: "seconds", Value: 10, Usage: "each sleeps for `N` seconds"},
 			&cli.IntFlag{Name: "children", Value: 1000, Usage: "`N` children of a Python process; 0: none"},
+			&cli.IntFlag{Name: "forks", Usage: "`N` copies of a live interpreter (default: none)"},
+			&cli.IntFlag{Name: "branches", Usage: "search a tree of `N` branches (default: none)"},
 			&cli.StringFlag{Name: "daemon", Usage: "further `FLAGS` of the daemon, separated by spaces"},
 		},
 		Action: func(c *cli.Context, e *cmdline.Env) error {
 			n, seconds := c.Int("sleepers"), c.Float64("seconds")
-			if n < 1 || n > 1_000_000 {
+			forks, branches := c.Int("forks"), c.Int("branches")
+			if forks < 0 || forks > instances.MaxFork || branches < 0 || branches > 100_000 || branches > 0 && forks == 0 {
+				return cmdline.Usagef(c.Command.HelpName, "--forks %d, --branches %d: want up to %d forks, and with some up to 100,000 branches", forks, branches, instances.MaxFork)
+			}
+			if n < 1 && forks == 0 || n < 0 || n > 1_000_000 {
 				return cmdline.Usagef(c.Command.HelpName, "--sleepers %d: want 1 to 1,000,000", n)
 			}
 			if seconds <= 0 || seconds > 50 {
@@ -69,7 +79,23 @@ that sleep as long.`,
 			}
 			e.OwnState("bench-instances")
 			report := &instancesReport{}
-			err := withServed(c, e, strings.Fields(c.String("daemon")), func(s *bench.Served) error {
+			var err error
+			if forks > 0 {
+				if err = e.FreshImages(c.Context); err == nil {
+					report.Forks, err = measureForks(c.Context, e, forks, branches)
+				}
+			}
+			if err != nil {
+				return err
+			}
+			if n == 0 {
+				e.Progress.Clear()
+				if e.JSON {
+					return e.PrintJSON(report)
+				}
+				return printForks(e.Stdout, report.Forks)
+			}
+			err = withServed(c, e, strings.Fields(c.String("daemon")), func(s *bench.Served) error {
 				return measureSleepers(c.Context, e, s, n, seconds, c.Int("children"), report)
 			})
 			if err != nil {
@@ -79,7 +105,11 @@ that sleep as long.`,
 			if e.JSON {
 				return e.PrintJSON(report)
 			}
-			return printInstances(e.Stdout, report)
+			if err := printInstances(e.Stdout, report); err != nil || report.Forks == nil {
+				return err
+			}
+			fmt.Fprintln(e.Stdout)
+			return printForks(e.Stdout, report.Forks)
 		},
 	})
 }
