@@ -76,6 +76,7 @@ type Options struct {
 // Control lets invocations in.
 type Control struct {
 	o        Options
+	away     Elsewhere // nil: there is none
 	refusals refusals
 	entries  inflight.Table[Entry] // that wait or run
 	works    inflight.Table[work]  // the same of what Once runs
@@ -110,12 +111,9 @@ type Entry struct {
 	times      span
 	progress   inflight.Progress
 	worker     *events.Worker // nil: it is no event
-}
 
-// Enter lets in an invocation of a function, by its name, before anything of it but its
-// head has been read. What would be refused anyway is refused. The entry must be ended.
-func (c *Control) Enter(function string) (*Entry, error) {
-	return c.enter(function, c.o.Scheduler.AskFor)
+	away    bool  // it is to run elsewhere
+	refusal error // why not here; nil: it may run here
 }
 
 func (c *Control) enter(function string, ask func(name string, limit int, patience time.Duration) (*sched.Ticket, error)) (*Entry, error) {
@@ -178,6 +176,11 @@ func isClients(err error) bool {
 // Invoke carries out the invocation when its turn has come. Machine and slot are held
 // until End. It may be called once.
 func (e *Entry) Invoke(ctx context.Context, request *dispatcher.Request) (*dispatcher.Result, error) {
+	if e.away {
+		if result, done, err := e.invokeAway(ctx, request); done {
+			return result, err
+		}
+	}
 	c := e.c
 	request.Function, request.Deployment, e.request = e.target.Name, e.target, request
 	request.Progress, request.Turn = &e.progress, e
@@ -281,6 +284,9 @@ func (e *Entry) End(ctx context.Context) {
 
 // release gives back what others may wait for.
 func (e *Entry) release() {
+	if e.ticket == nil {
+		return // it ran elsewhere
+	}
 	defer e.stay.Leave()
 	defer e.ticket.Release()
 	if e.invocation != nil {
@@ -322,7 +328,7 @@ func (c *Control) Once(ctx context.Context, what Work, run func(context.Context)
 // Run is the run function of package events. An event is its deployment's: one that has got
 // the name since does not see it.
 func (c *Control) Run(ctx context.Context, e events.Event) (answer events.Answer, err error) {
-	entry, err := c.Enter(e.Function)
+	entry, err := c.EnterHere(e.Function)
 	if err != nil {
 		return answer, permanent(fmt.Errorf("invoke %q: %w", e.Function, err))
 	}

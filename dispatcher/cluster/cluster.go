@@ -91,8 +91,12 @@ type Options struct {
 	CPU      members.CPU
 }
 
+// Traffic counts invocations: passed on to other members, and run for others.
+type Traffic struct{ Passed, Served atomic.Uint64 }
+
 // Cluster is this process as a member.
 type Cluster struct {
+	Traffic Traffic
 	o       Options
 	life    uint64
 	started time.Time
@@ -120,6 +124,10 @@ type View struct {
 	Members []members.Member `json:"members"`
 	// Deployments counts what is deployed on all members, versions among it.
 	Deployments int `json:"deployments"`
+	// Passed and Served count invocations that this member has passed on, and has run for
+	// others, since its start.
+	Passed uint64 `json:"passed"`
+	Served uint64 `json:"served"`
 	// Conflicts are changes that were lost to others that did not know of them.
 	Conflicts []replica.Conflict `json:"conflicts,omitempty"`
 }
@@ -418,7 +426,7 @@ func (c *Cluster) setCordoned(on bool) error {
 
 // Members returns the cluster as this member sees it.
 func (c *Cluster) Members() View {
-	v := View{Name: c.o.Name, Self: c.o.Member, Routes: c.bus.Routes(), Members: c.table.List()}
+	v := View{Name: c.o.Name, Self: c.o.Member, Routes: c.bus.Routes(), Members: c.table.List(), Passed: c.Traffic.Passed.Load(), Served: c.Traffic.Served.Load()}
 	if c.replica != nil {
 		v.Deployments, v.Conflicts = c.replica.Count(), c.replica.Conflicts()
 	}

@@ -11,18 +11,17 @@ import (
 	"seuss/dispatcher/cluster/bus"
 	"seuss/dispatcher/cluster/members"
 	"seuss/dispatcher/cluster/peers"
-	"seuss/dispatcher/cluster/replica"
 )
 
 // helloTimeout is how long the start waits for those to be heard that this member is connected
 // to.
 const helloTimeout = 3 * time.Second
 
-// Replica is what this member does for the cluster's deployments; nil: it has its own.
-func (c *Cluster) Replica() *replica.Replica { return c.replica }
-
 // Peers is the straight way to other members.
 func (c *Cluster) Peers() *peers.Peers { return c.peers }
+
+// List returns the members, as Members without the rest.
+func (c *Cluster) List() []members.Member { return c.table.List() }
 
 // peersAt is where others ask this member.
 func (c *Cluster) peersAt() string {

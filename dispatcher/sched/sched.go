@@ -211,6 +211,13 @@ func (s *Scheduler) Waiting() bool {
 	return s.waiting > 0
 }
 
+// Busy reports whether whoever comes now has to wait.
+func (s *Scheduler) Busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting > 0 || s.running >= s.o.Slots
+}
+
 // Acquire is Ask and Wait.
 func (s *Scheduler) Acquire(ctx context.Context, name string, limit int) (*Ticket, error) {
 	if err := ctx.Err(); err != nil {

@@ -28,6 +28,10 @@ import (
 // ErrUnreachable: a member could not be asked, or did not answer. Nobody knows what it has done.
 var ErrUnreachable = errors.New("the member cannot be reached")
 
+// ErrNotSent: a member could not be connected to; it has done nothing. It matches
+// ErrUnreachable too.
+var ErrNotSent = fmt.Errorf("%w: not connected", ErrUnreachable)
+
 const (
 	dialTimeout = 3 * time.Second
 	headTimeout = 5 * time.Second // of a request's head, and of a handshake
@@ -91,7 +95,7 @@ func (p *Peers) dial(ctx context.Context, _, host string) (net.Conn, error) {
 	}
 	address, err := p.o.Address(member)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
 	}
 	config := p.o.TLS.Clone()
 	config.NextProtos = []string{"h2"}
@@ -103,14 +107,18 @@ func (p *Peers) dial(ctx context.Context, _, host string) (net.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	c, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNotSent, err)
+	}
+	return c, nil
 }
 
 // Handler answers a member. An error is a refusal, whose text the member gets; nothing may have
 // been written then.
 type Handler func(w http.ResponseWriter, r *http.Request, member string) error
 
-// Handle has requests answered, by a pattern of http.ServeMux. It is for the time before Serve.
+// Handle has requests answered, by a pattern of http.ServeMux.
 func (p *Peers) Handle(pattern string, h Handler) {
 	p.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if err := h(w, r, trust.NameOf(r.TLS)); err != nil {

@@ -103,6 +103,7 @@ type Replica struct {
 	mu        sync.Mutex
 	families  [buckets]map[string]*family // by function
 	sums      [buckets]uint64
+	count     int                       // of what is deployed
 	pending   map[string][]string       // changes under a function's lock that the others have not been told of
 	heard     map[string]functions.Mark // told to this member, and not here yet
 	differ    map[string]difference     // by member
@@ -116,7 +117,7 @@ type Replica struct {
 // mark is the state of a deployment.
 type mark struct {
 	functions.Mark
-	removed bool
+	there bool // it is deployed
 }
 
 // family is a function with its versions.
@@ -187,8 +188,12 @@ func (r *Replica) note(key string, c *functions.Change) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	b, base := bucketOf(key), functions.BaseName(key)
-	if old := r.markLocked(key); old.Count > 0 {
+	old := r.markLocked(key)
+	if old.Count > 0 {
 		r.sums[b] ^= weight(key, old.Mark)
+	}
+	if old.there {
+		r.count--
 	}
 	of := r.families[b][base]
 	if c == nil {
@@ -207,7 +212,10 @@ func (r *Replica) note(key string, c *functions.Change) {
 		of = &family{}
 		r.families[b][base] = of
 	}
-	m := mark{c.Mark(), c.Record == nil}
+	m := mark{c.Mark(), c.Record != nil}
+	if m.there {
+		r.count++
+	}
 	if key == base {
 		of.own, of.known = m, true
 	} else {
@@ -253,22 +261,10 @@ func (r *Replica) Sum() string {
 }
 
 // Count returns how many deployments there are, versions among them.
-func (r *Replica) Count() (n int) {
+func (r *Replica) Count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, bucket := range r.families {
-		for _, f := range bucket {
-			if f.known && !f.own.removed {
-				n++
-			}
-			for _, m := range f.versions {
-				if !m.removed {
-					n++
-				}
-			}
-		}
-	}
-	return n
+	return r.count
 }
 
 // Conflicts returns the changes that were lost since the start, the latest of them.

@@ -9,6 +9,8 @@ import (
 var (
 	clusterMembers  = describe("seuss_cluster_members", "Members of the cluster by what this one knows of them.", "state")
 	clusterCordoned = describe("seuss_cluster_cordoned", "Members that are here and are to get nothing new.")
+	clusterPassed   = describe("seuss_cluster_passed", "Invocations passed on to other members since the start.")
+	clusterServed   = describe("seuss_cluster_served", "Invocations run for other members since the start.")
 	clusterRoutes   = describe("seuss_cluster_routes", "Members that this one is connected to.")
 )
 
@@ -29,5 +31,7 @@ func (c *stateCollector) collectCluster(gauge func(*prometheus.Desc, float64, ..
 		gauge(clusterMembers, float64(n), string(state))
 	}
 	gauge(clusterCordoned, float64(cordoned))
+	gauge(clusterPassed, float64(v.Passed))
+	gauge(clusterServed, float64(v.Served))
 	gauge(clusterRoutes, float64(v.Routes))
 }

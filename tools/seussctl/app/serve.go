@@ -20,6 +20,7 @@ import (
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/events"
+	"seuss/dispatcher/http/elsewhere"
 	_ "seuss/dispatcher/http/functionurl" // a front door
 	_ "seuss/dispatcher/http/lambda"      // a front door
 	"seuss/dispatcher/http/listener"
@@ -213,6 +214,7 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	}
 	if member != nil {
 		defer member.Close()
+		elsewhere.Start(member, control, scheduler)
 	}
 	measures := sealSandbox(e, cfg)
 	// It begins with the events of an earlier run, in guests: when all is sealed, and when

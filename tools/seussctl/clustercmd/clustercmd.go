@@ -172,7 +172,8 @@ func cordon(e *cmdline.Env, on bool) *cli.Command {
 		Description: `
 The member says so to the others, and whoever asks it whether it is ready (GET /readyz) is
 told that it is not, so that what stands before the members sends it nothing. What reaches
-it all the same is done. It stays cordoned when it is started again.`,
+it all the same it passes on, or runs where no other member can. It stays cordoned when it
+is started again.`,
 		Examples: []string{"seussctl cluster cordon host2"},
 	}
 	if !on {
