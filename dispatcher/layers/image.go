@@ -18,8 +18,8 @@ import (
 // below is where the files of layers lie in a guest.
 const below = "opt"
 
-// maxEntries bounds what an archive lists.
-const maxEntries = 100_000
+// mostListed bounds what an archive lists.
+const mostListed = 100_000
 
 // archive is a layer's files.
 type archive struct{ *zip.Reader }
@@ -32,8 +32,8 @@ func openArchive(r io.ReaderAt, size int64) (archive, error) {
 	if err != nil {
 		return archive{}, err
 	}
-	if len(z.File) == 0 || len(z.File) > maxEntries {
-		return archive{}, fmt.Errorf("%d entries, want 1 to %d", len(z.File), maxEntries)
+	if len(z.File) == 0 || len(z.File) > mostListed {
+		return archive{}, fmt.Errorf("%d entries, want 1 to %d", len(z.File), mostListed)
 	}
 	for _, f := range z.File {
 		if !fs.ValidPath(strings.TrimSuffix(f.Name, "/")) {

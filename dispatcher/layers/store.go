@@ -22,8 +22,8 @@ import (
 
 // What an owner may publish.
 const (
-	MaxVersions = 1000
-	MaxBytes    = 4 << 30 // of archives
+	MaxPublished = 1000
+	MaxBytes     = 4 << 30 // of archives
 )
 
 // Errors of this package, to be tested with errors.Is.
@@ -37,11 +37,11 @@ var (
 )
 
 const (
-	dirName       = "published"
-	lastName      = "last"
-	recordSuffix  = ".json"
-	archiveSuffix = ".zip"
-	maxRecord     = 64 << 10
+	dirName         = "published"
+	lastName        = "last"
+	describedSuffix = ".json"
+	archiveSuffix   = ".zip"
+	maxRecord       = 64 << 10
 )
 
 // Version is a published layer.
@@ -114,8 +114,8 @@ func (s *Store) publish(v Version, archive []byte) (Version, error) {
 	for _, other := range all {
 		bytes += other.Bytes
 	}
-	if len(all) >= MaxVersions || bytes > MaxBytes {
-		return v, fmt.Errorf("%w: an owner has at most %d, and %d bytes of archives: delete some", ErrFull, MaxVersions, int64(MaxBytes))
+	if len(all) >= MaxPublished || bytes > MaxBytes {
+		return v, fmt.Errorf("%w: an owner has at most %d, and %d bytes of archives: delete some", ErrFull, MaxPublished, int64(MaxBytes))
 	}
 	dir := filepath.Join(s.dir, v.Owner, v.Name)
 	if err := os.MkdirAll(dir, sealed.DirMode); err != nil {
@@ -144,7 +144,7 @@ func (s *Store) publish(v Version, archive []byte) (Version, error) {
 	}{
 		{filepath.Join(dir, lastName), []byte(strconv.FormatUint(v.Number, 10) + "\n")},
 		{s.path(v.Owner, v.Name, v.Number, archiveSuffix), archive},
-		{s.path(v.Owner, v.Name, v.Number, recordSuffix), record}, // now it is there
+		{s.path(v.Owner, v.Name, v.Number, describedSuffix), record}, // now it is there
 	} {
 		if err := s.fs.WriteFile(f.path, f.content); err != nil {
 			return v, err
@@ -168,7 +168,7 @@ func (s *Store) Get(owner, name string, number uint64) (Version, error) {
 	if !valid(owner, name) || number == 0 {
 		return v, ErrNotFound
 	}
-	b, err := sealed.ReadFile(s.path(owner, name, number, recordSuffix), maxRecord)
+	b, err := sealed.ReadFile(s.path(owner, name, number, describedSuffix), maxRecord)
 	if errors.Is(err, fs.ErrNotExist) {
 		return v, fmt.Errorf("%w: %s:%d", ErrNotFound, name, number)
 	}
@@ -223,7 +223,7 @@ func (s *Store) Versions(owner, name string) (list []Version, err error) {
 		return nil, err
 	}
 	for _, file := range names {
-		text, ok := strings.CutSuffix(file, recordSuffix)
+		text, ok := strings.CutSuffix(file, describedSuffix)
 		number, err := strconv.ParseUint(text, 10, 63)
 		if !ok || err != nil {
 			continue
@@ -262,7 +262,7 @@ func (s *Store) Delete(owner, name string, number uint64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, suffix := range []string{recordSuffix, archiveSuffix} {
+	for _, suffix := range []string{describedSuffix, archiveSuffix} {
 		if err := s.fs.Delete(s.path(owner, name, number, suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("delete layer %s:%d: %w", name, number, err)
 		}

@@ -89,7 +89,7 @@ func (s *door) configuration(f *functions.Function, qualifier string) *functionC
 		}
 	}
 	for _, l := range set.Layers {
-		c.Layers = append(c.Layers, layerUse{s.layerARN(l.Owner, l.Name, l.Number), l.Bytes})
+		c.Layers = append(c.Layers, layerUse{publishedLayers{s}.layerARN(l.Owner, l.Name, l.Number), l.Bytes})
 	}
 	c.TracingConfig.Mode = tracingPassed
 	c.Ephemeral.Size = ephemeralMB

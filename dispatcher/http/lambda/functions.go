@@ -159,7 +159,7 @@ func (s *door) createFunction(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	arn := s.ARN(name.Key, "")
-	if err := s.deployAbove(r, spec); err != nil {
+	if err := (publishedLayers{s}).deployAbove(r, spec); err != nil {
 		if e := server.Answer(err, arn); e.Code != "ResourceConflictException" {
 			return e
 		}
@@ -179,7 +179,7 @@ func (s *door) fromArchive(r *http.Request, c *createRequest, spec *dispatcher.F
 		return err
 	}
 	if spec.Files, err = c.Code.files(&spec.Settings); err == nil && c.Layers != nil {
-		err = s.useLayers(r, *c.Layers, &spec.Settings, filesBytes(spec.Files))
+		err = publishedLayers{s}.useLayers(r, *c.Layers, &spec.Settings, filesBytes(spec.Files))
 	}
 	return err
 }
@@ -255,7 +255,7 @@ func (s *door) deploy(r *http.Request, spec dispatcher.FunctionSpec) error {
 
 // deployAbove is deploy in an image that has the function's layers above the one that is
 // named, which is made where there is none yet.
-func (s *door) deployAbove(r *http.Request, spec dispatcher.FunctionSpec) error {
+func (s publishedLayers) deployAbove(r *http.Request, spec dispatcher.FunctionSpec) error {
 	list, err := s.uses(&spec.Settings)
 	switch {
 	case err != nil:
@@ -317,7 +317,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 	}
 	deploy := s.deploy
 	if f.Settings.Container == nil && (u.Layers != nil || u.Runtime != nil && len(spec.Settings.Layers) > 0) {
-		if deploy = s.deployAbove; spec.Settings.Runtime == "" {
+		if deploy = (publishedLayers{s}).deployAbove; spec.Settings.Runtime == "" {
 			return server.InvalidParameter("Layers of a function that was deployed without a Runtime: give the Runtime as well.")
 		}
 		if spec.Image, _, err = s.imageOf(spec.Settings.Runtime); err != nil {
@@ -326,7 +326,7 @@ func (s *door) updateConfiguration(w http.ResponseWriter, r *http.Request) error
 		if u.Layers != nil {
 			files, _, err := s.Service.FunctionFiles(f)
 			if err == nil {
-				err = s.useLayers(r, *u.Layers, &spec.Settings, filesBytes(files))
+				err = publishedLayers{s}.useLayers(r, *u.Layers, &spec.Settings, filesBytes(files))
 			}
 			if err != nil {
 				return server.Answer(err, arn)

@@ -35,7 +35,7 @@ func (s publishedLayers) routes() map[string]handler {
 var layerPattern = regexp.MustCompile(`^(?:arn:aws[a-zA-Z-]*:lambda:([a-z0-9-]+):([0-9]{12}):layer:)?([a-zA-Z0-9-_]{1,140})(?::([0-9]{1,18}))?$`)
 
 // layerARN is that of a layer, or of a version if number is not 0.
-func (s *door) layerARN(owner, name string, number uint64) string {
+func (s publishedLayers) layerARN(owner, name string, number uint64) string {
 	arn := strings.Replace(s.ARN(functions.Key(owner, name), ""), ":function:", ":layer:", 1)
 	if number != 0 {
 		arn += ":" + strconv.FormatUint(number, 10)
@@ -44,7 +44,7 @@ func (s *door) layerARN(owner, name string, number uint64) string {
 }
 
 // parseLayer reads what names a layer of the caller's, and its version, 0 if there is none.
-func (s *door) parseLayer(r *http.Request, text string) (owner, name string, number uint64, err error) {
+func (s publishedLayers) parseLayer(r *http.Request, text string) (owner, name string, number uint64, err error) {
 	m := layerPattern.FindStringSubmatch(text)
 	if m == nil {
 		return "", "", 0, server.Validation("layerName", text, layerPattern.String())
@@ -70,11 +70,11 @@ func noLayer(text string) error {
 }
 
 // version finds the version that a request's path names.
-func (s *door) version(r *http.Request) (layers.Version, error) {
+func (s publishedLayers) version(r *http.Request) (layers.Version, error) {
 	return s.versionOf(r, r.PathValue("layer")+":"+r.PathValue("number"))
 }
 
-func (s *door) versionOf(r *http.Request, text string) (layers.Version, error) {
+func (s publishedLayers) versionOf(r *http.Request, text string) (layers.Version, error) {
 	owner, name, number, err := s.parseLayer(r, text)
 	if err == nil && number == 0 {
 		err = server.Validation("layerVersionArn", text, "a layer's ARN with the number of a version")
@@ -109,7 +109,7 @@ type layerVersion struct {
 }
 
 // describe describes a version; whole is for an answer about it alone.
-func (s *door) describe(r *http.Request, v layers.Version, whole bool) layerVersion {
+func (s publishedLayers) describe(r *http.Request, v layers.Version, whole bool) layerVersion {
 	d := layerVersion{
 		LayerVersionArn: s.layerARN(v.Owner, v.Name, v.Number), Version: v.Number, Description: v.Description, LicenseInfo: v.License,
 		CreatedDate:        v.Created.Format("2006-01-02T15:04:05.000+0000"),
@@ -280,7 +280,7 @@ func (s publishedLayers) content(w http.ResponseWriter, r *http.Request) error {
 
 // useLayers notes in a function's settings which layers it asks for, and checks their limits
 // beside so many bytes of code.
-func (s *door) useLayers(r *http.Request, arns []string, set *functions.Settings, code int64) error {
+func (s publishedLayers) useLayers(r *http.Request, arns []string, set *functions.Settings, code int64) error {
 	if len(arns) > bundle.MaxLayers {
 		return server.InvalidParameter("Layers has %d entries, at most %d are allowed.", len(arns), bundle.MaxLayers)
 	}
@@ -311,7 +311,7 @@ func fitsLayers(set *functions.Settings, code int64) error {
 }
 
 // uses are the versions of a function's layers.
-func (s *door) uses(set *functions.Settings) (list []layers.Version, err error) {
+func (s publishedLayers) uses(set *functions.Settings) (list []layers.Version, err error) {
 	for _, l := range set.Layers {
 		v, err := s.Service.Layers().Get(l.Owner, l.Name, l.Number)
 		if err != nil {
