@@ -14,8 +14,8 @@ import (
 // What an instance that lives on has to do with nodes: those that it begins as, those that it
 // becomes, and what others begin as.
 
-// forkWhole bounds the memory that is copied of an instance that is forked, bytes: where it
-// is more a node is made first, whose pages all copies share.
+// forkWhole bounds the memory that is copied of an instance that is forked, into all copies
+// together, bytes: where it is more a node is made first, whose pages they share.
 const forkWhole = 8 << 20
 
 func (l *life) ofFunction(ctx context.Context, name string) (*instance.Snapshot, error) {
@@ -88,9 +88,13 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 	if err := l.alike("copies of it"); err != nil {
 		return nil, err
 	}
-	if l.i != nil && l.i.Parked().Bytes() > forkWhole && !l.d.opts.ReadOnly {
-		if _, err := l.Checkpoint(ctx, t); err != nil {
-			return nil, err
+	if l.i != nil && !l.d.opts.ReadOnly {
+		each := l.i.Parked().Bytes()
+		if each*uint64(len(names)) > forkWhole {
+			// Where there is no room for a node, small copies do without.
+			if _, err := l.Checkpoint(ctx, t); err != nil && (l.i == nil || each > forkWhole) {
+				return nil, err
+			}
 		}
 	}
 	var of *instance.Copy
