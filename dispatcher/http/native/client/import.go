@@ -15,28 +15,28 @@ import (
 // that has. The image is read here: the user's files and credentials are none of
 // the service's.
 func (c *Client) Receive(ctx context.Context, src *oci.Source, tag string) (*api.Imported, error) {
-	known, err := c.known(ctx)
+	was, err := known(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	done, err := c.receive(ctx, src, tag, known)
+	done, err := receive(ctx, c, src, tag, was)
 	if err == nil {
 		return done, nil
 	}
-	now, errNow := c.known(ctx)
+	now, errNow := known(ctx, c)
 	if errNow != nil {
 		return nil, err
 	}
-	for id := range known {
+	for id := range was {
 		if !now[id] { // removed meanwhile: what was left out may be needed
-			return c.receive(ctx, src, tag, nil)
+			return receive(ctx, c, src, tag, nil)
 		}
 	}
 	return nil, err
 }
 
 // known is which nodes are there.
-func (c *Client) known(ctx context.Context) (map[string]bool, error) {
+func known(ctx context.Context, c *Client) (map[string]bool, error) {
 	list, err := c.Snapshots(ctx)
 	if err != nil {
 		return nil, err
@@ -49,7 +49,7 @@ func (c *Client) known(ctx context.Context) (map[string]bool, error) {
 }
 
 // receive leaves out the layers of nodes that are known.
-func (c *Client) receive(ctx context.Context, src *oci.Source, tag string, known map[string]bool) (*api.Imported, error) {
+func receive(ctx context.Context, c *Client, src *oci.Source, tag string, known map[string]bool) (*api.Imported, error) {
 	has := func(id string) bool { return known[id] }
 	bytes, err := src.SendBytes(has)
 	if err != nil {
