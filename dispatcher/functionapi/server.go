@@ -220,12 +220,15 @@ func (k *conn) serve() (rest []byte) {
 		k.send(&answer, head)
 		return k.next()
 	}
-	k.busy = true
 	k.s.mu.Lock()
-	defer k.s.mu.Unlock()
 	if k.s.ended {
+		k.s.mu.Unlock()
+		k.forget()
+		k.c.Reset()
 		return nil
 	}
+	defer k.s.mu.Unlock()
+	k.busy = true
 	var ctx context.Context
 	ctx, k.stop = context.WithCancel(k.s.ctx)
 	k.s.work.Go(func() {

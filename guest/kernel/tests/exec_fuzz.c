@@ -3,7 +3,7 @@
  * loader writes only to memory that it has taken, or refuses them with a reason;
  * and whatever a script says, its words stay within the strings' memory.
  */
-// link: ../fs/file.c
+// link: ../fs/file.c ../fs/imagefs.c
 #include "fuzz.h"
 
 #include "../object.c"
@@ -18,7 +18,7 @@ static u64 content_bytes;
 void protect_segments(const Elf64_Phdr *ph, u32 n, u64 bias, bool copied) { (void)ph, (void)n, (void)bias, (void)copied; }
 void mm_own(u64 addr, u64 pages, bool is) { (void)addr, (void)pages, (void)is; }
 
-static long content_read(struct file *f, void *buf, size_t n, u64 *pos)
+static long program_read(struct file *f, void *buf, size_t n, u64 *pos)
 {
 	(void)f;
 	if (*pos >= content_bytes)
@@ -111,7 +111,7 @@ void fuzz_one(u8 *data, u64 n)
 {
 	static struct object o;
 	static struct abi_image_header image;
-	static const struct file_ops ops = {.name = "program", .read = content_read};
+	static const struct file_ops ops = {.name = "program", .read = program_read};
 	char interp[64];
 	host_boot.image_gpa = (u64)&image;
 	memset(taken, 0, sizeof taken);

@@ -28,10 +28,15 @@ func unmapShared(mem []byte) error {
 	return os.NewSyscallError("munmap", unix.MunmapPtr(unsafe.Pointer(unsafe.SliceData(mem)), uintptr(len(mem))))
 }
 
+// spareBytes of addresses are left to the process where its address space is bounded
+// (RLIMIT_AS): a machine that took the last of it would take it from Go's heap, which ends
+// the process.
+const spareBytes = 256 << 20
+
 // reserve maps n bytes of zero memory, aligned to 2 MiB so that the host can
 // back it with huge pages at the same boundaries as the guest maps it.
 func reserve(n uint64) ([]byte, error) {
-	total := uintptr(n) + guest.ImageAlign
+	total := uintptr(n) + guest.ImageAlign + spareBytes
 	addr, err := unix.MmapPtr(-1, 0, nil, total, unix.PROT_READ|unix.PROT_WRITE,
 		unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
 	if err != nil {
