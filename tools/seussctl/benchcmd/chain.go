@@ -41,7 +41,7 @@ type chainBar struct {
 }
 
 func BenchChain(e *cmdline.Env) *cli.Command {
-	return e.Command(cmdline.Spec{
+	return inRounds(e, cmdline.Spec{
 		Name:  "chain",
 		Usage: "measure functions that call functions, beside forked Python processes",
 		Description: `
@@ -51,23 +51,7 @@ for each call. Beside it the same function invoked on a pooled machine, and a Py
 process that has a zygote fork children for it over a Unix socket. Turns about. Uses a
 state directory of its own, or the one given with --state, on which no daemon may run.`,
 		Examples: []string{"seussctl bench chain", "seussctl --platform process bench chain --rounds 2 --json"},
-		Flags:    []cli.Flag{&cli.IntFlag{Name: "rounds", Value: chainRounds, Usage: "`N` turns"}},
-		Action: func(c *cli.Context, e *cmdline.Env) error {
-			rounds := c.Int("rounds")
-			if rounds < 1 || rounds > 1000 {
-				return cmdline.Usagef(c.Command.HelpName, "--rounds %d: want 1 to 1000", rounds)
-			}
-			report, err := measureChain(c.Context, e, rounds)
-			if err != nil {
-				return err
-			}
-			e.Progress.Clear()
-			if e.JSON {
-				return e.PrintJSON(report)
-			}
-			return printChain(e.Stdout, report)
-		},
-	})
+	}, chainRounds, measureChain, printChain)
 }
 
 // chainWork is what it is measured with.

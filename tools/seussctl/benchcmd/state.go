@@ -56,7 +56,7 @@ type stateReport struct {
 }
 
 func BenchState(e *cmdline.Env) *cli.Command {
-	return e.Command(cmdline.Spec{
+	return inRounds(e, cmdline.Spec{
 		Name:  "state",
 		Usage: "measure what functions share, beside Redis",
 		Description: `
@@ -67,23 +67,7 @@ port); where there is none it is left out ('tools/setup.sh redis' installs it). 
 about. Uses a state directory of its own, or the one given with --state, on which no
 daemon may run.`,
 		Examples: []string{"seussctl bench state", "seussctl --platform process bench state --rounds 2 --json"},
-		Flags:    []cli.Flag{&cli.IntFlag{Name: "rounds", Value: stateRounds, Usage: "`N` turns"}},
-		Action: func(c *cli.Context, e *cmdline.Env) error {
-			rounds := c.Int("rounds")
-			if rounds < 1 || rounds > 1000 {
-				return cmdline.Usagef(c.Command.HelpName, "--rounds %d: want 1 to 1000", rounds)
-			}
-			report, err := measureState(c.Context, e, rounds)
-			if err != nil {
-				return err
-			}
-			e.Progress.Clear()
-			if e.JSON {
-				return e.PrintJSON(report)
-			}
-			return printState(e.Stdout, report)
-		},
-	})
+	}, stateRounds, measureState, printState)
 }
 
 // stateWork is what it is measured with.
