@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"seuss/dispatcher/contracts"
@@ -284,9 +285,7 @@ func (l *life) start(ctx context.Context) error {
 	}
 	l.said, _ = lines.Take()
 	if err != nil {
-		for _, line := range l.said {
-			err = fmt.Errorf("%w; %s: %s", err, line.Stream, instance.Cut(line.Text, maxSaid))
-		}
+		err = fmt.Errorf("%w%s", err, spoken(l.said))
 		var exit *instance.ExitError
 		if errors.As(err, &exit) || own != nil {
 			err = fmt.Errorf("start %.80s: %w: %w", p.Command[0], err, lineage.ErrInvalid)
@@ -295,8 +294,24 @@ func (l *life) start(ctx context.Context) error {
 	return err
 }
 
-// maxSaid bounds what of a line that was printed is in an error, bytes.
-const maxSaid = 1024
+// Bounds of what was printed that is in an error.
+const (
+	maxSaid  = 1024 // bytes of a line
+	maxLines = 8
+)
+
+// spoken is what was printed, for an error: its last lines.
+func spoken(lines []instance.LogLine) string {
+	var text strings.Builder
+	if more := len(lines) - maxLines; more > 0 {
+		fmt.Fprintf(&text, "; [%d lines were cut]", more)
+		lines = lines[more:]
+	}
+	for _, line := range lines {
+		fmt.Fprintf(&text, "; %s: %s", line.Stream, instance.Cut(line.Text, maxSaid))
+	}
+	return text.String()
+}
 
 // Port is that of its program; 0: it has none.
 func (l *life) Port() uint16 {

@@ -2,6 +2,7 @@ package dispatcher
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -221,5 +222,24 @@ func TestVersionsAreBounded(t *testing.T) {
 	}
 	if f, err := d.Publish("f", "", "", nil); err != nil || f.Name != fmt.Sprint("f:", functions.MaxVersions+1) {
 		t.Errorf("%+v, %v", f.Name, err)
+	}
+}
+
+// TestTheSameIsPublishedOnce: what has not changed since its last version gets no other one,
+// in a cluster too, whose stamps change with every record.
+func TestTheSameIsPublishedOnce(t *testing.T) {
+	d, err := Open(Options{StateDir: t.TempDir(), Platform: noPlatform{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	Replica{d}.Share("a", func(context.Context, string) (func(), error) { return func() {}, nil }, func(string) {})
+	if _, err := d.FunctionStore().Put(functions.Function{Name: "f", Handler: "main.handler"}, []byte("code")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if f, err := d.Publish("f", "", "", nil); err != nil || f.Name != "f:1" || f.Stamp.Count == 0 {
+			t.Errorf("%q, stamp %+v, %v", f.Name, f.Stamp, err)
+		}
 	}
 }

@@ -166,7 +166,7 @@ func (d *Deployments) Publish(name, revision, packageDigest string, description 
 func sameDeployment(latest, version *functions.Function) bool {
 	a, b := *latest, *version
 	for _, f := range []*functions.Function{&a, &b} {
-		f.Name, f.LastVersion, f.Aliases, f.Attached = "", 0, nil, nil
+		f.Name, f.LastVersion, f.Aliases, f.Attached, f.Stamp = "", 0, nil, nil, functions.Stamp{}
 		f.Deployed = latest.Deployed
 		f.Settings.Revision, f.Settings.Description, f.Settings.Concurrency = "", "", nil
 	}

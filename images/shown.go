@@ -55,11 +55,7 @@ func (p *plan) planParts(program *node, layers []*layer.Layer, ram uint64) error
 	if h.OwnBytes > room {
 		return fmt.Errorf("%d bytes of memory and %d bytes of the image's own file exceed %d GiB: ask for less memory", ram, h.OwnBytes, guest.MaxGiB)
 	}
-	for least := uint64(leastUnit); ; least *= 4 {
-		if p.shown = choose(p.units(program, least), h.OwnBytes, room); len(p.shown) <= maxShown {
-			break
-		}
-	}
+	p.shown = fewest(func(least uint64) []unit { return p.units(program, least) }, h.OwnBytes, room)
 	if program != nil && program.inLayer() && !p.shows(program.off, program.size) {
 		return fmt.Errorf("program %s of %d bytes does not fit behind %d bytes of memory: ask for less memory", program.guest, program.size, ram)
 	}
@@ -111,17 +107,31 @@ func (p *plan) units(program *node, least uint64) (units []unit) {
 	return units
 }
 
+// fewest chooses among units as small as can be for an image to have no more than maxShown
+// parts. What lies far apart stays so however large they are: some are left out then.
+func fewest(units func(least uint64) []unit, own, room uint64) []Shown {
+	for least := uint64(leastUnit); ; least *= 4 {
+		all := units(least)
+		if shown := choose(all, own, room, len(all)); len(shown) <= maxShown {
+			return shown
+		}
+		if least >= guest.ImageMaxGiB<<30 {
+			return choose(all, own, room, maxShown-1)
+		}
+	}
+}
+
 // choose takes what is mapped behind the image's own file, by rank, and then the smaller
-// ones first, and places it.
-func choose(units []unit, own, room uint64) []Shown {
+// ones first, up to so many, and places it.
+func choose(units []unit, own, room uint64, most int) []Shown {
 	byUse := slices.Clone(units)
 	slices.SortStableFunc(byUse, func(a, b unit) int {
 		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(bits.Len64(a.end-a.off), bits.Len64(b.end-b.off)), cmp.Compare(a.off, b.off))
 	})
 	var taken []unit
-	left := room - own
+	left := room - min(alignUp(own, guest.ImageAlign), room)
 	for _, u := range byUse {
-		if need := u.end - u.off + guest.ImageAlign; need <= left {
+		if need := alignUp(u.end, guest.ImageAlign) - u.off/guest.ImageAlign*guest.ImageAlign; need <= left && len(taken) < most {
 			taken, left = append(taken, u), left-need
 		}
 	}

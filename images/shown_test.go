@@ -149,6 +149,39 @@ func flip(t *testing.T, path string, at int64) {
 	}
 }
 
+// TestFarApart: of more files than there may be parts, none near another, some are mapped: first
+// those that are loaded.
+func TestFarApart(t *testing.T) {
+	var far []unit
+	for i := range uint64(2 * maxShown) {
+		at := (2*i + 1) * 2 * guest.ImageAlign
+		far = append(far, unit{off: at, end: at + guest.PageSize, rank: 2 - int(i%2)})
+	}
+	shown := fewest(func(uint64) []unit { return far }, guest.PageSize, maxPartsGPA)
+	if len(shown) != maxShown {
+		t.Fatalf("%d parts", len(shown))
+	}
+	for _, s := range shown[1:] {
+		if at := s.Off / (2 * guest.ImageAlign); at%4 != 3 {
+			t.Errorf("%+v is mapped before what is loaded", s)
+		}
+	}
+}
+
+// TestPartsFit: what is chosen ends where there is room for it, however files lie.
+func TestPartsFit(t *testing.T) {
+	var across []unit // each over the edge of two stretches
+	for i := range uint64(400) {
+		at := (4*i + 4) * guest.ImageAlign
+		across = append(across, unit{off: at - guest.PageSize, end: at + guest.PageSize, rank: 2})
+	}
+	const room = maxGPA / 8
+	shown := choose(across, guest.PageSize, room, len(across))
+	if last := shown[len(shown)-1]; last.At+last.Bytes > room || len(shown) < 200 {
+		t.Errorf("%d parts end at %#x, behind %#x", len(shown), last.At+last.Bytes, room)
+	}
+}
+
 // TestPartsRefused: without room for the program, or the image's own file, the error says so.
 func TestPartsRefused(t *testing.T) {
 	if _, err := partsImage(t, guest.MaxGiB<<30-4<<20); err == nil {

@@ -18,8 +18,13 @@ import (
 // below is where the files of layers lie in a guest.
 const below = "opt"
 
-// mostListed bounds what an archive lists.
-const mostListed = 100_000
+// Bounds of what an archive lists: entries, the length of a name, and parts of all names. Each
+// part may be a directory of its own that nothing else names.
+const (
+	mostListed = 100_000
+	mostName   = 4095 - len("/"+below+"/") // PATH_MAX
+	mostParts  = 1 << 20                   // directory entries of an image
+)
 
 // archive is a layer's files.
 type archive struct{ *zip.Reader }
@@ -35,9 +40,16 @@ func openArchive(r io.ReaderAt, size int64) (archive, error) {
 	if len(z.File) == 0 || len(z.File) > mostListed {
 		return archive{}, fmt.Errorf("%d entries, want 1 to %d", len(z.File), mostListed)
 	}
+	parts := 0
 	for _, f := range z.File {
+		if len(f.Name) > mostName {
+			return archive{}, fmt.Errorf("entry %.200q: its name has %d bytes, at most %d are allowed", f.Name, len(f.Name), mostName)
+		}
 		if !fs.ValidPath(strings.TrimSuffix(f.Name, "/")) {
 			return archive{}, fmt.Errorf("entry %.200q: not a clean path below the archive", f.Name)
+		}
+		if parts += 1 + strings.Count(f.Name, "/"); parts > mostParts {
+			return archive{}, fmt.Errorf("the names of its entries have more than %d parts", mostParts)
 		}
 	}
 	return archive{z}, nil

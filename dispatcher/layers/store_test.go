@@ -4,9 +4,11 @@ import (
 	"archive/zip"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -93,7 +95,11 @@ func TestDamage(t *testing.T) {
 	if _, err := s.Archive(v); err == nil {
 		t.Error("a damaged archive is read")
 	}
-	for _, bad := range [][]byte{nil, []byte("x"), zipOf(t), zipOf(t, "/x", "y"), zipOf(t, "a/../../x", "y")} {
+	var deep []string // as many directories as names can have
+	for i := range 600 {
+		deep = append(deep, fmt.Sprint(i)+strings.Repeat("/a", 2000), "")
+	}
+	for _, bad := range [][]byte{nil, []byte("x"), zipOf(t), zipOf(t, "/x", "y"), zipOf(t, "a/../../x", "y"), zipOf(t, strings.Repeat("a/", 2100)+"a", ""), zipOf(t, deep...)} {
 		if _, err := s.Publish(Version{Owner: "alice", Name: "a"}, bad); !errors.Is(err, ErrArchive) {
 			t.Errorf("%.20q: %v", bad, err)
 		}

@@ -163,6 +163,8 @@ func (s publishedLayers) publish(w http.ResponseWriter, r *http.Request) error {
 		return server.InvalidParameter("LicenseInfo has %d characters, at most 512 are allowed.", len(p.LicenseInfo))
 	case len(p.CompatibleRuntimes) > 15:
 		return server.InvalidParameter("CompatibleRuntimes has %d entries, at most 15 are allowed.", len(p.CompatibleRuntimes))
+	case len(p.CompatibleArchitectures) > 2:
+		return server.InvalidParameter("CompatibleArchitectures has %d entries, at most 2 are allowed.", len(p.CompatibleArchitectures))
 	case len(p.CompatibleArchitectures) > 0 && !slices.Contains(p.CompatibleArchitectures, "x86_64"):
 		return server.InvalidParameter("CompatibleArchitectures %v are not supported: guests are x86_64.", p.CompatibleArchitectures)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -113,6 +114,10 @@ func TestGoSDKLayersRefused(t *testing.T) {
 	wantCode(t, publish("a", types.LayerVersionContentInput{ZipFile: archive(t, "big", strings.Repeat("0", bundle.MaxUnpacked+1))}), parameter, "unpacked")
 	wantCode(t, publish("a", types.LayerVersionContentInput{}), parameter, "ZipFile")
 	wantCode(t, publish("arn:aws:lambda:us-east-1:111111111111:layer:a", types.LayerVersionContentInput{ZipFile: archive(t, "x", "y")}), parameter, "its owner's alone")
+	_, err := c.PublishLayerVersion(ctx, &lambda.PublishLayerVersionInput{
+		LayerName: aws.String("a"), Content: &types.LayerVersionContentInput{ZipFile: archive(t, "x", "y")}, CompatibleArchitectures: slices.Repeat([]types.Architecture{types.ArchitectureX8664}, 10_000),
+	})
+	wantCode(t, err, parameter, "at most 2") // else its description would be larger than can be read
 	for i := range 6 {
 		if err := publish(fmt.Sprint("l", i), types.LayerVersionContentInput{ZipFile: archive(t, "x", strings.Repeat("y", 60<<20))}); err != nil {
 			t.Fatal(err)
@@ -134,7 +139,7 @@ func TestGoSDKLayersRefused(t *testing.T) {
 	wantCode(t, with(all[0], all[0]), parameter, "two versions of the layer l0")
 	wantCode(t, with(layerPrefix+"l0:7"), parameter, "l0:7")
 	wantCode(t, with("arn:aws:lambda:us-east-1:111111111111:layer:x:1"), parameter, "its owner's alone")
-	_, err := c.AddLayerVersionPermission(ctx, &lambda.AddLayerVersionPermissionInput{LayerName: aws.String("l0"), VersionNumber: aws.Int64(1), StatementId: aws.String("s"), Action: aws.String("lambda:GetLayerVersion"), Principal: aws.String("*")})
+	_, err = c.AddLayerVersionPermission(ctx, &lambda.AddLayerVersionPermissionInput{LayerName: aws.String("l0"), VersionNumber: aws.Int64(1), StatementId: aws.String("s"), Action: aws.String("lambda:GetLayerVersion"), Principal: aws.String("*")})
 	wantCode(t, err, "UnknownOperationException", "a layer is its owner's alone")
 	_, err = c.GetLayerVersion(ctx, &lambda.GetLayerVersionInput{LayerName: aws.String("l0"), VersionNumber: aws.Int64(9)})
 	wantCode(t, err, "ResourceNotFoundException", "l0")

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -208,12 +209,31 @@ func (u liveURL) pass(w http.ResponseWriter, r *http.Request, i *instances.Insta
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(ended{w, r.Context()}, r)
 	var known *server.Refusal
 	if failed != nil && !errors.As(failed, &known) && api.FaultOf(failed).Status >= 500 && !errors.Is(failed, instances.ErrFailed) {
 		failed = &server.Refusal{Status: http.StatusBadGateway, Message: fmt.Sprintf("port %d of the instance has not answered as HTTP does: %v", port, failed)}
 	}
 	return failed
+}
+
+// ended is an answer whose connection, where it becomes a WebSocket's, ends with ctx: when an
+// instance has ended its half httputil waits for the client's, who may say nothing for ever.
+type ended struct {
+	http.ResponseWriter
+	ctx context.Context
+}
+
+// Unwrap is for http.ResponseController.
+func (w ended) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Hijack implements http.Hijacker.
+func (w ended) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, b, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		context.AfterFunc(w.ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	}
+	return c, b, err
 }
 
 // noticed is a connection whose bytes are noticed.
