@@ -89,10 +89,11 @@ func (q *query) positive(name string) time.Duration {
 // wait is what wait_ms says: 0 where it is not there. To wait for no time at all is not to wait
 // without end.
 func (q *query) wait() time.Duration {
-	if q.Get("wait_ms") == "0" {
+	d := q.duration("wait_ms")
+	if d == 0 && q.Get("wait_ms") != "" {
 		return 1
 	}
-	return q.duration("wait_ms")
+	return d
 }
 
 // condition is what has to hold for a write.
@@ -308,7 +309,7 @@ func taken(s asker, key string, g state.Grant, err error) Answer {
 
 func lock(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 	token, thread := uint64(q.number("token", 0)), uint64(q.number("thread", 0))
-	lease, wait := q.positive("lease_ms"), q.duration("wait_ms")
+	lease, wait := q.positive("lease_ms"), q.wait()
 	if q.err != nil {
 		return failed(q.err), nil
 	}
@@ -324,7 +325,7 @@ func lock(s asker, method, key string, q *query, _ []byte) (a Answer, _ Later) {
 			return taken(s, key, g, err), nil
 		default:
 		}
-		if q.Get("wait_ms") == "0" {
+		if wait == 1 { // not at all
 			g, err := turn.Wait(expired)
 			return taken(s, key, g, err), nil
 		}

@@ -30,6 +30,10 @@ func TestNoTime(t *testing.T) {
 		g.sends(request("POST", path, ""))
 		g.answers(`400 {"error":"Invalid","message":"` + path[strings.Index(path, "?")+1:strings.Index(path, "=")])
 	}
+	for _, text := range []string{"0", "00"} {
+		g.sends(request("GET", "/v1/state/a/none?known=0&wait_ms="+text, ""))
+		g.answers(`408 {"error":"Timeout"`)
+	}
 	for _, text := range []string{"0.5", "-1", "1e3", "900001"} {
 		g.sends(request("POST", "/v1/calls/g?timeout_ms="+text, ""))
 		g.answers(`400 {"error":"Invalid"`)

@@ -147,7 +147,8 @@ func (s *Store) publish(v Version, archive []byte) (Version, error) {
 		{s.path(v.Owner, v.Name, v.Number, describedSuffix), record}, // now it is there
 	} {
 		if err := s.fs.WriteFile(f.path, f.content); err != nil {
-			return v, err
+			// Of what is not there nothing is listed, counted or deleted later.
+			return v, errors.Join(err, s.remove(v.Owner, v.Name, v.Number))
 		}
 	}
 	return v, nil
@@ -262,6 +263,11 @@ func (s *Store) Delete(owner, name string, number uint64) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.remove(owner, name, number)
+}
+
+// remove is Delete; mu is held.
+func (s *Store) remove(owner, name string, number uint64) error {
 	for _, suffix := range []string{describedSuffix, archiveSuffix} {
 		if err := s.fs.Delete(s.path(owner, name, number, suffix)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("delete layer %s:%d: %w", name, number, err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -77,6 +78,30 @@ func TestVersions(t *testing.T) {
 	}
 	if _, err := s.Publish(Version{Owner: "alice", Name: "../b"}, b); err == nil {
 		t.Error("a name that leads elsewhere is taken")
+	}
+}
+
+// TestHalfPublished: of a version that could not be described nothing stays, and its number is
+// not given again.
+func TestHalfPublished(t *testing.T) {
+	dir := t.TempDir()
+	s := New(dir)
+	s.fs.Rename = func(from, to string) error {
+		if filepath.Ext(to) == describedSuffix {
+			return syscall.ENOSPC
+		}
+		return os.Rename(from, to)
+	}
+	b := zipOf(t, "x", "y")
+	if _, err := s.Publish(Version{Owner: "alice", Name: "a"}, b); !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, dirName, "alice", "a", "*.*")); err != nil || len(left) != 0 {
+		t.Errorf("%q, %v", left, err)
+	}
+	s.fs.Rename = os.Rename
+	if v, err := s.Publish(Version{Owner: "alice", Name: "a"}, b); err != nil || v.Number != 2 {
+		t.Errorf("%+v, %v", v, err)
 	}
 }
 

@@ -29,7 +29,7 @@ survives it.
 
 -q prints keys for people to read: what cannot be printed is a dot, and a key may have
 spaces. For programs -0 prints them byte by byte, each with a NUL behind it.`,
-		Examples: []string{"seussctl state ls", "seussctl state ls orders/2026-", "seussctl state ls -0 orders | xargs -0 -r seussctl state rm --"},
+		Examples: []string{"seussctl state ls", "seussctl state ls orders/2026-", "seussctl state ls -0 orders | xargs -0 -r -n 10000 seussctl state rm --"},
 		Flags: []cli.Flag{
 			&cli.BoolFlag{DisableDefaultText: true, Name: "quiet", Aliases: []string{"q"}, Usage: "print keys only"},
 			&cli.BoolFlag{DisableDefaultText: true, Name: "null", Aliases: []string{"0"}, Usage: "print keys only, as they are, with NUL behind each"},

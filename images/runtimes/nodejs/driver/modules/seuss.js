@@ -64,7 +64,7 @@ function query(parameters) {
 }
 
 const quote = (key) => String(key).split('/').map(encodeURIComponent).join('/');
-const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.ceil(seconds * 1000))) // rounded up: less than 1 ms is no 0;
+const ms = (seconds) => (seconds === undefined ? undefined : Math.max(0, Math.ceil(seconds * 1000))); // rounded up: less than 1 ms is no 0
 
 function once(method, path, body, agent) {
   return new Promise((resolve, reject) => {
