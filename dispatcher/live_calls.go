@@ -223,9 +223,14 @@ func (l *life) ofProgram(key *lineage.Key) error {
 		if l.spec.Program == nil {
 			return nil
 		}
+		spec := FunctionSpec{Image: l.img.Name} // it is lost, and was started in this node
+		spec.Settings.Program = l.spec.Program
+		if err := l.d.ownProgram(&spec); err != nil {
+			return err
+		}
 		l.f.spec = &Deployment{}
-		l.f.spec.Settings.Program = l.spec.Program
-		return l.program(true) // it is lost, and was started in this node
+		l.f.spec.Settings.Program, l.f.spec.Settings.Container = spec.Settings.Program, spec.Settings.Container
+		return l.program(true)
 	}
 	if l.f.spec.Settings.Program != nil { // its function is there
 		var err error

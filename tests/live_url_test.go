@@ -43,6 +43,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
             self.wfile.write(b'%x\r\n%s\r\n' % (n, piece))
             if n == 0: return
+    def do_PUT(self):
+        self.wfile.write(b'HTTP/1.1 103 Early Hints\r\nX-Amzn-Requestid: forged\r\n\r\nHTTP/1.1 200 OK\r\nX-Amzn-Requestid: forged\r\nContent-Length: 2\r\n\r\nok')
     def socket(self):
         key = self.headers['Sec-WebSocket-Key'] + '258EAFA5-E914-47DA-95CA-C5AB0DC85B11'
         self.send_response(101)
@@ -110,6 +112,16 @@ func TestLiveURL(t *testing.T) {
 	get(d.http, "8000.web.instance.localhost", "/a?b", 200, "1 8000.web.instance.localhost None")
 	get(bare, "8000.web.instance.localhost", "/", 403, "token")
 	get(bare, "8000.open.instance.localhost", "/", 200, "1 8000.open.instance.localhost None")
+	// A token of the service's is not the instance's to see, what else is shown is.
+	get(d.http, "8000.open.instance.localhost", "/", 200, "2 8000.open.instance.localhost None")
+	if resp, err := ask(bare, "GET", "8000.open.instance.localhost", "/", nil, "Authorization", "Basic YTpi"); err != nil || resp.StatusCode != 200 {
+		t.Errorf("%+v, %v", resp, err)
+	} else {
+		b, err := io.ReadAll(resp.Body)
+		if resp.Body.Close(); err != nil || !strings.HasSuffix(string(b), "Basic YTpi") {
+			t.Errorf("%q, %v", b, err)
+		}
+	}
 	get(d.http, "served.instance.localhost:80", "/", 200, "1")
 	get(d.http, "served.instance.localhost:80", "/", 200, "2")
 	get(d.http, "web.instance.localhost", "/", 400, "which port")
@@ -119,6 +131,15 @@ func TestLiveURL(t *testing.T) {
 	get(bare, "8000.nothing.instance.localhost", "/", 403, "token")
 	if resp, err := ask(d.http, "GET", "8000.web.instance.localhost", "/", nil, "Connection", "Upgrade", "Upgrade", "tcp"); err != nil || resp.StatusCode != 400 {
 		t.Errorf("%+v, %v", resp, err)
+	}
+	// What goes before an answer takes nothing of the service's headers away, nor forges them.
+	if resp, err := ask(d.http, "PUT", "8000.web.instance.localhost", "/", nil); err != nil {
+		t.Error(err)
+	} else {
+		resp.Body.Close()
+		if id := resp.Header.Get("X-Amzn-Requestid"); resp.StatusCode != 200 || id == "" || id == "forged" || resp.Header["Content-Type"] != nil {
+			t.Errorf("%+v", resp)
+		}
 	}
 	d.want(0, "", "instance", "pause", "web")
 	get(d.http, "8000.web.instance.localhost", "/", 200, "2 ")
@@ -193,7 +214,7 @@ func TestLiveURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ws.Close()
-	if value, err := d.tell("open", "len(seen)"); err != nil || value != "1" {
+	if value, err := d.tell("open", "len(seen)"); err != nil || value != "3" {
 		t.Errorf("%s, %v", value, err)
 	}
 	var info instances.Info

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -164,7 +163,7 @@ func (r *Replica) behind(known map[string]functions.Mark) (list []string) {
 	return list
 }
 
-// catchUp takes over the last changes of a function.
+// catchUp takes over the last changes of a function, those that somebody has who is here.
 func (r *Replica) catchUp(ctx context.Context, function, keeper string, known map[string]functions.Mark) error {
 	missing := r.behind(known)
 	if len(missing) == 0 {
@@ -172,21 +171,32 @@ func (r *Replica) catchUp(ctx context.Context, function, keeper string, known ma
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	from := map[string]bool{keeper: true}
+	here := r.o.Here()
+	from := []string{keeper}
 	for _, key := range missing {
-		from[known[key].By] = true
+		from = append(from, known[key].By)
 	}
+	tried := map[string]bool{r.o.Member: true, functions.Offline: true}
 	var errs []error
-	for _, member := range append([]string{keeper}, slices.Sorted(maps.Keys(from))...) {
-		if member == r.o.Member || member == functions.Offline {
+	all := true // that are here have said what they have
+	for _, member := range append(from, here...) {
+		if tried[member] {
 			continue
 		}
+		tried[member] = true
 		if err := r.pull(ctx, member, "/v1/function?name="+url.QueryEscape(function)); err != nil {
 			errs = append(errs, err)
+			all = all && member != keeper && !slices.Contains(here, member)
 		}
-		if len(r.behind(known)) == 0 {
+		if missing = r.behind(known); len(missing) == 0 {
 			return nil
 		}
+	}
+	if all && !slices.ContainsFunc(missing, func(key string) bool { return slices.Contains(here, known[key].By) }) {
+		// Else nobody could change the function until he is back. If he ever is, one of the two
+		// changes is lost, by name.
+		r.o.Log.Warn("a change was told of, and who made it is gone before anybody had it", "function", function, "deployments", missing)
+		return nil
 	}
 	return fmt.Errorf("function %q: %w: %w", function, ErrBehind, errors.Join(errs...))
 }

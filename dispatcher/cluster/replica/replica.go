@@ -36,7 +36,7 @@ import (
 
 // Errors.
 var (
-	// ErrBehind: a change of a function is not here yet, and nobody has it who is.
+	// ErrBehind: a change of a function is not here yet, and cannot be had now from who is.
 	ErrBehind = errors.New("this member does not have the function's last change yet: try again")
 	// ErrKeeper: the member that keeps a function's lock does not answer. Another one does in
 	// its place when it is gone.
@@ -315,7 +315,9 @@ func (r *Replica) take(ctx context.Context, c *functions.Change, from string) er
 	if err := r.o.Service.Take(ctx, c, code); err != nil {
 		return err
 	}
-	if lost != nil && lost.Stamp.Count > 0 && !c.Stamp.Knows(&lost.Stamp) && !lost.Same(c) {
+	// Of a daemon in no cluster nobody knows which one it was: two of them may have counted alike.
+	alike := lost != nil && c.Stamp.Count == lost.Stamp.Count && c.Stamp.By == lost.Stamp.By
+	if lost != nil && lost.Stamp.Count > 0 && (alike || !c.Stamp.Knows(&lost.Stamp)) && !lost.Same(c) {
 		r.conflict(Conflict{c.Key, lost.Stamp.By, c.Stamp.By, time.Now().UTC()})
 	}
 	return nil
@@ -378,6 +380,8 @@ func (r *Replica) fetch(ctx context.Context, member, path string, limit int64) (
 
 // Close ends what is under way.
 func (r *Replica) Close() {
-	r.stop()
+	r.mu.Lock()
+	r.stop() // Hear begins nothing from here on
+	r.mu.Unlock()
 	r.work.Wait()
 }

@@ -286,6 +286,35 @@ func TestOneAfterTheOther(t *testing.T) {
 	other.deploy("count", "again")
 }
 
+// TestTheLastChangeIsGone: a change that was told of keeps others from changing the function as
+// long as who made it is here, and not for ever if he ends before anybody has it.
+func TestTheLastChangeIsGone(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	hosts := map[string]*host{"a": s.begin("a", t.TempDir()).join(), "b": s.begin("b", t.TempDir()).join()}
+	hosts["a"].deploy("hello", "one")
+	keeper := hosts[hosts["a"].r.keeper("hello")]
+	other := hosts[map[string]string{"a": "b", "b": "a"}[keeper.name]]
+	told := func(by string) {
+		keeper.r.mu.Lock()
+		defer keeper.r.mu.Unlock()
+		keeper.r.heard["hello"] = functions.Mark{Count: 2, By: by}
+	}
+	told(other.name)
+	if _, err := keeper.lock(t.Context(), "hello"); !errors.Is(err, ErrBehind) {
+		t.Error(err)
+	}
+	told("gone")
+	other.deploy("hello", "two")
+	keeper.deploy("hello", "three")
+	alike(keeper, other)
+	keeper.r.mu.Lock()
+	defer keeper.r.mu.Unlock()
+	if len(keeper.r.heard) != 0 || keeper.has("hello") != "three" || other.has("hello") != "three" {
+		t.Errorf("heard %v, have %q, %q", keeper.r.heard, keeper.has("hello"), other.has("hello"))
+	}
+}
+
 // TestApart: two sides that do not see each other both go on; when they do, all have the
 // change that is the later one, and the other one is named.
 func TestApart(t *testing.T) {
@@ -322,6 +351,36 @@ func TestApart(t *testing.T) {
 	}
 	if lost == 0 {
 		t.Error("nobody says that a's change is lost")
+	}
+}
+
+// TestChangedInNoCluster: two members that were started in no cluster meanwhile, and have changed
+// the same function there, have the same change when they are back, and one says which is lost.
+func TestChangedInNoCluster(t *testing.T) {
+	t.Parallel()
+	s := newShop(t)
+	a, b := s.begin("a", t.TempDir()).join(), s.begin("b", t.TempDir()).join()
+	a.deploy("hello", "one")
+	for _, h := range []*host{a, b} {
+		h.leave()
+		alone, err := functions.Open(h.dir, functions.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := alone.Put(functions.Function{Name: "hello", Handler: "h"}, []byte(h.name)); err != nil {
+			t.Fatal(err)
+		}
+		alone.Close()
+	}
+	a = s.begin("a", a.dir).join()
+	b = s.begin("b", b.dir).join()
+	alike(a, b)
+	if a.has("hello") != b.has("hello") {
+		t.Errorf("a has %q, b %q", a.has("hello"), b.has("hello"))
+	}
+	lost := append(a.r.Conflicts(), b.r.Conflicts()...)
+	if len(lost) != 1 || lost[0].Deployment != "hello" || lost[0].Lost != functions.Offline || lost[0].Holds != functions.Offline {
+		t.Errorf("%+v", lost)
 	}
 }
 

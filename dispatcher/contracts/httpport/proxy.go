@@ -111,23 +111,23 @@ func (p *Proxy) Exchange(ctx context.Context, call *contracts.Call, dial contrac
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, e error) { err = e },
 	}
-	proxy.ServeHTTP(interim{p.W, edit}, p.R.WithContext(context.WithValue(ctx, http.ServerContextKey, p.R.Context().Value(http.ServerContextKey))))
+	proxy.ServeHTTP(Interim{p.W, edit}, p.R.WithContext(context.WithValue(ctx, http.ServerContextKey, p.R.Context().Value(http.ServerContextKey))))
 	return err
 }
 
-// interim has the headers of answers that go before the answer (1xx) edited as its own are.
-type interim struct {
+// Interim has the headers of answers that go before the answer (1xx) edited as its own are.
+type Interim struct {
 	http.ResponseWriter
-	edit func(http.Header)
+	Edit func(http.Header)
 }
 
 // Unwrap is for http.ResponseController.
-func (w interim) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w Interim) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter.
-func (w interim) WriteHeader(status int) {
+func (w Interim) WriteHeader(status int) {
 	if status < http.StatusOK {
-		w.edit(w.Header())
+		w.Edit(w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

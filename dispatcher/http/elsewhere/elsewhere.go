@@ -101,6 +101,24 @@ type head struct {
 	ClientContext []byte         `json:"client_context,omitempty"`
 	How           api.Invocation `json:"how"` // without the event
 	Deadline      time.Time      `json:"deadline,omitzero"`
+
+	began bool // whoever runs it: its code did
+}
+
+// refusal is why a member has not run something, or what went wrong.
+type refusal struct {
+	api.Error
+	Began bool `json:"began,omitempty"` // the code ran before that
+}
+
+// again reports whether another member may run it: this one has run nothing, and has no room,
+// or not what the function needs.
+func (r *refusal) again() bool {
+	switch r.Code {
+	case api.Refused, api.Unavailable, api.UnknownFunction, api.QuotaExceeded, api.NoImage, api.NotFound:
+		return !r.Began
+	}
+	return false
 }
 
 // Invoke implements admission.Elsewhere. done reports whether a member has run it, or may have.
@@ -134,15 +152,14 @@ func (e *Elsewhere) pass(ctx context.Context, member string, header http.Header,
 	done := e.sent.Add(member)
 	defer done()
 	answer, err := e.cluster.Peers().Do(ctx, member, http.MethodPost, path, header, bytes.NewReader(event))
-	var refusal *peers.Refusal
+	var refused *peers.Refusal
 	switch {
-	case errors.As(err, &refusal):
-		var doc api.Error
-		if json.Unmarshal([]byte(refusal.Text), &doc) != nil || doc.Code == "" {
+	case errors.As(err, &refused):
+		var doc refusal
+		if json.Unmarshal([]byte(refused.Text), &doc) != nil || doc.Code == "" {
 			return nil, false, err
 		}
-		again := doc.Code == api.Refused || doc.Code == api.Unavailable || doc.Code == api.UnknownFunction || doc.Code == api.QuotaExceeded
-		return nil, !again, fmt.Errorf("member %q: %w", member, doc.Err())
+		return nil, !doc.again(), fmt.Errorf("member %q: %w", member, doc.Err())
 	case errors.Is(err, peers.ErrNotSent):
 		return nil, false, err
 	case err != nil:
@@ -156,11 +173,33 @@ func (e *Elsewhere) pass(ctx context.Context, member string, header http.Header,
 	if err != nil {
 		return nil, true, fmt.Errorf("member %q has run it, and its result is lost: %w: %w", member, peers.ErrUnreachable, err)
 	}
-	result = new(dispatcher.Result)
-	if err := json.Unmarshal(b, result); err != nil {
+	if result, err = decode(b); err != nil {
 		return nil, true, fmt.Errorf("member %q: its result: %w", member, err)
 	}
 	return result, true, nil
+}
+
+// carried is a result on its way.
+type carried struct {
+	*dispatcher.Result
+	// Bytes are its output, byte for byte as the function gave it: encoding/json would write a
+	// document anew, and refuse what is none.
+	Bytes []byte `json:"bytes,omitempty"`
+}
+
+func encode(r *dispatcher.Result) ([]byte, error) {
+	rest := *r
+	rest.Output = nil
+	return json.Marshal(carried{&rest, r.Output})
+}
+
+func decode(b []byte) (*dispatcher.Result, error) {
+	s := carried{Result: new(dispatcher.Result)}
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, err
+	}
+	s.Output = s.Bytes
+	return s.Result, nil
 }
 
 // serve runs what a member passes on.
@@ -174,7 +213,7 @@ func (e *Elsewhere) serve(w http.ResponseWriter, q *http.Request, member string)
 		return fmt.Errorf("what is to be invoked: %w: %w", err, lineage.ErrInvalid)
 	}
 	if err := e.run(w, q, &h); err != nil {
-		doc := api.ErrorOf(err, h.RequestID)
+		doc := refusal{api.ErrorOf(err, h.RequestID), h.began}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(api.FaultOf(err).Status)
 		return ignored(json.NewEncoder(w).Encode(doc))
@@ -209,12 +248,13 @@ func (e *Elsewhere) run(w http.ResponseWriter, q *http.Request, h *head) error {
 		return fmt.Errorf("its event: %w: %w", err, dispatcher.ErrBadEvent)
 	}
 	request.RequestID, request.ARN, request.ClientContext, request.Deadline = h.RequestID, h.ARN, h.ClientContext, h.Deadline
+	request.Began = func() { h.began = true }
 	result, err := entry.Invoke(q.Context(), &request)
 	if err != nil {
 		return err
 	}
 	e.cluster.Traffic.Served.Add(1)
-	b, err := json.Marshal(result)
+	b, err := encode(result)
 	if err != nil {
 		return err
 	}

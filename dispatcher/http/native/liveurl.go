@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -33,10 +34,10 @@ import (
 // liveHost is an instance's host name, below any domain. Names are as they are sent.
 var liveHost = regexp.MustCompile(`^(?:([0-9]{1,5})\.)?([A-Za-z0-9_-]{1,64})(?:\.([A-Za-z0-9_-]{1,64}))?\.(?i:instance)\.[A-Za-z0-9.-]+$`)
 
-// liveName is a Host header without its port.
+// liveName is a Host header without its port. Every request is asked: it allocates nothing.
 func liveName(host string) string {
-	if name, _, err := net.SplitHostPort(host); err == nil {
-		host = name
+	if at := strings.LastIndexByte(host, ':'); at >= 0 && strings.IndexByte(host, ']') < at {
+		host = host[:at]
 	}
 	return strings.TrimSuffix(host, ".")
 }
@@ -87,29 +88,38 @@ func (u liveURL) serve(w http.ResponseWriter, r *http.Request) error {
 	}()
 	defer func() { <-watched }()
 	defer cancel()
-	return u.pass(w, r.WithContext(ctx), i, port, public, moved)
+	return u.pass(w, r.WithContext(ctx), i, port, moved)
 }
 
-// target finds the instance of a request, whom it is for, and whether everybody may.
+// target finds the instance of a request, whom it is for, and whether everybody may. By what
+// the request was let in is taken out of it.
 func (u liveURL) target(r *http.Request) (i *instances.Instance, key string, public bool, err error) {
 	part := liveHost.FindStringSubmatch(liveName(r.Host))
 	name, owner := part[2], part[3]
 	first := cmp.Or(owner, functions.DefaultOwner)
 	keeper := u.Service.Live()
-	if r.Header.Get("Authorization") == "" {
-		if i, err = keeper.Get(first, name); err == nil && i.Public() {
-			return i, functions.Key(first, name), true, nil
-		}
+	open, err := keeper.Get(first, name)
+	everybodys := err == nil && open.Public()
+	if everybodys && r.Header.Get("Authorization") == "" {
+		return open, functions.Key(first, name), true, nil
 	}
 	p, err := u.Caller(r)
-	if err != nil {
+	switch {
+	case err != nil && everybodys && !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-"): // it is the instance's to judge
+		return open, functions.Key(first, name), true, nil
+	case err != nil:
 		return nil, "", false, err
+	}
+	for _, shown := range server.CredentialHeaders { // to the service
+		r.Header.Del(shown)
 	}
 	if key = functions.KeyFor(p.Owner, name); owner != "" {
 		key = functions.Key(owner, name)
 	}
 	if p.Reaches(key) {
 		i, err = keeper.Get(functions.OwnerOf(key), functions.NameOf(key))
+	} else if everybodys && owner != "" {
+		i = open
 	} else {
 		err = fmt.Errorf("%w: %q", instances.ErrUnknown, name)
 	}
@@ -165,13 +175,19 @@ func (u liveURL) watched(ctx context.Context, r *http.Request, key string, publi
 }
 
 // pass hands a request to a port, and its answer back, both as they come.
-func (u liveURL) pass(w http.ResponseWriter, r *http.Request, i *instances.Instance, port uint16, public bool, moved chan struct{}) (failed error) {
+func (u liveURL) pass(w http.ResponseWriter, r *http.Request, i *instances.Instance, port uint16, moved chan struct{}) (failed error) {
 	control := http.NewResponseController(w)
 	_ = control.EnableFullDuplex() // HTTP/2 is
 	if r.Header.Get("Upgrade") != "" {
 		control.SetReadDeadline(time.Time{}) // it is not over with its body
 	}
 	own := w.Header().Clone()
+	edit := func(h http.Header) {
+		for name := range own { // the service's to write
+			h.Del(name)
+		}
+	}
+	w = httpport.Interim{ResponseWriter: w, Edit: edit}
 	proxy := httputil.ReverseProxy{
 		Transport: &http.Transport{
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -192,19 +208,16 @@ func (u liveURL) pass(w http.ResponseWriter, r *http.Request, i *instances.Insta
 				p.Out.Header.Del("Upgrade")
 				p.Out.Header.Del("Connection")
 			}
-			if !public {
-				for _, name := range server.CredentialHeaders {
-					p.Out.Header.Del(name)
-				}
-			}
 		},
 		ModifyResponse: func(a *http.Response) error {
 			if a.StatusCode < 100 { // net/http reads any three digits, and panics when it is to write them
 				return fmt.Errorf("status %03d is none", a.StatusCode)
 			}
-			for name := range own { // the service's to write
-				a.Header.Del(name)
+			maps.Copy(w.Header(), own) // a 1xx has taken them away
+			if _, ok := a.Header["Content-Type"]; !ok {
+				w.Header()["Content-Type"] = nil // else net/http makes one up of the body
 			}
+			edit(a.Header)
 			return nil
 		},
 		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { failed = err },

@@ -214,9 +214,11 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	}
 	if member != nil {
 		defer member.Close()
-		elsewhere.Start(member, control, scheduler)
 	}
 	measures := sealSandbox(e, cfg)
+	if member != nil { // code runs when all is sealed, other members' too
+		elsewhere.Start(member, control, scheduler)
+	}
 	// It begins with the events of an earlier run, in guests: when all is sealed, and when
 	// nothing but a drain ends it.
 	queue := events.New(events.Options{Run: control.Run, Journal: journal, Log: cfg.log, Failed: admission.EventFailed(&cfg.logs), Rules: admission.EventRules(service), Over: admission.EventOver(service, &cfg.logs)})
