@@ -183,6 +183,20 @@ func (s Shared) States(f func(*Change)) error {
 	return err
 }
 
+// Forget ends what is remembered of a removal that is older than RemovedFor. It reports whether
+// it did.
+func (s Shared) Forget(key string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, err := s.removedOf(key)
+	if err != nil || r.Stamp.Count == 0 || time.Since(r.At) <= RemovedFor || s.writable() != nil {
+		return false
+	}
+	s.forget(key)
+	s.tell(key)
+	return true
+}
+
 // Stamp gives a deployment of this daemon's own a stamp, if it has none: it is the cluster's
 // from then on, as a change after another one, which may be none.
 func (s Shared) Stamp(key string, after Stamp) error {

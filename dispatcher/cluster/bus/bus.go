@@ -36,7 +36,7 @@ import (
 const (
 	// startTimeout bounds the start.
 	startTimeout = 30 * time.Second
-	// maxPayload bounds a message, in bytes: the largest are filters of nodes.
+	// maxPayload bounds a message, in bytes; what members say takes far less.
 	maxPayload = 4 << 20
 	// pingEvery and maxPings find a route whose other end is silent.
 	pingEvery = 2 * time.Second

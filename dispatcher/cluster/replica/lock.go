@@ -134,8 +134,27 @@ func (r *Replica) serveLock(w http.ResponseWriter, q *http.Request, _ string) er
 	return nil
 }
 
+// forget ends what is remembered of old removals of a function and its versions: whoever was
+// started since has forgotten them.
+func (r *Replica) forget(function string) {
+	var removed []string
+	r.mu.Lock()
+	if f := r.families[bucketOf(function)][function]; f != nil {
+		for _, key := range f.keys(function) {
+			if !r.markLocked(key).there {
+				removed = append(removed, key)
+			}
+		}
+	}
+	r.mu.Unlock()
+	for _, key := range removed {
+		r.store.Forget(key)
+	}
+}
+
 // knownOf returns the last states of a function and its versions that this member has heard of.
 func (r *Replica) knownOf(function string) map[string]functions.Mark {
+	r.forget(function)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := map[string]functions.Mark{}

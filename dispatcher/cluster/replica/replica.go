@@ -299,7 +299,7 @@ func (r *Replica) take(ctx context.Context, c *functions.Change, from string) er
 		return err
 	}
 	here := r.markOf(c.Key)
-	if !c.Mark().After(here.Mark) || c.Record == nil && time.Since(c.Removed) > functions.RemovedFor {
+	if !c.Mark().After(here.Mark) {
 		return nil
 	}
 	lost, err := r.store.State(c.Key)

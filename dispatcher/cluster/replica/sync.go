@@ -75,12 +75,12 @@ func (r *Replica) serveFunction(w http.ResponseWriter, q *http.Request, _ string
 }
 
 // write writes states, one a line. One that cannot be read is left out: another member may
-// have it.
+// have it. So is a removal that is forgotten by now.
 func (r *Replica) write(w io.Writer, keys []string) {
 	e := json.NewEncoder(w)
 	for _, key := range keys {
 		c, err := r.store.State(key)
-		if err != nil || c == nil || c.Stamp.Count == 0 {
+		if err != nil || c == nil || c.Stamp.Count == 0 || c.Record == nil && r.store.Forget(key) {
 			continue
 		}
 		if e.Encode(c) != nil {
