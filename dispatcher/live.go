@@ -236,7 +236,9 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		}
 		return bad
 	}
-	l.loan.pool.recycle(vm, false, nil)
+	if vm != nil {
+		l.loan.pool.recycle(vm, false, nil)
+	}
 	if bad := l.room(); bad != nil {
 		l.end(nil)
 		return bad

@@ -279,7 +279,11 @@ func (l *life) start(ctx context.Context) error {
 		err := contracts.Become(l.i.Converse(ctx, deadline), l.f.code)
 		instance.As(l.i, contract.Name)
 		if start := contract.Live.Start; err == nil && start != nil {
-			err = start(ctx, l.i, p, deadline)
+			if err = start(ctx, l.i, p, deadline); err == nil { // else it says what was printed
+				for _, line := range l.i.Report().Logs {
+					lines.Write(descriptor(line.Stream), []byte(line.Text))
+				}
+			}
 			l.i.Output(l.print)
 		}
 		return err
@@ -329,16 +333,20 @@ func (l *life) Port() uint16 {
 // Began tells what was printed at its start.
 func (l *life) Began(output instances.Output) {
 	for _, line := range l.said {
-		fd := uint16(0)
-		switch line.Stream {
-		case "stdout":
-			fd = 1
-		case "stderr":
-			fd = 2
-		}
-		output(fd, []byte(line.Text))
+		output(descriptor(line.Stream), []byte(line.Text))
 	}
 	l.said = nil
+}
+
+// descriptor is the file descriptor of a stream of instance.LogLine.
+func descriptor(stream string) uint16 {
+	switch stream {
+	case "stdout":
+		return 1
+	case "stderr":
+		return 2
+	}
+	return 0
 }
 
 // ask is Do for a program.

@@ -274,7 +274,7 @@ func TestLiveServers(t *testing.T) {
 	if err := b.deploy("web", "http", func(s *dispatcher.FunctionSpec) { s.Settings.Program.Port = 8080 }, nil, "/usr/bin/python3", "-c", counting); err != nil {
 		t.Fatal(describe(err))
 	}
-	own := program("/usr/bin/python3", "-c", counting)
+	own := program("/usr/bin/python3", "-c", "print('begun', flush=True)\n"+counting)
 	own.Contract, own.Port, own.ReadyPath = "http", 8081, "/"
 	event := json.RawMessage(`{"version":"2.0","rawPath":"/","requestContext":{"http":{"method":"GET"}}}`)
 	for _, c := range []struct {
@@ -287,6 +287,9 @@ func TestLiveServers(t *testing.T) {
 		{instances.Spec{Image: dispatcher.DefaultImage(), Program: own, SharedGenerators: true, Name: "of-image"}, 8081, 1, ""},
 	} {
 		i := l.create(c.spec)
+		if lines, _, _ := i.Logs(0); c.spec.Image != "" && (len(lines) == 0 || lines[0].Text != "begun\n") {
+			t.Errorf("what it has printed at its start: %+v", lines)
+		}
 		count := func(i *instances.Instance, want int) {
 			t.Helper()
 			if got := l.port(i, c.port, "/"); got != fmt.Sprint(want) {
@@ -315,6 +318,46 @@ func TestLiveServers(t *testing.T) {
 			}
 		}
 		count(i, c.seen+4)
+	}
+}
+
+// TestServersLeave: a server that somebody else takes the machine of, as its answer is read, lives
+// on.
+func TestServersLeave(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, openAt(t, treeCopy(t), func(o *dispatcher.Options) { o.PoolSize = 1 }))
+	server := program("/usr/bin/python3", "-c", counting)
+	server.Contract, server.Port = "http", 8080
+	i := l.create(instances.Spec{Image: dispatcher.DefaultImage(), Program: server})
+	other := l.create(instances.Spec{Image: dispatcher.DefaultImage()})
+	const patient = instances.Millis(60e9)
+	over := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		code := "1"
+		for {
+			select {
+			case <-over:
+				done <- nil
+				return
+			default:
+			}
+			if _, err := other.Do(l.ctx, &instances.Call{Code: &code, Timeout: patient}); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for n := range 30 {
+		a, err := i.Do(l.ctx, &instances.Call{Event: json.RawMessage(`{"version":"2.0","rawPath":"/","requestContext":{"http":{"method":"GET"}}}`), Timeout: patient})
+		if err != nil || !strings.Contains(string(a.Value), fmt.Sprintf(`"body":"%d"`, n+1)) {
+			t.Errorf("%d: %+v, %v", n, a, err)
+			break
+		}
+	}
+	close(over)
+	if err := <-done; err != nil {
+		t.Error(describe(err))
 	}
 }
 

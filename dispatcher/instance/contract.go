@@ -68,6 +68,10 @@ func (i *Instance) stream() *Stream {
 // or 0 for the kernel library's own messages; p is valid during the call. What f does not
 // take goes into the logs, within their bound; what it takes has no bound but f's.
 func (i *Instance) Output(f func(fd uint16, p []byte) (taken bool)) {
+	if i.parked != nil {
+		i.parked.logs.output = f
+		return
+	}
 	i.vm.logs.output = f
 	i.vm.m.LimitConsole(unlimited)
 }

@@ -16,8 +16,13 @@ import (
 
 // Park takes an instance off its VM, which is Ran then, once its guest has done what there
 // is to do, and all its threads wait. A guest that computes on is an error that matches
-// ErrTimeout; after an error the instance is on its VM still, and over.
+// ErrTimeout; after an error the instance is on its VM still, and over. One that has left its
+// VM already, as it waited, has none: nil.
 func Park(i *Instance, deadline time.Time) (*VM, error) {
+	if p := i.parked; p != nil {
+		p.wake() // it may have heard that something had come, and not have gone on
+		return nil, nil
+	}
 	vm := i.vm
 	if err := vm.settle(deadline); err != nil {
 		return nil, err

@@ -70,6 +70,9 @@ func (i *Instance) conclude(before State, had bool, err error) error {
 	defer i.wake()
 	i.cancel, i.busy = nil, false
 	i.info.Bytes, i.info.Node = bytes, node
+	if b, ok := i.body.(Server); ok { // what it was rolled back to may listen elsewhere
+		i.info.Port = b.Port()
+	}
 	if had {
 		i.info.Used = time.Now()
 	}

@@ -97,6 +97,9 @@ func ready(ctx context.Context, i *instance.Instance, p *functions.Program, dead
 		}
 		return fmt.Errorf("the program has not answered GET %s: %w", p.ReadyPath, ended(err))
 	}
+	if i.Parked() != nil { // it waits, and somebody else wanted its machine
+		return nil
+	}
 	return waits(ctx, i, p.Port, deadline)
 }
 

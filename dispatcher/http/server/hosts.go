@@ -67,7 +67,7 @@ func (s *Server) Caller(r *http.Request) (*access.Principal, error) {
 	}
 	p, err := s.principal(asked, st.guard.token, st.guard.unix)
 	if err == nil {
-		st.principal = p
+		st.principal, r.Body = p, asked.Body // which is compared with its signature as it is read
 	}
 	return p, err
 }
