@@ -62,6 +62,35 @@ func TestForkBounds(t *testing.T) {
 	<-held
 }
 
+// sealing are bodies that seal a node for their copies, which take little then.
+type sealing struct{ *body }
+
+func (s sealing) Fork(ctx context.Context, t Turn, names []string) ([]Body, error) {
+	s.size = 10
+	return s.body.Fork(ctx, t, names)
+}
+
+// TestForksOfMuch: copies count as what they take, not as what they would take if nothing was
+// sealed for them.
+func TestForksOfMuch(t *testing.T) {
+	b := &bodies{size: 1000}
+	whole := newKeeper(t, b, Options{Bytes: 10_000})
+	if _, err := create(t, whole, "a", "one").Fork(t.Context(), 20, nil); !errors.Is(err, ErrTooMany) || whole.Stats().Instances != 1 || whole.Stats().Bytes != 1000 || b.closed.Load() != 20 {
+		t.Errorf("%+v, %d closed, %v", whole.Stats(), b.closed.Load(), err)
+	}
+	k := New(Options{Bytes: 10_000, Make: func(ctx context.Context, owner string, s *Spec) (Body, error) {
+		made, err := b.make(ctx, owner, s)
+		if err != nil {
+			return nil, err
+		}
+		return sealing{made.(*body)}, nil
+	}})
+	t.Cleanup(k.Close)
+	if list, err := create(t, k, "a", "one").Fork(t.Context(), 20, nil); err != nil || len(list) != 20 || k.Stats().Bytes != 210 {
+		t.Errorf("%d, %+v, %v", len(list), k.Stats(), err)
+	}
+}
+
 // TestMaxPorts: so many connections of an instance are open at a time.
 func TestMaxPorts(t *testing.T) {
 	k := newKeeper(t, &bodies{}, Options{})

@@ -256,6 +256,23 @@ func (k *Keeper) enter(list []*Instance, bytes uint64) error {
 	return nil
 }
 
+// fill counts what instances take each that have entered with nothing, all or none.
+func (k *Keeper) fill(list []*Instance, bytes uint64) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a := k.owners[list[0].owner]
+	all := uint64(len(list)) * bytes
+	if err := k.room(list[0].owner, a.bytes, all); err != nil {
+		return err
+	}
+	k.bytes += all
+	a.bytes += all
+	for _, i := range list {
+		i.counted = bytes
+	}
+	return nil
+}
+
 // within refuses an owner so many more than he has, where that is more than he may. mu is held.
 func (k *Keeper) within(owner string, more int) error {
 	if k.o.Most == nil {

@@ -150,7 +150,7 @@ func (i *Instance) fork(ctx context.Context, t Turn, names []string) ([]Info, er
 		f.info.Parent = i.info.Name
 		forks[at] = f
 	}
-	if err := i.k.enter(forks, i.body.Bytes()); err != nil {
+	if err := i.k.enter(forks, 0); err != nil { // what they take is less where a node is sealed for them
 		return nil, &Refusal{err}
 	}
 	bodies, err := i.body.Fork(ctx, t, names)
@@ -163,7 +163,8 @@ func (i *Instance) fork(ctx context.Context, t Turn, names []string) ([]Info, er
 	for at, f := range forks {
 		f.prepare(bodies[at])
 	}
-	if i.spec.Durable { // they are what it is
+	err = i.k.fill(forks, bodies[0].Bytes())
+	if err == nil && i.spec.Durable { // they are what it is
 		if err = i.kept.now(); err == nil {
 			for _, f := range forks {
 				f.kept.as(i.kept.node, i.kept.made)
