@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -31,6 +32,12 @@ type life struct {
 	i     *instance.Instance // parked, or on a machine
 	copy  *instance.Copy     // it begins as that
 	fresh bool               // it begins as node
+
+	seat   atomic.Pointer[seat] // on which i stands; nil: none, or it is the instance's, or i is parked
+	rests  time.Time            // when i has something to do, on its seat; zero: no timer is set
+	woken  <-chan struct{}      // has something then, too
+	most   uint64               // bytes that i takes at most, on a machine
+	broken error                // why i has ended as it left its seat; nil: it has not
 
 	loan    loan // of i; its start is held
 	away    away // of the same
@@ -142,6 +149,9 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	if l.away.turn = nil; t != nil {
 		l.away.turn = t
 	}
+	if stands, err := l.claim(); stands || err != nil {
+		return err
+	}
 	var vm *instance.VM
 	switch {
 	case l.i != nil:
@@ -215,8 +225,8 @@ func (l *life) print(fd uint16, p []byte) bool {
 	return true
 }
 
-// on does something with it on a machine, and has it leave that. After an error that is
-// neither the code's own nor a Refusal it is over.
+// on does something with it on a machine, where it stands then until somebody wants that. After
+// an error that is neither the code's own nor a Refusal it is over.
 func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error {
 	if err := l.board(ctx, t); err != nil {
 		return err
@@ -227,8 +237,7 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		l.end(err)
 		return err
 	}
-	vm, bad := instance.Park(l.i, time.Now().Add(restTime))
-	if bad != nil {
+	if bad := l.rest(); bad != nil {
 		l.end(bad)
 		bad = fmt.Errorf("it does not come to rest after what it was asked for: %w", bad)
 		if own != nil { // in words: it is over, which after an error of the code's own it is not
@@ -236,8 +245,8 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		}
 		return bad
 	}
-	if vm != nil {
-		l.loan.pool.recycle(vm, false, nil)
+	if l.seat.Load() != nil {
+		return err
 	}
 	if bad := l.room(); bad != nil {
 		l.end(nil)
@@ -246,8 +255,105 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 	return err
 }
 
+// standTime is how long one stands on its machine that nobody wants and that has nothing to do:
+// beyond that there is no use in it.
+const standTime = 10 * time.Second
+
+// rest has it come to rest, and stand on its machine, or be parked where somebody wants that or
+// there is no room for what it might take then.
+func (l *life) rest() error {
+	if l.i.Parked() != nil { // it was, as it waited
+		_, err := instance.Park(l.i, time.Time{})
+		return err
+	}
+	if err := instance.Settle(l.i, time.Now().Add(restTime)); err != nil {
+		return err
+	}
+	var err error
+	if l.rests, l.woken, l.most, err = instance.Rests(l.i); err != nil {
+		return err
+	}
+	if l.d.lot.Grow(&l.away.stay, l.most) {
+		if s := l.loan.pool.stand(l.vacate); s != nil {
+			l.seat.Store(s)
+			return nil
+		}
+	}
+	vm := l.vacate()
+	if vm == nil {
+		return l.broken
+	}
+	l.loan.pool.recycle(vm, false, nil)
+	return nil
+}
+
+// vacate has it leave its machine, which is returned; nil: it has ended, with the machine. Who
+// has taken its seat calls it.
+func (l *life) vacate() *instance.VM {
+	vm, err := instance.Leave(l.i)
+	if err != nil {
+		l.broken = fmt.Errorf("leave the machine: %w", err)
+		l.loan.pool.discard(l.i.End())
+		return nil
+	}
+	return vm
+}
+
+// claim reports whether it stands on its machine, which nobody can take then. An error is why it
+// has ended: nobody has heard of it.
+func (l *life) claim() (stands bool, err error) {
+	if s := l.seat.Load(); s != nil {
+		stands = l.loan.pool.claim(s)
+		l.seat.Store(nil)
+	}
+	if err = l.broken; err != nil {
+		l.end(nil)
+	}
+	return stands, err
+}
+
+// Stands reports whether it is on a machine, which it leaves where somebody wants that.
+func (l *life) Stands() bool {
+	s := l.seat.Load()
+	if s == nil {
+		return false
+	}
+	select {
+	case <-s.left:
+		return false
+	default:
+		return true
+	}
+}
+
+// Leave has it leave the machine that it stands on. An error is why it has ended.
+func (l *life) Leave() error {
+	stands, err := l.claim()
+	if !stands || err != nil {
+		return err
+	}
+	vm := l.vacate()
+	if vm == nil {
+		_, err := l.claim()
+		return err
+	}
+	l.loan.pool.recycle(vm, false, nil)
+	if err := l.room(); err != nil {
+		l.end(nil)
+		return err
+	}
+	return nil
+}
+
 // end ends what lives, for a reason, or none.
 func (l *life) end(why error) {
+	if s := l.seat.Load(); s != nil {
+		l.loan.pool.claim(s)
+		l.seat.Store(nil)
+	}
+	if l.broken != nil {
+		l.i, l.broken = nil, nil
+	}
 	if l.i != nil {
 		if vm := l.i.End(); vm != nil {
 			if failed(why) {
@@ -284,6 +390,9 @@ func (l *life) Node() string { return l.node.Node.ID }
 
 // Bytes is how much memory it takes.
 func (l *life) Bytes() uint64 {
+	if l.Stands() {
+		return l.most
+	}
 	if c := l.content(); c != nil {
 		return c.Bytes()
 	}
@@ -296,7 +405,7 @@ func (l *life) content() interface {
 	Snapshot() *instance.Snapshot
 } {
 	switch {
-	case l.i != nil:
+	case l.i != nil && l.i.Parked() != nil:
 		return l.i.Parked()
 	case l.copy != nil:
 		return l.copy
@@ -306,6 +415,11 @@ func (l *life) content() interface {
 
 // Wait waits until something is to be done.
 func (l *life) Wait(until time.Time, frozen bool, bell <-chan struct{}) instances.End {
+	if s := l.seat.Load(); s != nil {
+		if end, over := l.stand(s, until, frozen, bell); over {
+			return end
+		}
+	}
 	var c park.Content = park.Still{}
 	at := until
 	if parked := l.content(); parked != nil && frozen {
@@ -327,6 +441,40 @@ func (l *life) Wait(until time.Time, frozen bool, bell <-chan struct{}) instance
 		return instances.Passed
 	}
 	return instances.Due
+}
+
+// stand is Wait on its machine; not over: it has left that.
+func (l *life) stand(s *seat, until time.Time, frozen bool, bell <-chan struct{}) (end instances.End, over bool) {
+	if !frozen {
+		at := time.Now().Add(standTime)
+		for _, other := range []time.Time{until, l.rests} {
+			if !other.IsZero() && other.Before(at) {
+				at = other
+			}
+		}
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		select {
+		case <-s.left:
+		case <-bell:
+			return instances.Rung, true
+		case <-l.woken:
+			return instances.Due, true
+		case now := <-t.C:
+			if !until.IsZero() && !now.Before(until) {
+				return instances.Passed, true
+			} else if !l.rests.IsZero() && !now.Before(l.rests) {
+				return instances.Due, true
+			}
+		}
+	}
+	if err := l.Leave(); err != nil {
+		l.i, l.broken = nil, err // it is said by what is asked of it next
+		if !frozen {
+			return instances.Due, true
+		}
+	}
+	return 0, false
 }
 
 func (l *life) due() time.Time {

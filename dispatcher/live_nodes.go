@@ -88,11 +88,17 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 	if err := l.alike("copies of it"); err != nil {
 		return nil, err
 	}
+	if err := l.Leave(); err != nil {
+		return nil, err
+	}
 	if l.i != nil && !l.d.opts.ReadOnly {
 		each := l.i.Parked().Bytes()
 		if each*uint64(len(names)) > forkWhole {
 			// Where there is no room for a node, small copies do without.
 			if _, err := l.Checkpoint(ctx, t); err != nil && (l.i == nil || each > forkWhole) {
+				return nil, err
+			}
+			if err := l.Leave(); err != nil {
 				return nil, err
 			}
 		}
@@ -132,6 +138,9 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 
 // Memory is its guest's.
 func (l *life) Memory() (lineage.Memory, error) {
+	if err := l.Leave(); err != nil {
+		return lineage.Memory{}, err
+	}
 	switch {
 	case l.i != nil:
 		return l.i.Parked().Memory()
@@ -191,6 +200,9 @@ func (l *life) key() lineage.Key {
 
 // Seal makes a node of what it is, beside what was sealed before.
 func (l *life) Seal() (string, error) {
+	if err := l.Leave(); err != nil {
+		return "", err
+	}
 	c := l.copy
 	switch {
 	case l.fresh:

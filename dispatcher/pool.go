@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"container/list"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type pool struct {
 
 	mu      sync.Mutex
 	free    freelist.List[func(Reset)]
-	total   int // machines that exist or are being made, busy ones included
+	seats   list.List // *seat, that which has stood the longest first
+	total   int       // machines that exist or are being made, busy ones included
 	waiters []chan slot
 	closed  bool
 	demand  demand
@@ -45,7 +47,7 @@ func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow 
 	if now.Sub(d.since) >= d.slot {
 		d.turn(now)
 	}
-	d.peaks[d.at] = max(d.peaks[d.at], p.total-p.free.Len()+len(p.waiters)+1)
+	d.peaks[d.at] = max(d.peaks[d.at], p.used()+len(p.waiters)+1)
 	s, rank := p.free.Pick(t)
 	switch rank {
 	case 0:
@@ -58,6 +60,9 @@ func (p *pool) pick(t *instance.Snapshot, now time.Time) (vm *instance.VM, grow 
 	return s.VM, d.miss(t) && p.room()
 }
 
+// used is how many machines somebody needs, or are being made. p.mu is held.
+func (p *pool) used() int { return p.total - p.free.Len() - p.seats.Len() }
+
 // wanted reports whether somebody waits for a machine.
 func (p *pool) wanted() bool {
 	p.mu.Lock()
@@ -67,7 +72,8 @@ func (p *pool) wanted() bool {
 
 // take takes a machine for t: one that stands ready, or is brought there. One that has
 // died while it stood in the pool is replaced: no request has to fail for it. A machine is
-// made only if none is free, and waited for if there is no room for one more.
+// made only if none is free. Where there is no room for one more, that of an instance is taken
+// that stands on it and has nothing to do, and waited for if there is none.
 func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instance.Snapshot) (vm *instance.VM, err error) {
 	alone := false // no other pool gives room
 	for {
@@ -97,6 +103,12 @@ func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instanc
 			p.mu.Unlock()
 			return p.create(t)
 		}
+		if s := p.vacate(); s != nil {
+			p.counts.vacated++
+			p.mu.Unlock()
+			vm = p.empty(s)
+			continue
+		}
 		if own := p.total; p.below() && !alone {
 			p.mu.Unlock()
 			alone = !p.ps.shrink(own + 2) // who has more machines, and does not need them all
@@ -118,6 +130,67 @@ func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instanc
 			return nil, fmt.Errorf("wait for a machine: %w", context.Cause(ctx))
 		}
 	}
+}
+
+// seat is a machine of a pool on which an instance stands that has nothing to do. It is the
+// instance's until somebody wants a machine, who has it parked then.
+type seat struct {
+	leave func() *instance.VM // parks it; nil: its machine is gone
+	since time.Time
+	left  chan struct{} // closed when it has left for somebody
+	at    *list.Element // in pool.seats; nil: it is in there no more
+}
+
+// stand has an instance stand on its machine, until claim; nil: somebody wants that.
+func (p *pool) stand(leave func() *instance.VM) *seat {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.waiters) > 0 {
+		return nil
+	}
+	s := &seat{leave: leave, since: time.Now(), left: make(chan struct{})}
+	s.at = p.seats.PushBack(s)
+	return s
+}
+
+// claim gives a machine back to the instance that stands on it; false: it has left it for
+// somebody, who has done with it.
+func (p *pool) claim(s *seat) bool {
+	p.mu.Lock()
+	stands := s.at != nil
+	p.takeSeat(s)
+	p.mu.Unlock()
+	if !stands {
+		<-s.left // it is being parked, which waits for nobody
+	}
+	return stands
+}
+
+// takeSeat takes a seat off the list. p.mu is held.
+func (p *pool) takeSeat(s *seat) {
+	if s.at != nil {
+		p.seats.Remove(s.at)
+		s.at = nil
+	}
+}
+
+// vacate takes the seat of the instance that has stood the longest, which is to be emptied;
+// nil: there is none. p.mu is held.
+func (p *pool) vacate() *seat {
+	e := p.seats.Front()
+	if e == nil {
+		return nil
+	}
+	s := e.Value.(*seat)
+	p.takeSeat(s)
+	return s
+}
+
+// empty has the instance of a seat that was vacated leave it, and returns its machine; nil: that
+// is gone.
+func (p *pool) empty(s *seat) *instance.VM {
+	defer close(s.left)
+	return s.leave()
 }
 
 func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {

@@ -163,7 +163,7 @@ func (ps *pools) busy(now time.Time) bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.demand.turn(now)
-		return len(p.waiters) > 0 || 2*max(p.demand.peak(), p.total-p.free.Len()) > ps.sizes.most
+		return len(p.waiters) > 0 || 2*max(p.demand.peak(), p.used()) > ps.sizes.most
 	})
 }
 

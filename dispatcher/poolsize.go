@@ -191,28 +191,40 @@ func (p *pool) resize(now time.Time) {
 }
 
 // oldest tells since when the machine is free that has been the longest, if the pool has
-// at least so many.
+// at least so many; where none is, since when an instance stands on one and has nothing to do.
 func (p *pool) oldest(least int) (freed time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.total < least {
 		return freed, false
 	}
-	return p.free.Oldest()
+	if freed, ok = p.free.Oldest(); !ok && p.seats.Len() > 0 {
+		return p.seats.Front().Value.(*seat).since, true
+	}
+	return freed, ok
 }
 
-// closeOldest closes that machine; false: none is free.
+// closeOldest closes that machine; false: none is free, and no instance stands on one and has
+// nothing to do.
 func (p *pool) closeOldest() bool {
 	p.mu.Lock()
-	s, ok := p.free.TakeOldest(time.Now())
-	if ok {
+	free, ok := p.free.TakeOldest(time.Now())
+	vm := free.VM
+	var s *seat
+	if !ok {
+		s = p.vacate()
+	}
+	if ok || s != nil {
 		p.counts.closedIdle++
 	}
 	p.mu.Unlock()
-	if ok {
-		p.discard(s.VM)
+	if s != nil {
+		vm = p.empty(s)
 	}
-	return ok
+	if vm != nil {
+		p.discard(vm)
+	}
+	return ok || s != nil
 }
 
 // nextWanted is the node that was missed most and has no free machine, or else the
@@ -230,6 +242,7 @@ type poolCounts struct {
 	ready      uint64 // requests that found a machine ready on their node
 	moved      uint64 // that took another free machine
 	madeOnPath uint64 // for which a machine was made
+	vacated    uint64 // that took the machine of an instance which stood on it
 	waited     uint64
 	madeAhead  uint64 // machines made off the request path
 	closedIdle uint64
@@ -241,20 +254,22 @@ type PoolStats struct {
 	ImageDigest string `json:"image_digest"`
 	Machines    int    `json:"machines"`
 	Free        int    `json:"free"`
-	Ready       int    `json:"ready"` // free and reset to a node
+	Ready       int    `json:"ready"`    // free and reset to a node
+	Standing    int    `json:"standing"` // instances that live on stand there, and have nothing to do
 	Waiting     int    `json:"waiting"`
 	Wanted      int    `json:"wanted"` // by the demand of the window
 	Ceiling     int    `json:"ceiling"`
 	Floor       int    `json:"floor"`
 	Bytes       uint64 `json:"private_bytes"` // estimated
 
-	HitsReady  uint64         `json:"requests_ready"`
-	HitsMoved  uint64         `json:"requests_moved"`
-	HitsMade   uint64         `json:"requests_made"`
-	HitsWaited uint64         `json:"requests_waited"`
-	MadeAhead  uint64         `json:"made_ahead"`
-	ClosedIdle uint64         `json:"closed_idle"`
-	At         map[string]int `json:"at"` // ready machines by node
+	HitsReady   uint64         `json:"requests_ready"`
+	HitsMoved   uint64         `json:"requests_moved"`
+	HitsMade    uint64         `json:"requests_made"`
+	HitsVacated uint64         `json:"requests_vacated"` // that took such a machine
+	HitsWaited  uint64         `json:"requests_waited"`
+	MadeAhead   uint64         `json:"made_ahead"`
+	ClosedIdle  uint64         `json:"closed_idle"`
+	At          map[string]int `json:"at"` // ready machines by node
 	// FreePrivate is what the free machines had of their own, of the host's memory, when
 	// they were put back.
 	FreePrivate uint64 `json:"free_resident_private_bytes"`
@@ -270,9 +285,9 @@ func (p *pool) stats() PoolStats {
 	defer p.mu.Unlock()
 	c := &p.counts
 	st := PoolStats{
-		Image: p.image.Name, ImageDigest: p.image.Digest, Machines: p.total, Free: p.free.Len(), Ready: p.free.Ready(), Waiting: len(p.waiters),
+		Image: p.image.Name, ImageDigest: p.image.Digest, Machines: p.total, Free: p.free.Len(), Ready: p.free.Ready(), Standing: p.seats.Len(), Waiting: len(p.waiters),
 		Wanted: p.size(), Ceiling: p.ps.sizes.most, Floor: p.ps.sizes.floor, Bytes: p.bytes(),
-		HitsReady: c.ready, HitsMoved: c.moved, HitsMade: c.madeOnPath, HitsWaited: c.waited, MadeAhead: c.madeAhead, ClosedIdle: c.closedIdle,
+		HitsReady: c.ready, HitsMoved: c.moved, HitsMade: c.madeOnPath, HitsVacated: c.vacated, HitsWaited: c.waited, MadeAhead: c.madeAhead, ClosedIdle: c.closedIdle,
 		At: map[string]int{}, FreePrivate: p.free.Private(),
 	}
 	for g, n := range p.free.Groups() {

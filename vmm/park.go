@@ -43,10 +43,7 @@ func Park(m *Machine, wake func()) (*Parked, error) {
 	if err := m.read(&p.state); err != nil {
 		return nil, fmt.Errorf("park: %w", err)
 	}
-	if timer := m.guestDeadline(); timer != 0 {
-		left := int64(timer - p.state.MonoNS)
-		p.Due = time.Now().Add(time.Duration(min(max(left, 0), int64(maxDeadlineNS))))
-	}
+	p.Due = m.dueAt(p.state.MonoNS)
 	p.output = m.console.leave()
 	p.device, m.vsock = vsock.Detach(m.vsock, wake)
 	select {
@@ -57,6 +54,23 @@ func Park(m *Machine, wake func()) (*Parked, error) {
 	m.quiescent = false
 	m.missing.Store(&errAway)
 	return p, nil
+}
+
+// dueAt is when the guest's earliest timer is, whose monotonic time is now; zero: it has none.
+func (m *Machine) dueAt(now uint64) time.Time {
+	timer := m.guestDeadline()
+	if timer == 0 {
+		return time.Time{}
+	}
+	left := int64(timer - now)
+	return time.Now().Add(time.Duration(min(max(left, 0), int64(maxDeadlineNS))))
+}
+
+// Rests says when a guest that rests at its idle doorbell has something to do: when its
+// earliest timer is due (zero: it has none), and when woken has something. It is the only
+// one who reads from that until the next Run.
+func (m *Machine) Rests() (due time.Time, woken <-chan struct{}) {
+	return m.dueAt(m.clock.now()), m.wake
 }
 
 // Resume brings an instance to the machine whose memory, which the caller has put in place,

@@ -351,6 +351,10 @@ func (m *runLoop) idle() (Stop, error) {
 
 func (m *runLoop) rest() (Stop, error) {
 	for {
+		select {
+		case <-m.wake: // what for is looked at now
+		default:
+		}
 		if stop, err := m.service(m.until); stop.Kind != 0 || err != nil {
 			return stop, err
 		}

@@ -23,14 +23,34 @@ func Park(i *Instance, deadline time.Time) (*VM, error) {
 		p.wake() // it may have heard that something had come, and not have gone on
 		return nil, nil
 	}
-	vm := i.vm
-	if err := vm.settle(deadline); err != nil {
+	if err := Settle(i, deadline); err != nil {
 		return nil, err
 	}
+	return Leave(i)
+}
+
+// Settle has the guest of an instance do what there is to do, until all its threads wait. One
+// that computes on is an error that matches ErrTimeout, and the instance is over after any.
+func Settle(i *Instance, deadline time.Time) error { return i.vm.settle(deadline) }
+
+// Leave takes an instance that has settled, and done nothing since, off its VM, which is Ran
+// then. After an error it is on it still, and over.
+func Leave(i *Instance) (*VM, error) {
+	vm := i.vm
 	if _, err := i.park(func(uint64) bool { return true }); err != nil {
 		return nil, fmt.Errorf("park: %w", err)
 	}
 	return vm, nil
+}
+
+// Rests says when an instance that has settled on its VM has something to do again, as
+// vmm.Machine.Rests does, and how much memory it takes at most, parked.
+func Rests(i *Instance) (due time.Time, woken <-chan struct{}, bytes uint64, err error) {
+	if err := i.vm.collect(); err != nil {
+		return due, nil, 0, err
+	}
+	due, woken = i.vm.m.Rests()
+	return due, woken, i.vm.parkedBytes(), nil
 }
 
 // Parked is the instance without a VM; nil: it has one.

@@ -109,8 +109,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	if err := vm.collect(); err != nil {
 		return nil, err
 	}
-	held := vm.inboundBytes()
-	if !room(ownBytes + held + vm.plan.private.Len()*lineage.PageSize) { // at most
+	if !room(vm.parkedBytes()) {
 		return nil, errNoRoom
 	}
 	candidates, err := vm.plan.candidates(i.parent.View)
@@ -122,7 +121,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 		return nil, err
 	}
 	r := i.look()
-	p := &Parked{delta: d, parent: i.parent, held: held, cut: r.LogsCut, paged: r.PagedIn, exits: r.Exits, calls: r.Unsupported, woken: make(chan struct{}, 1)}
+	p := &Parked{delta: d, parent: i.parent, held: vm.inboundBytes(), cut: r.LogsCut, paged: r.PagedIn, exits: r.Exits, calls: r.Unsupported, woken: make(chan struct{}, 1)}
 	if p.m, err = vmm.Park(vm.m, p.wake); err != nil {
 		return nil, err
 	}
@@ -145,6 +144,12 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	i.leave()
 	vm.host.Observer.Parked(time.Since(began))
 	return p, nil
+}
+
+// parkedBytes is how much memory its instance takes at most when it is parked. collect must
+// have been called.
+func (vm *VM) parkedBytes() uint64 {
+	return ownBytes + vm.inboundBytes() + vm.plan.private.Len()*lineage.PageSize
 }
 
 // wake does not wait: see vmm.Park.

@@ -111,7 +111,16 @@ type Began interface{ Began(Output) }
 // Server is a Body that is a server: it listens on a port.
 type Server interface{ Port() uint16 }
 
-// Body is what an instance is made of. It is off its machine but in the calls that take a
+// Stander is a Body that may stand on a machine between two calls, until somebody wants that.
+type Stander interface {
+	// Stands reports whether it does; any goroutine may ask.
+	Stands() bool
+	// Leave has it leave the machine: it takes less memory then, or none is counted that it does
+	// not take. An error is why it is over.
+	Leave() error
+}
+
+// Body is what an instance is made of. It needs no machine but in the calls that take a
 // Turn. After an error of these that is no HandlerError the instance is over: it can be
 // brought back to a node, and closed.
 type Body interface {

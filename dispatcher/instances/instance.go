@@ -22,9 +22,10 @@ type Info struct {
 	Used     time.Time `json:"used"`
 	Expires  time.Time `json:"expires,omitzero"` // if nobody uses it before
 	Uses     uint64    `json:"uses"`
-	Port     uint16    `json:"port,omitempty"`    // of its program, which its address leads to
-	Bytes    uint64    `json:"bytes"`             // of memory
-	Failure  string    `json:"failure,omitempty"` // why it is over
+	Port     uint16    `json:"port,omitempty"`     // of its program, which its address leads to
+	Bytes    uint64    `json:"bytes"`              // of memory; what it may take at most, where it stands on a machine
+	Standing bool      `json:"standing,omitempty"` // it is on a machine, which it leaves where somebody wants that
+	Failure  string    `json:"failure,omitempty"`  // why it is over
 }
 
 // Instance is one that lives on.
@@ -148,6 +149,9 @@ func (i *Instance) Info() Info {
 	defer i.mu.Unlock()
 	info := i.info
 	info.Expires = i.expires()
+	if b, ok := i.body.(Stander); ok {
+		info.Standing = b.Stands()
+	}
 	return info
 }
 

@@ -335,6 +335,14 @@ func (k *Keeper) leave(i *Instance) {
 	i.counted = 0
 }
 
+// grows reports whether an instance may take so much.
+func (k *Keeper) grows(i *Instance, bytes uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a := k.owners[i.owner]
+	return a == nil || bytes <= i.counted || k.room(i.owner, a.bytes, bytes-i.counted) == nil
+}
+
 // count notes what an instance takes. An error is why it may not: it has grown.
 func (k *Keeper) count(i *Instance, bytes uint64) error {
 	k.mu.Lock()

@@ -58,6 +58,12 @@ func (i *Instance) step() (did bool) {
 // used.
 func (i *Instance) conclude(before State, had bool, err error) error {
 	bytes := i.size()
+	if b, ok := i.body.(Stander); ok && !i.k.grows(i, bytes) {
+		if bad := b.Leave(); bad != nil && err == nil {
+			err, had = bad, true
+		}
+		bytes = i.size()
+	}
 	if over := i.k.count(i, bytes); over != nil {
 		i.body.End()
 		bytes = i.size()

@@ -170,6 +170,18 @@ func (l *Lot) Take(s *Stay, bytes uint64) bool {
 	return true
 }
 
+// Grow takes as much room as one is to have that keeps it and has some, or leaves it what it has:
+// false.
+func (l *Lot) Grow(s *Stay, bytes uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !s.taken || !s.Keeps || bytes > s.bytes && !l.holds(s.Owner, bytes-s.bytes) {
+		return false
+	}
+	l.count(s, bytes)
+	return true
+}
+
 // refused notes that somebody stays on his machine. mu is held.
 func (l *Lot) refused() {
 	l.stats.Refused++
@@ -184,18 +196,26 @@ func (l *Lot) fits(s *Stay, bytes uint64) bool { return s.keeps(bytes) || l.room
 
 // room reports whether an owner may park one instance more, of so many bytes. mu is held.
 func (l *Lot) room(owner string, bytes uint64) bool {
-	bytes = max(bytes, 1)
-	switch {
-	case l.closed, l.o.Instances > 0 && l.stats.Instances >= l.o.Instances, l.o.Bytes > 0 && l.stats.Bytes+bytes > l.o.Bytes:
+	if l.closed || l.o.Instances > 0 && l.stats.Instances >= l.o.Instances {
 		return false
-	case owner == l.o.Host:
-		return true
 	}
 	own := l.shares[owner]
-	if own == nil {
-		own = &share{}
+	if own != nil && owner != l.o.Host && l.o.Instances > 0 && own.instances >= most(l.o.Instances) {
+		return false
 	}
-	return (l.o.Instances == 0 || own.instances < most(l.o.Instances)) && (l.o.Bytes == 0 || own.bytes+bytes <= most(l.o.Bytes))
+	return l.holds(owner, max(bytes, 1))
+}
+
+// holds reports whether what an owner has parked may take so many bytes more. mu is held.
+func (l *Lot) holds(owner string, bytes uint64) bool {
+	if l.o.Bytes == 0 {
+		return true
+	}
+	has := uint64(0)
+	if own := l.shares[owner]; own != nil {
+		has = own.bytes
+	}
+	return l.stats.Bytes+bytes <= l.o.Bytes && (owner == l.o.Host || has+bytes <= most(l.o.Bytes))
 }
 
 // count counts an instance in, or what it takes anew. mu is held.

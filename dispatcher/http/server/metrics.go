@@ -163,11 +163,13 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		sum.Machines += p.Machines
 		sum.Free += p.Free
 		sum.Ready += p.Ready
+		sum.Standing += p.Standing
 		sum.Bytes += p.Bytes
 		sum.FreePrivate += p.FreePrivate
 		sum.HitsReady += p.HitsReady
 		sum.HitsMoved += p.HitsMoved
 		sum.HitsMade += p.HitsMade
+		sum.HitsVacated += p.HitsVacated
 		sum.HitsWaited += p.HitsWaited
 		sum.MadeAhead += p.MadeAhead
 		sum.ClosedIdle += p.ClosedIdle
@@ -176,12 +178,14 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	for image, p := range pools {
 		gauge(poolMachines, float64(p.Ready), image, "ready")
 		gauge(poolMachines, float64(p.Free-p.Ready), image, "resetting")
-		gauge(poolMachines, float64(p.Machines-p.Free), image, "busy")
+		gauge(poolMachines, float64(p.Standing), image, "standing")
+		gauge(poolMachines, float64(p.Machines-p.Free-p.Standing), image, "busy")
 		gauge(poolBytes, float64(p.Bytes), image)
 		gauge(poolResident, float64(p.FreePrivate), image, "private")
 		count(poolRequests, p.HitsReady, image, "ready")
 		count(poolRequests, p.HitsMoved, image, "moved")
 		count(poolRequests, p.HitsMade, image, "made")
+		count(poolRequests, p.HitsVacated, image, "vacated")
 		count(poolRequests, p.HitsWaited, image, "waited")
 		count(poolMade, p.HitsMade, image, "request")
 		count(poolMade, p.MadeAhead, image, "ahead")

@@ -29,7 +29,7 @@ func ls(e *cmdline.Env) *cli.Command {
 				}
 				t := cmdline.NewTable("NAME", "STATE", "OF", "NODE", ">MEMORY", ">USES", "USED", "PARENT")
 				for _, i := range list {
-					t.Row(cmdline.Printable(i.Name), string(i.State), of(&i), cmdline.Short(i.Node), cmdline.FormatBytes(i.Bytes), fmt.Sprint(i.Uses), humanize.Time(i.Used), cmdline.Printable(i.Parent))
+					t.Row(cmdline.Printable(i.Name), stateOf(&i), of(&i), cmdline.Short(i.Node), cmdline.FormatBytes(i.Bytes), fmt.Sprint(i.Uses), humanize.Time(i.Used), cmdline.Printable(i.Parent))
 				}
 				return t.Print(e.Stdout)
 			})
@@ -70,7 +70,7 @@ func printInfo(e *cmdline.Env, i *instances.Info) error {
 	}
 	t := cmdline.NewTable()
 	t.Row("name", cmdline.Printable(i.Name))
-	t.Row("state", string(i.State))
+	t.Row("state", stateOf(i))
 	t.Row("of", of(i))
 	t.Row("node", i.Node)
 	if i.Parent != "" {
@@ -87,4 +87,12 @@ func printInfo(e *cmdline.Env, i *instances.Info) error {
 		t.Row("failure", cmdline.Printable(strings.TrimSpace(i.Failure)))
 	}
 	return t.Print(e.Stdout)
+}
+
+// stateOf is an instance's state, and whether it stands on a machine.
+func stateOf(i *instances.Info) string {
+	if i.Standing {
+		return string(i.State) + " (standing)"
+	}
+	return string(i.State)
 }
