@@ -269,7 +269,11 @@ func (l *life) rest() error {
 	if err := instance.Settle(l.i, time.Now().Add(restTime)); err != nil {
 		return err
 	}
-	var err error
+	return l.sit()
+}
+
+// sit is rest for one that has settled on its machine.
+func (l *life) sit() (err error) {
 	if l.rests, l.woken, l.most, err = instance.Rests(l.i); err != nil {
 		return err
 	}

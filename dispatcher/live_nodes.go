@@ -88,33 +88,22 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 	if err := l.alike("copies of it"); err != nil {
 		return nil, err
 	}
-	if err := l.Leave(); err != nil {
-		return nil, err
-	}
-	if l.i != nil && !l.d.opts.ReadOnly {
-		each := l.i.Parked().Bytes()
-		if each*uint64(len(names)) > forkWhole {
+	of, err := l.copied()
+	if err == nil && of != nil && !l.d.opts.ReadOnly {
+		if each := of.Bytes(); each*uint64(len(names)) > forkWhole && l.i != nil {
+			of.Drop()
 			// Where there is no room for a node, small copies do without.
 			if _, err := l.Checkpoint(ctx, t); err != nil && (l.i == nil || each > forkWhole) {
 				return nil, err
 			}
-			if err := l.Leave(); err != nil {
-				return nil, err
-			}
+			of, err = l.copied()
 		}
 	}
-	var of *instance.Copy
-	switch {
-	case l.i != nil:
-		var err error
-		if of, err = instance.NewCopy(l.i); err != nil {
-			return nil, err
-		}
+	if err != nil {
+		return nil, err
+	}
+	if of != nil {
 		defer of.Drop()
-	case l.copy != nil:
-		of = l.copy
-	case !l.fresh:
-		return nil, errOver
 	}
 	list := make([]instances.Body, len(names))
 	for at := range list {
@@ -134,6 +123,30 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 		}
 	}
 	return list, nil
+}
+
+// copied is what it is now, which is to be dropped; nil: it has not begun, and is its node. It
+// stays where it is.
+func (l *life) copied() (*instance.Copy, error) {
+	stands, err := l.claim()
+	switch {
+	case err != nil:
+		return nil, err
+	case l.fresh:
+		return nil, nil
+	case l.copy != nil:
+		return l.copy.Clone(), nil
+	case l.i == nil:
+		return nil, errOver
+	}
+	c, err := instance.NewCopy(l.i)
+	if stands && err == nil {
+		err = l.sit()
+	}
+	if err != nil {
+		l.end(err)
+	}
+	return c, err
 }
 
 // Memory is its guest's.
@@ -200,22 +213,14 @@ func (l *life) key() lineage.Key {
 
 // Seal makes a node of what it is, beside what was sealed before.
 func (l *life) Seal() (string, error) {
-	if err := l.Leave(); err != nil {
+	c, err := l.copied()
+	if err != nil {
 		return "", err
 	}
-	c := l.copy
-	switch {
-	case l.fresh:
+	if c == nil {
 		return l.Node(), nil
-	case l.i != nil:
-		var err error
-		if c, err = instance.NewCopy(l.i); err != nil {
-			return "", err
-		}
-		defer c.Drop()
-	case c == nil:
-		return "", errOver
 	}
+	defer c.Drop()
 	if err := l.d.checkQuota(functions.Key(l.own, ""), nil); err != nil {
 		return "", err
 	}
@@ -284,11 +289,19 @@ func (l *life) Rollback(_ context.Context, node string) error {
 	if err != nil {
 		return &instances.Refusal{Err: err}
 	}
+	var vm *instance.VM
+	pool := l.loan.pool
+	if stands, err := l.claim(); err == nil && stands {
+		vm, l.i = l.i.End(), nil
+	}
 	l.end(nil)
 	l.become(s)
 	f := *l.f
 	f.spec, f.code = other.f.spec, other.f.code
 	l.f, l.fresh, l.waits = &f, true, waitsOf(s)
+	if vm != nil { // so it begins there at once, unless somebody takes that
+		pool.bring(vm, s)
+	}
 	if err := l.room(); err != nil {
 		l.end(nil)
 		return err

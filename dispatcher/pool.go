@@ -300,6 +300,16 @@ func (p *pool) reset(vm *instance.VM) {
 	}
 }
 
+// bring puts back a machine that has run, ready on a snapshot.
+func (p *pool) bring(vm *instance.VM, s *instance.Snapshot) {
+	if _, err := vm.Restore(s); err != nil {
+		p.ps.log.Error("a machine could not be brought to a snapshot and is thrown away", "image", p.image.Name, "error", err)
+		p.discard(vm)
+		return
+	}
+	p.put(slot{VM: vm})
+}
+
 // discard destroys a machine.
 func (p *pool) discard(vm *instance.VM) {
 	if err := vm.Close(); err != nil {

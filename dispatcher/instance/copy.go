@@ -1,7 +1,6 @@
 package instance
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -75,15 +74,35 @@ type Copy struct {
 	due           time.Time
 }
 
-// NewCopy copies an instance that is parked. Its pages are shared until the one or the other
-// is squeezed. Drop is to be called.
+// NewCopy copies an instance that is parked, or has settled on its VM, where it stays. The pages
+// of one that is parked are shared until the one or the other is squeezed. Drop is to be called.
 func NewCopy(i *Instance) (*Copy, error) {
 	p := i.parked
 	if p == nil {
-		return nil, errors.New("copy an instance: it is on a machine")
+		return newCopy(i)
 	}
 	p.parent.Hold()
 	return &Copy{start: i.start, parent: p.parent, delta: *p.delta, state: p.m.Capture(), contract: i.contract, due: p.Due}, nil
+}
+
+// newCopy is NewCopy on its VM.
+func newCopy(i *Instance) (*Copy, error) {
+	vm := i.vm
+	err := vm.collect()
+	var d *delta
+	if err == nil {
+		d, err = i.gather()
+	}
+	var state *vmm.State
+	if err == nil {
+		state, err = vm.m.Capture()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("copy an instance: %w", err)
+	}
+	i.parent.Hold()
+	due, _ := vm.m.Rests()
+	return &Copy{start: i.start, parent: i.parent, delta: *d, state: state, contract: i.contract, due: due}, nil
 }
 
 // Clone returns another Copy of the same.

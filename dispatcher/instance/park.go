@@ -112,11 +112,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	if !room(vm.parkedBytes()) {
 		return nil, errNoRoom
 	}
-	candidates, err := vm.plan.candidates(i.parent.View)
-	if err != nil {
-		return nil, err
-	}
-	d, err := vm.plan.gather(i.parent.View, candidates)
+	d, err := i.gather()
 	if err != nil {
 		return nil, err
 	}
@@ -144,6 +140,16 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	i.leave()
 	vm.host.Observer.Parked(time.Since(began))
 	return p, nil
+}
+
+// gather takes what its guest's memory differs in from its snapshot's. collect must have been
+// called.
+func (i *Instance) gather() (*delta, error) {
+	candidates, err := i.vm.plan.candidates(i.parent.View)
+	if err != nil {
+		return nil, err
+	}
+	return i.vm.plan.gather(i.parent.View, candidates)
 }
 
 // parkedBytes is how much memory its instance takes at most when it is parked. collect must
