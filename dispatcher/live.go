@@ -37,6 +37,7 @@ type life struct {
 	rests  time.Time            // when i has something to do, on its seat; zero: no timer is set
 	woken  <-chan struct{}      // has something then, too
 	most   uint64               // bytes that i takes at most, on a machine
+	same   *instance.Copy       // of i, which has done nothing since; nil: nobody wanted one
 	broken error                // why i has ended as it left its seat; nil: it has not
 
 	loan    loan // of i; its start is held
@@ -150,6 +151,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 		l.away.turn = t
 	}
 	if stands, err := l.claim(); stands || err != nil {
+		l.differ()
 		return err
 	}
 	var vm *instance.VM
@@ -255,106 +257,13 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 	return err
 }
 
-// standTime is how long one stands on its machine that nobody wants and that has nothing to do:
-// beyond that there is no use in it.
-const standTime = 10 * time.Second
-
-// rest has it come to rest, and stand on its machine, or be parked where somebody wants that or
-// there is no room for what it might take then.
-func (l *life) rest() error {
-	if l.i.Parked() != nil { // it was, as it waited
-		_, err := instance.Park(l.i, time.Time{})
-		return err
-	}
-	if err := instance.Settle(l.i, time.Now().Add(restTime)); err != nil {
-		return err
-	}
-	return l.sit()
-}
-
-// sit is rest for one that has settled on its machine.
-func (l *life) sit() (err error) {
-	if l.rests, l.woken, l.most, err = instance.Rests(l.i); err != nil {
-		return err
-	}
-	if l.d.lot.Grow(&l.away.stay, l.most) {
-		if s := l.loan.pool.stand(l.vacate); s != nil {
-			l.seat.Store(s)
-			return nil
-		}
-	}
-	vm := l.vacate()
-	if vm == nil {
-		return l.broken
-	}
-	l.loan.pool.recycle(vm, false, nil)
-	return nil
-}
-
-// vacate has it leave its machine, which is returned; nil: it has ended, with the machine. Who
-// has taken its seat calls it.
-func (l *life) vacate() *instance.VM {
-	vm, err := instance.Leave(l.i)
-	if err != nil {
-		l.broken = fmt.Errorf("leave the machine: %w", err)
-		l.loan.pool.discard(l.i.End())
-		return nil
-	}
-	return vm
-}
-
-// claim reports whether it stands on its machine, which nobody can take then. An error is why it
-// has ended: nobody has heard of it.
-func (l *life) claim() (stands bool, err error) {
-	if s := l.seat.Load(); s != nil {
-		stands = l.loan.pool.claim(s)
-		l.seat.Store(nil)
-	}
-	if err = l.broken; err != nil {
-		l.end(nil)
-	}
-	return stands, err
-}
-
-// Stands reports whether it is on a machine, which it leaves where somebody wants that.
-func (l *life) Stands() bool {
-	s := l.seat.Load()
-	if s == nil {
-		return false
-	}
-	select {
-	case <-s.left:
-		return false
-	default:
-		return true
-	}
-}
-
-// Leave has it leave the machine that it stands on. An error is why it has ended.
-func (l *life) Leave() error {
-	stands, err := l.claim()
-	if !stands || err != nil {
-		return err
-	}
-	vm := l.vacate()
-	if vm == nil {
-		_, err := l.claim()
-		return err
-	}
-	l.loan.pool.recycle(vm, false, nil)
-	if err := l.room(); err != nil {
-		l.end(nil)
-		return err
-	}
-	return nil
-}
-
 // end ends what lives, for a reason, or none.
 func (l *life) end(why error) {
 	if s := l.seat.Load(); s != nil {
 		l.loan.pool.claim(s)
 		l.seat.Store(nil)
 	}
+	l.differ()
 	if l.broken != nil {
 		l.i, l.broken = nil, nil
 	}
@@ -445,40 +354,6 @@ func (l *life) Wait(until time.Time, frozen bool, bell <-chan struct{}) instance
 		return instances.Passed
 	}
 	return instances.Due
-}
-
-// stand is Wait on its machine; not over: it has left that.
-func (l *life) stand(s *seat, until time.Time, frozen bool, bell <-chan struct{}) (end instances.End, over bool) {
-	if !frozen {
-		at := time.Now().Add(standTime)
-		for _, other := range []time.Time{until, l.rests} {
-			if !other.IsZero() && other.Before(at) {
-				at = other
-			}
-		}
-		t := time.NewTimer(time.Until(at))
-		defer t.Stop()
-		select {
-		case <-s.left:
-		case <-bell:
-			return instances.Rung, true
-		case <-l.woken:
-			return instances.Due, true
-		case now := <-t.C:
-			if !until.IsZero() && !now.Before(until) {
-				return instances.Passed, true
-			} else if !l.rests.IsZero() && !now.Before(l.rests) {
-				return instances.Due, true
-			}
-		}
-	}
-	if err := l.Leave(); err != nil {
-		l.i, l.broken = nil, err // it is said by what is asked of it next
-		if !frozen {
-			return instances.Due, true
-		}
-	}
-	return 0, false
 }
 
 func (l *life) due() time.Time {

@@ -139,14 +139,23 @@ func (l *life) copied() (*instance.Copy, error) {
 	case l.i == nil:
 		return nil, errOver
 	}
-	c, err := instance.NewCopy(l.i)
+	c := l.same
+	if c != nil {
+		c = c.Clone()
+	} else if c, err = instance.NewCopy(l.i); err == nil && stands {
+		l.same = c.Clone()
+	}
 	if stands && err == nil {
 		err = l.sit()
 	}
+	if err != nil && c != nil {
+		c.Drop()
+	}
 	if err != nil {
 		l.end(err)
+		return nil, err
 	}
-	return c, err
+	return c, nil
 }
 
 // Memory is its guest's.

@@ -8,6 +8,7 @@ import (
 
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/instances"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/sched"
@@ -172,4 +173,148 @@ func (a *away) back(ctx context.Context, p *instance.Parked) (*instance.VM, erro
 		a.progress.Move(vm)
 	}
 	return vm, err
+}
+
+// Where an instance that lives on is between two uses.
+
+// standTime is how long one stands on its machine that nobody wants and that has nothing to do:
+// beyond that there is no use in it.
+const standTime = 10 * time.Second
+
+// rest has it come to rest, and stand on its machine, or be parked where somebody wants that or
+// there is no room for what it might take then.
+func (l *life) rest() error {
+	if l.i.Parked() != nil { // it was, as it waited
+		_, err := instance.Park(l.i, time.Time{})
+		return err
+	}
+	if err := instance.Settle(l.i, time.Now().Add(restTime)); err != nil {
+		return err
+	}
+	return l.sit()
+}
+
+// sit is rest for one that has settled on its machine.
+func (l *life) sit() (err error) {
+	if l.rests, l.woken, l.most, err = instance.Rests(l.i); err != nil {
+		return err
+	}
+	if l.same != nil {
+		l.most += l.same.Bytes()
+	}
+	if l.d.lot.Grow(&l.away.stay, l.most) {
+		if s := l.loan.pool.stand(l.vacate); s != nil {
+			l.seat.Store(s)
+			return nil
+		}
+	}
+	vm := l.vacate()
+	if vm == nil {
+		return l.broken
+	}
+	l.loan.pool.recycle(vm, false, nil)
+	return nil
+}
+
+// differ notes that it is going to differ from what it was copied as.
+func (l *life) differ() {
+	if l.same != nil {
+		l.same.Drop()
+		l.same = nil
+	}
+}
+
+// vacate has it leave its machine, which is returned; nil: it has ended, with the machine. Who
+// has taken its seat calls it.
+func (l *life) vacate() *instance.VM {
+	vm, err := instance.Leave(l.i)
+	if err != nil {
+		l.broken = fmt.Errorf("leave the machine: %w", err)
+		l.loan.pool.discard(l.i.End())
+		return nil
+	}
+	return vm
+}
+
+// claim reports whether it stands on its machine, which nobody can take then. An error is why it
+// has ended: nobody has heard of it.
+func (l *life) claim() (stands bool, err error) {
+	if s := l.seat.Load(); s != nil {
+		stands = l.loan.pool.claim(s)
+		l.seat.Store(nil)
+	}
+	if !stands {
+		l.differ()
+	}
+	if err = l.broken; err != nil {
+		l.end(nil)
+	}
+	return stands, err
+}
+
+// Stands reports whether it is on a machine, which it leaves where somebody wants that.
+func (l *life) Stands() bool {
+	s := l.seat.Load()
+	if s == nil {
+		return false
+	}
+	select {
+	case <-s.left:
+		return false
+	default:
+		return true
+	}
+}
+
+// Leave has it leave the machine that it stands on. An error is why it has ended.
+func (l *life) Leave() error {
+	stands, err := l.claim()
+	if !stands || err != nil {
+		return err
+	}
+	vm := l.vacate()
+	if vm == nil {
+		_, err := l.claim()
+		return err
+	}
+	l.loan.pool.recycle(vm, false, nil)
+	if err := l.room(); err != nil {
+		l.end(nil)
+		return err
+	}
+	return nil
+}
+
+// stand is Wait on its machine; not over: it has left that.
+func (l *life) stand(s *seat, until time.Time, frozen bool, bell <-chan struct{}) (end instances.End, over bool) {
+	if !frozen {
+		at := time.Now().Add(standTime)
+		for _, other := range []time.Time{until, l.rests} {
+			if !other.IsZero() && other.Before(at) {
+				at = other
+			}
+		}
+		t := time.NewTimer(time.Until(at))
+		defer t.Stop()
+		select {
+		case <-s.left:
+		case <-bell:
+			return instances.Rung, true
+		case <-l.woken:
+			return instances.Due, true
+		case now := <-t.C:
+			if !until.IsZero() && !now.Before(until) {
+				return instances.Passed, true
+			} else if !l.rests.IsZero() && !now.Before(l.rests) {
+				return instances.Due, true
+			}
+		}
+	}
+	if err := l.Leave(); err != nil {
+		l.i, l.broken = nil, err // it is said by what is asked of it next
+		if !frozen {
+			return instances.Due, true
+		}
+	}
+	return 0, false
 }

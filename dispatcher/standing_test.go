@@ -26,13 +26,14 @@ func TestStanding(t *testing.T) {
 	if st := pool(); st.Standing != machines || st.Machines != machines || st.Free != 0 {
 		t.Fatalf("%+v", st)
 	}
+	before := l.Lot().Stats().Parks
 	for _, i := range all {
 		l.want(i, event(`1`), "2")
 		if info := i.Info(); !info.Standing || info.State != instances.Parked {
 			t.Errorf("%+v", info)
 		}
 	}
-	if st := l.Lot().Stats(); st.Parks != 0 {
+	if st := l.Lot().Stats(); st.Parks != before {
 		t.Errorf("nobody wants a machine: %+v", st)
 	}
 	invoke := func() {
@@ -70,6 +71,57 @@ func TestStanding(t *testing.T) {
 	}
 	if st := pool(); st.Standing != 0 || st.Machines > machines {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestCopiedWhereItStands: an instance is copied on its machine, where it stays; copies are what
+// it is then, and not what it was when it was copied before.
+func TestCopiedWhereItStands(t *testing.T) {
+	l := newLiving(t, 2, dispatcher.Options{})
+	i := l.create(instances.Spec{Function: "count"})
+	var copies []string
+	fork := func() {
+		t.Helper()
+		infos, err := i.Fork(t.Context(), 2, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range infos {
+			copies = append(copies, c.Name)
+		}
+	}
+	stands := func() {
+		t.Helper()
+		if !i.Info().Standing {
+			t.Errorf("%+v", i.Info())
+		}
+	}
+	l.want(i, event(`1`), "1")
+	fork()
+	stands()
+	fork()
+	l.want(i, event(`1`), "2")
+	fork()
+	stands()
+	for n, name := range copies {
+		l.want(l.get(name), event(`1`), fmt.Sprint(2+n/4))
+	}
+	l.want(i, event(`1`), "3") // it was parked for them meanwhile
+	copies = nil
+	node, err := i.Checkpoint(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.want(i, event(`1`), "4")
+	fork()
+	if err := i.Rollback(t.Context(), node); err != nil {
+		t.Fatal(err)
+	}
+	fork()
+	l.want(i, event(`1`), "4")
+	fork()
+	for n, name := range copies {
+		l.want(l.get(name), event(`1`), []string{"5", "4", "5"}[n/2])
 	}
 }
 
