@@ -195,11 +195,20 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 
 // Accept makes it an instance.Outside.
 func (l *life) Accept(c *vsock.Conn) error {
-	key := functions.BaseName(functions.KeyFor(l.own, l.spec.Function))
+	return l.ways.accept(c, l.d, l.f, l.ownKey(), l.spec.Name, l)
+}
+
+// Answer makes it an instance.Outside.
+func (l *life) Answer(request, answer []byte) (int, bool) {
+	return l.ways.api(l.d, l.f, l.ownKey(), l.spec.Name, l).Answer(request, answer), true
+}
+
+// ownKey is its function's, as its owner's.
+func (l *life) ownKey() string {
 	if l.spec.Function == "" { // of a snapshot: the function that is there, if there is one
-		key = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
+		return functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 	}
-	return l.ways.accept(c, l.d, l.f, key, l.spec.Name, l)
+	return functions.BaseName(functions.KeyFor(l.own, l.spec.Function))
 }
 
 // who makes it a caller, of which no time is known. Other owners' may have its name.
