@@ -184,7 +184,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	limited := *l.f
 	i := invocation{d: l.d, f: &limited}
 	l.i.MemoryPages = i.memoryLimit(l.node)
-	l.i.Leave(l)
+	l.i.Leave(lifeOutside{l})
 	l.i.Parking = &l.away
 	l.i.Output(l.print)
 	if c := l.f.contract; c != nil && c.Live.Meet != nil {
@@ -193,18 +193,20 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	return nil
 }
 
-// Accept makes it an instance.Outside.
-func (l *life) Accept(c *vsock.Conn) error {
-	return l.ways.accept(c, l.d, l.f, l.ownKey(), l.spec.Name, l)
+// lifeOutside is its instance's instance.Outside.
+type lifeOutside struct{ l *life }
+
+func (o lifeOutside) Accept(c *vsock.Conn) error {
+	return o.l.ways.accept(c, o.l.d, o.l.f, o.key(), o.l.spec.Name, o.l)
 }
 
-// Answer makes it an instance.Outside.
-func (l *life) Answer(request, answer []byte) (int, bool) {
-	return l.ways.api(l.d, l.f, l.ownKey(), l.spec.Name, l).Answer(request, answer), true
+func (o lifeOutside) Answer(request, answer []byte) (int, bool) {
+	return o.l.ways.api(o.l.d, o.l.f, o.key(), o.l.spec.Name, o.l).Answer(request, answer), true
 }
 
-// ownKey is its function's, as its owner's.
-func (l *life) ownKey() string {
+// key is its function's, as its owner's.
+func (o lifeOutside) key() string {
+	l := o.l
 	if l.spec.Function == "" { // of a snapshot: the function that is there, if there is one
 		return functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 	}
