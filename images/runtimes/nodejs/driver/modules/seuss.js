@@ -108,7 +108,7 @@ const ROOM = 0x12000; // ABI_API_BYTES
 const [GET, RANGE, STAT, SET, SET_RANGE, APPEND, DELETE, LOCK, RENEW, UNLOCK, CALL, RESULT] = Array.from({ length: 12 }, (_, i) => i + 1);
 const [IF, SHARED] = [1, 2];
 const [DONE, LATER] = [0, 1];
-const [REQUEST, ANSWER] = [48, 40];
+const [REQUEST, ANSWER] = [48, 48];
 let device;
 let buffer;
 
