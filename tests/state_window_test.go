@@ -72,3 +72,40 @@ func TestStateWindow(t *testing.T) {
 		}
 	}
 }
+
+// TestStateWindowOfNode: the module for Node.js reads windows, too.
+func TestStateWindowOfNode(t *testing.T) {
+	d := openNode(t)
+	const code = `
+const { state } = require('seuss');
+exports.handler = async (event) => {
+  for (let n = 0; n < 60; n++) {
+    await state.set('windows/n', 'written ' + n);
+    const got = await state.get('windows/n');
+    if (String(got) !== 'written ' + n || got.size !== got.length) return String(got) + ' after writing ' + n;
+  }
+  const last = await state.set('windows/n', 'x'.repeat(4096));
+  for (let n = 0; n < event.times; n++) {
+    const got = await state.get('windows/n');
+    if (got.length !== 4096 || got.version !== last) return String(got);
+  }
+  await state.delete('windows/n');
+  return [await state.get('windows/n') === undefined];
+};
+`
+	if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: "windows", Handler: "index.handler", Image: "node", Files: map[string][]byte{"index.js": []byte(code)}, Settings: functions.Settings{Shares: []string{"windows:rw"}}}); err != nil {
+		t.Fatal(describe(err))
+	}
+	do := func(times uint64) uint64 {
+		t.Helper()
+		r := invoke(t, d, "windows", fmt.Sprintf(`{"times": %d}`, times))
+		if got := fmt.Sprint(output[any](t, r)); got != "[true]" {
+			t.Error(got)
+		}
+		return r.Exits
+	}
+	const times = 10000
+	if few, many := do(100), do(times); many > few+times/10 {
+		t.Errorf("%d reads took %d exits, 100 took %d", times, many, few)
+	}
+}
