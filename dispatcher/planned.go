@@ -391,12 +391,12 @@ func (i *invocation) seen(ctx context.Context) error {
 		i.d.log.Warn("what a handler imports is not known", "function", i.f.spec.Name, "error", err)
 		return err
 	}
-	i.d.keepRun(i.f, run)
+	keepRun(i.d, i.f, run)
 	return nil
 }
 
 // keepRun writes what a run has imported, which nobody waits for.
-func (d *Dispatcher) keepRun(f *function, run *imports.Record) {
+func keepRun(d *Dispatcher, f *function, run *imports.Record) {
 	if d.opts.ReadOnly {
 		return
 	}

@@ -66,7 +66,7 @@ func (s *Store) saveImports(f *Function, r *imports.Record) error {
 		with.Later, with.LaterModules = before.Later, before.LaterModules
 		r = &with
 	}
-	return s.writeImports(f, r)
+	return writeImports(s, f, r)
 }
 
 // AddRun keeps what a run of a deployment's handler has imported, nil: nothing, beside what is
@@ -87,7 +87,7 @@ func (s *Store) AddRun(f *Function, run *imports.Record) error {
 		before, err = s.readImports(f, true)
 	}
 	if err == nil && (before == nil || before.Later == nil || before.Later.Runs < imports.MaxRuns) {
-		err = s.writeImports(f, before.Ran(run))
+		err = writeImports(s, f, before.Ran(run))
 	}
 	if err != nil {
 		err = fmt.Errorf("imports of function %q: %w", f.Name, err)
@@ -95,8 +95,8 @@ func (s *Store) AddRun(f *Function, run *imports.Record) error {
 	return err
 }
 
-// writeImports writes a file, or deletes it. mu is held.
-func (s *Store) writeImports(f *Function, r *imports.Record) error {
+// writeImports writes a file, or deletes it. s.mu is held.
+func writeImports(s *Store, f *Function, r *imports.Record) error {
 	if r == nil {
 		return s.dropImports(f.Name, f.CodeDigest)
 	}
