@@ -68,10 +68,11 @@ vet: ## go vet
 staticcheck: ## honnef.co/go/tools, as a module tool; staticcheck.conf
 	$(GO) tool staticcheck ./...
 
-# The kernel library under gcc's sanitizers is a minute of compiling: unit has it.
+# The kernel library under gcc's sanitizers is a minute of compiling: unit has it. Without
+# guests tests wait more than they compute: two packages a processor are a quarter faster.
 .PHONY: unit-quick
 unit-quick: ## tests that run no guest
-	SEUSS_TEST_PLATFORM=none $(TEST) -short $(shell $(GO) list ./... | grep -v /guest/hosttest)
+	SEUSS_TEST_PLATFORM=none $(TEST) -short -p $$((2 * $$(nproc))) $(shell $(GO) list ./... | grep -v /guest/hosttest)
 
 .PHONY: unit
 unit: ## tests beside the code
