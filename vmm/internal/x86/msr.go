@@ -4,7 +4,6 @@ package x86
 // AMD APM vol. 2, appendix A.
 const (
 	MSRTSC          = 0x10
-	MSRTSCAdjust    = 0x3b
 	MSRKVMFirst     = 0x4b564d00 // KVM's own, Documentation/virt/kvm/x86/msr.rst
 	MSRExtended     = 0xc0000000 // where the second range begins
 	MSRAMDFirst     = 0xc0010000 // where AMD's begins

@@ -216,7 +216,7 @@ func (v *VCPU) putMSRs(list []platform.MSR) (adjusted bool, err error) {
 		for i, m := range part {
 			if v.msrs.entries[i].value != m.Value {
 				differ = append(differ, m)
-				adjusted = adjusted || m.Index == x86.MSRTSCAdjust
+				adjusted = adjusted || m.Index == uint32(kvm.MSRTSCADJUST)
 			}
 		}
 		v.differ = differ

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bobuhiro11/gokvm/kvm"
+
 	"seuss/guest"
 	"seuss/vmm"
 	"seuss/vmm/internal/x86"
@@ -277,7 +279,7 @@ func TestNothingOfRing0Stays(t *testing.T) {
 					deadly = a.survive(ways[0])
 				}
 				a.leavesNothing(ways...)
-				for _, index := range []uint32{x86.MSRTSC, x86.MSRTSCAdjust} {
+				for _, index := range []uint32{x86.MSRTSC, uint32(kvm.MSRTSCADJUST)} {
 					if a.p.pvm && o.NoMSRFilter {
 						a.leavesOffset(ways[0], index)
 					}

@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"seuss/guest"
-	"seuss/vmm/internal/x86"
 	"seuss/vmm/platform"
 )
 
@@ -84,7 +83,7 @@ func (v *VCPU) init(p *Platform) error {
 	// Linux adds to IA32_TSC_ADJUST what a guest's write to either adds to the offset
 	// (kvm_set_msr_common), in every version that tells the offset. On hardware, where the
 	// host may change it too and a system call is cheap, it is put back every time.
-	v.tellsTSC = p.pvm && slices.ContainsFunc(p.others, func(m platform.MSR) bool { return m.Index == x86.MSRTSCAdjust })
+	v.tellsTSC = p.pvm && slices.ContainsFunc(p.others, func(m platform.MSR) bool { return m.Index == uint32(kvm.MSRTSCADJUST) })
 	return v.learnTSCOffset(p.pvm)
 }
 
