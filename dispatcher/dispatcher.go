@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
@@ -95,7 +96,8 @@ type Dispatcher struct {
 	events    counters
 	ledger    *quota.Ledger // nil without Options.Quota
 	past      *planner.Gone
-	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
+	looking   atomic.Int32 // records of what handlers import that are being written
+	sweeping  sync.Mutex   // one removal, collection or reception of nodes at a time
 
 	ownRegions bool // Options.Regions are its own
 
