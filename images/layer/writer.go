@@ -162,7 +162,7 @@ func (w *writer) finish(ctx context.Context, diffID Digest) (*Header, error) {
 		return nil, err
 	}
 	h.DiffID = diffID
-	sums, digests, err := hashPages(ctx, w.f, h.pages())
+	sums, digests, err := hashPages(ctx, w.f, h.pages(), h.digestPages())
 	if err != nil {
 		return nil, err
 	}
