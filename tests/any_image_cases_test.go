@@ -28,7 +28,7 @@ var anyImageCases = []anyImageCase{
 	{"opencv", "python", "/usr/lib/python3/dist-packages/cv2*.so", "import cv2, hashlib\nimport numpy as np\ni = np.zeros((64, 64, 3), np.uint8)\ncv2.circle(i, (32, 32), 20, (255, 40, 10), -1)\ne = cv2.Canny(cv2.GaussianBlur(i, (5, 5), 0), 50, 150)\nok, png = cv2.imencode('.png', e)\nanswer = [hashlib.sha256(e.tobytes()).hexdigest(), int(cv2.imdecode(png, 0).sum()), cv2.__version__]"},
 	{"matplotlib", "python", "/usr/lib/python3/dist-packages/matplotlib", "import io, hashlib, os\nos.environ['MPLCONFIGDIR'] = '/tmp/matplotlib'\nimport matplotlib\nmatplotlib.use('Agg')\nimport matplotlib.pyplot as plt\nf, ax = plt.subplots()\nax.plot([1, 4, 9, 16]); ax.set_title('squares')\nb = io.BytesIO(); f.savefig(b, format='rgba')\nanswer = [hashlib.sha256(b.getvalue()).hexdigest(), len(b.getvalue()), matplotlib.__version__]"},
 	{"sqlalchemy", "python", "/usr/lib/python3/dist-packages/sqlalchemy", "import sqlalchemy as sa\nfrom sqlalchemy.orm import declarative_base, Session\nB = declarative_base()\nclass U(B):\n    __tablename__ = 'u'\n    id = sa.Column(sa.Integer, primary_key=True)\n    name = sa.Column(sa.String)\nen = sa.create_engine('sqlite://')\nB.metadata.create_all(en)\nwith Session(en) as s:\n    s.add_all([U(name=n) for n in 'cab']); s.commit()\n    answer = [s.execute(sa.select(U.name).order_by(U.name)).scalars().all(), str(sa.select(U).where(U.id > 3))]"},
-	{"boto3", "python", "/usr/lib/python3/dist-packages/boto3", "import boto3\nfrom botocore.stub import Stubber\nc = boto3.client('dynamodb', region_name='eu-central-1', aws_access_key_id='a', aws_secret_access_key='b')\nwith Stubber(c) as s:\n    s.add_response('get_item', {'Item': {'k': {'S': 'v'}}}, {'TableName': 't', 'Key': {'k': {'S': 'x'}}})\n    answer = [c.get_item(TableName='t', Key={'k': {'S': 'x'}})['Item'], c.meta.endpoint_url]"},
+	{"boto3", "python", "/usr/lib/python3/dist-packages/boto3", "import boto3\nfrom botocore.stub import Stubber\nc = boto3.client('dynamodb', region_name='eu-central-1', aws_access_key_id='a', aws_secret_access_key='b')\nwith Stubber(c) as s:\n    s.add_response('get_item', {'Item': {'k': {'S': 'v'}}}, {'TableName': 'table', 'Key': {'k': {'S': 'x'}}})\n    answer = [c.get_item(TableName='table', Key={'k': {'S': 'x'}})['Item'], c.meta.endpoint_url]"},
 	{"igraph", "python", "/usr/lib/python3/dist-packages/igraph", "import igraph\ng = igraph.Graph.Famous('Zachary')\nanswer = [g.diameter(), [round(x, 9) for x in g.pagerank()[:5]], len(g.community_multilevel()), g.get_shortest_paths(0, 33)[0]]"},
 	{"node", "node", "", "const answer = [process.versions.node, require('crypto').createHash('sha256').update('x').digest('hex'), [3, 1, 2].sort()];"},
 	{"express", "node", modules + "/express", "const express = require('" + modules + "/express'), http = require('http');\nconst app = express(); app.use(express.json()); app.post('/sum', (q, r) => r.json({ sum: q.body.reduce((a, b) => a + b) }));\nconst answer = () => new Promise((done, fail) => { const s = app.listen(0, '127.0.0.1', () => { const q = http.request({ port: s.address().port, host: '127.0.0.1', path: '/sum', method: 'POST', agent: false, headers: { 'content-type': 'application/json' } }, (r) => { let b = ''; r.on('data', (d) => b += d).on('end', () => { s.close(); done([r.statusCode, JSON.parse(b)]); }); }); q.on('error', fail); q.end('[1,2,39]'); }); });"},
@@ -68,9 +68,9 @@ type anyImageProgram struct {
 }
 
 var anyImagePrograms = []anyImageProgram{
-	{"musl-threads", []string{"/bin/threads"}, "30 threads"},
-	{"musl-many-threads", []string{"/bin/threads"}, "200 threads"},
-	{"busybox-awk", []string{"/bin/awk", `{ n += NF; s = s sprintf("%s,", toupper($1)) } END { printf "[%d, \"%s\", %.4f]\n", n, s, sqrt(2) }`}, "one two three\nfour five\n"},
-	{"busybox-sh", []string{"/bin/sh", "-c", `read -r line; echo "[\"${line%% *}\", $((6 * 7)), ${#line}]"`}, "hello world\n"},
-	{"static", []string{"/app"}, "some input"},
+	{"musl-threads", []string{"/bin/threads"}, "30"},
+	{"musl-many-threads", []string{"/bin/threads"}, "200"},
+	{"busybox-awk", []string{"/bin/busybox", "awk", "-F", ",", `{ for (i = 1; i <= NF; i++) s += $i * i } END { printf "[%d, \"%s\", %.4f]\n", NF, toupper("abc"), s / 7 }`}, "[0, 2, 3]"},
+	{"busybox-sh", []string{"/bin/busybox", "sh", "-c", `read -r line; echo "[${line%%l*}\", $((6 * 7)), ${#line}]"`}, `"hello"`},
+	{"static", []string{"/app"}, `"some input"`},
 }

@@ -10,7 +10,7 @@ dir=$(mkdir -p "$1" && cd "$1" && pwd)
 command -v debootstrap >/dev/null || apt-get install -y debootstrap
 packages=python3,python3-yaml,python3-lxml,python3-requests,python3-cryptography,python3-cffi-backend,python3-pil,python3-flask,python3-pandas,nodejs,ruby,ca-certificates,tzdata
 science="python3-scipy python3-sklearn python3-torch python3-opencv python3-matplotlib python3-sqlalchemy python3-boto3 python3-igraph"
-modules="express sharp bcrypt typescript zod"
+modules="express sharp bcrypt typescript@5 zod"
 mirror=${SEUSS_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
 # missing NAME MADE_OF: whether the root is to be made; what there is of it is removed then.
@@ -74,7 +74,7 @@ if missing musl "$of"; then
 	root=$dir/musl
 	work=$(mktemp -d "$dir/musl-XXXXXX")
 	chmod 755 "$work"
-	(cd "$work" && apt-get -qq download musl musl-dev busybox-static)
+	(cd "$work" && apt-get -qq -o APT::Sandbox::User=root download musl musl-dev busybox-static)
 	for deb in "$work"/*.deb; do dpkg -x "$deb" "$work/all"; done
 	mkdir -p "$root"/{bin,lib,etc,tmp,root,usr/lib}
 	cp "$work/all/bin/busybox" "$root/bin/"
