@@ -51,7 +51,7 @@ clean: ## remove bin/
 # however fast a machine is.
 .PHONY: test
 test: setup check generated unit sdk e2e test-debian-node process race ## everything
-	$(MAKE) -j 3 --output-sync=target test-nested NICE='nice -n 10' fuzz test-container
+	$(MAKE) -j 3 --output-sync=target test-nested NICE='nice -n 10' fuzz test-deploy
 
 .PHONY: check
 check: fmt vet staticcheck ## formats, vet, staticcheck
@@ -119,6 +119,12 @@ test-debian-node: setup ## Node.js functions with Debian's own nodejs
 .PHONY: test-container
 test-container: build ## guests as processes in a container: no root, no capabilities, Docker's filter
 	$(NICE) tests/container/test.sh
+
+# After the other containers: they install what this needs.
+.PHONY: test-deploy
+test-deploy: build test-container ## the container image, and the manifests by Kubernetes' own types
+	cd tools/deploy/validate && { $(NICE) $(GO) mod download || { echo "manifests: not tested: Kubernetes' modules cannot be had"; test "$${CI_CONTAINER:-0}" = 0; exit; } && $(NICE) $(GO) vet . && $(NICE) $(GO) test .; }
+	$(NICE) tools/deploy/test.sh
 
 .PHONY: test-nested
 test-nested: ## hardware KVM that QEMU emulates, guest at CPL 0

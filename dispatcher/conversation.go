@@ -119,6 +119,11 @@ func (i *invocation) Accept(c *vsock.Conn) error {
 	return i.ways.accept(c, i.d, i.f, i.f.spec.Base(), i.result.RequestID, i)
 }
 
+// Answer makes it an instance.Outside.
+func (i *invocation) Answer(request, answer []byte) (int, bool) {
+	return i.ways.api(i.d, i.f, i.f.spec.Base(), i.result.RequestID, i).Answer(request, answer), true
+}
+
 // answerAll answers the driver's questions until there is a result.
 func (i *invocation) answerAll(s instance.Session, reply instance.Reply) (_ instance.Reply, err error) {
 	for err == nil && reply.Asks {

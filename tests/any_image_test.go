@@ -1,6 +1,7 @@
 package tests
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,6 +125,7 @@ func functionInRoot(t *testing.T, d *dispatcher.Dispatcher, root string, c *anyI
 	if err != nil {
 		t.Fatalf("native: %v\n%s", err, stderrOf(err))
 	}
+	want = lastLine(want) // libraries print, too
 	file, code := c.function()
 	r, err := runtimes.ByName(rt.Name)
 	if err != nil {
@@ -172,6 +174,11 @@ func invokeWithin(t *testing.T, d *dispatcher.Dispatcher, name, event string) *d
 		t.Fatal(describe(err))
 	}
 	return r
+}
+
+func lastLine(b []byte) []byte {
+	b = bytes.TrimSpace(b)
+	return b[bytes.LastIndexByte(b, '\n')+1:]
 }
 
 func stderrOf(err error) string {
