@@ -125,7 +125,7 @@ func functionInRoot(t *testing.T, d *dispatcher.Dispatcher, root string, c *anyI
 	if err != nil {
 		t.Fatalf("native: %v\n%s", err, stderrOf(err))
 	}
-	want = lastLine(want) // libraries print, too
+	want = lastLineOf(want) // libraries print, too
 	file, code := c.function()
 	r, err := runtimes.ByName(rt.Name)
 	if err != nil {
@@ -176,7 +176,7 @@ func invokeWithin(t *testing.T, d *dispatcher.Dispatcher, name, event string) *d
 	return r
 }
 
-func lastLine(b []byte) []byte {
+func lastLineOf(b []byte) []byte {
 	b = bytes.TrimSpace(b)
 	return b[bytes.LastIndexByte(b, '\n')+1:]
 }
