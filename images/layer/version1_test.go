@@ -19,7 +19,7 @@ func goldenEntries() []layertest.Entry {
 	return []layertest.Entry{
 		{Name: "d/", Type: tar.TypeDir, Mode: 0o750},
 		{Name: "d/small", Data: layertest.Pattern(1000, 1), UID: 7},
-		{Name: "d/large", Data: layertest.Pattern(packBytes+5, 2), Mode: 0o600},
+		{Name: "d/large", Data: layertest.Pattern(32<<10+5, 2), Mode: 0o600},
 		{Name: "d/link", Link: "large", Type: tar.TypeSymlink},
 		{Name: "lib.so", Data: sharedObject(0x5432, 0x3210, 0x4321)},
 		{Name: ".wh.gone"},
