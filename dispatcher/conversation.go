@@ -54,6 +54,11 @@ func (i *invocation) run(ctx context.Context) error {
 			err = i.load(s)
 		}
 		if err == nil {
+			if start == i.f.node && i.f.spec.looks.Next() {
+				err = i.look(s)
+			}
+		}
+		if err == nil {
 			began := time.Now()
 			reply, err = s.Call(i.how(), i.context, i.event.raw)
 			i.result.Timings.Run = time.Since(began)
@@ -64,6 +69,9 @@ func (i *invocation) run(ctx context.Context) error {
 	}
 	if !reply.Streamed || i.stream == nil {
 		i.result.Output, err = wholeOf(reply, err)
+	}
+	if i.looked && err == nil {
+		i.lost = i.seen(ctx)
 	}
 	return err
 }
