@@ -186,6 +186,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if !o.ReadOnly {
 		shared.Global = pushed.New(d.engine, o.PushedBytes, functions.DefaultOwner)
 	}
+	shared.Window = o.Regions.Window
 	d.Shared = state.New(shared)
 	d.Chains = chain.New(chain.Options{Run: d.chained, Host: functions.DefaultOwner, Asking: o.Slots})
 	d.Keeper = newKeeper(d)

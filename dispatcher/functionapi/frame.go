@@ -24,16 +24,18 @@ import (
 //	            of a call its time, in ms                   a lease, in ms
 //	16  uint64  version that it must have;      16  uint64  its version; a lock's token
 //	            length of a range
-//	24  uint64  token                           24  uint64  0
-//	32  uint64  thread                          32  bytes: of a value, an id, or the document of
-//	40  the key, and behind it the value                    an error
+//	24  uint64  token                           24  uint64  where the value lies in the share's
+//	32  uint64  thread                                      window (state.Place); 0: in none
+//	40  the key, and behind it the value        32  uint64  the place's id
+//	                                            40  bytes: of a value, an id, or the document of
+//	                                                an error
 //
 // frameLater is the answer to what has to wait, or is too large: it is to be asked by HTTP, and
 // nothing of it was done.
 const (
 	frameVersion      = 1
 	frameRequestBytes = 40
-	frameAnswerBytes  = 32
+	frameAnswerBytes  = 40
 )
 
 // What is asked.
@@ -56,6 +58,7 @@ const (
 const (
 	frameIf     = 1 << iota // the version counts
 	frameShared             // of a lock
+	frameShow               // of a get: have the value in the share's window
 )
 
 // How it was answered.
@@ -75,6 +78,7 @@ type frame struct {
 	thread    uint64
 	condition state.If
 	shared    bool
+	show      bool
 	value     []byte
 }
 
@@ -91,14 +95,14 @@ func parseFrame(p []byte) (f frame, err error) {
 	switch {
 	case version != frameVersion:
 		return f, fmt.Errorf("it is of version %d, and not %d: %w", version, frameVersion, errFrame)
-	case flags&^(frameIf|frameShared) != 0:
+	case flags&^(frameIf|frameShared|frameShow) != 0:
 		return f, fmt.Errorf("flags %#x: %w", flags, errFrame)
 	case uint64(key) > uint64(len(rest)):
 		return f, fmt.Errorf("a key of %d bytes in %d: %w", key, len(rest), errFrame)
 	case f.at > 1<<62 || f.version > 1<<62:
 		return f, fmt.Errorf("a number above 2^62: %w", errFrame)
 	}
-	f.key, f.value, f.shared = string(rest[:key]), rest[key:], flags&frameShared != 0
+	f.key, f.value, f.shared, f.show = string(rest[:key]), rest[key:], flags&frameShared != 0, flags&frameShow != 0
 	if f.condition.Fence = f.token; flags&frameIf != 0 {
 		f.condition.Version = &f.version
 	}
@@ -109,6 +113,7 @@ func parseFrame(p []byte) (f frame, err error) {
 type reply struct {
 	how           byte
 	size, version uint64
+	place         state.Place
 	body          []byte
 	sent          func() // is called once the answer is written; nil: nothing is to be done
 }
@@ -127,6 +132,8 @@ func (r *reply) write(to []byte) int {
 	to[0], to[1] = frameVersion, r.how
 	binary.LittleEndian.PutUint64(to[8:], r.size)
 	binary.LittleEndian.PutUint64(to[16:], r.version)
+	binary.LittleEndian.PutUint64(to[24:], r.place.At)
+	binary.LittleEndian.PutUint64(to[32:], r.place.ID)
 	n := frameAnswerBytes + copy(to[frameAnswerBytes:], r.body)
 	if r.sent != nil {
 		r.sent()
@@ -223,7 +230,9 @@ func (f *frame) read(s *state.Session, at, n int64, room int) reply {
 		return later
 	}
 	r := about(m, nil)
-	r.body = p
+	if r.body = p; f.show {
+		r.place = s.Show(f.key)
+	}
 	return r
 }
 

@@ -267,8 +267,14 @@ class State:
 
     def get(self, key, default=None):
         """The whole value, or default where there is none."""
+        if seen := _host.seen(key):
+            value = Value(seen[0])
+            value.size, value.version = len(value), seen[1]
+            return value
         try:
-            told = _frame(_host.GET, key)
+            told = _frame(_host.GET, key, flags=_host.often(key))
+            if told and told[4]:
+                _host.show(key, told[4], told[5])
             return _read(told) if told else _value(_ask("GET", self._at(key)))
         except NotFound:
             return default
