@@ -410,6 +410,9 @@ async function chainCall(name, event = null, { timeout, key } = {}) {
   return asked ? asked.body.toString() : told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), body)).id;
 }
 
+// call is chainCall and awaitCall in one request.
+const call = async (name, event = null, { timeout, key } = {}) => told(await ask('POST', `/v1/calls/${quote(name)}` + query({ await: true, timeout_ms: ms(timeout), key }), JSON.stringify(event), waiters));
+
 // awaitCall resolves to the result of a call, once, or rejects with its error, a CallError. After
 // wait seconds it rejects with Timeout, and the call goes on.
 const awaitCall = async (call, { wait } = {}) => told(frame(RESULT, call) ?? (await ask('GET', `/v1/calls/${quote(call)}` + query({ wait_ms: ms(wait) }), '', waiters)));
@@ -429,4 +432,4 @@ async function cancel(call) {
   await ask('DELETE', `/v1/calls/${quote(call)}`);
 }
 
-Object.assign(exports, { state, region, Region, SeussError, CallError, chainCall, awaitCall, awaitAny, awaitAll, cancel });
+Object.assign(exports, { state, region, Region, SeussError, CallError, call, chainCall, awaitCall, awaitAny, awaitAll, cancel });

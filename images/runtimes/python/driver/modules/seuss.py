@@ -442,6 +442,11 @@ def chain_call(function, event=None, timeout=None, key=None):
     return _json.loads(answer)["id"]
 
 
+def call(function, event=None, timeout=None, key=None):
+    """chain_call and await_call in one request."""
+    return _json.loads(_ask("POST", "/v1/calls/" + _quote(function) + "?await" + _query(timeout_ms=_ms(timeout), key=key).replace("?", "&", 1), _json.dumps(event).encode())[1])
+
+
 def await_call(call, wait=None):
     """The result of a call, once; an error of the function is raised, as a CallError. After
     wait seconds it raises Timeout, and the call goes on."""
