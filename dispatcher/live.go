@@ -150,8 +150,8 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	if l.away.turn = nil; t != nil {
 		l.away.turn = t
 	}
-	if stands, err := l.claim(); stands || err != nil {
-		l.differ()
+	if stands, err := claim(l); stands || err != nil {
+		differ(l)
 		return err
 	}
 	var vm *instance.VM
@@ -250,7 +250,7 @@ func (l *life) on(ctx context.Context, t instances.Turn, do func() error) error 
 		l.end(err)
 		return err
 	}
-	if bad := l.rest(); bad != nil {
+	if bad := rest(l); bad != nil {
 		l.end(bad)
 		bad = fmt.Errorf("it does not come to rest after what it was asked for: %w", bad)
 		if own != nil { // in words: it is over, which after an error of the code's own it is not
@@ -274,7 +274,7 @@ func (l *life) end(why error) {
 		l.loan.pool.claim(s)
 		l.seat.Store(nil)
 	}
-	l.differ()
+	differ(l)
 	if l.broken != nil {
 		l.i, l.broken = nil, nil
 	}
@@ -340,7 +340,7 @@ func (l *life) content() interface {
 // Wait waits until something is to be done.
 func (l *life) Wait(until time.Time, frozen bool, bell <-chan struct{}) instances.End {
 	if s := l.seat.Load(); s != nil {
-		if end, over := l.stand(s, until, frozen, bell); over {
+		if end, over := stand(l, s, until, frozen, bell); over {
 			return end
 		}
 	}
@@ -350,7 +350,7 @@ func (l *life) Wait(until time.Time, frozen bool, bell <-chan struct{}) instance
 		c = park.Still{Content: parked}
 	} else if parked != nil {
 		c = parked
-		due := l.due()
+		due := dueOf(l)
 		if at.IsZero() || !due.IsZero() && due.Before(at) {
 			at = due
 		}
@@ -367,7 +367,7 @@ func (l *life) Wait(until time.Time, frozen bool, bell <-chan struct{}) instance
 	return instances.Due
 }
 
-func (l *life) due() time.Time {
+func dueOf(l *life) time.Time {
 	if l.i != nil {
 		return l.i.Parked().Due
 	}

@@ -88,7 +88,7 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 	if err := l.alike("copies of it"); err != nil {
 		return nil, err
 	}
-	of, err := l.copied()
+	of, err := copied(l)
 	if err == nil && of != nil && !l.d.opts.ReadOnly {
 		if each := of.Bytes(); each*uint64(len(names)) > forkWhole && l.i != nil {
 			of.Drop()
@@ -96,7 +96,7 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 			if _, err := l.Checkpoint(ctx, t); err != nil && (l.i == nil || each > forkWhole) {
 				return nil, err
 			}
-			of, err = l.copied()
+			of, err = copied(l)
 		}
 	}
 	if err != nil {
@@ -127,8 +127,8 @@ func (l *life) Fork(ctx context.Context, t instances.Turn, names []string) ([]in
 
 // copied is what it is now, which is to be dropped; nil: it has not begun, and is its node. It
 // stays where it is.
-func (l *life) copied() (*instance.Copy, error) {
-	stands, err := l.claim()
+func copied(l *life) (*instance.Copy, error) {
+	stands, err := claim(l)
 	switch {
 	case err != nil:
 		return nil, err
@@ -146,7 +146,7 @@ func (l *life) copied() (*instance.Copy, error) {
 		l.same = c.Clone()
 	}
 	if stands && err == nil {
-		err = l.sit()
+		err = sit(l)
 	}
 	if err != nil && c != nil {
 		c.Drop()
@@ -222,7 +222,7 @@ func (l *life) key() lineage.Key {
 
 // Seal makes a node of what it is, beside what was sealed before.
 func (l *life) Seal() (string, error) {
-	c, err := l.copied()
+	c, err := copied(l)
 	if err != nil {
 		return "", err
 	}
@@ -300,7 +300,7 @@ func (l *life) Rollback(_ context.Context, node string) error {
 	}
 	var vm *instance.VM
 	pool := l.loan.pool
-	if stands, err := l.claim(); err == nil && stands {
+	if stands, err := claim(l); err == nil && stands {
 		vm, l.i = l.i.End(), nil
 	}
 	l.end(nil)

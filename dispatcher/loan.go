@@ -183,7 +183,7 @@ const standTime = 10 * time.Second
 
 // rest has it come to rest, and stand on its machine, or be parked where somebody wants that or
 // there is no room for what it might take then.
-func (l *life) rest() error {
+func rest(l *life) error {
 	if l.i.Parked() != nil { // it was, as it waited
 		_, err := instance.Park(l.i, time.Time{})
 		return err
@@ -191,11 +191,11 @@ func (l *life) rest() error {
 	if err := instance.Settle(l.i, time.Now().Add(restTime)); err != nil {
 		return err
 	}
-	return l.sit()
+	return sit(l)
 }
 
 // sit is rest for one that has settled on its machine.
-func (l *life) sit() (err error) {
+func sit(l *life) (err error) {
 	if l.rests, l.woken, l.most, err = instance.Rests(l.i); err != nil {
 		return err
 	}
@@ -203,12 +203,12 @@ func (l *life) sit() (err error) {
 		l.most += l.same.Bytes()
 	}
 	if l.d.lot.Grow(&l.away.stay, l.most) {
-		if s := l.loan.pool.stand(l.vacate); s != nil {
+		if s := l.loan.pool.stand(func() *instance.VM { return vacate(l) }); s != nil {
 			l.seat.Store(s)
 			return nil
 		}
 	}
-	vm := l.vacate()
+	vm := vacate(l)
 	if vm == nil {
 		return l.broken
 	}
@@ -217,7 +217,7 @@ func (l *life) sit() (err error) {
 }
 
 // differ notes that it is going to differ from what it was copied as.
-func (l *life) differ() {
+func differ(l *life) {
 	if l.same != nil {
 		l.same.Drop()
 		l.same = nil
@@ -226,7 +226,7 @@ func (l *life) differ() {
 
 // vacate has it leave its machine, which is returned; nil: it has ended, with the machine. Who
 // has taken its seat calls it.
-func (l *life) vacate() *instance.VM {
+func vacate(l *life) *instance.VM {
 	vm, err := instance.Leave(l.i)
 	if err != nil {
 		l.broken = fmt.Errorf("leave the machine: %w", err)
@@ -238,13 +238,13 @@ func (l *life) vacate() *instance.VM {
 
 // claim reports whether it stands on its machine, which nobody can take then. An error is why it
 // has ended: nobody has heard of it.
-func (l *life) claim() (stands bool, err error) {
+func claim(l *life) (stands bool, err error) {
 	if s := l.seat.Load(); s != nil {
 		stands = l.loan.pool.claim(s)
 		l.seat.Store(nil)
 	}
 	if !stands {
-		l.differ()
+		differ(l)
 	}
 	if err = l.broken; err != nil {
 		l.end(nil)
@@ -268,13 +268,13 @@ func (l *life) Stands() bool {
 
 // Leave has it leave the machine that it stands on. An error is why it has ended.
 func (l *life) Leave() error {
-	stands, err := l.claim()
+	stands, err := claim(l)
 	if !stands || err != nil {
 		return err
 	}
-	vm := l.vacate()
+	vm := vacate(l)
 	if vm == nil {
-		_, err := l.claim()
+		_, err := claim(l)
 		return err
 	}
 	l.loan.pool.recycle(vm, false, nil)
@@ -286,7 +286,7 @@ func (l *life) Leave() error {
 }
 
 // stand is Wait on its machine; not over: it has left that.
-func (l *life) stand(s *seat, until time.Time, frozen bool, bell <-chan struct{}) (end instances.End, over bool) {
+func stand(l *life, s *seat, until time.Time, frozen bool, bell <-chan struct{}) (end instances.End, over bool) {
 	if !frozen {
 		at := time.Now().Add(standTime)
 		for _, other := range []time.Time{until, l.rests} {

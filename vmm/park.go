@@ -43,7 +43,7 @@ func Park(m *Machine, wake func()) (*Parked, error) {
 	if err := m.read(&p.state); err != nil {
 		return nil, fmt.Errorf("park: %w", err)
 	}
-	p.Due = m.dueAt(p.state.MonoNS)
+	p.Due = dueAt(m, p.state.MonoNS)
 	p.output = m.console.leave()
 	p.device, m.vsock = vsock.Detach(m.vsock, wake)
 	select {
@@ -57,7 +57,7 @@ func Park(m *Machine, wake func()) (*Parked, error) {
 }
 
 // dueAt is when the guest's earliest timer is, whose monotonic time is now; zero: it has none.
-func (m *Machine) dueAt(now uint64) time.Time {
+func dueAt(m *Machine, now uint64) time.Time {
 	timer := m.guestDeadline()
 	if timer == 0 {
 		return time.Time{}
@@ -69,8 +69,8 @@ func (m *Machine) dueAt(now uint64) time.Time {
 // Rests says when a guest that rests at its idle doorbell has something to do: when its
 // earliest timer is due (zero: it has none), and when woken has something. It is the only
 // one who reads from that until the next Run.
-func (m *Machine) Rests() (due time.Time, woken <-chan struct{}) {
-	return m.dueAt(m.clock.now()), m.wake
+func Rests(m *Machine) (due time.Time, woken <-chan struct{}) {
+	return dueAt(m, m.clock.now()), m.wake
 }
 
 // Resume brings an instance to the machine whose memory, which the caller has put in place,

@@ -43,12 +43,12 @@ func Leave(i *Instance) (*VM, error) {
 }
 
 // Rests says when an instance that has settled on its VM has something to do again, as
-// vmm.Machine.Rests does, and how much memory it takes at most, parked.
+// vmm.Rests does, and how much memory it takes at most, parked.
 func Rests(i *Instance) (due time.Time, woken <-chan struct{}, bytes uint64, err error) {
 	if err := i.vm.collect(); err != nil {
 		return due, nil, 0, err
 	}
-	due, woken = i.vm.m.Rests()
+	due, woken = vmm.Rests(i.vm.m)
 	return due, woken, i.vm.parkedBytes(), nil
 }
 
@@ -91,7 +91,7 @@ func newCopy(i *Instance) (*Copy, error) {
 	err := vm.collect()
 	var d *delta
 	if err == nil {
-		d, err = i.gather()
+		d, err = gather(i)
 	}
 	var state *vmm.State
 	if err == nil {
@@ -101,7 +101,7 @@ func newCopy(i *Instance) (*Copy, error) {
 		return nil, fmt.Errorf("copy an instance: %w", err)
 	}
 	i.parent.Hold()
-	due, _ := vm.m.Rests()
+	due, _ := vmm.Rests(vm.m)
 	return &Copy{start: i.start, parent: i.parent, delta: *d, state: state, contract: i.contract, due: due}, nil
 }
 

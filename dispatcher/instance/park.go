@@ -112,7 +112,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 	if !room(vm.parkedBytes()) {
 		return nil, errNoRoom
 	}
-	d, err := i.gather()
+	d, err := gather(i)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func (i *Instance) park(room func(bytes uint64) bool) (*Parked, error) {
 
 // gather takes what its guest's memory differs in from its snapshot's. collect must have been
 // called.
-func (i *Instance) gather() (*delta, error) {
+func gather(i *Instance) (*delta, error) {
 	candidates, err := i.vm.plan.candidates(i.parent.View)
 	if err != nil {
 		return nil, err
