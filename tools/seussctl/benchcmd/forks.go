@@ -234,7 +234,8 @@ func (l live) copies(e *cmdline.Env, d cmdline.Service, r *forksReport) error {
 			return err
 		}
 		before := cpu()
-		if _, err = p50(4*forkRounds, func() error { return l.exec(i, "x") }, func() { time.Sleep(2 * time.Millisecond) }); err != nil {
+		away := func() error { return errors.Join(l.exec(i, "x"), i.Pause(l.ctx, false)) } // or it stands where it is
+		if _, err = p50(4*forkRounds, away, func() { time.Sleep(2 * time.Millisecond) }); err != nil {
 			return err
 		}
 		r.ParkCPU = micros(cpu()-before) / (4 * forkRounds)
