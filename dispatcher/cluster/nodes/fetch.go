@@ -264,7 +264,9 @@ func (x *Exchange) part(ctx context.Context, member string, a *ask, to io.Writer
 	if (at > 0) != (answer.StatusCode == http.StatusPartialContent) || answer.ContentLength != size-at {
 		return 0, tag, fmt.Errorf("member %q: %d bytes (status %d), want %d from %d on: it has written the file anew: %w", member, answer.ContentLength, answer.StatusCode, size-at, at, ErrOther)
 	}
-	n, err = io.Copy(to, io.LimitReader(answer.Body, size-at))
+	// To its end: who gives it counts what went to somebody who hung up as lost. More than
+	// ContentLength does not come.
+	n, err = io.Copy(to, answer.Body)
 	if err == nil && n < size-at {
 		err = io.ErrUnexpectedEOF
 	}

@@ -108,8 +108,8 @@ func (x *Exchange) give(w http.ResponseWriter, r *http.Request, _ string) (err e
 	ranged := r.Clone(r.Context())
 	ranged.Method = http.MethodGet
 	http.ServeContent(counted, ranged, "", time.Time{}, body)
-	x.Counts.Given.Add(1)
 	x.Counts.GivenBytes.Add(counted.bytes)
+	x.Counts.Given.Add(1)
 	return nil
 }
 
