@@ -54,6 +54,11 @@ func (i *invocation) run(ctx context.Context) error {
 			err = i.load(s)
 		}
 		if err == nil {
+			if start == i.f.node && i.f.spec.looks.Next() {
+				err = i.look(s)
+			}
+		}
+		if err == nil {
 			began := time.Now()
 			reply, err = s.Call(i.how(), i.context, i.event.raw)
 			i.result.Timings.Run = time.Since(began)
@@ -64,6 +69,9 @@ func (i *invocation) run(ctx context.Context) error {
 	}
 	if !reply.Streamed || i.stream == nil {
 		i.result.Output, err = wholeOf(reply, err)
+	}
+	if i.looked && err == nil {
+		i.lost = i.seen(ctx)
 	}
 	return err
 }
@@ -117,6 +125,11 @@ func (i *invocation) how() instance.How {
 // Accept makes it an instance.Outside.
 func (i *invocation) Accept(c *vsock.Conn) error {
 	return i.ways.accept(c, i.d, i.f, i.f.spec.Base(), i.result.RequestID, i)
+}
+
+// Answer makes it an instance.Outside.
+func (i *invocation) Answer(request, answer []byte) (int, bool) {
+	return i.ways.api(i.d, i.f, i.f.spec.Base(), i.result.RequestID, i).Answer(request, answer), true
 }
 
 // answerAll answers the driver's questions until there is a result.

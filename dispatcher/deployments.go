@@ -17,6 +17,7 @@ import (
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
+	"seuss/dispatcher/imports"
 	"seuss/dispatcher/keyed"
 	"seuss/guest"
 	"seuss/images"
@@ -51,6 +52,7 @@ type Deployment struct {
 
 	seen  changes.Generation       // of the store, when it was read
 	built atomic.Pointer[function] // what the request path needs of it; nil: not known
+	looks imports.Looks            // at what its handler imports
 }
 
 // Base is the function that the deployment is a version of.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/capacity"
@@ -95,7 +96,8 @@ type Dispatcher struct {
 	events    counters
 	ledger    *quota.Ledger // nil without Options.Quota
 	past      *planner.Gone
-	sweeping  sync.Mutex // one removal, collection or reception of nodes at a time
+	looking   atomic.Int32 // records of what handlers import that are being written
+	sweeping  sync.Mutex   // one removal, collection or reception of nodes at a time
 
 	ownRegions bool // Options.Regions are its own
 
@@ -184,6 +186,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if !o.ReadOnly {
 		shared.Global = pushed.New(d.engine, o.PushedBytes, functions.DefaultOwner)
 	}
+	shared.Window = o.Regions.Window
 	d.Shared = state.New(shared)
 	d.Chains = chain.New(chain.Options{Run: d.chained, Host: functions.DefaultOwner, Asking: o.Slots})
 	d.Keeper = newKeeper(d)

@@ -144,6 +144,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		f.changed = nodes.Watch() // its image may go, of which no node of the function would tell
 		return f, nil
 	}
+	spec.looks.Begin(func() int { return c.looksAt(f) })
 	if startsByPlans(&spec.Function) {
 		c.planner.Touched(spec.Name, functions.OwnerOf(name), f.image.Digest, f.image.runtimeKey(f.runtime))
 	}

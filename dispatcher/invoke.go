@@ -55,6 +55,8 @@ type invocation struct {
 	exchange contracts.Exchange                         // see Request
 	stream   contracts.Stream                           // see Request
 	err      error                                      // that the run ended in
+	looked   bool                                       // what the handler imports is looked at
+	lost     error                                      // why that is not known
 	memory   bool                                       // the result should tell what the instance takes
 	capture  func(i *invocation, w instance.Want) error // not nil: called at each question
 }
@@ -246,7 +248,7 @@ func (i *invocation) Result() *Result { return i.result }
 
 func (i *invocation) End(here bool) {
 	start := i.Start()
-	if failed(i.err) {
+	if failed(i.err) || failed(i.lost) {
 		i.destroy()
 	} else {
 		i.release(here, i.onReset)

@@ -184,7 +184,7 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	limited := *l.f
 	i := invocation{d: l.d, f: &limited}
 	l.i.MemoryPages = i.memoryLimit(l.node)
-	l.i.Leave(l)
+	l.i.Leave(lifeOutside{l})
 	l.i.Parking = &l.away
 	l.i.Output(l.print)
 	if c := l.f.contract; c != nil && c.Live.Meet != nil {
@@ -193,13 +193,24 @@ func (l *life) board(ctx context.Context, t instances.Turn) error {
 	return nil
 }
 
-// Accept makes it an instance.Outside.
-func (l *life) Accept(c *vsock.Conn) error {
-	key := functions.BaseName(functions.KeyFor(l.own, l.spec.Function))
+// lifeOutside is its instance's instance.Outside.
+type lifeOutside struct{ l *life }
+
+func (o lifeOutside) Accept(c *vsock.Conn) error {
+	return o.l.ways.accept(c, o.l.d, o.l.f, o.key(), o.l.spec.Name, o.l)
+}
+
+func (o lifeOutside) Answer(request, answer []byte) (int, bool) {
+	return o.l.ways.api(o.l.d, o.l.f, o.key(), o.l.spec.Name, o.l).Answer(request, answer), true
+}
+
+// key is its function's, as its owner's.
+func (o lifeOutside) key() string {
+	l := o.l
 	if l.spec.Function == "" { // of a snapshot: the function that is there, if there is one
-		key = functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
+		return functions.Key(l.own, functions.NameOf(functions.BaseName(l.f.spec.Name)))
 	}
-	return l.ways.accept(c, l.d, l.f, key, l.spec.Name, l)
+	return functions.BaseName(functions.KeyFor(l.own, l.spec.Function))
 }
 
 // who makes it a caller, of which no time is known. Other owners' may have its name.

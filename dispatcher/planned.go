@@ -340,3 +340,73 @@ func (h planHost) Move(ctx context.Context, name string) (moved bool, err error)
 	}
 	return true, nil
 }
+
+// What a handler imports is looked at in the first runs of a function's code: the driver is
+// asked to note it, and then, when there is a result, what it has noted. Later runs are asked
+// nothing, and nothing of it is in a snapshot.
+
+// lookTime bounds how long a result waits for what the driver has noted.
+const lookTime = time.Second
+
+// maxLooksKept is how many records are written at a time, of all functions; those beyond are
+// lost.
+const maxLooksKept = 16
+
+// looksAt says how many runs of a function there are to look at: of a runtime whose driver
+// tells what it imports, and with events that are there from the start: where the function
+// asks for arguments, it would be in their snapshots.
+func (c *functionCache) looksAt(f *function) int {
+	at := place(f.image, f.runtime)
+	if at.Runtime == nil || at.Runtime.Packages == nil || f.contract != nil || f.spec.Lazy || f.spec.Snapshot != "" {
+		return 0
+	}
+	s, _ := c.deployments.store.Imported(&f.spec.Function) // a hint that cannot be read is none
+	return imports.LooksLeft(s)
+}
+
+// look has what the handler imports noted. A driver of an earlier release cannot.
+func (i *invocation) look(s instance.Session) error {
+	err := s.Watch()
+	if own := new(instance.HandlerError); errors.As(err, &own) {
+		i.f.spec.looks.End()
+		return nil
+	}
+	i.looked = err == nil
+	return err
+}
+
+// seen asks what was noted. A function that keeps its driver from telling delays its own
+// result; the error is one after which the machine is not trusted.
+func (i *invocation) seen(ctx context.Context) error {
+	until := time.Now().Add(lookTime)
+	if i.deadline.Before(until) {
+		until = i.deadline
+	}
+	told, err := i.Converse(ctx, until).Watched()
+	var run *imports.Record
+	if err == nil {
+		run, err = imports.Decode(told)
+	}
+	if err != nil {
+		i.d.log.Warn("what a handler imports is not known", "function", i.f.spec.Name, "error", err)
+		return err
+	}
+	keepRun(i.d, i.f, run)
+	return nil
+}
+
+// keepRun writes what a run has imported, which nobody waits for.
+func keepRun(d *Dispatcher, f *function, run *imports.Record) {
+	if d.opts.ReadOnly {
+		return
+	}
+	write := func() {
+		defer d.looking.Add(-1)
+		if err := d.Deployments.store.AddRun(&f.spec.Function, run); err != nil { // a hint
+			d.log.Warn("what a handler imports is not kept", "function", f.spec.Name, "error", err)
+		}
+	}
+	if d.looking.Add(1) > maxLooksKept || !d.tasks.background(write) {
+		d.looking.Add(-1)
+	}
+}

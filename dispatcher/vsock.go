@@ -74,6 +74,11 @@ func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name strin
 	if c.HostPort() != guest.FunctionApiPort {
 		return w.out(d, f, key, name).Accept(c)
 	}
+	return w.api(d, f, key, name, of).Accept(c)
+}
+
+// api is what the function finds at SEUSS_API.
+func (w *ways) api(d *Dispatcher, f *function, key, name string, of caller) *functionapi.Server {
 	if w.shared == nil {
 		w.shared = functionapi.New(func() (*state.Session, error) {
 			return d.Shared.Open(state.Who{Owner: functions.OwnerOf(key), Function: functions.NameOf(key), Request: name, Rights: f.shares})
@@ -83,7 +88,7 @@ func (w *ways) accept(c *vsock.Conn, d *Dispatcher, f *function, key, name strin
 			return d.Chains.Open(who)
 		})
 	}
-	return w.shared.Accept(c)
+	return w.shared
 }
 
 // who makes it a caller.

@@ -18,8 +18,9 @@ const (
 	MsgProgram       = 6        // to the driver that becomes a program: records, which are answered by DONE or ERROR
 	MsgStart         = 7        // nothing: it becomes the last program, and its stream ends
 	MsgExec          = 8        // JSON {code}: run it in the interpreter; RESULT is JSON {value, repr}, of which either may be absent.
+	MsgWatch         = 9        // JSON true: what is imported from here on is noted; false: no longer, and DONE tells of it as of a LOAD.
 	MsgReady         = 16       // JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION
-	MsgDone          = 17       // JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told
+	MsgDone          = 17       // JSON: IMPORT, LOAD or WATCH succeeded; of LOAD what it imported (dispatcher/imports), {} if not told
 	MsgResult        = 18       // JSON: what the handler returned
 	MsgError         = 19       // JSON {errorType, errorMessage, stackTrace}
 	MsgWant          = 20       // uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event)

@@ -46,6 +46,7 @@ const (
 	DoorbellFar         = 0x48 // the list of far mappings has changed: map what it says
 	DoorbellRegion      = 0x50 // struct abi_region_call at control.region_call_gpa: do what it asks for
 	DoorbellContent     = 0x58 // struct abi_content_call at control.content_gpa: put there what it asks for
+	DoorbellApi         = 0x60 // struct abi_api_call at control.api_gpa: answer it
 	DoorbellPanic       = 0x20 // the kernel library gives up; message at control.panic_gpa
 	InboundPort         = 0x5e550000
 	InboundPorts        = 0x10000
@@ -95,15 +96,17 @@ const (
 	FarMax              = 680
 	RegionsMax          = 256
 	RegionNameMax       = 224
-	RegionPagesMax      = 0x400000 // of all mappings of a machine: 16 GiB
-	RegionWrite         = 1        // for writing; else for reading alone
-	RegionCreate        = 2        // of a call: make it, if there is none and size is not 0
-	RegionExcl          = 4        // of a call, with ABI_REGION_CREATE: there must be none
-	RegionOpen          = 1        // name, flags, size: may it be opened so? size is then the region's
-	RegionMap           = 2        // make what is mapped what the list says now, all of it or nothing new
-	RegionSync          = 3        // name, offset, size in bytes: what was written there is to be kept
-	RegionRemove        = 4        // name: it is gone for whoever opens it next
-	ContentBytes        = 0x10000  // at once, at most
+	RegionPagesMax      = 0x400000   // of all mappings of a machine: 16 GiB
+	RegionWrite         = 1          // for writing; else for reading alone
+	RegionCreate        = 2          // of a call: make it, if there is none and size is not 0
+	RegionExcl          = 4          // of a call, with ABI_REGION_CREATE: there must be none
+	RegionOpen          = 1          // name, flags, size: may it be opened so? size is then the region's
+	RegionMap           = 2          // make what is mapped what the list says now, all of it or nothing new
+	RegionSync          = 3          // name, offset, size in bytes: what was written there is to be kept
+	RegionRemove        = 4          // name: it is gone for whoever opens it next
+	ContentBytes        = 0x10000    // at once, at most
+	ApiBytes            = 0x12000    // of a request, and of an answer, at most
+	ApiIoctl            = 0xc0085e01 // _IOWR(0x5e, 1, struct abi_api_request)
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 )
@@ -174,7 +177,7 @@ type Boot struct {
 
 // Size in bytes and field offsets of struct abi_identity.
 const (
-	IdentitySize        = 128
+	IdentitySize        = 136
 	IdentityGeneration  = 0
 	IdentityEntropy     = 8
 	IdentityWallNS      = 72
@@ -184,6 +187,7 @@ const (
 	IdentityCID         = 104
 	IdentityProtect     = 108
 	IdentityDeviceStore = 112
+	IdentityApi         = 128
 )
 
 // Identity mirrors struct abi_identity.
@@ -198,6 +202,7 @@ type Identity struct {
 	Protect     uint32    // IN  != 0: ring ABI_DOORBELL_PROTECT whenever pages may be used for less
 	DeviceStore uint64    // IN  0, or code to call in place of a 4-byte store to the device
 	SetBase     uint64    // IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
+	Api         uint64    // IN  != 0: ABI_DOORBELL_API is answered
 }
 
 // Size in bytes and field offsets of struct abi_range.
@@ -245,7 +250,7 @@ type Listener struct {
 
 // Size in bytes and field offsets of struct abi_control.
 const (
-	ControlSize          = 496
+	ControlSize          = 504
 	ControlKernelEnd     = 0
 	ControlUpcallEntry   = 8
 	ControlUsedBitmap    = 16
@@ -276,6 +281,7 @@ const (
 	ControlRegionCount   = 480
 	ControlRegionsOpened = 484
 	ControlContentGPA    = 488
+	ControlApiGPA        = 496
 )
 
 // Control mirrors struct abi_control.
@@ -313,6 +319,7 @@ type Control struct {
 	RegionCount   uint32       // OUT how many regions[] count
 	RegionsOpened uint32       // OUT how often one was: outside input, as purity counts it
 	ContentGPA    uint64       // OUT struct abi_content_call, once one was made; 0 before
+	ApiGPA        uint64       // OUT struct abi_api_call, once one was made; 0 before
 }
 
 // Size in bytes and field offsets of struct abi_guards.
@@ -406,6 +413,36 @@ type ContentCall struct {
 	Offset uint64 // OUT in the image, page aligned
 	Bytes  uint64 // OUT page multiple; what lies behind the image's end is zero
 	GPA    uint64 // OUT whole pages of RAM
+}
+
+// Size in bytes and field offsets of struct abi_api_call.
+const (
+	ApiCallSize     = 16
+	ApiCallBytes    = 0
+	ApiCallRoom     = 4
+	ApiCallResult   = 8
+	ApiCallReserved = 12
+)
+
+// ApiCall mirrors struct abi_api_call.
+type ApiCall struct {
+	Bytes    uint32 // OUT of the request; IN of the answer
+	Room     uint32 // OUT that an answer may have, at most ABI_API_BYTES
+	Result   int32  // IN  0, or an errno below 0: nobody answers
+	Reserved uint32
+}
+
+// Size in bytes and field offsets of struct abi_api_request.
+const (
+	ApiRequestSize  = 8
+	ApiRequestBytes = 0
+	ApiRequestRoom  = 4
+)
+
+// ApiRequest mirrors struct abi_api_request.
+type ApiRequest struct {
+	Bytes uint32 // of the request; then of the answer
+	Room  uint32 // that an answer may have
 }
 
 // Size in bytes and field offsets of struct abi_net_request.

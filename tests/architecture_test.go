@@ -38,7 +38,7 @@ var mayImport = map[string][]string{
 	"images":          {"guest", "images/direct", "images/layer", "images/internal/...", "lineage/sealed"},
 	"images/layer":    {"guest", "images/internal/...", "lineage/sealed"},
 	"images/direct":   {"guest", "images/internal/..."},
-	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/..."},
+	"images/source":   {"guest", "images", "images/layer", "images/internal/...", "images/source/...", "lineage/sealed"},
 	"images/derive":   {"guest", "images", "images/layer", "images/internal/layertest"},
 	"images/runtimes": {"guest", "images", "images/source/...", "images/runtimes/..."},
 

@@ -15,7 +15,7 @@ const callingNode = `
 const seuss = require('seuss');
 const { chainCall, awaitCall, awaitAny, awaitAll, cancel, CallError } = seuss;
 const code = (p) => p.then(() => 'done', (e) => e.code);
-const call = async (name, event, how) => awaitCall(await chainCall(name, event, how));
+const call = (name, event, how) => (how ? seuss.call(name, event, how) : seuss.call(name, event));
 const echo = (value) => ({ do: 'echo', with: { value } });
 
 const does = {

@@ -35,7 +35,7 @@ def nap(context, seconds):
     return seconds
 
 def call(context, function, event, **how):
-    return seuss.await_call(seuss.chain_call(function, event, **how))
+    return seuss.call(function, event, **how)
 
 def deep(context, function, n):
     if n == 0: return [context.aws_request_id]

@@ -204,6 +204,7 @@ func TestRuntimeAPI(t *testing.T) {
 	}
 	b.fails("api", `{"do": "exit"}`, "Runtime.ExitError", "exit status 9")
 	b.fails("api", `{"do": "twice"}`, "Runtime.InvalidState", "next event before it had answered")
+	b.fails("api", `{"do": "fork"}`, "Fork.Refused", "not implemented")
 	b.fails("api", `{"do": "never"}`, "Sandbox.Timedout", "timed out")
 	b.fails("api", `{"do": "error"}`, "Own.Error", "as asked")
 	b.fails("api", `{"do": "big"}`, "Function.ResponseSizeTooLarge", "6291456")

@@ -37,11 +37,13 @@ while not hasattr(frame.f_locals.get("self"), "recorder"):
     frame = frame.f_back
 frame.f_locals["self"].recorder.answer = lambda *_: json.dumps({"distributions": [{"name": "evil==1,", "version": "1"}], "imports": [["x", 0, 0, 1, 1, 1]]}).encode()`+handler)
 	deploy("many", "import sys\nfor n in range(2500):\n    sys.modules.pop('colorsys', None)\n    import colorsys"+handler)
-	for range 3 {
-		d.want(0, "importlib", "invoke", "matrix", "--event", "{}")
+	for range imports.MaxRuns { // in which what it imports is looked at
+		d.want(0, "imported", "invoke", "matrix", "--event", "{}")
 	}
+	d.want(0, "importlib", "invoke", "matrix", "--event", "{}")
 	check := func() {
 		d.Helper()
+		d.want(0, "3 runs were looked at", "function", "show", "matrix")
 		d.want(0, "numpy", "function", "show", "matrix")
 		var shown struct {
 			Loaded *imports.Record `json:"loaded"`

@@ -365,3 +365,44 @@ func TestPlansOfOwners(t *testing.T) {
 		t.Errorf("%+v", s.Nodes)
 	}
 }
+
+// TestPlansKnowContent: a package of one name and version that has other content in another
+// image is another one: nobody starts from a node of the other's, whoever they are and
+// whomever the plan is for, and a plan does not follow its image's name to other content.
+func TestPlansKnowContent(t *testing.T) {
+	t.Parallel()
+	alpha := func(whose string) map[string]string {
+		return map[string]string{"alpha": "import time\ntime.sleep(0.02)\nwhose = '" + whose + "'\n"}
+	}
+	dir := withPackages(t, "packages", alpha("ann"))
+	addPackages(t, images.Store{Dir: filepath.Join(dir, "images")}, "bobs", alpha("bob"))
+	l := living{t, openAt(t, dir, nil)}
+	const source = "import alpha\ndef handler(event, context):\n    return alpha.whose\n"
+	start := func(name, image, whose, above string) (parent string) {
+		t.Helper()
+		l.deploy(name, source, func(s *dispatcher.FunctionSpec) { s.Image = image })
+		if got := output[string](t, invoke(t, l.Dispatcher, name, "{}")); got != whose || l.above(name) != above {
+			t.Errorf("%s runs the package of %s, below %q, want %q", name, got, l.above(name), above)
+		}
+		return l.Store().Function(name)[0].Parent
+	}
+	l.apply("", "alpha")
+	anns := start("ann/f", "packages", "ann", "alpha")
+	start("bob/f", "bobs", "bob", "")
+	if _, err := l.Planner.Apply(planner.Ask{Which: planner.Which{Image: "bobs", Owner: "bob"}, Tree: planOf("alpha")}); err != nil {
+		t.Fatal(err)
+	}
+	l.settle("bob")
+	if bobs := start("bob/g", "bobs", "bob", "alpha"); bobs == anns {
+		t.Error("both start from one node")
+	}
+	start("ann/g", "bobs", "bob", "") // by his own plan: he has none
+	addPackages(t, images.Store{Dir: filepath.Join(dir, "images")}, "packages", alpha("somebody else"))
+	if err := l.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	start("ann/h", "packages", "somebody else", "")
+	if s := l.settle(""); !s.Outdated {
+		t.Errorf("%+v", s)
+	}
+}

@@ -94,6 +94,22 @@ def threads(key):
         t.join()
     return [while_held, len(state.get(key))]
 
+def frames(key):
+    from _seuss_host import ask  # to have its module
+    import _seuss_host
+    _seuss_host.ask = None  # there is no HTTP then
+    try:
+        first = state.set(key, "abc", version=0)
+        with state.lock(key, lease=60) as lock:
+            lock.renew(30)
+            state.append(key, bytearray(b"de"), fence=lock.token)
+        state.set_range(key, 1, memoryview(b"B"))
+        told = [bytes(state.get(key)).decode(), bytes(state.get_range(key, 3, 9)).decode(), state.stat(key)[0], state.get(key + "none")]
+        state.delete(key)
+        return told + [state.get(key)]
+    finally:
+        _seuss_host.ask = ask
+
 def pull(key):
     return state.pull(key)
 
@@ -134,6 +150,9 @@ func TestState(t *testing.T) {
 	}
 	if got := do("one", `{"do": "everything", "with": {"key": "orders/ä b"}}`); got.Error != "" || fmt.Sprint(got.OK) != "[true 70003 70003 0123456789ab far [[orders/ä b 5]] <nil>]" {
 		t.Errorf("%+v", got)
+	}
+	if got := do("two", `{"do": "frames", "with": {"key": "orders/frames"}}`); got.Error != "" || fmt.Sprint(got.OK) != "[aBcde de 5 <nil> <nil>]" {
+		t.Errorf("without HTTP: %+v", got)
 	}
 	if got := do("one", `{"do": "threads", "with": {"key": "orders/threads"}}`); got.Error != "" || fmt.Sprint(got.OK) != "[<nil> 7]" {
 		t.Errorf("%+v", got)
@@ -244,6 +263,7 @@ func TestStateOfNode(t *testing.T) {
 	source := `
 const seuss = require('seuss');
 const { state } = seuss;
+const http = require('http');
 exports.handler = async (event) => {
   const told = [];
   const refused = async (f) => { try { await f(); return 'done'; } catch (error) { return error instanceof Error ? error.code : 'odd'; } };
@@ -267,6 +287,17 @@ exports.handler = async (event) => {
   await state.delete('orders/a');
   told.push(await state.get('orders/a'));
   await state.pull('orders/a');
+  const { request } = http;
+  http.request = () => { throw new Error('by HTTP'); };
+  await state.set('orders/f', 'abc');
+  await state.lock('orders/f', { lease: 60 }, async (lock) => {
+    await lock.renew();
+    await state.append('orders/f', 'd', { fence: lock.token });
+  });
+  told.push(String(await state.get('orders/f')), String(await state.getRange('orders/f', 2, 9)), (await state.stat('orders/f')).size);
+  await state.delete('orders/f');
+  told.push(await state.get('orders/f'));
+  http.request = request;
   const keys = [];
   for await (const item of state.list('orders/')) keys.push(item.key);
   told.push(String(await state.get('orders/a')), keys);
@@ -279,7 +310,7 @@ exports.handler = async (event) => {
 		if _, err := d.Deploy(t.Context(), dispatcher.FunctionSpec{Name: name, Handler: "index.handler", Image: "node", Files: map[string][]byte{"index.js": []byte(source)}, Settings: functions.Settings{Shares: []string{"orders:rw", "models:r"}}}); err != nil {
 			t.Fatal(describe(err))
 		}
-		want := fmt.Sprintf("[true 0123456789abcd 14 ab cd Changed Forbidden Forbidden %d Fenced 123 Deadlock <nil> 0123456789abcd [orders/a orders/n]]", n+1)
+		want := fmt.Sprintf("[true 0123456789abcd 14 ab cd Changed Forbidden Forbidden %d Fenced 123 Deadlock <nil> abcd cd 4 <nil> 0123456789abcd [orders/a orders/n]]", n+1)
 		if got := fmt.Sprint(output[[]any](t, invoke(t, d, name, "{}"))); got != want {
 			t.Errorf("invocation %d: %s, want %s", n, got, want)
 		}

@@ -106,6 +106,7 @@ func (m *Machine) WriteIdentity(id Identity) error {
 	calls := m.vcpu.GuestCalls()
 	put64(page[guest.IdentityDeviceStore:], calls.DeviceStore)
 	put64(page[guest.IdentitySetBase:], calls.SetBase)
+	put64(page[guest.IdentityApi:], 1)
 	if calls.Protect {
 		put32(page[guest.IdentityProtect:], 1)
 	}

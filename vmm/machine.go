@@ -27,6 +27,8 @@ type Config struct {
 	// ConsoleLimit bounds the output of an invocation in bytes: 0 stands for
 	// DefaultConsoleLimit.
 	ConsoleLimit int
+	// API answers what the guest's function asks of the host in one exit; nil: nobody does.
+	API APIFunc
 	// LogDirty asks the platform to track the guest's writes.
 	LogDirty bool
 }
@@ -45,6 +47,8 @@ type Machine struct {
 	owed     owed
 	regions  Regions // nil: the instance has none
 	content  io.ReaderAt
+	answer   APIFunc // nil: nobody answers the guest's function
+	asked    apiCall
 	clock    guestClock
 	console  console
 	vsock    *vsock.Device
@@ -97,7 +101,7 @@ func newMachine(p platform.Platform, cfg Config) (*Machine, error) {
 	if cfg.ConsoleLimit == 0 {
 		cfg.ConsoleLimit = DefaultConsoleLimit
 	}
-	m := &Machine{platform: p, cpu: p.CPU(), content: cfg.Content, wake: make(chan struct{}, 1)}
+	m := &Machine{platform: p, cpu: p.CPU(), content: cfg.Content, answer: cfg.API, wake: make(chan struct{}, 1)}
 	if err := m.init(cfg); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

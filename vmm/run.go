@@ -291,6 +291,8 @@ func (m *runLoop) doorbell(e platform.Exit) (Stop, error) {
 			return m.deviceError(err)
 		}
 		return Stop{}, nil
+	case guest.DoorbellApi:
+		return m.askedAPI()
 	case guest.DoorbellContent:
 		return readContent(m.Machine)
 	case guest.DoorbellExit, guest.DoorbellFault, guest.DoorbellPanic:

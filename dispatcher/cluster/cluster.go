@@ -47,7 +47,7 @@ var (
 	// ErrSilent: the member that was asked does not answer.
 	ErrSilent = errors.New("the member does not answer")
 	// ErrName: a cluster or a member cannot be called so.
-	ErrName = errors.New("not a name: want 1 to 63 of A-Z a-z 0-9 _ -")
+	ErrName = errors.New("not a name: want 1 to 63 of A-Z a-z 0-9 _ -, and between them, in a member's, dots")
 )
 
 const (
@@ -141,10 +141,11 @@ type View struct {
 // Join makes this process a member. Where none of the members that it is to join can be
 // reached it goes on alone, and tries on.
 func Join(ctx context.Context, o Options) (_ *Cluster, err error) {
-	for _, name := range []string{o.Name, o.Member} {
-		if !members.ValidName(name) {
-			return nil, fmt.Errorf("cluster: %.100q: %w", name, ErrName)
-		}
+	if !members.ValidCluster(o.Name) {
+		return nil, fmt.Errorf("cluster %.100q: %w", o.Name, ErrName)
+	}
+	if !members.ValidName(o.Member) {
+		return nil, fmt.Errorf("cluster: member %.100q: %w", o.Member, ErrName)
 	}
 	if o.Reached == "" {
 		o.Reached = o.Listen

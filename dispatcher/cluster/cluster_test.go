@@ -148,8 +148,8 @@ func TestRefusedByName(t *testing.T) {
 		change func(*Options)
 		want   error
 	}{
-		"a name":            {func(o *Options) { o.Member = "a.b" }, ErrName},
-		"a cluster's name":  {func(o *Options) { o.Name = "" }, ErrName},
+		"a name":            {func(o *Options) { o.Member = "a..b" }, ErrName},
+		"a cluster's name":  {func(o *Options) { o.Name = "a.b" }, ErrName},
 		"no port":           {func(o *Options) { o.Listen = "127.0.0.1" }, bus.ErrAddress},
 		"any port":          {func(o *Options) { o.Listen = "127.0.0.1:0" }, bus.ErrAddress},
 		"a wrong join":      {func(o *Options) { o.Join = []string{"here"} }, bus.ErrAddress},

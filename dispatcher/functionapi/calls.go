@@ -44,6 +44,9 @@ func call(c *chain.Caller, method, name string, q *query, body []byte) (a Answer
 		if err != nil {
 			return failed(err), nil
 		}
+		if q.Has("await") { // who does not get the result has no id to ask with
+			return a, func(ctx context.Context) Answer { return result(c.Result(ctx, id)) }
+		}
 		return document(http.StatusOK, called{id}), nil
 	case method == http.MethodGet && c.Done(name):
 		return result(c.Result(expired, name)), nil

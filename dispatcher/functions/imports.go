@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -21,10 +22,11 @@ import (
 const (
 	importsDir      = "imports"
 	importsFormat   = 1
-	maxImportsBytes = 2 << 20 // of a file: imports.MaxModules with the longest names
+	maxImportsBytes = 2 << 20 // of a file: imports.MaxModules with long names, twice
 )
 
-// importsHead is the first line of a file; the modules are the second.
+// importsHead is the first line of a file; the modules are the second, those of its first runs
+// the third, if there are any.
 type importsHead struct {
 	Format int `json:"format"`
 	imports.Summary
@@ -37,7 +39,8 @@ func (s *Store) importsPath(name, digest string) string {
 }
 
 // SaveImports keeps what the load of a deployment's code has imported, in place of what
-// is kept; nil: nothing is known, and nothing kept. The deployment need not be stored yet.
+// is kept of that; nil: nothing is known, and nothing kept. What runs have imported stays. The
+// deployment need not be stored yet.
 func (s *Store) SaveImports(f *Function, r *imports.Record) error {
 	err := s.saveImports(f, r)
 	if err != nil {
@@ -55,12 +58,55 @@ func (s *Store) saveImports(f *Function, r *imports.Record) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
+	if before, err := s.readImports(f, true); err == nil && before != nil && before.Later != nil {
+		var with imports.Record
+		if r != nil {
+			with = *r
+		}
+		with.Later, with.LaterModules = before.Later, before.LaterModules
+		r = &with
+	}
+	return writeImports(s, f, r)
+}
+
+// AddRun keeps what a run of a deployment's handler has imported, nil: nothing, beside what is
+// kept; that is bounded (imports.MaxRuns). Of one that is gone, or has other code by now,
+// nothing is kept.
+func (s *Store) AddRun(f *Function, run *imports.Record) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.writable()
+	if err == nil {
+		var now Function
+		if now, err = s.read(f.Name); errors.Is(err, lineage.ErrNotFound) || err == nil && now.CodeDigest != f.CodeDigest {
+			return nil
+		}
+	}
+	var before *imports.Record
+	if err == nil {
+		before, err = s.readImports(f, true)
+	}
+	if err == nil && (before == nil || before.Later == nil || before.Later.Runs < imports.MaxRuns) {
+		err = writeImports(s, f, before.Ran(run))
+	}
+	if err != nil {
+		err = fmt.Errorf("imports of function %q: %w", f.Name, err)
+	}
+	return err
+}
+
+// writeImports writes a file, or deletes it. s.mu is held.
+func writeImports(s *Store, f *Function, r *imports.Record) error {
 	if r == nil {
 		return s.dropImports(f.Name, f.CodeDigest)
 	}
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	if err := errors.Join(e.Encode(importsHead{importsFormat, r.Summary}), e.Encode(r.Modules)); err != nil {
+	err := errors.Join(e.Encode(importsHead{importsFormat, r.Summary}), e.Encode(r.Modules))
+	if len(r.LaterModules) > 0 {
+		err = errors.Join(err, e.Encode(r.LaterModules))
+	}
+	if err != nil {
 		return err
 	}
 	if b.Len() > maxImportsBytes {
@@ -132,6 +178,9 @@ func decodeImports(b []byte, modules bool) (*imports.Record, error) {
 	if modules {
 		if err := d.Decode(&r.Modules); err != nil {
 			return nil, fmt.Errorf("modules: %w: %w", err, lineage.ErrFormat)
+		}
+		if err := d.Decode(&r.LaterModules); err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("modules of runs: %w: %w", err, lineage.ErrFormat)
 		}
 	}
 	return r, nil

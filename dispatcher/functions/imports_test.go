@@ -110,3 +110,60 @@ func TestGoldenImports(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// TestAddRun: what runs have imported is kept beside what the load has, a bounded number of
+// them, and nothing of a function that is gone or has other code.
+func TestAddRun(t *testing.T) {
+	s := open(t, t.TempDir())
+	f, err := s.Put(Function{Name: "f", Handler: "main.f"}, []byte("import numpy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := func(module string) *imports.Record {
+		t.Helper()
+		r, err := imports.Decode([]byte(`{"distributions": [{"name": "d", "version": "1"}], "imports": [["` + module + `", 0, 0, 5, 9, 7]]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	add := func(f Function, run *imports.Record) {
+		t.Helper()
+		if err := s.AddRun(&f, run); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known := func(runs, loaded int) {
+		t.Helper()
+		r, err := s.Imports(&f)
+		summary, errOf := s.Imported(&f)
+		if err != nil || errOf != nil || r == nil || r.Later == nil || r.Later.Runs != runs || r.ModuleCount != loaded || len(r.Modules) != loaded || len(r.LaterModules) != r.Later.ModuleCount || !reflect.DeepEqual(*summary, r.Summary) {
+			t.Errorf("%+v, %v, %v; want %d runs, %d modules of the load", r, err, errOf, runs, loaded)
+		}
+	}
+	add(f, record("late"))
+	known(1, 0)
+	if err := s.SaveImports(&f, record("early")); err != nil {
+		t.Fatal(err)
+	}
+	known(1, 1)
+	for range 2 * imports.MaxRuns {
+		add(f, nil)
+	}
+	known(imports.MaxRuns, 1)
+	if err := s.SaveImports(&f, nil); err != nil { // another release's driver tells nothing
+		t.Fatal(err)
+	}
+	known(imports.MaxRuns, 0)
+	old := f
+	if f, err = s.Put(Function{Name: "f", Handler: "main.f"}, []byte("import scipy")); err != nil {
+		t.Fatal(err)
+	}
+	add(old, record("late"))
+	add(Function{Name: "gone", CodeDigest: f.CodeDigest}, record("late"))
+	for _, of := range []*Function{&old, &f, {Name: "gone", CodeDigest: f.CodeDigest}} {
+		if r, err := s.Imports(of); r != nil || err != nil {
+			t.Errorf("%s: %+v, %v", of.Name, r, err)
+		}
+	}
+}

@@ -1,6 +1,6 @@
-// Package imports is what loading a function's code has imported: which modules, of
-// which distributions, in which order, and what that took, as the driver in the guest
-// has measured it.
+// Package imports is what a function has imported, when its code was loaded and later, at the
+// first runs of its handler: which modules, of which distributions, in which order, and what
+// that took, as the driver in the guest has measured it.
 //
 // All of it is a hint. The function runs in the guest that tells it, and can lie: names
 // are checked, times and counts have bounds, and nothing is started from because of it.
@@ -39,6 +39,8 @@ type Record struct {
 	// Modules are in the order in which their imports were complete: what one needs is
 	// before it.
 	Modules []Module `json:"modules"`
+	// LaterModules are those of Later, likewise, the first run's first.
+	LaterModules []Module `json:"later_modules,omitempty"`
 }
 
 // Summary is a Record without its modules.
@@ -48,6 +50,8 @@ type Summary struct {
 	LeftOut       int            `json:"left_out,omitempty"` // modules beyond the bounds
 	MS            float64        `json:"ms"`                 // of all
 	Pages         int64          `json:"pages"`              // of all
+	// Later is what the handler has imported at its first runs; nil: none was looked at.
+	Later *Later `json:"later,omitempty"`
 }
 
 // Distribution is an installed package, in the terms of importlib.metadata.
@@ -103,7 +107,8 @@ func (r *row) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// answer is what a driver says, the JSON of a DONE that answers LOAD:
+// answer is what a driver says, the JSON of a DONE that answers LOAD, or the WATCH that ends
+// one:
 //
 //	{distributions: [{name, version, requires: [name]}], left_out,
 //	 imports: [[module, index of distributions or -1 or -2, depth, us self, us, pages self]]}
@@ -117,7 +122,7 @@ type answer struct {
 	LeftOut int   `json:"left_out"`
 }
 
-// Decode reads the answer of a driver to LOAD. It is nil if that says nothing of imports,
+// Decode reads the answer of a driver to LOAD or WATCH. It is nil if that says nothing of imports,
 // which drivers of other runtimes, and older ones, do not. What is out of bounds is
 // refused as a whole.
 func Decode(payload []byte) (*Record, error) {

@@ -75,6 +75,56 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// TestRan: what runs import is summed up by means, in the order in which it was seen, and
+// bounded.
+func TestRan(t *testing.T) {
+	decode := func(rows string) *Record {
+		t.Helper()
+		r, err := Decode([]byte(`{"distributions": [{"name": "a", "version": "1", "requires": []}, {"name": "b", "version": "2", "requires": ["a"]}], "imports": [` + rows + `]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	load, both, one := decode(`["a", 0, 0, 5000, 5000, 1]`), decode(`["a.x", 0, 1, 1000, 1000, 4], ["b", 1, 0, 3000, 4000, 10]`), decode(`["b", 1, 0, 1000, 1000, 20], ["b.y", 1, 0, 1000, 1000, 0]`)
+	r := load.Ran(both).Ran(nil).Ran(one)
+	want := &Later{Runs: 3, ModuleCount: 3, MS: 2, Distributions: []LaterDistribution{
+		{Distribution{Name: "a", Version: "1", MS: 1, TotalMS: 1, Pages: 4, Modules: 1}, 1},
+		{Distribution{Name: "b", Version: "2", MS: 2.5, TotalMS: 3, Pages: 15, Modules: 2, Needs: []string{"a==1"}}, 2},
+	}}
+	if !reflect.DeepEqual(r.Later, want) || !reflect.DeepEqual(r.Distributions, load.Distributions) || r.LaterModules[2].Name != "b.y" {
+		t.Errorf("%+v, %+v", r.Later, r)
+	}
+	if again := r.Ran(both); !reflect.DeepEqual(again, r) {
+		t.Errorf("a fourth run counts: %+v", again.Later)
+	}
+	if load.Later != nil || both.Later != nil {
+		t.Error("records were changed")
+	}
+	var none *Record
+	if r := none.Ran(nil); r.Later.Runs != 1 || r.Later.Distributions == nil || r.ModuleCount != 0 {
+		t.Errorf("%+v", r)
+	}
+	// However many names a handler makes up.
+	for n := range MaxRuns {
+		var rows []string
+		for m := range MaxModules {
+			rows = append(rows, fmt.Sprintf(`["m%d_%d", -1, 0, 1, 1, 1]`, n, m))
+		}
+		none = none.Ran(decode(strings.Join(rows, ",")))
+	}
+	if len(none.LaterModules) != MaxModules || none.Later.ModuleCount != MaxModules {
+		t.Errorf("%d modules", len(none.LaterModules))
+	}
+	var looks Looks
+	for n := range 3 {
+		looks.Begin(func() int { return LooksLeft(&Summary{Later: &Later{Runs: 1}}) - n })
+	}
+	if first, second := looks.Next(), looks.Next(); !first || !second || looks.Next() || LooksLeft(nil) != MaxRuns || LooksLeft(&none.Summary) != 0 {
+		t.Error("other runs are looked at than the next two")
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(told))
 	f.Add([]byte("{}"))
@@ -92,7 +142,7 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%+v", d)
 			}
 		}
-		if _, err := json.Marshal(r); err != nil {
+		if _, err := json.Marshal(r.Ran(r).Ran(nil)); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -41,8 +41,11 @@ type Instance struct {
 }
 
 // Outside takes the streams with which a guest wants to leave its machine: to guest.NetPort and
-// guest.FunctionApiPort.
-type Outside interface{ Accept(*vsock.Conn) error }
+// guest.FunctionApiPort. Answer is a vmm.APIFunc, for what its function asks in one exit.
+type Outside interface {
+	Accept(*vsock.Conn) error
+	Answer(request, answer []byte) (int, bool)
+}
 
 // Begin makes the VM a fresh instance of s. It brings it there, unless it stands ready,
 // and gives it an identity. Where that fails the VM can only be closed.

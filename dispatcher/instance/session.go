@@ -50,6 +50,19 @@ func (s Session) Import(modules ...string) error {
 // what the driver tells of that, which is valid until the session's next call.
 func (s Session) Load(code []byte) (told []byte, err error) { return s.prepare(guest.MsgLoad, code) }
 
+// Watch has the driver note what is imported from here on, and Watched ends that and returns
+// what the driver tells of it, as Load does. A *HandlerError is of a driver that cannot: the
+// session goes on.
+func (s Session) Watch() error {
+	_, err := s.prepare(guest.MsgWatch, []byte("true"))
+	return err
+}
+
+// Watched ends Watch.
+func (s Session) Watched() (told []byte, err error) {
+	return s.prepare(guest.MsgWatch, []byte("false"))
+}
+
 // Become has the loader that is in every image write the files of a program, whose records
 // are those of ABI_MSG_PROGRAM. In the next run of the guest it becomes the program, and
 // its stream ends: the session is over. What is wrong with the program is a *HandlerError.

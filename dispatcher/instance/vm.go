@@ -67,7 +67,7 @@ func (vm *VM) make(s *Snapshot, logDirty bool) (err error) {
 	}
 	vm.m, err = vmm.NewMachine(vm.host.Platform, vmm.Config{
 		RAMBytes: vm.image.MemoryBytes, ImageBytes: vm.image.ImageBytes, Content: vm.image.Content,
-		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty,
+		Console: vm.logs.write, ConsoleLimit: maxLogBytes, LogDirty: logDirty, API: vm.answer,
 	})
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrNoMachine, err)
@@ -109,6 +109,14 @@ func (vm *VM) outward(c *vsock.Conn) error {
 		return errNoWay
 	}
 	return vm.instance.outside.Accept(c)
+}
+
+// answer answers what the function of the VM's instance asks in one exit: it is a vmm.APIFunc.
+func (vm *VM) answer(request, answer []byte) (int, bool) {
+	if vm.instance == nil || vm.instance.outside == nil { // as for outward
+		return 0, false
+	}
+	return vm.instance.outside.Answer(request, answer)
 }
 
 // Restore brings the VM to a snapshot: memory, registers, devices. It is Ready then, or

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// Loaded is a function with the packages that its load has been seen to import.
+// Loaded is a function with the packages that its load, and its handler later, have been seen
+// to import.
 type Loaded struct {
 	Name     string
 	Calls    uint64 // 0 counts as 1
@@ -22,6 +23,9 @@ type LoadedPackage struct {
 	Pin   string // NAME==VERSION
 	Cost  Cost   // measured, without what it depends on
 	Needs []string
+	// Later is 0 for what the load imports, and else the part of the runs in which the
+	// handler does, 1 at most.
+	Later float64
 }
 
 // History is what a state directory knows of its functions, in the forms that [NewWorkload],
@@ -49,8 +53,20 @@ func NewHistory(list []Loaded) (*History, error) {
 			if err != nil {
 				return nil, fmt.Errorf("function %.80q: %w", f.Name, err)
 			}
-			call.Packages = append(call.Packages, column)
-			needs[column] = p.Needs
+			if _, twice := needs[column]; twice {
+				continue // what the load has imported a part of, the handler may have imported more of
+			}
+			switch needs[column] = p.Needs; {
+			case p.Later == 0:
+				call.Packages = append(call.Packages, column)
+			case !(p.Later > 0 && p.Later <= 1): // NaN too
+				return nil, fmt.Errorf("function %.80q: %s is imported in %g of its runs", f.Name, column, p.Later)
+			default:
+				if call.Later == nil {
+					call.Later = map[string]int{}
+				}
+				call.Later[column] = max(int(math.Round(p.Later*float64(max(call.Calls, 1)))), 1)
+			}
 			n := measured[column]
 			measured[column]++
 			mean := h.Costs[column]
@@ -58,7 +74,7 @@ func NewHistory(list []Loaded) (*History, error) {
 			mean.MiB += (p.Cost.MiB - mean.MiB) / (n + 1)
 			h.Costs[column] = mean
 		}
-		for _, column := range call.Packages {
+		for column := range needs {
 			uses[strings.Join(append([]string{column}, closureOf(column, needs)...), ",")]++
 		}
 		h.Calls = append(h.Calls, call)

@@ -3,6 +3,8 @@ package plan
 import (
 	"bytes"
 	"context"
+	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -48,5 +50,62 @@ func TestHistory(t *testing.T) {
 	}
 	if _, err := NewHistory([]Loaded{{Name: "f", Packages: []LoadedPackage{{Pin: "a, b==1"}}}}); err == nil {
 		t.Error("a package with a comma is taken")
+	}
+}
+
+// TestLater: calls in which a handler imports more are a function of their own, and a trace
+// tells of them.
+func TestLater(t *testing.T) {
+	h, err := NewHistory([]Loaded{
+		{Name: "f", Calls: 10, Packages: []LoadedPackage{
+			{Pin: "a==1", Cost: Cost{MS: 1}}, {Pin: "b==1", Cost: Cost{MS: 20}, Needs: []string{"a==1"}, Later: 1. / 3},
+			{Pin: "c==1", Cost: Cost{MS: 30}, Later: 1}, {Pin: "a==1", Cost: Cost{MS: 9}, Later: 1}}},
+		{Name: "never", Packages: []LoadedPackage{{Pin: "b==1", Cost: Cost{MS: 20}, Later: 0.01}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var trace bytes.Buffer
+	if err := h.WriteTrace(&trace); err != nil {
+		t.Fatal(err)
+	}
+	if got := trace.String(); got != `{"name":"f","packages":["a==1"],"calls":10,"later":{"b==1":3,"c==1":10}}`+"\n"+`{"name":"never","packages":[],"later":{"b==1":1}}`+"\n" {
+		t.Errorf("%s", got)
+	}
+	w, err := ReadWorkload(&trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range w.Functions {
+		got = append(got, fmt.Sprint(f.Name, " ", f.Calls, " ", w.names(f.Packages)))
+	}
+	if want := "f 3 [a==1 b==1 c==1], f 7 [a==1 c==1], never 1 [b==1]"; strings.Join(got, ", ") != want {
+		t.Errorf("%s, want %s", strings.Join(got, ", "), want)
+	}
+	// b, which three calls need, saves less than c, which ten do.
+	tree, err := Cover(t.Context(), w, h.Dependencies, h.Costs, CoverOptions{Nodes: 2})
+	if err != nil || strings.Join(tree.Root.Children[0].Packages, " ") != "c==1" {
+		t.Errorf("%+v, %v", tree.Root.Children[0], err)
+	}
+	many := make(map[string]int)
+	for n := range maxParts + 1 {
+		many[fmt.Sprintf("p%d==1", n)] = n + 1
+	}
+	for want, c := range map[string]Call{
+		"imported in 0 of 1 calls":    {Later: map[string]int{"a==1": 0}},
+		"imported in 3 of 2 calls":    {Calls: 2, Later: map[string]int{"a==1": 3}},
+		"17 different numbers":        {Calls: 99, Later: many},
+		"want NAME==VERSION":          {Later: map[string]int{"a": 1}},
+		"imported in NaN of its runs": {Name: "history"},
+	} {
+		if c.Name != "" {
+			_, err = NewHistory([]Loaded{{Packages: []LoadedPackage{{Pin: "a==1", Later: math.NaN()}}}})
+		} else {
+			_, err = NewWorkload([]Call{c})
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }

@@ -121,6 +121,7 @@ func TestCycle(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	f.Add(`{"name": "a", "packages": ["numpy==1"]}`, `{"numpy": {"1": {"numpy==1": 3}}}`, `{"numpy==1": 3}`, `{"packages": [], "children": [{"packages": ["numpy==1"]}]}`)
 	f.Add(`{"packages": ["a==1", "b==1"]}`, `{"package": "a==1", "deps": ["a==1", "b==1"]}`, `{"a": {"versions": {"1": {"cost": {"ms": 1, "mb": 1}}}}, "b==1": 2}`, `{}`)
+	f.Add(`{"packages": ["a==1"], "calls": 9, "later": {"b==1": 3, "c==1": 9}}`, `{"package": "a==1", "deps": ["a==1", "b==1"]}`, `{"a==1": 2, "b==1": 2, "c==1": 1}`, `{}`)
 	f.Add("", `{"numpy": {"1": {"numpy==1": 3}}}`, `{"numpy==1": 3}`, `{"packages": [], "children": [{"packages": ["numpy==1"]}]}`) // no functions
 	f.Fuzz(func(t *testing.T, trace, deps, costs, tree string) {
 		w, err := ReadWorkload(strings.NewReader(trace))

@@ -32,6 +32,9 @@ type Call struct {
 	Packages []string `json:"packages"`          // NAME==VERSION, with all that they depend on
 	Imports  []string `json:"imports,omitempty"` // the modules that it imports; a fit ignores them
 	Calls    int      `json:"calls,omitempty"`   // how often it was called; 0 = once
+	// Later are packages that its handler imports, beside those of its load, each with the
+	// number of calls in which it does, 1 to Calls.
+	Later map[string]int `json:"later,omitempty"`
 }
 
 // NewWorkload returns the workload of a list of functions. It fails for a package that is no
@@ -39,6 +42,10 @@ type Call struct {
 func NewWorkload(calls []Call) (*Workload, error) {
 	if len(calls) > MaxFunctions {
 		return nil, fmt.Errorf("%d functions, at most %d can be planned for: leave those out that are called least", len(calls), MaxFunctions)
+	}
+	calls, err := byLater(calls)
+	if err != nil {
+		return nil, err
 	}
 	w := &Workload{column: map[string]int32{}, Functions: make([]Function, len(calls))}
 	pins := 0

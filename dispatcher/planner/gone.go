@@ -48,6 +48,7 @@ type gonePackage struct {
 	MS    float64  `json:"ms"`
 	MiB   float64  `json:"mib"`
 	Needs []string `json:"needs,omitempty"`
+	Later float64  `json:"later,omitempty"`
 }
 
 // goneFiles are the newer one, which is appended to, and the older one.
@@ -67,7 +68,7 @@ func (g *Gone) Add(list []plan.Loaded) error {
 		}
 		line := goneLine{Name: l.Name, Calls: l.Calls, Packages: []gonePackage{}}
 		for _, p := range l.Packages {
-			line.Packages = append(line.Packages, gonePackage{p.Pin, p.Cost.MS, p.Cost.MiB, p.Needs})
+			line.Packages = append(line.Packages, gonePackage{p.Pin, p.Cost.MS, p.Cost.MiB, p.Needs, p.Later})
 		}
 		text, err := json.Marshal(line)
 		if err != nil {
@@ -211,7 +212,7 @@ func decodeGone(line []byte) (plan.Loaded, error) {
 	}
 	loaded := plan.Loaded{Name: l.Name, Calls: l.Calls}
 	for _, p := range l.Packages {
-		loaded.Packages = append(loaded.Packages, plan.LoadedPackage{Pin: p.Pin, Cost: plan.Cost{MS: p.MS, MiB: p.MiB}, Needs: p.Needs})
+		loaded.Packages = append(loaded.Packages, plan.LoadedPackage{Pin: p.Pin, Cost: plan.Cost{MS: p.MS, MiB: p.MiB}, Needs: p.Needs, Later: p.Later})
 	}
 	_, err := plan.NewHistory([]plan.Loaded{loaded}) // one that it takes spoils no others
 	return loaded, err

@@ -35,11 +35,20 @@ const (
 // errNotWorth: a plan would not pay.
 var errNotWorth = errors.New("a new plan would not pay")
 
-// LoadedOf is what a function has imported, as fits take it.
+// LoadedOf is what a function has imported, as fits take it. What its handler imports of a
+// package that the load has imported already costs it little, and is left out.
 func LoadedOf(name string, calls uint64, s *imports.Summary) plan.Loaded {
 	loaded := plan.Loaded{Name: name, Calls: calls}
 	for _, d := range s.Distributions {
 		loaded.Packages = append(loaded.Packages, plan.LoadedPackage{Pin: d.Pin(), Cost: costOf(d.MS, d.Pages), Needs: d.Needs})
+	}
+	if s.Later == nil {
+		return loaded
+	}
+	for _, d := range s.Later.Distributions {
+		if !slices.ContainsFunc(s.Distributions, func(o imports.Distribution) bool { return o.Pin() == d.Pin() }) {
+			loaded.Packages = append(loaded.Packages, plan.LoadedPackage{Pin: d.Pin(), Cost: costOf(d.MS, d.Pages), Needs: d.Needs, Later: s.Later.Part(&d)})
+		}
 	}
 	return loaded
 }

@@ -19,5 +19,5 @@
 // callers' to Close. Methods of both may be called from any goroutine.
 //
 // Locks, in order: Store.mu (which owners there are), tenant.mu (an owner's values, locks and
-// waits), budget.mu (what they take). No one of them is held while anybody is waited for.
+// waits), budget.mu (what they take) and windows.mu (which values guests read without asking). No one of them is held while anybody is waited for.
 package state

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -40,7 +41,7 @@ var model = porcupine.Model{
 			return o.ok && o.version > r.version, register{value, o.version, true}
 		}
 		switch i.op {
-		case "get":
+		case "get", "look":
 			return o.ok == r.there && (!r.there || o.value == r.value && o.version == r.version), r
 		case "set":
 			return wrote(i.p)
@@ -70,7 +71,26 @@ var model = porcupine.Model{
 	},
 }
 
-func apply(s *Session, i input) (o output) {
+// guest is one that has mapped the window of its share, and knows where the value was.
+type guest struct {
+	memory []byte
+	place  Place
+}
+
+// look is a get of the modules': without asking, where that is possible.
+func (g *guest) look(s *Session) (o output) {
+	if value, version, ok := look(g.memory, g.place); ok {
+		return output{string(value), version, true}
+	}
+	o = apply(s, g, input{op: "get"})
+	g.place = s.Show("a/k")
+	return o
+}
+
+func apply(s *Session, g *guest, i input) (o output) {
+	if i.op == "look" {
+		return g.look(s)
+	}
 	var m Meta
 	var err error
 	switch i.op {
@@ -94,10 +114,18 @@ func apply(s *Session, i input) (o output) {
 }
 
 // TestLinearizable: histories of many sessions, of which some are killed, are as if each
-// operation had happened at one moment (Herlihy and Wing).
+// operation had happened at one moment (Herlihy and Wing), those among them that read a window
+// without asking.
 func TestLinearizable(t *testing.T) {
 	for seed := range int64(5) {
-		s := New(Options{})
+		ws := &testWindows{t, map[string]*testWindow{}}
+		s := New(Options{Window: ws.open})
+		first := open(t, s, "first", "a:rw")
+		if _, err := first.Set("a/other", nil, If{}); err != nil {
+			t.Fatal(err)
+		}
+		first.Show("a/other")
+		memory, looked := ws.by["ada/a"].memory, atomic.Int64{}
 		began := time.Now()
 		var mu sync.Mutex
 		var history []porcupine.Operation
@@ -106,15 +134,18 @@ func TestLinearizable(t *testing.T) {
 			r := rand.New(rand.NewSource(100*seed + int64(client)))
 			f := open(t, s, fmt.Sprint("f", client), "a:rw")
 			wg.Go(func() {
-				known := uint64(0)
+				known, g := uint64(0), &guest{memory: memory}
 				for n := range 60 {
 					if r.Intn(40) == 0 { // it dies, and another one comes
 						f.Close()
 						f = open(t, s, fmt.Sprint("f", client, n), "a:rw")
 					}
-					i := input{op: []string{"get", "get", "set", "append", "append", "range", "delete", "cas"}[r.Intn(8)], p: fmt.Sprintf("%d.%d;", client, n), at: int64(r.Intn(20)), version: known}
+					i := input{op: []string{"get", "look", "look", "look", "set", "append", "append", "range", "delete", "cas"}[r.Intn(10)], p: fmt.Sprintf("%d.%d;", client, n), at: int64(r.Intn(20)), version: known}
 					call := time.Since(began)
-					o := apply(f, i)
+					if _, _, ok := look(g.memory, g.place); ok && i.op == "look" {
+						looked.Add(1)
+					}
+					o := apply(f, g, i)
 					end := time.Since(began)
 					if o.ok {
 						known = o.version
@@ -130,6 +161,9 @@ func TestLinearizable(t *testing.T) {
 			t.Errorf("seed %d: %v", seed, result)
 		}
 		s.Close()
+		if looked.Load() < 20 {
+			t.Errorf("seed %d: %d reads of the window: the test says little", seed, looked.Load())
+		}
 	}
 }
 

@@ -17,6 +17,8 @@ type Options struct {
 	Host string
 	// Global keeps what is pushed; nil: nothing can be pushed.
 	Global Global
+	// Window opens memory in which guests read an owner's share without asking; nil: they ask.
+	Window func(owner, share string) (Window, error)
 }
 
 // Defaults of Options.
@@ -33,8 +35,9 @@ const keyOverhead = 512
 
 // Store is the state of all owners.
 type Store struct {
-	o      Options
-	budget *budget
+	o       Options
+	budget  *budget
+	windows windows
 
 	mu      sync.Mutex
 	tenants map[string]*tenant
@@ -45,7 +48,7 @@ type Store struct {
 func New(o Options) *Store {
 	o.Bytes = cmp.Or(o.Bytes, DefaultBytes)
 	o.ValueBytes = cmp.Or(o.ValueBytes, DefaultValueBytes)
-	return &Store{o: o, budget: newBudget(o.Bytes, o.Host), tenants: map[string]*tenant{}}
+	return &Store{o: o, budget: newBudget(o.Bytes, o.Host), windows: windows{open: o.Window, by: map[shareKey]*window{}}, tenants: map[string]*tenant{}}
 }
 
 // tenant is an owner's state.
@@ -105,6 +108,7 @@ func (t *tenant) put(key, writer string, old *entry, v value) (*entry, error) {
 	t.clock++
 	e.version = t.clock
 	t.values, _, _ = t.values.Insert([]byte(key), e)
+	t.s.windows.changed(t.owner, key, e)
 	t.changed(key)
 	return e, nil
 }
@@ -114,6 +118,7 @@ func (t *tenant) remove(key string, old *entry) {
 	_ = t.s.budget.move(t.owner, old.writer, old.charge, old.writer, 0) // less always fits
 	t.clock++
 	t.values, _, _ = t.values.Delete([]byte(key))
+	t.s.windows.changed(t.owner, key, nil)
 	t.changed(key)
 }
 
@@ -134,4 +139,5 @@ func (s *Store) Close() {
 			session.Close()
 		}
 	}
+	s.windows.close()
 }

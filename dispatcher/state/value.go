@@ -51,6 +51,14 @@ func (v *value) read(at, n int64) []byte {
 		return []byte{}
 	}
 	p := make([]byte, n)
+	v.copyTo(p, at)
+	return p
+}
+
+// copyTo copies the bytes from an offset on, as many as there is room for: no more than there are.
+// p is zeros where the value is.
+func (v *value) copyTo(p []byte, at int64) {
+	n := int64(len(p))
 	for got := int64(0); got < n; {
 		index, off := (at+got)/ChunkBytes, (at+got)%ChunkBytes
 		step := min(ChunkBytes-off, n-got)
@@ -59,7 +67,6 @@ func (v *value) read(at, n int64) []byte {
 		}
 		got += step
 	}
-	return p
 }
 
 // pieces are bytes that lie from an offset on, cut where chunks are.

@@ -37,9 +37,11 @@
 #define ABI_MSG_EXEC 8        /* JSON {code}: run it in the interpreter; RESULT is JSON {value, repr}, of which either may be absent.
                                * Or {files: [{do, path, ...}, ...]}: steps with files, one after the other up to the first that
                                * fails; value is a list of what came of each (dispatcher/instances/archive) */
+#define ABI_MSG_WATCH 9       /* JSON true: what is imported from here on is noted; false: no longer, and DONE tells of it as of a LOAD.
+                               * ERROR, of a driver that cannot: the next message is taken all the same */
 /* driver to host */
 #define ABI_MSG_READY 16  /* JSON {protocol, runtime, version}, the first being ABI_DRIVER_VERSION */
-#define ABI_MSG_DONE 17   /* JSON: IMPORT or LOAD succeeded; of LOAD what it imported (dispatcher/imports), {} if not told */
+#define ABI_MSG_DONE 17   /* JSON: IMPORT, LOAD or WATCH succeeded; of LOAD what it imported (dispatcher/imports), {} if not told */
 #define ABI_MSG_RESULT 18 /* JSON: what the handler returned */
 #define ABI_MSG_ERROR 19  /* JSON {errorType, errorMessage, stackTrace} */
 #define ABI_MSG_WANT 20   /* uint8_t ABI_WANT_*, then the key in UTF-8 (empty: the whole event) */

@@ -80,6 +80,7 @@
 #define ABI_DOORBELL_FAR 0x48     /* the list of far mappings has changed: map what it says */
 #define ABI_DOORBELL_REGION 0x50  /* struct abi_region_call at control.region_call_gpa: do what it asks for */
 #define ABI_DOORBELL_CONTENT 0x58 /* struct abi_content_call at control.content_gpa: put there what it asks for */
+#define ABI_DOORBELL_API 0x60     /* struct abi_api_call at control.api_gpa: answer it */
 #define ABI_DOORBELL_PANIC 0x20   /* the kernel library gives up; message at control.panic_gpa */
 
 /* ---- The way into the machine ---------------------------------------------
@@ -228,6 +229,7 @@ struct abi_identity {
 	                        * window: edx = offset in the window, eax = value, all registers kept */
 	uint64_t set_base;     /* IN  0, or code to call in place of wrfsbase and wrgsbase: edi =
 	                        * ARCH_SET_FS or ARCH_SET_GS, rsi = value; rax, rcx and r11 are lost */
+	uint64_t api;          /* IN  != 0: ABI_DOORBELL_API is answered */
 };
 
 /* ---- Control page: live words shared while the guest runs --------------- */
@@ -295,6 +297,8 @@ struct abi_control {
 	uint32_t regions_opened;  /* OUT how often one was: outside input, as purity counts it */
 
 	uint64_t content_gpa; /* OUT struct abi_content_call, once one was made; 0 before */
+
+	uint64_t api_gpa; /* OUT struct abi_api_call, once one was made; 0 before */
 };
 
 #define ABI_GIVE_RANGES 256
@@ -381,6 +385,28 @@ struct abi_content_call {
 	uint64_t gpa;    /* OUT whole pages of RAM */
 };
 
+/* ---- The function's API in one exit -------------------------------------------
+ *
+ * What a function finds at ABI_FUNCTION_API_TCP it may also ask by an ioctl of a file, and
+ * has the answer when that returns: dispatcher/functionapi says what the bytes mean. A
+ * request that would have to wait is answered so at once. Nobody waits in the exit. */
+
+#define ABI_API_BYTES 0x12000 /* of a request, and of an answer, at most */
+
+struct abi_api_call { /* the request's bytes follow, then the answer's in their place */
+	uint32_t bytes;  /* OUT of the request; IN of the answer */
+	uint32_t room;   /* OUT that an answer may have, at most ABI_API_BYTES */
+	int32_t result;  /* IN  0, or an errno below 0: nobody answers */
+	uint32_t reserved;
+};
+
+#define ABI_API_IOCTL 0xc0085e01 /* _IOWR(0x5e, 1, struct abi_api_request) */
+
+struct abi_api_request { /* what the ioctl takes; the request's bytes follow, then the answer's in their place */
+	uint32_t bytes; /* of the request; then of the answer */
+	uint32_t room;  /* that an answer may have */
+};
+
 #define ABI_SYSCALLS 512
 
 /* ---- The way out of the machine ------------------------------------------ */
@@ -435,7 +461,7 @@ _Static_assert(offsetof(struct abi_boot, abi_version) == 8, "abi_boot, whose ver
 _Static_assert(sizeof(struct abi_boot) == 208, "abi_boot");
 _Static_assert(offsetof(struct abi_identity, wall_ns) == 72, "abi_identity");
 _Static_assert(offsetof(struct abi_identity, set_base) == ABI_IDENTITY_SET_BASE, "set_base");
-_Static_assert(sizeof(struct abi_identity) == 128, "abi_identity");
+_Static_assert(sizeof(struct abi_identity) == 136, "abi_identity");
 _Static_assert(offsetof(struct abi_control, console_head) == 72, "abi_control");
 _Static_assert(offsetof(struct abi_control, upcall_rip) == ABI_CONTROL_UPCALL_RIP, "upcall_rip");
 _Static_assert(offsetof(struct abi_control, upcall_rsp) == ABI_CONTROL_UPCALL_RSP, "upcall_rsp");
@@ -443,7 +469,7 @@ _Static_assert(offsetof(struct abi_control, upcall_rflags) == ABI_CONTROL_UPCALL
 _Static_assert(offsetof(struct abi_control, give_gpa) == 160, "give_gpa");
 _Static_assert(offsetof(struct abi_control, listener_count) == 200, "listener_count");
 _Static_assert(sizeof(struct abi_listener) == 8, "abi_listener");
-_Static_assert(offsetof(struct abi_control, region_gpa) == 464 && sizeof(struct abi_control) == 496, "abi_control");
+_Static_assert(offsetof(struct abi_control, region_gpa) == 464 && sizeof(struct abi_control) == 504, "abi_control");
 _Static_assert(sizeof(struct abi_region) == 256 && sizeof(struct abi_region_call) == 256, "abi_region");
 _Static_assert(ABI_REGION_BASE + ABI_REGION_WINDOW == ABI_FAR_BASE + ABI_FAR_BYTES, "regions end the far window");
 _Static_assert(sizeof(struct abi_far) == 24, "abi_far");

@@ -104,6 +104,19 @@ static long map_window(struct file *f, u64 off, u64 bytes, int prot, int flags)
 	return prot == PROT_NONE ? -EACCES : f->ops->map_window(f, off, bytes, prot & PROT_WRITE);
 }
 
+/* A reservation of so many pages is a large one. */
+#define LARGE_PAGES (32u * 256)
+
+/* A reservation in RAM takes as much of it, and leaves the less to open parts of it: so one
+ * that is larger than half of RAM lies in the far window, and a large one once half of RAM
+ * would be used with it. Threads bring such: each of V8's a range for code, each of glibc's
+ * an arena. What is opened in the far window costs an exit, so the first ones lie in RAM. */
+static bool takes_too_much(u64 n)
+{
+	u64 half = ram_pages_total() / 2, left = ram_pages_free();
+	return n > half || (n >= LARGE_PAGES && (left < n || left - n < half));
+}
+
 long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 {
 	u64 bytes = PAGE_UP(len);
@@ -152,9 +165,9 @@ long sys_mmap(u64 addr, u64 len, int prot, int flags, int fd, u64 off)
 	bool aside = prot == PROT_NONE && !f;
 	if (aside && flags & MAP_STACK && (at = far_stack(bytes)))
 		return (long)at;
-	if (aside && bytes / PAGE_SIZE > ram_pages_total() / 2)
-		at = 0; /* it would not leave much to open parts of it */
-	else if (addr && mm_in_ram(PAGE_DOWN(addr), bytes) && mm_is_free(PAGE_DOWN(addr), bytes / PAGE_SIZE))
+	if (aside && takes_too_much(bytes / PAGE_SIZE) && (at = far_reserve(bytes, FAR_PLAIN)))
+		return (long)at;
+	if (addr && mm_in_ram(PAGE_DOWN(addr), bytes) && mm_is_free(PAGE_DOWN(addr), bytes / PAGE_SIZE))
 		at = PAGE_DOWN(addr);
 	else
 		at = mm_find(bytes / PAGE_SIZE, ram_pages_total() * PAGE_SIZE, PAGE_SIZE);

@@ -4,8 +4,8 @@
 // its files, and what they are called. Content comes first, so that pages of the file
 // can be guest memory: what a program may map begins at a page, and small files lie
 // together. Behind it come the entries (a layer's names with mode, owner, time, link
-// target, and what the layer hides of those below it), and a checksum and a digest for
-// each page of content. The layout is described in format.go.
+// target, and what the layer hides of those below it), a checksum for each page of
+// content, and a digest for each 64 KiB of it. The layout is described in format.go.
 //
 // Devices, sockets and FIFOs are left out and counted: an image cannot hold them.
 // Extended attributes are left out.

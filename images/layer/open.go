@@ -82,7 +82,7 @@ func decode(r io.ReaderAt, size uint64, digest bool) (*Layer, error) {
 		l.entries[i].decode(b[i*entryBytes:])
 	}
 	l.names = take(h.NameBytes)
-	l.sums, l.digests = make([]uint32, h.pages()), make([]Digest, h.pages())
+	l.sums, l.digests = make([]uint32, h.pages()), make([]Digest, h.digests())
 	for i, b := 0, take(h.pages()*sumBytes); i < len(l.sums); i++ {
 		l.sums[i] = binary.LittleEndian.Uint32(b[i*sumBytes:])
 	}
@@ -113,8 +113,8 @@ func readHeader(r io.ReaderAt, size uint64, h *Header) error {
 	switch {
 	case h.Magic != magic:
 		return fmt.Errorf("%w: magic is %#x, want %#x", ErrMagic, h.Magic, uint64(magic))
-	case n >= 12 && h.Version != version:
-		return fmt.Errorf("%w: version is %d, this program reads %d: build the image anew", ErrVersion, h.Version, version)
+	case n >= 12 && h.Version != version && h.Version != pageDigestsVersion:
+		return fmt.Errorf("%w: version is %d, this program reads %d and %d: build the image anew", ErrVersion, h.Version, pageDigestsVersion, version)
 	case n >= 16 && h.ABI != guest.KernelVersion:
 		return fmt.Errorf("%w: made for version %d of the kernel contract, this program speaks %d: build the image anew", ErrVersion, h.ABI, guest.KernelVersion)
 	case n < headerBytes:
@@ -252,13 +252,19 @@ func (l *Layer) Sums() []uint32 { return l.sums }
 // Verify reads the content and compares it with its checksums and digests. The error
 // wraps ErrCorrupt and names the first page that differs.
 func (l *Layer) Verify(ctx context.Context) error {
-	sums, digests, err := hashPages(ctx, l.file, l.header.pages())
+	per := l.header.digestPages()
+	sums, digests, err := hashPages(ctx, l.file, l.header.pages(), per)
 	if err != nil {
 		return fmt.Errorf("verify layer %s: %w", l.path, err)
 	}
 	for i := range sums {
-		if sums[i] != l.sums[i] || digests[i] != l.digests[i] {
-			return fmt.Errorf("verify layer %s: %w", l.path, corrupt("page %d has the digest %v, sealed as %v", i+1, digests[i], l.digests[i]))
+		if sums[i] != l.sums[i] {
+			return fmt.Errorf("verify layer %s: %w", l.path, corrupt("page %d has the checksum %#x, sealed as %#x", i+1, sums[i], l.sums[i]))
+		}
+	}
+	for i := range digests {
+		if digests[i] != l.digests[i] {
+			return fmt.Errorf("verify layer %s: %w", l.path, corrupt("the %d pages from page %d on have the digest %v, sealed as %v", per, uint64(i)*per+1, digests[i], l.digests[i]))
 		}
 	}
 	return nil

@@ -52,6 +52,10 @@ type Options struct {
 	Progress func(what string, done float64)
 }
 
+// ErrNoPackages: this host has no packages to make an image of, as a container that holds one
+// program has none.
+var ErrNoPackages = errors.New("this host has no packages")
+
 // DefaultMaxBytes bounds a root file system: the largest that a guest can have.
 const DefaultMaxBytes = 64 << 30
 

@@ -6,6 +6,7 @@ cd "$(dirname "$0")/../../tools/seussctl/samples/languages"
 packages=$(sed -n 's/.*"packages": \[\([^]]*\)\].*/\1/p' programs/*/program.json | tr -d '" ' | tr ',' '\n' | sort -u)
 command -v gcc >/dev/null || packages+=" gcc libc6-dev"
 command -v javac >/dev/null || packages+=" openjdk-17-jdk-headless"
+command -v npm >/dev/null || packages+=" npm"
 command -v rustc >/dev/null || packages+=" rustc"
 missing=()
 for p in $packages; do

@@ -37,6 +37,11 @@ unit=$root/usr/lib/systemd/system/seuss.service
 sed "s|/usr/bin/seussctl|$root/usr/bin/seussctl|" "$unit" >"$work/seuss.service"
 said=$(systemd-analyze verify --man=no --recursive-errors=no "$work/seuss.service" 2>&1) || fail "unit: $said"
 ! grep -i "seuss.service:[0-9]" <<<"$said" || fail "unit: $said"
+# With the drop-in that makes it a member of a cluster, too.
+mkdir "$work/seuss.service.d"
+sed "s|/usr/bin/seussctl|$root/usr/bin/seussctl|" "$here/../deploy/systemd/cluster.conf" >"$work/seuss.service.d/cluster.conf"
+said=$(systemd-analyze verify --man=no --recursive-errors=no "$work/seuss.service" 2>&1) || fail "drop-in: $said"
+! grep -Ei "(seuss.service|cluster.conf):[0-9]" <<<"$said" || fail "drop-in: $said"
 # Exposure from 0 to 10, where most services are above 9. What is left is named in docs/security.md.
 systemd-analyze security --offline=yes --threshold=30 --no-pager "$unit" >"$work/security" 2>&1 || { cat "$work/security" >&2; fail "the unit leaves too much open"; }
 grep "Overall exposure" "$work/security" | sed 's/[^a-zA-Z0-9:. ]//g; s/^ *//'

@@ -50,10 +50,17 @@ var (
 	ErrTooMany = errors.New("too many members")
 )
 
-var namePattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+var (
+	clusterPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+	memberPattern  = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
+)
 
-// ValidName reports whether a member, or a cluster, may be called so.
-func ValidName(name string) bool { return namePattern.MatchString(name) }
+// ValidCluster reports whether a cluster may be called so.
+func ValidCluster(name string) bool { return clusterPattern.MatchString(name) }
+
+// ValidName reports whether a member may be called so: as a host, with its domain or
+// without. Longer names have no room in a certificate (RFC 5280, ub-common-name).
+func ValidName(name string) bool { return len(name) <= 64 && memberPattern.MatchString(name) }
 
 // Beat is what a member says of itself, every BeatEvery.
 type Beat struct {

@@ -25,9 +25,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"seuss/lineage/sealed"
@@ -62,22 +64,39 @@ func NewSecret() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// others reports whether others than its owner may use a file. Root's file may be read by
+// root's group, or by that of this process alone: so services are given secrets (systemd's
+// LoadCredential, whose access list shows as the group's mode; volumes of Kubernetes).
+func others(st fs.FileInfo) bool {
+	perm := st.Mode().Perm()
+	if perm&^0o700 == 0o040 {
+		owner, ok := st.Sys().(*syscall.Stat_t)
+		return !ok || owner.Uid != 0 || owner.Gid != 0 && int(owner.Gid) != os.Getegid()
+	}
+	return perm&0o077 != 0
+}
+
 // ReadFile reads a secret, which nobody but its user may be able to.
 func ReadFile(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
-	if st.Mode().Perm()&0o077 != 0 {
+	if others(st) {
 		return "", fmt.Errorf("%s may be used by others (mode %#o): chmod 600 it, and give the cluster another secret if they may have read it: %w", path, st.Mode().Perm(), ErrSecret)
 	}
 	b, err := sealed.ReadFile(path, maxSecret)
 	if err != nil {
 		return "", err
 	}
-	text := strings.TrimSpace(string(b))
+	return ReadText(string(b), path)
+}
+
+// ReadText reads a secret that stands in a text, which the error calls by a name.
+func ReadText(b, name string) (string, error) {
+	text := strings.TrimSpace(b)
 	if len(text) < MinSecret {
-		return "", fmt.Errorf("%s has %d characters, and at least %d are needed, since it is all that keeps others out ('seussctl cluster secret FILE' makes one): %w", path, len(text), MinSecret, ErrSecret)
+		return "", fmt.Errorf("%s has %d characters, and at least %d are needed, since it is all that keeps others out ('seussctl cluster secret FILE' makes one): %w", name, len(text), MinSecret, ErrSecret)
 	}
 	return text, nil
 }

@@ -115,6 +115,19 @@ func TestSecretsAreRefusedByName(t *testing.T) {
 		}
 	}
 	text := NewSecret()
+	if os.Getuid() == 0 { // root's own may be read by a group that is this process's alone
+		for gid, want := range map[int]bool{os.Getegid(): true, 54321: false} {
+			if err := errors.Join(os.WriteFile(path, []byte(NewSecret()), 0o600), os.Chown(path, 0, gid), os.Chmod(path, 0o440)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := ReadFile(path); (err == nil) != want {
+				t.Errorf("mode 0440 with the group %d: %v", gid, err)
+			}
+		}
+		if err := os.Chown(path, 0, os.Getegid()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if err := errors.Join(os.WriteFile(path, []byte(text+"\n"), 0o600), os.Chmod(path, 0o600)); err != nil {
 		t.Fatal(err)
 	}

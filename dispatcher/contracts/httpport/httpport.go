@@ -11,7 +11,7 @@
 // The program is hostile: its answer's header has at most maxHead bytes, and everything
 // ends with the invocation, at its deadline at the latest.
 //
-// Locks: connections.mu, then those of package vsock.
+// Locks: connections.mu (connections.go), then those of package vsock.
 package httpport
 
 import (
@@ -25,7 +25,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -191,16 +190,18 @@ func hungUp(err error) bool {
 func converse(ctx context.Context, i *instance.Instance, port uint16, call *contracts.Call) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
-	open := &connections{to: i.Inbound(), port: port, deadline: call.Deadline}
+	open := newConnections(i.Inbound(), port, call.Deadline)
 	var over atomic.Bool
 	var err error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		defer open.begin()
 		defer cancel() // the guest runs no longer than somebody listens
 		defer over.Store(true)
 		err = exchange(running, call, open.dial)
 	}()
+	open.begun()
 	guest := i.Until(running, call.Deadline, over.Load)
 	over.Store(true)
 	cancel()
@@ -245,72 +246,6 @@ func failed(err error) error {
 		return err
 	}
 	return &instance.HandlerError{Type: "Runtime.BadGateway", Message: "the program has not answered as HTTP does: " + err.Error()}
-}
-
-// connections are those to a program that an exchange has open.
-type connections struct {
-	to       instance.Inbound
-	port     uint16
-	deadline time.Time
-
-	mu    sync.Mutex
-	ended bool
-	open  []*vsock.Stream
-}
-
-// maxConnections is how many an exchange may open.
-const maxConnections = 64
-
-func (c *connections) dial(ctx context.Context) (net.Conn, error) {
-	s, err := c.add()
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { s.SetDeadline(time.Unix(1, 0)) })
-	err = s.WaitOpen()
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	switch {
-	case errors.Is(err, vsock.ErrRefused), errors.Is(err, vsock.ErrReset):
-		err = fmt.Errorf("port %d of the program takes no connection: nobody listens there any more, or its queue is full: %w", c.port, err)
-	case err != nil:
-		err = fmt.Errorf("port %d of the program: %w", c.port, err)
-	}
-	if err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
-}
-
-func (c *connections) add() (*vsock.Stream, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended {
-		return nil, net.ErrClosed
-	}
-	if len(c.open) == maxConnections {
-		return nil, fmt.Errorf("%d connections were opened to the program already", maxConnections)
-	}
-	conn, err := c.to.Dial(c.port)
-	if err != nil {
-		return nil, err
-	}
-	s := vsock.NewStream(conn)
-	s.SetDeadline(c.deadline.Add(time.Second)) // the guest's own end comes first, and is told
-	c.open = append(c.open, s)
-	return s, nil
-}
-
-// end ends what is open: the guest does not run any more.
-func (c *connections) end() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.ended = true
-	for _, s := range c.open {
-		s.SetDeadline(time.Unix(1, 0))
-	}
 }
 
 func local(port uint16) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(int(port))) }

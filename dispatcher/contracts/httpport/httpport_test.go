@@ -131,11 +131,18 @@ func newBench(t *testing.T) *bench {
 
 func (b *bench) deploy(name, source string, change func(*functions.Program)) error {
 	b.Helper()
+	return b.deployWithin(time.Hour, name, source, change)
+}
+
+func (b *bench) deployWithin(limit time.Duration, name, source string, change func(*functions.Program)) error {
+	b.Helper()
 	p := &functions.Program{Contract: httpport.Name, Command: []string{"/usr/bin/python3", "server.py"}, Port: 8080, SharedGenerators: true}
 	if change != nil {
 		change(p)
 	}
-	_, err := b.d.Deploy(context.Background(), dispatcher.FunctionSpec{Name: name, Image: "python",
+	ctx, cancel := context.WithTimeout(b.Context(), limit*time.Duration(*instancetest.Slow))
+	defer cancel()
+	_, err := b.d.Deploy(ctx, dispatcher.FunctionSpec{Name: name, Image: "python",
 		Files: map[string][]byte{"server.py": []byte(source)}, Settings: functions.Settings{Program: p, TimeoutSec: 120}})
 	return err
 }
@@ -207,6 +214,7 @@ func TestServer(t *testing.T) {
 	if a, err := http.DefaultClient.Do(upgrade); err != nil || a.StatusCode != 502 {
 		t.Errorf("a WebSocket: %v, %v", a, err)
 	}
+	b.smuggled()
 	b.gone()
 	b.both()
 	b.unread()
@@ -287,6 +295,59 @@ func (b *bench) unread() {
 	}
 }
 
+// smuggled are requests whose end two readers may find in two places: each is refused, or is
+// one for both.
+func (b *bench) smuggled() {
+	b.Helper()
+	for _, test := range []struct{ head, want string }{
+		{"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello!", "400"},
+		{"Content-Length : 5\r\n\r\nhello", "400"},
+		{"Transfer-Encoding: xchunked\r\n\r\nhello", "501"},
+		{"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n", "501"},
+		{"X: a\rContent-Length: 5\r\n\r\nhello", "400"},
+		{"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", "201 4 POST /seen 0 h None"},
+	} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(b.url, "http://"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(time.Minute * time.Duration(*instancetest.Slow)))
+		fmt.Fprint(c, "POST /web/seen HTTP/1.1\r\nHost: h\r\n"+test.head)
+		answer, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			b.Errorf("%q: %v", test.head, err)
+			c.Close()
+			continue
+		}
+		body, err := io.ReadAll(answer.Body)
+		got := fmt.Sprintf("%d %s", answer.StatusCode, body)
+		if err != nil || !strings.HasPrefix(got, test.want) {
+			b.Errorf("%q: %q, %v, want %q", test.head, got, err, test.want)
+		}
+		c.Close()
+	}
+}
+
+// closing is a server that gives up its listener as soon as it has waited for connections.
+func (b *bench) closing() {
+	b.Helper()
+	const source = `import os, select, socket, time
+l = socket.socket(); l.bind(("", int(os.environ["PORT"]))); l.listen(5)
+select.select([l], [], [], 2)
+l.close()
+time.sleep(3600)
+`
+	if err := b.deploy("closing", source, nil); err != nil {
+		b.Error(err)
+		return
+	}
+	time.Sleep(100 * time.Millisecond)
+	status, got := b.ask("GET", "/closing/", "")
+	if status != 502 {
+		b.Errorf("a listener that is closed before the connection is accepted: %d %q", status, got)
+	}
+}
+
 // TestBadServers: what is wrong with a server is said, for its deployment or that request.
 func TestBadServers(t *testing.T) {
 	b := newBench(t)
@@ -299,6 +360,7 @@ func TestBadServers(t *testing.T) {
 		{"noise", `c.sendall(b"hello\r\n\r\n")`, "malformed HTTP"},
 		{"header", `c.sendall(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 1000000 + b"\r\n\r\n")`, "exceeded"},
 		{"dies", `sys.exit(4)`, "status 4"},
+		{"long", `c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfour and more")`, "four"},
 		{"status", `c.sendall(b"HTTP/1.1 007 Fine\r\n\r\n")`, "status 007"},
 		{"switch", `c.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"); time.sleep(9)`, ""},
 	} {
@@ -307,10 +369,25 @@ func TestBadServers(t *testing.T) {
 			continue
 		}
 		status, got := b.ask("GET", "/"+test.name+"/", "")
-		if status != 502 && test.name != "half" || !strings.Contains(got, test.want) {
+		switch {
+		case test.name == "long" && status == 200 && got == test.want: // and nobody else gets more
+		case status != 502 && test.name != "half" || !strings.Contains(got, test.want):
 			t.Errorf("%s: %d %q, want %q", test.name, status, got, test.want)
 		}
 	}
+	var all sync.WaitGroup
+	for _, test := range []struct{ name, source, want string }{
+		{"port", `import socket, time; l = socket.socket(); l.bind(("", 4711)); l.listen(5); l.accept()`, "does not listen on port 8080 (PORT in its environment), but on 4711"},
+		{"nobody", `import time; time.sleep(3600)`, "does not listen on port 8080"},
+	} {
+		all.Go(func() {
+			if err := b.deployWithin(10*time.Second, test.name, test.source, nil); err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%s: %v, want %q", test.name, err, test.want)
+			}
+		})
+	}
+	all.Wait()
+	b.closing()
 	six := strings.ReplaceAll(fmt.Sprintf(raw, `c.sendall(b"HTTP/1.1 200 OK\r\n\r\nsix"); c.close()`), `socket.socket(); l.bind((""`, `socket.socket(socket.AF_INET6); l.bind(("::1"`)
 	if err := b.deploy("six", six, nil); err != nil {
 		t.Fatal(err)

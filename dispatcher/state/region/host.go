@@ -273,7 +273,7 @@ func (h *Host) List(owner, prefix string) []Info {
 	defer h.mu.Unlock()
 	var list []Info
 	for k, r := range h.regions {
-		if k.owner == owner && strings.HasPrefix(k.name, prefix) {
+		if k.owner == owner && strings.HasPrefix(k.name, prefix) && !isWindow(k.name) {
 			list = append(list, Info{r.Name, r.Function, r.Bytes, r.users})
 		}
 	}

@@ -68,6 +68,9 @@ func (s *Set) allows(name string, write bool) (Access, error) {
 		return None, err
 	}
 	a := s.rights(name)
+	if isWindow(name) {
+		a = min(a, Read)
+	}
 	switch {
 	case a == None:
 		return a, fmt.Errorf("%w use it: %w", ErrDenied, unix.EACCES)
@@ -111,6 +114,9 @@ func (s *Set) offered(r *Region, a Access) vmm.Region {
 
 // Map implements vmm.Regions.
 func (s *Set) Map(name string, write bool) (vmm.Region, error) {
+	if isWindow(name) && !write {
+		return s.window(name)
+	}
 	access, err := s.allows(name, write)
 	if err != nil {
 		return vmm.Region{}, err

@@ -2,6 +2,7 @@
  * devfs.c: /dev, a writable directory in memory with the devices that
  * programs expect, and what reading and writing those does.
  */
+#include "../api.h"
 #include "fs.h"
 
 enum device { DEV_NULL = 1, DEV_ZERO, DEV_FULL, DEV_RANDOM, DEV_URANDOM, DEV_TTY, DEV_CONSOLE };
@@ -82,13 +83,21 @@ static const struct file_ops dev_ops = {
 	.release = vfs_release_op,
 };
 
+/* See api.c. */
+static const struct file_ops api_ops = {
+	.name = "api",
+	.ioctl = api_ioctl,
+	.stat = vfs_stat_op,
+	.release = vfs_release_op,
+};
+
 struct file *dev_open(struct inode *ip, u32 flags, long *err)
 {
 	if (ip->device == DEV_TTY) { /* there is no controlling terminal */
 		*err = -ENXIO;
 		return NULL;
 	}
-	struct file *f = file_new(&dev_ops, flags, (void *)node_inode(ip).v);
+	struct file *f = file_new(ip->device == DEVICE_API ? &api_ops : &dev_ops, flags, (void *)node_inode(ip).v);
 	if (f)
 		inode_get(ip);
 	else
@@ -133,9 +142,12 @@ long dev_init(struct inode *dir)
 		memcpy(ip->target, links[i].target, n + 1);
 		ip->size = n;
 	}
-	struct inode *own;
-	if (!add_dir(dir, "shm", 01777, DEV_SHM) || !(own = add_dir(dir, "seuss", 0755, DEV_DEV)) || !(own = add_dir(own, "region", 0777, DEV_REGION)))
+	struct inode *own, *regions, *api;
+	if (!add_dir(dir, "shm", 01777, DEV_SHM) || !(own = add_dir(dir, "seuss", 0755, DEV_DEV)) || !(regions = add_dir(own, "region", 0777, DEV_REGION)))
 		return -ENOMEM;
-	own->device = DEVICE_REGIONS;
+	regions->device = DEVICE_REGIONS;
+	if (add(own, "api", api = inode_new(S_IFCHR | 0666, DEV_DEV)))
+		return -ENOMEM;
+	api->device = DEVICE_API;
 	return 0;
 }

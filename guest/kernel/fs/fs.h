@@ -228,7 +228,7 @@ void permit_written(struct inode *ip);                  /* by others than root i
 
 /* ---- regionfs.c: /dev/seuss/region ---------------------------------------------------------- */
 
-enum { DEVICE_REGIONS = 64, DEVICE_REGION }; /* struct inode.device: the directory, a file in it */
+enum { DEVICE_REGIONS = 64, DEVICE_REGION, DEVICE_API }; /* struct inode.device: the directory, a file in it, /dev/seuss/api */
 bool regionfs_dir(struct node n);
 bool regionfs_is(struct node n);
 long regionfs_lookup(struct inode *dir, const char *name, u32 len, struct node *out);

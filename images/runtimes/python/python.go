@@ -40,13 +40,13 @@ var Runtime = &runtimes.Runtime{
 
 func init() { runtimes.Register(Runtime) }
 
-//go:embed driver/driver.py driver/execute.py driver/files.py driver/holes.py driver/imported.py driver/task.py driver/warm_up.py driver/modules/seuss.py
+//go:embed driver/driver.py driver/execute.py driver/files.py driver/holes.py driver/imported.py driver/task.py driver/warm_up.py driver/modules/_seuss_host.py driver/modules/seuss.py
 var driverFiles embed.FS
 
 // driver returns driver.py, the program, what it imports, and protocol.py, the constants
 // that they use.
 func driver() map[string][]byte {
-	files := runtimes.Files(driverFiles, "driver", "driver.py", "execute.py", "files.py", "holes.py", "imported.py", "task.py", "warm_up.py", "modules/seuss.py")
+	files := runtimes.Files(driverFiles, "driver", "driver.py", "execute.py", "files.py", "holes.py", "imported.py", "task.py", "warm_up.py", "modules/_seuss_host.py", "modules/seuss.py")
 	files["protocol.py"] = guest.Protocol("\"\"\"The driver protocol's constants, from guest/abi/driver.h.\"\"\"\n\n", "%s = %d\n")
 	return files
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"seuss/images/source"
 )
 
 // Package is an installed Debian package.
@@ -31,7 +33,7 @@ type database struct {
 // packageFields is the format of one line of dpkg-query(1), tabs between.
 const packageFields = "${Package}\t${binary:Package}\t${Architecture}\t${db:Status-Status}\t${Version}\t${Pre-Depends}\t${Depends}\t${Provides}\n"
 
-var errNoDpkg = errors.New("collect from installed packages: dpkg-query is missing; this needs a Debian or Ubuntu host with the package dpkg")
+var errNoDpkg = fmt.Errorf("collect from installed packages: dpkg-query is missing; this needs a Debian or Ubuntu host with the package dpkg, or an image from elsewhere (image build --from): %w", source.ErrNoPackages)
 
 // readPackages asks dpkg for all packages of this architecture that are installed in
 // the file system at root, "" being the host's own.

@@ -36,7 +36,7 @@ func find(ctx context.Context, ref string, o source.Options) (*source.Found, err
 		return nil, err
 	}
 	tree := &source.Tree{Files: c.Files(), Packages: packages}
-	if tree.Digest, err = source.DigestFiles(tree.Files); err != nil {
+	if tree.Digest, err = source.DigestFiles(tree.Files, o.Index("debian:"+ref+" in "+o.Root)); err != nil {
 		return nil, err
 	}
 	return &source.Found{Name: "debian", Digest: tree.Digest, Open: func(context.Context) (*source.Tree, source.Config, error) {

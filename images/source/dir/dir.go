@@ -25,14 +25,19 @@ func init() {
 	source.Register(&source.Source{Scheme: "dir", Usage: "PATH", Find: find})
 }
 
-// find looks at the directory at p, and at its files' content.
+// find looks at the directory at p, and at the content of the files that have changed since
+// it last did.
 func find(ctx context.Context, p string, o source.Options) (*source.Found, error) {
 	o.Tell("reading "+p, -1)
 	tree, name, err := walk(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("collect directory %s: %w", p, err)
 	}
-	if tree.Digest, err = source.DigestFiles(tree.Files); err != nil {
+	at, err := filepath.Abs(p)
+	if err != nil {
+		return nil, fmt.Errorf("collect directory %s: %w", p, err)
+	}
+	if tree.Digest, err = source.DigestFiles(tree.Files, o.Index("dir:"+at)); err != nil {
 		return nil, fmt.Errorf("collect directory %s: %w", p, err)
 	}
 	return &source.Found{Name: name, Digest: tree.Digest, Open: func(context.Context) (*source.Tree, source.Config, error) {

@@ -13,6 +13,7 @@ import (
 
 	"seuss/guest"
 	"seuss/images"
+	"seuss/images/layer"
 	"seuss/images/source"
 )
 
@@ -78,8 +79,16 @@ func TestDir(t *testing.T) {
 	}
 }
 
-// TestDigest changes what an image of the directory would show, bit by bit.
+// TestDigest changes what an image of the directory would show, bit by bit, and each time
+// within the same second as before: it is seen with an index of what was there as without.
 func TestDigest(t *testing.T) {
+	t.Run("indexed", func(t *testing.T) {
+		testDigest(t, source.Options{Layers: layer.Store{Dir: filepath.Join(t.TempDir(), "layers")}})
+	})
+	t.Run("not indexed", func(t *testing.T) { testDigest(t, source.Options{}) })
+}
+
+func testDigest(t *testing.T, o source.Options) {
 	root := t.TempDir()
 	file, link := filepath.Join(root, "file"), filepath.Join(root, "link")
 	when := time.Unix(1_700_000_000, 0)
@@ -104,7 +113,7 @@ func TestDigest(t *testing.T) {
 		if err := step.change(); err != nil {
 			t.Fatal(err)
 		}
-		found, err := find(t.Context(), root, source.Options{})
+		found, err := find(t.Context(), root, o)
 		if err != nil {
 			t.Fatal(err)
 		}

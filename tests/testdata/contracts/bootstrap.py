@@ -62,6 +62,12 @@ while True:
     if do == "twice":
         call("GET", "invocation/next")
         time.sleep(1000)
+    if do == "fork":
+        try:
+            os.fork()
+        except OSError as e:
+            call("POST", "invocation/%s/error" % id, json.dumps({"errorType": "Fork.Refused", "errorMessage": e.strerror}))
+            continue
     if do == "never":
         time.sleep(1000)
     if do == "error":

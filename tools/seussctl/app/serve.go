@@ -29,6 +29,7 @@ import (
 	"seuss/dispatcher/logs"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/sched"
+	"seuss/images/source"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/confine"
 	"seuss/tools/seussctl/snapshotcmd"
@@ -140,7 +141,12 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 	if err := checkMachines(e, c); err != nil {
 		return err
 	}
-	if _, err := e.EnsureImage(c, cmdline.DefaultImage); err != nil {
+	_, err = e.EnsureImage(c, cmdline.DefaultImage)
+	later := errors.Is(err, source.ErrNoPackages) // as in a container of this program alone
+	switch {
+	case later:
+		e.Notef("there is no image %s, and none can be made here; functions run in those that 'seussctl image build NAME --from SOURCE' brings", cmdline.DefaultImage)
+	case err != nil:
 		return err
 	}
 	// Images are built by code of others': that is done, and before it is confined.
@@ -167,8 +173,10 @@ func runService(e *cmdline.Env, c *cli.Context) error {
 		return errors.Join(errors.New("this dispatcher cannot be served"), d.Close())
 	}
 	// The base snapshot is taken now: the first function need not wait for it.
-	if _, err := d.Base(c.Context, cmdline.DefaultImage, ""); err != nil {
-		return errors.Join(err, d.Close())
+	if !later {
+		if _, err := d.Base(c.Context, cmdline.DefaultImage, ""); err != nil {
+			return errors.Join(err, d.Close())
+		}
 	}
 	e.Progress.Clear()
 	return errors.Join(serveService(c.Context, e, cfg, hosted), d.Close())

@@ -37,6 +37,10 @@ type clusterConfig struct {
 	file            string // with the secret
 }
 
+// secretVariable holds the secret where --cluster-secret names no file: containers are
+// given it so, whose files are not their user's own.
+const secretVariable = "SEUSS_CLUSTER_SECRET"
+
 // clusterFlagNames are those for --cluster only.
 var clusterFlagNames = []string{"member", "cluster-secret", "cluster-listen", "advertise", "peer-listen", "join"}
 
@@ -44,7 +48,7 @@ func clusterFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "cluster", Usage: "be a member of the cluster `NAME`"},
 		&cli.StringFlag{Name: "member", Usage: "`NAME` of this member (default: the host's, up to its first dot)"},
-		&cli.StringFlag{Name: "cluster-secret", Usage: "`FILE` with the cluster's secret; seussctl cluster secret makes one"},
+		&cli.StringFlag{Name: "cluster-secret", Usage: "`FILE` with the cluster's secret (default: $" + secretVariable + " is the secret); seussctl cluster secret makes one"},
 		&cli.StringFlag{Name: "cluster-listen", Usage: "`ADDRESS` HOST:PORT at which other members connect, with TLS"},
 		&cli.StringFlag{Name: "advertise", Usage: "`ADDRESS` HOST:PORT at which others reach --cluster-listen (default: that)"},
 		&cli.StringFlag{Name: "peer-listen", Usage: "`ADDRESS` HOST:PORT at which other members fetch what is large and pass invocations on, with TLS; port 0: any (default: the port after --cluster-listen's)"},
@@ -53,7 +57,7 @@ func clusterFlags() []cli.Flag {
 }
 
 // readClusterFlags refuses by name what is no member.
-func readClusterFlags(c *cli.Context) (cfg clusterConfig, err error) {
+func readClusterFlags(e *cmdline.Env, c *cli.Context) (cfg clusterConfig, err error) {
 	cfg.file = c.String("cluster-secret")
 	bad := func(format string, args ...any) error { return cmdline.Usagef(c.Command.HelpName, format, args...) }
 	if cfg.Name = c.String("cluster"); cfg.Name == "" {
@@ -72,10 +76,11 @@ func readClusterFlags(c *cli.Context) (cfg clusterConfig, err error) {
 		}
 		cfg.Member, _, _ = strings.Cut(host, ".")
 	}
-	for flag, name := range map[string]string{"cluster": cfg.Name, "member": cfg.Member} {
-		if !members.ValidName(name) {
-			return cfg, bad("--%s %.100q: %w", flag, name, cluster.ErrName)
-		}
+	switch {
+	case !members.ValidCluster(cfg.Name):
+		return cfg, bad("--cluster %.100q: %w", cfg.Name, cluster.ErrName)
+	case !members.ValidName(cfg.Member):
+		return cfg, bad("--member %.100q: %w", cfg.Member, cluster.ErrName)
 	}
 	cfg.Listen, cfg.Reached = c.String("cluster-listen"), c.String("advertise")
 	for flag, address := range map[string]string{"cluster-listen": cfg.Listen, "advertise": cmp.Or(cfg.Reached, cfg.Listen)} {
@@ -111,10 +116,15 @@ func readClusterFlags(c *cli.Context) (cfg clusterConfig, err error) {
 			cfg.Join = append(cfg.Join, address)
 		}
 	}
-	if cfg.file == "" {
+	switch text := e.Getenv(secretVariable); {
+	case cfg.file != "":
+		cfg.Secret, err = trust.ReadFile(cfg.file)
+	case text != "":
+		cfg.Secret, err = trust.ReadText(text, "$"+secretVariable)
+	default:
 		return cfg, bad("--cluster-secret: is needed, on loopback too: seussctl cluster secret FILE makes one for all members")
 	}
-	if cfg.Secret, err = trust.ReadFile(cfg.file); err != nil {
+	if err != nil {
 		return cfg, fmt.Errorf("--cluster-secret: %w", err)
 	}
 	return cfg, nil

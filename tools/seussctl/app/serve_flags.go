@@ -198,7 +198,7 @@ func readServeFlags(e *cmdline.Env, c *cli.Context) (*serveConfig, error) {
 	if cfg.trace, err = readTrace(c.IsSet("trace"), cfg.trace, e.Getenv); err != nil {
 		return nil, cmdline.Usagef(c.Command.HelpName, "%w", err)
 	}
-	if cfg.cluster, err = readClusterFlags(c); err != nil {
+	if cfg.cluster, err = readClusterFlags(e, c); err != nil {
 		return nil, err
 	}
 	if cfg.token, err = readTokenFlags(e, c); err != nil {

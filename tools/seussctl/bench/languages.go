@@ -40,6 +40,7 @@ const (
 // nativeLimits are those of pooled to native.
 var nativeLimits = map[string]float64{
 	"flask": serverLimit, "java-http": serverLimit, "webrick": serverLimit, "puma": serverLimit, "sinatra": serverLimit, "php": serverLimit, "node-http": serverLimit,
+	"express": serverLimit, "fastify": serverLimit,
 	"go-http": goServerLimit,
 }
 

@@ -36,8 +36,9 @@ func BenchLanguages(e *cmdline.Env) *cli.Command {
 Deploys a small program for each language and contract (Lambda's Runtime API, HTTP on
 a port, standard input) and measures, in turns: the program started on this machine to
 its first answer; a cold boot; its node on a new machine; a pooled machine; and of
-servers the answer of one that runs on this machine all the time. Beside them a Python
-function of the driver's and a Python zygote. What this machine lacks is named with the
+servers the answer of one that runs on this machine all the time, which has answered
+before; so has the snapshot, whose ready path is asked. Beside them a Python function of
+the driver's and a Python zygote. What this machine lacks is named with the
 package to install. Uses a state directory of its own below the default, or the one
 given with --state.`,
 		Examples: []string{"seussctl bench languages", "seussctl bench languages --programs go-http,flask --rounds 20"},
@@ -184,7 +185,7 @@ func (b *languageBench) add(ctx context.Context, p *languages.Program, image str
 	}}
 	event := languageEvent
 	if p.Contract == "http" {
-		spec.Settings.Program.Port = languagePort
+		spec.Settings.Program.Port, spec.Settings.Program.ReadyPath = languagePort, p.Ready
 		if event, err = requestEvent(p.Requests[0]); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ import (
 const (
 	planImage       = "bench-plan"
 	planMemory      = 512 << 20 // of a machine: the largest imports take a third
+	planSeconds     = 600       // of a function: on a host that is slow, or has other work, imports of two large packages take longer than by default they may
 	leastPackages   = 32
 	packagesLabel   = "seuss.bench-packages"
 	planProbePrefix = "probe-"
@@ -87,6 +88,7 @@ func pairSource(modules []string) []byte {
 func pairSpec(name string, modules []string) dispatcher.FunctionSpec {
 	spec := sample(name, pairSource(modules), false, nil)
 	spec.Image = planImage
+	spec.Settings.TimeoutSec = planSeconds
 	return spec
 }
 

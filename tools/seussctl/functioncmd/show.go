@@ -25,7 +25,8 @@ func functionShow(e *cmdline.Env) *cli.Command {
 What counts of the network, the host's ports, time, memory and output is what both
 the deployment and the daemon allow. What loading the code has imported is as the function
 itself has measured it; pages are of 4 KiB, and TOTAL counts what a distribution has
-imported of others. --json has the modules too. What plans say of where its code is loaded
+imported of others. What the handler imports is looked at in the first runs: IN is in how
+many of them it was imported, with means over these. --json has the modules too. What plans say of where its code is loaded
 is asked of a daemon.`,
 		Examples: []string{"seussctl function show hello", "seussctl function show hello:3"},
 		MinArgs:  1, MaxArgs: 1,
@@ -126,13 +127,36 @@ func showFunction(c *cli.Context, e *cmdline.Env, f *api.Function) error {
 	if l != nil {
 		add("imported", "%d modules, %s, %d pages%s", l.ModuleCount, millis(l.MS), l.Pages, map[bool]string{true: fmt.Sprintf("; %d more are not listed", l.LeftOut)}[l.LeftOut > 0])
 	}
-	if err := t.Print(e.Stdout); err != nil || l == nil || len(l.Distributions) == 0 {
+	if l != nil && l.Later != nil {
+		add("imported later", "%d modules, %s a run; %d runs were looked at%s", l.Later.ModuleCount, millis(l.Later.MS), l.Later.Runs, map[bool]string{true: fmt.Sprintf("; %d more are not listed", l.Later.LeftOut)}[l.Later.LeftOut > 0])
+	}
+	if err := t.Print(e.Stdout); err != nil || l == nil {
 		return err
 	}
+	return showImports(e, l)
+}
+
+func showImports(e *cmdline.Env, l *imports.Summary) error {
+	columns := func(d *imports.Distribution) []string {
+		return []string{cmdline.Printable(d.Name), cmdline.Printable(d.Version), fmt.Sprint(d.Modules), millis(d.MS), millis(d.TotalMS), fmt.Sprint(d.Pages)}
+	}
+	if len(l.Distributions) > 0 {
+		fmt.Fprintln(e.Stdout)
+		t := cmdline.NewTable("DISTRIBUTION", "VERSION", ">MODULES", ">TIME", ">TOTAL", ">PAGES")
+		for _, d := range l.Distributions {
+			t.Row(columns(&d)...)
+		}
+		if err := t.Print(e.Stdout); err != nil {
+			return err
+		}
+	}
+	if l.Later == nil || len(l.Later.Distributions) == 0 {
+		return nil
+	}
 	fmt.Fprintln(e.Stdout)
-	t = cmdline.NewTable("DISTRIBUTION", "VERSION", ">MODULES", ">TIME", ">TOTAL", ">PAGES")
-	for _, d := range l.Distributions {
-		t.Row(cmdline.Printable(d.Name), cmdline.Printable(d.Version), fmt.Sprint(d.Modules), millis(d.MS), millis(d.TotalMS), fmt.Sprint(d.Pages))
+	t := cmdline.NewTable("IMPORTED LATER", "VERSION", ">MODULES", ">TIME", ">TOTAL", ">PAGES", ">IN")
+	for _, d := range l.Later.Distributions {
+		t.Row(append(columns(&d.Distribution), fmt.Sprintf("%d of %d", d.Runs, l.Later.Runs))...)
 	}
 	return t.Print(e.Stdout)
 }

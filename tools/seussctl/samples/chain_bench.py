@@ -17,7 +17,7 @@ def handler(event, context):
         answers = []
         for _ in range(n):
             began = now()
-            answers.append(seuss.await_call(seuss.chain_call(function, given)))
+            answers.append(seuss.call(function, given))
             took.append(now() - began)
     if any(answer != event["want"] for answer in answers):
         raise ValueError("an answer is wrong")

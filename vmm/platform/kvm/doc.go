@@ -14,7 +14,7 @@
 //
 // Nothing, whatever level it was meant to run at: its interrupt table is memory that it
 // can write to, so a guest at CPL 3 reaches ring 0 through a gate of its own making. So
-// VCPU.SetState supposes that the guest was there, every time. What ring 0 can change,
+// VCPU.SetState supposes that the guest was there, every time that one has run. What ring 0 can change,
 // and what becomes of it:
 //
 //   - General and special registers (segments, descriptor tables, CR0 to CR8, EFER, APIC
@@ -28,17 +28,21 @@
 //     hypercalls of kvm_pvm), and where there is no filter, every MSR that KVM keeps for
 //     a guest is compared with what it was after power-on and put back (otherMSRs). One
 //     that cannot be put back ends the machine.
-//   - The time-stamp counter's offset: replaced.
+//   - The time-stamp counter's offset: replaced; under kvm_pvm, whose guests read the
+//     host's counter and not this one, where IA32_TSC_ADJUST tells that it changed.
 //   - A local APIC, INIT, SIPI, SMM: there is no such device, so nothing of the kind is
-//     ever under way. The multiprocessing state is replaced all the same.
+//     ever under way, and the multiprocessing state has one value.
 //   - Virtual machines of its own: CPUID offers neither VMX nor SVM, and KVM then refuses
 //     to switch them on.
 //   - An access to a device that KVM has not ended: it is ended, with no effect
-//     (VCPU.abandon).
+//     (VCPU.abandon). A store that rings the doorbell is over when KVM tells of it.
 //   - What the processor or KVM remembers of page tables: flushed (VCPU.flush, and
 //     Access of package vmm).
 //
-// TestNothingOfRing0Stays attacks all of it.
+// All of that is done where KVM_RUN was called since the last time. Where it was not, no
+// guest has run, and only what two states differ in is written.
+//
+// TestNothingOfRing0Stays attacks all of it, TestStateAfterState has states follow each other.
 //
 // Units: guest-physical addresses are bytes; TSC frequency is in kHz.
 //

@@ -57,6 +57,13 @@ const (
 // paravirtual MSRs that CPUID does not announce.
 const capEnforcePVFeatureCPUID = kvm.CapEnforcePVFeatureCPUID
 
+// capDisableQuirks2 (KVM_CAP_DISABLE_QUIRKS2) tells and takes quirks that can be done without.
+const capDisableQuirks2 = 213
+
+// quirkSlotZapAll (KVM_X86_QUIRK_SLOT_ZAP_ALL, since Linux 6.12): with a slot KVM drops what it has
+// mapped and shadowed of all slots, and not just of that one.
+const quirkSlotZapAll = 1 << 7
+
 // memLogDirtyPages is KVM_MEM_LOG_DIRTY_PAGES.
 const memLogDirtyPages = 1 << 0
 

@@ -29,7 +29,7 @@ func LayoutForTest() []string {
 		kvmGetMSRs, kvmSetMSRs, kvmSetCPUID2, kvmGetMPState, kvmSetMPState, kvmGetVCPUEvents, kvmSetVCPUEvents,
 		kvmGetDebugRegs, kvmSetDebugRegs, kvmGetTSCKHz, kvmEnableCap, kvmGetXSave, kvmSetXSave, kvmGetXCRs, kvmSetXCRs,
 		kvmGetXSave2, kvmSetMSRFilter, kvmSetDeviceAttr, kvmGetDeviceAttr, kvmHasDeviceAttr,
-		uintptr(exitDirtyRingFull), uintptr(capEnforcePVFeatureCPUID),
+		uintptr(exitDirtyRingFull), uintptr(capEnforcePVFeatureCPUID), uintptr(capDisableQuirks2),
 	} {
 		out = append(out, fmt.Sprintf("%#x", request))
 	}

@@ -8,9 +8,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/bobuhiro11/gokvm/kvm"
 
 	"seuss/guest"
 	"seuss/vmm"
@@ -276,6 +279,11 @@ func TestNothingOfRing0Stays(t *testing.T) {
 					deadly = a.survive(ways[0])
 				}
 				a.leavesNothing(ways...)
+				for _, index := range []uint32{x86.MSRTSC, uint32(kvm.MSRTSCADJUST)} {
+					if a.p.pvm && o.NoMSRFilter {
+						a.leavesOffset(ways[0], index)
+					}
+				}
 				for _, index := range deadly {
 					a.only([]uint32{index})
 					a.fresh()
@@ -289,6 +297,35 @@ func TestNothingOfRing0Stays(t *testing.T) {
 			})
 		}
 	}
+}
+
+// leavesOffset: what a guest adds to its counter by way of one MSR alone is undone.
+func (a *attacker) leavesOffset(way uint64, index uint32) {
+	a.t.Helper()
+	a.only([]uint32{index})
+	a.fresh()
+	before := a.offset()
+	if _, err := a.try(way, true); err != nil {
+		a.t.Fatal(err)
+	}
+	attacked := a.offset()
+	a.fresh()
+	if after := a.offset(); after != before {
+		a.t.Errorf("MSR %#x: the counter's offset was %#x, %#x after an attack and is %#x for the next instance", index, before, attacked, after)
+	}
+	a.t.Logf("MSR %#x: the attack moved the counter by %#x", index, attacked-before)
+}
+
+// offset is what KVM adds to the host's counter for the guest.
+func (a *attacker) offset() uint64 {
+	a.t.Helper()
+	v, value := a.VM().(*VM).vcpu, new(uint64)
+	attr := attrOf(groupTSC, attrOffset, value)
+	if _, err := callPtr(v.h, "KVM_GET_DEVICE_ATTR TSC offset", kvmGetDeviceAttr, &attr); err != nil && v.hasOffset {
+		a.t.Fatal(err)
+	}
+	runtime.KeepAlive(value)
+	return *value
 }
 
 func (a *attacker) leavesNothing(ways ...uint64) {

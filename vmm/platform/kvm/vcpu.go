@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync/atomic"
 
 	"github.com/bobuhiro11/gokvm/kvm"
@@ -24,18 +25,23 @@ type VCPU struct {
 	usage     unix.Rusage
 	faults    uint64 // page faults that running the guest has caused
 	// unfinished: the last exit left something that KVM completes in the next
-	// KVM_RUN, by writing to the guest's registers or with another exit.
+	// KVM_RUN, by writing to the guest's registers or with another exit. A store that
+	// rings the doorbell leaves nothing: KVM has a part of it for each page that it is to,
+	// and of a string instruction what remains is in the registers.
 	unfinished bool
 
 	saved     []uint32       // the platform's MSR list
 	others    []platform.MSR // and the MSRs that no state has
 	msrs      msrBlock
 	differ    []platform.MSR // putMSRs's
+	all       []platform.MSR // writeMSRs's
+	put       put
 	xsave     []byte
 	cr3       uint64 // cr3Flush or not, as last set
 	tscOffset int64  // what the guest's counter differs by, for its clock
 	offset    uint64 // KVM's own value after power-on
 	hasOffset bool   // and can be set
+	tellsTSC  bool   // IA32_TSC_ADJUST is looked at, and tells of each change of it
 }
 
 var _ platform.VCPU = (*VCPU)(nil)
@@ -74,6 +80,10 @@ func (v *VCPU) init(p *Platform) error {
 		}
 	}
 	v.page.validRegs = syncRegs | syncEvents
+	// Linux adds to IA32_TSC_ADJUST what a guest's write to either adds to the offset
+	// (kvm_set_msr_common), in every version that tells the offset. On hardware, where the
+	// host may change it too and a system call is cheap, it is put back every time.
+	v.tellsTSC = p.pvm && slices.ContainsFunc(p.others, func(m platform.MSR) bool { return m.Index == uint32(kvm.MSRTSCADJUST) })
 	return v.learnTSCOffset(p.pvm)
 }
 
@@ -85,6 +95,7 @@ func (v *VCPU) init(p *Platform) error {
 func (v *VCPU) Run() (platform.Exit, error) {
 	runtime.LockOSThread()
 	v.tid.Store(int32(unix.Gettid()))
+	v.put.known = false
 	before := v.threadFaults()
 	var errno unix.Errno
 	for {
@@ -148,6 +159,7 @@ func (v *VCPU) exit() (platform.Exit, error) {
 		if e.GPA&^(pageSize-1) == guest.DoorbellGPA && e.Size == 4 {
 			e.Kind = platform.ExitDoorbell
 			e.GPA -= guest.DoorbellGPA
+			v.unfinished = e.GPA == pageSize-4
 		}
 		return e, nil
 	case kvm.EXITSHUTDOWN:
@@ -214,6 +226,7 @@ func (v *VCPU) TSCOffset() int64 { return v.tscOffset }
 // "KVM_EXIT_MMIO". A kick that waits stays waiting. done is false where the access
 // goes on: a store over two pages, or a string instruction.
 func (v *VCPU) complete() (done bool, err error) {
+	v.put.known = false
 	waiting := v.immediate.Swap(immediateExitBit)
 	errno := v.h.runOnce()
 	if waiting == 0 {

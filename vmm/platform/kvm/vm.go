@@ -62,6 +62,11 @@ func (vm *VM) init() error {
 			return err
 		}
 	}
+	if p.capability(capDisableQuirks2)&quirkSlotZapAll != 0 {
+		if err := vm.h.enable("KVM_CAP_DISABLE_QUIRKS2", capDisableQuirks2, quirkSlotZapAll); err != nil {
+			return err
+		}
+	}
 	if p.ringBytes != 0 { // must come before the vCPU
 		if err := vm.h.enable("KVM_CAP_DIRTY_LOG_RING", kvm.CapDirtyLogRing, p.ringBytes); err != nil {
 			return err
@@ -128,7 +133,7 @@ func (vm *VM) MapShared(n int, mem []byte, gpa guest.GPA, writable bool) error {
 // UnmapShared implements mapped.Slots.
 func (vm *VM) UnmapShared(n int) error { return vm.setSlot(slotShared+uint32(n), nil, 0, 0) }
 
-// UnmapTables implements mapped.Slots: with a slot KVM drops all it has shadowed.
+// UnmapTables implements mapped.Slots: with a slot KVM drops all it has shadowed of it.
 func (vm *VM) UnmapTables() error { return vm.setSlot(slotTables, nil, 0, 0) }
 
 // Forget implements mapped.Slots in the same way. What KVM had logged of writes is lost.

@@ -1,6 +1,6 @@
 /*
  * region.c: what the module seuss cannot do in JavaScript, as an addon that is loaded when a
- * function first opens a region: map a file, as an ArrayBuffer.
+ * function first asks the host: map a file, as an ArrayBuffer, and an ioctl.
  *
  * Of Node-API it declares what it uses, as host.c does.
  */
@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 typedef struct napi_env__ *napi_env;
@@ -26,6 +27,7 @@ extern napi_status napi_get_value_bool(napi_env, napi_value, bool *);
 extern napi_status napi_create_int32(napi_env, int32_t, napi_value *);
 extern napi_status napi_create_external_arraybuffer(napi_env, void *, size_t, napi_finalize, void *, napi_value *);
 extern napi_status napi_detach_arraybuffer(napi_env, napi_value);
+extern napi_status napi_get_buffer_info(napi_env, napi_value, void **, size_t *);
 
 static napi_value number(napi_env env, int n)
 {
@@ -70,6 +72,20 @@ static napi_value detach(napi_env env, napi_callback_info info)
 	return number(env, bad ? -EINVAL : 0);
 }
 
+/* ask(descriptor, request, buffer): an ioctl with memory. 0 or an error number, negative. */
+static napi_value ask(napi_env env, napi_callback_info info)
+{
+	napi_value args[3];
+	size_t n = 3, bytes;
+	int32_t fd;
+	int64_t request;
+	void *at;
+	if (napi_get_cb_info(env, info, &n, args, NULL, NULL) || n != 3 || napi_get_value_int32(env, args[0], &fd) ||
+	    napi_get_value_int64(env, args[1], &request) || napi_get_buffer_info(env, args[2], &at, &bytes))
+		return number(env, -EINVAL);
+	return number(env, ioctl(fd, (unsigned long)request, at) ? -errno : 0);
+}
+
 __attribute__((visibility("default"))) int32_t node_api_module_get_api_version_v1(void) { return 8; }
 
 __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_env env, napi_value exports)
@@ -77,7 +93,7 @@ __attribute__((visibility("default"))) napi_value napi_register_module_v1(napi_e
 	static const struct {
 		const char *name;
 		napi_callback call;
-	} calls[] = {{"map", map}, {"close", detach}};
+	} calls[] = {{"map", map}, {"close", detach}, {"ask", ask}};
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
 		napi_value f;
 		if (napi_create_function(env, calls[i].name, strlen(calls[i].name), calls[i].call, NULL, &f) == 0)

@@ -402,6 +402,12 @@ class Driver:
                 finally:
                     self.recorder.end()
                 settle()
+            elif kind == p.MSG_WATCH:
+                if request:
+                    self.recorder.begin()
+                else:
+                    self.recorder.end()
+                    return p.MSG_DONE, self.recorder.tell_run(self.installed, TASK_ROOT)
             elif kind == p.MSG_EXEC:
                 if "files" in request:
                     return p.MSG_RESULT, json.dumps({"value": task.part("files")(request["files"])}).encode()

@@ -1,5 +1,5 @@
-"""What the load of a function imports, in which order, and what that takes: a hint
-from which import nodes are planned.
+"""What the load of a function imports, and its handler at the first runs, in which order,
+and what that takes: a hint from which import nodes are planned.
 
 Between begin() and end() each import that finds nothing in sys.modules passes a
 function of this module, in the place of the import system's own. Afterwards that one
@@ -94,6 +94,15 @@ class Recorder:
             return self.answer(installed, {path.partition("/")[0].partition(".")[0] for path in files})
         except Exception:
             return b"{}"  # a hint, and the function is loaded
+
+    def tell_run(self, installed, task_root):
+        """Returns tell() for what the handler has imported: what the function came with is
+        what lies there."""
+        try:
+            files = [name + "/" for name in os.listdir(task_root)] if self.rows else ()
+        except OSError:
+            files = ()
+        return self.tell(installed, task_root, files)
 
     def answer(self, distributions, own):
         """Returns what there is of it as JSON and forgets it. distributions is by

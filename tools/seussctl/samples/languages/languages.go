@@ -39,6 +39,7 @@ type Program struct {
 	Environment map[string]string `json:"environment"`
 	MemoryMiB   uint64            `json:"memory_mib"`
 	Requests    []Request         `json:"requests"` // instead of the usual ones
+	Ready       string            `json:"ready"`    // path of a server that leaves its counter alone; usually /echo, or the first request's
 	CI          bool              `json:"ci"`
 
 	// What its own generators of random numbers are in instances of one snapshot.
@@ -86,7 +87,9 @@ func Read(files fs.FS) (list []Program, err error) {
 			return nil, fmt.Errorf("%s: %w", file, err)
 		}
 		if p.Requests == nil {
-			p.Requests = usual
+			p.Requests, p.Ready = usual, "/echo"
+		} else if p.Ready == "" {
+			p.Ready = p.Requests[0].Path
 		}
 		if p.files, err = fs.Sub(files, p.Name); err != nil {
 			return nil, err
@@ -97,7 +100,7 @@ func Read(files fs.FS) (list []Program, err error) {
 }
 
 // compilers are Debian's packages of those that Compile names.
-var compilers = map[string]string{"gcc": "gcc and libc6-dev", "go": "golang-go", "javac": "openjdk-17-jdk-headless", "rustc": "rustc"}
+var compilers = map[string]string{"gcc": "gcc and libc6-dev", "go": "golang-go", "javac": "openjdk-17-jdk-headless", "npm": "npm", "rustc": "rustc"}
 
 // Lacks is what this machine has not of what the program needs; "": nothing.
 func (p *Program) Lacks() string {
@@ -159,6 +162,9 @@ func read(files fs.FS) (map[string][]byte, error) {
 
 // Write writes files below a directory, each of them executable.
 func Write(dir string, files map[string][]byte) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil { // there may be none
+		return err
+	}
 	for name, content := range files {
 		file := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {

@@ -23,8 +23,9 @@ import errno as _errno
 import json as _json
 import mmap as _mmap
 import os as _os
-import socket as _socket
 from _thread import get_ident as _get_ident
+
+import _seuss_host as _host
 
 
 class Error(Exception):
@@ -117,7 +118,6 @@ class Unavailable(Error):
 
 _errors = {c.__name__: c for c in Error.__subclasses__()}
 _safe = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/")
-_free = []  # connections that nobody uses
 
 
 def _quote(text):
@@ -136,78 +136,37 @@ def _ms(seconds):
     return None if seconds is None else max(0, -int(-seconds * 1000 // 1))  # rounded up: less than 1 ms is no 0
 
 
-def _connection():
-    while _free:
-        sock = _free.pop()
-        try:
-            sock.recv(1, _socket.MSG_PEEK | _socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return sock  # nothing has come, not even its end
-        except OSError:
-            pass
-        sock.close()  # this is another instance than the one that has opened it
-    host, _, port = _os.environ.get("SEUSS_API", "127.0.0.1:9002").rpartition(":")
-    sock = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-    try:
-        sock.connect((host, int(port)))
-    except OSError as e:
-        sock.close()
-        raise Unavailable(f"what functions share cannot be reached ({e.strerror}): a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler") from None
-    return sock
-
-
 def _ask(method, path, body=b""):
     """Returns (headers, body) of the answer; headers by their names in lower case."""
-    sock = _connection()
     try:
-        body = memoryview(body).cast("B")
-        head = f"{method} {path} HTTP/1.1\r\nHost: seuss\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        if len(body) <= 65536:
-            sock.sendall(head + body)
-        else:
-            sock.sendall(head)
-            sock.sendall(body)
-        answer = bytearray()
-        while (end := answer.find(b"\r\n\r\n")) < 0:
-            part = sock.recv(65536)
-            if not part:
-                raise ConnectionResetError("the host has ended the connection")
-            answer += part
-        status, *lines = str(answer[:end], "latin-1").split("\r\n")
-        headers = {}
-        for line in lines:
-            name, _, value = line.partition(":")
-            headers[name.lower()] = value.strip()
-        length = 0 if method == "HEAD" else int(headers["content-length"])
-        content = bytearray(length)
-        got = min(length, len(answer) - end - 4)
-        content[:got] = answer[end + 4:end + 4 + got]
-        view = memoryview(content)
-        while got < length:
-            n = sock.recv_into(view[got:])
-            if n == 0:
-                raise ConnectionResetError("the host has ended the connection")
-            got += n
-        view.release()
+        status, headers, content = _host.ask(method, path, body)
+    except _host.Unreachable as e:
+        raise Unavailable(f"what functions share cannot be reached ({e.strerror}): a function is loaded without it, since the snapshot would hold what is there at that moment; ask in the handler") from None
     except OSError as e:
-        sock.close()
         raise Error(f"{method} {path}: {e}: whether it was done is not known") from e
-    except BaseException:
-        sock.close()
-        raise
-    if headers.get("connection") == "close":
-        sock.close()
-    else:
-        _free.append(sock)
-    code = int(status.split(" ", 2)[1])
+    code = int(status.split(" ", 1)[0])
     if code < 400:
-        return headers, bytes(content)
+        return headers, content
     try:
         problem = _json.loads(content)
-        kind, message = _errors.get(problem["error"], Error), problem["message"]
     except ValueError:  # HEAD has no body
-        kind, message = (NotFound if code == 404 else Forbidden if code == 403 else Error), f"{method} {path}: {status}"
-    raise _failure(problem) if kind is CallError else kind(message)
+        kind = NotFound if code == 404 else Forbidden if code == 403 else Error
+        raise kind(f"{method} {path}: {status}") from None
+    raise _problem(problem)
+
+
+def _frame(what, key, value=b"", **more):
+    """Returns (size, version, body) of the answer; None: it is to be asked by HTTP."""
+    told = _host.frame(what, key, value, **more)
+    if told and told[3] != _host.DONE:
+        raise _problem(_json.loads(told[2]))
+    return told
+
+
+def _problem(problem):
+    """The exception that an answer is."""
+    kind = _errors.get(problem["error"], Error)
+    return _failure(problem) if kind is CallError else kind(problem["message"])
 
 
 def _failure(problem):
@@ -245,6 +204,18 @@ def _raw(value):
     return value.encode() if isinstance(value, str) else value
 
 
+def _read(told):
+    value = Value(told[2])
+    value.size, value.version = told[0], told[1]
+    return value
+
+
+def _write(what, key, value, at, version, fence):
+    """The version that the value has then; None: it is to be asked by HTTP."""
+    told = _frame(what, key, value if isinstance(value, bytes) else memoryview(value).cast("B"), at=at, flags=0 if version is None else _host.IF, version=version or 0, token=fence or 0)
+    return told and told[1]
+
+
 class Lock:
     """A lock that is held, from the beginning of its with statement to its end, or to the
     end of its lease. token is larger than that of all who have held it before."""
@@ -254,15 +225,25 @@ class Lock:
         self.token = None
 
     def acquire(self):
+        if self._lease is None or self._lease > 0:
+            told = _frame(_host.LOCK, self.key, flags=_host.SHARED if self._shared else 0, at=_ms(self._lease) or 0, thread=_get_ident())
+            if told:
+                self.token = told[1]
+                return self
         _, answer = _ask("POST", f"/v1/locks/{_quote(self.key)}" + _query(shared=self._shared, thread=_get_ident(), lease_ms=_ms(self._lease), wait_ms=_ms(self._wait)))
         self.token = _json.loads(answer)["token"]
         return self
 
     def renew(self, lease=None):
-        _ask("PUT", f"/v1/locks/{_quote(self.key)}" + _query(token=self.token, lease_ms=_ms(self._lease if lease is None else lease)))
+        lease = self._lease if lease is None else lease
+        if (lease is None or lease > 0) and _frame(_host.RENEW, self.key, at=_ms(lease) or 0, token=self.token or 0):
+            return
+        _ask("PUT", f"/v1/locks/{_quote(self.key)}" + _query(token=self.token, lease_ms=_ms(lease)))
 
     def release(self):
         token, self.token = self.token, None
+        if _frame(_host.UNLOCK, self.key, token=token or 0):
+            return
         _ask("DELETE", f"/v1/locks/{_quote(self.key)}" + _query(token=token))
 
     __enter__ = acquire
@@ -286,35 +267,56 @@ class State:
 
     def get(self, key, default=None):
         """The whole value, or default where there is none."""
+        if seen := _host.seen(key):
+            value = Value(seen[0])
+            value.size, value.version = len(value), seen[1]
+            return value
         try:
-            return _value(_ask("GET", self._at(key)))
+            told = _frame(_host.GET, key, flags=_host.often(key))
+            if told and told[4]:
+                _host.show(key, told[4], told[5])
+            return _read(told) if told else _value(_ask("GET", self._at(key)))
         except NotFound:
             return default
 
     def get_range(self, key, offset, length):
         """At most length bytes from offset on."""
+        told = _frame(_host.RANGE, key, at=offset, version=length)
+        if told:
+            return _read(told)
         return _value(_ask("GET", self._at(key) + _query(offset=offset, length=length)))
 
     def stat(self, key):
         """(size, version)"""
+        told = _frame(_host.STAT, key)
+        if told:
+            return told[:2]
         headers, _ = _ask("HEAD", self._at(key))
         return int(headers["seuss-size"]), int(headers["seuss-version"])
 
     def set(self, key, value, version=None, fence=None):
-        return _version(_ask("PUT", self._at(key) + _query(version=version, fence=fence), _raw(value)))
+        value = _raw(value)
+        done = _write(_host.SET, key, value, 0, version, fence)
+        return done or _version(_ask("PUT", self._at(key) + _query(version=version, fence=fence), value))
 
     def set_range(self, key, offset, value, version=None, fence=None):
         """Writes at an offset; what lies between the value's end and that is zeros."""
-        return _version(_ask("PUT", self._at(key) + _query(offset=offset, version=version, fence=fence), _raw(value)))
+        value = _raw(value)
+        done = _write(_host.SET_RANGE, key, value, offset, version, fence)
+        return done or _version(_ask("PUT", self._at(key) + _query(offset=offset, version=version, fence=fence), value))
 
     def append(self, key, value, version=None, fence=None):
-        return _version(_ask("POST", self._at(key) + _query(version=version, fence=fence), _raw(value)))
+        value = _raw(value)
+        done = _write(_host.APPEND, key, value, 0, version, fence)
+        return done or _version(_ask("POST", self._at(key) + _query(version=version, fence=fence), value))
 
     def read_appended(self, key, offset, wait=None):
         """What lies behind an offset, as soon as there is something."""
         return _value(_ask("GET", self._at(key) + _query(appended=offset, wait_ms=_ms(wait))))
 
     def delete(self, key, version=None, fence=None):
+        if _write(_host.DELETE, key, b"", 0, version, fence) is not None:
+            return
         _ask("DELETE", self._at(key) + _query(version=version, fence=fence))
 
     def list(self, prefix):
@@ -432,14 +434,24 @@ def chain_call(function, event=None, timeout=None, key=None):
     """Has a function called, and returns the call's id at once. It has timeout seconds, and no
     longer than the caller has; 0 is refused. With a key (of idempotency) it is called once, however often
     this is done. What was not awaited when the caller ends is cancelled."""
-    _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), _json.dumps(event).encode())
+    event = _json.dumps(event).encode()
+    told = _frame(_host.CALL, function, event, at=_ms(timeout) or 0) if key is None and timeout != 0 else None
+    if told:
+        return told[2].decode()
+    _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), event)
     return _json.loads(answer)["id"]
+
+
+def call(function, event=None, timeout=None, key=None):
+    """chain_call and await_call in one request."""
+    return _json.loads(_ask("POST", "/v1/calls/" + _quote(function) + "?await" + _query(timeout_ms=_ms(timeout), key=key).replace("?", "&", 1), _json.dumps(event).encode())[1])
 
 
 def await_call(call, wait=None):
     """The result of a call, once; an error of the function is raised, as a CallError. After
     wait seconds it raises Timeout, and the call goes on."""
-    return _json.loads(_ask("GET", "/v1/calls/" + _quote(call) + _query(wait_ms=_ms(wait)))[1])
+    told = _frame(_host.RESULT, call)
+    return _json.loads(told[2] if told else _ask("GET", "/v1/calls/" + _quote(call) + _query(wait_ms=_ms(wait)))[1])
 
 
 def await_any(calls, wait=None):

@@ -1,0 +1,95 @@
+package region
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"seuss/dispatcher/state"
+	"seuss/vmm"
+)
+
+// A window is a region that the host alone writes to: values of a share, which guests read
+// without asking (state.Window). Its name has a character that no key has, so it is none's region.
+const (
+	windowMark = ShareMark + "\x01"
+	// noWindow is what an instance maps whose function may not read the share any more.
+	noWindow = "\x01none"
+)
+
+func isWindow(name string) bool { return strings.HasSuffix(name, windowMark) }
+
+// window is the host's side of one.
+type window struct {
+	h      *Host
+	r      *Region
+	memory []byte
+}
+
+// Window opens the window of an owner's share: it is state.Options.Window.
+func (h *Host) Window(owner, share string) (state.Window, error) {
+	r, err := h.find(owner, "", share+windowMark, state.WindowBytes, false)
+	if err != nil {
+		return nil, err
+	}
+	if !h.take(r) {
+		return nil, fmt.Errorf("the window of %q: %w", share, unix.EAGAIN)
+	}
+	for more := true; more; { // in one step: it is less than a unit
+		if more, err = r.fill(); err != nil {
+			break
+		}
+	}
+	var memory []byte
+	if err == nil {
+		memory, err = unix.Mmap(int(r.write.File.Fd()), 0, state.WindowBytes, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		err = os.NewSyscallError("mmap", err)
+	}
+	if err != nil {
+		(&window{h, r, nil}).Close()
+		return nil, err
+	}
+	return &window{h, r, memory}, nil
+}
+
+func (w *window) Memory() []byte { return w.memory }
+
+func (w *window) Idle() bool {
+	w.h.mu.Lock()
+	defer w.h.mu.Unlock()
+	return w.r.users <= 1
+}
+
+func (w *window) Close() {
+	_ = unix.Munmap(w.memory) // it is one
+	w.h.mu.Lock()
+	defer w.h.mu.Unlock()
+	w.h.remove(w.r)
+	w.r.users--
+	w.h.drop(w.r)
+}
+
+// window is Map of one: it is there whenever it is wanted, empty where nothing was shown yet.
+func (s *Set) window(name string) (vmm.Region, error) {
+	owner, is := s.owner, name
+	if s.rights(name) == None {
+		owner, is = "", noWindow
+	}
+	r := s.mapped[name]
+	for r == nil {
+		found, err := s.host.find(owner, "", is, state.WindowBytes, false)
+		if err != nil {
+			return vmm.Region{}, err
+		}
+		if !s.host.take(found) {
+			continue
+		}
+		if r = found; s.mapped == nil {
+			s.mapped = map[string]*Region{}
+		}
+		s.mapped[name] = r
+	}
+	return s.offered(r, Read), nil
+}
