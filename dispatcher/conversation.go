@@ -214,16 +214,16 @@ func (d *Dispatcher) restore(ctx context.Context, name string) (*instance.Snapsh
 	if err != nil {
 		return nil, err
 	}
-	defer unlock()
 	spec, err := d.Lookup(name)
+	var code []byte
+	if err == nil {
+		code, err = d.Deployments.store.Code(spec.Function)
+	}
 	if err != nil {
+		unlock()
 		return nil, err
 	}
-	code, err := d.Deployments.store.Code(spec.Function)
-	if err != nil {
-		return nil, err
-	}
-	return d.maker.of(ctx, &spec.Function, code)
+	return d.maker.first(ctx, &spec.Function, code, unlock)
 }
 
 // What comes of it when its run has ended: the result, and the machine.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/chain"
@@ -94,6 +95,12 @@ func (f *function) reaches(s *functions.Settings) (err error) {
 	return nil
 }
 
+// isOf reports whether a node of a function's is of a deployment of it that runs in an image.
+func isOf(n *lineage.Node, f *functions.Function, img *image, runtime int) bool {
+	k := &n.Key
+	return k.CodeDigest == f.CodeDigest && k.Handler == f.Handler && k.Lazy == f.Lazy && n.ImageDigest == img.Digest && k.Runtime == img.runtimeKey(runtime)
+}
+
 func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	defer func() {
 		if err != nil {
@@ -120,9 +127,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 	nodes := c.nodes.Catalogue()
 	f.changed = nodes.WatchFunction(name)
 	for _, n := range nodes.Function(name) {
-		if n.Info.Key.CodeDigest != spec.CodeDigest || n.Info.Key.Handler != spec.Handler ||
-			n.Info.Key.Lazy != spec.Lazy || n.Info.ImageDigest != f.image.Digest ||
-			n.Info.Key.Runtime != f.image.runtimeKey(f.runtime) {
+		if !isOf(n, &spec.Function, f.image, f.runtime) {
 			continue // of an earlier deployment
 		}
 		s, err := c.snapshots.get(n.Info.ID)
@@ -184,4 +189,76 @@ func (c *functionCache) unloaded(n *lineage.Node) {
 func (c *functionCache) sweep() {
 	c.snapshots.sweep()
 	c.deployments.sweep(c.current)
+}
+
+// snapshots keeps what is loaded of nodes: a node has one snapshot, whoever asks. What
+// the store removes or unloads is let go of.
+type snapshots struct {
+	host  *instance.Host
+	nodes *lineage.Store
+
+	mu   sync.RWMutex
+	byID map[string]*instance.Snapshot
+}
+
+func newSnapshots(host *instance.Host, nodes *lineage.Store) *snapshots {
+	return &snapshots{host: host, nodes: nodes, byID: map[string]*instance.Snapshot{}}
+}
+
+// get returns the snapshot of a node.
+func (c *snapshots) get(id string) (*instance.Snapshot, error) {
+	c.mu.RLock()
+	s := c.byID[id]
+	c.mu.RUnlock()
+	if s != nil && c.current(s) {
+		return s, nil
+	}
+	s, err := c.host.Load(id)
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if other := c.byID[id]; other != nil && other.Node == s.Node {
+		return other, nil // somebody else was faster
+	}
+	c.byID[id] = s
+	return s, nil
+}
+
+// current reports whether the store still has the node.
+func (c *snapshots) current(s *instance.Snapshot) bool {
+	n, err := c.nodes.Get(s.Node.ID)
+	return err == nil && n == s.Node
+}
+
+// drop lets go of a node's snapshot and returns it, nil if there was none.
+func (c *snapshots) drop(id string) *instance.Snapshot {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.byID[id]
+	delete(c.byID, id)
+	return s
+}
+
+// sweep drops the snapshots of nodes that are gone.
+func (c *snapshots) sweep() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id, s := range c.byID {
+		if !c.current(s) {
+			delete(c.byID, id)
+		}
+	}
+}
+
+// held adds the nodes that instances stand at.
+func (c *snapshots) held(ids map[string]bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	for id, s := range c.byID {
+		if s.Held() {
+			ids[id] = true
+		}
+	}
 }

@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -90,6 +91,9 @@ func (d *Dispatcher) Run(ctx context.Context, req *Request) (_ Invocation, err e
 		}
 	}
 	f, err := d.cache.get(spec)
+	if errors.Is(err, ErrNoImage) {
+		f, err = imageCame(ctx, d, spec, err)
+	}
 	if err != nil {
 		return nil, err
 	}

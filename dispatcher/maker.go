@@ -43,6 +43,7 @@ type maker struct {
 	beside    bool    // on machines of its own, which are made only where there is room for them
 	progress  func(step string, fraction float64)
 	loaded    func(Loaded) // nil: nobody wants to know
+	others    Others       // nil: there are none
 }
 
 // make finds the child of a node that is wanted, or has it made.
@@ -232,8 +233,11 @@ func (m *maker) function(ctx context.Context, img *image, runtime int, f *functi
 			imported = m.decodeImports(f, told)
 			err = m.warmUp(ctx, l.Instance, &function{spec: &Deployment{Function: *f}, image: img, runtime: runtime}, code)
 		}
-		if told := l.Report(); m.loaded != nil { // what was printed is no invocation's
+		if told := l.Report(); m.loaded != nil && !errors.Is(context.Cause(ctx), errCame) { // what was printed is no invocation's
 			m.loaded(Loaded{f, told.Logs, told.LogsCut, err})
+		}
+		if err == nil && errors.Is(context.Cause(ctx), errCame) {
+			err = errCame
 		}
 		if err != nil {
 			return nil, err

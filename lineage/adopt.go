@@ -61,6 +61,37 @@ func (s Transfer) Export(id string) (*Portable, error) {
 	return p, nil
 }
 
+// File returns the file of the node with this exact id as it lies here, whatever its form: what
+// is quickest to read and to use, where Export gives what is smallest. A node of which other
+// nodes' files have pages is put together. What it returns stays valid only as long as the node
+// is there and is not written anew.
+func (s Transfer) File(id string) (*Portable, error) {
+	p, err := s.file(id)
+	if err != nil {
+		return nil, fmt.Errorf("file of node %s: %w", id, err)
+	}
+	return p, nil
+}
+
+func (s Transfer) file(id string) (*Portable, error) {
+	if err := s.store.usable(); err != nil {
+		return nil, err
+	}
+	n := s.store.lookup(id)
+	if n == nil {
+		return nil, ErrNotFound
+	}
+	f, h, err := openNodeFile(s.store.nodePath(id))
+	if err != nil {
+		return nil, err
+	}
+	f.Close()
+	if h.Version == nodefile.VersionDonors {
+		return s.exportWhole(n)
+	}
+	return &Portable{Info: n.Info, Size: int64(h.Total), path: s.store.nodePath(id)}, nil
+}
+
 func (s Transfer) export(id string) (*Portable, error) {
 	if err := s.store.usable(); err != nil {
 		return nil, err

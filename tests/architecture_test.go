@@ -60,6 +60,7 @@ var mayImport = map[string][]string{
 	"dispatcher/chain":                 {"dispatcher/functions"},
 	"dispatcher/functionapi":           {"dispatcher/chain", "dispatcher/engine", "dispatcher/guesthttp", "dispatcher/state", "vmm/vsock"},
 	"dispatcher/cluster":               {"dispatcher/cluster/...", "dispatcher/functions", "dispatcher/keyed", "lineage", "lineage/sealed"},
+	"dispatcher/cluster/nodes":         {"dirtytrack", "dispatcher/cluster/...", "dispatcher/functions", "dispatcher/keyed", "lineage", "lineage/imagefile", "lineage/nodefile"}, // dirtytrack: its test
 	"dispatcher/pushed":                {"dispatcher/engine", "dispatcher/keyed", "dispatcher/state"},
 	"dispatcher/guesthttp":             {},
 	"dispatcher/contracts/httpport":    {"lineage", "vmm/vsock", "vmm/vmmtest", "dispatcher", "dispatcher/functions", "dispatcher/instance", "dispatcher/instance/...", "dispatcher/contracts", "dispatcher/contracts/...", "dispatcher/http/listener"}, // the dispatcher and the listener: its test

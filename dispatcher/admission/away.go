@@ -10,8 +10,8 @@ import (
 
 // Elsewhere is other hosts that can run what this one has let in.
 type Elsewhere interface {
-	// Better reports whether a function's invocation should rather run there.
-	Better(function string) bool
+	// Better reports whether a deployment's invocation should rather run there.
+	Better(target *dispatcher.Deployment) bool
 	// Any reports whether there is one.
 	Any() bool
 	// Invoke has one of them run it. done: one has, or may have, and its outcome is what there
@@ -33,7 +33,7 @@ func (c *Control) Enter(function string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.away.Better(target.Base()) {
+	if c.away.Better(target) {
 		return &Entry{c: c, asked: function, target: target, away: true}, nil
 	}
 	e, err := c.EnterHere(function)

@@ -3,7 +3,8 @@
 //
 // Its parts: cluster/trust tells members from strangers, cluster/bus carries their messages,
 // cluster/members knows who is here, cluster/peers is the straight way from one to another,
-// cluster/replica has the same deployments on all. A cluster's state is what its members say;
+// cluster/replica has the same deployments on all, cluster/nodes gives snapshots from one to
+// another. A cluster's state is what its members say;
 // none of them leads.
 //
 // Units: those of package members. Ownership: a Cluster owns its engine and goroutines until
@@ -32,6 +33,7 @@ import (
 
 	"seuss/dispatcher/cluster/bus"
 	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/cluster/nodes"
 	"seuss/dispatcher/cluster/peers"
 	"seuss/dispatcher/cluster/replica"
 	"seuss/dispatcher/cluster/trust"
@@ -104,6 +106,8 @@ type Cluster struct {
 	bus     *bus.Bus
 	peers   *peers.Peers
 	replica *replica.Replica // nil: without Options.Deployments
+	nodes   atomic.Pointer[nodes.Exchange]
+	holding atomic.Pointer[nodes.Holding]
 
 	cordoned, leaving atomic.Bool
 	joined            atomic.Bool  // it has told of itself
@@ -128,6 +132,8 @@ type View struct {
 	// others, since its start.
 	Passed uint64 `json:"passed"`
 	Served uint64 `json:"served"`
+	// Nodes counts snapshots that went from member to member, since its start.
+	Nodes NodeCounts `json:"nodes"`
 	// Conflicts are changes that were lost to others that did not know of them.
 	Conflicts []replica.Conflict `json:"conflicts,omitempty"`
 }
@@ -214,7 +220,7 @@ func Join(ctx context.Context, o Options) (_ *Cluster, err error) {
 		}
 	}
 	c.joined.Store(true)
-	c.beat()
+	c.beat(false)
 	c.beating.Go(c.beats)
 	return c, nil
 }
@@ -290,7 +296,7 @@ func (c *Cluster) beats() {
 	for {
 		select {
 		case <-tick.C:
-			c.beat()
+			c.beat(false)
 			c.writeKnown()
 		case <-c.end:
 			return
@@ -301,17 +307,21 @@ func (c *Cluster) beats() {
 // answerHello tells of this member at once.
 func (c *Cluster) answerHello(*nats.Msg) {
 	if c.joined.Load() {
-		c.beat()
+		c.beat(true)
 	}
 }
 
-func (c *Cluster) beat() {
+// beat tells of this member; all: whoever hears it may know nothing of it.
+func (c *Cluster) beat(all bool) {
 	b := members.Beat{
 		Member: c.o.Member, Life: c.life, Address: c.o.Reached, Release: c.o.Release, Platform: c.o.Platform, CPU: c.o.CPU,
 		Peers: c.peersAt(), Started: c.started.UTC(), Cordoned: c.cordoned.Load(), Leaving: c.leaving.Load(), Load: c.o.Sample(),
 	}
 	if c.replica != nil {
 		b.Deployed = c.replica.Sum()
+	}
+	if h := c.holding.Load(); h != nil {
+		b.Held = h.Beat(all)
 	}
 	if err := c.table.Hear(&b); err != nil {
 		c.complain(err)
@@ -421,7 +431,7 @@ func (c *Cluster) setCordoned(on bool) error {
 	}
 	c.cordoned.Store(on)
 	c.o.Log.Info("cluster: this member is cordoned, or no longer", "cordoned", on)
-	c.beat()
+	c.beat(false)
 	return nil
 }
 
@@ -431,6 +441,7 @@ func (c *Cluster) Members() View {
 	if c.replica != nil {
 		v.Deployments, v.Conflicts = c.replica.Count(), c.replica.Conflicts()
 	}
+	v.Nodes = c.nodeCounts()
 	return v
 }
 
@@ -453,7 +464,7 @@ func (c *Cluster) Cordon(ctx context.Context, member string, on bool) error {
 // Leave tells the others that this member is about to end.
 func (c *Cluster) Leave() {
 	c.leaving.Store(true)
-	c.beat()
+	c.beat(false)
 }
 
 // Close ends the membership.

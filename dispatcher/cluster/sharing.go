@@ -5,11 +5,14 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
 	"seuss/dispatcher/cluster/bus"
+	"seuss/dispatcher/cluster/held"
 	"seuss/dispatcher/cluster/members"
+	"seuss/dispatcher/cluster/nodes"
 	"seuss/dispatcher/cluster/peers"
 )
 
@@ -72,6 +75,44 @@ func (c *Cluster) hello(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// ShareNodes has this member give its snapshots to others, and fetch theirs: what it returns does.
+// It is called once.
+func (c *Cluster) ShareNodes(service nodes.Service, spool string, free func(dir string) (free, all uint64, err error)) *nodes.Exchange {
+	x := nodes.New(nodes.Options{Service: service, Peers: c.peers, Holders: c.holders, Spool: spool, Free: free, Log: c.o.Log})
+	c.nodes.Store(x)
+	c.holding.Store(nodes.NewHolding(service.Store()))
+	return x
+}
+
+// holders lists the other members that say that they hold something, the idlest first.
+func (c *Cluster) holders(k held.Key) (list []string) {
+	all := slices.DeleteFunc(c.table.List(), func(m members.Member) bool {
+		return m.Self || m.State == members.Gone || m.Peers == "" || !m.Holds.Has(k)
+	})
+	slices.SortFunc(all, func(a, b members.Member) int { return cmp.Compare(a.Load.Running, b.Load.Running) })
+	for i := range all {
+		list = append(list, all[i].Member)
+	}
+	return list
+}
+
+// NodeCounts counts snapshots that went from member to member.
+type NodeCounts struct {
+	Fetched      uint64 `json:"fetched"` // nodes that came
+	FetchedBytes uint64 `json:"fetched_bytes"`
+	Given        uint64 `json:"given"` // files
+	GivenBytes   uint64 `json:"given_bytes"`
+	Failed       uint64 `json:"failed"` // functions whose snapshots were fetched in vain
+}
+
+func (c *Cluster) nodeCounts() (n NodeCounts) {
+	if x := c.nodes.Load(); x != nil {
+		of := &x.Counts
+		n = NodeCounts{of.Fetched.Load(), of.FetchedBytes.Load(), of.Given.Load(), of.GivenBytes.Load(), of.Failed.Load()}
+	}
+	return n
 }
 
 func (c *Cluster) closeDeployments() {

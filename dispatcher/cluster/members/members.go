@@ -19,6 +19,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"seuss/dispatcher/cluster/held"
 )
 
 // When a member is heard, and when it is gone: it has missed three of its beats then, and
@@ -77,6 +79,15 @@ type Beat struct {
 	// Deployed is the digest of all deployments, "" of one that does not share them: members
 	// with the same one have the same deployments.
 	Deployed string `json:"deployed,omitempty"`
+	// Held says of which functions it holds the snapshot. A beat without Filter leaves what was
+	// said before.
+	Held Held `json:"held,omitzero"`
+}
+
+// Held is what a member holds.
+type Held struct {
+	Functions int    `json:"functions"`        // that it has snapshots of
+	Filter    []byte `json:"filter,omitempty"` // see package held; empty in what a Table returns
 }
 
 // CPU is what a member's snapshots need.
@@ -90,12 +101,16 @@ type Load struct {
 	Slots     int    `json:"slots"`   // invocations that may run at a time
 	Running   int    `json:"running"` // now
 	Waiting   int    `json:"waiting"` // for their turn, or parked
+	Parked    int    `json:"parked"`  // of those: they take no slot
 	Machines  int    `json:"machines"`
 	Free      int    `json:"free"`      // of the machines
 	Instances int    `json:"instances"` // that live on, parked or not
 	Memory    uint64 `json:"memory_bytes"`
 	Available uint64 `json:"available_bytes"` // of the memory
 }
+
+// Busy is how many invocations want a slot: those that are parked do not.
+func (l *Load) Busy() int { return l.Running + max(0, l.Waiting-l.Parked) }
 
 // State is what is known of a member.
 type State string
@@ -112,8 +127,9 @@ type Member struct {
 	Beat
 	State State `json:"state"`
 	// SilentMS is how long ago that was, in milliseconds.
-	SilentMS int64 `json:"silent_ms"`
-	Self     bool  `json:"self"` // it is who answers
+	SilentMS int64       `json:"silent_ms"`
+	Self     bool        `json:"self"` // it is who answers
+	Holds    held.Filter `json:"-"`    // what it holds
 }
 
 // Usable reports whether something new may go to the member.
@@ -136,7 +152,7 @@ func Decode(message []byte) (*Beat, error) {
 		return nil, fmt.Errorf("member %.100q, life %d: %w", b.Member, b.Life, ErrBeat)
 	}
 	l := &b.Load
-	for _, n := range []int{l.Slots, l.Running, l.Waiting, l.Machines, l.Free, l.Instances} {
+	for _, n := range []int{l.Slots, l.Running, l.Waiting, l.Parked, l.Machines, l.Free, l.Instances, b.Held.Functions} {
 		if n < 0 {
 			return nil, fmt.Errorf("member %s: a negative count: %w", b.Member, ErrBeat)
 		}
@@ -157,6 +173,7 @@ type Table struct {
 type row struct {
 	beat  Beat
 	heard time.Time
+	holds held.Filter
 }
 
 // NewTable makes the table of a member. now is time.Now but for tests.
@@ -167,6 +184,13 @@ func NewTable(self string, life uint64, now func() time.Time) *Table {
 // Hear takes a beat in. The error matches ErrTaken where two processes have a name; who
 // has it keeps it until he is gone.
 func (t *Table) Hear(b *Beat) error {
+	var holds held.Filter
+	if len(b.Held.Filter) > 0 {
+		var err error
+		if holds, err = held.Decode(b.Held.Filter); err != nil {
+			return fmt.Errorf("%s: %w: %w", b.Member, err, ErrBeat)
+		}
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now := t.now()
@@ -186,7 +210,11 @@ func (t *Table) Hear(b *Beat) error {
 	case r.beat.Life == b.Life && r.beat.Leaving && !b.Leaving:
 		return nil // one that was under way when it said that it leaves
 	}
-	r.beat, r.heard = *b, now
+	if holds.Empty() && r.beat.Life == b.Life {
+		holds = r.holds
+	}
+	r.beat, r.heard, r.holds = *b, now, holds
+	r.beat.Held.Filter = nil
 	return nil
 }
 
@@ -230,7 +258,7 @@ func (t *Table) Get(name string) (Member, error) {
 
 func (t *Table) member(r *row, now time.Time) Member {
 	silent := now.Sub(r.heard)
-	m := Member{Beat: r.beat, State: Here, SilentMS: silent.Milliseconds(), Self: r.beat.Member == t.self}
+	m := Member{Beat: r.beat, State: Here, SilentMS: silent.Milliseconds(), Self: r.beat.Member == t.self, Holds: r.holds}
 	switch {
 	case silent >= GoneAfter:
 		m.State = Gone

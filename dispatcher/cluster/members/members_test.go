@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"seuss/dispatcher/cluster/held"
 )
 
 // clock is a time that the test moves.
@@ -145,4 +147,49 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestHeld: what a member holds stays known where a beat does not repeat it, ends with its
+// process, and is refused where it is no filter.
+func TestHeld(t *testing.T) {
+	var c clock
+	table := newTable(&c)
+	key := held.KeyOf("f", "code")
+	knows := func() bool {
+		m, err := table.Get("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(m.Held.Filter) > 0 {
+			t.Error("the filter is listed")
+		}
+		return m.Holds.Has(key)
+	}
+	hear := func(life uint64, filter []byte) error {
+		message, err := (&Beat{Member: "a", Life: life, Held: Held{1, filter}}).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := Decode(message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table.Hear(b)
+	}
+	full := make([]held.Key, held.MaxFunctions)
+	full[0] = key
+	for _, filter := range [][]byte{held.New(full).Encode(), nil} {
+		if err := hear(1, filter); err != nil || !knows() {
+			t.Errorf("not known: %v", err)
+		}
+	}
+	if err := hear(1, []byte("no filter")); !errors.Is(err, ErrBeat) {
+		t.Error(err)
+	}
+	if err := hear(1, held.New(nil).Encode()); err != nil || knows() {
+		t.Errorf("it still holds it: %v", err)
+	}
+	if err := errors.Join(hear(1, held.New(full).Encode()), hear(2, nil)); err != nil || knows() {
+		t.Errorf("another process holds it: %v", err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"seuss/dispatcher/cluster/held"
 	"seuss/dispatcher/cluster/members"
 )
 
@@ -26,7 +27,7 @@ func TestChoice(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for range 4 {
-		m, free := table.Choose("f")
+		m, free := table.Choose("f", "")
 		if !free {
 			t.Errorf("%s has no room", m)
 		}
@@ -37,7 +38,7 @@ func TestChoice(t *testing.T) {
 		t.Errorf("4 went to %d members: %v", len(seen), seen)
 	}
 	for range 96 * 4 {
-		m, _ := table.Choose("f")
+		m, _ := table.Choose("f", "")
 		sent.Add(m)
 		seen[m] = true
 	}
@@ -46,25 +47,77 @@ func TestChoice(t *testing.T) {
 	}
 	few := New(list(2), new(Sent))
 	for range 100 {
-		if m, _ := few.Choose("f", "m0"); m != "m1" {
+		if m, _ := few.Choose("f", "", "m0"); m != "m1" {
 			t.Fatalf("%q", m)
 		}
 	}
-	if m, _ := few.Choose("f", "m0", "m1"); m != "" {
+	if m, _ := few.Choose("f", "", "m0", "m1"); m != "" {
 		t.Errorf("%q was tried", m)
 	}
 	full := list(2)
 	full[0].Load.Running, full[1].Load.Running = 4, 5
-	if m, free := New(full, new(Sent)).Choose("f"); m == "" || free {
+	if m, free := New(full, new(Sent)).Choose("f", ""); m == "" || free {
 		t.Errorf("%q, %v", m, free)
 	}
 }
 
-// BenchmarkChoice is a choice among 1,000 members.
+// TestWhoHoldsItIsChosen: of a hundred members the one that holds a function's snapshot, wherever
+// it is, as long as it has room; and never for other code, or one that is parked full.
+func TestWhoHoldsItIsChosen(t *testing.T) {
+	for at := range 100 {
+		all := list(100)
+		all[at].Holds = held.New([]held.Key{held.KeyOf("f", "code")})
+		all[at].Load.Waiting, all[at].Load.Parked = 4, 4
+		sent := new(Sent)
+		table := New(all, sent)
+		if m, free := table.Choose("f", "code"); m != all[at].Member || !free {
+			t.Fatalf("%s, where %s holds it", m, all[at].Member)
+		}
+		for range 4 {
+			sent.Add(all[at].Member)
+		}
+		if m, free := table.Choose("f", "code"); m == all[at].Member || !free {
+			t.Fatalf("%s, which is full", m)
+		}
+	}
+	all := list(100)
+	all[7].Holds = held.New([]held.Key{held.KeyOf("f", "code")})
+	with, without := New(all, new(Sent)), New(list(100), new(Sent))
+	for range 100 {
+		a, _ := with.Choose("f", "other")
+		b, _ := without.Choose("f", "other")
+		if a != b {
+			t.Fatalf("other code of it leads to %s, and to %s where nobody holds any", a, b)
+		}
+	}
+}
+
+// crowd is members that hold as many snapshots each as make so many in all.
+func crowd(n, snapshots int) []members.Member {
+	all := list(n)
+	for i := range all {
+		keys := make([]held.Key, snapshots/n)
+		for k := range keys {
+			keys[k] = held.KeyOf(fmt.Sprint("f", i, ".", k), "code")
+		}
+		all[i].Holds = held.New(keys)
+	}
+	return all
+}
+
+// BenchmarkChoice is a choice among 1,000 members, which hold 1,000,000 snapshots: of a function
+// that one of them holds, and of one that nobody does, for which the most members are asked.
 func BenchmarkChoice(b *testing.B) {
-	table := New(list(1000), new(Sent))
-	b.ReportAllocs()
-	for b.Loop() {
-		table.Choose("some-function")
+	table := New(crowd(1000, 1_000_000), new(Sent))
+	for name, f := range map[string]func(int) string{
+		"held":   func(i int) string { return fmt.Sprint("f", i%1000, ".", i/1000%1000) },
+		"nobody": func(i int) string { return fmt.Sprint("other", i) },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				table.Choose(f(i), "code")
+			}
+		})
 	}
 }

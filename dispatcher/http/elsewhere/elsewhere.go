@@ -80,12 +80,12 @@ func (e *Elsewhere) members() *placement.Table {
 
 // Better implements admission.Elsewhere: this member is cordoned, or who comes now would wait
 // here and another member has room.
-func (e *Elsewhere) Better(function string) bool {
+func (e *Elsewhere) Better(f *dispatcher.Deployment) bool {
 	cordoned := e.cluster.Cordoned()
 	if !cordoned && !e.scheduler.Busy() {
 		return false
 	}
-	member, free := e.members().Choose(function)
+	member, free := e.members().Choose(f.Base(), f.CodeDigest)
 	return member != "" && (cordoned || free)
 }
 
@@ -132,7 +132,7 @@ func (e *Elsewhere) Invoke(ctx context.Context, target *dispatcher.Deployment, r
 	header := http.Header{headName: {base64.StdEncoding.EncodeToString(text)}}
 	var tried []string
 	for range tries {
-		member, _ := e.members().Choose(target.Base(), tried...)
+		member, _ := e.members().Choose(target.Base(), target.CodeDigest, tried...)
 		if member == "" {
 			break
 		}

@@ -103,7 +103,7 @@ func New(o Options) *Server {
 		s.Region = DefaultRegion
 	}
 	if s.FreeSpace == nil {
-		s.FreeSpace = freeSpace
+		s.FreeSpace = FreeSpace
 	}
 	s.Endpoint.Region = s.Region
 	if s.Account == "" {

@@ -16,11 +16,13 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"seuss/dispatcher"
 	"seuss/dispatcher/api"
 	"seuss/dispatcher/cluster"
 	"seuss/dispatcher/cluster/bus"
 	"seuss/dispatcher/cluster/members"
 	"seuss/dispatcher/cluster/trust"
+	"seuss/dispatcher/http/server"
 	"seuss/dispatcher/sched"
 	"seuss/tools/seussctl/cmdline"
 	"seuss/tools/seussctl/version"
@@ -155,11 +157,17 @@ func joinCluster(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service 
 	return member, err
 }
 
+// shareNodes has the member give snapshots to others, and fetch theirs.
+func shareNodes(e *cmdline.Env, member *cluster.Cluster, service api.Hosted) {
+	replica := service.Replica()
+	replica.AskOthers(member.ShareNodes(replica, filepath.Join(e.StateDir, dispatcher.SpoolDir), server.FreeSpace))
+}
+
 // sampleLoad says what this daemon has to do.
 func sampleLoad(service api.Hosted, scheduler *sched.Scheduler) members.Load {
 	st := scheduler.Stats()
 	// What is parked is under way: who drains this member waits for it, too.
-	l := members.Load{Slots: st.Slots, Running: st.Running, Waiting: st.Waiting + st.Paused, Instances: service.Live().Stats().Instances, Memory: hostMemory(), Available: availableMemory()}
+	l := members.Load{Slots: st.Slots, Running: st.Running, Waiting: st.Waiting + st.Paused, Parked: st.Paused, Instances: service.Live().Stats().Instances, Memory: hostMemory(), Available: availableMemory()}
 	pools, err := service.Pools(context.Background())
 	if err != nil {
 		return l
