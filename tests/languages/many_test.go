@@ -2,7 +2,9 @@ package languages
 
 import (
 	"flag"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -14,34 +16,39 @@ var (
 	atOnce = flag.Int("at-once", 200, "requests to a server at a time")
 )
 
-// TestManyRequests: however many requests a server has had, and has at a time, each has a
-// counter of its own.
+// TestManyRequests: however many requests a server has had, and has at a time, each is
+// answered as the first one is, and has a counter of its own.
 func TestManyRequests(t *testing.T) {
-	list := programs(t)
-	at := slices.IndexFunc(list, func(p program) bool { return p.Name == "go-http" && p.Contract == httpport.Name })
-	if at < 0 {
-		t.Fatal("there is no server go-http")
-	}
-	p := &list[at]
-	if lacks := p.Lacks(); lacks != "" {
-		t.Skipf("skipped without %s", lacks)
-	}
 	b := newBench(t)
-	b.deploy(t, p, p.code(t))
+	for _, p := range programs(t) {
+		if p.Contract != httpport.Name || *only != "" && !slices.Contains(strings.Split(*only, ","), p.Name) || *only == "" && !*all && !p.CI {
+			continue
+		}
+		t.Run(p.Name, func(t *testing.T) {
+			p.require(t)
+			files := p.code(t)
+			b.deploy(t, &p, files)
+			b.many(t, &p, p.nativeReply(t, files, p.Requests[0]))
+		})
+	}
+}
+
+// many makes the program's first request many times at once, and in a row.
+func (b *bench) many(t *testing.T, p *program, want reply) {
 	door := b.door(t, p)
 	defer door.Close()
-	count := func() {
-		if got, err := ask(door.URL, request{Method: "GET", Path: "/count"}); err != nil || got.Status != 200 || got.Body != "1\n" {
-			t.Errorf("%v, %v", got, err)
+	once := func() {
+		if got, err := ask(door.URL, p.Requests[0]); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%v, %v\nnatively %v", got, err, want)
 		}
 	}
 	var all sync.WaitGroup
 	for range *atOnce {
-		all.Go(count)
+		all.Go(once)
 	}
 	all.Wait()
 	for range *inRow {
-		if count(); t.Failed() {
+		if once(); t.Failed() {
 			return
 		}
 	}
