@@ -47,13 +47,14 @@ func (m *maker) want(f *functions.Function, img *image, runtime int) *nodes.Want
 		}
 	}
 	for w.Based && imported < len(f.Imports) {
-		next := slices.IndexFunc(m.store.Children(at), func(n *lineage.Node) bool {
+		children := m.store.Children(at) // once: others may go meanwhile
+		next := slices.IndexFunc(children, func(n *lineage.Node) bool {
 			return n.Kind == lineage.KindImport && slices.Equal(n.Key.Imports, f.Imports[:imported+1])
 		})
 		if next < 0 {
 			break
 		}
-		at = m.store.Children(at)[next].ID
+		at = children[next].ID
 		imported++
 	}
 	w.Imported = w.Based && imported == len(f.Imports)
@@ -141,8 +142,12 @@ func (m *maker) first(ctx context.Context, f *functions.Function, code []byte, u
 		if o.err == nil {
 			return o.s, nil
 		}
-		if last := <-came; last.err == nil {
-			return last.s, nil
+		select {
+		case last := <-came:
+			if last.err == nil {
+				return last.s, nil
+			}
+		case <-ctx.Done(): // what comes may wait for another's image to be taken in
 		}
 		return nil, o.err
 	case o := <-came:

@@ -3,7 +3,6 @@ package functionapi
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -160,10 +159,12 @@ func (s *Server) Answer(request, answer []byte) int {
 // minRoom is the room for the body of an answer without which nothing is done: errors and ids fit.
 const minRoom = 2048
 
+// refused is the answer to what was not done. A message that is too long for it, as one that lists
+// all shares of a function may be, is told by HTTP.
 func refused(err error) reply {
 	a := failed(err)
 	if len(a.Body) > minRoom {
-		a = failed(errors.New("the error has a long message: ask by HTTP"))
+		return later
 	}
 	return reply{how: frameFailed, body: a.Body}
 }

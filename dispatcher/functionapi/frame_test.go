@@ -125,3 +125,20 @@ func FuzzFrame(f *testing.F) {
 		}
 	})
 }
+
+// TestFrameLongError: an error that a frame has no room for is told by HTTP, and keeps its class.
+func TestFrameLongError(t *testing.T) {
+	store := state.New(state.Options{})
+	defer store.Close()
+	rights := state.Rights{}
+	for n := range state.MaxShares {
+		rights[fmt.Sprintf("%064d", n)] = state.Write
+	}
+	s := New(func() (*state.Session, error) {
+		return store.Open(state.Who{Owner: "o", Function: "f", Request: "r", Rights: rights})
+	}, nil, func() (*chain.Caller, error) { return nil, chain.ErrForbidden })
+	defer s.Close()
+	if how, _, _, body := framed(t, s, newFrame(frameGet, 0, "x/k", ""), 8192); how != frameLater {
+		t.Errorf("%d %.100q", how, body)
+	}
+}

@@ -143,12 +143,13 @@ func (w *windows) make(of shareKey) (*window, error) {
 		return nil, errWindows
 	case own >= maxOwnerWindows:
 		w.drop(*ownIdle)
-	case len(w.by) >= maxWindows:
-		w.drop(*idle)
 	}
 	opened, err := w.open(of.owner, of.share)
 	if err != nil {
 		return nil, err
+	}
+	if len(w.by) >= maxWindows { // another owner's goes only for one that there is
+		w.drop(*idle)
 	}
 	win := &window{Window: opened, memory: opened.Memory(), slots: map[string]*slot{}, head: slotHead, last: rand.Uint64() >> 2}
 	w.by[of] = win
@@ -203,6 +204,7 @@ func (w *window) retire() {
 	w.ring = w.ring[1:]
 }
 
+// giveUp takes a slot's value away, its bytes too: who gets the share later sees nothing of it.
 func (w *window) giveUp(s *slot) {
 	if s.key != "" {
 		delete(w.slots, s.key)
@@ -210,6 +212,7 @@ func (w *window) giveUp(s *slot) {
 		words := wordsAt(w.memory, s.at)
 		atomic.StoreUint64(&words[wordStamp], s.stamp|1)
 		atomic.StoreUint64(&words[wordID], 0)
+		clear(w.memory[s.at+slotHead : s.at+slotHead+s.room])
 	}
 }
 
@@ -221,9 +224,9 @@ func (w *window) write(s *slot, e *entry) {
 	atomic.StoreUint64(&words[wordID], s.id)
 	atomic.StoreUint64(&words[wordVersion], e.version)
 	atomic.StoreUint64(&words[wordSize], uint64(e.size))
-	to := w.memory[s.at+slotHead : s.at+slotHead+int(e.size)]
-	clear(to)
-	e.copyTo(to, 0)
+	to := w.memory[s.at+slotHead : s.at+slotHead+s.room]
+	clear(to) // of a longer one before nothing stays
+	e.copyTo(to[:e.size], 0)
 	s.stamp += 2
 	atomic.StoreUint64(&words[wordStamp], s.stamp)
 }

@@ -83,6 +83,11 @@ func TestWindow(t *testing.T) {
 	want(p, "one", true)
 	set("a/k", "four")
 	want(p, "four", true)
+	set("a/k", "4")
+	if bytes.Contains(ws.by["ada/a"].memory, []byte("our")) {
+		t.Error("the end of what was longer is still there")
+	}
+	set("a/k", "four")
 	if m, err := f.Stat("a/k"); err != nil {
 		t.Error(err)
 	} else if _, version, _ := look(ws.by["ada/a"].memory, p); version != m.Version {
@@ -96,6 +101,9 @@ func TestWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(again, "", false)
+	if bytes.Contains(ws.by["ada/a"].memory, []byte("four")) {
+		t.Error("a value that is gone is still there")
+	}
 	set("a/k", "new")
 	want(again, "", false)
 

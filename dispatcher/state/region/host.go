@@ -252,10 +252,14 @@ func (h *Host) take(r *Region) bool {
 	return true
 }
 
+// give counts a user out. A window that only guests had, and not the Store, goes with the last.
 func (h *Host) give(r *Region) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r.users--
+	if r.users--; r.users == 0 && !r.removed && isWindow(r.Name) {
+		h.remove(r)
+		return
+	}
 	h.drop(r)
 }
 

@@ -142,6 +142,9 @@ func (s *Set) Map(name string, write bool) (vmm.Region, error) {
 func (s *Set) Mapped(names []string) {
 	keep := make(map[string]bool, len(names))
 	for _, name := range names {
+		if isWindow(name) && s.mapped[name] == nil {
+			name = noWindow
+		}
 		keep[name] = true
 	}
 	for name, r := range s.mapped {

@@ -1,6 +1,7 @@
 package region
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -15,8 +16,9 @@ import (
 // without asking (state.Window). Its name has a character that no key has, so it is none's region.
 const (
 	windowMark = ShareMark + "\x01"
-	// noWindow is what an instance maps whose function may not read the share any more.
-	noWindow = "\x01none"
+	// noWindow is what an instance maps whose function may not read the share any more. No guest
+	// can name it: it has a slash.
+	noWindow = "/none"
 )
 
 func isWindow(name string) bool { return strings.HasSuffix(name, windowMark) }
@@ -71,15 +73,24 @@ func (w *window) Close() {
 	w.h.drop(w.r)
 }
 
-// window is Map of one: it is there whenever it is wanted, empty where nothing was shown yet.
+// window is Map of one: it is there whenever it is wanted, empty where nothing was shown yet. It
+// counts as mapped by what it is, and not by what a guest calls it, who may call it many things.
 func (s *Set) window(name string) (vmm.Region, error) {
+	if !state.ValidShare(strings.TrimSuffix(name, windowMark)) {
+		return vmm.Region{}, fmt.Errorf("it is no window of a share: %w", unix.EINVAL)
+	}
 	owner, is := s.owner, name
 	if s.rights(name) == None {
 		owner, is = "", noWindow
 	}
-	r := s.mapped[name]
+	r := s.mapped[is]
 	for r == nil {
 		found, err := s.host.find(owner, "", is, state.WindowBytes, false)
+		if errors.Is(err, ErrQuota) && is != noWindow { // it reads without one, and need not fail
+			owner, is = "", noWindow
+			r = s.mapped[is]
+			continue
+		}
 		if err != nil {
 			return vmm.Region{}, err
 		}
@@ -89,7 +100,7 @@ func (s *Set) window(name string) (vmm.Region, error) {
 		if r = found; s.mapped == nil {
 			s.mapped = map[string]*Region{}
 		}
-		s.mapped[name] = r
+		s.mapped[is] = r
 	}
 	return s.offered(r, Read), nil
 }

@@ -2,10 +2,12 @@ package region
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"seuss/dispatcher/state"
 	"seuss/guest"
 )
 
@@ -72,5 +74,73 @@ func TestWindow(t *testing.T) {
 	w.Close()
 	if got := read(&s); got != "shown" {
 		t.Errorf("%q is mapped after the window was closed", got)
+	}
+}
+
+// TestWindowsOfGuests: what guests map as windows is gone when they are, is a share's and no other
+// name's, and takes no more of the host however many shares a guest names that it may not read.
+func TestWindowsOfGuests(t *testing.T) {
+	h := New(Options{})
+	defer h.Close()
+	s := h.Set("ada", "f", ByShare(func(share string) Access {
+		if share == "orders" {
+			return Read
+		}
+		return None
+	}))
+	for _, name := range []string{"orders%2Fmore", "or ders", ""} {
+		if _, err := s.Map(name+windowMark, false); !errors.Is(err, unix.EINVAL) {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	names := []string{"orders" + windowMark}
+	for n := range 100 {
+		names = append(names, fmt.Sprint("x", n, windowMark))
+	}
+	for _, name := range names {
+		if _, err := s.Map(name, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Mapped(names[1:2]) // noWindow alone
+	if used := h.Used(); len(s.mapped) != 1 || used.Regions != 1 {
+		t.Errorf("%d are mapped, there are %d regions", len(s.mapped), used.Regions)
+	}
+	if _, err := s.Map(names[0], false); err != nil {
+		t.Fatal(err)
+	}
+	w, err := h.Window("ada", "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if !w.Idle() || h.Used().Regions != 2 {
+		t.Errorf("idle %v, %d regions", w.Idle(), h.Used().Regions)
+	}
+	w.Close()
+	if n := h.Used().Regions; n != 1 {
+		t.Errorf("%d regions are left", n)
+	}
+}
+
+// TestWindowWithoutRoom: whose owner has all the regions that he may have begins all the same, and
+// reads without a window.
+func TestWindowWithoutRoom(t *testing.T) {
+	h := New(Options{Owner: Limit{1 << 20, 1}})
+	defer h.Close()
+	s := h.Set("ada", "f", func(string) Access { return Write })
+	defer s.Close()
+	if _, err := s.Open("mine", guest.RegionCreate|guest.RegionWrite, 4096); err != nil {
+		t.Fatal(err)
+	}
+	const name = "orders" + windowMark
+	for range 2 {
+		r, err := s.Map(name, false)
+		if err != nil || r.Bytes != state.WindowBytes || r.Write != nil {
+			t.Fatal(r, err)
+		}
+		if s.Mapped([]string{name}); len(s.mapped) != 1 {
+			t.Errorf("%d are mapped", len(s.mapped))
+		}
 	}
 }

@@ -225,8 +225,8 @@ func serveService(ctx context.Context, e *cmdline.Env, cfg *serveConfig, service
 	}
 	measures := sealSandbox(e, cfg)
 	if member != nil { // code runs when all is sealed, other members' too
+		shareNodes(e, member, service) // before anything is invoked
 		elsewhere.Start(member, control, scheduler)
-		shareNodes(e, member, service)
 	}
 	// It begins with the events of an earlier run, in guests: when all is sealed, and when
 	// nothing but a drain ends it.

@@ -202,7 +202,7 @@ function show(key, at, id) {
 
 const problemOf = (problem) => (problem.error === 'CallError' ? failure(problem) : new SeussError(problem.error, problem.message));
 const valueOf = ({ body, size, version }) => Object.assign(body, { version, size });
-const condition = ({ version, fence }, more = {}) => ({ flags: version === undefined ? 0 : IF, version: version ?? 0, token: fence ?? 0, ...more });
+const condition = ({ version, fence }, more = {}) => ({ flags: version === undefined ? 0 : IF, version, token: fence, ...more }); // null is no number: HTTP says so
 
 const version = (answer) => Number(answer.headers['seuss-version']);
 const size = (answer) => Number(answer.headers['seuss-size']);
@@ -272,7 +272,7 @@ const state = {
     }
   },
   async getRange(key, offset, length) {
-    const told = frame(RANGE, key, '', { at: offset, version: length });
+    const told = length === undefined ? undefined : frame(RANGE, key, '', { at: offset, version: length }); // all the rest: by HTTP
     return told ? valueOf(told) : withVersion(await ask('GET', at(key) + query({ offset, length })));
   },
   async stat(key) {
@@ -406,7 +406,7 @@ const told = (answer) => JSON.parse(answer.body.toString());
 // this is done. What was not awaited when the caller ends is cancelled.
 async function chainCall(name, event = null, { timeout, key } = {}) {
   const body = JSON.stringify(event);
-  const asked = key === undefined && timeout !== 0 ? frame(CALL, name, body, { at: ms(timeout) ?? 0 }) : undefined;
+  const asked = key === undefined && (timeout === undefined || timeout > 0) ? frame(CALL, name, body, { at: ms(timeout) ?? 0 }) : undefined;
   return asked ? asked.body.toString() : told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), body)).id;
 }
 

@@ -146,7 +146,7 @@ def seen(key):
     words, memory, head, at, id = place
     stamp = words[head]
     if stamp & 1 or words[head + 1] != id:
-        del _places[key]
+        _places.pop(key, None)  # another thread may have been here
         return None
     value = memory[at:at + words[head + 3]]
     version = words[head + 2]

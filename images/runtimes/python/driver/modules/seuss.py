@@ -435,7 +435,7 @@ def chain_call(function, event=None, timeout=None, key=None):
     longer than the caller has; 0 is refused. With a key (of idempotency) it is called once, however often
     this is done. What was not awaited when the caller ends is cancelled."""
     event = _json.dumps(event).encode()
-    told = _frame(_host.CALL, function, event, at=_ms(timeout) or 0) if key is None and timeout != 0 else None
+    told = _frame(_host.CALL, function, event, at=_ms(timeout) or 0) if key is None and (timeout is None or timeout > 0) else None
     if told:
         return told[2].decode()
     _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), event)
