@@ -34,16 +34,22 @@ func (c *Cluster) readKnown() (list []string) {
 	})
 }
 
-// writeKnown writes them down where they have changed. Those that are gone stay until others
-// have come.
+// writeKnown writes them down where they have changed. Those that are gone stay too, as long as
+// they are shown: one that has just come back is found by who is killed before it was heard.
 func (c *Cluster) writeKnown() {
-	var list []string
+	var list, gone []string
 	for _, m := range c.table.List() {
-		if !m.Self && m.State == members.Here && m.Address != c.o.Reached {
+		switch {
+		case m.Self || m.Address == c.o.Reached:
+		case m.State == members.Here:
 			list = append(list, m.Address)
+		default:
+			gone = append(gone, m.Address)
 		}
 	}
 	slices.Sort(list)
+	slices.Sort(gone)
+	list = append(list, gone...)
 	list = list[:min(len(list), maxKnown)]
 	if len(list) == 0 || slices.Equal(list, c.known) {
 		return
