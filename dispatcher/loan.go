@@ -208,6 +208,7 @@ func sit(l *life) (err error) {
 			return nil
 		}
 	}
+	differ(l) // nobody counts what it was copied as, where it stands nowhere
 	vm := vacate(l)
 	if vm == nil {
 		return l.broken
