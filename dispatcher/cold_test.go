@@ -122,7 +122,7 @@ func TestColdTier(t *testing.T) {
 func (b *coldBench) sameMemory(d *Dispatcher) {
 	b.Helper()
 	id := b.node(d).ID
-	tg, err := d.snapshots.get(id)
+	tg, err := d.snapshots.Get(id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -171,7 +171,7 @@ func TestColdTierDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := b.node(d)
-	tg, err := d.snapshots.get(n.ID)
+	tg, err := d.snapshots.Get(n.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ func collection(d *Dispatcher, o lineage.GCOptions) lineage.GCOptions {
 func (d *Dispatcher) running() map[string]bool {
 	ids := map[string]bool{}
 	d.pools.standing(ids)
-	d.snapshots.held(ids)
+	d.snapshots.Held(ids)
 	d.pools.standing(ids)
 	d.Keeper.Uses(ids)
 	for _, n := range d.store.Kind(lineage.KindFunction) { // on a checkpoint: it cannot be made again
@@ -58,14 +58,14 @@ const sweepEvery = time.Second
 func (d *Dispatcher) follow() {
 	for changed := d.store.Catalogue().Watch(); ; {
 		select {
-		case <-d.tasks.ends:
+		case <-d.tasks.Ends():
 			return
 		case <-changed:
 		}
 		changed = d.store.Catalogue().Watch() // before looking, so that no change is missed
 		d.cache.sweep()
 		select {
-		case <-d.tasks.ends:
+		case <-d.tasks.Ends():
 			return
 		case <-time.After(sweepEvery):
 		}

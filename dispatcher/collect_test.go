@@ -45,15 +45,13 @@ func TestCollect(t *testing.T) {
 	if err := b.invoke(d, `"2"`); err != nil {
 		t.Error(err)
 	}
-	d.snapshots.mu.RLock()
-	defer d.snapshots.mu.RUnlock()
-	for id, tg := range d.snapshots.byID {
+	for _, tg := range d.snapshots.All() {
 		// The last machine's reset, off the request's way, is a user while it lasts.
 		for end := time.Now().Add(time.Minute); tg.Held() && time.Now().Before(end); {
 			time.Sleep(time.Millisecond)
 		}
 		if tg.Held() {
-			t.Errorf("node %s is held", id)
+			t.Errorf("node %s is held", tg.Node.ID)
 		}
 	}
 }
@@ -99,9 +97,7 @@ func TestUnloadedFunctions(t *testing.T) {
 		}
 	}
 	expanded := 0
-	d.snapshots.mu.RLock()
-	defer d.snapshots.mu.RUnlock()
-	for _, tg := range d.snapshots.byID {
+	for _, tg := range d.snapshots.All() {
 		if tg.Node.Kind == lineage.KindFunction && tg.Node.Key.Function != "cold" {
 			expanded++
 		}

@@ -58,7 +58,7 @@ func TestOverdue(t *testing.T) {
 		c.Sleep(50 * time.Millisecond)
 		return "1", nil
 	}}}, Options{PoolSize: 1})
-	node, err := s.snapshots.get(s.deploy("nap", "nap", false).ID)
+	node, err := s.snapshots.Get(s.deploy("nap", "nap", false).ID)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/instances"
 	"seuss/dispatcher/keyed"
+	"seuss/dispatcher/loaded"
 	"seuss/dispatcher/outbound"
 	"seuss/dispatcher/park"
 	"seuss/dispatcher/planner"
@@ -26,6 +27,7 @@ import (
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state"
 	"seuss/dispatcher/state/region"
+	"seuss/dispatcher/tasks"
 	"seuss/dispatcher/tiers"
 	"seuss/images"
 	"seuss/images/runtimes"
@@ -84,13 +86,13 @@ type Dispatcher struct {
 	store     *lineage.Store
 	host      instance.Host // of all machines
 	images    *rootImages
-	snapshots *snapshots
+	snapshots *loaded.Snapshots
 	cache     *functionCache
 	maker     *maker
 	pools     *pools
 	lot       *park.Lot // where instances that wait are parked
 	engine    *engine.Engine
-	tasks     *tasks
+	tasks     *tasks.Group
 	costs     costs
 	prefixes  prefixes
 	events    counters
@@ -149,7 +151,7 @@ func Open(o Options) (*Dispatcher, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, float64) {}
 	}
-	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: newTasks(), ownRegions: regions, past: planner.NewGone(o.StateDir)}
+	d := &Dispatcher{opts: o, platform: o.Platform, log: o.Log, tasks: tasks.New(), ownRegions: regions, past: planner.NewGone(o.StateDir)}
 	store, err := lineage.Open(o.StateDir, lineage.Options{
 		ReadOnly: o.ReadOnly, Verify: o.Verify, HotBytes: o.HotBytes, HugePages: o.HugePages,
 		Unloaded: func(n *lineage.Node) { d.cache.unloaded(n) },
@@ -168,10 +170,10 @@ func Open(o Options) (*Dispatcher, error) {
 		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
 	d.store = store
-	d.snapshots = newSnapshots(&d.host, store)
+	d.snapshots = loaded.New(&d.host, store)
 	d.host = instance.Host{
-		Platform: o.Platform, Room: room, Store: store, Snapshots: d.snapshots.get, Observer: &d.events, Log: o.Log,
-		Background: d.tasks.background, Closing: d.tasks.closing.Load,
+		Platform: o.Platform, Room: room, Store: store, Snapshots: d.snapshots.Get, Observer: &d.events, Log: o.Log,
+		Background: d.tasks.Background, Closing: d.tasks.Closing,
 		ReadOnly: o.ReadOnly, Demand: o.Verify == lineage.VerifyDemand, Prefetch: o.Prefetch,
 	}
 	d.outer = bounds.Outer{Network: o.Network, HostPorts: o.HostPorts, Timeout: o.FunctionTimeout, MemoryMiB: o.FunctionMemoryMiB, OutputBytes: o.FunctionOutputBytes, Others: o.ForOthers}
@@ -205,9 +207,9 @@ func Open(o Options) (*Dispatcher, error) {
 	if err := d.Keeper.Restore(); err != nil {
 		return nil, fmt.Errorf("open dispatcher: %w", errors.Join(err, store.Close()))
 	}
-	d.tasks.background(d.follow)
+	d.tasks.Background(d.follow)
 	if (o.NodeBytes > 0 || o.TierBytes != tiers.Budgets{}) && !o.ReadOnly {
-		d.tasks.every(collectEvery, (&budgets{Dispatcher: d}).collect)
+		d.tasks.Every(collectEvery, (&budgets{Dispatcher: d}).collect)
 	}
 	if n := store.Repaired(); n > 0 {
 		d.log.Warn("other users could use the state directory; it is closed to them now", "path", o.StateDir, "entries", n)
@@ -239,7 +241,7 @@ func (d *Dispatcher) Close() error {
 	d.Shared.Close()
 	d.engine.Close()
 	d.lot.Close()
-	d.tasks.close()
+	d.tasks.Close()
 	err := d.pools.close()
 	if d.ownRegions {
 		d.opts.Regions.Close()

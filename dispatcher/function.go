@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"sync"
 
 	"seuss/dispatcher/bounds"
 	"seuss/dispatcher/chain"
 	"seuss/dispatcher/contracts"
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/loaded"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/state"
 	"seuss/dispatcher/state/region"
@@ -55,7 +55,7 @@ type functionCache struct {
 	log         *slog.Logger
 	deployments *Deployments
 	nodes       *lineage.Store
-	snapshots   *snapshots
+	snapshots   *loaded.Snapshots
 	images      *rootImages
 	planner     *planner.Planner // nil: nothing is planned
 }
@@ -130,7 +130,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		if !isOf(n, &spec.Function, f.image, f.runtime) {
 			continue // of an earlier deployment
 		}
-		s, err := c.snapshots.get(n.Info.ID)
+		s, err := c.snapshots.Get(n.Info.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -153,7 +153,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 		return nil, err
 	}
 	for _, n := range chain[:len(chain)-1] {
-		s, err := c.snapshots.get(n.Info.ID)
+		s, err := c.snapshots.Get(n.Info.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func (c *functionCache) build(spec *Deployment) (_ *function, err error) {
 // unloaded lets go of a node's memory: the store has too much of it. The function is
 // built again, from what is known of it, when it is next asked for.
 func (c *functionCache) unloaded(n *lineage.Node) {
-	s := c.snapshots.drop(n.ID)
+	s := c.snapshots.Drop(n.ID)
 	if s == nil {
 		return
 	}
@@ -187,78 +187,6 @@ func (c *functionCache) unloaded(n *lineage.Node) {
 
 // sweep lets go of what has changed: it is built again if somebody asks.
 func (c *functionCache) sweep() {
-	c.snapshots.sweep()
+	c.snapshots.Sweep()
 	c.deployments.sweep(c.current)
-}
-
-// snapshots keeps what is loaded of nodes: a node has one snapshot, whoever asks. What
-// the store removes or unloads is let go of.
-type snapshots struct {
-	host  *instance.Host
-	nodes *lineage.Store
-
-	mu   sync.RWMutex
-	byID map[string]*instance.Snapshot
-}
-
-func newSnapshots(host *instance.Host, nodes *lineage.Store) *snapshots {
-	return &snapshots{host: host, nodes: nodes, byID: map[string]*instance.Snapshot{}}
-}
-
-// get returns the snapshot of a node.
-func (c *snapshots) get(id string) (*instance.Snapshot, error) {
-	c.mu.RLock()
-	s := c.byID[id]
-	c.mu.RUnlock()
-	if s != nil && c.current(s) {
-		return s, nil
-	}
-	s, err := c.host.Load(id)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if other := c.byID[id]; other != nil && other.Node == s.Node {
-		return other, nil // somebody else was faster
-	}
-	c.byID[id] = s
-	return s, nil
-}
-
-// current reports whether the store still has the node.
-func (c *snapshots) current(s *instance.Snapshot) bool {
-	n, err := c.nodes.Get(s.Node.ID)
-	return err == nil && n == s.Node
-}
-
-// drop lets go of a node's snapshot and returns it, nil if there was none.
-func (c *snapshots) drop(id string) *instance.Snapshot {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.byID[id]
-	delete(c.byID, id)
-	return s
-}
-
-// sweep drops the snapshots of nodes that are gone.
-func (c *snapshots) sweep() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for id, s := range c.byID {
-		if !c.current(s) {
-			delete(c.byID, id)
-		}
-	}
-}
-
-// held adds the nodes that instances stand at.
-func (c *snapshots) held(ids map[string]bool) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for id, s := range c.byID {
-		if s.Held() {
-			ids[id] = true
-		}
-	}
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -33,12 +32,7 @@ type life struct {
 	copy  *instance.Copy     // it begins as that
 	fresh bool               // it begins as node
 
-	seat   atomic.Pointer[seat] // on which i stands; nil: none, or it is the instance's, or i is parked
-	rests  time.Time            // when i has something to do, on its seat; zero: no timer is set
-	woken  <-chan struct{}      // has something then, too
-	most   uint64               // bytes that i takes at most, on a machine
-	same   *instance.Copy       // of i, which has done nothing since; nil: nobody wanted one
-	broken error                // why i has ended as it left its seat; nil: it has not
+	seated
 
 	loan    loan // of i; its start is held
 	away    away // of the same

@@ -57,7 +57,7 @@ func (l *life) ofSnapshot(ref string) (*instance.Snapshot, error) {
 	case n.Kind == lineage.KindArgument:
 		return nil, fmt.Errorf("snapshot %.12s waits for an argument of its function: name its function: %w", n.ID, lineage.ErrInvalid)
 	}
-	s, err := l.d.snapshots.get(n.ID)
+	s, err := l.d.snapshots.Get(n.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -251,7 +251,7 @@ func (k keptNodes) unseal(id string) {
 		return
 	}
 	held := map[string]bool{}
-	k.d.snapshots.held(held)
+	k.d.snapshots.Held(held)
 	if !held[id] {
 		_ = k.d.store.Remove(id, false) // else it is used, and a collection's
 	}

@@ -15,6 +15,7 @@ import (
 	"seuss/dispatcher/imports"
 	"seuss/dispatcher/instance"
 	"seuss/dispatcher/keyed"
+	"seuss/dispatcher/loaded"
 	"seuss/dispatcher/planner"
 	"seuss/dispatcher/quota"
 	"seuss/dispatcher/state/region"
@@ -33,7 +34,7 @@ type maker struct {
 	store     *lineage.Store
 	deployed  *functions.Store
 	images    *rootImages
-	snapshots *snapshots
+	snapshots *loaded.Snapshots
 	pools     *pools
 	locks     *keyed.Locks // by what is made
 	planner   *planner.Planner
@@ -70,12 +71,12 @@ func (m *maker) make(ctx context.Context, parent string, wanted func(*lineage.In
 			return make()
 		}
 	}
-	return m.snapshots.get(n.ID)
+	return m.snapshots.Get(n.ID)
 }
 
 // boot boots an image on a machine of its own until the driver of a runtime is ready.
 func (m *maker) boot(img *image, runtime int) (*instance.Instance, error) {
-	root, err := m.snapshots.get(img.root.ID)
+	root, err := m.snapshots.Get(img.root.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -369,7 +370,7 @@ func (m *maker) try(ctx context.Context, f *functions.Function, code []byte) (*i
 
 // kept is try for a function that hangs on an instance's checkpoint.
 func (m *maker) kept(ctx context.Context, f *functions.Function, code []byte) (*instance.Snapshot, error) {
-	parent, err := m.snapshots.get(f.Snapshot)
+	parent, err := m.snapshots.Get(f.Snapshot)
 	if errors.Is(err, lineage.ErrNotFound) {
 		err = fmt.Errorf("the checkpoint %.12s that it was deployed from was removed, and nothing else has its state: import it again, or deploy the function from another: %w", f.Snapshot, err)
 	}

@@ -112,7 +112,7 @@ func (m *maker) first(ctx context.Context, f *functions.Function, code []byte, u
 			came <- outcome{err: fmt.Errorf("it has come and was removed: %w", lineage.ErrNotFound)}
 			return
 		}
-		s, err := m.snapshots.get(n.ID)
+		s, err := m.snapshots.Get(n.ID)
 		came <- outcome{s, err}
 	})
 	if !ok {
@@ -218,6 +218,13 @@ func (d Replica) Fits(n *lineage.Info) error {
 
 // TakeNodes implements nodes.Service.
 func (d Replica) TakeNodes(ctx context.Context, p *nodes.Parcel) error {
+	owner := functions.OwnerOf(p.Want.Deployment)
+	// What is imported is charged to whose function it came for, as if it were made here.
+	if slices.ContainsFunc(p.Nodes, func(n nodes.Piece) bool { return n.Info.Kind == lineage.KindImport }) {
+		if err := (charges{d.Dispatcher}).within(owner, p.Nodes[0].Info.Parent); err != nil {
+			return fmt.Errorf("the imports of %q: %w", p.Want.Deployment, err)
+		}
+	}
 	d.sweeping.Lock() // what hangs on a node that has just come is not known yet
 	defer d.sweeping.Unlock()
 	if p.Image != "" {
@@ -229,7 +236,7 @@ func (d Replica) TakeNodes(ctx context.Context, p *nodes.Parcel) error {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("cancelled: %w", context.Cause(ctx))
 		}
-		if err := d.takeNode(&p.Nodes[i]); err != nil {
+		if err := d.takeNode(owner, &p.Nodes[i]); err != nil {
 			return err
 		}
 	}
@@ -264,7 +271,7 @@ func (d Replica) nameCame(p *nodes.Parcel) error {
 	return nil
 }
 
-func (d Replica) takeNode(p *nodes.Piece) error {
+func (d Replica) takeNode(owner string, p *nodes.Piece) error {
 	if _, err := d.store.Get(p.Info.ID); err == nil {
 		return nil
 	}
@@ -281,6 +288,9 @@ func (d Replica) takeNode(p *nodes.Piece) error {
 	})
 	if err != nil {
 		return err
+	}
+	if n.Kind == lineage.KindImport {
+		charges{d.Dispatcher}.note(owner, n.ID)
 	}
 	if p.Loading == nil {
 		return nil

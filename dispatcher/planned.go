@@ -28,9 +28,9 @@ func livePlans(d *Dispatcher, pace planner.Pace) {
 	d.Planner, d.maker.planner, beside.planner, d.cache.planner = p, p, p, p
 	if pace != planner.OnDemand {
 		ctx, cancel := context.WithCancel(context.Background())
-		d.tasks.background(func() { <-d.tasks.ends; cancel() })
-		d.tasks.background(func() { p.Run(ctx, pace) })
-		d.tasks.background(func() { p.Refits(ctx, pace) })
+		d.tasks.Background(func() { <-d.tasks.Ends(); cancel() })
+		d.tasks.Background(func() { p.Run(ctx, pace) })
+		d.tasks.Background(func() { p.Refits(ctx, pace) })
 	}
 }
 
@@ -406,7 +406,7 @@ func keepRun(d *Dispatcher, f *function, run *imports.Record) {
 			d.log.Warn("what a handler imports is not kept", "function", f.spec.Name, "error", err)
 		}
 	}
-	if d.looking.Add(1) > maxLooksKept || !d.tasks.background(write) {
+	if d.looking.Add(1) > maxLooksKept || !d.tasks.Background(write) {
 		d.looking.Add(-1)
 	}
 }

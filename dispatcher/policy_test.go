@@ -447,14 +447,12 @@ func TestCachesFollow(t *testing.T) {
 		t.Error(err)
 	}
 	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) { // what nobody asks for is let go of too
-		s.snapshots.mu.RLock()
 		held := 0
-		for _, k := range s.snapshots.byID {
+		for _, k := range s.snapshots.All() {
 			if k.Node.Kind == lineage.KindFunction {
 				held++
 			}
 		}
-		s.snapshots.mu.RUnlock()
 		if held == 0 {
 			break
 		}

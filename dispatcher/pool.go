@@ -132,67 +132,6 @@ func (p *pool) take(ctx context.Context, progress *inflight.Progress, t *instanc
 	}
 }
 
-// seat is a machine of a pool on which an instance stands that has nothing to do. It is the
-// instance's until somebody wants a machine, who has it parked then.
-type seat struct {
-	leave func() *instance.VM // parks it; nil: its machine is gone
-	since time.Time
-	left  chan struct{} // closed when it has left for somebody
-	at    *list.Element // in pool.seats; nil: it is in there no more
-}
-
-// stand has an instance stand on its machine, until claim; nil: somebody wants that.
-func (p *pool) stand(leave func() *instance.VM) *seat {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || len(p.waiters) > 0 {
-		return nil
-	}
-	s := &seat{leave: leave, since: time.Now(), left: make(chan struct{})}
-	s.at = p.seats.PushBack(s)
-	return s
-}
-
-// claim gives a machine back to the instance that stands on it; false: it has left it for
-// somebody, who has done with it.
-func (p *pool) claim(s *seat) bool {
-	p.mu.Lock()
-	stands := s.at != nil
-	p.takeSeat(s)
-	p.mu.Unlock()
-	if !stands {
-		<-s.left // it is being parked, which waits for nobody
-	}
-	return stands
-}
-
-// takeSeat takes a seat off the list. p.mu is held.
-func (p *pool) takeSeat(s *seat) {
-	if s.at != nil {
-		p.seats.Remove(s.at)
-		s.at = nil
-	}
-}
-
-// vacate takes the seat of the instance that has stood the longest, which is to be emptied;
-// nil: there is none. p.mu is held.
-func (p *pool) vacate() *seat {
-	e := p.seats.Front()
-	if e == nil {
-		return nil
-	}
-	s := e.Value.(*seat)
-	p.takeSeat(s)
-	return s
-}
-
-// empty has the instance of a seat that was vacated leave it, and returns its machine; nil: that
-// is gone.
-func (p *pool) empty(s *seat) *instance.VM {
-	defer close(s.left)
-	return s.leave()
-}
-
 func (p *pool) create(t *instance.Snapshot) (*instance.VM, error) {
 	vm, err := p.ps.make(p.image, t)
 	if err != nil {
@@ -266,10 +205,10 @@ func (p *pool) recycle(vm *instance.VM, here bool, onReset func(Reset)) {
 	p.put(slot{VM: vm, With: onReset})
 	tasks := p.ps.tasks // or Close takes it as it is
 	if !here {
-		tasks.background(func() { p.reset(vm) })
-	} else if tasks.begin() {
+		tasks.Background(func() { p.reset(vm) })
+	} else if tasks.Begin() {
 		p.reset(vm)
-		tasks.end()
+		tasks.End()
 	}
 }
 

@@ -13,13 +13,14 @@ import (
 	"seuss/dispatcher/capacity"
 	"seuss/dispatcher/inflight"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/tasks"
 )
 
 // pools are the machines of all images.
 type pools struct {
 	host  *instance.Host
 	room  *capacity.Budget
-	tasks *tasks
+	tasks *tasks.Group
 	log   *slog.Logger
 	sizes poolSizes
 	want  func() // is called when somebody has to wait for a machine
@@ -35,10 +36,10 @@ type poolSizes struct {
 	bytes       uint64
 }
 
-func newPools(host *instance.Host, room *capacity.Budget, tasks *tasks, log *slog.Logger, sizes poolSizes, want func()) *pools {
+func newPools(host *instance.Host, room *capacity.Budget, tasks *tasks.Group, log *slog.Logger, sizes poolSizes, want func()) *pools {
 	ps := &pools{host: host, room: room, tasks: tasks, log: log, sizes: sizes, want: want, byImage: map[string]*pool{}}
 	if sizes.window > 0 {
-		tasks.every(max(sizes.window/demandSlots, 10*time.Millisecond), ps.resize)
+		tasks.Every(max(sizes.window/demandSlots, 10*time.Millisecond), ps.resize)
 	}
 	return ps
 }

@@ -129,7 +129,7 @@ func (p *pool) grow(t *instance.Snapshot) {
 		p.counts.growing = false
 		p.mu.Unlock()
 	}
-	if !p.ps.tasks.background(func() {
+	if !p.ps.tasks.Background(func() {
 		defer made()
 		vm, err := p.create(t)
 		if err == nil {

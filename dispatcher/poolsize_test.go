@@ -9,12 +9,13 @@ import (
 
 	"seuss/dispatcher/functions"
 	"seuss/dispatcher/instance"
+	"seuss/dispatcher/tasks"
 	"seuss/lineage"
 )
 
 func TestDemandSlides(t *testing.T) {
 	p := testPool(Options{PoolSize: 9, PoolWindow: 10 * time.Second})
-	defer p.ps.tasks.close()
+	defer p.ps.tasks.Close()
 	d, now := &p.demand, time.Unix(1e9, 0)
 	asked := func(at time.Time, machines int) {
 		p.total = machines - 1
@@ -89,7 +90,7 @@ func TestMissesHoldNothing(t *testing.T) {
 
 // testPool is a pool of machines that are none.
 func testPool(o Options, free ...slot) *pool {
-	ps := newPools(nil, nil, newTasks(), slog.New(slog.DiscardHandler), poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, func() {})
+	ps := newPools(nil, nil, tasks.New(), slog.New(slog.DiscardHandler), poolSizes{o.PoolSize, o.PoolFloor, o.PoolWindow, o.PoolBytes}, func() {})
 	p := newPool(ps, &image{Image: &instance.Image{Name: "test"}})
 	for _, s := range free {
 		p.free.Put(s)

@@ -89,7 +89,7 @@ func TestRoomIsShared(t *testing.T) {
 	if _, err := s.Base(t.Context(), "", "cobol"); !errors.Is(err, lineage.ErrInvalid) || !strings.Contains(err.Error(), "cobol") {
 		t.Errorf("the base of a runtime that the image does not have: %v", err)
 	}
-	at, err := s.snapshots.get(base.Info.ID)
+	at, err := s.snapshots.Get(base.Info.ID)
 	if err != nil {
 		t.Fatal(err)
 	}

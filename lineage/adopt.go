@@ -73,19 +73,27 @@ func (s Transfer) File(id string) (*Portable, error) {
 	return p, nil
 }
 
-func (s Transfer) file(id string) (*Portable, error) {
+// header reads that of a node's file.
+func (s Transfer) header(id string) (*Node, *nodefile.Header, error) {
 	if err := s.store.usable(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	n := s.store.lookup(id)
 	if n == nil {
-		return nil, ErrNotFound
+		return nil, nil, ErrNotFound
 	}
 	f, h, err := openNodeFile(s.store.nodePath(id))
 	if err != nil {
+		return nil, nil, err
+	}
+	return n, h, f.Close()
+}
+
+func (s Transfer) file(id string) (*Portable, error) {
+	n, h, err := s.header(id)
+	if err != nil {
 		return nil, err
 	}
-	f.Close()
 	if h.Version == nodefile.VersionDonors {
 		return s.exportWhole(n)
 	}
@@ -93,18 +101,10 @@ func (s Transfer) file(id string) (*Portable, error) {
 }
 
 func (s Transfer) export(id string) (*Portable, error) {
-	if err := s.store.usable(); err != nil {
-		return nil, err
-	}
-	n := s.store.lookup(id)
-	if n == nil {
-		return nil, ErrNotFound
-	}
-	f, h, err := openNodeFile(s.store.nodePath(id))
+	n, h, err := s.header(id)
 	if err != nil {
 		return nil, err
 	}
-	f.Close()
 	switch {
 	case h.Form == nodefile.FormPages && CanTakeForm(n, nodefile.FormDifferences):
 	case h.Version == nodefile.VersionDonors:

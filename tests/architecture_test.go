@@ -86,6 +86,8 @@ var mayImport = map[string][]string{
 	"dispatcher/instances/records":     {"lineage/sealed"},
 	"dispatcher/instances/archive":     {"dispatcher/instances/archive/archivetest"},
 	"dispatcher/keyed":                 {},
+	"dispatcher/loaded":                {"dispatcher/instance", "lineage"},
+	"dispatcher/tasks":                 {},
 	"dispatcher/events":                {"dispatcher/functions", "dispatcher/sched", "lineage/sealed"},
 	"dispatcher/functions":             {"dispatcher/bundle", "dispatcher/imports", "lineage", "lineage/changes", "lineage/sealed", "lineage/sealed/..."},
 	"dispatcher/outbound":              {"guest", "vmm/vsock"},

@@ -119,7 +119,7 @@ type reply struct {
 
 var later = reply{how: frameLater}
 
-// append writes it; where there is no room for it, that it is to be asked by HTTP.
+// write writes it; where there is no room for it, that it is to be asked by HTTP.
 func (r *reply) write(to []byte) int {
 	if frameAnswerBytes+len(r.body) > len(to) {
 		*r = later

@@ -175,9 +175,15 @@ func decodeImports(b []byte, modules bool) (*imports.Record, error) {
 		return nil, fmt.Errorf("format %d, this release reads %d: %w", head.Format, importsFormat, lineage.ErrFormat)
 	}
 	r := &imports.Record{Summary: head.Summary}
+	if r.Distributions == nil { // of the load nothing is known, of runs something is: a list all the same
+		r.Distributions = []imports.Distribution{}
+	}
 	if modules {
 		if err := d.Decode(&r.Modules); err != nil {
 			return nil, fmt.Errorf("modules: %w: %w", err, lineage.ErrFormat)
+		}
+		if r.Modules == nil {
+			r.Modules = []imports.Module{}
 		}
 		if err := d.Decode(&r.LaterModules); err != nil && !errors.Is(err, io.EOF) {
 			return nil, fmt.Errorf("modules of runs: %w: %w", err, lineage.ErrFormat)

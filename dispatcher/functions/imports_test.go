@@ -139,6 +139,8 @@ func TestAddRun(t *testing.T) {
 		summary, errOf := s.Imported(&f)
 		if err != nil || errOf != nil || r == nil || r.Later == nil || r.Later.Runs != runs || r.ModuleCount != loaded || len(r.Modules) != loaded || len(r.LaterModules) != r.Later.ModuleCount || !reflect.DeepEqual(*summary, r.Summary) {
 			t.Errorf("%+v, %v, %v; want %d runs, %d modules of the load", r, err, errOf, runs, loaded)
+		} else if r.Distributions == nil || r.Modules == nil {
+			t.Errorf("%+v: what is shown as null is a list", r)
 		}
 	}
 	add(f, record("late"))

@@ -43,13 +43,14 @@ func Leave(i *Instance) (*VM, error) {
 }
 
 // Rests says when an instance that has settled on its VM has something to do again, as
-// vmm.Rests does, and how much memory it takes at most, parked.
-func Rests(i *Instance) (due time.Time, woken <-chan struct{}, bytes uint64, err error) {
+// vmm.Rests does, and how much memory it takes at most, parked. Who has read from woken when
+// the VM was another's already calls nudge, which has that one look what there is for it.
+func Rests(i *Instance) (due time.Time, woken <-chan struct{}, nudge func(), bytes uint64, err error) {
 	if err := i.vm.collect(); err != nil {
-		return due, nil, 0, err
+		return due, nil, nil, 0, err
 	}
 	due, woken = vmm.Rests(i.vm.m)
-	return due, woken, i.vm.parkedBytes(), nil
+	return due, woken, i.vm.m.Nudge, i.vm.parkedBytes(), nil
 }
 
 // Parked is the instance without a VM; nil: it has one.

@@ -363,6 +363,7 @@ func FuzzLayer(f *testing.F) {
 	}
 	f.Add(seed)
 	f.Add(seed[:200])
+	f.Add(golden(f))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		l, err := decode(bytes.NewReader(b), uint64(len(b)), false)
 		if err != nil {

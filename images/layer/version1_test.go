@@ -28,7 +28,7 @@ func goldenEntries() []layertest.Entry {
 
 // golden is the layer of testdata, of a release that had a digest for each page, as if its
 // kernel contract were this program's.
-func golden(t *testing.T) []byte {
+func golden(t testing.TB) []byte {
 	t.Helper()
 	f, err := os.Open("testdata/version-1.layer.gz")
 	if err != nil {

@@ -149,14 +149,15 @@ func (x *Index) now() time.Time {
 }
 
 // isLocal says whether this machine's clock gives the times of the files of a device, on
-// which f is. That of a server may be behind it.
+// which f is, and stores to shared mappings count as changes. A server's clock may be behind,
+// and tmpfs tells of no such store.
 func (x *Index) isLocal(dev uint64, f *os.File) bool {
 	local, ok := x.local[dev]
 	if !ok {
 		var st unix.Statfs_t
 		if err := unix.Fstatfs(int(f.Fd()), &st); err == nil {
 			switch st.Type {
-			case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.TMPFS_MAGIC, unix.OVERLAYFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, zfsMagic:
+			case unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC, unix.OVERLAYFS_SUPER_MAGIC, unix.F2FS_SUPER_MAGIC, zfsMagic:
 				local = true
 			}
 		}

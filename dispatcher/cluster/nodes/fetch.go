@@ -96,6 +96,10 @@ func (x *Exchange) from(ctx context.Context, member string, w *Want) error {
 	}
 	takes := time.Duration(float64(total) / float64(x.rate.Load()) * float64(time.Second))
 	if making := c.making(w); w.Image != "" && takes > slower*making {
+		// What is not fetched says nothing of the network: it may be better again.
+		if rate := x.rate.Load(); rate < firstRate {
+			x.rate.Store(rate + (firstRate-rate)/16)
+		}
 		return fmt.Errorf("%d bytes, about %v, where making it takes %v: %w", total, takes, making, ErrSlow)
 	}
 	if err := x.room(total); err != nil {

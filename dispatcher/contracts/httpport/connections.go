@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,13 +21,14 @@ type connections struct {
 
 	mu    sync.Mutex
 	ended bool
-	open  []*connection
+	open  []*connection // that the device had not forgotten at the last dial
 
 	once    sync.Once
 	written chan struct{} // closed: the guest has something to do
 }
 
-// maxConnections is how many an exchange may open.
+// maxConnections is how many an exchange may have at a time: one that is closed counts until
+// the guest has agreed, and what it has sent takes memory until then.
 const maxConnections = 64
 
 func newConnections(to instance.Inbound, port uint16, deadline time.Time) *connections {
@@ -46,17 +48,30 @@ func (c *connections) dial(ctx context.Context) (net.Conn, error) {
 	if c.ended {
 		return nil, net.ErrClosed
 	}
-	if len(c.open) == maxConnections {
-		return nil, fmt.Errorf("%d connections were opened to the program already", maxConnections)
+	c.forget()
+	if len(c.open) >= maxConnections {
+		return nil, fmt.Errorf("%d connections to the program are open already", maxConnections)
 	}
 	conn, err := c.to.Dial(c.port)
 	if err != nil {
 		return nil, err
 	}
-	s := &connection{vsock.NewStream(conn), c}
+	s := &connection{vsock.NewStream(conn), conn, c}
 	s.SetDeadline(c.deadline.Add(time.Second)) // the guest's own end comes first, and is told
 	c.open = append(c.open, s)
 	return s, nil
+}
+
+// forget leaves out those that are over, for a program is asked for its ready path as often as
+// it takes. c.mu is held.
+func (c *connections) forget() {
+	c.open = slices.DeleteFunc(c.open, func(s *connection) bool {
+		over := s.conn.State() == vsock.StreamClosed
+		if over { // nobody waits for it, and its timers would keep it
+			s.SetDeadline(time.Time{})
+		}
+		return over
+	})
 }
 
 // end ends what is open: the guest does not run any more.
@@ -91,7 +106,8 @@ func (c *connections) begun() {
 // connection is a stream to the program that says why it was refused.
 type connection struct {
 	*vsock.Stream
-	of *connections
+	conn *vsock.Conn // the stream's, for its state
+	of   *connections
 }
 
 func (s *connection) Read(p []byte) (int, error) {

@@ -386,6 +386,12 @@ func TestBadServers(t *testing.T) {
 			}
 		})
 	}
+	all.Go(func() { // each time on a connection of its own
+		late := strings.Replace(counting, "count < 3", "count < 70", 1)
+		if err := b.deploy("late", late, func(p *functions.Program) { p.ReadyPath = "/ready" }); err != nil {
+			t.Errorf("ready when it is asked for the 70th time: %v", err)
+		}
+	})
 	all.Wait()
 	b.closing()
 	six := strings.ReplaceAll(fmt.Sprintf(raw, `c.sendall(b"HTTP/1.1 200 OK\r\n\r\nsix"); c.close()`), `socket.socket(); l.bind((""`, `socket.socket(socket.AF_INET6); l.bind(("::1"`)

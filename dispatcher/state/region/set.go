@@ -121,21 +121,33 @@ func (s *Set) Map(name string, write bool) (vmm.Region, error) {
 	if err != nil {
 		return vmm.Region{}, err
 	}
-	r := s.mapped[name]
-	for r == nil {
-		found, err := s.host.find(s.owner, s.function, name, 0, false)
+	r, err := s.take(s.owner, s.function, name, 0)
+	if err != nil {
+		return vmm.Region{}, err
+	}
+	return s.offered(r, access), nil
+}
+
+// take returns the region of a name that is mapped, or maps it; one of bytes is made if it is not
+// there.
+func (s *Set) take(owner, function, name string, bytes uint64) (*Region, error) {
+	if r := s.mapped[name]; r != nil {
+		return r, nil
+	}
+	for { // one that was found may go before it is taken
+		found, err := s.host.find(owner, function, name, bytes, false)
 		if err != nil {
-			return vmm.Region{}, err
+			return nil, err
 		}
 		if !s.host.take(found) {
 			continue
 		}
-		if r = found; s.mapped == nil {
+		if s.mapped == nil {
 			s.mapped = map[string]*Region{}
 		}
-		s.mapped[name] = r
+		s.mapped[name] = found
+		return found, nil
 	}
-	return s.offered(r, access), nil
 }
 
 // Mapped implements vmm.Regions.

@@ -83,24 +83,12 @@ func (s *Set) window(name string) (vmm.Region, error) {
 	if s.rights(name) == None {
 		owner, is = "", noWindow
 	}
-	r := s.mapped[is]
-	for r == nil {
-		found, err := s.host.find(owner, "", is, state.WindowBytes, false)
-		if errors.Is(err, ErrQuota) && is != noWindow { // it reads without one, and need not fail
-			owner, is = "", noWindow
-			r = s.mapped[is]
-			continue
-		}
-		if err != nil {
-			return vmm.Region{}, err
-		}
-		if !s.host.take(found) {
-			continue
-		}
-		if r = found; s.mapped == nil {
-			s.mapped = map[string]*Region{}
-		}
-		s.mapped[is] = r
+	r, err := s.take(owner, "", is, state.WindowBytes)
+	if errors.Is(err, ErrQuota) { // it reads without one, and need not fail
+		r, err = s.take("", "", noWindow, state.WindowBytes)
+	}
+	if err != nil {
+		return vmm.Region{}, err
 	}
 	return s.offered(r, Read), nil
 }

@@ -195,9 +195,9 @@ func (v *VCPU) getMSRs(into []platform.MSR) ([]platform.MSR, error) {
 // putMSRs makes MSRs hold what the list says. It looks first and writes what differs:
 // looking has no effects, while some writes leave the next KVM_RUN work to do (clocks,
 // for instance) although they change nothing. What the host lets nobody read or write
-// is an error that names it: the machine is then of no more use. adjusted says whether
-// IA32_TSC_ADJUST was among those that differed.
-func (v *VCPU) putMSRs(list []platform.MSR) (adjusted bool, err error) {
+// is an error that names it: the machine is then of no more use. That IA32_TSC_ADJUST was
+// among those that differed is noted in v.adjusted.
+func (v *VCPU) putMSRs(list []platform.MSR) error {
 	for len(list) > 0 {
 		part := list[:min(len(list), maxMSRs)]
 		list = list[len(part):]
@@ -207,24 +207,24 @@ func (v *VCPU) putMSRs(list []platform.MSR) (adjusted bool, err error) {
 		v.msrs.count = uint32(len(part))
 		n, err := callPtr(v.h, "KVM_GET_MSRS", kvmGetMSRs, &v.msrs)
 		if err != nil {
-			return false, err
+			return err
 		}
 		if n != len(part) {
-			return false, fmt.Errorf("look at MSRs: read %d of %d, MSR %#x was refused", n, len(part), part[n].Index)
+			return fmt.Errorf("look at MSRs: read %d of %d, MSR %#x was refused", n, len(part), part[n].Index)
 		}
 		differ := v.differ[:0]
 		for i, m := range part {
 			if v.msrs.entries[i].value != m.Value {
 				differ = append(differ, m)
-				adjusted = adjusted || m.Index == uint32(kvm.MSRTSCADJUST)
+				v.adjusted = v.adjusted || m.Index == uint32(kvm.MSRTSCADJUST)
 			}
 		}
 		v.differ = differ
 		if err := v.setMSRs(differ); err != nil {
-			return false, err
+			return err
 		}
 	}
-	return adjusted, nil
+	return nil
 }
 
 // setMSRs writes at most maxMSRs. The kernel stops at the first that it refuses.

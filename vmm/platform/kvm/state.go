@@ -173,14 +173,17 @@ func (v *VCPU) writeState(s *platform.CPUState) error {
 // differs by.
 func (v *VCPU) writeMSRs(list []platform.MSR) error {
 	v.all = append(append(v.all[:0], list...), v.others...) // in one call, where they fit
-	adjusted, err := v.putMSRs(v.all)
-	if err != nil {
+	if err := v.putMSRs(v.all); err != nil {
 		return err
 	}
-	if v.tellsTSC && !adjusted {
+	if v.tellsTSC && !v.adjusted {
 		return nil
 	}
-	return v.resetTSCOffset()
+	if err := v.resetTSCOffset(); err != nil {
+		return err
+	}
+	v.adjusted = false
+	return nil
 }
 
 // cr3Flush is CR3's bit PWT (SDM vol. 3, 4.9), which changes nothing for memory that is

@@ -42,6 +42,7 @@ type VCPU struct {
 	offset    uint64 // KVM's own value after power-on
 	hasOffset bool   // and can be set
 	tellsTSC  bool   // IA32_TSC_ADJUST is looked at, and tells of each change of it
+	adjusted  bool   // it told of one, and the counter is not put back yet
 }
 
 var _ platform.VCPU = (*VCPU)(nil)
