@@ -96,17 +96,15 @@ const (
 	FarMax              = 680
 	RegionsMax          = 256
 	RegionNameMax       = 224
-	RegionPagesMax      = 0x400000   // of all mappings of a machine: 16 GiB
-	RegionWrite         = 1          // for writing; else for reading alone
-	RegionCreate        = 2          // of a call: make it, if there is none and size is not 0
-	RegionExcl          = 4          // of a call, with ABI_REGION_CREATE: there must be none
-	RegionOpen          = 1          // name, flags, size: may it be opened so? size is then the region's
-	RegionMap           = 2          // make what is mapped what the list says now, all of it or nothing new
-	RegionSync          = 3          // name, offset, size in bytes: what was written there is to be kept
-	RegionRemove        = 4          // name: it is gone for whoever opens it next
-	ContentBytes        = 0x10000    // at once, at most
-	ApiBytes            = 0x12000    // of a request, and of an answer, at most
-	ApiIoctl            = 0xc0085e01 // _IOWR(0x5e, 1, struct abi_api_request)
+	RegionPagesMax      = 0x400000 // of all mappings of a machine: 16 GiB
+	RegionWrite         = 1        // for writing; else for reading alone
+	RegionCreate        = 2        // of a call: make it, if there is none and size is not 0
+	RegionExcl          = 4        // of a call, with ABI_REGION_CREATE: there must be none
+	RegionOpen          = 1        // name, flags, size: may it be opened so? size is then the region's
+	RegionMap           = 2        // make what is mapped what the list says now, all of it or nothing new
+	RegionSync          = 3        // name, offset, size in bytes: what was written there is to be kept
+	RegionRemove        = 4        // name: it is gone for whoever opens it next
+	ContentBytes        = 0x10000  // at once, at most
 	Syscalls            = 512
 	ConsoleBytes        = 0x10000
 )

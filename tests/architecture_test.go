@@ -58,7 +58,7 @@ var mayImport = map[string][]string{
 	"dispatcher/contracts":             {"guest", "images", "images/runtimes", "lineage", "vmm/vsock", "dispatcher/functions", "dispatcher/instance", "dispatcher/guesthttp", "dispatcher/surroundings", "dispatcher/contracts/..."},
 	"dispatcher/engine":                {},
 	"dispatcher/chain":                 {"dispatcher/functions"},
-	"dispatcher/functionapi":           {"dispatcher/chain", "dispatcher/engine", "dispatcher/guesthttp", "dispatcher/state", "vmm/vsock"},
+	"dispatcher/functionapi":           {"dispatcher/chain", "dispatcher/engine", "dispatcher/guesthttp", "dispatcher/state", "guest", "vmm/vsock"},
 	"dispatcher/cluster":               {"dispatcher/cluster/...", "dispatcher/functions", "dispatcher/keyed", "lineage", "lineage/sealed"},
 	"dispatcher/cluster/nodes":         {"dirtytrack", "dispatcher/cluster/...", "dispatcher/functions", "dispatcher/keyed", "lineage", "lineage/imagefile", "lineage/nodefile"}, // dirtytrack: its test
 	"dispatcher/pushed":                {"dispatcher/engine", "dispatcher/keyed", "dispatcher/state"},
@@ -72,7 +72,7 @@ var mayImport = map[string][]string{
 	"dispatcher/logs":                  {"dispatcher/functions"},
 	"dispatcher/plan":                  {},
 	"dispatcher/planner":               {"dispatcher/functions", "dispatcher/imports", "dispatcher/plan", "guest", "images/runtimes", "lineage", "lineage/sealed", "lineage/sealed/sealedtest"},
-	"dispatcher/state":                 {"dispatcher/functions"},
+	"dispatcher/state":                 {"dispatcher/functions", "guest"},
 	"dispatcher/surroundings":          {"dispatcher/functions", "images/runtimes"},
 	"dispatcher/imports":               {},
 	"dispatcher/tiers":                 {"images", "images/layer", "lineage"},

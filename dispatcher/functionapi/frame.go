@@ -8,64 +8,13 @@ import (
 
 	"seuss/dispatcher/chain"
 	"seuss/dispatcher/state"
+	"seuss/guest"
 )
 
-// A frame is a request that is answered in the exit with which it comes, and its answer
-// (guest/abi/kernel.h, struct abi_api_call): what the modules ask most, without HTTP and JSON.
-// Numbers are little endian.
-//
-//	request                                     answer
-//	 0  uint8   frameVersion                     0  uint8   frameVersion
-//	 1  uint8   what is asked                    1  uint8   frameDone, frameLater, frameFailed
-//	 2  uint16  flags                            2  uint16  0
-//	 4  uint32  bytes of the key                 4  uint32  0
-//	 8  uint64  offset; of a lock its lease,     8  uint64  the value's size; what is left of
-//	            of a call its time, in ms                   a lease, in ms
-//	16  uint64  version that it must have;      16  uint64  its version; a lock's token
-//	            length of a range
-//	24  uint64  token                           24  uint64  where the value lies in the share's
-//	32  uint64  thread                                      window (state.Place); 0: in none
-//	40  the key, and behind it the value        32  uint64  the place's id
-//	                                            40  bytes: of a value, an id, or the document of
-//	                                                an error
-//
-// frameLater is the answer to what has to wait, or is too large: it is to be asked by HTTP, and
-// nothing of it was done.
-const (
-	frameVersion      = 1
-	frameRequestBytes = 40
-	frameAnswerBytes  = 40
-)
-
-// What is asked.
-const (
-	frameGet      = iota + 1
-	frameRange    // of a value
-	frameStat     // size and version
-	frameSet      // a value
-	frameSetRange // at an offset
-	frameAppend
-	frameDelete
-	frameLock // without waiting
-	frameRenew
-	frameUnlock
-	frameCall   // the key is the function's name
-	frameResult // the key is the call's id
-)
-
-// Flags of a request.
-const (
-	frameIf     = 1 << iota // the version counts
-	frameShared             // of a lock
-	frameShow               // of a get: have the value in the share's window
-)
-
-// How it was answered.
-const (
-	frameDone = iota
-	frameLater
-	frameFailed
-)
+// A frame is a request that is answered in the exit with which it comes, and its answer: what
+// the modules ask most, without HTTP and JSON. guest/abi/driver.h says what is where (ABI_ASK_*).
+// What has to wait, or is too large, is answered with ABI_ASK_LATER: it is to be asked by HTTP,
+// and nothing of it was done.
 
 // frame is a request that was taken apart.
 type frame struct {
@@ -84,25 +33,25 @@ type frame struct {
 var errFrame = fmt.Errorf("a request that is none: %w", ErrInvalid)
 
 func parseFrame(p []byte) (f frame, err error) {
-	if len(p) < frameRequestBytes {
-		return f, fmt.Errorf("%d bytes, its head has %d: %w", len(p), frameRequestBytes, errFrame)
+	if len(p) < guest.AskHead {
+		return f, fmt.Errorf("%d bytes, its head has %d: %w", len(p), guest.AskHead, errFrame)
 	}
 	le := binary.LittleEndian
 	version, flags, key := p[0], le.Uint16(p[2:]), le.Uint32(p[4:])
 	f = frame{what: p[1], at: le.Uint64(p[8:]), version: le.Uint64(p[16:]), token: le.Uint64(p[24:]), thread: le.Uint64(p[32:])}
-	rest := p[frameRequestBytes:]
+	rest := p[guest.AskHead:]
 	switch {
-	case version != frameVersion:
-		return f, fmt.Errorf("it is of version %d, and not %d: %w", version, frameVersion, errFrame)
-	case flags&^(frameIf|frameShared|frameShow) != 0:
+	case version != guest.AskVersion:
+		return f, fmt.Errorf("it is of version %d, and not %d: %w", version, guest.AskVersion, errFrame)
+	case flags&^(guest.AskIf|guest.AskShared|guest.AskShow) != 0:
 		return f, fmt.Errorf("flags %#x: %w", flags, errFrame)
 	case uint64(key) > uint64(len(rest)):
 		return f, fmt.Errorf("a key of %d bytes in %d: %w", key, len(rest), errFrame)
 	case f.at > 1<<62 || f.version > 1<<62:
 		return f, fmt.Errorf("a number above 2^62: %w", errFrame)
 	}
-	f.key, f.value, f.shared, f.show = string(rest[:key]), rest[key:], flags&frameShared != 0, flags&frameShow != 0
-	if f.condition.Fence = f.token; flags&frameIf != 0 {
+	f.key, f.value, f.shared, f.show = string(rest[:key]), rest[key:], flags&guest.AskShared != 0, flags&guest.AskShow != 0
+	if f.condition.Fence = f.token; flags&guest.AskIf != 0 {
 		f.condition.Version = &f.version
 	}
 	return f, nil
@@ -117,23 +66,23 @@ type reply struct {
 	sent          func() // is called once the answer is written; nil: nothing is to be done
 }
 
-var later = reply{how: frameLater}
+var later = reply{how: guest.AskLater}
 
 // write writes it; where there is no room for it, that it is to be asked by HTTP.
 func (r *reply) write(to []byte) int {
-	if frameAnswerBytes+len(r.body) > len(to) {
+	if guest.AskHead+len(r.body) > len(to) {
 		*r = later
 	}
-	if len(to) < frameAnswerBytes {
+	if len(to) < guest.AskHead {
 		return 0
 	}
-	clear(to[:frameAnswerBytes])
-	to[0], to[1] = frameVersion, r.how
+	clear(to[:guest.AskHead])
+	to[0], to[1] = guest.AskVersion, r.how
 	binary.LittleEndian.PutUint64(to[8:], r.size)
 	binary.LittleEndian.PutUint64(to[16:], r.version)
 	binary.LittleEndian.PutUint64(to[24:], r.place.At)
 	binary.LittleEndian.PutUint64(to[32:], r.place.ID)
-	n := frameAnswerBytes + copy(to[frameAnswerBytes:], r.body)
+	n := guest.AskHead + copy(to[guest.AskHead:], r.body)
 	if r.sent != nil {
 		r.sent()
 	}
@@ -148,11 +97,11 @@ func (s *Server) Answer(request, answer []byte) int {
 		r := refused(err)
 		return r.write(answer)
 	}
-	if len(answer) < frameAnswerBytes+minRoom {
+	if len(answer) < guest.AskHead+minRoom {
 		r := later // else what was done could not be told
 		return r.write(answer)
 	}
-	r := s.frame(&f, len(answer)-frameAnswerBytes)
+	r := s.frame(&f, len(answer)-guest.AskHead)
 	return r.write(answer)
 }
 
@@ -166,7 +115,7 @@ func refused(err error) reply {
 	if len(a.Body) > minRoom {
 		return later
 	}
-	return reply{how: frameFailed, body: a.Body}
+	return reply{how: guest.AskFailed, body: a.Body}
 }
 
 func about(m state.Meta, err error) reply {
@@ -178,7 +127,7 @@ func about(m state.Meta, err error) reply {
 
 func (s *Server) frame(f *frame, room int) reply {
 	switch f.what {
-	case frameCall, frameResult:
+	case guest.AskCall, guest.AskResult:
 		caller, err := s.calls.get()
 		if err != nil {
 			return refused(err)
@@ -194,25 +143,25 @@ func (s *Server) frame(f *frame, room int) reply {
 
 func (f *frame) state(s *state.Session, room int) reply {
 	switch f.what {
-	case frameGet, frameRange:
+	case guest.AskGet, guest.AskRange:
 		at, n := int64(0), int64(-1)
-		if f.what == frameRange {
+		if f.what == guest.AskRange {
 			at, n = int64(f.at), int64(f.version)
 		}
 		return f.read(s, at, n, room)
-	case frameStat:
+	case guest.AskStat:
 		return about(s.Stat(f.key))
-	case frameSet:
+	case guest.AskSet:
 		return about(s.Set(f.key, f.value, f.condition))
-	case frameSetRange:
+	case guest.AskSetRange:
 		return about(s.SetRange(f.key, int64(f.at), f.value, f.condition))
-	case frameAppend:
+	case guest.AskAppend:
 		return about(s.Append(f.key, f.value, f.condition))
-	case frameDelete:
+	case guest.AskDelete:
 		return about(state.Meta{}, s.Delete(f.key, f.condition))
-	case frameLock, frameRenew:
+	case guest.AskLock, guest.AskRenew:
 		return f.lock(s)
-	case frameUnlock:
+	case guest.AskUnlock:
 		return about(state.Meta{}, s.Unlock(f.key, f.token))
 	}
 	return refused(fmt.Errorf("request %d: %w", f.what, errFrame))
@@ -245,7 +194,7 @@ func (f *frame) lock(s *state.Session) reply {
 	lease := time.Duration(f.at) * time.Millisecond
 	var g state.Grant
 	var err error
-	if f.what == frameRenew {
+	if f.what == guest.AskRenew {
 		g, err = s.Renew(f.key, f.token, lease)
 	} else {
 		turn, asked := s.Ask(f.key, f.shared, lease, f.thread)
@@ -269,7 +218,7 @@ func (f *frame) lock(s *state.Session) reply {
 
 // call begins a call, or tells the result of one that is over.
 func (f *frame) call(c *chain.Caller, room int) reply {
-	if f.what == frameCall {
+	if f.what == guest.AskCall {
 		if f.at > uint64(maxWait/time.Millisecond) {
 			return refused(fmt.Errorf("timeout_ms=%d: at most %d: %w", f.at, maxWait/time.Millisecond, ErrInvalid))
 		}
@@ -287,7 +236,7 @@ func (f *frame) call(c *chain.Caller, room int) reply {
 	case len(a.Body) > room:
 		return later // it was not told
 	case a.Status >= 400:
-		return reply{how: frameFailed, body: a.Body, sent: a.sent}
+		return reply{how: guest.AskFailed, body: a.Body, sent: a.sent}
 	}
 	return reply{body: a.Body, sent: a.sent}
 }

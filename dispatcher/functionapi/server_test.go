@@ -72,25 +72,25 @@ func (f *fakeStream) end(err error) {
 	f.err = err
 }
 
-// guest is one connection of an instance.
-type guest struct {
+// client is one connection of an instance.
+type client struct {
 	t *testing.T
 	*fakeStream
 	k *conn
 }
 
-func connect(t *testing.T, s *Server) *guest {
+func connect(t *testing.T, s *Server) *client {
 	t.Helper()
 	f := &fakeStream{}
 	k, err := s.accept(f)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &guest{t, f, k}
+	return &client{t, f, k}
 }
 
 // sends is one arrival of bytes.
-func (g *guest) sends(text string) {
+func (g *client) sends(text string) {
 	g.mu.Lock()
 	g.in = append(g.in, text...)
 	g.mu.Unlock()
@@ -98,14 +98,14 @@ func (g *guest) sends(text string) {
 }
 
 // leaves ends the stream, as a reset does.
-func (g *guest) leaves() {
+func (g *client) leaves() {
 	g.end(vsock.ErrReset)
 	g.k.arrived()
 }
 
 // answers reads what has come, and wants so many answers, each with a status and a body that
 // begins so.
-func (g *guest) answers(want ...string) {
+func (g *client) answers(want ...string) {
 	g.t.Helper()
 	var got []string
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -146,7 +146,7 @@ func (g *guest) answers(want ...string) {
 }
 
 // silent wants that nothing has come.
-func (g *guest) silent() {
+func (g *client) silent() {
 	g.t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -272,7 +272,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 	store := state.New(state.Options{})
 	defer store.Close()
 	s := instance(t, store, "a:rw")
-	var all []*guest
+	var all []*client
 	for range maxConns {
 		all = append(all, connect(t, s))
 	}
@@ -300,7 +300,7 @@ func TestHeldBytes(t *testing.T) {
 	defer store.Close()
 	s := instance(t, store, "a:rw")
 	whole := request("PUT", "/v1/state/a/k", strings.Repeat("x", MaxBody))
-	var all []*guest
+	var all []*client
 	for range 3 {
 		g := connect(t, s)
 		g.sends(whole[:len(whole)-1])
@@ -330,7 +330,7 @@ func TestUnreadAnswers(t *testing.T) {
 	g.sends(request("PUT", "/v1/state/a/k", strings.Repeat("x", MaxBody)))
 	g.answers("200")
 	get := request("GET", "/v1/state/a/k", "")
-	var all []*guest
+	var all []*client
 	for range maxConns - 1 {
 		g := connect(t, s)
 		g.sends(get)
@@ -376,7 +376,7 @@ func TestUnreadResults(t *testing.T) {
 			}
 		}
 	}
-	var all []*guest
+	var all []*client
 	for _, id := range ids {
 		g := connect(t, s)
 		g.sends(request("GET", "/v1/calls/"+id, ""))

@@ -71,14 +71,14 @@ var model = porcupine.Model{
 	},
 }
 
-// guest is one that has mapped the window of its share, and knows where the value was.
-type guest struct {
+// onlooker is a guest that has mapped the window of its share, and knows where the value was.
+type onlooker struct {
 	memory []byte
 	place  Place
 }
 
 // look is a get of the modules': without asking, where that is possible.
-func (g *guest) look(s *Session) (o output) {
+func (g *onlooker) look(s *Session) (o output) {
 	if value, version, ok := look(g.memory, g.place); ok {
 		return output{string(value), version, true}
 	}
@@ -87,7 +87,7 @@ func (g *guest) look(s *Session) (o output) {
 	return o
 }
 
-func apply(s *Session, g *guest, i input) (o output) {
+func apply(s *Session, g *onlooker, i input) (o output) {
 	if i.op == "look" {
 		return g.look(s)
 	}
@@ -134,7 +134,7 @@ func TestLinearizable(t *testing.T) {
 			r := rand.New(rand.NewSource(100*seed + int64(client)))
 			f := open(t, s, fmt.Sprint("f", client), "a:rw")
 			wg.Go(func() {
-				known, g := uint64(0), &guest{memory: memory}
+				known, g := uint64(0), &onlooker{memory: memory}
 				for n := range 60 {
 					if r.Intn(40) == 0 { // it dies, and another one comes
 						f.Close()

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"seuss/guest"
 )
 
 // Window is memory of a share that guests map for reading. It is zeros where it is new, a
@@ -30,16 +32,9 @@ const (
 	maxShown = 64 << 10
 )
 
-// A value in a window lies behind a head of four words (guests read them, see docs/state.md): a
-// stamp, which is odd while the value is written, the id of the slot, the version and the size.
-// Who has read it reads stamp and id again: they are as before, or he has read nothing.
-const (
-	wordStamp = iota
-	wordID
-	wordVersion
-	wordSize
-	slotHead = 64 // bytes; the head's others are zeros
-)
+// slotHead is the bytes of the head behind which a value lies (guest/abi/driver.h,
+// ABI_WINDOW_*; what is not said there is zeros).
+const slotHead = guest.WindowHead
 
 // Place is where a value lies in its share's window.
 type Place struct {
@@ -210,8 +205,8 @@ func (w *window) giveUp(s *slot) {
 		delete(w.slots, s.key)
 		s.key = ""
 		words := wordsAt(w.memory, s.at)
-		atomic.StoreUint64(&words[wordStamp], s.stamp|1)
-		atomic.StoreUint64(&words[wordID], 0)
+		atomic.StoreUint64(&words[guest.WindowStamp], s.stamp|1)
+		atomic.StoreUint64(&words[guest.WindowID], 0)
 		clear(w.memory[s.at+slotHead : s.at+slotHead+s.room])
 	}
 }
@@ -220,15 +215,15 @@ func (w *window) giveUp(s *slot) {
 // or another one than before; on x86 stores are seen in their order.
 func (w *window) write(s *slot, e *entry) {
 	words := wordsAt(w.memory, s.at)
-	atomic.StoreUint64(&words[wordStamp], s.stamp|1)
-	atomic.StoreUint64(&words[wordID], s.id)
-	atomic.StoreUint64(&words[wordVersion], e.version)
-	atomic.StoreUint64(&words[wordSize], uint64(e.size))
+	atomic.StoreUint64(&words[guest.WindowStamp], s.stamp|1)
+	atomic.StoreUint64(&words[guest.WindowID], s.id)
+	atomic.StoreUint64(&words[guest.WindowVersion], e.version)
+	atomic.StoreUint64(&words[guest.WindowSize], uint64(e.size))
 	to := w.memory[s.at+slotHead : s.at+slotHead+s.room]
 	clear(to) // of a longer one before nothing stays
 	e.copyTo(to[:e.size], 0)
 	s.stamp += 2
-	atomic.StoreUint64(&words[wordStamp], s.stamp)
+	atomic.StoreUint64(&words[guest.WindowStamp], s.stamp)
 }
 
 // Show is Get without bytes: it has the value where guests read it without asking, and says

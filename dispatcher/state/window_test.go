@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"seuss/guest"
 )
 
 // testWindow is memory that the race detector does not know, as that of guests.
@@ -43,14 +45,14 @@ func look(memory []byte, p Place) (value []byte, version uint64, ok bool) {
 		return nil, 0, false
 	}
 	words := wordsAt(memory, int(p.At))
-	stamp := atomic.LoadUint64(&words[wordStamp])
-	if stamp&1 != 0 || atomic.LoadUint64(&words[wordID]) != p.ID {
+	stamp := atomic.LoadUint64(&words[guest.WindowStamp])
+	if stamp&1 != 0 || atomic.LoadUint64(&words[guest.WindowID]) != p.ID {
 		return nil, 0, false
 	}
-	size := min(atomic.LoadUint64(&words[wordSize]), uint64(len(memory))-p.At-slotHead)
-	version = atomic.LoadUint64(&words[wordVersion])
+	size := min(atomic.LoadUint64(&words[guest.WindowSize]), uint64(len(memory))-p.At-slotHead)
+	version = atomic.LoadUint64(&words[guest.WindowVersion])
 	value = bytes.Clone(memory[p.At+slotHead : p.At+slotHead+size])
-	return value, version, atomic.LoadUint64(&words[wordStamp]) == stamp && atomic.LoadUint64(&words[wordID]) == p.ID
+	return value, version, atomic.LoadUint64(&words[guest.WindowStamp]) == stamp && atomic.LoadUint64(&words[guest.WindowID]) == p.ID
 }
 
 // TestWindow: what was shown is there as it is now, until it is gone, and nothing of what gave

@@ -77,4 +77,58 @@
  * never calls it all threads run at once, and may draw what another copy draws. */
 #define ABI_SO_SEEDED 0x5e56
 
+/* What a function's module asks of the host in one exit: an ioctl of /dev/seuss/api (kernel.h
+ * has its own head), behind which the request lies and then its answer. Numbers are little
+ * endian; both begin with a head of ABI_ASK_HEAD bytes:
+ *
+ *   request                                     answer
+ *    0  uint8_t   ABI_ASK_VERSION                0  uint8_t   ABI_ASK_VERSION
+ *    1  uint8_t   what is asked                  1  uint8_t   ABI_ASK_DONE, LATER or FAILED
+ *    2  uint16_t  flags                          2  uint16_t  0
+ *    4  uint32_t  bytes of the key               4  uint32_t  0
+ *    8  uint64_t  offset; of a lock its lease,   8  uint64_t  the value's size; what is left of
+ *                 of a call its time, in ms                   a lease, in ms
+ *   16  uint64_t  version that it must have;    16  uint64_t  its version; a lock's token
+ *                 length of a range
+ *   24  uint64_t  token                         24  uint64_t  where the value lies in the share's
+ *   32  uint64_t  thread                                      window; 0: in none
+ *   40  the key, and behind it the value        32  uint64_t  the place's id
+ *                                               40  bytes: of a value, an id, or the document of
+ *                                                   an error */
+#define ABI_API_IOCTL 0xc0085e01 /* _IOWR(0x5e, 1, 8 bytes) */
+#define ABI_API_BYTES 0x12000    /* of a request, and of an answer, at most */
+#define ABI_ASK_VERSION 1
+#define ABI_ASK_HEAD 40
+
+#define ABI_ASK_GET 1
+#define ABI_ASK_RANGE 2 /* of a value */
+#define ABI_ASK_STAT 3  /* size and version */
+#define ABI_ASK_SET 4   /* a value */
+#define ABI_ASK_SET_RANGE 5
+#define ABI_ASK_APPEND 6
+#define ABI_ASK_DELETE 7
+#define ABI_ASK_LOCK 8 /* without waiting */
+#define ABI_ASK_RENEW 9
+#define ABI_ASK_UNLOCK 10
+#define ABI_ASK_CALL 11   /* the key is the function's name */
+#define ABI_ASK_RESULT 12 /* the key is the call's id */
+
+#define ABI_ASK_IF 1     /* flag: the version counts */
+#define ABI_ASK_SHARED 2 /* flag of a lock */
+#define ABI_ASK_SHOW 4   /* flag of a get: have the value in the share's window */
+
+#define ABI_ASK_DONE 0
+#define ABI_ASK_LATER 1 /* what has to wait, or is too large: it is to be asked by HTTP, and nothing was done */
+#define ABI_ASK_FAILED 2
+
+/* A window is memory that the host has of a share, the file /dev/seuss/region/SHARE%2F and a
+ * byte 1. A value in it lies behind a head of ABI_WINDOW_HEAD bytes, of uint64_t: a
+ * stamp, which is odd while the value is written, the place's id, the version and the size. Who
+ * has read it reads stamp and id again: they are as before, or he has read nothing. */
+#define ABI_WINDOW_HEAD 64
+#define ABI_WINDOW_STAMP 0 /* words of the head */
+#define ABI_WINDOW_ID 1
+#define ABI_WINDOW_VERSION 2
+#define ABI_WINDOW_SIZE 3
+
 #endif

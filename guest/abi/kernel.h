@@ -388,10 +388,8 @@ struct abi_content_call {
 /* ---- The function's API in one exit -------------------------------------------
  *
  * What a function finds at ABI_FUNCTION_API_TCP it may also ask by an ioctl of a file, and
- * has the answer when that returns: dispatcher/functionapi says what the bytes mean. A
+ * has the answer when that returns; driver.h says what the bytes mean. A
  * request that would have to wait is answered so at once. Nobody waits in the exit. */
-
-#define ABI_API_BYTES 0x12000 /* of a request, and of an answer, at most */
 
 struct abi_api_call { /* the request's bytes follow, then the answer's in their place */
 	uint32_t bytes;  /* OUT of the request; IN of the answer */
@@ -400,9 +398,7 @@ struct abi_api_call { /* the request's bytes follow, then the answer's in their 
 	uint32_t reserved;
 };
 
-#define ABI_API_IOCTL 0xc0085e01 /* _IOWR(0x5e, 1, struct abi_api_request) */
-
-struct abi_api_request { /* what the ioctl takes; the request's bytes follow, then the answer's in their place */
+struct abi_api_request { /* what ABI_API_IOCTL takes; the request's bytes follow, then the answer's in their place */
 	uint32_t bytes; /* of the request; then of the answer */
 	uint32_t room;  /* that an answer may have */
 };

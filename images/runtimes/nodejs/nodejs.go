@@ -50,7 +50,8 @@ func driver() map[string][]byte {
 	// Where require and import look from any directory.
 	files["/node_modules/seuss/index.js"] = runtimes.Files(driverFiles, "driver/modules", "seuss.js")["seuss.js"]
 	files["/node_modules/seuss/region.node"] = runtimes.Files(driverFiles, "driver", "region.node")["region.node"]
-	files["protocol.js"] = guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
+	protocol := guest.Protocol("// The driver protocol's constants, from guest/abi/driver.h.\n'use strict';\n\n", "exports.%s = %d;\n")
+	files["protocol.js"], files["/node_modules/seuss/protocol.js"] = protocol, protocol
 	return files
 }
 

@@ -43,11 +43,12 @@ func init() { runtimes.Register(Runtime) }
 //go:embed driver/driver.py driver/execute.py driver/files.py driver/holes.py driver/imported.py driver/task.py driver/warm_up.py driver/modules/_seuss_host.py driver/modules/seuss.py
 var driverFiles embed.FS
 
-// driver returns driver.py, the program, what it imports, and protocol.py, the constants
-// that they use.
+// driver returns driver.py, the program, what it imports, and the constants that they use: for
+// the driver and, where functions look for modules, for theirs.
 func driver() map[string][]byte {
 	files := runtimes.Files(driverFiles, "driver", "driver.py", "execute.py", "files.py", "holes.py", "imported.py", "task.py", "warm_up.py", "modules/_seuss_host.py", "modules/seuss.py")
-	files["protocol.py"] = guest.Protocol("\"\"\"The driver protocol's constants, from guest/abi/driver.h.\"\"\"\n\n", "%s = %d\n")
+	protocol := guest.Protocol("\"\"\"The driver protocol's constants, from guest/abi/driver.h.\"\"\"\n\n", "%s = %d\n")
+	files["protocol.py"], files["modules/_seuss_protocol.py"] = protocol, protocol
 	return files
 }
 

@@ -18,6 +18,7 @@ const { AsyncLocalStorage } = require('async_hooks');
 const fs = require('fs');
 const http = require('http');
 const os = require('os');
+const p = require('./protocol.js');
 
 const [, host, port] = /^(.*):(\d+)$/.exec(process.env.SEUSS_API ?? '127.0.0.1:9002');
 const agent = new http.Agent({ keepAlive: true, maxSockets: 8 });
@@ -102,13 +103,8 @@ async function ask(method, path, value = '', by = agent) {
 
 // What needs not wait is asked in one exit of the guest: a frame, which an ioctl of a device takes
 // to the host and fills with the answer. Where there is none, and for the rest, there is HTTP.
-// dispatcher/functionapi/frame.go says what is where.
-const API = 0xc0085e01; // ABI_API_IOCTL
-const ROOM = 0x12000; // ABI_API_BYTES
-const [GET, RANGE, STAT, SET, SET_RANGE, APPEND, DELETE, LOCK, RENEW, UNLOCK, CALL, RESULT] = Array.from({ length: 12 }, (_, i) => i + 1);
-const [IF, SHARED, SHOW] = [1, 2, 4];
-const [DONE, LATER] = [0, 1];
-const [REQUEST, ANSWER] = [48, 48];
+// guest/abi/driver.h says what is where.
+const HEADS = 8 + p.ASK_HEAD; // the ioctl's and the request's, or the answer's
 let device;
 let buffer;
 
@@ -119,38 +115,37 @@ function frame(what, key, value = '', { flags = 0, at = 0, version = 0, token = 
   if (device === undefined) {
     try {
       device = fs.openSync('/dev/seuss/api', fs.constants.O_RDWR);
-      buffer = Buffer.alloc(8 + ROOM);
+      buffer = Buffer.alloc(8 + p.API_BYTES);
     } catch {
       device = -1;
     }
   }
   const body = bytesOf(value);
   const name = Buffer.from(String(key));
-  const end = REQUEST + name.length + body.length;
+  const end = HEADS + name.length + body.length;
   const numbers = [at, version, token, thread];
   if (device < 0 || end > buffer.length || !numbers.every((n) => Number.isSafeInteger(n) && n >= 0)) return undefined;
   buffer.writeUInt32LE(end - 8, 0);
-  buffer.writeUInt32LE(ROOM, 4);
-  buffer[8] = 1;
+  buffer.writeUInt32LE(p.API_BYTES, 4);
+  buffer[8] = p.ASK_VERSION;
   buffer[9] = what;
   buffer.writeUInt16LE(flags, 10);
   buffer.writeUInt32LE(name.length, 12);
   numbers.forEach((n, i) => buffer.writeBigUInt64LE(BigInt(n), 16 + 8 * i));
-  name.copy(buffer, REQUEST);
-  body.copy(buffer, REQUEST + name.length);
-  if (require('./region.node').ask(device, API, buffer) !== 0) return undefined;
+  name.copy(buffer, HEADS);
+  body.copy(buffer, HEADS + name.length);
+  if (require('./region.node').ask(device, p.API_IOCTL, buffer) !== 0) return undefined;
   const how = buffer[9];
-  if (buffer[8] !== 1 || how === LATER) return undefined;
-  const answer = Buffer.from(buffer.subarray(ANSWER, 8 + buffer.readUInt32LE(0)));
-  if (how !== DONE) throw problemOf(JSON.parse(answer.toString()));
+  if (buffer[8] !== p.ASK_VERSION || how === p.ASK_LATER) return undefined;
+  const answer = Buffer.from(buffer.subarray(HEADS, 8 + buffer.readUInt32LE(0)));
+  if (how !== p.ASK_DONE) throw problemOf(JSON.parse(answer.toString()));
   return { size: Number(buffer.readBigUInt64LE(16)), version: Number(buffer.readBigUInt64LE(24)), body: answer, at: Number(buffer.readBigUInt64LE(32)), id: buffer.readBigUInt64LE(40) };
 }
 
 // A window is memory that the host has of a share, where values that are read often lie: what is
-// there is read without asking. dispatcher/state/window.go says how.
+// there is read without asking. guest/abi/driver.h says how.
 const OFTEN = 16; // gets of a share, after which its window is worth opening
 const MOST = 4096; // places that are known
-const HEAD = 64;
 const gets = new Map(); // by share
 const windows = new Map(); // {words, bytes} by share; null: it cannot be had
 const places = new Map(); // {words, bytes, head, id} by key; head: the index of its first word
@@ -162,14 +157,14 @@ function seen(key) {
   const place = places.get(key);
   if (!place) return undefined;
   const { words, bytes, head, id } = place;
-  const stamp = Atomics.load(words, head);
-  if (stamp & 1n || Atomics.load(words, head + 1) !== id) {
+  const stamp = Atomics.load(words, head + p.WINDOW_STAMP);
+  if (stamp & 1n || Atomics.load(words, head + p.WINDOW_ID) !== id) {
     places.delete(key);
     return undefined;
   }
-  const [known, length] = [Number(words[head + 2]), Number(words[head + 3])];
-  const value = Buffer.from(bytes.subarray(8 * head + HEAD, 8 * head + HEAD + length)); // a copy
-  if (Atomics.load(words, head) !== stamp || Atomics.load(words, head + 1) !== id) return undefined; // it was written meanwhile
+  const [known, length] = [Number(words[head + p.WINDOW_VERSION]), Number(words[head + p.WINDOW_SIZE])];
+  const value = Buffer.from(bytes.subarray(8 * head + p.WINDOW_HEAD, 8 * head + p.WINDOW_HEAD + length)); // a copy
+  if (Atomics.load(words, head + p.WINDOW_STAMP) !== stamp || Atomics.load(words, head + p.WINDOW_ID) !== id) return undefined; // it was written meanwhile
   return Object.assign(value, { version: known, size: length });
 }
 
@@ -178,7 +173,7 @@ function often(key) {
   const share = shareOf(key);
   const n = (gets.get(share) ?? 0) + 1;
   gets.set(share, n);
-  return n > OFTEN && windows.get(share) !== null ? SHOW : 0;
+  return n > OFTEN && windows.get(share) !== null ? p.ASK_SHOW : 0;
 }
 
 // show has a value that is in a window read from there from now on.
@@ -195,14 +190,14 @@ function show(key, at, id) {
     windows.set(share, window);
   }
   const window = windows.get(share);
-  if (!window || at + HEAD > window.bytes.length) return;
+  if (!window || at + p.WINDOW_HEAD > window.bytes.length) return;
   if (places.size >= MOST) places.clear();
   places.set(key, { ...window, head: at / 8, id });
 }
 
 const problemOf = (problem) => (problem.error === 'CallError' ? failure(problem) : new SeussError(problem.error, problem.message));
 const valueOf = ({ body, size, version }) => Object.assign(body, { version, size });
-const condition = ({ version, fence }, more = {}) => ({ flags: version === undefined ? 0 : IF, version, token: fence, ...more }); // null is no number: HTTP says so
+const condition = ({ version, fence }, more = {}) => ({ flags: version === undefined ? 0 : p.ASK_IF, version, token: fence, ...more }); // null is no number: HTTP says so
 
 const version = (answer) => Number(answer.headers['seuss-version']);
 const size = (answer) => Number(answer.headers['seuss-size']);
@@ -215,12 +210,12 @@ class Lock {
   }
 
   async renew(lease = this.lease) {
-    if ((lease === undefined || lease > 0) && frame(RENEW, this.key, '', { at: ms(lease) ?? 0, token: this.token })) return;
+    if ((lease === undefined || lease > 0) && frame(p.ASK_RENEW, this.key, '', { at: ms(lease) ?? 0, token: this.token })) return;
     await ask('PUT', `/v1/locks/${quote(this.key)}` + query({ token: this.token, lease_ms: ms(lease) }));
   }
 
   async release() {
-    if (frame(UNLOCK, this.key, '', { token: this.token })) return;
+    if (frame(p.ASK_UNLOCK, this.key, '', { token: this.token })) return;
     await ask('DELETE', `/v1/locks/${quote(this.key)}` + query({ token: this.token }));
   }
 }
@@ -249,7 +244,7 @@ async function acquire(key, shared, options, f) {
 }
 
 async function hold(key, shared, thread, lease, wait) {
-  const told = lease === undefined || lease > 0 ? frame(LOCK, key, '', { flags: shared ? SHARED : 0, at: ms(lease) ?? 0, thread }) : undefined;
+  const told = lease === undefined || lease > 0 ? frame(p.ASK_LOCK, key, '', { flags: shared ? p.ASK_SHARED : 0, at: ms(lease) ?? 0, thread }) : undefined;
   if (told) return new Lock(key, told.version, lease);
   const answer = await ask('POST', `/v1/locks/${quote(key)}` + query({ shared, thread, lease_ms: ms(lease), wait_ms: ms(wait) }));
   return new Lock(key, JSON.parse(answer.body.toString()).token, lease);
@@ -263,7 +258,7 @@ const state = {
     const there = seen(key);
     if (there) return there;
     try {
-      const told = frame(GET, key, '', { flags: often(key) });
+      const told = frame(p.ASK_GET, key, '', { flags: often(key) });
       if (told?.at) show(key, told.at, told.id);
       return told ? valueOf(told) : withVersion(await ask('GET', at(key)));
     } catch (error) {
@@ -272,30 +267,30 @@ const state = {
     }
   },
   async getRange(key, offset, length) {
-    const told = length === undefined ? undefined : frame(RANGE, key, '', { at: offset, version: length }); // all the rest: by HTTP
+    const told = length === undefined ? undefined : frame(p.ASK_RANGE, key, '', { at: offset, version: length }); // all the rest: by HTTP
     return told ? valueOf(told) : withVersion(await ask('GET', at(key) + query({ offset, length })));
   },
   async stat(key) {
-    const told = frame(STAT, key);
+    const told = frame(p.ASK_STAT, key);
     if (told) return { size: told.size, version: told.version };
     const answer = await ask('HEAD', at(key));
     return { size: size(answer), version: version(answer) };
   },
   async set(key, value, { version: v, fence } = {}) {
-    const told = frame(SET, key, value, condition({ version: v, fence }));
+    const told = frame(p.ASK_SET, key, value, condition({ version: v, fence }));
     return told?.version ?? version(await ask('PUT', at(key) + query({ version: v, fence }), value));
   },
   async setRange(key, offset, value, { version: v, fence } = {}) {
-    const told = frame(SET_RANGE, key, value, condition({ version: v, fence }, { at: offset }));
+    const told = frame(p.ASK_SET_RANGE, key, value, condition({ version: v, fence }, { at: offset }));
     return told?.version ?? version(await ask('PUT', at(key) + query({ offset, version: v, fence }), value));
   },
   async append(key, value, { version: v, fence } = {}) {
-    const told = frame(APPEND, key, value, condition({ version: v, fence }));
+    const told = frame(p.ASK_APPEND, key, value, condition({ version: v, fence }));
     return told?.version ?? version(await ask('POST', at(key) + query({ version: v, fence }), value));
   },
   readAppended: async (key, offset, { wait } = {}) => withVersion(await ask('GET', at(key) + query({ appended: offset, wait_ms: ms(wait) }))),
   async delete(key, { version: v, fence } = {}) {
-    if (frame(DELETE, key, '', condition({ version: v, fence }))) return;
+    if (frame(p.ASK_DELETE, key, '', condition({ version: v, fence }))) return;
     await ask('DELETE', at(key) + query({ version: v, fence }));
   },
   async* list(prefix) {
@@ -406,7 +401,7 @@ const told = (answer) => JSON.parse(answer.body.toString());
 // this is done. What was not awaited when the caller ends is cancelled.
 async function chainCall(name, event = null, { timeout, key } = {}) {
   const body = JSON.stringify(event);
-  const asked = key === undefined && (timeout === undefined || timeout > 0) ? frame(CALL, name, body, { at: ms(timeout) ?? 0 }) : undefined;
+  const asked = key === undefined && (timeout === undefined || timeout > 0) ? frame(p.ASK_CALL, name, body, { at: ms(timeout) ?? 0 }) : undefined;
   return asked ? asked.body.toString() : told(await ask('POST', `/v1/calls/${quote(name)}` + query({ timeout_ms: ms(timeout), key }), body)).id;
 }
 
@@ -415,7 +410,7 @@ const call = async (name, event = null, { timeout, key } = {}) => told(await ask
 
 // awaitCall resolves to the result of a call, once, or rejects with its error, a CallError. After
 // wait seconds it rejects with Timeout, and the call goes on.
-const awaitCall = async (call, { wait } = {}) => told(frame(RESULT, call) ?? (await ask('GET', `/v1/calls/${quote(call)}` + query({ wait_ms: ms(wait) }), '', waiters)));
+const awaitCall = async (call, { wait } = {}) => told(frame(p.ASK_RESULT, call) ?? (await ask('GET', `/v1/calls/${quote(call)}` + query({ wait_ms: ms(wait) }), '', waiters)));
 
 // awaitAny resolves to the id of the first of several calls that is over.
 const awaitAny = async (calls, { wait } = {}) => told(await ask('POST', '/v1/calls' + query({ wait_ms: ms(wait) }), JSON.stringify(calls), waiters)).id;

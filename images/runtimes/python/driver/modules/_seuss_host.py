@@ -5,6 +5,8 @@ import os
 import socket
 import struct
 
+import _seuss_protocol as _p
+
 _free = []  # connections that nobody uses
 
 
@@ -76,15 +78,10 @@ def ask(method, path, body=b""):
 
 
 # A frame is a request that an ioctl of a device takes to the host, and the answer, in its place
-# when that returns. dispatcher/functionapi/frame.go says what is where.
-_API, _ROOM = 0xC0085E01, 0x12000  # ABI_API_IOCTL, ABI_API_BYTES
-GET, RANGE, STAT, SET, SET_RANGE, APPEND, DELETE, LOCK, RENEW, UNLOCK, CALL, RESULT = range(1, 13)
-IF, SHARED, SHOW = 1, 2, 4
-DONE, _LATER = 0, 1
-_put = struct.Struct("<IIBBHIQQQQ").pack_into  # with the ioctl's own head
-_REQUEST = 48
-_take = struct.Struct("<IIBBHIQQQQ").unpack_from
-_ANSWER = 48
+# when that returns. guest/abi/driver.h says what is where.
+_IOCTL_HEAD = 8
+_pack = struct.Struct("<IIBBHIQQQQ")  # the ioctl's head and the request's, or the answer's
+_HEADS = _IOCTL_HEAD + _p.ASK_HEAD
 _buffers = []  # that nobody uses
 _ioctl = _device = None
 
@@ -101,27 +98,27 @@ def _open():
 
 
 def frame(what, key, value=b"", flags=0, at=0, version=0, token=0, thread=0):
-    """Returns (size, version, body, how, at, id) of the answer, at and id being the place in a window; None: it is to be asked by HTTP, and
-    nothing was done."""
+    """Returns (size, version, body, how, at, id) of the answer, at and id being the place in a
+    window; None: it is to be asked by HTTP, and nothing was done."""
     if _device is None:
         _open()
     if _device < 0:
         return None
     key = key.encode()
-    middle = _REQUEST + len(key)
+    middle = _HEADS + len(key)
     end = middle + len(value)
-    if end > 8 + _ROOM:
+    if end > _IOCTL_HEAD + _p.API_BYTES:
         return None
-    buffer = _buffers.pop() if _buffers else bytearray(8 + _ROOM)
+    buffer = _buffers.pop() if _buffers else bytearray(_IOCTL_HEAD + _p.API_BYTES)
     try:
-        _put(buffer, 0, end - 8, _ROOM, 1, what, flags, len(key), at, version, token, thread)
-        buffer[_REQUEST:middle] = key
+        _pack.pack_into(buffer, 0, end - _IOCTL_HEAD, _p.API_BYTES, _p.ASK_VERSION, what, flags, len(key), at, version, token, thread)
+        buffer[_HEADS:middle] = key
         buffer[middle:end] = value
-        _ioctl(_device, _API, buffer)
-        length, _, form, how, _, _, size, version, at, id = _take(buffer)
-        if form != 1 or how == _LATER:
+        _ioctl(_device, _p.API_IOCTL, buffer)
+        length, _, form, how, _, _, size, version, at, id = _pack.unpack_from(buffer)
+        if form != _p.ASK_VERSION or how == _p.ASK_LATER:
             return None
-        return size, version, bytes(memoryview(buffer)[_ANSWER:8 + length]) if length > 40 else b"", how, at, id
+        return size, version, bytes(memoryview(buffer)[_HEADS:_IOCTL_HEAD + length]) if length > _p.ASK_HEAD else b"", how, at, id
     except (OSError, struct.error):
         return None  # nobody answers, or a number is none: HTTP says so
     finally:
@@ -129,10 +126,10 @@ def frame(what, key, value=b"", flags=0, at=0, version=0, token=0, thread=0):
 
 
 # A window is memory that the host has of a share, where values that are read often lie: what is
-# there is read without asking. dispatcher/state/window.go says how.
+# there is read without asking. guest/abi/driver.h says how.
 _OFTEN = 16  # gets of a share, after which its window is worth opening
 _MOST = 4096  # places that are known
-_HEAD = 64
+_STAMP, _ID, _VERSION, _SIZE = _p.WINDOW_STAMP, _p.WINDOW_ID, _p.WINDOW_VERSION, _p.WINDOW_SIZE
 _gets = {}  # by share
 _windows = {}  # (words, bytes) by share; None: it cannot be had
 _places = {}  # (words, bytes, index of the head, offset of the value, id) by key
@@ -144,13 +141,13 @@ def seen(key):
     if place is None:
         return None
     words, memory, head, at, id = place
-    stamp = words[head]
-    if stamp & 1 or words[head + 1] != id:
+    stamp = words[head + _STAMP]
+    if stamp & 1 or words[head + _ID] != id:
         _places.pop(key, None)  # another thread may have been here
         return None
-    value = memory[at:at + words[head + 3]]
-    version = words[head + 2]
-    if words[head] != stamp or words[head + 1] != id:
+    value = memory[at:at + words[head + _SIZE]]
+    version = words[head + _VERSION]
+    if words[head + _STAMP] != stamp or words[head + _ID] != id:
         return None  # it was written meanwhile
     return value, version
 
@@ -159,7 +156,7 @@ def often(key):
     """The flags with which a value is asked for that is in no window."""
     share = key.partition("/")[0]
     _gets[share] = n = _gets.get(share, 0) + 1
-    return SHOW if n > _OFTEN and _windows.get(share, True) else 0
+    return _p.ASK_SHOW if n > _OFTEN and _windows.get(share, True) else 0
 
 
 def show(key, at, id):
@@ -167,10 +164,10 @@ def show(key, at, id):
     share = key.partition("/")[0]
     if share not in _windows:
         _windows[share] = _window(share)
-    if (window := _windows[share]) and at + _HEAD <= len(window[1]):
+    if (window := _windows[share]) and at + _p.WINDOW_HEAD <= len(window[1]):
         if len(_places) >= _MOST:
             _places.clear()
-        _places[key] = (*window, at // 8, at + _HEAD, id)
+        _places[key] = (*window, at // 8, at + _p.WINDOW_HEAD, id)
 
 
 def _window(share):

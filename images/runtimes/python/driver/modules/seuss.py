@@ -26,6 +26,7 @@ import os as _os
 from _thread import get_ident as _get_ident
 
 import _seuss_host as _host
+import _seuss_protocol as _p
 
 
 class Error(Exception):
@@ -158,7 +159,7 @@ def _ask(method, path, body=b""):
 def _frame(what, key, value=b"", **more):
     """Returns (size, version, body) of the answer; None: it is to be asked by HTTP."""
     told = _host.frame(what, key, value, **more)
-    if told and told[3] != _host.DONE:
+    if told and told[3] != _p.ASK_DONE:
         raise _problem(_json.loads(told[2]))
     return told
 
@@ -212,7 +213,7 @@ def _read(told):
 
 def _write(what, key, value, at, version, fence):
     """The version that the value has then; None: it is to be asked by HTTP."""
-    told = _frame(what, key, value if isinstance(value, bytes) else memoryview(value).cast("B"), at=at, flags=0 if version is None else _host.IF, version=version or 0, token=fence or 0)
+    told = _frame(what, key, value if isinstance(value, bytes) else memoryview(value).cast("B"), at=at, flags=0 if version is None else _p.ASK_IF, version=version or 0, token=fence or 0)
     return told and told[1]
 
 
@@ -226,7 +227,7 @@ class Lock:
 
     def acquire(self):
         if self._lease is None or self._lease > 0:
-            told = _frame(_host.LOCK, self.key, flags=_host.SHARED if self._shared else 0, at=_ms(self._lease) or 0, thread=_get_ident())
+            told = _frame(_p.ASK_LOCK, self.key, flags=_p.ASK_SHARED if self._shared else 0, at=_ms(self._lease) or 0, thread=_get_ident())
             if told:
                 self.token = told[1]
                 return self
@@ -236,13 +237,13 @@ class Lock:
 
     def renew(self, lease=None):
         lease = self._lease if lease is None else lease
-        if (lease is None or lease > 0) and _frame(_host.RENEW, self.key, at=_ms(lease) or 0, token=self.token or 0):
+        if (lease is None or lease > 0) and _frame(_p.ASK_RENEW, self.key, at=_ms(lease) or 0, token=self.token or 0):
             return
         _ask("PUT", f"/v1/locks/{_quote(self.key)}" + _query(token=self.token, lease_ms=_ms(lease)))
 
     def release(self):
         token, self.token = self.token, None
-        if _frame(_host.UNLOCK, self.key, token=token or 0):
+        if _frame(_p.ASK_UNLOCK, self.key, token=token or 0):
             return
         _ask("DELETE", f"/v1/locks/{_quote(self.key)}" + _query(token=token))
 
@@ -272,7 +273,7 @@ class State:
             value.size, value.version = len(value), seen[1]
             return value
         try:
-            told = _frame(_host.GET, key, flags=_host.often(key))
+            told = _frame(_p.ASK_GET, key, flags=_host.often(key))
             if told and told[4]:
                 _host.show(key, told[4], told[5])
             return _read(told) if told else _value(_ask("GET", self._at(key)))
@@ -281,14 +282,14 @@ class State:
 
     def get_range(self, key, offset, length):
         """At most length bytes from offset on."""
-        told = _frame(_host.RANGE, key, at=offset, version=length)
+        told = _frame(_p.ASK_RANGE, key, at=offset, version=length)
         if told:
             return _read(told)
         return _value(_ask("GET", self._at(key) + _query(offset=offset, length=length)))
 
     def stat(self, key):
         """(size, version)"""
-        told = _frame(_host.STAT, key)
+        told = _frame(_p.ASK_STAT, key)
         if told:
             return told[:2]
         headers, _ = _ask("HEAD", self._at(key))
@@ -296,18 +297,18 @@ class State:
 
     def set(self, key, value, version=None, fence=None):
         value = _raw(value)
-        done = _write(_host.SET, key, value, 0, version, fence)
+        done = _write(_p.ASK_SET, key, value, 0, version, fence)
         return done or _version(_ask("PUT", self._at(key) + _query(version=version, fence=fence), value))
 
     def set_range(self, key, offset, value, version=None, fence=None):
         """Writes at an offset; what lies between the value's end and that is zeros."""
         value = _raw(value)
-        done = _write(_host.SET_RANGE, key, value, offset, version, fence)
+        done = _write(_p.ASK_SET_RANGE, key, value, offset, version, fence)
         return done or _version(_ask("PUT", self._at(key) + _query(offset=offset, version=version, fence=fence), value))
 
     def append(self, key, value, version=None, fence=None):
         value = _raw(value)
-        done = _write(_host.APPEND, key, value, 0, version, fence)
+        done = _write(_p.ASK_APPEND, key, value, 0, version, fence)
         return done or _version(_ask("POST", self._at(key) + _query(version=version, fence=fence), value))
 
     def read_appended(self, key, offset, wait=None):
@@ -315,7 +316,7 @@ class State:
         return _value(_ask("GET", self._at(key) + _query(appended=offset, wait_ms=_ms(wait))))
 
     def delete(self, key, version=None, fence=None):
-        if _write(_host.DELETE, key, b"", 0, version, fence) is not None:
+        if _write(_p.ASK_DELETE, key, b"", 0, version, fence) is not None:
             return
         _ask("DELETE", self._at(key) + _query(version=version, fence=fence))
 
@@ -435,7 +436,7 @@ def chain_call(function, event=None, timeout=None, key=None):
     longer than the caller has; 0 is refused. With a key (of idempotency) it is called once, however often
     this is done. What was not awaited when the caller ends is cancelled."""
     event = _json.dumps(event).encode()
-    told = _frame(_host.CALL, function, event, at=_ms(timeout) or 0) if key is None and (timeout is None or timeout > 0) else None
+    told = _frame(_p.ASK_CALL, function, event, at=_ms(timeout) or 0) if key is None and (timeout is None or timeout > 0) else None
     if told:
         return told[2].decode()
     _, answer = _ask("POST", "/v1/calls/" + _quote(function) + _query(timeout_ms=_ms(timeout), key=key), event)
@@ -450,7 +451,7 @@ def call(function, event=None, timeout=None, key=None):
 def await_call(call, wait=None):
     """The result of a call, once; an error of the function is raised, as a CallError. After
     wait seconds it raises Timeout, and the call goes on."""
-    told = _frame(_host.RESULT, call)
+    told = _frame(_p.ASK_RESULT, call)
     return _json.loads(told[2] if told else _ask("GET", "/v1/calls/" + _quote(call) + _query(wait_ms=_ms(wait)))[1])
 
 
